@@ -4,3 +4,4 @@
 //! architecture and release, and [`render`] writes Rust. The commands in `main` only string these together.
 
 pub mod document;
+pub mod tools;
