@@ -1,1 +1,26 @@
-fn main() {}
+//! The commands of the workspace: `cargo xtask --help`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::commands;
+
+/// Turns the description of the Xen guest ABI into xen-pac, and proves the result.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every check there is; ends with `N passed, M failed, K skipped`.
+    Test(commands::test::Arguments),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Test(arguments) => commands::test::run(&arguments),
+    }
+}
