@@ -1,0 +1,88 @@
+//! Types that are nothing but their bytes: what is handed to a hypercall, and what may come back from it.
+
+use super::Handle;
+
+/// A type that the hypervisor may read and overwrite byte by byte.
+///
+/// Generated argument structs, raw structs, enumerations and unions are `Data`, and so are integers, arrays and [`Handle`]s.
+///
+/// # Safety
+/// Every pattern of `size_of::<Self>()` initialised bytes must be a value of the type, and no byte of it may be padding.
+pub unsafe trait Data: Copy {
+    /// The value whose bytes are all zero.
+    // SAFETY: every pattern of bytes is a value, so zeroes are.
+    const ZEROED: Self = unsafe { core::mem::zeroed() };
+}
+
+macro_rules! integers {
+    ($($integer:ty),*) => {$(
+        // SAFETY: an integer has no padding, and all its patterns are values.
+        unsafe impl Data for $integer {}
+    )*};
+}
+
+integers!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+
+// SAFETY: there are no bytes.
+unsafe impl Data for () {}
+// SAFETY: an array has no padding between its elements, and each element is data.
+unsafe impl<T: Data, const N: usize> Data for [T; N] {}
+// SAFETY: a handle is one raw pointer, which may hold any address, and the type it points to is never looked at.
+unsafe impl<T> Data for Handle<T> {}
+
+/// Implements [`Data`] for a struct, a newtype or a union, and lets the compiler prove that it may:
+/// all fields are listed with their types, all of them are data, and together they fill the type.
+macro_rules! data {
+    ($name:ident { $($(#[$attribute:meta])* $field:ident : $type:ty),* $(,)? }) => {
+        const _: () = {
+            #[allow(dead_code)]
+            const fn all_fields_are_listed(value: $name) {
+                let $name { $($(#[$attribute])* $field,)* } = value;
+                $($(#[$attribute])* { let _: $type = $field; })*
+            }
+            #[allow(unused_mut)]
+            let mut size = 0;
+            $($(#[$attribute])* { size += $crate::access::size_of_data::<$type>(); })*
+            assert!(size == size_of::<$name>(), concat!("`", stringify!($name), "` has padding that is not a field"));
+        };
+        // SAFETY: the constant above shows that the type consists of data and nothing else.
+        unsafe impl $crate::access::Data for $name {}
+    };
+    ($name:ident($type:ty)) => {
+        const _: () = {
+            #[allow(dead_code)]
+            const fn all_fields_are_listed(value: $name) {
+                let $name(_content) = value;
+                let _: $type = _content;
+            }
+            assert!($crate::access::size_of_data::<$type>() == size_of::<$name>());
+        };
+        // SAFETY: the constant above shows that the type consists of data and nothing else.
+        unsafe impl $crate::access::Data for $name {}
+    };
+    (union $name:ident { $($(#[$attribute:meta])* $member:ident : $type:ty),* $(,)? }) => {
+        const _: () = {
+            #[allow(dead_code)]
+            const fn all_members_are_there($($(#[$attribute])* $member: $type),*) {
+                $($(#[$attribute])* { let _ = $name { $member }; })*
+            }
+            let mut largest = 0;
+            $($(#[$attribute])* {
+                let size = $crate::access::size_of_data::<$type>();
+                if size > largest {
+                    largest = size;
+                }
+            })*
+            assert!(largest == size_of::<$name>(), concat!("no member fills the union `", stringify!($name), "`"));
+        };
+        // SAFETY: the constant above shows that the members are data; one of them covers all bytes, so that none is padding.
+        unsafe impl $crate::access::Data for $name {}
+    };
+}
+
+pub(crate) use data;
+
+/// The size of a type that is data; the bound is what it is for.
+pub(crate) const fn size_of_data<T: Data>() -> usize {
+    size_of::<T>()
+}

@@ -1,0 +1,180 @@
+//! A place in memory that the other side changes, and the accesses to it.
+//!
+//! All that dereferences a pointer to shared memory is here and in [`word`](super::word); the register handles above are safe code over a [`Location`].
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use super::word::{AtomicWord, Word};
+
+/// A `T` in memory that someone else may change at any moment.
+///
+/// Invariant: for the whole of `'a` the pointer is aligned and valid for reads and writes of a `T`, and nobody accesses the memory otherwise than `from_ptr` of the block allowed.
+pub(crate) struct Location<'a, T> {
+    place: NonNull<T>,
+    memory: PhantomData<&'a ()>,
+}
+
+// SAFETY: a location gives access by volatile and atomic operations only, for which it does not matter which thread makes them; it owns nothing, and no `T` is ever moved or dropped.
+unsafe impl<T> Send for Location<'_, T> {}
+// SAFETY: a location is `Copy` and has no state of its own, so sharing one is the same as sending a copy.
+unsafe impl<T> Sync for Location<'_, T> {}
+
+impl<T> Clone for Location<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Location<'_, T> {}
+
+impl<T> fmt::Debug for Location<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt(f)
+    }
+}
+
+impl<'a, T> Location<'a, T> {
+    /// # Safety
+    /// The invariant of [`Location`] must hold for `place` during `'a`.
+    #[inline(always)]
+    pub(crate) const unsafe fn new(place: *mut T) -> Self {
+        // SAFETY: a pointer that is valid for reads and writes of a `T` is not null: shared memory is never empty.
+        let place = unsafe { NonNull::new_unchecked(place) };
+        Self { place, memory: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn as_ptr(self) -> NonNull<T> {
+        self.place
+    }
+}
+
+impl<T: Word> Location<'_, T> {
+    /// Reads once: a volatile read, or a relaxed atomic one where the other side is a thread of this process.
+    #[inline(always)]
+    pub(crate) fn read(self) -> T {
+        // SAFETY: the invariant of `Location`.
+        #[cfg(any(miri, feature = "simulated"))]
+        let value = unsafe { T::read_relaxed(self.place.as_ptr()) };
+        // SAFETY: the invariant of `Location`.
+        #[cfg(not(any(miri, feature = "simulated")))]
+        let value = unsafe { T::read_volatile(self.place.as_ptr()) };
+        value
+    }
+
+    /// Writes once: a volatile write, or a relaxed atomic one where the other side is a thread of this process.
+    #[inline(always)]
+    pub(crate) fn write(self, value: T) {
+        // SAFETY: the invariant of `Location`.
+        #[cfg(any(miri, feature = "simulated"))]
+        unsafe {
+            T::write_relaxed(self.place.as_ptr(), value);
+        }
+        // SAFETY: the invariant of `Location`.
+        #[cfg(not(any(miri, feature = "simulated")))]
+        unsafe {
+            T::write_volatile(self.place.as_ptr(), value);
+        }
+    }
+}
+
+impl<'a, T: AtomicWord> Location<'a, T> {
+    /// The memory as an atomic of exactly its width.
+    #[inline(always)]
+    pub(crate) fn atomic(self) -> &'a T::Cell {
+        // SAFETY: the invariant of `Location`; the register that holds the location makes no access of another width.
+        unsafe { T::cell(self.place.as_ptr()) }
+    }
+}
+
+/// What can be read from shared memory in one piece or element by element: an integer, or an array of them.
+pub(crate) trait Load<T> {
+    fn load(self) -> T;
+}
+
+/// The counterpart of [`Load`].
+#[cfg(feature = "simulated")]
+pub(crate) trait Store<T> {
+    fn store(self, value: T);
+}
+
+impl<T: Word> Load<T> for Location<'_, T> {
+    #[inline(always)]
+    fn load(self) -> T {
+        self.read()
+    }
+}
+
+impl<T: Word, const N: usize> Load<[T; N]> for Location<'_, [T; N]> {
+    #[inline]
+    fn load(self) -> [T; N] {
+        let mut values = [T::default(); N];
+        self.elements().zip(&mut values).for_each(|(element, value)| *value = element.read());
+        values
+    }
+}
+
+#[cfg(feature = "simulated")]
+impl<T: Word> Store<T> for Location<'_, T> {
+    #[inline(always)]
+    fn store(self, value: T) {
+        self.write(value);
+    }
+}
+
+#[cfg(feature = "simulated")]
+impl<T: Word, const N: usize> Store<[T; N]> for Location<'_, [T; N]> {
+    #[inline]
+    fn store(self, values: [T; N]) {
+        self.elements().zip(values).for_each(|(element, value)| element.write(value));
+    }
+}
+
+impl<'a, T, const N: usize> Location<'a, [T; N]> {
+    /// The array, with its length as a value and no longer part of the type.
+    #[inline(always)]
+    pub(crate) const fn as_run(self) -> Run<'a, T> {
+        Run { first: Location { place: self.place.cast(), memory: PhantomData }, len: N }
+    }
+
+    #[inline]
+    fn elements(self) -> impl Iterator<Item = Location<'a, T>> {
+        (0..N).filter_map(move |index| self.as_run().get(index))
+    }
+}
+
+/// Neighbouring places of one type.
+///
+/// Invariant: from `first` on, `len` places satisfy the invariant of [`Location`] and belong to one allocation.
+pub(crate) struct Run<'a, T> {
+    first: Location<'a, T>,
+    len: usize,
+}
+
+impl<T> Clone for Run<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Run<'_, T> {}
+
+impl<'a, T> Run<'a, T> {
+    #[inline(always)]
+    pub(crate) const fn len(self) -> usize {
+        self.len
+    }
+
+    /// The place with this index; `None` when there are not so many.
+    #[inline(always)]
+    pub(crate) fn get(self, index: usize) -> Option<Location<'a, T>> {
+        if index >= self.len {
+            return None;
+        }
+        // SAFETY: the index is within the run, so the offset stays within its allocation.
+        let place = unsafe { self.first.place.add(index) };
+        Some(Location { place, memory: PhantomData })
+    }
+}
