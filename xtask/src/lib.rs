@@ -5,5 +5,6 @@
 
 pub mod commands;
 pub mod document;
+pub mod resolve;
 pub mod suite;
 pub mod tools;
