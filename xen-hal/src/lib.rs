@@ -1,1 +1,6 @@
-//! x
+//! A hardware abstraction layer for running as a Xen guest.
+//!
+//! No allocator, no global state, and every subsystem usable alone.
+#![no_std]
+
+pub mod hypercall;
