@@ -6,5 +6,6 @@
 pub mod commands;
 pub mod document;
 pub mod resolve;
+pub mod facts;
 pub mod suite;
 pub mod tools;

@@ -15,12 +15,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Bring measured facts into the description's folder, or take them out.
+    Facts(commands::facts::Arguments),
     /// Run every check there is; ends with `N passed, M failed, K skipped`.
     Test(commands::test::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Facts(arguments) => commands::facts::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),
     }
 }

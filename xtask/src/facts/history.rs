@@ -1,0 +1,154 @@
+//! All tables together: for each name, its value in each release and on each architecture.
+
+use super::FactsError;
+use super::grid::{Cell, Column, Grid};
+use super::table::{Extent, StructTable, Table};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Every measured value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// What was measured.
+    pub grid: Grid,
+    /// Constants by name.
+    pub constants: BTreeMap<String, Column<i128>>,
+    /// Structs by name.
+    pub structs: BTreeMap<String, StructFacts>,
+}
+
+/// The history of a struct.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StructFacts {
+    /// Its size in bytes, wherever it exists.
+    pub size: Column<u64>,
+    /// Its members by path, in C's order as far as the tables agree on one.
+    pub members: Vec<(String, Column<Extent>)>,
+}
+
+impl StructFacts {
+    /// The history of a member.
+    #[must_use]
+    pub fn member(&self, path: &str) -> Option<&Column<Extent>> {
+        self.members.iter().find(|(known, _)| known == path).map(|(_, column)| column)
+    }
+}
+
+impl Facts {
+    /// Puts tables together.
+    ///
+    /// # Errors
+    /// Two tables for one release and architecture, or two interface versions in one release.
+    pub fn from_tables(tables: &[Table]) -> Result<Self, FactsError> {
+        let grid = grid_of(tables)?;
+        let mut facts = Self { grid, ..Self::default() };
+        for table in tables {
+            // The grid was made of these tables, so each has its cell.
+            let Some(cell) = facts.grid.find(table.release, &table.arch) else { continue };
+            for (name, value) in &table.constants {
+                facts.constants.entry(name.clone()).or_insert_with(|| Column::empty(&facts.grid)).set(cell, *value);
+            }
+        }
+        let names: BTreeSet<&String> = tables.iter().flat_map(|table| table.structs.keys()).collect();
+        for name in names {
+            let measured: Vec<(Cell, &StructTable)> =
+                tables.iter().filter_map(|table| Some((facts.grid.find(table.release, &table.arch)?, table.structs.get(name)?))).collect();
+            facts.structs.insert(name.clone(), struct_of(&facts.grid, &measured));
+        }
+        Ok(facts)
+    }
+
+    /// Takes the tables apart again.
+    #[must_use]
+    pub fn tables(&self) -> Vec<Table> {
+        self.grid.cells().map(|cell| self.table(cell)).collect()
+    }
+
+    /// The table of a cell.
+    #[must_use]
+    pub fn table(&self, cell: Cell) -> Table {
+        let (release, arch) = self.grid.split(cell);
+        let (release, interface_version) = self.grid.releases[release];
+        let constants = self.constants.iter().filter_map(|(name, column)| Some((name.clone(), column.get(cell)?))).collect();
+        let structs = self.structs.iter().filter_map(|(name, facts)| Some((name.clone(), facts.table(cell)?))).collect();
+        Table { release, interface_version, arch: self.grid.archs[arch].clone(), structs, constants }
+    }
+}
+
+impl StructFacts {
+    fn table(&self, cell: Cell) -> Option<StructTable> {
+        let members = self.members.iter().filter_map(|(path, column)| Some((path.clone(), column.get(cell)?))).collect();
+        Some(StructTable { size: self.size.get(cell)?, members })
+    }
+}
+
+fn grid_of(tables: &[Table]) -> Result<Grid, FactsError> {
+    let mut releases = BTreeMap::new();
+    for table in tables {
+        let known = *releases.entry(table.release).or_insert(table.interface_version);
+        if known != table.interface_version {
+            let why = format!("Xen {}: interface version {known:#010x} and {:#010x}", table.release, table.interface_version);
+            return Err(FactsError::Tables(why));
+        }
+    }
+    let archs: BTreeSet<&String> = tables.iter().map(|table| &table.arch).collect();
+    let mut grid = Grid { releases: releases.into_iter().collect(), archs: archs.into_iter().cloned().collect(), measured: Vec::new() };
+    grid.measured = vec![false; grid.size()];
+    for table in tables {
+        let release = grid.releases.iter().position(|(known, _)| *known == table.release);
+        let arch = grid.archs.iter().position(|known| *known == table.arch);
+        let (Some(release), Some(arch)) = (release, arch) else { continue };
+        let cell = grid.cell(release, arch);
+        if std::mem::replace(&mut grid.measured[cell.0], true) {
+            return Err(FactsError::Tables(format!("{} is given twice", grid.name(cell))));
+        }
+    }
+    Ok(grid)
+}
+
+fn struct_of(grid: &Grid, measured: &[(Cell, &StructTable)]) -> StructFacts {
+    let mut facts = StructFacts { size: Column::empty(grid), members: Vec::new() };
+    let mut columns: BTreeMap<&str, Column<Extent>> = BTreeMap::new();
+    for (cell, table) in measured {
+        facts.size.set(*cell, table.size);
+        for (path, extent) in &table.members {
+            columns.entry(path).or_insert_with(|| Column::empty(grid)).set(*cell, *extent);
+        }
+    }
+    let orders: Vec<Vec<&str>> = measured.iter().map(|(_, table)| table.members.iter().map(|(path, _)| path.as_str()).collect()).collect();
+    for path in merge(&orders) {
+        if let Some(column) = columns.remove(path) {
+            facts.members.push((path.to_owned(), column));
+        }
+    }
+    facts
+}
+
+/// One order of all names in which each given order holds; where they contradict one another, the earlier one wins.
+fn merge<'a>(orders: &[Vec<&'a str>]) -> Vec<&'a str> {
+    let mut merged: Vec<&str> = Vec::new();
+    // The newest order is the backbone: names that only older ones have go right after their predecessor there.
+    for order in orders.iter().rev() {
+        let mut after = 0;
+        for name in order {
+            match merged.iter().position(|known| known == name) {
+                Some(place) => after = place + 1,
+                None => {
+                    merged.insert(after, name);
+                    after += 1;
+                }
+            }
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::merge;
+
+    #[test]
+    fn old_members_stand_where_they_stood() {
+        assert_eq!(merge(&[vec!["a", "pad1", "c"], vec!["a", "b", "c", "d"]]), ["a", "pad1", "b", "c", "d"]);
+        assert_eq!(merge(&[vec!["x"], vec![], vec!["a"]]), ["x", "a"]);
+    }
+}

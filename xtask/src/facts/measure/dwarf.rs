@@ -1,0 +1,147 @@
+//! Structs and enumerators in the debug information of an object file.
+
+use super::headers::Tree;
+use super::macros::PREFIX;
+use super::nodes::{self, Node, Nodes};
+use super::{MeasureError, object_file};
+use crate::facts::table::{Extent, StructTable};
+use gimli::{DwTag, constants as dw};
+use std::collections::BTreeMap;
+
+/// Deeper than any C type of the headers; what is deeper is damaged.
+const DEPTH: usize = 64;
+
+/// Guest handles are structs in C and a type of their own in the description.
+const HANDLE: &str = "__guest_handle_";
+
+/// Structs, and constants.
+pub type Measurements = (BTreeMap<String, StructTable>, BTreeMap<String, i128>);
+
+/// Reads the structs that the tree's headers declare, their enumerators, and the macros that were made enumerators.
+///
+/// # Errors
+/// Debug information that is damaged, or that gives a name two meanings.
+pub fn read(tree: &Tree, object: &[u8]) -> Result<Measurements, MeasureError> {
+    let nodes = nodes::read(&object_file::dwarf(object)?)?;
+    let root = format!("{}/", tree.root.display());
+    let mut structs = BTreeMap::new();
+    let mut constants = BTreeMap::new();
+    for (index, node) in nodes.all.iter().enumerate() {
+        let ours = node.file.as_ref().is_some_and(|file| file.starts_with(&root));
+        if node.tag == dw::DW_TAG_enumeration_type {
+            read_enumerators(&nodes, node, ours, &mut constants)?;
+        } else if ours && is_aggregate(node.tag) && !node.declaration {
+            if let Some(name) = node.name.clone().filter(|name| !name.starts_with(HANDLE)) {
+                structs.insert(name, nodes.table(index)?);
+            }
+        } else if ours && node.tag == dw::DW_TAG_typedef {
+            read_typedef(&nodes, node, &mut structs)?;
+        }
+    }
+    Ok((structs, constants))
+}
+
+/// A struct without a tag goes by the name of its typedef.
+fn read_typedef(nodes: &Nodes, node: &Node, structs: &mut BTreeMap<String, StructTable>) -> Result<(), MeasureError> {
+    let (Some(name), Some(of)) = (&node.name, node.of) else { return Ok(()) };
+    let target = &nodes.all[of];
+    if is_aggregate(target.tag) && target.name.is_none() && !name.starts_with(HANDLE) {
+        structs.insert(name.clone(), nodes.table(of)?);
+    }
+    Ok(())
+}
+
+fn read_enumerators(nodes: &Nodes, node: &Node, ours: bool, constants: &mut BTreeMap<String, i128>) -> Result<(), MeasureError> {
+    for child in node.children.iter().map(|child| &nodes.all[*child]) {
+        let (Some(name), Some(value)) = (&child.name, child.value) else { continue };
+        let name = match name.strip_prefix(PREFIX) {
+            Some(name) => name,
+            None if ours => name,
+            None => continue,
+        };
+        let value = nodes.signed_as(node, value);
+        match constants.insert(name.to_owned(), value) {
+            Some(other) if other != value => return Err(MeasureError::Dwarf(format!("`{name}` is both {other} and {value}"))),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_aggregate(tag: DwTag) -> bool {
+    matches!(tag, dw::DW_TAG_structure_type | dw::DW_TAG_union_type)
+}
+
+impl Nodes {
+    fn table(&self, index: usize) -> Result<StructTable, MeasureError> {
+        let mut members = Vec::new();
+        self.members(index, "", 0, &mut members, 0)?;
+        Ok(StructTable { size: self.all[index].size.unwrap_or(0), members })
+    }
+
+    fn members(&self, index: usize, prefix: &str, base: u64, out: &mut Vec<(String, Extent)>, depth: usize) -> Result<(), MeasureError> {
+        if depth > DEPTH {
+            return Err(MeasureError::Dwarf("a type without end".to_owned()));
+        }
+        for member in self.all[index].children.iter().map(|child| &self.all[*child]).filter(|child| child.tag == dw::DW_TAG_member) {
+            let Some(of) = member.of else { continue };
+            let size = self.size(of, 0)?;
+            let offset = match member.bit_offset {
+                Some(bits) if size > 0 => base + bits / (8 * size) * size,
+                _ => base + member.offset.unwrap_or(0),
+            };
+            let aggregate = self.strip(of, 0)?;
+            let inside = is_aggregate(self.all[aggregate].tag);
+            match &member.name {
+                Some(name) => {
+                    let path = format!("{prefix}{name}");
+                    out.push((path.clone(), Extent { offset, size }));
+                    if inside {
+                        self.members(aggregate, &format!("{path}."), offset, out, depth + 1)?;
+                    }
+                }
+                None if inside => self.members(aggregate, prefix, offset, out, depth + 1)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The type behind typedefs and qualifiers.
+    fn strip(&self, index: usize, depth: usize) -> Result<usize, MeasureError> {
+        let node = &self.all[index];
+        let transparent = matches!(node.tag, dw::DW_TAG_typedef | dw::DW_TAG_const_type | dw::DW_TAG_volatile_type);
+        match node.of {
+            _ if depth > DEPTH => Err(MeasureError::Dwarf("a type without end".to_owned())),
+            Some(of) if transparent => self.strip(of, depth + 1),
+            _ => Ok(index),
+        }
+    }
+
+    fn size(&self, index: usize, depth: usize) -> Result<u64, MeasureError> {
+        let index = self.strip(index, depth)?;
+        let node = &self.all[index];
+        match node.tag {
+            dw::DW_TAG_pointer_type => Ok(node.size.unwrap_or(self.address_size)),
+            dw::DW_TAG_array_type => {
+                let element = node.of.ok_or_else(|| MeasureError::Dwarf("an array of nothing".to_owned()))?;
+                let dimensions = node.children.iter().map(|child| &self.all[*child]).filter(|child| child.tag == dw::DW_TAG_subrange_type);
+                let count: u64 = dimensions.map(|dimension| dimension.count.unwrap_or(0)).product();
+                Ok(self.size(element, depth + 1)? * count)
+            }
+            _ => Ok(node.size.unwrap_or(0)),
+        }
+    }
+
+    /// An enumerator's value, read as the sign of its enumeration's integer wants it.
+    fn signed_as(&self, enumeration: &Node, value: i128) -> i128 {
+        let unsigned = enumeration.of.is_some_and(|of| self.strip(of, 0).is_ok_and(|of| self.all[of].unsigned));
+        let bits = enumeration.size.unwrap_or(8).clamp(1, 8) * 8;
+        let modulus = 1_i128 << bits;
+        match unsigned {
+            true if value < 0 => value + modulus,
+            false if value >= modulus / 2 => value - modulus,
+            _ => value,
+        }
+    }
+}
