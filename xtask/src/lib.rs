@@ -5,7 +5,7 @@
 
 pub mod commands;
 pub mod document;
-pub mod resolve;
 pub mod facts;
+pub mod resolve;
 pub mod suite;
 pub mod tools;
