@@ -3,14 +3,22 @@
 //! Nothing here computes a layout or judges anything. Every item knows its [`Place`], so that later steps can point at the text.
 
 mod availability;
-mod items;
+mod commands;
+mod file;
 mod manifest;
 mod place;
+mod structs;
+mod types;
+mod words;
 
 pub use availability::{ArchSet, Availability, ReleaseRange};
-pub use items::*;
+pub use commands::{CallResult, CallShape, Command, CommandSet, Convention};
+pub use file::{File, Head, PerArch};
 pub use manifest::{ArchId, Architecture, Manifest, Release, ReleaseId};
 pub use place::{Place, Side, Step};
+pub use structs::{Access, Direction, Field, FieldUse, Shape, Snapshot, SnapshotMember, Struct, StructKind, Writer};
+pub use types::{Constant, Count, Enumeration, Primitive, TypeAlias, TypeRef, Value};
+pub use words::{BitField, Bits, Encoding, Variant, VariantField, VariantKind, Word};
 
 /// A whole description: the manifest and the files that it lists, in its order.
 #[derive(Clone, Debug)]

@@ -1,0 +1,132 @@
+//! Structs: memory that is shared, and arguments of hypercalls.
+
+use super::{Count, Head, PerArch, Place, TypeRef};
+
+/// Which section a struct comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StructKind {
+    /// Memory shared with the hypervisor or a peer.
+    Block,
+    /// A struct that is handed to a hypercall.
+    Argument,
+}
+
+/// A block or an argument.
+#[derive(Clone, Debug)]
+pub struct Struct {
+    /// Name and more.
+    pub head: Head,
+    /// Block or argument.
+    pub kind: StructKind,
+    /// The size it must have in the newest release.
+    pub size: Option<PerArch<u64>>,
+    /// The fields, in order.
+    pub fields: Vec<Field>,
+    /// Groups that are read under a counter; only in blocks.
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// A field of a struct or of a union.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// Name and more.
+    pub head: Head,
+    /// What it is made of.
+    pub shape: Shape,
+    /// How many of it there are; `None` for one that is no array.
+    pub count: Option<PerArch<Count>>,
+    /// What the two sides do with it.
+    pub use_: FieldUse,
+}
+
+/// What a field is made of.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// A type.
+    Type(TypeRef),
+    /// Members in the same place.
+    Union {
+        /// The members.
+        members: Vec<Field>,
+        /// Whether C has no name for the union.
+        anonymous: bool,
+    },
+    /// Members one after the other.
+    Struct(Vec<Field>),
+}
+
+/// What the two sides do with a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldUse {
+    /// In a block: who touches it, and how.
+    Access(Access),
+    /// In a block: it is a block itself.
+    Nested,
+    /// In an argument: which way it goes.
+    Direction(Direction),
+    /// Nobody uses it.
+    Reserved,
+}
+
+/// Who touches a field of a block, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Both sides change bits.
+    Bits,
+    /// Read through a snapshot.
+    Versioned,
+    /// The counter of a snapshot.
+    Counter,
+    /// A ring index.
+    Index(Writer),
+    /// Bytes that are copied.
+    Buffer,
+    /// Volatile access.
+    Plain(Writer),
+}
+
+/// Which side writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// This side.
+    Guest,
+    /// The hypervisor or the peer.
+    Xen,
+}
+
+/// Which way an argument's field goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the guest to Xen.
+    In,
+    /// From Xen to the guest.
+    Out,
+    /// Both ways.
+    Both,
+}
+
+/// A group of fields that is read under a counter.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub doc: String,
+    /// The field that counts updates.
+    pub counter: String,
+    /// Name and path (`field` or `field.field`) of each member.
+    pub members: Vec<SnapshotMember>,
+    /// The node.
+    pub place: Place,
+}
+
+/// A member of a snapshot.
+#[derive(Clone, Debug)]
+pub struct SnapshotMember {
+    /// Its name in the snapshot.
+    pub name: String,
+    /// Where it lies in the block.
+    pub path: PerArch<String>,
+    /// The node.
+    pub place: Place,
+}
