@@ -4,8 +4,10 @@
 //! architecture and release, and `render` writes Rust. The commands only string these together.
 
 pub mod commands;
+pub mod diagnostic;
 pub mod document;
 pub mod facts;
 pub mod resolve;
+pub mod source;
 pub mod suite;
 pub mod tools;

@@ -1,0 +1,58 @@
+//! What is wrong with a description, and how it is shown: as rustc shows what is wrong with a program.
+
+mod draw;
+mod lines;
+mod locate;
+#[cfg(test)]
+mod tests;
+
+pub use draw::render;
+
+use crate::document::Place;
+use std::ops::Range;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The node at fault. A mapping or sequence is shown by its key, or by its `name` where it is an item of a sequence.
+    pub place: Place,
+    /// The bytes at fault, where no path leads to them; then only the file of [`Self::place`] counts.
+    pub span: Option<Range<usize>>,
+    /// What is wrong, in a line.
+    pub message: String,
+    /// What to write at the underlined text.
+    pub label: Option<String>,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// Other nodes that belong to it, and what to write at each.
+    pub related: Vec<(Place, String)>,
+}
+
+impl Diagnostic {
+    /// Something that is wrong at `place`.
+    #[must_use]
+    pub fn new(place: Place, message: impl Into<String>) -> Self {
+        Self { place, span: None, message: message.into(), label: None, help: None, related: Vec::new() }
+    }
+
+    /// With `label` written at the underlined text.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// With another node that belongs to it.
+    #[must_use]
+    pub fn related(mut self, place: Place, label: impl Into<String>) -> Self {
+        self.related.push((place, label.into()));
+        self
+    }
+}
