@@ -1,0 +1,53 @@
+//! What commands need of their arguments.
+
+use super::Context;
+use super::report::{Report, fault};
+use crate::diagnostic::Diagnostic;
+use crate::document::{CallShape, Command};
+use crate::resolve::{Basis, Meaning};
+
+pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
+    for command in context.document.files.iter().flat_map(|file| &file.commands).flat_map(|set| &set.list) {
+        match &command.argument {
+            None => report_missing(report, command),
+            Some(_) if command.shape == CallShape::Bare => {
+                let found = fault(command.head.place.key("argument"), format!("`{}` passes no argument", command.head.name));
+                report.add(found.label("its shape is `bare`").help("use the shape `argument`, or leave the argument out"));
+            }
+            Some(type_) => {
+                for cell in context.names().cells(command.head.availability) {
+                    let Ok(meaning) = context.names().meaning(type_, cell.0, cell.1) else { continue };
+                    if let Some(found) = unsuitable(command, meaning) {
+                        report.add_in(cell, command.head.availability, found);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn report_missing(report: &mut Report<'_>, command: &Command) {
+    let shape = match command.shape {
+        CallShape::Array => "array",
+        CallShape::Buffer => "buffer",
+        CallShape::Value => "value",
+        // Without an argument these pass NULL, which Xen allows for some commands.
+        CallShape::Bare | CallShape::Argument | CallShape::Vcpu => return,
+    };
+    let place = super::places::name_of(&command.head);
+    report.add(fault(place, format!("`{}` needs an `argument`", command.head.name)).label(format!("its shape is `{shape}`")));
+}
+
+fn unsuitable(command: &Command, meaning: Meaning<'_>) -> Option<Diagnostic> {
+    let name = &command.head.name;
+    let place = || command.head.place.key("argument");
+    match (command.shape, meaning.basis) {
+        (CallShape::Value, Basis::Struct(_)) => {
+            Some(fault(place(), format!("`{name}` passes a value, and a struct is none")).help("use the shape `argument`"))
+        }
+        (CallShape::Value, _) if meaning.count.is_some() => {
+            Some(fault(place(), format!("`{name}` passes a value, and an array is none")).help("use the shape `argument`"))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,123 @@
+//! What a field is made of suits what is done with it.
+
+use super::Context;
+use super::report::{Report, fault};
+use super::walk::{fields, structs};
+use crate::diagnostic::Diagnostic;
+use crate::document::{Access, ArchId, Count, Direction, Field, FieldUse, Place, ReleaseId, Shape, Struct, StructKind, Writer};
+use crate::resolve::{Basis, Integer, Meaning};
+
+pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
+    for item in structs(context.document) {
+        flexible(context, report, item);
+        for field in fields(&item.fields) {
+            suits_section(report, item, field);
+            if let Shape::Type(type_) = &field.shape {
+                for cell in context.names().cells(field.head.availability) {
+                    let Ok(meaning) = context.names().meaning(type_, cell.0, cell.1) else { continue };
+                    if let Some(found) = judge(context, item, field, meaning, cell) {
+                        report.add_in(cell, field.head.availability, found);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An array without a length is the last field of its struct, in each release on each architecture.
+fn flexible(context: &Context<'_>, report: &mut Report<'_>, item: &Struct) {
+    let help = "only the last field of a block or an argument can be flexible";
+    for field in fields(&item.fields).into_iter().filter(|field| is_flexible(field)) {
+        let place = field.head.place.key("count");
+        let outer = item.fields.iter().position(|own| std::ptr::eq(own, field));
+        let Some(index) = outer else {
+            report.add(fault(place, format!("the flexible `{}` lies within another field", field.head.name)).help(help));
+            continue;
+        };
+        for cell in context.names().cells(field.head.availability) {
+            let next = item.fields[index + 1..].iter().find(|next| next.head.availability.contains(cell.0, cell.1));
+            if let Some(next) = next {
+                let fault = fault(place.clone(), format!("the flexible `{}` is not the last field", field.head.name)).help(help);
+                report.add_in(cell, field.head.availability, fault.related(next.head.place.key("name"), "this field follows"));
+            }
+        }
+    }
+}
+
+fn is_flexible(field: &Field) -> bool {
+    use crate::document::PerArch;
+    match &field.count {
+        Some(PerArch::Same(count)) => *count == Count::Flexible,
+        Some(PerArch::Each(counts)) => counts.values().any(|count| *count == Count::Flexible),
+        None => false,
+    }
+}
+
+/// Blocks say who touches a field, arguments which way it goes.
+fn suits_section(report: &mut Report<'_>, item: &Struct, field: &Field) {
+    let name = &field.head.name;
+    match (item.kind, field.use_) {
+        (StructKind::Block, FieldUse::Direction(_)) => {
+            let found = fault(field.head.place.key("direction"), format!("`{name}` has a direction, but stands in a block"));
+            report.add(found.help("say with `access` who touches it"));
+        }
+        (StructKind::Argument, FieldUse::Access(_)) => {
+            let found = fault(field.head.place.key("access"), format!("`{name}` has an access, but stands in an argument"));
+            report.add(found.help("say with `direction` which way it goes"));
+        }
+        _ => {}
+    }
+}
+
+fn judge(context: &Context<'_>, item: &Struct, field: &Field, meaning: Meaning<'_>, (_, arch): (ReleaseId, ArchId)) -> Option<Diagnostic> {
+    let name = &field.head.name;
+    let type_place = || field.head.place.key("type");
+    match (field.use_, meaning.basis) {
+        (FieldUse::Access(_), Basis::Struct(inner)) => {
+            let found = fault(place_of_access(field), format!("`{name}` takes no `access`: it is a block itself"));
+            Some(found.related(inner.head.place.as_key(), "the fields of this block have their own"))
+        }
+        (FieldUse::Nested, Basis::Struct(inner)) if item.kind == StructKind::Block && inner.kind == StructKind::Argument => {
+            let found = fault(type_place(), format!("`{name}` is an argument of a hypercall, and cannot be shared memory"));
+            Some(found.related(inner.head.place.as_key(), "described here").help("move it to `blocks`"))
+        }
+        (FieldUse::Nested, Basis::Struct(_)) | (FieldUse::Direction(Direction::In | Direction::Out | Direction::Both), _) => None,
+        (FieldUse::Nested, _) if item.kind == StructKind::Block => Some(
+            fault(field.head.place.key("name"), format!("`{name}` has no `access`")).help("only a field that is a block itself needs none"),
+        ),
+        (FieldUse::Access(_), Basis::Handle(_)) => {
+            Some(fault(type_place(), format!("`{name}` is a guest pointer, which only an argument can hold")).help("use an integer"))
+        }
+        (FieldUse::Access(access), _) => {
+            let integer = Integer::of(meaning.basis.primitive()?, context.manifest().arch(arch));
+            suits_access(field, access, integer)
+        }
+        (FieldUse::Nested | FieldUse::Reserved, _) => None,
+    }
+}
+
+fn suits_access(field: &Field, access: Access, integer: Integer) -> Option<Diagnostic> {
+    let name = &field.head.name;
+    let place = || field.head.place.key("type");
+    let unsigned_32 = integer.size == 4 && !integer.signed;
+    match access {
+        Access::Index(Writer::Guest | Writer::Xen) if !unsigned_32 => {
+            Some(fault(place(), format!("the ring index `{name}` is no u32")).label("an index is a u32"))
+        }
+        Access::Counter if !unsigned_32 || field.count.is_some() => {
+            Some(fault(place(), format!("the counter `{name}` is no u32")).label("a counter is a u32"))
+        }
+        Access::Buffer if integer.size != 1 => {
+            let found = fault(place(), format!("the buffer `{name}` is not made of bytes"));
+            Some(found.label(format!("each element has {} bytes", integer.size)).help("use u8 or char"))
+        }
+        Access::Bits if integer.signed => {
+            Some(fault(place(), format!("the bits of `{name}` are those of a signed integer")).help("use an unsigned one"))
+        }
+        _ => None,
+    }
+}
+
+fn place_of_access(field: &Field) -> Place {
+    field.head.place.key("access")
+}

@@ -1,0 +1,161 @@
+//! What an item refers to exists wherever the item does.
+
+use super::Context;
+use super::places::spread;
+use super::report::{Near, Report, fault};
+use super::walk::{covers, fields, structs};
+use crate::document::{Availability, Count, Head, PerArch, Place, Shape, TypeAlias, TypeRef};
+use crate::resolve::{Item, Problem};
+
+pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
+    let manifest = context.manifest();
+    for file in &context.document.files {
+        for alias in &file.types {
+            for (is, availability, place) in spread(&alias.is, alias.head.availability, &alias.head.place.key("is"), manifest) {
+                type_(context, report, is, place, &alias.head, availability);
+            }
+            counts(context, report, alias.count.as_ref(), &alias.head);
+            endless(context, report, alias);
+        }
+        for constant in &file.constants {
+            type_(context, report, &constant.type_, constant.head.place.key("type"), &constant.head, constant.head.availability);
+        }
+        for command in file.commands.iter().flat_map(|set| &set.list) {
+            if let Some(argument) = &command.argument {
+                type_(context, report, argument, command.head.place.key("argument"), &command.head, command.head.availability);
+            }
+        }
+        for convention in &file.conventions {
+            if let Some(name) = &convention.immediate {
+                let availability = Availability {
+                    releases: manifest.all_releases(),
+                    honoured_since: None,
+                    archs: [convention.arch].into_iter().collect(),
+                };
+                constant(context, report, name, &convention.place.key("immediate"), availability);
+            }
+        }
+    }
+    for field in structs(context.document).flat_map(|item| fields(&item.fields)) {
+        if let Shape::Type(of) = &field.shape {
+            type_(context, report, of, field.head.place.key("type"), &field.head, field.head.availability);
+        }
+        counts(context, report, field.count.as_ref(), &field.head);
+    }
+}
+
+fn type_(context: &Context<'_>, report: &mut Report<'_>, of: &TypeRef, place: Place, head: &Head, availability: Availability) {
+    let (of, place) = match of {
+        TypeRef::Handle(to) => (&**to, head.place.key("to")),
+        other => (other, place),
+    };
+    match of {
+        TypeRef::Primitive(_) => {}
+        TypeRef::Handle(to) => type_(context, report, to, place, head, availability),
+        TypeRef::Named(name) => named(context, report, name, &place, availability),
+    }
+}
+
+fn named(context: &Context<'_>, report: &mut Report<'_>, name: &str, place: &Place, availability: Availability) {
+    let names = context.names();
+    let items = names.types(name);
+    if items.is_empty() {
+        let primitives = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "char", "ulong", "handle"];
+        let fault = fault(place.clone(), format!("unknown type `{name}`")).label("no file of the description has a type of this name");
+        return report.add(fault.near(name, names.type_names().chain(primitives)));
+    }
+    if let Some(Item::Encoding(item)) = items.first() {
+        let fault = fault(place.clone(), format!("`{name}` is an encoding, of which nothing can be made"));
+        return report.add(fault.related(item.head.place.as_key(), "described here").help("use the integer that holds it"));
+    }
+    if items.iter().any(|item| covers(item.head().availability, availability)) {
+        return;
+    }
+    for (release, arch) in names.cells(availability) {
+        if let Err(Problem::NotThere { defined, .. }) = names.type_(name, release, arch) {
+            let fault = fault(place.clone(), format!("the type `{name}` does not exist"));
+            report.add_in((release, arch), availability, fault.related(defined.as_key(), "described here"));
+        }
+    }
+}
+
+fn counts(context: &Context<'_>, report: &mut Report<'_>, count: Option<&PerArch<Count>>, head: &Head) {
+    let Some(count) = count else { return };
+    for (count, availability, place) in spread(count, head.availability, &head.place.key("count"), context.manifest()) {
+        match count {
+            Count::Number(0) => report.add(fault(place, "an array of length 0").help("leave out the field where it does not exist")),
+            Count::Number(_) | Count::Flexible => {}
+            Count::Constant(name) => length(context, report, name, &place, availability),
+        }
+    }
+}
+
+/// A constant that is the length of an array.
+fn length(context: &Context<'_>, report: &mut Report<'_>, name: &str, place: &Place, availability: Availability) {
+    constant(context, report, name, place, availability);
+    for (release, arch) in context.names().cells(availability) {
+        let Ok(value) = context.names().constant_value(name, release, arch) else { continue };
+        if value <= 0 {
+            let fault = fault(place.clone(), format!("an array of length {value}"));
+            let fault = context
+                .names()
+                .constants(name)
+                .iter()
+                .fold(fault, |fault, constant| fault.related(constant.head.place.key("value"), "the constant has its value here"));
+            report.add_in((release, arch), availability, fault);
+        }
+    }
+}
+
+fn constant(context: &Context<'_>, report: &mut Report<'_>, name: &str, place: &Place, availability: Availability) {
+    let names = context.names();
+    let constants = names.constants(name);
+    if constants.is_empty() {
+        let fault =
+            fault(place.clone(), format!("unknown constant `{name}`")).label("no file of the description has a constant of this name");
+        return report.add(fault.near(name, names.constant_names()));
+    }
+    if constants.iter().any(|constant| covers(constant.head.availability, availability)) {
+        return;
+    }
+    for (release, arch) in names.cells(availability) {
+        if let Err(Problem::NotThere { defined, .. }) = names.constant(name, release, arch) {
+            let fault = fault(place.clone(), format!("the constant `{name}` does not exist"));
+            report.add_in((release, arch), availability, fault.related(defined.key("name"), "described here"));
+        }
+    }
+}
+
+/// Aliases that lead back to themselves, or to what cannot have another name.
+fn endless(context: &Context<'_>, report: &mut Report<'_>, alias: &TypeAlias) {
+    let names = context.names();
+    for (is, availability, place) in spread(&alias.is, alias.head.availability, &alias.head.place.key("is"), context.manifest()) {
+        for (release, arch) in names.cells(availability) {
+            let own = TypeRef::Named(alias.head.name.clone());
+            if matches!(is, TypeRef::Primitive(_) | TypeRef::Handle(_)) || is_struct(context, report, is, &place) {
+                break;
+            }
+            let found = match names.meaning(is, release, arch) {
+                Err(Problem::Recursive(path)) if is_first_of(&path, &own) => {
+                    fault(place.clone(), format!("the type `{}` stands for itself", alias.head.name)).label(path.join(" > "))
+                }
+                Err(Problem::TooDeep) => fault(place.clone(), "too many names of types stand for one another"),
+                _ => continue,
+            };
+            report.add_in((release, arch), availability, found);
+        }
+    }
+}
+
+/// Whether the alias is the one of the circle that tells of it: all the others see the same circle.
+fn is_first_of(path: &[String], own: &TypeRef) -> bool {
+    matches!(own, TypeRef::Named(own) if path.iter().min() == Some(own))
+}
+
+fn is_struct(context: &Context<'_>, report: &mut Report<'_>, is: &TypeRef, place: &Place) -> bool {
+    let TypeRef::Named(name) = is else { return false };
+    let Some(Item::Struct(item)) = context.names().types(name).first() else { return false };
+    let fault = fault(place.clone(), format!("`{name}` is no integer, so it cannot have another name"));
+    report.add(fault.related(item.head.place.as_key(), "described here"));
+    true
+}

@@ -1,0 +1,110 @@
+//! Collects what the rules find, and tells a fault of a few releases or architectures from one of all.
+
+use crate::diagnostic::Diagnostic;
+use crate::document::{ArchId, Availability, Manifest, Place, ReleaseId};
+use std::collections::{BTreeSet, HashMap};
+
+/// A fault of the node at `place`.
+pub(super) fn fault(place: Place, message: impl Into<String>) -> Diagnostic {
+    Diagnostic::new(place, message)
+}
+
+/// Proposals.
+pub(super) trait Near {
+    /// Proposes the nearest of the names that would do, if one is near.
+    fn near<'n>(self, name: &str, candidates: impl Iterator<Item = &'n str>) -> Self;
+}
+
+impl Near for Diagnostic {
+    fn near<'n>(self, name: &str, candidates: impl Iterator<Item = &'n str>) -> Self {
+        match super::near::nearest(name, candidates) {
+            Some(near) => self.help(format!("did you mean `{near}`?")),
+            None => self,
+        }
+    }
+}
+
+/// The releases and architectures in which a fault was found, of all those in which it could be.
+#[derive(Debug)]
+struct Cells {
+    releases: BTreeSet<ReleaseId>,
+    archs: BTreeSet<ArchId>,
+    of: Availability,
+}
+
+/// All faults of a run, each once.
+#[derive(Debug)]
+pub(super) struct Report<'d> {
+    manifest: &'d Manifest,
+    faults: Vec<(Diagnostic, Option<Cells>)>,
+    known: HashMap<(Place, String), usize>,
+}
+
+impl<'d> Report<'d> {
+    pub(super) fn new(manifest: &'d Manifest) -> Self {
+        Self { manifest, faults: Vec::new(), known: HashMap::new() }
+    }
+
+    /// Adds a fault, unless the same was added before.
+    pub(super) fn add(&mut self, fault: Diagnostic) {
+        self.insert(fault, None);
+    }
+
+    /// Adds a fault of one release and architecture, of those in which the item exists. The same fault elsewhere becomes part of it.
+    pub(super) fn add_in(&mut self, cell: (ReleaseId, ArchId), of: Availability, fault: Diagnostic) {
+        let (release, arch) = cell;
+        let index = self.insert(fault, Some(Cells { releases: BTreeSet::new(), archs: BTreeSet::new(), of }));
+        if let Some(cells) = &mut self.faults[index].1 {
+            cells.releases.insert(release);
+            cells.archs.insert(arch);
+        }
+    }
+
+    /// The faults, with the releases and architectures that each concerns where it does not concern all.
+    pub(super) fn finish(self) -> Vec<Diagnostic> {
+        let manifest = self.manifest;
+        let told = self.faults.into_iter().map(|(mut fault, cells)| {
+            if let Some(cells) = cells {
+                fault.message += &suffix(manifest, &cells);
+            }
+            fault
+        });
+        told.collect()
+    }
+
+    fn insert(&mut self, fault: Diagnostic, cells: Option<Cells>) -> usize {
+        let key = (fault.place.clone(), fault.message.clone());
+        *self.known.entry(key).or_insert_with(|| {
+            self.faults.push((fault, cells));
+            self.faults.len() - 1
+        })
+    }
+}
+
+fn suffix(manifest: &Manifest, cells: &Cells) -> String {
+    let mut text = String::new();
+    if !cells.of.archs.iter().eq(cells.archs.iter().copied()) {
+        let names: Vec<&str> = cells.archs.iter().map(|arch| manifest.arch(*arch).name.as_str()).collect();
+        text += &format!(" on {}", list(&names));
+    }
+    if let (Some(first), Some(last)) = (cells.releases.first(), cells.releases.last()) {
+        let all = cells.of.releases;
+        if (*first, *last) == (all.since, all.until) {
+            return text;
+        }
+        text += &format!(" in Xen {}", manifest.release(*first));
+        if first != last {
+            text += &format!(" to {}", manifest.release(*last));
+        }
+    }
+    text
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(super) fn list(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}

@@ -1,0 +1,49 @@
+//! Structs have a layout, and the size that is stated.
+
+use super::Context;
+use super::places::for_arch;
+use super::report::{Report, fault};
+use super::walk::structs;
+use crate::document::Struct;
+use crate::resolve::{LayoutError, MAX_DEPTH, Problem};
+
+pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
+    for item in structs(context.document) {
+        let availability = item.head.availability;
+        for cell in context.names().cells(availability) {
+            match context.layouts.of(&item.head.name, cell.0, cell.1) {
+                Ok(layout) if cell.0 == context.manifest().newest() => stated(context, report, item, cell.1, layout.size),
+                Ok(_) => {}
+                Err(error) => impossible(report, error),
+            }
+        }
+    }
+}
+
+fn stated(context: &Context<'_>, report: &mut Report<'_>, item: &Struct, arch: crate::document::ArchId, computed: u32) {
+    let Some(size) = &item.size else { return };
+    let Some(stated) = size.get(arch).filter(|stated| **stated != u64::from(computed)) else { return };
+    let place = for_arch(size, arch, &item.head.place.key("size"), context.manifest());
+    let name = &context.manifest().arch(arch).name;
+    let found = fault(place, format!("`{}` has {computed} bytes on {name}, not {stated}", item.head.name));
+    report.add(found.label(format!("computed from the fields: {computed}")));
+}
+
+/// Of what has no layout, only what the rules about names and counts do not tell already.
+fn impossible(report: &mut Report<'_>, error: LayoutError) {
+    let LayoutError { place, problem } = error;
+    let found = match problem {
+        Problem::Recursive(path) => {
+            let found = fault(place, "a struct that holds itself has no size").label(path.join(" > "));
+            found.help("where C has a pointer, use an integer or a handle")
+        }
+        Problem::TooDeep => fault(place, format!("structs and unions lie more than {MAX_DEPTH} deep in one another")),
+        Problem::TooLarge => fault(place, "no object can be that large").label("this makes it 4 GiB or more"),
+        Problem::Flexible => {
+            let found = fault(place, "an array without a length lies where its length must be known");
+            found.help("only the last field of a block or an argument can be flexible, and such a struct cannot be part of another")
+        }
+        _ => return,
+    };
+    report.add(found);
+}

@@ -1,0 +1,172 @@
+//! Snapshots have a counter and members, and every versioned field is read by one. The newest release counts: snapshots are rendered for it.
+
+use super::Context;
+use super::places::{for_arch, name_at};
+use super::report::{Near, Report, fault};
+use super::walk::{fields, members, structs};
+use crate::document::{
+    Access, ArchId, Availability, Field, FieldUse, PerArch, Place, ReleaseRange, Shape, Snapshot, SnapshotMember, Struct,
+};
+use crate::resolve::Basis;
+use std::collections::HashSet;
+
+/// The versioned fields and counters that snapshots read, by architecture.
+type Read = HashSet<(ArchId, *const Field)>;
+
+pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
+    let mut read = Read::new();
+    for block in structs(context.document) {
+        for snapshot in &block.snapshots {
+            if snapshot.members.is_empty() {
+                report.add(fault(name_at(&snapshot.place), format!("the snapshot `{}` has no members", snapshot.name)));
+            }
+            counter(context, report, block, snapshot, &mut read);
+            for member in &snapshot.members {
+                self::member(context, report, block, member, &mut read);
+            }
+        }
+    }
+    for field in structs(context.document).flat_map(|block| fields(&block.fields)) {
+        unread(context, report, field, &read);
+    }
+}
+
+/// The item's availability in the newest release.
+fn newest(context: &Context<'_>, availability: Availability) -> Availability {
+    let newest = context.manifest().newest();
+    Availability { releases: availability.releases.and(ReleaseRange { since: newest, until: newest }), ..availability }
+}
+
+fn counter(context: &Context<'_>, report: &mut Report<'_>, block: &Struct, snapshot: &Snapshot, read: &mut Read) {
+    let availability = newest(context, block.head.availability);
+    let place = snapshot.place.key("counter");
+    for (release, arch) in context.names().cells(availability) {
+        let here = || block.fields.iter().filter(|field| field.head.availability.contains(release, arch));
+        let found = match here().find(|field| field.head.name == snapshot.counter) {
+            Some(field) if field.use_ == FieldUse::Access(Access::Counter) => {
+                read.insert((arch, std::ptr::from_ref(field)));
+                continue;
+            }
+            Some(field) => {
+                let found = fault(place.clone(), format!("`{}` is no counter", snapshot.counter)).help("give it `access: counter`");
+                found.related(field.head.place.clone(), "the field is described here")
+            }
+            None => {
+                let counters = here().filter(|field| field.use_ == FieldUse::Access(Access::Counter));
+                let names: Vec<&str> = counters.map(|field| field.head.name.as_str()).collect();
+                let found = fault(place.clone(), format!("`{}` has no counter `{}`", block.head.name, snapshot.counter));
+                match names.as_slice() {
+                    [only] => found.help(format!("did you mean `{only}`?")),
+                    _ => found.near(&snapshot.counter, names.into_iter()),
+                }
+            }
+        };
+        report.add_in((release, arch), availability, found);
+    }
+}
+
+fn member<'d>(context: &Context<'d>, report: &mut Report<'_>, block: &'d Struct, member: &'d SnapshotMember, read: &mut Read) {
+    let availability = newest(context, block.head.availability);
+    for (release, arch) in context.names().cells(availability) {
+        let Some(path) = member.path.get(arch) else { continue };
+        let place = for_arch(&member.path, arch, &member.place, context.manifest());
+        // The same path on another architecture is the same text.
+        let of = if matches!(member.path, PerArch::Same(_)) { availability } else { one(availability, arch) };
+        match follow(context, block, path, (release, arch)) {
+            Ok(field) if field.use_ == FieldUse::Access(Access::Versioned) => {
+                read.insert((arch, std::ptr::from_ref(field)));
+            }
+            Ok(field) => {
+                let found = fault(place, format!("`{path}` is not versioned, so no snapshot can read it"));
+                let found = found.related(field.head.place.clone(), "the field is described here").help("give it `access: versioned`");
+                report.add_in((release, arch), of, found);
+            }
+            Err(dead_end) => report.add_in((release, arch), of, dead_end.told(place, path)),
+        }
+    }
+}
+
+fn one(availability: Availability, arch: ArchId) -> Availability {
+    Availability { archs: [arch].into_iter().collect(), ..availability }
+}
+
+/// Why a path leads nowhere.
+struct DeadEnd<'d> {
+    step: &'d str,
+    within: Option<&'d Struct>,
+    why: Why,
+    near: Vec<&'d str>,
+}
+
+enum Why {
+    NoField,
+    Array,
+    NoStruct,
+}
+
+impl DeadEnd<'_> {
+    fn told(self, place: Place, path: &str) -> crate::diagnostic::Diagnostic {
+        let step = self.step;
+        let found = match self.why {
+            Why::NoField => fault(place, format!("there is no field `{step}`")),
+            Why::Array => fault(place, format!("`{step}` is an array, through which no path can lead")),
+            Why::NoStruct => fault(place, format!("`{step}` is no block, so nothing lies in it")),
+        };
+        let found = if step == path { found } else { found.label(format!("on the way of `{path}`")) };
+        let found = match self.within {
+            Some(block) => found.related(block.head.place.as_key(), "in this block"),
+            None => found,
+        };
+        found.near(step, self.near.into_iter())
+    }
+}
+
+/// The field that a path (`field` or `field.field`) leads to.
+fn follow<'d>(
+    context: &Context<'d>,
+    block: &'d Struct,
+    path: &'d str,
+    (release, arch): (crate::document::ReleaseId, ArchId),
+) -> Result<&'d Field, DeadEnd<'d>> {
+    let mut within = Some(block);
+    let mut here = block.fields.as_slice();
+    let mut steps = path.split('.').peekable();
+    while let Some(step) = steps.next() {
+        let dead_end = |why| DeadEnd { step, within, why, near: Vec::new() };
+        let mut exist = here.iter().filter(|field| field.head.availability.contains(release, arch));
+        let Some(field) = exist.clone().find(|field| field.head.name == step) else {
+            return Err(DeadEnd { near: exist.by_ref().map(|field| field.head.name.as_str()).collect(), ..dead_end(Why::NoField) });
+        };
+        if steps.peek().is_none() {
+            return Ok(field);
+        }
+        if field.count.is_some() {
+            return Err(dead_end(Why::Array));
+        }
+        (within, here) = match &field.shape {
+            Shape::Type(type_) => match context.names().meaning(type_, release, arch).map(|meaning| meaning.basis) {
+                Ok(Basis::Struct(inner)) => (Some(inner), inner.fields.as_slice()),
+                _ => return Err(dead_end(Why::NoStruct)),
+            },
+            _ => (None, members(field)),
+        };
+    }
+    Err(DeadEnd { step: path, within, why: Why::NoField, near: Vec::new() })
+}
+
+fn unread(context: &Context<'_>, report: &mut Report<'_>, field: &Field, read: &Read) {
+    let (what, help) = match field.use_ {
+        FieldUse::Access(Access::Versioned) => {
+            ("versioned", "name it among the `members` of a snapshot of this block, or of one that holds it")
+        }
+        FieldUse::Access(Access::Counter) => ("a counter", "add a snapshot with this `counter`"),
+        _ => return,
+    };
+    let availability = newest(context, field.head.availability);
+    for cell in context.names().cells(availability) {
+        if !read.contains(&(cell.1, std::ptr::from_ref(field))) {
+            let found = fault(field.head.place.key("access"), format!("`{}` is {what}, but no snapshot reads it", field.head.name));
+            report.add_in(cell, availability, found.help(help));
+        }
+    }
+}
