@@ -1,6 +1,9 @@
 //! Typed registers, argument structs, constants and encoders of the Xen guest ABI.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 #[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]
 compile_error!("xen-pac describes Xen's guest ABI for x86_64, x86 and aarch64; this target's architecture is none of them");
 
@@ -29,3 +32,6 @@ pub mod release;
 mod generated;
 
 pub use generated::*;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! What counts as data, and what the macros of unions and encoders do.
+
+use super::block::raw;
+use crate::access::{self, Data, FieldError, Handle};
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+union Either {
+    word: u32,
+    parts: [u8; 4],
+}
+
+access::data!(union Either { word: u32, parts: [u8; 4] });
+
+impl Either {
+    const fn parts(&self) -> [u8; 4] {
+        access::union_member!(self, parts)
+    }
+}
+
+#[test]
+fn zeroed_is_all_zero() {
+    assert_eq!(<u64 as Data>::ZEROED, 0);
+    assert_eq!(<[i8; 3] as Data>::ZEROED, [0; 3]);
+    assert!(<Handle<u8> as Data>::ZEROED.is_null());
+    assert_eq!(raw::Sample::ZEROED.bytes, [0; 16]);
+    assert_eq!(Either::ZEROED.parts(), [0; 4]);
+}
+
+#[test]
+fn a_unions_members_share_their_bytes() {
+    const EITHER: Either = Either { word: 0x0403_0201 };
+    const PARTS: [u8; 4] = EITHER.parts();
+    assert_eq!(PARTS, [1, 2, 3, 4]);
+}
+
+const fn encode(pin: u8) -> Result<u64, FieldError> {
+    Ok(access::in_range!("pin", pin, 1, 3) << 4)
+}
+
+#[test]
+fn a_value_outside_its_field_is_refused() {
+    const IN: Result<u64, FieldError> = encode(3);
+    assert_eq!(IN, Ok(0x30));
+    assert!(encode(1).is_ok());
+    let error = encode(4).unwrap_err();
+    assert_eq!((error.field(), error.value(), error.bounds()), ("pin", 4, (1, 3)));
+    assert_eq!(std::format!("{error}"), "pin is 4, but must be from 1 to 3");
+    assert!(encode(0).is_err());
+}
+
+#[test]
+fn errors_are_errors() {
+    fn error<T: core::error::Error + Copy + Send + Sync + 'static>(_: T) {}
+    error(FieldError::new("pin", 4, 0, 3));
+    error(access::DecodeError::new(1));
+    assert!(std::format!("{}", access::DecodeError::new(0x77)).starts_with("0x77 is no value"));
+}
+
+#[test]
+fn a_handle_keeps_its_pointer() {
+    let mut value = 5_u32;
+    let handle = Handle::from_ptr(&raw mut value);
+    // SAFETY: the pointer is that of a live variable.
+    unsafe { handle.as_ptr().write(6) };
+    assert_eq!(value, 6);
+    assert_eq!(Handle::from_const(&raw const value), handle);
+    assert_ne!(handle, Handle::default());
+    assert_eq!(size_of::<Handle<u64>>(), size_of::<usize>());
+}

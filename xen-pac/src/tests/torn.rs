@@ -1,0 +1,169 @@
+//! The torn-read test: a writer that rebases a clock under the version protocol as fast as it can, and readers that keep or break the protocol.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::block::{Clock, ClockSnapshot, Page, raw};
+
+/// Fewer under Miri, which interprets each access.
+const READS: u32 = if cfg!(miri) { 500 } else { 10_000_000 };
+
+/// The n-th rebase: all fields follow from its number, so that fields of two rebases never agree.
+fn rebase(n: u64) -> ClockSnapshot {
+    let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ClockSnapshot { start: n, base: mixed, scale: (mixed >> 32) as u32, shift: mixed as i8, tail: [mixed as u8; 7] }
+}
+
+/// What the counter of the machine shows after the n-th rebase. A machine that migrates has another counter from one moment to the next.
+fn counter_after(n: u64) -> u64 {
+    rebase(n).base ^ 0x5555
+}
+
+/// A page, and beside it the counter which moves with each rebase.
+struct Machine {
+    page: Page<raw::Clock>,
+    counter: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Machine {
+    fn clock(&self) -> Clock<'_> {
+        // SAFETY: the page lives as long as the machine, and is touched through handles only.
+        unsafe { Clock::from_ptr(self.page.as_ptr()) }
+    }
+
+    fn read_counter(&self) -> u64 {
+        self.counter.load(Ordering::Relaxed)
+    }
+
+    fn rebase(&self, n: u64) {
+        self.clock().publish_with(&rebase(n), || {
+            self.counter.store(counter_after(n), Ordering::Relaxed);
+            // Some updates last long enough for a whole reading to fall into them.
+            rest(n % 16 * 8);
+        });
+    }
+
+    /// Runs `reader` beside a writer that rebases without end.
+    fn race<V>(reader: impl FnOnce(&Self) -> V) -> V {
+        let machine = Self { page: Page::zeroed(), counter: AtomicU64::new(0), stop: AtomicBool::new(false) };
+        machine.rebase(1);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut n = 1;
+                while !machine.stop.load(Ordering::Relaxed) {
+                    n += 1;
+                    machine.rebase(n);
+                    // A rest now and then, of differing length, or the reader would find the counter odd all the time.
+                    rest(n % 64);
+                }
+            });
+            let stopped = Stop(&machine.stop);
+            let value = reader(&machine);
+            drop(stopped);
+            value
+        })
+    }
+}
+
+fn rest(rounds: u64) {
+    for _ in 0..rounds {
+        core::hint::spin_loop();
+    }
+}
+
+/// Stops the writer also when the reader panics.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Reads until `broken` says that a reading was wrong; gives up after a minute.
+fn must_break(mut broken: impl FnMut() -> bool) -> bool {
+    let begin = Instant::now();
+    loop {
+        for _ in 0..1000 {
+            if broken() {
+                return true;
+            }
+        }
+        if begin.elapsed() > Duration::from_secs(60) {
+            return false;
+        }
+    }
+}
+
+#[test]
+fn snapshots_are_never_torn() {
+    let (runs, last) = Machine::race(|machine| {
+        let mut runs = 0_u64;
+        let mut last = 0;
+        for _ in 0..READS {
+            let (snapshot, counter) = machine.clock().snapshot_with(|| {
+                runs += 1;
+                machine.read_counter()
+            });
+            assert_eq!(snapshot, rebase(snapshot.start), "torn");
+            assert_eq!(counter, counter_after(snapshot.start), "the counter is that of another rebase");
+            assert!(snapshot.start >= last, "time went back");
+            last = snapshot.start;
+        }
+        (runs, last)
+    });
+    let retries = runs - u64::from(READS);
+    std::println!("{READS} snapshots, {last} rebases, {retries} retries");
+    assert!(retries > 0, "no update ever fell into a reading: the test has shown nothing");
+}
+
+#[test]
+fn without_the_version_check_the_same_reader_tears() {
+    let torn = Machine::race(|machine| {
+        must_break(|| {
+            let snapshot = machine.clock().unchecked();
+            snapshot != rebase(snapshot.start)
+        })
+    });
+    assert!(torn, "the writer does not race: the test of the snapshots shows nothing");
+}
+
+#[test]
+fn the_counter_read_after_the_window_is_wrong() {
+    let wrong = Machine::race(|machine| {
+        must_break(|| {
+            let (snapshot, ()) = machine.clock().snapshot_with(|| ());
+            machine.read_counter() != counter_after(snapshot.start)
+        })
+    });
+    assert!(wrong, "no rebase ever fell between the window and the counter: the test of the closure shows nothing");
+}
+
+#[test]
+fn a_reader_waits_for_the_end_of_an_update() {
+    let machine = Machine { page: Page::zeroed(), counter: AtomicU64::new(0), stop: AtomicBool::new(false) };
+    let started = AtomicBool::new(false);
+    let finish = AtomicBool::new(false);
+    machine.rebase(1);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            machine.clock().publish_with(&rebase(2), || {
+                started.store(true, Ordering::Release);
+                while !finish.load(Ordering::Acquire) {
+                    thread::yield_now();
+                }
+            });
+        });
+        while !started.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        let reader = scope.spawn(|| machine.clock().snapshot_with(|| ()).0);
+        thread::sleep(Duration::from_millis(20));
+        let early = reader.is_finished();
+        finish.store(true, Ordering::Release);
+        assert!(!early, "read in the middle of an update");
+        assert_eq!(reader.join().unwrap(), rebase(2));
+    });
+}
