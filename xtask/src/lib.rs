@@ -12,3 +12,4 @@ pub mod resolve;
 pub mod source;
 pub mod suite;
 pub mod tools;
+pub mod verify;
