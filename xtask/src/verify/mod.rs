@@ -7,6 +7,7 @@ mod cells;
 mod claims;
 mod constants;
 mod findings;
+pub mod fresh;
 mod members;
 pub mod report;
 mod structs;
