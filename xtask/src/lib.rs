@@ -13,3 +13,4 @@ pub mod source;
 pub mod suite;
 pub mod tools;
 pub mod verify;
+pub mod xen;

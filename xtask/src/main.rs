@@ -19,11 +19,14 @@ enum Command {
     Facts(commands::facts::Arguments),
     /// Run every check there is; ends with `N passed, M failed, K skipped`.
     Test(commands::test::Arguments),
+    /// Build guest programs and boot them on the real hypervisor.
+    Xen(commands::xen::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Facts(arguments) => commands::facts::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),
+        Command::Xen(arguments) => commands::xen::run(&arguments),
     }
 }

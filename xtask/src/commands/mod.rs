@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 pub mod facts;
 pub mod test;
+pub mod xen;
 
 /// The workspace's root.
 #[must_use]
@@ -18,4 +19,10 @@ pub fn workspace_root() -> PathBuf {
 /// The text is none.
 pub fn parse_release(text: &str) -> Result<crate::document::Release, String> {
     text.parse().map_err(|()| "a release is written as 4.17".to_owned())
+}
+
+/// Where what is built goes: cargo's own folder, wherever that is.
+#[must_use]
+pub fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from)
 }

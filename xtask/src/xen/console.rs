@@ -1,0 +1,46 @@
+//! What a line on Xen's console is, and whose.
+
+/// A line of the console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// The guest of that number wrote it.
+    Guest(u32, String),
+    /// The hypervisor wrote it.
+    Hypervisor(String),
+    /// Something else did: the firmware, say.
+    Other(String),
+}
+
+impl Line {
+    /// Reads a line as it came over the serial port.
+    #[must_use]
+    pub fn parse(raw: &str) -> Self {
+        let text = raw.trim_end_matches(['\r', '\n']);
+        if let Some(text) = text.strip_prefix("(XEN)") {
+            return Self::Hypervisor(text.trim_start().to_owned());
+        }
+        guest(text).unwrap_or_else(|| Self::Other(text.to_owned()))
+    }
+}
+
+/// A guest's line starts with its number, as in `(d0) `.
+fn guest(text: &str) -> Option<Line> {
+    let (number, text) = text.strip_prefix("(d")?.split_once(')')?;
+    Some(Line::Guest(number.parse().ok()?, text.strip_prefix(' ').unwrap_or(text).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Line;
+
+    #[test]
+    fn lines_are_told_apart_by_their_prefix() {
+        assert_eq!(Line::parse("(d0) guest: success\r\n"), Line::Guest(0, "guest: success".into()));
+        assert_eq!(Line::parse("(d12)   indented"), Line::Guest(12, "  indented".into()));
+        assert_eq!(Line::parse("(d0) "), Line::Guest(0, String::new()));
+        assert_eq!(Line::parse("(XEN) Panic on CPU 0:\r"), Line::Hypervisor("Panic on CPU 0:".into()));
+        assert_eq!(Line::parse("(XEN)"), Line::Hypervisor(String::new()));
+        assert_eq!(Line::parse("(dx) text"), Line::Other("(dx) text".into()));
+        assert_eq!(Line::parse("(d0"), Line::Other("(d0".into()));
+    }
+}

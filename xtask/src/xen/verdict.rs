@@ -1,0 +1,179 @@
+//! How a run ended, judged by the console and by the emulator's exit status together: either alone could lie.
+
+use std::fmt;
+
+use super::console::Line;
+
+/// The status of an emulator that a guest ended with success: twice the value written to its exit device, and one.
+const STATUS_SUCCESS: i32 = 0x10 << 1 | 1;
+/// The same for a guest that reports an error.
+const STATUS_FAILURE: i32 = 0x11 << 1 | 1;
+/// The same for a guest that panicked.
+const STATUS_PANIC: i32 = 0x12 << 1 | 1;
+
+/// How the emulator ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this status.
+    Exited(i32),
+    /// By a signal that nobody here sent.
+    Killed,
+    /// It was stopped because its time was up; the limit in seconds.
+    TimedOut(u64),
+    /// It was stopped because the console had said that nothing more would come.
+    Stopped,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The guest said that all went well, and so did the status.
+    Success,
+    /// The guest ended with an error of its own.
+    GuestFailure(String),
+    /// The guest panicked.
+    GuestPanic(String),
+    /// The guest took an exception that it could not handle, three times over.
+    TripleFault,
+    /// The hypervisor destroyed the guest.
+    GuestCrash(String),
+    /// The hypervisor itself panicked.
+    HypervisorPanic(String),
+    /// Time was up; with the last line of the guest's, if it wrote any.
+    Hang {
+        /// The limit in seconds.
+        seconds: u64,
+        /// The guest's last line.
+        last: Option<String>,
+    },
+    /// The machine went off or restarted, and the guest had not said how it went.
+    EndedSilently,
+    /// Console and exit status do not agree.
+    Contradiction(String),
+    /// The emulator did not run.
+    Emulator(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success => write!(f, "success"),
+            Self::GuestFailure(why) => write!(f, "the guest failed: {why}"),
+            Self::GuestPanic(what) => write!(f, "the guest panicked {what}"),
+            Self::TripleFault => write!(f, "the guest took an exception that it could not handle (triple fault)"),
+            Self::GuestCrash(why) => write!(f, "Xen destroyed the guest: {why}"),
+            Self::HypervisorPanic(why) => write!(f, "Xen panicked: {why}"),
+            Self::Hang { seconds, last: Some(last) } => write!(f, "no end after {seconds} s; the guest's last line was `{last}`"),
+            Self::Hang { seconds, last: None } => write!(f, "no end after {seconds} s, and not a line from the guest"),
+            Self::EndedSilently => write!(f, "the machine stopped without a word from the guest on how it went"),
+            Self::Contradiction(what) => write!(f, "console and exit status disagree: {what}"),
+            Self::Emulator(what) => write!(f, "the emulator failed: {what}"),
+        }
+    }
+}
+
+/// What the console said about the end, most telling first.
+#[derive(Default)]
+struct Testimony {
+    hypervisor_panic: Option<String>,
+    guest_crash: Option<String>,
+    triple_fault: bool,
+    guest_panic: Option<String>,
+    guest_failure: Option<String>,
+    success: bool,
+    /// Whether anything came at all.
+    anything: bool,
+    last: Option<String>,
+}
+
+impl Testimony {
+    fn hear(lines: &[Line]) -> Self {
+        let mut heard = Self { anything: !lines.is_empty(), ..Self::default() };
+        for (index, line) in lines.iter().enumerate() {
+            match line {
+                Line::Guest(_, text) => heard.guest(text),
+                Line::Hypervisor(text) => heard.hypervisor(text, &lines[index + 1..]),
+                Line::Other(_) => {}
+            }
+        }
+        heard
+    }
+
+    fn guest(&mut self, text: &str) {
+        if let Some(said) = text.strip_prefix("guest: ") {
+            if said == "success" {
+                self.success = true;
+            } else if let Some(why) = said.strip_prefix("failure: ") {
+                self.guest_failure.get_or_insert(why.to_owned());
+            } else if let Some(what) = said.strip_prefix("panic ") {
+                self.guest_panic.get_or_insert(what.to_owned());
+            }
+        }
+        self.last = Some(text.to_owned());
+    }
+
+    fn hypervisor(&mut self, text: &str, after: &[Line]) {
+        if text.starts_with("Panic on CPU") {
+            // The reason is on the next line.
+            let why = after.iter().find_map(|line| match line {
+                Line::Hypervisor(text) if !text.is_empty() => Some(text.clone()),
+                _ => None,
+            });
+            self.hypervisor_panic.get_or_insert(why.unwrap_or_else(|| text.to_owned()));
+        } else if text.contains("Triple fault") {
+            self.triple_fault = true;
+        } else if text.starts_with("domain_crash called") || text.starts_with("Domain ") && text.contains(" crashed on cpu") {
+            self.guest_crash.get_or_insert(text.trim_end_matches(':').to_owned());
+        }
+    }
+}
+
+/// Whether nothing worth waiting for comes after this line: Xen waits five seconds before it restarts the machine, or for ever.
+#[must_use]
+pub fn is_last_word(line: &Line) -> bool {
+    let Line::Hypervisor(text) = line else { return false };
+    text.starts_with("Reboot in five seconds") || text.starts_with("Hardware Dom0 crashed") || text.starts_with("Hardware Dom0 halted")
+}
+
+/// Judges a run by what the console showed, how the emulator ended, and what it complained of.
+#[must_use]
+pub fn judge(lines: &[Line], end: &End, complaints: &str) -> Verdict {
+    let heard = Testimony::hear(lines);
+    if let Some(why) = heard.hypervisor_panic {
+        return Verdict::HypervisorPanic(why);
+    }
+    if let Some(why) = heard.guest_crash {
+        return Verdict::GuestCrash(why);
+    }
+    if heard.triple_fault {
+        return Verdict::TripleFault;
+    }
+    if let Some(what) = heard.guest_panic {
+        return Verdict::GuestPanic(what);
+    }
+    if let Some(why) = heard.guest_failure {
+        return Verdict::GuestFailure(why);
+    }
+    match *end {
+        End::Exited(STATUS_SUCCESS) if heard.success => Verdict::Success,
+        End::Exited(STATUS_SUCCESS) => Verdict::Contradiction("the status says success, and the console does not".to_owned()),
+        End::Exited(STATUS_FAILURE) => Verdict::GuestFailure("its status says so, and its console not why".to_owned()),
+        End::Exited(STATUS_PANIC) => Verdict::GuestPanic("without being able to say where".to_owned()),
+        End::TimedOut(seconds) if !heard.success => Verdict::Hang { seconds, last: heard.last },
+        End::Exited(_) | End::Killed if !heard.anything => Verdict::Emulator(last_line(complaints)),
+        End::Killed => Verdict::Emulator("it was killed".to_owned()),
+        _ if heard.success => Verdict::Contradiction(format!("the console says success, and the emulator ended otherwise ({end:?})")),
+        End::Exited(0) | End::Stopped => Verdict::EndedSilently,
+        End::Exited(status) => Verdict::Emulator(format!("status {status}; {}", last_line(complaints))),
+        End::TimedOut(seconds) => Verdict::Hang { seconds, last: heard.last },
+    }
+}
+
+/// The last line of what the emulator wrote to its error stream, where it says why it gave up.
+fn last_line(complaints: &str) -> String {
+    complaints.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
+}
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;

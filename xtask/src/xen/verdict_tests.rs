@@ -1,0 +1,91 @@
+use super::{End, Verdict, is_last_word, judge};
+use crate::xen::console::Line;
+
+/// Lines as they came from the real hypervisor.
+fn recorded(log: &str) -> Vec<Line> {
+    log.lines().map(Line::parse).collect()
+}
+
+const SUCCESS: &str = include_str!("logs/success.log");
+const GUEST_FAILURE: &str = include_str!("logs/guest_failure.log");
+const GUEST_PANIC: &str = include_str!("logs/guest_panic.log");
+const GUEST_CRASH: &str = include_str!("logs/guest_crash.log");
+const TRIPLE_FAULT: &str = include_str!("logs/triple_fault.log");
+const HYPERVISOR_PANIC: &str = include_str!("logs/hypervisor_panic.log");
+const HANG: &str = include_str!("logs/hang.log");
+const HALTED: &str = include_str!("logs/halted.log");
+const SILENT: &str = include_str!("logs/silent.log");
+
+#[test]
+fn success_needs_the_line_and_the_status() {
+    assert_eq!(judge(&recorded(SUCCESS), &End::Exited(33), ""), Verdict::Success);
+    for end in [End::Exited(0), End::Exited(1), End::Stopped, End::TimedOut(9)] {
+        assert!(matches!(judge(&recorded(SUCCESS), &end, ""), Verdict::Contradiction(_)), "{end:?}");
+    }
+    assert!(matches!(judge(&recorded(HANG), &End::Exited(33), ""), Verdict::Contradiction(_)));
+    assert!(matches!(judge(&[], &End::Exited(33), ""), Verdict::Contradiction(_)));
+}
+
+#[test]
+fn a_success_line_does_not_outweigh_what_went_wrong() {
+    for (log, status) in [(TRIPLE_FAULT, 0), (GUEST_PANIC, 37), (GUEST_FAILURE, 35), (GUEST_CRASH, 0), (HYPERVISOR_PANIC, 0)] {
+        let lines = recorded(&format!("{SUCCESS}\n{log}"));
+        for status in [status, 33] {
+            let verdict = judge(&lines, &End::Exited(status), "");
+            assert_ne!(verdict, Verdict::Success, "{log}");
+        }
+    }
+}
+
+#[test]
+fn the_guests_own_words_are_kept() {
+    assert_eq!(judge(&recorded(GUEST_FAILURE), &End::Exited(35), ""), Verdict::GuestFailure("error 38".into()));
+    assert_eq!(judge(&recorded(GUEST_PANIC), &End::Exited(37), ""), Verdict::GuestPanic("at src/bin/misbehave.rs:11:20: as asked".into()));
+}
+
+#[test]
+fn a_status_without_words_counts() {
+    assert!(matches!(judge(&recorded(HANG), &End::Exited(35), ""), Verdict::GuestFailure(_)));
+    assert!(matches!(judge(&recorded(HANG), &End::Exited(37), ""), Verdict::GuestPanic(_)));
+}
+
+#[test]
+fn a_triple_fault_looks_like_a_restart_and_is_none() {
+    assert_eq!(judge(&recorded(TRIPLE_FAULT), &End::Exited(0), ""), Verdict::TripleFault);
+    assert_eq!(judge(&recorded(SILENT), &End::Exited(0), ""), Verdict::EndedSilently);
+    assert_eq!(judge(&recorded(HALTED), &End::Stopped, ""), Verdict::EndedSilently);
+}
+
+#[test]
+fn xen_gives_its_reasons() {
+    for end in [End::Exited(0), End::Stopped, End::TimedOut(9)] {
+        let why = "Presently, iommu must be enabled for PVH hardware domain".into();
+        assert_eq!(judge(&recorded(HYPERVISOR_PANIC), &end, ""), Verdict::HypervisorPanic(why));
+        assert!(matches!(judge(&recorded(GUEST_CRASH), &end, ""), Verdict::GuestCrash(why) if why.starts_with("domain_crash called from")));
+    }
+}
+
+#[test]
+fn a_hang_shows_the_last_line() {
+    let verdict = judge(&recorded(HANG), &End::TimedOut(9), "");
+    assert_eq!(verdict, Verdict::Hang { seconds: 9, last: Some("command line: spin".into()) });
+    assert_eq!(judge(&[], &End::TimedOut(9), ""), Verdict::Hang { seconds: 9, last: None });
+}
+
+#[test]
+fn an_emulator_that_does_not_start_says_why() {
+    let complaints = "warning: this\nqemu: Failed to open file 'guest.elf'\n\n";
+    assert_eq!(judge(&[], &End::Exited(1), complaints), Verdict::Emulator("qemu: Failed to open file 'guest.elf'".into()));
+    assert_eq!(judge(&[], &End::Exited(0), ""), Verdict::Emulator("it said nothing".into()));
+    assert!(matches!(judge(&recorded(HANG), &End::Killed, ""), Verdict::Emulator(_)));
+}
+
+#[test]
+fn there_is_no_waiting_for_a_machine_that_will_not_go_on() {
+    for log in [GUEST_CRASH, HYPERVISOR_PANIC, HALTED] {
+        assert!(recorded(log).iter().any(is_last_word), "{log}");
+    }
+    for log in [SUCCESS, GUEST_PANIC, HANG] {
+        assert!(!recorded(log).iter().any(is_last_word), "{log}");
+    }
+}
