@@ -8,6 +8,7 @@ pub mod commands;
 pub mod diagnostic;
 pub mod document;
 pub mod facts;
+pub mod parse;
 pub mod resolve;
 pub mod source;
 pub mod suite;

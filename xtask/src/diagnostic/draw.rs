@@ -75,7 +75,12 @@ impl<'s> Files<'s> {
             kind: AnnotationKind::Context,
             ..self.mark(place, None)
         });
-        let group = self.pictures(primary, related).into_iter().fold(group, |group, picture| self.draw(group, &picture));
+        let spans = diagnostic.related_spans.iter().map(|(span, label)| Mark {
+            label: Some(label),
+            kind: AnnotationKind::Context,
+            ..self.mark(&diagnostic.place, Some(span))
+        });
+        let group = self.pictures(primary, related.chain(spans)).into_iter().fold(group, |group, picture| self.draw(group, &picture));
         match &diagnostic.help {
             Some(help) => group.element(Level::HELP.message(help)),
             None => group,

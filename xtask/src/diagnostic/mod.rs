@@ -26,13 +26,15 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// Other nodes that belong to it, and what to write at each.
     pub related: Vec<(Place, String)>,
+    /// Other bytes of the same file that belong to it, where no path leads to them, and what to write at each.
+    pub related_spans: Vec<(Range<usize>, String)>,
 }
 
 impl Diagnostic {
     /// Something that is wrong at `place`.
     #[must_use]
     pub fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { place, span: None, message: message.into(), label: None, help: None, related: Vec::new() }
+        Self { place, span: None, message: message.into(), label: None, help: None, related: Vec::new(), related_spans: Vec::new() }
     }
 
     /// With `label` written at the underlined text.
