@@ -10,10 +10,6 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for command in context.document.files.iter().flat_map(|file| &file.commands).flat_map(|set| &set.list) {
         match &command.argument {
             None => report_missing(report, command),
-            Some(_) if command.shape == CallShape::Bare => {
-                let found = fault(command.head.place.key("argument"), format!("`{}` passes no argument", command.head.name));
-                report.add(found.label("its shape is `bare`").help("use the shape `argument`, or leave the argument out"));
-            }
             Some(type_) => {
                 for cell in context.names().cells(command.head.availability) {
                     let Ok(meaning) = context.names().meaning(type_, cell.0, cell.1) else { continue };

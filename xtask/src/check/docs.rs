@@ -1,7 +1,6 @@
-//! Every item says what it is.
+//! Every item says what it is, and not only its name once more.
 
 use super::Context;
-use super::places::{name_at, name_of};
 use super::report::{Report, fault};
 use super::walk::{Kind, items, structs};
 use crate::document::{Place, VariantKind};
@@ -12,36 +11,34 @@ const FILLERS: [&str; 16] =
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for arch in &context.document.manifest.architectures {
-        doc(report, &arch.doc, &arch.name, &arch.place, Some(arch.place.as_key()));
+        doc(report, &arch.doc, &arch.name, &arch.place);
     }
     for file in &context.document.files {
-        doc(report, &file.doc, &file.name, &Place::root(&file.name), None);
+        doc(report, &file.doc, &file.name, &Place::root(&file.name));
         for convention in &file.conventions {
-            doc(report, &convention.doc, "convention", &convention.place, Some(convention.place.as_key()));
+            doc(report, &convention.doc, "convention", &convention.place);
         }
         for set in &file.commands {
-            doc(report, &set.doc, &set.hypercall, &set.place, Some(set.place.as_key()));
+            doc(report, &set.doc, &set.hypercall, &set.place);
         }
         for variant in file.encodings.iter().flat_map(|encoding| &encoding.variants) {
             let VariantKind::Fields { fields, .. } = &variant.kind else { continue };
             for field in fields {
-                doc(report, &field.doc, &field.name, &field.place, Some(name_at(&field.place)));
+                doc(report, &field.doc, &field.name, &field.place);
             }
         }
     }
     for item in items(context.document).iter().filter(|item| item.kind != Kind::Padding) {
-        doc(report, &item.head.doc, &item.head.name, &item.head.place, Some(name_of(item.head)));
+        doc(report, &item.head.doc, &item.head.name, &item.head.place);
     }
     for snapshot in structs(context.document).flat_map(|block| &block.snapshots) {
-        doc(report, &snapshot.doc, &snapshot.name, &snapshot.place, Some(snapshot.place.as_key()));
+        doc(report, &snapshot.doc, &snapshot.name, &snapshot.place);
     }
 }
 
-fn doc(report: &mut Report<'_>, doc: &str, name: &str, place: &Place, name_place: Option<Place>) {
-    if doc.trim().is_empty() {
-        let place = name_place.unwrap_or_else(|| place.clone());
-        report.add(fault(place, format!("`{name}` has no `doc`")).help("say what it is and what a caller must know, in a sentence"));
-    } else if restates(doc, name) {
+/// A text that is missing was told of by the parser.
+fn doc(report: &mut Report<'_>, doc: &str, name: &str, place: &Place) {
+    if !doc.is_empty() && restates(doc, name) {
         let help = "say what it is for, in which unit, or what one must know to use it";
         report.add(fault(place.key("doc"), format!("the `doc` of `{name}` only restates the name")).help(help));
     }

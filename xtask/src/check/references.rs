@@ -83,7 +83,6 @@ fn counts(context: &Context<'_>, report: &mut Report<'_>, count: Option<&PerArch
     let Some(count) = count else { return };
     for (count, availability, place) in spread(count, head.availability, &head.place.key("count"), context.manifest()) {
         match count {
-            Count::Number(0) => report.add(fault(place, "an array of length 0").help("leave out the field where it does not exist")),
             Count::Number(_) | Count::Flexible => {}
             Count::Constant(name) => length(context, report, name, &place, availability),
         }
