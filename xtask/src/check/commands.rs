@@ -11,7 +11,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     let hypercalls: Vec<&Value> = enumerations.filter(|item| item.head.name == "hypercall").flat_map(|item| &item.values).collect();
     for set in context.document.files.iter().flat_map(|file| &file.commands) {
         hypercall(context, report, set, &hypercalls);
-        let mut numbers = Unique::new("number");
+        let mut numbers = Unique::with_verb("number", "have the");
         for command in &set.list {
             let place = command.head.place.key("number");
             numbers.add(command.number.to_string(), &command.head.name, command.head.availability, place);

@@ -25,7 +25,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     inside(context, report);
     command_sets(document, report);
     conventions(document, report);
-    let mut c = Unique::new("C constant");
+    let mut c = Unique::with_verb("C constant", "have the name of the");
     items.iter().for_each(|item| c_constant(&mut c, item));
     c_of_bits(document, &mut c);
     c.check(context, report);
@@ -77,7 +77,7 @@ fn heads<'d>(context: &Context<'_>, report: &mut Report<'_>, what: &'static str,
 
 /// C's names of the fields of a struct, among which stand those of an anonymous union.
 fn c_fields(context: &Context<'_>, report: &mut Report<'_>, item: &Struct) {
-    let mut unique = Unique::new("C field");
+    let mut unique = Unique::with_verb("C field", "have the name of the");
     let mut rest: Vec<&Field> = item.fields.iter().rev().collect();
     while let Some(field) = rest.pop() {
         match &field.shape {
@@ -93,7 +93,7 @@ fn snapshots(context: &Context<'_>, report: &mut Report<'_>, item: &Struct) {
     if item.snapshots.is_empty() {
         return;
     }
-    let mut methods = Unique::new("accessor");
+    let mut methods = Unique::with_verb("method", "become the");
     item.fields.iter().for_each(|field| methods.add_head(&field.head));
     for snapshot in &item.snapshots {
         methods.add(snapshot.name.clone(), &snapshot.name, item.head.availability, name_at(&snapshot.place));

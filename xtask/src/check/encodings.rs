@@ -93,14 +93,14 @@ fn limits(report: &mut Report<'_>, field: &VariantField) {
 }
 
 fn tags(context: &Context<'_>, report: &mut Report<'_>, encoding: &Encoding) {
-    let mut unique = Unique::new("tag");
+    let mut unique = Unique::with_verb("tag", "have the");
     for variant in &encoding.variants {
         if let VariantKind::Fields { tag, .. } = &variant.kind {
             unique.add(tag.to_string(), &variant.head.name, variant.head.availability, variant.head.place.key("tag"));
         }
     }
     unique.check(context, report);
-    let mut unique = Unique::new("value");
+    let mut unique = Unique::with_verb("value", "have the");
     for variant in &encoding.variants {
         if let VariantKind::Value(value) = &variant.kind {
             unique.add(value.to_string(), &variant.head.name, variant.head.availability, variant.head.place.key("value"));

@@ -13,7 +13,6 @@ mod duplicates;
 mod encodings;
 mod fields;
 mod identifiers;
-mod near;
 mod per_arch;
 mod places;
 mod references;

@@ -4,10 +4,10 @@ use super::Context;
 use super::places::spread;
 use super::report::{Near, Report, fault};
 use super::walk::{covers, fields, structs};
-use crate::document::{Availability, Count, Head, PerArch, Place, Shape, TypeAlias, TypeRef};
-use crate::resolve::{Item, Problem};
+use crate::document::{ArchId, Availability, Count, Head, PerArch, Place, ReleaseId, Shape, TypeAlias, TypeRef};
+use crate::resolve::{Item, MAX_ALIASES, Problem};
 
-pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
+pub(super) fn check<'d>(context: &Context<'d>, report: &mut Report<'_>) {
     let manifest = context.manifest();
     for file in &context.document.files {
         for alias in &file.types {
@@ -126,19 +126,22 @@ fn constant(context: &Context<'_>, report: &mut Report<'_>, name: &str, place: &
 }
 
 /// Aliases that lead back to themselves, or to what cannot have another name.
-fn endless(context: &Context<'_>, report: &mut Report<'_>, alias: &TypeAlias) {
+fn endless<'d>(context: &Context<'d>, report: &mut Report<'_>, alias: &'d TypeAlias) {
     let names = context.names();
     for (is, availability, place) in spread(&alias.is, alias.head.availability, &alias.head.place.key("is"), context.manifest()) {
+        let TypeRef::Named(next) = is else { continue };
+        if is_struct(context, report, is, &place) {
+            continue;
+        }
         for (release, arch) in names.cells(availability) {
-            let own = TypeRef::Named(alias.head.name.clone());
-            if matches!(is, TypeRef::Primitive(_) | TypeRef::Handle(_)) || is_struct(context, report, is, &place) {
-                break;
-            }
             let found = match names.meaning(is, release, arch) {
-                Err(Problem::Recursive(path)) if is_first_of(&path, &own) => {
-                    fault(place.clone(), format!("the type `{}` stands for itself", alias.head.name)).label(path.join(" > "))
+                Err(Problem::Recursive(path)) => match round_from(&path, &alias.head.name) {
+                    Some(round) => fault(place.clone(), format!("the type `{}` stands for itself", alias.head.name)).label(round),
+                    None => continue,
+                },
+                Err(Problem::TooDeep) if is_first_too_deep(context, next, (release, arch)) => {
+                    fault(place.clone(), format!("more than {MAX_ALIASES} names of types stand for one another"))
                 }
-                Err(Problem::TooDeep) => fault(place.clone(), "too many names of types stand for one another"),
                 _ => continue,
             };
             report.add_in((release, arch), availability, found);
@@ -146,9 +149,18 @@ fn endless(context: &Context<'_>, report: &mut Report<'_>, alias: &TypeAlias) {
     }
 }
 
-/// Whether the alias is the one of the circle that tells of it: all the others see the same circle.
-fn is_first_of(path: &[String], own: &TypeRef) -> bool {
-    matches!(own, TypeRef::Named(own) if path.iter().min() == Some(own))
+/// The circle as seen from the alias, if that is the one to tell of it: all the others on it see the same.
+fn round_from(path: &[String], alias: &String) -> Option<String> {
+    let round = &path[..path.len().saturating_sub(1)];
+    let start = round.iter().position(|name| name == alias).filter(|_| round.iter().min() == Some(alias))?;
+    let names: Vec<&str> = round[start..].iter().chain(&round[..=start]).map(String::as_str).collect();
+    Some(names.join(" > "))
+}
+
+/// Whether the alias before this one in the chain is not yet too far from the end.
+fn is_first_too_deep(context: &Context<'_>, next: &str, (release, arch): (ReleaseId, ArchId)) -> bool {
+    let Ok(Item::Alias(next)) = context.names().type_(next, release, arch) else { return false };
+    next.is.get(arch).is_some_and(|is| context.names().meaning(is, release, arch).is_ok())
 }
 
 fn is_struct(context: &Context<'_>, report: &mut Report<'_>, is: &TypeRef, place: &Place) -> bool {

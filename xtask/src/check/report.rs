@@ -1,6 +1,6 @@
 //! Collects what the rules find, and tells a fault of a few releases or architectures from one of all.
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::document::{ArchId, Availability, Manifest, Place, ReleaseId};
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,8 +17,8 @@ pub(super) trait Near {
 
 impl Near for Diagnostic {
     fn near<'n>(self, name: &str, candidates: impl Iterator<Item = &'n str>) -> Self {
-        match super::near::nearest(name, candidates) {
-            Some(near) => self.help(format!("did you mean `{near}`?")),
+        match nearest(name, candidates) {
+            Some(near) => self.label(format!("did you mean `{near}`?")),
             None => self,
         }
     }
@@ -38,11 +38,13 @@ pub(super) struct Report<'d> {
     manifest: &'d Manifest,
     faults: Vec<(Diagnostic, Option<Cells>)>,
     known: HashMap<(Place, String), usize>,
+    /// Pairs of nodes that clash, and in what.
+    clashes: HashMap<(Place, Place), String>,
 }
 
 impl<'d> Report<'d> {
     pub(super) fn new(manifest: &'d Manifest) -> Self {
-        Self { manifest, faults: Vec::new(), known: HashMap::new() }
+        Self { manifest, faults: Vec::new(), known: HashMap::new(), clashes: HashMap::new() }
     }
 
     /// Adds a fault, unless the same was added before.
@@ -57,6 +59,14 @@ impl<'d> Report<'d> {
         if let Some(cells) = &mut self.faults[index].1 {
             cells.releases.insert(release);
             cells.archs.insert(arch);
+        }
+    }
+
+    /// Adds a fault of two nodes, unless they were found to clash in another way: two items of one name have one name in C and in Rust too.
+    pub(super) fn add_clash(&mut self, cell: (ReleaseId, ArchId), of: Availability, first: &Place, fault: Diagnostic) {
+        let pair = (fault.place.clone(), first.clone());
+        if *self.clashes.entry(pair).or_insert_with(|| fault.message.clone()) == fault.message {
+            self.add_in(cell, of, fault);
         }
     }
 

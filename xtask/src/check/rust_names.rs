@@ -13,7 +13,7 @@ const RESERVED: [&str; 3] = ["raw", "command", "layout"];
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for file in &context.document.files {
         types(context, report, file);
-        let mut constants = Unique::new("Rust constant");
+        let mut constants = Unique::with_verb("Rust constant", "become the");
         for item in &file.constants {
             constants.add(screaming(&item.head.name), &item.head.name, item.head.availability, name_of(&item.head));
         }
@@ -41,7 +41,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
 
 /// The types and modules of a generated file.
 fn types(context: &Context<'_>, report: &mut Report<'_>, file: &File) {
-    let mut names = Unique::new("Rust item");
+    let mut names = Unique::with_verb("Rust item", "become the");
     let mut add = |key: String, name, availability, place| names.add(key, name, availability, place);
     let heads = file.types.iter().map(|item| &item.head).chain(file.enumerations.iter().map(|item| &item.head));
     for head in heads {
@@ -84,7 +84,7 @@ fn of_struct<'d>(item: &'d Struct, add: &mut impl FnMut(String, &'d str, Availab
 
 /// Names that differ in the description; those that do not are told of by another rule.
 fn list<'d>(context: &Context<'_>, report: &mut Report<'_>, heads: impl Iterator<Item = &'d Head>, case: fn(&str) -> String) {
-    let mut unique = Unique::new("Rust name");
+    let mut unique = Unique::with_verb("Rust name", "become the");
     for head in heads {
         unique.add(case(&head.name), &head.name, head.availability, name_of(head));
     }

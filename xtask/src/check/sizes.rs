@@ -4,7 +4,7 @@ use super::Context;
 use super::places::for_arch;
 use super::report::{Report, fault};
 use super::walk::structs;
-use crate::document::Struct;
+use crate::document::{ArchId, Step, Struct};
 use crate::resolve::{LayoutError, MAX_DEPTH, Problem};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
@@ -20,7 +20,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     }
 }
 
-fn stated(context: &Context<'_>, report: &mut Report<'_>, item: &Struct, arch: crate::document::ArchId, computed: u32) {
+fn stated(context: &Context<'_>, report: &mut Report<'_>, item: &Struct, arch: ArchId, computed: u32) {
     let Some(size) = &item.size else { return };
     let Some(stated) = size.get(arch).filter(|stated| **stated != u64::from(computed)) else { return };
     let place = for_arch(size, arch, &item.head.place.key("size"), context.manifest());
@@ -39,9 +39,9 @@ fn impossible(report: &mut Report<'_>, error: LayoutError) {
         }
         Problem::TooDeep => fault(place, format!("structs and unions lie more than {MAX_DEPTH} deep in one another")),
         Problem::TooLarge => fault(place, "no object can be that large").label("this makes it 4 GiB or more"),
-        Problem::Flexible => {
-            let found = fault(place, "an array without a length lies where its length must be known");
-            found.help("only the last field of a block or an argument can be flexible, and such a struct cannot be part of another")
+        // Other rules look at flexible fields themselves.
+        Problem::Flexible if place.steps.last() == Some(&Step::Key("type".to_owned())) => {
+            fault(place, "a struct that ends in a flexible field cannot be part of another")
         }
         _ => return,
     };

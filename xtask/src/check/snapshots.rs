@@ -2,8 +2,9 @@
 
 use super::Context;
 use super::places::{for_arch, name_at};
-use super::report::{Near, Report, fault};
+use super::report::{Report, fault};
 use super::walk::{fields, members, structs};
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::document::{
     Access, ArchId, Availability, Field, FieldUse, PerArch, Place, ReleaseRange, Shape, Snapshot, SnapshotMember, Struct,
 };
@@ -52,13 +53,13 @@ fn counter(context: &Context<'_>, report: &mut Report<'_>, block: &Struct, snaps
                 found.related(field.head.place.clone(), "the field is described here")
             }
             None => {
-                let counters = here().filter(|field| field.use_ == FieldUse::Access(Access::Counter));
-                let names: Vec<&str> = counters.map(|field| field.head.name.as_str()).collect();
+                let counters: Vec<&Field> = here().filter(|field| field.use_ == FieldUse::Access(Access::Counter)).collect();
+                let meant = match counters.as_slice() {
+                    [only] => Some(*only),
+                    _ => nearest_field(&snapshot.counter, &counters),
+                };
                 let found = fault(place.clone(), format!("`{}` has no counter `{}`", block.head.name, snapshot.counter));
-                match names.as_slice() {
-                    [only] => found.help(format!("did you mean `{only}`?")),
-                    _ => found.near(&snapshot.counter, names.into_iter()),
-                }
+                meaning(found, meant, arch, read)
             }
         };
         report.add_in((release, arch), availability, found);
@@ -81,9 +82,24 @@ fn member<'d>(context: &Context<'d>, report: &mut Report<'_>, block: &'d Struct,
                 let found = found.related(field.head.place.clone(), "the field is described here").help("give it `access: versioned`");
                 report.add_in((release, arch), of, found);
             }
-            Err(dead_end) => report.add_in((release, arch), of, dead_end.told(place, path)),
+            Err(dead_end) => {
+                let meant = nearest_field(dead_end.step, &dead_end.near);
+                report.add_in((release, arch), of, meaning(dead_end.told(place, path), meant, arch, read));
+            }
         }
     }
+}
+
+/// Proposes the field that was perhaps meant, and counts it as read: that no snapshot reads it would be told besides.
+fn meaning(found: Diagnostic, meant: Option<&Field>, arch: ArchId, read: &mut Read) -> Diagnostic {
+    let Some(field) = meant else { return found };
+    read.insert((arch, std::ptr::from_ref(field)));
+    found.label(format!("did you mean `{}`?", field.head.name))
+}
+
+fn nearest_field<'d>(name: &str, fields: &[&'d Field]) -> Option<&'d Field> {
+    let nearest = nearest(name, fields.iter().map(|field| field.head.name.as_str()))?;
+    fields.iter().copied().find(|field| field.head.name == nearest)
 }
 
 fn one(availability: Availability, arch: ArchId) -> Availability {
@@ -95,7 +111,7 @@ struct DeadEnd<'d> {
     step: &'d str,
     within: Option<&'d Struct>,
     why: Why,
-    near: Vec<&'d str>,
+    near: Vec<&'d Field>,
 }
 
 enum Why {
@@ -105,7 +121,7 @@ enum Why {
 }
 
 impl DeadEnd<'_> {
-    fn told(self, place: Place, path: &str) -> crate::diagnostic::Diagnostic {
+    fn told(&self, place: Place, path: &str) -> Diagnostic {
         let step = self.step;
         let found = match self.why {
             Why::NoField => fault(place, format!("there is no field `{step}`")),
@@ -113,11 +129,10 @@ impl DeadEnd<'_> {
             Why::NoStruct => fault(place, format!("`{step}` is no block, so nothing lies in it")),
         };
         let found = if step == path { found } else { found.label(format!("on the way of `{path}`")) };
-        let found = match self.within {
+        match self.within {
             Some(block) => found.related(block.head.place.as_key(), "in this block"),
             None => found,
-        };
-        found.near(step, self.near.into_iter())
+        }
     }
 }
 
@@ -133,9 +148,9 @@ fn follow<'d>(
     let mut steps = path.split('.').peekable();
     while let Some(step) = steps.next() {
         let dead_end = |why| DeadEnd { step, within, why, near: Vec::new() };
-        let mut exist = here.iter().filter(|field| field.head.availability.contains(release, arch));
+        let exist = here.iter().filter(|field| field.head.availability.contains(release, arch));
         let Some(field) = exist.clone().find(|field| field.head.name == step) else {
-            return Err(DeadEnd { near: exist.by_ref().map(|field| field.head.name.as_str()).collect(), ..dead_end(Why::NoField) });
+            return Err(DeadEnd { near: exist.collect(), ..dead_end(Why::NoField) });
         };
         if steps.peek().is_none() {
             return Ok(field);

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 #[derive(Debug)]
 pub(super) struct Unique<'d> {
     what: &'static str,
+    verb: &'static str,
     order: Vec<String>,
     by_key: HashMap<String, Vec<Entry<'d>>>,
 }
@@ -21,9 +22,14 @@ struct Entry<'d> {
 }
 
 impl<'d> Unique<'d> {
-    /// A set of things that are each a `what`.
+    /// A set of things whose keys are names of their own: each is a `what`.
     pub(super) fn new(what: &'static str) -> Self {
-        Self { what, order: Vec::new(), by_key: HashMap::new() }
+        Self::with_verb(what, "are the")
+    }
+
+    /// A set of things whose keys are something else that they have, or become: a number, a name in another language.
+    pub(super) fn with_verb(what: &'static str, verb: &'static str) -> Self {
+        Self { what, verb, order: Vec::new(), by_key: HashMap::new() }
     }
 
     /// Adds the thing called `name`, which is told from others by `key`.
@@ -54,14 +60,13 @@ impl<'d> Unique<'d> {
                 if std::ptr::eq(known, entry) || known.place == entry.place {
                     continue;
                 }
-                let found = if key == entry.name && key == known.name {
-                    fault(entry.place.clone(), format!("the {} `{key}` is described twice", self.what))
+                let message = if key == entry.name && key == known.name {
+                    format!("the {} `{key}` is described twice", self.what)
                 } else {
-                    let message = format!("`{}` and `{}` are both the {} `{key}`", known.name, entry.name, self.what);
-                    fault(entry.place.clone(), message)
+                    format!("`{}` and `{}` both {} {} `{key}`", known.name, entry.name, self.verb, self.what)
                 };
-                let found = found.label("again here").related(known.place.clone(), "first described here");
-                report.add_in(cell, entry.availability, found);
+                let found = fault(entry.place.clone(), message).label("again here").related(known.place.clone(), "first described here");
+                report.add_clash(cell, entry.availability, &known.place, found);
             }
         }
     }

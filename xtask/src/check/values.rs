@@ -48,7 +48,7 @@ fn enumeration(context: &Context<'_>, report: &mut Report<'_>, item: &Enumeratio
     if item.alias {
         return;
     }
-    let mut numbers = Unique::new("value");
+    let mut numbers = Unique::with_verb("value", "have the");
     for value in &item.values {
         numbers.add(value.value.to_string(), &value.head.name, value.head.availability, value.head.place.key("value"));
     }

@@ -3,10 +3,12 @@
 mod draw;
 mod lines;
 mod locate;
+mod near;
 #[cfg(test)]
 mod tests;
 
 pub use draw::render;
+pub use near::nearest;
 
 use crate::document::Place;
 use std::ops::Range;

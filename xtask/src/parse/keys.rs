@@ -2,11 +2,11 @@
 
 use super::at::At;
 use super::errors::Errors;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::source::yaml::Mapping;
 use std::cell::RefCell;
 
-/// Names longer than this are not compared with others: the cost grows with the square of the length.
+/// As much of a name is shown in a message.
 const LONGEST: usize = 64;
 
 /// A mapping whose keys have fixed names.
@@ -71,16 +71,6 @@ pub(super) fn suggest<'n>(wrong: Diagnostic, given: &str, known: impl Iterator<I
         }
     }
     if names.is_empty() { wrong } else { wrong.help(format!("{intro} {}", names.join(", "))) }
-}
-
-/// The known name that differs least from the given one, if any differs little.
-fn nearest<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    if given.len() > LONGEST {
-        return None;
-    }
-    let limit = (given.chars().count() / 3).max(1);
-    let rated = known.map(|name| (strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()), name));
-    rated.filter(|(distance, _)| *distance <= limit).min().map(|(_, name)| name)
 }
 
 /// A name as far as it can be shown in a message.

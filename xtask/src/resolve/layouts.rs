@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// How many levels of structs and unions, or of aliases, may lie inside one another. No header comes near; a limit keeps everything that
+/// How many levels of structs and unions may lie inside one another. No header comes near; a limit keeps everything that
 /// walks a layout within its stack.
 pub const MAX_DEPTH: u32 = 64;
 

@@ -14,5 +14,5 @@ mod tests;
 pub use integer::Integer;
 pub use layout::{FieldLayout, Layout};
 pub use layouts::{Layouts, MAX_DEPTH};
-pub use names::{Basis, Item, Meaning, Names};
+pub use names::{Basis, Item, MAX_ALIASES, Meaning, Names};
 pub use problem::{LayoutError, Problem};

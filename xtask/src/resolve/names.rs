@@ -1,6 +1,6 @@
 //! What names stand for.
 
-use super::{Integer, MAX_DEPTH, Problem};
+use super::{Integer, Problem};
 use crate::document::{
     ArchId, Availability, Constant, Count, Document, Encoding, Enumeration, Head, Manifest, Primitive, ReleaseId, Struct, TypeAlias,
     TypeRef, Word,
@@ -72,6 +72,9 @@ pub struct Meaning<'d> {
     /// How many elements it has, where it is the name of an array.
     pub count: Option<u64>,
 }
+
+/// How many names of types may stand for one another in a row. No header comes near.
+pub const MAX_ALIASES: usize = 16;
 
 /// The names of a description.
 #[derive(Debug)]
@@ -234,15 +237,13 @@ impl<'d> Names<'d> {
     }
 }
 
-/// Goes from one alias to the next, unless that was passed before or the way is too long.
+/// Goes from one alias to the next. Only a way that is too long is looked through for a circle: most are very short.
 fn step<'d>(path: &mut Vec<&'d str>, name: &'d str) -> Result<(), Problem> {
-    if let Some(start) = path.iter().position(|passed| *passed == name) {
-        path.push(name);
-        return Err(Problem::circle(path[start..].iter().copied()));
-    }
-    if path.len() >= MAX_DEPTH as usize {
-        return Err(Problem::TooDeep);
-    }
     path.push(name);
-    Ok(())
+    if path.len() <= MAX_ALIASES {
+        return Ok(());
+    }
+    let again =
+        path.iter().enumerate().find_map(|(at, passed)| Some((at, at + 1 + path[at + 1..].iter().position(|name| name == passed)?)));
+    Err(again.map_or(Problem::TooDeep, |(start, end)| Problem::circle(path[start..=end].iter().copied())))
 }

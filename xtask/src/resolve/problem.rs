@@ -36,7 +36,8 @@ pub enum Problem {
     Flexible,
     /// A type holds itself: the names on the way round, from a type to that type again.
     Recursive(Vec<String>),
-    /// Types hold one another through more levels than [`MAX_DEPTH`](super::MAX_DEPTH).
+    /// Types hold one another through more levels than [`MAX_DEPTH`](super::MAX_DEPTH), or stand for one another
+    /// in a longer row than [`MAX_ALIASES`](super::MAX_ALIASES).
     TooDeep,
 }
 
@@ -81,7 +82,7 @@ impl Display for Problem {
             Self::TooLarge => write!(out, "larger than 4 GiB"),
             Self::Flexible => write!(out, "only the last field of a block or an argument can be flexible"),
             Self::Recursive(path) => write!(out, "a type that holds itself: {}", path.join(" > ")),
-            Self::TooDeep => write!(out, "types nested more than {} deep", super::MAX_DEPTH),
+            Self::TooDeep => write!(out, "types too deep in one another"),
         }
     }
 }
