@@ -4,7 +4,7 @@ use super::Context;
 use super::report::{Report, fault};
 use super::walk::{fields, structs};
 use crate::diagnostic::Diagnostic;
-use crate::document::{Access, ArchId, Count, Direction, Field, FieldUse, Place, ReleaseId, Shape, Struct, StructKind, Writer};
+use crate::document::{Access, ArchId, Count, Field, FieldUse, Place, ReleaseId, Shape, Struct, StructKind, Writer};
 use crate::resolve::{Basis, Integer, Meaning};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
@@ -12,7 +12,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
         flexible(context, report, item);
         for field in fields(&item.fields) {
             suits_section(report, item, field);
-            if let Shape::Type(type_) = &field.shape {
+            if let (Shape::Type(type_), FieldUse::Access(_) | FieldUse::Nested) = (&field.shape, field.use_) {
                 for cell in context.names().cells(field.head.availability) {
                     let Ok(meaning) = context.names().meaning(type_, cell.0, cell.1) else { continue };
                     if let Some(found) = judge(context, item, field, meaning, cell) {
@@ -81,7 +81,7 @@ fn judge(context: &Context<'_>, item: &Struct, field: &Field, meaning: Meaning<'
             let found = fault(type_place(), format!("`{name}` is an argument of a hypercall, and cannot be shared memory"));
             Some(found.related(inner.head.place.as_key(), "described here").help("move it to `blocks`"))
         }
-        (FieldUse::Nested, Basis::Struct(_)) | (FieldUse::Direction(Direction::In | Direction::Out | Direction::Both), _) => None,
+        (FieldUse::Nested, Basis::Struct(_)) | (FieldUse::Direction(_) | FieldUse::Reserved, _) => None,
         (FieldUse::Nested, _) if item.kind == StructKind::Block => Some(
             fault(field.head.place.key("name"), format!("`{name}` has no `access`")).help("only a field that is a block itself needs none"),
         ),
@@ -92,7 +92,7 @@ fn judge(context: &Context<'_>, item: &Struct, field: &Field, meaning: Meaning<'
             let integer = Integer::of(meaning.basis.primitive()?, context.manifest().arch(arch));
             suits_access(field, access, integer)
         }
-        (FieldUse::Nested | FieldUse::Reserved, _) => None,
+        (FieldUse::Nested, _) => None,
     }
 }
 

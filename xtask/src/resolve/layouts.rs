@@ -1,5 +1,6 @@
 //! C's layout rules: every field at the next multiple of its alignment, every struct as aligned as its most aligned field.
 
+use super::epochs::Epochs;
 use super::{Basis, FieldLayout, Integer, Item, Layout, LayoutError, Names, Problem};
 use crate::document::{ArchId, Count, Document, Field, PerArch, Place, ReleaseId, Shape, Struct, TypeRef};
 use std::cell::RefCell;
@@ -16,6 +17,7 @@ type Answer = Result<Rc<Layout>, LayoutError>;
 #[derive(Debug)]
 pub struct Layouts<'d> {
     names: Names<'d>,
+    epochs: Epochs,
     known: RefCell<HashMap<(&'d str, ReleaseId, ArchId), Answer>>,
 }
 
@@ -23,7 +25,7 @@ impl<'d> Layouts<'d> {
     /// The layouts of `document`.
     #[must_use]
     pub fn new(document: &'d Document) -> Self {
-        Self { names: Names::new(document), known: RefCell::default() }
+        Self { names: Names::new(document), epochs: Epochs::new(document), known: RefCell::default() }
     }
 
     /// The names of the description.
@@ -38,6 +40,10 @@ impl<'d> Layouts<'d> {
     /// If there is no such struct there, or it has no layout; the error says whose fault it is. Where nothing is, the error has the root of
     /// the manifest as its place.
     pub fn of(&self, name: &str, release: ReleaseId, arch: ArchId) -> Answer {
+        let release = self.epochs.first(release);
+        if let Some(known) = self.known.borrow().get(&(name, release, arch)) {
+            return known.clone();
+        }
         match self.names.type_(name, release, arch) {
             Ok(Item::Struct(struct_)) => self.of_struct(struct_, release, arch),
             Ok(item) => {

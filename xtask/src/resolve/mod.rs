@@ -3,6 +3,7 @@
 //! [`Names`] says what a name stands for there, [`Layouts`] where the fields of a struct lie. Both can be asked about a description that has
 //! errors: they answer with a [`Problem`], and it is `check` that tells the user.
 
+mod epochs;
 mod integer;
 mod layout;
 mod layouts;
