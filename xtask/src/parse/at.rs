@@ -77,6 +77,7 @@ impl<'t> At<'t> {
             Value::Scalar { text, plain: true } if matches!(&**text, "" | "~" | "null") => "nothing".to_owned(),
             Value::Scalar { text, plain: true } if matches!(&**text, "true" | "false") => format!("`{text}`"),
             Value::Scalar { text, plain } if *plain && !is_text(text) => format!("the number {}", short(text)),
+            Value::Scalar { text, .. } if text.trim().is_empty() => "an empty text".to_owned(),
             Value::Scalar { text, .. } => format!("the text `{}`", short(text)),
         }
     }

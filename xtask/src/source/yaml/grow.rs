@@ -18,6 +18,8 @@ struct Grower<'t> {
     positions: Positions<'t>,
     open: Vec<Open<'t>>,
     documents: usize,
+    /// Whether values are missing, so that the tree would mislead.
+    unreadable: bool,
     /// The end of the last event: an anchor or tag stands between it and the node.
     read_to: usize,
     root: Option<Node<'t>>,
@@ -29,7 +31,8 @@ struct Stop;
 
 pub(super) fn grow(text: &str) -> Tree<'_> {
     let positions = Positions::new(text);
-    let mut grower = Grower { text, positions, open: Vec::new(), documents: 0, read_to: 0, root: None, faults: Vec::new() };
+    let mut grower =
+        Grower { text, positions, open: Vec::new(), documents: 0, unreadable: false, read_to: 0, root: None, faults: Vec::new() };
     for event in Parser::new_from_str(text) {
         let step = match event {
             Ok((event, span)) => {
@@ -47,7 +50,8 @@ pub(super) fn grow(text: &str) -> Tree<'_> {
     if grower.documents == 0 {
         grower.faults.push(Fault::empty());
     }
-    Tree { root: grower.root, faults: grower.faults }
+    let root = if grower.unreadable { None } else { grower.root };
+    Tree { root, faults: grower.faults }
 }
 
 impl<'t> Grower<'t> {
@@ -63,6 +67,7 @@ impl<'t> Grower<'t> {
             }
             Event::Alias(_) => {
                 self.faults.push(Fault::alias(span.clone()));
+                self.unreadable = true;
                 self.node(Node { span, value: Value::Scalar { text: Cow::Borrowed(""), plain: false } });
                 Ok(())
             }
