@@ -9,6 +9,8 @@ pub mod diagnostic;
 pub mod document;
 pub mod facts;
 pub mod parse;
+pub mod regen;
+pub mod render;
 pub mod resolve;
 pub mod source;
 pub mod suite;

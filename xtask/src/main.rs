@@ -17,6 +17,8 @@ struct Arguments {
 enum Command {
     /// Bring measured facts into the description's folder, or take them out.
     Facts(commands::facts::Arguments),
+    /// Turn the description into xen-pac.
+    Regen(commands::regen::Arguments),
     /// Run every check there is; ends with `N passed, M failed, K skipped`.
     Test(commands::test::Arguments),
     /// Build guest programs and boot them on the real hypervisor.
@@ -26,6 +28,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Facts(arguments) => commands::facts::run(&arguments),
+        Command::Regen(arguments) => commands::regen::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),
         Command::Xen(arguments) => commands::xen::run(&arguments),
     }

@@ -62,7 +62,7 @@ macro_rules! data {
     };
     (union $name:ident { $($(#[$attribute:meta])* $member:ident : $type:ty),* $(,)? }) => {
         const _: () = {
-            #[allow(dead_code)]
+            #[allow(dead_code, clippy::too_many_arguments)]
             const fn all_members_are_there($($(#[$attribute])* $member: $type),*) {
                 $($(#[$attribute])* { let _ = $name { $member }; })*
             }

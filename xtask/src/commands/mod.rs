@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 pub mod facts;
+pub mod regen;
 pub mod test;
 pub mod xen;
 

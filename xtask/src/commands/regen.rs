@@ -1,0 +1,112 @@
+//! `cargo xtask regen`.
+
+use super::workspace_root;
+use crate::regen::{self, Failure, Output, Plan};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// The command that mends what `--check` found.
+const MENDS: &str = "cargo xtask regen";
+
+/// What `cargo xtask regen` can be told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The description is read, checked and rendered as a whole before anything is written; if anything is wrong with it, all of it is said and nothing \
+changes. Files that are right already are not touched, files without a source any more are removed, and files that were not generated are left alone.
+
+Examples:
+  cargo xtask regen                          bring xen-pac up to date
+  cargo xtask regen --check                  only say what is stale; exits with 1 if anything is
+  cargo xtask regen --abi DIR --out DIR      work on copies")]
+pub struct Arguments {
+    /// Write nothing; show what would change, and exit with 1 if anything would.
+    #[arg(long)]
+    check: bool,
+    /// The folder of the description.
+    #[arg(long, value_name = "DIR")]
+    abi: Option<PathBuf>,
+    /// The folder of the generated files.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Runs the command.
+#[must_use]
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let start = Instant::now();
+    let abi = arguments.abi.clone().unwrap_or_else(|| shown(&workspace_root().join("abi-yaml")));
+    let out = arguments.out.clone().unwrap_or_else(|| shown(&workspace_root().join("xen-pac/src/generated")));
+    let output = match regen::generate(&abi) {
+        Ok(output) => output,
+        Err(failure) => return failed(&failure),
+    };
+    let plan = match Plan::new(&output.files, &out) {
+        Ok(plan) => plan,
+        Err(error) => return refused(&error),
+    };
+    if arguments.check {
+        return judge(&plan, &output, start.elapsed());
+    }
+    if let Err(error) = regen::apply(&plan) {
+        return refused(&error);
+    }
+    for name in &plan.foreign {
+        anstream::eprintln!("\x1b[1;33mwarning\x1b[0m: `{}` was not generated; it is left alone", out.join(name).display());
+    }
+    println!("{}", closing(&plan, &output, start.elapsed()));
+    ExitCode::SUCCESS
+}
+
+fn judge(plan: &Plan, output: &Output, time: Duration) -> ExitCode {
+    if plan.is_empty() {
+        println!("regen --check: {} items in {} files are up to date, {}", output.items, output.files.len(), seconds(time));
+        return ExitCode::SUCCESS;
+    }
+    anstream::print!("{}", regen::diff(plan));
+    let count = plan.changes.len();
+    let (files, are) = if count == 1 { ("file", "is") } else { ("files", "are") };
+    anstream::eprintln!("\x1b[1;31merror\x1b[0m: {count} generated {files} {are} stale; run `{MENDS}`");
+    ExitCode::FAILURE
+}
+
+fn closing(plan: &Plan, output: &Output, time: Duration) -> String {
+    format!(
+        "regen: {} items in {} files: {} written, {} removed, {} unchanged, {}",
+        output.items,
+        output.files.len(),
+        plan.written(),
+        plan.removed(),
+        plan.unchanged,
+        seconds(time)
+    )
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    match failure {
+        Failure::Load(error) => anstream::eprintln!("\x1b[1;31merror\x1b[0m: {error}"),
+        Failure::Wrong(sources, wrong) => {
+            let colour = std::io::stderr().is_terminal();
+            anstream::eprintln!("{}", crate::diagnostic::render(wrong, sources, colour));
+            let (count, errors) = (wrong.len(), if wrong.len() == 1 { "error" } else { "errors" });
+            anstream::eprintln!("\x1b[1;31merror\x1b[0m: {count} {errors} in the description; nothing was written");
+        }
+    }
+    ExitCode::FAILURE
+}
+
+fn refused(error: &regen::RegenError) -> ExitCode {
+    anstream::eprintln!("\x1b[1;31merror\x1b[0m: {error}");
+    ExitCode::FAILURE
+}
+
+/// A path as it is to be shown: relative to where the user is, if it lies there.
+fn shown(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).map_or_else(|_| path.to_owned(), Path::to_owned)
+}
