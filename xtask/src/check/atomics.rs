@@ -14,10 +14,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
             FieldUse::Access(Access::Index(_)) => "an index",
             _ => continue,
         };
-        let Shape::Type(type_) = &field.shape else {
-            report.add(fault(field.head.place.key("access"), format!("`{}` is no integer, so no atomic can hold it", field.head.name)));
-            continue;
-        };
+        let Shape::Type(type_) = &field.shape else { continue };
         for cell in context.names().cells(field.head.availability) {
             let Some(primitive) = context.names().meaning(type_, cell.0, cell.1).ok().and_then(|meaning| meaning.basis.primitive()) else {
                 continue;

@@ -11,7 +11,6 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for item in structs(context.document) {
         flexible(context, report, item);
         for field in fields(&item.fields) {
-            suits_section(report, item, field);
             if let (Shape::Type(type_), FieldUse::Access(_) | FieldUse::Nested) = (&field.shape, field.use_) {
                 for cell in context.names().cells(field.head.availability) {
                     let Ok(meaning) = context.names().meaning(type_, cell.0, cell.1) else { continue };
@@ -50,22 +49,6 @@ fn is_flexible(field: &Field) -> bool {
         Some(PerArch::Same(count)) => *count == Count::Flexible,
         Some(PerArch::Each(counts)) => counts.values().any(|count| *count == Count::Flexible),
         None => false,
-    }
-}
-
-/// Blocks say who touches a field, arguments which way it goes.
-fn suits_section(report: &mut Report<'_>, item: &Struct, field: &Field) {
-    let name = &field.head.name;
-    match (item.kind, field.use_) {
-        (StructKind::Block, FieldUse::Direction(_)) => {
-            let found = fault(field.head.place.key("direction"), format!("`{name}` has a direction, but stands in a block"));
-            report.add(found.help("say with `access` who touches it"));
-        }
-        (StructKind::Argument, FieldUse::Access(_)) => {
-            let found = fault(field.head.place.key("access"), format!("`{name}` has an access, but stands in an argument"));
-            report.add(found.help("say with `direction` which way it goes"));
-        }
-        _ => {}
     }
 }
 
