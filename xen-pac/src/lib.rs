@@ -24,13 +24,18 @@ const _: () = assert!(
     "xen-pac lays out memory as C does on i386, where a 64-bit integer is aligned to 4 bytes; this target aligns it otherwise (use an i686 target with the System V ABI)"
 );
 
+// On any other architecture the message above is to be the only one.
+#[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]
 pub mod access;
+#[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]
 pub mod command;
-pub mod release;
-
+#[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]
 #[rustfmt::skip]
 mod generated;
+#[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]
+pub mod release;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]
 pub use generated::*;
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! This file decides which machine access happens, and nothing else; which memory may be accessed is the business of [`Location`](super::location::Location).
 
 use core::fmt;
-use core::sync::atomic::{
-    AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use core::sync::atomic::{AtomicI8, AtomicI16, AtomicI32, AtomicIsize, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+#[cfg(not(target_arch = "x86"))]
+use core::sync::atomic::{AtomicI64, AtomicU64};
 
 /// An integer that a plain register can have: any of the machine's, signed or not.
 ///
