@@ -92,7 +92,6 @@ impl<'a, T: AtomicWord, R> Bits<'a, T, R> {
 
     /// Puts `value` in the word's place; gives the word as it was, so that nothing that the other side set is lost.
     #[inline(always)]
-    #[must_use = "the bits that the other side had set are in the answer and nowhere else"]
     pub fn swap(self, value: T, order: Ordering) -> T {
         T::swap(self.location.atomic(), value, order)
     }
