@@ -8,7 +8,11 @@ use super::Handle;
 ///
 /// # Safety
 /// Every pattern of `size_of::<Self>()` initialised bytes must be a value of the type, and no byte of it may be padding.
+/// `REACHES_BEYOND` must be true if any part of it makes the hypervisor look or write elsewhere.
 pub unsafe trait Data: Copy {
+    /// Whether a hypercall with it touches memory beyond it: it holds a [`Handle`], or ends in an array of no fixed length.
+    const REACHES_BEYOND: bool;
+
     /// The value whose bytes are all zero.
     // SAFETY: every pattern of bytes is a value, so zeroes are.
     const ZEROED: Self = unsafe { core::mem::zeroed() };
@@ -17,18 +21,26 @@ pub unsafe trait Data: Copy {
 macro_rules! integers {
     ($($integer:ty),*) => {$(
         // SAFETY: an integer has no padding, and all its patterns are values.
-        unsafe impl Data for $integer {}
+        unsafe impl Data for $integer {
+            const REACHES_BEYOND: bool = false;
+        }
     )*};
 }
 
 integers!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
 
 // SAFETY: there are no bytes.
-unsafe impl Data for () {}
-// SAFETY: an array has no padding between its elements, and each element is data.
-unsafe impl<T: Data, const N: usize> Data for [T; N] {}
+unsafe impl Data for () {
+    const REACHES_BEYOND: bool = false;
+}
+// SAFETY: an array has no padding between its elements, and each element is data. One of length 0 is how an array without a fixed length is written.
+unsafe impl<T: Data, const N: usize> Data for [T; N] {
+    const REACHES_BEYOND: bool = N == 0 || T::REACHES_BEYOND;
+}
 // SAFETY: a handle is one raw pointer, which may hold any address, and the type it points to is never looked at.
-unsafe impl<T> Data for Handle<T> {}
+unsafe impl<T> Data for Handle<T> {
+    const REACHES_BEYOND: bool = true;
+}
 
 /// Implements [`Data`] for a struct, a newtype or a union, and lets the compiler prove that it may:
 /// all fields are listed with their types, all of them are data, and together they fill the type.
@@ -46,7 +58,14 @@ macro_rules! data {
             assert!(size == size_of::<$name>(), concat!("`", stringify!($name), "` has padding that is not a field"));
         };
         // SAFETY: the constant above shows that the type consists of data and nothing else.
-        unsafe impl $crate::access::Data for $name {}
+        unsafe impl $crate::access::Data for $name {
+            const REACHES_BEYOND: bool = {
+                #[allow(unused_mut)]
+                let mut beyond = false;
+                $($(#[$attribute])* { beyond |= <$type as $crate::access::Data>::REACHES_BEYOND; })*
+                beyond
+            };
+        }
     };
     ($name:ident($type:ty)) => {
         const _: () = {
@@ -58,7 +77,9 @@ macro_rules! data {
             assert!($crate::access::size_of_data::<$type>() == size_of::<$name>());
         };
         // SAFETY: the constant above shows that the type consists of data and nothing else.
-        unsafe impl $crate::access::Data for $name {}
+        unsafe impl $crate::access::Data for $name {
+            const REACHES_BEYOND: bool = <$type as $crate::access::Data>::REACHES_BEYOND;
+        }
     };
     (union $name:ident { $($(#[$attribute:meta])* $member:ident : $type:ty),* $(,)? }) => {
         const _: () = {
@@ -76,7 +97,14 @@ macro_rules! data {
             assert!(largest == size_of::<$name>(), concat!("no member fills the union `", stringify!($name), "`"));
         };
         // SAFETY: the constant above shows that the members are data; one of them covers all bytes, so that none is padding.
-        unsafe impl $crate::access::Data for $name {}
+        unsafe impl $crate::access::Data for $name {
+            const REACHES_BEYOND: bool = {
+                #[allow(unused_mut)]
+                let mut beyond = false;
+                $($(#[$attribute])* { beyond |= <$type as $crate::access::Data>::REACHES_BEYOND; })*
+                beyond
+            };
+        }
     };
 }
 

@@ -27,6 +27,32 @@ fn zeroed_is_all_zero() {
     assert_eq!(Either::ZEROED.parts(), [0; 4]);
 }
 
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Pointing {
+    value: usize,
+    list: [Handle<u32>; 2],
+}
+
+access::data!(Pointing { value: usize, list: [Handle<u32>; 2] });
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Open {
+    len: u32,
+    bytes: [u8; 0],
+}
+
+access::data!(Open { len: u32, bytes: [u8; 0] });
+
+#[test]
+fn what_reaches_beyond_itself_is_known() {
+    const { assert!(Pointing::REACHES_BEYOND && Open::REACHES_BEYOND && <[Open; 3]>::REACHES_BEYOND) };
+    const { assert!(!Either::REACHES_BEYOND && !raw::Sample::REACHES_BEYOND && !<[u8; 16]>::REACHES_BEYOND && !<() as Data>::REACHES_BEYOND) };
+    assert!(Pointing { value: 0, list: Data::ZEROED }.list[1].is_null());
+    assert_eq!(Open { len: 4, bytes: [] }.len, 4);
+}
+
 #[test]
 fn a_unions_members_share_their_bytes() {
     const EITHER: Either = Either { word: 0x0403_0201 };
