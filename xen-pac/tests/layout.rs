@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use proptest::prelude::*;
 use tock_registers::interfaces::Readable;
 use xen_pac::base::XenUlong;
-use xen_pac::shared_info::{SharedInfo, VcpuTimeInfoSnapshot};
+use xen_pac::shared_info::{SharedInfo, SharedInfoWallclock, VcpuTimeInfoSnapshot};
 
 /// Offsets from the start of the page; those of a vCPU from the start of its block.
 #[allow(clippy::struct_field_names, reason = "they are all offsets")]
@@ -106,6 +106,40 @@ proptest! {
         prop_assert_eq!(wallclock.sec, u32_at(&bytes[..], AT.wallclock + 4));
         prop_assert_eq!(wallclock.nsec, u32_at(&bytes[..], AT.wallclock + 8));
         prop_assert_eq!(wallclock.sec_hi, u32_at(&bytes[..], AT.sec_hi));
+    }
+
+    #[test]
+    fn what_the_other_side_publishes_is_read(bytes in page_bytes(), tsc_timestamp: u64, system_time: u64, tsc_to_system_mul: u32, tsc_shift: i8, flags: u8, wall: [u32; 3]) {
+        let page = Page(UnsafeCell::new(*bytes));
+        let start = NonNull::new(page.0.get()).unwrap().cast();
+        // SAFETY: as above.
+        let shared = unsafe { SharedInfo::from_ptr(start) };
+        let time = VcpuTimeInfoSnapshot { tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags };
+        let [sec, nsec, sec_hi] = wall;
+        let wallclock = SharedInfoWallclock { sec, nsec, sec_hi };
+        let vcpu = shared.vcpu_info(AT.vcpus - 1).unwrap();
+        vcpu.time().publish_snapshot(&time);
+        shared.publish_wallclock(&wallclock);
+        prop_assert_eq!(vcpu.time().snapshot_with(|| 5), (time, 5));
+        prop_assert_eq!(shared.wallclock(), wallclock);
+
+        let mut expected = *bytes;
+        let at = (AT.vcpus - 1) * AT.vcpu_size + AT.time;
+        for (offset, value) in [
+            (at, &(u32_at(&bytes[..], at).wrapping_add(2)).to_le_bytes()[..]),
+            (at + 8, &tsc_timestamp.to_le_bytes()),
+            (at + 16, &system_time.to_le_bytes()),
+            (at + 24, &tsc_to_system_mul.to_le_bytes()),
+            (at + 28, &tsc_shift.to_le_bytes()),
+            (at + 29, &[flags]),
+            (AT.wallclock, &(u32_at(&bytes[..], AT.wallclock).wrapping_add(2)).to_le_bytes()),
+            (AT.wallclock + 4, &sec.to_le_bytes()),
+            (AT.wallclock + 8, &nsec.to_le_bytes()),
+            (AT.sec_hi, &sec_hi.to_le_bytes()),
+        ] {
+            expected[offset..offset + value.len()].copy_from_slice(value);
+        }
+        prop_assert!(page.0.into_inner() == expected);
     }
 
     #[test]

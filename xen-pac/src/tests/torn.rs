@@ -4,33 +4,70 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::block::{Clock, ClockSnapshot, Page, raw};
+use super::block::Page;
+use crate::access::{self, Block};
+use crate::shared_info::{VcpuTimeInfo, VcpuTimeInfoSnapshot, raw};
 
 /// Fewer under Miri, which interprets each access.
 const READS: u32 = if cfg!(miri) { 500 } else { 10_000_000 };
 
+/// How often the reader gives its processor away in the middle of a reading. On a machine with one processor, or with much else to do, the two sides
+/// would hardly ever meet otherwise.
+const YIELD_EVERY: u64 = if cfg!(miri) { 10 } else { 1 << 16 };
+
 /// The n-th rebase: all fields follow from its number, so that fields of two rebases never agree.
-fn rebase(n: u64) -> ClockSnapshot {
+fn rebase(n: u64) -> VcpuTimeInfoSnapshot {
     let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    ClockSnapshot { start: n, base: mixed, scale: (mixed >> 32) as u32, shift: mixed as i8, tail: [mixed as u8; 7] }
+    VcpuTimeInfoSnapshot {
+        tsc_timestamp: mixed,
+        system_time: n,
+        tsc_to_system_mul: (mixed >> 32) as u32,
+        tsc_shift: mixed as i8,
+        flags: (mixed >> 8) as u8,
+    }
+}
+
+/// The hypervisor's update, with something that it does in the middle of it.
+fn publish_with(time: VcpuTimeInfo<'_>, value: &VcpuTimeInfoSnapshot, inside: impl FnOnce()) {
+    let block = Block::new(time.as_ptr());
+    access::update(access::location!(block, version), || {
+        access::location!(block, tsc_timestamp).write(value.tsc_timestamp);
+        access::location!(block, tsc_to_system_mul).write(value.tsc_to_system_mul);
+        inside();
+        access::location!(block, system_time).write(value.system_time);
+        access::location!(block, tsc_shift).write(value.tsc_shift);
+        access::location!(block, flags).write(value.flags);
+    });
+}
+
+/// What nobody should do: the reader without its look at the version.
+fn unchecked(time: VcpuTimeInfo<'_>) -> VcpuTimeInfoSnapshot {
+    let block = Block::new(time.as_ptr());
+    VcpuTimeInfoSnapshot {
+        tsc_timestamp: access::location!(block, tsc_timestamp).read(),
+        system_time: access::location!(block, system_time).read(),
+        tsc_to_system_mul: access::location!(block, tsc_to_system_mul).read(),
+        tsc_shift: access::location!(block, tsc_shift).read(),
+        flags: access::location!(block, flags).read(),
+    }
 }
 
 /// What the counter of the machine shows after the n-th rebase. A machine that migrates has another counter from one moment to the next.
 fn counter_after(n: u64) -> u64 {
-    rebase(n).base ^ 0x5555
+    rebase(n).tsc_timestamp ^ 0x5555
 }
 
 /// A page, and beside it the counter which moves with each rebase.
 struct Machine {
-    page: Page<raw::Clock>,
+    page: Page<raw::VcpuTimeInfo>,
     counter: AtomicU64,
     stop: AtomicBool,
 }
 
 impl Machine {
-    fn clock(&self) -> Clock<'_> {
+    fn time(&self) -> VcpuTimeInfo<'_> {
         // SAFETY: the page lives as long as the machine, and is touched through handles only.
-        unsafe { Clock::from_ptr(self.page.as_ptr()) }
+        unsafe { VcpuTimeInfo::from_ptr(self.page.as_ptr()) }
     }
 
     fn read_counter(&self) -> u64 {
@@ -38,7 +75,7 @@ impl Machine {
     }
 
     fn rebase(&self, n: u64) {
-        self.clock().publish_with(&rebase(n), || {
+        publish_with(self.time(), &rebase(n), || {
             self.counter.store(counter_after(n), Ordering::Relaxed);
             // Some updates last long enough for a whole reading to fall into them.
             rest(n % 16 * 8);
@@ -103,14 +140,17 @@ fn snapshots_are_never_torn() {
         let mut runs = 0_u64;
         let mut last = 0;
         for _ in 0..READS {
-            let (snapshot, counter) = machine.clock().snapshot_with(|| {
+            let (snapshot, counter) = machine.time().snapshot_with(|| {
                 runs += 1;
+                if runs % YIELD_EVERY == 0 {
+                    thread::yield_now();
+                }
                 machine.read_counter()
             });
-            assert_eq!(snapshot, rebase(snapshot.start), "torn");
-            assert_eq!(counter, counter_after(snapshot.start), "the counter is that of another rebase");
-            assert!(snapshot.start >= last, "time went back");
-            last = snapshot.start;
+            assert_eq!(snapshot, rebase(snapshot.system_time), "torn");
+            assert_eq!(counter, counter_after(snapshot.system_time), "the counter is that of another rebase");
+            assert!(snapshot.system_time >= last, "time went back");
+            last = snapshot.system_time;
         }
         (runs, last)
     });
@@ -123,8 +163,8 @@ fn snapshots_are_never_torn() {
 fn without_the_version_check_the_same_reader_tears() {
     let torn = Machine::race(|machine| {
         must_break(|| {
-            let snapshot = machine.clock().unchecked();
-            snapshot != rebase(snapshot.start)
+            let snapshot = unchecked(machine.time());
+            snapshot != rebase(snapshot.system_time)
         })
     });
     assert!(torn, "the writer does not race: the test of the snapshots shows nothing");
@@ -134,8 +174,8 @@ fn without_the_version_check_the_same_reader_tears() {
 fn the_counter_read_after_the_window_is_wrong() {
     let wrong = Machine::race(|machine| {
         must_break(|| {
-            let (snapshot, ()) = machine.clock().snapshot_with(|| ());
-            machine.read_counter() != counter_after(snapshot.start)
+            let (snapshot, ()) = machine.time().snapshot_with(|| ());
+            machine.read_counter() != counter_after(snapshot.system_time)
         })
     });
     assert!(wrong, "no rebase ever fell between the window and the counter: the test of the closure shows nothing");
@@ -149,7 +189,7 @@ fn a_reader_waits_for_the_end_of_an_update() {
     machine.rebase(1);
     thread::scope(|scope| {
         scope.spawn(|| {
-            machine.clock().publish_with(&rebase(2), || {
+            publish_with(machine.time(), &rebase(2), || {
                 started.store(true, Ordering::Release);
                 while !finish.load(Ordering::Acquire) {
                     thread::yield_now();
@@ -159,7 +199,7 @@ fn a_reader_waits_for_the_end_of_an_update() {
         while !started.load(Ordering::Acquire) {
             thread::yield_now();
         }
-        let reader = scope.spawn(|| machine.clock().snapshot_with(|| ()).0);
+        let reader = scope.spawn(|| machine.time().snapshot_with(|| ()).0);
         thread::sleep(Duration::from_millis(20));
         let early = reader.is_finished();
         finish.store(true, Ordering::Release);
