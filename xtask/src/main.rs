@@ -21,6 +21,8 @@ enum Command {
     Regen(commands::regen::Arguments),
     /// Run every check there is; ends with `N passed, M failed, K skipped`.
     Test(commands::test::Arguments),
+    /// Hold the description to what a C compiler measured in the headers of each release.
+    Verify(commands::verify::Arguments),
     /// Build guest programs and boot them on the real hypervisor.
     Xen(commands::xen::Arguments),
 }
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Command::Facts(arguments) => commands::facts::run(&arguments),
         Command::Regen(arguments) => commands::regen::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),
+        Command::Verify(arguments) => commands::verify::run(&arguments),
         Command::Xen(arguments) => commands::xen::run(&arguments),
     }
 }

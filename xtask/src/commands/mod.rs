@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 pub mod facts;
 pub mod regen;
 pub mod test;
+pub mod verify;
 pub mod xen;
 
 /// The workspace's root.

@@ -1,0 +1,181 @@
+//! `cargo xtask verify`.
+
+use super::facts::FOLDER;
+use crate::diagnostic::{self, Diagnostic};
+use crate::document::{Document, Release};
+use crate::facts::measure::headers::Tree;
+use crate::facts::measure::{Measured, Target, compiler::TARGETS, measure};
+use crate::facts::{Facts, Table, scope, store};
+use crate::source::{self, Sources};
+use crate::verify::{self, Mismatch, Report, Rules, fresh, report, undescribed};
+use crate::{check, parse};
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What `cargo xtask verify` can be told.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Measure these headers afresh (an installed /usr/include/xen, or Xen's sources) and compare with them.
+    #[arg(long, value_name = "DIR")]
+    headers: Option<PathBuf>,
+    /// The C compiler that measures; without it, the first that is found for each architecture.
+    #[arg(long, requires = "headers")]
+    cc: Option<String>,
+    /// Measure for this architecture only: x86_64, x86 or aarch64.
+    #[arg(long, requires = "headers", value_parser = parse_target)]
+    arch: Option<String>,
+    /// Which release the headers are, where it cannot be told from them.
+    #[arg(long, requires = "headers", value_parser = super::parse_release)]
+    release: Option<Release>,
+    /// Name what the headers have and the description leaves out, by reason.
+    #[arg(long)]
+    undescribed: bool,
+    /// Write the counts that hold now into the list of what is left out.
+    #[arg(long, conflicts_with = "headers")]
+    accept: bool,
+}
+
+fn parse_target(text: &str) -> Result<String, String> {
+    let known = TARGETS.iter().any(|target| target.arch == text);
+    if known { Ok(text.to_owned()) } else { Err("the architectures are x86_64, x86 and aarch64".to_owned()) }
+}
+
+/// Runs the command.
+#[must_use]
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match verify(arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn verify(arguments: &Arguments) -> Result<bool, String> {
+    let root = super::workspace_root();
+    let sources = source::load(&root.join("abi-yaml")).map_err(|error| error.to_string())?;
+    let (document, mut wrong) = parse::document(&sources);
+    if let Some(document) = &document {
+        wrong.extend(check::run(document));
+    }
+    show(&wrong, &sources);
+    let Some(document) = document else { return Ok(false) };
+    let facts = store::load(&root.join(FOLDER)).map_err(|error| error.to_string())?;
+    let held = match &arguments.headers {
+        Some(folder) => against_headers(&document, &sources, &facts, folder, arguments)?,
+        None => against_facts(&document, &sources, &facts, &root.join(FOLDER).join(undescribed::FILE), arguments)?,
+    };
+    Ok(held && wrong.is_empty())
+}
+
+fn show(diagnostics: &[Diagnostic], sources: &Sources) {
+    eprint!("{}", diagnostic::render(diagnostics, sources, std::io::stderr().is_terminal()));
+}
+
+fn show_mismatches(mismatches: &[Mismatch], sources: &Sources) {
+    let diagnostics: Vec<Diagnostic> = mismatches
+        .iter()
+        .map(|mismatch| Diagnostic::new(mismatch.place.clone(), mismatch.message.clone()).label(mismatch.label.clone()))
+        .collect();
+    show(&diagnostics, sources);
+}
+
+fn against_facts(document: &Document, sources: &Sources, facts: &Facts, rules: &Path, arguments: &Arguments) -> Result<bool, String> {
+    let compared = verify::run(document, facts);
+    show_mismatches(&compared.mismatches, sources);
+    let text = std::fs::read_to_string(rules).map_err(|error| format!("{}: {error}", rules.display()))?;
+    let mut read = Rules::read(&text)?;
+    if arguments.accept {
+        let updated = read.updated(&compared);
+        std::fs::write(rules, &updated).map_err(|error| format!("{}: {error}", rules.display()))?;
+        read = Rules::read(&updated)?;
+    }
+    let judged = read.judge(&compared);
+    print!("{}", report::undescribed(&judged, arguments.undescribed));
+    for stale in &judged.stale {
+        eprintln!("error: {}: {stale}", undescribed::FILE);
+    }
+    if !judged.stale.is_empty() {
+        eprintln!("help: describe what is new, or let `cargo xtask verify --accept` write down the counts that hold now");
+    }
+    for cell in &compared.unmeasured {
+        eprintln!("error: {cell} is in the manifest, and nobody measured it");
+    }
+    println!("{}", report::summary(&compared, facts.grid.cells().count()));
+    let nothing_new = judged.unexcused.is_empty() && judged.stale.is_empty() && compared.unmeasured.is_empty();
+    Ok(nothing_new && compared.mismatches.is_empty())
+}
+
+fn against_headers(document: &Document, sources: &Sources, facts: &Facts, folder: &Path, arguments: &Arguments) -> Result<bool, String> {
+    let tree = Tree::find(folder).map_err(|error| error.to_string())?;
+    println!("headers: {}", tree.root.display());
+    let measured = measure_all(&tree, arguments)?;
+    let release = match arguments.release {
+        Some(release) => release,
+        None => fresh::release(&measured.iter().map(|(arch, measured)| (*arch, measured)).collect::<Vec<_>>(), facts)?,
+    };
+    if document.manifest.find_release(release).is_none() {
+        return Err(format!("the manifest has no release {release}"));
+    }
+    println!("release: Xen {release}{}", if arguments.release.is_some() { "" } else { " by what the headers hold" });
+    let tables: Vec<Table> = measured.into_iter().map(|(arch, measured)| measured.into_table(release, arch)).collect();
+    let mut held = true;
+    for table in &tables {
+        held &= agrees(table, facts);
+    }
+    let compared = verify::run(document, &Facts::from_tables(&tables).map_err(|error| error.to_string())?);
+    show_mismatches(&compared.mismatches, sources);
+    names(&compared, arguments.undescribed);
+    println!("{}", report::summary(&compared, tables.len()));
+    Ok(held && compared.mismatches.is_empty())
+}
+
+fn names(compared: &Report, wanted: bool) {
+    if wanted {
+        compared.undescribed_constants.iter().chain(&compared.undescribed_structs).for_each(|name| println!("         {name}"));
+    }
+}
+
+/// Measures for every architecture that is wanted and for which there is a compiler; says which compiler, and which is missing.
+fn measure_all(tree: &Tree, arguments: &Arguments) -> Result<Vec<(&'static str, Measured)>, String> {
+    let wanted = |target: &&Target| arguments.arch.as_deref().is_none_or(|arch| arch == target.arch);
+    let mut all = Vec::new();
+    for target in TARGETS.iter().filter(wanted) {
+        let compiler = match target.compiler(arguments.cc.as_deref()) {
+            Ok(compiler) => compiler,
+            Err(missing) if arguments.arch.is_none() => {
+                println!("{:8} skipped: {missing}", target.arch);
+                continue;
+            }
+            Err(missing) => return Err(missing.to_string()),
+        };
+        let measured = measure(tree, target, &compiler).map_err(|error| error.to_string())?;
+        println!(
+            "{:8} `{compiler}` read {} headers ({} are not for guests): {} constants, {} structs",
+            target.arch,
+            measured.headers.len(),
+            measured.skipped.len(),
+            measured.constants.len(),
+            measured.structs.len()
+        );
+        all.push((target.arch, measured));
+    }
+    if all.is_empty() { Err("no architecture could be measured".to_owned()) } else { Ok(all) }
+}
+
+/// Whether a fresh table says what the kept one says, wherever both have a name.
+fn agrees(table: &Table, facts: &Facts) -> bool {
+    let Some(agreement) = fresh::compare(table, facts) else {
+        println!("{:8} there are no facts of Xen {} to compare with", table.arch, table.release);
+        return true;
+    };
+    let lost = if agreement.lost.is_empty() { String::new() } else { format!(", without {}", scope::list(&agreement.lost)) };
+    println!("{:8} {} names equal the kept facts, {} are new{lost}", table.arch, agreement.equal, agreement.new);
+    for different in &agreement.different {
+        eprintln!("error: {} differs from the kept facts: {different}", table.arch);
+    }
+    agreement.different.is_empty()
+}

@@ -1,0 +1,108 @@
+//! Every place of a description whose change the facts can notice, always in the same order.
+
+use xtask::document::*;
+
+/// A place that can be changed.
+pub enum Point<'d> {
+    /// When and where something exists, at most as far as `within`.
+    Existence { head: &'d mut Head, within: Availability, archs: ArchSet },
+    /// A number.
+    Number { kind: &'static str, value: &'d mut i128 },
+    /// A number that cannot be negative.
+    Unsigned { kind: &'static str, value: &'d mut u64 },
+    /// A constant's value.
+    Constant(&'d mut PerArch<i128>),
+    /// Bits of a word.
+    Bits(&'d mut Bits),
+    /// A stated size.
+    Size(&'d mut PerArch<u64>),
+    /// A field of a struct or a union.
+    Field(&'d mut Field),
+    /// Fields one after the other.
+    Order(&'d mut Vec<Field>),
+}
+
+/// Calls `at` with the name of each place and the place.
+pub fn walk(document: &mut Document, at: &mut dyn FnMut(&str, Point<'_>)) {
+    let manifest = &document.manifest;
+    let all = Availability { releases: manifest.all_releases(), honoured_since: None, archs: manifest.all_archs() };
+    for file in &mut document.files {
+        for constant in named(&mut file.constants, |item| &item.head) {
+            let archs = match &constant.value {
+                PerArch::Same(_) => all.archs,
+                PerArch::Each(values) => values.keys().copied().collect(),
+            };
+            existence(&mut constant.head, all, archs, at);
+            at(&constant.head.name, Point::Constant(&mut constant.value));
+        }
+        file.enumerations.iter_mut().for_each(|item| values(&mut item.values, "enumeration value", all, at));
+        file.words.iter_mut().flat_map(|item| &mut item.fields).for_each(|field| bits(field, all, at));
+        for variant in file.encodings.iter_mut().flat_map(|item| named(&mut item.variants, |item| &item.head)) {
+            existence(&mut variant.head, all, all.archs, at);
+            let (kind, value) = match &mut variant.kind {
+                VariantKind::Value(value) => ("encoding's whole value", value),
+                VariantKind::Fields { tag, .. } => ("encoding's tag", tag),
+            };
+            at(&variant.head.name, Point::Unsigned { kind, value });
+        }
+        for command in file.commands.iter_mut().flat_map(|set| named(&mut set.list, |item| &item.head)) {
+            existence(&mut command.head, all, all.archs, at);
+            at(&command.head.name, Point::Unsigned { kind: "command number", value: &mut command.number });
+        }
+        for struct_ in named(&mut file.structs, |item| &item.head) {
+            existence(&mut struct_.head, all, all.archs, at);
+            if let Some(size) = &mut struct_.size {
+                at(&struct_.head.name, Point::Size(size));
+            }
+            let name = struct_.head.name.clone();
+            fields(&name, &mut struct_.fields, struct_.head.availability, at);
+        }
+    }
+}
+
+/// Only what the headers have a name for.
+fn named<T>(items: &mut [T], head: impl Fn(&T) -> &Head) -> impl Iterator<Item = &mut T> {
+    items.iter_mut().filter(move |item| head(item).c.is_some())
+}
+
+fn existence(head: &mut Head, within: Availability, archs: ArchSet, at: &mut dyn FnMut(&str, Point<'_>)) {
+    let name = head.name.clone();
+    at(&name, Point::Existence { head, within, archs });
+}
+
+fn values(items: &mut [Value], kind: &'static str, all: Availability, at: &mut dyn FnMut(&str, Point<'_>)) {
+    for value in named(items, |item| &item.head) {
+        existence(&mut value.head, all, all.archs, at);
+        at(&value.head.name, Point::Number { kind, value: &mut value.value });
+    }
+}
+
+fn bits(field: &mut BitField, all: Availability, at: &mut dyn FnMut(&str, Point<'_>)) {
+    if field.head.c.is_some() || field.index_c.is_some() {
+        existence(&mut field.head, all, all.archs, at);
+        at(&field.head.name, Point::Bits(&mut field.bits));
+    }
+    values(&mut field.values, "bit field value", all, at);
+}
+
+fn fields(path: &str, list: &mut Vec<Field>, within: Availability, at: &mut dyn FnMut(&str, Point<'_>)) {
+    at(path, Point::Order(list));
+    members(path, list, within, at);
+}
+
+fn members(path: &str, list: &mut [Field], within: Availability, at: &mut dyn FnMut(&str, Point<'_>)) {
+    for field in list {
+        let path = format!("{path}.{}", field.head.name);
+        let availability = field.head.availability;
+        let anonymous = matches!(field.shape, Shape::Union { anonymous: true, .. });
+        if field.head.c.is_some() && !anonymous {
+            at(&path, Point::Existence { head: &mut field.head, within, archs: within.archs });
+            at(&path, Point::Field(field));
+        }
+        match &mut field.shape {
+            Shape::Union { members: list, .. } => members(&path, list, availability, at),
+            Shape::Struct(list) => fields(&path, list, availability, at),
+            Shape::Type(_) => {}
+        }
+    }
+}
