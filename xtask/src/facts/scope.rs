@@ -65,7 +65,9 @@ pub fn describe(grid: &Grid, cells: &[Cell]) -> String {
 
 fn describe_part(grid: &Grid, part: &str) -> String {
     let (ranges, archs): (Vec<&str>, Vec<&str>) = part.split_whitespace().partition(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-    let releases = if ranges.is_empty() {
+    let releases = if let [(only, _)] = grid.releases.as_slice() {
+        format!("Xen {only}")
+    } else if ranges.is_empty() {
         "every release".to_owned()
     } else {
         let ranges: Vec<String> = ranges.iter().map(|range| describe_range(grid, range)).collect();

@@ -1,7 +1,7 @@
 //! What the description says about constants: one claim for each C name that it uses.
 
 use super::cells::Here;
-use crate::document::{BitField, Command, Document, Head, PerArch, Place, Value, Variant, VariantKind, Word};
+use crate::document::{BitField, Command, Document, Head, PerArch, Place, Primitive, Value, Variant, VariantKind, Word};
 use std::collections::BTreeMap;
 
 /// That a C constant has a value.
@@ -13,6 +13,8 @@ pub(super) struct Claim<'d> {
     pub(super) place: Place,
     /// The value.
     pub(super) value: PerArch<i128>,
+    /// How many bits of the value count. In a word the highest bit may make a C constant negative.
+    pub(super) bits: Option<u32>,
 }
 
 impl Claim<'_> {
@@ -20,6 +22,14 @@ impl Claim<'_> {
     #[must_use]
     pub(super) fn value(&self, here: Here) -> Option<i128> {
         self.value.get(here.arch).copied().filter(|_| here.names(self.head))
+    }
+
+    /// Whether a measured value is the claimed one.
+    pub(super) fn holds(&self, value: i128, fact: i128) -> bool {
+        match self.bits {
+            Some(bits) => (value - fact) % (1_i128 << bits) == 0,
+            None => value == fact,
+        }
     }
 }
 
@@ -41,9 +51,11 @@ pub(super) fn collect(document: &Document) -> Claims<'_> {
             claims.add(&constant.head, "value", constant.value.clone());
         }
         for value in file.enumerations.iter().flat_map(|item| &item.values) {
-            claims.value(value, 0);
+            claims.value(value);
         }
-        file.words.iter().for_each(|word| claims.word(word));
+        for word in &file.words {
+            word.fields.iter().for_each(|field| claims.bits(word, field));
+        }
         for variant in file.encodings.iter().flat_map(|item| &item.variants) {
             claims.variant(variant);
         }
@@ -56,32 +68,32 @@ pub(super) fn collect(document: &Document) -> Claims<'_> {
 
 impl<'d> Claims<'d> {
     fn add(&mut self, head: &'d Head, key: &str, value: PerArch<i128>) {
+        self.add_bits(head, key, value, None);
+    }
+
+    fn add_bits(&mut self, head: &'d Head, key: &str, value: PerArch<i128>, bits: Option<u32>) {
         match &head.c {
-            Some(c) => self.named(c, head, key, value),
+            Some(c) => self.constants.entry(c).or_default().push(Claim { head, place: head.place.key(key), value, bits }),
             None => self.unnamed.push(head.place.key("name")),
         }
     }
 
-    fn named(&mut self, c: &'d str, head: &'d Head, key: &str, value: PerArch<i128>) {
-        self.constants.entry(c).or_default().push(Claim { head, place: head.place.key(key), value });
+    fn value(&mut self, value: &'d Value) {
+        self.add(&value.head, "value", PerArch::Same(value.value));
     }
 
-    fn value(&mut self, value: &'d Value, shift: u32) {
-        self.add(&value.head, "value", PerArch::Same(value.value << shift));
-    }
-
-    fn word(&mut self, word: &'d Word) {
-        word.fields.iter().for_each(|field| self.bits(field));
-    }
-
-    fn bits(&mut self, field: &'d BitField) {
+    fn bits(&mut self, word: &'d Word, field: &'d BitField) {
         if let Some(index) = &field.index_c {
-            self.named(index, &field.head, "bits", PerArch::Same(i128::from(field.bits.low)));
+            let value = PerArch::Same(i128::from(field.bits.low));
+            let claim = Claim { head: &field.head, place: field.head.place.key("bits"), value, bits: None };
+            self.constants.entry(index).or_default().push(claim);
         }
         if field.head.c.is_some() || field.index_c.is_none() {
-            self.add(&field.head, "bits", PerArch::Same(i128::from(field.bits.mask())));
+            self.add_bits(&field.head, "bits", PerArch::Same(i128::from(field.bits.mask())), width(word.is));
         }
-        field.values.iter().for_each(|value| self.value(value, field.bits.low));
+        for value in &field.values {
+            self.add_bits(&value.head, "value", PerArch::Same(value.value << field.bits.low), width(word.is));
+        }
     }
 
     fn variant(&mut self, variant: &'d Variant) {
@@ -94,5 +106,16 @@ impl<'d> Claims<'d> {
 
     fn command(&mut self, command: &'d Command) {
         self.add(&command.head, "number", PerArch::Same(i128::from(command.number)));
+    }
+}
+
+/// How many bits a word has on every architecture.
+fn width(of: Primitive) -> Option<u32> {
+    match of {
+        Primitive::U8 | Primitive::I8 | Primitive::Char => Some(8),
+        Primitive::U16 | Primitive::I16 => Some(16),
+        Primitive::U32 | Primitive::I32 => Some(32),
+        Primitive::U64 | Primitive::I64 => Some(64),
+        Primitive::Ulong => None,
     }
 }

@@ -24,7 +24,7 @@ fn one(name: &str, claims: &[Claim<'_>], measured: Option<&Column<i128>>, here: 
         claimed = true;
         findings.tally.constants += 1;
         match fact {
-            Some(fact) if fact == value => {}
+            Some(fact) if claim.holds(value, fact) => {}
             Some(fact) => findings.add(
                 &claim.place,
                 format!("`{name}` is not {}", number(value)),

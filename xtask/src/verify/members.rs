@@ -4,6 +4,7 @@ use super::cells::Here;
 use crate::document::{Field, FieldUse, Place, Shape, TypeRef};
 use crate::facts::Extent;
 use crate::resolve::{Basis, Item, Layout, Layouts};
+use std::collections::HashMap;
 
 /// A described member.
 #[derive(Clone, Debug)]
@@ -27,6 +28,14 @@ pub(super) struct Members {
     pub(super) free: Vec<Extent>,
     /// Fields, neither reserved nor groups, for which C has no name.
     pub(super) unnamed: Vec<Place>,
+    by_path: HashMap<String, usize>,
+}
+
+impl Members {
+    /// The member of that path.
+    pub(super) fn member(&self, path: &str) -> Option<&Member> {
+        self.by_path.get(path).map(|index| &self.named[*index])
+    }
 }
 
 /// Lists them.
@@ -34,6 +43,7 @@ pub(super) struct Members {
 pub(super) fn list(layouts: &Layouts<'_>, fields: &[Field], layout: &Layout, here: Here) -> Members {
     let mut members = Members::default();
     Walk { layouts, here, members: &mut members }.sequence(fields, layout, "", 0);
+    members.by_path = members.named.iter().enumerate().map(|(index, member)| (member.path.clone(), index)).collect();
     members
 }
 

@@ -3,6 +3,7 @@
 //! Every C name that the description uses is compared in every release and on every architecture: where the description has it, the
 //! headers must have it with the same value or layout; where the description has it not, the headers must not have it either.
 
+mod aliases;
 mod cells;
 mod claims;
 mod constants;
@@ -12,6 +13,7 @@ mod members;
 pub mod report;
 mod structs;
 pub mod undescribed;
+mod views;
 
 pub use findings::{Mismatch, Tally};
 pub use undescribed::{Rules, Undescribed};
@@ -48,6 +50,7 @@ pub fn run(document: &Document, facts: &Facts) -> Report {
     let claims = claims::collect(document);
     constants::compare(&claims.constants, facts, &cells, &mut findings);
     structs::compare(document, &layouts, facts, &cells, &mut findings);
+    aliases::compare(document, &layouts, facts, &cells, &mut findings);
     Report {
         undescribed_constants: facts.constants.keys().filter(|name| !claims.constants.contains_key(name.as_str())).cloned().collect(),
         undescribed_structs: structs::undescribed(document, facts),

@@ -1,54 +1,49 @@
 //! Structs: where they exist, how large they are, and where each member lies.
+//!
+//! Several blocks may describe one C struct: each is one view of a union.
 
 use super::cells::{Cells, Here};
 use super::findings::Findings;
-use super::members::{self, Member, Members};
-use crate::document::{Document, Place, Struct, TypeAlias};
-use crate::facts::{Extent, Facts, StructFacts, scope};
-use crate::resolve::{Integer, Layouts};
+use super::members::{self, Member};
+use super::views::{View, Views};
+use crate::document::{Document, Place, Struct};
+use crate::facts::{Cell, Column, Extent, Facts, StructFacts, scope};
+use crate::resolve::Layouts;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-/// What C's padding is called; a member of any other name that the description lacks is a mismatch.
-const PADDING: [&str; 5] = ["pad", "rsvd", "reserved", "unused", "spacer"];
 
 /// Compares every struct, in every cell.
 pub(super) fn compare(document: &Document, layouts: &Layouts<'_>, facts: &Facts, cells: &Cells, findings: &mut Findings) {
     let newest = document.manifest.newest();
     for (name, structs) in by_name(document, findings) {
-        let mut subject = Subject { name, facts, measured: facts.structs.get(name), paths: BTreeMap::new(), unnamed: BTreeSet::new() };
-        let listed: Vec<(Here, Option<Listed<'_>>)> = cells.iter().map(|here| (here, list(&structs, layouts, here))).collect();
+        let views: Vec<(Here, Views<'_>)> = cells.iter().map(|here| (here, views(&structs, layouts, here))).collect();
+        let mut subject = Subject { name, facts, measured: facts.structs.get(name), paths: BTreeMap::new() };
         // Every path that has a name in any release comes first: padding must not hide one of them.
-        for listed in listed.iter().filter_map(|(_, listed)| listed.as_ref()) {
-            subject.paths.extend(listed.members.named.iter().map(|member| (member.path.as_str(), &member.place)));
-            subject.unnamed.extend(listed.members.unnamed.iter());
+        let mut unnamed = BTreeSet::new();
+        for view in views.iter().flat_map(|(_, views)| &views.0) {
+            subject.paths.extend(view.members.named.iter().map(|member| (member.path.as_str(), &member.place)));
+            unnamed.extend(&view.members.unnamed);
         }
-        for (here, listed) in &listed {
-            match listed {
-                Some(listed) => {
-                    subject.layout(listed, *here, findings);
-                    if here.release == newest {
-                        subject.stated(listed.item, *here, findings);
-                    }
-                }
-                None => subject.absent(structs[0], *here, findings),
+        for (here, views) in &views {
+            if views.0.is_empty() {
+                subject.absent(structs[0], *here, findings);
+                continue;
+            }
+            subject.layout(views, *here, findings);
+            if here.release == newest {
+                views.0.iter().for_each(|view| subject.stated(view.item, *here, findings));
             }
         }
-        findings.unnamed.extend(subject.unnamed.into_iter().cloned());
+        findings.unnamed.extend(unnamed.into_iter().cloned());
     }
-    aliases(document, layouts, facts, cells, findings);
 }
 
-/// A struct as the description has it in one release on one architecture.
-struct Listed<'d> {
-    item: &'d Struct,
-    size: u64,
-    members: Members,
-}
-
-fn list<'d>(structs: &[&'d Struct], layouts: &Layouts<'_>, here: Here) -> Option<Listed<'d>> {
-    let item = structs.iter().find(|item| here.names(&item.head))?;
-    let layout = layouts.of(&item.head.name, here.release, here.arch).ok()?;
-    Some(Listed { item, size: u64::from(layout.size), members: members::list(layouts, &item.fields, &layout, here) })
+fn views<'d>(structs: &[&'d Struct], layouts: &Layouts<'_>, here: Here) -> Views<'d> {
+    let items = structs.iter().filter(|item| here.names(&item.head));
+    let views = items.filter_map(|item| {
+        let layout = layouts.of(&item.head.name, here.release, here.arch).ok()?;
+        Some(View { item, size: u64::from(layout.size), members: members::list(layouts, &item.fields, &layout, here) })
+    });
+    Views(views.collect())
 }
 
 /// The names of structs that the facts have and the description has not.
@@ -78,19 +73,11 @@ struct Subject<'a> {
     measured: Option<&'a StructFacts>,
     /// Every path that the description names in some release, with the text that does.
     paths: BTreeMap<&'a str, &'a Place>,
-    unnamed: BTreeSet<&'a Place>,
 }
 
 impl Subject<'_> {
-    fn known(&self) -> String {
-        match self.measured {
-            Some(facts) => format!("the headers have it in {}", scope::describe(&self.facts.grid, &facts.size.cells().collect::<Vec<_>>())),
-            None => "the headers never have it".to_owned(),
-        }
-    }
-
     fn absent(&self, item: &Struct, here: Here, findings: &mut Findings) {
-        if self.measured.is_some_and(|facts| facts.size.get(here.cell).is_some()) {
+        if self.size(here).is_some() {
             let message = format!("the headers have `struct {}` where the description has it not", self.name);
             findings.add(&here.blame(&item.head), message, self.known(), here.cell);
         } else {
@@ -98,142 +85,98 @@ impl Subject<'_> {
         }
     }
 
-    fn layout(&self, listed: &Listed<'_>, here: Here, findings: &mut Findings) {
-        let Listed { item, size, members } = listed;
-        findings.tally.sizes += 1;
-        let place = item.head.place.as_key();
-        let Some((facts, fact)) = self.measured.and_then(|facts| Some((facts, facts.size.get(here.cell)?))) else {
-            findings.add(&place, format!("the headers have no `struct {}`", self.name), self.known(), here.cell);
-            return;
-        };
-        if fact != *size {
-            findings.add(
-                &place,
-                format!("`struct {}` is not {size} bytes long", self.name),
-                format!("{fact} bytes in the headers"),
-                here.cell,
-            );
+    fn layout(&self, views: &Views<'_>, here: Here, findings: &mut Findings) {
+        let there = self.members(here.cell);
+        for view in &views.0 {
+            findings.tally.sizes += 1;
+            let place = view.item.head.place.as_key();
+            let Some(fact) = self.size(here) else {
+                findings.add(&place, format!("the headers have no `struct {}`", self.name), self.known(), here.cell);
+                continue;
+            };
+            if fact != view.size {
+                let message = format!("`struct {}` is not {} bytes long", self.name, view.size);
+                findings.add(&place, message, format!("{fact} bytes in the headers"), here.cell);
+            }
+            for member in &view.members.named {
+                self.member(member, there.get(member.path.as_str()), here, findings);
+            }
         }
-        let there: Vec<(&str, Extent)> =
-            facts.members.iter().filter_map(|(path, column)| Some((path.as_str(), column.get(here.cell)?))).collect();
-        let by_path: HashMap<&str, Extent> = there.iter().copied().collect();
-        for member in &members.named {
-            self.member(member, by_path.get(member.path.as_str()), here, findings);
+        let others: Vec<(&&str, &Extent)> = there.iter().filter(|(path, _)| views.member(path).is_none()).collect();
+        for (path, extent) in others {
+            self.other(path, *extent, views, here, findings);
         }
-        let described: BTreeMap<&str, &Member> = members.named.iter().map(|member| (member.path.as_str(), member)).collect();
-        for (path, extent) in there.iter().filter(|(path, _)| !described.contains_key(path)) {
-            self.other(path, *extent, members, &described, (&place, here), findings);
-        }
-        findings.tally.absences +=
-            self.paths.keys().filter(|path| !described.contains_key(*path) && !by_path.contains_key(*path)).count() as u64;
+        let neither = self.paths.keys().filter(|path| !there.contains_key(*path) && views.member(path).is_none());
+        findings.tally.absences += neither.count() as u64;
     }
 
     /// A member that the description has.
     fn member(&self, member: &Member, fact: Option<&Extent>, here: Here, findings: &mut Findings) {
         findings.tally.members += 1;
-        let Member { path, extent, .. } = member;
+        let Member { path, extent, place, .. } = member;
         let name = self.name;
-        match fact {
-            Some(fact) if fact == extent => {}
+        let (message, label) = match fact {
+            Some(fact) if fact == extent => return,
             Some(fact) if fact.offset != extent.offset => {
-                let message = format!("`{path}` of `struct {name}` is not at byte {}", extent.offset);
-                findings.add(&member.place, message, format!("at byte {} in the headers", fact.offset), here.cell);
+                (format!("`{path}` of `struct {name}` is not at byte {}", extent.offset), format!("at byte {} in the headers", fact.offset))
             }
             Some(fact) => {
-                let message = format!("`{path}` of `struct {name}` is not {} bytes long", extent.size);
-                findings.add(&member.place, message, format!("{} bytes in the headers", fact.size), here.cell);
+                (format!("`{path}` of `struct {name}` is not {} bytes long", extent.size), format!("{} bytes in the headers", fact.size))
             }
-            None => {
-                let message = format!("the headers' `struct {name}` has no member `{path}`");
-                findings.add(&member.place, message, self.where_member(path), here.cell);
-            }
-        }
+            None => (format!("the headers' `struct {name}` has no member `{path}`"), self.known_member(path)),
+        };
+        findings.add(place, message, label, here.cell);
     }
 
-    fn where_member(&self, path: &str) -> String {
-        match self.measured.and_then(|facts| facts.member(path)) {
-            Some(column) => format!("the headers have it in {}", scope::describe(&self.facts.grid, &column.cells().collect::<Vec<_>>())),
-            None => "the headers never have it".to_owned(),
-        }
-    }
-
-    /// A member that only C has: inside something that is opaque to the description, or padding with a name.
-    fn other(
-        &self,
-        path: &str,
-        extent: Extent,
-        members: &Members,
-        described: &BTreeMap<&str, &Member>,
-        (place, here): (&Place, Here),
-        findings: &mut Findings,
-    ) {
-        let around = path.match_indices('.').rev().find_map(|(dot, _)| described.get(&path[..dot]));
-        if around.is_some_and(|member| member.opaque && within(extent, member.extent)) {
+    /// A member that only C has.
+    fn other(&self, path: &str, extent: Extent, views: &Views<'_>, here: Here, findings: &mut Findings) {
+        if views.imply(path, extent) {
             findings.tally.members += 1;
             return;
         }
-        let last = path.rsplit('.').next().unwrap_or(path);
-        let padding = PADDING.iter().any(|word| last.contains(word)) && !self.paths.contains_key(path);
-        if padding && members.free.iter().any(|free| within(extent, *free)) {
+        if !self.paths.contains_key(path) && views.pad(path, extent) {
             findings.tally.padding += 1;
             return;
         }
         let message =
             format!("`struct {}` lacks the member `{path}`, {} bytes at byte {} in the headers", self.name, extent.size, extent.offset);
-        let place = self.paths.get(path).copied().unwrap_or(place);
-        findings.add(place, message, self.where_member(path), here.cell);
+        let struct_ = views.0[0].item.head.place.as_key();
+        let place = self.paths.get(path).copied().unwrap_or(&struct_);
+        findings.add(place, message, self.known_member(path), here.cell);
     }
 
     /// The size that the description states for the newest release.
     fn stated(&self, item: &Struct, here: Here, findings: &mut Findings) {
         let stated = item.size.as_ref().and_then(|size| size.get(here.arch));
-        let fact = self.measured.and_then(|facts| facts.size.get(here.cell));
-        let (Some(stated), Some(fact)) = (stated, fact) else { return };
+        let (Some(stated), Some(fact)) = (stated, self.size(here)) else { return };
         findings.tally.sizes += 1;
         if *stated != fact {
             let message = format!("`struct {}` is not {stated} bytes long", self.name);
             findings.add(&item.head.place.key("size"), message, format!("{fact} bytes in the headers"), here.cell);
         }
     }
-}
 
-/// Whether `inner` lies wholly in `outer`.
-fn within(inner: Extent, outer: Extent) -> bool {
-    outer.offset <= inner.offset && inner.offset + inner.size <= outer.offset + outer.size
-}
+    fn size(&self, here: Here) -> Option<u64> {
+        self.measured.and_then(|facts| facts.size.get(here.cell))
+    }
 
-/// Names of integers and of arrays that C makes structs of.
-fn aliases(document: &Document, layouts: &Layouts<'_>, facts: &Facts, cells: &Cells, findings: &mut Findings) {
-    for alias in document.files.iter().flat_map(|file| &file.types) {
-        let Some(measured) = alias.head.c.as_ref().and_then(|c| facts.structs.get(c)) else { continue };
-        for here in cells.iter() {
-            let fact = measured.size.get(here.cell);
-            let size = here.names(&alias.head).then(|| alias_size(alias, layouts, here)).flatten();
-            let name = &alias.head.name;
-            match (size, fact) {
-                (Some(size), Some(fact)) if size == fact => findings.tally.sizes += 1,
-                (None, None) => findings.tally.absences += 1,
-                (Some(size), Some(fact)) => {
-                    let message = format!("`{name}` is not {size} bytes long");
-                    findings.add(&alias.head.place.as_key(), message, format!("{fact} bytes in the headers"), here.cell);
-                }
-                (described, _) => {
-                    let has = if described.is_some() { "have no" } else { "have" };
-                    let (message, label) = (format!("the headers {has} `{name}`"), "the description says otherwise".to_owned());
-                    findings.add(&alias.head.place.as_key(), message, label, here.cell);
-                }
-            }
+    fn members(&self, cell: Cell) -> HashMap<&str, Extent> {
+        let members = self.measured.map_or(&[] as &[_], |facts| &facts.members);
+        members.iter().filter_map(|(path, column)| Some((path.as_str(), column.get(cell)?))).collect()
+    }
+
+    fn known(&self) -> String {
+        self.known_in(self.measured.map(|facts| &facts.size))
+    }
+
+    fn known_member(&self, path: &str) -> String {
+        self.known_in(self.measured.and_then(|facts| facts.member(path)))
+    }
+
+    fn known_in<T: Copy + PartialEq>(&self, column: Option<&Column<T>>) -> String {
+        match column {
+            Some(column) => format!("the headers have it in {}", scope::describe(&self.facts.grid, &column.cells().collect::<Vec<_>>())),
+            None => "the headers never have it".to_owned(),
         }
     }
-}
-
-fn alias_size(alias: &TypeAlias, layouts: &Layouts<'_>, here: Here) -> Option<u64> {
-    let names = layouts.names();
-    let meaning = names.meaning(alias.is.get(here.arch)?, here.release, here.arch).ok()?;
-    let element = Integer::of(meaning.basis.primitive()?, names.manifest().arch(here.arch));
-    let own = match &alias.count {
-        Some(count) => names.count(count.get(here.arch)?, here.release, here.arch).ok()??,
-        None => 1,
-    };
-    Some(u64::from(element.size) * meaning.count.unwrap_or(1) * own)
 }

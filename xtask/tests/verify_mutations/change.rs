@@ -6,7 +6,7 @@ use xtask::resolve::{Basis, Integer, Names};
 
 /// One small change.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Change {
+pub(crate) enum Change {
     Since(ReleaseId),
     Until(ReleaseId),
     NamedSince(ReleaseId),
@@ -22,7 +22,7 @@ pub enum Change {
 
 impl Change {
     /// What kind of thing it changes at that point.
-    pub fn kind(&self, point: &Point<'_>) -> &'static str {
+    pub(crate) fn kind(&self, point: &Point<'_>) -> &'static str {
         match (self, point) {
             (Self::Since(_), _) => "since",
             (Self::Until(_), _) => "until",
@@ -41,7 +41,7 @@ impl Change {
     }
 
     /// Makes the change.
-    pub fn apply(&self, point: Point<'_>) {
+    pub(crate) fn apply(&self, point: Point<'_>) {
         match (self, point) {
             (Self::Since(release), Point::Existence { head, .. }) => head.availability.releases.since = *release,
             (Self::Until(release), Point::Existence { head, .. }) => head.availability.releases.until = *release,
@@ -68,7 +68,7 @@ impl Change {
 }
 
 /// Every change that the facts must notice at a point.
-pub fn changes(point: &Point<'_>, names: &Names<'_>) -> Vec<Change> {
+pub(crate) fn changes(point: &Point<'_>, names: &Names<'_>) -> Vec<Change> {
     match point {
         Point::Existence { head, within, archs } => existence(head, *within, *archs, names.manifest()),
         Point::Number { .. } | Point::Unsigned { .. } => vec![Change::Increment],

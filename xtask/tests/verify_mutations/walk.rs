@@ -3,7 +3,7 @@
 use xtask::document::*;
 
 /// A place that can be changed.
-pub enum Point<'d> {
+pub(crate) enum Point<'d> {
     /// When and where something exists, at most as far as `within`.
     Existence { head: &'d mut Head, within: Availability, archs: ArchSet },
     /// A number.
@@ -23,7 +23,7 @@ pub enum Point<'d> {
 }
 
 /// Calls `at` with the name of each place and the place.
-pub fn walk(document: &mut Document, at: &mut dyn FnMut(&str, Point<'_>)) {
+pub(crate) fn walk(document: &mut Document, at: &mut dyn FnMut(&str, Point<'_>)) {
     let manifest = &document.manifest;
     let all = Availability { releases: manifest.all_releases(), honoured_since: None, archs: manifest.all_archs() };
     for file in &mut document.files {

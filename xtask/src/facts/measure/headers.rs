@@ -17,6 +17,9 @@ const PLACES: [&str; 6] = ["", "xen/include/public", "include/public", "public",
 /// Folders that hold no guest ABI: the tools' view of other architectures, drivers of one operating system, the security module.
 const FOREIGN: [&str; 3] = ["foreign/", "sys/", "xsm/"];
 
+/// Headers that compile everywhere and are about x86 all the same.
+const X86_ONLY: [&str; 3] = ["hvm/e820.h", "hvm/hvm_info_table.h", "hvm/hvm_vcpu.h"];
+
 /// The headers of a tree that a compiler took.
 #[derive(Clone, Debug, Default)]
 pub struct Chosen {
@@ -46,6 +49,7 @@ impl Tree {
         list(&self.root, "", &mut names)?;
         names.retain(|name| name != "xen.h" && !FOREIGN.iter().any(|folder| name.starts_with(folder)));
         names.retain(|name| !name.starts_with("arch-") || name.starts_with(target.header_prefix));
+        names.retain(|name| target.header_prefix == "arch-x86" || !X86_ONLY.contains(&name.as_str()));
         names.sort_unstable();
         names.insert(0, "xen.h".to_owned());
         Ok(names)
