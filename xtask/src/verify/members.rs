@@ -4,7 +4,6 @@ use super::cells::Here;
 use crate::document::{Field, FieldUse, Place, Shape, TypeRef};
 use crate::facts::Extent;
 use crate::resolve::{Basis, Item, Layout, Layouts};
-use std::collections::HashMap;
 
 /// A described member.
 #[derive(Clone, Debug)]
@@ -22,19 +21,18 @@ pub(super) struct Member {
 /// The members of a struct in one release on one architecture.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Members {
-    /// In the order of the description.
+    /// Sorted by path.
     pub(super) named: Vec<Member>,
     /// Bytes that mean nothing, or to which the description gives no name in C: computed padding, reserved fields, nameless fields.
     pub(super) free: Vec<Extent>,
     /// Fields, neither reserved nor groups, for which C has no name.
     pub(super) unnamed: Vec<Place>,
-    by_path: HashMap<String, usize>,
 }
 
 impl Members {
     /// The member of that path.
     pub(super) fn member(&self, path: &str) -> Option<&Member> {
-        self.by_path.get(path).map(|index| &self.named[*index])
+        self.named.binary_search_by(|member| member.path.as_str().cmp(path)).ok().map(|index| &self.named[index])
     }
 }
 
@@ -43,7 +41,7 @@ impl Members {
 pub(super) fn list(layouts: &Layouts<'_>, fields: &[Field], layout: &Layout, here: Here) -> Members {
     let mut members = Members::default();
     Walk { layouts, here, members: &mut members }.sequence(fields, layout, "", 0);
-    members.by_path = members.named.iter().enumerate().map(|(index, member)| (member.path.clone(), index)).collect();
+    members.named.sort_by(|one, other| one.path.cmp(&other.path));
     members
 }
 

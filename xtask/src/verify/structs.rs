@@ -7,7 +7,7 @@ use super::findings::Findings;
 use super::members::{self, Member};
 use super::views::{View, Views};
 use crate::document::{Document, Place, Struct};
-use crate::facts::{Cell, Column, Extent, Facts, StructFacts, scope};
+use crate::facts::{Column, Extent, Facts, StructFacts, scope};
 use crate::resolve::Layouts;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,7 +16,7 @@ pub(super) fn compare(document: &Document, layouts: &Layouts<'_>, facts: &Facts,
     let newest = document.manifest.newest();
     for (name, structs) in by_name(document, findings) {
         let views: Vec<(Here, Views<'_>)> = cells.iter().map(|here| (here, views(&structs, layouts, here))).collect();
-        let mut subject = Subject { name, facts, measured: facts.structs.get(name), paths: BTreeMap::new() };
+        let mut subject = Subject::new(name, facts);
         // Every path that has a name in any release comes first: padding must not hide one of them.
         let mut unnamed = BTreeSet::new();
         for view in views.iter().flat_map(|(_, views)| &views.0) {
@@ -73,9 +73,21 @@ struct Subject<'a> {
     measured: Option<&'a StructFacts>,
     /// Every path that the description names in some release, with the text that does.
     paths: BTreeMap<&'a str, &'a Place>,
+    /// Every path that the headers have in some release.
+    members: HashMap<&'a str, &'a Column<Extent>>,
 }
 
-impl Subject<'_> {
+impl<'a> Subject<'a> {
+    fn new(name: &'a str, facts: &'a Facts) -> Self {
+        let measured = facts.structs.get(name);
+        let members = measured.into_iter().flat_map(|facts| &facts.members).map(|(path, column)| (path.as_str(), column)).collect();
+        Self { name, facts, measured, paths: BTreeMap::new(), members }
+    }
+
+    fn there(&self, path: &str, here: Here) -> Option<Extent> {
+        self.members.get(path).and_then(|column| column.get(here.cell))
+    }
+
     fn absent(&self, item: &Struct, here: Here, findings: &mut Findings) {
         if self.size(here).is_some() {
             let message = format!("the headers have `struct {}` where the description has it not", self.name);
@@ -86,7 +98,6 @@ impl Subject<'_> {
     }
 
     fn layout(&self, views: &Views<'_>, here: Here, findings: &mut Findings) {
-        let there = self.members(here.cell);
         for view in &views.0 {
             findings.tally.sizes += 1;
             let place = view.item.head.place.as_key();
@@ -99,24 +110,25 @@ impl Subject<'_> {
                 findings.add(&place, message, format!("{fact} bytes in the headers"), here.cell);
             }
             for member in &view.members.named {
-                self.member(member, there.get(member.path.as_str()), here, findings);
+                self.member(member, self.there(&member.path, here), here, findings);
             }
         }
-        let others: Vec<(&&str, &Extent)> = there.iter().filter(|(path, _)| views.member(path).is_none()).collect();
-        for (path, extent) in others {
-            self.other(path, *extent, views, here, findings);
+        for (path, column) in &self.members {
+            if let Some(extent) = column.get(here.cell).filter(|_| views.member(path).is_none()) {
+                self.other(path, extent, views, here, findings);
+            }
         }
-        let neither = self.paths.keys().filter(|path| !there.contains_key(*path) && views.member(path).is_none());
+        let neither = self.paths.keys().filter(|path| self.there(path, here).is_none() && views.member(path).is_none());
         findings.tally.absences += neither.count() as u64;
     }
 
     /// A member that the description has.
-    fn member(&self, member: &Member, fact: Option<&Extent>, here: Here, findings: &mut Findings) {
+    fn member(&self, member: &Member, fact: Option<Extent>, here: Here, findings: &mut Findings) {
         findings.tally.members += 1;
         let Member { path, extent, place, .. } = member;
         let name = self.name;
         let (message, label) = match fact {
-            Some(fact) if fact == extent => return,
+            Some(fact) if fact == *extent => return,
             Some(fact) if fact.offset != extent.offset => {
                 (format!("`{path}` of `struct {name}` is not at byte {}", extent.offset), format!("at byte {} in the headers", fact.offset))
             }
@@ -160,17 +172,12 @@ impl Subject<'_> {
         self.measured.and_then(|facts| facts.size.get(here.cell))
     }
 
-    fn members(&self, cell: Cell) -> HashMap<&str, Extent> {
-        let members = self.measured.map_or(&[] as &[_], |facts| &facts.members);
-        members.iter().filter_map(|(path, column)| Some((path.as_str(), column.get(cell)?))).collect()
-    }
-
     fn known(&self) -> String {
         self.known_in(self.measured.map(|facts| &facts.size))
     }
 
     fn known_member(&self, path: &str) -> String {
-        self.known_in(self.measured.and_then(|facts| facts.member(path)))
+        self.known_in(self.members.get(path).copied())
     }
 
     fn known_in<T: Copy + PartialEq>(&self, column: Option<&Column<T>>) -> String {

@@ -39,11 +39,11 @@ impl Views<'_> {
         around.is_some_and(|member| member.opaque && within(extent, member.extent))
     }
 
-    /// A member of C of which the description has only the members, by their paths: it begins with the first and holds them all.
+    /// A member of C of which the description has only the members, by their paths: it begins with one and holds them all.
     fn is_group(&self, path: &str, extent: Extent) -> bool {
         let inside = |member: &&Member| member.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-        let mut members = self.0.iter().flat_map(|view| &view.members.named).filter(inside).peekable();
-        members.peek().is_some_and(|first| first.extent.offset == extent.offset) && members.all(|member| within(member.extent, extent))
+        let members: Vec<Extent> = self.0.iter().flat_map(|view| &view.members.named).filter(inside).map(|member| member.extent).collect();
+        members.iter().any(|member| member.offset == extent.offset) && members.iter().all(|member| within(*member, extent))
     }
 
     /// What all members of a union begin with, under a name of its own.

@@ -67,10 +67,41 @@ impl Change {
     }
 }
 
+/// Which items use which C name.
+#[derive(Default)]
+pub(crate) struct Claims(Vec<(String, Place, Availability)>);
+
+impl Claims {
+    /// Notes the item of a point.
+    pub(crate) fn add(&mut self, point: &Point<'_>) {
+        if let Point::Existence { head, .. } = point {
+            self.0.extend(head.c.clone().map(|c| (c, head.place.clone(), head.availability)));
+        }
+    }
+
+    /// Whether the change gives a C name to an item where another item has it already. To the facts nothing is wrong with that; it is `check`
+    /// that refuses the second item.
+    fn cover(&self, head: &Head, change: &Change) -> bool {
+        let mut wider = head.availability;
+        match change {
+            Change::Since(release) if *release < wider.releases.since => wider.releases = ReleaseRange { since: *release, until: *release },
+            Change::Until(release) if *release > wider.releases.until => wider.releases = ReleaseRange { since: *release, until: *release },
+            Change::AddArch(arch) => wider.archs = [*arch].into_iter().collect(),
+            _ => return false,
+        }
+        let others = self.0.iter().filter(|(c, place, _)| Some(c) == head.c.as_ref() && *place != head.place);
+        others.into_iter().any(|(_, _, other)| other.overlaps(wider))
+    }
+}
+
 /// Every change that the facts must notice at a point.
-pub(crate) fn changes(point: &Point<'_>, names: &Names<'_>) -> Vec<Change> {
+pub(crate) fn changes(point: &Point<'_>, names: &Names<'_>, claims: &Claims) -> Vec<Change> {
     match point {
-        Point::Existence { head, within, archs } => existence(head, *within, *archs, names.manifest()),
+        Point::Existence { head, within, archs } => {
+            let mut changes = existence(head, *within, *archs, names.manifest());
+            changes.retain(|change| !claims.cover(head, change));
+            changes
+        }
         Point::Number { .. } | Point::Unsigned { .. } => vec![Change::Increment],
         Point::Constant(value) => increments(value),
         Point::Size(value) => increments(value),

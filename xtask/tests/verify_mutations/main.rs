@@ -5,7 +5,7 @@
 mod change;
 mod walk;
 
-use change::{Change, changes};
+use change::{Change, Claims, changes};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
@@ -16,7 +16,7 @@ use xtask::resolve::Names;
 use xtask::{parse, source, verify};
 
 /// How many changes of each kind are tried by default.
-const OF_EACH: usize = 25;
+const OF_EACH: usize = 15;
 
 /// Kinds of which the description must have some.
 const KINDS: [&str; 15] = [
@@ -55,9 +55,11 @@ fn description() -> (Document, Facts) {
 fn mutations(document: &Document) -> BTreeMap<&'static str, Vec<Mutation>> {
     let names = Names::new(document);
     let mut found: BTreeMap<&'static str, Vec<Mutation>> = BTreeMap::new();
+    let mut claims = Claims::default();
+    walk(&mut document.clone(), &mut |_, point| claims.add(&point));
     let mut index = 0;
     walk(&mut document.clone(), &mut |name, point| {
-        for change in changes(&point, &names) {
+        for change in changes(&point, &names, &claims) {
             found.entry(change.kind(&point)).or_default().push(Mutation { point: index, name: name.to_owned(), change });
         }
         index += 1;
