@@ -5,3 +5,6 @@
 
 pub mod hypercall;
 pub mod platform;
+
+#[cfg(test)]
+mod testing;

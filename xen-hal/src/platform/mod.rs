@@ -23,6 +23,7 @@ mod address_space;
 mod arm;
 mod counter;
 mod interrupts;
+mod vcpu_id;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86;
 
@@ -31,5 +32,6 @@ pub use address_space::{AddressSpace, Frame, IdentityMap, PAGE_SHIFT, PAGE_SIZE}
 pub use arm::{LocalInterrupts, VirtualCounter};
 pub use counter::Counter;
 pub use interrupts::Interrupts;
+pub use vcpu_id::VcpuId;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use x86::{LocalInterrupts, Tsc};
