@@ -3,16 +3,25 @@
 use core::fmt;
 use core::num::NonZeroU16;
 
+use xen_pac::errno as pac;
+
 /// An error of the hypervisor: the positive number behind a negative answer.
 ///
 /// The numbers are Xen's own, whatever the guest's operating system uses, and later releases may add some: an unknown one is kept as it came.
+///
+/// ```
+/// use xen_hal::hypercall::Errno;
+///
+/// assert_eq!(Errno::ENOSYS.to_string(), "ENOSYS");
+/// assert_eq!(Errno::new(4000).unwrap().to_string(), "error 4000");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct Errno(NonZeroU16);
 
 impl Errno {
     /// The largest number that an error can have: answers below its negation are results.
-    pub const MAX: u16 = 4095;
+    pub const MAX: u16 = pac::ERRNO_MAX as u16;
 
     /// The error with this number, which is between 1 and [`MAX`](Self::MAX).
     #[must_use]
@@ -28,11 +37,20 @@ impl Errno {
     pub const fn number(self) -> u16 {
         self.0.get()
     }
+
+    /// The error's name, if it has one; of two names for one number, the usual one.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        pac::Errno(self.0.get() as i32).name()
+    }
 }
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error {}", self.number())
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "error {}", self.number()),
+        }
     }
 }
 
@@ -43,6 +61,36 @@ impl fmt::Debug for Errno {
 }
 
 impl core::error::Error for Errno {}
+
+/// The errors that have names, as constants of [`Errno`].
+macro_rules! named {
+    ($($name:ident),*) => {
+        impl Errno {$(
+            #[doc = concat!("See [`", stringify!($name), "`](pac::Errno::", stringify!($name), ").")]
+            pub const $name: Self = Self::described(pac::Errno::$name);
+        )*}
+
+        #[cfg(test)]
+        const NAMED: &[Errno] = &[$(Errno::$name),*];
+    };
+}
+
+named! {
+    EPERM, ENOENT, ESRCH, EIO, ENXIO, E2BIG, ENOEXEC, EBADF, ECHILD, EAGAIN, EWOULDBLOCK, ENOMEM, EACCES, EFAULT, EBUSY, EEXIST,
+    EXDEV, ENODEV, ENOTDIR, EISDIR, EINVAL, ENFILE, EMFILE, ENOSPC, EROFS, EMLINK, EDOM, ERANGE, EDEADLK, EDEADLOCK, ENAMETOOLONG,
+    ENOLCK, ENOSYS, ENOTEMPTY, ENODATA, ETIME, EBADMSG, EOVERFLOW, EILSEQ, ENOTSOCK, EMSGSIZE, EOPNOTSUPP, EADDRINUSE,
+    EADDRNOTAVAIL, ENOBUFS, EISCONN, ENOTCONN, ETIMEDOUT, ECONNREFUSED
+}
+
+impl Errno {
+    /// An error of the description's, which only ever names numbers that are errors.
+    const fn described(error: pac::Errno) -> Self {
+        match Self::new(error.0 as u16) {
+            Some(error) => error,
+            None => panic!("the description names an error that is none"),
+        }
+    }
+}
 
 /// Tells a hypercall's result from its error.
 ///
@@ -68,7 +116,7 @@ pub const fn outcome(answer: isize) -> Result<usize, Errno> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Errno, outcome};
+    use super::{Errno, NAMED, outcome, pac};
 
     #[test]
     fn errors_are_the_last_page_of_answers() {
@@ -78,6 +126,14 @@ mod tests {
         assert_eq!(outcome(-4096), Ok(usize::MAX - 4095));
         assert_eq!(outcome(isize::MIN), Ok(isize::MIN.cast_unsigned()));
         assert_eq!(outcome(isize::MAX), Ok(isize::MAX.cast_unsigned()));
+    }
+
+    #[test]
+    fn every_name_of_the_description_is_a_constant() {
+        for number in 1..=Errno::MAX {
+            let error = Errno::new(number).unwrap();
+            assert_eq!(pac::Errno(number.into()).name().is_some(), NAMED.contains(&error), "{error}");
+        }
     }
 
     #[test]

@@ -1,26 +1,46 @@
 //! Reaching the hypervisor.
 //!
 //! [`Hypercall`] is the seam: everything in this crate is generic over it, and takes an owned backend, a reference, or a `&dyn Hypercall`. There is one backend for
-//! each way in.
+//! each way in, and `detect` chooses among them at run time.
 //!
 //! | backend | processor | the sequence |
 //! |---|---|---|
 //! | `Vmcall` | x86 and x86_64: Intel, Centaur, Zhaoxin | `vmcall` |
 //! | `Vmmcall` | x86 and x86_64: AMD, Hygon | `vmmcall` |
+//! | `HypercallPage` | x86 and x86_64: any | a call into a page that Xen filled in |
+//! | `Hvc` | aarch64 | `hvc` |
+//!
+//! [`Commands`] adds the typed calls:
 //!
 //! ```
-//! use xen_hal::hypercall::{Errno, Hypercall, outcome};
+//! use xen_hal::hypercall::{Commands, Errno, Hypercall};
+//! use xen_pac::version::{XenFeatureInfo, command};
 //!
-//! fn reach(xen: &dyn Hypercall, number: u32) -> Result<usize, Errno> {
-//!     // SAFETY: the caller of this example passes the number of a hypercall that takes no memory and changes nothing.
-//!     outcome(unsafe { xen.call1(number, 0) })
+//! fn release(xen: &impl Hypercall) -> Result<(usize, usize), Errno> {
+//!     let version = xen.bare(command::Version)?;
+//!     Ok((version >> 16, version & 0xffff))
+//! }
+//!
+//! fn first_features(xen: &dyn Hypercall) -> Result<u32, Errno> {
+//!     let mut word = XenFeatureInfo::new(0);
+//!     xen.argument(command::GetFeatures, &mut word)?;
+//!     Ok(word.submap)
 //! }
 //! ```
 
+mod commands;
 mod convention;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod entry;
 mod errno;
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod cpuid;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod detect;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod leaves;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod page;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod vmcall;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -30,7 +50,22 @@ mod x86;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+#[cfg(target_arch = "aarch64")]
+mod hvc;
+
+pub use commands::{Answer, Commands};
 pub use convention::Hypercall;
 pub use errno::{Errno, outcome};
+
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub use {vmcall::Vmcall, vmmcall::Vmmcall};
+pub use {
+    cpuid::Registers,
+    detect::{DetectError, Native, detect, detect_with_page},
+    leaves::Leaves,
+    page::{HypercallPage, PageError},
+    vmcall::Vmcall,
+    vmmcall::Vmmcall,
+};
+
+#[cfg(target_arch = "aarch64")]
+pub use hvc::{DetectError, Hvc, Native, detect};

@@ -3,6 +3,8 @@
 //! The compiler keeps esi to itself. The fourth argument therefore travels in memory, beside whatever belongs in eax, and the sequence puts both in place and
 //! gives esi back.
 
+use super::entry::Arguments;
+
 /// Implements the entry of a backend that is a single instruction.
 macro_rules! direct {
     ($backend:ty, $instruction:literal) => {
@@ -44,3 +46,14 @@ macro_rules! sequence {
 }
 
 pub(super) use {direct, sequence};
+
+/// Enters the hypervisor through the code at `entry`, a slot of a hypercall page.
+///
+/// # Safety
+///
+/// `entry` must be the slot of a hypercall page that the hypervisor has filled, and what the hypercall does with `arguments` must be expected.
+#[inline(always)]
+pub(super) unsafe fn call_slot(entry: usize, arguments: Arguments) -> isize {
+    // SAFETY: the slot follows the same convention as the instructions, and loads the number itself.
+    unsafe { sequence!("call eax", entry, arguments) }
+}
