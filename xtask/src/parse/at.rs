@@ -6,6 +6,7 @@ use crate::source::yaml::{Entry, Mapping, Node, Value};
 use std::rc::Rc;
 
 use super::errors::Wrong;
+use super::keys::clipped;
 use super::scalars::is_text;
 
 /// A way into a file; it becomes a [`Place`] only when somebody needs one.
@@ -76,9 +77,9 @@ impl<'t> At<'t> {
             Value::Mapping(_) => "a mapping".to_owned(),
             Value::Scalar { text, plain: true } if matches!(&**text, "" | "~" | "null") => "nothing".to_owned(),
             Value::Scalar { text, plain: true } if matches!(&**text, "true" | "false") => format!("`{text}`"),
-            Value::Scalar { text, plain } if *plain && !is_text(text) => format!("the number {}", short(text)),
+            Value::Scalar { text, plain } if *plain && !is_text(text) => format!("the number {}", clipped(text.trim_end())),
             Value::Scalar { text, .. } if text.trim().is_empty() => "an empty text".to_owned(),
-            Value::Scalar { text, .. } => format!("the text `{}`", short(text)),
+            Value::Scalar { text, .. } => format!("the text `{}`", clipped(text.trim_end())),
         }
     }
 
@@ -96,15 +97,5 @@ impl<'t> At<'t> {
             Value::Mapping(mapping) => Ok(mapping),
             _ => Err(self.expected(what)),
         }
-    }
-}
-
-/// A text's first line, and no more than a few words of it.
-fn short(text: &str) -> String {
-    let line = text.lines().next().unwrap_or("");
-    match line.char_indices().nth(40) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None if line.len() < text.trim_end().len() => format!("{line}..."),
-        None => line.to_owned(),
     }
 }

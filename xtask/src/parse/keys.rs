@@ -73,10 +73,26 @@ pub(super) fn suggest<'n>(wrong: Diagnostic, given: &str, known: impl Iterator<I
     if names.is_empty() { wrong } else { wrong.help(format!("{intro} {}", names.join(", "))) }
 }
 
-/// A name as far as it can be shown in a message.
+/// A name as far as it can be shown in a message: not too long, and without characters that a terminal would obey.
 pub(super) fn clipped(name: &str) -> String {
-    match name.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}...", &name[..end]),
-        None => name.to_owned(),
+    let mut shown = String::new();
+    for (count, char) in name.chars().enumerate() {
+        if count == LONGEST {
+            return shown + "...";
+        }
+        if char.is_control() { shown.extend(char.escape_default()) } else { shown.push(char) }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST, clipped};
+
+    #[test]
+    fn names_are_shown_safely() {
+        assert_eq!(clipped("grün"), "grün");
+        assert_eq!(clipped("a\u{1b}[31m\nb"), "a\\u{1b}[31m\\nb");
+        assert_eq!(clipped(&"x".repeat(1_000_000)), "x".repeat(LONGEST) + "...");
     }
 }

@@ -1,23 +1,19 @@
 //! The manifest's list of files against the files that there are.
 
 use super::errors::Errors;
-use super::keys::suggest;
+use super::keys::{clipped, suggest};
 use crate::diagnostic::Diagnostic;
 use crate::document::{Manifest, Place};
 use crate::source::Sources;
 
-/// Reports each listed file that there is not, and each file that is not listed.
-pub(super) fn compare(errors: &Errors, manifest: &Manifest, sources: &Sources) {
+/// Reports each listed file that there is not, and each file that is not listed. `places` are those of the manifest's files.
+pub(super) fn compare(errors: &Errors, manifest: &Manifest, places: &[Place], sources: &Sources) {
     let unlisted: Vec<_> = sources.files.iter().map(|file| file.name.as_str()).filter(|name| !listed(manifest, name)).collect();
-    for (index, name) in manifest.files.iter().enumerate().filter(|(_, name)| sources.find(name).is_none() || *name == "manifest") {
-        let place = Place::root("manifest").key("files").item(index);
-        let wrong = match name.as_str() {
-            "manifest" => Diagnostic::new(place, "the manifest lists itself").help("list only the files with items"),
-            _ => {
-                suggest(Diagnostic::new(place, format!("there is no file `{name}.yaml`")), name, unlisted.iter().copied(), "not listed are")
-            }
-        };
-        errors.add_and_leave_out(wrong);
+    for (name, place) in manifest.files.iter().zip(places) {
+        if sources.find(name).is_none() {
+            let wrong = Diagnostic::new(place.clone(), format!("there is no file `{}.yaml`", clipped(name)));
+            errors.add_and_leave_out(suggest(wrong, name, unlisted.iter().copied(), "not listed are"));
+        }
     }
     for name in unlisted {
         let help = match name.strip_suffix(".yml") {

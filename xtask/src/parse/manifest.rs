@@ -2,21 +2,24 @@
 
 use super::at::At;
 use super::errors::Errors;
-use super::keys::Keys;
+use super::keys::{Keys, clipped};
 use crate::diagnostic::Diagnostic;
-use crate::document::{Architecture, Manifest, Release};
+use crate::document::{Architecture, Manifest, Place, Release};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// As many architectures as a set of them can hold.
 const MOST_ARCHITECTURES: usize = 32;
 
-/// The manifest; nothing else can be understood without one.
-pub(super) fn manifest(errors: &Errors, at: &At<'_>) -> Option<Manifest> {
+/// The manifest, without which nothing else can be understood, and where in its list each file stands.
+pub(super) fn manifest(errors: &Errors, at: &At<'_>) -> Option<(Manifest, Vec<Place>)> {
     let keys = Keys::open(errors, at, "a manifest")?;
     let releases = keys.need(errors, "releases").and_then(|at| releases(errors, &at));
     let architectures = keys.need(errors, "architectures").and_then(|at| architectures(errors, &at));
     let files = keys.need(errors, "files").and_then(|at| files(errors, &at));
     keys.finish(errors);
-    Some(Manifest { releases: releases?, architectures: architectures?, files: files? })
+    let (files, places) = files?.into_iter().unzip();
+    Some((Manifest { releases: releases?, architectures: architectures?, files }, places))
 }
 
 fn releases(errors: &Errors, at: &At<'_>) -> Option<Vec<Release>> {
@@ -73,15 +76,24 @@ fn one_of(errors: &Errors, keys: &Keys<'_>, key: &'static str, allowed: &[u32]) 
     known
 }
 
-fn files(errors: &Errors, at: &At<'_>) -> Option<Vec<String>> {
-    let mut files: Vec<String> = Vec::new();
-    for item in errors.need(at.items("a list of files"))? {
+fn files(errors: &Errors, at: &At<'_>) -> Option<Vec<(String, Place)>> {
+    let mut files = Vec::new();
+    let mut first = HashMap::new();
+    for (index, item) in errors.need(at.items("a list of files"))?.enumerate() {
         let Some(name) = errors.need(item.text("the name of a file")) else { continue };
-        if let Some(first) = files.iter().position(|known| known == name) {
-            let wrong = item.wrong(format!("the file `{name}` is listed twice")).label("listed again");
-            errors.add(wrong.related(at.place().item(first), "first listed here"));
-        } else {
-            files.push(name.to_owned());
+        if name == "manifest" {
+            errors.add(item.wrong("the manifest lists itself").help("list only the files with items"));
+            continue;
+        }
+        match first.entry(name) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(index);
+                files.push((name.to_owned(), item.place()));
+            }
+            Entry::Occupied(first) => {
+                let wrong = item.wrong(format!("the file `{}` is listed twice", clipped(name))).label("listed again");
+                errors.add(wrong.related(at.place().item(*first.get()), "first listed here"));
+            }
         }
     }
     not_empty(errors, at, files, "there is no file")

@@ -42,8 +42,8 @@ pub fn document(sources: &Sources) -> (Option<Document>, Vec<Diagnostic>) {
         Some(At::root(&sources.files[index].name, trees[index].as_ref()?.root.as_ref()?))
     };
     let document = root("manifest").and_then(|at| {
-        let manifest = manifest::manifest(&errors, &at)?;
-        listing::compare(&errors, &manifest, sources);
+        let (manifest, places) = manifest::manifest(&errors, &at)?;
+        listing::compare(&errors, &manifest, &places, sources);
         let context = Context { errors: &errors, manifest: &manifest };
         let files = manifest.files.iter().filter_map(|name| file::file(&context, &root(name)?, name)).collect();
         Some(Document { manifest, files })

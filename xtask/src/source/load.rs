@@ -2,6 +2,7 @@
 
 use super::yaml::{self, Value};
 use super::{ReadFault, SourceText, Sources};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +49,8 @@ pub fn load(folder: &Path) -> Result<Sources, LoadError> {
     }
     let manifest = files.iter().find(|file| file.name == MANIFEST).ok_or_else(|| LoadError::NoManifest(folder.to_owned()))?;
     let listed = listed_files(&manifest.text);
-    let rank = |name: &str| listed.iter().position(|listed| listed == name).unwrap_or(listed.len());
+    let ranks: HashMap<_, _> = listed.iter().enumerate().map(|(rank, name)| (name.as_str(), rank)).collect();
+    let rank = |name: &str| ranks.get(name).copied().unwrap_or(listed.len());
     files.sort_by_cached_key(|file| (file.name != MANIFEST, rank(&file.name), file.name.clone()));
     Ok(Sources { files })
 }
