@@ -174,3 +174,32 @@ impl Random {
         usize::try_from((self.0 >> 33) % limit as u64).expect("less than the limit")
     }
 }
+
+/// A description of one file and no release but one.
+fn one_file(sections: &str) -> Vec<(String, String)> {
+    let manifest =
+        "releases: [\"4.8\"]\nfiles: [base]\narchitectures:\n  x86: { pointer: 32, align_u64: 4, max_atomic: 32, doc: A processor. }\n";
+    let text = format!("doc: What the test is about.\nheader: xen.h\n{sections}");
+    vec![("manifest".to_owned(), manifest.to_owned()), ("base".to_owned(), text)]
+}
+
+#[test]
+fn many_mistakes_take_time_in_proportion() {
+    let many = |section: &str, count: usize, line: fn(usize, usize) -> String| {
+        let lines: String = (0..count).map(|index| line(index, count)).collect();
+        one_file(&format!("{section}\n{lines}"))
+    };
+    let unknown = many("types:", 10_000, |index, _| format!("  type{index}: {{ is: tipe{index}, doc: One of many. }}\n"));
+    let chain = many("types:", 5_000, |index, count| format!("  t{index}: {{ is: t{}, doc: One of many. }}\n", (index + 1) % count));
+    let circle = many("blocks:", 5_000, |index, count| {
+        format!("  b{index}: {{ doc: One of many., fields: [{{ name: f, type: b{}, doc: The next. }}] }}\n", (index + 1) % count)
+    });
+    let twice = many("constants:", 5_000, |index, _| format!("  - {{ name: ONE, type: u32, value: {index}, doc: One of many. }}\n"));
+    for (what, description, expected) in [("unknown", unknown, 10_000), ("chain", chain, 1), ("circle", circle, 1), ("twice", twice, 4_999)]
+    {
+        let start = Instant::now();
+        let found = answer(&description).0.len();
+        assert!(start.elapsed() < Duration::from_secs(30), "{what} takes {:?}", start.elapsed());
+        assert_eq!(found, expected, "{what}");
+    }
+}

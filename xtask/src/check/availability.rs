@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::places::name_of;
-use super::report::{Near, Report, fault};
+use super::report::{Report, fault};
 use super::walk::{Named, items};
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
         named_in_time(context, report, item);
         if let Some(name) = item.head.superseded_by.as_ref().filter(|name| !known.contains(name.as_str())) {
             let place = item.head.place.key("superseded_by");
-            report.add(fault(place, format!("there is no `{name}` to use instead")).near(name, known.iter().copied()));
+            report.add_near(fault(place, format!("there is no `{name}` to use instead")), name, known.iter().copied());
         }
     }
 }

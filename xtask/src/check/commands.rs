@@ -1,7 +1,7 @@
 //! Commands belong to a hypercall that exists, and each has a number of its own.
 
 use super::Context;
-use super::report::{Near, Report, fault};
+use super::report::{Report, fault};
 use super::unique::Unique;
 use super::walk::covers;
 use crate::document::{CommandSet, Value};
@@ -29,7 +29,7 @@ fn hypercall(context: &Context<'_>, report: &mut Report<'_>, set: &CommandSet, h
     let Some(first) = same.first() else {
         let found = fault(set.place.as_key(), format!("unknown hypercall `{}`", set.hypercall));
         let found = found.label("the enumeration `hypercall` has no such value");
-        return report.add(found.near(&set.hypercall, hypercalls.iter().map(|value| value.head.name.as_str())));
+        return report.add_near(found, &set.hypercall, hypercalls.iter().map(|value| value.head.name.as_str()));
     };
     for command in &set.list {
         let availability = command.head.availability;

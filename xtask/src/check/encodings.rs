@@ -3,7 +3,7 @@
 use super::Context;
 use super::bits::greatest;
 use super::places::name_of;
-use super::report::{Near, Report, fault};
+use super::report::{Report, fault};
 use super::unique::Unique;
 use super::values::is_plain_unsigned;
 use crate::document::{Bits, Encoding, Place, Variant, VariantField, VariantKind};
@@ -140,7 +140,7 @@ fn example(
     let place = variant.head.place.key("example");
     for name in parts.keys().filter(|name| fields.iter().all(|field| field.name != **name)) {
         let found = fault(place.key(name).as_key(), format!("`{}` has no field `{name}`", variant.head.name));
-        report.add(found.near(name, fields.iter().map(|field| field.name.as_str())));
+        report.add_near(found, name, fields.iter().map(|field| field.name.as_str()));
     }
     for field in fields {
         let actual = part(whole, field.bits);

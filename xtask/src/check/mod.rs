@@ -3,6 +3,7 @@
 //! One file for each kind of rule. A rule looks at the whole [`Document`] and adds what it finds to a report, in which the same fault of
 //! several releases or architectures becomes one diagnostic. No rule needs another to have passed.
 
+mod aliases;
 mod arguments;
 mod atomics;
 mod availability;
@@ -56,6 +57,7 @@ pub fn run(document: &Document) -> Vec<Diagnostic> {
         duplicates::check,
         rust_names::check,
         references::check,
+        aliases::check,
         per_arch::check,
         values::check,
         bits::check,

@@ -2,12 +2,12 @@
 
 use super::Context;
 use super::places::spread;
-use super::report::{Near, Report, fault};
+use super::report::{Report, fault};
 use super::walk::{covers, fields, structs};
-use crate::document::{ArchId, Availability, Count, Head, PerArch, Place, ReleaseId, Shape, TypeAlias, TypeRef};
-use crate::resolve::{Item, MAX_ALIASES, Problem};
+use crate::document::{Availability, Count, Head, PerArch, Place, Shape, TypeRef};
+use crate::resolve::{Item, Problem};
 
-pub(super) fn check<'d>(context: &Context<'d>, report: &mut Report<'_>) {
+pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     let manifest = context.manifest();
     for file in &context.document.files {
         for alias in &file.types {
@@ -15,7 +15,6 @@ pub(super) fn check<'d>(context: &Context<'d>, report: &mut Report<'_>) {
                 type_(context, report, is, place, &alias.head, availability);
             }
             counts(context, report, alias.count.as_ref(), &alias.head);
-            endless(context, report, alias);
         }
         for constant in &file.constants {
             type_(context, report, &constant.type_, constant.head.place.key("type"), &constant.head, constant.head.availability);
@@ -62,7 +61,7 @@ fn named(context: &Context<'_>, report: &mut Report<'_>, name: &str, place: &Pla
     if items.is_empty() {
         let primitives = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "char", "ulong", "handle"];
         let fault = fault(place.clone(), format!("unknown type `{name}`")).label("no file of the description has a type of this name");
-        return report.add(fault.near(name, names.type_names().chain(primitives)));
+        return report.add_near(fault, name, names.type_names().chain(primitives));
     }
     if let Some(Item::Encoding(item)) = items.first() {
         let fault = fault(place.clone(), format!("`{name}` is an encoding, of which nothing can be made"));
@@ -112,7 +111,7 @@ fn constant(context: &Context<'_>, report: &mut Report<'_>, name: &str, place: &
     if constants.is_empty() {
         let fault =
             fault(place.clone(), format!("unknown constant `{name}`")).label("no file of the description has a constant of this name");
-        return report.add(fault.near(name, names.constant_names()));
+        return report.add_near(fault, name, names.constant_names());
     }
     if constants.iter().any(|constant| covers(constant.head.availability, availability)) {
         return;
@@ -123,50 +122,4 @@ fn constant(context: &Context<'_>, report: &mut Report<'_>, name: &str, place: &
             report.add_in((release, arch), availability, fault.related(defined.key("name"), "described here"));
         }
     }
-}
-
-/// Aliases that lead back to themselves, or to what cannot have another name.
-fn endless<'d>(context: &Context<'d>, report: &mut Report<'_>, alias: &'d TypeAlias) {
-    let names = context.names();
-    for (is, availability, place) in spread(&alias.is, alias.head.availability, &alias.head.place.key("is"), context.manifest()) {
-        let TypeRef::Named(next) = is else { continue };
-        if is_struct(context, report, is, &place) {
-            continue;
-        }
-        for (release, arch) in names.cells(availability) {
-            let found = match names.meaning(is, release, arch) {
-                Err(Problem::Recursive(path)) => match round_from(&path, &alias.head.name) {
-                    Some(round) => fault(place.clone(), format!("the type `{}` stands for itself", alias.head.name)).label(round),
-                    None => continue,
-                },
-                Err(Problem::TooDeep) if is_first_too_deep(context, next, (release, arch)) => {
-                    fault(place.clone(), format!("more than {MAX_ALIASES} names of types stand for one another"))
-                }
-                _ => continue,
-            };
-            report.add_in((release, arch), availability, found);
-        }
-    }
-}
-
-/// The circle as seen from the alias, if that is the one to tell of it: all the others on it see the same.
-fn round_from(path: &[String], alias: &String) -> Option<String> {
-    let round = &path[..path.len().saturating_sub(1)];
-    let start = round.iter().position(|name| name == alias).filter(|_| round.iter().min() == Some(alias))?;
-    let names: Vec<&str> = round[start..].iter().chain(&round[..=start]).map(String::as_str).collect();
-    Some(names.join(" > "))
-}
-
-/// Whether the alias before this one in the chain is not yet too far from the end.
-fn is_first_too_deep(context: &Context<'_>, next: &str, (release, arch): (ReleaseId, ArchId)) -> bool {
-    let Ok(Item::Alias(next)) = context.names().type_(next, release, arch) else { return false };
-    next.is.get(arch).is_some_and(|is| context.names().meaning(is, release, arch).is_ok())
-}
-
-fn is_struct(context: &Context<'_>, report: &mut Report<'_>, is: &TypeRef, place: &Place) -> bool {
-    let TypeRef::Named(name) = is else { return false };
-    let Some(Item::Struct(item)) = context.names().types(name).first() else { return false };
-    let fault = fault(place.clone(), format!("`{name}` is no integer, so it cannot have another name"));
-    report.add(fault.related(item.head.place.as_key(), "described here"));
-    true
 }

@@ -9,20 +9,8 @@ pub(super) fn fault(place: Place, message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(place, message)
 }
 
-/// Proposals.
-pub(super) trait Near {
-    /// Proposes the nearest of the names that would do, if one is near.
-    fn near<'n>(self, name: &str, candidates: impl Iterator<Item = &'n str>) -> Self;
-}
-
-impl Near for Diagnostic {
-    fn near<'n>(self, name: &str, candidates: impl Iterator<Item = &'n str>) -> Self {
-        match nearest(name, candidates) {
-            Some(near) => self.label(format!("did you mean `{near}`?")),
-            None => self,
-        }
-    }
-}
+/// In how many faults of a run a name is proposed: to look for one takes as long as there are names.
+const PROPOSALS: u32 = 100;
 
 /// The releases and architectures in which a fault was found, of all those in which it could be.
 #[derive(Debug)]
@@ -40,11 +28,27 @@ pub(super) struct Report<'d> {
     known: HashMap<(Place, String), usize>,
     /// Pairs of nodes that clash, and in what.
     clashes: HashMap<(Place, Place), String>,
+    proposals: u32,
 }
 
 impl<'d> Report<'d> {
     pub(super) fn new(manifest: &'d Manifest) -> Self {
-        Self { manifest, faults: Vec::new(), known: HashMap::new(), clashes: HashMap::new() }
+        Self { manifest, faults: Vec::new(), known: HashMap::new(), clashes: HashMap::new(), proposals: PROPOSALS }
+    }
+
+    /// The nearest of the names that would do, if one is near.
+    pub(super) fn nearest<'n>(&mut self, name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+        self.proposals = self.proposals.checked_sub(1)?;
+        nearest(name, candidates)
+    }
+
+    /// Adds a fault, with the nearest of the names that would do, if one is near.
+    pub(super) fn add_near<'n>(&mut self, fault: Diagnostic, name: &str, candidates: impl Iterator<Item = &'n str>) {
+        let fault = match self.nearest(name, candidates) {
+            Some(near) => fault.label(format!("did you mean `{near}`?")),
+            None => fault,
+        };
+        self.add(fault);
     }
 
     /// Adds a fault, unless the same was added before.

@@ -4,7 +4,7 @@ use super::Context;
 use super::places::{for_arch, name_at};
 use super::report::{Report, fault};
 use super::walk::{fields, members, structs};
-use crate::diagnostic::{Diagnostic, nearest};
+use crate::diagnostic::Diagnostic;
 use crate::document::{
     Access, ArchId, Availability, Field, FieldUse, PerArch, Place, ReleaseRange, Shape, Snapshot, SnapshotMember, Struct,
 };
@@ -56,7 +56,7 @@ fn counter(context: &Context<'_>, report: &mut Report<'_>, block: &Struct, snaps
                 let counters: Vec<&Field> = here().filter(|field| field.use_ == FieldUse::Access(Access::Counter)).collect();
                 let meant = match counters.as_slice() {
                     [only] => Some(*only),
-                    _ => nearest_field(&snapshot.counter, &counters),
+                    _ => nearest_field(report, &snapshot.counter, &counters),
                 };
                 let found = fault(place.clone(), format!("`{}` has no counter `{}`", block.head.name, snapshot.counter));
                 meaning(found, meant, arch, read)
@@ -83,7 +83,7 @@ fn member<'d>(context: &Context<'d>, report: &mut Report<'_>, block: &'d Struct,
                 report.add_in((release, arch), of, found);
             }
             Err(dead_end) => {
-                let meant = nearest_field(dead_end.step, &dead_end.near);
+                let meant = nearest_field(report, dead_end.step, &dead_end.near);
                 report.add_in((release, arch), of, meaning(dead_end.told(place, path), meant, arch, read));
             }
         }
@@ -97,8 +97,8 @@ fn meaning(found: Diagnostic, meant: Option<&Field>, arch: ArchId, read: &mut Re
     found.label(format!("did you mean `{}`?", field.head.name))
 }
 
-fn nearest_field<'d>(name: &str, fields: &[&'d Field]) -> Option<&'d Field> {
-    let nearest = nearest(name, fields.iter().map(|field| field.head.name.as_str()))?;
+fn nearest_field<'d>(report: &mut Report<'_>, name: &str, fields: &[&'d Field]) -> Option<&'d Field> {
+    let nearest = report.nearest(name, fields.iter().map(|field| field.head.name.as_str()))?;
     fields.iter().copied().find(|field| field.head.name == nearest)
 }
 
