@@ -203,3 +203,9 @@ fn many_mistakes_take_time_in_proportion() {
         assert_eq!(found, expected, "{what}");
     }
 }
+
+#[test]
+fn without_mistakes_nothing_is_told() {
+    let (messages, drawn) = answer(&description());
+    assert!(messages.is_empty(), "{drawn}");
+}
