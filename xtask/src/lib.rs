@@ -3,6 +3,7 @@
 //! Data flows one way: [`document`] is what `parse` makes of the YAML and `check` judges, `resolve` lays it out for one
 //! architecture and release, and `render` writes Rust. The commands only string these together.
 
+pub mod bench;
 pub mod check;
 pub mod commands;
 pub mod diagnostic;

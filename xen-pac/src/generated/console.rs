@@ -24,10 +24,7 @@ pub mod command {
         const NUMBER: u32 = 0;
         const NAME: &'static str = "CONSOLEIO_write";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Write);
     /// Reads what has been typed and answers how many bytes that is; it does not wait.
@@ -47,9 +44,6 @@ pub mod command {
         const NUMBER: u32 = 1;
         const NAME: &'static str = "CONSOLEIO_read";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
 }

@@ -2728,10 +2728,7 @@ pub mod command {
         const NUMBER: u32 = 0;
         const NAME: &'static str = "EVTCHNOP_bind_interdomain";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(BindInterdomain);
     /// Lets a virtual interrupt signal a new port; -EEXIST if it is bound already.
@@ -2747,10 +2744,7 @@ pub mod command {
         const NUMBER: u32 = 1;
         const NAME: &'static str = "EVTCHNOP_bind_virq";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(BindVirq);
     /// Lets a physical interrupt signal a new port.
@@ -2766,10 +2760,7 @@ pub mod command {
         const NUMBER: u32 = 2;
         const NAME: &'static str = "EVTCHNOP_bind_pirq";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(BindPirq);
     /// Gives a port back. It stops pending and stays masked as it was; a joined port at the other end becomes
@@ -2786,10 +2777,7 @@ pub mod command {
         const NUMBER: u32 = 3;
         const NAME: &'static str = "EVTCHNOP_close";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Close);
     /// Makes the other end pending: the joined port, or for an IPI the port itself. Nothing happens while nobody has
@@ -2806,10 +2794,7 @@ pub mod command {
         const NUMBER: u32 = 4;
         const NAME: &'static str = "EVTCHNOP_send";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Send);
     /// Tells what a port is bound to.
@@ -2825,10 +2810,7 @@ pub mod command {
         const NUMBER: u32 = 5;
         const NAME: &'static str = "EVTCHNOP_status";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Status);
     /// Sets a new port aside for another domain to bind to; -ENOSPC when none is free.
@@ -2844,10 +2826,7 @@ pub mod command {
         const NUMBER: u32 = 6;
         const NAME: &'static str = "EVTCHNOP_alloc_unbound";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(AllocUnbound);
     /// Makes a port by which a vCPU can be interrupted from others.
@@ -2863,10 +2842,7 @@ pub mod command {
         const NUMBER: u32 = 7;
         const NAME: &'static str = "EVTCHNOP_bind_ipi";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(BindIpi);
     /// Chooses the vCPU that a port notifies.
@@ -2882,10 +2858,7 @@ pub mod command {
         const NUMBER: u32 = 8;
         const NAME: &'static str = "EVTCHNOP_bind_vcpu";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(BindVcpu);
     /// Clears a port's mask, and gives the upcall that a pending event was waiting to give.
@@ -2901,10 +2874,7 @@ pub mod command {
         const NUMBER: u32 = 9;
         const NAME: &'static str = "EVTCHNOP_unmask";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Unmask);
     /// Closes all ports of a domain, as a new kernel needs it that was started in place of another.
@@ -2925,10 +2895,7 @@ pub mod command {
         const NUMBER: u32 = 10;
         const NAME: &'static str = "EVTCHNOP_reset";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Registers a vCPU's FIFO control block, and with the first one moves the domain to the FIFO form. A hypervisor
     /// may be set up without it.
@@ -2948,10 +2915,7 @@ pub mod command {
         const NUMBER: u32 = 11;
         const NAME: &'static str = "EVTCHNOP_init_control";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Gives one more page to the FIFO form's event array; -EOPNOTSUPP in the two-level form.
     ///
@@ -2970,10 +2934,7 @@ pub mod command {
         const NUMBER: u32 = 12;
         const NAME: &'static str = "EVTCHNOP_expand_array";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Changes a port's priority, from its next event on; -ENOSYS in the two-level form.
     ///
@@ -2988,10 +2949,7 @@ pub mod command {
         const NUMBER: u32 = 13;
         const NAME: &'static str = "EVTCHNOP_set_priority";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(SetPriority);
 }

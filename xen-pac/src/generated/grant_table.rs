@@ -3112,10 +3112,7 @@ pub mod command {
         const NUMBER: u32 = 0;
         const NAME: &'static str = "GNTTABOP_map_grant_ref";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Ends mappings. When it returns no CPU has a stale translation.
     ///
@@ -3134,10 +3131,7 @@ pub mod command {
         const NUMBER: u32 = 1;
         const NAME: &'static str = "GNTTABOP_unmap_grant_ref";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Grows the caller's table to the size that is asked for; takes one element.
     ///
@@ -3152,10 +3146,7 @@ pub mod command {
         const NUMBER: u32 = 2;
         const NAME: &'static str = "GNTTABOP_setup_table";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Prints a table on Xen's console, for debugging; a hypervisor without that answers -ENOSYS.
     ///
@@ -3170,10 +3161,7 @@ pub mod command {
         const NUMBER: u32 = 3;
         const NAME: &'static str = "GNTTABOP_dump_table";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(DumpTable);
     /// Gives pages away to other domains. PV guests only, and a hypervisor may be set up without it.
@@ -3193,10 +3181,7 @@ pub mod command {
         const NUMBER: u32 = 4;
         const NAME: &'static str = "GNTTABOP_transfer";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Has Xen copy between granted pages and the caller's own.
     ///
@@ -3215,10 +3200,7 @@ pub mod command {
         const NUMBER: u32 = 5;
         const NAME: &'static str = "GNTTABOP_copy";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Tells the present and the greatest size of a table; takes one element.
     ///
@@ -3233,10 +3215,7 @@ pub mod command {
         const NUMBER: u32 = 6;
         const NAME: &'static str = "GNTTABOP_query_size";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(QuerySize);
     /// Ends mappings and puts other pages in their place in one step. PV guests only.
@@ -3256,10 +3235,7 @@ pub mod command {
         const NUMBER: u32 = 7;
         const NAME: &'static str = "GNTTABOP_unmap_and_replace";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Chooses the form of the entries; -EBUSY while a grant is in use, -ENOSYS where version 2 is not allowed (Arm,
     /// for one). Takes one element.
@@ -3279,10 +3255,7 @@ pub mod command {
         const NUMBER: u32 = 8;
         const NAME: &'static str = "GNTTABOP_set_version";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Tells where the status pages of a version 2 table lie; takes one element.
     ///
@@ -3297,10 +3270,7 @@ pub mod command {
         const NUMBER: u32 = 9;
         const NAME: &'static str = "GNTTABOP_get_status_frames";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Tells the form of a domain's entries; takes one element.
     ///
@@ -3315,10 +3285,7 @@ pub mod command {
         const NUMBER: u32 = 10;
         const NAME: &'static str = "GNTTABOP_get_version";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(GetVersion);
     /// Exchanges entries that are not in use.
@@ -3338,10 +3305,7 @@ pub mod command {
         const NUMBER: u32 = 11;
         const NAME: &'static str = "GNTTABOP_swap_grant_ref";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Cleans or drops cache lines of pages that others lent, for devices that do not see the caches. Only Arm does
     /// it; x86 answers -ENOSYS or -EOPNOTSUPP.
@@ -3361,9 +3325,6 @@ pub mod command {
         const NUMBER: u32 = 12;
         const NAME: &'static str = "GNTTABOP_cache_flush";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 5);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            5,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
 }

@@ -2088,10 +2088,7 @@ pub mod command {
         const NUMBER: u32 = 0;
         const NAME: &'static str = "HVMOP_set_param";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Reads a parameter. One that the caller may not read is answered with -EPERM, one that is retired or unknown
     /// with -EINVAL.
@@ -2107,10 +2104,7 @@ pub mod command {
         const NUMBER: u32 = 1;
         const NAME: &'static str = "HVMOP_get_param";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(GetParam);
     /// Moves an emulated PCI interrupt pin; a privileged device model's business, later the dm_op hypercall's.
@@ -2127,10 +2121,7 @@ pub mod command {
         const NUMBER: u32 = 2;
         const NAME: &'static str = "HVMOP_set_pci_intx_level";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(SetPciIntxLevel);
     /// Moves an emulated PC interrupt line; a privileged device model's business, later the dm_op hypercall's.
@@ -2147,10 +2138,7 @@ pub mod command {
         const NUMBER: u32 = 3;
         const NAME: &'static str = "HVMOP_set_isa_irq_level";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(SetIsaIrqLevel);
     /// Rewires an emulated PCI interrupt link; a privileged device model's business, later the dm_op hypercall's.
@@ -2167,10 +2155,7 @@ pub mod command {
         const NUMBER: u32 = 4;
         const NAME: &'static str = "HVMOP_set_pci_link_route";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(SetPciLinkRoute);
     /// Flushes the address translations of all vCPUs of the calling domain. Takes no argument: a pointer other than
@@ -2187,10 +2172,7 @@ pub mod command {
         const NUMBER: u32 = 5;
         const NAME: &'static str = "HVMOP_flush_tlbs";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(FlushTlbs);
     /// Hints that a page table goes away, so that Xen need not shadow it any longer. Only of use where Xen runs the
@@ -2207,10 +2189,7 @@ pub mod command {
         const NUMBER: u32 = 9;
         const NAME: &'static str = "HVMOP_pagetable_dying";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(PagetableDying);
     /// Reads the clock by hypercall: slow, but it needs no shared page.
@@ -2226,10 +2205,7 @@ pub mod command {
         const NUMBER: u32 = 10;
         const NAME: &'static str = "HVMOP_get_time";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(GetTime);
     /// Adds a record to Xen's trace, for an operator to look at.
@@ -2245,10 +2221,7 @@ pub mod command {
         const NUMBER: u32 = 11;
         const NAME: &'static str = "HVMOP_xentrace";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Xentrace);
     /// Tells whether a frame is memory or belongs to a device.
@@ -2264,10 +2237,7 @@ pub mod command {
         const NUMBER: u32 = 15;
         const NAME: &'static str = "HVMOP_get_mem_type";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(GetMemType);
     /// Gives a vCPU its own upcall vector, which passes through its local APIC: that must be on, and each interrupt
@@ -2287,10 +2257,7 @@ pub mod command {
         const NUMBER: u32 = 23;
         const NAME: &'static str = "HVMOP_set_evtchn_upcall_vector";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 6);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            6,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     crate::command::safe!(SetEvtchnUpcallVector);
@@ -2307,10 +2274,7 @@ pub mod command {
         const NUMBER: u32 = 24;
         const NAME: &'static str = "HVMOP_guest_request_vm_event";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 6);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            6,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(GuestRequestVmEvent);
     /// Works on alternative views of the domain's memory; `xen_hvm_altp2m_op.cmd` says what is done. x86 only, and
@@ -2331,9 +2295,6 @@ pub mod command {
         const NUMBER: u32 = 25;
         const NAME: &'static str = "HVMOP_altp2m";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 6);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            6,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
 }

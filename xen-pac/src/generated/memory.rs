@@ -3291,10 +3291,7 @@ pub mod command {
         const NUMBER: u32 = 0;
         const NAME: &'static str = "XENMEM_increase_reservation";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Gives memory back to Xen, as a balloon driver does. Answers how many extents were given.
     ///
@@ -3314,10 +3311,7 @@ pub mod command {
         const NUMBER: u32 = 1;
         const NAME: &'static str = "XENMEM_decrease_reservation";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Tells the machine's greatest frame of RAM; it never fails.
     ///
@@ -3332,10 +3326,7 @@ pub mod command {
         const NUMBER: u32 = 2;
         const NAME: &'static str = "XENMEM_maximum_ram_page";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(MaximumRamPage);
     /// Tells how many pages the domain has now.
@@ -3351,10 +3342,7 @@ pub mod command {
         const NUMBER: u32 = 3;
         const NAME: &'static str = "XENMEM_current_reservation";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(CurrentReservation);
     /// Tells how many pages the domain may have at most.
@@ -3370,10 +3358,7 @@ pub mod command {
         const NUMBER: u32 = 4;
         const NAME: &'static str = "XENMEM_maximum_reservation";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(MaximumReservation);
     /// Tells which machine frames hold the machine-to-guest table. x86 only; Arm answers -ENOSYS.
@@ -3389,10 +3374,7 @@ pub mod command {
         const NUMBER: u32 = 5;
         const NAME: &'static str = "XENMEM_machphys_mfn_list";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Puts fresh memory at the guest frames of the list. Answers how many extents were had, counted from the list's
     /// start.
@@ -3412,10 +3394,7 @@ pub mod command {
         const NUMBER: u32 = 6;
         const NAME: &'static str = "XENMEM_populate_physmap";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Lets a page of Xen's, such as shared_info or the grant table, or one of the domain's own appear at a guest
     /// frame.
@@ -3436,10 +3415,7 @@ pub mod command {
         const NUMBER: u32 = 7;
         const NAME: &'static str = "XENMEM_add_to_physmap";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Reads the memory map that the toolstack made for this domain. x86 only; Arm answers -ENOSYS.
     ///
@@ -3454,10 +3430,7 @@ pub mod command {
         const NUMBER: u32 = 9;
         const NAME: &'static str = "XENMEM_memory_map";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Reads the machine's memory map; for privileged domains. Without a buffer it tells how many entries there are.
     /// x86 only.
@@ -3473,10 +3446,7 @@ pub mod command {
         const NUMBER: u32 = 10;
         const NAME: &'static str = "XENMEM_machine_memory_map";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Swaps extents of memory for others, such as scattered pages for adjoining ones. PV guests only.
     ///
@@ -3495,10 +3465,7 @@ pub mod command {
         const NUMBER: u32 = 11;
         const NAME: &'static str = "XENMEM_exchange";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Tells where the machine-to-guest table is mapped. x86 only; Arm answers -ENOSYS.
     ///
@@ -3513,10 +3480,7 @@ pub mod command {
         const NUMBER: u32 = 12;
         const NAME: &'static str = "XENMEM_machphys_mapping";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(MachphysMapping);
     /// Sets the map that memory_map will show to a domain; for the toolstack. x86 only.
@@ -3532,10 +3496,7 @@ pub mod command {
         const NUMBER: u32 = 13;
         const NAME: &'static str = "XENMEM_set_memory_map";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Tells the greatest guest frame that the domain uses.
     ///
@@ -3550,10 +3511,7 @@ pub mod command {
         const NUMBER: u32 = 14;
         const NAME: &'static str = "XENMEM_maximum_gpfn";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(MaximumGpfn);
     /// Undoes add_to_physmap; -ENOENT where there was nothing.
@@ -3573,10 +3531,7 @@ pub mod command {
         const NUMBER: u32 = 15;
         const NAME: &'static str = "XENMEM_remove_from_physmap";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Changes how much memory stands behind a domain that populates on demand; for the toolstack. x86 only.
     ///
@@ -3595,10 +3550,7 @@ pub mod command {
         const NUMBER: u32 = 16;
         const NAME: &'static str = "XENMEM_set_pod_target";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Tells how much memory stands behind a domain that populates on demand; for the toolstack. x86 only.
     ///
@@ -3613,10 +3565,7 @@ pub mod command {
         const NUMBER: u32 = 17;
         const NAME: &'static str = "XENMEM_get_pod_target";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(GetPodTarget);
     /// Does add_to_physmap for many pages, and alone can map those of another domain.
@@ -3636,10 +3585,7 @@ pub mod command {
         const NUMBER: u32 = 23;
         const NAME: &'static str = "XENMEM_add_to_physmap_batch";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// As machphys_mfn_list, for the table that 32-bit guests use. x86 only.
     ///
@@ -3654,10 +3600,7 @@ pub mod command {
         const NUMBER: u32 = 25;
         const NAME: &'static str = "XENMEM_machphys_compat_mfn_list";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 5);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            5,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Reads the domain's NUMA topology; -ENOBUFS tells the right counts when a list is too short, -EOPNOTSUPP that
     /// there is none.
@@ -3673,10 +3616,7 @@ pub mod command {
         const NUMBER: u32 = 26;
         const NAME: &'static str = "XENMEM_get_vnumainfo";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 5);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            5,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Maps what Xen keeps for another domain; for its toolstack or device model. Headers before 4.14 showed it to
     /// those alone.

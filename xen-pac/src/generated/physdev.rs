@@ -755,10 +755,7 @@ pub mod command {
         const NUMBER: u32 = 5;
         const NAME: &'static str = "PHYSDEVOP_irq_status_query";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(IrqStatusQuery);
     /// Says that an interrupt has been handled, so that the next may come.
@@ -774,10 +771,7 @@ pub mod command {
         const NUMBER: u32 = 12;
         const NAME: &'static str = "PHYSDEVOP_eoi";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Eoi);
     /// Gives an interrupt its number; bind_pirq then makes an event channel of it.
@@ -793,10 +787,7 @@ pub mod command {
         const NUMBER: u32 = 13;
         const NAME: &'static str = "PHYSDEVOP_map_pirq";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(MapPirq);
     /// Takes the number back.
@@ -812,10 +803,7 @@ pub mod command {
         const NUMBER: u32 = 14;
         const NAME: &'static str = "PHYSDEVOP_unmap_pirq";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(UnmapPirq);
     /// Reserves a number, to be written into a device's MSI message for instance.
@@ -831,10 +819,7 @@ pub mod command {
         const NUMBER: u32 = 23;
         const NAME: &'static str = "PHYSDEVOP_get_free_pirq";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(GetFreePirq);
 }

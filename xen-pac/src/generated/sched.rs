@@ -586,10 +586,7 @@ pub mod command {
         const NUMBER: u32 = 0;
         const NAME: &'static str = "SCHEDOP_yield";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(YieldCpu);
     /// Sleeps until an event is due for this vCPU, with upcalls let through: it clears `evtchn_upcall_mask`. An HVM
@@ -606,10 +603,7 @@ pub mod command {
         const NUMBER: u32 = 1;
         const NAME: &'static str = "SCHEDOP_block";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Block);
     /// Ends the domain for a reason. With reason suspend it returns after the resume, and says whether the suspend
@@ -626,10 +620,7 @@ pub mod command {
         const NUMBER: u32 = 2;
         const NAME: &'static str = "SCHEDOP_shutdown";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Shutdown);
     /// Sleeps until one of the channels is pending, masked or not, or the time has come. It returns at once while
@@ -646,10 +637,7 @@ pub mod command {
         const NUMBER: u32 = 3;
         const NAME: &'static str = "SCHEDOP_poll";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Ends another domain. Only a privileged domain may; the tools use it.
     ///
@@ -664,10 +652,7 @@ pub mod command {
         const NUMBER: u32 = 4;
         const NAME: &'static str = "SCHEDOP_remote_shutdown";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(RemoteShutdown);
     /// Sets the reason for a later end without ending now, so that a crash of the crash handler is still reported as
@@ -684,10 +669,7 @@ pub mod command {
         const NUMBER: u32 = 5;
         const NAME: &'static str = "SCHEDOP_shutdown_code";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(ShutdownCode);
     /// Starts, renews or stops a watchdog. Asked for a free one, it returns the watchdog's number.
@@ -703,10 +685,7 @@ pub mod command {
         const NUMBER: u32 = 6;
         const NAME: &'static str = "SCHEDOP_watchdog";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Watchdog);
     /// Pins the calling vCPU to a physical CPU, for firmware calls that insist on one. Hardware domain only.
@@ -722,10 +701,7 @@ pub mod command {
         const NUMBER: u32 = 7;
         const NAME: &'static str = "SCHEDOP_pin_override";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 7);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            7,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(PinOverride);
 }

@@ -2378,10 +2378,7 @@ pub mod command {
         const NUMBER: u32 = 0;
         const NAME: &'static str = "VCPUOP_initialise";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 7);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            7,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// The same for PV guests, which alone had it before 4.7. Its argument, the PV register set, is not described,
     /// so the call fails with -EFAULT.
@@ -2404,10 +2401,7 @@ pub mod command {
         const NUMBER: u32 = 0;
         const NAME: &'static str = "VCPUOP_initialise";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// The headers list it, but Xen on Arm answers -EINVAL: secondary vCPUs are started through PSCI.
     ///
@@ -2424,10 +2418,7 @@ pub mod command {
         const NUMBER: u32 = 0;
         const NAME: &'static str = "VCPUOP_initialise";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     #[cfg(target_arch = "aarch64")]
     crate::command::safe!(Initialise);
@@ -2448,10 +2439,7 @@ pub mod command {
         const NUMBER: u32 = 1;
         const NAME: &'static str = "VCPUOP_up";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Stops a vCPU; the last one to stop powers the domain off. For a vCPU other than the caller it may take effect
     /// a little later.
@@ -2467,10 +2455,7 @@ pub mod command {
         const NUMBER: u32 = 2;
         const NAME: &'static str = "VCPUOP_down";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Down);
     /// Whether the vCPU may run at all.
@@ -2486,10 +2471,7 @@ pub mod command {
         const NUMBER: u32 = 3;
         const NAME: &'static str = "VCPUOP_is_up";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(IsUp);
     /// Fills in the vCPU's run states once.
@@ -2505,10 +2487,7 @@ pub mod command {
         const NUMBER: u32 = 4;
         const NAME: &'static str = "VCPUOP_get_runstate_info";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(GetRunstateInfo);
     /// Has Xen keep the run states up to date at a virtual address, which must stay mapped.
@@ -2524,10 +2503,7 @@ pub mod command {
         const NUMBER: u32 = 5;
         const NAME: &'static str = "VCPUOP_register_runstate_memory_area";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Starts the periodic timer, which raises VIRQ_TIMER. Not on Arm.
     ///
@@ -2542,10 +2518,7 @@ pub mod command {
         const NUMBER: u32 = 6;
         const NAME: &'static str = "VCPUOP_set_periodic_timer";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(SetPeriodicTimer);
     /// Stops the periodic timer, which runs from the start for a PV guest.
@@ -2561,10 +2534,7 @@ pub mod command {
         const NUMBER: u32 = 7;
         const NAME: &'static str = "VCPUOP_stop_periodic_timer";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(StopPeriodicTimer);
     /// Sets the calling vCPU's singleshot timer, which raises VIRQ_TIMER; another vCPU is answered with -EINVAL. Not
@@ -2581,10 +2551,7 @@ pub mod command {
         const NUMBER: u32 = 8;
         const NAME: &'static str = "VCPUOP_set_singleshot_timer";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(SetSingleshotTimer);
     /// Stops the calling vCPU's singleshot timer; another vCPU is answered with -EINVAL.
@@ -2600,10 +2567,7 @@ pub mod command {
         const NUMBER: u32 = 9;
         const NAME: &'static str = "VCPUOP_stop_singleshot_timer";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(StopSingleshotTimer);
     /// Moves a vCPU's block to a page of the guest's. Those that have none in shared_info need it. A second time is
@@ -2625,10 +2589,7 @@ pub mod command {
         const NUMBER: u32 = 10;
         const NAME: &'static str = "VCPUOP_register_vcpu_info";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Sends a non-maskable interrupt to a vCPU.
     ///
@@ -2647,10 +2608,7 @@ pub mod command {
         const NUMBER: u32 = 11;
         const NAME: &'static str = "VCPUOP_send_nmi";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// Tells a hardware domain whose vCPUs are pinned on which physical CPU this one runs.
     ///
@@ -2665,10 +2623,7 @@ pub mod command {
         const NUMBER: u32 = 12;
         const NAME: &'static str = "VCPUOP_get_physid";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(GetPhysid);
     /// Has Xen keep another copy of the vCPU's time values at a virtual address, which must stay mapped. x86 only.
@@ -2684,10 +2639,7 @@ pub mod command {
         const NUMBER: u32 = 13;
         const NAME: &'static str = "VCPUOP_register_vcpu_time_memory_area";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// As `register_runstate_memory_area`, by a guest physical address, so that it works whatever page table is
     /// loaded. A page boundary may not lie inside.
@@ -2703,10 +2655,7 @@ pub mod command {
         const NUMBER: u32 = 14;
         const NAME: &'static str = "VCPUOP_register_runstate_phys_area";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 18);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            18,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// As `register_vcpu_time_memory_area`, by a guest physical address, so that it works whatever page table is
     /// loaded. A page boundary may not lie inside.
@@ -2722,9 +2671,6 @@ pub mod command {
         const NUMBER: u32 = 15;
         const NAME: &'static str = "VCPUOP_register_vcpu_time_phys_area";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 18);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            18,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
 }

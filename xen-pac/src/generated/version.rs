@@ -548,10 +548,7 @@ pub mod command {
         const NUMBER: u32 = 0;
         const NAME: &'static str = "XENVER_version";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Version);
     /// What follows major and minor in the release's name.
@@ -567,10 +564,7 @@ pub mod command {
         const NUMBER: u32 = 1;
         const NAME: &'static str = "XENVER_extraversion";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Extraversion);
     /// Who built the hypervisor, when, and with which compiler.
@@ -586,10 +580,7 @@ pub mod command {
         const NUMBER: u32 = 2;
         const NAME: &'static str = "XENVER_compile_info";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(CompileInfo);
     /// Which kinds of guest this machine can run.
@@ -605,10 +596,7 @@ pub mod command {
         const NUMBER: u32 = 3;
         const NAME: &'static str = "XENVER_capabilities";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Capabilities);
     /// Which state of the sources was built.
@@ -624,10 +612,7 @@ pub mod command {
         const NUMBER: u32 = 4;
         const NAME: &'static str = "XENVER_changeset";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Changeset);
     /// Which addresses the hypervisor uses.
@@ -643,10 +628,7 @@ pub mod command {
         const NUMBER: u32 = 5;
         const NAME: &'static str = "XENVER_platform_parameters";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(PlatformParameters);
     /// Reads one word of feature flags, as they hold for the calling domain.
@@ -662,10 +644,7 @@ pub mod command {
         const NUMBER: u32 = 6;
         const NAME: &'static str = "XENVER_get_features";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(GetFeatures);
     /// How many bytes a page has: 4096.
@@ -681,10 +660,7 @@ pub mod command {
         const NUMBER: u32 = 7;
         const NAME: &'static str = "XENVER_pagesize";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Pagesize);
     /// The UUID that the toolstack gave to the calling domain.
@@ -700,10 +676,7 @@ pub mod command {
         const NUMBER: u32 = 8;
         const NAME: &'static str = "XENVER_guest_handle";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(GuestHandle);
     /// The hypervisor's boot options; an unprivileged domain reads a refusal in their place.
@@ -719,10 +692,7 @@ pub mod command {
         const NUMBER: u32 = 9;
         const NAME: &'static str = "XENVER_commandline";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Commandline);
     /// The id that the linker gave the hypervisor; answers its length in bytes. Refused to an unprivileged domain.
@@ -738,10 +708,7 @@ pub mod command {
         const NUMBER: u32 = 10;
         const NAME: &'static str = "XENVER_build_id";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 7);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            7,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// As extraversion, uncut; answers the length in bytes.
     ///
@@ -756,10 +723,7 @@ pub mod command {
         const NUMBER: u32 = 11;
         const NAME: &'static str = "XENVER_extraversion2";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 20);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            20,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// As capabilities, uncut; answers the length in bytes.
     ///
@@ -774,10 +738,7 @@ pub mod command {
         const NUMBER: u32 = 12;
         const NAME: &'static str = "XENVER_capabilities2";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 20);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            20,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// As changeset, uncut; answers the length in bytes.
     ///
@@ -792,10 +753,7 @@ pub mod command {
         const NUMBER: u32 = 13;
         const NAME: &'static str = "XENVER_changeset2";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 20);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            20,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     /// As commandline, uncut; answers the length in bytes. Refused to an unprivileged domain.
     ///
@@ -810,9 +768,6 @@ pub mod command {
         const NUMBER: u32 = 14;
         const NAME: &'static str = "XENVER_commandline2";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 20);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            20,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
 }

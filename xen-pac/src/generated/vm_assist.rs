@@ -88,10 +88,7 @@ pub mod command {
         const NUMBER: u32 = 0;
         const NAME: &'static str = "VMASST_CMD_enable";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Enable);
     /// Stop to help; the argument is a `vm_assist_type`.
@@ -107,10 +104,7 @@ pub mod command {
         const NUMBER: u32 = 1;
         const NAME: &'static str = "VMASST_CMD_disable";
         const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            4,
-        );
+        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
     }
     crate::command::safe!(Disable);
 }

@@ -101,7 +101,9 @@ fn one(
     let number = number(i128::from(command.number));
     let c = head.c.as_deref().unwrap_or(&head.name);
     let since = head.availability.releases.since;
-    let (offered, honoured) = (release(manifest.release(since)), release(honoured(context, since, head)));
+    let offered = release(manifest.release(since));
+    let honoured = head.availability.honoured_since.filter(|honoured| *honoured != since);
+    let honoured = honoured.map_or_else(|| quote!(Self::SINCE), |honoured| release(manifest.release(honoured)));
     Ok(quote! {
         #docs
         #cfg
@@ -123,10 +125,6 @@ fn one(
 
         #safe
     })
-}
-
-fn honoured(context: &Context<'_, '_>, since: ReleaseId, head: &Head) -> Release {
-    context.manifest().release(head.availability.honoured_since.unwrap_or(since))
 }
 
 fn release(release: Release) -> TokenStream {

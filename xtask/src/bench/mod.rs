@@ -1,0 +1,5 @@
+//! What the benchmarks measure.
+
+mod multiply;
+
+pub use multiply::multiply;
