@@ -19,6 +19,8 @@ mod error;
 mod lifespan;
 mod names;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 mod twins;
 mod types;
 mod unions;
