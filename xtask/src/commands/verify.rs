@@ -76,10 +76,7 @@ fn show(diagnostics: &[Diagnostic], sources: &Sources) {
 }
 
 fn show_mismatches(mismatches: &[Mismatch], sources: &Sources) {
-    let diagnostics: Vec<Diagnostic> = mismatches
-        .iter()
-        .map(|mismatch| Diagnostic::new(mismatch.place.clone(), mismatch.message.clone()).label(mismatch.label.clone()))
-        .collect();
+    let diagnostics: Vec<Diagnostic> = mismatches.iter().map(Mismatch::diagnostic).collect();
     show(&diagnostics, sources);
 }
 

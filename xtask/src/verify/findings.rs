@@ -1,5 +1,6 @@
 //! What was found: the same finding in several releases and architectures is one mismatch.
 
+use crate::diagnostic::Diagnostic;
 use crate::document::Place;
 use crate::facts::{Cell, Grid, scope};
 use std::collections::BTreeMap;
@@ -38,6 +39,14 @@ pub struct Mismatch {
     pub label: String,
     /// In how many releases and architectures.
     pub cells: usize,
+}
+
+impl Mismatch {
+    /// It as rustc would show it.
+    #[must_use]
+    pub fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(self.place.clone(), self.message.clone()).label(self.label.clone())
+    }
 }
 
 /// What was found so far.

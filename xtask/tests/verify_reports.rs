@@ -1,0 +1,174 @@
+//! What verification says: small descriptions against small facts, drawn as the command draws them.
+
+use std::collections::BTreeMap;
+use xtask::document::Document;
+use xtask::facts::{Extent, Facts, StructTable, Table};
+use xtask::source::Sources;
+use xtask::{diagnostic, parse, verify};
+
+const MANIFEST: &str = r#"
+releases: ["4.4", "4.5", "4.6"]
+architectures:
+  x86_64: { doc: 64-bit x86., pointer: 64, align_u64: 8, max_atomic: 64 }
+  x86: { doc: 32-bit x86., pointer: 32, align_u64: 4, max_atomic: 32 }
+files: [small]
+"#;
+
+const SMALL: &str = r#"
+doc: A small subject.
+header: xen.h
+constants:
+  - { name: LIMIT, type: u32, value: 9, doc: How many there can be. }
+  - { name: LATE, type: u32, value: 1, since: "4.5", doc: What came later. }
+words:
+  flags:
+    is: u32
+    prefix: F_
+    doc: Some flags.
+    fields:
+      - { name: top, bits: 31, doc: The highest bit. }
+arguments:
+  ask:
+    doc: A question.
+    fields:
+      - { name: domain, type: u16, direction: in, doc: Whom it is about. }
+      - { name: answer, type: u64, direction: out, doc: What came of it. }
+      - { name: extra, type: u32, since: "4.6", direction: in, doc: A later addition. }
+"#;
+
+/// The facts that fit the description, changed by `change` in each release and on each architecture.
+fn facts(change: impl Fn(&mut Table)) -> Facts {
+    let mut tables = Vec::new();
+    for minor in 4..=6 {
+        for (arch, answer) in [("x86_64", 8), ("x86", 4)] {
+            let mut members = vec![("domain", 0, 2), ("_pad", 2, 2), ("answer", answer, 8)];
+            let mut size = answer + 8;
+            if minor == 6 {
+                members.push(("extra", size, 4));
+                size += if arch == "x86" { 4 } else { 8 };
+            }
+            let members = members.into_iter().map(|(path, offset, size)| (path.to_owned(), Extent { offset, size })).collect();
+            let mut constants =
+                BTreeMap::from([("LIMIT".to_owned(), 9), ("F_top".to_owned(), if minor == 4 { -(1 << 31) } else { 1 << 31 })]);
+            if minor > 4 {
+                constants.insert("LATE".to_owned(), 1);
+            }
+            let release = format!("4.{minor}").parse().expect("a release");
+            let structs = BTreeMap::from([("ask".to_owned(), StructTable { size, members })]);
+            let mut table = Table { release, interface_version: minor as u32, arch: arch.to_owned(), structs, constants };
+            change(&mut table);
+            tables.push(table);
+        }
+    }
+    Facts::from_tables(&tables).expect("tables that go together")
+}
+
+fn description() -> (Sources, Document) {
+    let sources = Sources::from_texts([("manifest", MANIFEST), ("small", SMALL)]);
+    let (document, wrong) = parse::document(&sources);
+    assert_eq!(wrong, []);
+    (sources, document.expect("no errors"))
+}
+
+/// What is said about facts that were changed, without the empty lines.
+fn said(change: impl Fn(&mut Table)) -> String {
+    let (sources, document) = description();
+    let report = verify::run(&document, &facts(change));
+    let diagnostics: Vec<_> = report.mismatches.iter().map(verify::Mismatch::diagnostic).collect();
+    diagnostic::render(&diagnostics, &sources, false)
+}
+
+fn first_lines(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| line.starts_with("error")).collect()
+}
+
+#[test]
+fn what_fits_is_counted() {
+    let (_, document) = description();
+    let report = verify::run(&document, &facts(|_| {}));
+    assert_eq!(report.mismatches, []);
+    // LIMIT and F_top in six tables, LATE in four and absent in two; the member `extra` absent in four.
+    assert_eq!((report.tally.constants, report.tally.absences), (16, 6));
+    assert_eq!((report.tally.sizes, report.tally.members, report.tally.padding), (6, 14, 6));
+    assert_eq!(report.unchecked, []);
+}
+
+#[test]
+fn a_mismatch_is_drawn_where_the_description_says_it() {
+    let text = said(|table| {
+        table.constants.insert("LIMIT".to_owned(), 10);
+    });
+    let expected = "\
+error: `LIMIT` is not 9 (every release)
+ --> small.yaml:5:38
+  |
+5 |   - { name: LIMIT, type: u32, value: 9, doc: How many there can be. }
+  |                                      ^ 10 (0xa) in the headers
+
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn existence_is_held_both_ways() {
+    let early = said(|table| {
+        table.constants.insert("LATE".to_owned(), 1);
+    });
+    assert_eq!(first_lines(&early), ["error: the headers have `LATE` where the description has it not (Xen 4.4)"]);
+    let gone = said(|table| {
+        table.constants.remove("LATE");
+    });
+    assert_eq!(first_lines(&gone), ["error: the headers have no `LATE` (Xen 4.5 and later)"]);
+    assert!(gone.contains("the headers never have it"), "{gone}");
+}
+
+#[test]
+fn members_are_held_by_offset_size_and_name() {
+    let member = |path: &'static str, change: fn(&mut Extent)| {
+        said(move |table| {
+            let ask = table.structs.get_mut("ask").expect("there");
+            ask.members.iter_mut().filter(|(known, _)| known == path).for_each(|(_, extent)| change(extent));
+        })
+    };
+    assert_eq!(
+        first_lines(&member("answer", |extent| extent.offset += 4)),
+        [
+            "error: `answer` of `struct ask` is not at byte 4 (every release on x86)",
+            "error: `answer` of `struct ask` is not at byte 8 (every release on x86_64)"
+        ]
+    );
+    assert_eq!(
+        first_lines(&member("domain", |extent| extent.size = 4)),
+        ["error: `domain` of `struct ask` is not 2 bytes long (every release)"]
+    );
+    // Padding that reaches into a field is no padding.
+    assert_eq!(
+        first_lines(&member("_pad", |extent| extent.offset = 1)),
+        ["error: `struct ask` lacks the member `_pad`, 2 bytes at byte 1 in the headers (every release)"]
+    );
+}
+
+#[test]
+fn a_member_is_no_padding_unless_it_is_called_so() {
+    let text = said(|table| {
+        let ask = table.structs.get_mut("ask").expect("there");
+        ask.members.iter_mut().filter(|(known, _)| known == "_pad").for_each(|(path, _)| *path = "flags".to_owned());
+    });
+    assert_eq!(first_lines(&text), ["error: `struct ask` lacks the member `flags`, 2 bytes at byte 2 in the headers (every release)"]);
+}
+
+#[test]
+fn what_is_not_described_is_listed_and_what_nobody_measured_too() {
+    let (_, document) = description();
+    let report = verify::run(
+        &document,
+        &facts(|table| {
+            table.constants.insert("OTHER".to_owned(), 1);
+            table.structs.insert("other".to_owned(), StructTable { size: 1, members: Vec::new() });
+        }),
+    );
+    assert_eq!((report.undescribed_constants, report.undescribed_structs), (vec!["OTHER".to_owned()], vec!["other".to_owned()]));
+    let none = verify::run(&document, &Facts::default());
+    assert_eq!(none.unmeasured.len(), 6);
+    assert_eq!(none.unmeasured[0], "Xen 4.4 on x86_64");
+}
