@@ -4,6 +4,7 @@
 #![no_std]
 
 pub mod hypercall;
+pub mod memory;
 pub mod platform;
 
 #[cfg(test)]
