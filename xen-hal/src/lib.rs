@@ -3,9 +3,11 @@
 //! No allocator, no global state, and every subsystem usable alone.
 #![no_std]
 
+pub mod clock;
 pub mod hypercall;
 pub mod memory;
 pub mod platform;
+pub mod version;
 
 #[cfg(test)]
 mod testing;

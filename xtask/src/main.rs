@@ -15,6 +15,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure the generator, and what it makes, against svd2rust.
+    Bench(commands::bench::Arguments),
     /// Bring measured facts into the description's folder, or take them out.
     Facts(commands::facts::Arguments),
     /// Turn the description into xen-pac.
@@ -29,6 +31,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Facts(arguments) => commands::facts::run(&arguments),
         Command::Regen(arguments) => commands::regen::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),

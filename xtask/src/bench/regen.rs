@@ -1,0 +1,38 @@
+//! A full regen against svd2rust followed by rustfmt.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::rival::Rival;
+use super::usage::{Usage, measure, median};
+use super::{ratio, row};
+use crate::document::Document;
+
+/// Measures both, alternating, and returns a table.
+///
+/// # Errors
+///
+/// svd2rust is missing, or something that was measured failed.
+pub fn regen(document: &Document, root: &Path, runs: usize) -> Result<String, String> {
+    let folder = root.join("target/bench");
+    let rival = Rival::new(document, &folder.join("rival"))?;
+    let theirs = median(runs, || rival.generate())?;
+    let ours = median(runs, || full_regen(root, &folder.join("generated")))?;
+    Ok(format!(
+        "A description of {} registers and {} fields; medians of {runs} runs.\n\n| what | processor | wall |\n|---|---|---|\n{}\n{}\n\nprocessor time, ours / theirs: {:.3}",
+        rival.registers,
+        rival.fields,
+        row("`cargo xtask regen`, nothing there before", ours),
+        row("`svd2rust`, then `rustfmt`", theirs),
+        ratio(ours, theirs),
+    ))
+}
+
+/// Writes every file anew.
+fn full_regen(root: &Path, out: &Path) -> Result<Usage, String> {
+    if out.exists() {
+        std::fs::remove_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
+    }
+    let this = std::env::current_exe().map_err(|error| format!("this program does not know its own path: {error}"))?;
+    measure(Command::new(this).arg("regen").arg("--out").arg(out).current_dir(root))
+}

@@ -1,0 +1,157 @@
+//! A CMSIS-SVD device as large as the description, for `svd2rust` to be measured on.
+//!
+//! Every field of a struct is a register, every word, enumeration and encoding is one more; bit fields, forms of encodings and named
+//! values become the device's fields and enumerated values. The documentation goes along, so that both generators write as much text.
+//! Constants, commands and hypercalls have no counterpart in an SVD and are left out, which only helps the other side.
+
+use std::fmt::Write;
+
+use crate::document::{BitField, Document, Encoding, Enumeration, Field, Primitive, Shape, Struct, Value, Word};
+
+/// The device, and how many registers and fields it has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Device {
+    /// The SVD file's text.
+    pub(super) text: String,
+    /// How many registers.
+    pub(super) registers: usize,
+    /// How many fields.
+    pub(super) fields: usize,
+}
+
+/// Makes the device.
+#[must_use]
+pub(super) fn device(document: &Document) -> Device {
+    let mut device = Device::default();
+    device.text.push_str(HEAD);
+    for (index, file) in document.files.iter().enumerate() {
+        let mut block = Peripheral::default();
+        file.structs.iter().for_each(|item| block.add_struct(item));
+        file.words.iter().for_each(|item| block.add_word(item));
+        file.enumerations.iter().for_each(|item| block.add_enumeration(item));
+        file.encodings.iter().for_each(|item| block.add_encoding(item));
+        if block.registers > 0 {
+            block.finish(&mut device, &file.name, &file.doc, index);
+        }
+    }
+    device.text.push_str("</peripherals></device>\n");
+    device
+}
+
+const HEAD: &str = r#"<?xml version="1.0" encoding="utf-8"?>
+<device schemaVersion="1.3">
+<name>XEN</name><version>1.0</version><description>As large as the Xen guest ABI</description>
+<addressUnitBits>8</addressUnitBits><width>32</width><size>32</size><resetValue>0</resetValue><resetMask>0xffffffff</resetMask>
+<peripherals>
+"#;
+
+/// The registers of one file.
+#[derive(Default)]
+struct Peripheral {
+    text: String,
+    registers: usize,
+    fields: usize,
+}
+
+impl Peripheral {
+    fn add_struct(&mut self, item: &Struct) {
+        self.add_members(&item.head.name, &item.fields);
+    }
+
+    fn add_members(&mut self, prefix: &str, fields: &[Field]) {
+        for field in fields {
+            let name = format!("{prefix}_{}", field.head.name);
+            match &field.shape {
+                Shape::Type(_) => self.register(&name, &field.head.doc, 32, &bit_field("value", "The whole register.", 31, 0, "")),
+                Shape::Union { members, .. } => self.add_members(&name, members),
+                Shape::Struct(members) => self.add_members(&name, members),
+            }
+        }
+    }
+
+    fn add_word(&mut self, word: &Word) {
+        let fields: String = word.fields.iter().map(word_field).collect();
+        self.fields += word.fields.len().saturating_sub(1);
+        self.register(&word.head.name, &word.head.doc, width(word.is), &fields);
+    }
+
+    fn add_enumeration(&mut self, item: &Enumeration) {
+        let high = width(item.is) - 1;
+        let field = bit_field("value", &item.head.doc, high, 0, &values(&item.values, high + 1));
+        self.register(&item.head.name, &item.head.doc, high + 1, &field);
+    }
+
+    fn add_encoding(&mut self, item: &Encoding) {
+        let tag = bit_field("tag", &item.head.doc, item.tag.high.min(31), item.tag.low.min(31), "");
+        self.register(&item.head.name, &item.head.doc, 32, &tag);
+    }
+
+    fn register(&mut self, name: &str, doc: &str, size: u32, fields: &str) {
+        // The description may use a name for several things, apart by release; an SVD may not.
+        let name = format!("{name}_{}", self.registers);
+        let offset = self.registers * 8;
+        let doc = escape(doc);
+        writeln!(
+            self.text,
+            "<register><name>{name}</name><description>{doc}</description><addressOffset>{offset:#x}</addressOffset><size>{size}</size>\
+             <access>read-write</access><fields>{fields}</fields></register>"
+        )
+        .ok();
+        self.registers += 1;
+        self.fields += 1;
+    }
+
+    fn finish(self, device: &mut Device, name: &str, doc: &str, index: usize) {
+        let Self { text, registers, fields } = self;
+        let (base, size, doc) = (0x4000_0000_u64 + index as u64 * 0x10000, registers * 8, escape(doc));
+        writeln!(
+            device.text,
+            "<peripheral><name>{name}</name><description>{doc}</description><baseAddress>{base:#x}</baseAddress>\
+             <addressBlock><offset>0</offset><size>{size:#x}</size><usage>registers</usage></addressBlock>\n<registers>\n{text}</registers></peripheral>"
+        )
+        .ok();
+        device.registers += registers;
+        device.fields += fields;
+    }
+}
+
+fn word_field(field: &BitField) -> String {
+    let values = values(&field.values, field.bits.width());
+    bit_field(&field.head.name, &field.head.doc, field.bits.high, field.bits.low, &values)
+}
+
+fn bit_field(name: &str, doc: &str, high: u32, low: u32, values: &str) -> String {
+    let doc = escape(doc);
+    format!("<field><name>{name}</name><description>{doc}</description><bitRange>[{high}:{low}]</bitRange>{values}</field>")
+}
+
+/// The named values that a field of `width` bits can hold; negative ones, which an SVD cannot name, in two's complement.
+fn values(values: &[Value], width: u32) -> String {
+    if values.is_empty() {
+        return String::new();
+    }
+    let mask = (1_i128 << width.min(32)) - 1;
+    // An SVD takes each value once, where the description names releases and architectures apart.
+    let mut seen = std::collections::BTreeSet::new();
+    let list: String = values.iter().filter(|value| seen.insert(value.value & mask)).map(|value| enumerated(value, mask)).collect();
+    format!("<enumeratedValues>{list}</enumeratedValues>")
+}
+
+fn enumerated(value: &Value, mask: i128) -> String {
+    let (name, doc, number) = (&value.head.name, escape(&value.head.doc), value.value & mask);
+    // svd2rust takes a name such as SELF for a keyword, and fails; a prefix keeps them all harmless.
+    format!("<enumeratedValue><name>v_{name}</name><description>{doc}</description><value>{number}</value></enumeratedValue>")
+}
+
+fn width(primitive: Primitive) -> u32 {
+    match primitive {
+        Primitive::U8 | Primitive::I8 | Primitive::Char => 8,
+        Primitive::U16 | Primitive::I16 => 16,
+        // svd2rust knows no register wider than 64 bits, and few chips have one wider than 32.
+        Primitive::U32 | Primitive::I32 | Primitive::U64 | Primitive::I64 | Primitive::Ulong => 32,
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,56 @@
+//! `cargo xtask bench`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::document::Document;
+use crate::{bench, parse, source};
+
+/// What `cargo xtask bench` can be told.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// What to measure.
+    what: What,
+    /// How often to run each side; the medians are shown.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+}
+
+/// A measurement.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum What {
+    /// A full regen against svd2rust followed by rustfmt.
+    Regen,
+    /// A cold `cargo check` of xen-pac against one of svd2rust's crate.
+    Check,
+}
+
+/// Runs the command.
+#[must_use]
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match measure(arguments) {
+        Ok(table) => {
+            println!("{table}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(arguments: &Arguments) -> Result<String, String> {
+    let root = super::workspace_root();
+    let document = description(&root.join("abi-yaml"))?;
+    match arguments.what {
+        What::Regen => bench::regen(&document, &root, arguments.runs),
+        What::Check => bench::check(&document, &root, arguments.runs),
+    }
+}
+
+fn description(folder: &Path) -> Result<Document, String> {
+    let sources = source::load(folder).map_err(|error| error.to_string())?;
+    let (document, wrong) = parse::document(&sources);
+    document.filter(|_| wrong.is_empty()).ok_or_else(|| "the description is wrong: `cargo xtask regen` says where".to_owned())
+}
