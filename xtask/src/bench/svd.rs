@@ -82,8 +82,8 @@ impl Peripheral {
     }
 
     fn add_encoding(&mut self, item: &Encoding) {
-        let tag = bit_field("tag", &item.head.doc, item.tag.high.min(31), item.tag.low.min(31), "");
-        self.register(&item.head.name, &item.head.doc, 32, &tag);
+        let tag = bit_field("tag", &item.head.doc, item.tag.high, item.tag.low, "");
+        self.register(&item.head.name, &item.head.doc, width(item.is), &tag);
     }
 
     fn register(&mut self, name: &str, doc: &str, size: u32, fields: &str) {
@@ -130,7 +130,7 @@ fn values(values: &[Value], width: u32) -> String {
     if values.is_empty() {
         return String::new();
     }
-    let mask = (1_i128 << width.min(32)) - 1;
+    let mask = (1_i128 << width.min(64)) - 1;
     // An SVD takes each value once, where the description names releases and architectures apart.
     let mut seen = std::collections::BTreeSet::new();
     let list: String = values.iter().filter(|value| seen.insert(value.value & mask)).map(|value| enumerated(value, mask)).collect();
@@ -147,8 +147,8 @@ fn width(primitive: Primitive) -> u32 {
     match primitive {
         Primitive::U8 | Primitive::I8 | Primitive::Char => 8,
         Primitive::U16 | Primitive::I16 => 16,
-        // svd2rust knows no register wider than 64 bits, and few chips have one wider than 32.
-        Primitive::U32 | Primitive::I32 | Primitive::U64 | Primitive::I64 | Primitive::Ulong => 32,
+        Primitive::U32 | Primitive::I32 => 32,
+        Primitive::U64 | Primitive::I64 | Primitive::Ulong => 64,
     }
 }
 
