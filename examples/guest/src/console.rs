@@ -5,6 +5,8 @@
 //! works from the first instruction to the last, and in a panic.
 
 use core::fmt::{self, Write};
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use xen_pac::console::XEN_HVM_DEBUGCONS_IOPORT;
 
@@ -16,10 +18,23 @@ macro_rules! println {
     ($($text:tt)*) => { $crate::console::print(format_args!("{}\n", format_args!($($text)*))) };
 }
 
-/// Prints text on the console. Xen shows it line by line.
+/// Whether a vCPU is printing.
+static BUSY: AtomicBool = AtomicBool::new(false);
+
+/// For how many attempts a vCPU waits for another to have printed. It gives up in the end: what holds the console may be the very code that this one interrupted.
+const PATIENCE: u32 = 10_000_000;
+
+/// Prints text on the console, of one vCPU at a time. Xen shows it line by line.
 pub fn print(text: fmt::Arguments<'_>) {
+    let mine = (0..PATIENCE).any(|_| {
+        spin_loop();
+        !BUSY.swap(true, Ordering::Acquire)
+    });
     // The console itself never fails; an error could only come from a `Display` that gives up, and there is nobody to tell.
     let _ = Console.write_fmt(text);
+    if mine {
+        BUSY.store(false, Ordering::Release);
+    }
 }
 
 /// The console as something to write to.

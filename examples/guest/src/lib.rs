@@ -15,8 +15,9 @@
 //! }
 //! ```
 //!
-//! In the order in which they come into play: `x86_64/note.rs` tells Xen where to enter, `x86_64/entry.rs` gets to 64-bit mode, `x86_64/start.rs` finds the way back
-//! into Xen and calls the program, [`console`] shows what it says, and [`exit`] ends it.
+//! In the order in which they come into play: `x86_64/note.rs` tells Xen where to enter, `x86_64/entry.rs` gets to 64-bit mode, `x86_64/start.rs` sets up the tables
+//! of [`x86_64::descriptors`] and [`x86_64::interrupts`], finds the way back into Xen and calls the program, [`console`] shows what it says, and [`exit`] ends it.
+//! A program that wants more asks for its [`memory_map`], and starts further processors with [`x86_64::vcpus`].
 #![no_std]
 
 mod boot;
@@ -24,6 +25,7 @@ pub mod console;
 pub mod exit;
 mod failure;
 mod memory;
+pub mod memory_map;
 mod page;
 mod panic;
 #[cfg(target_arch = "x86_64")]

@@ -18,12 +18,19 @@ fn run(boot: Boot) -> Result<(), Failure> {
     match way {
         "panics" => panic!("as asked"),
         "fails" => Err(Failure::new("failing", "as asked")),
+        "traps" => trap(),
         "faults" => fault(),
         "crashes" => crash(boot),
         "hangs" => hang(),
         "vanishes" => vanish(boot),
         _ => Err(Failure::new("misbehaving", "the command line does not say how")),
     }
+}
+
+/// Takes an exception, which the runtime reports.
+fn trap() -> ! {
+    // SAFETY: the end of the program, as meant.
+    unsafe { asm!("ud2", options(noreturn)) }
 }
 
 /// Takes an exception while there is no table of handlers, which takes another, which takes a third.

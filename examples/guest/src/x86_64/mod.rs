@@ -1,9 +1,12 @@
 //! What the runtime needs of x86_64.
 
+pub mod descriptors;
 mod entry;
+pub mod interrupts;
 mod note;
 pub mod port;
 mod start;
+pub mod vcpus;
 
 use core::arch::asm;
 
