@@ -3,7 +3,11 @@
 //! No allocator, no global state, and every subsystem usable alone.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod clock;
+pub mod event;
 pub mod hypercall;
 pub mod memory;
 pub mod platform;

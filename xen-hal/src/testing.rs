@@ -13,8 +13,6 @@
 
 #![allow(dead_code, reason = "which of the helpers are needed is the tests' choice")]
 
-extern crate std;
-
 use core::cell::RefCell;
 use core::{ptr, slice};
 use std::boxed::Box;
@@ -52,6 +50,8 @@ macro_rules! hypercall_by_answer {
         }
     )*};
 }
+
+pub(crate) use hypercall_by_answer;
 
 /// A hypervisor that is a function of the hypercall's number and arguments.
 pub(crate) struct Fake<F>(pub(crate) F);

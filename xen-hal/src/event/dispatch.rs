@@ -1,0 +1,167 @@
+//! From an upcall to the handlers of the ports that have events.
+
+use core::num::NonZero;
+use core::ops::ControlFlow;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use xen_pac::base::XenUlong;
+use xen_pac::shared_info::VcpuInfo;
+
+use super::two_level::{BITS, TwoLevel};
+use super::{OwnPorts, Port};
+
+/// How often one call of [`TwoLevel::dispatch`] goes over the ports while new upcalls come in.
+const PASSES: u32 = 4;
+
+/// Where the next scan starts: behind the last port that was handled. One for each vCPU, kept where the caller likes.
+///
+/// It is what makes the dispatcher fair. Sharing one among vCPUs breaks nothing but that.
+#[derive(Debug, Default)]
+pub struct Cursor(AtomicU32);
+
+impl Cursor {
+    /// A cursor at port 0.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// The word where to start, and the bit in it.
+    #[inline(always)]
+    fn position(&self) -> (u32, u32) {
+        let port = self.0.load(Ordering::Relaxed);
+        (port / BITS % BITS, port % BITS)
+    }
+
+    #[inline(always)]
+    fn move_behind(&self, port: Port) {
+        self.0.store(port.0.wrapping_add(1), Ordering::Relaxed);
+    }
+}
+
+/// Whether a dispatch came to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "events that are left give no upcall of their own: the next dispatch has to find them"]
+pub enum Progress {
+    /// Nothing is left: the next event gives an upcall.
+    Finished,
+    /// Events are left, because the handler stopped or because they keep coming. The vCPU is marked as having an upcall due: dispatch again before it waits.
+    ///
+    /// With a global callback vector Xen raises the interrupt again by itself once the vCPU can take it; a per-vCPU vector is not raised again.
+    Unfinished,
+}
+
+impl TwoLevel<'_> {
+    /// Handles the events of one vCPU: calls `handler` with each of its `own` ports that is pending and not masked. To be called on each upcall, by the vCPU whose
+    /// `vcpu` block and `cursor` are given; it does no harm to call it without one.
+    ///
+    /// - A port's pending bit is cleared before its handler runs, so that an event which comes meanwhile makes it pending again.
+    /// - It is fair: each port is handled at most once in a pass over the ports, and a pass starts behind the port that was handled last, also in the next call.
+    ///   Between an event and its handler, every other port is handled at most twice.
+    /// - When the handler breaks, the port that it was called with counts as handled, and all others are found by the next call. A break after each event, say,
+    ///   handles one event a call.
+    /// - While upcalls keep coming it goes over the ports a few times, and then leaves the rest to the next call.
+    ///
+    /// A handler may mask, unmask, close and signal ports, its own and others. The cost is that of the events, plus one look at each word of the bitmaps in which
+    /// there may be one; ports without events cost nothing.
+    #[inline]
+    pub fn dispatch(
+        self,
+        vcpu: VcpuInfo<'_>,
+        own: &impl OwnPorts,
+        cursor: &Cursor,
+        mut handler: impl FnMut(Port) -> ControlFlow<()>,
+    ) -> Progress {
+        let (upcall, selector) = (vcpu.evtchn_upcall_pending(), vcpu.evtchn_pending_sel());
+        for _ in 0..PASSES {
+            // First the upcall, then the selector: an event that comes between the two is found by this pass, and at worst gives an upcall that finds nothing.
+            let _ = upcall.swap(0, Ordering::SeqCst);
+            let selected = selector.swap(0, Ordering::SeqCst);
+            if let ControlFlow::Break(rest) = self.pass(selected, own, cursor, &mut handler) {
+                if rest != 0 {
+                    // The other way round: who sees the upcall must find the selector.
+                    selector.fetch_or(rest, Ordering::SeqCst);
+                    upcall.fetch_or(1, Ordering::SeqCst);
+                }
+                break;
+            }
+            if upcall.load(Ordering::SeqCst) == 0 {
+                return Progress::Finished;
+            }
+        }
+        if upcall.load(Ordering::SeqCst) == 0 { Progress::Finished } else { Progress::Unfinished }
+    }
+
+    /// Goes once over the ports of the words in `selected`, from the cursor up and then from the start up to the cursor. Breaks when the handler does, with the words in
+    /// which something may be left.
+    #[inline(always)]
+    fn pass(
+        self,
+        selected: XenUlong,
+        own: &impl OwnPorts,
+        cursor: &Cursor,
+        handler: &mut impl FnMut(Port) -> ControlFlow<()>,
+    ) -> ControlFlow<XenUlong> {
+        let (first, bit) = cursor.position();
+        // Of the cursor's own word the upper part is first and the lower part is last.
+        let upper = XenUlong::MAX.wrapping_shl(bit);
+        let lower = selected & XenUlong::wrapping_shl(1, first);
+        // Bit n stands for the n-th word from the cursor's.
+        let mut left = selected.rotate_right(first);
+        while let Some(some) = NonZero::new(left) {
+            let distance = some.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            let word = distance.wrapping_add(first) % BITS;
+            let part = if distance == 0 { upper } else { XenUlong::MAX };
+            if self.scan(word, part, own, cursor, handler).is_break() {
+                return ControlFlow::Break(left.rotate_left(first) | self.again(word, own) | lower & self.again(first, own));
+            }
+        }
+        if lower != 0 && self.scan(first, !upper, own, cursor, handler).is_break() {
+            return ControlFlow::Break(self.again(first, own));
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Handles the events of a part of one word, lowest port first, each port at most once.
+    #[inline(always)]
+    fn scan(
+        self,
+        word: u32,
+        mut part: XenUlong,
+        own: &impl OwnPorts,
+        cursor: &Cursor,
+        handler: &mut impl FnMut(Port) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Some(pending) = self.shared.evtchn_pending(word as usize) else { return ControlFlow::Continue(()) };
+        // The word is looked at anew for each event: the last handler may have masked or closed a port.
+        while let Some(due) = NonZero::new(self.due(word, own) & part) {
+            let bit = due.trailing_zeros();
+            part &= XenUlong::MAX.wrapping_shl(1).wrapping_shl(bit);
+            let event = XenUlong::wrapping_shl(1, bit);
+            // Another vCPU may have closed it, or taken it as its own, since it was looked at.
+            if pending.fetch_and(!event, Ordering::AcqRel) & event != 0 {
+                let port = Port(word.wrapping_mul(BITS).wrapping_add(bit));
+                cursor.move_behind(port);
+                handler(port)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The ports of a word that have an event to be handled here.
+    #[inline(always)]
+    fn due(self, word: u32, own: &impl OwnPorts) -> XenUlong {
+        let word = word as usize;
+        match (self.shared.evtchn_pending(word), self.shared.evtchn_mask(word)) {
+            (Some(pending), Some(mask)) => pending.load(Ordering::Acquire) & !mask.load(Ordering::Acquire) & own.word(word),
+            _ => 0,
+        }
+    }
+
+    /// The selector's bit for a word, if there is still something in it.
+    #[inline(always)]
+    fn again(self, word: u32, own: &impl OwnPorts) -> XenUlong {
+        XenUlong::from(self.due(word, own) != 0).wrapping_shl(word)
+    }
+}
