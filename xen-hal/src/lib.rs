@@ -11,6 +11,7 @@ pub mod event;
 pub mod hypercall;
 pub mod memory;
 pub mod platform;
+pub mod sched;
 pub mod version;
 
 #[cfg(test)]

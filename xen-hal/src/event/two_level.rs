@@ -64,7 +64,7 @@ impl<'a> TwoLevel<'a> {
     }
 
     /// Takes a port's event without its handler: says whether there was one. For ports that stay masked, and are waited for with
-    /// [`Sched::poll`](super::Events).
+    /// [`Sched::poll`](crate::sched::Sched::poll).
     #[inline]
     pub fn clear(self, port: Port) -> bool {
         self.slot(port).is_some_and(|slot| slot.pending.fetch_and(!slot.bit, Ordering::AcqRel) & slot.bit != 0)

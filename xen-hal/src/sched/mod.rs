@@ -1,0 +1,156 @@
+//! Giving up the processor, waiting, and ending the domain (hypercall `sched_op`; upstream: `xen/include/public/sched.h`).
+//!
+//! ```no_run
+//! use xen_hal::clock::SystemTime;
+//! use xen_hal::event::{Channel, TwoLevel};
+//! use xen_hal::hypercall::{Errno, Hypercall};
+//! use xen_hal::platform::Interrupts;
+//! use xen_hal::sched::Sched;
+//! use xen_pac::sched::ShutdownReason;
+//!
+//! /// Waits for a peer, by a channel that stays masked and so has no handler. Gives up and ends the domain at `deadline`.
+//! fn wait_for<X: Hypercall + Copy>(
+//!     xen: X,
+//!     interrupts: &impl Interrupts,
+//!     bitmaps: TwoLevel<'_>,
+//!     peer: &Channel<X>,
+//!     deadline: SystemTime,
+//!     now: impl Fn() -> SystemTime,
+//! ) -> Result<(), Errno> {
+//!     let sched = Sched::new(xen);
+//!     let came = sched.wait_until_deadline(interrupts, &[peer.port()], deadline, now, || bitmaps.clear(peer.port()))?;
+//!     if !came {
+//!         sched.exit(ShutdownReason::CRASH);
+//!     }
+//!     Ok(())
+//! }
+//! ```
+
+mod wait;
+mod watchdog;
+
+#[cfg(test)]
+mod tests;
+
+use xen_pac::access::Handle;
+use xen_pac::base::Domid;
+use xen_pac::sched::{SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, ShutdownReason, command};
+
+use crate::clock::SystemTime;
+use crate::event::Port;
+use crate::hypercall::{Commands, Errno, Hypercall};
+pub use watchdog::Watchdog;
+
+/// Dealings with the scheduler, of the vCPU that calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Sched<H> {
+    xen: H,
+}
+
+/// How a domain goes on after it was suspended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resumed {
+    /// It was restored, here or on another machine: its channels, grants, and everything else that was registered with Xen are gone.
+    Restored,
+    /// The suspend was called off: everything is as it was.
+    Cancelled,
+}
+
+impl<H: Hypercall + Copy> Sched<H> {
+    /// The scheduler, through a backend.
+    pub const fn new(xen: H) -> Self {
+        Self { xen }
+    }
+
+    /// Lets other vCPUs run first; goes on as soon as the scheduler likes.
+    ///
+    /// # Errors
+    ///
+    /// None that Xen is known to give.
+    pub fn yield_now(&self) -> Result<(), Errno> {
+        self.xen.bare(command::YieldCpu)
+    }
+
+    /// Sleeps until an interrupt is due for this vCPU.
+    ///
+    /// **Not with interrupts off on x86.** Xen looks for an interrupt that the vCPU can take *now*: with its interrupt flag clear there is none, and an upcall that came
+    /// just before the call would not end the sleep. With the flag set, the upcall's handler runs before the call and whatever was checked earlier may have changed
+    /// since. So neither way can a condition be waited for: use the processor's own `sti; hlt`, or [`wait_until`](Self::wait_until). On aarch64 the call unmasks
+    /// interrupts (the I bit of `DAIF`) as it goes to sleep, so there it can be made with interrupts off, after a check of the condition.
+    ///
+    /// # Errors
+    ///
+    /// None that Xen is known to give.
+    pub fn block(&self) -> Result<(), Errno> {
+        self.xen.bare(command::Block)
+    }
+
+    /// Sleeps until one of `ports` is pending, masked or not, or until a moment of Xen's time has come. Without a moment, only an event ends the sleep; without ports,
+    /// only the time.
+    ///
+    /// Call it with interrupts off: it returns at once while any interrupt can be delivered, whatever it is for. It says not why it returned: look at the ports and at
+    /// the clock. The ports stay pending, so that the next poll returns at once, until [`TwoLevel::clear`](crate::event::TwoLevel::clear) or the dispatcher
+    /// takes the event.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for more than 128 ports, and for one that is free, is 0, or is beyond those of the domain.
+    pub fn poll(&self, ports: &[Port], until: Option<SystemTime>) -> Result<(), Errno> {
+        let count = u32::try_from(ports.len()).map_err(|_| Errno::EINVAL)?;
+        // Xen takes moment 0 for "never", where for the caller it is past, as moment 1 is.
+        let timeout = until.map_or(0, |moment| moment.as_nanos().max(1));
+        let mut argument = SchedPoll::new(Handle::from_const(ports.as_ptr().cast()), count, timeout);
+        // SAFETY: Xen reads `count` port numbers, which are there and which `Port` consists of, and writes nothing.
+        unsafe { self.xen.argument_unchecked(command::Poll, &mut argument) }
+    }
+
+    /// Ends the domain for a reason, or suspends it. Xen takes any reason and hands it to the toolstack, which decides what happens next. It returns after a suspend
+    /// only, or when it failed; [`exit`](Self::exit) never does.
+    ///
+    /// Before a suspend all other vCPUs must be down. After one that was [restored](Resumed::Restored), everything has to be registered anew.
+    ///
+    /// # Errors
+    ///
+    /// None that Xen is known to give.
+    pub fn shutdown(&self, reason: ShutdownReason) -> Result<Resumed, Errno> {
+        let cancelled = self.xen.argument(command::Shutdown, &mut SchedShutdown::new(reason))?;
+        Ok(if cancelled { Resumed::Cancelled } else { Resumed::Restored })
+    }
+
+    /// Ends the domain for good. Not for [`ShutdownReason::SUSPEND`], which would suspend it again and again.
+    pub fn exit(&self, reason: ShutdownReason) -> ! {
+        loop {
+            // Whatever the answer, there is nothing to go back to.
+            let _ = self.shutdown(reason);
+            let _ = self.yield_now();
+        }
+    }
+
+    /// Sets the reason that is reported when the domain ends later, whatever reason is given then: a crash handler that may itself crash does so first.
+    ///
+    /// # Errors
+    ///
+    /// None that Xen is known to give.
+    pub fn shutdown_code(&self, reason: ShutdownReason) -> Result<(), Errno> {
+        self.xen.argument(command::ShutdownCode, &mut SchedShutdown::new(reason))
+    }
+
+    /// Ends another domain; for privileged domains.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` where there is no such domain and for the caller itself, `EPERM` without the privilege.
+    pub fn remote_shutdown(&self, domain: Domid, reason: ShutdownReason) -> Result<(), Errno> {
+        self.xen.argument(command::RemoteShutdown, &mut SchedRemoteShutdown::new(domain, reason))
+    }
+
+    /// Makes the calling vCPU run on one physical CPU, for firmware calls that insist on one; `None` lets it go again. For the hardware domain.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` in other domains, `EINVAL` for a CPU that is not there, `EBUSY` while another override is in force, `ENOSYS` before Xen 4.7.
+    pub fn pin_override(&self, physical: Option<u32>) -> Result<(), Errno> {
+        let pcpu = physical.map_or(Ok(-1), i32::try_from).map_err(|_| Errno::EINVAL)?;
+        self.xen.argument(command::PinOverride, &mut SchedPinOverride::new(pcpu))
+    }
+}
