@@ -8,6 +8,7 @@ extern crate std;
 
 pub mod clock;
 pub mod event;
+pub mod grant;
 pub mod hypercall;
 pub mod memory;
 pub mod platform;

@@ -42,6 +42,7 @@ pub use latch::WidthLatch;
 pub use physmap::{PhysmapError, Source};
 pub use reservation::{Extent, Shortfall};
 pub use shared::PageError;
+pub(crate) use shared::frame_of_page;
 
 /// The memory of the domain that runs.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use super::{Memory, PhysmapError, Source, WidthLatch};
 use crate::hypercall::{Errno, Hypercall};
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 
-/// A page of Xen's cannot be mapped where a pointer says.
+/// The page behind a pointer cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PageError {
@@ -17,6 +17,8 @@ pub enum PageError {
     Misaligned(usize),
     /// The address space has no frame for this address.
     NotMapped(usize),
+    /// The page lies too high, or too low, for what is to be done with it.
+    OutOfReach(Frame),
     /// Xen's refusal, with the page and the frame.
     Refused(PhysmapError),
     /// Xen's answer to what had to go before.
@@ -28,6 +30,7 @@ impl fmt::Display for PageError {
         match self {
             Self::Misaligned(address) => write!(f, "{address:#x} is not the address of a page"),
             Self::NotMapped(address) => write!(f, "no guest frame lies behind address {address:#x}"),
+            Self::OutOfReach(Frame(frame)) => write!(f, "frame {frame:#x} cannot be used for this"),
             Self::Refused(error) => error.fmt(f),
             Self::Errno(errno) => errno.fmt(f),
         }
