@@ -97,9 +97,11 @@ impl Claims {
 /// Every change that the facts must notice at a point.
 pub(crate) fn changes(point: &Point<'_>, names: &Names<'_>, claims: &Claims) -> Vec<Change> {
     match point {
-        Point::Existence { head, within, archs } => {
+        Point::Existence { head, within, archs, reserved } => {
             let mut changes = existence(head, *within, *archs, names.manifest());
             changes.retain(|change| !claims.cover(head, change));
+            // A reserved field that exists nowhere is padding, and its bytes stay where they were.
+            changes.retain(|change| !(*reserved && matches!(change, Change::RemoveArch(_)) && head.availability.archs.iter().count() == 1));
             changes
         }
         Point::Number { .. } | Point::Unsigned { .. } => vec![Change::Increment],
@@ -134,8 +136,10 @@ fn existence(head: &Head, within: Availability, archs: ArchSet, manifest: &Manif
             changes.extend(later(named).map(Change::NamedSince));
         }
         None => {
-            changes.extend(earlier(releases.since).filter(inside).map(Change::Since));
-            changes.extend(later(releases.since).map(Change::Since));
+            // What holds it may have a name in C only later.
+            let since = releases.since.max(within.releases.since);
+            changes.extend(earlier(since).filter(inside).map(Change::Since));
+            changes.extend(later(since).map(Change::Since));
         }
     }
     changes.extend(earlier(releases.until).map(Change::Until));

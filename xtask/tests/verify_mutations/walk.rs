@@ -4,8 +4,8 @@ use xtask::document::*;
 
 /// A place that can be changed.
 pub(crate) enum Point<'d> {
-    /// When and where something exists, at most as far as `within`.
-    Existence { head: &'d mut Head, within: Availability, archs: ArchSet },
+    /// When and where something exists, at most as far as `within`; `reserved` is a field that nobody uses.
+    Existence { head: &'d mut Head, within: Availability, archs: ArchSet, reserved: bool },
     /// A number.
     Number { kind: &'static str, value: &'d mut i128 },
     /// A number that cannot be negative.
@@ -55,7 +55,9 @@ pub(crate) fn walk(document: &mut Document, at: &mut dyn FnMut(&str, Point<'_>))
                 at(&struct_.head.name, Point::Size(size));
             }
             let name = struct_.head.name.clone();
-            fields(&name, &mut struct_.fields, struct_.head.availability, at);
+            let mut visible = struct_.head.availability;
+            visible.releases.since = visible.releases.since.max(struct_.head.named_since.unwrap_or(ReleaseId(0)));
+            fields(&name, &mut struct_.fields, visible, at);
         }
     }
 }
@@ -67,7 +69,7 @@ fn named<T>(items: &mut [T], head: impl Fn(&T) -> &Head) -> impl Iterator<Item =
 
 fn existence(head: &mut Head, within: Availability, archs: ArchSet, at: &mut dyn FnMut(&str, Point<'_>)) {
     let name = head.name.clone();
-    at(&name, Point::Existence { head, within, archs });
+    at(&name, Point::Existence { head, within, archs, reserved: false });
 }
 
 fn values(items: &mut [Value], kind: &'static str, all: Availability, at: &mut dyn FnMut(&str, Point<'_>)) {
@@ -93,10 +95,12 @@ fn fields(path: &str, list: &mut Vec<Field>, within: Availability, at: &mut dyn 
 fn members(path: &str, list: &mut [Field], within: Availability, at: &mut dyn FnMut(&str, Point<'_>)) {
     for field in list {
         let path = format!("{path}.{}", field.head.name);
-        let availability = field.head.availability;
+        let mut availability = field.head.availability;
+        availability.releases = availability.releases.and(within.releases);
         let anonymous = matches!(field.shape, Shape::Union { anonymous: true, .. });
         if field.head.c.is_some() && !anonymous {
-            at(&path, Point::Existence { head: &mut field.head, within, archs: within.archs });
+            let reserved = field.use_ == FieldUse::Reserved;
+            at(&path, Point::Existence { head: &mut field.head, within, archs: within.archs, reserved });
             at(&path, Point::Field(field));
         }
         match &mut field.shape {
