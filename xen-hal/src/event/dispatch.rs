@@ -105,22 +105,27 @@ impl TwoLevel<'_> {
         let (first, bit) = cursor.position();
         // Of the cursor's own word the upper part is first and the lower part is last.
         let upper = XenUlong::MAX.wrapping_shl(bit);
-        let lower = selected & XenUlong::wrapping_shl(1, first);
+        let mut lower = selected & XenUlong::wrapping_shl(1, first);
         // Bit n stands for the n-th word from the cursor's.
         let mut left = selected.rotate_right(first);
-        while let Some(some) = NonZero::new(left) {
-            let distance = some.trailing_zeros();
-            left &= left.wrapping_sub(1);
-            let word = distance.wrapping_add(first) % BITS;
-            let part = if distance == 0 { upper } else { XenUlong::MAX };
+        loop {
+            let (word, part) = match NonZero::new(left) {
+                Some(some) => {
+                    let distance = some.trailing_zeros();
+                    left &= left.wrapping_sub(1);
+                    (distance.wrapping_add(first) % BITS, if distance == 0 { upper } else { XenUlong::MAX })
+                }
+                None if lower != 0 => {
+                    lower = 0;
+                    (first, !upper)
+                }
+                None => return ControlFlow::Continue(()),
+            };
             if self.scan(word, part, own, cursor, handler).is_break() {
-                return ControlFlow::Break(left.rotate_left(first) | self.again(word, own) | lower & self.again(first, own));
+                let rest = left.rotate_left(first) | self.again(word, own) | lower & self.again(first, own);
+                return ControlFlow::Break(rest);
             }
         }
-        if lower != 0 && self.scan(first, !upper, own, cursor, handler).is_break() {
-            return ControlFlow::Break(self.again(first, own));
-        }
-        ControlFlow::Continue(())
     }
 
     /// Handles the events of a part of one word, lowest port first, each port at most once.
