@@ -13,29 +13,35 @@ use super::{OwnPorts, Port};
 /// How often one call of [`TwoLevel::dispatch`] goes over the ports while new upcalls come in.
 const PASSES: u32 = 4;
 
-/// Where the next scan starts: behind the last port that was handled. One for each vCPU, kept where the caller likes.
+/// The port that was handled last: the next scan starts behind it. One for each vCPU, kept where the caller likes.
 ///
 /// It is what makes the dispatcher fair. Sharing one among vCPUs breaks nothing but that.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cursor(AtomicU32);
 
 impl Cursor {
-    /// A cursor at port 0.
+    /// A cursor from which a scan starts at port 0.
     #[must_use]
     pub const fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self(AtomicU32::new(u32::MAX))
     }
 
     /// The word where to start, and the bit in it.
     #[inline(always)]
     fn position(&self) -> (u32, u32) {
-        let port = self.0.load(Ordering::Relaxed);
+        let port = self.0.load(Ordering::Relaxed).wrapping_add(1);
         (port / BITS % BITS, port % BITS)
     }
 
     #[inline(always)]
-    fn move_behind(&self, port: Port) {
-        self.0.store(port.0.wrapping_add(1), Ordering::Relaxed);
+    fn move_to(&self, port: Port) {
+        self.0.store(port.0, Ordering::Relaxed);
+    }
+}
+
+impl Default for Cursor {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -147,7 +153,7 @@ impl TwoLevel<'_> {
             // Another vCPU may have closed it, or taken it as its own, since it was looked at.
             if pending.fetch_and(!event, Ordering::AcqRel) & event != 0 {
                 let port = Port(word.wrapping_mul(BITS).wrapping_add(bit));
-                cursor.move_behind(port);
+                cursor.move_to(port);
                 handler(port)?;
             }
         }

@@ -13,7 +13,7 @@
 //!
 //! ```no_run
 //! use core::ops::ControlFlow;
-//! use xen_hal::event::{AllPorts, Cursor, Events, Port, TwoLevel};
+//! use xen_hal::event::{AllPorts, Cursor, Events, Port, Progress, TwoLevel};
 //! use xen_hal::hypercall::{Errno, Hypercall};
 //! use xen_hal::platform::VcpuId;
 //! use xen_pac::base::Virq;
@@ -34,11 +34,12 @@
 //!
 //! /// On each upcall.
 //! fn upcall(shared: SharedInfo<'_>, tick: Port) {
-//!     let Some(vcpu) = shared.vcpu_info(0) else { return };
-//!     let _ = TwoLevel::new(shared).dispatch(vcpu, &AllPorts, &CURSOR, |port| {
+//!     let (bitmaps, vcpu) = (TwoLevel::new(shared), shared.vcpu_info(0).expect("vCPU 0 always has its block here"));
+//!     let mut handler = |port| {
 //!         if port == tick { /* count the time */ }
 //!         ControlFlow::Continue(())
-//!     });
+//!     };
+//!     while bitmaps.dispatch(vcpu, &AllPorts, &CURSOR, &mut handler) == Progress::Unfinished {}
 //! }
 //! ```
 //!

@@ -93,7 +93,7 @@ impl<'a> TwoLevel<'a> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a port that the domain cannot have.
+    /// `EINVAL` for a port that the domain cannot have. Whenever the hypercall fails, the port is masked.
     #[inline]
     pub fn unmask<H: Hypercall + Copy>(self, events: Events<H>, port: Port, own: &impl OwnPorts) -> Result<(), Errno> {
         let slot = self.slot(port).ok_or(Errno::EINVAL)?;
@@ -116,7 +116,8 @@ impl<'a> TwoLevel<'a> {
     ///
     /// # Errors
     ///
-    /// As for [`Events::bind_vcpu`]; the port stays where it was.
+    /// As for [`Events::bind_vcpu`]; the port stays where it was. Xen is not known to refuse the unmasking of a port that it has just moved; if it does, the port has moved
+    /// and is masked.
     pub fn migrate<H: Hypercall + Copy>(
         self,
         events: Events<H>,
