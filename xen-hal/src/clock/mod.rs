@@ -27,6 +27,8 @@ mod arm;
 mod monotonic;
 mod pvclock;
 mod scale;
+#[cfg(test)]
+mod tests;
 mod time;
 mod wall;
 
