@@ -1,0 +1,123 @@
+//! A start in 64-bit mode.
+
+use xen_pac::vcpu::{VcpuHvmContext, VcpuHvmContextCpuRegs, VcpuHvmMode, VcpuHvmX8664};
+
+use super::{StartError, StartState, bits, sealed};
+use crate::platform::PAGE_SIZE;
+
+/// CR4's bit for page tables of five levels.
+const CR4_FIVE_LEVELS: u64 = 1 << 12;
+/// Physical addresses have 52 bits at most.
+const PHYSICAL_BITS: u32 = 52;
+
+/// A start in 64-bit mode: paging on, flat segments at privilege level 0, interrupts off.
+///
+/// The segment registers' selectors are undefined: load your own before the first interrupt.
+///
+/// ```
+/// use xen_hal::vcpu::{LongMode, StartState};
+///
+/// let state = LongMode::new(0xffff_8000_0020_0000, 0xffff_8000_0031_0000, 0x10_3000).argument(7);
+/// assert!(state.context().is_ok());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct LongMode {
+    registers: VcpuHvmX8664,
+}
+
+impl LongMode {
+    /// Starts at the virtual address `entry` with the stack pointer at `stack`, in the address space of the top-level page table at the physical address
+    /// `page_table`.
+    ///
+    /// The entry is jumped to, not called: compiled code expects the stack pointer 8 below a multiple of 16, as if a return address had been pushed.
+    #[must_use]
+    pub const fn new(entry: u64, stack: u64, page_table: u64) -> Self {
+        let mut registers = VcpuHvmX8664::ZEROED;
+        registers.rip = entry;
+        registers.rsp = stack;
+        registers.cr3 = page_table;
+        Self { registers }.control((bits::CR0_EXTENSION_TYPE | bits::CR0_NUMERIC_ERROR | bits::CR0_WRITE_PROTECT) as u64, 0, 0)
+    }
+
+    /// Leaves `value` in RDI, where compiled code looks for its first argument.
+    #[must_use]
+    pub const fn argument(mut self, value: u64) -> Self {
+        self.registers.rdi = value;
+        self
+    }
+
+    /// The control registers CR0 and CR4 and the extended feature register. The bits without which there is no 64-bit mode are added: those of protection and
+    /// paging, of PAE, and of long mode being enabled and active.
+    ///
+    /// Best are those of the vCPU that runs, so that the new one has the same features on.
+    #[must_use]
+    pub const fn control(mut self, cr0: u64, cr4: u64, efer: u64) -> Self {
+        self.registers.cr0 = cr0 | (bits::CR0_PROTECTED | bits::CR0_PAGING) as u64;
+        self.registers.cr4 = cr4 | bits::CR4_PAE as u64;
+        self.registers.efer = efer | bits::EFER_LONG_MODE_ENABLED | bits::EFER_LONG_MODE_ACTIVE;
+        self
+    }
+
+    /// Whether the processor has such a virtual address.
+    const fn is_canonical(&self, address: u64) -> bool {
+        let unused = if self.registers.cr4 & CR4_FIVE_LEVELS == 0 { 16 } else { 7 };
+        ((address << unused) as i64 >> unused) as u64 == address
+    }
+}
+
+impl sealed::Sealed for LongMode {}
+
+impl StartState for LongMode {
+    fn context(&self) -> Result<VcpuHvmContext, StartError> {
+        let VcpuHvmX8664 { rip, rsp, cr3, .. } = self.registers;
+        if !self.is_canonical(rip) {
+            return Err(StartError::Entry(rip));
+        }
+        if !self.is_canonical(rsp) {
+            return Err(StartError::Stack(rsp));
+        }
+        if cr3 % PAGE_SIZE as u64 != 0 || cr3 >> PHYSICAL_BITS != 0 {
+            return Err(StartError::PageTable(cr3));
+        }
+        Ok(VcpuHvmContext::new(VcpuHvmMode::BITS_64, VcpuHvmContextCpuRegs::from_x86_64(self.registers)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mode_cannot_be_lost() {
+        for state in [LongMode::new(0, 0, 0), LongMode::new(0, 0, 0).control(0, 0, 0)] {
+            let registers = state.context().unwrap().cpu_regs.x86_64();
+            assert_eq!(registers.cr0 & 0x8000_0001, 0x8000_0001);
+            assert_eq!((registers.cr4, registers.efer), (0x20, 0x500));
+        }
+    }
+
+    #[test]
+    fn other_bits_are_taken_as_given() {
+        let registers = LongMode::new(1, 2, 0x3000).argument(4).control(0x2_0000, 0x600, 0x801).context().unwrap().cpu_regs.x86_64();
+        assert_eq!((registers.rip, registers.rsp, registers.cr3, registers.rdi), (1, 2, 0x3000, 4));
+        assert_eq!((registers.cr0, registers.cr4, registers.efer), (0x8002_0001, 0x620, 0xd01));
+    }
+
+    #[test]
+    fn addresses_are_canonical() {
+        let entry = |address| LongMode::new(address, 0, 0).context().map(|_| ());
+        assert_eq!(entry(0x7fff_ffff_ffff), Ok(()));
+        assert_eq!(entry(0x8000_0000_0000), Err(StartError::Entry(0x8000_0000_0000)));
+        assert_eq!(entry(0xffff_8000_0000_0000), Ok(()));
+        let five_levels = LongMode::new(0x8000_0000_0000, 0, 0).control(0, CR4_FIVE_LEVELS, 0);
+        assert!(five_levels.context().is_ok());
+        assert_eq!(LongMode::new(0, 1 << 48, 0).context().map(|_| ()), Err(StartError::Stack(1 << 48)));
+    }
+
+    #[test]
+    fn page_tables_are_pages() {
+        for address in [8, 0x1008, 1 << 52] {
+            assert_eq!(LongMode::new(0, 0, address).context().map(|_| ()), Err(StartError::PageTable(address)));
+        }
+    }
+}

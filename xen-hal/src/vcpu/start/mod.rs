@@ -1,0 +1,160 @@
+//! In which state a vCPU starts, on x86.
+
+mod long_mode;
+mod protected_mode;
+
+use core::fmt;
+
+use xen_pac::vcpu::{VcpuHvmContext, command};
+
+use super::Vcpu;
+use crate::hypercall::{Commands, Errno, Hypercall};
+
+pub use long_mode::LongMode;
+pub use protected_mode::ProtectedMode;
+
+/// Bits of control registers, which Xen's headers take from the processor's manuals.
+mod bits {
+    pub(super) const CR0_PROTECTED: u32 = 1 << 0;
+    pub(super) const CR0_EXTENSION_TYPE: u32 = 1 << 4;
+    pub(super) const CR0_NUMERIC_ERROR: u32 = 1 << 5;
+    pub(super) const CR0_WRITE_PROTECT: u32 = 1 << 16;
+    pub(super) const CR0_PAGING: u32 = 1 << 31;
+    pub(super) const CR4_PAE: u32 = 1 << 5;
+    pub(super) const EFER_LONG_MODE_ENABLED: u64 = 1 << 8;
+    pub(super) const EFER_LONG_MODE_ACTIVE: u64 = 1 << 10;
+}
+
+/// A state in which a vCPU can start: [`LongMode`] or [`ProtectedMode`].
+pub trait StartState: sealed::Sealed {
+    /// The state as Xen takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] for a state that Xen would refuse, or in which the vCPU could not run a single instruction.
+    fn context(&self) -> Result<VcpuHvmContext, StartError>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A vCPU cannot start in such a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The first instruction lies at an address that the processor does not have: bits 63 to 47 differ (56, with five levels of page tables).
+    Entry(u64),
+    /// The stack's top is such an address.
+    Stack(u64),
+    /// The page table does not begin at a page, or in a 32-bit mode with PAE at a multiple of 32; or it lies beyond what the register can hold.
+    PageTable(u64),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(address) => write!(f, "a vCPU cannot start at the non-canonical address {address:#x}"),
+            Self::Stack(address) => write!(f, "a vCPU cannot have its stack at the non-canonical address {address:#x}"),
+            Self::PageTable(address) => write!(f, "no page table can be at physical address {address:#x}"),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+/// A vCPU was not initialised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InitialiseError {
+    /// What is wrong with the state.
+    State(StartError),
+    /// Xen's refusal.
+    Refused(Errno),
+}
+
+impl fmt::Display for InitialiseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State(error) => error.fmt(f),
+            Self::Refused(errno) => write!(f, "Xen did not initialise the vCPU: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for InitialiseError {}
+
+impl From<StartError> for InitialiseError {
+    fn from(error: StartError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl From<Errno> for InitialiseError {
+    fn from(errno: Errno) -> Self {
+        Self::Refused(errno)
+    }
+}
+
+impl<H: Hypercall> Vcpu<H> {
+    /// Gives a vCPU that never ran the state to start in; [`up`](Self::up) then starts it. x86 only. Since Xen 4.7. Upstream: `VCPUOP_initialise`.
+    ///
+    /// A state that the processor could not be in cannot be built. Once initialised, a vCPU stays so: it is not given another state.
+    ///
+    /// # Errors
+    ///
+    /// [`InitialiseError::State`] before Xen is asked. Xen refuses
+    /// - a vCPU that was initialised before: `EEXIST`;
+    /// - one from 32 on without its own [`vcpu_info`](Self::register_vcpu_info), up to 4.18: `EINVAL`;
+    /// - control register bits that the processor lacks, or Xen hides, and a page table in what is not the domain's memory: `EINVAL`.
+    ///
+    /// # Safety
+    ///
+    /// The vCPU can be started in this state at any time from now on: there is code at the entry that is fit to be the first on a vCPU, its stack is its own, and
+    /// the page table maps both, and stays.
+    pub unsafe fn initialise(&self, state: &impl StartState) -> Result<(), InitialiseError> {
+        let mut context = state.context()?;
+        // SAFETY: the argument holds no pointer that Xen follows; that the vCPU can run from there is the caller's promise.
+        unsafe { self.xen.vcpu_unchecked(command::Initialise, self.id.0, &mut context) }?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::VcpuId;
+    use crate::testing::{Script, errno};
+    use std::string::ToString;
+    use xen_pac::vcpu::VcpuHvmMode;
+
+    #[test]
+    fn each_mode_passes_its_registers() {
+        let xen = Script::new()
+            .vcpu(command::Initialise, |vcpu, context| {
+                assert_eq!((vcpu, context.mode, context.pad), (1, VcpuHvmMode::BITS_64, 0));
+                assert_eq!(context.cpu_regs.x86_64().rip, 0x20_0000);
+                0
+            })
+            .vcpu(command::Initialise, |_, context| {
+                assert_eq!(context.mode, VcpuHvmMode::BITS_32);
+                assert_eq!(context.cpu_regs.x86_32().eip, 0x10_0000);
+                errno(Errno::EEXIST)
+            });
+        let vcpu = Vcpu::new(&xen, VcpuId(1));
+        // SAFETY: no vCPU starts.
+        unsafe { vcpu.initialise(&LongMode::new(0x20_0000, 0x30_0000, 0x1000)) }.unwrap();
+        // SAFETY: no vCPU starts.
+        let again = unsafe { vcpu.initialise(&ProtectedMode::new(0x10_0000, 0x30_0000)) };
+        assert_eq!(again, Err(InitialiseError::Refused(Errno::EEXIST)));
+    }
+
+    #[test]
+    fn a_bad_state_is_refused_before_the_call() {
+        let xen = Script::new();
+        // SAFETY: no vCPU starts.
+        let error = unsafe { Vcpu::new(&xen, VcpuId(1)).initialise(&LongMode::new(1 << 63, 0, 0)) }.unwrap_err();
+        assert_eq!(error, InitialiseError::State(StartError::Entry(1 << 63)));
+        assert_eq!(error.to_string(), "a vCPU cannot start at the non-canonical address 0x8000000000000000");
+    }
+}
