@@ -112,25 +112,25 @@ impl TwoLevel<'_> {
         // Of the cursor's own word the upper part is first and the lower part is last.
         let upper = XenUlong::MAX.wrapping_shl(bit);
         let mut lower = selected & XenUlong::wrapping_shl(1, first);
+        let mut part = if lower != 0 { upper } else { XenUlong::MAX };
         // Bit n stands for the n-th word from the cursor's.
         let mut left = selected.rotate_right(first);
         loop {
-            let (word, part) = match NonZero::new(left) {
-                Some(some) => {
-                    let distance = some.trailing_zeros();
-                    left &= left.wrapping_sub(1);
-                    (distance.wrapping_add(first) % BITS, if distance == 0 { upper } else { XenUlong::MAX })
-                }
-                None if lower != 0 => {
-                    lower = 0;
-                    (first, !upper)
-                }
-                None => return ControlFlow::Continue(()),
+            let word = if let Some(some) = NonZero::new(left) {
+                left &= left.wrapping_sub(1);
+                some.trailing_zeros().wrapping_add(first) % BITS
+            } else if lower != 0 {
+                lower = 0;
+                part = !upper;
+                first
+            } else {
+                return ControlFlow::Continue(());
             };
             if self.scan(word, part, own, cursor, handler).is_break() {
                 let rest = left.rotate_left(first) | self.again(word, own) | lower & self.again(first, own);
                 return ControlFlow::Break(rest);
             }
+            part = XenUlong::MAX;
         }
     }
 
@@ -148,11 +148,12 @@ impl TwoLevel<'_> {
         // The word is looked at anew for each event: the last handler may have masked or closed a port.
         while let Some(due) = NonZero::new(self.due(word, own) & part) {
             let bit = due.trailing_zeros();
-            part &= XenUlong::MAX.wrapping_shl(1).wrapping_shl(bit);
             let event = XenUlong::wrapping_shl(1, bit);
+            // Only what is above: shifted out and in again, which takes no further register in the loop.
+            part = (part.wrapping_shr(bit) & !1).wrapping_shl(bit);
             // Another vCPU may have closed it, or taken it as its own, since it was looked at.
             if pending.fetch_and(!event, Ordering::AcqRel) & event != 0 {
-                let port = Port(word.wrapping_mul(BITS).wrapping_add(bit));
+                let port = Port(word.wrapping_mul(BITS) | bit);
                 cursor.move_to(port);
                 handler(port)?;
             }
