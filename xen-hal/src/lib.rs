@@ -47,6 +47,7 @@ pub mod clock;
 pub mod console;
 pub mod event;
 pub mod grant;
+pub mod hvm;
 pub mod hypercall;
 pub mod memory;
 pub mod platform;

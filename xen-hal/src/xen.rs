@@ -3,6 +3,7 @@
 use crate::console::Console;
 use crate::event::Events;
 use crate::grant::Grants;
+use crate::hvm::Hvm;
 use crate::hypercall::Hypercall;
 use crate::memory::Memory;
 use crate::platform::VcpuId;
@@ -40,6 +41,11 @@ impl<H: Hypercall + Copy> Xen<H> {
     /// Which Xen this is, and what it offers.
     pub const fn version(&self) -> Version<H> {
         Version::new(self.hypercall)
+    }
+
+    /// The domain's parameters, and how events interrupt it.
+    pub const fn hvm(&self) -> Hvm<H> {
+        Hvm::new(self.hypercall)
     }
 
     /// The domain's event channels.

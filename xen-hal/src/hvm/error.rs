@@ -1,0 +1,97 @@
+//! Why a parameter is not read or set.
+
+use core::fmt;
+
+use xen_pac::hvm::HvmParam;
+
+use crate::hypercall::Errno;
+
+/// A parameter was not read or set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParameterError {
+    /// The parameter is refused by current releases, whatever the caller and the value. Xen was not asked.
+    Retired(Retired),
+    /// Xen's refusal.
+    Refused {
+        /// The parameter.
+        parameter: HvmParam,
+        /// Xen's reason.
+        errno: Errno,
+    },
+    /// The parameter was read, and holds a value that its type does not have.
+    Unknown {
+        /// The parameter.
+        parameter: HvmParam,
+        /// The value, as Xen gave it.
+        value: u64,
+    },
+}
+
+impl ParameterError {
+    /// The parameter in question.
+    #[must_use]
+    pub const fn parameter(self) -> HvmParam {
+        match self {
+            Self::Retired(retired) => retired.parameter,
+            Self::Refused { parameter, .. } | Self::Unknown { parameter, .. } => parameter,
+        }
+    }
+
+    /// Xen's answer, if it was asked and refused; for a retired parameter the one that it would have given.
+    #[must_use]
+    pub const fn errno(self) -> Option<Errno> {
+        match self {
+            Self::Retired(_) => Some(Errno::EINVAL),
+            Self::Refused { errno, .. } => Some(errno),
+            Self::Unknown { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for ParameterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retired(retired) => retired.fmt(f),
+            Self::Refused { parameter, errno } => write!(f, "Xen refused access to HVM parameter {parameter}: {errno}"),
+            Self::Unknown { parameter, value } => write!(f, "HVM parameter {parameter} holds {value:#x}, which is none of its values"),
+        }
+    }
+}
+
+impl core::error::Error for ParameterError {}
+
+impl From<Retired> for ParameterError {
+    fn from(retired: Retired) -> Self {
+        Self::Retired(retired)
+    }
+}
+
+/// A parameter that current releases refuse, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retired {
+    pub(super) parameter: HvmParam,
+    pub(super) reason: &'static str,
+}
+
+impl Retired {
+    /// The parameter.
+    #[must_use]
+    pub const fn parameter(self) -> HvmParam {
+        self.parameter
+    }
+
+    /// What became of that which it was for.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        self.reason
+    }
+}
+
+impl fmt::Display for Retired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HVM parameter {} is retired: {}", self.parameter, self.reason)
+    }
+}
+
+impl core::error::Error for Retired {}

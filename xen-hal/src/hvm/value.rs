@@ -1,0 +1,134 @@
+//! The types of the parameters' values.
+
+use tock_registers::LocalRegisterCopy;
+use xen_pac::hvm::{AcpiIoportsLocation, Altp2mMode, CallbackVia, HvmTimerMode, mca_cap};
+use xen_pac::sched::ShutdownReason;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use xen_pac::viridian::viridian_features;
+
+use crate::event::Port;
+use crate::platform::Frame;
+
+/// A type of parameters' values.
+///
+/// It is implemented for the types that the [parameters](super::parameter) have, and for no others.
+pub trait Value: Sized + sealed::Sealed {
+    /// The value as Xen takes it.
+    fn encode(self) -> u64;
+
+    /// A value as Xen gives it; `None` for one that the type does not have.
+    fn decode(value: u64) -> Option<Self>;
+}
+
+/// A type of value that any domain can set of itself without harm to the memory of the program that runs: all but the addresses of memory that is given away.
+pub trait Harmless: Value {}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// Which of Hyper-V's interfaces a guest sees, by the fields of [`viridian_features`].
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub type ViridianFeatures = LocalRegisterCopy<u64, viridian_features::Register>;
+
+/// Additional machine check capabilities, by the fields of [`mca_cap`].
+pub type MachineCheckCapabilities = LocalRegisterCopy<u64, mca_cap::Register>;
+
+/// How many bytes of the FPU's last instruction pointer Xen keeps across a context switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FipWidth {
+    /// As many as Xen finds fit each time.
+    Automatic,
+    /// The 4 of an offset, beside a selector.
+    Four,
+    /// All 8 of an address.
+    Eight,
+}
+
+/// The guest-physical address of memory that Xen, or the tools, write to; 0 where none was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GuestAddress(pub u64);
+
+/// Memory that Xen writes to, by its guest-physical address and its size in bytes, which is 0 where none was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SizedArea {
+    /// The guest-physical address.
+    pub address: u32,
+    /// How many bytes there are.
+    pub size: u32,
+}
+
+/// Implements [`Value`] by an expression for each direction.
+macro_rules! values {
+    ($($(#[$attribute:meta])* $type:ty: $this:ident => $encoded:expr, $word:ident => $decoded:expr;)*) => {$(
+        $(#[$attribute])*
+        impl sealed::Sealed for $type {}
+
+        $(#[$attribute])*
+        impl Value for $type {
+            fn encode(self) -> u64 {
+                let $this = self;
+                $encoded
+            }
+
+            fn decode($word: u64) -> Option<Self> {
+                $decoded
+            }
+        }
+    )*};
+}
+
+values! {
+    u64: value => value, word => Some(word);
+    bool: yes => yes.into(), word => bit(word);
+    // Xen has 0 for what was never set; the tools set all ones for what will be set later.
+    Option<Frame>: frame => frame.map_or(0, |frame| frame.0), word => Some((word != 0 && word != u64::MAX).then_some(Frame(word)));
+    Option<Port>: port => port.map_or(0, |port| port.0.into()), word => port(word);
+    CallbackVia: via => via.encode(), word => Self::decode(word).ok();
+    HvmTimerMode: mode => mode.0, word => Some(Self(word));
+    AcpiIoportsLocation: location => location.0, word => Some(Self(word));
+    Altp2mMode: mode => mode.0, word => Some(Self(word));
+    ShutdownReason: reason => reason.0.into(), word => u32::try_from(word).ok().map(Self);
+    FipWidth: width => fip_bytes(width), word => [Self::Automatic, Self::Four, Self::Eight].into_iter().find(|width| fip_bytes(*width) == word);
+    GuestAddress: address => address.0, word => Some(Self(word));
+    SizedArea: area => u64::from(area.size) << u32::BITS | u64::from(area.address),
+        word => Some(Self { address: word as u32, size: (word >> u32::BITS) as u32 });
+    MachineCheckCapabilities: capabilities => capabilities.get(), word => Some(Self::new(word));
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    ViridianFeatures: features => features.get(), word => Some(Self::new(word));
+}
+
+fn bit(word: u64) -> Option<bool> {
+    match word {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+/// Port 0 is none that a channel can have.
+fn port(word: u64) -> Option<Option<Port>> {
+    let port = u32::try_from(word).ok()?;
+    Some((port != 0).then_some(Port(port)))
+}
+
+const fn fip_bytes(width: FipWidth) -> u64 {
+    match width {
+        FipWidth::Automatic => 0,
+        FipWidth::Four => 4,
+        FipWidth::Eight => 8,
+    }
+}
+
+macro_rules! harmless {
+    ($($type:ty),*) => {
+        $(impl Harmless for $type {})*
+    };
+}
+
+harmless! {
+    u64, bool, Option<Frame>, Option<Port>, CallbackVia, HvmTimerMode, AcpiIoportsLocation, Altp2mMode, ShutdownReason, FipWidth, MachineCheckCapabilities
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+harmless!(ViridianFeatures);
