@@ -153,7 +153,6 @@ impl<H: Hypercall + Copy> Grants<H> {
     /// # Errors
     ///
     /// [`MapFailed`], with the window.
-    #[allow(clippy::result_large_err, reason = "the error gives the window back")]
     pub fn map(&self, request: MapRequest) -> Result<Mapping<H>, MapFailed> {
         let [result] = self.map_all([request]);
         result
@@ -267,7 +266,6 @@ impl<H: Hypercall> Mapping<H> {
     /// # Errors
     ///
     /// [`UnmapFailed`], with the mapping.
-    #[allow(clippy::result_large_err, reason = "the error gives the mapping back")]
     pub fn unmap(mut self) -> Result<Window, UnmapFailed<H>> {
         match self.link.end() {
             Ok(()) => Ok(self.window),

@@ -52,6 +52,19 @@ impl<'t> Slot<'t> {
     /// Lends `page` to `peer`, which can use it from now on.
     ///
     /// `peer` is a domain's own number: the special ones, [`Domid::SELF`] among them, are no domain's, and nobody could use the grant.
+    ///
+    /// The page belongs to the grant until that is revoked:
+    ///
+    /// ```compile_fail,E0382
+    /// # use xen_hal::grant::{Access, Page, Slot};
+    /// # use xen_pac::base::Domid;
+    /// fn reuse(slot: Slot<'_>, page: Page) {
+    ///     let _grant = slot.lend(page, Domid(1), Access::ReadWrite);
+    ///     page.into_raw();
+    /// }
+    /// ```
+    ///
+    /// Upstream: `grant_entry_v1`, and the comments on it.
     #[inline]
     pub fn lend(mut self, page: Page, peer: Domid, access: Access) -> Grant<'t> {
         self.published = access.flags();
@@ -67,7 +80,11 @@ impl<'t> Slot<'t> {
     fn withdraw(&mut self) -> bool {
         // Xen adds to the flags as long as somebody uses the page. If they are just what was published, nobody does, and after the exchange nobody can. Acquire: what
         // the peer did to the page comes before what the program does with it next.
-        let withdrawn = self.entry.flags().compare_exchange(self.published, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let withdrawn = match self.entry.flags().compare_exchange(self.published, 0, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            // After a resume the table is a new one, in which nothing is lent and nobody uses anything.
+            Err(now) => now == 0,
+        };
         if withdrawn {
             self.published = 0;
         }
@@ -137,7 +154,7 @@ impl<'t> Grant<'t> {
         Usage { reading: grant_entry_flags::READING.is_set(flags), writing: grant_entry_flags::WRITING.is_set(flags) }
     }
 
-    /// Takes the page back, and the slot for the next one.
+    /// Takes the page back, and the slot for the next one. Upstream: the comments on `grant_entry_v1`.
     ///
     /// # Errors
     ///

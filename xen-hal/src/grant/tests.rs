@@ -96,6 +96,19 @@ fn a_page_in_use_is_not_given_back() {
 }
 
 #[test]
+fn a_grant_of_a_table_that_was_replaced_comes_back() {
+    let (pages, mut storage) = (frames::<1>(), storage(1));
+    // SAFETY: one page is there for good.
+    let table = unsafe { GrantTable::mapped(pages, 1, &mut storage, 1) };
+    let grant = table.lend(page(0x1234), Domid(7), Access::ReadWrite).unwrap();
+    // SAFETY: the page is there for good.
+    let wiped = unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(pages) }.entries(8).unwrap();
+    assert_eq!(wiped.flags().swap(0, core::sync::atomic::Ordering::Relaxed), 1);
+    drop(grant.revoke().unwrap());
+    assert_eq!(table.free(), 512 - 8);
+}
+
+#[test]
 fn only_free_entries_are_handed_out() {
     let (pages, mut storage) = (frames::<1>(), storage(1));
     // SAFETY: the page is there for good.

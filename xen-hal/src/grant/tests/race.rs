@@ -167,7 +167,7 @@ fn a_page_in_use_never_comes_back() {
     // SAFETY: one page is there for good.
     let table = unsafe { GrantTable::mapped(pages, 1, &mut storage, 1) };
     let real = Real::Free(table.slot().unwrap(), page(1000));
-    let [_, _, back_in_use, torn] = race(first_entry(pages), real, |[revoked, prevented, ..]| revoked > 2000 && prevented > 50);
+    let [_, _, back_in_use, torn] = race(first_entry(pages), real, |[revoked, prevented, ..]| revoked > 1000 && prevented > 30);
     assert_eq!((back_in_use, torn), (0, 0));
 }
 
