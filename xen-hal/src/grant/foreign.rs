@@ -150,6 +150,10 @@ impl<H: Hypercall> core::error::Error for UnmapFailed<H> {}
 impl<H: Hypercall + Copy> Grants<H> {
     /// Maps a page that another domain lends. Upstream: `GNTTABOP_map_grant_ref`.
     ///
+    /// Beware of mapping a grant of one's own on x86 (seen on Xen 4.17): a page of the domain's has one place there, so it moves to the window. At its frame, where the
+    /// [`Page`](super::Page) is, nothing is left, reads give all ones, and after unmapping the page is nowhere until the frame is
+    /// [populated](crate::memory::Memory::populate) anew. Copies ([`fetch`](Self::fetch), [`store`](Self::store)) do not move it.
+    ///
     /// # Errors
     ///
     /// [`MapFailed`], with the window.

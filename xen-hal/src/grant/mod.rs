@@ -78,7 +78,8 @@ pub struct Grants<H> {
 /// A page that another domain lends: it means something to this domain and to that one only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Foreign {
-    /// The domain that lends, by its own number. (A domain may use its own grants, by its own number too: [`Domid::SELF`] is refused.)
+    /// The domain that lends, by its own number. A domain may use its own grants, by its own number too ([`Domid::SELF`] is refused): see [`Grants::map`] for what
+    /// happens then.
     pub domain: Domid,
     /// The reference that it told.
     pub reference: GrantRef,
