@@ -101,8 +101,9 @@ pub trait Commands: Hypercall {
     /// What the command does to the domain, as its documentation says, must be something that the rest of the program expects.
     #[inline(always)]
     unsafe fn bare_unchecked<C: Command<Shape = shape::Bare>>(&self, _: C) -> Result<Answer<C>, Errno> {
+        // Xen looks for an argument with some of them all the same, and null says that there is none: whatever the register held would be taken for one.
         // SAFETY: there is no argument; the rest is the caller's promise.
-        interpret::<C>(unsafe { self.call1(C::HYPERCALL.0, C::NUMBER as usize) })
+        interpret::<C>(unsafe { self.call2(C::HYPERCALL.0, C::NUMBER as usize, 0) })
     }
 
     /// As [`argument`](Self::argument), for any command.

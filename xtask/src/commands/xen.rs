@@ -1,13 +1,17 @@
 //! `cargo xtask xen`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::xen::console::Line;
 use crate::xen::find::{self, Kit};
-use crate::xen::program::{self, PROGRAMS, Program};
+use crate::xen::program::{self, Program};
+use crate::xen::route::{self, Route};
+use crate::xen::transcript::{self, Transcript};
 use crate::xen::verdict::{self, Verdict};
 use crate::xen::{boot, build, stage};
 
@@ -22,15 +26,27 @@ Found by itself, unless a variable points elsewhere:
   XEN_GUEST_HYPERVISOR  the hypervisor's image, packed with gzip or not
   XEN_GUEST_TARGET      the target to build guests for")]
 pub struct Arguments {
-    /// The guest programs to start.
-    #[arg(required_unless_present_any = ["list", "all"])]
+    /// The scenarios or other guest programs to start.
+    #[arg(required_unless_present_any = ["list", "all"], value_name = "NAME")]
     programs: Vec<String>,
-    /// Say which programs there are, and stop.
+    /// Say which scenarios and programs there are, and stop.
     #[arg(long)]
     list: bool,
-    /// Start all programs, one after the other.
+    /// Start all scenarios, one after the other.
     #[arg(long, conflicts_with = "programs")]
     all: bool,
+    /// Keep what the scenarios tell as what they have to tell from now on.
+    #[arg(long)]
+    record: bool,
+    /// Keep each run's console in a file also when all went well.
+    #[arg(long)]
+    keep_logs: bool,
+    /// The architecture to run on.
+    #[arg(long)]
+    arch: Option<String>,
+    /// The letter of the way to become a guest there.
+    #[arg(long, value_name = "LETTER")]
+    route: Option<String>,
     /// How many seconds a run may take.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     timeout: u64,
@@ -43,22 +59,34 @@ pub struct Arguments {
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
     if arguments.list {
-        for program in PROGRAMS {
-            println!("{:10} {}", program.name, program.about);
-        }
+        list();
         return ExitCode::SUCCESS;
     }
+    let session = match Session::prepare(arguments) {
+        Ok(session) => session,
+        Err(why) => return refuse(&why),
+    };
     let programs = match choose(&arguments.programs) {
         Ok(programs) => programs,
-        Err(unknown) => return refuse(&format!("there is no program `{unknown}`; `cargo xtask xen --list` names them")),
+        Err(unknown) => return refuse(&format!("there is no scenario or program `{unknown}`; `cargo xtask xen --list` names them")),
     };
-    let kit = match find::kit() {
-        Ok(kit) => kit,
-        Err(missing) => return refuse(&missing.to_string()),
+    println!("{}, {}", session.kit, session.route);
+    let binaries = match build_all(&programs, &session) {
+        Ok(binaries) => binaries,
+        Err(why) => return refuse(&why),
     };
-    println!("{kit}");
-    let wrong = programs.iter().filter(|program| !report(program, arguments, start(program, &kit, arguments))).count();
-    if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let rows: Vec<Row> = programs.iter().map(|program| session.row(*program, &binaries[program.binary])).collect();
+    if rows.len() > 1 {
+        summarize(&rows);
+    }
+    if rows.iter().all(|row| row.good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn list() {
+    println!("Scenarios:");
+    program::scenarios().for_each(|program| println!("  {:16} {}", program.name, program.about));
+    println!("Other programs:");
+    program::PROGRAMS.iter().for_each(|program| println!("  {:16} {}", program.name, program.about));
 }
 
 fn refuse(why: &str) -> ExitCode {
@@ -68,42 +96,133 @@ fn refuse(why: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// The programs of those names; all of them for no name.
-fn choose(names: &[String]) -> Result<Vec<&'static Program>, String> {
+/// The programs of those names; all scenarios for no name.
+fn choose(names: &[String]) -> Result<Vec<Program>, String> {
     if names.is_empty() {
-        return Ok(PROGRAMS.iter().collect());
+        return Ok(program::scenarios().collect());
     }
     names.iter().map(|name| program::named(name).ok_or_else(|| name.clone())).collect()
+}
+
+/// Builds what the programs need, each binary once.
+fn build_all(programs: &[Program], session: &Session<'_>) -> Result<BTreeMap<&'static str, PathBuf>, String> {
+    let mut binaries = BTreeMap::new();
+    for program in programs {
+        if !binaries.contains_key(program.binary) {
+            let built = build::build(&session.workspace, program, &session.kit.target, &session.files.join("build"))?;
+            binaries.insert(program.binary, built);
+        }
+    }
+    Ok(binaries)
+}
+
+/// What all runs of a command have in common.
+struct Session<'a> {
+    arguments: &'a Arguments,
+    kit: Kit,
+    route: Route,
+    workspace: PathBuf,
+    files: PathBuf,
 }
 
 /// A run that came to a verdict.
 struct Run {
     verdict: Verdict,
+    lines: Vec<Line>,
     console: Vec<String>,
     took: Duration,
 }
 
-/// Builds and boots a program. An error is a sentence on what kept it from being started.
-fn start(program: &Program, kit: &Kit, arguments: &Arguments) -> Result<Run, String> {
-    let workspace = super::workspace_root();
-    let files = super::target_folder().join("xen");
-    let guest = build::build(&workspace, program, &kit.target, &files.join("build"))?;
-    let run = stage::stage(&files, program, &kit.hypervisor, &guest)?;
-    let (mut console, mut lines) = (Vec::new(), Vec::new());
-    let began = Instant::now();
-    let ended = boot::boot(&kit.qemu, &run, program, Duration::from_secs(arguments.timeout), |raw| {
-        let line = Line::parse(raw);
-        show(raw, &line, arguments.verbose);
-        let go_on = !verdict::is_last_word(&line);
-        console.push(raw.to_owned());
-        lines.push(line);
-        go_on
-    });
-    let took = began.elapsed();
-    let ended = ended.map_err(|error| format!("{}: {error}", kit.qemu.display()))?;
-    let log = run.join(stage::LOG);
-    fs::write(&log, console.join("\n")).map_err(|error| format!("{}: {error}", log.display()))?;
-    Ok(Run { verdict: verdict::judge(&lines, &ended.end, &ended.complaints), console, took })
+/// A line of the closing table.
+struct Row {
+    name: &'static str,
+    good: bool,
+    verdict: String,
+    took: Duration,
+}
+
+impl<'a> Session<'a> {
+    fn prepare(arguments: &'a Arguments) -> Result<Self, String> {
+        let route = route::choose(arguments.arch.as_deref(), arguments.route.as_deref())?;
+        let kit = find::kit().map_err(|missing| missing.to_string())?;
+        Ok(Self { arguments, kit, route, workspace: super::workspace_root(), files: super::target_folder().join("xen") })
+    }
+
+    /// Runs a program and reports on it.
+    fn row(&self, program: Program, guest: &Path) -> Row {
+        println!("{}:", program.name);
+        let began = Instant::now();
+        let run = self.start(&program, guest).and_then(|mut run| {
+            if program.is_scenario() && run.verdict == Verdict::Success {
+                run.verdict = self.compare(&program, &run.lines)?;
+            }
+            Ok(run)
+        });
+        let (good, verdict, took) = match run {
+            Ok(run) => {
+                let good = program.expected.matches(&run.verdict);
+                if !good && !self.arguments.verbose && !matches!(run.verdict, Verdict::Differs(_) | Verdict::Unrecorded) {
+                    show_last(&run.console);
+                }
+                (good, run.verdict.to_string(), run.took)
+            }
+            Err(why) => (false, why, began.elapsed()),
+        };
+        println!("{}: {}, {verdict} ({:.1} s)", program.name, mark(good), took.as_secs_f64());
+        Row { name: program.name, good, verdict, took }
+    }
+
+    /// Boots a program. An error is a sentence on what kept it from being started.
+    fn start(&self, program: &Program, guest: &Path) -> Result<Run, String> {
+        let run = stage::stage(&self.files, program, &self.kit.hypervisor, guest)?;
+        let log = run.join(stage::LOG);
+        let (mut console, mut lines) = (Vec::new(), Vec::new());
+        let began = Instant::now();
+        let limit = Duration::from_secs(self.arguments.timeout);
+        let ended = boot::boot(&self.kit.qemu, &run, program, limit, |raw| {
+            let line = Line::parse(raw);
+            show(raw, &line, self.arguments.verbose);
+            let go_on = !verdict::is_last_word(&line);
+            console.push(raw.to_owned());
+            lines.push(line);
+            go_on
+        });
+        let took = began.elapsed();
+        let ended = ended.map_err(|error| format!("{}: {error}", self.kit.qemu.display()))?;
+        let verdict = verdict::judge(&lines, &ended.end, &ended.complaints);
+        self.keep(&log, &console, verdict != Verdict::Success)?;
+        Ok(Run { verdict, lines, console, took })
+    }
+
+    /// Keeps the console of a run that ended badly, or of any if told so; what an earlier run left goes.
+    fn keep(&self, log: &Path, console: &[String], bad: bool) -> Result<(), String> {
+        let explain = |error| format!("{}: {error}", log.display());
+        if bad || self.arguments.keep_logs {
+            fs::write(log, console.join("\n")).map_err(explain)?;
+            println!("  the console is in {}", log.display());
+        } else if log.exists() {
+            fs::remove_file(log).map_err(explain)?;
+        }
+        Ok(())
+    }
+
+    /// Compares what a scenario told with what was recorded, or records it.
+    fn compare(&self, program: &Program, lines: &[Line]) -> Result<Verdict, String> {
+        let path = transcript::path(&self.workspace, &self.route, program.name);
+        let explain = |error| format!("{}: {error}", path.display());
+        let told = Transcript::hear(lines);
+        let recorded = Transcript::read(&path).map_err(explain)?;
+        let verdict = told.judge(recorded.as_ref());
+        if let (Some(recorded), Verdict::Differs(_)) = (&recorded, &verdict) {
+            println!("  recorded on Xen {}, and now:", recorded.hypervisor.as_deref().unwrap_or("of an unknown version"));
+            told.diff(recorded).lines().for_each(|line| println!("  {line}"));
+        }
+        if self.arguments.record {
+            told.write(&path).map_err(explain)?;
+            return Ok(Verdict::Success);
+        }
+        Ok(verdict)
+    }
 }
 
 /// Shows a line of the console as it comes: the guest's always.
@@ -117,25 +236,21 @@ fn show(raw: &str, line: &Line, verbose: bool) {
     };
 }
 
-/// Prints the run's closing line, and says whether it ended as it should.
-fn report(program: &Program, arguments: &Arguments, run: Result<Run, String>) -> bool {
-    let run = match run {
-        Ok(run) => run,
-        Err(why) => {
-            eprintln!("error: {why}");
-            println!("{}: {}", program.name, mark(false));
-            return false;
-        }
-    };
-    let good = program.expected.matches(&run.verdict);
-    if !good && !arguments.verbose {
-        eprintln!("The last lines of the console:");
-        for line in &run.console[run.console.len().saturating_sub(LAST_LINES)..] {
-            eprintln!("  {line}");
-        }
+fn show_last(console: &[String]) {
+    eprintln!("The last lines of the console:");
+    for line in &console[console.len().saturating_sub(LAST_LINES)..] {
+        eprintln!("  {line}");
     }
-    println!("{}: {}, {} ({:.1} s)", program.name, mark(good), run.verdict, run.took.as_secs_f64());
-    good
+}
+
+/// Prints the closing table.
+fn summarize(rows: &[Row]) {
+    println!();
+    for row in rows {
+        println!("{:16} {:6} {:5.1} s  {}", row.name, mark(row.good), row.took.as_secs_f64(), row.verdict);
+    }
+    let (good, took) = (rows.iter().filter(|row| row.good).count(), rows.iter().map(|row| row.took).sum::<Duration>());
+    println!("{good} of {} as they should be, in {:.1} s", rows.len(), took.as_secs_f64());
 }
 
 fn mark(good: bool) -> &'static str {

@@ -59,6 +59,12 @@ fn proofs() -> Vec<Step> {
 fn guests() -> Vec<Step> {
     vec![
         step("host-example", "the shared page at work on this machine", &[], vec![Call::cargo("run --quiet --package host-example")]),
+        step(
+            "scenarios",
+            "every scenario tells on real Xen what was recorded",
+            &[known::QEMU_X86, known::XEN_AMD64],
+            vec![Call::xtask("xen --all")],
+        ),
         step("hello", "a guest boots on real Xen", &[known::QEMU_X86, known::XEN_AMD64], vec![Call::xtask("xen hello")]),
     ]
 }

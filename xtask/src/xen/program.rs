@@ -2,6 +2,10 @@
 
 use super::verdict::Verdict;
 
+/// Which scenarios there are. The list is plain data: this program generates one of the crates that the scenarios depend on, so it must build without them.
+#[path = "../../../examples/scenarios/src/list.rs"]
+pub mod list;
+
 /// A guest program.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
@@ -48,13 +52,37 @@ impl Expected {
             Verdict::GuestCrash(_) => Self::Crash,
             Verdict::Hang { .. } => Self::Hang,
             Verdict::EndedSilently => Self::Silence,
-            Verdict::HypervisorPanic(_) | Verdict::Contradiction(_) | Verdict::Emulator(_) => return false,
+            Verdict::Differs(_) | Verdict::Unrecorded | Verdict::HypervisorPanic(_) | Verdict::Contradiction(_) | Verdict::Emulator(_) => {
+                return false;
+            }
         };
         ended == self
     }
 }
 
-/// All programs, in the order in which they are shown.
+/// The binary that runs the scenarios.
+const SCENARIOS: &str = "scenarios";
+
+impl Program {
+    /// Whether it tells a transcript.
+    #[must_use]
+    pub fn is_scenario(&self) -> bool {
+        self.binary == SCENARIOS
+    }
+}
+
+/// All scenarios.
+pub fn scenarios() -> impl Iterator<Item = Program> {
+    list::SCENARIOS.iter().map(|scenario| Program {
+        name: scenario.name,
+        about: scenario.about,
+        binary: SCENARIOS,
+        command_line: scenario.name,
+        expected: Expected::Success,
+    })
+}
+
+/// The programs that are none, in the order in which they are shown.
 pub const PROGRAMS: &[Program] = &[
     Program {
         name: "hello",
@@ -84,20 +112,26 @@ const fn misbehaviour(name: &'static str, about: &'static str, expected: Expecte
     Program { name, about, binary: "misbehave", command_line: name, expected }
 }
 
-/// The program of that name.
+/// The scenario or other program of that name.
 #[must_use]
-pub fn named(name: &str) -> Option<&'static Program> {
-    PROGRAMS.iter().find(|program| program.name == name)
+pub fn named(name: &str) -> Option<Program> {
+    all().find(|program| program.name == name)
+}
+
+/// The scenarios, and then the other programs.
+pub fn all() -> impl Iterator<Item = Program> {
+    scenarios().chain(PROGRAMS.iter().copied())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::PROGRAMS;
+    use super::{Program, all};
 
     #[test]
     fn names_are_unique_and_command_lines_survive_the_emulator() {
-        for (index, program) in PROGRAMS.iter().enumerate() {
-            assert!(PROGRAMS[..index].iter().all(|other| other.name != program.name), "{} is listed twice", program.name);
+        let programs: Vec<Program> = all().collect();
+        for (index, program) in programs.iter().enumerate() {
+            assert!(programs[..index].iter().all(|other| other.name != program.name), "{} is listed twice", program.name);
             assert!(!program.command_line.contains(','), "{} would be split at its comma", program.name);
         }
     }

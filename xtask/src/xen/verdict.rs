@@ -29,6 +29,10 @@ pub enum End {
 pub enum Verdict {
     /// The guest said that all went well, and so did the status.
     Success,
+    /// All went well, but what the guest told is not what was recorded: the first line that is another, counted from 1.
+    Differs(usize),
+    /// All went well, but nothing was recorded that it could be compared with.
+    Unrecorded,
     /// The guest ended with an error of its own.
     GuestFailure(String),
     /// The guest panicked.
@@ -58,6 +62,8 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Success => write!(f, "success"),
+            Self::Differs(line) => write!(f, "the transcript is not the recorded one, from line {line} on"),
+            Self::Unrecorded => write!(f, "no transcript was recorded to compare with; `--record` records one"),
             Self::GuestFailure(why) => write!(f, "the guest failed: {why}"),
             Self::GuestPanic(what) => write!(f, "the guest panicked {what}"),
             Self::TripleFault => write!(f, "the guest took an exception that it could not handle (triple fault)"),

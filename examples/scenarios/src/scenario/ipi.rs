@@ -1,0 +1,83 @@
+//! Shows two vCPUs that interrupt each other: each answers an event with one. First they sleep until it comes, then they wait without sleeping, so that the interrupt
+//! finds them in the middle of something.
+
+use xen_hal::Xen;
+use xen_hal::event::{Events, Port};
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::VcpuId;
+
+use crate::failure::require;
+use crate::{Failure, Machine, Transcript, line};
+
+/// How many events each vCPU sends the other, asleep and again awake.
+const ROUNDS: u32 = 50;
+
+const FIRST: VcpuId = VcpuId(0);
+const SECOND: VcpuId = VcpuId(1);
+/// The ports that reach the first and the second vCPU: the first that a domain is given.
+const PORTS: [Port; 2] = [Port(1), Port(2)];
+
+/// The second vCPU runs.
+const STARTED: u32 = 1;
+/// The second vCPU has seen all its events.
+const DONE: u32 = 2;
+
+pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let (world, events) = (machine.world(), Xen::new(machine.xen()).events());
+    world.attach(machine)?;
+    let ports = [events.bind_ipi(FIRST)?.into_port(), events.bind_ipi(SECOND)?.into_port()];
+    line!(t, "bound:", ports[0], "and", ports[1]);
+    require(ports == PORTS, "a fresh domain is given ports 1 and 2")?;
+    world.give(ports[1], SECOND);
+    line!(t, "each port belongs to one vCPU:", world.own(FIRST).contains(ports[0]) && !world.own(FIRST).contains(ports[1]));
+    machine.start(SECOND, second)?;
+    machine.enable_interrupts();
+    world.await_stage(machine, STARTED);
+    line!(t, "the second vCPU runs");
+
+    // The second one first waits for an event, so that the first begins.
+    for round in 1..=ROUNDS {
+        asleep(machine, events, 0, round)?;
+    }
+    line!(t, "asleep: sent", ROUNDS, "and handled", world.arrived(PORTS[0]));
+    for round in ROUNDS + 1..=2 * ROUNDS {
+        awake(machine, events, 0, round)?;
+    }
+    world.await_stage(machine, DONE);
+    line!(t, "awake: sent", 2 * ROUNDS, "and handled", world.arrived(PORTS[0]));
+    line!(t, "handled by the second vCPU:", world.arrived(PORTS[1]));
+    require(world.upcalls(FIRST) >= 2 * ROUNDS && world.upcalls(SECOND) >= 2 * ROUNDS, "each event had its upcall")
+}
+
+/// What the second vCPU does.
+fn second<M: Machine>(machine: &M) {
+    let (world, events) = (machine.world(), Xen::new(machine.xen()).events());
+    world.reach(STARTED);
+    machine.enable_interrupts();
+    let rounds = (1..=ROUNDS).try_for_each(|round| asleep(machine, events, 1, round));
+    let rounds = rounds.and_then(|()| (ROUNDS + 1..=2 * ROUNDS).try_for_each(|round| awake(machine, events, 1, round)));
+    // If an event could not be sent, the first vCPU waits for it in vain, and the run ends by its time limit.
+    if rounds.is_ok() {
+        world.reach(DONE);
+    }
+}
+
+/// One event each way, asleep meanwhile. The first vCPU begins.
+fn asleep<M: Machine>(machine: &M, events: Events<M::Xen>, own: usize, round: u32) -> Result<(), Errno> {
+    if own == 0 {
+        events.send(PORTS[1])?;
+    }
+    machine.wait_until(|| machine.world().arrived(PORTS[own]) >= round);
+    if own == 0 { Ok(()) } else { events.send(PORTS[0]) }
+}
+
+/// One event each way, awake meanwhile.
+fn awake<M: Machine>(machine: &M, events: Events<M::Xen>, own: usize, round: u32) -> Result<(), Errno> {
+    if own == 0 {
+        events.send(PORTS[1])?;
+    }
+    while machine.world().arrived(PORTS[own]) < round {
+        machine.relax();
+    }
+    if own == 0 { Ok(()) } else { events.send(PORTS[0]) }
+}

@@ -1,0 +1,173 @@
+//! What a scenario tells, and what was recorded when it ran on the real hypervisor before.
+//!
+//! A recorded transcript is a file of lines. The first names the hypervisor that it was recorded on, behind a `#`; it is not part of the comparison, so that a newer
+//! build of the hypervisor that answers alike passes.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use similar::{ChangeTag, TextDiff};
+
+use super::console::Line;
+use super::route::Route;
+use super::verdict::Verdict;
+
+/// What a scenario puts before each line of its transcript.
+const MARK: &str = "| ";
+/// What begins the line about the hypervisor.
+const RECORDED_ON: &str = "# Recorded on Xen ";
+
+/// A transcript.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transcript {
+    /// The version of the hypervisor that answered, as it names itself.
+    pub hypervisor: Option<String>,
+    /// The lines.
+    pub lines: Vec<String>,
+}
+
+/// Where the transcript of a scenario is kept.
+#[must_use]
+pub fn path(workspace: &Path, route: &Route, scenario: &str) -> PathBuf {
+    workspace.join("examples/scenarios/transcripts").join(route.folder()).join(format!("{scenario}.txt"))
+}
+
+impl Transcript {
+    /// What came over the console.
+    #[must_use]
+    pub fn hear(console: &[Line]) -> Self {
+        let mut heard = Self::default();
+        for line in console {
+            match line {
+                Line::Guest(_, text) => heard.lines.extend(text.strip_prefix(MARK).map(str::to_owned)),
+                Line::Hypervisor(text) => heard.hypervisor = heard.hypervisor.or_else(|| version(text)),
+                Line::Other(_) => {}
+            }
+        }
+        heard
+    }
+
+    /// Reads what was recorded; `None` if nothing was.
+    ///
+    /// # Errors
+    ///
+    /// When there is a file that cannot be read.
+    pub fn read(path: &Path) -> io::Result<Option<Self>> {
+        match fs::read_to_string(path) {
+            Ok(text) => Ok(Some(Self::parse(&text))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        let (head, rest) = text.split_once('\n').unwrap_or((text, ""));
+        match head.strip_prefix(RECORDED_ON) {
+            Some(hypervisor) => Self { hypervisor: Some(hypervisor.to_owned()), lines: rest.lines().map(str::to_owned).collect() },
+            None => Self { hypervisor: None, lines: text.lines().map(str::to_owned).collect() },
+        }
+    }
+
+    /// Keeps it in a file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(path, self.to_text())
+    }
+
+    fn to_text(&self) -> String {
+        let head = self.hypervisor.iter().map(|hypervisor| format!("{RECORDED_ON}{hypervisor}\n"));
+        head.chain(self.lines.iter().map(|line| format!("{line}\n"))).collect()
+    }
+
+    /// Judges what a run told by what was recorded.
+    #[must_use]
+    pub fn judge(&self, recorded: Option<&Self>) -> Verdict {
+        let Some(recorded) = recorded else { return Verdict::Unrecorded };
+        let same = self.lines.iter().zip(&recorded.lines).take_while(|(told, recorded)| told == recorded).count();
+        if same == self.lines.len().max(recorded.lines.len()) { Verdict::Success } else { Verdict::Differs(same + 1) }
+    }
+
+    /// What a run told that was not recorded (`+`), and the other way round (`-`), with a few lines around each.
+    #[must_use]
+    pub fn diff(&self, recorded: &Self) -> String {
+        let (old, new) = (recorded.lines.join("\n") + "\n", self.lines.join("\n") + "\n");
+        let mut out = String::new();
+        for hunk in TextDiff::from_lines(&old, &new).unified_diff().context_radius(3).iter_hunks() {
+            for line in hunk.iter_changes() {
+                let sign = match line.tag() {
+                    ChangeTag::Delete => '-',
+                    ChangeTag::Insert => '+',
+                    ChangeTag::Equal => ' ',
+                };
+                // Writing to a string cannot fail.
+                let _ = writeln!(out, "{sign} {}", line.value().trim_end_matches('\n'));
+            }
+        }
+        out
+    }
+}
+
+/// The version in the line with which Xen introduces itself: its release and the package's, without who built it, with what and when.
+fn version(line: &str) -> Option<String> {
+    let said = line.strip_prefix("Xen version ")?;
+    let end = said.find(')').map_or(said.len(), |end| end + 1);
+    Some(said[..end].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Transcript, Verdict};
+    use crate::xen::console::Line;
+
+    fn told(lines: &[&str]) -> Transcript {
+        Transcript { hypervisor: None, lines: lines.iter().map(|line| (*line).to_owned()).collect() }
+    }
+
+    #[test]
+    fn only_marked_lines_of_the_guest_count() {
+        let console = [
+            "(XEN) Xen version 4.17.7 (Debian 4.17.7-1) (pkg@debian) (gcc) debug=n",
+            "(d0) | one",
+            "| no",
+            "(d0) guest: success",
+            "(d0) | two",
+        ];
+        let heard = Transcript::hear(&console.map(Line::parse));
+        assert_eq!(heard.hypervisor.as_deref(), Some("4.17.7 (Debian 4.17.7-1)"));
+        assert_eq!(heard.lines, ["one", "two"]);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x86_64-A/any.txt");
+        assert_eq!(Transcript::read(&path).unwrap(), None);
+        let transcript = Transcript { hypervisor: Some("4.17.7 (Debian)".into()), ..told(&["one", "# two", ""]) };
+        transcript.write(&path).unwrap();
+        assert_eq!(Transcript::read(&path).unwrap(), Some(transcript));
+    }
+
+    #[test]
+    fn the_hypervisor_is_not_compared() {
+        let recorded = Transcript { hypervisor: Some("4.17.6".into()), ..told(&["one"]) };
+        assert_eq!(told(&["one"]).judge(Some(&recorded)), Verdict::Success);
+    }
+
+    #[test]
+    fn any_other_line_is_a_difference() {
+        let recorded = told(&["one", "two"]);
+        assert_eq!(told(&["one", "2"]).judge(Some(&recorded)), Verdict::Differs(2));
+        assert_eq!(told(&["one"]).judge(Some(&recorded)), Verdict::Differs(2));
+        assert_eq!(told(&["one", "two", "three"]).judge(Some(&recorded)), Verdict::Differs(3));
+        assert_eq!(told(&[]).judge(Some(&recorded)), Verdict::Differs(1));
+        assert_eq!(told(&["one"]).judge(None), Verdict::Unrecorded);
+        assert_eq!(told(&["one", "2"]).diff(&recorded), "  one\n- two\n+ 2\n");
+    }
+}
