@@ -16,7 +16,10 @@ use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::platform::AddressSpace;
 
-/// What a vCPU does, since when, and how much time it has spent in each state up to then.
+/// What a vCPU does, since when, and how much time it has spent in each state.
+///
+/// The time counts up to [`since`](Self::since) where it was read from a [`RunstateArea`], which Xen writes when the state changes, and up to the moment of the answer
+/// where [`Vcpu::runstate`] asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunTimes {
     /// What it does.
@@ -27,7 +30,7 @@ pub struct RunTimes {
 }
 
 impl RunTimes {
-    /// The time spent in a state up to [`since`](Self::since); `None` for a state of which Xen keeps no account. That in [`Runstate::RUNNABLE`] is what others took.
+    /// The time spent in a state; `None` for a state of which Xen keeps no account. That in [`Runstate::RUNNABLE`] is what others took.
     #[must_use]
     pub fn spent_in(&self, state: Runstate) -> Option<Duration> {
         self.spent.get(state.0 as usize).map(|nanos| Duration::from_nanos(*nanos))

@@ -9,7 +9,7 @@ use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
 
 impl<H: Hypercall> Vcpu<H> {
-    /// Starts the periodic timer, or changes its period. The first tick comes one period from now. x86 only. Upstream: `VCPUOP_set_periodic_timer`.
+    /// Starts the periodic timer, or changes its period. The next tick comes one period after the last, and so at once where there was none for that long. x86 only. Upstream: `VCPUOP_set_periodic_timer`.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ const PHYSICAL_BITS: u32 = 52;
 
 /// A start in 64-bit mode: paging on, flat segments at privilege level 0, interrupts off.
 ///
-/// The segment registers' selectors are undefined: load your own before the first interrupt.
+/// The segment registers hold selector 0: load your own, that of the code segment included, before the first interrupt.
 ///
 /// ```
 /// use xen_hal::vcpu::{LongMode, StartState};
@@ -43,6 +43,13 @@ impl LongMode {
     #[must_use]
     pub const fn argument(mut self, value: u64) -> Self {
         self.registers.rdi = value;
+        self
+    }
+
+    /// Leaves `value` in RSI, where compiled code looks for its second argument.
+    #[must_use]
+    pub const fn second_argument(mut self, value: u64) -> Self {
+        self.registers.rsi = value;
         self
     }
 
@@ -98,8 +105,9 @@ mod tests {
 
     #[test]
     fn other_bits_are_taken_as_given() {
-        let registers = LongMode::new(1, 2, 0x3000).argument(4).control(0x2_0000, 0x600, 0x801).context().unwrap().cpu_regs.x86_64();
-        assert_eq!((registers.rip, registers.rsp, registers.cr3, registers.rdi), (1, 2, 0x3000, 4));
+        let registers =
+            LongMode::new(1, 2, 0x3000).argument(4).second_argument(5).control(0x2_0000, 0x600, 0x801).context().unwrap().cpu_regs.x86_64();
+        assert_eq!((registers.rip, registers.rsp, registers.cr3, registers.rdi, registers.rsi), (1, 2, 0x3000, 4, 5));
         assert_eq!((registers.cr0, registers.cr4, registers.efer), (0x8002_0001, 0x620, 0xd01));
     }
 

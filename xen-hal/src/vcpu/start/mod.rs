@@ -106,7 +106,10 @@ impl<H: Hypercall> Vcpu<H> {
     /// [`InitialiseError::State`] before Xen is asked. Xen refuses
     /// - a vCPU that was initialised before: `EEXIST`;
     /// - one from 32 on without its own [`vcpu_info`](Self::register_vcpu_info), up to 4.18: `EINVAL`;
-    /// - control register bits that the processor lacks, or Xen hides, and a page table in what is not the domain's memory: `EINVAL`.
+    /// - control register bits that the processor lacks, or Xen hides: `EINVAL`.
+    ///
+    /// A page table outside of the domain's memory is not always refused: where the processor walks the guest's page tables itself, the domain crashes when the vCPU
+    /// starts.
     ///
     /// # Safety
     ///

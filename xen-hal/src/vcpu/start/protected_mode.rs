@@ -26,7 +26,7 @@ const TASK_STATE: u16 = attributes::KIND.val(0xb).value | attributes::PRESENT.va
 
 /// A start in 32-bit protected mode: flat segments of 4 GiB at privilege level 0, interrupts off, and paging off unless it is [asked for](Self::paging).
 ///
-/// The segment registers' selectors are undefined, and the task state segment is empty: load your own before the first interrupt.
+/// The segment registers hold selector 0, and there is no task state behind its segment: load your own before the first interrupt.
 ///
 /// ```
 /// use xen_hal::vcpu::{ProtectedMode, StartState};
