@@ -98,6 +98,7 @@ fn snapshots(context: &Context<'_>, report: &mut Report<'_>, item: &Struct) {
     for snapshot in &item.snapshots {
         methods.add(snapshot.name.clone(), &snapshot.name, item.head.availability, name_at(&snapshot.place));
         methods.add(format!("{}_with", snapshot.name), &snapshot.name, item.head.availability, name_at(&snapshot.place));
+        methods.add(format!("publish_{}", snapshot.name), &snapshot.name, item.head.availability, name_at(&snapshot.place));
     }
     methods.check(context, report);
 }

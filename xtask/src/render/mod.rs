@@ -17,7 +17,7 @@ mod encodings;
 mod enumerations;
 mod error;
 mod lifespan;
-mod names;
+pub(crate) mod names;
 mod snapshots;
 #[cfg(test)]
 mod tests;

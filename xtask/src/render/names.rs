@@ -15,7 +15,7 @@ enum Case {
 
 /// What becomes of a name.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     /// An ending that C's names have and Rust's do not.
     drop: &'static str,
     /// The letters' case.
@@ -25,19 +25,19 @@ pub(super) struct Rule {
 }
 
 /// Aliases, enumerations, encodings, blocks, arguments and commands.
-pub(super) const TYPE: Rule = Rule { drop: "_t", case: Case::Pascal, suffix: "" };
+pub(crate) const TYPE: Rule = Rule { drop: "_t", case: Case::Pascal, suffix: "" };
 /// A form of an encoding.
-pub(super) const VARIANT: Rule = Rule { drop: "", case: Case::Pascal, suffix: "" };
+pub(crate) const VARIANT: Rule = Rule { drop: "", case: Case::Pascal, suffix: "" };
 /// The type that holds the forms of an encoding.
-pub(super) const VARIANTS: Rule = Rule { drop: "_t", case: Case::Pascal, suffix: "Variant" };
+pub(crate) const VARIANTS: Rule = Rule { drop: "_t", case: Case::Pascal, suffix: "Variant" };
 /// Constants, named values and bit fields.
-pub(super) const CONSTANT: Rule = Rule { drop: "", case: Case::Screaming, suffix: "" };
+pub(crate) const CONSTANT: Rule = Rule { drop: "", case: Case::Screaming, suffix: "" };
 /// The number of elements of a block's field.
-pub(super) const COUNT: Rule = Rule { drop: "", case: Case::Screaming, suffix: "_COUNT" };
+pub(crate) const COUNT: Rule = Rule { drop: "", case: Case::Screaming, suffix: "_COUNT" };
 /// Words, the values of a bit field, and the commands of a hypercall.
-pub(super) const MODULE: Rule = Rule { drop: "_t", case: Case::Snake, suffix: "" };
+pub(crate) const MODULE: Rule = Rule { drop: "_t", case: Case::Snake, suffix: "" };
 /// Fields, accessors, arguments of functions.
-pub(super) const FIELD: Rule = Rule { drop: "", case: Case::Snake, suffix: "" };
+pub(crate) const FIELD: Rule = Rule { drop: "", case: Case::Snake, suffix: "" };
 
 /// Words that Rust keeps for itself. The checks refuse them; here a line below keeps the result Rust all the same.
 const KEYWORDS: &[&str] = &[
@@ -49,7 +49,7 @@ const KEYWORDS: &[&str] = &[
 
 impl Rule {
     /// The Rust name for `name`.
-    pub(super) fn apply(self, name: &str) -> String {
+    pub(crate) fn apply(self, name: &str) -> String {
         let kept = name.strip_suffix(self.drop).filter(|kept| !kept.is_empty()).unwrap_or(name);
         let mut made = match self.case {
             Case::Pascal => words(kept).map(pascal).collect::<String>(),
