@@ -1,7 +1,7 @@
 //! `cargo xtask regen`.
 
 use super::workspace_root;
-use crate::regen::{self, Failure, Output, Plan};
+use crate::regen::{self, Failure, Lock, Output, Plan};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,6 +42,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(output) => output,
         Err(failure) => return failed(&failure),
     };
+    let _lock = (!arguments.check).then(|| Lock::of(&out));
     let plan = match Plan::new(&output.files, &out) {
         Ok(plan) => plan,
         Err(error) => return refused(&error),

@@ -4,12 +4,14 @@
 
 mod apply;
 mod diff;
+mod lock;
 mod plan;
 #[cfg(test)]
 mod tests;
 
 pub use apply::apply;
 pub use diff::diff;
+pub use lock::Lock;
 pub use plan::{Change, Plan};
 
 use crate::check;

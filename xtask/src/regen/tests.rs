@@ -1,5 +1,5 @@
 use super::apply::{Stage, Step, steps};
-use super::{Plan, RegenError, apply, diff, generate};
+use super::{Lock, Plan, RegenError, apply, diff, generate};
 use crate::commands::workspace_root;
 use crate::render::{Generated, MARK};
 use std::collections::BTreeMap;
@@ -165,4 +165,23 @@ fn the_diff_shows_what_goes_and_what_comes() {
     assert!(plain.contains(&format!("--- {other}\n+++ {other}\n@@ -1,2 +1,2 @@\n")), "{plain}");
     assert!(plain.contains("--- /dev/null\n") && plain.contains("+++ /dev/null\n"), "{plain}");
     assert!(!plain.contains("same.rs"), "{plain}");
+}
+
+#[test]
+fn runs_at_the_same_time_take_turns() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("not/yet/there");
+    let run = |text: &str| {
+        let files = ["a.rs", "b.rs", "c.rs"].map(|name| generated(name, text));
+        let _lock = Lock::of(&folder);
+        apply(&Plan::new(&files, &folder).unwrap()).unwrap();
+    };
+    std::thread::scope(|scope| {
+        for text in ["one", "two"] {
+            scope.spawn(move || (0..50).for_each(|_| run(text)));
+        }
+    });
+    let texts: Vec<_> = contents(&folder).into_values().collect();
+    assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+    assert_eq!(names(root.path()), ["not"]);
 }
