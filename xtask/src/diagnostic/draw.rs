@@ -108,7 +108,7 @@ impl<'s> Files<'s> {
     fn draw<'d>(&'d self, group: Group<'d>, marks: &[Mark<'d>]) -> Group<'d> {
         let Some((file, located)) = self.located(marks[0].file) else { return group };
         if file.text.is_empty() {
-            return group.element(Origin::path(&file.path));
+            return group.element(Origin::path(&file.path).line(1).char_column(1));
         }
         let lines = marks.iter().map(|mark| located.lines.line_of(mark.span.start));
         let (first, last) = lines.fold((usize::MAX, 0), |(first, last), line| (first.min(line), last.max(line)));

@@ -20,6 +20,12 @@ fn octal(digits: &str) -> bool {
     digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
+/// Whether a character cannot be seen, or turns the text around it: none of these may stand in documentation, and rustc refuses some of them.
+fn is_hidden(char: char) -> bool {
+    char.is_control() && !matches!(char, '\n' | '\t')
+        || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
 /// A decimal or hexadecimal number, as the description writes it.
 fn number(text: &str) -> Option<i128> {
     let (sign, digits) = match text.strip_prefix('-') {
@@ -47,7 +53,14 @@ impl<'t> At<'t> {
     /// A text that is not empty; `what` names it.
     pub(super) fn text(&self, what: &str) -> Result<&'t str, Wrong> {
         match self.scalar() {
-            Some((text, plain)) if !text.trim().is_empty() && (!plain || is_text(text)) => Ok(text),
+            Some((text, plain)) if !text.trim().is_empty() && (!plain || is_text(text)) => match text.chars().find(|char| is_hidden(*char))
+            {
+                None => Ok(text),
+                Some(char) => {
+                    let wrong = self.wrong(format!("the character U+{:04X} is not allowed", u32::from(char)));
+                    Err(Box::new(wrong.help("leave it out: it cannot be seen, or it changes how the text around it is shown")))
+                }
+            },
             Some((text, true)) if !text.is_empty() => {
                 let mut wrong = self.expected(what);
                 wrong.help = Some(format!("put it into quotes: \"{}\"", clipped(text)));

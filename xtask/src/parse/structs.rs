@@ -9,6 +9,7 @@ use super::typerefs::{per_arch, pointed_type};
 use super::types::finish_head;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Access, Direction, Field, FieldUse, Shape, Snapshot, SnapshotMember, Struct, StructKind, Writer};
+use crate::source::yaml::Value;
 
 /// Whose field is read, as far as it matters to what the field may say.
 #[derive(Clone, Copy)]
@@ -91,7 +92,11 @@ fn shape(context: &Context<'_>, keys: &Keys<'_>, use_: FieldUse, outer: &Outer) 
     let members = |key| listed(context, keys, key, |at| field(context, at, Holder::Member(use_), outer));
     if keys.has("union") {
         let anonymous = anonymous.is_some_and(|at| context.errors.or(at.boolean(), false));
-        return Some(Shape::Union { members: members("union"), anonymous });
+        let members = members("union");
+        if keys.get("union").is_some_and(|at| matches!(&at.node.value, Value::Sequence(items) if items.is_empty())) {
+            context.errors.add(keys.at.wrong("a union without members").label("empty").help("leave the field out"));
+        }
+        return Some(Shape::Union { members, anonymous });
     }
     if let Some(anonymous) = anonymous {
         let place = anonymous.place().as_key();

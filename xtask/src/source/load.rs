@@ -68,7 +68,8 @@ fn read(path: &Path, name: String) -> SourceText {
     let (text, fault) = match std::fs::read(path) {
         Err(error) => (String::new(), Some(ReadFault::Unreadable(error.to_string()))),
         Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => (text, None),
+            // A byte order mark takes no column.
+            Ok(text) => (text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text), None),
             Err(error) => {
                 let offset = error.utf8_error().valid_up_to();
                 (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(ReadFault::NotUtf8 { offset }))
@@ -113,6 +114,13 @@ mod tests {
         std::fs::write(folder.path().join("manifest.yaml"), b"files: [\xff]").unwrap();
         let sources = load(folder.path()).unwrap();
         assert_eq!(sources.files[0].fault, Some(ReadFault::NotUtf8 { offset: 8 }));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_text() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("manifest.yaml"), "\u{feff}files: []").unwrap();
+        assert_eq!(load(folder.path()).unwrap().files[0].text, "files: []");
     }
 
     #[test]

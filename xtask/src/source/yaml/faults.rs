@@ -54,7 +54,12 @@ impl Fault {
     }
 
     pub(super) fn empty() -> Self {
-        Self::new(0..0, "the file is empty", "", "a subject file says at least `doc` and `header`")
+        Self::new(
+            0..0,
+            "the file is empty",
+            "",
+            "the manifest has `releases`, `architectures` and `files`, any other file at least `doc` and `header`",
+        )
     }
 
     pub(super) fn syntax(span: Range<usize>, info: &str) -> Self {
