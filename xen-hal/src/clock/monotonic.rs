@@ -23,8 +23,14 @@ impl Monotonic {
     #[must_use]
     pub fn clamp(&self, now: SystemTime) -> SystemTime {
         // One total order of the updates is all that is needed: nothing else is published with the time.
-        let before = self.0.fetch_max(now.as_nanos(), Ordering::Relaxed);
-        now.max(SystemTime::from_nanos(before))
+        let mut latest = self.0.load(Ordering::Relaxed);
+        while latest < now.as_nanos() {
+            match self.0.compare_exchange_weak(latest, now.as_nanos(), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return now,
+                Err(newer) => latest = newer,
+            }
+        }
+        SystemTime::from_nanos(latest)
     }
 }
 

@@ -134,24 +134,27 @@ impl TwoLevel<'_> {
         }
     }
 
-    /// Handles the events of a part of one word, lowest port first, each port at most once.
+    /// Handles the events that a part of one word holds now, lowest port first, each port at most once. An event that comes meanwhile gives an upcall of its own.
     #[inline(always)]
     fn scan(
         self,
         word: u32,
-        mut part: XenUlong,
+        part: XenUlong,
         own: &impl OwnPorts,
         cursor: &Cursor,
         handler: &mut impl FnMut(Port) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let Some(pending) = self.shared.evtchn_pending(word as usize) else { return ControlFlow::Continue(()) };
-        // The word is looked at anew for each event: the last handler may have masked or closed a port.
-        while let Some(due) = NonZero::new(self.due(word, own) & part) {
+        let index = word as usize;
+        let (Some(pending), Some(mask)) = (self.shared.evtchn_pending(index), self.shared.evtchn_mask(index)) else {
+            return ControlFlow::Continue(());
+        };
+        let mut left = pending.load(Ordering::Acquire) & part;
+        // The mask and the set are looked at anew for each event: the last handler may have masked a port, or given it to another vCPU.
+        while let Some(due) = NonZero::new(left & !mask.load(Ordering::Acquire) & own.word(index)) {
             let bit = due.trailing_zeros();
+            left = due.get() & due.get().wrapping_sub(1);
             let event = XenUlong::wrapping_shl(1, bit);
-            // Only what is above: shifted out and in again, which takes no further register in the loop.
-            part = (part.wrapping_shr(bit) & !1).wrapping_shl(bit);
-            // Another vCPU may have closed it, or taken it as its own, since it was looked at.
+            // The last handler may have closed the port, or another vCPU may have taken the event.
             if pending.fetch_and(!event, Ordering::AcqRel) & event != 0 {
                 let port = Port(word.wrapping_mul(BITS) | bit);
                 cursor.move_to(port);

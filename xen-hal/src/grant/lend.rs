@@ -82,14 +82,20 @@ impl<'t> Slot<'t> {
         // the peer did to the page comes before what the program does with it next.
         let withdrawn = match self.entry.flags().compare_exchange(self.published, 0, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => true,
-            // After a resume the table is a new one, in which nothing is lent and nobody uses anything.
-            Err(now) => now == 0,
+            Err(now) => was_replaced(now),
         };
         if withdrawn {
             self.published = 0;
         }
         withdrawn
     }
+}
+
+/// Whether an entry with these flags, instead of those that were published, is that of another table: after a resume there is a new one, in which nothing is lent and
+/// nobody uses anything.
+#[cold]
+const fn was_replaced(flags: u16) -> bool {
+    flags == 0
 }
 
 impl Drop for Slot<'_> {

@@ -72,15 +72,20 @@ impl<'s> References<'s> {
     }
 
     /// Takes a reference; `None` when none is free.
+    #[inline]
     #[must_use]
     pub fn take(&self) -> Option<GrantRef> {
-        let start = self.start.load(Ordering::Relaxed).min(self.words.len());
-        let (before, after) = self.words.split_at(start);
-        let rotated = after.iter().zip(start..).chain(before.iter().zip(0..));
-        for (word, index) in rotated {
+        let (words, length) = (self.words, self.words.len());
+        let mut index = self.start.load(Ordering::Relaxed);
+        for _ in 0..length {
+            let word = words.get(index)?;
             if let Some(bit) = take_bit(word) {
                 self.start.store(index, Ordering::Relaxed);
                 return Some((index as u32).wrapping_mul(u32::BITS).wrapping_add(bit));
+            }
+            index = index.wrapping_add(1);
+            if index == length {
+                index = 0;
             }
         }
         None
@@ -91,6 +96,7 @@ impl<'s> References<'s> {
     /// # Errors
     ///
     /// For a reference that is not taken.
+    #[inline]
     pub fn give_back(&self, reference: GrantRef) -> Result<(), NotTaken> {
         let known = (GNTTAB_NR_RESERVED_ENTRIES..self.limit.load(Ordering::Relaxed)).contains(&reference);
         let word = self.words.get((reference / u32::BITS) as usize).filter(|_| known).ok_or(NotTaken(reference))?;
@@ -121,15 +127,14 @@ const fn below(count: u32) -> u32 {
 }
 
 /// Clears one of the word's bits, and tells which.
+#[inline]
 fn take_bit(word: &AtomicU32) -> Option<u32> {
     let mut free = word.load(Ordering::Relaxed);
     while free != 0 {
-        let bit = free & free.wrapping_neg();
-        let before = word.fetch_and(!bit, Ordering::Acquire);
-        if before & bit != 0 {
-            return Some(bit.trailing_zeros());
+        match word.compare_exchange_weak(free, free & free.wrapping_sub(1), Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => return Some(free.trailing_zeros()),
+            Err(now) => free = now,
         }
-        free = before;
     }
     None
 }

@@ -154,6 +154,7 @@ impl<'t> GrantTable<'t> {
     }
 
     /// How many pages of the table are mapped.
+    #[inline]
     #[must_use]
     pub fn frames(&self) -> u32 {
         self.frames.load(Ordering::Acquire)
@@ -202,6 +203,7 @@ impl<'t> GrantTable<'t> {
     /// Takes a free entry; `None` when there is none.
     ///
     /// An entry that something else has published, such as a kernel that ran before this one, is left alone for ever.
+    #[inline]
     #[must_use]
     pub fn slot(&self) -> Option<Slot<'_>> {
         loop {
@@ -218,6 +220,7 @@ impl<'t> GrantTable<'t> {
     /// # Errors
     ///
     /// When no entry is free; the error holds the page.
+    #[inline]
     pub fn lend(&self, page: Page, peer: Domid, access: Access) -> Result<Grant<'_>, Full> {
         match self.slot() {
             Some(slot) => Ok(slot.lend(page, peer, access)),
@@ -225,13 +228,15 @@ impl<'t> GrantTable<'t> {
         }
     }
 
+    #[inline]
     fn entry(&self, reference: GrantRef) -> Option<GrantEntryV1<'_>> {
-        let (page, index) = (reference / ENTRIES, reference % ENTRIES);
-        if page >= self.frames() {
+        if reference / ENTRIES >= self.frames() {
             return None;
         }
+        // SAFETY: the table's pages lie in a row, so its entries do as well, and the entry is in one of those that are mapped.
+        let place = unsafe { self.pages.cast::<raw::GrantEntryV1>().add(reference as usize) };
         // SAFETY: the page is mapped, as long as the table lives, and touched by such handles only.
-        unsafe { GrantTableV1Page::from_ptr(self.page(page)) }.entries(index as usize)
+        Some(unsafe { GrantEntryV1::from_ptr(place) })
     }
 
     /// Where a page of the table is, or is to be.
