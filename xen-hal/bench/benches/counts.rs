@@ -1,0 +1,375 @@
+//! Instructions executed by each hot path and by its twin in C.
+//!
+//! The collection is on only within the function measured, so that preparing and calling it costs nothing.
+
+#![allow(missing_docs, reason = "the benchmarks are named for what they count")]
+
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+use std::hint::black_box;
+
+use gungraun::prelude::*;
+use gungraun::{Callgrind, EntryPoint};
+use xen_hal::clock::Monotonic;
+use xen_hal::event::Port;
+use xen_hal::grant::{Access, Grant, GrantTable, Page, Slot, StillInUse};
+use xen_hal::platform::Tsc;
+use xen_hal_bench::clock::twin::{twin_monotonic, twin_now, twin_scale};
+use xen_hal_bench::event::twin::{twin_dispatch, twin_dispatch_all, twin_mask, twin_unmask, twin_unmask_all};
+use xen_hal_bench::event::{self, Tally};
+use xen_hal_bench::fixture::{self, Domain};
+use xen_hal_bench::grant::twin::{twin_lend, twin_publish, twin_revoke, twin_round, twin_withdraw};
+use xen_hal_bench::grant::{self, twin};
+use xen_hal_bench::{clock, hypercall};
+use xen_pac::base::Domid;
+use xen_pac::shared_info::raw::VcpuTimeInfo;
+
+/// Counts only within the function of that name.
+fn only(function: &str) -> LibraryBenchmarkConfig {
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(Callgrind::default().entry_point(EntryPoint::Custom(function.to_owned())));
+    config
+}
+
+/// A clock of 2.5 GHz, whose TSC started long ago.
+fn running(shift: i8, flags: u8) -> NonNull<VcpuTimeInfo> {
+    fixture::time_block(1000, 5000, 0xcccc_cccc, shift, flags)
+}
+
+#[library_benchmark(config = only("ours_scale"))]
+#[bench::right(1 << 40, 0xcccc_cccc, -1)]
+#[bench::none(1 << 40, 0xcccc_cccc, 0)]
+#[bench::left(1 << 40, 0xcccc_cccc, 3)]
+fn ours_scale(delta: u64, mul: u32, shift: i8) -> u64 {
+    black_box(clock::scale(black_box(delta), black_box(mul), black_box(shift)))
+}
+
+#[library_benchmark(config = only("twin_scale"))]
+#[bench::right(1 << 40, 0xcccc_cccc, -1)]
+#[bench::none(1 << 40, 0xcccc_cccc, 0)]
+#[bench::left(1 << 40, 0xcccc_cccc, 3)]
+fn twins_scale(delta: u64, mul: u32, shift: i8) -> u64 {
+    black_box(twin_scale(black_box(delta), black_box(mul), black_box(shift)))
+}
+
+#[library_benchmark(config = only("ours_now"))]
+#[bench::right(running(-1, 1))]
+#[bench::none(running(0, 1))]
+#[bench::left(running(3, 1))]
+fn ours_now(block: NonNull<VcpuTimeInfo>) -> u64 {
+    black_box(clock::now(black_box(clock::over(fixture::time(block), Tsc)))).as_nanos()
+}
+
+#[library_benchmark(config = only("twin_now"))]
+#[bench::right(running(-1, 1))]
+#[bench::none(running(0, 1))]
+#[bench::left(running(3, 1))]
+fn twins_now(block: NonNull<VcpuTimeInfo>) -> u64 {
+    // SAFETY: the block stays for ever.
+    black_box(unsafe { twin_now(black_box(block.as_ptr())) })
+}
+
+#[library_benchmark(config = only("ours_monotonic"))]
+#[bench::stable(running(-1, 1))]
+#[bench::clamped(running(-1, 0))]
+fn ours_monotonic(block: NonNull<VcpuTimeInfo>) -> u64 {
+    let latest = Monotonic::new();
+    black_box(clock::monotonic(black_box(clock::over(fixture::time(block), Tsc)), black_box(&latest))).as_nanos()
+}
+
+#[library_benchmark(config = only("twin_monotonic"))]
+#[bench::stable(running(-1, 1))]
+#[bench::clamped(running(-1, 0))]
+fn twins_monotonic(block: NonNull<VcpuTimeInfo>) -> u64 {
+    let mut latest = 0;
+    // SAFETY: the block stays for ever.
+    black_box(unsafe { twin_monotonic(black_box(block.as_ptr()), black_box(&raw mut latest)) })
+}
+
+/// A domain with a bound port 70, and what is said of it.
+fn domain(masked: bool, pending: bool) -> Domain {
+    hypercall::answer_with(|_, _, _| 0);
+    let domain = Domain::default();
+    domain.bind(70);
+    if masked {
+        domain.bitmaps().mask(Port(70));
+    }
+    if pending {
+        domain.raise(70);
+    }
+    domain
+}
+
+#[library_benchmark(config = only("ours_mask"))]
+#[bench::mask(domain(false, false))]
+fn ours_mask(domain: Domain) -> Domain {
+    black_box(event::mask(black_box(domain.bitmaps()), black_box(Port(70))));
+    domain
+}
+
+#[library_benchmark(config = only("twin_mask"))]
+#[bench::mask(domain(false, false))]
+fn twins_mask(domain: Domain) -> Domain {
+    // SAFETY: the page stays for ever.
+    black_box(unsafe { twin_mask(black_box(domain.page.as_ptr()), black_box(70)) });
+    domain
+}
+
+#[library_benchmark(config = only("ours_unmask"))]
+#[bench::quiet(domain(true, false))]
+#[bench::pending(domain(true, true))]
+fn ours_unmask(domain: Domain) -> Domain {
+    black_box(event::unmask(black_box(domain.bitmaps()), black_box(Port(70)), black_box(&domain.own))).unwrap();
+    domain
+}
+
+#[library_benchmark(config = only("twin_unmask"))]
+#[bench::quiet(domain(true, false))]
+#[bench::pending(domain(true, true))]
+fn twins_unmask(domain: Domain) -> Domain {
+    // SAFETY: page and set stay where they are.
+    black_box(unsafe { twin_unmask(black_box(domain.page.as_ptr()), black_box(70), black_box(domain.own_words.as_ptr().cast())) });
+    domain
+}
+
+#[library_benchmark(config = only("ours_unmask_all"))]
+#[bench::quiet(domain(true, false))]
+#[bench::pending(domain(true, true))]
+fn ours_unmask_all(domain: Domain) -> Domain {
+    black_box(event::unmask_all(black_box(domain.bitmaps()), black_box(Port(70)))).unwrap();
+    domain
+}
+
+#[library_benchmark(config = only("twin_unmask_all"))]
+#[bench::quiet(domain(true, false))]
+#[bench::pending(domain(true, true))]
+fn twins_unmask_all(domain: Domain) -> Domain {
+    // SAFETY: the page stays for ever.
+    black_box(unsafe { twin_unmask_all(black_box(domain.page.as_ptr()), black_box(70)) });
+    domain
+}
+
+/// A domain with `events` events, `step` ports apart, and `idle` more ports bound.
+fn busy(events: u32, step: u32, idle: u32) -> Domain {
+    let domain = Domain::default();
+    (1..=idle).for_each(|port| domain.bind(port));
+    (0..events).map(|index| 5 + index * step).for_each(|port| {
+        domain.bind(port);
+        domain.raise(port);
+    });
+    domain
+}
+
+#[library_benchmark(config = only("ours_dispatch"))]
+#[bench::spurious(busy(0, 0, 0))]
+#[bench::one(busy(1, 0, 0))]
+#[bench::one_of_64_idle(busy(1, 0, 64))]
+#[bench::one_of_4095_idle(busy(1, 0, 4095))]
+#[bench::eight_in_a_word(busy(8, 1, 0))]
+#[bench::eight_in_eight_words(busy(8, 64, 0))]
+#[bench::every_port(busy(4091, 1, 0))]
+fn ours_dispatch(domain: Domain) -> (Domain, Tally) {
+    let mut tally = Tally::default();
+    let _ = black_box(event::dispatch(
+        black_box(domain.bitmaps()),
+        black_box(domain.vcpu()),
+        black_box(&domain.own),
+        black_box(&domain.cursor),
+        black_box(&mut tally),
+    ));
+    (domain, tally)
+}
+
+#[library_benchmark(config = only("twin_dispatch"))]
+#[bench::spurious(busy(0, 0, 0))]
+#[bench::one(busy(1, 0, 0))]
+#[bench::one_of_64_idle(busy(1, 0, 64))]
+#[bench::one_of_4095_idle(busy(1, 0, 4095))]
+#[bench::eight_in_a_word(busy(8, 1, 0))]
+#[bench::eight_in_eight_words(busy(8, 64, 0))]
+#[bench::every_port(busy(4091, 1, 0))]
+fn twins_dispatch(domain: Domain) -> (Domain, Tally) {
+    let mut tally = Tally::default();
+    // SAFETY: all of it stays where it is for the call.
+    black_box(unsafe {
+        twin_dispatch(
+            black_box(domain.page.as_ptr()),
+            black_box(domain.vcpu().as_ptr().as_ptr()),
+            black_box(domain.own_words.as_ptr().cast()),
+            black_box(domain.cursor_word.as_ptr()),
+            black_box(&raw mut tally),
+        )
+    });
+    (domain, tally)
+}
+
+#[library_benchmark(config = only("ours_dispatch_all"))]
+#[bench::spurious(busy(0, 0, 0))]
+#[bench::one(busy(1, 0, 0))]
+#[bench::eight_in_a_word(busy(8, 1, 0))]
+#[bench::eight_in_eight_words(busy(8, 64, 0))]
+#[bench::every_port(busy(4091, 1, 0))]
+fn ours_dispatch_all(domain: Domain) -> (Domain, Tally) {
+    let mut tally = Tally::default();
+    let _ = black_box(event::dispatch_all(
+        black_box(domain.bitmaps()),
+        black_box(domain.vcpu()),
+        black_box(&domain.cursor),
+        black_box(&mut tally),
+    ));
+    (domain, tally)
+}
+
+#[library_benchmark(config = only("twin_dispatch_all"))]
+#[bench::spurious(busy(0, 0, 0))]
+#[bench::one(busy(1, 0, 0))]
+#[bench::eight_in_a_word(busy(8, 1, 0))]
+#[bench::eight_in_eight_words(busy(8, 64, 0))]
+#[bench::every_port(busy(4091, 1, 0))]
+fn twins_dispatch_all(domain: Domain) -> (Domain, Tally) {
+    let mut tally = Tally::default();
+    // SAFETY: all of it stays where it is for the call.
+    black_box(unsafe {
+        twin_dispatch_all(
+            black_box(domain.page.as_ptr()),
+            black_box(domain.vcpu().as_ptr().as_ptr()),
+            black_box(domain.cursor_word.as_ptr()),
+            black_box(&raw mut tally),
+        )
+    });
+    (domain, tally)
+}
+
+type Table = &'static GrantTable<'static>;
+
+fn table() -> Table {
+    fixture::table(fixture::entries(1), 1)
+}
+
+fn slot() -> (Slot<'static>, Page) {
+    (table().slot().unwrap(), fixture::page(0x1234))
+}
+
+fn lent() -> Grant<'static> {
+    let (slot, page) = slot();
+    slot.lend(page, Domid(7), Access::ReadWrite)
+}
+
+fn twin_table() -> *mut twin::Table {
+    fixture::twin_table(fixture::entries(1), 1)
+}
+
+fn twin_lent() -> twin::Grant {
+    let mut grant = MaybeUninit::uninit();
+    // SAFETY: the table stays for ever, and the call writes the grant.
+    unsafe {
+        assert!(twin_lend(twin_table(), &fixture::twin_page(0x1234), 7, false, grant.as_mut_ptr()));
+        grant.assume_init()
+    }
+}
+
+fn twin_slot() -> twin::Slot {
+    twin::Slot { published: 0, ..twin_lent().slot }
+}
+
+#[library_benchmark(config = only("ours_publish"))]
+#[bench::publish(slot())]
+fn ours_publish((slot, page): (Slot<'static>, Page)) -> Grant<'static> {
+    black_box(grant::publish(slot, page, black_box(Domid(7)), black_box(Access::ReadWrite)))
+}
+
+#[library_benchmark(config = only("twin_publish"))]
+#[bench::publish(twin_slot())]
+fn twins_publish(slot: twin::Slot) -> MaybeUninit<twin::Grant> {
+    let mut grant = MaybeUninit::uninit();
+    // SAFETY: the entry of the slot stays for ever.
+    unsafe { twin_publish(&slot, &fixture::twin_page(0x1234), black_box(7), black_box(false), grant.as_mut_ptr()) };
+    black_box(grant)
+}
+
+#[library_benchmark(config = only("ours_withdraw"))]
+#[bench::withdraw(lent())]
+fn ours_withdraw(grant: Grant<'static>) -> Result<(Slot<'static>, Page), StillInUse<'static>> {
+    black_box(grant::withdraw(grant))
+}
+
+#[library_benchmark(config = only("twin_withdraw"))]
+#[bench::withdraw(twin_lent())]
+fn twins_withdraw(mut grant: twin::Grant) -> (MaybeUninit<twin::Slot>, MaybeUninit<twin::Page>) {
+    let (mut slot, mut page) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: the entry of the slot stays for ever.
+    assert!(black_box(unsafe { twin_withdraw(black_box(&raw mut grant), slot.as_mut_ptr(), page.as_mut_ptr()) }));
+    black_box((slot, page))
+}
+
+#[library_benchmark(config = only("ours_lend"))]
+#[bench::lend((table(), fixture::page(0x1234)))]
+fn ours_lend((table, page): (Table, Page)) -> Option<Grant<'static>> {
+    black_box(grant::lend(black_box(table), page, black_box(Domid(7)), black_box(Access::ReadWrite)))
+}
+
+#[library_benchmark(config = only("twin_lend"))]
+#[bench::lend(twin_table())]
+fn twins_lend(table: *mut twin::Table) -> MaybeUninit<twin::Grant> {
+    let mut grant = MaybeUninit::uninit();
+    // SAFETY: the table stays for ever.
+    assert!(black_box(unsafe {
+        twin_lend(black_box(table), &fixture::twin_page(0x1234), black_box(7), black_box(false), grant.as_mut_ptr())
+    }));
+    black_box(grant)
+}
+
+#[library_benchmark(config = only("ours_revoke"))]
+#[bench::revoke(lent())]
+fn ours_revoke(grant: Grant<'static>) -> Option<Page> {
+    black_box(grant::revoke(grant))
+}
+
+#[library_benchmark(config = only("twin_revoke"))]
+#[bench::revoke(twin_lent())]
+fn twins_revoke(mut grant: twin::Grant) -> MaybeUninit<twin::Page> {
+    let mut page = MaybeUninit::uninit();
+    // SAFETY: entry and table stay for ever.
+    assert!(black_box(unsafe { twin_revoke(black_box(&raw mut grant), page.as_mut_ptr()) }));
+    black_box(page)
+}
+
+extern "C" fn tell(reference: u32) {
+    black_box(reference);
+}
+
+#[library_benchmark(config = only("ours_round"))]
+#[bench::round((table(), fixture::page(0x1234)))]
+fn ours_round((table, page): (Table, Page)) -> Option<Page> {
+    black_box(grant::round(black_box(table), page, black_box(Domid(7)), tell))
+}
+
+#[library_benchmark(config = only("twin_round"))]
+#[bench::round(twin_table())]
+fn twins_round(table: *mut twin::Table) -> twin::Page {
+    let mut page = fixture::twin_page(0x1234);
+    // SAFETY: the table stays for ever.
+    assert!(black_box(unsafe { twin_round(black_box(table), &mut page, black_box(7), tell) }));
+    page
+}
+
+library_benchmark_group!(name = clocks, benchmarks = [ours_scale, twins_scale, ours_now, twins_now, ours_monotonic, twins_monotonic]);
+library_benchmark_group!(name = masks, benchmarks = [ours_mask, twins_mask, ours_unmask, twins_unmask, ours_unmask_all, twins_unmask_all]);
+library_benchmark_group!(name = dispatch, benchmarks = [ours_dispatch, twins_dispatch, ours_dispatch_all, twins_dispatch_all]);
+library_benchmark_group!(
+    name = grants,
+    benchmarks = [
+        ours_publish,
+        twins_publish,
+        ours_withdraw,
+        twins_withdraw,
+        ours_lend,
+        twins_lend,
+        ours_revoke,
+        twins_revoke,
+        ours_round,
+        twins_round
+    ]
+);
+
+main!(library_benchmark_groups = [clocks, masks, dispatch, grants]);

@@ -1,0 +1,94 @@
+/* Reading the clock: a snapshot under the version counter with the TSC read inside, and the TSC's ticks scaled. */
+#include "abi.h"
+
+struct snapshot {
+    uint64_t tsc_timestamp;
+    uint64_t system_time;
+    uint32_t tsc_to_system_mul;
+    int8_t tsc_shift;
+    uint8_t flags;
+};
+
+enum { TSC_STABLE = 1 };
+
+typedef uint64_t counter(void *state);
+
+static inline uint64_t tsc(void *state)
+{
+    uint32_t low, high;
+    (void)state;
+    __asm__ volatile("lfence\n\trdtsc\n\tlfence" : "=a"(low), "=d"(high) : : "memory");
+    return (uint64_t)high << 32 | low;
+}
+
+static inline __attribute__((always_inline)) uint64_t snapshot(const struct time_info *time, struct snapshot *out, counter *read, void *state)
+{
+    for (;;) {
+        uint32_t before = __atomic_load_n(&time->version, __ATOMIC_ACQUIRE);
+        if ((before & 1) == 0) {
+            out->tsc_timestamp = ONCE(time->tsc_timestamp);
+            out->system_time = ONCE(time->system_time);
+            out->tsc_to_system_mul = ONCE(time->tsc_to_system_mul);
+            out->tsc_shift = ONCE(time->tsc_shift);
+            out->flags = ONCE(time->flags);
+            uint64_t ticks = read(state);
+            __atomic_thread_fence(__ATOMIC_ACQUIRE);
+            if (__atomic_load_n(&time->version, __ATOMIC_RELAXED) == before)
+                return ticks;
+        }
+        __builtin_ia32_pause();
+    }
+}
+
+/* For any shift: 64 and more in either direction leave nothing. */
+static inline uint64_t scale(uint64_t delta, uint32_t mul, int8_t shift)
+{
+    if (shift < 0)
+        delta = shift > -64 ? delta >> -shift : 0;
+    else
+        delta = shift < 64 ? delta << shift : 0;
+    return (uint64_t)((unsigned __int128)delta * mul >> 32);
+}
+
+static inline uint64_t time_at(const struct snapshot *time, uint64_t ticks)
+{
+    return time->system_time + scale(ticks - time->tsc_timestamp, time->tsc_to_system_mul, time->tsc_shift);
+}
+
+static inline uint64_t clamp(uint64_t *latest, uint64_t now)
+{
+    uint64_t before = __atomic_load_n(latest, __ATOMIC_RELAXED);
+    while (before < now) {
+        if (__atomic_compare_exchange_n(latest, &before, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            return now;
+    }
+    return before;
+}
+
+static inline __attribute__((always_inline)) uint64_t now(const struct time_info *time, counter *read, void *state)
+{
+    struct snapshot seen;
+    uint64_t ticks = snapshot(time, &seen, read, state);
+    return time_at(&seen, ticks);
+}
+
+static inline __attribute__((always_inline)) uint64_t monotonic(const struct time_info *time, uint64_t *latest, counter *read, void *state)
+{
+    struct snapshot seen;
+    uint64_t ticks = snapshot(time, &seen, read, state);
+    uint64_t now = time_at(&seen, ticks);
+    return seen.flags & TSC_STABLE ? now : clamp(latest, now);
+}
+
+uint64_t twin_scale(uint64_t delta, uint32_t mul, int8_t shift) { return scale(delta, mul, shift); }
+
+uint64_t twin_now(const struct time_info *time) { return now(time, tsc, NULL); }
+
+uint64_t twin_now_with(const struct time_info *time, counter *read, void *state) { return now(time, read, state); }
+
+uint64_t twin_monotonic(const struct time_info *time, uint64_t *latest) { return monotonic(time, latest, tsc, NULL); }
+
+uint64_t twin_monotonic_with(const struct time_info *time, uint64_t *latest, counter *read, void *state)
+{
+    return monotonic(time, latest, read, state);
+}

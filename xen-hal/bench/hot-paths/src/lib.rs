@@ -1,0 +1,88 @@
+//! The hot paths of `xen-hal` and nothing else: a shared object in which each is an entry, so that the linker keeps what they reach and drops the rest.
+#![no_std]
+
+use core::ops::ControlFlow;
+
+use xen_hal::clock::{CounterClock, Monotonic, PvClock};
+use xen_hal::event::{AllPorts, Cursor, Events, Port, PortSet, Progress, TwoLevel};
+use xen_hal::grant::{Access, Grant, GrantTable, Page, Slot};
+use xen_hal::hypercall::Vmcall;
+use xen_hal::platform::Tsc;
+use xen_pac::base::Domid;
+use xen_pac::shared_info::VcpuInfo;
+
+#[panic_handler]
+fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+type Handler<'h> = &'h mut dyn FnMut(Port) -> ControlFlow<()>;
+
+#[unsafe(no_mangle)]
+pub fn hot_now(clock: &PvClock<'_, Tsc>) -> u64 {
+    clock.now().as_nanos()
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_monotonic(clock: &PvClock<'_, Tsc>, latest: &Monotonic) -> u64 {
+    clock.monotonic(latest).as_nanos()
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_counter_clock(clock: &CounterClock<Tsc>) -> u64 {
+    clock.now().as_nanos()
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_mask(bitmaps: TwoLevel<'_>, port: Port) -> bool {
+    bitmaps.mask(port)
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_clear(bitmaps: TwoLevel<'_>, port: Port) -> bool {
+    bitmaps.clear(port)
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_unmask(bitmaps: TwoLevel<'_>, port: Port, own: &PortSet) -> bool {
+    bitmaps.unmask(Events::new(Vmcall), port, own).is_ok()
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_send(port: Port) -> bool {
+    Events::new(Vmcall).send(port).is_ok()
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_dispatch(bitmaps: TwoLevel<'_>, vcpu: VcpuInfo<'_>, own: &PortSet, cursor: &Cursor, handler: Handler<'_>) -> bool {
+    bitmaps.dispatch(vcpu, own, cursor, handler) == Progress::Finished
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_dispatch_all(bitmaps: TwoLevel<'_>, vcpu: VcpuInfo<'_>, cursor: &Cursor, handler: Handler<'_>) -> bool {
+    bitmaps.dispatch(vcpu, &AllPorts, cursor, handler) == Progress::Finished
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_publish<'t>(slot: Slot<'t>, page: Page, peer: Domid, access: Access) -> Grant<'t> {
+    slot.lend(page, peer, access)
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_lend<'t>(table: &'t GrantTable<'_>, page: Page, peer: Domid, access: Access) -> Option<Grant<'t>> {
+    table.lend(page, peer, access).ok()
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_revoke(grant: Grant<'_>) -> Option<Page> {
+    grant.revoke().ok().map(|(_, page)| page)
+}
+
+/// What none of the above does.
+#[cfg(feature = "planted")]
+#[unsafe(no_mangle)]
+pub fn hot_planted(numbers: &[u32], index: usize) -> u32 {
+    numbers[index]
+}
