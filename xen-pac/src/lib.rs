@@ -146,6 +146,9 @@
 //!
 //! An item that is not in every release says so. What the *hypervisor* does is asked for at run time; [`release::Release`] compares.
 //!
+//! Where documentation speaks of the *seed header*, it means OpenBSD's `xenreg.h`, with which this project began: it says there in what that header differs from Xen's own, for whoever has
+//! code that was written against it.
+//!
 //! # The feature `simulated`
 //!
 //! For programs in which the other side is a thread and no hypervisor (tests, simulators, `examples/host`). Plain registers become relaxed atomics, which may race between threads, and handles
