@@ -8,8 +8,8 @@ use super::walk::members;
 use crate::document::{Access, Availability, Field, FieldUse, File, Head, Place, Struct, StructKind, VariantKind};
 use crate::render::names::{CONSTANT, FIELD, MODULE, Rule, TYPE, VARIANT, VARIANTS};
 
-/// Modules that every generated file may have of its own, and the trait that it implements by its short name.
-const RESERVED: [&str; 4] = ["raw", "command", "layout", "Default"];
+/// Modules that every generated file may have of its own, and what it uses of Rust by short names.
+const RESERVED: [&str; 10] = ["raw", "command", "layout", "Default", "Err", "None", "Ok", "Option", "Result", "Some"];
 
 /// Modules of the crate that are written by hand, and the one that holds the generated ones.
 const BY_HAND: [&str; 5] = ["access", "command", "generated", "release", "tests"];
