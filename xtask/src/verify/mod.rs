@@ -33,6 +33,8 @@ pub struct Report {
     pub mismatches: Vec<Mismatch>,
     /// Described items for which the headers have no name.
     pub unchecked: Vec<Place>,
+    /// How many types are described. The tables hold no typedefs: a type is compared only where it is a struct in C, or a member of one has it.
+    pub types: usize,
     /// Names of constants that the facts have and the description has not, sorted.
     pub undescribed_constants: Vec<String>,
     /// Names of structs that the facts have and the description has not, sorted.
@@ -54,6 +56,7 @@ pub fn run(document: &Document, facts: &Facts) -> Report {
     Report {
         undescribed_constants: facts.constants.keys().filter(|name| !claims.constants.contains_key(name.as_str())).cloned().collect(),
         undescribed_structs: structs::undescribed(document, facts),
+        types: document.files.iter().map(|file| file.types.len()).sum(),
         unmeasured: cells.unmeasured(),
         unchecked: [claims.unnamed, std::mem::take(&mut findings.unnamed)].concat(),
         tally: findings.tally,
