@@ -1,6 +1,7 @@
-//! Measurements of the generator and of what it makes, for `BENCHMARKS.md`: each against svd2rust, side by side in one run.
+//! Measurements for `BENCHMARKS.md`, each side by side in one run: the generator and what it makes against svd2rust, the HAL's hot paths against C.
 
 mod check;
+mod hal;
 mod multiply;
 mod regen;
 mod rival;
@@ -8,6 +9,7 @@ mod svd;
 mod usage;
 
 pub use check::check;
+pub use hal::hal;
 pub use multiply::multiply;
 pub use regen::regen;
 

@@ -17,7 +17,11 @@ fn sources() -> Vec<Step> {
             "format",
             "the code is formatted",
             &[known::FMT],
-            vec![Call::cargo("fmt --all --check"), Call::cargo("fmt --all --check").inside("examples/guest")],
+            vec![
+                Call::cargo("fmt --all --check"),
+                Call::cargo("fmt --all --check").inside("examples/guest"),
+                Call::cargo("fmt --all --check").inside("xen-hal/bench"),
+            ],
         ),
         step(
             "clippy",
@@ -31,6 +35,12 @@ fn sources() -> Vec<Step> {
             ],
         ),
         step("test", "unit and integration tests", &[], vec![Call::cargo("test --workspace --lib --bins --tests --examples")]),
+        step(
+            "twins",
+            "the HAL's hot paths do what the same algorithms do in C, and hypercalls are no longer",
+            &[known::GCC],
+            vec![Call::cargo("test --quiet --locked --tests").inside("xen-hal/bench")],
+        ),
         step("doctest", "every example in the documentation compiles and runs", &[], vec![Call::cargo("test --workspace --doc")]),
         step(
             "doc",
