@@ -1,7 +1,7 @@
 //! The registers of a hypercall on 32-bit x86: the number in eax, the arguments in ebx, ecx, edx, esi and edi, the answer in eax.
 //!
 //! The compiler keeps esi to itself. The fourth argument therefore travels in memory, beside whatever belongs in eax, and the sequence puts both in place and
-//! gives esi back.
+//! gives esi back. Where there is no fourth argument, esi is only kept.
 
 use super::entry::Arguments;
 
@@ -13,6 +13,26 @@ macro_rules! direct {
             unsafe fn enter(&self, number: u32, arguments: $crate::hypercall::entry::Arguments) -> isize {
                 // SAFETY: the caller's promise is the same.
                 unsafe { $crate::hypercall::x86::sequence!($instruction, number as usize, arguments) }
+            }
+
+            #[inline(always)]
+            unsafe fn enter_with_three(&self, number: u32, [a, b, c]: [core::mem::MaybeUninit<usize>; 3]) -> isize {
+                let answer: isize;
+                // SAFETY: the instruction enters the hypervisor by its convention; esi, which the hypercall may change, is kept on the stack, every other register
+                // that may change is an output, and memory is taken to have changed. What the hypercall itself does is the caller's promise.
+                unsafe {
+                    core::arch::asm!(
+                        "push esi",
+                        $instruction,
+                        "pop esi",
+                        inlateout("eax") number as usize => answer,
+                        inlateout("ebx") a => _,
+                        inlateout("ecx") b => _,
+                        inlateout("edx") c => _,
+                        lateout("edi") _,
+                    );
+                }
+                answer
             }
         }
         $crate::hypercall::entry::hypercall_by_entry!($backend);
