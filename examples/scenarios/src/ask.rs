@@ -1,7 +1,9 @@
-//! Questions that the HAL's types do not let a program ask: operations that do not exist, and arguments where there is no memory.
+//! What the HAL's types do not let a program do: ask for operations that do not exist, pass arguments where there is no memory, and touch pages that come and go.
 
 use xen_hal::hypercall::{Errno, Hypercall, outcome};
 use xen_pac::hypercall::Hypercall as Number;
+
+use crate::Machine;
 
 /// An address at which no guest has memory: in a guest that runs on Xen it is not even mapped.
 pub(crate) const NOWHERE: usize = (usize::MAX / 2) & !0xfff;
@@ -18,6 +20,18 @@ pub(crate) unsafe fn raw(xen: &impl Hypercall, hypercall: Number, arguments: [us
     let [first, second, third] = arguments;
     // SAFETY: the caller's promise.
     outcome(unsafe { xen.call3(hypercall.0, first, second, third) })
+}
+
+/// Writes the first byte of one of the machine's pages, where there has to be memory.
+pub(crate) fn poke<M: Machine>(machine: &M, page: usize, byte: u8) {
+    // SAFETY: the page is the scenario's alone, and is there.
+    unsafe { machine.page(page).write_volatile(byte) };
+}
+
+/// Reads the first byte of one of the machine's pages, where there has to be memory.
+pub(crate) fn peek<M: Machine>(machine: &M, page: usize) -> u8 {
+    // SAFETY: the page is the scenario's alone, and is there.
+    unsafe { machine.page(page).read_volatile() }
 }
 
 /// What Xen answers to an operation that does not exist.

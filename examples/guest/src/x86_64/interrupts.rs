@@ -83,7 +83,20 @@ global_asm!(
     "    pop rdx",
     "    pop rcx",
     "    pop rax",
-    "    iretq",
+    // A vCPU that was about to halt, and was interrupted nevertheless, must not halt now: the interrupt that it was to wait for has been.
+    "    cmp qword ptr [rsp], offset halt_instruction",
+    "    jne 2f",
+    "    mov qword ptr [rsp], offset halt_passed",
+    "2:  iretq",
+    // Lets interrupts in and halts, and returns after an interrupt. They come in one instruction after the flag is set, when the processor has halted. QEMU, where it
+    // emulates a hypervisor's guest, forgets that delay when a physical interrupt comes at that moment, and the one waited for then comes just before the halt.
+    ".globl enable_and_halt",
+    "enable_and_halt:",
+    "    sti",
+    "halt_instruction:",
+    "    hlt",
+    "halt_passed:",
+    "    ret",
     ".pushsection .rodata.exceptions, \"a\"",
     ".balign 8",
     ".globl exception_stubs",
@@ -102,6 +115,8 @@ unsafe extern "C" {
     static EXCEPTION_STUBS: [u64; 32];
     /// Where the processor goes on an upcall.
     fn upcall_stub();
+    /// Lets interrupts in and halts until one has come.
+    fn enable_and_halt();
 }
 
 /// Fills the table with the exceptions. Call it before [`load`].
@@ -163,8 +178,8 @@ pub unsafe fn wait_until(mut done: impl FnMut() -> bool) {
             // SAFETY: the caller's promise.
             return unsafe { enable() };
         }
-        // SAFETY: the caller's promise. Interrupts come in one instruction after the flag is set: when the processor halts.
-        unsafe { asm!("sti", "hlt", options(nostack)) };
+        // SAFETY: the caller's promise.
+        unsafe { enable_and_halt() };
     }
 }
 

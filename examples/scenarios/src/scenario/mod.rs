@@ -1,10 +1,19 @@
 //! The scenarios, a file each.
 
+mod clock;
+mod console;
 mod event_kinds;
 mod event_masks;
 mod event_refusals;
+mod grant;
+mod grant_refusals;
+mod hvm_params;
 mod ipi;
+mod memory;
+mod sched;
 mod shared_info;
+mod timer;
+mod vcpu;
 mod version;
 
 use crate::{Failure, Machine, Transcript};
@@ -18,11 +27,20 @@ pub fn run<M: Machine>(name: &str, machine: &M) -> Result<(), Failure> {
     let sink = |line: core::fmt::Arguments<'_>| machine.tell(line);
     let transcript = &Transcript::new(&sink);
     let scenario = match name {
+        "clock" => clock::run,
+        "console" => console::run,
         "event-kinds" => event_kinds::run,
         "event-masks" => event_masks::run,
         "event-refusals" => event_refusals::run,
+        "grant" => grant::run,
+        "grant-refusals" => grant_refusals::run,
+        "hvm-params" => hvm_params::run,
         "ipi" => ipi::run,
+        "memory" => memory::run,
+        "sched" => sched::run,
         "shared-info" => shared_info::run,
+        "timer" => timer::run,
+        "vcpu" => vcpu::run,
         "version" => version::run,
         _ => return Err(Failure::Unknown),
     };

@@ -1,0 +1,107 @@
+//! Shows the ways to wait: yielding, polling ports, pending or masked or neither, with and without a time, and blocking until a timer; the watchdogs; and what Xen
+//! refuses. Where there is no watchdog left, Xen says so by the lower half of an error, which is no error to whoever looks at the whole.
+
+use core::num::NonZero;
+use core::time::Duration;
+
+use xen_hal::Xen;
+use xen_hal::clock::{PvClock, SystemTime};
+use xen_hal::event::{AllPorts, Port, TwoLevel};
+use xen_hal::platform::{Interrupts, VcpuId};
+use xen_pac::base::{Domid, Virq};
+use xen_pac::command::Command;
+use xen_pac::hypercall::Hypercall;
+use xen_pac::sched::{SchedWatchdog, ShutdownReason, command};
+
+use crate::ask::{self, NOWHERE};
+use crate::failure::require;
+use crate::transcript::Time;
+use crate::{Failure, Machine, Transcript, line};
+
+const FIRST: VcpuId = VcpuId(0);
+const SOON: Duration = Duration::from_millis(2);
+/// Longer than any run takes.
+const MINUTE: NonZero<u32> = NonZero::new(60).expect("it is not zero");
+
+pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    line!(t, "yield:", Xen::new(machine.xen()).sched().yield_now());
+    poll(machine, t)?;
+    block(machine, t)?;
+    refusals(machine, t);
+    watchdogs(machine, t)
+}
+
+/// Polls with interrupts off, as one should.
+fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let (xen, shared) = (Xen::new(machine.xen()), machine.world().attach(machine)?);
+    let (sched, events, bitmaps) = (xen.sched(), xen.events(), TwoLevel::new(shared));
+    let block = shared.vcpu_info(0).ok_or(Failure::Broken("vCPU 0 has its block"))?.time();
+    let clock = PvClock::new(xen.version().features()?, block, machine.counter());
+    let clock = clock.map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;
+    let ipi = events.bind_ipi(FIRST)?;
+    let ports = [ipi.port()];
+
+    ipi.send()?;
+    line!(t, "poll of a pending port:", sched.poll(&ports, None), "still pending:", bitmaps.is_pending(ipi.port()));
+    bitmaps.clear(ipi.port());
+    bitmaps.mask(ipi.port());
+    ipi.send()?;
+    line!(t, "poll of a pending masked port:", sched.poll(&ports, None));
+    bitmaps.clear(ipi.port());
+    machine.interrupts().without(|| machine.world().upcall(FIRST));
+    let until = clock.now() + SOON;
+    line!(t, "poll of a silent port for 2 ms:", sched.poll(&ports, Some(until)), "after", Time);
+    require(clock.now() >= until, "a poll does not end early while nothing happens")?;
+    let until = clock.now() + SOON;
+    line!(t, "poll of no port for 2 ms:", sched.poll(&[], Some(until)), "after", Time);
+    require(clock.now() >= until, "a poll of nothing lasts")?;
+    line!(t, "poll of a silent port until a moment that has passed:", sched.poll(&ports, Some(SystemTime::from_nanos(1))));
+
+    for (what, port) in [("free:", Port(63)), ("0:", Port(0)), ("beyond the domain's:", Port(64)), ("absurd:", Port(u32::MAX))] {
+        line!(t, "poll of a port that is", what, sched.poll(&[port], Some(SystemTime::from_nanos(1))));
+    }
+    let many = [ipi.port(); 129];
+    line!(t, "poll of 128 ports:", sched.poll(&many[..128], Some(SystemTime::from_nanos(1))));
+    line!(t, "poll of 129 ports:", sched.poll(&many, Some(SystemTime::from_nanos(1))));
+    // The mask would outlive the channel.
+    Ok(bitmaps.unmask(events, ipi.port(), &AllPorts)?)
+}
+
+/// Blocks until the timer fires.
+fn block<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let (world, xen) = (machine.world(), Xen::new(machine.xen()));
+    let timer = xen.events().bind_virq(Virq::TIMER, FIRST)?;
+    let info = world.vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?;
+    let clock = PvClock::new(xen.version().features()?, info.time(), machine.counter());
+    let clock = clock.map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;
+    machine.enable_interrupts();
+    xen.vcpu(FIRST).set_singleshot_timer(clock.now() + Duration::from_millis(20))?;
+    // If the timer were faster than the call, the call would not end: hence the long time.
+    line!(t, "block until the timer:", xen.sched().block(), "handled", world.arrived(timer.port()));
+    Ok(())
+}
+
+fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) {
+    let (xen, sched) = (machine.xen(), Xen::new(machine.xen()).sched());
+    line!(t, "an unknown command:", ask::unknown(&xen, Hypercall::SCHED_OP));
+    for (what, number) in
+        [("poll", command::Poll::NUMBER), ("shutdown", command::Shutdown::NUMBER), ("watchdog", command::Watchdog::NUMBER)]
+    {
+        // SAFETY: Xen finds no argument, and does nothing.
+        line!(t, what, "with an argument that is nowhere:", unsafe { ask::raw(&xen, Hypercall::SCHED_OP, [number as usize, NOWHERE, 0]) });
+    }
+    line!(t, "remote_shutdown of domain 77:", sched.remote_shutdown(Domid(77), ShutdownReason::POWEROFF));
+    line!(t, "remote_shutdown of oneself:", sched.remote_shutdown(Domid::SELF, ShutdownReason::POWEROFF));
+}
+
+fn watchdogs<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    use xen_hal::hypercall::Commands;
+    let (xen, sched) = (machine.xen(), Xen::new(machine.xen()).sched());
+    let raw = |id, seconds| xen.argument(command::Watchdog, &mut SchedWatchdog::new(id, seconds)).map(|id| id as u64);
+    line!(t, "watchdog 1 before it runs:", raw(1, 60), "watchdog 3:", raw(3, 60));
+    let (first, second) = (sched.start_watchdog(MINUTE)?, sched.start_watchdog(MINUTE)?);
+    line!(t, "two watchdogs:", first.id().get(), "and", second.id().get());
+    line!(t, "a third:", sched.start_watchdog(MINUTE).map(|third| third.id().get()), "which Xen says as", raw(0, 60));
+    line!(t, "kicked:", first.kick(MINUTE), "stopped:", first.stop(), second.stop(), "and again:", second.stop());
+    Ok(())
+}
