@@ -1,7 +1,8 @@
 //! Shows a page that a domain lends, with itself as the peer, by its own number: mapped, it cannot be taken back; what one side writes the other reads; and once it is
 //! taken back, nobody can use it.
 //!
-//! Xen 4.17 refuses to copy from the page when it has been mapped and unmapped in between, with `bad_page`.
+//! Of the page that was mapped, unmapped, taken back and lent again for reading, Xen 4.17 refuses to make a copy, with `bad_page`. Which of these steps makes the
+//! difference has not been found out.
 
 use core::sync::atomic::AtomicU32;
 
