@@ -61,8 +61,30 @@ macro_rules! safe {
     };
 }
 
+/// What the description says of a command: `command!(Poll: SCHED_OP, 3, "SCHEDOP_poll", Argument(SchedPoll) -> Nothing, since (4, 4), honoured (4, 4))`; with
+/// `safe` before it for one that can break nothing.
+#[allow(unused_macros, reason = "which commands there are is the description's choice")]
+macro_rules! command {
+    (safe $command:ident: $($facts:tt)*) => {
+        $crate::command::command!($command: $($facts)*);
+        $crate::command::safe!($command);
+    };
+    ($command:ident: $hypercall:ident, $number:literal, $name:literal, $shape:ident($argument:ty) -> $result:ident, since ($($since:literal),*), honoured ($($honoured:literal),*)) => {
+        impl $crate::command::Command for $command {
+            type Argument = $argument;
+            type Shape = $crate::command::shape::$shape;
+            type Result = $crate::command::result::$result;
+            const HYPERCALL: $crate::hypercall::Hypercall = $crate::hypercall::Hypercall::$hypercall;
+            const NUMBER: u32 = $number;
+            const NAME: &'static str = $name;
+            const SINCE: $crate::release::Release = $crate::release::Release::new($($since),*);
+            const HONOURED_SINCE: $crate::release::Release = $crate::release::Release::new($($honoured),*);
+        }
+    };
+}
+
 #[allow(unused_imports, reason = "which commands there are is the description's choice")]
-pub(crate) use safe;
+pub(crate) use {command, safe};
 
 /// Which machine arguments a command takes.
 pub mod shape {

@@ -108,7 +108,82 @@ macro_rules! data {
     };
 }
 
-pub(crate) use data;
+/// What every raw struct has: it is [`Data`], and its `ZEROED` needs no trait in scope.
+#[allow(unused_macros, reason = "which blocks there are is the description's choice")]
+macro_rules! raw {
+    ($name:ident $fields:tt) => {
+        $crate::access::data!($name $fields);
+        impl $name {
+            /// All bytes zero.
+            pub const ZEROED: Self = <Self as $crate::access::Data>::ZEROED;
+        }
+    };
+}
+
+/// What every argument has: it is [`Data`]; `Default` is all zeroes, and a union's `Debug` shows no member, since it does not know which one is meant.
+#[allow(unused_macros, reason = "which arguments there are is the description's choice")]
+macro_rules! argument {
+    (union $name:ident $members:tt) => {
+        $crate::access::data!(union $name $members);
+        $crate::access::argument!(@default $name);
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                out.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+    };
+    ($name:ident $fields:tt) => {
+        $crate::access::data!($name $fields);
+        $crate::access::argument!(@default $name);
+    };
+    (@default $name:ident) => {
+        impl $name {
+            /// All bytes zero.
+            pub const ZEROED: Self = <Self as $crate::access::Data>::ZEROED;
+        }
+        impl Default for $name {
+            fn default() -> Self {
+                Self::ZEROED
+            }
+        }
+    };
+}
+
+/// The body of an argument's `new`: what is said, and zeroes otherwise.
+#[allow(unused_macros, reason = "which arguments there are is the description's choice")]
+macro_rules! said {
+    ($($(#[$attribute:meta])* $field:ident),* $(,)?) => {{
+        let mut made = Self::ZEROED;
+        $($(#[$attribute])* { made.$field = $field; })*
+        made
+    }};
+}
+
+/// What every enumeration has that has a `name`: it is [`Data`], and shows its name, or else its number.
+#[allow(unused_macros, reason = "which enumerations there are is the description's choice")]
+macro_rules! named {
+    ($name:ident($type:ty)) => {
+        $crate::access::data!($name($type));
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                match self.name() {
+                    Some(name) => write!(out, concat!(stringify!($name), "::{}"), name),
+                    None => write!(out, concat!(stringify!($name), "({})"), self.0),
+                }
+            }
+        }
+        impl core::fmt::Display for $name {
+            fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                match self.name() {
+                    Some(name) => out.pad(name),
+                    None => core::fmt::Display::fmt(&self.0, out),
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use {argument, data, named, raw, said};
 
 /// The size of a type that is data; the bound is what it is for.
 pub(crate) const fn size_of_data<T: Data>() -> usize {

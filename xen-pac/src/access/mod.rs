@@ -29,6 +29,7 @@ mod data;
 mod error;
 mod handle;
 mod index;
+mod layout;
 mod location;
 mod macros;
 mod plain;
@@ -45,11 +46,14 @@ pub use self::plain::{ReadOnly, ReadWrite};
 pub use self::word::{AtomicWord, Word};
 
 // What generated code calls.
+#[cfg(test)]
+pub(crate) use self::layout::twin;
 #[allow(unused_imports, reason = "which of them are needed is the description's choice")]
 pub(crate) use self::{
     block::Block,
-    data::{data, size_of_data},
+    data::{argument, data, named, raw, said, size_of_data},
     error::in_range,
+    layout::layout,
     location::{Load, Location},
     macros::{element, field, location, nested, nested_element, union_member, versioned},
     snapshot::consistent,

@@ -102,23 +102,7 @@ impl Altp2mCommand {
         }
     }
 }
-crate::access::data!(Altp2mCommand(u32));
-impl core::fmt::Debug for Altp2mCommand {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "Altp2mCommand::{}", name),
-            None => write!(out, "Altp2mCommand({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for Altp2mCommand {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(Altp2mCommand(u32));
 /// Whether a domain uses alternative views.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_altp2m_domain_state`. Since Xen 4.6. Bytes: 1.
@@ -130,25 +114,12 @@ pub struct XenHvmAltp2mDomainState {
     /// In and out.
     pub state: u8,
 }
-impl XenHvmAltp2mDomainState {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(XenHvmAltp2mDomainState { state : u8 });
+crate::access::argument!(XenHvmAltp2mDomainState { state : u8 });
 impl XenHvmAltp2mDomainState {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(state: u8) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.state = state;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mDomainState {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(state)
     }
 }
 /// Where a vCPU's reports of forbidden accesses go.
@@ -168,30 +139,14 @@ pub struct XenHvmAltp2mVcpuEnableNotify {
     /// In.
     pub gfn: u64,
 }
-impl XenHvmAltp2mVcpuEnableNotify {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmAltp2mVcpuEnableNotify { vcpu_id : u32, pad : u32, gfn : u64 }
 );
 impl XenHvmAltp2mVcpuEnableNotify {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(vcpu_id: u32, gfn: u64) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.vcpu_id = vcpu_id;
-        }
-        {
-            made.gfn = gfn;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mVcpuEnableNotify {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(vcpu_id, gfn)
     }
 }
 /// Which vCPU no longer wants reports.
@@ -205,25 +160,12 @@ pub struct XenHvmAltp2mVcpuDisableNotify {
     /// In.
     pub vcpu_id: u32,
 }
-impl XenHvmAltp2mVcpuDisableNotify {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(XenHvmAltp2mVcpuDisableNotify { vcpu_id : u32 });
+crate::access::argument!(XenHvmAltp2mVcpuDisableNotify { vcpu_id : u32 });
 impl XenHvmAltp2mVcpuDisableNotify {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(vcpu_id: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.vcpu_id = vcpu_id;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mVcpuDisableNotify {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(vcpu_id)
     }
 }
 /// Names a view, and says what a new one starts with.
@@ -241,28 +183,12 @@ pub struct XenHvmAltp2mView {
     /// In.
     pub hvmmem_default_access: u16,
 }
-impl XenHvmAltp2mView {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(XenHvmAltp2mView { view : u16, hvmmem_default_access : u16 });
+crate::access::argument!(XenHvmAltp2mView { view : u16, hvmmem_default_access : u16 });
 impl XenHvmAltp2mView {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(view: u16, hvmmem_default_access: u16) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.view = view;
-        }
-        {
-            made.hvmmem_default_access = hvmmem_default_access;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mView {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(view, hvmmem_default_access)
     }
 }
 /// Who may touch one frame in a view, under the name that it had before it could be read as well.
@@ -288,33 +214,14 @@ pub struct XenHvmAltp2mSetMemAccess {
     /// In.
     pub gfn: u64,
 }
-impl XenHvmAltp2mSetMemAccess {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmAltp2mSetMemAccess { view : u16, hvmmem_access : u16, pad : u32, gfn : u64 }
 );
 impl XenHvmAltp2mSetMemAccess {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(view: u16, hvmmem_access: u16, gfn: u64) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.view = view;
-        }
-        {
-            made.hvmmem_access = hvmmem_access;
-        }
-        {
-            made.gfn = gfn;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mSetMemAccess {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(view, hvmmem_access, gfn)
     }
 }
 /// Who may touch one frame in a view.
@@ -338,33 +245,14 @@ pub struct XenHvmAltp2mMemAccess {
     /// In.
     pub gfn: u64,
 }
-impl XenHvmAltp2mMemAccess {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmAltp2mMemAccess { view : u16, access : u16, pad : u32, gfn : u64 }
 );
 impl XenHvmAltp2mMemAccess {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(view: u16, access: u16, gfn: u64) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.view = view;
-        }
-        {
-            made.access = access;
-        }
-        {
-            made.gfn = gfn;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mMemAccess {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(view, access, gfn)
     }
 }
 /// Who may touch each of a list of frames in a view.
@@ -397,11 +285,7 @@ pub struct XenHvmAltp2mSetMemAccessMulti {
     /// In.
     pub access_list: crate::access::Handle<u8>,
 }
-impl XenHvmAltp2mSetMemAccessMulti {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmAltp2mSetMemAccessMulti { view : u16, pad : u16, nr : u32, opaque : u64,
     pfn_list : crate ::access::Handle < u64 >, access_list : crate ::access::Handle < u8
     > }
@@ -416,28 +300,7 @@ impl XenHvmAltp2mSetMemAccessMulti {
         pfn_list: crate::access::Handle<u64>,
         access_list: crate::access::Handle<u8>,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.view = view;
-        }
-        {
-            made.nr = nr;
-        }
-        {
-            made.opaque = opaque;
-        }
-        {
-            made.pfn_list = pfn_list;
-        }
-        {
-            made.access_list = access_list;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mSetMemAccessMulti {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(view, nr, opaque, pfn_list, access_list)
     }
 }
 /// Puts other memory behind a frame of a view.
@@ -463,11 +326,7 @@ pub struct XenHvmAltp2mChangeGfn {
     /// In.
     pub new_gfn: u64,
 }
-impl XenHvmAltp2mChangeGfn {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmAltp2mChangeGfn { view : u16, pad1 : u16, pad2 : u32, old_gfn : u64, new_gfn :
     u64 }
 );
@@ -475,22 +334,7 @@ impl XenHvmAltp2mChangeGfn {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(view: u16, old_gfn: u64, new_gfn: u64) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.view = view;
-        }
-        {
-            made.old_gfn = old_gfn;
-        }
-        {
-            made.new_gfn = new_gfn;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mChangeGfn {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(view, old_gfn, new_gfn)
     }
 }
 /// In which view a vCPU runs.
@@ -510,27 +354,14 @@ pub struct XenHvmAltp2mGetVcpuP2mIdx {
     #[doc(hidden)]
     pub _pad0: [u8; 2],
 }
-impl XenHvmAltp2mGetVcpuP2mIdx {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmAltp2mGetVcpuP2mIdx { vcpu_id : u32, altp2m_idx : u16, _pad0 : [u8; 2] }
 );
 impl XenHvmAltp2mGetVcpuP2mIdx {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(vcpu_id: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.vcpu_id = vcpu_id;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mGetVcpuP2mIdx {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(vcpu_id)
     }
 }
 /// Whether the guest's own handler is spared a frame's forbidden accesses.
@@ -556,11 +387,7 @@ pub struct XenHvmAltp2mSuppressVe {
     /// In.
     pub gfn: u64,
 }
-impl XenHvmAltp2mSuppressVe {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmAltp2mSuppressVe { view : u16, suppress_ve : u8, pad1 : u8, pad2 : u32, gfn :
     u64 }
 );
@@ -568,22 +395,7 @@ impl XenHvmAltp2mSuppressVe {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(view: u16, suppress_ve: u8, gfn: u64) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.view = view;
-        }
-        {
-            made.suppress_ve = suppress_ve;
-        }
-        {
-            made.gfn = gfn;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mSuppressVe {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(view, suppress_ve, gfn)
     }
 }
 /// Whether the guest's own handler is spared the forbidden accesses of a range of frames.
@@ -619,11 +431,7 @@ pub struct XenHvmAltp2mSuppressVeMulti {
     /// Out.
     pub first_error_gfn: u64,
 }
-impl XenHvmAltp2mSuppressVeMulti {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmAltp2mSuppressVeMulti { view : u16, suppress_ve : u8, pad1 : u8, first_error :
     i32, first_gfn : u64, last_gfn : u64, first_error_gfn : u64 }
 );
@@ -631,25 +439,7 @@ impl XenHvmAltp2mSuppressVeMulti {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(view: u16, suppress_ve: u8, first_gfn: u64, last_gfn: u64) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.view = view;
-        }
-        {
-            made.suppress_ve = suppress_ve;
-        }
-        {
-            made.first_gfn = first_gfn;
-        }
-        {
-            made.last_gfn = last_gfn;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mSuppressVeMulti {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(view, suppress_ve, first_gfn, last_gfn)
     }
 }
 /// Whether the guest can switch to a view without asking Xen.
@@ -669,30 +459,14 @@ pub struct XenHvmAltp2mSetVisibility {
     /// Reserved.
     pub pad: u8,
 }
-impl XenHvmAltp2mSetVisibility {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmAltp2mSetVisibility { altp2m_idx : u16, visible : u8, pad : u8 }
 );
 impl XenHvmAltp2mSetVisibility {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(altp2m_idx: u16, visible: u8) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.altp2m_idx = altp2m_idx;
-        }
-        {
-            made.visible = visible;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mSetVisibility {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(altp2m_idx, visible)
     }
 }
 /// One operation on alternative views.
@@ -722,11 +496,7 @@ pub struct XenHvmAltp2mOp {
     /// In and out.
     pub u: XenHvmAltp2mOpU,
 }
-impl XenHvmAltp2mOp {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmAltp2mOp { version : u32, cmd : Altp2mCommand, domain : crate ::base::Domid,
     pad1 : u16, pad2 : u32, u : XenHvmAltp2mOpU }
 );
@@ -739,25 +509,7 @@ impl XenHvmAltp2mOp {
         domain: crate::base::Domid,
         u: XenHvmAltp2mOpU,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.version = version;
-        }
-        {
-            made.cmd = cmd;
-        }
-        {
-            made.domain = domain;
-        }
-        {
-            made.u = u;
-        }
-        made
-    }
-}
-impl Default for XenHvmAltp2mOp {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(version, cmd, domain, u)
     }
 }
 /// `xen_hvm_altp2m_op.u` in C.
@@ -781,8 +533,6 @@ pub union XenHvmAltp2mOpU {
     pad: [u8; 64],
 }
 impl XenHvmAltp2mOpU {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
     /// For `get_domain_state` and `set_domain_state`.
     #[must_use]
     pub const fn domain_state(&self) -> XenHvmAltp2mDomainState {
@@ -791,9 +541,7 @@ impl XenHvmAltp2mOpU {
     /// With this as its `domain_state`, and all other bytes zero.
     #[must_use]
     pub const fn from_domain_state(domain_state: XenHvmAltp2mDomainState) -> Self {
-        let mut made = Self::ZEROED;
-        made.domain_state = domain_state;
-        made
+        crate::access::said!(domain_state)
     }
     /// For `vcpu_enable_notify`.
     #[must_use]
@@ -805,9 +553,7 @@ impl XenHvmAltp2mOpU {
     pub const fn from_enable_notify(
         enable_notify: XenHvmAltp2mVcpuEnableNotify,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.enable_notify = enable_notify;
-        made
+        crate::access::said!(enable_notify)
     }
     /// For `create_p2m`, `destroy_p2m` and `switch_p2m`.
     #[must_use]
@@ -817,9 +563,7 @@ impl XenHvmAltp2mOpU {
     /// With this as its `view`, and all other bytes zero.
     #[must_use]
     pub const fn from_view(view: XenHvmAltp2mView) -> Self {
-        let mut made = Self::ZEROED;
-        made.view = view;
-        made
+        crate::access::said!(view)
     }
     /// For `set_mem_access` and `get_mem_access`.
     ///
@@ -831,9 +575,7 @@ impl XenHvmAltp2mOpU {
     /// With this as its `mem_access`, and all other bytes zero.
     #[must_use]
     pub const fn from_mem_access(mem_access: XenHvmAltp2mMemAccess) -> Self {
-        let mut made = Self::ZEROED;
-        made.mem_access = mem_access;
-        made
+        crate::access::said!(mem_access)
     }
     /// For the command of the same name.
     #[must_use]
@@ -843,9 +585,7 @@ impl XenHvmAltp2mOpU {
     /// With this as its `change_gfn`, and all other bytes zero.
     #[must_use]
     pub const fn from_change_gfn(change_gfn: XenHvmAltp2mChangeGfn) -> Self {
-        let mut made = Self::ZEROED;
-        made.change_gfn = change_gfn;
-        made
+        crate::access::said!(change_gfn)
     }
     /// For the command of the same name.
     ///
@@ -859,9 +599,7 @@ impl XenHvmAltp2mOpU {
     pub const fn from_set_mem_access_multi(
         set_mem_access_multi: XenHvmAltp2mSetMemAccessMulti,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.set_mem_access_multi = set_mem_access_multi;
-        made
+        crate::access::said!(set_mem_access_multi)
     }
     /// For `set_suppress_ve` and `get_suppress_ve`.
     ///
@@ -873,9 +611,7 @@ impl XenHvmAltp2mOpU {
     /// With this as its `suppress_ve`, and all other bytes zero.
     #[must_use]
     pub const fn from_suppress_ve(suppress_ve: XenHvmAltp2mSuppressVe) -> Self {
-        let mut made = Self::ZEROED;
-        made.suppress_ve = suppress_ve;
-        made
+        crate::access::said!(suppress_ve)
     }
     /// For `set_suppress_ve_multi`.
     ///
@@ -889,9 +625,7 @@ impl XenHvmAltp2mOpU {
     pub const fn from_suppress_ve_multi(
         suppress_ve_multi: XenHvmAltp2mSuppressVeMulti,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.suppress_ve_multi = suppress_ve_multi;
-        made
+        crate::access::said!(suppress_ve_multi)
     }
     /// For `vcpu_disable_notify`.
     ///
@@ -905,9 +639,7 @@ impl XenHvmAltp2mOpU {
     pub const fn from_disable_notify(
         disable_notify: XenHvmAltp2mVcpuDisableNotify,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.disable_notify = disable_notify;
-        made
+        crate::access::said!(disable_notify)
     }
     /// For `get_p2m_idx`: which vCPU, and the answer.
     ///
@@ -921,9 +653,7 @@ impl XenHvmAltp2mOpU {
     pub const fn from_get_vcpu_p2m_idx(
         get_vcpu_p2m_idx: XenHvmAltp2mGetVcpuP2mIdx,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.get_vcpu_p2m_idx = get_vcpu_p2m_idx;
-        made
+        crate::access::said!(get_vcpu_p2m_idx)
     }
     /// For the command of the same name.
     ///
@@ -935,9 +665,7 @@ impl XenHvmAltp2mOpU {
     /// With this as its `set_visibility`, and all other bytes zero.
     #[must_use]
     pub const fn from_set_visibility(set_visibility: XenHvmAltp2mSetVisibility) -> Self {
-        let mut made = Self::ZEROED;
-        made.set_visibility = set_visibility;
-        made
+        crate::access::said!(set_visibility)
     }
     /// Room for members to come; it fixes the union's size.
     #[must_use]
@@ -947,12 +675,10 @@ impl XenHvmAltp2mOpU {
     /// With this as its `pad`, and all other bytes zero.
     #[must_use]
     pub const fn from_pad(pad: [u8; 64]) -> Self {
-        let mut made = Self::ZEROED;
-        made.pad = pad;
-        made
+        crate::access::said!(pad)
     }
 }
-crate::access::data!(
+crate::access::argument!(
     union XenHvmAltp2mOpU { domain_state : XenHvmAltp2mDomainState, enable_notify :
     XenHvmAltp2mVcpuEnableNotify, view : XenHvmAltp2mView, mem_access :
     XenHvmAltp2mMemAccess, change_gfn : XenHvmAltp2mChangeGfn, set_mem_access_multi :
@@ -961,1706 +687,290 @@ crate::access::data!(
     XenHvmAltp2mVcpuDisableNotify, get_vcpu_p2m_idx : XenHvmAltp2mGetVcpuP2mIdx,
     set_visibility : XenHvmAltp2mSetVisibility, pad : [u8; 64], }
 );
-impl core::fmt::Debug for XenHvmAltp2mOpU {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("XenHvmAltp2mOpU").finish_non_exhaustive()
+crate::access::layout!(
+    XenHvmAltp2mDomainState, "xen_hvm_altp2m_domain_state" : 1 { state : 0 }
+);
+crate::access::layout!(
+    XenHvmAltp2mVcpuEnableNotify, "xen_hvm_altp2m_vcpu_enable_notify" : 16 { vcpu_id : 0,
+    pad : 4, gfn : 8 }
+);
+crate::access::layout!(
+    XenHvmAltp2mVcpuDisableNotify, "xen_hvm_altp2m_vcpu_disable_notify" : 4 { vcpu_id : 0
     }
-}
-impl Default for XenHvmAltp2mOpU {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mDomainState > () == 1,
-        "`xen_hvm_altp2m_domain_state` should have 1 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mDomainState, state) == 0,
-        "`xen_hvm_altp2m_domain_state.state` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mVcpuEnableNotify > () == 16,
-        "`xen_hvm_altp2m_vcpu_enable_notify` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mVcpuEnableNotify, vcpu_id) == 0,
-        "`xen_hvm_altp2m_vcpu_enable_notify.vcpu_id` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mVcpuEnableNotify, pad) == 4,
-        "`xen_hvm_altp2m_vcpu_enable_notify.pad` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mVcpuEnableNotify, gfn) == 8,
-        "`xen_hvm_altp2m_vcpu_enable_notify.gfn` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mVcpuDisableNotify > () == 4,
-        "`xen_hvm_altp2m_vcpu_disable_notify` should have 4 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mVcpuDisableNotify, vcpu_id) == 0,
-        "`xen_hvm_altp2m_vcpu_disable_notify.vcpu_id` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mView > () == 4,
-        "`xen_hvm_altp2m_view` should have 4 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mView, view) == 0,
-        "`xen_hvm_altp2m_view.view` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mView, hvmmem_default_access) == 2,
-        "`xen_hvm_altp2m_view.hvmmem_default_access` should be at byte 2"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mSetMemAccess > () == 16,
-        "`xen_hvm_altp2m_set_mem_access` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccess, view) == 0,
-        "`xen_hvm_altp2m_set_mem_access.view` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccess, hvmmem_access) == 2,
-        "`xen_hvm_altp2m_set_mem_access.hvmmem_access` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccess, pad) == 4,
-        "`xen_hvm_altp2m_set_mem_access.pad` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccess, gfn) == 8,
-        "`xen_hvm_altp2m_set_mem_access.gfn` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mMemAccess > () == 16,
-        "`xen_hvm_altp2m_mem_access` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mMemAccess, view) == 0,
-        "`xen_hvm_altp2m_mem_access.view` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mMemAccess, access) == 2,
-        "`xen_hvm_altp2m_mem_access.access` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mMemAccess, pad) == 4,
-        "`xen_hvm_altp2m_mem_access.pad` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mMemAccess, gfn) == 8,
-        "`xen_hvm_altp2m_mem_access.gfn` should be at byte 8"
-    );
-};
+);
+crate::access::layout!(
+    XenHvmAltp2mView, "xen_hvm_altp2m_view" : 4 { view : 0, hvmmem_default_access : 2 }
+);
+crate::access::layout!(
+    XenHvmAltp2mSetMemAccess, "xen_hvm_altp2m_set_mem_access" : 16 { view : 0,
+    hvmmem_access : 2, pad : 4, gfn : 8 }
+);
+crate::access::layout!(
+    XenHvmAltp2mMemAccess, "xen_hvm_altp2m_mem_access" : 16 { view : 0, access : 2, pad :
+    4, gfn : 8 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mSetMemAccessMulti > () == 32,
-        "`xen_hvm_altp2m_set_mem_access_multi` should have 32 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, view) == 0,
-        "`xen_hvm_altp2m_set_mem_access_multi.view` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, pad) == 2,
-        "`xen_hvm_altp2m_set_mem_access_multi.pad` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, nr) == 4,
-        "`xen_hvm_altp2m_set_mem_access_multi.nr` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, opaque) == 8,
-        "`xen_hvm_altp2m_set_mem_access_multi.opaque` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, pfn_list) == 16,
-        "`xen_hvm_altp2m_set_mem_access_multi.pfn_list` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, access_list) == 24,
-        "`xen_hvm_altp2m_set_mem_access_multi.access_list` should be at byte 24"
-    );
-};
+crate::access::layout!(
+    XenHvmAltp2mSetMemAccessMulti, "xen_hvm_altp2m_set_mem_access_multi" : 32 { view : 0,
+    pad : 2, nr : 4, opaque : 8, pfn_list : 16, access_list : 24 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mSetMemAccessMulti > () == 24,
-        "`xen_hvm_altp2m_set_mem_access_multi` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, view) == 0,
-        "`xen_hvm_altp2m_set_mem_access_multi.view` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, pad) == 2,
-        "`xen_hvm_altp2m_set_mem_access_multi.pad` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, nr) == 4,
-        "`xen_hvm_altp2m_set_mem_access_multi.nr` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, opaque) == 8,
-        "`xen_hvm_altp2m_set_mem_access_multi.opaque` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, pfn_list) == 16,
-        "`xen_hvm_altp2m_set_mem_access_multi.pfn_list` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, access_list) == 20,
-        "`xen_hvm_altp2m_set_mem_access_multi.access_list` should be at byte 20"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mChangeGfn > () == 24,
-        "`xen_hvm_altp2m_change_gfn` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mChangeGfn, view) == 0,
-        "`xen_hvm_altp2m_change_gfn.view` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mChangeGfn, pad1) == 2,
-        "`xen_hvm_altp2m_change_gfn.pad1` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mChangeGfn, pad2) == 4,
-        "`xen_hvm_altp2m_change_gfn.pad2` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mChangeGfn, old_gfn) == 8,
-        "`xen_hvm_altp2m_change_gfn.old_gfn` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mChangeGfn, new_gfn) == 16,
-        "`xen_hvm_altp2m_change_gfn.new_gfn` should be at byte 16"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mGetVcpuP2mIdx > () == 8,
-        "`xen_hvm_altp2m_get_vcpu_p2m_idx` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mGetVcpuP2mIdx, vcpu_id) == 0,
-        "`xen_hvm_altp2m_get_vcpu_p2m_idx.vcpu_id` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mGetVcpuP2mIdx, altp2m_idx) == 4,
-        "`xen_hvm_altp2m_get_vcpu_p2m_idx.altp2m_idx` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mSuppressVe > () == 16,
-        "`xen_hvm_altp2m_suppress_ve` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSuppressVe, view) == 0,
-        "`xen_hvm_altp2m_suppress_ve.view` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSuppressVe, suppress_ve) == 2,
-        "`xen_hvm_altp2m_suppress_ve.suppress_ve` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSuppressVe, pad1) == 3,
-        "`xen_hvm_altp2m_suppress_ve.pad1` should be at byte 3"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSuppressVe, pad2) == 4,
-        "`xen_hvm_altp2m_suppress_ve.pad2` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSuppressVe, gfn) == 8,
-        "`xen_hvm_altp2m_suppress_ve.gfn` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mSuppressVeMulti > () == 32,
-        "`xen_hvm_altp2m_suppress_ve_multi` should have 32 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, view) == 0,
-        "`xen_hvm_altp2m_suppress_ve_multi.view` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, suppress_ve) == 2,
-        "`xen_hvm_altp2m_suppress_ve_multi.suppress_ve` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, pad1) == 3,
-        "`xen_hvm_altp2m_suppress_ve_multi.pad1` should be at byte 3"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, first_error) == 4,
-        "`xen_hvm_altp2m_suppress_ve_multi.first_error` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, first_gfn) == 8,
-        "`xen_hvm_altp2m_suppress_ve_multi.first_gfn` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, last_gfn) == 16,
-        "`xen_hvm_altp2m_suppress_ve_multi.last_gfn` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, first_error_gfn) == 24,
-        "`xen_hvm_altp2m_suppress_ve_multi.first_error_gfn` should be at byte 24"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mSetVisibility > () == 4,
-        "`xen_hvm_altp2m_set_visibility` should have 4 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetVisibility, altp2m_idx) == 0,
-        "`xen_hvm_altp2m_set_visibility.altp2m_idx` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetVisibility, visible) == 2,
-        "`xen_hvm_altp2m_set_visibility.visible` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mSetVisibility, pad) == 3,
-        "`xen_hvm_altp2m_set_visibility.pad` should be at byte 3"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mOp > () == 80, "`xen_hvm_altp2m_op` should have 80 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOp, version) == 0,
-        "`xen_hvm_altp2m_op.version` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOp, cmd) == 4,
-        "`xen_hvm_altp2m_op.cmd` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOp, domain) == 8,
-        "`xen_hvm_altp2m_op.domain` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOp, pad1) == 10,
-        "`xen_hvm_altp2m_op.pad1` should be at byte 10"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOp, pad2) == 12,
-        "`xen_hvm_altp2m_op.pad2` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOp, u) == 16,
-        "`xen_hvm_altp2m_op.u` should be at byte 16"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmAltp2mOpU > () == 64,
-        "`xen_hvm_altp2m_op.u` should have 64 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOpU, domain_state) == 0,
-        "`xen_hvm_altp2m_op.u.domain_state` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOpU, enable_notify) == 0,
-        "`xen_hvm_altp2m_op.u.enable_notify` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOpU, view) == 0,
-        "`xen_hvm_altp2m_op.u.view` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOpU, mem_access) == 0,
-        "`xen_hvm_altp2m_op.u.mem_access` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOpU, change_gfn) == 0,
-        "`xen_hvm_altp2m_op.u.change_gfn` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOpU, set_mem_access_multi) == 0,
-        "`xen_hvm_altp2m_op.u.set_mem_access_multi` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOpU, suppress_ve) == 0,
-        "`xen_hvm_altp2m_op.u.suppress_ve` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOpU, suppress_ve_multi) == 0,
-        "`xen_hvm_altp2m_op.u.suppress_ve_multi` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOpU, disable_notify) == 0,
-        "`xen_hvm_altp2m_op.u.disable_notify` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOpU, get_vcpu_p2m_idx) == 0,
-        "`xen_hvm_altp2m_op.u.get_vcpu_p2m_idx` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOpU, set_visibility) == 0,
-        "`xen_hvm_altp2m_op.u.set_visibility` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmAltp2mOpU, pad) == 0,
-        "`xen_hvm_altp2m_op.u.pad` should be at byte 0"
-    );
-};
+crate::access::layout!(
+    XenHvmAltp2mSetMemAccessMulti, "xen_hvm_altp2m_set_mem_access_multi" : 24 { view : 0,
+    pad : 2, nr : 4, opaque : 8, pfn_list : 16, access_list : 20 }
+);
+crate::access::layout!(
+    XenHvmAltp2mChangeGfn, "xen_hvm_altp2m_change_gfn" : 24 { view : 0, pad1 : 2, pad2 :
+    4, old_gfn : 8, new_gfn : 16 }
+);
+crate::access::layout!(
+    XenHvmAltp2mGetVcpuP2mIdx, "xen_hvm_altp2m_get_vcpu_p2m_idx" : 8 { vcpu_id : 0,
+    altp2m_idx : 4 }
+);
+crate::access::layout!(
+    XenHvmAltp2mSuppressVe, "xen_hvm_altp2m_suppress_ve" : 16 { view : 0, suppress_ve :
+    2, pad1 : 3, pad2 : 4, gfn : 8 }
+);
+crate::access::layout!(
+    XenHvmAltp2mSuppressVeMulti, "xen_hvm_altp2m_suppress_ve_multi" : 32 { view : 0,
+    suppress_ve : 2, pad1 : 3, first_error : 4, first_gfn : 8, last_gfn : 16,
+    first_error_gfn : 24 }
+);
+crate::access::layout!(
+    XenHvmAltp2mSetVisibility, "xen_hvm_altp2m_set_visibility" : 4 { altp2m_idx : 0,
+    visible : 2, pad : 3 }
+);
+crate::access::layout!(
+    XenHvmAltp2mOp, "xen_hvm_altp2m_op" : 80 { version : 0, cmd : 4, domain : 8, pad1 :
+    10, pad2 : 12, u : 16 }
+);
+crate::access::layout!(
+    XenHvmAltp2mOpU, "xen_hvm_altp2m_op.u" : 64 { domain_state : 0, enable_notify : 0,
+    view : 0, mem_access : 0, change_gfn : 0, set_mem_access_multi : 0, suppress_ve : 0,
+    suppress_ve_multi : 0, disable_notify : 0, get_vcpu_p2m_idx : 0, set_visibility : 0,
+    pad : 0 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mDomainState {
-            pub(crate) state: u8,
-        }
-        #[test]
-        fn xen_hvm_altp2m_domain_state() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mDomainState > (), 1,
-                "xen_hvm_altp2m_domain_state"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mDomainState, state), 0,
-                "xen_hvm_altp2m_domain_state.state"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mVcpuEnableNotify {
-            pub(crate) vcpu_id: u32,
-            pub(crate) pad: u32,
-            pub(crate) gfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_vcpu_enable_notify() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mVcpuEnableNotify > (), 16,
-                "xen_hvm_altp2m_vcpu_enable_notify"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mVcpuEnableNotify, vcpu_id), 0,
-                "xen_hvm_altp2m_vcpu_enable_notify.vcpu_id"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mVcpuEnableNotify, pad), 4,
-                "xen_hvm_altp2m_vcpu_enable_notify.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mVcpuEnableNotify, gfn), 8,
-                "xen_hvm_altp2m_vcpu_enable_notify.gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mVcpuDisableNotify {
-            pub(crate) vcpu_id: u32,
-        }
-        #[test]
-        fn xen_hvm_altp2m_vcpu_disable_notify() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mVcpuDisableNotify > (), 4,
-                "xen_hvm_altp2m_vcpu_disable_notify"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mVcpuDisableNotify, vcpu_id), 0,
-                "xen_hvm_altp2m_vcpu_disable_notify.vcpu_id"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mView {
-            pub(crate) view: u16,
-            pub(crate) hvmmem_default_access: u16,
-        }
-        #[test]
-        fn xen_hvm_altp2m_view() {
-            assert_eq!(size_of:: < XenHvmAltp2mView > (), 4, "xen_hvm_altp2m_view");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mView, view), 0,
-                "xen_hvm_altp2m_view.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mView, hvmmem_default_access), 2,
-                "xen_hvm_altp2m_view.hvmmem_default_access"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mSetMemAccess {
-            pub(crate) view: u16,
-            pub(crate) hvmmem_access: u16,
-            pub(crate) pad: u32,
-            pub(crate) gfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_set_mem_access() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSetMemAccess > (), 16,
-                "xen_hvm_altp2m_set_mem_access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccess, view), 0,
-                "xen_hvm_altp2m_set_mem_access.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccess, hvmmem_access), 2,
-                "xen_hvm_altp2m_set_mem_access.hvmmem_access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccess, pad), 4,
-                "xen_hvm_altp2m_set_mem_access.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccess, gfn), 8,
-                "xen_hvm_altp2m_set_mem_access.gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mMemAccess {
-            pub(crate) view: u16,
-            pub(crate) access: u16,
-            pub(crate) pad: u32,
-            pub(crate) gfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_mem_access() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mMemAccess > (), 16, "xen_hvm_altp2m_mem_access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mMemAccess, view), 0,
-                "xen_hvm_altp2m_mem_access.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mMemAccess, access), 2,
-                "xen_hvm_altp2m_mem_access.access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mMemAccess, pad), 4,
-                "xen_hvm_altp2m_mem_access.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mMemAccess, gfn), 8,
-                "xen_hvm_altp2m_mem_access.gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mSetMemAccessMulti {
-            pub(crate) view: u16,
-            pub(crate) pad: u16,
-            pub(crate) nr: u32,
-            pub(crate) opaque: Wide,
-            pub(crate) pfn_list: Wide,
-            pub(crate) access_list: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_set_mem_access_multi() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSetMemAccessMulti > (), 32,
-                "xen_hvm_altp2m_set_mem_access_multi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, view), 0,
-                "xen_hvm_altp2m_set_mem_access_multi.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, pad), 2,
-                "xen_hvm_altp2m_set_mem_access_multi.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, nr), 4,
-                "xen_hvm_altp2m_set_mem_access_multi.nr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, opaque), 8,
-                "xen_hvm_altp2m_set_mem_access_multi.opaque"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, pfn_list), 16,
-                "xen_hvm_altp2m_set_mem_access_multi.pfn_list"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, access_list), 24,
-                "xen_hvm_altp2m_set_mem_access_multi.access_list"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mChangeGfn {
-            pub(crate) view: u16,
-            pub(crate) pad1: u16,
-            pub(crate) pad2: u32,
-            pub(crate) old_gfn: Wide,
-            pub(crate) new_gfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_change_gfn() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mChangeGfn > (), 24, "xen_hvm_altp2m_change_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, view), 0,
-                "xen_hvm_altp2m_change_gfn.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, pad1), 2,
-                "xen_hvm_altp2m_change_gfn.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, pad2), 4,
-                "xen_hvm_altp2m_change_gfn.pad2"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, old_gfn), 8,
-                "xen_hvm_altp2m_change_gfn.old_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, new_gfn), 16,
-                "xen_hvm_altp2m_change_gfn.new_gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mGetVcpuP2mIdx {
-            pub(crate) vcpu_id: u32,
-            pub(crate) altp2m_idx: u16,
-        }
-        #[test]
-        fn xen_hvm_altp2m_get_vcpu_p2m_idx() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mGetVcpuP2mIdx > (), 8,
-                "xen_hvm_altp2m_get_vcpu_p2m_idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mGetVcpuP2mIdx, vcpu_id), 0,
-                "xen_hvm_altp2m_get_vcpu_p2m_idx.vcpu_id"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mGetVcpuP2mIdx, altp2m_idx), 4,
-                "xen_hvm_altp2m_get_vcpu_p2m_idx.altp2m_idx"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mSuppressVe {
-            pub(crate) view: u16,
-            pub(crate) suppress_ve: u8,
-            pub(crate) pad1: u8,
-            pub(crate) pad2: u32,
-            pub(crate) gfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_suppress_ve() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSuppressVe > (), 16, "xen_hvm_altp2m_suppress_ve"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, view), 0,
-                "xen_hvm_altp2m_suppress_ve.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, suppress_ve), 2,
-                "xen_hvm_altp2m_suppress_ve.suppress_ve"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, pad1), 3,
-                "xen_hvm_altp2m_suppress_ve.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, pad2), 4,
-                "xen_hvm_altp2m_suppress_ve.pad2"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, gfn), 8,
-                "xen_hvm_altp2m_suppress_ve.gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mSuppressVeMulti {
-            pub(crate) view: u16,
-            pub(crate) suppress_ve: u8,
-            pub(crate) pad1: u8,
-            pub(crate) first_error: u32,
-            pub(crate) first_gfn: Wide,
-            pub(crate) last_gfn: Wide,
-            pub(crate) first_error_gfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_suppress_ve_multi() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSuppressVeMulti > (), 32,
-                "xen_hvm_altp2m_suppress_ve_multi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, view), 0,
-                "xen_hvm_altp2m_suppress_ve_multi.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, suppress_ve), 2,
-                "xen_hvm_altp2m_suppress_ve_multi.suppress_ve"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, pad1), 3,
-                "xen_hvm_altp2m_suppress_ve_multi.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, first_error), 4,
-                "xen_hvm_altp2m_suppress_ve_multi.first_error"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, first_gfn), 8,
-                "xen_hvm_altp2m_suppress_ve_multi.first_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, last_gfn), 16,
-                "xen_hvm_altp2m_suppress_ve_multi.last_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, first_error_gfn), 24,
-                "xen_hvm_altp2m_suppress_ve_multi.first_error_gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mSetVisibility {
-            pub(crate) altp2m_idx: u16,
-            pub(crate) visible: u8,
-            pub(crate) pad: u8,
-        }
-        #[test]
-        fn xen_hvm_altp2m_set_visibility() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSetVisibility > (), 4,
-                "xen_hvm_altp2m_set_visibility"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetVisibility, altp2m_idx), 0,
-                "xen_hvm_altp2m_set_visibility.altp2m_idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetVisibility, visible), 2,
-                "xen_hvm_altp2m_set_visibility.visible"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetVisibility, pad), 3,
-                "xen_hvm_altp2m_set_visibility.pad"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mOp {
-            pub(crate) version: u32,
-            pub(crate) cmd: u32,
-            pub(crate) domain: u16,
-            pub(crate) pad1: u16,
-            pub(crate) pad2: u32,
-            pub(crate) u: XenHvmAltp2mOpU,
-        }
-        #[test]
-        fn xen_hvm_altp2m_op() {
-            assert_eq!(size_of:: < XenHvmAltp2mOp > (), 80, "xen_hvm_altp2m_op");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, version), 0,
-                "xen_hvm_altp2m_op.version"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, cmd), 4, "xen_hvm_altp2m_op.cmd"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, domain), 8,
-                "xen_hvm_altp2m_op.domain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, pad1), 10, "xen_hvm_altp2m_op.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, pad2), 12, "xen_hvm_altp2m_op.pad2"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, u), 16, "xen_hvm_altp2m_op.u"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union XenHvmAltp2mOpU {
-            pub(crate) domain_state: core::mem::ManuallyDrop<XenHvmAltp2mDomainState>,
-            pub(crate) enable_notify: core::mem::ManuallyDrop<
-                XenHvmAltp2mVcpuEnableNotify,
-            >,
-            pub(crate) view: core::mem::ManuallyDrop<XenHvmAltp2mView>,
-            pub(crate) mem_access: core::mem::ManuallyDrop<XenHvmAltp2mMemAccess>,
-            pub(crate) change_gfn: core::mem::ManuallyDrop<XenHvmAltp2mChangeGfn>,
-            pub(crate) set_mem_access_multi: core::mem::ManuallyDrop<
-                XenHvmAltp2mSetMemAccessMulti,
-            >,
-            pub(crate) suppress_ve: core::mem::ManuallyDrop<XenHvmAltp2mSuppressVe>,
-            pub(crate) suppress_ve_multi: core::mem::ManuallyDrop<
-                XenHvmAltp2mSuppressVeMulti,
-            >,
-            pub(crate) disable_notify: core::mem::ManuallyDrop<
-                XenHvmAltp2mVcpuDisableNotify,
-            >,
-            pub(crate) get_vcpu_p2m_idx: core::mem::ManuallyDrop<
-                XenHvmAltp2mGetVcpuP2mIdx,
-            >,
-            pub(crate) set_visibility: core::mem::ManuallyDrop<
-                XenHvmAltp2mSetVisibility,
-            >,
-            pub(crate) pad: core::mem::ManuallyDrop<[u8; 64]>,
-        }
-        #[test]
-        fn xen_hvm_altp2m_op_u() {
-            assert_eq!(size_of:: < XenHvmAltp2mOpU > (), 64, "xen_hvm_altp2m_op.u");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, domain_state), 0,
-                "xen_hvm_altp2m_op.u.domain_state"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, enable_notify), 0,
-                "xen_hvm_altp2m_op.u.enable_notify"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, view), 0,
-                "xen_hvm_altp2m_op.u.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, mem_access), 0,
-                "xen_hvm_altp2m_op.u.mem_access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, change_gfn), 0,
-                "xen_hvm_altp2m_op.u.change_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, set_mem_access_multi), 0,
-                "xen_hvm_altp2m_op.u.set_mem_access_multi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, suppress_ve), 0,
-                "xen_hvm_altp2m_op.u.suppress_ve"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, suppress_ve_multi), 0,
-                "xen_hvm_altp2m_op.u.suppress_ve_multi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, disable_notify), 0,
-                "xen_hvm_altp2m_op.u.disable_notify"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, get_vcpu_p2m_idx), 0,
-                "xen_hvm_altp2m_op.u.get_vcpu_p2m_idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, set_visibility), 0,
-                "xen_hvm_altp2m_op.u.set_visibility"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, pad), 0, "xen_hvm_altp2m_op.u.pad"
-            );
-        }
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mDomainState, xen_hvm_altp2m_domain_state : 1 {
+            state : u8 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mVcpuEnableNotify,
+            xen_hvm_altp2m_vcpu_enable_notify : 16 { vcpu_id : u32 = 0, pad : u32 = 4,
+            gfn : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mVcpuDisableNotify,
+            xen_hvm_altp2m_vcpu_disable_notify : 4 { vcpu_id : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mView, xen_hvm_altp2m_view : 4 { view : u16 = 0,
+            hvmmem_default_access : u16 = 2 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mSetMemAccess, xen_hvm_altp2m_set_mem_access : 16
+            { view : u16 = 0, hvmmem_access : u16 = 2, pad : u32 = 4, gfn : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mMemAccess, xen_hvm_altp2m_mem_access : 16 { view
+            : u16 = 0, access : u16 = 2, pad : u32 = 4, gfn : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mSetMemAccessMulti,
+            xen_hvm_altp2m_set_mem_access_multi : 32 { view : u16 = 0, pad : u16 = 2, nr
+            : u32 = 4, opaque : Wide = 8, pfn_list : Wide = 16, access_list : Wide = 24 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mChangeGfn, xen_hvm_altp2m_change_gfn : 24 { view
+            : u16 = 0, pad1 : u16 = 2, pad2 : u32 = 4, old_gfn : Wide = 8, new_gfn : Wide
+            = 16 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mGetVcpuP2mIdx, xen_hvm_altp2m_get_vcpu_p2m_idx :
+            8 { vcpu_id : u32 = 0, altp2m_idx : u16 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mSuppressVe, xen_hvm_altp2m_suppress_ve : 16 {
+            view : u16 = 0, suppress_ve : u8 = 2, pad1 : u8 = 3, pad2 : u32 = 4, gfn :
+            Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mSuppressVeMulti, xen_hvm_altp2m_suppress_ve_multi
+            : 32 { view : u16 = 0, suppress_ve : u8 = 2, pad1 : u8 = 3, first_error : u32
+            = 4, first_gfn : Wide = 8, last_gfn : Wide = 16, first_error_gfn : Wide = 24
+            }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mSetVisibility, xen_hvm_altp2m_set_visibility : 4
+            { altp2m_idx : u16 = 0, visible : u8 = 2, pad : u8 = 3 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mOp, xen_hvm_altp2m_op : 80 { version : u32 = 0,
+            cmd : u32 = 4, domain : u16 = 8, pad1 : u16 = 10, pad2 : u32 = 12, u :
+            XenHvmAltp2mOpU = 16 }
+        );
+        crate::access::twin!(
+            natural, union XenHvmAltp2mOpU, xen_hvm_altp2m_op_u : 64 { domain_state :
+            XenHvmAltp2mDomainState = 0, enable_notify : XenHvmAltp2mVcpuEnableNotify =
+            0, view : XenHvmAltp2mView = 0, mem_access : XenHvmAltp2mMemAccess = 0,
+            change_gfn : XenHvmAltp2mChangeGfn = 0, set_mem_access_multi :
+            XenHvmAltp2mSetMemAccessMulti = 0, suppress_ve : XenHvmAltp2mSuppressVe = 0,
+            suppress_ve_multi : XenHvmAltp2mSuppressVeMulti = 0, disable_notify :
+            XenHvmAltp2mVcpuDisableNotify = 0, get_vcpu_p2m_idx :
+            XenHvmAltp2mGetVcpuP2mIdx = 0, set_visibility : XenHvmAltp2mSetVisibility =
+            0, pad : [u8; 64] = 0 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mDomainState {
-            pub(crate) state: u8,
-        }
-        #[test]
-        fn xen_hvm_altp2m_domain_state() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mDomainState > (), 1,
-                "xen_hvm_altp2m_domain_state"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mDomainState, state), 0,
-                "xen_hvm_altp2m_domain_state.state"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mVcpuEnableNotify {
-            pub(crate) vcpu_id: u32,
-            pub(crate) pad: u32,
-            pub(crate) gfn: u64,
-        }
-        #[test]
-        fn xen_hvm_altp2m_vcpu_enable_notify() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mVcpuEnableNotify > (), 16,
-                "xen_hvm_altp2m_vcpu_enable_notify"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mVcpuEnableNotify, vcpu_id), 0,
-                "xen_hvm_altp2m_vcpu_enable_notify.vcpu_id"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mVcpuEnableNotify, pad), 4,
-                "xen_hvm_altp2m_vcpu_enable_notify.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mVcpuEnableNotify, gfn), 8,
-                "xen_hvm_altp2m_vcpu_enable_notify.gfn"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mVcpuDisableNotify {
-            pub(crate) vcpu_id: u32,
-        }
-        #[test]
-        fn xen_hvm_altp2m_vcpu_disable_notify() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mVcpuDisableNotify > (), 4,
-                "xen_hvm_altp2m_vcpu_disable_notify"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mVcpuDisableNotify, vcpu_id), 0,
-                "xen_hvm_altp2m_vcpu_disable_notify.vcpu_id"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mView {
-            pub(crate) view: u16,
-            pub(crate) hvmmem_default_access: u16,
-        }
-        #[test]
-        fn xen_hvm_altp2m_view() {
-            assert_eq!(size_of:: < XenHvmAltp2mView > (), 4, "xen_hvm_altp2m_view");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mView, view), 0,
-                "xen_hvm_altp2m_view.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mView, hvmmem_default_access), 2,
-                "xen_hvm_altp2m_view.hvmmem_default_access"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mSetMemAccess {
-            pub(crate) view: u16,
-            pub(crate) hvmmem_access: u16,
-            pub(crate) pad: u32,
-            pub(crate) gfn: u64,
-        }
-        #[test]
-        fn xen_hvm_altp2m_set_mem_access() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSetMemAccess > (), 16,
-                "xen_hvm_altp2m_set_mem_access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccess, view), 0,
-                "xen_hvm_altp2m_set_mem_access.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccess, hvmmem_access), 2,
-                "xen_hvm_altp2m_set_mem_access.hvmmem_access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccess, pad), 4,
-                "xen_hvm_altp2m_set_mem_access.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccess, gfn), 8,
-                "xen_hvm_altp2m_set_mem_access.gfn"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mMemAccess {
-            pub(crate) view: u16,
-            pub(crate) access: u16,
-            pub(crate) pad: u32,
-            pub(crate) gfn: u64,
-        }
-        #[test]
-        fn xen_hvm_altp2m_mem_access() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mMemAccess > (), 16, "xen_hvm_altp2m_mem_access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mMemAccess, view), 0,
-                "xen_hvm_altp2m_mem_access.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mMemAccess, access), 2,
-                "xen_hvm_altp2m_mem_access.access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mMemAccess, pad), 4,
-                "xen_hvm_altp2m_mem_access.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mMemAccess, gfn), 8,
-                "xen_hvm_altp2m_mem_access.gfn"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mSetMemAccessMulti {
-            pub(crate) view: u16,
-            pub(crate) pad: u16,
-            pub(crate) nr: u32,
-            pub(crate) opaque: u64,
-            pub(crate) pfn_list: u32,
-            pub(crate) access_list: u32,
-        }
-        #[test]
-        fn xen_hvm_altp2m_set_mem_access_multi() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSetMemAccessMulti > (), 24,
-                "xen_hvm_altp2m_set_mem_access_multi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, view), 0,
-                "xen_hvm_altp2m_set_mem_access_multi.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, pad), 2,
-                "xen_hvm_altp2m_set_mem_access_multi.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, nr), 4,
-                "xen_hvm_altp2m_set_mem_access_multi.nr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, opaque), 8,
-                "xen_hvm_altp2m_set_mem_access_multi.opaque"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, pfn_list), 16,
-                "xen_hvm_altp2m_set_mem_access_multi.pfn_list"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, access_list), 20,
-                "xen_hvm_altp2m_set_mem_access_multi.access_list"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mChangeGfn {
-            pub(crate) view: u16,
-            pub(crate) pad1: u16,
-            pub(crate) pad2: u32,
-            pub(crate) old_gfn: u64,
-            pub(crate) new_gfn: u64,
-        }
-        #[test]
-        fn xen_hvm_altp2m_change_gfn() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mChangeGfn > (), 24, "xen_hvm_altp2m_change_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, view), 0,
-                "xen_hvm_altp2m_change_gfn.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, pad1), 2,
-                "xen_hvm_altp2m_change_gfn.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, pad2), 4,
-                "xen_hvm_altp2m_change_gfn.pad2"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, old_gfn), 8,
-                "xen_hvm_altp2m_change_gfn.old_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, new_gfn), 16,
-                "xen_hvm_altp2m_change_gfn.new_gfn"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mGetVcpuP2mIdx {
-            pub(crate) vcpu_id: u32,
-            pub(crate) altp2m_idx: u16,
-        }
-        #[test]
-        fn xen_hvm_altp2m_get_vcpu_p2m_idx() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mGetVcpuP2mIdx > (), 8,
-                "xen_hvm_altp2m_get_vcpu_p2m_idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mGetVcpuP2mIdx, vcpu_id), 0,
-                "xen_hvm_altp2m_get_vcpu_p2m_idx.vcpu_id"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mGetVcpuP2mIdx, altp2m_idx), 4,
-                "xen_hvm_altp2m_get_vcpu_p2m_idx.altp2m_idx"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mSuppressVe {
-            pub(crate) view: u16,
-            pub(crate) suppress_ve: u8,
-            pub(crate) pad1: u8,
-            pub(crate) pad2: u32,
-            pub(crate) gfn: u64,
-        }
-        #[test]
-        fn xen_hvm_altp2m_suppress_ve() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSuppressVe > (), 16, "xen_hvm_altp2m_suppress_ve"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, view), 0,
-                "xen_hvm_altp2m_suppress_ve.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, suppress_ve), 2,
-                "xen_hvm_altp2m_suppress_ve.suppress_ve"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, pad1), 3,
-                "xen_hvm_altp2m_suppress_ve.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, pad2), 4,
-                "xen_hvm_altp2m_suppress_ve.pad2"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, gfn), 8,
-                "xen_hvm_altp2m_suppress_ve.gfn"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mSuppressVeMulti {
-            pub(crate) view: u16,
-            pub(crate) suppress_ve: u8,
-            pub(crate) pad1: u8,
-            pub(crate) first_error: u32,
-            pub(crate) first_gfn: u64,
-            pub(crate) last_gfn: u64,
-            pub(crate) first_error_gfn: u64,
-        }
-        #[test]
-        fn xen_hvm_altp2m_suppress_ve_multi() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSuppressVeMulti > (), 32,
-                "xen_hvm_altp2m_suppress_ve_multi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, view), 0,
-                "xen_hvm_altp2m_suppress_ve_multi.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, suppress_ve), 2,
-                "xen_hvm_altp2m_suppress_ve_multi.suppress_ve"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, pad1), 3,
-                "xen_hvm_altp2m_suppress_ve_multi.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, first_error), 4,
-                "xen_hvm_altp2m_suppress_ve_multi.first_error"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, first_gfn), 8,
-                "xen_hvm_altp2m_suppress_ve_multi.first_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, last_gfn), 16,
-                "xen_hvm_altp2m_suppress_ve_multi.last_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, first_error_gfn), 24,
-                "xen_hvm_altp2m_suppress_ve_multi.first_error_gfn"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mSetVisibility {
-            pub(crate) altp2m_idx: u16,
-            pub(crate) visible: u8,
-            pub(crate) pad: u8,
-        }
-        #[test]
-        fn xen_hvm_altp2m_set_visibility() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSetVisibility > (), 4,
-                "xen_hvm_altp2m_set_visibility"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetVisibility, altp2m_idx), 0,
-                "xen_hvm_altp2m_set_visibility.altp2m_idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetVisibility, visible), 2,
-                "xen_hvm_altp2m_set_visibility.visible"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetVisibility, pad), 3,
-                "xen_hvm_altp2m_set_visibility.pad"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmAltp2mOp {
-            pub(crate) version: u32,
-            pub(crate) cmd: u32,
-            pub(crate) domain: u16,
-            pub(crate) pad1: u16,
-            pub(crate) pad2: u32,
-            pub(crate) u: XenHvmAltp2mOpU,
-        }
-        #[test]
-        fn xen_hvm_altp2m_op() {
-            assert_eq!(size_of:: < XenHvmAltp2mOp > (), 80, "xen_hvm_altp2m_op");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, version), 0,
-                "xen_hvm_altp2m_op.version"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, cmd), 4, "xen_hvm_altp2m_op.cmd"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, domain), 8,
-                "xen_hvm_altp2m_op.domain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, pad1), 10, "xen_hvm_altp2m_op.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, pad2), 12, "xen_hvm_altp2m_op.pad2"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, u), 16, "xen_hvm_altp2m_op.u"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) union XenHvmAltp2mOpU {
-            pub(crate) domain_state: core::mem::ManuallyDrop<XenHvmAltp2mDomainState>,
-            pub(crate) enable_notify: core::mem::ManuallyDrop<
-                XenHvmAltp2mVcpuEnableNotify,
-            >,
-            pub(crate) view: core::mem::ManuallyDrop<XenHvmAltp2mView>,
-            pub(crate) mem_access: core::mem::ManuallyDrop<XenHvmAltp2mMemAccess>,
-            pub(crate) change_gfn: core::mem::ManuallyDrop<XenHvmAltp2mChangeGfn>,
-            pub(crate) set_mem_access_multi: core::mem::ManuallyDrop<
-                XenHvmAltp2mSetMemAccessMulti,
-            >,
-            pub(crate) suppress_ve: core::mem::ManuallyDrop<XenHvmAltp2mSuppressVe>,
-            pub(crate) suppress_ve_multi: core::mem::ManuallyDrop<
-                XenHvmAltp2mSuppressVeMulti,
-            >,
-            pub(crate) disable_notify: core::mem::ManuallyDrop<
-                XenHvmAltp2mVcpuDisableNotify,
-            >,
-            pub(crate) get_vcpu_p2m_idx: core::mem::ManuallyDrop<
-                XenHvmAltp2mGetVcpuP2mIdx,
-            >,
-            pub(crate) set_visibility: core::mem::ManuallyDrop<
-                XenHvmAltp2mSetVisibility,
-            >,
-            pub(crate) pad: core::mem::ManuallyDrop<[u8; 64]>,
-        }
-        #[test]
-        fn xen_hvm_altp2m_op_u() {
-            assert_eq!(size_of:: < XenHvmAltp2mOpU > (), 64, "xen_hvm_altp2m_op.u");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, domain_state), 0,
-                "xen_hvm_altp2m_op.u.domain_state"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, enable_notify), 0,
-                "xen_hvm_altp2m_op.u.enable_notify"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, view), 0,
-                "xen_hvm_altp2m_op.u.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, mem_access), 0,
-                "xen_hvm_altp2m_op.u.mem_access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, change_gfn), 0,
-                "xen_hvm_altp2m_op.u.change_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, set_mem_access_multi), 0,
-                "xen_hvm_altp2m_op.u.set_mem_access_multi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, suppress_ve), 0,
-                "xen_hvm_altp2m_op.u.suppress_ve"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, suppress_ve_multi), 0,
-                "xen_hvm_altp2m_op.u.suppress_ve_multi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, disable_notify), 0,
-                "xen_hvm_altp2m_op.u.disable_notify"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, get_vcpu_p2m_idx), 0,
-                "xen_hvm_altp2m_op.u.get_vcpu_p2m_idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, set_visibility), 0,
-                "xen_hvm_altp2m_op.u.set_visibility"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, pad), 0, "xen_hvm_altp2m_op.u.pad"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mDomainState, xen_hvm_altp2m_domain_state : 1 {
+            state : u8 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mVcpuEnableNotify,
+            xen_hvm_altp2m_vcpu_enable_notify : 16 { vcpu_id : u32 = 0, pad : u32 = 4,
+            gfn : u64 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mVcpuDisableNotify,
+            xen_hvm_altp2m_vcpu_disable_notify : 4 { vcpu_id : u32 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mView, xen_hvm_altp2m_view : 4 { view : u16 = 0,
+            hvmmem_default_access : u16 = 2 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mSetMemAccess, xen_hvm_altp2m_set_mem_access : 16
+            { view : u16 = 0, hvmmem_access : u16 = 2, pad : u32 = 4, gfn : u64 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mMemAccess, xen_hvm_altp2m_mem_access : 16 { view
+            : u16 = 0, access : u16 = 2, pad : u32 = 4, gfn : u64 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mSetMemAccessMulti,
+            xen_hvm_altp2m_set_mem_access_multi : 24 { view : u16 = 0, pad : u16 = 2, nr
+            : u32 = 4, opaque : u64 = 8, pfn_list : u32 = 16, access_list : u32 = 20 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mChangeGfn, xen_hvm_altp2m_change_gfn : 24 { view
+            : u16 = 0, pad1 : u16 = 2, pad2 : u32 = 4, old_gfn : u64 = 8, new_gfn : u64 =
+            16 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mGetVcpuP2mIdx, xen_hvm_altp2m_get_vcpu_p2m_idx :
+            8 { vcpu_id : u32 = 0, altp2m_idx : u16 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mSuppressVe, xen_hvm_altp2m_suppress_ve : 16 {
+            view : u16 = 0, suppress_ve : u8 = 2, pad1 : u8 = 3, pad2 : u32 = 4, gfn :
+            u64 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mSuppressVeMulti,
+            xen_hvm_altp2m_suppress_ve_multi : 32 { view : u16 = 0, suppress_ve : u8 = 2,
+            pad1 : u8 = 3, first_error : u32 = 4, first_gfn : u64 = 8, last_gfn : u64 =
+            16, first_error_gfn : u64 = 24 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mSetVisibility, xen_hvm_altp2m_set_visibility : 4
+            { altp2m_idx : u16 = 0, visible : u8 = 2, pad : u8 = 3 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmAltp2mOp, xen_hvm_altp2m_op : 80 { version : u32 = 0,
+            cmd : u32 = 4, domain : u16 = 8, pad1 : u16 = 10, pad2 : u32 = 12, u :
+            XenHvmAltp2mOpU = 16 }
+        );
+        crate::access::twin!(
+            packed 4, union XenHvmAltp2mOpU, xen_hvm_altp2m_op_u : 64 { domain_state :
+            XenHvmAltp2mDomainState = 0, enable_notify : XenHvmAltp2mVcpuEnableNotify =
+            0, view : XenHvmAltp2mView = 0, mem_access : XenHvmAltp2mMemAccess = 0,
+            change_gfn : XenHvmAltp2mChangeGfn = 0, set_mem_access_multi :
+            XenHvmAltp2mSetMemAccessMulti = 0, suppress_ve : XenHvmAltp2mSuppressVe = 0,
+            suppress_ve_multi : XenHvmAltp2mSuppressVeMulti = 0, disable_notify :
+            XenHvmAltp2mVcpuDisableNotify = 0, get_vcpu_p2m_idx :
+            XenHvmAltp2mGetVcpuP2mIdx = 0, set_visibility : XenHvmAltp2mSetVisibility =
+            0, pad : [u8; 64] = 0 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mDomainState {
-            pub(crate) state: u8,
-        }
-        #[test]
-        fn xen_hvm_altp2m_domain_state() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mDomainState > (), 1,
-                "xen_hvm_altp2m_domain_state"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mDomainState, state), 0,
-                "xen_hvm_altp2m_domain_state.state"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mVcpuEnableNotify {
-            pub(crate) vcpu_id: u32,
-            pub(crate) pad: u32,
-            pub(crate) gfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_vcpu_enable_notify() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mVcpuEnableNotify > (), 16,
-                "xen_hvm_altp2m_vcpu_enable_notify"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mVcpuEnableNotify, vcpu_id), 0,
-                "xen_hvm_altp2m_vcpu_enable_notify.vcpu_id"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mVcpuEnableNotify, pad), 4,
-                "xen_hvm_altp2m_vcpu_enable_notify.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mVcpuEnableNotify, gfn), 8,
-                "xen_hvm_altp2m_vcpu_enable_notify.gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mVcpuDisableNotify {
-            pub(crate) vcpu_id: u32,
-        }
-        #[test]
-        fn xen_hvm_altp2m_vcpu_disable_notify() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mVcpuDisableNotify > (), 4,
-                "xen_hvm_altp2m_vcpu_disable_notify"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mVcpuDisableNotify, vcpu_id), 0,
-                "xen_hvm_altp2m_vcpu_disable_notify.vcpu_id"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mView {
-            pub(crate) view: u16,
-            pub(crate) hvmmem_default_access: u16,
-        }
-        #[test]
-        fn xen_hvm_altp2m_view() {
-            assert_eq!(size_of:: < XenHvmAltp2mView > (), 4, "xen_hvm_altp2m_view");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mView, view), 0,
-                "xen_hvm_altp2m_view.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mView, hvmmem_default_access), 2,
-                "xen_hvm_altp2m_view.hvmmem_default_access"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mSetMemAccess {
-            pub(crate) view: u16,
-            pub(crate) hvmmem_access: u16,
-            pub(crate) pad: u32,
-            pub(crate) gfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_set_mem_access() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSetMemAccess > (), 16,
-                "xen_hvm_altp2m_set_mem_access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccess, view), 0,
-                "xen_hvm_altp2m_set_mem_access.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccess, hvmmem_access), 2,
-                "xen_hvm_altp2m_set_mem_access.hvmmem_access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccess, pad), 4,
-                "xen_hvm_altp2m_set_mem_access.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccess, gfn), 8,
-                "xen_hvm_altp2m_set_mem_access.gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mMemAccess {
-            pub(crate) view: u16,
-            pub(crate) access: u16,
-            pub(crate) pad: u32,
-            pub(crate) gfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_mem_access() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mMemAccess > (), 16, "xen_hvm_altp2m_mem_access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mMemAccess, view), 0,
-                "xen_hvm_altp2m_mem_access.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mMemAccess, access), 2,
-                "xen_hvm_altp2m_mem_access.access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mMemAccess, pad), 4,
-                "xen_hvm_altp2m_mem_access.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mMemAccess, gfn), 8,
-                "xen_hvm_altp2m_mem_access.gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mSetMemAccessMulti {
-            pub(crate) view: u16,
-            pub(crate) pad: u16,
-            pub(crate) nr: u32,
-            pub(crate) opaque: Wide,
-            pub(crate) pfn_list: Wide,
-            pub(crate) access_list: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_set_mem_access_multi() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSetMemAccessMulti > (), 32,
-                "xen_hvm_altp2m_set_mem_access_multi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, view), 0,
-                "xen_hvm_altp2m_set_mem_access_multi.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, pad), 2,
-                "xen_hvm_altp2m_set_mem_access_multi.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, nr), 4,
-                "xen_hvm_altp2m_set_mem_access_multi.nr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, opaque), 8,
-                "xen_hvm_altp2m_set_mem_access_multi.opaque"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, pfn_list), 16,
-                "xen_hvm_altp2m_set_mem_access_multi.pfn_list"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetMemAccessMulti, access_list), 24,
-                "xen_hvm_altp2m_set_mem_access_multi.access_list"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mChangeGfn {
-            pub(crate) view: u16,
-            pub(crate) pad1: u16,
-            pub(crate) pad2: u32,
-            pub(crate) old_gfn: Wide,
-            pub(crate) new_gfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_change_gfn() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mChangeGfn > (), 24, "xen_hvm_altp2m_change_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, view), 0,
-                "xen_hvm_altp2m_change_gfn.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, pad1), 2,
-                "xen_hvm_altp2m_change_gfn.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, pad2), 4,
-                "xen_hvm_altp2m_change_gfn.pad2"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, old_gfn), 8,
-                "xen_hvm_altp2m_change_gfn.old_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mChangeGfn, new_gfn), 16,
-                "xen_hvm_altp2m_change_gfn.new_gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mGetVcpuP2mIdx {
-            pub(crate) vcpu_id: u32,
-            pub(crate) altp2m_idx: u16,
-        }
-        #[test]
-        fn xen_hvm_altp2m_get_vcpu_p2m_idx() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mGetVcpuP2mIdx > (), 8,
-                "xen_hvm_altp2m_get_vcpu_p2m_idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mGetVcpuP2mIdx, vcpu_id), 0,
-                "xen_hvm_altp2m_get_vcpu_p2m_idx.vcpu_id"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mGetVcpuP2mIdx, altp2m_idx), 4,
-                "xen_hvm_altp2m_get_vcpu_p2m_idx.altp2m_idx"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mSuppressVe {
-            pub(crate) view: u16,
-            pub(crate) suppress_ve: u8,
-            pub(crate) pad1: u8,
-            pub(crate) pad2: u32,
-            pub(crate) gfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_suppress_ve() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSuppressVe > (), 16, "xen_hvm_altp2m_suppress_ve"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, view), 0,
-                "xen_hvm_altp2m_suppress_ve.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, suppress_ve), 2,
-                "xen_hvm_altp2m_suppress_ve.suppress_ve"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, pad1), 3,
-                "xen_hvm_altp2m_suppress_ve.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, pad2), 4,
-                "xen_hvm_altp2m_suppress_ve.pad2"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVe, gfn), 8,
-                "xen_hvm_altp2m_suppress_ve.gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mSuppressVeMulti {
-            pub(crate) view: u16,
-            pub(crate) suppress_ve: u8,
-            pub(crate) pad1: u8,
-            pub(crate) first_error: u32,
-            pub(crate) first_gfn: Wide,
-            pub(crate) last_gfn: Wide,
-            pub(crate) first_error_gfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_altp2m_suppress_ve_multi() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSuppressVeMulti > (), 32,
-                "xen_hvm_altp2m_suppress_ve_multi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, view), 0,
-                "xen_hvm_altp2m_suppress_ve_multi.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, suppress_ve), 2,
-                "xen_hvm_altp2m_suppress_ve_multi.suppress_ve"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, pad1), 3,
-                "xen_hvm_altp2m_suppress_ve_multi.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, first_error), 4,
-                "xen_hvm_altp2m_suppress_ve_multi.first_error"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, first_gfn), 8,
-                "xen_hvm_altp2m_suppress_ve_multi.first_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, last_gfn), 16,
-                "xen_hvm_altp2m_suppress_ve_multi.last_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSuppressVeMulti, first_error_gfn), 24,
-                "xen_hvm_altp2m_suppress_ve_multi.first_error_gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mSetVisibility {
-            pub(crate) altp2m_idx: u16,
-            pub(crate) visible: u8,
-            pub(crate) pad: u8,
-        }
-        #[test]
-        fn xen_hvm_altp2m_set_visibility() {
-            assert_eq!(
-                size_of:: < XenHvmAltp2mSetVisibility > (), 4,
-                "xen_hvm_altp2m_set_visibility"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetVisibility, altp2m_idx), 0,
-                "xen_hvm_altp2m_set_visibility.altp2m_idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetVisibility, visible), 2,
-                "xen_hvm_altp2m_set_visibility.visible"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mSetVisibility, pad), 3,
-                "xen_hvm_altp2m_set_visibility.pad"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmAltp2mOp {
-            pub(crate) version: u32,
-            pub(crate) cmd: u32,
-            pub(crate) domain: u16,
-            pub(crate) pad1: u16,
-            pub(crate) pad2: u32,
-            pub(crate) u: XenHvmAltp2mOpU,
-        }
-        #[test]
-        fn xen_hvm_altp2m_op() {
-            assert_eq!(size_of:: < XenHvmAltp2mOp > (), 80, "xen_hvm_altp2m_op");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, version), 0,
-                "xen_hvm_altp2m_op.version"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, cmd), 4, "xen_hvm_altp2m_op.cmd"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, domain), 8,
-                "xen_hvm_altp2m_op.domain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, pad1), 10, "xen_hvm_altp2m_op.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, pad2), 12, "xen_hvm_altp2m_op.pad2"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOp, u), 16, "xen_hvm_altp2m_op.u"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union XenHvmAltp2mOpU {
-            pub(crate) domain_state: core::mem::ManuallyDrop<XenHvmAltp2mDomainState>,
-            pub(crate) enable_notify: core::mem::ManuallyDrop<
-                XenHvmAltp2mVcpuEnableNotify,
-            >,
-            pub(crate) view: core::mem::ManuallyDrop<XenHvmAltp2mView>,
-            pub(crate) mem_access: core::mem::ManuallyDrop<XenHvmAltp2mMemAccess>,
-            pub(crate) change_gfn: core::mem::ManuallyDrop<XenHvmAltp2mChangeGfn>,
-            pub(crate) set_mem_access_multi: core::mem::ManuallyDrop<
-                XenHvmAltp2mSetMemAccessMulti,
-            >,
-            pub(crate) suppress_ve: core::mem::ManuallyDrop<XenHvmAltp2mSuppressVe>,
-            pub(crate) suppress_ve_multi: core::mem::ManuallyDrop<
-                XenHvmAltp2mSuppressVeMulti,
-            >,
-            pub(crate) disable_notify: core::mem::ManuallyDrop<
-                XenHvmAltp2mVcpuDisableNotify,
-            >,
-            pub(crate) get_vcpu_p2m_idx: core::mem::ManuallyDrop<
-                XenHvmAltp2mGetVcpuP2mIdx,
-            >,
-            pub(crate) set_visibility: core::mem::ManuallyDrop<
-                XenHvmAltp2mSetVisibility,
-            >,
-            pub(crate) pad: core::mem::ManuallyDrop<[u8; 64]>,
-        }
-        #[test]
-        fn xen_hvm_altp2m_op_u() {
-            assert_eq!(size_of:: < XenHvmAltp2mOpU > (), 64, "xen_hvm_altp2m_op.u");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, domain_state), 0,
-                "xen_hvm_altp2m_op.u.domain_state"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, enable_notify), 0,
-                "xen_hvm_altp2m_op.u.enable_notify"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, view), 0,
-                "xen_hvm_altp2m_op.u.view"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, mem_access), 0,
-                "xen_hvm_altp2m_op.u.mem_access"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, change_gfn), 0,
-                "xen_hvm_altp2m_op.u.change_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, set_mem_access_multi), 0,
-                "xen_hvm_altp2m_op.u.set_mem_access_multi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, suppress_ve), 0,
-                "xen_hvm_altp2m_op.u.suppress_ve"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, suppress_ve_multi), 0,
-                "xen_hvm_altp2m_op.u.suppress_ve_multi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, disable_notify), 0,
-                "xen_hvm_altp2m_op.u.disable_notify"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, get_vcpu_p2m_idx), 0,
-                "xen_hvm_altp2m_op.u.get_vcpu_p2m_idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, set_visibility), 0,
-                "xen_hvm_altp2m_op.u.set_visibility"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmAltp2mOpU, pad), 0, "xen_hvm_altp2m_op.u.pad"
-            );
-        }
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mDomainState, xen_hvm_altp2m_domain_state : 1 {
+            state : u8 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mVcpuEnableNotify,
+            xen_hvm_altp2m_vcpu_enable_notify : 16 { vcpu_id : u32 = 0, pad : u32 = 4,
+            gfn : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mVcpuDisableNotify,
+            xen_hvm_altp2m_vcpu_disable_notify : 4 { vcpu_id : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mView, xen_hvm_altp2m_view : 4 { view : u16 = 0,
+            hvmmem_default_access : u16 = 2 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mSetMemAccess, xen_hvm_altp2m_set_mem_access : 16
+            { view : u16 = 0, hvmmem_access : u16 = 2, pad : u32 = 4, gfn : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mMemAccess, xen_hvm_altp2m_mem_access : 16 { view
+            : u16 = 0, access : u16 = 2, pad : u32 = 4, gfn : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mSetMemAccessMulti,
+            xen_hvm_altp2m_set_mem_access_multi : 32 { view : u16 = 0, pad : u16 = 2, nr
+            : u32 = 4, opaque : Wide = 8, pfn_list : Wide = 16, access_list : Wide = 24 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mChangeGfn, xen_hvm_altp2m_change_gfn : 24 { view
+            : u16 = 0, pad1 : u16 = 2, pad2 : u32 = 4, old_gfn : Wide = 8, new_gfn : Wide
+            = 16 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mGetVcpuP2mIdx, xen_hvm_altp2m_get_vcpu_p2m_idx :
+            8 { vcpu_id : u32 = 0, altp2m_idx : u16 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mSuppressVe, xen_hvm_altp2m_suppress_ve : 16 {
+            view : u16 = 0, suppress_ve : u8 = 2, pad1 : u8 = 3, pad2 : u32 = 4, gfn :
+            Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mSuppressVeMulti, xen_hvm_altp2m_suppress_ve_multi
+            : 32 { view : u16 = 0, suppress_ve : u8 = 2, pad1 : u8 = 3, first_error : u32
+            = 4, first_gfn : Wide = 8, last_gfn : Wide = 16, first_error_gfn : Wide = 24
+            }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mSetVisibility, xen_hvm_altp2m_set_visibility : 4
+            { altp2m_idx : u16 = 0, visible : u8 = 2, pad : u8 = 3 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmAltp2mOp, xen_hvm_altp2m_op : 80 { version : u32 = 0,
+            cmd : u32 = 4, domain : u16 = 8, pad1 : u16 = 10, pad2 : u32 = 12, u :
+            XenHvmAltp2mOpU = 16 }
+        );
+        crate::access::twin!(
+            natural, union XenHvmAltp2mOpU, xen_hvm_altp2m_op_u : 64 { domain_state :
+            XenHvmAltp2mDomainState = 0, enable_notify : XenHvmAltp2mVcpuEnableNotify =
+            0, view : XenHvmAltp2mView = 0, mem_access : XenHvmAltp2mMemAccess = 0,
+            change_gfn : XenHvmAltp2mChangeGfn = 0, set_mem_access_multi :
+            XenHvmAltp2mSetMemAccessMulti = 0, suppress_ve : XenHvmAltp2mSuppressVe = 0,
+            suppress_ve_multi : XenHvmAltp2mSuppressVeMulti = 0, disable_notify :
+            XenHvmAltp2mVcpuDisableNotify = 0, get_vcpu_p2m_idx :
+            XenHvmAltp2mGetVcpuP2mIdx = 0, set_visibility : XenHvmAltp2mSetVisibility =
+            0, pad : [u8; 64] = 0 }
+        );
     }
 }

@@ -94,23 +94,7 @@ impl Domid {
         }
     }
 }
-crate::access::data!(Domid(u16));
-impl core::fmt::Debug for Domid {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "Domid::{}", name),
-            None => write!(out, "Domid({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for Domid {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(Domid(u16));
 /// A virtual interrupt: something in Xen of which a domain can be told through an event channel. A per-vCPU one
 /// can be bound once on each vCPU; a global one can be bound once in the whole system and reaches one domain,
 /// most often the control domain. The seed header has none.
@@ -240,20 +224,4 @@ impl Virq {
         }
     }
 }
-crate::access::data!(Virq(u32));
-impl core::fmt::Debug for Virq {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "Virq::{}", name),
-            None => write!(out, "Virq({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for Virq {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(Virq(u32));

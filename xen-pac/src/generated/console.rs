@@ -16,17 +16,10 @@ pub mod command {
     /// Upstream: `xen/include/public/xen.h`, `CONSOLEIO_write`. Command 0.
     #[derive(Clone, Copy, Debug)]
     pub struct Write;
-    impl crate::command::Command for Write {
-        type Argument = u8;
-        type Shape = crate::command::shape::Buffer;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::CONSOLE_IO;
-        const NUMBER: u32 = 0;
-        const NAME: &'static str = "CONSOLEIO_write";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Write);
+    crate::command::command!(
+        safe Write : CONSOLE_IO, 0, "CONSOLEIO_write", Buffer(u8) -> Nothing, since(4,
+        4), honoured(4, 4)
+    );
     /// Reads what has been typed and answers how many bytes that is; it does not wait.
     ///
     /// # Hazard
@@ -36,14 +29,8 @@ pub mod command {
     /// Upstream: `xen/include/public/xen.h`, `CONSOLEIO_read`. Command 1.
     #[derive(Clone, Copy, Debug)]
     pub struct Read;
-    impl crate::command::Command for Read {
-        type Argument = u8;
-        type Shape = crate::command::shape::Buffer;
-        type Result = crate::command::result::Count;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::CONSOLE_IO;
-        const NUMBER: u32 = 1;
-        const NAME: &'static str = "CONSOLEIO_read";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Read : CONSOLE_IO, 1, "CONSOLEIO_read", Buffer(u8) -> Count, since(4, 4),
+        honoured(4, 4)
+    );
 }

@@ -98,167 +98,41 @@ pub mod raw {
         /// Up to where the guest has filled `output`. After moving it, signal the event channel.
         pub out_prod: u32,
     }
-    impl XenconsInterface {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(
+    crate::access::raw!(
         XenconsInterface { input : [u8; 1024], output : [u8; 2048], in_cons : u32,
         in_prod : u32, out_cons : u32, out_prod : u32 }
     );
 }
-const _: () = {
-    assert!(
-        size_of:: < raw::XenconsInterface > () == 3088,
-        "`xencons_interface` should have 3088 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenconsInterface, input) == 0,
-        "`xencons_interface.input` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenconsInterface, output) == 1024,
-        "`xencons_interface.output` should be at byte 1024"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenconsInterface, in_cons) == 3072,
-        "`xencons_interface.in_cons` should be at byte 3072"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenconsInterface, in_prod) == 3076,
-        "`xencons_interface.in_prod` should be at byte 3076"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenconsInterface, out_cons) == 3080,
-        "`xencons_interface.out_cons` should be at byte 3080"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenconsInterface, out_prod) == 3084,
-        "`xencons_interface.out_prod` should be at byte 3084"
-    );
-};
+crate::access::layout!(
+    raw::XenconsInterface, "xencons_interface" : 3088 { input : 0, output : 1024, in_cons
+    : 3072, in_prod : 3076, out_cons : 3080, out_prod : 3084 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct XenconsInterface {
-            pub(crate) input: [u8; 1024],
-            pub(crate) output: [u8; 2048],
-            pub(crate) in_cons: u32,
-            pub(crate) in_prod: u32,
-            pub(crate) out_cons: u32,
-            pub(crate) out_prod: u32,
-        }
-        #[test]
-        fn xencons_interface() {
-            assert_eq!(size_of:: < XenconsInterface > (), 3088, "xencons_interface");
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, input), 0,
-                "xencons_interface.input"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, output), 1024,
-                "xencons_interface.output"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, in_cons), 3072,
-                "xencons_interface.in_cons"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, in_prod), 3076,
-                "xencons_interface.in_prod"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, out_cons), 3080,
-                "xencons_interface.out_cons"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, out_prod), 3084,
-                "xencons_interface.out_prod"
-            );
-        }
+        crate::access::twin!(
+            natural, struct XenconsInterface, xencons_interface : 3088 { input : [u8;
+            1024] = 0, output : [u8; 2048] = 1024, in_cons : u32 = 3072, in_prod : u32 =
+            3076, out_cons : u32 = 3080, out_prod : u32 = 3084 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct XenconsInterface {
-            pub(crate) input: [u8; 1024],
-            pub(crate) output: [u8; 2048],
-            pub(crate) in_cons: u32,
-            pub(crate) in_prod: u32,
-            pub(crate) out_cons: u32,
-            pub(crate) out_prod: u32,
-        }
-        #[test]
-        fn xencons_interface() {
-            assert_eq!(size_of:: < XenconsInterface > (), 3088, "xencons_interface");
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, input), 0,
-                "xencons_interface.input"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, output), 1024,
-                "xencons_interface.output"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, in_cons), 3072,
-                "xencons_interface.in_cons"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, in_prod), 3076,
-                "xencons_interface.in_prod"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, out_cons), 3080,
-                "xencons_interface.out_cons"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, out_prod), 3084,
-                "xencons_interface.out_prod"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct XenconsInterface, xencons_interface : 3088 { input : [u8;
+            1024] = 0, output : [u8; 2048] = 1024, in_cons : u32 = 3072, in_prod : u32 =
+            3076, out_cons : u32 = 3080, out_prod : u32 = 3084 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct XenconsInterface {
-            pub(crate) input: [u8; 1024],
-            pub(crate) output: [u8; 2048],
-            pub(crate) in_cons: u32,
-            pub(crate) in_prod: u32,
-            pub(crate) out_cons: u32,
-            pub(crate) out_prod: u32,
-        }
-        #[test]
-        fn xencons_interface() {
-            assert_eq!(size_of:: < XenconsInterface > (), 3088, "xencons_interface");
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, input), 0,
-                "xencons_interface.input"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, output), 1024,
-                "xencons_interface.output"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, in_cons), 3072,
-                "xencons_interface.in_cons"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, in_prod), 3076,
-                "xencons_interface.in_prod"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, out_cons), 3080,
-                "xencons_interface.out_cons"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenconsInterface, out_prod), 3084,
-                "xencons_interface.out_prod"
-            );
-        }
+        crate::access::twin!(
+            natural, struct XenconsInterface, xencons_interface : 3088 { input : [u8;
+            1024] = 0, output : [u8; 2048] = 1024, in_cons : u32 = 3072, in_prod : u32 =
+            3076, out_cons : u32 = 3080, out_prod : u32 = 3084 }
+        );
     }
 }

@@ -99,25 +99,7 @@ impl CpuidLeaf {
     }
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::data!(CpuidLeaf(u32));
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl core::fmt::Debug for CpuidLeaf {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "CpuidLeaf::{}", name),
-            None => write!(out, "CpuidLeaf({})", self.0),
-        }
-    }
-}
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl core::fmt::Display for CpuidLeaf {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(CpuidLeaf(u32));
 /// How the time stamp counter is kept for the domain, in ebx of the time leaf's first subleaf.
 ///
 /// Upstream: `xen/include/public/arch-x86/cpuid.h`, `cpuid_tsc_mode`. Only on x86_64 and x86.
@@ -158,25 +140,7 @@ impl CpuidTscMode {
     }
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::data!(CpuidTscMode(u32));
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl core::fmt::Debug for CpuidTscMode {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "CpuidTscMode::{}", name),
-            None => write!(out, "CpuidTscMode({})", self.0),
-        }
-    }
-}
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl core::fmt::Display for CpuidTscMode {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(CpuidTscMode(u32));
 /// Xen's release, in eax of the leaf `version`; command `version` of hypercall xen_version gives the same.
 ///
 /// Upstream: `xen/include/public/arch-x86/cpuid.h`, `cpuid_version`. Only on x86_64 and x86.

@@ -121,23 +121,7 @@ impl ElfNote {
         }
     }
 }
-crate::access::data!(ElfNote(u32));
-impl core::fmt::Debug for ElfNote {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "ElfNote::{}", name),
-            None => write!(out, "ElfNote({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for ElfNote {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(ElfNote(u32));
 /// The notes of Xen in the core dump of a crashed host.
 ///
 /// Upstream: `xen/include/public/elfnote.h`, `elf_note_crash`.
@@ -163,23 +147,7 @@ impl ElfNoteCrash {
         }
     }
 }
-crate::access::data!(ElfNoteCrash(u32));
-impl core::fmt::Debug for ElfNoteCrash {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "ElfNoteCrash::{}", name),
-            None => write!(out, "ElfNoteCrash({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for ElfNoteCrash {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(ElfNoteCrash(u32));
 /// The notes of Xen in the core dump of a domain.
 ///
 /// Upstream: `xen/include/public/elfnote.h`, `elf_note_dumpcore`.
@@ -215,20 +183,4 @@ impl ElfNoteDumpcore {
         }
     }
 }
-crate::access::data!(ElfNoteDumpcore(u32));
-impl core::fmt::Debug for ElfNoteDumpcore {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "ElfNoteDumpcore::{}", name),
-            None => write!(out, "ElfNoteDumpcore({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for ElfNoteDumpcore {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(ElfNoteDumpcore(u32));

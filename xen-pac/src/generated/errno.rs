@@ -267,20 +267,4 @@ impl Errno {
         }
     }
 }
-crate::access::data!(Errno(i32));
-impl core::fmt::Debug for Errno {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "Errno::{}", name),
-            None => write!(out, "Errno({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for Errno {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(Errno(i32));

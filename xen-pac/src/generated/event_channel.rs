@@ -74,23 +74,7 @@ impl EvtchnState {
         }
     }
 }
-crate::access::data!(EvtchnState(u32));
-impl core::fmt::Debug for EvtchnState {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "EvtchnState::{}", name),
-            None => write!(out, "EvtchnState({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for EvtchnState {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(EvtchnState(u32));
 /// How urgent an event is in the FIFO form; any number between the ends will do. Smaller numbers come first.
 ///
 /// Upstream: `xen/include/public/event_channel.h`, `evtchn_priority`.
@@ -121,23 +105,7 @@ impl EvtchnPriority {
         }
     }
 }
-crate::access::data!(EvtchnPriority(u32));
-impl core::fmt::Debug for EvtchnPriority {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "EvtchnPriority::{}", name),
-            None => write!(out, "EvtchnPriority({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for EvtchnPriority {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(EvtchnPriority(u32));
 /// How a physical interrupt is bound to a port.
 ///
 /// Upstream: `xen/include/public/event_channel.h`, `evtchn_bind_pirq_flags`.
@@ -306,11 +274,7 @@ pub struct EvtchnAllocUnbound {
     /// Out.
     pub port: EvtchnPort,
 }
-impl EvtchnAllocUnbound {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     EvtchnAllocUnbound { dom : crate ::base::Domid, remote_dom : crate ::base::Domid,
     port : EvtchnPort }
 );
@@ -318,19 +282,7 @@ impl EvtchnAllocUnbound {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(dom: crate::base::Domid, remote_dom: crate::base::Domid) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.dom = dom;
-        }
-        {
-            made.remote_dom = remote_dom;
-        }
-        made
-    }
-}
-impl Default for EvtchnAllocUnbound {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(dom, remote_dom)
     }
 }
 /// A new local port is joined to one that the other domain set aside for the caller. The seed header lacks this
@@ -355,11 +307,7 @@ pub struct EvtchnBindInterdomain {
     /// Out.
     pub local_port: EvtchnPort,
 }
-impl EvtchnBindInterdomain {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     EvtchnBindInterdomain { remote_dom : crate ::base::Domid, _pad0 : [u8; 2],
     remote_port : EvtchnPort, local_port : EvtchnPort }
 );
@@ -367,19 +315,7 @@ impl EvtchnBindInterdomain {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(remote_dom: crate::base::Domid, remote_port: EvtchnPort) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.remote_dom = remote_dom;
-        }
-        {
-            made.remote_port = remote_port;
-        }
-        made
-    }
-}
-impl Default for EvtchnBindInterdomain {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(remote_dom, remote_port)
     }
 }
 /// A new port receives a virtual interrupt. The seed header lacks this struct.
@@ -401,30 +337,14 @@ pub struct EvtchnBindVirq {
     /// Out.
     pub port: EvtchnPort,
 }
-impl EvtchnBindVirq {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     EvtchnBindVirq { virq : crate ::base::Virq, vcpu : u32, port : EvtchnPort }
 );
 impl EvtchnBindVirq {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(virq: crate::base::Virq, vcpu: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.virq = virq;
-        }
-        {
-            made.vcpu = vcpu;
-        }
-        made
-    }
-}
-impl Default for EvtchnBindVirq {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(virq, vcpu)
     }
 }
 /// A new port receives a physical interrupt, which the domain must have been given. The seed header lacks this
@@ -447,28 +367,12 @@ pub struct EvtchnBindPirq {
     /// Out.
     pub port: EvtchnPort,
 }
-impl EvtchnBindPirq {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(EvtchnBindPirq { pirq : u32, flags : u32, port : EvtchnPort });
+crate::access::argument!(EvtchnBindPirq { pirq : u32, flags : u32, port : EvtchnPort });
 impl EvtchnBindPirq {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(pirq: u32, flags: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.pirq = pirq;
-        }
-        {
-            made.flags = flags;
-        }
-        made
-    }
-}
-impl Default for EvtchnBindPirq {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(pirq, flags)
     }
 }
 /// A new port by which vCPUs of this domain signal one of them. The seed header lacks this struct.
@@ -486,25 +390,12 @@ pub struct EvtchnBindIpi {
     /// Out.
     pub port: EvtchnPort,
 }
-impl EvtchnBindIpi {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(EvtchnBindIpi { vcpu : u32, port : EvtchnPort });
+crate::access::argument!(EvtchnBindIpi { vcpu : u32, port : EvtchnPort });
 impl EvtchnBindIpi {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(vcpu: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.vcpu = vcpu;
-        }
-        made
-    }
-}
-impl Default for EvtchnBindIpi {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(vcpu)
     }
 }
 /// A port that is given back, whatever it was bound to.
@@ -518,25 +409,12 @@ pub struct EvtchnClose {
     /// In.
     pub port: EvtchnPort,
 }
-impl EvtchnClose {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(EvtchnClose { port : EvtchnPort });
+crate::access::argument!(EvtchnClose { port : EvtchnPort });
 impl EvtchnClose {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(port: EvtchnPort) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.port = port;
-        }
-        made
-    }
-}
-impl Default for EvtchnClose {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(port)
     }
 }
 /// A port whose other end is to become pending.
@@ -550,25 +428,12 @@ pub struct EvtchnSend {
     /// In.
     pub port: EvtchnPort,
 }
-impl EvtchnSend {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(EvtchnSend { port : EvtchnPort });
+crate::access::argument!(EvtchnSend { port : EvtchnPort });
 impl EvtchnSend {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(port: EvtchnPort) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.port = port;
-        }
-        made
-    }
-}
-impl Default for EvtchnSend {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(port)
     }
 }
 /// What a port is bound to.
@@ -600,11 +465,7 @@ pub struct EvtchnStatus {
     /// Out.
     pub u: EvtchnStatusU,
 }
-impl EvtchnStatus {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     EvtchnStatus { dom : crate ::base::Domid, _pad0 : [u8; 2], port : EvtchnPort, status
     : EvtchnState, vcpu : u32, u : EvtchnStatusU }
 );
@@ -612,19 +473,7 @@ impl EvtchnStatus {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(dom: crate::base::Domid, port: EvtchnPort) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.dom = dom;
-        }
-        {
-            made.port = port;
-        }
-        made
-    }
-}
-impl Default for EvtchnStatus {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(dom, port)
     }
 }
 /// `evtchn_status.u` in C.
@@ -640,8 +489,6 @@ pub union EvtchnStatusU {
     virq: crate::base::Virq,
 }
 impl EvtchnStatusU {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
     /// For a port that waits to be bound.
     #[must_use]
     pub const fn unbound(&self) -> EvtchnStatusUUnbound {
@@ -650,9 +497,7 @@ impl EvtchnStatusU {
     /// With this as its `unbound`, and all other bytes zero.
     #[must_use]
     pub const fn from_unbound(unbound: EvtchnStatusUUnbound) -> Self {
-        let mut made = Self::ZEROED;
-        made.unbound = unbound;
-        made
+        crate::access::said!(unbound)
     }
     /// For a port that is joined to another.
     #[must_use]
@@ -662,9 +507,7 @@ impl EvtchnStatusU {
     /// With this as its `interdomain`, and all other bytes zero.
     #[must_use]
     pub const fn from_interdomain(interdomain: EvtchnStatusUInterdomain) -> Self {
-        let mut made = Self::ZEROED;
-        made.interdomain = interdomain;
-        made
+        crate::access::said!(interdomain)
     }
     /// The physical interrupt, by its number within the domain.
     #[must_use]
@@ -674,9 +517,7 @@ impl EvtchnStatusU {
     /// With this as its `pirq`, and all other bytes zero.
     #[must_use]
     pub const fn from_pirq(pirq: u32) -> Self {
-        let mut made = Self::ZEROED;
-        made.pirq = pirq;
-        made
+        crate::access::said!(pirq)
     }
     /// The virtual interrupt that is bound.
     #[must_use]
@@ -686,25 +527,13 @@ impl EvtchnStatusU {
     /// With this as its `virq`, and all other bytes zero.
     #[must_use]
     pub const fn from_virq(virq: crate::base::Virq) -> Self {
-        let mut made = Self::ZEROED;
-        made.virq = virq;
-        made
+        crate::access::said!(virq)
     }
 }
-crate::access::data!(
+crate::access::argument!(
     union EvtchnStatusU { unbound : EvtchnStatusUUnbound, interdomain :
     EvtchnStatusUInterdomain, pirq : u32, virq : crate ::base::Virq, }
 );
-impl core::fmt::Debug for EvtchnStatusU {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("EvtchnStatusU").finish_non_exhaustive()
-    }
-}
-impl Default for EvtchnStatusU {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// `evtchn_status.u.unbound` in C.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -712,16 +541,7 @@ pub struct EvtchnStatusUUnbound {
     /// The domain that may bind.
     pub dom: crate::base::Domid,
 }
-impl EvtchnStatusUUnbound {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(EvtchnStatusUUnbound { dom : crate ::base::Domid });
-impl Default for EvtchnStatusUUnbound {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
+crate::access::argument!(EvtchnStatusUUnbound { dom : crate ::base::Domid });
 /// `evtchn_status.u.interdomain` in C.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -733,19 +553,10 @@ pub struct EvtchnStatusUInterdomain {
     /// The port at the other end.
     pub port: EvtchnPort,
 }
-impl EvtchnStatusUInterdomain {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     EvtchnStatusUInterdomain { dom : crate ::base::Domid, _pad0 : [u8; 2], port :
     EvtchnPort }
 );
-impl Default for EvtchnStatusUInterdomain {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// The vCPU that a port notifies, where that can be chosen.
 ///
 /// Upstream: `xen/include/public/event_channel.h`, `evtchn_bind_vcpu`. Bytes: 8.
@@ -761,28 +572,12 @@ pub struct EvtchnBindVcpu {
     /// In.
     pub vcpu: u32,
 }
-impl EvtchnBindVcpu {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(EvtchnBindVcpu { port : EvtchnPort, vcpu : u32 });
+crate::access::argument!(EvtchnBindVcpu { port : EvtchnPort, vcpu : u32 });
 impl EvtchnBindVcpu {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(port: EvtchnPort, vcpu: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.port = port;
-        }
-        {
-            made.vcpu = vcpu;
-        }
-        made
-    }
-}
-impl Default for EvtchnBindVcpu {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(port, vcpu)
     }
 }
 /// A port that shall give upcalls again.
@@ -796,25 +591,12 @@ pub struct EvtchnUnmask {
     /// In.
     pub port: EvtchnPort,
 }
-impl EvtchnUnmask {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(EvtchnUnmask { port : EvtchnPort });
+crate::access::argument!(EvtchnUnmask { port : EvtchnPort });
 impl EvtchnUnmask {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(port: EvtchnPort) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.port = port;
-        }
-        made
-    }
-}
-impl Default for EvtchnUnmask {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(port)
     }
 }
 /// The domain whose ports are all given back. The seed header lacks this struct.
@@ -828,25 +610,12 @@ pub struct EvtchnReset {
     /// In.
     pub dom: crate::base::Domid,
 }
-impl EvtchnReset {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(EvtchnReset { dom : crate ::base::Domid });
+crate::access::argument!(EvtchnReset { dom : crate ::base::Domid });
 impl EvtchnReset {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.dom = dom;
-        }
-        made
-    }
-}
-impl Default for EvtchnReset {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(dom)
     }
 }
 /// Where a vCPU's FIFO control block lies. The first successful call moves the whole domain from the two-level
@@ -877,11 +646,7 @@ pub struct EvtchnInitControl {
     /// In C: `_pad`.
     pub pad: [u8; 7],
 }
-impl EvtchnInitControl {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     EvtchnInitControl { control_gfn : u64, offset : u32, vcpu : u32, link_bits : u8, pad
     : [u8; 7] }
 );
@@ -889,22 +654,7 @@ impl EvtchnInitControl {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(control_gfn: u64, offset: u32, vcpu: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.control_gfn = control_gfn;
-        }
-        {
-            made.offset = offset;
-        }
-        {
-            made.vcpu = vcpu;
-        }
-        made
-    }
-}
-impl Default for EvtchnInitControl {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(control_gfn, offset, vcpu)
     }
 }
 /// One more page for the event words of the FIFO form; each holds 1024. The seed header lacks this struct.
@@ -918,25 +668,12 @@ pub struct EvtchnExpandArray {
     /// In.
     pub array_gfn: u64,
 }
-impl EvtchnExpandArray {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(EvtchnExpandArray { array_gfn : u64 });
+crate::access::argument!(EvtchnExpandArray { array_gfn : u64 });
 impl EvtchnExpandArray {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(array_gfn: u64) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.array_gfn = array_gfn;
-        }
-        made
-    }
-}
-impl Default for EvtchnExpandArray {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(array_gfn)
     }
 }
 /// How urgent a port is in the FIFO form. The seed header lacks this struct.
@@ -954,28 +691,14 @@ pub struct EvtchnSetPriority {
     /// In.
     pub priority: EvtchnPriority,
 }
-impl EvtchnSetPriority {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(EvtchnSetPriority { port : EvtchnPort, priority : EvtchnPriority });
+crate::access::argument!(
+    EvtchnSetPriority { port : EvtchnPort, priority : EvtchnPriority }
+);
 impl EvtchnSetPriority {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(port: EvtchnPort, priority: EvtchnPriority) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.port = port;
-        }
-        {
-            made.priority = priority;
-        }
-        made
-    }
-}
-impl Default for EvtchnSetPriority {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(port, priority)
     }
 }
 /// Command and argument in one, as event_channel_op_compat takes them. Xen 3.2 replaced it by a hypercall with
@@ -996,28 +719,12 @@ pub struct EvtchnOp {
     /// In and out.
     pub u: EvtchnOpU,
 }
-impl EvtchnOp {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(EvtchnOp { cmd : u32, u : EvtchnOpU });
+crate::access::argument!(EvtchnOp { cmd : u32, u : EvtchnOpU });
 impl EvtchnOp {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(cmd: u32, u: EvtchnOpU) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.cmd = cmd;
-        }
-        {
-            made.u = u;
-        }
-        made
-    }
-}
-impl Default for EvtchnOp {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(cmd, u)
     }
 }
 /// `evtchn_op.u` in C.
@@ -1039,8 +746,6 @@ pub union EvtchnOpU {
     unmask: EvtchnUnmask,
 }
 impl EvtchnOpU {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
     /// For command 6.
     #[must_use]
     pub const fn alloc_unbound(&self) -> EvtchnAllocUnbound {
@@ -1049,9 +754,7 @@ impl EvtchnOpU {
     /// With this as its `alloc_unbound`, and all other bytes zero.
     #[must_use]
     pub const fn from_alloc_unbound(alloc_unbound: EvtchnAllocUnbound) -> Self {
-        let mut made = Self::ZEROED;
-        made.alloc_unbound = alloc_unbound;
-        made
+        crate::access::said!(alloc_unbound)
     }
     /// For command 0.
     #[must_use]
@@ -1061,9 +764,7 @@ impl EvtchnOpU {
     /// With this as its `bind_interdomain`, and all other bytes zero.
     #[must_use]
     pub const fn from_bind_interdomain(bind_interdomain: EvtchnBindInterdomain) -> Self {
-        let mut made = Self::ZEROED;
-        made.bind_interdomain = bind_interdomain;
-        made
+        crate::access::said!(bind_interdomain)
     }
     /// For command 1.
     #[must_use]
@@ -1073,9 +774,7 @@ impl EvtchnOpU {
     /// With this as its `bind_virq`, and all other bytes zero.
     #[must_use]
     pub const fn from_bind_virq(bind_virq: EvtchnBindVirq) -> Self {
-        let mut made = Self::ZEROED;
-        made.bind_virq = bind_virq;
-        made
+        crate::access::said!(bind_virq)
     }
     /// For command 2.
     #[must_use]
@@ -1085,9 +784,7 @@ impl EvtchnOpU {
     /// With this as its `bind_pirq`, and all other bytes zero.
     #[must_use]
     pub const fn from_bind_pirq(bind_pirq: EvtchnBindPirq) -> Self {
-        let mut made = Self::ZEROED;
-        made.bind_pirq = bind_pirq;
-        made
+        crate::access::said!(bind_pirq)
     }
     /// For command 7.
     #[must_use]
@@ -1097,9 +794,7 @@ impl EvtchnOpU {
     /// With this as its `bind_ipi`, and all other bytes zero.
     #[must_use]
     pub const fn from_bind_ipi(bind_ipi: EvtchnBindIpi) -> Self {
-        let mut made = Self::ZEROED;
-        made.bind_ipi = bind_ipi;
-        made
+        crate::access::said!(bind_ipi)
     }
     /// For command 3.
     #[must_use]
@@ -1109,9 +804,7 @@ impl EvtchnOpU {
     /// With this as its `close`, and all other bytes zero.
     #[must_use]
     pub const fn from_close(close: EvtchnClose) -> Self {
-        let mut made = Self::ZEROED;
-        made.close = close;
-        made
+        crate::access::said!(close)
     }
     /// For command 4.
     #[must_use]
@@ -1121,9 +814,7 @@ impl EvtchnOpU {
     /// With this as its `send`, and all other bytes zero.
     #[must_use]
     pub const fn from_send(send: EvtchnSend) -> Self {
-        let mut made = Self::ZEROED;
-        made.send = send;
-        made
+        crate::access::said!(send)
     }
     /// For command 5.
     #[must_use]
@@ -1133,9 +824,7 @@ impl EvtchnOpU {
     /// With this as its `status`, and all other bytes zero.
     #[must_use]
     pub const fn from_status(status: EvtchnStatus) -> Self {
-        let mut made = Self::ZEROED;
-        made.status = status;
-        made
+        crate::access::said!(status)
     }
     /// For command 8.
     #[must_use]
@@ -1145,9 +834,7 @@ impl EvtchnOpU {
     /// With this as its `bind_vcpu`, and all other bytes zero.
     #[must_use]
     pub const fn from_bind_vcpu(bind_vcpu: EvtchnBindVcpu) -> Self {
-        let mut made = Self::ZEROED;
-        made.bind_vcpu = bind_vcpu;
-        made
+        crate::access::said!(bind_vcpu)
     }
     /// For command 9.
     #[must_use]
@@ -1157,27 +844,15 @@ impl EvtchnOpU {
     /// With this as its `unmask`, and all other bytes zero.
     #[must_use]
     pub const fn from_unmask(unmask: EvtchnUnmask) -> Self {
-        let mut made = Self::ZEROED;
-        made.unmask = unmask;
-        made
+        crate::access::said!(unmask)
     }
 }
-crate::access::data!(
+crate::access::argument!(
     union EvtchnOpU { alloc_unbound : EvtchnAllocUnbound, bind_interdomain :
     EvtchnBindInterdomain, bind_virq : EvtchnBindVirq, bind_pirq : EvtchnBindPirq,
     bind_ipi : EvtchnBindIpi, close : EvtchnClose, send : EvtchnSend, status :
     EvtchnStatus, bind_vcpu : EvtchnBindVcpu, unmask : EvtchnUnmask, }
 );
-impl core::fmt::Debug for EvtchnOpU {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("EvtchnOpU").finish_non_exhaustive()
-    }
-}
-impl Default for EvtchnOpU {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// The layouts of the blocks: what stands where, and nothing more. No reference to shared memory is ever formed with them.
 pub mod raw {
     /// The layout of `event_array_page`; what its fields mean stands with its handle.
@@ -1189,11 +864,7 @@ pub mod raw {
         /// The state of each port.
         pub words: [u32; 1024],
     }
-    impl EventArrayPage {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(EventArrayPage { words : [u32; 1024] });
+    crate::access::raw!(EventArrayPage { words : [u32; 1024] });
     /// The layout of `evtchn_fifo_control_block`; what its fields mean stands with its handle.
     ///
     /// Bytes: 72.
@@ -1210,1507 +881,326 @@ pub mod raw {
         /// The first port of each queue; read it when the queue was empty before, and follow the links from then on.
         pub head: [u32; super::EVTCHN_FIFO_MAX_QUEUES as usize],
     }
-    impl EvtchnFifoControlBlock {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(
+    crate::access::raw!(
         EvtchnFifoControlBlock { ready : u32, rsvd : u32, head : [u32;
         super::EVTCHN_FIFO_MAX_QUEUES as usize] }
     );
 }
-const _: () = {
-    assert!(
-        size_of:: < raw::EventArrayPage > () == 4096,
-        "`event_array_page` should have 4096 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::EventArrayPage, words) == 0,
-        "`event_array_page.words` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < raw::EvtchnFifoControlBlock > () == 72,
-        "`evtchn_fifo_control_block` should have 72 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::EvtchnFifoControlBlock, ready) == 0,
-        "`evtchn_fifo_control_block.ready` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::EvtchnFifoControlBlock, rsvd) == 4,
-        "`evtchn_fifo_control_block.rsvd` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(raw::EvtchnFifoControlBlock, head) == 8,
-        "`evtchn_fifo_control_block.head` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < EvtchnAllocUnbound > () == 8,
-        "`evtchn_alloc_unbound` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnAllocUnbound, dom) == 0,
-        "`evtchn_alloc_unbound.dom` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnAllocUnbound, remote_dom) == 2,
-        "`evtchn_alloc_unbound.remote_dom` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnAllocUnbound, port) == 4,
-        "`evtchn_alloc_unbound.port` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < EvtchnBindInterdomain > () == 12,
-        "`evtchn_bind_interdomain` should have 12 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindInterdomain, remote_dom) == 0,
-        "`evtchn_bind_interdomain.remote_dom` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindInterdomain, remote_port) == 4,
-        "`evtchn_bind_interdomain.remote_port` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindInterdomain, local_port) == 8,
-        "`evtchn_bind_interdomain.local_port` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < EvtchnBindVirq > () == 12, "`evtchn_bind_virq` should have 12 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindVirq, virq) == 0,
-        "`evtchn_bind_virq.virq` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindVirq, vcpu) == 4,
-        "`evtchn_bind_virq.vcpu` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindVirq, port) == 8,
-        "`evtchn_bind_virq.port` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < EvtchnBindPirq > () == 12, "`evtchn_bind_pirq` should have 12 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindPirq, pirq) == 0,
-        "`evtchn_bind_pirq.pirq` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindPirq, flags) == 4,
-        "`evtchn_bind_pirq.flags` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindPirq, port) == 8,
-        "`evtchn_bind_pirq.port` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < EvtchnBindIpi > () == 8, "`evtchn_bind_ipi` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindIpi, vcpu) == 0,
-        "`evtchn_bind_ipi.vcpu` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindIpi, port) == 4,
-        "`evtchn_bind_ipi.port` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(size_of:: < EvtchnClose > () == 4, "`evtchn_close` should have 4 bytes");
-    assert!(
-        core::mem::offset_of!(EvtchnClose, port) == 0,
-        "`evtchn_close.port` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(size_of:: < EvtchnSend > () == 4, "`evtchn_send` should have 4 bytes");
-    assert!(
-        core::mem::offset_of!(EvtchnSend, port) == 0,
-        "`evtchn_send.port` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(size_of:: < EvtchnStatus > () == 24, "`evtchn_status` should have 24 bytes");
-    assert!(
-        core::mem::offset_of!(EvtchnStatus, dom) == 0,
-        "`evtchn_status.dom` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnStatus, port) == 4,
-        "`evtchn_status.port` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnStatus, status) == 8,
-        "`evtchn_status.status` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnStatus, vcpu) == 12,
-        "`evtchn_status.vcpu` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnStatus, u) == 16,
-        "`evtchn_status.u` should be at byte 16"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < EvtchnStatusU > () == 8, "`evtchn_status.u` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnStatusU, unbound) == 0,
-        "`evtchn_status.u.unbound` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnStatusU, interdomain) == 0,
-        "`evtchn_status.u.interdomain` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnStatusU, pirq) == 0,
-        "`evtchn_status.u.pirq` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnStatusU, virq) == 0,
-        "`evtchn_status.u.virq` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < EvtchnStatusUUnbound > () == 2,
-        "`evtchn_status.u.unbound` should have 2 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnStatusUUnbound, dom) == 0,
-        "`evtchn_status.u.unbound.dom` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < EvtchnStatusUInterdomain > () == 8,
-        "`evtchn_status.u.interdomain` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnStatusUInterdomain, dom) == 0,
-        "`evtchn_status.u.interdomain.dom` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnStatusUInterdomain, port) == 4,
-        "`evtchn_status.u.interdomain.port` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < EvtchnBindVcpu > () == 8, "`evtchn_bind_vcpu` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindVcpu, port) == 0,
-        "`evtchn_bind_vcpu.port` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnBindVcpu, vcpu) == 4,
-        "`evtchn_bind_vcpu.vcpu` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(size_of:: < EvtchnUnmask > () == 4, "`evtchn_unmask` should have 4 bytes");
-    assert!(
-        core::mem::offset_of!(EvtchnUnmask, port) == 0,
-        "`evtchn_unmask.port` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(size_of:: < EvtchnReset > () == 2, "`evtchn_reset` should have 2 bytes");
-    assert!(
-        core::mem::offset_of!(EvtchnReset, dom) == 0,
-        "`evtchn_reset.dom` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < EvtchnInitControl > () == 24,
-        "`evtchn_init_control` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnInitControl, control_gfn) == 0,
-        "`evtchn_init_control.control_gfn` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnInitControl, offset) == 8,
-        "`evtchn_init_control.offset` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnInitControl, vcpu) == 12,
-        "`evtchn_init_control.vcpu` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnInitControl, link_bits) == 16,
-        "`evtchn_init_control.link_bits` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnInitControl, pad) == 17,
-        "`evtchn_init_control.pad` should be at byte 17"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < EvtchnExpandArray > () == 8,
-        "`evtchn_expand_array` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnExpandArray, array_gfn) == 0,
-        "`evtchn_expand_array.array_gfn` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < EvtchnSetPriority > () == 8,
-        "`evtchn_set_priority` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnSetPriority, port) == 0,
-        "`evtchn_set_priority.port` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnSetPriority, priority) == 4,
-        "`evtchn_set_priority.priority` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(size_of:: < EvtchnOp > () == 28, "`evtchn_op` should have 28 bytes");
-    assert!(
-        core::mem::offset_of!(EvtchnOp, cmd) == 0, "`evtchn_op.cmd` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnOp, u) == 4, "`evtchn_op.u` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(size_of:: < EvtchnOpU > () == 24, "`evtchn_op.u` should have 24 bytes");
-    assert!(
-        core::mem::offset_of!(EvtchnOpU, alloc_unbound) == 0,
-        "`evtchn_op.u.alloc_unbound` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnOpU, bind_interdomain) == 0,
-        "`evtchn_op.u.bind_interdomain` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnOpU, bind_virq) == 0,
-        "`evtchn_op.u.bind_virq` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnOpU, bind_pirq) == 0,
-        "`evtchn_op.u.bind_pirq` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnOpU, bind_ipi) == 0,
-        "`evtchn_op.u.bind_ipi` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnOpU, close) == 0,
-        "`evtchn_op.u.close` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnOpU, send) == 0,
-        "`evtchn_op.u.send` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnOpU, status) == 0,
-        "`evtchn_op.u.status` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnOpU, bind_vcpu) == 0,
-        "`evtchn_op.u.bind_vcpu` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(EvtchnOpU, unmask) == 0,
-        "`evtchn_op.u.unmask` should be at byte 0"
-    );
-};
+crate::access::layout!(raw::EventArrayPage, "event_array_page" : 4096 { words : 0 });
+crate::access::layout!(
+    raw::EvtchnFifoControlBlock, "evtchn_fifo_control_block" : 72 { ready : 0, rsvd : 4,
+    head : 8 }
+);
+crate::access::layout!(
+    EvtchnAllocUnbound, "evtchn_alloc_unbound" : 8 { dom : 0, remote_dom : 2, port : 4 }
+);
+crate::access::layout!(
+    EvtchnBindInterdomain, "evtchn_bind_interdomain" : 12 { remote_dom : 0, remote_port :
+    4, local_port : 8 }
+);
+crate::access::layout!(
+    EvtchnBindVirq, "evtchn_bind_virq" : 12 { virq : 0, vcpu : 4, port : 8 }
+);
+crate::access::layout!(
+    EvtchnBindPirq, "evtchn_bind_pirq" : 12 { pirq : 0, flags : 4, port : 8 }
+);
+crate::access::layout!(EvtchnBindIpi, "evtchn_bind_ipi" : 8 { vcpu : 0, port : 4 });
+crate::access::layout!(EvtchnClose, "evtchn_close" : 4 { port : 0 });
+crate::access::layout!(EvtchnSend, "evtchn_send" : 4 { port : 0 });
+crate::access::layout!(
+    EvtchnStatus, "evtchn_status" : 24 { dom : 0, port : 4, status : 8, vcpu : 12, u : 16
+    }
+);
+crate::access::layout!(
+    EvtchnStatusU, "evtchn_status.u" : 8 { unbound : 0, interdomain : 0, pirq : 0, virq :
+    0 }
+);
+crate::access::layout!(EvtchnStatusUUnbound, "evtchn_status.u.unbound" : 2 { dom : 0 });
+crate::access::layout!(
+    EvtchnStatusUInterdomain, "evtchn_status.u.interdomain" : 8 { dom : 0, port : 4 }
+);
+crate::access::layout!(EvtchnBindVcpu, "evtchn_bind_vcpu" : 8 { port : 0, vcpu : 4 });
+crate::access::layout!(EvtchnUnmask, "evtchn_unmask" : 4 { port : 0 });
+crate::access::layout!(EvtchnReset, "evtchn_reset" : 2 { dom : 0 });
+crate::access::layout!(
+    EvtchnInitControl, "evtchn_init_control" : 24 { control_gfn : 0, offset : 8, vcpu :
+    12, link_bits : 16, pad : 17 }
+);
+crate::access::layout!(EvtchnExpandArray, "evtchn_expand_array" : 8 { array_gfn : 0 });
+crate::access::layout!(
+    EvtchnSetPriority, "evtchn_set_priority" : 8 { port : 0, priority : 4 }
+);
+crate::access::layout!(EvtchnOp, "evtchn_op" : 28 { cmd : 0, u : 4 });
+crate::access::layout!(
+    EvtchnOpU, "evtchn_op.u" : 24 { alloc_unbound : 0, bind_interdomain : 0, bind_virq :
+    0, bind_pirq : 0, bind_ipi : 0, close : 0, send : 0, status : 0, bind_vcpu : 0,
+    unmask : 0 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct EventArrayPage {
-            pub(crate) words: [u32; 1024],
-        }
-        #[test]
-        fn event_array_page() {
-            assert_eq!(size_of:: < EventArrayPage > (), 4096, "event_array_page");
-            assert_eq!(
-                core::mem::offset_of!(EventArrayPage, words), 0, "event_array_page.words"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnFifoControlBlock {
-            pub(crate) ready: u32,
-            pub(crate) rsvd: u32,
-            pub(crate) head: [u32; 16],
-        }
-        #[test]
-        fn evtchn_fifo_control_block() {
-            assert_eq!(
-                size_of:: < EvtchnFifoControlBlock > (), 72, "evtchn_fifo_control_block"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnFifoControlBlock, ready), 0,
-                "evtchn_fifo_control_block.ready"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnFifoControlBlock, rsvd), 4,
-                "evtchn_fifo_control_block.rsvd"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnFifoControlBlock, head), 8,
-                "evtchn_fifo_control_block.head"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnAllocUnbound {
-            pub(crate) dom: u16,
-            pub(crate) remote_dom: u16,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_alloc_unbound() {
-            assert_eq!(size_of:: < EvtchnAllocUnbound > (), 8, "evtchn_alloc_unbound");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnAllocUnbound, dom), 0,
-                "evtchn_alloc_unbound.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnAllocUnbound, remote_dom), 2,
-                "evtchn_alloc_unbound.remote_dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnAllocUnbound, port), 4,
-                "evtchn_alloc_unbound.port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnBindInterdomain {
-            pub(crate) remote_dom: u16,
-            pub(crate) remote_port: u32,
-            pub(crate) local_port: u32,
-        }
-        #[test]
-        fn evtchn_bind_interdomain() {
-            assert_eq!(
-                size_of:: < EvtchnBindInterdomain > (), 12, "evtchn_bind_interdomain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindInterdomain, remote_dom), 0,
-                "evtchn_bind_interdomain.remote_dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindInterdomain, remote_port), 4,
-                "evtchn_bind_interdomain.remote_port"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindInterdomain, local_port), 8,
-                "evtchn_bind_interdomain.local_port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnBindVirq {
-            pub(crate) virq: u32,
-            pub(crate) vcpu: u32,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_bind_virq() {
-            assert_eq!(size_of:: < EvtchnBindVirq > (), 12, "evtchn_bind_virq");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVirq, virq), 0, "evtchn_bind_virq.virq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVirq, vcpu), 4, "evtchn_bind_virq.vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVirq, port), 8, "evtchn_bind_virq.port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnBindPirq {
-            pub(crate) pirq: u32,
-            pub(crate) flags: u32,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_bind_pirq() {
-            assert_eq!(size_of:: < EvtchnBindPirq > (), 12, "evtchn_bind_pirq");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindPirq, pirq), 0, "evtchn_bind_pirq.pirq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindPirq, flags), 4, "evtchn_bind_pirq.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindPirq, port), 8, "evtchn_bind_pirq.port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnBindIpi {
-            pub(crate) vcpu: u32,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_bind_ipi() {
-            assert_eq!(size_of:: < EvtchnBindIpi > (), 8, "evtchn_bind_ipi");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindIpi, vcpu), 0, "evtchn_bind_ipi.vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindIpi, port), 4, "evtchn_bind_ipi.port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnClose {
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_close() {
-            assert_eq!(size_of:: < EvtchnClose > (), 4, "evtchn_close");
-            assert_eq!(core::mem::offset_of!(EvtchnClose, port), 0, "evtchn_close.port");
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnSend {
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_send() {
-            assert_eq!(size_of:: < EvtchnSend > (), 4, "evtchn_send");
-            assert_eq!(core::mem::offset_of!(EvtchnSend, port), 0, "evtchn_send.port");
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnStatus {
-            pub(crate) dom: u16,
-            pub(crate) port: u32,
-            pub(crate) status: u32,
-            pub(crate) vcpu: u32,
-            pub(crate) u: EvtchnStatusU,
-        }
-        #[test]
-        fn evtchn_status() {
-            assert_eq!(size_of:: < EvtchnStatus > (), 24, "evtchn_status");
-            assert_eq!(core::mem::offset_of!(EvtchnStatus, dom), 0, "evtchn_status.dom");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatus, port), 4, "evtchn_status.port"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatus, status), 8, "evtchn_status.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatus, vcpu), 12, "evtchn_status.vcpu"
-            );
-            assert_eq!(core::mem::offset_of!(EvtchnStatus, u), 16, "evtchn_status.u");
-        }
-        #[repr(C)]
-        pub(crate) union EvtchnStatusU {
-            pub(crate) unbound: core::mem::ManuallyDrop<EvtchnStatusUUnbound>,
-            pub(crate) interdomain: core::mem::ManuallyDrop<EvtchnStatusUInterdomain>,
-            pub(crate) pirq: core::mem::ManuallyDrop<u32>,
-            pub(crate) virq: core::mem::ManuallyDrop<u32>,
-        }
-        #[test]
-        fn evtchn_status_u() {
-            assert_eq!(size_of:: < EvtchnStatusU > (), 8, "evtchn_status.u");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusU, unbound), 0,
-                "evtchn_status.u.unbound"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusU, interdomain), 0,
-                "evtchn_status.u.interdomain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusU, pirq), 0, "evtchn_status.u.pirq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusU, virq), 0, "evtchn_status.u.virq"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnStatusUUnbound {
-            pub(crate) dom: u16,
-        }
-        #[test]
-        fn evtchn_status_uunbound() {
-            assert_eq!(
-                size_of:: < EvtchnStatusUUnbound > (), 2, "evtchn_status.u.unbound"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusUUnbound, dom), 0,
-                "evtchn_status.u.unbound.dom"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnStatusUInterdomain {
-            pub(crate) dom: u16,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_status_uinterdomain() {
-            assert_eq!(
-                size_of:: < EvtchnStatusUInterdomain > (), 8,
-                "evtchn_status.u.interdomain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusUInterdomain, dom), 0,
-                "evtchn_status.u.interdomain.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusUInterdomain, port), 4,
-                "evtchn_status.u.interdomain.port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnBindVcpu {
-            pub(crate) port: u32,
-            pub(crate) vcpu: u32,
-        }
-        #[test]
-        fn evtchn_bind_vcpu() {
-            assert_eq!(size_of:: < EvtchnBindVcpu > (), 8, "evtchn_bind_vcpu");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVcpu, port), 0, "evtchn_bind_vcpu.port"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVcpu, vcpu), 4, "evtchn_bind_vcpu.vcpu"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnUnmask {
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_unmask() {
-            assert_eq!(size_of:: < EvtchnUnmask > (), 4, "evtchn_unmask");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnUnmask, port), 0, "evtchn_unmask.port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnReset {
-            pub(crate) dom: u16,
-        }
-        #[test]
-        fn evtchn_reset() {
-            assert_eq!(size_of:: < EvtchnReset > (), 2, "evtchn_reset");
-            assert_eq!(core::mem::offset_of!(EvtchnReset, dom), 0, "evtchn_reset.dom");
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnInitControl {
-            pub(crate) control_gfn: Wide,
-            pub(crate) offset: u32,
-            pub(crate) vcpu: u32,
-            pub(crate) link_bits: u8,
-            pub(crate) pad: [u8; 7],
-        }
-        #[test]
-        fn evtchn_init_control() {
-            assert_eq!(size_of:: < EvtchnInitControl > (), 24, "evtchn_init_control");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, control_gfn), 0,
-                "evtchn_init_control.control_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, offset), 8,
-                "evtchn_init_control.offset"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, vcpu), 12,
-                "evtchn_init_control.vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, link_bits), 16,
-                "evtchn_init_control.link_bits"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, pad), 17,
-                "evtchn_init_control.pad"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnExpandArray {
-            pub(crate) array_gfn: Wide,
-        }
-        #[test]
-        fn evtchn_expand_array() {
-            assert_eq!(size_of:: < EvtchnExpandArray > (), 8, "evtchn_expand_array");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnExpandArray, array_gfn), 0,
-                "evtchn_expand_array.array_gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnSetPriority {
-            pub(crate) port: u32,
-            pub(crate) priority: u32,
-        }
-        #[test]
-        fn evtchn_set_priority() {
-            assert_eq!(size_of:: < EvtchnSetPriority > (), 8, "evtchn_set_priority");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnSetPriority, port), 0,
-                "evtchn_set_priority.port"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnSetPriority, priority), 4,
-                "evtchn_set_priority.priority"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnOp {
-            pub(crate) cmd: u32,
-            pub(crate) u: EvtchnOpU,
-        }
-        #[test]
-        fn evtchn_op() {
-            assert_eq!(size_of:: < EvtchnOp > (), 28, "evtchn_op");
-            assert_eq!(core::mem::offset_of!(EvtchnOp, cmd), 0, "evtchn_op.cmd");
-            assert_eq!(core::mem::offset_of!(EvtchnOp, u), 4, "evtchn_op.u");
-        }
-        #[repr(C)]
-        pub(crate) union EvtchnOpU {
-            pub(crate) alloc_unbound: core::mem::ManuallyDrop<EvtchnAllocUnbound>,
-            pub(crate) bind_interdomain: core::mem::ManuallyDrop<EvtchnBindInterdomain>,
-            pub(crate) bind_virq: core::mem::ManuallyDrop<EvtchnBindVirq>,
-            pub(crate) bind_pirq: core::mem::ManuallyDrop<EvtchnBindPirq>,
-            pub(crate) bind_ipi: core::mem::ManuallyDrop<EvtchnBindIpi>,
-            pub(crate) close: core::mem::ManuallyDrop<EvtchnClose>,
-            pub(crate) send: core::mem::ManuallyDrop<EvtchnSend>,
-            pub(crate) status: core::mem::ManuallyDrop<EvtchnStatus>,
-            pub(crate) bind_vcpu: core::mem::ManuallyDrop<EvtchnBindVcpu>,
-            pub(crate) unmask: core::mem::ManuallyDrop<EvtchnUnmask>,
-        }
-        #[test]
-        fn evtchn_op_u() {
-            assert_eq!(size_of:: < EvtchnOpU > (), 24, "evtchn_op.u");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, alloc_unbound), 0,
-                "evtchn_op.u.alloc_unbound"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_interdomain), 0,
-                "evtchn_op.u.bind_interdomain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_virq), 0, "evtchn_op.u.bind_virq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_pirq), 0, "evtchn_op.u.bind_pirq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_ipi), 0, "evtchn_op.u.bind_ipi"
-            );
-            assert_eq!(core::mem::offset_of!(EvtchnOpU, close), 0, "evtchn_op.u.close");
-            assert_eq!(core::mem::offset_of!(EvtchnOpU, send), 0, "evtchn_op.u.send");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, status), 0, "evtchn_op.u.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_vcpu), 0, "evtchn_op.u.bind_vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, unmask), 0, "evtchn_op.u.unmask"
-            );
-        }
+        crate::access::twin!(
+            natural, struct EventArrayPage, event_array_page : 4096 { words : [u32; 1024]
+            = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnFifoControlBlock, evtchn_fifo_control_block : 72 {
+            ready : u32 = 0, rsvd : u32 = 4, head : [u32; 16] = 8 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnAllocUnbound, evtchn_alloc_unbound : 8 { dom : u16 = 0,
+            remote_dom : u16 = 2, port : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnBindInterdomain, evtchn_bind_interdomain : 12 {
+            remote_dom : u16 = 0, remote_port : u32 = 4, local_port : u32 = 8 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnBindVirq, evtchn_bind_virq : 12 { virq : u32 = 0, vcpu
+            : u32 = 4, port : u32 = 8 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnBindPirq, evtchn_bind_pirq : 12 { pirq : u32 = 0, flags
+            : u32 = 4, port : u32 = 8 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnBindIpi, evtchn_bind_ipi : 8 { vcpu : u32 = 0, port :
+            u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnClose, evtchn_close : 4 { port : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnSend, evtchn_send : 4 { port : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnStatus, evtchn_status : 24 { dom : u16 = 0, port : u32
+            = 4, status : u32 = 8, vcpu : u32 = 12, u : EvtchnStatusU = 16 }
+        );
+        crate::access::twin!(
+            natural, union EvtchnStatusU, evtchn_status_u : 8 { unbound :
+            EvtchnStatusUUnbound = 0, interdomain : EvtchnStatusUInterdomain = 0, pirq :
+            u32 = 0, virq : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnStatusUUnbound, evtchn_status_uunbound : 2 { dom : u16
+            = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnStatusUInterdomain, evtchn_status_uinterdomain : 8 {
+            dom : u16 = 0, port : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnBindVcpu, evtchn_bind_vcpu : 8 { port : u32 = 0, vcpu :
+            u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnUnmask, evtchn_unmask : 4 { port : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnReset, evtchn_reset : 2 { dom : u16 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnInitControl, evtchn_init_control : 24 { control_gfn :
+            Wide = 0, offset : u32 = 8, vcpu : u32 = 12, link_bits : u8 = 16, pad : [u8;
+            7] = 17 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnExpandArray, evtchn_expand_array : 8 { array_gfn : Wide
+            = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnSetPriority, evtchn_set_priority : 8 { port : u32 = 0,
+            priority : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnOp, evtchn_op : 28 { cmd : u32 = 0, u : EvtchnOpU = 4 }
+        );
+        crate::access::twin!(
+            natural, union EvtchnOpU, evtchn_op_u : 24 { alloc_unbound :
+            EvtchnAllocUnbound = 0, bind_interdomain : EvtchnBindInterdomain = 0,
+            bind_virq : EvtchnBindVirq = 0, bind_pirq : EvtchnBindPirq = 0, bind_ipi :
+            EvtchnBindIpi = 0, close : EvtchnClose = 0, send : EvtchnSend = 0, status :
+            EvtchnStatus = 0, bind_vcpu : EvtchnBindVcpu = 0, unmask : EvtchnUnmask = 0 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct EventArrayPage {
-            pub(crate) words: [u32; 1024],
-        }
-        #[test]
-        fn event_array_page() {
-            assert_eq!(size_of:: < EventArrayPage > (), 4096, "event_array_page");
-            assert_eq!(
-                core::mem::offset_of!(EventArrayPage, words), 0, "event_array_page.words"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnFifoControlBlock {
-            pub(crate) ready: u32,
-            pub(crate) rsvd: u32,
-            pub(crate) head: [u32; 16],
-        }
-        #[test]
-        fn evtchn_fifo_control_block() {
-            assert_eq!(
-                size_of:: < EvtchnFifoControlBlock > (), 72, "evtchn_fifo_control_block"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnFifoControlBlock, ready), 0,
-                "evtchn_fifo_control_block.ready"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnFifoControlBlock, rsvd), 4,
-                "evtchn_fifo_control_block.rsvd"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnFifoControlBlock, head), 8,
-                "evtchn_fifo_control_block.head"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnAllocUnbound {
-            pub(crate) dom: u16,
-            pub(crate) remote_dom: u16,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_alloc_unbound() {
-            assert_eq!(size_of:: < EvtchnAllocUnbound > (), 8, "evtchn_alloc_unbound");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnAllocUnbound, dom), 0,
-                "evtchn_alloc_unbound.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnAllocUnbound, remote_dom), 2,
-                "evtchn_alloc_unbound.remote_dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnAllocUnbound, port), 4,
-                "evtchn_alloc_unbound.port"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnBindInterdomain {
-            pub(crate) remote_dom: u16,
-            pub(crate) remote_port: u32,
-            pub(crate) local_port: u32,
-        }
-        #[test]
-        fn evtchn_bind_interdomain() {
-            assert_eq!(
-                size_of:: < EvtchnBindInterdomain > (), 12, "evtchn_bind_interdomain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindInterdomain, remote_dom), 0,
-                "evtchn_bind_interdomain.remote_dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindInterdomain, remote_port), 4,
-                "evtchn_bind_interdomain.remote_port"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindInterdomain, local_port), 8,
-                "evtchn_bind_interdomain.local_port"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnBindVirq {
-            pub(crate) virq: u32,
-            pub(crate) vcpu: u32,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_bind_virq() {
-            assert_eq!(size_of:: < EvtchnBindVirq > (), 12, "evtchn_bind_virq");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVirq, virq), 0, "evtchn_bind_virq.virq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVirq, vcpu), 4, "evtchn_bind_virq.vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVirq, port), 8, "evtchn_bind_virq.port"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnBindPirq {
-            pub(crate) pirq: u32,
-            pub(crate) flags: u32,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_bind_pirq() {
-            assert_eq!(size_of:: < EvtchnBindPirq > (), 12, "evtchn_bind_pirq");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindPirq, pirq), 0, "evtchn_bind_pirq.pirq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindPirq, flags), 4, "evtchn_bind_pirq.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindPirq, port), 8, "evtchn_bind_pirq.port"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnBindIpi {
-            pub(crate) vcpu: u32,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_bind_ipi() {
-            assert_eq!(size_of:: < EvtchnBindIpi > (), 8, "evtchn_bind_ipi");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindIpi, vcpu), 0, "evtchn_bind_ipi.vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindIpi, port), 4, "evtchn_bind_ipi.port"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnClose {
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_close() {
-            assert_eq!(size_of:: < EvtchnClose > (), 4, "evtchn_close");
-            assert_eq!(core::mem::offset_of!(EvtchnClose, port), 0, "evtchn_close.port");
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnSend {
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_send() {
-            assert_eq!(size_of:: < EvtchnSend > (), 4, "evtchn_send");
-            assert_eq!(core::mem::offset_of!(EvtchnSend, port), 0, "evtchn_send.port");
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnStatus {
-            pub(crate) dom: u16,
-            pub(crate) port: u32,
-            pub(crate) status: u32,
-            pub(crate) vcpu: u32,
-            pub(crate) u: EvtchnStatusU,
-        }
-        #[test]
-        fn evtchn_status() {
-            assert_eq!(size_of:: < EvtchnStatus > (), 24, "evtchn_status");
-            assert_eq!(core::mem::offset_of!(EvtchnStatus, dom), 0, "evtchn_status.dom");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatus, port), 4, "evtchn_status.port"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatus, status), 8, "evtchn_status.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatus, vcpu), 12, "evtchn_status.vcpu"
-            );
-            assert_eq!(core::mem::offset_of!(EvtchnStatus, u), 16, "evtchn_status.u");
-        }
-        #[repr(C, packed(4))]
-        pub(crate) union EvtchnStatusU {
-            pub(crate) unbound: core::mem::ManuallyDrop<EvtchnStatusUUnbound>,
-            pub(crate) interdomain: core::mem::ManuallyDrop<EvtchnStatusUInterdomain>,
-            pub(crate) pirq: core::mem::ManuallyDrop<u32>,
-            pub(crate) virq: core::mem::ManuallyDrop<u32>,
-        }
-        #[test]
-        fn evtchn_status_u() {
-            assert_eq!(size_of:: < EvtchnStatusU > (), 8, "evtchn_status.u");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusU, unbound), 0,
-                "evtchn_status.u.unbound"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusU, interdomain), 0,
-                "evtchn_status.u.interdomain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusU, pirq), 0, "evtchn_status.u.pirq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusU, virq), 0, "evtchn_status.u.virq"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnStatusUUnbound {
-            pub(crate) dom: u16,
-        }
-        #[test]
-        fn evtchn_status_uunbound() {
-            assert_eq!(
-                size_of:: < EvtchnStatusUUnbound > (), 2, "evtchn_status.u.unbound"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusUUnbound, dom), 0,
-                "evtchn_status.u.unbound.dom"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnStatusUInterdomain {
-            pub(crate) dom: u16,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_status_uinterdomain() {
-            assert_eq!(
-                size_of:: < EvtchnStatusUInterdomain > (), 8,
-                "evtchn_status.u.interdomain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusUInterdomain, dom), 0,
-                "evtchn_status.u.interdomain.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusUInterdomain, port), 4,
-                "evtchn_status.u.interdomain.port"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnBindVcpu {
-            pub(crate) port: u32,
-            pub(crate) vcpu: u32,
-        }
-        #[test]
-        fn evtchn_bind_vcpu() {
-            assert_eq!(size_of:: < EvtchnBindVcpu > (), 8, "evtchn_bind_vcpu");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVcpu, port), 0, "evtchn_bind_vcpu.port"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVcpu, vcpu), 4, "evtchn_bind_vcpu.vcpu"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnUnmask {
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_unmask() {
-            assert_eq!(size_of:: < EvtchnUnmask > (), 4, "evtchn_unmask");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnUnmask, port), 0, "evtchn_unmask.port"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnReset {
-            pub(crate) dom: u16,
-        }
-        #[test]
-        fn evtchn_reset() {
-            assert_eq!(size_of:: < EvtchnReset > (), 2, "evtchn_reset");
-            assert_eq!(core::mem::offset_of!(EvtchnReset, dom), 0, "evtchn_reset.dom");
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnInitControl {
-            pub(crate) control_gfn: u64,
-            pub(crate) offset: u32,
-            pub(crate) vcpu: u32,
-            pub(crate) link_bits: u8,
-            pub(crate) pad: [u8; 7],
-        }
-        #[test]
-        fn evtchn_init_control() {
-            assert_eq!(size_of:: < EvtchnInitControl > (), 24, "evtchn_init_control");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, control_gfn), 0,
-                "evtchn_init_control.control_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, offset), 8,
-                "evtchn_init_control.offset"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, vcpu), 12,
-                "evtchn_init_control.vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, link_bits), 16,
-                "evtchn_init_control.link_bits"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, pad), 17,
-                "evtchn_init_control.pad"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnExpandArray {
-            pub(crate) array_gfn: u64,
-        }
-        #[test]
-        fn evtchn_expand_array() {
-            assert_eq!(size_of:: < EvtchnExpandArray > (), 8, "evtchn_expand_array");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnExpandArray, array_gfn), 0,
-                "evtchn_expand_array.array_gfn"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnSetPriority {
-            pub(crate) port: u32,
-            pub(crate) priority: u32,
-        }
-        #[test]
-        fn evtchn_set_priority() {
-            assert_eq!(size_of:: < EvtchnSetPriority > (), 8, "evtchn_set_priority");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnSetPriority, port), 0,
-                "evtchn_set_priority.port"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnSetPriority, priority), 4,
-                "evtchn_set_priority.priority"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct EvtchnOp {
-            pub(crate) cmd: u32,
-            pub(crate) u: EvtchnOpU,
-        }
-        #[test]
-        fn evtchn_op() {
-            assert_eq!(size_of:: < EvtchnOp > (), 28, "evtchn_op");
-            assert_eq!(core::mem::offset_of!(EvtchnOp, cmd), 0, "evtchn_op.cmd");
-            assert_eq!(core::mem::offset_of!(EvtchnOp, u), 4, "evtchn_op.u");
-        }
-        #[repr(C, packed(4))]
-        pub(crate) union EvtchnOpU {
-            pub(crate) alloc_unbound: core::mem::ManuallyDrop<EvtchnAllocUnbound>,
-            pub(crate) bind_interdomain: core::mem::ManuallyDrop<EvtchnBindInterdomain>,
-            pub(crate) bind_virq: core::mem::ManuallyDrop<EvtchnBindVirq>,
-            pub(crate) bind_pirq: core::mem::ManuallyDrop<EvtchnBindPirq>,
-            pub(crate) bind_ipi: core::mem::ManuallyDrop<EvtchnBindIpi>,
-            pub(crate) close: core::mem::ManuallyDrop<EvtchnClose>,
-            pub(crate) send: core::mem::ManuallyDrop<EvtchnSend>,
-            pub(crate) status: core::mem::ManuallyDrop<EvtchnStatus>,
-            pub(crate) bind_vcpu: core::mem::ManuallyDrop<EvtchnBindVcpu>,
-            pub(crate) unmask: core::mem::ManuallyDrop<EvtchnUnmask>,
-        }
-        #[test]
-        fn evtchn_op_u() {
-            assert_eq!(size_of:: < EvtchnOpU > (), 24, "evtchn_op.u");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, alloc_unbound), 0,
-                "evtchn_op.u.alloc_unbound"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_interdomain), 0,
-                "evtchn_op.u.bind_interdomain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_virq), 0, "evtchn_op.u.bind_virq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_pirq), 0, "evtchn_op.u.bind_pirq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_ipi), 0, "evtchn_op.u.bind_ipi"
-            );
-            assert_eq!(core::mem::offset_of!(EvtchnOpU, close), 0, "evtchn_op.u.close");
-            assert_eq!(core::mem::offset_of!(EvtchnOpU, send), 0, "evtchn_op.u.send");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, status), 0, "evtchn_op.u.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_vcpu), 0, "evtchn_op.u.bind_vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, unmask), 0, "evtchn_op.u.unmask"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct EventArrayPage, event_array_page : 4096 { words : [u32;
+            1024] = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnFifoControlBlock, evtchn_fifo_control_block : 72 {
+            ready : u32 = 0, rsvd : u32 = 4, head : [u32; 16] = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnAllocUnbound, evtchn_alloc_unbound : 8 { dom : u16 =
+            0, remote_dom : u16 = 2, port : u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnBindInterdomain, evtchn_bind_interdomain : 12 {
+            remote_dom : u16 = 0, remote_port : u32 = 4, local_port : u32 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnBindVirq, evtchn_bind_virq : 12 { virq : u32 = 0, vcpu
+            : u32 = 4, port : u32 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnBindPirq, evtchn_bind_pirq : 12 { pirq : u32 = 0,
+            flags : u32 = 4, port : u32 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnBindIpi, evtchn_bind_ipi : 8 { vcpu : u32 = 0, port :
+            u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnClose, evtchn_close : 4 { port : u32 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnSend, evtchn_send : 4 { port : u32 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnStatus, evtchn_status : 24 { dom : u16 = 0, port : u32
+            = 4, status : u32 = 8, vcpu : u32 = 12, u : EvtchnStatusU = 16 }
+        );
+        crate::access::twin!(
+            packed 4, union EvtchnStatusU, evtchn_status_u : 8 { unbound :
+            EvtchnStatusUUnbound = 0, interdomain : EvtchnStatusUInterdomain = 0, pirq :
+            u32 = 0, virq : u32 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnStatusUUnbound, evtchn_status_uunbound : 2 { dom : u16
+            = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnStatusUInterdomain, evtchn_status_uinterdomain : 8 {
+            dom : u16 = 0, port : u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnBindVcpu, evtchn_bind_vcpu : 8 { port : u32 = 0, vcpu
+            : u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnUnmask, evtchn_unmask : 4 { port : u32 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnReset, evtchn_reset : 2 { dom : u16 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnInitControl, evtchn_init_control : 24 { control_gfn :
+            u64 = 0, offset : u32 = 8, vcpu : u32 = 12, link_bits : u8 = 16, pad : [u8;
+            7] = 17 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnExpandArray, evtchn_expand_array : 8 { array_gfn : u64
+            = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnSetPriority, evtchn_set_priority : 8 { port : u32 = 0,
+            priority : u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct EvtchnOp, evtchn_op : 28 { cmd : u32 = 0, u : EvtchnOpU = 4
+            }
+        );
+        crate::access::twin!(
+            packed 4, union EvtchnOpU, evtchn_op_u : 24 { alloc_unbound :
+            EvtchnAllocUnbound = 0, bind_interdomain : EvtchnBindInterdomain = 0,
+            bind_virq : EvtchnBindVirq = 0, bind_pirq : EvtchnBindPirq = 0, bind_ipi :
+            EvtchnBindIpi = 0, close : EvtchnClose = 0, send : EvtchnSend = 0, status :
+            EvtchnStatus = 0, bind_vcpu : EvtchnBindVcpu = 0, unmask : EvtchnUnmask = 0 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct EventArrayPage {
-            pub(crate) words: [u32; 1024],
-        }
-        #[test]
-        fn event_array_page() {
-            assert_eq!(size_of:: < EventArrayPage > (), 4096, "event_array_page");
-            assert_eq!(
-                core::mem::offset_of!(EventArrayPage, words), 0, "event_array_page.words"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnFifoControlBlock {
-            pub(crate) ready: u32,
-            pub(crate) rsvd: u32,
-            pub(crate) head: [u32; 16],
-        }
-        #[test]
-        fn evtchn_fifo_control_block() {
-            assert_eq!(
-                size_of:: < EvtchnFifoControlBlock > (), 72, "evtchn_fifo_control_block"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnFifoControlBlock, ready), 0,
-                "evtchn_fifo_control_block.ready"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnFifoControlBlock, rsvd), 4,
-                "evtchn_fifo_control_block.rsvd"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnFifoControlBlock, head), 8,
-                "evtchn_fifo_control_block.head"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnAllocUnbound {
-            pub(crate) dom: u16,
-            pub(crate) remote_dom: u16,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_alloc_unbound() {
-            assert_eq!(size_of:: < EvtchnAllocUnbound > (), 8, "evtchn_alloc_unbound");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnAllocUnbound, dom), 0,
-                "evtchn_alloc_unbound.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnAllocUnbound, remote_dom), 2,
-                "evtchn_alloc_unbound.remote_dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnAllocUnbound, port), 4,
-                "evtchn_alloc_unbound.port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnBindInterdomain {
-            pub(crate) remote_dom: u16,
-            pub(crate) remote_port: u32,
-            pub(crate) local_port: u32,
-        }
-        #[test]
-        fn evtchn_bind_interdomain() {
-            assert_eq!(
-                size_of:: < EvtchnBindInterdomain > (), 12, "evtchn_bind_interdomain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindInterdomain, remote_dom), 0,
-                "evtchn_bind_interdomain.remote_dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindInterdomain, remote_port), 4,
-                "evtchn_bind_interdomain.remote_port"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindInterdomain, local_port), 8,
-                "evtchn_bind_interdomain.local_port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnBindVirq {
-            pub(crate) virq: u32,
-            pub(crate) vcpu: u32,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_bind_virq() {
-            assert_eq!(size_of:: < EvtchnBindVirq > (), 12, "evtchn_bind_virq");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVirq, virq), 0, "evtchn_bind_virq.virq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVirq, vcpu), 4, "evtchn_bind_virq.vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVirq, port), 8, "evtchn_bind_virq.port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnBindPirq {
-            pub(crate) pirq: u32,
-            pub(crate) flags: u32,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_bind_pirq() {
-            assert_eq!(size_of:: < EvtchnBindPirq > (), 12, "evtchn_bind_pirq");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindPirq, pirq), 0, "evtchn_bind_pirq.pirq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindPirq, flags), 4, "evtchn_bind_pirq.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindPirq, port), 8, "evtchn_bind_pirq.port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnBindIpi {
-            pub(crate) vcpu: u32,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_bind_ipi() {
-            assert_eq!(size_of:: < EvtchnBindIpi > (), 8, "evtchn_bind_ipi");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindIpi, vcpu), 0, "evtchn_bind_ipi.vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindIpi, port), 4, "evtchn_bind_ipi.port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnClose {
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_close() {
-            assert_eq!(size_of:: < EvtchnClose > (), 4, "evtchn_close");
-            assert_eq!(core::mem::offset_of!(EvtchnClose, port), 0, "evtchn_close.port");
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnSend {
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_send() {
-            assert_eq!(size_of:: < EvtchnSend > (), 4, "evtchn_send");
-            assert_eq!(core::mem::offset_of!(EvtchnSend, port), 0, "evtchn_send.port");
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnStatus {
-            pub(crate) dom: u16,
-            pub(crate) port: u32,
-            pub(crate) status: u32,
-            pub(crate) vcpu: u32,
-            pub(crate) u: EvtchnStatusU,
-        }
-        #[test]
-        fn evtchn_status() {
-            assert_eq!(size_of:: < EvtchnStatus > (), 24, "evtchn_status");
-            assert_eq!(core::mem::offset_of!(EvtchnStatus, dom), 0, "evtchn_status.dom");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatus, port), 4, "evtchn_status.port"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatus, status), 8, "evtchn_status.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatus, vcpu), 12, "evtchn_status.vcpu"
-            );
-            assert_eq!(core::mem::offset_of!(EvtchnStatus, u), 16, "evtchn_status.u");
-        }
-        #[repr(C)]
-        pub(crate) union EvtchnStatusU {
-            pub(crate) unbound: core::mem::ManuallyDrop<EvtchnStatusUUnbound>,
-            pub(crate) interdomain: core::mem::ManuallyDrop<EvtchnStatusUInterdomain>,
-            pub(crate) pirq: core::mem::ManuallyDrop<u32>,
-            pub(crate) virq: core::mem::ManuallyDrop<u32>,
-        }
-        #[test]
-        fn evtchn_status_u() {
-            assert_eq!(size_of:: < EvtchnStatusU > (), 8, "evtchn_status.u");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusU, unbound), 0,
-                "evtchn_status.u.unbound"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusU, interdomain), 0,
-                "evtchn_status.u.interdomain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusU, pirq), 0, "evtchn_status.u.pirq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusU, virq), 0, "evtchn_status.u.virq"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnStatusUUnbound {
-            pub(crate) dom: u16,
-        }
-        #[test]
-        fn evtchn_status_uunbound() {
-            assert_eq!(
-                size_of:: < EvtchnStatusUUnbound > (), 2, "evtchn_status.u.unbound"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusUUnbound, dom), 0,
-                "evtchn_status.u.unbound.dom"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnStatusUInterdomain {
-            pub(crate) dom: u16,
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_status_uinterdomain() {
-            assert_eq!(
-                size_of:: < EvtchnStatusUInterdomain > (), 8,
-                "evtchn_status.u.interdomain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusUInterdomain, dom), 0,
-                "evtchn_status.u.interdomain.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnStatusUInterdomain, port), 4,
-                "evtchn_status.u.interdomain.port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnBindVcpu {
-            pub(crate) port: u32,
-            pub(crate) vcpu: u32,
-        }
-        #[test]
-        fn evtchn_bind_vcpu() {
-            assert_eq!(size_of:: < EvtchnBindVcpu > (), 8, "evtchn_bind_vcpu");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVcpu, port), 0, "evtchn_bind_vcpu.port"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnBindVcpu, vcpu), 4, "evtchn_bind_vcpu.vcpu"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnUnmask {
-            pub(crate) port: u32,
-        }
-        #[test]
-        fn evtchn_unmask() {
-            assert_eq!(size_of:: < EvtchnUnmask > (), 4, "evtchn_unmask");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnUnmask, port), 0, "evtchn_unmask.port"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnReset {
-            pub(crate) dom: u16,
-        }
-        #[test]
-        fn evtchn_reset() {
-            assert_eq!(size_of:: < EvtchnReset > (), 2, "evtchn_reset");
-            assert_eq!(core::mem::offset_of!(EvtchnReset, dom), 0, "evtchn_reset.dom");
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnInitControl {
-            pub(crate) control_gfn: Wide,
-            pub(crate) offset: u32,
-            pub(crate) vcpu: u32,
-            pub(crate) link_bits: u8,
-            pub(crate) pad: [u8; 7],
-        }
-        #[test]
-        fn evtchn_init_control() {
-            assert_eq!(size_of:: < EvtchnInitControl > (), 24, "evtchn_init_control");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, control_gfn), 0,
-                "evtchn_init_control.control_gfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, offset), 8,
-                "evtchn_init_control.offset"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, vcpu), 12,
-                "evtchn_init_control.vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, link_bits), 16,
-                "evtchn_init_control.link_bits"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnInitControl, pad), 17,
-                "evtchn_init_control.pad"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnExpandArray {
-            pub(crate) array_gfn: Wide,
-        }
-        #[test]
-        fn evtchn_expand_array() {
-            assert_eq!(size_of:: < EvtchnExpandArray > (), 8, "evtchn_expand_array");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnExpandArray, array_gfn), 0,
-                "evtchn_expand_array.array_gfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnSetPriority {
-            pub(crate) port: u32,
-            pub(crate) priority: u32,
-        }
-        #[test]
-        fn evtchn_set_priority() {
-            assert_eq!(size_of:: < EvtchnSetPriority > (), 8, "evtchn_set_priority");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnSetPriority, port), 0,
-                "evtchn_set_priority.port"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnSetPriority, priority), 4,
-                "evtchn_set_priority.priority"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct EvtchnOp {
-            pub(crate) cmd: u32,
-            pub(crate) u: EvtchnOpU,
-        }
-        #[test]
-        fn evtchn_op() {
-            assert_eq!(size_of:: < EvtchnOp > (), 28, "evtchn_op");
-            assert_eq!(core::mem::offset_of!(EvtchnOp, cmd), 0, "evtchn_op.cmd");
-            assert_eq!(core::mem::offset_of!(EvtchnOp, u), 4, "evtchn_op.u");
-        }
-        #[repr(C)]
-        pub(crate) union EvtchnOpU {
-            pub(crate) alloc_unbound: core::mem::ManuallyDrop<EvtchnAllocUnbound>,
-            pub(crate) bind_interdomain: core::mem::ManuallyDrop<EvtchnBindInterdomain>,
-            pub(crate) bind_virq: core::mem::ManuallyDrop<EvtchnBindVirq>,
-            pub(crate) bind_pirq: core::mem::ManuallyDrop<EvtchnBindPirq>,
-            pub(crate) bind_ipi: core::mem::ManuallyDrop<EvtchnBindIpi>,
-            pub(crate) close: core::mem::ManuallyDrop<EvtchnClose>,
-            pub(crate) send: core::mem::ManuallyDrop<EvtchnSend>,
-            pub(crate) status: core::mem::ManuallyDrop<EvtchnStatus>,
-            pub(crate) bind_vcpu: core::mem::ManuallyDrop<EvtchnBindVcpu>,
-            pub(crate) unmask: core::mem::ManuallyDrop<EvtchnUnmask>,
-        }
-        #[test]
-        fn evtchn_op_u() {
-            assert_eq!(size_of:: < EvtchnOpU > (), 24, "evtchn_op.u");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, alloc_unbound), 0,
-                "evtchn_op.u.alloc_unbound"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_interdomain), 0,
-                "evtchn_op.u.bind_interdomain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_virq), 0, "evtchn_op.u.bind_virq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_pirq), 0, "evtchn_op.u.bind_pirq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_ipi), 0, "evtchn_op.u.bind_ipi"
-            );
-            assert_eq!(core::mem::offset_of!(EvtchnOpU, close), 0, "evtchn_op.u.close");
-            assert_eq!(core::mem::offset_of!(EvtchnOpU, send), 0, "evtchn_op.u.send");
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, status), 0, "evtchn_op.u.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, bind_vcpu), 0, "evtchn_op.u.bind_vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(EvtchnOpU, unmask), 0, "evtchn_op.u.unmask"
-            );
-        }
+        crate::access::twin!(
+            natural, struct EventArrayPage, event_array_page : 4096 { words : [u32; 1024]
+            = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnFifoControlBlock, evtchn_fifo_control_block : 72 {
+            ready : u32 = 0, rsvd : u32 = 4, head : [u32; 16] = 8 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnAllocUnbound, evtchn_alloc_unbound : 8 { dom : u16 = 0,
+            remote_dom : u16 = 2, port : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnBindInterdomain, evtchn_bind_interdomain : 12 {
+            remote_dom : u16 = 0, remote_port : u32 = 4, local_port : u32 = 8 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnBindVirq, evtchn_bind_virq : 12 { virq : u32 = 0, vcpu
+            : u32 = 4, port : u32 = 8 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnBindPirq, evtchn_bind_pirq : 12 { pirq : u32 = 0, flags
+            : u32 = 4, port : u32 = 8 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnBindIpi, evtchn_bind_ipi : 8 { vcpu : u32 = 0, port :
+            u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnClose, evtchn_close : 4 { port : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnSend, evtchn_send : 4 { port : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnStatus, evtchn_status : 24 { dom : u16 = 0, port : u32
+            = 4, status : u32 = 8, vcpu : u32 = 12, u : EvtchnStatusU = 16 }
+        );
+        crate::access::twin!(
+            natural, union EvtchnStatusU, evtchn_status_u : 8 { unbound :
+            EvtchnStatusUUnbound = 0, interdomain : EvtchnStatusUInterdomain = 0, pirq :
+            u32 = 0, virq : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnStatusUUnbound, evtchn_status_uunbound : 2 { dom : u16
+            = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnStatusUInterdomain, evtchn_status_uinterdomain : 8 {
+            dom : u16 = 0, port : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnBindVcpu, evtchn_bind_vcpu : 8 { port : u32 = 0, vcpu :
+            u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnUnmask, evtchn_unmask : 4 { port : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnReset, evtchn_reset : 2 { dom : u16 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnInitControl, evtchn_init_control : 24 { control_gfn :
+            Wide = 0, offset : u32 = 8, vcpu : u32 = 12, link_bits : u8 = 16, pad : [u8;
+            7] = 17 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnExpandArray, evtchn_expand_array : 8 { array_gfn : Wide
+            = 0 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnSetPriority, evtchn_set_priority : 8 { port : u32 = 0,
+            priority : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct EvtchnOp, evtchn_op : 28 { cmd : u32 = 0, u : EvtchnOpU = 4 }
+        );
+        crate::access::twin!(
+            natural, union EvtchnOpU, evtchn_op_u : 24 { alloc_unbound :
+            EvtchnAllocUnbound = 0, bind_interdomain : EvtchnBindInterdomain = 0,
+            bind_virq : EvtchnBindVirq = 0, bind_pirq : EvtchnBindPirq = 0, bind_ipi :
+            EvtchnBindIpi = 0, close : EvtchnClose = 0, send : EvtchnSend = 0, status :
+            EvtchnStatus = 0, bind_vcpu : EvtchnBindVcpu = 0, unmask : EvtchnUnmask = 0 }
+        );
     }
 }
 /// Make, bind, signal and close event channels. The seed header stops at command 10.
@@ -2720,163 +1210,93 @@ pub mod command {
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_bind_interdomain`. Command 0.
     #[derive(Clone, Copy, Debug)]
     pub struct BindInterdomain;
-    impl crate::command::Command for BindInterdomain {
-        type Argument = super::EvtchnBindInterdomain;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 0;
-        const NAME: &'static str = "EVTCHNOP_bind_interdomain";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(BindInterdomain);
+    crate::command::command!(
+        safe BindInterdomain : EVENT_CHANNEL_OP, 0, "EVTCHNOP_bind_interdomain",
+        Argument(super::EvtchnBindInterdomain) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Lets a virtual interrupt signal a new port; -EEXIST if it is bound already.
     ///
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_bind_virq`. Command 1.
     #[derive(Clone, Copy, Debug)]
     pub struct BindVirq;
-    impl crate::command::Command for BindVirq {
-        type Argument = super::EvtchnBindVirq;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 1;
-        const NAME: &'static str = "EVTCHNOP_bind_virq";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(BindVirq);
+    crate::command::command!(
+        safe BindVirq : EVENT_CHANNEL_OP, 1, "EVTCHNOP_bind_virq",
+        Argument(super::EvtchnBindVirq) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Lets a physical interrupt signal a new port.
     ///
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_bind_pirq`. Command 2.
     #[derive(Clone, Copy, Debug)]
     pub struct BindPirq;
-    impl crate::command::Command for BindPirq {
-        type Argument = super::EvtchnBindPirq;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 2;
-        const NAME: &'static str = "EVTCHNOP_bind_pirq";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(BindPirq);
+    crate::command::command!(
+        safe BindPirq : EVENT_CHANNEL_OP, 2, "EVTCHNOP_bind_pirq",
+        Argument(super::EvtchnBindPirq) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Gives a port back. It stops pending and stays masked as it was; a joined port at the other end becomes
     /// unbound.
     ///
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_close`. Command 3.
     #[derive(Clone, Copy, Debug)]
     pub struct Close;
-    impl crate::command::Command for Close {
-        type Argument = super::EvtchnClose;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 3;
-        const NAME: &'static str = "EVTCHNOP_close";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Close);
+    crate::command::command!(
+        safe Close : EVENT_CHANNEL_OP, 3, "EVTCHNOP_close", Argument(super::EvtchnClose)
+        -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Makes the other end pending: the joined port, or for an IPI the port itself. Nothing happens while nobody has
     /// bound.
     ///
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_send`. Command 4.
     #[derive(Clone, Copy, Debug)]
     pub struct Send;
-    impl crate::command::Command for Send {
-        type Argument = super::EvtchnSend;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 4;
-        const NAME: &'static str = "EVTCHNOP_send";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Send);
+    crate::command::command!(
+        safe Send : EVENT_CHANNEL_OP, 4, "EVTCHNOP_send", Argument(super::EvtchnSend) ->
+        Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Tells what a port is bound to.
     ///
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_status`. Command 5.
     #[derive(Clone, Copy, Debug)]
     pub struct Status;
-    impl crate::command::Command for Status {
-        type Argument = super::EvtchnStatus;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 5;
-        const NAME: &'static str = "EVTCHNOP_status";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Status);
+    crate::command::command!(
+        safe Status : EVENT_CHANNEL_OP, 5, "EVTCHNOP_status",
+        Argument(super::EvtchnStatus) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Sets a new port aside for another domain to bind to; -ENOSPC when none is free.
     ///
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_alloc_unbound`. Command 6.
     #[derive(Clone, Copy, Debug)]
     pub struct AllocUnbound;
-    impl crate::command::Command for AllocUnbound {
-        type Argument = super::EvtchnAllocUnbound;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 6;
-        const NAME: &'static str = "EVTCHNOP_alloc_unbound";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(AllocUnbound);
+    crate::command::command!(
+        safe AllocUnbound : EVENT_CHANNEL_OP, 6, "EVTCHNOP_alloc_unbound",
+        Argument(super::EvtchnAllocUnbound) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Makes a port by which a vCPU can be interrupted from others.
     ///
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_bind_ipi`. Command 7.
     #[derive(Clone, Copy, Debug)]
     pub struct BindIpi;
-    impl crate::command::Command for BindIpi {
-        type Argument = super::EvtchnBindIpi;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 7;
-        const NAME: &'static str = "EVTCHNOP_bind_ipi";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(BindIpi);
+    crate::command::command!(
+        safe BindIpi : EVENT_CHANNEL_OP, 7, "EVTCHNOP_bind_ipi",
+        Argument(super::EvtchnBindIpi) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Chooses the vCPU that a port notifies.
     ///
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_bind_vcpu`. Command 8.
     #[derive(Clone, Copy, Debug)]
     pub struct BindVcpu;
-    impl crate::command::Command for BindVcpu {
-        type Argument = super::EvtchnBindVcpu;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 8;
-        const NAME: &'static str = "EVTCHNOP_bind_vcpu";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(BindVcpu);
+    crate::command::command!(
+        safe BindVcpu : EVENT_CHANNEL_OP, 8, "EVTCHNOP_bind_vcpu",
+        Argument(super::EvtchnBindVcpu) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Clears a port's mask, and gives the upcall that a pending event was waiting to give.
     ///
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_unmask`. Command 9.
     #[derive(Clone, Copy, Debug)]
     pub struct Unmask;
-    impl crate::command::Command for Unmask {
-        type Argument = super::EvtchnUnmask;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 9;
-        const NAME: &'static str = "EVTCHNOP_unmask";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Unmask);
+    crate::command::command!(
+        safe Unmask : EVENT_CHANNEL_OP, 9, "EVTCHNOP_unmask",
+        Argument(super::EvtchnUnmask) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Closes all ports of a domain, as a new kernel needs it that was started in place of another.
     ///
     /// # Hazard
@@ -2887,16 +1307,10 @@ pub mod command {
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_reset`. Command 10.
     #[derive(Clone, Copy, Debug)]
     pub struct Reset;
-    impl crate::command::Command for Reset {
-        type Argument = super::EvtchnReset;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 10;
-        const NAME: &'static str = "EVTCHNOP_reset";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Reset : EVENT_CHANNEL_OP, 10, "EVTCHNOP_reset", Argument(super::EvtchnReset) ->
+        Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Registers a vCPU's FIFO control block, and with the first one moves the domain to the FIFO form. A hypervisor
     /// may be set up without it.
     ///
@@ -2907,16 +1321,10 @@ pub mod command {
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_init_control`. Command 11.
     #[derive(Clone, Copy, Debug)]
     pub struct InitControl;
-    impl crate::command::Command for InitControl {
-        type Argument = super::EvtchnInitControl;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 11;
-        const NAME: &'static str = "EVTCHNOP_init_control";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        InitControl : EVENT_CHANNEL_OP, 11, "EVTCHNOP_init_control",
+        Argument(super::EvtchnInitControl) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Gives one more page to the FIFO form's event array; -EOPNOTSUPP in the two-level form.
     ///
     /// # Hazard
@@ -2926,30 +1334,17 @@ pub mod command {
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_expand_array`. Command 12.
     #[derive(Clone, Copy, Debug)]
     pub struct ExpandArray;
-    impl crate::command::Command for ExpandArray {
-        type Argument = super::EvtchnExpandArray;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 12;
-        const NAME: &'static str = "EVTCHNOP_expand_array";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        ExpandArray : EVENT_CHANNEL_OP, 12, "EVTCHNOP_expand_array",
+        Argument(super::EvtchnExpandArray) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Changes a port's priority, from its next event on; -ENOSYS in the two-level form.
     ///
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_set_priority`. Command 13.
     #[derive(Clone, Copy, Debug)]
     pub struct SetPriority;
-    impl crate::command::Command for SetPriority {
-        type Argument = super::EvtchnSetPriority;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::EVENT_CHANNEL_OP;
-        const NUMBER: u32 = 13;
-        const NAME: &'static str = "EVTCHNOP_set_priority";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(SetPriority);
+    crate::command::command!(
+        safe SetPriority : EVENT_CHANNEL_OP, 13, "EVTCHNOP_set_priority",
+        Argument(super::EvtchnSetPriority) -> Nothing, since(4, 4), honoured(4, 4)
+    );
 }

@@ -125,20 +125,4 @@ impl Feature {
         }
     }
 }
-crate::access::data!(Feature(u32));
-impl core::fmt::Debug for Feature {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "Feature::{}", name),
-            None => write!(out, "Feature({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for Feature {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(Feature(u32));

@@ -102,23 +102,7 @@ impl GrantStatus {
         }
     }
 }
-crate::access::data!(GrantStatus(i16));
-impl core::fmt::Debug for GrantStatus {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "GrantStatus::{}", name),
-            None => write!(out, "GrantStatus({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for GrantStatus {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(GrantStatus(i16));
 /// Entries that the toolstack fills before the guest starts. The seed header has their number alone.
 ///
 /// Upstream: `xen/include/public/grant_table.h`, `grant_reserved_ref`.
@@ -144,23 +128,7 @@ impl GrantReservedRef {
         }
     }
 }
-crate::access::data!(GrantReservedRef(u32));
-impl core::fmt::Debug for GrantReservedRef {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "GrantReservedRef::{}", name),
-            None => write!(out, "GrantReservedRef({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for GrantReservedRef {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(GrantReservedRef(u32));
 /// The kind of an entry, and what is allowed. An entry is published by writing this last, and taken back by a
 /// compare-and-swap to 0, which must not succeed while Xen has `reading` or `writing` set: until they clear, the
 /// page is in use and must not be freed.
@@ -520,11 +488,7 @@ pub struct GnttabMapGrantRef {
     /// Out.
     pub dev_bus_addr: u64,
 }
-impl GnttabMapGrantRef {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabMapGrantRef { host_addr : u64, flags : u32, reference : GrantRef, dom : crate
     ::base::Domid, status : GrantStatus, handle : GrantHandle, dev_bus_addr : u64 }
 );
@@ -537,25 +501,7 @@ impl GnttabMapGrantRef {
         reference: GrantRef,
         dom: crate::base::Domid,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.host_addr = host_addr;
-        }
-        {
-            made.flags = flags;
-        }
-        {
-            made.reference = reference;
-        }
-        {
-            made.dom = dom;
-        }
-        made
-    }
-}
-impl Default for GnttabMapGrantRef {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(host_addr, flags, reference, dom)
     }
 }
 /// A mapping to be ended.
@@ -583,11 +529,7 @@ pub struct GnttabUnmapGrantRef {
     #[doc(hidden)]
     pub _pad0: [u8; 2],
 }
-impl GnttabUnmapGrantRef {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabUnmapGrantRef { host_addr : u64, dev_bus_addr : u64, handle : GrantHandle,
     status : GrantStatus, _pad0 : [u8; 2] }
 );
@@ -595,22 +537,7 @@ impl GnttabUnmapGrantRef {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(host_addr: u64, dev_bus_addr: u64, handle: GrantHandle) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.host_addr = host_addr;
-        }
-        {
-            made.dev_bus_addr = dev_bus_addr;
-        }
-        {
-            made.handle = handle;
-        }
-        made
-    }
-}
-impl Default for GnttabUnmapGrantRef {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(host_addr, dev_bus_addr, handle)
     }
 }
 /// How large the grant table is to be. A PV guest learns the frames to map; with hardware virtualisation it is
@@ -646,11 +573,7 @@ pub struct GnttabSetupTable {
     /// In.
     pub frame_list: crate::access::Handle<crate::base::XenPfn>,
 }
-impl GnttabSetupTable {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabSetupTable { dom : crate ::base::Domid, _pad0 : [u8; 2], nr_frames : u32,
     status : GrantStatus, #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     _pad1 : [u8; 6], #[cfg(target_arch = "x86")] _pad1 : [u8; 2], frame_list : crate
@@ -664,22 +587,7 @@ impl GnttabSetupTable {
         nr_frames: u32,
         frame_list: crate::access::Handle<crate::base::XenPfn>,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.dom = dom;
-        }
-        {
-            made.nr_frames = nr_frames;
-        }
-        {
-            made.frame_list = frame_list;
-        }
-        made
-    }
-}
-impl Default for GnttabSetupTable {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(dom, nr_frames, frame_list)
     }
 }
 /// The domain whose table Xen prints on its console.
@@ -697,27 +605,14 @@ pub struct GnttabDumpTable {
     /// Out.
     pub status: GrantStatus,
 }
-impl GnttabDumpTable {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabDumpTable { dom : crate ::base::Domid, status : GrantStatus }
 );
 impl GnttabDumpTable {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.dom = dom;
-        }
-        made
-    }
-}
-impl Default for GnttabDumpTable {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(dom)
     }
 }
 /// A page to be given away for good.
@@ -752,11 +647,7 @@ pub struct GnttabTransfer {
     #[cfg(target_arch = "x86")]
     pub _pad1: [u8; 2],
 }
-impl GnttabTransfer {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabTransfer { mfn : crate ::base::XenPfn, domid : crate ::base::Domid, _pad0 :
     [u8; 2], reference : GrantRef, status : GrantStatus, #[cfg(any(target_arch =
     "x86_64", target_arch = "aarch64"))] _pad1 : [u8; 6], #[cfg(target_arch = "x86")]
@@ -770,22 +661,7 @@ impl GnttabTransfer {
         domid: crate::base::Domid,
         reference: GrantRef,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.mfn = mfn;
-        }
-        {
-            made.domid = domid;
-        }
-        {
-            made.reference = reference;
-        }
-        made
-    }
-}
-impl Default for GnttabTransfer {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(mfn, domid, reference)
     }
 }
 /// One end of a copy.
@@ -811,11 +687,7 @@ pub struct GnttabCopyPtr {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub _pad0: [u8; 4],
 }
-impl GnttabCopyPtr {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabCopyPtr { u : GnttabCopyPtrU, domid : crate ::base::Domid, offset : u16,
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))] _pad0 : [u8; 4] }
 );
@@ -823,22 +695,7 @@ impl GnttabCopyPtr {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(u: GnttabCopyPtrU, domid: crate::base::Domid, offset: u16) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.u = u;
-        }
-        {
-            made.domid = domid;
-        }
-        {
-            made.offset = offset;
-        }
-        made
-    }
-}
-impl Default for GnttabCopyPtr {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(u, domid, offset)
     }
 }
 /// `gnttab_copy_ptr.u` in C.
@@ -852,8 +709,6 @@ pub union GnttabCopyPtrU {
     gmfn: crate::base::XenPfn,
 }
 impl GnttabCopyPtrU {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
     /// A grant of the domain named next.
     ///
     /// In C: `ref`.
@@ -864,9 +719,7 @@ impl GnttabCopyPtrU {
     /// With this as its `reference`, and all other bytes zero.
     #[must_use]
     pub const fn from_reference(reference: GrantRef) -> Self {
-        let mut made = Self::ZEROED;
-        made.reference = reference;
-        made
+        crate::access::said!(reference)
     }
     /// A frame of the caller.
     #[must_use]
@@ -876,24 +729,12 @@ impl GnttabCopyPtrU {
     /// With this as its `gmfn`, and all other bytes zero.
     #[must_use]
     pub const fn from_gmfn(gmfn: crate::base::XenPfn) -> Self {
-        let mut made = Self::ZEROED;
-        made.gmfn = gmfn;
-        made
+        crate::access::said!(gmfn)
     }
 }
-crate::access::data!(
+crate::access::argument!(
     union GnttabCopyPtrU { reference : GrantRef, gmfn : crate ::base::XenPfn, }
 );
-impl core::fmt::Debug for GnttabCopyPtrU {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("GnttabCopyPtrU").finish_non_exhaustive()
-    }
-}
-impl Default for GnttabCopyPtrU {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// Bytes to be copied from one page to another, without mapping either.
 ///
 /// Upstream: `xen/include/public/grant_table.h`, `gnttab_copy`. Bytes: 40 on x86_64, 24 on x86, 40 on aarch64.
@@ -923,11 +764,7 @@ pub struct GnttabCopy {
     #[doc(hidden)]
     pub _pad0: [u8; 2],
 }
-impl GnttabCopy {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabCopy { source : GnttabCopyPtr, dest : GnttabCopyPtr, len : u16, flags : u16,
     status : GrantStatus, _pad0 : [u8; 2] }
 );
@@ -940,25 +777,7 @@ impl GnttabCopy {
         len: u16,
         flags: u16,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.source = source;
-        }
-        {
-            made.dest = dest;
-        }
-        {
-            made.len = len;
-        }
-        {
-            made.flags = flags;
-        }
-        made
-    }
-}
-impl Default for GnttabCopy {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(source, dest, len, flags)
     }
 }
 /// How large a grant table is, and may become.
@@ -988,11 +807,7 @@ pub struct GnttabQuerySize {
     #[doc(hidden)]
     pub _pad1: [u8; 2],
 }
-impl GnttabQuerySize {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabQuerySize { dom : crate ::base::Domid, _pad0 : [u8; 2], nr_frames : u32,
     max_nr_frames : u32, status : GrantStatus, _pad1 : [u8; 2] }
 );
@@ -1000,16 +815,7 @@ impl GnttabQuerySize {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.dom = dom;
-        }
-        made
-    }
-}
-impl Default for GnttabQuerySize {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(dom)
     }
 }
 /// A mapping to be ended, with another page put in its place at once. PV guests only.
@@ -1037,11 +843,7 @@ pub struct GnttabUnmapAndReplace {
     #[doc(hidden)]
     pub _pad0: [u8; 2],
 }
-impl GnttabUnmapAndReplace {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabUnmapAndReplace { host_addr : u64, new_addr : u64, handle : GrantHandle, status
     : GrantStatus, _pad0 : [u8; 2] }
 );
@@ -1049,22 +851,7 @@ impl GnttabUnmapAndReplace {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(host_addr: u64, new_addr: u64, handle: GrantHandle) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.host_addr = host_addr;
-        }
-        {
-            made.new_addr = new_addr;
-        }
-        {
-            made.handle = handle;
-        }
-        made
-    }
-}
-impl Default for GnttabUnmapAndReplace {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(host_addr, new_addr, handle)
     }
 }
 /// The form that the entries shall have.
@@ -1078,25 +865,12 @@ pub struct GnttabSetVersion {
     /// In and out.
     pub version: u32,
 }
-impl GnttabSetVersion {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(GnttabSetVersion { version : u32 });
+crate::access::argument!(GnttabSetVersion { version : u32 });
 impl GnttabSetVersion {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(version: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.version = version;
-        }
-        made
-    }
-}
-impl Default for GnttabSetVersion {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(version)
     }
 }
 /// Where the status pages of a version 2 table lie.
@@ -1123,11 +897,7 @@ pub struct GnttabGetStatusFrames {
     /// In.
     pub frame_list: crate::access::Handle<u64>,
 }
-impl GnttabGetStatusFrames {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabGetStatusFrames { nr_frames : u32, dom : crate ::base::Domid, status :
     GrantStatus, frame_list : crate ::access::Handle < u64 > }
 );
@@ -1139,22 +909,7 @@ impl GnttabGetStatusFrames {
         dom: crate::base::Domid,
         frame_list: crate::access::Handle<u64>,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.nr_frames = nr_frames;
-        }
-        {
-            made.dom = dom;
-        }
-        {
-            made.frame_list = frame_list;
-        }
-        made
-    }
-}
-impl Default for GnttabGetStatusFrames {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(nr_frames, dom, frame_list)
     }
 }
 /// The form that a domain's entries have.
@@ -1174,27 +929,14 @@ pub struct GnttabGetVersion {
     /// Out.
     pub version: u32,
 }
-impl GnttabGetVersion {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabGetVersion { dom : crate ::base::Domid, pad : u16, version : u32 }
 );
 impl GnttabGetVersion {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.dom = dom;
-        }
-        made
-    }
-}
-impl Default for GnttabGetVersion {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(dom)
     }
 }
 /// Two entries of the caller that change places.
@@ -1218,11 +960,7 @@ pub struct GnttabSwapGrantRef {
     #[doc(hidden)]
     pub _pad0: [u8; 2],
 }
-impl GnttabSwapGrantRef {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabSwapGrantRef { ref_a : GrantRef, ref_b : GrantRef, status : GrantStatus, _pad0
     : [u8; 2] }
 );
@@ -1230,19 +968,7 @@ impl GnttabSwapGrantRef {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(ref_a: GrantRef, ref_b: GrantRef) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.ref_a = ref_a;
-        }
-        {
-            made.ref_b = ref_b;
-        }
-        made
-    }
-}
-impl Default for GnttabSwapGrantRef {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(ref_a, ref_b)
     }
 }
 /// A part of a page, lent to the caller by another domain, whose cache lines are to be looked after.
@@ -1268,36 +994,14 @@ pub struct GnttabCacheFlush {
     /// In.
     pub op: u32,
 }
-impl GnttabCacheFlush {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     GnttabCacheFlush { a : GnttabCacheFlushA, offset : u16, length : u16, op : u32 }
 );
 impl GnttabCacheFlush {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(a: GnttabCacheFlushA, offset: u16, length: u16, op: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.a = a;
-        }
-        {
-            made.offset = offset;
-        }
-        {
-            made.length = length;
-        }
-        {
-            made.op = op;
-        }
-        made
-    }
-}
-impl Default for GnttabCacheFlush {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(a, offset, length, op)
     }
 }
 /// `gnttab_cache_flush.a` in C.
@@ -1311,8 +1015,6 @@ pub union GnttabCacheFlushA {
     reference: GrantRef,
 }
 impl GnttabCacheFlushA {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
     /// Its address as devices see it.
     #[must_use]
     pub const fn dev_bus_addr(&self) -> u64 {
@@ -1321,9 +1023,7 @@ impl GnttabCacheFlushA {
     /// With this as its `dev_bus_addr`, and all other bytes zero.
     #[must_use]
     pub const fn from_dev_bus_addr(dev_bus_addr: u64) -> Self {
-        let mut made = Self::ZEROED;
-        made.dev_bus_addr = dev_bus_addr;
-        made
+        crate::access::said!(dev_bus_addr)
     }
     /// The grant by which it is mapped.
     ///
@@ -1335,24 +1035,12 @@ impl GnttabCacheFlushA {
     /// With this as its `reference`, and all other bytes zero.
     #[must_use]
     pub const fn from_reference(reference: GrantRef) -> Self {
-        let mut made = Self::ZEROED;
-        made.reference = reference;
-        made
+        crate::access::said!(reference)
     }
 }
-crate::access::data!(
+crate::access::argument!(
     union GnttabCacheFlushA { dev_bus_addr : u64, reference : GrantRef, }
 );
-impl core::fmt::Debug for GnttabCacheFlushA {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("GnttabCacheFlushA").finish_non_exhaustive()
-    }
-}
-impl Default for GnttabCacheFlushA {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// The layouts of the blocks: what stands where, and nothing more. No reference to shared memory is ever formed with them.
 pub mod raw {
     /// The layout of `grant_entry_v1`; what its fields mean stands with its handle.
@@ -1368,11 +1056,7 @@ pub mod raw {
         /// The granted page's guest frame number; Xen puts one here when a transfer has come.
         pub frame: u32,
     }
-    impl GrantEntryV1 {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(GrantEntryV1 { flags : u16, domid : u16, frame : u32 });
+    crate::access::raw!(GrantEntryV1 { flags : u16, domid : u16, frame : u32 });
     /// The layout of `grant_table_v1_page`; what its fields mean stands with its handle.
     ///
     /// Bytes: 4096.
@@ -1382,1711 +1066,338 @@ pub mod raw {
         /// The entries; of the first page the first eight are reserved.
         pub entries: [GrantEntryV1; 512],
     }
-    impl GrantTableV1Page {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(GrantTableV1Page { entries : [GrantEntryV1; 512] });
+    crate::access::raw!(GrantTableV1Page { entries : [GrantEntryV1; 512] });
 }
-const _: () = {
-    assert!(
-        size_of:: < raw::GrantEntryV1 > () == 8, "`grant_entry_v1` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV1, flags) == 0,
-        "`grant_entry_v1.flags` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV1, domid) == 2,
-        "`grant_entry_v1.domid` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV1, frame) == 4,
-        "`grant_entry_v1.frame` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < raw::GrantTableV1Page > () == 4096,
-        "`grant_table_v1_page` should have 4096 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantTableV1Page, entries) == 0,
-        "`grant_table_v1_page.entries` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < GnttabMapGrantRef > () == 32,
-        "`gnttab_map_grant_ref` should have 32 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabMapGrantRef, host_addr) == 0,
-        "`gnttab_map_grant_ref.host_addr` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabMapGrantRef, flags) == 8,
-        "`gnttab_map_grant_ref.flags` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabMapGrantRef, reference) == 12,
-        "`gnttab_map_grant_ref.reference` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabMapGrantRef, dom) == 16,
-        "`gnttab_map_grant_ref.dom` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabMapGrantRef, status) == 18,
-        "`gnttab_map_grant_ref.status` should be at byte 18"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabMapGrantRef, handle) == 20,
-        "`gnttab_map_grant_ref.handle` should be at byte 20"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabMapGrantRef, dev_bus_addr) == 24,
-        "`gnttab_map_grant_ref.dev_bus_addr` should be at byte 24"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < GnttabUnmapGrantRef > () == 24,
-        "`gnttab_unmap_grant_ref` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabUnmapGrantRef, host_addr) == 0,
-        "`gnttab_unmap_grant_ref.host_addr` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabUnmapGrantRef, dev_bus_addr) == 8,
-        "`gnttab_unmap_grant_ref.dev_bus_addr` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabUnmapGrantRef, handle) == 16,
-        "`gnttab_unmap_grant_ref.handle` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabUnmapGrantRef, status) == 20,
-        "`gnttab_unmap_grant_ref.status` should be at byte 20"
-    );
-};
+crate::access::layout!(
+    raw::GrantEntryV1, "grant_entry_v1" : 8 { flags : 0, domid : 2, frame : 4 }
+);
+crate::access::layout!(
+    raw::GrantTableV1Page, "grant_table_v1_page" : 4096 { entries : 0 }
+);
+crate::access::layout!(
+    GnttabMapGrantRef, "gnttab_map_grant_ref" : 32 { host_addr : 0, flags : 8, reference
+    : 12, dom : 16, status : 18, handle : 20, dev_bus_addr : 24 }
+);
+crate::access::layout!(
+    GnttabUnmapGrantRef, "gnttab_unmap_grant_ref" : 24 { host_addr : 0, dev_bus_addr : 8,
+    handle : 16, status : 20 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < GnttabSetupTable > () == 24,
-        "`gnttab_setup_table` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabSetupTable, dom) == 0,
-        "`gnttab_setup_table.dom` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabSetupTable, nr_frames) == 4,
-        "`gnttab_setup_table.nr_frames` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabSetupTable, status) == 8,
-        "`gnttab_setup_table.status` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabSetupTable, frame_list) == 16,
-        "`gnttab_setup_table.frame_list` should be at byte 16"
-    );
-};
+crate::access::layout!(
+    GnttabSetupTable, "gnttab_setup_table" : 24 { dom : 0, nr_frames : 4, status : 8,
+    frame_list : 16 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < GnttabSetupTable > () == 16,
-        "`gnttab_setup_table` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabSetupTable, dom) == 0,
-        "`gnttab_setup_table.dom` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabSetupTable, nr_frames) == 4,
-        "`gnttab_setup_table.nr_frames` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabSetupTable, status) == 8,
-        "`gnttab_setup_table.status` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabSetupTable, frame_list) == 12,
-        "`gnttab_setup_table.frame_list` should be at byte 12"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < GnttabDumpTable > () == 4, "`gnttab_dump_table` should have 4 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabDumpTable, dom) == 0,
-        "`gnttab_dump_table.dom` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabDumpTable, status) == 2,
-        "`gnttab_dump_table.status` should be at byte 2"
-    );
-};
+crate::access::layout!(
+    GnttabSetupTable, "gnttab_setup_table" : 16 { dom : 0, nr_frames : 4, status : 8,
+    frame_list : 12 }
+);
+crate::access::layout!(GnttabDumpTable, "gnttab_dump_table" : 4 { dom : 0, status : 2 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < GnttabTransfer > () == 24, "`gnttab_transfer` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabTransfer, mfn) == 0,
-        "`gnttab_transfer.mfn` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabTransfer, domid) == 8,
-        "`gnttab_transfer.domid` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabTransfer, reference) == 12,
-        "`gnttab_transfer.reference` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabTransfer, status) == 16,
-        "`gnttab_transfer.status` should be at byte 16"
-    );
-};
+crate::access::layout!(
+    GnttabTransfer, "gnttab_transfer" : 24 { mfn : 0, domid : 8, reference : 12, status :
+    16 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < GnttabTransfer > () == 16, "`gnttab_transfer` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabTransfer, mfn) == 0,
-        "`gnttab_transfer.mfn` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabTransfer, domid) == 4,
-        "`gnttab_transfer.domid` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabTransfer, reference) == 8,
-        "`gnttab_transfer.reference` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabTransfer, status) == 12,
-        "`gnttab_transfer.status` should be at byte 12"
-    );
-};
+crate::access::layout!(
+    GnttabTransfer, "gnttab_transfer" : 16 { mfn : 0, domid : 4, reference : 8, status :
+    12 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < GnttabCopyPtr > () == 16, "`gnttab_copy_ptr` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopyPtr, u) == 0,
-        "`gnttab_copy_ptr.u` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopyPtr, domid) == 8,
-        "`gnttab_copy_ptr.domid` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopyPtr, offset) == 10,
-        "`gnttab_copy_ptr.offset` should be at byte 10"
-    );
-};
+crate::access::layout!(
+    GnttabCopyPtr, "gnttab_copy_ptr" : 16 { u : 0, domid : 8, offset : 10 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < GnttabCopyPtr > () == 8, "`gnttab_copy_ptr` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopyPtr, u) == 0,
-        "`gnttab_copy_ptr.u` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopyPtr, domid) == 4,
-        "`gnttab_copy_ptr.domid` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopyPtr, offset) == 6,
-        "`gnttab_copy_ptr.offset` should be at byte 6"
-    );
-};
+crate::access::layout!(
+    GnttabCopyPtr, "gnttab_copy_ptr" : 8 { u : 0, domid : 4, offset : 6 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < GnttabCopyPtrU > () == 8, "`gnttab_copy_ptr.u` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopyPtrU, reference) == 0,
-        "`gnttab_copy_ptr.u.reference` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopyPtrU, gmfn) == 0,
-        "`gnttab_copy_ptr.u.gmfn` should be at byte 0"
-    );
-};
+crate::access::layout!(
+    GnttabCopyPtrU, "gnttab_copy_ptr.u" : 8 { reference : 0, gmfn : 0 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < GnttabCopyPtrU > () == 4, "`gnttab_copy_ptr.u` should have 4 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopyPtrU, reference) == 0,
-        "`gnttab_copy_ptr.u.reference` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopyPtrU, gmfn) == 0,
-        "`gnttab_copy_ptr.u.gmfn` should be at byte 0"
-    );
-};
+crate::access::layout!(
+    GnttabCopyPtrU, "gnttab_copy_ptr.u" : 4 { reference : 0, gmfn : 0 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(size_of:: < GnttabCopy > () == 40, "`gnttab_copy` should have 40 bytes");
-    assert!(
-        core::mem::offset_of!(GnttabCopy, source) == 0,
-        "`gnttab_copy.source` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopy, dest) == 16,
-        "`gnttab_copy.dest` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopy, len) == 32,
-        "`gnttab_copy.len` should be at byte 32"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopy, flags) == 34,
-        "`gnttab_copy.flags` should be at byte 34"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopy, status) == 36,
-        "`gnttab_copy.status` should be at byte 36"
-    );
-};
+crate::access::layout!(
+    GnttabCopy, "gnttab_copy" : 40 { source : 0, dest : 16, len : 32, flags : 34, status
+    : 36 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(size_of:: < GnttabCopy > () == 24, "`gnttab_copy` should have 24 bytes");
-    assert!(
-        core::mem::offset_of!(GnttabCopy, source) == 0,
-        "`gnttab_copy.source` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopy, dest) == 8,
-        "`gnttab_copy.dest` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopy, len) == 16,
-        "`gnttab_copy.len` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopy, flags) == 18,
-        "`gnttab_copy.flags` should be at byte 18"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCopy, status) == 20,
-        "`gnttab_copy.status` should be at byte 20"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < GnttabQuerySize > () == 16,
-        "`gnttab_query_size` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabQuerySize, dom) == 0,
-        "`gnttab_query_size.dom` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabQuerySize, nr_frames) == 4,
-        "`gnttab_query_size.nr_frames` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabQuerySize, max_nr_frames) == 8,
-        "`gnttab_query_size.max_nr_frames` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabQuerySize, status) == 12,
-        "`gnttab_query_size.status` should be at byte 12"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < GnttabUnmapAndReplace > () == 24,
-        "`gnttab_unmap_and_replace` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabUnmapAndReplace, host_addr) == 0,
-        "`gnttab_unmap_and_replace.host_addr` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabUnmapAndReplace, new_addr) == 8,
-        "`gnttab_unmap_and_replace.new_addr` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabUnmapAndReplace, handle) == 16,
-        "`gnttab_unmap_and_replace.handle` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabUnmapAndReplace, status) == 20,
-        "`gnttab_unmap_and_replace.status` should be at byte 20"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < GnttabSetVersion > () == 4,
-        "`gnttab_set_version` should have 4 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabSetVersion, version) == 0,
-        "`gnttab_set_version.version` should be at byte 0"
-    );
-};
+crate::access::layout!(
+    GnttabCopy, "gnttab_copy" : 24 { source : 0, dest : 8, len : 16, flags : 18, status :
+    20 }
+);
+crate::access::layout!(
+    GnttabQuerySize, "gnttab_query_size" : 16 { dom : 0, nr_frames : 4, max_nr_frames :
+    8, status : 12 }
+);
+crate::access::layout!(
+    GnttabUnmapAndReplace, "gnttab_unmap_and_replace" : 24 { host_addr : 0, new_addr : 8,
+    handle : 16, status : 20 }
+);
+crate::access::layout!(GnttabSetVersion, "gnttab_set_version" : 4 { version : 0 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < GnttabGetStatusFrames > () == 16,
-        "`gnttab_get_status_frames` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabGetStatusFrames, nr_frames) == 0,
-        "`gnttab_get_status_frames.nr_frames` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabGetStatusFrames, dom) == 4,
-        "`gnttab_get_status_frames.dom` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabGetStatusFrames, status) == 6,
-        "`gnttab_get_status_frames.status` should be at byte 6"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabGetStatusFrames, frame_list) == 8,
-        "`gnttab_get_status_frames.frame_list` should be at byte 8"
-    );
-};
+crate::access::layout!(
+    GnttabGetStatusFrames, "gnttab_get_status_frames" : 16 { nr_frames : 0, dom : 4,
+    status : 6, frame_list : 8 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < GnttabGetStatusFrames > () == 12,
-        "`gnttab_get_status_frames` should have 12 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabGetStatusFrames, nr_frames) == 0,
-        "`gnttab_get_status_frames.nr_frames` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabGetStatusFrames, dom) == 4,
-        "`gnttab_get_status_frames.dom` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabGetStatusFrames, status) == 6,
-        "`gnttab_get_status_frames.status` should be at byte 6"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabGetStatusFrames, frame_list) == 8,
-        "`gnttab_get_status_frames.frame_list` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < GnttabGetVersion > () == 8,
-        "`gnttab_get_version` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabGetVersion, dom) == 0,
-        "`gnttab_get_version.dom` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabGetVersion, pad) == 2,
-        "`gnttab_get_version.pad` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabGetVersion, version) == 4,
-        "`gnttab_get_version.version` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < GnttabSwapGrantRef > () == 12,
-        "`gnttab_swap_grant_ref` should have 12 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabSwapGrantRef, ref_a) == 0,
-        "`gnttab_swap_grant_ref.ref_a` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabSwapGrantRef, ref_b) == 4,
-        "`gnttab_swap_grant_ref.ref_b` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabSwapGrantRef, status) == 8,
-        "`gnttab_swap_grant_ref.status` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < GnttabCacheFlush > () == 16,
-        "`gnttab_cache_flush` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCacheFlush, a) == 0,
-        "`gnttab_cache_flush.a` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCacheFlush, offset) == 8,
-        "`gnttab_cache_flush.offset` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCacheFlush, length) == 10,
-        "`gnttab_cache_flush.length` should be at byte 10"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCacheFlush, op) == 12,
-        "`gnttab_cache_flush.op` should be at byte 12"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < GnttabCacheFlushA > () == 8,
-        "`gnttab_cache_flush.a` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCacheFlushA, dev_bus_addr) == 0,
-        "`gnttab_cache_flush.a.dev_bus_addr` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(GnttabCacheFlushA, reference) == 0,
-        "`gnttab_cache_flush.a.reference` should be at byte 0"
-    );
-};
+crate::access::layout!(
+    GnttabGetStatusFrames, "gnttab_get_status_frames" : 12 { nr_frames : 0, dom : 4,
+    status : 6, frame_list : 8 }
+);
+crate::access::layout!(
+    GnttabGetVersion, "gnttab_get_version" : 8 { dom : 0, pad : 2, version : 4 }
+);
+crate::access::layout!(
+    GnttabSwapGrantRef, "gnttab_swap_grant_ref" : 12 { ref_a : 0, ref_b : 4, status : 8 }
+);
+crate::access::layout!(
+    GnttabCacheFlush, "gnttab_cache_flush" : 16 { a : 0, offset : 8, length : 10, op : 12
+    }
+);
+crate::access::layout!(
+    GnttabCacheFlushA, "gnttab_cache_flush.a" : 8 { dev_bus_addr : 0, reference : 0 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct GrantEntryV1 {
-            pub(crate) flags: u16,
-            pub(crate) domid: u16,
-            pub(crate) frame: u32,
-        }
-        #[test]
-        fn grant_entry_v1() {
-            assert_eq!(size_of:: < GrantEntryV1 > (), 8, "grant_entry_v1");
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV1, flags), 0, "grant_entry_v1.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV1, domid), 2, "grant_entry_v1.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV1, frame), 4, "grant_entry_v1.frame"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GrantTableV1Page {
-            pub(crate) entries: [GrantEntryV1; 512],
-        }
-        #[test]
-        fn grant_table_v1page() {
-            assert_eq!(size_of:: < GrantTableV1Page > (), 4096, "grant_table_v1_page");
-            assert_eq!(
-                core::mem::offset_of!(GrantTableV1Page, entries), 0,
-                "grant_table_v1_page.entries"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabMapGrantRef {
-            pub(crate) host_addr: Wide,
-            pub(crate) flags: u32,
-            pub(crate) reference: u32,
-            pub(crate) dom: u16,
-            pub(crate) status: u16,
-            pub(crate) handle: u32,
-            pub(crate) dev_bus_addr: Wide,
-        }
-        #[test]
-        fn gnttab_map_grant_ref() {
-            assert_eq!(size_of:: < GnttabMapGrantRef > (), 32, "gnttab_map_grant_ref");
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, host_addr), 0,
-                "gnttab_map_grant_ref.host_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, flags), 8,
-                "gnttab_map_grant_ref.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, reference), 12,
-                "gnttab_map_grant_ref.reference"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, dom), 16,
-                "gnttab_map_grant_ref.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, status), 18,
-                "gnttab_map_grant_ref.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, handle), 20,
-                "gnttab_map_grant_ref.handle"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, dev_bus_addr), 24,
-                "gnttab_map_grant_ref.dev_bus_addr"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabUnmapGrantRef {
-            pub(crate) host_addr: Wide,
-            pub(crate) dev_bus_addr: Wide,
-            pub(crate) handle: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_unmap_grant_ref() {
-            assert_eq!(
-                size_of:: < GnttabUnmapGrantRef > (), 24, "gnttab_unmap_grant_ref"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapGrantRef, host_addr), 0,
-                "gnttab_unmap_grant_ref.host_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapGrantRef, dev_bus_addr), 8,
-                "gnttab_unmap_grant_ref.dev_bus_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapGrantRef, handle), 16,
-                "gnttab_unmap_grant_ref.handle"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapGrantRef, status), 20,
-                "gnttab_unmap_grant_ref.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabSetupTable {
-            pub(crate) dom: u16,
-            pub(crate) nr_frames: u32,
-            pub(crate) status: u16,
-            pub(crate) frame_list: Wide,
-        }
-        #[test]
-        fn gnttab_setup_table() {
-            assert_eq!(size_of:: < GnttabSetupTable > (), 24, "gnttab_setup_table");
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetupTable, dom), 0, "gnttab_setup_table.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetupTable, nr_frames), 4,
-                "gnttab_setup_table.nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetupTable, status), 8,
-                "gnttab_setup_table.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetupTable, frame_list), 16,
-                "gnttab_setup_table.frame_list"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabDumpTable {
-            pub(crate) dom: u16,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_dump_table() {
-            assert_eq!(size_of:: < GnttabDumpTable > (), 4, "gnttab_dump_table");
-            assert_eq!(
-                core::mem::offset_of!(GnttabDumpTable, dom), 0, "gnttab_dump_table.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabDumpTable, status), 2,
-                "gnttab_dump_table.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabTransfer {
-            pub(crate) mfn: Wide,
-            pub(crate) domid: u16,
-            pub(crate) reference: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_transfer() {
-            assert_eq!(size_of:: < GnttabTransfer > (), 24, "gnttab_transfer");
-            assert_eq!(
-                core::mem::offset_of!(GnttabTransfer, mfn), 0, "gnttab_transfer.mfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabTransfer, domid), 8, "gnttab_transfer.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabTransfer, reference), 12,
-                "gnttab_transfer.reference"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabTransfer, status), 16,
-                "gnttab_transfer.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabCopyPtr {
-            pub(crate) u: GnttabCopyPtrU,
-            pub(crate) domid: u16,
-            pub(crate) offset: u16,
-        }
-        #[test]
-        fn gnttab_copy_ptr() {
-            assert_eq!(size_of:: < GnttabCopyPtr > (), 16, "gnttab_copy_ptr");
-            assert_eq!(core::mem::offset_of!(GnttabCopyPtr, u), 0, "gnttab_copy_ptr.u");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopyPtr, domid), 8, "gnttab_copy_ptr.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopyPtr, offset), 10,
-                "gnttab_copy_ptr.offset"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union GnttabCopyPtrU {
-            pub(crate) reference: core::mem::ManuallyDrop<u32>,
-            pub(crate) gmfn: core::mem::ManuallyDrop<Wide>,
-        }
-        #[test]
-        fn gnttab_copy_ptr_u() {
-            assert_eq!(size_of:: < GnttabCopyPtrU > (), 8, "gnttab_copy_ptr.u");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopyPtrU, reference), 0,
-                "gnttab_copy_ptr.u.reference"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopyPtrU, gmfn), 0, "gnttab_copy_ptr.u.gmfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabCopy {
-            pub(crate) source: GnttabCopyPtr,
-            pub(crate) dest: GnttabCopyPtr,
-            pub(crate) len: u16,
-            pub(crate) flags: u16,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_copy() {
-            assert_eq!(size_of:: < GnttabCopy > (), 40, "gnttab_copy");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopy, source), 0, "gnttab_copy.source"
-            );
-            assert_eq!(core::mem::offset_of!(GnttabCopy, dest), 16, "gnttab_copy.dest");
-            assert_eq!(core::mem::offset_of!(GnttabCopy, len), 32, "gnttab_copy.len");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopy, flags), 34, "gnttab_copy.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopy, status), 36, "gnttab_copy.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabQuerySize {
-            pub(crate) dom: u16,
-            pub(crate) nr_frames: u32,
-            pub(crate) max_nr_frames: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_query_size() {
-            assert_eq!(size_of:: < GnttabQuerySize > (), 16, "gnttab_query_size");
-            assert_eq!(
-                core::mem::offset_of!(GnttabQuerySize, dom), 0, "gnttab_query_size.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabQuerySize, nr_frames), 4,
-                "gnttab_query_size.nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabQuerySize, max_nr_frames), 8,
-                "gnttab_query_size.max_nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabQuerySize, status), 12,
-                "gnttab_query_size.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabUnmapAndReplace {
-            pub(crate) host_addr: Wide,
-            pub(crate) new_addr: Wide,
-            pub(crate) handle: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_unmap_and_replace() {
-            assert_eq!(
-                size_of:: < GnttabUnmapAndReplace > (), 24, "gnttab_unmap_and_replace"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapAndReplace, host_addr), 0,
-                "gnttab_unmap_and_replace.host_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapAndReplace, new_addr), 8,
-                "gnttab_unmap_and_replace.new_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapAndReplace, handle), 16,
-                "gnttab_unmap_and_replace.handle"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapAndReplace, status), 20,
-                "gnttab_unmap_and_replace.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabSetVersion {
-            pub(crate) version: u32,
-        }
-        #[test]
-        fn gnttab_set_version() {
-            assert_eq!(size_of:: < GnttabSetVersion > (), 4, "gnttab_set_version");
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetVersion, version), 0,
-                "gnttab_set_version.version"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabGetStatusFrames {
-            pub(crate) nr_frames: u32,
-            pub(crate) dom: u16,
-            pub(crate) status: u16,
-            pub(crate) frame_list: Wide,
-        }
-        #[test]
-        fn gnttab_get_status_frames() {
-            assert_eq!(
-                size_of:: < GnttabGetStatusFrames > (), 16, "gnttab_get_status_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetStatusFrames, nr_frames), 0,
-                "gnttab_get_status_frames.nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetStatusFrames, dom), 4,
-                "gnttab_get_status_frames.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetStatusFrames, status), 6,
-                "gnttab_get_status_frames.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetStatusFrames, frame_list), 8,
-                "gnttab_get_status_frames.frame_list"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabGetVersion {
-            pub(crate) dom: u16,
-            pub(crate) pad: u16,
-            pub(crate) version: u32,
-        }
-        #[test]
-        fn gnttab_get_version() {
-            assert_eq!(size_of:: < GnttabGetVersion > (), 8, "gnttab_get_version");
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetVersion, dom), 0, "gnttab_get_version.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetVersion, pad), 2, "gnttab_get_version.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetVersion, version), 4,
-                "gnttab_get_version.version"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabSwapGrantRef {
-            pub(crate) ref_a: u32,
-            pub(crate) ref_b: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_swap_grant_ref() {
-            assert_eq!(size_of:: < GnttabSwapGrantRef > (), 12, "gnttab_swap_grant_ref");
-            assert_eq!(
-                core::mem::offset_of!(GnttabSwapGrantRef, ref_a), 0,
-                "gnttab_swap_grant_ref.ref_a"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSwapGrantRef, ref_b), 4,
-                "gnttab_swap_grant_ref.ref_b"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSwapGrantRef, status), 8,
-                "gnttab_swap_grant_ref.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabCacheFlush {
-            pub(crate) a: GnttabCacheFlushA,
-            pub(crate) offset: u16,
-            pub(crate) length: u16,
-            pub(crate) op: u32,
-        }
-        #[test]
-        fn gnttab_cache_flush() {
-            assert_eq!(size_of:: < GnttabCacheFlush > (), 16, "gnttab_cache_flush");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlush, a), 0, "gnttab_cache_flush.a"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlush, offset), 8,
-                "gnttab_cache_flush.offset"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlush, length), 10,
-                "gnttab_cache_flush.length"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlush, op), 12, "gnttab_cache_flush.op"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union GnttabCacheFlushA {
-            pub(crate) dev_bus_addr: core::mem::ManuallyDrop<Wide>,
-            pub(crate) reference: core::mem::ManuallyDrop<u32>,
-        }
-        #[test]
-        fn gnttab_cache_flush_a() {
-            assert_eq!(size_of:: < GnttabCacheFlushA > (), 8, "gnttab_cache_flush.a");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlushA, dev_bus_addr), 0,
-                "gnttab_cache_flush.a.dev_bus_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlushA, reference), 0,
-                "gnttab_cache_flush.a.reference"
-            );
-        }
+        crate::access::twin!(
+            natural, struct GrantEntryV1, grant_entry_v1 : 8 { flags : u16 = 0, domid :
+            u16 = 2, frame : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct GrantTableV1Page, grant_table_v1page : 4096 { entries :
+            [GrantEntryV1; 512] = 0 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabMapGrantRef, gnttab_map_grant_ref : 32 { host_addr :
+            Wide = 0, flags : u32 = 8, reference : u32 = 12, dom : u16 = 16, status : u16
+            = 18, handle : u32 = 20, dev_bus_addr : Wide = 24 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabUnmapGrantRef, gnttab_unmap_grant_ref : 24 { host_addr
+            : Wide = 0, dev_bus_addr : Wide = 8, handle : u32 = 16, status : u16 = 20 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabSetupTable, gnttab_setup_table : 24 { dom : u16 = 0,
+            nr_frames : u32 = 4, status : u16 = 8, frame_list : Wide = 16 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabDumpTable, gnttab_dump_table : 4 { dom : u16 = 0,
+            status : u16 = 2 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabTransfer, gnttab_transfer : 24 { mfn : Wide = 0, domid
+            : u16 = 8, reference : u32 = 12, status : u16 = 16 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabCopyPtr, gnttab_copy_ptr : 16 { u : GnttabCopyPtrU = 0,
+            domid : u16 = 8, offset : u16 = 10 }
+        );
+        crate::access::twin!(
+            natural, union GnttabCopyPtrU, gnttab_copy_ptr_u : 8 { reference : u32 = 0,
+            gmfn : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabCopy, gnttab_copy : 40 { source : GnttabCopyPtr = 0,
+            dest : GnttabCopyPtr = 16, len : u16 = 32, flags : u16 = 34, status : u16 =
+            36 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabQuerySize, gnttab_query_size : 16 { dom : u16 = 0,
+            nr_frames : u32 = 4, max_nr_frames : u32 = 8, status : u16 = 12 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabUnmapAndReplace, gnttab_unmap_and_replace : 24 {
+            host_addr : Wide = 0, new_addr : Wide = 8, handle : u32 = 16, status : u16 =
+            20 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabSetVersion, gnttab_set_version : 4 { version : u32 = 0
+            }
+        );
+        crate::access::twin!(
+            natural, struct GnttabGetStatusFrames, gnttab_get_status_frames : 16 {
+            nr_frames : u32 = 0, dom : u16 = 4, status : u16 = 6, frame_list : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabGetVersion, gnttab_get_version : 8 { dom : u16 = 0, pad
+            : u16 = 2, version : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabSwapGrantRef, gnttab_swap_grant_ref : 12 { ref_a : u32
+            = 0, ref_b : u32 = 4, status : u16 = 8 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabCacheFlush, gnttab_cache_flush : 16 { a :
+            GnttabCacheFlushA = 0, offset : u16 = 8, length : u16 = 10, op : u32 = 12 }
+        );
+        crate::access::twin!(
+            natural, union GnttabCacheFlushA, gnttab_cache_flush_a : 8 { dev_bus_addr :
+            Wide = 0, reference : u32 = 0 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct GrantEntryV1 {
-            pub(crate) flags: u16,
-            pub(crate) domid: u16,
-            pub(crate) frame: u32,
-        }
-        #[test]
-        fn grant_entry_v1() {
-            assert_eq!(size_of:: < GrantEntryV1 > (), 8, "grant_entry_v1");
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV1, flags), 0, "grant_entry_v1.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV1, domid), 2, "grant_entry_v1.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV1, frame), 4, "grant_entry_v1.frame"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GrantTableV1Page {
-            pub(crate) entries: [GrantEntryV1; 512],
-        }
-        #[test]
-        fn grant_table_v1page() {
-            assert_eq!(size_of:: < GrantTableV1Page > (), 4096, "grant_table_v1_page");
-            assert_eq!(
-                core::mem::offset_of!(GrantTableV1Page, entries), 0,
-                "grant_table_v1_page.entries"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabMapGrantRef {
-            pub(crate) host_addr: u64,
-            pub(crate) flags: u32,
-            pub(crate) reference: u32,
-            pub(crate) dom: u16,
-            pub(crate) status: u16,
-            pub(crate) handle: u32,
-            pub(crate) dev_bus_addr: u64,
-        }
-        #[test]
-        fn gnttab_map_grant_ref() {
-            assert_eq!(size_of:: < GnttabMapGrantRef > (), 32, "gnttab_map_grant_ref");
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, host_addr), 0,
-                "gnttab_map_grant_ref.host_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, flags), 8,
-                "gnttab_map_grant_ref.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, reference), 12,
-                "gnttab_map_grant_ref.reference"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, dom), 16,
-                "gnttab_map_grant_ref.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, status), 18,
-                "gnttab_map_grant_ref.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, handle), 20,
-                "gnttab_map_grant_ref.handle"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, dev_bus_addr), 24,
-                "gnttab_map_grant_ref.dev_bus_addr"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabUnmapGrantRef {
-            pub(crate) host_addr: u64,
-            pub(crate) dev_bus_addr: u64,
-            pub(crate) handle: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_unmap_grant_ref() {
-            assert_eq!(
-                size_of:: < GnttabUnmapGrantRef > (), 24, "gnttab_unmap_grant_ref"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapGrantRef, host_addr), 0,
-                "gnttab_unmap_grant_ref.host_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapGrantRef, dev_bus_addr), 8,
-                "gnttab_unmap_grant_ref.dev_bus_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapGrantRef, handle), 16,
-                "gnttab_unmap_grant_ref.handle"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapGrantRef, status), 20,
-                "gnttab_unmap_grant_ref.status"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabSetupTable {
-            pub(crate) dom: u16,
-            pub(crate) nr_frames: u32,
-            pub(crate) status: u16,
-            pub(crate) frame_list: u32,
-        }
-        #[test]
-        fn gnttab_setup_table() {
-            assert_eq!(size_of:: < GnttabSetupTable > (), 16, "gnttab_setup_table");
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetupTable, dom), 0, "gnttab_setup_table.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetupTable, nr_frames), 4,
-                "gnttab_setup_table.nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetupTable, status), 8,
-                "gnttab_setup_table.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetupTable, frame_list), 12,
-                "gnttab_setup_table.frame_list"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabDumpTable {
-            pub(crate) dom: u16,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_dump_table() {
-            assert_eq!(size_of:: < GnttabDumpTable > (), 4, "gnttab_dump_table");
-            assert_eq!(
-                core::mem::offset_of!(GnttabDumpTable, dom), 0, "gnttab_dump_table.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabDumpTable, status), 2,
-                "gnttab_dump_table.status"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabTransfer {
-            pub(crate) mfn: u32,
-            pub(crate) domid: u16,
-            pub(crate) reference: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_transfer() {
-            assert_eq!(size_of:: < GnttabTransfer > (), 16, "gnttab_transfer");
-            assert_eq!(
-                core::mem::offset_of!(GnttabTransfer, mfn), 0, "gnttab_transfer.mfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabTransfer, domid), 4, "gnttab_transfer.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabTransfer, reference), 8,
-                "gnttab_transfer.reference"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabTransfer, status), 12,
-                "gnttab_transfer.status"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabCopyPtr {
-            pub(crate) u: GnttabCopyPtrU,
-            pub(crate) domid: u16,
-            pub(crate) offset: u16,
-        }
-        #[test]
-        fn gnttab_copy_ptr() {
-            assert_eq!(size_of:: < GnttabCopyPtr > (), 8, "gnttab_copy_ptr");
-            assert_eq!(core::mem::offset_of!(GnttabCopyPtr, u), 0, "gnttab_copy_ptr.u");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopyPtr, domid), 4, "gnttab_copy_ptr.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopyPtr, offset), 6, "gnttab_copy_ptr.offset"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) union GnttabCopyPtrU {
-            pub(crate) reference: core::mem::ManuallyDrop<u32>,
-            pub(crate) gmfn: core::mem::ManuallyDrop<u32>,
-        }
-        #[test]
-        fn gnttab_copy_ptr_u() {
-            assert_eq!(size_of:: < GnttabCopyPtrU > (), 4, "gnttab_copy_ptr.u");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopyPtrU, reference), 0,
-                "gnttab_copy_ptr.u.reference"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopyPtrU, gmfn), 0, "gnttab_copy_ptr.u.gmfn"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabCopy {
-            pub(crate) source: GnttabCopyPtr,
-            pub(crate) dest: GnttabCopyPtr,
-            pub(crate) len: u16,
-            pub(crate) flags: u16,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_copy() {
-            assert_eq!(size_of:: < GnttabCopy > (), 24, "gnttab_copy");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopy, source), 0, "gnttab_copy.source"
-            );
-            assert_eq!(core::mem::offset_of!(GnttabCopy, dest), 8, "gnttab_copy.dest");
-            assert_eq!(core::mem::offset_of!(GnttabCopy, len), 16, "gnttab_copy.len");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopy, flags), 18, "gnttab_copy.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopy, status), 20, "gnttab_copy.status"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabQuerySize {
-            pub(crate) dom: u16,
-            pub(crate) nr_frames: u32,
-            pub(crate) max_nr_frames: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_query_size() {
-            assert_eq!(size_of:: < GnttabQuerySize > (), 16, "gnttab_query_size");
-            assert_eq!(
-                core::mem::offset_of!(GnttabQuerySize, dom), 0, "gnttab_query_size.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabQuerySize, nr_frames), 4,
-                "gnttab_query_size.nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabQuerySize, max_nr_frames), 8,
-                "gnttab_query_size.max_nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabQuerySize, status), 12,
-                "gnttab_query_size.status"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabUnmapAndReplace {
-            pub(crate) host_addr: u64,
-            pub(crate) new_addr: u64,
-            pub(crate) handle: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_unmap_and_replace() {
-            assert_eq!(
-                size_of:: < GnttabUnmapAndReplace > (), 24, "gnttab_unmap_and_replace"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapAndReplace, host_addr), 0,
-                "gnttab_unmap_and_replace.host_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapAndReplace, new_addr), 8,
-                "gnttab_unmap_and_replace.new_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapAndReplace, handle), 16,
-                "gnttab_unmap_and_replace.handle"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapAndReplace, status), 20,
-                "gnttab_unmap_and_replace.status"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabSetVersion {
-            pub(crate) version: u32,
-        }
-        #[test]
-        fn gnttab_set_version() {
-            assert_eq!(size_of:: < GnttabSetVersion > (), 4, "gnttab_set_version");
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetVersion, version), 0,
-                "gnttab_set_version.version"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabGetStatusFrames {
-            pub(crate) nr_frames: u32,
-            pub(crate) dom: u16,
-            pub(crate) status: u16,
-            pub(crate) frame_list: u32,
-        }
-        #[test]
-        fn gnttab_get_status_frames() {
-            assert_eq!(
-                size_of:: < GnttabGetStatusFrames > (), 12, "gnttab_get_status_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetStatusFrames, nr_frames), 0,
-                "gnttab_get_status_frames.nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetStatusFrames, dom), 4,
-                "gnttab_get_status_frames.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetStatusFrames, status), 6,
-                "gnttab_get_status_frames.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetStatusFrames, frame_list), 8,
-                "gnttab_get_status_frames.frame_list"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabGetVersion {
-            pub(crate) dom: u16,
-            pub(crate) pad: u16,
-            pub(crate) version: u32,
-        }
-        #[test]
-        fn gnttab_get_version() {
-            assert_eq!(size_of:: < GnttabGetVersion > (), 8, "gnttab_get_version");
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetVersion, dom), 0, "gnttab_get_version.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetVersion, pad), 2, "gnttab_get_version.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetVersion, version), 4,
-                "gnttab_get_version.version"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabSwapGrantRef {
-            pub(crate) ref_a: u32,
-            pub(crate) ref_b: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_swap_grant_ref() {
-            assert_eq!(size_of:: < GnttabSwapGrantRef > (), 12, "gnttab_swap_grant_ref");
-            assert_eq!(
-                core::mem::offset_of!(GnttabSwapGrantRef, ref_a), 0,
-                "gnttab_swap_grant_ref.ref_a"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSwapGrantRef, ref_b), 4,
-                "gnttab_swap_grant_ref.ref_b"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSwapGrantRef, status), 8,
-                "gnttab_swap_grant_ref.status"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GnttabCacheFlush {
-            pub(crate) a: GnttabCacheFlushA,
-            pub(crate) offset: u16,
-            pub(crate) length: u16,
-            pub(crate) op: u32,
-        }
-        #[test]
-        fn gnttab_cache_flush() {
-            assert_eq!(size_of:: < GnttabCacheFlush > (), 16, "gnttab_cache_flush");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlush, a), 0, "gnttab_cache_flush.a"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlush, offset), 8,
-                "gnttab_cache_flush.offset"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlush, length), 10,
-                "gnttab_cache_flush.length"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlush, op), 12, "gnttab_cache_flush.op"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) union GnttabCacheFlushA {
-            pub(crate) dev_bus_addr: core::mem::ManuallyDrop<u64>,
-            pub(crate) reference: core::mem::ManuallyDrop<u32>,
-        }
-        #[test]
-        fn gnttab_cache_flush_a() {
-            assert_eq!(size_of:: < GnttabCacheFlushA > (), 8, "gnttab_cache_flush.a");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlushA, dev_bus_addr), 0,
-                "gnttab_cache_flush.a.dev_bus_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlushA, reference), 0,
-                "gnttab_cache_flush.a.reference"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct GrantEntryV1, grant_entry_v1 : 8 { flags : u16 = 0, domid :
+            u16 = 2, frame : u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct GrantTableV1Page, grant_table_v1page : 4096 { entries :
+            [GrantEntryV1; 512] = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabMapGrantRef, gnttab_map_grant_ref : 32 { host_addr :
+            u64 = 0, flags : u32 = 8, reference : u32 = 12, dom : u16 = 16, status : u16
+            = 18, handle : u32 = 20, dev_bus_addr : u64 = 24 }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabUnmapGrantRef, gnttab_unmap_grant_ref : 24 { host_addr
+            : u64 = 0, dev_bus_addr : u64 = 8, handle : u32 = 16, status : u16 = 20 }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabSetupTable, gnttab_setup_table : 16 { dom : u16 = 0,
+            nr_frames : u32 = 4, status : u16 = 8, frame_list : u32 = 12 }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabDumpTable, gnttab_dump_table : 4 { dom : u16 = 0,
+            status : u16 = 2 }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabTransfer, gnttab_transfer : 16 { mfn : u32 = 0, domid
+            : u16 = 4, reference : u32 = 8, status : u16 = 12 }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabCopyPtr, gnttab_copy_ptr : 8 { u : GnttabCopyPtrU = 0,
+            domid : u16 = 4, offset : u16 = 6 }
+        );
+        crate::access::twin!(
+            packed 4, union GnttabCopyPtrU, gnttab_copy_ptr_u : 4 { reference : u32 = 0,
+            gmfn : u32 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabCopy, gnttab_copy : 24 { source : GnttabCopyPtr = 0,
+            dest : GnttabCopyPtr = 8, len : u16 = 16, flags : u16 = 18, status : u16 = 20
+            }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabQuerySize, gnttab_query_size : 16 { dom : u16 = 0,
+            nr_frames : u32 = 4, max_nr_frames : u32 = 8, status : u16 = 12 }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabUnmapAndReplace, gnttab_unmap_and_replace : 24 {
+            host_addr : u64 = 0, new_addr : u64 = 8, handle : u32 = 16, status : u16 = 20
+            }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabSetVersion, gnttab_set_version : 4 { version : u32 = 0
+            }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabGetStatusFrames, gnttab_get_status_frames : 12 {
+            nr_frames : u32 = 0, dom : u16 = 4, status : u16 = 6, frame_list : u32 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabGetVersion, gnttab_get_version : 8 { dom : u16 = 0,
+            pad : u16 = 2, version : u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabSwapGrantRef, gnttab_swap_grant_ref : 12 { ref_a : u32
+            = 0, ref_b : u32 = 4, status : u16 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct GnttabCacheFlush, gnttab_cache_flush : 16 { a :
+            GnttabCacheFlushA = 0, offset : u16 = 8, length : u16 = 10, op : u32 = 12 }
+        );
+        crate::access::twin!(
+            packed 4, union GnttabCacheFlushA, gnttab_cache_flush_a : 8 { dev_bus_addr :
+            u64 = 0, reference : u32 = 0 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct GrantEntryV1 {
-            pub(crate) flags: u16,
-            pub(crate) domid: u16,
-            pub(crate) frame: u32,
-        }
-        #[test]
-        fn grant_entry_v1() {
-            assert_eq!(size_of:: < GrantEntryV1 > (), 8, "grant_entry_v1");
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV1, flags), 0, "grant_entry_v1.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV1, domid), 2, "grant_entry_v1.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV1, frame), 4, "grant_entry_v1.frame"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GrantTableV1Page {
-            pub(crate) entries: [GrantEntryV1; 512],
-        }
-        #[test]
-        fn grant_table_v1page() {
-            assert_eq!(size_of:: < GrantTableV1Page > (), 4096, "grant_table_v1_page");
-            assert_eq!(
-                core::mem::offset_of!(GrantTableV1Page, entries), 0,
-                "grant_table_v1_page.entries"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabMapGrantRef {
-            pub(crate) host_addr: Wide,
-            pub(crate) flags: u32,
-            pub(crate) reference: u32,
-            pub(crate) dom: u16,
-            pub(crate) status: u16,
-            pub(crate) handle: u32,
-            pub(crate) dev_bus_addr: Wide,
-        }
-        #[test]
-        fn gnttab_map_grant_ref() {
-            assert_eq!(size_of:: < GnttabMapGrantRef > (), 32, "gnttab_map_grant_ref");
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, host_addr), 0,
-                "gnttab_map_grant_ref.host_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, flags), 8,
-                "gnttab_map_grant_ref.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, reference), 12,
-                "gnttab_map_grant_ref.reference"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, dom), 16,
-                "gnttab_map_grant_ref.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, status), 18,
-                "gnttab_map_grant_ref.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, handle), 20,
-                "gnttab_map_grant_ref.handle"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabMapGrantRef, dev_bus_addr), 24,
-                "gnttab_map_grant_ref.dev_bus_addr"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabUnmapGrantRef {
-            pub(crate) host_addr: Wide,
-            pub(crate) dev_bus_addr: Wide,
-            pub(crate) handle: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_unmap_grant_ref() {
-            assert_eq!(
-                size_of:: < GnttabUnmapGrantRef > (), 24, "gnttab_unmap_grant_ref"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapGrantRef, host_addr), 0,
-                "gnttab_unmap_grant_ref.host_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapGrantRef, dev_bus_addr), 8,
-                "gnttab_unmap_grant_ref.dev_bus_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapGrantRef, handle), 16,
-                "gnttab_unmap_grant_ref.handle"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapGrantRef, status), 20,
-                "gnttab_unmap_grant_ref.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabSetupTable {
-            pub(crate) dom: u16,
-            pub(crate) nr_frames: u32,
-            pub(crate) status: u16,
-            pub(crate) frame_list: Wide,
-        }
-        #[test]
-        fn gnttab_setup_table() {
-            assert_eq!(size_of:: < GnttabSetupTable > (), 24, "gnttab_setup_table");
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetupTable, dom), 0, "gnttab_setup_table.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetupTable, nr_frames), 4,
-                "gnttab_setup_table.nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetupTable, status), 8,
-                "gnttab_setup_table.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetupTable, frame_list), 16,
-                "gnttab_setup_table.frame_list"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabDumpTable {
-            pub(crate) dom: u16,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_dump_table() {
-            assert_eq!(size_of:: < GnttabDumpTable > (), 4, "gnttab_dump_table");
-            assert_eq!(
-                core::mem::offset_of!(GnttabDumpTable, dom), 0, "gnttab_dump_table.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabDumpTable, status), 2,
-                "gnttab_dump_table.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabTransfer {
-            pub(crate) mfn: Wide,
-            pub(crate) domid: u16,
-            pub(crate) reference: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_transfer() {
-            assert_eq!(size_of:: < GnttabTransfer > (), 24, "gnttab_transfer");
-            assert_eq!(
-                core::mem::offset_of!(GnttabTransfer, mfn), 0, "gnttab_transfer.mfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabTransfer, domid), 8, "gnttab_transfer.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabTransfer, reference), 12,
-                "gnttab_transfer.reference"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabTransfer, status), 16,
-                "gnttab_transfer.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabCopyPtr {
-            pub(crate) u: GnttabCopyPtrU,
-            pub(crate) domid: u16,
-            pub(crate) offset: u16,
-        }
-        #[test]
-        fn gnttab_copy_ptr() {
-            assert_eq!(size_of:: < GnttabCopyPtr > (), 16, "gnttab_copy_ptr");
-            assert_eq!(core::mem::offset_of!(GnttabCopyPtr, u), 0, "gnttab_copy_ptr.u");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopyPtr, domid), 8, "gnttab_copy_ptr.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopyPtr, offset), 10,
-                "gnttab_copy_ptr.offset"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union GnttabCopyPtrU {
-            pub(crate) reference: core::mem::ManuallyDrop<u32>,
-            pub(crate) gmfn: core::mem::ManuallyDrop<Wide>,
-        }
-        #[test]
-        fn gnttab_copy_ptr_u() {
-            assert_eq!(size_of:: < GnttabCopyPtrU > (), 8, "gnttab_copy_ptr.u");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopyPtrU, reference), 0,
-                "gnttab_copy_ptr.u.reference"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopyPtrU, gmfn), 0, "gnttab_copy_ptr.u.gmfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabCopy {
-            pub(crate) source: GnttabCopyPtr,
-            pub(crate) dest: GnttabCopyPtr,
-            pub(crate) len: u16,
-            pub(crate) flags: u16,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_copy() {
-            assert_eq!(size_of:: < GnttabCopy > (), 40, "gnttab_copy");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopy, source), 0, "gnttab_copy.source"
-            );
-            assert_eq!(core::mem::offset_of!(GnttabCopy, dest), 16, "gnttab_copy.dest");
-            assert_eq!(core::mem::offset_of!(GnttabCopy, len), 32, "gnttab_copy.len");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopy, flags), 34, "gnttab_copy.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCopy, status), 36, "gnttab_copy.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabQuerySize {
-            pub(crate) dom: u16,
-            pub(crate) nr_frames: u32,
-            pub(crate) max_nr_frames: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_query_size() {
-            assert_eq!(size_of:: < GnttabQuerySize > (), 16, "gnttab_query_size");
-            assert_eq!(
-                core::mem::offset_of!(GnttabQuerySize, dom), 0, "gnttab_query_size.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabQuerySize, nr_frames), 4,
-                "gnttab_query_size.nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabQuerySize, max_nr_frames), 8,
-                "gnttab_query_size.max_nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabQuerySize, status), 12,
-                "gnttab_query_size.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabUnmapAndReplace {
-            pub(crate) host_addr: Wide,
-            pub(crate) new_addr: Wide,
-            pub(crate) handle: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_unmap_and_replace() {
-            assert_eq!(
-                size_of:: < GnttabUnmapAndReplace > (), 24, "gnttab_unmap_and_replace"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapAndReplace, host_addr), 0,
-                "gnttab_unmap_and_replace.host_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapAndReplace, new_addr), 8,
-                "gnttab_unmap_and_replace.new_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapAndReplace, handle), 16,
-                "gnttab_unmap_and_replace.handle"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabUnmapAndReplace, status), 20,
-                "gnttab_unmap_and_replace.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabSetVersion {
-            pub(crate) version: u32,
-        }
-        #[test]
-        fn gnttab_set_version() {
-            assert_eq!(size_of:: < GnttabSetVersion > (), 4, "gnttab_set_version");
-            assert_eq!(
-                core::mem::offset_of!(GnttabSetVersion, version), 0,
-                "gnttab_set_version.version"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabGetStatusFrames {
-            pub(crate) nr_frames: u32,
-            pub(crate) dom: u16,
-            pub(crate) status: u16,
-            pub(crate) frame_list: Wide,
-        }
-        #[test]
-        fn gnttab_get_status_frames() {
-            assert_eq!(
-                size_of:: < GnttabGetStatusFrames > (), 16, "gnttab_get_status_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetStatusFrames, nr_frames), 0,
-                "gnttab_get_status_frames.nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetStatusFrames, dom), 4,
-                "gnttab_get_status_frames.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetStatusFrames, status), 6,
-                "gnttab_get_status_frames.status"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetStatusFrames, frame_list), 8,
-                "gnttab_get_status_frames.frame_list"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabGetVersion {
-            pub(crate) dom: u16,
-            pub(crate) pad: u16,
-            pub(crate) version: u32,
-        }
-        #[test]
-        fn gnttab_get_version() {
-            assert_eq!(size_of:: < GnttabGetVersion > (), 8, "gnttab_get_version");
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetVersion, dom), 0, "gnttab_get_version.dom"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetVersion, pad), 2, "gnttab_get_version.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabGetVersion, version), 4,
-                "gnttab_get_version.version"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabSwapGrantRef {
-            pub(crate) ref_a: u32,
-            pub(crate) ref_b: u32,
-            pub(crate) status: u16,
-        }
-        #[test]
-        fn gnttab_swap_grant_ref() {
-            assert_eq!(size_of:: < GnttabSwapGrantRef > (), 12, "gnttab_swap_grant_ref");
-            assert_eq!(
-                core::mem::offset_of!(GnttabSwapGrantRef, ref_a), 0,
-                "gnttab_swap_grant_ref.ref_a"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSwapGrantRef, ref_b), 4,
-                "gnttab_swap_grant_ref.ref_b"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabSwapGrantRef, status), 8,
-                "gnttab_swap_grant_ref.status"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GnttabCacheFlush {
-            pub(crate) a: GnttabCacheFlushA,
-            pub(crate) offset: u16,
-            pub(crate) length: u16,
-            pub(crate) op: u32,
-        }
-        #[test]
-        fn gnttab_cache_flush() {
-            assert_eq!(size_of:: < GnttabCacheFlush > (), 16, "gnttab_cache_flush");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlush, a), 0, "gnttab_cache_flush.a"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlush, offset), 8,
-                "gnttab_cache_flush.offset"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlush, length), 10,
-                "gnttab_cache_flush.length"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlush, op), 12, "gnttab_cache_flush.op"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union GnttabCacheFlushA {
-            pub(crate) dev_bus_addr: core::mem::ManuallyDrop<Wide>,
-            pub(crate) reference: core::mem::ManuallyDrop<u32>,
-        }
-        #[test]
-        fn gnttab_cache_flush_a() {
-            assert_eq!(size_of:: < GnttabCacheFlushA > (), 8, "gnttab_cache_flush.a");
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlushA, dev_bus_addr), 0,
-                "gnttab_cache_flush.a.dev_bus_addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GnttabCacheFlushA, reference), 0,
-                "gnttab_cache_flush.a.reference"
-            );
-        }
+        crate::access::twin!(
+            natural, struct GrantEntryV1, grant_entry_v1 : 8 { flags : u16 = 0, domid :
+            u16 = 2, frame : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct GrantTableV1Page, grant_table_v1page : 4096 { entries :
+            [GrantEntryV1; 512] = 0 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabMapGrantRef, gnttab_map_grant_ref : 32 { host_addr :
+            Wide = 0, flags : u32 = 8, reference : u32 = 12, dom : u16 = 16, status : u16
+            = 18, handle : u32 = 20, dev_bus_addr : Wide = 24 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabUnmapGrantRef, gnttab_unmap_grant_ref : 24 { host_addr
+            : Wide = 0, dev_bus_addr : Wide = 8, handle : u32 = 16, status : u16 = 20 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabSetupTable, gnttab_setup_table : 24 { dom : u16 = 0,
+            nr_frames : u32 = 4, status : u16 = 8, frame_list : Wide = 16 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabDumpTable, gnttab_dump_table : 4 { dom : u16 = 0,
+            status : u16 = 2 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabTransfer, gnttab_transfer : 24 { mfn : Wide = 0, domid
+            : u16 = 8, reference : u32 = 12, status : u16 = 16 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabCopyPtr, gnttab_copy_ptr : 16 { u : GnttabCopyPtrU = 0,
+            domid : u16 = 8, offset : u16 = 10 }
+        );
+        crate::access::twin!(
+            natural, union GnttabCopyPtrU, gnttab_copy_ptr_u : 8 { reference : u32 = 0,
+            gmfn : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabCopy, gnttab_copy : 40 { source : GnttabCopyPtr = 0,
+            dest : GnttabCopyPtr = 16, len : u16 = 32, flags : u16 = 34, status : u16 =
+            36 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabQuerySize, gnttab_query_size : 16 { dom : u16 = 0,
+            nr_frames : u32 = 4, max_nr_frames : u32 = 8, status : u16 = 12 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabUnmapAndReplace, gnttab_unmap_and_replace : 24 {
+            host_addr : Wide = 0, new_addr : Wide = 8, handle : u32 = 16, status : u16 =
+            20 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabSetVersion, gnttab_set_version : 4 { version : u32 = 0
+            }
+        );
+        crate::access::twin!(
+            natural, struct GnttabGetStatusFrames, gnttab_get_status_frames : 16 {
+            nr_frames : u32 = 0, dom : u16 = 4, status : u16 = 6, frame_list : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabGetVersion, gnttab_get_version : 8 { dom : u16 = 0, pad
+            : u16 = 2, version : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabSwapGrantRef, gnttab_swap_grant_ref : 12 { ref_a : u32
+            = 0, ref_b : u32 = 4, status : u16 = 8 }
+        );
+        crate::access::twin!(
+            natural, struct GnttabCacheFlush, gnttab_cache_flush : 16 { a :
+            GnttabCacheFlushA = 0, offset : u16 = 8, length : u16 = 10, op : u32 = 12 }
+        );
+        crate::access::twin!(
+            natural, union GnttabCacheFlushA, gnttab_cache_flush_a : 8 { dev_bus_addr :
+            Wide = 0, reference : u32 = 0 }
+        );
     }
 }
 /// Work on grants. Each command takes an array and works through all of it; look at the status of every element.
@@ -3104,16 +1415,10 @@ pub mod command {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_map_grant_ref`. Command 0.
     #[derive(Clone, Copy, Debug)]
     pub struct MapGrantRef;
-    impl crate::command::Command for MapGrantRef {
-        type Argument = super::GnttabMapGrantRef;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 0;
-        const NAME: &'static str = "GNTTABOP_map_grant_ref";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        MapGrantRef : GRANT_TABLE_OP, 0, "GNTTABOP_map_grant_ref",
+        Array(super::GnttabMapGrantRef) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Ends mappings. When it returns no CPU has a stale translation.
     ///
     /// # Hazard
@@ -3123,47 +1428,28 @@ pub mod command {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_unmap_grant_ref`. Command 1.
     #[derive(Clone, Copy, Debug)]
     pub struct UnmapGrantRef;
-    impl crate::command::Command for UnmapGrantRef {
-        type Argument = super::GnttabUnmapGrantRef;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 1;
-        const NAME: &'static str = "GNTTABOP_unmap_grant_ref";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        UnmapGrantRef : GRANT_TABLE_OP, 1, "GNTTABOP_unmap_grant_ref",
+        Array(super::GnttabUnmapGrantRef) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Grows the caller's table to the size that is asked for; takes one element.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_setup_table`. Command 2.
     #[derive(Clone, Copy, Debug)]
     pub struct SetupTable;
-    impl crate::command::Command for SetupTable {
-        type Argument = super::GnttabSetupTable;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 2;
-        const NAME: &'static str = "GNTTABOP_setup_table";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        SetupTable : GRANT_TABLE_OP, 2, "GNTTABOP_setup_table",
+        Array(super::GnttabSetupTable) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Prints a table on Xen's console, for debugging; a hypervisor without that answers -ENOSYS.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_dump_table`. Command 3.
     #[derive(Clone, Copy, Debug)]
     pub struct DumpTable;
-    impl crate::command::Command for DumpTable {
-        type Argument = super::GnttabDumpTable;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 3;
-        const NAME: &'static str = "GNTTABOP_dump_table";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(DumpTable);
+    crate::command::command!(
+        safe DumpTable : GRANT_TABLE_OP, 3, "GNTTABOP_dump_table",
+        Array(super::GnttabDumpTable) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Gives pages away to other domains. PV guests only, and a hypervisor may be set up without it.
     ///
     /// # Hazard
@@ -3173,16 +1459,10 @@ pub mod command {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_transfer`. Command 4.
     #[derive(Clone, Copy, Debug)]
     pub struct Transfer;
-    impl crate::command::Command for Transfer {
-        type Argument = super::GnttabTransfer;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 4;
-        const NAME: &'static str = "GNTTABOP_transfer";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Transfer : GRANT_TABLE_OP, 4, "GNTTABOP_transfer", Array(super::GnttabTransfer)
+        -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Has Xen copy between granted pages and the caller's own.
     ///
     /// # Hazard
@@ -3192,32 +1472,19 @@ pub mod command {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_copy`. Command 5.
     #[derive(Clone, Copy, Debug)]
     pub struct Copy;
-    impl crate::command::Command for Copy {
-        type Argument = super::GnttabCopy;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 5;
-        const NAME: &'static str = "GNTTABOP_copy";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Copy : GRANT_TABLE_OP, 5, "GNTTABOP_copy", Array(super::GnttabCopy) -> Nothing,
+        since(4, 4), honoured(4, 4)
+    );
     /// Tells the present and the greatest size of a table; takes one element.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_query_size`. Command 6.
     #[derive(Clone, Copy, Debug)]
     pub struct QuerySize;
-    impl crate::command::Command for QuerySize {
-        type Argument = super::GnttabQuerySize;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 6;
-        const NAME: &'static str = "GNTTABOP_query_size";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(QuerySize);
+    crate::command::command!(
+        safe QuerySize : GRANT_TABLE_OP, 6, "GNTTABOP_query_size",
+        Array(super::GnttabQuerySize) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Ends mappings and puts other pages in their place in one step. PV guests only.
     ///
     /// # Hazard
@@ -3227,16 +1494,10 @@ pub mod command {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_unmap_and_replace`. Command 7.
     #[derive(Clone, Copy, Debug)]
     pub struct UnmapAndReplace;
-    impl crate::command::Command for UnmapAndReplace {
-        type Argument = super::GnttabUnmapAndReplace;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 7;
-        const NAME: &'static str = "GNTTABOP_unmap_and_replace";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        UnmapAndReplace : GRANT_TABLE_OP, 7, "GNTTABOP_unmap_and_replace",
+        Array(super::GnttabUnmapAndReplace) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Chooses the form of the entries; -EBUSY while a grant is in use, -ENOSYS where version 2 is not allowed (Arm,
     /// for one). Takes one element.
     ///
@@ -3247,47 +1508,28 @@ pub mod command {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_set_version`. Command 8.
     #[derive(Clone, Copy, Debug)]
     pub struct SetVersion;
-    impl crate::command::Command for SetVersion {
-        type Argument = super::GnttabSetVersion;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 8;
-        const NAME: &'static str = "GNTTABOP_set_version";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        SetVersion : GRANT_TABLE_OP, 8, "GNTTABOP_set_version",
+        Array(super::GnttabSetVersion) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Tells where the status pages of a version 2 table lie; takes one element.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_get_status_frames`. Command 9.
     #[derive(Clone, Copy, Debug)]
     pub struct GetStatusFrames;
-    impl crate::command::Command for GetStatusFrames {
-        type Argument = super::GnttabGetStatusFrames;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 9;
-        const NAME: &'static str = "GNTTABOP_get_status_frames";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        GetStatusFrames : GRANT_TABLE_OP, 9, "GNTTABOP_get_status_frames",
+        Array(super::GnttabGetStatusFrames) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Tells the form of a domain's entries; takes one element.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_get_version`. Command 10.
     #[derive(Clone, Copy, Debug)]
     pub struct GetVersion;
-    impl crate::command::Command for GetVersion {
-        type Argument = super::GnttabGetVersion;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 10;
-        const NAME: &'static str = "GNTTABOP_get_version";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(GetVersion);
+    crate::command::command!(
+        safe GetVersion : GRANT_TABLE_OP, 10, "GNTTABOP_get_version",
+        Array(super::GnttabGetVersion) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Exchanges entries that are not in use.
     ///
     /// # Hazard
@@ -3297,16 +1539,10 @@ pub mod command {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_swap_grant_ref`. Command 11.
     #[derive(Clone, Copy, Debug)]
     pub struct SwapGrantRef;
-    impl crate::command::Command for SwapGrantRef {
-        type Argument = super::GnttabSwapGrantRef;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 11;
-        const NAME: &'static str = "GNTTABOP_swap_grant_ref";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        SwapGrantRef : GRANT_TABLE_OP, 11, "GNTTABOP_swap_grant_ref",
+        Array(super::GnttabSwapGrantRef) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Cleans or drops cache lines of pages that others lent, for devices that do not see the caches. Only Arm does
     /// it; x86 answers -ENOSYS or -EOPNOTSUPP.
     ///
@@ -3317,14 +1553,8 @@ pub mod command {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_cache_flush`. Since Xen 4.5. Command 12.
     #[derive(Clone, Copy, Debug)]
     pub struct CacheFlush;
-    impl crate::command::Command for CacheFlush {
-        type Argument = super::GnttabCacheFlush;
-        type Shape = crate::command::shape::Array;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::GRANT_TABLE_OP;
-        const NUMBER: u32 = 12;
-        const NAME: &'static str = "GNTTABOP_cache_flush";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 5);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        CacheFlush : GRANT_TABLE_OP, 12, "GNTTABOP_cache_flush",
+        Array(super::GnttabCacheFlush) -> Nothing, since(4, 5), honoured(4, 5)
+    );
 }

@@ -209,11 +209,7 @@ pub mod raw {
         /// The domain that may use the page.
         pub domid: u16,
     }
-    impl GrantEntryHeader {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(GrantEntryHeader { flags : u16, domid : u16 });
+    crate::access::raw!(GrantEntryHeader { flags : u16, domid : u16 });
     /// The layout of `grant_entry_v2_full_page`; what its fields mean stands with its handle.
     ///
     /// Bytes: 16.
@@ -233,11 +229,7 @@ pub mod raw {
         /// In C: `full_page.frame`.
         pub frame: u64,
     }
-    impl GrantEntryV2FullPage {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(
+    crate::access::raw!(
         GrantEntryV2FullPage { hdr : GrantEntryHeader, pad0 : u32, frame : u64 }
     );
     /// The layout of `grant_entry_v2_sub_page`; what its fields mean stands with its handle.
@@ -263,11 +255,7 @@ pub mod raw {
         /// In C: `sub_page.frame`.
         pub frame: u64,
     }
-    impl GrantEntryV2SubPage {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(
+    crate::access::raw!(
         GrantEntryV2SubPage { hdr : GrantEntryHeader, page_off : u16, length : u16, frame
         : u64 }
     );
@@ -296,418 +284,90 @@ pub mod raw {
         /// Reserved.
         pub pad1: u32,
     }
-    impl GrantEntryV2Transitive {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(
+    crate::access::raw!(
         GrantEntryV2Transitive { hdr : GrantEntryHeader, trans_domid : u16, pad0 : u16,
         gref : crate ::grant_table::GrantRef, pad1 : u32 }
     );
 }
-const _: () = {
-    assert!(
-        size_of:: < raw::GrantEntryHeader > () == 4,
-        "`grant_entry_header` should have 4 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryHeader, flags) == 0,
-        "`grant_entry_header.flags` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryHeader, domid) == 2,
-        "`grant_entry_header.domid` should be at byte 2"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < raw::GrantEntryV2FullPage > () == 16,
-        "`grant_entry_v2_full_page` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV2FullPage, hdr) == 0,
-        "`grant_entry_v2_full_page.hdr` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV2FullPage, pad0) == 4,
-        "`grant_entry_v2_full_page.pad0` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV2FullPage, frame) == 8,
-        "`grant_entry_v2_full_page.frame` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < raw::GrantEntryV2SubPage > () == 16,
-        "`grant_entry_v2_sub_page` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV2SubPage, hdr) == 0,
-        "`grant_entry_v2_sub_page.hdr` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV2SubPage, page_off) == 4,
-        "`grant_entry_v2_sub_page.page_off` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV2SubPage, length) == 6,
-        "`grant_entry_v2_sub_page.length` should be at byte 6"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV2SubPage, frame) == 8,
-        "`grant_entry_v2_sub_page.frame` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < raw::GrantEntryV2Transitive > () == 16,
-        "`grant_entry_v2_transitive` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV2Transitive, hdr) == 0,
-        "`grant_entry_v2_transitive.hdr` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV2Transitive, trans_domid) == 4,
-        "`grant_entry_v2_transitive.trans_domid` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV2Transitive, pad0) == 6,
-        "`grant_entry_v2_transitive.pad0` should be at byte 6"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV2Transitive, gref) == 8,
-        "`grant_entry_v2_transitive.gref` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(raw::GrantEntryV2Transitive, pad1) == 12,
-        "`grant_entry_v2_transitive.pad1` should be at byte 12"
-    );
-};
+crate::access::layout!(
+    raw::GrantEntryHeader, "grant_entry_header" : 4 { flags : 0, domid : 2 }
+);
+crate::access::layout!(
+    raw::GrantEntryV2FullPage, "grant_entry_v2_full_page" : 16 { hdr : 0, pad0 : 4, frame
+    : 8 }
+);
+crate::access::layout!(
+    raw::GrantEntryV2SubPage, "grant_entry_v2_sub_page" : 16 { hdr : 0, page_off : 4,
+    length : 6, frame : 8 }
+);
+crate::access::layout!(
+    raw::GrantEntryV2Transitive, "grant_entry_v2_transitive" : 16 { hdr : 0, trans_domid
+    : 4, pad0 : 6, gref : 8, pad1 : 12 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct GrantEntryHeader {
-            pub(crate) flags: u16,
-            pub(crate) domid: u16,
-        }
-        #[test]
-        fn grant_entry_header() {
-            assert_eq!(size_of:: < GrantEntryHeader > (), 4, "grant_entry_header");
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryHeader, flags), 0,
-                "grant_entry_header.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryHeader, domid), 2,
-                "grant_entry_header.domid"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GrantEntryV2FullPage {
-            pub(crate) hdr: GrantEntryHeader,
-            pub(crate) pad0: u32,
-            pub(crate) frame: Wide,
-        }
-        #[test]
-        fn grant_entry_v2full_page() {
-            assert_eq!(
-                size_of:: < GrantEntryV2FullPage > (), 16, "grant_entry_v2_full_page"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2FullPage, hdr), 0,
-                "grant_entry_v2_full_page.hdr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2FullPage, pad0), 4,
-                "grant_entry_v2_full_page.pad0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2FullPage, frame), 8,
-                "grant_entry_v2_full_page.frame"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GrantEntryV2SubPage {
-            pub(crate) hdr: GrantEntryHeader,
-            pub(crate) page_off: u16,
-            pub(crate) length: u16,
-            pub(crate) frame: Wide,
-        }
-        #[test]
-        fn grant_entry_v2sub_page() {
-            assert_eq!(
-                size_of:: < GrantEntryV2SubPage > (), 16, "grant_entry_v2_sub_page"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2SubPage, hdr), 0,
-                "grant_entry_v2_sub_page.hdr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2SubPage, page_off), 4,
-                "grant_entry_v2_sub_page.page_off"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2SubPage, length), 6,
-                "grant_entry_v2_sub_page.length"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2SubPage, frame), 8,
-                "grant_entry_v2_sub_page.frame"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GrantEntryV2Transitive {
-            pub(crate) hdr: GrantEntryHeader,
-            pub(crate) trans_domid: u16,
-            pub(crate) pad0: u16,
-            pub(crate) gref: u32,
-            pub(crate) pad1: u32,
-        }
-        #[test]
-        fn grant_entry_v2transitive() {
-            assert_eq!(
-                size_of:: < GrantEntryV2Transitive > (), 16, "grant_entry_v2_transitive"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, hdr), 0,
-                "grant_entry_v2_transitive.hdr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, trans_domid), 4,
-                "grant_entry_v2_transitive.trans_domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, pad0), 6,
-                "grant_entry_v2_transitive.pad0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, gref), 8,
-                "grant_entry_v2_transitive.gref"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, pad1), 12,
-                "grant_entry_v2_transitive.pad1"
-            );
-        }
+        crate::access::twin!(
+            natural, struct GrantEntryHeader, grant_entry_header : 4 { flags : u16 = 0,
+            domid : u16 = 2 }
+        );
+        crate::access::twin!(
+            natural, struct GrantEntryV2FullPage, grant_entry_v2full_page : 16 { hdr :
+            GrantEntryHeader = 0, pad0 : u32 = 4, frame : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct GrantEntryV2SubPage, grant_entry_v2sub_page : 16 { hdr :
+            GrantEntryHeader = 0, page_off : u16 = 4, length : u16 = 6, frame : Wide = 8
+            }
+        );
+        crate::access::twin!(
+            natural, struct GrantEntryV2Transitive, grant_entry_v2transitive : 16 { hdr :
+            GrantEntryHeader = 0, trans_domid : u16 = 4, pad0 : u16 = 6, gref : u32 = 8,
+            pad1 : u32 = 12 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct GrantEntryHeader {
-            pub(crate) flags: u16,
-            pub(crate) domid: u16,
-        }
-        #[test]
-        fn grant_entry_header() {
-            assert_eq!(size_of:: < GrantEntryHeader > (), 4, "grant_entry_header");
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryHeader, flags), 0,
-                "grant_entry_header.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryHeader, domid), 2,
-                "grant_entry_header.domid"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GrantEntryV2FullPage {
-            pub(crate) hdr: GrantEntryHeader,
-            pub(crate) pad0: u32,
-            pub(crate) frame: u64,
-        }
-        #[test]
-        fn grant_entry_v2full_page() {
-            assert_eq!(
-                size_of:: < GrantEntryV2FullPage > (), 16, "grant_entry_v2_full_page"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2FullPage, hdr), 0,
-                "grant_entry_v2_full_page.hdr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2FullPage, pad0), 4,
-                "grant_entry_v2_full_page.pad0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2FullPage, frame), 8,
-                "grant_entry_v2_full_page.frame"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GrantEntryV2SubPage {
-            pub(crate) hdr: GrantEntryHeader,
-            pub(crate) page_off: u16,
-            pub(crate) length: u16,
-            pub(crate) frame: u64,
-        }
-        #[test]
-        fn grant_entry_v2sub_page() {
-            assert_eq!(
-                size_of:: < GrantEntryV2SubPage > (), 16, "grant_entry_v2_sub_page"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2SubPage, hdr), 0,
-                "grant_entry_v2_sub_page.hdr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2SubPage, page_off), 4,
-                "grant_entry_v2_sub_page.page_off"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2SubPage, length), 6,
-                "grant_entry_v2_sub_page.length"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2SubPage, frame), 8,
-                "grant_entry_v2_sub_page.frame"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct GrantEntryV2Transitive {
-            pub(crate) hdr: GrantEntryHeader,
-            pub(crate) trans_domid: u16,
-            pub(crate) pad0: u16,
-            pub(crate) gref: u32,
-            pub(crate) pad1: u32,
-        }
-        #[test]
-        fn grant_entry_v2transitive() {
-            assert_eq!(
-                size_of:: < GrantEntryV2Transitive > (), 16, "grant_entry_v2_transitive"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, hdr), 0,
-                "grant_entry_v2_transitive.hdr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, trans_domid), 4,
-                "grant_entry_v2_transitive.trans_domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, pad0), 6,
-                "grant_entry_v2_transitive.pad0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, gref), 8,
-                "grant_entry_v2_transitive.gref"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, pad1), 12,
-                "grant_entry_v2_transitive.pad1"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct GrantEntryHeader, grant_entry_header : 4 { flags : u16 = 0,
+            domid : u16 = 2 }
+        );
+        crate::access::twin!(
+            packed 4, struct GrantEntryV2FullPage, grant_entry_v2full_page : 16 { hdr :
+            GrantEntryHeader = 0, pad0 : u32 = 4, frame : u64 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct GrantEntryV2SubPage, grant_entry_v2sub_page : 16 { hdr :
+            GrantEntryHeader = 0, page_off : u16 = 4, length : u16 = 6, frame : u64 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct GrantEntryV2Transitive, grant_entry_v2transitive : 16 { hdr
+            : GrantEntryHeader = 0, trans_domid : u16 = 4, pad0 : u16 = 6, gref : u32 =
+            8, pad1 : u32 = 12 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct GrantEntryHeader {
-            pub(crate) flags: u16,
-            pub(crate) domid: u16,
-        }
-        #[test]
-        fn grant_entry_header() {
-            assert_eq!(size_of:: < GrantEntryHeader > (), 4, "grant_entry_header");
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryHeader, flags), 0,
-                "grant_entry_header.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryHeader, domid), 2,
-                "grant_entry_header.domid"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GrantEntryV2FullPage {
-            pub(crate) hdr: GrantEntryHeader,
-            pub(crate) pad0: u32,
-            pub(crate) frame: Wide,
-        }
-        #[test]
-        fn grant_entry_v2full_page() {
-            assert_eq!(
-                size_of:: < GrantEntryV2FullPage > (), 16, "grant_entry_v2_full_page"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2FullPage, hdr), 0,
-                "grant_entry_v2_full_page.hdr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2FullPage, pad0), 4,
-                "grant_entry_v2_full_page.pad0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2FullPage, frame), 8,
-                "grant_entry_v2_full_page.frame"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GrantEntryV2SubPage {
-            pub(crate) hdr: GrantEntryHeader,
-            pub(crate) page_off: u16,
-            pub(crate) length: u16,
-            pub(crate) frame: Wide,
-        }
-        #[test]
-        fn grant_entry_v2sub_page() {
-            assert_eq!(
-                size_of:: < GrantEntryV2SubPage > (), 16, "grant_entry_v2_sub_page"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2SubPage, hdr), 0,
-                "grant_entry_v2_sub_page.hdr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2SubPage, page_off), 4,
-                "grant_entry_v2_sub_page.page_off"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2SubPage, length), 6,
-                "grant_entry_v2_sub_page.length"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2SubPage, frame), 8,
-                "grant_entry_v2_sub_page.frame"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct GrantEntryV2Transitive {
-            pub(crate) hdr: GrantEntryHeader,
-            pub(crate) trans_domid: u16,
-            pub(crate) pad0: u16,
-            pub(crate) gref: u32,
-            pub(crate) pad1: u32,
-        }
-        #[test]
-        fn grant_entry_v2transitive() {
-            assert_eq!(
-                size_of:: < GrantEntryV2Transitive > (), 16, "grant_entry_v2_transitive"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, hdr), 0,
-                "grant_entry_v2_transitive.hdr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, trans_domid), 4,
-                "grant_entry_v2_transitive.trans_domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, pad0), 6,
-                "grant_entry_v2_transitive.pad0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, gref), 8,
-                "grant_entry_v2_transitive.gref"
-            );
-            assert_eq!(
-                core::mem::offset_of!(GrantEntryV2Transitive, pad1), 12,
-                "grant_entry_v2_transitive.pad1"
-            );
-        }
+        crate::access::twin!(
+            natural, struct GrantEntryHeader, grant_entry_header : 4 { flags : u16 = 0,
+            domid : u16 = 2 }
+        );
+        crate::access::twin!(
+            natural, struct GrantEntryV2FullPage, grant_entry_v2full_page : 16 { hdr :
+            GrantEntryHeader = 0, pad0 : u32 = 4, frame : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct GrantEntryV2SubPage, grant_entry_v2sub_page : 16 { hdr :
+            GrantEntryHeader = 0, page_off : u16 = 4, length : u16 = 6, frame : Wide = 8
+            }
+        );
+        crate::access::twin!(
+            natural, struct GrantEntryV2Transitive, grant_entry_v2transitive : 16 { hdr :
+            GrantEntryHeader = 0, trans_domid : u16 = 4, pad0 : u16 = 6, gref : u32 = 8,
+            pad1 : u32 = 12 }
+        );
     }
 }

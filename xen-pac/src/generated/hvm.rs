@@ -255,23 +255,7 @@ impl HvmParam {
         }
     }
 }
-crate::access::data!(HvmParam(u32));
-impl core::fmt::Debug for HvmParam {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "HvmParam::{}", name),
-            None => write!(out, "HvmParam({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for HvmParam {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(HvmParam(u32));
 /// A value of parameter TIMER_MODE: what becomes of the ticks of emulated timers that fell due while the vCPU
 /// did not run.
 ///
@@ -308,23 +292,7 @@ impl HvmTimerMode {
         }
     }
 }
-crate::access::data!(HvmTimerMode(u64));
-impl core::fmt::Debug for HvmTimerMode {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "HvmTimerMode::{}", name),
-            None => write!(out, "HvmTimerMode({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for HvmTimerMode {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(HvmTimerMode(u64));
 /// A value of parameter ACPI_IOPORTS_LOCATION: where the ACPI power management block of an emulated PC lies. The
 /// headers give the two only as numbers.
 ///
@@ -351,23 +319,7 @@ impl AcpiIoportsLocation {
         }
     }
 }
-crate::access::data!(AcpiIoportsLocation(u64));
-impl core::fmt::Debug for AcpiIoportsLocation {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "AcpiIoportsLocation::{}", name),
-            None => write!(out, "AcpiIoportsLocation({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for AcpiIoportsLocation {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(AcpiIoportsLocation(u64));
 /// A value of parameter ALTP2M: who may create alternative views of the domain's memory and switch between them.
 /// Until 4.8 it was a plain 0 or 1.
 ///
@@ -404,23 +356,7 @@ impl Altp2mMode {
         }
     }
 }
-crate::access::data!(Altp2mMode(u64));
-impl core::fmt::Debug for Altp2mMode {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "Altp2mMode::{}", name),
-            None => write!(out, "Altp2mMode({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for Altp2mMode {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(Altp2mMode(u64));
 /// What a guest frame is, as far as the guest may know.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `hvm_mem_type`.
@@ -466,23 +402,7 @@ impl HvmMemType {
         }
     }
 }
-crate::access::data!(HvmMemType(u16));
-impl core::fmt::Debug for HvmMemType {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "HvmMemType::{}", name),
-            None => write!(out, "HvmMemType({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for HvmMemType {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(HvmMemType(u16));
 /// A value of the MEMORY_EVENT parameters, by which 4.4 and 4.5 reported a guest's doings to a monitor.
 ///
 /// Upstream: `xen/include/public/hvm/params.h`, `memory_event_mode`. Until Xen 4.5.
@@ -860,33 +780,14 @@ pub struct XenHvmParam {
     /// In and out.
     pub value: u64,
 }
-impl XenHvmParam {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmParam { domid : crate ::base::Domid, pad : u16, index : HvmParam, value : u64 }
 );
 impl XenHvmParam {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(domid: crate::base::Domid, index: HvmParam, value: u64) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.index = index;
-        }
-        {
-            made.value = value;
-        }
-        made
-    }
-}
-impl Default for XenHvmParam {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid, index, value)
     }
 }
 /// Sets the level of an emulated PCI device's interrupt pin; for device models.
@@ -923,11 +824,7 @@ pub struct XenHvmSetPciIntxLevel {
     #[doc(hidden)]
     pub _pad0: [u8; 1],
 }
-impl XenHvmSetPciIntxLevel {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmSetPciIntxLevel { domid : crate ::base::Domid, domain : u8, bus : u8, device :
     u8, intx : u8, level : u8, _pad0 : [u8; 1] }
 );
@@ -942,31 +839,7 @@ impl XenHvmSetPciIntxLevel {
         intx: u8,
         level: u8,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.domain = domain;
-        }
-        {
-            made.bus = bus;
-        }
-        {
-            made.device = device;
-        }
-        {
-            made.intx = intx;
-        }
-        {
-            made.level = level;
-        }
-        made
-    }
-}
-impl Default for XenHvmSetPciIntxLevel {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid, domain, bus, device, intx, level)
     }
 }
 /// Sets the level of one of the 16 interrupt lines of an emulated PC; for device models.
@@ -989,33 +862,14 @@ pub struct XenHvmSetIsaIrqLevel {
     /// In.
     pub level: u8,
 }
-impl XenHvmSetIsaIrqLevel {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmSetIsaIrqLevel { domid : crate ::base::Domid, isa_irq : u8, level : u8 }
 );
 impl XenHvmSetIsaIrqLevel {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(domid: crate::base::Domid, isa_irq: u8, level: u8) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.isa_irq = isa_irq;
-        }
-        {
-            made.level = level;
-        }
-        made
-    }
-}
-impl Default for XenHvmSetIsaIrqLevel {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid, isa_irq, level)
     }
 }
 /// Connects a PCI interrupt link to a PC interrupt line; for device models.
@@ -1038,33 +892,14 @@ pub struct XenHvmSetPciLinkRoute {
     /// In.
     pub isa_irq: u8,
 }
-impl XenHvmSetPciLinkRoute {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmSetPciLinkRoute { domid : crate ::base::Domid, link : u8, isa_irq : u8 }
 );
 impl XenHvmSetPciLinkRoute {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(domid: crate::base::Domid, link: u8, isa_irq: u8) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.link = link;
-        }
-        {
-            made.isa_irq = isa_irq;
-        }
-        made
-    }
-}
-impl Default for XenHvmSetPciLinkRoute {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid, link, isa_irq)
     }
 }
 /// A top-level page table that is about to be freed.
@@ -1084,30 +919,14 @@ pub struct XenHvmPagetableDying {
     /// In.
     pub gpa: u64,
 }
-impl XenHvmPagetableDying {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmPagetableDying { domid : crate ::base::Domid, pad : [u16; 3], gpa : u64 }
 );
 impl XenHvmPagetableDying {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(domid: crate::base::Domid, gpa: u64) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.gpa = gpa;
-        }
-        made
-    }
-}
-impl Default for XenHvmPagetableDying {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid, gpa)
     }
 }
 /// Xen's clock as the domain sees it.
@@ -1121,16 +940,7 @@ pub struct XenHvmGetTime {
     /// Out.
     pub now: u64,
 }
-impl XenHvmGetTime {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(XenHvmGetTime { now : u64 });
-impl Default for XenHvmGetTime {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
+crate::access::argument!(XenHvmGetTime { now : u64 });
 /// A record that the guest puts into Xen's trace buffers.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `xen_hvm_xentrace`. Bytes: 32.
@@ -1150,33 +960,14 @@ pub struct XenHvmXentrace {
     /// In.
     pub extra: [u8; 28],
 }
-impl XenHvmXentrace {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmXentrace { event : u16, extra_bytes : u16, extra : [u8; 28] }
 );
 impl XenHvmXentrace {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(event: u16, extra_bytes: u16, extra: [u8; 28]) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.event = event;
-        }
-        {
-            made.extra_bytes = extra_bytes;
-        }
-        {
-            made.extra = extra;
-        }
-        made
-    }
-}
-impl Default for XenHvmXentrace {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(event, extra_bytes, extra)
     }
 }
 /// Asks what a guest frame is.
@@ -1200,11 +991,7 @@ pub struct XenHvmGetMemType {
     /// In.
     pub pfn: u64,
 }
-impl XenHvmGetMemType {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenHvmGetMemType { domid : crate ::base::Domid, mem_type : HvmMemType, pad : [u16;
     2], pfn : u64 }
 );
@@ -1212,19 +999,7 @@ impl XenHvmGetMemType {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(domid: crate::base::Domid, pfn: u64) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.pfn = pfn;
-        }
-        made
-    }
-}
-impl Default for XenHvmGetMemType {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid, pfn)
     }
 }
 /// The interrupt vector by which one vCPU wants to learn of its events.
@@ -1247,12 +1022,7 @@ pub struct XenHvmEvtchnUpcallVector {
     pub _pad0: [u8; 3],
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl XenHvmEvtchnUpcallVector {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::data!(
+crate::access::argument!(
     XenHvmEvtchnUpcallVector { vcpu : u32, vector : u8, _pad0 : [u8; 3] }
 );
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
@@ -1260,810 +1030,155 @@ impl XenHvmEvtchnUpcallVector {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(vcpu: u32, vector: u8) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.vcpu = vcpu;
-        }
-        {
-            made.vector = vector;
-        }
-        made
+        crate::access::said!(vcpu, vector)
     }
 }
+crate::access::layout!(
+    XenHvmParam, "xen_hvm_param" : 16 { domid : 0, pad : 2, index : 4, value : 8 }
+);
+crate::access::layout!(
+    XenHvmSetPciIntxLevel, "xen_hvm_set_pci_intx_level" : 8 { domid : 0, domain : 2, bus
+    : 3, device : 4, intx : 5, level : 6 }
+);
+crate::access::layout!(
+    XenHvmSetIsaIrqLevel, "xen_hvm_set_isa_irq_level" : 4 { domid : 0, isa_irq : 2, level
+    : 3 }
+);
+crate::access::layout!(
+    XenHvmSetPciLinkRoute, "xen_hvm_set_pci_link_route" : 4 { domid : 0, link : 2,
+    isa_irq : 3 }
+);
+crate::access::layout!(
+    XenHvmPagetableDying, "xen_hvm_pagetable_dying" : 16 { domid : 0, pad : 2, gpa : 8 }
+);
+crate::access::layout!(XenHvmGetTime, "xen_hvm_get_time" : 8 { now : 0 });
+crate::access::layout!(
+    XenHvmXentrace, "xen_hvm_xentrace" : 32 { event : 0, extra_bytes : 2, extra : 4 }
+);
+crate::access::layout!(
+    XenHvmGetMemType, "xen_hvm_get_mem_type" : 16 { domid : 0, mem_type : 2, pad : 4, pfn
+    : 8 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl Default for XenHvmEvtchnUpcallVector {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
-const _: () = {
-    assert!(size_of:: < XenHvmParam > () == 16, "`xen_hvm_param` should have 16 bytes");
-    assert!(
-        core::mem::offset_of!(XenHvmParam, domid) == 0,
-        "`xen_hvm_param.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmParam, pad) == 2,
-        "`xen_hvm_param.pad` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmParam, index) == 4,
-        "`xen_hvm_param.index` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmParam, value) == 8,
-        "`xen_hvm_param.value` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmSetPciIntxLevel > () == 8,
-        "`xen_hvm_set_pci_intx_level` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmSetPciIntxLevel, domid) == 0,
-        "`xen_hvm_set_pci_intx_level.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmSetPciIntxLevel, domain) == 2,
-        "`xen_hvm_set_pci_intx_level.domain` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmSetPciIntxLevel, bus) == 3,
-        "`xen_hvm_set_pci_intx_level.bus` should be at byte 3"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmSetPciIntxLevel, device) == 4,
-        "`xen_hvm_set_pci_intx_level.device` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmSetPciIntxLevel, intx) == 5,
-        "`xen_hvm_set_pci_intx_level.intx` should be at byte 5"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmSetPciIntxLevel, level) == 6,
-        "`xen_hvm_set_pci_intx_level.level` should be at byte 6"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmSetIsaIrqLevel > () == 4,
-        "`xen_hvm_set_isa_irq_level` should have 4 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmSetIsaIrqLevel, domid) == 0,
-        "`xen_hvm_set_isa_irq_level.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmSetIsaIrqLevel, isa_irq) == 2,
-        "`xen_hvm_set_isa_irq_level.isa_irq` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmSetIsaIrqLevel, level) == 3,
-        "`xen_hvm_set_isa_irq_level.level` should be at byte 3"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmSetPciLinkRoute > () == 4,
-        "`xen_hvm_set_pci_link_route` should have 4 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmSetPciLinkRoute, domid) == 0,
-        "`xen_hvm_set_pci_link_route.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmSetPciLinkRoute, link) == 2,
-        "`xen_hvm_set_pci_link_route.link` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmSetPciLinkRoute, isa_irq) == 3,
-        "`xen_hvm_set_pci_link_route.isa_irq` should be at byte 3"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmPagetableDying > () == 16,
-        "`xen_hvm_pagetable_dying` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmPagetableDying, domid) == 0,
-        "`xen_hvm_pagetable_dying.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmPagetableDying, pad) == 2,
-        "`xen_hvm_pagetable_dying.pad` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmPagetableDying, gpa) == 8,
-        "`xen_hvm_pagetable_dying.gpa` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmGetTime > () == 8, "`xen_hvm_get_time` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmGetTime, now) == 0,
-        "`xen_hvm_get_time.now` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmXentrace > () == 32, "`xen_hvm_xentrace` should have 32 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmXentrace, event) == 0,
-        "`xen_hvm_xentrace.event` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmXentrace, extra_bytes) == 2,
-        "`xen_hvm_xentrace.extra_bytes` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmXentrace, extra) == 4,
-        "`xen_hvm_xentrace.extra` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenHvmGetMemType > () == 16,
-        "`xen_hvm_get_mem_type` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmGetMemType, domid) == 0,
-        "`xen_hvm_get_mem_type.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmGetMemType, mem_type) == 2,
-        "`xen_hvm_get_mem_type.mem_type` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmGetMemType, pad) == 4,
-        "`xen_hvm_get_mem_type.pad` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmGetMemType, pfn) == 8,
-        "`xen_hvm_get_mem_type.pfn` should be at byte 8"
-    );
-};
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-const _: () = {
-    assert!(
-        size_of:: < XenHvmEvtchnUpcallVector > () == 8,
-        "`xen_hvm_evtchn_upcall_vector` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmEvtchnUpcallVector, vcpu) == 0,
-        "`xen_hvm_evtchn_upcall_vector.vcpu` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenHvmEvtchnUpcallVector, vector) == 4,
-        "`xen_hvm_evtchn_upcall_vector.vector` should be at byte 4"
-    );
-};
+crate::access::layout!(
+    XenHvmEvtchnUpcallVector, "xen_hvm_evtchn_upcall_vector" : 8 { vcpu : 0, vector : 4 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct XenHvmParam {
-            pub(crate) domid: u16,
-            pub(crate) pad: u16,
-            pub(crate) index: u32,
-            pub(crate) value: Wide,
-        }
-        #[test]
-        fn xen_hvm_param() {
-            assert_eq!(size_of:: < XenHvmParam > (), 16, "xen_hvm_param");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmParam, domid), 0, "xen_hvm_param.domid"
-            );
-            assert_eq!(core::mem::offset_of!(XenHvmParam, pad), 2, "xen_hvm_param.pad");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmParam, index), 4, "xen_hvm_param.index"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmParam, value), 8, "xen_hvm_param.value"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmSetPciIntxLevel {
-            pub(crate) domid: u16,
-            pub(crate) domain: u8,
-            pub(crate) bus: u8,
-            pub(crate) device: u8,
-            pub(crate) intx: u8,
-            pub(crate) level: u8,
-        }
-        #[test]
-        fn xen_hvm_set_pci_intx_level() {
-            assert_eq!(
-                size_of:: < XenHvmSetPciIntxLevel > (), 8, "xen_hvm_set_pci_intx_level"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, domid), 0,
-                "xen_hvm_set_pci_intx_level.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, domain), 2,
-                "xen_hvm_set_pci_intx_level.domain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, bus), 3,
-                "xen_hvm_set_pci_intx_level.bus"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, device), 4,
-                "xen_hvm_set_pci_intx_level.device"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, intx), 5,
-                "xen_hvm_set_pci_intx_level.intx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, level), 6,
-                "xen_hvm_set_pci_intx_level.level"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmSetIsaIrqLevel {
-            pub(crate) domid: u16,
-            pub(crate) isa_irq: u8,
-            pub(crate) level: u8,
-        }
-        #[test]
-        fn xen_hvm_set_isa_irq_level() {
-            assert_eq!(
-                size_of:: < XenHvmSetIsaIrqLevel > (), 4, "xen_hvm_set_isa_irq_level"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetIsaIrqLevel, domid), 0,
-                "xen_hvm_set_isa_irq_level.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetIsaIrqLevel, isa_irq), 2,
-                "xen_hvm_set_isa_irq_level.isa_irq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetIsaIrqLevel, level), 3,
-                "xen_hvm_set_isa_irq_level.level"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmSetPciLinkRoute {
-            pub(crate) domid: u16,
-            pub(crate) link: u8,
-            pub(crate) isa_irq: u8,
-        }
-        #[test]
-        fn xen_hvm_set_pci_link_route() {
-            assert_eq!(
-                size_of:: < XenHvmSetPciLinkRoute > (), 4, "xen_hvm_set_pci_link_route"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciLinkRoute, domid), 0,
-                "xen_hvm_set_pci_link_route.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciLinkRoute, link), 2,
-                "xen_hvm_set_pci_link_route.link"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciLinkRoute, isa_irq), 3,
-                "xen_hvm_set_pci_link_route.isa_irq"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmPagetableDying {
-            pub(crate) domid: u16,
-            pub(crate) pad: [u16; 3],
-            pub(crate) gpa: Wide,
-        }
-        #[test]
-        fn xen_hvm_pagetable_dying() {
-            assert_eq!(
-                size_of:: < XenHvmPagetableDying > (), 16, "xen_hvm_pagetable_dying"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmPagetableDying, domid), 0,
-                "xen_hvm_pagetable_dying.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmPagetableDying, pad), 2,
-                "xen_hvm_pagetable_dying.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmPagetableDying, gpa), 8,
-                "xen_hvm_pagetable_dying.gpa"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmGetTime {
-            pub(crate) now: Wide,
-        }
-        #[test]
-        fn xen_hvm_get_time() {
-            assert_eq!(size_of:: < XenHvmGetTime > (), 8, "xen_hvm_get_time");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetTime, now), 0, "xen_hvm_get_time.now"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmXentrace {
-            pub(crate) event: u16,
-            pub(crate) extra_bytes: u16,
-            pub(crate) extra: [u8; 28],
-        }
-        #[test]
-        fn xen_hvm_xentrace() {
-            assert_eq!(size_of:: < XenHvmXentrace > (), 32, "xen_hvm_xentrace");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmXentrace, event), 0, "xen_hvm_xentrace.event"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmXentrace, extra_bytes), 2,
-                "xen_hvm_xentrace.extra_bytes"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmXentrace, extra), 4, "xen_hvm_xentrace.extra"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmGetMemType {
-            pub(crate) domid: u16,
-            pub(crate) mem_type: u16,
-            pub(crate) pad: [u16; 2],
-            pub(crate) pfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_get_mem_type() {
-            assert_eq!(size_of:: < XenHvmGetMemType > (), 16, "xen_hvm_get_mem_type");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetMemType, domid), 0,
-                "xen_hvm_get_mem_type.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetMemType, mem_type), 2,
-                "xen_hvm_get_mem_type.mem_type"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetMemType, pad), 4,
-                "xen_hvm_get_mem_type.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetMemType, pfn), 8,
-                "xen_hvm_get_mem_type.pfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmEvtchnUpcallVector {
-            pub(crate) vcpu: u32,
-            pub(crate) vector: u8,
-        }
-        #[test]
-        fn xen_hvm_evtchn_upcall_vector() {
-            assert_eq!(
-                size_of:: < XenHvmEvtchnUpcallVector > (), 8,
-                "xen_hvm_evtchn_upcall_vector"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmEvtchnUpcallVector, vcpu), 0,
-                "xen_hvm_evtchn_upcall_vector.vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmEvtchnUpcallVector, vector), 4,
-                "xen_hvm_evtchn_upcall_vector.vector"
-            );
-        }
+        crate::access::twin!(
+            natural, struct XenHvmParam, xen_hvm_param : 16 { domid : u16 = 0, pad : u16
+            = 2, index : u32 = 4, value : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmSetPciIntxLevel, xen_hvm_set_pci_intx_level : 8 { domid
+            : u16 = 0, domain : u8 = 2, bus : u8 = 3, device : u8 = 4, intx : u8 = 5,
+            level : u8 = 6 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmSetIsaIrqLevel, xen_hvm_set_isa_irq_level : 4 { domid :
+            u16 = 0, isa_irq : u8 = 2, level : u8 = 3 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmSetPciLinkRoute, xen_hvm_set_pci_link_route : 4 { domid
+            : u16 = 0, link : u8 = 2, isa_irq : u8 = 3 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmPagetableDying, xen_hvm_pagetable_dying : 16 { domid :
+            u16 = 0, pad : [u16; 3] = 2, gpa : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmGetTime, xen_hvm_get_time : 8 { now : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmXentrace, xen_hvm_xentrace : 32 { event : u16 = 0,
+            extra_bytes : u16 = 2, extra : [u8; 28] = 4 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmGetMemType, xen_hvm_get_mem_type : 16 { domid : u16 =
+            0, mem_type : u16 = 2, pad : [u16; 2] = 4, pfn : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmEvtchnUpcallVector, xen_hvm_evtchn_upcall_vector : 8 {
+            vcpu : u32 = 0, vector : u8 = 4 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmParam {
-            pub(crate) domid: u16,
-            pub(crate) pad: u16,
-            pub(crate) index: u32,
-            pub(crate) value: u64,
-        }
-        #[test]
-        fn xen_hvm_param() {
-            assert_eq!(size_of:: < XenHvmParam > (), 16, "xen_hvm_param");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmParam, domid), 0, "xen_hvm_param.domid"
-            );
-            assert_eq!(core::mem::offset_of!(XenHvmParam, pad), 2, "xen_hvm_param.pad");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmParam, index), 4, "xen_hvm_param.index"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmParam, value), 8, "xen_hvm_param.value"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmSetPciIntxLevel {
-            pub(crate) domid: u16,
-            pub(crate) domain: u8,
-            pub(crate) bus: u8,
-            pub(crate) device: u8,
-            pub(crate) intx: u8,
-            pub(crate) level: u8,
-        }
-        #[test]
-        fn xen_hvm_set_pci_intx_level() {
-            assert_eq!(
-                size_of:: < XenHvmSetPciIntxLevel > (), 8, "xen_hvm_set_pci_intx_level"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, domid), 0,
-                "xen_hvm_set_pci_intx_level.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, domain), 2,
-                "xen_hvm_set_pci_intx_level.domain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, bus), 3,
-                "xen_hvm_set_pci_intx_level.bus"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, device), 4,
-                "xen_hvm_set_pci_intx_level.device"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, intx), 5,
-                "xen_hvm_set_pci_intx_level.intx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, level), 6,
-                "xen_hvm_set_pci_intx_level.level"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmSetIsaIrqLevel {
-            pub(crate) domid: u16,
-            pub(crate) isa_irq: u8,
-            pub(crate) level: u8,
-        }
-        #[test]
-        fn xen_hvm_set_isa_irq_level() {
-            assert_eq!(
-                size_of:: < XenHvmSetIsaIrqLevel > (), 4, "xen_hvm_set_isa_irq_level"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetIsaIrqLevel, domid), 0,
-                "xen_hvm_set_isa_irq_level.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetIsaIrqLevel, isa_irq), 2,
-                "xen_hvm_set_isa_irq_level.isa_irq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetIsaIrqLevel, level), 3,
-                "xen_hvm_set_isa_irq_level.level"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmSetPciLinkRoute {
-            pub(crate) domid: u16,
-            pub(crate) link: u8,
-            pub(crate) isa_irq: u8,
-        }
-        #[test]
-        fn xen_hvm_set_pci_link_route() {
-            assert_eq!(
-                size_of:: < XenHvmSetPciLinkRoute > (), 4, "xen_hvm_set_pci_link_route"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciLinkRoute, domid), 0,
-                "xen_hvm_set_pci_link_route.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciLinkRoute, link), 2,
-                "xen_hvm_set_pci_link_route.link"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciLinkRoute, isa_irq), 3,
-                "xen_hvm_set_pci_link_route.isa_irq"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmPagetableDying {
-            pub(crate) domid: u16,
-            pub(crate) pad: [u16; 3],
-            pub(crate) gpa: u64,
-        }
-        #[test]
-        fn xen_hvm_pagetable_dying() {
-            assert_eq!(
-                size_of:: < XenHvmPagetableDying > (), 16, "xen_hvm_pagetable_dying"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmPagetableDying, domid), 0,
-                "xen_hvm_pagetable_dying.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmPagetableDying, pad), 2,
-                "xen_hvm_pagetable_dying.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmPagetableDying, gpa), 8,
-                "xen_hvm_pagetable_dying.gpa"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmGetTime {
-            pub(crate) now: u64,
-        }
-        #[test]
-        fn xen_hvm_get_time() {
-            assert_eq!(size_of:: < XenHvmGetTime > (), 8, "xen_hvm_get_time");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetTime, now), 0, "xen_hvm_get_time.now"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmXentrace {
-            pub(crate) event: u16,
-            pub(crate) extra_bytes: u16,
-            pub(crate) extra: [u8; 28],
-        }
-        #[test]
-        fn xen_hvm_xentrace() {
-            assert_eq!(size_of:: < XenHvmXentrace > (), 32, "xen_hvm_xentrace");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmXentrace, event), 0, "xen_hvm_xentrace.event"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmXentrace, extra_bytes), 2,
-                "xen_hvm_xentrace.extra_bytes"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmXentrace, extra), 4, "xen_hvm_xentrace.extra"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmGetMemType {
-            pub(crate) domid: u16,
-            pub(crate) mem_type: u16,
-            pub(crate) pad: [u16; 2],
-            pub(crate) pfn: u64,
-        }
-        #[test]
-        fn xen_hvm_get_mem_type() {
-            assert_eq!(size_of:: < XenHvmGetMemType > (), 16, "xen_hvm_get_mem_type");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetMemType, domid), 0,
-                "xen_hvm_get_mem_type.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetMemType, mem_type), 2,
-                "xen_hvm_get_mem_type.mem_type"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetMemType, pad), 4,
-                "xen_hvm_get_mem_type.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetMemType, pfn), 8,
-                "xen_hvm_get_mem_type.pfn"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenHvmEvtchnUpcallVector {
-            pub(crate) vcpu: u32,
-            pub(crate) vector: u8,
-        }
-        #[test]
-        fn xen_hvm_evtchn_upcall_vector() {
-            assert_eq!(
-                size_of:: < XenHvmEvtchnUpcallVector > (), 8,
-                "xen_hvm_evtchn_upcall_vector"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmEvtchnUpcallVector, vcpu), 0,
-                "xen_hvm_evtchn_upcall_vector.vcpu"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmEvtchnUpcallVector, vector), 4,
-                "xen_hvm_evtchn_upcall_vector.vector"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct XenHvmParam, xen_hvm_param : 16 { domid : u16 = 0, pad : u16
+            = 2, index : u32 = 4, value : u64 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmSetPciIntxLevel, xen_hvm_set_pci_intx_level : 8 {
+            domid : u16 = 0, domain : u8 = 2, bus : u8 = 3, device : u8 = 4, intx : u8 =
+            5, level : u8 = 6 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmSetIsaIrqLevel, xen_hvm_set_isa_irq_level : 4 { domid
+            : u16 = 0, isa_irq : u8 = 2, level : u8 = 3 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmSetPciLinkRoute, xen_hvm_set_pci_link_route : 4 {
+            domid : u16 = 0, link : u8 = 2, isa_irq : u8 = 3 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmPagetableDying, xen_hvm_pagetable_dying : 16 { domid :
+            u16 = 0, pad : [u16; 3] = 2, gpa : u64 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmGetTime, xen_hvm_get_time : 8 { now : u64 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmXentrace, xen_hvm_xentrace : 32 { event : u16 = 0,
+            extra_bytes : u16 = 2, extra : [u8; 28] = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmGetMemType, xen_hvm_get_mem_type : 16 { domid : u16 =
+            0, mem_type : u16 = 2, pad : [u16; 2] = 4, pfn : u64 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenHvmEvtchnUpcallVector, xen_hvm_evtchn_upcall_vector : 8 {
+            vcpu : u32 = 0, vector : u8 = 4 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct XenHvmParam {
-            pub(crate) domid: u16,
-            pub(crate) pad: u16,
-            pub(crate) index: u32,
-            pub(crate) value: Wide,
-        }
-        #[test]
-        fn xen_hvm_param() {
-            assert_eq!(size_of:: < XenHvmParam > (), 16, "xen_hvm_param");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmParam, domid), 0, "xen_hvm_param.domid"
-            );
-            assert_eq!(core::mem::offset_of!(XenHvmParam, pad), 2, "xen_hvm_param.pad");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmParam, index), 4, "xen_hvm_param.index"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmParam, value), 8, "xen_hvm_param.value"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmSetPciIntxLevel {
-            pub(crate) domid: u16,
-            pub(crate) domain: u8,
-            pub(crate) bus: u8,
-            pub(crate) device: u8,
-            pub(crate) intx: u8,
-            pub(crate) level: u8,
-        }
-        #[test]
-        fn xen_hvm_set_pci_intx_level() {
-            assert_eq!(
-                size_of:: < XenHvmSetPciIntxLevel > (), 8, "xen_hvm_set_pci_intx_level"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, domid), 0,
-                "xen_hvm_set_pci_intx_level.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, domain), 2,
-                "xen_hvm_set_pci_intx_level.domain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, bus), 3,
-                "xen_hvm_set_pci_intx_level.bus"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, device), 4,
-                "xen_hvm_set_pci_intx_level.device"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, intx), 5,
-                "xen_hvm_set_pci_intx_level.intx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciIntxLevel, level), 6,
-                "xen_hvm_set_pci_intx_level.level"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmSetIsaIrqLevel {
-            pub(crate) domid: u16,
-            pub(crate) isa_irq: u8,
-            pub(crate) level: u8,
-        }
-        #[test]
-        fn xen_hvm_set_isa_irq_level() {
-            assert_eq!(
-                size_of:: < XenHvmSetIsaIrqLevel > (), 4, "xen_hvm_set_isa_irq_level"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetIsaIrqLevel, domid), 0,
-                "xen_hvm_set_isa_irq_level.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetIsaIrqLevel, isa_irq), 2,
-                "xen_hvm_set_isa_irq_level.isa_irq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetIsaIrqLevel, level), 3,
-                "xen_hvm_set_isa_irq_level.level"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmSetPciLinkRoute {
-            pub(crate) domid: u16,
-            pub(crate) link: u8,
-            pub(crate) isa_irq: u8,
-        }
-        #[test]
-        fn xen_hvm_set_pci_link_route() {
-            assert_eq!(
-                size_of:: < XenHvmSetPciLinkRoute > (), 4, "xen_hvm_set_pci_link_route"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciLinkRoute, domid), 0,
-                "xen_hvm_set_pci_link_route.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciLinkRoute, link), 2,
-                "xen_hvm_set_pci_link_route.link"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmSetPciLinkRoute, isa_irq), 3,
-                "xen_hvm_set_pci_link_route.isa_irq"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmPagetableDying {
-            pub(crate) domid: u16,
-            pub(crate) pad: [u16; 3],
-            pub(crate) gpa: Wide,
-        }
-        #[test]
-        fn xen_hvm_pagetable_dying() {
-            assert_eq!(
-                size_of:: < XenHvmPagetableDying > (), 16, "xen_hvm_pagetable_dying"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmPagetableDying, domid), 0,
-                "xen_hvm_pagetable_dying.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmPagetableDying, pad), 2,
-                "xen_hvm_pagetable_dying.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmPagetableDying, gpa), 8,
-                "xen_hvm_pagetable_dying.gpa"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmGetTime {
-            pub(crate) now: Wide,
-        }
-        #[test]
-        fn xen_hvm_get_time() {
-            assert_eq!(size_of:: < XenHvmGetTime > (), 8, "xen_hvm_get_time");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetTime, now), 0, "xen_hvm_get_time.now"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmXentrace {
-            pub(crate) event: u16,
-            pub(crate) extra_bytes: u16,
-            pub(crate) extra: [u8; 28],
-        }
-        #[test]
-        fn xen_hvm_xentrace() {
-            assert_eq!(size_of:: < XenHvmXentrace > (), 32, "xen_hvm_xentrace");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmXentrace, event), 0, "xen_hvm_xentrace.event"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmXentrace, extra_bytes), 2,
-                "xen_hvm_xentrace.extra_bytes"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmXentrace, extra), 4, "xen_hvm_xentrace.extra"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenHvmGetMemType {
-            pub(crate) domid: u16,
-            pub(crate) mem_type: u16,
-            pub(crate) pad: [u16; 2],
-            pub(crate) pfn: Wide,
-        }
-        #[test]
-        fn xen_hvm_get_mem_type() {
-            assert_eq!(size_of:: < XenHvmGetMemType > (), 16, "xen_hvm_get_mem_type");
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetMemType, domid), 0,
-                "xen_hvm_get_mem_type.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetMemType, mem_type), 2,
-                "xen_hvm_get_mem_type.mem_type"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetMemType, pad), 4,
-                "xen_hvm_get_mem_type.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenHvmGetMemType, pfn), 8,
-                "xen_hvm_get_mem_type.pfn"
-            );
-        }
+        crate::access::twin!(
+            natural, struct XenHvmParam, xen_hvm_param : 16 { domid : u16 = 0, pad : u16
+            = 2, index : u32 = 4, value : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmSetPciIntxLevel, xen_hvm_set_pci_intx_level : 8 { domid
+            : u16 = 0, domain : u8 = 2, bus : u8 = 3, device : u8 = 4, intx : u8 = 5,
+            level : u8 = 6 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmSetIsaIrqLevel, xen_hvm_set_isa_irq_level : 4 { domid :
+            u16 = 0, isa_irq : u8 = 2, level : u8 = 3 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmSetPciLinkRoute, xen_hvm_set_pci_link_route : 4 { domid
+            : u16 = 0, link : u8 = 2, isa_irq : u8 = 3 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmPagetableDying, xen_hvm_pagetable_dying : 16 { domid :
+            u16 = 0, pad : [u16; 3] = 2, gpa : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmGetTime, xen_hvm_get_time : 8 { now : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmXentrace, xen_hvm_xentrace : 32 { event : u16 = 0,
+            extra_bytes : u16 = 2, extra : [u8; 28] = 4 }
+        );
+        crate::access::twin!(
+            natural, struct XenHvmGetMemType, xen_hvm_get_mem_type : 16 { domid : u16 =
+            0, mem_type : u16 = 2, pad : [u16; 2] = 4, pfn : Wide = 8 }
+        );
     }
 }
 /// Operations on a domain that uses the processor's virtualisation. PV domains cannot make them. The seed header
@@ -2080,166 +1195,97 @@ pub mod command {
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_set_param`. Command 0.
     #[derive(Clone, Copy, Debug)]
     pub struct SetParam;
-    impl crate::command::Command for SetParam {
-        type Argument = super::XenHvmParam;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 0;
-        const NAME: &'static str = "HVMOP_set_param";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        SetParam : HVM_OP, 0, "HVMOP_set_param", Argument(super::XenHvmParam) -> Nothing,
+        since(4, 4), honoured(4, 4)
+    );
     /// Reads a parameter. One that the caller may not read is answered with -EPERM, one that is retired or unknown
     /// with -EINVAL.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_get_param`. Command 1.
     #[derive(Clone, Copy, Debug)]
     pub struct GetParam;
-    impl crate::command::Command for GetParam {
-        type Argument = super::XenHvmParam;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 1;
-        const NAME: &'static str = "HVMOP_get_param";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(GetParam);
+    crate::command::command!(
+        safe GetParam : HVM_OP, 1, "HVMOP_get_param", Argument(super::XenHvmParam) ->
+        Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Moves an emulated PCI interrupt pin; a privileged device model's business, later the dm_op hypercall's.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_set_pci_intx_level`. Until Xen 4.8. Command 2.
     #[deprecated(note = "the headers dropped it after Xen 4.8")]
     #[derive(Clone, Copy, Debug)]
     pub struct SetPciIntxLevel;
-    impl crate::command::Command for SetPciIntxLevel {
-        type Argument = super::XenHvmSetPciIntxLevel;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 2;
-        const NAME: &'static str = "HVMOP_set_pci_intx_level";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(SetPciIntxLevel);
+    crate::command::command!(
+        safe SetPciIntxLevel : HVM_OP, 2, "HVMOP_set_pci_intx_level",
+        Argument(super::XenHvmSetPciIntxLevel) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Moves an emulated PC interrupt line; a privileged device model's business, later the dm_op hypercall's.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_set_isa_irq_level`. Until Xen 4.8. Command 3.
     #[deprecated(note = "the headers dropped it after Xen 4.8")]
     #[derive(Clone, Copy, Debug)]
     pub struct SetIsaIrqLevel;
-    impl crate::command::Command for SetIsaIrqLevel {
-        type Argument = super::XenHvmSetIsaIrqLevel;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 3;
-        const NAME: &'static str = "HVMOP_set_isa_irq_level";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(SetIsaIrqLevel);
+    crate::command::command!(
+        safe SetIsaIrqLevel : HVM_OP, 3, "HVMOP_set_isa_irq_level",
+        Argument(super::XenHvmSetIsaIrqLevel) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Rewires an emulated PCI interrupt link; a privileged device model's business, later the dm_op hypercall's.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_set_pci_link_route`. Until Xen 4.8. Command 4.
     #[deprecated(note = "the headers dropped it after Xen 4.8")]
     #[derive(Clone, Copy, Debug)]
     pub struct SetPciLinkRoute;
-    impl crate::command::Command for SetPciLinkRoute {
-        type Argument = super::XenHvmSetPciLinkRoute;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 4;
-        const NAME: &'static str = "HVMOP_set_pci_link_route";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(SetPciLinkRoute);
+    crate::command::command!(
+        safe SetPciLinkRoute : HVM_OP, 4, "HVMOP_set_pci_link_route",
+        Argument(super::XenHvmSetPciLinkRoute) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Flushes the address translations of all vCPUs of the calling domain. Takes no argument: a pointer other than
     /// NULL is refused.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_flush_tlbs`. Command 5.
     #[derive(Clone, Copy, Debug)]
     pub struct FlushTlbs;
-    impl crate::command::Command for FlushTlbs {
-        type Argument = ();
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 5;
-        const NAME: &'static str = "HVMOP_flush_tlbs";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(FlushTlbs);
+    crate::command::command!(
+        safe FlushTlbs : HVM_OP, 5, "HVMOP_flush_tlbs", Argument(()) -> Nothing, since(4,
+        4), honoured(4, 4)
+    );
     /// Hints that a page table goes away, so that Xen need not shadow it any longer. Only of use where Xen runs the
     /// guest on shadow page tables.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_pagetable_dying`. Command 9.
     #[derive(Clone, Copy, Debug)]
     pub struct PagetableDying;
-    impl crate::command::Command for PagetableDying {
-        type Argument = super::XenHvmPagetableDying;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 9;
-        const NAME: &'static str = "HVMOP_pagetable_dying";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(PagetableDying);
+    crate::command::command!(
+        safe PagetableDying : HVM_OP, 9, "HVMOP_pagetable_dying",
+        Argument(super::XenHvmPagetableDying) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Reads the clock by hypercall: slow, but it needs no shared page.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_get_time`. Command 10.
     #[derive(Clone, Copy, Debug)]
     pub struct GetTime;
-    impl crate::command::Command for GetTime {
-        type Argument = super::XenHvmGetTime;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 10;
-        const NAME: &'static str = "HVMOP_get_time";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(GetTime);
+    crate::command::command!(
+        safe GetTime : HVM_OP, 10, "HVMOP_get_time", Argument(super::XenHvmGetTime) ->
+        Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Adds a record to Xen's trace, for an operator to look at.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_xentrace`. Command 11.
     #[derive(Clone, Copy, Debug)]
     pub struct Xentrace;
-    impl crate::command::Command for Xentrace {
-        type Argument = super::XenHvmXentrace;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 11;
-        const NAME: &'static str = "HVMOP_xentrace";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Xentrace);
+    crate::command::command!(
+        safe Xentrace : HVM_OP, 11, "HVMOP_xentrace", Argument(super::XenHvmXentrace) ->
+        Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Tells whether a frame is memory or belongs to a device.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_get_mem_type`. Command 15.
     #[derive(Clone, Copy, Debug)]
     pub struct GetMemType;
-    impl crate::command::Command for GetMemType {
-        type Argument = super::XenHvmGetMemType;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 15;
-        const NAME: &'static str = "HVMOP_get_mem_type";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(GetMemType);
+    crate::command::command!(
+        safe GetMemType : HVM_OP, 15, "HVMOP_get_mem_type",
+        Argument(super::XenHvmGetMemType) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Gives a vCPU its own upcall vector, which passes through its local APIC: that must be on, and each interrupt
     /// needs an EOI. It interrupts once at once. Xen tells of it in CPUID only since 4.17.
     ///
@@ -2249,34 +1295,19 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SetEvtchnUpcallVector;
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-    impl crate::command::Command for SetEvtchnUpcallVector {
-        type Argument = super::XenHvmEvtchnUpcallVector;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 23;
-        const NAME: &'static str = "HVMOP_set_evtchn_upcall_vector";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 6);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-    crate::command::safe!(SetEvtchnUpcallVector);
+    crate::command::command!(
+        safe SetEvtchnUpcallVector : HVM_OP, 23, "HVMOP_set_evtchn_upcall_vector",
+        Argument(super::XenHvmEvtchnUpcallVector) -> Nothing, since(4, 6), honoured(4, 6)
+    );
     /// Calls a monitor of the domain, if one listens for such calls. Takes no argument.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_guest_request_vm_event`. Since Xen 4.6. Command 24.
     #[derive(Clone, Copy, Debug)]
     pub struct GuestRequestVmEvent;
-    impl crate::command::Command for GuestRequestVmEvent {
-        type Argument = ();
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 24;
-        const NAME: &'static str = "HVMOP_guest_request_vm_event";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 6);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(GuestRequestVmEvent);
+    crate::command::command!(
+        safe GuestRequestVmEvent : HVM_OP, 24, "HVMOP_guest_request_vm_event",
+        Argument(()) -> Nothing, since(4, 6), honoured(4, 6)
+    );
     /// Works on alternative views of the domain's memory; `xen_hvm_altp2m_op.cmd` says what is done. x86 only, and
     /// only where parameter ALTP2M allows it.
     ///
@@ -2287,14 +1318,8 @@ pub mod command {
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m`. Since Xen 4.6. Command 25.
     #[derive(Clone, Copy, Debug)]
     pub struct Altp2m;
-    impl crate::command::Command for Altp2m {
-        type Argument = crate::altp2m::XenHvmAltp2mOp;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::HVM_OP;
-        const NUMBER: u32 = 25;
-        const NAME: &'static str = "HVMOP_altp2m";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 6);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Altp2m : HVM_OP, 25, "HVMOP_altp2m", Argument(crate ::altp2m::XenHvmAltp2mOp) ->
+        Nothing, since(4, 6), honoured(4, 6)
+    );
 }

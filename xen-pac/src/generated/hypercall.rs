@@ -283,23 +283,7 @@ impl Hypercall {
         }
     }
 }
-crate::access::data!(Hypercall(u32));
-impl core::fmt::Debug for Hypercall {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "Hypercall::{}", name),
-            None => write!(out, "Hypercall({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for Hypercall {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(Hypercall(u32));
 /// Each argument register of the operation may come back changed, not only those that carried an argument. With
 /// hardware virtualisation the call is the processor's own instruction (vmcall on Intel, Centaur and Zhaoxin,
 /// vmmcall on AMD and Hygon) or a call into the hypercall page; each of the page's slots of 32 bytes serves the
@@ -360,11 +344,7 @@ pub struct MulticallEntry {
     /// In.
     pub args: [crate::base::XenUlong; 6],
 }
-impl MulticallEntry {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     MulticallEntry { op : crate ::base::XenUlong, result : crate ::base::XenUlong, args :
     [crate ::base::XenUlong; 6] }
 );
@@ -375,128 +355,40 @@ impl MulticallEntry {
         op: crate::base::XenUlong,
         args: [crate::base::XenUlong; 6],
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.op = op;
-        }
-        {
-            made.args = args;
-        }
-        made
-    }
-}
-impl Default for MulticallEntry {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(op, args)
     }
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < MulticallEntry > () == 64, "`multicall_entry` should have 64 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(MulticallEntry, op) == 0,
-        "`multicall_entry.op` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(MulticallEntry, result) == 8,
-        "`multicall_entry.result` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(MulticallEntry, args) == 16,
-        "`multicall_entry.args` should be at byte 16"
-    );
-};
+crate::access::layout!(
+    MulticallEntry, "multicall_entry" : 64 { op : 0, result : 8, args : 16 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < MulticallEntry > () == 32, "`multicall_entry` should have 32 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(MulticallEntry, op) == 0,
-        "`multicall_entry.op` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(MulticallEntry, result) == 4,
-        "`multicall_entry.result` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(MulticallEntry, args) == 8,
-        "`multicall_entry.args` should be at byte 8"
-    );
-};
+crate::access::layout!(
+    MulticallEntry, "multicall_entry" : 32 { op : 0, result : 4, args : 8 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct MulticallEntry {
-            pub(crate) op: Wide,
-            pub(crate) result: Wide,
-            pub(crate) args: [Wide; 6],
-        }
-        #[test]
-        fn multicall_entry() {
-            assert_eq!(size_of:: < MulticallEntry > (), 64, "multicall_entry");
-            assert_eq!(
-                core::mem::offset_of!(MulticallEntry, op), 0, "multicall_entry.op"
-            );
-            assert_eq!(
-                core::mem::offset_of!(MulticallEntry, result), 8,
-                "multicall_entry.result"
-            );
-            assert_eq!(
-                core::mem::offset_of!(MulticallEntry, args), 16, "multicall_entry.args"
-            );
-        }
+        crate::access::twin!(
+            natural, struct MulticallEntry, multicall_entry : 64 { op : Wide = 0, result
+            : Wide = 8, args : [Wide; 6] = 16 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct MulticallEntry {
-            pub(crate) op: u32,
-            pub(crate) result: u32,
-            pub(crate) args: [u32; 6],
-        }
-        #[test]
-        fn multicall_entry() {
-            assert_eq!(size_of:: < MulticallEntry > (), 32, "multicall_entry");
-            assert_eq!(
-                core::mem::offset_of!(MulticallEntry, op), 0, "multicall_entry.op"
-            );
-            assert_eq!(
-                core::mem::offset_of!(MulticallEntry, result), 4,
-                "multicall_entry.result"
-            );
-            assert_eq!(
-                core::mem::offset_of!(MulticallEntry, args), 8, "multicall_entry.args"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct MulticallEntry, multicall_entry : 32 { op : u32 = 0, result
+            : u32 = 4, args : [u32; 6] = 8 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct MulticallEntry {
-            pub(crate) op: Wide,
-            pub(crate) result: Wide,
-            pub(crate) args: [Wide; 6],
-        }
-        #[test]
-        fn multicall_entry() {
-            assert_eq!(size_of:: < MulticallEntry > (), 64, "multicall_entry");
-            assert_eq!(
-                core::mem::offset_of!(MulticallEntry, op), 0, "multicall_entry.op"
-            );
-            assert_eq!(
-                core::mem::offset_of!(MulticallEntry, result), 8,
-                "multicall_entry.result"
-            );
-            assert_eq!(
-                core::mem::offset_of!(MulticallEntry, args), 16, "multicall_entry.args"
-            );
-        }
+        crate::access::twin!(
+            natural, struct MulticallEntry, multicall_entry : 64 { op : Wide = 0, result
+            : Wide = 8, args : [Wide; 6] = 16 }
+        );
     }
 }

@@ -59,23 +59,7 @@ impl MapSpace {
         }
     }
 }
-crate::access::data!(MapSpace(u32));
-impl core::fmt::Debug for MapSpace {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "MapSpace::{}", name),
-            None => write!(out, "MapSpace({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for MapSpace {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(MapSpace(u32));
 /// A kind of memory that Xen keeps for a domain and that another one, its toolstack or device model, may map.
 ///
 /// Upstream: `xen/include/public/memory.h`, `memory_resource`. Since Xen 4.14. Xen honours it since 4.11.
@@ -106,23 +90,7 @@ impl MemoryResource {
         }
     }
 }
-crate::access::data!(MemoryResource(u16));
-impl core::fmt::Debug for MemoryResource {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "MemoryResource::{}", name),
-            None => write!(out, "MemoryResource({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for MemoryResource {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(MemoryResource(u16));
 /// Which pages of a grant table are meant.
 ///
 /// Upstream: `xen/include/public/memory.h`, `grant_table_resource`. Since Xen 4.14. Xen honours it since 4.11.
@@ -148,23 +116,7 @@ impl GrantTableResource {
         }
     }
 }
-crate::access::data!(GrantTableResource(u32));
-impl core::fmt::Debug for GrantTableResource {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "GrantTableResource::{}", name),
-            None => write!(out, "GrantTableResource({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for GrantTableResource {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(GrantTableResource(u32));
 /// What memory is wanted, when a domain's reservation grows. All zero will do for a guest.
 ///
 /// Upstream: `xen/include/public/memory.h`, `memory_flags`.
@@ -245,11 +197,7 @@ pub struct XenMemoryReservation {
     #[cfg(target_arch = "x86")]
     pub _pad0: [u8; 2],
 }
-impl XenMemoryReservation {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenMemoryReservation { extent_start : crate ::access::Handle < crate ::base::XenPfn
     >, nr_extents : crate ::base::XenUlong, extent_order : u32, mem_flags : u32, domid :
     crate ::base::Domid, #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -265,28 +213,7 @@ impl XenMemoryReservation {
         mem_flags: u32,
         domid: crate::base::Domid,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.extent_start = extent_start;
-        }
-        {
-            made.nr_extents = nr_extents;
-        }
-        {
-            made.extent_order = extent_order;
-        }
-        {
-            made.mem_flags = mem_flags;
-        }
-        {
-            made.domid = domid;
-        }
-        made
-    }
-}
-impl Default for XenMemoryReservation {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(extent_start, nr_extents, extent_order, mem_flags, domid)
     }
 }
 /// Extents to be given back and others to be had for them, in one step.
@@ -310,11 +237,7 @@ pub struct XenMemoryExchange {
     /// In and out.
     pub nr_exchanged: crate::base::XenUlong,
 }
-impl XenMemoryExchange {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenMemoryExchange { given : XenMemoryReservation, taken : XenMemoryReservation,
     nr_exchanged : crate ::base::XenUlong }
 );
@@ -326,22 +249,7 @@ impl XenMemoryExchange {
         taken: XenMemoryReservation,
         nr_exchanged: crate::base::XenUlong,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.given = given;
-        }
-        {
-            made.taken = taken;
-        }
-        {
-            made.nr_exchanged = nr_exchanged;
-        }
-        made
-    }
-}
-impl Default for XenMemoryExchange {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(given, taken, nr_exchanged)
     }
 }
 /// The domain that a question about memory is about.
@@ -355,25 +263,12 @@ pub struct XenMemoryDomain {
     /// In.
     pub domid: crate::base::Domid,
 }
-impl XenMemoryDomain {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(XenMemoryDomain { domid : crate ::base::Domid });
+crate::access::argument!(XenMemoryDomain { domid : crate ::base::Domid });
 impl XenMemoryDomain {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(domid: crate::base::Domid) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        made
-    }
-}
-impl Default for XenMemoryDomain {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid)
     }
 }
 /// Where the table lies that turns machine frames into guest frames.
@@ -402,11 +297,7 @@ pub struct XenMachphysMfnList {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub _pad1: [u8; 4],
 }
-impl XenMachphysMfnList {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenMachphysMfnList { max_extents : u32, #[cfg(any(target_arch = "x86_64", target_arch
     = "aarch64"))] _pad0 : [u8; 4], extent_start : crate ::access::Handle < crate
     ::base::XenPfn >, nr_extents : u32, #[cfg(any(target_arch = "x86_64", target_arch =
@@ -419,19 +310,7 @@ impl XenMachphysMfnList {
         max_extents: u32,
         extent_start: crate::access::Handle<crate::base::XenPfn>,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.max_extents = max_extents;
-        }
-        {
-            made.extent_start = extent_start;
-        }
-        made
-    }
-}
-impl Default for XenMachphysMfnList {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(max_extents, extent_start)
     }
 }
 /// Where a PV guest sees the table that turns machine frames into guest frames.
@@ -454,19 +333,10 @@ pub struct XenMachphysMapping {
     /// Out.
     pub max_mfn: crate::base::XenUlong,
 }
-impl XenMachphysMapping {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenMachphysMapping { v_start : crate ::base::XenUlong, v_end : crate
     ::base::XenUlong, max_mfn : crate ::base::XenUlong }
 );
-impl Default for XenMachphysMapping {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// A page and the guest frame at which it shall appear.
 ///
 /// Upstream: `xen/include/public/memory.h`, `xen_add_to_physmap`. Bytes: 24 on x86_64, 16 on x86, 24 on aarch64.
@@ -494,11 +364,7 @@ pub struct XenAddToPhysmap {
     /// In.
     pub gpfn: crate::base::XenPfn,
 }
-impl XenAddToPhysmap {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenAddToPhysmap { domid : crate ::base::Domid, size : u16, space : MapSpace, idx :
     crate ::base::XenUlong, gpfn : crate ::base::XenPfn }
 );
@@ -512,28 +378,7 @@ impl XenAddToPhysmap {
         idx: crate::base::XenUlong,
         gpfn: crate::base::XenPfn,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.size = size;
-        }
-        {
-            made.space = space;
-        }
-        {
-            made.idx = idx;
-        }
-        {
-            made.gpfn = gpfn;
-        }
-        made
-    }
-}
-impl Default for XenAddToPhysmap {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid, size, space, idx, gpfn)
     }
 }
 /// Pages of one kind and the guest frames at which they shall appear. The seed header lacks this struct.
@@ -572,11 +417,7 @@ pub struct XenAddToPhysmapBatch {
     /// In.
     pub errs: crate::access::Handle<i32>,
 }
-impl XenAddToPhysmapBatch {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenAddToPhysmapBatch { domid : crate ::base::Domid, space : u16, size : u16, u :
     XenAddToPhysmapBatchU, idxs : crate ::access::Handle < crate ::base::XenUlong >,
     gpfns : crate ::access::Handle < crate ::base::XenPfn >, errs : crate
@@ -594,34 +435,7 @@ impl XenAddToPhysmapBatch {
         gpfns: crate::access::Handle<crate::base::XenPfn>,
         errs: crate::access::Handle<i32>,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.space = space;
-        }
-        {
-            made.size = size;
-        }
-        {
-            made.u = u;
-        }
-        {
-            made.idxs = idxs;
-        }
-        {
-            made.gpfns = gpfns;
-        }
-        {
-            made.errs = errs;
-        }
-        made
-    }
-}
-impl Default for XenAddToPhysmapBatch {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid, space, size, u, idxs, gpfns, errs)
     }
 }
 /// `xen_add_to_physmap_batch.u` in C.
@@ -635,8 +449,6 @@ pub union XenAddToPhysmapBatchU {
     res0: u16,
 }
 impl XenAddToPhysmapBatchU {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
     /// For gmfn_foreign: the domain whose pages they are.
     #[must_use]
     pub const fn foreign_domid(&self) -> crate::base::Domid {
@@ -645,9 +457,7 @@ impl XenAddToPhysmapBatchU {
     /// With this as its `foreign_domid`, and all other bytes zero.
     #[must_use]
     pub const fn from_foreign_domid(foreign_domid: crate::base::Domid) -> Self {
-        let mut made = Self::ZEROED;
-        made.foreign_domid = foreign_domid;
-        made
+        crate::access::said!(foreign_domid)
     }
     /// For any other space: 0.
     #[must_use]
@@ -657,24 +467,12 @@ impl XenAddToPhysmapBatchU {
     /// With this as its `res0`, and all other bytes zero.
     #[must_use]
     pub const fn from_res0(res0: u16) -> Self {
-        let mut made = Self::ZEROED;
-        made.res0 = res0;
-        made
+        crate::access::said!(res0)
     }
 }
-crate::access::data!(
+crate::access::argument!(
     union XenAddToPhysmapBatchU { foreign_domid : crate ::base::Domid, res0 : u16, }
 );
-impl core::fmt::Debug for XenAddToPhysmapBatchU {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("XenAddToPhysmapBatchU").finish_non_exhaustive()
-    }
-}
-impl Default for XenAddToPhysmapBatchU {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// A guest frame at which nothing shall appear any more. The seed header lacks this struct.
 ///
 /// Upstream: `xen/include/public/memory.h`, `xen_remove_from_physmap`. Bytes: 16 on x86_64, 8 on x86, 16 on
@@ -697,11 +495,7 @@ pub struct XenRemoveFromPhysmap {
     /// In.
     pub gpfn: crate::base::XenPfn,
 }
-impl XenRemoveFromPhysmap {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenRemoveFromPhysmap { domid : crate ::base::Domid, #[cfg(any(target_arch = "x86_64",
     target_arch = "aarch64"))] _pad0 : [u8; 6], #[cfg(target_arch = "x86")] _pad0 : [u8;
     2], gpfn : crate ::base::XenPfn }
@@ -710,19 +504,7 @@ impl XenRemoveFromPhysmap {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(domid: crate::base::Domid, gpfn: crate::base::XenPfn) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.gpfn = gpfn;
-        }
-        made
-    }
-}
-impl Default for XenRemoveFromPhysmap {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid, gpfn)
     }
 }
 /// A buffer for a map of physical memory, in the form of the PC firmware's E820 call.
@@ -743,11 +525,7 @@ pub struct XenMemoryMap {
     /// In.
     pub buffer: crate::access::Handle<u8>,
 }
-impl XenMemoryMap {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenMemoryMap { nr_entries : u32, #[cfg(any(target_arch = "x86_64", target_arch =
     "aarch64"))] _pad0 : [u8; 4], buffer : crate ::access::Handle < u8 > }
 );
@@ -755,19 +533,7 @@ impl XenMemoryMap {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(nr_entries: u32, buffer: crate::access::Handle<u8>) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.nr_entries = nr_entries;
-        }
-        {
-            made.buffer = buffer;
-        }
-        made
-    }
-}
-impl Default for XenMemoryMap {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(nr_entries, buffer)
     }
 }
 /// The memory map that a domain shall be shown.
@@ -792,11 +558,7 @@ pub struct XenForeignMemoryMap {
     /// In.
     pub map: XenMemoryMap,
 }
-impl XenForeignMemoryMap {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenForeignMemoryMap { domid : crate ::base::Domid, #[cfg(any(target_arch = "x86_64",
     target_arch = "aarch64"))] _pad0 : [u8; 6], #[cfg(target_arch = "x86")] _pad0 : [u8;
     2], map : XenMemoryMap }
@@ -805,19 +567,7 @@ impl XenForeignMemoryMap {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(domid: crate::base::Domid, map: XenMemoryMap) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.map = map;
-        }
-        made
-    }
-}
-impl Default for XenForeignMemoryMap {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid, map)
     }
 }
 /// How much memory stands behind a domain that was promised more (populate on demand).
@@ -853,11 +603,7 @@ pub struct XenPodTarget {
     #[cfg(target_arch = "x86")]
     pub _pad0: [u8; 2],
 }
-impl XenPodTarget {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenPodTarget { target_pages : u64, tot_pages : u64, pod_cache_pages : u64,
     pod_entries : u64, domid : crate ::base::Domid, #[cfg(any(target_arch = "x86_64",
     target_arch = "aarch64"))] _pad0 : [u8; 6], #[cfg(target_arch = "x86")] _pad0 : [u8;
@@ -867,19 +613,7 @@ impl XenPodTarget {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(target_pages: u64, domid: crate::base::Domid) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.target_pages = target_pages;
-        }
-        {
-            made.domid = domid;
-        }
-        made
-    }
-}
-impl Default for XenPodTarget {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(target_pages, domid)
     }
 }
 /// Pages that Xen keeps for a domain and that the caller, its toolstack or device model, wants to map.
@@ -917,11 +651,7 @@ pub struct XenMemAcquireResource {
     /// In.
     pub frame_list: crate::access::Handle<crate::base::XenPfn>,
 }
-impl XenMemAcquireResource {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenMemAcquireResource { domid : crate ::base::Domid, kind : MemoryResource, id : u32,
     nr_frames : u32, pad : u32, frame : u64, frame_list : crate ::access::Handle < crate
     ::base::XenPfn > }
@@ -937,31 +667,7 @@ impl XenMemAcquireResource {
         frame: u64,
         frame_list: crate::access::Handle<crate::base::XenPfn>,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.kind = kind;
-        }
-        {
-            made.id = id;
-        }
-        {
-            made.nr_frames = nr_frames;
-        }
-        {
-            made.frame = frame;
-        }
-        {
-            made.frame_list = frame_list;
-        }
-        made
-    }
-}
-impl Default for XenMemAcquireResource {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid, kind, id, nr_frames, frame, frame_list)
     }
 }
 /// A run of guest memory that belongs to one virtual NUMA node.
@@ -987,16 +693,9 @@ pub struct XenVmemrange {
     /// Out.
     pub nid: u32,
 }
-impl XenVmemrange {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(XenVmemrange { start : u64, end : u64, flags : u32, nid : u32 });
-impl Default for XenVmemrange {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
+crate::access::argument!(
+    XenVmemrange { start : u64, end : u64, flags : u32, nid : u32 }
+);
 /// Which of a domain's vCPUs and memory lie near to each other (virtual NUMA).
 ///
 /// Upstream: `xen/include/public/memory.h`, `xen_vnuma_topology_info`. Since Xen 4.5. Bytes: 40.
@@ -1034,11 +733,7 @@ pub struct XenVnumaTopologyInfo {
     /// In.
     pub vmemrange: XenVnumaTopologyInfoVmemrange,
 }
-impl XenVnumaTopologyInfo {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenVnumaTopologyInfo { domid : crate ::base::Domid, pad : u16, nr_vnodes : u32,
     nr_vcpus : u32, nr_vmemranges : u32, vdistance : XenVnumaTopologyInfoVdistance,
     vcpu_to_vnode : XenVnumaTopologyInfoVcpuToVnode, vmemrange :
@@ -1056,34 +751,10 @@ impl XenVnumaTopologyInfo {
         vcpu_to_vnode: XenVnumaTopologyInfoVcpuToVnode,
         vmemrange: XenVnumaTopologyInfoVmemrange,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.nr_vnodes = nr_vnodes;
-        }
-        {
-            made.nr_vcpus = nr_vcpus;
-        }
-        {
-            made.nr_vmemranges = nr_vmemranges;
-        }
-        {
-            made.vdistance = vdistance;
-        }
-        {
-            made.vcpu_to_vnode = vcpu_to_vnode;
-        }
-        {
-            made.vmemrange = vmemrange;
-        }
-        made
-    }
-}
-impl Default for XenVnumaTopologyInfo {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(
+            domid, nr_vnodes, nr_vcpus, nr_vmemranges, vdistance, vcpu_to_vnode,
+            vmemrange
+        )
     }
 }
 /// `xen_vnuma_topology_info.vdistance` in C.
@@ -1097,8 +768,6 @@ pub union XenVnumaTopologyInfoVdistance {
     pad: u64,
 }
 impl XenVnumaTopologyInfoVdistance {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
     /// The list of numbers, as many as nodes times nodes.
     #[must_use]
     pub const fn h(&self) -> crate::access::Handle<u32> {
@@ -1107,9 +776,7 @@ impl XenVnumaTopologyInfoVdistance {
     /// With this as its `h`, and all other bytes zero.
     #[must_use]
     pub const fn from_h(h: crate::access::Handle<u32>) -> Self {
-        let mut made = Self::ZEROED;
-        made.h = h;
-        made
+        crate::access::said!(h)
     }
     /// Makes the pointer as wide as the widest; clear it before the pointer is set.
     #[must_use]
@@ -1119,25 +786,13 @@ impl XenVnumaTopologyInfoVdistance {
     /// With this as its `pad`, and all other bytes zero.
     #[must_use]
     pub const fn from_pad(pad: u64) -> Self {
-        let mut made = Self::ZEROED;
-        made.pad = pad;
-        made
+        crate::access::said!(pad)
     }
 }
-crate::access::data!(
+crate::access::argument!(
     union XenVnumaTopologyInfoVdistance { h : crate ::access::Handle < u32 >, pad : u64,
     }
 );
-impl core::fmt::Debug for XenVnumaTopologyInfoVdistance {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("XenVnumaTopologyInfoVdistance").finish_non_exhaustive()
-    }
-}
-impl Default for XenVnumaTopologyInfoVdistance {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// `xen_vnuma_topology_info.vcpu_to_vnode` in C.
 ///
 /// Every byte of it is always initialised, so that each member can be read at any time; only the command tells
@@ -1149,8 +804,6 @@ pub union XenVnumaTopologyInfoVcpuToVnode {
     pad: u64,
 }
 impl XenVnumaTopologyInfoVcpuToVnode {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
     /// The list of numbers, one for each vCPU.
     #[must_use]
     pub const fn h(&self) -> crate::access::Handle<u32> {
@@ -1159,9 +812,7 @@ impl XenVnumaTopologyInfoVcpuToVnode {
     /// With this as its `h`, and all other bytes zero.
     #[must_use]
     pub const fn from_h(h: crate::access::Handle<u32>) -> Self {
-        let mut made = Self::ZEROED;
-        made.h = h;
-        made
+        crate::access::said!(h)
     }
     /// Makes the pointer as wide as the widest; clear it before the pointer is set.
     #[must_use]
@@ -1171,25 +822,13 @@ impl XenVnumaTopologyInfoVcpuToVnode {
     /// With this as its `pad`, and all other bytes zero.
     #[must_use]
     pub const fn from_pad(pad: u64) -> Self {
-        let mut made = Self::ZEROED;
-        made.pad = pad;
-        made
+        crate::access::said!(pad)
     }
 }
-crate::access::data!(
+crate::access::argument!(
     union XenVnumaTopologyInfoVcpuToVnode { h : crate ::access::Handle < u32 >, pad :
     u64, }
 );
-impl core::fmt::Debug for XenVnumaTopologyInfoVcpuToVnode {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("XenVnumaTopologyInfoVcpuToVnode").finish_non_exhaustive()
-    }
-}
-impl Default for XenVnumaTopologyInfoVcpuToVnode {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// `xen_vnuma_topology_info.vmemrange` in C.
 ///
 /// Every byte of it is always initialised, so that each member can be read at any time; only the command tells
@@ -1201,8 +840,6 @@ pub union XenVnumaTopologyInfoVmemrange {
     pad: u64,
 }
 impl XenVnumaTopologyInfoVmemrange {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
     /// The list of ranges.
     #[must_use]
     pub const fn h(&self) -> crate::access::Handle<XenVmemrange> {
@@ -1211,9 +848,7 @@ impl XenVnumaTopologyInfoVmemrange {
     /// With this as its `h`, and all other bytes zero.
     #[must_use]
     pub const fn from_h(h: crate::access::Handle<XenVmemrange>) -> Self {
-        let mut made = Self::ZEROED;
-        made.h = h;
-        made
+        crate::access::said!(h)
     }
     /// Makes the pointer as wide as the widest; clear it before the pointer is set.
     #[must_use]
@@ -1223,2054 +858,391 @@ impl XenVnumaTopologyInfoVmemrange {
     /// With this as its `pad`, and all other bytes zero.
     #[must_use]
     pub const fn from_pad(pad: u64) -> Self {
-        let mut made = Self::ZEROED;
-        made.pad = pad;
-        made
+        crate::access::said!(pad)
     }
 }
-crate::access::data!(
+crate::access::argument!(
     union XenVnumaTopologyInfoVmemrange { h : crate ::access::Handle < XenVmemrange >,
     pad : u64, }
 );
-impl core::fmt::Debug for XenVnumaTopologyInfoVmemrange {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("XenVnumaTopologyInfoVmemrange").finish_non_exhaustive()
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+crate::access::layout!(
+    XenMemoryReservation, "xen_memory_reservation" : 32 { extent_start : 0, nr_extents :
+    8, extent_order : 16, mem_flags : 20, domid : 24 }
+);
+#[cfg(target_arch = "x86")]
+crate::access::layout!(
+    XenMemoryReservation, "xen_memory_reservation" : 20 { extent_start : 0, nr_extents :
+    4, extent_order : 8, mem_flags : 12, domid : 16 }
+);
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+crate::access::layout!(
+    XenMemoryExchange, "xen_memory_exchange" : 72 { given : 0, taken : 32, nr_exchanged :
+    64 }
+);
+#[cfg(target_arch = "x86")]
+crate::access::layout!(
+    XenMemoryExchange, "xen_memory_exchange" : 44 { given : 0, taken : 20, nr_exchanged :
+    40 }
+);
+crate::access::layout!(XenMemoryDomain, "xen_memory_domain" : 2 { domid : 0 });
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+crate::access::layout!(
+    XenMachphysMfnList, "xen_machphys_mfn_list" : 24 { max_extents : 0, extent_start : 8,
+    nr_extents : 16 }
+);
+#[cfg(target_arch = "x86")]
+crate::access::layout!(
+    XenMachphysMfnList, "xen_machphys_mfn_list" : 12 { max_extents : 0, extent_start : 4,
+    nr_extents : 8 }
+);
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+crate::access::layout!(
+    XenMachphysMapping, "xen_machphys_mapping" : 24 { v_start : 0, v_end : 8, max_mfn :
+    16 }
+);
+#[cfg(target_arch = "x86")]
+crate::access::layout!(
+    XenMachphysMapping, "xen_machphys_mapping" : 12 { v_start : 0, v_end : 4, max_mfn : 8
     }
-}
-impl Default for XenVnumaTopologyInfoVmemrange {
-    fn default() -> Self {
-        Self::ZEROED
+);
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+crate::access::layout!(
+    XenAddToPhysmap, "xen_add_to_physmap" : 24 { domid : 0, size : 2, space : 4, idx : 8,
+    gpfn : 16 }
+);
+#[cfg(target_arch = "x86")]
+crate::access::layout!(
+    XenAddToPhysmap, "xen_add_to_physmap" : 16 { domid : 0, size : 2, space : 4, idx : 8,
+    gpfn : 12 }
+);
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+crate::access::layout!(
+    XenAddToPhysmapBatch, "xen_add_to_physmap_batch" : 32 { domid : 0, space : 2, size :
+    4, u : 6, idxs : 8, gpfns : 16, errs : 24 }
+);
+#[cfg(target_arch = "x86")]
+crate::access::layout!(
+    XenAddToPhysmapBatch, "xen_add_to_physmap_batch" : 20 { domid : 0, space : 2, size :
+    4, u : 6, idxs : 8, gpfns : 12, errs : 16 }
+);
+crate::access::layout!(
+    XenAddToPhysmapBatchU, "xen_add_to_physmap_batch.u" : 2 { foreign_domid : 0, res0 : 0
     }
-}
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenMemoryReservation > () == 32,
-        "`xen_memory_reservation` should have 32 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryReservation, extent_start) == 0,
-        "`xen_memory_reservation.extent_start` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryReservation, nr_extents) == 8,
-        "`xen_memory_reservation.nr_extents` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryReservation, extent_order) == 16,
-        "`xen_memory_reservation.extent_order` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryReservation, mem_flags) == 20,
-        "`xen_memory_reservation.mem_flags` should be at byte 20"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryReservation, domid) == 24,
-        "`xen_memory_reservation.domid` should be at byte 24"
-    );
-};
+crate::access::layout!(
+    XenRemoveFromPhysmap, "xen_remove_from_physmap" : 16 { domid : 0, gpfn : 8 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < XenMemoryReservation > () == 20,
-        "`xen_memory_reservation` should have 20 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryReservation, extent_start) == 0,
-        "`xen_memory_reservation.extent_start` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryReservation, nr_extents) == 4,
-        "`xen_memory_reservation.nr_extents` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryReservation, extent_order) == 8,
-        "`xen_memory_reservation.extent_order` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryReservation, mem_flags) == 12,
-        "`xen_memory_reservation.mem_flags` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryReservation, domid) == 16,
-        "`xen_memory_reservation.domid` should be at byte 16"
-    );
-};
+crate::access::layout!(
+    XenRemoveFromPhysmap, "xen_remove_from_physmap" : 8 { domid : 0, gpfn : 4 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenMemoryExchange > () == 72,
-        "`xen_memory_exchange` should have 72 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryExchange, given) == 0,
-        "`xen_memory_exchange.given` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryExchange, taken) == 32,
-        "`xen_memory_exchange.taken` should be at byte 32"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryExchange, nr_exchanged) == 64,
-        "`xen_memory_exchange.nr_exchanged` should be at byte 64"
-    );
-};
+crate::access::layout!(
+    XenMemoryMap, "xen_memory_map" : 16 { nr_entries : 0, buffer : 8 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < XenMemoryExchange > () == 44,
-        "`xen_memory_exchange` should have 44 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryExchange, given) == 0,
-        "`xen_memory_exchange.given` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryExchange, taken) == 20,
-        "`xen_memory_exchange.taken` should be at byte 20"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryExchange, nr_exchanged) == 40,
-        "`xen_memory_exchange.nr_exchanged` should be at byte 40"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenMemoryDomain > () == 2, "`xen_memory_domain` should have 2 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryDomain, domid) == 0,
-        "`xen_memory_domain.domid` should be at byte 0"
-    );
-};
+crate::access::layout!(
+    XenMemoryMap, "xen_memory_map" : 8 { nr_entries : 0, buffer : 4 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenMachphysMfnList > () == 24,
-        "`xen_machphys_mfn_list` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenMachphysMfnList, max_extents) == 0,
-        "`xen_machphys_mfn_list.max_extents` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenMachphysMfnList, extent_start) == 8,
-        "`xen_machphys_mfn_list.extent_start` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenMachphysMfnList, nr_extents) == 16,
-        "`xen_machphys_mfn_list.nr_extents` should be at byte 16"
-    );
-};
+crate::access::layout!(
+    XenForeignMemoryMap, "xen_foreign_memory_map" : 24 { domid : 0, map : 8 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < XenMachphysMfnList > () == 12,
-        "`xen_machphys_mfn_list` should have 12 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenMachphysMfnList, max_extents) == 0,
-        "`xen_machphys_mfn_list.max_extents` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenMachphysMfnList, extent_start) == 4,
-        "`xen_machphys_mfn_list.extent_start` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenMachphysMfnList, nr_extents) == 8,
-        "`xen_machphys_mfn_list.nr_extents` should be at byte 8"
-    );
-};
+crate::access::layout!(
+    XenForeignMemoryMap, "xen_foreign_memory_map" : 12 { domid : 0, map : 4 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenMachphysMapping > () == 24,
-        "`xen_machphys_mapping` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenMachphysMapping, v_start) == 0,
-        "`xen_machphys_mapping.v_start` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenMachphysMapping, v_end) == 8,
-        "`xen_machphys_mapping.v_end` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenMachphysMapping, max_mfn) == 16,
-        "`xen_machphys_mapping.max_mfn` should be at byte 16"
-    );
-};
+crate::access::layout!(
+    XenPodTarget, "xen_pod_target" : 40 { target_pages : 0, tot_pages : 8,
+    pod_cache_pages : 16, pod_entries : 24, domid : 32 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < XenMachphysMapping > () == 12,
-        "`xen_machphys_mapping` should have 12 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenMachphysMapping, v_start) == 0,
-        "`xen_machphys_mapping.v_start` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenMachphysMapping, v_end) == 4,
-        "`xen_machphys_mapping.v_end` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenMachphysMapping, max_mfn) == 8,
-        "`xen_machphys_mapping.max_mfn` should be at byte 8"
-    );
-};
+crate::access::layout!(
+    XenPodTarget, "xen_pod_target" : 36 { target_pages : 0, tot_pages : 8,
+    pod_cache_pages : 16, pod_entries : 24, domid : 32 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenAddToPhysmap > () == 24,
-        "`xen_add_to_physmap` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmap, domid) == 0,
-        "`xen_add_to_physmap.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmap, size) == 2,
-        "`xen_add_to_physmap.size` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmap, space) == 4,
-        "`xen_add_to_physmap.space` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmap, idx) == 8,
-        "`xen_add_to_physmap.idx` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmap, gpfn) == 16,
-        "`xen_add_to_physmap.gpfn` should be at byte 16"
-    );
-};
+crate::access::layout!(
+    XenMemAcquireResource, "xen_mem_acquire_resource" : 32 { domid : 0, kind : 2, id : 4,
+    nr_frames : 8, pad : 12, frame : 16, frame_list : 24 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < XenAddToPhysmap > () == 16,
-        "`xen_add_to_physmap` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmap, domid) == 0,
-        "`xen_add_to_physmap.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmap, size) == 2,
-        "`xen_add_to_physmap.size` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmap, space) == 4,
-        "`xen_add_to_physmap.space` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmap, idx) == 8,
-        "`xen_add_to_physmap.idx` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmap, gpfn) == 12,
-        "`xen_add_to_physmap.gpfn` should be at byte 12"
-    );
-};
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenAddToPhysmapBatch > () == 32,
-        "`xen_add_to_physmap_batch` should have 32 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, domid) == 0,
-        "`xen_add_to_physmap_batch.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, space) == 2,
-        "`xen_add_to_physmap_batch.space` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, size) == 4,
-        "`xen_add_to_physmap_batch.size` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, u) == 6,
-        "`xen_add_to_physmap_batch.u` should be at byte 6"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, idxs) == 8,
-        "`xen_add_to_physmap_batch.idxs` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, gpfns) == 16,
-        "`xen_add_to_physmap_batch.gpfns` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, errs) == 24,
-        "`xen_add_to_physmap_batch.errs` should be at byte 24"
-    );
-};
-#[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < XenAddToPhysmapBatch > () == 20,
-        "`xen_add_to_physmap_batch` should have 20 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, domid) == 0,
-        "`xen_add_to_physmap_batch.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, space) == 2,
-        "`xen_add_to_physmap_batch.space` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, size) == 4,
-        "`xen_add_to_physmap_batch.size` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, u) == 6,
-        "`xen_add_to_physmap_batch.u` should be at byte 6"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, idxs) == 8,
-        "`xen_add_to_physmap_batch.idxs` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, gpfns) == 12,
-        "`xen_add_to_physmap_batch.gpfns` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatch, errs) == 16,
-        "`xen_add_to_physmap_batch.errs` should be at byte 16"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenAddToPhysmapBatchU > () == 2,
-        "`xen_add_to_physmap_batch.u` should have 2 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatchU, foreign_domid) == 0,
-        "`xen_add_to_physmap_batch.u.foreign_domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenAddToPhysmapBatchU, res0) == 0,
-        "`xen_add_to_physmap_batch.u.res0` should be at byte 0"
-    );
-};
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenRemoveFromPhysmap > () == 16,
-        "`xen_remove_from_physmap` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenRemoveFromPhysmap, domid) == 0,
-        "`xen_remove_from_physmap.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenRemoveFromPhysmap, gpfn) == 8,
-        "`xen_remove_from_physmap.gpfn` should be at byte 8"
-    );
-};
-#[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < XenRemoveFromPhysmap > () == 8,
-        "`xen_remove_from_physmap` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenRemoveFromPhysmap, domid) == 0,
-        "`xen_remove_from_physmap.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenRemoveFromPhysmap, gpfn) == 4,
-        "`xen_remove_from_physmap.gpfn` should be at byte 4"
-    );
-};
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenMemoryMap > () == 16, "`xen_memory_map` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryMap, nr_entries) == 0,
-        "`xen_memory_map.nr_entries` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryMap, buffer) == 8,
-        "`xen_memory_map.buffer` should be at byte 8"
-    );
-};
-#[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(size_of:: < XenMemoryMap > () == 8, "`xen_memory_map` should have 8 bytes");
-    assert!(
-        core::mem::offset_of!(XenMemoryMap, nr_entries) == 0,
-        "`xen_memory_map.nr_entries` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemoryMap, buffer) == 4,
-        "`xen_memory_map.buffer` should be at byte 4"
-    );
-};
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenForeignMemoryMap > () == 24,
-        "`xen_foreign_memory_map` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenForeignMemoryMap, domid) == 0,
-        "`xen_foreign_memory_map.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenForeignMemoryMap, map) == 8,
-        "`xen_foreign_memory_map.map` should be at byte 8"
-    );
-};
-#[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < XenForeignMemoryMap > () == 12,
-        "`xen_foreign_memory_map` should have 12 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenForeignMemoryMap, domid) == 0,
-        "`xen_foreign_memory_map.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenForeignMemoryMap, map) == 4,
-        "`xen_foreign_memory_map.map` should be at byte 4"
-    );
-};
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenPodTarget > () == 40, "`xen_pod_target` should have 40 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenPodTarget, target_pages) == 0,
-        "`xen_pod_target.target_pages` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenPodTarget, tot_pages) == 8,
-        "`xen_pod_target.tot_pages` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenPodTarget, pod_cache_pages) == 16,
-        "`xen_pod_target.pod_cache_pages` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(XenPodTarget, pod_entries) == 24,
-        "`xen_pod_target.pod_entries` should be at byte 24"
-    );
-    assert!(
-        core::mem::offset_of!(XenPodTarget, domid) == 32,
-        "`xen_pod_target.domid` should be at byte 32"
-    );
-};
-#[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < XenPodTarget > () == 36, "`xen_pod_target` should have 36 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenPodTarget, target_pages) == 0,
-        "`xen_pod_target.target_pages` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenPodTarget, tot_pages) == 8,
-        "`xen_pod_target.tot_pages` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenPodTarget, pod_cache_pages) == 16,
-        "`xen_pod_target.pod_cache_pages` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(XenPodTarget, pod_entries) == 24,
-        "`xen_pod_target.pod_entries` should be at byte 24"
-    );
-    assert!(
-        core::mem::offset_of!(XenPodTarget, domid) == 32,
-        "`xen_pod_target.domid` should be at byte 32"
-    );
-};
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenMemAcquireResource > () == 32,
-        "`xen_mem_acquire_resource` should have 32 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, domid) == 0,
-        "`xen_mem_acquire_resource.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, kind) == 2,
-        "`xen_mem_acquire_resource.kind` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, id) == 4,
-        "`xen_mem_acquire_resource.id` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, nr_frames) == 8,
-        "`xen_mem_acquire_resource.nr_frames` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, pad) == 12,
-        "`xen_mem_acquire_resource.pad` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, frame) == 16,
-        "`xen_mem_acquire_resource.frame` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, frame_list) == 24,
-        "`xen_mem_acquire_resource.frame_list` should be at byte 24"
-    );
-};
-#[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < XenMemAcquireResource > () == 28,
-        "`xen_mem_acquire_resource` should have 28 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, domid) == 0,
-        "`xen_mem_acquire_resource.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, kind) == 2,
-        "`xen_mem_acquire_resource.kind` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, id) == 4,
-        "`xen_mem_acquire_resource.id` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, nr_frames) == 8,
-        "`xen_mem_acquire_resource.nr_frames` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, pad) == 12,
-        "`xen_mem_acquire_resource.pad` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, frame) == 16,
-        "`xen_mem_acquire_resource.frame` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(XenMemAcquireResource, frame_list) == 24,
-        "`xen_mem_acquire_resource.frame_list` should be at byte 24"
-    );
-};
-const _: () = {
-    assert!(size_of:: < XenVmemrange > () == 24, "`xen_vmemrange` should have 24 bytes");
-    assert!(
-        core::mem::offset_of!(XenVmemrange, start) == 0,
-        "`xen_vmemrange.start` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenVmemrange, end) == 8,
-        "`xen_vmemrange.end` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenVmemrange, flags) == 16,
-        "`xen_vmemrange.flags` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(XenVmemrange, nid) == 20,
-        "`xen_vmemrange.nid` should be at byte 20"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenVnumaTopologyInfo > () == 40,
-        "`xen_vnuma_topology_info` should have 40 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfo, domid) == 0,
-        "`xen_vnuma_topology_info.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfo, pad) == 2,
-        "`xen_vnuma_topology_info.pad` should be at byte 2"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfo, nr_vnodes) == 4,
-        "`xen_vnuma_topology_info.nr_vnodes` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfo, nr_vcpus) == 8,
-        "`xen_vnuma_topology_info.nr_vcpus` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfo, nr_vmemranges) == 12,
-        "`xen_vnuma_topology_info.nr_vmemranges` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfo, vdistance) == 16,
-        "`xen_vnuma_topology_info.vdistance` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfo, vcpu_to_vnode) == 24,
-        "`xen_vnuma_topology_info.vcpu_to_vnode` should be at byte 24"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfo, vmemrange) == 32,
-        "`xen_vnuma_topology_info.vmemrange` should be at byte 32"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenVnumaTopologyInfoVdistance > () == 8,
-        "`xen_vnuma_topology_info.vdistance` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfoVdistance, h) == 0,
-        "`xen_vnuma_topology_info.vdistance.h` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfoVdistance, pad) == 0,
-        "`xen_vnuma_topology_info.vdistance.pad` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenVnumaTopologyInfoVcpuToVnode > () == 8,
-        "`xen_vnuma_topology_info.vcpu_to_vnode` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfoVcpuToVnode, h) == 0,
-        "`xen_vnuma_topology_info.vcpu_to_vnode.h` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfoVcpuToVnode, pad) == 0,
-        "`xen_vnuma_topology_info.vcpu_to_vnode.pad` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenVnumaTopologyInfoVmemrange > () == 8,
-        "`xen_vnuma_topology_info.vmemrange` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfoVmemrange, h) == 0,
-        "`xen_vnuma_topology_info.vmemrange.h` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenVnumaTopologyInfoVmemrange, pad) == 0,
-        "`xen_vnuma_topology_info.vmemrange.pad` should be at byte 0"
-    );
-};
+crate::access::layout!(
+    XenMemAcquireResource, "xen_mem_acquire_resource" : 28 { domid : 0, kind : 2, id : 4,
+    nr_frames : 8, pad : 12, frame : 16, frame_list : 24 }
+);
+crate::access::layout!(
+    XenVmemrange, "xen_vmemrange" : 24 { start : 0, end : 8, flags : 16, nid : 20 }
+);
+crate::access::layout!(
+    XenVnumaTopologyInfo, "xen_vnuma_topology_info" : 40 { domid : 0, pad : 2, nr_vnodes
+    : 4, nr_vcpus : 8, nr_vmemranges : 12, vdistance : 16, vcpu_to_vnode : 24, vmemrange
+    : 32 }
+);
+crate::access::layout!(
+    XenVnumaTopologyInfoVdistance, "xen_vnuma_topology_info.vdistance" : 8 { h : 0, pad :
+    0 }
+);
+crate::access::layout!(
+    XenVnumaTopologyInfoVcpuToVnode, "xen_vnuma_topology_info.vcpu_to_vnode" : 8 { h : 0,
+    pad : 0 }
+);
+crate::access::layout!(
+    XenVnumaTopologyInfoVmemrange, "xen_vnuma_topology_info.vmemrange" : 8 { h : 0, pad :
+    0 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct XenMemoryReservation {
-            pub(crate) extent_start: Wide,
-            pub(crate) nr_extents: Wide,
-            pub(crate) extent_order: u32,
-            pub(crate) mem_flags: u32,
-            pub(crate) domid: u16,
-        }
-        #[test]
-        fn xen_memory_reservation() {
-            assert_eq!(
-                size_of:: < XenMemoryReservation > (), 32, "xen_memory_reservation"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, extent_start), 0,
-                "xen_memory_reservation.extent_start"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, nr_extents), 8,
-                "xen_memory_reservation.nr_extents"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, extent_order), 16,
-                "xen_memory_reservation.extent_order"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, mem_flags), 20,
-                "xen_memory_reservation.mem_flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, domid), 24,
-                "xen_memory_reservation.domid"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenMemoryExchange {
-            pub(crate) given: XenMemoryReservation,
-            pub(crate) taken: XenMemoryReservation,
-            pub(crate) nr_exchanged: Wide,
-        }
-        #[test]
-        fn xen_memory_exchange() {
-            assert_eq!(size_of:: < XenMemoryExchange > (), 72, "xen_memory_exchange");
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryExchange, given), 0,
-                "xen_memory_exchange.given"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryExchange, taken), 32,
-                "xen_memory_exchange.taken"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryExchange, nr_exchanged), 64,
-                "xen_memory_exchange.nr_exchanged"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenMemoryDomain {
-            pub(crate) domid: u16,
-        }
-        #[test]
-        fn xen_memory_domain() {
-            assert_eq!(size_of:: < XenMemoryDomain > (), 2, "xen_memory_domain");
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryDomain, domid), 0,
-                "xen_memory_domain.domid"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenMachphysMfnList {
-            pub(crate) max_extents: u32,
-            pub(crate) extent_start: Wide,
-            pub(crate) nr_extents: u32,
-        }
-        #[test]
-        fn xen_machphys_mfn_list() {
-            assert_eq!(size_of:: < XenMachphysMfnList > (), 24, "xen_machphys_mfn_list");
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMfnList, max_extents), 0,
-                "xen_machphys_mfn_list.max_extents"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMfnList, extent_start), 8,
-                "xen_machphys_mfn_list.extent_start"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMfnList, nr_extents), 16,
-                "xen_machphys_mfn_list.nr_extents"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenMachphysMapping {
-            pub(crate) v_start: Wide,
-            pub(crate) v_end: Wide,
-            pub(crate) max_mfn: Wide,
-        }
-        #[test]
-        fn xen_machphys_mapping() {
-            assert_eq!(size_of:: < XenMachphysMapping > (), 24, "xen_machphys_mapping");
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMapping, v_start), 0,
-                "xen_machphys_mapping.v_start"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMapping, v_end), 8,
-                "xen_machphys_mapping.v_end"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMapping, max_mfn), 16,
-                "xen_machphys_mapping.max_mfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenAddToPhysmap {
-            pub(crate) domid: u16,
-            pub(crate) size: u16,
-            pub(crate) space: u32,
-            pub(crate) idx: Wide,
-            pub(crate) gpfn: Wide,
-        }
-        #[test]
-        fn xen_add_to_physmap() {
-            assert_eq!(size_of:: < XenAddToPhysmap > (), 24, "xen_add_to_physmap");
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, domid), 0,
-                "xen_add_to_physmap.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, size), 2,
-                "xen_add_to_physmap.size"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, space), 4,
-                "xen_add_to_physmap.space"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, idx), 8, "xen_add_to_physmap.idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, gpfn), 16,
-                "xen_add_to_physmap.gpfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenAddToPhysmapBatch {
-            pub(crate) domid: u16,
-            pub(crate) space: u16,
-            pub(crate) size: u16,
-            pub(crate) u: XenAddToPhysmapBatchU,
-            pub(crate) idxs: Wide,
-            pub(crate) gpfns: Wide,
-            pub(crate) errs: Wide,
-        }
-        #[test]
-        fn xen_add_to_physmap_batch() {
-            assert_eq!(
-                size_of:: < XenAddToPhysmapBatch > (), 32, "xen_add_to_physmap_batch"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, domid), 0,
-                "xen_add_to_physmap_batch.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, space), 2,
-                "xen_add_to_physmap_batch.space"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, size), 4,
-                "xen_add_to_physmap_batch.size"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, u), 6,
-                "xen_add_to_physmap_batch.u"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, idxs), 8,
-                "xen_add_to_physmap_batch.idxs"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, gpfns), 16,
-                "xen_add_to_physmap_batch.gpfns"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, errs), 24,
-                "xen_add_to_physmap_batch.errs"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union XenAddToPhysmapBatchU {
-            pub(crate) foreign_domid: core::mem::ManuallyDrop<u16>,
-            pub(crate) res0: core::mem::ManuallyDrop<u16>,
-        }
-        #[test]
-        fn xen_add_to_physmap_batch_u() {
-            assert_eq!(
-                size_of:: < XenAddToPhysmapBatchU > (), 2, "xen_add_to_physmap_batch.u"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatchU, foreign_domid), 0,
-                "xen_add_to_physmap_batch.u.foreign_domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatchU, res0), 0,
-                "xen_add_to_physmap_batch.u.res0"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenRemoveFromPhysmap {
-            pub(crate) domid: u16,
-            pub(crate) gpfn: Wide,
-        }
-        #[test]
-        fn xen_remove_from_physmap() {
-            assert_eq!(
-                size_of:: < XenRemoveFromPhysmap > (), 16, "xen_remove_from_physmap"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenRemoveFromPhysmap, domid), 0,
-                "xen_remove_from_physmap.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenRemoveFromPhysmap, gpfn), 8,
-                "xen_remove_from_physmap.gpfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenMemoryMap {
-            pub(crate) nr_entries: u32,
-            pub(crate) buffer: Wide,
-        }
-        #[test]
-        fn xen_memory_map() {
-            assert_eq!(size_of:: < XenMemoryMap > (), 16, "xen_memory_map");
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryMap, nr_entries), 0,
-                "xen_memory_map.nr_entries"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryMap, buffer), 8, "xen_memory_map.buffer"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenForeignMemoryMap {
-            pub(crate) domid: u16,
-            pub(crate) map: XenMemoryMap,
-        }
-        #[test]
-        fn xen_foreign_memory_map() {
-            assert_eq!(
-                size_of:: < XenForeignMemoryMap > (), 24, "xen_foreign_memory_map"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenForeignMemoryMap, domid), 0,
-                "xen_foreign_memory_map.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenForeignMemoryMap, map), 8,
-                "xen_foreign_memory_map.map"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenPodTarget {
-            pub(crate) target_pages: Wide,
-            pub(crate) tot_pages: Wide,
-            pub(crate) pod_cache_pages: Wide,
-            pub(crate) pod_entries: Wide,
-            pub(crate) domid: u16,
-        }
-        #[test]
-        fn xen_pod_target() {
-            assert_eq!(size_of:: < XenPodTarget > (), 40, "xen_pod_target");
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, target_pages), 0,
-                "xen_pod_target.target_pages"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, tot_pages), 8,
-                "xen_pod_target.tot_pages"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, pod_cache_pages), 16,
-                "xen_pod_target.pod_cache_pages"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, pod_entries), 24,
-                "xen_pod_target.pod_entries"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, domid), 32, "xen_pod_target.domid"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenMemAcquireResource {
-            pub(crate) domid: u16,
-            pub(crate) kind: u16,
-            pub(crate) id: u32,
-            pub(crate) nr_frames: u32,
-            pub(crate) pad: u32,
-            pub(crate) frame: Wide,
-            pub(crate) frame_list: Wide,
-        }
-        #[test]
-        fn xen_mem_acquire_resource() {
-            assert_eq!(
-                size_of:: < XenMemAcquireResource > (), 32, "xen_mem_acquire_resource"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, domid), 0,
-                "xen_mem_acquire_resource.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, kind), 2,
-                "xen_mem_acquire_resource.kind"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, id), 4,
-                "xen_mem_acquire_resource.id"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, nr_frames), 8,
-                "xen_mem_acquire_resource.nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, pad), 12,
-                "xen_mem_acquire_resource.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, frame), 16,
-                "xen_mem_acquire_resource.frame"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, frame_list), 24,
-                "xen_mem_acquire_resource.frame_list"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenVmemrange {
-            pub(crate) start: Wide,
-            pub(crate) end: Wide,
-            pub(crate) flags: u32,
-            pub(crate) nid: u32,
-        }
-        #[test]
-        fn xen_vmemrange() {
-            assert_eq!(size_of:: < XenVmemrange > (), 24, "xen_vmemrange");
-            assert_eq!(
-                core::mem::offset_of!(XenVmemrange, start), 0, "xen_vmemrange.start"
-            );
-            assert_eq!(core::mem::offset_of!(XenVmemrange, end), 8, "xen_vmemrange.end");
-            assert_eq!(
-                core::mem::offset_of!(XenVmemrange, flags), 16, "xen_vmemrange.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVmemrange, nid), 20, "xen_vmemrange.nid"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenVnumaTopologyInfo {
-            pub(crate) domid: u16,
-            pub(crate) pad: u16,
-            pub(crate) nr_vnodes: u32,
-            pub(crate) nr_vcpus: u32,
-            pub(crate) nr_vmemranges: u32,
-            pub(crate) vdistance: XenVnumaTopologyInfoVdistance,
-            pub(crate) vcpu_to_vnode: XenVnumaTopologyInfoVcpuToVnode,
-            pub(crate) vmemrange: XenVnumaTopologyInfoVmemrange,
-        }
-        #[test]
-        fn xen_vnuma_topology_info() {
-            assert_eq!(
-                size_of:: < XenVnumaTopologyInfo > (), 40, "xen_vnuma_topology_info"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, domid), 0,
-                "xen_vnuma_topology_info.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, pad), 2,
-                "xen_vnuma_topology_info.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, nr_vnodes), 4,
-                "xen_vnuma_topology_info.nr_vnodes"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, nr_vcpus), 8,
-                "xen_vnuma_topology_info.nr_vcpus"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, nr_vmemranges), 12,
-                "xen_vnuma_topology_info.nr_vmemranges"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, vdistance), 16,
-                "xen_vnuma_topology_info.vdistance"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, vcpu_to_vnode), 24,
-                "xen_vnuma_topology_info.vcpu_to_vnode"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, vmemrange), 32,
-                "xen_vnuma_topology_info.vmemrange"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union XenVnumaTopologyInfoVdistance {
-            pub(crate) h: core::mem::ManuallyDrop<Wide>,
-            pub(crate) pad: core::mem::ManuallyDrop<Wide>,
-        }
-        #[test]
-        fn xen_vnuma_topology_info_vdistance() {
-            assert_eq!(
-                size_of:: < XenVnumaTopologyInfoVdistance > (), 8,
-                "xen_vnuma_topology_info.vdistance"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVdistance, h), 0,
-                "xen_vnuma_topology_info.vdistance.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVdistance, pad), 0,
-                "xen_vnuma_topology_info.vdistance.pad"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union XenVnumaTopologyInfoVcpuToVnode {
-            pub(crate) h: core::mem::ManuallyDrop<Wide>,
-            pub(crate) pad: core::mem::ManuallyDrop<Wide>,
-        }
-        #[test]
-        fn xen_vnuma_topology_info_vcpu_to_vnode() {
-            assert_eq!(
-                size_of:: < XenVnumaTopologyInfoVcpuToVnode > (), 8,
-                "xen_vnuma_topology_info.vcpu_to_vnode"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVcpuToVnode, h), 0,
-                "xen_vnuma_topology_info.vcpu_to_vnode.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVcpuToVnode, pad), 0,
-                "xen_vnuma_topology_info.vcpu_to_vnode.pad"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union XenVnumaTopologyInfoVmemrange {
-            pub(crate) h: core::mem::ManuallyDrop<Wide>,
-            pub(crate) pad: core::mem::ManuallyDrop<Wide>,
-        }
-        #[test]
-        fn xen_vnuma_topology_info_vmemrange() {
-            assert_eq!(
-                size_of:: < XenVnumaTopologyInfoVmemrange > (), 8,
-                "xen_vnuma_topology_info.vmemrange"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVmemrange, h), 0,
-                "xen_vnuma_topology_info.vmemrange.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVmemrange, pad), 0,
-                "xen_vnuma_topology_info.vmemrange.pad"
-            );
-        }
+        crate::access::twin!(
+            natural, struct XenMemoryReservation, xen_memory_reservation : 32 {
+            extent_start : Wide = 0, nr_extents : Wide = 8, extent_order : u32 = 16,
+            mem_flags : u32 = 20, domid : u16 = 24 }
+        );
+        crate::access::twin!(
+            natural, struct XenMemoryExchange, xen_memory_exchange : 72 { given :
+            XenMemoryReservation = 0, taken : XenMemoryReservation = 32, nr_exchanged :
+            Wide = 64 }
+        );
+        crate::access::twin!(
+            natural, struct XenMemoryDomain, xen_memory_domain : 2 { domid : u16 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct XenMachphysMfnList, xen_machphys_mfn_list : 24 { max_extents
+            : u32 = 0, extent_start : Wide = 8, nr_extents : u32 = 16 }
+        );
+        crate::access::twin!(
+            natural, struct XenMachphysMapping, xen_machphys_mapping : 24 { v_start :
+            Wide = 0, v_end : Wide = 8, max_mfn : Wide = 16 }
+        );
+        crate::access::twin!(
+            natural, struct XenAddToPhysmap, xen_add_to_physmap : 24 { domid : u16 = 0,
+            size : u16 = 2, space : u32 = 4, idx : Wide = 8, gpfn : Wide = 16 }
+        );
+        crate::access::twin!(
+            natural, struct XenAddToPhysmapBatch, xen_add_to_physmap_batch : 32 { domid :
+            u16 = 0, space : u16 = 2, size : u16 = 4, u : XenAddToPhysmapBatchU = 6, idxs
+            : Wide = 8, gpfns : Wide = 16, errs : Wide = 24 }
+        );
+        crate::access::twin!(
+            natural, union XenAddToPhysmapBatchU, xen_add_to_physmap_batch_u : 2 {
+            foreign_domid : u16 = 0, res0 : u16 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct XenRemoveFromPhysmap, xen_remove_from_physmap : 16 { domid :
+            u16 = 0, gpfn : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenMemoryMap, xen_memory_map : 16 { nr_entries : u32 = 0,
+            buffer : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenForeignMemoryMap, xen_foreign_memory_map : 24 { domid :
+            u16 = 0, map : XenMemoryMap = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenPodTarget, xen_pod_target : 40 { target_pages : Wide = 0,
+            tot_pages : Wide = 8, pod_cache_pages : Wide = 16, pod_entries : Wide = 24,
+            domid : u16 = 32 }
+        );
+        crate::access::twin!(
+            natural, struct XenMemAcquireResource, xen_mem_acquire_resource : 32 { domid
+            : u16 = 0, kind : u16 = 2, id : u32 = 4, nr_frames : u32 = 8, pad : u32 = 12,
+            frame : Wide = 16, frame_list : Wide = 24 }
+        );
+        crate::access::twin!(
+            natural, struct XenVmemrange, xen_vmemrange : 24 { start : Wide = 0, end :
+            Wide = 8, flags : u32 = 16, nid : u32 = 20 }
+        );
+        crate::access::twin!(
+            natural, struct XenVnumaTopologyInfo, xen_vnuma_topology_info : 40 { domid :
+            u16 = 0, pad : u16 = 2, nr_vnodes : u32 = 4, nr_vcpus : u32 = 8,
+            nr_vmemranges : u32 = 12, vdistance : XenVnumaTopologyInfoVdistance = 16,
+            vcpu_to_vnode : XenVnumaTopologyInfoVcpuToVnode = 24, vmemrange :
+            XenVnumaTopologyInfoVmemrange = 32 }
+        );
+        crate::access::twin!(
+            natural, union XenVnumaTopologyInfoVdistance,
+            xen_vnuma_topology_info_vdistance : 8 { h : Wide = 0, pad : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, union XenVnumaTopologyInfoVcpuToVnode,
+            xen_vnuma_topology_info_vcpu_to_vnode : 8 { h : Wide = 0, pad : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, union XenVnumaTopologyInfoVmemrange,
+            xen_vnuma_topology_info_vmemrange : 8 { h : Wide = 0, pad : Wide = 0 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct XenMemoryReservation {
-            pub(crate) extent_start: u32,
-            pub(crate) nr_extents: u32,
-            pub(crate) extent_order: u32,
-            pub(crate) mem_flags: u32,
-            pub(crate) domid: u16,
-        }
-        #[test]
-        fn xen_memory_reservation() {
-            assert_eq!(
-                size_of:: < XenMemoryReservation > (), 20, "xen_memory_reservation"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, extent_start), 0,
-                "xen_memory_reservation.extent_start"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, nr_extents), 4,
-                "xen_memory_reservation.nr_extents"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, extent_order), 8,
-                "xen_memory_reservation.extent_order"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, mem_flags), 12,
-                "xen_memory_reservation.mem_flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, domid), 16,
-                "xen_memory_reservation.domid"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenMemoryExchange {
-            pub(crate) given: XenMemoryReservation,
-            pub(crate) taken: XenMemoryReservation,
-            pub(crate) nr_exchanged: u32,
-        }
-        #[test]
-        fn xen_memory_exchange() {
-            assert_eq!(size_of:: < XenMemoryExchange > (), 44, "xen_memory_exchange");
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryExchange, given), 0,
-                "xen_memory_exchange.given"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryExchange, taken), 20,
-                "xen_memory_exchange.taken"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryExchange, nr_exchanged), 40,
-                "xen_memory_exchange.nr_exchanged"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenMemoryDomain {
-            pub(crate) domid: u16,
-        }
-        #[test]
-        fn xen_memory_domain() {
-            assert_eq!(size_of:: < XenMemoryDomain > (), 2, "xen_memory_domain");
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryDomain, domid), 0,
-                "xen_memory_domain.domid"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenMachphysMfnList {
-            pub(crate) max_extents: u32,
-            pub(crate) extent_start: u32,
-            pub(crate) nr_extents: u32,
-        }
-        #[test]
-        fn xen_machphys_mfn_list() {
-            assert_eq!(size_of:: < XenMachphysMfnList > (), 12, "xen_machphys_mfn_list");
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMfnList, max_extents), 0,
-                "xen_machphys_mfn_list.max_extents"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMfnList, extent_start), 4,
-                "xen_machphys_mfn_list.extent_start"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMfnList, nr_extents), 8,
-                "xen_machphys_mfn_list.nr_extents"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenMachphysMapping {
-            pub(crate) v_start: u32,
-            pub(crate) v_end: u32,
-            pub(crate) max_mfn: u32,
-        }
-        #[test]
-        fn xen_machphys_mapping() {
-            assert_eq!(size_of:: < XenMachphysMapping > (), 12, "xen_machphys_mapping");
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMapping, v_start), 0,
-                "xen_machphys_mapping.v_start"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMapping, v_end), 4,
-                "xen_machphys_mapping.v_end"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMapping, max_mfn), 8,
-                "xen_machphys_mapping.max_mfn"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenAddToPhysmap {
-            pub(crate) domid: u16,
-            pub(crate) size: u16,
-            pub(crate) space: u32,
-            pub(crate) idx: u32,
-            pub(crate) gpfn: u32,
-        }
-        #[test]
-        fn xen_add_to_physmap() {
-            assert_eq!(size_of:: < XenAddToPhysmap > (), 16, "xen_add_to_physmap");
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, domid), 0,
-                "xen_add_to_physmap.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, size), 2,
-                "xen_add_to_physmap.size"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, space), 4,
-                "xen_add_to_physmap.space"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, idx), 8, "xen_add_to_physmap.idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, gpfn), 12,
-                "xen_add_to_physmap.gpfn"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenAddToPhysmapBatch {
-            pub(crate) domid: u16,
-            pub(crate) space: u16,
-            pub(crate) size: u16,
-            pub(crate) u: XenAddToPhysmapBatchU,
-            pub(crate) idxs: u32,
-            pub(crate) gpfns: u32,
-            pub(crate) errs: u32,
-        }
-        #[test]
-        fn xen_add_to_physmap_batch() {
-            assert_eq!(
-                size_of:: < XenAddToPhysmapBatch > (), 20, "xen_add_to_physmap_batch"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, domid), 0,
-                "xen_add_to_physmap_batch.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, space), 2,
-                "xen_add_to_physmap_batch.space"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, size), 4,
-                "xen_add_to_physmap_batch.size"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, u), 6,
-                "xen_add_to_physmap_batch.u"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, idxs), 8,
-                "xen_add_to_physmap_batch.idxs"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, gpfns), 12,
-                "xen_add_to_physmap_batch.gpfns"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, errs), 16,
-                "xen_add_to_physmap_batch.errs"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) union XenAddToPhysmapBatchU {
-            pub(crate) foreign_domid: core::mem::ManuallyDrop<u16>,
-            pub(crate) res0: core::mem::ManuallyDrop<u16>,
-        }
-        #[test]
-        fn xen_add_to_physmap_batch_u() {
-            assert_eq!(
-                size_of:: < XenAddToPhysmapBatchU > (), 2, "xen_add_to_physmap_batch.u"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatchU, foreign_domid), 0,
-                "xen_add_to_physmap_batch.u.foreign_domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatchU, res0), 0,
-                "xen_add_to_physmap_batch.u.res0"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenRemoveFromPhysmap {
-            pub(crate) domid: u16,
-            pub(crate) gpfn: u32,
-        }
-        #[test]
-        fn xen_remove_from_physmap() {
-            assert_eq!(
-                size_of:: < XenRemoveFromPhysmap > (), 8, "xen_remove_from_physmap"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenRemoveFromPhysmap, domid), 0,
-                "xen_remove_from_physmap.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenRemoveFromPhysmap, gpfn), 4,
-                "xen_remove_from_physmap.gpfn"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenMemoryMap {
-            pub(crate) nr_entries: u32,
-            pub(crate) buffer: u32,
-        }
-        #[test]
-        fn xen_memory_map() {
-            assert_eq!(size_of:: < XenMemoryMap > (), 8, "xen_memory_map");
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryMap, nr_entries), 0,
-                "xen_memory_map.nr_entries"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryMap, buffer), 4, "xen_memory_map.buffer"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenForeignMemoryMap {
-            pub(crate) domid: u16,
-            pub(crate) map: XenMemoryMap,
-        }
-        #[test]
-        fn xen_foreign_memory_map() {
-            assert_eq!(
-                size_of:: < XenForeignMemoryMap > (), 12, "xen_foreign_memory_map"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenForeignMemoryMap, domid), 0,
-                "xen_foreign_memory_map.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenForeignMemoryMap, map), 4,
-                "xen_foreign_memory_map.map"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenPodTarget {
-            pub(crate) target_pages: u64,
-            pub(crate) tot_pages: u64,
-            pub(crate) pod_cache_pages: u64,
-            pub(crate) pod_entries: u64,
-            pub(crate) domid: u16,
-        }
-        #[test]
-        fn xen_pod_target() {
-            assert_eq!(size_of:: < XenPodTarget > (), 36, "xen_pod_target");
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, target_pages), 0,
-                "xen_pod_target.target_pages"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, tot_pages), 8,
-                "xen_pod_target.tot_pages"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, pod_cache_pages), 16,
-                "xen_pod_target.pod_cache_pages"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, pod_entries), 24,
-                "xen_pod_target.pod_entries"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, domid), 32, "xen_pod_target.domid"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenMemAcquireResource {
-            pub(crate) domid: u16,
-            pub(crate) kind: u16,
-            pub(crate) id: u32,
-            pub(crate) nr_frames: u32,
-            pub(crate) pad: u32,
-            pub(crate) frame: u64,
-            pub(crate) frame_list: u32,
-        }
-        #[test]
-        fn xen_mem_acquire_resource() {
-            assert_eq!(
-                size_of:: < XenMemAcquireResource > (), 28, "xen_mem_acquire_resource"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, domid), 0,
-                "xen_mem_acquire_resource.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, kind), 2,
-                "xen_mem_acquire_resource.kind"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, id), 4,
-                "xen_mem_acquire_resource.id"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, nr_frames), 8,
-                "xen_mem_acquire_resource.nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, pad), 12,
-                "xen_mem_acquire_resource.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, frame), 16,
-                "xen_mem_acquire_resource.frame"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, frame_list), 24,
-                "xen_mem_acquire_resource.frame_list"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenVmemrange {
-            pub(crate) start: u64,
-            pub(crate) end: u64,
-            pub(crate) flags: u32,
-            pub(crate) nid: u32,
-        }
-        #[test]
-        fn xen_vmemrange() {
-            assert_eq!(size_of:: < XenVmemrange > (), 24, "xen_vmemrange");
-            assert_eq!(
-                core::mem::offset_of!(XenVmemrange, start), 0, "xen_vmemrange.start"
-            );
-            assert_eq!(core::mem::offset_of!(XenVmemrange, end), 8, "xen_vmemrange.end");
-            assert_eq!(
-                core::mem::offset_of!(XenVmemrange, flags), 16, "xen_vmemrange.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVmemrange, nid), 20, "xen_vmemrange.nid"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenVnumaTopologyInfo {
-            pub(crate) domid: u16,
-            pub(crate) pad: u16,
-            pub(crate) nr_vnodes: u32,
-            pub(crate) nr_vcpus: u32,
-            pub(crate) nr_vmemranges: u32,
-            pub(crate) vdistance: XenVnumaTopologyInfoVdistance,
-            pub(crate) vcpu_to_vnode: XenVnumaTopologyInfoVcpuToVnode,
-            pub(crate) vmemrange: XenVnumaTopologyInfoVmemrange,
-        }
-        #[test]
-        fn xen_vnuma_topology_info() {
-            assert_eq!(
-                size_of:: < XenVnumaTopologyInfo > (), 40, "xen_vnuma_topology_info"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, domid), 0,
-                "xen_vnuma_topology_info.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, pad), 2,
-                "xen_vnuma_topology_info.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, nr_vnodes), 4,
-                "xen_vnuma_topology_info.nr_vnodes"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, nr_vcpus), 8,
-                "xen_vnuma_topology_info.nr_vcpus"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, nr_vmemranges), 12,
-                "xen_vnuma_topology_info.nr_vmemranges"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, vdistance), 16,
-                "xen_vnuma_topology_info.vdistance"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, vcpu_to_vnode), 24,
-                "xen_vnuma_topology_info.vcpu_to_vnode"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, vmemrange), 32,
-                "xen_vnuma_topology_info.vmemrange"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) union XenVnumaTopologyInfoVdistance {
-            pub(crate) h: core::mem::ManuallyDrop<u32>,
-            pub(crate) pad: core::mem::ManuallyDrop<u64>,
-        }
-        #[test]
-        fn xen_vnuma_topology_info_vdistance() {
-            assert_eq!(
-                size_of:: < XenVnumaTopologyInfoVdistance > (), 8,
-                "xen_vnuma_topology_info.vdistance"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVdistance, h), 0,
-                "xen_vnuma_topology_info.vdistance.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVdistance, pad), 0,
-                "xen_vnuma_topology_info.vdistance.pad"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) union XenVnumaTopologyInfoVcpuToVnode {
-            pub(crate) h: core::mem::ManuallyDrop<u32>,
-            pub(crate) pad: core::mem::ManuallyDrop<u64>,
-        }
-        #[test]
-        fn xen_vnuma_topology_info_vcpu_to_vnode() {
-            assert_eq!(
-                size_of:: < XenVnumaTopologyInfoVcpuToVnode > (), 8,
-                "xen_vnuma_topology_info.vcpu_to_vnode"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVcpuToVnode, h), 0,
-                "xen_vnuma_topology_info.vcpu_to_vnode.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVcpuToVnode, pad), 0,
-                "xen_vnuma_topology_info.vcpu_to_vnode.pad"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) union XenVnumaTopologyInfoVmemrange {
-            pub(crate) h: core::mem::ManuallyDrop<u32>,
-            pub(crate) pad: core::mem::ManuallyDrop<u64>,
-        }
-        #[test]
-        fn xen_vnuma_topology_info_vmemrange() {
-            assert_eq!(
-                size_of:: < XenVnumaTopologyInfoVmemrange > (), 8,
-                "xen_vnuma_topology_info.vmemrange"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVmemrange, h), 0,
-                "xen_vnuma_topology_info.vmemrange.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVmemrange, pad), 0,
-                "xen_vnuma_topology_info.vmemrange.pad"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct XenMemoryReservation, xen_memory_reservation : 20 {
+            extent_start : u32 = 0, nr_extents : u32 = 4, extent_order : u32 = 8,
+            mem_flags : u32 = 12, domid : u16 = 16 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenMemoryExchange, xen_memory_exchange : 44 { given :
+            XenMemoryReservation = 0, taken : XenMemoryReservation = 20, nr_exchanged :
+            u32 = 40 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenMemoryDomain, xen_memory_domain : 2 { domid : u16 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenMachphysMfnList, xen_machphys_mfn_list : 12 { max_extents
+            : u32 = 0, extent_start : u32 = 4, nr_extents : u32 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenMachphysMapping, xen_machphys_mapping : 12 { v_start :
+            u32 = 0, v_end : u32 = 4, max_mfn : u32 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenAddToPhysmap, xen_add_to_physmap : 16 { domid : u16 = 0,
+            size : u16 = 2, space : u32 = 4, idx : u32 = 8, gpfn : u32 = 12 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenAddToPhysmapBatch, xen_add_to_physmap_batch : 20 { domid
+            : u16 = 0, space : u16 = 2, size : u16 = 4, u : XenAddToPhysmapBatchU = 6,
+            idxs : u32 = 8, gpfns : u32 = 12, errs : u32 = 16 }
+        );
+        crate::access::twin!(
+            packed 4, union XenAddToPhysmapBatchU, xen_add_to_physmap_batch_u : 2 {
+            foreign_domid : u16 = 0, res0 : u16 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenRemoveFromPhysmap, xen_remove_from_physmap : 8 { domid :
+            u16 = 0, gpfn : u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenMemoryMap, xen_memory_map : 8 { nr_entries : u32 = 0,
+            buffer : u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenForeignMemoryMap, xen_foreign_memory_map : 12 { domid :
+            u16 = 0, map : XenMemoryMap = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenPodTarget, xen_pod_target : 36 { target_pages : u64 = 0,
+            tot_pages : u64 = 8, pod_cache_pages : u64 = 16, pod_entries : u64 = 24,
+            domid : u16 = 32 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenMemAcquireResource, xen_mem_acquire_resource : 28 { domid
+            : u16 = 0, kind : u16 = 2, id : u32 = 4, nr_frames : u32 = 8, pad : u32 = 12,
+            frame : u64 = 16, frame_list : u32 = 24 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenVmemrange, xen_vmemrange : 24 { start : u64 = 0, end :
+            u64 = 8, flags : u32 = 16, nid : u32 = 20 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenVnumaTopologyInfo, xen_vnuma_topology_info : 40 { domid :
+            u16 = 0, pad : u16 = 2, nr_vnodes : u32 = 4, nr_vcpus : u32 = 8,
+            nr_vmemranges : u32 = 12, vdistance : XenVnumaTopologyInfoVdistance = 16,
+            vcpu_to_vnode : XenVnumaTopologyInfoVcpuToVnode = 24, vmemrange :
+            XenVnumaTopologyInfoVmemrange = 32 }
+        );
+        crate::access::twin!(
+            packed 4, union XenVnumaTopologyInfoVdistance,
+            xen_vnuma_topology_info_vdistance : 8 { h : u32 = 0, pad : u64 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, union XenVnumaTopologyInfoVcpuToVnode,
+            xen_vnuma_topology_info_vcpu_to_vnode : 8 { h : u32 = 0, pad : u64 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, union XenVnumaTopologyInfoVmemrange,
+            xen_vnuma_topology_info_vmemrange : 8 { h : u32 = 0, pad : u64 = 0 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct XenMemoryReservation {
-            pub(crate) extent_start: Wide,
-            pub(crate) nr_extents: Wide,
-            pub(crate) extent_order: u32,
-            pub(crate) mem_flags: u32,
-            pub(crate) domid: u16,
-        }
-        #[test]
-        fn xen_memory_reservation() {
-            assert_eq!(
-                size_of:: < XenMemoryReservation > (), 32, "xen_memory_reservation"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, extent_start), 0,
-                "xen_memory_reservation.extent_start"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, nr_extents), 8,
-                "xen_memory_reservation.nr_extents"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, extent_order), 16,
-                "xen_memory_reservation.extent_order"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, mem_flags), 20,
-                "xen_memory_reservation.mem_flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryReservation, domid), 24,
-                "xen_memory_reservation.domid"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenMemoryExchange {
-            pub(crate) given: XenMemoryReservation,
-            pub(crate) taken: XenMemoryReservation,
-            pub(crate) nr_exchanged: Wide,
-        }
-        #[test]
-        fn xen_memory_exchange() {
-            assert_eq!(size_of:: < XenMemoryExchange > (), 72, "xen_memory_exchange");
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryExchange, given), 0,
-                "xen_memory_exchange.given"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryExchange, taken), 32,
-                "xen_memory_exchange.taken"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryExchange, nr_exchanged), 64,
-                "xen_memory_exchange.nr_exchanged"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenMemoryDomain {
-            pub(crate) domid: u16,
-        }
-        #[test]
-        fn xen_memory_domain() {
-            assert_eq!(size_of:: < XenMemoryDomain > (), 2, "xen_memory_domain");
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryDomain, domid), 0,
-                "xen_memory_domain.domid"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenMachphysMfnList {
-            pub(crate) max_extents: u32,
-            pub(crate) extent_start: Wide,
-            pub(crate) nr_extents: u32,
-        }
-        #[test]
-        fn xen_machphys_mfn_list() {
-            assert_eq!(size_of:: < XenMachphysMfnList > (), 24, "xen_machphys_mfn_list");
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMfnList, max_extents), 0,
-                "xen_machphys_mfn_list.max_extents"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMfnList, extent_start), 8,
-                "xen_machphys_mfn_list.extent_start"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMfnList, nr_extents), 16,
-                "xen_machphys_mfn_list.nr_extents"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenMachphysMapping {
-            pub(crate) v_start: Wide,
-            pub(crate) v_end: Wide,
-            pub(crate) max_mfn: Wide,
-        }
-        #[test]
-        fn xen_machphys_mapping() {
-            assert_eq!(size_of:: < XenMachphysMapping > (), 24, "xen_machphys_mapping");
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMapping, v_start), 0,
-                "xen_machphys_mapping.v_start"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMapping, v_end), 8,
-                "xen_machphys_mapping.v_end"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMachphysMapping, max_mfn), 16,
-                "xen_machphys_mapping.max_mfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenAddToPhysmap {
-            pub(crate) domid: u16,
-            pub(crate) size: u16,
-            pub(crate) space: u32,
-            pub(crate) idx: Wide,
-            pub(crate) gpfn: Wide,
-        }
-        #[test]
-        fn xen_add_to_physmap() {
-            assert_eq!(size_of:: < XenAddToPhysmap > (), 24, "xen_add_to_physmap");
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, domid), 0,
-                "xen_add_to_physmap.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, size), 2,
-                "xen_add_to_physmap.size"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, space), 4,
-                "xen_add_to_physmap.space"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, idx), 8, "xen_add_to_physmap.idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmap, gpfn), 16,
-                "xen_add_to_physmap.gpfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenAddToPhysmapBatch {
-            pub(crate) domid: u16,
-            pub(crate) space: u16,
-            pub(crate) size: u16,
-            pub(crate) u: XenAddToPhysmapBatchU,
-            pub(crate) idxs: Wide,
-            pub(crate) gpfns: Wide,
-            pub(crate) errs: Wide,
-        }
-        #[test]
-        fn xen_add_to_physmap_batch() {
-            assert_eq!(
-                size_of:: < XenAddToPhysmapBatch > (), 32, "xen_add_to_physmap_batch"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, domid), 0,
-                "xen_add_to_physmap_batch.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, space), 2,
-                "xen_add_to_physmap_batch.space"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, size), 4,
-                "xen_add_to_physmap_batch.size"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, u), 6,
-                "xen_add_to_physmap_batch.u"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, idxs), 8,
-                "xen_add_to_physmap_batch.idxs"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, gpfns), 16,
-                "xen_add_to_physmap_batch.gpfns"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatch, errs), 24,
-                "xen_add_to_physmap_batch.errs"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union XenAddToPhysmapBatchU {
-            pub(crate) foreign_domid: core::mem::ManuallyDrop<u16>,
-            pub(crate) res0: core::mem::ManuallyDrop<u16>,
-        }
-        #[test]
-        fn xen_add_to_physmap_batch_u() {
-            assert_eq!(
-                size_of:: < XenAddToPhysmapBatchU > (), 2, "xen_add_to_physmap_batch.u"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatchU, foreign_domid), 0,
-                "xen_add_to_physmap_batch.u.foreign_domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenAddToPhysmapBatchU, res0), 0,
-                "xen_add_to_physmap_batch.u.res0"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenRemoveFromPhysmap {
-            pub(crate) domid: u16,
-            pub(crate) gpfn: Wide,
-        }
-        #[test]
-        fn xen_remove_from_physmap() {
-            assert_eq!(
-                size_of:: < XenRemoveFromPhysmap > (), 16, "xen_remove_from_physmap"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenRemoveFromPhysmap, domid), 0,
-                "xen_remove_from_physmap.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenRemoveFromPhysmap, gpfn), 8,
-                "xen_remove_from_physmap.gpfn"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenMemoryMap {
-            pub(crate) nr_entries: u32,
-            pub(crate) buffer: Wide,
-        }
-        #[test]
-        fn xen_memory_map() {
-            assert_eq!(size_of:: < XenMemoryMap > (), 16, "xen_memory_map");
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryMap, nr_entries), 0,
-                "xen_memory_map.nr_entries"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemoryMap, buffer), 8, "xen_memory_map.buffer"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenForeignMemoryMap {
-            pub(crate) domid: u16,
-            pub(crate) map: XenMemoryMap,
-        }
-        #[test]
-        fn xen_foreign_memory_map() {
-            assert_eq!(
-                size_of:: < XenForeignMemoryMap > (), 24, "xen_foreign_memory_map"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenForeignMemoryMap, domid), 0,
-                "xen_foreign_memory_map.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenForeignMemoryMap, map), 8,
-                "xen_foreign_memory_map.map"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenPodTarget {
-            pub(crate) target_pages: Wide,
-            pub(crate) tot_pages: Wide,
-            pub(crate) pod_cache_pages: Wide,
-            pub(crate) pod_entries: Wide,
-            pub(crate) domid: u16,
-        }
-        #[test]
-        fn xen_pod_target() {
-            assert_eq!(size_of:: < XenPodTarget > (), 40, "xen_pod_target");
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, target_pages), 0,
-                "xen_pod_target.target_pages"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, tot_pages), 8,
-                "xen_pod_target.tot_pages"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, pod_cache_pages), 16,
-                "xen_pod_target.pod_cache_pages"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, pod_entries), 24,
-                "xen_pod_target.pod_entries"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPodTarget, domid), 32, "xen_pod_target.domid"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenMemAcquireResource {
-            pub(crate) domid: u16,
-            pub(crate) kind: u16,
-            pub(crate) id: u32,
-            pub(crate) nr_frames: u32,
-            pub(crate) pad: u32,
-            pub(crate) frame: Wide,
-            pub(crate) frame_list: Wide,
-        }
-        #[test]
-        fn xen_mem_acquire_resource() {
-            assert_eq!(
-                size_of:: < XenMemAcquireResource > (), 32, "xen_mem_acquire_resource"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, domid), 0,
-                "xen_mem_acquire_resource.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, kind), 2,
-                "xen_mem_acquire_resource.kind"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, id), 4,
-                "xen_mem_acquire_resource.id"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, nr_frames), 8,
-                "xen_mem_acquire_resource.nr_frames"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, pad), 12,
-                "xen_mem_acquire_resource.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, frame), 16,
-                "xen_mem_acquire_resource.frame"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenMemAcquireResource, frame_list), 24,
-                "xen_mem_acquire_resource.frame_list"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenVmemrange {
-            pub(crate) start: Wide,
-            pub(crate) end: Wide,
-            pub(crate) flags: u32,
-            pub(crate) nid: u32,
-        }
-        #[test]
-        fn xen_vmemrange() {
-            assert_eq!(size_of:: < XenVmemrange > (), 24, "xen_vmemrange");
-            assert_eq!(
-                core::mem::offset_of!(XenVmemrange, start), 0, "xen_vmemrange.start"
-            );
-            assert_eq!(core::mem::offset_of!(XenVmemrange, end), 8, "xen_vmemrange.end");
-            assert_eq!(
-                core::mem::offset_of!(XenVmemrange, flags), 16, "xen_vmemrange.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVmemrange, nid), 20, "xen_vmemrange.nid"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenVnumaTopologyInfo {
-            pub(crate) domid: u16,
-            pub(crate) pad: u16,
-            pub(crate) nr_vnodes: u32,
-            pub(crate) nr_vcpus: u32,
-            pub(crate) nr_vmemranges: u32,
-            pub(crate) vdistance: XenVnumaTopologyInfoVdistance,
-            pub(crate) vcpu_to_vnode: XenVnumaTopologyInfoVcpuToVnode,
-            pub(crate) vmemrange: XenVnumaTopologyInfoVmemrange,
-        }
-        #[test]
-        fn xen_vnuma_topology_info() {
-            assert_eq!(
-                size_of:: < XenVnumaTopologyInfo > (), 40, "xen_vnuma_topology_info"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, domid), 0,
-                "xen_vnuma_topology_info.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, pad), 2,
-                "xen_vnuma_topology_info.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, nr_vnodes), 4,
-                "xen_vnuma_topology_info.nr_vnodes"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, nr_vcpus), 8,
-                "xen_vnuma_topology_info.nr_vcpus"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, nr_vmemranges), 12,
-                "xen_vnuma_topology_info.nr_vmemranges"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, vdistance), 16,
-                "xen_vnuma_topology_info.vdistance"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, vcpu_to_vnode), 24,
-                "xen_vnuma_topology_info.vcpu_to_vnode"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfo, vmemrange), 32,
-                "xen_vnuma_topology_info.vmemrange"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union XenVnumaTopologyInfoVdistance {
-            pub(crate) h: core::mem::ManuallyDrop<Wide>,
-            pub(crate) pad: core::mem::ManuallyDrop<Wide>,
-        }
-        #[test]
-        fn xen_vnuma_topology_info_vdistance() {
-            assert_eq!(
-                size_of:: < XenVnumaTopologyInfoVdistance > (), 8,
-                "xen_vnuma_topology_info.vdistance"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVdistance, h), 0,
-                "xen_vnuma_topology_info.vdistance.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVdistance, pad), 0,
-                "xen_vnuma_topology_info.vdistance.pad"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union XenVnumaTopologyInfoVcpuToVnode {
-            pub(crate) h: core::mem::ManuallyDrop<Wide>,
-            pub(crate) pad: core::mem::ManuallyDrop<Wide>,
-        }
-        #[test]
-        fn xen_vnuma_topology_info_vcpu_to_vnode() {
-            assert_eq!(
-                size_of:: < XenVnumaTopologyInfoVcpuToVnode > (), 8,
-                "xen_vnuma_topology_info.vcpu_to_vnode"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVcpuToVnode, h), 0,
-                "xen_vnuma_topology_info.vcpu_to_vnode.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVcpuToVnode, pad), 0,
-                "xen_vnuma_topology_info.vcpu_to_vnode.pad"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union XenVnumaTopologyInfoVmemrange {
-            pub(crate) h: core::mem::ManuallyDrop<Wide>,
-            pub(crate) pad: core::mem::ManuallyDrop<Wide>,
-        }
-        #[test]
-        fn xen_vnuma_topology_info_vmemrange() {
-            assert_eq!(
-                size_of:: < XenVnumaTopologyInfoVmemrange > (), 8,
-                "xen_vnuma_topology_info.vmemrange"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVmemrange, h), 0,
-                "xen_vnuma_topology_info.vmemrange.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenVnumaTopologyInfoVmemrange, pad), 0,
-                "xen_vnuma_topology_info.vmemrange.pad"
-            );
-        }
+        crate::access::twin!(
+            natural, struct XenMemoryReservation, xen_memory_reservation : 32 {
+            extent_start : Wide = 0, nr_extents : Wide = 8, extent_order : u32 = 16,
+            mem_flags : u32 = 20, domid : u16 = 24 }
+        );
+        crate::access::twin!(
+            natural, struct XenMemoryExchange, xen_memory_exchange : 72 { given :
+            XenMemoryReservation = 0, taken : XenMemoryReservation = 32, nr_exchanged :
+            Wide = 64 }
+        );
+        crate::access::twin!(
+            natural, struct XenMemoryDomain, xen_memory_domain : 2 { domid : u16 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct XenMachphysMfnList, xen_machphys_mfn_list : 24 { max_extents
+            : u32 = 0, extent_start : Wide = 8, nr_extents : u32 = 16 }
+        );
+        crate::access::twin!(
+            natural, struct XenMachphysMapping, xen_machphys_mapping : 24 { v_start :
+            Wide = 0, v_end : Wide = 8, max_mfn : Wide = 16 }
+        );
+        crate::access::twin!(
+            natural, struct XenAddToPhysmap, xen_add_to_physmap : 24 { domid : u16 = 0,
+            size : u16 = 2, space : u32 = 4, idx : Wide = 8, gpfn : Wide = 16 }
+        );
+        crate::access::twin!(
+            natural, struct XenAddToPhysmapBatch, xen_add_to_physmap_batch : 32 { domid :
+            u16 = 0, space : u16 = 2, size : u16 = 4, u : XenAddToPhysmapBatchU = 6, idxs
+            : Wide = 8, gpfns : Wide = 16, errs : Wide = 24 }
+        );
+        crate::access::twin!(
+            natural, union XenAddToPhysmapBatchU, xen_add_to_physmap_batch_u : 2 {
+            foreign_domid : u16 = 0, res0 : u16 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct XenRemoveFromPhysmap, xen_remove_from_physmap : 16 { domid :
+            u16 = 0, gpfn : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenMemoryMap, xen_memory_map : 16 { nr_entries : u32 = 0,
+            buffer : Wide = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenForeignMemoryMap, xen_foreign_memory_map : 24 { domid :
+            u16 = 0, map : XenMemoryMap = 8 }
+        );
+        crate::access::twin!(
+            natural, struct XenPodTarget, xen_pod_target : 40 { target_pages : Wide = 0,
+            tot_pages : Wide = 8, pod_cache_pages : Wide = 16, pod_entries : Wide = 24,
+            domid : u16 = 32 }
+        );
+        crate::access::twin!(
+            natural, struct XenMemAcquireResource, xen_mem_acquire_resource : 32 { domid
+            : u16 = 0, kind : u16 = 2, id : u32 = 4, nr_frames : u32 = 8, pad : u32 = 12,
+            frame : Wide = 16, frame_list : Wide = 24 }
+        );
+        crate::access::twin!(
+            natural, struct XenVmemrange, xen_vmemrange : 24 { start : Wide = 0, end :
+            Wide = 8, flags : u32 = 16, nid : u32 = 20 }
+        );
+        crate::access::twin!(
+            natural, struct XenVnumaTopologyInfo, xen_vnuma_topology_info : 40 { domid :
+            u16 = 0, pad : u16 = 2, nr_vnodes : u32 = 4, nr_vcpus : u32 = 8,
+            nr_vmemranges : u32 = 12, vdistance : XenVnumaTopologyInfoVdistance = 16,
+            vcpu_to_vnode : XenVnumaTopologyInfoVcpuToVnode = 24, vmemrange :
+            XenVnumaTopologyInfoVmemrange = 32 }
+        );
+        crate::access::twin!(
+            natural, union XenVnumaTopologyInfoVdistance,
+            xen_vnuma_topology_info_vdistance : 8 { h : Wide = 0, pad : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, union XenVnumaTopologyInfoVcpuToVnode,
+            xen_vnuma_topology_info_vcpu_to_vnode : 8 { h : Wide = 0, pad : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, union XenVnumaTopologyInfoVmemrange,
+            xen_vnuma_topology_info_vmemrange : 8 { h : Wide = 0, pad : Wide = 0 }
+        );
     }
 }
 /// Questions about a domain's memory, and changes to it. increase_reservation, decrease_reservation and
@@ -3283,16 +1255,10 @@ pub mod command {
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_increase_reservation`. Command 0.
     #[derive(Clone, Copy, Debug)]
     pub struct IncreaseReservation;
-    impl crate::command::Command for IncreaseReservation {
-        type Argument = super::XenMemoryReservation;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Count;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 0;
-        const NAME: &'static str = "XENMEM_increase_reservation";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        IncreaseReservation : MEMORY_OP, 0, "XENMEM_increase_reservation",
+        Argument(super::XenMemoryReservation) -> Count, since(4, 4), honoured(4, 4)
+    );
     /// Gives memory back to Xen, as a balloon driver does. Answers how many extents were given.
     ///
     /// # Hazard
@@ -3303,79 +1269,46 @@ pub mod command {
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_decrease_reservation`. Command 1.
     #[derive(Clone, Copy, Debug)]
     pub struct DecreaseReservation;
-    impl crate::command::Command for DecreaseReservation {
-        type Argument = super::XenMemoryReservation;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Count;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 1;
-        const NAME: &'static str = "XENMEM_decrease_reservation";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        DecreaseReservation : MEMORY_OP, 1, "XENMEM_decrease_reservation",
+        Argument(super::XenMemoryReservation) -> Count, since(4, 4), honoured(4, 4)
+    );
     /// Tells the machine's greatest frame of RAM; it never fails.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_maximum_ram_page`. Command 2.
     #[derive(Clone, Copy, Debug)]
     pub struct MaximumRamPage;
-    impl crate::command::Command for MaximumRamPage {
-        type Argument = ();
-        type Shape = crate::command::shape::Bare;
-        type Result = crate::command::result::Value;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 2;
-        const NAME: &'static str = "XENMEM_maximum_ram_page";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(MaximumRamPage);
+    crate::command::command!(
+        safe MaximumRamPage : MEMORY_OP, 2, "XENMEM_maximum_ram_page", Bare(()) -> Value,
+        since(4, 4), honoured(4, 4)
+    );
     /// Tells how many pages the domain has now.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_current_reservation`. Command 3.
     #[derive(Clone, Copy, Debug)]
     pub struct CurrentReservation;
-    impl crate::command::Command for CurrentReservation {
-        type Argument = super::XenMemoryDomain;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Value;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 3;
-        const NAME: &'static str = "XENMEM_current_reservation";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(CurrentReservation);
+    crate::command::command!(
+        safe CurrentReservation : MEMORY_OP, 3, "XENMEM_current_reservation",
+        Argument(super::XenMemoryDomain) -> Value, since(4, 4), honoured(4, 4)
+    );
     /// Tells how many pages the domain may have at most.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_maximum_reservation`. Command 4.
     #[derive(Clone, Copy, Debug)]
     pub struct MaximumReservation;
-    impl crate::command::Command for MaximumReservation {
-        type Argument = super::XenMemoryDomain;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Value;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 4;
-        const NAME: &'static str = "XENMEM_maximum_reservation";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(MaximumReservation);
+    crate::command::command!(
+        safe MaximumReservation : MEMORY_OP, 4, "XENMEM_maximum_reservation",
+        Argument(super::XenMemoryDomain) -> Value, since(4, 4), honoured(4, 4)
+    );
     /// Tells which machine frames hold the machine-to-guest table. x86 only; Arm answers -ENOSYS.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_mfn_list`. Command 5.
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysMfnList;
-    impl crate::command::Command for MachphysMfnList {
-        type Argument = super::XenMachphysMfnList;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 5;
-        const NAME: &'static str = "XENMEM_machphys_mfn_list";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        MachphysMfnList : MEMORY_OP, 5, "XENMEM_machphys_mfn_list",
+        Argument(super::XenMachphysMfnList) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Puts fresh memory at the guest frames of the list. Answers how many extents were had, counted from the list's
     /// start.
     ///
@@ -3386,16 +1319,10 @@ pub mod command {
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_populate_physmap`. Command 6.
     #[derive(Clone, Copy, Debug)]
     pub struct PopulatePhysmap;
-    impl crate::command::Command for PopulatePhysmap {
-        type Argument = super::XenMemoryReservation;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Count;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 6;
-        const NAME: &'static str = "XENMEM_populate_physmap";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        PopulatePhysmap : MEMORY_OP, 6, "XENMEM_populate_physmap",
+        Argument(super::XenMemoryReservation) -> Count, since(4, 4), honoured(4, 4)
+    );
     /// Lets a page of Xen's, such as shared_info or the grant table, or one of the domain's own appear at a guest
     /// frame.
     ///
@@ -3407,47 +1334,29 @@ pub mod command {
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_add_to_physmap`. Command 7.
     #[derive(Clone, Copy, Debug)]
     pub struct AddToPhysmap;
-    impl crate::command::Command for AddToPhysmap {
-        type Argument = super::XenAddToPhysmap;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 7;
-        const NAME: &'static str = "XENMEM_add_to_physmap";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        AddToPhysmap : MEMORY_OP, 7, "XENMEM_add_to_physmap",
+        Argument(super::XenAddToPhysmap) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Reads the memory map that the toolstack made for this domain. x86 only; Arm answers -ENOSYS.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_memory_map`. Command 9.
     #[derive(Clone, Copy, Debug)]
     pub struct MemoryMap;
-    impl crate::command::Command for MemoryMap {
-        type Argument = super::XenMemoryMap;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 9;
-        const NAME: &'static str = "XENMEM_memory_map";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        MemoryMap : MEMORY_OP, 9, "XENMEM_memory_map", Argument(super::XenMemoryMap) ->
+        Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Reads the machine's memory map; for privileged domains. Without a buffer it tells how many entries there are.
     /// x86 only.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_machine_memory_map`. Command 10.
     #[derive(Clone, Copy, Debug)]
     pub struct MachineMemoryMap;
-    impl crate::command::Command for MachineMemoryMap {
-        type Argument = super::XenMemoryMap;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 10;
-        const NAME: &'static str = "XENMEM_machine_memory_map";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        MachineMemoryMap : MEMORY_OP, 10, "XENMEM_machine_memory_map",
+        Argument(super::XenMemoryMap) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Swaps extents of memory for others, such as scattered pages for adjoining ones. PV guests only.
     ///
     /// # Hazard
@@ -3457,63 +1366,37 @@ pub mod command {
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_exchange`. Command 11.
     #[derive(Clone, Copy, Debug)]
     pub struct Exchange;
-    impl crate::command::Command for Exchange {
-        type Argument = super::XenMemoryExchange;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 11;
-        const NAME: &'static str = "XENMEM_exchange";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Exchange : MEMORY_OP, 11, "XENMEM_exchange", Argument(super::XenMemoryExchange)
+        -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Tells where the machine-to-guest table is mapped. x86 only; Arm answers -ENOSYS.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_mapping`. Command 12.
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysMapping;
-    impl crate::command::Command for MachphysMapping {
-        type Argument = super::XenMachphysMapping;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 12;
-        const NAME: &'static str = "XENMEM_machphys_mapping";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(MachphysMapping);
+    crate::command::command!(
+        safe MachphysMapping : MEMORY_OP, 12, "XENMEM_machphys_mapping",
+        Argument(super::XenMachphysMapping) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Sets the map that memory_map will show to a domain; for the toolstack. x86 only.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_set_memory_map`. Command 13.
     #[derive(Clone, Copy, Debug)]
     pub struct SetMemoryMap;
-    impl crate::command::Command for SetMemoryMap {
-        type Argument = super::XenForeignMemoryMap;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 13;
-        const NAME: &'static str = "XENMEM_set_memory_map";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        SetMemoryMap : MEMORY_OP, 13, "XENMEM_set_memory_map",
+        Argument(super::XenForeignMemoryMap) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Tells the greatest guest frame that the domain uses.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_maximum_gpfn`. Command 14.
     #[derive(Clone, Copy, Debug)]
     pub struct MaximumGpfn;
-    impl crate::command::Command for MaximumGpfn {
-        type Argument = super::XenMemoryDomain;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Value;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 14;
-        const NAME: &'static str = "XENMEM_maximum_gpfn";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(MaximumGpfn);
+    crate::command::command!(
+        safe MaximumGpfn : MEMORY_OP, 14, "XENMEM_maximum_gpfn",
+        Argument(super::XenMemoryDomain) -> Value, since(4, 4), honoured(4, 4)
+    );
     /// Undoes add_to_physmap; -ENOENT where there was nothing.
     ///
     /// # Hazard
@@ -3523,16 +1406,10 @@ pub mod command {
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_remove_from_physmap`. Command 15.
     #[derive(Clone, Copy, Debug)]
     pub struct RemoveFromPhysmap;
-    impl crate::command::Command for RemoveFromPhysmap {
-        type Argument = super::XenRemoveFromPhysmap;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 15;
-        const NAME: &'static str = "XENMEM_remove_from_physmap";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        RemoveFromPhysmap : MEMORY_OP, 15, "XENMEM_remove_from_physmap",
+        Argument(super::XenRemoveFromPhysmap) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Changes how much memory stands behind a domain that populates on demand; for the toolstack. x86 only.
     ///
     /// # Hazard
@@ -3542,32 +1419,19 @@ pub mod command {
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_set_pod_target`. Command 16.
     #[derive(Clone, Copy, Debug)]
     pub struct SetPodTarget;
-    impl crate::command::Command for SetPodTarget {
-        type Argument = super::XenPodTarget;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 16;
-        const NAME: &'static str = "XENMEM_set_pod_target";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        SetPodTarget : MEMORY_OP, 16, "XENMEM_set_pod_target",
+        Argument(super::XenPodTarget) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Tells how much memory stands behind a domain that populates on demand; for the toolstack. x86 only.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_get_pod_target`. Command 17.
     #[derive(Clone, Copy, Debug)]
     pub struct GetPodTarget;
-    impl crate::command::Command for GetPodTarget {
-        type Argument = super::XenPodTarget;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 17;
-        const NAME: &'static str = "XENMEM_get_pod_target";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(GetPodTarget);
+    crate::command::command!(
+        safe GetPodTarget : MEMORY_OP, 17, "XENMEM_get_pod_target",
+        Argument(super::XenPodTarget) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Does add_to_physmap for many pages, and alone can map those of another domain.
     ///
     /// # Hazard
@@ -3577,47 +1441,29 @@ pub mod command {
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_add_to_physmap_batch`. Command 23.
     #[derive(Clone, Copy, Debug)]
     pub struct AddToPhysmapBatch;
-    impl crate::command::Command for AddToPhysmapBatch {
-        type Argument = super::XenAddToPhysmapBatch;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 23;
-        const NAME: &'static str = "XENMEM_add_to_physmap_batch";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        AddToPhysmapBatch : MEMORY_OP, 23, "XENMEM_add_to_physmap_batch",
+        Argument(super::XenAddToPhysmapBatch) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// As machphys_mfn_list, for the table that 32-bit guests use. x86 only.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_compat_mfn_list`. Since Xen 4.5. Command 25.
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysCompatMfnList;
-    impl crate::command::Command for MachphysCompatMfnList {
-        type Argument = super::XenMachphysMfnList;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 25;
-        const NAME: &'static str = "XENMEM_machphys_compat_mfn_list";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 5);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        MachphysCompatMfnList : MEMORY_OP, 25, "XENMEM_machphys_compat_mfn_list",
+        Argument(super::XenMachphysMfnList) -> Nothing, since(4, 5), honoured(4, 5)
+    );
     /// Reads the domain's NUMA topology; -ENOBUFS tells the right counts when a list is too short, -EOPNOTSUPP that
     /// there is none.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_get_vnumainfo`. Since Xen 4.5. Command 26.
     #[derive(Clone, Copy, Debug)]
     pub struct GetVnumainfo;
-    impl crate::command::Command for GetVnumainfo {
-        type Argument = super::XenVnumaTopologyInfo;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 26;
-        const NAME: &'static str = "XENMEM_get_vnumainfo";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 5);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        GetVnumainfo : MEMORY_OP, 26, "XENMEM_get_vnumainfo",
+        Argument(super::XenVnumaTopologyInfo) -> Nothing, since(4, 5), honoured(4, 5)
+    );
     /// Maps what Xen keeps for another domain; for its toolstack or device model. Headers before 4.14 showed it to
     /// those alone.
     ///
@@ -3629,17 +1475,8 @@ pub mod command {
     /// Command 28.
     #[derive(Clone, Copy, Debug)]
     pub struct AcquireResource;
-    impl crate::command::Command for AcquireResource {
-        type Argument = super::XenMemAcquireResource;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::MEMORY_OP;
-        const NUMBER: u32 = 28;
-        const NAME: &'static str = "XENMEM_acquire_resource";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 14);
-        const HONOURED_SINCE: crate::release::Release = crate::release::Release::new(
-            4,
-            11,
-        );
-    }
+    crate::command::command!(
+        AcquireResource : MEMORY_OP, 28, "XENMEM_acquire_resource",
+        Argument(super::XenMemAcquireResource) -> Nothing, since(4, 14), honoured(4, 11)
+    );
 }

@@ -43,23 +43,7 @@ impl MapPirqType {
         }
     }
 }
-crate::access::data!(MapPirqType(i32));
-impl core::fmt::Debug for MapPirqType {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "MapPirqType::{}", name),
-            None => write!(out, "MapPirqType({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for MapPirqType {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(MapPirqType(i32));
 /// What a guest has to know of an interrupt that it takes.
 ///
 /// Upstream: `xen/include/public/physdev.h`, `irq_status`.
@@ -127,21 +111,12 @@ pub struct PhysdevMapPirq {
     /// In.
     pub table_base: u64,
 }
-impl PhysdevMapPirq {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     PhysdevMapPirq { domid : crate ::base::Domid, _pad0 : [u8; 2], kind : MapPirqType,
     index : i32, pirq : i32, bus : i32, devfn : i32, entry_nr : i32,
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))] _pad1 : [u8; 4],
     table_base : u64 }
 );
-impl Default for PhysdevMapPirq {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// Takes an interrupt's number back.
 ///
 /// Upstream: `xen/include/public/physdev.h`, `physdev_unmap_pirq`. Bytes: 8.
@@ -159,30 +134,14 @@ pub struct PhysdevUnmapPirq {
     /// In.
     pub pirq: i32,
 }
-impl PhysdevUnmapPirq {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     PhysdevUnmapPirq { domid : crate ::base::Domid, _pad0 : [u8; 2], pirq : i32 }
 );
 impl PhysdevUnmapPirq {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(domid: crate::base::Domid, pirq: i32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domid = domid;
-        }
-        {
-            made.pirq = pirq;
-        }
-        made
-    }
-}
-impl Default for PhysdevUnmapPirq {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domid, pirq)
     }
 }
 /// Which interrupt has been handled.
@@ -196,25 +155,12 @@ pub struct PhysdevEoi {
     /// In.
     pub irq: u32,
 }
-impl PhysdevEoi {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(PhysdevEoi { irq : u32 });
+crate::access::argument!(PhysdevEoi { irq : u32 });
 impl PhysdevEoi {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(irq: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.irq = irq;
-        }
-        made
-    }
-}
-impl Default for PhysdevEoi {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(irq)
     }
 }
 /// How an interrupt has to be handled.
@@ -232,25 +178,12 @@ pub struct PhysdevIrqStatusQuery {
     /// Out.
     pub flags: u32,
 }
-impl PhysdevIrqStatusQuery {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(PhysdevIrqStatusQuery { irq : u32, flags : u32 });
+crate::access::argument!(PhysdevIrqStatusQuery { irq : u32, flags : u32 });
 impl PhysdevIrqStatusQuery {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(irq: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.irq = irq;
-        }
-        made
-    }
-}
-impl Default for PhysdevIrqStatusQuery {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(irq)
     }
 }
 /// A number that no interrupt has yet.
@@ -268,476 +201,106 @@ pub struct PhysdevGetFreePirq {
     /// Out.
     pub pirq: u32,
 }
-impl PhysdevGetFreePirq {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(PhysdevGetFreePirq { kind : MapPirqType, pirq : u32 });
+crate::access::argument!(PhysdevGetFreePirq { kind : MapPirqType, pirq : u32 });
 impl PhysdevGetFreePirq {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(kind: MapPirqType) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.kind = kind;
-        }
-        made
-    }
-}
-impl Default for PhysdevGetFreePirq {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(kind)
     }
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < PhysdevMapPirq > () == 40, "`physdev_map_pirq` should have 40 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, domid) == 0,
-        "`physdev_map_pirq.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, kind) == 4,
-        "`physdev_map_pirq.kind` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, index) == 8,
-        "`physdev_map_pirq.index` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, pirq) == 12,
-        "`physdev_map_pirq.pirq` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, bus) == 16,
-        "`physdev_map_pirq.bus` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, devfn) == 20,
-        "`physdev_map_pirq.devfn` should be at byte 20"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, entry_nr) == 24,
-        "`physdev_map_pirq.entry_nr` should be at byte 24"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, table_base) == 32,
-        "`physdev_map_pirq.table_base` should be at byte 32"
-    );
-};
+crate::access::layout!(
+    PhysdevMapPirq, "physdev_map_pirq" : 40 { domid : 0, kind : 4, index : 8, pirq : 12,
+    bus : 16, devfn : 20, entry_nr : 24, table_base : 32 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < PhysdevMapPirq > () == 36, "`physdev_map_pirq` should have 36 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, domid) == 0,
-        "`physdev_map_pirq.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, kind) == 4,
-        "`physdev_map_pirq.kind` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, index) == 8,
-        "`physdev_map_pirq.index` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, pirq) == 12,
-        "`physdev_map_pirq.pirq` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, bus) == 16,
-        "`physdev_map_pirq.bus` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, devfn) == 20,
-        "`physdev_map_pirq.devfn` should be at byte 20"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, entry_nr) == 24,
-        "`physdev_map_pirq.entry_nr` should be at byte 24"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevMapPirq, table_base) == 28,
-        "`physdev_map_pirq.table_base` should be at byte 28"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < PhysdevUnmapPirq > () == 8,
-        "`physdev_unmap_pirq` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevUnmapPirq, domid) == 0,
-        "`physdev_unmap_pirq.domid` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevUnmapPirq, pirq) == 4,
-        "`physdev_unmap_pirq.pirq` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(size_of:: < PhysdevEoi > () == 4, "`physdev_eoi` should have 4 bytes");
-    assert!(
-        core::mem::offset_of!(PhysdevEoi, irq) == 0,
-        "`physdev_eoi.irq` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < PhysdevIrqStatusQuery > () == 8,
-        "`physdev_irq_status_query` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevIrqStatusQuery, irq) == 0,
-        "`physdev_irq_status_query.irq` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevIrqStatusQuery, flags) == 4,
-        "`physdev_irq_status_query.flags` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < PhysdevGetFreePirq > () == 8,
-        "`physdev_get_free_pirq` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevGetFreePirq, kind) == 0,
-        "`physdev_get_free_pirq.kind` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(PhysdevGetFreePirq, pirq) == 4,
-        "`physdev_get_free_pirq.pirq` should be at byte 4"
-    );
-};
+crate::access::layout!(
+    PhysdevMapPirq, "physdev_map_pirq" : 36 { domid : 0, kind : 4, index : 8, pirq : 12,
+    bus : 16, devfn : 20, entry_nr : 24, table_base : 28 }
+);
+crate::access::layout!(
+    PhysdevUnmapPirq, "physdev_unmap_pirq" : 8 { domid : 0, pirq : 4 }
+);
+crate::access::layout!(PhysdevEoi, "physdev_eoi" : 4 { irq : 0 });
+crate::access::layout!(
+    PhysdevIrqStatusQuery, "physdev_irq_status_query" : 8 { irq : 0, flags : 4 }
+);
+crate::access::layout!(
+    PhysdevGetFreePirq, "physdev_get_free_pirq" : 8 { kind : 0, pirq : 4 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct PhysdevMapPirq {
-            pub(crate) domid: u16,
-            pub(crate) kind: u32,
-            pub(crate) index: u32,
-            pub(crate) pirq: u32,
-            pub(crate) bus: u32,
-            pub(crate) devfn: u32,
-            pub(crate) entry_nr: u32,
-            pub(crate) table_base: Wide,
-        }
-        #[test]
-        fn physdev_map_pirq() {
-            assert_eq!(size_of:: < PhysdevMapPirq > (), 40, "physdev_map_pirq");
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, domid), 0, "physdev_map_pirq.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, kind), 4, "physdev_map_pirq.kind"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, index), 8, "physdev_map_pirq.index"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, pirq), 12, "physdev_map_pirq.pirq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, bus), 16, "physdev_map_pirq.bus"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, devfn), 20,
-                "physdev_map_pirq.devfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, entry_nr), 24,
-                "physdev_map_pirq.entry_nr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, table_base), 32,
-                "physdev_map_pirq.table_base"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct PhysdevUnmapPirq {
-            pub(crate) domid: u16,
-            pub(crate) pirq: u32,
-        }
-        #[test]
-        fn physdev_unmap_pirq() {
-            assert_eq!(size_of:: < PhysdevUnmapPirq > (), 8, "physdev_unmap_pirq");
-            assert_eq!(
-                core::mem::offset_of!(PhysdevUnmapPirq, domid), 0,
-                "physdev_unmap_pirq.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevUnmapPirq, pirq), 4,
-                "physdev_unmap_pirq.pirq"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct PhysdevEoi {
-            pub(crate) irq: u32,
-        }
-        #[test]
-        fn physdev_eoi() {
-            assert_eq!(size_of:: < PhysdevEoi > (), 4, "physdev_eoi");
-            assert_eq!(core::mem::offset_of!(PhysdevEoi, irq), 0, "physdev_eoi.irq");
-        }
-        #[repr(C)]
-        pub(crate) struct PhysdevIrqStatusQuery {
-            pub(crate) irq: u32,
-            pub(crate) flags: u32,
-        }
-        #[test]
-        fn physdev_irq_status_query() {
-            assert_eq!(
-                size_of:: < PhysdevIrqStatusQuery > (), 8, "physdev_irq_status_query"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevIrqStatusQuery, irq), 0,
-                "physdev_irq_status_query.irq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevIrqStatusQuery, flags), 4,
-                "physdev_irq_status_query.flags"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct PhysdevGetFreePirq {
-            pub(crate) kind: u32,
-            pub(crate) pirq: u32,
-        }
-        #[test]
-        fn physdev_get_free_pirq() {
-            assert_eq!(size_of:: < PhysdevGetFreePirq > (), 8, "physdev_get_free_pirq");
-            assert_eq!(
-                core::mem::offset_of!(PhysdevGetFreePirq, kind), 0,
-                "physdev_get_free_pirq.kind"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevGetFreePirq, pirq), 4,
-                "physdev_get_free_pirq.pirq"
-            );
-        }
+        crate::access::twin!(
+            natural, struct PhysdevMapPirq, physdev_map_pirq : 40 { domid : u16 = 0, kind
+            : u32 = 4, index : u32 = 8, pirq : u32 = 12, bus : u32 = 16, devfn : u32 =
+            20, entry_nr : u32 = 24, table_base : Wide = 32 }
+        );
+        crate::access::twin!(
+            natural, struct PhysdevUnmapPirq, physdev_unmap_pirq : 8 { domid : u16 = 0,
+            pirq : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct PhysdevEoi, physdev_eoi : 4 { irq : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct PhysdevIrqStatusQuery, physdev_irq_status_query : 8 { irq :
+            u32 = 0, flags : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct PhysdevGetFreePirq, physdev_get_free_pirq : 8 { kind : u32 =
+            0, pirq : u32 = 4 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct PhysdevMapPirq {
-            pub(crate) domid: u16,
-            pub(crate) kind: u32,
-            pub(crate) index: u32,
-            pub(crate) pirq: u32,
-            pub(crate) bus: u32,
-            pub(crate) devfn: u32,
-            pub(crate) entry_nr: u32,
-            pub(crate) table_base: u64,
-        }
-        #[test]
-        fn physdev_map_pirq() {
-            assert_eq!(size_of:: < PhysdevMapPirq > (), 36, "physdev_map_pirq");
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, domid), 0, "physdev_map_pirq.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, kind), 4, "physdev_map_pirq.kind"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, index), 8, "physdev_map_pirq.index"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, pirq), 12, "physdev_map_pirq.pirq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, bus), 16, "physdev_map_pirq.bus"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, devfn), 20,
-                "physdev_map_pirq.devfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, entry_nr), 24,
-                "physdev_map_pirq.entry_nr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, table_base), 28,
-                "physdev_map_pirq.table_base"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct PhysdevUnmapPirq {
-            pub(crate) domid: u16,
-            pub(crate) pirq: u32,
-        }
-        #[test]
-        fn physdev_unmap_pirq() {
-            assert_eq!(size_of:: < PhysdevUnmapPirq > (), 8, "physdev_unmap_pirq");
-            assert_eq!(
-                core::mem::offset_of!(PhysdevUnmapPirq, domid), 0,
-                "physdev_unmap_pirq.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevUnmapPirq, pirq), 4,
-                "physdev_unmap_pirq.pirq"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct PhysdevEoi {
-            pub(crate) irq: u32,
-        }
-        #[test]
-        fn physdev_eoi() {
-            assert_eq!(size_of:: < PhysdevEoi > (), 4, "physdev_eoi");
-            assert_eq!(core::mem::offset_of!(PhysdevEoi, irq), 0, "physdev_eoi.irq");
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct PhysdevIrqStatusQuery {
-            pub(crate) irq: u32,
-            pub(crate) flags: u32,
-        }
-        #[test]
-        fn physdev_irq_status_query() {
-            assert_eq!(
-                size_of:: < PhysdevIrqStatusQuery > (), 8, "physdev_irq_status_query"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevIrqStatusQuery, irq), 0,
-                "physdev_irq_status_query.irq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevIrqStatusQuery, flags), 4,
-                "physdev_irq_status_query.flags"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct PhysdevGetFreePirq {
-            pub(crate) kind: u32,
-            pub(crate) pirq: u32,
-        }
-        #[test]
-        fn physdev_get_free_pirq() {
-            assert_eq!(size_of:: < PhysdevGetFreePirq > (), 8, "physdev_get_free_pirq");
-            assert_eq!(
-                core::mem::offset_of!(PhysdevGetFreePirq, kind), 0,
-                "physdev_get_free_pirq.kind"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevGetFreePirq, pirq), 4,
-                "physdev_get_free_pirq.pirq"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct PhysdevMapPirq, physdev_map_pirq : 36 { domid : u16 = 0,
+            kind : u32 = 4, index : u32 = 8, pirq : u32 = 12, bus : u32 = 16, devfn : u32
+            = 20, entry_nr : u32 = 24, table_base : u64 = 28 }
+        );
+        crate::access::twin!(
+            packed 4, struct PhysdevUnmapPirq, physdev_unmap_pirq : 8 { domid : u16 = 0,
+            pirq : u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct PhysdevEoi, physdev_eoi : 4 { irq : u32 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct PhysdevIrqStatusQuery, physdev_irq_status_query : 8 { irq :
+            u32 = 0, flags : u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct PhysdevGetFreePirq, physdev_get_free_pirq : 8 { kind : u32 =
+            0, pirq : u32 = 4 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct PhysdevMapPirq {
-            pub(crate) domid: u16,
-            pub(crate) kind: u32,
-            pub(crate) index: u32,
-            pub(crate) pirq: u32,
-            pub(crate) bus: u32,
-            pub(crate) devfn: u32,
-            pub(crate) entry_nr: u32,
-            pub(crate) table_base: Wide,
-        }
-        #[test]
-        fn physdev_map_pirq() {
-            assert_eq!(size_of:: < PhysdevMapPirq > (), 40, "physdev_map_pirq");
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, domid), 0, "physdev_map_pirq.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, kind), 4, "physdev_map_pirq.kind"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, index), 8, "physdev_map_pirq.index"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, pirq), 12, "physdev_map_pirq.pirq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, bus), 16, "physdev_map_pirq.bus"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, devfn), 20,
-                "physdev_map_pirq.devfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, entry_nr), 24,
-                "physdev_map_pirq.entry_nr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevMapPirq, table_base), 32,
-                "physdev_map_pirq.table_base"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct PhysdevUnmapPirq {
-            pub(crate) domid: u16,
-            pub(crate) pirq: u32,
-        }
-        #[test]
-        fn physdev_unmap_pirq() {
-            assert_eq!(size_of:: < PhysdevUnmapPirq > (), 8, "physdev_unmap_pirq");
-            assert_eq!(
-                core::mem::offset_of!(PhysdevUnmapPirq, domid), 0,
-                "physdev_unmap_pirq.domid"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevUnmapPirq, pirq), 4,
-                "physdev_unmap_pirq.pirq"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct PhysdevEoi {
-            pub(crate) irq: u32,
-        }
-        #[test]
-        fn physdev_eoi() {
-            assert_eq!(size_of:: < PhysdevEoi > (), 4, "physdev_eoi");
-            assert_eq!(core::mem::offset_of!(PhysdevEoi, irq), 0, "physdev_eoi.irq");
-        }
-        #[repr(C)]
-        pub(crate) struct PhysdevIrqStatusQuery {
-            pub(crate) irq: u32,
-            pub(crate) flags: u32,
-        }
-        #[test]
-        fn physdev_irq_status_query() {
-            assert_eq!(
-                size_of:: < PhysdevIrqStatusQuery > (), 8, "physdev_irq_status_query"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevIrqStatusQuery, irq), 0,
-                "physdev_irq_status_query.irq"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevIrqStatusQuery, flags), 4,
-                "physdev_irq_status_query.flags"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct PhysdevGetFreePirq {
-            pub(crate) kind: u32,
-            pub(crate) pirq: u32,
-        }
-        #[test]
-        fn physdev_get_free_pirq() {
-            assert_eq!(size_of:: < PhysdevGetFreePirq > (), 8, "physdev_get_free_pirq");
-            assert_eq!(
-                core::mem::offset_of!(PhysdevGetFreePirq, kind), 0,
-                "physdev_get_free_pirq.kind"
-            );
-            assert_eq!(
-                core::mem::offset_of!(PhysdevGetFreePirq, pirq), 4,
-                "physdev_get_free_pirq.pirq"
-            );
-        }
+        crate::access::twin!(
+            natural, struct PhysdevMapPirq, physdev_map_pirq : 40 { domid : u16 = 0, kind
+            : u32 = 4, index : u32 = 8, pirq : u32 = 12, bus : u32 = 16, devfn : u32 =
+            20, entry_nr : u32 = 24, table_base : Wide = 32 }
+        );
+        crate::access::twin!(
+            natural, struct PhysdevUnmapPirq, physdev_unmap_pirq : 8 { domid : u16 = 0,
+            pirq : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct PhysdevEoi, physdev_eoi : 4 { irq : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct PhysdevIrqStatusQuery, physdev_irq_status_query : 8 { irq :
+            u32 = 0, flags : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct PhysdevGetFreePirq, physdev_get_free_pirq : 8 { kind : u32 =
+            0, pirq : u32 = 4 }
+        );
     }
 }
 /// Operations on physical interrupts. A guest without the feature hvm_pirqs, and any on Arm, is answered with -ENOSYS.
@@ -747,79 +310,44 @@ pub mod command {
     /// Upstream: `xen/include/public/physdev.h`, `PHYSDEVOP_irq_status_query`. Command 5.
     #[derive(Clone, Copy, Debug)]
     pub struct IrqStatusQuery;
-    impl crate::command::Command for IrqStatusQuery {
-        type Argument = super::PhysdevIrqStatusQuery;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::PHYSDEV_OP;
-        const NUMBER: u32 = 5;
-        const NAME: &'static str = "PHYSDEVOP_irq_status_query";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(IrqStatusQuery);
+    crate::command::command!(
+        safe IrqStatusQuery : PHYSDEV_OP, 5, "PHYSDEVOP_irq_status_query",
+        Argument(super::PhysdevIrqStatusQuery) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Says that an interrupt has been handled, so that the next may come.
     ///
     /// Upstream: `xen/include/public/physdev.h`, `PHYSDEVOP_eoi`. Command 12.
     #[derive(Clone, Copy, Debug)]
     pub struct Eoi;
-    impl crate::command::Command for Eoi {
-        type Argument = super::PhysdevEoi;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::PHYSDEV_OP;
-        const NUMBER: u32 = 12;
-        const NAME: &'static str = "PHYSDEVOP_eoi";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Eoi);
+    crate::command::command!(
+        safe Eoi : PHYSDEV_OP, 12, "PHYSDEVOP_eoi", Argument(super::PhysdevEoi) ->
+        Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Gives an interrupt its number; bind_pirq then makes an event channel of it.
     ///
     /// Upstream: `xen/include/public/physdev.h`, `PHYSDEVOP_map_pirq`. Command 13.
     #[derive(Clone, Copy, Debug)]
     pub struct MapPirq;
-    impl crate::command::Command for MapPirq {
-        type Argument = super::PhysdevMapPirq;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::PHYSDEV_OP;
-        const NUMBER: u32 = 13;
-        const NAME: &'static str = "PHYSDEVOP_map_pirq";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(MapPirq);
+    crate::command::command!(
+        safe MapPirq : PHYSDEV_OP, 13, "PHYSDEVOP_map_pirq",
+        Argument(super::PhysdevMapPirq) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Takes the number back.
     ///
     /// Upstream: `xen/include/public/physdev.h`, `PHYSDEVOP_unmap_pirq`. Command 14.
     #[derive(Clone, Copy, Debug)]
     pub struct UnmapPirq;
-    impl crate::command::Command for UnmapPirq {
-        type Argument = super::PhysdevUnmapPirq;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::PHYSDEV_OP;
-        const NUMBER: u32 = 14;
-        const NAME: &'static str = "PHYSDEVOP_unmap_pirq";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(UnmapPirq);
+    crate::command::command!(
+        safe UnmapPirq : PHYSDEV_OP, 14, "PHYSDEVOP_unmap_pirq",
+        Argument(super::PhysdevUnmapPirq) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Reserves a number, to be written into a device's MSI message for instance.
     ///
     /// Upstream: `xen/include/public/physdev.h`, `PHYSDEVOP_get_free_pirq`. Command 23.
     #[derive(Clone, Copy, Debug)]
     pub struct GetFreePirq;
-    impl crate::command::Command for GetFreePirq {
-        type Argument = super::PhysdevGetFreePirq;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::PHYSDEV_OP;
-        const NUMBER: u32 = 23;
-        const NAME: &'static str = "PHYSDEVOP_get_free_pirq";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(GetFreePirq);
+    crate::command::command!(
+        safe GetFreePirq : PHYSDEV_OP, 23, "PHYSDEVOP_get_free_pirq",
+        Argument(super::PhysdevGetFreePirq) -> Nothing, since(4, 4), honoured(4, 4)
+    );
 }

@@ -49,23 +49,7 @@ impl ShutdownReason {
         }
     }
 }
-crate::access::data!(ShutdownReason(u32));
-impl core::fmt::Debug for ShutdownReason {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "ShutdownReason::{}", name),
-            None => write!(out, "ShutdownReason({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for ShutdownReason {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(ShutdownReason(u32));
 /// The reason that the calling domain gives for its end.
 ///
 /// Upstream: `xen/include/public/sched.h`, `sched_shutdown`. Bytes: 4.
@@ -77,25 +61,12 @@ pub struct SchedShutdown {
     /// In.
     pub reason: ShutdownReason,
 }
-impl SchedShutdown {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(SchedShutdown { reason : ShutdownReason });
+crate::access::argument!(SchedShutdown { reason : ShutdownReason });
 impl SchedShutdown {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(reason: ShutdownReason) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.reason = reason;
-        }
-        made
-    }
-}
-impl Default for SchedShutdown {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(reason)
     }
 }
 /// What a vCPU waits for.
@@ -120,11 +91,7 @@ pub struct SchedPoll {
     /// In.
     pub timeout: u64,
 }
-impl SchedPoll {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     SchedPoll { ports : crate ::access::Handle < crate ::event_channel::EvtchnPort >,
     nr_ports : u32, #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))] _pad0 :
     [u8; 4], timeout : u64 }
@@ -137,22 +104,7 @@ impl SchedPoll {
         nr_ports: u32,
         timeout: u64,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.ports = ports;
-        }
-        {
-            made.nr_ports = nr_ports;
-        }
-        {
-            made.timeout = timeout;
-        }
-        made
-    }
-}
-impl Default for SchedPoll {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(ports, nr_ports, timeout)
     }
 }
 /// The end of another domain.
@@ -172,11 +124,7 @@ pub struct SchedRemoteShutdown {
     /// In.
     pub reason: ShutdownReason,
 }
-impl SchedRemoteShutdown {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     SchedRemoteShutdown { domain_id : crate ::base::Domid, _pad0 : [u8; 2], reason :
     ShutdownReason }
 );
@@ -184,19 +132,7 @@ impl SchedRemoteShutdown {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(domain_id: crate::base::Domid, reason: ShutdownReason) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.domain_id = domain_id;
-        }
-        {
-            made.reason = reason;
-        }
-        made
-    }
-}
-impl Default for SchedRemoteShutdown {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(domain_id, reason)
     }
 }
 /// A timer that ends the domain unless it is set again in time.
@@ -214,28 +150,12 @@ pub struct SchedWatchdog {
     /// In.
     pub timeout: u32,
 }
-impl SchedWatchdog {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(SchedWatchdog { id : u32, timeout : u32 });
+crate::access::argument!(SchedWatchdog { id : u32, timeout : u32 });
 impl SchedWatchdog {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(id: u32, timeout: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.id = id;
-        }
-        {
-            made.timeout = timeout;
-        }
-        made
-    }
-}
-impl Default for SchedWatchdog {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(id, timeout)
     }
 }
 /// A processor on which a vCPU must run for a while.
@@ -249,326 +169,94 @@ pub struct SchedPinOverride {
     /// In.
     pub pcpu: i32,
 }
-impl SchedPinOverride {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(SchedPinOverride { pcpu : i32 });
+crate::access::argument!(SchedPinOverride { pcpu : i32 });
 impl SchedPinOverride {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(pcpu: i32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.pcpu = pcpu;
-        }
-        made
+        crate::access::said!(pcpu)
     }
 }
-impl Default for SchedPinOverride {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
-const _: () = {
-    assert!(size_of:: < SchedShutdown > () == 4, "`sched_shutdown` should have 4 bytes");
-    assert!(
-        core::mem::offset_of!(SchedShutdown, reason) == 0,
-        "`sched_shutdown.reason` should be at byte 0"
-    );
-};
+crate::access::layout!(SchedShutdown, "sched_shutdown" : 4 { reason : 0 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(size_of:: < SchedPoll > () == 24, "`sched_poll` should have 24 bytes");
-    assert!(
-        core::mem::offset_of!(SchedPoll, ports) == 0,
-        "`sched_poll.ports` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(SchedPoll, nr_ports) == 8,
-        "`sched_poll.nr_ports` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(SchedPoll, timeout) == 16,
-        "`sched_poll.timeout` should be at byte 16"
-    );
-};
+crate::access::layout!(
+    SchedPoll, "sched_poll" : 24 { ports : 0, nr_ports : 8, timeout : 16 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(size_of:: < SchedPoll > () == 16, "`sched_poll` should have 16 bytes");
-    assert!(
-        core::mem::offset_of!(SchedPoll, ports) == 0,
-        "`sched_poll.ports` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(SchedPoll, nr_ports) == 4,
-        "`sched_poll.nr_ports` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(SchedPoll, timeout) == 8,
-        "`sched_poll.timeout` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < SchedRemoteShutdown > () == 8,
-        "`sched_remote_shutdown` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(SchedRemoteShutdown, domain_id) == 0,
-        "`sched_remote_shutdown.domain_id` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(SchedRemoteShutdown, reason) == 4,
-        "`sched_remote_shutdown.reason` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(size_of:: < SchedWatchdog > () == 8, "`sched_watchdog` should have 8 bytes");
-    assert!(
-        core::mem::offset_of!(SchedWatchdog, id) == 0,
-        "`sched_watchdog.id` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(SchedWatchdog, timeout) == 4,
-        "`sched_watchdog.timeout` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < SchedPinOverride > () == 4,
-        "`sched_pin_override` should have 4 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(SchedPinOverride, pcpu) == 0,
-        "`sched_pin_override.pcpu` should be at byte 0"
-    );
-};
+crate::access::layout!(
+    SchedPoll, "sched_poll" : 16 { ports : 0, nr_ports : 4, timeout : 8 }
+);
+crate::access::layout!(
+    SchedRemoteShutdown, "sched_remote_shutdown" : 8 { domain_id : 0, reason : 4 }
+);
+crate::access::layout!(SchedWatchdog, "sched_watchdog" : 8 { id : 0, timeout : 4 });
+crate::access::layout!(SchedPinOverride, "sched_pin_override" : 4 { pcpu : 0 });
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct SchedShutdown {
-            pub(crate) reason: u32,
-        }
-        #[test]
-        fn sched_shutdown() {
-            assert_eq!(size_of:: < SchedShutdown > (), 4, "sched_shutdown");
-            assert_eq!(
-                core::mem::offset_of!(SchedShutdown, reason), 0, "sched_shutdown.reason"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct SchedPoll {
-            pub(crate) ports: Wide,
-            pub(crate) nr_ports: u32,
-            pub(crate) timeout: Wide,
-        }
-        #[test]
-        fn sched_poll() {
-            assert_eq!(size_of:: < SchedPoll > (), 24, "sched_poll");
-            assert_eq!(core::mem::offset_of!(SchedPoll, ports), 0, "sched_poll.ports");
-            assert_eq!(
-                core::mem::offset_of!(SchedPoll, nr_ports), 8, "sched_poll.nr_ports"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SchedPoll, timeout), 16, "sched_poll.timeout"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct SchedRemoteShutdown {
-            pub(crate) domain_id: u16,
-            pub(crate) reason: u32,
-        }
-        #[test]
-        fn sched_remote_shutdown() {
-            assert_eq!(size_of:: < SchedRemoteShutdown > (), 8, "sched_remote_shutdown");
-            assert_eq!(
-                core::mem::offset_of!(SchedRemoteShutdown, domain_id), 0,
-                "sched_remote_shutdown.domain_id"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SchedRemoteShutdown, reason), 4,
-                "sched_remote_shutdown.reason"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct SchedWatchdog {
-            pub(crate) id: u32,
-            pub(crate) timeout: u32,
-        }
-        #[test]
-        fn sched_watchdog() {
-            assert_eq!(size_of:: < SchedWatchdog > (), 8, "sched_watchdog");
-            assert_eq!(core::mem::offset_of!(SchedWatchdog, id), 0, "sched_watchdog.id");
-            assert_eq!(
-                core::mem::offset_of!(SchedWatchdog, timeout), 4,
-                "sched_watchdog.timeout"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct SchedPinOverride {
-            pub(crate) pcpu: u32,
-        }
-        #[test]
-        fn sched_pin_override() {
-            assert_eq!(size_of:: < SchedPinOverride > (), 4, "sched_pin_override");
-            assert_eq!(
-                core::mem::offset_of!(SchedPinOverride, pcpu), 0,
-                "sched_pin_override.pcpu"
-            );
-        }
+        crate::access::twin!(
+            natural, struct SchedShutdown, sched_shutdown : 4 { reason : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct SchedPoll, sched_poll : 24 { ports : Wide = 0, nr_ports : u32
+            = 8, timeout : Wide = 16 }
+        );
+        crate::access::twin!(
+            natural, struct SchedRemoteShutdown, sched_remote_shutdown : 8 { domain_id :
+            u16 = 0, reason : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct SchedWatchdog, sched_watchdog : 8 { id : u32 = 0, timeout :
+            u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct SchedPinOverride, sched_pin_override : 4 { pcpu : u32 = 0 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct SchedShutdown {
-            pub(crate) reason: u32,
-        }
-        #[test]
-        fn sched_shutdown() {
-            assert_eq!(size_of:: < SchedShutdown > (), 4, "sched_shutdown");
-            assert_eq!(
-                core::mem::offset_of!(SchedShutdown, reason), 0, "sched_shutdown.reason"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct SchedPoll {
-            pub(crate) ports: u32,
-            pub(crate) nr_ports: u32,
-            pub(crate) timeout: u64,
-        }
-        #[test]
-        fn sched_poll() {
-            assert_eq!(size_of:: < SchedPoll > (), 16, "sched_poll");
-            assert_eq!(core::mem::offset_of!(SchedPoll, ports), 0, "sched_poll.ports");
-            assert_eq!(
-                core::mem::offset_of!(SchedPoll, nr_ports), 4, "sched_poll.nr_ports"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SchedPoll, timeout), 8, "sched_poll.timeout"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct SchedRemoteShutdown {
-            pub(crate) domain_id: u16,
-            pub(crate) reason: u32,
-        }
-        #[test]
-        fn sched_remote_shutdown() {
-            assert_eq!(size_of:: < SchedRemoteShutdown > (), 8, "sched_remote_shutdown");
-            assert_eq!(
-                core::mem::offset_of!(SchedRemoteShutdown, domain_id), 0,
-                "sched_remote_shutdown.domain_id"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SchedRemoteShutdown, reason), 4,
-                "sched_remote_shutdown.reason"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct SchedWatchdog {
-            pub(crate) id: u32,
-            pub(crate) timeout: u32,
-        }
-        #[test]
-        fn sched_watchdog() {
-            assert_eq!(size_of:: < SchedWatchdog > (), 8, "sched_watchdog");
-            assert_eq!(core::mem::offset_of!(SchedWatchdog, id), 0, "sched_watchdog.id");
-            assert_eq!(
-                core::mem::offset_of!(SchedWatchdog, timeout), 4,
-                "sched_watchdog.timeout"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct SchedPinOverride {
-            pub(crate) pcpu: u32,
-        }
-        #[test]
-        fn sched_pin_override() {
-            assert_eq!(size_of:: < SchedPinOverride > (), 4, "sched_pin_override");
-            assert_eq!(
-                core::mem::offset_of!(SchedPinOverride, pcpu), 0,
-                "sched_pin_override.pcpu"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct SchedShutdown, sched_shutdown : 4 { reason : u32 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct SchedPoll, sched_poll : 16 { ports : u32 = 0, nr_ports : u32
+            = 4, timeout : u64 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct SchedRemoteShutdown, sched_remote_shutdown : 8 { domain_id :
+            u16 = 0, reason : u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct SchedWatchdog, sched_watchdog : 8 { id : u32 = 0, timeout :
+            u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct SchedPinOverride, sched_pin_override : 4 { pcpu : u32 = 0 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct SchedShutdown {
-            pub(crate) reason: u32,
-        }
-        #[test]
-        fn sched_shutdown() {
-            assert_eq!(size_of:: < SchedShutdown > (), 4, "sched_shutdown");
-            assert_eq!(
-                core::mem::offset_of!(SchedShutdown, reason), 0, "sched_shutdown.reason"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct SchedPoll {
-            pub(crate) ports: Wide,
-            pub(crate) nr_ports: u32,
-            pub(crate) timeout: Wide,
-        }
-        #[test]
-        fn sched_poll() {
-            assert_eq!(size_of:: < SchedPoll > (), 24, "sched_poll");
-            assert_eq!(core::mem::offset_of!(SchedPoll, ports), 0, "sched_poll.ports");
-            assert_eq!(
-                core::mem::offset_of!(SchedPoll, nr_ports), 8, "sched_poll.nr_ports"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SchedPoll, timeout), 16, "sched_poll.timeout"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct SchedRemoteShutdown {
-            pub(crate) domain_id: u16,
-            pub(crate) reason: u32,
-        }
-        #[test]
-        fn sched_remote_shutdown() {
-            assert_eq!(size_of:: < SchedRemoteShutdown > (), 8, "sched_remote_shutdown");
-            assert_eq!(
-                core::mem::offset_of!(SchedRemoteShutdown, domain_id), 0,
-                "sched_remote_shutdown.domain_id"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SchedRemoteShutdown, reason), 4,
-                "sched_remote_shutdown.reason"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct SchedWatchdog {
-            pub(crate) id: u32,
-            pub(crate) timeout: u32,
-        }
-        #[test]
-        fn sched_watchdog() {
-            assert_eq!(size_of:: < SchedWatchdog > (), 8, "sched_watchdog");
-            assert_eq!(core::mem::offset_of!(SchedWatchdog, id), 0, "sched_watchdog.id");
-            assert_eq!(
-                core::mem::offset_of!(SchedWatchdog, timeout), 4,
-                "sched_watchdog.timeout"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct SchedPinOverride {
-            pub(crate) pcpu: u32,
-        }
-        #[test]
-        fn sched_pin_override() {
-            assert_eq!(size_of:: < SchedPinOverride > (), 4, "sched_pin_override");
-            assert_eq!(
-                core::mem::offset_of!(SchedPinOverride, pcpu), 0,
-                "sched_pin_override.pcpu"
-            );
-        }
+        crate::access::twin!(
+            natural, struct SchedShutdown, sched_shutdown : 4 { reason : u32 = 0 }
+        );
+        crate::access::twin!(
+            natural, struct SchedPoll, sched_poll : 24 { ports : Wide = 0, nr_ports : u32
+            = 8, timeout : Wide = 16 }
+        );
+        crate::access::twin!(
+            natural, struct SchedRemoteShutdown, sched_remote_shutdown : 8 { domain_id :
+            u16 = 0, reason : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct SchedWatchdog, sched_watchdog : 8 { id : u32 = 0, timeout :
+            u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct SchedPinOverride, sched_pin_override : 4 { pcpu : u32 = 0 }
+        );
     }
 }
 /// A vCPU's dealings with the scheduler.
@@ -578,130 +266,75 @@ pub mod command {
     /// Upstream: `xen/include/public/sched.h`, `SCHEDOP_yield`. Command 0.
     #[derive(Clone, Copy, Debug)]
     pub struct YieldCpu;
-    impl crate::command::Command for YieldCpu {
-        type Argument = ();
-        type Shape = crate::command::shape::Bare;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::SCHED_OP;
-        const NUMBER: u32 = 0;
-        const NAME: &'static str = "SCHEDOP_yield";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(YieldCpu);
+    crate::command::command!(
+        safe YieldCpu : SCHED_OP, 0, "SCHEDOP_yield", Bare(()) -> Nothing, since(4, 4),
+        honoured(4, 4)
+    );
     /// Sleeps until an event is due for this vCPU, with upcalls let through: it clears `evtchn_upcall_mask`. An HVM
     /// guest's own idle instruction (hlt, wfi) does as well, and does not race with its interrupt flag.
     ///
     /// Upstream: `xen/include/public/sched.h`, `SCHEDOP_block`. Command 1.
     #[derive(Clone, Copy, Debug)]
     pub struct Block;
-    impl crate::command::Command for Block {
-        type Argument = ();
-        type Shape = crate::command::shape::Bare;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::SCHED_OP;
-        const NUMBER: u32 = 1;
-        const NAME: &'static str = "SCHEDOP_block";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Block);
+    crate::command::command!(
+        safe Block : SCHED_OP, 1, "SCHEDOP_block", Bare(()) -> Nothing, since(4, 4),
+        honoured(4, 4)
+    );
     /// Ends the domain for a reason. With reason suspend it returns after the resume, and says whether the suspend
     /// was cancelled.
     ///
     /// Upstream: `xen/include/public/sched.h`, `SCHEDOP_shutdown`. Command 2.
     #[derive(Clone, Copy, Debug)]
     pub struct Shutdown;
-    impl crate::command::Command for Shutdown {
-        type Argument = super::SchedShutdown;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Boolean;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::SCHED_OP;
-        const NUMBER: u32 = 2;
-        const NAME: &'static str = "SCHEDOP_shutdown";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Shutdown);
+    crate::command::command!(
+        safe Shutdown : SCHED_OP, 2, "SCHEDOP_shutdown", Argument(super::SchedShutdown)
+        -> Boolean, since(4, 4), honoured(4, 4)
+    );
     /// Sleeps until one of the channels is pending, masked or not, or the time has come. It returns at once while
     /// any interrupt can be delivered, so interrupts should be off.
     ///
     /// Upstream: `xen/include/public/sched.h`, `SCHEDOP_poll`. Command 3.
     #[derive(Clone, Copy, Debug)]
     pub struct Poll;
-    impl crate::command::Command for Poll {
-        type Argument = super::SchedPoll;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::SCHED_OP;
-        const NUMBER: u32 = 3;
-        const NAME: &'static str = "SCHEDOP_poll";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Poll : SCHED_OP, 3, "SCHEDOP_poll", Argument(super::SchedPoll) -> Nothing,
+        since(4, 4), honoured(4, 4)
+    );
     /// Ends another domain. Only a privileged domain may; the tools use it.
     ///
     /// Upstream: `xen/include/public/sched.h`, `SCHEDOP_remote_shutdown`. Command 4.
     #[derive(Clone, Copy, Debug)]
     pub struct RemoteShutdown;
-    impl crate::command::Command for RemoteShutdown {
-        type Argument = super::SchedRemoteShutdown;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::SCHED_OP;
-        const NUMBER: u32 = 4;
-        const NAME: &'static str = "SCHEDOP_remote_shutdown";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(RemoteShutdown);
+    crate::command::command!(
+        safe RemoteShutdown : SCHED_OP, 4, "SCHEDOP_remote_shutdown",
+        Argument(super::SchedRemoteShutdown) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Sets the reason for a later end without ending now, so that a crash of the crash handler is still reported as
     /// meant.
     ///
     /// Upstream: `xen/include/public/sched.h`, `SCHEDOP_shutdown_code`. Command 5.
     #[derive(Clone, Copy, Debug)]
     pub struct ShutdownCode;
-    impl crate::command::Command for ShutdownCode {
-        type Argument = super::SchedShutdown;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::SCHED_OP;
-        const NUMBER: u32 = 5;
-        const NAME: &'static str = "SCHEDOP_shutdown_code";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(ShutdownCode);
+    crate::command::command!(
+        safe ShutdownCode : SCHED_OP, 5, "SCHEDOP_shutdown_code",
+        Argument(super::SchedShutdown) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Starts, renews or stops a watchdog. Asked for a free one, it returns the watchdog's number.
     ///
     /// Upstream: `xen/include/public/sched.h`, `SCHEDOP_watchdog`. Command 6.
     #[derive(Clone, Copy, Debug)]
     pub struct Watchdog;
-    impl crate::command::Command for Watchdog {
-        type Argument = super::SchedWatchdog;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Value;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::SCHED_OP;
-        const NUMBER: u32 = 6;
-        const NAME: &'static str = "SCHEDOP_watchdog";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Watchdog);
+    crate::command::command!(
+        safe Watchdog : SCHED_OP, 6, "SCHEDOP_watchdog", Argument(super::SchedWatchdog)
+        -> Value, since(4, 4), honoured(4, 4)
+    );
     /// Pins the calling vCPU to a physical CPU, for firmware calls that insist on one. Hardware domain only.
     ///
     /// Upstream: `xen/include/public/sched.h`, `SCHEDOP_pin_override`. Since Xen 4.7. Command 7.
     #[derive(Clone, Copy, Debug)]
     pub struct PinOverride;
-    impl crate::command::Command for PinOverride {
-        type Argument = super::SchedPinOverride;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::SCHED_OP;
-        const NUMBER: u32 = 7;
-        const NAME: &'static str = "SCHEDOP_pin_override";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 7);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(PinOverride);
+    crate::command::command!(
+        safe PinOverride : SCHED_OP, 7, "SCHEDOP_pin_override",
+        Argument(super::SchedPinOverride) -> Nothing, since(4, 7), honoured(4, 7)
+    );
 }

@@ -510,11 +510,7 @@ pub mod raw {
         /// Since Xen 4.7.
         pub pad1: [i8; 2],
     }
-    impl VcpuTimeInfo {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(
+    crate::access::raw!(
         VcpuTimeInfo { version : u32, pad0 : u32, tsc_timestamp : u64, system_time : u64,
         tsc_to_system_mul : u32, tsc_shift : i8, flags : u8, pad1 : [i8; 2] }
     );
@@ -540,11 +536,7 @@ pub mod raw {
         #[cfg(target_arch = "x86")]
         pub pad: [usize; 5],
     }
-    impl ArchVcpuInfo {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(
+    crate::access::raw!(
         ArchVcpuInfo { #[cfg(any(target_arch = "x86_64", target_arch = "x86"))] cr2 :
         usize, #[cfg(target_arch = "x86_64")] pad : [usize; 1], #[cfg(target_arch =
         "x86")] pad : [usize; 5] }
@@ -583,11 +575,7 @@ pub mod raw {
         /// From what this vCPU computes the time.
         pub time: VcpuTimeInfo,
     }
-    impl VcpuInfo {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(
+    crate::access::raw!(
         VcpuInfo { evtchn_upcall_pending : u8, #[cfg(any(target_arch = "x86_64",
         target_arch = "x86"))] evtchn_upcall_mask : u8, #[cfg(target_arch = "aarch64")]
         pad0 : u8, #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))] _pad0 :
@@ -638,11 +626,7 @@ pub mod raw {
         #[cfg(target_arch = "x86")]
         pub wc_sec_hi: u32,
     }
-    impl ArchSharedInfo {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(
+    crate::access::raw!(
         ArchSharedInfo { #[cfg(any(target_arch = "x86_64", target_arch = "x86"))] max_pfn
         : usize, #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
         pfn_to_mfn_frame_list_list : crate ::base::XenPfn, #[cfg(any(target_arch =
@@ -690,11 +674,7 @@ pub mod raw {
         /// The part that differs between processors.
         pub arch: ArchSharedInfo,
     }
-    impl SharedInfo {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(
+    crate::access::raw!(
         SharedInfo { vcpu_info : [VcpuInfo; super::XEN_LEGACY_MAX_VCPUS as usize],
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))] evtchn_pending :
         [crate ::base::XenUlong; 64], #[cfg(target_arch = "x86")] evtchn_pending : [crate
@@ -705,792 +685,141 @@ pub mod raw {
         wc_sec_hi : u32, arch : ArchSharedInfo }
     );
 }
-const _: () = {
-    assert!(
-        size_of:: < raw::VcpuTimeInfo > () == 32, "`vcpu_time_info` should have 32 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuTimeInfo, version) == 0,
-        "`vcpu_time_info.version` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuTimeInfo, pad0) == 4,
-        "`vcpu_time_info.pad0` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuTimeInfo, tsc_timestamp) == 8,
-        "`vcpu_time_info.tsc_timestamp` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuTimeInfo, system_time) == 16,
-        "`vcpu_time_info.system_time` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuTimeInfo, tsc_to_system_mul) == 24,
-        "`vcpu_time_info.tsc_to_system_mul` should be at byte 24"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuTimeInfo, tsc_shift) == 28,
-        "`vcpu_time_info.tsc_shift` should be at byte 28"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuTimeInfo, flags) == 29,
-        "`vcpu_time_info.flags` should be at byte 29"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuTimeInfo, pad1) == 30,
-        "`vcpu_time_info.pad1` should be at byte 30"
-    );
-};
+crate::access::layout!(
+    raw::VcpuTimeInfo, "vcpu_time_info" : 32 { version : 0, pad0 : 4, tsc_timestamp : 8,
+    system_time : 16, tsc_to_system_mul : 24, tsc_shift : 28, flags : 29, pad1 : 30 }
+);
 #[cfg(target_arch = "x86_64")]
-const _: () = {
-    assert!(
-        size_of:: < raw::ArchVcpuInfo > () == 16, "`arch_vcpu_info` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchVcpuInfo, cr2) == 0,
-        "`arch_vcpu_info.cr2` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchVcpuInfo, pad) == 8,
-        "`arch_vcpu_info.pad` should be at byte 8"
-    );
-};
+crate::access::layout!(raw::ArchVcpuInfo, "arch_vcpu_info" : 16 { cr2 : 0, pad : 8 });
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < raw::ArchVcpuInfo > () == 24, "`arch_vcpu_info` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchVcpuInfo, cr2) == 0,
-        "`arch_vcpu_info.cr2` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchVcpuInfo, pad) == 4,
-        "`arch_vcpu_info.pad` should be at byte 4"
-    );
-};
+crate::access::layout!(raw::ArchVcpuInfo, "arch_vcpu_info" : 24 { cr2 : 0, pad : 4 });
 #[cfg(target_arch = "aarch64")]
-const _: () = {
-    assert!(
-        size_of:: < raw::ArchVcpuInfo > () == 0, "`arch_vcpu_info` should have 0 bytes"
-    );
-};
+crate::access::layout!(raw::ArchVcpuInfo, "arch_vcpu_info" : 0 {});
 #[cfg(target_arch = "x86_64")]
-const _: () = {
-    assert!(size_of:: < raw::VcpuInfo > () == 64, "`vcpu_info` should have 64 bytes");
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, evtchn_upcall_pending) == 0,
-        "`vcpu_info.evtchn_upcall_pending` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, evtchn_upcall_mask) == 1,
-        "`vcpu_info.evtchn_upcall_mask` should be at byte 1"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, evtchn_pending_sel) == 8,
-        "`vcpu_info.evtchn_pending_sel` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, arch) == 16,
-        "`vcpu_info.arch` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, time) == 32,
-        "`vcpu_info.time` should be at byte 32"
-    );
-};
+crate::access::layout!(
+    raw::VcpuInfo, "vcpu_info" : 64 { evtchn_upcall_pending : 0, evtchn_upcall_mask : 1,
+    evtchn_pending_sel : 8, arch : 16, time : 32 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(size_of:: < raw::VcpuInfo > () == 64, "`vcpu_info` should have 64 bytes");
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, evtchn_upcall_pending) == 0,
-        "`vcpu_info.evtchn_upcall_pending` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, evtchn_upcall_mask) == 1,
-        "`vcpu_info.evtchn_upcall_mask` should be at byte 1"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, evtchn_pending_sel) == 4,
-        "`vcpu_info.evtchn_pending_sel` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, arch) == 8,
-        "`vcpu_info.arch` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, time) == 32,
-        "`vcpu_info.time` should be at byte 32"
-    );
-};
+crate::access::layout!(
+    raw::VcpuInfo, "vcpu_info" : 64 { evtchn_upcall_pending : 0, evtchn_upcall_mask : 1,
+    evtchn_pending_sel : 4, arch : 8, time : 32 }
+);
 #[cfg(target_arch = "aarch64")]
-const _: () = {
-    assert!(size_of:: < raw::VcpuInfo > () == 48, "`vcpu_info` should have 48 bytes");
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, evtchn_upcall_pending) == 0,
-        "`vcpu_info.evtchn_upcall_pending` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, pad0) == 1,
-        "`vcpu_info.pad0` should be at byte 1"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, evtchn_pending_sel) == 8,
-        "`vcpu_info.evtchn_pending_sel` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, arch) == 16,
-        "`vcpu_info.arch` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuInfo, time) == 16,
-        "`vcpu_info.time` should be at byte 16"
-    );
-};
+crate::access::layout!(
+    raw::VcpuInfo, "vcpu_info" : 48 { evtchn_upcall_pending : 0, pad0 : 1,
+    evtchn_pending_sel : 8, arch : 16, time : 16 }
+);
 #[cfg(target_arch = "x86_64")]
-const _: () = {
-    assert!(
-        size_of:: < raw::ArchSharedInfo > () == 48,
-        "`arch_shared_info` should have 48 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, max_pfn) == 0,
-        "`arch_shared_info.max_pfn` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, pfn_to_mfn_frame_list_list) == 8,
-        "`arch_shared_info.pfn_to_mfn_frame_list_list` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, nmi_reason) == 16,
-        "`arch_shared_info.nmi_reason` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, p2m_cr3) == 24,
-        "`arch_shared_info.p2m_cr3` should be at byte 24"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, p2m_vaddr) == 32,
-        "`arch_shared_info.p2m_vaddr` should be at byte 32"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, p2m_generation) == 40,
-        "`arch_shared_info.p2m_generation` should be at byte 40"
-    );
-};
+crate::access::layout!(
+    raw::ArchSharedInfo, "arch_shared_info" : 48 { max_pfn : 0,
+    pfn_to_mfn_frame_list_list : 8, nmi_reason : 16, p2m_cr3 : 24, p2m_vaddr : 32,
+    p2m_generation : 40 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < raw::ArchSharedInfo > () == 28,
-        "`arch_shared_info` should have 28 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, max_pfn) == 0,
-        "`arch_shared_info.max_pfn` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, pfn_to_mfn_frame_list_list) == 4,
-        "`arch_shared_info.pfn_to_mfn_frame_list_list` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, nmi_reason) == 8,
-        "`arch_shared_info.nmi_reason` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, p2m_cr3) == 12,
-        "`arch_shared_info.p2m_cr3` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, p2m_vaddr) == 16,
-        "`arch_shared_info.p2m_vaddr` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, p2m_generation) == 20,
-        "`arch_shared_info.p2m_generation` should be at byte 20"
-    );
-    assert!(
-        core::mem::offset_of!(raw::ArchSharedInfo, wc_sec_hi) == 24,
-        "`arch_shared_info.wc_sec_hi` should be at byte 24"
-    );
-};
+crate::access::layout!(
+    raw::ArchSharedInfo, "arch_shared_info" : 28 { max_pfn : 0,
+    pfn_to_mfn_frame_list_list : 4, nmi_reason : 8, p2m_cr3 : 12, p2m_vaddr : 16,
+    p2m_generation : 20, wc_sec_hi : 24 }
+);
 #[cfg(target_arch = "aarch64")]
-const _: () = {
-    assert!(
-        size_of:: < raw::ArchSharedInfo > () == 0,
-        "`arch_shared_info` should have 0 bytes"
-    );
-};
+crate::access::layout!(raw::ArchSharedInfo, "arch_shared_info" : 0 {});
 #[cfg(target_arch = "x86_64")]
-const _: () = {
-    assert!(
-        size_of:: < raw::SharedInfo > () == 3136, "`shared_info` should have 3136 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, vcpu_info) == 0,
-        "`shared_info.vcpu_info` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, evtchn_pending) == 2048,
-        "`shared_info.evtchn_pending` should be at byte 2048"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, evtchn_mask) == 2560,
-        "`shared_info.evtchn_mask` should be at byte 2560"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, wc_version) == 3072,
-        "`shared_info.wc_version` should be at byte 3072"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, wc_sec) == 3076,
-        "`shared_info.wc_sec` should be at byte 3076"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, wc_nsec) == 3080,
-        "`shared_info.wc_nsec` should be at byte 3080"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, wc_sec_hi) == 3084,
-        "`shared_info.wc_sec_hi` should be at byte 3084"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, arch) == 3088,
-        "`shared_info.arch` should be at byte 3088"
-    );
-};
+crate::access::layout!(
+    raw::SharedInfo, "shared_info" : 3136 { vcpu_info : 0, evtchn_pending : 2048,
+    evtchn_mask : 2560, wc_version : 3072, wc_sec : 3076, wc_nsec : 3080, wc_sec_hi :
+    3084, arch : 3088 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < raw::SharedInfo > () == 2344, "`shared_info` should have 2344 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, vcpu_info) == 0,
-        "`shared_info.vcpu_info` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, evtchn_pending) == 2048,
-        "`shared_info.evtchn_pending` should be at byte 2048"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, evtchn_mask) == 2176,
-        "`shared_info.evtchn_mask` should be at byte 2176"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, wc_version) == 2304,
-        "`shared_info.wc_version` should be at byte 2304"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, wc_sec) == 2308,
-        "`shared_info.wc_sec` should be at byte 2308"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, wc_nsec) == 2312,
-        "`shared_info.wc_nsec` should be at byte 2312"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, arch) == 2316,
-        "`shared_info.arch` should be at byte 2316"
-    );
-};
+crate::access::layout!(
+    raw::SharedInfo, "shared_info" : 2344 { vcpu_info : 0, evtchn_pending : 2048,
+    evtchn_mask : 2176, wc_version : 2304, wc_sec : 2308, wc_nsec : 2312, arch : 2316 }
+);
 #[cfg(target_arch = "aarch64")]
-const _: () = {
-    assert!(
-        size_of:: < raw::SharedInfo > () == 1088, "`shared_info` should have 1088 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, vcpu_info) == 0,
-        "`shared_info.vcpu_info` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, evtchn_pending) == 48,
-        "`shared_info.evtchn_pending` should be at byte 48"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, evtchn_mask) == 560,
-        "`shared_info.evtchn_mask` should be at byte 560"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, wc_version) == 1072,
-        "`shared_info.wc_version` should be at byte 1072"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, wc_sec) == 1076,
-        "`shared_info.wc_sec` should be at byte 1076"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, wc_nsec) == 1080,
-        "`shared_info.wc_nsec` should be at byte 1080"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, wc_sec_hi) == 1084,
-        "`shared_info.wc_sec_hi` should be at byte 1084"
-    );
-    assert!(
-        core::mem::offset_of!(raw::SharedInfo, arch) == 1088,
-        "`shared_info.arch` should be at byte 1088"
-    );
-};
+crate::access::layout!(
+    raw::SharedInfo, "shared_info" : 1088 { vcpu_info : 0, evtchn_pending : 48,
+    evtchn_mask : 560, wc_version : 1072, wc_sec : 1076, wc_nsec : 1080, wc_sec_hi :
+    1084, arch : 1088 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct VcpuTimeInfo {
-            pub(crate) version: u32,
-            pub(crate) pad0: u32,
-            pub(crate) tsc_timestamp: Wide,
-            pub(crate) system_time: Wide,
-            pub(crate) tsc_to_system_mul: u32,
-            pub(crate) tsc_shift: u8,
-            pub(crate) flags: u8,
-            pub(crate) pad1: [u8; 2],
-        }
-        #[test]
-        fn vcpu_time_info() {
-            assert_eq!(size_of:: < VcpuTimeInfo > (), 32, "vcpu_time_info");
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, version), 0, "vcpu_time_info.version"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, pad0), 4, "vcpu_time_info.pad0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, tsc_timestamp), 8,
-                "vcpu_time_info.tsc_timestamp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, system_time), 16,
-                "vcpu_time_info.system_time"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, tsc_to_system_mul), 24,
-                "vcpu_time_info.tsc_to_system_mul"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, tsc_shift), 28,
-                "vcpu_time_info.tsc_shift"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, flags), 29, "vcpu_time_info.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, pad1), 30, "vcpu_time_info.pad1"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct ArchVcpuInfo {
-            pub(crate) cr2: Wide,
-            pub(crate) pad: [Wide; 1],
-        }
-        #[test]
-        fn arch_vcpu_info() {
-            assert_eq!(size_of:: < ArchVcpuInfo > (), 16, "arch_vcpu_info");
-            assert_eq!(
-                core::mem::offset_of!(ArchVcpuInfo, cr2), 0, "arch_vcpu_info.cr2"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchVcpuInfo, pad), 8, "arch_vcpu_info.pad"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuInfo {
-            pub(crate) evtchn_upcall_pending: u8,
-            pub(crate) evtchn_upcall_mask: u8,
-            pub(crate) evtchn_pending_sel: Wide,
-            pub(crate) arch: ArchVcpuInfo,
-            pub(crate) time: VcpuTimeInfo,
-        }
-        #[test]
-        fn vcpu_info() {
-            assert_eq!(size_of:: < VcpuInfo > (), 64, "vcpu_info");
-            assert_eq!(
-                core::mem::offset_of!(VcpuInfo, evtchn_upcall_pending), 0,
-                "vcpu_info.evtchn_upcall_pending"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuInfo, evtchn_upcall_mask), 1,
-                "vcpu_info.evtchn_upcall_mask"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuInfo, evtchn_pending_sel), 8,
-                "vcpu_info.evtchn_pending_sel"
-            );
-            assert_eq!(core::mem::offset_of!(VcpuInfo, arch), 16, "vcpu_info.arch");
-            assert_eq!(core::mem::offset_of!(VcpuInfo, time), 32, "vcpu_info.time");
-        }
-        #[repr(C)]
-        pub(crate) struct ArchSharedInfo {
-            pub(crate) max_pfn: Wide,
-            pub(crate) pfn_to_mfn_frame_list_list: Wide,
-            pub(crate) nmi_reason: Wide,
-            pub(crate) p2m_cr3: Wide,
-            pub(crate) p2m_vaddr: Wide,
-            pub(crate) p2m_generation: Wide,
-        }
-        #[test]
-        fn arch_shared_info() {
-            assert_eq!(size_of:: < ArchSharedInfo > (), 48, "arch_shared_info");
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, max_pfn), 0,
-                "arch_shared_info.max_pfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, pfn_to_mfn_frame_list_list), 8,
-                "arch_shared_info.pfn_to_mfn_frame_list_list"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, nmi_reason), 16,
-                "arch_shared_info.nmi_reason"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, p2m_cr3), 24,
-                "arch_shared_info.p2m_cr3"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, p2m_vaddr), 32,
-                "arch_shared_info.p2m_vaddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, p2m_generation), 40,
-                "arch_shared_info.p2m_generation"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct SharedInfo {
-            pub(crate) vcpu_info: [VcpuInfo; 32],
-            pub(crate) evtchn_pending: [Wide; 64],
-            pub(crate) evtchn_mask: [Wide; 64],
-            pub(crate) wc_version: u32,
-            pub(crate) wc_sec: u32,
-            pub(crate) wc_nsec: u32,
-            pub(crate) wc_sec_hi: u32,
-            pub(crate) arch: ArchSharedInfo,
-        }
-        #[test]
-        fn shared_info() {
-            assert_eq!(size_of:: < SharedInfo > (), 3136, "shared_info");
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, vcpu_info), 0, "shared_info.vcpu_info"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, evtchn_pending), 2048,
-                "shared_info.evtchn_pending"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, evtchn_mask), 2560,
-                "shared_info.evtchn_mask"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, wc_version), 3072,
-                "shared_info.wc_version"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, wc_sec), 3076, "shared_info.wc_sec"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, wc_nsec), 3080, "shared_info.wc_nsec"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, wc_sec_hi), 3084,
-                "shared_info.wc_sec_hi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, arch), 3088, "shared_info.arch"
-            );
-        }
+        crate::access::twin!(
+            natural, struct VcpuTimeInfo, vcpu_time_info : 32 { version : u32 = 0, pad0 :
+            u32 = 4, tsc_timestamp : Wide = 8, system_time : Wide = 16, tsc_to_system_mul
+            : u32 = 24, tsc_shift : u8 = 28, flags : u8 = 29, pad1 : [u8; 2] = 30 }
+        );
+        crate::access::twin!(
+            natural, struct ArchVcpuInfo, arch_vcpu_info : 16 { cr2 : Wide = 0, pad :
+            [Wide; 1] = 8 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuInfo, vcpu_info : 64 { evtchn_upcall_pending : u8 = 0,
+            evtchn_upcall_mask : u8 = 1, evtchn_pending_sel : Wide = 8, arch :
+            ArchVcpuInfo = 16, time : VcpuTimeInfo = 32 }
+        );
+        crate::access::twin!(
+            natural, struct ArchSharedInfo, arch_shared_info : 48 { max_pfn : Wide = 0,
+            pfn_to_mfn_frame_list_list : Wide = 8, nmi_reason : Wide = 16, p2m_cr3 : Wide
+            = 24, p2m_vaddr : Wide = 32, p2m_generation : Wide = 40 }
+        );
+        crate::access::twin!(
+            natural, struct SharedInfo, shared_info : 3136 { vcpu_info : [VcpuInfo; 32] =
+            0, evtchn_pending : [Wide; 64] = 2048, evtchn_mask : [Wide; 64] = 2560,
+            wc_version : u32 = 3072, wc_sec : u32 = 3076, wc_nsec : u32 = 3080, wc_sec_hi
+            : u32 = 3084, arch : ArchSharedInfo = 3088 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct VcpuTimeInfo {
-            pub(crate) version: u32,
-            pub(crate) pad0: u32,
-            pub(crate) tsc_timestamp: u64,
-            pub(crate) system_time: u64,
-            pub(crate) tsc_to_system_mul: u32,
-            pub(crate) tsc_shift: u8,
-            pub(crate) flags: u8,
-            pub(crate) pad1: [u8; 2],
-        }
-        #[test]
-        fn vcpu_time_info() {
-            assert_eq!(size_of:: < VcpuTimeInfo > (), 32, "vcpu_time_info");
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, version), 0, "vcpu_time_info.version"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, pad0), 4, "vcpu_time_info.pad0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, tsc_timestamp), 8,
-                "vcpu_time_info.tsc_timestamp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, system_time), 16,
-                "vcpu_time_info.system_time"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, tsc_to_system_mul), 24,
-                "vcpu_time_info.tsc_to_system_mul"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, tsc_shift), 28,
-                "vcpu_time_info.tsc_shift"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, flags), 29, "vcpu_time_info.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, pad1), 30, "vcpu_time_info.pad1"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct ArchVcpuInfo {
-            pub(crate) cr2: u32,
-            pub(crate) pad: [u32; 5],
-        }
-        #[test]
-        fn arch_vcpu_info() {
-            assert_eq!(size_of:: < ArchVcpuInfo > (), 24, "arch_vcpu_info");
-            assert_eq!(
-                core::mem::offset_of!(ArchVcpuInfo, cr2), 0, "arch_vcpu_info.cr2"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchVcpuInfo, pad), 4, "arch_vcpu_info.pad"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct VcpuInfo {
-            pub(crate) evtchn_upcall_pending: u8,
-            pub(crate) evtchn_upcall_mask: u8,
-            pub(crate) evtchn_pending_sel: u32,
-            pub(crate) arch: ArchVcpuInfo,
-            pub(crate) time: VcpuTimeInfo,
-        }
-        #[test]
-        fn vcpu_info() {
-            assert_eq!(size_of:: < VcpuInfo > (), 64, "vcpu_info");
-            assert_eq!(
-                core::mem::offset_of!(VcpuInfo, evtchn_upcall_pending), 0,
-                "vcpu_info.evtchn_upcall_pending"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuInfo, evtchn_upcall_mask), 1,
-                "vcpu_info.evtchn_upcall_mask"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuInfo, evtchn_pending_sel), 4,
-                "vcpu_info.evtchn_pending_sel"
-            );
-            assert_eq!(core::mem::offset_of!(VcpuInfo, arch), 8, "vcpu_info.arch");
-            assert_eq!(core::mem::offset_of!(VcpuInfo, time), 32, "vcpu_info.time");
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct ArchSharedInfo {
-            pub(crate) max_pfn: u32,
-            pub(crate) pfn_to_mfn_frame_list_list: u32,
-            pub(crate) nmi_reason: u32,
-            pub(crate) p2m_cr3: u32,
-            pub(crate) p2m_vaddr: u32,
-            pub(crate) p2m_generation: u32,
-            pub(crate) wc_sec_hi: u32,
-        }
-        #[test]
-        fn arch_shared_info() {
-            assert_eq!(size_of:: < ArchSharedInfo > (), 28, "arch_shared_info");
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, max_pfn), 0,
-                "arch_shared_info.max_pfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, pfn_to_mfn_frame_list_list), 4,
-                "arch_shared_info.pfn_to_mfn_frame_list_list"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, nmi_reason), 8,
-                "arch_shared_info.nmi_reason"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, p2m_cr3), 12,
-                "arch_shared_info.p2m_cr3"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, p2m_vaddr), 16,
-                "arch_shared_info.p2m_vaddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, p2m_generation), 20,
-                "arch_shared_info.p2m_generation"
-            );
-            assert_eq!(
-                core::mem::offset_of!(ArchSharedInfo, wc_sec_hi), 24,
-                "arch_shared_info.wc_sec_hi"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct SharedInfo {
-            pub(crate) vcpu_info: [VcpuInfo; 32],
-            pub(crate) evtchn_pending: [u32; 32],
-            pub(crate) evtchn_mask: [u32; 32],
-            pub(crate) wc_version: u32,
-            pub(crate) wc_sec: u32,
-            pub(crate) wc_nsec: u32,
-            pub(crate) arch: ArchSharedInfo,
-        }
-        #[test]
-        fn shared_info() {
-            assert_eq!(size_of:: < SharedInfo > (), 2344, "shared_info");
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, vcpu_info), 0, "shared_info.vcpu_info"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, evtchn_pending), 2048,
-                "shared_info.evtchn_pending"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, evtchn_mask), 2176,
-                "shared_info.evtchn_mask"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, wc_version), 2304,
-                "shared_info.wc_version"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, wc_sec), 2308, "shared_info.wc_sec"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, wc_nsec), 2312, "shared_info.wc_nsec"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, arch), 2316, "shared_info.arch"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct VcpuTimeInfo, vcpu_time_info : 32 { version : u32 = 0, pad0
+            : u32 = 4, tsc_timestamp : u64 = 8, system_time : u64 = 16, tsc_to_system_mul
+            : u32 = 24, tsc_shift : u8 = 28, flags : u8 = 29, pad1 : [u8; 2] = 30 }
+        );
+        crate::access::twin!(
+            packed 4, struct ArchVcpuInfo, arch_vcpu_info : 24 { cr2 : u32 = 0, pad :
+            [u32; 5] = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct VcpuInfo, vcpu_info : 64 { evtchn_upcall_pending : u8 = 0,
+            evtchn_upcall_mask : u8 = 1, evtchn_pending_sel : u32 = 4, arch :
+            ArchVcpuInfo = 8, time : VcpuTimeInfo = 32 }
+        );
+        crate::access::twin!(
+            packed 4, struct ArchSharedInfo, arch_shared_info : 28 { max_pfn : u32 = 0,
+            pfn_to_mfn_frame_list_list : u32 = 4, nmi_reason : u32 = 8, p2m_cr3 : u32 =
+            12, p2m_vaddr : u32 = 16, p2m_generation : u32 = 20, wc_sec_hi : u32 = 24 }
+        );
+        crate::access::twin!(
+            packed 4, struct SharedInfo, shared_info : 2344 { vcpu_info : [VcpuInfo; 32]
+            = 0, evtchn_pending : [u32; 32] = 2048, evtchn_mask : [u32; 32] = 2176,
+            wc_version : u32 = 2304, wc_sec : u32 = 2308, wc_nsec : u32 = 2312, arch :
+            ArchSharedInfo = 2316 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct VcpuTimeInfo {
-            pub(crate) version: u32,
-            pub(crate) pad0: u32,
-            pub(crate) tsc_timestamp: Wide,
-            pub(crate) system_time: Wide,
-            pub(crate) tsc_to_system_mul: u32,
-            pub(crate) tsc_shift: u8,
-            pub(crate) flags: u8,
-            pub(crate) pad1: [u8; 2],
-        }
-        #[test]
-        fn vcpu_time_info() {
-            assert_eq!(size_of:: < VcpuTimeInfo > (), 32, "vcpu_time_info");
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, version), 0, "vcpu_time_info.version"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, pad0), 4, "vcpu_time_info.pad0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, tsc_timestamp), 8,
-                "vcpu_time_info.tsc_timestamp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, system_time), 16,
-                "vcpu_time_info.system_time"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, tsc_to_system_mul), 24,
-                "vcpu_time_info.tsc_to_system_mul"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, tsc_shift), 28,
-                "vcpu_time_info.tsc_shift"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, flags), 29, "vcpu_time_info.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuTimeInfo, pad1), 30, "vcpu_time_info.pad1"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct ArchVcpuInfo {}
-        #[test]
-        fn arch_vcpu_info() {
-            assert_eq!(size_of:: < ArchVcpuInfo > (), 0, "arch_vcpu_info");
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuInfo {
-            pub(crate) evtchn_upcall_pending: u8,
-            pub(crate) pad0: u8,
-            pub(crate) evtchn_pending_sel: Wide,
-            pub(crate) arch: ArchVcpuInfo,
-            pub(crate) time: VcpuTimeInfo,
-        }
-        #[test]
-        fn vcpu_info() {
-            assert_eq!(size_of:: < VcpuInfo > (), 48, "vcpu_info");
-            assert_eq!(
-                core::mem::offset_of!(VcpuInfo, evtchn_upcall_pending), 0,
-                "vcpu_info.evtchn_upcall_pending"
-            );
-            assert_eq!(core::mem::offset_of!(VcpuInfo, pad0), 1, "vcpu_info.pad0");
-            assert_eq!(
-                core::mem::offset_of!(VcpuInfo, evtchn_pending_sel), 8,
-                "vcpu_info.evtchn_pending_sel"
-            );
-            assert_eq!(core::mem::offset_of!(VcpuInfo, arch), 16, "vcpu_info.arch");
-            assert_eq!(core::mem::offset_of!(VcpuInfo, time), 16, "vcpu_info.time");
-        }
-        #[repr(C)]
-        pub(crate) struct ArchSharedInfo {}
-        #[test]
-        fn arch_shared_info() {
-            assert_eq!(size_of:: < ArchSharedInfo > (), 0, "arch_shared_info");
-        }
-        #[repr(C)]
-        pub(crate) struct SharedInfo {
-            pub(crate) vcpu_info: [VcpuInfo; 1],
-            pub(crate) evtchn_pending: [Wide; 64],
-            pub(crate) evtchn_mask: [Wide; 64],
-            pub(crate) wc_version: u32,
-            pub(crate) wc_sec: u32,
-            pub(crate) wc_nsec: u32,
-            pub(crate) wc_sec_hi: u32,
-            pub(crate) arch: ArchSharedInfo,
-        }
-        #[test]
-        fn shared_info() {
-            assert_eq!(size_of:: < SharedInfo > (), 1088, "shared_info");
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, vcpu_info), 0, "shared_info.vcpu_info"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, evtchn_pending), 48,
-                "shared_info.evtchn_pending"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, evtchn_mask), 560,
-                "shared_info.evtchn_mask"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, wc_version), 1072,
-                "shared_info.wc_version"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, wc_sec), 1076, "shared_info.wc_sec"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, wc_nsec), 1080, "shared_info.wc_nsec"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, wc_sec_hi), 1084,
-                "shared_info.wc_sec_hi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(SharedInfo, arch), 1088, "shared_info.arch"
-            );
-        }
+        crate::access::twin!(
+            natural, struct VcpuTimeInfo, vcpu_time_info : 32 { version : u32 = 0, pad0 :
+            u32 = 4, tsc_timestamp : Wide = 8, system_time : Wide = 16, tsc_to_system_mul
+            : u32 = 24, tsc_shift : u8 = 28, flags : u8 = 29, pad1 : [u8; 2] = 30 }
+        );
+        crate::access::twin!(natural, struct ArchVcpuInfo, arch_vcpu_info : 0 {});
+        crate::access::twin!(
+            natural, struct VcpuInfo, vcpu_info : 48 { evtchn_upcall_pending : u8 = 0,
+            pad0 : u8 = 1, evtchn_pending_sel : Wide = 8, arch : ArchVcpuInfo = 16, time
+            : VcpuTimeInfo = 16 }
+        );
+        crate::access::twin!(natural, struct ArchSharedInfo, arch_shared_info : 0 {});
+        crate::access::twin!(
+            natural, struct SharedInfo, shared_info : 1088 { vcpu_info : [VcpuInfo; 1] =
+            0, evtchn_pending : [Wide; 64] = 48, evtchn_mask : [Wide; 64] = 560,
+            wc_version : u32 = 1072, wc_sec : u32 = 1076, wc_nsec : u32 = 1080, wc_sec_hi
+            : u32 = 1084, arch : ArchSharedInfo = 1088 }
+        );
     }
 }

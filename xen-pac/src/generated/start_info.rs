@@ -61,25 +61,7 @@ impl HvmMemmapType {
     }
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::data!(HvmMemmapType(u32));
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl core::fmt::Debug for HvmMemmapType {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "HvmMemmapType::{}", name),
-            None => write!(out, "HvmMemmapType({})", self.0),
-        }
-    }
-}
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl core::fmt::Display for HvmMemmapType {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(HvmMemmapType(u32));
 /// What a guest is told of its role when it starts.
 ///
 /// Upstream: `xen/include/public/xen.h`, `start_flags`.
@@ -360,12 +342,7 @@ pub mod raw {
         pub reserved: u32,
     }
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-    impl HvmStartInfo {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-    crate::access::data!(
+    crate::access::raw!(
         HvmStartInfo { magic : u32, version : u32, flags : u32, nr_modules : u32,
         modlist_paddr : u64, cmdline_paddr : u64, rsdp_paddr : u64, memmap_paddr : u64,
         memmap_entries : u32, reserved : u32 }
@@ -387,12 +364,7 @@ pub mod raw {
         pub reserved: u64,
     }
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-    impl HvmModlistEntry {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-    crate::access::data!(
+    crate::access::raw!(
         HvmModlistEntry { paddr : u64, size : u64, cmdline_paddr : u64, reserved : u64 }
     );
     /// The layout of `hvm_memmap_table_entry`; what its fields mean stands with its handle.
@@ -414,332 +386,61 @@ pub mod raw {
         pub reserved: u32,
     }
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-    impl HvmMemmapTableEntry {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-    crate::access::data!(
+    crate::access::raw!(
         HvmMemmapTableEntry { addr : u64, size : u64, kind : u32, reserved : u32 }
     );
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-const _: () = {
-    assert!(
-        size_of:: < raw::HvmStartInfo > () == 56, "`hvm_start_info` should have 56 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmStartInfo, magic) == 0,
-        "`hvm_start_info.magic` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmStartInfo, version) == 4,
-        "`hvm_start_info.version` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmStartInfo, flags) == 8,
-        "`hvm_start_info.flags` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmStartInfo, nr_modules) == 12,
-        "`hvm_start_info.nr_modules` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmStartInfo, modlist_paddr) == 16,
-        "`hvm_start_info.modlist_paddr` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmStartInfo, cmdline_paddr) == 24,
-        "`hvm_start_info.cmdline_paddr` should be at byte 24"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmStartInfo, rsdp_paddr) == 32,
-        "`hvm_start_info.rsdp_paddr` should be at byte 32"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmStartInfo, memmap_paddr) == 40,
-        "`hvm_start_info.memmap_paddr` should be at byte 40"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmStartInfo, memmap_entries) == 48,
-        "`hvm_start_info.memmap_entries` should be at byte 48"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmStartInfo, reserved) == 52,
-        "`hvm_start_info.reserved` should be at byte 52"
-    );
-};
+crate::access::layout!(
+    raw::HvmStartInfo, "hvm_start_info" : 56 { magic : 0, version : 4, flags : 8,
+    nr_modules : 12, modlist_paddr : 16, cmdline_paddr : 24, rsdp_paddr : 32,
+    memmap_paddr : 40, memmap_entries : 48, reserved : 52 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-const _: () = {
-    assert!(
-        size_of:: < raw::HvmModlistEntry > () == 32,
-        "`hvm_modlist_entry` should have 32 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmModlistEntry, paddr) == 0,
-        "`hvm_modlist_entry.paddr` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmModlistEntry, size) == 8,
-        "`hvm_modlist_entry.size` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmModlistEntry, cmdline_paddr) == 16,
-        "`hvm_modlist_entry.cmdline_paddr` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmModlistEntry, reserved) == 24,
-        "`hvm_modlist_entry.reserved` should be at byte 24"
-    );
-};
+crate::access::layout!(
+    raw::HvmModlistEntry, "hvm_modlist_entry" : 32 { paddr : 0, size : 8, cmdline_paddr :
+    16, reserved : 24 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-const _: () = {
-    assert!(
-        size_of:: < raw::HvmMemmapTableEntry > () == 24,
-        "`hvm_memmap_table_entry` should have 24 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmMemmapTableEntry, addr) == 0,
-        "`hvm_memmap_table_entry.addr` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmMemmapTableEntry, size) == 8,
-        "`hvm_memmap_table_entry.size` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmMemmapTableEntry, kind) == 16,
-        "`hvm_memmap_table_entry.kind` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(raw::HvmMemmapTableEntry, reserved) == 20,
-        "`hvm_memmap_table_entry.reserved` should be at byte 20"
-    );
-};
+crate::access::layout!(
+    raw::HvmMemmapTableEntry, "hvm_memmap_table_entry" : 24 { addr : 0, size : 8, kind :
+    16, reserved : 20 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct HvmStartInfo {
-            pub(crate) magic: u32,
-            pub(crate) version: u32,
-            pub(crate) flags: u32,
-            pub(crate) nr_modules: u32,
-            pub(crate) modlist_paddr: Wide,
-            pub(crate) cmdline_paddr: Wide,
-            pub(crate) rsdp_paddr: Wide,
-            pub(crate) memmap_paddr: Wide,
-            pub(crate) memmap_entries: u32,
-            pub(crate) reserved: u32,
-        }
-        #[test]
-        fn hvm_start_info() {
-            assert_eq!(size_of:: < HvmStartInfo > (), 56, "hvm_start_info");
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, magic), 0, "hvm_start_info.magic"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, version), 4, "hvm_start_info.version"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, flags), 8, "hvm_start_info.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, nr_modules), 12,
-                "hvm_start_info.nr_modules"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, modlist_paddr), 16,
-                "hvm_start_info.modlist_paddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, cmdline_paddr), 24,
-                "hvm_start_info.cmdline_paddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, rsdp_paddr), 32,
-                "hvm_start_info.rsdp_paddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, memmap_paddr), 40,
-                "hvm_start_info.memmap_paddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, memmap_entries), 48,
-                "hvm_start_info.memmap_entries"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, reserved), 52,
-                "hvm_start_info.reserved"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct HvmModlistEntry {
-            pub(crate) paddr: Wide,
-            pub(crate) size: Wide,
-            pub(crate) cmdline_paddr: Wide,
-            pub(crate) reserved: Wide,
-        }
-        #[test]
-        fn hvm_modlist_entry() {
-            assert_eq!(size_of:: < HvmModlistEntry > (), 32, "hvm_modlist_entry");
-            assert_eq!(
-                core::mem::offset_of!(HvmModlistEntry, paddr), 0,
-                "hvm_modlist_entry.paddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmModlistEntry, size), 8, "hvm_modlist_entry.size"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmModlistEntry, cmdline_paddr), 16,
-                "hvm_modlist_entry.cmdline_paddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmModlistEntry, reserved), 24,
-                "hvm_modlist_entry.reserved"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct HvmMemmapTableEntry {
-            pub(crate) addr: Wide,
-            pub(crate) size: Wide,
-            pub(crate) kind: u32,
-            pub(crate) reserved: u32,
-        }
-        #[test]
-        fn hvm_memmap_table_entry() {
-            assert_eq!(
-                size_of:: < HvmMemmapTableEntry > (), 24, "hvm_memmap_table_entry"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmMemmapTableEntry, addr), 0,
-                "hvm_memmap_table_entry.addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmMemmapTableEntry, size), 8,
-                "hvm_memmap_table_entry.size"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmMemmapTableEntry, kind), 16,
-                "hvm_memmap_table_entry.kind"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmMemmapTableEntry, reserved), 20,
-                "hvm_memmap_table_entry.reserved"
-            );
-        }
+        crate::access::twin!(
+            natural, struct HvmStartInfo, hvm_start_info : 56 { magic : u32 = 0, version
+            : u32 = 4, flags : u32 = 8, nr_modules : u32 = 12, modlist_paddr : Wide = 16,
+            cmdline_paddr : Wide = 24, rsdp_paddr : Wide = 32, memmap_paddr : Wide = 40,
+            memmap_entries : u32 = 48, reserved : u32 = 52 }
+        );
+        crate::access::twin!(
+            natural, struct HvmModlistEntry, hvm_modlist_entry : 32 { paddr : Wide = 0,
+            size : Wide = 8, cmdline_paddr : Wide = 16, reserved : Wide = 24 }
+        );
+        crate::access::twin!(
+            natural, struct HvmMemmapTableEntry, hvm_memmap_table_entry : 24 { addr :
+            Wide = 0, size : Wide = 8, kind : u32 = 16, reserved : u32 = 20 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct HvmStartInfo {
-            pub(crate) magic: u32,
-            pub(crate) version: u32,
-            pub(crate) flags: u32,
-            pub(crate) nr_modules: u32,
-            pub(crate) modlist_paddr: u64,
-            pub(crate) cmdline_paddr: u64,
-            pub(crate) rsdp_paddr: u64,
-            pub(crate) memmap_paddr: u64,
-            pub(crate) memmap_entries: u32,
-            pub(crate) reserved: u32,
-        }
-        #[test]
-        fn hvm_start_info() {
-            assert_eq!(size_of:: < HvmStartInfo > (), 56, "hvm_start_info");
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, magic), 0, "hvm_start_info.magic"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, version), 4, "hvm_start_info.version"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, flags), 8, "hvm_start_info.flags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, nr_modules), 12,
-                "hvm_start_info.nr_modules"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, modlist_paddr), 16,
-                "hvm_start_info.modlist_paddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, cmdline_paddr), 24,
-                "hvm_start_info.cmdline_paddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, rsdp_paddr), 32,
-                "hvm_start_info.rsdp_paddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, memmap_paddr), 40,
-                "hvm_start_info.memmap_paddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, memmap_entries), 48,
-                "hvm_start_info.memmap_entries"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmStartInfo, reserved), 52,
-                "hvm_start_info.reserved"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct HvmModlistEntry {
-            pub(crate) paddr: u64,
-            pub(crate) size: u64,
-            pub(crate) cmdline_paddr: u64,
-            pub(crate) reserved: u64,
-        }
-        #[test]
-        fn hvm_modlist_entry() {
-            assert_eq!(size_of:: < HvmModlistEntry > (), 32, "hvm_modlist_entry");
-            assert_eq!(
-                core::mem::offset_of!(HvmModlistEntry, paddr), 0,
-                "hvm_modlist_entry.paddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmModlistEntry, size), 8, "hvm_modlist_entry.size"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmModlistEntry, cmdline_paddr), 16,
-                "hvm_modlist_entry.cmdline_paddr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmModlistEntry, reserved), 24,
-                "hvm_modlist_entry.reserved"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct HvmMemmapTableEntry {
-            pub(crate) addr: u64,
-            pub(crate) size: u64,
-            pub(crate) kind: u32,
-            pub(crate) reserved: u32,
-        }
-        #[test]
-        fn hvm_memmap_table_entry() {
-            assert_eq!(
-                size_of:: < HvmMemmapTableEntry > (), 24, "hvm_memmap_table_entry"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmMemmapTableEntry, addr), 0,
-                "hvm_memmap_table_entry.addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmMemmapTableEntry, size), 8,
-                "hvm_memmap_table_entry.size"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmMemmapTableEntry, kind), 16,
-                "hvm_memmap_table_entry.kind"
-            );
-            assert_eq!(
-                core::mem::offset_of!(HvmMemmapTableEntry, reserved), 20,
-                "hvm_memmap_table_entry.reserved"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct HvmStartInfo, hvm_start_info : 56 { magic : u32 = 0, version
+            : u32 = 4, flags : u32 = 8, nr_modules : u32 = 12, modlist_paddr : u64 = 16,
+            cmdline_paddr : u64 = 24, rsdp_paddr : u64 = 32, memmap_paddr : u64 = 40,
+            memmap_entries : u32 = 48, reserved : u32 = 52 }
+        );
+        crate::access::twin!(
+            packed 4, struct HvmModlistEntry, hvm_modlist_entry : 32 { paddr : u64 = 0,
+            size : u64 = 8, cmdline_paddr : u64 = 16, reserved : u64 = 24 }
+        );
+        crate::access::twin!(
+            packed 4, struct HvmMemmapTableEntry, hvm_memmap_table_entry : 24 { addr :
+            u64 = 0, size : u64 = 8, kind : u32 = 16, reserved : u32 = 20 }
+        );
     }
 }

@@ -41,23 +41,7 @@ impl Runstate {
         }
     }
 }
-crate::access::data!(Runstate(u32));
-impl core::fmt::Debug for Runstate {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "Runstate::{}", name),
-            None => write!(out, "Runstate({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for Runstate {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(Runstate(u32));
 /// In which mode a vCPU starts; it chooses the register set of `vcpu_hvm_context`.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`, `vcpu_hvm_mode`. Since Xen 4.7. Only on x86_64 and x86.
@@ -86,25 +70,7 @@ impl VcpuHvmMode {
     }
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::data!(VcpuHvmMode(u32));
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl core::fmt::Debug for VcpuHvmMode {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "VcpuHvmMode::{}", name),
-            None => write!(out, "VcpuHvmMode({})", self.0),
-        }
-    }
-}
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl core::fmt::Display for VcpuHvmMode {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(VcpuHvmMode(u32));
 /// How a singleshot timer treats a moment that has passed.
 ///
 /// Upstream: `xen/include/public/vcpu.h`, `singleshot_timer_flags`.
@@ -254,27 +220,14 @@ pub struct VcpuRegisterRunstateMemoryArea {
     /// In.
     pub addr: VcpuRegisterRunstateMemoryAreaAddr,
 }
-impl VcpuRegisterRunstateMemoryArea {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     VcpuRegisterRunstateMemoryArea { addr : VcpuRegisterRunstateMemoryAreaAddr }
 );
 impl VcpuRegisterRunstateMemoryArea {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(addr: VcpuRegisterRunstateMemoryAreaAddr) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.addr = addr;
-        }
-        made
-    }
-}
-impl Default for VcpuRegisterRunstateMemoryArea {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(addr)
     }
 }
 /// `vcpu_register_runstate_memory_area.addr` in C.
@@ -289,8 +242,6 @@ pub union VcpuRegisterRunstateMemoryAreaAddr {
     p: u64,
 }
 impl VcpuRegisterRunstateMemoryAreaAddr {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
     /// The virtual address as Xen's headers type it.
     #[must_use]
     pub const fn h(&self) -> crate::access::Handle<raw::VcpuRunstateInfo> {
@@ -299,9 +250,7 @@ impl VcpuRegisterRunstateMemoryAreaAddr {
     /// With this as its `h`, and all other bytes zero.
     #[must_use]
     pub const fn from_h(h: crate::access::Handle<raw::VcpuRunstateInfo>) -> Self {
-        let mut made = Self::ZEROED;
-        made.h = h;
-        made
+        crate::access::said!(h)
     }
     /// The virtual address as a plain pointer.
     #[must_use]
@@ -311,9 +260,7 @@ impl VcpuRegisterRunstateMemoryAreaAddr {
     /// With this as its `v`, and all other bytes zero.
     #[must_use]
     pub const fn from_v(v: crate::access::Handle<raw::VcpuRunstateInfo>) -> Self {
-        let mut made = Self::ZEROED;
-        made.v = v;
-        made
+        crate::access::said!(v)
     }
     /// The guest physical address.
     #[must_use]
@@ -323,26 +270,14 @@ impl VcpuRegisterRunstateMemoryAreaAddr {
     /// With this as its `p`, and all other bytes zero.
     #[must_use]
     pub const fn from_p(p: u64) -> Self {
-        let mut made = Self::ZEROED;
-        made.p = p;
-        made
+        crate::access::said!(p)
     }
 }
-crate::access::data!(
+crate::access::argument!(
     union VcpuRegisterRunstateMemoryAreaAddr { h : crate ::access::Handle <
     raw::VcpuRunstateInfo >, v : crate ::access::Handle < raw::VcpuRunstateInfo >, p :
     u64, }
 );
-impl core::fmt::Debug for VcpuRegisterRunstateMemoryAreaAddr {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("VcpuRegisterRunstateMemoryAreaAddr").finish_non_exhaustive()
-    }
-}
-impl Default for VcpuRegisterRunstateMemoryAreaAddr {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// Where Xen shall keep a second copy of a vCPU's `vcpu_time_info`, for user programs to read, say.
 ///
 /// Upstream: `xen/include/public/vcpu.h`, `vcpu_register_time_memory_area`. Bytes: 8.
@@ -354,27 +289,14 @@ pub struct VcpuRegisterTimeMemoryArea {
     /// In.
     pub addr: VcpuRegisterTimeMemoryAreaAddr,
 }
-impl VcpuRegisterTimeMemoryArea {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     VcpuRegisterTimeMemoryArea { addr : VcpuRegisterTimeMemoryAreaAddr }
 );
 impl VcpuRegisterTimeMemoryArea {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(addr: VcpuRegisterTimeMemoryAreaAddr) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.addr = addr;
-        }
-        made
-    }
-}
-impl Default for VcpuRegisterTimeMemoryArea {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(addr)
     }
 }
 /// `vcpu_register_time_memory_area.addr` in C.
@@ -389,8 +311,6 @@ pub union VcpuRegisterTimeMemoryAreaAddr {
     p: u64,
 }
 impl VcpuRegisterTimeMemoryAreaAddr {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
     /// The virtual address as Xen's headers type it.
     #[must_use]
     pub const fn h(
@@ -403,9 +323,7 @@ impl VcpuRegisterTimeMemoryAreaAddr {
     pub const fn from_h(
         h: crate::access::Handle<crate::shared_info::raw::VcpuTimeInfo>,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.h = h;
-        made
+        crate::access::said!(h)
     }
     /// The virtual address as a plain pointer.
     #[must_use]
@@ -419,9 +337,7 @@ impl VcpuRegisterTimeMemoryAreaAddr {
     pub const fn from_v(
         v: crate::access::Handle<crate::shared_info::raw::VcpuTimeInfo>,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.v = v;
-        made
+        crate::access::said!(v)
     }
     /// The guest physical address.
     #[must_use]
@@ -431,26 +347,14 @@ impl VcpuRegisterTimeMemoryAreaAddr {
     /// With this as its `p`, and all other bytes zero.
     #[must_use]
     pub const fn from_p(p: u64) -> Self {
-        let mut made = Self::ZEROED;
-        made.p = p;
-        made
+        crate::access::said!(p)
     }
 }
-crate::access::data!(
+crate::access::argument!(
     union VcpuRegisterTimeMemoryAreaAddr { h : crate ::access::Handle < crate
     ::shared_info::raw::VcpuTimeInfo >, v : crate ::access::Handle < crate
     ::shared_info::raw::VcpuTimeInfo >, p : u64, }
 );
-impl core::fmt::Debug for VcpuRegisterTimeMemoryAreaAddr {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("VcpuRegisterTimeMemoryAreaAddr").finish_non_exhaustive()
-    }
-}
-impl Default for VcpuRegisterTimeMemoryAreaAddr {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// A timer that fires again and again.
 ///
 /// Upstream: `xen/include/public/vcpu.h`, `vcpu_set_periodic_timer`. Bytes: 8.
@@ -462,25 +366,12 @@ pub struct VcpuSetPeriodicTimer {
     /// In.
     pub period_ns: u64,
 }
-impl VcpuSetPeriodicTimer {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(VcpuSetPeriodicTimer { period_ns : u64 });
+crate::access::argument!(VcpuSetPeriodicTimer { period_ns : u64 });
 impl VcpuSetPeriodicTimer {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(period_ns: u64) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.period_ns = period_ns;
-        }
-        made
-    }
-}
-impl Default for VcpuSetPeriodicTimer {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(period_ns)
     }
 }
 /// A timer that fires once.
@@ -502,11 +393,7 @@ pub struct VcpuSetSingleshotTimer {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub _pad0: [u8; 4],
 }
-impl VcpuSetSingleshotTimer {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     VcpuSetSingleshotTimer { timeout_abs_ns : u64, flags : u32, #[cfg(any(target_arch =
     "x86_64", target_arch = "aarch64"))] _pad0 : [u8; 4] }
 );
@@ -514,19 +401,7 @@ impl VcpuSetSingleshotTimer {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(timeout_abs_ns: u64, flags: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.timeout_abs_ns = timeout_abs_ns;
-        }
-        {
-            made.flags = flags;
-        }
-        made
-    }
-}
-impl Default for VcpuSetSingleshotTimer {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(timeout_abs_ns, flags)
     }
 }
 /// Where a vCPU's `vcpu_info` shall be from now on.
@@ -546,28 +421,12 @@ pub struct VcpuRegisterVcpuInfo {
     /// Reserved.
     pub rsvd: u32,
 }
-impl VcpuRegisterVcpuInfo {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(VcpuRegisterVcpuInfo { mfn : u64, offset : u32, rsvd : u32 });
+crate::access::argument!(VcpuRegisterVcpuInfo { mfn : u64, offset : u32, rsvd : u32 });
 impl VcpuRegisterVcpuInfo {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(mfn: u64, offset: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.mfn = mfn;
-        }
-        {
-            made.offset = offset;
-        }
-        made
-    }
-}
-impl Default for VcpuRegisterVcpuInfo {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(mfn, offset)
     }
 }
 /// Which physical CPU a vCPU is tied to.
@@ -581,16 +440,7 @@ pub struct VcpuGetPhysid {
     /// Out.
     pub phys_id: u64,
 }
-impl VcpuGetPhysid {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(VcpuGetPhysid { phys_id : u64 });
-impl Default for VcpuGetPhysid {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
+crate::access::argument!(VcpuGetPhysid { phys_id : u64 });
 /// The registers with which a vCPU starts in a 32-bit mode. Segments have no selectors: what they would load is
 /// given as base, limit and attributes. Xen refuses combinations that the processor could not be in.
 ///
@@ -722,12 +572,7 @@ pub struct VcpuHvmX8632 {
     pub pad2: [u16; 3],
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl VcpuHvmX8632 {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::data!(
+crate::access::argument!(
     VcpuHvmX8632 { eax : u32, ecx : u32, edx : u32, ebx : u32, esp : u32, ebp : u32, esi
     : u32, edi : u32, eip : u32, eflags : u32, cr0 : u32, cr3 : u32, cr4 : u32, pad1 :
     u32, efer : u64, cs_base : u32, ds_base : u32, ss_base : u32, es_base : u32, tr_base
@@ -735,12 +580,6 @@ crate::access::data!(
     u32, cs_ar : u16, ds_ar : u16, ss_ar : u16, es_ar : u16, tr_ar : u16, pad2 : [u16; 3]
     }
 );
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl Default for VcpuHvmX8632 {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// The registers with which a vCPU starts in long mode. Its segments are flat, at privilege level 0.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`, `vcpu_hvm_x86_64`. Since Xen 4.7. Only on x86_64 and x86.
@@ -807,22 +646,11 @@ pub struct VcpuHvmX8664 {
     pub efer: u64,
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl VcpuHvmX8664 {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::data!(
+crate::access::argument!(
     VcpuHvmX8664 { rax : u64, rcx : u64, rdx : u64, rbx : u64, rsp : u64, rbp : u64, rsi
     : u64, rdi : u64, rip : u64, rflags : u64, cr0 : u64, cr3 : u64, cr4 : u64, efer :
     u64 }
 );
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl Default for VcpuHvmX8664 {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// The state in which a vCPU of an HVM or PVH guest starts.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`, `vcpu_hvm_context`. Since Xen 4.7. Only on x86_64 and x86.
@@ -843,12 +671,7 @@ pub struct VcpuHvmContext {
     pub cpu_regs: VcpuHvmContextCpuRegs,
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl VcpuHvmContext {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::data!(
+crate::access::argument!(
     VcpuHvmContext { mode : VcpuHvmMode, pad : u32, cpu_regs : VcpuHvmContextCpuRegs }
 );
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
@@ -856,20 +679,7 @@ impl VcpuHvmContext {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(mode: VcpuHvmMode, cpu_regs: VcpuHvmContextCpuRegs) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.mode = mode;
-        }
-        {
-            made.cpu_regs = cpu_regs;
-        }
-        made
-    }
-}
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl Default for VcpuHvmContext {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(mode, cpu_regs)
     }
 }
 /// `vcpu_hvm_context.cpu_regs` in C.
@@ -885,8 +695,6 @@ pub union VcpuHvmContextCpuRegs {
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 impl VcpuHvmContextCpuRegs {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
     /// For a start in a 32-bit mode.
     #[must_use]
     pub const fn x86_32(&self) -> VcpuHvmX8632 {
@@ -895,9 +703,7 @@ impl VcpuHvmContextCpuRegs {
     /// With this as its `x86_32`, and all other bytes zero.
     #[must_use]
     pub const fn from_x86_32(x86_32: VcpuHvmX8632) -> Self {
-        let mut made = Self::ZEROED;
-        made.x86_32 = x86_32;
-        made
+        crate::access::said!(x86_32)
     }
     /// For a start in long mode.
     #[must_use]
@@ -907,27 +713,13 @@ impl VcpuHvmContextCpuRegs {
     /// With this as its `x86_64`, and all other bytes zero.
     #[must_use]
     pub const fn from_x86_64(x86_64: VcpuHvmX8664) -> Self {
-        let mut made = Self::ZEROED;
-        made.x86_64 = x86_64;
-        made
+        crate::access::said!(x86_64)
     }
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::data!(
+crate::access::argument!(
     union VcpuHvmContextCpuRegs { x86_32 : VcpuHvmX8632, x86_64 : VcpuHvmX8664, }
 );
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl core::fmt::Debug for VcpuHvmContextCpuRegs {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.debug_struct("VcpuHvmContextCpuRegs").finish_non_exhaustive()
-    }
-}
-#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-impl Default for VcpuHvmContextCpuRegs {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// The layouts of the blocks: what stands where, and nothing more. No reference to shared memory is ever formed with them.
 pub mod raw {
     /// The layout of `vcpu_runstate_info`; what its fields mean stands with its handle.
@@ -946,1413 +738,251 @@ pub mod raw {
         /// Nanoseconds spent in each `runstate`, in the order of its numbers, up to `state_entry_time`.
         pub time: [u64; 4],
     }
-    impl VcpuRunstateInfo {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(
+    crate::access::raw!(
         VcpuRunstateInfo { state : u32, #[cfg(any(target_arch = "x86_64", target_arch =
         "aarch64"))] _pad0 : [u8; 4], state_entry_time : u64, time : [u64; 4] }
     );
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < raw::VcpuRunstateInfo > () == 48,
-        "`vcpu_runstate_info` should have 48 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuRunstateInfo, state) == 0,
-        "`vcpu_runstate_info.state` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuRunstateInfo, state_entry_time) == 8,
-        "`vcpu_runstate_info.state_entry_time` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuRunstateInfo, time) == 16,
-        "`vcpu_runstate_info.time` should be at byte 16"
-    );
-};
+crate::access::layout!(
+    raw::VcpuRunstateInfo, "vcpu_runstate_info" : 48 { state : 0, state_entry_time : 8,
+    time : 16 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < raw::VcpuRunstateInfo > () == 44,
-        "`vcpu_runstate_info` should have 44 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuRunstateInfo, state) == 0,
-        "`vcpu_runstate_info.state` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuRunstateInfo, state_entry_time) == 4,
-        "`vcpu_runstate_info.state_entry_time` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(raw::VcpuRunstateInfo, time) == 12,
-        "`vcpu_runstate_info.time` should be at byte 12"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < VcpuRegisterRunstateMemoryArea > () == 8,
-        "`vcpu_register_runstate_memory_area` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuRegisterRunstateMemoryArea, addr) == 0,
-        "`vcpu_register_runstate_memory_area.addr` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < VcpuRegisterRunstateMemoryAreaAddr > () == 8,
-        "`vcpu_register_runstate_memory_area.addr` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuRegisterRunstateMemoryAreaAddr, h) == 0,
-        "`vcpu_register_runstate_memory_area.addr.h` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuRegisterRunstateMemoryAreaAddr, v) == 0,
-        "`vcpu_register_runstate_memory_area.addr.v` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuRegisterRunstateMemoryAreaAddr, p) == 0,
-        "`vcpu_register_runstate_memory_area.addr.p` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < VcpuRegisterTimeMemoryArea > () == 8,
-        "`vcpu_register_time_memory_area` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuRegisterTimeMemoryArea, addr) == 0,
-        "`vcpu_register_time_memory_area.addr` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < VcpuRegisterTimeMemoryAreaAddr > () == 8,
-        "`vcpu_register_time_memory_area.addr` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuRegisterTimeMemoryAreaAddr, h) == 0,
-        "`vcpu_register_time_memory_area.addr.h` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuRegisterTimeMemoryAreaAddr, v) == 0,
-        "`vcpu_register_time_memory_area.addr.v` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuRegisterTimeMemoryAreaAddr, p) == 0,
-        "`vcpu_register_time_memory_area.addr.p` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < VcpuSetPeriodicTimer > () == 8,
-        "`vcpu_set_periodic_timer` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuSetPeriodicTimer, period_ns) == 0,
-        "`vcpu_set_periodic_timer.period_ns` should be at byte 0"
-    );
-};
+crate::access::layout!(
+    raw::VcpuRunstateInfo, "vcpu_runstate_info" : 44 { state : 0, state_entry_time : 4,
+    time : 12 }
+);
+crate::access::layout!(
+    VcpuRegisterRunstateMemoryArea, "vcpu_register_runstate_memory_area" : 8 { addr : 0 }
+);
+crate::access::layout!(
+    VcpuRegisterRunstateMemoryAreaAddr, "vcpu_register_runstate_memory_area.addr" : 8 { h
+    : 0, v : 0, p : 0 }
+);
+crate::access::layout!(
+    VcpuRegisterTimeMemoryArea, "vcpu_register_time_memory_area" : 8 { addr : 0 }
+);
+crate::access::layout!(
+    VcpuRegisterTimeMemoryAreaAddr, "vcpu_register_time_memory_area.addr" : 8 { h : 0, v
+    : 0, p : 0 }
+);
+crate::access::layout!(
+    VcpuSetPeriodicTimer, "vcpu_set_periodic_timer" : 8 { period_ns : 0 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < VcpuSetSingleshotTimer > () == 16,
-        "`vcpu_set_singleshot_timer` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuSetSingleshotTimer, timeout_abs_ns) == 0,
-        "`vcpu_set_singleshot_timer.timeout_abs_ns` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuSetSingleshotTimer, flags) == 8,
-        "`vcpu_set_singleshot_timer.flags` should be at byte 8"
-    );
-};
+crate::access::layout!(
+    VcpuSetSingleshotTimer, "vcpu_set_singleshot_timer" : 16 { timeout_abs_ns : 0, flags
+    : 8 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < VcpuSetSingleshotTimer > () == 12,
-        "`vcpu_set_singleshot_timer` should have 12 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuSetSingleshotTimer, timeout_abs_ns) == 0,
-        "`vcpu_set_singleshot_timer.timeout_abs_ns` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuSetSingleshotTimer, flags) == 8,
-        "`vcpu_set_singleshot_timer.flags` should be at byte 8"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < VcpuRegisterVcpuInfo > () == 16,
-        "`vcpu_register_vcpu_info` should have 16 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuRegisterVcpuInfo, mfn) == 0,
-        "`vcpu_register_vcpu_info.mfn` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuRegisterVcpuInfo, offset) == 8,
-        "`vcpu_register_vcpu_info.offset` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuRegisterVcpuInfo, rsvd) == 12,
-        "`vcpu_register_vcpu_info.rsvd` should be at byte 12"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < VcpuGetPhysid > () == 8, "`vcpu_get_physid` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuGetPhysid, phys_id) == 0,
-        "`vcpu_get_physid.phys_id` should be at byte 0"
-    );
-};
+crate::access::layout!(
+    VcpuSetSingleshotTimer, "vcpu_set_singleshot_timer" : 12 { timeout_abs_ns : 0, flags
+    : 8 }
+);
+crate::access::layout!(
+    VcpuRegisterVcpuInfo, "vcpu_register_vcpu_info" : 16 { mfn : 0, offset : 8, rsvd : 12
+    }
+);
+crate::access::layout!(VcpuGetPhysid, "vcpu_get_physid" : 8 { phys_id : 0 });
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-const _: () = {
-    assert!(
-        size_of:: < VcpuHvmX8632 > () == 120, "`vcpu_hvm_x86_32` should have 120 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, eax) == 0,
-        "`vcpu_hvm_x86_32.eax` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, ecx) == 4,
-        "`vcpu_hvm_x86_32.ecx` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, edx) == 8,
-        "`vcpu_hvm_x86_32.edx` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, ebx) == 12,
-        "`vcpu_hvm_x86_32.ebx` should be at byte 12"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, esp) == 16,
-        "`vcpu_hvm_x86_32.esp` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, ebp) == 20,
-        "`vcpu_hvm_x86_32.ebp` should be at byte 20"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, esi) == 24,
-        "`vcpu_hvm_x86_32.esi` should be at byte 24"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, edi) == 28,
-        "`vcpu_hvm_x86_32.edi` should be at byte 28"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, eip) == 32,
-        "`vcpu_hvm_x86_32.eip` should be at byte 32"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, eflags) == 36,
-        "`vcpu_hvm_x86_32.eflags` should be at byte 36"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, cr0) == 40,
-        "`vcpu_hvm_x86_32.cr0` should be at byte 40"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, cr3) == 44,
-        "`vcpu_hvm_x86_32.cr3` should be at byte 44"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, cr4) == 48,
-        "`vcpu_hvm_x86_32.cr4` should be at byte 48"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, pad1) == 52,
-        "`vcpu_hvm_x86_32.pad1` should be at byte 52"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, efer) == 56,
-        "`vcpu_hvm_x86_32.efer` should be at byte 56"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, cs_base) == 64,
-        "`vcpu_hvm_x86_32.cs_base` should be at byte 64"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, ds_base) == 68,
-        "`vcpu_hvm_x86_32.ds_base` should be at byte 68"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, ss_base) == 72,
-        "`vcpu_hvm_x86_32.ss_base` should be at byte 72"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, es_base) == 76,
-        "`vcpu_hvm_x86_32.es_base` should be at byte 76"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, tr_base) == 80,
-        "`vcpu_hvm_x86_32.tr_base` should be at byte 80"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, cs_limit) == 84,
-        "`vcpu_hvm_x86_32.cs_limit` should be at byte 84"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, ds_limit) == 88,
-        "`vcpu_hvm_x86_32.ds_limit` should be at byte 88"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, ss_limit) == 92,
-        "`vcpu_hvm_x86_32.ss_limit` should be at byte 92"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, es_limit) == 96,
-        "`vcpu_hvm_x86_32.es_limit` should be at byte 96"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, tr_limit) == 100,
-        "`vcpu_hvm_x86_32.tr_limit` should be at byte 100"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, cs_ar) == 104,
-        "`vcpu_hvm_x86_32.cs_ar` should be at byte 104"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, ds_ar) == 106,
-        "`vcpu_hvm_x86_32.ds_ar` should be at byte 106"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, ss_ar) == 108,
-        "`vcpu_hvm_x86_32.ss_ar` should be at byte 108"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, es_ar) == 110,
-        "`vcpu_hvm_x86_32.es_ar` should be at byte 110"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, tr_ar) == 112,
-        "`vcpu_hvm_x86_32.tr_ar` should be at byte 112"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8632, pad2) == 114,
-        "`vcpu_hvm_x86_32.pad2` should be at byte 114"
-    );
-};
+crate::access::layout!(
+    VcpuHvmX8632, "vcpu_hvm_x86_32" : 120 { eax : 0, ecx : 4, edx : 8, ebx : 12, esp :
+    16, ebp : 20, esi : 24, edi : 28, eip : 32, eflags : 36, cr0 : 40, cr3 : 44, cr4 :
+    48, pad1 : 52, efer : 56, cs_base : 64, ds_base : 68, ss_base : 72, es_base : 76,
+    tr_base : 80, cs_limit : 84, ds_limit : 88, ss_limit : 92, es_limit : 96, tr_limit :
+    100, cs_ar : 104, ds_ar : 106, ss_ar : 108, es_ar : 110, tr_ar : 112, pad2 : 114 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-const _: () = {
-    assert!(
-        size_of:: < VcpuHvmX8664 > () == 112, "`vcpu_hvm_x86_64` should have 112 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, rax) == 0,
-        "`vcpu_hvm_x86_64.rax` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, rcx) == 8,
-        "`vcpu_hvm_x86_64.rcx` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, rdx) == 16,
-        "`vcpu_hvm_x86_64.rdx` should be at byte 16"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, rbx) == 24,
-        "`vcpu_hvm_x86_64.rbx` should be at byte 24"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, rsp) == 32,
-        "`vcpu_hvm_x86_64.rsp` should be at byte 32"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, rbp) == 40,
-        "`vcpu_hvm_x86_64.rbp` should be at byte 40"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, rsi) == 48,
-        "`vcpu_hvm_x86_64.rsi` should be at byte 48"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, rdi) == 56,
-        "`vcpu_hvm_x86_64.rdi` should be at byte 56"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, rip) == 64,
-        "`vcpu_hvm_x86_64.rip` should be at byte 64"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, rflags) == 72,
-        "`vcpu_hvm_x86_64.rflags` should be at byte 72"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, cr0) == 80,
-        "`vcpu_hvm_x86_64.cr0` should be at byte 80"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, cr3) == 88,
-        "`vcpu_hvm_x86_64.cr3` should be at byte 88"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, cr4) == 96,
-        "`vcpu_hvm_x86_64.cr4` should be at byte 96"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmX8664, efer) == 104,
-        "`vcpu_hvm_x86_64.efer` should be at byte 104"
-    );
-};
+crate::access::layout!(
+    VcpuHvmX8664, "vcpu_hvm_x86_64" : 112 { rax : 0, rcx : 8, rdx : 16, rbx : 24, rsp :
+    32, rbp : 40, rsi : 48, rdi : 56, rip : 64, rflags : 72, cr0 : 80, cr3 : 88, cr4 :
+    96, efer : 104 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-const _: () = {
-    assert!(
-        size_of:: < VcpuHvmContext > () == 128,
-        "`vcpu_hvm_context` should have 128 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmContext, mode) == 0,
-        "`vcpu_hvm_context.mode` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmContext, pad) == 4,
-        "`vcpu_hvm_context.pad` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmContext, cpu_regs) == 8,
-        "`vcpu_hvm_context.cpu_regs` should be at byte 8"
-    );
-};
+crate::access::layout!(
+    VcpuHvmContext, "vcpu_hvm_context" : 128 { mode : 0, pad : 4, cpu_regs : 8 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-const _: () = {
-    assert!(
-        size_of:: < VcpuHvmContextCpuRegs > () == 120,
-        "`vcpu_hvm_context.cpu_regs` should have 120 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmContextCpuRegs, x86_32) == 0,
-        "`vcpu_hvm_context.cpu_regs.x86_32` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(VcpuHvmContextCpuRegs, x86_64) == 0,
-        "`vcpu_hvm_context.cpu_regs.x86_64` should be at byte 0"
-    );
-};
+crate::access::layout!(
+    VcpuHvmContextCpuRegs, "vcpu_hvm_context.cpu_regs" : 120 { x86_32 : 0, x86_64 : 0 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct VcpuRunstateInfo {
-            pub(crate) state: u32,
-            pub(crate) state_entry_time: Wide,
-            pub(crate) time: [Wide; 4],
-        }
-        #[test]
-        fn vcpu_runstate_info() {
-            assert_eq!(size_of:: < VcpuRunstateInfo > (), 48, "vcpu_runstate_info");
-            assert_eq!(
-                core::mem::offset_of!(VcpuRunstateInfo, state), 0,
-                "vcpu_runstate_info.state"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRunstateInfo, state_entry_time), 8,
-                "vcpu_runstate_info.state_entry_time"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRunstateInfo, time), 16,
-                "vcpu_runstate_info.time"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuRegisterRunstateMemoryArea {
-            pub(crate) addr: VcpuRegisterRunstateMemoryAreaAddr,
-        }
-        #[test]
-        fn vcpu_register_runstate_memory_area() {
-            assert_eq!(
-                size_of:: < VcpuRegisterRunstateMemoryArea > (), 8,
-                "vcpu_register_runstate_memory_area"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterRunstateMemoryArea, addr), 0,
-                "vcpu_register_runstate_memory_area.addr"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union VcpuRegisterRunstateMemoryAreaAddr {
-            pub(crate) h: core::mem::ManuallyDrop<Wide>,
-            pub(crate) v: core::mem::ManuallyDrop<Wide>,
-            pub(crate) p: core::mem::ManuallyDrop<Wide>,
-        }
-        #[test]
-        fn vcpu_register_runstate_memory_area_addr() {
-            assert_eq!(
-                size_of:: < VcpuRegisterRunstateMemoryAreaAddr > (), 8,
-                "vcpu_register_runstate_memory_area.addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterRunstateMemoryAreaAddr, h), 0,
-                "vcpu_register_runstate_memory_area.addr.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterRunstateMemoryAreaAddr, v), 0,
-                "vcpu_register_runstate_memory_area.addr.v"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterRunstateMemoryAreaAddr, p), 0,
-                "vcpu_register_runstate_memory_area.addr.p"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuRegisterTimeMemoryArea {
-            pub(crate) addr: VcpuRegisterTimeMemoryAreaAddr,
-        }
-        #[test]
-        fn vcpu_register_time_memory_area() {
-            assert_eq!(
-                size_of:: < VcpuRegisterTimeMemoryArea > (), 8,
-                "vcpu_register_time_memory_area"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterTimeMemoryArea, addr), 0,
-                "vcpu_register_time_memory_area.addr"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union VcpuRegisterTimeMemoryAreaAddr {
-            pub(crate) h: core::mem::ManuallyDrop<Wide>,
-            pub(crate) v: core::mem::ManuallyDrop<Wide>,
-            pub(crate) p: core::mem::ManuallyDrop<Wide>,
-        }
-        #[test]
-        fn vcpu_register_time_memory_area_addr() {
-            assert_eq!(
-                size_of:: < VcpuRegisterTimeMemoryAreaAddr > (), 8,
-                "vcpu_register_time_memory_area.addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterTimeMemoryAreaAddr, h), 0,
-                "vcpu_register_time_memory_area.addr.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterTimeMemoryAreaAddr, v), 0,
-                "vcpu_register_time_memory_area.addr.v"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterTimeMemoryAreaAddr, p), 0,
-                "vcpu_register_time_memory_area.addr.p"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuSetPeriodicTimer {
-            pub(crate) period_ns: Wide,
-        }
-        #[test]
-        fn vcpu_set_periodic_timer() {
-            assert_eq!(
-                size_of:: < VcpuSetPeriodicTimer > (), 8, "vcpu_set_periodic_timer"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuSetPeriodicTimer, period_ns), 0,
-                "vcpu_set_periodic_timer.period_ns"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuSetSingleshotTimer {
-            pub(crate) timeout_abs_ns: Wide,
-            pub(crate) flags: u32,
-        }
-        #[test]
-        fn vcpu_set_singleshot_timer() {
-            assert_eq!(
-                size_of:: < VcpuSetSingleshotTimer > (), 16, "vcpu_set_singleshot_timer"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuSetSingleshotTimer, timeout_abs_ns), 0,
-                "vcpu_set_singleshot_timer.timeout_abs_ns"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuSetSingleshotTimer, flags), 8,
-                "vcpu_set_singleshot_timer.flags"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuRegisterVcpuInfo {
-            pub(crate) mfn: Wide,
-            pub(crate) offset: u32,
-            pub(crate) rsvd: u32,
-        }
-        #[test]
-        fn vcpu_register_vcpu_info() {
-            assert_eq!(
-                size_of:: < VcpuRegisterVcpuInfo > (), 16, "vcpu_register_vcpu_info"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterVcpuInfo, mfn), 0,
-                "vcpu_register_vcpu_info.mfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterVcpuInfo, offset), 8,
-                "vcpu_register_vcpu_info.offset"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterVcpuInfo, rsvd), 12,
-                "vcpu_register_vcpu_info.rsvd"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuGetPhysid {
-            pub(crate) phys_id: Wide,
-        }
-        #[test]
-        fn vcpu_get_physid() {
-            assert_eq!(size_of:: < VcpuGetPhysid > (), 8, "vcpu_get_physid");
-            assert_eq!(
-                core::mem::offset_of!(VcpuGetPhysid, phys_id), 0,
-                "vcpu_get_physid.phys_id"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuHvmX8632 {
-            pub(crate) eax: u32,
-            pub(crate) ecx: u32,
-            pub(crate) edx: u32,
-            pub(crate) ebx: u32,
-            pub(crate) esp: u32,
-            pub(crate) ebp: u32,
-            pub(crate) esi: u32,
-            pub(crate) edi: u32,
-            pub(crate) eip: u32,
-            pub(crate) eflags: u32,
-            pub(crate) cr0: u32,
-            pub(crate) cr3: u32,
-            pub(crate) cr4: u32,
-            pub(crate) pad1: u32,
-            pub(crate) efer: Wide,
-            pub(crate) cs_base: u32,
-            pub(crate) ds_base: u32,
-            pub(crate) ss_base: u32,
-            pub(crate) es_base: u32,
-            pub(crate) tr_base: u32,
-            pub(crate) cs_limit: u32,
-            pub(crate) ds_limit: u32,
-            pub(crate) ss_limit: u32,
-            pub(crate) es_limit: u32,
-            pub(crate) tr_limit: u32,
-            pub(crate) cs_ar: u16,
-            pub(crate) ds_ar: u16,
-            pub(crate) ss_ar: u16,
-            pub(crate) es_ar: u16,
-            pub(crate) tr_ar: u16,
-            pub(crate) pad2: [u16; 3],
-        }
-        #[test]
-        fn vcpu_hvm_x8632() {
-            assert_eq!(size_of:: < VcpuHvmX8632 > (), 120, "vcpu_hvm_x86_32");
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, eax), 0, "vcpu_hvm_x86_32.eax"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ecx), 4, "vcpu_hvm_x86_32.ecx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, edx), 8, "vcpu_hvm_x86_32.edx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ebx), 12, "vcpu_hvm_x86_32.ebx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, esp), 16, "vcpu_hvm_x86_32.esp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ebp), 20, "vcpu_hvm_x86_32.ebp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, esi), 24, "vcpu_hvm_x86_32.esi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, edi), 28, "vcpu_hvm_x86_32.edi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, eip), 32, "vcpu_hvm_x86_32.eip"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, eflags), 36, "vcpu_hvm_x86_32.eflags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, cr0), 40, "vcpu_hvm_x86_32.cr0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, cr3), 44, "vcpu_hvm_x86_32.cr3"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, cr4), 48, "vcpu_hvm_x86_32.cr4"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, pad1), 52, "vcpu_hvm_x86_32.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, efer), 56, "vcpu_hvm_x86_32.efer"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, cs_base), 64,
-                "vcpu_hvm_x86_32.cs_base"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ds_base), 68,
-                "vcpu_hvm_x86_32.ds_base"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ss_base), 72,
-                "vcpu_hvm_x86_32.ss_base"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, es_base), 76,
-                "vcpu_hvm_x86_32.es_base"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, tr_base), 80,
-                "vcpu_hvm_x86_32.tr_base"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, cs_limit), 84,
-                "vcpu_hvm_x86_32.cs_limit"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ds_limit), 88,
-                "vcpu_hvm_x86_32.ds_limit"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ss_limit), 92,
-                "vcpu_hvm_x86_32.ss_limit"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, es_limit), 96,
-                "vcpu_hvm_x86_32.es_limit"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, tr_limit), 100,
-                "vcpu_hvm_x86_32.tr_limit"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, cs_ar), 104, "vcpu_hvm_x86_32.cs_ar"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ds_ar), 106, "vcpu_hvm_x86_32.ds_ar"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ss_ar), 108, "vcpu_hvm_x86_32.ss_ar"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, es_ar), 110, "vcpu_hvm_x86_32.es_ar"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, tr_ar), 112, "vcpu_hvm_x86_32.tr_ar"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, pad2), 114, "vcpu_hvm_x86_32.pad2"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuHvmX8664 {
-            pub(crate) rax: Wide,
-            pub(crate) rcx: Wide,
-            pub(crate) rdx: Wide,
-            pub(crate) rbx: Wide,
-            pub(crate) rsp: Wide,
-            pub(crate) rbp: Wide,
-            pub(crate) rsi: Wide,
-            pub(crate) rdi: Wide,
-            pub(crate) rip: Wide,
-            pub(crate) rflags: Wide,
-            pub(crate) cr0: Wide,
-            pub(crate) cr3: Wide,
-            pub(crate) cr4: Wide,
-            pub(crate) efer: Wide,
-        }
-        #[test]
-        fn vcpu_hvm_x8664() {
-            assert_eq!(size_of:: < VcpuHvmX8664 > (), 112, "vcpu_hvm_x86_64");
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rax), 0, "vcpu_hvm_x86_64.rax"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rcx), 8, "vcpu_hvm_x86_64.rcx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rdx), 16, "vcpu_hvm_x86_64.rdx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rbx), 24, "vcpu_hvm_x86_64.rbx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rsp), 32, "vcpu_hvm_x86_64.rsp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rbp), 40, "vcpu_hvm_x86_64.rbp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rsi), 48, "vcpu_hvm_x86_64.rsi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rdi), 56, "vcpu_hvm_x86_64.rdi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rip), 64, "vcpu_hvm_x86_64.rip"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rflags), 72, "vcpu_hvm_x86_64.rflags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, cr0), 80, "vcpu_hvm_x86_64.cr0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, cr3), 88, "vcpu_hvm_x86_64.cr3"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, cr4), 96, "vcpu_hvm_x86_64.cr4"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, efer), 104, "vcpu_hvm_x86_64.efer"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuHvmContext {
-            pub(crate) mode: u32,
-            pub(crate) pad: u32,
-            pub(crate) cpu_regs: VcpuHvmContextCpuRegs,
-        }
-        #[test]
-        fn vcpu_hvm_context() {
-            assert_eq!(size_of:: < VcpuHvmContext > (), 128, "vcpu_hvm_context");
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmContext, mode), 0, "vcpu_hvm_context.mode"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmContext, pad), 4, "vcpu_hvm_context.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmContext, cpu_regs), 8,
-                "vcpu_hvm_context.cpu_regs"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union VcpuHvmContextCpuRegs {
-            pub(crate) x86_32: core::mem::ManuallyDrop<VcpuHvmX8632>,
-            pub(crate) x86_64: core::mem::ManuallyDrop<VcpuHvmX8664>,
-        }
-        #[test]
-        fn vcpu_hvm_context_cpu_regs() {
-            assert_eq!(
-                size_of:: < VcpuHvmContextCpuRegs > (), 120, "vcpu_hvm_context.cpu_regs"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmContextCpuRegs, x86_32), 0,
-                "vcpu_hvm_context.cpu_regs.x86_32"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmContextCpuRegs, x86_64), 0,
-                "vcpu_hvm_context.cpu_regs.x86_64"
-            );
-        }
+        crate::access::twin!(
+            natural, struct VcpuRunstateInfo, vcpu_runstate_info : 48 { state : u32 = 0,
+            state_entry_time : Wide = 8, time : [Wide; 4] = 16 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuRegisterRunstateMemoryArea,
+            vcpu_register_runstate_memory_area : 8 { addr :
+            VcpuRegisterRunstateMemoryAreaAddr = 0 }
+        );
+        crate::access::twin!(
+            natural, union VcpuRegisterRunstateMemoryAreaAddr,
+            vcpu_register_runstate_memory_area_addr : 8 { h : Wide = 0, v : Wide = 0, p :
+            Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuRegisterTimeMemoryArea, vcpu_register_time_memory_area :
+            8 { addr : VcpuRegisterTimeMemoryAreaAddr = 0 }
+        );
+        crate::access::twin!(
+            natural, union VcpuRegisterTimeMemoryAreaAddr,
+            vcpu_register_time_memory_area_addr : 8 { h : Wide = 0, v : Wide = 0, p :
+            Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuSetPeriodicTimer, vcpu_set_periodic_timer : 8 { period_ns
+            : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuSetSingleshotTimer, vcpu_set_singleshot_timer : 16 {
+            timeout_abs_ns : Wide = 0, flags : u32 = 8 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuRegisterVcpuInfo, vcpu_register_vcpu_info : 16 { mfn :
+            Wide = 0, offset : u32 = 8, rsvd : u32 = 12 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuGetPhysid, vcpu_get_physid : 8 { phys_id : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuHvmX8632, vcpu_hvm_x8632 : 120 { eax : u32 = 0, ecx : u32
+            = 4, edx : u32 = 8, ebx : u32 = 12, esp : u32 = 16, ebp : u32 = 20, esi : u32
+            = 24, edi : u32 = 28, eip : u32 = 32, eflags : u32 = 36, cr0 : u32 = 40, cr3
+            : u32 = 44, cr4 : u32 = 48, pad1 : u32 = 52, efer : Wide = 56, cs_base : u32
+            = 64, ds_base : u32 = 68, ss_base : u32 = 72, es_base : u32 = 76, tr_base :
+            u32 = 80, cs_limit : u32 = 84, ds_limit : u32 = 88, ss_limit : u32 = 92,
+            es_limit : u32 = 96, tr_limit : u32 = 100, cs_ar : u16 = 104, ds_ar : u16 =
+            106, ss_ar : u16 = 108, es_ar : u16 = 110, tr_ar : u16 = 112, pad2 : [u16; 3]
+            = 114 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuHvmX8664, vcpu_hvm_x8664 : 112 { rax : Wide = 0, rcx :
+            Wide = 8, rdx : Wide = 16, rbx : Wide = 24, rsp : Wide = 32, rbp : Wide = 40,
+            rsi : Wide = 48, rdi : Wide = 56, rip : Wide = 64, rflags : Wide = 72, cr0 :
+            Wide = 80, cr3 : Wide = 88, cr4 : Wide = 96, efer : Wide = 104 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuHvmContext, vcpu_hvm_context : 128 { mode : u32 = 0, pad
+            : u32 = 4, cpu_regs : VcpuHvmContextCpuRegs = 8 }
+        );
+        crate::access::twin!(
+            natural, union VcpuHvmContextCpuRegs, vcpu_hvm_context_cpu_regs : 120 {
+            x86_32 : VcpuHvmX8632 = 0, x86_64 : VcpuHvmX8664 = 0 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct VcpuRunstateInfo {
-            pub(crate) state: u32,
-            pub(crate) state_entry_time: u64,
-            pub(crate) time: [u64; 4],
-        }
-        #[test]
-        fn vcpu_runstate_info() {
-            assert_eq!(size_of:: < VcpuRunstateInfo > (), 44, "vcpu_runstate_info");
-            assert_eq!(
-                core::mem::offset_of!(VcpuRunstateInfo, state), 0,
-                "vcpu_runstate_info.state"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRunstateInfo, state_entry_time), 4,
-                "vcpu_runstate_info.state_entry_time"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRunstateInfo, time), 12,
-                "vcpu_runstate_info.time"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct VcpuRegisterRunstateMemoryArea {
-            pub(crate) addr: VcpuRegisterRunstateMemoryAreaAddr,
-        }
-        #[test]
-        fn vcpu_register_runstate_memory_area() {
-            assert_eq!(
-                size_of:: < VcpuRegisterRunstateMemoryArea > (), 8,
-                "vcpu_register_runstate_memory_area"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterRunstateMemoryArea, addr), 0,
-                "vcpu_register_runstate_memory_area.addr"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) union VcpuRegisterRunstateMemoryAreaAddr {
-            pub(crate) h: core::mem::ManuallyDrop<u32>,
-            pub(crate) v: core::mem::ManuallyDrop<u32>,
-            pub(crate) p: core::mem::ManuallyDrop<u64>,
-        }
-        #[test]
-        fn vcpu_register_runstate_memory_area_addr() {
-            assert_eq!(
-                size_of:: < VcpuRegisterRunstateMemoryAreaAddr > (), 8,
-                "vcpu_register_runstate_memory_area.addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterRunstateMemoryAreaAddr, h), 0,
-                "vcpu_register_runstate_memory_area.addr.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterRunstateMemoryAreaAddr, v), 0,
-                "vcpu_register_runstate_memory_area.addr.v"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterRunstateMemoryAreaAddr, p), 0,
-                "vcpu_register_runstate_memory_area.addr.p"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct VcpuRegisterTimeMemoryArea {
-            pub(crate) addr: VcpuRegisterTimeMemoryAreaAddr,
-        }
-        #[test]
-        fn vcpu_register_time_memory_area() {
-            assert_eq!(
-                size_of:: < VcpuRegisterTimeMemoryArea > (), 8,
-                "vcpu_register_time_memory_area"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterTimeMemoryArea, addr), 0,
-                "vcpu_register_time_memory_area.addr"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) union VcpuRegisterTimeMemoryAreaAddr {
-            pub(crate) h: core::mem::ManuallyDrop<u32>,
-            pub(crate) v: core::mem::ManuallyDrop<u32>,
-            pub(crate) p: core::mem::ManuallyDrop<u64>,
-        }
-        #[test]
-        fn vcpu_register_time_memory_area_addr() {
-            assert_eq!(
-                size_of:: < VcpuRegisterTimeMemoryAreaAddr > (), 8,
-                "vcpu_register_time_memory_area.addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterTimeMemoryAreaAddr, h), 0,
-                "vcpu_register_time_memory_area.addr.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterTimeMemoryAreaAddr, v), 0,
-                "vcpu_register_time_memory_area.addr.v"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterTimeMemoryAreaAddr, p), 0,
-                "vcpu_register_time_memory_area.addr.p"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct VcpuSetPeriodicTimer {
-            pub(crate) period_ns: u64,
-        }
-        #[test]
-        fn vcpu_set_periodic_timer() {
-            assert_eq!(
-                size_of:: < VcpuSetPeriodicTimer > (), 8, "vcpu_set_periodic_timer"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuSetPeriodicTimer, period_ns), 0,
-                "vcpu_set_periodic_timer.period_ns"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct VcpuSetSingleshotTimer {
-            pub(crate) timeout_abs_ns: u64,
-            pub(crate) flags: u32,
-        }
-        #[test]
-        fn vcpu_set_singleshot_timer() {
-            assert_eq!(
-                size_of:: < VcpuSetSingleshotTimer > (), 12, "vcpu_set_singleshot_timer"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuSetSingleshotTimer, timeout_abs_ns), 0,
-                "vcpu_set_singleshot_timer.timeout_abs_ns"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuSetSingleshotTimer, flags), 8,
-                "vcpu_set_singleshot_timer.flags"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct VcpuRegisterVcpuInfo {
-            pub(crate) mfn: u64,
-            pub(crate) offset: u32,
-            pub(crate) rsvd: u32,
-        }
-        #[test]
-        fn vcpu_register_vcpu_info() {
-            assert_eq!(
-                size_of:: < VcpuRegisterVcpuInfo > (), 16, "vcpu_register_vcpu_info"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterVcpuInfo, mfn), 0,
-                "vcpu_register_vcpu_info.mfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterVcpuInfo, offset), 8,
-                "vcpu_register_vcpu_info.offset"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterVcpuInfo, rsvd), 12,
-                "vcpu_register_vcpu_info.rsvd"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct VcpuGetPhysid {
-            pub(crate) phys_id: u64,
-        }
-        #[test]
-        fn vcpu_get_physid() {
-            assert_eq!(size_of:: < VcpuGetPhysid > (), 8, "vcpu_get_physid");
-            assert_eq!(
-                core::mem::offset_of!(VcpuGetPhysid, phys_id), 0,
-                "vcpu_get_physid.phys_id"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct VcpuHvmX8632 {
-            pub(crate) eax: u32,
-            pub(crate) ecx: u32,
-            pub(crate) edx: u32,
-            pub(crate) ebx: u32,
-            pub(crate) esp: u32,
-            pub(crate) ebp: u32,
-            pub(crate) esi: u32,
-            pub(crate) edi: u32,
-            pub(crate) eip: u32,
-            pub(crate) eflags: u32,
-            pub(crate) cr0: u32,
-            pub(crate) cr3: u32,
-            pub(crate) cr4: u32,
-            pub(crate) pad1: u32,
-            pub(crate) efer: u64,
-            pub(crate) cs_base: u32,
-            pub(crate) ds_base: u32,
-            pub(crate) ss_base: u32,
-            pub(crate) es_base: u32,
-            pub(crate) tr_base: u32,
-            pub(crate) cs_limit: u32,
-            pub(crate) ds_limit: u32,
-            pub(crate) ss_limit: u32,
-            pub(crate) es_limit: u32,
-            pub(crate) tr_limit: u32,
-            pub(crate) cs_ar: u16,
-            pub(crate) ds_ar: u16,
-            pub(crate) ss_ar: u16,
-            pub(crate) es_ar: u16,
-            pub(crate) tr_ar: u16,
-            pub(crate) pad2: [u16; 3],
-        }
-        #[test]
-        fn vcpu_hvm_x8632() {
-            assert_eq!(size_of:: < VcpuHvmX8632 > (), 120, "vcpu_hvm_x86_32");
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, eax), 0, "vcpu_hvm_x86_32.eax"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ecx), 4, "vcpu_hvm_x86_32.ecx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, edx), 8, "vcpu_hvm_x86_32.edx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ebx), 12, "vcpu_hvm_x86_32.ebx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, esp), 16, "vcpu_hvm_x86_32.esp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ebp), 20, "vcpu_hvm_x86_32.ebp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, esi), 24, "vcpu_hvm_x86_32.esi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, edi), 28, "vcpu_hvm_x86_32.edi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, eip), 32, "vcpu_hvm_x86_32.eip"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, eflags), 36, "vcpu_hvm_x86_32.eflags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, cr0), 40, "vcpu_hvm_x86_32.cr0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, cr3), 44, "vcpu_hvm_x86_32.cr3"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, cr4), 48, "vcpu_hvm_x86_32.cr4"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, pad1), 52, "vcpu_hvm_x86_32.pad1"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, efer), 56, "vcpu_hvm_x86_32.efer"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, cs_base), 64,
-                "vcpu_hvm_x86_32.cs_base"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ds_base), 68,
-                "vcpu_hvm_x86_32.ds_base"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ss_base), 72,
-                "vcpu_hvm_x86_32.ss_base"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, es_base), 76,
-                "vcpu_hvm_x86_32.es_base"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, tr_base), 80,
-                "vcpu_hvm_x86_32.tr_base"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, cs_limit), 84,
-                "vcpu_hvm_x86_32.cs_limit"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ds_limit), 88,
-                "vcpu_hvm_x86_32.ds_limit"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ss_limit), 92,
-                "vcpu_hvm_x86_32.ss_limit"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, es_limit), 96,
-                "vcpu_hvm_x86_32.es_limit"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, tr_limit), 100,
-                "vcpu_hvm_x86_32.tr_limit"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, cs_ar), 104, "vcpu_hvm_x86_32.cs_ar"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ds_ar), 106, "vcpu_hvm_x86_32.ds_ar"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, ss_ar), 108, "vcpu_hvm_x86_32.ss_ar"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, es_ar), 110, "vcpu_hvm_x86_32.es_ar"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, tr_ar), 112, "vcpu_hvm_x86_32.tr_ar"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8632, pad2), 114, "vcpu_hvm_x86_32.pad2"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct VcpuHvmX8664 {
-            pub(crate) rax: u64,
-            pub(crate) rcx: u64,
-            pub(crate) rdx: u64,
-            pub(crate) rbx: u64,
-            pub(crate) rsp: u64,
-            pub(crate) rbp: u64,
-            pub(crate) rsi: u64,
-            pub(crate) rdi: u64,
-            pub(crate) rip: u64,
-            pub(crate) rflags: u64,
-            pub(crate) cr0: u64,
-            pub(crate) cr3: u64,
-            pub(crate) cr4: u64,
-            pub(crate) efer: u64,
-        }
-        #[test]
-        fn vcpu_hvm_x8664() {
-            assert_eq!(size_of:: < VcpuHvmX8664 > (), 112, "vcpu_hvm_x86_64");
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rax), 0, "vcpu_hvm_x86_64.rax"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rcx), 8, "vcpu_hvm_x86_64.rcx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rdx), 16, "vcpu_hvm_x86_64.rdx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rbx), 24, "vcpu_hvm_x86_64.rbx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rsp), 32, "vcpu_hvm_x86_64.rsp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rbp), 40, "vcpu_hvm_x86_64.rbp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rsi), 48, "vcpu_hvm_x86_64.rsi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rdi), 56, "vcpu_hvm_x86_64.rdi"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rip), 64, "vcpu_hvm_x86_64.rip"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, rflags), 72, "vcpu_hvm_x86_64.rflags"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, cr0), 80, "vcpu_hvm_x86_64.cr0"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, cr3), 88, "vcpu_hvm_x86_64.cr3"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, cr4), 96, "vcpu_hvm_x86_64.cr4"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmX8664, efer), 104, "vcpu_hvm_x86_64.efer"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct VcpuHvmContext {
-            pub(crate) mode: u32,
-            pub(crate) pad: u32,
-            pub(crate) cpu_regs: VcpuHvmContextCpuRegs,
-        }
-        #[test]
-        fn vcpu_hvm_context() {
-            assert_eq!(size_of:: < VcpuHvmContext > (), 128, "vcpu_hvm_context");
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmContext, mode), 0, "vcpu_hvm_context.mode"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmContext, pad), 4, "vcpu_hvm_context.pad"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmContext, cpu_regs), 8,
-                "vcpu_hvm_context.cpu_regs"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) union VcpuHvmContextCpuRegs {
-            pub(crate) x86_32: core::mem::ManuallyDrop<VcpuHvmX8632>,
-            pub(crate) x86_64: core::mem::ManuallyDrop<VcpuHvmX8664>,
-        }
-        #[test]
-        fn vcpu_hvm_context_cpu_regs() {
-            assert_eq!(
-                size_of:: < VcpuHvmContextCpuRegs > (), 120, "vcpu_hvm_context.cpu_regs"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmContextCpuRegs, x86_32), 0,
-                "vcpu_hvm_context.cpu_regs.x86_32"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuHvmContextCpuRegs, x86_64), 0,
-                "vcpu_hvm_context.cpu_regs.x86_64"
-            );
-        }
+        crate::access::twin!(
+            packed 4, struct VcpuRunstateInfo, vcpu_runstate_info : 44 { state : u32 = 0,
+            state_entry_time : u64 = 4, time : [u64; 4] = 12 }
+        );
+        crate::access::twin!(
+            packed 4, struct VcpuRegisterRunstateMemoryArea,
+            vcpu_register_runstate_memory_area : 8 { addr :
+            VcpuRegisterRunstateMemoryAreaAddr = 0 }
+        );
+        crate::access::twin!(
+            packed 4, union VcpuRegisterRunstateMemoryAreaAddr,
+            vcpu_register_runstate_memory_area_addr : 8 { h : u32 = 0, v : u32 = 0, p :
+            u64 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct VcpuRegisterTimeMemoryArea, vcpu_register_time_memory_area :
+            8 { addr : VcpuRegisterTimeMemoryAreaAddr = 0 }
+        );
+        crate::access::twin!(
+            packed 4, union VcpuRegisterTimeMemoryAreaAddr,
+            vcpu_register_time_memory_area_addr : 8 { h : u32 = 0, v : u32 = 0, p : u64 =
+            0 }
+        );
+        crate::access::twin!(
+            packed 4, struct VcpuSetPeriodicTimer, vcpu_set_periodic_timer : 8 {
+            period_ns : u64 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct VcpuSetSingleshotTimer, vcpu_set_singleshot_timer : 12 {
+            timeout_abs_ns : u64 = 0, flags : u32 = 8 }
+        );
+        crate::access::twin!(
+            packed 4, struct VcpuRegisterVcpuInfo, vcpu_register_vcpu_info : 16 { mfn :
+            u64 = 0, offset : u32 = 8, rsvd : u32 = 12 }
+        );
+        crate::access::twin!(
+            packed 4, struct VcpuGetPhysid, vcpu_get_physid : 8 { phys_id : u64 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct VcpuHvmX8632, vcpu_hvm_x8632 : 120 { eax : u32 = 0, ecx :
+            u32 = 4, edx : u32 = 8, ebx : u32 = 12, esp : u32 = 16, ebp : u32 = 20, esi :
+            u32 = 24, edi : u32 = 28, eip : u32 = 32, eflags : u32 = 36, cr0 : u32 = 40,
+            cr3 : u32 = 44, cr4 : u32 = 48, pad1 : u32 = 52, efer : u64 = 56, cs_base :
+            u32 = 64, ds_base : u32 = 68, ss_base : u32 = 72, es_base : u32 = 76, tr_base
+            : u32 = 80, cs_limit : u32 = 84, ds_limit : u32 = 88, ss_limit : u32 = 92,
+            es_limit : u32 = 96, tr_limit : u32 = 100, cs_ar : u16 = 104, ds_ar : u16 =
+            106, ss_ar : u16 = 108, es_ar : u16 = 110, tr_ar : u16 = 112, pad2 : [u16; 3]
+            = 114 }
+        );
+        crate::access::twin!(
+            packed 4, struct VcpuHvmX8664, vcpu_hvm_x8664 : 112 { rax : u64 = 0, rcx :
+            u64 = 8, rdx : u64 = 16, rbx : u64 = 24, rsp : u64 = 32, rbp : u64 = 40, rsi
+            : u64 = 48, rdi : u64 = 56, rip : u64 = 64, rflags : u64 = 72, cr0 : u64 =
+            80, cr3 : u64 = 88, cr4 : u64 = 96, efer : u64 = 104 }
+        );
+        crate::access::twin!(
+            packed 4, struct VcpuHvmContext, vcpu_hvm_context : 128 { mode : u32 = 0, pad
+            : u32 = 4, cpu_regs : VcpuHvmContextCpuRegs = 8 }
+        );
+        crate::access::twin!(
+            packed 4, union VcpuHvmContextCpuRegs, vcpu_hvm_context_cpu_regs : 120 {
+            x86_32 : VcpuHvmX8632 = 0, x86_64 : VcpuHvmX8664 = 0 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct VcpuRunstateInfo {
-            pub(crate) state: u32,
-            pub(crate) state_entry_time: Wide,
-            pub(crate) time: [Wide; 4],
-        }
-        #[test]
-        fn vcpu_runstate_info() {
-            assert_eq!(size_of:: < VcpuRunstateInfo > (), 48, "vcpu_runstate_info");
-            assert_eq!(
-                core::mem::offset_of!(VcpuRunstateInfo, state), 0,
-                "vcpu_runstate_info.state"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRunstateInfo, state_entry_time), 8,
-                "vcpu_runstate_info.state_entry_time"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRunstateInfo, time), 16,
-                "vcpu_runstate_info.time"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuRegisterRunstateMemoryArea {
-            pub(crate) addr: VcpuRegisterRunstateMemoryAreaAddr,
-        }
-        #[test]
-        fn vcpu_register_runstate_memory_area() {
-            assert_eq!(
-                size_of:: < VcpuRegisterRunstateMemoryArea > (), 8,
-                "vcpu_register_runstate_memory_area"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterRunstateMemoryArea, addr), 0,
-                "vcpu_register_runstate_memory_area.addr"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union VcpuRegisterRunstateMemoryAreaAddr {
-            pub(crate) h: core::mem::ManuallyDrop<Wide>,
-            pub(crate) v: core::mem::ManuallyDrop<Wide>,
-            pub(crate) p: core::mem::ManuallyDrop<Wide>,
-        }
-        #[test]
-        fn vcpu_register_runstate_memory_area_addr() {
-            assert_eq!(
-                size_of:: < VcpuRegisterRunstateMemoryAreaAddr > (), 8,
-                "vcpu_register_runstate_memory_area.addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterRunstateMemoryAreaAddr, h), 0,
-                "vcpu_register_runstate_memory_area.addr.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterRunstateMemoryAreaAddr, v), 0,
-                "vcpu_register_runstate_memory_area.addr.v"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterRunstateMemoryAreaAddr, p), 0,
-                "vcpu_register_runstate_memory_area.addr.p"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuRegisterTimeMemoryArea {
-            pub(crate) addr: VcpuRegisterTimeMemoryAreaAddr,
-        }
-        #[test]
-        fn vcpu_register_time_memory_area() {
-            assert_eq!(
-                size_of:: < VcpuRegisterTimeMemoryArea > (), 8,
-                "vcpu_register_time_memory_area"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterTimeMemoryArea, addr), 0,
-                "vcpu_register_time_memory_area.addr"
-            );
-        }
-        #[repr(C)]
-        pub(crate) union VcpuRegisterTimeMemoryAreaAddr {
-            pub(crate) h: core::mem::ManuallyDrop<Wide>,
-            pub(crate) v: core::mem::ManuallyDrop<Wide>,
-            pub(crate) p: core::mem::ManuallyDrop<Wide>,
-        }
-        #[test]
-        fn vcpu_register_time_memory_area_addr() {
-            assert_eq!(
-                size_of:: < VcpuRegisterTimeMemoryAreaAddr > (), 8,
-                "vcpu_register_time_memory_area.addr"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterTimeMemoryAreaAddr, h), 0,
-                "vcpu_register_time_memory_area.addr.h"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterTimeMemoryAreaAddr, v), 0,
-                "vcpu_register_time_memory_area.addr.v"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterTimeMemoryAreaAddr, p), 0,
-                "vcpu_register_time_memory_area.addr.p"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuSetPeriodicTimer {
-            pub(crate) period_ns: Wide,
-        }
-        #[test]
-        fn vcpu_set_periodic_timer() {
-            assert_eq!(
-                size_of:: < VcpuSetPeriodicTimer > (), 8, "vcpu_set_periodic_timer"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuSetPeriodicTimer, period_ns), 0,
-                "vcpu_set_periodic_timer.period_ns"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuSetSingleshotTimer {
-            pub(crate) timeout_abs_ns: Wide,
-            pub(crate) flags: u32,
-        }
-        #[test]
-        fn vcpu_set_singleshot_timer() {
-            assert_eq!(
-                size_of:: < VcpuSetSingleshotTimer > (), 16, "vcpu_set_singleshot_timer"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuSetSingleshotTimer, timeout_abs_ns), 0,
-                "vcpu_set_singleshot_timer.timeout_abs_ns"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuSetSingleshotTimer, flags), 8,
-                "vcpu_set_singleshot_timer.flags"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuRegisterVcpuInfo {
-            pub(crate) mfn: Wide,
-            pub(crate) offset: u32,
-            pub(crate) rsvd: u32,
-        }
-        #[test]
-        fn vcpu_register_vcpu_info() {
-            assert_eq!(
-                size_of:: < VcpuRegisterVcpuInfo > (), 16, "vcpu_register_vcpu_info"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterVcpuInfo, mfn), 0,
-                "vcpu_register_vcpu_info.mfn"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterVcpuInfo, offset), 8,
-                "vcpu_register_vcpu_info.offset"
-            );
-            assert_eq!(
-                core::mem::offset_of!(VcpuRegisterVcpuInfo, rsvd), 12,
-                "vcpu_register_vcpu_info.rsvd"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct VcpuGetPhysid {
-            pub(crate) phys_id: Wide,
-        }
-        #[test]
-        fn vcpu_get_physid() {
-            assert_eq!(size_of:: < VcpuGetPhysid > (), 8, "vcpu_get_physid");
-            assert_eq!(
-                core::mem::offset_of!(VcpuGetPhysid, phys_id), 0,
-                "vcpu_get_physid.phys_id"
-            );
-        }
+        crate::access::twin!(
+            natural, struct VcpuRunstateInfo, vcpu_runstate_info : 48 { state : u32 = 0,
+            state_entry_time : Wide = 8, time : [Wide; 4] = 16 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuRegisterRunstateMemoryArea,
+            vcpu_register_runstate_memory_area : 8 { addr :
+            VcpuRegisterRunstateMemoryAreaAddr = 0 }
+        );
+        crate::access::twin!(
+            natural, union VcpuRegisterRunstateMemoryAreaAddr,
+            vcpu_register_runstate_memory_area_addr : 8 { h : Wide = 0, v : Wide = 0, p :
+            Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuRegisterTimeMemoryArea, vcpu_register_time_memory_area :
+            8 { addr : VcpuRegisterTimeMemoryAreaAddr = 0 }
+        );
+        crate::access::twin!(
+            natural, union VcpuRegisterTimeMemoryAreaAddr,
+            vcpu_register_time_memory_area_addr : 8 { h : Wide = 0, v : Wide = 0, p :
+            Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuSetPeriodicTimer, vcpu_set_periodic_timer : 8 { period_ns
+            : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuSetSingleshotTimer, vcpu_set_singleshot_timer : 16 {
+            timeout_abs_ns : Wide = 0, flags : u32 = 8 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuRegisterVcpuInfo, vcpu_register_vcpu_info : 16 { mfn :
+            Wide = 0, offset : u32 = 8, rsvd : u32 = 12 }
+        );
+        crate::access::twin!(
+            natural, struct VcpuGetPhysid, vcpu_get_physid : 8 { phys_id : Wide = 0 }
+        );
     }
 }
 /// Operations on a vCPU of the calling domain. Arm knows but the registration of the runstate area and of
@@ -2370,16 +1000,10 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Initialise;
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-    impl crate::command::Command for Initialise {
-        type Argument = super::VcpuHvmContext;
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 0;
-        const NAME: &'static str = "VCPUOP_initialise";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 7);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Initialise : VCPU_OP, 0, "VCPUOP_initialise", Vcpu(super::VcpuHvmContext) ->
+        Nothing, since(4, 7), honoured(4, 7)
+    );
     /// The same for PV guests, which alone had it before 4.7. Its argument, the PV register set, is not described,
     /// so the call fails with -EFAULT.
     ///
@@ -2393,16 +1017,10 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct InitialisePv;
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-    impl crate::command::Command for InitialisePv {
-        type Argument = ();
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 0;
-        const NAME: &'static str = "VCPUOP_initialise";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        InitialisePv : VCPU_OP, 0, "VCPUOP_initialise", Vcpu(()) -> Nothing, since(4, 4),
+        honoured(4, 4)
+    );
     /// The headers list it, but Xen on Arm answers -EINVAL: secondary vCPUs are started through PSCI.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_initialise`. Only on aarch64. Command 0.
@@ -2410,18 +1028,10 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Initialise;
     #[cfg(target_arch = "aarch64")]
-    impl crate::command::Command for Initialise {
-        type Argument = ();
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 0;
-        const NAME: &'static str = "VCPUOP_initialise";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    #[cfg(target_arch = "aarch64")]
-    crate::command::safe!(Initialise);
+    crate::command::command!(
+        safe Initialise : VCPU_OP, 0, "VCPUOP_initialise", Vcpu(()) -> Nothing, since(4,
+        4), honoured(4, 4)
+    );
     /// Starts a vCPU that has been initialised, or one that is down.
     ///
     /// # Hazard
@@ -2431,145 +1041,84 @@ pub mod command {
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_up`. Command 1.
     #[derive(Clone, Copy, Debug)]
     pub struct Up;
-    impl crate::command::Command for Up {
-        type Argument = ();
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 1;
-        const NAME: &'static str = "VCPUOP_up";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Up : VCPU_OP, 1, "VCPUOP_up", Vcpu(()) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Stops a vCPU; the last one to stop powers the domain off. For a vCPU other than the caller it may take effect
     /// a little later.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_down`. Command 2.
     #[derive(Clone, Copy, Debug)]
     pub struct Down;
-    impl crate::command::Command for Down {
-        type Argument = ();
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 2;
-        const NAME: &'static str = "VCPUOP_down";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Down);
+    crate::command::command!(
+        safe Down : VCPU_OP, 2, "VCPUOP_down", Vcpu(()) -> Nothing, since(4, 4),
+        honoured(4, 4)
+    );
     /// Whether the vCPU may run at all.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_is_up`. Command 3.
     #[derive(Clone, Copy, Debug)]
     pub struct IsUp;
-    impl crate::command::Command for IsUp {
-        type Argument = ();
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Boolean;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 3;
-        const NAME: &'static str = "VCPUOP_is_up";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(IsUp);
+    crate::command::command!(
+        safe IsUp : VCPU_OP, 3, "VCPUOP_is_up", Vcpu(()) -> Boolean, since(4, 4),
+        honoured(4, 4)
+    );
     /// Fills in the vCPU's run states once.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_get_runstate_info`. Command 4.
     #[derive(Clone, Copy, Debug)]
     pub struct GetRunstateInfo;
-    impl crate::command::Command for GetRunstateInfo {
-        type Argument = super::raw::VcpuRunstateInfo;
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 4;
-        const NAME: &'static str = "VCPUOP_get_runstate_info";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(GetRunstateInfo);
+    crate::command::command!(
+        safe GetRunstateInfo : VCPU_OP, 4, "VCPUOP_get_runstate_info",
+        Vcpu(super::raw::VcpuRunstateInfo) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Has Xen keep the run states up to date at a virtual address, which must stay mapped.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_runstate_memory_area`. Command 5.
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterRunstateMemoryArea;
-    impl crate::command::Command for RegisterRunstateMemoryArea {
-        type Argument = super::VcpuRegisterRunstateMemoryArea;
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 5;
-        const NAME: &'static str = "VCPUOP_register_runstate_memory_area";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        RegisterRunstateMemoryArea : VCPU_OP, 5, "VCPUOP_register_runstate_memory_area",
+        Vcpu(super::VcpuRegisterRunstateMemoryArea) -> Nothing, since(4, 4), honoured(4,
+        4)
+    );
     /// Starts the periodic timer, which raises VIRQ_TIMER. Not on Arm.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_set_periodic_timer`. Command 6.
     #[derive(Clone, Copy, Debug)]
     pub struct SetPeriodicTimer;
-    impl crate::command::Command for SetPeriodicTimer {
-        type Argument = super::VcpuSetPeriodicTimer;
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 6;
-        const NAME: &'static str = "VCPUOP_set_periodic_timer";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(SetPeriodicTimer);
+    crate::command::command!(
+        safe SetPeriodicTimer : VCPU_OP, 6, "VCPUOP_set_periodic_timer",
+        Vcpu(super::VcpuSetPeriodicTimer) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Stops the periodic timer, which runs from the start for a PV guest.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_stop_periodic_timer`. Command 7.
     #[derive(Clone, Copy, Debug)]
     pub struct StopPeriodicTimer;
-    impl crate::command::Command for StopPeriodicTimer {
-        type Argument = ();
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 7;
-        const NAME: &'static str = "VCPUOP_stop_periodic_timer";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(StopPeriodicTimer);
+    crate::command::command!(
+        safe StopPeriodicTimer : VCPU_OP, 7, "VCPUOP_stop_periodic_timer", Vcpu(()) ->
+        Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Sets the calling vCPU's singleshot timer, which raises VIRQ_TIMER; another vCPU is answered with -EINVAL. Not
     /// on Arm.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_set_singleshot_timer`. Command 8.
     #[derive(Clone, Copy, Debug)]
     pub struct SetSingleshotTimer;
-    impl crate::command::Command for SetSingleshotTimer {
-        type Argument = super::VcpuSetSingleshotTimer;
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 8;
-        const NAME: &'static str = "VCPUOP_set_singleshot_timer";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(SetSingleshotTimer);
+    crate::command::command!(
+        safe SetSingleshotTimer : VCPU_OP, 8, "VCPUOP_set_singleshot_timer",
+        Vcpu(super::VcpuSetSingleshotTimer) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Stops the calling vCPU's singleshot timer; another vCPU is answered with -EINVAL.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_stop_singleshot_timer`. Command 9.
     #[derive(Clone, Copy, Debug)]
     pub struct StopSingleshotTimer;
-    impl crate::command::Command for StopSingleshotTimer {
-        type Argument = ();
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 9;
-        const NAME: &'static str = "VCPUOP_stop_singleshot_timer";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(StopSingleshotTimer);
+    crate::command::command!(
+        safe StopSingleshotTimer : VCPU_OP, 9, "VCPUOP_stop_singleshot_timer", Vcpu(())
+        -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Moves a vCPU's block to a page of the guest's. Those that have none in shared_info need it. A second time is
     /// answered with -EINVAL (-EBUSY since 4.18). Afterwards all of `evtchn_pending_sel` is set and an upcall comes,
     /// without an event.
@@ -2581,16 +1130,10 @@ pub mod command {
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_vcpu_info`. Command 10.
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterVcpuInfo;
-    impl crate::command::Command for RegisterVcpuInfo {
-        type Argument = super::VcpuRegisterVcpuInfo;
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 10;
-        const NAME: &'static str = "VCPUOP_register_vcpu_info";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        RegisterVcpuInfo : VCPU_OP, 10, "VCPUOP_register_vcpu_info",
+        Vcpu(super::VcpuRegisterVcpuInfo) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Sends a non-maskable interrupt to a vCPU.
     ///
     /// # Hazard
@@ -2600,77 +1143,48 @@ pub mod command {
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_send_nmi`. Command 11.
     #[derive(Clone, Copy, Debug)]
     pub struct SendNmi;
-    impl crate::command::Command for SendNmi {
-        type Argument = ();
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 11;
-        const NAME: &'static str = "VCPUOP_send_nmi";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        SendNmi : VCPU_OP, 11, "VCPUOP_send_nmi", Vcpu(()) -> Nothing, since(4, 4),
+        honoured(4, 4)
+    );
     /// Tells a hardware domain whose vCPUs are pinned on which physical CPU this one runs.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_get_physid`. Command 12.
     #[derive(Clone, Copy, Debug)]
     pub struct GetPhysid;
-    impl crate::command::Command for GetPhysid {
-        type Argument = super::VcpuGetPhysid;
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 12;
-        const NAME: &'static str = "VCPUOP_get_physid";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(GetPhysid);
+    crate::command::command!(
+        safe GetPhysid : VCPU_OP, 12, "VCPUOP_get_physid", Vcpu(super::VcpuGetPhysid) ->
+        Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Has Xen keep another copy of the vCPU's time values at a virtual address, which must stay mapped. x86 only.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_vcpu_time_memory_area`. Command 13.
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterVcpuTimeMemoryArea;
-    impl crate::command::Command for RegisterVcpuTimeMemoryArea {
-        type Argument = super::VcpuRegisterTimeMemoryArea;
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 13;
-        const NAME: &'static str = "VCPUOP_register_vcpu_time_memory_area";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        RegisterVcpuTimeMemoryArea : VCPU_OP, 13,
+        "VCPUOP_register_vcpu_time_memory_area", Vcpu(super::VcpuRegisterTimeMemoryArea)
+        -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// As `register_runstate_memory_area`, by a guest physical address, so that it works whatever page table is
     /// loaded. A page boundary may not lie inside.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_runstate_phys_area`. Since Xen 4.18. Command 14.
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterRunstatePhysArea;
-    impl crate::command::Command for RegisterRunstatePhysArea {
-        type Argument = super::VcpuRegisterRunstateMemoryArea;
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 14;
-        const NAME: &'static str = "VCPUOP_register_runstate_phys_area";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 18);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        RegisterRunstatePhysArea : VCPU_OP, 14, "VCPUOP_register_runstate_phys_area",
+        Vcpu(super::VcpuRegisterRunstateMemoryArea) -> Nothing, since(4, 18), honoured(4,
+        18)
+    );
     /// As `register_vcpu_time_memory_area`, by a guest physical address, so that it works whatever page table is
     /// loaded. A page boundary may not lie inside.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_vcpu_time_phys_area`. Since Xen 4.18. Command 15.
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterVcpuTimePhysArea;
-    impl crate::command::Command for RegisterVcpuTimePhysArea {
-        type Argument = super::VcpuRegisterTimeMemoryArea;
-        type Shape = crate::command::shape::Vcpu;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VCPU_OP;
-        const NUMBER: u32 = 15;
-        const NAME: &'static str = "VCPUOP_register_vcpu_time_phys_area";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 18);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        RegisterVcpuTimePhysArea : VCPU_OP, 15, "VCPUOP_register_vcpu_time_phys_area",
+        Vcpu(super::VcpuRegisterTimeMemoryArea) -> Nothing, since(4, 18), honoured(4, 18)
+    );
 }

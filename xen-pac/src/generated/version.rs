@@ -54,19 +54,10 @@ pub struct XenCompileInfo {
     /// Out.
     pub compile_date: [u8; 32],
 }
-impl XenCompileInfo {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XenCompileInfo { compiler : [u8; 64], compile_by : [u8; 16], compile_domain : [u8;
     32], compile_date : [u8; 32] }
 );
-impl Default for XenCompileInfo {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
 /// Where the hypervisor lies in the address space of a PV guest.
 ///
 /// Upstream: `xen/include/public/version.h`, `xen_platform_parameters`. Bytes: 8 on x86_64, 4 on x86, 8 on
@@ -79,16 +70,7 @@ pub struct XenPlatformParameters {
     /// Out.
     pub virt_start: crate::base::XenUlong,
 }
-impl XenPlatformParameters {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(XenPlatformParameters { virt_start : crate ::base::XenUlong });
-impl Default for XenPlatformParameters {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
+crate::access::argument!(XenPlatformParameters { virt_start : crate ::base::XenUlong });
 /// One 32-bit word of feature flags.
 ///
 /// Upstream: `xen/include/public/version.h`, `xen_feature_info`. Bytes: 8.
@@ -104,25 +86,12 @@ pub struct XenFeatureInfo {
     /// Out.
     pub submap: u32,
 }
-impl XenFeatureInfo {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(XenFeatureInfo { submap_idx : u32, submap : u32 });
+crate::access::argument!(XenFeatureInfo { submap_idx : u32, submap : u32 });
 impl XenFeatureInfo {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(submap_idx: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.submap_idx = submap_idx;
-        }
-        made
-    }
-}
-impl Default for XenFeatureInfo {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(submap_idx)
     }
 }
 /// A buffer for the hypervisor's build id, whose bytes follow the header directly. Called with a null pointer in
@@ -141,25 +110,12 @@ pub struct XenBuildId {
     /// Out.
     pub buf: [u8; 0],
 }
-impl XenBuildId {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(XenBuildId { len : u32, buf : [u8; 0] });
+crate::access::argument!(XenBuildId { len : u32, buf : [u8; 0] });
 impl XenBuildId {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(len: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.len = len;
-        }
-        made
-    }
-}
-impl Default for XenBuildId {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(len)
     }
 }
 /// A buffer for a text of any length, which follows the header directly. Called with a null pointer in its
@@ -178,358 +134,106 @@ pub struct XenVarbuf {
     /// Out.
     pub buf: [u8; 0],
 }
-impl XenVarbuf {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(XenVarbuf { len : u32, buf : [u8; 0] });
+crate::access::argument!(XenVarbuf { len : u32, buf : [u8; 0] });
 impl XenVarbuf {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(len: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.len = len;
-        }
-        made
+        crate::access::said!(len)
     }
 }
-impl Default for XenVarbuf {
-    fn default() -> Self {
-        Self::ZEROED
-    }
-}
-const _: () = {
-    assert!(
-        size_of:: < XenCompileInfo > () == 144,
-        "`xen_compile_info` should have 144 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenCompileInfo, compiler) == 0,
-        "`xen_compile_info.compiler` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenCompileInfo, compile_by) == 64,
-        "`xen_compile_info.compile_by` should be at byte 64"
-    );
-    assert!(
-        core::mem::offset_of!(XenCompileInfo, compile_domain) == 80,
-        "`xen_compile_info.compile_domain` should be at byte 80"
-    );
-    assert!(
-        core::mem::offset_of!(XenCompileInfo, compile_date) == 112,
-        "`xen_compile_info.compile_date` should be at byte 112"
-    );
-};
+crate::access::layout!(
+    XenCompileInfo, "xen_compile_info" : 144 { compiler : 0, compile_by : 64,
+    compile_domain : 80, compile_date : 112 }
+);
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const _: () = {
-    assert!(
-        size_of:: < XenPlatformParameters > () == 8,
-        "`xen_platform_parameters` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenPlatformParameters, virt_start) == 0,
-        "`xen_platform_parameters.virt_start` should be at byte 0"
-    );
-};
+crate::access::layout!(
+    XenPlatformParameters, "xen_platform_parameters" : 8 { virt_start : 0 }
+);
 #[cfg(target_arch = "x86")]
-const _: () = {
-    assert!(
-        size_of:: < XenPlatformParameters > () == 4,
-        "`xen_platform_parameters` should have 4 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenPlatformParameters, virt_start) == 0,
-        "`xen_platform_parameters.virt_start` should be at byte 0"
-    );
-};
-const _: () = {
-    assert!(
-        size_of:: < XenFeatureInfo > () == 8, "`xen_feature_info` should have 8 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(XenFeatureInfo, submap_idx) == 0,
-        "`xen_feature_info.submap_idx` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenFeatureInfo, submap) == 4,
-        "`xen_feature_info.submap` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(size_of:: < XenBuildId > () == 4, "`xen_build_id` should have 4 bytes");
-    assert!(
-        core::mem::offset_of!(XenBuildId, len) == 0,
-        "`xen_build_id.len` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenBuildId, buf) == 4,
-        "`xen_build_id.buf` should be at byte 4"
-    );
-};
-const _: () = {
-    assert!(size_of:: < XenVarbuf > () == 4, "`xen_varbuf` should have 4 bytes");
-    assert!(
-        core::mem::offset_of!(XenVarbuf, len) == 0,
-        "`xen_varbuf.len` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XenVarbuf, buf) == 4,
-        "`xen_varbuf.buf` should be at byte 4"
-    );
-};
+crate::access::layout!(
+    XenPlatformParameters, "xen_platform_parameters" : 4 { virt_start : 0 }
+);
+crate::access::layout!(
+    XenFeatureInfo, "xen_feature_info" : 8 { submap_idx : 0, submap : 4 }
+);
+crate::access::layout!(XenBuildId, "xen_build_id" : 4 { len : 0, buf : 4 });
+crate::access::layout!(XenVarbuf, "xen_varbuf" : 4 { len : 0, buf : 4 });
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct XenCompileInfo {
-            pub(crate) compiler: [u8; 64],
-            pub(crate) compile_by: [u8; 16],
-            pub(crate) compile_domain: [u8; 32],
-            pub(crate) compile_date: [u8; 32],
-        }
-        #[test]
-        fn xen_compile_info() {
-            assert_eq!(size_of:: < XenCompileInfo > (), 144, "xen_compile_info");
-            assert_eq!(
-                core::mem::offset_of!(XenCompileInfo, compiler), 0,
-                "xen_compile_info.compiler"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenCompileInfo, compile_by), 64,
-                "xen_compile_info.compile_by"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenCompileInfo, compile_domain), 80,
-                "xen_compile_info.compile_domain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenCompileInfo, compile_date), 112,
-                "xen_compile_info.compile_date"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenPlatformParameters {
-            pub(crate) virt_start: Wide,
-        }
-        #[test]
-        fn xen_platform_parameters() {
-            assert_eq!(
-                size_of:: < XenPlatformParameters > (), 8, "xen_platform_parameters"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPlatformParameters, virt_start), 0,
-                "xen_platform_parameters.virt_start"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenFeatureInfo {
-            pub(crate) submap_idx: u32,
-            pub(crate) submap: u32,
-        }
-        #[test]
-        fn xen_feature_info() {
-            assert_eq!(size_of:: < XenFeatureInfo > (), 8, "xen_feature_info");
-            assert_eq!(
-                core::mem::offset_of!(XenFeatureInfo, submap_idx), 0,
-                "xen_feature_info.submap_idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenFeatureInfo, submap), 4,
-                "xen_feature_info.submap"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenBuildId {
-            pub(crate) len: u32,
-            pub(crate) buf: [u8; 0],
-        }
-        #[test]
-        fn xen_build_id() {
-            assert_eq!(size_of:: < XenBuildId > (), 4, "xen_build_id");
-            assert_eq!(core::mem::offset_of!(XenBuildId, len), 0, "xen_build_id.len");
-            assert_eq!(core::mem::offset_of!(XenBuildId, buf), 4, "xen_build_id.buf");
-        }
-        #[repr(C)]
-        pub(crate) struct XenVarbuf {
-            pub(crate) len: u32,
-            pub(crate) buf: [u8; 0],
-        }
-        #[test]
-        fn xen_varbuf() {
-            assert_eq!(size_of:: < XenVarbuf > (), 4, "xen_varbuf");
-            assert_eq!(core::mem::offset_of!(XenVarbuf, len), 0, "xen_varbuf.len");
-            assert_eq!(core::mem::offset_of!(XenVarbuf, buf), 4, "xen_varbuf.buf");
-        }
+        crate::access::twin!(
+            natural, struct XenCompileInfo, xen_compile_info : 144 { compiler : [u8; 64]
+            = 0, compile_by : [u8; 16] = 64, compile_domain : [u8; 32] = 80, compile_date
+            : [u8; 32] = 112 }
+        );
+        crate::access::twin!(
+            natural, struct XenPlatformParameters, xen_platform_parameters : 8 {
+            virt_start : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct XenFeatureInfo, xen_feature_info : 8 { submap_idx : u32 = 0,
+            submap : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct XenBuildId, xen_build_id : 4 { len : u32 = 0, buf : [u8; 0] =
+            4 }
+        );
+        crate::access::twin!(
+            natural, struct XenVarbuf, xen_varbuf : 4 { len : u32 = 0, buf : [u8; 0] = 4
+            }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct XenCompileInfo {
-            pub(crate) compiler: [u8; 64],
-            pub(crate) compile_by: [u8; 16],
-            pub(crate) compile_domain: [u8; 32],
-            pub(crate) compile_date: [u8; 32],
-        }
-        #[test]
-        fn xen_compile_info() {
-            assert_eq!(size_of:: < XenCompileInfo > (), 144, "xen_compile_info");
-            assert_eq!(
-                core::mem::offset_of!(XenCompileInfo, compiler), 0,
-                "xen_compile_info.compiler"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenCompileInfo, compile_by), 64,
-                "xen_compile_info.compile_by"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenCompileInfo, compile_domain), 80,
-                "xen_compile_info.compile_domain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenCompileInfo, compile_date), 112,
-                "xen_compile_info.compile_date"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenPlatformParameters {
-            pub(crate) virt_start: u32,
-        }
-        #[test]
-        fn xen_platform_parameters() {
-            assert_eq!(
-                size_of:: < XenPlatformParameters > (), 4, "xen_platform_parameters"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPlatformParameters, virt_start), 0,
-                "xen_platform_parameters.virt_start"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenFeatureInfo {
-            pub(crate) submap_idx: u32,
-            pub(crate) submap: u32,
-        }
-        #[test]
-        fn xen_feature_info() {
-            assert_eq!(size_of:: < XenFeatureInfo > (), 8, "xen_feature_info");
-            assert_eq!(
-                core::mem::offset_of!(XenFeatureInfo, submap_idx), 0,
-                "xen_feature_info.submap_idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenFeatureInfo, submap), 4,
-                "xen_feature_info.submap"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenBuildId {
-            pub(crate) len: u32,
-            pub(crate) buf: [u8; 0],
-        }
-        #[test]
-        fn xen_build_id() {
-            assert_eq!(size_of:: < XenBuildId > (), 4, "xen_build_id");
-            assert_eq!(core::mem::offset_of!(XenBuildId, len), 0, "xen_build_id.len");
-            assert_eq!(core::mem::offset_of!(XenBuildId, buf), 4, "xen_build_id.buf");
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XenVarbuf {
-            pub(crate) len: u32,
-            pub(crate) buf: [u8; 0],
-        }
-        #[test]
-        fn xen_varbuf() {
-            assert_eq!(size_of:: < XenVarbuf > (), 4, "xen_varbuf");
-            assert_eq!(core::mem::offset_of!(XenVarbuf, len), 0, "xen_varbuf.len");
-            assert_eq!(core::mem::offset_of!(XenVarbuf, buf), 4, "xen_varbuf.buf");
-        }
+        crate::access::twin!(
+            packed 4, struct XenCompileInfo, xen_compile_info : 144 { compiler : [u8; 64]
+            = 0, compile_by : [u8; 16] = 64, compile_domain : [u8; 32] = 80, compile_date
+            : [u8; 32] = 112 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenPlatformParameters, xen_platform_parameters : 4 {
+            virt_start : u32 = 0 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenFeatureInfo, xen_feature_info : 8 { submap_idx : u32 = 0,
+            submap : u32 = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenBuildId, xen_build_id : 4 { len : u32 = 0, buf : [u8; 0]
+            = 4 }
+        );
+        crate::access::twin!(
+            packed 4, struct XenVarbuf, xen_varbuf : 4 { len : u32 = 0, buf : [u8; 0] = 4
+            }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct XenCompileInfo {
-            pub(crate) compiler: [u8; 64],
-            pub(crate) compile_by: [u8; 16],
-            pub(crate) compile_domain: [u8; 32],
-            pub(crate) compile_date: [u8; 32],
-        }
-        #[test]
-        fn xen_compile_info() {
-            assert_eq!(size_of:: < XenCompileInfo > (), 144, "xen_compile_info");
-            assert_eq!(
-                core::mem::offset_of!(XenCompileInfo, compiler), 0,
-                "xen_compile_info.compiler"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenCompileInfo, compile_by), 64,
-                "xen_compile_info.compile_by"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenCompileInfo, compile_domain), 80,
-                "xen_compile_info.compile_domain"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenCompileInfo, compile_date), 112,
-                "xen_compile_info.compile_date"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenPlatformParameters {
-            pub(crate) virt_start: Wide,
-        }
-        #[test]
-        fn xen_platform_parameters() {
-            assert_eq!(
-                size_of:: < XenPlatformParameters > (), 8, "xen_platform_parameters"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenPlatformParameters, virt_start), 0,
-                "xen_platform_parameters.virt_start"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenFeatureInfo {
-            pub(crate) submap_idx: u32,
-            pub(crate) submap: u32,
-        }
-        #[test]
-        fn xen_feature_info() {
-            assert_eq!(size_of:: < XenFeatureInfo > (), 8, "xen_feature_info");
-            assert_eq!(
-                core::mem::offset_of!(XenFeatureInfo, submap_idx), 0,
-                "xen_feature_info.submap_idx"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenFeatureInfo, submap), 4,
-                "xen_feature_info.submap"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XenBuildId {
-            pub(crate) len: u32,
-            pub(crate) buf: [u8; 0],
-        }
-        #[test]
-        fn xen_build_id() {
-            assert_eq!(size_of:: < XenBuildId > (), 4, "xen_build_id");
-            assert_eq!(core::mem::offset_of!(XenBuildId, len), 0, "xen_build_id.len");
-            assert_eq!(core::mem::offset_of!(XenBuildId, buf), 4, "xen_build_id.buf");
-        }
-        #[repr(C)]
-        pub(crate) struct XenVarbuf {
-            pub(crate) len: u32,
-            pub(crate) buf: [u8; 0],
-        }
-        #[test]
-        fn xen_varbuf() {
-            assert_eq!(size_of:: < XenVarbuf > (), 4, "xen_varbuf");
-            assert_eq!(core::mem::offset_of!(XenVarbuf, len), 0, "xen_varbuf.len");
-            assert_eq!(core::mem::offset_of!(XenVarbuf, buf), 4, "xen_varbuf.buf");
-        }
+        crate::access::twin!(
+            natural, struct XenCompileInfo, xen_compile_info : 144 { compiler : [u8; 64]
+            = 0, compile_by : [u8; 16] = 64, compile_domain : [u8; 32] = 80, compile_date
+            : [u8; 32] = 112 }
+        );
+        crate::access::twin!(
+            natural, struct XenPlatformParameters, xen_platform_parameters : 8 {
+            virt_start : Wide = 0 }
+        );
+        crate::access::twin!(
+            natural, struct XenFeatureInfo, xen_feature_info : 8 { submap_idx : u32 = 0,
+            submap : u32 = 4 }
+        );
+        crate::access::twin!(
+            natural, struct XenBuildId, xen_build_id : 4 { len : u32 = 0, buf : [u8; 0] =
+            4 }
+        );
+        crate::access::twin!(
+            natural, struct XenVarbuf, xen_varbuf : 4 { len : u32 = 0, buf : [u8; 0] = 4
+            }
+        );
     }
 }
 /// Questions about the hypervisor itself. Any domain may ask; what an unprivileged one should not know is
@@ -540,234 +244,134 @@ pub mod command {
     /// Upstream: `xen/include/public/version.h`, `XENVER_version`. Command 0.
     #[derive(Clone, Copy, Debug)]
     pub struct Version;
-    impl crate::command::Command for Version {
-        type Argument = ();
-        type Shape = crate::command::shape::Bare;
-        type Result = crate::command::result::Value;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 0;
-        const NAME: &'static str = "XENVER_version";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Version);
+    crate::command::command!(
+        safe Version : XEN_VERSION, 0, "XENVER_version", Bare(()) -> Value, since(4, 4),
+        honoured(4, 4)
+    );
     /// What follows major and minor in the release's name.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_extraversion`. Command 1.
     #[derive(Clone, Copy, Debug)]
     pub struct Extraversion;
-    impl crate::command::Command for Extraversion {
-        type Argument = super::XenExtraversion;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 1;
-        const NAME: &'static str = "XENVER_extraversion";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Extraversion);
+    crate::command::command!(
+        safe Extraversion : XEN_VERSION, 1, "XENVER_extraversion",
+        Argument(super::XenExtraversion) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Who built the hypervisor, when, and with which compiler.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_compile_info`. Command 2.
     #[derive(Clone, Copy, Debug)]
     pub struct CompileInfo;
-    impl crate::command::Command for CompileInfo {
-        type Argument = super::XenCompileInfo;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 2;
-        const NAME: &'static str = "XENVER_compile_info";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(CompileInfo);
+    crate::command::command!(
+        safe CompileInfo : XEN_VERSION, 2, "XENVER_compile_info",
+        Argument(super::XenCompileInfo) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Which kinds of guest this machine can run.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_capabilities`. Command 3.
     #[derive(Clone, Copy, Debug)]
     pub struct Capabilities;
-    impl crate::command::Command for Capabilities {
-        type Argument = super::XenCapabilitiesInfo;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 3;
-        const NAME: &'static str = "XENVER_capabilities";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Capabilities);
+    crate::command::command!(
+        safe Capabilities : XEN_VERSION, 3, "XENVER_capabilities",
+        Argument(super::XenCapabilitiesInfo) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Which state of the sources was built.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_changeset`. Command 4.
     #[derive(Clone, Copy, Debug)]
     pub struct Changeset;
-    impl crate::command::Command for Changeset {
-        type Argument = super::XenChangesetInfo;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 4;
-        const NAME: &'static str = "XENVER_changeset";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Changeset);
+    crate::command::command!(
+        safe Changeset : XEN_VERSION, 4, "XENVER_changeset",
+        Argument(super::XenChangesetInfo) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Which addresses the hypervisor uses.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_platform_parameters`. Command 5.
     #[derive(Clone, Copy, Debug)]
     pub struct PlatformParameters;
-    impl crate::command::Command for PlatformParameters {
-        type Argument = super::XenPlatformParameters;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 5;
-        const NAME: &'static str = "XENVER_platform_parameters";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(PlatformParameters);
+    crate::command::command!(
+        safe PlatformParameters : XEN_VERSION, 5, "XENVER_platform_parameters",
+        Argument(super::XenPlatformParameters) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// Reads one word of feature flags, as they hold for the calling domain.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_get_features`. Command 6.
     #[derive(Clone, Copy, Debug)]
     pub struct GetFeatures;
-    impl crate::command::Command for GetFeatures {
-        type Argument = super::XenFeatureInfo;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 6;
-        const NAME: &'static str = "XENVER_get_features";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(GetFeatures);
+    crate::command::command!(
+        safe GetFeatures : XEN_VERSION, 6, "XENVER_get_features",
+        Argument(super::XenFeatureInfo) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// How many bytes a page has: 4096.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_pagesize`. Command 7.
     #[derive(Clone, Copy, Debug)]
     pub struct Pagesize;
-    impl crate::command::Command for Pagesize {
-        type Argument = ();
-        type Shape = crate::command::shape::Bare;
-        type Result = crate::command::result::Value;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 7;
-        const NAME: &'static str = "XENVER_pagesize";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Pagesize);
+    crate::command::command!(
+        safe Pagesize : XEN_VERSION, 7, "XENVER_pagesize", Bare(()) -> Value, since(4,
+        4), honoured(4, 4)
+    );
     /// The UUID that the toolstack gave to the calling domain.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_guest_handle`. Command 8.
     #[derive(Clone, Copy, Debug)]
     pub struct GuestHandle;
-    impl crate::command::Command for GuestHandle {
-        type Argument = crate::base::XenDomainHandle;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 8;
-        const NAME: &'static str = "XENVER_guest_handle";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(GuestHandle);
+    crate::command::command!(
+        safe GuestHandle : XEN_VERSION, 8, "XENVER_guest_handle", Argument(crate
+        ::base::XenDomainHandle) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// The hypervisor's boot options; an unprivileged domain reads a refusal in their place.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_commandline`. Command 9.
     #[derive(Clone, Copy, Debug)]
     pub struct Commandline;
-    impl crate::command::Command for Commandline {
-        type Argument = super::XenCommandline;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 9;
-        const NAME: &'static str = "XENVER_commandline";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Commandline);
+    crate::command::command!(
+        safe Commandline : XEN_VERSION, 9, "XENVER_commandline",
+        Argument(super::XenCommandline) -> Nothing, since(4, 4), honoured(4, 4)
+    );
     /// The id that the linker gave the hypervisor; answers its length in bytes. Refused to an unprivileged domain.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_build_id`. Since Xen 4.7. Command 10.
     #[derive(Clone, Copy, Debug)]
     pub struct BuildId;
-    impl crate::command::Command for BuildId {
-        type Argument = super::XenBuildId;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Count;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 10;
-        const NAME: &'static str = "XENVER_build_id";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 7);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        BuildId : XEN_VERSION, 10, "XENVER_build_id", Argument(super::XenBuildId) ->
+        Count, since(4, 7), honoured(4, 7)
+    );
     /// As extraversion, uncut; answers the length in bytes.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_extraversion2`. Since Xen 4.20. Command 11.
     #[derive(Clone, Copy, Debug)]
     pub struct Extraversion2;
-    impl crate::command::Command for Extraversion2 {
-        type Argument = super::XenVarbuf;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Count;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 11;
-        const NAME: &'static str = "XENVER_extraversion2";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 20);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Extraversion2 : XEN_VERSION, 11, "XENVER_extraversion2",
+        Argument(super::XenVarbuf) -> Count, since(4, 20), honoured(4, 20)
+    );
     /// As capabilities, uncut; answers the length in bytes.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_capabilities2`. Since Xen 4.20. Command 12.
     #[derive(Clone, Copy, Debug)]
     pub struct Capabilities2;
-    impl crate::command::Command for Capabilities2 {
-        type Argument = super::XenVarbuf;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Count;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 12;
-        const NAME: &'static str = "XENVER_capabilities2";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 20);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Capabilities2 : XEN_VERSION, 12, "XENVER_capabilities2",
+        Argument(super::XenVarbuf) -> Count, since(4, 20), honoured(4, 20)
+    );
     /// As changeset, uncut; answers the length in bytes.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_changeset2`. Since Xen 4.20. Command 13.
     #[derive(Clone, Copy, Debug)]
     pub struct Changeset2;
-    impl crate::command::Command for Changeset2 {
-        type Argument = super::XenVarbuf;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Count;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 13;
-        const NAME: &'static str = "XENVER_changeset2";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 20);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Changeset2 : XEN_VERSION, 13, "XENVER_changeset2", Argument(super::XenVarbuf) ->
+        Count, since(4, 20), honoured(4, 20)
+    );
     /// As commandline, uncut; answers the length in bytes. Refused to an unprivileged domain.
     ///
     /// Upstream: `xen/include/public/version.h`, `XENVER_commandline2`. Since Xen 4.20. Command 14.
     #[derive(Clone, Copy, Debug)]
     pub struct Commandline2;
-    impl crate::command::Command for Commandline2 {
-        type Argument = super::XenVarbuf;
-        type Shape = crate::command::shape::Argument;
-        type Result = crate::command::result::Count;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::XEN_VERSION;
-        const NUMBER: u32 = 14;
-        const NAME: &'static str = "XENVER_commandline2";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 20);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
+    crate::command::command!(
+        Commandline2 : XEN_VERSION, 14, "XENVER_commandline2", Argument(super::XenVarbuf)
+        -> Count, since(4, 20), honoured(4, 20)
+    );
 }

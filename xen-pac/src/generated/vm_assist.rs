@@ -56,23 +56,7 @@ impl VmAssistType {
         }
     }
 }
-crate::access::data!(VmAssistType(u32));
-impl core::fmt::Debug for VmAssistType {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "VmAssistType::{}", name),
-            None => write!(out, "VmAssistType({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for VmAssistType {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(VmAssistType(u32));
 /// Switch a kind of help on or off. A kind that this release or this sort of guest lacks is answered with -EINVAL.
 pub mod command {
     /// Start to help; the argument is a `vm_assist_type`.
@@ -80,31 +64,17 @@ pub mod command {
     /// Upstream: `xen/include/public/xen.h`, `VMASST_CMD_enable`. Command 0.
     #[derive(Clone, Copy, Debug)]
     pub struct Enable;
-    impl crate::command::Command for Enable {
-        type Argument = u32;
-        type Shape = crate::command::shape::Value;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VM_ASSIST;
-        const NUMBER: u32 = 0;
-        const NAME: &'static str = "VMASST_CMD_enable";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Enable);
+    crate::command::command!(
+        safe Enable : VM_ASSIST, 0, "VMASST_CMD_enable", Value(u32) -> Nothing, since(4,
+        4), honoured(4, 4)
+    );
     /// Stop to help; the argument is a `vm_assist_type`.
     ///
     /// Upstream: `xen/include/public/xen.h`, `VMASST_CMD_disable`. Command 1.
     #[derive(Clone, Copy, Debug)]
     pub struct Disable;
-    impl crate::command::Command for Disable {
-        type Argument = u32;
-        type Shape = crate::command::shape::Value;
-        type Result = crate::command::result::Nothing;
-        const HYPERCALL: crate::hypercall::Hypercall = crate::hypercall::Hypercall::VM_ASSIST;
-        const NUMBER: u32 = 1;
-        const NAME: &'static str = "VMASST_CMD_disable";
-        const SINCE: crate::release::Release = crate::release::Release::new(4, 4);
-        const HONOURED_SINCE: crate::release::Release = Self::SINCE;
-    }
-    crate::command::safe!(Disable);
+    crate::command::command!(
+        safe Disable : VM_ASSIST, 1, "VMASST_CMD_disable", Value(u32) -> Nothing,
+        since(4, 4), honoured(4, 4)
+    );
 }

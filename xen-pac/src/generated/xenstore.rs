@@ -168,23 +168,7 @@ impl XsdSockmsgType {
         }
     }
 }
-crate::access::data!(XsdSockmsgType(u32));
-impl core::fmt::Debug for XsdSockmsgType {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "XsdSockmsgType::{}", name),
-            None => write!(out, "XsdSockmsgType({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for XsdSockmsgType {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(XsdSockmsgType(u32));
 /// Which of the strings in a WATCH_EVENT is which, counted from 0.
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`, `xs_watch_type`.
@@ -210,23 +194,7 @@ impl XsWatchType {
         }
     }
 }
-crate::access::data!(XsWatchType(u32));
-impl core::fmt::Debug for XsWatchType {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "XsWatchType::{}", name),
-            None => write!(out, "XsWatchType({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for XsWatchType {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(XsWatchType(u32));
 /// Whether the two sides are in step.
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`, `xenstore_connection`. Since Xen 4.5.
@@ -252,23 +220,7 @@ impl XenstoreConnection {
         }
     }
 }
-crate::access::data!(XenstoreConnection(u32));
-impl core::fmt::Debug for XenstoreConnection {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "XenstoreConnection::{}", name),
-            None => write!(out, "XenstoreConnection({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for XenstoreConnection {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(XenstoreConnection(u32));
 /// Why the server stopped serving a connection.
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`, `xenstore_error`. Since Xen 4.17.
@@ -304,23 +256,7 @@ impl XenstoreError {
         }
     }
 }
-crate::access::data!(XenstoreError(u32));
-impl core::fmt::Debug for XenstoreError {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "XenstoreError::{}", name),
-            None => write!(out, "XenstoreError({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for XenstoreError {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(XenstoreError(u32));
 /// How far one end of a split device (frontend or backend) has come; each end writes its own number, as decimal
 /// text, to its `state` in xenstore and watches that of the other.
 ///
@@ -382,23 +318,7 @@ impl XenbusState {
         }
     }
 }
-crate::access::data!(XenbusState(u32));
-impl core::fmt::Debug for XenbusState {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => write!(out, "XenbusState::{}", name),
-            None => write!(out, "XenbusState({})", self.0),
-        }
-    }
-}
-impl core::fmt::Display for XenbusState {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.name() {
-            Some(name) => out.pad(name),
-            None => core::fmt::Display::fmt(&self.0, out),
-        }
-    }
-}
+crate::access::named!(XenbusState(u32));
 /// What the server on the other side of the page can do.
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`, `xenstore_server_features`. Since Xen 4.5.
@@ -540,36 +460,14 @@ pub struct XsdSockmsg {
     /// In and out.
     pub len: u32,
 }
-impl XsdSockmsg {
-    /// All bytes zero.
-    pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-}
-crate::access::data!(
+crate::access::argument!(
     XsdSockmsg { kind : XsdSockmsgType, req_id : u32, tx_id : u32, len : u32 }
 );
 impl XsdSockmsg {
     /// With what Xen reads; all else is zero.
     #[must_use]
     pub const fn new(kind: XsdSockmsgType, req_id: u32, tx_id: u32, len: u32) -> Self {
-        let mut made = Self::ZEROED;
-        {
-            made.kind = kind;
-        }
-        {
-            made.req_id = req_id;
-        }
-        {
-            made.tx_id = tx_id;
-        }
-        {
-            made.len = len;
-        }
-        made
-    }
-}
-impl Default for XsdSockmsg {
-    fn default() -> Self {
-        Self::ZEROED
+        crate::access::said!(kind, req_id, tx_id, len)
     }
 }
 /// The layouts of the blocks: what stands where, and nothing more. No reference to shared memory is ever formed with them.
@@ -605,305 +503,62 @@ pub mod raw {
         /// Since Xen 4.17.
         pub error: u32,
     }
-    impl XenstoreDomainInterface {
-        /// All bytes zero.
-        pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-    }
-    crate::access::data!(
+    crate::access::raw!(
         XenstoreDomainInterface { req : [u8; super::XENSTORE_RING_SIZE as usize], rsp :
         [u8; super::XENSTORE_RING_SIZE as usize], req_cons : u32, req_prod : u32,
         rsp_cons : u32, rsp_prod : u32, server_features : u32, connection : u32, error :
         u32 }
     );
 }
-const _: () = {
-    assert!(
-        size_of:: < raw::XenstoreDomainInterface > () == 2076,
-        "`xenstore_domain_interface` should have 2076 bytes"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenstoreDomainInterface, req) == 0,
-        "`xenstore_domain_interface.req` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenstoreDomainInterface, rsp) == 1024,
-        "`xenstore_domain_interface.rsp` should be at byte 1024"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenstoreDomainInterface, req_cons) == 2048,
-        "`xenstore_domain_interface.req_cons` should be at byte 2048"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenstoreDomainInterface, req_prod) == 2052,
-        "`xenstore_domain_interface.req_prod` should be at byte 2052"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenstoreDomainInterface, rsp_cons) == 2056,
-        "`xenstore_domain_interface.rsp_cons` should be at byte 2056"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenstoreDomainInterface, rsp_prod) == 2060,
-        "`xenstore_domain_interface.rsp_prod` should be at byte 2060"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenstoreDomainInterface, server_features) == 2064,
-        "`xenstore_domain_interface.server_features` should be at byte 2064"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenstoreDomainInterface, connection) == 2068,
-        "`xenstore_domain_interface.connection` should be at byte 2068"
-    );
-    assert!(
-        core::mem::offset_of!(raw::XenstoreDomainInterface, error) == 2072,
-        "`xenstore_domain_interface.error` should be at byte 2072"
-    );
-};
-const _: () = {
-    assert!(size_of:: < XsdSockmsg > () == 16, "`xsd_sockmsg` should have 16 bytes");
-    assert!(
-        core::mem::offset_of!(XsdSockmsg, kind) == 0,
-        "`xsd_sockmsg.kind` should be at byte 0"
-    );
-    assert!(
-        core::mem::offset_of!(XsdSockmsg, req_id) == 4,
-        "`xsd_sockmsg.req_id` should be at byte 4"
-    );
-    assert!(
-        core::mem::offset_of!(XsdSockmsg, tx_id) == 8,
-        "`xsd_sockmsg.tx_id` should be at byte 8"
-    );
-    assert!(
-        core::mem::offset_of!(XsdSockmsg, len) == 12,
-        "`xsd_sockmsg.len` should be at byte 12"
-    );
-};
+crate::access::layout!(
+    raw::XenstoreDomainInterface, "xenstore_domain_interface" : 2076 { req : 0, rsp :
+    1024, req_cons : 2048, req_prod : 2052, rsp_cons : 2056, rsp_prod : 2060,
+    server_features : 2064, connection : 2068, error : 2072 }
+);
+crate::access::layout!(
+    XsdSockmsg, "xsd_sockmsg" : 16 { kind : 0, req_id : 4, tx_id : 8, len : 12 }
+);
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct XenstoreDomainInterface {
-            pub(crate) req: [u8; 1024],
-            pub(crate) rsp: [u8; 1024],
-            pub(crate) req_cons: u32,
-            pub(crate) req_prod: u32,
-            pub(crate) rsp_cons: u32,
-            pub(crate) rsp_prod: u32,
-            pub(crate) server_features: u32,
-            pub(crate) connection: u32,
-            pub(crate) error: u32,
-        }
-        #[test]
-        fn xenstore_domain_interface() {
-            assert_eq!(
-                size_of:: < XenstoreDomainInterface > (), 2076,
-                "xenstore_domain_interface"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, req), 0,
-                "xenstore_domain_interface.req"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, rsp), 1024,
-                "xenstore_domain_interface.rsp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, req_cons), 2048,
-                "xenstore_domain_interface.req_cons"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, req_prod), 2052,
-                "xenstore_domain_interface.req_prod"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, rsp_cons), 2056,
-                "xenstore_domain_interface.rsp_cons"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, rsp_prod), 2060,
-                "xenstore_domain_interface.rsp_prod"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, server_features), 2064,
-                "xenstore_domain_interface.server_features"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, connection), 2068,
-                "xenstore_domain_interface.connection"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, error), 2072,
-                "xenstore_domain_interface.error"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XsdSockmsg {
-            pub(crate) kind: u32,
-            pub(crate) req_id: u32,
-            pub(crate) tx_id: u32,
-            pub(crate) len: u32,
-        }
-        #[test]
-        fn xsd_sockmsg() {
-            assert_eq!(size_of:: < XsdSockmsg > (), 16, "xsd_sockmsg");
-            assert_eq!(core::mem::offset_of!(XsdSockmsg, kind), 0, "xsd_sockmsg.kind");
-            assert_eq!(
-                core::mem::offset_of!(XsdSockmsg, req_id), 4, "xsd_sockmsg.req_id"
-            );
-            assert_eq!(core::mem::offset_of!(XsdSockmsg, tx_id), 8, "xsd_sockmsg.tx_id");
-            assert_eq!(core::mem::offset_of!(XsdSockmsg, len), 12, "xsd_sockmsg.len");
-        }
+        crate::access::twin!(
+            natural, struct XenstoreDomainInterface, xenstore_domain_interface : 2076 {
+            req : [u8; 1024] = 0, rsp : [u8; 1024] = 1024, req_cons : u32 = 2048,
+            req_prod : u32 = 2052, rsp_cons : u32 = 2056, rsp_prod : u32 = 2060,
+            server_features : u32 = 2064, connection : u32 = 2068, error : u32 = 2072 }
+        );
+        crate::access::twin!(
+            natural, struct XsdSockmsg, xsd_sockmsg : 16 { kind : u32 = 0, req_id : u32 =
+            4, tx_id : u32 = 8, len : u32 = 12 }
+        );
     }
     pub(crate) mod x86 {
-        #[repr(C, packed(4))]
-        pub(crate) struct XenstoreDomainInterface {
-            pub(crate) req: [u8; 1024],
-            pub(crate) rsp: [u8; 1024],
-            pub(crate) req_cons: u32,
-            pub(crate) req_prod: u32,
-            pub(crate) rsp_cons: u32,
-            pub(crate) rsp_prod: u32,
-            pub(crate) server_features: u32,
-            pub(crate) connection: u32,
-            pub(crate) error: u32,
-        }
-        #[test]
-        fn xenstore_domain_interface() {
-            assert_eq!(
-                size_of:: < XenstoreDomainInterface > (), 2076,
-                "xenstore_domain_interface"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, req), 0,
-                "xenstore_domain_interface.req"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, rsp), 1024,
-                "xenstore_domain_interface.rsp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, req_cons), 2048,
-                "xenstore_domain_interface.req_cons"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, req_prod), 2052,
-                "xenstore_domain_interface.req_prod"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, rsp_cons), 2056,
-                "xenstore_domain_interface.rsp_cons"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, rsp_prod), 2060,
-                "xenstore_domain_interface.rsp_prod"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, server_features), 2064,
-                "xenstore_domain_interface.server_features"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, connection), 2068,
-                "xenstore_domain_interface.connection"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, error), 2072,
-                "xenstore_domain_interface.error"
-            );
-        }
-        #[repr(C, packed(4))]
-        pub(crate) struct XsdSockmsg {
-            pub(crate) kind: u32,
-            pub(crate) req_id: u32,
-            pub(crate) tx_id: u32,
-            pub(crate) len: u32,
-        }
-        #[test]
-        fn xsd_sockmsg() {
-            assert_eq!(size_of:: < XsdSockmsg > (), 16, "xsd_sockmsg");
-            assert_eq!(core::mem::offset_of!(XsdSockmsg, kind), 0, "xsd_sockmsg.kind");
-            assert_eq!(
-                core::mem::offset_of!(XsdSockmsg, req_id), 4, "xsd_sockmsg.req_id"
-            );
-            assert_eq!(core::mem::offset_of!(XsdSockmsg, tx_id), 8, "xsd_sockmsg.tx_id");
-            assert_eq!(core::mem::offset_of!(XsdSockmsg, len), 12, "xsd_sockmsg.len");
-        }
+        crate::access::twin!(
+            packed 4, struct XenstoreDomainInterface, xenstore_domain_interface : 2076 {
+            req : [u8; 1024] = 0, rsp : [u8; 1024] = 1024, req_cons : u32 = 2048,
+            req_prod : u32 = 2052, rsp_cons : u32 = 2056, rsp_prod : u32 = 2060,
+            server_features : u32 = 2064, connection : u32 = 2068, error : u32 = 2072 }
+        );
+        crate::access::twin!(
+            packed 4, struct XsdSockmsg, xsd_sockmsg : 16 { kind : u32 = 0, req_id : u32
+            = 4, tx_id : u32 = 8, len : u32 = 12 }
+        );
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        #[repr(C)]
-        pub(crate) struct XenstoreDomainInterface {
-            pub(crate) req: [u8; 1024],
-            pub(crate) rsp: [u8; 1024],
-            pub(crate) req_cons: u32,
-            pub(crate) req_prod: u32,
-            pub(crate) rsp_cons: u32,
-            pub(crate) rsp_prod: u32,
-            pub(crate) server_features: u32,
-            pub(crate) connection: u32,
-            pub(crate) error: u32,
-        }
-        #[test]
-        fn xenstore_domain_interface() {
-            assert_eq!(
-                size_of:: < XenstoreDomainInterface > (), 2076,
-                "xenstore_domain_interface"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, req), 0,
-                "xenstore_domain_interface.req"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, rsp), 1024,
-                "xenstore_domain_interface.rsp"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, req_cons), 2048,
-                "xenstore_domain_interface.req_cons"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, req_prod), 2052,
-                "xenstore_domain_interface.req_prod"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, rsp_cons), 2056,
-                "xenstore_domain_interface.rsp_cons"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, rsp_prod), 2060,
-                "xenstore_domain_interface.rsp_prod"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, server_features), 2064,
-                "xenstore_domain_interface.server_features"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, connection), 2068,
-                "xenstore_domain_interface.connection"
-            );
-            assert_eq!(
-                core::mem::offset_of!(XenstoreDomainInterface, error), 2072,
-                "xenstore_domain_interface.error"
-            );
-        }
-        #[repr(C)]
-        pub(crate) struct XsdSockmsg {
-            pub(crate) kind: u32,
-            pub(crate) req_id: u32,
-            pub(crate) tx_id: u32,
-            pub(crate) len: u32,
-        }
-        #[test]
-        fn xsd_sockmsg() {
-            assert_eq!(size_of:: < XsdSockmsg > (), 16, "xsd_sockmsg");
-            assert_eq!(core::mem::offset_of!(XsdSockmsg, kind), 0, "xsd_sockmsg.kind");
-            assert_eq!(
-                core::mem::offset_of!(XsdSockmsg, req_id), 4, "xsd_sockmsg.req_id"
-            );
-            assert_eq!(core::mem::offset_of!(XsdSockmsg, tx_id), 8, "xsd_sockmsg.tx_id");
-            assert_eq!(core::mem::offset_of!(XsdSockmsg, len), 12, "xsd_sockmsg.len");
-        }
+        crate::access::twin!(
+            natural, struct XenstoreDomainInterface, xenstore_domain_interface : 2076 {
+            req : [u8; 1024] = 0, rsp : [u8; 1024] = 1024, req_cons : u32 = 2048,
+            req_prod : u32 = 2052, rsp_cons : u32 = 2056, rsp_prod : u32 = 2060,
+            server_features : u32 = 2064, connection : u32 = 2068, error : u32 = 2072 }
+        );
+        crate::access::twin!(
+            natural, struct XsdSockmsg, xsd_sockmsg : 16 { kind : u32 = 0, req_id : u32 =
+            4, tx_id : u32 = 8, len : u32 = 12 }
+        );
     }
 }

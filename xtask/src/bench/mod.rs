@@ -2,6 +2,8 @@
 
 mod check;
 mod hal;
+mod instructions;
+mod linear;
 mod multiply;
 mod regen;
 mod rival;
@@ -10,6 +12,7 @@ mod usage;
 
 pub use check::check;
 pub use hal::hal;
+pub use linear::linear;
 pub use multiply::multiply;
 pub use regen::regen;
 

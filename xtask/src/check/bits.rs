@@ -45,7 +45,7 @@ fn named_values(report: &mut Report<'_>, field: &BitField) {
 
 /// Fields in the order of the text, each against the bits that those before it took in each release and architecture.
 fn overlaps(context: &Context<'_>, report: &mut Report<'_>, word: &Word) {
-    let mut taken = std::collections::HashMap::new();
+    let mut taken = rustc_hash::FxHashMap::default();
     for field in &word.fields {
         for cell in context.names().cells(field.head.availability) {
             let owners: &mut [Option<&BitField>; 64] = taken.entry(cell).or_insert([None; 64]);

@@ -32,7 +32,7 @@ use crate::resolve::{Layouts, Names};
 /// What every rule looks at.
 struct Context<'d> {
     document: &'d Document,
-    layouts: Layouts<'d>,
+    layouts: &'d Layouts<'d>,
 }
 
 impl<'d> Context<'d> {
@@ -48,7 +48,13 @@ impl<'d> Context<'d> {
 /// Everything that is wrong with `document`.
 #[must_use]
 pub fn run(document: &Document) -> Vec<Diagnostic> {
-    let context = Context { document, layouts: Layouts::new(document) };
+    run_with(document, &Layouts::new(document))
+}
+
+/// The same, for a caller who goes on to use the document's layouts.
+#[must_use]
+pub fn run_with<'d>(document: &'d Document, layouts: &'d Layouts<'d>) -> Vec<Diagnostic> {
+    let context = Context { document, layouts };
     let mut report = report::Report::new(&document.manifest);
     let rules = [
         identifiers::check,

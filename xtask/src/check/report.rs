@@ -2,7 +2,8 @@
 
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::document::{ArchId, Availability, Manifest, Place, ReleaseId};
-use std::collections::{BTreeSet, HashMap};
+use rustc_hash::FxHashMap as HashMap;
+use std::collections::BTreeSet;
 
 /// A fault of the node at `place`.
 pub(super) fn fault(place: Place, message: impl Into<String>) -> Diagnostic {
@@ -33,7 +34,7 @@ pub(super) struct Report<'d> {
 
 impl<'d> Report<'d> {
     pub(super) fn new(manifest: &'d Manifest) -> Self {
-        Self { manifest, faults: Vec::new(), known: HashMap::new(), clashes: HashMap::new(), proposals: PROPOSALS }
+        Self { manifest, faults: Vec::new(), known: HashMap::default(), clashes: HashMap::default(), proposals: PROPOSALS }
     }
 
     /// The nearest of the names that would do, if one is near.

@@ -10,11 +10,15 @@ use crate::resolve::{LayoutError, MAX_DEPTH, Problem};
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for item in structs(context.document) {
         let availability = item.head.availability;
-        for cell in context.names().cells(availability) {
-            match context.layouts.of(&item.head.name, cell.0, cell.1) {
-                Ok(layout) if cell.0 == context.manifest().newest() => stated(context, report, item, cell.1, layout.size),
-                Ok(_) => {}
-                Err(error) => impossible(report, error),
+        for cell in context.layouts.cells(&item.head.name, availability) {
+            if let Err(error) = context.layouts.of(&item.head.name, cell.0, cell.1) {
+                impossible(report, error);
+            }
+        }
+        let newest = context.manifest().newest();
+        for arch in availability.archs.iter().filter(|arch| item.size.is_some() && availability.contains(newest, *arch)) {
+            if let Ok(layout) = context.layouts.of(&item.head.name, newest, arch) {
+                stated(context, report, item, arch, layout.size);
             }
         }
     }

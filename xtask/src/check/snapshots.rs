@@ -9,13 +9,13 @@ use crate::document::{
     Access, ArchId, Availability, Field, FieldUse, PerArch, Place, ReleaseRange, Shape, Snapshot, SnapshotMember, Struct,
 };
 use crate::resolve::Basis;
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 
 /// The versioned fields and counters that snapshots read, by architecture.
 type Read = HashSet<(ArchId, *const Field)>;
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
-    let mut read = Read::new();
+    let mut read = Read::default();
     for block in structs(context.document) {
         for snapshot in &block.snapshots {
             if snapshot.members.is_empty() {

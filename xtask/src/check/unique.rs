@@ -3,7 +3,7 @@
 use super::Context;
 use super::report::{Report, fault};
 use crate::document::{Availability, Place};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// Things that must have different keys wherever they exist together.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl<'d> Unique<'d> {
 
     /// A set of things whose keys are something else that they have, or become: a number, a name in another language.
     pub(super) fn with_verb(what: &'static str, verb: &'static str) -> Self {
-        Self { what, verb, order: Vec::new(), by_key: HashMap::new() }
+        Self { what, verb, order: Vec::new(), by_key: HashMap::default() }
     }
 
     /// Adds the thing called `name`, which is told from others by `key`.
@@ -53,7 +53,7 @@ impl<'d> Unique<'d> {
 
     /// Puts each into the cells where it exists, so that the cost does not grow with the square of how many there are.
     fn compare(&self, context: &Context<'_>, report: &mut Report<'_>, key: &str, same: &[Entry<'_>]) {
-        let mut first = HashMap::new();
+        let mut first = HashMap::default();
         for entry in same {
             for cell in context.names().cells(entry.availability) {
                 let known: &Entry<'_> = first.entry(cell).or_insert(entry);

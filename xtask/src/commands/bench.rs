@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::document::Document;
+use crate::source::Sources;
 use crate::{bench, parse, source};
 
 /// What `cargo xtask bench` can be told.
@@ -25,6 +26,8 @@ enum What {
     Check,
     /// The instructions of the HAL's hot paths against those of the same in C; fails where they are more.
     Hal,
+    /// A regen of the description, and of one 4 and 16 times as large.
+    Linear,
 }
 
 /// Runs the command.
@@ -44,16 +47,21 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn measure(arguments: &Arguments) -> Result<String, String> {
     let root = super::workspace_root();
-    let document = || description(&root.join("abi-yaml"));
+    if matches!(arguments.what, What::Hal) {
+        return bench::hal(&root);
+    }
+    let (sources, document) = description(&root.join("abi-yaml"))?;
     match arguments.what {
-        What::Regen => bench::regen(&document()?, &root, arguments.runs),
-        What::Check => bench::check(&document()?, &root, arguments.runs),
+        What::Regen => bench::regen(&document, &root, arguments.runs),
+        What::Check => bench::check(&document, &root, arguments.runs),
+        What::Linear => bench::linear(&sources, &document, &root, arguments.runs),
         What::Hal => bench::hal(&root),
     }
 }
 
-fn description(folder: &Path) -> Result<Document, String> {
+fn description(folder: &Path) -> Result<(Sources, Document), String> {
     let sources = source::load(folder).map_err(|error| error.to_string())?;
     let (document, wrong) = parse::document(&sources);
-    document.filter(|_| wrong.is_empty()).ok_or_else(|| "the description is wrong: `cargo xtask regen` says where".to_owned())
+    let document = document.filter(|_| wrong.is_empty());
+    document.map(|document| (sources, document)).ok_or_else(|| "the description is wrong: `cargo xtask regen` says where".to_owned())
 }

@@ -5,7 +5,7 @@ use super::errors::Errors;
 use super::keys::{Keys, clipped};
 use crate::diagnostic::Diagnostic;
 use crate::document::{Architecture, Manifest, Place, Release};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 use std::collections::hash_map::Entry;
 
 /// As many architectures as a set of them can hold.
@@ -78,7 +78,7 @@ fn one_of(errors: &Errors, keys: &Keys<'_>, key: &'static str, allowed: &[u32]) 
 
 fn files(errors: &Errors, at: &At<'_>) -> Option<Vec<(String, Place)>> {
     let mut files = Vec::new();
-    let mut first = HashMap::new();
+    let mut first = HashMap::default();
     for (index, item) in errors.need(at.items("a list of files"))?.enumerate() {
         let Some(name) = errors.need(item.text("the name of a file")) else { continue };
         if name == "manifest" {

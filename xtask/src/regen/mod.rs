@@ -101,11 +101,12 @@ pub fn generate(folder: &Path) -> Result<Output, Failure> {
 pub fn generate_from(sources: Sources) -> Result<Output, Failure> {
     let (document, mut wrong) = parse::document(&sources);
     let Some(document) = document else { return Err(Failure::Wrong(Box::new(sources), wrong)) };
-    wrong.extend(check::run(&document));
+    let layouts = Layouts::new(&document);
+    wrong.extend(check::run_with(&document, &layouts));
     if !wrong.is_empty() {
         return Err(Failure::Wrong(Box::new(sources), wrong));
     }
-    match render::render(&document, &Layouts::new(&document)) {
+    match render::render(&document, &layouts) {
         Ok(files) => Ok(Output { files, items: render::items(&document) }),
         Err(wrong) => Err(Failure::Wrong(Box::new(sources), wrong)),
     }

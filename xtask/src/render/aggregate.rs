@@ -184,12 +184,13 @@ impl<'d> Aggregate<'d> {
             return unions::definition(self, context, scope, docs);
         }
         let cfg = context.item_cfg(self.availability);
-        let docs = docs.outer();
+        let docs = docs.outer(context);
         let name = names::ident(&self.name);
         let members = self.members(context)?;
         let fields = members.iter().map(|member| self.field(context, scope, member));
         let data = self.data(context, scope, &members);
-        let derives = if self.view == View::Raw { quote!(Clone, Copy) } else { quote!(Clone, Copy, Debug) };
+        let (derives, proof) =
+            if self.view == View::Raw { (quote!(Clone, Copy), quote!(raw)) } else { (quote!(Clone, Copy, Debug), quote!(argument)) };
         Ok(quote! {
             #docs
             #cfg
@@ -199,13 +200,7 @@ impl<'d> Aggregate<'d> {
             pub struct #name { #(#fields),* }
 
             #cfg
-            impl #name {
-                /// All bytes zero.
-                pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-            }
-
-            #cfg
-            crate::access::data!(#name { #data });
+            crate::access::#proof!(#name { #data });
         })
     }
 
@@ -228,7 +223,7 @@ impl<'d> Aggregate<'d> {
         let (name, type_) = (&member.name, member.type_.tokens(scope));
         let Some(field) = member.field else { return quote!(#[doc(hidden)] #cfg pub #name: #type_) };
         let docs = Docs::member(context, &field.head, self.availability);
-        let docs = docs.fact(direction(self.direction, field)).outer();
+        let docs = docs.fact(direction(self.direction, field)).outer(context);
         let deprecated = lifespan::superseded(&field.head);
         quote!(#docs #cfg #deprecated pub #name: #type_)
     }

@@ -31,7 +31,7 @@ pub(super) fn render(context: &Context<'_, '_>, scope: Scope<'_>, item: &TypeAli
         .into_iter()
         .filter_map(|(archs, type_)| Some((archs, type_?)))
         .map(|(archs, type_)| {
-            let docs = Docs::item(context, head).outer();
+            let docs = Docs::item(context, head).outer(context);
             let cfg = context.cfg(archs, all);
             let type_ = type_.tokens(scope);
             quote!(#docs #cfg #deprecated pub type #name = #type_;)

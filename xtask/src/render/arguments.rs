@@ -24,13 +24,11 @@ pub(super) fn render<'d>(
     let docs = Docs::item(context, &item.head).per_arch(context, "Bytes:", &sizes(&outer));
     let mut tokens = outer.definition(context, scope, docs, &deprecated)?;
     tokens.extend(new(context, scope, &outer)?);
-    tokens.extend(default(context, &outer));
     let inner = outer.inner();
     for part in &inner {
         let docs = Docs::of(&format!("`{}` in C.", part.label));
         tokens.extend(part.definition(context, scope, docs, &TokenStream::new())?);
         if !part.is_union {
-            tokens.extend(default(context, part));
             tokens.extend(new(context, scope, part)?);
         }
     }
@@ -41,19 +39,6 @@ pub(super) fn render<'d>(
 
 fn sizes(aggregate: &Aggregate<'_>) -> Vec<(crate::document::ArchId, u32)> {
     aggregate.layouts.iter().map(|(arch, layout)| (*arch, layout.size)).collect()
-}
-
-fn default(context: &Context<'_, '_>, aggregate: &Aggregate<'_>) -> TokenStream {
-    let cfg = context.item_cfg(aggregate.availability);
-    let name = names::ident(&aggregate.name);
-    quote! {
-        #cfg
-        impl Default for #name {
-            fn default() -> Self {
-                Self::ZEROED
-            }
-        }
-    }
 }
 
 /// `new`, from what the caller has to say.
@@ -71,7 +56,7 @@ fn new<'d>(context: &Context<'_, 'd>, scope: Scope<'d>, aggregate: &Aggregate<'d
     });
     let said = members.iter().filter(said).map(|member| {
         let (cfg, name) = (aggregate.member_cfg(context, member), &member.name);
-        quote!(#cfg { made.#name = #name; })
+        quote!(#cfg #name)
     });
     let cfg = context.item_cfg(aggregate.availability);
     let name = names::ident(&aggregate.name);
@@ -81,9 +66,7 @@ fn new<'d>(context: &Context<'_, 'd>, scope: Scope<'d>, aggregate: &Aggregate<'d
             /// With what Xen reads; all else is zero.
             #[must_use]
             pub const fn new(#(#arguments),*) -> Self {
-                let mut made = Self::ZEROED;
-                #(#said)*
-                made
+                crate::access::said!(#(#said),*)
             }
         }
     })

@@ -19,19 +19,15 @@ pub(super) fn render(context: &Context<'_, '_>, aggregate: &Aggregate<'_>) -> Re
         .map(|(archs, first)| {
             let cfg = context.cfg(archs, all);
             let layout = &aggregate.layouts[first].1;
-            let (size, text) = (Literal::u32_unsuffixed(layout.size), format!("`{}` should have {} bytes", aggregate.label, layout.size));
+            let (size, label) = (Literal::u32_unsuffixed(layout.size), &aggregate.label);
             let fields = layout.fields.iter().map(|placed| {
                 let field = &aggregate.fields[placed.index];
                 let (name, offset) = (names::FIELD.ident(&field.head.name), Literal::u32_unsuffixed(placed.offset));
-                let text = format!("`{}.{}` should be at byte {}", aggregate.label, field.head.name, placed.offset);
-                quote!(assert!(core::mem::offset_of!(#path, #name) == #offset, #text);)
+                quote!(#name: #offset)
             });
             quote! {
                 #cfg
-                const _: () = {
-                    assert!(size_of::<#path>() == #size, #text);
-                    #(#fields)*
-                };
+                crate::access::layout!(#path, #label: #size { #(#fields),* });
             }
         })
         .collect())

@@ -46,7 +46,7 @@ fn handle<'d>(
     deprecated: &TokenStream,
 ) -> Result<TokenStream, RenderError> {
     let sizes: Vec<(ArchId, u32)> = outer.layouts.iter().map(|(arch, layout)| (*arch, layout.size)).collect();
-    let docs = Docs::item(context, &item.head).per_arch(context, "Bytes:", &sizes).outer();
+    let docs = Docs::item(context, &item.head).per_arch(context, "Bytes:", &sizes).outer(context);
     let cfg = context.item_cfg(item.head.availability);
     let name = names::ident(&outer.name);
     let mut methods = TokenStream::new();
@@ -183,11 +183,11 @@ fn method<'d>(
         }
     };
     let Some(count) = array else {
-        let docs = docs.outer();
+        let docs = docs.outer(context);
         return Ok(quote!(#docs #cfg #deprecated #[must_use] pub fn #name(self) -> #type_ { crate::access::#single }));
     };
     let counted = counts(context, scope, outer, field, count, archs)?;
-    let docs = docs.paragraph("`None` if there is no element at `index`.").outer();
+    let docs = docs.paragraph("`None` if there is no element at `index`.").outer(context);
     Ok(quote! {
         #counted
         #docs

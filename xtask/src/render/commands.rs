@@ -11,20 +11,20 @@ use crate::document::{
 use crate::resolve::{Basis, Item};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 
 /// The module `command` of a file; with a module for each hypercall in it, if there are several.
 pub(super) fn render(context: &Context<'_, '_>, scope: Scope<'_>, file: &File) -> Result<TokenStream, RenderError> {
     match file.commands.as_slice() {
         [] => Ok(TokenStream::new()),
         [set] => {
-            let docs = Docs::of(&set.doc).outer();
+            let docs = Docs::of(&set.doc).outer(context);
             let commands = commands(context, scope.inside(), set)?;
             Ok(quote!(#docs pub mod command { #commands }))
         }
         sets => {
             let modules = sets.iter().map(|set| {
-                let docs = Docs::of(&set.doc).outer();
+                let docs = Docs::of(&set.doc).outer(context);
                 let name = names::MODULE.ident(&set.hypercall);
                 let commands = commands(context, scope.inside().inside(), set)?;
                 Ok(quote!(#docs pub mod #name { #commands }))
@@ -50,21 +50,14 @@ fn commands(context: &Context<'_, '_>, scope: Scope<'_>, set: &CommandSet) -> Re
     Ok(tokens)
 }
 
-/// The constant with a hypercall's number, and its type.
-struct Hypercall {
-    type_: TokenStream,
-    value: TokenStream,
-}
-
-fn hypercall(context: &Context<'_, '_>, set: &CommandSet) -> Result<Hypercall, RenderError> {
+/// The constant with a hypercall's number, in the type that `xen_pac::command` knows.
+fn hypercall(context: &Context<'_, '_>, set: &CommandSet) -> Result<Ident, RenderError> {
     let missing = || RenderError::new(&set.place, format!("the enumeration `hypercall` has no value `{}`", set.hypercall));
     let all = context.names().types("hypercall").iter();
     let of: &Enumeration =
         all.filter_map(|item| if let Item::Enumeration(of) = item { Some(*of) } else { None }).next().ok_or_else(missing)?;
     of.values.iter().find(|value| value.head.name == set.hypercall).ok_or_else(missing)?;
-    let (file, value) = (names::MODULE.ident(&of.head.place.file), names::CONSTANT.ident(&set.hypercall));
-    let name = context.item_ident(names::TYPE, &of.head);
-    Ok(Hypercall { type_: quote!(crate::#file::#name), value: quote!(crate::#file::#name::#value) })
+    Ok(names::CONSTANT.ident(&set.hypercall))
 }
 
 fn one(
@@ -72,7 +65,7 @@ fn one(
     scope: Scope<'_>,
     command: &Command,
     name: &Ident,
-    hypercall: &Hypercall,
+    hypercall: &Ident,
 ) -> Result<TokenStream, RenderError> {
     let head = &command.head;
     let manifest = context.manifest();
@@ -82,28 +75,29 @@ fn one(
     if let Some(hazard) = &command.hazard {
         docs = docs.hazard(hazard);
     }
-    let docs = docs.outer();
+    let docs = docs.outer(context);
     let cfg = context.item_cfg(head.availability);
     let deprecated = lifespan::deprecated(manifest, head, manifest.all_releases());
     let arguments = by_arch(head.availability.archs, |arch| match &command.argument {
         None => Ok(None),
         Some(type_) => Type::of(context, type_, &head.place, Cell { release: newest, arch, view: View::Argument }).map(Some),
     })?;
-    let arguments = arguments.into_iter().map(|(archs, type_)| {
-        let cfg = context.cfg(archs.and(all), head.availability.archs);
-        let type_ = type_.map_or_else(|| quote!(()), |type_| type_.tokens(scope));
-        quote!(#cfg type Argument = #type_;)
-    });
     let is_safe = command.hazard.is_none() && !command.argument.as_ref().is_some_and(|of| reaches_beyond(context, of, newest));
-    let safe = is_safe.then(|| quote!(#cfg crate::command::safe!(#name);));
+    let safe = is_safe.then(|| quote!(safe));
     let (shape, result) = (shape(command.shape), result(command.result));
-    let Hypercall { type_: hypercall_type, value: hypercall } = hypercall;
     let number = number(i128::from(command.number));
     let c = head.c.as_deref().unwrap_or(&head.name);
     let since = head.availability.releases.since;
-    let offered = release(manifest.release(since));
-    let honoured = head.availability.honoured_since.filter(|honoured| *honoured != since);
-    let honoured = honoured.map_or_else(|| quote!(Self::SINCE), |honoured| release(manifest.release(honoured)));
+    let (offered, honoured) = (release(manifest.release(since)), head.availability.honoured_since.unwrap_or(since));
+    let honoured = release(manifest.release(honoured));
+    let calls = arguments.into_iter().map(|(archs, argument)| {
+        let cfg = context.cfg(archs, all);
+        let argument = argument.map_or_else(|| quote!(()), |type_| type_.tokens(scope));
+        quote! {
+            #cfg
+            crate::command::command!(#safe #name: #hypercall, #number, #c, #shape(#argument) -> #result, since #offered, honoured #honoured);
+        }
+    });
     Ok(quote! {
         #docs
         #cfg
@@ -111,25 +105,13 @@ fn one(
         #[derive(Clone, Copy, Debug)]
         pub struct #name;
 
-        #cfg
-        impl crate::command::Command for #name {
-            #(#arguments)*
-            type Shape = crate::command::shape::#shape;
-            type Result = crate::command::result::#result;
-            const HYPERCALL: #hypercall_type = #hypercall;
-            const NUMBER: u32 = #number;
-            const NAME: &'static str = #c;
-            const SINCE: crate::release::Release = #offered;
-            const HONOURED_SINCE: crate::release::Release = #honoured;
-        }
-
-        #safe
+        #(#calls)*
     })
 }
 
 fn release(release: Release) -> TokenStream {
     let (major, minor) = (number(i128::from(release.major)), number(i128::from(release.minor)));
-    quote!(crate::release::Release::new(#major, #minor))
+    quote!((#major, #minor))
 }
 
 fn shape(shape: CallShape) -> Ident {
@@ -154,7 +136,7 @@ fn result(result: CallResult) -> Ident {
 
 /// Whether Xen can touch memory beyond the argument: through a guest pointer anywhere in it, or behind a flexible tail.
 fn reaches_beyond(context: &Context<'_, '_>, type_: &TypeRef, release: ReleaseId) -> bool {
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     let mut types = vec![type_];
     while let Some(type_) = types.pop() {
         for arch in context.manifest().all_archs().iter() {

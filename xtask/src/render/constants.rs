@@ -22,7 +22,7 @@ pub(super) fn render(context: &Context<'_, '_>, scope: Scope<'_>, item: &Constan
     Ok(groups
         .into_iter()
         .map(|(archs, (type_, value))| {
-            let docs = Docs::item(context, head).outer();
+            let docs = Docs::item(context, head).outer(context);
             let cfg = context.cfg(archs, all);
             let (type_, value) = (type_.tokens(scope), number(value));
             quote!(#docs #cfg #deprecated pub const #name: #type_ = #value;)

@@ -3,16 +3,19 @@
 use super::error::RenderError;
 use super::lifespan;
 use super::names::{self, Rule};
+use super::pages::Pages;
 use crate::document::{ArchId, ArchSet, Availability, Document, Head, Manifest, ReleaseId};
 use crate::resolve::{Layouts, Names};
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// The description, as the renderers see it.
 pub(super) struct Context<'l, 'd> {
     pub(super) document: &'d Document,
     pub(super) layouts: &'l Layouts<'d>,
+    /// The documentation that is rendered.
+    pub(super) pages: Pages,
     /// Items whose name a later release gave to something else, by their place.
     renamed: HashMap<*const Head, String>,
 }
@@ -58,7 +61,7 @@ impl<'d> Scope<'d> {
 
 impl<'l, 'd> Context<'l, 'd> {
     pub(super) fn new(document: &'d Document, layouts: &'l Layouts<'d>) -> Self {
-        Self { document, layouts, renamed: lifespan::renamed_types(document) }
+        Self { document, layouts, pages: Pages::default(), renamed: lifespan::renamed_types(document) }
     }
 
     pub(super) fn manifest(&self) -> &'d Manifest {

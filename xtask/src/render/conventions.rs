@@ -10,7 +10,7 @@ use quote::quote;
 pub(super) fn render(context: &Context<'_, '_>, item: &Convention) -> Result<TokenStream, RenderError> {
     let all = context.manifest().all_archs();
     let cfg = context.cfg(ArchSet::from_iter([item.arch]), all);
-    let docs = Docs::of(&item.doc).outer();
+    let docs = Docs::of(&item.doc).outer(context);
     let Convention { number, arguments, result, instructions, page, clobbers, .. } = item;
     let immediate = match &item.immediate {
         None => quote!(None),

@@ -111,8 +111,13 @@ impl Docs {
         }
     }
 
-    /// As attributes of what follows.
-    pub(super) fn outer(self) -> TokenStream {
+    /// As the mark of what follows.
+    pub(super) fn outer(self, context: &Context<'_, '_>) -> TokenStream {
+        context.pages.mark(self.lines())
+    }
+
+    /// The same for what might be set on the line of something else, where a mark of a line of its own would be lost.
+    pub(super) fn attributes(self) -> TokenStream {
         let lines = self.lines();
         quote!(#(#[doc = #lines])*)
     }

@@ -33,7 +33,7 @@ pub(super) fn render(context: &Context<'_, '_>, item: &Encoding) -> Result<Token
     let wide = if *is == "u64" { quote!(value) } else { quote!(value as u64) };
     let cfg = context.item_cfg(head.availability);
     let deprecated = lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
-    let docs = Docs::item(context, head).outer();
+    let docs = Docs::item(context, head).outer(context);
     let constructors = item.variants.iter().map(|variant| parts.constructor(variant));
     let (variants, variant) = (parts.variants_type(), parts.variant()?);
     let parse = parts.parse();
@@ -98,13 +98,13 @@ impl Parts<'_, '_, '_> {
         let (cfg, deprecated, docs) = (self.cfg(variant), self.deprecated(variant), self.docs(variant));
         let (tag, fields) = match &variant.kind {
             VariantKind::Value(value) => {
-                let (name, value, docs) = (names::CONSTANT.ident(&variant.head.name), hex(*value), docs.outer());
+                let (name, value, docs) = (names::CONSTANT.ident(&variant.head.name), hex(*value), docs.outer(self.context));
                 return quote!(#docs #cfg #deprecated pub const #name: Self = Self(#value););
             }
             VariantKind::Fields { tag, fields, .. } => (*tag, fields),
         };
         let list = fields.iter().map(|field| format!("- `{}`: {}", names::FIELD.apply(&field.name), range(field)));
-        let docs = list.fold(docs.paragraph("# Errors\nIf a field is out of its range:"), Docs::line).outer();
+        let docs = list.fold(docs.paragraph("# Errors\nIf a field is out of its range:"), Docs::line).outer(self.context);
         let name = names::FIELD.ident(&variant.head.name);
         let arguments = fields.iter().map(|field| {
             let (name, type_) = (names::FIELD.ident(&field.name), smallest(field.bits));
@@ -135,11 +135,11 @@ impl Parts<'_, '_, '_> {
         let about = format!(" The forms of a [`{}`], for matching.", self.name);
         let name = &self.variants;
         let variants = self.item.variants.iter().map(|variant| {
-            let (cfg, docs) = (self.cfg(variant), self.docs(variant).outer());
+            let (cfg, docs) = (self.cfg(variant), self.docs(variant).outer(self.context));
             let name = names::VARIANT.ident(&variant.head.name);
             let VariantKind::Fields { fields, .. } = &variant.kind else { return quote!(#docs #cfg #name,) };
             let fields = fields.iter().map(|field| {
-                let docs = Docs::of(&field.doc).fact(bits(field.bits)).outer();
+                let docs = Docs::of(&field.doc).fact(bits(field.bits)).attributes();
                 let (name, type_) = (names::FIELD.ident(&field.name), smallest(field.bits));
                 quote!(#docs #name: #type_)
             });

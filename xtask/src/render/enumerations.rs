@@ -7,20 +7,19 @@ use super::{lifespan, names};
 use crate::document::{ArchSet, Enumeration, Head, Value};
 use proc_macro2::TokenStream;
 use quote::quote;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 pub(super) fn render(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
     let head = &item.head;
     let cfg = context.item_cfg(head.availability);
     let deprecated = lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
-    let docs = Docs::item(context, head).outer();
+    let docs = Docs::item(context, head).outer(context);
     let name = context.item_ident(names::TYPE, head);
     let is = integer(item.is);
     let heads: Vec<&Head> = item.values.iter().map(|value| &value.head).collect();
     let values = lifespan::distinct(names::CONSTANT, &heads);
     let values = item.values.iter().zip(values).filter_map(|(value, name)| Some(constant(context, item, value, &name?)));
     let look_up = look_up(context, item);
-    let (known, unknown) = (format!("{name}::{{}}"), format!("{name}({{}})"));
     quote! {
         #docs
         #cfg
@@ -41,33 +40,13 @@ pub(super) fn render(context: &Context<'_, '_>, item: &Enumeration) -> TokenStre
         }
 
         #cfg
-        crate::access::data!(#name(#is));
-
-        #cfg
-        impl core::fmt::Debug for #name {
-            fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                match self.name() {
-                    Some(name) => write!(out, #known, name),
-                    None => write!(out, #unknown, self.0),
-                }
-            }
-        }
-
-        #cfg
-        impl core::fmt::Display for #name {
-            fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                match self.name() {
-                    Some(name) => out.pad(name),
-                    None => core::fmt::Display::fmt(&self.0, out),
-                }
-            }
-        }
+        crate::access::named!(#name(#is));
     }
 }
 
 fn constant(context: &Context<'_, '_>, item: &Enumeration, value: &Value, name: &str) -> TokenStream {
     let within = item.head.availability;
-    let docs = Docs::part(context, &value.head, within).outer();
+    let docs = Docs::part(context, &value.head, within).outer(context);
     let cfg = context.cfg(value.head.availability.archs, within.archs);
     let deprecated = lifespan::deprecated(context.manifest(), &value.head, within.releases);
     let (name, value) = (names::ident(name), number(value.value));
@@ -78,7 +57,7 @@ fn constant(context: &Context<'_, '_>, item: &Enumeration, value: &Value, name: 
 fn look_up(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
     let mut order: Vec<usize> = (0..item.values.len()).collect();
     order.sort_by_key(|&at| std::cmp::Reverse(item.values[at].head.availability.releases.until));
-    let mut taken: HashMap<i128, Vec<ArchSet>> = HashMap::new();
+    let mut taken: HashMap<i128, Vec<ArchSet>> = HashMap::default();
     let mut shown: Vec<Option<ArchSet>> = vec![None; item.values.len()];
     for at in order {
         let value = &item.values[at];

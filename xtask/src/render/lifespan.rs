@@ -4,7 +4,7 @@ use super::names::{self, Rule};
 use crate::document::{Document, Head, Manifest, ReleaseRange};
 use proc_macro2::TokenStream;
 use quote::quote;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// The Rust names of `heads`, in their order. Where two of one name exist on one architecture, in different releases, only the latest has it:
 /// what a name meant in an older release is of no use beside what it means now.
@@ -16,7 +16,7 @@ pub(super) fn distinct(rule: Rule, heads: &[&Head]) -> Vec<Option<String>> {
 
 /// For each of `heads` whether another of its name comes after it on one of its architectures.
 fn later(heads: &[&Head], names: &[String]) -> Vec<bool> {
-    let mut by_name: HashMap<&str, Vec<&Head>> = HashMap::new();
+    let mut by_name: HashMap<&str, Vec<&Head>> = HashMap::default();
     for (head, name) in heads.iter().zip(names) {
         by_name.entry(name).or_default().push(head);
     }
@@ -30,7 +30,7 @@ fn later(heads: &[&Head], names: &[String]) -> Vec<bool> {
 /// The types of each file whose name a later release gave to something else. They keep it with their last release at its end, because other
 /// items of that release may need them.
 pub(super) fn renamed_types(document: &Document) -> HashMap<*const Head, String> {
-    let mut renamed = HashMap::new();
+    let mut renamed = HashMap::default();
     for file in &document.files {
         let mut types: Vec<&Head> = file.types.iter().map(|item| &item.head).collect();
         types.extend(file.enumerations.iter().map(|item| &item.head));

@@ -18,6 +18,7 @@ mod enumerations;
 mod error;
 mod lifespan;
 pub(crate) mod names;
+mod pages;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use crate::resolve::Layouts;
 use context::{Context, Scope};
 use docs::Docs;
 use error::RenderError;
+use pages::Pages;
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -94,7 +96,7 @@ fn root(document: &Document) -> Result<Generated, RenderError> {
             pub mod #name;
         }
     });
-    print("manifest", "mod.rs", quote!(#(#modules)*))
+    print("manifest", "mod.rs", quote!(#(#modules)*), &Pages::default())
 }
 
 /// The module of one subject file.
@@ -118,7 +120,7 @@ fn subject<'d>(context: &Context<'_, 'd>, file: &'d File) -> Result<Generated, R
     }
     tokens.extend(structs(context, scope, file)?);
     tokens.extend(commands::render(context, scope, file)?);
-    print(&file.name, &format!("{}.rs", names::MODULE.apply(&file.name)), tokens)
+    print(&file.name, &format!("{}.rs", names::MODULE.apply(&file.name)), tokens, &context.pages)
 }
 
 /// Blocks and arguments, their raw structs, and the proof of their layout.
@@ -155,9 +157,9 @@ fn structs<'d>(context: &Context<'_, 'd>, scope: Scope<'d>, file: &'d File) -> R
 }
 
 /// Sets the tokens as text.
-fn print(source: &str, path: &str, tokens: TokenStream) -> Result<Generated, RenderError> {
+fn print(source: &str, path: &str, tokens: TokenStream, pages: &Pages) -> Result<Generated, RenderError> {
     let tree: syn::File =
         syn::parse2(tokens).map_err(|error| RenderError::new(&Place::root(source), format!("what it would become is no Rust: {error}")))?;
-    let text = format!("{MARK}abi-yaml/{source}.yaml. Do not edit.\n{}", prettyplease::unparse(&tree));
+    let text = format!("{MARK}abi-yaml/{source}.yaml. Do not edit.\n{}", pages.fill(&prettyplease::unparse(&tree)));
     Ok(Generated { path: path.to_owned(), text })
 }

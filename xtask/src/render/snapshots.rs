@@ -134,7 +134,8 @@ fn methods_of(
             quote!(#cfg #name: #path,)
         })
         .collect();
-    let docs = Docs::of(&snapshot.doc).paragraph("Waits while an update is under way, and reads again until none came in between.").outer();
+    let docs =
+        Docs::of(&snapshot.doc).paragraph("Waits while an update is under way, and reads again until none came in between.").outer(context);
     let about_with = format!(
         " As [`{plain}`](Self::{plain}), together with what `read` gives, which is called between the two readings of the counter: only there does a clock\n fit the values. It may be called more than once."
     );
@@ -171,7 +172,7 @@ fn type_of(
     members: &[(&SnapshotMember, Vec<Part>)],
 ) -> Result<TokenStream, RenderError> {
     let cfg = context.item_cfg(item.head.availability);
-    let docs = Docs::of(&snapshot.doc).outer();
+    let docs = Docs::of(&snapshot.doc).outer(context);
     let scope = Scope::of(&item.head.place.file);
     let mut fields = TokenStream::new();
     let mut methods = TokenStream::new();
@@ -179,7 +180,7 @@ fn type_of(
         let arch = part.archs.iter().next().unwrap_or(ArchId(0));
         let path = member.path.get(arch).map_or("", String::as_str);
         let field = find(context, item, outer, path, arch, member)?;
-        let docs = Docs::of(&field.head.doc).outer();
+        let docs = Docs::of(&field.head.doc).outer(context);
         let cfg = context.cfg(part.archs, outer.archs());
         let (name, type_) = (names::FIELD.ident(&member.name), part.type_.tokens(scope));
         fields.extend(quote!(#docs #cfg pub #name: #type_,));

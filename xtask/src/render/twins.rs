@@ -59,35 +59,23 @@ fn twin(
     capped: bool,
 ) -> Result<TokenStream, RenderError> {
     let name = names::ident(&aggregate.name);
-    let repr = if capped {
+    let rules = if capped {
         let most = Literal::u32_unsuffixed(context.manifest().arch(arch).align_u64);
-        quote!(#[repr(C, packed(#most))])
+        quote!(packed #most)
     } else {
-        quote!(#[repr(C)])
+        quote!(natural)
     };
     let mut fields = Vec::new();
-    let mut offsets = Vec::new();
     for placed in &layout.fields {
         let field = &aggregate.fields[placed.index];
         let (member, type_) = (names::FIELD.ident(&field.head.name), type_of(context, file, aggregate, field, placed, arch)?);
-        let type_ = if aggregate.is_union { quote!(core::mem::ManuallyDrop<#type_>) } else { type_ };
-        fields.push(quote!(pub(crate) #member: #type_));
-        let (offset, text) = (Literal::u32_unsuffixed(placed.offset), format!("{}.{}", aggregate.label, field.head.name));
-        offsets.push(quote!(assert_eq!(core::mem::offset_of!(#name, #member), #offset, #text);));
+        let offset = Literal::u32_unsuffixed(placed.offset);
+        fields.push(quote!(#member: #type_ = #offset));
     }
     let kind = if aggregate.is_union { quote!(union) } else { quote!(struct) };
-    let (size, text) = (Literal::u32_unsuffixed(layout.size), &aggregate.label);
+    let size = Literal::u32_unsuffixed(layout.size);
     let test: Ident = names::FIELD.ident(&aggregate.name);
-    Ok(quote! {
-        #repr
-        pub(crate) #kind #name { #(#fields),* }
-
-        #[test]
-        fn #test() {
-            assert_eq!(size_of::<#name>(), #size, #text);
-            #(#offsets)*
-        }
-    })
+    Ok(quote!(crate::access::twin!(#rules, #kind #name, #test: #size { #(#fields),* });))
 }
 
 fn type_of(

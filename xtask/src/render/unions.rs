@@ -17,7 +17,7 @@ pub(super) fn definition<'d>(
     docs: Docs,
 ) -> Result<TokenStream, RenderError> {
     let cfg = context.item_cfg(union_.availability);
-    let docs = docs.paragraph("Every byte of it is always initialised, so that each member can be read at any time; only the command tells which one means anything.").outer();
+    let docs = docs.paragraph("Every byte of it is always initialised, so that each member can be read at any time; only the command tells which one means anything.").outer(context);
     let name = names::ident(&union_.name);
     let mut members = Vec::new();
     for index in 0..union_.fields.len() {
@@ -40,7 +40,7 @@ pub(super) fn definition<'d>(
         let cfg = union_.member_cfg(context, member);
         let Some(field) = member.field else { return TokenStream::new() };
         let (name, type_) = (&member.name, member.type_.tokens(scope));
-        let docs = Docs::member(context, &field.head, union_.availability).outer();
+        let docs = Docs::member(context, &field.head, union_.availability).outer(context);
         let from = names::ident(&format!("from_{}", names::FIELD.apply(&field.head.name)));
         let about = format!(" With this as its `{name}`, and all other bytes zero.");
         quote! {
@@ -55,13 +55,10 @@ pub(super) fn definition<'d>(
             #cfg
             #[must_use]
             pub const fn #from(#name: #type_) -> Self {
-                let mut made = Self::ZEROED;
-                made.#name = #name;
-                made
+                crate::access::said!(#name)
             }
         }
     });
-    let shown = union_.name.as_str();
     Ok(quote! {
         #docs
         #cfg
@@ -71,28 +68,11 @@ pub(super) fn definition<'d>(
 
         #cfg
         impl #name {
-            /// All bytes zero.
-            pub const ZEROED: Self = <Self as crate::access::Data>::ZEROED;
-
             #(#functions)*
         }
 
         #cfg
-        crate::access::data!(union #name { #data, #(#bytes),* });
-
-        #cfg
-        impl core::fmt::Debug for #name {
-            fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                out.debug_struct(#shown).finish_non_exhaustive()
-            }
-        }
-
-        #cfg
-        impl Default for #name {
-            fn default() -> Self {
-                Self::ZEROED
-            }
-        }
+        crate::access::argument!(union #name { #data, #(#bytes),* });
     })
 }
 

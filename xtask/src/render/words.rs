@@ -12,7 +12,7 @@ pub(super) fn render(context: &Context<'_, '_>, item: &Word) -> TokenStream {
     let head = &item.head;
     let cfg = context.item_cfg(head.availability);
     let deprecated = lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
-    let docs = Docs::item(context, head).outer();
+    let docs = Docs::item(context, head).outer(context);
     let name = context.item_ident(names::MODULE, head);
     let is = integer(item.is);
     let heads: Vec<&Head> = item.fields.iter().map(|field| &field.head).collect();
@@ -37,7 +37,7 @@ pub(super) fn render(context: &Context<'_, '_>, item: &Word) -> TokenStream {
 
 fn field_of(context: &Context<'_, '_>, item: &Word, is: &Ident, field: &BitField, constant: &str) -> TokenStream {
     let within = item.head.availability;
-    let docs = Docs::part(context, &field.head, within).fact(bits(field.bits)).outer();
+    let docs = Docs::part(context, &field.head, within).fact(bits(field.bits)).outer(context);
     let cfg = context.cfg(field.head.availability.archs, within.archs);
     let deprecated = lifespan::deprecated(context.manifest(), &field.head, within.releases);
     let constant = names::ident(constant);
@@ -68,7 +68,7 @@ fn values_of(context: &Context<'_, '_>, is: &Ident, field: &BitField) -> TokenSt
 
 fn value_of(context: &Context<'_, '_>, is: &Ident, field: &BitField, value: &Value, constant: &str) -> TokenStream {
     let within = field.head.availability;
-    let docs = Docs::part(context, &value.head, within).outer();
+    let docs = Docs::part(context, &value.head, within).outer(context);
     let cfg = context.cfg(value.head.availability.archs, within.archs);
     let deprecated = lifespan::deprecated(context.manifest(), &value.head, within.releases);
     let constant = names::ident(constant);

@@ -2,9 +2,9 @@
 
 use super::epochs::Epochs;
 use super::{Basis, FieldLayout, Integer, Item, Layout, LayoutError, Names, Problem};
-use crate::document::{ArchId, Count, Document, Field, PerArch, Place, ReleaseId, Shape, Struct, TypeRef};
+use crate::document::{ArchId, Availability, Count, Document, Field, PerArch, Place, ReleaseId, Shape, Struct, TypeRef};
+use rustc_hash::FxHashMap as HashMap;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// How many levels of structs and unions may lie inside one another. No header comes near; a limit keeps everything that
@@ -17,7 +17,7 @@ type Answer = Result<Rc<Layout>, LayoutError>;
 #[derive(Debug)]
 pub struct Layouts<'d> {
     names: Names<'d>,
-    epochs: Epochs,
+    epochs: Epochs<'d>,
     known: RefCell<HashMap<(&'d str, ReleaseId, ArchId), Answer>>,
 }
 
@@ -40,7 +40,7 @@ impl<'d> Layouts<'d> {
     /// If there is no such struct there, or it has no layout; the error says whose fault it is. Where nothing is, the error has the root of
     /// the manifest as its place.
     pub fn of(&self, name: &str, release: ReleaseId, arch: ArchId) -> Answer {
-        let release = self.epochs.first(release);
+        let release = self.epochs.first(name, release);
         if let Some(known) = self.known.borrow().get(&(name, release, arch)) {
             return known.clone();
         }
@@ -53,6 +53,15 @@ impl<'d> Layouts<'d> {
             Err(problem @ Problem::NotThere { .. }) => Err(LayoutError { place: self.names.types(name)[0].head().place.clone(), problem }),
             Err(problem) => Err(LayoutError { place: Place::root("manifest"), problem }),
         }
+    }
+
+    /// The releases and architectures of `availability` of which each may have a layout that differs from those of the others.
+    pub fn cells(&self, name: &str, availability: Availability) -> impl Iterator<Item = (ReleaseId, ArchId)> + use<'_, 'd> {
+        let since = availability.releases.since;
+        let firsts: Vec<bool> = (0..self.names.manifest().releases.len())
+            .map(|release| ReleaseId(release) == since || self.epochs.first(name, ReleaseId(release)) == ReleaseId(release))
+            .collect();
+        self.names.cells(availability).filter(move |(release, _)| firsts.get(release.0).copied().unwrap_or(true))
     }
 
     fn of_struct(&self, struct_: &'d Struct, release: ReleaseId, arch: ArchId) -> Answer {
@@ -78,7 +87,7 @@ impl<'d> Walk<'_, 'd> {
         if let Some(known) = self.known(outermost) {
             return known;
         }
-        let mut depth_of = HashMap::from([(outermost.head.name.as_str(), 0)]);
+        let mut depth_of = HashMap::from_iter([(outermost.head.name.as_str(), 0)]);
         let mut path = vec![self.level(outermost)];
         while let Some(level) = path.last_mut() {
             let struct_ = level.struct_;
@@ -104,11 +113,16 @@ impl<'d> Walk<'_, 'd> {
     }
 
     fn known(&self, struct_: &'d Struct) -> Option<Answer> {
-        self.layouts.known.borrow().get(&(struct_.head.name.as_str(), self.release, self.arch)).cloned()
+        self.layouts.known.borrow().get(&self.key(struct_)).cloned()
     }
 
     fn learn(&self, struct_: &'d Struct, answer: Answer) {
-        self.layouts.known.borrow_mut().insert((&struct_.head.name, self.release, self.arch), answer);
+        self.layouts.known.borrow_mut().insert(self.key(struct_), answer);
+    }
+
+    fn key(&self, struct_: &'d Struct) -> (&'d str, ReleaseId, ArchId) {
+        let name = struct_.head.name.as_str();
+        (name, self.layouts.epochs.first(name, self.release), self.arch)
     }
 
     fn level(&self, struct_: &'d Struct) -> Level<'d> {

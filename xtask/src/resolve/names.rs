@@ -5,7 +5,7 @@ use crate::document::{
     ArchId, Availability, Constant, Count, Document, Encoding, Enumeration, Head, Manifest, Primitive, ReleaseId, Struct, TypeAlias,
     TypeRef, Word,
 };
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 /// Something that a type's name can stand for.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +88,7 @@ impl<'d> Names<'d> {
     /// Collects the names of `document`.
     #[must_use]
     pub fn new(document: &'d Document) -> Self {
-        let mut names = Self { manifest: &document.manifest, types: HashMap::new(), constants: HashMap::new() };
+        let mut names = Self { manifest: &document.manifest, types: HashMap::default(), constants: HashMap::default() };
         for file in &document.files {
             let items = file.types.iter().map(Item::Alias);
             let items = items.chain(file.enumerations.iter().map(Item::Enumeration));

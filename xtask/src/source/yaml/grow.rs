@@ -4,7 +4,6 @@ use super::positions::Positions;
 use super::{Entry, Fault, MAX_DEPTH, Mapping, Node, Tree, Value};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 use std::borrow::Cow;
-use std::collections::hash_map;
 use std::ops::Range;
 
 /// A sequence or a mapping that is not complete.
@@ -172,17 +171,7 @@ impl<'t> Grower<'t> {
 
 /// Adds the entry, unless there is one of its name.
 fn insert<'t>(mapping: &mut Mapping<'t>, entry: Entry<'t>) -> Option<Fault> {
-    match mapping.index.entry(entry.key.clone()) {
-        hash_map::Entry::Occupied(first) => {
-            let first = mapping.entries[*first.get()].key_span.clone();
-            Some(Fault::duplicate(entry.key_span, first, &entry.key))
-        }
-        hash_map::Entry::Vacant(vacant) => {
-            vacant.insert(mapping.entries.len());
-            mapping.entries.push(entry);
-            None
-        }
-    }
+    mapping.insert(entry).err().map(|(again, first)| Fault::duplicate(again.key_span, first.key_span.clone(), &again.key))
 }
 
 /// The anchor or tag that begins with `sign` in `range`, comments left aside.

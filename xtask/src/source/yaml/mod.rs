@@ -12,12 +12,15 @@ mod tests;
 
 pub use faults::Fault;
 
+use rustc_hash::FxHashMap;
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::ops::Range;
 
 /// How many levels a document may nest. A description needs about ten; the walkers over the tree rely on the bound.
 pub const MAX_DEPTH: usize = 64;
+
+/// So many names are looked through faster than looked up.
+const FEW: usize = 16;
 
 /// What reading a text gave.
 #[derive(Debug)]
@@ -58,7 +61,8 @@ pub enum Value<'t> {
 pub struct Mapping<'t> {
     /// In the order of the text.
     pub entries: Vec<Entry<'t>>,
-    index: HashMap<Cow<'t, str>, usize>,
+    /// Where each name is, once there are more than a few.
+    index: FxHashMap<Cow<'t, str>, usize>,
 }
 
 /// A name and its value.
@@ -76,7 +80,25 @@ impl<'t> Mapping<'t> {
     /// The entry of that name.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Entry<'t>> {
-        self.index.get(key).map(|index| &self.entries[*index])
+        self.position(key).map(|index| &self.entries[index])
+    }
+
+    /// Adds an entry whose name the mapping has not; otherwise gives it back, with the first of that name.
+    fn insert(&mut self, entry: Entry<'t>) -> Result<(), (Entry<'t>, &Entry<'t>)> {
+        if let Some(first) = self.position(&entry.key) {
+            return Err((entry, &self.entries[first]));
+        }
+        match self.entries.len() {
+            count if count < FEW => {}
+            FEW => self.index.extend(self.entries.iter().chain([&entry]).enumerate().map(|(at, entry)| (entry.key.clone(), at))),
+            count => drop(self.index.insert(entry.key.clone(), count)),
+        }
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        if self.entries.len() <= FEW { self.entries.iter().position(|entry| entry.key == key) } else { self.index.get(key).copied() }
     }
 }
 
