@@ -687,290 +687,199 @@ crate::access::argument!(
     XenHvmAltp2mVcpuDisableNotify, get_vcpu_p2m_idx : XenHvmAltp2mGetVcpuP2mIdx,
     set_visibility : XenHvmAltp2mSetVisibility, pad : [u8; 64], }
 );
-crate::access::layout!(
-    XenHvmAltp2mDomainState, "xen_hvm_altp2m_domain_state" : 1 { state : 0 }
-);
-crate::access::layout!(
-    XenHvmAltp2mVcpuEnableNotify, "xen_hvm_altp2m_vcpu_enable_notify" : 16 { vcpu_id : 0,
-    pad : 4, gfn : 8 }
-);
-crate::access::layout!(
-    XenHvmAltp2mVcpuDisableNotify, "xen_hvm_altp2m_vcpu_disable_notify" : 4 { vcpu_id : 0
-    }
-);
-crate::access::layout!(
-    XenHvmAltp2mView, "xen_hvm_altp2m_view" : 4 { view : 0, hvmmem_default_access : 2 }
-);
-crate::access::layout!(
-    XenHvmAltp2mSetMemAccess, "xen_hvm_altp2m_set_mem_access" : 16 { view : 0,
-    hvmmem_access : 2, pad : 4, gfn : 8 }
-);
-crate::access::layout!(
-    XenHvmAltp2mMemAccess, "xen_hvm_altp2m_mem_access" : 16 { view : 0, access : 2, pad :
-    4, gfn : 8 }
-);
+crate::access::layout!(XenHvmAltp2mDomainState, "xen_hvm_altp2m_domain_state": 1 { state: 0 });
+crate::access::layout!(XenHvmAltp2mVcpuEnableNotify, "xen_hvm_altp2m_vcpu_enable_notify": 16 {
+    vcpu_id: 0, pad: 4, gfn: 8
+});
+crate::access::layout!(XenHvmAltp2mVcpuDisableNotify, "xen_hvm_altp2m_vcpu_disable_notify": 4 { vcpu_id: 0 });
+crate::access::layout!(XenHvmAltp2mView, "xen_hvm_altp2m_view": 4 { view: 0, hvmmem_default_access: 2 });
+crate::access::layout!(XenHvmAltp2mSetMemAccess, "xen_hvm_altp2m_set_mem_access": 16 {
+    view: 0, hvmmem_access: 2, pad: 4, gfn: 8
+});
+crate::access::layout!(XenHvmAltp2mMemAccess, "xen_hvm_altp2m_mem_access": 16 { view: 0, access: 2, pad: 4, gfn: 8 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenHvmAltp2mSetMemAccessMulti, "xen_hvm_altp2m_set_mem_access_multi" : 32 { view : 0,
-    pad : 2, nr : 4, opaque : 8, pfn_list : 16, access_list : 24 }
-);
+crate::access::layout!(XenHvmAltp2mSetMemAccessMulti, "xen_hvm_altp2m_set_mem_access_multi": 32 {
+    view: 0, pad: 2, nr: 4, opaque: 8, pfn_list: 16, access_list: 24
+});
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenHvmAltp2mSetMemAccessMulti, "xen_hvm_altp2m_set_mem_access_multi" : 24 { view : 0,
-    pad : 2, nr : 4, opaque : 8, pfn_list : 16, access_list : 20 }
-);
-crate::access::layout!(
-    XenHvmAltp2mChangeGfn, "xen_hvm_altp2m_change_gfn" : 24 { view : 0, pad1 : 2, pad2 :
-    4, old_gfn : 8, new_gfn : 16 }
-);
-crate::access::layout!(
-    XenHvmAltp2mGetVcpuP2mIdx, "xen_hvm_altp2m_get_vcpu_p2m_idx" : 8 { vcpu_id : 0,
-    altp2m_idx : 4 }
-);
-crate::access::layout!(
-    XenHvmAltp2mSuppressVe, "xen_hvm_altp2m_suppress_ve" : 16 { view : 0, suppress_ve :
-    2, pad1 : 3, pad2 : 4, gfn : 8 }
-);
-crate::access::layout!(
-    XenHvmAltp2mSuppressVeMulti, "xen_hvm_altp2m_suppress_ve_multi" : 32 { view : 0,
-    suppress_ve : 2, pad1 : 3, first_error : 4, first_gfn : 8, last_gfn : 16,
-    first_error_gfn : 24 }
-);
-crate::access::layout!(
-    XenHvmAltp2mSetVisibility, "xen_hvm_altp2m_set_visibility" : 4 { altp2m_idx : 0,
-    visible : 2, pad : 3 }
-);
-crate::access::layout!(
-    XenHvmAltp2mOp, "xen_hvm_altp2m_op" : 80 { version : 0, cmd : 4, domain : 8, pad1 :
-    10, pad2 : 12, u : 16 }
-);
-crate::access::layout!(
-    XenHvmAltp2mOpU, "xen_hvm_altp2m_op.u" : 64 { domain_state : 0, enable_notify : 0,
-    view : 0, mem_access : 0, change_gfn : 0, set_mem_access_multi : 0, suppress_ve : 0,
-    suppress_ve_multi : 0, disable_notify : 0, get_vcpu_p2m_idx : 0, set_visibility : 0,
-    pad : 0 }
-);
+crate::access::layout!(XenHvmAltp2mSetMemAccessMulti, "xen_hvm_altp2m_set_mem_access_multi": 24 {
+    view: 0, pad: 2, nr: 4, opaque: 8, pfn_list: 16, access_list: 20
+});
+crate::access::layout!(XenHvmAltp2mChangeGfn, "xen_hvm_altp2m_change_gfn": 24 {
+    view: 0, pad1: 2, pad2: 4, old_gfn: 8, new_gfn: 16
+});
+crate::access::layout!(XenHvmAltp2mGetVcpuP2mIdx, "xen_hvm_altp2m_get_vcpu_p2m_idx": 8 { vcpu_id: 0, altp2m_idx: 4 });
+crate::access::layout!(XenHvmAltp2mSuppressVe, "xen_hvm_altp2m_suppress_ve": 16 {
+    view: 0, suppress_ve: 2, pad1: 3, pad2: 4, gfn: 8
+});
+crate::access::layout!(XenHvmAltp2mSuppressVeMulti, "xen_hvm_altp2m_suppress_ve_multi": 32 {
+    view: 0, suppress_ve: 2, pad1: 3, first_error: 4, first_gfn: 8, last_gfn: 16, first_error_gfn: 24
+});
+crate::access::layout!(XenHvmAltp2mSetVisibility, "xen_hvm_altp2m_set_visibility": 4 {
+    altp2m_idx: 0, visible: 2, pad: 3
+});
+crate::access::layout!(XenHvmAltp2mOp, "xen_hvm_altp2m_op": 80 {
+    version: 0, cmd: 4, domain: 8, pad1: 10, pad2: 12, u: 16
+});
+crate::access::layout!(XenHvmAltp2mOpU, "xen_hvm_altp2m_op.u": 64 {
+    domain_state: 0, enable_notify: 0, view: 0, mem_access: 0, change_gfn: 0, set_mem_access_multi: 0, suppress_ve: 0,
+    suppress_ve_multi: 0, disable_notify: 0, get_vcpu_p2m_idx: 0, set_visibility: 0, pad: 0
+});
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mDomainState, xen_hvm_altp2m_domain_state : 1 {
-            state : u8 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mVcpuEnableNotify,
-            xen_hvm_altp2m_vcpu_enable_notify : 16 { vcpu_id : u32 = 0, pad : u32 = 4,
-            gfn : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mVcpuDisableNotify,
-            xen_hvm_altp2m_vcpu_disable_notify : 4 { vcpu_id : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mView, xen_hvm_altp2m_view : 4 { view : u16 = 0,
-            hvmmem_default_access : u16 = 2 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mSetMemAccess, xen_hvm_altp2m_set_mem_access : 16
-            { view : u16 = 0, hvmmem_access : u16 = 2, pad : u32 = 4, gfn : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mMemAccess, xen_hvm_altp2m_mem_access : 16 { view
-            : u16 = 0, access : u16 = 2, pad : u32 = 4, gfn : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mSetMemAccessMulti,
-            xen_hvm_altp2m_set_mem_access_multi : 32 { view : u16 = 0, pad : u16 = 2, nr
-            : u32 = 4, opaque : Wide = 8, pfn_list : Wide = 16, access_list : Wide = 24 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mChangeGfn, xen_hvm_altp2m_change_gfn : 24 { view
-            : u16 = 0, pad1 : u16 = 2, pad2 : u32 = 4, old_gfn : Wide = 8, new_gfn : Wide
-            = 16 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mGetVcpuP2mIdx, xen_hvm_altp2m_get_vcpu_p2m_idx :
-            8 { vcpu_id : u32 = 0, altp2m_idx : u16 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mSuppressVe, xen_hvm_altp2m_suppress_ve : 16 {
-            view : u16 = 0, suppress_ve : u8 = 2, pad1 : u8 = 3, pad2 : u32 = 4, gfn :
-            Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mSuppressVeMulti, xen_hvm_altp2m_suppress_ve_multi
-            : 32 { view : u16 = 0, suppress_ve : u8 = 2, pad1 : u8 = 3, first_error : u32
-            = 4, first_gfn : Wide = 8, last_gfn : Wide = 16, first_error_gfn : Wide = 24
-            }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mSetVisibility, xen_hvm_altp2m_set_visibility : 4
-            { altp2m_idx : u16 = 0, visible : u8 = 2, pad : u8 = 3 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mOp, xen_hvm_altp2m_op : 80 { version : u32 = 0,
-            cmd : u32 = 4, domain : u16 = 8, pad1 : u16 = 10, pad2 : u32 = 12, u :
-            XenHvmAltp2mOpU = 16 }
-        );
-        crate::access::twin!(
-            natural, union XenHvmAltp2mOpU, xen_hvm_altp2m_op_u : 64 { domain_state :
-            XenHvmAltp2mDomainState = 0, enable_notify : XenHvmAltp2mVcpuEnableNotify =
-            0, view : XenHvmAltp2mView = 0, mem_access : XenHvmAltp2mMemAccess = 0,
-            change_gfn : XenHvmAltp2mChangeGfn = 0, set_mem_access_multi :
-            XenHvmAltp2mSetMemAccessMulti = 0, suppress_ve : XenHvmAltp2mSuppressVe = 0,
-            suppress_ve_multi : XenHvmAltp2mSuppressVeMulti = 0, disable_notify :
-            XenHvmAltp2mVcpuDisableNotify = 0, get_vcpu_p2m_idx :
-            XenHvmAltp2mGetVcpuP2mIdx = 0, set_visibility : XenHvmAltp2mSetVisibility =
-            0, pad : [u8; 64] = 0 }
-        );
+        crate::access::twin!(natural, struct XenHvmAltp2mDomainState, xen_hvm_altp2m_domain_state: 1 {
+            state: u8 = 0
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mVcpuEnableNotify, xen_hvm_altp2m_vcpu_enable_notify: 16 {
+            vcpu_id: u32 = 0, pad: u32 = 4, gfn: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mVcpuDisableNotify, xen_hvm_altp2m_vcpu_disable_notify: 4 {
+            vcpu_id: u32 = 0
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mView, xen_hvm_altp2m_view: 4 {
+            view: u16 = 0, hvmmem_default_access: u16 = 2
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mSetMemAccess, xen_hvm_altp2m_set_mem_access: 16 {
+            view: u16 = 0, hvmmem_access: u16 = 2, pad: u32 = 4, gfn: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mMemAccess, xen_hvm_altp2m_mem_access: 16 {
+            view: u16 = 0, access: u16 = 2, pad: u32 = 4, gfn: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mSetMemAccessMulti, xen_hvm_altp2m_set_mem_access_multi: 32 {
+            view: u16 = 0, pad: u16 = 2, nr: u32 = 4, opaque: Wide = 8, pfn_list: Wide = 16, access_list: Wide = 24
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mChangeGfn, xen_hvm_altp2m_change_gfn: 24 {
+            view: u16 = 0, pad1: u16 = 2, pad2: u32 = 4, old_gfn: Wide = 8, new_gfn: Wide = 16
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mGetVcpuP2mIdx, xen_hvm_altp2m_get_vcpu_p2m_idx: 8 {
+            vcpu_id: u32 = 0, altp2m_idx: u16 = 4
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mSuppressVe, xen_hvm_altp2m_suppress_ve: 16 {
+            view: u16 = 0, suppress_ve: u8 = 2, pad1: u8 = 3, pad2: u32 = 4, gfn: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mSuppressVeMulti, xen_hvm_altp2m_suppress_ve_multi: 32 {
+            view: u16 = 0, suppress_ve: u8 = 2, pad1: u8 = 3, first_error: u32 = 4, first_gfn: Wide = 8,
+            last_gfn: Wide = 16, first_error_gfn: Wide = 24
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mSetVisibility, xen_hvm_altp2m_set_visibility: 4 {
+            altp2m_idx: u16 = 0, visible: u8 = 2, pad: u8 = 3
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mOp, xen_hvm_altp2m_op: 80 {
+            version: u32 = 0, cmd: u32 = 4, domain: u16 = 8, pad1: u16 = 10, pad2: u32 = 12, u: XenHvmAltp2mOpU = 16
+        });
+        crate::access::twin!(natural, union XenHvmAltp2mOpU, xen_hvm_altp2m_op_u: 64 {
+            domain_state: XenHvmAltp2mDomainState = 0, enable_notify: XenHvmAltp2mVcpuEnableNotify = 0,
+            view: XenHvmAltp2mView = 0, mem_access: XenHvmAltp2mMemAccess = 0, change_gfn: XenHvmAltp2mChangeGfn = 0,
+            set_mem_access_multi: XenHvmAltp2mSetMemAccessMulti = 0, suppress_ve: XenHvmAltp2mSuppressVe = 0,
+            suppress_ve_multi: XenHvmAltp2mSuppressVeMulti = 0, disable_notify: XenHvmAltp2mVcpuDisableNotify = 0,
+            get_vcpu_p2m_idx: XenHvmAltp2mGetVcpuP2mIdx = 0, set_visibility: XenHvmAltp2mSetVisibility = 0,
+            pad: [u8; 64] = 0
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mDomainState, xen_hvm_altp2m_domain_state : 1 {
-            state : u8 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mVcpuEnableNotify,
-            xen_hvm_altp2m_vcpu_enable_notify : 16 { vcpu_id : u32 = 0, pad : u32 = 4,
-            gfn : u64 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mVcpuDisableNotify,
-            xen_hvm_altp2m_vcpu_disable_notify : 4 { vcpu_id : u32 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mView, xen_hvm_altp2m_view : 4 { view : u16 = 0,
-            hvmmem_default_access : u16 = 2 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mSetMemAccess, xen_hvm_altp2m_set_mem_access : 16
-            { view : u16 = 0, hvmmem_access : u16 = 2, pad : u32 = 4, gfn : u64 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mMemAccess, xen_hvm_altp2m_mem_access : 16 { view
-            : u16 = 0, access : u16 = 2, pad : u32 = 4, gfn : u64 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mSetMemAccessMulti,
-            xen_hvm_altp2m_set_mem_access_multi : 24 { view : u16 = 0, pad : u16 = 2, nr
-            : u32 = 4, opaque : u64 = 8, pfn_list : u32 = 16, access_list : u32 = 20 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mChangeGfn, xen_hvm_altp2m_change_gfn : 24 { view
-            : u16 = 0, pad1 : u16 = 2, pad2 : u32 = 4, old_gfn : u64 = 8, new_gfn : u64 =
-            16 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mGetVcpuP2mIdx, xen_hvm_altp2m_get_vcpu_p2m_idx :
-            8 { vcpu_id : u32 = 0, altp2m_idx : u16 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mSuppressVe, xen_hvm_altp2m_suppress_ve : 16 {
-            view : u16 = 0, suppress_ve : u8 = 2, pad1 : u8 = 3, pad2 : u32 = 4, gfn :
-            u64 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mSuppressVeMulti,
-            xen_hvm_altp2m_suppress_ve_multi : 32 { view : u16 = 0, suppress_ve : u8 = 2,
-            pad1 : u8 = 3, first_error : u32 = 4, first_gfn : u64 = 8, last_gfn : u64 =
-            16, first_error_gfn : u64 = 24 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mSetVisibility, xen_hvm_altp2m_set_visibility : 4
-            { altp2m_idx : u16 = 0, visible : u8 = 2, pad : u8 = 3 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmAltp2mOp, xen_hvm_altp2m_op : 80 { version : u32 = 0,
-            cmd : u32 = 4, domain : u16 = 8, pad1 : u16 = 10, pad2 : u32 = 12, u :
-            XenHvmAltp2mOpU = 16 }
-        );
-        crate::access::twin!(
-            packed 4, union XenHvmAltp2mOpU, xen_hvm_altp2m_op_u : 64 { domain_state :
-            XenHvmAltp2mDomainState = 0, enable_notify : XenHvmAltp2mVcpuEnableNotify =
-            0, view : XenHvmAltp2mView = 0, mem_access : XenHvmAltp2mMemAccess = 0,
-            change_gfn : XenHvmAltp2mChangeGfn = 0, set_mem_access_multi :
-            XenHvmAltp2mSetMemAccessMulti = 0, suppress_ve : XenHvmAltp2mSuppressVe = 0,
-            suppress_ve_multi : XenHvmAltp2mSuppressVeMulti = 0, disable_notify :
-            XenHvmAltp2mVcpuDisableNotify = 0, get_vcpu_p2m_idx :
-            XenHvmAltp2mGetVcpuP2mIdx = 0, set_visibility : XenHvmAltp2mSetVisibility =
-            0, pad : [u8; 64] = 0 }
-        );
+        crate::access::twin!(packed 4, struct XenHvmAltp2mDomainState, xen_hvm_altp2m_domain_state: 1 {
+            state: u8 = 0
+        });
+        crate::access::twin!(packed 4, struct XenHvmAltp2mVcpuEnableNotify, xen_hvm_altp2m_vcpu_enable_notify: 16 {
+            vcpu_id: u32 = 0, pad: u32 = 4, gfn: u64 = 8
+        });
+        crate::access::twin!(packed 4, struct XenHvmAltp2mVcpuDisableNotify, xen_hvm_altp2m_vcpu_disable_notify: 4 {
+            vcpu_id: u32 = 0
+        });
+        crate::access::twin!(packed 4, struct XenHvmAltp2mView, xen_hvm_altp2m_view: 4 {
+            view: u16 = 0, hvmmem_default_access: u16 = 2
+        });
+        crate::access::twin!(packed 4, struct XenHvmAltp2mSetMemAccess, xen_hvm_altp2m_set_mem_access: 16 {
+            view: u16 = 0, hvmmem_access: u16 = 2, pad: u32 = 4, gfn: u64 = 8
+        });
+        crate::access::twin!(packed 4, struct XenHvmAltp2mMemAccess, xen_hvm_altp2m_mem_access: 16 {
+            view: u16 = 0, access: u16 = 2, pad: u32 = 4, gfn: u64 = 8
+        });
+        crate::access::twin!(packed 4, struct XenHvmAltp2mSetMemAccessMulti, xen_hvm_altp2m_set_mem_access_multi: 24 {
+            view: u16 = 0, pad: u16 = 2, nr: u32 = 4, opaque: u64 = 8, pfn_list: u32 = 16, access_list: u32 = 20
+        });
+        crate::access::twin!(packed 4, struct XenHvmAltp2mChangeGfn, xen_hvm_altp2m_change_gfn: 24 {
+            view: u16 = 0, pad1: u16 = 2, pad2: u32 = 4, old_gfn: u64 = 8, new_gfn: u64 = 16
+        });
+        crate::access::twin!(packed 4, struct XenHvmAltp2mGetVcpuP2mIdx, xen_hvm_altp2m_get_vcpu_p2m_idx: 8 {
+            vcpu_id: u32 = 0, altp2m_idx: u16 = 4
+        });
+        crate::access::twin!(packed 4, struct XenHvmAltp2mSuppressVe, xen_hvm_altp2m_suppress_ve: 16 {
+            view: u16 = 0, suppress_ve: u8 = 2, pad1: u8 = 3, pad2: u32 = 4, gfn: u64 = 8
+        });
+        crate::access::twin!(packed 4, struct XenHvmAltp2mSuppressVeMulti, xen_hvm_altp2m_suppress_ve_multi: 32 {
+            view: u16 = 0, suppress_ve: u8 = 2, pad1: u8 = 3, first_error: u32 = 4, first_gfn: u64 = 8,
+            last_gfn: u64 = 16, first_error_gfn: u64 = 24
+        });
+        crate::access::twin!(packed 4, struct XenHvmAltp2mSetVisibility, xen_hvm_altp2m_set_visibility: 4 {
+            altp2m_idx: u16 = 0, visible: u8 = 2, pad: u8 = 3
+        });
+        crate::access::twin!(packed 4, struct XenHvmAltp2mOp, xen_hvm_altp2m_op: 80 {
+            version: u32 = 0, cmd: u32 = 4, domain: u16 = 8, pad1: u16 = 10, pad2: u32 = 12, u: XenHvmAltp2mOpU = 16
+        });
+        crate::access::twin!(packed 4, union XenHvmAltp2mOpU, xen_hvm_altp2m_op_u: 64 {
+            domain_state: XenHvmAltp2mDomainState = 0, enable_notify: XenHvmAltp2mVcpuEnableNotify = 0,
+            view: XenHvmAltp2mView = 0, mem_access: XenHvmAltp2mMemAccess = 0, change_gfn: XenHvmAltp2mChangeGfn = 0,
+            set_mem_access_multi: XenHvmAltp2mSetMemAccessMulti = 0, suppress_ve: XenHvmAltp2mSuppressVe = 0,
+            suppress_ve_multi: XenHvmAltp2mSuppressVeMulti = 0, disable_notify: XenHvmAltp2mVcpuDisableNotify = 0,
+            get_vcpu_p2m_idx: XenHvmAltp2mGetVcpuP2mIdx = 0, set_visibility: XenHvmAltp2mSetVisibility = 0,
+            pad: [u8; 64] = 0
+        });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mDomainState, xen_hvm_altp2m_domain_state : 1 {
-            state : u8 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mVcpuEnableNotify,
-            xen_hvm_altp2m_vcpu_enable_notify : 16 { vcpu_id : u32 = 0, pad : u32 = 4,
-            gfn : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mVcpuDisableNotify,
-            xen_hvm_altp2m_vcpu_disable_notify : 4 { vcpu_id : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mView, xen_hvm_altp2m_view : 4 { view : u16 = 0,
-            hvmmem_default_access : u16 = 2 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mSetMemAccess, xen_hvm_altp2m_set_mem_access : 16
-            { view : u16 = 0, hvmmem_access : u16 = 2, pad : u32 = 4, gfn : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mMemAccess, xen_hvm_altp2m_mem_access : 16 { view
-            : u16 = 0, access : u16 = 2, pad : u32 = 4, gfn : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mSetMemAccessMulti,
-            xen_hvm_altp2m_set_mem_access_multi : 32 { view : u16 = 0, pad : u16 = 2, nr
-            : u32 = 4, opaque : Wide = 8, pfn_list : Wide = 16, access_list : Wide = 24 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mChangeGfn, xen_hvm_altp2m_change_gfn : 24 { view
-            : u16 = 0, pad1 : u16 = 2, pad2 : u32 = 4, old_gfn : Wide = 8, new_gfn : Wide
-            = 16 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mGetVcpuP2mIdx, xen_hvm_altp2m_get_vcpu_p2m_idx :
-            8 { vcpu_id : u32 = 0, altp2m_idx : u16 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mSuppressVe, xen_hvm_altp2m_suppress_ve : 16 {
-            view : u16 = 0, suppress_ve : u8 = 2, pad1 : u8 = 3, pad2 : u32 = 4, gfn :
-            Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mSuppressVeMulti, xen_hvm_altp2m_suppress_ve_multi
-            : 32 { view : u16 = 0, suppress_ve : u8 = 2, pad1 : u8 = 3, first_error : u32
-            = 4, first_gfn : Wide = 8, last_gfn : Wide = 16, first_error_gfn : Wide = 24
-            }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mSetVisibility, xen_hvm_altp2m_set_visibility : 4
-            { altp2m_idx : u16 = 0, visible : u8 = 2, pad : u8 = 3 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmAltp2mOp, xen_hvm_altp2m_op : 80 { version : u32 = 0,
-            cmd : u32 = 4, domain : u16 = 8, pad1 : u16 = 10, pad2 : u32 = 12, u :
-            XenHvmAltp2mOpU = 16 }
-        );
-        crate::access::twin!(
-            natural, union XenHvmAltp2mOpU, xen_hvm_altp2m_op_u : 64 { domain_state :
-            XenHvmAltp2mDomainState = 0, enable_notify : XenHvmAltp2mVcpuEnableNotify =
-            0, view : XenHvmAltp2mView = 0, mem_access : XenHvmAltp2mMemAccess = 0,
-            change_gfn : XenHvmAltp2mChangeGfn = 0, set_mem_access_multi :
-            XenHvmAltp2mSetMemAccessMulti = 0, suppress_ve : XenHvmAltp2mSuppressVe = 0,
-            suppress_ve_multi : XenHvmAltp2mSuppressVeMulti = 0, disable_notify :
-            XenHvmAltp2mVcpuDisableNotify = 0, get_vcpu_p2m_idx :
-            XenHvmAltp2mGetVcpuP2mIdx = 0, set_visibility : XenHvmAltp2mSetVisibility =
-            0, pad : [u8; 64] = 0 }
-        );
+        crate::access::twin!(natural, struct XenHvmAltp2mDomainState, xen_hvm_altp2m_domain_state: 1 {
+            state: u8 = 0
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mVcpuEnableNotify, xen_hvm_altp2m_vcpu_enable_notify: 16 {
+            vcpu_id: u32 = 0, pad: u32 = 4, gfn: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mVcpuDisableNotify, xen_hvm_altp2m_vcpu_disable_notify: 4 {
+            vcpu_id: u32 = 0
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mView, xen_hvm_altp2m_view: 4 {
+            view: u16 = 0, hvmmem_default_access: u16 = 2
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mSetMemAccess, xen_hvm_altp2m_set_mem_access: 16 {
+            view: u16 = 0, hvmmem_access: u16 = 2, pad: u32 = 4, gfn: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mMemAccess, xen_hvm_altp2m_mem_access: 16 {
+            view: u16 = 0, access: u16 = 2, pad: u32 = 4, gfn: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mSetMemAccessMulti, xen_hvm_altp2m_set_mem_access_multi: 32 {
+            view: u16 = 0, pad: u16 = 2, nr: u32 = 4, opaque: Wide = 8, pfn_list: Wide = 16, access_list: Wide = 24
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mChangeGfn, xen_hvm_altp2m_change_gfn: 24 {
+            view: u16 = 0, pad1: u16 = 2, pad2: u32 = 4, old_gfn: Wide = 8, new_gfn: Wide = 16
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mGetVcpuP2mIdx, xen_hvm_altp2m_get_vcpu_p2m_idx: 8 {
+            vcpu_id: u32 = 0, altp2m_idx: u16 = 4
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mSuppressVe, xen_hvm_altp2m_suppress_ve: 16 {
+            view: u16 = 0, suppress_ve: u8 = 2, pad1: u8 = 3, pad2: u32 = 4, gfn: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mSuppressVeMulti, xen_hvm_altp2m_suppress_ve_multi: 32 {
+            view: u16 = 0, suppress_ve: u8 = 2, pad1: u8 = 3, first_error: u32 = 4, first_gfn: Wide = 8,
+            last_gfn: Wide = 16, first_error_gfn: Wide = 24
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mSetVisibility, xen_hvm_altp2m_set_visibility: 4 {
+            altp2m_idx: u16 = 0, visible: u8 = 2, pad: u8 = 3
+        });
+        crate::access::twin!(natural, struct XenHvmAltp2mOp, xen_hvm_altp2m_op: 80 {
+            version: u32 = 0, cmd: u32 = 4, domain: u16 = 8, pad1: u16 = 10, pad2: u32 = 12, u: XenHvmAltp2mOpU = 16
+        });
+        crate::access::twin!(natural, union XenHvmAltp2mOpU, xen_hvm_altp2m_op_u: 64 {
+            domain_state: XenHvmAltp2mDomainState = 0, enable_notify: XenHvmAltp2mVcpuEnableNotify = 0,
+            view: XenHvmAltp2mView = 0, mem_access: XenHvmAltp2mMemAccess = 0, change_gfn: XenHvmAltp2mChangeGfn = 0,
+            set_mem_access_multi: XenHvmAltp2mSetMemAccessMulti = 0, suppress_ve: XenHvmAltp2mSuppressVe = 0,
+            suppress_ve_multi: XenHvmAltp2mSuppressVeMulti = 0, disable_notify: XenHvmAltp2mVcpuDisableNotify = 0,
+            get_vcpu_p2m_idx: XenHvmAltp2mGetVcpuP2mIdx = 0, set_visibility: XenHvmAltp2mSetVisibility = 0,
+            pad: [u8; 64] = 0
+        });
     }
 }

@@ -103,36 +103,32 @@ pub mod raw {
         in_prod : u32, out_cons : u32, out_prod : u32 }
     );
 }
-crate::access::layout!(
-    raw::XenconsInterface, "xencons_interface" : 3088 { input : 0, output : 1024, in_cons
-    : 3072, in_prod : 3076, out_cons : 3080, out_prod : 3084 }
-);
+crate::access::layout!(raw::XenconsInterface, "xencons_interface": 3088 {
+    input: 0, output: 1024, in_cons: 3072, in_prod: 3076, out_cons: 3080, out_prod: 3084
+});
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct XenconsInterface, xencons_interface : 3088 { input : [u8;
-            1024] = 0, output : [u8; 2048] = 1024, in_cons : u32 = 3072, in_prod : u32 =
-            3076, out_cons : u32 = 3080, out_prod : u32 = 3084 }
-        );
+        crate::access::twin!(natural, struct XenconsInterface, xencons_interface: 3088 {
+            input: [u8; 1024] = 0, output: [u8; 2048] = 1024, in_cons: u32 = 3072, in_prod: u32 = 3076,
+            out_cons: u32 = 3080, out_prod: u32 = 3084
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct XenconsInterface, xencons_interface : 3088 { input : [u8;
-            1024] = 0, output : [u8; 2048] = 1024, in_cons : u32 = 3072, in_prod : u32 =
-            3076, out_cons : u32 = 3080, out_prod : u32 = 3084 }
-        );
+        crate::access::twin!(packed 4, struct XenconsInterface, xencons_interface: 3088 {
+            input: [u8; 1024] = 0, output: [u8; 2048] = 1024, in_cons: u32 = 3072, in_prod: u32 = 3076,
+            out_cons: u32 = 3080, out_prod: u32 = 3084
+        });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct XenconsInterface, xencons_interface : 3088 { input : [u8;
-            1024] = 0, output : [u8; 2048] = 1024, in_cons : u32 = 3072, in_prod : u32 =
-            3076, out_cons : u32 = 3080, out_prod : u32 = 3084 }
-        );
+        crate::access::twin!(natural, struct XenconsInterface, xencons_interface: 3088 {
+            input: [u8; 1024] = 0, output: [u8; 2048] = 1024, in_cons: u32 = 3072, in_prod: u32 = 3076,
+            out_cons: u32 = 3080, out_prod: u32 = 3084
+        });
     }
 }

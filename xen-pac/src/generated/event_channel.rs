@@ -886,321 +886,184 @@ pub mod raw {
         super::EVTCHN_FIFO_MAX_QUEUES as usize] }
     );
 }
-crate::access::layout!(raw::EventArrayPage, "event_array_page" : 4096 { words : 0 });
-crate::access::layout!(
-    raw::EvtchnFifoControlBlock, "evtchn_fifo_control_block" : 72 { ready : 0, rsvd : 4,
-    head : 8 }
-);
-crate::access::layout!(
-    EvtchnAllocUnbound, "evtchn_alloc_unbound" : 8 { dom : 0, remote_dom : 2, port : 4 }
-);
-crate::access::layout!(
-    EvtchnBindInterdomain, "evtchn_bind_interdomain" : 12 { remote_dom : 0, remote_port :
-    4, local_port : 8 }
-);
-crate::access::layout!(
-    EvtchnBindVirq, "evtchn_bind_virq" : 12 { virq : 0, vcpu : 4, port : 8 }
-);
-crate::access::layout!(
-    EvtchnBindPirq, "evtchn_bind_pirq" : 12 { pirq : 0, flags : 4, port : 8 }
-);
-crate::access::layout!(EvtchnBindIpi, "evtchn_bind_ipi" : 8 { vcpu : 0, port : 4 });
-crate::access::layout!(EvtchnClose, "evtchn_close" : 4 { port : 0 });
-crate::access::layout!(EvtchnSend, "evtchn_send" : 4 { port : 0 });
-crate::access::layout!(
-    EvtchnStatus, "evtchn_status" : 24 { dom : 0, port : 4, status : 8, vcpu : 12, u : 16
-    }
-);
-crate::access::layout!(
-    EvtchnStatusU, "evtchn_status.u" : 8 { unbound : 0, interdomain : 0, pirq : 0, virq :
-    0 }
-);
-crate::access::layout!(EvtchnStatusUUnbound, "evtchn_status.u.unbound" : 2 { dom : 0 });
-crate::access::layout!(
-    EvtchnStatusUInterdomain, "evtchn_status.u.interdomain" : 8 { dom : 0, port : 4 }
-);
-crate::access::layout!(EvtchnBindVcpu, "evtchn_bind_vcpu" : 8 { port : 0, vcpu : 4 });
-crate::access::layout!(EvtchnUnmask, "evtchn_unmask" : 4 { port : 0 });
-crate::access::layout!(EvtchnReset, "evtchn_reset" : 2 { dom : 0 });
-crate::access::layout!(
-    EvtchnInitControl, "evtchn_init_control" : 24 { control_gfn : 0, offset : 8, vcpu :
-    12, link_bits : 16, pad : 17 }
-);
-crate::access::layout!(EvtchnExpandArray, "evtchn_expand_array" : 8 { array_gfn : 0 });
-crate::access::layout!(
-    EvtchnSetPriority, "evtchn_set_priority" : 8 { port : 0, priority : 4 }
-);
-crate::access::layout!(EvtchnOp, "evtchn_op" : 28 { cmd : 0, u : 4 });
-crate::access::layout!(
-    EvtchnOpU, "evtchn_op.u" : 24 { alloc_unbound : 0, bind_interdomain : 0, bind_virq :
-    0, bind_pirq : 0, bind_ipi : 0, close : 0, send : 0, status : 0, bind_vcpu : 0,
-    unmask : 0 }
-);
+crate::access::layout!(raw::EventArrayPage, "event_array_page": 4096 { words: 0 });
+crate::access::layout!(raw::EvtchnFifoControlBlock, "evtchn_fifo_control_block": 72 { ready: 0, rsvd: 4, head: 8 });
+crate::access::layout!(EvtchnAllocUnbound, "evtchn_alloc_unbound": 8 { dom: 0, remote_dom: 2, port: 4 });
+crate::access::layout!(EvtchnBindInterdomain, "evtchn_bind_interdomain": 12 {
+    remote_dom: 0, remote_port: 4, local_port: 8
+});
+crate::access::layout!(EvtchnBindVirq, "evtchn_bind_virq": 12 { virq: 0, vcpu: 4, port: 8 });
+crate::access::layout!(EvtchnBindPirq, "evtchn_bind_pirq": 12 { pirq: 0, flags: 4, port: 8 });
+crate::access::layout!(EvtchnBindIpi, "evtchn_bind_ipi": 8 { vcpu: 0, port: 4 });
+crate::access::layout!(EvtchnClose, "evtchn_close": 4 { port: 0 });
+crate::access::layout!(EvtchnSend, "evtchn_send": 4 { port: 0 });
+crate::access::layout!(EvtchnStatus, "evtchn_status": 24 { dom: 0, port: 4, status: 8, vcpu: 12, u: 16 });
+crate::access::layout!(EvtchnStatusU, "evtchn_status.u": 8 { unbound: 0, interdomain: 0, pirq: 0, virq: 0 });
+crate::access::layout!(EvtchnStatusUUnbound, "evtchn_status.u.unbound": 2 { dom: 0 });
+crate::access::layout!(EvtchnStatusUInterdomain, "evtchn_status.u.interdomain": 8 { dom: 0, port: 4 });
+crate::access::layout!(EvtchnBindVcpu, "evtchn_bind_vcpu": 8 { port: 0, vcpu: 4 });
+crate::access::layout!(EvtchnUnmask, "evtchn_unmask": 4 { port: 0 });
+crate::access::layout!(EvtchnReset, "evtchn_reset": 2 { dom: 0 });
+crate::access::layout!(EvtchnInitControl, "evtchn_init_control": 24 {
+    control_gfn: 0, offset: 8, vcpu: 12, link_bits: 16, pad: 17
+});
+crate::access::layout!(EvtchnExpandArray, "evtchn_expand_array": 8 { array_gfn: 0 });
+crate::access::layout!(EvtchnSetPriority, "evtchn_set_priority": 8 { port: 0, priority: 4 });
+crate::access::layout!(EvtchnOp, "evtchn_op": 28 { cmd: 0, u: 4 });
+crate::access::layout!(EvtchnOpU, "evtchn_op.u": 24 {
+    alloc_unbound: 0, bind_interdomain: 0, bind_virq: 0, bind_pirq: 0, bind_ipi: 0, close: 0, send: 0, status: 0,
+    bind_vcpu: 0, unmask: 0
+});
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct EventArrayPage, event_array_page : 4096 { words : [u32; 1024]
-            = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnFifoControlBlock, evtchn_fifo_control_block : 72 {
-            ready : u32 = 0, rsvd : u32 = 4, head : [u32; 16] = 8 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnAllocUnbound, evtchn_alloc_unbound : 8 { dom : u16 = 0,
-            remote_dom : u16 = 2, port : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnBindInterdomain, evtchn_bind_interdomain : 12 {
-            remote_dom : u16 = 0, remote_port : u32 = 4, local_port : u32 = 8 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnBindVirq, evtchn_bind_virq : 12 { virq : u32 = 0, vcpu
-            : u32 = 4, port : u32 = 8 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnBindPirq, evtchn_bind_pirq : 12 { pirq : u32 = 0, flags
-            : u32 = 4, port : u32 = 8 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnBindIpi, evtchn_bind_ipi : 8 { vcpu : u32 = 0, port :
-            u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnClose, evtchn_close : 4 { port : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnSend, evtchn_send : 4 { port : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnStatus, evtchn_status : 24 { dom : u16 = 0, port : u32
-            = 4, status : u32 = 8, vcpu : u32 = 12, u : EvtchnStatusU = 16 }
-        );
-        crate::access::twin!(
-            natural, union EvtchnStatusU, evtchn_status_u : 8 { unbound :
-            EvtchnStatusUUnbound = 0, interdomain : EvtchnStatusUInterdomain = 0, pirq :
-            u32 = 0, virq : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnStatusUUnbound, evtchn_status_uunbound : 2 { dom : u16
-            = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnStatusUInterdomain, evtchn_status_uinterdomain : 8 {
-            dom : u16 = 0, port : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnBindVcpu, evtchn_bind_vcpu : 8 { port : u32 = 0, vcpu :
-            u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnUnmask, evtchn_unmask : 4 { port : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnReset, evtchn_reset : 2 { dom : u16 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnInitControl, evtchn_init_control : 24 { control_gfn :
-            Wide = 0, offset : u32 = 8, vcpu : u32 = 12, link_bits : u8 = 16, pad : [u8;
-            7] = 17 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnExpandArray, evtchn_expand_array : 8 { array_gfn : Wide
-            = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnSetPriority, evtchn_set_priority : 8 { port : u32 = 0,
-            priority : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnOp, evtchn_op : 28 { cmd : u32 = 0, u : EvtchnOpU = 4 }
-        );
-        crate::access::twin!(
-            natural, union EvtchnOpU, evtchn_op_u : 24 { alloc_unbound :
-            EvtchnAllocUnbound = 0, bind_interdomain : EvtchnBindInterdomain = 0,
-            bind_virq : EvtchnBindVirq = 0, bind_pirq : EvtchnBindPirq = 0, bind_ipi :
-            EvtchnBindIpi = 0, close : EvtchnClose = 0, send : EvtchnSend = 0, status :
-            EvtchnStatus = 0, bind_vcpu : EvtchnBindVcpu = 0, unmask : EvtchnUnmask = 0 }
-        );
+        crate::access::twin!(natural, struct EventArrayPage, event_array_page: 4096 { words: [u32; 1024] = 0 });
+        crate::access::twin!(natural, struct EvtchnFifoControlBlock, evtchn_fifo_control_block: 72 {
+            ready: u32 = 0, rsvd: u32 = 4, head: [u32; 16] = 8
+        });
+        crate::access::twin!(natural, struct EvtchnAllocUnbound, evtchn_alloc_unbound: 8 {
+            dom: u16 = 0, remote_dom: u16 = 2, port: u32 = 4
+        });
+        crate::access::twin!(natural, struct EvtchnBindInterdomain, evtchn_bind_interdomain: 12 {
+            remote_dom: u16 = 0, remote_port: u32 = 4, local_port: u32 = 8
+        });
+        crate::access::twin!(natural, struct EvtchnBindVirq, evtchn_bind_virq: 12 {
+            virq: u32 = 0, vcpu: u32 = 4, port: u32 = 8
+        });
+        crate::access::twin!(natural, struct EvtchnBindPirq, evtchn_bind_pirq: 12 {
+            pirq: u32 = 0, flags: u32 = 4, port: u32 = 8
+        });
+        crate::access::twin!(natural, struct EvtchnBindIpi, evtchn_bind_ipi: 8 { vcpu: u32 = 0, port: u32 = 4 });
+        crate::access::twin!(natural, struct EvtchnClose, evtchn_close: 4 { port: u32 = 0 });
+        crate::access::twin!(natural, struct EvtchnSend, evtchn_send: 4 { port: u32 = 0 });
+        crate::access::twin!(natural, struct EvtchnStatus, evtchn_status: 24 {
+            dom: u16 = 0, port: u32 = 4, status: u32 = 8, vcpu: u32 = 12, u: EvtchnStatusU = 16
+        });
+        crate::access::twin!(natural, union EvtchnStatusU, evtchn_status_u: 8 {
+            unbound: EvtchnStatusUUnbound = 0, interdomain: EvtchnStatusUInterdomain = 0, pirq: u32 = 0, virq: u32 = 0
+        });
+        crate::access::twin!(natural, struct EvtchnStatusUUnbound, evtchn_status_uunbound: 2 { dom: u16 = 0 });
+        crate::access::twin!(natural, struct EvtchnStatusUInterdomain, evtchn_status_uinterdomain: 8 {
+            dom: u16 = 0, port: u32 = 4
+        });
+        crate::access::twin!(natural, struct EvtchnBindVcpu, evtchn_bind_vcpu: 8 { port: u32 = 0, vcpu: u32 = 4 });
+        crate::access::twin!(natural, struct EvtchnUnmask, evtchn_unmask: 4 { port: u32 = 0 });
+        crate::access::twin!(natural, struct EvtchnReset, evtchn_reset: 2 { dom: u16 = 0 });
+        crate::access::twin!(natural, struct EvtchnInitControl, evtchn_init_control: 24 {
+            control_gfn: Wide = 0, offset: u32 = 8, vcpu: u32 = 12, link_bits: u8 = 16, pad: [u8; 7] = 17
+        });
+        crate::access::twin!(natural, struct EvtchnExpandArray, evtchn_expand_array: 8 { array_gfn: Wide = 0 });
+        crate::access::twin!(natural, struct EvtchnSetPriority, evtchn_set_priority: 8 {
+            port: u32 = 0, priority: u32 = 4
+        });
+        crate::access::twin!(natural, struct EvtchnOp, evtchn_op: 28 { cmd: u32 = 0, u: EvtchnOpU = 4 });
+        crate::access::twin!(natural, union EvtchnOpU, evtchn_op_u: 24 {
+            alloc_unbound: EvtchnAllocUnbound = 0, bind_interdomain: EvtchnBindInterdomain = 0,
+            bind_virq: EvtchnBindVirq = 0, bind_pirq: EvtchnBindPirq = 0, bind_ipi: EvtchnBindIpi = 0,
+            close: EvtchnClose = 0, send: EvtchnSend = 0, status: EvtchnStatus = 0, bind_vcpu: EvtchnBindVcpu = 0,
+            unmask: EvtchnUnmask = 0
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct EventArrayPage, event_array_page : 4096 { words : [u32;
-            1024] = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnFifoControlBlock, evtchn_fifo_control_block : 72 {
-            ready : u32 = 0, rsvd : u32 = 4, head : [u32; 16] = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnAllocUnbound, evtchn_alloc_unbound : 8 { dom : u16 =
-            0, remote_dom : u16 = 2, port : u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnBindInterdomain, evtchn_bind_interdomain : 12 {
-            remote_dom : u16 = 0, remote_port : u32 = 4, local_port : u32 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnBindVirq, evtchn_bind_virq : 12 { virq : u32 = 0, vcpu
-            : u32 = 4, port : u32 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnBindPirq, evtchn_bind_pirq : 12 { pirq : u32 = 0,
-            flags : u32 = 4, port : u32 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnBindIpi, evtchn_bind_ipi : 8 { vcpu : u32 = 0, port :
-            u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnClose, evtchn_close : 4 { port : u32 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnSend, evtchn_send : 4 { port : u32 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnStatus, evtchn_status : 24 { dom : u16 = 0, port : u32
-            = 4, status : u32 = 8, vcpu : u32 = 12, u : EvtchnStatusU = 16 }
-        );
-        crate::access::twin!(
-            packed 4, union EvtchnStatusU, evtchn_status_u : 8 { unbound :
-            EvtchnStatusUUnbound = 0, interdomain : EvtchnStatusUInterdomain = 0, pirq :
-            u32 = 0, virq : u32 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnStatusUUnbound, evtchn_status_uunbound : 2 { dom : u16
-            = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnStatusUInterdomain, evtchn_status_uinterdomain : 8 {
-            dom : u16 = 0, port : u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnBindVcpu, evtchn_bind_vcpu : 8 { port : u32 = 0, vcpu
-            : u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnUnmask, evtchn_unmask : 4 { port : u32 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnReset, evtchn_reset : 2 { dom : u16 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnInitControl, evtchn_init_control : 24 { control_gfn :
-            u64 = 0, offset : u32 = 8, vcpu : u32 = 12, link_bits : u8 = 16, pad : [u8;
-            7] = 17 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnExpandArray, evtchn_expand_array : 8 { array_gfn : u64
-            = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnSetPriority, evtchn_set_priority : 8 { port : u32 = 0,
-            priority : u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct EvtchnOp, evtchn_op : 28 { cmd : u32 = 0, u : EvtchnOpU = 4
-            }
-        );
-        crate::access::twin!(
-            packed 4, union EvtchnOpU, evtchn_op_u : 24 { alloc_unbound :
-            EvtchnAllocUnbound = 0, bind_interdomain : EvtchnBindInterdomain = 0,
-            bind_virq : EvtchnBindVirq = 0, bind_pirq : EvtchnBindPirq = 0, bind_ipi :
-            EvtchnBindIpi = 0, close : EvtchnClose = 0, send : EvtchnSend = 0, status :
-            EvtchnStatus = 0, bind_vcpu : EvtchnBindVcpu = 0, unmask : EvtchnUnmask = 0 }
-        );
+        crate::access::twin!(packed 4, struct EventArrayPage, event_array_page: 4096 { words: [u32; 1024] = 0 });
+        crate::access::twin!(packed 4, struct EvtchnFifoControlBlock, evtchn_fifo_control_block: 72 {
+            ready: u32 = 0, rsvd: u32 = 4, head: [u32; 16] = 8
+        });
+        crate::access::twin!(packed 4, struct EvtchnAllocUnbound, evtchn_alloc_unbound: 8 {
+            dom: u16 = 0, remote_dom: u16 = 2, port: u32 = 4
+        });
+        crate::access::twin!(packed 4, struct EvtchnBindInterdomain, evtchn_bind_interdomain: 12 {
+            remote_dom: u16 = 0, remote_port: u32 = 4, local_port: u32 = 8
+        });
+        crate::access::twin!(packed 4, struct EvtchnBindVirq, evtchn_bind_virq: 12 {
+            virq: u32 = 0, vcpu: u32 = 4, port: u32 = 8
+        });
+        crate::access::twin!(packed 4, struct EvtchnBindPirq, evtchn_bind_pirq: 12 {
+            pirq: u32 = 0, flags: u32 = 4, port: u32 = 8
+        });
+        crate::access::twin!(packed 4, struct EvtchnBindIpi, evtchn_bind_ipi: 8 { vcpu: u32 = 0, port: u32 = 4 });
+        crate::access::twin!(packed 4, struct EvtchnClose, evtchn_close: 4 { port: u32 = 0 });
+        crate::access::twin!(packed 4, struct EvtchnSend, evtchn_send: 4 { port: u32 = 0 });
+        crate::access::twin!(packed 4, struct EvtchnStatus, evtchn_status: 24 {
+            dom: u16 = 0, port: u32 = 4, status: u32 = 8, vcpu: u32 = 12, u: EvtchnStatusU = 16
+        });
+        crate::access::twin!(packed 4, union EvtchnStatusU, evtchn_status_u: 8 {
+            unbound: EvtchnStatusUUnbound = 0, interdomain: EvtchnStatusUInterdomain = 0, pirq: u32 = 0, virq: u32 = 0
+        });
+        crate::access::twin!(packed 4, struct EvtchnStatusUUnbound, evtchn_status_uunbound: 2 { dom: u16 = 0 });
+        crate::access::twin!(packed 4, struct EvtchnStatusUInterdomain, evtchn_status_uinterdomain: 8 {
+            dom: u16 = 0, port: u32 = 4
+        });
+        crate::access::twin!(packed 4, struct EvtchnBindVcpu, evtchn_bind_vcpu: 8 { port: u32 = 0, vcpu: u32 = 4 });
+        crate::access::twin!(packed 4, struct EvtchnUnmask, evtchn_unmask: 4 { port: u32 = 0 });
+        crate::access::twin!(packed 4, struct EvtchnReset, evtchn_reset: 2 { dom: u16 = 0 });
+        crate::access::twin!(packed 4, struct EvtchnInitControl, evtchn_init_control: 24 {
+            control_gfn: u64 = 0, offset: u32 = 8, vcpu: u32 = 12, link_bits: u8 = 16, pad: [u8; 7] = 17
+        });
+        crate::access::twin!(packed 4, struct EvtchnExpandArray, evtchn_expand_array: 8 { array_gfn: u64 = 0 });
+        crate::access::twin!(packed 4, struct EvtchnSetPriority, evtchn_set_priority: 8 {
+            port: u32 = 0, priority: u32 = 4
+        });
+        crate::access::twin!(packed 4, struct EvtchnOp, evtchn_op: 28 { cmd: u32 = 0, u: EvtchnOpU = 4 });
+        crate::access::twin!(packed 4, union EvtchnOpU, evtchn_op_u: 24 {
+            alloc_unbound: EvtchnAllocUnbound = 0, bind_interdomain: EvtchnBindInterdomain = 0,
+            bind_virq: EvtchnBindVirq = 0, bind_pirq: EvtchnBindPirq = 0, bind_ipi: EvtchnBindIpi = 0,
+            close: EvtchnClose = 0, send: EvtchnSend = 0, status: EvtchnStatus = 0, bind_vcpu: EvtchnBindVcpu = 0,
+            unmask: EvtchnUnmask = 0
+        });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct EventArrayPage, event_array_page : 4096 { words : [u32; 1024]
-            = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnFifoControlBlock, evtchn_fifo_control_block : 72 {
-            ready : u32 = 0, rsvd : u32 = 4, head : [u32; 16] = 8 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnAllocUnbound, evtchn_alloc_unbound : 8 { dom : u16 = 0,
-            remote_dom : u16 = 2, port : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnBindInterdomain, evtchn_bind_interdomain : 12 {
-            remote_dom : u16 = 0, remote_port : u32 = 4, local_port : u32 = 8 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnBindVirq, evtchn_bind_virq : 12 { virq : u32 = 0, vcpu
-            : u32 = 4, port : u32 = 8 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnBindPirq, evtchn_bind_pirq : 12 { pirq : u32 = 0, flags
-            : u32 = 4, port : u32 = 8 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnBindIpi, evtchn_bind_ipi : 8 { vcpu : u32 = 0, port :
-            u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnClose, evtchn_close : 4 { port : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnSend, evtchn_send : 4 { port : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnStatus, evtchn_status : 24 { dom : u16 = 0, port : u32
-            = 4, status : u32 = 8, vcpu : u32 = 12, u : EvtchnStatusU = 16 }
-        );
-        crate::access::twin!(
-            natural, union EvtchnStatusU, evtchn_status_u : 8 { unbound :
-            EvtchnStatusUUnbound = 0, interdomain : EvtchnStatusUInterdomain = 0, pirq :
-            u32 = 0, virq : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnStatusUUnbound, evtchn_status_uunbound : 2 { dom : u16
-            = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnStatusUInterdomain, evtchn_status_uinterdomain : 8 {
-            dom : u16 = 0, port : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnBindVcpu, evtchn_bind_vcpu : 8 { port : u32 = 0, vcpu :
-            u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnUnmask, evtchn_unmask : 4 { port : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnReset, evtchn_reset : 2 { dom : u16 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnInitControl, evtchn_init_control : 24 { control_gfn :
-            Wide = 0, offset : u32 = 8, vcpu : u32 = 12, link_bits : u8 = 16, pad : [u8;
-            7] = 17 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnExpandArray, evtchn_expand_array : 8 { array_gfn : Wide
-            = 0 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnSetPriority, evtchn_set_priority : 8 { port : u32 = 0,
-            priority : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct EvtchnOp, evtchn_op : 28 { cmd : u32 = 0, u : EvtchnOpU = 4 }
-        );
-        crate::access::twin!(
-            natural, union EvtchnOpU, evtchn_op_u : 24 { alloc_unbound :
-            EvtchnAllocUnbound = 0, bind_interdomain : EvtchnBindInterdomain = 0,
-            bind_virq : EvtchnBindVirq = 0, bind_pirq : EvtchnBindPirq = 0, bind_ipi :
-            EvtchnBindIpi = 0, close : EvtchnClose = 0, send : EvtchnSend = 0, status :
-            EvtchnStatus = 0, bind_vcpu : EvtchnBindVcpu = 0, unmask : EvtchnUnmask = 0 }
-        );
+        crate::access::twin!(natural, struct EventArrayPage, event_array_page: 4096 { words: [u32; 1024] = 0 });
+        crate::access::twin!(natural, struct EvtchnFifoControlBlock, evtchn_fifo_control_block: 72 {
+            ready: u32 = 0, rsvd: u32 = 4, head: [u32; 16] = 8
+        });
+        crate::access::twin!(natural, struct EvtchnAllocUnbound, evtchn_alloc_unbound: 8 {
+            dom: u16 = 0, remote_dom: u16 = 2, port: u32 = 4
+        });
+        crate::access::twin!(natural, struct EvtchnBindInterdomain, evtchn_bind_interdomain: 12 {
+            remote_dom: u16 = 0, remote_port: u32 = 4, local_port: u32 = 8
+        });
+        crate::access::twin!(natural, struct EvtchnBindVirq, evtchn_bind_virq: 12 {
+            virq: u32 = 0, vcpu: u32 = 4, port: u32 = 8
+        });
+        crate::access::twin!(natural, struct EvtchnBindPirq, evtchn_bind_pirq: 12 {
+            pirq: u32 = 0, flags: u32 = 4, port: u32 = 8
+        });
+        crate::access::twin!(natural, struct EvtchnBindIpi, evtchn_bind_ipi: 8 { vcpu: u32 = 0, port: u32 = 4 });
+        crate::access::twin!(natural, struct EvtchnClose, evtchn_close: 4 { port: u32 = 0 });
+        crate::access::twin!(natural, struct EvtchnSend, evtchn_send: 4 { port: u32 = 0 });
+        crate::access::twin!(natural, struct EvtchnStatus, evtchn_status: 24 {
+            dom: u16 = 0, port: u32 = 4, status: u32 = 8, vcpu: u32 = 12, u: EvtchnStatusU = 16
+        });
+        crate::access::twin!(natural, union EvtchnStatusU, evtchn_status_u: 8 {
+            unbound: EvtchnStatusUUnbound = 0, interdomain: EvtchnStatusUInterdomain = 0, pirq: u32 = 0, virq: u32 = 0
+        });
+        crate::access::twin!(natural, struct EvtchnStatusUUnbound, evtchn_status_uunbound: 2 { dom: u16 = 0 });
+        crate::access::twin!(natural, struct EvtchnStatusUInterdomain, evtchn_status_uinterdomain: 8 {
+            dom: u16 = 0, port: u32 = 4
+        });
+        crate::access::twin!(natural, struct EvtchnBindVcpu, evtchn_bind_vcpu: 8 { port: u32 = 0, vcpu: u32 = 4 });
+        crate::access::twin!(natural, struct EvtchnUnmask, evtchn_unmask: 4 { port: u32 = 0 });
+        crate::access::twin!(natural, struct EvtchnReset, evtchn_reset: 2 { dom: u16 = 0 });
+        crate::access::twin!(natural, struct EvtchnInitControl, evtchn_init_control: 24 {
+            control_gfn: Wide = 0, offset: u32 = 8, vcpu: u32 = 12, link_bits: u8 = 16, pad: [u8; 7] = 17
+        });
+        crate::access::twin!(natural, struct EvtchnExpandArray, evtchn_expand_array: 8 { array_gfn: Wide = 0 });
+        crate::access::twin!(natural, struct EvtchnSetPriority, evtchn_set_priority: 8 {
+            port: u32 = 0, priority: u32 = 4
+        });
+        crate::access::twin!(natural, struct EvtchnOp, evtchn_op: 28 { cmd: u32 = 0, u: EvtchnOpU = 4 });
+        crate::access::twin!(natural, union EvtchnOpU, evtchn_op_u: 24 {
+            alloc_unbound: EvtchnAllocUnbound = 0, bind_interdomain: EvtchnBindInterdomain = 0,
+            bind_virq: EvtchnBindVirq = 0, bind_pirq: EvtchnBindPirq = 0, bind_ipi: EvtchnBindIpi = 0,
+            close: EvtchnClose = 0, send: EvtchnSend = 0, status: EvtchnStatus = 0, bind_vcpu: EvtchnBindVcpu = 0,
+            unmask: EvtchnUnmask = 0
+        });
     }
 }
 /// Make, bind, signal and close event channels. The seed header stops at command 10.

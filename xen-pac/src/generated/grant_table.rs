@@ -1068,336 +1068,219 @@ pub mod raw {
     }
     crate::access::raw!(GrantTableV1Page { entries : [GrantEntryV1; 512] });
 }
-crate::access::layout!(
-    raw::GrantEntryV1, "grant_entry_v1" : 8 { flags : 0, domid : 2, frame : 4 }
-);
-crate::access::layout!(
-    raw::GrantTableV1Page, "grant_table_v1_page" : 4096 { entries : 0 }
-);
-crate::access::layout!(
-    GnttabMapGrantRef, "gnttab_map_grant_ref" : 32 { host_addr : 0, flags : 8, reference
-    : 12, dom : 16, status : 18, handle : 20, dev_bus_addr : 24 }
-);
-crate::access::layout!(
-    GnttabUnmapGrantRef, "gnttab_unmap_grant_ref" : 24 { host_addr : 0, dev_bus_addr : 8,
-    handle : 16, status : 20 }
-);
+crate::access::layout!(raw::GrantEntryV1, "grant_entry_v1": 8 { flags: 0, domid: 2, frame: 4 });
+crate::access::layout!(raw::GrantTableV1Page, "grant_table_v1_page": 4096 { entries: 0 });
+crate::access::layout!(GnttabMapGrantRef, "gnttab_map_grant_ref": 32 {
+    host_addr: 0, flags: 8, reference: 12, dom: 16, status: 18, handle: 20, dev_bus_addr: 24
+});
+crate::access::layout!(GnttabUnmapGrantRef, "gnttab_unmap_grant_ref": 24 {
+    host_addr: 0, dev_bus_addr: 8, handle: 16, status: 20
+});
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    GnttabSetupTable, "gnttab_setup_table" : 24 { dom : 0, nr_frames : 4, status : 8,
-    frame_list : 16 }
-);
+crate::access::layout!(GnttabSetupTable, "gnttab_setup_table": 24 { dom: 0, nr_frames: 4, status: 8, frame_list: 16 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    GnttabSetupTable, "gnttab_setup_table" : 16 { dom : 0, nr_frames : 4, status : 8,
-    frame_list : 12 }
-);
-crate::access::layout!(GnttabDumpTable, "gnttab_dump_table" : 4 { dom : 0, status : 2 });
+crate::access::layout!(GnttabSetupTable, "gnttab_setup_table": 16 { dom: 0, nr_frames: 4, status: 8, frame_list: 12 });
+crate::access::layout!(GnttabDumpTable, "gnttab_dump_table": 4 { dom: 0, status: 2 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    GnttabTransfer, "gnttab_transfer" : 24 { mfn : 0, domid : 8, reference : 12, status :
-    16 }
-);
+crate::access::layout!(GnttabTransfer, "gnttab_transfer": 24 { mfn: 0, domid: 8, reference: 12, status: 16 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    GnttabTransfer, "gnttab_transfer" : 16 { mfn : 0, domid : 4, reference : 8, status :
-    12 }
-);
+crate::access::layout!(GnttabTransfer, "gnttab_transfer": 16 { mfn: 0, domid: 4, reference: 8, status: 12 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    GnttabCopyPtr, "gnttab_copy_ptr" : 16 { u : 0, domid : 8, offset : 10 }
-);
+crate::access::layout!(GnttabCopyPtr, "gnttab_copy_ptr": 16 { u: 0, domid: 8, offset: 10 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    GnttabCopyPtr, "gnttab_copy_ptr" : 8 { u : 0, domid : 4, offset : 6 }
-);
+crate::access::layout!(GnttabCopyPtr, "gnttab_copy_ptr": 8 { u: 0, domid: 4, offset: 6 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    GnttabCopyPtrU, "gnttab_copy_ptr.u" : 8 { reference : 0, gmfn : 0 }
-);
+crate::access::layout!(GnttabCopyPtrU, "gnttab_copy_ptr.u": 8 { reference: 0, gmfn: 0 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    GnttabCopyPtrU, "gnttab_copy_ptr.u" : 4 { reference : 0, gmfn : 0 }
-);
+crate::access::layout!(GnttabCopyPtrU, "gnttab_copy_ptr.u": 4 { reference: 0, gmfn: 0 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    GnttabCopy, "gnttab_copy" : 40 { source : 0, dest : 16, len : 32, flags : 34, status
-    : 36 }
-);
+crate::access::layout!(GnttabCopy, "gnttab_copy": 40 { source: 0, dest: 16, len: 32, flags: 34, status: 36 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    GnttabCopy, "gnttab_copy" : 24 { source : 0, dest : 8, len : 16, flags : 18, status :
-    20 }
-);
-crate::access::layout!(
-    GnttabQuerySize, "gnttab_query_size" : 16 { dom : 0, nr_frames : 4, max_nr_frames :
-    8, status : 12 }
-);
-crate::access::layout!(
-    GnttabUnmapAndReplace, "gnttab_unmap_and_replace" : 24 { host_addr : 0, new_addr : 8,
-    handle : 16, status : 20 }
-);
-crate::access::layout!(GnttabSetVersion, "gnttab_set_version" : 4 { version : 0 });
+crate::access::layout!(GnttabCopy, "gnttab_copy": 24 { source: 0, dest: 8, len: 16, flags: 18, status: 20 });
+crate::access::layout!(GnttabQuerySize, "gnttab_query_size": 16 {
+    dom: 0, nr_frames: 4, max_nr_frames: 8, status: 12
+});
+crate::access::layout!(GnttabUnmapAndReplace, "gnttab_unmap_and_replace": 24 {
+    host_addr: 0, new_addr: 8, handle: 16, status: 20
+});
+crate::access::layout!(GnttabSetVersion, "gnttab_set_version": 4 { version: 0 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    GnttabGetStatusFrames, "gnttab_get_status_frames" : 16 { nr_frames : 0, dom : 4,
-    status : 6, frame_list : 8 }
-);
+crate::access::layout!(GnttabGetStatusFrames, "gnttab_get_status_frames": 16 {
+    nr_frames: 0, dom: 4, status: 6, frame_list: 8
+});
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    GnttabGetStatusFrames, "gnttab_get_status_frames" : 12 { nr_frames : 0, dom : 4,
-    status : 6, frame_list : 8 }
-);
-crate::access::layout!(
-    GnttabGetVersion, "gnttab_get_version" : 8 { dom : 0, pad : 2, version : 4 }
-);
-crate::access::layout!(
-    GnttabSwapGrantRef, "gnttab_swap_grant_ref" : 12 { ref_a : 0, ref_b : 4, status : 8 }
-);
-crate::access::layout!(
-    GnttabCacheFlush, "gnttab_cache_flush" : 16 { a : 0, offset : 8, length : 10, op : 12
-    }
-);
-crate::access::layout!(
-    GnttabCacheFlushA, "gnttab_cache_flush.a" : 8 { dev_bus_addr : 0, reference : 0 }
-);
+crate::access::layout!(GnttabGetStatusFrames, "gnttab_get_status_frames": 12 {
+    nr_frames: 0, dom: 4, status: 6, frame_list: 8
+});
+crate::access::layout!(GnttabGetVersion, "gnttab_get_version": 8 { dom: 0, pad: 2, version: 4 });
+crate::access::layout!(GnttabSwapGrantRef, "gnttab_swap_grant_ref": 12 { ref_a: 0, ref_b: 4, status: 8 });
+crate::access::layout!(GnttabCacheFlush, "gnttab_cache_flush": 16 { a: 0, offset: 8, length: 10, op: 12 });
+crate::access::layout!(GnttabCacheFlushA, "gnttab_cache_flush.a": 8 { dev_bus_addr: 0, reference: 0 });
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct GrantEntryV1, grant_entry_v1 : 8 { flags : u16 = 0, domid :
-            u16 = 2, frame : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct GrantTableV1Page, grant_table_v1page : 4096 { entries :
-            [GrantEntryV1; 512] = 0 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabMapGrantRef, gnttab_map_grant_ref : 32 { host_addr :
-            Wide = 0, flags : u32 = 8, reference : u32 = 12, dom : u16 = 16, status : u16
-            = 18, handle : u32 = 20, dev_bus_addr : Wide = 24 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabUnmapGrantRef, gnttab_unmap_grant_ref : 24 { host_addr
-            : Wide = 0, dev_bus_addr : Wide = 8, handle : u32 = 16, status : u16 = 20 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabSetupTable, gnttab_setup_table : 24 { dom : u16 = 0,
-            nr_frames : u32 = 4, status : u16 = 8, frame_list : Wide = 16 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabDumpTable, gnttab_dump_table : 4 { dom : u16 = 0,
-            status : u16 = 2 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabTransfer, gnttab_transfer : 24 { mfn : Wide = 0, domid
-            : u16 = 8, reference : u32 = 12, status : u16 = 16 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabCopyPtr, gnttab_copy_ptr : 16 { u : GnttabCopyPtrU = 0,
-            domid : u16 = 8, offset : u16 = 10 }
-        );
-        crate::access::twin!(
-            natural, union GnttabCopyPtrU, gnttab_copy_ptr_u : 8 { reference : u32 = 0,
-            gmfn : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabCopy, gnttab_copy : 40 { source : GnttabCopyPtr = 0,
-            dest : GnttabCopyPtr = 16, len : u16 = 32, flags : u16 = 34, status : u16 =
-            36 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabQuerySize, gnttab_query_size : 16 { dom : u16 = 0,
-            nr_frames : u32 = 4, max_nr_frames : u32 = 8, status : u16 = 12 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabUnmapAndReplace, gnttab_unmap_and_replace : 24 {
-            host_addr : Wide = 0, new_addr : Wide = 8, handle : u32 = 16, status : u16 =
-            20 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabSetVersion, gnttab_set_version : 4 { version : u32 = 0
-            }
-        );
-        crate::access::twin!(
-            natural, struct GnttabGetStatusFrames, gnttab_get_status_frames : 16 {
-            nr_frames : u32 = 0, dom : u16 = 4, status : u16 = 6, frame_list : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabGetVersion, gnttab_get_version : 8 { dom : u16 = 0, pad
-            : u16 = 2, version : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabSwapGrantRef, gnttab_swap_grant_ref : 12 { ref_a : u32
-            = 0, ref_b : u32 = 4, status : u16 = 8 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabCacheFlush, gnttab_cache_flush : 16 { a :
-            GnttabCacheFlushA = 0, offset : u16 = 8, length : u16 = 10, op : u32 = 12 }
-        );
-        crate::access::twin!(
-            natural, union GnttabCacheFlushA, gnttab_cache_flush_a : 8 { dev_bus_addr :
-            Wide = 0, reference : u32 = 0 }
-        );
+        crate::access::twin!(natural, struct GrantEntryV1, grant_entry_v1: 8 {
+            flags: u16 = 0, domid: u16 = 2, frame: u32 = 4
+        });
+        crate::access::twin!(natural, struct GrantTableV1Page, grant_table_v1page: 4096 {
+            entries: [GrantEntryV1; 512] = 0
+        });
+        crate::access::twin!(natural, struct GnttabMapGrantRef, gnttab_map_grant_ref: 32 {
+            host_addr: Wide = 0, flags: u32 = 8, reference: u32 = 12, dom: u16 = 16, status: u16 = 18,
+            handle: u32 = 20, dev_bus_addr: Wide = 24
+        });
+        crate::access::twin!(natural, struct GnttabUnmapGrantRef, gnttab_unmap_grant_ref: 24 {
+            host_addr: Wide = 0, dev_bus_addr: Wide = 8, handle: u32 = 16, status: u16 = 20
+        });
+        crate::access::twin!(natural, struct GnttabSetupTable, gnttab_setup_table: 24 {
+            dom: u16 = 0, nr_frames: u32 = 4, status: u16 = 8, frame_list: Wide = 16
+        });
+        crate::access::twin!(natural, struct GnttabDumpTable, gnttab_dump_table: 4 { dom: u16 = 0, status: u16 = 2 });
+        crate::access::twin!(natural, struct GnttabTransfer, gnttab_transfer: 24 {
+            mfn: Wide = 0, domid: u16 = 8, reference: u32 = 12, status: u16 = 16
+        });
+        crate::access::twin!(natural, struct GnttabCopyPtr, gnttab_copy_ptr: 16 {
+            u: GnttabCopyPtrU = 0, domid: u16 = 8, offset: u16 = 10
+        });
+        crate::access::twin!(natural, union GnttabCopyPtrU, gnttab_copy_ptr_u: 8 {
+            reference: u32 = 0, gmfn: Wide = 0
+        });
+        crate::access::twin!(natural, struct GnttabCopy, gnttab_copy: 40 {
+            source: GnttabCopyPtr = 0, dest: GnttabCopyPtr = 16, len: u16 = 32, flags: u16 = 34, status: u16 = 36
+        });
+        crate::access::twin!(natural, struct GnttabQuerySize, gnttab_query_size: 16 {
+            dom: u16 = 0, nr_frames: u32 = 4, max_nr_frames: u32 = 8, status: u16 = 12
+        });
+        crate::access::twin!(natural, struct GnttabUnmapAndReplace, gnttab_unmap_and_replace: 24 {
+            host_addr: Wide = 0, new_addr: Wide = 8, handle: u32 = 16, status: u16 = 20
+        });
+        crate::access::twin!(natural, struct GnttabSetVersion, gnttab_set_version: 4 { version: u32 = 0 });
+        crate::access::twin!(natural, struct GnttabGetStatusFrames, gnttab_get_status_frames: 16 {
+            nr_frames: u32 = 0, dom: u16 = 4, status: u16 = 6, frame_list: Wide = 8
+        });
+        crate::access::twin!(natural, struct GnttabGetVersion, gnttab_get_version: 8 {
+            dom: u16 = 0, pad: u16 = 2, version: u32 = 4
+        });
+        crate::access::twin!(natural, struct GnttabSwapGrantRef, gnttab_swap_grant_ref: 12 {
+            ref_a: u32 = 0, ref_b: u32 = 4, status: u16 = 8
+        });
+        crate::access::twin!(natural, struct GnttabCacheFlush, gnttab_cache_flush: 16 {
+            a: GnttabCacheFlushA = 0, offset: u16 = 8, length: u16 = 10, op: u32 = 12
+        });
+        crate::access::twin!(natural, union GnttabCacheFlushA, gnttab_cache_flush_a: 8 {
+            dev_bus_addr: Wide = 0, reference: u32 = 0
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct GrantEntryV1, grant_entry_v1 : 8 { flags : u16 = 0, domid :
-            u16 = 2, frame : u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct GrantTableV1Page, grant_table_v1page : 4096 { entries :
-            [GrantEntryV1; 512] = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabMapGrantRef, gnttab_map_grant_ref : 32 { host_addr :
-            u64 = 0, flags : u32 = 8, reference : u32 = 12, dom : u16 = 16, status : u16
-            = 18, handle : u32 = 20, dev_bus_addr : u64 = 24 }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabUnmapGrantRef, gnttab_unmap_grant_ref : 24 { host_addr
-            : u64 = 0, dev_bus_addr : u64 = 8, handle : u32 = 16, status : u16 = 20 }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabSetupTable, gnttab_setup_table : 16 { dom : u16 = 0,
-            nr_frames : u32 = 4, status : u16 = 8, frame_list : u32 = 12 }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabDumpTable, gnttab_dump_table : 4 { dom : u16 = 0,
-            status : u16 = 2 }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabTransfer, gnttab_transfer : 16 { mfn : u32 = 0, domid
-            : u16 = 4, reference : u32 = 8, status : u16 = 12 }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabCopyPtr, gnttab_copy_ptr : 8 { u : GnttabCopyPtrU = 0,
-            domid : u16 = 4, offset : u16 = 6 }
-        );
-        crate::access::twin!(
-            packed 4, union GnttabCopyPtrU, gnttab_copy_ptr_u : 4 { reference : u32 = 0,
-            gmfn : u32 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabCopy, gnttab_copy : 24 { source : GnttabCopyPtr = 0,
-            dest : GnttabCopyPtr = 8, len : u16 = 16, flags : u16 = 18, status : u16 = 20
-            }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabQuerySize, gnttab_query_size : 16 { dom : u16 = 0,
-            nr_frames : u32 = 4, max_nr_frames : u32 = 8, status : u16 = 12 }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabUnmapAndReplace, gnttab_unmap_and_replace : 24 {
-            host_addr : u64 = 0, new_addr : u64 = 8, handle : u32 = 16, status : u16 = 20
-            }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabSetVersion, gnttab_set_version : 4 { version : u32 = 0
-            }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabGetStatusFrames, gnttab_get_status_frames : 12 {
-            nr_frames : u32 = 0, dom : u16 = 4, status : u16 = 6, frame_list : u32 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabGetVersion, gnttab_get_version : 8 { dom : u16 = 0,
-            pad : u16 = 2, version : u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabSwapGrantRef, gnttab_swap_grant_ref : 12 { ref_a : u32
-            = 0, ref_b : u32 = 4, status : u16 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct GnttabCacheFlush, gnttab_cache_flush : 16 { a :
-            GnttabCacheFlushA = 0, offset : u16 = 8, length : u16 = 10, op : u32 = 12 }
-        );
-        crate::access::twin!(
-            packed 4, union GnttabCacheFlushA, gnttab_cache_flush_a : 8 { dev_bus_addr :
-            u64 = 0, reference : u32 = 0 }
-        );
+        crate::access::twin!(packed 4, struct GrantEntryV1, grant_entry_v1: 8 {
+            flags: u16 = 0, domid: u16 = 2, frame: u32 = 4
+        });
+        crate::access::twin!(packed 4, struct GrantTableV1Page, grant_table_v1page: 4096 {
+            entries: [GrantEntryV1; 512] = 0
+        });
+        crate::access::twin!(packed 4, struct GnttabMapGrantRef, gnttab_map_grant_ref: 32 {
+            host_addr: u64 = 0, flags: u32 = 8, reference: u32 = 12, dom: u16 = 16, status: u16 = 18, handle: u32 = 20,
+            dev_bus_addr: u64 = 24
+        });
+        crate::access::twin!(packed 4, struct GnttabUnmapGrantRef, gnttab_unmap_grant_ref: 24 {
+            host_addr: u64 = 0, dev_bus_addr: u64 = 8, handle: u32 = 16, status: u16 = 20
+        });
+        crate::access::twin!(packed 4, struct GnttabSetupTable, gnttab_setup_table: 16 {
+            dom: u16 = 0, nr_frames: u32 = 4, status: u16 = 8, frame_list: u32 = 12
+        });
+        crate::access::twin!(packed 4, struct GnttabDumpTable, gnttab_dump_table: 4 { dom: u16 = 0, status: u16 = 2 });
+        crate::access::twin!(packed 4, struct GnttabTransfer, gnttab_transfer: 16 {
+            mfn: u32 = 0, domid: u16 = 4, reference: u32 = 8, status: u16 = 12
+        });
+        crate::access::twin!(packed 4, struct GnttabCopyPtr, gnttab_copy_ptr: 8 {
+            u: GnttabCopyPtrU = 0, domid: u16 = 4, offset: u16 = 6
+        });
+        crate::access::twin!(packed 4, union GnttabCopyPtrU, gnttab_copy_ptr_u: 4 {
+            reference: u32 = 0, gmfn: u32 = 0
+        });
+        crate::access::twin!(packed 4, struct GnttabCopy, gnttab_copy: 24 {
+            source: GnttabCopyPtr = 0, dest: GnttabCopyPtr = 8, len: u16 = 16, flags: u16 = 18, status: u16 = 20
+        });
+        crate::access::twin!(packed 4, struct GnttabQuerySize, gnttab_query_size: 16 {
+            dom: u16 = 0, nr_frames: u32 = 4, max_nr_frames: u32 = 8, status: u16 = 12
+        });
+        crate::access::twin!(packed 4, struct GnttabUnmapAndReplace, gnttab_unmap_and_replace: 24 {
+            host_addr: u64 = 0, new_addr: u64 = 8, handle: u32 = 16, status: u16 = 20
+        });
+        crate::access::twin!(packed 4, struct GnttabSetVersion, gnttab_set_version: 4 { version: u32 = 0 });
+        crate::access::twin!(packed 4, struct GnttabGetStatusFrames, gnttab_get_status_frames: 12 {
+            nr_frames: u32 = 0, dom: u16 = 4, status: u16 = 6, frame_list: u32 = 8
+        });
+        crate::access::twin!(packed 4, struct GnttabGetVersion, gnttab_get_version: 8 {
+            dom: u16 = 0, pad: u16 = 2, version: u32 = 4
+        });
+        crate::access::twin!(packed 4, struct GnttabSwapGrantRef, gnttab_swap_grant_ref: 12 {
+            ref_a: u32 = 0, ref_b: u32 = 4, status: u16 = 8
+        });
+        crate::access::twin!(packed 4, struct GnttabCacheFlush, gnttab_cache_flush: 16 {
+            a: GnttabCacheFlushA = 0, offset: u16 = 8, length: u16 = 10, op: u32 = 12
+        });
+        crate::access::twin!(packed 4, union GnttabCacheFlushA, gnttab_cache_flush_a: 8 {
+            dev_bus_addr: u64 = 0, reference: u32 = 0
+        });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct GrantEntryV1, grant_entry_v1 : 8 { flags : u16 = 0, domid :
-            u16 = 2, frame : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct GrantTableV1Page, grant_table_v1page : 4096 { entries :
-            [GrantEntryV1; 512] = 0 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabMapGrantRef, gnttab_map_grant_ref : 32 { host_addr :
-            Wide = 0, flags : u32 = 8, reference : u32 = 12, dom : u16 = 16, status : u16
-            = 18, handle : u32 = 20, dev_bus_addr : Wide = 24 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabUnmapGrantRef, gnttab_unmap_grant_ref : 24 { host_addr
-            : Wide = 0, dev_bus_addr : Wide = 8, handle : u32 = 16, status : u16 = 20 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabSetupTable, gnttab_setup_table : 24 { dom : u16 = 0,
-            nr_frames : u32 = 4, status : u16 = 8, frame_list : Wide = 16 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabDumpTable, gnttab_dump_table : 4 { dom : u16 = 0,
-            status : u16 = 2 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabTransfer, gnttab_transfer : 24 { mfn : Wide = 0, domid
-            : u16 = 8, reference : u32 = 12, status : u16 = 16 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabCopyPtr, gnttab_copy_ptr : 16 { u : GnttabCopyPtrU = 0,
-            domid : u16 = 8, offset : u16 = 10 }
-        );
-        crate::access::twin!(
-            natural, union GnttabCopyPtrU, gnttab_copy_ptr_u : 8 { reference : u32 = 0,
-            gmfn : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabCopy, gnttab_copy : 40 { source : GnttabCopyPtr = 0,
-            dest : GnttabCopyPtr = 16, len : u16 = 32, flags : u16 = 34, status : u16 =
-            36 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabQuerySize, gnttab_query_size : 16 { dom : u16 = 0,
-            nr_frames : u32 = 4, max_nr_frames : u32 = 8, status : u16 = 12 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabUnmapAndReplace, gnttab_unmap_and_replace : 24 {
-            host_addr : Wide = 0, new_addr : Wide = 8, handle : u32 = 16, status : u16 =
-            20 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabSetVersion, gnttab_set_version : 4 { version : u32 = 0
-            }
-        );
-        crate::access::twin!(
-            natural, struct GnttabGetStatusFrames, gnttab_get_status_frames : 16 {
-            nr_frames : u32 = 0, dom : u16 = 4, status : u16 = 6, frame_list : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabGetVersion, gnttab_get_version : 8 { dom : u16 = 0, pad
-            : u16 = 2, version : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabSwapGrantRef, gnttab_swap_grant_ref : 12 { ref_a : u32
-            = 0, ref_b : u32 = 4, status : u16 = 8 }
-        );
-        crate::access::twin!(
-            natural, struct GnttabCacheFlush, gnttab_cache_flush : 16 { a :
-            GnttabCacheFlushA = 0, offset : u16 = 8, length : u16 = 10, op : u32 = 12 }
-        );
-        crate::access::twin!(
-            natural, union GnttabCacheFlushA, gnttab_cache_flush_a : 8 { dev_bus_addr :
-            Wide = 0, reference : u32 = 0 }
-        );
+        crate::access::twin!(natural, struct GrantEntryV1, grant_entry_v1: 8 {
+            flags: u16 = 0, domid: u16 = 2, frame: u32 = 4
+        });
+        crate::access::twin!(natural, struct GrantTableV1Page, grant_table_v1page: 4096 {
+            entries: [GrantEntryV1; 512] = 0
+        });
+        crate::access::twin!(natural, struct GnttabMapGrantRef, gnttab_map_grant_ref: 32 {
+            host_addr: Wide = 0, flags: u32 = 8, reference: u32 = 12, dom: u16 = 16, status: u16 = 18,
+            handle: u32 = 20, dev_bus_addr: Wide = 24
+        });
+        crate::access::twin!(natural, struct GnttabUnmapGrantRef, gnttab_unmap_grant_ref: 24 {
+            host_addr: Wide = 0, dev_bus_addr: Wide = 8, handle: u32 = 16, status: u16 = 20
+        });
+        crate::access::twin!(natural, struct GnttabSetupTable, gnttab_setup_table: 24 {
+            dom: u16 = 0, nr_frames: u32 = 4, status: u16 = 8, frame_list: Wide = 16
+        });
+        crate::access::twin!(natural, struct GnttabDumpTable, gnttab_dump_table: 4 { dom: u16 = 0, status: u16 = 2 });
+        crate::access::twin!(natural, struct GnttabTransfer, gnttab_transfer: 24 {
+            mfn: Wide = 0, domid: u16 = 8, reference: u32 = 12, status: u16 = 16
+        });
+        crate::access::twin!(natural, struct GnttabCopyPtr, gnttab_copy_ptr: 16 {
+            u: GnttabCopyPtrU = 0, domid: u16 = 8, offset: u16 = 10
+        });
+        crate::access::twin!(natural, union GnttabCopyPtrU, gnttab_copy_ptr_u: 8 {
+            reference: u32 = 0, gmfn: Wide = 0
+        });
+        crate::access::twin!(natural, struct GnttabCopy, gnttab_copy: 40 {
+            source: GnttabCopyPtr = 0, dest: GnttabCopyPtr = 16, len: u16 = 32, flags: u16 = 34, status: u16 = 36
+        });
+        crate::access::twin!(natural, struct GnttabQuerySize, gnttab_query_size: 16 {
+            dom: u16 = 0, nr_frames: u32 = 4, max_nr_frames: u32 = 8, status: u16 = 12
+        });
+        crate::access::twin!(natural, struct GnttabUnmapAndReplace, gnttab_unmap_and_replace: 24 {
+            host_addr: Wide = 0, new_addr: Wide = 8, handle: u32 = 16, status: u16 = 20
+        });
+        crate::access::twin!(natural, struct GnttabSetVersion, gnttab_set_version: 4 { version: u32 = 0 });
+        crate::access::twin!(natural, struct GnttabGetStatusFrames, gnttab_get_status_frames: 16 {
+            nr_frames: u32 = 0, dom: u16 = 4, status: u16 = 6, frame_list: Wide = 8
+        });
+        crate::access::twin!(natural, struct GnttabGetVersion, gnttab_get_version: 8 {
+            dom: u16 = 0, pad: u16 = 2, version: u32 = 4
+        });
+        crate::access::twin!(natural, struct GnttabSwapGrantRef, gnttab_swap_grant_ref: 12 {
+            ref_a: u32 = 0, ref_b: u32 = 4, status: u16 = 8
+        });
+        crate::access::twin!(natural, struct GnttabCacheFlush, gnttab_cache_flush: 16 {
+            a: GnttabCacheFlushA = 0, offset: u16 = 8, length: u16 = 10, op: u32 = 12
+        });
+        crate::access::twin!(natural, union GnttabCacheFlushA, gnttab_cache_flush_a: 8 {
+            dev_bus_addr: Wide = 0, reference: u32 = 0
+        });
     }
 }
 /// Work on grants. Each command takes an array and works through all of it; look at the status of every element.

@@ -289,85 +289,61 @@ pub mod raw {
         gref : crate ::grant_table::GrantRef, pad1 : u32 }
     );
 }
-crate::access::layout!(
-    raw::GrantEntryHeader, "grant_entry_header" : 4 { flags : 0, domid : 2 }
-);
-crate::access::layout!(
-    raw::GrantEntryV2FullPage, "grant_entry_v2_full_page" : 16 { hdr : 0, pad0 : 4, frame
-    : 8 }
-);
-crate::access::layout!(
-    raw::GrantEntryV2SubPage, "grant_entry_v2_sub_page" : 16 { hdr : 0, page_off : 4,
-    length : 6, frame : 8 }
-);
-crate::access::layout!(
-    raw::GrantEntryV2Transitive, "grant_entry_v2_transitive" : 16 { hdr : 0, trans_domid
-    : 4, pad0 : 6, gref : 8, pad1 : 12 }
-);
+crate::access::layout!(raw::GrantEntryHeader, "grant_entry_header": 4 { flags: 0, domid: 2 });
+crate::access::layout!(raw::GrantEntryV2FullPage, "grant_entry_v2_full_page": 16 { hdr: 0, pad0: 4, frame: 8 });
+crate::access::layout!(raw::GrantEntryV2SubPage, "grant_entry_v2_sub_page": 16 {
+    hdr: 0, page_off: 4, length: 6, frame: 8
+});
+crate::access::layout!(raw::GrantEntryV2Transitive, "grant_entry_v2_transitive": 16 {
+    hdr: 0, trans_domid: 4, pad0: 6, gref: 8, pad1: 12
+});
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct GrantEntryHeader, grant_entry_header : 4 { flags : u16 = 0,
-            domid : u16 = 2 }
-        );
-        crate::access::twin!(
-            natural, struct GrantEntryV2FullPage, grant_entry_v2full_page : 16 { hdr :
-            GrantEntryHeader = 0, pad0 : u32 = 4, frame : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct GrantEntryV2SubPage, grant_entry_v2sub_page : 16 { hdr :
-            GrantEntryHeader = 0, page_off : u16 = 4, length : u16 = 6, frame : Wide = 8
-            }
-        );
-        crate::access::twin!(
-            natural, struct GrantEntryV2Transitive, grant_entry_v2transitive : 16 { hdr :
-            GrantEntryHeader = 0, trans_domid : u16 = 4, pad0 : u16 = 6, gref : u32 = 8,
-            pad1 : u32 = 12 }
-        );
+        crate::access::twin!(natural, struct GrantEntryHeader, grant_entry_header: 4 {
+            flags: u16 = 0, domid: u16 = 2
+        });
+        crate::access::twin!(natural, struct GrantEntryV2FullPage, grant_entry_v2full_page: 16 {
+            hdr: GrantEntryHeader = 0, pad0: u32 = 4, frame: Wide = 8
+        });
+        crate::access::twin!(natural, struct GrantEntryV2SubPage, grant_entry_v2sub_page: 16 {
+            hdr: GrantEntryHeader = 0, page_off: u16 = 4, length: u16 = 6, frame: Wide = 8
+        });
+        crate::access::twin!(natural, struct GrantEntryV2Transitive, grant_entry_v2transitive: 16 {
+            hdr: GrantEntryHeader = 0, trans_domid: u16 = 4, pad0: u16 = 6, gref: u32 = 8, pad1: u32 = 12
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct GrantEntryHeader, grant_entry_header : 4 { flags : u16 = 0,
-            domid : u16 = 2 }
-        );
-        crate::access::twin!(
-            packed 4, struct GrantEntryV2FullPage, grant_entry_v2full_page : 16 { hdr :
-            GrantEntryHeader = 0, pad0 : u32 = 4, frame : u64 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct GrantEntryV2SubPage, grant_entry_v2sub_page : 16 { hdr :
-            GrantEntryHeader = 0, page_off : u16 = 4, length : u16 = 6, frame : u64 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct GrantEntryV2Transitive, grant_entry_v2transitive : 16 { hdr
-            : GrantEntryHeader = 0, trans_domid : u16 = 4, pad0 : u16 = 6, gref : u32 =
-            8, pad1 : u32 = 12 }
-        );
+        crate::access::twin!(packed 4, struct GrantEntryHeader, grant_entry_header: 4 {
+            flags: u16 = 0, domid: u16 = 2
+        });
+        crate::access::twin!(packed 4, struct GrantEntryV2FullPage, grant_entry_v2full_page: 16 {
+            hdr: GrantEntryHeader = 0, pad0: u32 = 4, frame: u64 = 8
+        });
+        crate::access::twin!(packed 4, struct GrantEntryV2SubPage, grant_entry_v2sub_page: 16 {
+            hdr: GrantEntryHeader = 0, page_off: u16 = 4, length: u16 = 6, frame: u64 = 8
+        });
+        crate::access::twin!(packed 4, struct GrantEntryV2Transitive, grant_entry_v2transitive: 16 {
+            hdr: GrantEntryHeader = 0, trans_domid: u16 = 4, pad0: u16 = 6, gref: u32 = 8, pad1: u32 = 12
+        });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct GrantEntryHeader, grant_entry_header : 4 { flags : u16 = 0,
-            domid : u16 = 2 }
-        );
-        crate::access::twin!(
-            natural, struct GrantEntryV2FullPage, grant_entry_v2full_page : 16 { hdr :
-            GrantEntryHeader = 0, pad0 : u32 = 4, frame : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct GrantEntryV2SubPage, grant_entry_v2sub_page : 16 { hdr :
-            GrantEntryHeader = 0, page_off : u16 = 4, length : u16 = 6, frame : Wide = 8
-            }
-        );
-        crate::access::twin!(
-            natural, struct GrantEntryV2Transitive, grant_entry_v2transitive : 16 { hdr :
-            GrantEntryHeader = 0, trans_domid : u16 = 4, pad0 : u16 = 6, gref : u32 = 8,
-            pad1 : u32 = 12 }
-        );
+        crate::access::twin!(natural, struct GrantEntryHeader, grant_entry_header: 4 {
+            flags: u16 = 0, domid: u16 = 2
+        });
+        crate::access::twin!(natural, struct GrantEntryV2FullPage, grant_entry_v2full_page: 16 {
+            hdr: GrantEntryHeader = 0, pad0: u32 = 4, frame: Wide = 8
+        });
+        crate::access::twin!(natural, struct GrantEntryV2SubPage, grant_entry_v2sub_page: 16 {
+            hdr: GrantEntryHeader = 0, page_off: u16 = 4, length: u16 = 6, frame: Wide = 8
+        });
+        crate::access::twin!(natural, struct GrantEntryV2Transitive, grant_entry_v2transitive: 16 {
+            hdr: GrantEntryHeader = 0, trans_domid: u16 = 4, pad0: u16 = 6, gref: u32 = 8, pad1: u32 = 12
+        });
     }
 }

@@ -1033,152 +1033,102 @@ impl XenHvmEvtchnUpcallVector {
         crate::access::said!(vcpu, vector)
     }
 }
-crate::access::layout!(
-    XenHvmParam, "xen_hvm_param" : 16 { domid : 0, pad : 2, index : 4, value : 8 }
-);
-crate::access::layout!(
-    XenHvmSetPciIntxLevel, "xen_hvm_set_pci_intx_level" : 8 { domid : 0, domain : 2, bus
-    : 3, device : 4, intx : 5, level : 6 }
-);
-crate::access::layout!(
-    XenHvmSetIsaIrqLevel, "xen_hvm_set_isa_irq_level" : 4 { domid : 0, isa_irq : 2, level
-    : 3 }
-);
-crate::access::layout!(
-    XenHvmSetPciLinkRoute, "xen_hvm_set_pci_link_route" : 4 { domid : 0, link : 2,
-    isa_irq : 3 }
-);
-crate::access::layout!(
-    XenHvmPagetableDying, "xen_hvm_pagetable_dying" : 16 { domid : 0, pad : 2, gpa : 8 }
-);
-crate::access::layout!(XenHvmGetTime, "xen_hvm_get_time" : 8 { now : 0 });
-crate::access::layout!(
-    XenHvmXentrace, "xen_hvm_xentrace" : 32 { event : 0, extra_bytes : 2, extra : 4 }
-);
-crate::access::layout!(
-    XenHvmGetMemType, "xen_hvm_get_mem_type" : 16 { domid : 0, mem_type : 2, pad : 4, pfn
-    : 8 }
-);
+crate::access::layout!(XenHvmParam, "xen_hvm_param": 16 { domid: 0, pad: 2, index: 4, value: 8 });
+crate::access::layout!(XenHvmSetPciIntxLevel, "xen_hvm_set_pci_intx_level": 8 {
+    domid: 0, domain: 2, bus: 3, device: 4, intx: 5, level: 6
+});
+crate::access::layout!(XenHvmSetIsaIrqLevel, "xen_hvm_set_isa_irq_level": 4 { domid: 0, isa_irq: 2, level: 3 });
+crate::access::layout!(XenHvmSetPciLinkRoute, "xen_hvm_set_pci_link_route": 4 { domid: 0, link: 2, isa_irq: 3 });
+crate::access::layout!(XenHvmPagetableDying, "xen_hvm_pagetable_dying": 16 { domid: 0, pad: 2, gpa: 8 });
+crate::access::layout!(XenHvmGetTime, "xen_hvm_get_time": 8 { now: 0 });
+crate::access::layout!(XenHvmXentrace, "xen_hvm_xentrace": 32 { event: 0, extra_bytes: 2, extra: 4 });
+crate::access::layout!(XenHvmGetMemType, "xen_hvm_get_mem_type": 16 { domid: 0, mem_type: 2, pad: 4, pfn: 8 });
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::layout!(
-    XenHvmEvtchnUpcallVector, "xen_hvm_evtchn_upcall_vector" : 8 { vcpu : 0, vector : 4 }
-);
+crate::access::layout!(XenHvmEvtchnUpcallVector, "xen_hvm_evtchn_upcall_vector": 8 { vcpu: 0, vector: 4 });
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct XenHvmParam, xen_hvm_param : 16 { domid : u16 = 0, pad : u16
-            = 2, index : u32 = 4, value : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmSetPciIntxLevel, xen_hvm_set_pci_intx_level : 8 { domid
-            : u16 = 0, domain : u8 = 2, bus : u8 = 3, device : u8 = 4, intx : u8 = 5,
-            level : u8 = 6 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmSetIsaIrqLevel, xen_hvm_set_isa_irq_level : 4 { domid :
-            u16 = 0, isa_irq : u8 = 2, level : u8 = 3 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmSetPciLinkRoute, xen_hvm_set_pci_link_route : 4 { domid
-            : u16 = 0, link : u8 = 2, isa_irq : u8 = 3 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmPagetableDying, xen_hvm_pagetable_dying : 16 { domid :
-            u16 = 0, pad : [u16; 3] = 2, gpa : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmGetTime, xen_hvm_get_time : 8 { now : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmXentrace, xen_hvm_xentrace : 32 { event : u16 = 0,
-            extra_bytes : u16 = 2, extra : [u8; 28] = 4 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmGetMemType, xen_hvm_get_mem_type : 16 { domid : u16 =
-            0, mem_type : u16 = 2, pad : [u16; 2] = 4, pfn : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmEvtchnUpcallVector, xen_hvm_evtchn_upcall_vector : 8 {
-            vcpu : u32 = 0, vector : u8 = 4 }
-        );
+        crate::access::twin!(natural, struct XenHvmParam, xen_hvm_param: 16 {
+            domid: u16 = 0, pad: u16 = 2, index: u32 = 4, value: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmSetPciIntxLevel, xen_hvm_set_pci_intx_level: 8 {
+            domid: u16 = 0, domain: u8 = 2, bus: u8 = 3, device: u8 = 4, intx: u8 = 5, level: u8 = 6
+        });
+        crate::access::twin!(natural, struct XenHvmSetIsaIrqLevel, xen_hvm_set_isa_irq_level: 4 {
+            domid: u16 = 0, isa_irq: u8 = 2, level: u8 = 3
+        });
+        crate::access::twin!(natural, struct XenHvmSetPciLinkRoute, xen_hvm_set_pci_link_route: 4 {
+            domid: u16 = 0, link: u8 = 2, isa_irq: u8 = 3
+        });
+        crate::access::twin!(natural, struct XenHvmPagetableDying, xen_hvm_pagetable_dying: 16 {
+            domid: u16 = 0, pad: [u16; 3] = 2, gpa: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmGetTime, xen_hvm_get_time: 8 { now: Wide = 0 });
+        crate::access::twin!(natural, struct XenHvmXentrace, xen_hvm_xentrace: 32 {
+            event: u16 = 0, extra_bytes: u16 = 2, extra: [u8; 28] = 4
+        });
+        crate::access::twin!(natural, struct XenHvmGetMemType, xen_hvm_get_mem_type: 16 {
+            domid: u16 = 0, mem_type: u16 = 2, pad: [u16; 2] = 4, pfn: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmEvtchnUpcallVector, xen_hvm_evtchn_upcall_vector: 8 {
+            vcpu: u32 = 0, vector: u8 = 4
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct XenHvmParam, xen_hvm_param : 16 { domid : u16 = 0, pad : u16
-            = 2, index : u32 = 4, value : u64 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmSetPciIntxLevel, xen_hvm_set_pci_intx_level : 8 {
-            domid : u16 = 0, domain : u8 = 2, bus : u8 = 3, device : u8 = 4, intx : u8 =
-            5, level : u8 = 6 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmSetIsaIrqLevel, xen_hvm_set_isa_irq_level : 4 { domid
-            : u16 = 0, isa_irq : u8 = 2, level : u8 = 3 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmSetPciLinkRoute, xen_hvm_set_pci_link_route : 4 {
-            domid : u16 = 0, link : u8 = 2, isa_irq : u8 = 3 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmPagetableDying, xen_hvm_pagetable_dying : 16 { domid :
-            u16 = 0, pad : [u16; 3] = 2, gpa : u64 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmGetTime, xen_hvm_get_time : 8 { now : u64 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmXentrace, xen_hvm_xentrace : 32 { event : u16 = 0,
-            extra_bytes : u16 = 2, extra : [u8; 28] = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmGetMemType, xen_hvm_get_mem_type : 16 { domid : u16 =
-            0, mem_type : u16 = 2, pad : [u16; 2] = 4, pfn : u64 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenHvmEvtchnUpcallVector, xen_hvm_evtchn_upcall_vector : 8 {
-            vcpu : u32 = 0, vector : u8 = 4 }
-        );
+        crate::access::twin!(packed 4, struct XenHvmParam, xen_hvm_param: 16 {
+            domid: u16 = 0, pad: u16 = 2, index: u32 = 4, value: u64 = 8
+        });
+        crate::access::twin!(packed 4, struct XenHvmSetPciIntxLevel, xen_hvm_set_pci_intx_level: 8 {
+            domid: u16 = 0, domain: u8 = 2, bus: u8 = 3, device: u8 = 4, intx: u8 = 5, level: u8 = 6
+        });
+        crate::access::twin!(packed 4, struct XenHvmSetIsaIrqLevel, xen_hvm_set_isa_irq_level: 4 {
+            domid: u16 = 0, isa_irq: u8 = 2, level: u8 = 3
+        });
+        crate::access::twin!(packed 4, struct XenHvmSetPciLinkRoute, xen_hvm_set_pci_link_route: 4 {
+            domid: u16 = 0, link: u8 = 2, isa_irq: u8 = 3
+        });
+        crate::access::twin!(packed 4, struct XenHvmPagetableDying, xen_hvm_pagetable_dying: 16 {
+            domid: u16 = 0, pad: [u16; 3] = 2, gpa: u64 = 8
+        });
+        crate::access::twin!(packed 4, struct XenHvmGetTime, xen_hvm_get_time: 8 { now: u64 = 0 });
+        crate::access::twin!(packed 4, struct XenHvmXentrace, xen_hvm_xentrace: 32 {
+            event: u16 = 0, extra_bytes: u16 = 2, extra: [u8; 28] = 4
+        });
+        crate::access::twin!(packed 4, struct XenHvmGetMemType, xen_hvm_get_mem_type: 16 {
+            domid: u16 = 0, mem_type: u16 = 2, pad: [u16; 2] = 4, pfn: u64 = 8
+        });
+        crate::access::twin!(packed 4, struct XenHvmEvtchnUpcallVector, xen_hvm_evtchn_upcall_vector: 8 {
+            vcpu: u32 = 0, vector: u8 = 4
+        });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct XenHvmParam, xen_hvm_param : 16 { domid : u16 = 0, pad : u16
-            = 2, index : u32 = 4, value : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmSetPciIntxLevel, xen_hvm_set_pci_intx_level : 8 { domid
-            : u16 = 0, domain : u8 = 2, bus : u8 = 3, device : u8 = 4, intx : u8 = 5,
-            level : u8 = 6 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmSetIsaIrqLevel, xen_hvm_set_isa_irq_level : 4 { domid :
-            u16 = 0, isa_irq : u8 = 2, level : u8 = 3 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmSetPciLinkRoute, xen_hvm_set_pci_link_route : 4 { domid
-            : u16 = 0, link : u8 = 2, isa_irq : u8 = 3 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmPagetableDying, xen_hvm_pagetable_dying : 16 { domid :
-            u16 = 0, pad : [u16; 3] = 2, gpa : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmGetTime, xen_hvm_get_time : 8 { now : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmXentrace, xen_hvm_xentrace : 32 { event : u16 = 0,
-            extra_bytes : u16 = 2, extra : [u8; 28] = 4 }
-        );
-        crate::access::twin!(
-            natural, struct XenHvmGetMemType, xen_hvm_get_mem_type : 16 { domid : u16 =
-            0, mem_type : u16 = 2, pad : [u16; 2] = 4, pfn : Wide = 8 }
-        );
+        crate::access::twin!(natural, struct XenHvmParam, xen_hvm_param: 16 {
+            domid: u16 = 0, pad: u16 = 2, index: u32 = 4, value: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmSetPciIntxLevel, xen_hvm_set_pci_intx_level: 8 {
+            domid: u16 = 0, domain: u8 = 2, bus: u8 = 3, device: u8 = 4, intx: u8 = 5, level: u8 = 6
+        });
+        crate::access::twin!(natural, struct XenHvmSetIsaIrqLevel, xen_hvm_set_isa_irq_level: 4 {
+            domid: u16 = 0, isa_irq: u8 = 2, level: u8 = 3
+        });
+        crate::access::twin!(natural, struct XenHvmSetPciLinkRoute, xen_hvm_set_pci_link_route: 4 {
+            domid: u16 = 0, link: u8 = 2, isa_irq: u8 = 3
+        });
+        crate::access::twin!(natural, struct XenHvmPagetableDying, xen_hvm_pagetable_dying: 16 {
+            domid: u16 = 0, pad: [u16; 3] = 2, gpa: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenHvmGetTime, xen_hvm_get_time: 8 { now: Wide = 0 });
+        crate::access::twin!(natural, struct XenHvmXentrace, xen_hvm_xentrace: 32 {
+            event: u16 = 0, extra_bytes: u16 = 2, extra: [u8; 28] = 4
+        });
+        crate::access::twin!(natural, struct XenHvmGetMemType, xen_hvm_get_mem_type: 16 {
+            domid: u16 = 0, mem_type: u16 = 2, pad: [u16; 2] = 4, pfn: Wide = 8
+        });
     }
 }
 /// Operations on a domain that uses the processor's virtualisation. PV domains cannot make them. The seed header

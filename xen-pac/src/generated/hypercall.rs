@@ -359,36 +359,29 @@ impl MulticallEntry {
     }
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    MulticallEntry, "multicall_entry" : 64 { op : 0, result : 8, args : 16 }
-);
+crate::access::layout!(MulticallEntry, "multicall_entry": 64 { op: 0, result: 8, args: 16 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    MulticallEntry, "multicall_entry" : 32 { op : 0, result : 4, args : 8 }
-);
+crate::access::layout!(MulticallEntry, "multicall_entry": 32 { op: 0, result: 4, args: 8 });
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct MulticallEntry, multicall_entry : 64 { op : Wide = 0, result
-            : Wide = 8, args : [Wide; 6] = 16 }
-        );
+        crate::access::twin!(natural, struct MulticallEntry, multicall_entry: 64 {
+            op: Wide = 0, result: Wide = 8, args: [Wide; 6] = 16
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct MulticallEntry, multicall_entry : 32 { op : u32 = 0, result
-            : u32 = 4, args : [u32; 6] = 8 }
-        );
+        crate::access::twin!(packed 4, struct MulticallEntry, multicall_entry: 32 {
+            op: u32 = 0, result: u32 = 4, args: [u32; 6] = 8
+        });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct MulticallEntry, multicall_entry : 64 { op : Wide = 0, result
-            : Wide = 8, args : [Wide; 6] = 16 }
-        );
+        crate::access::twin!(natural, struct MulticallEntry, multicall_entry: 64 {
+            op: Wide = 0, result: Wide = 8, args: [Wide; 6] = 16
+        });
     }
 }

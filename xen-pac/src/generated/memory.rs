@@ -866,383 +866,261 @@ crate::access::argument!(
     pad : u64, }
 );
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenMemoryReservation, "xen_memory_reservation" : 32 { extent_start : 0, nr_extents :
-    8, extent_order : 16, mem_flags : 20, domid : 24 }
-);
+crate::access::layout!(XenMemoryReservation, "xen_memory_reservation": 32 {
+    extent_start: 0, nr_extents: 8, extent_order: 16, mem_flags: 20, domid: 24
+});
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenMemoryReservation, "xen_memory_reservation" : 20 { extent_start : 0, nr_extents :
-    4, extent_order : 8, mem_flags : 12, domid : 16 }
-);
+crate::access::layout!(XenMemoryReservation, "xen_memory_reservation": 20 {
+    extent_start: 0, nr_extents: 4, extent_order: 8, mem_flags: 12, domid: 16
+});
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenMemoryExchange, "xen_memory_exchange" : 72 { given : 0, taken : 32, nr_exchanged :
-    64 }
-);
+crate::access::layout!(XenMemoryExchange, "xen_memory_exchange": 72 { given: 0, taken: 32, nr_exchanged: 64 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenMemoryExchange, "xen_memory_exchange" : 44 { given : 0, taken : 20, nr_exchanged :
-    40 }
-);
-crate::access::layout!(XenMemoryDomain, "xen_memory_domain" : 2 { domid : 0 });
+crate::access::layout!(XenMemoryExchange, "xen_memory_exchange": 44 { given: 0, taken: 20, nr_exchanged: 40 });
+crate::access::layout!(XenMemoryDomain, "xen_memory_domain": 2 { domid: 0 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenMachphysMfnList, "xen_machphys_mfn_list" : 24 { max_extents : 0, extent_start : 8,
-    nr_extents : 16 }
-);
+crate::access::layout!(XenMachphysMfnList, "xen_machphys_mfn_list": 24 {
+    max_extents: 0, extent_start: 8, nr_extents: 16
+});
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenMachphysMfnList, "xen_machphys_mfn_list" : 12 { max_extents : 0, extent_start : 4,
-    nr_extents : 8 }
-);
+crate::access::layout!(XenMachphysMfnList, "xen_machphys_mfn_list": 12 {
+    max_extents: 0, extent_start: 4, nr_extents: 8
+});
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenMachphysMapping, "xen_machphys_mapping" : 24 { v_start : 0, v_end : 8, max_mfn :
-    16 }
-);
+crate::access::layout!(XenMachphysMapping, "xen_machphys_mapping": 24 { v_start: 0, v_end: 8, max_mfn: 16 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenMachphysMapping, "xen_machphys_mapping" : 12 { v_start : 0, v_end : 4, max_mfn : 8
-    }
-);
+crate::access::layout!(XenMachphysMapping, "xen_machphys_mapping": 12 { v_start: 0, v_end: 4, max_mfn: 8 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenAddToPhysmap, "xen_add_to_physmap" : 24 { domid : 0, size : 2, space : 4, idx : 8,
-    gpfn : 16 }
-);
+crate::access::layout!(XenAddToPhysmap, "xen_add_to_physmap": 24 { domid: 0, size: 2, space: 4, idx: 8, gpfn: 16 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenAddToPhysmap, "xen_add_to_physmap" : 16 { domid : 0, size : 2, space : 4, idx : 8,
-    gpfn : 12 }
-);
+crate::access::layout!(XenAddToPhysmap, "xen_add_to_physmap": 16 { domid: 0, size: 2, space: 4, idx: 8, gpfn: 12 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenAddToPhysmapBatch, "xen_add_to_physmap_batch" : 32 { domid : 0, space : 2, size :
-    4, u : 6, idxs : 8, gpfns : 16, errs : 24 }
-);
+crate::access::layout!(XenAddToPhysmapBatch, "xen_add_to_physmap_batch": 32 {
+    domid: 0, space: 2, size: 4, u: 6, idxs: 8, gpfns: 16, errs: 24
+});
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenAddToPhysmapBatch, "xen_add_to_physmap_batch" : 20 { domid : 0, space : 2, size :
-    4, u : 6, idxs : 8, gpfns : 12, errs : 16 }
-);
-crate::access::layout!(
-    XenAddToPhysmapBatchU, "xen_add_to_physmap_batch.u" : 2 { foreign_domid : 0, res0 : 0
-    }
-);
+crate::access::layout!(XenAddToPhysmapBatch, "xen_add_to_physmap_batch": 20 {
+    domid: 0, space: 2, size: 4, u: 6, idxs: 8, gpfns: 12, errs: 16
+});
+crate::access::layout!(XenAddToPhysmapBatchU, "xen_add_to_physmap_batch.u": 2 { foreign_domid: 0, res0: 0 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenRemoveFromPhysmap, "xen_remove_from_physmap" : 16 { domid : 0, gpfn : 8 }
-);
+crate::access::layout!(XenRemoveFromPhysmap, "xen_remove_from_physmap": 16 { domid: 0, gpfn: 8 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenRemoveFromPhysmap, "xen_remove_from_physmap" : 8 { domid : 0, gpfn : 4 }
-);
+crate::access::layout!(XenRemoveFromPhysmap, "xen_remove_from_physmap": 8 { domid: 0, gpfn: 4 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenMemoryMap, "xen_memory_map" : 16 { nr_entries : 0, buffer : 8 }
-);
+crate::access::layout!(XenMemoryMap, "xen_memory_map": 16 { nr_entries: 0, buffer: 8 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenMemoryMap, "xen_memory_map" : 8 { nr_entries : 0, buffer : 4 }
-);
+crate::access::layout!(XenMemoryMap, "xen_memory_map": 8 { nr_entries: 0, buffer: 4 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenForeignMemoryMap, "xen_foreign_memory_map" : 24 { domid : 0, map : 8 }
-);
+crate::access::layout!(XenForeignMemoryMap, "xen_foreign_memory_map": 24 { domid: 0, map: 8 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenForeignMemoryMap, "xen_foreign_memory_map" : 12 { domid : 0, map : 4 }
-);
+crate::access::layout!(XenForeignMemoryMap, "xen_foreign_memory_map": 12 { domid: 0, map: 4 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenPodTarget, "xen_pod_target" : 40 { target_pages : 0, tot_pages : 8,
-    pod_cache_pages : 16, pod_entries : 24, domid : 32 }
-);
+crate::access::layout!(XenPodTarget, "xen_pod_target": 40 {
+    target_pages: 0, tot_pages: 8, pod_cache_pages: 16, pod_entries: 24, domid: 32
+});
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenPodTarget, "xen_pod_target" : 36 { target_pages : 0, tot_pages : 8,
-    pod_cache_pages : 16, pod_entries : 24, domid : 32 }
-);
+crate::access::layout!(XenPodTarget, "xen_pod_target": 36 {
+    target_pages: 0, tot_pages: 8, pod_cache_pages: 16, pod_entries: 24, domid: 32
+});
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenMemAcquireResource, "xen_mem_acquire_resource" : 32 { domid : 0, kind : 2, id : 4,
-    nr_frames : 8, pad : 12, frame : 16, frame_list : 24 }
-);
+crate::access::layout!(XenMemAcquireResource, "xen_mem_acquire_resource": 32 {
+    domid: 0, kind: 2, id: 4, nr_frames: 8, pad: 12, frame: 16, frame_list: 24
+});
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenMemAcquireResource, "xen_mem_acquire_resource" : 28 { domid : 0, kind : 2, id : 4,
-    nr_frames : 8, pad : 12, frame : 16, frame_list : 24 }
-);
-crate::access::layout!(
-    XenVmemrange, "xen_vmemrange" : 24 { start : 0, end : 8, flags : 16, nid : 20 }
-);
-crate::access::layout!(
-    XenVnumaTopologyInfo, "xen_vnuma_topology_info" : 40 { domid : 0, pad : 2, nr_vnodes
-    : 4, nr_vcpus : 8, nr_vmemranges : 12, vdistance : 16, vcpu_to_vnode : 24, vmemrange
-    : 32 }
-);
-crate::access::layout!(
-    XenVnumaTopologyInfoVdistance, "xen_vnuma_topology_info.vdistance" : 8 { h : 0, pad :
-    0 }
-);
-crate::access::layout!(
-    XenVnumaTopologyInfoVcpuToVnode, "xen_vnuma_topology_info.vcpu_to_vnode" : 8 { h : 0,
-    pad : 0 }
-);
-crate::access::layout!(
-    XenVnumaTopologyInfoVmemrange, "xen_vnuma_topology_info.vmemrange" : 8 { h : 0, pad :
-    0 }
-);
+crate::access::layout!(XenMemAcquireResource, "xen_mem_acquire_resource": 28 {
+    domid: 0, kind: 2, id: 4, nr_frames: 8, pad: 12, frame: 16, frame_list: 24
+});
+crate::access::layout!(XenVmemrange, "xen_vmemrange": 24 { start: 0, end: 8, flags: 16, nid: 20 });
+crate::access::layout!(XenVnumaTopologyInfo, "xen_vnuma_topology_info": 40 {
+    domid: 0, pad: 2, nr_vnodes: 4, nr_vcpus: 8, nr_vmemranges: 12, vdistance: 16, vcpu_to_vnode: 24, vmemrange: 32
+});
+crate::access::layout!(XenVnumaTopologyInfoVdistance, "xen_vnuma_topology_info.vdistance": 8 { h: 0, pad: 0 });
+crate::access::layout!(XenVnumaTopologyInfoVcpuToVnode, "xen_vnuma_topology_info.vcpu_to_vnode": 8 { h: 0, pad: 0 });
+crate::access::layout!(XenVnumaTopologyInfoVmemrange, "xen_vnuma_topology_info.vmemrange": 8 { h: 0, pad: 0 });
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct XenMemoryReservation, xen_memory_reservation : 32 {
-            extent_start : Wide = 0, nr_extents : Wide = 8, extent_order : u32 = 16,
-            mem_flags : u32 = 20, domid : u16 = 24 }
-        );
-        crate::access::twin!(
-            natural, struct XenMemoryExchange, xen_memory_exchange : 72 { given :
-            XenMemoryReservation = 0, taken : XenMemoryReservation = 32, nr_exchanged :
-            Wide = 64 }
-        );
-        crate::access::twin!(
-            natural, struct XenMemoryDomain, xen_memory_domain : 2 { domid : u16 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct XenMachphysMfnList, xen_machphys_mfn_list : 24 { max_extents
-            : u32 = 0, extent_start : Wide = 8, nr_extents : u32 = 16 }
-        );
-        crate::access::twin!(
-            natural, struct XenMachphysMapping, xen_machphys_mapping : 24 { v_start :
-            Wide = 0, v_end : Wide = 8, max_mfn : Wide = 16 }
-        );
-        crate::access::twin!(
-            natural, struct XenAddToPhysmap, xen_add_to_physmap : 24 { domid : u16 = 0,
-            size : u16 = 2, space : u32 = 4, idx : Wide = 8, gpfn : Wide = 16 }
-        );
-        crate::access::twin!(
-            natural, struct XenAddToPhysmapBatch, xen_add_to_physmap_batch : 32 { domid :
-            u16 = 0, space : u16 = 2, size : u16 = 4, u : XenAddToPhysmapBatchU = 6, idxs
-            : Wide = 8, gpfns : Wide = 16, errs : Wide = 24 }
-        );
-        crate::access::twin!(
-            natural, union XenAddToPhysmapBatchU, xen_add_to_physmap_batch_u : 2 {
-            foreign_domid : u16 = 0, res0 : u16 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct XenRemoveFromPhysmap, xen_remove_from_physmap : 16 { domid :
-            u16 = 0, gpfn : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenMemoryMap, xen_memory_map : 16 { nr_entries : u32 = 0,
-            buffer : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenForeignMemoryMap, xen_foreign_memory_map : 24 { domid :
-            u16 = 0, map : XenMemoryMap = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenPodTarget, xen_pod_target : 40 { target_pages : Wide = 0,
-            tot_pages : Wide = 8, pod_cache_pages : Wide = 16, pod_entries : Wide = 24,
-            domid : u16 = 32 }
-        );
-        crate::access::twin!(
-            natural, struct XenMemAcquireResource, xen_mem_acquire_resource : 32 { domid
-            : u16 = 0, kind : u16 = 2, id : u32 = 4, nr_frames : u32 = 8, pad : u32 = 12,
-            frame : Wide = 16, frame_list : Wide = 24 }
-        );
-        crate::access::twin!(
-            natural, struct XenVmemrange, xen_vmemrange : 24 { start : Wide = 0, end :
-            Wide = 8, flags : u32 = 16, nid : u32 = 20 }
-        );
-        crate::access::twin!(
-            natural, struct XenVnumaTopologyInfo, xen_vnuma_topology_info : 40 { domid :
-            u16 = 0, pad : u16 = 2, nr_vnodes : u32 = 4, nr_vcpus : u32 = 8,
-            nr_vmemranges : u32 = 12, vdistance : XenVnumaTopologyInfoVdistance = 16,
-            vcpu_to_vnode : XenVnumaTopologyInfoVcpuToVnode = 24, vmemrange :
-            XenVnumaTopologyInfoVmemrange = 32 }
-        );
-        crate::access::twin!(
-            natural, union XenVnumaTopologyInfoVdistance,
-            xen_vnuma_topology_info_vdistance : 8 { h : Wide = 0, pad : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, union XenVnumaTopologyInfoVcpuToVnode,
-            xen_vnuma_topology_info_vcpu_to_vnode : 8 { h : Wide = 0, pad : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, union XenVnumaTopologyInfoVmemrange,
-            xen_vnuma_topology_info_vmemrange : 8 { h : Wide = 0, pad : Wide = 0 }
-        );
+        crate::access::twin!(natural, struct XenMemoryReservation, xen_memory_reservation: 32 {
+            extent_start: Wide = 0, nr_extents: Wide = 8, extent_order: u32 = 16, mem_flags: u32 = 20, domid: u16 = 24
+        });
+        crate::access::twin!(natural, struct XenMemoryExchange, xen_memory_exchange: 72 {
+            given: XenMemoryReservation = 0, taken: XenMemoryReservation = 32, nr_exchanged: Wide = 64
+        });
+        crate::access::twin!(natural, struct XenMemoryDomain, xen_memory_domain: 2 { domid: u16 = 0 });
+        crate::access::twin!(natural, struct XenMachphysMfnList, xen_machphys_mfn_list: 24 {
+            max_extents: u32 = 0, extent_start: Wide = 8, nr_extents: u32 = 16
+        });
+        crate::access::twin!(natural, struct XenMachphysMapping, xen_machphys_mapping: 24 {
+            v_start: Wide = 0, v_end: Wide = 8, max_mfn: Wide = 16
+        });
+        crate::access::twin!(natural, struct XenAddToPhysmap, xen_add_to_physmap: 24 {
+            domid: u16 = 0, size: u16 = 2, space: u32 = 4, idx: Wide = 8, gpfn: Wide = 16
+        });
+        crate::access::twin!(natural, struct XenAddToPhysmapBatch, xen_add_to_physmap_batch: 32 {
+            domid: u16 = 0, space: u16 = 2, size: u16 = 4, u: XenAddToPhysmapBatchU = 6, idxs: Wide = 8,
+            gpfns: Wide = 16, errs: Wide = 24
+        });
+        crate::access::twin!(natural, union XenAddToPhysmapBatchU, xen_add_to_physmap_batch_u: 2 {
+            foreign_domid: u16 = 0, res0: u16 = 0
+        });
+        crate::access::twin!(natural, struct XenRemoveFromPhysmap, xen_remove_from_physmap: 16 {
+            domid: u16 = 0, gpfn: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenMemoryMap, xen_memory_map: 16 {
+            nr_entries: u32 = 0, buffer: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenForeignMemoryMap, xen_foreign_memory_map: 24 {
+            domid: u16 = 0, map: XenMemoryMap = 8
+        });
+        crate::access::twin!(natural, struct XenPodTarget, xen_pod_target: 40 {
+            target_pages: Wide = 0, tot_pages: Wide = 8, pod_cache_pages: Wide = 16, pod_entries: Wide = 24,
+            domid: u16 = 32
+        });
+        crate::access::twin!(natural, struct XenMemAcquireResource, xen_mem_acquire_resource: 32 {
+            domid: u16 = 0, kind: u16 = 2, id: u32 = 4, nr_frames: u32 = 8, pad: u32 = 12, frame: Wide = 16,
+            frame_list: Wide = 24
+        });
+        crate::access::twin!(natural, struct XenVmemrange, xen_vmemrange: 24 {
+            start: Wide = 0, end: Wide = 8, flags: u32 = 16, nid: u32 = 20
+        });
+        crate::access::twin!(natural, struct XenVnumaTopologyInfo, xen_vnuma_topology_info: 40 {
+            domid: u16 = 0, pad: u16 = 2, nr_vnodes: u32 = 4, nr_vcpus: u32 = 8, nr_vmemranges: u32 = 12,
+            vdistance: XenVnumaTopologyInfoVdistance = 16, vcpu_to_vnode: XenVnumaTopologyInfoVcpuToVnode = 24,
+            vmemrange: XenVnumaTopologyInfoVmemrange = 32
+        });
+        crate::access::twin!(natural, union XenVnumaTopologyInfoVdistance, xen_vnuma_topology_info_vdistance: 8 {
+            h: Wide = 0, pad: Wide = 0
+        });
+        crate::access::twin!(natural, union XenVnumaTopologyInfoVcpuToVnode, xen_vnuma_topology_info_vcpu_to_vnode: 8 {
+            h: Wide = 0, pad: Wide = 0
+        });
+        crate::access::twin!(natural, union XenVnumaTopologyInfoVmemrange, xen_vnuma_topology_info_vmemrange: 8 {
+            h: Wide = 0, pad: Wide = 0
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct XenMemoryReservation, xen_memory_reservation : 20 {
-            extent_start : u32 = 0, nr_extents : u32 = 4, extent_order : u32 = 8,
-            mem_flags : u32 = 12, domid : u16 = 16 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenMemoryExchange, xen_memory_exchange : 44 { given :
-            XenMemoryReservation = 0, taken : XenMemoryReservation = 20, nr_exchanged :
-            u32 = 40 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenMemoryDomain, xen_memory_domain : 2 { domid : u16 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenMachphysMfnList, xen_machphys_mfn_list : 12 { max_extents
-            : u32 = 0, extent_start : u32 = 4, nr_extents : u32 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenMachphysMapping, xen_machphys_mapping : 12 { v_start :
-            u32 = 0, v_end : u32 = 4, max_mfn : u32 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenAddToPhysmap, xen_add_to_physmap : 16 { domid : u16 = 0,
-            size : u16 = 2, space : u32 = 4, idx : u32 = 8, gpfn : u32 = 12 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenAddToPhysmapBatch, xen_add_to_physmap_batch : 20 { domid
-            : u16 = 0, space : u16 = 2, size : u16 = 4, u : XenAddToPhysmapBatchU = 6,
-            idxs : u32 = 8, gpfns : u32 = 12, errs : u32 = 16 }
-        );
-        crate::access::twin!(
-            packed 4, union XenAddToPhysmapBatchU, xen_add_to_physmap_batch_u : 2 {
-            foreign_domid : u16 = 0, res0 : u16 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenRemoveFromPhysmap, xen_remove_from_physmap : 8 { domid :
-            u16 = 0, gpfn : u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenMemoryMap, xen_memory_map : 8 { nr_entries : u32 = 0,
-            buffer : u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenForeignMemoryMap, xen_foreign_memory_map : 12 { domid :
-            u16 = 0, map : XenMemoryMap = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenPodTarget, xen_pod_target : 36 { target_pages : u64 = 0,
-            tot_pages : u64 = 8, pod_cache_pages : u64 = 16, pod_entries : u64 = 24,
-            domid : u16 = 32 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenMemAcquireResource, xen_mem_acquire_resource : 28 { domid
-            : u16 = 0, kind : u16 = 2, id : u32 = 4, nr_frames : u32 = 8, pad : u32 = 12,
-            frame : u64 = 16, frame_list : u32 = 24 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenVmemrange, xen_vmemrange : 24 { start : u64 = 0, end :
-            u64 = 8, flags : u32 = 16, nid : u32 = 20 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenVnumaTopologyInfo, xen_vnuma_topology_info : 40 { domid :
-            u16 = 0, pad : u16 = 2, nr_vnodes : u32 = 4, nr_vcpus : u32 = 8,
-            nr_vmemranges : u32 = 12, vdistance : XenVnumaTopologyInfoVdistance = 16,
-            vcpu_to_vnode : XenVnumaTopologyInfoVcpuToVnode = 24, vmemrange :
-            XenVnumaTopologyInfoVmemrange = 32 }
-        );
-        crate::access::twin!(
-            packed 4, union XenVnumaTopologyInfoVdistance,
-            xen_vnuma_topology_info_vdistance : 8 { h : u32 = 0, pad : u64 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, union XenVnumaTopologyInfoVcpuToVnode,
-            xen_vnuma_topology_info_vcpu_to_vnode : 8 { h : u32 = 0, pad : u64 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, union XenVnumaTopologyInfoVmemrange,
-            xen_vnuma_topology_info_vmemrange : 8 { h : u32 = 0, pad : u64 = 0 }
-        );
+        crate::access::twin!(packed 4, struct XenMemoryReservation, xen_memory_reservation: 20 {
+            extent_start: u32 = 0, nr_extents: u32 = 4, extent_order: u32 = 8, mem_flags: u32 = 12, domid: u16 = 16
+        });
+        crate::access::twin!(packed 4, struct XenMemoryExchange, xen_memory_exchange: 44 {
+            given: XenMemoryReservation = 0, taken: XenMemoryReservation = 20, nr_exchanged: u32 = 40
+        });
+        crate::access::twin!(packed 4, struct XenMemoryDomain, xen_memory_domain: 2 { domid: u16 = 0 });
+        crate::access::twin!(packed 4, struct XenMachphysMfnList, xen_machphys_mfn_list: 12 {
+            max_extents: u32 = 0, extent_start: u32 = 4, nr_extents: u32 = 8
+        });
+        crate::access::twin!(packed 4, struct XenMachphysMapping, xen_machphys_mapping: 12 {
+            v_start: u32 = 0, v_end: u32 = 4, max_mfn: u32 = 8
+        });
+        crate::access::twin!(packed 4, struct XenAddToPhysmap, xen_add_to_physmap: 16 {
+            domid: u16 = 0, size: u16 = 2, space: u32 = 4, idx: u32 = 8, gpfn: u32 = 12
+        });
+        crate::access::twin!(packed 4, struct XenAddToPhysmapBatch, xen_add_to_physmap_batch: 20 {
+            domid: u16 = 0, space: u16 = 2, size: u16 = 4, u: XenAddToPhysmapBatchU = 6, idxs: u32 = 8,
+            gpfns: u32 = 12, errs: u32 = 16
+        });
+        crate::access::twin!(packed 4, union XenAddToPhysmapBatchU, xen_add_to_physmap_batch_u: 2 {
+            foreign_domid: u16 = 0, res0: u16 = 0
+        });
+        crate::access::twin!(packed 4, struct XenRemoveFromPhysmap, xen_remove_from_physmap: 8 {
+            domid: u16 = 0, gpfn: u32 = 4
+        });
+        crate::access::twin!(packed 4, struct XenMemoryMap, xen_memory_map: 8 {
+            nr_entries: u32 = 0, buffer: u32 = 4
+        });
+        crate::access::twin!(packed 4, struct XenForeignMemoryMap, xen_foreign_memory_map: 12 {
+            domid: u16 = 0, map: XenMemoryMap = 4
+        });
+        crate::access::twin!(packed 4, struct XenPodTarget, xen_pod_target: 36 {
+            target_pages: u64 = 0, tot_pages: u64 = 8, pod_cache_pages: u64 = 16, pod_entries: u64 = 24,
+            domid: u16 = 32
+        });
+        crate::access::twin!(packed 4, struct XenMemAcquireResource, xen_mem_acquire_resource: 28 {
+            domid: u16 = 0, kind: u16 = 2, id: u32 = 4, nr_frames: u32 = 8, pad: u32 = 12, frame: u64 = 16,
+            frame_list: u32 = 24
+        });
+        crate::access::twin!(packed 4, struct XenVmemrange, xen_vmemrange: 24 {
+            start: u64 = 0, end: u64 = 8, flags: u32 = 16, nid: u32 = 20
+        });
+        crate::access::twin!(packed 4, struct XenVnumaTopologyInfo, xen_vnuma_topology_info: 40 {
+            domid: u16 = 0, pad: u16 = 2, nr_vnodes: u32 = 4, nr_vcpus: u32 = 8, nr_vmemranges: u32 = 12,
+            vdistance: XenVnumaTopologyInfoVdistance = 16, vcpu_to_vnode: XenVnumaTopologyInfoVcpuToVnode = 24,
+            vmemrange: XenVnumaTopologyInfoVmemrange = 32
+        });
+        crate::access::twin!(packed 4, union XenVnumaTopologyInfoVdistance, xen_vnuma_topology_info_vdistance: 8 {
+            h: u32 = 0, pad: u64 = 0
+        });
+        crate::access::twin!(packed 4, union XenVnumaTopologyInfoVcpuToVnode, xen_vnuma_topology_info_vcpu_to_vnode: 8 {
+            h: u32 = 0, pad: u64 = 0
+        });
+        crate::access::twin!(packed 4, union XenVnumaTopologyInfoVmemrange, xen_vnuma_topology_info_vmemrange: 8 {
+            h: u32 = 0, pad: u64 = 0
+        });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct XenMemoryReservation, xen_memory_reservation : 32 {
-            extent_start : Wide = 0, nr_extents : Wide = 8, extent_order : u32 = 16,
-            mem_flags : u32 = 20, domid : u16 = 24 }
-        );
-        crate::access::twin!(
-            natural, struct XenMemoryExchange, xen_memory_exchange : 72 { given :
-            XenMemoryReservation = 0, taken : XenMemoryReservation = 32, nr_exchanged :
-            Wide = 64 }
-        );
-        crate::access::twin!(
-            natural, struct XenMemoryDomain, xen_memory_domain : 2 { domid : u16 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct XenMachphysMfnList, xen_machphys_mfn_list : 24 { max_extents
-            : u32 = 0, extent_start : Wide = 8, nr_extents : u32 = 16 }
-        );
-        crate::access::twin!(
-            natural, struct XenMachphysMapping, xen_machphys_mapping : 24 { v_start :
-            Wide = 0, v_end : Wide = 8, max_mfn : Wide = 16 }
-        );
-        crate::access::twin!(
-            natural, struct XenAddToPhysmap, xen_add_to_physmap : 24 { domid : u16 = 0,
-            size : u16 = 2, space : u32 = 4, idx : Wide = 8, gpfn : Wide = 16 }
-        );
-        crate::access::twin!(
-            natural, struct XenAddToPhysmapBatch, xen_add_to_physmap_batch : 32 { domid :
-            u16 = 0, space : u16 = 2, size : u16 = 4, u : XenAddToPhysmapBatchU = 6, idxs
-            : Wide = 8, gpfns : Wide = 16, errs : Wide = 24 }
-        );
-        crate::access::twin!(
-            natural, union XenAddToPhysmapBatchU, xen_add_to_physmap_batch_u : 2 {
-            foreign_domid : u16 = 0, res0 : u16 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct XenRemoveFromPhysmap, xen_remove_from_physmap : 16 { domid :
-            u16 = 0, gpfn : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenMemoryMap, xen_memory_map : 16 { nr_entries : u32 = 0,
-            buffer : Wide = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenForeignMemoryMap, xen_foreign_memory_map : 24 { domid :
-            u16 = 0, map : XenMemoryMap = 8 }
-        );
-        crate::access::twin!(
-            natural, struct XenPodTarget, xen_pod_target : 40 { target_pages : Wide = 0,
-            tot_pages : Wide = 8, pod_cache_pages : Wide = 16, pod_entries : Wide = 24,
-            domid : u16 = 32 }
-        );
-        crate::access::twin!(
-            natural, struct XenMemAcquireResource, xen_mem_acquire_resource : 32 { domid
-            : u16 = 0, kind : u16 = 2, id : u32 = 4, nr_frames : u32 = 8, pad : u32 = 12,
-            frame : Wide = 16, frame_list : Wide = 24 }
-        );
-        crate::access::twin!(
-            natural, struct XenVmemrange, xen_vmemrange : 24 { start : Wide = 0, end :
-            Wide = 8, flags : u32 = 16, nid : u32 = 20 }
-        );
-        crate::access::twin!(
-            natural, struct XenVnumaTopologyInfo, xen_vnuma_topology_info : 40 { domid :
-            u16 = 0, pad : u16 = 2, nr_vnodes : u32 = 4, nr_vcpus : u32 = 8,
-            nr_vmemranges : u32 = 12, vdistance : XenVnumaTopologyInfoVdistance = 16,
-            vcpu_to_vnode : XenVnumaTopologyInfoVcpuToVnode = 24, vmemrange :
-            XenVnumaTopologyInfoVmemrange = 32 }
-        );
-        crate::access::twin!(
-            natural, union XenVnumaTopologyInfoVdistance,
-            xen_vnuma_topology_info_vdistance : 8 { h : Wide = 0, pad : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, union XenVnumaTopologyInfoVcpuToVnode,
-            xen_vnuma_topology_info_vcpu_to_vnode : 8 { h : Wide = 0, pad : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, union XenVnumaTopologyInfoVmemrange,
-            xen_vnuma_topology_info_vmemrange : 8 { h : Wide = 0, pad : Wide = 0 }
-        );
+        crate::access::twin!(natural, struct XenMemoryReservation, xen_memory_reservation: 32 {
+            extent_start: Wide = 0, nr_extents: Wide = 8, extent_order: u32 = 16, mem_flags: u32 = 20, domid: u16 = 24
+        });
+        crate::access::twin!(natural, struct XenMemoryExchange, xen_memory_exchange: 72 {
+            given: XenMemoryReservation = 0, taken: XenMemoryReservation = 32, nr_exchanged: Wide = 64
+        });
+        crate::access::twin!(natural, struct XenMemoryDomain, xen_memory_domain: 2 { domid: u16 = 0 });
+        crate::access::twin!(natural, struct XenMachphysMfnList, xen_machphys_mfn_list: 24 {
+            max_extents: u32 = 0, extent_start: Wide = 8, nr_extents: u32 = 16
+        });
+        crate::access::twin!(natural, struct XenMachphysMapping, xen_machphys_mapping: 24 {
+            v_start: Wide = 0, v_end: Wide = 8, max_mfn: Wide = 16
+        });
+        crate::access::twin!(natural, struct XenAddToPhysmap, xen_add_to_physmap: 24 {
+            domid: u16 = 0, size: u16 = 2, space: u32 = 4, idx: Wide = 8, gpfn: Wide = 16
+        });
+        crate::access::twin!(natural, struct XenAddToPhysmapBatch, xen_add_to_physmap_batch: 32 {
+            domid: u16 = 0, space: u16 = 2, size: u16 = 4, u: XenAddToPhysmapBatchU = 6, idxs: Wide = 8,
+            gpfns: Wide = 16, errs: Wide = 24
+        });
+        crate::access::twin!(natural, union XenAddToPhysmapBatchU, xen_add_to_physmap_batch_u: 2 {
+            foreign_domid: u16 = 0, res0: u16 = 0
+        });
+        crate::access::twin!(natural, struct XenRemoveFromPhysmap, xen_remove_from_physmap: 16 {
+            domid: u16 = 0, gpfn: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenMemoryMap, xen_memory_map: 16 {
+            nr_entries: u32 = 0, buffer: Wide = 8
+        });
+        crate::access::twin!(natural, struct XenForeignMemoryMap, xen_foreign_memory_map: 24 {
+            domid: u16 = 0, map: XenMemoryMap = 8
+        });
+        crate::access::twin!(natural, struct XenPodTarget, xen_pod_target: 40 {
+            target_pages: Wide = 0, tot_pages: Wide = 8, pod_cache_pages: Wide = 16, pod_entries: Wide = 24,
+            domid: u16 = 32
+        });
+        crate::access::twin!(natural, struct XenMemAcquireResource, xen_mem_acquire_resource: 32 {
+            domid: u16 = 0, kind: u16 = 2, id: u32 = 4, nr_frames: u32 = 8, pad: u32 = 12, frame: Wide = 16,
+            frame_list: Wide = 24
+        });
+        crate::access::twin!(natural, struct XenVmemrange, xen_vmemrange: 24 {
+            start: Wide = 0, end: Wide = 8, flags: u32 = 16, nid: u32 = 20
+        });
+        crate::access::twin!(natural, struct XenVnumaTopologyInfo, xen_vnuma_topology_info: 40 {
+            domid: u16 = 0, pad: u16 = 2, nr_vnodes: u32 = 4, nr_vcpus: u32 = 8, nr_vmemranges: u32 = 12,
+            vdistance: XenVnumaTopologyInfoVdistance = 16, vcpu_to_vnode: XenVnumaTopologyInfoVcpuToVnode = 24,
+            vmemrange: XenVnumaTopologyInfoVmemrange = 32
+        });
+        crate::access::twin!(natural, union XenVnumaTopologyInfoVdistance, xen_vnuma_topology_info_vdistance: 8 {
+            h: Wide = 0, pad: Wide = 0
+        });
+        crate::access::twin!(natural, union XenVnumaTopologyInfoVcpuToVnode, xen_vnuma_topology_info_vcpu_to_vnode: 8 {
+            h: Wide = 0, pad: Wide = 0
+        });
+        crate::access::twin!(natural, union XenVnumaTopologyInfoVmemrange, xen_vnuma_topology_info_vmemrange: 8 {
+            h: Wide = 0, pad: Wide = 0
+        });
     }
 }
 /// Questions about a domain's memory, and changes to it. increase_reservation, decrease_reservation and

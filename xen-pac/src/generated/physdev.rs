@@ -210,97 +210,71 @@ impl PhysdevGetFreePirq {
     }
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    PhysdevMapPirq, "physdev_map_pirq" : 40 { domid : 0, kind : 4, index : 8, pirq : 12,
-    bus : 16, devfn : 20, entry_nr : 24, table_base : 32 }
-);
+crate::access::layout!(PhysdevMapPirq, "physdev_map_pirq": 40 {
+    domid: 0, kind: 4, index: 8, pirq: 12, bus: 16, devfn: 20, entry_nr: 24, table_base: 32
+});
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    PhysdevMapPirq, "physdev_map_pirq" : 36 { domid : 0, kind : 4, index : 8, pirq : 12,
-    bus : 16, devfn : 20, entry_nr : 24, table_base : 28 }
-);
-crate::access::layout!(
-    PhysdevUnmapPirq, "physdev_unmap_pirq" : 8 { domid : 0, pirq : 4 }
-);
-crate::access::layout!(PhysdevEoi, "physdev_eoi" : 4 { irq : 0 });
-crate::access::layout!(
-    PhysdevIrqStatusQuery, "physdev_irq_status_query" : 8 { irq : 0, flags : 4 }
-);
-crate::access::layout!(
-    PhysdevGetFreePirq, "physdev_get_free_pirq" : 8 { kind : 0, pirq : 4 }
-);
+crate::access::layout!(PhysdevMapPirq, "physdev_map_pirq": 36 {
+    domid: 0, kind: 4, index: 8, pirq: 12, bus: 16, devfn: 20, entry_nr: 24, table_base: 28
+});
+crate::access::layout!(PhysdevUnmapPirq, "physdev_unmap_pirq": 8 { domid: 0, pirq: 4 });
+crate::access::layout!(PhysdevEoi, "physdev_eoi": 4 { irq: 0 });
+crate::access::layout!(PhysdevIrqStatusQuery, "physdev_irq_status_query": 8 { irq: 0, flags: 4 });
+crate::access::layout!(PhysdevGetFreePirq, "physdev_get_free_pirq": 8 { kind: 0, pirq: 4 });
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct PhysdevMapPirq, physdev_map_pirq : 40 { domid : u16 = 0, kind
-            : u32 = 4, index : u32 = 8, pirq : u32 = 12, bus : u32 = 16, devfn : u32 =
-            20, entry_nr : u32 = 24, table_base : Wide = 32 }
-        );
-        crate::access::twin!(
-            natural, struct PhysdevUnmapPirq, physdev_unmap_pirq : 8 { domid : u16 = 0,
-            pirq : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct PhysdevEoi, physdev_eoi : 4 { irq : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct PhysdevIrqStatusQuery, physdev_irq_status_query : 8 { irq :
-            u32 = 0, flags : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct PhysdevGetFreePirq, physdev_get_free_pirq : 8 { kind : u32 =
-            0, pirq : u32 = 4 }
-        );
+        crate::access::twin!(natural, struct PhysdevMapPirq, physdev_map_pirq: 40 {
+            domid: u16 = 0, kind: u32 = 4, index: u32 = 8, pirq: u32 = 12, bus: u32 = 16, devfn: u32 = 20,
+            entry_nr: u32 = 24, table_base: Wide = 32
+        });
+        crate::access::twin!(natural, struct PhysdevUnmapPirq, physdev_unmap_pirq: 8 {
+            domid: u16 = 0, pirq: u32 = 4
+        });
+        crate::access::twin!(natural, struct PhysdevEoi, physdev_eoi: 4 { irq: u32 = 0 });
+        crate::access::twin!(natural, struct PhysdevIrqStatusQuery, physdev_irq_status_query: 8 {
+            irq: u32 = 0, flags: u32 = 4
+        });
+        crate::access::twin!(natural, struct PhysdevGetFreePirq, physdev_get_free_pirq: 8 {
+            kind: u32 = 0, pirq: u32 = 4
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct PhysdevMapPirq, physdev_map_pirq : 36 { domid : u16 = 0,
-            kind : u32 = 4, index : u32 = 8, pirq : u32 = 12, bus : u32 = 16, devfn : u32
-            = 20, entry_nr : u32 = 24, table_base : u64 = 28 }
-        );
-        crate::access::twin!(
-            packed 4, struct PhysdevUnmapPirq, physdev_unmap_pirq : 8 { domid : u16 = 0,
-            pirq : u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct PhysdevEoi, physdev_eoi : 4 { irq : u32 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct PhysdevIrqStatusQuery, physdev_irq_status_query : 8 { irq :
-            u32 = 0, flags : u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct PhysdevGetFreePirq, physdev_get_free_pirq : 8 { kind : u32 =
-            0, pirq : u32 = 4 }
-        );
+        crate::access::twin!(packed 4, struct PhysdevMapPirq, physdev_map_pirq: 36 {
+            domid: u16 = 0, kind: u32 = 4, index: u32 = 8, pirq: u32 = 12, bus: u32 = 16, devfn: u32 = 20,
+            entry_nr: u32 = 24, table_base: u64 = 28
+        });
+        crate::access::twin!(packed 4, struct PhysdevUnmapPirq, physdev_unmap_pirq: 8 {
+            domid: u16 = 0, pirq: u32 = 4
+        });
+        crate::access::twin!(packed 4, struct PhysdevEoi, physdev_eoi: 4 { irq: u32 = 0 });
+        crate::access::twin!(packed 4, struct PhysdevIrqStatusQuery, physdev_irq_status_query: 8 {
+            irq: u32 = 0, flags: u32 = 4
+        });
+        crate::access::twin!(packed 4, struct PhysdevGetFreePirq, physdev_get_free_pirq: 8 {
+            kind: u32 = 0, pirq: u32 = 4
+        });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct PhysdevMapPirq, physdev_map_pirq : 40 { domid : u16 = 0, kind
-            : u32 = 4, index : u32 = 8, pirq : u32 = 12, bus : u32 = 16, devfn : u32 =
-            20, entry_nr : u32 = 24, table_base : Wide = 32 }
-        );
-        crate::access::twin!(
-            natural, struct PhysdevUnmapPirq, physdev_unmap_pirq : 8 { domid : u16 = 0,
-            pirq : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct PhysdevEoi, physdev_eoi : 4 { irq : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct PhysdevIrqStatusQuery, physdev_irq_status_query : 8 { irq :
-            u32 = 0, flags : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct PhysdevGetFreePirq, physdev_get_free_pirq : 8 { kind : u32 =
-            0, pirq : u32 = 4 }
-        );
+        crate::access::twin!(natural, struct PhysdevMapPirq, physdev_map_pirq: 40 {
+            domid: u16 = 0, kind: u32 = 4, index: u32 = 8, pirq: u32 = 12, bus: u32 = 16, devfn: u32 = 20,
+            entry_nr: u32 = 24, table_base: Wide = 32
+        });
+        crate::access::twin!(natural, struct PhysdevUnmapPirq, physdev_unmap_pirq: 8 {
+            domid: u16 = 0, pirq: u32 = 4
+        });
+        crate::access::twin!(natural, struct PhysdevEoi, physdev_eoi: 4 { irq: u32 = 0 });
+        crate::access::twin!(natural, struct PhysdevIrqStatusQuery, physdev_irq_status_query: 8 {
+            irq: u32 = 0, flags: u32 = 4
+        });
+        crate::access::twin!(natural, struct PhysdevGetFreePirq, physdev_get_free_pirq: 8 {
+            kind: u32 = 0, pirq: u32 = 4
+        });
     }
 }
 /// Operations on physical interrupts. A guest without the feature hvm_pirqs, and any on Arm, is answered with -ENOSYS.

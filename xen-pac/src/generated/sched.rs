@@ -177,86 +177,53 @@ impl SchedPinOverride {
         crate::access::said!(pcpu)
     }
 }
-crate::access::layout!(SchedShutdown, "sched_shutdown" : 4 { reason : 0 });
+crate::access::layout!(SchedShutdown, "sched_shutdown": 4 { reason: 0 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    SchedPoll, "sched_poll" : 24 { ports : 0, nr_ports : 8, timeout : 16 }
-);
+crate::access::layout!(SchedPoll, "sched_poll": 24 { ports: 0, nr_ports: 8, timeout: 16 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    SchedPoll, "sched_poll" : 16 { ports : 0, nr_ports : 4, timeout : 8 }
-);
-crate::access::layout!(
-    SchedRemoteShutdown, "sched_remote_shutdown" : 8 { domain_id : 0, reason : 4 }
-);
-crate::access::layout!(SchedWatchdog, "sched_watchdog" : 8 { id : 0, timeout : 4 });
-crate::access::layout!(SchedPinOverride, "sched_pin_override" : 4 { pcpu : 0 });
+crate::access::layout!(SchedPoll, "sched_poll": 16 { ports: 0, nr_ports: 4, timeout: 8 });
+crate::access::layout!(SchedRemoteShutdown, "sched_remote_shutdown": 8 { domain_id: 0, reason: 4 });
+crate::access::layout!(SchedWatchdog, "sched_watchdog": 8 { id: 0, timeout: 4 });
+crate::access::layout!(SchedPinOverride, "sched_pin_override": 4 { pcpu: 0 });
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct SchedShutdown, sched_shutdown : 4 { reason : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct SchedPoll, sched_poll : 24 { ports : Wide = 0, nr_ports : u32
-            = 8, timeout : Wide = 16 }
-        );
-        crate::access::twin!(
-            natural, struct SchedRemoteShutdown, sched_remote_shutdown : 8 { domain_id :
-            u16 = 0, reason : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct SchedWatchdog, sched_watchdog : 8 { id : u32 = 0, timeout :
-            u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct SchedPinOverride, sched_pin_override : 4 { pcpu : u32 = 0 }
-        );
+        crate::access::twin!(natural, struct SchedShutdown, sched_shutdown: 4 { reason: u32 = 0 });
+        crate::access::twin!(natural, struct SchedPoll, sched_poll: 24 {
+            ports: Wide = 0, nr_ports: u32 = 8, timeout: Wide = 16
+        });
+        crate::access::twin!(natural, struct SchedRemoteShutdown, sched_remote_shutdown: 8 {
+            domain_id: u16 = 0, reason: u32 = 4
+        });
+        crate::access::twin!(natural, struct SchedWatchdog, sched_watchdog: 8 { id: u32 = 0, timeout: u32 = 4 });
+        crate::access::twin!(natural, struct SchedPinOverride, sched_pin_override: 4 { pcpu: u32 = 0 });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct SchedShutdown, sched_shutdown : 4 { reason : u32 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct SchedPoll, sched_poll : 16 { ports : u32 = 0, nr_ports : u32
-            = 4, timeout : u64 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct SchedRemoteShutdown, sched_remote_shutdown : 8 { domain_id :
-            u16 = 0, reason : u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct SchedWatchdog, sched_watchdog : 8 { id : u32 = 0, timeout :
-            u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct SchedPinOverride, sched_pin_override : 4 { pcpu : u32 = 0 }
-        );
+        crate::access::twin!(packed 4, struct SchedShutdown, sched_shutdown: 4 { reason: u32 = 0 });
+        crate::access::twin!(packed 4, struct SchedPoll, sched_poll: 16 {
+            ports: u32 = 0, nr_ports: u32 = 4, timeout: u64 = 8
+        });
+        crate::access::twin!(packed 4, struct SchedRemoteShutdown, sched_remote_shutdown: 8 {
+            domain_id: u16 = 0, reason: u32 = 4
+        });
+        crate::access::twin!(packed 4, struct SchedWatchdog, sched_watchdog: 8 { id: u32 = 0, timeout: u32 = 4 });
+        crate::access::twin!(packed 4, struct SchedPinOverride, sched_pin_override: 4 { pcpu: u32 = 0 });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct SchedShutdown, sched_shutdown : 4 { reason : u32 = 0 }
-        );
-        crate::access::twin!(
-            natural, struct SchedPoll, sched_poll : 24 { ports : Wide = 0, nr_ports : u32
-            = 8, timeout : Wide = 16 }
-        );
-        crate::access::twin!(
-            natural, struct SchedRemoteShutdown, sched_remote_shutdown : 8 { domain_id :
-            u16 = 0, reason : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct SchedWatchdog, sched_watchdog : 8 { id : u32 = 0, timeout :
-            u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct SchedPinOverride, sched_pin_override : 4 { pcpu : u32 = 0 }
-        );
+        crate::access::twin!(natural, struct SchedShutdown, sched_shutdown: 4 { reason: u32 = 0 });
+        crate::access::twin!(natural, struct SchedPoll, sched_poll: 24 {
+            ports: Wide = 0, nr_ports: u32 = 8, timeout: Wide = 16
+        });
+        crate::access::twin!(natural, struct SchedRemoteShutdown, sched_remote_shutdown: 8 {
+            domain_id: u16 = 0, reason: u32 = 4
+        });
+        crate::access::twin!(natural, struct SchedWatchdog, sched_watchdog: 8 { id: u32 = 0, timeout: u32 = 4 });
+        crate::access::twin!(natural, struct SchedPinOverride, sched_pin_override: 4 { pcpu: u32 = 0 });
     }
 }
 /// A vCPU's dealings with the scheduler.

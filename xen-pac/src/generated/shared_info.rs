@@ -685,141 +685,113 @@ pub mod raw {
         wc_sec_hi : u32, arch : ArchSharedInfo }
     );
 }
-crate::access::layout!(
-    raw::VcpuTimeInfo, "vcpu_time_info" : 32 { version : 0, pad0 : 4, tsc_timestamp : 8,
-    system_time : 16, tsc_to_system_mul : 24, tsc_shift : 28, flags : 29, pad1 : 30 }
-);
+crate::access::layout!(raw::VcpuTimeInfo, "vcpu_time_info": 32 {
+    version: 0, pad0: 4, tsc_timestamp: 8, system_time: 16, tsc_to_system_mul: 24, tsc_shift: 28, flags: 29, pad1: 30
+});
 #[cfg(target_arch = "x86_64")]
-crate::access::layout!(raw::ArchVcpuInfo, "arch_vcpu_info" : 16 { cr2 : 0, pad : 8 });
+crate::access::layout!(raw::ArchVcpuInfo, "arch_vcpu_info": 16 { cr2: 0, pad: 8 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(raw::ArchVcpuInfo, "arch_vcpu_info" : 24 { cr2 : 0, pad : 4 });
+crate::access::layout!(raw::ArchVcpuInfo, "arch_vcpu_info": 24 { cr2: 0, pad: 4 });
 #[cfg(target_arch = "aarch64")]
-crate::access::layout!(raw::ArchVcpuInfo, "arch_vcpu_info" : 0 {});
+crate::access::layout!(raw::ArchVcpuInfo, "arch_vcpu_info": 0 { });
 #[cfg(target_arch = "x86_64")]
-crate::access::layout!(
-    raw::VcpuInfo, "vcpu_info" : 64 { evtchn_upcall_pending : 0, evtchn_upcall_mask : 1,
-    evtchn_pending_sel : 8, arch : 16, time : 32 }
-);
+crate::access::layout!(raw::VcpuInfo, "vcpu_info": 64 {
+    evtchn_upcall_pending: 0, evtchn_upcall_mask: 1, evtchn_pending_sel: 8, arch: 16, time: 32
+});
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    raw::VcpuInfo, "vcpu_info" : 64 { evtchn_upcall_pending : 0, evtchn_upcall_mask : 1,
-    evtchn_pending_sel : 4, arch : 8, time : 32 }
-);
+crate::access::layout!(raw::VcpuInfo, "vcpu_info": 64 {
+    evtchn_upcall_pending: 0, evtchn_upcall_mask: 1, evtchn_pending_sel: 4, arch: 8, time: 32
+});
 #[cfg(target_arch = "aarch64")]
-crate::access::layout!(
-    raw::VcpuInfo, "vcpu_info" : 48 { evtchn_upcall_pending : 0, pad0 : 1,
-    evtchn_pending_sel : 8, arch : 16, time : 16 }
-);
+crate::access::layout!(raw::VcpuInfo, "vcpu_info": 48 {
+    evtchn_upcall_pending: 0, pad0: 1, evtchn_pending_sel: 8, arch: 16, time: 16
+});
 #[cfg(target_arch = "x86_64")]
-crate::access::layout!(
-    raw::ArchSharedInfo, "arch_shared_info" : 48 { max_pfn : 0,
-    pfn_to_mfn_frame_list_list : 8, nmi_reason : 16, p2m_cr3 : 24, p2m_vaddr : 32,
-    p2m_generation : 40 }
-);
+crate::access::layout!(raw::ArchSharedInfo, "arch_shared_info": 48 {
+    max_pfn: 0, pfn_to_mfn_frame_list_list: 8, nmi_reason: 16, p2m_cr3: 24, p2m_vaddr: 32, p2m_generation: 40
+});
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    raw::ArchSharedInfo, "arch_shared_info" : 28 { max_pfn : 0,
-    pfn_to_mfn_frame_list_list : 4, nmi_reason : 8, p2m_cr3 : 12, p2m_vaddr : 16,
-    p2m_generation : 20, wc_sec_hi : 24 }
-);
+crate::access::layout!(raw::ArchSharedInfo, "arch_shared_info": 28 {
+    max_pfn: 0, pfn_to_mfn_frame_list_list: 4, nmi_reason: 8, p2m_cr3: 12, p2m_vaddr: 16, p2m_generation: 20,
+    wc_sec_hi: 24
+});
 #[cfg(target_arch = "aarch64")]
-crate::access::layout!(raw::ArchSharedInfo, "arch_shared_info" : 0 {});
+crate::access::layout!(raw::ArchSharedInfo, "arch_shared_info": 0 { });
 #[cfg(target_arch = "x86_64")]
-crate::access::layout!(
-    raw::SharedInfo, "shared_info" : 3136 { vcpu_info : 0, evtchn_pending : 2048,
-    evtchn_mask : 2560, wc_version : 3072, wc_sec : 3076, wc_nsec : 3080, wc_sec_hi :
-    3084, arch : 3088 }
-);
+crate::access::layout!(raw::SharedInfo, "shared_info": 3136 {
+    vcpu_info: 0, evtchn_pending: 2048, evtchn_mask: 2560, wc_version: 3072, wc_sec: 3076, wc_nsec: 3080,
+    wc_sec_hi: 3084, arch: 3088
+});
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    raw::SharedInfo, "shared_info" : 2344 { vcpu_info : 0, evtchn_pending : 2048,
-    evtchn_mask : 2176, wc_version : 2304, wc_sec : 2308, wc_nsec : 2312, arch : 2316 }
-);
+crate::access::layout!(raw::SharedInfo, "shared_info": 2344 {
+    vcpu_info: 0, evtchn_pending: 2048, evtchn_mask: 2176, wc_version: 2304, wc_sec: 2308, wc_nsec: 2312, arch: 2316
+});
 #[cfg(target_arch = "aarch64")]
-crate::access::layout!(
-    raw::SharedInfo, "shared_info" : 1088 { vcpu_info : 0, evtchn_pending : 48,
-    evtchn_mask : 560, wc_version : 1072, wc_sec : 1076, wc_nsec : 1080, wc_sec_hi :
-    1084, arch : 1088 }
-);
+crate::access::layout!(raw::SharedInfo, "shared_info": 1088 {
+    vcpu_info: 0, evtchn_pending: 48, evtchn_mask: 560, wc_version: 1072, wc_sec: 1076, wc_nsec: 1080, wc_sec_hi: 1084,
+    arch: 1088
+});
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct VcpuTimeInfo, vcpu_time_info : 32 { version : u32 = 0, pad0 :
-            u32 = 4, tsc_timestamp : Wide = 8, system_time : Wide = 16, tsc_to_system_mul
-            : u32 = 24, tsc_shift : u8 = 28, flags : u8 = 29, pad1 : [u8; 2] = 30 }
-        );
-        crate::access::twin!(
-            natural, struct ArchVcpuInfo, arch_vcpu_info : 16 { cr2 : Wide = 0, pad :
-            [Wide; 1] = 8 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuInfo, vcpu_info : 64 { evtchn_upcall_pending : u8 = 0,
-            evtchn_upcall_mask : u8 = 1, evtchn_pending_sel : Wide = 8, arch :
-            ArchVcpuInfo = 16, time : VcpuTimeInfo = 32 }
-        );
-        crate::access::twin!(
-            natural, struct ArchSharedInfo, arch_shared_info : 48 { max_pfn : Wide = 0,
-            pfn_to_mfn_frame_list_list : Wide = 8, nmi_reason : Wide = 16, p2m_cr3 : Wide
-            = 24, p2m_vaddr : Wide = 32, p2m_generation : Wide = 40 }
-        );
-        crate::access::twin!(
-            natural, struct SharedInfo, shared_info : 3136 { vcpu_info : [VcpuInfo; 32] =
-            0, evtchn_pending : [Wide; 64] = 2048, evtchn_mask : [Wide; 64] = 2560,
-            wc_version : u32 = 3072, wc_sec : u32 = 3076, wc_nsec : u32 = 3080, wc_sec_hi
-            : u32 = 3084, arch : ArchSharedInfo = 3088 }
-        );
+        crate::access::twin!(natural, struct VcpuTimeInfo, vcpu_time_info: 32 {
+            version: u32 = 0, pad0: u32 = 4, tsc_timestamp: Wide = 8, system_time: Wide = 16,
+            tsc_to_system_mul: u32 = 24, tsc_shift: u8 = 28, flags: u8 = 29, pad1: [u8; 2] = 30
+        });
+        crate::access::twin!(natural, struct ArchVcpuInfo, arch_vcpu_info: 16 { cr2: Wide = 0, pad: [Wide; 1] = 8 });
+        crate::access::twin!(natural, struct VcpuInfo, vcpu_info: 64 {
+            evtchn_upcall_pending: u8 = 0, evtchn_upcall_mask: u8 = 1, evtchn_pending_sel: Wide = 8,
+            arch: ArchVcpuInfo = 16, time: VcpuTimeInfo = 32
+        });
+        crate::access::twin!(natural, struct ArchSharedInfo, arch_shared_info: 48 {
+            max_pfn: Wide = 0, pfn_to_mfn_frame_list_list: Wide = 8, nmi_reason: Wide = 16, p2m_cr3: Wide = 24,
+            p2m_vaddr: Wide = 32, p2m_generation: Wide = 40
+        });
+        crate::access::twin!(natural, struct SharedInfo, shared_info: 3136 {
+            vcpu_info: [VcpuInfo; 32] = 0, evtchn_pending: [Wide; 64] = 2048, evtchn_mask: [Wide; 64] = 2560,
+            wc_version: u32 = 3072, wc_sec: u32 = 3076, wc_nsec: u32 = 3080, wc_sec_hi: u32 = 3084,
+            arch: ArchSharedInfo = 3088
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct VcpuTimeInfo, vcpu_time_info : 32 { version : u32 = 0, pad0
-            : u32 = 4, tsc_timestamp : u64 = 8, system_time : u64 = 16, tsc_to_system_mul
-            : u32 = 24, tsc_shift : u8 = 28, flags : u8 = 29, pad1 : [u8; 2] = 30 }
-        );
-        crate::access::twin!(
-            packed 4, struct ArchVcpuInfo, arch_vcpu_info : 24 { cr2 : u32 = 0, pad :
-            [u32; 5] = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct VcpuInfo, vcpu_info : 64 { evtchn_upcall_pending : u8 = 0,
-            evtchn_upcall_mask : u8 = 1, evtchn_pending_sel : u32 = 4, arch :
-            ArchVcpuInfo = 8, time : VcpuTimeInfo = 32 }
-        );
-        crate::access::twin!(
-            packed 4, struct ArchSharedInfo, arch_shared_info : 28 { max_pfn : u32 = 0,
-            pfn_to_mfn_frame_list_list : u32 = 4, nmi_reason : u32 = 8, p2m_cr3 : u32 =
-            12, p2m_vaddr : u32 = 16, p2m_generation : u32 = 20, wc_sec_hi : u32 = 24 }
-        );
-        crate::access::twin!(
-            packed 4, struct SharedInfo, shared_info : 2344 { vcpu_info : [VcpuInfo; 32]
-            = 0, evtchn_pending : [u32; 32] = 2048, evtchn_mask : [u32; 32] = 2176,
-            wc_version : u32 = 2304, wc_sec : u32 = 2308, wc_nsec : u32 = 2312, arch :
-            ArchSharedInfo = 2316 }
-        );
+        crate::access::twin!(packed 4, struct VcpuTimeInfo, vcpu_time_info: 32 {
+            version: u32 = 0, pad0: u32 = 4, tsc_timestamp: u64 = 8, system_time: u64 = 16,
+            tsc_to_system_mul: u32 = 24, tsc_shift: u8 = 28, flags: u8 = 29, pad1: [u8; 2] = 30
+        });
+        crate::access::twin!(packed 4, struct ArchVcpuInfo, arch_vcpu_info: 24 { cr2: u32 = 0, pad: [u32; 5] = 4 });
+        crate::access::twin!(packed 4, struct VcpuInfo, vcpu_info: 64 {
+            evtchn_upcall_pending: u8 = 0, evtchn_upcall_mask: u8 = 1, evtchn_pending_sel: u32 = 4,
+            arch: ArchVcpuInfo = 8, time: VcpuTimeInfo = 32
+        });
+        crate::access::twin!(packed 4, struct ArchSharedInfo, arch_shared_info: 28 {
+            max_pfn: u32 = 0, pfn_to_mfn_frame_list_list: u32 = 4, nmi_reason: u32 = 8, p2m_cr3: u32 = 12,
+            p2m_vaddr: u32 = 16, p2m_generation: u32 = 20, wc_sec_hi: u32 = 24
+        });
+        crate::access::twin!(packed 4, struct SharedInfo, shared_info: 2344 {
+            vcpu_info: [VcpuInfo; 32] = 0, evtchn_pending: [u32; 32] = 2048, evtchn_mask: [u32; 32] = 2176,
+            wc_version: u32 = 2304, wc_sec: u32 = 2308, wc_nsec: u32 = 2312, arch: ArchSharedInfo = 2316
+        });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct VcpuTimeInfo, vcpu_time_info : 32 { version : u32 = 0, pad0 :
-            u32 = 4, tsc_timestamp : Wide = 8, system_time : Wide = 16, tsc_to_system_mul
-            : u32 = 24, tsc_shift : u8 = 28, flags : u8 = 29, pad1 : [u8; 2] = 30 }
-        );
-        crate::access::twin!(natural, struct ArchVcpuInfo, arch_vcpu_info : 0 {});
-        crate::access::twin!(
-            natural, struct VcpuInfo, vcpu_info : 48 { evtchn_upcall_pending : u8 = 0,
-            pad0 : u8 = 1, evtchn_pending_sel : Wide = 8, arch : ArchVcpuInfo = 16, time
-            : VcpuTimeInfo = 16 }
-        );
-        crate::access::twin!(natural, struct ArchSharedInfo, arch_shared_info : 0 {});
-        crate::access::twin!(
-            natural, struct SharedInfo, shared_info : 1088 { vcpu_info : [VcpuInfo; 1] =
-            0, evtchn_pending : [Wide; 64] = 48, evtchn_mask : [Wide; 64] = 560,
-            wc_version : u32 = 1072, wc_sec : u32 = 1076, wc_nsec : u32 = 1080, wc_sec_hi
-            : u32 = 1084, arch : ArchSharedInfo = 1088 }
-        );
+        crate::access::twin!(natural, struct VcpuTimeInfo, vcpu_time_info: 32 {
+            version: u32 = 0, pad0: u32 = 4, tsc_timestamp: Wide = 8, system_time: Wide = 16,
+            tsc_to_system_mul: u32 = 24, tsc_shift: u8 = 28, flags: u8 = 29, pad1: [u8; 2] = 30
+        });
+        crate::access::twin!(natural, struct ArchVcpuInfo, arch_vcpu_info: 0 { });
+        crate::access::twin!(natural, struct VcpuInfo, vcpu_info: 48 {
+            evtchn_upcall_pending: u8 = 0, pad0: u8 = 1, evtchn_pending_sel: Wide = 8, arch: ArchVcpuInfo = 16,
+            time: VcpuTimeInfo = 16
+        });
+        crate::access::twin!(natural, struct ArchSharedInfo, arch_shared_info: 0 { });
+        crate::access::twin!(natural, struct SharedInfo, shared_info: 1088 {
+            vcpu_info: [VcpuInfo; 1] = 0, evtchn_pending: [Wide; 64] = 48, evtchn_mask: [Wide; 64] = 560,
+            wc_version: u32 = 1072, wc_sec: u32 = 1076, wc_nsec: u32 = 1080, wc_sec_hi: u32 = 1084,
+            arch: ArchSharedInfo = 1088
+        });
     }
 }

@@ -391,56 +391,47 @@ pub mod raw {
     );
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::layout!(
-    raw::HvmStartInfo, "hvm_start_info" : 56 { magic : 0, version : 4, flags : 8,
-    nr_modules : 12, modlist_paddr : 16, cmdline_paddr : 24, rsdp_paddr : 32,
-    memmap_paddr : 40, memmap_entries : 48, reserved : 52 }
-);
+crate::access::layout!(raw::HvmStartInfo, "hvm_start_info": 56 {
+    magic: 0, version: 4, flags: 8, nr_modules: 12, modlist_paddr: 16, cmdline_paddr: 24, rsdp_paddr: 32,
+    memmap_paddr: 40, memmap_entries: 48, reserved: 52
+});
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::layout!(
-    raw::HvmModlistEntry, "hvm_modlist_entry" : 32 { paddr : 0, size : 8, cmdline_paddr :
-    16, reserved : 24 }
-);
+crate::access::layout!(raw::HvmModlistEntry, "hvm_modlist_entry": 32 {
+    paddr: 0, size: 8, cmdline_paddr: 16, reserved: 24
+});
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::layout!(
-    raw::HvmMemmapTableEntry, "hvm_memmap_table_entry" : 24 { addr : 0, size : 8, kind :
-    16, reserved : 20 }
-);
+crate::access::layout!(raw::HvmMemmapTableEntry, "hvm_memmap_table_entry": 24 {
+    addr: 0, size: 8, kind: 16, reserved: 20
+});
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct HvmStartInfo, hvm_start_info : 56 { magic : u32 = 0, version
-            : u32 = 4, flags : u32 = 8, nr_modules : u32 = 12, modlist_paddr : Wide = 16,
-            cmdline_paddr : Wide = 24, rsdp_paddr : Wide = 32, memmap_paddr : Wide = 40,
-            memmap_entries : u32 = 48, reserved : u32 = 52 }
-        );
-        crate::access::twin!(
-            natural, struct HvmModlistEntry, hvm_modlist_entry : 32 { paddr : Wide = 0,
-            size : Wide = 8, cmdline_paddr : Wide = 16, reserved : Wide = 24 }
-        );
-        crate::access::twin!(
-            natural, struct HvmMemmapTableEntry, hvm_memmap_table_entry : 24 { addr :
-            Wide = 0, size : Wide = 8, kind : u32 = 16, reserved : u32 = 20 }
-        );
+        crate::access::twin!(natural, struct HvmStartInfo, hvm_start_info: 56 {
+            magic: u32 = 0, version: u32 = 4, flags: u32 = 8, nr_modules: u32 = 12, modlist_paddr: Wide = 16,
+            cmdline_paddr: Wide = 24, rsdp_paddr: Wide = 32, memmap_paddr: Wide = 40, memmap_entries: u32 = 48,
+            reserved: u32 = 52
+        });
+        crate::access::twin!(natural, struct HvmModlistEntry, hvm_modlist_entry: 32 {
+            paddr: Wide = 0, size: Wide = 8, cmdline_paddr: Wide = 16, reserved: Wide = 24
+        });
+        crate::access::twin!(natural, struct HvmMemmapTableEntry, hvm_memmap_table_entry: 24 {
+            addr: Wide = 0, size: Wide = 8, kind: u32 = 16, reserved: u32 = 20
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct HvmStartInfo, hvm_start_info : 56 { magic : u32 = 0, version
-            : u32 = 4, flags : u32 = 8, nr_modules : u32 = 12, modlist_paddr : u64 = 16,
-            cmdline_paddr : u64 = 24, rsdp_paddr : u64 = 32, memmap_paddr : u64 = 40,
-            memmap_entries : u32 = 48, reserved : u32 = 52 }
-        );
-        crate::access::twin!(
-            packed 4, struct HvmModlistEntry, hvm_modlist_entry : 32 { paddr : u64 = 0,
-            size : u64 = 8, cmdline_paddr : u64 = 16, reserved : u64 = 24 }
-        );
-        crate::access::twin!(
-            packed 4, struct HvmMemmapTableEntry, hvm_memmap_table_entry : 24 { addr :
-            u64 = 0, size : u64 = 8, kind : u32 = 16, reserved : u32 = 20 }
-        );
+        crate::access::twin!(packed 4, struct HvmStartInfo, hvm_start_info: 56 {
+            magic: u32 = 0, version: u32 = 4, flags: u32 = 8, nr_modules: u32 = 12, modlist_paddr: u64 = 16,
+            cmdline_paddr: u64 = 24, rsdp_paddr: u64 = 32, memmap_paddr: u64 = 40, memmap_entries: u32 = 48,
+            reserved: u32 = 52
+        });
+        crate::access::twin!(packed 4, struct HvmModlistEntry, hvm_modlist_entry: 32 {
+            paddr: u64 = 0, size: u64 = 8, cmdline_paddr: u64 = 16, reserved: u64 = 24
+        });
+        crate::access::twin!(packed 4, struct HvmMemmapTableEntry, hvm_memmap_table_entry: 24 {
+            addr: u64 = 0, size: u64 = 8, kind: u32 = 16, reserved: u32 = 20
+        });
     }
 }

@@ -744,245 +744,157 @@ pub mod raw {
     );
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    raw::VcpuRunstateInfo, "vcpu_runstate_info" : 48 { state : 0, state_entry_time : 8,
-    time : 16 }
-);
+crate::access::layout!(raw::VcpuRunstateInfo, "vcpu_runstate_info": 48 { state: 0, state_entry_time: 8, time: 16 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    raw::VcpuRunstateInfo, "vcpu_runstate_info" : 44 { state : 0, state_entry_time : 4,
-    time : 12 }
-);
-crate::access::layout!(
-    VcpuRegisterRunstateMemoryArea, "vcpu_register_runstate_memory_area" : 8 { addr : 0 }
-);
-crate::access::layout!(
-    VcpuRegisterRunstateMemoryAreaAddr, "vcpu_register_runstate_memory_area.addr" : 8 { h
-    : 0, v : 0, p : 0 }
-);
-crate::access::layout!(
-    VcpuRegisterTimeMemoryArea, "vcpu_register_time_memory_area" : 8 { addr : 0 }
-);
-crate::access::layout!(
-    VcpuRegisterTimeMemoryAreaAddr, "vcpu_register_time_memory_area.addr" : 8 { h : 0, v
-    : 0, p : 0 }
-);
-crate::access::layout!(
-    VcpuSetPeriodicTimer, "vcpu_set_periodic_timer" : 8 { period_ns : 0 }
-);
+crate::access::layout!(raw::VcpuRunstateInfo, "vcpu_runstate_info": 44 { state: 0, state_entry_time: 4, time: 12 });
+crate::access::layout!(VcpuRegisterRunstateMemoryArea, "vcpu_register_runstate_memory_area": 8 { addr: 0 });
+crate::access::layout!(VcpuRegisterRunstateMemoryAreaAddr, "vcpu_register_runstate_memory_area.addr": 8 {
+    h: 0, v: 0, p: 0
+});
+crate::access::layout!(VcpuRegisterTimeMemoryArea, "vcpu_register_time_memory_area": 8 { addr: 0 });
+crate::access::layout!(VcpuRegisterTimeMemoryAreaAddr, "vcpu_register_time_memory_area.addr": 8 { h: 0, v: 0, p: 0 });
+crate::access::layout!(VcpuSetPeriodicTimer, "vcpu_set_periodic_timer": 8 { period_ns: 0 });
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    VcpuSetSingleshotTimer, "vcpu_set_singleshot_timer" : 16 { timeout_abs_ns : 0, flags
-    : 8 }
-);
+crate::access::layout!(VcpuSetSingleshotTimer, "vcpu_set_singleshot_timer": 16 { timeout_abs_ns: 0, flags: 8 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    VcpuSetSingleshotTimer, "vcpu_set_singleshot_timer" : 12 { timeout_abs_ns : 0, flags
-    : 8 }
-);
-crate::access::layout!(
-    VcpuRegisterVcpuInfo, "vcpu_register_vcpu_info" : 16 { mfn : 0, offset : 8, rsvd : 12
-    }
-);
-crate::access::layout!(VcpuGetPhysid, "vcpu_get_physid" : 8 { phys_id : 0 });
+crate::access::layout!(VcpuSetSingleshotTimer, "vcpu_set_singleshot_timer": 12 { timeout_abs_ns: 0, flags: 8 });
+crate::access::layout!(VcpuRegisterVcpuInfo, "vcpu_register_vcpu_info": 16 { mfn: 0, offset: 8, rsvd: 12 });
+crate::access::layout!(VcpuGetPhysid, "vcpu_get_physid": 8 { phys_id: 0 });
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::layout!(
-    VcpuHvmX8632, "vcpu_hvm_x86_32" : 120 { eax : 0, ecx : 4, edx : 8, ebx : 12, esp :
-    16, ebp : 20, esi : 24, edi : 28, eip : 32, eflags : 36, cr0 : 40, cr3 : 44, cr4 :
-    48, pad1 : 52, efer : 56, cs_base : 64, ds_base : 68, ss_base : 72, es_base : 76,
-    tr_base : 80, cs_limit : 84, ds_limit : 88, ss_limit : 92, es_limit : 96, tr_limit :
-    100, cs_ar : 104, ds_ar : 106, ss_ar : 108, es_ar : 110, tr_ar : 112, pad2 : 114 }
-);
+crate::access::layout!(VcpuHvmX8632, "vcpu_hvm_x86_32": 120 {
+    eax: 0, ecx: 4, edx: 8, ebx: 12, esp: 16, ebp: 20, esi: 24, edi: 28, eip: 32, eflags: 36, cr0: 40, cr3: 44,
+    cr4: 48, pad1: 52, efer: 56, cs_base: 64, ds_base: 68, ss_base: 72, es_base: 76, tr_base: 80, cs_limit: 84,
+    ds_limit: 88, ss_limit: 92, es_limit: 96, tr_limit: 100, cs_ar: 104, ds_ar: 106, ss_ar: 108, es_ar: 110,
+    tr_ar: 112, pad2: 114
+});
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::layout!(
-    VcpuHvmX8664, "vcpu_hvm_x86_64" : 112 { rax : 0, rcx : 8, rdx : 16, rbx : 24, rsp :
-    32, rbp : 40, rsi : 48, rdi : 56, rip : 64, rflags : 72, cr0 : 80, cr3 : 88, cr4 :
-    96, efer : 104 }
-);
+crate::access::layout!(VcpuHvmX8664, "vcpu_hvm_x86_64": 112 {
+    rax: 0, rcx: 8, rdx: 16, rbx: 24, rsp: 32, rbp: 40, rsi: 48, rdi: 56, rip: 64, rflags: 72, cr0: 80, cr3: 88,
+    cr4: 96, efer: 104
+});
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::layout!(
-    VcpuHvmContext, "vcpu_hvm_context" : 128 { mode : 0, pad : 4, cpu_regs : 8 }
-);
+crate::access::layout!(VcpuHvmContext, "vcpu_hvm_context": 128 { mode: 0, pad: 4, cpu_regs: 8 });
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-crate::access::layout!(
-    VcpuHvmContextCpuRegs, "vcpu_hvm_context.cpu_regs" : 120 { x86_32 : 0, x86_64 : 0 }
-);
+crate::access::layout!(VcpuHvmContextCpuRegs, "vcpu_hvm_context.cpu_regs": 120 { x86_32: 0, x86_64: 0 });
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct VcpuRunstateInfo, vcpu_runstate_info : 48 { state : u32 = 0,
-            state_entry_time : Wide = 8, time : [Wide; 4] = 16 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuRegisterRunstateMemoryArea,
-            vcpu_register_runstate_memory_area : 8 { addr :
-            VcpuRegisterRunstateMemoryAreaAddr = 0 }
-        );
-        crate::access::twin!(
-            natural, union VcpuRegisterRunstateMemoryAreaAddr,
-            vcpu_register_runstate_memory_area_addr : 8 { h : Wide = 0, v : Wide = 0, p :
-            Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuRegisterTimeMemoryArea, vcpu_register_time_memory_area :
-            8 { addr : VcpuRegisterTimeMemoryAreaAddr = 0 }
-        );
-        crate::access::twin!(
-            natural, union VcpuRegisterTimeMemoryAreaAddr,
-            vcpu_register_time_memory_area_addr : 8 { h : Wide = 0, v : Wide = 0, p :
-            Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuSetPeriodicTimer, vcpu_set_periodic_timer : 8 { period_ns
-            : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuSetSingleshotTimer, vcpu_set_singleshot_timer : 16 {
-            timeout_abs_ns : Wide = 0, flags : u32 = 8 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuRegisterVcpuInfo, vcpu_register_vcpu_info : 16 { mfn :
-            Wide = 0, offset : u32 = 8, rsvd : u32 = 12 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuGetPhysid, vcpu_get_physid : 8 { phys_id : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuHvmX8632, vcpu_hvm_x8632 : 120 { eax : u32 = 0, ecx : u32
-            = 4, edx : u32 = 8, ebx : u32 = 12, esp : u32 = 16, ebp : u32 = 20, esi : u32
-            = 24, edi : u32 = 28, eip : u32 = 32, eflags : u32 = 36, cr0 : u32 = 40, cr3
-            : u32 = 44, cr4 : u32 = 48, pad1 : u32 = 52, efer : Wide = 56, cs_base : u32
-            = 64, ds_base : u32 = 68, ss_base : u32 = 72, es_base : u32 = 76, tr_base :
-            u32 = 80, cs_limit : u32 = 84, ds_limit : u32 = 88, ss_limit : u32 = 92,
-            es_limit : u32 = 96, tr_limit : u32 = 100, cs_ar : u16 = 104, ds_ar : u16 =
-            106, ss_ar : u16 = 108, es_ar : u16 = 110, tr_ar : u16 = 112, pad2 : [u16; 3]
-            = 114 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuHvmX8664, vcpu_hvm_x8664 : 112 { rax : Wide = 0, rcx :
-            Wide = 8, rdx : Wide = 16, rbx : Wide = 24, rsp : Wide = 32, rbp : Wide = 40,
-            rsi : Wide = 48, rdi : Wide = 56, rip : Wide = 64, rflags : Wide = 72, cr0 :
-            Wide = 80, cr3 : Wide = 88, cr4 : Wide = 96, efer : Wide = 104 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuHvmContext, vcpu_hvm_context : 128 { mode : u32 = 0, pad
-            : u32 = 4, cpu_regs : VcpuHvmContextCpuRegs = 8 }
-        );
-        crate::access::twin!(
-            natural, union VcpuHvmContextCpuRegs, vcpu_hvm_context_cpu_regs : 120 {
-            x86_32 : VcpuHvmX8632 = 0, x86_64 : VcpuHvmX8664 = 0 }
-        );
+        crate::access::twin!(natural, struct VcpuRunstateInfo, vcpu_runstate_info: 48 {
+            state: u32 = 0, state_entry_time: Wide = 8, time: [Wide; 4] = 16
+        });
+        crate::access::twin!(natural, struct VcpuRegisterRunstateMemoryArea, vcpu_register_runstate_memory_area: 8 {
+            addr: VcpuRegisterRunstateMemoryAreaAddr = 0
+        });
+        crate::access::twin!(natural, union VcpuRegisterRunstateMemoryAreaAddr, vcpu_register_runstate_memory_area_addr: 8 {
+            h: Wide = 0, v: Wide = 0, p: Wide = 0
+        });
+        crate::access::twin!(natural, struct VcpuRegisterTimeMemoryArea, vcpu_register_time_memory_area: 8 {
+            addr: VcpuRegisterTimeMemoryAreaAddr = 0
+        });
+        crate::access::twin!(natural, union VcpuRegisterTimeMemoryAreaAddr, vcpu_register_time_memory_area_addr: 8 {
+            h: Wide = 0, v: Wide = 0, p: Wide = 0
+        });
+        crate::access::twin!(natural, struct VcpuSetPeriodicTimer, vcpu_set_periodic_timer: 8 { period_ns: Wide = 0 });
+        crate::access::twin!(natural, struct VcpuSetSingleshotTimer, vcpu_set_singleshot_timer: 16 {
+            timeout_abs_ns: Wide = 0, flags: u32 = 8
+        });
+        crate::access::twin!(natural, struct VcpuRegisterVcpuInfo, vcpu_register_vcpu_info: 16 {
+            mfn: Wide = 0, offset: u32 = 8, rsvd: u32 = 12
+        });
+        crate::access::twin!(natural, struct VcpuGetPhysid, vcpu_get_physid: 8 { phys_id: Wide = 0 });
+        crate::access::twin!(natural, struct VcpuHvmX8632, vcpu_hvm_x8632: 120 {
+            eax: u32 = 0, ecx: u32 = 4, edx: u32 = 8, ebx: u32 = 12, esp: u32 = 16, ebp: u32 = 20, esi: u32 = 24,
+            edi: u32 = 28, eip: u32 = 32, eflags: u32 = 36, cr0: u32 = 40, cr3: u32 = 44, cr4: u32 = 48,
+            pad1: u32 = 52, efer: Wide = 56, cs_base: u32 = 64, ds_base: u32 = 68, ss_base: u32 = 72,
+            es_base: u32 = 76, tr_base: u32 = 80, cs_limit: u32 = 84, ds_limit: u32 = 88, ss_limit: u32 = 92,
+            es_limit: u32 = 96, tr_limit: u32 = 100, cs_ar: u16 = 104, ds_ar: u16 = 106, ss_ar: u16 = 108,
+            es_ar: u16 = 110, tr_ar: u16 = 112, pad2: [u16; 3] = 114
+        });
+        crate::access::twin!(natural, struct VcpuHvmX8664, vcpu_hvm_x8664: 112 {
+            rax: Wide = 0, rcx: Wide = 8, rdx: Wide = 16, rbx: Wide = 24, rsp: Wide = 32, rbp: Wide = 40,
+            rsi: Wide = 48, rdi: Wide = 56, rip: Wide = 64, rflags: Wide = 72, cr0: Wide = 80, cr3: Wide = 88,
+            cr4: Wide = 96, efer: Wide = 104
+        });
+        crate::access::twin!(natural, struct VcpuHvmContext, vcpu_hvm_context: 128 {
+            mode: u32 = 0, pad: u32 = 4, cpu_regs: VcpuHvmContextCpuRegs = 8
+        });
+        crate::access::twin!(natural, union VcpuHvmContextCpuRegs, vcpu_hvm_context_cpu_regs: 120 {
+            x86_32: VcpuHvmX8632 = 0, x86_64: VcpuHvmX8664 = 0
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct VcpuRunstateInfo, vcpu_runstate_info : 44 { state : u32 = 0,
-            state_entry_time : u64 = 4, time : [u64; 4] = 12 }
-        );
-        crate::access::twin!(
-            packed 4, struct VcpuRegisterRunstateMemoryArea,
-            vcpu_register_runstate_memory_area : 8 { addr :
-            VcpuRegisterRunstateMemoryAreaAddr = 0 }
-        );
-        crate::access::twin!(
-            packed 4, union VcpuRegisterRunstateMemoryAreaAddr,
-            vcpu_register_runstate_memory_area_addr : 8 { h : u32 = 0, v : u32 = 0, p :
-            u64 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct VcpuRegisterTimeMemoryArea, vcpu_register_time_memory_area :
-            8 { addr : VcpuRegisterTimeMemoryAreaAddr = 0 }
-        );
-        crate::access::twin!(
-            packed 4, union VcpuRegisterTimeMemoryAreaAddr,
-            vcpu_register_time_memory_area_addr : 8 { h : u32 = 0, v : u32 = 0, p : u64 =
-            0 }
-        );
-        crate::access::twin!(
-            packed 4, struct VcpuSetPeriodicTimer, vcpu_set_periodic_timer : 8 {
-            period_ns : u64 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct VcpuSetSingleshotTimer, vcpu_set_singleshot_timer : 12 {
-            timeout_abs_ns : u64 = 0, flags : u32 = 8 }
-        );
-        crate::access::twin!(
-            packed 4, struct VcpuRegisterVcpuInfo, vcpu_register_vcpu_info : 16 { mfn :
-            u64 = 0, offset : u32 = 8, rsvd : u32 = 12 }
-        );
-        crate::access::twin!(
-            packed 4, struct VcpuGetPhysid, vcpu_get_physid : 8 { phys_id : u64 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct VcpuHvmX8632, vcpu_hvm_x8632 : 120 { eax : u32 = 0, ecx :
-            u32 = 4, edx : u32 = 8, ebx : u32 = 12, esp : u32 = 16, ebp : u32 = 20, esi :
-            u32 = 24, edi : u32 = 28, eip : u32 = 32, eflags : u32 = 36, cr0 : u32 = 40,
-            cr3 : u32 = 44, cr4 : u32 = 48, pad1 : u32 = 52, efer : u64 = 56, cs_base :
-            u32 = 64, ds_base : u32 = 68, ss_base : u32 = 72, es_base : u32 = 76, tr_base
-            : u32 = 80, cs_limit : u32 = 84, ds_limit : u32 = 88, ss_limit : u32 = 92,
-            es_limit : u32 = 96, tr_limit : u32 = 100, cs_ar : u16 = 104, ds_ar : u16 =
-            106, ss_ar : u16 = 108, es_ar : u16 = 110, tr_ar : u16 = 112, pad2 : [u16; 3]
-            = 114 }
-        );
-        crate::access::twin!(
-            packed 4, struct VcpuHvmX8664, vcpu_hvm_x8664 : 112 { rax : u64 = 0, rcx :
-            u64 = 8, rdx : u64 = 16, rbx : u64 = 24, rsp : u64 = 32, rbp : u64 = 40, rsi
-            : u64 = 48, rdi : u64 = 56, rip : u64 = 64, rflags : u64 = 72, cr0 : u64 =
-            80, cr3 : u64 = 88, cr4 : u64 = 96, efer : u64 = 104 }
-        );
-        crate::access::twin!(
-            packed 4, struct VcpuHvmContext, vcpu_hvm_context : 128 { mode : u32 = 0, pad
-            : u32 = 4, cpu_regs : VcpuHvmContextCpuRegs = 8 }
-        );
-        crate::access::twin!(
-            packed 4, union VcpuHvmContextCpuRegs, vcpu_hvm_context_cpu_regs : 120 {
-            x86_32 : VcpuHvmX8632 = 0, x86_64 : VcpuHvmX8664 = 0 }
-        );
+        crate::access::twin!(packed 4, struct VcpuRunstateInfo, vcpu_runstate_info: 44 {
+            state: u32 = 0, state_entry_time: u64 = 4, time: [u64; 4] = 12
+        });
+        crate::access::twin!(packed 4, struct VcpuRegisterRunstateMemoryArea, vcpu_register_runstate_memory_area: 8 {
+            addr: VcpuRegisterRunstateMemoryAreaAddr = 0
+        });
+        crate::access::twin!(packed 4, union VcpuRegisterRunstateMemoryAreaAddr, vcpu_register_runstate_memory_area_addr: 8 {
+            h: u32 = 0, v: u32 = 0, p: u64 = 0
+        });
+        crate::access::twin!(packed 4, struct VcpuRegisterTimeMemoryArea, vcpu_register_time_memory_area: 8 {
+            addr: VcpuRegisterTimeMemoryAreaAddr = 0
+        });
+        crate::access::twin!(packed 4, union VcpuRegisterTimeMemoryAreaAddr, vcpu_register_time_memory_area_addr: 8 {
+            h: u32 = 0, v: u32 = 0, p: u64 = 0
+        });
+        crate::access::twin!(packed 4, struct VcpuSetPeriodicTimer, vcpu_set_periodic_timer: 8 { period_ns: u64 = 0 });
+        crate::access::twin!(packed 4, struct VcpuSetSingleshotTimer, vcpu_set_singleshot_timer: 12 {
+            timeout_abs_ns: u64 = 0, flags: u32 = 8
+        });
+        crate::access::twin!(packed 4, struct VcpuRegisterVcpuInfo, vcpu_register_vcpu_info: 16 {
+            mfn: u64 = 0, offset: u32 = 8, rsvd: u32 = 12
+        });
+        crate::access::twin!(packed 4, struct VcpuGetPhysid, vcpu_get_physid: 8 { phys_id: u64 = 0 });
+        crate::access::twin!(packed 4, struct VcpuHvmX8632, vcpu_hvm_x8632: 120 {
+            eax: u32 = 0, ecx: u32 = 4, edx: u32 = 8, ebx: u32 = 12, esp: u32 = 16, ebp: u32 = 20, esi: u32 = 24,
+            edi: u32 = 28, eip: u32 = 32, eflags: u32 = 36, cr0: u32 = 40, cr3: u32 = 44, cr4: u32 = 48,
+            pad1: u32 = 52, efer: u64 = 56, cs_base: u32 = 64, ds_base: u32 = 68, ss_base: u32 = 72, es_base: u32 = 76,
+            tr_base: u32 = 80, cs_limit: u32 = 84, ds_limit: u32 = 88, ss_limit: u32 = 92, es_limit: u32 = 96,
+            tr_limit: u32 = 100, cs_ar: u16 = 104, ds_ar: u16 = 106, ss_ar: u16 = 108, es_ar: u16 = 110,
+            tr_ar: u16 = 112, pad2: [u16; 3] = 114
+        });
+        crate::access::twin!(packed 4, struct VcpuHvmX8664, vcpu_hvm_x8664: 112 {
+            rax: u64 = 0, rcx: u64 = 8, rdx: u64 = 16, rbx: u64 = 24, rsp: u64 = 32, rbp: u64 = 40, rsi: u64 = 48,
+            rdi: u64 = 56, rip: u64 = 64, rflags: u64 = 72, cr0: u64 = 80, cr3: u64 = 88, cr4: u64 = 96,
+            efer: u64 = 104
+        });
+        crate::access::twin!(packed 4, struct VcpuHvmContext, vcpu_hvm_context: 128 {
+            mode: u32 = 0, pad: u32 = 4, cpu_regs: VcpuHvmContextCpuRegs = 8
+        });
+        crate::access::twin!(packed 4, union VcpuHvmContextCpuRegs, vcpu_hvm_context_cpu_regs: 120 {
+            x86_32: VcpuHvmX8632 = 0, x86_64: VcpuHvmX8664 = 0
+        });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct VcpuRunstateInfo, vcpu_runstate_info : 48 { state : u32 = 0,
-            state_entry_time : Wide = 8, time : [Wide; 4] = 16 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuRegisterRunstateMemoryArea,
-            vcpu_register_runstate_memory_area : 8 { addr :
-            VcpuRegisterRunstateMemoryAreaAddr = 0 }
-        );
-        crate::access::twin!(
-            natural, union VcpuRegisterRunstateMemoryAreaAddr,
-            vcpu_register_runstate_memory_area_addr : 8 { h : Wide = 0, v : Wide = 0, p :
-            Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuRegisterTimeMemoryArea, vcpu_register_time_memory_area :
-            8 { addr : VcpuRegisterTimeMemoryAreaAddr = 0 }
-        );
-        crate::access::twin!(
-            natural, union VcpuRegisterTimeMemoryAreaAddr,
-            vcpu_register_time_memory_area_addr : 8 { h : Wide = 0, v : Wide = 0, p :
-            Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuSetPeriodicTimer, vcpu_set_periodic_timer : 8 { period_ns
-            : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuSetSingleshotTimer, vcpu_set_singleshot_timer : 16 {
-            timeout_abs_ns : Wide = 0, flags : u32 = 8 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuRegisterVcpuInfo, vcpu_register_vcpu_info : 16 { mfn :
-            Wide = 0, offset : u32 = 8, rsvd : u32 = 12 }
-        );
-        crate::access::twin!(
-            natural, struct VcpuGetPhysid, vcpu_get_physid : 8 { phys_id : Wide = 0 }
-        );
+        crate::access::twin!(natural, struct VcpuRunstateInfo, vcpu_runstate_info: 48 {
+            state: u32 = 0, state_entry_time: Wide = 8, time: [Wide; 4] = 16
+        });
+        crate::access::twin!(natural, struct VcpuRegisterRunstateMemoryArea, vcpu_register_runstate_memory_area: 8 {
+            addr: VcpuRegisterRunstateMemoryAreaAddr = 0
+        });
+        crate::access::twin!(natural, union VcpuRegisterRunstateMemoryAreaAddr, vcpu_register_runstate_memory_area_addr: 8 {
+            h: Wide = 0, v: Wide = 0, p: Wide = 0
+        });
+        crate::access::twin!(natural, struct VcpuRegisterTimeMemoryArea, vcpu_register_time_memory_area: 8 {
+            addr: VcpuRegisterTimeMemoryAreaAddr = 0
+        });
+        crate::access::twin!(natural, union VcpuRegisterTimeMemoryAreaAddr, vcpu_register_time_memory_area_addr: 8 {
+            h: Wide = 0, v: Wide = 0, p: Wide = 0
+        });
+        crate::access::twin!(natural, struct VcpuSetPeriodicTimer, vcpu_set_periodic_timer: 8 { period_ns: Wide = 0 });
+        crate::access::twin!(natural, struct VcpuSetSingleshotTimer, vcpu_set_singleshot_timer: 16 {
+            timeout_abs_ns: Wide = 0, flags: u32 = 8
+        });
+        crate::access::twin!(natural, struct VcpuRegisterVcpuInfo, vcpu_register_vcpu_info: 16 {
+            mfn: Wide = 0, offset: u32 = 8, rsvd: u32 = 12
+        });
+        crate::access::twin!(natural, struct VcpuGetPhysid, vcpu_get_physid: 8 { phys_id: Wide = 0 });
     }
 }
 /// Operations on a vCPU of the calling domain. Arm knows but the registration of the runstate area and of

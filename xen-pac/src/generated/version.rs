@@ -142,98 +142,64 @@ impl XenVarbuf {
         crate::access::said!(len)
     }
 }
-crate::access::layout!(
-    XenCompileInfo, "xen_compile_info" : 144 { compiler : 0, compile_by : 64,
-    compile_domain : 80, compile_date : 112 }
-);
+crate::access::layout!(XenCompileInfo, "xen_compile_info": 144 {
+    compiler: 0, compile_by: 64, compile_domain: 80, compile_date: 112
+});
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-crate::access::layout!(
-    XenPlatformParameters, "xen_platform_parameters" : 8 { virt_start : 0 }
-);
+crate::access::layout!(XenPlatformParameters, "xen_platform_parameters": 8 { virt_start: 0 });
 #[cfg(target_arch = "x86")]
-crate::access::layout!(
-    XenPlatformParameters, "xen_platform_parameters" : 4 { virt_start : 0 }
-);
-crate::access::layout!(
-    XenFeatureInfo, "xen_feature_info" : 8 { submap_idx : 0, submap : 4 }
-);
-crate::access::layout!(XenBuildId, "xen_build_id" : 4 { len : 0, buf : 4 });
-crate::access::layout!(XenVarbuf, "xen_varbuf" : 4 { len : 0, buf : 4 });
+crate::access::layout!(XenPlatformParameters, "xen_platform_parameters": 4 { virt_start: 0 });
+crate::access::layout!(XenFeatureInfo, "xen_feature_info": 8 { submap_idx: 0, submap: 4 });
+crate::access::layout!(XenBuildId, "xen_build_id": 4 { len: 0, buf: 4 });
+crate::access::layout!(XenVarbuf, "xen_varbuf": 4 { len: 0, buf: 4 });
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct XenCompileInfo, xen_compile_info : 144 { compiler : [u8; 64]
-            = 0, compile_by : [u8; 16] = 64, compile_domain : [u8; 32] = 80, compile_date
-            : [u8; 32] = 112 }
-        );
-        crate::access::twin!(
-            natural, struct XenPlatformParameters, xen_platform_parameters : 8 {
-            virt_start : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct XenFeatureInfo, xen_feature_info : 8 { submap_idx : u32 = 0,
-            submap : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct XenBuildId, xen_build_id : 4 { len : u32 = 0, buf : [u8; 0] =
-            4 }
-        );
-        crate::access::twin!(
-            natural, struct XenVarbuf, xen_varbuf : 4 { len : u32 = 0, buf : [u8; 0] = 4
-            }
-        );
+        crate::access::twin!(natural, struct XenCompileInfo, xen_compile_info: 144 {
+            compiler: [u8; 64] = 0, compile_by: [u8; 16] = 64, compile_domain: [u8; 32] = 80,
+            compile_date: [u8; 32] = 112
+        });
+        crate::access::twin!(natural, struct XenPlatformParameters, xen_platform_parameters: 8 {
+            virt_start: Wide = 0
+        });
+        crate::access::twin!(natural, struct XenFeatureInfo, xen_feature_info: 8 {
+            submap_idx: u32 = 0, submap: u32 = 4
+        });
+        crate::access::twin!(natural, struct XenBuildId, xen_build_id: 4 { len: u32 = 0, buf: [u8; 0] = 4 });
+        crate::access::twin!(natural, struct XenVarbuf, xen_varbuf: 4 { len: u32 = 0, buf: [u8; 0] = 4 });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct XenCompileInfo, xen_compile_info : 144 { compiler : [u8; 64]
-            = 0, compile_by : [u8; 16] = 64, compile_domain : [u8; 32] = 80, compile_date
-            : [u8; 32] = 112 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenPlatformParameters, xen_platform_parameters : 4 {
-            virt_start : u32 = 0 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenFeatureInfo, xen_feature_info : 8 { submap_idx : u32 = 0,
-            submap : u32 = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenBuildId, xen_build_id : 4 { len : u32 = 0, buf : [u8; 0]
-            = 4 }
-        );
-        crate::access::twin!(
-            packed 4, struct XenVarbuf, xen_varbuf : 4 { len : u32 = 0, buf : [u8; 0] = 4
-            }
-        );
+        crate::access::twin!(packed 4, struct XenCompileInfo, xen_compile_info: 144 {
+            compiler: [u8; 64] = 0, compile_by: [u8; 16] = 64, compile_domain: [u8; 32] = 80,
+            compile_date: [u8; 32] = 112
+        });
+        crate::access::twin!(packed 4, struct XenPlatformParameters, xen_platform_parameters: 4 {
+            virt_start: u32 = 0
+        });
+        crate::access::twin!(packed 4, struct XenFeatureInfo, xen_feature_info: 8 {
+            submap_idx: u32 = 0, submap: u32 = 4
+        });
+        crate::access::twin!(packed 4, struct XenBuildId, xen_build_id: 4 { len: u32 = 0, buf: [u8; 0] = 4 });
+        crate::access::twin!(packed 4, struct XenVarbuf, xen_varbuf: 4 { len: u32 = 0, buf: [u8; 0] = 4 });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct XenCompileInfo, xen_compile_info : 144 { compiler : [u8; 64]
-            = 0, compile_by : [u8; 16] = 64, compile_domain : [u8; 32] = 80, compile_date
-            : [u8; 32] = 112 }
-        );
-        crate::access::twin!(
-            natural, struct XenPlatformParameters, xen_platform_parameters : 8 {
-            virt_start : Wide = 0 }
-        );
-        crate::access::twin!(
-            natural, struct XenFeatureInfo, xen_feature_info : 8 { submap_idx : u32 = 0,
-            submap : u32 = 4 }
-        );
-        crate::access::twin!(
-            natural, struct XenBuildId, xen_build_id : 4 { len : u32 = 0, buf : [u8; 0] =
-            4 }
-        );
-        crate::access::twin!(
-            natural, struct XenVarbuf, xen_varbuf : 4 { len : u32 = 0, buf : [u8; 0] = 4
-            }
-        );
+        crate::access::twin!(natural, struct XenCompileInfo, xen_compile_info: 144 {
+            compiler: [u8; 64] = 0, compile_by: [u8; 16] = 64, compile_domain: [u8; 32] = 80,
+            compile_date: [u8; 32] = 112
+        });
+        crate::access::twin!(natural, struct XenPlatformParameters, xen_platform_parameters: 8 {
+            virt_start: Wide = 0
+        });
+        crate::access::twin!(natural, struct XenFeatureInfo, xen_feature_info: 8 {
+            submap_idx: u32 = 0, submap: u32 = 4
+        });
+        crate::access::twin!(natural, struct XenBuildId, xen_build_id: 4 { len: u32 = 0, buf: [u8; 0] = 4 });
+        crate::access::twin!(natural, struct XenVarbuf, xen_varbuf: 4 { len: u32 = 0, buf: [u8; 0] = 4 });
     }
 }
 /// Questions about the hypervisor itself. Any domain may ask; what an unprivileged one should not know is

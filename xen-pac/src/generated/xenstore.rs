@@ -510,55 +510,46 @@ pub mod raw {
         u32 }
     );
 }
-crate::access::layout!(
-    raw::XenstoreDomainInterface, "xenstore_domain_interface" : 2076 { req : 0, rsp :
-    1024, req_cons : 2048, req_prod : 2052, rsp_cons : 2056, rsp_prod : 2060,
-    server_features : 2064, connection : 2068, error : 2072 }
-);
-crate::access::layout!(
-    XsdSockmsg, "xsd_sockmsg" : 16 { kind : 0, req_id : 4, tx_id : 8, len : 12 }
-);
+crate::access::layout!(raw::XenstoreDomainInterface, "xenstore_domain_interface": 2076 {
+    req: 0, rsp: 1024, req_cons: 2048, req_prod: 2052, rsp_cons: 2056, rsp_prod: 2060, server_features: 2064,
+    connection: 2068, error: 2072
+});
+crate::access::layout!(XsdSockmsg, "xsd_sockmsg": 16 { kind: 0, req_id: 4, tx_id: 8, len: 12 });
 #[cfg(test)]
 #[allow(dead_code, reason = "only the layout of these structs matters")]
 pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct XenstoreDomainInterface, xenstore_domain_interface : 2076 {
-            req : [u8; 1024] = 0, rsp : [u8; 1024] = 1024, req_cons : u32 = 2048,
-            req_prod : u32 = 2052, rsp_cons : u32 = 2056, rsp_prod : u32 = 2060,
-            server_features : u32 = 2064, connection : u32 = 2068, error : u32 = 2072 }
-        );
-        crate::access::twin!(
-            natural, struct XsdSockmsg, xsd_sockmsg : 16 { kind : u32 = 0, req_id : u32 =
-            4, tx_id : u32 = 8, len : u32 = 12 }
-        );
+        crate::access::twin!(natural, struct XenstoreDomainInterface, xenstore_domain_interface: 2076 {
+            req: [u8; 1024] = 0, rsp: [u8; 1024] = 1024, req_cons: u32 = 2048, req_prod: u32 = 2052,
+            rsp_cons: u32 = 2056, rsp_prod: u32 = 2060, server_features: u32 = 2064, connection: u32 = 2068,
+            error: u32 = 2072
+        });
+        crate::access::twin!(natural, struct XsdSockmsg, xsd_sockmsg: 16 {
+            kind: u32 = 0, req_id: u32 = 4, tx_id: u32 = 8, len: u32 = 12
+        });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(
-            packed 4, struct XenstoreDomainInterface, xenstore_domain_interface : 2076 {
-            req : [u8; 1024] = 0, rsp : [u8; 1024] = 1024, req_cons : u32 = 2048,
-            req_prod : u32 = 2052, rsp_cons : u32 = 2056, rsp_prod : u32 = 2060,
-            server_features : u32 = 2064, connection : u32 = 2068, error : u32 = 2072 }
-        );
-        crate::access::twin!(
-            packed 4, struct XsdSockmsg, xsd_sockmsg : 16 { kind : u32 = 0, req_id : u32
-            = 4, tx_id : u32 = 8, len : u32 = 12 }
-        );
+        crate::access::twin!(packed 4, struct XenstoreDomainInterface, xenstore_domain_interface: 2076 {
+            req: [u8; 1024] = 0, rsp: [u8; 1024] = 1024, req_cons: u32 = 2048, req_prod: u32 = 2052,
+            rsp_cons: u32 = 2056, rsp_prod: u32 = 2060, server_features: u32 = 2064, connection: u32 = 2068,
+            error: u32 = 2072
+        });
+        crate::access::twin!(packed 4, struct XsdSockmsg, xsd_sockmsg: 16 {
+            kind: u32 = 0, req_id: u32 = 4, tx_id: u32 = 8, len: u32 = 12
+        });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide([u8; 8]);
-        crate::access::twin!(
-            natural, struct XenstoreDomainInterface, xenstore_domain_interface : 2076 {
-            req : [u8; 1024] = 0, rsp : [u8; 1024] = 1024, req_cons : u32 = 2048,
-            req_prod : u32 = 2052, rsp_cons : u32 = 2056, rsp_prod : u32 = 2060,
-            server_features : u32 = 2064, connection : u32 = 2068, error : u32 = 2072 }
-        );
-        crate::access::twin!(
-            natural, struct XsdSockmsg, xsd_sockmsg : 16 { kind : u32 = 0, req_id : u32 =
-            4, tx_id : u32 = 8, len : u32 = 12 }
-        );
+        crate::access::twin!(natural, struct XenstoreDomainInterface, xenstore_domain_interface: 2076 {
+            req: [u8; 1024] = 0, rsp: [u8; 1024] = 1024, req_cons: u32 = 2048, req_prod: u32 = 2052,
+            rsp_cons: u32 = 2056, rsp_prod: u32 = 2060, server_features: u32 = 2064, connection: u32 = 2068,
+            error: u32 = 2072
+        });
+        crate::access::twin!(natural, struct XsdSockmsg, xsd_sockmsg: 16 {
+            kind: u32 = 0, req_id: u32 = 4, tx_id: u32 = 8, len: u32 = 12
+        });
     }
 }

@@ -2,35 +2,25 @@
 
 use super::aggregate::Aggregate;
 use super::context::Context;
-use super::error::RenderError;
 use super::names;
+use super::pages::Call;
 use super::types::View;
 use crate::document::{ArchId, ArchSet};
-use proc_macro2::{Literal, TokenStream};
-use quote::quote;
 
-pub(super) fn render(context: &Context<'_, '_>, aggregate: &Aggregate<'_>) -> Result<TokenStream, RenderError> {
-    let name = names::ident(&aggregate.name);
-    let path = if aggregate.view == View::Raw { quote!(raw::#name) } else { quote!(#name) };
+pub(super) fn render(context: &Context<'_, '_>, aggregate: &Aggregate<'_>) -> Vec<Call> {
+    let raw = if aggregate.view == View::Raw { "raw::" } else { "" };
     let all = context.manifest().all_archs();
-    let groups = groups(aggregate);
-    Ok(groups
-        .into_iter()
-        .map(|(archs, first)| {
-            let cfg = context.cfg(archs, all);
-            let layout = &aggregate.layouts[first].1;
-            let (size, label) = (Literal::u32_unsuffixed(layout.size), &aggregate.label);
-            let fields = layout.fields.iter().map(|placed| {
-                let field = &aggregate.fields[placed.index];
-                let (name, offset) = (names::FIELD.ident(&field.head.name), Literal::u32_unsuffixed(placed.offset));
-                quote!(#name: #offset)
-            });
-            quote! {
-                #cfg
-                crate::access::layout!(#path, #label: #size { #(#fields),* });
-            }
-        })
-        .collect())
+    let groups = groups(aggregate).into_iter();
+    let calls = groups.map(|(archs, first)| {
+        let layout = &aggregate.layouts[first].1;
+        let list = layout.fields.iter().map(|placed| {
+            let name = names::FIELD.ident(&aggregate.fields[placed.index].head.name);
+            format!("{name}: {}", placed.offset)
+        });
+        let head = format!("layout!({raw}{}, \"{}\": {}", names::ident(&aggregate.name), aggregate.label, layout.size);
+        Call { cfg: context.cfg_text(archs, all), head, list: list.collect() }
+    });
+    calls.collect()
 }
 
 /// Architectures with the same layout, and the index of the first.

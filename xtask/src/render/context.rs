@@ -91,7 +91,18 @@ impl<'l, 'd> Context<'l, 'd> {
         quote!(#[cfg(#condition)])
     }
 
-    /// The same for a whole item.
+    /// The same as text.
+    pub(super) fn cfg_text(&self, archs: ArchSet, within: ArchSet) -> String {
+        let there = archs.and(within);
+        let names: Vec<String> = there.iter().map(|arch| format!("target_arch = \"{}\"", self.arch_name(arch))).collect();
+        match names.as_slice() {
+            _ if there == within => String::new(),
+            [one] => format!("#[cfg({one})]"),
+            several => format!("#[cfg(any({}))]", several.join(", ")),
+        }
+    }
+
+    /// The same as [`cfg`](Self::cfg) for a whole item.
     pub(super) fn item_cfg(&self, availability: Availability) -> TokenStream {
         self.cfg(availability.archs, self.manifest().all_archs())
     }

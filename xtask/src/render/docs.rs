@@ -113,7 +113,7 @@ impl Docs {
 
     /// As the mark of what follows.
     pub(super) fn outer(self, context: &Context<'_, '_>) -> TokenStream {
-        context.pages.mark(self.lines())
+        context.pages.docs(self.lines())
     }
 
     /// The same for what might be set on the line of something else, where a mark of a line of its own would be lost.

@@ -149,8 +149,9 @@ fn structs<'d>(context: &Context<'_, 'd>, scope: Scope<'d>, file: &'d File) -> R
             pub mod raw { #raw }
         });
     }
-    for aggregate in &aggregates {
-        tokens.extend(asserts::render(context, aggregate)?);
+    let proofs: Vec<_> = aggregates.iter().flat_map(|aggregate| asserts::render(context, aggregate)).collect();
+    if !proofs.is_empty() {
+        tokens.extend(context.pages.calls(proofs));
     }
     tokens.extend(twins::render(context, &file.name, &aggregates)?);
     Ok(tokens)

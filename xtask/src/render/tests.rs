@@ -80,8 +80,10 @@ arguments:
             "#[doc(hidden)] #[cfg(target_arch = \"x86_64\")] pub _pad0: [u8; 4],",
             "pub const fn new(kind: u32) -> Self",
             "Bytes: 16 on x86_64, 12 on x86.",
-            "#[repr(C, packed(4))] pub(crate) struct Request { pub(crate) kind: u32, pub(crate) time: u64, }",
-            "pub(crate) struct Request { pub(crate) kind: u32, pub(crate) time: Wide, }",
+            "crate::access::layout!(Request, \"request\": 16 { kind: 0, time: 8 });",
+            "crate::access::layout!(Request, \"request\": 12 { kind: 0, time: 4 });",
+            "crate::access::twin!(packed 4, struct Request, request: 12 { kind: u32 = 0, time: u64 = 4 });",
+            "crate::access::twin!(natural, struct Request, request: 16 { kind: u32 = 0, time: Wide = 8 });",
         ],
     );
 }

@@ -7,10 +7,11 @@ use super::aggregate::Aggregate;
 use super::context::Context;
 use super::error::RenderError;
 use super::names;
+use super::pages::Call;
 use super::types::{Cell, meaning};
 use crate::document::{ArchId, Field, Shape};
 use crate::resolve::{Basis, FieldLayout, Integer, Layout};
-use proc_macro2::{Ident, Literal, TokenStream};
+use proc_macro2::TokenStream;
 use quote::quote;
 
 /// The test module of a file.
@@ -47,7 +48,8 @@ fn module(context: &Context<'_, '_>, file: &str, aggregates: &[Aggregate<'_>], a
             pub(crate) struct Wide([u8; 8]);
         )
     });
-    Ok(quote!(pub(crate) mod #name { #wide #(#twins)* }))
+    let twins = context.pages.calls(twins);
+    Ok(quote!(pub(crate) mod #name { #wide #twins }))
 }
 
 fn twin(
@@ -57,25 +59,17 @@ fn twin(
     layout: &Layout,
     arch: ArchId,
     capped: bool,
-) -> Result<TokenStream, RenderError> {
-    let name = names::ident(&aggregate.name);
-    let rules = if capped {
-        let most = Literal::u32_unsuffixed(context.manifest().arch(arch).align_u64);
-        quote!(packed #most)
-    } else {
-        quote!(natural)
-    };
-    let mut fields = Vec::new();
-    for placed in &layout.fields {
+) -> Result<Call, RenderError> {
+    let list = layout.fields.iter().map(|placed| {
         let field = &aggregate.fields[placed.index];
-        let (member, type_) = (names::FIELD.ident(&field.head.name), type_of(context, file, aggregate, field, placed, arch)?);
-        let offset = Literal::u32_unsuffixed(placed.offset);
-        fields.push(quote!(#member: #type_ = #offset));
-    }
-    let kind = if aggregate.is_union { quote!(union) } else { quote!(struct) };
-    let size = Literal::u32_unsuffixed(layout.size);
-    let test: Ident = names::FIELD.ident(&aggregate.name);
-    Ok(quote!(crate::access::twin!(#rules, #kind #name, #test: #size { #(#fields),* });))
+        let type_ = type_of(context, file, aggregate, field, placed, arch)?;
+        Ok(format!("{}: {type_} = {}", names::FIELD.ident(&field.head.name), placed.offset))
+    });
+    let list = list.collect::<Result<_, RenderError>>()?;
+    let rules = if capped { format!("packed {}", context.manifest().arch(arch).align_u64) } else { "natural".to_owned() };
+    let kind = if aggregate.is_union { "union" } else { "struct" };
+    let (name, test) = (names::ident(&aggregate.name), names::FIELD.ident(&aggregate.name));
+    Ok(Call { cfg: String::new(), head: format!("twin!({rules}, {kind} {name}, {test}: {}", layout.size), list })
 }
 
 fn type_of(
@@ -85,11 +79,10 @@ fn type_of(
     field: &Field,
     placed: &FieldLayout,
     arch: ArchId,
-) -> Result<TokenStream, RenderError> {
+) -> Result<String, RenderError> {
     let element = match &field.shape {
         Shape::Union { .. } | Shape::Struct(_) => {
-            let name = names::ident(&format!("{}{}", aggregate.name, names::TYPE.apply(&field.head.name)));
-            quote!(#name)
+            names::ident(&format!("{}{}", aggregate.name, names::TYPE.apply(&field.head.name))).to_string()
         }
         Shape::Type(type_) => {
             let cell = Cell { release: aggregate.release, arch, view: aggregate.view };
@@ -98,13 +91,13 @@ fn type_of(
                 Basis::Struct(item) => {
                     let name = context.item_ident(names::TYPE, &item.head);
                     if item.head.place.file == file {
-                        quote!(#name)
+                        name.to_string()
                     } else {
                         let (file, arch) = (names::MODULE.ident(&item.head.place.file), names::MODULE.ident(context.arch_name(arch)));
-                        quote!(crate::#file::layout::#arch::#name)
+                        format!("crate::{file}::layout::{arch}::{name}")
                     }
                 }
-                _ => integer(context, &basis, arch),
+                _ => integer(context, &basis, arch).to_owned(),
             };
             let size = basis.primitive().map_or(placed.element_size, |of| Integer::of(of, context.manifest().arch(arch)).size);
             // An alias may itself be an array.
@@ -117,19 +110,18 @@ fn type_of(
     })
 }
 
-fn integer(context: &Context<'_, '_>, basis: &Basis<'_>, arch: ArchId) -> TokenStream {
+fn integer(context: &Context<'_, '_>, basis: &Basis<'_>, arch: ArchId) -> &'static str {
     let architecture = context.manifest().arch(arch);
     let size = basis.primitive().map_or(architecture.pointer_bytes, |of| Integer::of(of, architecture).size);
     match size {
-        1 => quote!(u8),
-        2 => quote!(u16),
-        4 => quote!(u32),
-        _ if architecture.align_u64 < 8 => quote!(u64),
-        _ => quote!(Wide),
+        1 => "u8",
+        2 => "u16",
+        4 => "u32",
+        _ if architecture.align_u64 < 8 => "u64",
+        _ => "Wide",
     }
 }
 
-fn array(element: &TokenStream, count: u32) -> TokenStream {
-    let count = Literal::u32_unsuffixed(count);
-    quote!([#element; #count])
+fn array(element: &str, count: u32) -> String {
+    format!("[{element}; {count}]")
 }
