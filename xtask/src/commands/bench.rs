@@ -47,15 +47,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn measure(arguments: &Arguments) -> Result<String, String> {
     let root = super::workspace_root();
-    if matches!(arguments.what, What::Hal) {
-        return bench::hal(&root);
-    }
-    let (sources, document) = description(&root.join("abi-yaml"))?;
+    let load = || description(&root.join("abi-yaml"));
     match arguments.what {
-        What::Regen => bench::regen(&document, &root, arguments.runs),
-        What::Check => bench::check(&document, &root, arguments.runs),
-        What::Linear => bench::linear(&sources, &document, &root, arguments.runs),
+        What::Regen => bench::regen(&load()?.1, &root, arguments.runs),
+        What::Check => bench::check(&load()?.1, &root, arguments.runs),
         What::Hal => bench::hal(&root),
+        What::Linear => {
+            let (sources, document) = load()?;
+            bench::linear(&sources, &document, &root, arguments.runs)
+        }
     }
 }
 
