@@ -16,7 +16,8 @@ pub(crate) struct Location<'a, T> {
     memory: PhantomData<&'a ()>,
 }
 
-// SAFETY: a location gives access by volatile and atomic operations only, for which it does not matter which thread makes them; it owns nothing, and no `T` is ever moved or dropped.
+// SAFETY: a location gives access by volatile and atomic operations only. It does not matter which thread makes the atomic ones, and who made the block promised that no
+// two threads of this program make plain ones at once of which one is a write. A location owns nothing, and no `T` is ever moved or dropped.
 unsafe impl<T> Send for Location<'_, T> {}
 // SAFETY: a location is `Copy` and has no state of its own, so sharing one is the same as sending a copy.
 unsafe impl<T> Sync for Location<'_, T> {}

@@ -16,7 +16,8 @@ impl<'a> XenconsInterface<'a> {
     ///
     /// # Safety
     /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and alignment, which nothing touches but the other
-    /// side, and this program by such handles.
+    /// side, and this program by such handles. Of this program's threads, only one at a time may write a field that is read and written plainly,
+    /// or copy into a buffer, and no other may access it meanwhile: those accesses are volatile, and not atomic.
     #[must_use]
     pub const unsafe fn from_ptr(
         ptr: core::ptr::NonNull<raw::XenconsInterface>,

@@ -80,7 +80,8 @@ impl<'a> VcpuTimeInfo<'a> {
     ///
     /// # Safety
     /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and alignment, which nothing touches but the other
-    /// side, and this program by such handles.
+    /// side, and this program by such handles. Of this program's threads, only one at a time may write a field that is read and written plainly,
+    /// or copy into a buffer, and no other may access it meanwhile: those accesses are volatile, and not atomic.
     #[must_use]
     pub const unsafe fn from_ptr(ptr: core::ptr::NonNull<raw::VcpuTimeInfo>) -> Self {
         Self {
@@ -159,7 +160,8 @@ impl<'a> ArchVcpuInfo<'a> {
     ///
     /// # Safety
     /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and alignment, which nothing touches but the other
-    /// side, and this program by such handles.
+    /// side, and this program by such handles. Of this program's threads, only one at a time may write a field that is read and written plainly,
+    /// or copy into a buffer, and no other may access it meanwhile: those accesses are volatile, and not atomic.
     #[must_use]
     pub const unsafe fn from_ptr(ptr: core::ptr::NonNull<raw::ArchVcpuInfo>) -> Self {
         Self {
@@ -192,7 +194,8 @@ impl<'a> VcpuInfo<'a> {
     ///
     /// # Safety
     /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and alignment, which nothing touches but the other
-    /// side, and this program by such handles.
+    /// side, and this program by such handles. Of this program's threads, only one at a time may write a field that is read and written plainly,
+    /// or copy into a buffer, and no other may access it meanwhile: those accesses are volatile, and not atomic.
     #[must_use]
     pub const unsafe fn from_ptr(ptr: core::ptr::NonNull<raw::VcpuInfo>) -> Self {
         Self {
@@ -258,7 +261,8 @@ impl<'a> ArchSharedInfo<'a> {
     ///
     /// # Safety
     /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and alignment, which nothing touches but the other
-    /// side, and this program by such handles.
+    /// side, and this program by such handles. Of this program's threads, only one at a time may write a field that is read and written plainly,
+    /// or copy into a buffer, and no other may access it meanwhile: those accesses are volatile, and not atomic.
     #[must_use]
     pub const unsafe fn from_ptr(ptr: core::ptr::NonNull<raw::ArchSharedInfo>) -> Self {
         Self {
@@ -337,7 +341,8 @@ impl<'a> SharedInfo<'a> {
     ///
     /// # Safety
     /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and alignment, which nothing touches but the other
-    /// side, and this program by such handles.
+    /// side, and this program by such handles. Of this program's threads, only one at a time may write a field that is read and written plainly,
+    /// or copy into a buffer, and no other may access it meanwhile: those accesses are volatile, and not atomic.
     #[must_use]
     pub const unsafe fn from_ptr(ptr: core::ptr::NonNull<raw::SharedInfo>) -> Self {
         Self {
