@@ -37,8 +37,8 @@ fn arguments(program: &Program) -> Vec<OsString> {
         ["-accel", "tcg,thread=multi"],
         ["-machine", "q35"],
         ["-cpu", "EPYC,-monitor,-smap"],
-        // One processor, on which Xen runs both vCPUs in turns. With two, QEMU 7.2 now and then enters a guest with another task state than Xen loaded, or forgets an
-        // interrupt: about one run in ten of two vCPUs that interrupt each other ended in a triple fault or a hang.
+        // One processor, on which Xen runs both vCPUs in turns. With two, about one run in ten of two vCPUs that interrupt each other ended in a triple fault or a
+        // hang. What was found then fits a guest that runs with another task register than its own, which points at QEMU 7.2's emulation; it is not proven.
         ["-smp", "1"],
         ["-m", "256"],
         ["-display", "none"],
