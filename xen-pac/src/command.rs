@@ -30,16 +30,33 @@ pub trait Command {
     type Shape: shape::Shape;
     /// What an answer that is not negative means: one of [`result`].
     type Result: result::Outcome;
+    /// The other facts, in one value.
+    const FACTS: Facts;
     /// The hypercall that it belongs to.
-    const HYPERCALL: Hypercall;
+    const HYPERCALL: Hypercall = Self::FACTS.hypercall;
     /// Its number within the hypercall.
-    const NUMBER: u32;
+    const NUMBER: u32 = Self::FACTS.number;
     /// Its name in C.
-    const NAME: &'static str;
+    const NAME: &'static str = Self::FACTS.name;
     /// The first release whose headers offer it.
-    const SINCE: Release;
+    const SINCE: Release = Self::FACTS.since;
     /// The first release whose hypervisor does it.
-    const HONOURED_SINCE: Release;
+    const HONOURED_SINCE: Release = Self::FACTS.honoured_since;
+}
+
+/// What there is to know of a command besides its types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The hypercall that it belongs to.
+    pub hypercall: Hypercall,
+    /// Its number within the hypercall.
+    pub number: u32,
+    /// Its name in C.
+    pub name: &'static str,
+    /// The first release whose headers offer it.
+    pub since: Release,
+    /// The first release whose hypervisor does it.
+    pub honoured_since: Release,
 }
 
 /// A command that can break nothing of Rust's, whatever its argument holds: Xen touches no memory beyond the argument, and takes none away.
@@ -74,11 +91,13 @@ macro_rules! command {
             type Argument = $argument;
             type Shape = $crate::command::shape::$shape;
             type Result = $crate::command::result::$result;
-            const HYPERCALL: $crate::hypercall::Hypercall = $crate::hypercall::Hypercall::$hypercall;
-            const NUMBER: u32 = $number;
-            const NAME: &'static str = $name;
-            const SINCE: $crate::release::Release = $crate::release::Release::new($($since),*);
-            const HONOURED_SINCE: $crate::release::Release = $crate::release::Release::new($($honoured),*);
+            const FACTS: $crate::command::Facts = $crate::command::Facts {
+                hypercall: $crate::hypercall::Hypercall::$hypercall,
+                number: $number,
+                name: $name,
+                since: $crate::release::Release::new($($since),*),
+                honoured_since: $crate::release::Release::new($($honoured),*),
+            };
         }
     };
 }

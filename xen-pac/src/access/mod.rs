@@ -51,7 +51,7 @@ pub(crate) use self::layout::twin;
 #[allow(unused_imports, reason = "which of them are needed is the description's choice")]
 pub(crate) use self::{
     block::Block,
-    data::{argument, data, named, raw, said, size_of_data},
+    data::{argument, data, named, raw, said, size_of_data, write_debug, write_name},
     error::in_range,
     layout::layout,
     location::{Load, Location},

@@ -11,7 +11,7 @@ pub const HVMOP_ALTP2M_INTERFACE_VERSION: u32 = 1;
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `altp2m_command`. Since Xen 4.6.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Altp2mCommand(pub u32);
 impl Altp2mCommand {
     /// Tells whether alternative views are switched on, in `domain_state`.

@@ -53,7 +53,7 @@ pub const NR_VIRQS: u32 = 24;
 ///
 /// Upstream: `xen/include/public/xen.h`, `domid`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Domid(pub u16);
 impl Domid {
     /// The caller itself, which need not know its own number.
@@ -101,7 +101,7 @@ crate::access::named!(Domid(u16));
 ///
 /// Upstream: `xen/include/public/xen.h`, `virq`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Virq(pub u32);
 impl Virq {
     /// Per vCPU. A timer that this vCPU set has run out. Arm has a virtual timer interrupt in its place.

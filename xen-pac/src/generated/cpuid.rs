@@ -53,7 +53,7 @@ pub const HYPERCALL_PAGE_SLOT: u32 = 32;
 /// Upstream: `xen/include/public/arch-x86/cpuid.h`, `cpuid_leaf`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CpuidLeaf(pub u32);
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 impl CpuidLeaf {
@@ -105,7 +105,7 @@ crate::access::named!(CpuidLeaf(u32));
 /// Upstream: `xen/include/public/arch-x86/cpuid.h`, `cpuid_tsc_mode`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CpuidTscMode(pub u32);
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 impl CpuidTscMode {

@@ -10,7 +10,7 @@ pub const XEN_ELFNOTE_MAX: u32 = 19;
 ///
 /// Upstream: `xen/include/public/elfnote.h`, `elf_note`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ElfNote(pub u32);
 impl ElfNote {
     /// Text in the form of the section \_\_xen\_guest, in which older kernels gave the same answers.
@@ -126,7 +126,7 @@ crate::access::named!(ElfNote(u32));
 ///
 /// Upstream: `xen/include/public/elfnote.h`, `elf_note_crash`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ElfNoteCrash(pub u32);
 impl ElfNoteCrash {
     /// What was running: version, compiler and the addresses that a debugger needs.
@@ -152,7 +152,7 @@ crate::access::named!(ElfNoteCrash(u32));
 ///
 /// Upstream: `xen/include/public/elfnote.h`, `elf_note_dumpcore`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ElfNoteDumpcore(pub u32);
 impl ElfNoteDumpcore {
     /// Marks the file as a domain's core dump, and says nothing.

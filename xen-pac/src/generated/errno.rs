@@ -12,7 +12,7 @@ pub const ERRNO_MAX: i32 = 4095;
 ///
 /// Upstream: `xen/include/public/errno.h`, `errno`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
 impl Errno {
     /// The caller has not the privilege, or called from user mode.

@@ -33,7 +33,7 @@ pub const EVTCHN_FIFO_NR_CHANNELS: u32 = 131072;
 ///
 /// Upstream: `xen/include/public/event_channel.h`, `evtchn_state`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EvtchnState(pub u32);
 impl EvtchnState {
     /// Nothing; the port is free.
@@ -79,7 +79,7 @@ crate::access::named!(EvtchnState(u32));
 ///
 /// Upstream: `xen/include/public/event_channel.h`, `evtchn_priority`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EvtchnPriority(pub u32);
 impl EvtchnPriority {
     /// The most urgent.

@@ -11,7 +11,7 @@ pub const XENFEAT_NR_SUBMAPS: u32 = 1;
 ///
 /// Upstream: `xen/include/public/features.h`, `feature`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Feature(pub u32);
 impl Feature {
     /// The guest writes its page tables directly, and need not make them read-only.

@@ -20,7 +20,7 @@ pub const GNTTAB_NR_RESERVED_ENTRIES: u32 = 8;
 ///
 /// Upstream: `xen/include/public/grant_table.h`, `grant_status`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GrantStatus(pub i16);
 impl GrantStatus {
     /// Done as asked.
@@ -107,7 +107,7 @@ crate::access::named!(GrantStatus(i16));
 ///
 /// Upstream: `xen/include/public/grant_table.h`, `grant_reserved_ref`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GrantReservedRef(pub u32);
 impl GrantReservedRef {
     /// The page of the console ring, granted to the domain that serves it.

@@ -35,7 +35,7 @@ pub const XEN_HVM_MCA_CAP_MASK: u64 = 1;
 ///
 /// Upstream: `xen/include/public/hvm/params.h`, `hvm_param`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HvmParam(pub u32);
 impl HvmParam {
     /// How Xen interrupts the guest for events, as a `callback_via`. On x86, setting it also fixes whether
@@ -261,7 +261,7 @@ crate::access::named!(HvmParam(u32));
 ///
 /// Upstream: `xen/include/public/hvm/params.h`, `hvm_timer_mode`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HvmTimerMode(pub u64);
 impl HvmTimerMode {
     /// All are delivered later, and the guest's clock runs late until they are.
@@ -298,7 +298,7 @@ crate::access::named!(HvmTimerMode(u64));
 ///
 /// Upstream: `xen/include/public/hvm/params.h`, `acpi_ioports_location`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AcpiIoportsLocation(pub u64);
 impl AcpiIoportsLocation {
     /// PM1a event block at I/O port 0x1f40, PM1a control at 0x1f44, timer at 0x1f48.
@@ -325,7 +325,7 @@ crate::access::named!(AcpiIoportsLocation(u64));
 ///
 /// Upstream: `xen/include/public/hvm/params.h`, `altp2m_mode`. Since Xen 4.6.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Altp2mMode(pub u64);
 impl Altp2mMode {
     /// Nobody; every `altp2m` command is refused.
@@ -361,7 +361,7 @@ crate::access::named!(Altp2mMode(u64));
 ///
 /// Upstream: `xen/include/public/hvm/hvm_op.h`, `hvm_mem_type`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HvmMemType(pub u16);
 impl HvmMemType {
     /// Memory. Frames of most other kinds, paged or shared ones say, are also reported as this.

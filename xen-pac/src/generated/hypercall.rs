@@ -10,7 +10,7 @@ pub const XEN_HYPERCALL_TAG: u16 = 3745;
 ///
 /// Upstream: `xen/include/public/xen.h`, `hypercall`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hypercall(pub u32);
 impl Hypercall {
     /// PV guests on x86: register the handlers of exceptions.

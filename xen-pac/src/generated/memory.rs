@@ -17,7 +17,7 @@ pub const XENMEM_RESOURCE_IOREQ_SERVER_FRAME_BUFIOREQ: u64 = 0;
 ///
 /// Upstream: `xen/include/public/memory.h`, `map_space`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MapSpace(pub u32);
 impl MapSpace {
     /// The page that the domain shares with Xen; the index must be 0.
@@ -64,7 +64,7 @@ crate::access::named!(MapSpace(u32));
 ///
 /// Upstream: `xen/include/public/memory.h`, `memory_resource`. Since Xen 4.14. Xen honours it since 4.11.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MemoryResource(pub u16);
 impl MemoryResource {
     /// The pages through which Xen passes a guest's I/O to its device model; the id is the server's.
@@ -95,7 +95,7 @@ crate::access::named!(MemoryResource(u16));
 ///
 /// Upstream: `xen/include/public/memory.h`, `grant_table_resource`. Since Xen 4.14. Xen honours it since 4.11.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GrantTableResource(pub u32);
 impl GrantTableResource {
     /// The pages of entries.

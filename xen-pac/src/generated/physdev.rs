@@ -7,7 +7,7 @@
 ///
 /// Upstream: `xen/include/public/physdev.h`, `map_pirq_type`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MapPirqType(pub i32);
 impl MapPirqType {
     /// One message signalled interrupt of a PCI device in segment 0.

@@ -8,7 +8,7 @@ pub const SHUTDOWN_MAX: u32 = 5;
 ///
 /// Upstream: `xen/include/public/sched.h`, `shutdown_reason`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ShutdownReason(pub u32);
 impl ShutdownReason {
     /// The guest is done; the domain is destroyed.

@@ -13,7 +13,7 @@ pub const XEN_HVM_START_MAGIC_VALUE: u32 = 862897528;
 /// and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HvmMemmapType(pub u32);
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 impl HvmMemmapType {

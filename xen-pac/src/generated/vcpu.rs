@@ -10,7 +10,7 @@ pub const XEN_RUNSTATE_UPDATE: u64 = 9223372036854775808;
 ///
 /// Upstream: `xen/include/public/vcpu.h`, `runstate`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Runstate(pub u32);
 impl Runstate {
     /// On a physical CPU.
@@ -47,7 +47,7 @@ crate::access::named!(Runstate(u32));
 /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`, `vcpu_hvm_mode`. Since Xen 4.7. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VcpuHvmMode(pub u32);
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 impl VcpuHvmMode {

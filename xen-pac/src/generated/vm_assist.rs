@@ -9,7 +9,7 @@ pub const MAX_VMASST_TYPE: u32 = 3;
 ///
 /// Upstream: `xen/include/public/xen.h`, `vm_assist_type`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VmAssistType(pub u32);
 impl VmAssistType {
     /// PV guests on 32-bit x86: let segments seem to reach over all of the 4 GiB.

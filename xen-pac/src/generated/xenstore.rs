@@ -28,7 +28,7 @@ pub const XS_TYPE_COUNT: u32 = 23;
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`, `xsd_sockmsg_type`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XsdSockmsgType(pub u32);
 impl XsdSockmsgType {
     /// Commands to the server itself, under their older name.
@@ -173,7 +173,7 @@ crate::access::named!(XsdSockmsgType(u32));
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`, `xs_watch_type`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XsWatchType(pub u32);
 impl XsWatchType {
     /// Where something changed.
@@ -199,7 +199,7 @@ crate::access::named!(XsWatchType(u32));
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`, `xenstore_connection`. Since Xen 4.5.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenstoreConnection(pub u32);
 impl XenstoreConnection {
     /// Requests and answers flow. The server writes this.
@@ -225,7 +225,7 @@ crate::access::named!(XenstoreConnection(u32));
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`, `xenstore_error`. Since Xen 4.17.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenstoreError(pub u32);
 impl XenstoreError {
     /// It has not.
@@ -262,7 +262,7 @@ crate::access::named!(XenstoreError(u32));
 ///
 /// Upstream: `xen/include/public/io/xenbus.h`, `xenbus_state`.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenbusState(pub u32);
 impl XenbusState {
     /// No number, or none that can be read: the other end may be gone.

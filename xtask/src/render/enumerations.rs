@@ -25,7 +25,7 @@ pub(super) fn render(context: &Context<'_, '_>, item: &Enumeration) -> TokenStre
         #cfg
         #deprecated
         #[repr(transparent)]
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct #name(pub #is);
 
         #cfg
