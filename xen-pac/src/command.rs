@@ -69,9 +69,9 @@ pub unsafe trait SafeCommand: Command {}
 #[allow(unused_macros, reason = "which commands there are is the description's choice")]
 macro_rules! safe {
     ($command:ident) => {
-        const _: () = assert!(
+        const _: () = $crate::access::hold(
             !<<$command as $crate::command::Command>::Argument as $crate::access::Data>::REACHES_BEYOND,
-            concat!("`", stringify!($command), "` is not safe: its argument holds a handle, or ends in an array of no fixed length")
+            concat!("`", stringify!($command), "` is not safe: its argument holds a handle, or ends in an array of no fixed length"),
         );
         // SAFETY: the constant above shows that Xen touches nothing beyond the argument; a command that takes memory away has a hazard in the description, and none was given.
         unsafe impl $crate::command::SafeCommand for $command {}

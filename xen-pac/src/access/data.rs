@@ -61,7 +61,7 @@ macro_rules! data {
             #[allow(unused_mut)]
             let mut size = 0;
             $($(#[$attribute])* { size += $crate::access::size_of_data::<$type>(); })*
-            assert!(size == size_of::<$name>(), concat!("`", stringify!($name), "` has padding that is not a field"));
+            $crate::access::hold(size == size_of::<$name>(), concat!("`", stringify!($name), "` has padding that is not a field"));
         };
         // SAFETY: the constant above shows that the type consists of data and nothing else.
         unsafe impl $crate::access::Data for $name {
@@ -81,7 +81,7 @@ macro_rules! data {
                 let $name(_content) = value;
                 let _: $type = _content;
             }
-            assert!($crate::access::size_of_data::<$type>() == size_of::<$name>());
+            $crate::access::hold($crate::access::size_of_data::<$type>() == size_of::<$name>(), concat!("`", stringify!($name), "` is larger than its number"));
         };
         // SAFETY: the constant above shows that the type consists of data and nothing else.
         unsafe impl $crate::access::Data for $name {
@@ -102,7 +102,7 @@ macro_rules! data {
                     largest = size;
                 }
             })*
-            assert!(largest == size_of::<$name>(), concat!("no member fills the union `", stringify!($name), "`"));
+            $crate::access::hold(largest == size_of::<$name>(), concat!("no member fills the union `", stringify!($name), "`"));
         };
         // SAFETY: the constant above shows that the members are data; one of them covers all bytes, so that none is padding.
         unsafe impl $crate::access::Data for $name {

@@ -7,10 +7,10 @@
 macro_rules! layout {
     ($type:path, $label:literal: $size:literal { $($field:ident: $offset:literal),* }) => {
         const _: () = {
-            assert!(size_of::<$type>() == $size, concat!("`", $label, "` should have ", $size, " bytes"));
-            $(assert!(
+            $crate::access::hold(size_of::<$type>() == $size, concat!("`", $label, "` should have ", $size, " bytes"));
+            $($crate::access::hold(
                 core::mem::offset_of!($type, $field) == $offset,
-                concat!("`", $label, ".", stringify!($field), "` should be at byte ", $offset)
+                concat!("`", $label, ".", stringify!($field), "` should be at byte ", $offset),
             );)*
         };
     };
@@ -43,6 +43,11 @@ macro_rules! twin {
             $(assert_eq!(core::mem::offset_of!($name, $field), $offset, concat!(stringify!($test), ".", stringify!($field)));)*
         }
     };
+}
+
+/// Asserts at compile time. A call is cheaper to compile than `assert!` is, and there are very many.
+pub(crate) const fn hold(holds: bool, otherwise: &str) {
+    assert!(holds, "{}", otherwise);
 }
 
 pub(crate) use layout;

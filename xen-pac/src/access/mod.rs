@@ -53,7 +53,7 @@ pub(crate) use self::{
     block::Block,
     data::{argument, data, named, raw, said, size_of_data, write_debug, write_name},
     error::in_range,
-    layout::layout,
+    layout::{hold, layout},
     location::{Load, Location},
     macros::{element, field, location, nested, nested_element, union_member, versioned},
     snapshot::consistent,
