@@ -40,8 +40,11 @@
 //! from [`xen_pac`].
 #![no_std]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 extern crate std;
+
+#[cfg(all(feature = "sim", not(target_os = "linux")))]
+compile_error!("the feature `sim` needs Linux: it maps pages of an anonymous file by the size that Xen's pages have");
 
 pub mod clock;
 pub mod console;
@@ -52,6 +55,8 @@ pub mod hypercall;
 pub mod memory;
 pub mod platform;
 pub mod sched;
+#[cfg(all(feature = "sim", target_os = "linux"))]
+pub mod sim;
 pub mod vcpu;
 pub mod version;
 

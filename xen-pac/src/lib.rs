@@ -152,10 +152,11 @@
 //! # The feature `simulated`
 //!
 //! For programs in which the other side is a thread and no hypervisor (tests, simulators, `examples/host`). Plain registers become relaxed atomics, which may race between threads, and handles
-//! get the other side's half: `publish_snapshot`, `other_side`. A guest has no use for it.
+//! get the other side's half: `publish_snapshot`, `other_side`; and `access::before_each` has a function called before each access, in which a simulator can run that side.
+//! The crate then needs std. A guest has no use for it.
 #![no_std]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulated"))]
 extern crate std;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]

@@ -49,6 +49,8 @@ use crate::hypercall::{Commands, Errno, Hypercall};
 
 pub use error::{ParameterError, Retired};
 pub use parameter::Parameter;
+#[cfg(all(feature = "sim", target_os = "linux"))]
+pub(crate) use retired::is_retired;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use upcall::{UpcallVector, upcall_vector_is_announced};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]

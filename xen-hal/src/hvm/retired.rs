@@ -31,6 +31,12 @@ pub(super) fn check(parameter: HvmParam) -> Result<(), Retired> {
     }
 }
 
+/// Whether releases from 4.15 on refuse a parameter whatever else.
+#[cfg(all(feature = "sim", target_os = "linux"))]
+pub(crate) fn is_retired(parameter: HvmParam) -> bool {
+    check(parameter).is_err()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,6 +28,8 @@ mod buffer;
 mod data;
 mod error;
 mod handle;
+#[cfg(feature = "simulated")]
+mod hook;
 mod index;
 mod layout;
 mod location;
@@ -46,6 +48,8 @@ pub use self::plain::{ReadOnly, ReadWrite};
 pub use self::word::{AtomicWord, Word};
 
 // What generated code calls.
+#[cfg(feature = "simulated")]
+pub use self::hook::before_each;
 #[cfg(test)]
 pub(crate) use self::layout::twin;
 #[allow(unused_imports, reason = "which of them are needed is the description's choice")]

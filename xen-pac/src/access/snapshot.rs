@@ -17,6 +17,8 @@ pub(crate) fn consistent<V>(counter: Location<'_, u32>, mut read: impl FnMut() -
         if before & 1 == 0 {
             let value = read();
             fence(Ordering::Acquire);
+            #[cfg(feature = "simulated")]
+            super::hook::before();
             if counter.load(Ordering::Relaxed) == before {
                 return value;
             }

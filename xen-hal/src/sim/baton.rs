@@ -1,0 +1,152 @@
+//! Who runs: each vCPU is a thread, and only the one that has the baton does anything. It is passed on at hypercalls and at accesses to shared memory, to whom the seed
+//! says, so that a run can be repeated.
+
+use std::panic::resume_unwind;
+use std::sync::{Arc, MutexGuard};
+use std::{boxed::Box, string::String, thread, vec::Vec};
+
+use xen_pac::vcpu::Runstate;
+
+use super::failure::{Place, What};
+use super::machine::Shared;
+use super::state::{Run, State, VcpuKey};
+use crate::platform::VcpuId;
+
+/// What unwinds a vCPU's thread when its domain or the machine has ended.
+pub(super) struct Ended;
+
+/// Leaves the program that a vCPU runs, for good.
+pub(super) fn leave() -> ! {
+    // No panic: nothing is reported, and the thread's start knows what it is.
+    resume_unwind(Box::new(Ended))
+}
+
+impl Shared {
+    /// Passes the baton on, and waits until it is back: at once, if chance says so. `None` when there is nothing to come back to.
+    pub(super) fn pass<'a>(&'a self, mut state: MutexGuard<'a, State>, me: VcpuKey) -> Option<MutexGuard<'a, State>> {
+        state.elect(None);
+        self.wait_for_baton(state, me)
+    }
+
+    /// Passes the baton to another vCPU that can run, if there is one.
+    pub(super) fn yield_to_others<'a>(&'a self, mut state: MutexGuard<'a, State>, me: VcpuKey) -> Option<MutexGuard<'a, State>> {
+        state.elect(Some(me));
+        self.wait_for_baton(state, me)
+    }
+
+    /// Waits for the baton. `None` when the vCPU's domain or the machine ended meanwhile.
+    pub(super) fn wait_for_baton<'a>(&'a self, mut state: MutexGuard<'a, State>, me: VcpuKey) -> Option<MutexGuard<'a, State>> {
+        let bell = Arc::clone(&state.vcpu(me).bell);
+        loop {
+            if state.is_over_for(me) {
+                return None;
+            }
+            if state.running == Some(me) {
+                return Some(state);
+            }
+            state = bell.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+}
+
+impl State {
+    pub(super) fn is_over_for(&self, me: VcpuKey) -> bool {
+        self.over.is_some() || self.domain(me).ended.is_some()
+    }
+
+    /// Gives the baton to a vCPU that can run: to another than `except`, where there is one. Where none can, time goes on until one can; where no timer is left either,
+    /// the machine has come to its end.
+    pub(super) fn elect(&mut self, except: Option<VcpuKey>) {
+        loop {
+            if self.over.is_some() {
+                return;
+            }
+            let mut ready: Vec<_> =
+                self.keys().filter(|key| self.vcpu(*key).run == Run::Ready && self.domain(*key).ended.is_none()).collect();
+            if ready.len() > 1 {
+                ready.retain(|key| Some(*key) != except);
+            }
+            if !ready.is_empty() {
+                let next = if ready.len() == 1 { ready[0] } else { ready[self.random.below(ready.len())] };
+                return self.give_baton(next);
+            }
+            if self.next_timer == u64::MAX {
+                return self.rest();
+            }
+            self.advance_to(self.next_timer);
+        }
+    }
+
+    fn give_baton(&mut self, next: VcpuKey) {
+        if self.running == Some(next) {
+            return;
+        }
+        if let Some(last) = self.running.take() {
+            let now = self.runstate_of(last);
+            self.set_runstate(last, now);
+        }
+        self.running = Some(next);
+        self.set_runstate(next, Runstate::RUNNING);
+        self.arrive(next);
+        self.vcpu(next).bell.notify_all();
+    }
+
+    /// What a vCPU without the baton is at, in Xen's words.
+    pub(super) fn runstate_of(&self, key: VcpuKey) -> Runstate {
+        match self.vcpu(key).run {
+            Run::Ready => Runstate::RUNNABLE,
+            Run::Blocked | Run::Polling(_) => Runstate::BLOCKED,
+            Run::Down | Run::Finished => Runstate::OFFLINE,
+        }
+    }
+
+    /// Nothing can run and nothing will wake anything. Either all is done, or somebody waits in vain.
+    fn rest(&mut self) {
+        self.running = None;
+        let waiting: Vec<String> = self.keys().filter_map(|key| self.waits(key)).collect();
+        if !waiting.is_empty() {
+            self.stop(What::Deadlock { waiting });
+        }
+    }
+
+    /// What a vCPU of a domain that has not ended waits for.
+    fn waits(&self, key: VcpuKey) -> Option<String> {
+        let (domain, vcpu) = (self.domain(key), self.vcpu(key));
+        if domain.ended.is_some() {
+            return None;
+        }
+        let place = Place((domain.id, VcpuId(key.vcpu as u32)));
+        let due = if self.upcall_is_pending(key) { "with an upcall pending" } else { "with no upcall pending" };
+        match &vcpu.run {
+            Run::Blocked => Some(std::format!("{place} is blocked, {due}")),
+            Run::Polling(ports) => Some(std::format!("{place} polls ports {ports:?}, {due}")),
+            _ => None,
+        }
+    }
+
+    /// Ends the machine: all threads leave their programs.
+    pub(super) fn stop(&mut self, what: What) {
+        if self.over.is_none() {
+            self.over = Some(what);
+        }
+        self.running = None;
+        for key in self.keys() {
+            self.vcpu(key).bell.notify_all();
+        }
+    }
+
+    /// Lets a vCPU that sleeps go on.
+    pub(super) fn wake(&mut self, key: VcpuKey) {
+        let vcpu = self.vcpu_mut(key);
+        if matches!(vcpu.run, Run::Blocked | Run::Polling(_)) {
+            vcpu.run = Run::Ready;
+            vcpu.poll_deadline = None;
+            self.set_runstate(key, Runstate::RUNNABLE);
+        }
+    }
+}
+
+/// Whether the calling thread is being unwound, so that it must not be unwound again.
+pub(super) fn is_unwinding() -> bool {
+    thread::panicking()
+}

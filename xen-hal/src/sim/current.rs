@@ -1,0 +1,208 @@
+//! The vCPU on whose thread something is called.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::{Arc, MutexGuard};
+use std::thread_local;
+
+use super::baton::{is_unwinding, leave};
+use super::machine::Shared;
+use super::random::Random;
+use super::state::{Run, State, VcpuKey};
+use super::xen::{self, physmap::frame_of_program};
+use crate::hypercall::Errno;
+use crate::platform::Frame;
+use xen_pac::vcpu::Runstate;
+
+/// A vCPU, on its own thread.
+pub(super) struct Current {
+    pub(super) shared: Arc<Shared>,
+    pub(super) me: VcpuKey,
+    /// The interrupt flag.
+    interrupts: Cell<bool>,
+    /// Whether Xen runs and not the program.
+    inside: Cell<bool>,
+    /// How many accesses to shared memory are left until the baton is passed on in the middle of the program; 0 for never.
+    accesses: Cell<u32>,
+    random: RefCell<Random>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Current>>> = const { RefCell::new(None) };
+}
+
+/// Makes the calling thread that of a vCPU.
+pub(super) fn become_vcpu(shared: Arc<Shared>, me: VcpuKey, seed: u64) {
+    let random = RefCell::new(Random::new(seed ^ (me.domain as u64) << 32 ^ (me.vcpu as u64) << 48));
+    let current = Current { shared, me, interrupts: Cell::new(false), inside: Cell::new(false), accesses: Cell::new(0), random };
+    CURRENT.set(Some(Rc::new(current)));
+}
+
+/// The vCPU of this thread is no more.
+pub(super) fn forget() {
+    CURRENT.set(None);
+}
+
+/// The vCPU whose thread this is.
+///
+/// # Panics
+///
+/// On any other thread.
+pub(super) fn here() -> Rc<Current> {
+    let current = CURRENT.with_borrow(Clone::clone);
+    current.expect(
+        "no simulated vCPU runs on this thread: hypercalls, counters and interrupts are those of the threads that `Machine::run` starts",
+    )
+}
+
+impl Current {
+    /// Enters Xen. `None` when the machine has ended, on a thread that is being unwound.
+    pub(super) fn enter(&self) -> Option<MutexGuard<'_, State>> {
+        let state = self.shared.lock();
+        if state.is_over_for(self.me) {
+            drop(state);
+            return self.lost();
+        }
+        self.inside.set(true);
+        Some(state)
+    }
+
+    /// What becomes of a thread whose domain has ended.
+    fn lost<T>(&self) -> Option<T> {
+        self.inside.set(false);
+        if is_unwinding() { None } else { leave() }
+    }
+
+    /// Leaves Xen, and takes the interrupts that are due.
+    pub(super) fn exit(&self, state: MutexGuard<'_, State>) {
+        self.draw(state.adversity.preempt_accesses);
+        drop(state);
+        self.inside.set(false);
+        self.take_interrupts();
+    }
+
+    /// Chooses how many accesses will pass before the baton is passed on.
+    fn draw(&self, often: u32) {
+        if often == 0 {
+            self.accesses.set(0);
+        } else if self.accesses.get() == 0 {
+            self.accesses.set(1 + self.random.borrow_mut().below(2 * often as usize) as u32);
+        }
+    }
+
+    /// Calls the handlers of interrupts, as long as the flag lets them in. A thread that is being unwound takes none.
+    pub(super) fn take_interrupts(&self) {
+        while !is_unwinding() {
+            let Some(mut state) = self.enter() else { return };
+            let flag = self.interrupts.get();
+            let handler = state.take_interrupt(self.me, flag);
+            let over = state.is_over_for(self.me);
+            drop(state);
+            self.inside.set(false);
+            if over {
+                leave();
+            }
+            let Some(handler) = handler else { return };
+            self.interrupts.set(false);
+            handler();
+            self.interrupts.set(flag);
+        }
+    }
+
+    /// Runs `work` in Xen, and takes the interrupts that come of it. `None` on a thread that is being unwound.
+    pub(super) fn in_xen_as_me<T>(&self, work: impl FnOnce(&mut State, VcpuKey) -> T) -> Option<T> {
+        let mut state = self.enter()?;
+        let result = work(&mut state, self.me);
+        self.exit(state);
+        Some(result)
+    }
+}
+
+/// A hypercall of the vCPU whose thread this is.
+pub(super) fn hypercall(number: u32, arguments: [usize; 5]) -> isize {
+    let here = here();
+    let Some(state) = here.enter() else { return xen::refusal(Errno::ENOSYS) };
+    match xen::call(&here.shared, state, here.me, here.interrupts.get(), number, arguments) {
+        Some((state, answer, interrupts)) => {
+            here.interrupts.set(interrupts);
+            here.exit(state);
+            answer
+        }
+        None => here.lost().unwrap_or_else(|| xen::refusal(Errno::ENOSYS)),
+    }
+}
+
+/// Called before each access to shared memory, on any thread of the process.
+pub(super) fn on_access() {
+    let Ok(Some(here)) = CURRENT.try_with(|current| current.try_borrow().ok().and_then(|current| current.clone())) else { return };
+    let left = here.accesses.get();
+    if left == 0 || here.inside.get() || is_unwinding() {
+        return;
+    }
+    here.accesses.set(left - 1);
+    if left == 1 {
+        preempt(&here);
+    }
+}
+
+/// Takes the processor away in the middle of the program.
+fn preempt(here: &Current) {
+    let Some(mut state) = here.enter() else { return };
+    state.pass_time(100);
+    match here.shared.pass(state, here.me) {
+        Some(state) => here.exit(state),
+        None => _ = here.lost::<()>(),
+    }
+}
+
+/// Lets interrupts in and sleeps until one has come, with nothing in between.
+pub(super) fn halt() {
+    let here = here();
+    here.interrupts.set(true);
+    let Some(mut state) = here.enter() else { return };
+    state.pass_time(100);
+    if state.can_deliver(here.me, true) {
+        return here.exit(state);
+    }
+    state.vcpu_mut(here.me).run = Run::Blocked;
+    state.set_runstate(here.me, Runstate::BLOCKED);
+    match here.shared.pass(state, here.me) {
+        Some(state) => here.exit(state),
+        None => _ = here.lost::<()>(),
+    }
+}
+
+/// Lets other vCPUs run.
+pub(super) fn relax() {
+    let here = here();
+    let Some(mut state) = here.enter() else { return };
+    state.pass_time(1000);
+    match here.shared.yield_to_others(state, here.me) {
+        Some(state) => here.exit(state),
+        None => _ = here.lost::<()>(),
+    }
+}
+
+pub(super) fn frame_of(address: usize) -> Option<Frame> {
+    let here = here();
+    let state = here.shared.lock();
+    let frame = match state.domain(here.me).physmap.memory.place_of(address) {
+        Some((frame, _)) => frame as u64,
+        None => frame_of_program(address),
+    };
+    Some(Frame(frame))
+}
+
+pub(super) fn read_counter() -> u64 {
+    here().in_xen_as_me(|state, _| state.read_counter()).unwrap_or_default()
+}
+
+pub(super) fn disable_interrupts() -> bool {
+    here().interrupts.replace(false)
+}
+
+pub(super) fn restore_interrupts(on: bool) {
+    let here = here();
+    here.interrupts.set(on);
+    here.take_interrupts();
+}

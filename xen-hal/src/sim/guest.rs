@@ -1,0 +1,204 @@
+//! What a program on a simulated vCPU has at hand.
+
+use core::ptr::NonNull;
+use core::time::Duration;
+use std::string::String;
+use std::sync::Arc;
+
+use xen_pac::base::Domid;
+
+use super::adversity::{Adversity, Fault};
+use super::current;
+use super::machine::{Ending, boxed};
+use super::seams::{Hypervisor, Interrupts, Space, TimeCounter};
+use super::snapshot::Snapshot;
+use super::xen::physmap::FIRST;
+use crate::platform::{Interrupts as _, VcpuId};
+
+/// The vCPU that runs, as its program sees it: the seams of the HAL, and what the simulator offers beside them.
+///
+/// It holds nothing: like the way into Xen, it means the vCPU on whose thread it is used, and panics on any other thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest(());
+
+impl Guest {
+    /// The vCPU of this thread.
+    pub(super) const fn here() -> Self {
+        Self(())
+    }
+
+    /// The way into Xen.
+    #[must_use]
+    pub const fn xen(&self) -> Hypervisor {
+        Hypervisor
+    }
+
+    /// Where pointers lie.
+    #[must_use]
+    pub const fn space(&self) -> Space {
+        Space
+    }
+
+    /// The counter that clocks interpolate with.
+    #[must_use]
+    pub const fn counter(&self) -> TimeCounter {
+        TimeCounter
+    }
+
+    /// The vCPU's interrupt flag. Programs start with interrupts off.
+    #[must_use]
+    pub const fn interrupts(&self) -> Interrupts {
+        Interrupts
+    }
+
+    /// The domain's number.
+    #[must_use]
+    pub fn domain(&self) -> Domid {
+        let here = current::here();
+        here.shared.lock().domain(here.me).id
+    }
+
+    /// The vCPU's number.
+    #[must_use]
+    pub fn current(&self) -> VcpuId {
+        VcpuId(current::here().me.vcpu as u32)
+    }
+
+    /// A page of the domain's memory, full of zeros at first; which, is the caller's choice. It is there as long as the machine runs: the pointer must not be used when
+    /// [`Machine::run`](super::Machine::run) has returned, nor while Xen was told to take the page away.
+    ///
+    /// # Panics
+    ///
+    /// For an index that is not below the number of pages that the domain was [made with](super::Setup::pages).
+    #[must_use]
+    pub fn page(&self, index: usize) -> NonNull<u8> {
+        let here = current::here();
+        let state = here.shared.lock();
+        let domain = state.domain(here.me);
+        assert!(index < domain.made_with, "page {index} of a domain of {} pages", domain.made_with);
+        domain.physmap.memory.page(FIRST + index)
+    }
+
+    /// Has `handler` called, on the vCPU that takes the interrupt and with interrupts off, at a vector of the domain's; on Arm, at an interrupt's number (events come
+    /// as 31). An interrupt without a handler ends the machine.
+    pub fn on_interrupt(&self, vector: u8, handler: impl Fn() + Send + Sync + 'static) {
+        let here = current::here();
+        let before = here.shared.lock().domain_mut(here.me).handlers.insert(vector, Arc::new(handler));
+        drop(before);
+    }
+
+    /// Lets interrupts in, those that are due at once.
+    pub fn enable_interrupts(&self) {
+        Interrupts.restore(true);
+    }
+
+    /// Sleeps until `done`, which is asked with interrupts off at first and after each interrupt, as a kernel does with `cli`, `sti` and `hlt`. Interrupts are on
+    /// afterwards.
+    pub fn wait_until(&self, mut done: impl FnMut() -> bool) {
+        loop {
+            Interrupts.disable();
+            if done() {
+                return Interrupts.restore(true);
+            }
+            current::halt();
+        }
+    }
+
+    /// Lets other vCPUs run, in a loop that waits for one of them without sleeping. Every such loop needs it: others run only when this one lets them.
+    pub fn relax(&self) {
+        current::relax();
+    }
+
+    /// Turns the vCPU's local APIC on or off, through which its [own upcall vector](crate::hvm::Hvm::set_upcall_vector) comes. It is off at first, and interrupts that
+    /// are raised meanwhile are lost.
+    pub fn enable_local_apic(&self, on: bool) {
+        current::here().in_xen_as_me(|state, me| state.vcpu_mut(me).apic.on = on);
+    }
+
+    /// Tells the local APIC that the interrupt at the vCPU's own vector was handled: until then it lets no further one through.
+    pub fn end_of_interrupt(&self) {
+        current::here().in_xen_as_me(|state, me| state.vcpu_mut(me).apic.in_service = false);
+    }
+
+    /// Says what a further vCPU runs when it is first brought up by [`Vcpu::initialise`](crate::vcpu::Vcpu::initialise) and [`Vcpu::up`](crate::vcpu::Vcpu::up), in
+    /// place of the code at the address that its state names. It starts with interrupts off, and when the program ends the vCPU is down for good.
+    pub fn prepare<E: Ending>(&self, vcpu: VcpuId, program: impl FnOnce(Self) -> E + Send + 'static) {
+        let here = current::here();
+        let mut state = here.shared.lock();
+        if let Some(vcpu) = state.domain_mut(here.me).vcpus.get_mut(vcpu.0 as usize) {
+            vcpu.program = Some(boxed(program));
+        }
+    }
+
+    /// Nanoseconds since Xen started, as the machine has them: what a clock of the domain's should come near.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        let here = current::here();
+        let state = here.shared.lock();
+        Duration::from_nanos(state.domain_time(here.me.domain, state.now))
+    }
+
+    /// Lets time go on, and fires the timers that are due by then.
+    pub fn advance(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        current::here().in_xen_as_me(|state, _| state.pass_time(nanos));
+    }
+
+    /// Makes the machine as unkind as that from now on.
+    pub fn set_adversity(&self, adversity: Adversity) {
+        current::here().in_xen_as_me(|state, _| state.adversity = adversity);
+    }
+
+    /// Has hypercalls of the domain fail.
+    pub fn fail(&self, fault: Fault) {
+        let here = current::here();
+        here.shared.lock().domain_mut(here.me).faults.add(fault);
+    }
+
+    /// Lets no hypercall of the domain fail any more.
+    pub fn heal(&self) {
+        let here = current::here();
+        here.shared.lock().domain_mut(here.me).faults.clear();
+    }
+
+    /// How many hypercalls the domain has made.
+    #[must_use]
+    pub fn hypercalls(&self) -> u64 {
+        let here = current::here();
+        here.shared.lock().domain(here.me).hypercalls
+    }
+
+    /// All that Xen knows now, but for what time changes.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let here = current::here();
+        let state = here.shared.lock();
+        Snapshot::of(&state)
+    }
+
+    /// A number from the machine's seed, for programs that leave something to chance.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        let here = current::here();
+        here.shared.lock().random.next()
+    }
+
+    /// Tells the other domains a number, under a name: what real domains have a store for.
+    pub fn post(&self, name: &str, value: u64) {
+        let here = current::here();
+        here.shared.lock().posts.insert(String::from(name), value);
+    }
+
+    /// Waits until somebody [posts](Self::post) under the name, and gives the number.
+    #[must_use]
+    pub fn await_post(&self, name: &str) -> u64 {
+        loop {
+            let here = current::here();
+            let found = here.shared.lock().posts.get(name).copied();
+            match found {
+                Some(value) => return value,
+                None => self.relax(),
+            }
+        }
+    }
+}

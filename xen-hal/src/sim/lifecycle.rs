@@ -1,0 +1,139 @@
+//! How vCPUs begin, and how domains end or go elsewhere.
+
+use xen_pac::base::Domid;
+use xen_pac::hvm::HvmParam;
+use xen_pac::sched::ShutdownReason;
+
+use super::failure::What;
+use super::state::{Run, State, VcpuKey};
+use super::xen::Call;
+use super::xen::grant::Grants;
+use super::xen::physmap::Entry;
+use crate::platform::VcpuId;
+
+/// By how many seconds a domain's clock may be off after a migration: other machines have been up for another time.
+const UPTIMES: usize = 1000;
+const NANOS: u64 = 1_000_000_000;
+
+impl State {
+    /// A vCPU as failures name it.
+    pub(super) fn name(&self, key: VcpuKey) -> (Domid, VcpuId) {
+        (self.domain(key).id, VcpuId(key.vcpu as u32))
+    }
+
+    /// A vCPU was brought up: its program starts, or goes on where it was.
+    pub(super) fn begin(&mut self, key: VcpuKey) {
+        if self.vcpu(key).started {
+            return;
+        }
+        self.vcpu_mut(key).started = true;
+        if self.vcpu(key).program.is_some() {
+            self.to_start.push(key);
+        } else {
+            self.stop(What::NoProgram { on: self.name(key) });
+        }
+    }
+
+    /// Ends a domain: its channels close, and what it had mapped of others is theirs alone again.
+    pub(super) fn end_domain(&mut self, domain: usize, reason: ShutdownReason) {
+        if self.domains[domain].ended.is_some() {
+            return;
+        }
+        self.domains[domain].ended = Some(reason);
+        self.let_go(domain);
+        for vcpu in &self.domains[domain].vcpus {
+            vcpu.bell.notify_all();
+        }
+        self.find_next_timer();
+    }
+
+    /// Closes a domain's channels, and ends its mappings.
+    fn let_go(&mut self, domain: usize) {
+        self.close_all_ports(domain);
+        for handle in 0..self.domains[domain].grants.maps.len() {
+            self.end_map(domain, handle);
+        }
+    }
+
+    /// A domain was suspended. Says whether that was called off; else it has been restored on another machine, where it has its memory and nothing that was registered.
+    pub(super) fn suspend(&mut self, me: VcpuKey) -> bool {
+        self.domain_mut(me).suspends += 1;
+        if self.random.once_in(self.adversity.cancelled_suspends) {
+            return true;
+        }
+        let domain = me.domain;
+        self.let_go(domain);
+        self.forget_registrations(domain);
+        let uptime = (1 + self.random.below(UPTIMES)) as u64 * NANOS;
+        let epoch = uptime as i64 - self.now as i64;
+        self.domains[domain].epoch = epoch;
+        self.write_wallclock(domain);
+        for vcpu in 0..self.domains[domain].vcpus.len() {
+            self.write_time(VcpuKey { domain, vcpu });
+        }
+        self.find_next_timer();
+        false
+    }
+
+    /// Leaves nothing of what a domain told Xen, as on a machine where it has not been before.
+    fn forget_registrations(&mut self, domain: usize) {
+        let in_page = self.profile.vcpus_in_shared_page();
+        let state = &mut *self;
+        let of = &mut state.domains[domain];
+        for frame in 0..of.physmap.entries.len() {
+            if matches!(of.physmap.entries[frame], Entry::Xen(_)) {
+                // If the computer refuses, the page stays to be seen, and is not used any more.
+                let _ = of.physmap.put(frame, Entry::Empty, &state.memory);
+            }
+        }
+        of.parameters[HvmParam::CALLBACK_IRQ.0 as usize] = 0;
+        of.watchdogs = [None; 2];
+        of.marks_runstate = false;
+        state.memory.write(of.shared, 0, &[0; crate::platform::PAGE_SIZE]);
+        let mut frames = core::mem::take(&mut of.grants.frames);
+        frames.append(&mut of.grants.status_frames);
+        let first = frames[0];
+        frames.drain(1..).for_each(|frame| state.frames.give_back(frame));
+        state.memory.write(first, 0, &[0; crate::platform::PAGE_SIZE]);
+        of.grants = Grants::new(first);
+        let (shared, block) = (of.shared, size_of::<xen_pac::shared_info::raw::VcpuInfo>());
+        for (number, vcpu) in of.vcpus.iter_mut().enumerate() {
+            vcpu.info = (number < in_page).then_some((shared, number * block));
+            vcpu.info_registered = false;
+            vcpu.own_vector = None;
+            (vcpu.runstate_area, vcpu.time_area) = (None, None);
+            (vcpu.singleshot, vcpu.period) = (None, None);
+        }
+    }
+
+    /// A vCPU's program is over. That of the first vCPU is the domain's.
+    pub(super) fn finish(&mut self, key: VcpuKey) {
+        self.vcpu_mut(key).run = Run::Finished;
+        self.set_runstate(key, xen_pac::vcpu::Runstate::OFFLINE);
+        if key.vcpu == 0 {
+            self.end_domain(key.domain, ShutdownReason::POWEROFF);
+        }
+        if self.running == Some(key) || self.running.is_none() {
+            self.running = None;
+            self.elect(None);
+        }
+    }
+
+    /// A moment of the machine's as a domain counts time.
+    pub(super) fn domain_time(&self, domain: usize, moment: u64) -> u64 {
+        moment.saturating_add_signed(self.domains[domain].epoch)
+    }
+
+    /// The moment of the machine's that a domain calls so.
+    pub(super) fn machine_time(&self, domain: usize, time: u64) -> u64 {
+        time.saturating_add_signed(self.domains[domain].epoch.saturating_neg())
+    }
+}
+
+impl Call<'_> {
+    /// Destroys the caller's domain.
+    pub(super) fn crash(&mut self, why: &'static str) {
+        let on = self.state.name(self.me);
+        self.state.stop(What::Crashed { on, why });
+    }
+}

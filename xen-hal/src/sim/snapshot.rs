@@ -1,0 +1,142 @@
+//! All that Xen knows at a moment, to be compared with another.
+
+use core::fmt::{self, Write};
+use core::sync::atomic::Ordering;
+use std::string::String;
+use std::vec::Vec;
+use std::{format, vec};
+
+use super::state::{Domain, State, VcpuKey};
+use super::xen::event::Binding;
+use super::xen::physmap::Entry;
+use crate::platform::PAGE_SIZE;
+
+/// All that Xen knew at a moment, but for what time changes by itself: ports, parameters, grants, the frames of each domain with a sum of what is in them, vCPUs and their
+/// timers. Two that are equal show that nothing was changed for good in between.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    lines: Vec<String>,
+}
+
+impl Snapshot {
+    pub(super) fn of(state: &State) -> Self {
+        let mut lines = vec![];
+        for (index, domain) in state.domains.iter().enumerate() {
+            let mut tell = |line: String| lines.push(format!("domain {}: {line}", domain.id));
+            ports(state, index, domain, &mut tell);
+            grants(state, domain, &mut tell);
+            frames(state, domain, &mut tell);
+            vcpus(state, index, domain, &mut tell);
+            rest(domain, &mut tell);
+        }
+        Self { lines }
+    }
+
+    /// What there is in one and not in the other, a line each: `-` for what `self` had alone, `+` for what is new in `later`.
+    #[must_use]
+    pub fn difference(&self, later: &Self) -> Vec<String> {
+        let only = |of: &Self, other: &Self, sign: char| -> Vec<String> {
+            of.lines.iter().filter(|line| !other.lines.contains(line)).map(|line| format!("{sign} {line}")).collect()
+        };
+        [only(self, later, '-'), only(later, self, '+')].concat()
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+fn ports(state: &State, index: usize, domain: &Domain, tell: &mut impl FnMut(String)) {
+    tell(format!("room for {} ports", domain.ports.all.len()));
+    for (number, port) in domain.ports.all.iter().enumerate() {
+        if port.binding != Binding::Free {
+            let pending = if state.is_pending(index, number as u32) { ", pending" } else { "" };
+            tell(format!("port {number}: {:?}, vCPU {}{pending}", port.binding, port.vcpu));
+        }
+    }
+    let shared = state.memory.shared_info(domain.shared);
+    for word in 0.. {
+        let (Some(pending), Some(mask)) = (shared.evtchn_pending(word), shared.evtchn_mask(word)) else { break };
+        let (pending, mask) = (pending.load(Ordering::SeqCst), mask.load(Ordering::SeqCst));
+        if pending | mask != 0 {
+            tell(format!("word {word}: pending {pending:#x}, mask {mask:#x}"));
+        }
+    }
+}
+
+fn grants(state: &State, domain: &Domain, tell: &mut impl FnMut(String)) {
+    let grants = &domain.grants;
+    tell(format!(
+        "grant table of version {}, {} pages, {} of status",
+        grants.version.max(1),
+        grants.frames.len(),
+        grants.status_frames.len()
+    ));
+    for frame in grants.frames.iter().chain(&grants.status_frames) {
+        tell(format!("grant table page {}: sum {:#x}", frame.0, sum(state, *frame)));
+    }
+    grants.active.iter().for_each(|(reference, active)| tell(format!("grant {reference} is used: {active:?}")));
+    for (handle, map) in grants.maps.iter().enumerate() {
+        if let Some(map) = map {
+            tell(format!("map {handle}: {map:?}"));
+        }
+    }
+}
+
+fn frames(state: &State, domain: &Domain, tell: &mut impl FnMut(String)) {
+    tell(format!("has {} pages", domain.physmap.pages));
+    for (frame, entry) in domain.physmap.entries.iter().enumerate() {
+        match entry {
+            Entry::Empty => {}
+            Entry::Ram(of) => tell(format!("frame {frame}: {entry:?}, sum {:#x}", sum_of_memory(state, domain, *of))),
+            Entry::Xen(_) | Entry::Grant { .. } => tell(format!("frame {frame}: {entry:?}")),
+        }
+    }
+}
+
+/// A sum over the bytes of a frame (FNV-1a): different contents have different sums, but for rare luck.
+fn sum(state: &State, frame: super::boundary::MachineFrame) -> u64 {
+    let mut bytes = [0; PAGE_SIZE];
+    state.memory.read(frame, 0, &mut bytes);
+    fold(&bytes)
+}
+
+fn fold(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The same for a domain's memory, without the blocks that Xen keeps there and changes as time goes on.
+fn sum_of_memory(state: &State, domain: &Domain, frame: super::boundary::MachineFrame) -> u64 {
+    let mut bytes = [0; PAGE_SIZE];
+    state.memory.read(frame, 0, &mut bytes);
+    for (of, offset) in domain.vcpus.iter().filter_map(|vcpu| vcpu.info) {
+        if of == frame {
+            let end = PAGE_SIZE.min(offset + size_of::<xen_pac::shared_info::raw::VcpuInfo>());
+            bytes[offset..end].fill(0);
+        }
+    }
+    fold(&bytes)
+}
+
+fn vcpus(state: &State, index: usize, domain: &Domain, tell: &mut impl FnMut(String)) {
+    for (number, vcpu) in domain.vcpus.iter().enumerate() {
+        let key = VcpuKey { domain: index, vcpu: number };
+        let mut line = format!("vCPU {number}: up {}, initialised {}, block {:?}", vcpu.is_up(), vcpu.initialised, vcpu.info);
+        // Writing to a string does not fail.
+        let _ = write!(line, ", upcall pending {}, own vector {:?}, {:?}", state.upcall_is_pending(key), vcpu.own_vector, vcpu.apic);
+        let _ = write!(
+            line,
+            ", singleshot {:?}, period {:?}, areas {:?} {:?}",
+            vcpu.singleshot, vcpu.period, vcpu.runstate_area, vcpu.time_area
+        );
+        tell(line);
+    }
+}
+
+fn rest(domain: &Domain, tell: &mut impl FnMut(String)) {
+    let parameters = domain.parameters.iter().enumerate().filter(|(_, value)| **value != 0);
+    parameters.for_each(|(number, value)| tell(format!("parameter {number}: {value:#x}")));
+    tell(format!("watchdogs {:?}, ended {:?}, marks run times {}", domain.watchdogs, domain.ended, domain.marks_runstate));
+}

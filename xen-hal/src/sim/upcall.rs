@@ -1,0 +1,213 @@
+//! From an event to an interrupt: pending bits, masks, selectors and upcalls (Xen's `common/event_2l.c` and `arch/x86/hvm/irq.c`).
+
+use core::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use xen_pac::base::{Virq, XenUlong};
+use xen_pac::hvm::{CallbackVia, CallbackViaVariant, HvmParam};
+use xen_pac::shared_info::VcpuInfo;
+
+use super::failure::What;
+use super::state::{Handler, Run, State, VcpuKey};
+use super::xen::event::Binding;
+
+/// The private interrupt by which Arm's guests are told of events.
+const ARM_INTERRUPT: u8 = 31;
+/// The vector of the interrupt that no flag keeps away.
+const NMI: u8 = 2;
+const BITS: u32 = XenUlong::BITS;
+
+/// How a vCPU is told of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Announcement {
+    /// By the domain's vector, as long as an upcall is pending.
+    Level(u8),
+    /// By the vCPU's own vector, once for each upcall that becomes pending.
+    Edge(u8),
+    /// Not at all: the domain chose none, or a kind that it cannot have.
+    None,
+}
+
+impl State {
+    fn info(&self, key: VcpuKey) -> Option<VcpuInfo<'_>> {
+        let (frame, offset) = self.vcpu(key).info?;
+        self.memory.vcpu_info(frame, offset)
+    }
+
+    pub(super) fn upcall_is_pending(&self, key: VcpuKey) -> bool {
+        self.info(key).is_some_and(|info| info.evtchn_upcall_pending().load(Ordering::SeqCst) != 0)
+    }
+
+    fn announcement(&self, key: VcpuKey) -> Announcement {
+        if self.profile.is_arm() {
+            return Announcement::Level(ARM_INTERRUPT);
+        }
+        if let Some(vector) = self.vcpu(key).own_vector {
+            return Announcement::Edge(vector);
+        }
+        let callback = self.domain(key).parameters[HvmParam::CALLBACK_IRQ.0 as usize];
+        match CallbackVia::decode(callback).map(CallbackVia::variant) {
+            Ok(CallbackViaVariant::Vector { vector }) => Announcement::Level(vector),
+            _ => Announcement::None,
+        }
+    }
+
+    /// An event has come at a port (`evtchn_2l_set_pending`).
+    pub(super) fn set_pending(&mut self, domain: usize, port: u32) {
+        let (word, bit) = place(port);
+        let of = &self.domains[domain];
+        let key = VcpuKey { domain, vcpu: of.ports.all.get(port as usize).map_or(0, |port| port.vcpu) };
+        let shared = self.memory.shared_info(of.shared);
+        let (Some(pending), Some(mask)) = (shared.evtchn_pending(word), shared.evtchn_mask(word)) else { return };
+        if pending.fetch_or(bit, Ordering::SeqCst) & bit != 0 {
+            return;
+        }
+        if mask.load(Ordering::SeqCst) & bit == 0 && self.select(key, word) {
+            self.announce(key);
+        }
+        self.wake_pollers(domain, port);
+    }
+
+    /// Sets a word's bit in a vCPU's selector; whether it was clear.
+    fn select(&self, key: VcpuKey, word: usize) -> bool {
+        let bit = XenUlong::wrapping_shl(1, word as u32);
+        self.info(key).is_some_and(|info| info.evtchn_pending_sel().fetch_or(bit, Ordering::SeqCst) & bit == 0)
+    }
+
+    /// Clears a port's mask, and announces the event that it held back (`evtchn_2l_unmask`).
+    pub(super) fn unmask_port(&mut self, key: VcpuKey, port: u32) {
+        let (word, bit) = place(port);
+        let shared = self.memory.shared_info(self.domain(key).shared);
+        let (Some(pending), Some(mask)) = (shared.evtchn_pending(word), shared.evtchn_mask(word)) else { return };
+        let was_masked = mask.fetch_and(!bit, Ordering::SeqCst) & bit != 0;
+        if was_masked && pending.load(Ordering::SeqCst) & bit != 0 && self.select(key, word) {
+            self.announce(key);
+        }
+    }
+
+    /// Marks a vCPU as having an upcall due, and tells it (`vcpu_mark_events_pending`).
+    pub(super) fn announce(&mut self, key: VcpuKey) {
+        let Some(info) = self.info(key) else { return };
+        if info.evtchn_upcall_pending().swap(1, Ordering::SeqCst) == 0 {
+            self.assert_interrupt(key);
+        }
+    }
+
+    /// Raises the interrupt that tells a vCPU of events (`hvm_assert_evtchn_irq`).
+    pub(super) fn assert_interrupt(&mut self, key: VcpuKey) {
+        match self.announcement(key) {
+            Announcement::Level(_) => self.wake(key),
+            Announcement::Edge(_) => {
+                let apic = &mut self.vcpu_mut(key).apic;
+                if apic.on {
+                    apic.requested = true;
+                    self.wake(key);
+                }
+            }
+            Announcement::None => {}
+        }
+    }
+
+    /// The interrupt that a vCPU would take if its flag let it.
+    fn due(&self, key: VcpuKey) -> Option<u8> {
+        match self.announcement(key) {
+            Announcement::Level(vector) => self.upcall_is_pending(key).then_some(vector),
+            Announcement::Edge(vector) => {
+                let apic = &self.vcpu(key).apic;
+                (apic.on && apic.requested && !apic.in_service).then_some(vector)
+            }
+            Announcement::None => None,
+        }
+    }
+
+    /// Whether an interrupt can be delivered, so that nobody needs to wait for one (`local_events_need_delivery`).
+    pub(super) fn can_deliver(&self, key: VcpuKey, interrupts: bool) -> bool {
+        interrupts && self.due(key).is_some()
+    }
+
+    /// The handler of the interrupt that a vCPU takes now, if its flag lets one in.
+    pub(super) fn take_interrupt(&mut self, key: VcpuKey, flag: bool) -> Option<Handler> {
+        if core::mem::take(&mut self.vcpu_mut(key).nmi) {
+            return self.handler(key, NMI);
+        }
+        let vector = self.due(key).filter(|_| flag)?;
+        if self.random.once_in(self.adversity.late_upcalls) {
+            return None;
+        }
+        let handler = self.handler(key, vector)?;
+        if matches!(self.announcement(key), Announcement::Edge(_)) {
+            let apic = &mut self.vcpu_mut(key).apic;
+            (apic.requested, apic.in_service) = (false, true);
+        }
+        Some(handler)
+    }
+
+    fn handler(&mut self, key: VcpuKey, vector: u8) -> Option<Handler> {
+        let Some(handler) = self.domain(key).handlers.get(&vector).map(Arc::clone) else {
+            self.stop(What::NoHandler { on: self.name(key), vector });
+            return None;
+        };
+        Some(handler)
+    }
+
+    /// A virtual interrupt of a vCPU is raised.
+    pub(super) fn raise_virq(&mut self, key: VcpuKey, virq: Virq) {
+        if let Some(port) = self.domain(key).ports.of_virq(virq, Some(key.vcpu)) {
+            self.set_pending(key.domain, port);
+        }
+    }
+
+    /// Wakes the vCPUs that poll for a port. One that polls for several is woken by any event of the domain (`evtchn_check_pollers`).
+    fn wake_pollers(&mut self, domain: usize, port: u32) {
+        let polls = |run: &Run| match run {
+            Run::Polling(ports) if ports.len() == 1 => ports[0] == port,
+            Run::Polling(_) => true,
+            _ => false,
+        };
+        let vcpus: Vec<_> = (0..self.domains[domain].vcpus.len()).filter(|vcpu| polls(&self.domains[domain].vcpus[*vcpu].run)).collect();
+        for vcpu in vcpus {
+            self.wake(VcpuKey { domain, vcpu });
+        }
+    }
+
+    /// Whether a port has an event.
+    pub(super) fn is_pending(&self, domain: usize, port: u32) -> bool {
+        let (word, bit) = place(port);
+        let shared = self.memory.shared_info(self.domains[domain].shared);
+        shared.evtchn_pending(word).is_some_and(|pending| pending.load(Ordering::SeqCst) & bit != 0)
+    }
+
+    /// Frees a port: its event is gone, its mask stays, and a peer's port waits for another peer (`evtchn_close`).
+    pub(super) fn close_port(&mut self, domain: usize, port: u32) {
+        let id = self.domains[domain].id;
+        let closed = &mut self.domains[domain].ports.all[port as usize];
+        let binding = core::mem::replace(&mut closed.binding, Binding::Free);
+        closed.vcpu = 0;
+        if let Binding::Interdomain { remote, port: far } = binding {
+            if let Some(there) = self.domains.iter_mut().find(|there| there.id == remote) {
+                if let Some(peer) = there.ports.all.get_mut(far as usize).filter(|peer| matches!(peer.binding, Binding::Interdomain { .. }))
+                {
+                    peer.binding = Binding::Unbound { remote: id };
+                }
+            }
+        }
+        let (word, bit) = place(port);
+        if let Some(pending) = self.memory.shared_info(self.domains[domain].shared).evtchn_pending(word) {
+            pending.fetch_and(!bit, Ordering::SeqCst);
+        }
+    }
+
+    pub(super) fn close_all_ports(&mut self, domain: usize) {
+        for port in 1..self.domains[domain].ports.all.len() {
+            if self.domains[domain].ports.all[port].binding != Binding::Free {
+                self.close_port(domain, port as u32);
+            }
+        }
+    }
+}
+
+/// The word of a port in the bitmaps, and its bit there.
+fn place(port: u32) -> (usize, XenUlong) {
+    ((port / BITS) as usize, XenUlong::wrapping_shl(1, port % BITS))
+}

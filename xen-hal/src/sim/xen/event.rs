@@ -1,0 +1,295 @@
+//! Event channels: hypercall `event_channel_op` (Xen's `common/event_channel.c`).
+
+use std::vec::Vec;
+
+use xen_pac::base::{Domid, Virq};
+use xen_pac::command::Command;
+use xen_pac::event_channel::{
+    EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindPirq, EvtchnBindVcpu, EvtchnBindVirq, EvtchnClose,
+    EvtchnExpandArray, EvtchnInitControl, EvtchnReset, EvtchnSend, EvtchnSetPriority, EvtchnState, EvtchnStatus, EvtchnStatusU,
+    EvtchnStatusUInterdomain, EvtchnStatusUUnbound, EvtchnUnmask, command,
+};
+
+use super::{Answer, Call};
+use crate::hypercall::Errno;
+use crate::sim::state::VcpuKey;
+
+/// Ports come in groups of so many, as a domain needs them.
+const BUCKET: usize = 64;
+/// How many virtual interrupts there are.
+const VIRQS: u32 = 24;
+/// How many physical interrupts a domain may name.
+const PIRQS: u32 = 256;
+/// The greatest offset of a FIFO control block in its page.
+const CONTROL_END: u32 = 4024;
+
+/// What a port is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sim) enum Binding {
+    Free,
+    Unbound { remote: Domid },
+    Interdomain { remote: Domid, port: u32 },
+    Pirq(u32),
+    Virq(Virq),
+    Ipi,
+}
+
+/// A port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sim) struct Port {
+    pub(in crate::sim) binding: Binding,
+    /// The vCPU that it notifies.
+    pub(in crate::sim) vcpu: usize,
+}
+
+const FREE: Port = Port { binding: Binding::Free, vcpu: 0 };
+
+/// The ports of a domain. Port 0 is never given out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sim) struct Ports {
+    pub(in crate::sim) all: Vec<Port>,
+    /// One more than the last port that the domain may have.
+    limit: usize,
+}
+
+impl Ports {
+    pub(in crate::sim) fn new(limit: usize) -> Self {
+        Self { all: std::vec![FREE; BUCKET], limit }
+    }
+
+    /// The lowest port that is free, with more room made for it if there may be (`get_free_port`).
+    fn allocate(&mut self) -> Result<u32, Errno> {
+        let free = (1..self.all.len()).find(|port| self.all[*port].binding == Binding::Free);
+        let port = match free {
+            Some(port) => port,
+            None if self.all.len() < self.limit => {
+                let first = self.all.len();
+                self.all.resize(first + BUCKET, FREE);
+                first
+            }
+            None => return Err(Errno::ENOSPC),
+        };
+        Ok(port as u32)
+    }
+
+    fn bind(&mut self, binding: Binding, vcpu: usize) -> Result<u32, Errno> {
+        let port = self.allocate()?;
+        self.all[port as usize] = Port { binding, vcpu };
+        Ok(port)
+    }
+
+    /// A port for which there is room, bound or not.
+    fn get(&self, port: u32) -> Result<&Port, Errno> {
+        self.all.get(port as usize).ok_or(Errno::EINVAL)
+    }
+
+    /// A port that is bound to something.
+    fn bound(&self, port: u32) -> Result<&Port, Errno> {
+        self.get(port).and_then(|found| if found.binding == Binding::Free { Err(Errno::EINVAL) } else { Ok(found) })
+    }
+
+    /// The port to which a virtual interrupt of a vCPU is bound.
+    pub(in crate::sim) fn of_virq(&self, virq: Virq, vcpu: Option<usize>) -> Option<u32> {
+        let bound = |port: &Port| port.binding == Binding::Virq(virq) && vcpu.is_none_or(|vcpu| port.vcpu == vcpu);
+        self.all.iter().position(bound).map(|port| port as u32)
+    }
+
+    /// Whether a port can be waited for.
+    pub(in crate::sim) fn can_be_polled(&self, port: u32) -> bool {
+        self.bound(port).is_ok()
+    }
+}
+
+/// Whether a virtual interrupt is one for the whole domain.
+const fn is_global(virq: Virq) -> bool {
+    !matches!(virq, Virq::TIMER | Virq::DEBUG | Virq::XENOPROF | Virq::XENPMU)
+}
+
+pub(super) fn event_channel_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
+    match op as u32 {
+        command::AllocUnbound::NUMBER => call.update(at, alloc_unbound),
+        command::BindInterdomain::NUMBER => call.update(at, bind_interdomain),
+        command::BindVirq::NUMBER => call.update(at, bind_virq),
+        command::BindIpi::NUMBER => call.update(at, bind_ipi),
+        command::BindPirq::NUMBER => call.update(at, bind_pirq),
+        command::Close::NUMBER => close(call, call.read::<EvtchnClose>(at)?.port),
+        command::Send::NUMBER => send(call, call.read::<EvtchnSend>(at)?.port),
+        command::Status::NUMBER => call.update(at, status),
+        command::BindVcpu::NUMBER => bind_vcpu(call, call.read(at)?),
+        command::Unmask::NUMBER => unmask(call, call.read::<EvtchnUnmask>(at)?.port),
+        command::Reset::NUMBER => reset(call, call.read::<EvtchnReset>(at)?.dom),
+        command::InitControl::NUMBER => init_control(call, call.read(at)?),
+        command::ExpandArray::NUMBER => {
+            call.read::<EvtchnExpandArray>(at)?;
+            // Every domain here is in the two-level form.
+            Err(Errno::EOPNOTSUPP)
+        }
+        command::SetPriority::NUMBER => {
+            let asked: EvtchnSetPriority = call.read(at)?;
+            call.domain().ports.get(asked.port)?;
+            Err(Errno::ENOSYS)
+        }
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// The caller's own number for `DOMID_SELF`.
+fn resolved(call: &Call<'_>, domain: Domid) -> Domid {
+    if domain == Domid::SELF { call.domain().id } else { domain }
+}
+
+fn alloc_unbound(call: &mut Call<'_>, asked: &mut EvtchnAllocUnbound) -> Answer {
+    let target = call.target(asked.dom)?;
+    call.state.domains[target].ports.allocate()?;
+    call.state.may_act_on(call.me.domain, target)?;
+    let remote = resolved(call, asked.remote_dom);
+    if call.state.profile.is_arm() {
+        let other = call.target(remote)?;
+        if call.state.apart(target, other) {
+            return Err(Errno::EPERM);
+        }
+    }
+    asked.port = call.state.domains[target].ports.bind(Binding::Unbound { remote }, 0)?;
+    Ok(0)
+}
+
+fn bind_interdomain(call: &mut Call<'_>, asked: &mut EvtchnBindInterdomain) -> Answer {
+    let me = call.domain().id;
+    let there = call.target(asked.remote_dom)?;
+    let local = call.domain_mut().ports.allocate()?;
+    let far = call.state.domains[there].ports.bound(asked.remote_port)?;
+    if far.binding != (Binding::Unbound { remote: me }) {
+        return Err(Errno::EINVAL);
+    }
+    if call.state.apart(call.me.domain, there) {
+        return Err(Errno::EPERM);
+    }
+    let remote = call.state.domains[there].id;
+    call.domain_mut().ports.bind(Binding::Interdomain { remote, port: asked.remote_port }, 0)?;
+    call.state.domains[there].ports.all[asked.remote_port as usize].binding = Binding::Interdomain { remote: me, port: local };
+    asked.local_port = local;
+    // What was signalled while nobody was there may be lost: so there is always an event to begin with.
+    call.state.set_pending(call.me.domain, local);
+    Ok(0)
+}
+
+fn bind_virq(call: &mut Call<'_>, asked: &mut EvtchnBindVirq) -> Answer {
+    let (virq, vcpu) = (asked.virq, asked.vcpu as usize);
+    if virq.0 >= VIRQS || is_global(virq) && vcpu != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if vcpu >= call.domain().vcpus.len() {
+        return Err(Errno::ENOENT);
+    }
+    if call.domain().ports.of_virq(virq, (!is_global(virq)).then_some(vcpu)).is_some() {
+        return Err(Errno::EEXIST);
+    }
+    asked.port = call.domain_mut().ports.bind(Binding::Virq(virq), vcpu)?;
+    Ok(0)
+}
+
+fn bind_ipi(call: &mut Call<'_>, asked: &mut EvtchnBindIpi) -> Answer {
+    let vcpu = asked.vcpu as usize;
+    if vcpu >= call.domain().vcpus.len() {
+        return Err(Errno::ENOENT);
+    }
+    asked.port = call.domain_mut().ports.bind(Binding::Ipi, vcpu)?;
+    Ok(0)
+}
+
+fn bind_pirq(call: &mut Call<'_>, asked: &mut EvtchnBindPirq) -> Answer {
+    if asked.pirq >= PIRQS {
+        return Err(Errno::EINVAL);
+    }
+    let binding = Binding::Pirq(asked.pirq);
+    if call.domain().ports.all.iter().any(|port| port.binding == binding) {
+        return Err(Errno::EEXIST);
+    }
+    asked.port = call.domain_mut().ports.bind(binding, 0)?;
+    Ok(0)
+}
+
+fn close(call: &mut Call<'_>, port: u32) -> Answer {
+    call.domain().ports.bound(port)?;
+    call.state.close_port(call.me.domain, port);
+    Ok(0)
+}
+
+fn send(call: &mut Call<'_>, port: u32) -> Answer {
+    let me = call.me.domain;
+    match call.domain().ports.bound(port)?.binding {
+        Binding::Ipi => call.state.set_pending(me, port),
+        Binding::Interdomain { remote, port } => {
+            if let Ok(there) = call.target(remote) {
+                call.state.set_pending(there, port);
+            }
+        }
+        Binding::Unbound { .. } => {}
+        Binding::Virq(_) | Binding::Pirq(_) | Binding::Free => return Err(Errno::EINVAL),
+    }
+    Ok(0)
+}
+
+fn status(call: &mut Call<'_>, asked: &mut EvtchnStatus) -> Answer {
+    let target = call.target(asked.dom)?;
+    let port = call.state.domains[target].ports.get(asked.port)?.clone();
+    call.state.may_act_on(call.me.domain, target)?;
+    asked.vcpu = port.vcpu as u32;
+    (asked.status, asked.u) = match port.binding {
+        Binding::Free => (EvtchnState::CLOSED, EvtchnStatusU::from_virq(Virq(0))),
+        Binding::Unbound { remote } => (EvtchnState::UNBOUND, EvtchnStatusU::from_unbound(EvtchnStatusUUnbound { dom: remote })),
+        Binding::Interdomain { remote, port } => {
+            (EvtchnState::INTERDOMAIN, EvtchnStatusU::from_interdomain(EvtchnStatusUInterdomain { dom: remote, _pad0: [0; 2], port }))
+        }
+        Binding::Pirq(number) => (EvtchnState::PIRQ, EvtchnStatusU::from_pirq(number)),
+        Binding::Virq(virq) => (EvtchnState::VIRQ, EvtchnStatusU::from_virq(virq)),
+        Binding::Ipi => (EvtchnState::IPI, EvtchnStatusU::from_virq(Virq(0))),
+    };
+    Ok(0)
+}
+
+fn bind_vcpu(call: &mut Call<'_>, asked: EvtchnBindVcpu) -> Answer {
+    let vcpu = asked.vcpu as usize;
+    if vcpu >= call.domain().vcpus.len() {
+        return Err(Errno::ENOENT);
+    }
+    match call.domain().ports.bound(asked.port)?.binding {
+        Binding::Ipi => return Err(Errno::EINVAL),
+        Binding::Virq(virq) if !is_global(virq) => return Err(Errno::EINVAL),
+        _ => {}
+    }
+    call.domain_mut().ports.all[asked.port as usize].vcpu = vcpu;
+    Ok(0)
+}
+
+fn unmask(call: &mut Call<'_>, port: u32) -> Answer {
+    let found = call.domain().ports.get(port)?;
+    if found.binding != Binding::Free {
+        let key = VcpuKey { domain: call.me.domain, vcpu: found.vcpu };
+        call.state.unmask_port(key, port);
+    }
+    Ok(0)
+}
+
+fn reset(call: &mut Call<'_>, domain: Domid) -> Answer {
+    let target = call.target(domain)?;
+    call.state.may_act_on(call.me.domain, target)?;
+    // Domains are not paused here, as another's would have to be.
+    if target != call.me.domain {
+        return Err(Errno::EINVAL);
+    }
+    call.state.close_all_ports(target);
+    Ok(0)
+}
+
+/// The FIFO form is refused as by a Xen that was started without it, once all else has been checked.
+fn init_control(call: &mut Call<'_>, asked: EvtchnInitControl) -> Answer {
+    if asked.vcpu as usize >= call.domain().vcpus.len() {
+        return Err(Errno::ENOENT);
+    }
+    let is_memory = || call.domain().physmap.ram(asked.control_gfn).is_some();
+    if asked.offset > CONTROL_END || asked.offset % 8 != 0 || !is_memory() {
+        return Err(Errno::EINVAL);
+    }
+    Err(Errno::ENOSYS)
+}

@@ -1,0 +1,154 @@
+//! Mapping what others lend, and ending it (Xen's `map_grant_ref`, `unmap_common`).
+
+use xen_pac::base::Domid;
+use xen_pac::grant_table::{GnttabMapGrantRef, GnttabUnmapGrantRef, GrantStatus, grant_map_flags as flags};
+
+use super::grant::{Active, Map};
+use super::physmap::Entry;
+use super::{Call, grant_entry};
+use crate::platform::{Frame, PAGE_SIZE};
+use crate::sim::boundary::MachineFrame;
+
+pub(super) fn map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) {
+    asked.status = match try_map(call, asked) {
+        Ok(()) => GrantStatus::OKAY,
+        Err(status) => status,
+    };
+}
+
+fn try_map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) -> Result<(), GrantStatus> {
+    let is = |field: tock_registers::fields::Field<u32, flags::Register>| field.is_set(asked.flags);
+    if !is(flags::HOST_MAP) && !is(flags::DEVICE_MAP) {
+        return Err(GrantStatus::BAD_GNTREF);
+    }
+    if is(flags::DEVICE_MAP) || is(flags::APPLICATION_MAP) || is(flags::CONTAINS_PTE) {
+        return Err(GrantStatus::GENERAL_ERROR);
+    }
+    let owner = owner(call, asked.dom)?;
+    if call.state.apart(call.me.domain, owner) {
+        return Err(GrantStatus::PERMISSION_DENIED);
+    }
+    let writable = !is(flags::READONLY);
+    let frame = lent_frame(call, owner, asked.reference, writable, true)?.0;
+    let address = asked.host_addr;
+    place(call, owner, frame, address, writable)?;
+    pin(call, owner, asked.reference, frame, writable);
+    let map = Map { owner: asked.dom, reference: asked.reference, address, writable };
+    let maps = &mut call.domain_mut().grants.maps;
+    let free = maps.iter().position(Option::is_none).unwrap_or(maps.len());
+    if free == maps.len() {
+        maps.push(Some(map));
+    } else {
+        maps[free] = Some(map);
+    }
+    asked.handle = free as u32;
+    asked.dev_bus_addr = (frame.0 * PAGE_SIZE) as u64;
+    Ok(())
+}
+
+/// A domain that lends: by its own number, never by `DOMID_SELF`.
+pub(super) fn owner(call: &Call<'_>, domain: Domid) -> Result<usize, GrantStatus> {
+    if domain == Domid::SELF {
+        return Err(GrantStatus::BAD_DOMAIN);
+    }
+    call.target(domain).map_err(|_| GrantStatus::BAD_DOMAIN)
+}
+
+/// The frame that a grant lends to the caller, and the part of it.
+pub(super) fn lent_frame(
+    call: &Call<'_>,
+    owner: usize,
+    reference: u32,
+    writable: bool,
+    whole: bool,
+) -> Result<(MachineFrame, (usize, usize)), GrantStatus> {
+    let (me, lender) = (call.domain().id, &call.state.domains[owner]);
+    if reference >= lender.grants.entries() {
+        return Err(GrantStatus::BAD_GNTREF);
+    }
+    let lent = grant_entry::read(&lender.grants, &call.state.memory, reference).ok_or(GrantStatus::BAD_GNTREF)?;
+    if !lent.permits_access() || lent.to != me || writable && lent.is_read_only() || whole && !lent.is_whole_page() {
+        return Err(GrantStatus::GENERAL_ERROR);
+    }
+    // While somebody uses a grant it means what it meant when that began.
+    let pinned = lender.grants.active.get(&reference).map(|active| active.frame);
+    let frame = pinned.or_else(|| lender.physmap.ram(lent.gfn)).ok_or(GrantStatus::BAD_PAGE)?;
+    Ok((frame, lent.part))
+}
+
+/// Lets the page appear at the caller's address.
+fn place(call: &mut Call<'_>, owner: usize, frame: MachineFrame, address: u64, writable: bool) -> Result<(), GrantStatus> {
+    let me = call.me.domain;
+    let at = call.domain().physmap.frame(Frame::containing(address).0).ok_or(GrantStatus::GENERAL_ERROR)?;
+    let state = &mut *call.state;
+    if matches!(state.domains[me].physmap.entries[at], Entry::Grant { .. }) {
+        // Xen has no way out of this.
+        call.crash("it mapped a grant over another");
+        return Err(GrantStatus::GENERAL_ERROR);
+    }
+    let physmap = &mut state.domains[me].physmap;
+    if owner == me && !state.profile.is_arm() {
+        // On x86 a page of one's own is at one frame only: it moves.
+        if let Some(from) = physmap.find(frame) {
+            physmap.put(from, Entry::Empty, &state.memory).map_err(|_| GrantStatus::GENERAL_ERROR)?;
+        }
+    }
+    physmap.put(at, Entry::Grant { frame, writable }, &state.memory).map_err(|_| GrantStatus::GENERAL_ERROR)
+}
+
+fn pin(call: &mut Call<'_>, owner: usize, reference: u32, frame: MachineFrame, writable: bool) {
+    let state = &mut *call.state;
+    let grants = &mut state.domains[owner].grants;
+    let active = grants.active.entry(reference).or_insert(Active { frame, readers: 0, writers: 0 });
+    if writable {
+        active.writers += 1;
+    } else {
+        active.readers += 1;
+    }
+    let writing = active.writers > 0;
+    grant_entry::mark(grants, &state.memory, reference, true, writing);
+}
+
+pub(super) fn unmap(call: &mut Call<'_>, asked: &mut GnttabUnmapGrantRef) {
+    asked.status = match try_unmap(call, asked) {
+        Ok(()) => GrantStatus::OKAY,
+        Err(status) => status,
+    };
+}
+
+fn try_unmap(call: &mut Call<'_>, asked: &GnttabUnmapGrantRef) -> Result<(), GrantStatus> {
+    let map = call.domain().grants.maps.get(asked.handle as usize).cloned().flatten().ok_or(GrantStatus::BAD_HANDLE)?;
+    // Without an address nothing is unmapped, and Xen finds nothing wrong with that.
+    if asked.host_addr == 0 {
+        return Ok(());
+    }
+    if asked.host_addr != map.address {
+        return Err(GrantStatus::GENERAL_ERROR);
+    }
+    call.state.end_map(call.me.domain, asked.handle as usize);
+    Ok(())
+}
+
+impl crate::sim::state::State {
+    /// Ends a mapping: its frame is empty, and the lender is told when nobody uses the page any more.
+    pub(in crate::sim) fn end_map(&mut self, domain: usize, handle: usize) {
+        let Some(map) = self.domains[domain].grants.maps[handle].take() else { return };
+        let physmap = &mut self.domains[domain].physmap;
+        if let Some(at) = physmap.frame(Frame::containing(map.address).0) {
+            // The computer may refuse to change the mapping; then the page stays where a program can see it, as after a translation that was not flushed.
+            let _ = physmap.put(at, Entry::Empty, &self.memory);
+        }
+        let Some(owner) = self.domains.iter_mut().find(|owner| owner.id == map.owner) else { return };
+        let Some(active) = owner.grants.active.get_mut(&map.reference) else { return };
+        if map.writable {
+            active.writers -= 1;
+        } else {
+            active.readers -= 1;
+        }
+        let (used, writing) = (active.readers + active.writers > 0, active.writers > 0);
+        if !used {
+            owner.grants.active.remove(&map.reference);
+        }
+        grant_entry::mark(&owner.grants, &self.memory, map.reference, used, writing);
+    }
+}

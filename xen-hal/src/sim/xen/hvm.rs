@@ -1,0 +1,150 @@
+//! Parameters, and how events interrupt the domain: hypercall `hvm_op` (Xen's `arch/x86/hvm/hvm.c`, `arch/arm/hvm.c`).
+
+use xen_pac::command::Command;
+use xen_pac::hvm::{HVM_NR_PARAMS, HvmParam, XenHvmEvtchnUpcallVector, XenHvmGetTime, XenHvmParam, command};
+
+use super::{Answer, Call};
+use crate::hvm::is_retired;
+use crate::hypercall::Errno;
+use crate::sim::state::VcpuKey;
+
+/// The lowest vector that can be an upcall's: those below are exceptions.
+const LOWEST_VECTOR: u8 = 0x10;
+/// Bytes of a 32-bit task state segment, which is what VM86_TSS_SIZED has to have room for.
+const TASK_STATE: u64 = 104;
+/// How wide the x87 instruction pointer is saved, in bytes; 0 lets Xen choose.
+const FIP_WIDTHS: [u64; 3] = [0, 4, 8];
+
+pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
+    let arm = call.state.profile.is_arm();
+    match op as u32 {
+        command::SetParam::NUMBER => {
+            let asked = call.read(at)?;
+            if arm { refuse_on_arm(call, &asked, true) } else { set(call, &asked) }
+        }
+        command::GetParam::NUMBER => call.update(at, |call, asked| {
+            if arm {
+                refuse_on_arm(call, asked, false)?;
+            }
+            get(call, asked)
+        }),
+        command::SetEvtchnUpcallVector::NUMBER if !arm => {
+            let asked = call.read(at)?;
+            upcall_vector(call, asked)
+        }
+        command::FlushTlbs::NUMBER if !arm => {
+            if at == 0 {
+                Ok(0)
+            } else {
+                Err(Errno::EINVAL)
+            }
+        }
+        command::GetTime::NUMBER if !arm => call.update(at, |call, asked: &mut XenHvmGetTime| {
+            asked.now = call.state.domain_time(call.me.domain, call.state.now);
+            Ok(0)
+        }),
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// Parameters that a domain may set of itself.
+fn may_be_set(index: HvmParam) -> bool {
+    [
+        HvmParam::CALLBACK_IRQ,
+        HvmParam::STORE_EVTCHN,
+        HvmParam::VM86_TSS,
+        HvmParam::CONSOLE_EVTCHN,
+        HvmParam::ACPI_IOPORTS_LOCATION,
+        HvmParam::VM_GENERATION_ID_ADDR,
+        HvmParam::X87_FIP_WIDTH,
+        HvmParam::VM86_TSS_SIZED,
+    ]
+    .contains(&index)
+}
+
+/// Parameters that a domain may read of itself besides those that it may set.
+fn may_be_read(index: HvmParam) -> bool {
+    may_be_set(index) || [HvmParam::STORE_PFN, HvmParam::CONSOLE_PFN, HvmParam::ALTP2M].contains(&index)
+}
+
+/// The domain whose parameter is meant, if the caller may act on it.
+fn target(call: &Call<'_>, asked: &XenHvmParam, may: fn(HvmParam) -> bool) -> Result<usize, Errno> {
+    if asked.index.0 >= HVM_NR_PARAMS {
+        return Err(Errno::EINVAL);
+    }
+    let target = call.own_target(asked.domid)?;
+    if call.state.profile.since(4, 15) && is_retired(asked.index) {
+        return Err(Errno::EINVAL);
+    }
+    if target == call.me.domain && !may(asked.index) { Err(Errno::EPERM) } else { Ok(target) }
+}
+
+/// `hvmop_set_param`, `hvm_set_param`.
+fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
+    let target = target(call, asked, may_be_set)?;
+    let value = asked.value;
+    match asked.index {
+        // No domain here has the ports.
+        HvmParam::ACPI_IOPORTS_LOCATION => return Err(Errno::ENODEV),
+        HvmParam::X87_FIP_WIDTH if !FIP_WIDTHS.contains(&value) => return Err(Errno::EINVAL),
+        HvmParam::VM86_TSS if value > u64::from(u32::MAX) => return crash(call, target),
+        HvmParam::VM86_TSS_SIZED if value >> u32::BITS < TASK_STATE => return crash(call, target),
+        _ => {}
+    }
+    call.state.domains[target].parameters[asked.index.0 as usize] = value;
+    if asked.index == HvmParam::CALLBACK_IRQ {
+        announce_what_is_pending(call, target);
+    }
+    Ok(0)
+}
+
+/// A bad task state segment of the domain's own is the end of it.
+fn crash(call: &mut Call<'_>, target: usize) -> Answer {
+    if target == call.me.domain {
+        call.crash("it set a parameter to a task state segment that cannot be");
+    }
+    Err(Errno::EINVAL)
+}
+
+/// A vector is raised as long as an upcall is pending, so also when the vector comes later.
+fn announce_what_is_pending(call: &mut Call<'_>, target: usize) {
+    for vcpu in 0..call.state.domains[target].vcpus.len() {
+        let key = VcpuKey { domain: target, vcpu };
+        if call.state.upcall_is_pending(key) {
+            call.state.assert_interrupt(key);
+        }
+    }
+}
+
+fn get(call: &mut Call<'_>, asked: &mut XenHvmParam) -> Answer {
+    let target = if call.state.profile.is_arm() { call.target(asked.domid)? } else { target(call, asked, may_be_read)? };
+    asked.value = call.state.domains[target].parameters[asked.index.0 as usize];
+    Ok(0)
+}
+
+/// What Arm refuses: to set anything of oneself, and to read all but these.
+fn refuse_on_arm(call: &Call<'_>, asked: &XenHvmParam, set: bool) -> Answer {
+    let known = [HvmParam::CALLBACK_IRQ, HvmParam::STORE_PFN, HvmParam::STORE_EVTCHN, HvmParam::CONSOLE_PFN, HvmParam::CONSOLE_EVTCHN];
+    let target = call.own_target(asked.domid)?;
+    let known = known.contains(&asked.index);
+    match (asked.index, known) {
+        (HvmParam::MONITOR_RING_PFN, _) => Err(Errno::EPERM),
+        (_, false) => Err(Errno::EINVAL),
+        (_, true) if set && target == call.me.domain => Err(Errno::EPERM),
+        (_, true) => Ok(0),
+    }
+}
+
+/// `hvmop_set_evtchn_upcall_vector`: it comes once at once.
+fn upcall_vector(call: &mut Call<'_>, asked: XenHvmEvtchnUpcallVector) -> Answer {
+    if asked.vector < LOWEST_VECTOR {
+        return Err(Errno::EINVAL);
+    }
+    let key = VcpuKey { domain: call.me.domain, vcpu: asked.vcpu as usize };
+    if key.vcpu >= call.domain().vcpus.len() {
+        return Err(Errno::ENOENT);
+    }
+    call.state.vcpu_mut(key).own_vector = Some(asked.vector);
+    call.state.assert_interrupt(key);
+    Ok(0)
+}

@@ -1,0 +1,175 @@
+//! Which frame of the machine is at which frame of a domain, and whose the machine's frames are.
+
+use std::io;
+use std::vec::Vec;
+
+use super::END_OF_PROGRAM;
+use crate::hypercall::Errno;
+use crate::platform::PAGE_SIZE;
+use crate::sim::boundary::{GuestMemory, MachineFrame, MachineMemory};
+
+/// The first frame of a domain at which there is memory: frame 0 is one that the HAL maps nothing at.
+pub(in crate::sim) const FIRST: usize = 16;
+/// How many frames a domain has room for beyond those of its memory.
+const ROOM: usize = 128;
+
+/// The frames from here on stand for the program's own memory, which is no domain's: its variables and stacks. Xen copies from and to it, and does nothing else with it.
+const PROGRAM: u64 = 1 << 36;
+
+/// The frame by which a program names its own memory to Xen.
+pub(in crate::sim) const fn frame_of_program(address: usize) -> u64 {
+    PROGRAM + (address / PAGE_SIZE) as u64
+}
+
+/// The address of the program's memory at such a frame.
+pub(in crate::sim) fn address_in_program(gfn: u64) -> Option<usize> {
+    let page = usize::try_from(gfn.checked_sub(PROGRAM)?).ok()?;
+    page.checked_mul(PAGE_SIZE).filter(|address| *address != 0 && *address < END_OF_PROGRAM)
+}
+
+/// Whose a frame of the machine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Nobody,
+    Xen,
+    Domain(usize),
+}
+
+/// The machine's frames.
+#[derive(Clone, Debug)]
+pub(in crate::sim) struct Frames {
+    owners: Vec<Owner>,
+    /// Below this one none is free.
+    lowest: usize,
+}
+
+impl Frames {
+    pub(in crate::sim) fn new(count: usize) -> Self {
+        Self { owners: std::vec![Owner::Nobody; count], lowest: 0 }
+    }
+
+    pub(in crate::sim) fn count(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// Takes the lowest free frame, full of zeros.
+    fn take(&mut self, owner: Owner, memory: &MachineMemory) -> Option<MachineFrame> {
+        let frame = (self.lowest..self.owners.len()).find(|frame| self.owners[*frame] == Owner::Nobody)?;
+        self.owners[frame] = owner;
+        self.lowest = frame + 1;
+        let frame = MachineFrame(frame);
+        memory.write(frame, 0, &[0; PAGE_SIZE]);
+        Some(frame)
+    }
+
+    pub(in crate::sim) fn take_for_xen(&mut self, memory: &MachineMemory) -> io::Result<MachineFrame> {
+        self.take(Owner::Xen, memory).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    fn take_for(&mut self, domain: usize, memory: &MachineMemory) -> Option<MachineFrame> {
+        self.take(Owner::Domain(domain), memory)
+    }
+
+    pub(in crate::sim) fn give_back(&mut self, frame: MachineFrame) {
+        self.owners[frame.0] = Owner::Nobody;
+        self.lowest = self.lowest.min(frame.0);
+    }
+}
+
+/// What is at a frame of a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) enum Entry {
+    Empty,
+    /// Memory of the domain's.
+    Ram(MachineFrame),
+    /// A page of Xen's.
+    Xen(MachineFrame),
+    /// A page that was lent.
+    Grant {
+        frame: MachineFrame,
+        writable: bool,
+    },
+}
+
+/// The frames of a domain.
+pub(in crate::sim) struct Physmap {
+    pub(in crate::sim) memory: GuestMemory,
+    pub(in crate::sim) entries: Vec<Entry>,
+    /// How many pages the domain has, out of its reach or not.
+    pub(in crate::sim) pages: usize,
+    /// The greatest frame at which there ever was something.
+    pub(in crate::sim) highest: usize,
+}
+
+impl Physmap {
+    /// A domain's frames, with memory at the first `pages` of them.
+    pub(in crate::sim) fn populated(pages: usize, frames: &mut Frames, memory: &MachineMemory, domain: usize) -> io::Result<Self> {
+        let count = FIRST + pages + ROOM;
+        let mut physmap = Self { memory: GuestMemory::reserve(count)?, entries: std::vec![Entry::Empty; count], pages: 0, highest: 0 };
+        for frame in FIRST..FIRST + pages {
+            let taken = physmap.allocate(frames, memory, domain).ok_or(io::ErrorKind::OutOfMemory)?;
+            physmap.put(frame, Entry::Ram(taken), memory)?;
+        }
+        Ok(physmap)
+    }
+
+    /// Takes a page for the domain, which is at none of its frames yet.
+    pub(in crate::sim) fn allocate(&mut self, frames: &mut Frames, memory: &MachineMemory, domain: usize) -> Option<MachineFrame> {
+        let frame = frames.take_for(domain, memory)?;
+        self.pages += 1;
+        Some(frame)
+    }
+
+    pub(in crate::sim) fn get(&self, gfn: u64) -> Entry {
+        usize::try_from(gfn).ok().and_then(|gfn| self.entries.get(gfn)).copied().unwrap_or(Entry::Empty)
+    }
+
+    /// The machine's frame at a frame where the domain has memory.
+    pub(in crate::sim) fn ram(&self, gfn: u64) -> Option<MachineFrame> {
+        if let Entry::Ram(frame) = self.get(gfn) { Some(frame) } else { None }
+    }
+
+    /// A frame that the domain has room for.
+    pub(in crate::sim) fn frame(&self, gfn: u64) -> Option<usize> {
+        usize::try_from(gfn).ok().filter(|gfn| *gfn < self.entries.len())
+    }
+
+    pub(in crate::sim) fn is_mapped(&self, frame: usize) -> bool {
+        self.entries.get(frame).is_some_and(|entry| *entry != Entry::Empty)
+    }
+
+    pub(in crate::sim) fn is_writable(&self, frame: usize) -> bool {
+        self.is_mapped(frame) && !matches!(self.entries[frame], Entry::Grant { writable: false, .. })
+    }
+
+    /// Where a frame of the machine is, if it is at any.
+    pub(in crate::sim) fn find(&self, wanted: MachineFrame) -> Option<usize> {
+        self.entries.iter().position(|entry| match entry {
+            Entry::Ram(frame) | Entry::Xen(frame) | Entry::Grant { frame, .. } => *frame == wanted,
+            Entry::Empty => false,
+        })
+    }
+
+    /// Puts something at a frame, in place of what was there.
+    pub(in crate::sim) fn put(&mut self, frame: usize, entry: Entry, memory: &MachineMemory) -> io::Result<()> {
+        match entry {
+            Entry::Empty => self.memory.unmap(frame)?,
+            Entry::Ram(of) | Entry::Xen(of) => self.memory.map(frame, 1, true, memory, of)?,
+            Entry::Grant { frame: of, writable } => self.memory.map(frame, 1, writable, memory, of)?,
+        }
+        self.entries[frame] = entry;
+        if entry != Entry::Empty {
+            self.highest = self.highest.max(frame);
+        }
+        Ok(())
+    }
+
+    /// Leaves a frame empty, and gives its page back to Xen if it was memory of the domain's.
+    pub(in crate::sim) fn free(&mut self, frame: usize, frames: &mut Frames, memory: &MachineMemory) -> Result<(), Errno> {
+        let Entry::Ram(page) = self.entries[frame] else { return Err(Errno::EINVAL) };
+        self.put(frame, Entry::Empty, memory).map_err(|_| Errno::ENOMEM)?;
+        frames.give_back(page);
+        self.pages -= 1;
+        Ok(())
+    }
+}

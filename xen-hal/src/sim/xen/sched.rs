@@ -1,0 +1,158 @@
+//! Waiting, and the domain's end: hypercall `sched_op` (Xen's `common/sched/core.c`, `common/domain.c`).
+
+use core::sync::atomic::Ordering;
+use std::vec::Vec;
+
+use xen_pac::command::Command;
+use xen_pac::sched::{SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason, command};
+use xen_pac::vcpu::Runstate;
+
+use super::{Answer, Call};
+use crate::hypercall::Errno;
+use crate::sim::profile::Role;
+use crate::sim::state::Run;
+
+/// How many ports can be waited for at once.
+const MAX_PORTS: u32 = 128;
+const NANOS: u64 = 1_000_000_000;
+
+pub(super) fn sched_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
+    match op as u32 {
+        command::YieldCpu::NUMBER => {
+            call.yields = true;
+            Ok(0)
+        }
+        command::Block::NUMBER => block(call),
+        command::Poll::NUMBER => {
+            let asked = call.read(at)?;
+            poll(call, &asked)
+        }
+        command::Shutdown::NUMBER => {
+            let asked: SchedShutdown = call.read(at)?;
+            shutdown(call, asked.reason)
+        }
+        command::ShutdownCode::NUMBER => {
+            let asked: SchedShutdown = call.read(at)?;
+            call.domain_mut().shutdown_code = Some(asked.reason);
+            Ok(0)
+        }
+        command::RemoteShutdown::NUMBER => {
+            let asked = call.read(at)?;
+            remote_shutdown(call, asked)
+        }
+        command::Watchdog::NUMBER => {
+            let asked = call.read(at)?;
+            watchdog(call, asked)
+        }
+        command::PinOverride::NUMBER => {
+            let asked: SchedPinOverride = call.read(at)?;
+            match (call.domain().role, asked.pcpu) {
+                // The machine has one processor.
+                (Role::Control, ..=0) => Ok(0),
+                (Role::Control, _) => Err(Errno::EINVAL),
+                _ => Err(Errno::EPERM),
+            }
+        }
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// The vCPU sleeps unless an interrupt can be delivered to it now. Arm lets interrupts in for that.
+fn block(call: &mut Call<'_>) -> Answer {
+    let me = call.me;
+    if call.state.profile.is_arm() {
+        call.interrupts = true;
+    }
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if let Some(info) = call.state.vcpu(me).info.and_then(|(frame, offset)| call.state.memory.vcpu_info(frame, offset)) {
+        info.evtchn_upcall_mask().swap(0, Ordering::SeqCst);
+    }
+    if !call.state.can_deliver(me, call.interrupts) {
+        sleep(call, Run::Blocked);
+    }
+    Ok(0)
+}
+
+fn sleep(call: &mut Call<'_>, run: Run) {
+    let me = call.me;
+    call.state.vcpu_mut(me).run = run;
+    call.state.set_runstate(me, Runstate::BLOCKED);
+}
+
+/// `do_poll`.
+fn poll(call: &mut Call<'_>, asked: &SchedPoll) -> Answer {
+    if asked.nr_ports > MAX_PORTS {
+        return Err(Errno::EINVAL);
+    }
+    let (me, count) = (call.me, asked.nr_ports as usize);
+    let list = asked.ports.as_ptr();
+    call.reach(list.addr(), count * size_of::<u32>(), false)?;
+    if call.state.can_deliver(me, call.interrupts) {
+        return Ok(0);
+    }
+    let mut ports = Vec::new();
+    for index in 0..count {
+        let port = call.read::<u32>(list.wrapping_add(index).addr())?;
+        if !call.domain().ports.can_be_polled(port) {
+            return Err(Errno::EINVAL);
+        }
+        if call.state.is_pending(me.domain, port) {
+            return Ok(0);
+        }
+        ports.push(port);
+    }
+    sleep(call, Run::Polling(ports));
+    if asked.timeout != 0 {
+        let due = call.state.machine_time(me.domain, asked.timeout);
+        call.state.vcpu_mut(me).poll_deadline = Some(due);
+        call.state.find_next_timer();
+    }
+    Ok(0)
+}
+
+fn shutdown(call: &mut Call<'_>, reason: ShutdownReason) -> Answer {
+    let me = call.me.domain;
+    if reason == ShutdownReason::SUSPEND {
+        return Ok(usize::from(call.state.suspend(call.me)));
+    }
+    let reason = call.domain().shutdown_code.unwrap_or(reason);
+    call.state.end_domain(me, reason);
+    Ok(0)
+}
+
+fn remote_shutdown(call: &mut Call<'_>, asked: SchedRemoteShutdown) -> Answer {
+    let target = call.target(asked.domain_id)?;
+    if target == call.me.domain {
+        return Err(Errno::ESRCH);
+    }
+    if call.domain().role != Role::Control {
+        return Err(Errno::EPERM);
+    }
+    call.state.end_domain(target, asked.reason);
+    Ok(0)
+}
+
+/// `domain_watchdog`.
+fn watchdog(call: &mut Call<'_>, asked: SchedWatchdog) -> Answer {
+    let due = (asked.timeout > 0).then(|| call.state.now + u64::from(asked.timeout) * NANOS);
+    let watchdogs = &mut call.domain_mut().watchdogs;
+    let answer = if asked.id == 0 {
+        if due.is_none() {
+            return Err(Errno::EINVAL);
+        }
+        match watchdogs.iter().position(Option::is_none) {
+            Some(free) => {
+                watchdogs[free] = due;
+                free + 1
+            }
+            // Here Xen's answer is the lower half of an error's, which is none to whoever looks at all of it.
+            None => (-i32::from(Errno::ENOSPC.number() as i16)) as u32 as usize,
+        }
+    } else {
+        let watchdog = watchdogs.get_mut(asked.id as usize - 1).filter(|watchdog| watchdog.is_some()).ok_or(Errno::EINVAL)?;
+        *watchdog = due;
+        0
+    };
+    call.state.find_next_timer();
+    Ok(answer)
+}

@@ -1,0 +1,244 @@
+//! vCPUs: hypercall `vcpu_op` (Xen's `common/domain.c`, `arch/x86/domain.c`).
+
+use core::sync::atomic::Ordering;
+
+use xen_pac::base::XenUlong;
+use xen_pac::command::Command;
+use xen_pac::shared_info::raw::VcpuInfo;
+use xen_pac::vcpu::{
+    Runstate, VcpuHvmContext, VcpuHvmMode, VcpuRegisterRunstateMemoryArea, VcpuRegisterTimeMemoryArea, VcpuRegisterVcpuInfo,
+    VcpuSetPeriodicTimer, VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
+};
+
+use super::{Answer, Call};
+use crate::hypercall::Errno;
+use crate::platform::PAGE_SIZE;
+use crate::sim::boundary::MachineFrame;
+use crate::sim::state::{Area, Run, VcpuKey};
+
+/// The bounds of a period, in nanoseconds.
+const PERIODS: core::ops::RangeInclusive<u64> = 1_000_000..=(1 << 62) - 1;
+
+pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) -> Answer {
+    let key = VcpuKey { domain: call.me.domain, vcpu };
+    if vcpu >= call.domain().vcpus.len() {
+        return Err(Errno::ENOENT);
+    }
+    let op = op as u32;
+    let on_arm = [command::RegisterRunstateMemoryArea::NUMBER, command::RegisterVcpuInfo::NUMBER];
+    if call.state.profile.is_arm() && !on_arm.contains(&op) {
+        return Err(Errno::EINVAL);
+    }
+    match op {
+        command::Initialise::NUMBER => initialise(call, key, at),
+        command::Up::NUMBER => up(call, key),
+        command::Down::NUMBER => Ok(down(call, key)),
+        command::IsUp::NUMBER => Ok(usize::from(call.state.vcpu(key).is_up())),
+        command::GetRunstateInfo::NUMBER => call.write(at, run_times(call, key)).map(|()| 0),
+        command::SetPeriodicTimer::NUMBER => {
+            let asked = call.read(at)?;
+            set_periodic(call, key, asked)
+        }
+        command::StopPeriodicTimer::NUMBER => {
+            call.state.vcpu_mut(key).period = None;
+            Ok(0)
+        }
+        command::SetSingleshotTimer::NUMBER => set_singleshot(call, key, at),
+        command::StopSingleshotTimer::NUMBER if key == call.me => {
+            call.state.vcpu_mut(key).singleshot = None;
+            call.state.find_next_timer();
+            Ok(0)
+        }
+        command::RegisterVcpuInfo::NUMBER => {
+            let asked = call.read(at)?;
+            register_info(call, key, asked)
+        }
+        command::RegisterRunstateMemoryArea::NUMBER => {
+            let asked: VcpuRegisterRunstateMemoryArea = call.read(at)?;
+            register_runstate(call, key, Area::Virtual(asked.addr.v().as_ptr().addr()))
+        }
+        command::RegisterVcpuTimeMemoryArea::NUMBER => {
+            let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
+            register_time(call, key, Area::Virtual(asked.addr.v().as_ptr().addr()))
+        }
+        command::RegisterRunstatePhysArea::NUMBER if call.state.profile.since(4, 18) => {
+            let asked: VcpuRegisterRunstateMemoryArea = call.read(at)?;
+            let area = physical(call, asked.addr.p(), size_of::<raw::VcpuRunstateInfo>(), call.state.vcpu(key).runstate_area)?;
+            register_runstate(call, key, area)
+        }
+        command::RegisterVcpuTimePhysArea::NUMBER if call.state.profile.since(4, 18) => {
+            let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
+            let area =
+                physical(call, asked.addr.p(), size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>(), call.state.vcpu(key).time_area)?;
+            register_time(call, key, area)
+        }
+        command::SendNmi::NUMBER if at == 0 => {
+            call.state.vcpu_mut(key).nmi = true;
+            call.state.wake(key);
+            Ok(0)
+        }
+        // No vCPU here is tied to a processor.
+        command::SendNmi::NUMBER | command::GetPhysid::NUMBER | command::StopSingleshotTimer::NUMBER => Err(Errno::EINVAL),
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+fn initialise(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
+    // Up to 4.18 a vCPU needs a block before it can be initialised.
+    if !call.state.profile.since(4, 19) && call.state.vcpu(key).info.is_none() {
+        return Err(Errno::EINVAL);
+    }
+    let context: VcpuHvmContext = call.read(at)?;
+    if call.state.vcpu(key).initialised {
+        return Err(Errno::EEXIST);
+    }
+    if !can_start(&context) {
+        return Err(Errno::EINVAL);
+    }
+    call.state.vcpu_mut(key).initialised = true;
+    Ok(0)
+}
+
+/// Whether a vCPU could run in this state (`arch_set_info_hvm_guest`), as far as its mode goes.
+fn can_start(context: &VcpuHvmContext) -> bool {
+    const PROTECTION_AND_PAGING: u64 = 1 << 31 | 1;
+    const PAE: u64 = 1 << 5;
+    const LONG_MODE: u64 = 1 << 8 | 1 << 10;
+    match context.mode {
+        VcpuHvmMode::BITS_32 => context.pad == 0,
+        VcpuHvmMode::BITS_64 => {
+            let registers = context.cpu_regs.x86_64();
+            let has = |register: u64, bits: u64| register & bits == bits;
+            context.pad == 0 && has(registers.cr0, PROTECTION_AND_PAGING) && has(registers.cr4, PAE) && has(registers.efer, LONG_MODE)
+        }
+        _ => false,
+    }
+}
+
+fn up(call: &mut Call<'_>, key: VcpuKey) -> Answer {
+    if !call.state.vcpu(key).initialised {
+        return Err(Errno::EINVAL);
+    }
+    if call.state.vcpu(key).run == Run::Down {
+        call.state.vcpu_mut(key).run = Run::Ready;
+        call.state.set_runstate(key, Runstate::RUNNABLE);
+        call.state.begin(key);
+    }
+    Ok(0)
+}
+
+/// The last vCPU to go down powers the domain off.
+fn down(call: &mut Call<'_>, key: VcpuKey) -> usize {
+    call.state.vcpu_mut(key).run = Run::Down;
+    let now = if call.state.running == Some(key) { Runstate::RUNNING } else { Runstate::OFFLINE };
+    call.state.set_runstate(key, now);
+    if !call.domain().vcpus.iter().any(|vcpu| vcpu.is_up()) {
+        let me = call.me.domain;
+        call.state.end_domain(me, xen_pac::sched::ShutdownReason::POWEROFF);
+    }
+    0
+}
+
+fn run_times(call: &Call<'_>, key: VcpuKey) -> raw::VcpuRunstateInfo {
+    let times = call.state.run_times(key);
+    let mut info = raw::VcpuRunstateInfo::ZEROED;
+    let since = call.state.domain_time(key.domain, times.since);
+    (info.state, info.state_entry_time, info.time) = (times.state.0, since, times.spent);
+    info
+}
+
+fn set_periodic(call: &mut Call<'_>, key: VcpuKey, asked: VcpuSetPeriodicTimer) -> Answer {
+    if !PERIODS.contains(&asked.period_ns) {
+        return Err(Errno::EINVAL);
+    }
+    // The last tick counts, whenever it was: where there was none for a period, one comes at once.
+    call.state.vcpu_mut(key).period = Some(asked.period_ns);
+    Ok(0)
+}
+
+fn set_singleshot(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
+    if key != call.me {
+        return Err(Errno::EINVAL);
+    }
+    let asked: VcpuSetSingleshotTimer = call.read(at)?;
+    let due = call.state.machine_time(key.domain, asked.timeout_abs_ns);
+    let late = due < call.state.now && singleshot_timer_flags::FUTURE.is_set(asked.flags);
+    // 4.17 is 4.17.7 here, and point releases from 4.17.3 on ignore the flag.
+    if late && !call.state.profile.since(4, 17) {
+        return Err(Errno::ETIME);
+    }
+    call.state.vcpu_mut(key).singleshot = Some(due);
+    call.state.find_next_timer();
+    Ok(0)
+}
+
+/// A place in the domain's memory that no area of the kind has yet (`map_guest_area`).
+fn physical(call: &Call<'_>, address: u64, size: usize, before: Option<Area>) -> Result<Area, Errno> {
+    let (gfn, offset) = (crate::platform::Frame::containing(address).0, (address % PAGE_SIZE as u64) as usize);
+    if matches!(before, Some(Area::Physical(..))) {
+        return Err(Errno::EBUSY);
+    }
+    if offset + size > PAGE_SIZE || offset % 8 != 0 {
+        return Err(Errno::ENXIO);
+    }
+    let frame = call.domain().physmap.ram(gfn).ok_or(Errno::EINVAL)?;
+    Ok(Area::Physical(frame, offset))
+}
+
+fn register_runstate(call: &mut Call<'_>, key: VcpuKey, area: Area) -> Answer {
+    if let Area::Virtual(address) = area {
+        call.reach(address, size_of::<raw::VcpuRunstateInfo>(), true)?;
+    }
+    call.state.vcpu_mut(key).runstate_area = Some(area);
+    call.state.write_runstate(key);
+    Ok(0)
+}
+
+fn register_time(call: &mut Call<'_>, key: VcpuKey, area: Area) -> Answer {
+    if let Area::Virtual(address) = area {
+        call.reach(address, size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>(), true)?;
+    }
+    call.state.vcpu_mut(key).time_area = Some(area);
+    call.state.write_time(key);
+    Ok(0)
+}
+
+/// `map_vcpu_info`, from 4.18 on `map_guest_area`.
+fn register_info(call: &mut Call<'_>, key: VcpuKey, asked: VcpuRegisterVcpuInfo) -> Answer {
+    let new_rules = call.state.profile.since(4, 18);
+    let (offset, size) = (asked.offset as usize, size_of::<VcpuInfo>());
+    if new_rules && offset >= PAGE_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    let again = call.state.vcpu(key).info_registered;
+    if new_rules && again {
+        return Err(Errno::EBUSY);
+    }
+    if offset > PAGE_SIZE - size || offset % 8 != 0 {
+        return Err(Errno::ENXIO);
+    }
+    if again || key != call.me && call.state.vcpu(key).is_up() {
+        return Err(Errno::EINVAL);
+    }
+    let frame = call.domain().physmap.ram(asked.mfn).ok_or(Errno::EINVAL)?;
+    move_info(call, key, frame, offset);
+    Ok(0)
+}
+
+/// Moves a vCPU's block, and lets the vCPU look through all of its ports, so that no event is lost.
+fn move_info(call: &mut Call<'_>, key: VcpuKey, frame: MachineFrame, offset: usize) {
+    let state = &mut *call.state;
+    let mut block = [0; size_of::<VcpuInfo>()];
+    if let Some((old, at)) = state.vcpu(key).info {
+        state.memory.read(old, at, &mut block);
+    }
+    state.memory.write(frame, offset, &block);
+    let vcpu = state.vcpu_mut(key);
+    (vcpu.info, vcpu.info_registered) = (Some((frame, offset)), true);
+    state.write_time(key);
+    if let Some(info) = state.memory.vcpu_info(frame, offset) {
+        info.evtchn_upcall_pending().swap(1, Ordering::SeqCst);
+        info.evtchn_pending_sel().swap(XenUlong::MAX, Ordering::SeqCst);
+    }
+    state.assert_interrupt(key);
+}

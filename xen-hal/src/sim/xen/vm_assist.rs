@@ -1,0 +1,20 @@
+//! Kinds of help that a domain asks for: hypercall `vm_assist` (Xen's `common/domain.c`).
+
+use xen_pac::command::Command;
+use xen_pac::vm_assist::{VmAssistType, command};
+
+use super::{Answer, Call};
+use crate::hypercall::Errno;
+
+pub(super) fn vm_assist(call: &mut Call<'_>, op: usize, kind: usize) -> Answer {
+    // Of all kinds, guests with hardware virtualisation have this one, since 4.8.
+    let known = kind == VmAssistType::RUNSTATE_UPDATE_FLAG.0 as usize && call.state.profile.since(4, 8);
+    match op as u32 {
+        command::Enable::NUMBER | command::Disable::NUMBER if known => {
+            call.domain_mut().marks_runstate = op as u32 == command::Enable::NUMBER;
+            Ok(0)
+        }
+        command::Enable::NUMBER | command::Disable::NUMBER => Err(Errno::EINVAL),
+        _ => Err(Errno::ENOSYS),
+    }
+}
