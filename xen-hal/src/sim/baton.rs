@@ -86,6 +86,7 @@ impl State {
             self.set_runstate(last, now);
         }
         self.running = Some(next);
+        self.path.step(&[0, next.domain as u64, next.vcpu as u64]);
         self.set_runstate(next, Runstate::RUNNING);
         self.arrive(next);
         self.vcpu(next).bell.notify_all();

@@ -19,7 +19,9 @@ use xen_pac::vcpu::VcpuRunstateInfo;
 
 use super::seams::{Hypervisor, Interrupts, Space};
 use super::{Guest, current};
+use crate::grant::Window;
 use crate::hypercall::Hypercall;
+use crate::memory::{Extent, Memory};
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 use crate::vcpu::Area;
 
@@ -292,4 +294,17 @@ impl Guest {
         // promise.
         unsafe { place.as_ref() }
     }
+}
+
+/// Gives a page of a simulator's own program back to Xen.
+pub(super) fn give_up(memory: &Memory<Hypervisor>, frame: Frame, extent: Extent) {
+    // If Xen does not take it, something else than nothing will be mapped over.
+    // SAFETY: the program keeps nothing in the page.
+    let _ = unsafe { memory.decrease([frame], extent) };
+}
+
+/// A place for a simulator's own program to map pages.
+pub(super) fn window(space: Space, page: NonNull<u8>) -> Option<Window> {
+    // SAFETY: the page is one of the domain's, used by the window alone, and there as long as the program runs.
+    unsafe { Window::new(&space, page.cast()) }.ok()
 }

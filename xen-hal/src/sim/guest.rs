@@ -13,6 +13,7 @@ use super::machine::{Ending, boxed};
 use super::seams::{Hypervisor, Interrupts, Space, TimeCounter};
 use super::snapshot::Snapshot;
 use super::xen::physmap::FIRST;
+use crate::event::Port;
 use crate::platform::{Interrupts as _, VcpuId};
 
 /// The vCPU that runs, as its program sees it: the seams of the HAL, and what the simulator offers beside them.
@@ -166,6 +167,21 @@ impl Guest {
     pub fn hypercalls(&self) -> u64 {
         let here = current::here();
         here.shared.lock().domain(here.me).hypercalls
+    }
+
+    /// How often a port of the domain's became pending since it was bound: each time it has to be handled once, unless it is closed or its event is taken otherwise.
+    #[must_use]
+    pub fn raised(&self, port: Port) -> u64 {
+        let here = current::here();
+        let state = here.shared.lock();
+        state.domain(here.me).ports.all.get(port.0 as usize).map_or(0, |port| port.raised)
+    }
+
+    /// What happened since this was asked last (who ran, and which hypercalls were made), as a number: for tests that count in how many different ways something went.
+    #[must_use]
+    pub fn take_path(&self) -> u64 {
+        let here = current::here();
+        here.shared.lock().path.take()
     }
 
     /// All that Xen knows now, but for what time changes.

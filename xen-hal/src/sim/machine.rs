@@ -109,6 +109,8 @@ pub struct Report {
     pub hypercalls: u64,
     /// How long it took, in nanoseconds of the machine's time.
     pub nanos: u64,
+    /// What happened, in order, as a number: runs that are the same have the same.
+    pub path: u64,
     /// Why each domain ended.
     pub ends: BTreeMap<u16, ShutdownReason>,
     /// What each domain wrote to Xen's console.
@@ -206,6 +208,7 @@ impl State {
         Report {
             hypercalls: self.hypercalls,
             nanos: self.now,
+            path: self.path.whole(),
             ends: self.domains.iter().filter_map(|domain| Some((domain.id.0, domain.ended?))).collect(),
             consoles: self.domains.iter().map(|domain| (domain.id.0, console(domain))).collect(),
         }

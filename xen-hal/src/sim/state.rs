@@ -15,6 +15,7 @@ use super::Guest;
 use super::adversity::{Adversity, Faults};
 use super::boundary::{MachineFrame, MachineMemory};
 use super::failure::What;
+use super::path::Path;
 use super::profile::{Profile, Role};
 use super::random::Random;
 use super::setup::Setup;
@@ -54,6 +55,8 @@ pub(super) struct State {
     pub(super) over: Option<What>,
     /// How many hypercalls were made.
     pub(super) hypercalls: u64,
+    /// What happened, in order, folded into a number.
+    pub(super) path: Path,
     /// vCPUs whose threads are to be started.
     pub(super) to_start: Vec<VcpuKey>,
     /// What programs told each other beside Xen.
@@ -172,6 +175,7 @@ impl State {
             running: None,
             over: None,
             hypercalls: 0,
+            path: Path::default(),
             to_start: Vec::new(),
             posts: BTreeMap::new(),
         })

@@ -66,6 +66,9 @@ impl State {
         if mask.load(Ordering::SeqCst) & bit == 0 && self.select(key, word) {
             self.announce(key);
         }
+        if let Some(port) = self.domains[domain].ports.all.get_mut(port as usize) {
+            port.raised += 1;
+        }
         self.wake_pollers(domain, port);
     }
 

@@ -40,9 +40,11 @@ pub(in crate::sim) struct Port {
     pub(in crate::sim) binding: Binding,
     /// The vCPU that it notifies.
     pub(in crate::sim) vcpu: usize,
+    /// How often it became pending since it was bound.
+    pub(in crate::sim) raised: u64,
 }
 
-const FREE: Port = Port { binding: Binding::Free, vcpu: 0 };
+const FREE: Port = Port { binding: Binding::Free, vcpu: 0, raised: 0 };
 
 /// The ports of a domain. Port 0 is never given out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +76,7 @@ impl Ports {
 
     fn bind(&mut self, binding: Binding, vcpu: usize) -> Result<u32, Errno> {
         let port = self.allocate()?;
-        self.all[port as usize] = Port { binding, vcpu };
+        self.all[port as usize] = Port { binding, vcpu, raised: 0 };
         Ok(port)
     }
 

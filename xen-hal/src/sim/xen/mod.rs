@@ -63,6 +63,7 @@ pub(super) fn call<'a>(
 ) -> Option<(MutexGuard<'a, State>, isize, bool)> {
     state.hypercalls += 1;
     state.domain_mut(me).hypercalls += 1;
+    state.path.step(&[1, number.into(), arguments[0] as u64]);
     state.pass_time(DURATION);
     let chance = state.adversity.preempt_hypercalls;
     if state.random.once_in(chance) {
@@ -82,7 +83,8 @@ pub(super) fn call<'a>(
     if yields || state.vcpu(me).run != Run::Ready || state.is_over_for(me) || state.random.once_in(chance) {
         state = shared.pass(state, me)?;
     }
-    Some((state, answer.map_or_else(refusal, |answer| answer as isize), interrupts))
+    let answer = answer.map_or_else(refusal, |answer| answer as isize);
+    Some((state, answer, interrupts))
 }
 
 /// What a hypercall that is made to fail answers.
