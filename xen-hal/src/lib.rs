@@ -46,6 +46,17 @@ extern crate std;
 #[cfg(all(feature = "sim", not(target_os = "linux")))]
 compile_error!("the feature `sim` needs Linux: it maps pages of an anonymous file by the size that Xen's pages have");
 
+/// Whether a mistake is made on purpose here: never, outside of this crate's own tests.
+macro_rules! planted {
+    ($bug:ident) => {{
+        #[cfg(feature = "planted")]
+        let planted = $crate::planted::is($crate::planted::Bug::$bug);
+        #[cfg(not(feature = "planted"))]
+        let planted = false;
+        planted
+    }};
+}
+
 pub mod clock;
 pub mod console;
 pub mod event;
@@ -53,6 +64,9 @@ pub mod grant;
 pub mod hvm;
 pub mod hypercall;
 pub mod memory;
+#[cfg(feature = "planted")]
+#[doc(hidden)]
+pub mod planted;
 pub mod platform;
 pub mod sched;
 #[cfg(all(feature = "sim", target_os = "linux"))]

@@ -43,6 +43,9 @@ impl<'a, C: Counter> PvClock<'a, C> {
     /// Spins while Xen is writing the block, which takes it a few instructions.
     #[inline]
     pub fn now(&self) -> SystemTime {
+        if planted!(ClockReadsLate) {
+            return time_at(&self.block.snapshot(), self.counter.read());
+        }
         let (time, ticks) = self.block.snapshot_with(|| self.counter.read());
         time_at(&time, ticks)
     }

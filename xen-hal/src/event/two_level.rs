@@ -97,7 +97,13 @@ impl<'a> TwoLevel<'a> {
     #[inline]
     pub fn unmask<H: Hypercall + Copy>(self, events: Events<H>, port: Port, own: &impl OwnPorts) -> Result<(), Errno> {
         let slot = self.slot(port).ok_or(Errno::EINVAL)?;
-        if own.word(slot.word) & slot.bit != 0 {
+        if planted!(UnmaskLooksFirst) {
+            let quiet = slot.pending.load(Ordering::SeqCst) & slot.bit == 0;
+            slot.mask.fetch_and(!slot.bit, Ordering::SeqCst);
+            if quiet {
+                return Ok(());
+            }
+        } else if own.word(slot.word) & slot.bit != 0 {
             // Xen sets the pending bit and then looks at the mask; this is the mirror image, and needs one order of all four accesses.
             slot.mask.fetch_and(!slot.bit, Ordering::SeqCst);
             if slot.pending.load(Ordering::SeqCst) & slot.bit == 0 {

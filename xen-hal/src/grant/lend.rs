@@ -80,6 +80,14 @@ impl<'t> Slot<'t> {
     fn withdraw(&mut self) -> bool {
         // Xen adds to the flags as long as somebody uses the page. If they are just what was published, nobody does, and after the exchange nobody can. Acquire: what
         // the peer did to the page comes before what the program does with it next.
+        if planted!(RevokeInTwoSteps) {
+            let unused = self.entry.flags().load(Ordering::Acquire) == self.published;
+            if unused {
+                let _ = self.entry.flags().swap(0, Ordering::AcqRel);
+                self.published = 0;
+            }
+            return unused;
+        }
         let withdrawn = match self.entry.flags().compare_exchange(self.published, 0, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => true,
             Err(now) => was_replaced(now),

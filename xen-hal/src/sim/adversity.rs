@@ -24,7 +24,8 @@ pub struct Adversity {
     pub spurious_upcalls: u32,
     /// Where an interrupt could be taken: it comes later, after others that were raised behind it.
     pub late_upcalls: u32,
-    /// At a reading of the counter: Xen writes the vCPU's time block anew, in the middle of the reader's window.
+    /// At a reading of the counter: the vCPU goes on on another processor, whose counter shows something else (not on Arm), and Xen writes its time block anew, in the
+    /// middle of the reader's window.
     pub clock_updates: u32,
     /// At a suspend: it is called off, and the domain stays where it is. Otherwise it comes back on another machine.
     pub cancelled_suspends: u32,

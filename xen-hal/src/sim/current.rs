@@ -25,6 +25,8 @@ pub(super) struct Current {
     /// How many accesses to shared memory are left until the baton is passed on in the middle of the program; 0 for never.
     accesses: Cell<u32>,
     random: RefCell<Random>,
+    /// How many accesses there were since the program was entered.
+    made: Cell<u64>,
 }
 
 thread_local! {
@@ -34,7 +36,8 @@ thread_local! {
 /// Makes the calling thread that of a vCPU.
 pub(super) fn become_vcpu(shared: Arc<Shared>, me: VcpuKey, seed: u64) {
     let random = RefCell::new(Random::new(seed ^ (me.domain as u64) << 32 ^ (me.vcpu as u64) << 48));
-    let current = Current { shared, me, interrupts: Cell::new(false), inside: Cell::new(false), accesses: Cell::new(0), random };
+    let current =
+        Current { shared, me, interrupts: Cell::new(false), inside: Cell::new(false), accesses: Cell::new(0), random, made: Cell::new(0) };
     CURRENT.set(Some(Rc::new(current)));
 }
 
@@ -58,12 +61,13 @@ pub(super) fn here() -> Rc<Current> {
 impl Current {
     /// Enters Xen. `None` when the machine has ended, on a thread that is being unwound.
     pub(super) fn enter(&self) -> Option<MutexGuard<'_, State>> {
-        let state = self.shared.lock();
+        let mut state = self.shared.lock();
         if state.is_over_for(self.me) {
             drop(state);
             return self.lost();
         }
         self.inside.set(true);
+        state.path.step(&[self.made.take()]);
         Some(state)
     }
 
@@ -118,25 +122,42 @@ impl Current {
     }
 }
 
-/// A hypercall of the vCPU whose thread this is.
+/// A hypercall of the vCPU whose thread this is. Just before it the processor may be taken away, as anywhere in a program, and interrupts may come.
 pub(super) fn hypercall(number: u32, arguments: [usize; 5]) -> isize {
     let here = here();
-    let Some(state) = here.enter() else { return xen::refusal(Errno::ENOSYS) };
-    match xen::call(&here.shared, state, here.me, here.interrupts.get(), number, arguments) {
-        Some((state, answer, interrupts)) => {
-            here.interrupts.set(interrupts);
-            here.exit(state);
-            answer
+    here.carry_out(number, arguments).unwrap_or_else(|| xen::refusal(Errno::ENOSYS))
+}
+
+impl Current {
+    /// `None` when the machine has ended, on a thread that is being unwound.
+    fn carry_out(&self, number: u32, arguments: [usize; 5]) -> Option<isize> {
+        let mut state = self.enter()?;
+        let chance = state.adversity.preempt_hypercalls;
+        if state.random.once_in(chance) {
+            let Some(passed) = self.shared.pass(state, self.me) else { return self.lost() };
+            self.exit(passed);
+            state = self.enter()?;
         }
-        None => here.lost().unwrap_or_else(|| xen::refusal(Errno::ENOSYS)),
+        match xen::call(&self.shared, state, self.me, self.interrupts.get(), number, arguments) {
+            Some((state, answer, interrupts)) => {
+                self.interrupts.set(interrupts);
+                self.exit(state);
+                Some(answer)
+            }
+            None => self.lost(),
+        }
     }
 }
 
 /// Called before each access to shared memory, on any thread of the process.
 pub(super) fn on_access() {
     let Ok(Some(here)) = CURRENT.try_with(|current| current.try_borrow().ok().and_then(|current| current.clone())) else { return };
+    if here.inside.get() || is_unwinding() {
+        return;
+    }
+    here.made.set(here.made.get() + 1);
     let left = here.accesses.get();
-    if left == 0 || here.inside.get() || is_unwinding() {
+    if left == 0 {
         return;
     }
     here.accesses.set(left - 1);
@@ -194,7 +215,7 @@ pub(super) fn frame_of(address: usize) -> Option<Frame> {
 }
 
 pub(super) fn read_counter() -> u64 {
-    here().in_xen_as_me(|state, _| state.read_counter()).unwrap_or_default()
+    here().in_xen_as_me(State::read_counter).unwrap_or_default()
 }
 
 pub(super) fn disable_interrupts() -> bool {

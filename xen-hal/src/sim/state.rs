@@ -133,6 +133,8 @@ pub(super) struct Vcpu {
     pub(super) times: RunTimes,
     pub(super) runstate_area: Option<Area>,
     pub(super) time_area: Option<Area>,
+    /// What its counter shows beyond the machine's ticks: a processor's own matter.
+    pub(super) counter_base: u64,
     /// When its time block was last written.
     pub(super) time_written: Option<u64>,
 }
@@ -281,6 +283,7 @@ impl Vcpu {
             times: RunTimes { state: Runstate::OFFLINE, since: now, spent: [0; 4] },
             runstate_area: None,
             time_area: None,
+            counter_base: 0,
             time_written: None,
         }
     }

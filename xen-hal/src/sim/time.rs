@@ -84,20 +84,28 @@ impl State {
         }
     }
 
-    /// What the counter shows now.
-    pub(super) fn counter(&self) -> u64 {
-        (u128::from(self.now) * u128::from(self.profile.counter_frequency()) / u128::from(NANOS)) as u64
+    /// What a vCPU's counter shows now.
+    fn counter(&self, key: VcpuKey) -> u64 {
+        let ticks = u128::from(self.now) * u128::from(self.profile.counter_frequency()) / u128::from(NANOS);
+        (ticks as u64).wrapping_add(self.vcpu(key).counter_base)
+    }
+
+    /// Lets a vCPU go on on another processor, whose counter shows something else: Xen writes the vCPU's time block anew.
+    fn change_processor(&mut self, key: VcpuKey) {
+        self.path.step(&[2]);
+        if !self.profile.is_arm() {
+            self.vcpu_mut(key).counter_base = self.random.next();
+        }
+        self.write_time(key);
     }
 
     /// A reading by the vCPU that has the baton.
-    pub(super) fn read_counter(&mut self) -> u64 {
+    pub(super) fn read_counter(&mut self, me: VcpuKey) -> u64 {
         self.pass_time(READING);
         if self.random.once_in(self.adversity.clock_updates) {
-            if let Some(running) = self.running {
-                self.write_time(running);
-            }
+            self.change_processor(me);
         }
-        self.counter()
+        self.counter(me)
     }
 
     /// Writes a vCPU's time block, on x86: Arm has none.
@@ -108,7 +116,7 @@ impl State {
         }
         let (shift, mul) = scale(self.profile.counter_frequency());
         let snapshot = VcpuTimeInfoSnapshot {
-            tsc_timestamp: self.counter(),
+            tsc_timestamp: self.counter(key),
             system_time: self.domain_time(key.domain, self.now),
             tsc_to_system_mul: mul,
             tsc_shift: shift,

@@ -52,7 +52,7 @@ pub(super) fn refusal(errno: Errno) -> isize {
     -isize::from(i16::try_from(errno.number()).unwrap_or(i16::MAX))
 }
 
-/// Carries out a hypercall, and passes the baton on as chance has it. The answer, and whether interrupts can come from now on; `None` when the caller is no more.
+/// Carries out a hypercall, and passes the baton on behind it as chance has it. The answer, and whether interrupts can come from now on; `None` when the caller is no more.
 pub(super) fn call<'a>(
     shared: &'a Shared,
     mut state: MutexGuard<'a, State>,
@@ -65,10 +65,6 @@ pub(super) fn call<'a>(
     state.domain_mut(me).hypercalls += 1;
     state.path.step(&[1, number.into(), arguments[0] as u64]);
     state.pass_time(DURATION);
-    let chance = state.adversity.preempt_hypercalls;
-    if state.random.once_in(chance) {
-        state = shared.pass(state, me)?;
-    }
     state.disturb(me);
     let fault = state.domain_mut(me).faults.strike(number, arguments[0]);
     let mut call = Call { state: &mut state, me, interrupts, yields: false };
@@ -80,6 +76,7 @@ pub(super) fn call<'a>(
     // A timer that was set to a moment in the past fires before the program goes on.
     state.pass_time(0);
     shared.start_threads(&mut state);
+    let chance = state.adversity.preempt_hypercalls;
     if yields || state.vcpu(me).run != Run::Ready || state.is_over_for(me) || state.random.once_in(chance) {
         state = shared.pass(state, me)?;
     }

@@ -1,0 +1,45 @@
+//! The HAL under everything that can happen meanwhile: each trial many times over, each time another way.
+
+#[allow(dead_code, reason = "the other test of these trials uses more of them")]
+#[path = "trials/mod.rs"]
+mod trials;
+
+use trials::{Paths, clock, events, revocation, waiting};
+use xen_hal::sim::{Adversity, Failure, Report};
+
+/// Makes a trial with each seed, and says how many ways it went.
+fn each(what: &str, seeds: u64, rounds: u32, least: usize, trial: impl Fn(u64, u32, Paths) -> Result<Report, Failure>) {
+    let paths = Paths::default();
+    for seed in 0..seeds {
+        if let Err(failure) = trial(seed, rounds, paths.clone()) {
+            panic!("{what}: {failure}");
+        }
+    }
+    let distinct = paths.distinct();
+    println!("{what}: {} rounds, in {distinct} different ways", seeds * u64::from(rounds));
+    assert!(distinct >= least, "{what} went in {distinct} ways only");
+}
+
+#[test]
+fn no_wakeup_is_lost_in_a_million_interleavings() {
+    for way in waiting::WAYS {
+        each(&format!("{way:?}"), 350, 1000, 1_000, |seed, rounds, paths| waiting::machine(way, seed, rounds, paths));
+    }
+}
+
+#[test]
+fn no_event_is_lost_or_doubled() {
+    let rough = Adversity { preempt_accesses: 3, ..Adversity::new() };
+    each("events", 200, 300, 50_000, |seed, rounds, paths| events::machine(seed, rounds, rough, paths));
+    each("events in a storm", 100, 300, 25_000, |seed, rounds, paths| events::machine(seed, rounds, Adversity::storm(), paths));
+}
+
+#[test]
+fn a_page_that_came_back_is_ones_own() {
+    each("revocation", 150, 300, 10_000, revocation::machine);
+}
+
+#[test]
+fn the_clock_is_right_while_it_is_set() {
+    each("clock", 100, 500, 10_000, clock::machine);
+}

@@ -1,0 +1,80 @@
+//! As much of a kernel as trials need: the shared page, upcalls, and further vCPUs.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use xen_hal::Xen;
+use xen_hal::event::{Cursor, Port, PortSet, Progress, TwoLevel};
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::VcpuId;
+use xen_hal::sim::{Ending, Guest, Hypervisor};
+use xen_hal::vcpu::LongMode;
+use xen_pac::hvm::CallbackVia;
+use xen_pac::shared_info::{SharedInfo, VcpuInfo};
+
+pub(crate) const VECTOR: u8 = 0xf3;
+/// How many vCPUs a trial's domain may have.
+pub(crate) const VCPUS: usize = 2;
+
+/// A domain's kernel. Every port is vCPU 0's until it is given to another.
+pub(crate) struct Kernel {
+    pub(crate) guest: Guest,
+    pub(crate) shared: SharedInfo<'static>,
+    pub(crate) own: [PortSet; VCPUS],
+    cursors: [Cursor; VCPUS],
+}
+
+impl Kernel {
+    /// Maps the shared page at page 0, and has `handler` called with each port that has an event, on the vCPU whose port it is.
+    pub(crate) fn start(
+        guest: Guest,
+        handler: impl Fn(&Self, Port) -> ControlFlow<()> + Send + Sync + 'static,
+    ) -> Result<Arc<Self>, Errno> {
+        let xen = Xen::new(guest.xen());
+        let via = CallbackVia::vector(VECTOR).expect("it is no exception's");
+        let latch = xen.hvm().set_callback_via(via).map_err(|_| Errno::EINVAL)?;
+        // SAFETY: nothing else uses the page, and no trial outlives its machine.
+        let shared = unsafe { xen.memory().map_shared_info(&guest.space(), guest.page(0).cast(), latch) }.map_err(|_| Errno::EINVAL)?;
+        let kernel = Self { guest, shared, own: [const { PortSet::new() }; VCPUS], cursors: [const { Cursor::new() }; VCPUS] };
+        for port in 0..TwoLevel::PORTS {
+            kernel.own[0].insert(Port(port));
+        }
+        let kernel = Arc::new(kernel);
+        let upcalled = Arc::clone(&kernel);
+        guest.on_interrupt(VECTOR, move || upcalled.upcall(|port| handler(&upcalled, port)));
+        Ok(kernel)
+    }
+
+    fn upcall(&self, mut handler: impl FnMut(Port) -> ControlFlow<()>) {
+        let me = self.guest.current().0 as usize;
+        // Where a handler stops, the vector comes again: it is raised as long as an upcall is pending.
+        let _: Progress = self.bitmaps().dispatch(self.info(me), &self.own[me], &self.cursors[me], &mut handler);
+    }
+
+    pub(crate) fn xen(&self) -> Xen<Hypervisor> {
+        Xen::new(self.guest.xen())
+    }
+
+    pub(crate) fn bitmaps(&self) -> TwoLevel<'static> {
+        TwoLevel::new(self.shared)
+    }
+
+    pub(crate) fn info(&self, vcpu: usize) -> VcpuInfo<'static> {
+        self.shared.vcpu_info(vcpu).expect("the first vCPUs have their blocks in the shared page")
+    }
+
+    /// Gives a port to the second vCPU.
+    pub(crate) fn give(&self, port: Port) {
+        self.own[0].remove(port);
+        self.own[1].insert(port);
+    }
+
+    /// Starts the second vCPU.
+    pub(crate) fn second<E: Ending>(&self, program: impl FnOnce(Guest) -> E + Send + 'static) -> Result<(), Errno> {
+        self.guest.prepare(VcpuId(1), program);
+        let vcpu = self.xen().vcpu(VcpuId(1));
+        // SAFETY: the vCPU runs the program that was prepared.
+        unsafe { vcpu.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }.map_err(|_| Errno::EINVAL)?;
+        vcpu.up()
+    }
+}

@@ -1,0 +1,70 @@
+//! Pages lent to a hostile domain and taken back at any moment: a page that came back is one's own again, and nobody writes to it any more.
+
+use std::sync::atomic::AtomicU32;
+
+use xen_hal::Xen;
+use xen_hal::grant::{Access, GrantTable, Page};
+use xen_hal::hypercall::Errno;
+use xen_hal::sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup, hostile};
+use xen_pac::base::Domid;
+
+use super::Paths;
+
+const PEER: Domid = Domid(1);
+/// How many pages are lent at once.
+const PAGES: usize = 6;
+const PATTERN: [u8; 4096] = [0xa5; 4096];
+
+/// `rounds` pages lent and taken back, while the peer does what it likes.
+pub(crate) fn machine(seed: u64, rounds: u32, paths: Paths) -> Result<Report, Failure> {
+    let adversity = Adversity { preempt_accesses: 2, ..Adversity::new() };
+    let mut machine = Machine::new(Profile::DOM0, seed).expect("there is memory for a machine").adversity(adversity);
+    let victim = machine.domain(Setup::new().pages(32), move |guest| program(guest, rounds, &paths)).expect("there is memory for a domain");
+    machine.domain(Setup::new().pages(16), hostile(victim, rounds * 8)).expect("there is memory for a domain");
+    super::run(machine)
+}
+
+fn program(guest: Guest, rounds: u32, paths: &Paths) -> Result<(), Errno> {
+    let xen = Xen::new(guest.xen());
+    // Ports for the peer to find.
+    let _channels: Vec<_> = (0..3).map(|_| xen.events().alloc_unbound(PEER)).collect::<Result<_, _>>()?;
+    let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(1)];
+    // SAFETY: nothing else uses the page, and no trial outlives its machine.
+    let table = unsafe { GrantTable::map(guest.xen(), &guest.space(), guest.page(0).cast(), 1, &mut storage, 1) };
+    let table = table.map_err(|_| Errno::EINVAL)?;
+    // SAFETY: each page is used by what comes of it alone, and no trial outlives its machine.
+    let mut free: Vec<_> =
+        (1..=PAGES).map(|index| unsafe { Page::from_raw(&guest.space(), guest.page(index).cast()) }.expect("it is a page")).collect();
+    let mut lent = Vec::new();
+    for _ in 0..rounds {
+        if guest.random() % 2 == 0 {
+            if let Some(page) = free.pop() {
+                let access = if guest.random() % 3 == 0 { Access::ReadOnly } else { Access::ReadWrite };
+                lent.push(table.lend(page, PEER, access).expect("the table has room"));
+            }
+        }
+        if !lent.is_empty() {
+            let grant = lent.swap_remove(guest.random() as usize % lent.len());
+            match grant.revoke() {
+                Ok((_slot, page)) => {
+                    watch(guest, &page);
+                    free.push(page);
+                }
+                Err(in_use) => lent.push(in_use.into_grant()),
+            }
+        }
+        paths.note(guest.take_path());
+    }
+    Ok(())
+}
+
+/// What is written to a page of one's own stays.
+fn watch(guest: Guest, page: &Page) {
+    page.copy_from(0, &PATTERN).expect("it fits");
+    for _ in 0..2 {
+        guest.relax();
+        let mut seen = [0; 4096];
+        page.copy_to(0, &mut seen).expect("it fits");
+        assert!(seen == PATTERN, "somebody wrote to a page that had been taken back");
+    }
+}
