@@ -28,6 +28,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario("vcpu", "vCPUs that start, stop and are asked about, their run times, and bad requests"),
     scenario("grant", "A page that is lent, mapped, copied and taken back, by the domain's own number"),
     scenario("grant-refusals", "What Xen answers to each bad grant command"),
+    scenario("grant-versions", "The two versions of a grant table, and what a change of it does"),
     scenario("console", "Xen's own console"),
     scenario("ipi", "Two vCPUs that interrupt each other, asleep and awake"),
 ];

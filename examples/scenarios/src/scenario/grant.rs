@@ -4,22 +4,13 @@
 //! On x86 a page of the domain's has one place, so mapping one's own grant moves the page to where it is mapped. The lender's frame is empty from then on, and stays so
 //! when the mapping has ended: lent again, it cannot be copied from, until there is memory at it.
 
-use core::sync::atomic::AtomicU32;
-
 use xen_hal::Xen;
 use xen_hal::grant::{Access, Foreign, Grant, GrantTable, Grants, MapRequest, Page, Window};
 use xen_hal::memory::Extent;
-use xen_hal::platform::AddressSpace;
 use xen_pac::base::Domid;
 
+use super::own_grants::{self, MYSELF};
 use crate::{Failure, Machine, Transcript, line};
-
-/// The calling domain, by its own number: the control domain.
-const MYSELF: Domid = Domid(0);
-/// The machine's pages: for the grant table, for the page that is lent, and where it is mapped.
-const TABLE: usize = 3;
-const LENT: usize = 4;
-const WINDOW: usize = 5;
 
 const FULL: Failure = Failure::Broken("an entry is free");
 const LOST: Failure = Failure::Broken("the page is there");
@@ -28,15 +19,10 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let grants = Xen::new(machine.xen()).grants();
     let size = grants.query_size(Domid::SELF).map_err(|_| Failure::Broken("a domain may ask for its own table's size"))?;
     line!(t, "version:", grants.version(Domid::SELF), "pages:", size.frames, "of at most", size.maximum);
-    let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(1)];
-    // SAFETY: the page is the scenario's, and nothing else maps the table.
-    let table = unsafe { GrantTable::map(machine.xen(), &machine.space(), machine.page(TABLE).cast(), 1, &mut storage, 1) };
-    let table = table.map_err(|_| Failure::Broken("the grant table can be mapped"))?;
+    let mut storage = own_grants::storage();
+    let table = own_grants::table(machine, &mut storage)?;
     line!(t, "entries that are free:", table.free());
-    // SAFETY: the page is the scenario's, and used by the grant alone from now on.
-    let page = unsafe { Page::from_raw(&machine.space(), machine.page(LENT).cast()) };
-    let page = page.map_err(|_| Failure::Broken("each page has a frame"))?;
-
+    let page = own_grants::page(machine)?;
     let grant = table.lend(page, MYSELF, Access::ReadWrite).map_err(|_| FULL)?;
     copied(machine, t, grants, &grant)?;
     let (page, window) = mapped(machine, t, grants, grant)?;
@@ -65,13 +51,8 @@ fn copied<M: Machine>(machine: &M, t: &Transcript<'_>, grants: Grants<M::Xen>, g
 /// Maps the page, tries to take it back, unmaps it, takes it back, and tries to map it.
 fn mapped<M: Machine>(machine: &M, t: &Transcript<'_>, grants: Grants<M::Xen>, grant: Grant<'_>) -> Result<(Page, Window), Failure> {
     let memory = Xen::new(machine.xen()).memory();
-    let frame = machine.space().frame_of(machine.page(WINDOW)).ok_or(Failure::Broken("each page has a frame"))?;
-    // SAFETY: nothing is kept in the page.
-    unsafe { memory.decrease([frame], Extent::PAGE) }.map_err(|_| Failure::Broken("a page can be given back"))?;
+    let window = own_grants::window(machine)?;
     let has = memory.current_reservation()?;
-    // SAFETY: the frame is empty, and used through the window alone.
-    let window = unsafe { Window::new(&machine.space(), machine.page(WINDOW).cast()) };
-    let window = window.map_err(|_| Failure::Broken("each page has a frame"))?;
     let of = foreign(&grant);
     let mapping = grants.map(MapRequest { of, access: Access::ReadWrite, window });
     let mapping = mapping.map_err(|_| Failure::Broken("a page that is lent can be mapped"))?;

@@ -7,9 +7,11 @@ mod event_masks;
 mod event_refusals;
 mod grant;
 mod grant_refusals;
+mod grant_versions;
 mod hvm_params;
 mod ipi;
 mod memory;
+mod own_grants;
 mod sched;
 mod shared_info;
 mod timer;
@@ -34,6 +36,7 @@ pub fn run<M: Machine>(name: &str, machine: &M) -> Result<(), Failure> {
         "event-refusals" => event_refusals::run,
         "grant" => grant::run,
         "grant-refusals" => grant_refusals::run,
+        "grant-versions" => grant_versions::run,
         "hvm-params" => hvm_params::run,
         "ipi" => ipi::run,
         "memory" => memory::run,
