@@ -23,7 +23,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "at first:", grants.version(Domid::SELF));
     status(machine, t)?;
     for version in [1, 2, 2, 0, 3] {
-        set(t, grants, version);
+        set(t, &grants, version);
     }
     line!(t, "then:", grants.version(Domid::SELF), "by the domain's own number:", grants.version(MYSELF));
     let mut storage = own_grants::storage();
@@ -32,14 +32,15 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let refused = mapped.err();
     line!(t, "mapped as a table of version 1: refused for its version:", refused == Some(TableError::Version(2)));
     status(machine, t)?;
-    set(t, grants, 1);
+    set(t, &grants, 1);
     // SAFETY: the page that was mapped there was the version's, so nothing is there any more.
     line!(t, "removed from where the status page was:", unsafe { Xen::new(machine.xen()).memory().remove_from_physmap(frame(machine)?) });
-    wiped(machine, t, grants)
+    pinned(machine, t, &grants)?;
+    wiped(machine, t, &grants)
 }
 
 /// Changes the version of a table that nothing is made of.
-fn set<H: Hypercall>(t: &Transcript<'_>, grants: Grants<H>, version: u32) {
+fn set<H: Hypercall>(t: &Transcript<'_>, grants: &Grants<H>, version: u32) {
     // SAFETY: there is no table, or Xen changes nothing.
     match unsafe { grants.set_version(version) } {
         Ok(in_force) => line!(t, "set to", version, "and is", in_force),
@@ -63,8 +64,8 @@ fn status<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lends a page, by an entry that nobody clears, and changes the version and back: while the page is mapped, and when it no longer is.
-fn wiped<M: Machine>(machine: &M, t: &Transcript<'_>, grants: Grants<M::Xen>) -> Result<(), Failure> {
+/// Lends a page, by an entry that nobody clears, and changes the version while it is mapped.
+fn pinned<M: Machine>(machine: &M, t: &Transcript<'_>, grants: &Grants<M::Xen>) -> Result<(), Failure> {
     let mut storage = own_grants::storage();
     let table = own_grants::table(machine, &mut storage)?;
     let grant = table.lend(own_grants::page(machine)?, MYSELF, Access::ReadWrite).map_err(|_| Failure::Broken("an entry is free"))?;
@@ -78,7 +79,11 @@ fn wiped<M: Machine>(machine: &M, t: &Transcript<'_>, grants: Grants<M::Xen>) ->
     line!(t, "unmapped:", mapping.unmap().is_ok());
     // The page stays lent, as by a kernel that ran before.
     mem::forget(grant);
-    drop(table);
+    Ok(())
+}
+
+/// Changes the version and back, with an entry that lends a page.
+fn wiped<M: Machine>(machine: &M, t: &Transcript<'_>, grants: &Grants<M::Xen>) -> Result<(), Failure> {
     first_free(machine, t)?;
     set(t, grants, 2);
     set(t, grants, 1);
