@@ -17,6 +17,8 @@ const fn scenario(name: &'static str, about: &'static str) -> Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     scenario("version", "Which Xen this is, what it offers, and what it refuses to tell"),
     scenario("hvm-params", "Each parameter that a guest may and may not read and write, and the ways to be told of events"),
+    scenario("upcall-vector", "An upcall vector that is a vCPU's own, beside the domain's"),
+    scenario("upcall-edge", "Upcalls at the vCPUs' own vectors alone, and what is lost with them"),
     scenario("shared-info", "The shared page and a vCPU's block: where Xen puts them, and where it does not"),
     scenario("event-kinds", "Channels of each kind: bound, looked at, signalled and closed"),
     scenario("event-masks", "Events that come while a port is masked or closed, upcalls without events, and events to oneself"),

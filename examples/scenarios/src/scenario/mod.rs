@@ -15,6 +15,8 @@ mod own_grants;
 mod sched;
 mod shared_info;
 mod timer;
+mod upcall_edge;
+mod upcall_vector;
 mod vcpu;
 mod version;
 
@@ -43,6 +45,8 @@ pub fn run<M: Machine>(name: &str, machine: &M) -> Result<(), Failure> {
         "sched" => sched::run,
         "shared-info" => shared_info::run,
         "timer" => timer::run,
+        "upcall-edge" => upcall_edge::run,
+        "upcall-vector" => upcall_vector::run,
         "vcpu" => vcpu::run,
         "version" => version::run,
         _ => return Err(Failure::Unknown),
