@@ -17,6 +17,8 @@ const fn scenario(name: &'static str, about: &'static str) -> Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     scenario("version", "Which Xen this is, what it offers, and what it refuses to tell"),
     scenario("hvm-params", "Each parameter that a guest may and may not read and write, and the ways to be told of events"),
+    scenario("hvm-typed", "The parameters by their types, and those that are refused before Xen is asked"),
+    scenario("callbacks", "The ways to be told of events, each tried by one"),
     scenario("upcall-vector", "An upcall vector that is a vCPU's own, beside the domain's"),
     scenario("upcall-edge", "Upcalls at the vCPUs' own vectors alone, and what is lost with them"),
     scenario("shared-info", "The shared page and a vCPU's block: where Xen puts them, and where it does not"),

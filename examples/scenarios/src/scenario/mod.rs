@@ -1,5 +1,6 @@
 //! The scenarios, a file each.
 
+mod callbacks;
 mod clock;
 mod console;
 mod event_kinds;
@@ -9,6 +10,7 @@ mod grant;
 mod grant_refusals;
 mod grant_versions;
 mod hvm_params;
+mod hvm_typed;
 mod ipi;
 mod memory;
 mod own_grants;
@@ -31,6 +33,7 @@ pub fn run<M: Machine>(name: &str, machine: &M) -> Result<(), Failure> {
     let sink = |line: core::fmt::Arguments<'_>| machine.tell(line);
     let transcript = &Transcript::new(&sink);
     let scenario = match name {
+        "callbacks" => callbacks::run,
         "clock" => clock::run,
         "console" => console::run,
         "event-kinds" => event_kinds::run,
@@ -40,6 +43,7 @@ pub fn run<M: Machine>(name: &str, machine: &M) -> Result<(), Failure> {
         "grant-refusals" => grant_refusals::run,
         "grant-versions" => grant_versions::run,
         "hvm-params" => hvm_params::run,
+        "hvm-typed" => hvm_typed::run,
         "ipi" => ipi::run,
         "memory" => memory::run,
         "sched" => sched::run,

@@ -4,6 +4,7 @@ use core::fmt::{self, Write};
 
 use xen_hal::event::{Binding, Port, Status};
 use xen_hal::grant::{Error, GrantError};
+use xen_hal::hvm::ParameterError;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
 use xen_hal::version::Text;
@@ -130,6 +131,16 @@ impl Token for Error {
             Self::Errno(errno) => errno.write(f),
             Self::Status(error) => error.write(f),
             _ => f.write_str("refused before Xen was asked"),
+        }
+    }
+}
+
+impl Token for ParameterError {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retired(_) => f.write_str("retired, not asked for"),
+            Self::Refused { errno, .. } => errno.write(f),
+            _ => f.write_str("a value that its type does not have"),
         }
     }
 }
