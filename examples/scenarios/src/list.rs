@@ -30,6 +30,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario("sched", "Yielding, polling, blocking, and watchdogs"),
     scenario("memory", "Memory given back and taken again, pages that move, and bad requests"),
     scenario("vcpu", "vCPUs that start, stop and are asked about, their run times, and bad requests"),
+    scenario("runstate", "What vCPUs do and for how long, kept up to date in memory, and a second copy of the time block"),
     scenario("grant", "A page that is lent, mapped, copied and taken back, by the domain's own number"),
     scenario("grant-refusals", "What Xen answers to each bad grant command"),
     scenario("grant-versions", "The two versions of a grant table, and what a change of it does"),

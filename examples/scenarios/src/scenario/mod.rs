@@ -14,6 +14,7 @@ mod hvm_typed;
 mod ipi;
 mod memory;
 mod own_grants;
+mod runstate;
 mod sched;
 mod shared_info;
 mod timer;
@@ -46,6 +47,7 @@ pub fn run<M: Machine>(name: &str, machine: &M) -> Result<(), Failure> {
         "hvm-typed" => hvm_typed::run,
         "ipi" => ipi::run,
         "memory" => memory::run,
+        "runstate" => runstate::run,
         "sched" => sched::run,
         "shared-info" => shared_info::run,
         "timer" => timer::run,
