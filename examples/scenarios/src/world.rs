@@ -12,6 +12,7 @@ use xen_pac::base::Domid;
 use xen_pac::hvm::{HvmParam, XenHvmParam, command};
 use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
 
+use crate::readings::Readings;
 use crate::{Failure, Machine};
 
 /// How many vCPUs a scenario may use.
@@ -30,6 +31,7 @@ pub struct World {
     arrived: [AtomicU32; PORTS],
     /// Where the scenario's vCPUs wait for each other, if they do.
     stage: AtomicU32,
+    pub(crate) readings: Readings,
 }
 
 /// What a vCPU has for itself.
@@ -65,6 +67,7 @@ impl World {
             desks: [const { Desk::new() }; VCPUS],
             arrived: [const { AtomicU32::new(0) }; PORTS],
             stage: AtomicU32::new(0),
+            readings: Readings::new(),
         }
     }
 
