@@ -17,6 +17,7 @@ mod ask;
 mod failure;
 pub mod list;
 mod machine;
+mod readings;
 mod scenario;
 pub mod transcript;
 mod world;

@@ -50,6 +50,10 @@ pub unsafe trait Machine: Sized + 'static {
     /// [`World::upcall`], called on that vCPU with interrupts off.
     fn callback(&self) -> Option<CallbackVia>;
 
+    /// Makes the calling vCPU ready for upcalls of its own, and says at which vector: Xen may be [asked](xen_hal::hvm::Hvm::set_upcall_vector) for them. Each leads to
+    /// [`World::own_upcall`], called as for [`callback`](Self::callback), and the local APIC is told its end. `None` where there are none, as on Arm.
+    fn own_upcalls(&self) -> Option<u8>;
+
     /// The number of the calling vCPU.
     fn current(&self) -> VcpuId;
 

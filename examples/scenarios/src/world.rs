@@ -12,6 +12,7 @@ use xen_pac::base::Domid;
 use xen_pac::hvm::{HvmParam, XenHvmParam, command};
 use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
 
+use crate::readings::Readings;
 use crate::{Failure, Machine};
 
 /// How many vCPUs a scenario may use.
@@ -30,6 +31,7 @@ pub struct World {
     arrived: [AtomicU32; PORTS],
     /// Where the scenario's vCPUs wait for each other, if they do.
     stage: AtomicU32,
+    pub(crate) readings: Readings,
 }
 
 /// What a vCPU has for itself.
@@ -40,6 +42,20 @@ struct Desk {
     own: PortSet,
     cursor: Cursor,
     upcalls: AtomicU32,
+    /// How many of the upcalls came at the vCPU's own vector.
+    own_upcalls: AtomicU32,
+}
+
+impl Desk {
+    const fn new() -> Self {
+        Self {
+            info: AtomicPtr::new(ptr::null_mut()),
+            own: PortSet::new(),
+            cursor: Cursor::new(),
+            upcalls: AtomicU32::new(0),
+            own_upcalls: AtomicU32::new(0),
+        }
+    }
 }
 
 impl World {
@@ -48,11 +64,10 @@ impl World {
     pub const fn new() -> Self {
         Self {
             shared: AtomicPtr::new(ptr::null_mut()),
-            desks: [const {
-                Desk { info: AtomicPtr::new(ptr::null_mut()), own: PortSet::new(), cursor: Cursor::new(), upcalls: AtomicU32::new(0) }
-            }; VCPUS],
+            desks: [const { Desk::new() }; VCPUS],
             arrived: [const { AtomicU32::new(0) }; PORTS],
             stage: AtomicU32::new(0),
+            readings: Readings::new(),
         }
     }
 
@@ -69,6 +84,14 @@ impl World {
         while TwoLevel::new(shared).dispatch(info, &desk.own, &desk.cursor, &mut count) == Progress::Unfinished {}
     }
 
+    /// The same for an announcement at a vector of the vCPU's own.
+    pub fn own_upcall(&self, vcpu: VcpuId) {
+        if let Some(desk) = self.desk(vcpu) {
+            desk.own_upcalls.fetch_add(1, Ordering::SeqCst);
+        }
+        self.upcall(vcpu);
+    }
+
     /// Tells Xen how to announce events, and maps the shared page in place of page 0. Every port that is counted belongs to vCPU 0.
     pub(crate) fn attach<M: Machine>(&'static self, machine: &M) -> Result<SharedInfo<'static>, Failure> {
         if let Some(via) = machine.callback() {
@@ -77,7 +100,15 @@ impl World {
             unsafe { machine.xen().argument_unchecked(command::SetParam, &mut parameter) }?;
         }
         // SAFETY: the parameter has just been set, in the mode in which all of the scenario runs; or this is Arm.
-        let latch = unsafe { WidthLatch::assume() };
+        self.map(machine, unsafe { WidthLatch::assume() })
+    }
+
+    /// The same without an announcement: nothing tells of events until the scenario sees to it.
+    pub(crate) fn attach_unannounced<M: Machine>(&'static self, machine: &M) -> Result<SharedInfo<'static>, Failure> {
+        self.map(machine, WidthLatch::new(machine.xen())?)
+    }
+
+    fn map<M: Machine>(&'static self, machine: &M, latch: WidthLatch) -> Result<SharedInfo<'static>, Failure> {
         // SAFETY: the page is the scenario's, which keeps nothing in it and touches it by handles alone from now on.
         let shared = unsafe { Memory::new(machine.xen()).map_shared_info(&machine.space(), machine.page(0).cast(), latch) };
         let shared = shared.map_err(|_| Failure::Broken("the shared page can be mapped"))?;
@@ -119,6 +150,11 @@ impl World {
     /// How many upcalls a vCPU got.
     pub(crate) fn upcalls(&self, vcpu: VcpuId) -> u32 {
         self.desk(vcpu).map_or(0, |desk| desk.upcalls.load(Ordering::SeqCst))
+    }
+
+    /// How many of them came at a vector of its own.
+    pub(crate) fn own_upcalls(&self, vcpu: VcpuId) -> u32 {
+        self.desk(vcpu).map_or(0, |desk| desk.own_upcalls.load(Ordering::SeqCst))
     }
 
     /// How far the vCPUs have come.

@@ -151,8 +151,9 @@ impl<H: Hypercall + Copy> Grants<H> {
     /// Maps a page that another domain lends. Upstream: `GNTTABOP_map_grant_ref`.
     ///
     /// Beware of mapping a grant of one's own on x86 (seen on Xen 4.17): a page of the domain's has one place there, so it moves to the window. At its frame, where the
-    /// [`Page`](super::Page) is, nothing is left, reads give all ones, and after unmapping the page is nowhere until the frame is
-    /// [populated](crate::memory::Memory::populate) anew. Copies ([`fetch`](Self::fetch), [`store`](Self::store)) do not move it.
+    /// [`Page`](super::Page) is, nothing is left: reads give all ones, and copies are refused with `BAD_PAGE`. After unmapping the page is nowhere, though the domain
+    /// still has it by Xen's count; the frame has memory again, another page, once it is [populated](crate::memory::Memory::populate). Copies
+    /// ([`fetch`](Self::fetch), [`store`](Self::store)) do not move it.
     ///
     /// # Errors
     ///

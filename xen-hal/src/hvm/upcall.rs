@@ -6,6 +6,8 @@ use xen_pac::hvm::{CallbackVia, XenHvmEvtchnUpcallVector, command};
 
 use super::Hvm;
 use crate::hypercall::{Commands, Errno, Hypercall, Leaves};
+#[cfg(doc)]
+use crate::memory::WidthLatch;
 use crate::platform::VcpuId;
 
 /// An interrupt vector for upcalls: not one of the processor's exceptions.
@@ -43,13 +45,19 @@ pub fn upcall_vector_is_announced() -> bool {
 }
 
 impl<H: Hypercall> Hvm<H> {
-    /// Gives a vCPU of the running domain an upcall vector of its own, which takes the place of the domain's [callback](Self::set_callback_via) for this vCPU. It cannot
-    /// be taken back. x86 only. Since Xen 4.6. Upstream: `HVMOP_set_evtchn_upcall_vector`; `xen/arch/x86/hvm/hvm.c`, `hvmop_set_evtchn_upcall_vector`.
+    /// Gives a vCPU of the running domain an upcall vector of its own. It cannot be taken back. x86 only. Since Xen 4.6. Upstream:
+    /// `HVMOP_set_evtchn_upcall_vector`; `xen/arch/x86/hvm/hvm.c`, `hvmop_set_evtchn_upcall_vector`.
     ///
     /// Other than the domain's vector it comes through the vCPU's local APIC, as an edge:
-    /// - the local APIC must be on, or the edge is lost, and with it all further ones: none comes while `evtchn_upcall_pending` is set;
+    /// - none comes while `evtchn_upcall_pending` is set, nor when it is cleared: who leaves it set must look for events, or gets no further upcall;
+    /// - none comes while the local APIC is off, as it is on a vCPU that starts; an edge waits there until its spurious interrupt register turns it on
+    ///   (seen on Xen 4.17);
     /// - the handler owes the local APIC an end of interrupt, each time;
     /// - it comes once at once, on registration, although there need be no event.
+    ///
+    /// Upstream says that it takes the place of the domain's [callback](Self::set_callback_via). Of a callback that is a vector that is not so (seen on Xen 4.17): the vCPU
+    /// is told of each event by both, first by the domain's. For its own alone, the domain must never have been given a vector; the [`WidthLatch`] is to be had
+    /// [without](WidthLatch::new).
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ use crate::platform::AddressSpace;
 /// What a vCPU does, since when, and how much time it has spent in each state.
 ///
 /// The time counts up to [`since`](Self::since) where it was read from a [`RunstateArea`], which Xen writes when the state changes, and up to the moment of the answer
-/// where [`Vcpu::runstate`] asked for it.
+/// where [`Vcpu::runstate`] asked for it. An area that was registered for another vCPU holds such an answer until that vCPU's state changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunTimes {
     /// What it does.

@@ -7,7 +7,7 @@ use core::hint::spin_loop;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use guest::x86_64::{descriptors, interrupts, vcpus};
+use guest::x86_64::{descriptors, interrupts, local_apic, vcpus};
 use guest::{Boot, Page, println};
 use scenarios::{Failure, Machine, PAGES, VCPUS, World};
 use xen_hal::hypercall::{Errno, Native, detect};
@@ -17,6 +17,8 @@ use xen_pac::hvm::CallbackVia;
 guest::main!(run);
 
 const UPCALL_VECTOR: u8 = 0xf3;
+/// For upcalls that are a vCPU's own.
+const OWN_VECTOR: u8 = 0xe3;
 
 static WORLD: World = World::new();
 static MEMORY: [Page; PAGES] = [const { Page::new() }; PAGES];
@@ -32,6 +34,8 @@ fn run(boot: Boot) -> Result<(), Failure> {
     let name = boot.command_line().split(' ').next_back().unwrap_or_default();
     // SAFETY: interrupts are off, and no other vCPU runs yet.
     unsafe { interrupts::on_upcall(UPCALL_VECTOR, || WORLD.upcall(descriptors::current())) };
+    // SAFETY: as above.
+    unsafe { interrupts::on_own_upcall(OWN_VECTOR, || WORLD.own_upcall(descriptors::current())) };
     scenarios::run(name, &Guest { xen: boot.xen })
 }
 
@@ -56,7 +60,7 @@ unsafe impl Machine for Guest {
     }
 
     fn interrupts(&self) -> LocalInterrupts {
-        // SAFETY: the guest runs at the highest privilege, and the upcall, which is all that can come, has a handler.
+        // SAFETY: the guest runs at the highest privilege, and upcalls, which are all that can come, have handlers.
         unsafe { LocalInterrupts::new() }
     }
 
@@ -72,12 +76,18 @@ unsafe impl Machine for Guest {
         CallbackVia::vector(UPCALL_VECTOR).ok()
     }
 
+    fn own_upcalls(&self) -> Option<u8> {
+        // SAFETY: there is a handler for the vector, which is the only one that Xen is given, and for the spurious one; memory is mapped to itself.
+        unsafe { local_apic::enable() };
+        Some(OWN_VECTOR)
+    }
+
     fn current(&self) -> VcpuId {
         descriptors::current()
     }
 
     fn enable_interrupts(&self) {
-        // SAFETY: the upcall, which is all that can come, has a handler.
+        // SAFETY: upcalls, which are all that can come, have handlers.
         unsafe { interrupts::enable() };
     }
 

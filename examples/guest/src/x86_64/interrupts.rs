@@ -1,10 +1,12 @@
-//! The interrupt table: exceptions are reported and end the guest, and Xen's upcall comes to a function of the program's.
+//! The interrupt table: exceptions are reported and end the guest, and Xen's upcalls come to functions of the program's.
 
-use core::arch::{asm, global_asm};
+use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::descriptors::{CODE, EXCEPTION_STACK, INTERRUPT_STACK, Pointer};
+use super::local_apic;
+use super::stubs::{EXCEPTION_STUBS, Frame, enable_and_halt, own_upcall_stub, spurious_stub, upcall_stub};
 use crate::{exit, println};
 
 /// A gate: its two words.
@@ -20,104 +22,8 @@ static TABLE: Table = Table(UnsafeCell::new([[0; 2]; 256]));
 
 /// What the program wants called on an upcall, as a number; 0 for nothing.
 static UPCALL: AtomicUsize = AtomicUsize::new(0);
-
-/// What the processor, and then the stub, put on the stack.
-#[repr(C)]
-struct Frame {
-    vector: u64,
-    error: u64,
-    instruction: u64,
-    code_segment: u64,
-    flags: u64,
-    stack: u64,
-    stack_segment: u64,
-}
-
-// Each exception has a stub that makes the frame alike: some come with an error code and some do not. They do not return, so that nothing need be kept.
-global_asm!(
-    ".irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31",
-    "exception_\\vector:",
-    "    push 0",
-    "    push \\vector",
-    "    jmp exception_common",
-    ".endr",
-    ".irp vector, 8, 10, 11, 12, 13, 14, 17, 21, 29, 30",
-    "exception_\\vector:",
-    "    push \\vector",
-    "    jmp exception_common",
-    ".endr",
-    "exception_common:",
-    "    mov rdi, rsp",
-    "    and rsp, -16",
-    "    cld",
-    "    call {exception}",
-    "    ud2",
-    // An upcall interrupts code that knows nothing of it: whatever a function may change is kept, the vector registers included.
-    ".globl upcall_stub",
-    "upcall_stub:",
-    "    push rax",
-    "    push rcx",
-    "    push rdx",
-    "    push rsi",
-    "    push rdi",
-    "    push r8",
-    "    push r9",
-    "    push r10",
-    "    push r11",
-    "    push rbp",
-    "    mov rbp, rsp",
-    "    sub rsp, 512",
-    "    and rsp, -16",
-    "    fxsave64 [rsp]",
-    "    cld",
-    "    call {upcall}",
-    "    fxrstor64 [rsp]",
-    "    mov rsp, rbp",
-    "    pop rbp",
-    "    pop r11",
-    "    pop r10",
-    "    pop r9",
-    "    pop r8",
-    "    pop rdi",
-    "    pop rsi",
-    "    pop rdx",
-    "    pop rcx",
-    "    pop rax",
-    // A vCPU that was about to halt, and was interrupted nevertheless, must not halt now: the interrupt that it was to wait for has been.
-    "    cmp qword ptr [rsp], offset halt_instruction",
-    "    jne 2f",
-    "    mov qword ptr [rsp], offset halt_passed",
-    "2:  iretq",
-    // Lets interrupts in and halts, and returns after an interrupt. They come in one instruction after the flag is set, when the processor has halted. QEMU, where it
-    // emulates a hypervisor's guest, forgets that delay when a physical interrupt comes at that moment, and the one waited for then comes just before the halt.
-    ".globl enable_and_halt",
-    "enable_and_halt:",
-    "    sti",
-    "halt_instruction:",
-    "    hlt",
-    "halt_passed:",
-    "    ret",
-    ".pushsection .rodata.exceptions, \"a\"",
-    ".balign 8",
-    ".globl exception_stubs",
-    "exception_stubs:",
-    ".irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
-    "    .quad exception_\\vector",
-    ".endr",
-    ".popsection",
-    exception = sym exception,
-    upcall = sym upcall,
-);
-
-unsafe extern "C" {
-    /// Where the stub of each exception is.
-    #[link_name = "exception_stubs"]
-    static EXCEPTION_STUBS: [u64; 32];
-    /// Where the processor goes on an upcall.
-    fn upcall_stub();
-    /// Lets interrupts in and halts until one has come.
-    fn enable_and_halt();
-}
+/// The same for an upcall of the vCPU's own.
+static OWN_UPCALL: AtomicUsize = AtomicUsize::new(0);
 
 /// Fills the table with the exceptions. Call it before [`load`].
 ///
@@ -153,6 +59,20 @@ pub unsafe fn on_upcall(vector: u8, handler: fn()) {
     UPCALL.store(handler as usize, Ordering::Release);
     // SAFETY: the stub keeps what it interrupts; the rest is the caller's promise.
     unsafe { set(vector, upcall_stub as *const () as u64, INTERRUPT_STACK) };
+}
+
+/// Has `handler` called likewise whenever Xen announces events at a vCPU's own `vector`, after the local APIC was told that the interrupt has come to its end. Each vCPU
+/// for which Xen is to do so must [turn on](local_apic::enable) its local APIC.
+///
+/// # Safety
+///
+/// As for [`on_upcall`].
+pub unsafe fn on_own_upcall(vector: u8, handler: fn()) {
+    OWN_UPCALL.store(handler as usize, Ordering::Release);
+    // SAFETY: the stub keeps what it interrupts; the rest is the caller's promise.
+    unsafe { set(vector, own_upcall_stub as *const () as u64, INTERRUPT_STACK) };
+    // SAFETY: as above; there is nothing to keep.
+    unsafe { set(local_apic::SPURIOUS_VECTOR, spurious_stub as *const () as u64, INTERRUPT_STACK) };
 }
 
 /// Lets interrupts in.
@@ -196,17 +116,28 @@ unsafe fn set(vector: u8, handler: u64, stack: u8) {
     unsafe { gates.wrapping_add(usize::from(vector)).write([low, handler >> 32]) };
 }
 
-extern "C" fn upcall() {
-    let handler = UPCALL.load(Ordering::Acquire);
+pub(super) extern "C" fn upcall() {
+    call(&UPCALL);
+}
+
+pub(super) extern "C" fn own_upcall() {
+    // Told before the events are looked for: an edge that comes meanwhile waits for the return, and is not lost.
+    // SAFETY: the interrupt that is handled came through the local APIC, which whoever asked for it turned on.
+    unsafe { local_apic::end_of_interrupt() };
+    call(&OWN_UPCALL);
+}
+
+fn call(handler: &AtomicUsize) {
+    let handler = handler.load(Ordering::Acquire);
     if handler != 0 {
-        // SAFETY: only `on_upcall` sets it, to a function of this type.
+        // SAFETY: only the functions above set it, to a function of this type.
         let handler: fn() = unsafe { core::mem::transmute(handler) };
         handler();
     }
 }
 
 /// Reports an exception and ends the guest.
-extern "C" fn exception(frame: &Frame) -> ! {
+pub(super) extern "C" fn exception(frame: &Frame) -> ! {
     let address: u64;
     // SAFETY: reading the register changes nothing.
     unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };

@@ -3,9 +3,11 @@
 pub mod descriptors;
 mod entry;
 pub mod interrupts;
+pub mod local_apic;
 mod note;
 pub mod port;
 mod start;
+mod stubs;
 pub mod vcpus;
 
 use core::arch::asm;

@@ -3,9 +3,9 @@
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 
-use xen_hal::hypercall::{Commands, Errno, Hypercall};
+use xen_hal::hypercall::{Errno, Hypercall};
 use xen_hal::platform::VcpuId;
-use xen_pac::vcpu::{VcpuHvmContext, VcpuHvmContextCpuRegs, VcpuHvmMode, VcpuHvmX8664, command};
+use xen_hal::vcpu::{InitialiseError, LongMode, Vcpu};
 
 use super::descriptors::{self, MAX_VCPUS};
 use super::{interrupts, stop};
@@ -41,24 +41,20 @@ unsafe extern "C" {
 /// Xen's: the vCPU does not exist, or was started before. A vCPU beyond [`MAX_VCPUS`] has no stack, and is treated as one that does not exist.
 pub fn start(xen: &impl Hypercall, vcpu: VcpuId, main: fn(VcpuId)) -> Result<(), Errno> {
     let stack = STACKS.0.get(vcpu.0 as usize).ok_or(Errno::ENOENT)?;
-    let registers = VcpuHvmX8664 {
-        rip: secondary_entry as *const () as u64,
-        rsp: (stack.get().expose_provenance() + size_of::<Stack>()) as u64,
-        rdi: vcpu.0.into(),
-        rsi: main as usize as u64,
-        // Bit 1 of the flags is always set; interrupts are off.
-        rflags: 1 << 1,
-        ..control_registers()
-    };
-    let mut context = VcpuHvmContext::new(VcpuHvmMode::BITS_64, VcpuHvmContextCpuRegs::from_x86_64(registers));
-    // SAFETY: the registers lead to the entry above, on a stack that nothing else uses, and with this vCPU's own memory map.
-    unsafe { xen.vcpu_unchecked(command::Initialise, vcpu.0, &mut context) }?;
-    // SAFETY: as above.
-    unsafe { xen.vcpu_unchecked(command::Up, vcpu.0, &mut ()) }
+    let top = (stack.get().expose_provenance() + size_of::<Stack>()) as u64;
+    let vcpu = Vcpu::new(xen, vcpu);
+    let state = like_this_one(secondary_entry as *const () as u64, top);
+    let state = state.argument(vcpu.id().0.into()).second_argument(main as usize as u64);
+    // SAFETY: the state leads to the entry above, on a stack that nothing else uses, and with this vCPU's own memory map.
+    unsafe { vcpu.initialise(&state) }.map_err(|error| match error {
+        InitialiseError::Refused(errno) => errno,
+        _ => Errno::EINVAL,
+    })?;
+    vcpu.up()
 }
 
-/// The control registers of the calling vCPU, for another to run in the same mode and with the same memory map.
-fn control_registers() -> VcpuHvmX8664 {
+/// A start in the mode of the calling vCPU, and with its memory map.
+fn like_this_one(entry: u64, stack: u64) -> LongMode {
     const EFER: u32 = 0xc000_0080;
     let (cr0, cr3, cr4): (u64, u64, u64);
     let (low, high): (u32, u32);
@@ -70,7 +66,7 @@ fn control_registers() -> VcpuHvmX8664 {
             options(nomem, nostack, preserves_flags)
         );
     }
-    VcpuHvmX8664 { cr0, cr3, cr4, efer: u64::from(high) << 32 | u64::from(low), ..VcpuHvmX8664::ZEROED }
+    LongMode::new(entry, stack, cr3).control(cr0, cr4, u64::from(high) << 32 | u64::from(low))
 }
 
 extern "C" fn secondary(vcpu: u32, main: usize) -> ! {

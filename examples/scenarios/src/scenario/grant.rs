@@ -1,66 +1,67 @@
 //! Shows a page that a domain lends, with itself as the peer, by its own number: mapped, it cannot be taken back; what one side writes the other reads; and once it is
 //! taken back, nobody can use it.
 //!
-//! Of the page that was mapped, unmapped, taken back and lent again for reading, Xen 4.17 refuses to make a copy, with `bad_page`. Which of these steps makes the
-//! difference has not been found out.
-
-use core::sync::atomic::AtomicU32;
+//! On x86 a page of the domain's has one place, so mapping one's own grant moves the page to where it is mapped. The lender's frame is empty from then on, and stays so
+//! when the mapping has ended: lent again, it cannot be copied from, until there is memory at it.
 
 use xen_hal::Xen;
-use xen_hal::grant::{Access, Foreign, GrantTable, Grants, MapRequest, Page, Window};
+use xen_hal::grant::{Access, Foreign, Grant, GrantTable, Grants, MapRequest, Page, Window};
 use xen_hal::memory::Extent;
-use xen_hal::platform::AddressSpace;
 use xen_pac::base::Domid;
 
+use super::own_grants::{self, MYSELF};
 use crate::{Failure, Machine, Transcript, line};
 
-/// The calling domain, by its own number: the control domain.
-const MYSELF: Domid = Domid(0);
-/// The machine's pages: for the grant table, for the page that is lent, and where it is mapped.
-const TABLE: usize = 3;
-const LENT: usize = 4;
-const WINDOW: usize = 5;
+const FULL: Failure = Failure::Broken("an entry is free");
+const LOST: Failure = Failure::Broken("the page is there");
 
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let grants = Xen::new(machine.xen()).grants();
     let size = grants.query_size(Domid::SELF).map_err(|_| Failure::Broken("a domain may ask for its own table's size"))?;
     line!(t, "version:", grants.version(Domid::SELF), "pages:", size.frames, "of at most", size.maximum);
-    let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(1)];
-    // SAFETY: the page is the scenario's, and nothing else maps the table.
-    let table = unsafe { GrantTable::map(machine.xen(), &machine.space(), machine.page(TABLE).cast(), 1, &mut storage, 1) };
-    let table = table.map_err(|_| Failure::Broken("the grant table can be mapped"))?;
+    let mut storage = own_grants::storage();
+    let table = own_grants::table(machine, &mut storage)?;
     line!(t, "entries that are free:", table.free());
-    // SAFETY: the page is the scenario's, and used by the grant alone from now on.
-    let page = unsafe { Page::from_raw(&machine.space(), machine.page(LENT).cast()) };
-    lend(machine, t, grants, &table, page.map_err(|_| Failure::Broken("each page has a frame"))?)
+    let page = own_grants::page(machine)?;
+    let grant = table.lend(page, MYSELF, Access::ReadWrite).map_err(|_| FULL)?;
+    copied(machine, t, grants, &grant)?;
+    let (page, window) = mapped(machine, t, grants, grant)?;
+    for_reading(machine, t, grants, &table, page, window)
 }
 
-fn lend<M: Machine>(machine: &M, t: &Transcript<'_>, grants: Grants<M::Xen>, table: &GrantTable<'_>, page: Page) -> Result<(), Failure> {
-    let lost = |_| Failure::Broken("the page is there");
-    let full = |_| Failure::Broken("an entry is free");
-    let grant = table.lend(page, MYSELF, Access::ReadWrite).map_err(full)?;
-    let of = Foreign { domain: MYSELF, reference: grant.reference() };
-    line!(t, "lent by reference:", grant.reference(), "read:", grant.usage().reading, "written:", grant.usage().writing);
-    grant.page().copy_from(0, b"from the lender").map_err(lost)?;
-    let mut seen = [0; 15];
-    line!(t, "fetched:", grants.fetch(&machine.space(), of, 0, &mut seen), "as it was written:", &seen == b"from the lender");
-    line!(t, "stored:", grants.store(&machine.space(), b"from the peer", of, 100));
-    let mut seen = [0; 13];
-    grant.page().copy_to(100, &mut seen).map_err(lost)?;
-    line!(t, "read by the lender:", &seen == b"from the peer");
+/// How a page that is lent is named to the peer.
+const fn foreign(grant: &Grant<'_>) -> Foreign {
+    Foreign { domain: MYSELF, reference: grant.reference() }
+}
 
-    let frame = machine.space().frame_of(machine.page(WINDOW)).ok_or(Failure::Broken("each page has a frame"))?;
-    // SAFETY: nothing is kept in the page.
-    unsafe { Xen::new(machine.xen()).memory().decrease([frame], Extent::PAGE) }.map_err(|_| Failure::Broken("a page can be given back"))?;
-    // SAFETY: the frame is empty, and used through the window alone.
-    let window =
-        unsafe { Window::new(&machine.space(), machine.page(WINDOW).cast()) }.map_err(|_| Failure::Broken("each page has a frame"))?;
+/// Has Xen copy from and to the page.
+fn copied<M: Machine>(machine: &M, t: &Transcript<'_>, grants: Grants<M::Xen>, grant: &Grant<'_>) -> Result<(), Failure> {
+    line!(t, "lent by reference:", grant.reference(), "read:", grant.usage().reading, "written:", grant.usage().writing);
+    grant.page().copy_from(0, b"from the lender").map_err(|_| LOST)?;
+    let mut seen = [0; 15];
+    let fetched = grants.fetch(&machine.space(), foreign(grant), 0, &mut seen);
+    line!(t, "fetched:", fetched, "as it was written:", &seen == b"from the lender");
+    line!(t, "stored:", grants.store(&machine.space(), b"from the peer", foreign(grant), 100));
+    let mut seen = [0; 13];
+    grant.page().copy_to(100, &mut seen).map_err(|_| LOST)?;
+    line!(t, "read by the lender:", &seen == b"from the peer");
+    Ok(())
+}
+
+/// Maps the page, tries to take it back, unmaps it, takes it back, and tries to map it.
+fn mapped<M: Machine>(machine: &M, t: &Transcript<'_>, grants: Grants<M::Xen>, grant: Grant<'_>) -> Result<(Page, Window), Failure> {
+    let memory = Xen::new(machine.xen()).memory();
+    let window = own_grants::window(machine)?;
+    let has = memory.current_reservation()?;
+    let of = foreign(&grant);
     let mapping = grants.map(MapRequest { of, access: Access::ReadWrite, window });
     let mapping = mapping.map_err(|_| Failure::Broken("a page that is lent can be mapped"))?;
     line!(t, "mapped: read:", grant.usage().reading, "written:", grant.usage().writing);
     let mut seen = [0; 15];
-    mapping.copy_to(0, &mut seen).map_err(lost)?;
+    mapping.copy_to(0, &mut seen).map_err(|_| LOST)?;
     line!(t, "seen through the mapping:", &seen == b"from the lender");
+    // SAFETY: the page is at the window alone, which is what is shown: there is nothing to be removed.
+    line!(t, "removed from the lender's frame:", unsafe { memory.remove_from_physmap(grant.page().frame()) });
     let grant = match grant.revoke() {
         Ok(_) => return Err(Failure::Broken("a page that is mapped stays lent")),
         Err(still) => still.into_grant(),
@@ -68,24 +69,51 @@ fn lend<M: Machine>(machine: &M, t: &Transcript<'_>, grants: Grants<M::Xen>, tab
     line!(t, "taken back while it is mapped: no");
     let window = mapping.unmap().map_err(|_| Failure::Broken("a mapping can be ended"))?;
     line!(t, "unmapped: read:", grant.usage().reading, "written:", grant.usage().writing);
-    let (slot, page) = grant.revoke().map_err(|_| Failure::Broken("a page that nobody uses can be taken back"))?;
+    // SAFETY: the mapping has ended, and nothing is at the window either.
+    line!(t, "removed from where it was mapped:", unsafe { memory.remove_from_physmap(window.frame()) });
+    line!(t, "pages that the domain has fewer:", (has - memory.current_reservation()?) as u64);
+    let (_slot, page) = grant.revoke().map_err(|_| Failure::Broken("a page that nobody uses can be taken back"))?;
     line!(t, "taken back: yes");
-    drop(slot);
-    let failed = grants.map(MapRequest { of, access: Access::ReadOnly, window }).map(drop);
-    let (window, error) = match failed {
-        Ok(()) => return Err(Failure::Broken("a page that is not lent cannot be mapped")),
-        Err(failed) => (failed.window, failed.error),
-    };
-    line!(t, "mapped after that:", Err::<(), _>(error));
+    match grants.map(MapRequest { of, access: Access::ReadOnly, window }) {
+        Ok(_) => Err(Failure::Broken("a page that is not lent cannot be mapped")),
+        Err(failed) => {
+            line!(t, "mapped after that:", Err::<(), _>(failed.error));
+            Ok((page, failed.window))
+        }
+    }
+}
 
-    let grant = table.lend(page, MYSELF, Access::ReadOnly).map_err(full)?;
-    let of = Foreign { domain: MYSELF, reference: grant.reference() };
+/// Lends the page for reading only: from an empty frame, and then with memory at it.
+fn for_reading<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    grants: Grants<M::Xen>,
+    table: &GrantTable<'_>,
+    page: Page,
+    window: Window,
+) -> Result<(), Failure> {
+    let frame = page.frame();
+    let grant = table.lend(page, MYSELF, Access::ReadOnly).map_err(|_| FULL)?;
     line!(t, "lent for reading by reference:", grant.reference());
     let mut seen = [0; 15];
-    line!(t, "fetched:", grants.fetch(&machine.space(), of, 0, &mut seen), "as it was written:", &seen == b"from the lender");
-    line!(t, "stored:", grants.store(&machine.space(), b"no", of, 0));
-    let written = grants.map(MapRequest { of, access: Access::ReadWrite, window }).map(drop);
-    line!(t, "mapped for writing:", written.map_err(|failed| failed.error));
+    line!(t, "fetched:", grants.fetch(&machine.space(), foreign(&grant), 0, &mut seen));
+    // SAFETY: the frame is empty, and what is populated there is the page's.
+    let populated = unsafe { Xen::new(machine.xen()).memory().populate([frame], Extent::PAGE) };
+    line!(t, "populated:", populated.is_ok());
+    grant.page().copy_from(0, b"once more there").map_err(|_| LOST)?;
+    let fetched = grants.fetch(&machine.space(), foreign(&grant), 0, &mut seen);
+    line!(t, "fetched:", fetched, "as it was written:", &seen == b"once more there");
+    line!(t, "stored:", grants.store(&machine.space(), b"no", foreign(&grant), 0));
+    let written = grants.map(MapRequest { of: foreign(&grant), access: Access::ReadWrite, window });
+    let Err(refused) = written else { return Err(Failure::Broken("a page that is lent for reading cannot be mapped for writing")) };
+    line!(t, "mapped for writing:", Err::<(), _>(refused.error));
+    let mapping = grants.map(MapRequest { of: foreign(&grant), access: Access::ReadOnly, window: refused.window });
+    let mapping = mapping.map_err(|_| Failure::Broken("a page that is lent for reading can be mapped for reading"))?;
+    line!(t, "mapped for reading: read:", grant.usage().reading, "written:", grant.usage().writing);
+    mapping.copy_to(0, &mut seen).map_err(|_| LOST)?;
+    line!(t, "seen through the mapping:", &seen == b"once more there", "to be written:", mapping.bytes().is_some());
+    let ended = mapping.unmap().is_ok();
+    line!(t, "unmapped:", ended, "read:", grant.usage().reading);
     let taken_back = grant.revoke().is_ok();
     line!(t, "taken back:", taken_back, "entries that are free:", table.free());
     Ok(())

@@ -1,21 +1,21 @@
 //! Shows what Xen answers to each bad grant command: an errno for the whole, or a status for the one grant that it was about.
 
 use xen_hal::Xen;
-use xen_hal::grant::{CopyEnd, CopyRequest, Foreign};
-use xen_hal::hypercall::Commands;
+use xen_hal::grant::{Access, CopyEnd, CopyRequest, Foreign};
+use xen_hal::hypercall::{Commands, Errno};
 use xen_hal::platform::{AddressSpace, Frame};
 use xen_pac::base::Domid;
 use xen_pac::command::Command;
-use xen_pac::grant_table::{GnttabMapGrantRef, GnttabUnmapGrantRef, GrantStatus, command, grant_map_flags};
+use xen_pac::grant_table::{GnttabMapGrantRef, GnttabUnmapGrantRef, GrantHandle, GrantStatus, command, grant_map_flags};
 use xen_pac::hypercall::Hypercall;
 
+use super::own_grants::{self, MYSELF};
 use crate::ask::{self, NOWHERE};
 use crate::{Failure, Machine, Transcript, line};
 
-const MYSELF: Domid = Domid(0);
 const NOBODY: Domid = Domid(77);
 /// The machine's page that nothing is mapped over.
-const PAGE: usize = 5;
+const PAGE: usize = 7;
 
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let (xen, grants) = (machine.xen(), Xen::new(machine.xen()).grants());
@@ -35,7 +35,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         line!(t, what, unsafe { ask::raw(&xen, Hypercall::GRANT_TABLE_OP, [number as usize, NOWHERE, count]) });
     }
     maps(machine, t)?;
-    copies(machine, t)
+    copies(machine, t)?;
+    unmaps(machine, t)
 }
 
 fn maps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
@@ -58,11 +59,41 @@ fn maps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
         line!(t, "map a grant", what, answer.map(|()| map.status));
     }
     for (what, handle) in [("an unused handle:", 3), ("an absurd handle:", u32::MAX)] {
-        let mut unmap = GnttabUnmapGrantRef::new(address, 0, handle);
-        unmap.status = GrantStatus(1);
-        // SAFETY: nothing is mapped by that handle.
-        let answer = unsafe { machine.xen().array_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut unmap)) };
-        line!(t, "unmap", what, answer.map(|()| unmap.status));
+        line!(t, "unmap", what, unmap(machine, address, handle));
+    }
+    Ok(())
+}
+
+/// Ends a mapping of which nothing is used, if Xen knows it.
+fn unmap<M: Machine>(machine: &M, address: u64, handle: GrantHandle) -> Result<GrantStatus, Errno> {
+    let mut unmap = GnttabUnmapGrantRef::new(address, 0, handle);
+    unmap.status = GrantStatus(1);
+    // SAFETY: nothing that is mapped here is used.
+    unsafe { machine.xen().array_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut unmap)) }?;
+    Ok(unmap.status)
+}
+
+/// Ends a mapping with an address that is not where it is, and with none, which is a success that ends nothing; and then rightly, and once more.
+fn unmaps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let mut storage = own_grants::storage();
+    let table = own_grants::table(machine, &mut storage)?;
+    let page = own_grants::page(machine)?;
+    let (lent, window) = (page.frame().address().unwrap_or_default(), own_grants::window(machine)?);
+    let grant = table.lend(page, MYSELF, Access::ReadWrite).map_err(|_| Failure::Broken("an entry is free"))?;
+    let (address, host) = (window.frame().address().unwrap_or_default(), grant_map_flags::HOST_MAP.val(1).value);
+    let other = machine.space().frame_of(machine.page(PAGE)).and_then(Frame::address).unwrap_or_default();
+    let mut map = GnttabMapGrantRef::new(address, host, grant.reference(), MYSELF);
+    // SAFETY: nothing is at the window.
+    unsafe { machine.xen().array_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map)) }?;
+    line!(t, "mapped:", map.status);
+    for (what, address) in [
+        ("from where nothing is:", lent),
+        ("from where there is other memory:", other),
+        ("from address 0:", 0),
+        ("from where it is:", address),
+        ("again:", address),
+    ] {
+        line!(t, "unmap", what, unmap(machine, address, map.handle), "still read:", grant.usage().reading);
     }
     Ok(())
 }

@@ -4,8 +4,10 @@ use core::fmt::{self, Write};
 
 use xen_hal::event::{Binding, Port, Status};
 use xen_hal::grant::{Error, GrantError};
+use xen_hal::hvm::ParameterError;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
+use xen_hal::vcpu::RegisterError;
 use xen_hal::version::Text;
 use xen_pac::base::{Domid, Virq};
 use xen_pac::features::Feature;
@@ -129,6 +131,26 @@ impl Token for Error {
         match self {
             Self::Errno(errno) => errno.write(f),
             Self::Status(error) => error.write(f),
+            _ => f.write_str("refused before Xen was asked"),
+        }
+    }
+}
+
+impl Token for ParameterError {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retired(_) => f.write_str("retired, not asked for"),
+            Self::Refused { errno, .. } => errno.write(f),
+            _ => f.write_str("a value that its type does not have"),
+        }
+    }
+}
+
+impl Token for RegisterError {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken => f.write_str("taken"),
+            Self::Refused(errno) => errno.write(f),
             _ => f.write_str("refused before Xen was asked"),
         }
     }

@@ -1,0 +1,180 @@
+//! Shows memory in which Xen keeps what a vCPU does and for how long it has done so, of one's own and of another that runs, sleeps and is down; and a second copy of a
+//! vCPU's time block. Each kind lies in one of the machine's pages, which stay for ever.
+
+use core::time::Duration;
+
+use xen_hal::Xen;
+use xen_hal::clock::PvClock;
+use xen_hal::event::Port;
+use xen_hal::hypercall::Hypercall;
+use xen_hal::platform::VcpuId;
+use xen_hal::vcpu::{Area, RunTimes, RunstateArea, UpdateFlag, Vcpu};
+use xen_pac::access::Data;
+use xen_pac::base::Virq;
+use xen_pac::shared_info::VcpuTimeInfo;
+use xen_pac::vcpu::Runstate;
+
+use crate::failure::require;
+use crate::transcript::Time;
+use crate::{Failure, Machine, Transcript, line};
+
+const FIRST: VcpuId = VcpuId(0);
+const SECOND: VcpuId = VcpuId(1);
+const SOON: Duration = Duration::from_millis(2);
+/// The port by which the second vCPU is woken: the first that a domain is given.
+const PORT: Port = Port(1);
+/// The second vCPU runs.
+const STARTED: u32 = 1;
+/// The second vCPU is to sleep until an event, and then to stop itself.
+const SLEEP: u32 = 2;
+
+/// An area in one of the machine's pages; once for each page.
+fn area<M: Machine, T: Data>(machine: &M, page: usize) -> &'static Area<T> {
+    const { assert!(size_of::<Area<T>>() <= 4096, "the area fits in a page") };
+    let place = machine.page(page).cast::<Area<T>>();
+    // SAFETY: the page is the scenario's, large enough and aligned, and nothing else is in it.
+    unsafe { place.write(Area::new()) };
+    // SAFETY: the area is there from now on, for ever.
+    unsafe { place.as_ref() }
+}
+
+pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let xen = Xen::new(machine.xen());
+    machine.world().attach(machine)?;
+    let ipi = xen.events().bind_ipi(SECOND)?;
+    require(ipi.port() == PORT, "a fresh domain is given port 1")?;
+    machine.world().give(PORT, SECOND);
+    machine.enable_interrupts();
+    let marked = UpdateFlag::request(machine.xen())?;
+    let (me, nobody) = (xen.vcpu(FIRST), xen.vcpu(VcpuId(2)));
+    let (mine, spare) = (area(machine, 3), area(machine, 4));
+    // SAFETY: all page tables there are map all memory to itself, here and below.
+    line!(t, "run times of vCPU 2:", unsafe { nobody.register_runstate(mine) }.map(drop));
+    line!(t, "by a physical address:", me.register_runstate_physical(&machine.space(), mine).map(drop));
+    // SAFETY: as above.
+    let first = unsafe { me.register_runstate(mine) };
+    let own = first.map_err(|_| Failure::Broken("run times can be registered"))?;
+    line!(t, "run times of this vCPU:", own.read_own().state, "since", Time);
+    // SAFETY: as above.
+    line!(t, "in the same area again:", unsafe { me.register_runstate(mine) }.map(drop));
+    asleep(machine, t, own)?;
+    // SAFETY: as above.
+    let moved = unsafe { me.register_runstate(spare) }.map_err(|_| Failure::Broken("run times can be registered again"))?;
+    line!(t, "in another area:", moved.read_own().state);
+    let before = own.read_own();
+    asleep(machine, t, moved)?;
+    line!(t, "the old area is as it was:", own.read_own() == before);
+    another(machine, t, marked)?;
+    time(machine, t)
+}
+
+/// All that a vCPU has done since it was made.
+fn total(times: &RunTimes) -> Duration {
+    [Runstate::RUNNING, Runstate::RUNNABLE, Runstate::BLOCKED, Runstate::OFFLINE].iter().filter_map(|state| times.spent_in(*state)).sum()
+}
+
+/// Sleeps for a while, and sees it in the area.
+fn asleep<M: Machine>(machine: &M, t: &Transcript<'_>, own: RunstateArea) -> Result<(), Failure> {
+    let (world, xen) = (machine.world(), Xen::new(machine.xen()));
+    let info = world.vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?;
+    let clock = PvClock::new(xen.version().features()?, info.time(), machine.counter());
+    let clock = clock.map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;
+    let timer = xen.events().bind_virq(Virq::TIMER, FIRST)?;
+    let before = own.read_own();
+    // The timer may fire before the vCPU sleeps, so it may take another try.
+    let after = loop {
+        let handled = world.arrived(timer.port());
+        xen.vcpu(FIRST).set_singleshot_timer(clock.now() + SOON)?;
+        machine.wait_until(|| world.arrived(timer.port()) > handled);
+        let after = own.read_own();
+        if after.spent_in(Runstate::BLOCKED) > before.spent_in(Runstate::BLOCKED) {
+            break after;
+        }
+    };
+    line!(t, "after sleep:", after.state, "since later:", after.since > before.since);
+    require(after.since <= clock.now(), "a state began before now")?;
+    require(after.since - before.since == total(&after) - total(&before), "each moment was spent in one state")
+}
+
+/// Sees what the other vCPU does.
+fn another<M: Machine>(machine: &M, t: &Transcript<'_>, marked: UpdateFlag) -> Result<(), Failure> {
+    let (world, xen) = (machine.world(), Xen::new(machine.xen()));
+    let other = xen.vcpu(SECOND);
+    // SAFETY: as above.
+    let theirs = unsafe { other.register_runstate(area(machine, 5)) }.map_err(|_| Failure::Broken("run times can be registered"))?;
+    let idle = theirs.read(marked);
+    // It was never anything else, so whatever is counted is from after the state began.
+    let counted = idle.spent_in(Runstate::OFFLINE) > Some(Duration::ZERO);
+    line!(t, "another vCPU:", idle.state, "counted up to the registration:", counted);
+    machine.start(SECOND, second)?;
+    world.await_stage(machine, STARTED);
+    let running = theirs.read(marked);
+    // It waits for a processor if it has to share one with the vCPU that looks.
+    let awake = [Runstate::RUNNING, Runstate::RUNNABLE].contains(&running.state);
+    line!(t, "started: awake:", awake, "since", Time);
+    world.reach(SLEEP);
+    let blocked = becomes(machine, theirs, marked, Runstate::BLOCKED);
+    line!(t, "asleep:", blocked.state, "since later:", blocked.since > running.since);
+    agrees(&other, &blocked)?;
+    xen.events().send(PORT)?;
+    let offline = becomes(machine, theirs, marked, Runstate::OFFLINE);
+    line!(t, "woken, and down:", offline.state, "slept longer:", offline.spent_in(Runstate::BLOCKED) > blocked.spent_in(Runstate::BLOCKED));
+    agrees(&other, &offline)?;
+    require(offline.since - running.since == total(&offline) - total(&running), "each moment was spent in one state")
+}
+
+/// Waits until a vCPU does something.
+fn becomes<M: Machine>(machine: &M, area: RunstateArea, marked: UpdateFlag, state: Runstate) -> RunTimes {
+    loop {
+        let times = area.read(marked);
+        if times.state == state {
+            return times;
+        }
+        machine.relax();
+    }
+}
+
+/// Compares with what Xen answers to the question, which counts the time up to now.
+fn agrees<H: Hypercall>(vcpu: &Vcpu<H>, times: &RunTimes) -> Result<(), Failure> {
+    let asked = vcpu.runstate()?;
+    require((asked.state, asked.since) == (times.state, times.since), "the area holds what Xen answers")?;
+    require(asked.spent_in(times.state) > times.spent_in(times.state), "the answer counts the state that lasts")
+}
+
+fn second<M: Machine>(machine: &M) {
+    let world = machine.world();
+    world.reach(STARTED);
+    world.await_stage(machine, SLEEP);
+    machine.wait_until(|| world.arrived(PORT) > 0);
+    // If it cannot stop itself, the first vCPU waits in vain, and the run ends by its time limit.
+    let _ = Xen::new(machine.xen()).vcpu(SECOND).down();
+}
+
+/// A second copy of the calling vCPU's time block.
+fn time<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let xen = Xen::new(machine.xen());
+    let copy = area(machine, 6);
+    // SAFETY: as above.
+    line!(t, "time of vCPU 2:", unsafe { xen.vcpu(VcpuId(2)).register_time(copy) }.map(drop));
+    line!(t, "by a physical address:", xen.vcpu(FIRST).register_time_physical(&machine.space(), copy).map(drop));
+    // SAFETY: as above.
+    let second = unsafe { xen.vcpu(FIRST).register_time(copy) }.map_err(|_| Failure::Broken("a time block can be registered"))?;
+    // SAFETY: as above.
+    line!(t, "in the same area again:", unsafe { xen.vcpu(FIRST).register_time(copy) }.map(drop));
+    let first = machine.world().vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?.time();
+    line!(t, "the copy says the same:", same(first, second));
+    let clock = PvClock::new(xen.version().features()?, second, machine.counter());
+    let clock = clock.map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;
+    line!(t, "and makes a clock that runs:", clock.is_running(), "at", Time);
+    Ok(())
+}
+
+/// Compares two blocks, again when Xen writes them meanwhile.
+fn same(first: VcpuTimeInfo<'_>, second: VcpuTimeInfo<'_>) -> bool {
+    loop {
+        let (before, copy, after) = (first.snapshot(), second.snapshot(), first.snapshot());
+        if before == after {
+            return copy == after;
+        }
+    }
+}
