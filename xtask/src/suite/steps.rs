@@ -77,6 +77,12 @@ fn guests() -> Vec<Step> {
             vec![Call::xtask("xen --all")],
         ),
         step("hello", "a guest boots on real Xen", &[known::QEMU_X86, known::XEN_AMD64], vec![Call::xtask("xen hello")]),
+        step(
+            "hypercall-page",
+            "on real Xen, a hypercall page answers as the instruction does",
+            &[known::QEMU_X86, known::XEN_AMD64],
+            vec![Call::xtask("xen hypercall-page")],
+        ),
     ]
 }
 
