@@ -2,7 +2,6 @@
 
 use core::error::Error;
 use core::fmt;
-use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use super::cpuid::{Registers, cpuid};
@@ -32,18 +31,6 @@ impl Entry for Native {
             Self::Vmmcall(xen) => unsafe { xen.enter(number, arguments) },
             // SAFETY: as above.
             Self::Page(xen) => unsafe { xen.enter(number, arguments) },
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn enter_with_three(&self, number: u32, arguments: [MaybeUninit<usize>; 3]) -> isize {
-        match self {
-            // SAFETY: the caller's promise is the same.
-            Self::Vmcall(xen) => unsafe { xen.enter_with_three(number, arguments) },
-            // SAFETY: as above.
-            Self::Vmmcall(xen) => unsafe { xen.enter_with_three(number, arguments) },
-            // SAFETY: as above.
-            Self::Page(xen) => unsafe { xen.enter_with_three(number, arguments) },
         }
     }
 }

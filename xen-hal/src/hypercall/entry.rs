@@ -15,17 +15,6 @@ pub(super) trait Entry {
     ///
     /// As for [`Hypercall::call0`](super::Hypercall::call0).
     unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize;
-
-    /// The same without a fourth and a fifth argument, for backends to which that makes a difference.
-    ///
-    /// # Safety
-    ///
-    /// As for [`enter`](Self::enter).
-    #[inline(always)]
-    unsafe fn enter_with_three(&self, number: u32, [a, b, c]: [MaybeUninit<usize>; 3]) -> isize {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.enter(number, [a, b, c, MaybeUninit::uninit(), MaybeUninit::uninit()]) }
-    }
 }
 
 /// Implements [`Hypercall`](super::Hypercall) for a type that implements [`Entry`].
@@ -49,13 +38,8 @@ macro_rules! methods_by_entry {
                 Some(argument) => core::mem::MaybeUninit::new(*argument),
                 None => core::mem::MaybeUninit::uninit(),
             };
-            if passed.len() <= 3 {
-                // SAFETY: the caller's promise is the same.
-                unsafe { $crate::hypercall::entry::Entry::enter_with_three(self, number, core::array::from_fn(register)) }
-            } else {
-                // SAFETY: the caller's promise is the same.
-                unsafe { $crate::hypercall::entry::Entry::enter(self, number, core::array::from_fn(register)) }
-            }
+            // SAFETY: the caller's promise is the same.
+            unsafe { $crate::hypercall::entry::Entry::enter(self, number, core::array::from_fn(register)) }
         }
     )*};
 }

@@ -75,6 +75,17 @@ impl HypercallPage {
         unsafe { write_msr(offered.ebx, physical) };
         Ok(Self { code })
     }
+
+    /// The page at `code`, which Xen has filled before: at the request of code that ran earlier, such as a boot loader or the kernel's own start in assembly.
+    ///
+    /// # Safety
+    ///
+    /// `code` must be the first byte of a page with 32 bytes of code for each hypercall, as Xen writes it, mapped and executable for as long as the result or a copy of
+    /// it is used, and nothing may be written there. What is said of privilege for [`install`](Self::install) holds for the hypercalls.
+    #[must_use]
+    pub const unsafe fn filled(code: NonNull<u8>) -> Self {
+        Self { code }
+    }
 }
 
 impl Entry for HypercallPage {

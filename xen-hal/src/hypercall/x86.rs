@@ -1,7 +1,8 @@
 //! The registers of a hypercall on 32-bit x86: the number in eax, the arguments in ebx, ecx, edx, esi and edi, the answer in eax.
 //!
-//! The compiler keeps esi to itself. The fourth argument therefore travels in memory, beside whatever belongs in eax, and the sequence puts both in place and
-//! gives esi back. Where there is no fourth argument, esi is only kept.
+//! Rust lets nobody name esi, because a function may need it to find its own variables. The compiler therefore chooses a register for the fourth argument, and all
+//! others being named, esi and ebp are what it has to choose from. Nearly always it takes esi, and there is nothing to be done; where it takes ebp, the two are
+//! exchanged around the instruction, which the assembler decides. ebp is no argument of a hypercall, and keeps what it holds.
 
 use super::entry::Arguments;
 
@@ -11,28 +12,8 @@ macro_rules! direct {
         impl $crate::hypercall::entry::Entry for $backend {
             #[inline(always)]
             unsafe fn enter(&self, number: u32, arguments: $crate::hypercall::entry::Arguments) -> isize {
-                // SAFETY: the caller's promise is the same.
-                unsafe { $crate::hypercall::x86::sequence!($instruction, number as usize, arguments) }
-            }
-
-            #[inline(always)]
-            unsafe fn enter_with_three(&self, number: u32, [a, b, c]: [core::mem::MaybeUninit<usize>; 3]) -> isize {
-                let answer: isize;
-                // SAFETY: the instruction enters the hypervisor by its convention; esi, which the hypercall may change, is kept on the stack, every other register
-                // that may change is an output, and memory is taken to have changed. What the hypercall itself does is the caller's promise.
-                unsafe {
-                    core::arch::asm!(
-                        "push esi",
-                        $instruction,
-                        "pop esi",
-                        inlateout("eax") number as usize => answer,
-                        inlateout("ebx") a => _,
-                        inlateout("ecx") b => _,
-                        inlateout("edx") c => _,
-                        lateout("edi") _,
-                    );
-                }
-                answer
+                // SAFETY: the caller's promise is the same, and the instruction does not touch the stack.
+                unsafe { $crate::hypercall::x86::sequence!($instruction, number as usize, arguments, options(nostack)) }
             }
         }
         $crate::hypercall::entry::hypercall_by_entry!($backend);
@@ -41,25 +22,30 @@ macro_rules! direct {
 
 /// The sequence around `$instruction`, which is entered with `$eax` in eax and the arguments in their registers.
 ///
+/// Every argument register is an output, those that hold nothing too: the hypervisor may change them.
+///
 /// # Safety
 ///
 /// The instruction must enter the hypervisor, and what the hypercall does with the arguments must be expected.
 macro_rules! sequence {
-    ($instruction:literal, $eax:expr, $arguments:expr) => {{
+    ($instruction:literal, $eax:expr, $arguments:expr $(, $options:tt $list:tt)?) => {{
         let [a, b, c, d, e]: $crate::hypercall::entry::Arguments = $arguments;
-        let in_memory = [core::mem::MaybeUninit::new($eax), d];
         let answer: isize;
         core::arch::asm!(
-            "push esi",
-            "mov esi, [eax + 4]",
-            "mov eax, [eax]",
+            ".ifnc {fourth}, esi",
+            "xchg {fourth}, esi",
+            ".endif",
             $instruction,
-            "pop esi",
-            inlateout("eax") in_memory.as_ptr() => answer,
+            ".ifnc {fourth}, esi",
+            "xchg {fourth}, esi",
+            ".endif",
+            fourth = inlateout(reg) d => _,
+            inlateout("eax") $eax => answer,
             inlateout("ebx") a => _,
             inlateout("ecx") b => _,
             inlateout("edx") c => _,
             inlateout("edi") e => _,
+            $($options $list)?
         );
         answer
     }};
@@ -74,6 +60,6 @@ pub(super) use {direct, sequence};
 /// `entry` must be the slot of a hypercall page that the hypervisor has filled, and what the hypercall does with `arguments` must be expected.
 #[inline(always)]
 pub(super) unsafe fn call_slot(entry: usize, arguments: Arguments) -> isize {
-    // SAFETY: the slot follows the same convention as the instructions, and loads the number itself.
+    // SAFETY: the slot follows the same convention as the instructions, and loads the number itself. The stack is free to be used: `nostack` is not claimed.
     unsafe { sequence!("call eax", entry, arguments) }
 }

@@ -107,7 +107,8 @@ impl<H: Hypercall + Copy> Sched<H> {
     /// Ends the domain for a reason, or suspends it. Xen takes any reason and hands it to the toolstack, which decides what happens next. It returns after a suspend
     /// only, or when it failed; [`exit`](Self::exit) never does.
     ///
-    /// Before a suspend all other vCPUs must be down. After one that was [restored](Resumed::Restored), everything has to be registered anew.
+    /// Before a suspend all other vCPUs must be down. After one that was [restored](Resumed::Restored), everything has to be registered anew, of which
+    /// [`vcpu`](crate::vcpu#after-a-migration) shows a part.
     ///
     /// # Errors
     ///

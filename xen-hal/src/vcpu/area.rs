@@ -3,17 +3,20 @@
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use xen_pac::access::Data;
 
 use crate::hypercall::Errno;
-use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
+use crate::platform::{AddressSpace, Frame, PAGE_SIZE, VcpuId};
 
 /// The bytes of a block that Xen is to keep up to date, usually a `static`: one for each vCPU, and for one use only.
 ///
 /// It never crosses a page and is aligned as Xen wants it, so registering it cannot fail for either reason. Once registered it belongs to Xen and to the handle that
 /// the registration returned, for ever.
+///
+/// It remembers for which vCPU it was registered and how, so that it can be registered again after a migration, when Xen knows nothing of it: by `register_again`, for
+/// each kind of block. The handle from before stays good.
 ///
 /// ```
 /// use xen_hal::vcpu::Area;
@@ -25,7 +28,21 @@ use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 #[repr(C, align(64))]
 pub struct Area<T> {
     block: UnsafeCell<T>,
-    taken: AtomicBool,
+    /// `FREE`, `BEING_REGISTERED`, or a [`Form`].
+    state: AtomicU8,
+    /// The vCPU, once the state is a form.
+    vcpu: AtomicU32,
+}
+
+const FREE: u8 = 0;
+const BEING_REGISTERED: u8 = 1;
+
+/// By which address Xen was told of an area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Form {
+    Virtual = 2,
+    Physical = 3,
 }
 
 // SAFETY: the block is reached by its address only after `take`, which succeeds for one caller, and then by handles and by Xen.
@@ -37,29 +54,48 @@ impl<T: Data> Area<T> {
     pub const fn new() -> Self {
         // A block at the start of a line of this size lies within the line, and the line within a page.
         const { assert!(size_of::<T>() <= align_of::<Self>() && PAGE_SIZE % align_of::<Self>() == 0) };
-        Self { block: UnsafeCell::new(T::ZEROED), taken: AtomicBool::new(false) }
+        Self { block: UnsafeCell::new(T::ZEROED), state: AtomicU8::new(FREE), vcpu: AtomicU32::new(0) }
     }
 
     /// Whether it has been registered.
     #[must_use]
     pub fn is_taken(&self) -> bool {
-        self.taken.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed) != FREE
     }
 
-    /// Registers the area by `register`, which is given the block's place, unless it is registered already. If `register` fails, the area can be used again.
-    pub(super) fn take(&'static self, register: impl FnOnce(NonNull<T>) -> Result<(), RegisterError>) -> Result<NonNull<T>, RegisterError> {
-        if self.taken.swap(true, Ordering::AcqRel) {
+    /// Registers the area for a vCPU by `register`, which is given the block's place, unless it is registered already. If `register` fails, the area can be used
+    /// again.
+    pub(super) fn take(
+        &'static self,
+        vcpu: VcpuId,
+        form: Form,
+        register: impl FnOnce(NonNull<T>) -> Result<(), RegisterError>,
+    ) -> Result<NonNull<T>, RegisterError> {
+        if self.state.compare_exchange(FREE, BEING_REGISTERED, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Err(RegisterError::Taken);
         }
-        // A reference has an address.
-        let block = NonNull::from(&self.block).cast::<T>();
-        match register(block) {
-            Ok(()) => Ok(block),
-            Err(error) => {
-                self.taken.store(false, Ordering::Release);
-                Err(error)
-            }
+        let block = self.block();
+        let registered = register(block);
+        self.vcpu.store(vcpu.0, Ordering::Relaxed);
+        self.state.store(if registered.is_ok() { form as u8 } else { FREE }, Ordering::Release);
+        registered.map(|()| block)
+    }
+
+    /// Registers the area once more by `register`, which is told how it was registered before; does nothing if it never was.
+    pub(super) fn take_again(
+        &'static self,
+        register: impl FnOnce(VcpuId, Form, NonNull<T>) -> Result<(), RegisterError>,
+    ) -> Result<(), RegisterError> {
+        let state = self.state.load(Ordering::Acquire);
+        match [Form::Virtual, Form::Physical].into_iter().find(|form| *form as u8 == state) {
+            Some(form) => register(VcpuId(self.vcpu.load(Ordering::Relaxed)), form, self.block()),
+            None => Ok(()),
         }
+    }
+
+    fn block(&'static self) -> NonNull<T> {
+        // A reference has an address.
+        NonNull::from(&self.block).cast()
     }
 }
 
@@ -93,7 +129,7 @@ pub(super) fn physical<T>(space: &(impl AddressSpace + ?Sized), block: NonNull<T
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// The area has been registered before, and belongs to Xen since.
+    /// The area has been registered before, and belongs to Xen since. After a migration it is to be registered by `register_again`.
     Taken,
     /// The address space has no frame for the area, which is at this address.
     NotMapped(usize),
@@ -132,7 +168,7 @@ mod tests {
         // SAFETY: nothing is mapped by it.
         let space = unsafe { IdentityMap::new() };
         for area in &AREAS {
-            let block = area.take(|_| Ok(())).unwrap();
+            let block = area.take(VcpuId(0), Form::Virtual, |_| Ok(())).unwrap();
             let (_, offset) = place(&space, block).unwrap();
             assert!(offset as usize + size_of::<VcpuInfo>() <= PAGE_SIZE);
             assert_eq!(physical(&space, block), Ok(block.addr().get() as u64));
@@ -142,11 +178,30 @@ mod tests {
     #[test]
     fn an_area_is_used_once_but_failures_do_not_count() {
         static AREA: Area<VcpuTimeInfo> = Area::new();
-        assert_eq!(AREA.take(|_| Err(Errno::EFAULT.into())), Err(RegisterError::Refused(Errno::EFAULT)));
+        let take = |register: fn(NonNull<VcpuTimeInfo>) -> Result<(), RegisterError>| AREA.take(VcpuId(1), Form::Physical, register);
+        assert_eq!(take(|_| Err(Errno::EFAULT.into())), Err(RegisterError::Refused(Errno::EFAULT)));
         assert!(!AREA.is_taken());
-        AREA.take(|_| Ok(())).unwrap();
+        take(|_| Ok(())).unwrap();
         assert!(AREA.is_taken());
-        assert_eq!(AREA.take(|_| panic!("it is taken")), Err(RegisterError::Taken));
+        assert_eq!(take(|_| panic!("it is taken")), Err(RegisterError::Taken));
+    }
+
+    #[test]
+    fn what_was_registered_is_remembered_and_nothing_else() {
+        static AREA: Area<VcpuTimeInfo> = Area::new();
+        AREA.take_again(|_, _, _| panic!("it never was registered")).unwrap();
+        AREA.take(VcpuId(5), Form::Virtual, |_| Err(Errno::ENOENT.into())).unwrap_err();
+        AREA.take_again(|_, _, _| panic!("it was not registered")).unwrap();
+        let block = AREA.take(VcpuId(7), Form::Physical, |_| Ok(())).unwrap();
+        assert_eq!(AREA.take_again(|_, _, _| Err(Errno::EBUSY.into())), Err(RegisterError::Refused(Errno::EBUSY)));
+        // A refusal is not the end of it: the area is still the vCPU's.
+        let mut told = None;
+        AREA.take_again(|vcpu, form, block| {
+            told = Some((vcpu, form, block));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(told, Some((VcpuId(7), Form::Physical, block)));
     }
 
     #[test]

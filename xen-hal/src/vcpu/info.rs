@@ -1,9 +1,11 @@
 //! A place for a vCPU's block of the event and time interface.
 
+use core::ptr::NonNull;
+
 use xen_pac::shared_info::{VcpuInfo, raw};
 use xen_pac::vcpu::{VcpuRegisterVcpuInfo, command};
 
-use super::area::place;
+use super::area::{Form, place};
 use super::{Area, RegisterError, Vcpu};
 use crate::hypercall::{Commands, Hypercall};
 use crate::memory::WidthLatch;
@@ -13,8 +15,8 @@ impl<H: Hypercall> Vcpu<H> {
     /// Moves the vCPU's [`VcpuInfo`] from the shared page, where vCPUs from 32 on (from 1 on, on Arm) have no place and get no events, to `area`. Upstream:
     /// `VCPUOP_register_vcpu_info`.
     ///
-    /// This can be done once for each vCPU, and is not undone while the domain lives. After a resume it must be done anew, with the same area: a domain that was
-    /// restored has its blocks in the shared page again.
+    /// This can be done once for each vCPU, and is not undone while the domain lives. A domain that was restored has its blocks in the shared page again, and the area
+    /// must be [registered again](Area::<raw::VcpuInfo>::register_again).
     ///
     /// From the first instruction after the call on, `evtchn_pending_sel` is all ones and the vCPU is interrupted, although there need be no event: Xen makes sure that
     /// none was lost meanwhile. What Xen had written to the old place stays there, and is never updated again.
@@ -33,15 +35,39 @@ impl<H: Hypercall> Vcpu<H> {
         _latched: WidthLatch,
         area: &'static Area<raw::VcpuInfo>,
     ) -> Result<VcpuInfo<'static>, RegisterError> {
-        let block = area.take(|block| {
-            let (frame, offset) = place(space, block)?;
-            let mut argument = VcpuRegisterVcpuInfo::new(frame.0, offset);
-            // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the frame is theirs, as the address space promises.
-            unsafe { self.xen.vcpu_unchecked(command::RegisterVcpuInfo, self.id.0, &mut argument) }?;
-            Ok(())
-        })?;
+        let block = area.take(self.id, Form::Physical, |block| self.tell_vcpu_info(space, block))?;
         // SAFETY: the area is static and taken: only Xen and this handle touch it from now on.
         Ok(unsafe { VcpuInfo::from_ptr(block) })
+    }
+
+    /// Has Xen use the block, which must be an area's.
+    fn tell_vcpu_info(&self, space: &(impl AddressSpace + ?Sized), block: NonNull<raw::VcpuInfo>) -> Result<(), RegisterError> {
+        let (frame, offset) = place(space, block)?;
+        let mut argument = VcpuRegisterVcpuInfo::new(frame.0, offset);
+        // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the frame is theirs, as the address space promises.
+        unsafe { self.xen.vcpu_unchecked(command::RegisterVcpuInfo, self.id.0, &mut argument) }?;
+        Ok(())
+    }
+}
+
+impl Area<raw::VcpuInfo> {
+    /// Registers the area once more for the vCPU that it was [registered](Vcpu::register_vcpu_info) for, after the domain was restored. Does nothing to an area that
+    /// never was registered.
+    ///
+    /// The handle from before is good again: until now it showed what the old Xen had last written. That is overwritten, with what the vCPU has in the shared page
+    /// meanwhile or, where it has no place there, with zeroes; and the vCPU is interrupted, as after the first registration.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`register_vcpu_info`](Vcpu::register_vcpu_info) but [`RegisterError::Taken`]. Where the domain was not restored, or this was done before, that is
+    /// Xen's `EINVAL` or `EBUSY`, and nothing has changed.
+    pub fn register_again(
+        &'static self,
+        xen: impl Hypercall,
+        space: &(impl AddressSpace + ?Sized),
+        _latched: WidthLatch,
+    ) -> Result<(), RegisterError> {
+        self.take_again(|vcpu, _, block| Vcpu::new(xen, vcpu).tell_vcpu_info(space, block))
     }
 }
 
@@ -51,7 +77,7 @@ mod tests {
     use crate::hypercall::Errno;
     use crate::platform::{Frame, IdentityMap, VcpuId};
     use crate::testing::{Script, errno};
-    use core::ptr::NonNull;
+    use core::cell::RefCell;
     use core::sync::atomic::Ordering;
 
     fn latched() -> WidthLatch {
@@ -88,6 +114,30 @@ mod tests {
         let vcpu = Vcpu::new(&xen, VcpuId(1));
         vcpu.register_vcpu_info(&identity(), latched(), &AREA).unwrap();
         assert_eq!(vcpu.register_vcpu_info(&identity(), latched(), &AREA).unwrap_err(), RegisterError::Taken);
+    }
+
+    #[test]
+    fn a_restored_domain_tells_the_same_place_again() {
+        static AREA: Area<raw::VcpuInfo> = Area::new();
+        static UNUSED: Area<raw::VcpuInfo> = Area::new();
+        let places = RefCell::new(std::vec::Vec::new());
+        let note = |vcpu, argument: &mut VcpuRegisterVcpuInfo| {
+            places.borrow_mut().push((vcpu, argument.mfn, argument.offset));
+            0
+        };
+        let xen = Script::new()
+            .vcpu(command::RegisterVcpuInfo, note)
+            .vcpu(command::RegisterVcpuInfo, |_, _| errno(Errno::EINVAL))
+            .vcpu(command::RegisterVcpuInfo, note);
+        Vcpu::new(&xen, VcpuId(33)).register_vcpu_info(&identity(), latched(), &AREA).unwrap();
+        // As long as nothing was restored, Xen says so.
+        assert_eq!(AREA.register_again(&xen, &identity(), latched()), Err(RegisterError::Refused(Errno::EINVAL)));
+        AREA.register_again(&xen, &identity(), latched()).unwrap();
+        UNUSED.register_again(&xen, &identity(), latched()).unwrap();
+        drop(xen);
+        let places = places.into_inner();
+        assert_eq!((places.len(), places[0].0), (2, 33));
+        assert_eq!(places[0], places[1]);
     }
 
     #[test]

@@ -22,6 +22,39 @@
 //!
 //! Any vCPU of the domain can be named, unless a method says otherwise. Every operation answers `ENOENT` for a vCPU that the domain does not have.
 //!
+//! # After a migration
+//! A domain that was restored, here or on another machine, has its memory as it was, and a Xen that knows of nothing which was registered. The areas know it: one
+//! statement for each kind repeats all that was registered of it, and skips the areas that were not. Every handle from before is good again.
+//!
+//! ```
+//! use xen_hal::Xen;
+//! use xen_hal::hypercall::Hypercall;
+//! use xen_hal::memory::WidthLatch;
+//! use xen_hal::platform::AddressSpace;
+//! use xen_hal::sched::Resumed;
+//! use xen_hal::vcpu::{Area, RegisterError};
+//! use xen_pac::sched::ShutdownReason;
+//! use xen_pac::shared_info;
+//! use xen_pac::vcpu;
+//!
+//! static INFOS: [Area<shared_info::raw::VcpuInfo>; 64] = [const { Area::new() }; 64];
+//! static RUNSTATES: [Area<vcpu::raw::VcpuRunstateInfo>; 64] = [const { Area::new() }; 64];
+//!
+//! /// Suspends the domain. The other vCPUs are down, and interrupts are off.
+//! fn suspend<H: Hypercall + Copy>(xen: Xen<H>, space: &impl AddressSpace) -> Result<(), RegisterError> {
+//!     if xen.sched().shutdown(ShutdownReason::SUSPEND)? == Resumed::Cancelled {
+//!         return Ok(());
+//!     }
+//!     // First of all the callback and the shared page, as at the start: the old proof that Xen knows the width says nothing of this Xen.
+//!     let latch = WidthLatch::new(xen.hypercall())?;
+//!     INFOS.iter().try_for_each(|area| area.register_again(xen.hypercall(), space, latch))?;
+//!     RUNSTATES.iter().try_for_each(|area| area.register_again(xen.hypercall(), space))
+//! }
+//! ```
+//!
+//! Do it before another vCPU is up, because a vCPU that is up can only have its [`VcpuInfo`](xen_pac::shared_info::VcpuInfo) moved by itself; and before a clock is
+//! read that finds its time in one of the areas. Timers are to be set anew.
+//!
 //! # On Arm
 //! Xen knows two of these operations there, [`Vcpu::register_vcpu_info`] and [`Vcpu::register_runstate`], and answers all others with `EINVAL`. PSCI starts and stops
 //! vCPUs, and the architected virtual timer takes the timers' place.

@@ -1,6 +1,7 @@
 //! For how long a vCPU has been running, ready to run, asleep and down.
 
 use core::hint;
+use core::ptr::NonNull;
 use core::sync::atomic::{Ordering, fence};
 use core::time::Duration;
 
@@ -10,7 +11,7 @@ use xen_pac::vcpu::{
 };
 use xen_pac::vm_assist::{VmAssistType, command as vm_assist};
 
-use super::area::physical;
+use super::area::{Form, physical};
 use super::{Area, RegisterError, Vcpu};
 use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
@@ -100,16 +101,10 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Safety
     ///
-    /// Each page table that the vCPU will ever use maps the area's address to the area, or not at all.
+    /// Each page table that any vCPU of the domain will ever use maps the area's address to the area, or not at all: Xen writes by those of the vCPU, and at once by
+    /// that of the calling one, which may be another, then and when the area is registered again.
     pub unsafe fn register_runstate(&self, area: &'static Area<raw::VcpuRunstateInfo>) -> Result<RunstateArea, RegisterError> {
-        let block = area.take(|block| {
-            block.as_ptr().expose_provenance();
-            let handle = Handle::from_ptr(block.as_ptr());
-            let mut argument = VcpuRegisterRunstateMemoryArea::new(VcpuRegisterRunstateMemoryAreaAddr::from_v(handle));
-            // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; that it finds them there is the caller's promise.
-            unsafe { self.xen.vcpu_unchecked(command::RegisterRunstateMemoryArea, self.id.0, &mut argument) }?;
-            Ok(())
-        })?;
+        let block = area.take(self.id, Form::Virtual, |block| self.tell_runstate(block))?;
         // SAFETY: the area is static and taken: only Xen and this handle touch it from now on.
         Ok(RunstateArea { block: unsafe { VcpuRunstateInfo::from_ptr(block) } })
     }
@@ -126,15 +121,49 @@ impl<H: Hypercall> Vcpu<H> {
         space: &(impl AddressSpace + ?Sized),
         area: &'static Area<raw::VcpuRunstateInfo>,
     ) -> Result<RunstateArea, RegisterError> {
-        let block = area.take(|block| {
-            let address = VcpuRegisterRunstateMemoryAreaAddr::from_p(physical(space, block)?);
-            let mut argument = VcpuRegisterRunstateMemoryArea::new(address);
-            // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the address is theirs, as the address space promises.
-            unsafe { self.xen.vcpu_unchecked(command::RegisterRunstatePhysArea, self.id.0, &mut argument) }?;
-            Ok(())
-        })?;
+        let block = area.take(self.id, Form::Physical, |block| self.tell_runstate_physical(space, block))?;
         // SAFETY: the area is static and taken: only Xen and this handle touch it from now on.
         Ok(RunstateArea { block: unsafe { VcpuRunstateInfo::from_ptr(block) } })
+    }
+
+    /// Has Xen use the block, an area's, by its virtual address. It is found there in every page table, as somebody has promised.
+    fn tell_runstate(&self, block: NonNull<raw::VcpuRunstateInfo>) -> Result<(), RegisterError> {
+        block.as_ptr().expose_provenance();
+        let address = VcpuRegisterRunstateMemoryAreaAddr::from_v(Handle::from_ptr(block.as_ptr()));
+        let mut argument = VcpuRegisterRunstateMemoryArea::new(address);
+        // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; that it finds them there was promised.
+        unsafe { self.xen.vcpu_unchecked(command::RegisterRunstateMemoryArea, self.id.0, &mut argument) }?;
+        Ok(())
+    }
+
+    /// Has Xen use the block, an area's, by its physical address.
+    fn tell_runstate_physical(
+        &self,
+        space: &(impl AddressSpace + ?Sized),
+        block: NonNull<raw::VcpuRunstateInfo>,
+    ) -> Result<(), RegisterError> {
+        let address = VcpuRegisterRunstateMemoryAreaAddr::from_p(physical(space, block)?);
+        let mut argument = VcpuRegisterRunstateMemoryArea::new(address);
+        // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the address is theirs, as the address space promises.
+        unsafe { self.xen.vcpu_unchecked(command::RegisterRunstatePhysArea, self.id.0, &mut argument) }?;
+        Ok(())
+    }
+}
+
+impl Area<raw::VcpuRunstateInfo> {
+    /// Registers the area once more, for the vCPU and in the form of before, after the domain was restored. Does nothing to an area that never was registered.
+    ///
+    /// The [`RunstateArea`] from before is good again; for [`read`](RunstateArea::read), [`UpdateFlag::request`] must be repeated too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`register_runstate`](Vcpu::register_runstate) or [`register_runstate_physical`](Vcpu::register_runstate_physical) but [`RegisterError::Taken`]. A
+    /// domain that was moved to a Xen before 4.18 finds the physical form missing there: `ENOSYS`.
+    pub fn register_again(&'static self, xen: impl Hypercall, space: &(impl AddressSpace + ?Sized)) -> Result<(), RegisterError> {
+        self.take_again(|vcpu, form, block| match form {
+            Form::Virtual => Vcpu::new(xen, vcpu).tell_runstate(block),
+            Form::Physical => Vcpu::new(xen, vcpu).tell_runstate_physical(space, block),
+        })
     }
 }
 

@@ -82,6 +82,38 @@ fn the_physical_form_passes_the_physical_address() {
     assert_eq!(told, area.block.as_ptr().addr().get() as u64);
 }
 
+#[test]
+fn a_restored_domain_tells_the_same_place_in_the_same_form() {
+    static VIRTUAL: Area<raw::VcpuRunstateInfo> = Area::new();
+    static PHYSICAL: Area<raw::VcpuRunstateInfo> = Area::new();
+    static UNUSED: Area<raw::VcpuRunstateInfo> = Area::new();
+    let told = RefCell::new(std::vec::Vec::new());
+    let by_virtual = |vcpu, argument: &mut VcpuRegisterRunstateMemoryArea| {
+        told.borrow_mut().push((vcpu, argument.addr.v().as_ptr().addr() as u64));
+        0
+    };
+    let by_physical = |vcpu, argument: &mut VcpuRegisterRunstateMemoryArea| {
+        told.borrow_mut().push((vcpu, argument.addr.p()));
+        0
+    };
+    let xen = Script::new()
+        .vcpu(command::RegisterRunstateMemoryArea, by_virtual)
+        .vcpu(command::RegisterRunstatePhysArea, by_physical)
+        .vcpu(command::RegisterRunstateMemoryArea, by_virtual)
+        .vcpu(command::RegisterRunstatePhysArea, by_physical);
+    // SAFETY: nothing is mapped by it.
+    let space = unsafe { IdentityMap::new() };
+    // SAFETY: the only address space there is maps the area.
+    let first = unsafe { Vcpu::new(&xen, VcpuId(1)).register_runstate(&VIRTUAL) }.unwrap();
+    let second = Vcpu::new(&xen, VcpuId(2)).register_runstate_physical(&space, &PHYSICAL).unwrap();
+    for area in [&UNUSED, &VIRTUAL, &PHYSICAL] {
+        area.register_again(&xen, &space).unwrap();
+    }
+    drop(xen);
+    let expected = [(1, first.block.as_ptr().addr().get() as u64), (2, second.block.as_ptr().addr().get() as u64)];
+    assert_eq!(told.into_inner(), [expected, expected].concat());
+}
+
 proptest! {
     #[test]
     fn what_is_at_rest_is_read_as_it_is(state: u32, since in 0..XEN_RUNSTATE_UPDATE, spent: [u64; 4]) {

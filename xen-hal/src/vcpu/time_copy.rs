@@ -1,10 +1,12 @@
 //! A second copy of a vCPU's time block, on x86.
 
+use core::ptr::NonNull;
+
 use xen_pac::access::Handle;
 use xen_pac::shared_info::{VcpuTimeInfo, raw};
 use xen_pac::vcpu::{VcpuRegisterTimeMemoryArea, VcpuRegisterTimeMemoryAreaAddr, command};
 
-use super::area::physical;
+use super::area::{Form, physical};
 use super::{Area, RegisterError, Vcpu};
 use crate::hypercall::{Commands, Hypercall};
 use crate::platform::AddressSpace;
@@ -21,16 +23,10 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Safety
     ///
-    /// Each page table that the vCPU will ever use maps the area's address to the area, or not at all.
+    /// Each page table that any vCPU of the domain will ever use maps the area's address to the area, or not at all: Xen writes by those of the vCPU, and at once by
+    /// that of the calling one, which may be another, then and when the area is registered again.
     pub unsafe fn register_time(&self, area: &'static Area<raw::VcpuTimeInfo>) -> Result<VcpuTimeInfo<'static>, RegisterError> {
-        let block = area.take(|block| {
-            block.as_ptr().expose_provenance();
-            let handle = Handle::from_ptr(block.as_ptr());
-            let mut argument = VcpuRegisterTimeMemoryArea::new(VcpuRegisterTimeMemoryAreaAddr::from_v(handle));
-            // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; that it finds them there is the caller's promise.
-            unsafe { self.xen.vcpu_unchecked(command::RegisterVcpuTimeMemoryArea, self.id.0, &mut argument) }?;
-            Ok(())
-        })?;
+        let block = area.take(self.id, Form::Virtual, |block| self.tell_time(block))?;
         // SAFETY: the area is static and taken: only Xen and this handle touch it from now on.
         Ok(unsafe { VcpuTimeInfo::from_ptr(block) })
     }
@@ -47,15 +43,45 @@ impl<H: Hypercall> Vcpu<H> {
         space: &(impl AddressSpace + ?Sized),
         area: &'static Area<raw::VcpuTimeInfo>,
     ) -> Result<VcpuTimeInfo<'static>, RegisterError> {
-        let block = area.take(|block| {
-            let address = VcpuRegisterTimeMemoryAreaAddr::from_p(physical(space, block)?);
-            let mut argument = VcpuRegisterTimeMemoryArea::new(address);
-            // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the address is theirs, as the address space promises.
-            unsafe { self.xen.vcpu_unchecked(command::RegisterVcpuTimePhysArea, self.id.0, &mut argument) }?;
-            Ok(())
-        })?;
+        let block = area.take(self.id, Form::Physical, |block| self.tell_time_physical(space, block))?;
         // SAFETY: the area is static and taken: only Xen and this handle touch it from now on.
         Ok(unsafe { VcpuTimeInfo::from_ptr(block) })
+    }
+
+    /// Has Xen use the block, an area's, by its virtual address. It is found there in every page table, as somebody has promised.
+    fn tell_time(&self, block: NonNull<raw::VcpuTimeInfo>) -> Result<(), RegisterError> {
+        block.as_ptr().expose_provenance();
+        let address = VcpuRegisterTimeMemoryAreaAddr::from_v(Handle::from_ptr(block.as_ptr()));
+        let mut argument = VcpuRegisterTimeMemoryArea::new(address);
+        // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; that it finds them there was promised.
+        unsafe { self.xen.vcpu_unchecked(command::RegisterVcpuTimeMemoryArea, self.id.0, &mut argument) }?;
+        Ok(())
+    }
+
+    /// Has Xen use the block, an area's, by its physical address.
+    fn tell_time_physical(&self, space: &(impl AddressSpace + ?Sized), block: NonNull<raw::VcpuTimeInfo>) -> Result<(), RegisterError> {
+        let address = VcpuRegisterTimeMemoryAreaAddr::from_p(physical(space, block)?);
+        let mut argument = VcpuRegisterTimeMemoryArea::new(address);
+        // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the address is theirs, as the address space promises.
+        unsafe { self.xen.vcpu_unchecked(command::RegisterVcpuTimePhysArea, self.id.0, &mut argument) }?;
+        Ok(())
+    }
+}
+
+impl Area<raw::VcpuTimeInfo> {
+    /// Registers the area once more, for the vCPU and in the form of before, after the domain was restored. Does nothing to an area that never was registered.
+    ///
+    /// The handle from before is good again: until now it showed a time of the old Xen's. x86 only.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`register_time`](Vcpu::register_time) or [`register_time_physical`](Vcpu::register_time_physical) but [`RegisterError::Taken`]. A domain that was
+    /// moved to a Xen before 4.18 finds the physical form missing there: `ENOSYS`.
+    pub fn register_again(&'static self, xen: impl Hypercall, space: &(impl AddressSpace + ?Sized)) -> Result<(), RegisterError> {
+        self.take_again(|vcpu, form, block| match form {
+            Form::Virtual => Vcpu::new(xen, vcpu).tell_time(block),
+            Form::Physical => Vcpu::new(xen, vcpu).tell_time_physical(space, block),
+        })
     }
 }
 
@@ -65,6 +91,7 @@ mod tests {
     use crate::hypercall::Errno;
     use crate::platform::{IdentityMap, VcpuId};
     use crate::testing::{Script, errno};
+    use core::cell::RefCell;
 
     #[test]
     fn both_forms_pass_the_place_of_the_area() {
@@ -93,5 +120,37 @@ mod tests {
         drop(xen);
         assert_eq!(by_virtual, first.as_ptr().addr().get());
         assert_eq!(by_physical, second.as_ptr().addr().get() as u64);
+    }
+
+    #[test]
+    fn a_restored_domain_tells_the_same_place_in_the_same_form() {
+        static VIRTUAL: Area<raw::VcpuTimeInfo> = Area::new();
+        static PHYSICAL: Area<raw::VcpuTimeInfo> = Area::new();
+        let told = RefCell::new(std::vec::Vec::new());
+        let by_virtual = |vcpu, argument: &mut VcpuRegisterTimeMemoryArea| {
+            told.borrow_mut().push((vcpu, argument.addr.v().as_ptr().addr() as u64));
+            0
+        };
+        let by_physical = |vcpu, argument: &mut VcpuRegisterTimeMemoryArea| {
+            told.borrow_mut().push((vcpu, argument.addr.p()));
+            0
+        };
+        let xen = Script::new()
+            .vcpu(command::RegisterVcpuTimeMemoryArea, by_virtual)
+            .vcpu(command::RegisterVcpuTimePhysArea, by_physical)
+            .vcpu(command::RegisterVcpuTimeMemoryArea, by_virtual)
+            .vcpu(command::RegisterVcpuTimePhysArea, by_physical)
+            .vcpu(command::RegisterVcpuTimePhysArea, |_, _| errno(Errno::ENOSYS));
+        // SAFETY: nothing is mapped by it.
+        let space = unsafe { IdentityMap::new() };
+        // SAFETY: the only address space there is maps the area.
+        let first = unsafe { Vcpu::new(&xen, VcpuId(1)).register_time(&VIRTUAL) }.unwrap();
+        let second = Vcpu::new(&xen, VcpuId(2)).register_time_physical(&space, &PHYSICAL).unwrap();
+        VIRTUAL.register_again(&xen, &space).unwrap();
+        PHYSICAL.register_again(&xen, &space).unwrap();
+        assert_eq!(PHYSICAL.register_again(&xen, &space), Err(RegisterError::Refused(Errno::ENOSYS)));
+        drop(xen);
+        let expected = [(1, first.as_ptr().addr().get() as u64), (2, second.as_ptr().addr().get() as u64)];
+        assert_eq!(told.into_inner(), [expected, expected].concat());
     }
 }

@@ -11,6 +11,7 @@ use crate::xen::console::Line;
 use crate::xen::find::{self, Kit};
 use crate::xen::program::{self, Program};
 use crate::xen::route::{self, Route};
+use crate::xen::tally::{Ending, Tally};
 use crate::xen::transcript::{self, Transcript};
 use crate::xen::verdict::{self, Verdict};
 use crate::xen::{boot, build, stage};
@@ -35,8 +36,11 @@ pub struct Arguments {
     /// Start all scenarios, one after the other.
     #[arg(long, conflicts_with = "programs")]
     all: bool,
+    /// Start them that many times in a row, whatever becomes of a run.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
     /// Keep what the scenarios tell as what they have to tell from now on.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "repeat")]
     record: bool,
     /// Keep each run's console in a file also when all went well.
     #[arg(long)]
@@ -75,11 +79,18 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(binaries) => binaries,
         Err(why) => return refuse(&why),
     };
-    let rows: Vec<Row> = programs.iter().map(|program| session.row(*program, &binaries[program.binary])).collect();
-    if rows.len() > 1 {
-        summarize(&rows);
+    let mut tally = Tally::default();
+    for round in 1..=arguments.repeat {
+        let round = (arguments.repeat > 1).then_some(round);
+        if let Some(round) = round {
+            println!("Round {round} of {}:", arguments.repeat);
+        }
+        programs.iter().for_each(|program| tally.add(program.name, session.run(program, &binaries[program.binary], round)));
     }
-    if rows.iter().all(|row| row.good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if tally.runs() > 1 {
+        summarize(&tally);
+    }
+    if tally.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn list() {
@@ -131,14 +142,7 @@ struct Run {
     lines: Vec<Line>,
     console: Vec<String>,
     took: Duration,
-}
-
-/// A line of the closing table.
-struct Row {
-    name: &'static str,
-    good: bool,
-    verdict: String,
-    took: Duration,
+    log: PathBuf,
 }
 
 impl<'a> Session<'a> {
@@ -149,33 +153,32 @@ impl<'a> Session<'a> {
     }
 
     /// Runs a program and reports on it.
-    fn row(&self, program: Program, guest: &Path) -> Row {
+    fn run(&self, program: &Program, guest: &Path, round: Option<u32>) -> Ending {
         println!("{}:", program.name);
         let began = Instant::now();
-        let run = self.start(&program, guest).and_then(|mut run| {
-            if program.is_scenario() && run.verdict == Verdict::Success {
-                run.verdict = self.compare(&program, &run.lines)?;
-            }
-            Ok(run)
-        });
-        let (good, verdict, took) = match run {
-            Ok(run) => {
-                let good = program.expected.matches(&run.verdict);
-                if !good && !self.arguments.verbose && !matches!(run.verdict, Verdict::Differs(_) | Verdict::Unrecorded) {
-                    show_last(&run.console);
-                }
-                (good, run.verdict.to_string(), run.took)
-            }
-            Err(why) => (false, why, began.elapsed()),
-        };
-        println!("{}: {}, {verdict} ({:.1} s)", program.name, mark(good), took.as_secs_f64());
-        Row { name: program.name, good, verdict, took }
+        let ending = self.start(program, guest, round).and_then(|run| self.judge(program, run));
+        let ending = ending.unwrap_or_else(|why| Ending { good: false, verdict: why, took: began.elapsed() });
+        println!("{}: {}, {} ({:.1} s)", program.name, mark(ending.good), ending.verdict, ending.took.as_secs_f64());
+        ending
+    }
+
+    /// Holds a run against what was expected of it, and shows and keeps what is needed to see why it was not so.
+    fn judge(&self, program: &Program, mut run: Run) -> Result<Ending, String> {
+        if program.is_scenario() && run.verdict == Verdict::Success {
+            run.verdict = self.compare(program, &run.lines)?;
+        }
+        let good = program.expected.matches(&run.verdict);
+        self.keep(&run, run.verdict != Verdict::Success)?;
+        if !good && !self.arguments.verbose && !matches!(run.verdict, Verdict::Differs(_) | Verdict::Unrecorded) {
+            show_last(&run.console);
+        }
+        Ok(Ending { good, verdict: run.verdict.to_string(), took: run.took })
     }
 
     /// Boots a program. An error is a sentence on what kept it from being started.
-    fn start(&self, program: &Program, guest: &Path) -> Result<Run, String> {
+    fn start(&self, program: &Program, guest: &Path, round: Option<u32>) -> Result<Run, String> {
         let run = stage::stage(&self.files, program, &self.kit.hypervisor, guest)?;
-        let log = run.join(stage::LOG);
+        let log = run.join(stage::log(round));
         let (mut console, mut lines) = (Vec::new(), Vec::new());
         let began = Instant::now();
         let limit = Duration::from_secs(self.arguments.timeout);
@@ -190,12 +193,11 @@ impl<'a> Session<'a> {
         let took = began.elapsed();
         let ended = ended.map_err(|error| format!("{}: {error}", self.kit.qemu.display()))?;
         let verdict = verdict::judge(&lines, &ended.end, &ended.complaints);
-        self.keep(&log, &console, verdict != Verdict::Success)?;
-        Ok(Run { verdict, lines, console, took })
+        Ok(Run { verdict, lines, console, took, log })
     }
 
     /// Keeps the console of a run that ended badly, or of any if told so; what an earlier run left goes.
-    fn keep(&self, log: &Path, console: &[String], bad: bool) -> Result<(), String> {
+    fn keep(&self, Run { log, console, .. }: &Run, bad: bool) -> Result<(), String> {
         let explain = |error| format!("{}: {error}", log.display());
         if bad || self.arguments.keep_logs {
             fs::write(log, console.join("\n")).map_err(explain)?;
@@ -244,13 +246,17 @@ fn show_last(console: &[String]) {
 }
 
 /// Prints the closing table.
-fn summarize(rows: &[Row]) {
+fn summarize(tally: &Tally) {
     println!();
-    for row in rows {
-        println!("{:16} {:6} {:5.1} s  {}", row.name, mark(row.good), row.took.as_secs_f64(), row.verdict);
+    for score in tally.scores() {
+        let (mark, slowest) = (mark(score.is_good()), score.slowest.as_secs_f64());
+        if score.runs == 1 {
+            println!("{:16} {mark:6} {slowest:5.1} s  {}", score.name, score.verdict);
+        } else {
+            println!("{:16} {mark:6} {:3} of {}, slowest {slowest:5.1} s  {}", score.name, score.good, score.runs, score.verdict);
+        }
     }
-    let (good, took) = (rows.iter().filter(|row| row.good).count(), rows.iter().map(|row| row.took).sum::<Duration>());
-    println!("{good} of {} as they should be, in {:.1} s", rows.len(), took.as_secs_f64());
+    println!("{tally}");
 }
 
 fn mark(good: bool) -> &'static str {

@@ -63,6 +63,7 @@ fn proofs() -> Vec<Step> {
         ),
         cross("cross-x86", "i686-unknown-linux-gnu"),
         cross("cross-aarch64", "aarch64-unknown-none-softfloat"),
+        hypercalls_x86(),
     ]
 }
 
@@ -76,6 +77,12 @@ fn guests() -> Vec<Step> {
             vec![Call::xtask("xen --all")],
         ),
         step("hello", "a guest boots on real Xen", &[known::QEMU_X86, known::XEN_AMD64], vec![Call::xtask("xen hello")]),
+        step(
+            "hypercall-page",
+            "on real Xen, a hypercall page answers as the instruction does",
+            &[known::QEMU_X86, known::XEN_AMD64],
+            vec![Call::xtask("xen hypercall-page")],
+        ),
     ]
 }
 
@@ -86,12 +93,37 @@ fn optional() -> Vec<Step> {
 
 /// The crates for another architecture, whose constants' assertions the compiler then evaluates.
 fn cross(name: &'static str, target: &str) -> Step {
-    let check = Call::cargo(&format!("check {BUILD_STD} {target} --package xen-pac --package xen-hal"))
+    let check = cross_call(&format!("check {BUILD_STD} {target} --package xen-pac --package xen-hal"));
+    step(name, "the crates compile there, and every layout assertion holds", &[known::RUSTC_WEB, known::RUST_WEB_SRC], vec![check])
+}
+
+/// The instruction sequences of 32-bit x86, run in a process that plays both sides, and counted against those of C.
+fn hypercalls_x86() -> Step {
+    let run = |profile| {
+        let line = format!(
+            "run --quiet --locked --package xen-hal-bench-x86 {profile} {BUILD_STD} i686-unknown-linux-gnu -Zbuild-std-features=compiler-builtins-mem"
+        );
+        cross_call(&line).inside("xen-hal/bench")
+    };
+    step(
+        "hypercalls-x86",
+        "on 32-bit x86, hypercalls leave the caller its registers and are no longer than in C",
+        &[known::GCC, known::RUSTC_WEB, known::RUST_WEB_SRC],
+        vec![
+            run("--profile unoptimised"),
+            run("--release"),
+            Call::cargo("test --quiet --locked --test hypercall -- --ignored").inside("xen-hal/bench"),
+        ],
+    )
+}
+
+/// A call of cargo for another architecture, by the compiler that brings its library's source.
+fn cross_call(line: &str) -> Call {
+    Call::cargo(line)
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTC", "/usr/bin/rustc")
         .env("CARGO_TARGET_DIR", "target/cross")
-        .env("RUSTFLAGS", "-D warnings");
-    step(name, "the crates compile there, and every layout assertion holds", &[known::RUSTC_WEB, known::RUST_WEB_SRC], vec![check])
+        .env("RUSTFLAGS", "-D warnings")
 }
 
 fn step(name: &'static str, about: &'static str, needs: &[Tool], calls: Vec<Call>) -> Step {

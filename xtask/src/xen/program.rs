@@ -92,6 +92,13 @@ pub const PROGRAMS: &[Program] = &[
         expected: Expected::Success,
     },
     Program {
+        name: "hypercall-page",
+        about: "Has Xen fill a hypercall page, and compares its answers with those of the processor's instruction",
+        binary: "hypercall-page",
+        command_line: "",
+        expected: Expected::Success,
+    },
+    Program {
         name: "vcpus",
         about: "Shows the memory map, starts a second vCPU, and has the two interrupt each other",
         binary: "vcpus",

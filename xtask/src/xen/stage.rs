@@ -11,8 +11,11 @@ use super::unpack::unpack;
 pub const HYPERVISOR: &str = "xen.elf";
 /// The guest's name in a run's folder.
 pub const GUEST: &str = "guest.elf";
-/// The console's name in a run's folder.
-pub const LOG: &str = "console.log";
+/// The console's name in a run's folder, for each of several runs another.
+#[must_use]
+pub fn log(round: Option<u32>) -> String {
+    round.map_or_else(|| "console.log".to_owned(), |round| format!("console-{round}.log"))
+}
 
 /// Puts what the program's run needs into a folder of its own below `runs`, and says which.
 ///
