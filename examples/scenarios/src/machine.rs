@@ -54,6 +54,9 @@ pub unsafe trait Machine: Sized + 'static {
     /// [`World::own_upcall`], called as for [`callback`](Self::callback), and the local APIC is told its end. `None` where there are none, as on Arm.
     fn own_upcalls(&self) -> Option<u8>;
 
+    /// Whether Xen says, by the processor's identification, that it has upcalls of that kind.
+    fn own_upcalls_are_announced(&self) -> bool;
+
     /// The number of the calling vCPU.
     fn current(&self) -> VcpuId;
 

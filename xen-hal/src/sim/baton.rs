@@ -79,7 +79,7 @@ impl State {
 
     fn give_baton(&mut self, next: VcpuKey) {
         if self.running == Some(next) {
-            return;
+            return self.set_runstate(next, Runstate::RUNNING);
         }
         if let Some(last) = self.running.take() {
             let now = self.runstate_of(last);

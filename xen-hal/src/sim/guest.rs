@@ -110,10 +110,18 @@ impl Guest {
         current::relax();
     }
 
-    /// Turns the vCPU's local APIC on or off, through which its [own upcall vector](crate::hvm::Hvm::set_upcall_vector) comes. It is off at first, and interrupts that
-    /// are raised meanwhile are lost.
+    /// Turns the vCPU's local APIC on or off, through which its [own upcall vector](crate::hvm::Hvm::set_upcall_vector) comes. It is off at first; an interrupt
+    /// that is raised meanwhile waits for it.
     pub fn enable_local_apic(&self, on: bool) {
         current::here().in_xen_as_me(|state, me| state.vcpu_mut(me).apic.on = on);
+    }
+
+    /// Whether Xen's leaves of CPUID announce upcall vectors of a vCPU's own, as they do on x86 since 4.17. What `xen_hal::hvm::upcall_vector_is_announced` reads is the
+    /// laptop's CPUID, which knows of no simulation.
+    #[must_use]
+    pub fn announces_upcall_vectors(&self) -> bool {
+        let profile = current::here().shared.lock().profile;
+        !profile.is_arm() && profile.since(4, 17)
     }
 
     /// Tells the local APIC that the interrupt at the vCPU's own vector was handled: until then it lets no further one through.

@@ -87,6 +87,7 @@ impl State {
             }
         }
         of.parameters[HvmParam::CALLBACK_IRQ.0 as usize] = 0;
+        of.upcall_vector = None;
         of.watchdogs = [None; 2];
         of.marks_runstate = false;
         state.memory.write(of.shared, 0, &[0; crate::platform::PAGE_SIZE]);

@@ -138,5 +138,6 @@ fn vcpus(state: &State, index: usize, domain: &Domain, tell: &mut impl FnMut(Str
 fn rest(domain: &Domain, tell: &mut impl FnMut(String)) {
     let parameters = domain.parameters.iter().enumerate().filter(|(_, value)| **value != 0);
     parameters.for_each(|(number, value)| tell(format!("parameter {number}: {value:#x}")));
-    tell(format!("watchdogs {:?}, ended {:?}, marks run times {}", domain.watchdogs, domain.ended, domain.marks_runstate));
+    tell(format!("upcalls at {:?}, marks run times {}", domain.upcall_vector, domain.marks_runstate));
+    tell(format!("watchdogs {:?}, ended {:?}", domain.watchdogs, domain.ended));
 }

@@ -77,6 +77,8 @@ pub(super) struct Domain {
     pub(super) grants: Grants,
     /// The HVM parameters, by their numbers.
     pub(super) parameters: [u64; xen_pac::hvm::HVM_NR_PARAMS as usize],
+    /// The vector at which events come, on x86.
+    pub(super) upcall_vector: Option<u8>,
     /// Whether Xen marks run times while it writes them.
     pub(super) marks_runstate: bool,
     /// When each watchdog ends the domain.
@@ -243,6 +245,7 @@ impl State {
             ports: Ports::new(if role == Role::Control { 4096 } else { 1024 }),
             grants: Grants::new(self.frames.take_for_xen(&self.memory)?),
             parameters: [0; xen_pac::hvm::HVM_NR_PARAMS as usize],
+            upcall_vector: None,
             marks_runstate: false,
             watchdogs: [None; 2],
             shutdown_code: None,

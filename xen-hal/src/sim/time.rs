@@ -155,7 +155,8 @@ impl State {
             *spent += now - times.since;
         }
         (times.state, times.since) = (state, now);
-        self.write_runstate(key);
+        let times = times.clone();
+        self.write_runstate(key, &times);
     }
 
     /// The times of a vCPU, up to now.
@@ -168,8 +169,8 @@ impl State {
     }
 
     /// Writes a vCPU's run times into the area that it registered.
-    pub(super) fn write_runstate(&self, key: VcpuKey) {
-        let (times, marks) = (&self.vcpu(key).times, self.domain(key).marks_runstate);
+    pub(super) fn write_runstate(&self, key: VcpuKey, times: &RunTimes) {
+        let marks = self.domain(key).marks_runstate;
         let since = self.domain_time(key.domain, times.since);
         let Some(block) = self.area(key, self.vcpu(key).runstate_area).and_then(boundary::runstate_at) else { return };
         let entry = block.state_entry_time().other_side();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use xen_pac::base::{Virq, XenUlong};
-use xen_pac::hvm::{CallbackVia, CallbackViaVariant, HvmParam};
 use xen_pac::shared_info::VcpuInfo;
 
 use super::failure::What;
@@ -18,15 +17,12 @@ const ARM_INTERRUPT: u8 = 31;
 const NMI: u8 = 2;
 const BITS: u32 = XenUlong::BITS;
 
-/// How a vCPU is told of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Announcement {
-    /// By the domain's vector, as long as an upcall is pending.
-    Level(u8),
-    /// By the vCPU's own vector, once for each upcall that becomes pending.
-    Edge(u8),
-    /// Not at all: the domain chose none, or a kind that it cannot have.
-    None,
+/// An interrupt that a vCPU can take.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    vector: u8,
+    /// Whether it is the vCPU's own, and comes through its local APIC.
+    own: bool,
 }
 
 impl State {
@@ -39,18 +35,9 @@ impl State {
         self.info(key).is_some_and(|info| info.evtchn_upcall_pending().load(Ordering::SeqCst) != 0)
     }
 
-    fn announcement(&self, key: VcpuKey) -> Announcement {
-        if self.profile.is_arm() {
-            return Announcement::Level(ARM_INTERRUPT);
-        }
-        if let Some(vector) = self.vcpu(key).own_vector {
-            return Announcement::Edge(vector);
-        }
-        let callback = self.domain(key).parameters[HvmParam::CALLBACK_IRQ.0 as usize];
-        match CallbackVia::decode(callback).map(CallbackVia::variant) {
-            Ok(CallbackViaVariant::Vector { vector }) => Announcement::Level(vector),
-            _ => Announcement::None,
-        }
+    /// The interrupt that is raised for all vCPUs of a domain as long as they have an upcall pending.
+    fn vector_of_domain(&self, key: VcpuKey) -> Option<u8> {
+        if self.profile.is_arm() { Some(ARM_INTERRUPT) } else { self.domain(key).upcall_vector }
     }
 
     /// An event has come at a port (`evtchn_2l_set_pending`).
@@ -97,31 +84,27 @@ impl State {
         }
     }
 
-    /// Raises the interrupt that tells a vCPU of events (`hvm_assert_evtchn_irq`).
+    /// Raises the interrupt that tells a vCPU of events (`hvm_assert_evtchn_irq`). One of the vCPU's own comes once for each upcall that becomes pending; while the local
+    /// APIC is off it waits there.
     pub(super) fn assert_interrupt(&mut self, key: VcpuKey) {
-        match self.announcement(key) {
-            Announcement::Level(_) => self.wake(key),
-            Announcement::Edge(_) => {
-                let apic = &mut self.vcpu_mut(key).apic;
-                if apic.on {
-                    apic.requested = true;
-                    self.wake(key);
-                }
-            }
-            Announcement::None => {}
+        let has_level = self.vector_of_domain(key).is_some();
+        let vcpu = self.vcpu_mut(key);
+        if vcpu.own_vector.is_some() {
+            vcpu.apic.requested = true;
+        }
+        if has_level || vcpu.own_vector.is_some() && vcpu.apic.on {
+            self.wake(key);
         }
     }
 
-    /// The interrupt that a vCPU would take if its flag let it.
-    fn due(&self, key: VcpuKey) -> Option<u8> {
-        match self.announcement(key) {
-            Announcement::Level(vector) => self.upcall_is_pending(key).then_some(vector),
-            Announcement::Edge(vector) => {
-                let apic = &self.vcpu(key).apic;
-                (apic.on && apic.requested && !apic.in_service).then_some(vector)
-            }
-            Announcement::None => None,
+    /// The interrupt that a vCPU would take if its flag let it. The domain's comes first: a vector of the vCPU's own does not take its place.
+    fn due(&self, key: VcpuKey) -> Option<Due> {
+        let (vcpu, level) = (self.vcpu(key), self.vector_of_domain(key));
+        if let Some(vector) = level.filter(|_| self.upcall_is_pending(key)) {
+            return Some(Due { vector, own: false });
         }
+        let own = vcpu.own_vector.filter(|_| vcpu.apic.on && vcpu.apic.requested && !vcpu.apic.in_service);
+        own.map(|vector| Due { vector, own: true })
     }
 
     /// Whether an interrupt can be delivered, so that nobody needs to wait for one (`local_events_need_delivery`).
@@ -134,12 +117,12 @@ impl State {
         if core::mem::take(&mut self.vcpu_mut(key).nmi) {
             return self.handler(key, NMI);
         }
-        let vector = self.due(key).filter(|_| flag)?;
+        let due = self.due(key).filter(|_| flag)?;
         if self.random.once_in(self.adversity.late_upcalls) {
             return None;
         }
-        let handler = self.handler(key, vector)?;
-        if matches!(self.announcement(key), Announcement::Edge(_)) {
+        let handler = self.handler(key, due.vector)?;
+        if due.own {
             let apic = &mut self.vcpu_mut(key).apic;
             (apic.requested, apic.in_service) = (false, true);
         }

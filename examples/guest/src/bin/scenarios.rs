@@ -82,6 +82,10 @@ unsafe impl Machine for Guest {
         Some(OWN_VECTOR)
     }
 
+    fn own_upcalls_are_announced(&self) -> bool {
+        xen_hal::hvm::upcall_vector_is_announced()
+    }
+
     fn current(&self) -> VcpuId {
         descriptors::current()
     }

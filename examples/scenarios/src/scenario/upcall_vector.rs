@@ -3,7 +3,7 @@
 
 use xen_hal::Xen;
 use xen_hal::event::Channel;
-use xen_hal::hvm::{UpcallVector, upcall_vector_is_announced};
+use xen_hal::hvm::UpcallVector;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
 
@@ -21,7 +21,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     world.attach(machine)?;
     machine.enable_interrupts();
     let ipi = xen.events().bind_ipi(FIRST)?;
-    line!(t, "Xen says that it has them:", upcall_vector_is_announced());
+    line!(t, "Xen says that it has them:", machine.own_upcalls_are_announced());
     ipi.send()?;
     look(machine, t, FIRST, "by the domain's vector:", &ipi);
     let vector = machine.own_upcalls().ok_or(Failure::Broken("x86 has upcall vectors for each vCPU"))?;

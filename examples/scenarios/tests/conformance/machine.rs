@@ -12,6 +12,7 @@ use xen_hal::vcpu::{InitialiseError, LongMode, Vcpu};
 use xen_pac::hvm::CallbackVia;
 
 const UPCALL_VECTOR: u8 = 0xf3;
+const OWN_VECTOR: u8 = 0xe3;
 
 /// A simulated domain, and the lines that its scenario tells.
 #[derive(Clone)]
@@ -26,6 +27,10 @@ impl Simulated {
         // A kernel's world is a static; a run in a test is as good as a kernel's life, and its world as small as nothing.
         let world: &'static World = Box::leak(Box::new(World::new()));
         guest.on_interrupt(UPCALL_VECTOR, move || world.upcall(guest.current()));
+        guest.on_interrupt(OWN_VECTOR, move || {
+            world.own_upcall(guest.current());
+            guest.end_of_interrupt();
+        });
         Self { guest, world, lines }
     }
 }
@@ -63,6 +68,15 @@ unsafe impl Machine for Simulated {
 
     fn callback(&self) -> Option<CallbackVia> {
         CallbackVia::vector(UPCALL_VECTOR).ok()
+    }
+
+    fn own_upcalls(&self) -> Option<u8> {
+        self.guest.enable_local_apic(true);
+        Some(OWN_VECTOR)
+    }
+
+    fn own_upcalls_are_announced(&self) -> bool {
+        self.guest.announces_upcall_vectors()
     }
 
     fn current(&self) -> VcpuId {

@@ -11,7 +11,7 @@ use xen_pac::grant_table::{
     command,
 };
 
-use super::physmap::Frames;
+use super::physmap::{Entry, Frames};
 use super::{Answer, Call, grant_copy, grant_entry, grant_maps};
 use crate::hypercall::Errno;
 use crate::platform::PAGE_SIZE;
@@ -200,7 +200,8 @@ fn change_version(call: &mut Call<'_>, version: u32) -> Answer {
         return Err(Errno::ENOSYS);
     }
     let state = &mut *call.state;
-    let grants = &mut state.domains[call.me.domain].grants;
+    let domain = &mut state.domains[call.me.domain];
+    let (grants, physmap) = (&mut domain.grants, &mut domain.physmap);
     if grants.version.max(1) == version {
         grants.version = version;
         return Ok(0);
@@ -213,7 +214,13 @@ fn change_version(call: &mut Call<'_>, version: u32) -> Answer {
     if version == 2 {
         grants.grow_status(&mut state.frames, &state.memory).map_err(|_| Errno::ENOMEM)?;
     } else {
-        grants.status_frames.drain(..).for_each(|frame| state.frames.give_back(frame));
+        for frame in grants.status_frames.drain(..) {
+            // Wherever the guest mapped it, it is no more.
+            if let Some(at) = physmap.find(frame) {
+                physmap.put(at, Entry::Empty, &state.memory).map_err(|_| Errno::ENOMEM)?;
+            }
+            state.frames.give_back(frame);
+        }
     }
     for frame in &grants.frames {
         state.memory.write(*frame, 0, &[0; PAGE_SIZE]);

@@ -1,7 +1,9 @@
 //! Parameters, and how events interrupt the domain: hypercall `hvm_op` (Xen's `arch/x86/hvm/hvm.c`, `arch/arm/hvm.c`).
 
 use xen_pac::command::Command;
-use xen_pac::hvm::{HVM_NR_PARAMS, HvmParam, XenHvmEvtchnUpcallVector, XenHvmGetTime, XenHvmParam, command};
+use xen_pac::hvm::{
+    CallbackVia, CallbackViaVariant, HVM_NR_PARAMS, HvmParam, XenHvmEvtchnUpcallVector, XenHvmGetTime, XenHvmParam, command,
+};
 
 use super::{Answer, Call};
 use crate::hvm::is_retired;
@@ -93,7 +95,7 @@ fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
     }
     call.state.domains[target].parameters[asked.index.0 as usize] = value;
     if asked.index == HvmParam::CALLBACK_IRQ {
-        announce_what_is_pending(call, target);
+        set_callback(call, target, value);
     }
     Ok(0)
 }
@@ -106,12 +108,16 @@ fn crash(call: &mut Call<'_>, target: usize) -> Answer {
     Err(Errno::EINVAL)
 }
 
-/// A vector is raised as long as an upcall is pending, so also when the vector comes later.
-fn announce_what_is_pending(call: &mut Call<'_>, target: usize) {
+/// `hvm_set_callback_via`. A domain without emulated interrupt controllers, as all are here, has a vector or nothing: what is no vector changes nothing, and a vector that
+/// was chosen stays.
+fn set_callback(call: &mut Call<'_>, target: usize, value: u64) {
+    let Ok(CallbackViaVariant::Vector { vector }) = CallbackVia::decode(value).map(CallbackVia::variant) else { return };
+    call.state.domains[target].upcall_vector = Some(vector);
+    // It is raised as long as an upcall is pending, so also for one that came before it.
     for vcpu in 0..call.state.domains[target].vcpus.len() {
         let key = VcpuKey { domain: target, vcpu };
         if call.state.upcall_is_pending(key) {
-            call.state.assert_interrupt(key);
+            call.state.wake(key);
         }
     }
 }

@@ -190,7 +190,9 @@ fn register_runstate(call: &mut Call<'_>, key: VcpuKey, area: Area) -> Answer {
         call.reach(address, size_of::<raw::VcpuRunstateInfo>(), true)?;
     }
     call.state.vcpu_mut(key).runstate_area = Some(area);
-    call.state.write_runstate(key);
+    // Of another vCPU, the time up to now is counted, which it is at no other time.
+    let times = if key == call.me { call.state.vcpu(key).times.clone() } else { call.state.run_times(key) };
+    call.state.write_runstate(key, &times);
     Ok(0)
 }
 
