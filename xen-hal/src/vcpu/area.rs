@@ -76,7 +76,9 @@ impl<T: Data> Area<T> {
         }
         let block = self.block();
         let registered = register(block);
-        self.vcpu.store(vcpu.0, Ordering::Relaxed);
+        if registered.is_ok() {
+            self.vcpu.store(vcpu.0, Ordering::Relaxed);
+        }
         self.state.store(if registered.is_ok() { form as u8 } else { FREE }, Ordering::Release);
         registered.map(|()| block)
     }

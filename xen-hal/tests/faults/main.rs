@@ -1,0 +1,87 @@
+//! When a hypercall fails, nothing is half-done: of each operation of the HAL's, each of its hypercalls fails in turn; the error is passed on, and all that Xen knows is as
+//! it was before.
+
+mod attempt;
+#[allow(dead_code, reason = "trials use more of it")]
+#[path = "../trials/kernel.rs"]
+mod kernel;
+mod operations;
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use attempt::{Attempt, ERROR};
+use kernel::Kernel;
+use operations::{Leaves, OPERATIONS, Operation};
+use xen_hal::sim::{Adversity, Guest, Machine, Profile, Setup};
+
+/// Makes an attempt on a fresh machine.
+fn attempt(operation: &'static Operation, fails: Option<u64>) -> Attempt {
+    let slot = Arc::new(Mutex::new(Attempt { fails, ..Attempt::default() }));
+    let filled = Arc::clone(&slot);
+    let mut machine = Machine::new(Profile::DOM0, 1).expect("there is memory for a machine").adversity(Adversity::calm());
+    let program = move |guest: Guest| {
+        let kernel = Kernel::start(guest, |_, _| ControlFlow::Continue(())).expect("a domain may have its shared page");
+        (operation.run)(&kernel, &mut filled.lock().expect("nobody else looks at it now"));
+    };
+    machine.domain(Setup::new().vcpus(2).pages(32), program).expect("there is memory for a domain");
+    // An operation whose own clean-up fails afterwards shows it here.
+    machine.run().unwrap_or_else(|failure| panic!("{}, with hypercall {fails:?} failing: {failure}", operation.name));
+    let attempt = std::mem::take(&mut *slot.lock().expect("nobody else looks at it any more"));
+    assert!(attempt.ended.is_some(), "{} tries nothing", operation.name);
+    attempt
+}
+
+fn check(operation: &'static Operation) -> u64 {
+    let undisturbed = attempt(operation, None);
+    assert_eq!(undisturbed.ended, Some(Ok(())), "{} works when nothing fails", operation.name);
+    assert_eq!(undisturbed.hypercalls, operation.hypercalls, "{} makes so many hypercalls", operation.name);
+    for fails in 1..=undisturbed.hypercalls {
+        let disturbed = attempt(operation, Some(fails));
+        let name = format!("{}, with hypercall {fails} failing", operation.name);
+        let error = match disturbed.ended {
+            Some(Err(error)) => error,
+            ended => panic!("{name}, ended with {ended:?}"),
+        };
+        let (before, after) = (disturbed.before.expect("it was tried"), disturbed.after.expect("it was tried"));
+        match operation.leaves {
+            Leaves::Nothing => assert!(error.contains(&ERROR.to_string()), "{name}, says {error}"),
+            Leaves::NothingAndNoReason => {}
+            Leaves::WhatWasDone { from, says } => {
+                assert!(error.contains(&ERROR.to_string()), "{name}, says {error}");
+                if fails >= from {
+                    assert!(before != after, "{name}, leaves something, as documented: {says}");
+                    continue;
+                }
+            }
+        }
+        let difference = before.difference(&after);
+        assert!(difference.is_empty(), "{name}, leaves\n{}", difference.join("\n"));
+    }
+    undisturbed.hypercalls
+}
+
+#[test]
+fn each_operation_fails_without_a_trace() {
+    let failures: u64 = OPERATIONS.iter().map(check).sum();
+    println!("{} operations, {failures} hypercalls that failed", OPERATIONS.len());
+}
+
+#[test]
+fn a_trace_would_be_noticed() {
+    static LEAKY: Operation = Operation {
+        name: "two channels, of which the first stays when the second fails",
+        hypercalls: 2,
+        leaves: Leaves::Nothing,
+        run: |kernel, attempt| {
+            let events = kernel.xen().events();
+            attempt.during(kernel.guest, || {
+                let first = events.bind_ipi(xen_hal::platform::VcpuId(0))?.into_port();
+                events.bind_ipi(xen_hal::platform::VcpuId(0)).map(|second| (first, second.into_port()))
+            });
+        },
+    };
+    let noticed = std::panic::catch_unwind(|| check(&LEAKY)).expect_err("a port is left");
+    let message = noticed.downcast_ref::<String>().expect("it says what is left");
+    assert!(message.contains("+ domain 0: port 1: Ipi"), "{message}");
+}

@@ -1,0 +1,99 @@
+//! Memory.
+
+use xen_hal::memory::{BatchEntry, BatchSpace, Extent, MapEntry, Source, WidthLatch};
+use xen_hal::platform::{AddressSpace, Frame};
+
+use super::super::kernel::Kernel;
+use super::{Leaves, Operation, single};
+
+fn frame(kernel: &Kernel, index: usize) -> Frame {
+    kernel.guest.space().frame_of(kernel.guest.page(index)).expect("a page has a frame")
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation {
+            name: "Memory::populate",
+            hypercalls: 1,
+            leaves: Leaves::NothingAndNoReason,
+            run: |kernel, attempt| {
+                let frames = [frame(kernel, 3), frame(kernel, 4)];
+                // SAFETY: nothing is kept in the pages, here and below.
+                unsafe { kernel.xen().memory().decrease(frames, Extent::PAGE) }.expect("pages can be given back");
+                // SAFETY: as above.
+                attempt.during(kernel.guest, || unsafe { kernel.xen().memory().populate(frames, Extent::PAGE) });
+            },
+        },
+        Operation {
+            name: "Memory::decrease",
+            hypercalls: 1,
+            leaves: Leaves::NothingAndNoReason,
+            run: |kernel, attempt| {
+                let frames = [frame(kernel, 3), frame(kernel, 4)];
+                // SAFETY: as above.
+                attempt.during(kernel.guest, || unsafe { kernel.xen().memory().decrease(frames, Extent::PAGE) });
+            },
+        },
+        Operation {
+            name: "Memory::increase",
+            hypercalls: 1,
+            leaves: Leaves::NothingAndNoReason,
+            run: |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().memory().increase(2, Extent::PAGE)),
+        },
+        single("Memory::maximum_frame", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().memory().maximum_frame())),
+        single("Memory::current_reservation", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().memory().current_reservation());
+        }),
+        single("Memory::maximum_reservation", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().memory().maximum_reservation());
+        }),
+        single("Memory::machine_maximum_frame", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().memory().machine_maximum_frame());
+        }),
+        single("Memory::memory_map", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().memory().memory_map(&mut [MapEntry::EMPTY; 4]).map(<[_]>::len));
+        }),
+        single("Memory::add_to_physmap", |kernel, attempt| {
+            let (from, to) = (frame(kernel, 3), frame(kernel, 4));
+            // SAFETY: as above.
+            attempt.during(kernel.guest, || unsafe { kernel.xen().memory().add_to_physmap(Source::Own(from), to) });
+        }),
+        single("Memory::move_frames", |kernel, attempt| {
+            let (from, to) = (frame(kernel, 3), frame(kernel, 5));
+            // SAFETY: as above.
+            attempt.during(kernel.guest, || unsafe { kernel.xen().memory().move_frames(from, 2, to) });
+        }),
+        single("Memory::add_to_physmap_batch", |kernel, attempt| {
+            let mut entries = [3, 4].map(|index| BatchEntry::new(index as u64 - 3, frame(kernel, index)));
+            // SAFETY: as above.
+            attempt.during(kernel.guest, || unsafe { kernel.xen().memory().add_to_physmap_batch(BatchSpace::GrantTable, &mut entries) });
+        }),
+        single("Memory::remove_from_physmap", |kernel, attempt| {
+            let at = frame(kernel, 3);
+            // SAFETY: as above.
+            attempt.during(kernel.guest, || unsafe { kernel.xen().memory().remove_from_physmap(at) });
+        }),
+        single("Memory::map_shared_info", |kernel, attempt| {
+            let guest = kernel.guest;
+            let latch = WidthLatch::new(guest.xen()).expect("the callback can be read and set");
+            // SAFETY: the page that was used until now is not used any more.
+            attempt.during(guest, || unsafe { kernel.xen().memory().map_shared_info(&guest.space(), guest.page(3).cast(), latch) });
+        }),
+        Operation {
+            name: "Memory::map_grant_frames",
+            hypercalls: 2,
+            leaves: Leaves::WhatWasDone { from: 2, says: "the pages before it are mapped" },
+            run: |kernel, attempt| {
+                let guest = kernel.guest;
+                // SAFETY: as above.
+                attempt.during(guest, || unsafe { kernel.xen().memory().map_grant_frames(&guest.space(), guest.page(3).cast(), 0, 2) });
+            },
+        },
+        Operation {
+            name: "WidthLatch::new",
+            hypercalls: 2,
+            leaves: Leaves::Nothing,
+            run: |kernel, attempt| attempt.during(kernel.guest, || WidthLatch::new(kernel.guest.xen())),
+        },
+    ]
+}
