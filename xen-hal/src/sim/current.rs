@@ -121,14 +121,27 @@ impl Current {
 /// A hypercall of the vCPU whose thread this is.
 pub(super) fn hypercall(number: u32, arguments: [usize; 5]) -> isize {
     let here = here();
-    let Some(state) = here.enter() else { return xen::refusal(Errno::ENOSYS) };
-    match xen::call(&here.shared, state, here.me, here.interrupts.get(), number, arguments) {
-        Some((state, answer, interrupts)) => {
-            here.interrupts.set(interrupts);
-            here.exit(state);
-            answer
+    here.hypercall(number, arguments).or_else(|| here.lost()).unwrap_or_else(|| xen::refusal(Errno::ENOSYS))
+}
+
+impl Current {
+    /// `None` when the caller is no more.
+    fn hypercall(&self, number: u32, arguments: [usize; 5]) -> Option<isize> {
+        let mut state = self.enter()?;
+        if xen::is_preempted_before(&mut state, self.me) {
+            let state = self.shared.pass(state, self.me)?;
+            // Handlers of what came meanwhile run now: to the program the interrupt is before the hypercall, so what it checked just before may have changed.
+            self.exit(state);
+            return self.carry_out(self.enter()?, number, arguments);
         }
-        None => here.lost().unwrap_or_else(|| xen::refusal(Errno::ENOSYS)),
+        self.carry_out(state, number, arguments)
+    }
+
+    fn carry_out(&self, state: MutexGuard<'_, State>, number: u32, arguments: [usize; 5]) -> Option<isize> {
+        let (state, answer, interrupts) = xen::call(&self.shared, state, self.me, self.interrupts.get(), number, arguments)?;
+        self.interrupts.set(interrupts);
+        self.exit(state);
+        Some(answer)
     }
 }
 

@@ -52,6 +52,14 @@ pub(super) fn refusal(errno: Errno) -> isize {
     -isize::from(i16::try_from(errno.number()).unwrap_or(i16::MAX))
 }
 
+/// A hypercall is about to be made: says whether its vCPU loses the processor just before.
+pub(super) fn is_preempted_before(state: &mut State, me: VcpuKey) -> bool {
+    state.hypercalls += 1;
+    state.domain_mut(me).hypercalls += 1;
+    state.pass_time(DURATION);
+    state.random.once_in(state.adversity.preempt_hypercalls)
+}
+
 /// Carries out a hypercall, and passes the baton on as chance has it. The answer, and whether interrupts can come from now on; `None` when the caller is no more.
 pub(super) fn call<'a>(
     shared: &'a Shared,
@@ -61,13 +69,7 @@ pub(super) fn call<'a>(
     number: u32,
     arguments: [usize; 5],
 ) -> Option<(MutexGuard<'a, State>, isize, bool)> {
-    state.hypercalls += 1;
-    state.domain_mut(me).hypercalls += 1;
-    state.pass_time(DURATION);
     let chance = state.adversity.preempt_hypercalls;
-    if state.random.once_in(chance) {
-        state = shared.pass(state, me)?;
-    }
     state.disturb(me);
     let fault = state.domain_mut(me).faults.strike(number, arguments[0]);
     let mut call = Call { state: &mut state, me, interrupts, yields: false };
