@@ -190,7 +190,6 @@ impl Guest {
     }
 
     /// Waits until somebody [posts](Self::post) under the name, and gives the number.
-    #[must_use]
     pub fn await_post(&self, name: &str) -> u64 {
         loop {
             let here = current::here();
