@@ -171,9 +171,7 @@ impl Guest {
     /// All that Xen knows now, but for what time changes.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let here = current::here();
-        let state = here.shared.lock();
-        Snapshot::of(&state)
+        current::here().look(Snapshot::of)
     }
 
     /// A number from the machine's seed, for programs that leave something to chance.
