@@ -113,6 +113,14 @@ impl Current {
         }
     }
 
+    /// Looks at what Xen knows. What `work` reads of shared memory is no access of the program's, at which the processor could be taken away.
+    pub(super) fn look<T>(&self, work: impl FnOnce(&State) -> T) -> T {
+        let inside = self.inside.replace(true);
+        let result = work(&self.shared.lock());
+        self.inside.set(inside);
+        result
+    }
+
     /// Runs `work` in Xen, and takes the interrupts that come of it. `None` on a thread that is being unwound.
     pub(super) fn in_xen_as_me<T>(&self, work: impl FnOnce(&mut State, VcpuKey) -> T) -> Option<T> {
         let mut state = self.enter()?;

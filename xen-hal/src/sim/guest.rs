@@ -195,9 +195,7 @@ impl Guest {
     /// All that Xen knows now, but for what time changes.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let here = current::here();
-        let state = here.shared.lock();
-        Snapshot::of(&state)
+        current::here().look(Snapshot::of)
     }
 
     /// A number from the machine's seed, for programs that leave something to chance.
@@ -214,7 +212,6 @@ impl Guest {
     }
 
     /// Waits until somebody [posts](Self::post) under the name, and gives the number.
-    #[must_use]
     pub fn await_post(&self, name: &str) -> u64 {
         loop {
             let here = current::here();

@@ -20,7 +20,7 @@ use super::failure::{Failure, What};
 use super::guest::Guest;
 use super::profile::Profile;
 use super::setup::Setup;
-use super::state::{Program, State, VcpuKey};
+use super::state::{BEGINNING, Program, State, VcpuKey};
 
 /// How many frames a machine has.
 const FRAMES: usize = 8192;
@@ -207,7 +207,7 @@ impl State {
         let console = |domain: &super::state::Domain| String::from_utf8_lossy(&domain.console).into_owned();
         Report {
             hypercalls: self.hypercalls,
-            nanos: self.now,
+            nanos: self.now - BEGINNING,
             path: self.path.whole(),
             ends: self.domains.iter().filter_map(|domain| Some((domain.id.0, domain.ended?))).collect(),
             consoles: self.domains.iter().map(|domain| (domain.id.0, console(domain))).collect(),

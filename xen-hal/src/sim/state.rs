@@ -24,6 +24,9 @@ use super::xen::grant::Grants;
 use super::xen::physmap::{Frames, Physmap};
 use crate::hypercall::Errno;
 
+/// When the first domain starts, in nanoseconds since Xen started.
+pub(super) const BEGINNING: u64 = 1_000_000_000;
+
 /// What is called on an interrupt.
 pub(super) type Handler = Arc<dyn Fn() + Send + Sync>;
 /// What a vCPU runs.
@@ -172,7 +175,7 @@ impl State {
             memory: MachineMemory::new(frames)?,
             frames: Frames::new(frames),
             domains: Vec::new(),
-            now: 1_000_000_000,
+            now: BEGINNING,
             next_timer: u64::MAX,
             random: Random::new(seed),
             adversity: Adversity::new(),

@@ -72,6 +72,14 @@ fn guests() -> Vec<Step> {
     vec![
         step("host-example", "the shared page at work on this machine", &[], vec![Call::cargo("run --quiet --package host-example")]),
         step(
+            "laptop",
+            "guests at work on the simulated Xen",
+            &[],
+            ["features", "ping-pong", "clock", "tick", "ipi"]
+                .map(|program| Call::cargo(&format!("run --quiet --package laptop-examples --bin {program}")))
+                .to_vec(),
+        ),
+        step(
             "scenarios",
             "every scenario tells on real Xen what was recorded",
             &[known::QEMU_X86, known::XEN_AMD64],
