@@ -142,6 +142,7 @@ impl Current {
         let mut state = self.enter()?;
         let chance = state.adversity.preempt_hypercalls;
         if state.random.once_in(chance) {
+            state.pass_time(xen::DURATION);
             let Some(passed) = self.shared.pass(state, self.me) else { return self.lost() };
             self.exit(passed);
             state = self.enter()?;

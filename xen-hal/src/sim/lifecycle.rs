@@ -3,6 +3,7 @@
 use xen_pac::base::Domid;
 use xen_pac::hvm::HvmParam;
 use xen_pac::sched::ShutdownReason;
+use xen_pac::vcpu::Runstate;
 
 use super::failure::What;
 use super::state::{Run, State, VcpuKey};
@@ -21,8 +22,11 @@ impl State {
         (self.domain(key).id, VcpuId(key.vcpu as u32))
     }
 
-    /// A vCPU was brought up: its program starts, or goes on where it was.
-    pub(super) fn begin(&mut self, key: VcpuKey) {
+    /// Lets a vCPU run that did not: its program starts, or goes on where it was.
+    pub(super) fn bring_up(&mut self, key: VcpuKey) {
+        self.vcpu_mut(key).initialised = true;
+        self.vcpu_mut(key).run = Run::Ready;
+        self.set_runstate(key, Runstate::RUNNABLE);
         if self.vcpu(key).started {
             return;
         }
@@ -110,7 +114,7 @@ impl State {
     /// A vCPU's program is over. That of the first vCPU is the domain's.
     pub(super) fn finish(&mut self, key: VcpuKey) {
         self.vcpu_mut(key).run = Run::Finished;
-        self.set_runstate(key, xen_pac::vcpu::Runstate::OFFLINE);
+        self.set_runstate(key, Runstate::OFFLINE);
         if key.vcpu == 0 {
             self.end_domain(key.domain, ShutdownReason::POWEROFF);
         }

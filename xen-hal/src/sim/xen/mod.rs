@@ -28,7 +28,7 @@ use crate::hypercall::Errno;
 use crate::platform::PAGE_SIZE;
 
 /// What a hypercall takes, in nanoseconds.
-const DURATION: u64 = 1000;
+pub(super) const DURATION: u64 = 1000;
 
 /// No program has memory from this address on.
 const END_OF_PROGRAM: usize = 1 << 47;

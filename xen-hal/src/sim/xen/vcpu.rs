@@ -120,9 +120,7 @@ fn up(call: &mut Call<'_>, key: VcpuKey) -> Answer {
         return Err(Errno::EINVAL);
     }
     if call.state.vcpu(key).run == Run::Down {
-        call.state.vcpu_mut(key).run = Run::Ready;
-        call.state.set_runstate(key, Runstate::RUNNABLE);
-        call.state.begin(key);
+        call.state.bring_up(key);
     }
     Ok(0)
 }
