@@ -1,0 +1,2 @@
+//! How the simulator behaves.
+fn main() {}
