@@ -4,8 +4,8 @@ use xen_hal::sim::{Profile, Role, Setup};
 use xen_pac::base::Domid;
 use xen_pac::event_channel::EvtchnState;
 
-use crate::event::{alloc, bind_vcpu, close, fill, interdomain, reset, send, status};
 use crate::support::answer::*;
+use crate::support::events::{alloc, bind_vcpu, close, fill, interdomain, reset, send, status};
 use crate::support::{ARM_DOM0, NOBODY, OK, domain, guest, several};
 
 const FIRST: Domid = Domid(1);

@@ -9,13 +9,10 @@ use xen_pac::grant_table::{
 use xen_pac::grant_table_v2::raw::GrantEntryV2FullPage;
 use xen_pac::hypercall::Hypercall;
 
-use crate::grant_map::{host_map, map, unmap};
 use crate::support::answer::*;
+use crate::support::grants::{PERMIT, Told, entry, host_map, map, map_table, peek, put, set_version, unmap};
 use crate::support::{Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, address, domain, guest, is_arm, one, several};
 
-pub(crate) type Told = Result<GrantStatus, xen_hal::hypercall::Errno>;
-
-pub(crate) const PERMIT: u16 = 1;
 const READING: u16 = 1 << 3;
 const WRITING: u16 = 1 << 4;
 const TRANSITIVE: u16 = 3;
@@ -30,37 +27,9 @@ fn setup_table(t: &Table, dom: Domid, frames: u32, list: *mut u64) -> Told {
     t.give_one(command::SetupTable, &mut asked).map(|_| asked.status)
 }
 
-/// The answer, and the version that is in force.
-pub(crate) fn set_version(t: &Table, version: u32) -> (Answer, u32) {
-    let mut asked = GnttabSetVersion::new(version);
-    (t.give_one(command::SetVersion, &mut asked), asked.version)
-}
-
 fn get_version(t: &Table, dom: Domid) -> Answer {
     let mut asked = GnttabGetVersion::new(dom);
     t.give_one(command::GetVersion, &mut asked).map(|_| asked.version as usize)
-}
-
-/// Lets the first page of the table appear at a page of the domain's.
-pub(crate) fn map_table(t: &Table, page: usize) {
-    let mut asked = xen_pac::memory::XenAddToPhysmap::new(Domid::SELF, 0, xen_pac::memory::MapSpace::GRANT_TABLE, 0, t.frame(page));
-    t.is("the table's page", t.give(xen_pac::memory::command::AddToPhysmap, &mut asked), OK);
-}
-
-/// Writes a value into a page of the domain's that Xen looks at.
-pub(crate) fn put<T>(t: &Table, page: usize, index: usize, value: T) {
-    // SAFETY: the value is within the page, which the tests use by such accesses alone.
-    unsafe { t.page(page).cast::<T>().add(index).write_volatile(value) };
-}
-
-/// Reads a value from such a page.
-pub(crate) fn peek<T>(t: &Table, page: usize, index: usize) -> T {
-    // SAFETY: as for writing.
-    unsafe { t.page(page).cast::<T>().add(index).read_volatile() }
-}
-
-pub(crate) fn entry(flags: u16, domid: Domid, frame: u64) -> GrantEntryV1 {
-    GrantEntryV1 { flags, domid: domid.0, frame: frame as u32 }
 }
 
 fn wide(flags: u16, domid: Domid, frame: u64) -> GrantEntryV2FullPage {

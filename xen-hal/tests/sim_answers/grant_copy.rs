@@ -5,8 +5,7 @@ use xen_pac::base::Domid;
 use xen_pac::grant_table::{GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, command};
 use xen_pac::grant_table_v2::raw::GrantEntryV2SubPage;
 
-use crate::grant::{PERMIT, Told, entry, map_table, peek, put, set_version};
-use crate::grant_map::{host_map, map};
+use crate::support::grants::{PERMIT, Told, entry, host_map, map, map_table, peek, put, set_version};
 use crate::support::{ARM_DOM0, NOBODY, OK, PROFILES, Table, domain, guest, one, release, several};
 
 const READ_ONLY_ENTRY: u16 = 1 << 2;

@@ -2,10 +2,10 @@
 
 use xen_hal::sim::{Profile, Setup, What};
 use xen_pac::base::Domid;
-use xen_pac::grant_table::{GnttabMapGrantRef, GnttabUnmapGrantRef, GrantStatus, command, grant_map_flags as flags};
+use xen_pac::grant_table::{GrantStatus, grant_map_flags as flags};
 use xen_pac::grant_table_v2::raw::GrantEntryV2SubPage;
 
-use crate::grant::{PERMIT, Told, entry, map_table, put, set_version};
+use crate::support::grants::{PERMIT, Told, entry, host_map, map, map_table, put, read_only, set_version, unmap};
 use crate::support::{ARM_DOM0, NOBODY, OK, PROFILES, Table, domain, fails, guest, is_arm, machine, one, release, several};
 
 const READ_ONLY_ENTRY: u16 = 1 << 2;
@@ -17,26 +17,6 @@ const BAD_GNTREF: Told = Ok(GrantStatus::BAD_GNTREF);
 const BAD_HANDLE: Told = Ok(GrantStatus::BAD_HANDLE);
 const BAD_PAGE: Told = Ok(GrantStatus::BAD_PAGE);
 const DENIED: Told = Ok(GrantStatus::PERMISSION_DENIED);
-
-pub(crate) const fn host_map() -> u32 {
-    flags::HOST_MAP.mask << flags::HOST_MAP.shift
-}
-
-pub(crate) const fn read_only() -> u32 {
-    flags::READONLY.mask << flags::READONLY.shift
-}
-
-/// The status, and the handle.
-pub(crate) fn map(t: &Table, address: u64, flags: u32, reference: u32, dom: Domid) -> (Told, u32) {
-    let mut asked = GnttabMapGrantRef::new(address, flags, reference, dom);
-    let answer = t.give_one(command::MapGrantRef, &mut asked);
-    (answer.map(|_| asked.status), asked.handle)
-}
-
-pub(crate) fn unmap(t: &Table, address: u64, handle: u32) -> Told {
-    let mut asked = GnttabUnmapGrantRef::new(address, 0, handle);
-    t.give_one(command::UnmapGrantRef, &mut asked).map(|_| asked.status)
-}
 
 /// The address at which a page of the domain's lies.
 fn at(t: &Table, page: usize) -> u64 {

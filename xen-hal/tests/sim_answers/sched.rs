@@ -7,8 +7,8 @@ use xen_pac::base::Domid;
 use xen_pac::hypercall::Hypercall;
 use xen_pac::sched::{SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason, command};
 
-use crate::event::{alloc, ipi, send};
 use crate::support::answer::*;
+use crate::support::events::{alloc, ipi, send};
 use crate::support::{Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, domain, guest, one, several};
 
 const GUEST: Domid = Domid(1);

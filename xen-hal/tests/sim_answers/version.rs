@@ -49,7 +49,7 @@ fn what_all_are_told() {
             for command in [EXTRAVERSION, COMPILE_INFO, CAPABILITIES, CHANGESET, PLATFORM, HANDLE] {
                 t.is(&format!("{command}"), ask(t, command, address(&mut buffer)), OK);
             }
-            let mut features = |word| ask(t, FEATURES, address(&mut XenFeatureInfo::new(word)));
+            let features = |word| ask(t, FEATURES, address(&mut XenFeatureInfo::new(word)));
             t.is("features", [features(0), features(1), features(u32::MAX)], [OK, EINVAL, EINVAL]);
             t.is("page size", ask(t, PAGESIZE, 0), Ok(4096));
             t.is("page size with an argument", ask(t, PAGESIZE, NOWHERE), EINVAL);

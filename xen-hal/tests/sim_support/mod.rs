@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each of the test programs uses what it needs")]
 
+pub(crate) mod events;
+pub(crate) mod grants;
+
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::ops::Deref;
@@ -62,6 +65,7 @@ impl Table {
 
     /// A case: what was asked, what Xen answered, and what the table says.
     #[track_caller]
+    #[allow(clippy::needless_pass_by_value, reason = "a line of a table reads better without references")]
     pub(crate) fn is<T: PartialEq + Debug>(&self, case: &str, answer: T, expected: T) {
         if answer != expected {
             let line = std::panic::Location::caller();
