@@ -117,7 +117,7 @@ impl Table {
 
     /// Whether all answers were right.
     pub(crate) fn finish(self) -> Result<(), String> {
-        let wrong = self.wrong.into_inner();
+        let wrong = self.wrong.take();
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     }
 
@@ -128,6 +128,15 @@ impl Table {
         // SAFETY: the vCPU runs the program that was prepared.
         unsafe { vcpu.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }.expect("the vCPU is not initialised yet");
         vcpu.up().expect("the vCPU is initialised");
+    }
+}
+
+/// What nobody asked for is told at the end.
+impl Drop for Table {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.all_right();
+        }
     }
 }
 

@@ -103,8 +103,8 @@ fn place(call: &mut Call<'_>, owner: usize, frame: MachineFrame, address: u64, w
     }
     let physmap = &mut state.domains[me].physmap;
     if owner == me && !state.profile.is_arm() {
-        // On x86 a page of one's own is at one frame only: it moves.
-        if let Some(from) = physmap.find(frame) {
+        // On x86 a page of one's own leaves the frame at which it is memory. As a grant it can be at several.
+        if let Some(from) = physmap.entries.iter().position(|entry| *entry == Entry::Ram(frame)) {
             physmap.put(from, Entry::Empty, &state.memory).map_err(|_| GrantStatus::GENERAL_ERROR)?;
         }
     }
