@@ -77,6 +77,11 @@ impl Current {
         if is_unwinding() { None } else { leave() }
     }
 
+    /// The vCPU's program begins: it can be preempted from its first access on, before it ever was in Xen.
+    pub(super) fn begin(&self, state: &State) {
+        self.draw(state.adversity.preempt_accesses);
+    }
+
     /// Leaves Xen, and takes the interrupts that are due.
     pub(super) fn exit(&self, state: MutexGuard<'_, State>) {
         self.draw(state.adversity.preempt_accesses);

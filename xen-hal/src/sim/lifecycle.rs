@@ -100,7 +100,7 @@ impl State {
         let first = frames[0];
         frames.drain(1..).for_each(|frame| state.frames.give_back(frame));
         state.memory.write(first, 0, &[0; crate::platform::PAGE_SIZE]);
-        of.grants = Grants::new(first);
+        of.grants = Grants::new(first, of.grants.max_maps);
         let (shared, block) = (of.shared, size_of::<xen_pac::shared_info::raw::VcpuInfo>());
         for (number, vcpu) in of.vcpus.iter_mut().enumerate() {
             vcpu.info = (number < in_page).then_some((shared, number * block));

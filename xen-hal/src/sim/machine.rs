@@ -55,7 +55,7 @@ impl Shared {
     /// What the thread of a vCPU does.
     fn run(self: Arc<Self>, me: VcpuKey, seed: u64, program: Program) {
         current::become_vcpu(Arc::clone(&self), me, seed);
-        let began = self.wait_for_baton(self.lock(), me).is_some();
+        let began = self.wait_for_baton(self.lock(), me).map(|state| current::here().begin(&state)).is_some();
         let result = if began { catch_unwind(AssertUnwindSafe(|| program(Guest::here()))) } else { Ok(Ok(())) };
         let handlers = {
             let mut state = self.lock();

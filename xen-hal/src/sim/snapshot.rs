@@ -68,12 +68,7 @@ fn ports(state: &State, index: usize, domain: &Domain, tell: &mut impl FnMut(Str
 
 fn grants(state: &State, domain: &Domain, tell: &mut impl FnMut(String)) {
     let grants = &domain.grants;
-    tell(format!(
-        "grant table of version {}, {} pages, {} of status",
-        grants.version.max(1),
-        grants.frames.len(),
-        grants.status_frames.len()
-    ));
+    tell(format!("grant table of version {}, {} pages, {} of status", grants.version, grants.frames.len(), grants.status_frames.len()));
     for frame in grants.frames.iter().chain(&grants.status_frames) {
         tell(format!("grant table page {}: sum {:#x}", frame.0, sum(state, *frame)));
     }

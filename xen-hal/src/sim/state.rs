@@ -217,10 +217,10 @@ impl State {
         if caller == target || self.domains[caller].role == Role::Control { Ok(()) } else { Err(Errno::EPERM) }
     }
 
-    /// Whether Xen's default policy on Arm, SILO, keeps two domains apart.
-    pub(super) fn apart(&self, one: usize, other: usize) -> bool {
+    /// Whether Xen's default policy on Arm, SILO, keeps two domains apart, so that `caller` may not bring them together (`silo_mode_dom_check`).
+    pub(super) fn apart(&self, caller: usize, one: usize, other: usize) -> bool {
         let guest = |domain: usize| self.domains[domain].role != Role::Control;
-        self.profile.is_arm() && one != other && guest(one) && guest(other)
+        self.profile.is_arm() && one != other && [caller, one, other].into_iter().all(guest)
     }
 
     /// All vCPUs of the machine.
@@ -246,7 +246,7 @@ impl State {
             made_with: setup.pages,
             shared,
             ports: Ports::new(if role == Role::Control { 4096 } else { 1024 }),
-            grants: Grants::new(self.frames.take_for_xen(&self.memory)?),
+            grants: Grants::new(self.frames.take_for_xen(&self.memory)?, setup.maps),
             parameters: [0; xen_pac::hvm::HVM_NR_PARAMS as usize],
             upcall_vector: None,
             marks_runstate: false,

@@ -12,6 +12,7 @@ use xen_pac::event_channel::{
 
 use super::{Answer, Call};
 use crate::hypercall::Errno;
+use crate::sim::profile::Role;
 use crate::sim::state::VcpuKey;
 
 /// Ports come in groups of so many, as a domain needs them.
@@ -107,6 +108,11 @@ const fn is_global(virq: Virq) -> bool {
     !matches!(virq, Virq::TIMER | Virq::DEBUG | Virq::XENOPROF | Virq::XENPMU)
 }
 
+/// Whether a virtual interrupt tells of the whole machine, so that one domain has it: the control domain, as nothing else is asked for here.
+fn is_of_the_machine(virq: Virq) -> bool {
+    is_global(virq) && virq != Virq::ARGO
+}
+
 pub(super) fn event_channel_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     match op as u32 {
         command::AllocUnbound::NUMBER => call.update(at, alloc_unbound),
@@ -143,14 +149,15 @@ fn resolved(call: &Call<'_>, domain: Domid) -> Domid {
 fn alloc_unbound(call: &mut Call<'_>, asked: &mut EvtchnAllocUnbound) -> Answer {
     let target = call.target(asked.dom)?;
     call.state.domains[target].ports.allocate()?;
-    call.state.may_act_on(call.me.domain, target)?;
     let remote = resolved(call, asked.remote_dom);
+    // SILO asks who the remote domain is, which nobody does elsewhere.
     if call.state.profile.is_arm() {
         let other = call.target(remote)?;
-        if call.state.apart(target, other) {
+        if call.state.apart(call.me.domain, target, other) {
             return Err(Errno::EPERM);
         }
     }
+    call.state.may_act_on(call.me.domain, target)?;
     asked.port = call.state.domains[target].ports.bind(Binding::Unbound { remote }, 0)?;
     Ok(0)
 }
@@ -163,7 +170,7 @@ fn bind_interdomain(call: &mut Call<'_>, asked: &mut EvtchnBindInterdomain) -> A
     if far.binding != (Binding::Unbound { remote: me }) {
         return Err(Errno::EINVAL);
     }
-    if call.state.apart(call.me.domain, there) {
+    if call.state.apart(call.me.domain, call.me.domain, there) {
         return Err(Errno::EPERM);
     }
     let remote = call.state.domains[there].id;
@@ -182,6 +189,9 @@ fn bind_virq(call: &mut Call<'_>, asked: &mut EvtchnBindVirq) -> Answer {
     }
     if vcpu >= call.domain().vcpus.len() {
         return Err(Errno::ENOENT);
+    }
+    if call.state.profile.since(4, 21) && is_of_the_machine(virq) && call.domain().role != Role::Control {
+        return Err(Errno::EBUSY);
     }
     if call.domain().ports.of_virq(virq, (!is_global(virq)).then_some(vcpu)).is_some() {
         return Err(Errno::EEXIST);
