@@ -97,6 +97,22 @@ fn what_two_domains_have_mapped_is_one_page() {
 }
 
 #[test]
+fn what_is_mapped_for_reading_is_not_written() {
+    one(Profile::DOM0LESS, Setup::new(), |t| {
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, t.domain(), t.frame(1)));
+        set_byte(t.page(1), 5, 77);
+        t.is("mapped", map(t, at(t, 9), host_map() | read_only(), 8, t.domain()).0, OKAY);
+        t.is("read", byte(t.page(9), 5), 77);
+        let place = t.page(9).addr().get();
+        let version = t.raw(xen_pac::hypercall::Hypercall::XEN_VERSION, [1, place, 0]);
+        t.is("not written by Xen", version, crate::support::answer::EFAULT);
+        t.is("which reads it", t.raw(xen_pac::hypercall::Hypercall::CONSOLE_IO, [0, 6, place]), OK);
+        t.is("as it was", byte(t.page(1), 0), 0);
+    });
+}
+
+#[test]
 fn what_a_domain_had_mapped_is_free_when_it_ends() {
     let lends = domain(Setup::new(), |t| {
         map_table(t, 0);
