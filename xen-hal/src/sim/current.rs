@@ -14,6 +14,9 @@ use crate::hypercall::Errno;
 use crate::platform::Frame;
 use xen_pac::vcpu::Runstate;
 
+/// How many interrupts in a row leave a program no hope: more than there are ports, each of which may need one.
+const STORM: u32 = 1 << 14;
+
 /// A vCPU, on its own thread.
 pub(super) struct Current {
     pub(super) shared: Arc<Shared>,
@@ -101,10 +104,12 @@ impl Current {
 
     /// Calls the handlers of interrupts, as long as the flag lets them in. A thread that is being unwound takes none.
     pub(super) fn take_interrupts(&self) {
+        let mut taken = 0;
         while !is_unwinding() {
             let Some(mut state) = self.enter() else { return };
             let flag = self.interrupts.get();
-            let handler = state.take_interrupt(self.me, flag);
+            let handler = if taken < STORM { state.take_interrupt(self.me, flag) } else { state.storm(self.me) };
+            taken += 1;
             let over = state.is_over_for(self.me);
             drop(state);
             self.inside.set(false);

@@ -129,6 +129,14 @@ impl State {
         Some(handler)
     }
 
+    /// A vCPU takes nothing but interrupts any more: if one is due even now, that is the end.
+    pub(super) fn storm(&mut self, key: VcpuKey) -> Option<Handler> {
+        if let Some(Due { vector, .. }) = self.due(key) {
+            self.stop(What::Storm { on: self.name(key), vector });
+        }
+        None
+    }
+
     fn handler(&mut self, key: VcpuKey, vector: u8) -> Option<Handler> {
         let Some(handler) = self.domain(key).handlers.get(&vector).map(Arc::clone) else {
             self.stop(What::NoHandler { on: self.name(key), vector });
