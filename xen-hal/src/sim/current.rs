@@ -7,9 +7,9 @@ use std::thread_local;
 
 use super::baton::{is_unwinding, leave};
 use super::machine::Shared;
-use super::random::Random;
-use super::state::{Run, State, VcpuKey};
-use super::xen::{self, physmap::frame_of_program};
+
+use super::state::{Random, Run, State, VcpuKey, frame_of_program};
+use super::xen;
 use crate::hypercall::Errno;
 use crate::platform::Frame;
 use xen_pac::vcpu::Runstate;

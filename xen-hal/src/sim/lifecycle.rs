@@ -6,10 +6,9 @@ use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
 use super::failure::What;
+use super::state::{Entry, Grants};
 use super::state::{Run, State, VcpuKey};
 use super::xen::Call;
-use super::xen::grant::Grants;
-use super::xen::physmap::Entry;
 use crate::platform::VcpuId;
 
 /// By how many seconds a domain's clock may be off after a migration: other machines have been up for another time.

@@ -56,7 +56,7 @@ impl Shared {
     fn run(self: Arc<Self>, me: VcpuKey, seed: u64, program: Program) {
         current::become_vcpu(Arc::clone(&self), me, seed);
         let began = self.wait_for_baton(self.lock(), me).map(|state| current::here().begin(&state)).is_some();
-        let result = if began { catch_unwind(AssertUnwindSafe(|| program(Guest::here()))) } else { Ok(Ok(())) };
+        let result = if began { catch_unwind(AssertUnwindSafe(program)) } else { Ok(Ok(())) };
         let handlers = {
             let mut state = self.lock();
             if let Some(what) = failure_of(state.name(me), result) {
@@ -140,7 +140,7 @@ impl<E: core::fmt::Display> Ending for Result<(), E> {
 }
 
 pub(super) fn boxed<E: Ending>(program: impl FnOnce(Guest) -> E + Send + 'static) -> Program {
-    Box::new(|guest| program(guest).ending())
+    Box::new(|| program(Guest::here()).ending())
 }
 
 impl Machine {

@@ -6,9 +6,8 @@ use std::string::String;
 use std::vec::Vec;
 use std::{format, vec};
 
+use super::state::{Binding, Entry};
 use super::state::{Domain, State, VcpuKey};
-use super::xen::event::Binding;
-use super::xen::physmap::Entry;
 use crate::platform::PAGE_SIZE;
 
 /// All that Xen knew at a moment, but for what time changes by itself: ports, parameters, grants, the frames of each domain with a sum of what is in them, vCPUs and their

@@ -8,8 +8,7 @@ use xen_pac::base::{Virq, XenUlong};
 use xen_pac::shared_info::VcpuInfo;
 
 use super::failure::What;
-use super::state::{Handler, Run, State, VcpuKey};
-use super::xen::event::Binding;
+use super::state::{Binding, Handler, Run, State, VcpuKey};
 
 /// The private interrupt by which Arm's guests are told of events.
 const ARM_INTERRUPT: u8 = 31;

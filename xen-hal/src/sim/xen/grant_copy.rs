@@ -3,10 +3,10 @@
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GnttabCopy, GnttabCopyPtr, GrantStatus, grant_copy_flags as flags};
 
-use super::physmap::address_in_program;
 use super::{Call, grant_maps};
 use crate::platform::PAGE_SIZE;
 use crate::sim::boundary::{self, MachineFrame};
+use crate::sim::state::address_in_program;
 
 pub(super) fn copy(call: &mut Call<'_>, asked: &mut GnttabCopy) {
     asked.status = match try_copy(call, asked) {

@@ -7,10 +7,10 @@ use xen_pac::base::Domid;
 use xen_pac::grant_table::{GNTTAB_NR_RESERVED_ENTRIES, GrantEntryV1, GrantTableV1Page, grant_entry_flags as flags, raw};
 use xen_pac::grant_table_v2::raw::{GrantEntryV2FullPage, GrantEntryV2SubPage};
 
-use super::grant::{Grants, V2_ENTRY};
 use crate::hypercall::Errno;
 use crate::platform::PAGE_SIZE;
 use crate::sim::boundary::{MachineFrame, MachineMemory, as_bytes, from_bytes};
+use crate::sim::state::{Grants, V2_ENTRY};
 
 /// What an entry lends.
 #[derive(Clone, Copy, Debug)]

@@ -3,11 +3,10 @@
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GnttabMapGrantRef, GnttabUnmapGrantRef, GrantStatus, grant_map_flags as flags};
 
-use super::grant::{Active, Grants, Map};
-use super::physmap::Entry;
 use super::{Call, grant_entry};
 use crate::platform::{Frame, PAGE_SIZE};
 use crate::sim::boundary::MachineFrame;
+use crate::sim::state::{Active, Entry, Grants, Map};
 
 pub(super) fn map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) {
     asked.status = match try_map(call, asked) {

@@ -8,12 +8,12 @@ use xen_pac::memory::{
     XenRemoveFromPhysmap, command,
 };
 
-use super::physmap::{Entry, FIRST};
 use super::{Answer, Call};
 use crate::hypercall::Errno;
 use crate::platform::PAGE_SIZE;
 use crate::sim::boundary::MachineFrame;
 use crate::sim::profile::Role;
+use crate::sim::state::{Entry, FIRST};
 
 /// The largest extent that a guest may ask for, and the largest for a control domain.
 const MAX_ORDERS: (u32, u32) = (9, 12);
