@@ -76,7 +76,7 @@ fn elsewhere_nothing_is_registered() {
         let shared = crate::world::map_shared(t, 0);
         t.is("the block is in the shared page again", marks(crate::world::block(shared, 0)), (false, 0));
         let notes = Notes::default();
-        notes.note(**t, VECTOR, crate::world::attach(t));
+        notes.note(**t, VECTOR, attach(t));
         t.is("events come by the domain's vector", (ipi(t, 0), crate::support::events::send(t, 1), notes.ports()), (Ok(1), OK, vec![1]));
         // The handler does not know of the block that comes now.
         xen_hal::platform::Interrupts::disable(&t.interrupts());
