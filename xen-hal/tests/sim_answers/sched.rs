@@ -126,6 +126,7 @@ fn any_reason_ends_a_domain() {
     for profile in PROFILES {
         for reason in [0, 1, 3, 4, 5, 99, u32::MAX].map(ShutdownReason) {
             let report = one(profile, Setup::new(), move |t| {
+                t.all_right();
                 let _ = t.give(command::Shutdown, &mut SchedShutdown::new(reason));
                 panic!("the domain has ended");
             });

@@ -15,7 +15,7 @@ use crate::support::answer::*;
 use crate::support::events::{ipi, status, virq};
 use crate::support::grants::{PERMIT, entry, host_map, map, map_table, put, set_version};
 use crate::support::{Answer, OK, Table, one};
-use crate::world::{attach, byte, marks, set_byte};
+use crate::world::{Notes, VECTOR, attach, byte, marks, set_byte};
 
 fn suspend(t: &Table) -> Answer {
     t.give(sched::Shutdown, &mut SchedShutdown::new(ShutdownReason::SUSPEND))
@@ -75,7 +75,12 @@ fn elsewhere_nothing_is_registered() {
         );
         let shared = crate::world::map_shared(t, 0);
         t.is("the block is in the shared page again", marks(crate::world::block(shared, 0)), (false, 0));
-        t.is("and can be registered", t.give_vcpu(vcpu::RegisterVcpuInfo, 0, &mut VcpuRegisterVcpuInfo::new(t.frame(2), 0)), OK);
+        let notes = Notes::default();
+        notes.note(**t, VECTOR, attach(t));
+        t.is("events come by the domain's vector", (ipi(t, 0), crate::support::events::send(t, 1), notes.ports()), (Ok(1), OK, vec![1]));
+        // The handler does not know of the block that comes now.
+        xen_hal::platform::Interrupts::disable(&t.interrupts());
+        t.is("another can be registered", t.give_vcpu(vcpu::RegisterVcpuInfo, 0, &mut VcpuRegisterVcpuInfo::new(t.frame(2), 0)), OK);
         map_table(t, 1);
         t.is("nothing is lent", map(t, t.frame(9) * 4096, host_map(), 8, t.domain()).0, Ok(GrantStatus::GENERAL_ERROR));
     });

@@ -148,6 +148,7 @@ fn a_periodic_timer_wakes_nobody() {
 fn the_last_vcpu_to_go_down_powers_the_domain_off() {
     let down = |guest: xen_hal::sim::Guest, vcpu| Vcpu::new(guest.xen(), VcpuId(vcpu)).down();
     let report = one(Profile::DOMU, Setup::new(), move |t| {
+        t.all_right();
         let _ = down(**t, 0);
         panic!("the domain has ended");
     });
@@ -162,6 +163,7 @@ fn the_last_vcpu_to_go_down_powers_the_domain_off() {
             let ended = down(guest, 1);
             assert!(ended.is_err() && ended.is_ok(), "the domain has ended");
         });
+        t.all_right();
         let _ = down(**t, 0);
         panic!("nobody brings it up again");
     });

@@ -9,6 +9,8 @@ use std::cell::RefCell;
 use std::fmt::Debug;
 use std::ops::Deref;
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use xen_hal::hypercall::{Errno, Hypercall as _, outcome};
 use xen_hal::platform::{AddressSpace as _, VcpuId};
@@ -48,6 +50,8 @@ pub(crate) fn is_arm(profile: Profile) -> bool {
 pub(crate) struct Table {
     guest: Guest,
     wrong: RefCell<Vec<String>>,
+    /// Whether it was looked at, when all had been asked.
+    seen: Arc<AtomicBool>,
 }
 
 impl Deref for Table {
@@ -60,7 +64,7 @@ impl Deref for Table {
 
 impl Table {
     pub(crate) fn new(guest: Guest) -> Self {
-        Self { guest, wrong: RefCell::default() }
+        Self { guest, wrong: RefCell::default(), seen: Arc::default() }
     }
 
     /// A case: what was asked, what Xen answered, and what the table says.
@@ -110,13 +114,15 @@ impl Table {
         self.space().frame_of(pointer).expect("the simulator's pages have frames").0
     }
 
-    /// For a program that does not come to its end: all answers were right so far.
+    /// For a program that does not come to its end: all has been asked, and all answers were right.
     pub(crate) fn all_right(&self) {
         assert_eq!(*self.wrong.borrow(), Vec::<String>::new());
+        self.seen.store(true, Ordering::SeqCst);
     }
 
     /// Whether all answers were right.
     pub(crate) fn finish(self) -> Result<(), String> {
+        self.seen.store(true, Ordering::SeqCst);
         let wrong = self.wrong.take();
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     }
@@ -154,22 +160,33 @@ pub(crate) fn domain(setup: Setup, program: impl FnOnce(&Table) + Send + 'static
 
 /// A machine with these domains, on which nothing happens by chance.
 pub(crate) fn machine(profile: Profile, domains: impl IntoIterator<Item = Domain>) -> Machine {
+    watched(profile, domains).0
+}
+
+/// The same, and whether the answers of each domain were looked at.
+fn watched(profile: Profile, domains: impl IntoIterator<Item = Domain>) -> (Machine, Vec<Arc<AtomicBool>>) {
+    let mut all_seen = Vec::new();
     let mut machine = Machine::new(profile, 1).expect("the computer has memory").adversity(Adversity::calm());
     for (setup, program) in domains {
+        let seen = Arc::<AtomicBool>::default();
+        all_seen.push(Arc::clone(&seen));
         let with_table = |guest| {
-            let table = Table::new(guest);
+            let table = Table { guest, wrong: RefCell::default(), seen };
             program(&table);
             table.finish()
         };
         machine.domain(setup, with_table).expect("the machine has memory");
     }
-    machine
+    (machine, all_seen)
 }
 
 /// Runs a machine with these domains.
 #[track_caller]
 pub(crate) fn several(profile: Profile, domains: impl IntoIterator<Item = Domain>) -> Report {
-    machine(profile, domains).run().unwrap_or_else(|failure| panic!("{profile:?}: {failure}"))
+    let (machine, seen) = watched(profile, domains);
+    let report = machine.run().unwrap_or_else(|failure| panic!("{profile:?}: {failure}"));
+    assert!(seen.iter().all(|seen| seen.load(Ordering::SeqCst)), "{profile:?}: a domain ended before all had been asked: {report:?}");
+    report
 }
 
 /// Runs a machine with one domain.
