@@ -43,8 +43,8 @@
 #[cfg(any(test, feature = "sim"))]
 extern crate std;
 
-#[cfg(all(feature = "sim", not(target_os = "linux")))]
-compile_error!("the feature `sim` needs Linux: it maps pages of an anonymous file by the size that Xen's pages have");
+#[cfg(all(feature = "sim", not(all(target_os = "linux", target_pointer_width = "64"))))]
+compile_error!("the feature `sim` needs Linux on a 64-bit machine: it maps pages of an anonymous file by the size that Xen's pages have");
 
 /// Whether a mistake is made on purpose here: never, outside of this crate's own tests.
 macro_rules! planted {
@@ -69,7 +69,7 @@ pub mod memory;
 pub mod planted;
 pub mod platform;
 pub mod sched;
-#[cfg(all(feature = "sim", target_os = "linux"))]
+#[cfg(all(feature = "sim", target_os = "linux", target_pointer_width = "64"))]
 pub mod sim;
 pub mod vcpu;
 pub mod version;

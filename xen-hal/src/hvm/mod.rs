@@ -49,7 +49,7 @@ use crate::hypercall::{Commands, Errno, Hypercall};
 
 pub use error::{ParameterError, Retired};
 pub use parameter::Parameter;
-#[cfg(all(feature = "sim", target_os = "linux"))]
+#[cfg(all(feature = "sim", target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use retired::is_retired;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use upcall::{UpcallVector, upcall_vector_is_announced};

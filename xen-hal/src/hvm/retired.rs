@@ -32,7 +32,7 @@ pub(super) fn check(parameter: HvmParam) -> Result<(), Retired> {
 }
 
 /// Whether releases from 4.15 on refuse a parameter whatever else.
-#[cfg(all(feature = "sim", target_os = "linux"))]
+#[cfg(all(feature = "sim", target_os = "linux", target_arch = "x86_64"))]
 pub(crate) fn is_retired(parameter: HvmParam) -> bool {
     check(parameter).is_err()
 }

@@ -8,7 +8,8 @@ use xen_pac::release::Release;
 /// Only the answers: the layout of memory is always that of the machine for which the program was compiled, whose pointers and words it uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arch {
-    /// x86, as an HVM or PVH guest.
+    /// x86, as an HVM or PVH guest. Not in programs that are compiled for Arm, where much of it has no name.
+    #[cfg(target_arch = "x86_64")]
     X86,
     /// 64-bit Arm.
     Aarch64,
@@ -43,8 +44,10 @@ pub struct Profile {
 
 impl Profile {
     /// The control domain of Xen 4.17 on x86, as PVH.
+    #[cfg(target_arch = "x86_64")]
     pub const DOM0: Self = Self { arch: Arch::X86, release: Release::new(4, 17), role: Role::Control };
     /// A PVH guest of Xen 4.17 on x86.
+    #[cfg(target_arch = "x86_64")]
     pub const DOMU: Self = Self { arch: Arch::X86, release: Release::new(4, 17), role: Role::Guest };
     /// A guest of Xen 4.17 on Arm, without a control domain.
     pub const DOM0LESS: Self = Self { arch: Arch::Aarch64, release: Release::new(4, 17), role: Role::Dom0less };
@@ -52,6 +55,7 @@ impl Profile {
     /// Of the domain's vCPUs, how many have their block in the shared page.
     pub(super) const fn vcpus_in_shared_page(self) -> usize {
         match self.arch {
+            #[cfg(target_arch = "x86_64")]
             Arch::X86 => 32,
             Arch::Aarch64 => 1,
         }
@@ -69,6 +73,7 @@ impl Profile {
     /// The counter's ticks a second: what QEMU's processors have on either architecture, so that nothing comes out even.
     pub(super) const fn counter_frequency(self) -> u64 {
         match self.arch {
+            #[cfg(target_arch = "x86_64")]
             Arch::X86 => 2_599_998_000,
             Arch::Aarch64 => 62_500_000,
         }
@@ -77,6 +82,7 @@ impl Profile {
     pub(super) fn features(self, role: Role) -> u32 {
         let mut features = std::vec![Feature::WRITABLE_PAGE_TABLES, Feature::AUTO_TRANSLATED_PHYSMAP, Feature::MEMORY_OP_VNODE_SUPPORTED];
         match self.arch {
+            #[cfg(target_arch = "x86_64")]
             Arch::X86 => features.extend([Feature::HVM_CALLBACK_VECTOR, Feature::HVM_SAFE_PVCLOCK]),
             Arch::Aarch64 => features.push(Feature::ARM_SMCCC_SUPPORTED),
         }
@@ -92,6 +98,7 @@ impl Profile {
 
     pub(super) const fn capabilities(self) -> &'static str {
         match self.arch {
+            #[cfg(target_arch = "x86_64")]
             Arch::X86 => "xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ",
             Arch::Aarch64 => "xen-3.0-aarch64 xen-3.0-armv7l ",
         }

@@ -1,5 +1,5 @@
 //! Shows memory that is given back and taken again, pages that move, and what Xen makes of bad requests: the commands that give and take memory never fail, they only do
-//! less. A page that is populated over is not given back: the domain has one more than it can reach.
+//! less. A page that is populated over is not given back, and neither is one that is removed: the domain has more than it can reach.
 
 use xen_hal::Xen;
 use xen_hal::hypercall::{Commands, Errno};
@@ -74,10 +74,12 @@ fn moves<M: Machine>(machine: &M, t: &Transcript<'_>, memory: Memory<M::Xen>, [f
     line!(t, "a page moved onto another:", moved.map_err(|error| error.errno), "reads", ask::peek(machine, PAGES[1]));
     // SAFETY: as above.
     line!(t, "moved from where it was:", unsafe { memory.add_to_physmap(Source::Own(from), to) }.map_err(|error| error.errno));
+    let has = memory.current_reservation()?;
     // SAFETY: nothing is at the frame any more.
     line!(t, "removed from where it was:", unsafe { memory.remove_from_physmap(from) });
     // SAFETY: as above.
     line!(t, "removed from where it is:", unsafe { memory.remove_from_physmap(to) });
+    line!(t, "fewer pages for that:", has as u64 - memory.current_reservation()? as u64);
     // SAFETY: as above.
     line!(t, "populated again:", done(unsafe { memory.populate([from, to], Extent::PAGE) }));
     Ok(())

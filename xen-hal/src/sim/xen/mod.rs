@@ -7,6 +7,8 @@ mod grant_copy;
 mod grant_entry;
 mod grant_maps;
 mod hvm;
+#[cfg(target_arch = "x86_64")]
+mod hvm_x86;
 mod memory;
 mod sched;
 mod vcpu;

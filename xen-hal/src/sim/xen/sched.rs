@@ -1,5 +1,6 @@
 //! Waiting, and the domain's end: hypercall `sched_op` (Xen's `common/sched/core.c`, `common/domain.c`).
 
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use core::sync::atomic::Ordering;
 use std::vec::Vec;
 

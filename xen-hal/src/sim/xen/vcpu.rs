@@ -6,9 +6,11 @@ use xen_pac::base::XenUlong;
 use xen_pac::command::Command;
 use xen_pac::shared_info::raw::VcpuInfo;
 use xen_pac::vcpu::{
-    Runstate, VcpuHvmContext, VcpuHvmMode, VcpuRegisterRunstateMemoryArea, VcpuRegisterTimeMemoryArea, VcpuRegisterVcpuInfo,
-    VcpuSetPeriodicTimer, VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
+    Runstate, VcpuRegisterRunstateMemoryArea, VcpuRegisterTimeMemoryArea, VcpuRegisterVcpuInfo, VcpuSetPeriodicTimer,
+    VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
 };
+#[cfg(target_arch = "x86_64")]
+use xen_pac::vcpu::{VcpuHvmContext, VcpuHvmMode};
 
 use super::{Answer, Call};
 use crate::hypercall::Errno;
@@ -32,6 +34,7 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
         return Err(Errno::EINVAL);
     }
     match op {
+        #[cfg(target_arch = "x86_64")]
         command::Initialise::NUMBER => initialise(call, key, at),
         command::Up::NUMBER => up(call, key),
         command::Down::NUMBER => Ok(down(call, key)),
@@ -86,6 +89,7 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 fn initialise(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
     // Up to 4.18 a vCPU needs a block before it can be initialised.
     if !call.state.profile.since(4, 19) && call.state.vcpu(key).info.is_none() {
@@ -103,6 +107,7 @@ fn initialise(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
 }
 
 /// Whether a vCPU could run in this state (`arch_set_info_hvm_guest`), as far as its mode goes.
+#[cfg(target_arch = "x86_64")]
 fn can_start(context: &VcpuHvmContext) -> bool {
     const PROTECTION_AND_PAGING: u64 = 1 << 31 | 1;
     const PAE: u64 = 1 << 5;
