@@ -35,11 +35,6 @@ impl Pages {
         // SAFETY: the pages are allocated, and whoever calls this sees to it that they are not borrowed.
         unsafe { self.first.write_bytes(0, self.count) };
     }
-
-    /// A frame of the pages, as [`Identity`] numbers them.
-    pub(crate) fn frame(self, index: usize) -> Frame {
-        Identity.frame_of(self.at(index)).expect("every address has a frame")
-    }
 }
 
 /// Every address is its own physical address.

@@ -100,7 +100,11 @@ impl<'i> Domain<'i> {
             self.mask(index).swap(model.mask.0[index], SeqCst);
         }
         for port in (0..TwoLevel::PORTS).map(Port) {
-            if model.own.has(port) { self.own.insert(port) } else { self.own.remove(port) };
+            if model.own.has(port) {
+                self.own.insert(port)
+            } else {
+                self.own.remove(port)
+            };
         }
     }
 

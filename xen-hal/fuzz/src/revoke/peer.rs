@@ -79,10 +79,10 @@ impl Peer {
         }
     }
 
-    /// What no Xen does: other flags, in an entry whose page nobody uses.
+    /// What no Xen does: other flags, in an entry whose page nobody uses, and by which nobody can then use it.
     fn overwrite(&self, reference: u32) {
         let flags = self.input.u16();
-        if !self.uses(reference) {
+        if !self.uses(reference) && flags & 3 != grant_entry_flags::kind::PERMIT_ACCESS.value {
             self.entry(reference).flags().swap(flags, SeqCst);
         }
     }
