@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::SeqCst;
 
-use xen_hal::event::{AllPorts, Cursor, Events, Port, PortSet, Progress, TwoLevel};
+use xen_hal::event::{AllPorts, Cursor, Events, OwnPorts, Port, PortSet, Progress, TwoLevel};
 use xen_hal::hypercall::Hypercall;
 use xen_pac::access::Bits;
 use xen_pac::command::Command;
@@ -99,12 +99,11 @@ impl<'i> Domain<'i> {
             self.pending(index).swap(model.pending.0[index], SeqCst);
             self.mask(index).swap(model.mask.0[index], SeqCst);
         }
-        for port in (0..TwoLevel::PORTS).map(Port) {
-            if model.own.has(port) {
-                self.own.insert(port)
-            } else {
-                self.own.remove(port)
-            };
+        // Few of the ports differ, and to change one takes an atomic operation.
+        for index in (0..WORDS).filter(|index| self.own.word(*index) != model.own.0[*index]) {
+            for port in (0..64).map(|bit| Port(index as u32 * 64 + bit)) {
+                let _ = if model.own.has(port) { self.own.insert(port) } else { self.own.remove(port) };
+            }
         }
     }
 

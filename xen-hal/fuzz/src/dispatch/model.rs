@@ -70,8 +70,9 @@ impl Order {
     /// A dispatch begins.
     pub(super) fn begin(&mut self) {
         self.passes = 1;
-        self.first = self.last.map_or(0, |last| last + 1);
-        self.last = None;
+        if let Some(last) = self.last.take() {
+            self.first = last + 1;
+        }
     }
 
     /// A port is handled. A pass goes upwards from behind the port that was handled last before it, and once around.
