@@ -82,6 +82,10 @@ impl Job<'_> {
         command.args([LENGTH, "-len_control=0", "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]);
         command.args([format!("-max_total_time={}", self.seconds), format!("-artifact_prefix={}", self.prefix)]);
         command.args(self.corpus);
+        if self.bug.is_some() {
+            // Whether a target sees a mistake is to be the same each time; a look without one is to be another each time.
+            command.arg("-seed=1");
+        }
         command
     }
 

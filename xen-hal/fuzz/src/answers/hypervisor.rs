@@ -84,7 +84,8 @@ impl<'i> Hostile<'i> {
             _ if bytes.is_empty() => (),
             0 | 1 => (),
             2 => bytes.fill(0),
-            3 => bytes.fill(self.input.byte()),
+            // All ones are an error in words of any width.
+            3 => bytes.fill(if self.input.byte() % 2 == 0 { 0xff } else { self.input.byte() }),
             4 => {
                 let written = self.input.bytes(bytes.len());
                 bytes[..written.len()].copy_from_slice(written);
