@@ -121,7 +121,7 @@ impl<'t> GrantTable<'t> {
     ///
     /// As long as the table or anything made from it lives:
     /// - from `pages` on there is room for `capacity` pages, mapped by the guest's page tables to their frames with the caching of ordinary memory, and nothing is kept there:
-    ///   RAM at the frames is freed on x86 when the table's pages appear, and has to be removed before on Arm;
+    ///   RAM at the frames is freed on x86 when the table's pages appear, and lost to the domain on Arm;
     /// - the domain's grant table is mapped nowhere else, its version stays 1, and no other code uses entries from the reserved ones on.
     pub unsafe fn map<H: Hypercall + Copy>(
         xen: H,

@@ -16,9 +16,10 @@
 //! ```
 //!
 //! # What to beware of
-//! - On x86, RAM that was at a frame is freed when something is mapped there, and does not come back when that is unmapped. Arm refuses with `EBUSY` instead:
-//!   there the frame must be empty before ([`Memory::decrease`], [`Memory::remove_from_physmap`], or an address that never had RAM).
-//! - A page of Xen's has one place. Mapped a second time on x86 it leaves the first, and whoever still points there faults.
+//! - RAM that was at a frame does not come back when what was mapped over it is unmapped. x86 frees it. On Arm it stays the domain's and is out of its reach, as
+//!   after [`Memory::remove_from_physmap`] on either: there [`Memory::decrease`] gives it back before, or the frame is one that never had RAM.
+//! - A page of Xen's has one place. Mapped a second time on x86 it leaves the first, and whoever still points there faults. Arm refuses that with `EBUSY` since 4.17:
+//!   [`Memory::remove_from_physmap`] unmaps it first, which firmware may have forgotten.
 //! - The commands that give and take memory do not fail: they do less than was asked, which is told as a [`Shortfall`].
 
 mod batch;

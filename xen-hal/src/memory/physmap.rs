@@ -78,14 +78,14 @@ impl From<PhysmapError> for Errno {
 impl<H: Hypercall> Memory<H> {
     /// Lets `source` appear at the frame `at`. Upstream: `XENMEM_add_to_physmap`.
     ///
-    /// What happens to that which was there differs: x86 frees RAM and unmaps a page of Xen's; Arm refuses unless the frame is empty. On x86 a page of Xen's
-    /// that was mapped at another frame leaves that one.
+    /// What was there is gone: x86 frees RAM and unmaps a page of Xen's; Arm unmaps either, and RAM stays counted as the domain's although it cannot reach it any more.
+    /// A page of Xen's that is mapped at another frame leaves that one on x86; on Arm it has to be unmapped there before.
     ///
     /// For the shared info page, [`map_shared_info`](Self::map_shared_info) is harder to get wrong.
     ///
     /// # Errors
     ///
-    /// - `EBUSY` on Arm, where something is mapped at the frame.
+    /// - `EBUSY` on Arm since 4.17, for a page of Xen's that is mapped at some frame already.
     /// - `EINVAL` for a page that is not there: a grant table index past the maximum, a frame of one's own that is not RAM; on x86 for a kind unknown to Xen too.
     /// - `EPERM` for a frame that holds a device's registers.
     /// - `ENOSYS` on Arm for a kind that it does not have, and `EACCES` for device memory outside the hardware domain.
@@ -118,7 +118,8 @@ impl<H: Hypercall> Memory<H> {
         })
     }
 
-    /// Empties a guest frame. RAM that was there is freed; a page of Xen's is only unmapped. Upstream: `XENMEM_remove_from_physmap`.
+    /// Empties a guest frame. What was there is only unmapped: RAM stays counted as the domain's and is out of its reach for good, so to give it back use
+    /// [`decrease`](Self::decrease). Upstream: `XENMEM_remove_from_physmap`.
     ///
     /// # Errors
     ///

@@ -54,17 +54,16 @@ impl From<Errno> for PageError {
 impl<H: Hypercall> Memory<H> {
     /// Lets the page that the domain shares with Xen appear behind `page`. Upstream: `XENMAPSPACE_shared_info`.
     ///
-    /// It can be mapped again after a resume. Mapped a second time at another frame, it leaves the first on x86.
+    /// It can be mapped again after a resume. Mapped a second time at another frame, it leaves the first on x86, and is refused on Arm.
     ///
     /// # Errors
     ///
     /// - [`PageError::Misaligned`] and [`PageError::NotMapped`] before Xen is asked.
-    /// - `EBUSY` on Arm, where something is mapped at the frame: take a frame without RAM, or empty it first
-    ///   ([`remove_from_physmap`](Self::remove_from_physmap)).
+    /// - `EBUSY` on Arm since 4.17, where the page is mapped at some frame already: unmap it there first ([`remove_from_physmap`](Self::remove_from_physmap)).
     ///
     /// # Safety
     ///
-    /// - Nothing is kept in the page behind `page`: RAM that was there is freed on x86.
+    /// - Nothing is kept in the page behind `page`: RAM that was there is freed on x86, and lost to the domain on Arm.
     /// - The guest's page tables map `page` to its frame for the whole of `'a`, with the caching of ordinary memory.
     /// - For the whole of `'a` nothing touches the page but by such handles, and the shared page is mapped nowhere else.
     pub unsafe fn map_shared_info<'a>(

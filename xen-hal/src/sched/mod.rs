@@ -140,7 +140,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// # Errors
     ///
-    /// `ESRCH` where there is no such domain and for the caller itself, `EPERM` without the privilege.
+    /// `ESRCH` where there is no such domain and for [`Domid::SELF`], `EPERM` without the privilege. By its number the caller ends itself.
     pub fn remote_shutdown(&self, domain: Domid, reason: ShutdownReason) -> Result<(), Errno> {
         self.xen.argument(command::RemoteShutdown, &mut SchedRemoteShutdown::new(domain, reason))
     }

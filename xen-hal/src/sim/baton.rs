@@ -57,6 +57,12 @@ impl State {
     /// Gives the baton to a vCPU that can run: to another than `except`, where there is one. Where none can, time goes on until one can; where no timer is left either,
     /// the machine has come to its end.
     pub(super) fn elect(&mut self, except: Option<VcpuKey>) {
+        // Who sleeps has no processor, even if it is the next to have one again.
+        if let Some(last) = self.running.filter(|last| self.vcpu(*last).run != Run::Ready) {
+            self.running = None;
+            let now = self.runstate_of(last);
+            self.set_runstate(last, now);
+        }
         loop {
             if self.over.is_some() {
                 return;

@@ -7,12 +7,15 @@ use std::thread_local;
 
 use super::baton::{is_unwinding, leave};
 use super::machine::Shared;
-use super::random::Random;
-use super::state::{Run, State, VcpuKey};
-use super::xen::{self, physmap::frame_of_program};
+
+use super::state::{Random, Run, State, VcpuKey, frame_of_program};
+use super::xen;
 use crate::hypercall::Errno;
 use crate::platform::Frame;
 use xen_pac::vcpu::Runstate;
+
+/// How many interrupts in a row leave a program no hope: more than there are ports, each of which may need one.
+const STORM: u32 = 1 << 14;
 
 /// A vCPU, on its own thread.
 pub(super) struct Current {
@@ -77,6 +80,11 @@ impl Current {
         if is_unwinding() { None } else { leave() }
     }
 
+    /// The vCPU's program begins: it can be preempted from its first access on, before it ever was in Xen.
+    pub(super) fn begin(&self, state: &State) {
+        self.draw(state.adversity.preempt_accesses);
+    }
+
     /// Leaves Xen, and takes the interrupts that are due.
     pub(super) fn exit(&self, state: MutexGuard<'_, State>) {
         self.draw(state.adversity.preempt_accesses);
@@ -96,10 +104,12 @@ impl Current {
 
     /// Calls the handlers of interrupts, as long as the flag lets them in. A thread that is being unwound takes none.
     pub(super) fn take_interrupts(&self) {
+        let mut taken = 0;
         while !is_unwinding() {
             let Some(mut state) = self.enter() else { return };
             let flag = self.interrupts.get();
-            let handler = state.take_interrupt(self.me, flag);
+            let handler = if taken < STORM { state.take_interrupt(self.me, flag) } else { state.storm(self.me) };
+            taken += 1;
             let over = state.is_over_for(self.me);
             drop(state);
             self.inside.set(false);
@@ -111,6 +121,14 @@ impl Current {
             handler();
             self.interrupts.set(flag);
         }
+    }
+
+    /// Looks at what Xen knows. What `work` reads of shared memory is no access of the program's, at which the processor could be taken away.
+    pub(super) fn look<T>(&self, work: impl FnOnce(&State) -> T) -> T {
+        let inside = self.inside.replace(true);
+        let result = work(&self.shared.lock());
+        self.inside.set(inside);
+        result
     }
 
     /// Runs `work` in Xen, and takes the interrupts that come of it. `None` on a thread that is being unwound.
@@ -134,6 +152,7 @@ impl Current {
         let mut state = self.enter()?;
         let chance = state.adversity.preempt_hypercalls;
         if state.random.once_in(chance) {
+            state.pass_time(xen::DURATION);
             let Some(passed) = self.shared.pass(state, self.me) else { return self.lost() };
             self.exit(passed);
             state = self.enter()?;

@@ -12,8 +12,9 @@ use super::current;
 use super::machine::{Ending, boxed};
 use super::seams::{Hypervisor, Interrupts, Space, TimeCounter};
 use super::snapshot::Snapshot;
-use super::xen::physmap::FIRST;
+use super::state::{FIRST, VcpuKey};
 use crate::event::Port;
+use crate::hypercall::Errno;
 use crate::platform::{Interrupts as _, VcpuId};
 
 /// The vCPU that runs, as its program sees it: the seams of the HAL, and what the simulator offers beside them.
@@ -130,13 +131,34 @@ impl Guest {
     }
 
     /// Says what a further vCPU runs when it is first brought up by [`Vcpu::initialise`](crate::vcpu::Vcpu::initialise) and [`Vcpu::up`](crate::vcpu::Vcpu::up), in
-    /// place of the code at the address that its state names. It starts with interrupts off, and when the program ends the vCPU is down for good.
+    /// place of the code at the address that its state names. It starts with interrupts off, and when the program ends the vCPU is down for good. Nothing happens for a
+    /// vCPU that the domain does not have: Xen says so when it is brought up.
     pub fn prepare<E: Ending>(&self, vcpu: VcpuId, program: impl FnOnce(Self) -> E + Send + 'static) {
         let here = current::here();
         let mut state = here.shared.lock();
         if let Some(vcpu) = state.domain_mut(here.me).vcpus.get_mut(vcpu.0 as usize) {
             vcpu.program = Some(boxed(program));
         }
+    }
+
+    /// Starts a further vCPU with a program, without Xen's commands for that: for tests that are not about them, and where they are not, as on Arm, where the firmware
+    /// starts vCPUs. It starts as with [`prepare`](Self::prepare).
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` for a vCPU that the domain does not have, and `EEXIST` for one that was started before.
+    pub fn start<E: Ending>(&self, vcpu: VcpuId, program: impl FnOnce(Self) -> E + Send + 'static) -> Result<(), Errno> {
+        let here = current::here();
+        let key = VcpuKey { domain: here.me.domain, vcpu: vcpu.0 as usize };
+        let mut state = here.shared.lock();
+        let of = state.domain_mut(here.me).vcpus.get_mut(key.vcpu).ok_or(Errno::ENOENT)?;
+        if of.initialised {
+            return Err(Errno::EEXIST);
+        }
+        of.program = Some(boxed(program));
+        state.bring_up(key);
+        here.shared.start_threads(&mut state);
+        Ok(())
     }
 
     /// Nanoseconds since Xen started, as the machine has them: what a clock of the domain's should come near.
@@ -195,9 +217,7 @@ impl Guest {
     /// All that Xen knows now, but for what time changes.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let here = current::here();
-        let state = here.shared.lock();
-        Snapshot::of(&state)
+        current::here().look(Snapshot::of)
     }
 
     /// A number from the machine's seed, for programs that leave something to chance.
@@ -214,7 +234,6 @@ impl Guest {
     }
 
     /// Waits until somebody [posts](Self::post) under the name, and gives the number.
-    #[must_use]
     pub fn await_post(&self, name: &str) -> u64 {
         loop {
             let here = current::here();

@@ -3,12 +3,12 @@
 use xen_pac::base::Domid;
 use xen_pac::hvm::HvmParam;
 use xen_pac::sched::ShutdownReason;
+use xen_pac::vcpu::Runstate;
 
 use super::failure::What;
+use super::state::{Entry, Grants};
 use super::state::{Run, State, VcpuKey};
 use super::xen::Call;
-use super::xen::grant::Grants;
-use super::xen::physmap::Entry;
 use crate::platform::VcpuId;
 
 /// By how many seconds a domain's clock may be off after a migration: other machines have been up for another time.
@@ -21,8 +21,11 @@ impl State {
         (self.domain(key).id, VcpuId(key.vcpu as u32))
     }
 
-    /// A vCPU was brought up: its program starts, or goes on where it was.
-    pub(super) fn begin(&mut self, key: VcpuKey) {
+    /// Lets a vCPU run that did not: its program starts, or goes on where it was.
+    pub(super) fn bring_up(&mut self, key: VcpuKey) {
+        self.vcpu_mut(key).initialised = true;
+        self.vcpu_mut(key).run = Run::Ready;
+        self.set_runstate(key, Runstate::RUNNABLE);
         if self.vcpu(key).started {
             return;
         }
@@ -96,7 +99,7 @@ impl State {
         let first = frames[0];
         frames.drain(1..).for_each(|frame| state.frames.give_back(frame));
         state.memory.write(first, 0, &[0; crate::platform::PAGE_SIZE]);
-        of.grants = Grants::new(first);
+        of.grants = Grants::new(first, of.grants.max_maps);
         let (shared, block) = (of.shared, size_of::<xen_pac::shared_info::raw::VcpuInfo>());
         for (number, vcpu) in of.vcpus.iter_mut().enumerate() {
             vcpu.info = (number < in_page).then_some((shared, number * block));
@@ -110,7 +113,7 @@ impl State {
     /// A vCPU's program is over. That of the first vCPU is the domain's.
     pub(super) fn finish(&mut self, key: VcpuKey) {
         self.vcpu_mut(key).run = Run::Finished;
-        self.set_runstate(key, xen_pac::vcpu::Runstate::OFFLINE);
+        self.set_runstate(key, Runstate::OFFLINE);
         if key.vcpu == 0 {
             self.end_domain(key.domain, ShutdownReason::POWEROFF);
         }

@@ -20,7 +20,7 @@ use super::failure::{Failure, What};
 use super::guest::Guest;
 use super::profile::Profile;
 use super::setup::Setup;
-use super::state::{Program, State, VcpuKey};
+use super::state::{BEGINNING, Program, State, VcpuKey};
 
 /// How many frames a machine has.
 const FRAMES: usize = 8192;
@@ -55,8 +55,8 @@ impl Shared {
     /// What the thread of a vCPU does.
     fn run(self: Arc<Self>, me: VcpuKey, seed: u64, program: Program) {
         current::become_vcpu(Arc::clone(&self), me, seed);
-        let began = self.wait_for_baton(self.lock(), me).is_some();
-        let result = if began { catch_unwind(AssertUnwindSafe(|| program(Guest::here()))) } else { Ok(Ok(())) };
+        let began = self.wait_for_baton(self.lock(), me).map(|state| current::here().begin(&state)).is_some();
+        let result = if began { catch_unwind(AssertUnwindSafe(program)) } else { Ok(Ok(())) };
         let handlers = {
             let mut state = self.lock();
             if let Some(what) = failure_of(state.name(me), result) {
@@ -140,7 +140,7 @@ impl<E: core::fmt::Display> Ending for Result<(), E> {
 }
 
 pub(super) fn boxed<E: Ending>(program: impl FnOnce(Guest) -> E + Send + 'static) -> Program {
-    Box::new(|guest| program(guest).ending())
+    Box::new(|| program(Guest::here()).ending())
 }
 
 impl Machine {
@@ -207,7 +207,7 @@ impl State {
         let console = |domain: &super::state::Domain| String::from_utf8_lossy(&domain.console).into_owned();
         Report {
             hypercalls: self.hypercalls,
-            nanos: self.now,
+            nanos: self.now - BEGINNING,
             path: self.path.whole(),
             ends: self.domains.iter().filter_map(|domain| Some((domain.id.0, domain.ended?))).collect(),
             consoles: self.domains.iter().map(|domain| (domain.id.0, console(domain))).collect(),

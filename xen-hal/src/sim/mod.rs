@@ -14,7 +14,7 @@
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let mut machine = Machine::new(Profile::DOM0, 1)?;
-//!     machine.domain(Setup::new(), |guest| kernel(guest).map_err(|error| error.to_string()))?;
+//!     machine.domain(Setup::new(), kernel)?;
 //!     let report = machine.run()?;
 //!     println!("{} hypercalls", report.hypercalls);
 //!     Ok(())
@@ -60,6 +60,8 @@
 //! When nothing can go on any more, [`Machine::run`] says who waits for what: a lost wakeup is found, not waited for. A program that panics, an interrupt without a
 //! handler, a request that makes Xen destroy the domain: each ends the machine with a [`Failure`] that names the seed.
 //!
+//! [`for_each_seed`] runs a test with many seeds, and one of them again. The [`guide`] leads from an empty package to a seed that fails, and is replayed.
+//!
 //! # What goes wrong on purpose
 //! [`Adversity`] has vCPUs preempted in the middle of an operation, upcalls that come for nothing or late, and clocks that are set while they are read;
 //! [`Guest::fail`] makes hypercalls fail; a [`Snapshot`] tells whether a failed operation left something behind.
@@ -67,7 +69,7 @@
 //! - `machine`, `setup`, `profile`, `guest`, `seams`: what a test sees
 //! - `state`: what Xen knows; `xen/`: what it answers, a file for each hypercall; `upcall`, `time`, `lifecycle`: what happens by itself
 //! - `baton`, `current`: who runs
-//! - `adversity`, `random`: what goes wrong, and when
+//! - `adversity`, `random`: what goes wrong, and when; `seeds`: many runs of one test
 //! - `boundary`: all unsafe code
 
 mod adversity;
@@ -76,13 +78,13 @@ mod boundary;
 mod current;
 mod failure;
 mod guest;
+pub mod guide;
 mod hostile;
 mod lifecycle;
 mod machine;
-mod path;
 mod profile;
-mod random;
 mod seams;
+mod seeds;
 mod setup;
 mod snapshot;
 mod state;
@@ -97,5 +99,6 @@ pub use hostile::hostile;
 pub use machine::{Ending, Machine, Report};
 pub use profile::{Arch, Profile, Role};
 pub use seams::{Hypervisor, Interrupts, Space, TimeCounter};
+pub use seeds::for_each_seed;
 pub use setup::Setup;
 pub use snapshot::Snapshot;

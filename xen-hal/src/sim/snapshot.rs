@@ -6,9 +6,8 @@ use std::string::String;
 use std::vec::Vec;
 use std::{format, vec};
 
+use super::state::{Binding, Entry};
 use super::state::{Domain, State, VcpuKey};
-use super::xen::event::Binding;
-use super::xen::physmap::Entry;
 use crate::platform::PAGE_SIZE;
 
 /// All that Xen knew at a moment, but for what time changes by itself: ports, parameters, grants, the frames of each domain with a sum of what is in them, vCPUs and their
@@ -68,12 +67,7 @@ fn ports(state: &State, index: usize, domain: &Domain, tell: &mut impl FnMut(Str
 
 fn grants(state: &State, domain: &Domain, tell: &mut impl FnMut(String)) {
     let grants = &domain.grants;
-    tell(format!(
-        "grant table of version {}, {} pages, {} of status",
-        grants.version.max(1),
-        grants.frames.len(),
-        grants.status_frames.len()
-    ));
+    tell(format!("grant table of version {}, {} pages, {} of status", grants.version, grants.frames.len(), grants.status_frames.len()));
     for frame in grants.frames.iter().chain(&grants.status_frames) {
         tell(format!("grant table page {}: sum {:#x}", frame.0, sum(state, *frame)));
     }
@@ -140,4 +134,36 @@ fn rest(domain: &Domain, tell: &mut impl FnMut(String)) {
     parameters.for_each(|(number, value)| tell(format!("parameter {number}: {value:#x}")));
     tell(format!("upcalls at {:?}, marks run times {}", domain.upcall_vector, domain.marks_runstate));
     tell(format!("watchdogs {:?}, ended {:?}", domain.watchdogs, domain.ended));
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Xen;
+    use crate::sim::{Adversity, Guest, Machine, Profile, Setup};
+    use std::format;
+    use std::string::String;
+    use std::vec::Vec;
+    use xen_pac::base::Domid;
+
+    fn looks(guest: Guest) {
+        let events = Xen::new(guest.xen()).events();
+        // A snapshot reads much of the shared page, at none of whose accesses the processor is to be taken away.
+        for _ in 0..100 {
+            let before = guest.snapshot();
+            let channel = events.alloc_unbound(Domid(7)).expect("a port is free");
+            let port = format!("+ domain 1: port 1: Unbound {{ remote: {:?} }}, vCPU 0", Domid(7));
+            assert_eq!(before.difference(&guest.snapshot()), [port]);
+            drop(channel);
+            assert_eq!(before.difference(&guest.snapshot()), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn what_was_made_is_seen_and_what_was_closed_is_gone() {
+        for adversity in [Adversity::calm(), Adversity { spurious_upcalls: 0, ..Adversity::storm() }] {
+            let mut machine = Machine::new(Profile::DOMU, 1).expect("there is memory for a machine").adversity(adversity);
+            machine.domain(Setup::new(), looks).expect("there is memory for a domain");
+            machine.run().expect("what is expected is seen");
+        }
+    }
 }

@@ -8,8 +8,7 @@ use xen_pac::base::{Virq, XenUlong};
 use xen_pac::shared_info::VcpuInfo;
 
 use super::failure::What;
-use super::state::{Handler, Run, State, VcpuKey};
-use super::xen::event::Binding;
+use super::state::{Binding, Handler, Run, State, VcpuKey};
 
 /// The private interrupt by which Arm's guests are told of events.
 const ARM_INTERRUPT: u8 = 31;
@@ -127,6 +126,14 @@ impl State {
             (apic.requested, apic.in_service) = (false, true);
         }
         Some(handler)
+    }
+
+    /// A vCPU takes nothing but interrupts any more: if one is due even now, that is the end.
+    pub(super) fn storm(&mut self, key: VcpuKey) -> Option<Handler> {
+        if let Some(Due { vector, .. }) = self.due(key) {
+            self.stop(What::Storm { on: self.name(key), vector });
+        }
+        None
     }
 
     fn handler(&mut self, key: VcpuKey, vector: u8) -> Option<Handler> {

@@ -27,7 +27,7 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// [`RegisterError::Taken`] and [`RegisterError::NotMapped`] before Xen is asked. Xen refuses
     /// - a second time: `EINVAL`, from 4.18 on `EBUSY`;
-    /// - another vCPU than the calling one while that is up: `EINVAL`;
+    /// - another vCPU than the calling one while that is up: `EINVAL`, up to 4.17;
     /// - a frame that is not the domain's memory: `EINVAL`, and `EACCES` for memory that it cannot write.
     pub fn register_vcpu_info(
         &self,

@@ -114,7 +114,7 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Taken`] and [`RegisterError::NotMapped`] before Xen is asked; `ENOSYS` before 4.18; `EBUSY` where such an area is registered already; `EINVAL`
+    /// [`RegisterError::Taken`] and [`RegisterError::NotMapped`] before Xen is asked; `ENOSYS` before 4.18; `EINVAL`
     /// and `EACCES` for a frame that is not memory which the domain can write, and `EINVAL` on Arm.
     pub fn register_runstate_physical(
         &self,

@@ -36,7 +36,7 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Taken`] and [`RegisterError::NotMapped`] before Xen is asked; `ENOSYS` before 4.18; `EBUSY` where such an area is registered already; `EINVAL`
+    /// [`RegisterError::Taken`] and [`RegisterError::NotMapped`] before Xen is asked; `ENOSYS` before 4.18; `EINVAL`
     /// and `EACCES` for a frame that is not memory which the domain can write.
     pub fn register_time_physical(
         &self,

@@ -17,6 +17,8 @@ pub(crate) enum Leaves {
     Nothing,
     /// Nothing; and Xen does not say why these fail, so that no error can be passed on.
     NothingAndNoReason,
+    /// As [`WhatWasDone`](Self::WhatWasDone), and no error can be passed on.
+    SomeAndNoReason { from: u64, says: &'static str },
     /// What was done before the failing hypercall, if that is this one or a later one, as its documentation says.
     WhatWasDone { from: u64, says: &'static str },
 }

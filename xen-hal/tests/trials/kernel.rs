@@ -8,7 +8,6 @@ use xen_hal::event::{Cursor, Port, PortSet, Progress, TwoLevel};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
 use xen_hal::sim::{Ending, Guest, Hypervisor};
-use xen_hal::vcpu::LongMode;
 use xen_pac::hvm::CallbackVia;
 use xen_pac::shared_info::{SharedInfo, VcpuInfo};
 
@@ -71,10 +70,6 @@ impl Kernel {
 
     /// Starts the second vCPU.
     pub(crate) fn second<E: Ending>(&self, program: impl FnOnce(Guest) -> E + Send + 'static) -> Result<(), Errno> {
-        self.guest.prepare(VcpuId(1), program);
-        let vcpu = self.xen().vcpu(VcpuId(1));
-        // SAFETY: the vCPU runs the program that was prepared.
-        unsafe { vcpu.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }.map_err(|_| Errno::EINVAL)?;
-        vcpu.up()
+        self.guest.start(VcpuId(1), program)
     }
 }

@@ -7,6 +7,7 @@ mod linear;
 mod multiply;
 mod regen;
 mod rival;
+mod sim;
 mod svd;
 mod usage;
 
@@ -15,6 +16,7 @@ pub use hal::hal;
 pub use linear::linear;
 pub use multiply::multiply;
 pub use regen::regen;
+pub use sim::sim;
 
 use usage::Usage;
 

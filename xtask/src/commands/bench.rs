@@ -26,6 +26,8 @@ enum What {
     Check,
     /// The instructions of the HAL's hot paths against those of the same in C; fails where they are more.
     Hal,
+    /// The simulator's hypercalls a second, on one processor.
+    Sim,
     /// A regen of the description, and of one 4 and 16 times as large.
     Linear,
 }
@@ -52,6 +54,7 @@ fn measure(arguments: &Arguments) -> Result<String, String> {
         What::Regen => bench::regen(&load()?.1, &root, arguments.runs),
         What::Check => bench::check(&load()?.1, &root, arguments.runs),
         What::Hal => bench::hal(&root),
+        What::Sim => bench::sim(&root),
         What::Linear => {
             let (sources, document) = load()?;
             bench::linear(&sources, &document, &root, arguments.runs)

@@ -70,6 +70,7 @@ fn proofs() -> Vec<Step> {
             &[known::XEN_HEADERS, known::GCC, known::GCC_AARCH64],
             vec![Call::xtask("verify --headers /usr/include/xen")],
         ),
+        threads(),
         cross("cross-x86", "i686-unknown-linux-gnu"),
         cross("cross-aarch64", "aarch64-unknown-none-softfloat"),
         hypercalls_x86(),
@@ -79,6 +80,14 @@ fn proofs() -> Vec<Step> {
 fn guests() -> Vec<Step> {
     vec![
         step("host-example", "the shared page at work on this machine", &[], vec![Call::cargo("run --quiet --package host-example")]),
+        step(
+            "laptop",
+            "guests at work on the simulated Xen",
+            &[],
+            ["features", "ping-pong", "clock", "tick", "ipi"]
+                .map(|program| Call::cargo(&format!("run --quiet --package laptop-examples --bin {program}")))
+                .to_vec(),
+        ),
         step(
             "scenarios",
             "every scenario tells on real Xen what was recorded",
@@ -98,6 +107,25 @@ fn guests() -> Vec<Step> {
 fn optional() -> Vec<Step> {
     let miri = step("miri", "no undefined behaviour in xen-pac's tests", &[known::MIRI], vec![Call::cargo("miri test --package xen-pac")]);
     vec![Step { optional: true, ..miri }]
+}
+
+/// The simulator with all its threads watched, the standard library's own code included: without that, its locks would not be seen.
+fn threads() -> Step {
+    let flags = format!(
+        "-Zsanitizer=thread -Zexternal-clangrt -Clink-arg=-fuse-ld=lld -Clink-arg=-Wl,--whole-archive -Clink-arg={} -Clink-arg=-Wl,--no-whole-archive -Clink-arg=-Wl,--export-dynamic -Clink-arg=-lm",
+        known::TSAN_LIBRARY
+    );
+    let test = Call::cargo(
+        "test -Zbuild-std=std,panic_abort,panic_unwind,test --target x86_64-unknown-linux-gnu --package xen-hal --test faults --test trials",
+    );
+    let test = test
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("CARGO_TARGET_DIR", "target/tsan")
+        .env("TRIALS_ONE_IN", "40")
+        .env("RUSTFLAGS", &flags);
+    let needs = [known::RUSTC_WEB, known::RUST_WEB_SRC, known::LLD, known::TSAN_RUNTIME];
+    step("tsan", "no two threads of the simulator race", &needs, vec![test])
 }
 
 /// The crates for another architecture, whose constants' assertions the compiler then evaluates.

@@ -1,7 +1,5 @@
 //! Event channels: hypercall `event_channel_op` (Xen's `common/event_channel.c`).
 
-use std::vec::Vec;
-
 use xen_pac::base::{Domid, Virq};
 use xen_pac::command::Command;
 use xen_pac::event_channel::{
@@ -12,10 +10,9 @@ use xen_pac::event_channel::{
 
 use super::{Answer, Call};
 use crate::hypercall::Errno;
-use crate::sim::state::VcpuKey;
+use crate::sim::profile::Role;
+use crate::sim::state::{Binding, VcpuKey};
 
-/// Ports come in groups of so many, as a domain needs them.
-const BUCKET: usize = 64;
 /// How many virtual interrupts there are.
 const VIRQS: u32 = 24;
 /// How many physical interrupts a domain may name.
@@ -23,88 +20,14 @@ const PIRQS: u32 = 256;
 /// The greatest offset of a FIFO control block in its page.
 const CONTROL_END: u32 = 4024;
 
-/// What a port is bound to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sim) enum Binding {
-    Free,
-    Unbound { remote: Domid },
-    Interdomain { remote: Domid, port: u32 },
-    Pirq(u32),
-    Virq(Virq),
-    Ipi,
-}
-
-/// A port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sim) struct Port {
-    pub(in crate::sim) binding: Binding,
-    /// The vCPU that it notifies.
-    pub(in crate::sim) vcpu: usize,
-    /// How often it became pending since it was bound.
-    pub(in crate::sim) raised: u64,
-}
-
-const FREE: Port = Port { binding: Binding::Free, vcpu: 0, raised: 0 };
-
-/// The ports of a domain. Port 0 is never given out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sim) struct Ports {
-    pub(in crate::sim) all: Vec<Port>,
-    /// One more than the last port that the domain may have.
-    limit: usize,
-}
-
-impl Ports {
-    pub(in crate::sim) fn new(limit: usize) -> Self {
-        Self { all: std::vec![FREE; BUCKET], limit }
-    }
-
-    /// The lowest port that is free, with more room made for it if there may be (`get_free_port`).
-    fn allocate(&mut self) -> Result<u32, Errno> {
-        let free = (1..self.all.len()).find(|port| self.all[*port].binding == Binding::Free);
-        let port = match free {
-            Some(port) => port,
-            None if self.all.len() < self.limit => {
-                let first = self.all.len();
-                self.all.resize(first + BUCKET, FREE);
-                first
-            }
-            None => return Err(Errno::ENOSPC),
-        };
-        Ok(port as u32)
-    }
-
-    fn bind(&mut self, binding: Binding, vcpu: usize) -> Result<u32, Errno> {
-        let port = self.allocate()?;
-        self.all[port as usize] = Port { binding, vcpu, raised: 0 };
-        Ok(port)
-    }
-
-    /// A port for which there is room, bound or not.
-    fn get(&self, port: u32) -> Result<&Port, Errno> {
-        self.all.get(port as usize).ok_or(Errno::EINVAL)
-    }
-
-    /// A port that is bound to something.
-    fn bound(&self, port: u32) -> Result<&Port, Errno> {
-        self.get(port).and_then(|found| if found.binding == Binding::Free { Err(Errno::EINVAL) } else { Ok(found) })
-    }
-
-    /// The port to which a virtual interrupt of a vCPU is bound.
-    pub(in crate::sim) fn of_virq(&self, virq: Virq, vcpu: Option<usize>) -> Option<u32> {
-        let bound = |port: &Port| port.binding == Binding::Virq(virq) && vcpu.is_none_or(|vcpu| port.vcpu == vcpu);
-        self.all.iter().position(bound).map(|port| port as u32)
-    }
-
-    /// Whether a port can be waited for.
-    pub(in crate::sim) fn can_be_polled(&self, port: u32) -> bool {
-        self.bound(port).is_ok()
-    }
-}
-
 /// Whether a virtual interrupt is one for the whole domain.
 const fn is_global(virq: Virq) -> bool {
     !matches!(virq, Virq::TIMER | Virq::DEBUG | Virq::XENOPROF | Virq::XENPMU)
+}
+
+/// Whether a virtual interrupt tells of the whole machine, so that one domain has it: the control domain, as nothing else is asked for here.
+fn is_of_the_machine(virq: Virq) -> bool {
+    is_global(virq) && virq != Virq::ARGO
 }
 
 pub(super) fn event_channel_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
@@ -143,14 +66,15 @@ fn resolved(call: &Call<'_>, domain: Domid) -> Domid {
 fn alloc_unbound(call: &mut Call<'_>, asked: &mut EvtchnAllocUnbound) -> Answer {
     let target = call.target(asked.dom)?;
     call.state.domains[target].ports.allocate()?;
-    call.state.may_act_on(call.me.domain, target)?;
     let remote = resolved(call, asked.remote_dom);
+    // SILO asks who the remote domain is, which nobody does elsewhere.
     if call.state.profile.is_arm() {
         let other = call.target(remote)?;
-        if call.state.apart(target, other) {
+        if call.state.apart(call.me.domain, target, other) {
             return Err(Errno::EPERM);
         }
     }
+    call.state.may_act_on(call.me.domain, target)?;
     asked.port = call.state.domains[target].ports.bind(Binding::Unbound { remote }, 0)?;
     Ok(0)
 }
@@ -163,7 +87,7 @@ fn bind_interdomain(call: &mut Call<'_>, asked: &mut EvtchnBindInterdomain) -> A
     if far.binding != (Binding::Unbound { remote: me }) {
         return Err(Errno::EINVAL);
     }
-    if call.state.apart(call.me.domain, there) {
+    if call.state.apart(call.me.domain, call.me.domain, there) {
         return Err(Errno::EPERM);
     }
     let remote = call.state.domains[there].id;
@@ -182,6 +106,9 @@ fn bind_virq(call: &mut Call<'_>, asked: &mut EvtchnBindVirq) -> Answer {
     }
     if vcpu >= call.domain().vcpus.len() {
         return Err(Errno::ENOENT);
+    }
+    if call.state.profile.since(4, 21) && is_of_the_machine(virq) && call.domain().role != Role::Control {
+        return Err(Errno::EBUSY);
     }
     if call.domain().ports.of_virq(virq, (!is_global(virq)).then_some(vcpu)).is_some() {
         return Err(Errno::EEXIST);

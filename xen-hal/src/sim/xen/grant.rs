@@ -1,95 +1,25 @@
 //! The grant table, and what is asked of it as a whole: hypercall `grant_table_op` (Xen's `common/grant_table.c`).
 
-use std::collections::BTreeMap;
-use std::io;
 use std::vec::Vec;
 
 use xen_pac::base::{Domid, XenPfn};
 use xen_pac::command::Command;
 use xen_pac::grant_table::{
-    GNTTAB_NR_RESERVED_ENTRIES, GnttabGetVersion, GnttabQuerySize, GnttabSetVersion, GnttabSetupTable, GrantStatus, GrantTableV1Page,
-    command,
+    GNTTAB_NR_RESERVED_ENTRIES, GnttabGetVersion, GnttabQuerySize, GnttabSetVersion, GnttabSetupTable, GrantStatus, command,
 };
 
-use super::physmap::{Entry, Frames};
 use super::{Answer, Call, grant_copy, grant_entry, grant_maps};
 use crate::hypercall::Errno;
 use crate::platform::PAGE_SIZE;
-use crate::sim::boundary::{MachineFrame, MachineMemory};
-
-/// How many pages a table may have.
-const MAX_FRAMES: usize = 64;
-/// Bytes of an entry of version 2.
-pub(super) const V2_ENTRY: usize = 16;
-
-/// The grants of a domain: those that it lends, and those of others that it has mapped.
-#[derive(Debug)]
-pub(in crate::sim) struct Grants {
-    pub(in crate::sim) version: u32,
-    pub(in crate::sim) frames: Vec<MachineFrame>,
-    pub(in crate::sim) status_frames: Vec<MachineFrame>,
-    /// What others have mapped, by reference.
-    pub(in crate::sim) active: BTreeMap<u32, Active>,
-    /// What this domain has mapped, by handle.
-    pub(in crate::sim) maps: Vec<Option<Map>>,
-}
-
-/// How often a grant is mapped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sim) struct Active {
-    pub(in crate::sim) frame: MachineFrame,
-    pub(in crate::sim) readers: u32,
-    pub(in crate::sim) writers: u32,
-}
-
-/// A mapping of somebody's page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sim) struct Map {
-    pub(in crate::sim) owner: Domid,
-    pub(in crate::sim) reference: u32,
-    pub(in crate::sim) address: u64,
-    pub(in crate::sim) writable: bool,
-}
-
-impl Grants {
-    pub(in crate::sim) fn new(first: MachineFrame) -> Self {
-        Self { version: 0, frames: std::vec![first], status_frames: Vec::new(), active: BTreeMap::new(), maps: Vec::new() }
-    }
-
-    /// How many entries the table has.
-    pub(super) fn entries(&self) -> u32 {
-        let in_page = if self.version == 2 { PAGE_SIZE / V2_ENTRY } else { GrantTableV1Page::ENTRIES_COUNT };
-        (self.frames.len() * in_page) as u32
-    }
-
-    /// Lets the table have so many pages at least (`gnttab_grow_table`).
-    pub(super) fn grow(&mut self, frames: usize, free: &mut Frames, memory: &MachineMemory) -> Result<(), Errno> {
-        if frames > MAX_FRAMES {
-            return Err(Errno::EINVAL);
-        }
-        // A table whose version nobody has chosen has it chosen by being used.
-        self.version = self.version.max(1);
-        while self.frames.len() < frames {
-            self.frames.push(free.take_for_xen(memory).map_err(|_| Errno::ENOMEM)?);
-        }
-        self.grow_status(free, memory).map_err(|_| Errno::ENOMEM)
-    }
-
-    /// In version 2 each entry has a status of two bytes, in pages of their own.
-    fn grow_status(&mut self, free: &mut Frames, memory: &MachineMemory) -> io::Result<()> {
-        while self.version == 2 && self.status_frames.len() * (PAGE_SIZE / 2) < self.entries() as usize {
-            self.status_frames.push(free.take_for_xen(memory)?);
-        }
-        Ok(())
-    }
-}
+use crate::sim::state::{Entry, MAX_FRAMES};
 
 pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: usize) -> Answer {
     let op = op as u32;
     if !call.state.profile.is_arm() && !offered_on_x86(op) {
         return Err(Errno::ENOSYS);
     }
-    let count = u32::try_from(count).ok().and_then(|count| i32::try_from(count).ok()).ok_or(Errno::EINVAL)? as usize;
+    // The count is one of 32 bits.
+    let count = i32::try_from(count as u32).map_err(|_| Errno::EINVAL)? as usize;
     match op {
         command::MapGrantRef::NUMBER => each(call, at, count, grant_maps::map),
         command::UnmapGrantRef::NUMBER => each(call, at, count, grant_maps::unmap),
@@ -117,12 +47,10 @@ const fn offered_on_x86(op: u32) -> bool {
     )
 }
 
-/// Carries out an operation for each element of an array, into which its status goes.
+/// Carries out an operation for each element of an array, into which its status goes. Those before one that is nowhere are done.
 fn each<T: xen_pac::access::Data>(call: &mut Call<'_>, at: usize, count: usize, one: fn(&mut Call<'_>, &mut T)) -> Answer {
-    let length = count.checked_mul(size_of::<T>()).ok_or(Errno::EFAULT)?;
-    call.reach(at, length, true)?;
     for index in 0..count {
-        call.update(at + index * size_of::<T>(), |call, element| {
+        call.update(at.wrapping_add(index * size_of::<T>()), |call, element| {
             one(call, element);
             Ok(0)
         })?;
@@ -159,10 +87,6 @@ fn query_size(call: &mut Call<'_>, asked: &mut GnttabQuerySize) -> Answer {
 
 /// On x86 the list is filled with numbers that mean nothing to the guest: it has no mapping of the pages yet.
 fn setup_table(call: &mut Call<'_>, asked: &mut GnttabSetupTable) -> Answer {
-    if asked.nr_frames as usize > MAX_FRAMES {
-        asked.status = GrantStatus::GENERAL_ERROR;
-        return Ok(0);
-    }
     let target = match table_of(call, asked.dom) {
         Ok(target) => target,
         Err(status) => {
@@ -171,15 +95,18 @@ fn setup_table(call: &mut Call<'_>, asked: &mut GnttabSetupTable) -> Answer {
         }
     };
     let state = &mut *call.state;
+    // More than there may be are refused like more than there are pages for.
     if state.domains[target].grants.grow(asked.nr_frames as usize, &mut state.frames, &state.memory).is_err() {
         asked.status = GrantStatus::GENERAL_ERROR;
         return Ok(0);
     }
     let frames: Vec<_> = call.state.domains[target].grants.frames.iter().take(asked.nr_frames as usize).copied().collect();
-    for (index, frame) in frames.iter().enumerate() {
-        call.write(asked.frame_list.as_ptr().wrapping_add(index).addr(), frame.0 as XenPfn)?;
-    }
     asked.status = GrantStatus::OKAY;
+    for (index, frame) in frames.iter().enumerate() {
+        if call.write(asked.frame_list.as_ptr().wrapping_add(index).addr(), frame.0 as XenPfn).is_err() {
+            asked.status = GrantStatus::BAD_VIRT_ADDR;
+        }
+    }
     Ok(0)
 }
 
@@ -187,7 +114,7 @@ fn setup_table(call: &mut Call<'_>, asked: &mut GnttabSetupTable) -> Answer {
 fn set_version(call: &mut Call<'_>, at: usize) -> Answer {
     let asked: GnttabSetVersion = call.read(at)?;
     let answer = change_version(call, asked.version);
-    let in_force = call.domain().grants.version.max(1);
+    let in_force = call.domain().grants.version;
     call.write(at, GnttabSetVersion::new(in_force))?;
     answer
 }
@@ -200,37 +127,44 @@ fn change_version(call: &mut Call<'_>, version: u32) -> Answer {
         return Err(Errno::ENOSYS);
     }
     let state = &mut *call.state;
-    let domain = &mut state.domains[call.me.domain];
-    let (grants, physmap) = (&mut domain.grants, &mut domain.physmap);
-    if grants.version.max(1) == version {
-        grants.version = version;
+    let grants = &mut state.domains[call.me.domain].grants;
+    if grants.version == version {
         return Ok(0);
     }
     if grants.active.keys().any(|reference| *reference >= GNTTAB_NR_RESERVED_ENTRIES) {
         return Err(Errno::EBUSY);
     }
-    let kept = grant_entry::reserved(grants, &state.memory, version)?;
+    let kept = grant_entry::reserved(grants, &state.memory)?;
     grants.version = version;
     if version == 2 {
         grants.grow_status(&mut state.frames, &state.memory).map_err(|_| Errno::ENOMEM)?;
     } else {
-        for frame in grants.status_frames.drain(..) {
-            // Wherever the guest mapped it, it is no more.
-            if let Some(at) = physmap.find(frame) {
-                physmap.put(at, Entry::Empty, &state.memory).map_err(|_| Errno::ENOMEM)?;
-            }
-            state.frames.give_back(frame);
-        }
+        drop_status(call)?;
     }
+    let state = &mut *call.state;
+    let grants = &state.domains[call.me.domain].grants;
     for frame in &grants.frames {
         state.memory.write(*frame, 0, &[0; PAGE_SIZE]);
     }
-    state.memory.write(grants.frames[0], 0, &kept);
+    grant_entry::restore(grants, &state.memory, &kept);
     Ok(0)
+}
+
+/// The pages of status are Xen's again: where they were seen there is nothing (`gnttab_unpopulate_status_frames`).
+fn drop_status(call: &mut Call<'_>) -> Result<(), Errno> {
+    let state = &mut *call.state;
+    let domain = &mut state.domains[call.me.domain];
+    for frame in core::mem::take(&mut domain.grants.status_frames) {
+        if let Some(at) = domain.physmap.find(frame) {
+            domain.physmap.put(at, Entry::Empty, &state.memory).map_err(|_| Errno::ENOMEM)?;
+        }
+        state.frames.give_back(frame);
+    }
+    Ok(())
 }
 
 fn get_version(call: &mut Call<'_>, asked: &mut GnttabGetVersion) -> Answer {
     let target = call.own_target(asked.dom)?;
-    asked.version = call.state.domains[target].grants.version.max(1);
+    asked.version = call.state.domains[target].grants.version;
     Ok(0)
 }

@@ -3,10 +3,10 @@
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GnttabCopy, GnttabCopyPtr, GrantStatus, grant_copy_flags as flags};
 
-use super::physmap::address_in_program;
 use super::{Call, grant_maps};
 use crate::platform::PAGE_SIZE;
 use crate::sim::boundary::{self, MachineFrame};
+use crate::sim::state::address_in_program;
 
 pub(super) fn copy(call: &mut Call<'_>, asked: &mut GnttabCopy) {
     asked.status = match try_copy(call, asked) {
@@ -15,26 +15,29 @@ pub(super) fn copy(call: &mut Call<'_>, asked: &mut GnttabCopy) {
     };
 }
 
-/// One side of a copy: the domain that has the page, if it is lent.
+/// One side of a copy: the domain that has the page, and whether it lends it.
 struct Side<'a> {
     pointer: &'a GnttabCopyPtr,
-    lender: Option<usize>,
+    domain: usize,
+    is_grant: bool,
 }
 
 fn try_copy(call: &Call<'_>, asked: &GnttabCopy) -> Result<(), GrantStatus> {
-    let from_grant = flags::SOURCE_GREF.is_set(asked.flags);
-    let to_grant = flags::DEST_GREF.is_set(asked.flags);
-    if !from_grant && asked.source.domid != Domid::SELF || !to_grant && asked.dest.domid != Domid::SELF {
+    let source = side(call, &asked.source, flags::SOURCE_GREF.is_set(asked.flags))?;
+    let dest = side(call, &asked.dest, flags::DEST_GREF.is_set(asked.flags))?;
+    // Between two pages of one domain SILO lets anybody copy.
+    if call.state.apart(call.me.domain, source.domain, dest.domain) {
         return Err(GrantStatus::PERMISSION_DENIED);
     }
-    let source = side(call, &asked.source, from_grant)?;
-    let dest = side(call, &asked.dest, to_grant)?;
     let (from, from_part) = place(call, &source, false)?;
     let (to, to_part) = place(call, &dest, true)?;
     let length = usize::from(asked.len);
     let (start, end) = (usize::from(asked.source.offset), usize::from(asked.dest.offset));
     if start + length > PAGE_SIZE || end + length > PAGE_SIZE {
         return Err(GrantStatus::BAD_COPY_ARG);
+    }
+    if length == 0 && call.state.profile.since(4, 19) {
+        return Ok(());
     }
     let within = |offset: usize, (first, bytes): (usize, usize)| offset >= first && offset + length <= first + bytes;
     if !within(start, from_part) || !within(end, to_part) {
@@ -59,23 +62,21 @@ enum Place {
     Program(usize),
 }
 
+/// `gnttab_copy_lock_domain`: pages that are not lent are the caller's, and only by the name that means oneself.
 fn side<'a>(call: &Call<'_>, pointer: &'a GnttabCopyPtr, is_grant: bool) -> Result<Side<'a>, GrantStatus> {
-    if !is_grant {
-        return Ok(Side { pointer, lender: None });
-    }
-    let lender = grant_maps::owner(call, pointer.domid)?;
-    if call.state.apart(call.me.domain, lender) {
+    if !is_grant && pointer.domid != Domid::SELF {
         return Err(GrantStatus::PERMISSION_DENIED);
     }
-    Ok(Side { pointer, lender: Some(lender) })
+    let domain = call.target(pointer.domid).map_err(|_| GrantStatus::BAD_DOMAIN)?;
+    Ok(Side { pointer, domain, is_grant })
 }
 
 fn place(call: &Call<'_>, side: &Side<'_>, write: bool) -> Result<(Place, (usize, usize)), GrantStatus> {
-    let Some(lender) = side.lender else {
+    if !side.is_grant {
         let gfn = side.pointer.u.gmfn();
         let own = call.domain().physmap.ram(gfn).map(Place::Frame).or_else(|| address_in_program(gfn).map(Place::Program));
         return Ok((own.ok_or(GrantStatus::BAD_PAGE)?, (0, PAGE_SIZE)));
-    };
-    let (frame, part) = grant_maps::lent_frame(call, lender, side.pointer.u.reference(), write, false)?;
+    }
+    let (frame, part) = grant_maps::lent_frame(call, side.domain, side.pointer.u.reference(), write, false)?;
     Ok((Place::Frame(frame), part))
 }

@@ -4,13 +4,13 @@ use core::sync::atomic::Ordering;
 use std::vec::Vec;
 
 use xen_pac::base::Domid;
-use xen_pac::grant_table::{GNTTAB_NR_RESERVED_ENTRIES, GrantEntryV1, GrantTableV1Page, grant_entry_flags as flags};
+use xen_pac::grant_table::{GNTTAB_NR_RESERVED_ENTRIES, GrantEntryV1, GrantTableV1Page, grant_entry_flags as flags, raw};
 use xen_pac::grant_table_v2::raw::{GrantEntryV2FullPage, GrantEntryV2SubPage};
 
-use super::grant::{Grants, V2_ENTRY};
 use crate::hypercall::Errno;
 use crate::platform::PAGE_SIZE;
 use crate::sim::boundary::{MachineFrame, MachineMemory, as_bytes, from_bytes};
+use crate::sim::state::{Grants, V2_ENTRY};
 
 /// What an entry lends.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,10 @@ impl Lent {
     /// Whether it lends a page at all.
     pub(super) fn permits_access(&self) -> bool {
         self.flags & (flags::KIND.mask << flags::KIND.shift) == flags::kind::PERMIT_ACCESS.value
+    }
+
+    fn is_transitive(&self) -> bool {
+        self.flags & (flags::KIND.mask << flags::KIND.shift) == flags::kind::TRANSITIVE.value
     }
 
     pub(super) fn is_read_only(&self) -> bool {
@@ -92,21 +96,48 @@ pub(super) fn mark(grants: &Grants, memory: &MachineMemory, reference: u32, read
     }
 }
 
-/// The reserved entries, in the form of another version: they alone outlive a change.
-pub(super) fn reserved(grants: &Grants, memory: &MachineMemory, version: u32) -> Result<Vec<u8>, Errno> {
-    let mut bytes = Vec::new();
-    for reference in 0..GNTTAB_NR_RESERVED_ENTRIES {
-        let Some(lent) = read(grants, memory, reference) else { continue };
-        if version == 2 {
-            let mut entry = GrantEntryV2FullPage::ZEROED;
-            (entry.hdr.flags, entry.hdr.domid, entry.frame) = (lent.flags, lent.to.0, lent.gfn);
-            bytes.extend(as_bytes(&entry));
-        } else {
-            let frame = u32::try_from(lent.gfn).ok().filter(|_| lent.is_whole_page()).ok_or(Errno::ERANGE)?;
-            let mut entry = xen_pac::grant_table::raw::GrantEntryV1::ZEROED;
-            (entry.flags, entry.domid, entry.frame) = (lent.flags, lent.to.0, frame);
-            bytes.extend(as_bytes(&entry));
+/// The reserved entries, in the form of version 1: they alone outlive a change of the version (`gnttab_set_version`).
+///
+/// In version 1 they are kept as they are. In version 2 those that lend a page are, unless version 1 has no way to say it; others become empty.
+pub(super) fn reserved(grants: &Grants, memory: &MachineMemory) -> Result<Vec<raw::GrantEntryV1>, Errno> {
+    let entries = (0..GNTTAB_NR_RESERVED_ENTRIES).filter_map(|reference| Some((reference, read(grants, memory, reference)?)));
+    let in_first_version = |(reference, lent): (u32, Lent)| {
+        let mut entry = raw::GrantEntryV1::ZEROED;
+        if grants.version == 2 && lent.is_transitive() {
+            return Err(Errno::ERANGE);
+        }
+        if grants.version == 1 || lent.permits_access() {
+            entry.frame = u32::try_from(lent.gfn).map_err(|_| Errno::ERANGE)?;
+            (entry.flags, entry.domid) = (lent.flags | status(grants, memory, reference), lent.to.0);
+        }
+        Ok(entry)
+    };
+    entries.map(in_first_version).collect()
+}
+
+/// What the status of an entry of version 2 says; nothing in version 1, where it is among the flags.
+fn status(grants: &Grants, memory: &MachineMemory, reference: u32) -> u16 {
+    let mut bytes = [0; size_of::<u16>()];
+    if let Some(frame) = grants.status_frames.first().filter(|_| grants.version == 2) {
+        memory.read(*frame, reference as usize * size_of::<u16>(), &mut bytes);
+    }
+    u16::from_ne_bytes(bytes)
+}
+
+/// Writes the reserved entries into a table that is empty, in its version.
+pub(super) fn restore(grants: &Grants, memory: &MachineMemory, kept: &[raw::GrantEntryV1]) {
+    let used = flags::READING.mask << flags::READING.shift | flags::WRITING.mask << flags::WRITING.shift;
+    for (index, entry) in kept.iter().enumerate() {
+        let frame = grants.frames[0];
+        if grants.version == 1 {
+            memory.write(frame, index * size_of::<raw::GrantEntryV1>(), as_bytes(entry));
+            continue;
+        }
+        let mut wide = GrantEntryV2FullPage::ZEROED;
+        (wide.hdr.flags, wide.hdr.domid, wide.frame) = (entry.flags & !used, entry.domid, entry.frame.into());
+        memory.write(frame, index * V2_ENTRY, as_bytes(&wide));
+        if let Some(status) = grants.status_frames.first() {
+            memory.write(*status, index * size_of::<u16>(), &(entry.flags & used).to_ne_bytes());
         }
     }
-    Ok(bytes)
 }

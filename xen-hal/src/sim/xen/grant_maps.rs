@@ -3,11 +3,10 @@
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GnttabMapGrantRef, GnttabUnmapGrantRef, GrantStatus, grant_map_flags as flags};
 
-use super::grant::{Active, Map};
-use super::physmap::Entry;
 use super::{Call, grant_entry};
 use crate::platform::{Frame, PAGE_SIZE};
 use crate::sim::boundary::MachineFrame;
+use crate::sim::state::{Active, Entry, Grants, Map};
 
 pub(super) fn map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) {
     asked.status = match try_map(call, asked) {
@@ -25,25 +24,32 @@ fn try_map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) -> Result<(), Gra
         return Err(GrantStatus::GENERAL_ERROR);
     }
     let owner = owner(call, asked.dom)?;
-    if call.state.apart(call.me.domain, owner) {
+    let me = call.me.domain;
+    if call.state.apart(me, me, owner) {
         return Err(GrantStatus::PERMISSION_DENIED);
     }
+    let handle = free_handle(call)?;
     let writable = !is(flags::READONLY);
     let frame = lent_frame(call, owner, asked.reference, writable, true)?.0;
     let address = asked.host_addr;
     place(call, owner, frame, address, writable)?;
     pin(call, owner, asked.reference, frame, writable);
-    let map = Map { owner: asked.dom, reference: asked.reference, address, writable };
+    let map = Map { owner: asked.dom, reference: asked.reference, frame, address, writable };
     let maps = &mut call.domain_mut().grants.maps;
-    let free = maps.iter().position(Option::is_none).unwrap_or(maps.len());
-    if free == maps.len() {
-        maps.push(Some(map));
-    } else {
-        maps[free] = Some(map);
-    }
-    asked.handle = free as u32;
+    maps.resize((handle + 1).max(maps.len()), None);
+    maps[handle] = Some(map);
+    asked.handle = handle as u32;
     asked.dev_bus_addr = (frame.0 * PAGE_SIZE) as u64;
     Ok(())
+}
+
+/// The lowest handle that is free.
+fn free_handle(call: &Call<'_>) -> Result<usize, GrantStatus> {
+    let Grants { maps, max_maps, .. } = &call.domain().grants;
+    let free = maps.iter().position(Option::is_none).unwrap_or(maps.len());
+    // 4.16 gave this an answer of its own.
+    let full = if call.state.profile.since(4, 16) { GrantStatus::NO_SPACE } else { GrantStatus::NO_DEVICE_SPACE };
+    if free < *max_maps { Ok(free) } else { Err(full) }
 }
 
 /// A domain that lends: by its own number, never by `DOMID_SELF`.
@@ -66,13 +72,21 @@ pub(super) fn lent_frame(
     if reference >= lender.grants.entries() {
         return Err(GrantStatus::BAD_GNTREF);
     }
+    // While somebody uses a grant it means what it meant when that began.
+    let active = lender.grants.active.get(&reference);
+    if let Some(active) = active {
+        if active.by != me {
+            return Err(GrantStatus::GENERAL_ERROR);
+        }
+        if !writable || active.writers > 0 {
+            return Ok((active.frame, (0, PAGE_SIZE)));
+        }
+    }
     let lent = grant_entry::read(&lender.grants, &call.state.memory, reference).ok_or(GrantStatus::BAD_GNTREF)?;
     if !lent.permits_access() || lent.to != me || writable && lent.is_read_only() || whole && !lent.is_whole_page() {
         return Err(GrantStatus::GENERAL_ERROR);
     }
-    // While somebody uses a grant it means what it meant when that began.
-    let pinned = lender.grants.active.get(&reference).map(|active| active.frame);
-    let frame = pinned.or_else(|| lender.physmap.ram(lent.gfn)).ok_or(GrantStatus::BAD_PAGE)?;
+    let frame = active.map(|active| active.frame).or_else(|| lender.physmap.ram(lent.gfn)).ok_or(GrantStatus::BAD_PAGE)?;
     Ok((frame, lent.part))
 }
 
@@ -81,15 +95,15 @@ fn place(call: &mut Call<'_>, owner: usize, frame: MachineFrame, address: u64, w
     let me = call.me.domain;
     let at = call.domain().physmap.frame(Frame::containing(address).0).ok_or(GrantStatus::GENERAL_ERROR)?;
     let state = &mut *call.state;
-    if matches!(state.domains[me].physmap.entries[at], Entry::Grant { .. }) {
-        // Xen has no way out of this.
+    if matches!(state.domains[me].physmap.entries[at], Entry::Grant { .. }) && !state.profile.is_arm() {
+        // Xen has no way out of this. On Arm what was there is forgotten.
         call.crash("it mapped a grant over another");
         return Err(GrantStatus::GENERAL_ERROR);
     }
     let physmap = &mut state.domains[me].physmap;
     if owner == me && !state.profile.is_arm() {
-        // On x86 a page of one's own is at one frame only: it moves.
-        if let Some(from) = physmap.find(frame) {
+        // On x86 a page of one's own leaves the frame at which it is memory. As a grant it can be at several.
+        if let Some(from) = physmap.entries.iter().position(|entry| *entry == Entry::Ram(frame)) {
             physmap.put(from, Entry::Empty, &state.memory).map_err(|_| GrantStatus::GENERAL_ERROR)?;
         }
     }
@@ -97,9 +111,10 @@ fn place(call: &mut Call<'_>, owner: usize, frame: MachineFrame, address: u64, w
 }
 
 fn pin(call: &mut Call<'_>, owner: usize, reference: u32, frame: MachineFrame, writable: bool) {
+    let by = call.domain().id;
     let state = &mut *call.state;
     let grants = &mut state.domains[owner].grants;
-    let active = grants.active.entry(reference).or_insert(Active { frame, readers: 0, writers: 0 });
+    let active = grants.active.entry(reference).or_insert(Active { by, frame, readers: 0, writers: 0 });
     if writable {
         active.writers += 1;
     } else {
@@ -122,10 +137,14 @@ fn try_unmap(call: &mut Call<'_>, asked: &GnttabUnmapGrantRef) -> Result<(), Gra
     if asked.host_addr == 0 {
         return Ok(());
     }
-    if asked.host_addr != map.address {
+    // What counts is what is there, not under which handle it was put there.
+    let there = call.domain().physmap.get(Frame::containing(asked.host_addr).0);
+    if !matches!(there, Entry::Grant { frame, .. } if frame == map.frame) {
         return Err(GrantStatus::GENERAL_ERROR);
     }
-    call.state.end_map(call.me.domain, asked.handle as usize);
+    let handle = asked.handle as usize;
+    call.domain_mut().grants.maps[handle] = Some(Map { address: asked.host_addr, ..map });
+    call.state.end_map(call.me.domain, handle);
     Ok(())
 }
 
@@ -134,7 +153,8 @@ impl crate::sim::state::State {
     pub(in crate::sim) fn end_map(&mut self, domain: usize, handle: usize) {
         let Some(map) = self.domains[domain].grants.maps[handle].take() else { return };
         let physmap = &mut self.domains[domain].physmap;
-        if let Some(at) = physmap.frame(Frame::containing(map.address).0) {
+        let at = physmap.frame(Frame::containing(map.address).0);
+        if let Some(at) = at.filter(|at| matches!(physmap.entries[*at], Entry::Grant { .. })) {
             // The computer may refuse to change the mapping; then the page stays where a program can see it, as after a translation that was not flushed.
             let _ = physmap.put(at, Entry::Empty, &self.memory);
         }

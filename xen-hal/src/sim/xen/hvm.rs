@@ -8,6 +8,7 @@ use xen_pac::hvm::{
 use super::{Answer, Call};
 use crate::hvm::is_retired;
 use crate::hypercall::Errno;
+use crate::sim::profile::Profile;
 use crate::sim::state::VcpuKey;
 
 /// The lowest vector that can be an upcall's: those below are exceptions.
@@ -22,7 +23,7 @@ pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     match op as u32 {
         command::SetParam::NUMBER => {
             let asked = call.read(at)?;
-            if arm { refuse_on_arm(call, &asked, true) } else { set(call, &asked) }
+            if arm { set_on_arm(call, &asked) } else { set(call, &asked) }
         }
         command::GetParam::NUMBER => call.update(at, |call, asked| {
             if arm {
@@ -30,7 +31,7 @@ pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
             }
             get(call, asked)
         }),
-        command::SetEvtchnUpcallVector::NUMBER if !arm => {
+        command::SetEvtchnUpcallVector::NUMBER if !arm && call.state.profile.since(4, 6) => {
             let asked = call.read(at)?;
             upcall_vector(call, asked)
         }
@@ -69,8 +70,13 @@ fn may_be_read(index: HvmParam) -> bool {
     may_be_set(index) || [HvmParam::STORE_PFN, HvmParam::CONSOLE_PFN, HvmParam::ALTP2M].contains(&index)
 }
 
+/// Parameters that keep the value which they were given first.
+fn is_set_once(index: HvmParam) -> bool {
+    [HvmParam::VIRIDIAN, HvmParam::IOREQ_SERVER_PFN, HvmParam::NR_IOREQ_SERVER_PAGES, HvmParam::ALTP2M, HvmParam::MCA_CAP].contains(&index)
+}
+
 /// The domain whose parameter is meant, if the caller may act on it.
-fn target(call: &Call<'_>, asked: &XenHvmParam, may: fn(HvmParam) -> bool) -> Result<usize, Errno> {
+fn target(call: &Call<'_>, asked: &XenHvmParam, may: fn(Profile, HvmParam) -> bool) -> Result<usize, Errno> {
     if asked.index.0 >= HVM_NR_PARAMS {
         return Err(Errno::EINVAL);
     }
@@ -78,14 +84,18 @@ fn target(call: &Call<'_>, asked: &XenHvmParam, may: fn(HvmParam) -> bool) -> Re
     if call.state.profile.since(4, 15) && is_retired(asked.index) {
         return Err(Errno::EINVAL);
     }
-    if target == call.me.domain && !may(asked.index) { Err(Errno::EPERM) } else { Ok(target) }
+    if target == call.me.domain && !may(call.state.profile, asked.index) { Err(Errno::EPERM) } else { Ok(target) }
 }
 
 /// `hvmop_set_param`, `hvm_set_param`.
 fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
-    let target = target(call, asked, may_be_set)?;
+    let target = target(call, asked, |profile, index| may_be_set(index) || index == HvmParam::ALTP2M && profile.since(4, 19))?;
     let value = asked.value;
+    let before = call.state.domains[target].parameters[asked.index.0 as usize];
     match asked.index {
+        // Since 4.19 it is chosen when the domain is made, and can only be read.
+        HvmParam::ALTP2M if call.state.profile.since(4, 19) => return Err(Errno::EEXIST),
+        index if is_set_once(index) && before != 0 && before != value => return Err(Errno::EEXIST),
         // No domain here has the ports.
         HvmParam::ACPI_IOPORTS_LOCATION => return Err(Errno::ENODEV),
         HvmParam::X87_FIP_WIDTH if !FIP_WIDTHS.contains(&value) => return Err(Errno::EINVAL),
@@ -123,8 +133,16 @@ fn set_callback(call: &mut Call<'_>, target: usize, value: u64) {
 }
 
 fn get(call: &mut Call<'_>, asked: &mut XenHvmParam) -> Answer {
-    let target = if call.state.profile.is_arm() { call.target(asked.domid)? } else { target(call, asked, may_be_read)? };
+    let target = if call.state.profile.is_arm() { call.target(asked.domid)? } else { target(call, asked, |_, index| may_be_read(index))? };
     asked.value = call.state.domains[target].parameters[asked.index.0 as usize];
+    Ok(0)
+}
+
+/// On Arm a parameter is only kept: how events come cannot be chosen.
+fn set_on_arm(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
+    refuse_on_arm(call, asked, true)?;
+    let target = call.target(asked.domid)?;
+    call.state.domains[target].parameters[asked.index.0 as usize] = asked.value;
     Ok(0)
 }
 
@@ -134,7 +152,8 @@ fn refuse_on_arm(call: &Call<'_>, asked: &XenHvmParam, set: bool) -> Answer {
     let target = call.own_target(asked.domid)?;
     let known = known.contains(&asked.index);
     match (asked.index, known) {
-        (HvmParam::MONITOR_RING_PFN, _) => Err(Errno::EPERM),
+        (HvmParam::MONITOR_RING_PFN, _) if target == call.me.domain => Err(Errno::EPERM),
+        (HvmParam::MONITOR_RING_PFN, _) => Ok(0),
         (_, false) => Err(Errno::EINVAL),
         (_, true) if set && target == call.me.domain => Err(Errno::EPERM),
         (_, true) => Ok(0),

@@ -1,22 +1,26 @@
 //! The domain's memory: hypercall `memory_op` (Xen's `common/memory.c`, `arch/x86/mm/p2m.c`).
 
 use xen_pac::access::Handle;
-use xen_pac::base::{XenPfn, XenUlong};
+use xen_pac::base::{Domid, XenPfn, XenUlong};
 use xen_pac::command::Command;
 use xen_pac::memory::{
     MapSpace, XENMAPIDX_GRANT_TABLE_STATUS, XenAddToPhysmap, XenAddToPhysmapBatch, XenMemoryDomain, XenMemoryMap, XenMemoryReservation,
     XenRemoveFromPhysmap, command,
 };
 
-use super::physmap::{Entry, FIRST};
 use super::{Answer, Call};
 use crate::hypercall::Errno;
 use crate::platform::PAGE_SIZE;
 use crate::sim::boundary::MachineFrame;
 use crate::sim::profile::Role;
+use crate::sim::state::{Entry, FIRST};
 
-/// The largest extent that a domain may ask for.
-const MAX_ORDER: u32 = 9;
+/// The largest extent that a guest may ask for, and the largest for a control domain.
+const MAX_ORDERS: (u32, u32) = (9, 12);
+/// Xen counts the extents that it has done in the upper bits of the command's number: more are none.
+const MAX_EXTENTS: XenUlong = (u32::MAX >> 6) as XenUlong;
+/// The frame that is none.
+const NO_FRAME: XenPfn = XenPfn::MAX;
 /// By how many pages a domain that is not the control domain may exceed what it was made with.
 const SLACK: usize = 16;
 /// What the memory map calls memory.
@@ -69,8 +73,12 @@ fn maximum(call: &Call<'_>, target: usize) -> usize {
 /// Does an operation for each extent until one fails; how many were done. None of these ever answers with an error.
 fn reservation(call: &mut Call<'_>, at: usize, one: fn(&mut Call<'_>, usize, Option<u64>, u32) -> bool) -> usize {
     let Ok(asked) = call.read::<XenMemoryReservation>(at) else { return 0 };
+    if asked.nr_extents > MAX_EXTENTS {
+        return 0;
+    }
     let Ok(target) = call.own_target(asked.domid) else { return 0 };
-    if asked.extent_order > MAX_ORDER {
+    let of_control = call.domain().role == Role::Control;
+    if asked.extent_order > if of_control { MAX_ORDERS.1 } else { MAX_ORDERS.0 } {
         return 0;
     }
     for extent in 0..asked.nr_extents as usize {
@@ -97,13 +105,13 @@ fn element(call: &Call<'_>, list: Handle<XenPfn>, index: usize) -> Result<u64, E
 
 fn populate(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) -> bool {
     let Some(first) = first else { return false };
+    // An extent is given as a whole or not at all.
+    if call.state.domains[target].physmap.pages + (1 << order) > maximum(call, target) {
+        return false;
+    }
     (0..1_u64 << order).all(|page| {
-        let may = maximum(call, target);
         let state = &mut *call.state;
         let physmap = &mut state.domains[target].physmap;
-        if physmap.pages >= may {
-            return false;
-        }
         // The page is the domain's before it turns out whether it can be at the frame, and stays so.
         let Some(frame) = physmap.allocate(&mut state.frames, &state.memory, target) else { return false };
         let at = first.checked_add(page).and_then(|gfn| physmap.frame(gfn));
@@ -134,16 +142,12 @@ fn add_to_physmap(call: &mut Call<'_>, asked: &XenAddToPhysmap) -> Answer {
     if asked.space == MapSpace::GMFN_FOREIGN {
         return Err(Errno::ENOSYS);
     }
-    let target = call.target(asked.domid)?;
-    if asked.space == MapSpace::DEV_MMIO && call.domain().role != Role::Control {
-        return Err(Errno::EACCES);
+    let target = permitted(call, asked.domid, asked.space)?;
+    if asked.gpfn == NO_FRAME {
+        return Err(Errno::EINVAL);
     }
-    call.state.may_act_on(call.me.domain, target)?;
     if asked.space != MapSpace::GMFN_RANGE {
         return add_one(call, target, asked.space, asked.idx, asked.gpfn);
-    }
-    if call.state.profile.is_arm() {
-        return Err(Errno::ENOSYS);
     }
     let count = u64::from(asked.size);
     if asked.idx.checked_add(count).is_none() || asked.gpfn.checked_add(count).is_none() {
@@ -155,16 +159,33 @@ fn add_to_physmap(call: &mut Call<'_>, asked: &XenAddToPhysmap) -> Answer {
     Ok(0)
 }
 
+/// The domain in which something is to appear (`xatp_permission_check`): devices appear in the hardware domain alone, and by its own doing.
+fn permitted(call: &Call<'_>, domain: Domid, space: MapSpace) -> Result<usize, Errno> {
+    let target = call.target(domain)?;
+    let of_hardware = target == call.me.domain && call.domain().role == Role::Control;
+    if space == MapSpace::DEV_MMIO && !of_hardware {
+        return Err(Errno::EACCES);
+    }
+    call.state.may_act_on(call.me.domain, target)?;
+    Ok(target)
+}
+
 /// `xenmem_add_to_physmap_batch`: each page has an answer of its own.
 fn batch(call: &mut Call<'_>, asked: &XenAddToPhysmapBatch) -> Answer {
-    let target = call.own_target(asked.domid)?;
     let space = MapSpace(asked.space.into());
-    if [MapSpace::GMFN_RANGE, MapSpace::GMFN_FOREIGN, MapSpace::DEV_MMIO].contains(&space) {
+    if space == MapSpace::GMFN_RANGE {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let target = permitted(call, asked.domid, space)?;
+    if space == MapSpace::GMFN_FOREIGN {
         return Err(Errno::EINVAL);
     }
     for page in 0..usize::from(asked.size) {
         let index = call.read::<XenUlong>(asked.idxs.as_ptr().wrapping_add(page).addr())?;
         let at = call.read::<XenPfn>(asked.gpfns.as_ptr().wrapping_add(page).addr())?;
+        if at == NO_FRAME {
+            return Err(Errno::EINVAL);
+        }
         let answer = add_one(call, target, space, index, at).map_or_else(super::refusal, |_| 0);
         call.write(asked.errs.as_ptr().wrapping_add(page).addr(), answer as i32)?;
     }
@@ -173,7 +194,7 @@ fn batch(call: &mut Call<'_>, asked: &XenAddToPhysmapBatch) -> Answer {
 
 /// `xenmem_add_to_physmap_one`.
 fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn: u64) -> Answer {
-    let arm = call.state.profile.is_arm();
+    let (arm, since_4_17) = (call.state.profile.is_arm(), call.state.profile.since(4, 17));
     let at = call.state.domains[target].physmap.frame(gfn);
     let entry = match space {
         MapSpace::SHARED_INFO if index == 0 => Entry::Xen(call.state.domains[target].shared),
@@ -186,11 +207,15 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
     let at = at.ok_or(Errno::EINVAL)?;
     let state = &mut *call.state;
     let physmap = &mut state.domains[target].physmap;
-    if arm && physmap.is_mapped(at) {
-        return Err(Errno::EBUSY);
-    }
     let (Entry::Ram(page) | Entry::Xen(page)) = entry else { return Err(Errno::EINVAL) };
     let from = physmap.find(page);
+    if arm {
+        // A page of Xen's that is mapped must be unmapped first. What is at the new frame vanishes, and memory stays the domain's, out of its reach.
+        if from.is_some() && since_4_17 {
+            return Err(Errno::EBUSY);
+        }
+        return physmap.put(at, entry, &state.memory).map(|()| 0).map_err(|_| Errno::ENOMEM);
+    }
     if from == Some(at) {
         return Ok(0);
     }
@@ -213,6 +238,7 @@ fn grant_frame(call: &mut Call<'_>, target: usize, index: u64) -> Result<Machine
     let grants = &mut state.domains[target].grants;
     if grants.version == 2 && index & XENMAPIDX_GRANT_TABLE_STATUS != 0 {
         let index = (index & !XENMAPIDX_GRANT_TABLE_STATUS) as usize;
+        grants.grow_to_status(index + 1, &mut state.frames, &state.memory)?;
         return grants.status_frames.get(index).copied().ok_or(Errno::EINVAL);
     }
     grants.grow(index as usize + 1, &mut state.frames, &state.memory)?;

@@ -1,14 +1,13 @@
 //! What the simulated Xen answers: a file for each hypercall. In each, conditions are in the order in which Xen checks them, and the functions of Xen's are named.
 
 mod console;
-pub(super) mod event;
-pub(super) mod grant;
+mod event;
+mod grant;
 mod grant_copy;
 mod grant_entry;
 mod grant_maps;
 mod hvm;
 mod memory;
-pub(super) mod physmap;
 mod sched;
 mod vcpu;
 mod version;
@@ -23,15 +22,12 @@ use xen_pac::memory::command as memory_command;
 
 use super::boundary;
 use super::machine::Shared;
-use super::state::{Domain, Run, State, VcpuKey};
+use super::state::{Domain, END_OF_PROGRAM, Run, State, VcpuKey};
 use crate::hypercall::Errno;
 use crate::platform::PAGE_SIZE;
 
 /// What a hypercall takes, in nanoseconds.
-const DURATION: u64 = 1000;
-
-/// No program has memory from this address on.
-const END_OF_PROGRAM: usize = 1 << 47;
+pub(super) const DURATION: u64 = 1000;
 
 /// What a hypercall comes to.
 pub(super) type Answer = Result<usize, Errno>;

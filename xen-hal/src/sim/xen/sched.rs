@@ -3,6 +3,7 @@
 use core::sync::atomic::Ordering;
 use std::vec::Vec;
 
+use xen_pac::base::Domid;
 use xen_pac::command::Command;
 use xen_pac::sched::{SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason, command};
 use xen_pac::vcpu::Runstate;
@@ -86,7 +87,6 @@ fn poll(call: &mut Call<'_>, asked: &SchedPoll) -> Answer {
     }
     let (me, count) = (call.me, asked.nr_ports as usize);
     let list = asked.ports.as_ptr();
-    call.reach(list.addr(), count * size_of::<u32>(), false)?;
     if call.state.can_deliver(me, call.interrupts) {
         return Ok(0);
     }
@@ -121,10 +121,11 @@ fn shutdown(call: &mut Call<'_>, reason: ShutdownReason) -> Answer {
 }
 
 fn remote_shutdown(call: &mut Call<'_>, asked: SchedRemoteShutdown) -> Answer {
-    let target = call.target(asked.domain_id)?;
-    if target == call.me.domain {
+    // Oneself goes by number here, not by the name that means oneself elsewhere.
+    if asked.domain_id == Domid::SELF {
         return Err(Errno::ESRCH);
     }
+    let target = call.target(asked.domain_id)?;
     if call.domain().role != Role::Control {
         return Err(Errno::EPERM);
     }
@@ -134,15 +135,13 @@ fn remote_shutdown(call: &mut Call<'_>, asked: SchedRemoteShutdown) -> Answer {
 
 /// `domain_watchdog`.
 fn watchdog(call: &mut Call<'_>, asked: SchedWatchdog) -> Answer {
-    let due = (asked.timeout > 0).then(|| call.state.now + u64::from(asked.timeout) * NANOS);
+    let expires = call.state.now + u64::from(asked.timeout) * NANOS;
     let watchdogs = &mut call.domain_mut().watchdogs;
     let answer = if asked.id == 0 {
-        if due.is_none() {
-            return Err(Errno::EINVAL);
-        }
+        // One that is asked for with no time at all ends the domain at once.
         match watchdogs.iter().position(Option::is_none) {
             Some(free) => {
-                watchdogs[free] = due;
+                watchdogs[free] = Some(expires);
                 free + 1
             }
             // Here Xen's answer is the lower half of an error's, which is none to whoever looks at all of it.
@@ -150,7 +149,7 @@ fn watchdog(call: &mut Call<'_>, asked: SchedWatchdog) -> Answer {
         }
     } else {
         let watchdog = watchdogs.get_mut(asked.id as usize - 1).filter(|watchdog| watchdog.is_some()).ok_or(Errno::EINVAL)?;
-        *watchdog = due;
+        *watchdog = (asked.timeout > 0).then_some(expires);
         0
     };
     call.state.find_next_timer();

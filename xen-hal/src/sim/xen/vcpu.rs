@@ -20,6 +20,8 @@ use crate::sim::state::{Area, Run, VcpuKey};
 const PERIODS: core::ops::RangeInclusive<u64> = 1_000_000..=(1 << 62) - 1;
 
 pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) -> Answer {
+    // The number is one of 32 bits.
+    let vcpu = vcpu as u32 as usize;
     let key = VcpuKey { domain: call.me.domain, vcpu };
     if vcpu >= call.domain().vcpus.len() {
         return Err(Errno::ENOENT);
@@ -55,21 +57,22 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
         }
         command::RegisterRunstateMemoryArea::NUMBER => {
             let asked: VcpuRegisterRunstateMemoryArea = call.read(at)?;
-            register_runstate(call, key, Area::Virtual(asked.addr.v().as_ptr().addr()))
+            let area = virtual_area(call, asked.addr.v().as_ptr().addr(), size_of::<raw::VcpuRunstateInfo>())?;
+            register_runstate(call, key, area)
         }
         command::RegisterVcpuTimeMemoryArea::NUMBER => {
             let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
-            register_time(call, key, Area::Virtual(asked.addr.v().as_ptr().addr()))
+            let area = virtual_area(call, asked.addr.v().as_ptr().addr(), size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>())?;
+            register_time(call, key, area)
         }
         command::RegisterRunstatePhysArea::NUMBER if call.state.profile.since(4, 18) => {
             let asked: VcpuRegisterRunstateMemoryArea = call.read(at)?;
-            let area = physical(call, asked.addr.p(), size_of::<raw::VcpuRunstateInfo>(), call.state.vcpu(key).runstate_area)?;
+            let area = physical(call, asked.addr.p(), size_of::<raw::VcpuRunstateInfo>())?;
             register_runstate(call, key, area)
         }
         command::RegisterVcpuTimePhysArea::NUMBER if call.state.profile.since(4, 18) => {
             let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
-            let area =
-                physical(call, asked.addr.p(), size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>(), call.state.vcpu(key).time_area)?;
+            let area = physical(call, asked.addr.p(), size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>())?;
             register_time(call, key, area)
         }
         command::SendNmi::NUMBER if at == 0 => {
@@ -120,9 +123,7 @@ fn up(call: &mut Call<'_>, key: VcpuKey) -> Answer {
         return Err(Errno::EINVAL);
     }
     if call.state.vcpu(key).run == Run::Down {
-        call.state.vcpu_mut(key).run = Run::Ready;
-        call.state.set_runstate(key, Runstate::RUNNABLE);
-        call.state.begin(key);
+        call.state.bring_up(key);
     }
     Ok(0)
 }
@@ -172,35 +173,38 @@ fn set_singleshot(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
     Ok(0)
 }
 
-/// A place in the domain's memory that no area of the kind has yet (`map_guest_area`).
-fn physical(call: &Call<'_>, address: u64, size: usize, before: Option<Area>) -> Result<Area, Errno> {
-    let (gfn, offset) = (crate::platform::Frame::containing(address).0, (address % PAGE_SIZE as u64) as usize);
-    if matches!(before, Some(Area::Physical(..))) {
-        return Err(Errno::EBUSY);
+/// A place in the domain's memory (`map_guest_area`); none for the address of all ones, by which an area is given up.
+fn physical(call: &Call<'_>, address: u64, size: usize) -> Result<Option<Area>, Errno> {
+    if address == u64::MAX {
+        return Ok(None);
     }
+    let (gfn, offset) = (crate::platform::Frame::containing(address).0, (address % PAGE_SIZE as u64) as usize);
     if offset + size > PAGE_SIZE || offset % 8 != 0 {
         return Err(Errno::ENXIO);
     }
     let frame = call.domain().physmap.ram(gfn).ok_or(Errno::EINVAL)?;
-    Ok(Area::Physical(frame, offset))
+    Ok(Some(Area::Physical(frame, offset)))
 }
 
-fn register_runstate(call: &mut Call<'_>, key: VcpuKey, area: Area) -> Answer {
-    if let Area::Virtual(address) = area {
-        call.reach(address, size_of::<raw::VcpuRunstateInfo>(), true)?;
+/// A place by its virtual address. Arm finds the page at once; x86 takes any address, and where there is no memory nothing is ever written.
+fn virtual_area(call: &Call<'_>, address: usize, size: usize) -> Result<Option<Area>, Errno> {
+    let is_memory = call.reach(address, size, true).is_ok();
+    if !is_memory && call.state.profile.is_arm() && address != 0 {
+        return Err(Errno::EINVAL);
     }
-    call.state.vcpu_mut(key).runstate_area = Some(area);
+    Ok(is_memory.then_some(Area::Virtual(address)))
+}
+
+fn register_runstate(call: &mut Call<'_>, key: VcpuKey, area: Option<Area>) -> Answer {
+    call.state.vcpu_mut(key).runstate_area = area;
     // Of another vCPU, the time up to now is counted, which it is at no other time.
     let times = if key == call.me { call.state.vcpu(key).times.clone() } else { call.state.run_times(key) };
     call.state.write_runstate(key, &times);
     Ok(0)
 }
 
-fn register_time(call: &mut Call<'_>, key: VcpuKey, area: Area) -> Answer {
-    if let Area::Virtual(address) = area {
-        call.reach(address, size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>(), true)?;
-    }
-    call.state.vcpu_mut(key).time_area = Some(area);
+fn register_time(call: &mut Call<'_>, key: VcpuKey, area: Option<Area>) -> Answer {
+    call.state.vcpu_mut(key).time_area = area;
     call.state.write_time(key);
     Ok(0)
 }
@@ -209,7 +213,9 @@ fn register_time(call: &mut Call<'_>, key: VcpuKey, area: Area) -> Answer {
 fn register_info(call: &mut Call<'_>, key: VcpuKey, asked: VcpuRegisterVcpuInfo) -> Answer {
     let new_rules = call.state.profile.since(4, 18);
     let (offset, size) = (asked.offset as usize, size_of::<VcpuInfo>());
-    if new_rules && offset >= PAGE_SIZE {
+    // The address must be within the page that was named, and an address at all.
+    let is_address = asked.mfn <= u64::MAX / PAGE_SIZE as u64;
+    if new_rules && (offset >= PAGE_SIZE || !is_address) {
         return Err(Errno::EINVAL);
     }
     let again = call.state.vcpu(key).info_registered;
@@ -219,7 +225,7 @@ fn register_info(call: &mut Call<'_>, key: VcpuKey, asked: VcpuRegisterVcpuInfo)
     if offset > PAGE_SIZE - size || offset % 8 != 0 {
         return Err(Errno::ENXIO);
     }
-    if again || key != call.me && call.state.vcpu(key).is_up() {
+    if !new_rules && (again || key != call.me && call.state.vcpu(key).is_up()) {
         return Err(Errno::EINVAL);
     }
     let frame = call.domain().physmap.ram(asked.mfn).ok_or(Errno::EINVAL)?;

@@ -27,13 +27,14 @@ const VIRTUAL_START: u64 = 0xffff_8000_0000_0000;
 pub(super) fn xen_version(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     let profile = call.state.profile;
     let role = call.domain().role;
-    let told = |text: &'static str| if role == Role::Control { text } else { DENIED };
+    // Until 4.7 nobody asked who wants to know.
+    let denied = role != Role::Control && profile.since(4, 7);
     match op as u32 {
         command::Version::NUMBER => Ok(usize::from(profile.release.major()) << 16 | usize::from(profile.release.minor())),
         command::Extraversion::NUMBER => answer::<XenExtraversion>(call, at, text(EXTRAVERSION)),
-        command::CompileInfo::NUMBER => answer(call, at, compile_info(told)),
+        command::CompileInfo::NUMBER => answer(call, at, compile_info()),
         command::Capabilities::NUMBER => answer::<XenCapabilitiesInfo>(call, at, text(profile.capabilities())),
-        command::Changeset::NUMBER => answer::<XenChangesetInfo>(call, at, text(told(""))),
+        command::Changeset::NUMBER => answer::<XenChangesetInfo>(call, at, text("")),
         command::PlatformParameters::NUMBER => {
             let virt_start = if profile.is_arm() { 0 } else { VIRTUAL_START };
             answer(call, at, XenPlatformParameters { virt_start })
@@ -48,19 +49,15 @@ pub(super) fn xen_version(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
         command::Pagesize::NUMBER if at == 0 => Ok(PAGE_SIZE),
         command::Pagesize::NUMBER => Err(Errno::EINVAL),
         command::GuestHandle::NUMBER => answer(call, at, handle(call)),
-        command::Commandline::NUMBER => answer::<XenCommandline>(call, at, text(told(COMMAND_LINE))),
-        command::BuildId::NUMBER if role != Role::Control => Err(Errno::EPERM),
+        command::Commandline::NUMBER => answer::<XenCommandline>(call, at, text(if denied { DENIED } else { COMMAND_LINE })),
+        command::BuildId::NUMBER if !profile.since(4, 7) => Err(Errno::ENOSYS),
+        command::BuildId::NUMBER if denied => Err(Errno::EPERM),
         command::BuildId::NUMBER => build_id(call, at),
         command::Extraversion2::NUMBER if profile.since(4, 20) => long(call, at, EXTRAVERSION),
         command::Capabilities2::NUMBER if profile.since(4, 20) => long(call, at, profile.capabilities()),
         command::Changeset2::NUMBER if profile.since(4, 20) => long(call, at, ""),
-        command::Commandline2::NUMBER if profile.since(4, 20) => {
-            if role == Role::Control {
-                long(call, at, COMMAND_LINE)
-            } else {
-                Err(Errno::EPERM)
-            }
-        }
+        command::Commandline2::NUMBER if profile.since(4, 20) && denied => Err(Errno::EPERM),
+        command::Commandline2::NUMBER if profile.since(4, 20) => long(call, at, COMMAND_LINE),
         _ => Err(Errno::ENOSYS),
     }
 }
@@ -77,12 +74,12 @@ fn text<const N: usize>(text: &str) -> [u8; N] {
     field
 }
 
-fn compile_info(told: impl Fn(&'static str) -> &'static str) -> XenCompileInfo {
+fn compile_info() -> XenCompileInfo {
     let mut info = XenCompileInfo::ZEROED;
-    info.compiler = text(told(COMPILER));
-    info.compile_by = text(told("nobody"));
-    info.compile_domain = text(told("nowhere"));
-    info.compile_date = text(told("at no time"));
+    info.compiler = text(COMPILER);
+    info.compile_by = text("nobody");
+    info.compile_domain = text("nowhere");
+    info.compile_date = text("at no time");
     info
 }
 

@@ -8,13 +8,15 @@ use crate::hypercall::Errno;
 
 pub(super) fn vm_assist(call: &mut Call<'_>, op: usize, kind: usize) -> Answer {
     // Of all kinds, guests with hardware virtualisation have this one, since 4.8.
-    let known = kind == VmAssistType::RUNSTATE_UPDATE_FLAG.0 as usize && call.state.profile.since(4, 8);
+    let known = kind as u32 == VmAssistType::RUNSTATE_UPDATE_FLAG.0 && call.state.profile.since(4, 8);
+    if !known {
+        return Err(Errno::EINVAL);
+    }
     match op as u32 {
-        command::Enable::NUMBER | command::Disable::NUMBER if known => {
+        command::Enable::NUMBER | command::Disable::NUMBER => {
             call.domain_mut().marks_runstate = op as u32 == command::Enable::NUMBER;
             Ok(0)
         }
-        command::Enable::NUMBER | command::Disable::NUMBER => Err(Errno::EINVAL),
         _ => Err(Errno::ENOSYS),
     }
 }

@@ -107,7 +107,7 @@ pub(super) fn operations() -> Vec<Operation> {
             let (_grant, of) = lend(kernel, &table, LENT);
             let request = MapRequest { of, access: Access::ReadOnly, window: window(kernel, WINDOW) };
             let mapping = kernel.xen().grants().map(request).expect("the page is lent");
-            attempt.during(kernel.guest, || mapping.unmap());
+            attempt.during(kernel.guest, || mapping.unmap().map_err(Box::new));
         }),
         single("Grants::unmap_all", |kernel, attempt| {
             let mut storage = storage();
@@ -146,6 +146,8 @@ fn two_requests<'t>(kernel: &Arc<Kernel>, table: &'t GrantTable<'_>) -> ([Grant<
 }
 
 /// An array of results as a result that keeps all of them: what failed to end still has its mapping, which would end if it were dropped.
-fn all<T, E>(results: [Result<T, E>; 2]) -> Result<[Result<T, E>; 2], [Result<T, E>; 2]> {
-    if results.iter().all(Result::is_ok) { Ok(results) } else { Err(results) }
+fn all<T, E>(results: Both<T, E>) -> Result<Both<T, E>, Box<Both<T, E>>> {
+    if results.iter().all(Result::is_ok) { Ok(results) } else { Err(Box::new(results)) }
 }
+
+type Both<T, E> = [Result<T, E>; 2];

@@ -35,6 +35,37 @@ pub(super) fn operations() -> Vec<Operation> {
             },
         },
         Operation {
+            name: "Memory::populate, of more frames than one hypercall names",
+            hypercalls: 2,
+            leaves: Leaves::SomeAndNoReason { from: 2, says: "the extents before that have their memory" },
+            run: |kernel, attempt| {
+                let frames: Vec<_> = (3..43).map(|index| frame(kernel, index)).collect();
+                // SAFETY: as above.
+                unsafe { kernel.xen().memory().decrease(frames.iter().copied(), Extent::PAGE) }.expect("pages can be given back");
+                attempt.during(kernel.guest, || {
+                    // SAFETY: as above.
+                    let populated = unsafe { kernel.xen().memory().populate(frames.iter().copied(), Extent::PAGE) };
+                    populated.inspect_err(|shortfall| assert_eq!(shortfall.stopped_at, frames.get(shortfall.done).copied()))
+                });
+            },
+        },
+        Operation {
+            name: "Memory::add_to_physmap_batch, of more pages than one hypercall names",
+            hypercalls: 2,
+            leaves: Leaves::WhatWasDone { from: 2, says: "the others were mapped, and their entries say so" },
+            run: |kernel, attempt| {
+                let mut entries: Vec<_> = (3..43).map(|index| BatchEntry::new(index as u64 - 3, frame(kernel, index))).collect();
+                attempt.during(kernel.guest, || {
+                    // SAFETY: as above.
+                    let mapped = unsafe { kernel.xen().memory().add_to_physmap_batch(BatchSpace::GrantTable, &mut entries) };
+                    mapped.inspect_err(|error| {
+                        let done = entries.iter().filter(|entry| entry.result == Some(Ok(()))).count();
+                        assert_eq!(done, error.first, "each entry says how it went");
+                    })
+                });
+            },
+        },
+        Operation {
             name: "Memory::increase",
             hypercalls: 1,
             leaves: Leaves::NothingAndNoReason,

@@ -75,7 +75,7 @@ fn scheduling() -> Vec<Operation> {
             attempt.during(kernel.guest, || kernel.xen().sched().shutdown_code(ShutdownReason::POWEROFF));
         }),
         single("Sched::remote_shutdown, of oneself, which is refused", |kernel, attempt| {
-            attempt.during(kernel.guest, || match kernel.xen().sched().remote_shutdown(Domid(0), ShutdownReason::POWEROFF) {
+            attempt.during(kernel.guest, || match kernel.xen().sched().remote_shutdown(Domid::SELF, ShutdownReason::POWEROFF) {
                 Err(Errno::ESRCH) => Ok(()),
                 other => other,
             });

@@ -6,7 +6,7 @@ const FACTOR: u64 = 0x0100_0000_01b3;
 
 /// A sum over all steps, and one over those since it was last taken.
 #[derive(Clone, Debug)]
-pub(super) struct Path {
+pub(in crate::sim) struct Path {
     whole: u64,
     part: u64,
 }
@@ -18,18 +18,18 @@ impl Default for Path {
 }
 
 impl Path {
-    pub(super) fn step(&mut self, what: &[u64]) {
+    pub(in crate::sim) fn step(&mut self, what: &[u64]) {
         for word in what {
             self.whole = (self.whole ^ word).wrapping_mul(FACTOR);
             self.part = (self.part ^ word).wrapping_mul(FACTOR);
         }
     }
 
-    pub(super) const fn whole(&self) -> u64 {
+    pub(in crate::sim) const fn whole(&self) -> u64 {
         self.whole
     }
 
-    pub(super) const fn take(&mut self) -> u64 {
+    pub(in crate::sim) const fn take(&mut self) -> u64 {
         core::mem::replace(&mut self.part, BASIS)
     }
 }

@@ -2,15 +2,15 @@
 
 /// The generator SplitMix64.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(in crate::sim) struct Random(u64);
 
 impl Random {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(in crate::sim) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// Any number.
-    pub(super) const fn next(&mut self) -> u64 {
+    pub(in crate::sim) const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,13 +19,13 @@ impl Random {
     }
 
     /// A number below `bound`; 0 where there is none.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(in crate::sim) fn below(&mut self, bound: usize) -> usize {
         // The product's upper half is as evenly spread as the number itself.
         ((u128::from(self.next()) * bound as u128) >> u64::BITS) as usize
     }
 
     /// True once in `often` times; never for 0. It draws nothing where the answer is known, so that a chance that is off changes no other choice.
-    pub(super) fn once_in(&mut self, often: u32) -> bool {
+    pub(in crate::sim) fn once_in(&mut self, often: u32) -> bool {
         match often {
             0 => false,
             1 => true,

@@ -3,11 +3,12 @@
 use std::io;
 use std::vec::Vec;
 
-use super::END_OF_PROGRAM;
 use crate::hypercall::Errno;
 use crate::platform::PAGE_SIZE;
 use crate::sim::boundary::{GuestMemory, MachineFrame, MachineMemory};
 
+/// No program has memory from this address on.
+pub(in crate::sim) const END_OF_PROGRAM: usize = 1 << 47;
 /// The first frame of a domain at which there is memory: frame 0 is one that the HAL maps nothing at.
 pub(in crate::sim) const FIRST: usize = 16;
 /// How many frames a domain has room for beyond those of its memory.

@@ -1,0 +1,112 @@
+//! What Xen knows of a vCPU.
+
+use std::boxed::Box;
+use std::string::String;
+use std::sync::{Arc, Condvar};
+use std::vec::Vec;
+
+use xen_pac::vcpu::Runstate;
+
+use crate::sim::boundary::MachineFrame;
+
+/// What a vCPU runs.
+pub(in crate::sim) type Program = Box<dyn FnOnce() -> Result<(), String> + Send>;
+
+/// What a vCPU is at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sim) enum Run {
+    /// Not started, or stopped.
+    Down,
+    /// It runs, or would if it had the baton.
+    Ready,
+    /// It waits for an interrupt.
+    Blocked,
+    /// It waits for one of these ports, or an interrupt.
+    Polling(Vec<u32>),
+    /// Its program is over.
+    Finished,
+}
+
+/// A vCPU.
+pub(in crate::sim) struct Vcpu {
+    pub(in crate::sim) run: Run,
+    pub(in crate::sim) initialised: bool,
+    /// What it runs when it is first brought up.
+    pub(in crate::sim) program: Option<Program>,
+    pub(in crate::sim) started: bool,
+    /// Rings when it has the baton, or has to end.
+    pub(in crate::sim) bell: Arc<Condvar>,
+    /// Where its block is, if anywhere: a frame, and the offset in it.
+    pub(in crate::sim) info: Option<(MachineFrame, usize)>,
+    pub(in crate::sim) info_registered: bool,
+    /// Its own upcall vector, and the local APIC through which that comes.
+    pub(in crate::sim) own_vector: Option<u8>,
+    pub(in crate::sim) apic: LocalApic,
+    /// Whether a non-maskable interrupt is due.
+    pub(in crate::sim) nmi: bool,
+    pub(in crate::sim) singleshot: Option<u64>,
+    pub(in crate::sim) poll_deadline: Option<u64>,
+    pub(in crate::sim) period: Option<u64>,
+    pub(in crate::sim) last_tick: u64,
+    pub(in crate::sim) times: RunTimes,
+    pub(in crate::sim) runstate_area: Option<Area>,
+    pub(in crate::sim) time_area: Option<Area>,
+    /// What its counter shows beyond the machine's ticks: a processor's own matter.
+    pub(in crate::sim) counter_base: u64,
+    /// When its time block was last written.
+    pub(in crate::sim) time_written: Option<u64>,
+}
+
+/// Memory in which Xen keeps something for a vCPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) enum Area {
+    Virtual(usize),
+    Physical(MachineFrame, usize),
+}
+
+/// As much of a local APIC as upcall vectors need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::sim) struct LocalApic {
+    pub(in crate::sim) on: bool,
+    pub(in crate::sim) requested: bool,
+    pub(in crate::sim) in_service: bool,
+}
+
+/// For how long a vCPU has been in which state.
+#[derive(Clone, Debug)]
+pub(in crate::sim) struct RunTimes {
+    pub(in crate::sim) state: Runstate,
+    pub(in crate::sim) since: u64,
+    pub(in crate::sim) spent: [u64; 4],
+}
+
+impl Vcpu {
+    pub(super) fn new(info: Option<(MachineFrame, usize)>, now: u64) -> Self {
+        Self {
+            run: Run::Down,
+            initialised: false,
+            program: None,
+            started: false,
+            bell: Arc::default(),
+            info,
+            info_registered: false,
+            own_vector: None,
+            apic: LocalApic::default(),
+            nmi: false,
+            singleshot: None,
+            poll_deadline: None,
+            period: None,
+            last_tick: 0,
+            times: RunTimes { state: Runstate::OFFLINE, since: now, spent: [0; 4] },
+            runstate_area: None,
+            time_area: None,
+            counter_base: 0,
+            time_written: None,
+        }
+    }
+
+    /// Whether it is up, as Xen counts it.
+    pub(in crate::sim) fn is_up(&self) -> bool {
+        !matches!(self.run, Run::Down | Run::Finished)
+    }
+}
