@@ -1,4 +1,5 @@
-//! The trials notice mistakes: each that can be planted in the HAL makes one of them fail, in a bounded number of tries.
+//! The trials notice mistakes of timing that are planted in the HAL: each makes one of them fail, in a bounded number of tries. Mistakes about what somebody else wrote are
+//! for the fuzz targets to notice.
 
 #[allow(dead_code, reason = "the other test of these trials uses more of them")]
 #[path = "trials/mod.rs"]

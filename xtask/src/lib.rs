@@ -9,6 +9,7 @@ pub mod commands;
 pub mod diagnostic;
 pub mod document;
 pub mod facts;
+pub mod fuzz;
 pub mod parse;
 pub mod regen;
 pub mod render;

@@ -19,6 +19,8 @@ enum Command {
     Bench(commands::bench::Arguments),
     /// Bring measured facts into the description's folder, or take them out.
     Facts(commands::facts::Arguments),
+    /// Give the HAL whatever a hypervisor or a peer may write, guided by what it reaches; and see that planted mistakes are found.
+    Fuzz(commands::fuzz::Arguments),
     /// Turn the description into xen-pac.
     Regen(commands::regen::Arguments),
     /// Run every check there is; ends with `N passed, M failed, K skipped`.
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Facts(arguments) => commands::facts::run(&arguments),
+        Command::Fuzz(arguments) => commands::fuzz::run(&arguments),
         Command::Regen(arguments) => commands::regen::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),

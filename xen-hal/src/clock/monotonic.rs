@@ -30,7 +30,7 @@ impl Monotonic {
                 Err(newer) => latest = newer,
             }
         }
-        SystemTime::from_nanos(latest)
+        if planted!(ClampForgets) { now } else { SystemTime::from_nanos(latest) }
     }
 }
 

@@ -75,6 +75,7 @@ impl<'a, C: Counter> PvClock<'a, C> {
 /// The time that a snapshot stands for at a reading of the counter.
 #[inline]
 fn time_at(time: &VcpuTimeInfoSnapshot, ticks: u64) -> SystemTime {
-    let elapsed = scale(ticks.wrapping_sub(time.tsc_timestamp), time.tsc_to_system_mul, time.tsc_shift);
+    let since = if planted!(ElapsedSaturates) { ticks.saturating_sub(time.tsc_timestamp) } else { ticks.wrapping_sub(time.tsc_timestamp) };
+    let elapsed = scale(since, time.tsc_to_system_mul, time.tsc_shift);
     SystemTime::from_nanos(time.system_time.wrapping_add(elapsed))
 }

@@ -119,7 +119,7 @@ impl TwoLevel<'_> {
             let word = if let Some(some) = NonZero::new(left) {
                 left &= left.wrapping_sub(1);
                 some.trailing_zeros().wrapping_add(first) % BITS
-            } else if lower != 0 {
+            } else if lower != 0 && !planted!(DispatchForgetsTheLowerPart) {
                 lower = 0;
                 part = !upper;
                 first

@@ -90,7 +90,8 @@ impl<'t> Slot<'t> {
         }
         let withdrawn = match self.entry.flags().compare_exchange(self.published, 0, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => true,
-            Err(now) => was_replaced(now),
+            Err(now) if planted!(RevokeIgnoresReaders) && !grant_entry_flags::WRITING.is_set(now) => true,
+            Err(now) => was_replaced(now) && !planted!(RevokeForgetsResumes),
         };
         if withdrawn {
             self.published = 0;
@@ -110,7 +111,7 @@ impl Drop for Slot<'_> {
     #[inline]
     fn drop(&mut self) {
         // A page still in use stays lent, and its reference taken.
-        if self.published == 0 || self.withdraw() {
+        if self.published == 0 || self.withdraw() || planted!(DropFreesInUse) {
             // The reference was taken when the slot was made, so it is there to be given back.
             let _ = self.references.give_back(self.reference);
         }

@@ -38,7 +38,7 @@ pub struct BatchEntry {
     pub index: u64,
     /// The frame at which it shall appear.
     pub at: Frame,
-    /// How it went; `None` until Xen has come to it.
+    /// How it went; `None` as long as Xen has not said.
     pub result: Option<Result<(), Errno>>,
 }
 
@@ -56,7 +56,7 @@ impl BatchEntry {
 pub struct BatchError {
     /// The first entry that was not mapped, counted from 0.
     pub first: usize,
-    /// Why: the entry's own error, or that with which the whole hypercall ended before Xen came to it.
+    /// Why: the entry's own error, or that with which the whole hypercall ended before Xen came to it; `ENODATA` where Xen claims success and does not say so of the entry.
     pub errno: Errno,
 }
 
@@ -89,9 +89,14 @@ impl<H: Hypercall> Memory<H> {
             let before = list * LIST;
             // SAFETY: the caller's promise is the same.
             let answer = unsafe { self.add_list(space, entries) };
+            if planted!(BatchForgetsFailures) {
+                failure = None;
+            }
             failure = failure.or_else(|| first_failure(before, entries));
-            if let Err(errno) = answer {
-                let reached = entries.iter().take_while(|entry| entry.result.is_some()).count();
+            let reached = entries.iter().take_while(|entry| entry.result.is_some()).count();
+            // The results count, not the answer: where there are all of them, an error of the whole took nothing away, and without one success is only claimed.
+            if reached < entries.len() {
+                let errno = answer.err().unwrap_or(Errno::ENODATA);
                 return Err(failure.unwrap_or(BatchError { first: before + reached, errno }));
             }
         }
@@ -125,7 +130,7 @@ impl<H: Hypercall> Memory<H> {
         // SAFETY: each of the lists has as many elements as the argument says, and is Xen's to read and write; the rest is the caller's promise.
         let answer = unsafe { self.xen.argument_unchecked(command::AddToPhysmapBatch, &mut argument) };
         for (entry, error) in entries.iter_mut().zip(errors) {
-            entry.result = (error != NOT_REACHED).then(|| outcome(error as isize).map(|_| ()));
+            entry.result = told(error);
         }
         answer
     }
@@ -141,6 +146,15 @@ impl BatchSpace {
             Self::DeviceMemory => (MapSpace::DEV_MMIO, None),
         };
         (space as u16, domain.map_or(XenAddToPhysmapBatchU::ZEROED, XenAddToPhysmapBatchU::from_foreign_domid))
+    }
+}
+
+/// What a number in the list of errors says, if it says anything: numbers other than 0 that are no errors are unknown, and promise no page.
+fn told(error: i32) -> Option<Result<(), Errno>> {
+    match outcome(error as isize) {
+        Ok(0) => Some(Ok(())),
+        Ok(_) => None,
+        Err(errno) => Some(Err(errno)),
     }
 }
 
@@ -182,6 +196,30 @@ mod tests {
         let error = unsafe { Memory::new(&xen).add_to_physmap_batch(BatchSpace::Foreign(Domid(5)), &mut entries) }.unwrap_err();
         assert_eq!((error.first, error.errno), (1, Errno::EINVAL));
         assert_eq!(entries.iter().map(|entry| entry.result).collect::<Vec<_>>(), [Some(Ok(())), Some(Err(Errno::EINVAL)), Some(Ok(()))]);
+    }
+
+    /// A batch of two entries, to the whole and to each of which this is answered.
+    fn two(whole: isize, each: [i32; 2]) -> Result<(), BatchError> {
+        let xen = Script::new().argument(command::AddToPhysmapBatch, |asked| {
+            each.into_iter().enumerate().for_each(|(position, error)| answer(asked, position, error));
+            whole
+        });
+        // SAFETY: the script touches no memory.
+        unsafe { Memory::new(&xen).add_to_physmap_batch(BatchSpace::GrantTable, &mut entries(2)) }
+    }
+
+    #[test]
+    fn what_xen_does_not_say_of_an_entry_is_no_success() {
+        assert_eq!(two(0, [0, 0]), Ok(()));
+        for silence in [NOT_REACHED, 5, -5000] {
+            assert_eq!(two(0, [0, silence]), Err(BatchError { first: 1, errno: Errno::ENODATA }));
+        }
+    }
+
+    #[test]
+    fn an_error_names_an_entry_or_is_none() {
+        assert_eq!(two(errno(Errno::EFAULT), [0, NOT_REACHED]), Err(BatchError { first: 1, errno: Errno::EFAULT }));
+        assert_eq!(two(errno(Errno::EFAULT), [0, 0]), Ok(()));
     }
 
     #[test]

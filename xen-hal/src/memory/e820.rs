@@ -104,6 +104,9 @@ impl<H: Hypercall> Memory<H> {
         let mut argument = XenMemoryMap::new(room, Handle::from_ptr(buffer.as_mut_ptr().cast()));
         // SAFETY: the buffer has the bytes of so many entries, and any bytes are entries.
         unsafe { self.xen.argument_unchecked(command::MemoryMap, &mut argument) }?;
+        if planted!(MapBelievesItsCount) {
+            return Ok(&buffer[..argument.nr_entries as usize]);
+        }
         buffer.get(..argument.nr_entries as usize).filter(|map| map.len() < room as usize).ok_or(MapRefused::BufferTooShort)
     }
 }

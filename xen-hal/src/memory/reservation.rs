@@ -125,7 +125,8 @@ impl<H: Hypercall> Memory<H> {
             let mut argument = reservation(Handle::from_ptr(list.frames.as_mut_ptr()), list.length, extent);
             // SAFETY: the list has as many frames as the argument says, and is Xen's to read and write; the rest is the caller's promise.
             let answer = if list.length == 0 { Ok(0) } else { unsafe { self.xen.argument_unchecked(command, &mut argument) } };
-            let done = answer.unwrap_or(0).min(list.length);
+            let most = if planted!(ExtentsBelieveTheirCount) { usize::MAX } else { list.length };
+            let done = answer.unwrap_or(0).min(most);
             before += done;
             // A frame that Xen wrote over is none that the caller named, but Xen writes only for guests that are not translated, and those after the extents done never.
             let stopped_at = list.frames.get(done).filter(|_| done < list.length).map(|frame| Frame(widened(*frame)));

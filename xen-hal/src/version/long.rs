@@ -68,6 +68,7 @@ impl<H: Hypercall> Version<H> {
         let mut buffer = Buffer { len: u32::try_from(N).unwrap_or(u32::MAX), bytes: [0; N] };
         // SAFETY: both commands read the length and write at most so many bytes behind it, and the buffer has them.
         let answer = unsafe { self.xen.call2(C::HYPERCALL.0, C::NUMBER as usize, (&raw mut buffer).expose_provenance()) };
-        outcome(answer).map(|length| (buffer.bytes, length.min(N)))
+        let most = if planted!(TextBelievesItsLength) { usize::MAX } else { N };
+        outcome(answer).map(|length| (buffer.bytes, length.min(most)))
     }
 }

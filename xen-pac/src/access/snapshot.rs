@@ -24,6 +24,9 @@ pub(crate) fn consistent<V>(counter: Location<'_, u32>, mut read: impl FnMut() -
             }
         }
         hint::spin_loop();
+        // The next look at the counter is another access.
+        #[cfg(feature = "simulated")]
+        super::hook::before();
     }
 }
 

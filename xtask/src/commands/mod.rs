@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 pub mod bench;
 pub mod facts;
+pub mod fuzz;
 pub mod regen;
 pub mod test;
 pub mod verify;

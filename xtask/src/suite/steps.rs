@@ -21,6 +21,7 @@ fn sources() -> Vec<Step> {
                 Call::cargo("fmt --all --check"),
                 Call::cargo("fmt --all --check").inside("examples/guest"),
                 Call::cargo("fmt --all --check").inside("xen-hal/bench"),
+                Call::cargo("fmt --all --check").inside("xen-hal/fuzz"),
             ],
         ),
         step(
@@ -32,6 +33,8 @@ fn sources() -> Vec<Step> {
                 // The workspace's example turns on `simulated`; alone, the crates are built as guests build them.
                 Call::cargo("clippy --package xen-pac --package xen-hal -- -D warnings"),
                 Call::cargo("clippy --bins --lib -- -D warnings").inside("examples/guest"),
+                // Without libFuzzer, which only a C++ compiler builds.
+                Call::cargo("clippy --quiet --locked --all-targets --no-default-features -- -D warnings").inside("xen-hal/fuzz"),
             ],
         ),
         step("test", "unit and integration tests", &[], vec![Call::cargo("test --workspace --lib --bins --tests --examples")]),
@@ -40,6 +43,12 @@ fn sources() -> Vec<Step> {
             "the HAL's hot paths do what the same algorithms do in C, and hypercalls are no longer",
             &[known::GCC],
             vec![Call::cargo("test --quiet --locked --tests").inside("xen-hal/bench")],
+        ),
+        step(
+            "fuzz",
+            "whatever a hypervisor or a peer writes, the HAL does not panic or believe it, and planted mistakes are found",
+            &[known::GXX],
+            vec![Call::cargo("test --quiet --locked --lib --no-default-features").inside("xen-hal/fuzz"), Call::xtask("fuzz --seconds 3")],
         ),
         step("doctest", "every example in the documentation compiles and runs", &[], vec![Call::cargo("test --workspace --doc")]),
         step(

@@ -7,6 +7,8 @@ pub const XEN_HEADERS: Tool =
     Tool { name: "Xen's public headers", probe: Probe::Path("/usr/include/xen/xen.h"), package: Some("libxen-dev") };
 /// The host's C compiler.
 pub const GCC: Tool = Tool { name: "gcc", probe: Probe::Program("gcc"), package: Some("gcc") };
+/// The host's C++ compiler.
+pub const GXX: Tool = Tool { name: "g++", probe: Probe::Program("g++"), package: Some("g++") };
 /// A C compiler for aarch64.
 pub const GCC_AARCH64: Tool =
     Tool { name: "a C compiler for aarch64", probe: Probe::Program("aarch64-linux-gnu-gcc"), package: Some("gcc-aarch64-linux-gnu") };

@@ -1,0 +1,6 @@
+//! The target `revoke`: see the library's module of that name.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: xen_hal_fuzz::prepare(), |data: &[u8]| xen_hal_fuzz::revoke::run(data));

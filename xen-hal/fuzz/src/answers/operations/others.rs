@@ -1,0 +1,133 @@
+//! Parameters, scheduling, vCPUs and the console.
+
+use std::num::NonZero;
+use std::time::Duration;
+
+use xen_hal::Xen;
+use xen_hal::clock::SystemTime;
+use xen_hal::event::Port;
+use xen_hal::hvm::{Hvm, UpcallVector, Value, parameter};
+use xen_hal::memory::WidthLatch;
+use xen_hal::platform::{Interrupts, VcpuId};
+use xen_hal::vcpu::{Area, UpdateFlag};
+use xen_pac::hvm::{CallbackVia, HvmParam};
+use xen_pac::sched::ShutdownReason;
+use xen_pac::vcpu::Runstate;
+
+use super::super::hypervisor::Hostile;
+use super::super::show::{debug, good};
+use super::Operation;
+use crate::input::Input;
+use crate::pages::Identity;
+
+const VCPU: VcpuId = VcpuId(3);
+
+/// There are no handlers to be kept away.
+struct NoInterrupts;
+
+// SAFETY: there are none.
+unsafe impl Interrupts for NoInterrupts {
+    type State = ();
+
+    fn disable(&self) {}
+
+    fn restore(&self, (): ()) {}
+}
+
+macro_rules! parameters {
+    ($($name:ident)*) => { [$(|hvm: Hvm<&Hostile<'_>>| get(hvm, parameter::$name)),*] };
+}
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    any_parameter,
+    |xen, input| _ = good(Xen::new(xen).hvm().get_raw(HvmParam(input.byte().into()))),
+    |xen, _| _ = good(WidthLatch::new(xen)),
+    |xen, input| {
+        if let Ok(via) = CallbackVia::vector(input.byte()) {
+            good(Xen::new(xen).hvm().set_callback_via(via));
+        }
+    },
+    |xen, input| {
+        if let Some(vector) = good(UpcallVector::new(input.byte())) {
+            good(Xen::new(xen).hvm().set_upcall_vector(VCPU, vector));
+        }
+    },
+    |xen, _| _ = good(Xen::new(xen).hvm().flush_tlbs()),
+    |xen, _| _ = good(Xen::new(xen).sched().yield_now()),
+    |xen, _| _ = good(Xen::new(xen).sched().block()),
+    |xen, input| _ = good(Xen::new(xen).sched().poll(&[Port(1), Port(2)], Some(SystemTime::from_nanos(input.number())))),
+    |xen, _| _ = good(Xen::new(xen).sched().shutdown(ShutdownReason::SUSPEND)),
+    |xen, _| _ = good(Xen::new(xen).sched().shutdown_code(ShutdownReason::CRASH)),
+    |xen, input| _ = good(Xen::new(xen).sched().pin_override(Some(input.number() as u32))),
+    wait,
+    watchdog,
+    |xen, _| {
+        if let Some(times) = good(Xen::new(xen).vcpu(VCPU).runstate()) {
+            (0..=u8::MAX).for_each(|state| debug(&times.spent_in(Runstate(state.into()))));
+            debug(&times.spent_in(times.state));
+        }
+    },
+    |xen, _| _ = good(Xen::new(xen).vcpu(VCPU).is_up()),
+    |xen, _| _ = good(Xen::new(xen).vcpu(VCPU).physical_id()),
+    |xen, input| _ = good(Xen::new(xen).vcpu(VCPU).set_periodic_timer(Duration::from_nanos(input.number()))),
+    |xen, input| _ = good(Xen::new(xen).vcpu(VCPU).set_singleshot_timer(SystemTime::from_nanos(input.number()))),
+    |xen, _| _ = good(UpdateFlag::request(xen)),
+    |xen, _| {
+        // SAFETY: there is no Xen whose layout could differ.
+        let latch = unsafe { WidthLatch::assume() };
+        with_area(|area| Xen::new(xen).vcpu(VCPU).register_vcpu_info(&Identity, latch, area).is_ok());
+    },
+    |xen, _| with_area(|area| Xen::new(xen).vcpu(VCPU).register_runstate_physical(&Identity, area).is_ok()),
+    |xen, _| with_area(|area| Xen::new(xen).vcpu(VCPU).register_time_physical(&Identity, area).is_ok()),
+    |xen, input| {
+        let mut buffer = vec![0; input.byte().into()];
+        if let Some(count) = good(Xen::new(xen).console().read(&mut buffer)) {
+            debug(&buffer[..count]);
+        }
+    },
+];
+
+fn any_parameter(xen: &Hostile<'_>, input: &Input) {
+    let all = parameters! {
+        CALLBACK_IRQ STORE_PFN STORE_EVTCHN CONSOLE_PFN CONSOLE_EVTCHN ACPI_IOPORTS_LOCATION VM86_TSS VM86_TSS_SIZED VM_GENERATION_ID_ADDR X87_FIP_WIDTH ALTP2M VIRIDIAN
+        TIMER_MODE HPET_ENABLED VPT_ALIGN IDENT_PT ACPI_S_STATE TRIPLE_FAULT_REASON MCA_CAP IOREQ_PFN BUFIOREQ_PFN IOREQ_SERVER_PFN NR_IOREQ_SERVER_PAGES
+        PAGING_RING_PFN MONITOR_RING_PFN SHARING_RING_PFN
+    };
+    all[input.below(all.len())](Xen::new(xen).hvm());
+}
+
+/// What was decoded stands for a value that decodes to the same.
+fn get<V: Value + std::fmt::Debug>(hvm: Hvm<&Hostile<'_>>, parameter: parameter::Parameter<V>) {
+    if let Some(value) = good(hvm.get(parameter)) {
+        let shown = format!("{value:?}");
+        assert_eq!(V::decode(value.encode()).map(|again| format!("{again:?}")), Some(shown));
+    }
+}
+
+/// An area is taken where it was registered, and only there.
+fn with_area<T: xen_pac::access::Data + 'static>(register: impl FnOnce(&'static Area<T>) -> bool) {
+    let memory = Box::into_raw(Box::new(Area::<T>::new()));
+    // SAFETY: nobody has the area when it goes, below.
+    let area: &'static Area<T> = unsafe { &*memory };
+    debug(area);
+    assert_eq!(register(area), area.is_taken());
+    // SAFETY: it comes from a box, and the hypervisor has forgotten it.
+    drop(unsafe { Box::from_raw(memory) });
+}
+
+fn wait(xen: &Hostile<'_>, input: &Input) {
+    let (ports, deadline) = ([Port(7)], SystemTime::from_nanos(input.number()));
+    let holds = || input.is_empty() || input.byte() % 4 == 0;
+    good(Xen::new(xen).sched().wait_until(&NoInterrupts, &ports, holds));
+    let now = || SystemTime::from_nanos(input.number());
+    good(Xen::new(xen).sched().wait_until_deadline(&NoInterrupts, &ports, deadline, now, holds));
+}
+
+fn watchdog(xen: &Hostile<'_>, input: &Input) {
+    let seconds = NonZero::new(u32::from(input.byte())).unwrap_or(NonZero::<u32>::MIN);
+    if let Some(watchdog) = good(Xen::new(xen).sched().start_watchdog(seconds)) {
+        debug(&watchdog.id());
+        good(watchdog.kick(seconds));
+        good(watchdog.stop());
+    }
+}

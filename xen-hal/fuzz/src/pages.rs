@@ -1,0 +1,60 @@
+//! Memory that the program shares with somebody else. It is made once, and stays: runs follow each other in one process.
+
+use std::ptr::NonNull;
+
+use xen_hal::grant::PageMemory;
+use xen_hal::platform::{AddressSpace, Frame, PAGE_SHIFT, PAGE_SIZE};
+
+/// Pages in a row, each of which may be used as what it has to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pages {
+    first: NonNull<PageMemory>,
+    count: usize,
+}
+
+// SAFETY: it is an address; that nobody else uses the memory is each user's business.
+unsafe impl Send for Pages {}
+// SAFETY: as above.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    pub(crate) fn leak(count: usize) -> Self {
+        let pages: Box<[PageMemory]> = (0..count).map(|_| PageMemory::new()).collect();
+        Self { first: NonNull::from(Box::leak(pages)).cast(), count }
+    }
+
+    /// The page at an index.
+    pub(crate) fn at<T>(self, index: usize) -> NonNull<T> {
+        assert!(index < self.count && size_of::<T>() <= PAGE_SIZE && align_of::<T>() <= PAGE_SIZE);
+        // SAFETY: the page is one of those that were allocated.
+        unsafe { self.first.add(index) }.cast()
+    }
+
+    /// Makes every byte zero. Nobody may have a reference into the pages.
+    pub(crate) fn clear(self) {
+        // SAFETY: the pages are allocated, and whoever calls this sees to it that they are not borrowed.
+        unsafe { self.first.write_bytes(0, self.count) };
+    }
+}
+
+/// Every address is its own physical address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity;
+
+// SAFETY: the hypervisors of this crate take it so as well.
+unsafe impl AddressSpace for Identity {
+    fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame> {
+        Some(Frame(pointer.addr().get() as u64 >> PAGE_SHIFT))
+    }
+}
+
+/// Everything is at one frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At(pub(crate) u64);
+
+// SAFETY: nobody looks at the frame.
+unsafe impl AddressSpace for At {
+    fn frame_of(&self, _: NonNull<u8>) -> Option<Frame> {
+        Some(Frame(self.0))
+    }
+}
