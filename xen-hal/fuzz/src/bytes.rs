@@ -40,7 +40,6 @@ pub fn run(data: &[u8]) {
             _ => place.atomics(&input, &mut model),
         }
     }
-    drop(place);
     let around = [vec![0; PAGE_SIZE], model, vec![0; PAGE_SIZE]];
     for (index, expected) in around.iter().enumerate() {
         // SAFETY: the page is not used by anybody else any more.
