@@ -69,7 +69,7 @@ fn rate(xen: &Rc<Xen>) {
 
 /// The functions that are no clocks.
 fn pure(input: &Input) {
-    let (ticks, mul, shift) = (input.number(), input.u32(), input.byte().cast_signed());
+    let (ticks, mul, shift) = (input.number(), input.u32(), input.byte() as i8);
     assert_eq!(scale(ticks, mul, shift), model::scale(ticks, mul, shift), "scale({ticks}, {mul}, {shift})");
     assert_eq!(frequency(mul, shift), model::frequency(mul, shift), "frequency({mul}, {shift})");
 }

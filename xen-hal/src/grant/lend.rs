@@ -81,7 +81,8 @@ impl<'t> Slot<'t> {
         // Xen adds to the flags as long as somebody uses the page. If they are just what was published, nobody does, and after the exchange nobody can. Acquire: what
         // the peer did to the page comes before what the program does with it next.
         if planted!(RevokeInTwoSteps) {
-            let unused = self.entry.flags().load(Ordering::Acquire) == self.published;
+            let now = self.entry.flags().load(Ordering::Acquire);
+            let unused = now == self.published || was_replaced(now);
             if unused {
                 let _ = self.entry.flags().swap(0, Ordering::AcqRel);
                 self.published = 0;

@@ -108,7 +108,7 @@ fn any_time(input: &Input) -> VcpuTimeInfoSnapshot {
         tsc_timestamp: input.number(),
         system_time: input.number(),
         tsc_to_system_mul: input.number() as u32,
-        tsc_shift: input.byte().cast_signed(),
+        tsc_shift: input.byte() as i8,
         flags: input.byte(),
     }
 }
