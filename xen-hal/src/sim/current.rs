@@ -23,6 +23,8 @@ pub(super) struct Current {
     pub(super) me: VcpuKey,
     /// The interrupt flag.
     interrupts: Cell<bool>,
+    /// Whether a handler of an interrupt runs.
+    handling: Cell<bool>,
     /// Whether Xen runs and not the program.
     inside: Cell<bool>,
     /// How many accesses to shared memory are left until the baton is passed on in the middle of the program; 0 for never.
@@ -39,8 +41,16 @@ thread_local! {
 /// Makes the calling thread that of a vCPU.
 pub(super) fn become_vcpu(shared: Arc<Shared>, me: VcpuKey, seed: u64) {
     let random = RefCell::new(Random::new(seed ^ (me.domain as u64) << 32 ^ (me.vcpu as u64) << 48));
-    let current =
-        Current { shared, me, interrupts: Cell::new(false), inside: Cell::new(false), accesses: Cell::new(0), random, made: Cell::new(0) };
+    let current = Current {
+        shared,
+        me,
+        interrupts: Cell::new(false),
+        handling: Cell::new(false),
+        inside: Cell::new(false),
+        accesses: Cell::new(0),
+        random,
+        made: Cell::new(0),
+    };
     CURRENT.set(Some(Rc::new(current)));
 }
 
@@ -118,7 +128,9 @@ impl Current {
             }
             let Some(handler) = handler else { return };
             self.interrupts.set(false);
+            let handling = self.handling.replace(true);
             handler();
+            self.handling.set(handling);
             self.interrupts.set(flag);
         }
     }
@@ -156,6 +168,10 @@ impl Current {
             let Some(passed) = self.shared.pass(state, self.me) else { return self.lost() };
             self.exit(passed);
             state = self.enter()?;
+        }
+        // A handler that makes hypercalls would otherwise never be done, where an upcall came at each.
+        if !self.handling.get() {
+            state.disturb(self.me);
         }
         match xen::call(&self.shared, state, self.me, self.interrupts.get(), number, arguments) {
             Some((state, answer, interrupts)) => {

@@ -12,6 +12,8 @@ use super::state::{Binding, Handler, Run, State, VcpuKey};
 
 /// The private interrupt by which Arm's guests are told of events.
 const ARM_INTERRUPT: u8 = 31;
+/// How often an interrupt can come later: in the end it does come.
+const MOST_DECLINED: u32 = 8;
 /// The vector of the interrupt that no flag keeps away.
 const NMI: u8 = 2;
 const BITS: u32 = XenUlong::BITS;
@@ -117,15 +119,24 @@ impl State {
             return self.handler(key, NMI);
         }
         let due = self.due(key).filter(|_| flag)?;
-        if self.random.once_in(self.adversity.late_upcalls) {
+        if self.vcpu(key).declined < MOST_DECLINED && self.random.once_in(self.adversity.late_upcalls) {
+            self.vcpu_mut(key).declined += 1;
             return None;
         }
+        self.vcpu_mut(key).declined = 0;
         let handler = self.handler(key, due.vector)?;
         if due.own {
             let apic = &mut self.vcpu_mut(key).apic;
             (apic.requested, apic.in_service) = (false, true);
         }
         Some(handler)
+    }
+
+    /// Has an upcall come that nobody asked for, if chance says so.
+    pub(super) fn disturb(&mut self, key: VcpuKey) {
+        if self.random.once_in(self.adversity.spurious_upcalls) {
+            self.announce(key);
+        }
     }
 
     /// A vCPU takes nothing but interrupts any more: if one is due even now, that is the end.

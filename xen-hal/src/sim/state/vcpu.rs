@@ -42,6 +42,8 @@ pub(in crate::sim) struct Vcpu {
     /// Its own upcall vector, and the local APIC through which that comes.
     pub(in crate::sim) own_vector: Option<u8>,
     pub(in crate::sim) apic: LocalApic,
+    /// How often an interrupt that it could have taken was left for later.
+    pub(in crate::sim) declined: u32,
     /// Whether a non-maskable interrupt is due.
     pub(in crate::sim) nmi: bool,
     pub(in crate::sim) singleshot: Option<u64>,
@@ -92,6 +94,7 @@ impl Vcpu {
             info_registered: false,
             own_vector: None,
             apic: LocalApic::default(),
+            declined: 0,
             nmi: false,
             singleshot: None,
             poll_deadline: None,

@@ -63,7 +63,6 @@ pub(super) fn call<'a>(
     state.domain_mut(me).hypercalls += 1;
     state.path.step(&[1, number.into(), arguments[0] as u64]);
     state.pass_time(DURATION);
-    state.disturb(me);
     let fault = state.domain_mut(me).faults.strike(number, arguments[0]);
     let mut call = Call { state: &mut state, me, interrupts, yields: false };
     let answer = match fault {
@@ -166,14 +165,5 @@ impl Call<'_> {
         let target = self.target(id)?;
         self.state.may_act_on(self.me.domain, target)?;
         Ok(target)
-    }
-}
-
-impl State {
-    /// Has an upcall come that nobody asked for, if chance says so.
-    fn disturb(&mut self, me: VcpuKey) {
-        if self.random.once_in(self.adversity.spurious_upcalls) {
-            self.announce(me);
-        }
     }
 }
