@@ -3,6 +3,7 @@
 mod block;
 mod buffer;
 mod data;
+mod hook;
 mod registers;
 mod sources;
 mod torn;
