@@ -62,7 +62,7 @@ impl Default for Adversity {
 /// One of those that answer with a count and never with an error (giving and taking memory) answers 0 instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// The n-th from now on, the next one being the first.
+    /// The n-th from now on, the next one being the first (and, as it cannot be sooner, the 0th).
     Nth(u64, Errno),
     /// Each one with this number.
     Each(Number, Errno),

@@ -38,11 +38,9 @@ impl Shared {
     pub(super) fn wait_for_baton<'a>(&'a self, mut state: MutexGuard<'a, State>, me: VcpuKey) -> Option<MutexGuard<'a, State>> {
         let bell = Arc::clone(&state.vcpu(me).bell);
         loop {
-            if state.is_over_for(me) {
-                return None;
-            }
+            // Who leaves does so with the baton as well: what goes with its program has effects that others see.
             if state.running == Some(me) {
-                return Some(state);
+                return if state.is_over_for(me) { None } else { Some(state) };
             }
             state = bell.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
@@ -54,8 +52,8 @@ impl State {
         self.over.is_some() || self.domain(me).ended.is_some()
     }
 
-    /// Gives the baton to a vCPU that can run: to another than `except`, where there is one. Where none can, time goes on until one can; where no timer is left either,
-    /// the machine has come to its end.
+    /// Gives the baton to a vCPU that can run: to another than `except`, where there is one. Before all others come those that have to leave their programs, one after the
+    /// other. Where nobody can run, time goes on until somebody can; where no timer is left either, the machine has come to its end.
     pub(super) fn elect(&mut self, except: Option<VcpuKey>) {
         // Who sleeps has no processor, even if it is the next to have one again.
         if let Some(last) = self.running.filter(|last| self.vcpu(*last).run != Run::Ready) {
@@ -64,7 +62,12 @@ impl State {
             self.set_runstate(last, now);
         }
         loop {
+            let leaving = self.keys().find(|key| self.vcpu(*key).alive && self.is_over_for(*key));
+            if let Some(leaving) = leaving {
+                return self.give_baton(leaving);
+            }
             if self.over.is_some() {
+                self.running = None;
                 return;
             }
             let mut ready: Vec<_> =
@@ -76,10 +79,11 @@ impl State {
                 let next = if ready.len() == 1 { ready[0] } else { ready[self.random.below(ready.len())] };
                 return self.give_baton(next);
             }
-            if self.next_timer == u64::MAX {
-                return self.rest();
+            if let Some(next) = self.next_timer {
+                self.advance_to(next);
+            } else if self.rest() {
+                return;
             }
-            self.advance_to(self.next_timer);
         }
     }
 
@@ -102,18 +106,20 @@ impl State {
     pub(super) fn runstate_of(&self, key: VcpuKey) -> Runstate {
         match self.vcpu(key).run {
             Run::Ready => Runstate::RUNNABLE,
-            Run::Blocked | Run::Polling(_) => Runstate::BLOCKED,
+            Run::Blocked | Run::Polling(_) | Run::Awaiting(_) => Runstate::BLOCKED,
             Run::Down | Run::Finished => Runstate::OFFLINE,
         }
     }
 
-    /// Nothing can run and nothing will wake anything. Either all is done, or somebody waits in vain.
-    fn rest(&mut self) {
+    /// Nothing can run and nothing will wake anything. Says whether all is done; if not, somebody waits in vain.
+    fn rest(&mut self) -> bool {
         self.running = None;
         let waiting: Vec<String> = self.keys().filter_map(|key| self.waits(key)).collect();
-        if !waiting.is_empty() {
+        let done = waiting.is_empty();
+        if !done {
             self.stop(What::Deadlock { waiting });
         }
+        done
     }
 
     /// What a vCPU of a domain that has not ended waits for.
@@ -127,25 +133,30 @@ impl State {
         match &vcpu.run {
             Run::Blocked => Some(std::format!("{place} is blocked, {due}")),
             Run::Polling(ports) => Some(std::format!("{place} polls ports {ports:?}, {due}")),
+            Run::Awaiting(name) => Some(std::format!("{place} waits for somebody to post {name:?}")),
             _ => None,
         }
     }
 
-    /// Ends the machine: all threads leave their programs.
+    /// Ends the machine: all threads will leave their programs. The first reason stays.
     pub(super) fn stop(&mut self, what: What) {
         if self.over.is_none() {
             self.over = Some(what);
         }
-        self.running = None;
-        for key in self.keys() {
-            self.vcpu(key).bell.notify_all();
-        }
+    }
+
+    /// Notes what somebody posts, and wakes those who wait for it.
+    pub(super) fn post(&mut self, name: &str, value: u64) {
+        self.posts.insert(name.into(), value);
+        let waits = |state: &Self, key: VcpuKey| matches!(&state.vcpu(key).run, Run::Awaiting(awaited) if awaited == name);
+        let waiting: Vec<_> = self.keys().filter(|key| waits(self, *key)).collect();
+        waiting.into_iter().for_each(|key| self.wake(key));
     }
 
     /// Lets a vCPU that sleeps go on.
     pub(super) fn wake(&mut self, key: VcpuKey) {
         let vcpu = self.vcpu_mut(key);
-        if matches!(vcpu.run, Run::Blocked | Run::Polling(_)) {
+        if matches!(vcpu.run, Run::Blocked | Run::Polling(_) | Run::Awaiting(_)) {
             vcpu.run = Run::Ready;
             vcpu.poll_deadline = None;
             self.set_runstate(key, Runstate::RUNNABLE);

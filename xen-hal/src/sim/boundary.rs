@@ -1,8 +1,8 @@
 //! Where the simulator touches memory that is not its own, and keeps the promises of the HAL's unsafe traits: all of its unsafe code is in this file.
 //!
 //! Machine memory is one file without a name. Xen has all of it mapped, once; each domain has a range of addresses of its own, in which the frames that it has are mapped
-//! again. So a page that two domains share is one page, and a page that moves is the same page elsewhere. Only whoever has the baton runs, so that nobody else
-//! touches any of it meanwhile.
+//! again. So a page that two domains share is one page, and a page that moves is the same page elsewhere. Only whoever has the baton runs, also while it leaves its
+//! program, so that nobody else touches any of it meanwhile.
 
 use core::ptr::{self, NonNull};
 use core::slice;
@@ -112,7 +112,7 @@ impl MachineMemory {
 
     /// One byte of a frame, which a program that has the baton later may look at meanwhile.
     pub(super) fn byte(&self, frame: MachineFrame, offset: usize) -> Option<&AtomicU8> {
-        // SAFETY: the byte is mapped for as long as the memory lives, and is accessed by atomics or by nobody.
+        // SAFETY: the byte is mapped for as long as the memory lives; accesses that are not atomic are made by whoever has the baton, and so by nobody else at once.
         self.bytes(frame, offset, 1).map(|byte| unsafe { AtomicU8::from_ptr(byte.as_ptr()) })
     }
 
@@ -256,14 +256,14 @@ impl Hypercall for Hypervisor {
     }
 }
 
-// SAFETY: frame n of the domain is mapped at page n of its range and nowhere else; other memory has no frame.
+// SAFETY: frame n of the domain is mapped at page n of its range and nowhere else; any other memory is at a frame that stands for its own address.
 unsafe impl AddressSpace for Space {
     fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame> {
         current::frame_of(pointer.addr().get())
     }
 }
 
-// SAFETY: the simulator calls no handler on a vCPU whose flag is clear.
+// SAFETY: the simulator calls no handler on a vCPU whose flag is clear, but for that of an interrupt which no flag keeps away on a real processor either.
 unsafe impl crate::platform::Interrupts for Interrupts {
     type State = bool;
 

@@ -9,6 +9,7 @@ use super::baton::{is_unwinding, leave};
 use super::machine::Shared;
 
 use super::state::{Random, Run, State, VcpuKey, frame_of_program};
+use super::upcall::Taken;
 use super::xen;
 use crate::hypercall::Errno;
 use crate::platform::Frame;
@@ -17,14 +18,24 @@ use xen_pac::vcpu::Runstate;
 /// How many interrupts in a row leave a program no hope: more than there are ports, each of which may need one.
 const STORM: u32 = 1 << 14;
 
+/// How deep handlers may be interrupted by others.
+const DEEPEST: u32 = 64;
+
+/// How often a program may ask something of Xen after its domain has ended: what its values do as they are dropped is done in a few calls, or never.
+const MOST_AFTER_THE_END: u32 = 100_000;
+
 /// A vCPU, on its own thread.
 pub(super) struct Current {
     pub(super) shared: Arc<Shared>,
     pub(super) me: VcpuKey,
     /// The interrupt flag.
     interrupts: Cell<bool>,
-    /// Whether a handler of an interrupt runs.
-    handling: Cell<bool>,
+    /// How many handlers of interrupts run, one interrupted by the other.
+    handling: Cell<u32>,
+    /// Whether one of them is that of an interrupt that no flag keeps away, and which does not come again meanwhile.
+    in_nmi: Cell<bool>,
+    /// How often something was asked of Xen after the end.
+    late: Cell<u32>,
     /// Whether Xen runs and not the program.
     inside: Cell<bool>,
     /// How many accesses to shared memory are left until the baton is passed on in the middle of the program; 0 for never.
@@ -36,6 +47,8 @@ pub(super) struct Current {
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Current>>> = const { RefCell::new(None) };
+    /// Whether values are dropped whose program is over, so that there is no Xen for them.
+    static OVER: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Makes the calling thread that of a vCPU.
@@ -45,7 +58,9 @@ pub(super) fn become_vcpu(shared: Arc<Shared>, me: VcpuKey, seed: u64) {
         shared,
         me,
         interrupts: Cell::new(false),
-        handling: Cell::new(false),
+        handling: Cell::new(0),
+        in_nmi: Cell::new(false),
+        late: Cell::new(0),
         inside: Cell::new(false),
         accesses: Cell::new(0),
         random,
@@ -57,6 +72,14 @@ pub(super) fn become_vcpu(shared: Arc<Shared>, me: VcpuKey, seed: u64) {
 /// The vCPU of this thread is no more.
 pub(super) fn forget() {
     CURRENT.set(None);
+}
+
+/// Drops a value that a program made. If that makes hypercalls they are refused.
+pub(super) fn drop_without_xen<T>(value: T) {
+    let before = OVER.replace(true);
+    // A value that panics as it goes has said so by then.
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(value)));
+    OVER.set(before);
 }
 
 /// The vCPU whose thread this is.
@@ -87,7 +110,24 @@ impl Current {
     /// What becomes of a thread whose domain has ended.
     fn lost<T>(&self) -> Option<T> {
         self.inside.set(false);
+        self.late.set(self.late.get() + 1);
+        if self.late.get() > MOST_AFTER_THE_END {
+            self.give_up();
+        }
         if is_unwinding() { None } else { leave() }
+    }
+
+    /// Ends the process: a program that has to end goes on for ever, in a `Drop` that waits or by catching what unwinds it, and no thread can be taken from it.
+    fn give_up(&self) -> ! {
+        let state = self.shared.lock();
+        let ((domain, vcpu), seed) = (state.name(self.me), state.seed);
+        std::eprintln!(
+            "domain {domain}, vCPU {vcpu} does not leave its program although that has to end (seed {seed}): does a `Drop` wait for something?"
+        );
+        if let Some(what) = &state.over {
+            std::eprintln!("the machine had stopped because {what}");
+        }
+        std::process::abort()
     }
 
     /// The vCPU's program begins: it can be preempted from its first access on, before it ever was in Xen.
@@ -114,25 +154,32 @@ impl Current {
 
     /// Calls the handlers of interrupts, as long as the flag lets them in. A thread that is being unwound takes none.
     pub(super) fn take_interrupts(&self) {
-        let mut taken = 0;
+        let mut count = 0;
         while !is_unwinding() {
             let Some(mut state) = self.enter() else { return };
             let flag = self.interrupts.get();
-            let handler = if taken < STORM { state.take_interrupt(self.me, flag) } else { state.storm(self.me) };
-            taken += 1;
+            let hopeless = count >= STORM || self.handling.get() >= DEEPEST;
+            let taken = if hopeless { state.storm(self.me) } else { state.take_interrupt(self.me, flag, !self.in_nmi.get()) };
+            count += 1;
             let over = state.is_over_for(self.me);
             drop(state);
             self.inside.set(false);
             if over {
                 leave();
             }
-            let Some(handler) = handler else { return };
-            self.interrupts.set(false);
-            let handling = self.handling.replace(true);
-            handler();
-            self.handling.set(handling);
-            self.interrupts.set(flag);
+            let Some(taken) = taken else { return };
+            self.handle(&taken, flag);
         }
+    }
+
+    fn handle(&self, taken: &Taken, flag: bool) {
+        self.interrupts.set(false);
+        let in_nmi = self.in_nmi.replace(self.in_nmi.get() || taken.is_nmi);
+        self.handling.set(self.handling.get() + 1);
+        (taken.handler)();
+        self.handling.set(self.handling.get() - 1);
+        self.in_nmi.set(in_nmi);
+        self.interrupts.set(flag);
     }
 
     /// Looks at what Xen knows. What `work` reads of shared memory is no access of the program's, at which the processor could be taken away.
@@ -154,8 +201,12 @@ impl Current {
 
 /// A hypercall of the vCPU whose thread this is. Just before it the processor may be taken away, as anywhere in a program, and interrupts may come.
 pub(super) fn hypercall(number: u32, arguments: [usize; 5]) -> isize {
-    let here = here();
-    here.carry_out(number, arguments).unwrap_or_else(|| xen::refusal(Errno::ENOSYS))
+    // What outlives its program, and is dropped while something else goes wrong or the thread ends, must not make it worse.
+    let on_a_vcpu = CURRENT.try_with(|current| current.borrow().is_some()).ok();
+    if OVER.try_with(Cell::get) != Ok(false) || on_a_vcpu.is_none() || on_a_vcpu == Some(false) && is_unwinding() {
+        return xen::refusal(Errno::ENOSYS);
+    }
+    here().carry_out(number, arguments).unwrap_or_else(|| xen::refusal(Errno::ENOSYS))
 }
 
 impl Current {
@@ -170,7 +221,7 @@ impl Current {
             state = self.enter()?;
         }
         // A handler that makes hypercalls would otherwise never be done, where an upcall came at each.
-        if !self.handling.get() {
+        if self.handling.get() == 0 {
             state.disturb(self.me);
         }
         match xen::call(&self.shared, state, self.me, self.interrupts.get(), number, arguments) {
@@ -225,6 +276,24 @@ pub(super) fn halt() {
     match here.shared.pass(state, here.me) {
         Some(state) => here.exit(state),
         None => _ = here.lost::<()>(),
+    }
+}
+
+/// Waits until somebody posts under a name. `None` when the machine has ended, on a thread that is being unwound.
+pub(super) fn await_post(name: &str) -> Option<u64> {
+    let here = here();
+    loop {
+        let mut state = here.enter()?;
+        if let Some(value) = state.posts.get(name).copied() {
+            here.exit(state);
+            return Some(value);
+        }
+        state.vcpu_mut(here.me).run = Run::Awaiting(name.into());
+        state.set_runstate(here.me, Runstate::BLOCKED);
+        match here.shared.pass(state, here.me) {
+            Some(state) => here.exit(state),
+            None => return here.lost(),
+        }
     }
 }
 

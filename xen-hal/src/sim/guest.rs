@@ -2,7 +2,6 @@
 
 use core::ptr::NonNull;
 use core::time::Duration;
-use std::string::String;
 use std::sync::Arc;
 
 use xen_pac::base::Domid;
@@ -68,6 +67,9 @@ impl Guest {
 
     /// A page of the domain's memory, full of zeros at first; which, is the caller's choice. It is there as long as the machine runs: the pointer must not be used when
     /// [`Machine::run`](super::Machine::run) has returned, nor while Xen was told to take the page away.
+    ///
+    /// As on a real machine, an access to a frame at which nothing is faults: the page was given back, was moved or was unmapped, or the domain was restored on another
+    /// machine, and the shared page or the grant table were not mapped again. Here that is a fault of the test's own process, which ends it.
     ///
     /// # Panics
     ///
@@ -135,10 +137,13 @@ impl Guest {
     /// vCPU that the domain does not have: Xen says so when it is brought up.
     pub fn prepare<E: Ending>(&self, vcpu: VcpuId, program: impl FnOnce(Self) -> E + Send + 'static) {
         let here = current::here();
-        let mut state = here.shared.lock();
-        if let Some(vcpu) = state.domain_mut(here.me).vcpus.get_mut(vcpu.0 as usize) {
-            vcpu.program = Some(boxed(program));
-        }
+        let before = {
+            let mut state = here.shared.lock();
+            let vcpu = state.domain_mut(here.me).vcpus.get_mut(vcpu.0 as usize);
+            vcpu.and_then(|vcpu| vcpu.program.replace(boxed(program)))
+        };
+        // What it owns may make hypercalls as it goes.
+        drop(before);
     }
 
     /// Starts a further vCPU with a program, without Xen's commands for that: for tests that are not about them, and where they are not, as on Arm, where the firmware
@@ -150,18 +155,24 @@ impl Guest {
     pub fn start<E: Ending>(&self, vcpu: VcpuId, program: impl FnOnce(Self) -> E + Send + 'static) -> Result<(), Errno> {
         let here = current::here();
         let key = VcpuKey { domain: here.me.domain, vcpu: vcpu.0 as usize };
-        let mut state = here.shared.lock();
-        let of = state.domain_mut(here.me).vcpus.get_mut(key.vcpu).ok_or(Errno::ENOENT)?;
-        if of.initialised {
-            return Err(Errno::EEXIST);
-        }
-        of.program = Some(boxed(program));
-        state.bring_up(key);
-        here.shared.start_threads(&mut state);
+        let before = {
+            let mut state = here.shared.lock();
+            let of = state.domain_mut(here.me).vcpus.get_mut(key.vcpu).ok_or(Errno::ENOENT)?;
+            if of.initialised {
+                return Err(Errno::EEXIST);
+            }
+            let before = of.program.replace(boxed(program));
+            state.bring_up(key);
+            here.shared.start_threads(&mut state);
+            before
+        };
+        // What it owns may make hypercalls as it goes.
+        drop(before);
         Ok(())
     }
 
-    /// Nanoseconds since Xen started, as the machine has them: what a clock of the domain's should come near.
+    /// Nanoseconds since Xen started, as the machine has them: what a clock of the domain's should come near. Asking takes no time: a loop that waits for a moment needs
+    /// [`relax`](Self::relax) or [`advance`](Self::advance), or has to read the [`counter`](Self::counter).
     #[must_use]
     pub fn now(&self) -> Duration {
         let here = current::here();
@@ -229,19 +240,11 @@ impl Guest {
 
     /// Tells the other domains a number, under a name: what real domains have a store for.
     pub fn post(&self, name: &str, value: u64) {
-        let here = current::here();
-        here.shared.lock().posts.insert(String::from(name), value);
+        current::here().in_xen_as_me(|state, _| state.post(name, value));
     }
 
-    /// Waits until somebody [posts](Self::post) under the name, and gives the number.
+    /// Sleeps until somebody [posts](Self::post) under the name, and gives the number. If nobody ever will, the machine ends, and says so.
     pub fn await_post(&self, name: &str) -> u64 {
-        loop {
-            let here = current::here();
-            let found = here.shared.lock().posts.get(name).copied();
-            match found {
-                Some(value) => return value,
-                None => self.relax(),
-            }
-        }
+        current::await_post(name).unwrap_or_default()
     }
 }

@@ -27,7 +27,7 @@ const WINDOWS: usize = 4;
 ///
 /// What it writes is any bytes, and often what looks like a ring's index, or a counter of versions, but is not the next one.
 ///
-/// It needs 16 pages at least.
+/// It needs 4 pages at least.
 ///
 /// ```
 /// use xen_hal::sim::{Guest, Machine, Profile, Setup, hostile};

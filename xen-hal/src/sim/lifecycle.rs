@@ -6,7 +6,7 @@ use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
 use super::failure::What;
-use super::state::{Entry, Grants};
+use super::state::{Area, Entry, Grants, Vcpu};
 use super::state::{Run, State, VcpuKey};
 use super::xen::Call;
 use crate::platform::VcpuId;
@@ -37,16 +37,12 @@ impl State {
         }
     }
 
-    /// Ends a domain: its channels close, and what it had mapped of others is theirs alone again.
+    /// Ends a domain: its vCPUs leave their programs. What it had of others it has until the last of them has left.
     pub(super) fn end_domain(&mut self, domain: usize, reason: ShutdownReason) {
         if self.domains[domain].ended.is_some() {
             return;
         }
         self.domains[domain].ended = Some(reason);
-        self.let_go(domain);
-        for vcpu in &self.domains[domain].vcpus {
-            vcpu.bell.notify_all();
-        }
         self.find_next_timer();
     }
 
@@ -99,9 +95,14 @@ impl State {
         let first = frames[0];
         frames.drain(1..).for_each(|frame| state.frames.give_back(frame));
         state.memory.write(first, 0, &[0; crate::platform::PAGE_SIZE]);
-        of.grants = Grants::new(first, of.grants.max_maps);
+        // Mappings of the old table's grants live on, and say nothing of the new one's.
+        of.grants = Grants { table: of.grants.table + 1, ..Grants::new(first, of.grants.max_maps) };
         let (shared, block) = (of.shared, size_of::<xen_pac::shared_info::raw::VcpuInfo>());
         for (number, vcpu) in of.vcpus.iter_mut().enumerate() {
+            let registered = vcpu.info.filter(|_| vcpu.info_registered).map(|(frame, _)| frame);
+            for frame in [registered, vcpu.runstate_area.and_then(Area::frame), vcpu.time_area.and_then(Area::frame)] {
+                state.frames.replace(frame, None);
+            }
             vcpu.info = (number < in_page).then_some((shared, number * block));
             vcpu.info_registered = false;
             vcpu.own_vector = None;
@@ -110,17 +111,20 @@ impl State {
         }
     }
 
-    /// A vCPU's program is over. That of the first vCPU is the domain's.
+    /// A vCPU's program is over. That of the first vCPU is the domain's, and so is that of the last one that is up.
     pub(super) fn finish(&mut self, key: VcpuKey) {
-        self.vcpu_mut(key).run = Run::Finished;
+        let vcpu = self.vcpu_mut(key);
+        (vcpu.run, vcpu.alive) = (Run::Finished, false);
         self.set_runstate(key, Runstate::OFFLINE);
-        if key.vcpu == 0 {
+        if key.vcpu == 0 || !self.domain(key).vcpus.iter().any(Vcpu::is_up) {
             self.end_domain(key.domain, ShutdownReason::POWEROFF);
         }
-        if self.running == Some(key) || self.running.is_none() {
-            self.running = None;
-            self.elect(None);
+        let domain = self.domain(key);
+        if domain.ended.is_some() && !domain.vcpus.iter().any(|vcpu| vcpu.alive) {
+            self.let_go(key.domain);
         }
+        self.running = None;
+        self.elect(None);
     }
 
     /// A moment of the machine's as a domain counts time.

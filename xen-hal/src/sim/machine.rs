@@ -46,7 +46,10 @@ impl Shared {
             let (seed, (domain, vcpu)) = (state.seed, state.name(key));
             let thread = thread::Builder::new().name(format!("domain {domain} vCPU {vcpu}"));
             match thread.spawn(move || shared.run(key, seed, program)) {
-                Ok(thread) => self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
+                Ok(thread) => {
+                    state.vcpu_mut(key).alive = true;
+                    self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+                }
                 Err(error) => state.stop(What::Host(error.to_string())),
             }
         }
@@ -56,16 +59,20 @@ impl Shared {
     fn run(self: Arc<Self>, me: VcpuKey, seed: u64, program: Program) {
         current::become_vcpu(Arc::clone(&self), me, seed);
         let began = self.wait_for_baton(self.lock(), me).map(|state| current::here().begin(&state)).is_some();
-        let result = if began { catch_unwind(AssertUnwindSafe(program)) } else { Ok(Ok(())) };
-        let handlers = {
-            let mut state = self.lock();
-            if let Some(what) = failure_of(state.name(me), result) {
-                state.stop(what);
-            }
-            if me.vcpu == 0 { core::mem::take(&mut state.domain_mut(me).handlers) } else { BTreeMap::new() }
+        let result = if began {
+            catch_unwind(AssertUnwindSafe(program))
+        } else {
+            current::drop_without_xen(program);
+            Ok(Ok(()))
         };
-        // What handlers own may want to make hypercalls when it goes, for which it is too late.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(handlers)));
+        let on = self.lock().name(me);
+        if let Some(what) = failure_of(on, result) {
+            self.lock().stop(what);
+        }
+        if me.vcpu == 0 {
+            let handlers = core::mem::take(&mut self.lock().domain_mut(me).handlers);
+            current::drop_without_xen(handlers);
+        }
         current::forget();
         self.lock().finish(me);
     }
@@ -90,6 +97,7 @@ fn failure_of(on: (Domid, crate::platform::VcpuId), result: Result<Result<(), St
         Err(payload) => {
             let text = payload.downcast_ref::<&str>().map(|text| (*text).to_string());
             let message = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it did not say why".to_string());
+            current::drop_without_xen(payload);
             Some(What::Panicked { on, message })
         }
     }
@@ -187,11 +195,18 @@ impl Machine {
             state.elect(None);
         }
         self.shared.join();
-        let mut state = self.shared.lock();
-        match state.over.take() {
-            Some(what) => Err(Failure { seed: state.seed, what }),
-            None => Ok(state.report()),
-        }
+        let (result, left) = {
+            let mut state = self.shared.lock();
+            let result = match state.over.take() {
+                Some(what) => Err(Failure { seed: state.seed, what }),
+                None => Ok(state.report()),
+            };
+            let vcpus = state.domains.iter_mut().flat_map(|domain| &mut domain.vcpus);
+            (result, vcpus.filter_map(|vcpu| vcpu.program.take()).collect::<Vec<_>>())
+        };
+        // Programs of vCPUs that were never brought up.
+        current::drop_without_xen(left);
+        result
     }
 }
 

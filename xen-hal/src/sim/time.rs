@@ -26,8 +26,8 @@ impl State {
 
     /// Lets time go on to a moment, and fires what is due by then, in order.
     pub(super) fn advance_to(&mut self, moment: u64) {
-        while self.next_timer <= moment {
-            self.now = self.now.max(self.next_timer);
+        while let Some(next) = self.next_timer.filter(|next| *next <= moment) {
+            self.now = self.now.max(next);
             self.fire();
         }
         self.now = self.now.max(moment);
@@ -63,7 +63,7 @@ impl State {
             let of_vcpus = domain.vcpus.iter().flat_map(|vcpu| [vcpu.singleshot, vcpu.poll_deadline]);
             of_vcpus.chain(domain.watchdogs)
         });
-        self.next_timer = timers.flatten().min().unwrap_or(u64::MAX);
+        self.next_timer = timers.flatten().min();
     }
 
     /// The periodic timer, which goes on for a vCPU that runs and stops while it does not.

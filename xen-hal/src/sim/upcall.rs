@@ -26,6 +26,12 @@ struct Due {
     own: bool,
 }
 
+/// An interrupt that a vCPU has taken.
+pub(super) struct Taken {
+    pub(super) handler: Handler,
+    pub(super) is_nmi: bool,
+}
+
 impl State {
     fn info(&self, key: VcpuKey) -> Option<VcpuInfo<'_>> {
         let (frame, offset) = self.vcpu(key).info?;
@@ -113,10 +119,10 @@ impl State {
         interrupts && self.due(key).is_some()
     }
 
-    /// The handler of the interrupt that a vCPU takes now, if its flag lets one in.
-    pub(super) fn take_interrupt(&mut self, key: VcpuKey, flag: bool) -> Option<Handler> {
-        if core::mem::take(&mut self.vcpu_mut(key).nmi) {
-            return self.handler(key, NMI);
+    /// The interrupt that a vCPU takes now, if its flag lets one in, or it is one that no flag keeps away.
+    pub(super) fn take_interrupt(&mut self, key: VcpuKey, flag: bool, nmi: bool) -> Option<Taken> {
+        if nmi && core::mem::take(&mut self.vcpu_mut(key).nmi) {
+            return self.handler(key, NMI).map(|handler| Taken { handler, is_nmi: true });
         }
         let due = self.due(key).filter(|_| flag)?;
         if self.vcpu(key).declined < MOST_DECLINED && self.random.once_in(self.adversity.late_upcalls) {
@@ -129,7 +135,7 @@ impl State {
             let apic = &mut self.vcpu_mut(key).apic;
             (apic.requested, apic.in_service) = (false, true);
         }
-        Some(handler)
+        Some(Taken { handler, is_nmi: false })
     }
 
     /// Has an upcall come that nobody asked for, if chance says so.
@@ -140,7 +146,7 @@ impl State {
     }
 
     /// A vCPU takes nothing but interrupts any more: if one is due even now, that is the end.
-    pub(super) fn storm(&mut self, key: VcpuKey) -> Option<Handler> {
+    pub(super) fn storm(&mut self, key: VcpuKey) -> Option<Taken> {
         if let Some(Due { vector, .. }) = self.due(key) {
             self.stop(What::Storm { on: self.name(key), vector });
         }

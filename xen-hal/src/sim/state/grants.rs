@@ -20,6 +20,8 @@ pub(in crate::sim) const V2_ENTRY: usize = 16;
 /// The grants of a domain: those that it lends, and those of others that it has mapped.
 #[derive(Debug)]
 pub(in crate::sim) struct Grants {
+    /// Which table this is: a domain that goes elsewhere gets another one.
+    pub(in crate::sim) table: u32,
     pub(in crate::sim) version: u32,
     pub(in crate::sim) frames: Vec<MachineFrame>,
     pub(in crate::sim) status_frames: Vec<MachineFrame>,
@@ -45,6 +47,8 @@ pub(in crate::sim) struct Active {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::sim) struct Map {
     pub(in crate::sim) owner: Domid,
+    /// Which of the owner's tables lends it.
+    pub(in crate::sim) table: u32,
     pub(in crate::sim) reference: u32,
     pub(in crate::sim) frame: MachineFrame,
     pub(in crate::sim) address: u64,
@@ -53,7 +57,15 @@ pub(in crate::sim) struct Map {
 
 impl Grants {
     pub(in crate::sim) fn new(first: MachineFrame, max_maps: usize) -> Self {
-        Self { version: 1, frames: std::vec![first], status_frames: Vec::new(), active: BTreeMap::new(), maps: Vec::new(), max_maps }
+        Self {
+            table: 0,
+            version: 1,
+            frames: std::vec![first],
+            status_frames: Vec::new(),
+            active: BTreeMap::new(),
+            maps: Vec::new(),
+            max_maps,
+        }
     }
 
     /// How many entries the table has.

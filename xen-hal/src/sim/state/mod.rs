@@ -54,7 +54,7 @@ pub(in crate::sim) struct State {
     /// Nanoseconds since Xen started.
     pub(in crate::sim) now: u64,
     /// The earliest moment at which a timer fires.
-    pub(in crate::sim) next_timer: u64,
+    pub(in crate::sim) next_timer: Option<u64>,
     pub(in crate::sim) random: Random,
     pub(in crate::sim) adversity: Adversity,
     /// Who has the baton.
@@ -113,7 +113,7 @@ impl State {
             frames: Frames::new(frames),
             domains: Vec::new(),
             now: BEGINNING,
-            next_timer: u64::MAX,
+            next_timer: None,
             random: Random::new(seed),
             adversity: Adversity::new(),
             running: None,
@@ -170,6 +170,10 @@ impl State {
         let role = setup.role.unwrap_or(self.profile.role);
         let first = u16::from(self.domains.first().map_or(role, |first| first.role) != Role::Control);
         let id = Domid(first + self.domains.len() as u16);
+        // All or nothing: two pages of Xen's, and the domain's own.
+        if self.frames.free() < setup.pages + 2 {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         let shared = self.frames.take_for_xen(&self.memory)?;
         let physmap = Physmap::populated(setup.pages, &mut self.frames, &self.memory, self.domains.len())?;
         let in_page = self.profile.vcpus_in_shared_page();

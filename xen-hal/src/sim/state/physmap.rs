@@ -40,22 +40,33 @@ enum Owner {
 #[derive(Clone, Debug)]
 pub(in crate::sim) struct Frames {
     owners: Vec<Owner>,
+    /// How many there are that still use each of them: a mapping of a peer's, or Xen itself. A frame that was given back is free when nobody does.
+    holders: Vec<u32>,
     /// Below this one none is free.
     lowest: usize,
 }
 
 impl Frames {
     pub(in crate::sim) fn new(count: usize) -> Self {
-        Self { owners: std::vec![Owner::Nobody; count], lowest: 0 }
+        Self { owners: std::vec![Owner::Nobody; count], holders: std::vec![0; count], lowest: 0 }
     }
 
     pub(in crate::sim) fn count(&self) -> usize {
         self.owners.len()
     }
 
+    fn is_free(&self, frame: usize) -> bool {
+        self.owners[frame] == Owner::Nobody && self.holders[frame] == 0
+    }
+
+    /// How many frames are free.
+    pub(in crate::sim) fn free(&self) -> usize {
+        (self.lowest..self.owners.len()).filter(|frame| self.is_free(*frame)).count()
+    }
+
     /// Takes the lowest free frame, full of zeros.
     fn take(&mut self, owner: Owner, memory: &MachineMemory) -> Option<MachineFrame> {
-        let frame = (self.lowest..self.owners.len()).find(|frame| self.owners[*frame] == Owner::Nobody)?;
+        let frame = (self.lowest..self.owners.len()).find(|frame| self.is_free(*frame))?;
         self.owners[frame] = owner;
         self.lowest = frame + 1;
         let frame = MachineFrame(frame);
@@ -69,6 +80,27 @@ impl Frames {
 
     fn take_for(&mut self, domain: usize, memory: &MachineMemory) -> Option<MachineFrame> {
         self.take(Owner::Domain(domain), memory)
+    }
+
+    /// Somebody beside its owner uses a frame from now on.
+    pub(in crate::sim) fn hold(&mut self, frame: MachineFrame) {
+        self.holders[frame.0] += 1;
+    }
+
+    /// And does not any more.
+    pub(in crate::sim) fn release(&mut self, frame: MachineFrame) {
+        self.holders[frame.0] = self.holders[frame.0].saturating_sub(1);
+        self.lowest = self.lowest.min(frame.0);
+    }
+
+    /// Somebody uses one frame in place of another.
+    pub(in crate::sim) fn replace(&mut self, before: Option<MachineFrame>, now: Option<MachineFrame>) {
+        if let Some(now) = now {
+            self.hold(now);
+        }
+        if let Some(before) = before {
+            self.release(before);
+        }
     }
 
     pub(in crate::sim) fn give_back(&mut self, frame: MachineFrame) {

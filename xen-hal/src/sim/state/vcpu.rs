@@ -23,6 +23,8 @@ pub(in crate::sim) enum Run {
     Blocked,
     /// It waits for one of these ports, or an interrupt.
     Polling(Vec<u32>),
+    /// It waits for another domain to post something under this name.
+    Awaiting(String),
     /// Its program is over.
     Finished,
 }
@@ -34,6 +36,8 @@ pub(in crate::sim) struct Vcpu {
     /// What it runs when it is first brought up.
     pub(in crate::sim) program: Option<Program>,
     pub(in crate::sim) started: bool,
+    /// Whether it has a thread, which is in its program or about to be.
+    pub(in crate::sim) alive: bool,
     /// Rings when it has the baton, or has to end.
     pub(in crate::sim) bell: Arc<Condvar>,
     /// Where its block is, if anywhere: a frame, and the offset in it.
@@ -66,6 +70,13 @@ pub(in crate::sim) enum Area {
     Physical(MachineFrame, usize),
 }
 
+impl Area {
+    /// The frame that Xen writes to whatever the domain does.
+    pub(in crate::sim) fn frame(self) -> Option<MachineFrame> {
+        if let Self::Physical(frame, _) = self { Some(frame) } else { None }
+    }
+}
+
 /// As much of a local APIC as upcall vectors need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::sim) struct LocalApic {
@@ -89,6 +100,7 @@ impl Vcpu {
             initialised: false,
             program: None,
             started: false,
+            alive: false,
             bell: Arc::default(),
             info,
             info_registered: false,

@@ -6,7 +6,7 @@ use xen_pac::grant_table::{GnttabMapGrantRef, GnttabUnmapGrantRef, GrantStatus, 
 use super::{Call, grant_entry};
 use crate::platform::{Frame, PAGE_SIZE};
 use crate::sim::boundary::MachineFrame;
-use crate::sim::state::{Active, Entry, Grants, Map};
+use crate::sim::state::{Active, Domain, Entry, Grants, Map};
 
 pub(super) fn map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) {
     asked.status = match try_map(call, asked) {
@@ -34,7 +34,9 @@ fn try_map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) -> Result<(), Gra
     let address = asked.host_addr;
     place(call, owner, frame, address, writable)?;
     pin(call, owner, asked.reference, frame, writable);
-    let map = Map { owner: asked.dom, reference: asked.reference, frame, address, writable };
+    let table = call.state.domains[owner].grants.table;
+    call.state.frames.hold(frame);
+    let map = Map { owner: asked.dom, table, reference: asked.reference, frame, address, writable };
     let maps = &mut call.domain_mut().grants.maps;
     maps.resize((handle + 1).max(maps.len()), None);
     maps[handle] = Some(map);
@@ -158,7 +160,9 @@ impl crate::sim::state::State {
             // The computer may refuse to change the mapping; then the page stays where a program can see it, as after a translation that was not flushed.
             let _ = physmap.put(at, Entry::Empty, &self.memory);
         }
-        let Some(owner) = self.domains.iter_mut().find(|owner| owner.id == map.owner) else { return };
+        self.frames.release(map.frame);
+        let lent_it = |owner: &&mut Domain| owner.id == map.owner && owner.grants.table == map.table;
+        let Some(owner) = self.domains.iter_mut().find(lent_it) else { return };
         let Some(active) = owner.grants.active.get_mut(&map.reference) else { return };
         if map.writable {
             active.writers -= 1;

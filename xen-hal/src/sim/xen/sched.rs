@@ -136,7 +136,7 @@ fn remote_shutdown(call: &mut Call<'_>, asked: SchedRemoteShutdown) -> Answer {
 
 /// `domain_watchdog`.
 fn watchdog(call: &mut Call<'_>, asked: SchedWatchdog) -> Answer {
-    let expires = call.state.now + u64::from(asked.timeout) * NANOS;
+    let expires = call.state.now.saturating_add(u64::from(asked.timeout) * NANOS);
     let watchdogs = &mut call.domain_mut().watchdogs;
     let answer = if asked.id == 0 {
         // One that is asked for with no time at all ends the domain at once.

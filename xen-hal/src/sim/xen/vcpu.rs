@@ -135,6 +135,10 @@ fn up(call: &mut Call<'_>, key: VcpuKey) -> Answer {
 
 /// The last vCPU to go down powers the domain off.
 fn down(call: &mut Call<'_>, key: VcpuKey) -> usize {
+    // One whose program is over is down for good.
+    if call.state.vcpu(key).run == Run::Finished {
+        return 0;
+    }
     call.state.vcpu_mut(key).run = Run::Down;
     let now = if call.state.running == Some(key) { Runstate::RUNNING } else { Runstate::OFFLINE };
     call.state.set_runstate(key, now);
@@ -201,7 +205,8 @@ fn virtual_area(call: &Call<'_>, address: usize, size: usize) -> Result<Option<A
 }
 
 fn register_runstate(call: &mut Call<'_>, key: VcpuKey, area: Option<Area>) -> Answer {
-    call.state.vcpu_mut(key).runstate_area = area;
+    let before = core::mem::replace(&mut call.state.vcpu_mut(key).runstate_area, area);
+    call.state.frames.replace(before.and_then(Area::frame), area.and_then(Area::frame));
     // Of another vCPU, the time up to now is counted, which it is at no other time.
     let times = if key == call.me { call.state.vcpu(key).times.clone() } else { call.state.run_times(key) };
     call.state.write_runstate(key, &times);
@@ -209,7 +214,8 @@ fn register_runstate(call: &mut Call<'_>, key: VcpuKey, area: Option<Area>) -> A
 }
 
 fn register_time(call: &mut Call<'_>, key: VcpuKey, area: Option<Area>) -> Answer {
-    call.state.vcpu_mut(key).time_area = area;
+    let before = core::mem::replace(&mut call.state.vcpu_mut(key).time_area, area);
+    call.state.frames.replace(before.and_then(Area::frame), area.and_then(Area::frame));
     call.state.write_time(key);
     Ok(0)
 }
@@ -246,6 +252,7 @@ fn move_info(call: &mut Call<'_>, key: VcpuKey, frame: MachineFrame, offset: usi
         state.memory.read(old, at, &mut block);
     }
     state.memory.write(frame, offset, &block);
+    state.frames.hold(frame);
     let vcpu = state.vcpu_mut(key);
     (vcpu.info, vcpu.info_registered) = (Some((frame, offset)), true);
     state.write_time(key);
