@@ -16,7 +16,7 @@ const CALLS: u32 = 200_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("{:52} {:>12} {:>8}", "what", "calls/s", "µs");
-    rate("one vCPU", 1, Adversity::new())?;
+    rate("one vCPU", 1, Adversity::calm())?;
     rate("two vCPUs, which run until they wait", 2, Adversity::calm())?;
     rate("two vCPUs, preempted as usual", 2, Adversity::new())?;
     rate("two vCPUs, preempted at each hypercall", 2, Adversity { preempt_hypercalls: 1, ..Adversity::new() })?;

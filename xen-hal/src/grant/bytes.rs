@@ -159,6 +159,8 @@ impl Bytes {
     /// `offset` is below the page's size, and a multiple of the atomic's size, which is a power of two.
     #[inline(always)]
     unsafe fn cell<A: Shared>(&self, offset: usize) -> &A {
+        #[cfg(feature = "sim")]
+        xen_pac::access::before();
         // SAFETY: the offset is within the page.
         let place = unsafe { self.0.cast::<u8>().add(offset) };
         // SAFETY: the memory is valid by this type's invariant, and aligned since the page is; an atomic may be changed by others while it is borrowed.

@@ -69,9 +69,10 @@ pub(super) fn become_vcpu(shared: Arc<Shared>, me: VcpuKey, seed: u64) {
     CURRENT.set(Some(Rc::new(current)));
 }
 
-/// The vCPU of this thread is no more.
+/// The vCPU of this thread is no more. What the thread keeps yet has no Xen.
 pub(super) fn forget() {
     CURRENT.set(None);
+    OVER.set(true);
 }
 
 /// Drops a value that a program made. If that makes hypercalls they are refused.

@@ -17,7 +17,7 @@ const PATTERN: [u8; 4096] = [0xa5; 4096];
 
 /// `rounds` pages lent and taken back, while the peer does what it likes.
 pub(crate) fn machine(seed: u64, rounds: u32, paths: Paths) -> Result<Report, Failure> {
-    let adversity = Adversity { preempt_accesses: 2, ..Adversity::new() };
+    let adversity = Adversity { preempt_accesses: 3, ..Adversity::new() };
     let mut machine = Machine::new(Profile::DOM0, seed).expect("there is memory for a machine").adversity(adversity);
     let victim = machine.domain(Setup::new().pages(32), move |guest| program(guest, rounds, &paths)).expect("there is memory for a domain");
     machine.domain(Setup::new().pages(16), hostile(victim, rounds * 8)).expect("there is memory for a domain");

@@ -23,8 +23,6 @@ pub(crate) enum Way {
     Halt,
 }
 
-pub(crate) const WAYS: [Way; 3] = [Way::Handler, Way::Masked, Way::Halt];
-
 struct Trial {
     kernel: Arc<Kernel>,
     /// The port by which the first vCPU is told, and the one by which it answers.
@@ -75,6 +73,10 @@ impl Trial {
     /// One vCPU's half: the first waits and then answers, the second sends and then waits for the answer.
     fn round(&self, me: usize, way: Way, round: u32) -> Result<(), Errno> {
         let events = self.kernel.xen().events();
+        // The two come to the place where they meet at any distance from each other.
+        for _ in 0..self.kernel.guest.random() % 8 {
+            let _ = self.kernel.bitmaps().is_masked(self.ports[me]);
+        }
         if me == 1 {
             self.kernel.guest.enable_interrupts();
             self.sent.store(round, Ordering::SeqCst);

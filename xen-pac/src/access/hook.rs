@@ -12,8 +12,9 @@ pub fn before_each(hook: fn()) {
     BEFORE.get_or_init(|| hook);
 }
 
+/// Calls the hook: for crates that access shared memory in another way than by registers.
 #[inline(always)]
-pub(crate) fn before() {
+pub fn before() {
     if let Some(hook) = BEFORE.get() {
         hook();
     }

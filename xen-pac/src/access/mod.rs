@@ -49,7 +49,7 @@ pub use self::word::{AtomicWord, Word};
 
 // What generated code calls.
 #[cfg(feature = "simulated")]
-pub use self::hook::before_each;
+pub use self::hook::{before, before_each};
 #[cfg(test)]
 pub(crate) use self::layout::twin;
 #[allow(unused_imports, reason = "which of them are needed is the description's choice")]
