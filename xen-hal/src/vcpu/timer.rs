@@ -11,6 +11,9 @@ use crate::hypercall::{Commands, Errno, Hypercall};
 impl<H: Hypercall> Vcpu<H> {
     /// Starts the periodic timer, or changes its period. The next tick comes one period after the last, and so at once where there was none for that long. x86 only. Upstream: `VCPUOP_set_periodic_timer`.
     ///
+    /// It ticks while the vCPU is awake, and wakes nobody: Xen stops it while the vCPU sleeps. A kernel that sleeps between its ticks sets the singleshot timer anew in
+    /// each.
+    ///
     /// # Errors
     ///
     /// `EINVAL` for a period under a millisecond or over 2^62 - 1 ns, and on Arm.

@@ -5,6 +5,7 @@ mod support;
 
 mod blocks;
 mod boundary;
+mod endings;
 mod extremes;
 mod failures;
 mod grants;
