@@ -2,20 +2,26 @@
 
 use std::time::Duration;
 
+use xen_hal::Xen;
+use xen_hal::hypercall::Errno;
+use xen_hal::memory::WidthLatch;
+use xen_hal::platform::VcpuId;
 use xen_hal::sim::{Adversity, Profile, Setup};
+use xen_hal::vcpu::RegisterError;
 use xen_pac::base::{Domid, Virq};
 use xen_pac::event_channel::EvtchnState;
 use xen_pac::grant_table::GrantStatus;
 use xen_pac::hvm::{HvmParam, XenHvmEvtchnUpcallVector, XenHvmParam, command as hvm};
 use xen_pac::memory::{self, XenRemoveFromPhysmap};
 use xen_pac::sched::{SchedShutdown, SchedWatchdog, ShutdownReason, command as sched};
-use xen_pac::vcpu::{VcpuRegisterVcpuInfo, VcpuSetSingleshotTimer, command as vcpu};
+use xen_pac::shared_info::raw;
+use xen_pac::vcpu::{Runstate, VcpuRegisterVcpuInfo, VcpuSetSingleshotTimer, command as vcpu, raw as runs};
 
 use crate::support::answer::*;
-use crate::support::events::{ipi, status, virq};
+use crate::support::events::{ipi, send, status, virq};
 use crate::support::grants::{PERMIT, entry, host_map, map, map_table, put, set_version};
 use crate::support::{Answer, OK, Table, one};
-use crate::world::{Notes, VECTOR, attach, byte, marks, set_byte};
+use crate::world::{Notes, VECTOR, attach, block, byte, marks, set_byte, take};
 
 fn suspend(t: &Table) -> Answer {
     t.give(sched::Shutdown, &mut SchedShutdown::new(ShutdownReason::SUSPEND))
@@ -74,10 +80,10 @@ fn elsewhere_nothing_is_registered() {
             true,
         );
         let shared = crate::world::map_shared(t, 0);
-        t.is("the block is in the shared page again", marks(crate::world::block(shared, 0)), (false, 0));
+        t.is("the block is in the shared page again", marks(block(shared, 0)), (false, 0));
         let notes = Notes::default();
         notes.note(**t, VECTOR, attach(t));
-        t.is("events come by the domain's vector", (ipi(t, 0), crate::support::events::send(t, 1), notes.ports()), (Ok(1), OK, vec![1]));
+        t.is("events come by the domain's vector", (ipi(t, 0), send(t, 1), notes.ports()), (Ok(1), OK, vec![1]));
         // The handler does not know of the block that comes now.
         xen_hal::platform::Interrupts::disable(&t.interrupts());
         t.is("another can be registered", t.give_vcpu(vcpu::RegisterVcpuInfo, 0, &mut VcpuRegisterVcpuInfo::new(t.frame(2), 0)), OK);
@@ -98,5 +104,35 @@ fn what_is_called_off_changes_nothing() {
         t.is("callback", callback(t), via);
         t.is("ports", status(t, Domid::SELF, 1), Ok(EvtchnState::IPI));
         t.is("watchdogs", watchdog(t, 1), OK);
+    });
+}
+
+/// What the HAL keeps of areas is enough to register them again, and the handles from before are good again.
+#[test]
+fn areas_are_registered_again_by_the_hal() {
+    one(Profile::DOMU, Setup::new(), |t| {
+        let _ = attach(t);
+        let xen = Xen::new(t.xen());
+        let latch = || WidthLatch::new(t.xen()).expect("the callback can be read and set");
+        // SAFETY: the page is the area's alone, and nothing of it is used after the machine has run.
+        let info = unsafe { t.area::<raw::VcpuInfo>(3) };
+        // SAFETY: as above.
+        let times = unsafe { t.area::<runs::VcpuRunstateInfo>(4) };
+        let own = xen.vcpu(VcpuId(0)).register_vcpu_info(&t.space(), latch(), info).expect("the area is fit");
+        // SAFETY: there is one address space.
+        let run = unsafe { xen.vcpu(VcpuId(0)).register_runstate(times) }.expect("the area is fit");
+        t.is("taken", take(attach(t), own), vec![]);
+        t.is("suspended, and restored", suspend(t), OK);
+
+        let shared = attach(t);
+        t.is("written no longer", (ipi(t, 0), send(t, 1), marks(own)), (Ok(1), OK, (false, 0)));
+        t.is("taken from the shared page", take(shared, block(shared, 0)), vec![1]);
+        t.is("again", info.register_again(t.xen(), &t.space(), latch()), Ok(()));
+        t.is("and the times", times.register_again(t.xen(), &t.space()), Ok(()));
+        t.is("looks everywhere once", take(shared, own), vec![]);
+        t.is("told by the old handle", (send(t, 1), take(shared, own)), (OK, vec![1]));
+        t.is("its times are kept", run.read_own().state, Runstate::RUNNING);
+        let again = info.register_again(t.xen(), &t.space(), latch());
+        t.is("not twice", again, Err(RegisterError::Refused(Errno::EINVAL)));
     });
 }
