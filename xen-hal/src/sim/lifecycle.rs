@@ -64,8 +64,7 @@ impl State {
         self.let_go(domain);
         self.forget_registrations(domain);
         let uptime = (1 + self.random.below(UPTIMES)) as u64 * NANOS;
-        let epoch = uptime as i64 - self.now as i64;
-        self.domains[domain].epoch = epoch;
+        self.domains[domain].epoch = (uptime as i64).saturating_sub_unsigned(self.now);
         self.write_wallclock(domain);
         for vcpu in 0..self.domains[domain].vcpus.len() {
             self.write_time(VcpuKey { domain, vcpu });

@@ -136,3 +136,14 @@ fn areas_are_registered_again_by_the_hal() {
         t.is("not twice", again, Err(RegisterError::Refused(Errno::EINVAL)));
     });
 }
+
+#[test]
+fn a_domain_goes_elsewhere_after_centuries_too() {
+    one(Profile::DOMU, Setup::new(), |t| {
+        // As many nanoseconds as a signed number has no room for.
+        t.advance(Duration::from_nanos(1 << 63));
+        let before = t.now();
+        t.is("suspended", suspend(t), OK);
+        t.is("earlier by the other machine's count", t.now() < before, true);
+    });
+}
