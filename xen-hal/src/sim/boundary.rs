@@ -14,8 +14,7 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use xen_pac::access::Data;
 use xen_pac::grant_table::GrantTableV1Page;
-use xen_pac::shared_info::{SharedInfo, VcpuInfo, VcpuTimeInfo};
-use xen_pac::vcpu::VcpuRunstateInfo;
+use xen_pac::shared_info::{SharedInfo, VcpuInfo};
 
 use super::seams::{Hypervisor, Interrupts, Space};
 use super::{Guest, current};
@@ -199,20 +198,6 @@ pub(super) fn read_bytes(address: usize, into: &mut [u8]) {
 pub(super) fn write_bytes(address: usize, from: &[u8]) {
     // SAFETY: as for values.
     unsafe { ptr::copy(from.as_ptr(), ptr::with_exposed_provenance_mut(address), from.len()) };
-}
-
-/// The block at an address where a program lets Xen keep run times.
-pub(super) fn runstate_at<'a>(address: usize) -> Option<VcpuRunstateInfo<'a>> {
-    let block = NonNull::new(ptr::with_exposed_provenance_mut(address))?;
-    // SAFETY: whoever registered the area has given it to Xen for as long as the domain lives.
-    Some(unsafe { VcpuRunstateInfo::from_ptr(block) })
-}
-
-/// The block at an address where a program lets Xen keep a copy of the time.
-pub(super) fn time_at<'a>(address: usize) -> Option<VcpuTimeInfo<'a>> {
-    let block = NonNull::new(ptr::with_exposed_provenance_mut(address))?;
-    // SAFETY: as for run times.
-    Some(unsafe { VcpuTimeInfo::from_ptr(block) })
 }
 
 /// The bytes of a value.

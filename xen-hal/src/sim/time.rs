@@ -1,8 +1,8 @@
 //! The machine's time: how it goes on, the timers that fire, and where Xen writes it down.
 
 use xen_pac::base::Virq;
-use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfoSnapshot};
-use xen_pac::vcpu::{Runstate, XEN_RUNSTATE_UPDATE};
+use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfoSnapshot, raw as shared_info};
+use xen_pac::vcpu::{Runstate, raw as vcpu};
 
 use super::boundary;
 use super::state::{Area, RunTimes, State, VcpuKey};
@@ -126,8 +126,15 @@ impl State {
         if let Some(info) = vcpu.info.and_then(|(frame, offset)| self.memory.vcpu_info(frame, offset)) {
             info.time().publish_snapshot(&snapshot);
         }
-        if let Some(block) = self.area(key, vcpu.time_area).and_then(boundary::time_at) {
-            block.publish_snapshot(&snapshot);
+        // An area need not be aligned. Nobody runs meanwhile who could see it half written.
+        if let Some(address) = self.area(key, vcpu.time_area) {
+            let before: shared_info::VcpuTimeInfo = boundary::read_value(address);
+            let VcpuTimeInfoSnapshot { tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags } = snapshot;
+            let version = before.version.wrapping_add(2);
+            boundary::write_value(
+                address,
+                shared_info::VcpuTimeInfo { version, tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags, ..before },
+            );
         }
     }
 
@@ -168,22 +175,18 @@ impl State {
         times
     }
 
-    /// Writes a vCPU's run times into the area that it registered.
+    /// Writes a vCPU's run times into the area that it registered. Nobody runs meanwhile, so that none would see the mark by which Xen says that it is writing.
     pub(super) fn write_runstate(&self, key: VcpuKey, times: &RunTimes) {
-        let marks = self.domain(key).marks_runstate;
-        let since = self.domain_time(key.domain, times.since);
-        let Some(block) = self.area(key, self.vcpu(key).runstate_area).and_then(boundary::runstate_at) else { return };
-        let entry = block.state_entry_time().other_side();
-        if marks {
-            entry.set(since | XEN_RUNSTATE_UPDATE);
+        if let Some(address) = self.area(key, self.vcpu(key).runstate_area) {
+            boundary::write_value(address, self.runstate_info(key, times));
         }
-        block.state().other_side().set(times.state.0);
-        for (state, spent) in times.spent.iter().enumerate() {
-            if let Some(time) = block.time(state) {
-                time.other_side().set(*spent);
-            }
-        }
-        entry.set(since);
+    }
+
+    /// A vCPU's run times as its domain is told of them.
+    pub(super) fn runstate_info(&self, key: VcpuKey, times: &RunTimes) -> vcpu::VcpuRunstateInfo {
+        let mut info = vcpu::VcpuRunstateInfo::ZEROED;
+        (info.state, info.state_entry_time, info.time) = (times.state.0, self.domain_time(key.domain, times.since), times.spent);
+        info
     }
 
     /// Writes a domain's wallclock. On Arm it is 0 until a control domain sets it.

@@ -228,10 +228,12 @@ fn areas_by_virtual_address() {
             t.is("run times from nowhere", bare(t, 5, 0, NOWHERE), EFAULT);
             t.is("run times to nowhere", at(t, 5, nowhere), if is_arm(profile) { EINVAL } else { OK });
             t.is("run times", at(t, 5, t.page(0).cast().as_ptr()), OK);
+            t.is("run times, not aligned", at(t, 5, t.page(0).as_ptr().wrapping_add(3).cast()), OK);
             if !is_arm(profile) {
                 t.is("time from nowhere", bare(t, 13, 0, NOWHERE), EFAULT);
                 t.is("time to nowhere", at(t, 13, nowhere), OK);
                 t.is("time", at(t, 13, t.page(1).cast().as_ptr()), OK);
+                t.is("time, not aligned", at(t, 13, t.page(1).as_ptr().wrapping_add(3).cast()), OK);
             }
         });
     }

@@ -39,7 +39,10 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
         command::Up::NUMBER => up(call, key),
         command::Down::NUMBER => Ok(down(call, key)),
         command::IsUp::NUMBER => Ok(usize::from(call.state.vcpu(key).is_up())),
-        command::GetRunstateInfo::NUMBER => call.write(at, run_times(call, key)).map(|()| 0),
+        command::GetRunstateInfo::NUMBER => {
+            let times = call.state.run_times(key);
+            call.write(at, call.state.runstate_info(key, &times)).map(|()| 0)
+        }
         command::SetPeriodicTimer::NUMBER => {
             let asked = call.read(at)?;
             set_periodic(call, key, asked)
@@ -147,14 +150,6 @@ fn down(call: &mut Call<'_>, key: VcpuKey) -> usize {
         call.state.end_domain(me, xen_pac::sched::ShutdownReason::POWEROFF);
     }
     0
-}
-
-fn run_times(call: &Call<'_>, key: VcpuKey) -> raw::VcpuRunstateInfo {
-    let times = call.state.run_times(key);
-    let mut info = raw::VcpuRunstateInfo::ZEROED;
-    let since = call.state.domain_time(key.domain, times.since);
-    (info.state, info.state_entry_time, info.time) = (times.state.0, since, times.spent);
-    info
 }
 
 fn set_periodic(call: &mut Call<'_>, key: VcpuKey, asked: VcpuSetPeriodicTimer) -> Answer {
