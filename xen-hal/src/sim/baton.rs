@@ -153,6 +153,12 @@ impl State {
         waiting.into_iter().for_each(|key| self.wake(key));
     }
 
+    /// Puts a vCPU to sleep until `wake`.
+    pub(super) fn sleep(&mut self, key: VcpuKey, run: Run) {
+        self.vcpu_mut(key).run = run;
+        self.set_runstate(key, Runstate::BLOCKED);
+    }
+
     /// Lets a vCPU that sleeps go on.
     pub(super) fn wake(&mut self, key: VcpuKey) {
         let vcpu = self.vcpu_mut(key);

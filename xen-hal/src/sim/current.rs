@@ -7,13 +7,11 @@ use std::thread_local;
 
 use super::baton::{is_unwinding, leave};
 use super::machine::Shared;
-
 use super::state::{Random, Run, State, VcpuKey, frame_of_program};
 use super::upcall::Taken;
 use super::xen;
 use crate::hypercall::Errno;
 use crate::platform::Frame;
-use xen_pac::vcpu::Runstate;
 
 /// How many interrupts in a row leave a program no hope: more than there are ports, each of which may need one.
 const STORM: u32 = 1 << 14;
@@ -144,6 +142,17 @@ impl Current {
         self.take_interrupts();
     }
 
+    /// Leaves Xen once the baton is back, if it ever is.
+    fn go_on(&self, passed: Option<MutexGuard<'_, State>>) -> Option<()> {
+        match passed {
+            Some(state) => {
+                self.exit(state);
+                Some(())
+            }
+            None => self.lost(),
+        }
+    }
+
     /// Chooses how many accesses will pass before the baton is passed on.
     fn draw(&self, often: u32) {
         if often == 0 {
@@ -160,7 +169,12 @@ impl Current {
             let Some(mut state) = self.enter() else { return };
             let flag = self.interrupts.get();
             let hopeless = count >= STORM || self.handling.get() >= DEEPEST;
-            let taken = if hopeless { state.storm(self.me) } else { state.take_interrupt(self.me, flag, !self.in_nmi.get()) };
+            let taken = if hopeless {
+                state.storm(self.me);
+                None
+            } else {
+                state.take_interrupt(self.me, flag, !self.in_nmi.get())
+            };
             count += 1;
             let over = state.is_over_for(self.me);
             drop(state);
@@ -217,8 +231,7 @@ impl Current {
         let chance = state.adversity.preempt_hypercalls;
         if state.random.once_in(chance) {
             state.pass_time(xen::DURATION);
-            let Some(passed) = self.shared.pass(state, self.me) else { return self.lost() };
-            self.exit(passed);
+            self.go_on(self.shared.pass(state, self.me))?;
             state = self.enter()?;
         }
         // A handler that makes hypercalls would otherwise never be done, where an upcall came at each.
@@ -257,10 +270,7 @@ pub(super) fn on_access() {
 fn preempt(here: &Current) {
     let Some(mut state) = here.enter() else { return };
     state.pass_time(100);
-    match here.shared.pass(state, here.me) {
-        Some(state) => here.exit(state),
-        None => _ = here.lost::<()>(),
-    }
+    here.go_on(here.shared.pass(state, here.me));
 }
 
 /// Lets interrupts in and sleeps until one has come, with nothing in between.
@@ -272,12 +282,8 @@ pub(super) fn halt() {
     if state.can_deliver(here.me, true) {
         return here.exit(state);
     }
-    state.vcpu_mut(here.me).run = Run::Blocked;
-    state.set_runstate(here.me, Runstate::BLOCKED);
-    match here.shared.pass(state, here.me) {
-        Some(state) => here.exit(state),
-        None => _ = here.lost::<()>(),
-    }
+    state.sleep(here.me, Run::Blocked);
+    here.go_on(here.shared.pass(state, here.me));
 }
 
 /// Waits until somebody posts under a name. `None` when the machine has ended, on a thread that is being unwound.
@@ -289,12 +295,8 @@ pub(super) fn await_post(name: &str) -> Option<u64> {
             here.exit(state);
             return Some(value);
         }
-        state.vcpu_mut(here.me).run = Run::Awaiting(name.into());
-        state.set_runstate(here.me, Runstate::BLOCKED);
-        match here.shared.pass(state, here.me) {
-            Some(state) => here.exit(state),
-            None => return here.lost(),
-        }
+        state.sleep(here.me, Run::Awaiting(name.into()));
+        here.go_on(here.shared.pass(state, here.me))?;
     }
 }
 
@@ -303,10 +305,7 @@ pub(super) fn relax() {
     let here = here();
     let Some(mut state) = here.enter() else { return };
     state.pass_time(1000);
-    match here.shared.yield_to_others(state, here.me) {
-        Some(state) => here.exit(state),
-        None => _ = here.lost::<()>(),
-    }
+    here.go_on(here.shared.yield_to_others(state, here.me));
 }
 
 pub(super) fn frame_of(address: usize) -> Option<Frame> {

@@ -122,12 +122,11 @@ impl State {
             tsc_shift: shift,
             flags: 0,
         };
-        let vcpu = self.vcpu(key);
-        if let Some(info) = vcpu.info.and_then(|(frame, offset)| self.memory.vcpu_info(frame, offset)) {
+        if let Some(info) = self.info(key) {
             info.time().publish_snapshot(&snapshot);
         }
         // An area need not be aligned. Nobody runs meanwhile who could see it half written.
-        if let Some(address) = self.area(key, vcpu.time_area) {
+        if let Some(address) = self.area(key, self.vcpu(key).time_area) {
             let before: shared_info::VcpuTimeInfo = boundary::read_value(address);
             let VcpuTimeInfoSnapshot { tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags } = snapshot;
             let version = before.version.wrapping_add(2);

@@ -33,7 +33,8 @@ pub(super) struct Taken {
 }
 
 impl State {
-    fn info(&self, key: VcpuKey) -> Option<VcpuInfo<'_>> {
+    /// A vCPU's block, where it has one.
+    pub(super) fn info(&self, key: VcpuKey) -> Option<VcpuInfo<'_>> {
         let (frame, offset) = self.vcpu(key).info?;
         self.memory.vcpu_info(frame, offset)
     }
@@ -146,11 +147,10 @@ impl State {
     }
 
     /// A vCPU takes nothing but interrupts any more: if one is due even now, that is the end.
-    pub(super) fn storm(&mut self, key: VcpuKey) -> Option<Taken> {
+    pub(super) fn storm(&mut self, key: VcpuKey) {
         if let Some(Due { vector, .. }) = self.due(key) {
             self.stop(What::Storm { on: self.name(key), vector });
         }
-        None
     }
 
     fn handler(&mut self, key: VcpuKey, vector: u8) -> Option<Handler> {

@@ -81,9 +81,4 @@ impl Ports {
         let bound = |port: &Port| port.binding == Binding::Virq(virq) && vcpu.is_none_or(|vcpu| port.vcpu == vcpu);
         self.all.iter().position(bound).map(|port| port as u32)
     }
-
-    /// Whether a port can be waited for.
-    pub(in crate::sim) fn can_be_polled(&self, port: u32) -> bool {
-        self.bound(port).is_ok()
-    }
 }

@@ -7,7 +7,6 @@ use std::vec::Vec;
 use xen_pac::base::Domid;
 use xen_pac::command::Command;
 use xen_pac::sched::{SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason, command};
-use xen_pac::vcpu::Runstate;
 
 use super::{Answer, Call};
 use crate::hypercall::Errno;
@@ -66,19 +65,13 @@ fn block(call: &mut Call<'_>) -> Answer {
         call.interrupts = true;
     }
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    if let Some(info) = call.state.vcpu(me).info.and_then(|(frame, offset)| call.state.memory.vcpu_info(frame, offset)) {
+    if let Some(info) = call.state.info(me) {
         info.evtchn_upcall_mask().swap(0, Ordering::SeqCst);
     }
     if !call.state.can_deliver(me, call.interrupts) {
-        sleep(call, Run::Blocked);
+        call.state.sleep(me, Run::Blocked);
     }
     Ok(0)
-}
-
-fn sleep(call: &mut Call<'_>, run: Run) {
-    let me = call.me;
-    call.state.vcpu_mut(me).run = run;
-    call.state.set_runstate(me, Runstate::BLOCKED);
 }
 
 /// `do_poll`.
@@ -94,15 +87,13 @@ fn poll(call: &mut Call<'_>, asked: &SchedPoll) -> Answer {
     let mut ports = Vec::new();
     for index in 0..count {
         let port = call.read::<u32>(list.wrapping_add(index).addr())?;
-        if !call.domain().ports.can_be_polled(port) {
-            return Err(Errno::EINVAL);
-        }
+        call.domain().ports.bound(port)?;
         if call.state.is_pending(me.domain, port) {
             return Ok(0);
         }
         ports.push(port);
     }
-    sleep(call, Run::Polling(ports));
+    call.state.sleep(me, Run::Polling(ports));
     if asked.timeout != 0 {
         let due = call.state.machine_time(me.domain, asked.timeout);
         call.state.vcpu_mut(me).poll_deadline = Some(due);
