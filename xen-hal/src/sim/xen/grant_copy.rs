@@ -9,10 +9,7 @@ use crate::sim::boundary::{self, MachineFrame};
 use crate::sim::state::address_in_program;
 
 pub(super) fn copy(call: &mut Call<'_>, asked: &mut GnttabCopy) {
-    asked.status = match try_copy(call, asked) {
-        Ok(()) => GrantStatus::OKAY,
-        Err(status) => status,
-    };
+    asked.status = try_copy(call, asked).err().unwrap_or(GrantStatus::OKAY);
 }
 
 /// One side of a copy: the domain that has the page, and whether it lends it.

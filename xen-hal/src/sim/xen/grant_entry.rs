@@ -12,6 +12,9 @@ use crate::platform::PAGE_SIZE;
 use crate::sim::boundary::{MachineFrame, MachineMemory, as_bytes, from_bytes};
 use crate::sim::state::{Grants, V2_ENTRY};
 
+/// The flags by which Xen says that somebody uses what an entry lends.
+const USED: u16 = flags::READING.val(1).value | flags::WRITING.val(1).value;
+
 /// What an entry lends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lent {
@@ -25,11 +28,11 @@ pub(super) struct Lent {
 impl Lent {
     /// Whether it lends a page at all.
     pub(super) fn permits_access(&self) -> bool {
-        self.flags & (flags::KIND.mask << flags::KIND.shift) == flags::kind::PERMIT_ACCESS.value
+        flags::kind::PERMIT_ACCESS.matches_all(self.flags)
     }
 
     fn is_transitive(&self) -> bool {
-        self.flags & (flags::KIND.mask << flags::KIND.shift) == flags::kind::TRANSITIVE.value
+        flags::kind::TRANSITIVE.matches_all(self.flags)
     }
 
     pub(super) fn is_read_only(&self) -> bool {
@@ -81,9 +84,7 @@ fn second_version(grants: &Grants, memory: &MachineMemory, reference: u32) -> Op
 
 /// Tells the guest who uses what it lends.
 pub(super) fn mark(grants: &Grants, memory: &MachineMemory, reference: u32, reading: bool, writing: bool) {
-    let bit = |field: tock_registers::fields::Field<u16, flags::Register>, on: bool| if on { field.mask << field.shift } else { 0 };
-    let all = bit(flags::READING, true) | bit(flags::WRITING, true);
-    let now = bit(flags::READING, reading) | bit(flags::WRITING, writing);
+    let now = flags::READING.val(reading.into()).value | flags::WRITING.val(writing.into()).value;
     if grants.version == 2 {
         let in_page = PAGE_SIZE / size_of::<u16>();
         if let Some(frame) = grants.status_frames.get(reference as usize / in_page) {
@@ -92,7 +93,7 @@ pub(super) fn mark(grants: &Grants, memory: &MachineMemory, reference: u32, read
     } else if let Some(entry) = first_version(grants, memory, reference) {
         // Set first and clear afterwards: a grant that is used is never seen as one that is not.
         entry.flags().fetch_or(now, Ordering::SeqCst);
-        entry.flags().fetch_and(!all | now, Ordering::SeqCst);
+        entry.flags().fetch_and(!USED | now, Ordering::SeqCst);
     }
 }
 
@@ -126,7 +127,6 @@ fn status(grants: &Grants, memory: &MachineMemory, reference: u32) -> u16 {
 
 /// Writes the reserved entries into a table that is empty, in its version.
 pub(super) fn restore(grants: &Grants, memory: &MachineMemory, kept: &[raw::GrantEntryV1]) {
-    let used = flags::READING.mask << flags::READING.shift | flags::WRITING.mask << flags::WRITING.shift;
     for (index, entry) in kept.iter().enumerate() {
         let frame = grants.frames[0];
         if grants.version == 1 {
@@ -134,10 +134,10 @@ pub(super) fn restore(grants: &Grants, memory: &MachineMemory, kept: &[raw::Gran
             continue;
         }
         let mut wide = GrantEntryV2FullPage::ZEROED;
-        (wide.hdr.flags, wide.hdr.domid, wide.frame) = (entry.flags & !used, entry.domid, entry.frame.into());
+        (wide.hdr.flags, wide.hdr.domid, wide.frame) = (entry.flags & !USED, entry.domid, entry.frame.into());
         memory.write(frame, index * V2_ENTRY, as_bytes(&wide));
         if let Some(status) = grants.status_frames.first() {
-            memory.write(*status, index * size_of::<u16>(), &(entry.flags & used).to_ne_bytes());
+            memory.write(*status, index * size_of::<u16>(), &(entry.flags & USED).to_ne_bytes());
         }
     }
 }

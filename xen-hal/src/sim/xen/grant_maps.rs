@@ -9,10 +9,7 @@ use crate::sim::boundary::MachineFrame;
 use crate::sim::state::{Active, Domain, Entry, Grants, Map};
 
 pub(super) fn map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) {
-    asked.status = match try_map(call, asked) {
-        Ok(()) => GrantStatus::OKAY,
-        Err(status) => status,
-    };
+    asked.status = try_map(call, asked).err().unwrap_or(GrantStatus::OKAY);
 }
 
 fn try_map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) -> Result<(), GrantStatus> {
@@ -127,10 +124,7 @@ fn pin(call: &mut Call<'_>, owner: usize, reference: u32, frame: MachineFrame, w
 }
 
 pub(super) fn unmap(call: &mut Call<'_>, asked: &mut GnttabUnmapGrantRef) {
-    asked.status = match try_unmap(call, asked) {
-        Ok(()) => GrantStatus::OKAY,
-        Err(status) => status,
-    };
+    asked.status = try_unmap(call, asked).err().unwrap_or(GrantStatus::OKAY);
 }
 
 fn try_unmap(call: &mut Call<'_>, asked: &GnttabUnmapGrantRef) -> Result<(), GrantStatus> {

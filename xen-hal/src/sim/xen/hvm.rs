@@ -19,8 +19,7 @@ pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
             set(call, &asked)
         }
         command::GetParam::NUMBER => call.update(at, |call, asked| {
-            refuse(call, asked, false)?;
-            let target = call.target(asked.domid)?;
+            let target = target(call, asked, false)?;
             asked.value = call.state.domains[target].parameters[asked.index.0 as usize];
             Ok(0)
         }),
@@ -30,22 +29,21 @@ pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
 
 /// On Arm a parameter is only kept: how events come cannot be chosen.
 fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
-    refuse(call, asked, true)?;
-    let target = call.target(asked.domid)?;
+    let target = target(call, asked, true)?;
     call.state.domains[target].parameters[asked.index.0 as usize] = asked.value;
     Ok(0)
 }
 
-/// What Arm refuses: to set anything of oneself, and to read all but these.
-fn refuse(call: &Call<'_>, asked: &XenHvmParam, set: bool) -> Answer {
+/// The domain whose parameter is meant. On Arm no domain may set one of its own, and these alone may be read.
+fn target(call: &Call<'_>, asked: &XenHvmParam, set: bool) -> Result<usize, Errno> {
     let known = [HvmParam::CALLBACK_IRQ, HvmParam::STORE_PFN, HvmParam::STORE_EVTCHN, HvmParam::CONSOLE_PFN, HvmParam::CONSOLE_EVTCHN];
     let target = call.own_target(asked.domid)?;
-    let known = known.contains(&asked.index);
-    match (asked.index, known) {
-        (HvmParam::MONITOR_RING_PFN, _) if target == call.me.domain => Err(Errno::EPERM),
-        (HvmParam::MONITOR_RING_PFN, _) => Ok(0),
-        (_, false) => Err(Errno::EINVAL),
-        (_, true) if set && target == call.me.domain => Err(Errno::EPERM),
-        (_, true) => Ok(0),
+    let own = target == call.me.domain;
+    match asked.index {
+        HvmParam::MONITOR_RING_PFN if own => Err(Errno::EPERM),
+        HvmParam::MONITOR_RING_PFN => Ok(target),
+        index if !known.contains(&index) => Err(Errno::EINVAL),
+        _ if set && own => Err(Errno::EPERM),
+        _ => Ok(target),
     }
 }
