@@ -50,7 +50,7 @@ pub const fn frequency(mul: u32, shift: i8) -> Option<u64> {
 }
 
 /// Nanoseconds in a second.
-pub(super) const NANOS_PER_SECOND: u64 = 1_000_000_000;
+pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// `ticks` of a counter that runs at `frequency` ticks a second, in nanoseconds; wraps after 584 years, and is 0 for a frequency of 0.
 #[inline]

@@ -6,14 +6,13 @@ use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
 use super::failure::What;
-use super::state::{Area, Entry, Grants, Vcpu};
-use super::state::{Run, State, VcpuKey};
+use super::state::{Area, Entry, Grants, Run, State, Vcpu, VcpuKey};
 use super::xen::Call;
+use crate::clock::NANOS_PER_SECOND;
 use crate::platform::VcpuId;
 
 /// By how many seconds a domain's clock may be off after a migration: other machines have been up for another time.
 const UPTIMES: usize = 1000;
-const NANOS: u64 = 1_000_000_000;
 
 impl State {
     /// A vCPU as failures name it.
@@ -63,7 +62,7 @@ impl State {
         let domain = me.domain;
         self.let_go(domain);
         self.forget_registrations(domain);
-        let uptime = (1 + self.random.below(UPTIMES)) as u64 * NANOS;
+        let uptime = (1 + self.random.below(UPTIMES)) as u64 * NANOS_PER_SECOND;
         self.domains[domain].epoch = (uptime as i64).saturating_sub_unsigned(self.now);
         self.write_wallclock(domain);
         for vcpu in 0..self.domains[domain].vcpus.len() {
@@ -75,7 +74,6 @@ impl State {
 
     /// Leaves nothing of what a domain told Xen, as on a machine where it has not been before.
     fn forget_registrations(&mut self, domain: usize) {
-        let in_page = self.profile.vcpus_in_shared_page();
         let state = &mut *self;
         let of = &mut state.domains[domain];
         for frame in 0..of.physmap.entries.len() {
@@ -96,13 +94,12 @@ impl State {
         state.memory.write(first, 0, &[0; crate::platform::PAGE_SIZE]);
         // Mappings of the old table's grants live on, and say nothing of the new one's.
         of.grants = Grants { table: of.grants.table + 1, ..Grants::new(first, of.grants.max_maps) };
-        let (shared, block) = (of.shared, size_of::<xen_pac::shared_info::raw::VcpuInfo>());
         for (number, vcpu) in of.vcpus.iter_mut().enumerate() {
             let registered = vcpu.info.filter(|_| vcpu.info_registered).map(|(frame, _)| frame);
             for frame in [registered, vcpu.runstate_area.and_then(Area::frame), vcpu.time_area.and_then(Area::frame)] {
                 state.frames.replace(frame, None);
             }
-            vcpu.info = (number < in_page).then_some((shared, number * block));
+            vcpu.info = state.profile.block_in_shared_page(number).map(|block| (of.shared, block));
             vcpu.info_registered = false;
             vcpu.own_vector = None;
             (vcpu.runstate_area, vcpu.time_area) = (None, None);

@@ -2,6 +2,7 @@
 
 use xen_pac::features::Feature;
 use xen_pac::release::Release;
+use xen_pac::shared_info::raw::VcpuInfo;
 
 /// An architecture whose answers are given.
 ///
@@ -52,13 +53,14 @@ impl Profile {
     /// A guest of Xen 4.17 on Arm, without a control domain.
     pub const DOM0LESS: Self = Self { arch: Arch::Aarch64, release: Release::new(4, 17), role: Role::Dom0less };
 
-    /// Of the domain's vCPUs, how many have their block in the shared page.
-    pub(super) const fn vcpus_in_shared_page(self) -> usize {
-        match self.arch {
+    /// Where a vCPU's block is in the shared page, in bytes; none for those that have no place there.
+    pub(super) fn block_in_shared_page(self, vcpu: usize) -> Option<usize> {
+        let vcpus = match self.arch {
             #[cfg(target_arch = "x86_64")]
             Arch::X86 => 32,
             Arch::Aarch64 => 1,
-        }
+        };
+        (vcpu < vcpus).then_some(vcpu * size_of::<VcpuInfo>())
     }
 
     pub(super) const fn is_arm(self) -> bool {

@@ -6,8 +6,8 @@ use std::string::String;
 use std::vec::Vec;
 use std::{format, vec};
 
-use super::state::{Binding, Entry};
-use super::state::{Domain, State, VcpuKey};
+use super::boundary::MachineFrame;
+use super::state::{Binding, Domain, Entry, State, Sum, VcpuKey};
 use crate::platform::PAGE_SIZE;
 
 /// All that Xen knew at a moment, but for what time changes by itself: ports, parameters, grants, the frames of each domain with a sum of what is in them, vCPUs and their
@@ -90,21 +90,24 @@ fn frames(state: &State, domain: &Domain, tell: &mut impl FnMut(String)) {
     }
 }
 
-/// A sum over the bytes of a frame (FNV-1a): different contents have different sums, but for rare luck.
-fn sum(state: &State, frame: super::boundary::MachineFrame) -> u64 {
+/// A sum over the bytes of a frame: different contents have different sums, but for rare luck.
+fn sum(state: &State, frame: MachineFrame) -> u64 {
+    fold(&bytes(state, frame))
+}
+
+fn bytes(state: &State, frame: MachineFrame) -> [u8; PAGE_SIZE] {
     let mut bytes = [0; PAGE_SIZE];
     state.memory.read(frame, 0, &mut bytes);
-    fold(&bytes)
+    bytes
 }
 
 fn fold(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(Sum::NOTHING, |sum, byte| sum.with(u64::from(*byte))).value()
 }
 
 /// The same for a domain's memory, without the blocks that Xen keeps there and changes as time goes on.
-fn sum_of_memory(state: &State, domain: &Domain, frame: super::boundary::MachineFrame) -> u64 {
-    let mut bytes = [0; PAGE_SIZE];
-    state.memory.read(frame, 0, &mut bytes);
+fn sum_of_memory(state: &State, domain: &Domain, frame: MachineFrame) -> u64 {
+    let mut bytes = bytes(state, frame);
     for (of, offset) in domain.vcpus.iter().filter_map(|vcpu| vcpu.info) {
         if of == frame {
             let end = PAGE_SIZE.min(offset + size_of::<xen_pac::shared_info::raw::VcpuInfo>());

@@ -5,6 +5,7 @@ mod path;
 mod physmap;
 mod ports;
 mod random;
+mod sum;
 mod vcpu;
 
 use std::collections::BTreeMap;
@@ -27,12 +28,13 @@ pub(super) use path::Path;
 pub(super) use physmap::{END_OF_PROGRAM, Entry, FIRST, Frames, Physmap, address_in_program, frame_of_program};
 pub(super) use ports::{Binding, Ports};
 pub(super) use random::Random;
+pub(super) use sum::Sum;
 pub(super) use vcpu::{Area, Program, Run, RunTimes, Vcpu};
 
 use crate::hypercall::Errno;
 
 /// When the first domain starts, in nanoseconds since Xen started.
-pub(in crate::sim) const BEGINNING: u64 = 1_000_000_000;
+pub(in crate::sim) const BEGINNING: u64 = crate::clock::NANOS_PER_SECOND;
 
 /// What is called on an interrupt.
 pub(in crate::sim) type Handler = Arc<dyn Fn() + Send + Sync>;
@@ -176,9 +178,8 @@ impl State {
         }
         let shared = self.frames.take_for_xen(&self.memory)?;
         let physmap = Physmap::populated(setup.pages, &mut self.frames, &self.memory, self.domains.len())?;
-        let in_page = self.profile.vcpus_in_shared_page();
-        let block = size_of::<xen_pac::shared_info::raw::VcpuInfo>();
-        let vcpus = (0..setup.vcpus).map(|vcpu| Vcpu::new((vcpu < in_page).then_some((shared, vcpu * block)), self.now));
+        let info = |vcpu| self.profile.block_in_shared_page(vcpu).map(|block| (shared, block));
+        let vcpus = (0..setup.vcpus).map(|vcpu| Vcpu::new(info(vcpu), self.now));
         let mut domain = Domain {
             id,
             role,

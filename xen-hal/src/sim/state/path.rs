@@ -1,36 +1,34 @@
 //! What happened, in order, as a number that differs where the order did.
 
-/// The beginning of an FNV-1a sum, and its factor.
-const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-const FACTOR: u64 = 0x0100_0000_01b3;
+use super::sum::Sum;
 
 /// A sum over all steps, and one over those since it was last taken.
 #[derive(Clone, Debug)]
 pub(in crate::sim) struct Path {
-    whole: u64,
-    part: u64,
+    whole: Sum,
+    part: Sum,
 }
 
 impl Default for Path {
     fn default() -> Self {
-        Self { whole: BASIS, part: BASIS }
+        Self { whole: Sum::NOTHING, part: Sum::NOTHING }
     }
 }
 
 impl Path {
     pub(in crate::sim) fn step(&mut self, what: &[u64]) {
         for word in what {
-            self.whole = (self.whole ^ word).wrapping_mul(FACTOR);
-            self.part = (self.part ^ word).wrapping_mul(FACTOR);
+            self.whole = self.whole.with(*word);
+            self.part = self.part.with(*word);
         }
     }
 
     pub(in crate::sim) const fn whole(&self) -> u64 {
-        self.whole
+        self.whole.value()
     }
 
     pub(in crate::sim) const fn take(&mut self) -> u64 {
-        core::mem::replace(&mut self.part, BASIS)
+        core::mem::replace(&mut self.part, Sum::NOTHING).value()
     }
 }
 
