@@ -32,7 +32,7 @@ pub struct Adversity {
 }
 
 impl Adversity {
-    /// What is usual on a machine with several vCPUs: they are preempted, and nothing else. So does a machine that was not told otherwise.
+    /// What is usual on a machine with several vCPUs: they are preempted, and nothing else. A machine is like that unless it is told otherwise.
     #[must_use]
     pub const fn new() -> Self {
         Self { preempt_hypercalls: 2, preempt_accesses: 64, spurious_upcalls: 0, late_upcalls: 0, clock_updates: 0, cancelled_suspends: 0 }

@@ -69,7 +69,7 @@
 //! - `machine`, `setup`, `profile`, `guest`, `seams`: what a test sees
 //! - `state`: what Xen knows; `xen/`: what it answers, a file for each hypercall; `upcall`, `time`, `lifecycle`: what happens by itself
 //! - `baton`, `current`: who runs
-//! - `adversity`, `random`: what goes wrong, and when; `seeds`: many runs of one test
+//! - `adversity`, `hostile`: what goes wrong, and a peer that wishes no good; `seeds`: many runs of one test; `failure`, `snapshot`: what came of it
 //! - `boundary`: all unsafe code
 
 mod adversity;

@@ -6,6 +6,7 @@ use xen_pac::vcpu::{Runstate, raw as vcpu};
 
 use super::boundary;
 use super::state::{Area, RunTimes, State, VcpuKey};
+use crate::clock::NANOS_PER_SECOND;
 
 /// What a reading of the counter takes, in nanoseconds.
 const READING: u64 = 40;
@@ -13,7 +14,6 @@ const READING: u64 = 40;
 const FRESH: u64 = 100_000_000;
 /// When the machine started: the beginning of 2026.
 const STARTED: u64 = 1_767_225_600;
-const NANOS: u64 = 1_000_000_000;
 
 impl State {
     /// Lets time go on while the vCPU that has the baton runs.
@@ -86,7 +86,7 @@ impl State {
 
     /// What a vCPU's counter shows now.
     fn counter(&self, key: VcpuKey) -> u64 {
-        let ticks = u128::from(self.now) * u128::from(self.profile.counter_frequency()) / u128::from(NANOS);
+        let ticks = u128::from(self.now) * u128::from(self.profile.counter_frequency()) / u128::from(NANOS_PER_SECOND);
         (ticks as u64).wrapping_add(self.vcpu(key).counter_base)
     }
 
@@ -201,15 +201,15 @@ fn scale(frequency: u64) -> (i8, u32) {
     let mut shift = 0;
     let mut ticks = frequency;
     // The fraction is to use all of its bits, and to be less than one.
-    while ticks > 2 * NANOS {
+    while ticks > 2 * NANOS_PER_SECOND {
         ticks >>= 1;
         shift -= 1;
     }
-    while ticks <= NANOS {
+    while ticks <= NANOS_PER_SECOND {
         ticks <<= 1;
         shift += 1;
     }
-    (shift, ((u128::from(NANOS) << u32::BITS) / u128::from(ticks)) as u32)
+    (shift, ((u128::from(NANOS_PER_SECOND) << u32::BITS) / u128::from(ticks)) as u32)
 }
 
 #[cfg(test)]

@@ -9,13 +9,13 @@ use xen_pac::command::Command;
 use xen_pac::sched::{SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason, command};
 
 use super::{Answer, Call};
+use crate::clock::NANOS_PER_SECOND;
 use crate::hypercall::Errno;
 use crate::sim::profile::Role;
 use crate::sim::state::Run;
 
 /// How many ports can be waited for at once.
 const MAX_PORTS: u32 = 128;
-const NANOS: u64 = 1_000_000_000;
 
 pub(super) fn sched_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     match op as u32 {
@@ -127,7 +127,7 @@ fn remote_shutdown(call: &mut Call<'_>, asked: SchedRemoteShutdown) -> Answer {
 
 /// `domain_watchdog`.
 fn watchdog(call: &mut Call<'_>, asked: SchedWatchdog) -> Answer {
-    let expires = call.state.now.saturating_add(u64::from(asked.timeout) * NANOS);
+    let expires = call.state.now.saturating_add(u64::from(asked.timeout) * NANOS_PER_SECOND);
     let watchdogs = &mut call.domain_mut().watchdogs;
     let answer = if asked.id == 0 {
         // One that is asked for with no time at all ends the domain at once.
