@@ -136,7 +136,7 @@ fn rest(domain: &Domain, tell: &mut impl FnMut(String)) {
     let parameters = domain.parameters.iter().enumerate().filter(|(_, value)| **value != 0);
     parameters.for_each(|(number, value)| tell(format!("parameter {number}: {value:#x}")));
     tell(format!("upcalls at {:?}, marks run times {}", domain.upcall_vector, domain.marks_runstate));
-    tell(format!("watchdogs {:?}, ended {:?}", domain.watchdogs, domain.ended));
+    tell(format!("watchdogs {:?}, reason for the end {:?}, ended {:?}", domain.watchdogs, domain.shutdown_code, domain.ended));
 }
 
 #[cfg(test)]
