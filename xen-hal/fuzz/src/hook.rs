@@ -11,7 +11,7 @@ thread_local! {
 
 /// Runs `work`, with `other` called before each access that a register of `xen_pac` makes meanwhile; its own are not among them.
 pub(crate) fn meanwhile<T>(other: Rc<dyn Fn()>, work: impl FnOnce() -> T) -> T {
-    before_each(step);
+    assert!(before_each(step), "nothing else in this process wants to be called before accesses");
     OTHER.set(Some(other));
     let result = work();
     OTHER.set(None);

@@ -156,10 +156,12 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// When the computer has no memory for it.
+    /// When the computer has no memory for it, or another simulator of the process [was first](xen_pac::access::before_each).
     pub fn new(profile: Profile, seed: u64) -> io::Result<Self> {
         let state = State::new(profile, seed, FRAMES)?;
-        xen_pac::access::before_each(current::on_access);
+        if !xen_pac::access::before_each(current::on_access) {
+            return Err(io::Error::other("something else than this simulator is called before accesses to shared memory"));
+        }
         let shared = Arc::new_cyclic(|this| Shared { state: Mutex::new(state), threads: Mutex::default(), this: Weak::clone(this) });
         Ok(Self { shared })
     }

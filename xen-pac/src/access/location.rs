@@ -6,6 +6,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
+use super::hook::before;
 use super::word::{AtomicWord, Word};
 
 /// A `T` in memory that someone else may change at any moment.
@@ -56,8 +57,7 @@ impl<T: Word> Location<'_, T> {
     /// Reads once: a volatile read, or a relaxed atomic one where the other side is a thread of this process.
     #[inline(always)]
     pub(crate) fn read(self) -> T {
-        #[cfg(feature = "simulated")]
-        super::hook::before();
+        before();
         // SAFETY: the invariant of `Location`.
         #[cfg(any(miri, feature = "simulated"))]
         let value = unsafe { T::read_relaxed(self.place.as_ptr()) };
@@ -70,8 +70,7 @@ impl<T: Word> Location<'_, T> {
     /// Writes once: a volatile write, or a relaxed atomic one where the other side is a thread of this process.
     #[inline(always)]
     pub(crate) fn write(self, value: T) {
-        #[cfg(feature = "simulated")]
-        super::hook::before();
+        before();
         // SAFETY: the invariant of `Location`.
         #[cfg(any(miri, feature = "simulated"))]
         unsafe {
@@ -89,8 +88,7 @@ impl<'a, T: AtomicWord> Location<'a, T> {
     /// The memory as an atomic of exactly its width.
     #[inline(always)]
     pub(crate) fn atomic(self) -> &'a T::Cell {
-        #[cfg(feature = "simulated")]
-        super::hook::before();
+        before();
         // SAFETY: the invariant of `Location`; the register that holds the location makes no access of another width.
         unsafe { T::cell(self.place.as_ptr()) }
     }

@@ -30,6 +30,12 @@ mod error;
 mod handle;
 #[cfg(feature = "simulated")]
 mod hook;
+/// On a real machine nobody wants to know of accesses.
+#[cfg(not(feature = "simulated"))]
+mod hook {
+    #[inline(always)]
+    pub(crate) const fn before() {}
+}
 mod index;
 mod layout;
 mod location;

@@ -1,7 +1,7 @@
 //! The version protocol: several fields that are only meaningful together, under a counter that is odd while they change.
 
 use core::hint;
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use core::sync::atomic::{Ordering, fence};
 
 use super::location::Location;
 
@@ -11,22 +11,16 @@ use super::location::Location;
 /// An odd counter means that an update is under way: the run would be wasted, so it is waited for.
 #[inline]
 pub(crate) fn consistent<V>(counter: Location<'_, u32>, mut read: impl FnMut() -> V) -> V {
-    let counter: &AtomicU32 = counter.atomic();
     loop {
-        let before = counter.load(Ordering::Acquire);
+        let before = counter.atomic().load(Ordering::Acquire);
         if before & 1 == 0 {
             let value = read();
             fence(Ordering::Acquire);
-            #[cfg(feature = "simulated")]
-            super::hook::before();
-            if counter.load(Ordering::Relaxed) == before {
+            if counter.atomic().load(Ordering::Relaxed) == before {
                 return value;
             }
         }
         hint::spin_loop();
-        // The next look at the counter is another access.
-        #[cfg(feature = "simulated")]
-        super::hook::before();
     }
 }
 
@@ -34,7 +28,7 @@ pub(crate) fn consistent<V>(counter: Location<'_, u32>, mut read: impl FnMut() -
 #[cfg(feature = "simulated")]
 #[inline]
 pub(crate) fn update(counter: Location<'_, u32>, write: impl FnOnce()) {
-    let counter: &AtomicU32 = counter.atomic();
+    let counter = counter.atomic();
     let under_way = counter.load(Ordering::Relaxed) | 1;
     counter.store(under_way, Ordering::Relaxed);
     fence(Ordering::Release);

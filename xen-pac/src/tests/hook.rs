@@ -12,7 +12,9 @@ std::thread_local! {
 
 #[test]
 fn each_access_calls_it() {
-    crate::access::before_each(|| CALLS.set(CALLS.get() + 1));
+    let hook: fn() = || CALLS.set(CALLS.get() + 1);
+    assert!(crate::access::before_each(hook) && crate::access::before_each(hook));
+    assert!(!crate::access::before_each(|| panic!("the first hook stays")));
     let page = std::boxed::Box::leak(std::boxed::Box::new(raw::SharedInfo::ZEROED));
     // SAFETY: the page is leaked, and used by this handle alone.
     let shared = unsafe { SharedInfo::from_ptr(NonNull::from(page)) };
