@@ -9,9 +9,17 @@ fn main() {
     let script = format!("{folder}/link/{arch}.ld");
     println!("cargo::rerun-if-changed={script}");
     println!("cargo::rustc-link-arg-bins=-T{script}");
-    // A hosted target is linked through the C compiler, which brings its startup files, libraries and defaults unless told otherwise.
+    // A hosted target is linked through the C compiler, which brings its startup files, libraries
+    // and defaults unless told otherwise.
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
-        for argument in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,-z,norelro"] {
+        for argument in [
+            "-nostartfiles",
+            "-nostdlib",
+            "-static",
+            "-no-pie",
+            "-Wl,--build-id=none",
+            "-Wl,-z,norelro",
+        ] {
             println!("cargo::rustc-link-arg-bins={argument}");
         }
     }

@@ -1,4 +1,5 @@
-//! How many hypercalls a second the simulator carries out: on one vCPU, and where two pass the baton to each other.
+//! How many hypercalls a second the simulator carries out: on one vCPU, and where two pass the
+//! baton to each other.
 //!
 //! `cargo xtask bench sim` runs this on one processor.
 
@@ -19,7 +20,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     rate("one vCPU", 1, Adversity::calm())?;
     rate("two vCPUs, which run until they wait", 2, Adversity::calm())?;
     rate("two vCPUs, preempted as usual", 2, Adversity::new())?;
-    rate("two vCPUs, preempted at each hypercall", 2, Adversity { preempt_hypercalls: 1, ..Adversity::new() })?;
+    rate(
+        "two vCPUs, preempted at each hypercall",
+        2,
+        Adversity { preempt_hypercalls: 1, ..Adversity::new() },
+    )?;
     Ok(())
 }
 
@@ -29,7 +34,11 @@ fn rate(what: &str, vcpus: u32, adversity: Adversity) -> Result<(), Box<dyn Erro
     let began = Instant::now();
     let report = machine.run().map_err(|failure: Failure| failure.to_string())?;
     let (took, calls) = (began.elapsed(), report.hypercalls as f64);
-    println!("{what:52} {:12.0} {:8.2}", calls / took.as_secs_f64(), took.as_secs_f64() * 1e6 / calls);
+    println!(
+        "{what:52} {:12.0} {:8.2}",
+        calls / took.as_secs_f64(),
+        took.as_secs_f64() * 1e6 / calls
+    );
     Ok(())
 }
 
@@ -39,7 +48,8 @@ fn program(guest: Guest, vcpus: u32) -> Result<(), Errno> {
         guest.prepare(VcpuId(id), signal);
         let vcpu: Vcpu<_> = xen.vcpu(VcpuId(id));
         // SAFETY: the vCPU runs the program above.
-        unsafe { vcpu.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }.map_err(|_| Errno::EINVAL)?;
+        unsafe { vcpu.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }
+            .map_err(|_| Errno::EINVAL)?;
         vcpu.up()?;
     }
     signal(guest)?;
@@ -50,7 +60,8 @@ fn program(guest: Guest, vcpus: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Signals a channel of its own again and again: an operation that does something and tells nobody, since interrupts are off.
+/// Signals a channel of its own again and again: an operation that does something and tells nobody,
+/// since interrupts are off.
 fn signal(guest: Guest) -> Result<(), Errno> {
     let channel = Xen::new(guest.xen()).events().bind_ipi(guest.current())?;
     (0..CALLS).try_for_each(|_| channel.send())

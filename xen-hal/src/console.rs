@@ -1,7 +1,10 @@
-//! Xen's own console, for the domains that may use it (hypercall `console_io`; upstream: `xen/include/public/xen.h`).
+//! Xen's own console, for the domains that may use it (hypercall `console_io`; upstream:
+//! `xen/include/public/xen.h`).
 //!
-//! These are the control domain and, on Arm, a domain that Xen itself started; a Xen built for debugging lets others write. All others have a console ring, which is
-//! another thing, and HVM guests on x86 have the I/O port `XEN_HVM_DEBUGCONS_IOPORT` of [`xen_pac::console`], which needs no hypercall.
+//! These are the control domain and, on Arm, a domain that Xen itself started; a Xen built for
+//! debugging lets others write. All others have a console ring, which is another thing, and HVM
+//! guests on x86 have the I/O port `XEN_HVM_DEBUGCONS_IOPORT` of [`xen_pac::console`], which needs
+//! no hypercall.
 //!
 //! ```
 //! use core::fmt::Write;
@@ -20,7 +23,8 @@ use xen_pac::console::command;
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::platform::PAGE_SIZE;
 
-/// How many bytes are written by one hypercall. Xen answers 0 for success and no count: in pieces, a failure tells how far it came.
+/// How many bytes are written by one hypercall. Xen answers 0 for success and no count: in pieces,
+/// a failure tells how far it came.
 const PIECE: usize = PAGE_SIZE;
 
 /// The most that Xen lets be read at once; more is refused with `E2BIG`.
@@ -61,8 +65,8 @@ impl<H: Hypercall> Console<H> {
         Self { xen }
     }
 
-    /// Writes bytes. Of a domain that is not the control domain, Xen shows whole lines only, with the domain's number before each, and within a rate limit. Upstream:
-    /// `CONSOLEIO_write`.
+    /// Writes bytes. Of a domain that is not the control domain, Xen shows whole lines only, with
+    /// the domain's number before each, and within a rate limit. Upstream: `CONSOLEIO_write`.
     ///
     /// # Errors
     ///
@@ -70,13 +74,16 @@ impl<H: Hypercall> Console<H> {
     pub fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
         let mut written = 0;
         for piece in bytes.chunks(PIECE) {
-            self.xen.buffer(command::Write, piece).map_err(|errno| WriteError { written, errno })?;
+            self.xen
+                .buffer(command::Write, piece)
+                .map_err(|errno| WriteError { written, errno })?;
             written += piece.len();
         }
         Ok(())
     }
 
-    /// Reads what has been typed into `bytes`, and tells how many bytes that is: 0 where nothing was, since it does not wait. Upstream: `CONSOLEIO_read`.
+    /// Reads what has been typed into `bytes`, and tells how many bytes that is: 0 where nothing
+    /// was, since it does not wait. Upstream: `CONSOLEIO_read`.
     ///
     /// # Errors
     ///
@@ -84,7 +91,8 @@ impl<H: Hypercall> Console<H> {
     pub fn read(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
         let length = bytes.len().min(MOST);
         // SAFETY: Xen writes at most `length` bytes, which are ours to be written.
-        let count = unsafe { self.xen.buffer_unchecked(command::Read, bytes.as_mut_ptr(), length) }?;
+        let count =
+            unsafe { self.xen.buffer_unchecked(command::Read, bytes.as_mut_ptr(), length) }?;
         Ok(count.min(length))
     }
 }
@@ -119,7 +127,9 @@ mod tests {
 
     #[test]
     fn an_error_tells_how_far_it_came() {
-        let xen = Script::new().buffer(command::Write, |_| 0).buffer(command::Write, |_| errno(Errno::EFAULT));
+        let xen = Script::new()
+            .buffer(command::Write, |_| 0)
+            .buffer(command::Write, |_| errno(Errno::EFAULT));
         let error = Console::new(&xen).write(&vec![b'a'; 3 * PIECE]).unwrap_err();
         assert_eq!(error, WriteError { written: PIECE, errno: Errno::EFAULT });
         assert_eq!(Console::new(Script::new()).write(b""), Ok(()));

@@ -1,8 +1,11 @@
-//! A hardware abstraction layer for running as a Xen guest: no allocator, no global state, and every subsystem usable alone.
+//! A hardware abstraction layer for running as a Xen guest: no allocator, no global state, and
+//! every subsystem usable alone.
 //!
-//! Everything is generic over [`hypercall::Hypercall`], one method for each number of arguments. A guest on the real hypervisor finds its backend with
-//! `hypercall::detect`; a test hands in one that it wrote itself. What else the HAL needs (which frame a pointer lies in, a counter, interrupts off for a moment) are
-//! the small traits of [`platform`]. [`Xen`] leads to all subsystems, and each subsystem's handle can also be made alone:
+//! Everything is generic over [`hypercall::Hypercall`], one method for each number of arguments. A
+//! guest on the real hypervisor finds its backend with `hypercall::detect`; a test hands in one
+//! that it wrote itself. What else the HAL needs (which frame a pointer lies in, a counter,
+//! interrupts off for a moment) are the small traits of [`platform`]. [`Xen`] leads to all
+//! subsystems, and each subsystem's handle can also be made alone:
 //!
 //! ```no_run
 //! # #[cfg(target_arch = "x86_64")] {
@@ -36,15 +39,17 @@
 //! # }
 //! ```
 //!
-//! Errors are Xen's own ([`hypercall::Errno`]) where its answer is all there is, and otherwise name the culprit. No number of Xen's is written in this crate: all come
-//! from [`xen_pac`].
+//! Errors are Xen's own ([`hypercall::Errno`]) where its answer is all there is, and otherwise name
+//! the culprit. No number of Xen's is written in this crate: all come from [`xen_pac`].
 #![no_std]
 
 #[cfg(any(test, feature = "sim"))]
 extern crate std;
 
 #[cfg(all(feature = "sim", not(all(target_os = "linux", target_pointer_width = "64"))))]
-compile_error!("the feature `sim` needs Linux on a 64-bit machine: it maps pages of an anonymous file by the size that Xen's pages have");
+compile_error!(
+    "the feature `sim` needs Linux on a 64-bit machine: it maps pages of an anonymous file by the size that Xen's pages have"
+);
 
 /// Whether a mistake is made on purpose here: never, outside of this crate's own tests.
 macro_rules! planted {

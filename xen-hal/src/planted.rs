@@ -1,4 +1,5 @@
-//! Mistakes that can be made on purpose, to see whether tests notice them. Feature `planted`, which is for this crate's own tests and nobody else.
+//! Mistakes that can be made on purpose, to see whether tests notice them. Feature `planted`, which
+//! is for this crate's own tests and nobody else.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -34,7 +35,8 @@ bugs! {
     DispatchTakesWholeWords,
     /// The dispatcher clears a port's pending bit when its handler is done.
     DispatchClearsLate,
-    /// The dispatcher begins behind the cursor and forgets the ports of that word which come before.
+    /// The dispatcher begins behind the cursor and forgets the ports of that word which come
+    /// before.
     DispatchForgetsTheLowerPart,
     /// A handler that stops leaves the other events of its pass without an upcall.
     BreakForgetsTheRest,

@@ -1,6 +1,7 @@
 //! Hypervisors for unit tests.
 //!
-//! A [`Script`] lists the calls that it expects, and what it answers to each; it fails the test at the first call that differs, and at its end if calls are missing:
+//! A [`Script`] lists the calls that it expects, and what it answers to each; it fails the test at
+//! the first call that differs, and at its end if calls are missing:
 //!
 //! ```ignore
 //! let xen = Script::new()
@@ -32,7 +33,8 @@ pub(crate) fn errno(error: Errno) -> isize {
 ///
 /// # Safety
 ///
-/// The address must be that of a valid `T` which nobody else uses meanwhile; it is not looked at for a `T` without bytes.
+/// The address must be that of a valid `T` which nobody else uses meanwhile; it is not looked at
+/// for a `T` without bytes.
 pub(crate) unsafe fn argument_at<'a, T>(address: usize) -> &'a mut T {
     if size_of::<T>() == 0 {
         // SAFETY: a pointer to no bytes may dangle.
@@ -94,25 +96,35 @@ impl<'a> Script<'a> {
     }
 
     /// Expects a command with an argument, which the reply checks, and fills with answers.
-    pub(crate) fn argument<C>(self, _: C, reply: impl FnOnce(&mut C::Argument) -> isize + 'a) -> Self
+    pub(crate) fn argument<C>(
+        self,
+        _: C,
+        reply: impl FnOnce(&mut C::Argument) -> isize + 'a,
+    ) -> Self
     where
         C: Command<Shape = shape::Argument>,
     {
         self.step::<C>(|arguments| {
             let &[_, argument] = arguments else { panic!("{}: {arguments:?}", C::NAME) };
-            // SAFETY: typed calls pass the address of the command's argument, borrowed for the call.
+            // SAFETY: typed calls pass the address of the command's argument, borrowed for the
+            // call.
             reply(unsafe { argument_at(argument) })
         })
     }
 
     /// Expects a command about a vCPU.
-    pub(crate) fn vcpu<C>(self, _: C, reply: impl FnOnce(usize, &mut C::Argument) -> isize + 'a) -> Self
+    pub(crate) fn vcpu<C>(
+        self,
+        _: C,
+        reply: impl FnOnce(usize, &mut C::Argument) -> isize + 'a,
+    ) -> Self
     where
         C: Command<Shape = shape::Vcpu>,
     {
         self.step::<C>(|arguments| {
             let &[_, vcpu, argument] = arguments else { panic!("{}: {arguments:?}", C::NAME) };
-            // SAFETY: typed calls pass the address of the command's argument, borrowed for the call.
+            // SAFETY: typed calls pass the address of the command's argument, borrowed for the
+            // call.
             reply(vcpu, unsafe { argument_at(argument) })
         })
     }
@@ -124,13 +136,18 @@ impl<'a> Script<'a> {
     {
         self.step::<C>(|arguments| {
             let &[_, first, count] = arguments else { panic!("{}: {arguments:?}", C::NAME) };
-            // SAFETY: typed calls pass the address of the first of `count` arguments, borrowed for the call; for none, the address is that of an aligned nothing.
+            // SAFETY: typed calls pass the address of the first of `count` arguments, borrowed for
+            // the call; for none, the address is that of an aligned nothing.
             reply(unsafe { elements_at(first, count) })
         })
     }
 
     /// Expects a command with bytes.
-    pub(crate) fn buffer<C>(self, _: C, reply: impl FnOnce(&mut [C::Argument]) -> isize + 'a) -> Self
+    pub(crate) fn buffer<C>(
+        self,
+        _: C,
+        reply: impl FnOnce(&mut [C::Argument]) -> isize + 'a,
+    ) -> Self
     where
         C: Command<Shape = shape::Buffer>,
     {
@@ -159,15 +176,27 @@ impl<'a> Script<'a> {
     }
 
     fn step<C: Command>(self, reply: impl FnOnce(&[usize]) -> isize + 'a) -> Self {
-        let step = Step { name: C::NAME, hypercall: C::HYPERCALL.0, command: C::NUMBER as usize, reply: Box::new(reply) };
+        let step = Step {
+            name: C::NAME,
+            hypercall: C::HYPERCALL.0,
+            command: C::NUMBER as usize,
+            reply: Box::new(reply),
+        };
         self.0.borrow_mut().push_back(step);
         self
     }
 
     fn answer(&self, number: u32, arguments: &[usize]) -> isize {
         let step = self.0.borrow_mut().pop_front();
-        let Some(step) = step else { panic!("hypercall {number} with {arguments:x?} was not expected") };
-        assert_eq!((number, arguments.first()), (step.hypercall, Some(&step.command)), "{} was expected", step.name);
+        let Some(step) = step else {
+            panic!("hypercall {number} with {arguments:x?} was not expected")
+        };
+        assert_eq!(
+            (number, arguments.first()),
+            (step.hypercall, Some(&step.command)),
+            "{} was expected",
+            step.name
+        );
         (step.reply)(arguments)
     }
 }
@@ -206,7 +235,9 @@ mod tests {
         let mut ipi = EvtchnBindIpi::new(1);
         let address = (&raw mut ipi).expose_provenance();
         // SAFETY: the script's reply is given the argument that the command has.
-        let answer = unsafe { xen.call2(<command::BindIpi as Command>::HYPERCALL.0, command as usize, address) };
+        let answer = unsafe {
+            xen.call2(<command::BindIpi as Command>::HYPERCALL.0, command as usize, address)
+        };
         (answer, ipi.port)
     }
 
@@ -222,12 +253,15 @@ mod tests {
 
     #[test]
     fn a_script_finds_wrong_and_missing_calls() {
-        let expected = || Script::new().argument(command::BindIpi, |_| errno(Errno::new(2).unwrap()));
+        let expected =
+            || Script::new().argument(command::BindIpi, |_| errno(Errno::new(2).unwrap()));
         assert_eq!(bind_ipi(&expected(), command::BindIpi::NUMBER).0, -2);
-        catch_unwind(|| bind_ipi(&expected(), command::Close::NUMBER)).expect_err("another command");
+        catch_unwind(|| bind_ipi(&expected(), command::Close::NUMBER))
+            .expect_err("another command");
         catch_unwind(|| drop(expected())).expect_err("no call");
         let spent = expected();
         bind_ipi(&spent, command::BindIpi::NUMBER);
-        catch_unwind(AssertUnwindSafe(|| bind_ipi(&spent, command::BindIpi::NUMBER))).expect_err("one call too many");
+        catch_unwind(AssertUnwindSafe(|| bind_ipi(&spent, command::BindIpi::NUMBER)))
+            .expect_err("one call too many");
     }
 }

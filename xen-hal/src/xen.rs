@@ -11,7 +11,8 @@ use crate::sched::Sched;
 use crate::vcpu::Vcpu;
 use crate::version::Version;
 
-/// The hypervisor, from which each subsystem's handle is had. They can also be made alone: `Events::new(xen)` is `Xen::new(xen).events()`.
+/// The hypervisor, from which each subsystem's handle is had. They can also be made alone:
+/// `Events::new(xen)` is `Xen::new(xen).events()`.
 ///
 /// ```
 /// use xen_hal::Xen;

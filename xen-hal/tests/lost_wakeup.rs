@@ -1,4 +1,5 @@
-//! The simulator finds the wakeup that is lost between a look at a flag and the hypercall that blocks, and none where `wait_until` waits.
+//! The simulator finds the wakeup that is lost between a look at a flag and the hypercall that
+//! blocks, and none where `wait_until` waits.
 #![cfg(all(feature = "sim", target_os = "linux"))]
 
 use core::ops::ControlFlow;
@@ -26,7 +27,9 @@ fn blocks(guest: Guest, _: Port, came: &AtomicBool) -> Result<(), Errno> {
 }
 
 fn waits(guest: Guest, port: Port, came: &AtomicBool) -> Result<(), Errno> {
-    Xen::new(guest.xen()).sched().wait_until(&guest.interrupts(), &[port], || came.load(Ordering::Relaxed))
+    Xen::new(guest.xen())
+        .sched()
+        .wait_until(&guest.interrupts(), &[port], || came.load(Ordering::Relaxed))
 }
 
 /// Sleeps a few times until a timer's handler sets a flag.
@@ -34,7 +37,8 @@ fn sleeper(guest: Guest, wait: Wait) -> Result<(), Box<dyn Error>> {
     let xen = Xen::new(guest.xen());
     let latch = xen.hvm().set_callback_via(CallbackVia::vector(0xf3)?)?;
     // SAFETY: nothing else uses the page, and it is there as long as this program runs.
-    let shared = unsafe { xen.memory().map_shared_info(&guest.space(), guest.page(0).cast(), latch) }?;
+    let shared =
+        unsafe { xen.memory().map_shared_info(&guest.space(), guest.page(0).cast(), latch) }?;
     let (cursor, came) = (Cursor::new(), Arc::new(AtomicBool::new(false)));
     let flag = Arc::clone(&came);
     guest.on_interrupt(0xf3, move || {
@@ -57,14 +61,19 @@ fn sleeper(guest: Guest, wait: Wait) -> Result<(), Box<dyn Error>> {
 
 fn run(seed: u64, wait: Wait) -> Result<Report, Failure> {
     let mut machine = Machine::new(Profile::DOM0, seed).expect("there is memory for a machine");
-    machine.domain(Setup::new(), move |guest| sleeper(guest, wait)).expect("there is memory for a domain");
+    machine
+        .domain(Setup::new(), move |guest| sleeper(guest, wait))
+        .expect("there is memory for a domain");
     machine.run()
 }
 
 #[test]
 fn an_upcall_comes_between_a_look_and_the_hypercall_that_blocks() {
     let failures: Vec<_> = (0..50).filter_map(|seed| run(seed, blocks).err()).collect();
-    assert!(failures.iter().all(|failure| matches!(failure.what, What::Deadlock { .. })), "{failures:?}");
+    assert!(
+        failures.iter().all(|failure| matches!(failure.what, What::Deadlock { .. })),
+        "{failures:?}"
+    );
     assert!((10..50).contains(&failures.len()), "{} of 50", failures.len());
     let first = &failures[0];
     assert_eq!(run(first.seed, blocks).as_ref(), Err(first), "a seed finds the same again");

@@ -1,7 +1,8 @@
 //! Nothing that the hot paths reach can panic, as their object file shows.
 //!
-//! They are linked alone into a shared object of which each is an entry. The linker drops what no entry reaches, so that a function of `core::panicking` among the
-//! symbols would mean that some path leads there.
+//! They are linked alone into a shared object of which each is an entry. The linker drops what no
+//! entry reaches, so that a function of `core::panicking` among the symbols would mean that some
+//! path leads there.
 #![cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
 
 use std::path::Path;
@@ -13,7 +14,11 @@ use object::{Object, ObjectSymbol, SymbolKind};
 /// The names of the functions in the object, built with these further arguments.
 fn functions(arguments: &[&str]) -> Vec<String> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/hot-paths/Cargo.toml");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(if arguments.is_empty() { "hot-paths" } else { "hot-paths-planted" });
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(if arguments.is_empty() {
+        "hot-paths"
+    } else {
+        "hot-paths-planted"
+    });
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["build", "--quiet", "--release", "--locked", "--manifest-path"])

@@ -1,5 +1,6 @@
-//! The trials notice mistakes of timing that are planted in the HAL: each makes one of them fail, in a bounded number of tries. Mistakes about what somebody else wrote are
-//! for the fuzz targets to notice.
+//! The trials notice mistakes of timing that are planted in the HAL: each makes one of them fail,
+//! in a bounded number of tries. Mistakes about what somebody else wrote are for the fuzz targets
+//! to notice.
 
 #[allow(dead_code, reason = "the other test of these trials uses more of them")]
 #[path = "trials/mod.rs"]

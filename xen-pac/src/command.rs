@@ -1,6 +1,8 @@
-//! What every command of every hypercall says of itself: its number, its argument, how it is called, and what its answer means.
+//! What every command of every hypercall says of itself: its number, its argument, how it is
+//! called, and what its answer means.
 //!
-//! The commands are generated, as unit structs; whoever makes hypercalls is generic over [`Command`]:
+//! The commands are generated, as unit structs; whoever makes hypercalls is generic over
+//! [`Command`]:
 //!
 //! ```
 //! use xen_pac::command::{Command, SafeCommand, result::Outcome, shape};
@@ -24,7 +26,8 @@ use crate::release::Release;
 
 /// One command of a hypercall.
 pub trait Command {
-    /// What it is called with; `()` where there is nothing, the element of an array, the byte of a buffer.
+    /// What it is called with; `()` where there is nothing, the element of an array, the byte of a
+    /// buffer.
     type Argument: Data;
     /// Which machine arguments it takes: one of [`shape`].
     type Shape: shape::Shape;
@@ -59,13 +62,16 @@ pub struct Facts {
     pub honoured_since: Release,
 }
 
-/// A command that can break nothing of Rust's, whatever its argument holds: Xen touches no memory beyond the argument, and takes none away.
+/// A command that can break nothing of Rust's, whatever its argument holds: Xen touches no memory
+/// beyond the argument, and takes none away.
 ///
 /// # Safety
-/// For every value of the argument, carrying out the command must leave all memory of the program valid, and unchanged but for the argument itself.
+/// For every value of the argument, carrying out the command must leave all memory of the program
+/// valid, and unchanged but for the argument itself.
 pub unsafe trait SafeCommand: Command {}
 
-/// Marks generated commands as safe: those whose argument holds no handle, and which the description gives no hazard.
+/// Marks generated commands as safe: those whose argument holds no handle, and which the
+/// description gives no hazard.
 #[allow(unused_macros, reason = "which commands there are is the description's choice")]
 macro_rules! safe {
     ($command:ident) => {
@@ -73,13 +79,15 @@ macro_rules! safe {
             !<<$command as $crate::command::Command>::Argument as $crate::access::Data>::REACHES_BEYOND,
             concat!("`", stringify!($command), "` is not safe: its argument holds a handle, or ends in an array of no fixed length"),
         );
-        // SAFETY: the constant above shows that Xen touches nothing beyond the argument; a command that takes memory away has a hazard in the description, and none was given.
+        // SAFETY: the constant above shows that Xen touches nothing beyond the argument; a command
+        // that takes memory away has a hazard in the description, and none was given.
         unsafe impl $crate::command::SafeCommand for $command {}
     };
 }
 
-/// What the description says of a command: `command!(Poll: SCHED_OP, 3, "SCHEDOP_poll", Argument(SchedPoll) -> Nothing, since (4, 4), honoured (4, 4))`; with
-/// `safe` before it for one that can break nothing.
+/// What the description says of a command:
+/// `command!(Poll: SCHED_OP, 3, "SCHEDOP_poll", Argument(SchedPoll) -> Nothing, since (4, 4), honoured (4, 4))`;
+/// with `safe` before it for one that can break nothing.
 #[allow(unused_macros, reason = "which commands there are is the description's choice")]
 macro_rules! command {
     (safe $command:ident: $($facts:tt)*) => {
@@ -141,7 +149,8 @@ pub mod shape {
     }
 }
 
-/// What an answer that is not negative means; a negative one is an error's number with its sign turned.
+/// What an answer that is not negative means; a negative one is an error's number with its sign
+/// turned.
 pub mod result {
     /// One of the meanings of this module.
     pub trait Outcome: sealed::Sealed {

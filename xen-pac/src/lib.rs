@@ -1,14 +1,20 @@
-//! Typed access to everything that a Xen guest shares with its hypervisor: registers in shared memory, the arguments and numbers of hypercalls, constants, encodings.
+//! Typed access to everything that a Xen guest shares with its hypervisor: registers in shared
+//! memory, the arguments and numbers of hypercalls, constants, encodings.
 //!
-//! For kernel engineers who want the registers and nothing else. The crate makes no hypercall and holds no state; it needs no allocator and no standard library.
-//! `xen-hal` builds on it. What is generated comes from the description in `abi-yaml`, whose every offset, size and constant is compared with what a C compiler makes of Xen's own
-//! headers, for each release from 4.4 to 4.20 on `x86_64`, `x86` and `aarch64`.
+//! For kernel engineers who want the registers and nothing else. The crate makes no hypercall and
+//! holds no state; it needs no allocator and no standard library. `xen-hal` builds on it. What is
+//! generated comes from the description in `abi-yaml`, whose every offset, size and constant is
+//! compared with what a C compiler makes of Xen's own headers, for each release from 4.4 to 4.20 on
+//! `x86_64`, `x86` and `aarch64`.
 //!
-//! There is a module for each subject of the headers ([`shared_info`], [`event_channel`], [`grant_table`], [`hvm`], [`memory`], [`version`], ...). In each of them the same kinds of things are found:
+//! There is a module for each subject of the headers ([`shared_info`], [`event_channel`],
+//! [`grant_table`], [`hvm`], [`memory`], [`version`], ...). In each of them the same kinds of
+//! things are found:
 //!
 //! # Blocks: memory that the other side changes
 //!
-//! A block's handle is a pointer with a lifetime, `Copy` and free of state. Making one is the only unsafe step: whoever does promises that the memory is there.
+//! A block's handle is a pointer with a lifetime, `Copy` and free of state. Making one is the only
+//! unsafe step: whoever does promises that the memory is there.
 //!
 //! ```
 //! use core::ptr::NonNull;
@@ -30,8 +36,9 @@
 //!
 //! # Bits: words of which both sides change bits
 //!
-//! [`Bits`](access::Bits) reads as any register of `tock-registers` does, by field; it is changed by atomic read-modify-writes only. A plain write, or `modify`, would lose what the other side did in
-//! between, so neither compiles.
+//! [`Bits`](access::Bits) reads as any register of `tock-registers` does, by field; it is changed
+//! by atomic read-modify-writes only. A plain write, or `modify`, would lose what the other side
+//! did in between, so neither compiles.
 //!
 //! ```
 //! use core::sync::atomic::Ordering;
@@ -52,8 +59,9 @@
 //!
 //! # Plain registers, buffers and ring indices
 //!
-//! [`ReadWrite`](access::ReadWrite) and [`ReadOnly`](access::ReadOnly) are volatile. A [`Buffer`](access::Buffer) is copied and never borrowed. Of a ring's indices we publish
-//! [our own](access::OwnIndex) and load [the peer's](access::PeerIndex).
+//! [`ReadWrite`](access::ReadWrite) and [`ReadOnly`](access::ReadOnly) are volatile. A
+//! [`Buffer`](access::Buffer) is copied and never borrowed. Of a ring's indices we publish [our
+//! own](access::OwnIndex) and load [the peer's](access::PeerIndex).
 //!
 //! ```
 //! use xen_pac::console_ring::{XenconsInterface, raw};
@@ -78,8 +86,10 @@
 //!
 //! # Snapshots: fields that are only right together
 //!
-//! Xen updates the clock's values under a version counter. A snapshot is read again until no update fell into it, and what the closure reads belongs to the same moment: the time stamp counter must be read
-//! there. Have it read by an ordered instruction (`lfence; rdtsc`, or `isb; mrs`) in an `asm!` without `nomem`, which the compiler keeps between the two looks at the version.
+//! Xen updates the clock's values under a version counter. A snapshot is read again until no update
+//! fell into it, and what the closure reads belongs to the same moment: the time stamp counter must
+//! be read there. Have it read by an ordered instruction (`lfence; rdtsc`, or `isb; mrs`) in an
+//! `asm!` without `nomem`, which the compiler keeps between the two looks at the version.
 //!
 //! ```
 //! use xen_pac::shared_info::{VcpuTimeInfo, pvclock_flags, raw};
@@ -96,7 +106,8 @@
 //!
 //! # Encodings: words with a discriminant
 //!
-//! Encoders and decoders are `const fn`s. What is out of range cannot be built, and what Xen does not define is not decoded.
+//! Encoders and decoders are `const fn`s. What is out of range cannot be built, and what Xen does
+//! not define is not decoded.
 //!
 //! ```
 //! use xen_pac::hvm::{CallbackVia, CallbackViaVariant};
@@ -113,8 +124,10 @@
 //!
 //! # Arguments and commands
 //!
-//! An argument struct has C's layout with its padding named and zeroed, so no byte of ours leaks. `new` takes what Xen reads; the rest is what Xen answers. Each command of a hypercall is a
-//! type that says which argument it takes, how it is called, and what its answer means ([`command::Command`]): a hypercall cannot be given the wrong one.
+//! An argument struct has C's layout with its padding named and zeroed, so no byte of ours leaks.
+//! `new` takes what Xen reads; the rest is what Xen answers. Each command of a hypercall is a type
+//! that says which argument it takes, how it is called, and what its answer means
+//! ([`command::Command`]): a hypercall cannot be given the wrong one.
 //!
 //! ```
 //! use xen_pac::base::Domid;
@@ -132,7 +145,8 @@
 //!
 //! # Enumerations: numbers with names
 //!
-//! Xen may always answer with a number that is newer than this crate. So an enumeration is a newtype with named constants, which keeps what it does not know.
+//! Xen may always answer with a number that is newer than this crate. So an enumeration is a
+//! newtype with named constants, which keeps what it does not know.
 //!
 //! ```
 //! use xen_pac::base::Virq;
@@ -144,29 +158,39 @@
 //!
 //! # Releases
 //!
-//! An item that is not in every release says so. What the *hypervisor* does is asked for at run time; [`release::Release`] compares.
+//! An item that is not in every release says so. What the *hypervisor* does is asked for at run
+//! time; [`release::Release`] compares.
 //!
-//! Where documentation speaks of the *seed header*, it means OpenBSD's `xenreg.h`, with which this project began: it says there in what that header differs from Xen's own, for whoever has
-//! code that was written against it.
+//! Where documentation speaks of the *seed header*, it means OpenBSD's `xenreg.h`, with which this
+//! project began: it says there in what that header differs from Xen's own, for whoever has code
+//! that was written against it.
 //!
 //! # The feature `simulated`
 //!
-//! For programs in which the other side is a thread and no hypervisor (tests, simulators, `examples/host`). Plain registers become relaxed atomics, which may race between threads, and handles
-//! get the other side's half: `publish_snapshot`, `other_side`; and `access::before_each` has a function called before each access, in which a simulator can run that side.
-//! The crate then needs std. A guest has no use for it.
+//! For programs in which the other side is a thread and no hypervisor (tests, simulators,
+//! `examples/host`). Plain registers become relaxed atomics, which may race between threads, and
+//! handles get the other side's half: `publish_snapshot`, `other_side`; and `access::before_each`
+//! has a function called before each access, in which a simulator can run that side. The crate then
+//! needs std. A guest has no use for it.
 #![no_std]
 
 #[cfg(any(test, feature = "simulated"))]
 extern crate std;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]
-compile_error!("xen-pac describes Xen's guest ABI for x86_64, x86 and aarch64; this target's architecture is none of them");
+compile_error!(
+    "xen-pac describes Xen's guest ABI for x86_64, x86 and aarch64; this target's architecture is none of them"
+);
 
 #[cfg(all(target_arch = "x86_64", not(target_pointer_width = "64")))]
-compile_error!("xen-pac does not support x32: Xen has no ABI for 64-bit code with 32-bit pointers; build for x86_64 or for x86 (i686)");
+compile_error!(
+    "xen-pac does not support x32: Xen has no ABI for 64-bit code with 32-bit pointers; build for x86_64 or for x86 (i686)"
+);
 
 #[cfg(all(target_arch = "aarch64", not(target_pointer_width = "64")))]
-compile_error!("xen-pac does not support the ILP32 variants of aarch64: Xen's ABI has 64-bit pointers there");
+compile_error!(
+    "xen-pac does not support the ILP32 variants of aarch64: Xen's ABI has 64-bit pointers there"
+);
 
 #[cfg(target_endian = "big")]
 compile_error!(

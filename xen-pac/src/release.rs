@@ -24,7 +24,8 @@ impl Release {
         Self { major, minor }
     }
 
-    /// What the version command of the `xen_version` hypercall answers: the major number in bits 31:16, the minor in bits 15:0.
+    /// What the version command of the `xen_version` hypercall answers: the major number in bits
+    /// 31:16, the minor in bits 15:0.
     #[must_use]
     pub const fn from_version(version: u32) -> Self {
         Self { major: (version >> 16) as u16, minor: version as u16 }

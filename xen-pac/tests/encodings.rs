@@ -1,10 +1,12 @@
-//! The encoding of the event callback against formulas of its own, and against those of the header that the project was created from.
+//! The encoding of the event callback against formulas of its own, and against those of the header
+//! that the project was created from.
 #![allow(missing_docs, reason = "a test")]
 
 use proptest::prelude::*;
 use xen_pac::hvm::{CallbackVia, CallbackViaVariant};
 
-/// The seed header's forms, written anew: the kind in bits 63:56, then a line, or a device's slot and pin.
+/// The seed header's forms, written anew: the kind in bits 63:56, then a line, or a device's slot
+/// and pin.
 mod seed {
     pub(super) const fn gsi(gsi: u64) -> u64 {
         gsi & 0xffff_ffff
@@ -25,11 +27,15 @@ fn rebuilt(via: CallbackVia) -> Option<CallbackVia> {
     match via.variant() {
         CallbackViaVariant::None => Some(CallbackVia::NONE),
         CallbackViaVariant::Gsi { gsi } => CallbackVia::gsi(gsi).ok(),
-        CallbackViaVariant::PciIntx { domain, bus, devfn, pin } => CallbackVia::pci_intx(domain, bus, devfn, pin).ok(),
+        CallbackViaVariant::PciIntx { domain, bus, devfn, pin } => {
+            CallbackVia::pci_intx(domain, bus, devfn, pin).ok()
+        }
         #[cfg(not(target_arch = "aarch64"))]
         CallbackViaVariant::Vector { vector } => CallbackVia::vector(vector).ok(),
         #[cfg(target_arch = "aarch64")]
-        CallbackViaVariant::Ppi { number, edge, low_level } => CallbackVia::ppi(number, edge, low_level).ok(),
+        CallbackViaVariant::Ppi { number, edge, low_level } => {
+            CallbackVia::ppi(number, edge, low_level).ok()
+        }
     }
 }
 
@@ -134,16 +140,21 @@ fn every_vector_is_the_seed_headers_or_refused() {
 #[cfg(target_arch = "aarch64")]
 #[test]
 fn every_private_interrupt_comes_back() {
-    for (number, edge, low_level) in
-        (0..=u8::MAX).flat_map(|number| (0..4).flat_map(move |edge| (0..4).map(move |low| (number, edge, low))))
+    for (number, edge, low_level) in (0..=u8::MAX)
+        .flat_map(|number| (0..4).flat_map(move |edge| (0..4).map(move |low| (number, edge, low))))
     {
         match CallbackVia::ppi(number, edge, low_level) {
             Ok(via) => {
                 assert!((16..32).contains(&number) && edge < 2 && low_level < 2);
-                assert_eq!(via.encode(), 2 << 56 | u64::from(low_level) << 9 | u64::from(edge) << 8 | u64::from(number));
+                assert_eq!(
+                    via.encode(),
+                    2 << 56 | u64::from(low_level) << 9 | u64::from(edge) << 8 | u64::from(number)
+                );
                 assert_eq!(via.variant(), CallbackViaVariant::Ppi { number, edge, low_level });
             }
-            Err(error) => assert!(!(16..32).contains(&number) || edge > 1 || low_level > 1, "{error}"),
+            Err(error) => {
+                assert!(!(16..32).contains(&number) || edge > 1 || low_level > 1, "{error}")
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Every bit field of every word against a plain shift and mask, which is taken from what the field's documentation says.
+//! Every bit field of every word against a plain shift and mask, which is taken from what the
+//! field's documentation says.
 #![allow(missing_docs, reason = "a test")]
 
 use std::collections::BTreeMap;
@@ -47,8 +48,9 @@ fn constants_of(text: &str, into: &mut Vec<Constant>) {
         } else if from.starts_with("pub struct Register;") {
             // The module of a word, and not the one inside it with the names of a field's values.
             module.clone_into(&mut word);
-        } else if let Some((name, value)) =
-            from.strip_prefix("pub const ").and_then(|item| item.split_once(": tock_registers::fields::Field<"))
+        } else if let Some((name, value)) = from
+            .strip_prefix("pub const ")
+            .and_then(|item| item.split_once(": tock_registers::fields::Field<"))
         {
             if name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
                 let width = value[1..].split(',').next().unwrap().parse().unwrap();
@@ -56,8 +58,16 @@ fn constants_of(text: &str, into: &mut Vec<Constant>) {
                 let mut numbers = new.split(')').next().unwrap().split(',').map(str::trim);
                 let mask = number(numbers.next().unwrap());
                 let shift = number(numbers.next().unwrap()) as u32;
-                let bits = documented_bits(before).unwrap_or_else(|| panic!("{word}::{name} does not say which bits it has"));
-                into.push(Constant { word: word.clone(), name: name.to_owned(), width, mask, shift, bits });
+                let bits = documented_bits(before)
+                    .unwrap_or_else(|| panic!("{word}::{name} does not say which bits it has"));
+                into.push(Constant {
+                    word: word.clone(),
+                    name: name.to_owned(),
+                    width,
+                    mask,
+                    shift,
+                    bits,
+                });
             }
         }
         rest = &from[4..];
@@ -103,7 +113,12 @@ macro_rules! check {
         // Writing the field changes its bits and no others.
         let written = field.val($content as $width).modify(value);
         let content = model($content, (bits.0 - bits.1, 0));
-        assert_eq!(u64::from(field.read(written)), model(u64::from($content as $width), (bits.0 - bits.1, 0)), "{:?}", $constant);
+        assert_eq!(
+            u64::from(field.read(written)),
+            model(u64::from($content as $width), (bits.0 - bits.1, 0)),
+            "{:?}",
+            $constant
+        );
         let elsewhere = !((*mask as $width) << *shift);
         assert_eq!(written & elsewhere, value & elsewhere, "{:?}", $constant);
         assert!(content <= *mask);

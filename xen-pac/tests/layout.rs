@@ -24,13 +24,38 @@ struct Offsets {
 }
 
 #[cfg(target_arch = "x86_64")]
-const AT: Offsets =
-    Offsets { vcpu_size: 64, pending_sel: 8, time: 32, pending: 2048, mask: 2560, wallclock: 3072, sec_hi: 3084, vcpus: 32 };
+const AT: Offsets = Offsets {
+    vcpu_size: 64,
+    pending_sel: 8,
+    time: 32,
+    pending: 2048,
+    mask: 2560,
+    wallclock: 3072,
+    sec_hi: 3084,
+    vcpus: 32,
+};
 #[cfg(target_arch = "x86")]
-const AT: Offsets =
-    Offsets { vcpu_size: 64, pending_sel: 4, time: 32, pending: 2048, mask: 2176, wallclock: 2304, sec_hi: 2340, vcpus: 32 };
+const AT: Offsets = Offsets {
+    vcpu_size: 64,
+    pending_sel: 4,
+    time: 32,
+    pending: 2048,
+    mask: 2176,
+    wallclock: 2304,
+    sec_hi: 2340,
+    vcpus: 32,
+};
 #[cfg(target_arch = "aarch64")]
-const AT: Offsets = Offsets { vcpu_size: 48, pending_sel: 8, time: 16, pending: 48, mask: 560, wallclock: 1072, sec_hi: 1084, vcpus: 1 };
+const AT: Offsets = Offsets {
+    vcpu_size: 48,
+    pending_sel: 8,
+    time: 16,
+    pending: 48,
+    mask: 560,
+    wallclock: 1072,
+    sec_hi: 1084,
+    vcpus: 1,
+};
 
 const WORD: usize = size_of::<XenUlong>();
 
@@ -75,7 +100,8 @@ proptest! {
     fn every_register_reads_its_own_bytes(bytes in page_bytes()) {
         let page = Page(UnsafeCell::new(*bytes));
         let start = NonNull::new(page.0.get()).unwrap().cast();
-        // SAFETY: the page outlives the handle, is larger than the block and aligned to 4096, and is touched through handles only.
+        // SAFETY: the page outlives the handle, is larger than the block and aligned to 4096, and
+        // is touched through handles only.
         let shared = unsafe { SharedInfo::from_ptr(start) };
 
         prop_assert!(shared.vcpu_info(AT.vcpus).is_none());

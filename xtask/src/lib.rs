@@ -1,7 +1,9 @@
-//! The steps that turn the description in `abi-yaml` into `xen-pac`, and those that prove the result.
+//! The steps that turn the description in `abi-yaml` into `xen-pac`, and those that prove the
+//! result.
 //!
-//! Data flows one way: [`document`] is what `parse` makes of the YAML and `check` judges, `resolve` lays it out for one
-//! architecture and release, and `render` writes Rust. The commands only string these together.
+//! Data flows one way: [`document`] is what `parse` makes of the YAML and `check` judges, `resolve`
+//! lays it out for one architecture and release, and `render` writes Rust. The commands only string
+//! these together.
 
 pub mod bench;
 pub mod check;

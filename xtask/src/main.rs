@@ -19,7 +19,8 @@ enum Command {
     Bench(commands::bench::Arguments),
     /// Bring measured facts into the description's folder, or take them out.
     Facts(commands::facts::Arguments),
-    /// Give the HAL whatever a hypervisor or a peer may write, guided by what it reaches; and see that planted mistakes are found.
+    /// Give the HAL whatever a hypervisor or a peer may write, guided by what it reaches; and see
+    /// that planted mistakes are found.
     Fuzz(commands::fuzz::Arguments),
     /// Turn the description into xen-pac.
     Regen(commands::regen::Arguments),

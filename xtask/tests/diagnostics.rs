@@ -1,7 +1,7 @@
 //! Every wrong description in `tests/diagnostics` is answered as its `expected.txt` says.
 //!
-//! A case is a folder with YAML files. One without a manifest of its own gets the common one, which lists all its files. To write the
-//! answers anew, set `UPDATE_EXPECTED`, and read the difference.
+//! A case is a folder with YAML files. One without a manifest of its own gets the common one, which
+//! lists all its files. To write the answers anew, set `UPDATE_EXPECTED`, and read the difference.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,10 @@ fn root() -> PathBuf {
 /// Each case's name, in order.
 fn cases() -> Vec<String> {
     let entries = fs::read_dir(root()).unwrap().map(Result::unwrap);
-    let mut names: Vec<_> = entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = entries
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -32,7 +35,11 @@ fn sources(case: &str) -> Sources {
     names.sort();
     if !names.iter().any(|name| name == "manifest") {
         let common = fs::read_to_string(root().join("manifest.yaml")).unwrap();
-        fs::write(folder.path().join("manifest.yaml"), format!("{common}files: [{}]\n", names.join(", "))).unwrap();
+        fs::write(
+            folder.path().join("manifest.yaml"),
+            format!("{common}files: [{}]\n", names.join(", ")),
+        )
+        .unwrap();
     }
     let mut sources = source::load(folder.path()).unwrap();
     for file in &mut sources.files {
@@ -62,8 +69,14 @@ fn every_case_is_answered_as_expected() {
         }
         let expected = fs::read_to_string(&path).unwrap_or_default();
         if answer.is_empty() || answer != expected {
-            let diff = similar::TextDiff::from_lines(&expected, &answer).unified_diff().header("expected", "answered").to_string();
-            wrong.push(format!("{case}: {}", if answer.is_empty() { "nothing was found wrong" } else { &diff }));
+            let diff = similar::TextDiff::from_lines(&expected, &answer)
+                .unified_diff()
+                .header("expected", "answered")
+                .to_string();
+            wrong.push(format!(
+                "{case}: {}",
+                if answer.is_empty() { "nothing was found wrong" } else { &diff }
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -83,7 +96,10 @@ fn answer_to(text: &str) -> String {
 fn a_document_nested_a_million_deep_is_refused_in_a_few_lines() {
     for unit in ["[", "- ", "{a: ", "? "] {
         let answer = answer_to(&unit.repeat(1_000_000));
-        assert!(answer.starts_with("error: nested too deeply\n --> long.yaml:1:"), "{unit}: {answer}");
+        assert!(
+            answer.starts_with("error: nested too deeply\n --> long.yaml:1:"),
+            "{unit}: {answer}"
+        );
     }
 }
 
@@ -91,6 +107,12 @@ fn a_document_nested_a_million_deep_is_refused_in_a_few_lines() {
 fn a_megabyte_in_one_scalar_is_text_like_any_other() {
     let long = "Many words. ".repeat(90_000);
     assert_eq!(answer_to(&format!("doc: {long}\nheader: xen.h\n")), "");
-    assert!(answer_to(&format!("doc: About.\nheader: xen.h\nwords: {long}\n")).contains("expected a mapping from names to items"));
-    assert!(answer_to(&format!("doc: About.\nheader: xen.h\n? \"{long}\"\n: 1\n")).contains("unknown key `Many words."));
+    assert!(
+        answer_to(&format!("doc: About.\nheader: xen.h\nwords: {long}\n"))
+            .contains("expected a mapping from names to items")
+    );
+    assert!(
+        answer_to(&format!("doc: About.\nheader: xen.h\n? \"{long}\"\n: 1\n"))
+            .contains("unknown key `Many words.")
+    );
 }

@@ -4,21 +4,32 @@ use std::path::Path;
 use xtask::facts::{Facts, Table, json, store, text};
 
 fn kept() -> Facts {
-    store::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../abi-yaml/facts")).expect("the facts can be read")
+    store::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../abi-yaml/facts"))
+        .expect("the facts can be read")
 }
 
 #[test]
 fn every_table_survives_json_and_the_compact_form() {
     let facts = kept();
     let tables = facts.tables();
-    assert_eq!(tables.len(), facts.grid.releases.len() * facts.grid.archs.len(), "every release on every architecture");
-    let back: Vec<Table> = tables.iter().map(|table| json::read("table", &json::write(table)).expect("written by us")).collect();
+    assert_eq!(
+        tables.len(),
+        facts.grid.releases.len() * facts.grid.archs.len(),
+        "every release on every architecture"
+    );
+    let back: Vec<Table> = tables
+        .iter()
+        .map(|table| json::read("table", &json::write(table)).expect("written by us"))
+        .collect();
     assert_eq!(back, tables);
     let rebuilt = Facts::from_tables(&back).expect("tables that go together");
     assert_eq!(rebuilt.tables(), tables);
     for (name, written) in text::write(&rebuilt) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../abi-yaml/facts").join(name);
-        assert!(std::fs::read_to_string(path).expect("kept") == written, "{name} is as import writes it");
+        assert!(
+            std::fs::read_to_string(path).expect("kept") == written,
+            "{name} is as import writes it"
+        );
     }
 }
 
@@ -28,7 +39,8 @@ fn a_folder_of_tables_comes_back_from_the_compact_form() {
     let tables = kept().tables();
     store::save_tables(&tables, &folder.path().join("json")).expect("written");
     let read = store::load_tables(&folder.path().join("json")).expect("read");
-    store::save(&Facts::from_tables(&read).expect("go together"), &folder.path().join("compact")).expect("written");
+    store::save(&Facts::from_tables(&read).expect("go together"), &folder.path().join("compact"))
+        .expect("written");
     let mut back = store::load(&folder.path().join("compact")).expect("read").tables();
     back.sort_by_key(|table| (table.release, table.arch.clone()));
     assert_eq!(back, tables);

@@ -45,7 +45,12 @@ const TOOLS_H: &str = "#ifndef TOOLS\n#error for the tools only\n#endif\n#define
 const EXTRA_H: &str = "#include \"../xen.h\"\n#define EXTRA 2\n";
 
 fn tree(folder: &Path) -> Tree {
-    for (name, text) in [("xen.h", XEN_H), ("tools.h", TOOLS_H), ("io/extra.h", EXTRA_H), ("foreign/other.h", "#define FOREIGN 1\n")] {
+    for (name, text) in [
+        ("xen.h", XEN_H),
+        ("tools.h", TOOLS_H),
+        ("io/extra.h", EXTRA_H),
+        ("foreign/other.h", "#define FOREIGN 1\n"),
+    ] {
         let path = folder.join("include/public").join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("created");
         fs::write(path, text).expect("written");
@@ -61,7 +66,11 @@ fn everywhere() -> Vec<(String, &'static Target, Measured)> {
     for target in &TARGETS {
         for program in [None, Some("clang")] {
             if let Ok(compiler) = target.compiler(program) {
-                all.push((format!("{compiler} for {}", target.arch), target, measure(&tree, target, &compiler).expect("measured")));
+                all.push((
+                    format!("{compiler} for {}", target.arch),
+                    target,
+                    measure(&tree, target, &compiler).expect("measured"),
+                ));
             }
         }
     }
@@ -71,7 +80,11 @@ fn everywhere() -> Vec<(String, &'static Target, Measured)> {
 
 fn extent(measured: &Measured, struct_: &str, path: &str) -> (u64, u64) {
     let members = &measured.structs[struct_].members;
-    let Extent { offset, size } = members.iter().find(|(known, _)| known == path).unwrap_or_else(|| panic!("{struct_}.{path}")).1;
+    let Extent { offset, size } = members
+        .iter()
+        .find(|(known, _)| known == path)
+        .unwrap_or_else(|| panic!("{struct_}.{path}"))
+        .1;
     (offset, size)
 }
 
@@ -90,10 +103,16 @@ fn macros_and_enumerators_become_constants() {
             ("STATE_GOOD", 1),
             ("EXTRA", 2),
         ];
-        let expected = constants.into_iter().map(|(name, value): (&str, i128)| (name.to_owned(), value)).collect();
+        let expected = constants
+            .into_iter()
+            .map(|(name, value): (&str, i128)| (name.to_owned(), value))
+            .collect();
         assert_eq!(measured.constants, expected, "{compiler}");
         assert_eq!(measured.interface_version, 0x0004_0e00, "{compiler}");
-        assert_eq!(measured.other_macros, 4, "{compiler}: the text, the fraction, the bracket and the unknown name");
+        assert_eq!(
+            measured.other_macros, 4,
+            "{compiler}: the text, the fraction, the bracket and the unknown name"
+        );
     }
 }
 
@@ -108,7 +127,11 @@ fn structs_are_laid_out_as_each_architecture_does() {
         assert_eq!((outer("number"), outer("halves.high")), ((0, 4), (2, 2)), "{compiler}");
         assert_eq!(outer("inner.wide"), if x86 { (8, 8) } else { (16, 8) }, "{compiler}");
         assert_eq!(outer("row"), if x86 { (16, 36) } else { (24, 48) }, "{compiler}");
-        assert_eq!((outer("first"), outer("second")), if x86 { ((52, 4), (52, 4)) } else { ((72, 4), (72, 4)) }, "{compiler}");
+        assert_eq!(
+            (outer("first"), outer("second")),
+            if x86 { ((52, 4), (52, 4)) } else { ((72, 4), (72, 4)) },
+            "{compiler}"
+        );
         assert_eq!(outer("handle.p"), if x86 { (56, 4) } else { (80, 8) }, "{compiler}");
         assert_eq!(outer("tail"), if x86 { (60, 0) } else { (88, 0) }, "{compiler}");
     }
@@ -118,7 +141,9 @@ fn structs_are_laid_out_as_each_architecture_does() {
 fn headers_for_others_are_left_out_and_named() {
     for (compiler, _, measured) in everywhere() {
         assert_eq!(measured.headers, ["xen.h", "io/extra.h"], "{compiler}");
-        let [(name, said)] = measured.skipped.as_slice() else { panic!("{compiler}: {:?}", measured.skipped) };
+        let [(name, said)] = measured.skipped.as_slice() else {
+            panic!("{compiler}: {:?}", measured.skipped)
+        };
         assert_eq!(name, "tools.h", "{compiler}");
         assert!(said.contains("for the tools only"), "{compiler}: {said}");
     }
@@ -129,7 +154,10 @@ fn what_is_missing_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     assert!(matches!(Tree::find(folder.path()), Err(MeasureError::NoHeaders(_))));
     let none = TARGETS[0].compiler(Some("no-such-compiler")).expect_err("there is no such program");
-    assert_eq!(none.to_string(), "no C compiler for x86_64 is here; `no-such-compiler` cannot compile for it");
+    assert_eq!(
+        none.to_string(),
+        "no C compiler for x86_64 is here; `no-such-compiler` cannot compile for it"
+    );
 }
 
 #[test]
@@ -137,6 +165,9 @@ fn a_header_that_cannot_be_compiled_is_an_error_and_not_a_panic() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("xen.h"), "struct {{{").expect("written");
     let tree = Tree::find(folder.path()).expect("it has a xen.h");
-    let (target, compiler) = TARGETS.iter().find_map(|target| Some((target, target.compiler(None).ok()?))).expect("a C compiler");
+    let (target, compiler) = TARGETS
+        .iter()
+        .find_map(|target| Some((target, target.compiler(None).ok()?)))
+        .expect("a C compiler");
     assert!(matches!(measure(&tree, target, &compiler), Err(MeasureError::Refused { .. })));
 }

@@ -1,4 +1,5 @@
-//! The real description with random mistakes: it is never a panic, takes no longer than it should, and is told of in words.
+//! The real description with random mistakes: it is never a panic, takes no longer than it should,
+//! and is told of in words.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -52,27 +53,33 @@ fn description() -> Vec<(String, String)> {
         let name = entry.unwrap().file_name().into_string().unwrap();
         name.strip_suffix(".yaml").map(str::to_owned)
     });
-    let mut files: Vec<_> = names.map(|name| (name.clone(), fs::read_to_string(folder.join(name + ".yaml")).unwrap())).collect();
+    let mut files: Vec<_> = names
+        .map(|name| (name.clone(), fs::read_to_string(folder.join(name + ".yaml")).unwrap()))
+        .collect();
     files.sort();
     files
 }
 
-/// A description of three files: what the others are built on, and one of the others. Less text gives time for more mistakes.
+/// A description of three files: what the others are built on, and one of the others. Less text
+/// gives time for more mistakes.
 fn excerpt(files: &[(String, String)], random: &mut Random) -> Vec<(String, String)> {
     let mut names: BTreeSet<&str> = ["base", "hypercall"].into();
-    let others: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "manifest").collect();
+    let others: Vec<&str> =
+        files.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "manifest").collect();
     names.insert(others[random.below(others.len())]);
     let manifest = &files.iter().find(|(name, _)| name == "manifest").expect("a manifest").1;
     let list: Vec<&str> = names.iter().copied().collect();
     let head = manifest.split("\nfiles:").next().expect("what comes before the files");
-    let mut excerpt = vec![("manifest".to_owned(), format!("{head}\nfiles: [{}]\n", list.join(", ")))];
+    let mut excerpt =
+        vec![("manifest".to_owned(), format!("{head}\nfiles: [{}]\n", list.join(", ")))];
     excerpt.extend(files.iter().filter(|(name, _)| names.contains(name.as_str())).cloned());
     excerpt
 }
 
 /// What is said of a description.
 fn answer(files: &[(String, String)]) -> (Vec<String>, String) {
-    let sources = Sources::from_texts(files.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+    let sources =
+        Sources::from_texts(files.iter().map(|(name, text)| (name.as_str(), text.as_str())));
     let (document, mut diagnostics) = parse::document(&sources);
     diagnostics.extend(document.iter().flat_map(check::run));
     let drawn = diagnostic::render(&diagnostics, &sources, false);
@@ -81,7 +88,8 @@ fn answer(files: &[(String, String)]) -> (Vec<String>, String) {
 
 #[test]
 fn mistakes_are_told_of_and_never_cause_a_panic() {
-    let runs = std::env::var("MUTATIONS").map_or(RUNS, |runs| runs.parse().expect("a number of runs"));
+    let runs =
+        std::env::var("MUTATIONS").map_or(RUNS, |runs| runs.parse().expect("a number of runs"));
     let files = description();
     let (mut told, mut kinds) = (0, BTreeSet::new());
     // What is said of an excerpt without a mistake: it may refer to files that it lacks.
@@ -99,13 +107,21 @@ fn mistakes_are_told_of_and_never_cause_a_panic() {
         let Ok((messages, drawn)) = catch_unwind(AssertUnwindSafe(|| answer(&excerpt))) else {
             panic!("seed {seed} causes a panic; its description is\n{excerpt:#?}");
         };
-        assert!(start.elapsed() < Duration::from_secs(20), "seed {seed} takes {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "seed {seed} takes {:?}",
+            start.elapsed()
+        );
         assert!(drawn.matches("error: ").count() >= messages.len(), "seed {seed}: each is drawn");
         told += u64::from(messages != without[&names]);
         kinds.extend(messages.iter().map(|message| kind(message)));
     }
     assert!(told * 2 > runs, "only {told} of {runs} mistakes were noticed");
-    assert!(kinds.len() as u64 > runs.min(RUNS) / 10, "only {} kinds of answer: {kinds:?}", kinds.len());
+    assert!(
+        kinds.len() as u64 > runs.min(RUNS) / 10,
+        "only {} kinds of answer: {kinds:?}",
+        kinds.len()
+    );
     println!("{told} of {runs} mistakes were noticed, and told of in {} ways", kinds.len());
 }
 
@@ -129,7 +145,8 @@ fn mistake(text: &str, random: &mut Random) -> String {
         3 => lines[at] = without_key(&lines[at], random),
         4 => lines[at].insert_str(0, "  "),
         5 => {
-            let other = scalars(&lines[random.below(lines.len())].clone(), random).map(|(_, scalar)| scalar);
+            let other = scalars(&lines[random.below(lines.len())].clone(), random)
+                .map(|(_, scalar)| scalar);
             lines[at] = with_scalar(&lines[at], &other.unwrap_or_default(), random);
         }
         _ => lines[at] = with_scalar(&lines[at], SCALARS[random.below(SCALARS.len())], random),
@@ -177,8 +194,7 @@ impl Random {
 
 /// A description of one file and no release but one.
 fn one_file(sections: &str) -> Vec<(String, String)> {
-    let manifest =
-        "releases: [\"4.8\"]\nfiles: [base]\narchitectures:\n  x86: { pointer: 32, align_u64: 4, max_atomic: 32, doc: A processor. }\n";
+    let manifest = "releases: [\"4.8\"]\nfiles: [base]\narchitectures:\n  x86: { pointer: 32, align_u64: 4, max_atomic: 32, doc: A processor. }\n";
     let text = format!("doc: What the test is about.\nheader: xen.h\n{sections}");
     vec![("manifest".to_owned(), manifest.to_owned()), ("base".to_owned(), text)]
 }
@@ -189,14 +205,27 @@ fn many_mistakes_take_time_in_proportion() {
         let lines: String = (0..count).map(|index| line(index, count)).collect();
         one_file(&format!("{section}\n{lines}"))
     };
-    let unknown = many("types:", 10_000, |index, _| format!("  type{index}: {{ is: tipe{index}, doc: One of many. }}\n"));
-    let chain = many("types:", 5_000, |index, count| format!("  t{index}: {{ is: t{}, doc: One of many. }}\n", (index + 1) % count));
-    let circle = many("blocks:", 5_000, |index, count| {
-        format!("  b{index}: {{ doc: One of many., fields: [{{ name: f, type: b{}, doc: The next. }}] }}\n", (index + 1) % count)
+    let unknown = many("types:", 10_000, |index, _| {
+        format!("  type{index}: {{ is: tipe{index}, doc: One of many. }}\n")
     });
-    let twice = many("constants:", 5_000, |index, _| format!("  - {{ name: ONE, type: u32, value: {index}, doc: One of many. }}\n"));
-    for (what, description, expected) in [("unknown", unknown, 10_000), ("chain", chain, 1), ("circle", circle, 1), ("twice", twice, 4_999)]
-    {
+    let chain = many("types:", 5_000, |index, count| {
+        format!("  t{index}: {{ is: t{}, doc: One of many. }}\n", (index + 1) % count)
+    });
+    let circle = many("blocks:", 5_000, |index, count| {
+        format!(
+            "  b{index}: {{ doc: One of many., fields: [{{ name: f, type: b{}, doc: The next. }}] }}\n",
+            (index + 1) % count
+        )
+    });
+    let twice = many("constants:", 5_000, |index, _| {
+        format!("  - {{ name: ONE, type: u32, value: {index}, doc: One of many. }}\n")
+    });
+    for (what, description, expected) in [
+        ("unknown", unknown, 10_000),
+        ("chain", chain, 1),
+        ("circle", circle, 1),
+        ("twice", twice, 4_999),
+    ] {
         let start = Instant::now();
         let found = answer(&description).0.len();
         assert!(start.elapsed() < Duration::from_secs(30), "{what} takes {:?}", start.elapsed());

@@ -36,7 +36,8 @@ arguments:
       - { name: extra, type: u32, since: "4.6", direction: in, doc: A later addition. }
 "#;
 
-/// The facts that fit the description, changed by `change` in each release and on each architecture.
+/// The facts that fit the description, changed by `change` in each release and on each
+/// architecture.
 fn facts(change: impl Fn(&mut Table)) -> Facts {
     let mut tables = Vec::new();
     for minor in 4..=6 {
@@ -47,15 +48,26 @@ fn facts(change: impl Fn(&mut Table)) -> Facts {
                 members.push(("extra", size, 4));
                 size += if arch == "x86" { 4 } else { 8 };
             }
-            let members = members.into_iter().map(|(path, offset, size)| (path.to_owned(), Extent { offset, size })).collect();
-            let mut constants =
-                BTreeMap::from([("LIMIT".to_owned(), 9), ("F_top".to_owned(), if minor == 4 { -(1 << 31) } else { 1 << 31 })]);
+            let members = members
+                .into_iter()
+                .map(|(path, offset, size)| (path.to_owned(), Extent { offset, size }))
+                .collect();
+            let mut constants = BTreeMap::from([
+                ("LIMIT".to_owned(), 9),
+                ("F_top".to_owned(), if minor == 4 { -(1 << 31) } else { 1 << 31 }),
+            ]);
             if minor > 4 {
                 constants.insert("LATE".to_owned(), 1);
             }
             let release = format!("4.{minor}").parse().expect("a release");
             let structs = BTreeMap::from([("ask".to_owned(), StructTable { size, members })]);
-            let mut table = Table { release, interface_version: minor as u32, arch: arch.to_owned(), structs, constants };
+            let mut table = Table {
+                release,
+                interface_version: minor as u32,
+                arch: arch.to_owned(),
+                structs,
+                constants,
+            };
             change(&mut table);
             tables.push(table);
         }
@@ -87,7 +99,8 @@ fn what_fits_is_counted() {
     let (_, document) = description();
     let report = verify::run(&document, &facts(|_| {}));
     assert_eq!(report.mismatches, []);
-    // LIMIT and F_top in six tables, LATE in four and absent in two; the member `extra` absent in four.
+    // LIMIT and F_top in six tables, LATE in four and absent in two; the member `extra` absent in
+    // four.
     assert_eq!((report.tally.constants, report.tally.absences), (16, 6));
     assert_eq!((report.tally.sizes, report.tally.members, report.tally.padding), (6, 14, 6));
     assert_eq!(report.unchecked, []);
@@ -114,7 +127,10 @@ fn existence_is_held_both_ways() {
     let early = said(|table| {
         table.constants.insert("LATE".to_owned(), 1);
     });
-    assert_eq!(first_lines(&early), ["error: the headers have `LATE` where the description has it not (Xen 4.4)"]);
+    assert_eq!(
+        first_lines(&early),
+        ["error: the headers have `LATE` where the description has it not (Xen 4.4)"]
+    );
     let gone = said(|table| {
         table.constants.remove("LATE");
     });
@@ -127,7 +143,10 @@ fn members_are_held_by_offset_size_and_name() {
     let member = |path: &'static str, change: fn(&mut Extent)| {
         said(move |table| {
             let ask = table.structs.get_mut("ask").expect("there");
-            ask.members.iter_mut().filter(|(known, _)| known == path).for_each(|(_, extent)| change(extent));
+            ask.members
+                .iter_mut()
+                .filter(|(known, _)| known == path)
+                .for_each(|(_, extent)| change(extent));
         })
     };
     assert_eq!(
@@ -144,7 +163,9 @@ fn members_are_held_by_offset_size_and_name() {
     // Padding that reaches into a field is no padding.
     assert_eq!(
         first_lines(&member("_pad", |extent| extent.offset = 1)),
-        ["error: `struct ask` lacks the member `_pad`, 2 bytes at byte 1 in the headers (every release)"]
+        [
+            "error: `struct ask` lacks the member `_pad`, 2 bytes at byte 1 in the headers (every release)"
+        ]
     );
 }
 
@@ -152,9 +173,17 @@ fn members_are_held_by_offset_size_and_name() {
 fn a_member_is_no_padding_unless_it_is_called_so() {
     let text = said(|table| {
         let ask = table.structs.get_mut("ask").expect("there");
-        ask.members.iter_mut().filter(|(known, _)| known == "_pad").for_each(|(path, _)| *path = "flags".to_owned());
+        ask.members
+            .iter_mut()
+            .filter(|(known, _)| known == "_pad")
+            .for_each(|(path, _)| *path = "flags".to_owned());
     });
-    assert_eq!(first_lines(&text), ["error: `struct ask` lacks the member `flags`, 2 bytes at byte 2 in the headers (every release)"]);
+    assert_eq!(
+        first_lines(&text),
+        [
+            "error: `struct ask` lacks the member `flags`, 2 bytes at byte 2 in the headers (every release)"
+        ]
+    );
 }
 
 #[test]
@@ -167,7 +196,10 @@ fn what_is_not_described_is_listed_and_what_nobody_measured_too() {
             table.structs.insert("other".to_owned(), StructTable { size: 1, members: Vec::new() });
         }),
     );
-    assert_eq!((report.undescribed_constants, report.undescribed_structs), (vec!["OTHER".to_owned()], vec!["other".to_owned()]));
+    assert_eq!(
+        (report.undescribed_constants, report.undescribed_structs),
+        (vec!["OTHER".to_owned()], vec!["other".to_owned()])
+    );
     let none = verify::run(&document, &Facts::default());
     assert_eq!(none.unmeasured.len(), 6);
     assert_eq!(none.unmeasured[0], "Xen 4.4 on x86_64");

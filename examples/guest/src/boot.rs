@@ -16,7 +16,8 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// Takes over what Xen left at `start_info`, a physical address. `None` where there is no start info: somebody else than Xen entered.
+    /// Takes over what Xen left at `start_info`, a physical address. `None` where there is no start
+    /// info: somebody else than Xen entered.
     ///
     /// # Safety
     ///
@@ -34,7 +35,8 @@ impl Boot {
         self.start_info
     }
 
-    /// The guest's command line, without the name of its file; empty where there is none, or none that is text.
+    /// The guest's command line, without the name of its file; empty where there is none, or none
+    /// that is text.
     #[must_use]
     pub fn command_line(&self) -> &'static str {
         let address = self.start_info.cmdline_paddr().get() as usize;

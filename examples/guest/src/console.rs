@@ -1,8 +1,9 @@
 //! The console: lines of text for whoever watches the guest.
 //!
-//! Two ways lead to Xen's own console. The hypercall `console_io` is for the control domain; port 0xe9 is for every x86 guest with hardware virtualisation, one
-//! character at a time, and shows where Xen was started with a `guest_loglvl` that lets it through. The port needs nothing set up, not even a hypercall, so that it
-//! works from the first instruction to the last, and in a panic.
+//! Two ways lead to Xen's own console. The hypercall `console_io` is for the control domain; port
+//! 0xe9 is for every x86 guest with hardware virtualisation, one character at a time, and shows
+//! where Xen was started with a `guest_loglvl` that lets it through. The port needs nothing set up,
+//! not even a hypercall, so that it works from the first instruction to the last, and in a panic.
 
 use core::fmt::{self, Write};
 use core::hint::spin_loop;
@@ -21,7 +22,8 @@ macro_rules! println {
 /// Whether a vCPU is printing.
 static BUSY: AtomicBool = AtomicBool::new(false);
 
-/// For how many attempts a vCPU waits for another to have printed. It gives up in the end: what holds the console may be the very code that this one interrupted.
+/// For how many attempts a vCPU waits for another to have printed. It gives up in the end: what
+/// holds the console may be the very code that this one interrupted.
 const PATIENCE: u32 = 10_000_000;
 
 /// Prints text on the console, of one vCPU at a time. Xen shows it line by line.
@@ -30,7 +32,8 @@ pub fn print(text: fmt::Arguments<'_>) {
         spin_loop();
         !BUSY.swap(true, Ordering::Acquire)
     });
-    // The console itself never fails; an error could only come from a `Display` that gives up, and there is nobody to tell.
+    // The console itself never fails; an error could only come from a `Display` that gives up, and
+    // there is nobody to tell.
     let _ = Console.write_fmt(text);
     if mine {
         BUSY.store(false, Ordering::Release);
@@ -43,7 +46,8 @@ struct Console;
 impl Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
-            // SAFETY: the port belongs to the hypervisor, which takes a character and touches nothing of the guest.
+            // SAFETY: the port belongs to the hypervisor, which takes a character and touches
+            // nothing of the guest.
             unsafe { port::write_u8(XEN_HVM_DEBUGCONS_IOPORT, byte) };
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! Ending the guest so that whoever started it learns how it went.
 //!
-//! An emulator can be given a device that ends it with a status; that is asked first, because it is silent where it does not exist. Xen is asked next: it stops the
-//! domain, and what becomes of it then is the toolstack's business.
+//! An emulator can be given a device that ends it with a status; that is asked first, because it is
+//! silent where it does not exist. Xen is asked next: it stops the domain, and what becomes of it
+//! then is the toolstack's business.
 
 use core::fmt::Display;
 
@@ -11,7 +12,8 @@ use xen_pac::sched::{SchedShutdown, ShutdownReason, command::Shutdown};
 use crate::arch::{self, port};
 use crate::println;
 
-/// The port of QEMU's device `isa-debug-exit`, where it was given one: writing `value` ends QEMU with status `2 * value + 1`. Elsewhere nobody listens.
+/// The port of QEMU's device `isa-debug-exit`, where it was given one: writing `value` ends QEMU
+/// with status `2 * value + 1`. Elsewhere nobody listens.
 const EXIT_PORT: u16 = 0x501;
 
 /// How a guest ended, as the value for [`EXIT_PORT`].
@@ -43,7 +45,8 @@ pub(crate) fn panicked() -> ! {
 fn end(status: Status) -> ! {
     // SAFETY: at worst nobody listens at that port.
     unsafe { port::write_u16(EXIT_PORT, status as u16) };
-    let reason = if status == Status::Success { ShutdownReason::POWEROFF } else { ShutdownReason::CRASH };
+    let reason =
+        if status == Status::Success { ShutdownReason::POWEROFF } else { ShutdownReason::CRASH };
     if let Ok(xen) = detect() {
         // It does not come back unless Xen refuses, and then there is nothing left to try.
         let _ = xen.argument(Shutdown, &mut SchedShutdown::new(reason));

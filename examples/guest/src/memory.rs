@@ -1,6 +1,8 @@
-//! The functions on memory that the compiler calls by name, and that a hosted target expects from its C library.
+//! The functions on memory that the compiler calls by name, and that a hosted target expects from
+//! its C library.
 //!
-//! The copies are one string instruction each: short, never turned back into a call of themselves, and fast on every processor of the last ten years.
+//! The copies are one string instruction each: short, never turned back into a call of themselves,
+//! and fast on every processor of the last ten years.
 
 use core::arch::asm;
 use core::ffi::c_int;
@@ -12,7 +14,8 @@ use core::ffi::c_int;
 /// As in C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
-    // SAFETY: the instruction writes `count` bytes at `to` and reads as many at `from`, which is the caller's promise. The direction flag is clear by convention.
+    // SAFETY: the instruction writes `count` bytes at `to` and reads as many at `from`, which is
+    // the caller's promise. The direction flag is clear by convention.
     unsafe {
         asm!("rep movsb", inout("rcx") count => _, inout("rdi") to => _, inout("rsi") from => _, options(nostack, preserves_flags));
     }
@@ -27,11 +30,14 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
     if to.addr().wrapping_sub(from.addr()) >= count {
-        // SAFETY: the target does not begin inside the source, so that copying upwards reads each byte before it is overwritten.
+        // SAFETY: the target does not begin inside the source, so that copying upwards reads each
+        // byte before it is overwritten.
         return unsafe { memcpy(to, from, count) };
     }
-    let (last_to, last_from) = (to.wrapping_add(count).wrapping_sub(1), from.wrapping_add(count).wrapping_sub(1));
-    // SAFETY: the same bytes, from the last to the first; the direction flag is clear again before anything else runs.
+    let (last_to, last_from) =
+        (to.wrapping_add(count).wrapping_sub(1), from.wrapping_add(count).wrapping_sub(1));
+    // SAFETY: the same bytes, from the last to the first; the direction flag is clear again before
+    // anything else runs.
     unsafe {
         asm!("std", "rep movsb", "cld", inout("rcx") count => _, inout("rdi") last_to => _, inout("rsi") last_from => _, options(nostack));
     }
@@ -90,13 +96,15 @@ unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, count: usize) -> c_
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
     let left: usize;
-    // SAFETY: the instruction reads up to the first zero, which the caller promises there is. A loop would do, but the compiler may know it for a `strlen`.
+    // SAFETY: the instruction reads up to the first zero, which the caller promises there is. A
+    // loop would do, but the compiler may know it for a `strlen`.
     unsafe {
         asm!("repne scasb", inout("rcx") usize::MAX => left, inout("rdi") text => _, in("al") 0_u8, options(nostack, readonly));
     }
     usize::MAX - 1 - left
 }
 
-/// The name by which the hosted target's core refers to its unwinder. Nothing here unwinds, so nothing calls it.
+/// The name by which the hosted target's core refers to its unwinder. Nothing here unwinds, so
+/// nothing calls it.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}

@@ -5,9 +5,11 @@ use core::ptr::NonNull;
 
 use xen_pac::base::{XEN_PAGE_SIZE, XenPfn};
 
-/// A page of the program's own memory, aligned as the hypervisor wants it, that others may change at any time.
+/// A page of the program's own memory, aligned as the hypervisor wants it, that others may change
+/// at any time.
 ///
-/// Put it into a `static`. It hands out its address and no reference, because whoever shares the page would break what a reference promises.
+/// Put it into a `static`. It hands out its address and no reference, because whoever shares the
+/// page would break what a reference promises.
 #[repr(C, align(4096))]
 #[derive(Debug)]
 pub struct Page(UnsafeCell<[u8; Page::SIZE]>);
@@ -28,12 +30,18 @@ impl Page {
     /// The page's address, as a pointer to whatever lies in it.
     #[must_use]
     pub const fn as_ptr<T>(&'static self) -> NonNull<T> {
-        const { assert!(size_of::<T>() <= Self::SIZE && align_of::<T>() <= Self::SIZE, "the type fits in a page") };
+        const {
+            assert!(
+                size_of::<T>() <= Self::SIZE && align_of::<T>() <= Self::SIZE,
+                "the type fits in a page"
+            )
+        };
         // SAFETY: the address of a static is not null.
         unsafe { NonNull::new_unchecked(self.0.get().cast()) }
     }
 
-    /// The number of the guest frame that the page is. Memory is mapped to itself, so the address says it.
+    /// The number of the guest frame that the page is. Memory is mapped to itself, so the address
+    /// says it.
     #[must_use]
     pub fn frame(&'static self) -> XenPfn {
         (self.0.get().expose_provenance() / Self::SIZE) as XenPfn

@@ -13,7 +13,13 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     // A panic while printing one is not worth another attempt.
     if !PANICKING.swap(true, Ordering::Relaxed) {
         match info.location() {
-            Some(place) => println!("guest: panic at {}:{}:{}: {}", place.file(), place.line(), place.column(), info.message()),
+            Some(place) => println!(
+                "guest: panic at {}:{}:{}: {}",
+                place.file(),
+                place.line(),
+                place.column(),
+                info.message()
+            ),
             None => println!("guest: panic: {}", info.message()),
         }
     }

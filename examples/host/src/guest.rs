@@ -23,7 +23,8 @@ impl<'a> Guest<'a> {
         Self { shared, machine, handled: [0; PORTS], readings: 0, retries: 0, wrong_readings: 0 }
     }
 
-    /// Reads the clock all the time, and is interrupted whenever an upcall is due, until the hypervisor has no more for it.
+    /// Reads the clock all the time, and is interrupted whenever an upcall is due, until the
+    /// hypervisor has no more for it.
     pub(crate) fn run(&mut self) {
         let Some(vcpu) = self.shared.vcpu_info(0) else { return };
         let mut masked = true;
@@ -48,7 +49,8 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// The two-level protocol: clear the upcall, take the selector, and in each word that it names handle what is pending and not masked.
+    /// The two-level protocol: clear the upcall, take the selector, and in each word that it names
+    /// handle what is pending and not masked.
     fn upcall(&mut self) {
         let Some(vcpu) = self.shared.vcpu_info(0) else { return };
         vcpu.evtchn_upcall_pending().swap(0, Ordering::AcqRel);
@@ -56,14 +58,17 @@ impl<'a> Guest<'a> {
         while selector != 0 {
             let word = selector.trailing_zeros();
             selector &= selector - 1;
-            let (Some(pending), Some(mask)) = (self.shared.evtchn_pending(word as usize), self.shared.evtchn_mask(word as usize)) else {
+            let (Some(pending), Some(mask)) =
+                (self.shared.evtchn_pending(word as usize), self.shared.evtchn_mask(word as usize))
+            else {
                 continue;
             };
             let mut due = pending.load(Ordering::Acquire) & !mask.load(Ordering::Acquire);
             while due != 0 {
                 let bit = due.trailing_zeros();
                 due &= due - 1;
-                // Before it is handled: an event that arrives meanwhile must make the bit pending anew.
+                // Before it is handled: an event that arrives meanwhile must make the bit pending
+                // anew.
                 pending.fetch_and(!(1 << bit), Ordering::AcqRel);
                 self.handle(word * XenUlong::BITS + bit);
             }
@@ -86,10 +91,15 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// Clears the mask, and only then looks whether an event came while it was set: that one caused no upcall, so Xen is asked for it.
+    /// Clears the mask, and only then looks whether an event came while it was set: that one caused
+    /// no upcall, so Xen is asked for it.
     fn unmask(&self, port: u32) {
         let (word, bit) = place_of(port);
-        let (Some(pending), Some(mask)) = (self.shared.evtchn_pending(word), self.shared.evtchn_mask(word)) else { return };
+        let (Some(pending), Some(mask)) =
+            (self.shared.evtchn_pending(word), self.shared.evtchn_mask(word))
+        else {
+            return;
+        };
         mask.fetch_and(!bit, Ordering::SeqCst);
         if pending.load(Ordering::SeqCst) & bit != 0 {
             mask.fetch_or(bit, Ordering::SeqCst);
@@ -101,14 +111,20 @@ impl<'a> Guest<'a> {
     fn read_clock(&mut self, time: VcpuTimeInfo<'_>) {
         let mut runs = 0;
         let before = self.machine.true_time();
-        // The counter is read inside the window: beside another update's values it means another time.
+        // The counter is read inside the window: beside another update's values it means another
+        // time.
         let (info, ticks) = time.snapshot_with(|| {
             runs += 1;
             self.machine.counter()
         });
         let delta = ticks.wrapping_sub(info.tsc_timestamp);
-        let delta = if info.tsc_shift < 0 { delta >> info.tsc_shift.unsigned_abs() } else { delta << info.tsc_shift };
-        let now = info.system_time + ((u128::from(delta) * u128::from(info.tsc_to_system_mul)) >> 32) as u64;
+        let delta = if info.tsc_shift < 0 {
+            delta >> info.tsc_shift.unsigned_abs()
+        } else {
+            delta << info.tsc_shift
+        };
+        let now = info.system_time
+            + ((u128::from(delta) * u128::from(info.tsc_to_system_mul)) >> 32) as u64;
         let after = self.machine.true_time();
 
         self.readings += 1;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use xen_pac::base::XenUlong;
 use xen_pac::shared_info::{SharedInfo, VcpuTimeInfoSnapshot};
 
-/// How many ports the hypervisor raises; they fill two words and part of a third, or more where words are shorter.
+/// How many ports the hypervisor raises; they fill two words and part of a third, or more where
+/// words are shorter.
 pub(crate) const PORTS: usize = 150;
 /// The port that the guest masks for a while.
 pub(crate) const MASKED_PORT: u32 = 77;
@@ -25,7 +26,12 @@ pub(crate) struct Hypervisor<'a> {
 
 impl<'a> Hypervisor<'a> {
     pub(crate) fn new(shared: SharedInfo<'a>) -> Self {
-        let new = Self { shared, start: Instant::now(), rebases: AtomicU64::new(0), finished: AtomicBool::new(false) };
+        let new = Self {
+            shared,
+            start: Instant::now(),
+            rebases: AtomicU64::new(0),
+            finished: AtomicBool::new(false),
+        };
         new.rebase(0);
         new
     }
@@ -40,7 +46,8 @@ impl<'a> Hypervisor<'a> {
         self.true_time() * 4
     }
 
-    /// Raises events on all ports in no order that the guest could guess, and says how often each was raised.
+    /// Raises events on all ports in no order that the guest could guess, and says how often each
+    /// was raised.
     pub(crate) fn run(&self) -> [u64; PORTS] {
         let mut raised = [0; PORTS];
         let mut random = 0x2545_f491_4f6c_dd1d_u64;
@@ -66,10 +73,15 @@ impl<'a> Hypervisor<'a> {
         raised
     }
 
-    /// Marks a port pending and, unless it is masked, causes an upcall. Says whether it was not pending before: events that were not handled yet merge.
+    /// Marks a port pending and, unless it is masked, causes an upcall. Says whether it was not
+    /// pending before: events that were not handled yet merge.
     fn raise(&self, port: u32) -> bool {
         let (word, bit) = place_of(port);
-        let (Some(pending), Some(mask)) = (self.shared.evtchn_pending(word), self.shared.evtchn_mask(word)) else { return false };
+        let (Some(pending), Some(mask)) =
+            (self.shared.evtchn_pending(word), self.shared.evtchn_mask(word))
+        else {
+            return false;
+        };
         if pending.fetch_or(bit, Ordering::SeqCst) & bit != 0 {
             return false;
         }
@@ -82,8 +94,14 @@ impl<'a> Hypervisor<'a> {
     /// The hypercall that the guest makes when a port became pending while it was masked.
     pub(crate) fn unmask(&self, port: u32) {
         let (word, bit) = place_of(port);
-        let (Some(pending), Some(mask)) = (self.shared.evtchn_pending(word), self.shared.evtchn_mask(word)) else { return };
-        if mask.fetch_and(!bit, Ordering::SeqCst) & bit != 0 && pending.load(Ordering::SeqCst) & bit != 0 {
+        let (Some(pending), Some(mask)) =
+            (self.shared.evtchn_pending(word), self.shared.evtchn_mask(word))
+        else {
+            return;
+        };
+        if mask.fetch_and(!bit, Ordering::SeqCst) & bit != 0
+            && pending.load(Ordering::SeqCst) & bit != 0
+        {
             self.cause_upcall(word);
         }
     }
@@ -95,11 +113,13 @@ impl<'a> Hypervisor<'a> {
         }
     }
 
-    /// Describes the same clock anew: from the present moment on, and by another pair of shift and factor. Values of two updates do not fit together.
+    /// Describes the same clock anew: from the present moment on, and by another pair of shift and
+    /// factor. Values of two updates do not fit together.
     fn rebase(&self, random: u64) {
         let Some(vcpu) = self.shared.vcpu_info(0) else { return };
         let now = self.true_time();
-        let (tsc_shift, tsc_to_system_mul) = [(-1, 1 << 31), (0, 1 << 30), (1, 1 << 29)][(random % 3) as usize];
+        let (tsc_shift, tsc_to_system_mul) =
+            [(-1, 1 << 31), (0, 1 << 30), (1, 1 << 29)][(random % 3) as usize];
         vcpu.time().publish_snapshot(&VcpuTimeInfoSnapshot {
             tsc_timestamp: now * 4,
             system_time: now,

@@ -11,14 +11,22 @@ const IPI: &str = env!("CARGO_BIN_EXE_ipi");
 const SEEDS: [u64; 8] = [0, 1, 2, 3, 7, 99, 1 << 40, u64::MAX];
 
 fn run(program: &str, arguments: &[&str]) -> Output {
-    Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"))
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"))
 }
 
 /// What a program tells with a seed.
 fn told(program: &str, seed: u64) -> String {
     let output = run(program, &[&seed.to_string()]);
-    let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && errors.is_empty(), "{program} {seed}: {}\n{told}{errors}", output.status);
+    let (told, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && errors.is_empty(),
+        "{program} {seed}: {}\n{told}{errors}",
+        output.status
+    );
     told.into_owned()
 }
 
@@ -39,22 +47,39 @@ fn shows(program: &str, shown: &str) -> usize {
 
 #[test]
 fn features() {
-    assert_eq!(shows(FEATURES, "what Xen tells each sort of guest"), 1, "the seed makes no difference to what Xen tells");
+    assert_eq!(
+        shows(FEATURES, "what Xen tells each sort of guest"),
+        1,
+        "the seed makes no difference to what Xen tells"
+    );
 }
 
 #[test]
 fn ping_pong() {
-    assert!(shows(PING_PONG, "a page lent, mapped, used by both with events, unmapped and taken back") > 1);
+    assert!(
+        shows(PING_PONG, "a page lent, mapped, used by both with events, unmapped and taken back")
+            > 1
+    );
 }
 
 #[test]
 fn clock() {
-    assert!(shows(CLOCK, "a clock that Xen sets while it is read, and that is right and never goes back") > 1);
+    assert!(
+        shows(
+            CLOCK,
+            "a clock that Xen sets while it is read, and that is right and never goes back"
+        ) > 1
+    );
 }
 
 #[test]
 fn tick() {
-    assert!(shows(TICK, "a tick every 10 ms, none early and none lost, although upcalls come late and for nothing") > 1);
+    assert!(
+        shows(
+            TICK,
+            "a tick every 10 ms, none early and none lost, although upcalls come late and for nothing"
+        ) > 1
+    );
 }
 
 #[test]
@@ -78,5 +103,8 @@ fn what_is_no_seed_is_a_failure() {
     let output = run(TICK, &["seven"]);
     assert!(!output.status.success());
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(errors, "not as it should be: a seed is a number, and not \"seven\": invalid digit found in string\n");
+    assert_eq!(
+        errors,
+        "not as it should be: a seed is a number, and not \"seven\": invalid digit found in string\n"
+    );
 }

@@ -1,4 +1,5 @@
-//! What the HAL's types do not let a program do: ask for operations that do not exist, pass arguments where there is no memory, and touch pages that come and go.
+//! What the HAL's types do not let a program do: ask for operations that do not exist, pass
+//! arguments where there is no memory, and touch pages that come and go.
 
 use xen_hal::hypercall::{Errno, Hypercall, outcome};
 use xen_pac::hypercall::Hypercall as Number;
@@ -16,7 +17,11 @@ pub(crate) const NO_SUCH_OPERATION: usize = 99;
 /// # Safety
 ///
 /// Whatever Xen makes of the arguments is what the caller expects.
-pub(crate) unsafe fn raw(xen: &impl Hypercall, hypercall: Number, arguments: [usize; 3]) -> Result<usize, Errno> {
+pub(crate) unsafe fn raw(
+    xen: &impl Hypercall,
+    hypercall: Number,
+    arguments: [usize; 3],
+) -> Result<usize, Errno> {
     let [first, second, third] = arguments;
     // SAFETY: the caller's promise.
     outcome(unsafe { xen.call3(hypercall.0, first, second, third) })

@@ -5,7 +5,8 @@ use core::fmt;
 
 use xen_hal::hypercall::Errno;
 
-/// A scenario could not go on. What Xen refuses as expected is no failure: that is in the transcript.
+/// A scenario could not go on. What Xen refuses as expected is no failure: that is in the
+/// transcript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// There is no scenario of that name.
@@ -34,7 +35,8 @@ impl<E: Into<Errno>> From<E> for Failure {
     }
 }
 
-/// Fails unless `holds`. For what must be true wherever a scenario runs, and has no place in a transcript because it is about times or counts.
+/// Fails unless `holds`. For what must be true wherever a scenario runs, and has no place in a
+/// transcript because it is about times or counts.
 pub(crate) const fn require(holds: bool, what: &'static str) -> Result<(), Failure> {
     if holds { Ok(()) } else { Err(Failure::Broken(what)) }
 }

@@ -14,12 +14,14 @@ pub const PAGES: usize = 16;
 
 /// A domain with two vCPUs, seen from inside.
 ///
-/// A scenario starts on vCPU 0 with interrupts off, as the first thing that the domain does: nothing has been mapped, bound or registered.
+/// A scenario starts on vCPU 0 with interrupts off, as the first thing that the domain does:
+/// nothing has been mapped, bound or registered.
 ///
 /// # Safety
 ///
-/// - [`page`](Self::page) returns memory of the domain's that is readable and writable, that [`space`](Self::space) knows, and that nothing else uses. It is there for
-///   ever, although a scenario may have Xen put another page in its place.
+/// - [`page`](Self::page) returns memory of the domain's that is readable and writable, that
+///   [`space`](Self::space) knows, and that nothing else uses. It is there for ever, although a
+///   scenario may have Xen put another page in its place.
 /// - The seams keep the promises of their traits.
 pub unsafe trait Machine: Sized + 'static {
     /// The way to the hypervisor.
@@ -46,12 +48,15 @@ pub unsafe trait Machine: Sized + 'static {
     /// A page of zeros for the scenario to use; `index` is below [`PAGES`].
     fn page(&self, index: usize) -> NonNull<u8>;
 
-    /// How Xen is to announce events: at a vector, or not at all where nothing need be said. An announcement on a vCPU whose interrupts are on leads to
-    /// [`World::upcall`], called on that vCPU with interrupts off.
+    /// How Xen is to announce events: at a vector, or not at all where nothing need be said. An
+    /// announcement on a vCPU whose interrupts are on leads to [`World::upcall`], called on that
+    /// vCPU with interrupts off.
     fn callback(&self) -> Option<CallbackVia>;
 
-    /// Makes the calling vCPU ready for upcalls of its own, and says at which vector: Xen may be [asked](xen_hal::hvm::Hvm::set_upcall_vector) for them. Each leads to
-    /// [`World::own_upcall`], called as for [`callback`](Self::callback), and the local APIC is told its end. `None` where there are none, as on Arm.
+    /// Makes the calling vCPU ready for upcalls of its own, and says at which vector: Xen may be
+    /// [asked](xen_hal::hvm::Hvm::set_upcall_vector) for them. Each leads to [`World::own_upcall`],
+    /// called as for [`callback`](Self::callback), and the local APIC is told its end. `None` where
+    /// there are none, as on Arm.
     fn own_upcalls(&self) -> Option<u8>;
 
     /// Whether Xen says, by the processor's identification, that it has upcalls of that kind.
@@ -63,7 +68,8 @@ pub unsafe trait Machine: Sized + 'static {
     /// Lets interrupts in on the calling vCPU.
     fn enable_interrupts(&self);
 
-    /// Sleeps until `done`, which is asked with interrupts off at first and after each interrupt. Interrupts are on afterwards.
+    /// Sleeps until `done`, which is asked with interrupts off at first and after each interrupt.
+    /// Interrupts are on afterwards.
     fn wait_until(&self, done: impl FnMut() -> bool);
 
     /// Passes a moment in a loop that waits for another vCPU without sleeping.

@@ -17,7 +17,11 @@ pub(crate) struct Readings {
 
 impl Readings {
     pub(crate) const fn new() -> Self {
-        Self { latest: Monotonic::new(), published: AtomicU64::new(0), backwards: AtomicBool::new(false) }
+        Self {
+            latest: Monotonic::new(),
+            published: AtomicU64::new(0),
+            backwards: AtomicBool::new(false),
+        }
     }
 
     /// Compares what `read` gives with what had been published before it, and publishes it.

@@ -1,4 +1,5 @@
-//! What the vCPUs of a scenario share, and what each does on an upcall: it takes the events of its own ports, and counts.
+//! What the vCPUs of a scenario share, and what each does on an upcall: it takes the events of its
+//! own ports, and counts.
 
 use core::ops::ControlFlow;
 use core::ptr::{self, NonNull};
@@ -71,9 +72,14 @@ impl World {
         }
     }
 
-    /// What the machine calls on each announcement of events, on the vCPU that is told, with interrupts off.
+    /// What the machine calls on each announcement of events, on the vCPU that is told, with
+    /// interrupts off.
     pub fn upcall(&self, vcpu: VcpuId) {
-        let (Some(desk), Some(shared), Some(info)) = (self.desk(vcpu), self.shared(), self.vcpu_info(vcpu)) else { return };
+        let (Some(desk), Some(shared), Some(info)) =
+            (self.desk(vcpu), self.shared(), self.vcpu_info(vcpu))
+        else {
+            return;
+        };
         desk.upcalls.fetch_add(1, Ordering::SeqCst);
         let mut count = |port: Port| {
             if let Some(arrived) = self.arrived.get(port.0 as usize) {
@@ -81,7 +87,9 @@ impl World {
             }
             ControlFlow::Continue(())
         };
-        while TwoLevel::new(shared).dispatch(info, &desk.own, &desk.cursor, &mut count) == Progress::Unfinished {}
+        while TwoLevel::new(shared).dispatch(info, &desk.own, &desk.cursor, &mut count)
+            == Progress::Unfinished
+        {}
     }
 
     /// The same for an announcement at a vector of the vCPU's own.
@@ -92,25 +100,44 @@ impl World {
         self.upcall(vcpu);
     }
 
-    /// Tells Xen how to announce events, and maps the shared page in place of page 0. Every port that is counted belongs to vCPU 0.
-    pub(crate) fn attach<M: Machine>(&'static self, machine: &M) -> Result<SharedInfo<'static>, Failure> {
+    /// Tells Xen how to announce events, and maps the shared page in place of page 0. Every port
+    /// that is counted belongs to vCPU 0.
+    pub(crate) fn attach<M: Machine>(
+        &'static self,
+        machine: &M,
+    ) -> Result<SharedInfo<'static>, Failure> {
         if let Some(via) = machine.callback() {
             let mut parameter = XenHvmParam::new(Domid::SELF, HvmParam::CALLBACK_IRQ, via.encode());
             // SAFETY: the parameter gives Xen no memory, and the machine is ready for its upcalls.
             unsafe { machine.xen().argument_unchecked(command::SetParam, &mut parameter) }?;
         }
-        // SAFETY: the parameter has just been set, in the mode in which all of the scenario runs; or this is Arm.
+        // SAFETY: the parameter has just been set, in the mode in which all of the scenario runs;
+        // or this is Arm.
         self.map(machine, unsafe { WidthLatch::assume() })
     }
 
     /// The same without an announcement: nothing tells of events until the scenario sees to it.
-    pub(crate) fn attach_unannounced<M: Machine>(&'static self, machine: &M) -> Result<SharedInfo<'static>, Failure> {
+    pub(crate) fn attach_unannounced<M: Machine>(
+        &'static self,
+        machine: &M,
+    ) -> Result<SharedInfo<'static>, Failure> {
         self.map(machine, WidthLatch::new(machine.xen())?)
     }
 
-    fn map<M: Machine>(&'static self, machine: &M, latch: WidthLatch) -> Result<SharedInfo<'static>, Failure> {
-        // SAFETY: the page is the scenario's, which keeps nothing in it and touches it by handles alone from now on.
-        let shared = unsafe { Memory::new(machine.xen()).map_shared_info(&machine.space(), machine.page(0).cast(), latch) };
+    fn map<M: Machine>(
+        &'static self,
+        machine: &M,
+        latch: WidthLatch,
+    ) -> Result<SharedInfo<'static>, Failure> {
+        // SAFETY: the page is the scenario's, which keeps nothing in it and touches it by handles
+        // alone from now on.
+        let shared = unsafe {
+            Memory::new(machine.xen()).map_shared_info(
+                &machine.space(),
+                machine.page(0).cast(),
+                latch,
+            )
+        };
         let shared = shared.map_err(|_| Failure::Broken("the shared page can be mapped"))?;
         for port in 0..PORTS as u32 {
             self.desks[0].own.insert(Port(port));
@@ -177,7 +204,8 @@ impl World {
     /// The shared page, once it is mapped.
     pub(crate) fn shared(&self) -> Option<SharedInfo<'static>> {
         // SAFETY: `attach` mapped it there for ever.
-        NonNull::new(self.shared.load(Ordering::SeqCst)).map(|page| unsafe { SharedInfo::from_ptr(page) })
+        NonNull::new(self.shared.load(Ordering::SeqCst))
+            .map(|page| unsafe { SharedInfo::from_ptr(page) })
     }
 
     /// A vCPU's block, wherever it is.

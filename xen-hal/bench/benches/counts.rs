@@ -1,6 +1,7 @@
 //! Instructions executed by each hot path and by its twin in C.
 //!
-//! The collection is on only within the function measured, so that preparing and calling it costs nothing.
+//! The collection is on only within the function measured, so that preparing and calling it costs
+//! nothing.
 
 #![allow(missing_docs, reason = "the benchmarks are named for what they count")]
 
@@ -15,7 +16,9 @@ use xen_hal::event::Port;
 use xen_hal::grant::{Access, Grant, GrantTable, Page, Slot, StillInUse};
 use xen_hal::platform::Tsc;
 use xen_hal_bench::clock::twin::{twin_monotonic, twin_now, twin_scale};
-use xen_hal_bench::event::twin::{twin_dispatch, twin_dispatch_all, twin_mask, twin_unmask, twin_unmask_all};
+use xen_hal_bench::event::twin::{
+    twin_dispatch, twin_dispatch_all, twin_mask, twin_unmask, twin_unmask_all,
+};
 use xen_hal_bench::event::{self, Tally};
 use xen_hal_bench::fixture::{self, Domain};
 use xen_hal_bench::grant::twin::{twin_lend, twin_publish, twin_revoke, twin_round, twin_withdraw};
@@ -74,7 +77,11 @@ fn twins_now(block: NonNull<VcpuTimeInfo>) -> u64 {
 #[bench::clamped(running(-1, 0))]
 fn ours_monotonic(block: NonNull<VcpuTimeInfo>) -> u64 {
     let latest = Monotonic::new();
-    black_box(clock::monotonic(black_box(clock::over(fixture::time(block), Tsc)), black_box(&latest))).as_nanos()
+    black_box(clock::monotonic(
+        black_box(clock::over(fixture::time(block), Tsc)),
+        black_box(&latest),
+    ))
+    .as_nanos()
 }
 
 #[library_benchmark(config = only("twin_monotonic"))]
@@ -119,7 +126,12 @@ fn twins_mask(domain: Domain) -> Domain {
 #[bench::quiet(domain(true, false))]
 #[bench::pending(domain(true, true))]
 fn ours_unmask(domain: Domain) -> Domain {
-    black_box(event::unmask(black_box(domain.bitmaps()), black_box(Port(70)), black_box(&domain.own))).unwrap();
+    black_box(event::unmask(
+        black_box(domain.bitmaps()),
+        black_box(Port(70)),
+        black_box(&domain.own),
+    ))
+    .unwrap();
     domain
 }
 
@@ -128,7 +140,13 @@ fn ours_unmask(domain: Domain) -> Domain {
 #[bench::pending(domain(true, true))]
 fn twins_unmask(domain: Domain) -> Domain {
     // SAFETY: page and set stay where they are.
-    black_box(unsafe { twin_unmask(black_box(domain.page.as_ptr()), black_box(70), black_box(domain.own_words.as_ptr().cast())) });
+    black_box(unsafe {
+        twin_unmask(
+            black_box(domain.page.as_ptr()),
+            black_box(70),
+            black_box(domain.own_words.as_ptr().cast()),
+        )
+    });
     domain
 }
 
@@ -283,7 +301,15 @@ fn ours_publish((slot, page): (Slot<'static>, Page)) -> Grant<'static> {
 fn twins_publish(slot: twin::Slot) -> MaybeUninit<twin::Grant> {
     let mut grant = MaybeUninit::uninit();
     // SAFETY: the entry of the slot stays for ever.
-    unsafe { twin_publish(&slot, &fixture::twin_page(0x1234), black_box(7), black_box(false), grant.as_mut_ptr()) };
+    unsafe {
+        twin_publish(
+            &slot,
+            &fixture::twin_page(0x1234),
+            black_box(7),
+            black_box(false),
+            grant.as_mut_ptr(),
+        )
+    };
     black_box(grant)
 }
 
@@ -298,14 +324,21 @@ fn ours_withdraw(grant: Grant<'static>) -> Result<(Slot<'static>, Page), StillIn
 fn twins_withdraw(mut grant: twin::Grant) -> (MaybeUninit<twin::Slot>, MaybeUninit<twin::Page>) {
     let (mut slot, mut page) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     // SAFETY: the entry of the slot stays for ever.
-    assert!(black_box(unsafe { twin_withdraw(black_box(&raw mut grant), slot.as_mut_ptr(), page.as_mut_ptr()) }));
+    assert!(black_box(unsafe {
+        twin_withdraw(black_box(&raw mut grant), slot.as_mut_ptr(), page.as_mut_ptr())
+    }));
     black_box((slot, page))
 }
 
 #[library_benchmark(config = only("ours_lend"))]
 #[bench::lend((table(), fixture::page(0x1234)))]
 fn ours_lend((table, page): (Table, Page)) -> Option<Grant<'static>> {
-    black_box(grant::lend(black_box(table), page, black_box(Domid(7)), black_box(Access::ReadWrite)))
+    black_box(grant::lend(
+        black_box(table),
+        page,
+        black_box(Domid(7)),
+        black_box(Access::ReadWrite),
+    ))
 }
 
 #[library_benchmark(config = only("twin_lend"))]
@@ -314,7 +347,13 @@ fn twins_lend(table: *mut twin::Table) -> MaybeUninit<twin::Grant> {
     let mut grant = MaybeUninit::uninit();
     // SAFETY: the table stays for ever.
     assert!(black_box(unsafe {
-        twin_lend(black_box(table), &fixture::twin_page(0x1234), black_box(7), black_box(false), grant.as_mut_ptr())
+        twin_lend(
+            black_box(table),
+            &fixture::twin_page(0x1234),
+            black_box(7),
+            black_box(false),
+            grant.as_mut_ptr(),
+        )
     }));
     black_box(grant)
 }
@@ -353,9 +392,19 @@ fn twins_round(table: *mut twin::Table) -> twin::Page {
     page
 }
 
-library_benchmark_group!(name = clocks, benchmarks = [ours_scale, twins_scale, ours_now, twins_now, ours_monotonic, twins_monotonic]);
-library_benchmark_group!(name = masks, benchmarks = [ours_mask, twins_mask, ours_unmask, twins_unmask, ours_unmask_all, twins_unmask_all]);
-library_benchmark_group!(name = dispatch, benchmarks = [ours_dispatch, twins_dispatch, ours_dispatch_all, twins_dispatch_all]);
+library_benchmark_group!(
+    name = clocks,
+    benchmarks = [ours_scale, twins_scale, ours_now, twins_now, ours_monotonic, twins_monotonic]
+);
+library_benchmark_group!(
+    name = masks,
+    benchmarks =
+        [ours_mask, twins_mask, ours_unmask, twins_unmask, ours_unmask_all, twins_unmask_all]
+);
+library_benchmark_group!(
+    name = dispatch,
+    benchmarks = [ours_dispatch, twins_dispatch, ours_dispatch_all, twins_dispatch_all]
+);
 library_benchmark_group!(
     name = grants,
     benchmarks = [

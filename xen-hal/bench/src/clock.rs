@@ -56,7 +56,11 @@ pub mod twin {
     unsafe extern "C" {
         pub safe fn twin_scale(delta: u64, mul: u32, shift: i8) -> u64;
         pub fn twin_now(block: *mut raw::VcpuTimeInfo) -> u64;
-        pub fn twin_now_with(block: *mut raw::VcpuTimeInfo, read: extern "C" fn(*mut c_void) -> u64, state: *mut c_void) -> u64;
+        pub fn twin_now_with(
+            block: *mut raw::VcpuTimeInfo,
+            read: extern "C" fn(*mut c_void) -> u64,
+            state: *mut c_void,
+        ) -> u64;
         pub fn twin_monotonic(block: *mut raw::VcpuTimeInfo, latest: *mut u64) -> u64;
         pub fn twin_monotonic_with(
             block: *mut raw::VcpuTimeInfo,

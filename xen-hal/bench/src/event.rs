@@ -52,14 +52,25 @@ pub fn unmask_all(bitmaps: TwoLevel<'_>, port: Port) -> Result<(), Errno> {
 /// Handles the events of a vCPU with a set of its own.
 #[unsafe(export_name = "ours_dispatch")]
 #[inline(never)]
-pub fn dispatch(bitmaps: TwoLevel<'_>, vcpu: VcpuInfo<'_>, own: &PortSet, cursor: &Cursor, tally: &mut Tally) -> Progress {
+pub fn dispatch(
+    bitmaps: TwoLevel<'_>,
+    vcpu: VcpuInfo<'_>,
+    own: &PortSet,
+    cursor: &Cursor,
+    tally: &mut Tally,
+) -> Progress {
     bitmaps.dispatch(vcpu, own, cursor, |port| tally.add(port))
 }
 
 /// Handles the events of a guest whose ports are all one vCPU's.
 #[unsafe(export_name = "ours_dispatch_all")]
 #[inline(never)]
-pub fn dispatch_all(bitmaps: TwoLevel<'_>, vcpu: VcpuInfo<'_>, cursor: &Cursor, tally: &mut Tally) -> Progress {
+pub fn dispatch_all(
+    bitmaps: TwoLevel<'_>,
+    vcpu: VcpuInfo<'_>,
+    cursor: &Cursor,
+    tally: &mut Tally,
+) -> Progress {
     bitmaps.dispatch(vcpu, &AllPorts, cursor, |port| tally.add(port))
 }
 
@@ -78,7 +89,12 @@ pub mod twin {
             cursor: *mut u32,
             tally: *mut Tally,
         ) -> bool;
-        pub fn twin_dispatch_all(shared: *mut raw::SharedInfo, vcpu: *mut raw::VcpuInfo, cursor: *mut u32, tally: *mut Tally) -> bool;
+        pub fn twin_dispatch_all(
+            shared: *mut raw::SharedInfo,
+            vcpu: *mut raw::VcpuInfo,
+            cursor: *mut u32,
+            tally: *mut Tally,
+        ) -> bool;
         pub fn twin_dispatch_with(
             shared: *mut raw::SharedInfo,
             vcpu: *mut raw::VcpuInfo,

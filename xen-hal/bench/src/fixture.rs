@@ -21,18 +21,34 @@ fn leak<T>(value: T) -> NonNull<T> {
 
 /// A time block with these values, which stays for ever.
 #[must_use]
-pub fn time_block(tsc_timestamp: u64, system_time: u64, tsc_to_system_mul: u32, tsc_shift: i8, flags: u8) -> NonNull<raw::VcpuTimeInfo> {
-    leak(raw::VcpuTimeInfo { version: 2, tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags, ..raw::VcpuTimeInfo::ZEROED })
+pub fn time_block(
+    tsc_timestamp: u64,
+    system_time: u64,
+    tsc_to_system_mul: u32,
+    tsc_shift: i8,
+    flags: u8,
+) -> NonNull<raw::VcpuTimeInfo> {
+    leak(raw::VcpuTimeInfo {
+        version: 2,
+        tsc_timestamp,
+        system_time,
+        tsc_to_system_mul,
+        tsc_shift,
+        flags,
+        ..raw::VcpuTimeInfo::ZEROED
+    })
 }
 
 /// The handle of a time block.
 #[must_use]
 pub fn time(block: NonNull<raw::VcpuTimeInfo>) -> VcpuTimeInfo<'static> {
-    // SAFETY: such blocks are leaked, and touched by handles and by the twins only, which access them alike.
+    // SAFETY: such blocks are leaked, and touched by handles and by the twins only, which access
+    // them alike.
     unsafe { VcpuTimeInfo::from_ptr(block) }
 }
 
-/// A domain of one vCPU: shared page, the vCPU's own ports, and its cursor; for Rust or for C, as needed.
+/// A domain of one vCPU: shared page, the vCPU's own ports, and its cursor; for Rust or for C, as
+/// needed.
 pub struct Domain {
     /// The shared page.
     pub page: NonNull<raw::SharedInfo>,
@@ -62,7 +78,8 @@ impl Domain {
     /// The shared page's handle.
     #[must_use]
     pub fn shared(&self) -> SharedInfo<'static> {
-        // SAFETY: the page is leaked, and touched by handles and by the twins only, which access it alike.
+        // SAFETY: the page is leaked, and touched by handles and by the twins only, which access it
+        // alike.
         unsafe { SharedInfo::from_ptr(self.page) }
     }
 
@@ -97,7 +114,9 @@ impl Domain {
     pub fn unmask(&self, port: u32) {
         let (word, bit) = (port as usize / 64, 1 << (port % 64));
         let mask = self.shared().evtchn_mask(word).expect("a port of the bitmaps");
-        if mask.fetch_and(!bit, Ordering::SeqCst) & bit != 0 && self.bitmaps().is_pending(Port(port)) {
+        if mask.fetch_and(!bit, Ordering::SeqCst) & bit != 0
+            && self.bitmaps().is_pending(Port(port))
+        {
             self.select(port);
         }
     }
@@ -113,8 +132,14 @@ impl Domain {
     #[must_use]
     pub fn state(&self) -> (u8, u64, Vec<u64>, Vec<u64>) {
         let shared = self.shared();
-        let words = |word: fn(SharedInfo<'static>, usize) -> Option<xen_pac::access::Bits<'static, u64>>| {
-            (0..64).filter_map(|index| word(shared, index)).map(|word| word.load(Ordering::Relaxed)).collect()
+        let words = |word: fn(
+            SharedInfo<'static>,
+            usize,
+        ) -> Option<xen_pac::access::Bits<'static, u64>>| {
+            (0..64)
+                .filter_map(|index| word(shared, index))
+                .map(|word| word.load(Ordering::Relaxed))
+                .collect()
         };
         let vcpu = self.vcpu();
         (
@@ -138,7 +163,8 @@ unsafe impl AddressSpace for FrameOf {
 /// A page to lend, of that frame.
 #[must_use]
 pub fn page(frame: u32) -> Page {
-    Page::new(&FrameOf(frame.into()), Box::leak(Box::new(PageMemory::new()))).expect("a frame of 32 bits")
+    Page::new(&FrameOf(frame.into()), Box::leak(Box::new(PageMemory::new())))
+        .expect("a frame of 32 bits")
 }
 
 /// The same for C.
@@ -150,14 +176,20 @@ pub fn twin_page(frame: u32) -> twin::Page {
 /// The pages of a grant table, in which every entry is free.
 #[must_use]
 pub fn entries(pages: usize) -> NonNull<grant_raw::GrantTableV1Page> {
-    let pages = Box::leak((0..pages).map(|_| Aligned(grant_raw::GrantTableV1Page::ZEROED)).collect::<Box<[_]>>());
+    let pages = Box::leak(
+        (0..pages).map(|_| Aligned(grant_raw::GrantTableV1Page::ZEROED)).collect::<Box<[_]>>(),
+    );
     NonNull::from(pages).cast()
 }
 
 /// A table over such pages, which stays for ever.
 #[must_use]
-pub fn table(pages: NonNull<grant_raw::GrantTableV1Page>, frames: u32) -> &'static GrantTable<'static> {
-    let storage: Box<[AtomicU32]> = (0..GrantTable::words(frames)).map(|_| AtomicU32::new(0)).collect();
+pub fn table(
+    pages: NonNull<grant_raw::GrantTableV1Page>,
+    frames: u32,
+) -> &'static GrantTable<'static> {
+    let storage: Box<[AtomicU32]> =
+        (0..GrantTable::words(frames)).map(|_| AtomicU32::new(0)).collect();
     // SAFETY: the pages are leaked, there are as many, and only the table uses them.
     Box::leak(Box::new(unsafe { GrantTable::mapped(pages, frames, Box::leak(storage), frames) }))
 }
@@ -168,6 +200,11 @@ pub fn twin_table(pages: NonNull<grant_raw::GrantTableV1Page>, frames: u32) -> *
     let mut words = vec![u32::MAX; GrantTable::words(frames)];
     words[0] &= !0xff;
     let length = words.len();
-    let references = twin::References { words: words.leak().as_mut_ptr(), length, limit: frames * 512, start: 0 };
+    let references = twin::References {
+        words: words.leak().as_mut_ptr(),
+        length,
+        limit: frames * 512,
+        start: 0,
+    };
     Box::leak(Box::new(twin::Table { entries: pages.as_ptr().cast(), frames, references }))
 }

@@ -25,7 +25,12 @@ pub fn withdraw(grant: Grant<'_>) -> Result<(Slot<'_>, Page), StillInUse<'_>> {
 /// Takes a reference and lends the page by it.
 #[unsafe(export_name = "ours_lend")]
 #[inline(never)]
-pub fn lend<'t>(table: &'t GrantTable<'_>, page: Page, peer: Domid, access: Access) -> Option<Grant<'t>> {
+pub fn lend<'t>(
+    table: &'t GrantTable<'_>,
+    page: Page,
+    peer: Domid,
+    access: Access,
+) -> Option<Grant<'t>> {
     table.lend(page, peer, access).ok()
 }
 
@@ -39,7 +44,12 @@ pub fn revoke(grant: Grant<'_>) -> Option<Page> {
 /// A page lent to a peer for the time of one call, which is told the reference.
 #[unsafe(export_name = "ours_round")]
 #[inline(never)]
-pub fn round(table: &GrantTable<'_>, page: Page, peer: Domid, tell: extern "C" fn(u32)) -> Option<Page> {
+pub fn round(
+    table: &GrantTable<'_>,
+    page: Page,
+    peer: Domid,
+    tell: extern "C" fn(u32),
+) -> Option<Page> {
     let grant = table.lend(page, peer, Access::ReadWrite).ok()?;
     tell(grant.reference());
     grant.revoke().ok().map(|(_, page)| page)
@@ -88,10 +98,27 @@ pub mod twin {
     }
 
     unsafe extern "C" {
-        pub fn twin_publish(slot: *const Slot, page: *const Page, peer: u16, readonly: bool, grant: *mut Grant);
+        pub fn twin_publish(
+            slot: *const Slot,
+            page: *const Page,
+            peer: u16,
+            readonly: bool,
+            grant: *mut Grant,
+        );
         pub fn twin_withdraw(grant: *mut Grant, slot: *mut Slot, page: *mut Page) -> bool;
-        pub fn twin_lend(table: *mut Table, page: *const Page, peer: u16, readonly: bool, grant: *mut Grant) -> bool;
+        pub fn twin_lend(
+            table: *mut Table,
+            page: *const Page,
+            peer: u16,
+            readonly: bool,
+            grant: *mut Grant,
+        ) -> bool;
         pub fn twin_revoke(grant: *mut Grant, page: *mut Page) -> bool;
-        pub fn twin_round(table: *mut Table, page: *mut Page, peer: u16, tell: extern "C" fn(u32)) -> bool;
+        pub fn twin_round(
+            table: *mut Table,
+            page: *mut Page,
+            peer: u16,
+            tell: extern "C" fn(u32),
+        ) -> bool;
     }
 }

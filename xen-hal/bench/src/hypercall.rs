@@ -6,7 +6,8 @@ use core::ptr::with_exposed_provenance_mut;
 
 use xen_hal::hypercall::{Hypercall, Vmcall};
 
-/// A hypervisor within the process: every call goes to one function, which the C twins call as well.
+/// A hypervisor within the process: every call goes to one function, which the C twins call as
+/// well.
 #[derive(Clone, Copy, Debug)]
 pub struct Bench;
 
@@ -84,7 +85,14 @@ pub unsafe extern "C" fn ours_call2(number: u32, a: usize, b: usize) -> isize {
 ///
 /// As for [`Hypercall::call5`].
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn ours_call5(number: u32, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
+pub unsafe extern "C" fn ours_call5(
+    number: u32,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+) -> isize {
     // SAFETY: the caller's promise is the same.
     unsafe { Vmcall.call5(number, a, b, c, d, e) }
 }

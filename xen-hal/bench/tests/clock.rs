@@ -1,4 +1,5 @@
-//! The clock and its twin in C tell the same time, whatever the block holds and however often Xen writes it meanwhile.
+//! The clock and its twin in C tell the same time, whatever the block holds and however often Xen
+//! writes it meanwhile.
 
 use core::ffi::c_void;
 use core::ptr::{NonNull, from_mut};
@@ -13,7 +14,8 @@ use xen_pac::shared_info::raw::VcpuTimeInfo;
 /// What a block holds after an update.
 type Values = (u64, u64, u32, i8, u8);
 
-/// A hypervisor that updates the block while it is read, once for each of the values, and counts the readings.
+/// A hypervisor that updates the block while it is read, once for each of the values, and counts
+/// the readings.
 struct Writer {
     block: NonNull<VcpuTimeInfo>,
     updates: Vec<Values>,
@@ -25,17 +27,29 @@ extern "C" fn read(state: *mut c_void) -> u64 {
     // SAFETY: the state is the writer of the test below, which uses it for nothing else meanwhile.
     let writer = unsafe { &mut *state.cast::<Writer>() };
     writer.readings += 1;
-    if let Some((tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags)) = writer.updates.pop() {
+    if let Some((tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags)) =
+        writer.updates.pop()
+    {
         // SAFETY: only this thread uses the block, and it makes no reference to it.
-        let version = unsafe { (&raw const (*writer.block.as_ptr()).version).read() }.wrapping_add(2);
-        let fresh = VcpuTimeInfo { version, tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags, ..VcpuTimeInfo::ZEROED };
+        let version =
+            unsafe { (&raw const (*writer.block.as_ptr()).version).read() }.wrapping_add(2);
+        let fresh = VcpuTimeInfo {
+            version,
+            tsc_timestamp,
+            system_time,
+            tsc_to_system_mul,
+            tsc_shift,
+            flags,
+            ..VcpuTimeInfo::ZEROED
+        };
         // SAFETY: as above.
         unsafe { writer.block.write_volatile(fresh) };
     }
     writer.ticks.wrapping_add(writer.readings)
 }
 
-/// Both sides' answers, each with the number of readings it took: the time, and the clamped time with the latest one afterwards.
+/// Both sides' answers, each with the number of readings it took: the time, and the clamped time
+/// with the latest one afterwards.
 fn both(first: Values, updates: &[Values], ticks: u64, latest: u64) -> [[(u64, u64, u64); 2]; 2] {
     let run = |clamped: bool, ours: bool| {
         let (tsc, nanos, mul, shift, flags) = first;
@@ -53,9 +67,15 @@ fn both(first: Values, updates: &[Values], ticks: u64, latest: u64) -> [[(u64, u
             // SAFETY: the block and the writer live, and nobody else uses them.
             (false, false) => unsafe { twin::twin_now_with(block.as_ptr(), read, state) },
             // SAFETY: as above.
-            (true, false) => unsafe { twin::twin_monotonic_with(block.as_ptr(), &raw mut seen_by_c, read, state) },
+            (true, false) => unsafe {
+                twin::twin_monotonic_with(block.as_ptr(), &raw mut seen_by_c, read, state)
+            },
         };
-        let latest = if ours { seen.clamp(xen_hal::clock::SystemTime::default()).as_nanos() } else { seen_by_c };
+        let latest = if ours {
+            seen.clamp(xen_hal::clock::SystemTime::default()).as_nanos()
+        } else {
+            seen_by_c
+        };
         (answer, latest, writer.readings)
     };
     [[run(false, true), run(false, false)], [run(true, true), run(true, false)]]
@@ -87,9 +107,17 @@ fn the_sides_take_turns_on_one_counter() {
     let mut last = 0;
     for _ in 0..1000 {
         // SAFETY: the block stays for ever.
-        let theirs = unsafe { [twin::twin_now(block.as_ptr()), twin::twin_monotonic(block.as_ptr(), &raw mut latest_of_c)] };
-        for time in [now(clock).as_nanos(), monotonic(clock, &latest).as_nanos()].into_iter().chain(theirs) {
-            // Ours were taken after theirs: the order of the list is not that of time, but none is before the last round.
+        let theirs = unsafe {
+            [
+                twin::twin_now(block.as_ptr()),
+                twin::twin_monotonic(block.as_ptr(), &raw mut latest_of_c),
+            ]
+        };
+        for time in
+            [now(clock).as_nanos(), monotonic(clock, &latest).as_nanos()].into_iter().chain(theirs)
+        {
+            // Ours were taken after theirs: the order of the list is not that of time, but none is
+            // before the last round.
             assert!(time >= last);
         }
         last = now(clock).as_nanos();

@@ -1,4 +1,5 @@
-//! Masks and the dispatcher do the same as their twins in C, to the domain's memory and to the handlers, at random.
+//! Masks and the dispatcher do the same as their twins in C, to the domain's memory and to the
+//! handlers, at random.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -72,7 +73,8 @@ impl Handler<'_> {
 }
 
 extern "C" fn handle(state: *mut c_void, port: u32) -> bool {
-    // SAFETY: the state is the handler that the test below passes, and nobody else uses it meanwhile.
+    // SAFETY: the state is the handler that the test below passes, and nobody else uses it
+    // meanwhile.
     unsafe { &mut *state.cast::<Handler<'_>>() }.handle(port)
 }
 
@@ -87,7 +89,9 @@ impl Side {
         let (domain, page) = (&*self.domain, self.domain.page.as_ptr());
         let (bitmaps, own) = (domain.bitmaps(), domain.own_words.as_ptr().cast());
         let before = DOMAIN.replace((domain, 0));
-        let errno = |result: Result<(), xen_hal::hypercall::Errno>| result.map_or_else(|errno| -i64::from(errno.number()), |()| 0);
+        let errno = |result: Result<(), xen_hal::hypercall::Errno>| {
+            result.map_or_else(|errno| -i64::from(errno.number()), |()| 0)
+        };
         let answer = match (step, self.ours) {
             (Step::Raise(port), _) => {
                 domain.raise(port % 4096);
@@ -109,32 +113,62 @@ impl Side {
 
     fn dispatch(&self, steps: &[Step], stop: u32) -> (bool, Vec<u32>, Vec<i64>) {
         let domain = &*self.domain;
-        let mut handler = Handler { side: self, steps: steps.to_vec(), stop, ports: Vec::new(), answers: Vec::new() };
+        let mut handler = Handler {
+            side: self,
+            steps: steps.to_vec(),
+            stop,
+            ports: Vec::new(),
+            answers: Vec::new(),
+        };
         let finished = if self.ours {
-            let progress = domain.bitmaps().dispatch(domain.vcpu(), &domain.own, &domain.cursor, |port| {
-                if handler.handle(port.0) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            });
+            let progress =
+                domain.bitmaps().dispatch(domain.vcpu(), &domain.own, &domain.cursor, |port| {
+                    if handler.handle(port.0) {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(())
+                    }
+                });
             progress == Progress::Finished
         } else {
             let (vcpu, own) = (domain.vcpu().as_ptr().as_ptr(), domain.own_words.as_ptr().cast());
             let state = from_mut(&mut handler).cast();
             // SAFETY: the domain's memory lives, and is accessed alike by both.
-            unsafe { twin::twin_dispatch_with(domain.page.as_ptr(), vcpu, own, domain.cursor_word.as_ptr(), handle, state) }
+            unsafe {
+                twin::twin_dispatch_with(
+                    domain.page.as_ptr(),
+                    vcpu,
+                    own,
+                    domain.cursor_word.as_ptr(),
+                    handle,
+                    state,
+                )
+            }
         };
         (finished, handler.ports, handler.answers)
     }
 
     fn count(&self, all: bool) -> (bool, Tally) {
         let (domain, mut tally) = (&*self.domain, Tally::default());
-        let (bitmaps, vcpu, page, cursor) = (domain.bitmaps(), domain.vcpu(), domain.page.as_ptr(), domain.cursor_word.as_ptr());
+        let (bitmaps, vcpu, page, cursor) =
+            (domain.bitmaps(), domain.vcpu(), domain.page.as_ptr(), domain.cursor_word.as_ptr());
         let (block, own) = (vcpu.as_ptr().as_ptr(), domain.own_words.as_ptr().cast());
         let finished = match (self.ours, all) {
-            (true, true) => dispatch_all(bitmaps, vcpu, &domain.cursor, &mut tally) == Progress::Finished,
-            (true, false) => dispatch(bitmaps, vcpu, &domain.own, &domain.cursor, &mut tally) == Progress::Finished,
+            (true, true) => {
+                dispatch_all(bitmaps, vcpu, &domain.cursor, &mut tally) == Progress::Finished
+            }
+            (true, false) => {
+                dispatch(bitmaps, vcpu, &domain.own, &domain.cursor, &mut tally)
+                    == Progress::Finished
+            }
             // SAFETY: the domain's memory lives, and is accessed alike by both.
-            (false, true) => unsafe { twin::twin_dispatch_all(page, block, cursor, &raw mut tally) },
+            (false, true) => unsafe {
+                twin::twin_dispatch_all(page, block, cursor, &raw mut tally)
+            },
             // SAFETY: as above.
-            (false, false) => unsafe { twin::twin_dispatch(page, block, own, cursor, &raw mut tally) },
+            (false, false) => unsafe {
+                twin::twin_dispatch(page, block, own, cursor, &raw mut tally)
+            },
         };
         (finished, tally)
     }

@@ -1,4 +1,5 @@
-//! Lending and taking back leave the same entries and give the same references as the twins in C, at random.
+//! Lending and taking back leave the same entries and give the same references as the twins in C,
+//! at random.
 
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -18,7 +19,8 @@ enum Step {
         peer: u16,
         readonly: bool,
     },
-    /// The peer changes the flags of the n-th grant: it maps the page, lets it go, or the table is replaced.
+    /// The peer changes the flags of the n-th grant: it maps the page, lets it go, or the table is
+    /// replaced.
     Flags {
         grant: usize,
         flags: u16,
@@ -50,7 +52,11 @@ fn entry(pages: NonNull<raw::GrantTableV1Page>, reference: u32) -> GrantEntryV1<
 
 fn contents(pages: NonNull<raw::GrantTableV1Page>) -> Vec<(u16, u16, u32)> {
     let entries = (0..512).map(|reference| entry(pages, reference));
-    entries.map(|entry| (entry.flags().load(Ordering::Relaxed), entry.domid().get(), entry.frame().get())).collect()
+    entries
+        .map(|entry| {
+            (entry.flags().load(Ordering::Relaxed), entry.domid().get(), entry.frame().get())
+        })
+        .collect()
 }
 
 const fn access(readonly: bool) -> Access {

@@ -1,6 +1,8 @@
-//! Hypercalls through a page that is code of this process: each slot loads its number, as Xen's do; then what arrived is noted, and every argument register given up.
+//! Hypercalls through a page that is code of this process: each slot loads its number, as Xen's do;
+//! then what arrived is noted, and every argument register given up.
 //!
-//! It is a test of optimised code: only there do values stay in registers that a hypercall must be known to change.
+//! It is a test of optimised code: only there do values stay in registers that a hypercall must be
+//! known to change.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::arch::global_asm;
@@ -83,7 +85,8 @@ fn each_argument_is_in_its_register_and_each_number_has_its_slot() {
     };
     for number in 0..128 {
         for count in 0..=5 {
-            let arguments = [1, 2, 3, 4, 5].map(|argument| argument << 60 | (number as usize) << 8 | count);
+            let arguments =
+                [1, 2, 3, 4, 5].map(|argument| argument << 60 | (number as usize) << 8 | count);
             assert_eq!(call(count, number, arguments), -38);
             let [told, registers @ ..] = seen();
             assert_eq!((told, &registers[..count]), (number as usize, &arguments[..count]));
@@ -91,7 +94,8 @@ fn each_argument_is_in_its_register_and_each_number_has_its_slot() {
     }
 }
 
-/// More values than there are registers, all needed after the hypercalls: one that stays in a register which the hypervisor changes is wrong afterwards.
+/// More values than there are registers, all needed after the hypercalls: one that stays in a
+/// register which the hypervisor changes is wrong afterwards.
 #[test]
 fn the_caller_loses_nothing() {
     let _alone = ONE_AT_A_TIME.lock();
@@ -104,7 +108,10 @@ fn the_caller_loses_nothing() {
         // SAFETY: as above.
         assert_eq!(unsafe { xen.call0(2) }, -38);
     }
-    assert_eq!([a, b, c, d, e, f, g, h, i, j, k, l, m, n], std::array::from_fn(|index| index * 0x1001));
+    assert_eq!(
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n],
+        std::array::from_fn(|index| index * 0x1001)
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The bytes of shared pages and rings, copied in and out and used as atomics at any offset, beside a model: a vector. The pages around them stay as they are.
+//! The bytes of shared pages and rings, copied in and out and used as atomics at any offset, beside
+//! a model: a vector. The pages around them stay as they are.
 
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 
@@ -57,7 +58,9 @@ impl Place {
             // SAFETY: the page is touched by one such handle at a time, here and below.
             1 => Self::Buffer(unsafe { XenstoreDomainInterface::from_ptr(page.cast()) }.req(), 0),
             // SAFETY: as above.
-            2 => Self::Buffer(unsafe { XenstoreDomainInterface::from_ptr(page.cast()) }.rsp(), 1024),
+            2 => {
+                Self::Buffer(unsafe { XenstoreDomainInterface::from_ptr(page.cast()) }.rsp(), 1024)
+            }
             // SAFETY: as above.
             3 => Self::Buffer(unsafe { XenconsInterface::from_ptr(page.cast()) }.input(), 0),
             // SAFETY: as above.
@@ -69,11 +72,19 @@ impl Place {
         let (offset, count, first) = (offset(input), count(input), input.byte());
         let bytes: Vec<u8> = (0..count).map(|index| first.wrapping_add(index as u8)).collect();
         let copied = match self {
-            Self::Page(page) => page.copy_from(offset, &bytes).map_err(|error| format!("{error} {error:?}")),
-            Self::Buffer(buffer, _) => buffer.copy_from(offset, &bytes).map_err(|error| format!("{error} {error:?}")),
+            Self::Page(page) => {
+                page.copy_from(offset, &bytes).map_err(|error| format!("{error} {error:?}"))
+            }
+            Self::Buffer(buffer, _) => {
+                buffer.copy_from(offset, &bytes).map_err(|error| format!("{error} {error:?}"))
+            }
         };
         let within = self.of(model, offset, count);
-        assert_eq!(copied.is_ok(), within.is_some(), "{count} bytes written at {offset}: {copied:?}");
+        assert_eq!(
+            copied.is_ok(),
+            within.is_some(),
+            "{count} bytes written at {offset}: {copied:?}"
+        );
         if let Some(within) = within {
             within.copy_from_slice(&bytes);
         }
@@ -83,12 +94,22 @@ impl Place {
         let (offset, count) = (offset(input), count(input));
         let mut bytes = vec![0xee; count];
         let copied = match self {
-            Self::Page(page) => page.copy_to(offset, &mut bytes).map_err(|error| format!("{error} {error:?}")),
-            Self::Buffer(buffer, _) => buffer.copy_to(offset, &mut bytes).map_err(|error| format!("{error} {error:?}")),
+            Self::Page(page) => {
+                page.copy_to(offset, &mut bytes).map_err(|error| format!("{error} {error:?}"))
+            }
+            Self::Buffer(buffer, _) => {
+                buffer.copy_to(offset, &mut bytes).map_err(|error| format!("{error} {error:?}"))
+            }
         };
         match self.of(&mut model.to_owned(), offset, count) {
-            Some(within) => assert!(copied.is_ok() && *within == bytes[..], "{count} bytes read at {offset}: {copied:?}"),
-            None => assert!(copied.is_err() && bytes.iter().all(|byte| *byte == 0xee), "{count} bytes read at {offset}: {copied:?}"),
+            Some(within) => assert!(
+                copied.is_ok() && *within == bytes[..],
+                "{count} bytes read at {offset}: {copied:?}"
+            ),
+            None => assert!(
+                copied.is_err() && bytes.iter().all(|byte| *byte == 0xee),
+                "{count} bytes read at {offset}: {copied:?}"
+            ),
         }
     }
 
@@ -106,8 +127,14 @@ impl Place {
         let (width, offset, value) = (input.byte() % 4, offset(input), input.number() as usize);
         macro_rules! swap {
             ($atomic:ty, $integer:ty) => {{
-                let found = atomic::<$atomic>(page, offset).map(|atomic| atomic.swap(value as $integer, Ordering::AcqRel));
-                swap_in(model, offset, &(value as $integer).to_ne_bytes(), found.map(<$integer>::to_ne_bytes).as_ref());
+                let found = atomic::<$atomic>(page, offset)
+                    .map(|atomic| atomic.swap(value as $integer, Ordering::AcqRel));
+                swap_in(
+                    model,
+                    offset,
+                    &(value as $integer).to_ne_bytes(),
+                    found.map(<$integer>::to_ne_bytes).as_ref(),
+                );
             }};
         }
         match width {
@@ -127,15 +154,26 @@ fn atomic<A: Shared>(page: &Page, offset: usize) -> Option<&A> {
 }
 
 /// Does in the model what an atomic that may be there did in the page.
-fn swap_in<const N: usize>(model: &mut [u8], offset: usize, new: &[u8; N], found: Option<&[u8; N]>) {
-    let within = offset.checked_add(N).filter(|_| offset % N == 0).and_then(|end| model.get_mut(offset..end));
+fn swap_in<const N: usize>(
+    model: &mut [u8],
+    offset: usize,
+    new: &[u8; N],
+    found: Option<&[u8; N]>,
+) {
+    let within = offset
+        .checked_add(N)
+        .filter(|_| offset % N == 0)
+        .and_then(|end| model.get_mut(offset..end));
     match (within, found) {
         (Some(within), Some(old)) => {
             assert_eq!(within, old, "{N} bytes swapped at {offset}");
             within.copy_from_slice(new);
         }
         (None, None) => (),
-        (within, _) => panic!("an atomic of {N} bytes at {offset}: it {} lie there", if within.is_some() { "does" } else { "does not" }),
+        (within, _) => panic!(
+            "an atomic of {N} bytes at {offset}: it {} lie there",
+            if within.is_some() { "does" } else { "does not" }
+        ),
     }
 }
 

@@ -1,11 +1,14 @@
-//! The clocks over any time block, any counter and any wallclock, with updates in the middle of a reading, beside the same in 128 bits.
+//! The clocks over any time block, any counter and any wallclock, with updates in the middle of a
+//! reading, beside the same in 128 bits.
 
 mod model;
 mod xen;
 
 use std::rc::Rc;
 
-use xen_hal::clock::{CounterClock, Monotonic, PvClock, SystemTime, frequency, scale, ticks_to_nanos, wall_time};
+use xen_hal::clock::{
+    CounterClock, Monotonic, PvClock, SystemTime, frequency, scale, ticks_to_nanos, wall_time,
+};
 use xen_hal::version::Features;
 use xen_pac::features::Feature;
 use xen_pac::shared_info::SharedInfoWallclock;
@@ -46,7 +49,12 @@ fn using<T>(xen: &Rc<Xen>, use_it: impl FnOnce(&PvClock<'static, &Xen>) -> T) ->
 
 fn now(xen: &Rc<Xen>) {
     let now = using(xen, |clock| clock.now());
-    assert_eq!(now.as_nanos(), model::time_at(&xen.time(), xen.ticks()), "the time of this block: {:?}", xen.time());
+    assert_eq!(
+        now.as_nanos(),
+        model::time_at(&xen.time(), xen.ticks()),
+        "the time of this block: {:?}",
+        xen.time()
+    );
 }
 
 fn monotonic(xen: &Rc<Xen>, (clamp, latest): &mut (Monotonic, u64)) {
@@ -70,7 +78,11 @@ fn rate(xen: &Rc<Xen>) {
 /// The functions that are no clocks.
 fn pure(input: &Input) {
     let (ticks, mul, shift) = (input.number(), input.u32(), input.byte() as i8);
-    assert_eq!(scale(ticks, mul, shift), model::scale(ticks, mul, shift), "scale({ticks}, {mul}, {shift})");
+    assert_eq!(
+        scale(ticks, mul, shift),
+        model::scale(ticks, mul, shift),
+        "scale({ticks}, {mul}, {shift})"
+    );
     assert_eq!(frequency(mul, shift), model::frequency(mul, shift), "frequency({mul}, {shift})");
 }
 
@@ -86,7 +98,10 @@ fn counter(input: &Input) {
     let nanos = model::nanos(ticks, rate);
     assert_eq!(ticks_to_nanos(ticks, rate), nanos);
     let clock = CounterClock::new(xen::Fixed(ticks), rate);
-    assert_eq!(clock.map(|clock| (clock.frequency(), clock.now().as_nanos())), (rate != 0).then_some((rate, nanos)));
+    assert_eq!(
+        clock.map(|clock| (clock.frequency(), clock.now().as_nanos())),
+        (rate != 0).then_some((rate, nanos))
+    );
     let (earlier, later) = (SystemTime::from_nanos(other), SystemTime::from_nanos(nanos));
     assert_eq!(earlier + (later - earlier), later.max(earlier));
 }

@@ -1,4 +1,5 @@
-//! The dispatcher over arbitrary bitmaps, selector, own ports and cursor, with handlers that do what the input says; beside a model that knows which port has an event.
+//! The dispatcher over arbitrary bitmaps, selector, own ports and cursor, with handlers that do
+//! what the input says; beside a model that knows which port has an event.
 
 mod domain;
 mod model;
@@ -24,12 +25,17 @@ pub fn run(data: &[u8]) {
     loop {
         let at_rest = input.is_empty();
         domain.begin();
-        let progress = TwoLevel::new(domain.shared).dispatch(domain.vcpu, &domain.own, &cursor, |port| domain.handle(port));
+        let progress =
+            TwoLevel::new(domain.shared)
+                .dispatch(domain.vcpu, &domain.own, &cursor, |port| domain.handle(port));
         domain.check(progress);
         match progress {
             Progress::Finished if at_rest => return,
             Progress::Finished => domain.fill(),
-            Progress::Unfinished => assert!(!at_rest, "nobody stopped the dispatcher, nothing came, and something is left"),
+            Progress::Unfinished => assert!(
+                !at_rest,
+                "nobody stopped the dispatcher, nothing came, and something is left"
+            ),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The other side at work in the middle of what the HAL does: something that is called before each access to shared memory.
+//! The other side at work in the middle of what the HAL does: something that is called before each
+//! access to shared memory.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,7 +10,8 @@ thread_local! {
     static OTHER: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`, with `other` called before each access that a register of `xen_pac` makes meanwhile; its own are not among them.
+/// Runs `work`, with `other` called before each access that a register of `xen_pac` makes
+/// meanwhile; its own are not among them.
 pub(crate) fn meanwhile<T>(other: Rc<dyn Fn()>, work: impl FnOnce() -> T) -> T {
     assert!(before_each(step), "nothing else in this process wants to be called before accesses");
     OTHER.set(Some(other));

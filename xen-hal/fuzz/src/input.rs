@@ -46,7 +46,8 @@ impl Input {
         u32::from_le_bytes(self.array())
     }
 
-    /// A number of any size in a byte if it is one of those at which arithmetic goes wrong, and in nine otherwise.
+    /// A number of any size in a byte if it is one of those at which arithmetic goes wrong, and in
+    /// nine otherwise.
     pub(crate) fn number(&self) -> u64 {
         let choice = self.byte();
         let power = 1_u64 << (choice % 64);

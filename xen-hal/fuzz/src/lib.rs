@@ -1,6 +1,7 @@
 //! What `xen-hal` reads that somebody else wrote, as targets for coverage-guided fuzzing.
 //!
-//! A target is a function of bytes, in a module of its own, that panics when the HAL does what it must not. The binaries in `fuzz_targets` give them to libFuzzer.
+//! A target is a function of bytes, in a module of its own, that panics when the HAL does what it
+//! must not. The binaries in `fuzz_targets` give them to libFuzzer.
 
 pub mod answers;
 pub mod bytes;
@@ -20,7 +21,8 @@ use xen_hal::planted::{Bug, plant};
 /// Names the mistake that the HAL is to make, for the target to find.
 pub const PLANTED: &str = "XEN_HAL_PLANTED";
 
-/// How a target ends that was told of a mistake which does not exist: not as a crash ends, which would pass for having found it.
+/// How a target ends that was told of a mistake which does not exist: not as a crash ends, which
+/// would pass for having found it.
 const NO_SUCH_BUG: i32 = 2;
 
 /// To be called before a target's first run: plants the mistake that the environment names.

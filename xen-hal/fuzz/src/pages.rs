@@ -1,4 +1,5 @@
-//! Memory that the program shares with somebody else. It is made once, and stays: runs follow each other in one process.
+//! Memory that the program shares with somebody else. It is made once, and stays: runs follow each
+//! other in one process.
 
 use std::ptr::NonNull;
 
@@ -32,7 +33,8 @@ impl Pages {
 
     /// Makes every byte zero. Nobody may have a reference into the pages.
     pub(crate) fn clear(self) {
-        // SAFETY: the pages are allocated, and whoever calls this sees to it that they are not borrowed.
+        // SAFETY: the pages are allocated, and whoever calls this sees to it that they are not
+        // borrowed.
         unsafe { self.first.write_bytes(0, self.count) };
     }
 }

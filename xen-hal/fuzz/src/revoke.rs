@@ -1,4 +1,5 @@
-//! Lending and taking back, while the input changes the entries as the peer does through Xen: between the lender's steps and in the middle of them.
+//! Lending and taking back, while the input changes the entries as the peer does through Xen:
+//! between the lender's steps and in the middle of them.
 
 mod lender;
 mod peer;

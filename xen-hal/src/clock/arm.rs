@@ -5,7 +5,8 @@ use crate::platform::Counter;
 
 /// The system time of an aarch64 guest: the virtual counter in nanoseconds.
 ///
-/// The counter is common to all vCPUs, so no clamp is needed. On x86 the type exists too, for tests and simulators.
+/// The counter is common to all vCPUs, so no clamp is needed. On x86 the type exists too, for tests
+/// and simulators.
 #[derive(Clone, Copy, Debug)]
 pub struct CounterClock<C> {
     counter: C,
@@ -13,8 +14,9 @@ pub struct CounterClock<C> {
 }
 
 impl<C: Counter> CounterClock<C> {
-    /// The clock of a counter that runs at `frequency` ticks a second, such as `VirtualCounter::frequency` reports; `None` for 0, which firmware leaves when it
-    /// does not know.
+    /// The clock of a counter that runs at `frequency` ticks a second, such as
+    /// `VirtualCounter::frequency` reports; `None` for 0, which firmware leaves when it does not
+    /// know.
     pub fn new(counter: C, frequency: u64) -> Option<Self> {
         (frequency != 0).then_some(Self { counter, frequency })
     }

@@ -1,8 +1,10 @@
 //! What time it is: Xen's system time, and the time of day.
 //!
-//! On x86, Xen keeps for each vCPU a [time block](xen_pac::shared_info::VcpuTimeInfo) with a recent time and the rate of the TSC, and [`PvClock`] carries it forward
-//! (upstream: `xen/include/public/xen.h`, `vcpu_time_info`). On aarch64 the architected counter is the clock, and [`CounterClock`] turns it into nanoseconds.
-//! [`wall_time`] adds the base that the shared page keeps on both.
+//! On x86, Xen keeps for each vCPU a [time block](xen_pac::shared_info::VcpuTimeInfo) with a recent
+//! time and the rate of the TSC, and [`PvClock`] carries it forward (upstream:
+//! `xen/include/public/xen.h`, `vcpu_time_info`). On aarch64 the architected counter is the clock,
+//! and [`CounterClock`] turns it into nanoseconds. [`wall_time`] adds the base that the shared page
+//! keeps on both.
 //!
 //! ```no_run
 //! # #[cfg(target_arch = "x86_64")] {

@@ -6,8 +6,9 @@ use super::SystemTime;
 
 /// The latest time that any vCPU has been told.
 ///
-/// Unless the time block's flags say that the TSC is stable, two vCPUs may read times that are a little apart, so that an event seems to come before its cause. One
-/// such value, shared by all vCPUs, keeps every reading from falling behind an earlier one.
+/// Unless the time block's flags say that the TSC is stable, two vCPUs may read times that are a
+/// little apart, so that an event seems to come before its cause. One such value, shared by all
+/// vCPUs, keeps every reading from falling behind an earlier one.
 #[derive(Debug, Default)]
 pub struct Monotonic(AtomicU64);
 
@@ -22,10 +23,16 @@ impl Monotonic {
     #[inline]
     #[must_use]
     pub fn clamp(&self, now: SystemTime) -> SystemTime {
-        // One total order of the updates is all that is needed: nothing else is published with the time.
+        // One total order of the updates is all that is needed: nothing else is published with the
+        // time.
         let mut latest = self.0.load(Ordering::Relaxed);
         while latest < now.as_nanos() {
-            match self.0.compare_exchange_weak(latest, now.as_nanos(), Ordering::Relaxed, Ordering::Relaxed) {
+            match self.0.compare_exchange_weak(
+                latest,
+                now.as_nanos(),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return now,
                 Err(newer) => latest = newer,
             }
@@ -43,7 +50,8 @@ mod tests {
     #[test]
     fn readings_never_fall_behind() {
         let clamp = Monotonic::new();
-        let times = [5, 3, 9, 8, 9, 1, 10].map(|nanos| clamp.clamp(SystemTime::from_nanos(nanos)).as_nanos());
+        let times = [5, 3, 9, 8, 9, 1, 10]
+            .map(|nanos| clamp.clamp(SystemTime::from_nanos(nanos)).as_nanos());
         assert_eq!(times, [5, 5, 9, 9, 9, 9, 10]);
     }
 

@@ -9,14 +9,16 @@ use crate::version::Features;
 
 /// A vCPU's clock: the values in its time block, and the TSC that carries them forward.
 ///
-/// Each vCPU has its own block, which is right only while that vCPU reads it: do not share a `PvClock` between vCPUs, share a [`Monotonic`].
+/// Each vCPU has its own block, which is right only while that vCPU reads it: do not share a
+/// `PvClock` between vCPUs, share a [`Monotonic`].
 #[derive(Clone, Copy, Debug)]
 pub struct PvClock<'a, C> {
     block: VcpuTimeInfo<'a>,
     counter: C,
 }
 
-/// The domain's features say that an HVM guest cannot trust the time block: its TSC runs at another rate or offset than the block assumes.
+/// The domain's features say that an HVM guest cannot trust the time block: its TSC runs at another
+/// rate or offset than the block assumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnsafeForHvm;
 
@@ -34,11 +36,20 @@ impl<'a, C: Counter> PvClock<'a, C> {
     /// # Errors
     ///
     /// [`UnsafeForHvm`] where the features lack `hvm_safe_pvclock`.
-    pub fn new(features: Features, block: VcpuTimeInfo<'a>, counter: C) -> Result<Self, UnsafeForHvm> {
-        if features.has(Feature::HVM_SAFE_PVCLOCK) { Ok(Self { block, counter }) } else { Err(UnsafeForHvm) }
+    pub fn new(
+        features: Features,
+        block: VcpuTimeInfo<'a>,
+        counter: C,
+    ) -> Result<Self, UnsafeForHvm> {
+        if features.has(Feature::HVM_SAFE_PVCLOCK) {
+            Ok(Self { block, counter })
+        } else {
+            Err(UnsafeForHvm)
+        }
     }
 
-    /// The system time now, in nanoseconds; 0 until Xen has written the block for the first time (see [`is_running`](Self::is_running)).
+    /// The system time now, in nanoseconds; 0 until Xen has written the block for the first time
+    /// (see [`is_running`](Self::is_running)).
     ///
     /// Spins while Xen is writing the block, which takes it a few instructions.
     #[inline]
@@ -50,7 +61,8 @@ impl<'a, C: Counter> PvClock<'a, C> {
         time_at(&time, ticks)
     }
 
-    /// The system time now, clamped so that no vCPU reads less than another has read before. Where Xen calls the TSC stable, the clamp is not needed and not used.
+    /// The system time now, clamped so that no vCPU reads less than another has read before. Where
+    /// Xen calls the TSC stable, the clamp is not needed and not used.
     #[inline]
     pub fn monotonic(&self, latest: &Monotonic) -> SystemTime {
         let (time, ticks) = self.block.snapshot_with(|| self.counter.read());
@@ -75,7 +87,11 @@ impl<'a, C: Counter> PvClock<'a, C> {
 /// The time that a snapshot stands for at a reading of the counter.
 #[inline]
 fn time_at(time: &VcpuTimeInfoSnapshot, ticks: u64) -> SystemTime {
-    let since = if planted!(ElapsedSaturates) { ticks.saturating_sub(time.tsc_timestamp) } else { ticks.wrapping_sub(time.tsc_timestamp) };
+    let since = if planted!(ElapsedSaturates) {
+        ticks.saturating_sub(time.tsc_timestamp)
+    } else {
+        ticks.wrapping_sub(time.tsc_timestamp)
+    };
     let elapsed = scale(since, time.tsc_to_system_mul, time.tsc_shift);
     SystemTime::from_nanos(time.system_time.wrapping_add(elapsed))
 }

@@ -1,9 +1,11 @@
 //! From counter ticks to nanoseconds, in integers that hold for any input.
 
-/// `delta` ticks in nanoseconds: shifted left by `shift` bits (right when it is negative), times `mul` over 2^32.
+/// `delta` ticks in nanoseconds: shifted left by `shift` bits (right when it is negative), times
+/// `mul` over 2^32.
 ///
-/// This is the arithmetic that Xen's own side uses: the shifted count wraps at 64 bits, the product is taken to 96 bits, and what lies beyond the low 64 bits of the
-/// quotient is lost. A shift of 64 or more in either direction leaves nothing.
+/// This is the arithmetic that Xen's own side uses: the shifted count wraps at 64 bits, the product
+/// is taken to 96 bits, and what lies beyond the low 64 bits of the quotient is lost. A shift of 64
+/// or more in either direction leaves nothing.
 #[inline]
 #[must_use]
 pub const fn scale(delta: u64, mul: u32, shift: i8) -> u64 {
@@ -31,7 +33,8 @@ const fn times(ticks: u64, mul: u32) -> u64 {
     }
 }
 
-/// The counter's rate in ticks a second that the pair stands for; `None` while `mul` is 0 (Xen has not written the block yet), and for a rate of 2^64 or more.
+/// The counter's rate in ticks a second that the pair stands for; `None` while `mul` is 0 (Xen has
+/// not written the block yet), and for a rate of 2^64 or more.
 #[must_use]
 pub const fn frequency(mul: u32, shift: i8) -> Option<u64> {
     if mul == 0 {
@@ -52,7 +55,8 @@ pub const fn frequency(mul: u32, shift: i8) -> Option<u64> {
 /// Nanoseconds in a second.
 pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// `ticks` of a counter that runs at `frequency` ticks a second, in nanoseconds; wraps after 584 years, and is 0 for a frequency of 0.
+/// `ticks` of a counter that runs at `frequency` ticks a second, in nanoseconds; wraps after 584
+/// years, and is 0 for a frequency of 0.
 #[inline]
 #[must_use]
 pub const fn ticks_to_nanos(ticks: u64, frequency: u64) -> u64 {
@@ -99,7 +103,8 @@ mod tests {
         }
     }
 
-    /// Whether the rate needs more than 64 bits, told by its size in floating point with room to spare.
+    /// Whether the rate needs more than 64 bits, told by its size in floating point with room to
+    /// spare.
     fn beyond(mul: u32, shift: i8) -> bool {
         (u128::from(NANOS_PER_SECOND) << 32)
             .checked_div(u128::from(mul))

@@ -35,7 +35,13 @@ fn safe() -> Features {
 
 /// One nanosecond a tick, from tick 100 on, at which it was `system_time`.
 fn one_to_one(system_time: u64, flags: u8) -> VcpuTimeInfoSnapshot {
-    VcpuTimeInfoSnapshot { tsc_timestamp: 100, system_time, tsc_to_system_mul: 1 << 31, tsc_shift: 1, flags }
+    VcpuTimeInfoSnapshot {
+        tsc_timestamp: 100,
+        system_time,
+        tsc_to_system_mul: 1 << 31,
+        tsc_shift: 1,
+        flags,
+    }
 }
 
 #[test]
@@ -76,7 +82,8 @@ impl Counter for Shared<'_> {
     }
 }
 
-/// The writer moves the origin all the time, and so that the true time is always the tick count: any reading between two counts that enclose it is right.
+/// The writer moves the origin all the time, and so that the true time is always the tick count:
+/// any reading between two counts that enclose it is right.
 #[test]
 fn a_rebasing_hypervisor_does_not_bend_time() {
     let (block, ticks, done) = (block(), AtomicU64::new(1_000), AtomicBool::new(false));
@@ -85,12 +92,16 @@ fn a_rebasing_hypervisor_does_not_bend_time() {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 let now = ticks.fetch_add(7, Ordering::SeqCst) + 7;
-                block.publish_snapshot(&VcpuTimeInfoSnapshot { tsc_timestamp: now, ..one_to_one(now, 0) });
+                block.publish_snapshot(&VcpuTimeInfoSnapshot {
+                    tsc_timestamp: now,
+                    ..one_to_one(now, 0)
+                });
             }
         });
         let clock = PvClock::new(safe(), block, Shared(&ticks)).unwrap();
         let mut readings = 0;
-        // On a busy machine the writer may come late: go on until it has been there ten thousand times.
+        // On a busy machine the writer may come late: go on until it has been there ten thousand
+        // times.
         while readings < 200_000 || ticks.load(Ordering::SeqCst) < 71_000 {
             readings += 1;
             let before = ticks.load(Ordering::SeqCst);

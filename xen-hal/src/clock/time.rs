@@ -5,7 +5,8 @@ use core::time::Duration;
 
 use super::scale::NANOS_PER_SECOND;
 
-/// A point in Xen's system time: nanoseconds since the hypervisor (on x86) or the counter (on aarch64) started.
+/// A point in Xen's system time: nanoseconds since the hypervisor (on x86) or the counter (on
+/// aarch64) started.
 ///
 /// Timers are set to such points. Additions stop at the end of time instead of wrapping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +36,10 @@ impl Add<Duration> for SystemTime {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        let nanos = duration.as_secs().saturating_mul(NANOS_PER_SECOND).saturating_add(u64::from(duration.subsec_nanos()));
+        let nanos = duration
+            .as_secs()
+            .saturating_mul(NANOS_PER_SECOND)
+            .saturating_add(u64::from(duration.subsec_nanos()));
         Self(self.0.saturating_add(nanos))
     }
 }
@@ -54,7 +58,10 @@ mod tests {
 
     #[test]
     fn time_ends_and_does_not_wrap() {
-        assert_eq!(SystemTime::from_nanos(u64::MAX - 1) + Duration::MAX, SystemTime::from_nanos(u64::MAX));
+        assert_eq!(
+            SystemTime::from_nanos(u64::MAX - 1) + Duration::MAX,
+            SystemTime::from_nanos(u64::MAX)
+        );
         assert_eq!(SystemTime::from_nanos(1) - SystemTime::from_nanos(2), Duration::ZERO);
     }
 }

@@ -8,12 +8,15 @@ use super::SystemTime;
 
 /// The time since 1 January 1970 UTC, leap seconds not counted, at the system time `now`.
 ///
-/// The base comes from [`SharedInfo::wallclock`](xen_pac::shared_info::SharedInfo::wallclock). On aarch64 it is 0 until the control domain sets the time; on x86 it
-/// may be 0 in a 32-bit guest until Xen knows the guest's width. `None` where the sum is beyond 2^64 seconds.
+/// The base comes from [`SharedInfo::wallclock`](xen_pac::shared_info::SharedInfo::wallclock). On
+/// aarch64 it is 0 until the control domain sets the time; on x86 it may be 0 in a 32-bit guest
+/// until Xen knows the guest's width. `None` where the sum is beyond 2^64 seconds.
 #[must_use]
 pub fn wall_time(base: &SharedInfoWallclock, now: SystemTime) -> Option<Duration> {
     let seconds = u64::from(base.sec_hi) << 32 | u64::from(base.sec);
-    Duration::from_secs(seconds).checked_add(Duration::from_nanos(u64::from(base.nsec)))?.checked_add(Duration::from_nanos(now.as_nanos()))
+    Duration::from_secs(seconds)
+        .checked_add(Duration::from_nanos(u64::from(base.nsec)))?
+        .checked_add(Duration::from_nanos(now.as_nanos()))
 }
 
 #[cfg(test)]

@@ -24,8 +24,10 @@ pub enum Kind {
 
 /// An event channel's local end, closed when this is dropped.
 ///
-/// A channel is more than its number: a port that was closed may be given out again, and whoever still uses the number then uses someone else's channel. So keep the
-/// `Channel` where the channel's user lives, and hand out [`port`](Self::port)s. [`into_port`](Self::into_port) gives the ownership up.
+/// A channel is more than its number: a port that was closed may be given out again, and whoever
+/// still uses the number then uses someone else's channel. So keep the `Channel` where the
+/// channel's user lives, and hand out [`port`](Self::port)s. [`into_port`](Self::into_port) gives
+/// the ownership up.
 pub struct Channel<H: Hypercall + Copy> {
     events: Events<H>,
     port: Port,
@@ -53,7 +55,8 @@ impl<H: Hypercall + Copy> Channel<H> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a VIRQ or a PIRQ, which the guest cannot signal, and for one that was closed behind the owner's back.
+    /// `EINVAL` for a VIRQ or a PIRQ, which the guest cannot signal, and for one that was closed
+    /// behind the owner's back.
     #[inline]
     pub fn send(&self) -> Result<(), Errno> {
         self.events.send(self.port)
@@ -63,12 +66,14 @@ impl<H: Hypercall + Copy> Channel<H> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` where the port is beyond those that the domain may have; `EACCES`, up to Xen 4.18, for a port whose other end is Xen's.
+    /// `EINVAL` where the port is beyond those that the domain may have; `EACCES`, up to Xen 4.18,
+    /// for a port whose other end is Xen's.
     pub fn status(&self) -> Result<Status, Errno> {
         self.events.status(self.port)
     }
 
-    /// Chooses the vCPU that it notifies. Where vCPUs keep [sets of their own ports](super::PortSet), use [`TwoLevel::migrate`](super::TwoLevel::migrate).
+    /// Chooses the vCPU that it notifies. Where vCPUs keep [sets of their own
+    /// ports](super::PortSet), use [`TwoLevel::migrate`](super::TwoLevel::migrate).
     ///
     /// # Errors
     ///
@@ -83,11 +88,13 @@ impl<H: Hypercall + Copy> Channel<H> {
         ManuallyDrop::new(self).port
     }
 
-    /// Closes it, as dropping does, and says whether that worked. An event that is pending is lost; a port that was joined to this one becomes unbound.
+    /// Closes it, as dropping does, and says whether that worked. An event that is pending is lost;
+    /// a port that was joined to this one becomes unbound.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a channel that was closed behind the owner's back, and for one whose other end is Xen's.
+    /// `EINVAL` for a channel that was closed behind the owner's back, and for one whose other end
+    /// is Xen's.
     pub fn close(self) -> Result<(), Errno> {
         let channel = ManuallyDrop::new(self);
         channel.events.close(channel.port)
@@ -96,13 +103,17 @@ impl<H: Hypercall + Copy> Channel<H> {
 
 impl<H: Hypercall + Copy> Drop for Channel<H> {
     fn drop(&mut self) {
-        // It fails only for a channel that is closed already, or is not ours to close: then nothing is left to do.
+        // It fails only for a channel that is closed already, or is not ours to close: then nothing
+        // is left to do.
         let _ = self.events.close(self.port);
     }
 }
 
 impl<H: Hypercall + Copy> fmt::Debug for Channel<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channel").field("port", &self.port).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Channel")
+            .field("port", &self.port)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }

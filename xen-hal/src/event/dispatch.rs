@@ -13,7 +13,8 @@ use super::{OwnPorts, Port};
 /// How often one call of [`TwoLevel::dispatch`] goes over the ports while new upcalls come in.
 const PASSES: u32 = 4;
 
-/// The port that was handled last: the next scan starts behind it. One for each vCPU, kept where the caller likes.
+/// The port that was handled last: the next scan starts behind it. One for each vCPU, kept where
+/// the caller likes.
 ///
 /// It is what makes the dispatcher fair. Sharing one among vCPUs breaks nothing but that.
 #[derive(Debug)]
@@ -51,25 +52,33 @@ impl Default for Cursor {
 pub enum Progress {
     /// Nothing is left: the next event gives an upcall.
     Finished,
-    /// Events are left, because the handler stopped or because they keep coming. The vCPU is marked as having an upcall due: dispatch again before it waits.
+    /// Events are left, because the handler stopped or because they keep coming. The vCPU is marked
+    /// as having an upcall due: dispatch again before it waits.
     ///
-    /// With a global callback vector Xen raises the interrupt again by itself once the vCPU can take it; a per-vCPU vector is not raised again.
+    /// With a global callback vector Xen raises the interrupt again by itself once the vCPU can
+    /// take it; a per-vCPU vector is not raised again.
     Unfinished,
 }
 
 impl TwoLevel<'_> {
-    /// Handles the events of one vCPU: calls `handler` with each of its `own` ports that is pending and not masked. To be called on each upcall, by the vCPU whose
-    /// `vcpu` block and `cursor` are given; it does no harm to call it without one.
+    /// Handles the events of one vCPU: calls `handler` with each of its `own` ports that is pending
+    /// and not masked. To be called on each upcall, by the vCPU whose `vcpu` block and `cursor` are
+    /// given; it does no harm to call it without one.
     ///
-    /// - A port's pending bit is cleared before its handler runs, so that an event which comes meanwhile makes it pending again.
-    /// - It is fair: each port is handled at most once in a pass over the ports, and a pass starts behind the port that was handled last, also in the next call.
-    ///   Between an event and its handler, every other port is handled at most twice.
-    /// - When the handler breaks, the port that it was called with counts as handled, and all others are found by the next call. A break after each event, say,
-    ///   handles one event a call.
-    /// - While upcalls keep coming it goes over the ports a few times, and then leaves the rest to the next call.
+    /// - A port's pending bit is cleared before its handler runs, so that an event which comes
+    ///   meanwhile makes it pending again.
+    /// - It is fair: each port is handled at most once in a pass over the ports, and a pass starts
+    ///   behind the port that was handled last, also in the next call. Between an event and its
+    ///   handler, every other port is handled at most twice.
+    /// - When the handler breaks, the port that it was called with counts as handled, and all
+    ///   others are found by the next call. A break after each event, say, handles one event a
+    ///   call.
+    /// - While upcalls keep coming it goes over the ports a few times, and then leaves the rest to
+    ///   the next call.
     ///
-    /// A handler may mask, unmask, close and signal ports, its own and others. The cost is that of the events, plus one look at each word of the bitmaps in which
-    /// there may be one; ports without events cost nothing.
+    /// A handler may mask, unmask, close and signal ports, its own and others. The cost is that of
+    /// the events, plus one look at each word of the bitmaps in which there may be one; ports
+    /// without events cost nothing.
     #[inline]
     pub fn dispatch(
         self,
@@ -80,7 +89,8 @@ impl TwoLevel<'_> {
     ) -> Progress {
         let (upcall, selector) = (vcpu.evtchn_upcall_pending(), vcpu.evtchn_pending_sel());
         for _ in 0..PASSES {
-            // First the upcall, then the selector: an event that comes between the two is found by this pass, and at worst gives an upcall that finds nothing.
+            // First the upcall, then the selector: an event that comes between the two is found by
+            // this pass, and at worst gives an upcall that finds nothing.
             let _ = upcall.swap(0, Ordering::SeqCst);
             let selected = selector.swap(0, Ordering::SeqCst);
             if let ControlFlow::Break(rest) = self.pass(selected, own, cursor, &mut handler) {
@@ -98,8 +108,9 @@ impl TwoLevel<'_> {
         if upcall.load(Ordering::SeqCst) == 0 { Progress::Finished } else { Progress::Unfinished }
     }
 
-    /// Goes once over the ports of the words in `selected`, from the cursor up and then from the start up to the cursor. Breaks when the handler does, with the words in
-    /// which something may be left.
+    /// Goes once over the ports of the words in `selected`, from the cursor up and then from the
+    /// start up to the cursor. Breaks when the handler does, with the words in which something may
+    /// be left.
     #[inline(always)]
     fn pass(
         self,
@@ -127,14 +138,17 @@ impl TwoLevel<'_> {
                 return ControlFlow::Continue(());
             };
             if self.scan(word, part, own, cursor, handler).is_break() {
-                let rest = left.rotate_left(first) | self.again(word, own) | lower & self.again(first, own);
+                let rest = left.rotate_left(first)
+                    | self.again(word, own)
+                    | lower & self.again(first, own);
                 return ControlFlow::Break(rest);
             }
             part = XenUlong::MAX;
         }
     }
 
-    /// Handles the events that a part of one word holds now, lowest port first, each port at most once. An event that comes meanwhile gives an upcall of its own.
+    /// Handles the events that a part of one word holds now, lowest port first, each port at most
+    /// once. An event that comes meanwhile gives an upcall of its own.
     #[inline(always)]
     fn scan(
         self,
@@ -145,12 +159,18 @@ impl TwoLevel<'_> {
         handler: &mut impl FnMut(Port) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let index = word as usize;
-        let (Some(pending), Some(mask)) = (self.shared.evtchn_pending(index), self.shared.evtchn_mask(index)) else {
+        let (Some(pending), Some(mask)) =
+            (self.shared.evtchn_pending(index), self.shared.evtchn_mask(index))
+        else {
             return ControlFlow::Continue(());
         };
-        let mut left =
-            if planted!(DispatchTakesWholeWords) { pending.swap(0, Ordering::AcqRel) } else { pending.load(Ordering::Acquire) & part };
-        // The mask and the set are looked at anew for each event: the last handler may have masked a port, or given it to another vCPU.
+        let mut left = if planted!(DispatchTakesWholeWords) {
+            pending.swap(0, Ordering::AcqRel)
+        } else {
+            pending.load(Ordering::Acquire) & part
+        };
+        // The mask and the set are looked at anew for each event: the last handler may have masked
+        // a port, or given it to another vCPU.
         while let Some(due) = NonZero::new(left & !mask.load(Ordering::Acquire) & own.word(index)) {
             let bit = due.trailing_zeros();
             left = due.get() & due.get().wrapping_sub(1);
@@ -162,7 +182,9 @@ impl TwoLevel<'_> {
                 continue;
             }
             // The last handler may have closed the port, or another vCPU may have taken the event.
-            if planted!(DispatchTakesWholeWords) || pending.fetch_and(!event, Ordering::AcqRel) & event != 0 {
+            if planted!(DispatchTakesWholeWords)
+                || pending.fetch_and(!event, Ordering::AcqRel) & event != 0
+            {
                 let port = Port(word.wrapping_mul(BITS) | bit);
                 cursor.move_to(port);
                 handler(port)?;
@@ -176,7 +198,9 @@ impl TwoLevel<'_> {
     fn due(self, word: u32, own: &impl OwnPorts) -> XenUlong {
         let word = word as usize;
         match (self.shared.evtchn_pending(word), self.shared.evtchn_mask(word)) {
-            (Some(pending), Some(mask)) => pending.load(Ordering::Acquire) & !mask.load(Ordering::Acquire) & own.word(word),
+            (Some(pending), Some(mask)) => {
+                pending.load(Ordering::Acquire) & !mask.load(Ordering::Acquire) & own.word(word)
+            }
             _ => 0,
         }
     }

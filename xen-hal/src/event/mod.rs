@@ -1,5 +1,5 @@
-//! Event channels: how another domain, another vCPU, a timer or a device wakes this one (hypercall `event_channel_op`; upstream:
-//! `xen/include/public/event_channel.h`).
+//! Event channels: how another domain, another vCPU, a timer or a device wakes this one (hypercall
+//! `event_channel_op`; upstream: `xen/include/public/event_channel.h`).
 //!
 //! | | |
 //! |---|---|
@@ -8,8 +8,8 @@
 //! | [`TwoLevel`] | the bitmaps in shared_info: which ports are pending, which are masked; and the [dispatcher](TwoLevel::dispatch) |
 //! | [`PortSet`], [`Cursor`] | what a vCPU keeps: which ports are its own, and where its next scan starts |
 //!
-//! Hypercalls do not care in which form events are kept. The bitmaps do: [`TwoLevel`] is the form in which every domain starts, and the FIFO form would be another type
-//! beside it.
+//! Hypercalls do not care in which form events are kept. The bitmaps do: [`TwoLevel`] is the form
+//! in which every domain starts, and the FIFO form would be another type beside it.
 //!
 //! ```no_run
 //! use core::ops::ControlFlow;
@@ -44,14 +44,19 @@
 //! ```
 //!
 //! # Several vCPUs
-//! The pending bitmap is one for the whole domain, while each vCPU has its own selector and upcall. So each vCPU keeps the [`PortSet`] of the ports that it was chosen to
-//! handle, and passes it instead of [`AllPorts`]. A new port goes into its vCPU's set first and is unmasked then; [`TwoLevel::migrate`] moves one.
+//! The pending bitmap is one for the whole domain, while each vCPU has its own selector and upcall.
+//! So each vCPU keeps the [`PortSet`] of the ports that it was chosen to handle, and passes it
+//! instead of [`AllPorts`]. A new port goes into its vCPU's set first and is unmasked then;
+//! [`TwoLevel::migrate`] moves one.
 //!
 //! # What a guest must not forget
-//! - Ports start unmasked, and [`bind_interdomain`](Events::bind_interdomain) makes the new port pending at once: be ready for its handler, or mask first.
+//! - Ports start unmasked, and [`bind_interdomain`](Events::bind_interdomain) makes the new port
+//!   pending at once: be ready for its handler, or mask first.
 //! - Closing leaves the mask as it is, for the next channel that gets the number.
-//! - Upcalls without an event come: when a vCPU's block or its upcall vector has just been registered, and when an event was found before its upcall was.
-//! - What a peer wrote before it sent the event is visible to the handler; what the event means is to be checked there: peers may send without reason.
+//! - Upcalls without an event come: when a vCPU's block or its upcall vector has just been
+//!   registered, and when an event was found before its upcall was.
+//! - What a peer wrote before it sent the event is visible to the handler; what the event means is
+//!   to be checked there: peers may send without reason.
 
 mod channel;
 mod commands;

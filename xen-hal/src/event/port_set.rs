@@ -10,13 +10,15 @@ use super::two_level::{BITS, WORDS};
 
 /// The ports whose events one vCPU handles.
 ///
-/// The pending bitmap is the domain's, and every vCPU scans it: without such a set two of them would take each other's events.
+/// The pending bitmap is the domain's, and every vCPU scans it: without such a set two of them
+/// would take each other's events.
 pub trait OwnPorts {
     /// The ports of one word of the bitmap: bit n stands for port `index` * [`XenUlong::BITS`] + n.
     fn word(&self, index: usize) -> XenUlong;
 }
 
-/// All ports are this vCPU's: for a guest that uses one, or that takes all events on one. Costs nothing.
+/// All ports are this vCPU's: for a guest that uses one, or that takes all events on one. Costs
+/// nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AllPorts;
 
@@ -30,11 +32,12 @@ impl OwnPorts for AllPorts {
 // The set's cells are as wide as a word of the bitmap.
 const _: () = assert!(usize::BITS == XenUlong::BITS);
 
-/// A vCPU's own ports, one bit for each port of the two-level form. May be changed at any time from any vCPU; it lives where the caller likes, a `static` for
-/// instance.
+/// A vCPU's own ports, one bit for each port of the two-level form. May be changed at any time from
+/// any vCPU; it lives where the caller likes, a `static` for instance.
 ///
-/// A port has to be in the set *before* its events are let through. Put a new one in, then [unmask](super::TwoLevel::unmask) it: an event that came in between, and that
-/// no vCPU took for its own, is raised again by that.
+/// A port has to be in the set *before* its events are let through. Put a new one in, then
+/// [unmask](super::TwoLevel::unmask) it: an event that came in between, and that no vCPU took for
+/// its own, is raised again by that.
 pub struct PortSet([AtomicUsize; WORDS]);
 
 impl PortSet {
@@ -112,7 +115,11 @@ mod tests {
     fn a_port_beyond_the_bitmaps_is_in_no_set() {
         let set = PortSet::new();
         for beyond in [BITS * WORDS as u32, u32::MAX] {
-            assert!(!set.insert(Port(beyond)) && !set.contains(Port(beyond)) && !set.remove(Port(beyond)));
+            assert!(
+                !set.insert(Port(beyond))
+                    && !set.contains(Port(beyond))
+                    && !set.remove(Port(beyond))
+            );
         }
         assert_eq!(set.word(WORDS), 0);
     }

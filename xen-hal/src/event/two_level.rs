@@ -18,11 +18,16 @@ pub(super) const BITS: u32 = XenUlong::BITS;
 pub(super) const WORDS: usize = SharedInfo::EVTCHN_PENDING_COUNT;
 
 // The selector has one bit for each word, and none to spare: rotating it rotates the words.
-const _: () = assert!(WORDS == BITS as usize && SharedInfo::EVTCHN_MASK_COUNT == WORDS && EVTCHN_2L_NR_CHANNELS == BITS * BITS);
+const _: () = assert!(
+    WORDS == BITS as usize
+        && SharedInfo::EVTCHN_MASK_COUNT == WORDS
+        && EVTCHN_2L_NR_CHANNELS == BITS * BITS
+);
 
 /// The bitmaps of the two-level form, in which every domain starts.
 ///
-/// A port beyond [`PORTS`](Self::PORTS) has no bits: it is never pending, and masking it does nothing.
+/// A port beyond [`PORTS`](Self::PORTS) has no bits: it is never pending, and masking it does
+/// nothing.
 ///
 /// Upstream: `xen/include/public/xen.h`, `shared_info`.
 #[derive(Clone, Copy, Debug)]
@@ -63,17 +68,20 @@ impl<'a> TwoLevel<'a> {
         self.slot(port).is_some_and(|slot| slot.mask.load(Ordering::Acquire) & slot.bit != 0)
     }
 
-    /// Takes a port's event without its handler: says whether there was one. For ports that stay masked, and are waited for with
-    /// [`Sched::poll`](crate::sched::Sched::poll).
+    /// Takes a port's event without its handler: says whether there was one. For ports that stay
+    /// masked, and are waited for with [`Sched::poll`](crate::sched::Sched::poll).
     #[inline]
     pub fn clear(self, port: Port) -> bool {
-        self.slot(port).is_some_and(|slot| slot.pending.fetch_and(!slot.bit, Ordering::AcqRel) & slot.bit != 0)
+        self.slot(port)
+            .is_some_and(|slot| slot.pending.fetch_and(!slot.bit, Ordering::AcqRel) & slot.bit != 0)
     }
 
-    /// Masks a port: says whether it was masked before. A handler that runs on another vCPU may still be at it.
+    /// Masks a port: says whether it was masked before. A handler that runs on another vCPU may
+    /// still be at it.
     #[inline]
     pub fn mask(self, port: Port) -> bool {
-        self.slot(port).is_some_and(|slot| slot.mask.fetch_or(slot.bit, Ordering::SeqCst) & slot.bit != 0)
+        self.slot(port)
+            .is_some_and(|slot| slot.mask.fetch_or(slot.bit, Ordering::SeqCst) & slot.bit != 0)
     }
 
     /// Masks all ports, as a kernel does before it knows which ones it wants: ports start unmasked.
@@ -83,19 +91,28 @@ impl<'a> TwoLevel<'a> {
         }
     }
 
-    /// Unmasks a port; an event that is pending gives its upcall now. `own` is the set of the vCPU that calls.
+    /// Unmasks a port; an event that is pending gives its upcall now. `own` is the set of the vCPU
+    /// that calls.
     ///
-    /// For a port of this vCPU that has nothing pending it costs no hypercall. The order matters: an event that comes between a look at the pending bit and the
-    /// clearing of the mask would be one of which nobody is told. So the mask is cleared first; if an event turns out to be pending, the port is masked again and
-    /// Xen unmasks it, because Xen tells the vCPU only of a port that it finds masked.
+    /// For a port of this vCPU that has nothing pending it costs no hypercall. The order matters:
+    /// an event that comes between a look at the pending bit and the clearing of the mask would be
+    /// one of which nobody is told. So the mask is cleared first; if an event turns out to be
+    /// pending, the port is masked again and Xen unmasks it, because Xen tells the vCPU only of a
+    /// port that it finds masked.
     ///
     /// If a handler of this vCPU may mask the port, call this with interrupts off.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a port that the domain cannot have. Whenever the hypercall fails, the port is masked.
+    /// `EINVAL` for a port that the domain cannot have. Whenever the hypercall fails, the port is
+    /// masked.
     #[inline]
-    pub fn unmask<H: Hypercall + Copy>(self, events: Events<H>, port: Port, own: &impl OwnPorts) -> Result<(), Errno> {
+    pub fn unmask<H: Hypercall + Copy>(
+        self,
+        events: Events<H>,
+        port: Port,
+        own: &impl OwnPorts,
+    ) -> Result<(), Errno> {
         let slot = self.slot(port).ok_or(Errno::EINVAL)?;
         if planted!(UnmaskLooksFirst) {
             let quiet = slot.pending.load(Ordering::SeqCst) & slot.bit == 0;
@@ -104,7 +121,8 @@ impl<'a> TwoLevel<'a> {
                 return Ok(());
             }
         } else if own.word(slot.word) & slot.bit != 0 {
-            // Xen sets the pending bit and then looks at the mask; this is the mirror image, and needs one order of all four accesses.
+            // Xen sets the pending bit and then looks at the mask; this is the mirror image, and
+            // needs one order of all four accesses.
             slot.mask.fetch_and(!slot.bit, Ordering::SeqCst);
             if slot.pending.load(Ordering::SeqCst) & slot.bit == 0 {
                 return Ok(());
@@ -114,16 +132,17 @@ impl<'a> TwoLevel<'a> {
         events.unmask(port)
     }
 
-    /// Moves a port from one vCPU to another, in Xen and in the vCPUs' sets. No event is lost: one that comes meanwhile, or that was raised on the old vCPU and not
-    /// taken there, is raised on the new one.
+    /// Moves a port from one vCPU to another, in Xen and in the vCPUs' sets. No event is lost: one
+    /// that comes meanwhile, or that was raised on the old vCPU and not taken there, is raised on
+    /// the new one.
     ///
-    /// The port is masked meanwhile, and unmasked afterwards unless it was masked before. Its handler may still be at work on the old vCPU when it starts on the new
-    /// one.
+    /// The port is masked meanwhile, and unmasked afterwards unless it was masked before. Its
+    /// handler may still be at work on the old vCPU when it starts on the new one.
     ///
     /// # Errors
     ///
-    /// As for [`Events::bind_vcpu`]; the port stays where it was. Xen is not known to refuse the unmasking of a port that it has just moved; if it does, the port has moved
-    /// and is masked.
+    /// As for [`Events::bind_vcpu`]; the port stays where it was. Xen is not known to refuse the
+    /// unmasking of a port that it has just moved; if it does, the port has moved and is masked.
     pub fn migrate<H: Hypercall + Copy>(
         self,
         events: Events<H>,
@@ -147,6 +166,11 @@ impl<'a> TwoLevel<'a> {
     fn slot(self, port: Port) -> Option<Slot<'a>> {
         let word = (port.0 / BITS) as usize;
         let bit = XenUlong::wrapping_shl(1, port.0);
-        Some(Slot { pending: self.shared.evtchn_pending(word)?, mask: self.shared.evtchn_mask(word)?, word, bit })
+        Some(Slot {
+            pending: self.shared.evtchn_pending(word)?,
+            mask: self.shared.evtchn_mask(word)?,
+            word,
+            bit,
+        })
     }
 }

@@ -11,11 +11,13 @@ use crate::platform::PAGE_SIZE;
 
 const WORD: usize = size_of::<usize>();
 
-/// Memory for a page that can be lent to another domain, or a place for one that another domain lends.
+/// Memory for a page that can be lent to another domain, or a place for one that another domain
+/// lends.
 #[repr(C, align(4096))]
 pub struct PageMemory(UnsafeCell<[u8; PAGE_SIZE]>);
 
-const _: () = assert!(align_of::<PageMemory>() == PAGE_SIZE && size_of::<PageMemory>() == PAGE_SIZE);
+const _: () =
+    assert!(align_of::<PageMemory>() == PAGE_SIZE && size_of::<PageMemory>() == PAGE_SIZE);
 
 // SAFETY: a reference to the memory gives no access to it.
 unsafe impl Sync for PageMemory {}
@@ -57,12 +59,15 @@ impl fmt::Display for OutOfBounds {
 
 impl core::error::Error for OutOfBounds {}
 
-/// The bytes of a shared page: copied in and out, or used as atomics, and never borrowed as a slice, because the other side may change them meanwhile.
+/// The bytes of a shared page: copied in and out, or used as atomics, and never borrowed as a
+/// slice, because the other side may change them meanwhile.
 ///
-/// What the other side may write is worth nothing until it is checked, and may differ at the next look: copy once, check the copy, use the copy.
+/// What the other side may write is worth nothing until it is checked, and may differ at the next
+/// look: copy once, check the copy, use the copy.
 ///
-/// A copy is made of relaxed accesses, in words where it can be, and orders nothing: an atomic of the page that both sides agreed on (a ring's index, say) does that,
-/// stored with `Release` after writing and loaded with `Acquire` before reading.
+/// A copy is made of relaxed accesses, in words where it can be, and orders nothing: an atomic of
+/// the page that both sides agreed on (a ring's index, say) does that, stored with `Release` after
+/// writing and loaded with `Acquire` before reading.
 pub struct Bytes(NonNull<PageMemory>);
 
 // SAFETY: all accesses are atomic, so it does not matter which thread makes them.
@@ -73,8 +78,8 @@ unsafe impl Sync for Bytes {}
 impl Bytes {
     /// # Safety
     ///
-    /// Until the value is dropped the memory must be mapped, and used by nobody in this program but through this value, or by whoever a pointer of
-    /// [`as_ptr`](Self::as_ptr) was given to.
+    /// Until the value is dropped the memory must be mapped, and used by nobody in this program but
+    /// through this value, or by whoever a pointer of [`as_ptr`](Self::as_ptr) was given to.
     pub(super) const unsafe fn new(page: NonNull<PageMemory>) -> Self {
         Self(page)
     }
@@ -138,9 +143,11 @@ impl Bytes {
         Ok(())
     }
 
-    /// The atomic at `offset`: `AtomicU8`, `AtomicU16`, `AtomicU32` or `AtomicUsize`. `None` where it would not lie within the page, or not be aligned.
+    /// The atomic at `offset`: `AtomicU8`, `AtomicU16`, `AtomicU32` or `AtomicUsize`. `None` where
+    /// it would not lie within the page, or not be aligned.
     ///
-    /// Bytes that are used as an atomic should be used as one of that width only, and not be copied over.
+    /// Bytes that are used as an atomic should be used as one of that width only, and not be copied
+    /// over.
     #[inline]
     #[must_use]
     pub fn atomic<A: Shared>(&self, offset: usize) -> Option<&A> {
@@ -148,7 +155,8 @@ impl Bytes {
         (offset % size_of::<A>() == 0 && offset < PAGE_SIZE).then(|| unsafe { self.cell(offset) })
     }
 
-    /// Where the page is: for handles of `xen_pac` and other code that knows how to treat shared memory. It is valid as long as this value is.
+    /// Where the page is: for handles of `xen_pac` and other code that knows how to treat shared
+    /// memory. It is valid as long as this value is.
     #[must_use]
     pub const fn as_ptr(&self) -> NonNull<PageMemory> {
         self.0
@@ -156,14 +164,16 @@ impl Bytes {
 
     /// # Safety
     ///
-    /// `offset` is below the page's size, and a multiple of the atomic's size, which is a power of two.
+    /// `offset` is below the page's size, and a multiple of the atomic's size, which is a power of
+    /// two.
     #[inline(always)]
     unsafe fn cell<A: Shared>(&self, offset: usize) -> &A {
         #[cfg(feature = "sim")]
         xen_pac::access::before();
         // SAFETY: the offset is within the page.
         let place = unsafe { self.0.cast::<u8>().add(offset) };
-        // SAFETY: the memory is valid by this type's invariant, and aligned since the page is; an atomic may be changed by others while it is borrowed.
+        // SAFETY: the memory is valid by this type's invariant, and aligned since the page is; an
+        // atomic may be changed by others while it is borrowed.
         unsafe { place.cast().as_ref() }
     }
 }
@@ -180,7 +190,8 @@ pub trait Shared: sealed::Sealed {}
 mod sealed {
     /// # Safety
     ///
-    /// The type is an atomic integer, so that its alignment is its size, any bytes are a value, and others may change it.
+    /// The type is an atomic integer, so that its alignment is its size, any bytes are a value, and
+    /// others may change it.
     pub unsafe trait Sealed {}
 }
 
@@ -249,9 +260,14 @@ mod tests {
         page.copy_from(4092, &0x0403_0201_u32.to_le_bytes()).unwrap();
         assert_eq!(page.atomic::<AtomicU32>(4092).unwrap().load(Ordering::Acquire), 0x0403_0201);
         assert_eq!(page.atomic::<AtomicU16>(4094).unwrap().swap(7, Ordering::AcqRel), 0x0403);
-        assert!(page.atomic::<AtomicU32>(4094).is_none() && page.atomic::<AtomicU32>(4096).is_none());
+        assert!(
+            page.atomic::<AtomicU32>(4094).is_none() && page.atomic::<AtomicU32>(4096).is_none()
+        );
         assert!(page.atomic::<AtomicU8>(4095).is_some() && page.atomic::<AtomicU8>(4096).is_none());
         assert!(page.atomic::<AtomicUsize>(usize::MAX).is_none());
-        assert_eq!(page.copy_to(usize::MAX, &mut [0]), Err(OutOfBounds { offset: usize::MAX, count: 1 }));
+        assert_eq!(
+            page.copy_to(usize::MAX, &mut [0]),
+            Err(OutOfBounds { offset: usize::MAX, count: 1 })
+        );
     }
 }

@@ -4,7 +4,9 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use xen_pac::base::{Domid, XenPfn};
-use xen_pac::grant_table::{GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, command, grant_copy_flags};
+use xen_pac::grant_table::{
+    GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, command, grant_copy_flags,
+};
 
 use super::status::{NOT_REACHED, element};
 use super::{Error, Foreign, Grants};
@@ -50,7 +52,8 @@ impl CopyRequest {
 pub struct CopyFailed {
     /// The first copy that was not made, counted from 0.
     pub first: usize,
-    /// Why. `BAD_COPY_ARG` for bytes beyond a page; otherwise as when a grant is [mapped](super::MapFailed::error).
+    /// Why. `BAD_COPY_ARG` for bytes beyond a page; otherwise as when a grant is
+    /// [mapped](super::MapFailed::error).
     pub error: Error,
 }
 
@@ -73,43 +76,66 @@ impl<H: Hypercall> Grants<H> {
     ///
     /// # Safety
     ///
-    /// Xen writes to the frames of this domain that are destinations, and reads those that are sources: the bytes must be this program's to have written, and nobody may rely
-    /// on them meanwhile.
+    /// Xen writes to the frames of this domain that are destinations, and reads those that are
+    /// sources: the bytes must be this program's to have written, and nobody may rely on them
+    /// meanwhile.
     pub unsafe fn copy(&self, copies: &mut [CopyRequest]) -> Result<(), CopyFailed> {
         copies.iter_mut().for_each(|copy| copy.result = None);
         for list in copies.chunks_mut(LIST) {
             // SAFETY: the caller's promise is the same.
             unsafe { self.copy_list(list) };
         }
-        let failure = copies.iter().zip(0..).find_map(|(copy, first)| Some(CopyFailed { first, error: copy.result?.err()? }));
+        let failure = copies
+            .iter()
+            .zip(0..)
+            .find_map(|(copy, first)| Some(CopyFailed { first, error: copy.result?.err()? }));
         failure.map_or(Ok(()), Err)
     }
 
-    /// Fills `into` with bytes of a page that another domain lends, from `offset` on, without mapping it.
+    /// Fills `into` with bytes of a page that another domain lends, from `offset` on, without
+    /// mapping it.
     ///
     /// # Errors
     ///
     /// - [`Error::NotMapped`] where the address space does not know the buffer.
-    /// - A status: `BAD_COPY_ARG` for bytes beyond the page; otherwise as when a grant is [mapped](super::MapFailed::error).
+    /// - A status: `BAD_COPY_ARG` for bytes beyond the page; otherwise as when a grant is
+    ///   [mapped](super::MapFailed::error).
     ///
     /// After an error the buffer may have been written in part.
-    pub fn fetch(&self, space: &(impl AddressSpace + ?Sized), from: Foreign, offset: u16, into: &mut [u8]) -> Result<(), Error> {
+    pub fn fetch(
+        &self,
+        space: &(impl AddressSpace + ?Sized),
+        from: Foreign,
+        offset: u16,
+        into: &mut [u8],
+    ) -> Result<(), Error> {
         let (address, length) = (into.as_mut_ptr(), into.len());
-        self.transfer(space, address, length, offset, |own, foreign, count| CopyRequest::new((CopyEnd::Grant(from), foreign), own, count))
+        self.transfer(space, address, length, offset, |own, foreign, count| {
+            CopyRequest::new((CopyEnd::Grant(from), foreign), own, count)
+        })
     }
 
-    /// Writes `from` to a page that another domain lends for writing, from `offset` on, without mapping it.
+    /// Writes `from` to a page that another domain lends for writing, from `offset` on, without
+    /// mapping it.
     ///
     /// # Errors
     ///
     /// As for [`fetch`](Self::fetch). After an error the page may have been written in part.
-    pub fn store(&self, space: &(impl AddressSpace + ?Sized), from: &[u8], to: Foreign, offset: u16) -> Result<(), Error> {
+    pub fn store(
+        &self,
+        space: &(impl AddressSpace + ?Sized),
+        from: &[u8],
+        to: Foreign,
+        offset: u16,
+    ) -> Result<(), Error> {
         let (address, length) = (from.as_ptr().cast_mut(), from.len());
-        self.transfer(space, address, length, offset, |own, foreign, count| CopyRequest::new(own, (CopyEnd::Grant(to), foreign), count))
+        self.transfer(space, address, length, offset, |own, foreign, count| {
+            CopyRequest::new(own, (CopyEnd::Grant(to), foreign), count)
+        })
     }
 
-    /// Copies between a page of another domain and `length` bytes at `address`, which `request` names as the source or the destination, and which must be the caller's to be
-    /// used so.
+    /// Copies between a page of another domain and `length` bytes at `address`, which `request`
+    /// names as the source or the destination, and which must be the caller's to be used so.
     fn transfer(
         &self,
         space: &(impl AddressSpace + ?Sized),
@@ -130,8 +156,13 @@ impl<H: Hypercall> Grants<H> {
             let count = (length - done).min(PAGE_SIZE - within);
             let frame = space.frame_of(place).ok_or(Error::NotMapped(place.addr().get()))?;
             // Each is at most a page's size, and fits.
-            let copy = request((CopyEnd::Own(frame), within as u16), offset.saturating_add(done as u16), count as u16);
-            // SAFETY: the bytes are those of a slice which the caller borrows for this, and lie in the frame that the address space names.
+            let copy = request(
+                (CopyEnd::Own(frame), within as u16),
+                offset.saturating_add(done as u16),
+                count as u16,
+            );
+            // SAFETY: the bytes are those of a slice which the caller borrows for this, and lie in
+            // the frame that the address space names.
             unsafe { self.copy(&mut [copy]) }.map_err(|failed| failed.error)?;
             done += count;
         }
@@ -147,7 +178,8 @@ impl<H: Hypercall> Grants<H> {
         for (copy, argument) in copies.iter_mut().zip(arguments.iter_mut()) {
             match copy.argument() {
                 Some(made) => *argument = made,
-                // Without bytes nothing is copied, whatever else the argument says; the result is kept.
+                // Without bytes nothing is copied, whatever else the argument says; the result is
+                // kept.
                 None => copy.result = Some(Err(Error::noticed(GrantStatus::BAD_PAGE))),
             }
         }
@@ -177,7 +209,8 @@ impl CopyRequest {
     }
 }
 
-/// An end as an argument holds it, and whether it is a grant. A frame's domain must be SELF, and nothing else that means the caller.
+/// An end as an argument holds it, and whether it is a grant. A frame's domain must be SELF, and
+/// nothing else that means the caller.
 fn end((end, offset): (CopyEnd, u16)) -> Option<(GnttabCopyPtr, bool)> {
     Some(match end {
         CopyEnd::Grant(Foreign { domain, reference }) => {
@@ -226,7 +259,9 @@ mod tests {
                 asked[0].status = GrantStatus::OKAY;
                 errno(Errno::EFAULT)
             });
-        let mut copies = [CopyRequest::new((CopyEnd::Grant(THEIRS), 1), (CopyEnd::Own(Frame(9)), 2), 3); LIST + 2];
+        let mut copies =
+            [CopyRequest::new((CopyEnd::Grant(THEIRS), 1), (CopyEnd::Own(Frame(9)), 2), 3);
+                LIST + 2];
         // SAFETY: the script touches no memory.
         let failed = unsafe { Grants::new(&xen).copy(&mut copies) }.unwrap_err();
         assert_eq!((failed.first, failed.error), (5, Error::noticed(GrantStatus::BAD_GNTREF)));
@@ -244,15 +279,27 @@ mod tests {
         let xen = Script::new()
             .array(command::Copy, |asked| {
                 let copy = asked[0];
-                assert_eq!((copy.source.u.reference(), copy.source.domid, copy.source.offset), (77, Domid(3), 100));
-                assert_eq!((copy.dest.u.gmfn(), copy.dest.domid, copy.dest.offset), (first, Domid::SELF, 4000));
-                assert_eq!((copy.len, copy.flags), (96, grant_copy_flags::SOURCE_GREF.val(1).value));
+                assert_eq!(
+                    (copy.source.u.reference(), copy.source.domid, copy.source.offset),
+                    (77, Domid(3), 100)
+                );
+                assert_eq!(
+                    (copy.dest.u.gmfn(), copy.dest.domid, copy.dest.offset),
+                    (first, Domid::SELF, 4000)
+                );
+                assert_eq!(
+                    (copy.len, copy.flags),
+                    (96, grant_copy_flags::SOURCE_GREF.val(1).value)
+                );
                 asked[0].status = GrantStatus::OKAY;
                 0
             })
             .array(command::Copy, |asked| {
                 let copy = asked[0];
-                assert_eq!((copy.source.offset, copy.dest.u.gmfn(), copy.dest.offset, copy.len), (196, first + 1, 0, 104));
+                assert_eq!(
+                    (copy.source.offset, copy.dest.u.gmfn(), copy.dest.offset, copy.len),
+                    (196, first + 1, 0, 104)
+                );
                 asked[0].status = GrantStatus::OKAY;
                 0
             });
@@ -262,8 +309,14 @@ mod tests {
     #[test]
     fn bytes_are_stored_into_a_grant() {
         let xen = Script::new().array(command::Copy, |asked| {
-            assert_eq!((asked[0].source.u.gmfn(), asked[0].dest.u.reference(), asked[0].dest.offset), (5, 77, 4093));
-            assert_eq!((asked[0].len, asked[0].flags), (3, grant_copy_flags::DEST_GREF.val(1).value));
+            assert_eq!(
+                (asked[0].source.u.gmfn(), asked[0].dest.u.reference(), asked[0].dest.offset),
+                (5, 77, 4093)
+            );
+            assert_eq!(
+                (asked[0].len, asked[0].flags),
+                (3, grant_copy_flags::DEST_GREF.val(1).value)
+            );
             asked[0].status = GrantStatus::PERMISSION_DENIED;
             0
         });

@@ -4,7 +4,9 @@ use core::fmt;
 use core::num::NonZeroU64;
 use core::ptr::NonNull;
 
-use xen_pac::grant_table::{GnttabMapGrantRef, GnttabUnmapGrantRef, GrantHandle, command, grant_map_flags};
+use xen_pac::grant_table::{
+    GnttabMapGrantRef, GnttabUnmapGrantRef, GrantHandle, command, grant_map_flags,
+};
 
 use super::bytes::{Bytes, OutOfBounds, PageMemory};
 use super::status::{NOT_REACHED, element};
@@ -16,7 +18,8 @@ use crate::platform::{AddressSpace, Frame};
 /// A place for another domain's page: an address of this domain's at which nothing is.
 pub struct Window {
     page: NonNull<PageMemory>,
-    /// The guest-physical address. Xen maps at address 0 too, but such a mapping could not be ended.
+    /// The guest-physical address. Xen maps at address 0 too, but such a mapping could not be
+    /// ended.
     address: NonZeroU64,
 }
 
@@ -28,20 +31,27 @@ unsafe impl Sync for Window {}
 impl Window {
     /// The place behind `page`.
     ///
-    /// Best is a frame that has no RAM, never had or no longer ([`Memory::decrease`](crate::memory::Memory::decrease)): RAM that is there when a grant is mapped
-    /// disappears, and is not there when the mapping ends.
+    /// Best is a frame that has no RAM, never had or no longer
+    /// ([`Memory::decrease`](crate::memory::Memory::decrease)): RAM that is there when a grant is
+    /// mapped disappears, and is not there when the mapping ends.
     ///
     /// # Errors
     ///
-    /// [`PageError::Misaligned`] and [`PageError::NotMapped`]; [`PageError::OutOfReach`] for the frame at address 0, of which no mapping could be ended.
+    /// [`PageError::Misaligned`] and [`PageError::NotMapped`]; [`PageError::OutOfReach`] for the
+    /// frame at address 0, of which no mapping could be ended.
     ///
     /// # Safety
     ///
-    /// From now on the guest's page tables map `page` to its frame, with the caching of ordinary memory; nothing is kept in the frame, and nobody uses it but through this
-    /// value and the mappings made with it. (On x86, mapping a grant over another grant crashes the domain.)
-    pub unsafe fn new(space: &(impl AddressSpace + ?Sized), page: NonNull<PageMemory>) -> Result<Self, PageError> {
+    /// From now on the guest's page tables map `page` to its frame, with the caching of ordinary
+    /// memory; nothing is kept in the frame, and nobody uses it but through this value and the
+    /// mappings made with it. (On x86, mapping a grant over another grant crashes the domain.)
+    pub unsafe fn new(
+        space: &(impl AddressSpace + ?Sized),
+        page: NonNull<PageMemory>,
+    ) -> Result<Self, PageError> {
         let frame = frame_of_page(space, page.cast())?;
-        let address = frame.address().and_then(NonZeroU64::new).ok_or(PageError::OutOfReach(frame))?;
+        let address =
+            frame.address().and_then(NonZeroU64::new).ok_or(PageError::OutOfReach(frame))?;
         Ok(Self { page, address })
     }
 
@@ -75,9 +85,11 @@ pub struct MapRequest {
     pub window: Window,
 }
 
-/// A page of another domain's that is mapped here. The mapping ends when this is dropped, if Xen lets it.
+/// A page of another domain's that is mapped here. The mapping ends when this is dropped, if Xen
+/// lets it.
 ///
-/// The other domain may change the page at any moment: what is read from it is worth nothing until a copy of it is checked.
+/// The other domain may change the page at any moment: what is read from it is worth nothing until
+/// a copy of it is checked.
 #[must_use = "a mapping that is dropped ends"]
 pub struct Mapping<H: Hypercall> {
     link: Link<H>,
@@ -108,7 +120,8 @@ pub struct MapFailed {
     /// - `BAD_DOMAIN`: there is no such domain, or it was `SELF`.
     /// - `BAD_GNTREF`: the reference is beyond the table.
     /// - `GENERAL_ERROR`: it is not lent, or to another domain, or for reading only.
-    /// - `PERMISSION_DENIED`: the security policy forbids it, which on Arm it does between any two guests unless set up otherwise.
+    /// - `PERMISSION_DENIED`: the security policy forbids it, which on Arm it does between any two
+    ///   guests unless set up otherwise.
     /// - `NO_SPACE` (`NO_DEVICE_SPACE` to Xen 4.15): this domain may have no more mappings.
     /// - `EAGAIN`: later perhaps.
     pub error: Error,
@@ -134,14 +147,21 @@ pub struct UnmapFailed<H: Hypercall> {
 
 impl<H: Hypercall> fmt::Debug for UnmapFailed<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnmapFailed").field("mapping", &self.mapping).field("error", &self.error).finish()
+        f.debug_struct("UnmapFailed")
+            .field("mapping", &self.mapping)
+            .field("error", &self.error)
+            .finish()
     }
 }
 
 impl<H: Hypercall> fmt::Display for UnmapFailed<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Foreign { domain, reference } = self.mapping.link.of;
-        write!(f, "the mapping of grant {reference} of domain {domain} does not end: {}", self.error)
+        write!(
+            f,
+            "the mapping of grant {reference} of domain {domain} does not end: {}",
+            self.error
+        )
     }
 }
 
@@ -150,9 +170,11 @@ impl<H: Hypercall> core::error::Error for UnmapFailed<H> {}
 impl<H: Hypercall + Copy> Grants<H> {
     /// Maps a page that another domain lends. Upstream: `GNTTABOP_map_grant_ref`.
     ///
-    /// Beware of mapping a grant of one's own on x86 (seen on Xen 4.17): a page of the domain's has one place there, so it moves to the window. At its frame, where the
-    /// [`Page`](super::Page) is, nothing is left: reads give all ones, and copies are refused with `BAD_PAGE`. After unmapping the page is nowhere, though the domain
-    /// still has it by Xen's count; the frame has memory again, another page, once it is [populated](crate::memory::Memory::populate). Copies
+    /// Beware of mapping a grant of one's own on x86 (seen on Xen 4.17): a page of the domain's has
+    /// one place there, so it moves to the window. At its frame, where the [`Page`](super::Page)
+    /// is, nothing is left: reads give all ones, and copies are refused with `BAD_PAGE`. After
+    /// unmapping the page is nowhere, though the domain still has it by Xen's count; the frame has
+    /// memory again, another page, once it is [populated](crate::memory::Memory::populate). Copies
     /// ([`fetch`](Self::fetch), [`store`](Self::store)) do not move it.
     ///
     /// # Errors
@@ -164,13 +186,22 @@ impl<H: Hypercall + Copy> Grants<H> {
     }
 
     /// Maps several pages by one hypercall; each has its own result.
-    pub fn map_all<const N: usize>(&self, requests: [MapRequest; N]) -> [Result<Mapping<H>, MapFailed>; N] {
+    pub fn map_all<const N: usize>(
+        &self,
+        requests: [MapRequest; N],
+    ) -> [Result<Mapping<H>, MapFailed>; N] {
         let mut arguments = requests.each_ref().map(MapRequest::argument);
-        // SAFETY: each window is a place at which nothing is kept, and there is no other value for it.
-        let answer = if N == 0 { Ok(()) } else { unsafe { self.xen.array_unchecked(command::MapGrantRef, &mut arguments) } };
+        // SAFETY: each window is a place at which nothing is kept, and there is no other value for
+        // it.
+        let answer = if N == 0 {
+            Ok(())
+        } else {
+            unsafe { self.xen.array_unchecked(command::MapGrantRef, &mut arguments) }
+        };
         let mut told = arguments.iter();
         requests.map(|request| {
-            let (status, handle) = told.next().map_or((NOT_REACHED, 0), |argument| (argument.status, argument.handle));
+            let (status, handle) =
+                told.next().map_or((NOT_REACHED, 0), |argument| (argument.status, argument.handle));
             let MapRequest { of, access, window } = request;
             match element(answer, status) {
                 Ok(()) => Ok(self.mapping(of, access, window, handle)),
@@ -179,11 +210,19 @@ impl<H: Hypercall + Copy> Grants<H> {
         })
     }
 
-    /// Ends several mappings by one hypercall; each has its own result. Upstream: `GNTTABOP_unmap_grant_ref`.
-    pub fn unmap_all<const N: usize>(&self, mappings: [Mapping<H>; N]) -> [Result<Window, UnmapFailed<H>>; N] {
+    /// Ends several mappings by one hypercall; each has its own result. Upstream:
+    /// `GNTTABOP_unmap_grant_ref`.
+    pub fn unmap_all<const N: usize>(
+        &self,
+        mappings: [Mapping<H>; N],
+    ) -> [Result<Window, UnmapFailed<H>>; N] {
         let mut arguments = mappings.each_ref().map(|mapping| mapping.link.argument());
         // SAFETY: the mappings are given away, so nothing points to the pages any more.
-        let answer = if N == 0 { Ok(()) } else { unsafe { self.xen.array_unchecked(command::UnmapGrantRef, &mut arguments) } };
+        let answer = if N == 0 {
+            Ok(())
+        } else {
+            unsafe { self.xen.array_unchecked(command::UnmapGrantRef, &mut arguments) }
+        };
         let mut told = arguments.iter();
         mappings.map(|mut mapping| {
             let status = told.next().map_or(NOT_REACHED, |argument| argument.status);
@@ -197,9 +236,16 @@ impl<H: Hypercall + Copy> Grants<H> {
         })
     }
 
-    fn mapping(&self, of: Foreign, access: Access, window: Window, handle: GrantHandle) -> Mapping<H> {
+    fn mapping(
+        &self,
+        of: Foreign,
+        access: Access,
+        window: Window,
+        handle: GrantHandle,
+    ) -> Mapping<H> {
         let link = Link { xen: self.xen, address: window.address, handle, of, mapped: true };
-        // SAFETY: the page is mapped there until the link ends, and whoever made the window promised that nobody else uses it.
+        // SAFETY: the page is mapped there until the link ends, and whoever made the window
+        // promised that nobody else uses it.
         let bytes = unsafe { Bytes::new(window.page) };
         Mapping { link, window, bytes, access }
     }
@@ -212,7 +258,12 @@ impl MapRequest {
             Access::ReadOnly => map | grant_map_flags::READONLY.val(1).value,
             Access::ReadWrite => map,
         };
-        let mut argument = GnttabMapGrantRef::new(self.window.address.get(), flags, self.of.reference, self.of.domain);
+        let mut argument = GnttabMapGrantRef::new(
+            self.window.address.get(),
+            flags,
+            self.of.reference,
+            self.of.domain,
+        );
         argument.status = NOT_REACHED;
         argument
     }
@@ -228,7 +279,9 @@ impl<H: Hypercall> Link<H> {
     fn end(&mut self) -> Result<(), Error> {
         let mut argument = self.argument();
         // SAFETY: whoever ends the link has the mapping, so nothing else points to the page.
-        let answer = unsafe { self.xen.array_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut argument)) };
+        let answer = unsafe {
+            self.xen.array_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut argument))
+        };
         element(answer, argument.status)?;
         self.mapped = false;
         Ok(())
@@ -238,7 +291,8 @@ impl<H: Hypercall> Link<H> {
 impl<H: Hypercall> Drop for Link<H> {
     fn drop(&mut self) {
         if self.mapped {
-            // There is nobody to tell that it failed: the page stays mapped, and its window was lost with the mapping.
+            // There is nobody to tell that it failed: the page stays mapped, and its window was
+            // lost with the mapping.
             let _ = self.end();
         }
     }
@@ -281,7 +335,11 @@ impl<H: Hypercall> Mapping<H> {
 
 impl<H: Hypercall> fmt::Debug for Mapping<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mapping").field("of", &self.link.of).field("window", &self.window).field("access", &self.access).finish()
+        f.debug_struct("Mapping")
+            .field("of", &self.link.of)
+            .field("window", &self.window)
+            .field("access", &self.access)
+            .finish()
     }
 }
 
@@ -320,13 +378,19 @@ mod tests {
     fn a_page_is_mapped_and_unmapped() {
         let xen = Script::new()
             .array(command::MapGrantRef, |asked| {
-                assert_eq!((asked.len(), asked[0].host_addr, asked[0].dom, asked[0].reference), (1, 0x2_0000, Domid(3), 77));
+                assert_eq!(
+                    (asked.len(), asked[0].host_addr, asked[0].dom, asked[0].reference),
+                    (1, 0x2_0000, Domid(3), 77)
+                );
                 assert_eq!(asked[0].flags, grant_map_flags::HOST_MAP.val(1).value);
                 (asked[0].status, asked[0].handle) = (GrantStatus::OKAY, 9);
                 0
             })
             .array(command::UnmapGrantRef, |asked| {
-                assert_eq!((asked.len(), asked[0].host_addr, asked[0].handle, asked[0].dev_bus_addr), (1, 0x2_0000, 9, 0));
+                assert_eq!(
+                    (asked.len(), asked[0].host_addr, asked[0].handle, asked[0].dev_bus_addr),
+                    (1, 0x2_0000, 9, 0)
+                );
                 asked[0].status = GrantStatus::OKAY;
                 0
             });
@@ -342,7 +406,10 @@ mod tests {
     fn a_mapping_that_is_dropped_ends() {
         let xen = Script::new()
             .array(command::MapGrantRef, |asked| {
-                assert_eq!(asked[0].flags, grant_map_flags::HOST_MAP.val(1).value | grant_map_flags::READONLY.val(1).value);
+                assert_eq!(
+                    asked[0].flags,
+                    grant_map_flags::HOST_MAP.val(1).value | grant_map_flags::READONLY.val(1).value
+                );
                 asked[0].status = GrantStatus::OKAY;
                 0
             })
@@ -370,7 +437,10 @@ mod tests {
             .array(command::UnmapGrantRef, |_| errno(Errno::EFAULT));
         let mapping = Grants::new(&xen).map(request(Access::ReadOnly)).unwrap();
         let failed = mapping.unmap().unwrap_err();
-        assert_eq!((failed.error, failed.mapping.of()), (Error::noticed(GrantStatus::BAD_HANDLE), THEIRS));
+        assert_eq!(
+            (failed.error, failed.mapping.of()),
+            (Error::noticed(GrantStatus::BAD_HANDLE), THEIRS)
+        );
     }
 
     #[test]

@@ -22,13 +22,16 @@ impl Access {
     const fn flags(self) -> u16 {
         let permit = grant_entry_flags::kind::PERMIT_ACCESS.value;
         match self {
-            Self::ReadOnly => permit | grant_entry_flags::READONLY.mask << grant_entry_flags::READONLY.shift,
+            Self::ReadOnly => {
+                permit | grant_entry_flags::READONLY.mask << grant_entry_flags::READONLY.shift
+            }
             Self::ReadWrite => permit,
         }
     }
 }
 
-/// An entry of the grant table that is this program's to use, and that lends nothing yet. Dropping it makes its reference free again.
+/// An entry of the grant table that is this program's to use, and that lends nothing yet. Dropping
+/// it makes its reference free again.
 pub struct Slot<'t> {
     entry: GrantEntryV1<'t>,
     references: &'t References<'t>,
@@ -39,7 +42,11 @@ pub struct Slot<'t> {
 
 impl<'t> Slot<'t> {
     /// The entry must be that of the reference, free, and the reference taken.
-    pub(super) const fn new(entry: GrantEntryV1<'t>, references: &'t References<'t>, reference: GrantRef) -> Self {
+    pub(super) const fn new(
+        entry: GrantEntryV1<'t>,
+        references: &'t References<'t>,
+        reference: GrantRef,
+    ) -> Self {
         Self { entry, references, reference, published: 0 }
     }
 
@@ -51,7 +58,8 @@ impl<'t> Slot<'t> {
 
     /// Lends `page` to `peer`, which can use it from now on.
     ///
-    /// `peer` is a domain's own number: the special ones, [`Domid::SELF`] among them, are no domain's, and nobody could use the grant.
+    /// `peer` is a domain's own number: the special ones, [`Domid::SELF`] among them, are no
+    /// domain's, and nobody could use the grant.
     ///
     /// The page belongs to the grant until that is revoked:
     ///
@@ -70,7 +78,8 @@ impl<'t> Slot<'t> {
         self.published = access.flags();
         self.entry.domid().set(peer.0);
         self.entry.frame().set(page.number());
-        // Xen may look at any time, and believes the rest of the entry once there are flags: they are written last. The entry was free, so the old ones are 0.
+        // Xen may look at any time, and believes the rest of the entry once there are flags: they
+        // are written last. The entry was free, so the old ones are 0.
         let _ = self.entry.flags().swap(self.published, Ordering::Release);
         Grant { slot: self, page }
     }
@@ -78,8 +87,9 @@ impl<'t> Slot<'t> {
     /// Makes the entry lend nothing, unless the page is being used.
     #[inline]
     fn withdraw(&mut self) -> bool {
-        // Xen adds to the flags as long as somebody uses the page. If they are just what was published, nobody does, and after the exchange nobody can. Acquire: what
-        // the peer did to the page comes before what the program does with it next.
+        // Xen adds to the flags as long as somebody uses the page. If they are just what was
+        // published, nobody does, and after the exchange nobody can. Acquire: what the peer did to
+        // the page comes before what the program does with it next.
         if planted!(RevokeInTwoSteps) {
             let now = self.entry.flags().load(Ordering::Acquire);
             let unused = now == self.published || was_replaced(now);
@@ -89,9 +99,18 @@ impl<'t> Slot<'t> {
             }
             return unused;
         }
-        let withdrawn = match self.entry.flags().compare_exchange(self.published, 0, Ordering::AcqRel, Ordering::Acquire) {
+        let withdrawn = match self.entry.flags().compare_exchange(
+            self.published,
+            0,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
             Ok(_) => true,
-            Err(now) if planted!(RevokeIgnoresReaders) && !grant_entry_flags::WRITING.is_set(now) => true,
+            Err(now)
+                if planted!(RevokeIgnoresReaders) && !grant_entry_flags::WRITING.is_set(now) =>
+            {
+                true
+            }
             Err(now) => was_replaced(now) && !planted!(RevokeForgetsResumes),
         };
         if withdrawn {
@@ -101,8 +120,8 @@ impl<'t> Slot<'t> {
     }
 }
 
-/// Whether an entry with these flags, instead of those that were published, is that of another table: after a resume there is a new one, in which nothing is lent and
-/// nobody uses anything.
+/// Whether an entry with these flags, instead of those that were published, is that of another
+/// table: after a resume there is a new one, in which nothing is lent and nobody uses anything.
 #[cold]
 const fn was_replaced(flags: u16) -> bool {
     flags == 0
@@ -127,8 +146,9 @@ impl fmt::Debug for Slot<'_> {
 
 /// A page that is lent to another domain, together with the entry that lends it.
 ///
-/// The other domain may read the page, or write it, at any moment; what it wrote is to be copied, checked and then used. Dropped, a grant is revoked if it can be,
-/// and else stays as it is for ever; the page is lost either way.
+/// The other domain may read the page, or write it, at any moment; what it wrote is to be copied,
+/// checked and then used. Dropped, a grant is revoked if it can be, and else stays as it is for
+/// ever; the page is lost either way.
 #[must_use = "a grant that is dropped loses its page"]
 pub struct Grant<'t> {
     slot: Slot<'t>,
@@ -144,9 +164,11 @@ pub struct Usage {
     pub writing: bool,
 }
 
-/// A grant cannot be revoked, because the other domain has the page mapped or is copying it. Here it is back, with its page, as if nothing had happened.
+/// A grant cannot be revoked, because the other domain has the page mapped or is copying it. Here
+/// it is back, with its page, as if nothing had happened.
 ///
-/// Tell the other domain, through whatever the two share, to let go, and try again; it may never do so, and then the page is never to be used for anything else.
+/// Tell the other domain, through whatever the two share, to let go, and try again; it may never do
+/// so, and then the page is never to be used for anything else.
 #[must_use = "dropping this loses the page"]
 pub struct StillInUse<'t>(pub Grant<'t>);
 
@@ -163,14 +185,19 @@ impl<'t> Grant<'t> {
         &self.page
     }
 
-    /// Whether the other domain uses the page now. It may begin to right afterwards: only revoking tells for certain.
+    /// Whether the other domain uses the page now. It may begin to right afterwards: only revoking
+    /// tells for certain.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let flags = self.slot.entry.flags().load(Ordering::Relaxed);
-        Usage { reading: grant_entry_flags::READING.is_set(flags), writing: grant_entry_flags::WRITING.is_set(flags) }
+        Usage {
+            reading: grant_entry_flags::READING.is_set(flags),
+            writing: grant_entry_flags::WRITING.is_set(flags),
+        }
     }
 
-    /// Takes the page back, and the slot for the next one. Upstream: the comments on `grant_entry_v1`.
+    /// Takes the page back, and the slot for the next one. Upstream: the comments on
+    /// `grant_entry_v1`.
     ///
     /// # Errors
     ///
@@ -183,7 +210,11 @@ impl<'t> Grant<'t> {
 
 impl fmt::Debug for Grant<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Grant").field("reference", &self.slot.reference).field("page", &self.page).field("usage", &self.usage()).finish()
+        f.debug_struct("Grant")
+            .field("reference", &self.slot.reference)
+            .field("page", &self.page)
+            .field("usage", &self.usage())
+            .finish()
     }
 }
 

@@ -1,6 +1,8 @@
-//! Grants: pages that this domain lends to others, and that others lend to it (hypercall `grant_table_op`; upstream: `xen/include/public/grant_table.h`).
+//! Grants: pages that this domain lends to others, and that others lend to it (hypercall
+//! `grant_table_op`; upstream: `xen/include/public/grant_table.h`).
 //!
-//! To lend pages, map the [`GrantTable`], and tell the other domain the reference of each [`Grant`]:
+//! To lend pages, map the [`GrantTable`], and tell the other domain the reference of each
+//! [`Grant`]:
 //!
 //! ```no_run
 //! use core::ptr::NonNull;
@@ -37,9 +39,11 @@
 //! }
 //! ```
 //!
-//! To use pages of others, map them ([`Grants::map`]) or have Xen copy them ([`Grants::fetch`], [`Grants::store`]).
+//! To use pages of others, map them ([`Grants::map`]) or have Xen copy them ([`Grants::fetch`],
+//! [`Grants::store`]).
 //!
-//! Version 1 of the table is what this module lends by; version 2 lends parts of pages, and Arm does not have it.
+//! Version 1 of the table is what this module lends by; version 2 lends parts of pages, and Arm
+//! does not have it.
 
 mod bytes;
 mod copy;
@@ -54,7 +58,9 @@ mod tests;
 
 use xen_pac::access::Handle;
 use xen_pac::base::{Domid, XenPfn};
-use xen_pac::grant_table::{GnttabGetVersion, GnttabQuerySize, GnttabSetVersion, GnttabSetupTable, GrantRef, command};
+use xen_pac::grant_table::{
+    GnttabGetVersion, GnttabQuerySize, GnttabSetVersion, GnttabSetupTable, GrantRef, command,
+};
 
 use crate::hypercall::{Commands, Errno, Hypercall};
 
@@ -78,8 +84,8 @@ pub struct Grants<H> {
 /// A page that another domain lends: it means something to this domain and to that one only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Foreign {
-    /// The domain that lends, by its own number. A domain may use its own grants, by its own number too ([`Domid::SELF`] is refused): see [`Grants::map`] for what
-    /// happens then.
+    /// The domain that lends, by its own number. A domain may use its own grants, by its own number
+    /// too ([`Domid::SELF`] is refused): see [`Grants::map`] for what happens then.
     pub domain: Domid,
     /// The reference that it told.
     pub reference: GrantRef,
@@ -98,7 +104,8 @@ pub struct TableSize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VersionRefused {
-    /// Why: `EBUSY` while a grant is in use, `ENOSYS` where version 2 is not allowed, `ERANGE` where entries cannot be had in version 1, `EINVAL` for other numbers.
+    /// Why: `EBUSY` while a grant is in use, `ENOSYS` where version 2 is not allowed, `ERANGE`
+    /// where entries cannot be had in version 1, `EINVAL` for other numbers.
     pub errno: Errno,
     /// The version in force, if Xen told.
     pub in_force: Option<u32>,
@@ -122,7 +129,8 @@ impl<H: Hypercall> Grants<H> {
     ///
     /// # Errors
     ///
-    /// `BAD_DOMAIN` where there is no such domain, `PERMISSION_DENIED` for another one's table unless privileged. [`Domid::SELF`] always works.
+    /// `BAD_DOMAIN` where there is no such domain, `PERMISSION_DENIED` for another one's table
+    /// unless privileged. [`Domid::SELF`] always works.
     pub fn query_size(&self, domain: Domid) -> Result<TableSize, Error> {
         let mut query = GnttabQuerySize::new(domain);
         query.status = NOT_REACHED;
@@ -131,19 +139,25 @@ impl<H: Hypercall> Grants<H> {
         Ok(TableSize { frames: query.nr_frames, maximum: query.max_nr_frames })
     }
 
-    /// Makes this domain's table grow until it has as many pages as `frames`, into which Xen writes the frame of each. Upstream: `GNTTABOP_setup_table`.
+    /// Makes this domain's table grow until it has as many pages as `frames`, into which Xen writes
+    /// the frame of each. Upstream: `GNTTABOP_setup_table`.
     ///
-    /// With hardware virtualisation this maps nothing, and the frames are those at which the pages have been mapped before, if they were: [`GrantTable`] does not need it.
+    /// With hardware virtualisation this maps nothing, and the frames are those at which the pages
+    /// have been mapped before, if they were: [`GrantTable`] does not need it.
     ///
     /// # Errors
     ///
     /// `GENERAL_ERROR` for more pages than the maximum.
     pub fn setup_table(&self, frames: &mut [XenPfn]) -> Result<(), Error> {
         let count = u32::try_from(frames.len()).map_err(|_| Errno::E2BIG)?;
-        let mut setup = GnttabSetupTable::new(Domid::SELF, count, Handle::from_ptr(frames.as_mut_ptr()));
+        let mut setup =
+            GnttabSetupTable::new(Domid::SELF, count, Handle::from_ptr(frames.as_mut_ptr()));
         setup.status = NOT_REACHED;
-        // SAFETY: Xen writes as many frame numbers as the argument says and the slice has; growing takes nothing away.
-        let answer = unsafe { self.xen.array_unchecked(command::SetupTable, core::slice::from_mut(&mut setup)) };
+        // SAFETY: Xen writes as many frame numbers as the argument says and the slice has; growing
+        // takes nothing away.
+        let answer = unsafe {
+            self.xen.array_unchecked(command::SetupTable, core::slice::from_mut(&mut setup))
+        };
         element(answer, setup.status)
     }
 
@@ -158,7 +172,8 @@ impl<H: Hypercall> Grants<H> {
         Ok(query.version)
     }
 
-    /// Gives the entries of this domain's table the form of `version`, and answers with the version in force. Upstream: `GNTTABOP_set_version`.
+    /// Gives the entries of this domain's table the form of `version`, and answers with the version
+    /// in force. Upstream: `GNTTABOP_set_version`.
     ///
     /// # Errors
     ///
@@ -166,15 +181,21 @@ impl<H: Hypercall> Grants<H> {
     ///
     /// # Safety
     ///
-    /// All entries but the reserved eight are wiped, and have another size from then on: there must be no [`GrantTable`], nor anything made from one, whose memory is
-    /// that of this domain's table.
+    /// All entries but the reserved eight are wiped, and have another size from then on: there must
+    /// be no [`GrantTable`], nor anything made from one, whose memory is that of this domain's
+    /// table.
     pub unsafe fn set_version(&self, version: u32) -> Result<u32, VersionRefused> {
         let mut argument = GnttabSetVersion::new(version);
         // SAFETY: the caller's promise.
-        let answer = unsafe { self.xen.array_unchecked(command::SetVersion, core::slice::from_mut(&mut argument)) };
+        let answer = unsafe {
+            self.xen.array_unchecked(command::SetVersion, core::slice::from_mut(&mut argument))
+        };
         match answer {
             Ok(()) => Ok(argument.version),
-            Err(errno) => Err(VersionRefused { errno, in_force: Some(argument.version).filter(|told| *told != version) }),
+            Err(errno) => Err(VersionRefused {
+                errno,
+                in_force: Some(argument.version).filter(|told| *told != version),
+            }),
         }
     }
 }

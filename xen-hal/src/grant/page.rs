@@ -10,7 +10,8 @@ use crate::platform::{AddressSpace, Frame};
 
 /// A page of this domain's memory, owned, with the number of its frame, and fit to be lent.
 ///
-/// What is in it is touched through [`Bytes`] alone, to which it dereferences, whether it is lent or not. Dropping it leaks the memory.
+/// What is in it is touched through [`Bytes`] alone, to which it dereferences, whether it is lent
+/// or not. Dropping it leaks the memory.
 pub struct Page {
     bytes: Bytes,
     /// An entry of a version 1 table has 32 bits for it.
@@ -22,8 +23,12 @@ impl Page {
     ///
     /// # Errors
     ///
-    /// [`PageError::NotMapped`], and [`PageError::OutOfReach`] for a frame of 2^32 or more, which a version 1 table cannot name.
-    pub fn new(space: &(impl AddressSpace + ?Sized), memory: &'static mut PageMemory) -> Result<Self, PageError> {
+    /// [`PageError::NotMapped`], and [`PageError::OutOfReach`] for a frame of 2^32 or more, which a
+    /// version 1 table cannot name.
+    pub fn new(
+        space: &(impl AddressSpace + ?Sized),
+        memory: &'static mut PageMemory,
+    ) -> Result<Self, PageError> {
         // SAFETY: whoever gives the only reference for ever away gives away the memory.
         unsafe { Self::from_raw(space, NonNull::from(memory)) }
     }
@@ -36,9 +41,13 @@ impl Page {
     ///
     /// # Safety
     ///
-    /// Until [`into_raw`](Self::into_raw) gives it back, the memory is mapped, and nobody in this program uses it but through this value. (It may well be never: a page
-    /// that its borrower does not give back must stay forever.)
-    pub unsafe fn from_raw(space: &(impl AddressSpace + ?Sized), memory: NonNull<PageMemory>) -> Result<Self, PageError> {
+    /// Until [`into_raw`](Self::into_raw) gives it back, the memory is mapped, and nobody in this
+    /// program uses it but through this value. (It may well be never: a page that its borrower does
+    /// not give back must stay forever.)
+    pub unsafe fn from_raw(
+        space: &(impl AddressSpace + ?Sized),
+        memory: NonNull<PageMemory>,
+    ) -> Result<Self, PageError> {
         let frame = frame_of_page(space, memory.cast())?;
         let number = u32::try_from(frame.0).map_err(|_| PageError::OutOfReach(frame))?;
         // SAFETY: the caller's promise.
@@ -105,7 +114,10 @@ pub(super) mod tests {
     fn a_page_that_no_entry_can_name_is_refused() {
         assert_eq!(page(0xffff_ffff).frame(), Frame(0xffff_ffff));
         let memory = Box::leak(Box::new(PageMemory::new()));
-        assert_eq!(Page::new(&Everywhere(1 << 32), memory).unwrap_err(), PageError::OutOfReach(Frame(1 << 32)));
+        assert_eq!(
+            Page::new(&Everywhere(1 << 32), memory).unwrap_err(),
+            PageError::OutOfReach(Frame(1 << 32))
+        );
     }
 
     #[test]

@@ -5,10 +5,12 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use xen_pac::grant_table::{GNTTAB_NR_RESERVED_ENTRIES, GrantRef};
 
-/// The free references of a grant table, in a bitmap that the caller provides: one bit for each entry.
+/// The free references of a grant table, in a bitmap that the caller provides: one bit for each
+/// entry.
 ///
-/// Any number of vCPUs may take references and give them back at once, interrupt handlers included: each step is one atomic operation, and nobody waits for anybody.
-/// The [reserved](GNTTAB_NR_RESERVED_ENTRIES) entries are never handed out.
+/// Any number of vCPUs may take references and give them back at once, interrupt handlers included:
+/// each step is one atomic operation, and nobody waits for anybody. The
+/// [reserved](GNTTAB_NR_RESERVED_ENTRIES) entries are never handed out.
 ///
 /// ```
 /// use core::sync::atomic::AtomicU32;
@@ -49,7 +51,11 @@ impl<'s> References<'s> {
     #[must_use]
     pub fn new(words: &'s mut [AtomicU32]) -> Self {
         words.iter_mut().for_each(|word| *word.get_mut() = 0);
-        Self { words, limit: AtomicU32::new(GNTTAB_NR_RESERVED_ENTRIES), start: AtomicUsize::new(0) }
+        Self {
+            words,
+            limit: AtomicU32::new(GNTTAB_NR_RESERVED_ENTRIES),
+            start: AtomicUsize::new(0),
+        }
     }
 
     /// How many entries the bitmap can tell of, reserved ones included.
@@ -58,7 +64,8 @@ impl<'s> References<'s> {
         u32::try_from(self.words.len()).unwrap_or(u32::MAX).saturating_mul(u32::BITS)
     }
 
-    /// Makes the references below `entries` available, except those that were before; the bitmap's end is a bound too. Nothing is ever taken away.
+    /// Makes the references below `entries` available, except those that were before; the bitmap's
+    /// end is a bound too. Nothing is ever taken away.
     pub fn extend(&self, entries: u32) {
         let end = entries.min(self.capacity());
         // Of two that extend at once, each gets a range of its own.
@@ -98,11 +105,20 @@ impl<'s> References<'s> {
     /// For a reference that is not taken.
     #[inline]
     pub fn give_back(&self, reference: GrantRef) -> Result<(), NotTaken> {
-        let known = (GNTTAB_NR_RESERVED_ENTRIES..self.limit.load(Ordering::Relaxed)).contains(&reference);
-        let word = self.words.get((reference / u32::BITS) as usize).filter(|_| known).ok_or(NotTaken(reference))?;
+        let known =
+            (GNTTAB_NR_RESERVED_ENTRIES..self.limit.load(Ordering::Relaxed)).contains(&reference);
+        let word = self
+            .words
+            .get((reference / u32::BITS) as usize)
+            .filter(|_| known)
+            .ok_or(NotTaken(reference))?;
         let bit = 1 << (reference % u32::BITS);
         // Release: whoever takes the reference next must see the entry as it was left.
-        if word.fetch_or(bit, Ordering::Release) & bit == 0 { Ok(()) } else { Err(NotTaken(reference)) }
+        if word.fetch_or(bit, Ordering::Release) & bit == 0 {
+            Ok(())
+        } else {
+            Err(NotTaken(reference))
+        }
     }
 
     /// How many references are free at the moment.
@@ -131,7 +147,12 @@ const fn below(count: u32) -> u32 {
 fn take_bit(word: &AtomicU32) -> Option<u32> {
     let mut free = word.load(Ordering::Relaxed);
     while free != 0 {
-        match word.compare_exchange_weak(free, free & free.wrapping_sub(1), Ordering::Acquire, Ordering::Relaxed) {
+        match word.compare_exchange_weak(
+            free,
+            free & free.wrapping_sub(1),
+            Ordering::Acquire,
+            Ordering::Relaxed,
+        ) {
             Ok(_) => return Some(free.trailing_zeros()),
             Err(now) => free = now,
         }
@@ -214,9 +235,13 @@ mod tests {
                 if round == seed * 100 {
                     references.extend(20 + 20 * seed as u32);
                 }
-                let mine: Vec<_> = (0..1 + (round + seed) % 9).filter_map(|_| references.take()).collect();
+                let mine: Vec<_> =
+                    (0..1 + (round + seed) % 9).filter_map(|_| references.take()).collect();
                 for reference in &mine {
-                    assert!(!held[*reference as usize].swap(true, Ordering::Relaxed), "{reference} has two holders");
+                    assert!(
+                        !held[*reference as usize].swap(true, Ordering::Relaxed),
+                        "{reference} has two holders"
+                    );
                 }
                 for reference in mine {
                     held[reference as usize].store(false, Ordering::Relaxed);

@@ -8,7 +8,8 @@ use crate::hypercall::Errno;
 
 /// A status with which a part of a grant command failed.
 ///
-/// Later releases may have more of them: an unknown one is kept as it came, and a positive number, which Xen does not give, is a failure too.
+/// Later releases may have more of them: an unknown one is kept as it came, and a positive number,
+/// which Xen does not give, is a failure too.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GrantError(GrantStatus);
 
@@ -32,7 +33,8 @@ impl GrantError {
         if status.0 == GrantStatus::OKAY.0 { Ok(()) } else { Err(Self(status)) }
     }
 
-    /// The status, to be compared with the constants of [`GrantStatus`]. It is never that of success.
+    /// The status, to be compared with the constants of [`GrantStatus`]. It is never that of
+    /// success.
     #[must_use]
     pub const fn status(self) -> GrantStatus {
         self.0
@@ -79,7 +81,9 @@ impl fmt::Display for Error {
         match self {
             Self::Errno(errno) => errno.fmt(f),
             Self::Status(status) => status.fmt(f),
-            Self::NotMapped(address) => write!(f, "no guest frame lies behind address {address:#x}"),
+            Self::NotMapped(address) => {
+                write!(f, "no guest frame lies behind address {address:#x}")
+            }
         }
     }
 }
@@ -108,7 +112,8 @@ impl From<GrantError> for Error {
 /// What stands in an element's status until Xen writes there: Xen gives no positive one.
 pub(super) const NOT_REACHED: GrantStatus = GrantStatus(i16::MAX);
 
-/// How one element of a call went: by its status if Xen came to it, else by the answer to the whole.
+/// How one element of a call went: by its status if Xen came to it, else by the answer to the
+/// whole.
 pub(super) fn element(answer: Result<(), Errno>, status: GrantStatus) -> Result<(), Error> {
     if planted!(PositiveStatusIsSuccess) && status.0 > 0 {
         return Ok(());
@@ -128,8 +133,14 @@ mod tests {
         let failed = Err(Errno::EFAULT);
         assert_eq!(element(failed, GrantStatus::OKAY), Ok(()));
         assert_eq!(element(failed, NOT_REACHED), Err(Error::Errno(Errno::EFAULT)));
-        assert_eq!(element(failed, GrantStatus::BAD_PAGE), Err(Error::Status(GrantError(GrantStatus::BAD_PAGE))));
+        assert_eq!(
+            element(failed, GrantStatus::BAD_PAGE),
+            Err(Error::Status(GrantError(GrantStatus::BAD_PAGE)))
+        );
         assert_eq!(element(Ok(()), NOT_REACHED), Err(Error::Status(GrantError(NOT_REACHED))));
-        assert!(GrantError(GrantStatus::EAGAIN).is_transient() && !GrantError(GrantStatus::BAD_PAGE).is_transient());
+        assert!(
+            GrantError(GrantStatus::EAGAIN).is_transient()
+                && !GrantError(GrantStatus::BAD_PAGE).is_transient()
+        );
     }
 }

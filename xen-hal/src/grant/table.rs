@@ -18,11 +18,13 @@ use crate::platform::AddressSpace;
 /// How many entries a page of the table has.
 const ENTRIES: u32 = GrantTableV1Page::ENTRIES_COUNT as u32;
 
-/// The grant table of this domain, in version 1, mapped and growing as needed, with the references that are free.
+/// The grant table of this domain, in version 1, mapped and growing as needed, with the references
+/// that are free.
 ///
 /// All its methods can be called on several vCPUs at once.
 pub struct GrantTable<'t> {
-    /// Where the pages are to be mapped: `capacity` of them in a row, of which the first `frames` are.
+    /// Where the pages are to be mapped: `capacity` of them in a row, of which the first `frames`
+    /// are.
     pages: NonNull<raw::GrantTableV1Page>,
     capacity: u32,
     frames: AtomicU32,
@@ -30,7 +32,8 @@ pub struct GrantTable<'t> {
     references: References<'t>,
 }
 
-// SAFETY: the table's entries are touched by their handles, which any thread may use, and all else is atomic.
+// SAFETY: the table's entries are touched by their handles, which any thread may use, and all else
+// is atomic.
 unsafe impl Send for GrantTable<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for GrantTable<'_> {}
@@ -39,7 +42,8 @@ unsafe impl Sync for GrantTable<'_> {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TableError {
-    /// The table's entries have the form of this version, and not of version 1: something that ran before changed it. See [`Grants::set_version`].
+    /// The table's entries have the form of this version, and not of version 1: something that ran
+    /// before changed it. See [`Grants::set_version`].
     Version(u32),
     /// More pages were asked for than there is room for.
     Capacity {
@@ -67,8 +71,12 @@ impl fmt::Display for TableError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Version(version) => write!(f, "the grant table has version {version}"),
-            Self::Capacity { asked, capacity } => write!(f, "a grant table of {asked} pages in a place for {capacity}"),
-            Self::Storage { words, needed } => write!(f, "the storage for references has {words} words and needs {needed}"),
+            Self::Capacity { asked, capacity } => {
+                write!(f, "a grant table of {asked} pages in a place for {capacity}")
+            }
+            Self::Storage { words, needed } => {
+                write!(f, "the storage for references has {words} words and needs {needed}")
+            }
             Self::Growing => f.write_str("the grant table is growing already"),
             Self::Page(error) => error.fmt(f),
             Self::Grant(error) => error.fmt(f),
@@ -109,9 +117,11 @@ impl<'t> GrantTable<'t> {
         pages as usize * (ENTRIES / u32::BITS) as usize
     }
 
-    /// Maps the first `frames` pages of the table, and keeps room for it to grow to `capacity` pages.
+    /// Maps the first `frames` pages of the table, and keeps room for it to grow to `capacity`
+    /// pages.
     ///
-    /// `storage` holds which references are free: [`words(capacity)`](Self::words) for all of them. Xen's bound for the table is told by [`Grants::query_size`].
+    /// `storage` holds which references are free: [`words(capacity)`](Self::words) for all of them.
+    /// Xen's bound for the table is told by [`Grants::query_size`].
     ///
     /// # Errors
     ///
@@ -120,9 +130,11 @@ impl<'t> GrantTable<'t> {
     /// # Safety
     ///
     /// As long as the table or anything made from it lives:
-    /// - from `pages` on there is room for `capacity` pages, mapped by the guest's page tables to their frames with the caching of ordinary memory, and nothing is kept there:
-    ///   RAM at the frames is freed on x86 when the table's pages appear, and lost to the domain on Arm;
-    /// - the domain's grant table is mapped nowhere else, its version stays 1, and no other code uses entries from the reserved ones on.
+    /// - from `pages` on there is room for `capacity` pages, mapped by the guest's page tables to
+    ///   their frames with the caching of ordinary memory, and nothing is kept there: RAM at the
+    ///   frames is freed on x86 when the table's pages appear, and lost to the domain on Arm;
+    /// - the domain's grant table is mapped nowhere else, its version stays 1, and no other code
+    ///   uses entries from the reserved ones on.
     pub unsafe fn map<H: Hypercall + Copy>(
         xen: H,
         space: &(impl AddressSpace + ?Sized),
@@ -145,12 +157,24 @@ impl<'t> GrantTable<'t> {
     ///
     /// # Safety
     ///
-    /// As for [`map`](Self::map), and `frames` pages of the table in version 1 are mapped in a row from `pages` on.
+    /// As for [`map`](Self::map), and `frames` pages of the table in version 1 are mapped in a row
+    /// from `pages` on.
     #[must_use]
-    pub unsafe fn mapped(pages: NonNull<raw::GrantTableV1Page>, capacity: u32, storage: &'t mut [AtomicU32], frames: u32) -> Self {
+    pub unsafe fn mapped(
+        pages: NonNull<raw::GrantTableV1Page>,
+        capacity: u32,
+        storage: &'t mut [AtomicU32],
+        frames: u32,
+    ) -> Self {
         let references = References::new(storage);
         references.extend(frames.saturating_mul(ENTRIES));
-        Self { pages, capacity, frames: AtomicU32::new(frames), growing: AtomicBool::new(false), references }
+        Self {
+            pages,
+            capacity,
+            frames: AtomicU32::new(frames),
+            growing: AtomicBool::new(false),
+            references,
+        }
     }
 
     /// How many pages of the table are mapped.
@@ -166,12 +190,19 @@ impl<'t> GrantTable<'t> {
         self.references.free()
     }
 
-    /// Makes the table grow to `frames` pages, through the hypervisor and the address space that it was mapped with; a table that has them already stays as it is.
+    /// Makes the table grow to `frames` pages, through the hypervisor and the address space that it
+    /// was mapped with; a table that has them already stays as it is.
     ///
     /// # Errors
     ///
-    /// [`TableError`] names what is wrong. The table keeps the pages that were mapped before the error.
-    pub fn grow(&self, xen: impl Hypercall, space: &(impl AddressSpace + ?Sized), frames: u32) -> Result<(), TableError> {
+    /// [`TableError`] names what is wrong. The table keeps the pages that were mapped before the
+    /// error.
+    pub fn grow(
+        &self,
+        xen: impl Hypercall,
+        space: &(impl AddressSpace + ?Sized),
+        frames: u32,
+    ) -> Result<(), TableError> {
         if frames > self.capacity {
             return Err(TableError::Capacity { asked: frames, capacity: self.capacity });
         }
@@ -188,10 +219,16 @@ impl<'t> GrantTable<'t> {
         result
     }
 
-    fn map_pages(&self, memory: &Memory<impl Hypercall>, space: &(impl AddressSpace + ?Sized), frames: u32) -> Result<(), TableError> {
+    fn map_pages(
+        &self,
+        memory: &Memory<impl Hypercall>,
+        space: &(impl AddressSpace + ?Sized),
+        frames: u32,
+    ) -> Result<(), TableError> {
         for index in self.frames()..frames {
             let place = self.page(index).cast();
-            // SAFETY: whoever made the table promised this place, and that nobody else maps the table.
+            // SAFETY: whoever made the table promised this place, and that nobody else maps the
+            // table.
             unsafe { memory.map_grant_frames(space, place, index, 1) }?;
             let mapped = index.saturating_add(1);
             self.frames.store(mapped, Ordering::Release);
@@ -202,7 +239,8 @@ impl<'t> GrantTable<'t> {
 
     /// Takes a free entry; `None` when there is none.
     ///
-    /// An entry that something else has published, such as a kernel that ran before this one, is left alone for ever.
+    /// An entry that something else has published, such as a kernel that ran before this one, is
+    /// left alone for ever.
     #[inline]
     #[must_use]
     pub fn slot(&self) -> Option<Slot<'_>> {
@@ -233,7 +271,8 @@ impl<'t> GrantTable<'t> {
         if reference / ENTRIES >= self.frames() {
             return None;
         }
-        // SAFETY: the table's pages lie in a row, so its entries do as well, and the entry is in one of those that are mapped.
+        // SAFETY: the table's pages lie in a row, so its entries do as well, and the entry is in
+        // one of those that are mapped.
         let place = unsafe { self.pages.cast::<raw::GrantEntryV1>().add(reference as usize) };
         // SAFETY: the page is mapped, as long as the table lives, and touched by such handles only.
         Some(unsafe { GrantEntryV1::from_ptr(place) })

@@ -36,7 +36,11 @@ fn entry(pages: NonNull<raw::GrantTableV1Page>, reference: GrantRef) -> (u16, u1
     // SAFETY: the pages were made by `frames`, and are touched by handles only.
     let page = unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(page) };
     let entry = page.entries(reference as usize % 512).unwrap();
-    (entry.flags().load(core::sync::atomic::Ordering::Relaxed), entry.domid().get(), entry.frame().get())
+    (
+        entry.flags().load(core::sync::atomic::Ordering::Relaxed),
+        entry.domid().get(),
+        entry.frame().get(),
+    )
 }
 
 /// Expects a question for the version, and tells it.
@@ -51,7 +55,10 @@ fn version_is(xen: Script<'_>, version: u32) -> Script<'_> {
 /// Expects that a page of the table is mapped.
 fn maps(xen: Script<'_>, page: u64, answer: isize) -> Script<'_> {
     xen.argument(memory_command::AddToPhysmap, move |asked| {
-        assert_eq!((asked.domid, asked.space, asked.idx, asked.gpfn), (Domid::SELF, MapSpace::GRANT_TABLE, page, 5));
+        assert_eq!(
+            (asked.domid, asked.space, asked.idx, asked.gpfn),
+            (Domid::SELF, MapSpace::GRANT_TABLE, page, 5)
+        );
         answer
     })
 }
@@ -83,7 +90,9 @@ fn a_page_in_use_is_not_given_back() {
         let grant = table.lend(page(0x1234), Domid(7), Access::ReadWrite).unwrap();
         let reference = grant.reference();
         // SAFETY: the page is there for good.
-        let theirs = unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(pages) }.entries(reference as usize).unwrap();
+        let theirs = unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(pages) }
+            .entries(reference as usize)
+            .unwrap();
         theirs.flags().fetch_or(used.val(1).value, core::sync::atomic::Ordering::Relaxed);
         let StillInUse(grant) = grant.revoke().unwrap_err();
         assert_eq!(grant.page().frame().0, 0x1234);
@@ -102,7 +111,8 @@ fn a_grant_of_a_table_that_was_replaced_comes_back() {
     let table = unsafe { GrantTable::mapped(pages, 1, &mut storage, 1) };
     let grant = table.lend(page(0x1234), Domid(7), Access::ReadWrite).unwrap();
     // SAFETY: the page is there for good.
-    let wiped = unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(pages) }.entries(8).unwrap();
+    let wiped =
+        unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(pages) }.entries(8).unwrap();
     assert_eq!(wiped.flags().swap(0, core::sync::atomic::Ordering::Relaxed), 1);
     drop(grant.revoke().unwrap());
     assert_eq!(table.free(), 512 - 8);
@@ -112,11 +122,13 @@ fn a_grant_of_a_table_that_was_replaced_comes_back() {
 fn only_free_entries_are_handed_out() {
     let (pages, mut storage) = (frames::<1>(), storage(1));
     // SAFETY: the page is there for good.
-    let kernel_before = unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(pages) }.entries(9).unwrap();
+    let kernel_before =
+        unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(pages) }.entries(9).unwrap();
     kernel_before.flags().fetch_or(1, core::sync::atomic::Ordering::Relaxed);
     // SAFETY: one page is there for good.
     let table = unsafe { GrantTable::mapped(pages, 1, &mut storage, 1) };
-    let mut grants: Vec<_> = core::iter::from_fn(|| table.lend(page(1), Domid(7), Access::ReadOnly).ok()).collect();
+    let mut grants: Vec<_> =
+        core::iter::from_fn(|| table.lend(page(1), Domid(7), Access::ReadOnly).ok()).collect();
     let lent: Vec<_> = grants.iter().map(Grant::reference).collect();
     assert_eq!(lent, core::iter::once(8).chain(10..512).collect::<Vec<_>>());
     assert_eq!(table.lend(page(3), Domid(7), Access::ReadOnly).unwrap_err().0.frame().0, 3);
@@ -130,7 +142,8 @@ fn the_table_is_mapped_and_grows() {
     let (pages, mut storage) = (frames::<3>(), storage(3));
     let xen = maps(maps(version_is(Script::new(), 1), 0, 0), 1, 0);
     // SAFETY: three pages are there for good.
-    let table = unsafe { GrantTable::map(&xen, &Everywhere(5), pages, 3, &mut storage, 2) }.unwrap();
+    let table =
+        unsafe { GrantTable::map(&xen, &Everywhere(5), pages, 3, &mut storage, 2) }.unwrap();
     xen.done();
     assert_eq!((table.frames(), table.free()), (2, 1024 - 8));
     table.grow(&xen, &Everywhere(5), 2).unwrap();
@@ -142,7 +155,10 @@ fn the_table_is_mapped_and_grows() {
     let more = maps(Script::new(), 2, 0);
     table.grow(&more, &Everywhere(5), 3).unwrap();
     assert_eq!((table.frames(), table.free()), (3, 1536 - 8));
-    assert_eq!(table.grow(&xen, &Everywhere(5), 4), Err(TableError::Capacity { asked: 4, capacity: 3 }));
+    assert_eq!(
+        table.grow(&xen, &Everywhere(5), 4),
+        Err(TableError::Capacity { asked: 4, capacity: 3 })
+    );
     let slots: Vec<_> = core::iter::from_fn(|| table.slot()).collect();
     assert_eq!(slots.len(), 1536 - 8);
     slots.into_iter().last().unwrap().lend(page(6), Domid(2), Access::ReadWrite).revoke().unwrap();
@@ -179,7 +195,8 @@ fn sizes_and_versions_are_asked_for() {
     let xen = Script::new()
         .array(command::QuerySize, |asked| {
             assert_eq!((asked.len(), asked[0].dom), (1, Domid::SELF));
-            (asked[0].nr_frames, asked[0].max_nr_frames, asked[0].status) = (1, 64, GrantStatus::OKAY);
+            (asked[0].nr_frames, asked[0].max_nr_frames, asked[0].status) =
+                (1, 64, GrantStatus::OKAY);
             0
         })
         .array(command::QuerySize, |asked| {
@@ -216,7 +233,9 @@ fn setup_writes_as_many_frames_as_there_is_room_for() {
         .array(command::SetupTable, |asked| {
             assert_eq!((asked[0].dom, asked[0].nr_frames), (Domid::SELF, 3));
             // SAFETY: the call under test passed a list of three.
-            (0..3).for_each(|index| unsafe { asked[0].frame_list.as_ptr().wrapping_add(index).write(40 + index as XenPfn) });
+            (0..3).for_each(|index| unsafe {
+                asked[0].frame_list.as_ptr().wrapping_add(index).write(40 + index as XenPfn)
+            });
             asked[0].status = GrantStatus::OKAY;
             0
         })
@@ -227,5 +246,8 @@ fn setup_writes_as_many_frames_as_there_is_room_for() {
     let mut list = [0; 3];
     assert_eq!(Grants::new(&xen).setup_table(&mut list), Ok(()));
     assert_eq!(list, [40, 41, 42]);
-    assert_eq!(Grants::new(&xen).setup_table(&mut list), Err(Error::noticed(GrantStatus::GENERAL_ERROR)));
+    assert_eq!(
+        Grants::new(&xen).setup_table(&mut list),
+        Err(Error::noticed(GrantStatus::GENERAL_ERROR))
+    );
 }

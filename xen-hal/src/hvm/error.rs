@@ -10,7 +10,8 @@ use crate::hypercall::Errno;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParameterError {
-    /// The parameter is refused by current releases, whatever the caller and the value. Xen was not asked.
+    /// The parameter is refused by current releases, whatever the caller and the value. Xen was not
+    /// asked.
     Retired(Retired),
     /// Xen's refusal.
     Refused {
@@ -38,7 +39,8 @@ impl ParameterError {
         }
     }
 
-    /// Xen's answer, if it was asked and refused; for a retired parameter the one that it would have given.
+    /// Xen's answer, if it was asked and refused; for a retired parameter the one that it would
+    /// have given.
     #[must_use]
     pub const fn errno(self) -> Option<Errno> {
         match self {
@@ -53,8 +55,12 @@ impl fmt::Display for ParameterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Retired(retired) => retired.fmt(f),
-            Self::Refused { parameter, errno } => write!(f, "Xen refused access to HVM parameter {parameter}: {errno}"),
-            Self::Unknown { parameter, value } => write!(f, "HVM parameter {parameter} holds {value:#x}, which is none of its values"),
+            Self::Refused { parameter, errno } => {
+                write!(f, "Xen refused access to HVM parameter {parameter}: {errno}")
+            }
+            Self::Unknown { parameter, value } => {
+                write!(f, "HVM parameter {parameter} holds {value:#x}, which is none of its values")
+            }
         }
     }
 }

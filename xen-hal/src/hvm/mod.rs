@@ -1,5 +1,5 @@
-//! What Xen offers to guests with hardware virtualisation: parameters of the domain, and how events interrupt it (hypercall `hvm_op`; upstream:
-//! `xen/include/public/hvm/hvm_op.h`, `params.h`).
+//! What Xen offers to guests with hardware virtualisation: parameters of the domain, and how events
+//! interrupt it (hypercall `hvm_op`; upstream: `xen/include/public/hvm/hvm_op.h`, `params.h`).
 //!
 //! ```
 //! use xen_hal::event::Port;
@@ -31,8 +31,8 @@
 //! | on x86 | those below, `STORE_PFN`, `CONSOLE_PFN` and `ALTP2M` | `CALLBACK_IRQ`, `STORE_EVTCHN`, `CONSOLE_EVTCHN`, `ACPI_IOPORTS_LOCATION`, `VM_GENERATION_ID_ADDR`, `VM86_TSS`, `VM86_TSS_SIZED`, `X87_FIP_WIDTH` |
 //! | on Arm | `CALLBACK_IRQ`, `STORE_PFN`, `STORE_EVTCHN`, `CONSOLE_PFN`, `CONSOLE_EVTCHN` | none |
 //!
-//! and all others are answered with `EPERM` (on Arm, where a parameter is unknown, `EINVAL`), even to the control domain. [`Hvm::of`] asks about another domain, which
-//! the control domain may.
+//! and all others are answered with `EPERM` (on Arm, where a parameter is unknown, `EINVAL`), even
+//! to the control domain. [`Hvm::of`] asks about another domain, which the control domain may.
 
 mod callback;
 mod error;
@@ -70,7 +70,8 @@ impl<H: Hypercall> Hvm<H> {
         Self::of(xen, Domid::SELF)
     }
 
-    /// The parameters of another domain. What interrupts a guest is always the running domain's own.
+    /// The parameters of another domain. What interrupts a guest is always the running domain's
+    /// own.
     pub const fn of(xen: H, domain: Domid) -> Self {
         Self { xen, domain }
     }
@@ -79,8 +80,10 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// # Errors
     ///
-    /// Xen's refusal: `EPERM` for what the caller may not read, `ESRCH` for a domain that is not there, `EINVAL` for a parameter that this release does not have, or a
-    /// domain without hardware virtualisation. [`ParameterError::Unknown`] for a value that the parameter's type does not have.
+    /// Xen's refusal: `EPERM` for what the caller may not read, `ESRCH` for a domain that is not
+    /// there, `EINVAL` for a parameter that this release does not have, or a domain without
+    /// hardware virtualisation. [`ParameterError::Unknown`] for a value that the parameter's type
+    /// does not have.
     pub fn get<V: Value>(&self, parameter: Parameter<V>) -> Result<V, ParameterError> {
         let value = self.get_raw(parameter.number())?;
         V::decode(value).ok_or(ParameterError::Unknown { parameter: parameter.number(), value })
@@ -92,15 +95,22 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// # Errors
     ///
-    /// Xen's refusal: `EPERM` for what the caller may not write, `ESRCH` for a domain that is not there, `EINVAL` for a parameter that this release does not have, or a
-    /// domain without hardware virtualisation; for some, as their documentation says, `ENODEV` or `EEXIST`.
-    pub fn set<V: Harmless>(&self, parameter: Parameter<V>, value: V) -> Result<(), ParameterError> {
-        // SAFETY: no memory is given away by values of such a type in the parameters that a domain may set of itself; and memory of other domains is not the program's.
+    /// Xen's refusal: `EPERM` for what the caller may not write, `ESRCH` for a domain that is not
+    /// there, `EINVAL` for a parameter that this release does not have, or a domain without
+    /// hardware virtualisation; for some, as their documentation says, `ENODEV` or `EEXIST`.
+    pub fn set<V: Harmless>(
+        &self,
+        parameter: Parameter<V>,
+        value: V,
+    ) -> Result<(), ParameterError> {
+        // SAFETY: no memory is given away by values of such a type in the parameters that a domain
+        // may set of itself; and memory of other domains is not the program's.
         unsafe { self.set_raw(parameter.number(), value.encode()) }
     }
 
-    /// Sets a parameter that gives memory to Xen or to the tools, which write there from now on: [`VM86_TSS`](parameter::VM86_TSS),
-    /// [`VM86_TSS_SIZED`](parameter::VM86_TSS_SIZED) and [`VM_GENERATION_ID_ADDR`](parameter::VM_GENERATION_ID_ADDR).
+    /// Sets a parameter that gives memory to Xen or to the tools, which write there from now on:
+    /// [`VM86_TSS`](parameter::VM86_TSS), [`VM86_TSS_SIZED`](parameter::VM86_TSS_SIZED) and
+    /// [`VM_GENERATION_ID_ADDR`](parameter::VM_GENERATION_ID_ADDR).
     ///
     /// # Errors
     ///
@@ -108,8 +118,13 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// # Safety
     ///
-    /// The bytes that the parameter's documentation names are memory of the domain, and kept for this for as long as it lives or until the parameter is set anew.
-    pub unsafe fn set_memory<V: Value>(&self, parameter: Parameter<V>, value: V) -> Result<(), ParameterError> {
+    /// The bytes that the parameter's documentation names are memory of the domain, and kept for
+    /// this for as long as it lives or until the parameter is set anew.
+    pub unsafe fn set_memory<V: Value>(
+        &self,
+        parameter: Parameter<V>,
+        value: V,
+    ) -> Result<(), ParameterError> {
         // SAFETY: the caller's promise.
         unsafe { self.set_raw(parameter.number(), value.encode()) }
     }
@@ -118,11 +133,14 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// # Errors
     ///
-    /// Xen's refusal; [`ParameterError::Retired`], with the reason and without asking Xen, for one that current releases refuse.
+    /// Xen's refusal; [`ParameterError::Retired`], with the reason and without asking Xen, for one
+    /// that current releases refuse.
     pub fn get_raw(&self, parameter: HvmParam) -> Result<u64, ParameterError> {
         retired::check(parameter)?;
         let mut argument = XenHvmParam::new(self.domain, parameter, 0);
-        self.xen.argument(command::GetParam, &mut argument).map_err(|errno| ParameterError::Refused { parameter, errno })?;
+        self.xen
+            .argument(command::GetParam, &mut argument)
+            .map_err(|errno| ParameterError::Refused { parameter, errno })?;
         Ok(argument.value)
     }
 
@@ -134,7 +152,8 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// # Safety
     ///
-    /// Memory that the value names, by address or frame, is kept for what the parameter says will be written there.
+    /// Memory that the value names, by address or frame, is kept for what the parameter says will
+    /// be written there.
     pub unsafe fn set_raw(&self, parameter: HvmParam, value: u64) -> Result<(), ParameterError> {
         retired::check(parameter)?;
         let mut argument = XenHvmParam::new(self.domain, parameter, value);
@@ -143,7 +162,8 @@ impl<H: Hypercall> Hvm<H> {
             .map_err(|errno| ParameterError::Refused { parameter, errno })
     }
 
-    /// Flushes the address translations of all vCPUs of the running domain. x86 only. Upstream: `HVMOP_flush_tlbs`.
+    /// Flushes the address translations of all vCPUs of the running domain. x86 only. Upstream:
+    /// `HVMOP_flush_tlbs`.
     ///
     /// # Errors
     ///

@@ -66,7 +66,9 @@ macro_rules! parameters {
 }
 
 parameters! {
-    /// How Xen interrupts the guest for events. To set it, [`set_callback_via`](super::Hvm::set_callback_via) does the same and proves that the width is latched.
+    /// How Xen interrupts the guest for events. To set it,
+    /// [`set_callback_via`](super::Hvm::set_callback_via) does the same and proves that the width
+    /// is latched.
     CALLBACK_IRQ: CallbackVia;
     /// The frame of the xenstore ring; `None` while, or where, there is none.
     STORE_PFN: Option<Frame>;
@@ -78,15 +80,19 @@ parameters! {
     CONSOLE_EVTCHN: Option<Port>;
     /// Where the power management timer is. `ENODEV` in a PVH domain.
     ACPI_IOPORTS_LOCATION: AcpiIoportsLocation;
-    /// The 128 bytes in which Xen keeps a task state segment, for processors that cannot run real mode natively. A bad address crashes the domain that sets it.
+    /// The 128 bytes in which Xen keeps a task state segment, for processors that cannot run real
+    /// mode natively. A bad address crashes the domain that sets it.
     VM86_TSS: GuestAddress;
-    /// The same with the segment's size, at least 104 bytes. A bad value crashes the domain that sets it. Since Xen 4.9.
+    /// The same with the segment's size, at least 104 bytes. A bad value crashes the domain that
+    /// sets it. Since Xen 4.9.
     VM86_TSS_SIZED: SizedArea;
-    /// Where the 16 bytes are that change when the domain is restored from a snapshot. The tools write them. Since Xen 4.5.
+    /// Where the 16 bytes are that change when the domain is restored from a snapshot. The tools
+    /// write them. Since Xen 4.5.
     VM_GENERATION_ID_ADDR: GuestAddress;
     /// How much of the FPU's instruction pointer is kept. Since Xen 4.7.
     X87_FIP_WIDTH: FipWidth;
-    /// Who may switch between views of the domain's memory. It is set once: `EEXIST`. Since Xen 4.6.
+    /// Who may switch between views of the domain's memory. It is set once: `EEXIST`. Since Xen
+    /// 4.6.
     ALTP2M: Altp2mMode;
     /// Which of Hyper-V's interfaces the guest sees.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]

@@ -1,4 +1,5 @@
-//! The parameters that Xen refuses with `EINVAL` since 4.15, for reading too. Their names were kept in the description, each with the last release that offers it.
+//! The parameters that Xen refuses with `EINVAL` since 4.15, for reading too. Their names were kept
+//! in the description, each with the last release that offers it.
 
 use xen_pac::hvm::HvmParam;
 
@@ -6,8 +7,10 @@ use super::Retired;
 
 const MONITOR: &str = "a monitor subscribes to register changes by a domctl of its own";
 const ALWAYS_PAE: &str = "every domain may use physical address extension";
-const IOREQ_SERVERS: &str = "device models register as ioreq servers, with pages and channels of their own";
-const AT_CREATION: &str = "a flag at the domain's creation says whether it may use hardware virtualisation itself";
+const IOREQ_SERVERS: &str =
+    "device models register as ioreq servers, with pages and channels of their own";
+const AT_CREATION: &str =
+    "a flag at the domain's creation says whether it may use hardware virtualisation itself";
 
 #[expect(deprecated, reason = "what the headers dropped is what is listed here")]
 const RETIRED: &[(HvmParam, &str)] = &[
@@ -43,7 +46,8 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::string::{String, ToString};
 
-    /// The parameters' numbers by the names of the headers, and whether the newest headers still have the name.
+    /// The parameters' numbers by the names of the headers, and whether the newest headers still
+    /// have the name.
     fn measured() -> BTreeMap<String, (u32, bool)> {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../abi-yaml/facts/constants.txt");
         let facts = std::fs::read_to_string(file).expect("the facts lie beside the crate");
@@ -61,15 +65,27 @@ mod tests {
     fn those_are_refused_whose_numbers_the_newest_headers_dropped() {
         let parameters = measured();
         assert!(parameters.len() > 30, "{parameters:?}");
-        let current: BTreeSet<u32> = parameters.values().filter(|(_, in_newest)| *in_newest).map(|(number, _)| *number).collect();
-        let dropped: BTreeSet<u32> = parameters.values().map(|(number, _)| *number).filter(|number| !current.contains(number)).collect();
-        let refused: BTreeSet<u32> = (0..1000).filter(|number| check(HvmParam(*number)).is_err()).collect();
+        let current: BTreeSet<u32> = parameters
+            .values()
+            .filter(|(_, in_newest)| *in_newest)
+            .map(|(number, _)| *number)
+            .collect();
+        let dropped: BTreeSet<u32> = parameters
+            .values()
+            .map(|(number, _)| *number)
+            .filter(|number| !current.contains(number))
+            .collect();
+        let refused: BTreeSet<u32> =
+            (0..1000).filter(|number| check(HvmParam(*number)).is_err()).collect();
         assert_eq!(refused, dropped);
     }
 
     #[test]
     fn the_reason_is_told() {
         let retired = check(HvmParam(24)).unwrap_err();
-        assert_eq!(retired.to_string(), std::format!("HVM parameter NESTEDHVM is retired: {AT_CREATION}"));
+        assert_eq!(
+            retired.to_string(),
+            std::format!("HVM parameter NESTEDHVM is retired: {AT_CREATION}")
+        );
     }
 }

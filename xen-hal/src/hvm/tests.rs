@@ -14,7 +14,10 @@ use crate::testing::{Script, errno};
 fn a_parameter_is_asked_for_by_number_and_domain() {
     let xen = Script::new()
         .argument(command::GetParam, |asked| {
-            assert_eq!((asked.domid, asked.index, asked.value), (Domid::SELF, HvmParam::STORE_EVTCHN, 0));
+            assert_eq!(
+                (asked.domid, asked.index, asked.value),
+                (Domid::SELF, HvmParam::STORE_EVTCHN, 0)
+            );
             asked.value = 5;
             0
         })
@@ -24,14 +27,20 @@ fn a_parameter_is_asked_for_by_number_and_domain() {
             0
         });
     assert_eq!(Hvm::new(&xen).get(parameter::STORE_EVTCHN), Ok(Some(Port(5))));
-    assert_eq!(Hvm::of(&xen, Domid(7)).get(parameter::TIMER_MODE), Ok(HvmTimerMode::ONE_MISSED_TICK_PENDING));
+    assert_eq!(
+        Hvm::of(&xen, Domid(7)).get(parameter::TIMER_MODE),
+        Ok(HvmTimerMode::ONE_MISSED_TICK_PENDING)
+    );
 }
 
 #[test]
 fn a_parameter_is_set_to_its_code() {
     let xen = Script::new()
         .argument(command::SetParam, |asked| {
-            assert_eq!((asked.domid, asked.index, asked.value), (Domid::SELF, HvmParam::X87_FIP_WIDTH, 8));
+            assert_eq!(
+                (asked.domid, asked.index, asked.value),
+                (Domid::SELF, HvmParam::X87_FIP_WIDTH, 8)
+            );
             0
         })
         .argument(command::SetParam, |_| errno(Errno::EPERM));
@@ -48,7 +57,9 @@ fn retired_parameters_do_not_reach_xen() {
     let hvm = Hvm::new(&xen);
     for number in [4, 13, 20, 21, 22, 23, 24, 25, 26, 30] {
         let parameter = HvmParam(number);
-        assert!(matches!(hvm.get_raw(parameter), Err(ParameterError::Retired(retired)) if retired.parameter() == parameter));
+        assert!(
+            matches!(hvm.get_raw(parameter), Err(ParameterError::Retired(retired)) if retired.parameter() == parameter)
+        );
         // SAFETY: nothing is set.
         let error = unsafe { hvm.set_raw(parameter, 0) }.unwrap_err();
         assert_eq!(error.errno(), Some(Errno::EINVAL));
@@ -72,7 +83,10 @@ fn a_value_that_the_type_lacks_is_named() {
     });
     let error = Hvm::new(&xen).get(parameter::X87_FIP_WIDTH).unwrap_err();
     assert_eq!(error, ParameterError::Unknown { parameter: HvmParam::X87_FIP_WIDTH, value: 5 });
-    assert_eq!(error.to_string(), "HVM parameter X87_FIP_WIDTH holds 0x5, which is none of its values");
+    assert_eq!(
+        error.to_string(),
+        "HVM parameter X87_FIP_WIDTH holds 0x5, which is none of its values"
+    );
 }
 
 #[test]
@@ -90,7 +104,10 @@ fn what_is_not_there_yet_is_none() {
 fn the_callback_is_the_running_domains() {
     let xen = Script::new()
         .argument(command::SetParam, |asked| {
-            assert_eq!((asked.domid, asked.index, asked.value), (Domid::SELF, HvmParam::CALLBACK_IRQ, 2 << 56 | 0xf3));
+            assert_eq!(
+                (asked.domid, asked.index, asked.value),
+                (Domid::SELF, HvmParam::CALLBACK_IRQ, 2 << 56 | 0xf3)
+            );
             0
         })
         .argument(command::SetParam, |_| errno(Errno::EPERM));

@@ -35,8 +35,9 @@ impl UpcallVector {
     }
 }
 
-/// Whether Xen says by CPUID that it has upcall vectors for each vCPU. 4.17 is the first to say so; releases from 4.6 on have them all the same, so where this is
-/// false, [`Hvm::set_upcall_vector`] may yet succeed.
+/// Whether Xen says by CPUID that it has upcall vectors for each vCPU. 4.17 is the first to say so;
+/// releases from 4.6 on have them all the same, so where this is false, [`Hvm::set_upcall_vector`]
+/// may yet succeed.
 #[must_use]
 pub fn upcall_vector_is_announced() -> bool {
     let flag = cpuid_hvm_flags::UPCALL_VECTOR;
@@ -45,25 +46,31 @@ pub fn upcall_vector_is_announced() -> bool {
 }
 
 impl<H: Hypercall> Hvm<H> {
-    /// Gives a vCPU of the running domain an upcall vector of its own. It cannot be taken back. x86 only. Since Xen 4.6. Upstream:
-    /// `HVMOP_set_evtchn_upcall_vector`; `xen/arch/x86/hvm/hvm.c`, `hvmop_set_evtchn_upcall_vector`.
+    /// Gives a vCPU of the running domain an upcall vector of its own. It cannot be taken back. x86
+    /// only. Since Xen 4.6. Upstream: `HVMOP_set_evtchn_upcall_vector`; `xen/arch/x86/hvm/hvm.c`,
+    /// `hvmop_set_evtchn_upcall_vector`.
     ///
     /// Other than the domain's vector it comes through the vCPU's local APIC, as an edge:
-    /// - none comes while `evtchn_upcall_pending` is set, nor when it is cleared: who leaves it set must look for events, or gets no further upcall;
-    /// - none comes while the local APIC is off, as it is on a vCPU that starts; an edge waits there until its spurious interrupt register turns it on
-    ///   (seen on Xen 4.17);
+    /// - none comes while `evtchn_upcall_pending` is set, nor when it is cleared: who leaves it set
+    ///   must look for events, or gets no further upcall;
+    /// - none comes while the local APIC is off, as it is on a vCPU that starts; an edge waits
+    ///   there until its spurious interrupt register turns it on (seen on Xen 4.17);
     /// - the handler owes the local APIC an end of interrupt, each time;
     /// - it comes once at once, on registration, although there need be no event.
     ///
-    /// Upstream says that it takes the place of the domain's [callback](Self::set_callback_via). Of a callback that is a vector that is not so (seen on Xen 4.17): the vCPU
-    /// is told of each event by both, first by the domain's. For its own alone, the domain must never have been given a vector; the [`WidthLatch`] is to be had
-    /// [without](WidthLatch::new).
+    /// Upstream says that it takes the place of the domain's [callback](Self::set_callback_via). Of
+    /// a callback that is a vector that is not so (seen on Xen 4.17): the vCPU is told of each
+    /// event by both, first by the domain's. For its own alone, the domain must never have been
+    /// given a vector; the [`WidthLatch`] is to be had [without](WidthLatch::new).
     ///
     /// # Errors
     ///
     /// `ENOENT` for a vCPU that the domain does not have; `ENOSYS` before 4.6.
     pub fn set_upcall_vector(&self, vcpu: VcpuId, vector: UpcallVector) -> Result<(), Errno> {
-        self.xen.argument(command::SetEvtchnUpcallVector, &mut XenHvmEvtchnUpcallVector::new(vcpu.0, vector.0))
+        self.xen.argument(
+            command::SetEvtchnUpcallVector,
+            &mut XenHvmEvtchnUpcallVector::new(vcpu.0, vector.0),
+        )
     }
 }
 

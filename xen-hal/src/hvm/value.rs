@@ -20,7 +20,8 @@ pub trait Value: Sized + sealed::Sealed {
     fn decode(value: u64) -> Option<Self>;
 }
 
-/// A type of value that any domain can set of itself without harm to the memory of the program that runs: all but the addresses of memory that is given away.
+/// A type of value that any domain can set of itself without harm to the memory of the program that
+/// runs: all but the addresses of memory that is given away.
 pub trait Harmless: Value {}
 
 mod sealed {
@@ -49,7 +50,8 @@ pub enum FipWidth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GuestAddress(pub u64);
 
-/// Memory that Xen writes to, by its guest-physical address and its size in bytes, which is 0 where none was given.
+/// Memory that Xen writes to, by its guest-physical address and its size in bytes, which is 0 where
+/// none was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SizedArea {
     /// The guest-physical address.

@@ -1,7 +1,9 @@
-//! Typed calls: each command of [`xen_pac`] knows its hypercall, its number, what it is called with and what its answer means.
+//! Typed calls: each command of [`xen_pac`] knows its hypercall, its number, what it is called with
+//! and what its answer means.
 //!
-//! A command that can break nothing whatever its argument holds is called by a safe method; the others, whose arguments hold pointers or which take memory away, by
-//! the `unsafe` one of the same shape.
+//! A command that can break nothing whatever its argument holds is called by a safe method; the
+//! others, whose arguments hold pointers or which take memory away, by the `unsafe` one of the same
+//! shape.
 
 use core::ptr;
 
@@ -13,7 +15,8 @@ use super::{Errno, Hypercall, outcome};
 /// What a command answers when it succeeds.
 pub type Answer<C> = <<C as Command>::Result as Outcome>::Output;
 
-/// The commands of Xen's hypercalls, for every [`Hypercall`] backend. One method for each shape that a command can have.
+/// The commands of Xen's hypercalls, for every [`Hypercall`] backend. One method for each shape
+/// that a command can have.
 pub trait Commands: Hypercall {
     /// Gives a command that takes no argument.
     ///
@@ -21,12 +24,16 @@ pub trait Commands: Hypercall {
     ///
     /// The hypervisor's.
     #[inline(always)]
-    fn bare<C: SafeCommand + Command<Shape = shape::Bare>>(&self, command: C) -> Result<Answer<C>, Errno> {
+    fn bare<C: SafeCommand + Command<Shape = shape::Bare>>(
+        &self,
+        command: C,
+    ) -> Result<Answer<C>, Errno> {
         // SAFETY: the command is safe whatever it is called with.
         unsafe { self.bare_unchecked(command) }
     }
 
-    /// Gives a command with its argument, in which the answers of the hypervisor's are found afterwards.
+    /// Gives a command with its argument, in which the answers of the hypervisor's are found
+    /// afterwards.
     ///
     /// # Errors
     ///
@@ -41,7 +48,8 @@ pub trait Commands: Hypercall {
         unsafe { self.argument_unchecked(command, argument) }
     }
 
-    /// Gives a command about a vCPU, with its argument, which is `&mut ()` for those that have none.
+    /// Gives a command about a vCPU, with its argument, which is `&mut ()` for those that have
+    /// none.
     ///
     /// # Errors
     ///
@@ -61,20 +69,30 @@ pub trait Commands: Hypercall {
     ///
     /// # Errors
     ///
-    /// The hypervisor's; more arguments than its 32-bit count can tell are refused as it would refuse them.
+    /// The hypervisor's; more arguments than its 32-bit count can tell are refused as it would
+    /// refuse them.
     #[inline(always)]
-    fn array<C: SafeCommand + Command<Shape = shape::Array>>(&self, command: C, arguments: &mut [C::Argument]) -> Result<Answer<C>, Errno> {
+    fn array<C: SafeCommand + Command<Shape = shape::Array>>(
+        &self,
+        command: C,
+        arguments: &mut [C::Argument],
+    ) -> Result<Answer<C>, Errno> {
         // SAFETY: the command is safe whatever it is called with.
         unsafe { self.array_unchecked(command, arguments) }
     }
 
-    /// Gives a command with bytes, which the hypervisor only reads: one that writes to them is none of the safe ones.
+    /// Gives a command with bytes, which the hypervisor only reads: one that writes to them is none
+    /// of the safe ones.
     ///
     /// # Errors
     ///
     /// The hypervisor's.
     #[inline(always)]
-    fn buffer<C: SafeCommand + Command<Shape = shape::Buffer>>(&self, command: C, bytes: &[C::Argument]) -> Result<Answer<C>, Errno> {
+    fn buffer<C: SafeCommand + Command<Shape = shape::Buffer>>(
+        &self,
+        command: C,
+        bytes: &[C::Argument],
+    ) -> Result<Answer<C>, Errno> {
         // SAFETY: the command changes no memory, and the slice is valid for reading.
         unsafe { self.buffer_unchecked(command, bytes.as_ptr().cast_mut(), bytes.len()) }
     }
@@ -85,7 +103,11 @@ pub trait Commands: Hypercall {
     ///
     /// The hypervisor's.
     #[inline(always)]
-    fn value<C: SafeCommand + Command<Shape = shape::Value>>(&self, command: C, value: usize) -> Result<Answer<C>, Errno> {
+    fn value<C: SafeCommand + Command<Shape = shape::Value>>(
+        &self,
+        command: C,
+        value: usize,
+    ) -> Result<Answer<C>, Errno> {
         // SAFETY: the command is safe whatever it is called with.
         unsafe { self.value_unchecked(command, value) }
     }
@@ -98,11 +120,16 @@ pub trait Commands: Hypercall {
     ///
     /// # Safety
     ///
-    /// What the command does to the domain, as its documentation says, must be something that the rest of the program expects.
+    /// What the command does to the domain, as its documentation says, must be something that the
+    /// rest of the program expects.
     #[inline(always)]
-    unsafe fn bare_unchecked<C: Command<Shape = shape::Bare>>(&self, _: C) -> Result<Answer<C>, Errno> {
-        // Xen looks for an argument with some of them all the same, and null says that there is none: whatever the register held would be taken for one.
-        // SAFETY: there is no argument; the rest is the caller's promise.
+    unsafe fn bare_unchecked<C: Command<Shape = shape::Bare>>(
+        &self,
+        _: C,
+    ) -> Result<Answer<C>, Errno> {
+        // Xen looks for an argument with some of them all the same, and null says that there is
+        // none: whatever the register held would be taken for one. SAFETY: there is no argument;
+        // the rest is the caller's promise.
         interpret::<C>(unsafe { self.call2(C::HYPERCALL.0, C::NUMBER as usize, 0) })
     }
 
@@ -114,10 +141,16 @@ pub trait Commands: Hypercall {
     ///
     /// # Safety
     ///
-    /// What the argument points to must be valid for what the command does there, and what it does to the domain must be expected.
+    /// What the argument points to must be valid for what the command does there, and what it does
+    /// to the domain must be expected.
     #[inline(always)]
-    unsafe fn argument_unchecked<C: Command<Shape = shape::Argument>>(&self, _: C, argument: &mut C::Argument) -> Result<Answer<C>, Errno> {
-        // SAFETY: the argument is valid and of the command's type; the rest is the caller's promise.
+    unsafe fn argument_unchecked<C: Command<Shape = shape::Argument>>(
+        &self,
+        _: C,
+        argument: &mut C::Argument,
+    ) -> Result<Answer<C>, Errno> {
+        // SAFETY: the argument is valid and of the command's type; the rest is the caller's
+        // promise.
         interpret::<C>(unsafe { self.call2(C::HYPERCALL.0, C::NUMBER as usize, address(argument)) })
     }
 
@@ -137,8 +170,11 @@ pub trait Commands: Hypercall {
         vcpu: u32,
         argument: &mut C::Argument,
     ) -> Result<Answer<C>, Errno> {
-        // SAFETY: the argument is valid and of the command's type; the rest is the caller's promise.
-        interpret::<C>(unsafe { self.call3(C::HYPERCALL.0, C::NUMBER as usize, vcpu as usize, address(argument)) })
+        // SAFETY: the argument is valid and of the command's type; the rest is the caller's
+        // promise.
+        interpret::<C>(unsafe {
+            self.call3(C::HYPERCALL.0, C::NUMBER as usize, vcpu as usize, address(argument))
+        })
     }
 
     /// As [`array`](Self::array), for any command.
@@ -151,10 +187,17 @@ pub trait Commands: Hypercall {
     ///
     /// As for [`argument_unchecked`](Self::argument_unchecked), for each of the arguments.
     #[inline(always)]
-    unsafe fn array_unchecked<C: Command<Shape = shape::Array>>(&self, _: C, arguments: &mut [C::Argument]) -> Result<Answer<C>, Errno> {
+    unsafe fn array_unchecked<C: Command<Shape = shape::Array>>(
+        &self,
+        _: C,
+        arguments: &mut [C::Argument],
+    ) -> Result<Answer<C>, Errno> {
         let count = u32::try_from(arguments.len()).map_err(|_| Errno::E2BIG)?;
-        // SAFETY: there are that many valid arguments of the command's type; the rest is the caller's promise.
-        interpret::<C>(unsafe { self.call3(C::HYPERCALL.0, C::NUMBER as usize, address(arguments), count as usize) })
+        // SAFETY: there are that many valid arguments of the command's type; the rest is the
+        // caller's promise.
+        interpret::<C>(unsafe {
+            self.call3(C::HYPERCALL.0, C::NUMBER as usize, address(arguments), count as usize)
+        })
     }
 
     /// As [`buffer`](Self::buffer), for any command, those that write to the bytes included.
@@ -165,7 +208,8 @@ pub trait Commands: Hypercall {
     ///
     /// # Safety
     ///
-    /// The `length` bytes at `bytes` must be valid for what the command does with them, and what it does to the domain must be expected.
+    /// The `length` bytes at `bytes` must be valid for what the command does with them, and what it
+    /// does to the domain must be expected.
     #[inline(always)]
     unsafe fn buffer_unchecked<C: Command<Shape = shape::Buffer>>(
         &self,
@@ -174,7 +218,9 @@ pub trait Commands: Hypercall {
         length: usize,
     ) -> Result<Answer<C>, Errno> {
         // SAFETY: the caller's promise.
-        interpret::<C>(unsafe { self.call3(C::HYPERCALL.0, C::NUMBER as usize, length, bytes.expose_provenance()) })
+        interpret::<C>(unsafe {
+            self.call3(C::HYPERCALL.0, C::NUMBER as usize, length, bytes.expose_provenance())
+        })
     }
 
     /// As [`value`](Self::value), for any command.
@@ -187,7 +233,11 @@ pub trait Commands: Hypercall {
     ///
     /// What the command does to the domain must be something that the rest of the program expects.
     #[inline(always)]
-    unsafe fn value_unchecked<C: Command<Shape = shape::Value>>(&self, _: C, value: usize) -> Result<Answer<C>, Errno> {
+    unsafe fn value_unchecked<C: Command<Shape = shape::Value>>(
+        &self,
+        _: C,
+        value: usize,
+    ) -> Result<Answer<C>, Errno> {
         // SAFETY: there is no pointer; the rest is the caller's promise.
         interpret::<C>(unsafe { self.call2(C::HYPERCALL.0, C::NUMBER as usize, value) })
     }
@@ -195,12 +245,18 @@ pub trait Commands: Hypercall {
 
 impl<H: Hypercall + ?Sized> Commands for H {}
 
-/// The address by which the hypervisor finds an argument: null for one that is empty, which stands for none.
+/// The address by which the hypervisor finds an argument: null for one that is empty, which stands
+/// for none.
 ///
-/// Every typed argument passes through here. An encrypted guest, whose memory the hypervisor cannot read, would copy it to where it can.
+/// Every typed argument passes through here. An encrypted guest, whose memory the hypervisor cannot
+/// read, would copy it to where it can.
 #[inline(always)]
 fn address<T: ?Sized>(argument: &mut T) -> usize {
-    if size_of_val(argument) == 0 { 0 } else { ptr::from_mut(argument).cast::<u8>().expose_provenance() }
+    if size_of_val(argument) == 0 {
+        0
+    } else {
+        ptr::from_mut(argument).cast::<u8>().expose_provenance()
+    }
 }
 
 #[inline(always)]

@@ -2,21 +2,28 @@
 
 /// A way to reach the hypervisor.
 ///
-/// One method for each number of arguments, so that a backend can be inlined to the bare instruction sequence, and no generics, so that `&dyn Hypercall` works.
-/// A number and its arguments are machine words, the answer is a signed one: use [`outcome`](super::outcome) to tell results from errors, or better the typed
-/// calls of [`Commands`](super::Commands), which know what each command takes.
+/// One method for each number of arguments, so that a backend can be inlined to the bare
+/// instruction sequence, and no generics, so that `&dyn Hypercall` works. A number and its
+/// arguments are machine words, the answer is a signed one: use [`outcome`](super::outcome) to tell
+/// results from errors, or better the typed calls of [`Commands`](super::Commands), which know what
+/// each command takes.
 ///
 /// # Implementation safety
 ///
-/// None is asked of the implementor beyond honesty: `callN` performs hypercall `number` with exactly these arguments, in this order, on the calling vCPU, or does
-/// what the hypervisor would do. It returns only once the hypervisor has finished, with memory visible as the hypervisor left it.
+/// None is asked of the implementor beyond honesty: `callN` performs hypercall `number` with
+/// exactly these arguments, in this order, on the calling vCPU, or does what the hypervisor would
+/// do. It returns only once the hypervisor has finished, with memory visible as the hypervisor left
+/// it.
 pub trait Hypercall {
-    /// Makes a hypercall without arguments. The answer is the hypervisor's, negative errors included.
+    /// Makes a hypercall without arguments. The answer is the hypervisor's, negative errors
+    /// included.
     ///
     /// # Safety
     ///
-    /// The hypervisor does what the number and the arguments say, to memory too: every address among the arguments must be valid for what the hypercall reads and
-    /// writes there, and what it does to the domain (a page that goes away, a vCPU that starts) must be something that the rest of the program expects.
+    /// The hypervisor does what the number and the arguments say, to memory too: every address
+    /// among the arguments must be valid for what the hypercall reads and writes there, and what it
+    /// does to the domain (a page that goes away, a vCPU that starts) must be something that the
+    /// rest of the program expects.
     unsafe fn call0(&self, number: u32) -> isize;
 
     /// Makes a hypercall with one argument.

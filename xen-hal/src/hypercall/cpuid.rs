@@ -20,7 +20,8 @@ pub struct Registers {
 
 /// Reads a leaf, its first subleaf where it has several.
 pub(super) fn cpuid(leaf: u32) -> Registers {
-    // SAFETY: every processor that runs Xen has the instruction. (Newer compilers know that and ask for no promise.)
+    // SAFETY: every processor that runs Xen has the instruction. (Newer compilers know that and ask
+    // for no promise.)
     #[allow(unused_unsafe, reason = "the function is safe in newer releases of Rust")]
     let arch::CpuidResult { eax, ebx, ecx, edx } = unsafe { arch::__cpuid_count(leaf, 0) };
     Registers { eax, ebx, ecx, edx }

@@ -10,7 +10,8 @@ use super::{HypercallPage, Leaves, PageError, Vmcall, Vmmcall};
 
 /// The way into Xen that was found at run time: a backend that knows which of the others it is.
 ///
-/// It costs a comparison for each hypercall. A kernel that is built for one make of processor can name [`Vmcall`] or [`Vmmcall`] itself.
+/// It costs a comparison for each hypercall. A kernel that is built for one make of processor can
+/// name [`Vmcall`] or [`Vmmcall`] itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Native {
     /// Intel, Centaur or Zhaoxin.
@@ -43,7 +44,8 @@ hypercall_by_entry!(Native);
 pub enum DetectError {
     /// This is no guest of Xen's.
     NoXen,
-    /// The processor is of a make whose instruction is not known: it takes a hypercall page, which only [`detect_with_page`] can set up.
+    /// The processor is of a make whose instruction is not known: it takes a hypercall page, which
+    /// only [`detect_with_page`] can set up.
     UnknownProcessor,
     /// It takes a hypercall page, and there is none.
     Page(PageError),
@@ -53,7 +55,9 @@ impl fmt::Display for DetectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoXen => f.write_str("Xen does not show itself: this is no guest of Xen's"),
-            Self::UnknownProcessor => f.write_str("the processor is of an unknown make, on which hypercalls take a hypercall page"),
+            Self::UnknownProcessor => f.write_str(
+                "the processor is of an unknown make, on which hypercalls take a hypercall page",
+            ),
             Self::Page(error) => error.fmt(f),
         }
     }
@@ -71,7 +75,8 @@ pub fn detect() -> Result<Native, DetectError> {
     by_vendor(cpuid(0)).ok_or(DetectError::UnknownProcessor)
 }
 
-/// Finds Xen, and the instruction that enters it; on a processor of unknown make, has Xen fill a hypercall page.
+/// Finds Xen, and the instruction that enters it; on a processor of unknown make, has Xen fill a
+/// hypercall page.
 ///
 /// # Errors
 ///
@@ -85,7 +90,9 @@ pub unsafe fn detect_with_page(code: NonNull<u8>, physical: u64) -> Result<Nativ
     match by_vendor(cpuid(0)) {
         Some(found) => Ok(found),
         // SAFETY: the caller's promise is the same.
-        None => unsafe { HypercallPage::install(leaves, code, physical) }.map(Native::Page).map_err(DetectError::Page),
+        None => unsafe { HypercallPage::install(leaves, code, physical) }
+            .map(Native::Page)
+            .map_err(DetectError::Page),
     }
 }
 
@@ -113,9 +120,18 @@ mod tests {
     #[test]
     fn each_make_has_its_instruction() {
         // The registers as the processors' manuals list them.
-        assert!(matches!(maker(0x756e_6547, 0x4965_6e69, 0x6c65_746e), Some(Native::Vmcall(_))), "Intel");
-        assert!(matches!(maker(0x6874_7541, 0x6974_6e65, 0x444d_4163), Some(Native::Vmmcall(_))), "AMD");
-        assert!(matches!(maker(0x6f67_7948, 0x6e65_476e, 0x656e_6975), Some(Native::Vmmcall(_))), "Hygon");
+        assert!(
+            matches!(maker(0x756e_6547, 0x4965_6e69, 0x6c65_746e), Some(Native::Vmcall(_))),
+            "Intel"
+        );
+        assert!(
+            matches!(maker(0x6874_7541, 0x6974_6e65, 0x444d_4163), Some(Native::Vmmcall(_))),
+            "AMD"
+        );
+        assert!(
+            matches!(maker(0x6f67_7948, 0x6e65_476e, 0x656e_6975), Some(Native::Vmmcall(_))),
+            "Hygon"
+        );
         assert_eq!(maker(0x756e_6547, 0x4965_6e69, 0x6c65_746f), None, "one letter off");
         assert_eq!(maker(0, 0, 0), None);
     }

@@ -1,10 +1,13 @@
-//! What a backend has to write: one instruction sequence. The six methods of [`Hypercall`](super::Hypercall) follow from it.
+//! What a backend has to write: one instruction sequence. The six methods of
+//! [`Hypercall`](super::Hypercall) follow from it.
 
 use core::mem::MaybeUninit;
 
-/// The five argument registers. Those that the caller does not use hold nothing, and cost no instruction.
+/// The five argument registers. Those that the caller does not use hold nothing, and cost no
+/// instruction.
 ///
-/// A debug build of Xen overwrites the argument registers of the hypercall's nominal arity, which may be more than were passed: a backend gives up all five, always.
+/// A debug build of Xen overwrites the argument registers of the hypercall's nominal arity, which
+/// may be more than were passed: a backend gives up all five, always.
 pub(super) type Arguments = [MaybeUninit<usize>; 5];
 
 /// A backend's instruction sequence.

@@ -7,7 +7,8 @@ use xen_pac::errno as pac;
 
 /// An error of the hypervisor: the positive number behind a negative answer.
 ///
-/// The numbers are Xen's own, whatever the guest's operating system uses, and later releases may add some: an unknown one is kept as it came.
+/// The numbers are Xen's own, whatever the guest's operating system uses, and later releases may
+/// add some: an unknown one is kept as it came.
 ///
 /// ```
 /// use xen_hal::hypercall::Errno;
@@ -103,7 +104,8 @@ impl Errno {
 ///
 /// # Errors
 ///
-/// The error, where the answer is between -4095 and -1. Everything else is a result, large addresses included.
+/// The error, where the answer is between -4095 and -1. Everything else is a result, large
+/// addresses included.
 #[inline]
 pub const fn outcome(answer: isize) -> Result<usize, Errno> {
     if answer < 0 && answer >= -(Errno::MAX as isize) {
@@ -132,7 +134,11 @@ mod tests {
     fn every_name_of_the_description_is_a_constant() {
         for number in 1..=Errno::MAX {
             let error = Errno::new(number).unwrap();
-            assert_eq!(pac::Errno(number.into()).name().is_some(), NAMED.contains(&error), "{error}");
+            assert_eq!(
+                pac::Errno(number.into()).name().is_some(),
+                NAMED.contains(&error),
+                "{error}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! `hvc`: the way in on aarch64. The number is in x16, the arguments are in x0 to x4, the answer is in x0.
+//! `hvc`: the way in on aarch64. The number is in x16, the arguments are in x0 to x4, the answer is
+//! in x0.
 
 use super::entry::{Arguments, Entry, hypercall_by_entry};
 
@@ -13,8 +14,9 @@ impl Entry for Hvc {
     unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize {
         let [a, b, c, d, e] = arguments;
         let answer: isize;
-        // SAFETY: the instruction enters the hypervisor by its convention; every register that may change is an output, and memory is taken to have changed. It
-        // does not touch the stack. What the hypercall itself does is the caller's promise.
+        // SAFETY: the instruction enters the hypervisor by its convention; every register that may
+        // change is an output, and memory is taken to have changed. It does not touch the stack.
+        // What the hypercall itself does is the caller's promise.
         unsafe {
             core::arch::asm!(
                 "hvc #{tag}",
@@ -40,7 +42,8 @@ pub type Native = Hvc;
 /// Why no way into Xen was found: never, on this architecture.
 pub type DetectError = core::convert::Infallible;
 
-/// The way into Xen. Whether there is a Xen is not the processor's to say here: a guest learns it from its device tree or its ACPI tables.
+/// The way into Xen. Whether there is a Xen is not the processor's to say here: a guest learns it
+/// from its device tree or its ACPI tables.
 ///
 /// # Errors
 ///

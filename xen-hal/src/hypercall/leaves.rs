@@ -1,8 +1,8 @@
 //! Finding Xen by the processor's CPUID instruction, and what its leaves say.
 
 use xen_pac::cpuid::{
-    CpuidLeaf, XEN_CPUID_END_LEAF, XEN_CPUID_FIRST_LEAF, XEN_CPUID_SIGNATURE_EBX, XEN_CPUID_SIGNATURE_ECX, XEN_CPUID_SIGNATURE_EDX,
-    XEN_CPUID_STRIDE,
+    CpuidLeaf, XEN_CPUID_END_LEAF, XEN_CPUID_FIRST_LEAF, XEN_CPUID_SIGNATURE_EBX,
+    XEN_CPUID_SIGNATURE_ECX, XEN_CPUID_SIGNATURE_EDX, XEN_CPUID_STRIDE,
 };
 
 use super::cpuid::{Registers, cpuid};
@@ -23,20 +23,24 @@ pub struct Leaves {
 }
 
 impl Leaves {
-    /// Looks for Xen's leaves. They need not come first: Xen can show those of another hypervisor before its own.
+    /// Looks for Xen's leaves. They need not come first: Xen can show those of another hypervisor
+    /// before its own.
     #[must_use]
     pub fn find() -> Option<Self> {
         Self::search(cpuid)
     }
 
     fn search(mut read: impl FnMut(u32) -> Registers) -> Option<Self> {
-        const SIGNATURE: [u32; 3] = [XEN_CPUID_SIGNATURE_EBX, XEN_CPUID_SIGNATURE_ECX, XEN_CPUID_SIGNATURE_EDX];
-        let mut bases = (XEN_CPUID_FIRST_LEAF..XEN_CPUID_END_LEAF).step_by(XEN_CPUID_STRIDE as usize);
+        const SIGNATURE: [u32; 3] =
+            [XEN_CPUID_SIGNATURE_EBX, XEN_CPUID_SIGNATURE_ECX, XEN_CPUID_SIGNATURE_EDX];
+        let mut bases =
+            (XEN_CPUID_FIRST_LEAF..XEN_CPUID_END_LEAF).step_by(XEN_CPUID_STRIDE as usize);
         bases
             .find(|base| {
                 let found = read(*base);
                 // A Xen without the leaf on the hypercall page is none that ever was.
-                [found.ebx, found.ecx, found.edx] == SIGNATURE && found.eax.wrapping_sub(*base) >= CpuidLeaf::HYPERCALL_PAGE.0
+                [found.ebx, found.ecx, found.edx] == SIGNATURE
+                    && found.eax.wrapping_sub(*base) >= CpuidLeaf::HYPERCALL_PAGE.0
             })
             .map(|base| Self { base })
     }
@@ -47,7 +51,8 @@ impl Leaves {
         self.base
     }
 
-    /// What a leaf says, its first subleaf where it has several; `None` for a leaf that this Xen does not have.
+    /// What a leaf says, its first subleaf where it has several; `None` for a leaf that this Xen
+    /// does not have.
     #[must_use]
     pub fn read(self, leaf: CpuidLeaf) -> Option<Registers> {
         let last = cpuid(self.base).eax;
@@ -74,7 +79,12 @@ mod tests {
     }
 
     fn signature(text: &[u8; 12], eax: u32) -> Registers {
-        Registers { eax, ebx: letters(&text[..4]), ecx: letters(&text[4..8]), edx: letters(&text[8..]) }
+        Registers {
+            eax,
+            ebx: letters(&text[..4]),
+            ecx: letters(&text[4..8]),
+            edx: letters(&text[8..]),
+        }
     }
 
     #[test]
@@ -101,7 +111,11 @@ mod tests {
     #[test]
     fn nothing_else_is_taken_for_xen() {
         assert_eq!(Leaves::search(|leaf| signature(b"KVMKVMKVM\0\0\0", leaf + 1)), None);
-        assert_eq!(Leaves::search(|leaf| signature(b"XenVMMXenVMM", leaf + 1)), None, "too few leaves");
+        assert_eq!(
+            Leaves::search(|leaf| signature(b"XenVMMXenVMM", leaf + 1)),
+            None,
+            "too few leaves"
+        );
         // A processor without a hypervisor repeats its last basic leaf.
         assert_eq!(Leaves::search(|_| NOTHING), None);
     }

@@ -1,7 +1,8 @@
 //! Reaching the hypervisor.
 //!
-//! [`Hypercall`] is the seam: everything in this crate is generic over it, and takes an owned backend, a reference, or a `&dyn Hypercall`. There is one backend for
-//! each way in, and `detect` chooses among them at run time.
+//! [`Hypercall`] is the seam: everything in this crate is generic over it, and takes an owned
+//! backend, a reference, or a `&dyn Hypercall`. There is one backend for each way in, and `detect`
+//! chooses among them at run time.
 //!
 //! | backend | processor | the sequence |
 //! |---|---|---|

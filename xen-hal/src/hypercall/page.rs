@@ -1,6 +1,8 @@
-//! The hypercall page: code that Xen writes into a page of the guest, and that knows how to enter it.
+//! The hypercall page: code that Xen writes into a page of the guest, and that knows how to enter
+//! it.
 //!
-//! The direct instructions are to be preferred (XSA-466): this is for processors that nobody knows, and for guests that must run where only Xen knows what they run on.
+//! The direct instructions are to be preferred (XSA-466): this is for processors that nobody knows,
+//! and for guests that must run where only Xen knows what they run on.
 
 use core::error::Error;
 use core::fmt;
@@ -54,34 +56,49 @@ impl Error for PageError {}
 impl HypercallPage {
     /// Has Xen write its code into the page at `code`, whose guest-physical address is `physical`.
     ///
-    /// This is one of the two moments at which Xen notes whether the guest is a 32-bit or a 64-bit one, for the layout of shared memory.
+    /// This is one of the two moments at which Xen notes whether the guest is a 32-bit or a 64-bit
+    /// one, for the layout of shared memory.
     ///
     /// # Errors
     ///
-    /// Nothing has been done when either address is not that of a whole page, or Xen offers no page.
+    /// Nothing has been done when either address is not that of a whole page, or Xen offers no
+    /// page.
     ///
     /// # Safety
     ///
-    /// `code` must be mapped to the page at `physical`, executable, for as long as the result or a copy of it is used, and nothing may be in the page that is still
-    /// needed, nor be written there later. The program must run at privilege level 0.
-    pub unsafe fn install(leaves: Leaves, code: NonNull<u8>, physical: u64) -> Result<Self, PageError> {
+    /// `code` must be mapped to the page at `physical`, executable, for as long as the result or a
+    /// copy of it is used, and nothing may be in the page that is still needed, nor be written
+    /// there later. The program must run at privilege level 0.
+    pub unsafe fn install(
+        leaves: Leaves,
+        code: NonNull<u8>,
+        physical: u64,
+    ) -> Result<Self, PageError> {
         let offset_bits = PAGE_SIZE as u64 - 1;
         if code.addr().get() as u64 & offset_bits != 0 || physical & offset_bits != 0 {
             return Err(PageError::Misaligned);
         }
-        // Page 0 of those that the leaf offers: its number is what the address's offset bits mean to Xen.
-        let offered = leaves.read(CpuidLeaf::HYPERCALL_PAGE).filter(|leaf| leaf.eax > 0).ok_or(PageError::NotOffered)?;
-        // SAFETY: the register is the one that Xen named for this; it writes into the page, which is the caller's to give.
+        // Page 0 of those that the leaf offers: its number is what the address's offset bits mean
+        // to Xen.
+        let offered = leaves
+            .read(CpuidLeaf::HYPERCALL_PAGE)
+            .filter(|leaf| leaf.eax > 0)
+            .ok_or(PageError::NotOffered)?;
+        // SAFETY: the register is the one that Xen named for this; it writes into the page, which
+        // is the caller's to give.
         unsafe { write_msr(offered.ebx, physical) };
         Ok(Self { code })
     }
 
-    /// The page at `code`, which Xen has filled before: at the request of code that ran earlier, such as a boot loader or the kernel's own start in assembly.
+    /// The page at `code`, which Xen has filled before: at the request of code that ran earlier,
+    /// such as a boot loader or the kernel's own start in assembly.
     ///
     /// # Safety
     ///
-    /// `code` must be the first byte of a page with 32 bytes of code for each hypercall, as Xen writes it, mapped and executable for as long as the result or a copy of
-    /// it is used, and nothing may be written there. What is said of privilege for [`install`](Self::install) holds for the hypercalls.
+    /// `code` must be the first byte of a page with 32 bytes of code for each hypercall, as Xen
+    /// writes it, mapped and executable for as long as the result or a copy of it is used, and
+    /// nothing may be written there. What is said of privilege for [`install`](Self::install) holds
+    /// for the hypercalls.
     #[must_use]
     pub const unsafe fn filled(code: NonNull<u8>) -> Self {
         Self { code }
@@ -95,7 +112,8 @@ impl Entry for HypercallPage {
             return -(Errno::ENOSYS.number() as isize);
         }
         let slot = self.code.addr().get().wrapping_add((number * HYPERCALL_PAGE_SLOT) as usize);
-        // SAFETY: Xen filled the page when it was installed, and the slot lies in it; what the hypercall does is the caller's promise.
+        // SAFETY: Xen filled the page when it was installed, and the slot lies in it; what the
+        // hypercall does is the caller's promise.
         unsafe { call_slot(slot, arguments) }
     }
 }
@@ -106,9 +124,11 @@ hypercall_by_entry!(HypercallPage);
 ///
 /// # Safety
 ///
-/// The register must exist, the program must run at privilege level 0, and what the write does must be expected.
+/// The register must exist, the program must run at privilege level 0, and what the write does must
+/// be expected.
 unsafe fn write_msr(register: u32, value: u64) {
-    // SAFETY: the caller's promise is the same. Memory is taken to have changed, because Xen fills in a page.
+    // SAFETY: the caller's promise is the same. Memory is taken to have changed, because Xen fills
+    // in a page.
     unsafe {
         core::arch::asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack, preserves_flags));
     }

@@ -1,4 +1,5 @@
-//! The registers of a hypercall on x86_64: the number in rax, the arguments in rdi, rsi, rdx, r10 and r8, the answer in rax.
+//! The registers of a hypercall on x86_64: the number in rax, the arguments in rdi, rsi, rdx, r10
+//! and r8, the answer in rax.
 
 use core::arch::asm;
 
@@ -12,8 +13,9 @@ macro_rules! direct {
             unsafe fn enter(&self, number: u32, arguments: $crate::hypercall::entry::Arguments) -> isize {
                 let [a, b, c, d, e] = arguments;
                 let answer: isize;
-                // SAFETY: the instruction enters the hypervisor by its convention; every register that may change is an output, and memory is taken to have
-                // changed. It does not touch the stack. What the hypercall itself does is the caller's promise.
+                // SAFETY: the instruction enters the hypervisor by its convention; every register
+                // that may change is an output, and memory is taken to have changed. It does not
+                // touch the stack. What the hypercall itself does is the caller's promise.
                 unsafe {
                     core::arch::asm!(
                         $instruction,
@@ -39,12 +41,14 @@ pub(super) use direct;
 ///
 /// # Safety
 ///
-/// `entry` must be the slot of a hypercall page that the hypervisor has filled, and what the hypercall does with `arguments` must be expected.
+/// `entry` must be the slot of a hypercall page that the hypervisor has filled, and what the
+/// hypercall does with `arguments` must be expected.
 #[inline(always)]
 pub(super) unsafe fn call_slot(entry: usize, arguments: Arguments) -> isize {
     let [a, b, c, d, e] = arguments;
     let answer: isize;
-    // SAFETY: the slot follows the same convention as the instructions, and loads the number itself. The stack is free to be used: `nostack` is not claimed.
+    // SAFETY: the slot follows the same convention as the instructions, and loads the number
+    // itself. The stack is free to be used: `nostack` is not claimed.
     unsafe {
         asm!(
             "call rax",

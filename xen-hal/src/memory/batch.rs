@@ -56,7 +56,8 @@ impl BatchEntry {
 pub struct BatchError {
     /// The first entry that was not mapped, counted from 0.
     pub first: usize,
-    /// Why: the entry's own error, or that with which the whole hypercall ended before Xen came to it; `ENODATA` where Xen claims success and does not say so of the entry.
+    /// Why: the entry's own error, or that with which the whole hypercall ended before Xen came to
+    /// it; `ENODATA` where Xen claims success and does not say so of the entry.
     pub errno: Errno,
 }
 
@@ -71,18 +72,24 @@ impl core::error::Error for BatchError {}
 impl<H: Hypercall> Memory<H> {
     /// Lets many pages appear, each at its frame. Upstream: `XENMEM_add_to_physmap_batch`.
     ///
-    /// An entry that fails does not stop the others: look at each result after an error. Foreign pages can be mapped by this method alone; no other page can be
-    /// mapped over them before [`remove_from_physmap`](Self::remove_from_physmap).
+    /// An entry that fails does not stop the others: look at each result after an error. Foreign
+    /// pages can be mapped by this method alone; no other page can be mapped over them before
+    /// [`remove_from_physmap`](Self::remove_from_physmap).
     ///
     /// # Errors
     ///
-    /// When at least one page was not mapped; the single errors are those of [`add_to_physmap`](Self::add_to_physmap). An error of the whole, as `ESRCH` or `EPERM`
-    /// for a foreign domain, ends the batch, and the entries from there on have no result.
+    /// When at least one page was not mapped; the single errors are those of
+    /// [`add_to_physmap`](Self::add_to_physmap). An error of the whole, as `ESRCH` or `EPERM` for a
+    /// foreign domain, ends the batch, and the entries from there on have no result.
     ///
     /// # Safety
     ///
     /// As for [`add_to_physmap`](Self::add_to_physmap), for each of the entries.
-    pub unsafe fn add_to_physmap_batch(&self, space: BatchSpace, entries: &mut [BatchEntry]) -> Result<(), BatchError> {
+    pub unsafe fn add_to_physmap_batch(
+        &self,
+        space: BatchSpace,
+        entries: &mut [BatchEntry],
+    ) -> Result<(), BatchError> {
         let mut failure = None;
         entries.iter_mut().for_each(|entry| entry.result = None);
         for (list, entries) in entries.chunks_mut(LIST).enumerate() {
@@ -94,7 +101,8 @@ impl<H: Hypercall> Memory<H> {
             }
             failure = failure.or_else(|| first_failure(before, entries));
             let reached = entries.iter().take_while(|entry| entry.result.is_some()).count();
-            // The results count, not the answer: where there are all of them, an error of the whole took nothing away, and without one success is only claimed.
+            // The results count, not the answer: where there are all of them, an error of the whole
+            // took nothing away, and without one success is only claimed.
             if reached < entries.len() {
                 let errno = answer.err().unwrap_or(Errno::ENODATA);
                 return Err(failure.unwrap_or(BatchError { first: before + reached, errno }));
@@ -127,8 +135,10 @@ impl<H: Hypercall> Memory<H> {
             Handle::from_ptr(frames.as_mut_ptr()),
             Handle::from_ptr(errors.as_mut_ptr()),
         );
-        // SAFETY: each of the lists has as many elements as the argument says, and is Xen's to read and write; the rest is the caller's promise.
-        let answer = unsafe { self.xen.argument_unchecked(command::AddToPhysmapBatch, &mut argument) };
+        // SAFETY: each of the lists has as many elements as the argument says, and is Xen's to read
+        // and write; the rest is the caller's promise.
+        let answer =
+            unsafe { self.xen.argument_unchecked(command::AddToPhysmapBatch, &mut argument) };
         for (entry, error) in entries.iter_mut().zip(errors) {
             entry.result = told(error);
         }
@@ -145,11 +155,15 @@ impl BatchSpace {
             Self::Foreign(domain) => (MapSpace::GMFN_FOREIGN, Some(domain)),
             Self::DeviceMemory => (MapSpace::DEV_MMIO, None),
         };
-        (space as u16, domain.map_or(XenAddToPhysmapBatchU::ZEROED, XenAddToPhysmapBatchU::from_foreign_domid))
+        (
+            space as u16,
+            domain.map_or(XenAddToPhysmapBatchU::ZEROED, XenAddToPhysmapBatchU::from_foreign_domid),
+        )
     }
 }
 
-/// What a number in the list of errors says, if it says anything: numbers other than 0 that are no errors are unknown, and promise no page.
+/// What a number in the list of errors says, if it says anything: numbers other than 0 that are no
+/// errors are unknown, and promise no page.
 fn told(error: i32) -> Option<Result<(), Errno>> {
     match outcome(error as isize) {
         Ok(0) => Some(Ok(())),
@@ -159,7 +173,10 @@ fn told(error: i32) -> Option<Result<(), Errno>> {
 }
 
 fn first_failure(before: usize, entries: &[BatchEntry]) -> Option<BatchError> {
-    entries.iter().zip(before..).find_map(|(entry, first)| Some(BatchError { first, errno: entry.result?.err()? }))
+    entries
+        .iter()
+        .zip(before..)
+        .find_map(|(entry, first)| Some(BatchError { first, errno: entry.result?.err()? }))
 }
 
 #[cfg(test)]
@@ -184,24 +201,38 @@ mod tests {
     #[test]
     fn an_entry_that_fails_does_not_stop_the_others() {
         let xen = Script::new().argument(command::AddToPhysmapBatch, |asked| {
-            assert_eq!((asked.domid, asked.space, asked.size), (Domid::SELF, MapSpace::GMFN_FOREIGN.0 as u16, 3));
+            assert_eq!(
+                (asked.domid, asked.space, asked.size),
+                (Domid::SELF, MapSpace::GMFN_FOREIGN.0 as u16, 3)
+            );
             assert_eq!(asked.u.foreign_domid(), Domid(5));
             // SAFETY: the call under test passed lists of three elements.
             assert_eq!(unsafe { asked.gpfns.as_ptr().wrapping_add(2).read() }, 0x1002);
-            [0, -22, 0].into_iter().enumerate().for_each(|(position, error)| answer(asked, position, error));
+            [0, -22, 0]
+                .into_iter()
+                .enumerate()
+                .for_each(|(position, error)| answer(asked, position, error));
             0
         });
         let mut entries = entries(3);
         // SAFETY: the script touches no memory.
-        let error = unsafe { Memory::new(&xen).add_to_physmap_batch(BatchSpace::Foreign(Domid(5)), &mut entries) }.unwrap_err();
+        let error = unsafe {
+            Memory::new(&xen).add_to_physmap_batch(BatchSpace::Foreign(Domid(5)), &mut entries)
+        }
+        .unwrap_err();
         assert_eq!((error.first, error.errno), (1, Errno::EINVAL));
-        assert_eq!(entries.iter().map(|entry| entry.result).collect::<Vec<_>>(), [Some(Ok(())), Some(Err(Errno::EINVAL)), Some(Ok(()))]);
+        assert_eq!(
+            entries.iter().map(|entry| entry.result).collect::<Vec<_>>(),
+            [Some(Ok(())), Some(Err(Errno::EINVAL)), Some(Ok(()))]
+        );
     }
 
     /// A batch of two entries, to the whole and to each of which this is answered.
     fn two(whole: isize, each: [i32; 2]) -> Result<(), BatchError> {
         let xen = Script::new().argument(command::AddToPhysmapBatch, |asked| {
-            each.into_iter().enumerate().for_each(|(position, error)| answer(asked, position, error));
+            each.into_iter()
+                .enumerate()
+                .for_each(|(position, error)| answer(asked, position, error));
             whole
         });
         // SAFETY: the script touches no memory.
@@ -218,7 +249,10 @@ mod tests {
 
     #[test]
     fn an_error_names_an_entry_or_is_none() {
-        assert_eq!(two(errno(Errno::EFAULT), [0, NOT_REACHED]), Err(BatchError { first: 1, errno: Errno::EFAULT }));
+        assert_eq!(
+            two(errno(Errno::EFAULT), [0, NOT_REACHED]),
+            Err(BatchError { first: 1, errno: Errno::EFAULT })
+        );
         assert_eq!(two(errno(Errno::EFAULT), [0, 0]), Ok(()));
     }
 
@@ -235,7 +269,9 @@ mod tests {
             });
         let mut entries = entries(LIST as u64 * 3);
         // SAFETY: the script touches no memory.
-        let error = unsafe { Memory::new(&xen).add_to_physmap_batch(BatchSpace::GrantTable, &mut entries) }.unwrap_err();
+        let error =
+            unsafe { Memory::new(&xen).add_to_physmap_batch(BatchSpace::GrantTable, &mut entries) }
+                .unwrap_err();
         assert_eq!((error.first, error.errno), (LIST + 1, Errno::EFAULT));
         assert_eq!(entries.iter().filter(|entry| entry.result == Some(Ok(()))).count(), LIST + 1);
         assert_eq!(entries.iter().filter(|entry| entry.result.is_none()).count(), LIST * 2 - 1);

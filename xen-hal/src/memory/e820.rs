@@ -57,7 +57,8 @@ impl fmt::Debug for MapEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MapRefused {
-    /// The buffer was filled to its end, so there may be more than it could take. What it holds is true.
+    /// The buffer was filled to its end, so there may be more than it could take. What it holds is
+    /// true.
     BufferTooShort,
     /// Xen's answer: `ENOSYS` where the toolstack made no map.
     Errno(Errno),
@@ -66,7 +67,9 @@ pub enum MapRefused {
 impl fmt::Display for MapRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BufferTooShort => f.write_str("the memory map fills the buffer and may have more entries"),
+            Self::BufferTooShort => {
+                f.write_str("the memory map fills the buffer and may have more entries")
+            }
             Self::Errno(errno) => write!(f, "the memory map cannot be read: {errno}"),
         }
     }
@@ -81,10 +84,12 @@ impl From<Errno> for MapRefused {
 }
 
 impl<H: Hypercall> Memory<H> {
-    /// Reads the memory map that the toolstack made for this domain. x86 only. Upstream: `XENMEM_memory_map`.
+    /// Reads the memory map that the toolstack made for this domain. x86 only. Upstream:
+    /// `XENMEM_memory_map`.
     ///
-    /// Xen cuts a map that is too long without a word, so the buffer needs room for one entry more than there are; 129 are always enough. The ranges come in no
-    /// promised order. The map of a PVH dom0 is that of the machine, cut to what dom0 has.
+    /// Xen cuts a map that is too long without a word, so the buffer needs room for one entry more
+    /// than there are; 129 are always enough. The ranges come in no promised order. The map of a
+    /// PVH dom0 is that of the machine, cut to what dom0 has.
     ///
     /// ```
     /// # use xen_hal::{hypercall::Hypercall, memory::{MapEntry, MapRefused, Memory}};
@@ -107,7 +112,10 @@ impl<H: Hypercall> Memory<H> {
         if planted!(MapBelievesItsCount) {
             return Ok(&buffer[..argument.nr_entries as usize]);
         }
-        buffer.get(..argument.nr_entries as usize).filter(|map| map.len() < room as usize).ok_or(MapRefused::BufferTooShort)
+        buffer
+            .get(..argument.nr_entries as usize)
+            .filter(|map| map.len() < room as usize)
+            .ok_or(MapRefused::BufferTooShort)
     }
 }
 
@@ -119,8 +127,10 @@ mod tests {
     use crate::testing::{Script, errno};
     use std::format;
 
-    const MAP: [MapEntry; 2] =
-        [MapEntry { address: 0, length: 0xa_0000, kind: HvmMemmapType::RAM.0 }, MapEntry { address: u64::MAX - 1, length: 3, kind: 77 }];
+    const MAP: [MapEntry; 2] = [
+        MapEntry { address: 0, length: 0xa_0000, kind: HvmMemmapType::RAM.0 },
+        MapEntry { address: u64::MAX - 1, length: 3, kind: 77 },
+    ];
 
     fn give(asked: &mut XenMemoryMap) -> isize {
         let count = MAP.len().min(asked.nr_entries as usize);
@@ -143,7 +153,10 @@ mod tests {
         assert_eq!(map, MAP);
         assert_eq!(map[0].end(), Some(0xa_0000));
         assert_eq!(map[1].end(), None);
-        assert_eq!(format!("{map:?}"), "[MapEntry(0x0 + 0xa0000: RAM), MapEntry(0xfffffffffffffffe + 0x3: 77)]");
+        assert_eq!(
+            format!("{map:?}"),
+            "[MapEntry(0x0 + 0xa0000: RAM), MapEntry(0xfffffffffffffffe + 0x3: 77)]"
+        );
     }
 
     #[test]
@@ -151,13 +164,19 @@ mod tests {
         for room in 0..=2 {
             let xen = Script::new().argument(command::MemoryMap, give);
             let mut buffer = [MapEntry::EMPTY; 2];
-            assert_eq!(Memory::new(&xen).memory_map(&mut buffer[..room]), Err(MapRefused::BufferTooShort));
+            assert_eq!(
+                Memory::new(&xen).memory_map(&mut buffer[..room]),
+                Err(MapRefused::BufferTooShort)
+            );
         }
     }
 
     #[test]
     fn a_domain_without_a_map_is_told_so() {
         let xen = Script::new().argument(command::MemoryMap, |_| errno(Errno::ENOSYS));
-        assert_eq!(Memory::new(&xen).memory_map(&mut [MapEntry::EMPTY]), Err(MapRefused::Errno(Errno::ENOSYS)));
+        assert_eq!(
+            Memory::new(&xen).memory_map(&mut [MapEntry::EMPTY]),
+            Err(MapRefused::Errno(Errno::ENOSYS))
+        );
     }
 }

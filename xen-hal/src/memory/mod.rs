@@ -1,4 +1,5 @@
-//! The domain's memory: how much it has, and what appears at which guest frame (hypercall `memory_op`; upstream: `xen/include/public/memory.h`).
+//! The domain's memory: how much it has, and what appears at which guest frame (hypercall
+//! `memory_op`; upstream: `xen/include/public/memory.h`).
 //!
 //! ```no_run
 //! use core::ptr::NonNull;
@@ -16,11 +17,15 @@
 //! ```
 //!
 //! # What to beware of
-//! - RAM that was at a frame does not come back when what was mapped over it is unmapped. x86 frees it. On Arm it stays the domain's and is out of its reach, as
-//!   after [`Memory::remove_from_physmap`] on either: there [`Memory::decrease`] gives it back before, or the frame is one that never had RAM.
-//! - A page of Xen's has one place. Mapped a second time on x86 it leaves the first, and whoever still points there faults. Arm refuses that with `EBUSY` since 4.17:
+//! - RAM that was at a frame does not come back when what was mapped over it is unmapped. x86 frees
+//!   it. On Arm it stays the domain's and is out of its reach, as after
+//!   [`Memory::remove_from_physmap`] on either: there [`Memory::decrease`] gives it back before, or
+//!   the frame is one that never had RAM.
+//! - A page of Xen's has one place. Mapped a second time on x86 it leaves the first, and whoever
+//!   still points there faults. Arm refuses that with `EBUSY` since 4.17:
 //!   [`Memory::remove_from_physmap`] unmaps it first, which firmware may have forgotten.
-//! - The commands that give and take memory do not fail: they do less than was asked, which is told as a [`Shortfall`].
+//! - The commands that give and take memory do not fail: they do less than was asked, which is told
+//!   as a [`Shortfall`].
 
 mod batch;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]

@@ -3,7 +3,9 @@
 use core::fmt;
 
 use xen_pac::base::{Domid, XenUlong};
-use xen_pac::memory::{MapSpace, XENMAPIDX_GRANT_TABLE_STATUS, XenAddToPhysmap, XenRemoveFromPhysmap, command};
+use xen_pac::memory::{
+    MapSpace, XENMAPIDX_GRANT_TABLE_STATUS, XenAddToPhysmap, XenRemoveFromPhysmap, command,
+};
 
 use super::{Memory, pfn};
 use crate::hypercall::{Commands, Errno, Hypercall};
@@ -21,7 +23,8 @@ pub enum Source {
     GrantStatus(u32),
     /// The page at another frame of the domain, which is empty afterwards. Not on Arm.
     Own(Frame),
-    /// Device registers at a machine frame: for the hardware domain on Arm, where they are mapped as cached memory.
+    /// Device registers at a machine frame: for the hardware domain on Arm, where they are mapped
+    /// as cached memory.
     DeviceMemory(Frame),
 }
 
@@ -30,7 +33,9 @@ impl Source {
         match self {
             Self::SharedInfo => (MapSpace::SHARED_INFO, 0),
             Self::GrantTable(page) => (MapSpace::GRANT_TABLE, page.into()),
-            Self::GrantStatus(page) => (MapSpace::GRANT_TABLE, (page | XENMAPIDX_GRANT_TABLE_STATUS).into()),
+            Self::GrantStatus(page) => {
+                (MapSpace::GRANT_TABLE, (page | XENMAPIDX_GRANT_TABLE_STATUS).into())
+            }
             Self::Own(Frame(frame)) => (MapSpace::GMFN, frame),
             Self::DeviceMemory(Frame(frame)) => (MapSpace::DEV_MMIO, frame),
         }
@@ -44,7 +49,9 @@ impl fmt::Display for Source {
             Self::GrantTable(page) => write!(f, "page {page} of the grant table"),
             Self::GrantStatus(page) => write!(f, "status page {page} of the grant table"),
             Self::Own(Frame(frame)) => write!(f, "the page at frame {frame:#x}"),
-            Self::DeviceMemory(Frame(frame)) => write!(f, "device memory at machine frame {frame:#x}"),
+            Self::DeviceMemory(Frame(frame)) => {
+                write!(f, "device memory at machine frame {frame:#x}")
+            }
         }
     }
 }
@@ -78,38 +85,49 @@ impl From<PhysmapError> for Errno {
 impl<H: Hypercall> Memory<H> {
     /// Lets `source` appear at the frame `at`. Upstream: `XENMEM_add_to_physmap`.
     ///
-    /// What was there is gone: x86 frees RAM and unmaps a page of Xen's; Arm unmaps either, and RAM stays counted as the domain's although it cannot reach it any more.
-    /// A page of Xen's that is mapped at another frame leaves that one on x86; on Arm it has to be unmapped there before.
+    /// What was there is gone: x86 frees RAM and unmaps a page of Xen's; Arm unmaps either, and RAM
+    /// stays counted as the domain's although it cannot reach it any more. A page of Xen's that is
+    /// mapped at another frame leaves that one on x86; on Arm it has to be unmapped there before.
     ///
     /// For the shared info page, [`map_shared_info`](Self::map_shared_info) is harder to get wrong.
     ///
     /// # Errors
     ///
     /// - `EBUSY` on Arm since 4.17, for a page of Xen's that is mapped at some frame already.
-    /// - `EINVAL` for a page that is not there: a grant table index past the maximum, a frame of one's own that is not RAM; on x86 for a kind unknown to Xen too.
+    /// - `EINVAL` for a page that is not there: a grant table index past the maximum, a frame of
+    ///   one's own that is not RAM; on x86 for a kind unknown to Xen too.
     /// - `EPERM` for a frame that holds a device's registers.
-    /// - `ENOSYS` on Arm for a kind that it does not have, and `EACCES` for device memory outside the hardware domain.
+    /// - `ENOSYS` on Arm for a kind that it does not have, and `EACCES` for device memory outside
+    ///   the hardware domain.
     /// - `ENOMEM` when the grant table cannot grow, or Xen has no memory for its page tables.
     ///
     /// # Safety
     ///
-    /// Nothing may be kept at the frame `at`, nor, for a page that moves, may anything point to where it was.
+    /// Nothing may be kept at the frame `at`, nor, for a page that moves, may anything point to
+    /// where it was.
     pub unsafe fn add_to_physmap(&self, source: Source, at: Frame) -> Result<(), PhysmapError> {
         let (space, index) = source.space_and_index();
         // SAFETY: the caller's promise is the same.
         unsafe { self.add(space, index, 0, at) }.map_err(|errno| PhysmapError { source, at, errno })
     }
 
-    /// Moves `count` pages of the domain from the frames that begin at `from` to those that begin at `to`. x86 only. Upstream: `XENMAPSPACE_gmfn_range`.
+    /// Moves `count` pages of the domain from the frames that begin at `from` to those that begin
+    /// at `to`. x86 only. Upstream: `XENMAPSPACE_gmfn_range`.
     ///
     /// # Errors
     ///
-    /// As for a single page, and `EOVERFLOW` where a range wraps. Pages that precede the culprit have moved by then, and Xen does not tell how many.
+    /// As for a single page, and `EOVERFLOW` where a range wraps. Pages that precede the culprit
+    /// have moved by then, and Xen does not tell how many.
     ///
     /// # Safety
     ///
     /// As for [`add_to_physmap`](Self::add_to_physmap), for each of the pages.
-    pub unsafe fn move_frames(&self, from: Frame, count: u16, to: Frame) -> Result<(), PhysmapError> {
+    pub unsafe fn move_frames(
+        &self,
+        from: Frame,
+        count: u16,
+        to: Frame,
+    ) -> Result<(), PhysmapError> {
         // SAFETY: the caller's promise is the same.
         unsafe { self.add(MapSpace::GMFN_RANGE, from.0, count, to) }.map_err(|errno| PhysmapError {
             source: Source::Own(from),
@@ -118,8 +136,9 @@ impl<H: Hypercall> Memory<H> {
         })
     }
 
-    /// Empties a guest frame. What was there is only unmapped: RAM stays counted as the domain's and is out of its reach for good, so to give it back use
-    /// [`decrease`](Self::decrease). Upstream: `XENMEM_remove_from_physmap`.
+    /// Empties a guest frame. What was there is only unmapped: RAM stays counted as the domain's
+    /// and is out of its reach for good, so to give it back use [`decrease`](Self::decrease).
+    /// Upstream: `XENMEM_remove_from_physmap`.
     ///
     /// # Errors
     ///
@@ -140,13 +159,20 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// As for `add_to_physmap`.
     unsafe fn add(&self, space: MapSpace, index: u64, count: u16, at: Frame) -> Result<(), Errno> {
-        let mut argument = XenAddToPhysmap::new(Domid::SELF, count, space, word(index)?, pfn(at).ok_or(Errno::EINVAL)?);
+        let mut argument = XenAddToPhysmap::new(
+            Domid::SELF,
+            count,
+            space,
+            word(index)?,
+            pfn(at).ok_or(Errno::EINVAL)?,
+        );
         // SAFETY: the argument holds no pointer; the rest is the caller's promise.
         unsafe { self.xen.argument_unchecked(command::AddToPhysmap, &mut argument) }
     }
 }
 
-/// An index as an argument holds it; one that does not fit a 32-bit guest's argument is one of a page that is not there.
+/// An index as an argument holds it; one that does not fit a 32-bit guest's argument is one of a
+/// page that is not there.
 pub(super) fn word(index: u64) -> Result<XenUlong, Errno> {
     #[allow(clippy::useless_conversion, reason = "the types differ on 32-bit x86")]
     index.try_into().map_err(|_| Errno::EINVAL)
@@ -171,7 +197,10 @@ mod tests {
         ];
         for (source, space, index) in cases {
             let xen = Script::new().argument(command::AddToPhysmap, |asked| {
-                assert_eq!((asked.domid, asked.size, asked.space, asked.idx, asked.gpfn), (Domid::SELF, 0, space, index, 0xfee));
+                assert_eq!(
+                    (asked.domid, asked.size, asked.space, asked.idx, asked.gpfn),
+                    (Domid::SELF, 0, space, index, 0xfee)
+                );
                 0
             });
             // SAFETY: the script touches no memory.
@@ -183,18 +212,26 @@ mod tests {
     fn an_error_names_page_and_frame() {
         let xen = Script::new().argument(command::AddToPhysmap, |_| errno(Errno::EBUSY));
         // SAFETY: the script touches no memory.
-        let error = unsafe { Memory::new(&xen).add_to_physmap(Source::GrantTable(2), Frame(0x10)) }.unwrap_err();
-        assert_eq!(error.to_string(), "page 2 of the grant table cannot be mapped at frame 0x10: EBUSY");
+        let error = unsafe { Memory::new(&xen).add_to_physmap(Source::GrantTable(2), Frame(0x10)) }
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "page 2 of the grant table cannot be mapped at frame 0x10: EBUSY"
+        );
     }
 
     #[test]
     fn a_range_tells_its_length() {
         let xen = Script::new().argument(command::AddToPhysmap, |asked| {
-            assert_eq!((asked.size, asked.space, asked.idx, asked.gpfn), (9, MapSpace::GMFN_RANGE, 100, 200));
+            assert_eq!(
+                (asked.size, asked.space, asked.idx, asked.gpfn),
+                (9, MapSpace::GMFN_RANGE, 100, 200)
+            );
             errno(Errno::EOVERFLOW)
         });
         // SAFETY: the script touches no memory.
-        let error = unsafe { Memory::new(&xen).move_frames(Frame(100), 9, Frame(200)) }.unwrap_err();
+        let error =
+            unsafe { Memory::new(&xen).move_frames(Frame(100), 9, Frame(200)) }.unwrap_err();
         assert_eq!((error.source, error.errno), (Source::Own(Frame(100)), Errno::EOVERFLOW));
     }
 
@@ -205,6 +242,9 @@ mod tests {
             errno(Errno::ENOENT)
         });
         // SAFETY: the script touches no memory.
-        assert_eq!(unsafe { Memory::new(&xen).remove_from_physmap(Frame(0x44)) }, Err(Errno::ENOENT));
+        assert_eq!(
+            unsafe { Memory::new(&xen).remove_from_physmap(Frame(0x44)) },
+            Err(Errno::ENOENT)
+        );
     }
 }

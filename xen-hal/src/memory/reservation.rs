@@ -17,9 +17,11 @@ const LIST: usize = 32;
 /// What an extent is: a run of pages, aligned to its own length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
-    /// The base-2 logarithm of its length in pages. Xen gives an unprivileged domain extents of at most 2^9 pages.
+    /// The base-2 logarithm of its length in pages. Xen gives an unprivileged domain extents of at
+    /// most 2^9 pages.
     pub order: u32,
-    /// What memory is wanted: fields of [`memory_flags`](xen_pac::memory::memory_flags), of which a guest needs none.
+    /// What memory is wanted: fields of [`memory_flags`](xen_pac::memory::memory_flags), of which a
+    /// guest needs none.
     pub flags: u32,
 }
 
@@ -36,7 +38,8 @@ impl Extent {
 
 /// Fewer extents were done than asked for. Those that were done stay done.
 ///
-/// Xen does not say why: there may be no memory left, or the domain may have all that it is allowed, or the frame, the order or the flags may have been bad.
+/// Xen does not say why: there may be no memory left, or the domain may have all that it is
+/// allowed, or the frame, the order or the flags may have been bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shortfall {
@@ -44,7 +47,8 @@ pub struct Shortfall {
     pub done: usize,
     /// The first frame of the extent that was not done, where the caller named frames.
     pub stopped_at: Option<Frame>,
-    /// The hypervisor's error, which these commands never give: the hypercall itself failed, as it does from user mode.
+    /// The hypervisor's error, which these commands never give: the hypercall itself failed, as it
+    /// does from user mode.
     pub errno: Option<Errno>,
 }
 
@@ -64,7 +68,8 @@ impl fmt::Display for Shortfall {
 impl core::error::Error for Shortfall {}
 
 impl<H: Hypercall> Memory<H> {
-    /// Puts fresh memory, whose content is undefined, at extents that begin at `frames`. Upstream: `XENMEM_populate_physmap`.
+    /// Puts fresh memory, whose content is undefined, at extents that begin at `frames`. Upstream:
+    /// `XENMEM_populate_physmap`.
     ///
     /// # Errors
     ///
@@ -72,38 +77,54 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Safety
     ///
-    /// Nothing may be kept at the frames: memory that is there already is replaced, and lost with what was in it.
-    pub unsafe fn populate(&self, frames: impl IntoIterator<Item = Frame>, extent: Extent) -> Result<(), Shortfall> {
+    /// Nothing may be kept at the frames: memory that is there already is replaced, and lost with
+    /// what was in it.
+    pub unsafe fn populate(
+        &self,
+        frames: impl IntoIterator<Item = Frame>,
+        extent: Extent,
+    ) -> Result<(), Shortfall> {
         // SAFETY: the caller's promise is the same.
         unsafe { self.each_list(command::PopulatePhysmap, frames, extent) }
     }
 
-    /// Gives the memory at extents that begin at `frames` back to Xen, as a balloon driver does. Upstream: `XENMEM_decrease_reservation`.
+    /// Gives the memory at extents that begin at `frames` back to Xen, as a balloon driver does.
+    /// Upstream: `XENMEM_decrease_reservation`.
     ///
     /// # Errors
     ///
-    /// When Xen stops before the end of the list, as it does at a frame that has no memory; the extents before that are gone.
+    /// When Xen stops before the end of the list, as it does at a frame that has no memory; the
+    /// extents before that are gone.
     ///
     /// # Safety
     ///
-    /// Nothing may be kept at the frames, and nothing may point there: another domain may get the pages, and an access faults afterwards.
-    pub unsafe fn decrease(&self, frames: impl IntoIterator<Item = Frame>, extent: Extent) -> Result<(), Shortfall> {
+    /// Nothing may be kept at the frames, and nothing may point there: another domain may get the
+    /// pages, and an access faults afterwards.
+    pub unsafe fn decrease(
+        &self,
+        frames: impl IntoIterator<Item = Frame>,
+        extent: Extent,
+    ) -> Result<(), Shortfall> {
         // SAFETY: the caller's promise is the same.
         unsafe { self.each_list(command::DecreaseReservation, frames, extent) }
     }
 
-    /// Takes `count` extents that appear at no guest frame. Upstream: `XENMEM_increase_reservation`.
+    /// Takes `count` extents that appear at no guest frame. Upstream:
+    /// `XENMEM_increase_reservation`.
     ///
-    /// This is for PV guests. A guest with hardware virtualisation can neither see nor give back such memory, which counts against its maximum all the same: it wants
+    /// This is for PV guests. A guest with hardware virtualisation can neither see nor give back
+    /// such memory, which counts against its maximum all the same: it wants
     /// [`populate`](Self::populate).
     ///
     /// # Errors
     ///
-    /// When Xen gives fewer, of which the error tells how many; none if there are too many for one hypercall (2^26).
+    /// When Xen gives fewer, of which the error tells how many; none if there are too many for one
+    /// hypercall (2^26).
     pub fn increase(&self, count: usize, extent: Extent) -> Result<(), Shortfall> {
         let mut argument = reservation(Handle::NULL, count, extent);
         // SAFETY: without a list, Xen writes to no memory of the domain's, and takes none away.
-        let answer = unsafe { self.xen.argument_unchecked(command::IncreaseReservation, &mut argument) };
+        let answer =
+            unsafe { self.xen.argument_unchecked(command::IncreaseReservation, &mut argument) };
         match answer {
             Ok(done) if done >= count => Ok(()),
             Ok(done) => Err(Shortfall { done, stopped_at: None, errno: None }),
@@ -114,24 +135,49 @@ impl<H: Hypercall> Memory<H> {
     /// # Safety
     ///
     /// That which the command's method asks for.
-    unsafe fn each_list<C>(&self, command: C, frames: impl IntoIterator<Item = Frame>, extent: Extent) -> Result<(), Shortfall>
+    unsafe fn each_list<C>(
+        &self,
+        command: C,
+        frames: impl IntoIterator<Item = Frame>,
+        extent: Extent,
+    ) -> Result<(), Shortfall>
     where
-        C: Copy + Command<Argument = XenMemoryReservation, Shape = shape::Argument, Result = result::Count>,
+        C: Copy
+            + Command<
+                Argument = XenMemoryReservation,
+                Shape = shape::Argument,
+                Result = result::Count,
+            >,
     {
         let mut frames = frames.into_iter();
         let mut before = 0;
         loop {
             let mut list = List::taken_from(&mut frames);
-            let mut argument = reservation(Handle::from_ptr(list.frames.as_mut_ptr()), list.length, extent);
-            // SAFETY: the list has as many frames as the argument says, and is Xen's to read and write; the rest is the caller's promise.
-            let answer = if list.length == 0 { Ok(0) } else { unsafe { self.xen.argument_unchecked(command, &mut argument) } };
+            let mut argument =
+                reservation(Handle::from_ptr(list.frames.as_mut_ptr()), list.length, extent);
+            // SAFETY: the list has as many frames as the argument says, and is Xen's to read and
+            // write; the rest is the caller's promise.
+            let answer = if list.length == 0 {
+                Ok(0)
+            } else {
+                unsafe { self.xen.argument_unchecked(command, &mut argument) }
+            };
             let most = if planted!(ExtentsBelieveTheirCount) { usize::MAX } else { list.length };
             let done = answer.unwrap_or(0).min(most);
             before += done;
-            // A frame that Xen wrote over is none that the caller named, but Xen writes only for guests that are not translated, and those after the extents done never.
-            let stopped_at = list.frames.get(done).filter(|_| done < list.length).map(|frame| Frame(widened(*frame)));
+            // A frame that Xen wrote over is none that the caller named, but Xen writes only for
+            // guests that are not translated, and those after the extents done never.
+            let stopped_at = list
+                .frames
+                .get(done)
+                .filter(|_| done < list.length)
+                .map(|frame| Frame(widened(*frame)));
             if answer.is_err() || stopped_at.is_some() || list.unnamable.is_some() {
-                return Err(Shortfall { done: before, stopped_at: stopped_at.or(list.unnamable), errno: answer.err() });
+                return Err(Shortfall {
+                    done: before,
+                    stopped_at: stopped_at.or(list.unnamable),
+                    errno: answer.err(),
+                });
             }
             if list.length < LIST {
                 return Ok(());
@@ -187,7 +233,9 @@ mod tests {
     fn named(argument: &XenMemoryReservation) -> Vec<XenPfn> {
         let first = argument.extent_start.as_ptr();
         // SAFETY: the call under test passed a list of so many frames.
-        (0..argument.nr_extents as usize).map(|index| unsafe { first.wrapping_add(index).read() }).collect()
+        (0..argument.nr_extents as usize)
+            .map(|index| unsafe { first.wrapping_add(index).read() })
+            .collect()
     }
 
     #[test]
@@ -209,17 +257,26 @@ mod tests {
 
     #[test]
     fn a_shortfall_names_the_extent_that_was_not_done() {
-        let xen = Script::new().argument(command::DecreaseReservation, |_| LIST as isize).argument(command::DecreaseReservation, |_| 3);
+        let xen = Script::new()
+            .argument(command::DecreaseReservation, |_| LIST as isize)
+            .argument(command::DecreaseReservation, |_| 3);
         // SAFETY: the script touches no memory.
-        let short = unsafe { Memory::new(&xen).decrease((0..1000).map(Frame), Extent::PAGE) }.unwrap_err();
-        assert_eq!((short.done, short.stopped_at, short.errno), (LIST + 3, Some(Frame(LIST as u64 + 3)), None));
+        let short =
+            unsafe { Memory::new(&xen).decrease((0..1000).map(Frame), Extent::PAGE) }.unwrap_err();
+        assert_eq!(
+            (short.done, short.stopped_at, short.errno),
+            (LIST + 3, Some(Frame(LIST as u64 + 3)), None)
+        );
     }
 
     #[test]
     fn no_frames_and_whole_lists_need_no_further_call() {
         let xen = Script::new().argument(command::PopulatePhysmap, |_| LIST as isize);
         // SAFETY: the script touches no memory.
-        assert_eq!(unsafe { Memory::new(&xen).populate((0..LIST as u64).map(Frame), Extent::PAGE) }, Ok(()));
+        assert_eq!(
+            unsafe { Memory::new(&xen).populate((0..LIST as u64).map(Frame), Extent::PAGE) },
+            Ok(())
+        );
         // SAFETY: the script touches no memory.
         assert_eq!(unsafe { Memory::new(&xen).populate([], Extent::PAGE) }, Ok(()));
     }
@@ -232,7 +289,10 @@ mod tests {
         let memory = Memory::new(&xen);
         // SAFETY: the script touches no memory.
         let short = unsafe { memory.populate([Frame(7)], Extent::PAGE) }.unwrap_err();
-        assert_eq!((short.done, short.stopped_at, short.errno), (0, Some(Frame(7)), Some(Errno::EPERM)));
+        assert_eq!(
+            (short.done, short.stopped_at, short.errno),
+            (0, Some(Frame(7)), Some(Errno::EPERM))
+        );
         assert_eq!(memory.increase(1, Extent::PAGE).unwrap_err().errno, Some(Errno::EPERM));
     }
 
@@ -243,6 +303,9 @@ mod tests {
             assert_eq!(asked.nr_extents, 5);
             4
         });
-        assert_eq!(Memory::new(&xen).increase(5, Extent::PAGE), Err(Shortfall { done: 4, stopped_at: None, errno: None }));
+        assert_eq!(
+            Memory::new(&xen).increase(5, Extent::PAGE),
+            Err(Shortfall { done: 4, stopped_at: None, errno: None })
+        );
     }
 }

@@ -29,7 +29,9 @@ impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Misaligned(address) => write!(f, "{address:#x} is not the address of a page"),
-            Self::NotMapped(address) => write!(f, "no guest frame lies behind address {address:#x}"),
+            Self::NotMapped(address) => {
+                write!(f, "no guest frame lies behind address {address:#x}")
+            }
             Self::OutOfReach(Frame(frame)) => write!(f, "frame {frame:#x} cannot be used for this"),
             Self::Refused(error) => error.fmt(f),
             Self::Errno(errno) => errno.fmt(f),
@@ -52,20 +54,26 @@ impl From<Errno> for PageError {
 }
 
 impl<H: Hypercall> Memory<H> {
-    /// Lets the page that the domain shares with Xen appear behind `page`. Upstream: `XENMAPSPACE_shared_info`.
+    /// Lets the page that the domain shares with Xen appear behind `page`. Upstream:
+    /// `XENMAPSPACE_shared_info`.
     ///
-    /// It can be mapped again after a resume. Mapped a second time at another frame, it leaves the first on x86, and is refused on Arm.
+    /// It can be mapped again after a resume. Mapped a second time at another frame, it leaves the
+    /// first on x86, and is refused on Arm.
     ///
     /// # Errors
     ///
     /// - [`PageError::Misaligned`] and [`PageError::NotMapped`] before Xen is asked.
-    /// - `EBUSY` on Arm since 4.17, where the page is mapped at some frame already: unmap it there first ([`remove_from_physmap`](Self::remove_from_physmap)).
+    /// - `EBUSY` on Arm since 4.17, where the page is mapped at some frame already: unmap it there
+    ///   first ([`remove_from_physmap`](Self::remove_from_physmap)).
     ///
     /// # Safety
     ///
-    /// - Nothing is kept in the page behind `page`: RAM that was there is freed on x86, and lost to the domain on Arm.
-    /// - The guest's page tables map `page` to its frame for the whole of `'a`, with the caching of ordinary memory.
-    /// - For the whole of `'a` nothing touches the page but by such handles, and the shared page is mapped nowhere else.
+    /// - Nothing is kept in the page behind `page`: RAM that was there is freed on x86, and lost to
+    ///   the domain on Arm.
+    /// - The guest's page tables map `page` to its frame for the whole of `'a`, with the caching of
+    ///   ordinary memory.
+    /// - For the whole of `'a` nothing touches the page but by such handles, and the shared page is
+    ///   mapped nowhere else.
     pub unsafe fn map_shared_info<'a>(
         &self,
         space: &(impl AddressSpace + ?Sized),
@@ -75,18 +83,20 @@ impl<H: Hypercall> Memory<H> {
         let frame = frame_of_page(space, page.cast())?;
         // SAFETY: the caller's promise.
         unsafe { self.add_to_physmap(Source::SharedInfo, frame) }?;
-        // SAFETY: the shared page is mapped there now, and the caller promises that it stays, touched by handles alone.
+        // SAFETY: the shared page is mapped there now, and the caller promises that it stays,
+        // touched by handles alone.
         Ok(unsafe { SharedInfo::from_ptr(page) })
     }
 
-    /// Lets pages `first` to `first + count - 1` of the domain's grant table appear one after the other, the first behind `pages`. Upstream:
-    /// `XENMAPSPACE_grant_table`.
+    /// Lets pages `first` to `first + count - 1` of the domain's grant table appear one after the
+    /// other, the first behind `pages`. Upstream: `XENMAPSPACE_grant_table`.
     ///
     /// The table grows to hold them.
     ///
     /// # Errors
     ///
-    /// As for [`map_shared_info`](Self::map_shared_info), and `EINVAL` for a page beyond the table's maximum. The pages before the culprit are mapped.
+    /// As for [`map_shared_info`](Self::map_shared_info), and `EINVAL` for a page beyond the
+    /// table's maximum. The pages before the culprit are mapped.
     ///
     /// # Safety
     ///
@@ -101,7 +111,8 @@ impl<H: Hypercall> Memory<H> {
         for page in 0..count {
             // Computed without arithmetic on the pointer's allocation: the pages need not be one.
             let place =
-                NonNull::new(pages.as_ptr().wrapping_add((page as usize).wrapping_mul(PAGE_SIZE))).ok_or(PageError::NotMapped(0))?;
+                NonNull::new(pages.as_ptr().wrapping_add((page as usize).wrapping_mul(PAGE_SIZE)))
+                    .ok_or(PageError::NotMapped(0))?;
             let frame = frame_of_page(space, place)?;
             // SAFETY: the caller's promise.
             unsafe { self.add_to_physmap(Source::GrantTable(first.saturating_add(page)), frame) }?;
@@ -111,7 +122,10 @@ impl<H: Hypercall> Memory<H> {
 }
 
 /// The frame of a whole page.
-pub(crate) fn frame_of_page(space: &(impl AddressSpace + ?Sized), page: NonNull<u8>) -> Result<Frame, PageError> {
+pub(crate) fn frame_of_page(
+    space: &(impl AddressSpace + ?Sized),
+    page: NonNull<u8>,
+) -> Result<Frame, PageError> {
     let address = page.addr().get();
     if address % PAGE_SIZE != 0 {
         return Err(PageError::Misaligned(address));
@@ -152,7 +166,8 @@ mod tests {
             0
         });
         // SAFETY: the handle is not used.
-        let shared = unsafe { Memory::new(&xen).map_shared_info(&Low, at(0x4_4000), latched()) }.unwrap();
+        let shared =
+            unsafe { Memory::new(&xen).map_shared_info(&Low, at(0x4_4000), latched()) }.unwrap();
         assert_eq!(shared.as_ptr(), at(0x4_4000));
     }
 
@@ -180,10 +195,16 @@ mod tests {
                 errno(Errno::EINVAL)
             });
         // SAFETY: nothing is mapped.
-        let error = unsafe { Memory::new(&xen).map_grant_frames(&Low, at(0xf_e000), 4, 3) }.unwrap_err();
+        let error =
+            unsafe { Memory::new(&xen).map_grant_frames(&Low, at(0xf_e000), 4, 3) }.unwrap_err();
         assert!(matches!(
             error,
-            PageError::Refused(PhysmapError { source: Source::GrantTable(5), at: Frame(0xff), errno: Errno::EINVAL, .. })
+            PageError::Refused(PhysmapError {
+                source: Source::GrantTable(5),
+                at: Frame(0xff),
+                errno: Errno::EINVAL,
+                ..
+            })
         ));
     }
 }

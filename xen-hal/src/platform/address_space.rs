@@ -8,7 +8,8 @@ pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 /// The number of address bits within a page.
 pub const PAGE_SHIFT: u32 = 12;
 
-/// The number of a page in the guest's physical address space: its address divided by [`PAGE_SIZE`].
+/// The number of a page in the guest's physical address space: its address divided by
+/// [`PAGE_SIZE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frame(pub u64);
 
@@ -19,7 +20,8 @@ impl Frame {
         Self(physical >> PAGE_SHIFT)
     }
 
-    /// The guest-physical address of the frame's first byte; `None` for a frame beyond the last address.
+    /// The guest-physical address of the frame's first byte; `None` for a frame beyond the last
+    /// address.
     #[must_use]
     pub const fn address(self) -> Option<u64> {
         if self.0 >> (u64::BITS - PAGE_SHIFT) == 0 { Some(self.0 << PAGE_SHIFT) } else { None }
@@ -30,8 +32,9 @@ impl Frame {
 ///
 /// # Safety
 ///
-/// Memory is handed to Xen, and to other domains, by the frames that an implementation names. [`frame_of`](Self::frame_of) must return the frame that the page of
-/// the pointer is mapped to, for as long as the mapping stands.
+/// Memory is handed to Xen, and to other domains, by the frames that an implementation names.
+/// [`frame_of`](Self::frame_of) must return the frame that the page of the pointer is mapped to,
+/// for as long as the mapping stands.
 pub unsafe trait AddressSpace {
     /// The frame of the page that holds `pointer`; `None` for one that is not mapped.
     fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame>;

@@ -14,7 +14,9 @@ impl VirtualCounter {
     pub fn frequency(&self) -> u64 {
         let frequency: u64;
         // SAFETY: the register can be read from EL1 and changes nothing.
-        unsafe { asm!("mrs {}, cntfrq_el0", out(reg) frequency, options(nomem, nostack, preserves_flags)) };
+        unsafe {
+            asm!("mrs {}, cntfrq_el0", out(reg) frequency, options(nomem, nostack, preserves_flags))
+        };
         frequency
     }
 }
@@ -23,8 +25,11 @@ impl Counter for VirtualCounter {
     #[inline(always)]
     fn read(&self) -> u64 {
         let ticks: u64;
-        // SAFETY: the register can be read from EL1 and changes nothing. The barriers keep the reading in its place among loads before and after.
-        unsafe { asm!("isb", "mrs {}, cntvct_el0", "isb", out(reg) ticks, options(nostack, preserves_flags)) };
+        // SAFETY: the register can be read from EL1 and changes nothing. The barriers keep the
+        // reading in its place among loads before and after.
+        unsafe {
+            asm!("isb", "mrs {}, cntvct_el0", "isb", out(reg) ticks, options(nostack, preserves_flags))
+        };
         ticks
     }
 }
@@ -42,7 +47,8 @@ impl LocalInterrupts {
     ///
     /// # Safety
     ///
-    /// The program runs at EL1 and has vectors for each interrupt that can arrive while the mask is clear.
+    /// The program runs at EL1 and has vectors for each interrupt that can arrive while the mask is
+    /// clear.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())
@@ -57,7 +63,9 @@ unsafe impl Interrupts for LocalInterrupts {
     fn disable(&self) -> Mask {
         let mask: u64;
         // SAFETY: whoever made the control promised that this is EL1.
-        unsafe { asm!("mrs {}, daif", "msr daifset, #3", out(reg) mask, options(nostack, preserves_flags)) };
+        unsafe {
+            asm!("mrs {}, daif", "msr daifset, #3", out(reg) mask, options(nostack, preserves_flags))
+        };
         Mask(mask)
     }
 

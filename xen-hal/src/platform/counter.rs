@@ -4,8 +4,9 @@
 pub trait Counter {
     /// The counter's value now, in ticks.
     ///
-    /// "Now" is between the memory accesses before the call and those after it: the reading must not move past either, because it is taken inside the window of a
-    /// version counter and belongs to the values read there.
+    /// "Now" is between the memory accesses before the call and those after it: the reading must
+    /// not move past either, because it is taken inside the window of a version counter and belongs
+    /// to the values read there.
     fn read(&self) -> u64;
 }
 

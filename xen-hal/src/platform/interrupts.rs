@@ -4,8 +4,8 @@
 ///
 /// # Safety
 ///
-/// After [`disable`](Self::disable), no interrupt handler may run on this vCPU until [`restore`](Self::restore): code that owns data together with a handler relies
-/// on it.
+/// After [`disable`](Self::disable), no interrupt handler may run on this vCPU until
+/// [`restore`](Self::restore): code that owns data together with a handler relies on it.
 pub unsafe trait Interrupts {
     /// Whether interrupts were on.
     type State: Copy;

@@ -1,4 +1,5 @@
-//! What the rest of this crate needs from the machine and from the guest's kernel, besides hypercalls: three small traits, and their implementations for bare guests.
+//! What the rest of this crate needs from the machine and from the guest's kernel, besides
+//! hypercalls: three small traits, and their implementations for bare guests.
 //!
 //! | trait | question | implementations |
 //! |---|---|---|

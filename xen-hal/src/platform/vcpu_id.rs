@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-/// The number of a vCPU within the domain, from 0, as Xen counts them. It need not be the processor's APIC id, nor the order in which a kernel started it.
+/// The number of a vCPU within the domain, from 0, as Xen counts them. It need not be the
+/// processor's APIC id, nor the order in which a kernel started it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VcpuId(pub u32);
 

@@ -12,9 +12,12 @@ impl Counter for Tsc {
     #[inline(always)]
     fn read(&self) -> u64 {
         let (low, high): (u32, u32);
-        // SAFETY: both instructions exist on every processor that Xen runs on, and change only the registers named. `lfence` waits for the loads before it; the
-        // one behind keeps later loads from starting early. Without `nomem` the compiler keeps the order as well.
-        unsafe { asm!("lfence", "rdtsc", "lfence", out("eax") low, out("edx") high, options(nostack, preserves_flags)) };
+        // SAFETY: both instructions exist on every processor that Xen runs on, and change only the
+        // registers named. `lfence` waits for the loads before it; the one behind keeps later loads
+        // from starting early. Without `nomem` the compiler keeps the order as well.
+        unsafe {
+            asm!("lfence", "rdtsc", "lfence", out("eax") low, out("edx") high, options(nostack, preserves_flags))
+        };
         u64::from(high) << 32 | u64::from(low)
     }
 }
@@ -34,7 +37,8 @@ impl LocalInterrupts {
     ///
     /// # Safety
     ///
-    /// The program runs at a privilege level that may execute `cli` and `sti`, and has a handler for each interrupt that can arrive while the flag is set.
+    /// The program runs at a privilege level that may execute `cli` and `sti`, and has a handler
+    /// for each interrupt that can arrive while the flag is set.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())
@@ -48,7 +52,8 @@ unsafe impl Interrupts for LocalInterrupts {
     #[inline(always)]
     fn disable(&self) -> Flag {
         let flags: usize;
-        // SAFETY: whoever made the control promised the privilege. The stack is used below the red zone's reach: without `nostack` the compiler makes room.
+        // SAFETY: whoever made the control promised the privilege. The stack is used below the red
+        // zone's reach: without `nostack` the compiler makes room.
         unsafe { asm!("pushf", "pop {}", "cli", out(reg) flags) };
         Flag(flags & INTERRUPT_FLAG != 0)
     }

@@ -1,4 +1,5 @@
-//! Giving up the processor, waiting, and ending the domain (hypercall `sched_op`; upstream: `xen/include/public/sched.h`).
+//! Giving up the processor, waiting, and ending the domain (hypercall `sched_op`; upstream:
+//! `xen/include/public/sched.h`).
 //!
 //! ```no_run
 //! use xen_hal::clock::SystemTime;
@@ -34,7 +35,9 @@ mod tests;
 
 use xen_pac::access::Handle;
 use xen_pac::base::Domid;
-use xen_pac::sched::{SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, ShutdownReason, command};
+use xen_pac::sched::{
+    SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, ShutdownReason, command,
+};
 
 use crate::clock::SystemTime;
 use crate::event::Port;
@@ -50,7 +53,8 @@ pub struct Sched<H> {
 /// How a domain goes on after it was suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resumed {
-    /// It was restored, here or on another machine: its channels, grants, and everything else that was registered with Xen are gone.
+    /// It was restored, here or on another machine: its channels, grants, and everything else that
+    /// was registered with Xen are gone.
     Restored,
     /// The suspend was called off: everything is as it was.
     Cancelled,
@@ -73,10 +77,13 @@ impl<H: Hypercall + Copy> Sched<H> {
 
     /// Sleeps until an interrupt is due for this vCPU.
     ///
-    /// **Not with interrupts off on x86.** Xen looks for an interrupt that the vCPU can take *now*: with its interrupt flag clear there is none, and an upcall that came
-    /// just before the call would not end the sleep. With the flag set, the upcall's handler runs before the call and whatever was checked earlier may have changed
-    /// since. So neither way can a condition be waited for: use the processor's own `sti; hlt`, or [`wait_until`](Self::wait_until). On aarch64 the call unmasks
-    /// interrupts (the I bit of `DAIF`) as it goes to sleep, so there it can be made with interrupts off, after a check of the condition.
+    /// **Not with interrupts off on x86.** Xen looks for an interrupt that the vCPU can take *now*:
+    /// with its interrupt flag clear there is none, and an upcall that came just before the call
+    /// would not end the sleep. With the flag set, the upcall's handler runs before the call and
+    /// whatever was checked earlier may have changed since. So neither way can a condition be
+    /// waited for: use the processor's own `sti; hlt`, or [`wait_until`](Self::wait_until). On
+    /// aarch64 the call unmasks interrupts (the I bit of `DAIF`) as it goes to sleep, so there it
+    /// can be made with interrupts off, after a check of the condition.
     ///
     /// # Errors
     ///
@@ -85,29 +92,35 @@ impl<H: Hypercall + Copy> Sched<H> {
         self.xen.bare(command::Block)
     }
 
-    /// Sleeps until one of `ports` is pending, masked or not, or until a moment of Xen's time has come. Without a moment, only an event ends the sleep; without ports,
-    /// only the time.
+    /// Sleeps until one of `ports` is pending, masked or not, or until a moment of Xen's time has
+    /// come. Without a moment, only an event ends the sleep; without ports, only the time.
     ///
-    /// Call it with interrupts off: it returns at once while any interrupt can be delivered, whatever it is for. It says not why it returned: look at the ports and at
-    /// the clock. The ports stay pending, so that the next poll returns at once, until [`TwoLevel::clear`](crate::event::TwoLevel::clear) or the dispatcher
-    /// takes the event.
+    /// Call it with interrupts off: it returns at once while any interrupt can be delivered,
+    /// whatever it is for. It says not why it returned: look at the ports and at the clock. The
+    /// ports stay pending, so that the next poll returns at once, until
+    /// [`TwoLevel::clear`](crate::event::TwoLevel::clear) or the dispatcher takes the event.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for more than 128 ports, and for one that is free, is 0, or is beyond those of the domain.
+    /// `EINVAL` for more than 128 ports, and for one that is free, is 0, or is beyond those of the
+    /// domain.
     pub fn poll(&self, ports: &[Port], until: Option<SystemTime>) -> Result<(), Errno> {
         let count = u32::try_from(ports.len()).map_err(|_| Errno::EINVAL)?;
         // Xen takes moment 0 for "never", where for the caller it is past, as moment 1 is.
         let timeout = until.map_or(0, |moment| moment.as_nanos().max(1));
-        let mut argument = SchedPoll::new(Handle::from_const(ports.as_ptr().cast()), count, timeout);
-        // SAFETY: Xen reads `count` port numbers, which are there and which `Port` consists of, and writes nothing.
+        let mut argument =
+            SchedPoll::new(Handle::from_const(ports.as_ptr().cast()), count, timeout);
+        // SAFETY: Xen reads `count` port numbers, which are there and which `Port` consists of, and
+        // writes nothing.
         unsafe { self.xen.argument_unchecked(command::Poll, &mut argument) }
     }
 
-    /// Ends the domain for a reason, or suspends it. Xen takes any reason and hands it to the toolstack, which decides what happens next. It returns after a suspend
-    /// only, or when it failed; [`exit`](Self::exit) never does.
+    /// Ends the domain for a reason, or suspends it. Xen takes any reason and hands it to the
+    /// toolstack, which decides what happens next. It returns after a suspend only, or when it
+    /// failed; [`exit`](Self::exit) never does.
     ///
-    /// Before a suspend all other vCPUs must be down. After one that was [restored](Resumed::Restored), everything has to be registered anew, of which
+    /// Before a suspend all other vCPUs must be down. After one that was
+    /// [restored](Resumed::Restored), everything has to be registered anew, of which
     /// [`vcpu`](crate::vcpu#after-a-migration) shows a part.
     ///
     /// # Errors
@@ -118,7 +131,8 @@ impl<H: Hypercall + Copy> Sched<H> {
         Ok(if cancelled { Resumed::Cancelled } else { Resumed::Restored })
     }
 
-    /// Ends the domain for good. Not for [`ShutdownReason::SUSPEND`], which would suspend it again and again.
+    /// Ends the domain for good. Not for [`ShutdownReason::SUSPEND`], which would suspend it again
+    /// and again.
     pub fn exit(&self, reason: ShutdownReason) -> ! {
         loop {
             // Whatever the answer, there is nothing to go back to.
@@ -127,7 +141,8 @@ impl<H: Hypercall + Copy> Sched<H> {
         }
     }
 
-    /// Sets the reason that is reported when the domain ends later, whatever reason is given then: a crash handler that may itself crash does so first.
+    /// Sets the reason that is reported when the domain ends later, whatever reason is given then:
+    /// a crash handler that may itself crash does so first.
     ///
     /// # Errors
     ///
@@ -140,16 +155,19 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// # Errors
     ///
-    /// `ESRCH` where there is no such domain and for [`Domid::SELF`], `EPERM` without the privilege. By its number the caller ends itself.
+    /// `ESRCH` where there is no such domain and for [`Domid::SELF`], `EPERM` without the
+    /// privilege. By its number the caller ends itself.
     pub fn remote_shutdown(&self, domain: Domid, reason: ShutdownReason) -> Result<(), Errno> {
         self.xen.argument(command::RemoteShutdown, &mut SchedRemoteShutdown::new(domain, reason))
     }
 
-    /// Makes the calling vCPU run on one physical CPU, for firmware calls that insist on one; `None` lets it go again. For the hardware domain.
+    /// Makes the calling vCPU run on one physical CPU, for firmware calls that insist on one;
+    /// `None` lets it go again. For the hardware domain.
     ///
     /// # Errors
     ///
-    /// `EPERM` in other domains, `EINVAL` for a CPU that is not there, `EBUSY` while another override is in force, `ENOSYS` before Xen 4.7.
+    /// `EPERM` in other domains, `EINVAL` for a CPU that is not there, `EBUSY` while another
+    /// override is in force, `ENOSYS` before Xen 4.7.
     pub fn pin_override(&self, physical: Option<u32>) -> Result<(), Errno> {
         let pcpu = physical.map_or(Ok(-1), i32::try_from).map_err(|_| Errno::EINVAL)?;
         self.xen.argument(command::PinOverride, &mut SchedPinOverride::new(pcpu))

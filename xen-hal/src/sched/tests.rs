@@ -19,7 +19,9 @@ use crate::testing::{Fake, Script, argument_at, errno};
 /// The ports that a poll names.
 fn ports_of(poll: &SchedPoll) -> Vec<u32> {
     // SAFETY: poll passes a slice of port numbers, borrowed for the call.
-    (0..poll.nr_ports as usize).map(|index| unsafe { *poll.ports.as_ptr().wrapping_add(index) }).collect()
+    (0..poll.nr_ports as usize)
+        .map(|index| unsafe { *poll.ports.as_ptr().wrapping_add(index) })
+        .collect()
 }
 
 #[test]
@@ -36,13 +38,20 @@ fn a_poll_names_its_ports_and_its_moment() {
             assert_eq!((ports_of(poll), poll.timeout), (Vec::from([3, 8]), timeout));
             errno(Errno::EINVAL)
         });
-        assert_eq!(Sched::new(&xen).poll(&[Port(3), Port(8)], until.map(SystemTime::from_nanos)), Err(Errno::EINVAL));
+        assert_eq!(
+            Sched::new(&xen).poll(&[Port(3), Port(8)], until.map(SystemTime::from_nanos)),
+            Err(Errno::EINVAL)
+        );
     }
 }
 
 #[test]
 fn a_shutdown_returns_from_a_suspend() {
-    for (answer, resumed) in [(0, Ok(Resumed::Restored)), (1, Ok(Resumed::Cancelled)), (errno(Errno::EPERM), Err(Errno::EPERM))] {
+    for (answer, resumed) in [
+        (0, Ok(Resumed::Restored)),
+        (1, Ok(Resumed::Cancelled)),
+        (errno(Errno::EPERM), Err(Errno::EPERM)),
+    ] {
         let xen = Script::new().argument(command::Shutdown, |shutdown| {
             assert_eq!(shutdown.reason, ShutdownReason::SUSPEND);
             answer
@@ -59,7 +68,8 @@ fn an_exit_insists() {
         assert!(tries.get() < 3, "enough");
         errno(Errno::EAGAIN)
     });
-    catch_unwind(AssertUnwindSafe(|| Sched::new(&xen).exit(ShutdownReason::POWEROFF))).expect_err("it never returns");
+    catch_unwind(AssertUnwindSafe(|| Sched::new(&xen).exit(ShutdownReason::POWEROFF)))
+        .expect_err("it never returns");
     assert_eq!(tries.get(), 3);
 }
 
@@ -87,7 +97,11 @@ fn the_other_ends_are_told_by_their_arguments() {
     assert_eq!(sched.remote_shutdown(Domid(4), ShutdownReason::REBOOT), Err(Errno::EPERM));
     sched.pin_override(Some(2)).unwrap();
     sched.pin_override(None).unwrap();
-    assert_eq!(sched.pin_override(Some(u32::MAX)), Err(Errno::EINVAL), "no number of a CPU, and Xen would take it for letting go");
+    assert_eq!(
+        sched.pin_override(Some(u32::MAX)),
+        Err(Errno::EINVAL),
+        "no number of a CPU, and Xen would take it for letting go"
+    );
 }
 
 #[test]
@@ -205,7 +219,8 @@ fn a_wait_ends_at_its_deadline() {
 
 #[test]
 fn a_refused_poll_leaves_interrupts_as_they_were() {
-    let (vcpu, xen) = (Vcpu::default(), Script::new().argument(command::Poll, |_| errno(Errno::EINVAL)));
+    let (vcpu, xen) =
+        (Vcpu::default(), Script::new().argument(command::Poll, |_| errno(Errno::EINVAL)));
     assert_eq!(Sched::new(&xen).wait_until(&vcpu, &[Port(0)], || false), Err(Errno::EINVAL));
     assert!(!vcpu.off.get());
 }

@@ -9,26 +9,35 @@ use crate::hypercall::{Errno, Hypercall};
 use crate::platform::Interrupts;
 
 impl<H: Hypercall + Copy> Sched<H> {
-    /// Sleeps until `condition` is true. It is asked at first, and again after each event on one of `ports`, with interrupts off; between a sleep and the next check they
-    /// are as the caller had them, so that handlers run.
+    /// Sleeps until `condition` is true. It is asked at first, and again after each event on one of
+    /// `ports`, with interrupts off; between a sleep and the next check they are as the caller had
+    /// them, so that handlers run.
     ///
-    /// No wakeup is lost: interrupts are off from the check to the sleep, so that this vCPU takes no event in between, and one that comes in between is pending, which
-    /// makes the [poll](Self::poll) return at once. That holds for what
+    /// No wakeup is lost: interrupts are off from the check to the sleep, so that this vCPU takes
+    /// no event in between, and one that comes in between is pending, which makes the
+    /// [poll](Self::poll) return at once. That holds for what
     ///
-    /// - a handler on *this* vCPU does to the condition when one of `ports` has an event, if interrupts are on when this is called; or
+    /// - a handler on *this* vCPU does to the condition when one of `ports` has an event, if
+    ///   interrupts are on when this is called; or
     /// - the condition itself takes: for a masked port, `|| bitmaps.clear(port)`.
     ///
-    /// Whoever else makes the condition true (another vCPU, say) must signal one of the ports afterwards. While a port stays pending that nobody takes, this does not
-    /// sleep.
+    /// Whoever else makes the condition true (another vCPU, say) must signal one of the ports
+    /// afterwards. While a port stays pending that nobody takes, this does not sleep.
     ///
     /// # Errors
     ///
     /// As for [`poll`](Self::poll).
-    pub fn wait_until(&self, interrupts: &impl Interrupts, ports: &[Port], mut condition: impl FnMut() -> bool) -> Result<(), Errno> {
+    pub fn wait_until(
+        &self,
+        interrupts: &impl Interrupts,
+        ports: &[Port],
+        mut condition: impl FnMut() -> bool,
+    ) -> Result<(), Errno> {
         self.wait(interrupts, ports, None, || condition().then_some(()))
     }
 
-    /// As [`wait_until`](Self::wait_until), up to a moment of the clock `now`: says whether the condition came true. It is asked once more at the deadline.
+    /// As [`wait_until`](Self::wait_until), up to a moment of the clock `now`: says whether the
+    /// condition came true. It is asked once more at the deadline.
     ///
     /// # Errors
     ///
@@ -71,7 +80,8 @@ impl<H: Hypercall + Copy> Sched<H> {
             if let Some(result) = checked {
                 return Ok(result);
             }
-            // Handlers run here. On x86 no interrupt is taken right behind the instruction that lets them in, so there has to be another.
+            // Handlers run here. On x86 no interrupt is taken right behind the instruction that
+            // lets them in, so there has to be another.
             spin_loop();
         }
     }

@@ -7,7 +7,8 @@ use xen_pac::sched::{SchedWatchdog, command};
 use super::Sched;
 use crate::hypercall::{Commands, Errno, Hypercall, outcome};
 
-/// A watchdog that runs: unless it is [kicked](Self::kick) in time, Xen ends the domain with [`ShutdownReason::WATCHDOG`](xen_pac::sched::ShutdownReason::WATCHDOG).
+/// A watchdog that runs: unless it is [kicked](Self::kick) in time, Xen ends the domain with
+/// [`ShutdownReason::WATCHDOG`](xen_pac::sched::ShutdownReason::WATCHDOG).
 ///
 /// Dropping it does not stop it.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,8 @@ impl<H: Hypercall + Copy> Sched<H> {
     pub fn start_watchdog(&self, seconds: NonZero<u32>) -> Result<Watchdog<H>, Errno> {
         // Id 0 stands for a free one, and the answer is which.
         let id = self.xen.argument(command::Watchdog, &mut SchedWatchdog::new(0, seconds.get()))?;
-        // Xen makes an unsigned 32-bit number of its error, which then does not look like one (`domain_watchdog`, seen on 4.17).
+        // Xen makes an unsigned 32-bit number of its error, which then does not look like one
+        // (`domain_watchdog`, seen on 4.17).
         let id = outcome(id as u32 as i32 as isize)?;
         let id = u32::try_from(id).ok().and_then(NonZero::new).ok_or(Errno::EINVAL)?;
         Ok(self.watchdog(id))
@@ -64,6 +66,8 @@ impl<H: Hypercall> Watchdog<H> {
     }
 
     fn set(&self, seconds: u32) -> Result<(), Errno> {
-        self.xen.argument(command::Watchdog, &mut SchedWatchdog::new(self.id.get(), seconds)).map(|_| ())
+        self.xen
+            .argument(command::Watchdog, &mut SchedWatchdog::new(self.id.get(), seconds))
+            .map(|_| ())
     }
 }

@@ -1,5 +1,6 @@
-//! Who runs: each vCPU is a thread, and only the one that has the baton does anything. It is passed on at hypercalls and at accesses to shared memory, to whom the seed
-//! says, so that a run can be repeated.
+//! Who runs: each vCPU is a thread, and only the one that has the baton does anything. It is passed
+//! on at hypercalls and at accesses to shared memory, to whom the seed says, so that a run can be
+//! repeated.
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, MutexGuard};
@@ -22,23 +23,37 @@ pub(super) fn leave() -> ! {
 }
 
 impl Shared {
-    /// Passes the baton on, and waits until it is back: at once, if chance says so. `None` when there is nothing to come back to.
-    pub(super) fn pass<'a>(&'a self, mut state: MutexGuard<'a, State>, me: VcpuKey) -> Option<MutexGuard<'a, State>> {
+    /// Passes the baton on, and waits until it is back: at once, if chance says so. `None` when
+    /// there is nothing to come back to.
+    pub(super) fn pass<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        me: VcpuKey,
+    ) -> Option<MutexGuard<'a, State>> {
         state.elect(None);
         self.wait_for_baton(state, me)
     }
 
     /// Passes the baton to another vCPU that can run, if there is one.
-    pub(super) fn yield_to_others<'a>(&'a self, mut state: MutexGuard<'a, State>, me: VcpuKey) -> Option<MutexGuard<'a, State>> {
+    pub(super) fn yield_to_others<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        me: VcpuKey,
+    ) -> Option<MutexGuard<'a, State>> {
         state.elect(Some(me));
         self.wait_for_baton(state, me)
     }
 
     /// Waits for the baton. `None` when the vCPU's domain or the machine ended meanwhile.
-    pub(super) fn wait_for_baton<'a>(&'a self, mut state: MutexGuard<'a, State>, me: VcpuKey) -> Option<MutexGuard<'a, State>> {
+    pub(super) fn wait_for_baton<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        me: VcpuKey,
+    ) -> Option<MutexGuard<'a, State>> {
         let bell = Arc::clone(&state.vcpu(me).bell);
         loop {
-            // Who leaves does so with the baton as well: what goes with its program has effects that others see.
+            // Who leaves does so with the baton as well: what goes with its program has effects
+            // that others see.
             if state.running == Some(me) {
                 return if state.is_over_for(me) { None } else { Some(state) };
             }
@@ -52,8 +67,10 @@ impl State {
         self.over.is_some() || self.domain(me).ended.is_some()
     }
 
-    /// Gives the baton to a vCPU that can run: to another than `except`, where there is one. Before all others come those that have to leave their programs, one after the
-    /// other. Where nobody can run, time goes on until somebody can; where no timer is left either, the machine has come to its end.
+    /// Gives the baton to a vCPU that can run: to another than `except`, where there is one. Before
+    /// all others come those that have to leave their programs, one after the other. Where nobody
+    /// can run, time goes on until somebody can; where no timer is left either, the machine has
+    /// come to its end.
     pub(super) fn elect(&mut self, except: Option<VcpuKey>) {
         // Who sleeps has no processor, even if it is the next to have one again.
         if let Some(last) = self.running.filter(|last| self.vcpu(*last).run != Run::Ready) {
@@ -70,13 +87,18 @@ impl State {
                 self.running = None;
                 return;
             }
-            let mut ready: Vec<_> =
-                self.keys().filter(|key| self.vcpu(*key).run == Run::Ready && self.domain(*key).ended.is_none()).collect();
+            let mut ready: Vec<_> = self
+                .keys()
+                .filter(|key| {
+                    self.vcpu(*key).run == Run::Ready && self.domain(*key).ended.is_none()
+                })
+                .collect();
             if ready.len() > 1 {
                 ready.retain(|key| Some(*key) != except);
             }
             if !ready.is_empty() {
-                let next = if ready.len() == 1 { ready[0] } else { ready[self.random.below(ready.len())] };
+                let next =
+                    if ready.len() == 1 { ready[0] } else { ready[self.random.below(ready.len())] };
                 return self.give_baton(next);
             }
             if let Some(next) = self.next_timer {
@@ -111,7 +133,8 @@ impl State {
         }
     }
 
-    /// Nothing can run and nothing will wake anything. Says whether all is done; if not, somebody waits in vain.
+    /// Nothing can run and nothing will wake anything. Says whether all is done; if not, somebody
+    /// waits in vain.
     fn rest(&mut self) -> bool {
         self.running = None;
         let waiting: Vec<String> = self.keys().filter_map(|key| self.waits(key)).collect();
@@ -129,11 +152,17 @@ impl State {
             return None;
         }
         let place = Place((domain.id, VcpuId(key.vcpu as u32)));
-        let due = if self.upcall_is_pending(key) { "with an upcall pending" } else { "with no upcall pending" };
+        let due = if self.upcall_is_pending(key) {
+            "with an upcall pending"
+        } else {
+            "with no upcall pending"
+        };
         match &vcpu.run {
             Run::Blocked => Some(std::format!("{place} is blocked, {due}")),
             Run::Polling(ports) => Some(std::format!("{place} polls ports {ports:?}, {due}")),
-            Run::Awaiting(name) => Some(std::format!("{place} waits for somebody to post {name:?}")),
+            Run::Awaiting(name) => {
+                Some(std::format!("{place} waits for somebody to post {name:?}"))
+            }
             _ => None,
         }
     }

@@ -1,8 +1,11 @@
-//! Where the simulator touches memory that is not its own, and keeps the promises of the HAL's unsafe traits: all of its unsafe code is in this file.
+//! Where the simulator touches memory that is not its own, and keeps the promises of the HAL's
+//! unsafe traits: all of its unsafe code is in this file.
 //!
-//! Machine memory is one file without a name. Xen has all of it mapped, once; each domain has a range of addresses of its own, in which the frames that it has are mapped
-//! again. So a page that two domains share is one page, and a page that moves is the same page elsewhere. Only whoever has the baton runs, also while it leaves its
-//! program, so that nobody else touches any of it meanwhile.
+//! Machine memory is one file without a name. Xen has all of it mapped, once; each domain has a
+//! range of addresses of its own, in which the frames that it has are mapped again. So a page that
+//! two domains share is one page, and a page that moves is the same page elsewhere. Only whoever
+//! has the baton runs, also while it leaves its program, so that nobody else touches any of it
+//! meanwhile.
 
 use core::ptr::{self, NonNull};
 use core::slice;
@@ -35,15 +38,22 @@ struct Range {
     pages: usize,
 }
 
-// SAFETY: a range is an address and a length; what is done with the memory is said where it is done.
+// SAFETY: a range is an address and a length; what is done with the memory is said where it is
+// done.
 unsafe impl Send for Range {}
 
 impl Range {
     /// Addresses at which nothing is mapped: an access faults.
     fn reserve(pages: usize) -> io::Result<Self> {
         // SAFETY: the kernel chooses addresses that nothing uses.
-        let base =
-            unsafe { mmap_anonymous(ptr::null_mut(), pages * PAGE_SIZE, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE) }?;
+        let base = unsafe {
+            mmap_anonymous(
+                ptr::null_mut(),
+                pages * PAGE_SIZE,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
+        }?;
         Ok(Self { base: NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?, pages })
     }
 
@@ -54,18 +64,36 @@ impl Range {
     }
 
     /// Maps frames of the file from page `first` of the range on, in place of what was there.
-    fn map(&self, first: usize, count: usize, protection: ProtFlags, file: &OwnedFd, frame: MachineFrame) -> io::Result<()> {
+    fn map(
+        &self,
+        first: usize,
+        count: usize,
+        protection: ProtFlags,
+        file: &OwnedFd,
+        frame: MachineFrame,
+    ) -> io::Result<()> {
         assert!(first + count <= self.pages, "{count} pages from page {first} of {}", self.pages);
         let (place, offset) = (self.page(first).as_ptr().cast(), (frame.0 * PAGE_SIZE) as u64);
-        // SAFETY: the pages are the range's own. Who uses them by pointers was told that they come and go.
-        unsafe { mmap(place, count * PAGE_SIZE, protection, MapFlags::SHARED | MapFlags::FIXED, file, offset) }?;
+        // SAFETY: the pages are the range's own. Who uses them by pointers was told that they come
+        // and go.
+        unsafe {
+            mmap(
+                place,
+                count * PAGE_SIZE,
+                protection,
+                MapFlags::SHARED | MapFlags::FIXED,
+                file,
+                offset,
+            )
+        }?;
         Ok(())
     }
 }
 
 impl Drop for Range {
     fn drop(&mut self) {
-        // SAFETY: the range is its own, and whoever had pointers into it was told that they end with the machine.
+        // SAFETY: the range is its own, and whoever had pointers into it was told that they end
+        // with the machine.
         let _ = unsafe { munmap(self.base.as_ptr().cast(), self.pages * PAGE_SIZE) };
     }
 }
@@ -88,7 +116,8 @@ impl MachineMemory {
 
     /// The bytes of a frame, to be copied from; `None` beyond its end.
     fn bytes(&self, frame: MachineFrame, offset: usize, length: usize) -> Option<NonNull<u8>> {
-        let fits = offset.checked_add(length).is_some_and(|end| end <= PAGE_SIZE) && frame.0 < self.range.pages;
+        let fits = offset.checked_add(length).is_some_and(|end| end <= PAGE_SIZE)
+            && frame.0 < self.range.pages;
         // SAFETY: the offset is within the frame's page.
         fits.then(|| unsafe { self.range.page(frame.0).add(offset) })
     }
@@ -111,7 +140,8 @@ impl MachineMemory {
 
     /// One byte of a frame, which a program that has the baton later may look at meanwhile.
     pub(super) fn byte(&self, frame: MachineFrame, offset: usize) -> Option<&AtomicU8> {
-        // SAFETY: the byte is mapped for as long as the memory lives; accesses that are not atomic are made by whoever has the baton, and so by nobody else at once.
+        // SAFETY: the byte is mapped for as long as the memory lives; accesses that are not atomic
+        // are made by whoever has the baton, and so by nobody else at once.
         self.bytes(frame, offset, 1).map(|byte| unsafe { AtomicU8::from_ptr(byte.as_ptr()) })
     }
 
@@ -120,9 +150,12 @@ impl MachineMemory {
         unsafe { SharedInfo::from_ptr(self.range.page(frame.0).cast()) }
     }
 
-    /// A vCPU's block; `offset` is aligned to 8 bytes and the block within the page, which Xen checks when it is registered.
+    /// A vCPU's block; `offset` is aligned to 8 bytes and the block within the page, which Xen
+    /// checks when it is registered.
     pub(super) fn vcpu_info(&self, frame: MachineFrame, offset: usize) -> Option<VcpuInfo<'_>> {
-        let block = self.bytes(frame, offset, size_of::<xen_pac::shared_info::raw::VcpuInfo>()).filter(|_| offset % 8 == 0)?;
+        let block = self
+            .bytes(frame, offset, size_of::<xen_pac::shared_info::raw::VcpuInfo>())
+            .filter(|_| offset % 8 == 0)?;
         // SAFETY: the block is mapped for as long as the memory lives, and aligned.
         Some(unsafe { VcpuInfo::from_ptr(block.cast()) })
     }
@@ -145,8 +178,16 @@ impl GuestMemory {
     }
 
     /// Lets frames of the machine appear at frames of the domain.
-    pub(super) fn map(&self, first: usize, count: usize, writable: bool, memory: &MachineMemory, frame: MachineFrame) -> io::Result<()> {
-        let protection = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+    pub(super) fn map(
+        &self,
+        first: usize,
+        count: usize,
+        writable: bool,
+        memory: &MachineMemory,
+        frame: MachineFrame,
+    ) -> io::Result<()> {
+        let protection =
+            if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
         self.range.map(first, count, protection, &memory.file, frame)
     }
 
@@ -154,7 +195,14 @@ impl GuestMemory {
     pub(super) fn unmap(&self, frame: usize) -> io::Result<()> {
         let place = self.range.page(frame).as_ptr().cast();
         // SAFETY: the page is the range's own. Who uses it by pointers was told that it may go.
-        unsafe { mmap_anonymous(place, PAGE_SIZE, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED) }?;
+        unsafe {
+            mmap_anonymous(
+                place,
+                PAGE_SIZE,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED,
+            )
+        }?;
         Ok(())
     }
 
@@ -163,15 +211,17 @@ impl GuestMemory {
         self.range.page(frame)
     }
 
-    /// The frame of the domain, and the offset in it, at an address; `None` for memory of the program's that is not the domain's.
+    /// The frame of the domain, and the offset in it, at an address; `None` for memory of the
+    /// program's that is not the domain's.
     pub(super) fn place_of(&self, address: usize) -> Option<(usize, usize)> {
         let offset = address.checked_sub(self.range.base.addr().get())?;
         (offset < self.range.pages * PAGE_SIZE).then_some((offset / PAGE_SIZE, offset % PAGE_SIZE))
     }
 }
 
-/// Copies a value from the address that a hypercall was given. Whoever made the hypercall promised that it is there; [`reach`](super::xen::reach) has ruled out the
-/// addresses at which nothing can be.
+/// Copies a value from the address that a hypercall was given. Whoever made the hypercall promised
+/// that it is there; [`reach`](super::xen::reach) has ruled out the addresses at which nothing can
+/// be.
 pub(super) fn read_value<T: Data>(address: usize) -> T {
     if size_of::<T>() == 0 {
         return T::ZEROED;
@@ -241,14 +291,16 @@ impl Hypercall for Hypervisor {
     }
 }
 
-// SAFETY: frame n of the domain is mapped at page n of its range and nowhere else; any other memory is at a frame that stands for its own address.
+// SAFETY: frame n of the domain is mapped at page n of its range and nowhere else; any other memory
+// is at a frame that stands for its own address.
 unsafe impl AddressSpace for Space {
     fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame> {
         current::frame_of(pointer.addr().get())
     }
 }
 
-// SAFETY: the simulator calls no handler on a vCPU whose flag is clear, but for that of an interrupt which no flag keeps away on a real processor either.
+// SAFETY: the simulator calls no handler on a vCPU whose flag is clear, but for that of an
+// interrupt which no flag keeps away on a real processor either.
 unsafe impl crate::platform::Interrupts for Interrupts {
     type State = bool;
 
@@ -262,21 +314,24 @@ unsafe impl crate::platform::Interrupts for Interrupts {
 }
 
 impl Guest {
-    /// An area for Xen to write to ([`register_vcpu_info`](crate::vcpu::Vcpu::register_vcpu_info) and its like), in the domain's memory: at the start of the page that
-    /// [`page`](Self::page) has by the same index, which is not to be used otherwise.
+    /// An area for Xen to write to ([`register_vcpu_info`](crate::vcpu::Vcpu::register_vcpu_info)
+    /// and its like), in the domain's memory: at the start of the page that [`page`](Self::page)
+    /// has by the same index, which is not to be used otherwise.
     ///
-    /// In a kernel such an area is a `static`. The simulator's domains cannot have those, of which there is one for all of them.
+    /// In a kernel such an area is a `static`. The simulator's domains cannot have those, of which
+    /// there is one for all of them.
     ///
     /// # Safety
     ///
-    /// The area, and whatever handle comes of it, is not used any more when [`Machine::run`](super::Machine::run) has returned; and each page is asked for as an area
-    /// of one type only.
+    /// The area, and whatever handle comes of it, is not used any more when
+    /// [`Machine::run`](super::Machine::run) has returned; and each page is asked for as an area of
+    /// one type only.
     #[must_use]
     pub unsafe fn area<T: Data>(&self, index: usize) -> &'static Area<T> {
         const { assert!(size_of::<Area<T>>() <= PAGE_SIZE) };
         let place = self.page(index).cast::<Area<T>>();
-        // SAFETY: a page of the domain's is large enough, aligned and zeroed, and zeroes are an area that is not taken; that it is there long enough is the caller's
-        // promise.
+        // SAFETY: a page of the domain's is large enough, aligned and zeroed, and zeroes are an
+        // area that is not taken; that it is there long enough is the caller's promise.
         unsafe { place.as_ref() }
     }
 }
@@ -290,6 +345,7 @@ pub(super) fn give_up(memory: &Memory<Hypervisor>, frame: Frame, extent: Extent)
 
 /// A place for a simulator's own program to map pages.
 pub(super) fn window(space: Space, page: NonNull<u8>) -> Option<Window> {
-    // SAFETY: the page is one of the domain's, used by the window alone, and there as long as the program runs.
+    // SAFETY: the page is one of the domain's, used by the window alone, and there as long as the
+    // program runs.
     unsafe { Window::new(&space, page.cast()) }.ok()
 }

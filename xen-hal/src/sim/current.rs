@@ -13,13 +13,15 @@ use super::xen;
 use crate::hypercall::Errno;
 use crate::platform::Frame;
 
-/// How many interrupts in a row leave a program no hope: more than there are ports, each of which may need one.
+/// How many interrupts in a row leave a program no hope: more than there are ports, each of which
+/// may need one.
 const STORM: u32 = 1 << 14;
 
 /// How deep handlers may be interrupted by others.
 const DEEPEST: u32 = 64;
 
-/// How often a program may ask something of Xen after its domain has ended: what its values do as they are dropped is done in a few calls, or never.
+/// How often a program may ask something of Xen after its domain has ended: what its values do as
+/// they are dropped is done in a few calls, or never.
 const MOST_AFTER_THE_END: u32 = 100_000;
 
 /// A vCPU, on its own thread.
@@ -30,13 +32,15 @@ pub(super) struct Current {
     interrupts: Cell<bool>,
     /// How many handlers of interrupts run, one interrupted by the other.
     handling: Cell<u32>,
-    /// Whether one of them is that of an interrupt that no flag keeps away, and which does not come again meanwhile.
+    /// Whether one of them is that of an interrupt that no flag keeps away, and which does not come
+    /// again meanwhile.
     in_nmi: Cell<bool>,
     /// How often something was asked of Xen after the end.
     late: Cell<u32>,
     /// Whether Xen runs and not the program.
     inside: Cell<bool>,
-    /// How many accesses to shared memory are left until the baton is passed on in the middle of the program; 0 for never.
+    /// How many accesses to shared memory are left until the baton is passed on in the middle of
+    /// the program; 0 for never.
     accesses: Cell<u32>,
     random: RefCell<Random>,
     /// How many accesses there were since the program was entered.
@@ -51,7 +55,8 @@ thread_local! {
 
 /// Makes the calling thread that of a vCPU.
 pub(super) fn become_vcpu(shared: Arc<Shared>, me: VcpuKey, seed: u64) {
-    let random = RefCell::new(Random::new(seed ^ (me.domain as u64) << 32 ^ (me.vcpu as u64) << 48));
+    let random =
+        RefCell::new(Random::new(seed ^ (me.domain as u64) << 32 ^ (me.vcpu as u64) << 48));
     let current = Current {
         shared,
         me,
@@ -116,7 +121,8 @@ impl Current {
         if is_unwinding() { None } else { leave() }
     }
 
-    /// Ends the process: a program that has to end goes on for ever, in a `Drop` that waits or by catching what unwinds it, and no thread can be taken from it.
+    /// Ends the process: a program that has to end goes on for ever, in a `Drop` that waits or by
+    /// catching what unwinds it, and no thread can be taken from it.
     fn give_up(&self) -> ! {
         let state = self.shared.lock();
         let ((domain, vcpu), seed) = (state.name(self.me), state.seed);
@@ -129,7 +135,8 @@ impl Current {
         std::process::abort()
     }
 
-    /// The vCPU's program begins: it can be preempted from its first access on, before it ever was in Xen.
+    /// The vCPU's program begins: it can be preempted from its first access on, before it ever was
+    /// in Xen.
     pub(super) fn begin(&self, state: &State) {
         self.draw(state.adversity.preempt_accesses);
     }
@@ -162,7 +169,8 @@ impl Current {
         }
     }
 
-    /// Calls the handlers of interrupts, as long as the flag lets them in. A thread that is being unwound takes none.
+    /// Calls the handlers of interrupts, as long as the flag lets them in. A thread that is being
+    /// unwound takes none.
     pub(super) fn take_interrupts(&self) {
         let mut count = 0;
         while !is_unwinding() {
@@ -197,7 +205,8 @@ impl Current {
         self.interrupts.set(flag);
     }
 
-    /// Looks at what Xen knows. What `work` reads of shared memory is no access of the program's, at which the processor could be taken away.
+    /// Looks at what Xen knows. What `work` reads of shared memory is no access of the program's,
+    /// at which the processor could be taken away.
     pub(super) fn look<T>(&self, work: impl FnOnce(&State) -> T) -> T {
         let inside = self.inside.replace(true);
         let result = work(&self.shared.lock());
@@ -205,7 +214,8 @@ impl Current {
         result
     }
 
-    /// Runs `work` in Xen, and takes the interrupts that come of it. `None` on a thread that is being unwound.
+    /// Runs `work` in Xen, and takes the interrupts that come of it. `None` on a thread that is
+    /// being unwound.
     pub(super) fn in_xen_as_me<T>(&self, work: impl FnOnce(&mut State, VcpuKey) -> T) -> Option<T> {
         let mut state = self.enter()?;
         let result = work(&mut state, self.me);
@@ -214,11 +224,16 @@ impl Current {
     }
 }
 
-/// A hypercall of the vCPU whose thread this is. Just before it the processor may be taken away, as anywhere in a program, and interrupts may come.
+/// A hypercall of the vCPU whose thread this is. Just before it the processor may be taken away, as
+/// anywhere in a program, and interrupts may come.
 pub(super) fn hypercall(number: u32, arguments: [usize; 5]) -> isize {
-    // What outlives its program, and is dropped while something else goes wrong or the thread ends, must not make it worse.
+    // What outlives its program, and is dropped while something else goes wrong or the thread ends,
+    // must not make it worse.
     let on_a_vcpu = CURRENT.try_with(|current| current.borrow().is_some()).ok();
-    if OVER.try_with(Cell::get) != Ok(false) || on_a_vcpu.is_none() || on_a_vcpu == Some(false) && is_unwinding() {
+    if OVER.try_with(Cell::get) != Ok(false)
+        || on_a_vcpu.is_none()
+        || on_a_vcpu == Some(false) && is_unwinding()
+    {
         return xen::refusal(Errno::ENOSYS);
     }
     here().carry_out(number, arguments).unwrap_or_else(|| xen::refusal(Errno::ENOSYS))
@@ -234,7 +249,8 @@ impl Current {
             self.go_on(self.shared.pass(state, self.me))?;
             state = self.enter()?;
         }
-        // A handler that makes hypercalls would otherwise never be done, where an upcall came at each.
+        // A handler that makes hypercalls would otherwise never be done, where an upcall came at
+        // each.
         if self.handling.get() == 0 {
             state.disturb(self.me);
         }
@@ -251,7 +267,11 @@ impl Current {
 
 /// Called before each access to shared memory, on any thread of the process.
 pub(super) fn on_access() {
-    let Ok(Some(here)) = CURRENT.try_with(|current| current.try_borrow().ok().and_then(|current| current.clone())) else { return };
+    let Ok(Some(here)) =
+        CURRENT.try_with(|current| current.try_borrow().ok().and_then(|current| current.clone()))
+    else {
+        return;
+    };
     if here.inside.get() || is_unwinding() {
         return;
     }
@@ -286,7 +306,8 @@ pub(super) fn halt() {
     here.go_on(here.shared.pass(state, here.me));
 }
 
-/// Waits until somebody posts under a name. `None` when the machine has ended, on a thread that is being unwound.
+/// Waits until somebody posts under a name. `None` when the machine has ended, on a thread that is
+/// being unwound.
 pub(super) fn await_post(name: &str) -> Option<u64> {
     let here = here();
     loop {

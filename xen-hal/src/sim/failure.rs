@@ -37,7 +37,8 @@ pub enum What {
         /// The error, as it shows itself.
         message: String,
     },
-    /// Every vCPU waits for an event that nobody is left to send, and no timer runs: a wakeup was lost, or never meant to come.
+    /// Every vCPU waits for an event that nobody is left to send, and no timer runs: a wakeup was
+    /// lost, or never meant to come.
     Deadlock {
         /// What each of them waits for.
         waiting: Vec<String>,
@@ -49,7 +50,8 @@ pub enum What {
         /// The interrupt's vector; on Arm, its number.
         vector: u8,
     },
-    /// A vCPU took the same interrupt again and again, and nothing of its program between: what raises it, a pending upcall, is never taken by the handler.
+    /// A vCPU took the same interrupt again and again, and nothing of its program between: what
+    /// raises it, a pending upcall, is never taken by the handler.
     Storm {
         /// On which vCPU.
         on: (Domid, VcpuId),
@@ -84,14 +86,28 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked { on, message } => write!(f, "{} panicked: {message}", Place(*on)),
-            Self::Failed { on, message } => write!(f, "{} ended with an error: {message}", Place(*on)),
-            Self::Deadlock { waiting } => write!(f, "nothing can go on any more: {}", waiting.join("; ")),
-            Self::NoHandler { on, vector } => write!(f, "{} has no handler for interrupt {vector:#x}", Place(*on)),
-            Self::Storm { on, vector } => {
-                write!(f, "{} gets no further for interrupt {vector:#x}: its handler leaves the upcall pending", Place(*on))
+            Self::Failed { on, message } => {
+                write!(f, "{} ended with an error: {message}", Place(*on))
             }
-            Self::NoProgram { on } => write!(f, "{} was brought up and has no program: see `Guest::prepare`", Place(*on)),
-            Self::Crashed { on, why } => write!(f, "{} made Xen destroy its domain: {why}", Place(*on)),
+            Self::Deadlock { waiting } => {
+                write!(f, "nothing can go on any more: {}", waiting.join("; "))
+            }
+            Self::NoHandler { on, vector } => {
+                write!(f, "{} has no handler for interrupt {vector:#x}", Place(*on))
+            }
+            Self::Storm { on, vector } => {
+                write!(
+                    f,
+                    "{} gets no further for interrupt {vector:#x}: its handler leaves the upcall pending",
+                    Place(*on)
+                )
+            }
+            Self::NoProgram { on } => {
+                write!(f, "{} was brought up and has no program: see `Guest::prepare`", Place(*on))
+            }
+            Self::Crashed { on, why } => {
+                write!(f, "{} made Xen destroy its domain: {why}", Place(*on))
+            }
             Self::Host(message) => write!(f, "the computer refused: {message}"),
         }
     }

@@ -21,11 +21,13 @@ const PORTS: u64 = 80;
 /// How many pages it maps at once.
 const WINDOWS: usize = 4;
 
-/// The program of a domain that does to `victim` whatever Xen lets it, `acts` times, by the machine's seed: maps what is lent to it at moments that nobody expects, reads
-/// it and writes over it, keeps it for a while; copies into and out of it; binds to ports, signals them again and again, and closes them; names references and ports that
-/// do not exist.
+/// The program of a domain that does to `victim` whatever Xen lets it, `acts` times, by the
+/// machine's seed: maps what is lent to it at moments that nobody expects, reads it and writes over
+/// it, keeps it for a while; copies into and out of it; binds to ports, signals them again and
+/// again, and closes them; names references and ports that do not exist.
 ///
-/// What it writes is any bytes, and often what looks like a ring's index, or a counter of versions, but is not the next one.
+/// What it writes is any bytes, and often what looks like a ring's index, or a counter of versions,
+/// but is not the next one.
 ///
 /// It needs 4 pages at least.
 ///
@@ -40,7 +42,13 @@ const WINDOWS: usize = 4;
 /// ```
 pub fn hostile(victim: Domid, acts: u32) -> impl FnOnce(Guest) + Send + 'static {
     move |guest| {
-        let mut peer = Peer { guest, victim, windows: windows(guest), mappings: Vec::new(), channels: Vec::new() };
+        let mut peer = Peer {
+            guest,
+            victim,
+            windows: windows(guest),
+            mappings: Vec::new(),
+            channels: Vec::new(),
+        };
         for _ in 0..acts {
             peer.act();
         }
@@ -84,14 +92,22 @@ impl Peer {
     }
 
     fn anything(&self) -> Foreign {
-        let reference = if self.below(16) == 0 { self.guest.random() as u32 } else { self.below(REFERENCES) as u32 };
+        let reference = if self.below(16) == 0 {
+            self.guest.random() as u32
+        } else {
+            self.below(REFERENCES) as u32
+        };
         Foreign { domain: self.victim, reference }
     }
 
     fn map(&mut self) {
         let Some(window) = self.windows.pop() else { return self.unmap() };
         let access = if self.below(2) == 0 { Access::ReadOnly } else { Access::ReadWrite };
-        match Xen::new(self.guest.xen()).grants().map(MapRequest { of: self.anything(), access, window }) {
+        match Xen::new(self.guest.xen()).grants().map(MapRequest {
+            of: self.anything(),
+            access,
+            window,
+        }) {
             Ok(mapping) => self.mappings.push(mapping),
             Err(failed) => self.windows.push(failed.window),
         }
@@ -117,7 +133,14 @@ impl Peer {
                 continue;
             }
             let now = u32::from_ne_bytes(word);
-            let next = [random as u32, now.wrapping_add(1), now.wrapping_sub(1), now ^ 1, u32::MAX, now.wrapping_add(PAGE_SIZE as u32)];
+            let next = [
+                random as u32,
+                now.wrapping_add(1),
+                now.wrapping_sub(1),
+                now ^ 1,
+                u32::MAX,
+                now.wrapping_add(PAGE_SIZE as u32),
+            ];
             let next = next[(random >> 32) as usize % next.len()];
             if let Some(bytes) = mapping.bytes() {
                 // What lies beyond the page is none of it.
@@ -136,8 +159,11 @@ impl Peer {
     }
 
     fn bind(&mut self) {
-        let port = if self.below(16) == 0 { self.guest.random() as u32 } else { self.below(PORTS) as u32 };
-        if let Ok(channel) = Xen::new(self.guest.xen()).events().bind_interdomain(self.victim, Port(port)) {
+        let port =
+            if self.below(16) == 0 { self.guest.random() as u32 } else { self.below(PORTS) as u32 };
+        if let Ok(channel) =
+            Xen::new(self.guest.xen()).events().bind_interdomain(self.victim, Port(port))
+        {
             self.channels.push(channel);
         }
     }

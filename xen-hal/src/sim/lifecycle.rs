@@ -11,7 +11,8 @@ use super::xen::Call;
 use crate::clock::NANOS_PER_SECOND;
 use crate::platform::VcpuId;
 
-/// By how many seconds a domain's clock may be off after a migration: other machines have been up for another time.
+/// By how many seconds a domain's clock may be off after a migration: other machines have been up
+/// for another time.
 const UPTIMES: usize = 1000;
 
 impl State {
@@ -36,7 +37,8 @@ impl State {
         }
     }
 
-    /// Ends a domain: its vCPUs leave their programs. What it had of others it has until the last of them has left.
+    /// Ends a domain: its vCPUs leave their programs. What it had of others it has until the last
+    /// of them has left.
     pub(super) fn end_domain(&mut self, domain: usize, reason: ShutdownReason) {
         if self.domains[domain].ended.is_some() {
             return;
@@ -53,7 +55,8 @@ impl State {
         }
     }
 
-    /// A domain was suspended. Says whether that was called off; else it has been restored on another machine, where it has its memory and nothing that was registered.
+    /// A domain was suspended. Says whether that was called off; else it has been restored on
+    /// another machine, where it has its memory and nothing that was registered.
     pub(super) fn suspend(&mut self, me: VcpuKey) -> bool {
         self.domain_mut(me).suspends += 1;
         if self.random.once_in(self.adversity.cancelled_suspends) {
@@ -96,7 +99,11 @@ impl State {
         of.grants = Grants { table: of.grants.table + 1, ..Grants::new(first, of.grants.max_maps) };
         for (number, vcpu) in of.vcpus.iter_mut().enumerate() {
             let registered = vcpu.info.filter(|_| vcpu.info_registered).map(|(frame, _)| frame);
-            for frame in [registered, vcpu.runstate_area.and_then(Area::frame), vcpu.time_area.and_then(Area::frame)] {
+            for frame in [
+                registered,
+                vcpu.runstate_area.and_then(Area::frame),
+                vcpu.time_area.and_then(Area::frame),
+            ] {
                 state.frames.replace(frame, None);
             }
             vcpu.info = state.profile.block_in_shared_page(number).map(|block| (of.shared, block));
@@ -107,7 +114,8 @@ impl State {
         }
     }
 
-    /// A vCPU's program is over. That of the first vCPU is the domain's, and so is that of the last one that is up.
+    /// A vCPU's program is over. That of the first vCPU is the domain's, and so is that of the last
+    /// one that is up.
     pub(super) fn finish(&mut self, key: VcpuKey) {
         let vcpu = self.vcpu_mut(key);
         (vcpu.run, vcpu.alive) = (Run::Finished, false);

@@ -42,7 +42,11 @@ impl Shared {
     /// Starts the threads of the vCPUs that were brought up.
     pub(super) fn start_threads(&self, state: &mut State) {
         for key in core::mem::take(&mut state.to_start) {
-            let (Some(program), Some(shared)) = (state.vcpu_mut(key).program.take(), self.this.upgrade()) else { continue };
+            let (Some(program), Some(shared)) =
+                (state.vcpu_mut(key).program.take(), self.this.upgrade())
+            else {
+                continue;
+            };
             let (seed, (domain, vcpu)) = (state.seed, state.name(key));
             let thread = thread::Builder::new().name(format!("domain {domain} vCPU {vcpu}"));
             match thread.spawn(move || shared.run(key, seed, program)) {
@@ -58,7 +62,10 @@ impl Shared {
     /// What the thread of a vCPU does.
     fn run(self: Arc<Self>, me: VcpuKey, seed: u64, program: Program) {
         current::become_vcpu(Arc::clone(&self), me, seed);
-        let began = self.wait_for_baton(self.lock(), me).map(|state| current::here().begin(&state)).is_some();
+        let began = self
+            .wait_for_baton(self.lock(), me)
+            .map(|state| current::here().begin(&state))
+            .is_some();
         let result = if began {
             catch_unwind(AssertUnwindSafe(program))
         } else {
@@ -89,14 +96,19 @@ impl Shared {
 }
 
 /// How a program ended, where that is a failure.
-fn failure_of(on: (Domid, crate::platform::VcpuId), result: Result<Result<(), String>, Box<dyn Any + Send>>) -> Option<What> {
+fn failure_of(
+    on: (Domid, crate::platform::VcpuId),
+    result: Result<Result<(), String>, Box<dyn Any + Send>>,
+) -> Option<What> {
     match result {
         Ok(Ok(())) => None,
         Ok(Err(message)) => Some(What::Failed { on, message }),
         Err(payload) if payload.is::<Ended>() => None,
         Err(payload) => {
             let text = payload.downcast_ref::<&str>().map(|text| (*text).to_string());
-            let message = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it did not say why".to_string());
+            let message = text
+                .or_else(|| payload.downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "it did not say why".to_string());
             current::drop_without_xen(payload);
             Some(What::Panicked { on, message })
         }
@@ -105,7 +117,8 @@ fn failure_of(on: (Domid, crate::platform::VcpuId), result: Result<Result<(), St
 
 /// A machine on which Xen and its domains are simulated: see the [module](super)'s documentation.
 ///
-/// Everything that happens by chance is decided by the seed: the same seed and the same programs give the same run.
+/// Everything that happens by chance is decided by the seed: the same seed and the same programs
+/// give the same run.
 pub struct Machine {
     shared: Arc<Shared>,
 }
@@ -156,13 +169,20 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// When the computer has no memory for it, or another simulator of the process [was first](xen_pac::access::before_each).
+    /// When the computer has no memory for it, or another simulator of the process [was
+    /// first](xen_pac::access::before_each).
     pub fn new(profile: Profile, seed: u64) -> io::Result<Self> {
         let state = State::new(profile, seed, FRAMES)?;
         if !xen_pac::access::before_each(current::on_access) {
-            return Err(io::Error::other("something else than this simulator is called before accesses to shared memory"));
+            return Err(io::Error::other(
+                "something else than this simulator is called before accesses to shared memory",
+            ));
         }
-        let shared = Arc::new_cyclic(|this| Shared { state: Mutex::new(state), threads: Mutex::default(), this: Weak::clone(this) });
+        let shared = Arc::new_cyclic(|this| Shared {
+            state: Mutex::new(state),
+            threads: Mutex::default(),
+            this: Weak::clone(this),
+        });
         Ok(Self { shared })
     }
 
@@ -173,14 +193,19 @@ impl Machine {
         self
     }
 
-    /// Adds a domain, whose first vCPU will run `program` when the machine runs. The domain ends when the program returns.
+    /// Adds a domain, whose first vCPU will run `program` when the machine runs. The domain ends
+    /// when the program returns.
     ///
     /// Numbers go up from 0 where the first domain is the control domain, and from 1 otherwise.
     ///
     /// # Errors
     ///
     /// When the computer or the machine has no memory for it.
-    pub fn domain<E: Ending>(&mut self, setup: Setup, program: impl FnOnce(Guest) -> E + Send + 'static) -> io::Result<Domid> {
+    pub fn domain<E: Ending>(
+        &mut self,
+        setup: Setup,
+        program: impl FnOnce(Guest) -> E + Send + 'static,
+    ) -> io::Result<Domid> {
         self.shared.lock().add_domain(&setup, boxed(program))
     }
 
@@ -188,11 +213,13 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// [`Failure`], which names the seed, at the first panic, error, deadlock, or mistake that destroys a domain.
+    /// [`Failure`], which names the seed, at the first panic, error, deadlock, or mistake that
+    /// destroys a domain.
     pub fn run(self) -> Result<Report, Failure> {
         {
             let mut state = self.shared.lock();
-            state.to_start = (0..state.domains.len()).map(|domain| VcpuKey { domain, vcpu: 0 }).collect();
+            state.to_start =
+                (0..state.domains.len()).map(|domain| VcpuKey { domain, vcpu: 0 }).collect();
             self.shared.start_threads(&mut state);
             state.elect(None);
         }
@@ -221,12 +248,17 @@ impl core::fmt::Debug for Machine {
 
 impl State {
     fn report(&self) -> Report {
-        let console = |domain: &super::state::Domain| String::from_utf8_lossy(&domain.console).into_owned();
+        let console =
+            |domain: &super::state::Domain| String::from_utf8_lossy(&domain.console).into_owned();
         Report {
             hypercalls: self.hypercalls,
             nanos: self.now - BEGINNING,
             path: self.path.whole(),
-            ends: self.domains.iter().filter_map(|domain| Some((domain.id.0, domain.ended?))).collect(),
+            ends: self
+                .domains
+                .iter()
+                .filter_map(|domain| Some((domain.id.0, domain.ended?)))
+                .collect(),
             consoles: self.domains.iter().map(|domain| (domain.id.0, console(domain))).collect(),
         }
     }

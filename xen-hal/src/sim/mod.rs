@@ -1,7 +1,9 @@
-//! A small Xen for the laptop: the seams of this crate, answered by a simulation, so that a port is tested where there is no hypervisor. Feature `sim`; std, Linux.
+//! A small Xen for the laptop: the seams of this crate, answered by a simulation, so that a port is
+//! tested where there is no hypervisor. Feature `sim`; std, Linux.
 //!
-//! A [`Machine`] has a [`Profile`] (which Xen, and in which role), a seed, and domains. A domain's first vCPU runs a closure, which is given a [`Guest`]: from it come the
-//! way into Xen and the other seams, which are handed to the HAL as the real ones would be.
+//! A [`Machine`] has a [`Profile`] (which Xen, and in which role), a seed, and domains. A domain's
+//! first vCPU runs a closure, which is given a [`Guest`]: from it come the way into Xen and the
+//! other seams, which are handed to the HAL as the real ones would be.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -44,32 +46,42 @@
 //! ```
 //!
 //! # What is simulated
-//! Everything that the HAL has: versions and features; parameters, callbacks and upcall vectors; event channels in the two-level form; timers and the clock; memory, with
-//! pages that truly are one page where they are shared; grants of both versions; vCPUs, run times, waiting and watchdogs; the console. Each bad request is answered as
-//! Xen answers it, with the checks in Xen's order. That is no belief of the simulator's author: the repository's scenarios tell on it, line for line, what they told on
-//! the real hypervisor.
+//! Everything that the HAL has: versions and features; parameters, callbacks and upcall vectors;
+//! event channels in the two-level form; timers and the clock; memory, with pages that truly are
+//! one page where they are shared; grants of both versions; vCPUs, run times, waiting and
+//! watchdogs; the console. Each bad request is answered as Xen answers it, with the checks in Xen's
+//! order. That is no belief of the simulator's author: the repository's scenarios tell on it, line
+//! for line, what they told on the real hypervisor.
 //!
-//! Not simulated: the FIFO form of event channels, which is refused with `ENOSYS`; devices; other hypercalls, which are refused with `ENOSYS` too; and the processor
-//! itself: programs are compiled for the laptop, with its layout of memory, whatever architecture the profile answers for.
+//! Not simulated: the FIFO form of event channels, which is refused with `ENOSYS`; devices; other
+//! hypercalls, which are refused with `ENOSYS` too; and the processor itself: programs are compiled
+//! for the laptop, with its layout of memory, whatever architecture the profile answers for.
 //!
 //! # How it runs
-//! Each vCPU is a thread, and one of them at a time has the baton. It is passed on at hypercalls, and at accesses to shared memory, to whom the seed says: so that a run is
-//! the same each time, and another seed gives another interleaving. Interrupts come on the vCPU's own thread, where its flag lets them in. Time goes on by what the
-//! programs do, and jumps to the next timer when all of them sleep. A loop that waits without sleeping needs [`Guest::relax`].
+//! Each vCPU is a thread, and one of them at a time has the baton. It is passed on at hypercalls,
+//! and at accesses to shared memory, to whom the seed says: so that a run is the same each time,
+//! and another seed gives another interleaving. Interrupts come on the vCPU's own thread, where its
+//! flag lets them in. Time goes on by what the programs do, and jumps to the next timer when all of
+//! them sleep. A loop that waits without sleeping needs [`Guest::relax`].
 //!
-//! When nothing can go on any more, [`Machine::run`] says who waits for what: a lost wakeup is found, not waited for. A program that panics, an interrupt without a
-//! handler, a request that makes Xen destroy the domain: each ends the machine with a [`Failure`] that names the seed.
+//! When nothing can go on any more, [`Machine::run`] says who waits for what: a lost wakeup is
+//! found, not waited for. A program that panics, an interrupt without a handler, a request that
+//! makes Xen destroy the domain: each ends the machine with a [`Failure`] that names the seed.
 //!
-//! [`for_each_seed`] runs a test with many seeds, and one of them again. The [`guide`] leads from an empty package to a seed that fails, and is replayed.
+//! [`for_each_seed`] runs a test with many seeds, and one of them again. The [`guide`] leads from
+//! an empty package to a seed that fails, and is replayed.
 //!
 //! # What goes wrong on purpose
-//! [`Adversity`] has vCPUs preempted in the middle of an operation, upcalls that come for nothing or late, and clocks that are set while they are read;
-//! [`Guest::fail`] makes hypercalls fail; a [`Snapshot`] tells whether a failed operation left something behind.
+//! [`Adversity`] has vCPUs preempted in the middle of an operation, upcalls that come for nothing
+//! or late, and clocks that are set while they are read; [`Guest::fail`] makes hypercalls fail; a
+//! [`Snapshot`] tells whether a failed operation left something behind.
 //!
 //! - `machine`, `setup`, `profile`, `guest`, `seams`: what a test sees
-//! - `state`: what Xen knows; `xen/`: what it answers, a file for each hypercall; `upcall`, `time`, `lifecycle`: what happens by itself
+//! - `state`: what Xen knows; `xen/`: what it answers, a file for each hypercall; `upcall`, `time`,
+//!   `lifecycle`: what happens by itself
 //! - `baton`, `current`: who runs
-//! - `adversity`, `hostile`: what goes wrong, and a peer that wishes no good; `seeds`: many runs of one test; `failure`, `snapshot`: what came of it
+//! - `adversity`, `hostile`: what goes wrong, and a peer that wishes no good; `seeds`: many runs of
+//!   one test; `failure`, `snapshot`: what came of it
 //! - `boundary`: all unsafe code
 
 mod adversity;

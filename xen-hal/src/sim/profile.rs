@@ -6,10 +6,12 @@ use xen_pac::shared_info::raw::VcpuInfo;
 
 /// An architecture whose answers are given.
 ///
-/// Only the answers: the layout of memory is always that of the machine for which the program was compiled, whose pointers and words it uses.
+/// Only the answers: the layout of memory is always that of the machine for which the program was
+/// compiled, whose pointers and words it uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arch {
-    /// x86, as an HVM or PVH guest. Not in programs that are compiled for Arm, where much of it has no name.
+    /// x86, as an HVM or PVH guest. Not in programs that are compiled for Arm, where much of it has
+    /// no name.
     #[cfg(target_arch = "x86_64")]
     X86,
     /// 64-bit Arm.
@@ -46,14 +48,18 @@ pub struct Profile {
 impl Profile {
     /// The control domain of Xen 4.17 on x86, as PVH.
     #[cfg(target_arch = "x86_64")]
-    pub const DOM0: Self = Self { arch: Arch::X86, release: Release::new(4, 17), role: Role::Control };
+    pub const DOM0: Self =
+        Self { arch: Arch::X86, release: Release::new(4, 17), role: Role::Control };
     /// A PVH guest of Xen 4.17 on x86.
     #[cfg(target_arch = "x86_64")]
-    pub const DOMU: Self = Self { arch: Arch::X86, release: Release::new(4, 17), role: Role::Guest };
+    pub const DOMU: Self =
+        Self { arch: Arch::X86, release: Release::new(4, 17), role: Role::Guest };
     /// A guest of Xen 4.17 on Arm, without a control domain.
-    pub const DOM0LESS: Self = Self { arch: Arch::Aarch64, release: Release::new(4, 17), role: Role::Dom0less };
+    pub const DOM0LESS: Self =
+        Self { arch: Arch::Aarch64, release: Release::new(4, 17), role: Role::Dom0less };
 
-    /// Where a vCPU's block is in the shared page, in bytes; none for those that have no place there.
+    /// Where a vCPU's block is in the shared page, in bytes; none for those that have no place
+    /// there.
     pub(super) fn block_in_shared_page(self, vcpu: usize) -> Option<usize> {
         let vcpus = match self.arch {
             #[cfg(target_arch = "x86_64")]
@@ -72,7 +78,8 @@ impl Profile {
         self.release >= Release::new(major, minor)
     }
 
-    /// The counter's ticks a second: what QEMU's processors have on either architecture, so that nothing comes out even.
+    /// The counter's ticks a second: what QEMU's processors have on either architecture, so that
+    /// nothing comes out even.
     pub(super) const fn counter_frequency(self) -> u64 {
         match self.arch {
             #[cfg(target_arch = "x86_64")]
@@ -82,7 +89,11 @@ impl Profile {
     }
 
     pub(super) fn features(self, role: Role) -> u32 {
-        let mut features = std::vec![Feature::WRITABLE_PAGE_TABLES, Feature::AUTO_TRANSLATED_PHYSMAP, Feature::MEMORY_OP_VNODE_SUPPORTED];
+        let mut features = std::vec![
+            Feature::WRITABLE_PAGE_TABLES,
+            Feature::AUTO_TRANSLATED_PHYSMAP,
+            Feature::MEMORY_OP_VNODE_SUPPORTED
+        ];
         match self.arch {
             #[cfg(target_arch = "x86_64")]
             Arch::X86 => features.extend([Feature::HVM_CALLBACK_VECTOR, Feature::HVM_SAFE_PVCLOCK]),
@@ -91,7 +102,8 @@ impl Profile {
         if role == Role::Control {
             features.push(Feature::DOM0);
         }
-        // Up to 4.12 there is no such bit; afterwards every x86 guest that is translated has it, and on Arm those that are not mapped one to one.
+        // Up to 4.12 there is no such bit; afterwards every x86 guest that is translated has it,
+        // and on Arm those that are not mapped one to one.
         if self.since(4, 13) {
             features.push(Feature::NOT_DIRECT_MAPPED);
         }

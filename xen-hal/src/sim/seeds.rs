@@ -14,7 +14,8 @@ use super::machine::Report;
 /// The environment variable that names the only seed to be run.
 const VARIABLE: &str = "XEN_SIM_SEED";
 
-/// Runs a test with `count` seeds, from 0 up, until it fails; or, where the environment variable `XEN_SIM_SEED` is set, with the seed that it names and no other.
+/// Runs a test with `count` seeds, from 0 up, until it fails; or, where the environment variable
+/// `XEN_SIM_SEED` is set, with the seed that it names and no other.
 ///
 /// ```
 /// use xen_hal::Xen;
@@ -29,8 +30,9 @@ const VARIABLE: &str = "XEN_SIM_SEED";
 ///
 /// # Panics
 ///
-/// At the first error, with its text and a line that says how to run that seed again. A panic of the test's own, in an assertion for instance, goes on, and the line is
-/// written to standard error. Also when the variable names no number.
+/// At the first error, with its text and a line that says how to run that seed again. A panic of
+/// the test's own, in an assertion for instance, goes on, and the line is written to standard
+/// error. Also when the variable names no number.
 #[track_caller]
 pub fn for_each_seed(count: u64, run: impl FnMut(u64) -> Result<Report, Box<dyn Error>>) {
     let result = seeds(env::var_os(VARIABLE), count).and_then(|seeds| try_each(seeds, run));
@@ -43,11 +45,17 @@ pub fn for_each_seed(count: u64, run: impl FnMut(u64) -> Result<Report, Box<dyn 
 fn seeds(variable: Option<OsString>, count: u64) -> Result<Range<u64>, String> {
     let Some(value) = variable else { return Ok(0..count) };
     // A range has no room for the greatest number, which is not missed.
-    let named = value.to_str().and_then(|text| text.parse().ok()).and_then(|seed: u64| Some(seed..seed.checked_add(1)?));
+    let named = value
+        .to_str()
+        .and_then(|text| text.parse().ok())
+        .and_then(|seed: u64| Some(seed..seed.checked_add(1)?));
     named.ok_or_else(|| format!("{VARIABLE} is to be the number of a seed, and is {value:?}"))
 }
 
-fn try_each(mut seeds: Range<u64>, mut run: impl FnMut(u64) -> Result<Report, Box<dyn Error>>) -> Result<(), String> {
+fn try_each(
+    mut seeds: Range<u64>,
+    mut run: impl FnMut(u64) -> Result<Report, Box<dyn Error>>,
+) -> Result<(), String> {
     seeds.try_for_each(|seed| {
         let tells = TellsWhenPanicking(seed);
         let result = run(seed);
@@ -59,7 +67,11 @@ fn try_each(mut seeds: Range<u64>, mut run: impl FnMut(u64) -> Result<Report, Bo
 /// How to run one seed again.
 fn again(seed: u64) -> String {
     // The test harness names a thread after its test.
-    let name = thread::current().name().filter(|name| *name != "main").map(|name| format!(" {name}")).unwrap_or_default();
+    let name = thread::current()
+        .name()
+        .filter(|name| *name != "main")
+        .map(|name| format!(" {name}"))
+        .unwrap_or_default();
     format!("again, with this seed alone: {VARIABLE}={seed} cargo test{name}")
 }
 
@@ -84,7 +96,10 @@ mod tests {
     use std::string::String;
     use std::vec::Vec;
 
-    fn machine(seed: u64, program: fn(Guest) -> Result<(), &'static str>) -> Result<Report, Box<dyn Error>> {
+    fn machine(
+        seed: u64,
+        program: fn(Guest) -> Result<(), &'static str>,
+    ) -> Result<Report, Box<dyn Error>> {
         let mut machine = Machine::new(Profile::DOMU, seed)?;
         machine.domain(Setup::new(), program)?;
         Ok(machine.run()?)
@@ -120,7 +135,10 @@ mod tests {
         assert_eq!(seeds(None, 7), Ok(0..7));
         assert_eq!(seeds(Some("1234".into()), 7), Ok(1234..1235));
         for bad in ["", "-1", "0x10", "18446744073709551615"] {
-            assert_eq!(seeds(Some(bad.into()), 7), Err(std::format!("XEN_SIM_SEED is to be the number of a seed, and is {bad:?}")));
+            assert_eq!(
+                seeds(Some(bad.into()), 7),
+                Err(std::format!("XEN_SIM_SEED is to be the number of a seed, and is {bad:?}"))
+            );
         }
     }
 
@@ -128,6 +146,9 @@ mod tests {
     fn a_failure_panics_with_its_text() {
         let panicked = catch_unwind(|| for_each_seed(1, |_| Err("never".into()))).unwrap_err();
         let message = panicked.downcast_ref::<String>().expect("the panic has a message");
-        assert!(message.starts_with("never\nagain, with this seed alone: XEN_SIM_SEED="), "{message}");
+        assert!(
+            message.starts_with("never\nagain, with this seed alone: XEN_SIM_SEED="),
+            "{message}"
+        );
     }
 }

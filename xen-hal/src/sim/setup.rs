@@ -16,7 +16,8 @@ impl Setup {
     pub const MAX_VCPUS: usize = 128;
     /// How many pages a domain may have.
     pub const MAX_PAGES: usize = 1024;
-    /// How many grants of others a domain may have mapped at a time: what Xen allows unless it is told otherwise.
+    /// How many grants of others a domain may have mapped at a time: what Xen allows unless it is
+    /// told otherwise.
     pub const MAX_MAPS: usize = 1024 * 256;
 
     /// One vCPU, 64 pages, and the role that the machine's profile names.
@@ -25,7 +26,8 @@ impl Setup {
         Self { vcpus: 1, pages: 64, role: None, maps: Self::MAX_MAPS }
     }
 
-    /// With so many vCPUs, of which the first runs when the machine starts; from 1 to [`MAX_VCPUS`](Self::MAX_VCPUS), to which other numbers are brought.
+    /// With so many vCPUs, of which the first runs when the machine starts; from 1 to
+    /// [`MAX_VCPUS`](Self::MAX_VCPUS), to which other numbers are brought.
     #[must_use]
     pub fn vcpus(self, vcpus: usize) -> Self {
         Self { vcpus: vcpus.clamp(1, Self::MAX_VCPUS), ..self }

@@ -60,7 +60,8 @@ impl State {
     pub(super) fn find_next_timer(&mut self) {
         let alive = self.domains.iter().filter(|domain| domain.ended.is_none());
         let timers = alive.flat_map(|domain| {
-            let of_vcpus = domain.vcpus.iter().flat_map(|vcpu| [vcpu.singleshot, vcpu.poll_deadline]);
+            let of_vcpus =
+                domain.vcpus.iter().flat_map(|vcpu| [vcpu.singleshot, vcpu.poll_deadline]);
             of_vcpus.chain(domain.watchdogs)
         });
         self.next_timer = timers.flatten().min();
@@ -86,11 +87,13 @@ impl State {
 
     /// What a vCPU's counter shows now.
     fn counter(&self, key: VcpuKey) -> u64 {
-        let ticks = u128::from(self.now) * u128::from(self.profile.counter_frequency()) / u128::from(NANOS_PER_SECOND);
+        let ticks = u128::from(self.now) * u128::from(self.profile.counter_frequency())
+            / u128::from(NANOS_PER_SECOND);
         (ticks as u64).wrapping_add(self.vcpu(key).counter_base)
     }
 
-    /// Lets a vCPU go on on another processor, whose counter shows something else: Xen writes the vCPU's time block anew.
+    /// Lets a vCPU go on on another processor, whose counter shows something else: Xen writes the
+    /// vCPU's time block anew.
     fn change_processor(&mut self, key: VcpuKey) {
         self.path.step(&[2]);
         if !self.profile.is_arm() {
@@ -128,11 +131,25 @@ impl State {
         // An area need not be aligned. Nobody runs meanwhile who could see it half written.
         if let Some(address) = self.area(key, self.vcpu(key).time_area) {
             let before: shared_info::VcpuTimeInfo = boundary::read_value(address);
-            let VcpuTimeInfoSnapshot { tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags } = snapshot;
+            let VcpuTimeInfoSnapshot {
+                tsc_timestamp,
+                system_time,
+                tsc_to_system_mul,
+                tsc_shift,
+                flags,
+            } = snapshot;
             let version = before.version.wrapping_add(2);
             boundary::write_value(
                 address,
-                shared_info::VcpuTimeInfo { version, tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags, ..before },
+                shared_info::VcpuTimeInfo {
+                    version,
+                    tsc_timestamp,
+                    system_time,
+                    tsc_to_system_mul,
+                    tsc_shift,
+                    flags,
+                    ..before
+                },
             );
         }
     }
@@ -142,7 +159,9 @@ impl State {
         let domain = self.domain(key);
         let address = match area? {
             Area::Virtual(address) => address,
-            Area::Physical(frame, offset) => return Some(self.memory.byte(frame, offset)?.as_ptr().expose_provenance()),
+            Area::Physical(frame, offset) => {
+                return Some(self.memory.byte(frame, offset)?.as_ptr().expose_provenance());
+            }
         };
         match domain.physmap.memory.place_of(address) {
             Some((frame, _)) if !domain.physmap.is_writable(frame) => None,
@@ -174,7 +193,8 @@ impl State {
         times
     }
 
-    /// Writes a vCPU's run times into the area that it registered. Nobody runs meanwhile, so that none would see the mark by which Xen says that it is writing.
+    /// Writes a vCPU's run times into the area that it registered. Nobody runs meanwhile, so that
+    /// none would see the mark by which Xen says that it is writing.
     pub(super) fn write_runstate(&self, key: VcpuKey, times: &RunTimes) {
         if let Some(address) = self.area(key, self.vcpu(key).runstate_area) {
             boundary::write_value(address, self.runstate_info(key, times));
@@ -184,14 +204,16 @@ impl State {
     /// A vCPU's run times as its domain is told of them.
     pub(super) fn runstate_info(&self, key: VcpuKey, times: &RunTimes) -> vcpu::VcpuRunstateInfo {
         let mut info = vcpu::VcpuRunstateInfo::ZEROED;
-        (info.state, info.state_entry_time, info.time) = (times.state.0, self.domain_time(key.domain, times.since), times.spent);
+        (info.state, info.state_entry_time, info.time) =
+            (times.state.0, self.domain_time(key.domain, times.since), times.spent);
         info
     }
 
     /// Writes a domain's wallclock. On Arm it is 0 until a control domain sets it.
     pub(super) fn write_wallclock(&self, domain: usize) {
         let (sec, nsec) = if self.profile.is_arm() { (0, 0) } else { (STARTED, 0) };
-        let wallclock = SharedInfoWallclock { sec: sec as u32, nsec, sec_hi: (sec >> u32::BITS) as u32 };
+        let wallclock =
+            SharedInfoWallclock { sec: sec as u32, nsec, sec_hi: (sec >> u32::BITS) as u32 };
         self.memory.shared_info(self.domains[domain].shared).publish_wallclock(&wallclock);
     }
 }
@@ -219,7 +241,15 @@ mod tests {
 
     #[test]
     fn ticks_become_nanoseconds_again() {
-        for frequency in [1_000_000, 62_500_000, 999_999_999, 1_000_000_000, 1_000_000_001, 2_599_998_000, 5_100_000_000] {
+        for frequency in [
+            1_000_000,
+            62_500_000,
+            999_999_999,
+            1_000_000_000,
+            1_000_000_001,
+            2_599_998_000,
+            5_100_000_000,
+        ] {
             let (shift, mul) = scale(frequency);
             let second = clock::scale(frequency, mul, shift);
             assert!((999_999_990..=1_000_000_000).contains(&second), "{frequency}: {second}");

@@ -1,4 +1,5 @@
-//! From an event to an interrupt: pending bits, masks, selectors and upcalls (Xen's `common/event_2l.c` and `arch/x86/hvm/irq.c`).
+//! From an event to an interrupt: pending bits, masks, selectors and upcalls (Xen's
+//! `common/event_2l.c` and `arch/x86/hvm/irq.c`).
 
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -43,7 +44,8 @@ impl State {
         self.info(key).is_some_and(|info| info.evtchn_upcall_pending().load(Ordering::SeqCst) != 0)
     }
 
-    /// The interrupt that is raised for all vCPUs of a domain as long as they have an upcall pending.
+    /// The interrupt that is raised for all vCPUs of a domain as long as they have an upcall
+    /// pending.
     fn vector_of_domain(&self, key: VcpuKey) -> Option<u8> {
         if self.profile.is_arm() { Some(ARM_INTERRUPT) } else { self.domain(key).upcall_vector }
     }
@@ -52,9 +54,13 @@ impl State {
     pub(super) fn set_pending(&mut self, domain: usize, port: u32) {
         let (word, bit) = place(port);
         let of = &self.domains[domain];
-        let key = VcpuKey { domain, vcpu: of.ports.all.get(port as usize).map_or(0, |port| port.vcpu) };
+        let key =
+            VcpuKey { domain, vcpu: of.ports.all.get(port as usize).map_or(0, |port| port.vcpu) };
         let shared = self.memory.shared_info(of.shared);
-        let (Some(pending), Some(mask)) = (shared.evtchn_pending(word), shared.evtchn_mask(word)) else { return };
+        let (Some(pending), Some(mask)) = (shared.evtchn_pending(word), shared.evtchn_mask(word))
+        else {
+            return;
+        };
         if pending.fetch_or(bit, Ordering::SeqCst) & bit != 0 {
             return;
         }
@@ -70,14 +76,19 @@ impl State {
     /// Sets a word's bit in a vCPU's selector; whether it was clear.
     fn select(&self, key: VcpuKey, word: usize) -> bool {
         let bit = XenUlong::wrapping_shl(1, word as u32);
-        self.info(key).is_some_and(|info| info.evtchn_pending_sel().fetch_or(bit, Ordering::SeqCst) & bit == 0)
+        self.info(key).is_some_and(|info| {
+            info.evtchn_pending_sel().fetch_or(bit, Ordering::SeqCst) & bit == 0
+        })
     }
 
     /// Clears a port's mask, and announces the event that it held back (`evtchn_2l_unmask`).
     pub(super) fn unmask_port(&mut self, key: VcpuKey, port: u32) {
         let (word, bit) = place(port);
         let shared = self.memory.shared_info(self.domain(key).shared);
-        let (Some(pending), Some(mask)) = (shared.evtchn_pending(word), shared.evtchn_mask(word)) else { return };
+        let (Some(pending), Some(mask)) = (shared.evtchn_pending(word), shared.evtchn_mask(word))
+        else {
+            return;
+        };
         let was_masked = mask.fetch_and(!bit, Ordering::SeqCst) & bit != 0;
         if was_masked && pending.load(Ordering::SeqCst) & bit != 0 && self.select(key, word) {
             self.announce(key);
@@ -92,8 +103,9 @@ impl State {
         }
     }
 
-    /// Raises the interrupt that tells a vCPU of events (`hvm_assert_evtchn_irq`). One of the vCPU's own comes once for each upcall that becomes pending; while the local
-    /// APIC is off it waits there.
+    /// Raises the interrupt that tells a vCPU of events (`hvm_assert_evtchn_irq`). One of the
+    /// vCPU's own comes once for each upcall that becomes pending; while the local APIC is off it
+    /// waits there.
     pub(super) fn assert_interrupt(&mut self, key: VcpuKey) {
         let has_level = self.vector_of_domain(key).is_some();
         let vcpu = self.vcpu_mut(key);
@@ -105,28 +117,35 @@ impl State {
         }
     }
 
-    /// The interrupt that a vCPU would take if its flag let it. The domain's comes first: a vector of the vCPU's own does not take its place.
+    /// The interrupt that a vCPU would take if its flag let it. The domain's comes first: a vector
+    /// of the vCPU's own does not take its place.
     fn due(&self, key: VcpuKey) -> Option<Due> {
         let (vcpu, level) = (self.vcpu(key), self.vector_of_domain(key));
         if let Some(vector) = level.filter(|_| self.upcall_is_pending(key)) {
             return Some(Due { vector, own: false });
         }
-        let own = vcpu.own_vector.filter(|_| vcpu.apic.on && vcpu.apic.requested && !vcpu.apic.in_service);
+        let own = vcpu
+            .own_vector
+            .filter(|_| vcpu.apic.on && vcpu.apic.requested && !vcpu.apic.in_service);
         own.map(|vector| Due { vector, own: true })
     }
 
-    /// Whether an interrupt can be delivered, so that nobody needs to wait for one (`local_events_need_delivery`).
+    /// Whether an interrupt can be delivered, so that nobody needs to wait for one
+    /// (`local_events_need_delivery`).
     pub(super) fn can_deliver(&self, key: VcpuKey, interrupts: bool) -> bool {
         interrupts && self.due(key).is_some()
     }
 
-    /// The interrupt that a vCPU takes now, if its flag lets one in, or it is one that no flag keeps away.
+    /// The interrupt that a vCPU takes now, if its flag lets one in, or it is one that no flag
+    /// keeps away.
     pub(super) fn take_interrupt(&mut self, key: VcpuKey, flag: bool, nmi: bool) -> Option<Taken> {
         if nmi && core::mem::take(&mut self.vcpu_mut(key).nmi) {
             return self.handler(key, NMI).map(|handler| Taken { handler, is_nmi: true });
         }
         let due = self.due(key).filter(|_| flag)?;
-        if self.vcpu(key).declined < MOST_DECLINED && self.random.once_in(self.adversity.late_upcalls) {
+        if self.vcpu(key).declined < MOST_DECLINED
+            && self.random.once_in(self.adversity.late_upcalls)
+        {
             self.vcpu_mut(key).declined += 1;
             return None;
         }
@@ -168,14 +187,17 @@ impl State {
         }
     }
 
-    /// Wakes the vCPUs that poll for a port. One that polls for several is woken by any event of the domain (`evtchn_check_pollers`).
+    /// Wakes the vCPUs that poll for a port. One that polls for several is woken by any event of
+    /// the domain (`evtchn_check_pollers`).
     fn wake_pollers(&mut self, domain: usize, port: u32) {
         let polls = |run: &Run| match run {
             Run::Polling(ports) if ports.len() == 1 => ports[0] == port,
             Run::Polling(_) => true,
             _ => false,
         };
-        let vcpus: Vec<_> = (0..self.domains[domain].vcpus.len()).filter(|vcpu| polls(&self.domains[domain].vcpus[*vcpu].run)).collect();
+        let vcpus: Vec<_> = (0..self.domains[domain].vcpus.len())
+            .filter(|vcpu| polls(&self.domains[domain].vcpus[*vcpu].run))
+            .collect();
         for vcpu in vcpus {
             self.wake(VcpuKey { domain, vcpu });
         }
@@ -188,7 +210,8 @@ impl State {
         shared.evtchn_pending(word).is_some_and(|pending| pending.load(Ordering::SeqCst) & bit != 0)
     }
 
-    /// Frees a port: its event is gone, its mask stays, and a peer's port waits for another peer (`evtchn_close`).
+    /// Frees a port: its event is gone, its mask stays, and a peer's port waits for another peer
+    /// (`evtchn_close`).
     pub(super) fn close_port(&mut self, domain: usize, port: u32) {
         let id = self.domains[domain].id;
         let closed = &mut self.domains[domain].ports.all[port as usize];
@@ -196,14 +219,20 @@ impl State {
         closed.vcpu = 0;
         if let Binding::Interdomain { remote, port: far } = binding {
             if let Some(there) = self.domains.iter_mut().find(|there| there.id == remote) {
-                if let Some(peer) = there.ports.all.get_mut(far as usize).filter(|peer| matches!(peer.binding, Binding::Interdomain { .. }))
+                if let Some(peer) = there
+                    .ports
+                    .all
+                    .get_mut(far as usize)
+                    .filter(|peer| matches!(peer.binding, Binding::Interdomain { .. }))
                 {
                     peer.binding = Binding::Unbound { remote: id };
                 }
             }
         }
         let (word, bit) = place(port);
-        if let Some(pending) = self.memory.shared_info(self.domains[domain].shared).evtchn_pending(word) {
+        if let Some(pending) =
+            self.memory.shared_info(self.domains[domain].shared).evtchn_pending(word)
+        {
             pending.fetch_and(!bit, Ordering::SeqCst);
         }
     }

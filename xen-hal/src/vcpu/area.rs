@@ -10,13 +10,16 @@ use xen_pac::access::Data;
 use crate::hypercall::Errno;
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE, VcpuId};
 
-/// The bytes of a block that Xen is to keep up to date, usually a `static`: one for each vCPU, and for one use only.
+/// The bytes of a block that Xen is to keep up to date, usually a `static`: one for each vCPU, and
+/// for one use only.
 ///
-/// It never crosses a page and is aligned as Xen wants it, so registering it cannot fail for either reason. Once registered it belongs to Xen and to the handle that
-/// the registration returned, for ever.
+/// It never crosses a page and is aligned as Xen wants it, so registering it cannot fail for either
+/// reason. Once registered it belongs to Xen and to the handle that the registration returned, for
+/// ever.
 ///
-/// It remembers for which vCPU it was registered and how, so that it can be registered again after a migration, when Xen knows nothing of it: by `register_again`, for
-/// each kind of block. The handle from before stays good.
+/// It remembers for which vCPU it was registered and how, so that it can be registered again after
+/// a migration, when Xen knows nothing of it: by `register_again`, for each kind of block. The
+/// handle from before stays good.
 ///
 /// ```
 /// use xen_hal::vcpu::Area;
@@ -45,16 +48,22 @@ pub(super) enum Form {
     Physical = 3,
 }
 
-// SAFETY: the block is reached by its address only after `take`, which succeeds for one caller, and then by handles and by Xen.
+// SAFETY: the block is reached by its address only after `take`, which succeeds for one caller, and
+// then by handles and by Xen.
 unsafe impl<T: Send> Sync for Area<T> {}
 
 impl<T: Data> Area<T> {
     /// An area of zeroes.
     #[must_use]
     pub const fn new() -> Self {
-        // A block at the start of a line of this size lies within the line, and the line within a page.
+        // A block at the start of a line of this size lies within the line, and the line within a
+        // page.
         const { assert!(size_of::<T>() <= align_of::<Self>() && PAGE_SIZE % align_of::<Self>() == 0) };
-        Self { block: UnsafeCell::new(T::ZEROED), state: AtomicU8::new(FREE), vcpu: AtomicU32::new(0) }
+        Self {
+            block: UnsafeCell::new(T::ZEROED),
+            state: AtomicU8::new(FREE),
+            vcpu: AtomicU32::new(0),
+        }
     }
 
     /// Whether it has been registered.
@@ -63,15 +72,19 @@ impl<T: Data> Area<T> {
         self.state.load(Ordering::Relaxed) != FREE
     }
 
-    /// Registers the area for a vCPU by `register`, which is given the block's place, unless it is registered already. If `register` fails, the area can be used
-    /// again.
+    /// Registers the area for a vCPU by `register`, which is given the block's place, unless it is
+    /// registered already. If `register` fails, the area can be used again.
     pub(super) fn take(
         &'static self,
         vcpu: VcpuId,
         form: Form,
         register: impl FnOnce(NonNull<T>) -> Result<(), RegisterError>,
     ) -> Result<NonNull<T>, RegisterError> {
-        if self.state.compare_exchange(FREE, BEING_REGISTERED, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if self
+            .state
+            .compare_exchange(FREE, BEING_REGISTERED, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
             return Err(RegisterError::Taken);
         }
         let block = self.block();
@@ -83,7 +96,8 @@ impl<T: Data> Area<T> {
         registered.map(|()| block)
     }
 
-    /// Registers the area once more by `register`, which is told how it was registered before; does nothing if it never was.
+    /// Registers the area once more by `register`, which is told how it was registered before; does
+    /// nothing if it never was.
     pub(super) fn take_again(
         &'static self,
         register: impl FnOnce(VcpuId, Form, NonNull<T>) -> Result<(), RegisterError>,
@@ -113,15 +127,22 @@ impl<T> fmt::Debug for Area<T> {
     }
 }
 
-/// Where a block lies in guest-physical memory: the frame of its page, and the offset within the page in bytes.
-pub(super) fn place<T>(space: &(impl AddressSpace + ?Sized), block: NonNull<T>) -> Result<(Frame, u32), RegisterError> {
+/// Where a block lies in guest-physical memory: the frame of its page, and the offset within the
+/// page in bytes.
+pub(super) fn place<T>(
+    space: &(impl AddressSpace + ?Sized),
+    block: NonNull<T>,
+) -> Result<(Frame, u32), RegisterError> {
     let address = block.addr().get();
     let frame = space.frame_of(block.cast()).ok_or(RegisterError::NotMapped(address))?;
     Ok((frame, (address % PAGE_SIZE) as u32))
 }
 
 /// A block's guest-physical address.
-pub(super) fn physical<T>(space: &(impl AddressSpace + ?Sized), block: NonNull<T>) -> Result<u64, RegisterError> {
+pub(super) fn physical<T>(
+    space: &(impl AddressSpace + ?Sized),
+    block: NonNull<T>,
+) -> Result<u64, RegisterError> {
     let (frame, offset) = place(space, block)?;
     let page = frame.address().ok_or(RegisterError::NotMapped(block.addr().get()))?;
     Ok(page | u64::from(offset))
@@ -131,7 +152,8 @@ pub(super) fn physical<T>(space: &(impl AddressSpace + ?Sized), block: NonNull<T
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// The area has been registered before, and belongs to Xen since. After a migration it is to be registered by `register_again`.
+    /// The area has been registered before, and belongs to Xen since. After a migration it is to be
+    /// registered by `register_again`.
     Taken,
     /// The address space has no frame for the area, which is at this address.
     NotMapped(usize),
@@ -143,7 +165,9 @@ impl fmt::Display for RegisterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Taken => f.write_str("this area has been registered before"),
-            Self::NotMapped(address) => write!(f, "no guest frame lies behind the area at address {address:#x}"),
+            Self::NotMapped(address) => {
+                write!(f, "no guest frame lies behind the area at address {address:#x}")
+            }
             Self::Refused(errno) => write!(f, "Xen did not take the area: {errno}"),
         }
     }
@@ -180,7 +204,9 @@ mod tests {
     #[test]
     fn an_area_is_used_once_but_failures_do_not_count() {
         static AREA: Area<VcpuTimeInfo> = Area::new();
-        let take = |register: fn(NonNull<VcpuTimeInfo>) -> Result<(), RegisterError>| AREA.take(VcpuId(1), Form::Physical, register);
+        let take = |register: fn(NonNull<VcpuTimeInfo>) -> Result<(), RegisterError>| {
+            AREA.take(VcpuId(1), Form::Physical, register)
+        };
         assert_eq!(take(|_| Err(Errno::EFAULT.into())), Err(RegisterError::Refused(Errno::EFAULT)));
         assert!(!AREA.is_taken());
         take(|_| Ok(())).unwrap();
@@ -195,7 +221,10 @@ mod tests {
         AREA.take(VcpuId(5), Form::Virtual, |_| Err(Errno::ENOENT.into())).unwrap_err();
         AREA.take_again(|_, _, _| panic!("it was not registered")).unwrap();
         let block = AREA.take(VcpuId(7), Form::Physical, |_| Ok(())).unwrap();
-        assert_eq!(AREA.take_again(|_, _, _| Err(Errno::EBUSY.into())), Err(RegisterError::Refused(Errno::EBUSY)));
+        assert_eq!(
+            AREA.take_again(|_, _, _| Err(Errno::EBUSY.into())),
+            Err(RegisterError::Refused(Errno::EBUSY))
+        );
         // A refusal is not the end of it: the area is still the vCPU's.
         let mut told = None;
         AREA.take_again(|vcpu, form, block| {
@@ -208,7 +237,13 @@ mod tests {
 
     #[test]
     fn errors_read_well() {
-        assert_eq!(RegisterError::NotMapped(0x10).to_string(), "no guest frame lies behind the area at address 0x10");
-        assert_eq!(RegisterError::Refused(Errno::EBUSY).to_string(), "Xen did not take the area: EBUSY");
+        assert_eq!(
+            RegisterError::NotMapped(0x10).to_string(),
+            "no guest frame lies behind the area at address 0x10"
+        );
+        assert_eq!(
+            RegisterError::Refused(Errno::EBUSY).to_string(),
+            "Xen did not take the area: EBUSY"
+        );
     }
 }

@@ -12,55 +12,67 @@ use crate::memory::WidthLatch;
 use crate::platform::AddressSpace;
 
 impl<H: Hypercall> Vcpu<H> {
-    /// Moves the vCPU's [`VcpuInfo`] from the shared page, where vCPUs from 32 on (from 1 on, on Arm) have no place and get no events, to `area`. Upstream:
-    /// `VCPUOP_register_vcpu_info`.
+    /// Moves the vCPU's [`VcpuInfo`] from the shared page, where vCPUs from 32 on (from 1 on, on
+    /// Arm) have no place and get no events, to `area`. Upstream: `VCPUOP_register_vcpu_info`.
     ///
-    /// This can be done once for each vCPU, and is not undone while the domain lives. A domain that was restored has its blocks in the shared page again, and the area
-    /// must be [registered again](Area::<raw::VcpuInfo>::register_again).
+    /// This can be done once for each vCPU, and is not undone while the domain lives. A domain that
+    /// was restored has its blocks in the shared page again, and the area must be [registered
+    /// again](Area::<raw::VcpuInfo>::register_again).
     ///
-    /// From the first instruction after the call on, `evtchn_pending_sel` is all ones and the vCPU is interrupted, although there need be no event: Xen makes sure that
-    /// none was lost meanwhile. What Xen had written to the old place stays there, and is never updated again.
+    /// From the first instruction after the call on, `evtchn_pending_sel` is all ones and the vCPU
+    /// is interrupted, although there need be no event: Xen makes sure that none was lost
+    /// meanwhile. What Xen had written to the old place stays there, and is never updated again.
     ///
-    /// The latch is asked for because Xen writes the block in the layout of the width that it knows of.
+    /// The latch is asked for because Xen writes the block in the layout of the width that it knows
+    /// of.
     ///
     /// # Errors
     ///
     /// [`RegisterError::Taken`] and [`RegisterError::NotMapped`] before Xen is asked. Xen refuses
     /// - a second time: `EINVAL`, from 4.18 on `EBUSY`;
     /// - another vCPU than the calling one while that is up: `EINVAL`, up to 4.17;
-    /// - a frame that is not the domain's memory: `EINVAL`, and `EACCES` for memory that it cannot write.
+    /// - a frame that is not the domain's memory: `EINVAL`, and `EACCES` for memory that it cannot
+    ///   write.
     pub fn register_vcpu_info(
         &self,
         space: &(impl AddressSpace + ?Sized),
         _latched: WidthLatch,
         area: &'static Area<raw::VcpuInfo>,
     ) -> Result<VcpuInfo<'static>, RegisterError> {
-        let block = area.take(self.id, Form::Physical, |block| self.tell_vcpu_info(space, block))?;
+        let block =
+            area.take(self.id, Form::Physical, |block| self.tell_vcpu_info(space, block))?;
         // SAFETY: the area is static and taken: only Xen and this handle touch it from now on.
         Ok(unsafe { VcpuInfo::from_ptr(block) })
     }
 
     /// Has Xen use the block, which must be an area's.
-    fn tell_vcpu_info(&self, space: &(impl AddressSpace + ?Sized), block: NonNull<raw::VcpuInfo>) -> Result<(), RegisterError> {
+    fn tell_vcpu_info(
+        &self,
+        space: &(impl AddressSpace + ?Sized),
+        block: NonNull<raw::VcpuInfo>,
+    ) -> Result<(), RegisterError> {
         let (frame, offset) = place(space, block)?;
         let mut argument = VcpuRegisterVcpuInfo::new(frame.0, offset);
-        // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the frame is theirs, as the address space promises.
+        // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the frame is
+        // theirs, as the address space promises.
         unsafe { self.xen.vcpu_unchecked(command::RegisterVcpuInfo, self.id.0, &mut argument) }?;
         Ok(())
     }
 }
 
 impl Area<raw::VcpuInfo> {
-    /// Registers the area once more for the vCPU that it was [registered](Vcpu::register_vcpu_info) for, after the domain was restored. Does nothing to an area that
-    /// never was registered.
+    /// Registers the area once more for the vCPU that it was [registered](Vcpu::register_vcpu_info)
+    /// for, after the domain was restored. Does nothing to an area that never was registered.
     ///
-    /// The handle from before is good again: until now it showed what the old Xen had last written. That is overwritten, with what the vCPU has in the shared page
-    /// meanwhile or, where it has no place there, with zeroes; and the vCPU is interrupted, as after the first registration.
+    /// The handle from before is good again: until now it showed what the old Xen had last written.
+    /// That is overwritten, with what the vCPU has in the shared page meanwhile or, where it has no
+    /// place there, with zeroes; and the vCPU is interrupted, as after the first registration.
     ///
     /// # Errors
     ///
-    /// Those of [`register_vcpu_info`](Vcpu::register_vcpu_info) but [`RegisterError::Taken`]. Where the domain was not restored, or this was done before, that is
-    /// Xen's `EINVAL` or `EBUSY`, and nothing has changed.
+    /// Those of [`register_vcpu_info`](Vcpu::register_vcpu_info) but [`RegisterError::Taken`].
+    /// Where the domain was not restored, or this was done before, that is Xen's `EINVAL` or
+    /// `EBUSY`, and nothing has changed.
     pub fn register_again(
         &'static self,
         xen: impl Hypercall,
@@ -99,7 +111,8 @@ mod tests {
             told = Frame(argument.mfn).address().unwrap() + u64::from(argument.offset);
             0
         });
-        let info = Vcpu::new(&xen, VcpuId(33)).register_vcpu_info(&identity(), latched(), &AREA).unwrap();
+        let info =
+            Vcpu::new(&xen, VcpuId(33)).register_vcpu_info(&identity(), latched(), &AREA).unwrap();
         drop(xen);
         assert_eq!(told, info.as_ptr().addr().get() as u64);
         assert_eq!(info.evtchn_pending_sel().load(Ordering::Relaxed), 0);
@@ -108,12 +121,17 @@ mod tests {
     #[test]
     fn a_refusal_leaves_the_area_free() {
         static AREA: Area<raw::VcpuInfo> = Area::new();
-        let xen = Script::new().vcpu(command::RegisterVcpuInfo, |_, _| errno(Errno::ENOENT)).vcpu(command::RegisterVcpuInfo, |_, _| 0);
+        let xen = Script::new()
+            .vcpu(command::RegisterVcpuInfo, |_, _| errno(Errno::ENOENT))
+            .vcpu(command::RegisterVcpuInfo, |_, _| 0);
         let absent = Vcpu::new(&xen, VcpuId(99)).register_vcpu_info(&identity(), latched(), &AREA);
         assert_eq!(absent.unwrap_err(), RegisterError::Refused(Errno::ENOENT));
         let vcpu = Vcpu::new(&xen, VcpuId(1));
         vcpu.register_vcpu_info(&identity(), latched(), &AREA).unwrap();
-        assert_eq!(vcpu.register_vcpu_info(&identity(), latched(), &AREA).unwrap_err(), RegisterError::Taken);
+        assert_eq!(
+            vcpu.register_vcpu_info(&identity(), latched(), &AREA).unwrap_err(),
+            RegisterError::Taken
+        );
     }
 
     #[test]
@@ -131,7 +149,10 @@ mod tests {
             .vcpu(command::RegisterVcpuInfo, note);
         Vcpu::new(&xen, VcpuId(33)).register_vcpu_info(&identity(), latched(), &AREA).unwrap();
         // As long as nothing was restored, Xen says so.
-        assert_eq!(AREA.register_again(&xen, &identity(), latched()), Err(RegisterError::Refused(Errno::EINVAL)));
+        assert_eq!(
+            AREA.register_again(&xen, &identity(), latched()),
+            Err(RegisterError::Refused(Errno::EINVAL))
+        );
         AREA.register_again(&xen, &identity(), latched()).unwrap();
         UNUSED.register_again(&xen, &identity(), latched()).unwrap();
         drop(xen);
@@ -151,7 +172,8 @@ mod tests {
         }
         static AREA: Area<raw::VcpuInfo> = Area::new();
         let xen = Script::new();
-        let error = Vcpu::new(&xen, VcpuId(1)).register_vcpu_info(&Nowhere, latched(), &AREA).unwrap_err();
+        let error =
+            Vcpu::new(&xen, VcpuId(1)).register_vcpu_info(&Nowhere, latched(), &AREA).unwrap_err();
         assert!(matches!(error, RegisterError::NotMapped(_)) && !AREA.is_taken());
     }
 }

@@ -1,4 +1,5 @@
-//! vCPUs: started and stopped, their timers, and the memory in which Xen tells them of events and time (hypercall `vcpu_op`; upstream: `xen/include/public/vcpu.h`).
+//! vCPUs: started and stopped, their timers, and the memory in which Xen tells them of events and
+//! time (hypercall `vcpu_op`; upstream: `xen/include/public/vcpu.h`).
 //!
 //! ```
 //! use core::time::Duration;
@@ -20,11 +21,14 @@
 //! }
 //! ```
 //!
-//! Any vCPU of the domain can be named, unless a method says otherwise. Every operation answers `ENOENT` for a vCPU that the domain does not have.
+//! Any vCPU of the domain can be named, unless a method says otherwise. Every operation answers
+//! `ENOENT` for a vCPU that the domain does not have.
 //!
 //! # After a migration
-//! A domain that was restored, here or on another machine, has its memory as it was, and a Xen that knows of nothing which was registered. The areas know it: one
-//! statement for each kind repeats all that was registered of it, and skips the areas that were not. Every handle from before is good again.
+//! A domain that was restored, here or on another machine, has its memory as it was, and a Xen that
+//! knows of nothing which was registered. The areas know it: one statement for each kind repeats
+//! all that was registered of it, and skips the areas that were not. Every handle from before is
+//! good again.
 //!
 //! ```
 //! use xen_hal::Xen;
@@ -52,12 +56,14 @@
 //! }
 //! ```
 //!
-//! Do it before another vCPU is up, because a vCPU that is up can only have its [`VcpuInfo`](xen_pac::shared_info::VcpuInfo) moved by itself; and before a clock is
-//! read that finds its time in one of the areas. Timers are to be set anew.
+//! Do it before another vCPU is up, because a vCPU that is up can only have its
+//! [`VcpuInfo`](xen_pac::shared_info::VcpuInfo) moved by itself; and before a clock is read that
+//! finds its time in one of the areas. Timers are to be set anew.
 //!
 //! # On Arm
-//! Xen knows two of these operations there, [`Vcpu::register_vcpu_info`] and [`Vcpu::register_runstate`], and answers all others with `EINVAL`. PSCI starts and stops
-//! vCPUs, and the architected virtual timer takes the timers' place.
+//! Xen knows two of these operations there, [`Vcpu::register_vcpu_info`] and
+//! [`Vcpu::register_runstate`], and answers all others with `EINVAL`. PSCI starts and stops vCPUs,
+//! and the architected virtual timer takes the timers' place.
 
 mod area;
 mod info;
@@ -105,20 +111,23 @@ impl<H: Hypercall> Vcpu<H> {
         self.id
     }
 
-    /// Lets the vCPU run: from where it was [initialised](Self::initialise) to start, or from where [`down`](Self::down) stopped it. Nothing happens to one that is up.
-    /// Upstream: `VCPUOP_up`.
+    /// Lets the vCPU run: from where it was [initialised](Self::initialise) to start, or from where
+    /// [`down`](Self::down) stopped it. Nothing happens to one that is up. Upstream: `VCPUOP_up`.
     ///
     /// # Errors
     ///
     /// `EINVAL` for one that was never initialised, and on Arm.
     pub fn up(&self) -> Result<(), Errno> {
-        // SAFETY: the vCPU goes on where it was when it was stopped, which is as if it had not been scheduled for a while; or it begins in the state of which whoever
-        // initialised it promised that it can run.
+        // SAFETY: the vCPU goes on where it was when it was stopped, which is as if it had not been
+        // scheduled for a while; or it begins in the state of which whoever initialised it promised
+        // that it can run.
         unsafe { self.xen.vcpu_unchecked(command::Up, self.id.0, &mut ()) }
     }
 
-    /// Stops the vCPU. It keeps its state. One that stops itself returns from this call when another lets it run again; another vCPU may run on for a moment after the
-    /// call, so wait until [`runstate`](Self::runstate) says that it is offline before its stack is taken away. Upstream: `VCPUOP_down`.
+    /// Stops the vCPU. It keeps its state. One that stops itself returns from this call when
+    /// another lets it run again; another vCPU may run on for a moment after the call, so wait
+    /// until [`runstate`](Self::runstate) says that it is offline before its stack is taken away.
+    /// Upstream: `VCPUOP_down`.
     ///
     /// The last vCPU of the domain to stop powers it off.
     ///
@@ -157,7 +166,8 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Safety
     ///
-    /// The vCPU has a handler for it that works wherever it may be interrupted: with any stack, between any two instructions, and with interrupts off.
+    /// The vCPU has a handler for it that works wherever it may be interrupted: with any stack,
+    /// between any two instructions, and with interrupts off.
     pub unsafe fn send_nmi(&self) -> Result<(), Errno> {
         // SAFETY: the caller's promise.
         unsafe { self.xen.vcpu_unchecked(command::SendNmi, self.id.0, &mut ()) }
@@ -199,6 +209,9 @@ mod tests {
             answer.phys_id = 0x0000_0007_0000_0012;
             0
         });
-        assert_eq!(Vcpu::new(&xen, VcpuId(0)).physical_id(), Ok(PhysicalId { apic: 0x12, acpi: 7 }));
+        assert_eq!(
+            Vcpu::new(&xen, VcpuId(0)).physical_id(),
+            Ok(PhysicalId { apic: 0x12, acpi: 7 })
+        );
     }
 }

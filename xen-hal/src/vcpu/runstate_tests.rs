@@ -65,18 +65,20 @@ fn the_virtual_form_passes_the_pointer() {
 fn the_physical_form_passes_the_physical_address() {
     static AREA: Area<raw::VcpuRunstateInfo> = Area::new();
     let mut told = 0;
-    let xen = Script::new().vcpu(command::RegisterRunstatePhysArea, |_, _| errno(Errno::ENOSYS)).vcpu(
-        command::RegisterRunstatePhysArea,
-        |vcpu, argument| {
+    let xen = Script::new()
+        .vcpu(command::RegisterRunstatePhysArea, |_, _| errno(Errno::ENOSYS))
+        .vcpu(command::RegisterRunstatePhysArea, |vcpu, argument| {
             assert_eq!(vcpu, 1);
             told = argument.addr.p();
             0
-        },
-    );
+        });
     // SAFETY: nothing is mapped by it.
     let space = unsafe { IdentityMap::new() };
     let vcpu = Vcpu::new(&xen, VcpuId(1));
-    assert_eq!(vcpu.register_runstate_physical(&space, &AREA).unwrap_err(), RegisterError::Refused(Errno::ENOSYS));
+    assert_eq!(
+        vcpu.register_runstate_physical(&space, &AREA).unwrap_err(),
+        RegisterError::Refused(Errno::ENOSYS)
+    );
     let area = vcpu.register_runstate_physical(&space, &AREA).unwrap();
     drop(xen);
     assert_eq!(told, area.block.as_ptr().addr().get() as u64);
@@ -110,7 +112,10 @@ fn a_restored_domain_tells_the_same_place_in_the_same_form() {
         area.register_again(&xen, &space).unwrap();
     }
     drop(xen);
-    let expected = [(1, first.block.as_ptr().addr().get() as u64), (2, second.block.as_ptr().addr().get() as u64)];
+    let expected = [
+        (1, first.block.as_ptr().addr().get() as u64),
+        (2, second.block.as_ptr().addr().get() as u64),
+    ];
     assert_eq!(told.into_inner(), [expected, expected].concat());
 }
 
@@ -126,9 +131,11 @@ proptest! {
     }
 }
 
-/// Xen at work: each step is one machine write, as `update_runstate_area` orders them. The halves of the entry time are written one by one.
+/// Xen at work: each step is one machine write, as `update_runstate_area` orders them. The halves
+/// of the entry time are written one by one.
 struct Writer {
-    /// The low and the high half of the entry time, and the rest, of which all words are the same when it is consistent.
+    /// The low and the high half of the entry time, and the rest, of which all words are the same
+    /// when it is consistent.
     memory: [u32; 2],
     body: [u64; 5],
     steps: std::vec::Vec<Step>,
@@ -147,7 +154,8 @@ enum Step {
 const MARK: u32 = (XEN_RUNSTATE_UPDATE >> 32) as u32;
 
 impl Writer {
-    /// Updates to these moments, of which so many steps are taken before each reading as `schedule` says.
+    /// Updates to these moments, of which so many steps are taken before each reading as `schedule`
+    /// says.
     fn new(moments: &[u64], schedule: &[u8]) -> Self {
         let update = |moment: &u64| {
             let (low, high) = (*moment as u32, (*moment >> 32) as u32);
@@ -224,7 +232,10 @@ proptest! {
 fn can_be_torn(reader: impl Fn(&RefCell<Writer>) -> (u64, [u64; 5])) -> bool {
     const READINGS: usize = 24;
     // One update leaves the high half as it was, the other changes both.
-    for (moment, first, second) in [5, 1 << 33 | 5].into_iter().flat_map(|moment| pairs(READINGS).map(move |(a, b)| (moment, a, b))) {
+    for (moment, first, second) in [5, 1 << 33 | 5]
+        .into_iter()
+        .flat_map(|moment| pairs(READINGS).map(move |(a, b)| (moment, a, b)))
+    {
         for (early, late) in pairs(10) {
             let mut schedule = [0; 40];
             schedule[39 - first] += early as u8;
@@ -252,10 +263,15 @@ fn each_part_of_the_protocol_is_needed() {
         assert!(!can_be_torn(|writer| between_updates(|| entry_time(writer), || body(writer))));
         assert!(can_be_torn(|writer| (entry_time(writer), body(writer))), "without a second look");
         let unmarked = |time: u64| time & !XEN_RUNSTATE_UPDATE;
-        let without_mark = |writer: &RefCell<Writer>| between_updates(|| unmarked(entry_time(writer)), || body(writer));
+        let without_mark = |writer: &RefCell<Writer>| {
+            between_updates(|| unmarked(entry_time(writer)), || body(writer))
+        };
         assert!(can_be_torn(without_mark), "without looking at the mark");
     }
-    // Halves that are read but once must not be read in this order the second time: the low one may be old, and the mark be gone by the time of the high one.
-    let once = |writer: &RefCell<Writer>| between_updates(|| writer.borrow_mut().entry_time(false), || writer.borrow_mut().body());
+    // Halves that are read but once must not be read in this order the second time: the low one may
+    // be old, and the mark be gone by the time of the high one.
+    let once = |writer: &RefCell<Writer>| {
+        between_updates(|| writer.borrow_mut().entry_time(false), || writer.borrow_mut().body())
+    };
     assert!(can_be_torn(once), "without whole entry times");
 }

@@ -12,72 +12,98 @@ use crate::hypercall::{Commands, Hypercall};
 use crate::platform::AddressSpace;
 
 impl<H: Hypercall> Vcpu<H> {
-    /// Lets Xen keep another copy of the vCPU's time block in `area`, which it finds by its virtual address: for programs in user mode, say, that are to read the clock
-    /// and nothing else. x86 only. Upstream: `VCPUOP_register_vcpu_time_memory_area`.
+    /// Lets Xen keep another copy of the vCPU's time block in `area`, which it finds by its virtual
+    /// address: for programs in user mode, say, that are to read the clock and nothing else. x86
+    /// only. Upstream: `VCPUOP_register_vcpu_time_memory_area`.
     ///
-    /// The address is looked up each time that Xen writes. From 4.18 on, [`register_time_physical`](Self::register_time_physical) has no such dependence.
+    /// The address is looked up each time that Xen writes. From 4.18 on,
+    /// [`register_time_physical`](Self::register_time_physical) has no such dependence.
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Taken`] before Xen is asked; `EFAULT` for an address that a guest cannot have.
+    /// [`RegisterError::Taken`] before Xen is asked; `EFAULT` for an address that a guest cannot
+    /// have.
     ///
     /// # Safety
     ///
-    /// Each page table that any vCPU of the domain will ever use maps the area's address to the area, or not at all: Xen writes by those of the vCPU, and at once by
-    /// that of the calling one, which may be another, then and when the area is registered again.
-    pub unsafe fn register_time(&self, area: &'static Area<raw::VcpuTimeInfo>) -> Result<VcpuTimeInfo<'static>, RegisterError> {
+    /// Each page table that any vCPU of the domain will ever use maps the area's address to the
+    /// area, or not at all: Xen writes by those of the vCPU, and at once by that of the calling
+    /// one, which may be another, then and when the area is registered again.
+    pub unsafe fn register_time(
+        &self,
+        area: &'static Area<raw::VcpuTimeInfo>,
+    ) -> Result<VcpuTimeInfo<'static>, RegisterError> {
         let block = area.take(self.id, Form::Virtual, |block| self.tell_time(block))?;
         // SAFETY: the area is static and taken: only Xen and this handle touch it from now on.
         Ok(unsafe { VcpuTimeInfo::from_ptr(block) })
     }
 
-    /// As [`register_time`](Self::register_time), by the area's physical address, which needs no promise. x86 only. Since Xen 4.18. Upstream:
-    /// `VCPUOP_register_vcpu_time_phys_area`.
+    /// As [`register_time`](Self::register_time), by the area's physical address, which needs no
+    /// promise. x86 only. Since Xen 4.18. Upstream: `VCPUOP_register_vcpu_time_phys_area`.
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Taken`] and [`RegisterError::NotMapped`] before Xen is asked; `ENOSYS` before 4.18; `EINVAL`
-    /// and `EACCES` for a frame that is not memory which the domain can write.
+    /// [`RegisterError::Taken`] and [`RegisterError::NotMapped`] before Xen is asked; `ENOSYS`
+    /// before 4.18; `EINVAL` and `EACCES` for a frame that is not memory which the domain can
+    /// write.
     pub fn register_time_physical(
         &self,
         space: &(impl AddressSpace + ?Sized),
         area: &'static Area<raw::VcpuTimeInfo>,
     ) -> Result<VcpuTimeInfo<'static>, RegisterError> {
-        let block = area.take(self.id, Form::Physical, |block| self.tell_time_physical(space, block))?;
+        let block =
+            area.take(self.id, Form::Physical, |block| self.tell_time_physical(space, block))?;
         // SAFETY: the area is static and taken: only Xen and this handle touch it from now on.
         Ok(unsafe { VcpuTimeInfo::from_ptr(block) })
     }
 
-    /// Has Xen use the block, an area's, by its virtual address. It is found there in every page table, as somebody has promised.
+    /// Has Xen use the block, an area's, by its virtual address. It is found there in every page
+    /// table, as somebody has promised.
     fn tell_time(&self, block: NonNull<raw::VcpuTimeInfo>) -> Result<(), RegisterError> {
         block.as_ptr().expose_provenance();
         let address = VcpuRegisterTimeMemoryAreaAddr::from_v(Handle::from_ptr(block.as_ptr()));
         let mut argument = VcpuRegisterTimeMemoryArea::new(address);
-        // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; that it finds them there was promised.
-        unsafe { self.xen.vcpu_unchecked(command::RegisterVcpuTimeMemoryArea, self.id.0, &mut argument) }?;
+        // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; that it
+        // finds them there was promised.
+        unsafe {
+            self.xen.vcpu_unchecked(command::RegisterVcpuTimeMemoryArea, self.id.0, &mut argument)
+        }?;
         Ok(())
     }
 
     /// Has Xen use the block, an area's, by its physical address.
-    fn tell_time_physical(&self, space: &(impl AddressSpace + ?Sized), block: NonNull<raw::VcpuTimeInfo>) -> Result<(), RegisterError> {
+    fn tell_time_physical(
+        &self,
+        space: &(impl AddressSpace + ?Sized),
+        block: NonNull<raw::VcpuTimeInfo>,
+    ) -> Result<(), RegisterError> {
         let address = VcpuRegisterTimeMemoryAreaAddr::from_p(physical(space, block)?);
         let mut argument = VcpuRegisterTimeMemoryArea::new(address);
-        // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the address is theirs, as the address space promises.
-        unsafe { self.xen.vcpu_unchecked(command::RegisterVcpuTimePhysArea, self.id.0, &mut argument) }?;
+        // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the address
+        // is theirs, as the address space promises.
+        unsafe {
+            self.xen.vcpu_unchecked(command::RegisterVcpuTimePhysArea, self.id.0, &mut argument)
+        }?;
         Ok(())
     }
 }
 
 impl Area<raw::VcpuTimeInfo> {
-    /// Registers the area once more, for the vCPU and in the form of before, after the domain was restored. Does nothing to an area that never was registered.
+    /// Registers the area once more, for the vCPU and in the form of before, after the domain was
+    /// restored. Does nothing to an area that never was registered.
     ///
     /// The handle from before is good again: until now it showed a time of the old Xen's. x86 only.
     ///
     /// # Errors
     ///
-    /// Those of [`register_time`](Vcpu::register_time) or [`register_time_physical`](Vcpu::register_time_physical) but [`RegisterError::Taken`]. A domain that was
-    /// moved to a Xen before 4.18 finds the physical form missing there: `ENOSYS`.
-    pub fn register_again(&'static self, xen: impl Hypercall, space: &(impl AddressSpace + ?Sized)) -> Result<(), RegisterError> {
+    /// Those of [`register_time`](Vcpu::register_time) or
+    /// [`register_time_physical`](Vcpu::register_time_physical) but [`RegisterError::Taken`]. A
+    /// domain that was moved to a Xen before 4.18 finds the physical form missing there: `ENOSYS`.
+    pub fn register_again(
+        &'static self,
+        xen: impl Hypercall,
+        space: &(impl AddressSpace + ?Sized),
+    ) -> Result<(), RegisterError> {
         self.take_again(|vcpu, form, block| match form {
             Form::Virtual => Vcpu::new(xen, vcpu).tell_time(block),
             Form::Physical => Vcpu::new(xen, vcpu).tell_time_physical(space, block),
@@ -116,7 +142,10 @@ mod tests {
         let first = unsafe { vcpu.register_time(&VIRTUAL) }.unwrap();
         let second = vcpu.register_time_physical(&space, &PHYSICAL).unwrap();
         static ANOTHER: Area<raw::VcpuTimeInfo> = Area::new();
-        assert_eq!(vcpu.register_time_physical(&space, &ANOTHER).unwrap_err(), RegisterError::Refused(Errno::EBUSY));
+        assert_eq!(
+            vcpu.register_time_physical(&space, &ANOTHER).unwrap_err(),
+            RegisterError::Refused(Errno::EBUSY)
+        );
         drop(xen);
         assert_eq!(by_virtual, first.as_ptr().addr().get());
         assert_eq!(by_physical, second.as_ptr().addr().get() as u64);
@@ -148,9 +177,13 @@ mod tests {
         let second = Vcpu::new(&xen, VcpuId(2)).register_time_physical(&space, &PHYSICAL).unwrap();
         VIRTUAL.register_again(&xen, &space).unwrap();
         PHYSICAL.register_again(&xen, &space).unwrap();
-        assert_eq!(PHYSICAL.register_again(&xen, &space), Err(RegisterError::Refused(Errno::ENOSYS)));
+        assert_eq!(
+            PHYSICAL.register_again(&xen, &space),
+            Err(RegisterError::Refused(Errno::ENOSYS))
+        );
         drop(xen);
-        let expected = [(1, first.as_ptr().addr().get() as u64), (2, second.as_ptr().addr().get() as u64)];
+        let expected =
+            [(1, first.as_ptr().addr().get() as u64), (2, second.as_ptr().addr().get() as u64)];
         assert_eq!(told.into_inner(), [expected, expected].concat());
     }
 }

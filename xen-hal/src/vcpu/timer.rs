@@ -2,17 +2,21 @@
 
 use core::time::Duration;
 
-use xen_pac::vcpu::{VcpuSetPeriodicTimer, VcpuSetSingleshotTimer, command, singleshot_timer_flags};
+use xen_pac::vcpu::{
+    VcpuSetPeriodicTimer, VcpuSetSingleshotTimer, command, singleshot_timer_flags,
+};
 
 use super::Vcpu;
 use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
 
 impl<H: Hypercall> Vcpu<H> {
-    /// Starts the periodic timer, or changes its period. The next tick comes one period after the last, and so at once where there was none for that long. x86 only. Upstream: `VCPUOP_set_periodic_timer`.
+    /// Starts the periodic timer, or changes its period. The next tick comes one period after the
+    /// last, and so at once where there was none for that long. x86 only. Upstream:
+    /// `VCPUOP_set_periodic_timer`.
     ///
-    /// It ticks while the vCPU is awake, and wakes nobody: Xen stops it while the vCPU sleeps. A kernel that sleeps between its ticks sets the singleshot timer anew in
-    /// each.
+    /// It ticks while the vCPU is awake, and wakes nobody: Xen stops it while the vCPU sleeps. A
+    /// kernel that sleeps between its ticks sets the singleshot timer anew in each.
     ///
     /// # Errors
     ///
@@ -23,7 +27,8 @@ impl<H: Hypercall> Vcpu<H> {
         self.xen.vcpu(command::SetPeriodicTimer, self.id.0, &mut VcpuSetPeriodicTimer::new(nanos))
     }
 
-    /// Stops the periodic timer. A tick that has been raised stays pending. x86 only. Upstream: `VCPUOP_stop_periodic_timer`.
+    /// Stops the periodic timer. A tick that has been raised stays pending. x86 only. Upstream:
+    /// `VCPUOP_stop_periodic_timer`.
     ///
     /// # Errors
     ///
@@ -32,8 +37,9 @@ impl<H: Hypercall> Vcpu<H> {
         self.xen.vcpu(command::StopPeriodicTimer, self.id.0, &mut ())
     }
 
-    /// Lets the singleshot timer of this vCPU, which must be the calling one, fire at a moment of Xen's clock; at once if that has passed. It replaces the moment set
-    /// before. x86 only. Upstream: `VCPUOP_set_singleshot_timer`.
+    /// Lets the singleshot timer of this vCPU, which must be the calling one, fire at a moment of
+    /// Xen's clock; at once if that has passed. It replaces the moment set before. x86 only.
+    /// Upstream: `VCPUOP_set_singleshot_timer`.
     ///
     /// # Errors
     ///
@@ -42,17 +48,23 @@ impl<H: Hypercall> Vcpu<H> {
         self.singleshot(at, 0)
     }
 
-    /// As [`set_singleshot_timer`](Self::set_singleshot_timer), but asks Xen to refuse a moment that has passed. Releases from 4.17.3 on do not: the timer fires at
-    /// once, and the call succeeds. So nothing may depend on the refusal. Upstream: `VCPU_SSHOTTMR_future`.
+    /// As [`set_singleshot_timer`](Self::set_singleshot_timer), but asks Xen to refuse a moment
+    /// that has passed. Releases from 4.17.3 on do not: the timer fires at once, and the call
+    /// succeeds. So nothing may depend on the refusal. Upstream: `VCPU_SSHOTTMR_future`.
     ///
     /// # Errors
     ///
-    /// As for [`set_singleshot_timer`](Self::set_singleshot_timer), and `ETIME` up to 4.17.2 for a moment that has passed; no timer is set then.
+    /// As for [`set_singleshot_timer`](Self::set_singleshot_timer), and `ETIME` up to 4.17.2 for a
+    /// moment that has passed; no timer is set then.
     pub fn set_singleshot_timer_in_future(&self, at: SystemTime) -> Result<(), Errno> {
-        self.singleshot(at, singleshot_timer_flags::FUTURE.mask << singleshot_timer_flags::FUTURE.shift)
+        self.singleshot(
+            at,
+            singleshot_timer_flags::FUTURE.mask << singleshot_timer_flags::FUTURE.shift,
+        )
     }
 
-    /// Stops the singleshot timer of this vCPU, which must be the calling one. x86 only. Upstream: `VCPUOP_stop_singleshot_timer`.
+    /// Stops the singleshot timer of this vCPU, which must be the calling one. x86 only. Upstream:
+    /// `VCPUOP_stop_singleshot_timer`.
     ///
     /// # Errors
     ///
@@ -62,7 +74,11 @@ impl<H: Hypercall> Vcpu<H> {
     }
 
     fn singleshot(&self, at: SystemTime, flags: u32) -> Result<(), Errno> {
-        self.xen.vcpu(command::SetSingleshotTimer, self.id.0, &mut VcpuSetSingleshotTimer::new(at.as_nanos(), flags))
+        self.xen.vcpu(
+            command::SetSingleshotTimer,
+            self.id.0,
+            &mut VcpuSetSingleshotTimer::new(at.as_nanos(), flags),
+        )
     }
 }
 
@@ -93,7 +109,10 @@ mod tests {
         vcpu.set_periodic_timer(Duration::from_millis(10)).unwrap();
         vcpu.stop_periodic_timer().unwrap();
         vcpu.set_singleshot_timer(SystemTime::from_nanos(7) + Duration::from_secs(1)).unwrap();
-        assert_eq!(vcpu.set_singleshot_timer_in_future(SystemTime::from_nanos(7)), Err(Errno::ETIME));
+        assert_eq!(
+            vcpu.set_singleshot_timer_in_future(SystemTime::from_nanos(7)),
+            Err(Errno::ETIME)
+        );
         assert_eq!(vcpu.stop_singleshot_timer(), Err(Errno::EINVAL));
     }
 
@@ -103,6 +122,9 @@ mod tests {
             assert_eq!(timer.period_ns, u64::MAX);
             errno(Errno::EINVAL)
         });
-        assert_eq!(Vcpu::new(&xen, VcpuId(0)).set_periodic_timer(Duration::MAX), Err(Errno::EINVAL));
+        assert_eq!(
+            Vcpu::new(&xen, VcpuId(0)).set_periodic_timer(Duration::MAX),
+            Err(Errno::EINVAL)
+        );
     }
 }

@@ -18,7 +18,8 @@ impl Features {
         Self(words)
     }
 
-    /// Whether the domain has a feature. One that this crate does not know can be asked for by its number.
+    /// Whether the domain has a feature. One that this crate does not know can be asked for by its
+    /// number.
     #[must_use]
     pub fn has(self, feature: Feature) -> bool {
         let (word, bit) = (feature.0 / u32::BITS, feature.0 % u32::BITS);

@@ -6,7 +6,8 @@ use xen_pac::version::command;
 use super::Version;
 use crate::hypercall::{Errno, Hypercall, outcome};
 
-/// A header with the buffer's length, and the buffer: what `xen_build_id` and `xen_varbuf` look like to Xen.
+/// A header with the buffer's length, and the buffer: what `xen_build_id` and `xen_varbuf` look
+/// like to Xen.
 #[repr(C)]
 struct Buffer<const N: usize> {
     len: u32,
@@ -14,7 +15,8 @@ struct Buffer<const N: usize> {
 }
 
 impl<H: Hypercall> Version<H> {
-    /// The hypervisor's build id, raw, in a buffer of `N` bytes, and how many of them it fills; 20 is common.
+    /// The hypervisor's build id, raw, in a buffer of `N` bytes, and how many of them it fills; 20
+    /// is common.
     ///
     /// # Errors
     ///
@@ -57,17 +59,26 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// `EPERM` in a domain that is not privileged, `ENOBUFS` where `N` is too small, `ENOSYS` before Xen 4.20.
+    /// `EPERM` in a domain that is not privileged, `ENOBUFS` where `N` is too small, `ENOSYS`
+    /// before Xen 4.20.
     pub fn long_command_line<const N: usize>(&self) -> Result<([u8; N], usize), Errno> {
         self.long(command::Commandline2)
     }
 
     /// Any of them: the bytes, and how many Xen wrote.
     fn long<C: Command, const N: usize>(&self, _: C) -> Result<([u8; N], usize), Errno> {
-        // A length that 32 bits cannot tell is told as the longest: Xen then writes less than there is room for.
+        // A length that 32 bits cannot tell is told as the longest: Xen then writes less than there
+        // is room for.
         let mut buffer = Buffer { len: u32::try_from(N).unwrap_or(u32::MAX), bytes: [0; N] };
-        // SAFETY: both commands read the length and write at most so many bytes behind it, and the buffer has them.
-        let answer = unsafe { self.xen.call2(C::HYPERCALL.0, C::NUMBER as usize, (&raw mut buffer).expose_provenance()) };
+        // SAFETY: both commands read the length and write at most so many bytes behind it, and the
+        // buffer has them.
+        let answer = unsafe {
+            self.xen.call2(
+                C::HYPERCALL.0,
+                C::NUMBER as usize,
+                (&raw mut buffer).expose_provenance(),
+            )
+        };
         let most = if planted!(TextBelievesItsLength) { usize::MAX } else { N };
         outcome(answer).map(|length| (buffer.bytes, length.min(most)))
     }

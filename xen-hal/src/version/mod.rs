@@ -1,4 +1,5 @@
-//! Which Xen this is, who built it, and what it offers (hypercall `xen_version`; upstream: `xen/include/public/version.h`).
+//! Which Xen this is, who built it, and what it offers (hypercall `xen_version`; upstream:
+//! `xen/include/public/version.h`).
 //!
 //! ```
 //! use xen_hal::hypercall::{Errno, Hypercall};
@@ -25,7 +26,8 @@ use crate::hypercall::{Commands, Errno, Hypercall};
 pub use features::Features;
 pub use text::Text;
 
-/// Questions about the hypervisor. Every guest may ask them; some answers are withheld from unprivileged ones.
+/// Questions about the hypervisor. Every guest may ask them; some answers are withheld from
+/// unprivileged ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Version<H> {
     xen: H,
@@ -68,7 +70,8 @@ impl<H: Hypercall> Version<H> {
         self.text(command::Extraversion, [0; _])
     }
 
-    /// Who compiled the hypervisor. To a guest that may not know, Xen answers with texts such as `<denied>`.
+    /// Who compiled the hypervisor. To a guest that may not know, Xen answers with texts such as
+    /// `<denied>`.
     ///
     /// # Errors
     ///

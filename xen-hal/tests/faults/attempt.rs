@@ -5,10 +5,12 @@ use std::fmt::Debug;
 use xen_hal::hypercall::Errno;
 use xen_hal::sim::{Fault, Guest, Snapshot};
 
-/// The error that hypercalls fail with: one that Xen gives in none of these cases, so that whoever shows it passed it on.
+/// The error that hypercalls fail with: one that Xen gives in none of these cases, so that whoever
+/// shows it passed it on.
 pub(crate) const ERROR: Errno = Errno::EIO;
 
-/// An attempt. The operation prepares what it needs, and then does what is to be tried [`during`](Self::during) the attempt.
+/// An attempt. The operation prepares what it needs, and then does what is to be tried
+/// [`during`](Self::during) the attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Attempt {
     /// Which hypercall is to fail, counted from 1.
@@ -24,7 +26,11 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     /// Does what is to be tried, and keeps what it gave until Xen's state has been looked at.
-    pub(crate) fn during<T, E: Debug>(&mut self, guest: Guest, work: impl FnOnce() -> Result<T, E>) {
+    pub(crate) fn during<T, E: Debug>(
+        &mut self,
+        guest: Guest,
+        work: impl FnOnce() -> Result<T, E>,
+    ) {
         self.before = Some(guest.snapshot());
         let hypercalls = guest.hypercalls();
         if let Some(fails) = self.fails {

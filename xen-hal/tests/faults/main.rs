@@ -1,5 +1,5 @@
-//! When a hypercall fails, nothing is half-done: of each operation of the HAL's, each of its hypercalls fails in turn; the error is passed on, and all that Xen knows is as
-//! it was before.
+//! When a hypercall fails, nothing is half-done: of each operation of the HAL's, each of its
+//! hypercalls fails in turn; the error is passed on, and all that Xen knows is as it was before.
 
 mod attempt;
 #[allow(dead_code, reason = "trials use more of it")]
@@ -19,16 +19,23 @@ use xen_hal::sim::{Adversity, Guest, Machine, Profile, Setup};
 fn attempt(operation: &'static Operation, fails: Option<u64>) -> Attempt {
     let slot = Arc::new(Mutex::new(Attempt { fails, ..Attempt::default() }));
     let filled = Arc::clone(&slot);
-    let mut machine = Machine::new(Profile::DOM0, 1).expect("there is memory for a machine").adversity(Adversity::calm());
+    let mut machine = Machine::new(Profile::DOM0, 1)
+        .expect("there is memory for a machine")
+        .adversity(Adversity::calm());
     let program = move |guest: Guest| {
-        let kernel = Kernel::start(guest, |_, _| ControlFlow::Continue(())).expect("a domain may have its shared page");
+        let kernel = Kernel::start(guest, |_, _| ControlFlow::Continue(()))
+            .expect("a domain may have its shared page");
         (operation.run)(&kernel, &mut filled.lock().expect("nobody else looks at it now"));
     };
     machine.domain(Setup::new().vcpus(2).pages(64), program).expect("there is memory for a domain");
     // An operation whose own clean-up fails afterwards shows it here.
-    machine.run().unwrap_or_else(|failure| panic!("{}, with hypercall {fails:?} failing: {failure}", operation.name));
-    let attempt =
-        slot.lock().map(|mut attempt| std::mem::take(&mut *attempt)).unwrap_or_else(|_| panic!("{} ends the domain", operation.name));
+    machine.run().unwrap_or_else(|failure| {
+        panic!("{}, with hypercall {fails:?} failing: {failure}", operation.name)
+    });
+    let attempt = slot
+        .lock()
+        .map(|mut attempt| std::mem::take(&mut *attempt))
+        .unwrap_or_else(|_| panic!("{} ends the domain", operation.name));
     assert!(attempt.ended.is_some(), "{} tries nothing", operation.name);
     attempt
 }
@@ -36,7 +43,11 @@ fn attempt(operation: &'static Operation, fails: Option<u64>) -> Attempt {
 fn check(operation: &'static Operation) -> u64 {
     let undisturbed = attempt(operation, None);
     assert_eq!(undisturbed.ended, Some(Ok(())), "{} works when nothing fails", operation.name);
-    assert_eq!(undisturbed.hypercalls, operation.hypercalls, "{} makes so many hypercalls", operation.name);
+    assert_eq!(
+        undisturbed.hypercalls, operation.hypercalls,
+        "{} makes so many hypercalls",
+        operation.name
+    );
     for fails in 1..=undisturbed.hypercalls {
         let disturbed = attempt(operation, Some(fails));
         let name = format!("{}, with hypercall {fails} failing", operation.name);
@@ -44,10 +55,16 @@ fn check(operation: &'static Operation) -> u64 {
             Some(Err(error)) => error,
             ended => panic!("{name}, ended with {ended:?}"),
         };
-        let (before, after) = (disturbed.before.expect("it was tried"), disturbed.after.expect("it was tried"));
-        let has_reason = !matches!(operation.leaves, Leaves::NothingAndNoReason | Leaves::SomeAndNoReason { .. });
+        let (before, after) =
+            (disturbed.before.expect("it was tried"), disturbed.after.expect("it was tried"));
+        let has_reason = !matches!(
+            operation.leaves,
+            Leaves::NothingAndNoReason | Leaves::SomeAndNoReason { .. }
+        );
         assert!(!has_reason || error.contains(&ERROR.to_string()), "{name}, says {error}");
-        if let Leaves::WhatWasDone { from, says } | Leaves::SomeAndNoReason { from, says } = operation.leaves {
+        if let Leaves::WhatWasDone { from, says } | Leaves::SomeAndNoReason { from, says } =
+            operation.leaves
+        {
             if fails >= from {
                 assert!(before != after, "{name}, leaves something, as documented: {says}");
                 continue;
@@ -75,7 +92,9 @@ fn a_trace_would_be_noticed() {
             let events = kernel.xen().events();
             attempt.during(kernel.guest, || {
                 let first = events.bind_ipi(xen_hal::platform::VcpuId(0))?.into_port();
-                events.bind_ipi(xen_hal::platform::VcpuId(0)).map(|second| (first, second.into_port()))
+                events
+                    .bind_ipi(xen_hal::platform::VcpuId(0))
+                    .map(|second| (first, second.into_port()))
             });
         },
     };

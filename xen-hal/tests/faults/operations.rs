@@ -19,7 +19,8 @@ pub(crate) enum Leaves {
     NothingAndNoReason,
     /// As [`WhatWasDone`](Self::WhatWasDone), and no error can be passed on.
     SomeAndNoReason { from: u64, says: &'static str },
-    /// What was done before the failing hypercall, if that is this one or a later one, as its documentation says.
+    /// What was done before the failing hypercall, if that is this one or a later one, as its
+    /// documentation says.
     WhatWasDone { from: u64, says: &'static str },
 }
 
@@ -38,6 +39,10 @@ const fn single(name: &'static str, run: fn(&Arc<Kernel>, &mut Attempt)) -> Oper
 }
 
 /// All of them.
-pub(crate) static OPERATIONS: std::sync::LazyLock<Vec<Operation>> = std::sync::LazyLock::new(|| {
-    [events::operations(), grants::operations(), memory::operations(), others::operations()].into_iter().flatten().collect()
-});
+pub(crate) static OPERATIONS: std::sync::LazyLock<Vec<Operation>> =
+    std::sync::LazyLock::new(|| {
+        [events::operations(), grants::operations(), memory::operations(), others::operations()]
+            .into_iter()
+            .flatten()
+            .collect()
+    });

@@ -31,7 +31,9 @@ fn who_may_is_answered_by_what_is_wrong() {
 #[test]
 fn a_guest_may_not_whatever_it_asks() {
     one(Profile::DOMU, Setup::new(), |t| {
-        for (what, command, count) in [("write", WRITE, 1), ("read", READ, TOO_MANY), ("unknown", NO_COMMAND, 0)] {
+        for (what, command, count) in
+            [("write", WRITE, 1), ("read", READ, TOO_MANY), ("unknown", NO_COMMAND, 0)]
+        {
             t.is(what, t.raw(Hypercall::CONSOLE_IO, [command, count, NOWHERE]), EPERM);
         }
     });

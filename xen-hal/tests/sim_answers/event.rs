@@ -2,12 +2,18 @@
 
 use xen_hal::sim::{Profile, Setup};
 use xen_pac::base::{Domid, Virq};
-use xen_pac::event_channel::{EvtchnInitControl, EvtchnPriority, EvtchnSetPriority, EvtchnState, command};
+use xen_pac::event_channel::{
+    EvtchnInitControl, EvtchnPriority, EvtchnSetPriority, EvtchnState, command,
+};
 use xen_pac::hypercall::Hypercall;
 
 use crate::support::answer::*;
-use crate::support::events::{alloc, bind_vcpu, close, fill, interdomain, ipi, pirq, reset, send, status, unmask, virq};
-use crate::support::{Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, is_arm, one, release};
+use crate::support::events::{
+    alloc, bind_vcpu, close, fill, interdomain, ipi, pirq, reset, send, status, unmask, virq,
+};
+use crate::support::{
+    Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, is_arm, one, release,
+};
 
 fn init_control(t: &Table, gfn: u64, offset: u32, vcpu: u32) -> Answer {
     t.give(command::InitControl, &mut EvtchnInitControl::new(gfn, offset, vcpu))
@@ -39,7 +45,11 @@ fn arguments_that_are_nowhere_and_commands_that_are_not() {
             ] {
                 t.is(what, answer, EFAULT);
             }
-            t.is("unknown, before the argument is looked at", t.raw(Hypercall::EVENT_CHANNEL_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
+            t.is(
+                "unknown, before the argument is looked at",
+                t.raw(Hypercall::EVENT_CHANNEL_OP, [NO_COMMAND, NOWHERE, 0]),
+                ENOSYS,
+            );
         });
     }
 }
@@ -50,18 +60,31 @@ fn ports_that_are_asked_for() {
         one(profile, Setup::new().vcpus(2), move |t| {
             let own = t.domain();
             t.is("alloc_unbound in no domain", alloc(t, NOBODY, own), ESRCH);
-            t.is("alloc_unbound for no domain", alloc(t, Domid::SELF, NOBODY), if is_arm(profile) { ESRCH } else { Ok(1) });
+            t.is(
+                "alloc_unbound for no domain",
+                alloc(t, Domid::SELF, NOBODY),
+                if is_arm(profile) { ESRCH } else { Ok(1) },
+            );
             t.is("reset", reset(t, Domid::SELF), OK);
             t.is("alloc_unbound in oneself by number", alloc(t, own, own), Ok(1));
 
             t.is("bind_interdomain to no domain", interdomain(t, NOBODY, 1), ESRCH);
-            for (what, port) in [("free", 2), ("port 0", 0), ("the last of the bucket", 63), ("past the bucket", 64), ("absurd", u32::MAX)]
-            {
+            for (what, port) in [
+                ("free", 2),
+                ("port 0", 0),
+                ("the last of the bucket", 63),
+                ("past the bucket", 64),
+                ("absurd", u32::MAX),
+            ] {
                 t.is(what, interdomain(t, own, port), EINVAL);
             }
             if !is_arm(profile) {
                 let reserved = alloc(t, own, NOBODY).expect("there is room") as u32;
-                t.is("bind_interdomain to one that is for another", interdomain(t, own, reserved), EINVAL);
+                t.is(
+                    "bind_interdomain to one that is for another",
+                    interdomain(t, own, reserved),
+                    EINVAL,
+                );
                 t.is("closed", close(t, reserved), OK);
             }
             t.is("bind_interdomain", interdomain(t, Domid::SELF, 1), Ok(2));
@@ -98,7 +121,11 @@ fn no_more_ports() {
             fill(t);
             t.is("alloc_unbound", alloc(t, Domid::SELF, own), ENOSPC);
             t.is("alloc_unbound in no domain", alloc(t, NOBODY, own), ESRCH);
-            t.is("alloc_unbound for no domain, which SILO looks for later", alloc(t, own, NOBODY), ENOSPC);
+            t.is(
+                "alloc_unbound for no domain, which SILO looks for later",
+                alloc(t, own, NOBODY),
+                ENOSPC,
+            );
             t.is("bind_interdomain to an absurd port", interdomain(t, own, u32::MAX), ENOSPC);
             t.is("bind_interdomain to no domain", interdomain(t, NOBODY, 1), ESRCH);
             t.is("virq", virq(t, Virq::DEBUG.0, 0), ENOSPC);
@@ -132,7 +159,11 @@ fn ports_that_are_named() {
                 t.is(&format!("{what}: close"), close(t, port), EINVAL);
                 t.is(&format!("{what}: send"), send(t, port), EINVAL);
                 t.is(&format!("{what}: status"), status(t, own, port).map(|_| 0), EINVAL);
-                t.is(&format!("{what}: status in no domain"), status(t, NOBODY, port).map(|_| 0), ESRCH);
+                t.is(
+                    &format!("{what}: status in no domain"),
+                    status(t, NOBODY, port).map(|_| 0),
+                    ESRCH,
+                );
                 t.is(&format!("{what}: bind_vcpu"), bind_vcpu(t, port, 1), EINVAL);
                 t.is(&format!("{what}: bind_vcpu to no vCPU"), bind_vcpu(t, port, 2), ENOENT);
                 t.is(&format!("{what}: unmask"), unmask(t, port), EINVAL);
@@ -147,7 +178,13 @@ fn what_a_port_is_bound_to_matters() {
     for profile in PROFILES {
         one(profile, Setup::new().vcpus(2), |t| {
             let own = t.domain();
-            let ports = [alloc(t, own, own), virq(t, Virq::TIMER.0, 0), virq(t, Virq::CONSOLE.0, 0), pirq(t, 40), ipi(t, 0)];
+            let ports = [
+                alloc(t, own, own),
+                virq(t, Virq::TIMER.0, 0),
+                virq(t, Virq::CONSOLE.0, 0),
+                pirq(t, 40),
+                ipi(t, 0),
+            ];
             t.is("bound", ports, [1, 2, 3, 4, 5].map(Ok));
             for (what, port, sent, moved) in [
                 ("unbound", 1, OK, OK),
@@ -159,7 +196,11 @@ fn what_a_port_is_bound_to_matters() {
                 t.is(&format!("{what}: send"), send(t, port), sent);
                 t.is(&format!("{what}: bind_vcpu"), bind_vcpu(t, port, 1), moved);
                 t.is(&format!("{what}: bind_vcpu to no vCPU"), bind_vcpu(t, port, 2), ENOENT);
-                t.is(&format!("{what}: priority, of which there is none"), set_priority(t, port, 99), ENOSYS);
+                t.is(
+                    &format!("{what}: priority, of which there is none"),
+                    set_priority(t, port, 99),
+                    ENOSYS,
+                );
                 t.is(&format!("{what}: close"), close(t, port), OK);
                 t.is(&format!("{what}: close again"), close(t, port), EINVAL);
             }
@@ -177,7 +218,11 @@ fn the_other_form_is_not_to_be_had() {
             t.is("past the last offset", init_control(t, frame, 4032, 0), EINVAL);
             t.is("the last offset, in no frame", init_control(t, 1 << 40, 4024, 0), EINVAL);
             let mut array = xen_pac::event_channel::EvtchnExpandArray::new(1 << 40);
-            t.is("expand_array, in no frame either", t.give(command::ExpandArray, &mut array), EOPNOTSUPP);
+            t.is(
+                "expand_array, in no frame either",
+                t.give(command::ExpandArray, &mut array),
+                EOPNOTSUPP,
+            );
             t.is("reset of no domain", reset(t, NOBODY), ESRCH);
         });
     }

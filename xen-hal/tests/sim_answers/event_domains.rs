@@ -53,7 +53,11 @@ fn the_control_domain_may_do_everything_but_reset_one_that_runs() {
             let _ = t.await_post("allocated");
             // What is set up for two guests by the control domain SILO still does not let them use.
             let silo = profile == ARM_DOM0;
-            t.is("bind_interdomain to it", interdomain(t, FIRST, 1), if silo { EPERM } else { Ok(1) });
+            t.is(
+                "bind_interdomain to it",
+                interdomain(t, FIRST, 1),
+                if silo { EPERM } else { Ok(1) },
+            );
             t.is("bind_interdomain to a free one", interdomain(t, FIRST, 2), EINVAL);
             t.post("second", 1);
         });

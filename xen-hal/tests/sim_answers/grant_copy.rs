@@ -5,7 +5,9 @@ use xen_pac::base::Domid;
 use xen_pac::grant_table::{GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, command};
 use xen_pac::grant_table_v2::raw::GrantEntryV2SubPage;
 
-use crate::support::grants::{PERMIT, Told, entry, host_map, map, map_table, peek, put, set_version};
+use crate::support::grants::{
+    PERMIT, Told, entry, host_map, map, map_table, peek, put, set_version,
+};
 use crate::support::{ARM_DOM0, NOBODY, OK, PROFILES, Table, domain, guest, one, release, several};
 
 const READ_ONLY_ENTRY: u16 = 1 << 2;
@@ -32,7 +34,9 @@ use Side::{Frame, Grant};
 fn part(t: &Table, from: (Side, u16), to: (Side, u16), length: u16) -> Told {
     let pointer = |(side, offset): (Side, u16)| match side {
         Frame(dom, frame) => (GnttabCopyPtr::new(GnttabCopyPtrU::from_gmfn(frame), dom, offset), 0),
-        Grant(dom, reference) => (GnttabCopyPtr::new(GnttabCopyPtrU::from_reference(reference), dom, offset), 1),
+        Grant(dom, reference) => {
+            (GnttabCopyPtr::new(GnttabCopyPtrU::from_reference(reference), dom, offset), 1)
+        }
     };
     let ((source, from_grant), (dest, to_grant)) = (pointer(from), pointer(to));
     let mut asked = GnttabCopy::new(source, dest, length, from_grant | to_grant << 1);
@@ -54,14 +58,24 @@ fn whose_the_pages_are() {
             for (what, from, to, status) in [
                 ("from oneself by number", Frame(own, none), Grant(NOBODY, 0), DENIED),
                 ("from nobody's frame", Frame(NOBODY, none), Frame(NOBODY, none), DENIED),
-                ("from nobody's grant, to oneself by number", Grant(NOBODY, 0), Frame(own, page), BAD_DOMAIN),
+                (
+                    "from nobody's grant, to oneself by number",
+                    Grant(NOBODY, 0),
+                    Frame(own, page),
+                    BAD_DOMAIN,
+                ),
                 ("to oneself by number", Frame(SELF, none), Frame(own, page), DENIED),
                 ("to nobody's grant", Frame(SELF, none), Grant(NOBODY, 0), BAD_DOMAIN),
                 ("from past the table", Grant(own, 512), Frame(SELF, none), BAD_GNTREF),
                 ("from no frame, to past the table", Frame(SELF, none), Grant(own, 512), BAD_PAGE),
                 ("to past the table", mine, Grant(own, 512), BAD_GNTREF),
                 ("to no frame", mine, Frame(SELF, none), BAD_PAGE),
-                ("from an entry that lends nothing, to past the table", Grant(own, 9), Grant(own, 512), GENERAL),
+                (
+                    "from an entry that lends nothing, to past the table",
+                    Grant(own, 9),
+                    Grant(own, 512),
+                    GENERAL,
+                ),
                 ("one's own", mine, mine, OKAY),
             ] {
                 t.is(what, copy(t, from, to), status);
@@ -84,10 +98,26 @@ fn what_is_lent_and_how_much() {
             t.is("for reading, read", copy(t, Grant(own, 8), mine), OKAY);
             t.is("by the name of oneself", copy(t, Grant(SELF, 8), mine), OKAY);
             t.is("for reading, written", copy(t, mine, Grant(own, 8)), GENERAL);
-            t.is("for another", [copy(t, Grant(own, 9), mine), copy(t, mine, Grant(own, 9))], [GENERAL; 2]);
-            t.is("no memory", [copy(t, Grant(own, 10), mine), copy(t, mine, Grant(own, 10))], [BAD_PAGE; 2]);
-            t.is("the source before the end of the page", part(t, (Grant(own, 9), 4095), (mine, 0), 9), GENERAL);
-            t.is("the destination before it", part(t, (mine, 4095), (Grant(own, 10), 0), 9), BAD_PAGE);
+            t.is(
+                "for another",
+                [copy(t, Grant(own, 9), mine), copy(t, mine, Grant(own, 9))],
+                [GENERAL; 2],
+            );
+            t.is(
+                "no memory",
+                [copy(t, Grant(own, 10), mine), copy(t, mine, Grant(own, 10))],
+                [BAD_PAGE; 2],
+            );
+            t.is(
+                "the source before the end of the page",
+                part(t, (Grant(own, 9), 4095), (mine, 0), 9),
+                GENERAL,
+            );
+            t.is(
+                "the destination before it",
+                part(t, (mine, 4095), (Grant(own, 10), 0), 9),
+                BAD_PAGE,
+            );
             t.is("past the source's end", part(t, (mine, 4090), (Grant(own, 11), 0), 7), BAD_COPY);
             t.is("past the destination's", part(t, (Grant(own, 11), 0), (mine, 4090), 7), BAD_COPY);
             t.is("to both ends", part(t, (Grant(own, 11), 4090), (mine, 4090), 6), OKAY);

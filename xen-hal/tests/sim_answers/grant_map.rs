@@ -5,8 +5,13 @@ use xen_pac::base::Domid;
 use xen_pac::grant_table::{GrantStatus, grant_map_flags as flags};
 use xen_pac::grant_table_v2::raw::GrantEntryV2SubPage;
 
-use crate::support::grants::{PERMIT, Told, entry, host_map, map, map_table, put, read_only, set_version, unmap};
-use crate::support::{ARM_DOM0, NOBODY, OK, PROFILES, Table, domain, fails, guest, is_arm, machine, one, release, several};
+use crate::support::grants::{
+    PERMIT, Told, entry, host_map, map, map_table, put, read_only, set_version, unmap,
+};
+use crate::support::{
+    ARM_DOM0, NOBODY, OK, PROFILES, Table, domain, fails, guest, is_arm, machine, one, release,
+    several,
+};
 
 const READ_ONLY_ENTRY: u16 = 1 << 2;
 const SUB_PAGE: u16 = 1 << 8;
@@ -43,8 +48,16 @@ fn what_is_asked_for() {
             ] {
                 t.is(what, ask(flags, u32::MAX, dom), status);
             }
-            t.is("past the table", [ask(host_map(), 512, t.domain()), ask(host_map(), u32::MAX, t.domain())], [BAD_GNTREF; 2]);
-            t.is("the table's last, which lends nothing", ask(host_map(), 511, t.domain()), GENERAL);
+            t.is(
+                "past the table",
+                [ask(host_map(), 512, t.domain()), ask(host_map(), u32::MAX, t.domain())],
+                [BAD_GNTREF; 2],
+            );
+            t.is(
+                "the table's last, which lends nothing",
+                ask(host_map(), 511, t.domain()),
+                GENERAL,
+            );
         });
     }
 }
@@ -60,11 +73,32 @@ fn what_is_lent() {
                 ("not to be mapped", 2, own, t.frame(1), 0, GENERAL),
                 ("to another", PERMIT, NOBODY, t.frame(1), 0, GENERAL),
                 ("to another, no memory", PERMIT, NOBODY, 1 << 31, 0, GENERAL),
-                ("for reading, wanted for writing", PERMIT | READ_ONLY_ENTRY, own, t.frame(1), 0, GENERAL),
-                ("for reading, no memory, wanted for writing", PERMIT | READ_ONLY_ENTRY, own, 1 << 31, 0, GENERAL),
+                (
+                    "for reading, wanted for writing",
+                    PERMIT | READ_ONLY_ENTRY,
+                    own,
+                    t.frame(1),
+                    0,
+                    GENERAL,
+                ),
+                (
+                    "for reading, no memory, wanted for writing",
+                    PERMIT | READ_ONLY_ENTRY,
+                    own,
+                    1 << 31,
+                    0,
+                    GENERAL,
+                ),
                 ("no memory", PERMIT, own, 1 << 31, 0, BAD_PAGE),
                 ("a page of Xen's", PERMIT, own, t.frame(0), 0, BAD_PAGE),
-                ("for reading, wanted for that", PERMIT | READ_ONLY_ENTRY, own, t.frame(1), read_only(), OKAY),
+                (
+                    "for reading, wanted for that",
+                    PERMIT | READ_ONLY_ENTRY,
+                    own,
+                    t.frame(1),
+                    read_only(),
+                    OKAY,
+                ),
             ] {
                 put(t, 0, 8, entry(flags, to, frame));
                 t.is(what, map(t, at(t, 9), host_map() | asked, 8, own).0, status);
@@ -102,7 +136,11 @@ fn unmapping() {
             t.is("elsewhere", unmap(t, at(t, 11), one), GENERAL);
             t.is("where another is", unmap(t, at(t, 10), one), GENERAL);
             t.is("where no frame is", unmap(t, 1 << 50, one), GENERAL);
-            t.is("nowhere: nothing is done, and nothing found wrong", [unmap(t, 0, one), unmap(t, 0, one)], [OKAY; 2]);
+            t.is(
+                "nowhere: nothing is done, and nothing found wrong",
+                [unmap(t, 0, one), unmap(t, 0, one)],
+                [OKAY; 2],
+            );
             t.is("where it is", [unmap(t, at(t, 9), one), unmap(t, at(t, 10), other)], [OKAY; 2]);
             t.is("again", [unmap(t, at(t, 9), one), unmap(t, 0, other)], [BAD_HANDLE; 2]);
         });
@@ -111,9 +149,12 @@ fn unmapping() {
 
 #[test]
 fn no_handle_is_left() {
-    for (minor, status) in
-        [(14, GrantStatus::NO_DEVICE_SPACE), (15, GrantStatus::NO_DEVICE_SPACE), (16, GrantStatus::NO_SPACE), (17, GrantStatus::NO_SPACE)]
-    {
+    for (minor, status) in [
+        (14, GrantStatus::NO_DEVICE_SPACE),
+        (15, GrantStatus::NO_DEVICE_SPACE),
+        (16, GrantStatus::NO_SPACE),
+        (17, GrantStatus::NO_SPACE),
+    ] {
         one(release(minor, Profile::DOMU), Setup::new().maps(1), move |t| {
             let own = t.domain();
             map_table(t, 0);
@@ -121,7 +162,11 @@ fn no_handle_is_left() {
             put(t, 0, 9, entry(PERMIT, own, t.frame(2)));
             let (first, handle) = map(t, at(t, 9), host_map(), 8, own);
             t.is("the first", first, OKAY);
-            t.is("no more, although past the table", map(t, at(t, 10), host_map(), u32::MAX, own).0, Ok(status));
+            t.is(
+                "no more, although past the table",
+                map(t, at(t, 10), host_map(), u32::MAX, own).0,
+                Ok(status),
+            );
             t.is("of no domain", map(t, at(t, 10), host_map(), 9, NOBODY).0, BAD_DOMAIN);
             t.is("unmapped", unmap(t, at(t, 9), handle), OKAY);
             t.is("there is one again", map(t, at(t, 10), host_map(), 9, own).0, OKAY);
@@ -180,13 +225,21 @@ fn silo_keeps_guests_apart() {
     let maps = domain(Setup::new(), |t| {
         let _ = t.await_post("lent");
         t.is("a guest's", map(t, at(t, 9), host_map(), 10, Domid(1)).0, DENIED);
-        t.is("a guest's past its table", map(t, at(t, 9), host_map(), u32::MAX, Domid(1)).0, DENIED);
+        t.is(
+            "a guest's past its table",
+            map(t, at(t, 9), host_map(), u32::MAX, Domid(1)).0,
+            DENIED,
+        );
         t.post("done", 1);
     });
     several(Profile::DOM0LESS, [lends(), maps]);
     let control = domain(Setup::new(), |t| {
         let _ = t.await_post("lent");
-        t.is("the control domain maps a guest's", map(t, at(t, 9), host_map(), 8, Domid(1)).0, OKAY);
+        t.is(
+            "the control domain maps a guest's",
+            map(t, at(t, 9), host_map(), 8, Domid(1)).0,
+            OKAY,
+        );
         t.post("done", 1);
     });
     let (setup, program) = lends();

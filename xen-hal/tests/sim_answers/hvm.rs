@@ -6,7 +6,10 @@ use xen_pac::hvm::{HvmParam, XenHvmEvtchnUpcallVector, XenHvmParam, command};
 use xen_pac::hypercall::Hypercall;
 
 use crate::support::answer::*;
-use crate::support::{ARM_DOM0, Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, domain, fails, guest, one, release, several};
+use crate::support::{
+    ARM_DOM0, Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, domain, fails, guest, one,
+    release, several,
+};
 
 const GUEST: Domid = Domid(1);
 /// One more than the last parameter.
@@ -40,7 +43,11 @@ fn arguments_that_are_nowhere_and_commands_that_are_not() {
             t.is("set_param", t.give_nowhere(command::SetParam), EFAULT);
             t.is("get_param", t.give_nowhere(command::GetParam), EFAULT);
             let arm = profile.arch == Arch::Aarch64;
-            t.is("upcall vector", t.give_nowhere(command::SetEvtchnUpcallVector), if arm { ENOSYS } else { EFAULT });
+            t.is(
+                "upcall vector",
+                t.give_nowhere(command::SetEvtchnUpcallVector),
+                if arm { ENOSYS } else { EFAULT },
+            );
             t.is("unknown", t.raw(Hypercall::HVM_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
         });
     }
@@ -84,7 +91,9 @@ fn of_oneself_on_x86(t: &Table, dom: Domid, index: u32, minor: u16) {
 #[test]
 fn values_that_a_parameter_cannot_have() {
     one(Profile::DOMU, Setup::new(), |t| {
-        for (value, answer) in [(0, OK), (4, OK), (8, OK), (1, EINVAL), (9, EINVAL), (u64::MAX, EINVAL)] {
+        for (value, answer) in
+            [(0, OK), (4, OK), (8, OK), (1, EINVAL), (9, EINVAL), (u64::MAX, EINVAL)]
+        {
             t.is("width of the x87 instruction pointer", set(t, Domid::SELF, 36, value), answer);
         }
         for value in [0, 1, 2, u64::MAX] {
@@ -108,7 +117,11 @@ fn parameters_of_others_on_x86() {
         let control = domain(Setup::new(), move |t| {
             for index in 0..END + 2 {
                 let deprecated = index >= END || minor >= 15 && DEPRECATED.contains(&index);
-                t.is(&format!("get {index}"), get(t, GUEST, index), if deprecated { EINVAL } else { OK });
+                t.is(
+                    &format!("get {index}"),
+                    get(t, GUEST, index),
+                    if deprecated { EINVAL } else { OK },
+                );
                 let written = match index {
                     _ if deprecated => EINVAL,
                     19 => ENODEV,
@@ -118,7 +131,11 @@ fn parameters_of_others_on_x86() {
                 t.is(&format!("set {index}"), set(t, GUEST, index, fitting(index)), written);
             }
             // Those that are set once are so by another value than none.
-            t.is("viridian", [set(t, GUEST, 9, 1), set(t, GUEST, 9, 1), set(t, GUEST, 9, 3)], [OK, OK, EEXIST]);
+            t.is(
+                "viridian",
+                [set(t, GUEST, 9, 1), set(t, GUEST, 9, 1), set(t, GUEST, 9, 3)],
+                [OK, OK, EEXIST],
+            );
             // Only oneself is destroyed by a bad segment.
             t.is("a task state segment that cannot be", set(t, GUEST, 15, 1 << 32), EINVAL);
             t.post("done", 1);
@@ -141,7 +158,11 @@ fn parameters_on_arm() {
                 for index in (0..END + 2).chain([u32::MAX]) {
                     let known = ON_ARM.contains(&index);
                     let of_toolstack = index == 28;
-                    t.is(&format!("set {index}"), set(t, Domid::SELF, index, 0), if known || of_toolstack { EPERM } else { EINVAL });
+                    t.is(
+                        &format!("set {index}"),
+                        set(t, Domid::SELF, index, 0),
+                        if known || of_toolstack { EPERM } else { EINVAL },
+                    );
                     let read = if of_toolstack {
                         EPERM
                     } else if known {
@@ -165,7 +186,11 @@ fn parameters_on_arm() {
         t.post("done", 1);
     });
     let other = domain(guest(), |t| {
-        t.is("an unprivileged guest, of one that there is not", [set(t, Domid(0), 99, 0), get(t, Domid(0), 99)], [EPERM; 2]);
+        t.is(
+            "an unprivileged guest, of one that there is not",
+            [set(t, Domid(0), 99, 0), get(t, Domid(0), 99)],
+            [EPERM; 2],
+        );
         let _ = t.await_post("done");
     });
     several(ARM_DOM0, [control, other]);
@@ -181,6 +206,8 @@ fn upcall_vectors() {
             t.is("the lowest", vector(t, 1, 0x10), OK);
         });
     }
-    one(release(5, Profile::DOMU), Setup::new(), |t| t.is("before 4.6", vector(t, 0, 0x30), ENOSYS));
+    one(release(5, Profile::DOMU), Setup::new(), |t| {
+        t.is("before 4.6", vector(t, 0, 0x30), ENOSYS)
+    });
     one(Profile::DOM0LESS, Setup::new(), |t| t.is("on Arm", vector(t, 9, 0), ENOSYS));
 }

@@ -1,4 +1,5 @@
-//! The simulator's answers to bad requests, row by row: the error or status that Xen gives, and of two mistakes in one request the one that it finds first.
+//! The simulator's answers to bad requests, row by row: the error or status that Xen gives, and of
+//! two mistakes in one request the one that it finds first.
 //!
 //! A file for each hypercall. A case is a line: what is asked, and what the answer has to be.
 

@@ -5,11 +5,16 @@ use xen_hal::sim::{Profile, Setup};
 use xen_pac::access::Handle;
 use xen_pac::base::Domid;
 use xen_pac::hypercall::Hypercall;
-use xen_pac::sched::{SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason, command};
+use xen_pac::sched::{
+    SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason,
+    command,
+};
 
 use crate::support::answer::*;
 use crate::support::events::{alloc, ipi, send};
-use crate::support::{Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, domain, guest, one, several};
+use crate::support::{
+    Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, domain, guest, one, several,
+};
 
 const GUEST: Domid = Domid(1);
 
@@ -72,7 +77,11 @@ fn ports_to_wait_for() {
 fn a_watchdog_for_each_number() {
     for profile in PROFILES {
         let report = one(profile, Setup::new(), |t| {
-            t.is("past the last", [watchdog(t, 3, 0), watchdog(t, 3, 1), watchdog(t, u32::MAX, 1)], [EINVAL; 3]);
+            t.is(
+                "past the last",
+                [watchdog(t, 3, 0), watchdog(t, 3, 1), watchdog(t, u32::MAX, 1)],
+                [EINVAL; 3],
+            );
             t.is("not in use", [watchdog(t, 1, 1), watchdog(t, 2, 0)], [EINVAL; 2]);
             t.is("a new one", [watchdog(t, 0, 9), watchdog(t, 0, 9)], [Ok(1), Ok(2)]);
             let full = (-i32::from(Errno::ENOSPC.number() as i16)) as u32 as usize;
@@ -87,7 +96,10 @@ fn a_watchdog_for_each_number() {
             let _ = watchdog(t, 0, 0);
             panic!("the domain has ended");
         });
-        assert!(report.ends.values().all(|reason| *reason == ShutdownReason::WATCHDOG), "{report:?}");
+        assert!(
+            report.ends.values().all(|reason| *reason == ShutdownReason::WATCHDOG),
+            "{report:?}"
+        );
     }
 }
 
@@ -100,7 +112,11 @@ fn the_end_of_another() {
         t.is("of a guest", remote(t, GUEST), OK);
         t.is("again", remote(t, GUEST), ESRCH);
         t.is("a processor", t.give(command::PinOverride, &mut SchedPinOverride::new(0)), OK);
-        t.is("a processor that is not there", t.give(command::PinOverride, &mut SchedPinOverride::new(99)), EINVAL);
+        t.is(
+            "a processor that is not there",
+            t.give(command::PinOverride, &mut SchedPinOverride::new(99)),
+            EINVAL,
+        );
         t.all_right();
         let _ = remote(t, Domid(0));
         panic!("by its number it ends itself");
@@ -110,7 +126,11 @@ fn the_end_of_another() {
         t.is("of oneself", remote(t, Domid::SELF), ESRCH);
         t.is("of oneself by number", remote(t, GUEST), EPERM);
         t.is("of the control domain", remote(t, Domid(0)), EPERM);
-        t.is("a processor that is not there", t.give(command::PinOverride, &mut SchedPinOverride::new(99)), EPERM);
+        t.is(
+            "a processor that is not there",
+            t.give(command::PinOverride, &mut SchedPinOverride::new(99)),
+            EPERM,
+        );
         t.all_right();
         t.post("asked", 1);
         loop {
@@ -133,7 +153,11 @@ fn any_reason_ends_a_domain() {
             assert!(report.ends.values().all(|given| *given == reason), "{report:?}");
         }
         let report = one(profile, Setup::new(), |t| {
-            t.is("told before", t.give(command::ShutdownCode, &mut SchedShutdown::new(ShutdownReason::REBOOT)), OK);
+            t.is(
+                "told before",
+                t.give(command::ShutdownCode, &mut SchedShutdown::new(ShutdownReason::REBOOT)),
+                OK,
+            );
             t.all_right();
             let _ = t.give(command::Shutdown, &mut SchedShutdown::new(ShutdownReason::POWEROFF));
         });

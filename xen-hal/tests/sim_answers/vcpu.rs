@@ -5,12 +5,15 @@ use xen_hal::vcpu::{LongMode, StartState as _};
 use xen_pac::access::Handle;
 use xen_pac::hypercall::Hypercall;
 use xen_pac::vcpu::{
-    VcpuHvmContext, VcpuHvmMode, VcpuRegisterRunstateMemoryArea, VcpuRegisterRunstateMemoryAreaAddr, VcpuRegisterVcpuInfo,
-    VcpuSetPeriodicTimer, VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
+    VcpuHvmContext, VcpuHvmMode, VcpuRegisterRunstateMemoryArea,
+    VcpuRegisterRunstateMemoryAreaAddr, VcpuRegisterVcpuInfo, VcpuSetPeriodicTimer,
+    VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
 };
 
 use crate::support::answer::*;
-use crate::support::{Answer, NO_COMMAND, NOWHERE, OK, PROFILES, Table, address, is_arm, one, release};
+use crate::support::{
+    Answer, NO_COMMAND, NOWHERE, OK, PROFILES, Table, address, is_arm, one, release,
+};
 
 const LAST_COMMAND: usize = 15;
 /// No vCPU of the domains here.
@@ -51,9 +54,17 @@ fn no_vcpu_comes_before_everything() {
     for profile in PROFILES {
         one(profile, Setup::new().vcpus(2), move |t| {
             for command in (0..=LAST_COMMAND).chain([NO_COMMAND]) {
-                t.is(&format!("command {command} of no vCPU"), bare(t, command, NONE, NOWHERE), ENOENT);
+                t.is(
+                    &format!("command {command} of no vCPU"),
+                    bare(t, command, NONE, NOWHERE),
+                    ENOENT,
+                );
             }
-            t.is("unknown", bare(t, NO_COMMAND, 0, NOWHERE), if is_arm(profile) { EINVAL } else { ENOSYS });
+            t.is(
+                "unknown",
+                bare(t, NO_COMMAND, 0, NOWHERE),
+                if is_arm(profile) { EINVAL } else { ENOSYS },
+            );
         });
     }
 }
@@ -93,7 +104,11 @@ fn vcpus_beyond_the_shared_page_need_a_block_up_to_4_18() {
     for (minor, without) in [(17, EINVAL), (18, EINVAL), (19, OK)] {
         one(release(minor, Profile::DOMU), Setup::new().vcpus(34), move |t| {
             t.is("the last that has one", initialise(t, 31, good()), OK);
-            t.is("from nowhere, without a block", bare(t, 0, 32, NOWHERE), if minor < 19 { EINVAL } else { EFAULT });
+            t.is(
+                "from nowhere, without a block",
+                bare(t, 0, 32, NOWHERE),
+                if minor < 19 { EINVAL } else { EFAULT },
+            );
             t.is("without a block", initialise(t, 32, good()), without);
             t.is("registered", register(t, 33, t.frame(0), 0), OK);
             t.is("with a block", initialise(t, 33, good()), OK);
@@ -105,9 +120,14 @@ fn vcpus_beyond_the_shared_page_need_a_block_up_to_4_18() {
 fn periods() {
     for profile in ON_X86 {
         one(profile, Setup::new().vcpus(2), |t| {
-            for (period, answer) in
-                [(0, EINVAL), (999_999, EINVAL), (1_000_000, OK), ((1 << 62) - 1, OK), (1 << 62, EINVAL), (u64::MAX, EINVAL)]
-            {
+            for (period, answer) in [
+                (0, EINVAL),
+                (999_999, EINVAL),
+                (1_000_000, OK),
+                ((1 << 62) - 1, OK),
+                (1 << 62, EINVAL),
+                (u64::MAX, EINVAL),
+            ] {
                 t.is(&format!("{period} ns"), periodic(t, 0, period), answer);
                 t.is(&format!("{period} ns of another"), periodic(t, 1, period), answer);
             }
@@ -169,7 +189,11 @@ fn a_block_of_ones_own_since_4_18() {
                 t.is("beyond the page", register(t, 0, frame, 4096), EINVAL);
                 t.is("not aligned, in no frame", register(t, 0, 1 << 40, 4), ENXIO);
                 t.is("in no frame", register(t, 0, 1 << 40, 0), EINVAL);
-                t.is("an address that is none, and not aligned", register(t, 0, u64::MAX, 4), EINVAL);
+                t.is(
+                    "an address that is none, and not aligned",
+                    register(t, 0, u64::MAX, 4),
+                    EINVAL,
+                );
                 t.is("registered", register(t, 0, frame, 64), OK);
                 t.is("again", register(t, 0, frame, 0), EBUSY);
                 t.is("again, across the page's end", register(t, 0, frame, 4095), EBUSY);
@@ -196,13 +220,17 @@ fn interrupts_and_numbers_of_the_processor() {
 }
 
 fn area(t: &Table, command: usize, address_of_area: u64) -> Answer {
-    let mut asked = VcpuRegisterRunstateMemoryArea::new(VcpuRegisterRunstateMemoryAreaAddr::from_p(address_of_area));
+    let mut asked = VcpuRegisterRunstateMemoryArea::new(
+        VcpuRegisterRunstateMemoryAreaAddr::from_p(address_of_area),
+    );
     bare(t, command, 0, address(&mut asked))
 }
 
 #[test]
 fn areas_by_physical_address_since_4_18() {
-    one(Profile::DOMU, Setup::new(), |t| t.is("before", [area(t, 14, 0), bare(t, 15, 0, NOWHERE)], [ENOSYS; 2]));
+    one(Profile::DOMU, Setup::new(), |t| {
+        t.is("before", [area(t, 14, 0), bare(t, 15, 0, NOWHERE)], [ENOSYS; 2])
+    });
     one(release(18, Profile::DOMU), Setup::new(), |t| {
         let page = t.frame(0) * 4096;
         for command in [14, 15] {
@@ -210,8 +238,16 @@ fn areas_by_physical_address_since_4_18() {
             t.is("across the page's end", area(t, command, page + 4095 - 7), ENXIO);
             t.is("not aligned, in no frame", area(t, command, (1 << 52) + 4), ENXIO);
             t.is("in no frame", area(t, command, 1 << 52), EINVAL);
-            t.is("registered, and elsewhere", [area(t, command, page), area(t, command, page + 512)], [OK; 2]);
-            t.is("given up, twice", [area(t, command, u64::MAX), area(t, command, u64::MAX)], [OK; 2]);
+            t.is(
+                "registered, and elsewhere",
+                [area(t, command, page), area(t, command, page + 512)],
+                [OK; 2],
+            );
+            t.is(
+                "given up, twice",
+                [area(t, command, u64::MAX), area(t, command, u64::MAX)],
+                [OK; 2],
+            );
         }
     });
 }
@@ -219,14 +255,20 @@ fn areas_by_physical_address_since_4_18() {
 #[test]
 fn areas_by_virtual_address() {
     let at = |t: &Table, command, pointer: *mut raw::VcpuRunstateInfo| {
-        let mut asked = VcpuRegisterRunstateMemoryArea::new(VcpuRegisterRunstateMemoryAreaAddr::from_v(Handle::from_ptr(pointer)));
+        let mut asked = VcpuRegisterRunstateMemoryArea::new(
+            VcpuRegisterRunstateMemoryAreaAddr::from_v(Handle::from_ptr(pointer)),
+        );
         bare(t, command, 0, address(&mut asked))
     };
     for profile in PROFILES {
         one(profile, Setup::new(), move |t| {
             let nowhere = std::ptr::without_provenance_mut(NOWHERE);
             t.is("run times from nowhere", bare(t, 5, 0, NOWHERE), EFAULT);
-            t.is("run times to nowhere", at(t, 5, nowhere), if is_arm(profile) { EINVAL } else { OK });
+            t.is(
+                "run times to nowhere",
+                at(t, 5, nowhere),
+                if is_arm(profile) { EINVAL } else { OK },
+            );
             t.is("run times", at(t, 5, t.page(0).cast().as_ptr()), OK);
             t.is("run times, not aligned", at(t, 5, t.page(0).as_ptr().wrapping_add(3).cast()), OK);
             if !is_arm(profile) {

@@ -42,7 +42,16 @@ fn what_all_are_told() {
     for profile in PROFILES {
         one(profile, Setup::new(), |t| {
             t.is("version", ask(t, 0, NOWHERE), Ok(4 << 16 | 17));
-            for command in [EXTRAVERSION, COMPILE_INFO, CAPABILITIES, CHANGESET, PLATFORM, FEATURES, HANDLE, COMMANDLINE] {
+            for command in [
+                EXTRAVERSION,
+                COMPILE_INFO,
+                CAPABILITIES,
+                CHANGESET,
+                PLATFORM,
+                FEATURES,
+                HANDLE,
+                COMMANDLINE,
+            ] {
                 t.is(&format!("{command} into nowhere"), ask(t, command, NOWHERE), EFAULT);
             }
             let mut buffer = Buffer { length: 0, bytes: [0; 1024] };
@@ -66,12 +75,20 @@ fn command_line(t: &Table) -> String {
 
 #[test]
 fn what_guests_are_not_told() {
-    one(Profile::DOM0, Setup::new(), |t| t.is("command line", command_line(t), "dom0=pvh".to_string()));
-    one(release(6, Profile::DOMU), Setup::new(), |t| t.is("before anybody asked who asks", command_line(t), "dom0=pvh".to_string()));
+    one(Profile::DOM0, Setup::new(), |t| {
+        t.is("command line", command_line(t), "dom0=pvh".to_string())
+    });
+    one(release(6, Profile::DOMU), Setup::new(), |t| {
+        t.is("before anybody asked who asks", command_line(t), "dom0=pvh".to_string())
+    });
     for profile in [Profile::DOMU, Profile::DOM0LESS] {
         one(profile, Setup::new(), |t| {
             t.is("command line", command_line(t), "<denied>".to_string());
-            t.is("build id, whatever else", [ask(t, BUILD_ID, 0), ask(t, BUILD_ID, NOWHERE), into(t, BUILD_ID, 0)], [EPERM; 3]);
+            t.is(
+                "build id, whatever else",
+                [ask(t, BUILD_ID, 0), ask(t, BUILD_ID, NOWHERE), into(t, BUILD_ID, 0)],
+                [EPERM; 3],
+            );
             let mut changeset = [0xff_u8; 64];
             t.is("changeset", ask(t, CHANGESET, address(&mut changeset)), OK);
             t.is("which is none, and no secret", changeset[0], 0);
@@ -88,14 +105,18 @@ fn a_build_id_into_a_buffer() {
         t.is("too little room", into(t, BUILD_ID, length as u32 - 1), ENOBUFS);
         t.is("enough", into(t, BUILD_ID, length as u32), Ok(length));
     });
-    one(release(6, Profile::DOM0), Setup::new(), |t| t.is("before 4.7", ask(t, BUILD_ID, NOWHERE), ENOSYS));
+    one(release(6, Profile::DOM0), Setup::new(), |t| {
+        t.is("before 4.7", ask(t, BUILD_ID, NOWHERE), ENOSYS)
+    });
 }
 
 #[test]
 fn texts_of_any_length_since_4_20() {
     for profile in PROFILES {
         one(release(19, profile), Setup::new(), |t| {
-            LONG.iter().chain([&LONG_COMMANDLINE]).for_each(|command| t.is("before", ask(t, *command, NOWHERE), ENOSYS));
+            LONG.iter()
+                .chain([&LONG_COMMANDLINE])
+                .for_each(|command| t.is("before", ask(t, *command, NOWHERE), ENOSYS));
         });
         one(release(20, profile), Setup::new(), |t| {
             for command in LONG {
@@ -109,10 +130,16 @@ fn texts_of_any_length_since_4_20() {
             }
         });
     }
-    one(release(20, Profile::DOM0), Setup::new(), |t| t.is("command line", into(t, LONG_COMMANDLINE, 1020), Ok(8)));
+    one(release(20, Profile::DOM0), Setup::new(), |t| {
+        t.is("command line", into(t, LONG_COMMANDLINE, 1020), Ok(8))
+    });
     for profile in [Profile::DOMU, Profile::DOM0LESS] {
         one(release(20, profile), Setup::new(), |t| {
-            t.is("command line, whatever else", [ask(t, LONG_COMMANDLINE, 0), ask(t, LONG_COMMANDLINE, NOWHERE)], [EPERM; 2]);
+            t.is(
+                "command line, whatever else",
+                [ask(t, LONG_COMMANDLINE, 0), ask(t, LONG_COMMANDLINE, NOWHERE)],
+                [EPERM; 2],
+            );
         });
     }
 }

@@ -18,7 +18,9 @@ fn register(t: &Table, vcpu: u32, page: usize) -> VcpuInfo<'static> {
     let area = unsafe { t.area(page) };
     // SAFETY: the simulator has one layout.
     let latch = unsafe { WidthLatch::assume() };
-    Vcpu::new(t.xen(), VcpuId(vcpu)).register_vcpu_info(&t.space(), latch, area).expect("the block can be registered")
+    Vcpu::new(t.xen(), VcpuId(vcpu))
+        .register_vcpu_info(&t.space(), latch, area)
+        .expect("the block can be registered")
 }
 
 #[test]
@@ -39,7 +41,11 @@ fn a_block_that_moves_tells_of_everything_once() {
             t.is("no port has an event", (0..64).any(|port| is_pending(shared, port)), false);
             t.enable_interrupts();
             t.is("the upcall came", upcalls.load(Ordering::SeqCst), 1);
-            t.is("sent, with its word selected still", (send(t, 1), upcalls.load(Ordering::SeqCst)), (OK, 1));
+            t.is(
+                "sent, with its word selected still",
+                (send(t, 1), upcalls.load(Ordering::SeqCst)),
+                (OK, 1),
+            );
             t.is("found", take(shared, info), vec![1]);
             t.is("sent", (send(t, 1), upcalls.load(Ordering::SeqCst)), (OK, 2));
             t.is("nothing comes to the old place", marks(block(shared, 0)), (false, 0));

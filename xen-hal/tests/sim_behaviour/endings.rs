@@ -1,4 +1,5 @@
-//! How programs end, and what goes with them: values that are dropped when their domain has ended already, pages that somebody still uses, and waits for what never comes.
+//! How programs end, and what goes with them: values that are dropped when their domain has ended
+//! already, pages that somebody still uses, and waits for what never comes.
 
 use core::time::Duration;
 use std::ops::ControlFlow;
@@ -38,7 +39,11 @@ fn alone(setup: Setup, program: impl FnOnce(Guest) + Send + 'static) -> Result<R
     machine.run()
 }
 
-fn two(seed: u64, first: impl FnOnce(Guest) + Send + 'static, second: impl FnOnce(Guest) + Send + 'static) -> Result<Report, Failure> {
+fn two(
+    seed: u64,
+    first: impl FnOnce(Guest) + Send + 'static,
+    second: impl FnOnce(Guest) + Send + 'static,
+) -> Result<Report, Failure> {
     let mut machine = machine(seed);
     machine.domain(Setup::new(), first).expect("the machine has memory");
     machine.domain(Setup::new(), second).expect("the machine has memory");
@@ -49,7 +54,10 @@ fn two(seed: u64, first: impl FnOnce(Guest) + Send + 'static, second: impl FnOnc
 fn lend(guest: Guest) -> Grant<'static> {
     let storage = Box::leak(Box::new([const { AtomicU32::new(0) }; GrantTable::words(1)]));
     // SAFETY: the page is the table's alone, and nothing of it is used after the run.
-    let table = unsafe { GrantTable::map(guest.xen(), &guest.space(), guest.page(1).cast(), 1, storage, 1) }.unwrap();
+    let table = unsafe {
+        GrantTable::map(guest.xen(), &guest.space(), guest.page(1).cast(), 1, storage, 1)
+    }
+    .unwrap();
     // SAFETY: the page is the grant's alone.
     let page = unsafe { Page::from_raw(&guest.space(), guest.page(2).cast()) }.unwrap();
     Box::leak(Box::new(table)).lend(page, BORROWER, Access::ReadWrite).unwrap()
@@ -64,7 +72,10 @@ fn map(guest: Guest, reference: u32, at: usize) -> Mapping<Hypervisor> {
     // SAFETY: the frame is used through the window alone.
     let window = unsafe { Window::new(&space, page.cast()) }.unwrap();
     let of = Foreign { domain: LENDER, reference };
-    Xen::new(guest.xen()).grants().map(MapRequest { of, access: Access::ReadWrite, window }).unwrap()
+    Xen::new(guest.xen())
+        .grants()
+        .map(MapRequest { of, access: Access::ReadWrite, window })
+        .unwrap()
 }
 
 #[test]
@@ -107,7 +118,8 @@ fn a_mapping_is_there_until_its_domain_has_left() {
         guest.post("over", 1);
         Xen::new(guest.xen()).sched().exit(ShutdownReason::POWEROFF);
     };
-    // The lender may look before the borrower has said it: then nothing is shown, but nothing breaks either.
+    // The lender may look before the borrower has said it: then nothing is shown, but nothing
+    // breaks either.
     assert!((0..20).any(|seed| two(seed, lender, borrower).is_ok()));
 }
 
@@ -181,7 +193,10 @@ fn a_program_that_is_over_is_not_brought_up_again() {
         guest.start(VcpuId(1), |_| ()).unwrap();
         guest.relax();
         let other = Xen::new(guest.xen()).vcpu(VcpuId(1));
-        assert_eq!((other.is_up(), other.down(), other.up(), other.is_up()), (Ok(false), Ok(()), Ok(()), Ok(false)));
+        assert_eq!(
+            (other.is_up(), other.down(), other.up(), other.is_up()),
+            (Ok(false), Ok(()), Ok(()), Ok(false))
+        );
         guest.relax();
     })
     .unwrap();
@@ -217,21 +232,30 @@ fn programs_that_never_run_may_own_channels() {
         panic!("as asked");
     });
     assert!(replaced.is_ok() && outlives.is_err());
-    assert!(matches!(never.unwrap_err().what, What::Panicked { message, .. } if message == "as asked"));
+    assert!(
+        matches!(never.unwrap_err().what, What::Panicked { message, .. } if message == "as asked")
+    );
 }
 
 #[test]
 fn a_post_that_never_comes_is_named() {
     let failure = alone(Setup::new(), |guest| _ = guest.await_post("prot")).unwrap_err();
-    assert!(failure.to_string().contains("domain 1, vCPU 0 waits for somebody to post \"prot\""), "{failure}");
+    assert!(
+        failure.to_string().contains("domain 1, vCPU 0 waits for somebody to post \"prot\""),
+        "{failure}"
+    );
 }
 
 #[test]
 fn handlers_that_interrupt_themselves_are_noticed() {
     let failure = alone(Setup::new(), |guest| {
-        let latch = Hvm::new(guest.xen()).set_callback_via(CallbackVia::vector(0xf3).unwrap()).unwrap();
+        let latch =
+            Hvm::new(guest.xen()).set_callback_via(CallbackVia::vector(0xf3).unwrap()).unwrap();
         // SAFETY: nothing else uses the page, and it is there as long as this program runs.
-        unsafe { Memory::new(guest.xen()).map_shared_info(&guest.space(), guest.page(0).cast(), latch) }.unwrap();
+        unsafe {
+            Memory::new(guest.xen()).map_shared_info(&guest.space(), guest.page(0).cast(), latch)
+        }
+        .unwrap();
         guest.on_interrupt(0xf3, move || guest.enable_interrupts());
         guest.enable_interrupts();
         Xen::new(guest.xen()).events().bind_ipi(VcpuId(0)).unwrap().send().unwrap();
@@ -268,12 +292,16 @@ fn an_upcall_that_is_taken_is_no_storm() {
     alone(Setup::new(), |guest| {
         let latch = WidthLatch::new(guest.xen()).unwrap();
         // SAFETY: nothing else uses the page, and it is there as long as this program runs.
-        let shared = unsafe { Memory::new(guest.xen()).map_shared_info(&guest.space(), guest.page(0).cast(), latch) }.unwrap();
+        let shared = unsafe {
+            Memory::new(guest.xen()).map_shared_info(&guest.space(), guest.page(0).cast(), latch)
+        }
+        .unwrap();
         Hvm::new(guest.xen()).set_callback_via(CallbackVia::vector(0xf3).unwrap()).unwrap();
         let cursor = Cursor::new();
         guest.on_interrupt(0xf3, move || {
             let block = shared.vcpu_info(0).unwrap();
-            let _ = TwoLevel::new(shared).dispatch(block, &AllPorts, &cursor, |_| ControlFlow::Continue(()));
+            let _ = TwoLevel::new(shared)
+                .dispatch(block, &AllPorts, &cursor, |_| ControlFlow::Continue(()));
         });
         guest.enable_interrupts();
         let channel = Xen::new(guest.xen()).events().bind_ipi(VcpuId(0)).unwrap();

@@ -17,7 +17,8 @@ fn a_program_gets_on_although_everything_happens_each_time() {
         cancelled_suspends: 1,
     };
     for seed in 0..20 {
-        let mut machine = Machine::new(Profile::DOMU, seed).expect("the computer has memory").adversity(always);
+        let mut machine =
+            Machine::new(Profile::DOMU, seed).expect("the computer has memory").adversity(always);
         let program = move |guest| {
             let table = Table::new(guest);
             let shared = attach(&table);

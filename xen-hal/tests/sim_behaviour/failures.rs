@@ -1,4 +1,5 @@
-//! How a machine says that it could not go on: each time with the seed by which it can be seen again.
+//! How a machine says that it could not go on: each time with the seed by which it can be seen
+//! again.
 
 use xen_hal::event::Port;
 use xen_hal::hypercall::Errno;
@@ -65,14 +66,19 @@ fn a_panic_on_one_vcpu_ends_all() {
         });
         t.wait_until(|| false);
     });
-    let What::Panicked { on: (Domid(1), VcpuId(2)), message } = found.what else { panic!("{found}") };
+    let What::Panicked { on: (Domid(1), VcpuId(2)), message } = found.what else {
+        panic!("{found}")
+    };
     assert!(message.contains("on purpose"), "{message}");
 }
 
 #[test]
 fn an_error_is_a_failure() {
     let found = failure(Setup::new(), |_| Err::<(), _>(Errno::ENOSPC));
-    assert_eq!(found.what, What::Failed { on: (Domid(1), VcpuId(0)), message: "ENOSPC".to_string() });
+    assert_eq!(
+        found.what,
+        What::Failed { on: (Domid(1), VcpuId(0)), message: "ENOSPC".to_string() }
+    );
 }
 
 #[test]
@@ -92,7 +98,8 @@ fn a_vcpu_needs_a_program() {
     let found = failure(Setup::new().vcpus(2), |guest| {
         let second = Vcpu::new(guest.xen(), VcpuId(1));
         // SAFETY: there is no program that could run.
-        unsafe { second.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }.expect("the vCPU is not initialised yet");
+        unsafe { second.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }
+            .expect("the vCPU is not initialised yet");
         let _ = second.up();
         never();
     });
@@ -103,9 +110,15 @@ fn a_vcpu_needs_a_program() {
 fn a_crash_says_why() {
     let found = failure(Setup::new(), |guest| {
         let t = Table::new(guest);
-        let _ = t.give(command::SetParam, &mut XenHvmParam::new(Domid::SELF, HvmParam::VM86_TSS, 1 << 32));
+        let _ = t.give(
+            command::SetParam,
+            &mut XenHvmParam::new(Domid::SELF, HvmParam::VM86_TSS, 1 << 32),
+        );
         never();
     });
     assert!(matches!(found.what, What::Crashed { on: (Domid(1), VcpuId(0)), .. }), "{found}");
-    assert!(found.to_string().starts_with("domain 1, vCPU 0 made Xen destroy its domain: "), "{found}");
+    assert!(
+        found.to_string().starts_with("domain 1, vCPU 0 made Xen destroy its domain: "),
+        "{found}"
+    );
 }

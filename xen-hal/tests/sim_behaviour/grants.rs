@@ -4,11 +4,16 @@ use std::sync::atomic::Ordering;
 
 use xen_hal::sim::{Profile, Setup};
 use xen_pac::base::Domid;
-use xen_pac::grant_table::{GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, GrantTableV1Page, command, raw::GrantEntryV1};
+use xen_pac::grant_table::{
+    GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, GrantTableV1Page, command,
+    raw::GrantEntryV1,
+};
 use xen_pac::grant_table_v2::raw::{GrantEntryV2FullPage, GrantEntryV2SubPage};
 use xen_pac::memory::{self, MapSpace, XenAddToPhysmap, XenRemoveFromPhysmap};
 
-use crate::support::grants::{PERMIT, Told, entry, host_map, map, map_table, peek, put, read_only, set_version, unmap};
+use crate::support::grants::{
+    PERMIT, Told, entry, host_map, map, map_table, peek, put, read_only, set_version, unmap,
+};
 use crate::support::{OK, Table, domain, guest, one, several};
 use crate::world::{byte, set_byte};
 
@@ -36,8 +41,16 @@ fn uses_are_counted() {
             t.is("read", (reads.map(|read| read.0), flags(t)), ([OKAY; 2], PERMIT | READING));
             let write = map(t, at(t, 11), host_map(), 8, own);
             t.is("written", (write.0, flags(t)), (OKAY, PERMIT | READING | WRITING));
-            t.is("read by one", (unmap(t, at(t, 9), reads[0].1), flags(t)), (OKAY, PERMIT | READING | WRITING));
-            t.is("no more written", (unmap(t, at(t, 11), write.1), flags(t)), (OKAY, PERMIT | READING));
+            t.is(
+                "read by one",
+                (unmap(t, at(t, 9), reads[0].1), flags(t)),
+                (OKAY, PERMIT | READING | WRITING),
+            );
+            t.is(
+                "no more written",
+                (unmap(t, at(t, 11), write.1), flags(t)),
+                (OKAY, PERMIT | READING),
+            );
             t.is("no more read", (unmap(t, at(t, 10), reads[1].1), flags(t)), (OKAY, PERMIT));
             put(t, 0, 9, entry(PERMIT, own, t.frame(2)));
             t.is("handles are given out again", map(t, at(t, 9), host_map(), 9, own), (OKAY, 0));
@@ -59,7 +72,11 @@ fn a_grant_is_not_taken_back_while_it_is_used() {
         t.is("used", revoke(), Err(PERMIT | READING));
         t.is("unmapped", unmap(t, at(t, 9), handle), OKAY);
         t.is("taken back", revoke(), Ok(PERMIT));
-        t.is("nothing is lent", map(t, at(t, 9), host_map(), 8, Domid(0)).0, Ok(GrantStatus::GENERAL_ERROR));
+        t.is(
+            "nothing is lent",
+            map(t, at(t, 9), host_map(), 8, Domid(0)).0,
+            Ok(GrantStatus::GENERAL_ERROR),
+        );
     });
 }
 
@@ -80,7 +97,11 @@ fn what_two_domains_have_mapped_is_one_page() {
     let maps = domain(guest(), |t| {
         let _ = t.await_post("lent");
         let mut covered = XenRemoveFromPhysmap::new(Domid::SELF, t.frame(9));
-        t.is("a frame without memory", t.give(memory::command::RemoveFromPhysmap, &mut covered), OK);
+        t.is(
+            "a frame without memory",
+            t.give(memory::command::RemoveFromPhysmap, &mut covered),
+            OK,
+        );
         let (status, handle) = map(t, at(t, 9), host_map(), 8, Domid(1));
         t.is("mapped", status, OKAY);
         t.is("what the lender wrote", byte(t.page(9), 100), 1);
@@ -89,7 +110,8 @@ fn what_two_domains_have_mapped_is_one_page() {
         let _ = t.await_post("answered");
         t.is("what the lender wrote since", byte(t.page(9), 102), 3);
         t.is("unmapped", unmap(t, at(t, 9), handle), OKAY);
-        let version = t.raw(xen_pac::hypercall::Hypercall::XEN_VERSION, [1, t.page(9).addr().get(), 0]);
+        let version =
+            t.raw(xen_pac::hypercall::Hypercall::XEN_VERSION, [1, t.page(9).addr().get(), 0]);
         t.is("nothing is there", version, crate::support::answer::EFAULT);
         t.post("unmapped", 1);
     });
@@ -133,7 +155,8 @@ fn what_a_domain_had_mapped_is_free_when_it_ends() {
 
 /// Maps the first page of status over a page.
 fn map_status(t: &Table, page: usize) {
-    let mut asked = XenAddToPhysmap::new(Domid::SELF, 0, MapSpace::GRANT_TABLE, 1 << 31, t.frame(page));
+    let mut asked =
+        XenAddToPhysmap::new(Domid::SELF, 0, MapSpace::GRANT_TABLE, 1 << 31, t.frame(page));
     t.is("the page of status", t.give(memory::command::AddToPhysmap, &mut asked), OK);
 }
 
@@ -156,8 +179,16 @@ fn the_second_version_tells_of_uses_in_pages_of_their_own() {
         let write = map(t, at(t, 10), host_map(), 8, Domid(0));
         t.is("written", (write.0, status()), (OKAY, READING | WRITING));
         t.is("the entry is as it was", peek::<GrantEntryV2FullPage>(t, 0, 8).hdr.flags, PERMIT);
-        t.is("no more", (unmap(t, at(t, 10), write.1), unmap(t, at(t, 9), read.1), status()), (OKAY, OKAY, 0));
-        t.is("past half of what version 1 has", map(t, at(t, 9), host_map(), 256, Domid(0)).0, Ok(GrantStatus::BAD_GNTREF));
+        t.is(
+            "no more",
+            (unmap(t, at(t, 10), write.1), unmap(t, at(t, 9), read.1), status()),
+            (OKAY, OKAY, 0),
+        );
+        t.is(
+            "past half of what version 1 has",
+            map(t, at(t, 9), host_map(), 256, Domid(0)).0,
+            Ok(GrantStatus::BAD_GNTREF),
+        );
     });
 }
 
@@ -173,7 +204,8 @@ fn the_second_version_lends_parts_to_be_copied() {
         put(t, 0, 9, whole(t, Domid(0)));
         (0..16).for_each(|index| set_byte(t.page(1), 256 + index, index as u8 + 1));
         let copy = |reference, offset| {
-            let source = GnttabCopyPtr::new(GnttabCopyPtrU::from_reference(reference), Domid(0), offset);
+            let source =
+                GnttabCopyPtr::new(GnttabCopyPtrU::from_reference(reference), Domid(0), offset);
             let dest = GnttabCopyPtr::new(GnttabCopyPtrU::from_gmfn(t.frame(3)), Domid::SELF, 0);
             let mut asked = GnttabCopy::new(source, dest, 16, 1);
             t.give_one(command::Copy, &mut asked).map(|_| asked.status)
@@ -182,7 +214,11 @@ fn the_second_version_lends_parts_to_be_copied() {
         t.is("is there", (0..16).all(|index| byte(t.page(3), index) == index as u8 + 1), true);
         t.is("what is beside it", copy(8, 240), Ok(GrantStatus::GENERAL_ERROR));
         t.is("of a whole page", copy(9, 240), OKAY);
-        t.is("the part cannot be mapped", map(t, at(t, 9), host_map(), 8, Domid(0)).0, Ok(GrantStatus::GENERAL_ERROR));
+        t.is(
+            "the part cannot be mapped",
+            map(t, at(t, 9), host_map(), 8, Domid(0)).0,
+            Ok(GrantStatus::GENERAL_ERROR),
+        );
         t.is("the whole page can", map(t, at(t, 9), host_map(), 9, Domid(0)).0, OKAY);
     });
 }

@@ -48,7 +48,9 @@ fn in_a_process_of_its_own() {
     let run = |seed| {
         let mut machine = Machine::new(Profile::DOMU, seed).expect("the computer has memory");
         for _ in 0..2 {
-            machine.domain(Setup::new().vcpus(2), move |guest| program(guest, seed)).expect("the machine has memory");
+            machine
+                .domain(Setup::new().vcpus(2), move |guest| program(guest, seed))
+                .expect("the machine has memory");
         }
         let failed = machine.run().is_err();
         assert_eq!(failed, seed % 4 == 1 || seed % 4 == 2, "seed {seed}");
@@ -63,7 +65,8 @@ fn in_a_process_of_its_own() {
         machine.domain(Setup::new(), |_| ()).expect("the machine has memory");
     });
     let after = (threads(), mappings(), files());
-    // The allocator may have taken or given back an arena meanwhile; a machine that stayed would be three mappings and more, for each.
+    // The allocator may have taken or given back an arena meanwhile; a machine that stayed would be
+    // three mappings and more, for each.
     assert_eq!((before.0, before.2), (after.0, after.2), "{before:?} {after:?}");
     assert!(after.1 <= before.1 + 20, "{before:?} {after:?}");
 }
@@ -71,7 +74,8 @@ fn in_a_process_of_its_own() {
 #[test]
 fn of_a_thousand_machines_no_thread_and_no_mapping_is_left() {
     let program = std::env::current_exe().expect("the test knows where it is");
-    let arguments = ["--exact", "leftovers::in_a_process_of_its_own", "--ignored", "--test-threads=1"];
+    let arguments =
+        ["--exact", "leftovers::in_a_process_of_its_own", "--ignored", "--test-threads=1"];
     let output = Command::new(program).args(arguments).output().expect("the test can be run again");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));

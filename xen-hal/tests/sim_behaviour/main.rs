@@ -1,4 +1,5 @@
-//! How the simulated machine behaves where no single answer tells: events on their way to a handler, sleep and time, memory that moves, and how runs end.
+//! How the simulated machine behaves where no single answer tells: events on their way to a
+//! handler, sleep and time, memory that moves, and how runs end.
 
 #[path = "../sim_support/mod.rs"]
 mod support;

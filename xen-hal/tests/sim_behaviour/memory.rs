@@ -3,24 +3,33 @@
 use xen_hal::sim::{Profile, Setup};
 use xen_pac::access::Handle;
 use xen_pac::base::Domid;
-use xen_pac::memory::{MapSpace, XenAddToPhysmap, XenMemoryDomain, XenMemoryReservation, XenRemoveFromPhysmap, command};
+use xen_pac::memory::{
+    MapSpace, XenAddToPhysmap, XenMemoryDomain, XenMemoryReservation, XenRemoveFromPhysmap, command,
+};
 
 use crate::support::answer::*;
 use crate::support::{Answer, OK, PROFILES, Table, one};
 use crate::world::{attach, byte, map_shared, set_byte};
 
 fn pages(t: &Table) -> usize {
-    t.give(command::CurrentReservation, &mut XenMemoryDomain::new(Domid::SELF)).expect("one may know of oneself")
+    t.give(command::CurrentReservation, &mut XenMemoryDomain::new(Domid::SELF))
+        .expect("one may know of oneself")
 }
 
 fn populate(t: &Table, frame: u64) -> Answer {
     let mut list = [frame];
-    t.give(command::PopulatePhysmap, &mut XenMemoryReservation::new(Handle::from_ptr(list.as_mut_ptr()), 1, 0, 0, Domid::SELF))
+    t.give(
+        command::PopulatePhysmap,
+        &mut XenMemoryReservation::new(Handle::from_ptr(list.as_mut_ptr()), 1, 0, 0, Domid::SELF),
+    )
 }
 
 fn decrease(t: &Table, frame: u64) -> Answer {
     let mut list = [frame];
-    t.give(command::DecreaseReservation, &mut XenMemoryReservation::new(Handle::from_ptr(list.as_mut_ptr()), 1, 0, 0, Domid::SELF))
+    t.give(
+        command::DecreaseReservation,
+        &mut XenMemoryReservation::new(Handle::from_ptr(list.as_mut_ptr()), 1, 0, 0, Domid::SELF),
+    )
 }
 
 fn add(t: &Table, space: MapSpace, index: u64, at: u64) -> Answer {
@@ -66,14 +75,23 @@ fn a_page_moves_and_frees_what_it_covers() {
         t.is("moved", (add(t, MapSpace::GMFN, t.frame(5), t.frame(6)), pages(t)), (OK, 63));
         t.is("it is there", byte(t.page(6), 17), 42);
         t.is("and not where it was", remove(t, t.frame(5)), ENOENT);
-        t.is("moved onto itself", (add(t, MapSpace::GMFN, t.frame(6), t.frame(6)), byte(t.page(6), 17)), (OK, 42));
-        t.is("what is not there does not move", add(t, MapSpace::GMFN, t.frame(5), t.frame(7)), EINVAL);
+        t.is(
+            "moved onto itself",
+            (add(t, MapSpace::GMFN, t.frame(6), t.frame(6)), byte(t.page(6), 17)),
+            (OK, 42),
+        );
+        t.is(
+            "what is not there does not move",
+            add(t, MapSpace::GMFN, t.frame(5), t.frame(7)),
+            EINVAL,
+        );
     });
     one(Profile::DOMU, Setup::new(), |t| {
         for page in 5..8 {
             set_byte(t.page(page), 0, page as u8);
         }
-        let mut asked = XenAddToPhysmap::new(Domid::SELF, 3, MapSpace::GMFN_RANGE, t.frame(5), t.frame(20));
+        let mut asked =
+            XenAddToPhysmap::new(Domid::SELF, 3, MapSpace::GMFN_RANGE, t.frame(5), t.frame(20));
         t.is("three at once", (t.give(command::AddToPhysmap, &mut asked), pages(t)), (OK, 61));
         t.is("in order", [20, 21, 22].map(|page| byte(t.page(page), 0)), [5, 6, 7]);
     });
@@ -87,11 +105,19 @@ fn the_shared_page_moves_on_x86_and_frees_memory() {
         shared.evtchn_mask(3).expect("a word").swap(5, std::sync::atomic::Ordering::SeqCst);
         let moved = map_shared(t, 1);
         t.is("the page that was there is free", pages(t), 62);
-        t.is("the page is the same", moved.evtchn_mask(3).expect("a word").load(std::sync::atomic::Ordering::SeqCst), 5);
+        t.is(
+            "the page is the same",
+            moved.evtchn_mask(3).expect("a word").load(std::sync::atomic::Ordering::SeqCst),
+            5,
+        );
         t.is("it is at no other frame", remove(t, t.frame(0)), ENOENT);
         t.is("unmapped, and mapped again", (remove(t, t.frame(1)), pages(t)), (OK, 62));
         let again = map_shared(t, 2);
-        t.is("with what was in it", again.evtchn_mask(3).expect("a word").load(std::sync::atomic::Ordering::SeqCst), 5);
+        t.is(
+            "with what was in it",
+            again.evtchn_mask(3).expect("a word").load(std::sync::atomic::Ordering::SeqCst),
+            5,
+        );
     });
 }
 
@@ -100,8 +126,16 @@ fn on_arm_what_is_covered_stays_charged() {
     one(Profile::DOM0LESS, Setup::new(), |t| {
         let _ = map_shared(t, 0);
         t.is("covered", pages(t), 64);
-        t.is("unmapped, there is nothing", [remove(t, t.frame(0)), remove(t, t.frame(0))], [OK, ENOENT]);
-        t.is("mapped where nothing is", (add(t, MapSpace::SHARED_INFO, 0, t.frame(0)), pages(t)), (OK, 64));
+        t.is(
+            "unmapped, there is nothing",
+            [remove(t, t.frame(0)), remove(t, t.frame(0))],
+            [OK, ENOENT],
+        );
+        t.is(
+            "mapped where nothing is",
+            (add(t, MapSpace::SHARED_INFO, 0, t.frame(0)), pages(t)),
+            (OK, 64),
+        );
     });
 }
 

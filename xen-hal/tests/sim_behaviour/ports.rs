@@ -11,12 +11,17 @@ use crate::world::{attach, attach_on, bitmaps, is_masked, is_pending};
 
 #[test]
 fn ports_come_in_buckets_up_to_the_limit() {
-    for (profile, last) in [(Profile::DOMU, 1023), (Profile::DOM0LESS, 1023), (Profile::DOM0, 4095)] {
+    for (profile, last) in [(Profile::DOMU, 1023), (Profile::DOM0LESS, 1023), (Profile::DOM0, 4095)]
+    {
         one(profile, Setup::new(), move |t| {
             for port in 1..=last {
                 // What lies beyond the bucket is no port yet, and free ones within are.
                 if port % 64 == 0 {
-                    t.is("the next bucket is not there before it is needed", status(t, Domid::SELF, port as u32).map(|_| 0), EINVAL);
+                    t.is(
+                        "the next bucket is not there before it is needed",
+                        status(t, Domid::SELF, port as u32).map(|_| 0),
+                        EINVAL,
+                    );
                 }
                 t.is("the lowest that is free", ipi(t, 0), Ok(port));
                 let end = port as u32 | 63;
@@ -83,14 +88,22 @@ fn closing_clears_the_event_and_leaves_the_mask() {
             t.is("closed", close(t, 1), OK);
             t.is("afterwards", (is_pending(shared, 1), is_masked(shared, 1)), (false, true));
             t.is("bound again, still masked", (ipi(t, 0), is_masked(shared, 1)), (Ok(1), true));
-            t.is("closed, unmasked while it is nobody's: nothing is done", [close(t, 1), unmask(t, 1)], [OK; 2]);
+            t.is(
+                "closed, unmasked while it is nobody's: nothing is done",
+                [close(t, 1), unmask(t, 1)],
+                [OK; 2],
+            );
             t.is("still masked", is_masked(shared, 1), true);
             t.is("a channel", alloc(t, Domid::SELF, t.domain()), Ok(1));
             t.is("moved", bind_vcpu(t, 1, 1), OK);
             t.is("closed", close(t, 1), OK);
             t.is("the next one begins on the first vCPU", alloc(t, Domid::SELF, t.domain()), Ok(1));
             let mut asked = xen_pac::event_channel::EvtchnStatus::new(Domid::SELF, 1);
-            t.is("status", t.give(xen_pac::event_channel::command::Status, &mut asked).map(|_| asked.vcpu), Ok(0));
+            t.is(
+                "status",
+                t.give(xen_pac::event_channel::command::Status, &mut asked).map(|_| asked.vcpu),
+                Ok(0),
+            );
         });
     }
 }

@@ -33,18 +33,21 @@ fn work(guest: Guest, log: &Log) {
         let chance = guest.random();
         match chance % 5 {
             0 => {
-                let sent = Events::new(guest.xen()).send(Port((chance >> 8) as u32 % VCPUS as u32 + 1));
+                let sent =
+                    Events::new(guest.xen()).send(Port((chance >> 8) as u32 % VCPUS as u32 + 1));
                 note(guest, log, "sent", sent.is_ok().into());
             }
             1 => {
                 let until = guest.now() + Duration::from_micros(chance >> 40 & 0xff);
-                let polled = Sched::new(guest.xen()).poll(&[], Some(SystemTime::from_nanos(until.as_nanos() as u64)));
+                let polled = Sched::new(guest.xen())
+                    .poll(&[], Some(SystemTime::from_nanos(until.as_nanos() as u64)));
                 note(guest, log, "polled", polled.is_ok().into());
             }
             2 => guest.advance(Duration::from_nanos(chance >> 50)),
             3 => note(guest, log, "counter", xen_hal::platform::Counter::read(&guest.counter())),
             _ => {
-                let times = Vcpu::new(guest.xen(), VcpuId((chance >> 8) as u32 % VCPUS as u32)).runstate();
+                let times =
+                    Vcpu::new(guest.xen(), VcpuId((chance >> 8) as u32 % VCPUS as u32)).runstate();
                 note(guest, log, "since", times.map_or(0, |times| times.since.as_nanos()));
             }
         }
@@ -83,10 +86,13 @@ fn domain(guest: Guest, log: &Log) {
 
 fn run(seed: u64, adversity: Adversity) -> (Report, Vec<Line>) {
     let log = Log::default();
-    let mut machine = Machine::new(Profile::DOMU, seed).expect("the computer has memory").adversity(adversity);
+    let mut machine =
+        Machine::new(Profile::DOMU, seed).expect("the computer has memory").adversity(adversity);
     for _ in 0..2 {
         let log = Arc::clone(&log);
-        machine.domain(Setup::new().vcpus(VCPUS), move |guest| domain(guest, &log)).expect("the machine has memory");
+        machine
+            .domain(Setup::new().vcpus(VCPUS), move |guest| domain(guest, &log))
+            .expect("the machine has memory");
     }
     let report = machine.run().unwrap_or_else(|failure| panic!("{failure}"));
     let log = std::mem::take(&mut *log.lock().expect("nobody panicked"));
@@ -95,7 +101,15 @@ fn run(seed: u64, adversity: Adversity) -> (Report, Vec<Line>) {
 
 #[test]
 fn a_seed_gives_one_run() {
-    for adversity in [Adversity::new(), Adversity { cancelled_suspends: 0, late_upcalls: 4, clock_updates: 4, ..Adversity::storm() }] {
+    for adversity in [
+        Adversity::new(),
+        Adversity {
+            cancelled_suspends: 0,
+            late_upcalls: 4,
+            clock_updates: 4,
+            ..Adversity::storm()
+        },
+    ] {
         let first = run(7, adversity);
         assert!(first.1.len() > 60, "{}", first.1.len());
         for again in 1..100 {
@@ -106,7 +120,9 @@ fn a_seed_gives_one_run() {
 
 #[test]
 fn seeds_give_runs_of_their_own() {
-    let order = |seed| run(seed, Adversity::new()).1.iter().map(|line| (line.0, line.1)).collect::<Vec<_>>();
+    let order = |seed| {
+        run(seed, Adversity::new()).1.iter().map(|line| (line.0, line.1)).collect::<Vec<_>>()
+    };
     let orders: BTreeSet<_> = (0..20).map(order).collect();
     assert!(orders.len() >= 18, "{} of 20 differ", orders.len());
 }
@@ -117,13 +133,17 @@ fn accesses_to_shared_memory_are_places_to_be_preempted_at() {
     let order = |seed| {
         let log = Log::default();
         let noted = Arc::clone(&log);
-        let mut machine = Machine::new(Profile::DOMU, seed).expect("the computer has memory").adversity(adversity);
+        let mut machine = Machine::new(Profile::DOMU, seed)
+            .expect("the computer has memory")
+            .adversity(adversity);
         let program = move |guest: Guest| {
             let t = Table::new(guest);
             let shared = attach(&t);
             let read = move |guest, log: &Log| {
                 for word in 0..64 {
-                    let _ = shared.evtchn_pending(word % 8).map(|word| word.load(std::sync::atomic::Ordering::SeqCst));
+                    let _ = shared
+                        .evtchn_pending(word % 8)
+                        .map(|word| word.load(std::sync::atomic::Ordering::SeqCst));
                     note(guest, log, "read", 0);
                 }
             };

@@ -15,7 +15,9 @@ use xen_pac::hvm::{HvmParam, XenHvmEvtchnUpcallVector, XenHvmParam, command as h
 use xen_pac::memory::{self, XenRemoveFromPhysmap};
 use xen_pac::sched::{SchedShutdown, SchedWatchdog, ShutdownReason, command as sched};
 use xen_pac::shared_info::raw;
-use xen_pac::vcpu::{Runstate, VcpuRegisterVcpuInfo, VcpuSetSingleshotTimer, command as vcpu, raw as runs};
+use xen_pac::vcpu::{
+    Runstate, VcpuRegisterVcpuInfo, VcpuSetSingleshotTimer, command as vcpu, raw as runs,
+};
 
 use crate::support::answer::*;
 use crate::support::events::{ipi, send, status, virq};
@@ -34,7 +36,10 @@ fn callback(t: &Table) -> u64 {
 }
 
 fn remove(t: &Table, page: usize) -> Answer {
-    t.give(memory::command::RemoveFromPhysmap, &mut XenRemoveFromPhysmap::new(Domid::SELF, t.frame(page)))
+    t.give(
+        memory::command::RemoveFromPhysmap,
+        &mut XenRemoveFromPhysmap::new(Domid::SELF, t.frame(page)),
+    )
 }
 
 fn watchdog(t: &Table, id: u32) -> Answer {
@@ -49,12 +54,28 @@ fn register_all(t: &Table) {
     t.is("and 1", set_version(t, 1).0, OK);
     map_table(t, 1);
     put(t, 1, 8, entry(PERMIT, t.domain(), t.frame(5)));
-    t.is("a mapping", map(t, t.frame(9) * 4096, host_map(), 8, t.domain()).0, Ok(GrantStatus::OKAY));
-    t.is("a block", t.give_vcpu(vcpu::RegisterVcpuInfo, 0, &mut VcpuRegisterVcpuInfo::new(t.frame(2), 0)), OK);
-    t.is("a vector", t.give(hvm::SetEvtchnUpcallVector, &mut XenHvmEvtchnUpcallVector::new(0, 0x40)), OK);
+    t.is(
+        "a mapping",
+        map(t, t.frame(9) * 4096, host_map(), 8, t.domain()).0,
+        Ok(GrantStatus::OKAY),
+    );
+    t.is(
+        "a block",
+        t.give_vcpu(vcpu::RegisterVcpuInfo, 0, &mut VcpuRegisterVcpuInfo::new(t.frame(2), 0)),
+        OK,
+    );
+    t.is(
+        "a vector",
+        t.give(hvm::SetEvtchnUpcallVector, &mut XenHvmEvtchnUpcallVector::new(0, 0x40)),
+        OK,
+    );
     t.is("a watchdog", watchdog(t, 0), Ok(1));
     let due = (t.now() + Duration::from_secs(1)).as_nanos() as u64;
-    t.is("a timer", t.give_vcpu(vcpu::SetSingleshotTimer, 0, &mut VcpuSetSingleshotTimer::new(due, 0)), OK);
+    t.is(
+        "a timer",
+        t.give_vcpu(vcpu::SetSingleshotTimer, 0, &mut VcpuSetSingleshotTimer::new(due, 0)),
+        OK,
+    );
     set_byte(t.page(20), 0, 99);
 }
 
@@ -64,7 +85,11 @@ fn elsewhere_nothing_is_registered() {
         register_all(t);
         let before = t.now();
         t.is("suspended, and restored", suspend(t), OK);
-        t.is("ports", [1, 2].map(|port| status(t, Domid::SELF, port)), [Ok(EvtchnState::CLOSED); 2]);
+        t.is(
+            "ports",
+            [1, 2].map(|port| status(t, Domid::SELF, port)),
+            [Ok(EvtchnState::CLOSED); 2],
+        );
         t.is("callback", callback(t), 0);
         t.is("the shared page is mapped nowhere", remove(t, 0), ENOENT);
         t.is("nor is the table", remove(t, 1), ENOENT);
@@ -76,19 +101,32 @@ fn elsewhere_nothing_is_registered() {
         t.advance(Duration::from_secs(30));
         t.is(
             "time is another machine's",
-            t.now().abs_diff(before) > Duration::from_secs(31) || t.now() < before + Duration::from_secs(30),
+            t.now().abs_diff(before) > Duration::from_secs(31)
+                || t.now() < before + Duration::from_secs(30),
             true,
         );
         let shared = crate::world::map_shared(t, 0);
         t.is("the block is in the shared page again", marks(block(shared, 0)), (false, 0));
         let notes = Notes::default();
         notes.note(**t, VECTOR, attach(t));
-        t.is("events come by the domain's vector", (ipi(t, 0), send(t, 1), notes.ports()), (Ok(1), OK, vec![1]));
+        t.is(
+            "events come by the domain's vector",
+            (ipi(t, 0), send(t, 1), notes.ports()),
+            (Ok(1), OK, vec![1]),
+        );
         // The handler does not know of the block that comes now.
         xen_hal::platform::Interrupts::disable(&t.interrupts());
-        t.is("another can be registered", t.give_vcpu(vcpu::RegisterVcpuInfo, 0, &mut VcpuRegisterVcpuInfo::new(t.frame(2), 0)), OK);
+        t.is(
+            "another can be registered",
+            t.give_vcpu(vcpu::RegisterVcpuInfo, 0, &mut VcpuRegisterVcpuInfo::new(t.frame(2), 0)),
+            OK,
+        );
         map_table(t, 1);
-        t.is("nothing is lent", map(t, t.frame(9) * 4096, host_map(), 8, t.domain()).0, Ok(GrantStatus::GENERAL_ERROR));
+        t.is(
+            "nothing is lent",
+            map(t, t.frame(9) * 4096, host_map(), 8, t.domain()).0,
+            Ok(GrantStatus::GENERAL_ERROR),
+        );
     });
 }
 
@@ -107,18 +145,23 @@ fn what_is_called_off_changes_nothing() {
     });
 }
 
-/// What the HAL keeps of areas is enough to register them again, and the handles from before are good again.
+/// What the HAL keeps of areas is enough to register them again, and the handles from before are
+/// good again.
 #[test]
 fn areas_are_registered_again_by_the_hal() {
     one(Profile::DOMU, Setup::new(), |t| {
         let _ = attach(t);
         let xen = Xen::new(t.xen());
         let latch = || WidthLatch::new(t.xen()).expect("the callback can be read and set");
-        // SAFETY: the page is the area's alone, and nothing of it is used after the machine has run.
+        // SAFETY: the page is the area's alone, and nothing of it is used after the machine has
+        // run.
         let info = unsafe { t.area::<raw::VcpuInfo>(3) };
         // SAFETY: as above.
         let times = unsafe { t.area::<runs::VcpuRunstateInfo>(4) };
-        let own = xen.vcpu(VcpuId(0)).register_vcpu_info(&t.space(), latch(), info).expect("the area is fit");
+        let own = xen
+            .vcpu(VcpuId(0))
+            .register_vcpu_info(&t.space(), latch(), info)
+            .expect("the area is fit");
         // SAFETY: there is one address space.
         let run = unsafe { xen.vcpu(VcpuId(0)).register_runstate(times) }.expect("the area is fit");
         t.is("taken", take(attach(t), own), vec![]);

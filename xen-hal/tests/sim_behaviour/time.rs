@@ -35,7 +35,9 @@ fn a_single_shot_is_never_early() {
         for _ in 0..200 {
             let due = t.now().as_nanos() as u64 + t.random() % 5_000_000;
             fired.store(0, Ordering::SeqCst);
-            Vcpu::new(t.xen(), VcpuId(0)).set_singleshot_timer(SystemTime::from_nanos(due)).expect("any moment may be asked for");
+            Vcpu::new(t.xen(), VcpuId(0))
+                .set_singleshot_timer(SystemTime::from_nanos(due))
+                .expect("any moment may be asked for");
             t.wait_until(|| fired.load(Ordering::SeqCst) != 0);
             let late = fired.load(Ordering::SeqCst).checked_sub(due);
             t.is("late by little", late.is_some_and(|late| late < 100_000), true);
@@ -48,7 +50,11 @@ fn the_end_of_a_poll_is_never_early() {
     one(Profile::DOMU, Setup::new(), |t| {
         for _ in 0..200 {
             let due = t.now().as_nanos() as u64 + t.random() % 5_000_000;
-            t.is("polled", Sched::new(t.xen()).poll(&[], Some(SystemTime::from_nanos(due))), Ok(()));
+            t.is(
+                "polled",
+                Sched::new(t.xen()).poll(&[], Some(SystemTime::from_nanos(due))),
+                Ok(()),
+            );
             t.is("not early", t.now().as_nanos() as u64 >= due, true);
         }
     });
@@ -75,15 +81,26 @@ fn a_vcpu_is_always_in_one_state() {
             t.advance(Duration::from_micros(50));
             t.relax();
             for vcpu in 0..3 {
-                let (before, times) = (t.now(), Vcpu::new(t.xen(), VcpuId(vcpu)).runstate().expect("the vCPU is there"));
+                let (before, times) = (
+                    t.now(),
+                    Vcpu::new(t.xen(), VcpuId(vcpu)).runstate().expect("the vCPU is there"),
+                );
                 let sum = BEGINNING + all(&times);
-                t.is(&format!("round {round}, vCPU {vcpu}: the states make up all the time"), (before..=t.now()).contains(&sum), true);
+                t.is(
+                    &format!("round {round}, vCPU {vcpu}: the states make up all the time"),
+                    (before..=t.now()).contains(&sum),
+                    true,
+                );
             }
         }
         let times = |vcpu| Vcpu::new(t.xen(), VcpuId(vcpu)).runstate().expect("the vCPU is there");
         let (first, second, third) = (times(0), times(1), times(2));
         t.is("this one runs", first.state, Runstate::RUNNING);
-        t.is("the second slept", second.spent_in(Runstate::BLOCKED) >= Some(Duration::from_micros(500)), true);
+        t.is(
+            "the second slept",
+            second.spent_in(Runstate::BLOCKED) >= Some(Duration::from_micros(500)),
+            true,
+        );
         t.is(
             "the third never was",
             (third.state, all(&third) == third.spent_in(Runstate::OFFLINE).unwrap_or_default()),
@@ -95,7 +112,9 @@ fn a_vcpu_is_always_in_one_state() {
 #[test]
 fn a_watchdog_that_nobody_kicks_ends_the_domain() {
     let report = one(Profile::DOMU, Setup::new(), |t| {
-        let dog = Sched::new(t.xen()).start_watchdog(NonZero::<u32>::MIN.saturating_add(1)).expect("there is one");
+        let dog = Sched::new(t.xen())
+            .start_watchdog(NonZero::<u32>::MIN.saturating_add(1))
+            .expect("there is one");
         for _ in 0..5 {
             t.advance(Duration::from_millis(1500));
             dog.kick(NonZero::<u32>::MIN.saturating_add(1)).expect("it runs");

@@ -1,4 +1,5 @@
-//! Pending bits, masks, selectors and upcalls: when an event is announced, and when something that was left behind keeps it from being.
+//! Pending bits, masks, selectors and upcalls: when an event is announced, and when something that
+//! was left behind keeps it from being.
 
 use std::sync::atomic::Ordering;
 
@@ -9,8 +10,11 @@ use crate::support::events::{bind_vcpu, ipi, send, unmask};
 use crate::support::{OK, Table, one};
 use crate::world::{Notes, attach_on, bitmaps, block, is_masked, is_pending, marks};
 
-/// A domain with three IPIs of its vCPU, the third in the second word of the bitmaps; interrupts are off.
-fn with_ports(program: impl Fn(&Table, xen_pac::shared_info::SharedInfo<'static>, &Notes) + Send + Clone + 'static) {
+/// A domain with three IPIs of its vCPU, the third in the second word of the bitmaps; interrupts
+/// are off.
+fn with_ports(
+    program: impl Fn(&Table, xen_pac::shared_info::SharedInfo<'static>, &Notes) + Send + Clone + 'static,
+) {
     for profile in [Profile::DOMU, Profile::DOM0LESS] {
         let program = program.clone();
         one(profile, Setup::new().vcpus(2), move |t| {
@@ -42,12 +46,17 @@ fn a_masked_event_waits_and_is_announced_by_unmasking() {
         t.enable_interrupts();
         bitmaps(shared).mask(Port(1));
         t.is("sent", send(t, 1), OK);
-        t.is("pending, and not told", (is_pending(shared, 1), marks(block(shared, 0)), notes.upcalls()), (true, (false, 0), 0));
+        t.is(
+            "pending, and not told",
+            (is_pending(shared, 1), marks(block(shared, 0)), notes.upcalls()),
+            (true, (false, 0), 0),
+        );
         t.is("unmasked by Xen", unmask(t, 1), OK);
         t.is("told", (is_masked(shared, 1), notes.ports()), (false, vec![1]));
         t.is("unmasked with nothing pending", unmask(t, 1), OK);
         t.is("not told", notes.upcalls(), 1);
-        // Cleared by the guest alone, the mask lets nothing out; and Xen does not tell of what was not masked.
+        // Cleared by the guest alone, the mask lets nothing out; and Xen does not tell of what was
+        // not masked.
         bitmaps(shared).mask(Port(1));
         t.is("sent", send(t, 1), OK);
         shared.evtchn_mask(0).expect("the first word").fetch_and(!0b10, Ordering::SeqCst);
@@ -79,7 +88,8 @@ fn what_is_left_behind_suppresses_what_comes() {
         t.is("in another word", send(t, 64), OK);
         t.is("told of both", notes.ports(), vec![1, 64]);
     });
-    // The mark of an upcall that nobody takes: with interrupts that come late without end, nothing takes it.
+    // The mark of an upcall that nobody takes: with interrupts that come late without end, nothing
+    // takes it.
     with_ports(|t, shared, notes| {
         let info = block(shared, 0);
         t.is("sent", send(t, 1), OK);

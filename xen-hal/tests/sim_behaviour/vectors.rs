@@ -1,4 +1,5 @@
-//! The two ways in which x86 is told: by the domain's vector, which stays raised, and by a vCPU's own, which comes once.
+//! The two ways in which x86 is told: by the domain's vector, which stays raised, and by a vCPU's
+//! own, which comes once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,11 +14,19 @@ use crate::world::{VECTOR, attach, block, marks, take};
 const OWN: u8 = 0x55;
 
 fn own_vector(t: &Table) {
-    t.is("its own vector", t.give(command::SetEvtchnUpcallVector, &mut XenHvmEvtchnUpcallVector::new(0, OWN)), OK);
+    t.is(
+        "its own vector",
+        t.give(command::SetEvtchnUpcallVector, &mut XenHvmEvtchnUpcallVector::new(0, OWN)),
+        OK,
+    );
 }
 
 /// Counts the calls at a vector, and does `each` time what is asked.
-fn count(guest: Guest, vector: u8, each: impl Fn(usize) + Send + Sync + 'static) -> Arc<AtomicUsize> {
+fn count(
+    guest: Guest,
+    vector: u8,
+    each: impl Fn(usize) + Send + Sync + 'static,
+) -> Arc<AtomicUsize> {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     guest.on_interrupt(vector, move || each(counted.fetch_add(1, Ordering::SeqCst) + 1));
@@ -47,7 +56,11 @@ fn a_vector_that_is_chosen_late_tells_what_was_pending() {
         let calls = count(**t, VECTOR, move |_| _ = take(shared, block(shared, 0)));
         t.enable_interrupts();
         t.is("bound, and sent", (ipi(t, 0), send(t, 1)), (Ok(1), OK));
-        t.is("told nobody", (calls.load(Ordering::SeqCst), marks(block(shared, 0))), (0, (true, 1)));
+        t.is(
+            "told nobody",
+            (calls.load(Ordering::SeqCst), marks(block(shared, 0))),
+            (0, (true, 1)),
+        );
         crate::world::set_callback(t);
         t.is("told", calls.load(Ordering::SeqCst), 1);
     });
@@ -69,7 +82,11 @@ fn a_vcpus_own_vector_comes_once_for_each_mark() {
         t.end_of_interrupt();
         t.is("then", came(), 2);
         t.end_of_interrupt();
-        t.is("once only, although the mark stays", (came(), marks(block(shared, 0))), (2, (true, 1)));
+        t.is(
+            "once only, although the mark stays",
+            (came(), marks(block(shared, 0))),
+            (2, (true, 1)),
+        );
         shared.evtchn_pending(0).expect("the first word").swap(0, Ordering::SeqCst);
         block(shared, 0).evtchn_pending_sel().swap(0, Ordering::SeqCst);
         t.is("sent again, with the mark still there", send(t, 1), OK);

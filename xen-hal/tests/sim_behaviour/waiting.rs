@@ -29,10 +29,15 @@ fn polling_wakes_for_a_port_that_is_masked() {
             if !is_arm(profile) {
                 t.start(1, |guest| xen_hal::event::Events::new(guest.xen()).send(Port(1)));
             } else {
-                // Arm's vCPUs are started by other means than hypercalls; an event that is there already ends the sleep as well.
+                // Arm's vCPUs are started by other means than hypercalls; an event that is there
+                // already ends the sleep as well.
                 t.is("sent", send(t, 1), OK);
             }
-            t.is("polled without an end", Sched::new(t.xen()).poll(&[Port(1), Port(2)], None), Ok(()));
+            t.is(
+                "polled without an end",
+                Sched::new(t.xen()).poll(&[Port(1), Port(2)], None),
+                Ok(()),
+            );
             t.is("pending", is_pending(shared, 1), true);
         });
     }
@@ -53,7 +58,10 @@ fn a_poll_of_one_port_is_woken_by_no_other_and_a_poll_of_several_by_any() {
     };
     one(Profile::DOMU, Setup::new().vcpus(2), other_comes(&[Port(1), Port(2)]));
     let failure = fails(Profile::DOMU, Setup::new().vcpus(2), other_comes(&[Port(1)]));
-    assert!(matches!(&failure.what, What::Deadlock { waiting } if waiting[0].contains("polls ports [1]")), "{failure}");
+    assert!(
+        matches!(&failure.what, What::Deadlock { waiting } if waiting[0].contains("polls ports [1]")),
+        "{failure}"
+    );
 }
 
 #[test]
@@ -124,7 +132,9 @@ fn a_periodic_timer_wakes_nobody() {
         let (shared, notes) = (attach(t), Notes::default());
         notes.note(**t, VECTOR, shared);
         t.is("bound", [virq(t, Virq::TIMER.0, 0), ipi(t, 0)], [Ok(1), Ok(2)]);
-        Vcpu::new(t.xen(), VcpuId(0)).set_periodic_timer(Duration::from_millis(1)).expect("a period that may be");
+        Vcpu::new(t.xen(), VcpuId(0))
+            .set_periodic_timer(Duration::from_millis(1))
+            .expect("a period that may be");
         t.enable_interrupts();
         let before = notes.upcalls();
         t.advance(Duration::from_micros(2500));
@@ -138,7 +148,9 @@ fn a_periodic_timer_wakes_nobody() {
     let failure = fails(Profile::DOMU, Setup::new(), |t| {
         Notes::default().note(**t, VECTOR, attach(t));
         t.is("bound", virq(t, Virq::TIMER.0, 0), Ok(1));
-        Vcpu::new(t.xen(), VcpuId(0)).set_periodic_timer(Duration::from_secs(1)).expect("a period that may be");
+        Vcpu::new(t.xen(), VcpuId(0))
+            .set_periodic_timer(Duration::from_secs(1))
+            .expect("a period that may be");
         t.wait_until(|| false);
     });
     assert!(matches!(failure.what, What::Deadlock { .. }), "{failure}");

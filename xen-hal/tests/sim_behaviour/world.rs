@@ -21,15 +21,21 @@ const ARM_INTERRUPT: u8 = 31;
 /// Chooses the domain's vector.
 pub(crate) fn set_callback(t: &Table) {
     let via = CallbackVia::vector(VECTOR).expect("a vector for devices").encode();
-    t.is("callback", t.give(command::SetParam, &mut XenHvmParam::new(Domid::SELF, HvmParam::CALLBACK_IRQ, via)), OK);
+    t.is(
+        "callback",
+        t.give(command::SetParam, &mut XenHvmParam::new(Domid::SELF, HvmParam::CALLBACK_IRQ, via)),
+        OK,
+    );
 }
 
-/// Maps the shared page in place of a page of the domain's, and says nothing of how events are announced.
+/// Maps the shared page in place of a page of the domain's, and says nothing of how events are
+/// announced.
 pub(crate) fn map_shared(t: &Table, page: usize) -> SharedInfo<'static> {
     // SAFETY: the simulator has one layout.
     let latch = unsafe { WidthLatch::assume() };
     // SAFETY: the page is used for this alone, and not after the machine has run.
-    unsafe { Memory::new(t.xen()).map_shared_info(&t.space(), t.page(page).cast(), latch) }.expect("the shared page can be mapped")
+    unsafe { Memory::new(t.xen()).map_shared_info(&t.space(), t.page(page).cast(), latch) }
+        .expect("the shared page can be mapped")
 }
 
 /// Maps the shared page in place of page 0, and has events announced by the domain's vector.
@@ -61,16 +67,23 @@ pub(crate) fn block(shared: SharedInfo<'_>, vcpu: usize) -> VcpuInfo<'_> {
 
 /// The upcall's mark and the selector of a block.
 pub(crate) fn marks(info: VcpuInfo<'_>) -> (bool, XenUlong) {
-    (info.evtchn_upcall_pending().load(Ordering::SeqCst) != 0, info.evtchn_pending_sel().load(Ordering::SeqCst))
+    (
+        info.evtchn_upcall_pending().load(Ordering::SeqCst) != 0,
+        info.evtchn_pending_sel().load(Ordering::SeqCst),
+    )
 }
 
-/// What the words of a selector lead to, taken as a kernel takes it: the selector first, then each port before it is handled.
+/// What the words of a selector lead to, taken as a kernel takes it: the selector first, then each
+/// port before it is handled.
 pub(crate) fn take(shared: SharedInfo<'_>, info: VcpuInfo<'_>) -> Vec<u32> {
     info.evtchn_upcall_pending().swap(0, Ordering::SeqCst);
     let selected = info.evtchn_pending_sel().swap(0, Ordering::SeqCst);
     let mut ports = Vec::new();
     for word in (0..XenUlong::BITS as usize).filter(|word| selected >> word & 1 == 1) {
-        let (Some(pending), Some(mask)) = (shared.evtchn_pending(word), shared.evtchn_mask(word)) else { continue };
+        let (Some(pending), Some(mask)) = (shared.evtchn_pending(word), shared.evtchn_mask(word))
+        else {
+            continue;
+        };
         let active = pending.load(Ordering::SeqCst) & !mask.load(Ordering::SeqCst);
         for bit in (0..XenUlong::BITS).filter(|bit| active >> bit & 1 == 1) {
             pending.fetch_and(!(1 << bit), Ordering::SeqCst);
@@ -107,7 +120,8 @@ impl Notes {
     }
 }
 
-/// The bytes of a page of the domain's, to be shared by pointers that outlive the borrow of the table.
+/// The bytes of a page of the domain's, to be shared by pointers that outlive the borrow of the
+/// table.
 pub(crate) fn byte(page: NonNull<u8>, offset: usize) -> u8 {
     let place = page.as_ptr().wrapping_add(offset);
     // SAFETY: the offset is within a page that is mapped, as the tests see to.

@@ -3,8 +3,9 @@
 use xen_hal::hypercall::Errno;
 use xen_pac::base::{Domid, Virq};
 use xen_pac::event_channel::{
-    EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindPirq, EvtchnBindVcpu, EvtchnBindVirq, EvtchnClose, EvtchnReset,
-    EvtchnSend, EvtchnState, EvtchnStatus, EvtchnUnmask, command,
+    EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindPirq, EvtchnBindVcpu,
+    EvtchnBindVirq, EvtchnClose, EvtchnReset, EvtchnSend, EvtchnState, EvtchnStatus, EvtchnUnmask,
+    command,
 };
 
 use super::{Answer, Table};

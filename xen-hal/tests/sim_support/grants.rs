@@ -3,7 +3,8 @@
 use xen_hal::hypercall::Errno;
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{
-    GnttabMapGrantRef, GnttabSetVersion, GnttabUnmapGrantRef, GrantStatus, command, grant_map_flags as flags, raw::GrantEntryV1,
+    GnttabMapGrantRef, GnttabSetVersion, GnttabUnmapGrantRef, GrantStatus, command,
+    grant_map_flags as flags, raw::GrantEntryV1,
 };
 use xen_pac::memory::{self, MapSpace, XenAddToPhysmap};
 

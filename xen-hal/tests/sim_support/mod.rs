@@ -1,4 +1,5 @@
-//! What tests of the simulator have in common: machines for tables of cases, and hypercalls by number, so that each case says what is asked and nothing else.
+//! What tests of the simulator have in common: machines for tables of cases, and hypercalls by
+//! number, so that each case says what is asked and nothing else.
 
 #![allow(dead_code, reason = "each of the test programs uses what it needs")]
 
@@ -14,7 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use xen_hal::hypercall::{Errno, Hypercall as _, outcome};
 use xen_hal::platform::{AddressSpace as _, VcpuId};
-use xen_hal::sim::{Adversity, Arch, Ending, Failure, Guest, Machine, Profile, Report, Role, Setup};
+use xen_hal::sim::{
+    Adversity, Arch, Ending, Failure, Guest, Machine, Profile, Report, Role, Setup,
+};
 use xen_hal::vcpu::{LongMode, Vcpu};
 use xen_pac::base::Domid;
 use xen_pac::command::Command;
@@ -69,18 +72,24 @@ impl Table {
 
     /// A case: what was asked, what Xen answered, and what the table says.
     #[track_caller]
-    #[allow(clippy::needless_pass_by_value, reason = "a line of a table reads better without references")]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a line of a table reads better without references"
+    )]
     pub(crate) fn is<T: PartialEq + Debug>(&self, case: &str, answer: T, expected: T) {
         if answer != expected {
             let line = std::panic::Location::caller();
-            self.wrong.borrow_mut().push(format!("{line}: {case}: {answer:?} and not {expected:?}"));
+            self.wrong
+                .borrow_mut()
+                .push(format!("{line}: {case}: {answer:?} and not {expected:?}"));
         }
     }
 
     /// A hypercall by its number.
     pub(crate) fn raw(&self, number: Hypercall, arguments: [usize; 3]) -> Answer {
         let [a, b, c] = arguments;
-        // SAFETY: the tests hand over addresses of arguments that are there, or such as the simulator refuses; what they do to memory they do to pages of their own.
+        // SAFETY: the tests hand over addresses of arguments that are there, or such as the
+        // simulator refuses; what they do to memory they do to pages of their own.
         outcome(unsafe { self.guest.xen().call3(number.0, a, b, c) })
     }
 
@@ -90,7 +99,12 @@ impl Table {
     }
 
     /// A command about a vCPU.
-    pub(crate) fn give_vcpu<C: Command>(&self, _: C, vcpu: u32, argument: &mut C::Argument) -> Answer {
+    pub(crate) fn give_vcpu<C: Command>(
+        &self,
+        _: C,
+        vcpu: u32,
+        argument: &mut C::Argument,
+    ) -> Answer {
         self.raw(C::HYPERCALL, [C::NUMBER as usize, vcpu as usize, address(argument)])
     }
 
@@ -128,11 +142,16 @@ impl Table {
     }
 
     /// Starts another vCPU with a program.
-    pub(crate) fn start<E: Ending>(&self, vcpu: u32, program: impl FnOnce(Guest) -> E + Send + 'static) {
+    pub(crate) fn start<E: Ending>(
+        &self,
+        vcpu: u32,
+        program: impl FnOnce(Guest) -> E + Send + 'static,
+    ) {
         self.prepare(VcpuId(vcpu), program);
         let vcpu = Vcpu::new(self.xen(), VcpuId(vcpu));
         // SAFETY: the vCPU runs the program that was prepared.
-        unsafe { vcpu.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }.expect("the vCPU is not initialised yet");
+        unsafe { vcpu.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }
+            .expect("the vCPU is not initialised yet");
         vcpu.up().expect("the vCPU is initialised");
     }
 }
@@ -164,9 +183,13 @@ pub(crate) fn machine(profile: Profile, domains: impl IntoIterator<Item = Domain
 }
 
 /// The same, and whether the answers of each domain were looked at.
-fn watched(profile: Profile, domains: impl IntoIterator<Item = Domain>) -> (Machine, Vec<Arc<AtomicBool>>) {
+fn watched(
+    profile: Profile,
+    domains: impl IntoIterator<Item = Domain>,
+) -> (Machine, Vec<Arc<AtomicBool>>) {
     let mut all_seen = Vec::new();
-    let mut machine = Machine::new(profile, 1).expect("the computer has memory").adversity(Adversity::calm());
+    let mut machine =
+        Machine::new(profile, 1).expect("the computer has memory").adversity(Adversity::calm());
     for (setup, program) in domains {
         let seen = Arc::<AtomicBool>::default();
         all_seen.push(Arc::clone(&seen));
@@ -185,19 +208,30 @@ fn watched(profile: Profile, domains: impl IntoIterator<Item = Domain>) -> (Mach
 pub(crate) fn several(profile: Profile, domains: impl IntoIterator<Item = Domain>) -> Report {
     let (machine, seen) = watched(profile, domains);
     let report = machine.run().unwrap_or_else(|failure| panic!("{profile:?}: {failure}"));
-    assert!(seen.iter().all(|seen| seen.load(Ordering::SeqCst)), "{profile:?}: a domain ended before all had been asked: {report:?}");
+    assert!(
+        seen.iter().all(|seen| seen.load(Ordering::SeqCst)),
+        "{profile:?}: a domain ended before all had been asked: {report:?}"
+    );
     report
 }
 
 /// Runs a machine with one domain.
 #[track_caller]
-pub(crate) fn one(profile: Profile, setup: Setup, program: impl FnOnce(&Table) + Send + 'static) -> Report {
+pub(crate) fn one(
+    profile: Profile,
+    setup: Setup,
+    program: impl FnOnce(&Table) + Send + 'static,
+) -> Report {
     several(profile, [domain(setup, program)])
 }
 
 /// Runs a machine with one domain, which comes to a bad end.
 #[track_caller]
-pub(crate) fn fails(profile: Profile, setup: Setup, program: impl FnOnce(&Table) + Send + 'static) -> Failure {
+pub(crate) fn fails(
+    profile: Profile,
+    setup: Setup,
+    program: impl FnOnce(&Table) + Send + 'static,
+) -> Failure {
     machine(profile, [domain(setup, program)]).run().expect_err("the machine fails")
 }
 
@@ -215,7 +249,7 @@ pub(crate) mod answer {
     }
 
     answers!(
-        E2BIG, EACCES, EBUSY, EEXIST, EFAULT, EINVAL, ENOBUFS, ENODEV, ENOENT, ENOSPC, ENOSYS, ENXIO, EOPNOTSUPP, EOVERFLOW, EPERM, ERANGE,
-        ESRCH, ETIME
+        E2BIG, EACCES, EBUSY, EEXIST, EFAULT, EINVAL, ENOBUFS, ENODEV, ENOENT, ENOSPC, ENOSYS,
+        ENXIO, EOPNOTSUPP, EOVERFLOW, EPERM, ERANGE, ESRCH, ETIME
     );
 }

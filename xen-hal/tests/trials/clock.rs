@@ -1,4 +1,5 @@
-//! The clock, read while Xen writes its values: it is never more than a moment away from the machine's own.
+//! The clock, read while Xen writes its values: it is never more than a moment away from the
+//! machine's own.
 
 use core::time::Duration;
 
@@ -16,7 +17,9 @@ const ROUNDING: Duration = Duration::from_nanos(64);
 /// `readings` of the clock.
 pub(crate) fn machine(seed: u64, readings: u32, paths: Paths) -> Result<Report, Failure> {
     let adversity = Adversity { clock_updates: 2, preempt_accesses: 2, ..Adversity::new() };
-    let mut machine = Machine::new(Profile::DOM0, seed).expect("there is memory for a machine").adversity(adversity);
+    let mut machine = Machine::new(Profile::DOM0, seed)
+        .expect("there is memory for a machine")
+        .adversity(adversity);
     let program = move |guest| program(guest, readings, &paths);
     machine.domain(Setup::new().vcpus(2).pages(4), program).expect("there is memory for a domain");
     super::run(machine)
@@ -32,13 +35,20 @@ fn program(guest: Guest, readings: u32, paths: &Paths) -> Result<(), Errno> {
             guest.relax();
         }
     })?;
-    let clock = PvClock::new(Xen::new(guest.xen()).version().features()?, kernel.info(0).time(), guest.counter());
+    let clock = PvClock::new(
+        Xen::new(guest.xen()).version().features()?,
+        kernel.info(0).time(),
+        guest.counter(),
+    );
     let clock = clock.map_err(|_| Errno::EINVAL)?;
     for _ in 0..readings {
         let before = guest.now();
         let read = Duration::from_nanos(clock.now().as_nanos());
         let after = guest.now();
-        assert!(before <= read + ROUNDING && read <= after + ROUNDING, "it was {before:?}, the clock said {read:?}, it was {after:?}");
+        assert!(
+            before <= read + ROUNDING && read <= after + ROUNDING,
+            "it was {before:?}, the clock said {read:?}, it was {after:?}"
+        );
         paths.note(guest.take_path());
     }
     Ok(())

@@ -1,5 +1,7 @@
-//! Ports masked, unmasked, signalled, given to the other vCPU and handled, at random on two vCPUs at once; handlers that stop early, mask and unmask. The simulator counts how
-//! often each port became pending: each time it has to be handled once, and once only; and after the last signal a handler has to run.
+//! Ports masked, unmasked, signalled, given to the other vCPU and handled, at random on two vCPUs
+//! at once; handlers that stop early, mask and unmask. The simulator counts how often each port
+//! became pending: each time it has to be handled once, and once only; and after the last signal a
+//! handler has to run.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,7 +17,8 @@ use super::kernel::Kernel;
 
 /// How many ports take part.
 const PORTS: usize = 6;
-/// How far apart they are: some share a word of the bitmaps, and some have one of their own, where no other event covers up for one that was lost.
+/// How far apart they are: some share a word of the bitmaps, and some have one of their own, where
+/// no other event covers up for one that was lost.
 const SPREAD: usize = 40;
 /// How often a vCPU lets the other run before it believes that nothing more will come of that.
 const PATIENCE: u32 = 500;
@@ -47,8 +50,15 @@ struct Trial {
 }
 
 /// `rounds` times, some random acts on each of two vCPUs.
-pub(crate) fn machine(seed: u64, rounds: u32, adversity: Adversity, paths: Paths) -> Result<Report, Failure> {
-    let mut machine = Machine::new(Profile::DOM0, seed).expect("there is memory for a machine").adversity(adversity);
+pub(crate) fn machine(
+    seed: u64,
+    rounds: u32,
+    adversity: Adversity,
+    paths: Paths,
+) -> Result<Report, Failure> {
+    let mut machine = Machine::new(Profile::DOM0, seed)
+        .expect("there is memory for a machine")
+        .adversity(adversity);
     let program = move |guest| program(guest, rounds, &paths);
     machine.domain(Setup::new().vcpus(2).pages(4), program).expect("there is memory for a domain");
     super::run(machine)
@@ -65,7 +75,9 @@ fn program(guest: Guest, rounds: u32, paths: &Paths) -> Result<(), Errno> {
     let counts = Arc::clone(&tallies);
     let kernel = Kernel::start(guest, move |kernel, port| handle(kernel, port, &counts))?;
     let events = kernel.xen().events();
-    let all = (0..PORTS * SPREAD).map(|port| events.bind_ipi(VcpuId((port / SPREAD % 2) as u32)).map(|channel| channel.into_port()));
+    let all = (0..PORTS * SPREAD).map(|port| {
+        events.bind_ipi(VcpuId((port / SPREAD % 2) as u32)).map(|channel| channel.into_port())
+    });
     let all = all.collect::<Result<Vec<_>, _>>()?;
     let ports: Vec<_> = all.into_iter().step_by(SPREAD).collect();
     assert!(ports.iter().enumerate().all(|(at, port)| index(*port) == Some(at)), "{ports:?}");
@@ -104,9 +116,14 @@ fn handle(kernel: &Kernel, port: Port, tallies: &[Tally; PORTS]) -> ControlFlow<
 impl Trial {
     fn round(&self, guest: Guest, round: u32) -> Result<(), Errno> {
         (0..ACTS).try_for_each(|_| self.act(guest))?;
-        // Nothing stays masked, so that all events come to an end. What is not masked is left alone: its events have to come by themselves.
+        // Nothing stays masked, so that all events come to an end. What is not masked is left
+        // alone: its events have to come by themselves.
         let (me, bitmaps) = (guest.current().0 as usize, self.kernel.bitmaps());
-        for port in self.ports.iter().filter(|port| bitmaps.is_masked(**port) && self.kernel.own[me].contains(**port)) {
+        for port in self
+            .ports
+            .iter()
+            .filter(|port| bitmaps.is_masked(**port) && self.kernel.own[me].contains(**port))
+        {
             bitmaps.unmask(self.kernel.xen().events(), *port, &self.kernel.own[me])?;
         }
         self.meet(guest, 4 * round - 2);
@@ -126,7 +143,8 @@ impl Trial {
     }
 
     fn act(&self, guest: Guest) -> Result<(), Errno> {
-        let (bitmaps, events, me) = (self.kernel.bitmaps(), self.kernel.xen().events(), guest.current().0 as usize);
+        let (bitmaps, events, me) =
+            (self.kernel.bitmaps(), self.kernel.xen().events(), guest.current().0 as usize);
         let port = self.ports[guest.random() as usize % PORTS];
         let own = &self.kernel.own[me];
         let mine = own.contains(port);
@@ -136,14 +154,16 @@ impl Trial {
             2 if !mine => bitmaps.unmask(events, port, own)?,
             3 => events.unmask(port)?,
             _ => {
-                index(port).inspect(|index| _ = self.tallies[*index].sent.fetch_add(1, Ordering::SeqCst));
+                index(port)
+                    .inspect(|index| _ = self.tallies[*index].sent.fetch_add(1, Ordering::SeqCst));
                 events.send(port)?;
             }
         }
         Ok(())
     }
 
-    /// Each time that a port became pending it was handled once. Handlers that are under way get the time to end.
+    /// Each time that a port became pending it was handled once. Handlers that are under way get
+    /// the time to end.
     fn judge(&self, guest: Guest) {
         for _ in 0..PATIENCE {
             if self.ports.iter().all(|port| self.verdict(guest, *port).is_none()) {
@@ -164,9 +184,13 @@ impl Trial {
             return Some(format!("{port:?} is left pending"));
         }
         if raised != handled {
-            return Some(format!("{port:?} became pending {raised} times and was handled {handled} times"));
+            return Some(format!(
+                "{port:?} became pending {raised} times and was handled {handled} times"
+            ));
         }
         let (sent, seen) = (tally.sent.load(Ordering::SeqCst), tally.seen.load(Ordering::SeqCst));
-        (sent != seen).then(|| format!("{port:?} was signalled {sent} times, and not handled after {seen} of them"))
+        (sent != seen).then(|| {
+            format!("{port:?} was signalled {sent} times, and not handled after {seen} of them")
+        })
     }
 }

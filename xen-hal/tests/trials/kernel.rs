@@ -24,7 +24,8 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Maps the shared page at page 0, and has `handler` called with each port that has an event, on the vCPU whose port it is.
+    /// Maps the shared page at page 0, and has `handler` called with each port that has an event,
+    /// on the vCPU whose port it is.
     pub(crate) fn start(
         guest: Guest,
         handler: impl Fn(&Self, Port) -> ControlFlow<()> + Send + Sync + 'static,
@@ -33,8 +34,15 @@ impl Kernel {
         let via = CallbackVia::vector(VECTOR).expect("it is no exception's");
         let latch = xen.hvm().set_callback_via(via).map_err(|_| Errno::EINVAL)?;
         // SAFETY: nothing else uses the page, and no trial outlives its machine.
-        let shared = unsafe { xen.memory().map_shared_info(&guest.space(), guest.page(0).cast(), latch) }.map_err(|_| Errno::EINVAL)?;
-        let kernel = Self { guest, shared, own: [const { PortSet::new() }; VCPUS], cursors: [const { Cursor::new() }; VCPUS] };
+        let shared =
+            unsafe { xen.memory().map_shared_info(&guest.space(), guest.page(0).cast(), latch) }
+                .map_err(|_| Errno::EINVAL)?;
+        let kernel = Self {
+            guest,
+            shared,
+            own: [const { PortSet::new() }; VCPUS],
+            cursors: [const { Cursor::new() }; VCPUS],
+        };
         for port in 0..TwoLevel::PORTS {
             kernel.own[0].insert(Port(port));
         }
@@ -46,8 +54,10 @@ impl Kernel {
 
     fn upcall(&self, mut handler: impl FnMut(Port) -> ControlFlow<()>) {
         let me = self.guest.current().0 as usize;
-        // Where a handler stops, the vector comes again: it is raised as long as an upcall is pending.
-        let _: Progress = self.bitmaps().dispatch(self.info(me), &self.own[me], &self.cursors[me], &mut handler);
+        // Where a handler stops, the vector comes again: it is raised as long as an upcall is
+        // pending.
+        let _: Progress =
+            self.bitmaps().dispatch(self.info(me), &self.own[me], &self.cursors[me], &mut handler);
     }
 
     pub(crate) fn xen(&self) -> Xen<Hypervisor> {
@@ -69,7 +79,10 @@ impl Kernel {
     }
 
     /// Starts the second vCPU.
-    pub(crate) fn second<E: Ending>(&self, program: impl FnOnce(Guest) -> E + Send + 'static) -> Result<(), Errno> {
+    pub(crate) fn second<E: Ending>(
+        &self,
+        program: impl FnOnce(Guest) -> E + Send + 'static,
+    ) -> Result<(), Errno> {
         self.guest.start(VcpuId(1), program)
     }
 }

@@ -1,4 +1,5 @@
-//! Pages lent to a hostile domain and taken back at any moment: a page that came back is one's own again, and nobody writes to it any more.
+//! Pages lent to a hostile domain and taken back at any moment: a page that came back is one's own
+//! again, and nobody writes to it any more.
 
 use std::sync::atomic::AtomicU32;
 
@@ -18,28 +19,42 @@ const PATTERN: [u8; 4096] = [0xa5; 4096];
 /// `rounds` pages lent and taken back, while the peer does what it likes.
 pub(crate) fn machine(seed: u64, rounds: u32, paths: Paths) -> Result<Report, Failure> {
     let adversity = Adversity { preempt_accesses: 3, ..Adversity::new() };
-    let mut machine = Machine::new(Profile::DOM0, seed).expect("there is memory for a machine").adversity(adversity);
-    let victim = machine.domain(Setup::new().pages(32), move |guest| program(guest, rounds, &paths)).expect("there is memory for a domain");
-    machine.domain(Setup::new().pages(16), hostile(victim, rounds * 8)).expect("there is memory for a domain");
+    let mut machine = Machine::new(Profile::DOM0, seed)
+        .expect("there is memory for a machine")
+        .adversity(adversity);
+    let victim = machine
+        .domain(Setup::new().pages(32), move |guest| program(guest, rounds, &paths))
+        .expect("there is memory for a domain");
+    machine
+        .domain(Setup::new().pages(16), hostile(victim, rounds * 8))
+        .expect("there is memory for a domain");
     super::run(machine)
 }
 
 fn program(guest: Guest, rounds: u32, paths: &Paths) -> Result<(), Errno> {
     let xen = Xen::new(guest.xen());
     // Ports for the peer to find.
-    let _channels: Vec<_> = (0..3).map(|_| xen.events().alloc_unbound(PEER)).collect::<Result<_, _>>()?;
+    let _channels: Vec<_> =
+        (0..3).map(|_| xen.events().alloc_unbound(PEER)).collect::<Result<_, _>>()?;
     let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(1)];
     // SAFETY: nothing else uses the page, and no trial outlives its machine.
-    let table = unsafe { GrantTable::map(guest.xen(), &guest.space(), guest.page(0).cast(), 1, &mut storage, 1) };
+    let table = unsafe {
+        GrantTable::map(guest.xen(), &guest.space(), guest.page(0).cast(), 1, &mut storage, 1)
+    };
     let table = table.map_err(|_| Errno::EINVAL)?;
     // SAFETY: each page is used by what comes of it alone, and no trial outlives its machine.
-    let mut free: Vec<_> =
-        (1..=PAGES).map(|index| unsafe { Page::from_raw(&guest.space(), guest.page(index).cast()) }.expect("it is a page")).collect();
+    let mut free: Vec<_> = (1..=PAGES)
+        .map(|index| {
+            unsafe { Page::from_raw(&guest.space(), guest.page(index).cast()) }
+                .expect("it is a page")
+        })
+        .collect();
     let mut lent = Vec::new();
     for _ in 0..rounds {
         if guest.random() % 2 == 0 {
             if let Some(page) = free.pop() {
-                let access = if guest.random() % 3 == 0 { Access::ReadOnly } else { Access::ReadWrite };
+                let access =
+                    if guest.random() % 3 == 0 { Access::ReadOnly } else { Access::ReadWrite };
                 lent.push(table.lend(page, PEER, access).expect("the table has room"));
             }
         }

@@ -1,4 +1,5 @@
-//! Waiting for what another vCPU does: however the two interleave, no wakeup is lost. One that was lost leaves nothing to go on, which the simulator says.
+//! Waiting for what another vCPU does: however the two interleave, no wakeup is lost. One that was
+//! lost leaves nothing to go on, which the simulator says.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -31,10 +32,13 @@ struct Trial {
     handled: Arc<[AtomicU32; 2]>,
 }
 
-/// `rounds` times, the second vCPU does something and signals while the first goes to sleep for it; then the other way round.
+/// `rounds` times, the second vCPU does something and signals while the first goes to sleep for it;
+/// then the other way round.
 pub(crate) fn machine(way: Way, seed: u64, rounds: u32, paths: Paths) -> Result<Report, Failure> {
     let adversity = Adversity { preempt_accesses: 4, ..Adversity::new() };
-    let mut machine = Machine::new(Profile::DOM0, seed).expect("there is memory for a machine").adversity(adversity);
+    let mut machine = Machine::new(Profile::DOM0, seed)
+        .expect("there is memory for a machine")
+        .adversity(adversity);
     let program = move |guest| program(guest, way, rounds, &paths);
     machine.domain(Setup::new().vcpus(2).pages(4), program).expect("there is memory for a domain");
     super::run(machine)
@@ -70,7 +74,8 @@ fn program(guest: Guest, way: Way, rounds: u32, paths: &Paths) -> Result<(), Err
 }
 
 impl Trial {
-    /// One vCPU's half: the first waits and then answers, the second sends and then waits for the answer.
+    /// One vCPU's half: the first waits and then answers, the second sends and then waits for the
+    /// answer.
     fn round(&self, me: usize, way: Way, round: u32) -> Result<(), Errno> {
         let events = self.kernel.xen().events();
         // The two come to the place where they meet at any distance from each other.
@@ -84,7 +89,11 @@ impl Trial {
             return self.wait(1, way, round);
         }
         self.wait(0, way, round)?;
-        assert_eq!(self.sent.load(Ordering::SeqCst), round, "what the event announces has been done");
+        assert_eq!(
+            self.sent.load(Ordering::SeqCst),
+            round,
+            "what the event announces has been done"
+        );
         events.send(self.ports[1])
     }
 
@@ -92,8 +101,15 @@ impl Trial {
         let (guest, port) = (self.kernel.guest, self.ports[me]);
         let arrived = || self.handled[me].load(Ordering::SeqCst) >= round;
         match way {
-            Way::Handler => self.kernel.xen().sched().wait_until(&guest.interrupts(), &[port], arrived),
-            Way::Masked => self.kernel.xen().sched().wait_until(&guest.interrupts(), &[port], || self.kernel.bitmaps().clear(port)),
+            Way::Handler => {
+                self.kernel.xen().sched().wait_until(&guest.interrupts(), &[port], arrived)
+            }
+            Way::Masked => {
+                self.kernel
+                    .xen()
+                    .sched()
+                    .wait_until(&guest.interrupts(), &[port], || self.kernel.bitmaps().clear(port))
+            }
             Way::Halt => {
                 guest.wait_until(arrived);
                 Ok(())

@@ -12,8 +12,9 @@ use super::word::AtomicWord;
 
 /// A word of which both sides change bits, each its own, at any time.
 ///
-/// A plain write would undo what the other side did in between, so there is none: every change is an atomic read-modify-write, of one width.
-/// tock's `Readable` is implemented, so `read`, `is_set` and `matches_all` work; `Writeable` is not, so `modify` does not exist:
+/// A plain write would undo what the other side did in between, so there is none: every change is
+/// an atomic read-modify-write, of one width. tock's `Readable` is implemented, so `read`, `is_set`
+/// and `matches_all` work; `Writeable` is not, so `modify` does not exist:
 ///
 /// ```compile_fail,E0599
 /// use tock_registers::fields::Field;
@@ -90,7 +91,8 @@ impl<'a, T: AtomicWord, R> Bits<'a, T, R> {
         T::fetch_xor(self.location.atomic(), bits, order)
     }
 
-    /// Puts `value` in the word's place; gives the word as it was, so that nothing that the other side set is lost.
+    /// Puts `value` in the word's place; gives the word as it was, so that nothing that the other
+    /// side set is lost.
     #[inline(always)]
     pub fn swap(self, value: T, order: Ordering) -> T {
         T::swap(self.location.atomic(), value, order)
@@ -104,7 +106,13 @@ impl<'a, T: AtomicWord, R> Bits<'a, T, R> {
     /// # Panics
     /// When `failure` is `Release` or `AcqRel`, which a read cannot be.
     #[inline(always)]
-    pub fn compare_exchange(self, current: T, new: T, success: Ordering, failure: Ordering) -> Result<T, T> {
+    pub fn compare_exchange(
+        self,
+        current: T,
+        new: T,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<T, T> {
         T::compare_exchange(self.location.atomic(), current, new, success, failure)
     }
 }

@@ -7,7 +7,8 @@ use super::location::Location;
 
 /// What the generated handle of a block holds: where its raw struct lies, and for how long.
 ///
-/// A block is made by the `from_ptr` of its handle only, an `unsafe fn` whose caller promises what a [`Location`] needs.
+/// A block is made by the `from_ptr` of its handle only, an `unsafe fn` whose caller promises what
+/// a [`Location`] needs.
 pub(crate) struct Block<'a, L>(Location<'a, L>);
 
 impl<L> Clone for Block<'_, L> {
@@ -25,7 +26,8 @@ impl<L> fmt::Debug for Block<'_, L> {
 }
 
 impl<L> Block<'_, L> {
-    /// To be called in a block's `from_ptr` and nowhere else: its caller has promised that the memory is there, aligned, and accessed by nobody in another way.
+    /// To be called in a block's `from_ptr` and nowhere else: its caller has promised that the
+    /// memory is there, aligned, and accessed by nobody in another way.
     #[inline(always)]
     pub(crate) const fn new(ptr: NonNull<L>) -> Self {
         // SAFETY: the promise of whoever called `from_ptr`, from which alone this is called.

@@ -5,7 +5,8 @@ use core::fmt;
 use super::error::OutOfBounds;
 use super::location::{Location, Run};
 
-/// Bytes of shared memory, which can be copied and not borrowed: the peer may change them under a slice's feet.
+/// Bytes of shared memory, which can be copied and not borrowed: the peer may change them under a
+/// slice's feet.
 ///
 /// The copies order nothing; the ring's indices do.
 #[derive(Clone, Copy)]
@@ -49,7 +50,11 @@ impl<'a> Buffer<'a> {
         Ok(())
     }
 
-    fn places(self, offset: usize, count: usize) -> Result<impl Iterator<Item = Location<'a, u8>>, OutOfBounds> {
+    fn places(
+        self,
+        offset: usize,
+        count: usize,
+    ) -> Result<impl Iterator<Item = Location<'a, u8>>, OutOfBounds> {
         let len = self.0.len();
         match offset.checked_add(count) {
             Some(end) if end <= len => Ok((offset..end).filter_map(move |index| self.0.get(index))),

@@ -1,4 +1,5 @@
-//! Types that are nothing but their bytes: what is handed to a hypercall, and what may come back from it.
+//! Types that are nothing but their bytes: what is handed to a hypercall, and what may come back
+//! from it.
 
 use core::fmt;
 
@@ -6,13 +7,16 @@ use super::Handle;
 
 /// A type that the hypervisor may read and overwrite byte by byte.
 ///
-/// Generated argument structs, raw structs, enumerations and unions are `Data`, and so are integers, arrays and [`Handle`]s.
+/// Generated argument structs, raw structs, enumerations and unions are `Data`, and so are
+/// integers, arrays and [`Handle`]s.
 ///
 /// # Safety
-/// Every pattern of `size_of::<Self>()` initialised bytes must be a value of the type, and no byte of it may be padding.
-/// `REACHES_BEYOND` must be true if any part of it makes the hypervisor look or write elsewhere.
+/// Every pattern of `size_of::<Self>()` initialised bytes must be a value of the type, and no byte
+/// of it may be padding. `REACHES_BEYOND` must be true if any part of it makes the hypervisor look
+/// or write elsewhere.
 pub unsafe trait Data: Copy {
-    /// Whether a hypercall with it touches memory beyond it: it holds a [`Handle`], or ends in an array of no fixed length.
+    /// Whether a hypercall with it touches memory beyond it: it holds a [`Handle`], or ends in an
+    /// array of no fixed length.
     const REACHES_BEYOND: bool;
 
     /// The value whose bytes are all zero.
@@ -35,11 +39,13 @@ integers!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
 unsafe impl Data for () {
     const REACHES_BEYOND: bool = false;
 }
-// SAFETY: an array has no padding between its elements, and each element is data. One of length 0 is how an array without a fixed length is written.
+// SAFETY: an array has no padding between its elements, and each element is data. One of length 0
+// is how an array without a fixed length is written.
 unsafe impl<T: Data, const N: usize> Data for [T; N] {
     const REACHES_BEYOND: bool = N == 0 || T::REACHES_BEYOND;
 }
-// SAFETY: a handle is one raw pointer, which may hold any address, and the type it points to is never looked at.
+// SAFETY: a handle is one raw pointer, which may hold any address, and the type it points to is
+// never looked at.
 unsafe impl<T> Data for Handle<T> {
     const REACHES_BEYOND: bool = true;
 }
@@ -47,8 +53,9 @@ unsafe impl<T> Data for Handle<T> {
 /// Implements [`Data`] for a struct, a newtype or a union, and lets the compiler prove that it may:
 /// all fields are listed with their types, all of them are data, and together they fill the type.
 ///
-/// That the listed types are the fields' own is shown in the crate's tests only, since a body for each type costs every build a tenth of its time; that the listed types
-/// are data and fill the type is shown in every build, on every target.
+/// That the listed types are the fields' own is shown in the crate's tests only, since a body for
+/// each type costs every build a tenth of its time; that the listed types are data and fill the
+/// type is shown in every build, on every target.
 macro_rules! data {
     ($name:ident { $($(#[$attribute:meta])* $field:ident : $type:ty),* $(,)? }) => {
         const _: () = {
@@ -104,7 +111,8 @@ macro_rules! data {
             })*
             $crate::access::hold(largest == size_of::<$name>(), concat!("no member fills the union `", stringify!($name), "`"));
         };
-        // SAFETY: the constant above shows that the members are data; one of them covers all bytes, so that none is padding.
+        // SAFETY: the constant above shows that the members are data; one of them covers all bytes,
+        // so that none is padding.
         unsafe impl $crate::access::Data for $name {
             const REACHES_BEYOND: bool = {
                 #[allow(unused_mut)]
@@ -128,7 +136,8 @@ macro_rules! raw {
     };
 }
 
-/// What every argument has: it is [`Data`]; `Default` is all zeroes, and a union's `Debug` shows no member, since it does not know which one is meant.
+/// What every argument has: it is [`Data`]; `Default` is all zeroes, and a union's `Debug` shows no
+/// member, since it does not know which one is meant.
 #[allow(unused_macros, reason = "which arguments there are is the description's choice")]
 macro_rules! argument {
     (union $name:ident $members:tt) => {
@@ -167,7 +176,8 @@ macro_rules! said {
     }};
 }
 
-/// What every enumeration has that has a `name`: it is [`Data`], and shows its name, or else its number.
+/// What every enumeration has that has a `name`: it is [`Data`], and shows its name, or else its
+/// number.
 #[allow(unused_macros, reason = "which enumerations there are is the description's choice")]
 macro_rules! named {
     ($name:ident($type:ty)) => {
@@ -188,7 +198,12 @@ macro_rules! named {
 pub(crate) use {argument, data, named, raw, said};
 
 /// A newtype as code would write it: by its value's name, or else by its number.
-pub(crate) fn write_debug(out: &mut fmt::Formatter<'_>, newtype: &str, name: Option<&str>, number: &dyn fmt::Display) -> fmt::Result {
+pub(crate) fn write_debug(
+    out: &mut fmt::Formatter<'_>,
+    newtype: &str,
+    name: Option<&str>,
+    number: &dyn fmt::Display,
+) -> fmt::Result {
     match name {
         Some(name) => write!(out, "{newtype}::{name}"),
         None => write!(out, "{newtype}({number})"),
@@ -196,7 +211,11 @@ pub(crate) fn write_debug(out: &mut fmt::Formatter<'_>, newtype: &str, name: Opt
 }
 
 /// A value's name, or else its number.
-pub(crate) fn write_name(out: &mut fmt::Formatter<'_>, name: Option<&str>, number: &dyn fmt::Display) -> fmt::Result {
+pub(crate) fn write_name(
+    out: &mut fmt::Formatter<'_>,
+    name: Option<&str>,
+    number: &dyn fmt::Display,
+) -> fmt::Result {
     match name {
         Some(name) => out.pad(name),
         None => number.fmt(out),

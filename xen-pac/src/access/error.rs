@@ -1,4 +1,5 @@
-//! What can be wrong with a value that is to be encoded or decoded, and with a position in a buffer.
+//! What can be wrong with a value that is to be encoded or decoded, and with a position in a
+//! buffer.
 
 use core::error::Error;
 use core::fmt;
@@ -112,7 +113,8 @@ impl fmt::Display for OutOfBounds {
 
 impl Error for OutOfBounds {}
 
-/// A value as `u64`, or an early `return Err(FieldError)` when it is out of bounds; for `const fn`s.
+/// A value as `u64`, or an early `return Err(FieldError)` when it is out of bounds; for
+/// `const fn`s.
 #[allow(unused_macros, reason = "for generated encoders")]
 macro_rules! in_range {
     ($field:expr, $value:expr, $min:expr, $max:expr) => {{

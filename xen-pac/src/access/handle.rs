@@ -5,7 +5,8 @@ use core::ptr;
 
 /// A pointer to guest memory that is handed to the hypervisor inside an argument.
 ///
-/// It is what C's headers call a guest handle. Making one is harmless; the call that passes it is unsafe, because Xen then reads or writes what it points to.
+/// It is what C's headers call a guest handle. Making one is harmless; the call that passes it is
+/// unsafe, because Xen then reads or writes what it points to.
 ///
 /// ```
 /// use xen_pac::access::Handle;

@@ -10,7 +10,8 @@ use super::word::sealed::Atomic;
 #[derive(Clone, Copy)]
 pub struct OwnIndex<'a>(Location<'a, u32>);
 
-/// The peer's index of a ring. What it holds is the peer's word: check it against the ring's size before using it.
+/// The peer's index of a ring. What it holds is the peer's word: check it against the ring's size
+/// before using it.
 #[derive(Clone, Copy)]
 pub struct PeerIndex<'a>(Location<'a, u32>);
 
@@ -27,7 +28,8 @@ impl<'a> OwnIndex<'a> {
         u32::load(self.0.atomic(), Ordering::Relaxed)
     }
 
-    /// Publishes a new index: whatever was written to or read from the ring before is done before the peer sees it (release).
+    /// Publishes a new index: whatever was written to or read from the ring before is done before
+    /// the peer sees it (release).
     #[inline(always)]
     pub fn publish(self, index: u32) {
         u32::store(self.0.atomic(), index, Ordering::Release);
@@ -47,7 +49,8 @@ impl<'a> PeerIndex<'a> {
         Self(location)
     }
 
-    /// Reads the index: whatever the peer wrote to the ring before publishing it is seen by what follows (acquire).
+    /// Reads the index: whatever the peer wrote to the ring before publishing it is seen by what
+    /// follows (acquire).
     #[inline(always)]
     #[must_use]
     pub fn load(self) -> u32 {

@@ -1,6 +1,11 @@
-//! What generated code calls to prove a layout: the size of a type, and where each of its fields lies.
+//! What generated code calls to prove a layout: the size of a type, and where each of its fields
+//! lies.
 
-#![allow(unused_macros, unused_imports, reason = "which of them are needed is the description's choice")]
+#![allow(
+    unused_macros,
+    unused_imports,
+    reason = "which of them are needed is the description's choice"
+)]
 
 /// The proof on the target; it does not compile if a field has moved:
 /// `layout!(SchedPoll, "sched_poll": 16 { ports: 0, nr_ports: 4, timeout: 8 })`.
@@ -16,8 +21,9 @@ macro_rules! layout {
     };
 }
 
-/// The proof on any host: a twin of an architecture's struct, which rustc lays out by that architecture's rules, and a test of it. `packed` is
-/// the greatest alignment there is: `twin!(packed 4, struct SchedPoll, sched_poll: 16 { ports: u32 = 0, nr_ports: u32 = 4, timeout: u64 = 8 })`.
+/// The proof on any host: a twin of an architecture's struct, which rustc lays out by that
+/// architecture's rules, and a test of it. `packed` is the greatest alignment there is:
+/// `twin!(packed 4, struct SchedPoll, sched_poll: 16 { ports: u32 = 0, nr_ports: u32 = 4, timeout: u64 = 8 })`.
 #[cfg(test)]
 macro_rules! twin {
     (packed $most:literal, $($twin:tt)*) => {
@@ -45,7 +51,8 @@ macro_rules! twin {
     };
 }
 
-/// Asserts at compile time. A call is cheaper to compile than `assert!` is, and there are very many.
+/// Asserts at compile time. A call is cheaper to compile than `assert!` is, and there are very
+/// many.
 pub(crate) const fn hold(holds: bool, otherwise: &str) {
     assert!(holds, "{}", otherwise);
 }

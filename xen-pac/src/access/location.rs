@@ -1,6 +1,7 @@
 //! A place in memory that the other side changes, and the accesses to it.
 //!
-//! All that dereferences a pointer to shared memory is here and in [`word`](super::word); the register handles above are safe code over a [`Location`].
+//! All that dereferences a pointer to shared memory is here and in [`word`](super::word); the
+//! register handles above are safe code over a [`Location`].
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -11,16 +12,20 @@ use super::word::{AtomicWord, Word};
 
 /// A `T` in memory that someone else may change at any moment.
 ///
-/// Invariant: for the whole of `'a` the pointer is aligned and valid for reads and writes of a `T`, and nobody accesses the memory otherwise than `from_ptr` of the block allowed.
+/// Invariant: for the whole of `'a` the pointer is aligned and valid for reads and writes of a `T`,
+/// and nobody accesses the memory otherwise than `from_ptr` of the block allowed.
 pub(crate) struct Location<'a, T> {
     place: NonNull<T>,
     memory: PhantomData<&'a ()>,
 }
 
-// SAFETY: a location gives access by volatile and atomic operations only. It does not matter which thread makes the atomic ones, and who made the block promised that no
-// two threads of this program make plain ones at once of which one is a write. A location owns nothing, and no `T` is ever moved or dropped.
+// SAFETY: a location gives access by volatile and atomic operations only. It does not matter which
+// thread makes the atomic ones, and who made the block promised that no two threads of this program
+// make plain ones at once of which one is a write. A location owns nothing, and no `T` is ever
+// moved or dropped.
 unsafe impl<T> Send for Location<'_, T> {}
-// SAFETY: a location is `Copy` and has no state of its own, so sharing one is the same as sending a copy.
+// SAFETY: a location is `Copy` and has no state of its own, so sharing one is the same as sending a
+// copy.
 unsafe impl<T> Sync for Location<'_, T> {}
 
 impl<T> Clone for Location<'_, T> {
@@ -42,7 +47,8 @@ impl<'a, T> Location<'a, T> {
     /// The invariant of [`Location`] must hold for `place` during `'a`.
     #[inline(always)]
     pub(crate) const unsafe fn new(place: *mut T) -> Self {
-        // SAFETY: a pointer that is valid for reads and writes of a `T` is not null: shared memory is never empty.
+        // SAFETY: a pointer that is valid for reads and writes of a `T` is not null: shared memory
+        // is never empty.
         let place = unsafe { NonNull::new_unchecked(place) };
         Self { place, memory: PhantomData }
     }
@@ -54,7 +60,8 @@ impl<'a, T> Location<'a, T> {
 }
 
 impl<T: Word> Location<'_, T> {
-    /// Reads once: a volatile read, or a relaxed atomic one where the other side is a thread of this process.
+    /// Reads once: a volatile read, or a relaxed atomic one where the other side is a thread of
+    /// this process.
     #[inline(always)]
     pub(crate) fn read(self) -> T {
         before();
@@ -67,7 +74,8 @@ impl<T: Word> Location<'_, T> {
         value
     }
 
-    /// Writes once: a volatile write, or a relaxed atomic one where the other side is a thread of this process.
+    /// Writes once: a volatile write, or a relaxed atomic one where the other side is a thread of
+    /// this process.
     #[inline(always)]
     pub(crate) fn write(self, value: T) {
         before();
@@ -89,12 +97,14 @@ impl<'a, T: AtomicWord> Location<'a, T> {
     #[inline(always)]
     pub(crate) fn atomic(self) -> &'a T::Cell {
         before();
-        // SAFETY: the invariant of `Location`; the register that holds the location makes no access of another width.
+        // SAFETY: the invariant of `Location`; the register that holds the location makes no access
+        // of another width.
         unsafe { T::cell(self.place.as_ptr()) }
     }
 }
 
-/// What can be read from shared memory in one piece or element by element: an integer, or an array of them.
+/// What can be read from shared memory in one piece or element by element: an integer, or an array
+/// of them.
 pub(crate) trait Load<T> {
     fn load(self) -> T;
 }
@@ -152,7 +162,8 @@ impl<'a, T, const N: usize> Location<'a, [T; N]> {
 
 /// Neighbouring places of one type.
 ///
-/// Invariant: from `first` on, `len` places satisfy the invariant of [`Location`] and belong to one allocation.
+/// Invariant: from `first` on, `len` places satisfy the invariant of [`Location`] and belong to one
+/// allocation.
 pub(crate) struct Run<'a, T> {
     first: Location<'a, T>,
     len: usize,

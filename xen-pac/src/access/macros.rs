@@ -1,14 +1,21 @@
-//! What generated code calls to reach a field of a block: the `unsafe` of projecting a pointer, with its reason, in one place.
+//! What generated code calls to reach a field of a block: the `unsafe` of projecting a pointer,
+//! with its reason, in one place.
 //!
-//! Only expressions of a [`Block`](super::block::Block) may be handed in: it is the block's invariant that makes these macros sound.
+//! Only expressions of a [`Block`](super::block::Block) may be handed in: it is the block's
+//! invariant that makes these macros sound.
 
-#![allow(unused_macros, unused_imports, reason = "which of them are needed is the description's choice")]
+#![allow(
+    unused_macros,
+    unused_imports,
+    reason = "which of them are needed is the description's choice"
+)]
 
 /// The place of a field, which may lie in nested raw structs: `location!(self.ptr, arch.cr2)`.
 macro_rules! location {
     ($block:expr, $($field:ident).+) => {{
         let block = $block.as_ptr().as_ptr();
-        // SAFETY: a block points at a whole raw struct, so the field lies within the same memory. `&raw` makes a pointer and never a reference.
+        // SAFETY: a block points at a whole raw struct, so the field lies within the same memory.
+        // `&raw` makes a pointer and never a reference.
         let place = unsafe { &raw mut (*block).$($field).+ };
         // SAFETY: what the block's creator promised of the whole holds for a part.
         unsafe { $crate::access::Location::new(place) }
@@ -22,10 +29,14 @@ macro_rules! field {
     };
 }
 
-/// The register of an array's element, `None` beyond its end: `element!(self.ptr, Bits, evtchn_pending, index)`.
+/// The register of an array's element, `None` beyond its end:
+/// `element!(self.ptr, Bits, evtchn_pending, index)`.
 macro_rules! element {
     ($block:expr, $register:ident, $field:ident, $index:expr) => {
-        $crate::access::location!($block, $field).as_run().get($index).map($crate::access::$register::new)
+        $crate::access::location!($block, $field)
+            .as_run()
+            .get($index)
+            .map($crate::access::$register::new)
     };
 }
 
@@ -34,17 +45,20 @@ macro_rules! nested {
     ($block:expr, $handle:path, $field:ident) => {{
         use $handle as Handle;
         let inner = $crate::access::location!($block, $field).as_ptr();
-        // SAFETY: what the outer block's creator promised of the whole holds for a part, and for the same lifetime, which the function's type fixes.
+        // SAFETY: what the outer block's creator promised of the whole holds for a part, and for
+        // the same lifetime, which the function's type fixes.
         unsafe { Handle::from_ptr(inner) }
     }};
 }
 
-/// The handle of a block in an array of them, `None` beyond its end: `nested_element!(self.ptr, VcpuInfo, vcpu_info, index)`.
+/// The handle of a block in an array of them, `None` beyond its end:
+/// `nested_element!(self.ptr, VcpuInfo, vcpu_info, index)`.
 macro_rules! nested_element {
     ($block:expr, $handle:path, $field:ident, $index:expr) => {{
         use $handle as Handle;
         $crate::access::location!($block, $field).as_run().get($index).map(|inner| {
-            // SAFETY: what the outer block's creator promised of the whole holds for a part, and for the same lifetime, which the function's type fixes.
+            // SAFETY: what the outer block's creator promised of the whole holds for a part, and
+            // for the same lifetime, which the function's type fixes.
             unsafe { Handle::from_ptr(inner.as_ptr()) }
         })
     }};
@@ -77,7 +91,8 @@ macro_rules! publish {
 /// Reads one member of a union: `union_member!(self, interdomain)`.
 macro_rules! union_member {
     ($union:expr, $member:ident) => {{
-        // SAFETY: the union is `Data`, which its `data!` proves: all its bytes are initialised, and any bytes are a value of each member.
+        // SAFETY: the union is `Data`, which its `data!` proves: all its bytes are initialised, and
+        // any bytes are a value of each member.
         unsafe { $union.$member }
     }};
 }

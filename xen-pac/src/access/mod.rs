@@ -1,4 +1,5 @@
-//! How memory that the other side changes is touched: register handles, errors, and what hypercall arguments are made of.
+//! How memory that the other side changes is touched: register handles, errors, and what hypercall
+//! arguments are made of.
 //!
 //! | a field's `access` | handle | what it offers |
 //! |---|---|---|
@@ -9,18 +10,26 @@
 //! | `buffer` | [`Buffer`] | bytes copied in or out |
 //! | `versioned`, `counter` | none: a `snapshot` of the block | a reading that no update tore |
 //!
-//! A handle is `Copy`, and as small as a pointer. It borrows nothing: the lifetime is that for which `from_ptr`'s caller promised that the memory stays.
+//! A handle is `Copy`, and as small as a pointer. It borrows nothing: the lifetime is that for
+//! which `from_ptr`'s caller promised that the memory stays.
 //!
 //! # Why it is sound
-//! No reference to shared memory is formed, except to an atomic for the length of one operation: a reference would let the compiler assume that the memory stays as it is. Every access has the width of its field,
-//! so no two atomics of different widths meet. What the other side wrote is only ever an integer: enumerations are newtypes that keep unknown values.
+//! No reference to shared memory is formed, except to an atomic for the length of one operation: a
+//! reference would let the compiler assume that the memory stays as it is. Every access has the
+//! width of its field, so no two atomics of different widths meet. What the other side wrote is
+//! only ever an integer: enumerations are newtypes that keep unknown values.
 //!
-//! Plain words are volatile, because the other side is no thread of this program. Under Miri, and with the feature `simulated`, it is one; then they are relaxed atomics of
-//! the same width, since a volatile access that races is undefined between threads.
+//! Plain words are volatile, because the other side is no thread of this program. Under Miri, and
+//! with the feature `simulated`, it is one; then they are relaxed atomics of the same width, since
+//! a volatile access that races is undefined between threads.
 //!
-//! All unsafe code of the crate is in this folder, in the files `word`, `location`, `block`, `data` and `macros`; everything else is safe code over them.
+//! All unsafe code of the crate is in this folder, in the files `word`, `location`, `block`, `data`
+//! and `macros`; everything else is safe code over them.
 
-#![allow(dead_code, reason = "which of the handles and helpers are needed is the description's choice")]
+#![allow(
+    dead_code,
+    reason = "which of the handles and helpers are needed is the description's choice"
+)]
 
 mod bits;
 mod block;

@@ -11,7 +11,8 @@ use super::word::Word;
 
 /// A word that the other side writes and we read.
 ///
-/// Each read is one volatile access, which orders nothing: the protocol of the block says which barrier or atomic goes before.
+/// Each read is one volatile access, which orders nothing: the protocol of the block says which
+/// barrier or atomic goes before.
 pub struct ReadOnly<'a, T, R = ()> {
     location: Location<'a, T>,
     register: PhantomData<fn() -> R>,
@@ -19,7 +20,8 @@ pub struct ReadOnly<'a, T, R = ()> {
 
 /// A word that we write and the other side reads.
 ///
-/// Each access is volatile and orders nothing: the protocol of the block says which barrier or atomic publishes what was written.
+/// Each access is volatile and orders nothing: the protocol of the block says which barrier or
+/// atomic publishes what was written.
 pub struct ReadWrite<'a, T, R = ()> {
     location: Location<'a, T>,
     register: PhantomData<fn() -> R>,

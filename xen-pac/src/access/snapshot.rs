@@ -1,4 +1,5 @@
-//! The version protocol: several fields that are only meaningful together, under a counter that is odd while they change.
+//! The version protocol: several fields that are only meaningful together, under a counter that is
+//! odd while they change.
 
 use core::hint;
 use core::sync::atomic::{Ordering, fence};
@@ -7,8 +8,9 @@ use super::location::Location;
 
 /// Runs `read` until no update fell into its run, and gives what the last run gave.
 ///
-/// Reading the counter is an acquire, so nothing of `read` happens before it; the fence keeps all of `read` before the second look at the counter.
-/// An odd counter means that an update is under way: the run would be wasted, so it is waited for.
+/// Reading the counter is an acquire, so nothing of `read` happens before it; the fence keeps all
+/// of `read` before the second look at the counter. An odd counter means that an update is under
+/// way: the run would be wasted, so it is waited for.
 #[inline]
 pub(crate) fn consistent<V>(counter: Location<'_, u32>, mut read: impl FnMut() -> V) -> V {
     loop {
@@ -24,7 +26,8 @@ pub(crate) fn consistent<V>(counter: Location<'_, u32>, mut read: impl FnMut() -
     }
 }
 
-/// The other side's half: makes the counter odd, writes, and makes it even again. One writer at a time.
+/// The other side's half: makes the counter odd, writes, and makes it even again. One writer at a
+/// time.
 #[cfg(feature = "simulated")]
 #[inline]
 pub(crate) fn update(counter: Location<'_, u32>, write: impl FnOnce()) {

@@ -1,20 +1,30 @@
-//! The integers that shared memory is made of, and the three ways of touching one: volatile, relaxed and atomic.
+//! The integers that shared memory is made of, and the three ways of touching one: volatile,
+//! relaxed and atomic.
 //!
-//! This file decides which machine access happens, and nothing else; which memory may be accessed is the business of [`Location`](super::location::Location).
+//! This file decides which machine access happens, and nothing else; which memory may be accessed
+//! is the business of [`Location`](super::location::Location).
 
 use core::fmt;
-use core::sync::atomic::{AtomicI8, AtomicI16, AtomicI32, AtomicIsize, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{
+    AtomicI8, AtomicI16, AtomicI32, AtomicIsize, AtomicU8, AtomicU16, AtomicU32, AtomicUsize,
+    Ordering,
+};
 #[cfg(not(target_arch = "x86"))]
 use core::sync::atomic::{AtomicI64, AtomicU64};
 
 /// An integer that a plain register can have: any of the machine's, signed or not.
 ///
 /// Sealed: how such an integer is read and written is decided in this crate.
-pub trait Word: Copy + Eq + Default + fmt::Debug + fmt::LowerHex + Send + Sync + sealed::Plain + 'static {}
+pub trait Word:
+    Copy + Eq + Default + fmt::Debug + fmt::LowerHex + Send + Sync + sealed::Plain + 'static
+{
+}
 
-/// An integer that a [`Bits`](super::Bits) register can have: one whose every correctly placed instance this architecture can change atomically.
+/// An integer that a [`Bits`](super::Bits) register can have: one whose every correctly placed
+/// instance this architecture can change atomically.
 ///
-/// On `x86` that leaves out `u64`: C gives it an alignment of 4 bytes there, and an atomic needs 8. Sealed.
+/// On `x86` that leaves out `u64`: C gives it an alignment of 4 bytes there, and an atomic needs 8.
+/// Sealed.
 pub trait AtomicWord: Word + sealed::Atomic {}
 
 pub(super) mod sealed {
@@ -36,7 +46,8 @@ pub(super) mod sealed {
         /// A relaxed atomic read; in two halves where the architecture has no atomic of the width.
         ///
         /// # Safety
-        /// `place` must be aligned and valid for reads and writes of `Self`, and whoever else accesses it meanwhile must do so by relaxed or stronger atomics of the same widths.
+        /// `place` must be aligned and valid for reads and writes of `Self`, and whoever else
+        /// accesses it meanwhile must do so by relaxed or stronger atomics of the same widths.
         unsafe fn read_relaxed(place: *mut Self) -> Self;
 
         /// A relaxed atomic write; in two halves where the architecture has no atomic of the width.
@@ -49,10 +60,12 @@ pub(super) mod sealed {
     pub trait Atomic: Copy {
         type Cell: 'static;
 
-        /// The memory as an atomic. A reference to an atomic asserts nothing about the value, and allows others to change it.
+        /// The memory as an atomic. A reference to an atomic asserts nothing about the value, and
+        /// allows others to change it.
         ///
         /// # Safety
-        /// For the whole of `'a`, `place` must be aligned and valid for reads and writes of `Self`, and whoever else accesses it must do so by atomics of the same width.
+        /// For the whole of `'a`, `place` must be aligned and valid for reads and writes of `Self`,
+        /// and whoever else accesses it must do so by atomics of the same width.
         unsafe fn cell<'a>(place: *mut Self) -> &'a Self::Cell;
 
         fn load(cell: &Self::Cell, order: Ordering) -> Self;
@@ -61,7 +74,13 @@ pub(super) mod sealed {
         fn fetch_or(cell: &Self::Cell, value: Self, order: Ordering) -> Self;
         fn fetch_and(cell: &Self::Cell, value: Self, order: Ordering) -> Self;
         fn fetch_xor(cell: &Self::Cell, value: Self, order: Ordering) -> Self;
-        fn compare_exchange(cell: &Self::Cell, current: Self, new: Self, success: Ordering, failure: Ordering) -> Result<Self, Self>;
+        fn compare_exchange(
+            cell: &Self::Cell,
+            current: Self,
+            new: Self,
+            success: Ordering,
+            failure: Ordering,
+        ) -> Result<Self, Self>;
     }
 }
 
@@ -90,7 +109,8 @@ macro_rules! atomic {
 
             #[inline(always)]
             unsafe fn read_relaxed(place: *mut Self) -> Self {
-                // SAFETY: the caller's promise; the alignment of the atomic is that of the integer, which the assertion below holds.
+                // SAFETY: the caller's promise; the alignment of the atomic is that of the integer,
+                // which the assertion below holds.
                 unsafe { <$cell>::from_ptr(place) }.load(Ordering::Relaxed)
             }
 
@@ -108,7 +128,8 @@ macro_rules! atomic {
 
             #[inline(always)]
             unsafe fn cell<'a>(place: *mut Self) -> &'a $cell {
-                // SAFETY: the caller's promise; the alignment of the atomic is that of the integer, which the assertion below holds.
+                // SAFETY: the caller's promise; the alignment of the atomic is that of the integer,
+                // which the assertion below holds.
                 unsafe { <$cell>::from_ptr(place) }
             }
 
@@ -144,7 +165,8 @@ atomic! {
     u64, AtomicU64; i64, AtomicI64;
 }
 
-// C aligns a 64-bit integer to 4 bytes on x86, an atomic one needs 8: it is read and written in halves, always the same ones, so that no two widths ever meet in one place.
+// C aligns a 64-bit integer to 4 bytes on x86, an atomic one needs 8: it is read and written in
+// halves, always the same ones, so that no two widths ever meet in one place.
 #[cfg(target_arch = "x86")]
 macro_rules! halves {
     ($($word:ty),*) => {$(
@@ -156,7 +178,8 @@ macro_rules! halves {
             #[inline(always)]
             unsafe fn read_relaxed(place: *mut Self) -> Self {
                 let half = place.cast::<u32>();
-                // SAFETY: the low half of the caller's integer, which is aligned to 4 bytes at least.
+                // SAFETY: the low half of the caller's integer, which is aligned to 4 bytes at
+                // least.
                 let low = unsafe { AtomicU32::from_ptr(half) }.load(Ordering::Relaxed);
                 // SAFETY: the high half lies 4 bytes on, within the same 8 bytes.
                 let high = unsafe { AtomicU32::from_ptr(half.wrapping_add(1)) }.load(Ordering::Relaxed);
@@ -166,7 +189,8 @@ macro_rules! halves {
             #[inline(always)]
             unsafe fn write_relaxed(place: *mut Self, value: Self) {
                 let half = place.cast::<u32>();
-                // SAFETY: the low half of the caller's integer, which is aligned to 4 bytes at least.
+                // SAFETY: the low half of the caller's integer, which is aligned to 4 bytes at
+                // least.
                 unsafe { AtomicU32::from_ptr(half) }.store(value as u32, Ordering::Relaxed);
                 // SAFETY: the high half lies 4 bytes on, within the same 8 bytes.
                 unsafe { AtomicU32::from_ptr(half.wrapping_add(1)) }.store((value as u64 >> 32) as u32, Ordering::Relaxed);

@@ -4,10 +4,10 @@
 ///
 /// Upstream: `xen/include/public/features.h`, `XENFEAT_NR_SUBMAPS`.
 pub const XENFEAT_NR_SUBMAPS: u32 = 1;
-/// The number of a feature flag: flag n is bit n % 32 of the word n / 32 that `get_features` reads. Flags hold
-/// for the calling domain, so ask again after a migration. A kernel says in its ELF notes which of them it can
-/// do with, and which it needs. Number 12 is retired: it told of grants that Arm mapped at their machine
-/// address. The seed header stops at 11.
+/// The number of a feature flag: flag n is bit n % 32 of the word n / 32 that `get_features`
+/// reads. Flags hold for the calling domain, so ask again after a migration. A kernel says in
+/// its ELF notes which of them it can do with, and which it needs. Number 12 is retired: it
+/// told of grants that Arm mapped at their machine address. The seed header stops at 11.
 ///
 /// Upstream: `xen/include/public/features.h`, `feature`.
 #[repr(transparent)]
@@ -22,8 +22,8 @@ impl Feature {
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_writable_descriptor_tables`.
     pub const WRITABLE_DESCRIPTOR_TABLES: Self = Self(1);
-    /// Xen translates the guest's frame numbers itself; so the guest never handles machine frames. Set for all but
-    /// PV guests.
+    /// Xen translates the guest's frame numbers itself; so the guest never handles machine frames.
+    /// Set for all but PV guests.
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_auto_translated_physmap`.
     pub const AUTO_TRANSLATED_PHYSMAP: Self = Self(2);
@@ -51,7 +51,8 @@ impl Feature {
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_hvm_callback_vector`.
     pub const HVM_CALLBACK_VECTOR: Self = Self(8);
-    /// The clock values in vcpu_time_info are safe for an HVM guest to use. Look at it before the first reading.
+    /// The clock values in vcpu_time_info are safe for an HVM guest to use. Look at it before the
+    /// first reading.
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_hvm_safe_pvclock`.
     pub const HVM_SAFE_PVCLOCK: Self = Self(9);
@@ -71,17 +72,18 @@ impl Feature {
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_ARM_SMCCC_supported`. Since Xen 4.10.
     pub const ARM_SMCCC_SUPPORTED: Self = Self(14);
-    /// For a PVH control domain: the ACPI root pointer may lie anywhere, and need not be found by searching low
-    /// memory.
+    /// For a PVH control domain: the ACPI root pointer may lie anywhere, and need not be found by
+    /// searching low memory.
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_linux_rsdp_unrestricted`. Since Xen 4.11.
     pub const LINUX_RSDP_UNRESTRICTED: Self = Self(15);
-    /// Guest frame numbers differ from machine frame numbers, and devices need translation. When neither this nor
-    /// direct_mapped is set, judge by other means.
+    /// Guest frame numbers differ from machine frame numbers, and devices need translation. When
+    /// neither this nor direct_mapped is set, judge by other means.
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_not_direct_mapped`. Since Xen 4.16.
     pub const NOT_DIRECT_MAPPED: Self = Self(16);
-    /// Guest frame numbers equal machine frame numbers, so an untranslated device can be given them.
+    /// Guest frame numbers equal machine frame numbers, so an untranslated device can be given
+    /// them.
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_direct_mapped`. Since Xen 4.16.
     pub const DIRECT_MAPPED: Self = Self(17);
@@ -97,7 +99,8 @@ impl Feature {
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_dm_msix_all_writes`. Since Xen 4.19.
     pub const DM_MSIX_ALL_WRITES: Self = Self(20);
-    /// The value's name, as C spells it without its prefix; `None` for a value that has none here.
+    /// The value's name, as C spells it without its prefix; `None` for a value that has
+    /// none here.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
         match self.0 {

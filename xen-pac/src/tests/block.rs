@@ -33,7 +33,14 @@ pub(super) mod raw {
         pub(in crate::tests) clocks: [Clock; 3],
     }
 
-    crate::access::data!(Clock { version: u32, scale: u32, base: u64, start: u64, shift: i8, tail: [u8; 7] });
+    crate::access::data!(Clock {
+        version: u32,
+        scale: u32,
+        base: u64,
+        start: u64,
+        shift: i8,
+        tail: [u8; 7]
+    });
     crate::access::data!(Sample {
         pending: u8,
         offset: i8,
@@ -83,7 +90,12 @@ impl Clock<'_> {
     }
 
     pub(super) fn snapshot_with<T>(self, mut read: impl FnMut() -> T) -> (ClockSnapshot, T) {
-        access::versioned!(self.ptr, version, read, ClockSnapshot { scale: scale, base: base, start: start, shift: shift, tail: tail })
+        access::versioned!(
+            self.ptr,
+            version,
+            read,
+            ClockSnapshot { scale: scale, base: base, start: start, shift: shift, tail: tail }
+        )
     }
 
     /// What nobody should do: the fields without a look at the counter.

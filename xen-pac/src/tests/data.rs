@@ -48,7 +48,14 @@ access::data!(Open { len: u32, bytes: [u8; 0] });
 #[test]
 fn what_reaches_beyond_itself_is_known() {
     const { assert!(Pointing::REACHES_BEYOND && Open::REACHES_BEYOND && <[Open; 3]>::REACHES_BEYOND) };
-    const { assert!(!Either::REACHES_BEYOND && !raw::Sample::REACHES_BEYOND && !<[u8; 16]>::REACHES_BEYOND && !<() as Data>::REACHES_BEYOND) };
+    const {
+        assert!(
+            !Either::REACHES_BEYOND
+                && !raw::Sample::REACHES_BEYOND
+                && !<[u8; 16]>::REACHES_BEYOND
+                && !<() as Data>::REACHES_BEYOND
+        )
+    };
     assert!(Pointing { value: 0, list: Data::ZEROED }.list[1].is_null());
     assert_eq!(Open { len: 4, bytes: [] }.len, 4);
 }

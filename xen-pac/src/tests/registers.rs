@@ -23,7 +23,8 @@ fn handles_are_copy_and_may_go_to_other_threads() {
     assert_eq!(size_of::<Option<Sample<'_>>>(), size_of::<*const u8>());
 }
 
-/// Compiles only while `Bits` and `ReadOnly` lack `Writeable`: with it, two implementations would fit and the `_` would be ambiguous.
+/// Compiles only while `Bits` and `ReadOnly` lack `Writeable`: with it, two implementations would
+/// fit and the `_` would be ambiguous.
 #[test]
 fn what_must_not_be_written_has_no_plain_write() {
     use tock_registers::interfaces::Writeable;
@@ -120,7 +121,13 @@ fn each_side_sees_what_the_other_published() {
 
 #[test]
 fn a_snapshot_gives_what_was_published() {
-    let value = ClockSnapshot { scale: 1, base: u64::MAX - 2, start: 3, shift: -4, tail: [1, 2, 3, 4, 5, 6, 7] };
+    let value = ClockSnapshot {
+        scale: 1,
+        base: u64::MAX - 2,
+        start: 3,
+        shift: -4,
+        tail: [1, 2, 3, 4, 5, 6, 7],
+    };
     with_sample(|sample, _| {
         sample.clocks(1).unwrap().publish_with(&value, || {});
         assert_eq!(sample.clocks(1).unwrap().snapshot_with(|| 9), (value, 9));

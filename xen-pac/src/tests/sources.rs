@@ -24,18 +24,21 @@ fn crate_sources() -> Vec<(PathBuf, String)> {
     sources(&root).into_iter().filter(|(path, _)| !path.starts_with(root.join("tests"))).collect()
 }
 
-/// The code of a file without its comments and without white space, so that a line break hides nothing.
+/// The code of a file without its comments and without white space, so that a line break hides
+/// nothing.
 fn code(text: &str) -> String {
-    text.lines().map(|line| line.split("//").next().unwrap_or(line)).flat_map(str::split_whitespace).fold(
-        String::new(),
-        |mut code, word| {
-            if code.ends_with(|c: char| c.is_alphanumeric() || c == '_') && word.starts_with(|c: char| c.is_alphanumeric() || c == '_') {
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or(line))
+        .flat_map(str::split_whitespace)
+        .fold(String::new(), |mut code, word| {
+            if code.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+                && word.starts_with(|c: char| c.is_alphanumeric() || c == '_')
+            {
                 code.push(' ');
             }
             code.push_str(word);
             code
-        },
-    )
+        })
 }
 
 /// Where code takes a reference to a raw struct, or makes one out of a pointer.
@@ -43,13 +46,17 @@ fn reference_to_raw(code: &str) -> Option<&str> {
     let after_reference = |found: usize| {
         let mut rest = &code[found + 1..];
         if let Some(lifetime) = rest.strip_prefix('\'') {
-            rest = lifetime.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').trim_start();
+            rest =
+                lifetime.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_').trim_start();
         }
         rest.strip_prefix("mut ").or_else(|| rest.strip_prefix("mut")).unwrap_or(rest)
     };
     code.match_indices('&').find_map(|(found, _)| {
         let rest = after_reference(found);
-        let path = rest.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).next().unwrap_or("");
+        let path = rest
+            .split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+            .next()
+            .unwrap_or("");
         let raw = path.starts_with("raw::") || path.contains("::raw::");
         let reborrow = rest.starts_with('*') || rest.starts_with("(*");
         (raw || reborrow).then(|| &code[found..code.len().min(found + 60)])
@@ -80,7 +87,13 @@ fn the_search_for_references_finds_them() {
     ] {
         assert!(reference_to_raw(&code(planted)).is_some(), "{planted}");
     }
-    for harmless in ["&raw mut (*block).field", "ptr: NonNull<raw::VcpuInfo>", "a && b", "// &raw::VcpuInfo", "&T::Cell"] {
+    for harmless in [
+        "&raw mut (*block).field",
+        "ptr: NonNull<raw::VcpuInfo>",
+        "a && b",
+        "// &raw::VcpuInfo",
+        "&T::Cell",
+    ] {
         assert!(reference_to_raw(&code(harmless)).is_none(), "{harmless}");
     }
 }
@@ -88,10 +101,12 @@ fn the_search_for_references_finds_them() {
 #[test]
 #[cfg_attr(miri, ignore = "reads files")]
 fn unsafe_code_stays_in_its_files() {
-    const FENCED: [&str; 6] = ["block.rs", "data.rs", "location.rs", "macros.rs", "word.rs", "command.rs"];
+    const FENCED: [&str; 6] =
+        ["block.rs", "data.rs", "location.rs", "macros.rs", "word.rs", "command.rs"];
     for (path, text) in crate_sources() {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-        let fenced = path.parent().is_some_and(|folder| folder.ends_with("access")) || name == "command.rs";
+        let fenced =
+            path.parent().is_some_and(|folder| folder.ends_with("access")) || name == "command.rs";
         let code = code(&text);
         for (found, _) in code.match_indices("unsafe") {
             let rest = &code[found..];

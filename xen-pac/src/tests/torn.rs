@@ -1,4 +1,5 @@
-//! The torn-read test: a writer that rebases a clock under the version protocol as fast as it can, and readers that keep or break the protocol.
+//! The torn-read test: a writer that rebases a clock under the version protocol as fast as it can,
+//! and readers that keep or break the protocol.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -11,8 +12,8 @@ use crate::shared_info::{VcpuTimeInfo, VcpuTimeInfoSnapshot, raw};
 /// Fewer under Miri, which interprets each access.
 const READS: u32 = if cfg!(miri) { 500 } else { 10_000_000 };
 
-/// How often the reader gives its processor away in the middle of a reading. On a machine with one processor, or with much else to do, the two sides
-/// would hardly ever meet otherwise.
+/// How often the reader gives its processor away in the middle of a reading. On a machine with one
+/// processor, or with much else to do, the two sides would hardly ever meet otherwise.
 const YIELD_EVERY: u64 = if cfg!(miri) { 10 } else { 1 << 16 };
 
 /// The n-th rebase: all fields follow from its number, so that fields of two rebases never agree.
@@ -52,7 +53,8 @@ fn unchecked(time: VcpuTimeInfo<'_>) -> VcpuTimeInfoSnapshot {
     }
 }
 
-/// What the counter of the machine shows after the n-th rebase. A machine that migrates has another counter from one moment to the next.
+/// What the counter of the machine shows after the n-th rebase. A machine that migrates has another
+/// counter from one moment to the next.
 fn counter_after(n: u64) -> u64 {
     rebase(n).tsc_timestamp ^ 0x5555
 }
@@ -84,7 +86,8 @@ impl Machine {
 
     /// Runs `reader` beside a writer that rebases without end.
     fn race<V>(reader: impl FnOnce(&Self) -> V) -> V {
-        let machine = Self { page: Page::zeroed(), counter: AtomicU64::new(0), stop: AtomicBool::new(false) };
+        let machine =
+            Self { page: Page::zeroed(), counter: AtomicU64::new(0), stop: AtomicBool::new(false) };
         machine.rebase(1);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -92,7 +95,8 @@ impl Machine {
                 while !machine.stop.load(Ordering::Relaxed) {
                     n += 1;
                     machine.rebase(n);
-                    // A rest now and then, of differing length, or the reader would find the counter odd all the time.
+                    // A rest now and then, of differing length, or the reader would find the
+                    // counter odd all the time.
                     rest(n % 64);
                 }
             });
@@ -148,7 +152,11 @@ fn snapshots_are_never_torn() {
                 machine.read_counter()
             });
             assert_eq!(snapshot, rebase(snapshot.system_time), "torn");
-            assert_eq!(counter, counter_after(snapshot.system_time), "the counter is that of another rebase");
+            assert_eq!(
+                counter,
+                counter_after(snapshot.system_time),
+                "the counter is that of another rebase"
+            );
             assert!(snapshot.system_time >= last, "time went back");
             last = snapshot.system_time;
         }
@@ -178,12 +186,16 @@ fn the_counter_read_after_the_window_is_wrong() {
             machine.read_counter() != counter_after(snapshot.system_time)
         })
     });
-    assert!(wrong, "no rebase ever fell between the window and the counter: the test of the closure shows nothing");
+    assert!(
+        wrong,
+        "no rebase ever fell between the window and the counter: the test of the closure shows nothing"
+    );
 }
 
 #[test]
 fn a_reader_waits_for_the_end_of_an_update() {
-    let machine = Machine { page: Page::zeroed(), counter: AtomicU64::new(0), stop: AtomicBool::new(false) };
+    let machine =
+        Machine { page: Page::zeroed(), counter: AtomicU64::new(0), stop: AtomicBool::new(false) };
     let started = AtomicBool::new(false);
     let finish = AtomicBool::new(false);
     machine.rebase(1);

@@ -30,7 +30,14 @@ pub fn check(document: &Document, root: &Path, runs: usize) -> Result<String, St
 
 fn cold_check(folder: &Path, args: &[&str], target: &Path) -> Result<Usage, String> {
     if target.exists() {
-        std::fs::remove_dir_all(target).map_err(|error| format!("{}: {error}", target.display()))?;
+        std::fs::remove_dir_all(target)
+            .map_err(|error| format!("{}: {error}", target.display()))?;
     }
-    measure(Command::new("cargo").arg("check").args(args).env("CARGO_TARGET_DIR", target).current_dir(folder))
+    measure(
+        Command::new("cargo")
+            .arg("check")
+            .args(args)
+            .env("CARGO_TARGET_DIR", target)
+            .current_dir(folder),
+    )
 }

@@ -11,16 +11,23 @@ use crate::tools::known;
 ///
 /// # Errors
 ///
-/// Says what is missing or failed; and where the HAL needs more instructions than C, with the table.
+/// Says what is missing or failed; and where the HAL needs more instructions than C, with the
+/// table.
 pub fn hal(root: &Path) -> Result<String, String> {
     if known::VALGRIND.find().is_none() {
         return Err(known::VALGRIND.missing());
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut bench = Command::new(cargo);
-    bench.args(["bench", "--quiet", "--locked", "--bench", "counts"]).current_dir(root.join("xen-hal/bench")).stderr(Stdio::inherit());
+    bench
+        .args(["bench", "--quiet", "--locked", "--bench", "counts"])
+        .current_dir(root.join("xen-hal/bench"))
+        .stderr(Stdio::inherit());
     // Other directions would be other code.
-    bench.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS").env("GUNGRAUN_COLOR", "never");
+    bench
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("GUNGRAUN_COLOR", "never");
     let output = bench.output().map_err(|error| format!("cargo could not be started: {error}"))?;
     if !output.status.success() {
         return Err(
@@ -36,7 +43,9 @@ fn table(printed: &str) -> Result<String, String> {
     let mut table = "| path | xen-hal | C, gcc -O2 | ratio |\n|---|---:|---:|---:|\n".to_owned();
     let (mut worse, mut pairs) = (Vec::new(), 0);
     for ((side, name), ours) in &counts {
-        let Some(theirs) = counts.get(&("twins", name.clone())).filter(|_| *side == "ours") else { continue };
+        let Some(theirs) = counts.get(&("twins", name.clone())).filter(|_| *side == "ours") else {
+            continue;
+        };
         let ratio = *ours as f64 / *theirs as f64;
         // Writing to a string cannot fail.
         let _ = writeln!(table, "| {name} | {ours} | {theirs} | {ratio:.2} |");
@@ -46,25 +55,34 @@ fn table(printed: &str) -> Result<String, String> {
         }
     }
     match (pairs * 2 == counts.len() && pairs > 0, worse.is_empty()) {
-        (false, _) => Err(format!("the runner's output has {} counts, and {pairs} pairs of them", counts.len())),
+        (false, _) => Err(format!(
+            "the runner's output has {} counts, and {pairs} pairs of them",
+            counts.len()
+        )),
         (true, false) => Err(format!("{table}\nmore instructions than in C: {}", worse.join(", "))),
         (true, true) => Ok(table),
     }
 }
 
-/// The counts by side and path: a line like `counts::masks::ours_mask mask:(...)`, and below it the one that begins with `Instructions:`.
+/// The counts by side and path: a line like `counts::masks::ours_mask mask:(...)`, and below it the
+/// one that begins with `Instructions:`.
 fn counts(printed: &str) -> BTreeMap<(&'static str, String), u64> {
     let mut counts = BTreeMap::new();
     let mut current = None;
     for line in printed.lines() {
-        if let Some(name) = line.strip_prefix("counts::").and_then(|line| line.split_once("::")).map(|(_, name)| name) {
+        if let Some(name) = line
+            .strip_prefix("counts::")
+            .and_then(|line| line.split_once("::"))
+            .map(|(_, name)| name)
+        {
             let name = name.split(':').next().unwrap_or(name);
             current = ["ours", "twins"].into_iter().find_map(|side| {
                 let path = name.strip_prefix(side)?.strip_prefix('_')?;
                 Some((side, path.replace(' ', ", ")))
             });
         } else if let Some(rest) = line.trim_start().strip_prefix("Instructions:") {
-            let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+            let digits: String =
+                rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
             if let (Some(key), Ok(count)) = (current.take(), digits.parse()) {
                 counts.insert(key, count);
             }
@@ -92,7 +110,9 @@ mod tests {
     #[test]
     fn one_instruction_more_is_too_many() {
         assert!(table(&printed(10)).is_ok());
-        assert!(table(&printed(11)).unwrap_err().ends_with("more instructions than in C: mask, quiet"));
+        assert!(
+            table(&printed(11)).unwrap_err().ends_with("more instructions than in C: mask, quiet")
+        );
     }
 
     #[test]

@@ -5,22 +5,35 @@ use std::process::Command;
 
 use super::usage::measure;
 
-/// The instructions of a regen of `abi`: all, and then those of each of `functions` with what it calls.
+/// The instructions of a regen of `abi`: all, and then those of each of `functions` with what it
+/// calls.
 ///
 /// # Errors
 ///
 /// The run failed, or its record does not have a function.
-pub(super) fn instructions(valgrind: &Path, this: &Path, abi: &Path, folder: &Path, functions: &[&str]) -> Result<Vec<u64>, String> {
+pub(super) fn instructions(
+    valgrind: &Path,
+    this: &Path,
+    abi: &Path,
+    folder: &Path,
+    functions: &[&str],
+) -> Result<Vec<u64>, String> {
     let record = folder.join("callgrind.out");
     let options = ["--tool=callgrind", "--compress-strings=no", "--compress-pos=no"];
     let mut command = Command::new(valgrind);
     command.args(options).arg(format!("--callgrind-out-file={}", record.display()));
-    measure(command.arg(this).arg("regen").arg("--abi").arg(abi).arg("--out").arg(folder.join("out")))?;
-    let text = std::fs::read_to_string(&record).map_err(|error| format!("{}: {error}", record.display()))?;
+    measure(
+        command.arg(this).arg("regen").arg("--abi").arg(abi).arg("--out").arg(folder.join("out")),
+    )?;
+    let text = std::fs::read_to_string(&record)
+        .map_err(|error| format!("{}: {error}", record.display()))?;
     let all = text.lines().find_map(|line| line.strip_prefix("summary: ")?.trim().parse().ok());
     let mut found = vec![all.ok_or("valgrind's record has no summary")?];
     for function in functions {
-        found.push(inclusive(&text, function).ok_or_else(|| format!("valgrind's record does not have `{function}`"))?);
+        found.push(
+            inclusive(&text, function)
+                .ok_or_else(|| format!("valgrind's record does not have `{function}`"))?,
+        );
     }
     Ok(found)
 }

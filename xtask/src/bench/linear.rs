@@ -1,4 +1,5 @@
-//! What a regen costs as the description grows: the cost of an item must not depend on how many there are.
+//! What a regen costs as the description grows: the cost of an item must not depend on how many
+//! there are.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,15 +16,24 @@ use crate::tools::find_program;
 const TIMES: [usize; 3] = [1, 4, 16];
 
 /// The steps whose instructions are counted, as their functions are called.
-const STEPS: [(&str, &str); 3] =
-    [("parse", "xtask::parse::document"), ("check", "xtask::check::run_with"), ("render", "xtask::render::render")];
+const STEPS: [(&str, &str); 3] = [
+    ("parse", "xtask::parse::document"),
+    ("check", "xtask::check::run_with"),
+    ("render", "xtask::render::render"),
+];
 
-/// Regenerates the description, and larger ones of the same kind; returns a table, with the instructions of each step where valgrind is installed.
+/// Regenerates the description, and larger ones of the same kind; returns a table, with the
+/// instructions of each step where valgrind is installed.
 ///
 /// # Errors
 ///
 /// A folder cannot be written, or something that was measured failed.
-pub fn linear(sources: &Sources, document: &Document, root: &Path, runs: usize) -> Result<String, String> {
+pub fn linear(
+    sources: &Sources,
+    document: &Document,
+    root: &Path,
+    runs: usize,
+) -> Result<String, String> {
     let folder = root.join("target/bench/linear");
     let valgrind = find_program("valgrind");
     let mut table = format!(
@@ -35,13 +45,23 @@ pub fn linear(sources: &Sources, document: &Document, root: &Path, runs: usize) 
         let larger = multiply(sources, document, times);
         let abi = folder.join(format!("abi-yaml-{times}"));
         write(&larger, &abi)?;
-        let regen = |program: &mut Command| measure(program.arg("regen").arg("--abi").arg(&abi).arg("--out").arg(folder.join("out")));
+        let regen = |program: &mut Command| {
+            measure(
+                program.arg("regen").arg("--abi").arg(&abi).arg("--out").arg(folder.join("out")),
+            )
+        };
         let row = Row {
             times,
             items: items(&larger),
             usage: median(runs, || regen(&mut Command::new(this()?)))?,
             instructions: match &valgrind {
-                Some(valgrind) => instructions(valgrind, &this()?, &abi, &folder, &STEPS.map(|(_, function)| function))?,
+                Some(valgrind) => instructions(
+                    valgrind,
+                    &this()?,
+                    &abi,
+                    &folder,
+                    &STEPS.map(|(_, function)| function),
+                )?,
                 None => Vec::new(),
             },
         };
@@ -70,7 +90,8 @@ impl Row {
         #[allow(clippy::cast_precision_loss, reason = "a ratio with two digits is shown")]
         let part = |one: f64, base: f64| one / base / (self.times as f64 / first.times as f64);
         let (cpu, base) = (self.usage.cpu.as_secs_f64(), first.usage.cpu.as_secs_f64());
-        let mut text = format!("| {} | {} | {cpu:.3} s ({:.2}) |", self.times, self.items, part(cpu, base));
+        let mut text =
+            format!("| {} | {} | {cpu:.3} s ({:.2}) |", self.times, self.items, part(cpu, base));
         for (count, base) in self.instructions.iter().zip(&first.instructions) {
             #[allow(clippy::cast_precision_loss, reason = "millions are shown")]
             let (count, base) = (*count as f64 / 1e6, *base as f64 / 1e6);
@@ -88,7 +109,8 @@ fn items(sources: &Sources) -> usize {
 }
 
 fn this() -> Result<PathBuf, String> {
-    std::env::current_exe().map_err(|error| format!("this program does not know its own path: {error}"))
+    std::env::current_exe()
+        .map_err(|error| format!("this program does not know its own path: {error}"))
 }
 
 /// Writes a description to be read again.
@@ -96,7 +118,8 @@ fn write(sources: &Sources, folder: &Path) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for file in &sources.files {
         let path = folder.join(format!("{}.yaml", file.name));
-        std::fs::write(&path, &file.text).map_err(|error| format!("{}: {error}", path.display()))?;
+        std::fs::write(&path, &file.text)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
 }

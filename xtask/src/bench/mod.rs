@@ -1,4 +1,5 @@
-//! Measurements for `BENCHMARKS.md`, each side by side in one run: the generator and what it makes against svd2rust, the HAL's hot paths against C.
+//! Measurements for `BENCHMARKS.md`, each side by side in one run: the generator and what it makes
+//! against svd2rust, the HAL's hot paths against C.
 
 mod check;
 mod hal;

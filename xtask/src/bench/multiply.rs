@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 /// By how much the numbers of a copy's hypercalls differ from those of the copy before.
 const STRIDE: usize = 10_000;
 
-/// The description `times` over: the original, and copies whose types and constants have the copy's number at their ends. `document` is what
-/// `sources` says. A copy has no calling conventions, since an architecture has one only.
+/// The description `times` over: the original, and copies whose types and constants have the copy's
+/// number at their ends. `document` is what `sources` says. A copy has no calling conventions,
+/// since an architecture has one only.
 #[must_use]
 pub fn multiply(sources: &Sources, document: &Document, times: usize) -> Sources {
     let names = names(document);
@@ -18,8 +19,14 @@ pub fn multiply(sources: &Sources, document: &Document, times: usize) -> Sources
     for copy in 1..times {
         for original in sources.files.iter().filter(|file| listed.contains(file.name.as_str())) {
             let name = format!("{}_x{copy}", original.name);
-            let path = original.path.replace(&format!("{}.yaml", original.name), &format!("{name}.yaml"));
-            files.push(SourceText { path, text: copied(&original.text, &names, copy), name, fault: None });
+            let path =
+                original.path.replace(&format!("{}.yaml", original.name), &format!("{name}.yaml"));
+            files.push(SourceText {
+                path,
+                text: copied(&original.text, &names, copy),
+                name,
+                fault: None,
+            });
         }
     }
     for file in &mut files[..sources.files.len()] {
@@ -91,13 +98,15 @@ fn renamed(line: &str, names: &HashSet<&str>, copy: usize, made: &mut String) {
 
 /// A line with other names in C, which must be unique as well.
 fn in_c(line: &str, copy: usize) -> String {
-    let suffixed = |name: &str| if name == "none" { name.to_owned() } else { format!("{name}_x{copy}") };
+    let suffixed =
+        |name: &str| if name == "none" { name.to_owned() } else { format!("{name}_x{copy}") };
     let line = changed(line, " c: ", suffixed);
     let line = changed(&line, "index_c: ", suffixed);
     changed(&line, "prefix: ", |prefix| format!("x{copy}_{prefix}"))
 }
 
-/// The key of a hypercall's commands, two columns in, with another name: a hypercall's commands stand in one place.
+/// The key of a hypercall's commands, two columns in, with another name: a hypercall's commands
+/// stand in one place.
 fn own_hypercall(line: &str, copy: usize) -> String {
     match line.strip_prefix("  ").and_then(|rest| rest.strip_suffix(":\n")) {
         Some(name) if !name.starts_with(' ') => format!("  {name}_x{copy}:\n"),
@@ -110,13 +119,18 @@ fn with_hypercalls(text: &str, document: &Document, times: usize) -> String {
     const START: &str = "\n  hypercall:\n";
     const VALUES: &str = "\n    values:\n";
     let Some(start) = text.find(START) else { return text.to_owned() };
-    let Some(at) = text[start..].find(VALUES).map(|at| start + at + VALUES.len()) else { return text.to_owned() };
+    let Some(at) = text[start..].find(VALUES).map(|at| start + at + VALUES.len()) else {
+        return text.to_owned();
+    };
     let mut added = String::new();
     for copy in 1..times {
         let sets = document.files.iter().flat_map(|file| &file.commands).enumerate();
         for (index, set) in sets {
             let (name, number) = (format!("{}_x{copy}", set.hypercall), STRIDE * copy + index);
-            let _ = writeln!(added, "      - {{ name: {name}, value: {number}, c: none, doc: Stands for the commands of copy {copy}. }}");
+            let _ = writeln!(
+                added,
+                "      - {{ name: {name}, value: {number}, c: none, doc: Stands for the commands of copy {copy}. }}"
+            );
         }
     }
     format!("{}{added}{}", &text[..at], &text[at..])
@@ -143,10 +157,15 @@ mod tests {
         let document = document.unwrap();
         let conventions: usize = document.files.iter().map(|file| file.conventions.len()).sum();
         let items = render::items(&document);
-        let output = generate_from(multiply(&sources, &document, 3)).unwrap_or_else(|failure| match failure {
-            Failure::Wrong(sources, wrong) => panic!("{}", diagnostic::render(&wrong, &sources, false)),
-            Failure::Load(error) => panic!("{error}"),
-        });
+        let output =
+            generate_from(multiply(&sources, &document, 3)).unwrap_or_else(
+                |failure| match failure {
+                    Failure::Wrong(sources, wrong) => {
+                        panic!("{}", diagnostic::render(&wrong, &sources, false))
+                    }
+                    Failure::Load(error) => panic!("{error}"),
+                },
+            );
         let sets: usize = document.files.iter().map(|file| file.commands.len()).sum();
         assert_eq!(output.items, 3 * items - 2 * conventions + 2 * sets);
         assert_eq!(output.files.len(), 1 + 3 * document.files.len());

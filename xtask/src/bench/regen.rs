@@ -37,7 +37,8 @@ fn full_regen(root: &Path, out: &Path) -> Result<Usage, String> {
     if out.exists() {
         std::fs::remove_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
     }
-    let this = std::env::current_exe().map_err(|error| format!("this program does not know its own path: {error}"))?;
+    let this = std::env::current_exe()
+        .map_err(|error| format!("this program does not know its own path: {error}"))?;
     measure(Command::new(this).arg("regen").arg("--out").arg(out).current_dir(root))
 }
 

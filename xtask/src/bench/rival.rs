@@ -26,12 +26,18 @@ impl Rival {
     ///
     /// svd2rust is not installed, or the folder cannot be written.
     pub(super) fn new(document: &Document, folder: &Path) -> Result<Self, String> {
-        let program = find_program("svd2rust").ok_or("svd2rust is not here; `cargo install svd2rust` brings it")?;
+        let program = find_program("svd2rust")
+            .ok_or("svd2rust is not here; `cargo install svd2rust` brings it")?;
         let device = svd::device(document);
         write(&folder.join("src/lib.rs"), "")?;
         write(&folder.join("device.svd"), &device.text)?;
         write(&folder.join("Cargo.toml"), MANIFEST)?;
-        Ok(Self { program, folder: folder.to_owned(), registers: device.registers, fields: device.fields })
+        Ok(Self {
+            program,
+            folder: folder.to_owned(),
+            registers: device.registers,
+            fields: device.fields,
+        })
     }
 
     /// Generates and formats the crate, as its users do.
@@ -40,9 +46,16 @@ impl Rival {
     ///
     /// One of the two programs failed.
     pub(super) fn generate(&self) -> Result<Usage, String> {
-        let generate =
-            measure(Command::new(&self.program).args(["--target", "none", "-i", "device.svd", "-o", "src"]).current_dir(&self.folder))?;
-        let format = measure(Command::new("rustfmt").args(["--edition", "2021", "src/lib.rs"]).current_dir(&self.folder))?;
+        let generate = measure(
+            Command::new(&self.program)
+                .args(["--target", "none", "-i", "device.svd", "-o", "src"])
+                .current_dir(&self.folder),
+        )?;
+        let format = measure(
+            Command::new("rustfmt")
+                .args(["--edition", "2021", "src/lib.rs"])
+                .current_dir(&self.folder),
+        )?;
         Ok(generate + format)
     }
 
@@ -69,5 +82,7 @@ vcell = "0.1"
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
     let folder = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(folder).and_then(|()| std::fs::write(path, text)).map_err(|error| format!("{}: {error}", path.display()))
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(path, text))
+        .map_err(|error| format!("{}: {error}", path.display()))
 }

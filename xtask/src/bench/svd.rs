@@ -1,12 +1,15 @@
 //! A CMSIS-SVD device as large as the description, for `svd2rust` to be measured on.
 //!
-//! Every field of a struct is a register, every word, enumeration and encoding is one more; bit fields, forms of encodings and named
-//! values become the device's fields and enumerated values. The documentation goes along, so that both generators write as much text.
-//! Constants, commands and hypercalls have no counterpart in an SVD and are left out, which only helps the other side.
+//! Every field of a struct is a register, every word, enumeration and encoding is one more; bit
+//! fields, forms of encodings and named values become the device's fields and enumerated values.
+//! The documentation goes along, so that both generators write as much text. Constants, commands
+//! and hypercalls have no counterpart in an SVD and are left out, which only helps the other side.
 
 use std::fmt::Write;
 
-use crate::document::{BitField, Document, Encoding, Enumeration, Field, Primitive, Shape, Struct, Value, Word};
+use crate::document::{
+    BitField, Document, Encoding, Enumeration, Field, Primitive, Shape, Struct, Value, Word,
+};
 
 /// The device, and how many registers and fields it has.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +65,12 @@ impl Peripheral {
         for field in fields {
             let name = format!("{prefix}_{}", field.head.name);
             match &field.shape {
-                Shape::Type(_) => self.register(&name, &field.head.doc, 32, &bit_field("value", "The whole register.", 31, 0, "")),
+                Shape::Type(_) => self.register(
+                    &name,
+                    &field.head.doc,
+                    32,
+                    &bit_field("value", "The whole register.", 31, 0, ""),
+                ),
                 Shape::Union { members, .. } => self.add_members(&name, members),
                 Shape::Struct(members) => self.add_members(&name, members),
             }
@@ -103,7 +111,8 @@ impl Peripheral {
 
     fn finish(self, device: &mut Device, name: &str, doc: &str, index: usize) {
         let Self { text, registers, fields } = self;
-        let (base, size, doc) = (0x4000_0000_u64 + index as u64 * 0x10000, registers * 8, escape(doc));
+        let (base, size, doc) =
+            (0x4000_0000_u64 + index as u64 * 0x10000, registers * 8, escape(doc));
         writeln!(
             device.text,
             "<peripheral><name>{name}</name><description>{doc}</description><baseAddress>{base:#x}</baseAddress>\
@@ -122,10 +131,13 @@ fn word_field(field: &BitField) -> String {
 
 fn bit_field(name: &str, doc: &str, high: u32, low: u32, values: &str) -> String {
     let doc = escape(doc);
-    format!("<field><name>{name}</name><description>{doc}</description><bitRange>[{high}:{low}]</bitRange>{values}</field>")
+    format!(
+        "<field><name>{name}</name><description>{doc}</description><bitRange>[{high}:{low}]</bitRange>{values}</field>"
+    )
 }
 
-/// The named values that a field of `width` bits can hold; negative ones, which an SVD cannot name, in two's complement.
+/// The named values that a field of `width` bits can hold; negative ones, which an SVD cannot name,
+/// in two's complement.
 fn values(values: &[Value], width: u32) -> String {
     if values.is_empty() {
         return String::new();
@@ -133,14 +145,21 @@ fn values(values: &[Value], width: u32) -> String {
     let mask = (1_i128 << width.min(64)) - 1;
     // An SVD takes each value once, where the description names releases and architectures apart.
     let mut seen = std::collections::BTreeSet::new();
-    let list: String = values.iter().filter(|value| seen.insert(value.value & mask)).map(|value| enumerated(value, mask)).collect();
+    let list: String = values
+        .iter()
+        .filter(|value| seen.insert(value.value & mask))
+        .map(|value| enumerated(value, mask))
+        .collect();
     format!("<enumeratedValues>{list}</enumeratedValues>")
 }
 
 fn enumerated(value: &Value, mask: i128) -> String {
     let (name, doc, number) = (&value.head.name, escape(&value.head.doc), value.value & mask);
-    // svd2rust takes a name such as SELF for a keyword, and fails; a prefix keeps them all harmless.
-    format!("<enumeratedValue><name>v_{name}</name><description>{doc}</description><value>{number}</value></enumeratedValue>")
+    // svd2rust takes a name such as SELF for a keyword, and fails; a prefix keeps them all
+    // harmless.
+    format!(
+        "<enumeratedValue><name>v_{name}</name><description>{doc}</description><value>{number}</value></enumeratedValue>"
+    )
 }
 
 fn width(primitive: Primitive) -> u32 {

@@ -31,10 +31,17 @@ impl std::ops::Add for Usage {
 pub(super) fn measure(command: &mut Command) -> Result<Usage, String> {
     let before = children()?;
     let start = Instant::now();
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?} could not be started: {error}"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{command:?} could not be started: {error}"))?;
     let wall = start.elapsed();
     if !output.status.success() {
-        return Err(format!("{command:?} ended with {}:\n{}", output.status, String::from_utf8_lossy(&output.stderr)));
+        return Err(format!(
+            "{command:?} ended with {}:\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        ));
     }
     Ok(Usage { cpu: children()?.saturating_sub(before), wall })
 }
@@ -44,7 +51,10 @@ pub(super) fn measure(command: &mut Command) -> Result<Usage, String> {
 /// # Errors
 ///
 /// As the runs have them.
-pub(super) fn median(count: usize, mut run: impl FnMut() -> Result<Usage, String>) -> Result<Usage, String> {
+pub(super) fn median(
+    count: usize,
+    mut run: impl FnMut() -> Result<Usage, String>,
+) -> Result<Usage, String> {
     let mut runs = (0..count).map(|_| run()).collect::<Result<Vec<_>, _>>()?;
     runs.sort_by_key(|usage| usage.cpu);
     Ok(runs.get(count / 2).copied().unwrap_or_default())
@@ -52,7 +62,8 @@ pub(super) fn median(count: usize, mut run: impl FnMut() -> Result<Usage, String
 
 /// Processor time of all children so far.
 fn children() -> Result<Duration, String> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| format!("the system does not say what children used: {error}"))?;
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)
+        .map_err(|error| format!("the system does not say what children used: {error}"))?;
     Ok(duration(usage.user_time()) + duration(usage.system_time()))
 }
 

@@ -7,12 +7,16 @@ use crate::document::{CallShape, Command};
 use crate::resolve::{Basis, Meaning};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
-    for command in context.document.files.iter().flat_map(|file| &file.commands).flat_map(|set| &set.list) {
+    for command in
+        context.document.files.iter().flat_map(|file| &file.commands).flat_map(|set| &set.list)
+    {
         match &command.argument {
             None => report_missing(report, command),
             Some(type_) => {
                 for cell in context.names().cells(command.head.availability) {
-                    let Ok(meaning) = context.names().meaning(type_, cell.0, cell.1) else { continue };
+                    let Ok(meaning) = context.names().meaning(type_, cell.0, cell.1) else {
+                        continue;
+                    };
                     if let Some(found) = unsuitable(command, meaning) {
                         report.add_in(cell, command.head.availability, found);
                     }
@@ -31,19 +35,24 @@ fn report_missing(report: &mut Report<'_>, command: &Command) {
         CallShape::Bare | CallShape::Argument | CallShape::Vcpu => return,
     };
     let place = super::places::name_of(&command.head);
-    report.add(fault(place, format!("`{}` needs an `argument`", command.head.name)).label(format!("its shape is `{shape}`")));
+    report.add(
+        fault(place, format!("`{}` needs an `argument`", command.head.name))
+            .label(format!("its shape is `{shape}`")),
+    );
 }
 
 fn unsuitable(command: &Command, meaning: Meaning<'_>) -> Option<Diagnostic> {
     let name = &command.head.name;
     let place = || command.head.place.key("argument");
     match (command.shape, meaning.basis) {
-        (CallShape::Value, Basis::Struct(_)) => {
-            Some(fault(place(), format!("`{name}` passes a value, and a struct is none")).help("use the shape `argument`"))
-        }
-        (CallShape::Value, _) if meaning.count.is_some() => {
-            Some(fault(place(), format!("`{name}` passes a value, and an array is none")).help("use the shape `argument`"))
-        }
+        (CallShape::Value, Basis::Struct(_)) => Some(
+            fault(place(), format!("`{name}` passes a value, and a struct is none"))
+                .help("use the shape `argument`"),
+        ),
+        (CallShape::Value, _) if meaning.count.is_some() => Some(
+            fault(place(), format!("`{name}` passes a value, and an array is none"))
+                .help("use the shape `argument`"),
+        ),
         _ => None,
     }
 }

@@ -1,4 +1,5 @@
-//! Bits that both sides change are changed atomically, so an atomic must be able to hold them on each architecture.
+//! Bits that both sides change are changed atomically, so an atomic must be able to hold them on
+//! each architecture.
 
 use super::Context;
 use super::report::{Report, fault};
@@ -16,7 +17,12 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
         };
         let Shape::Type(type_) = &field.shape else { continue };
         for cell in context.names().cells(field.head.availability) {
-            let Some(primitive) = context.names().meaning(type_, cell.0, cell.1).ok().and_then(|meaning| meaning.basis.primitive()) else {
+            let Some(primitive) = context
+                .names()
+                .meaning(type_, cell.0, cell.1)
+                .ok()
+                .and_then(|meaning| meaning.basis.primitive())
+            else {
                 continue;
             };
             let arch = context.manifest().arch(cell.1);
@@ -30,13 +36,24 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
 fn unheld(field: &Field, what: &str, integer: Integer, arch: &Architecture) -> Option<Diagnostic> {
     let bits = integer.bits();
     let why = if integer.size > arch.max_atomic_bytes {
-        format!("the widest atomic of {} has {} bits", arch.name, u64::from(arch.max_atomic_bytes) * 8)
+        format!(
+            "the widest atomic of {} has {} bits",
+            arch.name,
+            u64::from(arch.max_atomic_bytes) * 8
+        )
     } else if integer.align < integer.size {
-        format!("{} aligns it to {} bytes, and an atomic to {}", arch.name, integer.align, integer.size)
+        format!(
+            "{} aligns it to {} bytes, and an atomic to {}",
+            arch.name, integer.align, integer.size
+        )
     } else {
         return None;
     };
-    let found = fault(field.head.place.key("access"), format!("no atomic can hold the {bits} bits of `{}`", field.head.name)).label(why);
+    let found = fault(
+        field.head.place.key("access"),
+        format!("no atomic can hold the {bits} bits of `{}`", field.head.name),
+    )
+    .label(why);
     Some(
         found
             .related(field.head.place.key("type"), format!("{bits} bits"))

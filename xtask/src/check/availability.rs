@@ -12,9 +12,15 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for item in &all {
         somewhere(report, item);
         named_in_time(context, report, item);
-        if let Some(name) = item.head.superseded_by.as_ref().filter(|name| !known.contains(name.as_str())) {
+        if let Some(name) =
+            item.head.superseded_by.as_ref().filter(|name| !known.contains(name.as_str()))
+        {
             let place = item.head.place.key("superseded_by");
-            report.add_near(fault(place, format!("there is no `{name}` to use instead")), name, known.iter().copied());
+            report.add_near(
+                fault(place, format!("there is no `{name}` to use instead")),
+                name,
+                known.iter().copied(),
+            );
         }
     }
 }
@@ -23,7 +29,16 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
 fn known<'d>(context: &Context<'d>, all: &[Named<'d>]) -> HashSet<&'d str> {
     let names = all.iter().map(|item| item.head.name.as_str());
     let names = names.chain(all.iter().filter_map(|item| item.head.c.as_deref()));
-    names.chain(context.document.files.iter().flat_map(|file| &file.commands).map(|set| set.hypercall.as_str())).collect()
+    names
+        .chain(
+            context
+                .document
+                .files
+                .iter()
+                .flat_map(|file| &file.commands)
+                .map(|set| set.hypercall.as_str()),
+        )
+        .collect()
 }
 
 fn somewhere(report: &mut Report<'_>, item: &Named<'_>) {
@@ -44,7 +59,17 @@ fn named_in_time(context: &Context<'_>, report: &mut Report<'_>, item: &Named<'_
     let releases = item.head.availability.releases;
     if !releases.is_empty() && !releases.contains(named) {
         let (manifest, name) = (context.manifest(), &item.head.name);
-        let span = format!("`{name}` exists from {} to {}", manifest.release(releases.since), manifest.release(releases.until));
-        report.add(fault(item.head.place.key("named_since"), "the name is given when there is nothing to name").label(span));
+        let span = format!(
+            "`{name}` exists from {} to {}",
+            manifest.release(releases.since),
+            manifest.release(releases.until)
+        );
+        report.add(
+            fault(
+                item.head.place.key("named_since"),
+                "the name is given when there is nothing to name",
+            )
+            .label(span),
+        );
     }
 }

@@ -21,40 +21,63 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
 
 fn unsigned(report: &mut Report<'_>, word: &Word) {
     if !is_plain_unsigned(word.is) {
-        let fault = fault(word.head.place.key("is"), format!("the word `{}` is no unsigned integer", word.head.name));
+        let fault = fault(
+            word.head.place.key("is"),
+            format!("the word `{}` is no unsigned integer", word.head.name),
+        );
         report.add(fault.help("use u8, u16, u32 or u64"));
     }
 }
 
 fn inside(context: &Context<'_>, report: &mut Report<'_>, word: &Word, field: &BitField) {
-    let widths = word.head.availability.archs.iter().map(|arch| Integer::of(word.is, context.manifest().arch(arch)).bits());
+    let widths = word
+        .head
+        .availability
+        .archs
+        .iter()
+        .map(|arch| Integer::of(word.is, context.manifest().arch(arch)).bits());
     let Some(width) = widths.min().filter(|width| field.bits.high >= *width) else { return };
     let message = format!("bit {} lies beyond the word, which has {width} bits", field.bits.high);
-    let fault = fault(field.head.place.key("bits"), message).label(format!("the highest bit is {}", width - 1));
+    let fault = fault(field.head.place.key("bits"), message)
+        .label(format!("the highest bit is {}", width - 1));
     report.add(fault.related(word.head.place.key("is"), "the width is given here"));
 }
 
 fn named_values(report: &mut Report<'_>, field: &BitField) {
     let most = greatest(field.bits);
-    for value in field.values.iter().filter(|value| !(0..=i128::from(most)).contains(&value.value)) {
-        let message = format!("{} does not fit the {} of `{}`", value.value, bits(field.bits), field.head.name);
-        let fault = fault(value.head.place.key("value"), message).label(format!("the field holds 0 to {most}"));
+    for value in field.values.iter().filter(|value| !(0..=i128::from(most)).contains(&value.value))
+    {
+        let message = format!(
+            "{} does not fit the {} of `{}`",
+            value.value,
+            bits(field.bits),
+            field.head.name
+        );
+        let fault = fault(value.head.place.key("value"), message)
+            .label(format!("the field holds 0 to {most}"));
         report.add(fault.related(field.head.place.key("bits"), "its bits are given here"));
     }
 }
 
-/// Fields in the order of the text, each against the bits that those before it took in each release and architecture.
+/// Fields in the order of the text, each against the bits that those before it took in each release
+/// and architecture.
 fn overlaps(context: &Context<'_>, report: &mut Report<'_>, word: &Word) {
     let mut taken = rustc_hash::FxHashMap::default();
     for field in &word.fields {
         for cell in context.names().cells(field.head.availability) {
             let owners: &mut [Option<&BitField>; 64] = taken.entry(cell).or_insert([None; 64]);
-            let (low, high) = (field.bits.low.min(64) as usize, (field.bits.high.min(63) + 1) as usize);
+            let (low, high) =
+                (field.bits.low.min(64) as usize, (field.bits.high.min(63) + 1) as usize);
             let Some(own) = owners.get_mut(low..high) else { continue };
             if let Some(other) = own.iter().flatten().next() {
                 let message = format!("`{}` overlaps `{}`", field.head.name, other.head.name);
-                let fault = fault(field.head.place.key("bits"), message).label("some of these bits are taken");
-                report.add_in(cell, field.head.availability, fault.related(other.head.place.key("bits"), "taken here"));
+                let fault = fault(field.head.place.key("bits"), message)
+                    .label("some of these bits are taken");
+                report.add_in(
+                    cell,
+                    field.head.availability,
+                    fault.related(other.head.place.key("bits"), "taken here"),
+                );
             }
             own.iter_mut().for_each(|owner| *owner = owner.or(Some(field)));
         }

@@ -8,15 +8,26 @@ use crate::document::{CommandSet, Value};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     let enumerations = context.document.files.iter().flat_map(|file| &file.enumerations);
-    let hypercalls: Vec<&Value> = enumerations.filter(|item| item.head.name == "hypercall").flat_map(|item| &item.values).collect();
+    let hypercalls: Vec<&Value> = enumerations
+        .filter(|item| item.head.name == "hypercall")
+        .flat_map(|item| &item.values)
+        .collect();
     for set in context.document.files.iter().flat_map(|file| &file.commands) {
         hypercall(context, report, set, &hypercalls);
         let mut numbers = Unique::with_verb("number", "have the");
         for command in &set.list {
             let place = command.head.place.key("number");
-            numbers.add(command.number.to_string(), &command.head.name, command.head.availability, place);
+            numbers.add(
+                command.number.to_string(),
+                &command.head.name,
+                command.head.availability,
+                place,
+            );
             if command.number > u64::from(u32::MAX) {
-                let found = fault(command.head.place.key("number"), format!("{} does not fit 32 bits, unsigned", command.number));
+                let found = fault(
+                    command.head.place.key("number"),
+                    format!("{} does not fit 32 bits, unsigned", command.number),
+                );
                 report.add(found.label("C passes the command as an unsigned int"));
             }
         }
@@ -24,12 +35,22 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     }
 }
 
-fn hypercall(context: &Context<'_>, report: &mut Report<'_>, set: &CommandSet, hypercalls: &[&Value]) {
-    let same: Vec<&&Value> = hypercalls.iter().filter(|value| value.head.name == set.hypercall).collect();
+fn hypercall(
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+    set: &CommandSet,
+    hypercalls: &[&Value],
+) {
+    let same: Vec<&&Value> =
+        hypercalls.iter().filter(|value| value.head.name == set.hypercall).collect();
     let Some(first) = same.first() else {
         let found = fault(set.place.as_key(), format!("unknown hypercall `{}`", set.hypercall));
         let found = found.label("the enumeration `hypercall` has no such value");
-        return report.add_near(found, &set.hypercall, hypercalls.iter().map(|value| value.head.name.as_str()));
+        return report.add_near(
+            found,
+            &set.hypercall,
+            hypercalls.iter().map(|value| value.head.name.as_str()),
+        );
     };
     for command in &set.list {
         let availability = command.head.availability;
@@ -39,7 +60,10 @@ fn hypercall(context: &Context<'_>, report: &mut Report<'_>, set: &CommandSet, h
         for (release, arch) in context.names().cells(availability) {
             if !same.iter().any(|value| value.head.availability.contains(release, arch)) {
                 let place = super::places::name_of(&command.head);
-                let found = fault(place, format!("`{}` exists where its hypercall does not", command.head.name));
+                let found = fault(
+                    place,
+                    format!("`{}` exists where its hypercall does not", command.head.name),
+                );
                 report.add_in(
                     (release, arch),
                     availability,

@@ -6,8 +6,10 @@ use super::walk::{Kind, items, structs};
 use crate::document::{Place, VariantKind};
 
 /// Words that say nothing beside a name.
-const FILLERS: [&str; 16] =
-    ["a", "an", "the", "of", "this", "is", "it", "for", "to", "in", "field", "value", "constant", "type", "struct", "command"];
+const FILLERS: [&str; 16] = [
+    "a", "an", "the", "of", "this", "is", "it", "for", "to", "in", "field", "value", "constant",
+    "type", "struct", "command",
+];
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for arch in &context.document.manifest.architectures {
@@ -40,7 +42,10 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
 fn doc(report: &mut Report<'_>, doc: &str, name: &str, place: &Place) {
     if !doc.is_empty() && restates(doc, name) {
         let help = "say what it is for, in which unit, or what one must know to use it";
-        report.add(fault(place.key("doc"), format!("the `doc` of `{name}` only restates the name")).help(help));
+        report.add(
+            fault(place.key("doc"), format!("the `doc` of `{name}` only restates the name"))
+                .help(help),
+        );
     }
 }
 
@@ -61,10 +66,17 @@ mod tests {
 
     #[test]
     fn a_text_must_add_something_to_the_name() {
-        for (doc, name) in [("The upcall mask.", "upcall_mask"), ("Port", "port"), ("...", "x"), ("The value of the DOM field.", "dom")] {
+        for (doc, name) in [
+            ("The upcall mask.", "upcall_mask"),
+            ("Port", "port"),
+            ("...", "x"),
+            ("The value of the DOM field.", "dom"),
+        ] {
             assert!(restates(doc, name), "{doc} {name}");
         }
-        for (doc, name) in [("Masks upcalls.", "upcall_mask"), ("The local port.", "port"), ("A UUID.", "handle")] {
+        for (doc, name) in
+            [("Masks upcalls.", "upcall_mask"), ("The local port.", "port"), ("A UUID.", "handle")]
+        {
             assert!(!restates(doc, name), "{doc} {name}");
         }
     }

@@ -1,4 +1,5 @@
-//! What must be unique within a release and an architecture is: the names of the description, those of C, and those of Rust.
+//! What must be unique within a release and an architecture is: the names of the description, those
+//! of C, and those of Rust.
 
 use super::Context;
 use super::places::{name_at, name_of};
@@ -15,7 +16,12 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     let mut constants = Unique::new("constant");
     for item in &items {
         match item.kind {
-            Kind::Type | Kind::Enumeration | Kind::Word | Kind::Encoding | Kind::Block | Kind::Argument => types.add_head(item.head),
+            Kind::Type
+            | Kind::Enumeration
+            | Kind::Word
+            | Kind::Encoding
+            | Kind::Block
+            | Kind::Argument => types.add_head(item.head),
             Kind::Constant => constants.add_head(item.head),
             _ => {}
         }
@@ -49,7 +55,12 @@ fn inside(context: &Context<'_>, report: &mut Report<'_>) {
                 let VariantKind::Fields { fields, .. } = &variant.kind else { continue };
                 let mut unique = Unique::new("field");
                 for field in fields {
-                    unique.add(field.name.clone(), &field.name, variant.head.availability, name_at(&field.place));
+                    unique.add(
+                        field.name.clone(),
+                        &field.name,
+                        variant.head.availability,
+                        name_at(&field.place),
+                    );
                 }
                 unique.check(context, report);
             }
@@ -69,7 +80,12 @@ fn inside(context: &Context<'_>, report: &mut Report<'_>) {
     }
 }
 
-fn heads<'d>(context: &Context<'_>, report: &mut Report<'_>, what: &'static str, heads: impl Iterator<Item = &'d Head>) {
+fn heads<'d>(
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+    what: &'static str,
+    heads: impl Iterator<Item = &'d Head>,
+) {
     let mut unique = Unique::new(what);
     heads.for_each(|head| unique.add_head(head));
     unique.check(context, report);
@@ -96,9 +112,24 @@ fn snapshots(context: &Context<'_>, report: &mut Report<'_>, item: &Struct) {
     let mut methods = Unique::with_verb("method", "become the");
     item.fields.iter().for_each(|field| methods.add_head(&field.head));
     for snapshot in &item.snapshots {
-        methods.add(snapshot.name.clone(), &snapshot.name, item.head.availability, name_at(&snapshot.place));
-        methods.add(format!("{}_with", snapshot.name), &snapshot.name, item.head.availability, name_at(&snapshot.place));
-        methods.add(format!("publish_{}", snapshot.name), &snapshot.name, item.head.availability, name_at(&snapshot.place));
+        methods.add(
+            snapshot.name.clone(),
+            &snapshot.name,
+            item.head.availability,
+            name_at(&snapshot.place),
+        );
+        methods.add(
+            format!("{}_with", snapshot.name),
+            &snapshot.name,
+            item.head.availability,
+            name_at(&snapshot.place),
+        );
+        methods.add(
+            format!("publish_{}", snapshot.name),
+            &snapshot.name,
+            item.head.availability,
+            name_at(&snapshot.place),
+        );
     }
     methods.check(context, report);
 }
@@ -107,7 +138,11 @@ fn command_sets(document: &Document, report: &mut Report<'_>) {
     let mut known = HashMap::default();
     for set in document.files.iter().flat_map(|file| &file.commands) {
         if let Some(first) = known.insert(&set.hypercall, &set.place) {
-            let fault = fault(set.place.as_key(), format!("the commands of `{}` are listed twice", set.hypercall)).label("again here");
+            let fault = fault(
+                set.place.as_key(),
+                format!("the commands of `{}` are listed twice", set.hypercall),
+            )
+            .label("again here");
             report.add(fault.related(first.as_key(), "first listed here"));
         }
     }
@@ -118,7 +153,11 @@ fn conventions(document: &Document, report: &mut Report<'_>) {
     for convention in document.files.iter().flat_map(|file| &file.conventions) {
         if let Some(first) = known.insert(convention.arch, &convention.place) {
             let name = &document.manifest.arch(convention.arch).name;
-            let fault = fault(convention.place.as_key(), format!("the convention of {name} is described twice")).label("again here");
+            let fault = fault(
+                convention.place.as_key(),
+                format!("the convention of {name} is described twice"),
+            )
+            .label("again here");
             report.add(fault.related(first.as_key(), "first described here"));
         }
     }
@@ -126,7 +165,13 @@ fn conventions(document: &Document, report: &mut Report<'_>) {
 
 /// C's enumerators and macros share one set of names, over all headers.
 fn c_constant<'d>(unique: &mut Unique<'d>, item: &Named<'d>) {
-    if let Kind::Constant | Kind::Value | Kind::BitValue | Kind::Command | Kind::BitField | Kind::Variant = item.kind {
+    if let Kind::Constant
+    | Kind::Value
+    | Kind::BitValue
+    | Kind::Command
+    | Kind::BitField
+    | Kind::Variant = item.kind
+    {
         unique.add_c(item.head);
     }
 }
@@ -134,7 +179,12 @@ fn c_constant<'d>(unique: &mut Unique<'d>, item: &Named<'d>) {
 fn c_of_bits<'d>(document: &'d Document, unique: &mut Unique<'d>) {
     for field in document.files.iter().flat_map(|file| &file.words).flat_map(|word| &word.fields) {
         if let Some(name) = &field.index_c {
-            unique.add(name.clone(), name, field.head.availability, field.head.place.key("index_c"));
+            unique.add(
+                name.clone(),
+                name,
+                field.head.availability,
+                field.head.place.key("index_c"),
+            );
         }
     }
 }
@@ -149,7 +199,12 @@ impl<'d> Unique<'d> {
         if let Some(name) = &head.c {
             let mut releases = head.availability.releases;
             releases.since = head.named_since.unwrap_or(releases.since).max(releases.since);
-            self.add(name.clone(), name, Availability { releases, ..head.availability }, name_of(head));
+            self.add(
+                name.clone(),
+                name,
+                Availability { releases, ..head.availability },
+                name_of(head),
+            );
         }
     }
 }

@@ -4,16 +4,22 @@ use super::Context;
 use super::report::{Report, fault};
 use super::walk::{fields, structs};
 use crate::diagnostic::Diagnostic;
-use crate::document::{Access, ArchId, Count, Field, FieldUse, Place, ReleaseId, Shape, Struct, StructKind, Writer};
+use crate::document::{
+    Access, ArchId, Count, Field, FieldUse, Place, ReleaseId, Shape, Struct, StructKind, Writer,
+};
 use crate::resolve::{Basis, Integer, Meaning};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for item in structs(context.document) {
         flexible(context, report, item);
         for field in fields(&item.fields) {
-            if let (Shape::Type(type_), FieldUse::Access(_) | FieldUse::Nested) = (&field.shape, field.use_) {
+            if let (Shape::Type(type_), FieldUse::Access(_) | FieldUse::Nested) =
+                (&field.shape, field.use_)
+            {
                 for cell in context.names().cells(field.head.availability) {
-                    let Ok(meaning) = context.names().meaning(type_, cell.0, cell.1) else { continue };
+                    let Ok(meaning) = context.names().meaning(type_, cell.0, cell.1) else {
+                        continue;
+                    };
                     if let Some(found) = judge(context, item, field, meaning, cell) {
                         report.add_in(cell, field.head.availability, found);
                     }
@@ -30,14 +36,30 @@ fn flexible(context: &Context<'_>, report: &mut Report<'_>, item: &Struct) {
         let place = field.head.place.key("count");
         let outer = item.fields.iter().position(|own| std::ptr::eq(own, field));
         let Some(index) = outer else {
-            report.add(fault(place, format!("the flexible `{}` lies within another field", field.head.name)).help(help));
+            report.add(
+                fault(
+                    place,
+                    format!("the flexible `{}` lies within another field", field.head.name),
+                )
+                .help(help),
+            );
             continue;
         };
         for cell in context.names().cells(field.head.availability) {
-            let next = item.fields[index + 1..].iter().find(|next| next.head.availability.contains(cell.0, cell.1));
+            let next = item.fields[index + 1..]
+                .iter()
+                .find(|next| next.head.availability.contains(cell.0, cell.1));
             if let Some(next) = next {
-                let fault = fault(place.clone(), format!("the flexible `{}` is not the last field", field.head.name)).help(help);
-                report.add_in(cell, field.head.availability, fault.related(next.head.place.key("name"), "this field follows"));
+                let fault = fault(
+                    place.clone(),
+                    format!("the flexible `{}` is not the last field", field.head.name),
+                )
+                .help(help);
+                report.add_in(
+                    cell,
+                    field.head.availability,
+                    fault.related(next.head.place.key("name"), "this field follows"),
+                );
             }
         }
     }
@@ -52,25 +74,52 @@ fn is_flexible(field: &Field) -> bool {
     }
 }
 
-fn judge(context: &Context<'_>, item: &Struct, field: &Field, meaning: Meaning<'_>, (_, arch): (ReleaseId, ArchId)) -> Option<Diagnostic> {
+fn judge(
+    context: &Context<'_>,
+    item: &Struct,
+    field: &Field,
+    meaning: Meaning<'_>,
+    (_, arch): (ReleaseId, ArchId),
+) -> Option<Diagnostic> {
     let name = &field.head.name;
     let type_place = || field.head.place.key("type");
     match (field.use_, meaning.basis) {
         (FieldUse::Access(_), Basis::Struct(inner)) => {
-            let found = fault(place_of_access(field), format!("`{name}` takes no `access`: it is a block itself"));
-            Some(found.related(inner.head.place.as_key(), "the fields of this block have their own"))
+            let found = fault(
+                place_of_access(field),
+                format!("`{name}` takes no `access`: it is a block itself"),
+            );
+            Some(
+                found.related(inner.head.place.as_key(), "the fields of this block have their own"),
+            )
         }
-        (FieldUse::Nested, Basis::Struct(inner)) if item.kind == StructKind::Block && inner.kind == StructKind::Argument => {
-            let found = fault(type_place(), format!("`{name}` is an argument of a hypercall, and cannot be shared memory"));
-            Some(found.related(inner.head.place.as_key(), "described here").help("move it to `blocks`"))
+        (FieldUse::Nested, Basis::Struct(inner))
+            if item.kind == StructKind::Block && inner.kind == StructKind::Argument =>
+        {
+            let found = fault(
+                type_place(),
+                format!("`{name}` is an argument of a hypercall, and cannot be shared memory"),
+            );
+            Some(
+                found
+                    .related(inner.head.place.as_key(), "described here")
+                    .help("move it to `blocks`"),
+            )
         }
-        (FieldUse::Nested, Basis::Struct(_)) | (FieldUse::Direction(_) | FieldUse::Reserved, _) => None,
+        (FieldUse::Nested, Basis::Struct(_)) | (FieldUse::Direction(_) | FieldUse::Reserved, _) => {
+            None
+        }
         (FieldUse::Nested, _) if item.kind == StructKind::Block => Some(
-            fault(field.head.place.key("name"), format!("`{name}` has no `access`")).help("only a field that is a block itself needs none"),
+            fault(field.head.place.key("name"), format!("`{name}` has no `access`"))
+                .help("only a field that is a block itself needs none"),
         ),
-        (FieldUse::Access(_), Basis::Handle(_)) => {
-            Some(fault(type_place(), format!("`{name}` is a guest pointer, which only an argument can hold")).help("use an integer"))
-        }
+        (FieldUse::Access(_), Basis::Handle(_)) => Some(
+            fault(
+                type_place(),
+                format!("`{name}` is a guest pointer, which only an argument can hold"),
+            )
+            .help("use an integer"),
+        ),
         (FieldUse::Access(access), _) => {
             let integer = Integer::of(meaning.basis.primitive()?, context.manifest().arch(arch));
             suits_access(field, access, integer)
@@ -84,19 +133,24 @@ fn suits_access(field: &Field, access: Access, integer: Integer) -> Option<Diagn
     let place = || field.head.place.key("type");
     let unsigned_32 = integer.size == 4 && !integer.signed;
     match access {
-        Access::Index(Writer::Guest | Writer::Xen) if !unsigned_32 => {
-            Some(fault(place(), format!("the ring index `{name}` is no u32")).label("an index is a u32"))
-        }
-        Access::Counter if !unsigned_32 || field.count.is_some() => {
-            Some(fault(place(), format!("the counter `{name}` is no u32")).label("a counter is a u32"))
-        }
+        Access::Index(Writer::Guest | Writer::Xen) if !unsigned_32 => Some(
+            fault(place(), format!("the ring index `{name}` is no u32")).label("an index is a u32"),
+        ),
+        Access::Counter if !unsigned_32 || field.count.is_some() => Some(
+            fault(place(), format!("the counter `{name}` is no u32")).label("a counter is a u32"),
+        ),
         Access::Buffer if integer.size != 1 => {
             let found = fault(place(), format!("the buffer `{name}` is not made of bytes"));
-            Some(found.label(format!("each element has {} bytes", integer.size)).help("use u8 or char"))
+            Some(
+                found
+                    .label(format!("each element has {} bytes", integer.size))
+                    .help("use u8 or char"),
+            )
         }
-        Access::Bits if integer.signed => {
-            Some(fault(place(), format!("the bits of `{name}` are those of a signed integer")).help("use an unsigned one"))
-        }
+        Access::Bits if integer.signed => Some(
+            fault(place(), format!("the bits of `{name}` are those of a signed integer"))
+                .help("use an unsigned one"),
+        ),
         _ => None,
     }
 }

@@ -8,10 +8,11 @@ use crate::document::{Place, VariantKind};
 
 /// Rust's keywords, those it keeps for later included.
 const KEYWORDS: [&str; 52] = [
-    "Self", "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else", "enum",
-    "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override",
-    "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe", "unsized",
-    "use", "virtual", "where", "while", "yield",
+    "Self", "abstract", "as", "async", "await", "become", "box", "break", "const", "continue",
+    "crate", "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if",
+    "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub",
+    "ref", "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
+    "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
@@ -20,7 +21,9 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     }
     for item in items(context.document) {
         let case = match item.kind {
-            Kind::Field | Kind::Padding | Kind::BitField | Kind::Word | Kind::Variant => Case::Small,
+            Kind::Field | Kind::Padding | Kind::BitField | Kind::Word | Kind::Variant => {
+                Case::Small
+            }
             _ => Case::AsWritten,
         };
         name(report, &item.head.name, || name_of(item.head), case);
@@ -28,7 +31,9 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for encoding in context.document.files.iter().flat_map(|file| &file.encodings) {
         for variant in &encoding.variants {
             let VariantKind::Fields { fields, .. } = &variant.kind else { continue };
-            fields.iter().for_each(|field| name(report, &field.name, || name_at(&field.place), Case::Small));
+            fields
+                .iter()
+                .for_each(|field| name(report, &field.name, || name_at(&field.place), Case::Small));
         }
     }
     for snapshot in structs(context.document).flat_map(|block| &block.snapshots) {
@@ -53,7 +58,10 @@ fn name(report: &mut Report<'_>, name: &str, place: impl Fn() -> Place, case: Ca
         let help = "use letters, digits and `_`, not starting with a digit; where C's name differs, say so with `c`";
         report.add(fault(place(), format!("`{}` is no identifier", shown(name))).help(help));
     } else if is_keyword(name) || case == Case::Small && is_keyword(&name.to_ascii_lowercase()) {
-        let help = format!("choose another name, such as `{}_`, and give C's name with `c`", name.trim_end_matches('_'));
+        let help = format!(
+            "choose another name, such as `{}_`, and give C's name with `c`",
+            name.trim_end_matches('_')
+        );
         report.add(fault(place(), format!("`{name}` is a keyword of Rust")).help(help));
     }
 }
@@ -61,7 +69,9 @@ fn name(report: &mut Report<'_>, name: &str, place: impl Fn() -> Place, case: Ca
 fn is_identifier(name: &str) -> bool {
     let mut letters = name.bytes();
     let first = letters.next().is_some_and(|letter| letter.is_ascii_alphabetic() || letter == b'_');
-    first && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == b'_') && name.bytes().any(|letter| letter != b'_')
+    first
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == b'_')
+        && name.bytes().any(|letter| letter != b'_')
 }
 
 fn is_keyword(name: &str) -> bool {

@@ -1,7 +1,8 @@
 //! Judges what a single node of the YAML cannot show: whether the description is right in itself.
 //!
-//! One file for each kind of rule. A rule looks at the whole [`Document`] and adds what it finds to a report, in which the same fault of
-//! several releases or architectures becomes one diagnostic. No rule needs another to have passed.
+//! One file for each kind of rule. A rule looks at the whole [`Document`] and adds what it finds to
+//! a report, in which the same fault of several releases or architectures becomes one diagnostic.
+//! No rule needs another to have passed.
 
 mod aliases;
 mod arguments;

@@ -15,8 +15,8 @@ pub(super) fn name_at(place: &Place) -> Place {
     }
 }
 
-/// Each value of something that may differ by architecture, with the availability and the text that belong to it. Values for architectures
-/// on which the item does not exist are left out.
+/// Each value of something that may differ by architecture, with the availability and the text that
+/// belong to it. Values for architectures on which the item does not exist are left out.
 pub(super) fn spread<'v, T>(
     value: &'v PerArch<T>,
     availability: Availability,
@@ -27,13 +27,21 @@ pub(super) fn spread<'v, T>(
         PerArch::Same(value) => vec![(value, availability, place.clone())],
         PerArch::Each(values) => {
             let here = values.iter().filter(|(arch, _)| availability.archs.contains(**arch));
-            here.map(|(arch, value)| (value, narrowed(availability, *arch), place.key(&manifest.arch(*arch).name))).collect()
+            here.map(|(arch, value)| {
+                (value, narrowed(availability, *arch), place.key(&manifest.arch(*arch).name))
+            })
+            .collect()
         }
     }
 }
 
 /// Where the value for `arch` is written.
-pub(super) fn for_arch<T>(value: &PerArch<T>, arch: ArchId, place: &Place, manifest: &Manifest) -> Place {
+pub(super) fn for_arch<T>(
+    value: &PerArch<T>,
+    arch: ArchId,
+    place: &Place,
+    manifest: &Manifest,
+) -> Place {
     match value {
         PerArch::Each(values) if values.contains_key(&arch) => place.key(&manifest.arch(arch).name),
         _ => place.clone(),

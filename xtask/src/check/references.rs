@@ -11,17 +11,33 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     let manifest = context.manifest();
     for file in &context.document.files {
         for alias in &file.types {
-            for (is, availability, place) in spread(&alias.is, alias.head.availability, &alias.head.place.key("is"), manifest) {
+            for (is, availability, place) in
+                spread(&alias.is, alias.head.availability, &alias.head.place.key("is"), manifest)
+            {
                 type_(context, report, is, place, &alias.head, availability);
             }
             counts(context, report, alias.count.as_ref(), &alias.head);
         }
         for constant in &file.constants {
-            type_(context, report, &constant.type_, constant.head.place.key("type"), &constant.head, constant.head.availability);
+            type_(
+                context,
+                report,
+                &constant.type_,
+                constant.head.place.key("type"),
+                &constant.head,
+                constant.head.availability,
+            );
         }
         for command in file.commands.iter().flat_map(|set| &set.list) {
             if let Some(argument) = &command.argument {
-                type_(context, report, argument, command.head.place.key("argument"), &command.head, command.head.availability);
+                type_(
+                    context,
+                    report,
+                    argument,
+                    command.head.place.key("argument"),
+                    &command.head,
+                    command.head.availability,
+                );
             }
         }
         for convention in &file.conventions {
@@ -37,13 +53,27 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     }
     for field in structs(context.document).flat_map(|item| fields(&item.fields)) {
         if let Shape::Type(of) = &field.shape {
-            type_(context, report, of, field.head.place.key("type"), &field.head, field.head.availability);
+            type_(
+                context,
+                report,
+                of,
+                field.head.place.key("type"),
+                &field.head,
+                field.head.availability,
+            );
         }
         counts(context, report, field.count.as_ref(), &field.head);
     }
 }
 
-fn type_(context: &Context<'_>, report: &mut Report<'_>, of: &TypeRef, place: Place, head: &Head, availability: Availability) {
+fn type_(
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+    of: &TypeRef,
+    place: Place,
+    head: &Head,
+    availability: Availability,
+) {
     let (of, place) = match of {
         TypeRef::Handle(to) => (&**to, head.place.key("to")),
         other => (other, place),
@@ -55,17 +85,30 @@ fn type_(context: &Context<'_>, report: &mut Report<'_>, of: &TypeRef, place: Pl
     }
 }
 
-fn named(context: &Context<'_>, report: &mut Report<'_>, name: &str, place: &Place, availability: Availability) {
+fn named(
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+    name: &str,
+    place: &Place,
+    availability: Availability,
+) {
     let names = context.names();
     let items = names.types(name);
     if items.is_empty() {
-        let primitives = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "char", "ulong", "handle"];
-        let fault = fault(place.clone(), format!("unknown type `{name}`")).label("no file of the description has a type of this name");
+        let primitives =
+            ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "char", "ulong", "handle"];
+        let fault = fault(place.clone(), format!("unknown type `{name}`"))
+            .label("no file of the description has a type of this name");
         return report.add_near(fault, name, names.type_names().chain(primitives));
     }
     if let Some(Item::Encoding(item)) = items.first() {
-        let fault = fault(place.clone(), format!("`{name}` is an encoding, of which nothing can be made"));
-        return report.add(fault.related(item.head.place.as_key(), "described here").help("use the integer that holds it"));
+        let fault =
+            fault(place.clone(), format!("`{name}` is an encoding, of which nothing can be made"));
+        return report.add(
+            fault
+                .related(item.head.place.as_key(), "described here")
+                .help("use the integer that holds it"),
+        );
     }
     if items.iter().any(|item| covers(item.head().availability, availability)) {
         return;
@@ -73,14 +116,25 @@ fn named(context: &Context<'_>, report: &mut Report<'_>, name: &str, place: &Pla
     for (release, arch) in names.cells(availability) {
         if let Err(Problem::NotThere { defined, .. }) = names.type_(name, release, arch) {
             let fault = fault(place.clone(), format!("the type `{name}` does not exist"));
-            report.add_in((release, arch), availability, fault.related(defined.as_key(), "described here"));
+            report.add_in(
+                (release, arch),
+                availability,
+                fault.related(defined.as_key(), "described here"),
+            );
         }
     }
 }
 
-fn counts(context: &Context<'_>, report: &mut Report<'_>, count: Option<&PerArch<Count>>, head: &Head) {
+fn counts(
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+    count: Option<&PerArch<Count>>,
+    head: &Head,
+) {
     let Some(count) = count else { return };
-    for (count, availability, place) in spread(count, head.availability, &head.place.key("count"), context.manifest()) {
+    for (count, availability, place) in
+        spread(count, head.availability, &head.place.key("count"), context.manifest())
+    {
         match count {
             Count::Number(_) | Count::Flexible => {}
             Count::Constant(name) => length(context, report, name, &place, availability),
@@ -89,28 +143,38 @@ fn counts(context: &Context<'_>, report: &mut Report<'_>, count: Option<&PerArch
 }
 
 /// A constant that is the length of an array.
-fn length(context: &Context<'_>, report: &mut Report<'_>, name: &str, place: &Place, availability: Availability) {
+fn length(
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+    name: &str,
+    place: &Place,
+    availability: Availability,
+) {
     constant(context, report, name, place, availability);
     for (release, arch) in context.names().cells(availability) {
         let Ok(value) = context.names().constant_value(name, release, arch) else { continue };
         if value <= 0 {
             let fault = fault(place.clone(), format!("an array of length {value}"));
-            let fault = context
-                .names()
-                .constants(name)
-                .iter()
-                .fold(fault, |fault, constant| fault.related(constant.head.place.key("value"), "the constant has its value here"));
+            let fault = context.names().constants(name).iter().fold(fault, |fault, constant| {
+                fault.related(constant.head.place.key("value"), "the constant has its value here")
+            });
             report.add_in((release, arch), availability, fault);
         }
     }
 }
 
-fn constant(context: &Context<'_>, report: &mut Report<'_>, name: &str, place: &Place, availability: Availability) {
+fn constant(
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+    name: &str,
+    place: &Place,
+    availability: Availability,
+) {
     let names = context.names();
     let constants = names.constants(name);
     if constants.is_empty() {
-        let fault =
-            fault(place.clone(), format!("unknown constant `{name}`")).label("no file of the description has a constant of this name");
+        let fault = fault(place.clone(), format!("unknown constant `{name}`"))
+            .label("no file of the description has a constant of this name");
         return report.add_near(fault, name, names.constant_names());
     }
     if constants.iter().any(|constant| covers(constant.head.availability, availability)) {
@@ -119,7 +183,11 @@ fn constant(context: &Context<'_>, report: &mut Report<'_>, name: &str, place: &
     for (release, arch) in names.cells(availability) {
         if let Err(Problem::NotThere { defined, .. }) = names.constant(name, release, arch) {
             let fault = fault(place.clone(), format!("the constant `{name}` does not exist"));
-            report.add_in((release, arch), availability, fault.related(defined.key("name"), "described here"));
+            report.add_in(
+                (release, arch),
+                availability,
+                fault.related(defined.key("name"), "described here"),
+            );
         }
     }
 }

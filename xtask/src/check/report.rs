@@ -1,4 +1,5 @@
-//! Collects what the rules find, and tells a fault of a few releases or architectures from one of all.
+//! Collects what the rules find, and tells a fault of a few releases or architectures from one of
+//! all.
 
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::document::{ArchId, Availability, Manifest, Place, ReleaseId};
@@ -10,7 +11,8 @@ pub(super) fn fault(place: Place, message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(place, message)
 }
 
-/// In how many faults of a run a name is proposed: to look for one takes as long as there are names.
+/// In how many faults of a run a name is proposed: to look for one takes as long as there are
+/// names.
 const PROPOSALS: u32 = 100;
 
 /// The releases and architectures in which a fault was found, of all those in which it could be.
@@ -34,17 +36,32 @@ pub(super) struct Report<'d> {
 
 impl<'d> Report<'d> {
     pub(super) fn new(manifest: &'d Manifest) -> Self {
-        Self { manifest, faults: Vec::new(), known: HashMap::default(), clashes: HashMap::default(), proposals: PROPOSALS }
+        Self {
+            manifest,
+            faults: Vec::new(),
+            known: HashMap::default(),
+            clashes: HashMap::default(),
+            proposals: PROPOSALS,
+        }
     }
 
     /// The nearest of the names that would do, if one is near.
-    pub(super) fn nearest<'n>(&mut self, name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    pub(super) fn nearest<'n>(
+        &mut self,
+        name: &str,
+        candidates: impl Iterator<Item = &'n str>,
+    ) -> Option<&'n str> {
         self.proposals = self.proposals.checked_sub(1)?;
         nearest(name, candidates)
     }
 
     /// Adds a fault, with the nearest of the names that would do, if one is near.
-    pub(super) fn add_near<'n>(&mut self, fault: Diagnostic, name: &str, candidates: impl Iterator<Item = &'n str>) {
+    pub(super) fn add_near<'n>(
+        &mut self,
+        fault: Diagnostic,
+        name: &str,
+        candidates: impl Iterator<Item = &'n str>,
+    ) {
         let fault = match self.nearest(name, candidates) {
             Some(near) => fault.label(format!("did you mean `{near}`?")),
             None => fault,
@@ -57,25 +74,40 @@ impl<'d> Report<'d> {
         self.insert(fault, None);
     }
 
-    /// Adds a fault of one release and architecture, of those in which the item exists. The same fault elsewhere becomes part of it.
-    pub(super) fn add_in(&mut self, cell: (ReleaseId, ArchId), of: Availability, fault: Diagnostic) {
+    /// Adds a fault of one release and architecture, of those in which the item exists. The same
+    /// fault elsewhere becomes part of it.
+    pub(super) fn add_in(
+        &mut self,
+        cell: (ReleaseId, ArchId),
+        of: Availability,
+        fault: Diagnostic,
+    ) {
         let (release, arch) = cell;
-        let index = self.insert(fault, Some(Cells { releases: BTreeSet::new(), archs: BTreeSet::new(), of }));
+        let index = self
+            .insert(fault, Some(Cells { releases: BTreeSet::new(), archs: BTreeSet::new(), of }));
         if let Some(cells) = &mut self.faults[index].1 {
             cells.releases.insert(release);
             cells.archs.insert(arch);
         }
     }
 
-    /// Adds a fault of two nodes, unless they were found to clash in another way: two items of one name have one name in C and in Rust too.
-    pub(super) fn add_clash(&mut self, cell: (ReleaseId, ArchId), of: Availability, first: &Place, fault: Diagnostic) {
+    /// Adds a fault of two nodes, unless they were found to clash in another way: two items of one
+    /// name have one name in C and in Rust too.
+    pub(super) fn add_clash(
+        &mut self,
+        cell: (ReleaseId, ArchId),
+        of: Availability,
+        first: &Place,
+        fault: Diagnostic,
+    ) {
         let pair = (fault.place.clone(), first.clone());
         if *self.clashes.entry(pair).or_insert_with(|| fault.message.clone()) == fault.message {
             self.add_in(cell, of, fault);
         }
     }
 
-    /// The faults, with the releases and architectures that each concerns where it does not concern all.
+    /// The faults, with the releases and architectures that each concerns where it does not concern
+    /// all.
     pub(super) fn finish(self) -> Vec<Diagnostic> {
         let manifest = self.manifest;
         let told = self.faults.into_iter().map(|(mut fault, cells)| {
@@ -99,7 +131,8 @@ impl<'d> Report<'d> {
 fn suffix(manifest: &Manifest, cells: &Cells) -> String {
     let mut text = String::new();
     if !cells.of.archs.iter().eq(cells.archs.iter().copied()) {
-        let names: Vec<&str> = cells.archs.iter().map(|arch| manifest.arch(*arch).name.as_str()).collect();
+        let names: Vec<&str> =
+            cells.archs.iter().map(|arch| manifest.arch(*arch).name.as_str()).collect();
         text += &format!(" on {}", list(&names));
     }
     if let (Some(first), Some(last)) = (cells.releases.first(), cells.releases.last()) {

@@ -5,11 +5,14 @@ use super::places::{name_at, name_of};
 use super::report::{Report, fault};
 use super::unique::Unique;
 use super::walk::members;
-use crate::document::{Access, Availability, Field, FieldUse, File, Head, Place, Struct, StructKind, VariantKind};
+use crate::document::{
+    Access, Availability, Field, FieldUse, File, Head, Place, Struct, StructKind, VariantKind,
+};
 use crate::render::names::{CONSTANT, FIELD, MODULE, Rule, TYPE, VARIANT, VARIANTS};
 
 /// Modules that every generated file may have of its own, and what it uses of Rust by short names.
-const RESERVED: [&str; 10] = ["raw", "command", "layout", "Default", "Err", "None", "Ok", "Option", "Result", "Some"];
+const RESERVED: [&str; 10] =
+    ["raw", "command", "layout", "Default", "Err", "None", "Ok", "Option", "Result", "Some"];
 
 /// Modules of the crate that are written by hand, and the one that holds the generated ones.
 const BY_HAND: [&str; 5] = ["access", "command", "generated", "release", "tests"];
@@ -26,7 +29,12 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
         types(context, report, file);
         let mut constants = Unique::with_verb("Rust constant", "become the");
         for item in &file.constants {
-            constants.add(CONSTANT.apply(&item.head.name), &item.head.name, item.head.availability, name_of(&item.head));
+            constants.add(
+                CONSTANT.apply(&item.head.name),
+                &item.head.name,
+                item.head.availability,
+                name_of(&item.head),
+            );
         }
         constants.check(context, report);
         for item in &file.enumerations {
@@ -40,8 +48,14 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
         }
         for item in &file.encodings {
             list(context, report, item.variants.iter().map(|variant| &variant.head), VARIANT);
-            for variant in item.variants.iter().filter(|variant| matches!(variant.kind, VariantKind::Fields { .. })) {
-                own_method(report, &FIELD.apply(&variant.head.name), &OF_ENCODINGS, || name_of(&variant.head));
+            for variant in item
+                .variants
+                .iter()
+                .filter(|variant| matches!(variant.kind, VariantKind::Fields { .. }))
+            {
+                own_method(report, &FIELD.apply(&variant.head.name), &OF_ENCODINGS, || {
+                    name_of(&variant.head)
+                });
             }
         }
         for set in &file.commands {
@@ -60,7 +74,10 @@ fn modules(context: &Context<'_>, report: &mut Report<'_>) {
     for file in &context.document.files {
         let name = MODULE.apply(&file.name);
         if BY_HAND.contains(&name.as_str()) {
-            let found = fault(Place::root(&file.name), format!("the crate has a module `{name}` already, which is written by hand"));
+            let found = fault(
+                Place::root(&file.name),
+                format!("the crate has a module `{name}` already, which is written by hand"),
+            );
             report.add(found.help("give the file another name"));
         }
         names.add(name, &file.name, everywhere(context), Place::root(&file.name));
@@ -68,7 +85,8 @@ fn modules(context: &Context<'_>, report: &mut Report<'_>) {
     names.check(context, report);
 }
 
-/// The methods of a block's handle: of each register and of each snapshot. That they differ from one another is another rule.
+/// The methods of a block's handle: of each register and of each snapshot. That they differ from
+/// one another is another rule.
 fn methods(report: &mut Report<'_>, item: &Struct) {
     if item.kind != StructKind::Block {
         return;
@@ -84,20 +102,35 @@ fn methods(report: &mut Report<'_>, item: &Struct) {
 /// A name that would be that of a method which everything of its kind has.
 fn own_method(report: &mut Report<'_>, name: &str, own: &[&str], place: impl Fn() -> Place) {
     if own.contains(&name) {
-        let found = fault(place(), format!("`{name}` is the name of a method that the generated type has already"));
-        report.add(found.help(format!("choose another name, such as `{name}_`, and give C's name with `c`")));
+        let found = fault(
+            place(),
+            format!("`{name}` is the name of a method that the generated type has already"),
+        );
+        report.add(
+            found.help(format!(
+                "choose another name, such as `{name}_`, and give C's name with `c`"
+            )),
+        );
     }
 }
 
 fn has_method(field: &Field) -> bool {
-    !matches!(field.use_, FieldUse::Access(Access::Versioned | Access::Counter) | FieldUse::Reserved)
+    !matches!(
+        field.use_,
+        FieldUse::Access(Access::Versioned | Access::Counter) | FieldUse::Reserved
+    )
 }
 
 /// The types and modules of a generated file.
 fn types(context: &Context<'_>, report: &mut Report<'_>, file: &File) {
     let mut names = Unique::with_verb("Rust item", "become the");
-    let mut add = |key: String, name, availability, place| names.add(key, name, availability, place);
-    let heads = file.types.iter().map(|item| &item.head).chain(file.enumerations.iter().map(|item| &item.head));
+    let mut add =
+        |key: String, name, availability, place| names.add(key, name, availability, place);
+    let heads = file
+        .types
+        .iter()
+        .map(|item| &item.head)
+        .chain(file.enumerations.iter().map(|item| &item.head));
     for head in heads {
         add(TYPE.apply(&head.name), &head.name, head.availability, name_of(head));
     }
@@ -107,14 +140,24 @@ fn types(context: &Context<'_>, report: &mut Report<'_>, file: &File) {
         add(VARIANTS.apply(&head.name), &head.name, head.availability, name_of(head));
     }
     for item in &file.structs {
-        add(TYPE.apply(&item.head.name), &item.head.name, item.head.availability, name_of(&item.head));
+        add(
+            TYPE.apply(&item.head.name),
+            &item.head.name,
+            item.head.availability,
+            name_of(&item.head),
+        );
         of_struct(item, &mut add);
     }
     for name in RESERVED {
         add(name.to_owned(), name, everywhere(context), Place::root(&file.name));
     }
     for item in &file.words {
-        add(MODULE.apply(&item.head.name), &item.head.name, item.head.availability, name_of(&item.head));
+        add(
+            MODULE.apply(&item.head.name),
+            &item.head.name,
+            item.head.availability,
+            name_of(&item.head),
+        );
     }
     names.check(context, report);
 }
@@ -123,9 +166,15 @@ fn types(context: &Context<'_>, report: &mut Report<'_>, file: &File) {
 fn of_struct<'d>(item: &'d Struct, add: &mut impl FnMut(String, &'d str, Availability, Place)) {
     let own = TYPE.apply(&item.head.name);
     for snapshot in &item.snapshots {
-        add(own.clone() + &TYPE.apply(&snapshot.name), &snapshot.name, item.head.availability, name_at(&snapshot.place));
+        add(
+            own.clone() + &TYPE.apply(&snapshot.name),
+            &snapshot.name,
+            item.head.availability,
+            name_at(&snapshot.place),
+        );
     }
-    let mut rest: Vec<(String, &Field)> = item.fields.iter().rev().map(|field| (own.clone(), field)).collect();
+    let mut rest: Vec<(String, &Field)> =
+        item.fields.iter().rev().map(|field| (own.clone(), field)).collect();
     while let Some((outer, field)) = rest.pop() {
         let inner = members(field);
         if !inner.is_empty() && outer.len() < 1000 {
@@ -137,7 +186,12 @@ fn of_struct<'d>(item: &'d Struct, add: &mut impl FnMut(String, &'d str, Availab
 }
 
 /// Names that differ in the description; those that do not are told of by another rule.
-fn list<'d>(context: &Context<'_>, report: &mut Report<'_>, heads: impl Iterator<Item = &'d Head>, rule: Rule) {
+fn list<'d>(
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+    heads: impl Iterator<Item = &'d Head>,
+    rule: Rule,
+) {
     let mut unique = Unique::with_verb("Rust name", "become the");
     for head in heads {
         unique.add(rule.apply(&head.name), &head.name, head.availability, name_of(head));
@@ -147,5 +201,9 @@ fn list<'d>(context: &Context<'_>, report: &mut Report<'_>, heads: impl Iterator
 
 fn everywhere(context: &Context<'_>) -> Availability {
     let manifest = context.manifest();
-    Availability { releases: manifest.all_releases(), honoured_since: None, archs: manifest.all_archs() }
+    Availability {
+        releases: manifest.all_releases(),
+        honoured_since: None,
+        archs: manifest.all_archs(),
+    }
 }

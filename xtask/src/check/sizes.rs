@@ -16,7 +16,11 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
             }
         }
         let newest = context.manifest().newest();
-        for arch in availability.archs.iter().filter(|arch| item.size.is_some() && availability.contains(newest, *arch)) {
+        for arch in availability
+            .archs
+            .iter()
+            .filter(|arch| item.size.is_some() && availability.contains(newest, *arch))
+        {
             if let Ok(layout) = context.layouts.of(&item.head.name, newest, arch) {
                 stated(context, report, item, arch, layout.size);
             }
@@ -24,12 +28,21 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     }
 }
 
-fn stated(context: &Context<'_>, report: &mut Report<'_>, item: &Struct, arch: ArchId, computed: u32) {
+fn stated(
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+    item: &Struct,
+    arch: ArchId,
+    computed: u32,
+) {
     let Some(size) = &item.size else { return };
-    let Some(stated) = size.get(arch).filter(|stated| **stated != u64::from(computed)) else { return };
+    let Some(stated) = size.get(arch).filter(|stated| **stated != u64::from(computed)) else {
+        return;
+    };
     let place = for_arch(size, arch, &item.head.place.key("size"), context.manifest());
     let name = &context.manifest().arch(arch).name;
-    let found = fault(place, format!("`{}` has {computed} bytes on {name}, not {stated}", item.head.name));
+    let found =
+        fault(place, format!("`{}` has {computed} bytes on {name}, not {stated}", item.head.name));
     report.add(found.label(format!("computed from the fields: {computed}")));
 }
 
@@ -38,11 +51,17 @@ fn impossible(report: &mut Report<'_>, error: LayoutError) {
     let LayoutError { place, problem } = error;
     let found = match problem {
         Problem::Recursive(path) => {
-            let found = fault(place, "a struct that holds itself has no size").label(path.join(" > "));
+            let found =
+                fault(place, "a struct that holds itself has no size").label(path.join(" > "));
             found.help("where C has a pointer, use an integer or a handle")
         }
-        Problem::TooDeep => fault(place, format!("structs and unions lie more than {MAX_DEPTH} deep in one another")),
-        Problem::TooLarge => fault(place, "no object can be that large").label("this makes it 4 GiB or more"),
+        Problem::TooDeep => fault(
+            place,
+            format!("structs and unions lie more than {MAX_DEPTH} deep in one another"),
+        ),
+        Problem::TooLarge => {
+            fault(place, "no object can be that large").label("this makes it 4 GiB or more")
+        }
         // Other rules look at flexible fields themselves.
         Problem::Flexible if place.steps.last() == Some(&Step::Key("type".to_owned())) => {
             fault(place, "a struct that ends in a flexible field cannot be part of another")

@@ -1,4 +1,5 @@
-//! Snapshots have a counter and members, and every versioned field is read by one. The newest release counts: snapshots are rendered for it.
+//! Snapshots have a counter and members, and every versioned field is read by one. The newest
+//! release counts: snapshots are rendered for it.
 
 use super::Context;
 use super::places::{for_arch, name_at};
@@ -6,7 +7,8 @@ use super::report::{Report, fault};
 use super::walk::{fields, members, structs};
 use crate::diagnostic::Diagnostic;
 use crate::document::{
-    Access, ArchId, Availability, Field, FieldUse, PerArch, Place, ReleaseRange, Shape, Snapshot, SnapshotMember, Struct,
+    Access, ArchId, Availability, Field, FieldUse, PerArch, Place, ReleaseRange, Shape, Snapshot,
+    SnapshotMember, Struct,
 };
 use crate::resolve::Basis;
 use rustc_hash::FxHashSet as HashSet;
@@ -19,7 +21,10 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for block in structs(context.document) {
         for snapshot in &block.snapshots {
             if snapshot.members.is_empty() {
-                report.add(fault(name_at(&snapshot.place), format!("the snapshot `{}` has no members", snapshot.name)));
+                report.add(fault(
+                    name_at(&snapshot.place),
+                    format!("the snapshot `{}` has no members", snapshot.name),
+                ));
             }
             counter(context, report, block, snapshot, &mut read);
             for member in &snapshot.members {
@@ -35,30 +40,46 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
 /// The item's availability in the newest release.
 fn newest(context: &Context<'_>, availability: Availability) -> Availability {
     let newest = context.manifest().newest();
-    Availability { releases: availability.releases.and(ReleaseRange { since: newest, until: newest }), ..availability }
+    Availability {
+        releases: availability.releases.and(ReleaseRange { since: newest, until: newest }),
+        ..availability
+    }
 }
 
-fn counter(context: &Context<'_>, report: &mut Report<'_>, block: &Struct, snapshot: &Snapshot, read: &mut Read) {
+fn counter(
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+    block: &Struct,
+    snapshot: &Snapshot,
+    read: &mut Read,
+) {
     let availability = newest(context, block.head.availability);
     let place = snapshot.place.key("counter");
     for (release, arch) in context.names().cells(availability) {
-        let here = || block.fields.iter().filter(|field| field.head.availability.contains(release, arch));
+        let here =
+            || block.fields.iter().filter(|field| field.head.availability.contains(release, arch));
         let found = match here().find(|field| field.head.name == snapshot.counter) {
             Some(field) if field.use_ == FieldUse::Access(Access::Counter) => {
                 read.insert((arch, std::ptr::from_ref(field)));
                 continue;
             }
             Some(field) => {
-                let found = fault(place.clone(), format!("`{}` is no counter", snapshot.counter)).help("give it `access: counter`");
+                let found = fault(place.clone(), format!("`{}` is no counter", snapshot.counter))
+                    .help("give it `access: counter`");
                 found.related(field.head.place.clone(), "the field is described here")
             }
             None => {
-                let counters: Vec<&Field> = here().filter(|field| field.use_ == FieldUse::Access(Access::Counter)).collect();
+                let counters: Vec<&Field> = here()
+                    .filter(|field| field.use_ == FieldUse::Access(Access::Counter))
+                    .collect();
                 let meant = match counters.as_slice() {
                     [only] => Some(*only),
                     _ => nearest_field(report, &snapshot.counter, &counters),
                 };
-                let found = fault(place.clone(), format!("`{}` has no counter `{}`", block.head.name, snapshot.counter));
+                let found = fault(
+                    place.clone(),
+                    format!("`{}` has no counter `{}`", block.head.name, snapshot.counter),
+                );
                 meaning(found, meant, arch, read)
             }
         };
@@ -66,38 +87,60 @@ fn counter(context: &Context<'_>, report: &mut Report<'_>, block: &Struct, snaps
     }
 }
 
-fn member<'d>(context: &Context<'d>, report: &mut Report<'_>, block: &'d Struct, member: &'d SnapshotMember, read: &mut Read) {
+fn member<'d>(
+    context: &Context<'d>,
+    report: &mut Report<'_>,
+    block: &'d Struct,
+    member: &'d SnapshotMember,
+    read: &mut Read,
+) {
     let availability = newest(context, block.head.availability);
     for (release, arch) in context.names().cells(availability) {
         let Some(path) = member.path.get(arch) else { continue };
         let place = for_arch(&member.path, arch, &member.place, context.manifest());
         // The same path on another architecture is the same text.
-        let of = if matches!(member.path, PerArch::Same(_)) { availability } else { one(availability, arch) };
+        let of = if matches!(member.path, PerArch::Same(_)) {
+            availability
+        } else {
+            one(availability, arch)
+        };
         match follow(context, block, path, (release, arch)) {
             Ok(field) if field.use_ == FieldUse::Access(Access::Versioned) => {
                 read.insert((arch, std::ptr::from_ref(field)));
             }
             Ok(field) => {
-                let found = fault(place, format!("`{path}` is not versioned, so no snapshot can read it"));
-                let found = found.related(field.head.place.clone(), "the field is described here").help("give it `access: versioned`");
+                let found =
+                    fault(place, format!("`{path}` is not versioned, so no snapshot can read it"));
+                let found = found
+                    .related(field.head.place.clone(), "the field is described here")
+                    .help("give it `access: versioned`");
                 report.add_in((release, arch), of, found);
             }
             Err(dead_end) => {
                 let meant = nearest_field(report, dead_end.step, &dead_end.near);
-                report.add_in((release, arch), of, meaning(dead_end.told(place, path), meant, arch, read));
+                report.add_in(
+                    (release, arch),
+                    of,
+                    meaning(dead_end.told(place, path), meant, arch, read),
+                );
             }
         }
     }
 }
 
-/// Proposes the field that was perhaps meant, and counts it as read: that no snapshot reads it would be told besides.
+/// Proposes the field that was perhaps meant, and counts it as read: that no snapshot reads it
+/// would be told besides.
 fn meaning(found: Diagnostic, meant: Option<&Field>, arch: ArchId, read: &mut Read) -> Diagnostic {
     let Some(field) = meant else { return found };
     read.insert((arch, std::ptr::from_ref(field)));
     found.label(format!("did you mean `{}`?", field.head.name))
 }
 
-fn nearest_field<'d>(report: &mut Report<'_>, name: &str, fields: &[&'d Field]) -> Option<&'d Field> {
+fn nearest_field<'d>(
+    report: &mut Report<'_>,
+    name: &str,
+    fields: &[&'d Field],
+) -> Option<&'d Field> {
     let nearest = report.nearest(name, fields.iter().map(|field| field.head.name.as_str()))?;
     fields.iter().copied().find(|field| field.head.name == nearest)
 }
@@ -125,10 +168,13 @@ impl DeadEnd<'_> {
         let step = self.step;
         let found = match self.why {
             Why::NoField => fault(place, format!("there is no field `{step}`")),
-            Why::Array => fault(place, format!("`{step}` is an array, through which no path can lead")),
+            Why::Array => {
+                fault(place, format!("`{step}` is an array, through which no path can lead"))
+            }
             Why::NoStruct => fault(place, format!("`{step}` is no block, so nothing lies in it")),
         };
-        let found = if step == path { found } else { found.label(format!("on the way of `{path}`")) };
+        let found =
+            if step == path { found } else { found.label(format!("on the way of `{path}`")) };
         match self.within {
             Some(block) => found.related(block.head.place.as_key(), "in this block"),
             None => found,
@@ -159,10 +205,12 @@ fn follow<'d>(
             return Err(dead_end(Why::Array));
         }
         (within, here) = match &field.shape {
-            Shape::Type(type_) => match context.names().meaning(type_, release, arch).map(|meaning| meaning.basis) {
-                Ok(Basis::Struct(inner)) => (Some(inner), inner.fields.as_slice()),
-                _ => return Err(dead_end(Why::NoStruct)),
-            },
+            Shape::Type(type_) => {
+                match context.names().meaning(type_, release, arch).map(|meaning| meaning.basis) {
+                    Ok(Basis::Struct(inner)) => (Some(inner), inner.fields.as_slice()),
+                    _ => return Err(dead_end(Why::NoStruct)),
+                }
+            }
             _ => (None, members(field)),
         };
     }
@@ -171,16 +219,20 @@ fn follow<'d>(
 
 fn unread(context: &Context<'_>, report: &mut Report<'_>, field: &Field, read: &Read) {
     let (what, help) = match field.use_ {
-        FieldUse::Access(Access::Versioned) => {
-            ("versioned", "name it among the `members` of a snapshot of this block, or of one that holds it")
-        }
+        FieldUse::Access(Access::Versioned) => (
+            "versioned",
+            "name it among the `members` of a snapshot of this block, or of one that holds it",
+        ),
         FieldUse::Access(Access::Counter) => ("a counter", "add a snapshot with this `counter`"),
         _ => return,
     };
     let availability = newest(context, field.head.availability);
     for cell in context.names().cells(availability) {
         if !read.contains(&(cell.1, std::ptr::from_ref(field))) {
-            let found = fault(field.head.place.key("access"), format!("`{}` is {what}, but no snapshot reads it", field.head.name));
+            let found = fault(
+                field.head.place.key("access"),
+                format!("`{}` is {what}, but no snapshot reads it", field.head.name),
+            );
             report.add_in(cell, availability, found.help(help));
         }
     }

@@ -27,13 +27,20 @@ impl<'d> Unique<'d> {
         Self::with_verb(what, "are the")
     }
 
-    /// A set of things whose keys are something else that they have, or become: a number, a name in another language.
+    /// A set of things whose keys are something else that they have, or become: a number, a name in
+    /// another language.
     pub(super) fn with_verb(what: &'static str, verb: &'static str) -> Self {
         Self { what, verb, order: Vec::new(), by_key: HashMap::default() }
     }
 
     /// Adds the thing called `name`, which is told from others by `key`.
-    pub(super) fn add(&mut self, key: String, name: &'d str, availability: Availability, place: Place) {
+    pub(super) fn add(
+        &mut self,
+        key: String,
+        name: &'d str,
+        availability: Availability,
+        place: Place,
+    ) {
         let same = self.by_key.entry(key).or_insert_with_key(|key| {
             self.order.push(key.clone());
             Vec::new()
@@ -51,8 +58,15 @@ impl<'d> Unique<'d> {
         }
     }
 
-    /// Puts each into the cells where it exists, so that the cost does not grow with the square of how many there are.
-    fn compare(&self, context: &Context<'_>, report: &mut Report<'_>, key: &str, same: &[Entry<'_>]) {
+    /// Puts each into the cells where it exists, so that the cost does not grow with the square of
+    /// how many there are.
+    fn compare(
+        &self,
+        context: &Context<'_>,
+        report: &mut Report<'_>,
+        key: &str,
+        same: &[Entry<'_>],
+    ) {
         let mut first = HashMap::default();
         for entry in same {
             for cell in context.names().cells(entry.availability) {
@@ -63,9 +77,14 @@ impl<'d> Unique<'d> {
                 let message = if key == entry.name && key == known.name {
                     format!("the {} `{key}` is described twice", self.what)
                 } else {
-                    format!("`{}` and `{}` both {} {} `{key}`", known.name, entry.name, self.verb, self.what)
+                    format!(
+                        "`{}` and `{}` both {} {} `{key}`",
+                        known.name, entry.name, self.verb, self.what
+                    )
                 };
-                let found = fault(entry.place.clone(), message).label("again here").related(known.place.clone(), "first described here");
+                let found = fault(entry.place.clone(), message)
+                    .label("again here")
+                    .related(known.place.clone(), "first described here");
                 report.add_clash(cell, entry.availability, &known.place, found);
             }
         }

@@ -18,13 +18,23 @@ pub(super) fn check<'d>(context: &Context<'d>, report: &mut Report<'_>) {
 
 fn constant<'d>(context: &Context<'d>, report: &mut Report<'_>, item: &'d Constant) {
     let names = context.names();
-    for (value, availability, place) in spread(&item.value, item.head.availability, &item.head.place.key("value"), context.manifest()) {
+    for (value, availability, place) in spread(
+        &item.value,
+        item.head.availability,
+        &item.head.place.key("value"),
+        context.manifest(),
+    ) {
         for cell in names.cells(availability) {
             match names.integer(&item.type_, cell.0, cell.1) {
                 Ok(Some(integer)) if integer.holds(*value) => {}
-                Ok(Some(integer)) => report.add_in(cell, availability, too_large(*value, integer, place.clone())),
+                Ok(Some(integer)) => {
+                    report.add_in(cell, availability, too_large(*value, integer, place.clone()))
+                }
                 Ok(None) => {
-                    let fault = fault(item.head.place.key("type"), format!("the type of the constant `{}` is no integer", item.head.name));
+                    let fault = fault(
+                        item.head.place.key("type"),
+                        format!("the type of the constant `{}` is no integer", item.head.name),
+                    );
                     report.add_in(cell, item.head.availability, fault);
                 }
                 Err(_) => {}
@@ -41,7 +51,11 @@ fn enumeration(context: &Context<'_>, report: &mut Report<'_>, item: &Enumeratio
                 let cell = (value.head.availability.releases.since, arch);
                 let mut all = value.head.availability;
                 all.releases.until = all.releases.since;
-                report.add_in(cell, all, too_large(value.value, integer, value.head.place.key("value")));
+                report.add_in(
+                    cell,
+                    all,
+                    too_large(value.value, integer, value.head.place.key("value")),
+                );
             }
         }
     }
@@ -50,12 +64,21 @@ fn enumeration(context: &Context<'_>, report: &mut Report<'_>, item: &Enumeratio
     }
     let mut numbers = Unique::with_verb("value", "have the");
     for value in &item.values {
-        numbers.add(value.value.to_string(), &value.head.name, value.head.availability, value.head.place.key("value"));
+        numbers.add(
+            value.value.to_string(),
+            &value.head.name,
+            value.head.availability,
+            value.head.place.key("value"),
+        );
     }
     numbers.check(context, report);
 }
 
-fn too_large(value: i128, integer: Integer, place: crate::document::Place) -> crate::diagnostic::Diagnostic {
+fn too_large(
+    value: i128,
+    integer: Integer,
+    place: crate::document::Place,
+) -> crate::diagnostic::Diagnostic {
     let sign = if integer.signed { "signed" } else { "unsigned" };
     let message = format!("{value} does not fit {} bits, {sign}", integer.bits());
     fault(place, message).label(format!("the type holds {} to {}", integer.min(), integer.max()))

@@ -1,6 +1,8 @@
 //! Lists of everything that rules for many kinds of item go through.
 
-use crate::document::{Availability, Document, Field, FieldUse, File, Head, Shape, Struct, StructKind};
+use crate::document::{
+    Availability, Document, Field, FieldUse, File, Head, Shape, Struct, StructKind,
+};
 
 /// What an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,9 +62,15 @@ fn items_of<'d>(file: &'d File, mut found: impl FnMut(Kind, &'d Head)) {
         item.variants.iter().for_each(|variant| found(Kind::Variant, &variant.head));
     }
     for item in &file.structs {
-        found(if item.kind == StructKind::Block { Kind::Block } else { Kind::Argument }, &item.head);
+        found(
+            if item.kind == StructKind::Block { Kind::Block } else { Kind::Argument },
+            &item.head,
+        );
         for field in fields(&item.fields) {
-            found(if field.use_ == FieldUse::Reserved { Kind::Padding } else { Kind::Field }, &field.head);
+            found(
+                if field.use_ == FieldUse::Reserved { Kind::Padding } else { Kind::Field },
+                &field.head,
+            );
         }
     }
     for set in &file.commands {
@@ -96,6 +104,7 @@ pub(super) fn members(field: &Field) -> &[Field] {
 
 /// Whether the one exists wherever the other does.
 pub(super) fn covers(outer: Availability, inner: Availability) -> bool {
-    let releases = outer.releases.since <= inner.releases.since && inner.releases.until <= outer.releases.until;
+    let releases = outer.releases.since <= inner.releases.since
+        && inner.releases.until <= outer.releases.until;
     releases && outer.archs.and(inner.archs) == inner.archs
 }

@@ -24,7 +24,8 @@ enum What {
     Regen,
     /// A cold `cargo check` of xen-pac against one of svd2rust's crate.
     Check,
-    /// The instructions of the HAL's hot paths against those of the same in C; fails where they are more.
+    /// The instructions of the HAL's hot paths against those of the same in C; fails where they are
+    /// more.
     Hal,
     /// The simulator's hypercalls a second, on one processor.
     Sim,
@@ -66,5 +67,7 @@ fn description(folder: &Path) -> Result<(Sources, Document), String> {
     let sources = source::load(folder).map_err(|error| error.to_string())?;
     let (document, wrong) = parse::document(&sources);
     let document = document.filter(|_| wrong.is_empty());
-    document.map(|document| (sources, document)).ok_or_else(|| "the description is wrong: `cargo xtask regen` says where".to_owned())
+    document
+        .map(|document| (sources, document))
+        .ok_or_else(|| "the description is wrong: `cargo xtask regen` says where".to_owned())
 }

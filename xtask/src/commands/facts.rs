@@ -19,7 +19,8 @@ pub struct Arguments {
 /// The directions in which facts can go.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Write the compact form from JSON tables: all of it, or with --add, these tables beside those that are there.
+    /// Write the compact form from JSON tables: all of it, or with --add, these tables beside those
+    /// that are there.
     Import {
         /// A folder of JSON tables, at any depth.
         folder: PathBuf,
@@ -32,7 +33,8 @@ enum Command {
         /// Where to.
         folder: PathBuf,
     },
-    /// Measure a tree of headers and write its JSON tables, RELEASE/ARCH.json; `import --add` takes them.
+    /// Measure a tree of headers and write its JSON tables, RELEASE/ARCH.json; `import --add` takes
+    /// them.
     Measure {
         /// The folder of public headers, or Xen's sources.
         headers: PathBuf,
@@ -56,10 +58,13 @@ enum Command {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let facts = super::workspace_root().join(FOLDER);
     let done = match &arguments.command {
-        Command::Import { folder, add } => import(folder, *add, &facts).map_err(|error| error.to_string()),
+        Command::Import { folder, add } => {
+            import(folder, *add, &facts).map_err(|error| error.to_string())
+        }
         Command::Export { folder } => export(&facts, folder).map_err(|error| error.to_string()),
         Command::Measure { headers, release, out, arch, cc } => {
-            measure_tree(headers, *release, out, arch.as_deref(), cc.as_deref()).map_err(|error| error.to_string())
+            measure_tree(headers, *release, out, arch.as_deref(), cc.as_deref())
+                .map_err(|error| error.to_string())
         }
     };
     match done {
@@ -82,13 +87,22 @@ fn import(folder: &Path, add: bool, to: &Path) -> Result<String, FactsError> {
     let read = tables.len();
     if add {
         let new: Vec<_> = tables.iter().map(|table| (table.release, table.arch.clone())).collect();
-        tables.extend(store::load(to)?.tables().into_iter().filter(|table| !new.contains(&(table.release, table.arch.clone()))));
+        tables.extend(
+            store::load(to)?
+                .tables()
+                .into_iter()
+                .filter(|table| !new.contains(&(table.release, table.arch.clone()))),
+        );
     }
     tables.sort_by(|a, b| (a.release, &a.arch).cmp(&(b.release, &b.arch)));
     let facts = Facts::from_tables(&tables)?;
     let changed = store::save(&facts, to)?;
     let changed = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
-    Ok(format!("{read} tables read; {} constants, {} structs; changed: {changed}", facts.constants.len(), facts.structs.len()))
+    Ok(format!(
+        "{read} tables read; {} constants, {} structs; changed: {changed}",
+        facts.constants.len(),
+        facts.structs.len()
+    ))
 }
 
 fn export(from: &Path, folder: &Path) -> Result<String, FactsError> {
@@ -105,7 +119,8 @@ fn measure_tree(
     cc: Option<&str>,
 ) -> Result<String, Box<dyn std::error::Error>> {
     let tree = Tree::find(headers)?;
-    let targets: Vec<&Target> = TARGETS.iter().filter(|target| arch.is_none_or(|arch| arch == target.arch)).collect();
+    let targets: Vec<&Target> =
+        TARGETS.iter().filter(|target| arch.is_none_or(|arch| arch == target.arch)).collect();
     let mut tables = Vec::new();
     for target in targets {
         let compiler = target.compiler(cc)?;
@@ -114,7 +129,9 @@ fn measure_tree(
     }
     if tables.is_empty() {
         let remedy = "x86_64, x86 and aarch64 can be measured".to_owned();
-        return Err(MeasureError::NoCompiler { arch: arch.unwrap_or_default().to_owned(), remedy }.into());
+        return Err(
+            MeasureError::NoCompiler { arch: arch.unwrap_or_default().to_owned(), remedy }.into()
+        );
     }
     store::save_tables(&tables, out)?;
     Ok(format!("{} tables written", tables.len()))

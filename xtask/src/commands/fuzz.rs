@@ -39,7 +39,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn fuzz(arguments: &Arguments) -> Result<bool, String> {
-    let unknown = |name| format!("there is no target `{name}`; there are {}", target::TARGETS.map(|target| target.name).join(", "));
+    let unknown = |name| {
+        format!(
+            "there is no target `{name}`; there are {}",
+            target::TARGETS.map(|target| target.name).join(", ")
+        )
+    };
     let targets = target::choose(&arguments.targets).map_err(unknown)?;
     let folder = super::target_folder().join("fuzz");
     let programs = build(&super::workspace_root(), &folder.join("build"))?;
@@ -70,7 +75,13 @@ impl Session {
         let corpus = self.made(&format!("corpus/{}", target.name))?;
         let prefix = format!("{}/{}-", self.made("crashes")?.display(), target.name);
         let program = self.programs.join(target.name);
-        let job = Job { program: &program, bug: None, seconds: self.seconds, corpus: Some(&corpus), prefix: &prefix };
+        let job = Job {
+            program: &program,
+            bug: None,
+            seconds: self.seconds,
+            corpus: Some(&corpus),
+            prefix: &prefix,
+        };
         Ok(report(target, &job))
     }
 
@@ -78,7 +89,13 @@ impl Session {
     fn find(&self, target: &Target, bug: &str) -> Result<bool, String> {
         let prefix = format!("{}/{bug}-", self.made("planted")?.display());
         let program = self.programs.join(target.name);
-        let job = Job { program: &program, bug: Some(bug), seconds: BOUND, corpus: None, prefix: &prefix };
+        let job = Job {
+            program: &program,
+            bug: Some(bug),
+            seconds: BOUND,
+            corpus: None,
+            prefix: &prefix,
+        };
         Ok(report(target, &job))
     }
 
@@ -90,7 +107,8 @@ impl Session {
     }
 }
 
-/// Runs a job and prints its row; says whether it is good. An input that is not wanted is shown with all that is known of it, and one for a planted mistake is done with.
+/// Runs a job and prints its row; says whether it is good. An input that is not wanted is shown
+/// with all that is known of it, and one for a planted mistake is done with.
 fn report(target: &Target, job: &Job<'_>) -> bool {
     let found = job.run();
     let (row, good) = row(target.name, job.bug, &found);

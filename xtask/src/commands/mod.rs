@@ -28,5 +28,6 @@ pub fn parse_release(text: &str) -> Result<crate::document::Release, String> {
 /// Where what is built goes: cargo's own folder, wherever that is.
 #[must_use]
 pub fn target_folder() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from)
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| workspace_root().join("target"), PathBuf::from)
 }

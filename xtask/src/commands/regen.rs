@@ -37,7 +37,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let start = Instant::now();
     let abi = arguments.abi.clone().unwrap_or_else(|| shown(&workspace_root().join("abi-yaml")));
-    let out = arguments.out.clone().unwrap_or_else(|| shown(&workspace_root().join("xen-pac/src/generated")));
+    let out = arguments
+        .out
+        .clone()
+        .unwrap_or_else(|| shown(&workspace_root().join("xen-pac/src/generated")));
     let output = match regen::generate(&abi) {
         Ok(output) => output,
         Err(failure) => return failed(&failure),
@@ -54,7 +57,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         return refused(&error);
     }
     for name in &plan.foreign {
-        anstream::eprintln!("\x1b[1;33mwarning\x1b[0m: `{}` was not generated; it is left alone", out.join(name).display());
+        anstream::eprintln!(
+            "\x1b[1;33mwarning\x1b[0m: `{}` was not generated; it is left alone",
+            out.join(name).display()
+        );
     }
     println!("{}", closing(&plan, &output, start.elapsed()));
     ExitCode::SUCCESS
@@ -62,13 +68,20 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn judge(plan: &Plan, output: &Output, time: Duration) -> ExitCode {
     if plan.is_empty() {
-        println!("regen --check: {} items in {} files are up to date, {}", output.items, output.files.len(), seconds(time));
+        println!(
+            "regen --check: {} items in {} files are up to date, {}",
+            output.items,
+            output.files.len(),
+            seconds(time)
+        );
         return ExitCode::SUCCESS;
     }
     anstream::print!("{}", regen::diff(plan));
     let count = plan.changes.len();
     let (files, are) = if count == 1 { ("file", "is") } else { ("files", "are") };
-    anstream::eprintln!("\x1b[1;31merror\x1b[0m: {count} generated {files} {are} stale; run `{MENDS}`");
+    anstream::eprintln!(
+        "\x1b[1;31merror\x1b[0m: {count} generated {files} {are} stale; run `{MENDS}`"
+    );
     ExitCode::FAILURE
 }
 
@@ -95,7 +108,9 @@ fn failed(failure: &Failure) -> ExitCode {
             let colour = std::io::stderr().is_terminal();
             anstream::eprintln!("{}", crate::diagnostic::render(wrong, sources, colour));
             let (count, errors) = (wrong.len(), if wrong.len() == 1 { "error" } else { "errors" });
-            anstream::eprintln!("\x1b[1;31merror\x1b[0m: {count} {errors} in the description; nothing was written");
+            anstream::eprintln!(
+                "\x1b[1;31merror\x1b[0m: {count} {errors} in the description; nothing was written"
+            );
         }
     }
     ExitCode::FAILURE

@@ -50,7 +50,10 @@ fn choose(names: &[String]) -> Result<Vec<Step>, String> {
     if let Some(unknown) = names.iter().find(|name| all.iter().all(|step| step.name != **name)) {
         return Err(unknown.clone());
     }
-    Ok(all.into_iter().filter(|step| names.is_empty() || names.iter().any(|name| name == step.name)).collect())
+    Ok(all
+        .into_iter()
+        .filter(|step| names.is_empty() || names.iter().any(|name| name == step.name))
+        .collect())
 }
 
 #[cfg(test)]
@@ -64,7 +67,11 @@ mod tests {
 
     #[test]
     fn steps_keep_the_order_of_the_suite() {
-        let chosen: Vec<_> = choose(&["verify".to_owned(), "format".to_owned()]).unwrap().iter().map(|step| step.name).collect();
+        let chosen: Vec<_> = choose(&["verify".to_owned(), "format".to_owned()])
+            .unwrap()
+            .iter()
+            .map(|step| step.name)
+            .collect();
         assert_eq!(chosen, ["format", "verify"]);
     }
 }

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 /// What `cargo xtask verify` can be told.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Measure these headers afresh (an installed /usr/include/xen, or Xen's sources) and compare with them.
+    /// Measure these headers afresh (an installed /usr/include/xen, or Xen's sources) and compare
+    /// with them.
     #[arg(long, value_name = "DIR")]
     headers: Option<PathBuf>,
     /// The C compiler that measures; without it, the first that is found for each architecture.
@@ -38,7 +39,11 @@ pub struct Arguments {
 
 fn parse_target(text: &str) -> Result<String, String> {
     let known = TARGETS.iter().any(|target| target.arch == text);
-    if known { Ok(text.to_owned()) } else { Err("the architectures are x86_64, x86 and aarch64".to_owned()) }
+    if known {
+        Ok(text.to_owned())
+    } else {
+        Err("the architectures are x86_64, x86 and aarch64".to_owned())
+    }
 }
 
 /// Runs the command.
@@ -66,7 +71,13 @@ fn verify(arguments: &Arguments) -> Result<bool, String> {
     let facts = store::load(&root.join(FOLDER)).map_err(|error| error.to_string())?;
     let held = match &arguments.headers {
         Some(folder) => against_headers(&document, &sources, &facts, folder, arguments)?,
-        None => against_facts(&document, &sources, &facts, &root.join(FOLDER).join(undescribed::FILE), arguments)?,
+        None => against_facts(
+            &document,
+            &sources,
+            &facts,
+            &root.join(FOLDER).join(undescribed::FILE),
+            arguments,
+        )?,
     };
     Ok(held && wrong.is_empty())
 }
@@ -80,10 +91,17 @@ fn show_mismatches(mismatches: &[Mismatch], sources: &Sources) {
     show(&diagnostics, sources);
 }
 
-fn against_facts(document: &Document, sources: &Sources, facts: &Facts, rules: &Path, arguments: &Arguments) -> Result<bool, String> {
+fn against_facts(
+    document: &Document,
+    sources: &Sources,
+    facts: &Facts,
+    rules: &Path,
+    arguments: &Arguments,
+) -> Result<bool, String> {
     let compared = verify::run(document, facts);
     show_mismatches(&compared.mismatches, sources);
-    let text = std::fs::read_to_string(rules).map_err(|error| format!("{}: {error}", rules.display()))?;
+    let text =
+        std::fs::read_to_string(rules).map_err(|error| format!("{}: {error}", rules.display()))?;
     let mut read = Rules::read(&text)?;
     if arguments.accept {
         let updated = read.updated(&compared);
@@ -96,34 +114,51 @@ fn against_facts(document: &Document, sources: &Sources, facts: &Facts, rules: &
         eprintln!("error: {}: {stale}", undescribed::FILE);
     }
     if !judged.stale.is_empty() {
-        eprintln!("help: describe what is new, or let `cargo xtask verify --accept` write down the counts that hold now");
+        eprintln!(
+            "help: describe what is new, or let `cargo xtask verify --accept` write down the counts that hold now"
+        );
     }
     for cell in &compared.unmeasured {
         eprintln!("error: {cell} is in the manifest, and nobody measured it");
     }
     println!("{}", report::summary(&compared, facts.grid.cells().count()));
-    let nothing_new = judged.unexcused.is_empty() && judged.stale.is_empty() && compared.unmeasured.is_empty();
+    let nothing_new =
+        judged.unexcused.is_empty() && judged.stale.is_empty() && compared.unmeasured.is_empty();
     Ok(nothing_new && compared.mismatches.is_empty())
 }
 
-fn against_headers(document: &Document, sources: &Sources, facts: &Facts, folder: &Path, arguments: &Arguments) -> Result<bool, String> {
+fn against_headers(
+    document: &Document,
+    sources: &Sources,
+    facts: &Facts,
+    folder: &Path,
+    arguments: &Arguments,
+) -> Result<bool, String> {
     let tree = Tree::find(folder).map_err(|error| error.to_string())?;
     println!("headers: {}", tree.root.display());
     let measured = measure_all(&tree, arguments)?;
     let release = match arguments.release {
         Some(release) => release,
-        None => fresh::release(&measured.iter().map(|(arch, measured)| (*arch, measured)).collect::<Vec<_>>(), facts)?,
+        None => fresh::release(
+            &measured.iter().map(|(arch, measured)| (*arch, measured)).collect::<Vec<_>>(),
+            facts,
+        )?,
     };
     if document.manifest.find_release(release).is_none() {
         return Err(format!("the manifest has no release {release}"));
     }
-    println!("release: Xen {release}{}", if arguments.release.is_some() { "" } else { " by what the headers hold" });
-    let tables: Vec<Table> = measured.into_iter().map(|(arch, measured)| measured.into_table(release, arch)).collect();
+    println!(
+        "release: Xen {release}{}",
+        if arguments.release.is_some() { "" } else { " by what the headers hold" }
+    );
+    let tables: Vec<Table> =
+        measured.into_iter().map(|(arch, measured)| measured.into_table(release, arch)).collect();
     let mut held = true;
     for table in &tables {
         held &= agrees(table, facts);
     }
-    let compared = verify::run(document, &Facts::from_tables(&tables).map_err(|error| error.to_string())?);
+    let compared =
+        verify::run(document, &Facts::from_tables(&tables).map_err(|error| error.to_string())?);
     show_mismatches(&compared.mismatches, sources);
     names(&compared, arguments.undescribed);
     println!("{}", report::summary(&compared, tables.len()));
@@ -132,13 +167,22 @@ fn against_headers(document: &Document, sources: &Sources, facts: &Facts, folder
 
 fn names(compared: &Report, wanted: bool) {
     if wanted {
-        compared.undescribed_constants.iter().chain(&compared.undescribed_structs).for_each(|name| println!("         {name}"));
+        compared
+            .undescribed_constants
+            .iter()
+            .chain(&compared.undescribed_structs)
+            .for_each(|name| println!("         {name}"));
     }
 }
 
-/// Measures for every architecture that is wanted and for which there is a compiler; says which compiler, and which is missing.
-fn measure_all(tree: &Tree, arguments: &Arguments) -> Result<Vec<(&'static str, Measured)>, String> {
-    let wanted = |target: &&Target| arguments.arch.as_deref().is_none_or(|arch| arch == target.arch);
+/// Measures for every architecture that is wanted and for which there is a compiler; says which
+/// compiler, and which is missing.
+fn measure_all(
+    tree: &Tree,
+    arguments: &Arguments,
+) -> Result<Vec<(&'static str, Measured)>, String> {
+    let wanted =
+        |target: &&Target| arguments.arch.as_deref().is_none_or(|arch| arch == target.arch);
     let mut all = Vec::new();
     for target in TARGETS.iter().filter(wanted) {
         let compiler = match target.compiler(arguments.cc.as_deref()) {
@@ -169,8 +213,15 @@ fn agrees(table: &Table, facts: &Facts) -> bool {
         println!("{:8} there are no facts of Xen {} to compare with", table.arch, table.release);
         return true;
     };
-    let lost = if agreement.lost.is_empty() { String::new() } else { format!(", without {}", scope::list(&agreement.lost)) };
-    println!("{:8} {} names equal the kept facts, {} are new{lost}", table.arch, agreement.equal, agreement.new);
+    let lost = if agreement.lost.is_empty() {
+        String::new()
+    } else {
+        format!(", without {}", scope::list(&agreement.lost))
+    };
+    println!(
+        "{:8} {} names equal the kept facts, {} are new{lost}",
+        table.arch, agreement.equal, agreement.new
+    );
     for different in &agreement.different {
         eprintln!("error: {} differs from the kept facts: {different}", table.arch);
     }

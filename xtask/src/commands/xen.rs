@@ -72,7 +72,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     let programs = match choose(&arguments.programs) {
         Ok(programs) => programs,
-        Err(unknown) => return refuse(&format!("there is no scenario or program `{unknown}`; `cargo xtask xen --list` names them")),
+        Err(unknown) => {
+            return refuse(&format!(
+                "there is no scenario or program `{unknown}`; `cargo xtask xen --list` names them"
+            ));
+        }
     };
     println!("{}, {}", session.kit, session.route);
     let binaries = match build_all(&programs, &session) {
@@ -85,7 +89,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         if let Some(round) = round {
             println!("Round {round} of {}:", arguments.repeat);
         }
-        programs.iter().for_each(|program| tally.add(program.name, session.run(program, &binaries[program.binary], round)));
+        programs.iter().for_each(|program| {
+            tally.add(program.name, session.run(program, &binaries[program.binary], round))
+        });
     }
     if tally.runs() > 1 {
         summarize(&tally);
@@ -97,7 +103,9 @@ fn list() {
     println!("Scenarios:");
     program::scenarios().for_each(|program| println!("  {:16} {}", program.name, program.about));
     println!("Other programs:");
-    program::PROGRAMS.iter().for_each(|program| println!("  {:16} {}", program.name, program.about));
+    program::PROGRAMS
+        .iter()
+        .for_each(|program| println!("  {:16} {}", program.name, program.about));
 }
 
 fn refuse(why: &str) -> ExitCode {
@@ -116,11 +124,19 @@ fn choose(names: &[String]) -> Result<Vec<Program>, String> {
 }
 
 /// Builds what the programs need, each binary once.
-fn build_all(programs: &[Program], session: &Session<'_>) -> Result<BTreeMap<&'static str, PathBuf>, String> {
+fn build_all(
+    programs: &[Program],
+    session: &Session<'_>,
+) -> Result<BTreeMap<&'static str, PathBuf>, String> {
     let mut binaries = BTreeMap::new();
     for program in programs {
         if !binaries.contains_key(program.binary) {
-            let built = build::build(&session.workspace, program, &session.kit.target, &session.files.join("build"))?;
+            let built = build::build(
+                &session.workspace,
+                program,
+                &session.kit.target,
+                &session.files.join("build"),
+            )?;
             binaries.insert(program.binary, built);
         }
     }
@@ -149,7 +165,13 @@ impl<'a> Session<'a> {
     fn prepare(arguments: &'a Arguments) -> Result<Self, String> {
         let route = route::choose(arguments.arch.as_deref(), arguments.route.as_deref())?;
         let kit = find::kit().map_err(|missing| missing.to_string())?;
-        Ok(Self { arguments, kit, route, workspace: super::workspace_root(), files: super::target_folder().join("xen") })
+        Ok(Self {
+            arguments,
+            kit,
+            route,
+            workspace: super::workspace_root(),
+            files: super::target_folder().join("xen"),
+        })
     }
 
     /// Runs a program and reports on it.
@@ -157,19 +179,33 @@ impl<'a> Session<'a> {
         println!("{}:", program.name);
         let began = Instant::now();
         let ending = self.start(program, guest, round).and_then(|run| self.judge(program, run));
-        let ending = ending.unwrap_or_else(|why| Ending { good: false, verdict: why, took: began.elapsed() });
-        println!("{}: {}, {} ({:.1} s)", program.name, mark(ending.good), ending.verdict, ending.took.as_secs_f64());
+        let ending = ending.unwrap_or_else(|why| Ending {
+            good: false,
+            verdict: why,
+            took: began.elapsed(),
+        });
+        println!(
+            "{}: {}, {} ({:.1} s)",
+            program.name,
+            mark(ending.good),
+            ending.verdict,
+            ending.took.as_secs_f64()
+        );
         ending
     }
 
-    /// Holds a run against what was expected of it, and shows and keeps what is needed to see why it was not so.
+    /// Holds a run against what was expected of it, and shows and keeps what is needed to see why
+    /// it was not so.
     fn judge(&self, program: &Program, mut run: Run) -> Result<Ending, String> {
         if program.is_scenario() && run.verdict == Verdict::Success {
             run.verdict = self.compare(program, &run.lines)?;
         }
         let good = program.expected.matches(&run.verdict);
         self.keep(&run, run.verdict != Verdict::Success)?;
-        if !good && !self.arguments.verbose && !matches!(run.verdict, Verdict::Differs(_) | Verdict::Unrecorded) {
+        if !good
+            && !self.arguments.verbose
+            && !matches!(run.verdict, Verdict::Differs(_) | Verdict::Unrecorded)
+        {
             show_last(&run.console);
         }
         Ok(Ending { good, verdict: run.verdict.to_string(), took: run.took })
@@ -196,7 +232,8 @@ impl<'a> Session<'a> {
         Ok(Run { verdict, lines, console, took, log })
     }
 
-    /// Keeps the console of a run that ended badly, or of any if told so; what an earlier run left goes.
+    /// Keeps the console of a run that ended badly, or of any if told so; what an earlier run left
+    /// goes.
     fn keep(&self, Run { log, console, .. }: &Run, bad: bool) -> Result<(), String> {
         let explain = |error| format!("{}: {error}", log.display());
         if bad || self.arguments.keep_logs {
@@ -216,7 +253,10 @@ impl<'a> Session<'a> {
         let recorded = Transcript::read(&path).map_err(explain)?;
         let verdict = told.judge(recorded.as_ref());
         if let (Some(recorded), Verdict::Differs(_)) = (&recorded, &verdict) {
-            println!("  recorded on Xen {}, and now:", recorded.hypervisor.as_deref().unwrap_or("of an unknown version"));
+            println!(
+                "  recorded on Xen {}, and now:",
+                recorded.hypervisor.as_deref().unwrap_or("of an unknown version")
+            );
             told.diff(recorded).lines().for_each(|line| println!("  {line}"));
         }
         if self.arguments.record {
@@ -253,7 +293,10 @@ fn summarize(tally: &Tally) {
         if score.runs == 1 {
             println!("{:16} {mark:6} {slowest:5.1} s  {}", score.name, score.verdict);
         } else {
-            println!("{:16} {mark:6} {:3} of {}, slowest {slowest:5.1} s  {}", score.name, score.good, score.runs, score.verdict);
+            println!(
+                "{:16} {mark:6} {:3} of {}, slowest {slowest:5.1} s  {}",
+                score.name, score.good, score.runs, score.verdict
+            );
         }
     }
     println!("{tally}");

@@ -12,15 +12,19 @@ use std::ops::Range;
 /// Two texts of a file that are no further apart than this many lines are drawn in one picture.
 const NEAR: usize = 60;
 
-/// How many bytes of a line are drawn on either side of what is underlined: a line may be a megabyte long.
+/// How many bytes of a line are drawn on either side of what is underlined: a line may be a
+/// megabyte long.
 const SIDE: usize = 4096;
 
-/// The diagnostics as text, in the order of the files and of the lines, each followed by an empty line.
+/// The diagnostics as text, in the order of the files and of the lines, each followed by an empty
+/// line.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) -> String {
     let files = Files::new(sources);
-    let mut placed: Vec<_> =
-        diagnostics.iter().map(|diagnostic| (files.mark(&diagnostic.place, diagnostic.span.as_ref()), diagnostic)).collect();
+    let mut placed: Vec<_> = diagnostics
+        .iter()
+        .map(|diagnostic| (files.mark(&diagnostic.place, diagnostic.span.as_ref()), diagnostic))
+        .collect();
     placed.sort_by_key(|(mark, _)| (mark.file, mark.span.start));
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
@@ -48,7 +52,12 @@ struct Files<'s> {
 
 impl<'s> Files<'s> {
     fn new(sources: &'s Sources) -> Self {
-        let by_name = sources.files.iter().enumerate().map(|(index, file)| (file.name.as_str(), index)).collect();
+        let by_name = sources
+            .files
+            .iter()
+            .enumerate()
+            .map(|(index, file)| (file.name.as_str(), index))
+            .collect();
         Self { files: sources.files.iter().map(|file| (file, OnceCell::new())).collect(), by_name }
     }
 
@@ -69,7 +78,12 @@ impl<'s> Files<'s> {
 
     fn report<'d>(&'d self, mark: &Mark<'d>, diagnostic: &'d Diagnostic) -> Group<'d> {
         let group = Group::with_title(Level::ERROR.primary_title(&diagnostic.message));
-        let primary = Mark { file: mark.file, span: mark.span.clone(), label: diagnostic.label.as_deref(), kind: AnnotationKind::Primary };
+        let primary = Mark {
+            file: mark.file,
+            span: mark.span.clone(),
+            label: diagnostic.label.as_deref(),
+            kind: AnnotationKind::Primary,
+        };
         let related = diagnostic.related.iter().map(|(place, label)| Mark {
             label: Some(label),
             kind: AnnotationKind::Context,
@@ -80,15 +94,23 @@ impl<'s> Files<'s> {
             kind: AnnotationKind::Context,
             ..self.mark(&diagnostic.place, Some(span))
         });
-        let group = self.pictures(primary, related.chain(spans)).into_iter().fold(group, |group, picture| self.draw(group, &picture));
+        let group = self
+            .pictures(primary, related.chain(spans))
+            .into_iter()
+            .fold(group, |group, picture| self.draw(group, &picture));
         match &diagnostic.help {
             Some(help) => group.element(Level::HELP.message(help)),
             None => group,
         }
     }
 
-    /// Puts marks that are near one another into one picture; the first picture has the primary mark.
-    fn pictures<'d>(&self, primary: Mark<'d>, related: impl Iterator<Item = Mark<'d>>) -> Vec<Vec<Mark<'d>>> {
+    /// Puts marks that are near one another into one picture; the first picture has the primary
+    /// mark.
+    fn pictures<'d>(
+        &self,
+        primary: Mark<'d>,
+        related: impl Iterator<Item = Mark<'d>>,
+    ) -> Vec<Vec<Mark<'d>>> {
         let mut pictures = vec![vec![primary]];
         for mark in related {
             match pictures.iter().position(|picture| self.near(&picture[0], &mark)) {
@@ -102,7 +124,9 @@ impl<'s> Files<'s> {
     fn near(&self, one: &Mark<'_>, other: &Mark<'_>) -> bool {
         let line = |located: &Located<'_>, mark: &Mark<'_>| located.lines.line_of(mark.span.start);
         one.file == other.file
-            && self.located(one.file).is_some_and(|(_, located)| line(located, one).abs_diff(line(located, other)) <= NEAR)
+            && self.located(one.file).is_some_and(|(_, located)| {
+                line(located, one).abs_diff(line(located, other)) <= NEAR
+            })
     }
 
     fn draw<'d>(&'d self, group: Group<'d>, marks: &[Mark<'d>]) -> Group<'d> {
@@ -111,12 +135,16 @@ impl<'s> Files<'s> {
             return group.element(Origin::path(&file.path).line(1).char_column(1));
         }
         let lines = marks.iter().map(|mark| located.lines.line_of(mark.span.start));
-        let (first, last) = lines.fold((usize::MAX, 0), |(first, last), line| (first.min(line), last.max(line)));
+        let (first, last) =
+            lines.fold((usize::MAX, 0), |(first, last), line| (first.min(line), last.max(line)));
         let window = clip(located.text, located.lines.bytes(first, last), marks);
-        let snippet = Snippet::source(&located.text[window.clone()]).path(&file.path).line_start(first + 1);
+        let snippet =
+            Snippet::source(&located.text[window.clone()]).path(&file.path).line_start(first + 1);
         let annotation = |mark: &Mark<'d>| {
             let end = mark.span.end.min(window.end);
-            mark.kind.span(mark.span.start - window.start..end.max(mark.span.start) - window.start).label(mark.label)
+            mark.kind
+                .span(mark.span.start - window.start..end.max(mark.span.start) - window.start)
+                .label(mark.label)
         };
         group.element(snippet.annotations(marks.iter().map(annotation)))
     }
@@ -125,6 +153,7 @@ impl<'s> Files<'s> {
 /// As much of a window as the marks need.
 fn clip(text: &str, window: Range<usize>, marks: &[Mark<'_>]) -> Range<usize> {
     let end = marks.iter().map(|mark| mark.span.start).max().unwrap_or(window.end) + SIDE;
-    let end = (end..).find(|end| *end >= window.end || text.is_char_boundary(*end)).unwrap_or(window.end);
+    let end =
+        (end..).find(|end| *end >= window.end || text.is_char_boundary(*end)).unwrap_or(window.end);
     window.start..window.end.min(end)
 }

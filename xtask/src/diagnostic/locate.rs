@@ -5,7 +5,8 @@ use crate::document::{Place, Side, Step};
 use crate::source::yaml::{self, Entry, Node, Tree, Value};
 use std::ops::Range;
 
-/// A file that has something to show. It is read once more for all its errors together, and only when there are some.
+/// A file that has something to show. It is read once more for all its errors together, and only
+/// when there are some.
 pub(super) struct Located<'t> {
     pub(super) text: &'t str,
     pub(super) lines: Lines<'t>,
@@ -17,7 +18,8 @@ impl<'t> Located<'t> {
         Self { text, lines: Lines::new(text), tree: yaml::read(text) }
     }
 
-    /// The text to underline for a place; for one that is not there, for the nearest node around it.
+    /// The text to underline for a place; for one that is not there, for the nearest node around
+    /// it.
     pub(super) fn find(&self, place: &Place) -> Range<usize> {
         let Some(root) = &self.tree.root else { return 0..0 };
         let mut node = root;

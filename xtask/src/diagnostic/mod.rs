@@ -1,4 +1,5 @@
-//! What is wrong with a description, and how it is shown: as rustc shows what is wrong with a program.
+//! What is wrong with a description, and how it is shown: as rustc shows what is wrong with a
+//! program.
 
 mod draw;
 mod lines;
@@ -16,9 +17,11 @@ use std::ops::Range;
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The node at fault. A mapping or sequence is shown by its key, or by its `name` where it is an item of a sequence.
+    /// The node at fault. A mapping or sequence is shown by its key, or by its `name` where it is
+    /// an item of a sequence.
     pub place: Place,
-    /// The bytes at fault, where no path leads to them; then only the file of [`Self::place`] counts.
+    /// The bytes at fault, where no path leads to them; then only the file of [`Self::place`]
+    /// counts.
     pub span: Option<Range<usize>>,
     /// What is wrong, in a line.
     pub message: String,
@@ -28,7 +31,8 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// Other nodes that belong to it, and what to write at each.
     pub related: Vec<(Place, String)>,
-    /// Other bytes of the same file that belong to it, where no path leads to them, and what to write at each.
+    /// Other bytes of the same file that belong to it, where no path leads to them, and what to
+    /// write at each.
     pub related_spans: Vec<(Range<usize>, String)>,
 }
 
@@ -36,7 +40,15 @@ impl Diagnostic {
     /// Something that is wrong at `place`.
     #[must_use]
     pub fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { place, span: None, message: message.into(), label: None, help: None, related: Vec::new(), related_spans: Vec::new() }
+        Self {
+            place,
+            span: None,
+            message: message.into(),
+            label: None,
+            help: None,
+            related: Vec::new(),
+            related_spans: Vec::new(),
+        }
     }
 
     /// With `label` written at the underlined text.

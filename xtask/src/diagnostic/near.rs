@@ -1,9 +1,11 @@
 //! Which name was perhaps meant.
 
-/// Names longer than this are not compared with others: the cost grows with the square of the length.
+/// Names longer than this are not compared with others: the cost grows with the square of the
+/// length.
 const LONGEST: usize = 64;
 
-/// The known name that differs least from the given one, if any differs little; the first in the alphabet of several.
+/// The known name that differs least from the given one, if any differs little; the first in the
+/// alphabet of several.
 #[must_use]
 pub fn nearest<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     if given.len() > LONGEST {
@@ -11,7 +13,9 @@ pub fn nearest<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> Option<
     }
     let limit = (given.chars().count() / 3).max(1);
     let near = known.filter(|name| name.len() <= LONGEST);
-    let rated = near.map(|name| (strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()), name));
+    let rated = near.map(|name| {
+        (strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()), name)
+    });
     rated.filter(|(distance, _)| *distance <= limit).min().map(|(_, name)| name)
 }
 

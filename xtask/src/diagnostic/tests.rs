@@ -43,7 +43,10 @@ fn errors_come_in_the_order_of_files_and_lines() {
 #[test]
 fn colour_comes_on_request_only() {
     let sources = Sources::from_texts([("file", TEXT)]);
-    let errors = [Diagnostic::new(place("doc"), "wrong").label("here").help("mend it").related(place("list.0"), "as here")];
+    let errors = [Diagnostic::new(place("doc"), "wrong")
+        .label("here")
+        .help("mend it")
+        .related(place("list.0"), "as here")];
     assert!(!render(&errors, &sources, false).contains('\u{1b}'));
     assert!(render(&errors, &sources, true).contains('\u{1b}'));
 }
@@ -52,7 +55,9 @@ fn colour_comes_on_request_only() {
 fn ten_thousand_errors_in_a_long_file_are_quick() {
     let text: String = (0..10_000).map(|number| format!("key{number}: {{ name: x }}\n")).collect();
     let sources = Sources::from_texts([("file", text.as_str())]);
-    let errors: Vec<_> = (0..10_000).map(|number| Diagnostic::new(place(&format!("key{number}")), "wrong")).collect();
+    let errors: Vec<_> = (0..10_000)
+        .map(|number| Diagnostic::new(place(&format!("key{number}")), "wrong"))
+        .collect();
     let start = std::time::Instant::now();
     assert_eq!(render(&errors, &sources, false).matches("error: wrong").count(), 10_000);
     assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
@@ -64,7 +69,11 @@ fn a_line_of_a_megabyte_is_drawn_quickly_and_shortened() {
     for text in [format!("doc: {word}\n"), format!("a: {{ x: {word}, doc: 1 }}\n")] {
         let sources = Sources::from_texts([("file", text.as_str())]);
         let start = std::time::Instant::now();
-        let drawn = render(&[Diagnostic::new(place("doc"), "wrong"), Diagnostic::new(place("a.doc"), "wrong")], &sources, false);
+        let drawn = render(
+            &[Diagnostic::new(place("doc"), "wrong"), Diagnostic::new(place("a.doc"), "wrong")],
+            &sources,
+            false,
+        );
         assert!(drawn.len() < 100_000, "{}", drawn.len());
         assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
     }

@@ -66,7 +66,8 @@ impl ReleaseRange {
     }
 }
 
-/// Where an item exists. What was left out of the YAML is filled in: all releases, all architectures.
+/// Where an item exists. What was left out of the YAML is filled in: all releases, all
+/// architectures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Availability {
     /// The releases whose headers offer it.

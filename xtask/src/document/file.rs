@@ -1,6 +1,9 @@
 //! A subject file, and what its items have in common.
 
-use super::{ArchId, Availability, CommandSet, Constant, Convention, Encoding, Enumeration, Place, ReleaseId, Struct, TypeAlias, Word};
+use super::{
+    ArchId, Availability, CommandSet, Constant, Convention, Encoding, Enumeration, Place,
+    ReleaseId, Struct, TypeAlias, Word,
+};
 use std::collections::BTreeMap;
 
 /// A subject file.
@@ -37,7 +40,8 @@ pub struct Head {
     pub doc: String,
     /// The upstream header, relative to `xen/include/public/`.
     pub header: String,
-    /// Where it exists. An item inside another exists at most where the outer one does; the parser has already narrowed it.
+    /// Where it exists. An item inside another exists at most where the outer one does; the parser
+    /// has already narrowed it.
     pub availability: Availability,
     /// The name in C; `None` where the headers have none.
     pub c: Option<String>,

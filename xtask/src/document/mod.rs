@@ -1,6 +1,7 @@
 //! The description as Rust values: what the YAML files say, and where they say it.
 //!
-//! Nothing here computes a layout or judges anything. Every item knows its [`Place`], so that later steps can point at the text.
+//! Nothing here computes a layout or judges anything. Every item knows its [`Place`], so that later
+//! steps can point at the text.
 
 mod availability;
 mod commands;
@@ -16,7 +17,9 @@ pub use commands::{CallResult, CallShape, Command, CommandSet, Convention};
 pub use file::{File, Head, PerArch};
 pub use manifest::{ArchId, Architecture, Manifest, Release, ReleaseId};
 pub use place::{Place, Side, Step};
-pub use structs::{Access, Direction, Field, FieldUse, Shape, Snapshot, SnapshotMember, Struct, StructKind, Writer};
+pub use structs::{
+    Access, Direction, Field, FieldUse, Shape, Snapshot, SnapshotMember, Struct, StructKind, Writer,
+};
 pub use types::{Constant, Count, Enumeration, Primitive, TypeAlias, TypeRef, Value};
 pub use words::{BitField, Bits, Encoding, Variant, VariantField, VariantKind, Word};
 

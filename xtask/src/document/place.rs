@@ -1,4 +1,5 @@
-//! Where in the YAML something was said, as a path; the line and column are looked up only when an error needs them.
+//! Where in the YAML something was said, as a path; the line and column are looked up only when an
+//! error needs them.
 
 /// One step from a YAML node to a node inside it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,4 +1,5 @@
-//! The releases and architectures that were measured, and values that have one cell for each of them.
+//! The releases and architectures that were measured, and values that have one cell for each of
+//! them.
 
 use crate::document::Release;
 

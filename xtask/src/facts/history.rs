@@ -45,13 +45,22 @@ impl Facts {
             // The grid was made of these tables, so each has its cell.
             let Some(cell) = facts.grid.find(table.release, &table.arch) else { continue };
             for (name, value) in &table.constants {
-                facts.constants.entry(name.clone()).or_insert_with(|| Column::empty(&facts.grid)).set(cell, *value);
+                facts
+                    .constants
+                    .entry(name.clone())
+                    .or_insert_with(|| Column::empty(&facts.grid))
+                    .set(cell, *value);
             }
         }
-        let names: BTreeSet<&String> = tables.iter().flat_map(|table| table.structs.keys()).collect();
+        let names: BTreeSet<&String> =
+            tables.iter().flat_map(|table| table.structs.keys()).collect();
         for name in names {
-            let measured: Vec<(Cell, &StructTable)> =
-                tables.iter().filter_map(|table| Some((facts.grid.find(table.release, &table.arch)?, table.structs.get(name)?))).collect();
+            let measured: Vec<(Cell, &StructTable)> = tables
+                .iter()
+                .filter_map(|table| {
+                    Some((facts.grid.find(table.release, &table.arch)?, table.structs.get(name)?))
+                })
+                .collect();
             facts.structs.insert(name.clone(), struct_of(&facts.grid, &measured));
         }
         Ok(facts)
@@ -68,15 +77,33 @@ impl Facts {
     pub fn table(&self, cell: Cell) -> Table {
         let (release, arch) = self.grid.split(cell);
         let (release, interface_version) = self.grid.releases[release];
-        let constants = self.constants.iter().filter_map(|(name, column)| Some((name.clone(), column.get(cell)?))).collect();
-        let structs = self.structs.iter().filter_map(|(name, facts)| Some((name.clone(), facts.table(cell)?))).collect();
-        Table { release, interface_version, arch: self.grid.archs[arch].clone(), structs, constants }
+        let constants = self
+            .constants
+            .iter()
+            .filter_map(|(name, column)| Some((name.clone(), column.get(cell)?)))
+            .collect();
+        let structs = self
+            .structs
+            .iter()
+            .filter_map(|(name, facts)| Some((name.clone(), facts.table(cell)?)))
+            .collect();
+        Table {
+            release,
+            interface_version,
+            arch: self.grid.archs[arch].clone(),
+            structs,
+            constants,
+        }
     }
 }
 
 impl StructFacts {
     fn table(&self, cell: Cell) -> Option<StructTable> {
-        let members = self.members.iter().filter_map(|(path, column)| Some((path.clone(), column.get(cell)?))).collect();
+        let members = self
+            .members
+            .iter()
+            .filter_map(|(path, column)| Some((path.clone(), column.get(cell)?)))
+            .collect();
         Some(StructTable { size: self.size.get(cell)?, members })
     }
 }
@@ -86,12 +113,19 @@ fn grid_of(tables: &[Table]) -> Result<Grid, FactsError> {
     for table in tables {
         let known = *releases.entry(table.release).or_insert(table.interface_version);
         if known != table.interface_version {
-            let why = format!("Xen {}: interface version {known:#010x} and {:#010x}", table.release, table.interface_version);
+            let why = format!(
+                "Xen {}: interface version {known:#010x} and {:#010x}",
+                table.release, table.interface_version
+            );
             return Err(FactsError::Tables(why));
         }
     }
     let archs: BTreeSet<&String> = tables.iter().map(|table| &table.arch).collect();
-    let mut grid = Grid { releases: releases.into_iter().collect(), archs: archs.into_iter().cloned().collect(), measured: Vec::new() };
+    let mut grid = Grid {
+        releases: releases.into_iter().collect(),
+        archs: archs.into_iter().cloned().collect(),
+        measured: Vec::new(),
+    };
     grid.measured = vec![false; grid.size()];
     for table in tables {
         let release = grid.releases.iter().position(|(known, _)| *known == table.release);
@@ -114,7 +148,10 @@ fn struct_of(grid: &Grid, measured: &[(Cell, &StructTable)]) -> StructFacts {
             columns.entry(path).or_insert_with(|| Column::empty(grid)).set(*cell, *extent);
         }
     }
-    let orders: Vec<Vec<&str>> = measured.iter().map(|(_, table)| table.members.iter().map(|(path, _)| path.as_str()).collect()).collect();
+    let orders: Vec<Vec<&str>> = measured
+        .iter()
+        .map(|(_, table)| table.members.iter().map(|(path, _)| path.as_str()).collect())
+        .collect();
     for path in merge(&orders) {
         if let Some(column) = columns.remove(path) {
             facts.members.push((path.to_owned(), column));
@@ -123,10 +160,12 @@ fn struct_of(grid: &Grid, measured: &[(Cell, &StructTable)]) -> StructFacts {
     facts
 }
 
-/// One order of all names in which each given order holds; where they contradict one another, the earlier one wins.
+/// One order of all names in which each given order holds; where they contradict one another, the
+/// earlier one wins.
 fn merge<'a>(orders: &[Vec<&'a str>]) -> Vec<&'a str> {
     let mut merged: Vec<&str> = Vec::new();
-    // The newest order is the backbone: names that only older ones have go right after their predecessor there.
+    // The newest order is the backbone: names that only older ones have go right after their
+    // predecessor there.
     for order in orders.iter().rev() {
         let mut after = 0;
         for name in order {
@@ -148,7 +187,10 @@ mod tests {
 
     #[test]
     fn old_members_stand_where_they_stood() {
-        assert_eq!(merge(&[vec!["a", "pad1", "c"], vec!["a", "b", "c", "d"]]), ["a", "pad1", "b", "c", "d"]);
+        assert_eq!(
+            merge(&[vec!["a", "pad1", "c"], vec!["a", "b", "c", "d"]]),
+            ["a", "pad1", "b", "c", "d"]
+        );
         assert_eq!(merge(&[vec!["x"], vec![], vec!["a"]]), ["x", "a"]);
     }
 }

@@ -1,4 +1,5 @@
-//! One table as JSON: `{"release", "interface_version", "arch", "structs": {name: {"size", "fields": {path: [offset, size]}}}, "constants"}`.
+//! One table as JSON:
+//! `{"release", "interface_version", "arch", "structs": {name: {"size", "fields": {path: [offset, size]}}}, "constants"}`.
 
 use super::FactsError;
 use super::table::{Extent, StructTable, Table};
@@ -16,7 +17,8 @@ use std::marker::PhantomData;
 pub fn read(name: &str, text: &str) -> Result<Table, FactsError> {
     let wrong = |why: String| FactsError::Json { file: name.to_owned(), why };
     let raw: Raw = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-    let release = raw.release.parse().map_err(|()| wrong(format!("`{}` is no release", raw.release)))?;
+    let release =
+        raw.release.parse().map_err(|()| wrong(format!("`{}` is no release", raw.release)))?;
     let interface_version = u32::from_str_radix(raw.interface_version.trim_start_matches("0x"), 16)
         .ok()
         .filter(|version| hex(*version) == raw.interface_version)
@@ -35,18 +37,36 @@ pub fn read(name: &str, text: &str) -> Result<Table, FactsError> {
 pub fn write(table: &Table) -> String {
     let quoted = |text: &str| Value::from(text).to_string();
     let mut out = String::new();
-    let head = (quoted(&table.release.to_string()), quoted(&hex(table.interface_version)), quoted(&table.arch));
-    let _ = writeln!(out, "{{\n\"release\": {}, \"interface_version\": {}, \"arch\": {},", head.0, head.1, head.2);
-    let structs: Vec<String> = table.structs.iter().map(|(name, table)| format!("{}: {}", quoted(name), write_struct(table))).collect();
-    let constants: Vec<String> = table.constants.iter().map(|(name, value)| format!("{}: {value}", quoted(name))).collect();
+    let head = (
+        quoted(&table.release.to_string()),
+        quoted(&hex(table.interface_version)),
+        quoted(&table.arch),
+    );
+    let _ = writeln!(
+        out,
+        "{{\n\"release\": {}, \"interface_version\": {}, \"arch\": {},",
+        head.0, head.1, head.2
+    );
+    let structs: Vec<String> = table
+        .structs
+        .iter()
+        .map(|(name, table)| format!("{}: {}", quoted(name), write_struct(table)))
+        .collect();
+    let constants: Vec<String> =
+        table.constants.iter().map(|(name, value)| format!("{}: {value}", quoted(name))).collect();
     let _ = writeln!(out, "\"structs\": {{\n{}\n}},", structs.join(",\n"));
     let _ = writeln!(out, "\"constants\": {{\n{}\n}}\n}}", constants.join(",\n"));
     out
 }
 
 fn write_struct(table: &StructTable) -> String {
-    let fields: Vec<String> =
-        table.members.iter().map(|(path, extent)| format!("{}:[{},{}]", Value::from(path.as_str()), extent.offset, extent.size)).collect();
+    let fields: Vec<String> = table
+        .members
+        .iter()
+        .map(|(path, extent)| {
+            format!("{}:[{},{}]", Value::from(path.as_str()), extent.offset, extent.size)
+        })
+        .collect();
     format!("{{\"size\":{},\"fields\":{{{}}}}}", table.size, fields.join(","))
 }
 
@@ -77,7 +97,12 @@ struct RawStruct {
 
 impl From<RawStruct> for StructTable {
     fn from(raw: RawStruct) -> Self {
-        let members = raw.fields.0.into_iter().map(|(path, (offset, size))| (path, Extent { offset, size })).collect();
+        let members = raw
+            .fields
+            .0
+            .into_iter()
+            .map(|(path, (offset, size))| (path, Extent { offset, size }))
+            .collect();
         Self { size: raw.size, members }
     }
 }

@@ -1,7 +1,9 @@
-//! What a C compiler measured in the public headers of each release: struct layouts, constants, and where each exists.
+//! What a C compiler measured in the public headers of each release: struct layouts, constants, and
+//! where each exists.
 //!
-//! `abi-yaml/facts/` keeps them in a compact form, the history of each value ([`text`]); [`json`] is the form in which one release and
-//! architecture is exchanged, and [`measure`] makes such a table from a tree of headers.
+//! `abi-yaml/facts/` keeps them in a compact form, the history of each value ([`text`]); [`json`]
+//! is the form in which one release and architecture is exchanged, and [`measure`] makes such a
+//! table from a tree of headers.
 
 pub mod grid;
 mod history;

@@ -1,7 +1,7 @@
 //! The text of a set of cells: `x86 4.6-4.9 4.12-` is 32-bit x86 from 4.6 to 4.9 and from 4.12 on.
 //!
-//! Architectures come first; none means all. A range without an end lasts to the newest release, so that a new release that changes
-//! nothing changes no line; no range means every release.
+//! Architectures come first; none means all. A range without an end lasts to the newest release, so
+//! that a new release that changes nothing changes no line; no range means every release.
 
 use super::grid::{Cell, Grid};
 use crate::document::Release;
@@ -12,8 +12,12 @@ use std::fmt::Write as _;
 pub fn write(grid: &Grid, cells: &[Cell]) -> Vec<String> {
     let mut parts: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
     for arch in 0..grid.archs.len() {
-        let releases: Vec<usize> =
-            cells.iter().map(|cell| grid.split(*cell)).filter(|(_, of)| *of == arch).map(|(release, _)| release).collect();
+        let releases: Vec<usize> = cells
+            .iter()
+            .map(|cell| grid.split(*cell))
+            .filter(|(_, of)| *of == arch)
+            .map(|(release, _)| release)
+            .collect();
         if releases.is_empty() {
             continue;
         }
@@ -59,12 +63,14 @@ fn runs(numbers: &[usize]) -> Vec<(usize, usize)> {
 /// A set of cells for people: `Xen 4.6 and later on x86_64 and aarch64`.
 #[must_use]
 pub fn describe(grid: &Grid, cells: &[Cell]) -> String {
-    let parts: Vec<String> = write(grid, cells).iter().map(|part| describe_part(grid, part)).collect();
+    let parts: Vec<String> =
+        write(grid, cells).iter().map(|part| describe_part(grid, part)).collect();
     parts.join("; ")
 }
 
 fn describe_part(grid: &Grid, part: &str) -> String {
-    let (ranges, archs): (Vec<&str>, Vec<&str>) = part.split_whitespace().partition(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    let (ranges, archs): (Vec<&str>, Vec<&str>) =
+        part.split_whitespace().partition(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     let releases = if let [(only, _)] = grid.releases.as_slice() {
         format!("Xen {only}")
     } else if ranges.is_empty() {
@@ -116,7 +122,11 @@ pub fn read(grid: &Grid, part: &str) -> Result<Vec<Cell>, String> {
             }
             releases.extend(first..=last);
         } else {
-            let arch = grid.archs.iter().position(|arch| arch == word).ok_or_else(|| format!("`{word}` is no architecture"))?;
+            let arch = grid
+                .archs
+                .iter()
+                .position(|arch| arch == word)
+                .ok_or_else(|| format!("`{word}` is no architecture"))?;
             archs.push(arch);
         }
     }
@@ -126,14 +136,20 @@ pub fn read(grid: &Grid, part: &str) -> Result<Vec<Cell>, String> {
     if releases.is_empty() {
         releases.extend(0..grid.releases.len());
     }
-    let mut cells: Vec<Cell> = releases.iter().flat_map(|release| archs.iter().map(|arch| grid.cell(*release, *arch))).collect();
+    let mut cells: Vec<Cell> = releases
+        .iter()
+        .flat_map(|release| archs.iter().map(|arch| grid.cell(*release, *arch)))
+        .collect();
     cells.sort_unstable();
     Ok(cells)
 }
 
 fn release(grid: &Grid, text: &str) -> Result<usize, String> {
     let wanted: Option<Release> = text.parse().ok();
-    grid.releases.iter().position(|(known, _)| Some(*known) == wanted).ok_or_else(|| format!("`{text}` is no measured release"))
+    grid.releases
+        .iter()
+        .position(|(known, _)| Some(*known) == wanted)
+        .ok_or_else(|| format!("`{text}` is no measured release"))
 }
 
 #[cfg(test)]
@@ -142,15 +158,23 @@ mod tests {
 
     fn grid() -> Grid {
         let releases = (4..10).map(|minor| (Release { major: 4, minor }, 0)).collect();
-        Grid { releases, archs: vec!["aarch64".to_owned(), "x86".to_owned()], measured: vec![true; 12] }
+        Grid {
+            releases,
+            archs: vec!["aarch64".to_owned(), "x86".to_owned()],
+            measured: vec![true; 12],
+        }
     }
 
     #[test]
     fn what_is_written_is_read_back_for_every_set_of_cells() {
         let grid = grid();
         for set in 1_u32..1 << grid.size() {
-            let cells: Vec<Cell> = (0..grid.size()).filter(|index| set & (1 << index) != 0).map(Cell).collect();
-            let mut back: Vec<Cell> = write(&grid, &cells).iter().flat_map(|part| read(&grid, part).expect("written by us")).collect();
+            let cells: Vec<Cell> =
+                (0..grid.size()).filter(|index| set & (1 << index) != 0).map(Cell).collect();
+            let mut back: Vec<Cell> = write(&grid, &cells)
+                .iter()
+                .flat_map(|part| read(&grid, part).expect("written by us"))
+                .collect();
             back.sort_unstable();
             assert_eq!(back, cells);
         }

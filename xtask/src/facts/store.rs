@@ -21,7 +21,8 @@ pub fn load(folder: &Path) -> Result<Facts, FactsError> {
 /// A file that cannot be written.
 pub fn save(facts: &Facts, folder: &Path) -> Result<Vec<&'static str>, FactsError> {
     let mut changed = Vec::new();
-    fs::create_dir_all(folder).map_err(|error| FactsError::Io { path: folder.to_owned(), error })?;
+    fs::create_dir_all(folder)
+        .map_err(|error| FactsError::Io { path: folder.to_owned(), error })?;
     for (name, text) in text::write(facts) {
         let path = folder.join(name);
         if fs::read_to_string(&path).is_ok_and(|old| old == text) {
@@ -51,7 +52,8 @@ pub fn load_tables(folder: &Path) -> Result<Vec<Table>, FactsError> {
 pub fn save_tables(tables: &[Table], folder: &Path) -> Result<(), FactsError> {
     for table in tables {
         let below = folder.join(table.release.to_string());
-        fs::create_dir_all(&below).map_err(|error| FactsError::Io { path: below.clone(), error })?;
+        fs::create_dir_all(&below)
+            .map_err(|error| FactsError::Io { path: below.clone(), error })?;
         write(&below.join(format!("{}.json", table.arch)), &json::write(table))?;
     }
     Ok(())

@@ -23,8 +23,8 @@ pub struct Table {
 pub struct StructTable {
     /// Bytes.
     pub size: u64,
-    /// Members by path (`u.interdomain.port`), in C's order. Members of anonymous unions and structs stand where those stand; the
-    /// elements of arrays are not listed.
+    /// Members by path (`u.interdomain.port`), in C's order. Members of anonymous unions and
+    /// structs stand where those stand; the elements of arrays are not listed.
     pub members: Vec<(String, Extent)>,
 }
 
@@ -41,7 +41,11 @@ pub struct Extent {
 impl PartialEq for StructTable {
     fn eq(&self, other: &Self) -> bool {
         let sorted = |table: &Self| {
-            table.members.iter().map(|(path, extent)| (path.clone(), (extent.offset, extent.size))).collect::<BTreeMap<_, _>>()
+            table
+                .members
+                .iter()
+                .map(|(path, extent)| (path.clone(), (extent.offset, extent.size)))
+                .collect::<BTreeMap<_, _>>()
         };
         self.size == other.size && sorted(self) == sorted(other)
     }

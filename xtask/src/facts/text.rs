@@ -6,8 +6,8 @@
 //!   dom 0+2
 //! ```
 //!
-//! After `@` stands where the value holds ([`super::scope`]); without `@` it holds everywhere (a member's: wherever the struct exists).
-//! A member's value is its offset and its size in bytes.
+//! After `@` stands where the value holds ([`super::scope`]); without `@` it holds everywhere (a
+//! member's: wherever the struct exists). A member's value is its offset and its size in bytes.
 
 use super::FactsError;
 use super::grid::{Cell, Column, Grid};
@@ -17,7 +17,8 @@ use super::table::Extent;
 use crate::document::Release;
 use std::fmt::Write as _;
 
-/// The first file: the releases, each with its interface version and the architectures that were measured.
+/// The first file: the releases, each with its interface version and the architectures that were
+/// measured.
 pub const RELEASES: &str = "releases.txt";
 /// The second file: the constants.
 pub const CONSTANTS: &str = "constants.txt";
@@ -37,7 +38,8 @@ impl Text for i128 {
     }
 
     fn read(text: &str) -> Option<Self> {
-        text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |digits| Self::from_str_radix(digits, 16).ok())
+        text.strip_prefix("0x")
+            .map_or_else(|| text.parse().ok(), |digits| Self::from_str_radix(digits, 16).ok())
     }
 }
 
@@ -70,7 +72,12 @@ pub fn write(facts: &Facts) -> [(&'static str, String); 3] {
     let mut releases = String::from("# release, __XEN_LATEST_INTERFACE_VERSION__, architectures\n");
     for (index, (release, version)) in grid.releases.iter().enumerate() {
         let _ = write!(releases, "{release} {version:#010x}");
-        for (_, arch) in grid.archs.iter().enumerate().filter(|(arch, _)| grid.measured[grid.cell(index, *arch).0]) {
+        for (_, arch) in grid
+            .archs
+            .iter()
+            .enumerate()
+            .filter(|(arch, _)| grid.measured[grid.cell(index, *arch).0])
+        {
             let _ = write!(releases, " {arch}");
         }
         releases.push('\n');
@@ -79,7 +86,8 @@ pub fn write(facts: &Facts) -> [(&'static str, String); 3] {
     for (name, column) in &facts.constants {
         let _ = writeln!(constants, "{name} {}", history(grid, column, &everywhere));
     }
-    let mut structs = String::from("# struct size @ where, then each member: path offset+size @ where\n");
+    let mut structs =
+        String::from("# struct size @ where, then each member: path offset+size @ where\n");
     for (name, facts) in &facts.structs {
         let _ = writeln!(structs, "{name} {}", history(grid, &facts.size, &everywhere));
         let there: Vec<Cell> = facts.size.cells().collect();
@@ -96,7 +104,11 @@ fn history<T: Text>(grid: &Grid, column: &Column<T>, default: &[Cell]) -> String
         if cells == default {
             parts.push(value.write());
         } else {
-            parts.extend(scope::write(grid, &cells).into_iter().map(|scope| format!("{} @ {scope}", value.write())));
+            parts.extend(
+                scope::write(grid, &cells)
+                    .into_iter()
+                    .map(|scope| format!("{} @ {scope}", value.write())),
+            );
         }
     }
     parts.join(" | ")
@@ -118,19 +130,28 @@ pub fn read(releases: &str, constants: &str, structs: &str) -> Result<Facts, Fac
     let mut current: Option<(String, StructFacts)> = None;
     for line in Lines::of(STRUCTS, structs) {
         if line.indented {
-            let Some((_, open)) = &mut current else { return Err(line.wrong("a member without its struct".to_owned())) };
+            let Some((_, open)) = &mut current else {
+                return Err(line.wrong("a member without its struct".to_owned()));
+            };
             let there: Vec<Cell> = open.size.cells().collect();
             let column = line.column(&facts.grid, &there)?;
             if open.member(line.name).is_some() {
                 return Err(line.wrong(format!("`{}` is given twice", line.name)));
             }
             if let Some(cell) = column.cells().find(|cell| open.size.get(*cell).is_none()) {
-                return Err(line.wrong(format!("`{}` exists in {}, where its struct does not", line.name, facts.grid.name(cell))));
+                return Err(line.wrong(format!(
+                    "`{}` exists in {}, where its struct does not",
+                    line.name,
+                    facts.grid.name(cell)
+                )));
             }
             open.members.push((line.name.to_owned(), column));
         } else {
-            let opened = StructFacts { size: line.column(&facts.grid, &everywhere)?, members: Vec::new() };
-            if facts.structs.contains_key(line.name) || current.as_ref().is_some_and(|(name, _)| name == line.name) {
+            let opened =
+                StructFacts { size: line.column(&facts.grid, &everywhere)?, members: Vec::new() };
+            if facts.structs.contains_key(line.name)
+                || current.as_ref().is_some_and(|(name, _)| name == line.name)
+            {
                 return Err(line.wrong(format!("`{}` is given twice", line.name)));
             }
             facts.structs.extend(current.replace((line.name.to_owned(), opened)));
@@ -143,20 +164,31 @@ pub fn read(releases: &str, constants: &str, structs: &str) -> Result<Facts, Fac
 fn read_grid(text: &str) -> Result<Grid, FactsError> {
     let mut rows: Vec<(Release, u32, Vec<&str>)> = Vec::new();
     for line in Lines::of(RELEASES, text) {
-        let release: Release = line.name.parse().map_err(|()| line.wrong(format!("`{}` is no release", line.name)))?;
+        let release: Release =
+            line.name.parse().map_err(|()| line.wrong(format!("`{}` is no release", line.name)))?;
         if rows.last().is_some_and(|(last, ..)| *last >= release) {
             return Err(line.wrong("the oldest release comes first, and each once".to_owned()));
         }
         let mut words = line.rest.split_whitespace();
-        let version = words.next().and_then(|word| u32::from_str_radix(word.strip_prefix("0x")?, 16).ok());
-        let version = version.ok_or_else(|| line.wrong("the interface version is missing".to_owned()))?;
+        let version =
+            words.next().and_then(|word| u32::from_str_radix(word.strip_prefix("0x")?, 16).ok());
+        let version =
+            version.ok_or_else(|| line.wrong("the interface version is missing".to_owned()))?;
         rows.push((release, version, words.collect()));
     }
-    let mut archs: Vec<String> = rows.iter().flat_map(|(.., archs)| archs).map(|arch| (*arch).to_owned()).collect();
+    let mut archs: Vec<String> =
+        rows.iter().flat_map(|(.., archs)| archs).map(|arch| (*arch).to_owned()).collect();
     archs.sort_unstable();
     archs.dedup();
-    let measured = rows.iter().flat_map(|(.., here)| archs.iter().map(|arch| here.contains(&arch.as_str()))).collect();
-    Ok(Grid { releases: rows.iter().map(|(release, version, _)| (*release, *version)).collect(), archs, measured })
+    let measured = rows
+        .iter()
+        .flat_map(|(.., here)| archs.iter().map(|arch| here.contains(&arch.as_str())))
+        .collect();
+    Ok(Grid {
+        releases: rows.iter().map(|(release, version, _)| (*release, *version)).collect(),
+        archs,
+        measured,
+    })
 }
 
 /// A line with something on it.
@@ -172,7 +204,10 @@ struct Lines;
 
 impl Lines {
     fn of<'a>(file: &'static str, text: &'a str) -> impl Iterator<Item = Line<'a>> {
-        let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+        let numbered = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
         numbered.map(move |(index, line)| {
             let (name, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
             Line { file, number: index + 1, indented: line.starts_with(' '), name, rest }
@@ -188,8 +223,10 @@ impl Line<'_> {
     fn column<T: Text>(&self, grid: &Grid, default: &[Cell]) -> Result<Column<T>, FactsError> {
         let mut column = Column::empty(grid);
         for part in self.rest.split('|') {
-            let (value, scope) = part.split_once('@').map_or((part, None), |(value, scope)| (value, Some(scope)));
-            let value = T::read(value.trim()).ok_or_else(|| self.wrong(format!("`{}` is no value", value.trim())))?;
+            let (value, scope) =
+                part.split_once('@').map_or((part, None), |(value, scope)| (value, Some(scope)));
+            let value = T::read(value.trim())
+                .ok_or_else(|| self.wrong(format!("`{}` is no value", value.trim())))?;
             let cells = match scope {
                 Some(scope) => scope::read(grid, scope).map_err(|why| self.wrong(why))?,
                 None => default.to_vec(),

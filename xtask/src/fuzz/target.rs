@@ -5,7 +5,8 @@
 pub struct Target {
     /// Its name.
     pub name: &'static str,
-    /// The mistakes that can be planted in the HAL for it to find: variants of `xen_hal::planted::Bug`.
+    /// The mistakes that can be planted in the HAL for it to find: variants of
+    /// `xen_hal::planted::Bug`.
     pub bugs: &'static [&'static str],
 }
 
@@ -25,9 +26,22 @@ pub const TARGETS: [Target; 5] = [
     Target { name: "clock", bugs: &["ClockReadsLate", "ElapsedSaturates", "ClampForgets"] },
     Target {
         name: "dispatch",
-        bugs: &["DispatchTakesWholeWords", "DispatchClearsLate", "DispatchForgetsTheLowerPart", "BreakForgetsTheRest"],
+        bugs: &[
+            "DispatchTakesWholeWords",
+            "DispatchClearsLate",
+            "DispatchForgetsTheLowerPart",
+            "BreakForgetsTheRest",
+        ],
     },
-    Target { name: "revoke", bugs: &["RevokeInTwoSteps", "RevokeIgnoresReaders", "RevokeForgetsResumes", "DropFreesInUse"] },
+    Target {
+        name: "revoke",
+        bugs: &[
+            "RevokeInTwoSteps",
+            "RevokeIgnoresReaders",
+            "RevokeForgetsResumes",
+            "DropFreesInUse",
+        ],
+    },
 ];
 
 /// The targets of those names; all of them for no name.
@@ -39,7 +53,9 @@ pub fn choose(names: &[String]) -> Result<Vec<Target>, String> {
     if names.is_empty() {
         return Ok(TARGETS.to_vec());
     }
-    let named = |name: &String| TARGETS.into_iter().find(|target| target.name == *name).ok_or_else(|| name.clone());
+    let named = |name: &String| {
+        TARGETS.into_iter().find(|target| target.name == *name).ok_or_else(|| name.clone())
+    };
     names.iter().map(named).collect()
 }
 
@@ -58,7 +74,9 @@ mod tests {
     #[test]
     fn every_program_is_listed() {
         let folder = fs::read_dir(workspace_root().join("xen-hal/fuzz/fuzz_targets")).unwrap();
-        let mut programs: Vec<_> = folder.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+        let mut programs: Vec<_> = folder
+            .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
         programs.sort();
         assert_eq!(programs, TARGETS.map(|target| target.name));
     }

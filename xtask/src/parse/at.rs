@@ -59,7 +59,10 @@ impl<'t> At<'t> {
             Value::Scalar { text, .. } if !text.is_empty() => self.place(),
             _ => self.place_of_key(),
         };
-        Box::new(Diagnostic::new(place, format!("expected {what}, found {found}")).label(format!("expected {what}")))
+        Box::new(
+            Diagnostic::new(place, format!("expected {what}, found {found}"))
+                .label(format!("expected {what}")),
+        )
     }
 
     /// The key that leads here, or else the node.
@@ -75,19 +78,29 @@ impl<'t> At<'t> {
         match &self.node.value {
             Value::Sequence(_) => "a list".to_owned(),
             Value::Mapping(_) => "a mapping".to_owned(),
-            Value::Scalar { text, plain: true } if matches!(&**text, "" | "~" | "null") => "nothing".to_owned(),
-            Value::Scalar { text, plain: true } if matches!(&**text, "true" | "false") => format!("`{text}`"),
-            Value::Scalar { text, plain } if *plain && !is_text(text) => format!("the number {}", clipped(text.trim_end())),
+            Value::Scalar { text, plain: true } if matches!(&**text, "" | "~" | "null") => {
+                "nothing".to_owned()
+            }
+            Value::Scalar { text, plain: true } if matches!(&**text, "true" | "false") => {
+                format!("`{text}`")
+            }
+            Value::Scalar { text, plain } if *plain && !is_text(text) => {
+                format!("the number {}", clipped(text.trim_end()))
+            }
             Value::Scalar { text, .. } if text.trim().is_empty() => "an empty text".to_owned(),
             Value::Scalar { text, .. } => format!("the text `{}`", clipped(text.trim_end())),
         }
     }
 
     /// The items of a list.
-    pub(super) fn items(&self, what: &str) -> Result<impl Iterator<Item = At<'t>> + use<'t>, Wrong> {
+    pub(super) fn items(
+        &self,
+        what: &str,
+    ) -> Result<impl Iterator<Item = At<'t>> + use<'t>, Wrong> {
         let Value::Sequence(items) = &self.node.value else { return Err(self.expected(what)) };
         let trail = Rc::clone(&self.trail);
-        let at = move |(index, node)| At { node, trail: Rc::new(Trail::Item(Rc::clone(&trail), index)) };
+        let at =
+            move |(index, node)| At { node, trail: Rc::new(Trail::Item(Rc::clone(&trail), index)) };
         Ok(items.iter().enumerate().map(at))
     }
 

@@ -45,10 +45,18 @@ impl Errors {
     pub(super) fn unreadable(&self, source: &SourceText, fault: &ReadFault) {
         let place = Place::root(&source.name);
         self.add_and_leave_out(match fault {
-            ReadFault::Unreadable(why) => Diagnostic::new(place, format!("the file cannot be read: {why}")),
+            ReadFault::Unreadable(why) => {
+                Diagnostic::new(place, format!("the file cannot be read: {why}"))
+            }
             ReadFault::NotUtf8 { offset } => {
-                let wrong = Diagnostic::new(place, "the file is not valid UTF-8").label("the first byte that is none");
-                let end = offset + source.text.get(*offset..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+                let wrong = Diagnostic::new(place, "the file is not valid UTF-8")
+                    .label("the first byte that is none");
+                let end = offset
+                    + source
+                        .text
+                        .get(*offset..)
+                        .and_then(|rest| rest.chars().next())
+                        .map_or(0, char::len_utf8);
                 Diagnostic { span: Some(*offset..end), ..wrong }
             }
         });

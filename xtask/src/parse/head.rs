@@ -16,13 +16,20 @@ pub(super) struct Outer {
 impl Outer {
     /// What the items of a file have from it.
     pub(super) fn file(manifest: &Manifest, header: &str) -> Self {
-        let availability = Availability { releases: manifest.all_releases(), honoured_since: None, archs: manifest.all_archs() };
+        let availability = Availability {
+            releases: manifest.all_releases(),
+            honoured_since: None,
+            archs: manifest.all_archs(),
+        };
         Self { availability, header: header.to_owned() }
     }
 
     /// What the items inside an item have from it.
     pub(super) fn of(head: &Head) -> Self {
-        Self { availability: Availability { honoured_since: None, ..head.availability }, header: head.header.clone() }
+        Self {
+            availability: Availability { honoured_since: None, ..head.availability },
+            header: head.header.clone(),
+        }
     }
 }
 
@@ -44,7 +51,13 @@ pub(super) fn name(context: &Context<'_>, keys: &Keys<'_>) -> Option<String> {
 }
 
 /// What every item may say.
-pub(super) fn head(context: &Context<'_>, keys: &Keys<'_>, name: String, outer: &Outer, rules: Rules<'_>) -> Head {
+pub(super) fn head(
+    context: &Context<'_>,
+    keys: &Keys<'_>,
+    name: String,
+    outer: &Outer,
+    rules: Rules<'_>,
+) -> Head {
     let c = match optional_text(context, keys, "c") {
         Some(none) if none == "none" => None,
         Some(c) => Some(c),
@@ -76,7 +89,11 @@ pub(super) fn doc(context: &Context<'_>, keys: &Keys<'_>, may_be_left_out: bool)
 }
 
 /// A text that may be left out.
-pub(super) fn optional_text(context: &Context<'_>, keys: &Keys<'_>, key: &'static str) -> Option<String> {
+pub(super) fn optional_text(
+    context: &Context<'_>,
+    keys: &Keys<'_>,
+    key: &'static str,
+) -> Option<String> {
     let at = keys.get(key)?;
     context.errors.or(at.text("a text").map(|text| Some(text.to_owned())), None)
 }
@@ -90,12 +107,18 @@ fn release(context: &Context<'_>, keys: &Keys<'_>, key: &'static str) -> Option<
 fn availability(context: &Context<'_>, keys: &Keys<'_>, outer: Availability) -> Availability {
     let (since, until) = (release(context, keys, "since"), release(context, keys, "until"));
     let all = context.manifest.all_releases();
-    let mut releases = ReleaseRange { since: since.unwrap_or(all.since), until: until.unwrap_or(all.until) };
+    let mut releases =
+        ReleaseRange { since: since.unwrap_or(all.since), until: until.unwrap_or(all.until) };
     if releases.is_empty() && since.is_some() && until.is_some() {
         let of = |id| context.manifest.release(id);
-        let message = format!("`since` {} is after `until` {}", of(releases.since), of(releases.until));
+        let message =
+            format!("`since` {} is after `until` {}", of(releases.since), of(releases.until));
         let place = keys.at.place();
-        context.errors.add(Diagnostic::new(place.key("since"), message).label("later").related(place.key("until"), "earlier"));
+        context.errors.add(
+            Diagnostic::new(place.key("since"), message)
+                .label("later")
+                .related(place.key("until"), "earlier"),
+        );
         releases = outer.releases;
     }
     Availability {
@@ -107,18 +130,26 @@ fn availability(context: &Context<'_>, keys: &Keys<'_>, outer: Availability) -> 
 
 fn archs(context: &Context<'_>, keys: &Keys<'_>) -> Option<ArchSet> {
     let at = keys.get("arch")?;
-    let items: Vec<At<'_>> = context.errors.or(at.items("a list of architectures").map(|items| Some(items.collect())), None)?;
+    let items: Vec<At<'_>> = context
+        .errors
+        .or(at.items("a list of architectures").map(|items| Some(items.collect())), None)?;
     let mut set = Vec::new();
     for item in &items {
-        let arch = item.text("the name of an architecture").and_then(|name| item.arch(context, name));
+        let arch =
+            item.text("the name of an architecture").and_then(|name| item.arch(context, name));
         match context.errors.or(arch.map(Some), None) {
-            Some(arch) if set.contains(&arch) => context.errors.add(item.wrong("the architecture is listed twice").label("listed again")),
+            Some(arch) if set.contains(&arch) => context
+                .errors
+                .add(item.wrong("the architecture is listed twice").label("listed again")),
             Some(arch) => set.push(arch),
             None => {}
         }
     }
     if items.is_empty() {
-        context.errors.add(Diagnostic::new(at.place().as_key(), "the list of architectures is empty").help("without the key, all have it"));
+        context.errors.add(
+            Diagnostic::new(at.place().as_key(), "the list of architectures is empty")
+                .help("without the key, all have it"),
+        );
     }
     (!set.is_empty()).then(|| set.into_iter().collect())
 }

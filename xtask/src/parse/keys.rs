@@ -60,7 +60,12 @@ impl<'t> Keys<'t> {
 }
 
 /// Adds what was perhaps meant, or else what there is to choose from.
-pub(super) fn suggest<'n>(wrong: Diagnostic, given: &str, known: impl Iterator<Item = &'n str> + Clone, intro: &str) -> Diagnostic {
+pub(super) fn suggest<'n>(
+    wrong: Diagnostic,
+    given: &str,
+    known: impl Iterator<Item = &'n str> + Clone,
+    intro: &str,
+) -> Diagnostic {
     if let Some(meant) = nearest(given, known.clone()) {
         return wrong.label(format!("did you mean `{meant}`?"));
     }
@@ -73,7 +78,8 @@ pub(super) fn suggest<'n>(wrong: Diagnostic, given: &str, known: impl Iterator<I
     if names.is_empty() { wrong } else { wrong.help(format!("{intro} {}", names.join(", "))) }
 }
 
-/// A name as far as it can be shown in a message: not too long, and without characters that a terminal would obey.
+/// A name as far as it can be shown in a message: not too long, and without characters that a
+/// terminal would obey.
 pub(super) fn clipped(name: &str) -> String {
     let mut shown = String::new();
     for (count, char) in name.chars().enumerate() {

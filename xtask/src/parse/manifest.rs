@@ -11,11 +11,13 @@ use std::collections::hash_map::Entry;
 /// As many architectures as a set of them can hold.
 const MOST_ARCHITECTURES: usize = 32;
 
-/// The manifest, without which nothing else can be understood, and where in its list each file stands.
+/// The manifest, without which nothing else can be understood, and where in its list each file
+/// stands.
 pub(super) fn manifest(errors: &Errors, at: &At<'_>) -> Option<(Manifest, Vec<Place>)> {
     let keys = Keys::open(errors, at, "a manifest")?;
     let releases = keys.need(errors, "releases").and_then(|at| releases(errors, &at));
-    let architectures = keys.need(errors, "architectures").and_then(|at| architectures(errors, &at));
+    let architectures =
+        keys.need(errors, "architectures").and_then(|at| architectures(errors, &at));
     let files = keys.need(errors, "files").and_then(|at| files(errors, &at));
     keys.finish(errors);
     let (files, places) = files?.into_iter().unzip();
@@ -24,10 +26,18 @@ pub(super) fn manifest(errors: &Errors, at: &At<'_>) -> Option<(Manifest, Vec<Pl
 
 fn releases(errors: &Errors, at: &At<'_>) -> Option<Vec<Release>> {
     let items: Vec<_> = errors.need(at.items("a list of releases"))?.collect();
-    let releases: Vec<_> = items.iter().map(|item| errors.need(item.release())).collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
+    let releases: Vec<_> = items
+        .iter()
+        .map(|item| errors.need(item.release()))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect::<Option<_>>()?;
     for (index, pair) in releases.windows(2).enumerate().filter(|(_, pair)| pair[0] >= pair[1]) {
-        let wrong = items[index + 1].wrong(format!("the release {} does not come after {}", pair[1], pair[0]));
-        errors.add_and_leave_out(wrong.label("must be later").help("list the oldest release first, and each once"));
+        let wrong = items[index + 1]
+            .wrong(format!("the release {} does not come after {}", pair[1], pair[0]));
+        errors.add_and_leave_out(
+            wrong.label("must be later").help("list the oldest release first, and each once"),
+        );
     }
     not_empty(errors, at, releases, "there is no release")
 }
@@ -35,10 +45,17 @@ fn releases(errors: &Errors, at: &At<'_>) -> Option<Vec<Release>> {
 fn architectures(errors: &Errors, at: &At<'_>) -> Option<Vec<Architecture>> {
     let mapping = errors.need(at.mapping("a mapping of architectures"))?;
     if mapping.entries.len() > MOST_ARCHITECTURES {
-        errors.add_and_leave_out(Diagnostic::new(at.place().as_key(), format!("there are more than {MOST_ARCHITECTURES} architectures")));
+        errors.add_and_leave_out(Diagnostic::new(
+            at.place().as_key(),
+            format!("there are more than {MOST_ARCHITECTURES} architectures"),
+        ));
         return None;
     }
-    let all: Vec<_> = mapping.entries.iter().map(|entry| architecture(errors, &at.entry(entry), &entry.key)).collect();
+    let all: Vec<_> = mapping
+        .entries
+        .iter()
+        .map(|entry| architecture(errors, &at.entry(entry), &entry.key))
+        .collect();
     not_empty(errors, at, all.into_iter().collect::<Option<_>>()?, "there is no architecture")
 }
 
@@ -71,7 +88,10 @@ fn one_of(errors: &Errors, keys: &Keys<'_>, key: &'static str, allowed: &[u32]) 
     let known = allowed.iter().copied().find(|allowed| i128::from(*allowed) == value);
     if known.is_none() {
         let list: Vec<_> = allowed.iter().map(u32::to_string).collect();
-        errors.add_and_leave_out(at.wrong(format!("`{key}` cannot be {value}")).label(format!("must be {}", list.join(" or "))));
+        errors.add_and_leave_out(
+            at.wrong(format!("`{key}` cannot be {value}"))
+                .label(format!("must be {}", list.join(" or "))),
+        );
     }
     known
 }
@@ -82,7 +102,9 @@ fn files(errors: &Errors, at: &At<'_>) -> Option<Vec<(String, Place)>> {
     for (index, item) in errors.need(at.items("a list of files"))?.enumerate() {
         let Some(name) = errors.need(item.text("the name of a file")) else { continue };
         if name == "manifest" {
-            errors.add(item.wrong("the manifest lists itself").help("list only the files with items"));
+            errors.add(
+                item.wrong("the manifest lists itself").help("list only the files with items"),
+            );
             continue;
         }
         match first.entry(name) {
@@ -91,7 +113,9 @@ fn files(errors: &Errors, at: &At<'_>) -> Option<Vec<(String, Place)>> {
                 files.push((name.to_owned(), item.place()));
             }
             Entry::Occupied(first) => {
-                let wrong = item.wrong(format!("the file `{}` is listed twice", clipped(name))).label("listed again");
+                let wrong = item
+                    .wrong(format!("the file `{}` is listed twice", clipped(name)))
+                    .label("listed again");
                 errors.add(wrong.related(at.place().item(*first.get()), "first listed here"));
             }
         }

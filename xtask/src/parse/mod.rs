@@ -1,7 +1,9 @@
-//! From the YAML to the document: what a node of the text shows by itself is judged here, and everything else by `check`.
+//! From the YAML to the document: what a node of the text shows by itself is judged here, and
+//! everything else by `check`.
 //!
-//! All errors of all files are collected. Where a part had to be left out of the document there is none, because later steps would only
-//! report the consequences; what can be replaced (a text, an unknown access) is, and later steps see the rest.
+//! All errors of all files are collected. Where a part had to be left out of the document there is
+//! none, because later steps would only report the consequences; what can be replaced (a text, an
+//! unknown access) is, and later steps see the rest.
 
 mod at;
 mod commands;
@@ -32,11 +34,13 @@ struct Context<'c> {
     manifest: &'c Manifest,
 }
 
-/// The document, unless a part of it had to be left out, and everything that is wrong with the text.
+/// The document, unless a part of it had to be left out, and everything that is wrong with the
+/// text.
 #[must_use]
 pub fn document(sources: &Sources) -> (Option<Document>, Vec<Diagnostic>) {
     let errors = Errors::default();
-    let trees: Vec<Option<Tree<'_>>> = sources.files.iter().map(|source| tree(source, &errors)).collect();
+    let trees: Vec<Option<Tree<'_>>> =
+        sources.files.iter().map(|source| tree(source, &errors)).collect();
     let root = |name: &str| {
         let index = sources.files.iter().position(|source| source.name == name)?;
         Some(At::root(&sources.files[index].name, trees[index].as_ref()?.root.as_ref()?))
@@ -45,7 +49,11 @@ pub fn document(sources: &Sources) -> (Option<Document>, Vec<Diagnostic>) {
         let (manifest, places) = manifest::manifest(&errors, &at)?;
         listing::compare(&errors, &manifest, &places, sources);
         let context = Context { errors: &errors, manifest: &manifest };
-        let files = manifest.files.iter().filter_map(|name| file::file(&context, &root(name)?, name)).collect();
+        let files = manifest
+            .files
+            .iter()
+            .filter_map(|name| file::file(&context, &root(name)?, name))
+            .collect();
         Some(Document { manifest, files })
     });
     let (errors, complete) = errors.into_parts();

@@ -6,7 +6,8 @@ use super::keys::{clipped, suggest};
 use crate::document::{Bits, Manifest, Release, ReleaseId};
 use crate::source::yaml::Value;
 
-/// Whether text that stands without quotes is text to every reader of YAML, and no number, truth value or nothing.
+/// Whether text that stands without quotes is text to every reader of YAML, and no number, truth
+/// value or nothing.
 pub(super) fn is_text(text: &str) -> bool {
     let digits = text.trim_start_matches(['-', '+', '.']);
     let number = digits.starts_with(|first: char| first.is_ascii_digit())
@@ -20,7 +21,8 @@ fn octal(digits: &str) -> bool {
     digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
-/// Whether a character cannot be seen, or turns the text around it: none of these may stand in documentation, and rustc refuses some of them.
+/// Whether a character cannot be seen, or turns the text around it: none of these may stand in
+/// documentation, and rustc refuses some of them.
 fn is_hidden(char: char) -> bool {
     char.is_control() && !matches!(char, '\n' | '\t')
         || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
@@ -32,10 +34,17 @@ fn number(text: &str) -> Option<i128> {
         Some(digits) => (-1, digits),
         None => (1, text),
     };
-    let all = |digits: &str, allowed: fn(u8) -> bool| !digits.is_empty() && digits.bytes().all(allowed);
+    let all =
+        |digits: &str, allowed: fn(u8) -> bool| !digits.is_empty() && digits.bytes().all(allowed);
     let value = match digits.strip_prefix("0x") {
-        Some(digits) if all(digits, |digit| digit.is_ascii_hexdigit()) => i128::from_str_radix(digits, 16).ok()?,
-        None if all(digits, |digit| digit.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0')) => digits.parse().ok()?,
+        Some(digits) if all(digits, |digit| digit.is_ascii_hexdigit()) => {
+            i128::from_str_radix(digits, 16).ok()?
+        }
+        None if all(digits, |digit| digit.is_ascii_digit())
+            && (digits == "0" || !digits.starts_with('0')) =>
+        {
+            digits.parse().ok()?
+        }
         _ => return None,
     };
     Some(sign * value)
@@ -53,14 +62,18 @@ impl<'t> At<'t> {
     /// A text that is not empty; `what` names it.
     pub(super) fn text(&self, what: &str) -> Result<&'t str, Wrong> {
         match self.scalar() {
-            Some((text, plain)) if !text.trim().is_empty() && (!plain || is_text(text)) => match text.chars().find(|char| is_hidden(*char))
-            {
-                None => Ok(text),
-                Some(char) => {
-                    let wrong = self.wrong(format!("the character U+{:04X} is not allowed", u32::from(char)));
-                    Err(Box::new(wrong.help("leave it out: it cannot be seen, or it changes how the text around it is shown")))
+            Some((text, plain)) if !text.trim().is_empty() && (!plain || is_text(text)) => {
+                match text.chars().find(|char| is_hidden(*char)) {
+                    None => Ok(text),
+                    Some(char) => {
+                        let wrong = self.wrong(format!(
+                            "the character U+{:04X} is not allowed",
+                            u32::from(char)
+                        ));
+                        Err(Box::new(wrong.help("leave it out: it cannot be seen, or it changes how the text around it is shown")))
+                    }
                 }
-            },
+            }
             Some((text, true)) if !text.is_empty() => {
                 let mut wrong = self.expected(what);
                 wrong.help = Some(format!("put it into quotes: \"{}\"", clipped(text)));
@@ -92,7 +105,11 @@ impl<'t> At<'t> {
     /// A whole number from 0 to 2^64 - 1.
     pub(super) fn unsigned(&self) -> Result<u64, Wrong> {
         let value = self.integer()?;
-        u64::try_from(value).map_err(|_| Box::new(self.wrong(format!("{value} is not between 0 and 2^64 - 1")).label("out of range")))
+        u64::try_from(value).map_err(|_| {
+            Box::new(
+                self.wrong(format!("{value} is not between 0 and 2^64 - 1")).label("out of range"),
+            )
+        })
     }
 
     /// `true` or `false`.
@@ -105,7 +122,11 @@ impl<'t> At<'t> {
     }
 
     /// One of some words.
-    pub(super) fn choice<T: Copy>(&self, what: &str, choices: &[(&'static str, T)]) -> Result<T, Wrong> {
+    pub(super) fn choice<T: Copy>(
+        &self,
+        what: &str,
+        choices: &[(&'static str, T)],
+    ) -> Result<T, Wrong> {
         let text = self.text(what)?;
         choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice).ok_or_else(|| {
             let noun = what.trim_start_matches("an ").trim_start_matches("a ");
@@ -117,8 +138,12 @@ impl<'t> At<'t> {
     /// A release of any kind, in quotes. The error holds what was perhaps meant.
     pub(super) fn release(&self) -> Result<Release, Wrong> {
         match self.scalar() {
-            Some((text, false)) => well_formed(text)
-                .ok_or_else(|| Box::new(self.wrong(format!("`{}` is no release", clipped(text))).help("write it as in \"4.17\""))),
+            Some((text, false)) => well_formed(text).ok_or_else(|| {
+                Box::new(
+                    self.wrong(format!("`{}` is no release", clipped(text)))
+                        .help("write it as in \"4.17\""),
+                )
+            }),
             Some((text, true)) if text.parse::<f64>().is_ok() => Err(Box::new(self.unquoted(text))),
             _ => Err(self.expected("a release such as \"4.17\"")),
         }
@@ -137,9 +162,12 @@ impl<'t> At<'t> {
     pub(super) fn known_release(&self, manifest: &Manifest) -> Result<ReleaseId, Wrong> {
         let release = self.release()?;
         manifest.find_release(release).ok_or_else(|| {
-            let wrong = self.wrong(format!("unknown release `{release}`")).label("not in the manifest");
+            let wrong =
+                self.wrong(format!("unknown release `{release}`")).label("not in the manifest");
             Box::new(match (manifest.releases.first(), manifest.releases.last()) {
-                (Some(first), Some(last)) => wrong.help(format!("the manifest has the releases from {first} to {last}")),
+                (Some(first), Some(last)) => {
+                    wrong.help(format!("the manifest has the releases from {first} to {last}"))
+                }
                 _ => wrong,
             })
         })
@@ -169,11 +197,15 @@ impl<'t> At<'t> {
     fn bit_range(&self, high: i128, low: i128) -> Result<Bits, Wrong> {
         let bit = |bit: i128| match u32::try_from(bit) {
             Ok(bit) if bit < 64 => Ok(bit),
-            _ => Err(Box::new(self.wrong(format!("no word has a bit {bit}")).label("bits are counted from 0 to 63"))),
+            _ => Err(Box::new(
+                self.wrong(format!("no word has a bit {bit}"))
+                    .label("bits are counted from 0 to 63"),
+            )),
         };
         let (high, low) = (bit(high)?, bit(low)?);
         if high < low {
-            let wrong = self.wrong("the range of bits is reversed").label("the highest bit comes first");
+            let wrong =
+                self.wrong("the range of bits is reversed").label("the highest bit comes first");
             return Err(Box::new(wrong.help(format!("write \"{low}:{high}\""))));
         }
         Ok(Bits { high, low })

@@ -8,7 +8,9 @@ use super::keys::Keys;
 use super::typerefs::{per_arch, pointed_type};
 use super::types::finish_head;
 use crate::diagnostic::Diagnostic;
-use crate::document::{Access, Direction, Field, FieldUse, Shape, Snapshot, SnapshotMember, Struct, StructKind, Writer};
+use crate::document::{
+    Access, Direction, Field, FieldUse, Shape, Snapshot, SnapshotMember, Struct, StructKind, Writer,
+};
 use crate::source::yaml::Value;
 
 /// Whose field is read, as far as it matters to what the field may say.
@@ -20,7 +22,8 @@ enum Holder {
     Member(FieldUse),
 }
 
-const DIRECTIONS: [(&str, Direction); 3] = [("in", Direction::In), ("out", Direction::Out), ("both", Direction::Both)];
+const DIRECTIONS: [(&str, Direction); 3] =
+    [("in", Direction::In), ("out", Direction::Out), ("both", Direction::Both)];
 const WRITERS: [(&str, Writer); 2] = [("guest", Writer::Guest), ("xen", Writer::Xen)];
 /// The accesses; those without a value need a writer.
 const ACCESSES: [(&str, AccessName); 7] = [
@@ -39,7 +42,13 @@ enum AccessName {
     Written(fn(Writer) -> Access),
 }
 
-pub(super) fn struct_(context: &Context<'_>, at: &At<'_>, name: &str, kind: StructKind, outer: &Outer) -> Option<Struct> {
+pub(super) fn struct_(
+    context: &Context<'_>,
+    at: &At<'_>,
+    name: &str,
+    kind: StructKind,
+    outer: &Outer,
+) -> Option<Struct> {
     let (what, holder) = match kind {
         StructKind::Block => ("a block", Holder::Block),
         StructKind::Argument => ("an argument", Holder::Argument),
@@ -50,7 +59,8 @@ pub(super) fn struct_(context: &Context<'_>, at: &At<'_>, name: &str, kind: Stru
     if !keys.has("fields") {
         context.errors.add(keys.missing("fields").help("a struct without any has `fields: []`"));
     }
-    let fields = listed(context, &keys, "fields", |at| field(context, at, holder, &Outer::of(&head)));
+    let fields =
+        listed(context, &keys, "fields", |at| field(context, at, holder, &Outer::of(&head)));
     let snapshots = if kind == StructKind::Block { snapshots(context, &keys) } else { Vec::new() };
     keys.finish(context.errors);
     Some(Struct { head, kind, size: size.flatten(), fields, snapshots })
@@ -87,26 +97,40 @@ fn shape(context: &Context<'_>, keys: &Keys<'_>, use_: FieldUse, outer: &Outer) 
     let anonymous = keys.get("anonymous");
     let kinds = ["type", "union", "struct"].into_iter().filter(|kind| keys.has(kind)).count();
     if kinds > 1 {
-        context.errors.add_and_leave_out(keys.at.wrong("a field has one of `type`, `union` and `struct`").label("has more than one"));
+        context.errors.add_and_leave_out(
+            keys.at
+                .wrong("a field has one of `type`, `union` and `struct`")
+                .label("has more than one"),
+        );
     }
-    let members = |key| listed(context, keys, key, |at| field(context, at, Holder::Member(use_), outer));
+    let members =
+        |key| listed(context, keys, key, |at| field(context, at, Holder::Member(use_), outer));
     if keys.has("union") {
         let anonymous = anonymous.is_some_and(|at| context.errors.or(at.boolean(), false));
         let members = members("union");
-        if keys.get("union").is_some_and(|at| matches!(&at.node.value, Value::Sequence(items) if items.is_empty())) {
-            context.errors.add(keys.at.wrong("a union without members").label("empty").help("leave the field out"));
+        if keys
+            .get("union")
+            .is_some_and(|at| matches!(&at.node.value, Value::Sequence(items) if items.is_empty()))
+        {
+            context.errors.add(
+                keys.at.wrong("a union without members").label("empty").help("leave the field out"),
+            );
         }
         return Some(Shape::Union { members, anonymous });
     }
     if let Some(anonymous) = anonymous {
         let place = anonymous.place().as_key();
-        context.errors.add(Diagnostic::new(place, "only a union can be anonymous").label("this field is no union"));
+        context.errors.add(
+            Diagnostic::new(place, "only a union can be anonymous").label("this field is no union"),
+        );
     }
     if keys.has("struct") {
         return Some(Shape::Struct(members("struct")));
     }
     if kinds == 0 {
-        context.errors.add_and_leave_out(keys.missing("type").help("give `type`, or the members under `union` or `struct`"));
+        context.errors.add_and_leave_out(
+            keys.missing("type").help("give `type`, or the members under `union` or `struct`"),
+        );
         return None;
     }
     pointed_type(context, keys, "type").map(Shape::Type)
@@ -132,13 +156,15 @@ fn access(context: &Context<'_>, keys: &Keys<'_>) -> FieldUse {
             refuse_writer(context, writer.as_ref(), "only `index` and `plain` have a writer");
             use_
         }
-        (AccessName::Written(access), Some(writer)) => {
-            FieldUse::Access(access(context.errors.or(writer.choice("a writer", &WRITERS), Writer::Guest)))
-        }
+        (AccessName::Written(access), Some(writer)) => FieldUse::Access(access(
+            context.errors.or(writer.choice("a writer", &WRITERS), Writer::Guest),
+        )),
         (AccessName::Written(access), None) => {
             if known {
                 let wrong = at.wrong("the key `writer` is missing").label("needs a `writer`");
-                context.errors.add(wrong.help("say which side writes it: `writer: guest` or `writer: xen`"));
+                context
+                    .errors
+                    .add(wrong.help("say which side writes it: `writer: guest` or `writer: xen`"));
             }
             FieldUse::Access(access(Writer::Guest))
         }
@@ -147,7 +173,9 @@ fn access(context: &Context<'_>, keys: &Keys<'_>) -> FieldUse {
 
 fn refuse_writer(context: &Context<'_>, writer: Option<&At<'_>>, message: &str) {
     if let Some(writer) = writer {
-        context.errors.add(Diagnostic::new(writer.place().as_key(), message).label("not allowed here"));
+        context
+            .errors
+            .add(Diagnostic::new(writer.place().as_key(), message).label("not allowed here"));
     }
 }
 
@@ -161,9 +189,13 @@ fn direction(context: &Context<'_>, keys: &Keys<'_>) -> FieldUse {
             context.errors.add(wrong.label("not allowed beside `reserved`"));
             FieldUse::Reserved
         }
-        (false, Some(at)) => FieldUse::Direction(context.errors.or(at.choice("a direction", &DIRECTIONS), Direction::Both)),
+        (false, Some(at)) => FieldUse::Direction(
+            context.errors.or(at.choice("a direction", &DIRECTIONS), Direction::Both),
+        ),
         (false, None) => {
-            context.errors.add(keys.missing("direction").help("write `direction: in`, `out` or `both`"));
+            context
+                .errors
+                .add(keys.missing("direction").help("write `direction: in`, `out` or `both`"));
             FieldUse::Direction(Direction::Both)
         }
     }
@@ -175,21 +207,37 @@ fn reserved(context: &Context<'_>, keys: &Keys<'_>) -> bool {
 
 fn snapshots(context: &Context<'_>, keys: &Keys<'_>) -> Vec<Snapshot> {
     let Some(at) = keys.get("snapshots") else { return Vec::new() };
-    let Some(mapping) = context.errors.need(at.mapping("a mapping from names to snapshots")) else { return Vec::new() };
-    mapping.entries.iter().filter_map(|entry| snapshot(context, &at.entry(entry), &entry.key)).collect()
+    let Some(mapping) = context.errors.need(at.mapping("a mapping from names to snapshots")) else {
+        return Vec::new();
+    };
+    mapping
+        .entries
+        .iter()
+        .filter_map(|entry| snapshot(context, &at.entry(entry), &entry.key))
+        .collect()
 }
 
 fn snapshot(context: &Context<'_>, at: &At<'_>, name: &str) -> Option<Snapshot> {
     let keys = Keys::open(context.errors, at, "a snapshot")?;
     let doc = doc(context, &keys, false);
-    let counter = keys.need(context.errors, "counter").and_then(|at| context.errors.need(at.text("the name of a field")));
+    let counter = keys
+        .need(context.errors, "counter")
+        .and_then(|at| context.errors.need(at.text("the name of a field")));
     let members = keys.need(context.errors, "members").map(|at| members(context, &at));
     keys.finish(context.errors);
-    Some(Snapshot { name: name.to_owned(), doc, counter: counter?.to_owned(), members: members?, place: at.place() })
+    Some(Snapshot {
+        name: name.to_owned(),
+        doc,
+        counter: counter?.to_owned(),
+        members: members?,
+        place: at.place(),
+    })
 }
 
 fn members(context: &Context<'_>, at: &At<'_>) -> Vec<SnapshotMember> {
-    let Some(mapping) = context.errors.need(at.mapping("a mapping from names to fields")) else { return Vec::new() };
+    let Some(mapping) = context.errors.need(at.mapping("a mapping from names to fields")) else {
+        return Vec::new();
+    };
     let member = |entry| {
         let at: At<'_> = at.entry(entry);
         let path = per_arch(context, &at, |at| at.text("the path of a field").map(str::to_owned))?;

@@ -42,7 +42,10 @@ fn the_manifest_counts_in_bytes() {
     let manifest = document.unwrap().manifest;
     assert_eq!(manifest.release(manifest.newest()), Release { major: 4, minor: 10 });
     let x86 = manifest.arch(ArchId(1));
-    assert_eq!((x86.name.as_str(), x86.pointer_bytes, x86.align_u64, x86.max_atomic_bytes), ("x86", 4, 4, 4));
+    assert_eq!(
+        (x86.name.as_str(), x86.pointer_bytes, x86.align_u64, x86.max_atomic_bytes),
+        ("x86", 4, 4, 4)
+    );
 }
 
 #[test]
@@ -61,7 +64,8 @@ words:
 "#,
     );
     let fields = &file.words[0].fields;
-    let releases = |head: &Head| (head.availability.releases.since.0, head.availability.releases.until.0);
+    let releases =
+        |head: &Head| (head.availability.releases.since.0, head.availability.releases.until.0);
     assert_eq!(releases(&fields[0].head), (1, 1));
     assert_eq!(releases(&fields[0].values[0].head), (1, 1));
     assert_eq!(releases(&fields[1].head), (1, 2));
@@ -87,7 +91,10 @@ enumerations:
     );
     let values = &file.enumerations[0].values;
     assert_eq!(values.iter().map(|value| value.value).collect::<Vec<_>>(), [0, 16, -1]);
-    assert_eq!(values.iter().map(|value| value.head.c.as_deref()).collect::<Vec<_>>(), [Some("VIRQ_TIMER"), Some("VIRQ_other"), None]);
+    assert_eq!(
+        values.iter().map(|value| value.head.c.as_deref()).collect::<Vec<_>>(),
+        [Some("VIRQ_TIMER"), Some("VIRQ_other"), None]
+    );
     assert_eq!(values[2].head.availability.honoured_since, Some(ReleaseId(1)));
 }
 
@@ -110,10 +117,17 @@ arguments:
 ",
     );
     let fields = &file.structs[0].fields;
-    let Shape::Union { members, anonymous: true } = &fields[0].shape else { panic!("{:?}", fields[0].shape) };
+    let Shape::Union { members, anonymous: true } = &fields[0].shape else {
+        panic!("{:?}", fields[0].shape)
+    };
     let Shape::Struct(pair) = &members[0].shape else { panic!("{:?}", members[0].shape) };
-    assert_eq!([pair[0].use_, pair[1].use_], [FieldUse::Direction(Direction::Both), FieldUse::Reserved]);
-    let Shape::Type(TypeRef::Handle(target)) = &members[1].shape else { panic!("{:?}", members[1].shape) };
+    assert_eq!(
+        [pair[0].use_, pair[1].use_],
+        [FieldUse::Direction(Direction::Both), FieldUse::Reserved]
+    );
+    let Shape::Type(TypeRef::Handle(target)) = &members[1].shape else {
+        panic!("{:?}", members[1].shape)
+    };
     assert_eq!(**target, TypeRef::Named("domid".to_owned()));
     assert_eq!(fields[1].count, Some(PerArch::Same(Count::Flexible)));
 }
@@ -138,8 +152,14 @@ blocks:
     assert_eq!(file.types[0].count, Some(PerArch::Same(Count::Constant("LENGTH".to_owned()))));
     let block = &file.structs[0];
     assert_eq!(block.size.as_ref().unwrap().get(ArchId(0)), Some(&8));
-    assert_eq!([block.fields[0].use_, block.fields[1].use_], [FieldUse::Access(Access::Versioned), FieldUse::Nested]);
-    assert_eq!(block.snapshots[0].members[0].path.get(ArchId(1)).map(String::as_str), Some("inner.sec"));
+    assert_eq!(
+        [block.fields[0].use_, block.fields[1].use_],
+        [FieldUse::Access(Access::Versioned), FieldUse::Nested]
+    );
+    assert_eq!(
+        block.snapshots[0].members[0].path.get(ArchId(1)).map(String::as_str),
+        Some("inner.sec")
+    );
 }
 
 #[test]
@@ -162,9 +182,19 @@ encodings:
     );
     let variants = &file.encodings[0].variants;
     assert!(matches!(variants[0].kind, VariantKind::Value(0)));
-    let VariantKind::Fields { tag: 1, fields, example: Some((0x0100_0000_0000_0103, example)) } = &variants[1].kind else { panic!() };
-    assert_eq!(fields.iter().map(|field| (field.min, field.max)).collect::<Vec<_>>(), [(0, 3), (1, 9)]);
-    assert_eq!(example.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>(), [("bus", 1), ("pin", 3)]);
+    let VariantKind::Fields { tag: 1, fields, example: Some((0x0100_0000_0000_0103, example)) } =
+        &variants[1].kind
+    else {
+        panic!()
+    };
+    assert_eq!(
+        fields.iter().map(|field| (field.min, field.max)).collect::<Vec<_>>(),
+        [(0, 3), (1, 9)]
+    );
+    assert_eq!(
+        example.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>(),
+        [("bus", 1), ("pin", 3)]
+    );
 }
 
 #[test]
@@ -192,11 +222,16 @@ commands:
 
 #[test]
 fn what_can_be_replaced_does_not_keep_the_rest_from_being_judged() {
-    let (wrong, whole) = messages("constants: [{ name: A, type: u32, value: 1, colour: red, since: 4.9 }]");
-    assert_eq!(wrong, ["the key `doc` is missing", "a release must be in quotes", "unknown key `colour`"]);
-    assert!(whole);
     let (wrong, whole) =
-        messages("constants: [{ name: A, type: u32, value: one, doc: The first. }, { name: B, tipe: u8, value: 1, doc: The other. }]");
+        messages("constants: [{ name: A, type: u32, value: 1, colour: red, since: 4.9 }]");
+    assert_eq!(
+        wrong,
+        ["the key `doc` is missing", "a release must be in quotes", "unknown key `colour`"]
+    );
+    assert!(whole);
+    let (wrong, whole) = messages(
+        "constants: [{ name: A, type: u32, value: one, doc: The first. }, { name: B, tipe: u8, value: 1, doc: The other. }]",
+    );
     assert_eq!(wrong.len(), 3, "{wrong:?}");
     assert!(!whole);
 }
@@ -227,7 +262,10 @@ fn edits() -> impl Strategy<Value = Vec<(usize, usize, &'static str)>> {
         "0",
         "99999999999999999999",
     ];
-    proptest::collection::vec((any::<usize>(), 0_usize..12, proptest::sample::select(pieces.to_vec())), 1..4)
+    proptest::collection::vec(
+        (any::<usize>(), 0_usize..12, proptest::sample::select(pieces.to_vec())),
+        1..4,
+    )
 }
 
 fn edited(text: &str, edits: &[(usize, usize, &str)]) -> String {
@@ -243,7 +281,8 @@ fn edited(text: &str, edits: &[(usize, usize, &str)]) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// An edited description is understood or answered: nothing panics, and no document is missing without a reason.
+    /// An edited description is understood or answered: nothing panics, and no document is missing
+    /// without a reason.
     #[test]
     fn edited_descriptions_are_answered(which in 0_usize..4, edits in edits()) {
         let names = ["shared_info", "hvm", "event_channel", "manifest"];

@@ -47,14 +47,24 @@ impl At<'_> {
     /// A length: a number that is not 0, a constant, or `flexible`.
     pub(super) fn count(&self) -> Result<Count, Wrong> {
         match &self.node.value {
-            Value::Scalar { text, plain } if !plain || super::scalars::is_text(text) => match self.text("a count")? {
-                "flexible" => Ok(Count::Flexible),
-                text => Ok(Count::Constant(text.to_owned())),
-            },
-            Value::Scalar { text, .. } if !matches!(&**text, "" | "~" | "null" | "true" | "false") => match self.unsigned()? {
-                0 => Err(Box::new(self.wrong("an array of length 0").label("must be 1 or more").help("leave the field out"))),
-                count => Ok(Count::Number(count)),
-            },
+            Value::Scalar { text, plain } if !plain || super::scalars::is_text(text) => {
+                match self.text("a count")? {
+                    "flexible" => Ok(Count::Flexible),
+                    text => Ok(Count::Constant(text.to_owned())),
+                }
+            }
+            Value::Scalar { text, .. }
+                if !matches!(&**text, "" | "~" | "null" | "true" | "false") =>
+            {
+                match self.unsigned()? {
+                    0 => Err(Box::new(
+                        self.wrong("an array of length 0")
+                            .label("must be 1 or more")
+                            .help("leave the field out"),
+                    )),
+                    count => Ok(Count::Number(count)),
+                }
+            }
             _ => Err(self.expected("a number, the name of a constant, or `flexible`")),
         }
     }
@@ -70,21 +80,32 @@ impl At<'_> {
 }
 
 /// A type under `key`, with what it points to under `to`.
-pub(super) fn pointed_type(context: &Context<'_>, keys: &Keys<'_>, key: &'static str) -> Option<TypeRef> {
+pub(super) fn pointed_type(
+    context: &Context<'_>,
+    keys: &Keys<'_>,
+    key: &'static str,
+) -> Option<TypeRef> {
     let (type_, to) = (keys.need(context.errors, key), keys.get("to"));
     with_target(context, type_?.type_ref(), to)
 }
 
 /// A type that a handle among them is given its target.
-fn with_target(context: &Context<'_>, type_: Result<TypeRef, Wrong>, to: Option<At<'_>>) -> Option<TypeRef> {
+fn with_target(
+    context: &Context<'_>,
+    type_: Result<TypeRef, Wrong>,
+    to: Option<At<'_>>,
+) -> Option<TypeRef> {
     let type_ = context.errors.need(type_)?;
     match (type_, to) {
-        (TypeRef::Handle(_), Some(to)) => Some(TypeRef::Handle(Box::new(context.errors.need(to.type_ref())?))),
+        (TypeRef::Handle(_), Some(to)) => {
+            Some(TypeRef::Handle(Box::new(context.errors.need(to.type_ref())?)))
+        }
         (type_, Some(to)) => {
             let place = to.place().as_key();
-            context
-                .errors
-                .add(crate::diagnostic::Diagnostic::new(place, "only a handle points to something").label("this type is no handle"));
+            context.errors.add(
+                crate::diagnostic::Diagnostic::new(place, "only a handle points to something")
+                    .label("this type is no handle"),
+            );
             Some(type_)
         }
         (type_, None) => Some(type_),
@@ -92,7 +113,10 @@ fn with_target(context: &Context<'_>, type_: Result<TypeRef, Wrong>, to: Option<
 }
 
 /// A type under `is`, per architecture, with what it points to under `to`.
-pub(super) fn pointed_type_per_arch(context: &Context<'_>, keys: &Keys<'_>) -> Option<PerArch<TypeRef>> {
+pub(super) fn pointed_type_per_arch(
+    context: &Context<'_>,
+    keys: &Keys<'_>,
+) -> Option<PerArch<TypeRef>> {
     let (is, to) = (keys.need(context.errors, "is"), keys.get("to"));
     let handles = std::cell::Cell::new(false);
     let types = per_arch(context, &is?, |at| {
@@ -109,9 +133,16 @@ pub(super) fn pointed_type_per_arch(context: &Context<'_>, keys: &Keys<'_>) -> O
     types
 }
 
-/// One value, or a mapping from architectures to values. Whether each architecture that needs one has one is not asked here.
-pub(super) fn per_arch<'t, T>(context: &Context<'_>, at: &At<'t>, one: impl Fn(&At<'t>) -> Result<T, Wrong>) -> Option<PerArch<T>> {
-    let Value::Mapping(mapping) = &at.node.value else { return context.errors.need(one(at)).map(PerArch::Same) };
+/// One value, or a mapping from architectures to values. Whether each architecture that needs one
+/// has one is not asked here.
+pub(super) fn per_arch<'t, T>(
+    context: &Context<'_>,
+    at: &At<'t>,
+    one: impl Fn(&At<'t>) -> Result<T, Wrong>,
+) -> Option<PerArch<T>> {
+    let Value::Mapping(mapping) = &at.node.value else {
+        return context.errors.need(one(at)).map(PerArch::Same);
+    };
     if mapping.entries.is_empty() {
         context.errors.add_and_leave_out(at.wrong("no architecture has a value").label("empty"));
         return None;

@@ -8,7 +8,12 @@ use super::keys::Keys;
 use super::typerefs::{per_arch, pointed_type_per_arch};
 use crate::document::{Constant, Enumeration, TypeAlias, Value};
 
-pub(super) fn alias(context: &Context<'_>, at: &At<'_>, name: &str, outer: &Outer) -> Option<TypeAlias> {
+pub(super) fn alias(
+    context: &Context<'_>,
+    at: &At<'_>,
+    name: &str,
+    outer: &Outer,
+) -> Option<TypeAlias> {
     let keys = Keys::open(context.errors, at, "a type")?;
     let head = head(context, &keys, name.to_owned(), outer, PLAIN);
     let is = pointed_type_per_arch(context, &keys);
@@ -21,7 +26,8 @@ pub(super) fn constant(context: &Context<'_>, at: &At<'_>, outer: &Outer) -> Opt
     let keys = Keys::open(context.errors, at, "a constant")?;
     let head = name(context, &keys).map(|name| head(context, &keys, name, outer, PLAIN));
     let type_ = keys.need(context.errors, "type").and_then(|at| context.errors.need(at.type_ref()));
-    let value = keys.need(context.errors, "value").and_then(|at| per_arch(context, &at, At::integer));
+    let value =
+        keys.need(context.errors, "value").and_then(|at| per_arch(context, &at, At::integer));
     finish_head(&keys, head.is_some());
     keys.finish(context.errors);
     Some(Constant { head: head?, type_: type_?, value: value? })
@@ -30,13 +36,28 @@ pub(super) fn constant(context: &Context<'_>, at: &At<'_>, outer: &Outer) -> Opt
 /// Where the name is missing the head was not read; its keys are known all the same.
 pub(super) fn finish_head(keys: &Keys<'_>, read: bool) {
     if !read {
-        for key in ["doc", "header", "since", "until", "honoured_since", "arch", "c", "named_since", "superseded_by"] {
+        for key in [
+            "doc",
+            "header",
+            "since",
+            "until",
+            "honoured_since",
+            "arch",
+            "c",
+            "named_since",
+            "superseded_by",
+        ] {
             keys.has(key);
         }
     }
 }
 
-pub(super) fn enumeration(context: &Context<'_>, at: &At<'_>, name: &str, outer: &Outer) -> Option<Enumeration> {
+pub(super) fn enumeration(
+    context: &Context<'_>,
+    at: &At<'_>,
+    name: &str,
+    outer: &Outer,
+) -> Option<Enumeration> {
     let keys = Keys::open(context.errors, at, "an enumeration")?;
     let head = head(context, &keys, name.to_owned(), outer, PLAIN);
     let is = keys.need(context.errors, "is").and_then(|at| context.errors.need(at.primitive()));
@@ -45,15 +66,22 @@ pub(super) fn enumeration(context: &Context<'_>, at: &At<'_>, name: &str, outer:
     if !keys.has("values") {
         context.errors.add(keys.missing("values"));
     }
-    let values = listed(context, &keys, "values", |at| value(context, at, &prefix, &Outer::of(&head)));
+    let values =
+        listed(context, &keys, "values", |at| value(context, at, &prefix, &Outer::of(&head)));
     keys.finish(context.errors);
     Some(Enumeration { is: is?, prefix, alias, values, head })
 }
 
 /// A named value of an enumeration or of a bit field.
-pub(super) fn value(context: &Context<'_>, at: &At<'_>, prefix: &str, outer: &Outer) -> Option<Value> {
+pub(super) fn value(
+    context: &Context<'_>,
+    at: &At<'_>,
+    prefix: &str,
+    outer: &Outer,
+) -> Option<Value> {
     let keys = Keys::open(context.errors, at, "a value with a name")?;
-    let head = name(context, &keys).map(|name| head(context, &keys, name, outer, Rules { prefix, silent: false }));
+    let head = name(context, &keys)
+        .map(|name| head(context, &keys, name, outer, Rules { prefix, silent: false }));
     let value = keys.need(context.errors, "value").and_then(|at| context.errors.need(at.integer()));
     finish_head(&keys, head.is_some());
     keys.finish(context.errors);

@@ -17,14 +17,16 @@ pub(super) fn word(context: &Context<'_>, at: &At<'_>, name: &str, outer: &Outer
     if !keys.has("fields") {
         context.errors.add(keys.missing("fields"));
     }
-    let fields = listed(context, &keys, "fields", |at| bit_field(context, at, &prefix, &Outer::of(&head)));
+    let fields =
+        listed(context, &keys, "fields", |at| bit_field(context, at, &prefix, &Outer::of(&head)));
     keys.finish(context.errors);
     Some(Word { is: is?, prefix, fields, head })
 }
 
 fn bit_field(context: &Context<'_>, at: &At<'_>, prefix: &str, outer: &Outer) -> Option<BitField> {
     let keys = Keys::open(context.errors, at, "a bit field")?;
-    let head = name(context, &keys).map(|name| head(context, &keys, name, outer, Rules { prefix, silent: false }));
+    let head = name(context, &keys)
+        .map(|name| head(context, &keys, name, outer, Rules { prefix, silent: false }));
     let bits = keys.need(context.errors, "bits").and_then(|at| context.errors.need(at.bits()));
     let index_c = optional_text(context, &keys, "index_c");
     let inner = head.as_ref().map_or_else(|| outer.clone(), Outer::of);
@@ -34,7 +36,12 @@ fn bit_field(context: &Context<'_>, at: &At<'_>, prefix: &str, outer: &Outer) ->
     Some(BitField { head: head?, bits: bits?, index_c, values })
 }
 
-pub(super) fn encoding(context: &Context<'_>, at: &At<'_>, name: &str, outer: &Outer) -> Option<Encoding> {
+pub(super) fn encoding(
+    context: &Context<'_>,
+    at: &At<'_>,
+    name: &str,
+    outer: &Outer,
+) -> Option<Encoding> {
     let keys = Keys::open(context.errors, at, "an encoding")?;
     let head = head(context, &keys, name.to_owned(), outer, PLAIN);
     let is = keys.need(context.errors, "is").and_then(|at| context.errors.need(at.primitive()));
@@ -67,9 +74,13 @@ fn kind(context: &Context<'_>, keys: &Keys<'_>) -> Option<VariantKind> {
     let example = keys.get("example").and_then(|at| example(context, &at));
     match (value, tag) {
         (Some(value), _) => context.errors.need(value.unsigned()).map(VariantKind::Value),
-        (None, Some(tag)) => Some(VariantKind::Fields { tag: context.errors.need(tag.unsigned())?, fields, example }),
+        (None, Some(tag)) => {
+            Some(VariantKind::Fields { tag: context.errors.need(tag.unsigned())?, fields, example })
+        }
         (None, None) => {
-            context.errors.add_and_leave_out(keys.missing("tag").help("give `tag`, or `value` for one whole value"));
+            context.errors.add_and_leave_out(
+                keys.missing("tag").help("give `tag`, or `value` for one whole value"),
+            );
             None
         }
     }
@@ -85,7 +96,14 @@ fn variant_field(context: &Context<'_>, at: &At<'_>) -> Option<VariantField> {
     keys.finish(context.errors);
     let bits = bits?;
     let max = max.unwrap_or(Some(u64::MAX >> (64 - bits.width())));
-    Some(VariantField { name: name?, doc, bits, min: min.unwrap_or(Some(0))?, max: max?, place: at.place() })
+    Some(VariantField {
+        name: name?,
+        doc,
+        bits,
+        min: min.unwrap_or(Some(0))?,
+        max: max?,
+        place: at.place(),
+    })
 }
 
 /// The whole under `value`, and each field's value under its name.
@@ -97,7 +115,9 @@ fn example(context: &Context<'_>, at: &At<'_>) -> Option<(u64, BTreeMap<String, 
     }
     let whole = fields.remove("value");
     if whole.is_none() {
-        context.errors.add_and_leave_out(at.wrong("the key `value` is missing").label("has no `value`"));
+        context
+            .errors
+            .add_and_leave_out(at.wrong("the key `value` is missing").label("has no `value`"));
     }
     Some((whole?, fields))
 }

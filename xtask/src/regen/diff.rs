@@ -22,11 +22,17 @@ pub fn diff(plan: &Plan) -> String {
 
 fn file(plan: &Plan, change: &Change) -> String {
     let path = plan.folder.join(&change.name).display().to_string();
-    let side = |text: &Option<String>| if text.is_some() { path.clone() } else { "/dev/null".to_owned() };
+    let side =
+        |text: &Option<String>| if text.is_some() { path.clone() } else { "/dev/null".to_owned() };
     let (old, new) = (change.old.as_deref().unwrap_or(""), change.new.as_deref().unwrap_or(""));
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = writeln!(out, "{BOLD}--- {}{RESET}\n{BOLD}+++ {}{RESET}", side(&change.old), side(&change.new));
+    let _ = writeln!(
+        out,
+        "{BOLD}--- {}{RESET}\n{BOLD}+++ {}{RESET}",
+        side(&change.old),
+        side(&change.new)
+    );
     let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(old, new);
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
         let _ = writeln!(out, "{CYAN}{}{RESET}", hunk.header());

@@ -1,6 +1,7 @@
 //! Brings the generated folder up to date: everything is known before anything is written.
 //!
-//! [`Plan::new`] compares what was rendered with what is on the disk, [`apply()`] carries the plan out, and [`diff`] shows it.
+//! [`Plan::new`] compares what was rendered with what is on the disk, [`apply()`] carries the plan
+//! out, and [`diff`] shows it.
 
 mod apply;
 mod diff;
@@ -73,12 +74,21 @@ impl RegenError {
 impl std::fmt::Display for RegenError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Io { what, path, error } => write!(out, "cannot {what} `{}`: {error}", path.display()),
+            Self::Io { what, path, error } => {
+                write!(out, "cannot {what} `{}`: {error}", path.display())
+            }
             Self::Foreign(path) => {
-                write!(out, "`{}` was not made by `cargo xtask regen`, and so is not overwritten: move it away", path.display())
+                write!(
+                    out,
+                    "`{}` was not made by `cargo xtask regen`, and so is not overwritten: move it away",
+                    path.display()
+                )
             }
             Self::NotUndone { first, then } => {
-                write!(out, "{first}; and then, while the old files were put back: {then}; run `cargo xtask regen` once that is mended")
+                write!(
+                    out,
+                    "{first}; and then, while the old files were put back: {then}; run `cargo xtask regen` once that is mended"
+                )
             }
         }
     }

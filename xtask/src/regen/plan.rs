@@ -34,22 +34,32 @@ impl Plan {
     /// Compares `files` with what is in `folder`, which need not exist.
     ///
     /// # Errors
-    /// When the folder cannot be read, or a file of somebody else is where a generated one shall be.
+    /// When the folder cannot be read, or a file of somebody else is where a generated one shall
+    /// be.
     pub fn new(files: &[Generated], folder: &Path) -> Result<Self, RegenError> {
         let mut present = read(folder)?;
-        let mut plan = Self { folder: folder.to_owned(), changes: Vec::new(), unchanged: 0, foreign: Vec::new() };
+        let mut plan = Self {
+            folder: folder.to_owned(),
+            changes: Vec::new(),
+            unchanged: 0,
+            foreign: Vec::new(),
+        };
         for file in files {
             let new = Some(file.text.clone());
             match present.remove(&file.path) {
                 Some(Found::Generated(old)) if old == file.text => plan.unchanged += 1,
-                Some(Found::Generated(old)) => plan.changes.push(Change { name: file.path.clone(), old: Some(old), new }),
+                Some(Found::Generated(old)) => {
+                    plan.changes.push(Change { name: file.path.clone(), old: Some(old), new })
+                }
                 Some(Found::Foreign) => return Err(RegenError::Foreign(folder.join(&file.path))),
                 None => plan.changes.push(Change { name: file.path.clone(), old: None, new }),
             }
         }
         for (name, found) in present {
             match found {
-                Found::Generated(old) => plan.changes.push(Change { name, old: Some(old), new: None }),
+                Found::Generated(old) => {
+                    plan.changes.push(Change { name, old: Some(old), new: None })
+                }
                 Found::Foreign => plan.foreign.push(name),
             }
         }
@@ -95,9 +105,16 @@ fn read(folder: &Path) -> Result<BTreeMap<String, Found>, RegenError> {
         let entry = entry.map_err(RegenError::io("read the folder", folder))?;
         let path = entry.path();
         let is_file = entry.file_type().map_err(RegenError::io("read", &path))?.is_file();
-        let bytes = if is_file { std::fs::read(&path).map_err(RegenError::io("read", &path))? } else { Vec::new() };
+        let bytes = if is_file {
+            std::fs::read(&path).map_err(RegenError::io("read", &path))?
+        } else {
+            Vec::new()
+        };
         let text = String::from_utf8(bytes).ok().filter(|text| text.starts_with(MARK));
-        found.insert(entry.file_name().to_string_lossy().into_owned(), text.map_or(Found::Foreign, Found::Generated));
+        found.insert(
+            entry.file_name().to_string_lossy().into_owned(),
+            text.map_or(Found::Foreign, Found::Generated),
+        );
     }
     Ok(found)
 }

@@ -1,4 +1,5 @@
-//! Structs and unions as Rust lays them out: the fields of each architecture, with every byte of padding spelled out.
+//! Structs and unions as Rust lays them out: the fields of each architecture, with every byte of
+//! padding spelled out.
 
 use super::context::{Context, Scope, by_arch};
 use super::docs::Docs;
@@ -6,7 +7,9 @@ use super::error::RenderError;
 use super::types::{Cell, Length, Type, View};
 use super::unions;
 use super::{lifespan, names};
-use crate::document::{ArchId, ArchSet, Availability, Direction, Field, FieldUse, ReleaseId, Shape, Struct};
+use crate::document::{
+    ArchId, ArchSet, Availability, Direction, Field, FieldUse, ReleaseId, Shape, Struct,
+};
 use crate::resolve::{FieldLayout, Layout};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -43,10 +46,17 @@ pub(super) struct Member<'d> {
 }
 
 /// The aggregate of a block or an argument, in the newest release that has it.
-pub(super) fn of_struct<'d>(context: &Context<'_, 'd>, item: &'d Struct, view: View) -> Result<Aggregate<'d>, RenderError> {
+pub(super) fn of_struct<'d>(
+    context: &Context<'_, 'd>,
+    item: &'d Struct,
+    view: View,
+) -> Result<Aggregate<'d>, RenderError> {
     let availability = item.head.availability;
     let release = context.release_of(availability);
-    let layouts = availability.archs.iter().map(|arch| Ok((arch, context.layouts.of(&item.head.name, release, arch)?)));
+    let layouts = availability
+        .archs
+        .iter()
+        .map(|arch| Ok((arch, context.layouts.of(&item.head.name, release, arch)?)));
     Ok(Aggregate {
         name: context.item_name(names::TYPE, &item.head),
         label: item.head.name.clone(),
@@ -79,13 +89,20 @@ impl<'d> Aggregate<'d> {
                 Shape::Union { members, .. } => (members, true),
                 Shape::Struct(members) => (members, false),
             };
-            let layouts: ArchLayouts =
-                self.layouts.iter().filter_map(|(arch, layout)| Some((*arch, layout.field(index)?.inner.clone()?))).collect();
+            let layouts: ArchLayouts = self
+                .layouts
+                .iter()
+                .filter_map(|(arch, layout)| Some((*arch, layout.field(index)?.inner.clone()?)))
+                .collect();
             if layouts.is_empty() {
                 continue;
             }
             let archs = layouts.iter().map(|(arch, _)| *arch).collect();
-            let direction = if let FieldUse::Direction(direction) = field.use_ { Some(direction) } else { self.direction };
+            let direction = if let FieldUse::Direction(direction) = field.use_ {
+                Some(direction)
+            } else {
+                self.direction
+            };
             let aggregate = Aggregate {
                 name: self.inner_name(field),
                 label: format!("{}.{}", self.label, field.head.name),
@@ -109,34 +126,57 @@ impl<'d> Aggregate<'d> {
     }
 
     /// The described fields, each as often as it has different types.
-    pub(super) fn described(&self, context: &Context<'_, 'd>, index: usize) -> Result<Vec<Member<'d>>, RenderError> {
+    pub(super) fn described(
+        &self,
+        context: &Context<'_, 'd>,
+        index: usize,
+    ) -> Result<Vec<Member<'d>>, RenderError> {
         let field = &self.fields[index];
-        let archs = self.layouts.iter().filter(|(_, layout)| layout.field(index).is_some()).map(|(arch, _)| *arch).collect();
+        let archs = self
+            .layouts
+            .iter()
+            .filter(|(_, layout)| layout.field(index).is_some())
+            .map(|(arch, _)| *arch)
+            .collect();
         let groups = by_arch(archs, |arch| self.type_of(context, field, arch))?;
         let name = names::FIELD.ident(&field.head.name);
-        Ok(groups.into_iter().map(|(archs, type_)| Member { archs, name: name.clone(), type_, field: Some(field) }).collect())
+        Ok(groups
+            .into_iter()
+            .map(|(archs, type_)| Member { archs, name: name.clone(), type_, field: Some(field) })
+            .collect())
     }
 
-    fn type_of(&self, context: &Context<'_, 'd>, field: &Field, arch: ArchId) -> Result<Type, RenderError> {
+    fn type_of(
+        &self,
+        context: &Context<'_, 'd>,
+        field: &Field,
+        arch: ArchId,
+    ) -> Result<Type, RenderError> {
         let element = match &field.shape {
             Shape::Type(type_) => Type::of(context, type_, &field.head.place, self.cell(arch))?,
             Shape::Union { .. } | Shape::Struct(_) => Type::Inner(self.inner_name(field)),
         };
         match field.count.as_ref().and_then(|count| count.get(arch)) {
-            Some(count) => Ok(element.array(Length::of(context, count, &field.head.place, self.cell(arch))?)),
+            Some(count) => {
+                Ok(element.array(Length::of(context, count, &field.head.place, self.cell(arch))?))
+            }
             None => Ok(element),
         }
     }
 
     /// Every field of a struct in order, padding included.
-    pub(super) fn members(&self, context: &Context<'_, 'd>) -> Result<Vec<Member<'d>>, RenderError> {
+    pub(super) fn members(
+        &self,
+        context: &Context<'_, 'd>,
+    ) -> Result<Vec<Member<'d>>, RenderError> {
         let mut members = Vec::new();
         let mut gaps = 0;
         for index in 0..=self.fields.len() {
             let padding = self.padding_before(index);
             for (archs, size) in &padding {
                 let name = names::ident(&format!("_pad{gaps}"));
-                let type_ = Type::Integer(crate::document::Primitive::U8).array(Length::Number(u64::from(*size)));
+                let type_ = Type::Integer(crate::document::Primitive::U8)
+                    .array(Length::Number(u64::from(*size)));
                 members.push(Member { archs: *archs, name, type_, field: None });
             }
             gaps += usize::from(!padding.is_empty());
@@ -189,8 +229,11 @@ impl<'d> Aggregate<'d> {
         let members = self.members(context)?;
         let fields = members.iter().map(|member| self.field(context, scope, member));
         let data = self.data(context, scope, &members);
-        let (derives, proof) =
-            if self.view == View::Raw { (quote!(Clone, Copy), quote!(raw)) } else { (quote!(Clone, Copy, Debug), quote!(argument)) };
+        let (derives, proof) = if self.view == View::Raw {
+            (quote!(Clone, Copy), quote!(raw))
+        } else {
+            (quote!(Clone, Copy, Debug), quote!(argument))
+        };
         Ok(quote! {
             #docs
             #cfg
@@ -205,9 +248,15 @@ impl<'d> Aggregate<'d> {
     }
 
     /// The members with their types, for the proof that they are all there is.
-    pub(super) fn data(&self, context: &Context<'_, 'd>, scope: Scope<'d>, members: &[Member<'d>]) -> TokenStream {
+    pub(super) fn data(
+        &self,
+        context: &Context<'_, 'd>,
+        scope: Scope<'d>,
+        members: &[Member<'d>],
+    ) -> TokenStream {
         let members = members.iter().map(|member| {
-            let (cfg, name, type_) = (self.member_cfg(context, member), &member.name, member.type_.tokens(scope));
+            let (cfg, name, type_) =
+                (self.member_cfg(context, member), &member.name, member.type_.tokens(scope));
             quote!(#cfg #name: #type_)
         });
         quote!(#(#members),*)
@@ -218,10 +267,17 @@ impl<'d> Aggregate<'d> {
         context.cfg(member.archs, self.archs())
     }
 
-    fn field(&self, context: &Context<'_, 'd>, scope: Scope<'d>, member: &Member<'d>) -> TokenStream {
+    fn field(
+        &self,
+        context: &Context<'_, 'd>,
+        scope: Scope<'d>,
+        member: &Member<'d>,
+    ) -> TokenStream {
         let cfg = self.member_cfg(context, member);
         let (name, type_) = (&member.name, member.type_.tokens(scope));
-        let Some(field) = member.field else { return quote!(#[doc(hidden)] #cfg pub #name: #type_) };
+        let Some(field) = member.field else {
+            return quote!(#[doc(hidden)] #cfg pub #name: #type_);
+        };
         let docs = Docs::member(context, &field.head, self.availability);
         let docs = docs.fact(direction(self.direction, field)).outer(context);
         let deprecated = lifespan::superseded(&field.head);

@@ -9,15 +9,23 @@ use crate::document::TypeAlias;
 use proc_macro2::TokenStream;
 use quote::quote;
 
-pub(super) fn render(context: &Context<'_, '_>, scope: Scope<'_>, item: &TypeAlias) -> Result<TokenStream, RenderError> {
+pub(super) fn render(
+    context: &Context<'_, '_>,
+    scope: Scope<'_>,
+    item: &TypeAlias,
+) -> Result<TokenStream, RenderError> {
     let head = &item.head;
     let all = context.manifest().all_archs();
     let release = context.release_of(head.availability);
     let name = context.item_ident(names::TYPE, head);
-    let deprecated = lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
+    let deprecated =
+        lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
     let groups = by_arch(head.availability.archs, |arch| {
         let cell = Cell { release, arch, view: View::Argument };
-        let is = item.is.get(arch).ok_or_else(|| RenderError::new(&head.place, "no type for this architecture"))?;
+        let is = item
+            .is
+            .get(arch)
+            .ok_or_else(|| RenderError::new(&head.place, "no type for this architecture"))?;
         if is_shadowed(context, head, &meaning(context.names(), is, &head.place, cell)?) {
             return Ok(None);
         }

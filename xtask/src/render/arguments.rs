@@ -20,7 +20,8 @@ pub(super) fn render<'d>(
     item: &'d Struct,
 ) -> Result<(TokenStream, Vec<Aggregate<'d>>), RenderError> {
     let outer = aggregate::of_struct(context, item, View::Argument)?;
-    let deprecated = lifespan::deprecated(context.manifest(), &item.head, context.manifest().all_releases());
+    let deprecated =
+        lifespan::deprecated(context.manifest(), &item.head, context.manifest().all_releases());
     let docs = Docs::item(context, &item.head).per_arch(context, "Bytes:", &sizes(&outer));
     let mut tokens = outer.definition(context, scope, docs, &deprecated)?;
     tokens.extend(new(context, scope, &outer)?);
@@ -42,10 +43,22 @@ fn sizes(aggregate: &Aggregate<'_>) -> Vec<(crate::document::ArchId, u32)> {
 }
 
 /// `new`, from what the caller has to say.
-fn new<'d>(context: &Context<'_, 'd>, scope: Scope<'d>, aggregate: &Aggregate<'d>) -> Result<TokenStream, RenderError> {
+fn new<'d>(
+    context: &Context<'_, 'd>,
+    scope: Scope<'d>,
+    aggregate: &Aggregate<'d>,
+) -> Result<TokenStream, RenderError> {
     let members = aggregate.members(context)?;
-    let said = |member: &&Member<'d>| member.field.is_some_and(|field| is_said(aggregate.direction, field));
-    let most = aggregate.archs().iter().map(|arch| members.iter().filter(said).filter(|member| member.archs.contains(arch)).count()).max();
+    let said = |member: &&Member<'d>| {
+        member.field.is_some_and(|field| is_said(aggregate.direction, field))
+    };
+    let most = aggregate
+        .archs()
+        .iter()
+        .map(|arch| {
+            members.iter().filter(said).filter(|member| member.archs.contains(arch)).count()
+        })
+        .max();
     if !(1..=MOST_ARGUMENTS).contains(&most.unwrap_or(0)) {
         return Ok(TokenStream::new());
     }

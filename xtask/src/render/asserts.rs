@@ -1,4 +1,5 @@
-//! The proof of the layout on the target: a constant for each struct that does not compile if a field has moved.
+//! The proof of the layout on the target: a constant for each struct that does not compile if a
+//! field has moved.
 
 use super::aggregate::Aggregate;
 use super::context::Context;
@@ -17,7 +18,12 @@ pub(super) fn render(context: &Context<'_, '_>, aggregate: &Aggregate<'_>) -> Ve
             let name = names::FIELD.ident(&aggregate.fields[placed.index].head.name);
             format!("{name}: {}", placed.offset)
         });
-        let head = format!("layout!({raw}{}, \"{}\": {}", names::ident(&aggregate.name), aggregate.label, layout.size);
+        let head = format!(
+            "layout!({raw}{}, \"{}\": {}",
+            names::ident(&aggregate.name),
+            aggregate.label,
+            layout.size
+        );
         Call { cfg: context.cfg_text(archs, all), head, list: list.collect() }
     });
     calls.collect()
@@ -31,7 +37,11 @@ fn groups(aggregate: &Aggregate<'_>) -> Vec<(ArchSet, usize)> {
             let other = &aggregate.layouts[first].1;
             other.size == layout.size
                 && other.fields.len() == layout.fields.len()
-                && other.fields.iter().zip(&layout.fields).all(|(a, b)| (a.index, a.offset) == (b.index, b.offset))
+                && other
+                    .fields
+                    .iter()
+                    .zip(&layout.fields)
+                    .all(|(a, b)| (a.index, a.offset) == (b.index, b.offset))
         };
         match groups.iter_mut().find(|(_, first)| same(*first)) {
             Some((archs, _)) => archs.push(*arch),

@@ -6,7 +6,9 @@ use super::docs::Docs;
 use super::error::RenderError;
 use super::types::{Cell, Length, Type, View, meaning};
 use super::{lifespan, names, snapshots};
-use crate::document::{Access, ArchId, ArchSet, Count, Field, FieldUse, PerArch, Shape, Struct, TypeRef, Writer};
+use crate::document::{
+    Access, ArchId, ArchSet, Count, Field, FieldUse, PerArch, Shape, Struct, TypeRef, Writer,
+};
 use crate::resolve::Basis;
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -21,12 +23,26 @@ pub(super) struct Block<'d> {
     pub(super) aggregates: Vec<Aggregate<'d>>,
 }
 
-pub(super) fn render<'d>(context: &Context<'_, 'd>, scope: Scope<'d>, item: &'d Struct) -> Result<Block<'d>, RenderError> {
+pub(super) fn render<'d>(
+    context: &Context<'_, 'd>,
+    scope: Scope<'d>,
+    item: &'d Struct,
+) -> Result<Block<'d>, RenderError> {
     let outer = aggregate::of_struct(context, item, View::Raw)?;
-    let deprecated = lifespan::deprecated(context.manifest(), &item.head, context.manifest().all_releases());
-    let sizes: Vec<(ArchId, u32)> = outer.layouts.iter().map(|(arch, layout)| (*arch, layout.size)).collect();
-    let docs = Docs::of(&format!("The layout of `{}`; what its fields mean stands with its handle.", item.head.name));
-    let mut raw = outer.definition(context, scope.raw(), docs.per_arch(context, "Bytes:", &sizes), &deprecated)?;
+    let deprecated =
+        lifespan::deprecated(context.manifest(), &item.head, context.manifest().all_releases());
+    let sizes: Vec<(ArchId, u32)> =
+        outer.layouts.iter().map(|(arch, layout)| (*arch, layout.size)).collect();
+    let docs = Docs::of(&format!(
+        "The layout of `{}`; what its fields mean stands with its handle.",
+        item.head.name
+    ));
+    let mut raw = outer.definition(
+        context,
+        scope.raw(),
+        docs.per_arch(context, "Bytes:", &sizes),
+        &deprecated,
+    )?;
     let inner = outer.inner();
     for part in &inner {
         let docs = Docs::of(&format!("`{}` in C.", part.label));
@@ -45,7 +61,8 @@ fn handle<'d>(
     outer: &Aggregate<'d>,
     deprecated: &TokenStream,
 ) -> Result<TokenStream, RenderError> {
-    let sizes: Vec<(ArchId, u32)> = outer.layouts.iter().map(|(arch, layout)| (*arch, layout.size)).collect();
+    let sizes: Vec<(ArchId, u32)> =
+        outer.layouts.iter().map(|(arch, layout)| (*arch, layout.size)).collect();
     let docs = Docs::item(context, &item.head).per_arch(context, "Bytes:", &sizes).outer(context);
     let cfg = context.item_cfg(item.head.availability);
     let name = names::ident(&outer.name);
@@ -70,9 +87,11 @@ fn handle<'d>(
             /// The block at `ptr`.
             ///
             /// # Safety
-            /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and alignment, which nothing touches but the other
-            /// side, and this program by such handles. Of this program's threads, only one at a time may write a field that is read and written plainly,
-            /// or copy into a buffer, and no other may access it meanwhile: those accesses are volatile, and not atomic.
+            /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
+            /// alignment, which nothing touches but the other side, and this program by such
+            /// handles. Of this program's threads, only one at a time may write a field that is
+            /// read and written plainly, or copy into a buffer, and no other may access it
+            /// meanwhile: those accesses are volatile, and not atomic.
             #[must_use]
             pub const unsafe fn from_ptr(ptr: core::ptr::NonNull<raw::#name>) -> Self {
                 Self { ptr: crate::access::Block::new(ptr) }
@@ -106,11 +125,19 @@ fn accessor<'d>(
     member: &Member<'d>,
 ) -> Result<TokenStream, RenderError> {
     let field = &outer.fields[index];
-    if matches!(field.use_, FieldUse::Reserved | FieldUse::Direction(_) | FieldUse::Access(Access::Versioned | Access::Counter)) {
+    if matches!(
+        field.use_,
+        FieldUse::Reserved
+            | FieldUse::Direction(_)
+            | FieldUse::Access(Access::Versioned | Access::Counter)
+    ) {
         return Ok(TokenStream::new());
     }
     let Shape::Type(type_) = &field.shape else {
-        return Err(RenderError::new(&field.head.place, "a block cannot hold a union or an unnamed struct: describe a block of its own"));
+        return Err(RenderError::new(
+            &field.head.place,
+            "a block cannot hold a union or an unnamed struct: describe a block of its own",
+        ));
     };
     let groups = by_arch(member.archs, |arch| kind(context, scope, outer, field, type_, arch))?;
     let mut methods = TokenStream::new();
@@ -142,15 +169,29 @@ fn kind(
     Ok(match meaning(context.names(), type_, &field.head.place, cell)? {
         Basis::Struct(item) => {
             let (file, name) = (&item.head.place.file, context.item_name(names::TYPE, &item.head));
-            Kind::Nested(if file == scope.file { name } else { format!("crate::{}::{name}", names::MODULE.apply(file)) })
+            Kind::Nested(if file == scope.file {
+                name
+            } else {
+                format!("crate::{}::{name}", names::MODULE.apply(file))
+            })
         }
         Basis::Integer(_) | Basis::Enumeration(_) => Kind::Integer(integer, None),
         Basis::Word(item) => {
-            let (file, name) = (&item.head.place.file, context.item_name(names::MODULE, &item.head));
-            let before = if file == scope.file { String::new() } else { format!("crate::{}::", names::MODULE.apply(file)) };
+            let (file, name) =
+                (&item.head.place.file, context.item_name(names::MODULE, &item.head));
+            let before = if file == scope.file {
+                String::new()
+            } else {
+                format!("crate::{}::", names::MODULE.apply(file))
+            };
             Kind::Integer(integer, Some(format!("{before}{name}::Register")))
         }
-        Basis::Handle(_) => return Err(RenderError::new(&field.head.place, "a block cannot hold a handle that is accessed")),
+        Basis::Handle(_) => {
+            return Err(RenderError::new(
+                &field.head.place,
+                "a block cannot hold a handle that is accessed",
+            ));
+        }
     })
 }
 
@@ -165,8 +206,11 @@ fn method<'d>(
     let field = &outer.fields[index];
     let name = names::FIELD.ident(&field.head.name);
     let cfg = context.cfg(archs, outer.archs());
-    let offsets: Vec<(ArchId, u32)> =
-        outer.layouts_of(index).filter(|(arch, _)| archs.contains(*arch)).map(|(arch, layout)| (arch, layout.offset)).collect();
+    let offsets: Vec<(ArchId, u32)> = outer
+        .layouts_of(index)
+        .filter(|(arch, _)| archs.contains(*arch))
+        .map(|(arch, layout)| (arch, layout.offset))
+        .collect();
     let docs = Docs::member(context, &field.head, outer.availability);
     let docs = docs.fact(how(field)).per_arch(context, "Offset", &offsets);
     let deprecated = lifespan::superseded(&field.head);
@@ -175,17 +219,27 @@ fn method<'d>(
     let (type_, single, element) = match kind {
         Kind::Nested(path) => {
             let path: TokenStream = path.parse().unwrap_or_default();
-            (quote!(#path<'a>), quote!(nested!(self.ptr, #path, #name)), quote!(nested_element!(self.ptr, #path, #name, index)))
+            (
+                quote!(#path<'a>),
+                quote!(nested!(self.ptr, #path, #name)),
+                quote!(nested_element!(self.ptr, #path, #name, index)),
+            )
         }
         Kind::Integer(integer, word) => {
             let register = register(field, &integer.tokens(scope), word.as_deref());
             let (handle, type_) = (names::ident(register.name), register.type_);
-            (type_, quote!(field!(self.ptr, #handle, #name)), quote!(element!(self.ptr, #handle, #name, index)))
+            (
+                type_,
+                quote!(field!(self.ptr, #handle, #name)),
+                quote!(element!(self.ptr, #handle, #name, index)),
+            )
         }
     };
     let Some(count) = array else {
         let docs = docs.outer(context);
-        return Ok(quote!(#docs #cfg #deprecated #[must_use] pub fn #name(self) -> #type_ { crate::access::#single }));
+        return Ok(
+            quote!(#docs #cfg #deprecated #[must_use] pub fn #name(self) -> #type_ { crate::access::#single }),
+        );
     };
     let counted = counts(context, scope, outer, field, count, archs)?;
     let docs = docs.paragraph("`None` if there is no element at `index`.").outer(context);
@@ -209,10 +263,18 @@ fn counts(
     archs: ArchSet,
 ) -> Result<TokenStream, RenderError> {
     let name: Ident = names::COUNT.ident(&field.head.name);
-    let about = format!(" How many elements [`{0}`](Self::{0}) has.", names::FIELD.apply(&field.head.name));
+    let about =
+        format!(" How many elements [`{0}`](Self::{0}) has.", names::FIELD.apply(&field.head.name));
     let groups = by_arch(archs, |arch| {
-        let count = count.get(arch).ok_or_else(|| RenderError::new(&field.head.place, "no count for this architecture"))?;
-        Length::of(context, count, &field.head.place, Cell { release: outer.release, arch, view: View::Raw })
+        let count = count
+            .get(arch)
+            .ok_or_else(|| RenderError::new(&field.head.place, "no count for this architecture"))?;
+        Length::of(
+            context,
+            count,
+            &field.head.place,
+            Cell { release: outer.release, arch, view: View::Raw },
+        )
     })?;
     Ok(groups
         .iter()
@@ -224,7 +286,8 @@ fn counts(
 }
 
 fn register(field: &Field, integer: &TokenStream, word: Option<&str>) -> Register {
-    let word: TokenStream = word.map(|word| format!(", {word}").parse().unwrap_or_default()).unwrap_or_default();
+    let word: TokenStream =
+        word.map(|word| format!(", {word}").parse().unwrap_or_default()).unwrap_or_default();
     let name = match field.use_ {
         FieldUse::Access(Access::Bits) => "Bits",
         FieldUse::Access(Access::Plain(Writer::Guest)) => "ReadWrite",
@@ -245,8 +308,12 @@ fn register(field: &Field, integer: &TokenStream, word: Option<&str>) -> Registe
 fn how(field: &Field) -> &'static str {
     match field.use_ {
         FieldUse::Access(Access::Bits) => "Both sides change its bits.",
-        FieldUse::Access(Access::Plain(Writer::Guest) | Access::Index(Writer::Guest)) => "Written by this side.",
-        FieldUse::Access(Access::Plain(Writer::Xen) | Access::Index(Writer::Xen)) => "Written by the other side.",
+        FieldUse::Access(Access::Plain(Writer::Guest) | Access::Index(Writer::Guest)) => {
+            "Written by this side."
+        }
+        FieldUse::Access(Access::Plain(Writer::Xen) | Access::Index(Writer::Xen)) => {
+            "Written by the other side."
+        }
         _ => "",
     }
 }

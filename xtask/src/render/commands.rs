@@ -6,7 +6,8 @@ use super::error::RenderError;
 use super::types::{Cell, Type, View};
 use super::{lifespan, names};
 use crate::document::{
-    CallResult, CallShape, Command, CommandSet, Count, Enumeration, Field, File, Head, Release, ReleaseId, Shape, TypeRef,
+    CallResult, CallShape, Command, CommandSet, Count, Enumeration, Field, File, Head, Release,
+    ReleaseId, Shape, TypeRef,
 };
 use crate::resolve::{Basis, Item};
 use proc_macro2::{Ident, TokenStream};
@@ -14,7 +15,11 @@ use quote::quote;
 use rustc_hash::FxHashSet as HashSet;
 
 /// The module `command` of a file; with a module for each hypercall in it, if there are several.
-pub(super) fn render(context: &Context<'_, '_>, scope: Scope<'_>, file: &File) -> Result<TokenStream, RenderError> {
+pub(super) fn render(
+    context: &Context<'_, '_>,
+    scope: Scope<'_>,
+    file: &File,
+) -> Result<TokenStream, RenderError> {
     match file.commands.as_slice() {
         [] => Ok(TokenStream::new()),
         [set] => {
@@ -38,7 +43,11 @@ pub(super) fn render(context: &Context<'_, '_>, scope: Scope<'_>, file: &File) -
     }
 }
 
-fn commands(context: &Context<'_, '_>, scope: Scope<'_>, set: &CommandSet) -> Result<TokenStream, RenderError> {
+fn commands(
+    context: &Context<'_, '_>,
+    scope: Scope<'_>,
+    set: &CommandSet,
+) -> Result<TokenStream, RenderError> {
     let heads: Vec<&Head> = set.list.iter().map(|command| &command.head).collect();
     let names = lifespan::distinct(names::TYPE, &heads);
     let hypercall = hypercall(context, set)?;
@@ -52,10 +61,17 @@ fn commands(context: &Context<'_, '_>, scope: Scope<'_>, set: &CommandSet) -> Re
 
 /// The constant with a hypercall's number, in the type that `xen_pac::command` knows.
 fn hypercall(context: &Context<'_, '_>, set: &CommandSet) -> Result<Ident, RenderError> {
-    let missing = || RenderError::new(&set.place, format!("the enumeration `hypercall` has no value `{}`", set.hypercall));
+    let missing = || {
+        RenderError::new(
+            &set.place,
+            format!("the enumeration `hypercall` has no value `{}`", set.hypercall),
+        )
+    };
     let all = context.names().types("hypercall").iter();
-    let of: &Enumeration =
-        all.filter_map(|item| if let Item::Enumeration(of) = item { Some(*of) } else { None }).next().ok_or_else(missing)?;
+    let of: &Enumeration = all
+        .filter_map(|item| if let Item::Enumeration(of) = item { Some(*of) } else { None })
+        .next()
+        .ok_or_else(missing)?;
     of.values.iter().find(|value| value.head.name == set.hypercall).ok_or_else(missing)?;
     Ok(names::CONSTANT.ident(&set.hypercall))
 }
@@ -80,15 +96,23 @@ fn one(
     let deprecated = lifespan::deprecated(manifest, head, manifest.all_releases());
     let arguments = by_arch(head.availability.archs, |arch| match &command.argument {
         None => Ok(None),
-        Some(type_) => Type::of(context, type_, &head.place, Cell { release: newest, arch, view: View::Argument }).map(Some),
+        Some(type_) => Type::of(
+            context,
+            type_,
+            &head.place,
+            Cell { release: newest, arch, view: View::Argument },
+        )
+        .map(Some),
     })?;
-    let is_safe = command.hazard.is_none() && !command.argument.as_ref().is_some_and(|of| reaches_beyond(context, of, newest));
+    let is_safe = command.hazard.is_none()
+        && !command.argument.as_ref().is_some_and(|of| reaches_beyond(context, of, newest));
     let safe = is_safe.then(|| quote!(safe));
     let (shape, result) = (shape(command.shape), result(command.result));
     let number = number(i128::from(command.number));
     let c = head.c.as_deref().unwrap_or(&head.name);
     let since = head.availability.releases.since;
-    let (offered, honoured) = (release(manifest.release(since)), head.availability.honoured_since.unwrap_or(since));
+    let (offered, honoured) =
+        (release(manifest.release(since)), head.availability.honoured_since.unwrap_or(since));
     let honoured = release(manifest.release(honoured));
     let calls = arguments.into_iter().map(|(archs, argument)| {
         let cfg = context.cfg(archs, all);
@@ -134,20 +158,23 @@ fn result(result: CallResult) -> Ident {
     })
 }
 
-/// Whether Xen can touch memory beyond the argument: through a guest pointer anywhere in it, or behind a flexible tail.
+/// Whether Xen can touch memory beyond the argument: through a guest pointer anywhere in it, or
+/// behind a flexible tail.
 fn reaches_beyond(context: &Context<'_, '_>, type_: &TypeRef, release: ReleaseId) -> bool {
     let mut seen = HashSet::default();
     let mut types = vec![type_];
     while let Some(type_) = types.pop() {
         for arch in context.manifest().all_archs().iter() {
-            let item = match context.names().meaning(type_, release, arch).map(|meaning| meaning.basis) {
-                Ok(Basis::Handle(_)) => return true,
-                Ok(Basis::Struct(item)) if seen.insert(std::ptr::from_ref(item)) => item,
-                Ok(_) | Err(_) => continue,
-            };
+            let item =
+                match context.names().meaning(type_, release, arch).map(|meaning| meaning.basis) {
+                    Ok(Basis::Handle(_)) => return true,
+                    Ok(Basis::Struct(item)) if seen.insert(std::ptr::from_ref(item)) => item,
+                    Ok(_) | Err(_) => continue,
+                };
             let mut fields: Vec<&Field> = item.fields.iter().collect();
             while let Some(field) = fields.pop() {
-                if field.count.as_ref().and_then(|count| count.get(arch)) == Some(&Count::Flexible) {
+                if field.count.as_ref().and_then(|count| count.get(arch)) == Some(&Count::Flexible)
+                {
                     return true;
                 }
                 match &field.shape {

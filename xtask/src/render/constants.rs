@@ -9,15 +9,26 @@ use crate::document::Constant;
 use proc_macro2::TokenStream;
 use quote::quote;
 
-pub(super) fn render(context: &Context<'_, '_>, scope: Scope<'_>, item: &Constant) -> Result<TokenStream, RenderError> {
+pub(super) fn render(
+    context: &Context<'_, '_>,
+    scope: Scope<'_>,
+    item: &Constant,
+) -> Result<TokenStream, RenderError> {
     let head = &item.head;
     let all = context.manifest().all_archs();
     let release = context.release_of(head.availability);
     let name = context.item_ident(names::CONSTANT, head);
-    let deprecated = lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
+    let deprecated =
+        lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
     let groups = by_arch(head.availability.archs, |arch| {
-        let value = item.value.get(arch).ok_or_else(|| RenderError::new(&head.place, "no value for this architecture"))?;
-        Ok((Type::of(context, &item.type_, &head.place, Cell { release, arch, view: View::Raw })?, *value))
+        let value = item
+            .value
+            .get(arch)
+            .ok_or_else(|| RenderError::new(&head.place, "no value for this architecture"))?;
+        Ok((
+            Type::of(context, &item.type_, &head.place, Cell { release, arch, view: View::Raw })?,
+            *value,
+        ))
     })?;
     Ok(groups
         .into_iter()

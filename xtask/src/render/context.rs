@@ -1,4 +1,5 @@
-//! What every renderer needs to know: the description, its meaning, and where in the generated crate things stand.
+//! What every renderer needs to know: the description, its meaning, and where in the generated
+//! crate things stand.
 
 use super::error::RenderError;
 use super::lifespan;
@@ -61,7 +62,12 @@ impl<'d> Scope<'d> {
 
 impl<'l, 'd> Context<'l, 'd> {
     pub(super) fn new(document: &'d Document, layouts: &'l Layouts<'d>) -> Self {
-        Self { document, layouts, pages: Pages::default(), renamed: lifespan::renamed_types(document) }
+        Self {
+            document,
+            layouts,
+            pages: Pages::default(),
+            renamed: lifespan::renamed_types(document),
+        }
     }
 
     pub(super) fn manifest(&self) -> &'d Manifest {
@@ -74,7 +80,10 @@ impl<'l, 'd> Context<'l, 'd> {
 
     /// The Rust name of a top-level item.
     pub(super) fn item_name(&self, rule: Rule, head: &Head) -> String {
-        self.renamed.get(&std::ptr::from_ref(head)).cloned().unwrap_or_else(|| rule.apply(&head.name))
+        self.renamed
+            .get(&std::ptr::from_ref(head))
+            .cloned()
+            .unwrap_or_else(|| rule.apply(&head.name))
     }
 
     /// The Rust name of a top-level item, as a token.
@@ -94,7 +103,10 @@ impl<'l, 'd> Context<'l, 'd> {
     /// The same as text.
     pub(super) fn cfg_text(&self, archs: ArchSet, within: ArchSet) -> String {
         let there = archs.and(within);
-        let names: Vec<String> = there.iter().map(|arch| format!("target_arch = \"{}\"", self.arch_name(arch))).collect();
+        let names: Vec<String> = there
+            .iter()
+            .map(|arch| format!("target_arch = \"{}\"", self.arch_name(arch)))
+            .collect();
         match names.as_slice() {
             _ if there == within => String::new(),
             [one] => format!("#[cfg({one})]"),
@@ -151,6 +163,7 @@ pub(super) fn number(value: i128) -> TokenStream {
 
 /// A number without a type, in hexadecimal.
 pub(super) fn hex(value: u64) -> TokenStream {
-    let literal: Literal = format!("{value:#x}").parse().unwrap_or_else(|_| Literal::u64_unsuffixed(value));
+    let literal: Literal =
+        format!("{value:#x}").parse().unwrap_or_else(|_| Literal::u64_unsuffixed(value));
     quote!(#literal)
 }

@@ -7,7 +7,10 @@ use crate::document::{ArchSet, Convention};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-pub(super) fn render(context: &Context<'_, '_>, item: &Convention) -> Result<TokenStream, RenderError> {
+pub(super) fn render(
+    context: &Context<'_, '_>,
+    item: &Convention,
+) -> Result<TokenStream, RenderError> {
     let all = context.manifest().all_archs();
     let cfg = context.cfg(ArchSet::from_iter([item.arch]), all);
     let docs = Docs::of(&item.doc).outer(context);
@@ -15,8 +18,10 @@ pub(super) fn render(context: &Context<'_, '_>, item: &Convention) -> Result<Tok
     let immediate = match &item.immediate {
         None => quote!(None),
         Some(name) => {
-            let value =
-                context.names().constant_value(name, context.manifest().newest(), item.arch).map_err(RenderError::at(&item.place))?;
+            let value = context
+                .names()
+                .constant_value(name, context.manifest().newest(), item.arch)
+                .map_err(RenderError::at(&item.place))?;
             let value = super::context::number(value);
             quote!(Some(#value))
         }

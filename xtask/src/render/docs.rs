@@ -6,7 +6,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 /// The width at which documentation is broken into lines.
-const WIDTH: usize = 110;
+const WIDTH: usize = 92;
 
 /// Documentation in the making.
 pub(super) struct Docs {
@@ -18,13 +18,20 @@ pub(super) struct Docs {
 impl Docs {
     /// A text of the description.
     pub(super) fn of(text: &str) -> Self {
-        Self { paragraphs: paragraphs(text).map(|paragraph| escape(&paragraph)).collect(), facts: Vec::new() }
+        Self {
+            paragraphs: paragraphs(text).map(|paragraph| escape(&paragraph)).collect(),
+            facts: Vec::new(),
+        }
     }
 
     /// The documentation of an item that stands on its own.
     pub(super) fn item(context: &Context<'_, '_>, head: &Head) -> Self {
         let manifest = context.manifest();
-        let whole = Availability { releases: manifest.all_releases(), honoured_since: None, archs: manifest.all_archs() };
+        let whole = Availability {
+            releases: manifest.all_releases(),
+            honoured_since: None,
+            archs: manifest.all_archs(),
+        };
         Self::part(context, head, whole)
     }
 
@@ -82,12 +89,20 @@ impl Docs {
     }
 
     /// Adds a number that each architecture has, such as an offset.
-    pub(super) fn per_arch(self, context: &Context<'_, '_>, what: &str, values: &[(ArchId, u32)]) -> Self {
+    pub(super) fn per_arch(
+        self,
+        context: &Context<'_, '_>,
+        what: &str,
+        values: &[(ArchId, u32)],
+    ) -> Self {
         let Some((_, first)) = values.first() else { return self };
         if values.iter().all(|(_, value)| value == first) {
             return self.fact(format!("{what} {first}."));
         }
-        let each: Vec<String> = values.iter().map(|(arch, value)| format!("{value} on {}", context.arch_name(*arch))).collect();
+        let each: Vec<String> = values
+            .iter()
+            .map(|(arch, value)| format!("{value} on {}", context.arch_name(*arch)))
+            .collect();
         self.fact(format!("{what} {}.", each.join(", ")))
     }
 
@@ -104,7 +119,8 @@ impl Docs {
             self.facts.push(format!("Xen honours it since {}.", manifest.release(release)));
         }
         if let Some(release) = head.named_since {
-            self.facts.push(format!("The headers name it since Xen {}.", manifest.release(release)));
+            self.facts
+                .push(format!("The headers name it since Xen {}.", manifest.release(release)));
         }
         if own.archs.and(within.archs) != within.archs {
             self.facts.push(format!("Only on {}.", list(context, own.archs)));
@@ -116,7 +132,8 @@ impl Docs {
         context.pages.docs(self.lines())
     }
 
-    /// The same for what might be set on the line of something else, where a mark of a line of its own would be lost.
+    /// The same for what might be set on the line of something else, where a mark of a line of its
+    /// own would be lost.
     pub(super) fn attributes(self) -> TokenStream {
         let lines = self.lines();
         quote!(#(#[doc = #lines])*)
@@ -158,13 +175,17 @@ fn list(context: &Context<'_, '_>, archs: ArchSet) -> String {
 
 /// The paragraphs of a text, each on one line; code blocks are left alone.
 fn paragraphs(text: &str) -> impl Iterator<Item = String> {
-    text.split("\n\n")
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(|part| if part.starts_with("```") { part.to_owned() } else { part.split_whitespace().collect::<Vec<_>>().join(" ") })
+    text.split("\n\n").map(str::trim).filter(|part| !part.is_empty()).map(|part| {
+        if part.starts_with("```") {
+            part.to_owned()
+        } else {
+            part.split_whitespace().collect::<Vec<_>>().join(" ")
+        }
+    })
 }
 
-/// Breaks a paragraph into lines, never before a word that would begin a list, a heading or a quotation.
+/// Breaks a paragraph into lines, never before a word that would begin a list, a heading or a
+/// quotation.
 fn wrap(paragraph: &str, lines: &mut Vec<String>) {
     let mut line = String::new();
     for word in paragraph.split(' ') {
@@ -249,6 +270,9 @@ mod tests {
 
     #[test]
     fn paragraphs_are_kept() {
-        assert_eq!(Docs::of("one\nline\n\nother").fact("Fact.").lines(), [" one line", "", " other", "", " Fact."]);
+        assert_eq!(
+            Docs::of("one\nline\n\nother").fact("Fact.").lines(),
+            [" one line", "", " other", "", " Fact."]
+        );
     }
 }

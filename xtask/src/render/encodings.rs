@@ -1,4 +1,5 @@
-//! `encodings`: a value that can only be built right, with const functions that build it and take it apart.
+//! `encodings`: a value that can only be built right, with const functions that build it and take
+//! it apart.
 
 use super::context::{Context, hex};
 use super::docs::Docs;
@@ -20,7 +21,10 @@ struct Parts<'c, 'l, 'd> {
     is: Ident,
 }
 
-pub(super) fn render(context: &Context<'_, '_>, item: &Encoding) -> Result<TokenStream, RenderError> {
+pub(super) fn render(
+    context: &Context<'_, '_>,
+    item: &Encoding,
+) -> Result<TokenStream, RenderError> {
     let head = &item.head;
     let parts = Parts {
         context,
@@ -32,7 +36,8 @@ pub(super) fn render(context: &Context<'_, '_>, item: &Encoding) -> Result<Token
     let Parts { name, is, .. } = &parts;
     let wide = if *is == "u64" { quote!(value) } else { quote!(value as u64) };
     let cfg = context.item_cfg(head.availability);
-    let deprecated = lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
+    let deprecated =
+        lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
     let docs = Docs::item(context, head).outer(context);
     let constructors = item.variants.iter().map(|variant| parts.constructor(variant));
     let (variants, variant) = (parts.variants_type(), parts.variant()?);
@@ -62,7 +67,8 @@ pub(super) fn render(context: &Context<'_, '_>, item: &Encoding) -> Result<Token
             /// The value that Xen gave.
             ///
             /// # Errors
-            /// If it is none of the forms, has a field out of its range, or bits outside every field.
+            /// If it is none of the forms, has a field out of its range, or bits outside every
+            /// field.
             pub const fn decode(value: #is) -> Result<Self, crate::access::DecodeError> {
                 if Self::is_valid(value) { Ok(Self(value)) } else { Err(crate::access::DecodeError::new(#wide)) }
             }
@@ -86,7 +92,11 @@ impl Parts<'_, '_, '_> {
     }
 
     fn deprecated(&self, variant: &Variant) -> TokenStream {
-        lifespan::deprecated(self.context.manifest(), &variant.head, self.item.head.availability.releases)
+        lifespan::deprecated(
+            self.context.manifest(),
+            &variant.head,
+            self.item.head.availability.releases,
+        )
     }
 
     fn docs(&self, variant: &Variant) -> Docs {
@@ -95,16 +105,25 @@ impl Parts<'_, '_, '_> {
 
     /// A constant for a whole value, a function for a form with fields.
     fn constructor(&self, variant: &Variant) -> TokenStream {
-        let (cfg, deprecated, docs) = (self.cfg(variant), self.deprecated(variant), self.docs(variant));
+        let (cfg, deprecated, docs) =
+            (self.cfg(variant), self.deprecated(variant), self.docs(variant));
         let (tag, fields) = match &variant.kind {
             VariantKind::Value(value) => {
-                let (name, value, docs) = (names::CONSTANT.ident(&variant.head.name), hex(*value), docs.outer(self.context));
+                let (name, value, docs) = (
+                    names::CONSTANT.ident(&variant.head.name),
+                    hex(*value),
+                    docs.outer(self.context),
+                );
                 return quote!(#docs #cfg #deprecated pub const #name: Self = Self(#value););
             }
             VariantKind::Fields { tag, fields, .. } => (*tag, fields),
         };
-        let list = fields.iter().map(|field| format!("- `{}`: {}", names::FIELD.apply(&field.name), range(field)));
-        let docs = list.fold(docs.paragraph("# Errors\nIf a field is out of its range:"), Docs::line).outer(self.context);
+        let list = fields
+            .iter()
+            .map(|field| format!("- `{}`: {}", names::FIELD.apply(&field.name), range(field)));
+        let docs = list
+            .fold(docs.paragraph("# Errors\nIf a field is out of its range:"), Docs::line)
+            .outer(self.context);
         let name = names::FIELD.ident(&variant.head.name);
         let arguments = fields.iter().map(|field| {
             let (name, type_) = (names::FIELD.ident(&field.name), smallest(field.bits));
@@ -114,10 +133,13 @@ impl Parts<'_, '_, '_> {
         let is = &self.is;
         let placed = fields.iter().map(|field| {
             let name = names::FIELD.ident(&field.name);
-            let wide = if smallest(field.bits) == *is { quote!(#name) } else { quote!((#name as #is)) };
+            let wide =
+                if smallest(field.bits) == *is { quote!(#name) } else { quote!((#name as #is)) };
             if field.bits.low == 0 { wide } else { shifted(&wide, &quote!(<<), field.bits.low) }
         });
-        let tag = Some(in_place(tag, self.item.tag)).filter(|tag| *tag != 0 || fields.is_empty()).map(hex);
+        let tag = Some(in_place(tag, self.item.tag))
+            .filter(|tag| *tag != 0 || fields.is_empty())
+            .map(hex);
         let parts = tag.into_iter().chain(placed);
         quote! {
             #docs
@@ -137,7 +159,9 @@ impl Parts<'_, '_, '_> {
         let variants = self.item.variants.iter().map(|variant| {
             let (cfg, docs) = (self.cfg(variant), self.docs(variant).outer(self.context));
             let name = names::VARIANT.ident(&variant.head.name);
-            let VariantKind::Fields { fields, .. } = &variant.kind else { return quote!(#docs #cfg #name,) };
+            let VariantKind::Fields { fields, .. } = &variant.kind else {
+                return quote!(#docs #cfg #name,);
+            };
             let fields = fields.iter().map(|field| {
                 let docs = Docs::of(&field.doc).fact(bits(field.bits)).attributes();
                 let (name, type_) = (names::FIELD.ident(&field.name), smallest(field.bits));
@@ -153,19 +177,35 @@ impl Parts<'_, '_, '_> {
         }
     }
 
-    /// The body of `variant`. A value is one of the forms, so that the one left to the end needs no question. Whole values are asked first:
-    /// one may have the tag of another form.
+    /// The body of `variant`. A value is one of the forms, so that the one left to the end needs no
+    /// question. Whole values are asked first: one may have the tag of another form.
     fn variant(&self) -> Result<TokenStream, RenderError> {
         let archs = self.item.head.availability.archs;
         let everywhere = |variant: &&Variant| archs.and(variant.head.availability.archs) == archs;
-        let (whole, with_fields): (Vec<_>, Vec<_>) =
-            self.item.variants.iter().partition(|variant| matches!(variant.kind, VariantKind::Value(_)));
-        let last = with_fields.iter().copied().rfind(everywhere).or_else(|| whole.iter().copied().rfind(everywhere));
-        let last = last.ok_or_else(|| RenderError::new(&self.item.head.place, "one form at least must exist on every architecture"))?;
+        let (whole, with_fields): (Vec<_>, Vec<_>) = self
+            .item
+            .variants
+            .iter()
+            .partition(|variant| matches!(variant.kind, VariantKind::Value(_)));
+        let last = with_fields
+            .iter()
+            .copied()
+            .rfind(everywhere)
+            .or_else(|| whole.iter().copied().rfind(everywhere));
+        let last = last.ok_or_else(|| {
+            RenderError::new(
+                &self.item.head.place,
+                "one form at least must exist on every architecture",
+            )
+        })?;
         let name = &self.variants;
         let others = with_fields.into_iter().filter(|variant| !std::ptr::eq(*variant, last));
         let asked = whole.into_iter().chain(others).map(|variant| {
-            let (cfg, is_it, made) = (self.cfg(variant), self.is_it(variant, &quote!(self.0)), self.taken_apart(variant));
+            let (cfg, is_it, made) = (
+                self.cfg(variant),
+                self.is_it(variant, &quote!(self.0)),
+                self.taken_apart(variant),
+            );
             quote!(#cfg if #is_it { return #name::#made; })
         });
         let otherwise = self.taken_apart(last);
@@ -184,7 +224,8 @@ impl Parts<'_, '_, '_> {
         quote!(#name { #(#fields),* })
     }
 
-    /// The question whether a value has this form: it is the whole value, or has its tag and is no whole value.
+    /// The question whether a value has this form: it is the whole value, or has its tag and is no
+    /// whole value.
     fn is_it(&self, variant: &Variant, value: &TokenStream) -> TokenStream {
         match &variant.kind {
             VariantKind::Value(whole) => {
@@ -205,13 +246,20 @@ impl Parts<'_, '_, '_> {
             let VariantKind::Fields { fields, .. } = &variant.kind else {
                 return quote!(#cfg if #is_it { return true; });
             };
-            let covered = fields.iter().fold(self.item.tag.mask(), |mask, field| mask | field.bits.mask());
+            let covered =
+                fields.iter().fold(self.item.tag.mask(), |mask, field| mask | field.bits.mask());
             let whole = width_mask(self.item.is);
-            let outside = (whole & !covered != 0).then(|| hex(whole & !covered)).map(|mask| quote!(value & #mask == 0));
+            let outside = (whole & !covered != 0)
+                .then(|| hex(whole & !covered))
+                .map(|mask| quote!(value & #mask == 0));
             let ranges = fields.iter().flat_map(|field| {
                 let value = extracted(field.bits, &quote!(value));
-                let least = (field.min > 0).then(|| (hex(field.min), value.clone())).map(|(min, value)| quote!(#value >= #min));
-                let greatest = (field.max < largest(field.bits)).then(|| hex(field.max)).map(|max| quote!(#value <= #max));
+                let least = (field.min > 0)
+                    .then(|| (hex(field.min), value.clone()))
+                    .map(|(min, value)| quote!(#value >= #min));
+                let greatest = (field.max < largest(field.bits))
+                    .then(|| hex(field.max))
+                    .map(|max| quote!(#value <= #max));
                 least.into_iter().chain(greatest)
             });
             let mut conditions: Vec<TokenStream> = outside.into_iter().chain(ranges).collect();
@@ -221,8 +269,9 @@ impl Parts<'_, '_, '_> {
             quote!(#cfg if #is_it { return #(#conditions)&&*; })
         });
         // Whole values first: one may have the tag of another form.
-        let (whole, others): (Vec<_>, Vec<_>) =
-            forms.zip(&self.item.variants).partition(|(_, variant)| matches!(variant.kind, VariantKind::Value(_)));
+        let (whole, others): (Vec<_>, Vec<_>) = forms
+            .zip(&self.item.variants)
+            .partition(|(_, variant)| matches!(variant.kind, VariantKind::Value(_)));
         let forms = whole.into_iter().chain(others).map(|(form, _)| form);
         quote! {
             const fn is_valid(value: #is) -> bool {
@@ -234,14 +283,19 @@ impl Parts<'_, '_, '_> {
 
     /// The description's example of a form, as a question to the compiler.
     fn example(&self, variant: &Variant) -> TokenStream {
-        let VariantKind::Fields { fields, example: Some((value, of)), .. } = &variant.kind else { return TokenStream::new() };
+        let VariantKind::Fields { fields, example: Some((value, of)), .. } = &variant.kind else {
+            return TokenStream::new();
+        };
         let archs = self.item.head.availability.archs.and(variant.head.availability.archs);
         let cfg = self.context.cfg(archs, self.context.manifest().all_archs());
         let (name, form) = (&self.name, names::FIELD.ident(&variant.head.name));
         let arguments = arguments(fields, of);
         let value = hex(*value);
         let text = format!("the example of `{}` of `{}`", variant.head.name, self.item.head.name);
-        let (built, decoded) = (format!("{text} cannot be built"), format!("{text} does not encode and decode as described"));
+        let (built, decoded) = (
+            format!("{text} cannot be built"),
+            format!("{text} does not encode and decode as described"),
+        );
         quote! {
             #cfg
             const _: () = {
@@ -253,7 +307,10 @@ impl Parts<'_, '_, '_> {
 }
 
 fn arguments(fields: &[VariantField], of: &BTreeMap<String, u64>) -> Vec<Literal> {
-    fields.iter().map(|field| Literal::u64_unsuffixed(of.get(&field.name).copied().unwrap_or(0))).collect()
+    fields
+        .iter()
+        .map(|field| Literal::u64_unsuffixed(of.get(&field.name).copied().unwrap_or(0)))
+        .collect()
 }
 
 fn range(field: &VariantField) -> String {
@@ -264,8 +321,13 @@ fn check(field: &VariantField) -> TokenStream {
     let (name, text) = (names::FIELD.ident(&field.name), &field.name);
     let widest = width_mask(smallest_primitive(field.bits));
     let (min, max) = (Literal::u64_unsuffixed(field.min), Literal::u64_unsuffixed(field.max));
-    let conditions: Vec<TokenStream> =
-        [(field.min > 0).then(|| quote!(#name < #min)), (field.max < widest).then(|| quote!(#name > #max))].into_iter().flatten().collect();
+    let conditions: Vec<TokenStream> = [
+        (field.min > 0).then(|| quote!(#name < #min)),
+        (field.max < widest).then(|| quote!(#name > #max)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     if conditions.is_empty() {
         return TokenStream::new();
     }

@@ -1,4 +1,5 @@
-//! `enumerations`: a newtype with named constants, because Xen may always use values that nobody named.
+//! `enumerations`: a newtype with named constants, because Xen may always use values that nobody
+//! named.
 
 use super::context::{Context, number};
 use super::docs::Docs;
@@ -12,13 +13,18 @@ use rustc_hash::FxHashMap as HashMap;
 pub(super) fn render(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
     let head = &item.head;
     let cfg = context.item_cfg(head.availability);
-    let deprecated = lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
+    let deprecated =
+        lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
     let docs = Docs::item(context, head).outer(context);
     let name = context.item_ident(names::TYPE, head);
     let is = integer(item.is);
     let heads: Vec<&Head> = item.values.iter().map(|value| &value.head).collect();
     let values = lifespan::distinct(names::CONSTANT, &heads);
-    let values = item.values.iter().zip(values).filter_map(|(value, name)| Some(constant(context, item, value, &name?)));
+    let values = item
+        .values
+        .iter()
+        .zip(values)
+        .filter_map(|(value, name)| Some(constant(context, item, value, &name?)));
     let look_up = look_up(context, item);
     quote! {
         #docs
@@ -32,7 +38,8 @@ pub(super) fn render(context: &Context<'_, '_>, item: &Enumeration) -> TokenStre
         impl #name {
             #(#values)*
 
-            /// The value's name, as C spells it without its prefix; `None` for a value that has none here.
+            /// The value's name, as C spells it without its prefix; `None` for a value that has
+            /// none here.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 #look_up
@@ -44,7 +51,12 @@ pub(super) fn render(context: &Context<'_, '_>, item: &Enumeration) -> TokenStre
     }
 }
 
-fn constant(context: &Context<'_, '_>, item: &Enumeration, value: &Value, name: &str) -> TokenStream {
+fn constant(
+    context: &Context<'_, '_>,
+    item: &Enumeration,
+    value: &Value,
+    name: &str,
+) -> TokenStream {
     let within = item.head.availability;
     let docs = Docs::part(context, &value.head, within).outer(context);
     let cfg = context.cfg(value.head.availability.archs, within.archs);
@@ -53,7 +65,8 @@ fn constant(context: &Context<'_, '_>, item: &Enumeration, value: &Value, name: 
     quote!(#docs #cfg #deprecated pub const #name: Self = Self(#value);)
 }
 
-/// The body of `name`. Where two values are equal on an architecture, the later release's name is told, or else the first.
+/// The body of `name`. Where two values are equal on an architecture, the later release's name is
+/// told, or else the first.
 fn look_up(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
     let mut order: Vec<usize> = (0..item.values.len()).collect();
     order.sort_by_key(|&at| std::cmp::Reverse(item.values[at].head.availability.releases.until));
@@ -62,8 +75,13 @@ fn look_up(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
     for at in order {
         let value = &item.values[at];
         let earlier = taken.entry(value.value).or_default();
-        let free: ArchSet =
-            value.head.availability.archs.iter().filter(|&arch| !earlier.iter().any(|archs| archs.contains(arch))).collect();
+        let free: ArchSet = value
+            .head
+            .availability
+            .archs
+            .iter()
+            .filter(|&arch| !earlier.iter().any(|archs| archs.contains(arch)))
+            .collect();
         if !free.is_empty() {
             earlier.push(free);
             shown[at] = Some(free);

@@ -39,12 +39,14 @@ pub(crate) const MODULE: Rule = Rule { drop: "_t", case: Case::Snake, suffix: ""
 /// Fields, accessors, arguments of functions.
 pub(crate) const FIELD: Rule = Rule { drop: "", case: Case::Snake, suffix: "" };
 
-/// Words that Rust keeps for itself. The checks refuse them; here a line below keeps the result Rust all the same.
+/// Words that Rust keeps for itself. The checks refuse them; here a line below keeps the result
+/// Rust all the same.
 const KEYWORDS: &[&str] = &[
-    "_", "Self", "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else", "enum",
-    "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override",
-    "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe", "unsized",
-    "use", "virtual", "where", "while", "yield",
+    "_", "Self", "abstract", "as", "async", "await", "become", "box", "break", "const", "continue",
+    "crate", "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if",
+    "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub",
+    "ref", "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
+    "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
 impl Rule {
@@ -68,7 +70,8 @@ impl Rule {
 
 /// A token for any text: what cannot stand in an identifier becomes a line.
 pub(super) fn ident(text: &str) -> Ident {
-    let mut name: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let mut name: String =
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() {
         name.insert(0, '_');
     }
@@ -85,7 +88,8 @@ fn words(name: &str) -> impl Iterator<Item = &str> {
 
 fn humps(part: &str) -> impl Iterator<Item = &str> {
     let bytes = part.as_bytes();
-    let starts = (1..bytes.len()).filter(|&at| bytes[at].is_ascii_uppercase() && bytes[at - 1].is_ascii_lowercase());
+    let starts = (1..bytes.len())
+        .filter(|&at| bytes[at].is_ascii_uppercase() && bytes[at - 1].is_ascii_lowercase());
     let mut bounds = vec![0];
     bounds.extend(starts);
     bounds.push(part.len());
@@ -94,7 +98,9 @@ fn humps(part: &str) -> impl Iterator<Item = &str> {
 
 fn pascal(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters.flat_map(char::to_lowercase)).collect())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters.flat_map(char::to_lowercase)).collect()
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
-//! Text on its way around the parser: the tokens hold a mark for each text, and the text takes the mark's place once all is set.
+//! Text on its way around the parser: the tokens hold a mark for each text, and the text takes the
+//! mark's place once all is set.
 //!
-//! Documentation is half of what is generated. As attributes, each line would be quoted, parsed, unquoted and set; nothing of it can be wrong Rust.
-//! The proofs of layouts are another quarter, and nothing but calls of macros, whose content no formatter sets.
+//! Documentation is half of what is generated. As attributes, each line would be quoted, parsed,
+//! unquoted and set; nothing of it can be wrong Rust. The proofs of layouts are another quarter,
+//! and nothing but calls of macros, whose content no formatter sets.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
@@ -24,7 +26,8 @@ enum Page {
     Calls(Vec<Call>),
 }
 
-/// A call of a macro of the access module, as an item: `crate::access::layout!(Name, "name": 8 { field: 0, other: 4 });`.
+/// A call of a macro of the access module, as an item:
+/// `crate::access::layout!(Name, "name": 8 { field: 0, other: 4 });`.
 #[derive(Debug)]
 pub(super) struct Call {
     /// The attribute before it, if any.
@@ -62,8 +65,12 @@ impl Pages {
             let start = line.trim_start();
             let indent = &line[..line.len() - start.len()];
             match number(start.trim_end()).and_then(|number| pages.get(number)) {
-                Some(Page::Docs(lines)) => lines.iter().for_each(|text| filled.extend([indent, "///", text, "\n"])),
-                Some(Page::Calls(calls)) => calls.iter().for_each(|call| call.write(indent, &mut filled)),
+                Some(Page::Docs(lines)) => {
+                    lines.iter().for_each(|text| filled.extend([indent, "///", text, "\n"]))
+                }
+                Some(Page::Calls(calls)) => {
+                    calls.iter().for_each(|call| call.write(indent, &mut filled))
+                }
                 None => filled.push_str(line),
             }
         }
@@ -110,21 +117,34 @@ mod tests {
     #[test]
     fn a_text_takes_the_place_of_its_mark() {
         let pages = Pages::default();
-        let marks: String = [vec![" One.".to_owned()], vec![" Two.".to_owned(), String::new(), " More.".to_owned()]]
-            .map(|lines| pages.docs(lines).to_string())
-            .concat();
+        let marks: String = [
+            vec![" One.".to_owned()],
+            vec![" Two.".to_owned(), String::new(), " More.".to_owned()],
+        ]
+        .map(|lines| pages.docs(lines).to_string())
+        .concat();
         assert_eq!(marks.replace(' ', ""), "#[docs(0)]#[docs(1)]");
         let filled = pages.fill("#[docs(0)]\nmod a {\n    #[docs(1)]\n    const B: u8 = 1;\n}\n");
-        assert_eq!(filled, "/// One.\nmod a {\n    /// Two.\n    ///\n    /// More.\n    const B: u8 = 1;\n}\n");
+        assert_eq!(
+            filled,
+            "/// One.\nmod a {\n    /// Two.\n    ///\n    /// More.\n    const B: u8 = 1;\n}\n"
+        );
     }
 
     #[test]
     fn long_calls_are_broken() {
         let pages = Pages::default();
-        let call = |list: Vec<String>| Call { cfg: "#[cfg(unix)]".to_owned(), head: "layout!(X:".to_owned(), list };
+        let call = |list: Vec<String>| Call {
+            cfg: "#[cfg(unix)]".to_owned(),
+            head: "layout!(X:".to_owned(),
+            list,
+        };
         let long: Vec<String> = (0..20).map(|at| format!("field_{at}: {at}")).collect();
         assert_eq!(
-            pages.calls(vec![call(vec!["a: 0".to_owned(), "b: 1".to_owned()]), call(long)]).to_string().replace(' ', ""),
+            pages
+                .calls(vec![call(vec!["a: 0".to_owned(), "b: 1".to_owned()]), call(long)])
+                .to_string()
+                .replace(' ', ""),
             "calls!(0);"
         );
         let filled = pages.fill("  calls!(0);\n");
@@ -132,6 +152,9 @@ mod tests {
             "  #[cfg(unix)]\n  crate::access::layout!(X: { a: 0, b: 1 });\n  #[cfg(unix)]\n  crate::access::layout!(X: {\n      field_0: 0,"
         ));
         assert!(filled.ends_with("field_19: 19\n  });\n"), "{filled}");
-        assert!(filled.lines().count() > 6 && filled.lines().all(|line| line.len() <= 120), "{filled}");
+        assert!(
+            filled.lines().count() > 6 && filled.lines().all(|line| line.len() <= 120),
+            "{filled}"
+        );
     }
 }

@@ -39,8 +39,12 @@ pub(super) fn render<'d>(
     let mut methods = TokenStream::new();
     let mut types = TokenStream::new();
     for snapshot in &item.snapshots {
-        let members = snapshot.members.iter().map(|member| Ok((member, parts(context, item, outer, member)?)));
-        let members: Vec<(&SnapshotMember, Vec<Part>)> = members.collect::<Result<_, RenderError>>()?;
+        let members = snapshot
+            .members
+            .iter()
+            .map(|member| Ok((member, parts(context, item, outer, member)?)));
+        let members: Vec<(&SnapshotMember, Vec<Part>)> =
+            members.collect::<Result<_, RenderError>>()?;
         let name = names::ident(&format!("{}{}", outer.name, names::TYPE.apply(&snapshot.name)));
         methods.extend(methods_of(context, outer, snapshot, &name, &members));
         types.extend(type_of(context, item, outer, snapshot, &name, &members)?);
@@ -48,11 +52,23 @@ pub(super) fn render<'d>(
     Ok((methods, types))
 }
 
-fn parts(context: &Context<'_, '_>, item: &Struct, outer: &Aggregate<'_>, member: &SnapshotMember) -> Result<Vec<Part>, RenderError> {
-    let there: ArchSet = outer.archs().iter().filter(|arch| exists(context, item, outer, member, *arch)).collect();
+fn parts(
+    context: &Context<'_, '_>,
+    item: &Struct,
+    outer: &Aggregate<'_>,
+    member: &SnapshotMember,
+) -> Result<Vec<Part>, RenderError> {
+    let there: ArchSet =
+        outer.archs().iter().filter(|arch| exists(context, item, outer, member, *arch)).collect();
     let groups = by_arch(there, |arch| {
-        let path = member.path.get(arch).ok_or_else(|| RenderError::new(&member.place, "no path for this architecture"))?;
-        let (field, cell) = (find(context, item, outer, path, arch, member)?, Cell { release: outer.release, arch, view: View::Raw });
+        let path = member
+            .path
+            .get(arch)
+            .ok_or_else(|| RenderError::new(&member.place, "no path for this architecture"))?;
+        let (field, cell) = (
+            find(context, item, outer, path, arch, member)?,
+            Cell { release: outer.release, arch, view: View::Raw },
+        );
         let Shape::Type(type_) = &field.shape else {
             return Err(RenderError::new(&member.place, "a snapshot holds integers only"));
         };
@@ -64,16 +80,24 @@ fn parts(context: &Context<'_, '_>, item: &Struct, outer: &Aggregate<'_>, member
         let sense = match meaning(context.names(), type_, &field.head.place, cell)? {
             _ if field.count.is_some() => Sense::Number,
             Basis::Word(word) => {
-                let module = module_path(outer, &word.head.place.file) + &context.item_name(names::MODULE, &word.head);
+                let module = module_path(outer, &word.head.place.file)
+                    + &context.item_name(names::MODULE, &word.head);
                 Sense::Word(integer(word.is).to_string(), module)
             }
-            Basis::Enumeration(of) => Sense::Newtype(module_path(outer, &of.head.place.file) + &context.item_name(names::TYPE, &of.head)),
+            Basis::Enumeration(of) => Sense::Newtype(
+                module_path(outer, &of.head.place.file) + &context.item_name(names::TYPE, &of.head),
+            ),
             Basis::Integer(_) => Sense::Number,
-            Basis::Struct(_) | Basis::Handle(_) => return Err(RenderError::new(&member.place, "a snapshot holds integers only")),
+            Basis::Struct(_) | Basis::Handle(_) => {
+                return Err(RenderError::new(&member.place, "a snapshot holds integers only"));
+            }
         };
         Ok((path.join("."), rust, sense))
     })?;
-    Ok(groups.into_iter().map(|(archs, (path, type_, meaning))| Part { archs, path, type_, meaning }).collect())
+    Ok(groups
+        .into_iter()
+        .map(|(archs, (path, type_, meaning))| Part { archs, path, type_, meaning })
+        .collect())
 }
 
 fn module_path(outer: &Aggregate<'_>, file: &str) -> String {
@@ -81,8 +105,15 @@ fn module_path(outer: &Aggregate<'_>, file: &str) -> String {
     if own { String::new() } else { format!("crate::{}::", names::MODULE.apply(file)) }
 }
 
-/// Whether the field that a member names is there on `arch`; a path that leads nowhere is an error elsewhere.
-fn exists(context: &Context<'_, '_>, item: &Struct, outer: &Aggregate<'_>, member: &SnapshotMember, arch: ArchId) -> bool {
+/// Whether the field that a member names is there on `arch`; a path that leads nowhere is an error
+/// elsewhere.
+fn exists(
+    context: &Context<'_, '_>,
+    item: &Struct,
+    outer: &Aggregate<'_>,
+    member: &SnapshotMember,
+    arch: ArchId,
+) -> bool {
     member.path.get(arch).is_some_and(|path| find(context, item, outer, path, arch, member).is_ok())
 }
 
@@ -95,17 +126,26 @@ fn find<'a>(
     arch: ArchId,
     member: &SnapshotMember,
 ) -> Result<&'a Field, RenderError> {
-    let lost = || RenderError::new(&member.place, format!("there is no field `{path}` on {}", context.arch_name(arch)));
+    let lost = || {
+        RenderError::new(
+            &member.place,
+            format!("there is no field `{path}` on {}", context.arch_name(arch)),
+        )
+    };
     let mut fields: &[Field] = &item.fields;
     let mut found = None;
     for step in path.split('.') {
-        let field = fields.iter().find(|field| field.head.name == step && field.head.availability.contains(outer.release, arch));
+        let field = fields.iter().find(|field| {
+            field.head.name == step && field.head.availability.contains(outer.release, arch)
+        });
         let field = field.ok_or_else(lost)?;
         fields = match &field.shape {
-            Shape::Type(crate::document::TypeRef::Named(name)) => match context.names().type_(name, outer.release, arch) {
-                Ok(Item::Struct(inner)) => &inner.fields,
-                _ => &[],
-            },
+            Shape::Type(crate::document::TypeRef::Named(name)) => {
+                match context.names().type_(name, outer.release, arch) {
+                    Ok(Item::Struct(inner)) => &inner.fields,
+                    _ => &[],
+                }
+            }
             Shape::Type(_) => &[],
             Shape::Union { members, .. } | Shape::Struct(members) => members,
         };
@@ -122,7 +162,8 @@ fn methods_of(
     members: &[(&SnapshotMember, Vec<Part>)],
 ) -> TokenStream {
     let plain = names::FIELD.ident(&snapshot.name);
-    let (with, publish) = (names::ident(&format!("{plain}_with")), names::ident(&format!("publish_{plain}")));
+    let (with, publish) =
+        (names::ident(&format!("{plain}_with")), names::ident(&format!("publish_{plain}")));
     let counter = names::FIELD.ident(&snapshot.counter);
     let list: Vec<TokenStream> = members
         .iter()
@@ -134,8 +175,11 @@ fn methods_of(
             quote!(#cfg #name: #path,)
         })
         .collect();
-    let docs =
-        Docs::of(&snapshot.doc).paragraph("Waits while an update is under way, and reads again until none came in between.").outer(context);
+    let docs = Docs::of(&snapshot.doc)
+        .paragraph(
+            "Waits while an update is under way, and reads again until none came in between.",
+        )
+        .outer(context);
     let about_with = format!(
         " As [`{plain}`](Self::{plain}), together with what `read` gives, which is called between the two readings of the counter: only there does a clock\n fit the values. It may be called more than once."
     );
@@ -176,7 +220,9 @@ fn type_of(
     let scope = Scope::of(&item.head.place.file);
     let mut fields = TokenStream::new();
     let mut methods = TokenStream::new();
-    for (member, part) in members.iter().flat_map(|(member, parts)| parts.iter().map(move |part| (*member, part))) {
+    for (member, part) in
+        members.iter().flat_map(|(member, parts)| parts.iter().map(move |part| (*member, part)))
+    {
         let arch = part.archs.iter().next().unwrap_or(ArchId(0));
         let path = member.path.get(arch).map_or("", String::as_str);
         let field = find(context, item, outer, path, arch, member)?;
@@ -187,7 +233,8 @@ fn type_of(
         let (result, made) = match &part.meaning {
             Sense::Number => continue,
             Sense::Word(is, module) => {
-                let (is, module): (TokenStream, TokenStream) = (is.parse().unwrap_or_default(), module.parse().unwrap_or_default());
+                let (is, module): (TokenStream, TokenStream) =
+                    (is.parse().unwrap_or_default(), module.parse().unwrap_or_default());
                 let copy = quote!(tock_registers::LocalRegisterCopy);
                 (quote!(#copy<#is, #module::Register>), quote!(#copy::new(self.#name)))
             }
@@ -197,7 +244,9 @@ fn type_of(
             }
         };
         let about = format!(" [`{name}`](Self#structfield.{name}) as what it means.");
-        methods.extend(quote!(#[doc = #about] #cfg #[must_use] pub const fn #name(&self) -> #result { #made }));
+        methods.extend(
+            quote!(#[doc = #about] #cfg #[must_use] pub const fn #name(&self) -> #result { #made }),
+        );
     }
     let methods = (!methods.is_empty()).then(|| quote!(#cfg impl #name { #methods }));
     Ok(quote! {

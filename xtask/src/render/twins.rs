@@ -1,7 +1,9 @@
-//! The proof of the layout on any host: twins of each architecture's structs, which rustc lays out by that architecture's rules.
+//! The proof of the layout on any host: twins of each architecture's structs, which rustc lays out
+//! by that architecture's rules.
 //!
-//! A twin has none of the padding that the resolver found. Where a 64-bit integer is aligned to less than its size, `packed` caps the
-//! alignment; where it is aligned to its size, `Wide` has that alignment even on a host whose `u64` has not.
+//! A twin has none of the padding that the resolver found. Where a 64-bit integer is aligned to
+//! less than its size, `packed` caps the alignment; where it is aligned to its size, `Wide` has
+//! that alignment even on a host whose `u64` has not.
 
 use super::aggregate::Aggregate;
 use super::context::Context;
@@ -15,11 +17,16 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 /// The test module of a file.
-pub(super) fn render(context: &Context<'_, '_>, file: &str, aggregates: &[Aggregate<'_>]) -> Result<TokenStream, RenderError> {
+pub(super) fn render(
+    context: &Context<'_, '_>,
+    file: &str,
+    aggregates: &[Aggregate<'_>],
+) -> Result<TokenStream, RenderError> {
     if aggregates.is_empty() {
         return Ok(TokenStream::new());
     }
-    let modules = context.manifest().all_archs().iter().map(|arch| module(context, file, aggregates, arch));
+    let modules =
+        context.manifest().all_archs().iter().map(|arch| module(context, file, aggregates, arch));
     let modules = modules.collect::<Result<Vec<_>, RenderError>>()?;
     Ok(quote! {
         #[cfg(test)]
@@ -30,7 +37,12 @@ pub(super) fn render(context: &Context<'_, '_>, file: &str, aggregates: &[Aggreg
     })
 }
 
-fn module(context: &Context<'_, '_>, file: &str, aggregates: &[Aggregate<'_>], arch: ArchId) -> Result<TokenStream, RenderError> {
+fn module(
+    context: &Context<'_, '_>,
+    file: &str,
+    aggregates: &[Aggregate<'_>],
+    arch: ArchId,
+) -> Result<TokenStream, RenderError> {
     let architecture = context.manifest().arch(arch);
     let capped = architecture.align_u64 < 8;
     let twins = aggregates.iter().filter_map(|aggregate| {
@@ -66,10 +78,18 @@ fn twin(
         Ok(format!("{}: {type_} = {}", names::FIELD.ident(&field.head.name), placed.offset))
     });
     let list = list.collect::<Result<_, RenderError>>()?;
-    let rules = if capped { format!("packed {}", context.manifest().arch(arch).align_u64) } else { "natural".to_owned() };
+    let rules = if capped {
+        format!("packed {}", context.manifest().arch(arch).align_u64)
+    } else {
+        "natural".to_owned()
+    };
     let kind = if aggregate.is_union { "union" } else { "struct" };
     let (name, test) = (names::ident(&aggregate.name), names::FIELD.ident(&aggregate.name));
-    Ok(Call { cfg: String::new(), head: format!("twin!({rules}, {kind} {name}, {test}: {}", layout.size), list })
+    Ok(Call {
+        cfg: String::new(),
+        head: format!("twin!({rules}, {kind} {name}, {test}: {}", layout.size),
+        list,
+    })
 }
 
 fn type_of(
@@ -82,7 +102,8 @@ fn type_of(
 ) -> Result<String, RenderError> {
     let element = match &field.shape {
         Shape::Union { .. } | Shape::Struct(_) => {
-            names::ident(&format!("{}{}", aggregate.name, names::TYPE.apply(&field.head.name))).to_string()
+            names::ident(&format!("{}{}", aggregate.name, names::TYPE.apply(&field.head.name)))
+                .to_string()
         }
         Shape::Type(type_) => {
             let cell = Cell { release: aggregate.release, arch, view: aggregate.view };
@@ -93,15 +114,24 @@ fn type_of(
                     if item.head.place.file == file {
                         name.to_string()
                     } else {
-                        let (file, arch) = (names::MODULE.ident(&item.head.place.file), names::MODULE.ident(context.arch_name(arch)));
+                        let (file, arch) = (
+                            names::MODULE.ident(&item.head.place.file),
+                            names::MODULE.ident(context.arch_name(arch)),
+                        );
                         format!("crate::{file}::layout::{arch}::{name}")
                     }
                 }
                 _ => integer(context, &basis, arch).to_owned(),
             };
-            let size = basis.primitive().map_or(placed.element_size, |of| Integer::of(of, context.manifest().arch(arch)).size);
+            let size = basis.primitive().map_or(placed.element_size, |of| {
+                Integer::of(of, context.manifest().arch(arch)).size
+            });
             // An alias may itself be an array.
-            if size == placed.element_size || size == 0 { one } else { array(&one, placed.element_size / size) }
+            if size == placed.element_size || size == 0 {
+                one
+            } else {
+                array(&one, placed.element_size / size)
+            }
         }
     };
     Ok(match placed.count {
@@ -112,7 +142,9 @@ fn type_of(
 
 fn integer(context: &Context<'_, '_>, basis: &Basis<'_>, arch: ArchId) -> &'static str {
     let architecture = context.manifest().arch(arch);
-    let size = basis.primitive().map_or(architecture.pointer_bytes, |of| Integer::of(of, architecture).size);
+    let size = basis
+        .primitive()
+        .map_or(architecture.pointer_bytes, |of| Integer::of(of, architecture).size);
     match size {
         1 => "u8",
         2 => "u16",

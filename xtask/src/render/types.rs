@@ -97,12 +97,20 @@ impl Path {
 }
 
 impl Length {
-    pub(super) fn of(context: &Context<'_, '_>, count: &Count, place: &Place, cell: Cell) -> Result<Self, RenderError> {
+    pub(super) fn of(
+        context: &Context<'_, '_>,
+        count: &Count,
+        place: &Place,
+        cell: Cell,
+    ) -> Result<Self, RenderError> {
         Ok(match count {
             Count::Number(number) => Self::Number(*number),
             Count::Flexible => Self::Number(0),
             Count::Constant(name) => {
-                let constant = context.names().constant(name, cell.release, cell.arch).map_err(RenderError::at(place))?;
+                let constant = context
+                    .names()
+                    .constant(name, cell.release, cell.arch)
+                    .map_err(RenderError::at(place))?;
                 Self::Constant(Path::new(context, names::CONSTANT, &constant.head))
             }
         })
@@ -124,34 +132,61 @@ impl Length {
 
 impl Type {
     /// The Rust type of `type_` there. `place` is blamed if it has none.
-    pub(super) fn of(context: &Context<'_, '_>, type_: &TypeRef, place: &Place, cell: Cell) -> Result<Self, RenderError> {
+    pub(super) fn of(
+        context: &Context<'_, '_>,
+        type_: &TypeRef,
+        place: &Place,
+        cell: Cell,
+    ) -> Result<Self, RenderError> {
         let name = match type_ {
             TypeRef::Primitive(primitive) => return Ok(Self::Integer(*primitive)),
-            TypeRef::Handle(to) => return Ok(Self::Handle(Box::new(Self::of(context, to, place, cell)?))),
+            TypeRef::Handle(to) => {
+                return Ok(Self::Handle(Box::new(Self::of(context, to, place, cell)?)));
+            }
             TypeRef::Named(name) => name,
         };
-        match context.names().type_(name, cell.release, cell.arch).map_err(RenderError::at(place))? {
+        match context
+            .names()
+            .type_(name, cell.release, cell.arch)
+            .map_err(RenderError::at(place))?
+        {
             Item::Enumeration(item) if cell.view == View::Raw => Ok(Self::Integer(item.is)),
-            Item::Enumeration(item) => Ok(Self::Newtype(Path::new(context, names::TYPE, &item.head))),
+            Item::Enumeration(item) => {
+                Ok(Self::Newtype(Path::new(context, names::TYPE, &item.head)))
+            }
             Item::Word(item) => Ok(Self::Integer(item.is)),
             Item::Struct(item) => {
                 let path = Path::new(context, names::TYPE, &item.head);
-                Ok(if item.kind == StructKind::Block { Self::Raw(path) } else { Self::Argument(path) })
+                Ok(if item.kind == StructKind::Block {
+                    Self::Raw(path)
+                } else {
+                    Self::Argument(path)
+                })
             }
             Item::Alias(item) => {
-                let is = item.is.get(cell.arch).ok_or_else(|| RenderError::new(place, "no type for this architecture"))?;
+                let is = item
+                    .is
+                    .get(cell.arch)
+                    .ok_or_else(|| RenderError::new(place, "no type for this architecture"))?;
                 let plain = meaning(context.names(), is, place, cell)?;
                 // An alias of a newtype is no integer, and so has no place in a raw struct.
-                if matches!(plain, Basis::Enumeration(_)) && (cell.view == View::Raw || is_shadowed(context, &item.head, &plain)) {
+                if matches!(plain, Basis::Enumeration(_))
+                    && (cell.view == View::Raw || is_shadowed(context, &item.head, &plain))
+                {
                     let target = Self::of(context, is, &item.head.place, cell)?;
                     return match item.count.as_ref().and_then(|count| count.get(cell.arch)) {
-                        Some(count) => Ok(target.array(Length::of(context, count, &item.head.place, cell)?)),
+                        Some(count) => {
+                            Ok(target.array(Length::of(context, count, &item.head.place, cell)?))
+                        }
                         None => Ok(target),
                     };
                 }
                 Ok(Self::Alias(Path::new(context, names::TYPE, &item.head)))
             }
-            Item::Encoding(item) => Err(RenderError::new(place, format!("no field can be made of the encoding `{}`", item.head.name))),
+            Item::Encoding(item) => Err(RenderError::new(
+                place,
+                format!("no field can be made of the encoding `{}`", item.head.name),
+            )),
         }
     }
 
@@ -185,7 +220,12 @@ impl Type {
 }
 
 /// What a type is once all its aliases are followed.
-pub(super) fn meaning<'d>(names: &Names<'d>, type_: &'d TypeRef, place: &Place, cell: Cell) -> Result<Basis<'d>, RenderError> {
+pub(super) fn meaning<'d>(
+    names: &Names<'d>,
+    type_: &'d TypeRef,
+    place: &Place,
+    cell: Cell,
+) -> Result<Basis<'d>, RenderError> {
     Ok(names.meaning(type_, cell.release, cell.arch).map_err(RenderError::at(place))?.basis)
 }
 

@@ -1,4 +1,5 @@
-//! Unions of arguments: private members, of which each can be read because every byte is always initialised.
+//! Unions of arguments: private members, of which each can be read because every byte is always
+//! initialised.
 
 use super::aggregate::Aggregate;
 use super::context::{Context, Scope};

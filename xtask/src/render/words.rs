@@ -11,14 +11,21 @@ use quote::quote;
 pub(super) fn render(context: &Context<'_, '_>, item: &Word) -> TokenStream {
     let head = &item.head;
     let cfg = context.item_cfg(head.availability);
-    let deprecated = lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
+    let deprecated =
+        lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
     let docs = Docs::item(context, head).outer(context);
     let name = context.item_ident(names::MODULE, head);
     let is = integer(item.is);
     let heads: Vec<&Head> = item.fields.iter().map(|field| &field.head).collect();
     let constants = lifespan::distinct(names::CONSTANT, &heads);
-    let fields = item.fields.iter().zip(constants).filter_map(|(field, constant)| Some(field_of(context, item, &is, field, &constant?)));
-    let about = format!(" What ties the fields to the word: a register of it is a `..<{is}, {name}::Register>`.");
+    let fields = item
+        .fields
+        .iter()
+        .zip(constants)
+        .filter_map(|(field, constant)| Some(field_of(context, item, &is, field, &constant?)));
+    let about = format!(
+        " What ties the fields to the word: a register of it is a `..<{is}, {name}::Register>`."
+    );
     quote! {
         #docs
         #cfg
@@ -35,13 +42,20 @@ pub(super) fn render(context: &Context<'_, '_>, item: &Word) -> TokenStream {
     }
 }
 
-fn field_of(context: &Context<'_, '_>, item: &Word, is: &Ident, field: &BitField, constant: &str) -> TokenStream {
+fn field_of(
+    context: &Context<'_, '_>,
+    item: &Word,
+    is: &Ident,
+    field: &BitField,
+    constant: &str,
+) -> TokenStream {
     let within = item.head.availability;
     let docs = Docs::part(context, &field.head, within).fact(bits(field.bits)).outer(context);
     let cfg = context.cfg(field.head.availability.archs, within.archs);
     let deprecated = lifespan::deprecated(context.manifest(), &field.head, within.releases);
     let constant = names::ident(constant);
-    let (mask, shift) = (hex(field.bits.mask() >> field.bits.low), Literal::u32_unsuffixed(field.bits.low));
+    let (mask, shift) =
+        (hex(field.bits.mask() >> field.bits.low), Literal::u32_unsuffixed(field.bits.low));
     let values = values_of(context, is, field);
     quote! {
         #docs
@@ -57,22 +71,31 @@ fn values_of(context: &Context<'_, '_>, is: &Ident, field: &BitField) -> TokenSt
         return TokenStream::new();
     }
     let cfg = context.cfg(field.head.availability.archs, context.manifest().all_archs());
-    let about = format!(" Values of [`{}`]({}).", field.head.name, names::CONSTANT.apply(&field.head.name));
+    let about =
+        format!(" Values of [`{}`]({}).", field.head.name, names::CONSTANT.apply(&field.head.name));
     let module = names::MODULE.ident(&field.head.name);
     let heads: Vec<&Head> = field.values.iter().map(|value| &value.head).collect();
     let constants = lifespan::distinct(names::CONSTANT, &heads);
     let values = field.values.iter().zip(constants);
-    let values = values.filter_map(|(value, constant)| Some(value_of(context, is, field, value, &constant?)));
+    let values = values
+        .filter_map(|(value, constant)| Some(value_of(context, is, field, value, &constant?)));
     quote!(#[doc = #about] #cfg pub mod #module { #(#values)* })
 }
 
-fn value_of(context: &Context<'_, '_>, is: &Ident, field: &BitField, value: &Value, constant: &str) -> TokenStream {
+fn value_of(
+    context: &Context<'_, '_>,
+    is: &Ident,
+    field: &BitField,
+    value: &Value,
+    constant: &str,
+) -> TokenStream {
     let within = field.head.availability;
     let docs = Docs::part(context, &value.head, within).outer(context);
     let cfg = context.cfg(value.head.availability.archs, within.archs);
     let deprecated = lifespan::deprecated(context.manifest(), &value.head, within.releases);
     let constant = names::ident(constant);
-    let (mask, shift) = (hex(field.bits.mask() >> field.bits.low), Literal::u32_unsuffixed(field.bits.low));
+    let (mask, shift) =
+        (hex(field.bits.mask() >> field.bits.low), Literal::u32_unsuffixed(field.bits.low));
     let number = super::context::number(value.value);
     quote! {
         #docs
@@ -85,5 +108,9 @@ fn value_of(context: &Context<'_, '_>, is: &Ident, field: &BitField, value: &Val
 
 /// Which bits, in words.
 pub(super) fn bits(bits: Bits) -> String {
-    if bits.high == bits.low { format!("Bit {}.", bits.low) } else { format!("Bits {}:{}.", bits.high, bits.low) }
+    if bits.high == bits.low {
+        format!("Bit {}.", bits.low)
+    } else {
+        format!("Bits {}:{}.", bits.high, bits.low)
+    }
 }

@@ -1,4 +1,5 @@
-//! Spans of releases over which a struct's layout does not change, so that each is computed once for a span and not for each release.
+//! Spans of releases over which a struct's layout does not change, so that each is computed once
+//! for a span and not for each release.
 
 use crate::document::{Availability, Count, Document, Field, PerArch, ReleaseId, Shape, TypeRef};
 use rustc_hash::FxHashMap;
@@ -15,14 +16,16 @@ pub(super) struct Epochs<'d> {
 }
 
 impl<'d> Epochs<'d> {
-    /// The spans of `document`: a new one begins wherever something appears or disappears that a layout can depend on.
+    /// The spans of `document`: a new one begins wherever something appears or disappears that a
+    /// layout can depend on.
     pub(super) fn new(document: &'d Document) -> Self {
         if document.manifest.releases.len() >= Bounds::BITS as usize {
             return Self { bounds: FxHashMap::default(), crowded: true };
         }
         let mut uses = Uses::default();
         for constant in document.files.iter().flat_map(|file| &file.constants) {
-            *uses.constants.entry(&constant.head.name).or_default() |= bounds(constant.head.availability);
+            *uses.constants.entry(&constant.head.name).or_default() |=
+                bounds(constant.head.availability);
         }
         for file in &document.files {
             for item in &file.types {
@@ -30,7 +33,11 @@ impl<'d> Epochs<'d> {
                 *uses.types.entry(&item.head.name).or_default() |= own;
                 each(&item.is).for_each(|of| uses.type_(&item.head.name, of));
             }
-            let heads = file.enumerations.iter().map(|item| &item.head).chain(file.words.iter().map(|item| &item.head));
+            let heads = file
+                .enumerations
+                .iter()
+                .map(|item| &item.head)
+                .chain(file.words.iter().map(|item| &item.head));
             for head in heads.chain(file.encodings.iter().map(|item| &item.head)) {
                 *uses.types.entry(&head.name).or_default() |= bounds(head.availability);
             }
@@ -48,7 +55,9 @@ impl<'d> Epochs<'d> {
             return release;
         }
         let bounds = self.bounds.get(name).copied().unwrap_or(0) | 1;
-        let so_far = bounds & (Bounds::MAX >> (Bounds::BITS - 1).saturating_sub(u32::try_from(release.0).unwrap_or(0)));
+        let so_far = bounds
+            & (Bounds::MAX
+                >> (Bounds::BITS - 1).saturating_sub(u32::try_from(release.0).unwrap_or(0)));
         ReleaseId(usize::try_from(so_far.ilog2()).unwrap_or(0))
     }
 }
@@ -91,7 +100,8 @@ impl<'d> Uses<'d> {
         *self.types.entry(user).or_default() |= all;
     }
 
-    /// Hands the bounds of each name on to what is made of it, until nothing changes: at most once for each bound.
+    /// Hands the bounds of each name on to what is made of it, until nothing changes: at most once
+    /// for each bound.
     fn spread(mut self) -> FxHashMap<&'d str, Bounds> {
         let mut rest: Vec<&str> = self.types.keys().copied().collect();
         while let Some(name) = rest.pop() {
@@ -110,7 +120,9 @@ impl<'d> Uses<'d> {
 
 /// Where something begins, and where it is over.
 fn bounds(availability: Availability) -> Bounds {
-    let bit = |release: usize| u32::try_from(release).ok().and_then(|release| 1_u64.checked_shl(release)).unwrap_or(0);
+    let bit = |release: usize| {
+        u32::try_from(release).ok().and_then(|release| 1_u64.checked_shl(release)).unwrap_or(0)
+    };
     bit(availability.releases.since.0) | bit(availability.releases.until.0 + 1)
 }
 

@@ -34,7 +34,11 @@ impl Integer {
     /// A guest pointer on `arch`.
     #[must_use]
     pub fn handle(arch: &Architecture) -> Self {
-        Self { size: arch.pointer_bytes, align: natural_align(arch.pointer_bytes, arch), signed: false }
+        Self {
+            size: arch.pointer_bytes,
+            align: natural_align(arch.pointer_bytes, arch),
+            signed: false,
+        }
     }
 
     /// The least value.

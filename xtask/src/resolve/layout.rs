@@ -28,7 +28,8 @@ pub struct FieldLayout {
     pub align: u32,
     /// The size in bytes of one element; the same as `size` if it is no array.
     pub element_size: u32,
-    /// How many elements the field's own `count` gives it; `None` if it is no array. A flexible array has `Some(0)`.
+    /// How many elements the field's own `count` gives it; `None` if it is no array. A flexible
+    /// array has `Some(0)`.
     pub count: Option<u32>,
     /// The layout of an element that is a block, an argument, a union or an inner struct.
     pub inner: Option<Rc<Layout>>,
@@ -46,7 +47,10 @@ impl Layout {
     /// The layout of the field at `index` of the description, if it exists there.
     #[must_use]
     pub fn field(&self, index: usize) -> Option<&FieldLayout> {
-        self.fields.binary_search_by_key(&index, |field| field.index).ok().map(|at| &self.fields[at])
+        self.fields
+            .binary_search_by_key(&index, |field| field.index)
+            .ok()
+            .map(|at| &self.fields[at])
     }
 
     /// The bytes that belong to no field, as offsets and sizes, in order.

@@ -1,14 +1,17 @@
-//! C's layout rules: every field at the next multiple of its alignment, every struct as aligned as its most aligned field.
+//! C's layout rules: every field at the next multiple of its alignment, every struct as aligned as
+//! its most aligned field.
 
 use super::epochs::Epochs;
 use super::{Basis, FieldLayout, Integer, Item, Layout, LayoutError, Names, Problem};
-use crate::document::{ArchId, Availability, Count, Document, Field, PerArch, Place, ReleaseId, Shape, Struct, TypeRef};
+use crate::document::{
+    ArchId, Availability, Count, Document, Field, PerArch, Place, ReleaseId, Shape, Struct, TypeRef,
+};
 use rustc_hash::FxHashMap as HashMap;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// How many levels of structs and unions may lie inside one another. No header comes near; a limit keeps everything that
-/// walks a layout within its stack.
+/// How many levels of structs and unions may lie inside one another. No header comes near; a limit
+/// keeps everything that walks a layout within its stack.
 pub const MAX_DEPTH: u32 = 64;
 
 type Answer = Result<Rc<Layout>, LayoutError>;
@@ -25,7 +28,11 @@ impl<'d> Layouts<'d> {
     /// The layouts of `document`.
     #[must_use]
     pub fn new(document: &'d Document) -> Self {
-        Self { names: Names::new(document), epochs: Epochs::new(document), known: RefCell::default() }
+        Self {
+            names: Names::new(document),
+            epochs: Epochs::new(document),
+            known: RefCell::default(),
+        }
     }
 
     /// The names of the description.
@@ -37,8 +44,8 @@ impl<'d> Layouts<'d> {
     /// The layout of a block or an argument there.
     ///
     /// # Errors
-    /// If there is no such struct there, or it has no layout; the error says whose fault it is. Where nothing is, the error has the root of
-    /// the manifest as its place.
+    /// If there is no such struct there, or it has no layout; the error says whose fault it is.
+    /// Where nothing is, the error has the root of the manifest as its place.
     pub fn of(&self, name: &str, release: ReleaseId, arch: ArchId) -> Answer {
         let release = self.epochs.first(name, release);
         if let Some(known) = self.known.borrow().get(&(name, release, arch)) {
@@ -47,21 +54,34 @@ impl<'d> Layouts<'d> {
         match self.names.type_(name, release, arch) {
             Ok(Item::Struct(struct_)) => self.of_struct(struct_, release, arch),
             Ok(item) => {
-                let problem = Problem::NotAType { name: name.to_owned(), what: "no block or argument" };
+                let problem =
+                    Problem::NotAType { name: name.to_owned(), what: "no block or argument" };
                 Err(LayoutError { place: item.head().place.clone(), problem })
             }
-            Err(problem @ Problem::NotThere { .. }) => Err(LayoutError { place: self.names.types(name)[0].head().place.clone(), problem }),
+            Err(problem @ Problem::NotThere { .. }) => {
+                Err(LayoutError { place: self.names.types(name)[0].head().place.clone(), problem })
+            }
             Err(problem) => Err(LayoutError { place: Place::root("manifest"), problem }),
         }
     }
 
-    /// The releases and architectures of `availability` of which each may have a layout that differs from those of the others.
-    pub fn cells(&self, name: &str, availability: Availability) -> impl Iterator<Item = (ReleaseId, ArchId)> + use<'_, 'd> {
+    /// The releases and architectures of `availability` of which each may have a layout that
+    /// differs from those of the others.
+    pub fn cells(
+        &self,
+        name: &str,
+        availability: Availability,
+    ) -> impl Iterator<Item = (ReleaseId, ArchId)> + use<'_, 'd> {
         let since = availability.releases.since;
         let firsts: Vec<bool> = (0..self.names.manifest().releases.len())
-            .map(|release| ReleaseId(release) == since || self.epochs.first(name, ReleaseId(release)) == ReleaseId(release))
+            .map(|release| {
+                ReleaseId(release) == since
+                    || self.epochs.first(name, ReleaseId(release)) == ReleaseId(release)
+            })
             .collect();
-        self.names.cells(availability).filter(move |(release, _)| firsts.get(release.0).copied().unwrap_or(true))
+        self.names
+            .cells(availability)
+            .filter(move |(release, _)| firsts.get(release.0).copied().unwrap_or(true))
     }
 
     fn of_struct(&self, struct_: &'d Struct, release: ReleaseId, arch: ArchId) -> Answer {
@@ -69,7 +89,8 @@ impl<'d> Layouts<'d> {
     }
 }
 
-/// One walk through the structs that a struct holds, inner ones first. It keeps its own stack: a chain of structs may be long.
+/// One walk through the structs that a struct holds, inner ones first. It keeps its own stack: a
+/// chain of structs may be long.
 struct Walk<'w, 'd> {
     layouts: &'w Layouts<'d>,
     release: ReleaseId,
@@ -98,10 +119,14 @@ impl<'d> Walk<'_, 'd> {
                 continue;
             };
             if let Some(&start) = depth_of.get(inner.head.name.as_str()) {
-                let mut names: Vec<&str> = path[start..].iter().map(|level| level.struct_.head.name.as_str()).collect();
+                let mut names: Vec<&str> =
+                    path[start..].iter().map(|level| level.struct_.head.name.as_str()).collect();
                 names.push(&inner.head.name);
                 let problem = Problem::circle(names.into_iter());
-                self.learn(struct_, Err(LayoutError { place: field.head.place.key("type"), problem }));
+                self.learn(
+                    struct_,
+                    Err(LayoutError { place: field.head.place.key("type"), problem }),
+                );
                 depth_of.remove(struct_.head.name.as_str());
                 path.pop();
             } else if self.known(inner).is_none() {
@@ -132,12 +157,16 @@ impl<'d> Walk<'_, 'd> {
             match &field.shape {
                 _ if !self.has(field) => {}
                 Shape::Type(TypeRef::Named(name)) => {
-                    if let Ok(Item::Struct(struct_)) = self.layouts.names.type_(name, self.release, self.arch) {
+                    if let Ok(Item::Struct(struct_)) =
+                        self.layouts.names.type_(name, self.release, self.arch)
+                    {
                         inner.push((struct_, field));
                     }
                 }
                 Shape::Type(_) => {}
-                Shape::Union { members, .. } | Shape::Struct(members) => shapes.extend(members.iter().rev()),
+                Shape::Union { members, .. } | Shape::Struct(members) => {
+                    shapes.extend(members.iter().rev())
+                }
             }
         }
         inner.reverse();
@@ -162,7 +191,9 @@ impl<'d> Walk<'_, 'd> {
             let too_large = || blame(field.head.place.clone(), Problem::TooLarge);
             placed.offset = end.checked_next_multiple_of(placed.align).ok_or_else(too_large)?;
             end = placed.offset.checked_add(placed.size).ok_or_else(too_large)?;
-            layout.size = end.checked_next_multiple_of(layout.align.max(placed.align)).ok_or_else(too_large)?;
+            layout.size = end
+                .checked_next_multiple_of(layout.align.max(placed.align))
+                .ok_or_else(too_large)?;
             include(&mut layout, placed);
         }
         self.bounded(layout, fields)
@@ -176,7 +207,9 @@ impl<'d> Walk<'_, 'd> {
             let placed = self.field(index, member, level, false)?;
             end = end.max(placed.size);
             let too_large = || blame(member.head.place.clone(), Problem::TooLarge);
-            layout.size = end.checked_next_multiple_of(layout.align.max(placed.align)).ok_or_else(too_large)?;
+            layout.size = end
+                .checked_next_multiple_of(layout.align.max(placed.align))
+                .ok_or_else(too_large)?;
             include(&mut layout, placed);
         }
         self.bounded(layout, members)
@@ -186,22 +219,37 @@ impl<'d> Walk<'_, 'd> {
         if layout.depth <= MAX_DEPTH {
             return Ok(Rc::new(layout));
         }
-        let deepest = layout.fields.iter().max_by_key(|field| field.inner.as_ref().map_or(0, |inner| inner.depth));
-        let place = deepest.map_or_else(|| Place::root("manifest"), |field| fields[field.index].head.place.clone());
+        let deepest = layout
+            .fields
+            .iter()
+            .max_by_key(|field| field.inner.as_ref().map_or(0, |inner| inner.depth));
+        let place = deepest.map_or_else(
+            || Place::root("manifest"),
+            |field| fields[field.index].head.place.clone(),
+        );
         Err(blame(place, Problem::TooDeep))
     }
 
     /// A field at offset 0.
-    fn field(&self, index: usize, field: &'d Field, level: u32, flexible: bool) -> Result<FieldLayout, LayoutError> {
+    fn field(
+        &self,
+        index: usize,
+        field: &'d Field,
+        level: u32,
+        flexible: bool,
+    ) -> Result<FieldLayout, LayoutError> {
         let element = self.element(field, level)?;
         let count = match &field.count {
             None => None,
             Some(count) => {
                 let place = self.place_of(field, "count", count);
                 let number = count.get(self.arch).ok_or(Problem::NoValue);
-                let number = number.and_then(|count| self.layouts.names.count(count, self.release, self.arch));
+                let number = number
+                    .and_then(|count| self.layouts.names.count(count, self.release, self.arch));
                 match number.map_err(|problem| blame(place.clone(), problem))? {
-                    Some(number) => Some(u32::try_from(number).map_err(|_| blame(place, Problem::TooLarge))?),
+                    Some(number) => {
+                        Some(u32::try_from(number).map_err(|_| blame(place, Problem::TooLarge))?)
+                    }
                     None if flexible => Some(0),
                     None => return Err(blame(place, Problem::Flexible)),
                 }
@@ -209,12 +257,22 @@ impl<'d> Walk<'_, 'd> {
         };
         let size = element.size.checked_mul(count.unwrap_or(1));
         let size = size.ok_or_else(|| blame(field.head.place.key("count"), Problem::TooLarge))?;
-        Ok(FieldLayout { index, offset: 0, size, align: element.align, element_size: element.size, count, inner: element.inner })
+        Ok(FieldLayout {
+            index,
+            offset: 0,
+            size,
+            align: element.align,
+            element_size: element.size,
+            count,
+            inner: element.inner,
+        })
     }
 
     fn element(&self, field: &'d Field, level: u32) -> Result<Element, LayoutError> {
         let inner = match &field.shape {
-            _ if level > MAX_DEPTH => return Err(blame(field.head.place.clone(), Problem::TooDeep)),
+            _ if level > MAX_DEPTH => {
+                return Err(blame(field.head.place.clone(), Problem::TooDeep));
+            }
             Shape::Type(type_) => return self.typed(field, type_),
             Shape::Union { members, .. } => self.union(members, level + 1)?,
             Shape::Struct(members) => self.sequence(members, level + 1, false)?,
@@ -224,7 +282,11 @@ impl<'d> Walk<'_, 'd> {
 
     fn typed(&self, field: &'d Field, type_: &'d TypeRef) -> Result<Element, LayoutError> {
         let place = || field.head.place.key("type");
-        let meaning = self.layouts.names.meaning(type_, self.release, self.arch).map_err(|problem| blame(place(), problem))?;
+        let meaning = self
+            .layouts
+            .names
+            .meaning(type_, self.release, self.arch)
+            .map_err(|problem| blame(place(), problem))?;
         let arch = self.layouts.names.manifest().arch(self.arch);
         let one = match meaning.basis {
             Basis::Integer(primitive) => Element::from(Integer::of(primitive, arch)),
@@ -232,7 +294,9 @@ impl<'d> Walk<'_, 'd> {
             Basis::Word(item) => Element::from(Integer::of(item.is, arch)),
             Basis::Handle(_) => Element::from(Integer::handle(arch)),
             Basis::Struct(struct_) => {
-                let inner = self.known(struct_).unwrap_or_else(|| Err(blame(place(), Problem::Recursive(Vec::new()))))?;
+                let inner = self
+                    .known(struct_)
+                    .unwrap_or_else(|| Err(blame(place(), Problem::Recursive(Vec::new()))))?;
                 if ends_flexible(struct_, &inner, self.arch) {
                     return Err(blame(place(), Problem::Flexible));
                 }
@@ -240,14 +304,18 @@ impl<'d> Walk<'_, 'd> {
             }
         };
         let count = u32::try_from(meaning.count.unwrap_or(1)).ok();
-        let size = count.and_then(|count| one.size.checked_mul(count)).ok_or_else(|| blame(place(), Problem::TooLarge))?;
+        let size = count
+            .and_then(|count| one.size.checked_mul(count))
+            .ok_or_else(|| blame(place(), Problem::TooLarge))?;
         Ok(Element { size, ..one })
     }
 
     fn place_of<T>(&self, field: &Field, key: &str, value: &PerArch<T>) -> Place {
         let place = field.head.place.key(key);
         match value {
-            PerArch::Each(values) if values.contains_key(&self.arch) => place.key(&self.layouts.names.manifest().arch(self.arch).name),
+            PerArch::Each(values) if values.contains_key(&self.arch) => {
+                place.key(&self.layouts.names.manifest().arch(self.arch).name)
+            }
             _ => place,
         }
     }
@@ -274,7 +342,8 @@ fn include(layout: &mut Layout, field: FieldLayout) {
 /// Whether the last field of a struct is an array without a length.
 fn ends_flexible(struct_: &Struct, layout: &Layout, arch: ArchId) -> bool {
     let last = layout.fields.last().map(|field| &struct_.fields[field.index]);
-    last.and_then(|field| field.count.as_ref()).and_then(|count| count.get(arch)) == Some(&Count::Flexible)
+    last.and_then(|field| field.count.as_ref()).and_then(|count| count.get(arch))
+        == Some(&Count::Flexible)
 }
 
 fn blame(place: Place, problem: Problem) -> LayoutError {

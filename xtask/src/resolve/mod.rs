@@ -1,7 +1,9 @@
-//! What the description means for one release and one architecture: names, values of constants, and layouts.
+//! What the description means for one release and one architecture: names, values of constants, and
+//! layouts.
 //!
-//! [`Names`] says what a name stands for there, [`Layouts`] where the fields of a struct lie. Both can be asked about a description that has
-//! errors: they answer with a [`Problem`], and it is `check` that tells the user.
+//! [`Names`] says what a name stands for there, [`Layouts`] where the fields of a struct lie. Both
+//! can be asked about a description that has errors: they answer with a [`Problem`], and it is
+//! `check` that tells the user.
 
 mod epochs;
 mod integer;

@@ -2,8 +2,8 @@
 
 use super::{Integer, Problem};
 use crate::document::{
-    ArchId, Availability, Constant, Count, Document, Encoding, Enumeration, Head, Manifest, Primitive, ReleaseId, Struct, TypeAlias,
-    TypeRef, Word,
+    ArchId, Availability, Constant, Count, Document, Encoding, Enumeration, Head, Manifest,
+    Primitive, ReleaseId, Struct, TypeAlias, TypeRef, Word,
 };
 use rustc_hash::FxHashMap as HashMap;
 
@@ -88,7 +88,11 @@ impl<'d> Names<'d> {
     /// Collects the names of `document`.
     #[must_use]
     pub fn new(document: &'d Document) -> Self {
-        let mut names = Self { manifest: &document.manifest, types: HashMap::default(), constants: HashMap::default() };
+        let mut names = Self {
+            manifest: &document.manifest,
+            types: HashMap::default(),
+            constants: HashMap::default(),
+        };
         for file in &document.files {
             let items = file.types.iter().map(Item::Alias);
             let items = items.chain(file.enumerations.iter().map(Item::Enumeration));
@@ -140,7 +144,10 @@ impl<'d> Names<'d> {
         let all = self.types(name);
         let found = all.iter().find(|item| item.head().availability.contains(release, arch));
         found.copied().ok_or_else(|| match all.first() {
-            Some(item) => Problem::NotThere { name: name.to_owned(), defined: Box::new(item.head().place.clone()) },
+            Some(item) => Problem::NotThere {
+                name: name.to_owned(),
+                defined: Box::new(item.head().place.clone()),
+            },
             None => Problem::UnknownType(name.to_owned()),
         })
     }
@@ -149,11 +156,19 @@ impl<'d> Names<'d> {
     ///
     /// # Errors
     /// If there is no such constant there.
-    pub fn constant(&self, name: &str, release: ReleaseId, arch: ArchId) -> Result<&'d Constant, Problem> {
+    pub fn constant(
+        &self,
+        name: &str,
+        release: ReleaseId,
+        arch: ArchId,
+    ) -> Result<&'d Constant, Problem> {
         let all = self.constants(name);
         let found = all.iter().find(|constant| constant.head.availability.contains(release, arch));
         found.copied().ok_or_else(|| match all.first() {
-            Some(constant) => Problem::NotThere { name: name.to_owned(), defined: Box::new(constant.head.place.clone()) },
+            Some(constant) => Problem::NotThere {
+                name: name.to_owned(),
+                defined: Box::new(constant.head.place.clone()),
+            },
             None => Problem::UnknownConstant(name.to_owned()),
         })
     }
@@ -162,15 +177,26 @@ impl<'d> Names<'d> {
     ///
     /// # Errors
     /// If there is no such constant there, or it has no value there.
-    pub fn constant_value(&self, name: &str, release: ReleaseId, arch: ArchId) -> Result<i128, Problem> {
+    pub fn constant_value(
+        &self,
+        name: &str,
+        release: ReleaseId,
+        arch: ArchId,
+    ) -> Result<i128, Problem> {
         self.constant(name, release, arch)?.value.get(arch).copied().ok_or(Problem::NoValue)
     }
 
     /// How many elements `count` gives an array there; `None` for a flexible one.
     ///
     /// # Errors
-    /// If it names no constant of that release and architecture, or is no positive number of elements.
-    pub fn count(&self, count: &Count, release: ReleaseId, arch: ArchId) -> Result<Option<u64>, Problem> {
+    /// If it names no constant of that release and architecture, or is no positive number of
+    /// elements.
+    pub fn count(
+        &self,
+        count: &Count,
+        release: ReleaseId,
+        arch: ArchId,
+    ) -> Result<Option<u64>, Problem> {
         let number = match count {
             Count::Flexible => return Ok(None),
             Count::Number(number) => *number,
@@ -189,23 +215,38 @@ impl<'d> Names<'d> {
     ///
     /// # Errors
     /// If a name on the way stands for nothing there, or the way never ends.
-    pub fn meaning(&self, of: &'d TypeRef, release: ReleaseId, arch: ArchId) -> Result<Meaning<'d>, Problem> {
+    pub fn meaning(
+        &self,
+        of: &'d TypeRef,
+        release: ReleaseId,
+        arch: ArchId,
+    ) -> Result<Meaning<'d>, Problem> {
         let mut type_ = of;
         let mut count = None;
         let mut path: Vec<&str> = Vec::new();
         loop {
             let name = match type_ {
-                TypeRef::Primitive(primitive) => return Ok(Meaning { basis: Basis::Integer(*primitive), count }),
+                TypeRef::Primitive(primitive) => {
+                    return Ok(Meaning { basis: Basis::Integer(*primitive), count });
+                }
                 TypeRef::Handle(to) => return Ok(Meaning { basis: Basis::Handle(to), count }),
                 TypeRef::Named(name) => name.as_str(),
             };
             let alias = match self.type_(name, release, arch)? {
                 Item::Alias(alias) => alias,
-                Item::Enumeration(item) => return Ok(Meaning { basis: Basis::Enumeration(item), count }),
+                Item::Enumeration(item) => {
+                    return Ok(Meaning { basis: Basis::Enumeration(item), count });
+                }
                 Item::Word(item) => return Ok(Meaning { basis: Basis::Word(item), count }),
-                Item::Struct(item) if path.is_empty() => return Ok(Meaning { basis: Basis::Struct(item), count }),
-                Item::Struct(_) => return Err(Problem::NotAType { name: name.to_owned(), what: "a struct" }),
-                Item::Encoding(_) => return Err(Problem::NotAType { name: name.to_owned(), what: "an encoding" }),
+                Item::Struct(item) if path.is_empty() => {
+                    return Ok(Meaning { basis: Basis::Struct(item), count });
+                }
+                Item::Struct(_) => {
+                    return Err(Problem::NotAType { name: name.to_owned(), what: "a struct" });
+                }
+                Item::Encoding(_) => {
+                    return Err(Problem::NotAType { name: name.to_owned(), what: "an encoding" });
+                }
             };
             step(&mut path, name)?;
             count = self.times(count, alias, release, arch)?;
@@ -213,37 +254,59 @@ impl<'d> Names<'d> {
         }
     }
 
-    /// The integer that a type is there; `None` if it is none (an array, a guest pointer, a struct).
+    /// The integer that a type is there; `None` if it is none (an array, a guest pointer, a
+    /// struct).
     ///
     /// # Errors
     /// As for [`meaning`](Self::meaning).
-    pub fn integer(&self, of: &'d TypeRef, release: ReleaseId, arch: ArchId) -> Result<Option<Integer>, Problem> {
+    pub fn integer(
+        &self,
+        of: &'d TypeRef,
+        release: ReleaseId,
+        arch: ArchId,
+    ) -> Result<Option<Integer>, Problem> {
         let meaning = self.meaning(of, release, arch)?;
         let primitive = if meaning.count.is_some() { None } else { meaning.basis.primitive() };
         Ok(primitive.map(|primitive| Integer::of(primitive, self.manifest.arch(arch))))
     }
 
     /// Every release and architecture of `availability`, the oldest release first.
-    pub fn cells(&self, availability: Availability) -> impl Iterator<Item = (ReleaseId, ArchId)> + use<'d> {
+    pub fn cells(
+        &self,
+        availability: Availability,
+    ) -> impl Iterator<Item = (ReleaseId, ArchId)> + use<'d> {
         let (since, until) = (availability.releases.since.0, availability.releases.until.0);
         let archs = availability.archs;
-        (since..=until).flat_map(move |release| archs.iter().map(move |arch| (ReleaseId(release), arch)))
+        (since..=until)
+            .flat_map(move |release| archs.iter().map(move |arch| (ReleaseId(release), arch)))
     }
 
-    fn times(&self, so_far: Option<u64>, alias: &TypeAlias, release: ReleaseId, arch: ArchId) -> Result<Option<u64>, Problem> {
+    fn times(
+        &self,
+        so_far: Option<u64>,
+        alias: &TypeAlias,
+        release: ReleaseId,
+        arch: ArchId,
+    ) -> Result<Option<u64>, Problem> {
         let Some(count) = &alias.count else { return Ok(so_far) };
-        let count = self.count(count.get(arch).ok_or(Problem::NoValue)?, release, arch)?.ok_or(Problem::Flexible)?;
+        let count = self
+            .count(count.get(arch).ok_or(Problem::NoValue)?, release, arch)?
+            .ok_or(Problem::Flexible)?;
         so_far.unwrap_or(1).checked_mul(count).map(Some).ok_or(Problem::TooLarge)
     }
 }
 
-/// Goes from one alias to the next. Only a way that is too long is looked through for a circle: most are very short.
+/// Goes from one alias to the next. Only a way that is too long is looked through for a circle:
+/// most are very short.
 fn step<'d>(path: &mut Vec<&'d str>, name: &'d str) -> Result<(), Problem> {
     path.push(name);
     if path.len() <= MAX_ALIASES {
         return Ok(());
     }
-    let again =
-        path.iter().enumerate().find_map(|(at, passed)| Some((at, at + 1 + path[at + 1..].iter().position(|name| name == passed)?)));
-    Err(again.map_or(Problem::TooDeep, |(start, end)| Problem::circle(path[start..=end].iter().copied())))
+    let again = path.iter().enumerate().find_map(|(at, passed)| {
+        Some((at, at + 1 + path[at + 1..].iter().position(|name| name == passed)?))
+    });
+    Err(again.map_or(Problem::TooDeep, |(start, end)| {
+        Problem::circle(path[start..=end].iter().copied())
+    }))
 }

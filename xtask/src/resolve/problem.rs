@@ -36,8 +36,8 @@ pub enum Problem {
     Flexible,
     /// A type holds itself: the names on the way round, from a type to that type again.
     Recursive(Vec<String>),
-    /// Types hold one another through more levels than [`MAX_DEPTH`](super::MAX_DEPTH), or stand for one another
-    /// in a longer row than [`MAX_ALIASES`](super::MAX_ALIASES).
+    /// Types hold one another through more levels than [`MAX_DEPTH`](super::MAX_DEPTH), or stand
+    /// for one another in a longer row than [`MAX_ALIASES`](super::MAX_ALIASES).
     TooDeep,
 }
 
@@ -51,13 +51,16 @@ pub struct LayoutError {
 }
 
 impl Problem {
-    /// A type that holds itself by way of `names`. Of a long way only both ends are kept: every type on it will repeat them.
+    /// A type that holds itself by way of `names`. Of a long way only both ends are kept: every
+    /// type on it will repeat them.
     pub(super) fn circle<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> Self {
         let count = names.len();
         let mut path = Vec::new();
         for (at, name) in names.enumerate() {
             match at {
-                _ if count <= 2 * ENDS || at < ENDS || at >= count - ENDS => path.push(name.to_owned()),
+                _ if count <= 2 * ENDS || at < ENDS || at >= count - ENDS => {
+                    path.push(name.to_owned())
+                }
                 ENDS => path.push("...".to_owned()),
                 _ => {}
             }
@@ -75,12 +78,16 @@ impl Display for Problem {
             Self::UnknownType(name) => write!(out, "there is no type `{name}`"),
             Self::UnknownConstant(name) => write!(out, "there is no constant `{name}`"),
             Self::NotThere { name, .. } => write!(out, "`{name}` does not exist there"),
-            Self::NotAType { name, what } => write!(out, "`{name}` is {what}, of which nothing can be made here"),
+            Self::NotAType { name, what } => {
+                write!(out, "`{name}` is {what}, of which nothing can be made here")
+            }
             Self::NoValue => write!(out, "no value for this architecture"),
             Self::NoElements => write!(out, "an array of length 0"),
             Self::Negative(count) => write!(out, "an array of length {count}"),
             Self::TooLarge => write!(out, "larger than 4 GiB"),
-            Self::Flexible => write!(out, "only the last field of a block or an argument can be flexible"),
+            Self::Flexible => {
+                write!(out, "only the last field of a block or an argument can be flexible")
+            }
             Self::Recursive(path) => write!(out, "a type that holds itself: {}", path.join(" > ")),
             Self::TooDeep => write!(out, "types too deep in one another"),
         }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// The name of the manifest, without the ending.
 const MANIFEST: &str = "manifest";
 
-/// Why a folder is no description at all. What is wrong with a single file is told by [`SourceText::fault`] instead.
+/// Why a folder is no description at all. What is wrong with a single file is told by
+/// [`SourceText::fault`] instead.
 #[derive(Debug)]
 pub enum LoadError {
     /// The folder cannot be read.
@@ -21,8 +22,12 @@ pub enum LoadError {
 impl fmt::Display for LoadError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Folder(path, error) => write!(out, "cannot read the folder `{}`: {error}", path.display()),
-            Self::NoManifest(path) => write!(out, "there is no `manifest.yaml` in `{}`", path.display()),
+            Self::Folder(path, error) => {
+                write!(out, "cannot read the folder `{}`: {error}", path.display())
+            }
+            Self::NoManifest(path) => {
+                write!(out, "there is no `manifest.yaml` in `{}`", path.display())
+            }
         }
     }
 }
@@ -47,15 +52,20 @@ pub fn load(folder: &Path) -> Result<Sources, LoadError> {
         let path = entry.map_err(unreadable)?.path();
         files.extend(yaml_name(&path).map(|name| read(&path, name)));
     }
-    let manifest = files.iter().find(|file| file.name == MANIFEST).ok_or_else(|| LoadError::NoManifest(folder.to_owned()))?;
+    let manifest = files
+        .iter()
+        .find(|file| file.name == MANIFEST)
+        .ok_or_else(|| LoadError::NoManifest(folder.to_owned()))?;
     let listed = listed_files(&manifest.text);
-    let ranks: HashMap<_, _> = listed.iter().enumerate().map(|(rank, name)| (name.as_str(), rank)).collect();
+    let ranks: HashMap<_, _> =
+        listed.iter().enumerate().map(|(rank, name)| (name.as_str(), rank)).collect();
     let rank = |name: &str| ranks.get(name).copied().unwrap_or(listed.len());
     files.sort_by_cached_key(|file| (file.name != MANIFEST, rank(&file.name), file.name.clone()));
     Ok(Sources { files })
 }
 
-/// The name of a YAML file; one that ends in `.yml` keeps its ending, so that it is never taken for a listed file.
+/// The name of a YAML file; one that ends in `.yml` keeps its ending, so that it is never taken for
+/// a listed file.
 fn yaml_name(path: &Path) -> Option<String> {
     match path.extension()?.to_str()? {
         "yaml" => Some(path.file_stem()?.to_string_lossy().into_owned()),
@@ -72,14 +82,18 @@ fn read(path: &Path, name: String) -> SourceText {
             Ok(text) => (text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text), None),
             Err(error) => {
                 let offset = error.utf8_error().valid_up_to();
-                (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(ReadFault::NotUtf8 { offset }))
+                (
+                    String::from_utf8_lossy(error.as_bytes()).into_owned(),
+                    Some(ReadFault::NotUtf8 { offset }),
+                )
             }
         },
     };
     SourceText { name, path: path.display().to_string(), text, fault }
 }
 
-/// The names under `files`, as far as they can be made out; the parser reports what is wrong with them.
+/// The names under `files`, as far as they can be made out; the parser reports what is wrong with
+/// them.
 fn listed_files(manifest: &str) -> Vec<String> {
     let tree = yaml::read(manifest).root;
     let files = match tree.as_ref().map(|root| &root.value) {
@@ -87,7 +101,9 @@ fn listed_files(manifest: &str) -> Vec<String> {
         _ => None,
     };
     match files.map(|entry| &entry.value.value) {
-        Some(Value::Sequence(items)) => items.iter().filter_map(|item| item.text().map(str::to_owned)).collect(),
+        Some(Value::Sequence(items)) => {
+            items.iter().filter_map(|item| item.text().map(str::to_owned)).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -99,12 +115,18 @@ mod tests {
     #[test]
     fn files_come_in_the_manifest_s_order_and_the_others_last() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in
-            [("manifest.yaml", "files: [b, a]"), ("a.yaml", "x"), ("b.yaml", "x"), ("0.yaml", "x"), ("c.yml", "x"), ("README.md", "x")]
-        {
+        for (name, text) in [
+            ("manifest.yaml", "files: [b, a]"),
+            ("a.yaml", "x"),
+            ("b.yaml", "x"),
+            ("0.yaml", "x"),
+            ("c.yml", "x"),
+            ("README.md", "x"),
+        ] {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        let names: Vec<_> = load(folder.path()).unwrap().files.into_iter().map(|file| file.name).collect();
+        let names: Vec<_> =
+            load(folder.path()).unwrap().files.into_iter().map(|file| file.name).collect();
         assert_eq!(names, ["manifest", "b", "a", "0", "c.yml"]);
     }
 

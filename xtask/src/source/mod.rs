@@ -12,7 +12,8 @@ pub struct SourceText {
     pub name: String,
     /// The path, as it is to be shown.
     pub path: String,
-    /// What it holds; empty where it cannot be read, and with U+FFFD for each byte that is no UTF-8.
+    /// What it holds; empty where it cannot be read, and with U+FFFD for each byte that is no
+    /// UTF-8.
     pub text: String,
     /// Why the text is not what the file holds.
     pub fault: Option<ReadFault>,

@@ -10,10 +10,15 @@ use crate::tools::find_program;
 ///
 /// # Errors
 ///
-/// Says what stands in the way: no apt, or an install that failed. Steps whose tools are missing are then skipped or failed as ever.
+/// Says what stands in the way: no apt, or an install that failed. Steps whose tools are missing
+/// are then skipped or failed as ever.
 pub fn install_missing(steps: &[Step]) -> Result<(), String> {
-    let packages: BTreeSet<&str> =
-        steps.iter().flat_map(|step| &step.needs).filter(|tool| tool.find().is_none()).filter_map(|tool| tool.package).collect();
+    let packages: BTreeSet<&str> = steps
+        .iter()
+        .flat_map(|step| &step.needs)
+        .filter(|tool| tool.find().is_none())
+        .filter_map(|tool| tool.package)
+        .collect();
     if packages.is_empty() {
         return Ok(());
     }
@@ -29,10 +34,16 @@ pub fn install_missing(steps: &[Step]) -> Result<(), String> {
 }
 
 fn apt(args: &[&str]) -> Result<(), String> {
-    let status = Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").stdout(std::process::Stdio::null()).status();
+    let status = Command::new("apt-get")
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(std::process::Stdio::null())
+        .status();
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("`apt-get {}` ended with {status}; it must run as root", args.join(" "))),
+        Ok(status) => {
+            Err(format!("`apt-get {}` ended with {status}; it must run as root", args.join(" ")))
+        }
         Err(error) => Err(format!("`apt-get {}` could not be started: {error}", args.join(" "))),
     }
 }

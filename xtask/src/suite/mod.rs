@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every check there is, one after the other, with one line for each and a closing count.
+//! `cargo xtask test`: every check there is, one after the other, with one line for each and a
+//! closing count.
 
 mod install;
 mod outcome;

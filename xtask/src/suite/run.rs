@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::{Outcome, Step, Tally};
 
-/// Runs the steps in order and says how each ended; every step runs, whatever became of the ones before.
+/// Runs the steps in order and says how each ended; every step runs, whatever became of the ones
+/// before.
 pub fn run(root: &Path, steps: &[Step], no_skip: bool) -> Tally {
     let mut tally = Tally::default();
     for step in steps {
@@ -39,8 +40,12 @@ fn run_step(root: &Path, step: &Step) -> Outcome {
 fn report(step: &Step, outcome: &Outcome, no_skip: bool) {
     let ending = match outcome {
         Outcome::Passed(time) => format!("passed in {:.1} s", time.as_secs_f32()),
-        Outcome::Failed { line, time } => format!("FAILED after {:.1} s; again with: {line}", time.as_secs_f32()),
-        Outcome::Skipped { why, optional } if no_skip && !optional => format!("FAILED, nothing may be skipped: {why}"),
+        Outcome::Failed { line, time } => {
+            format!("FAILED after {:.1} s; again with: {line}", time.as_secs_f32())
+        }
+        Outcome::Skipped { why, optional } if no_skip && !optional => {
+            format!("FAILED, nothing may be skipped: {why}")
+        }
         Outcome::Skipped { why, .. } => format!("skipped: {why}"),
     };
     println!("<== {}: {ending}\n", step.name);

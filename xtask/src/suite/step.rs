@@ -14,7 +14,8 @@ pub struct Step {
     pub about: &'static str,
     /// What it cannot run without.
     pub needs: Vec<Tool>,
-    /// Whether a machine without the tools is as good as any, so that `--no-skip` does not ask for them.
+    /// Whether a machine without the tools is as good as any, so that `--no-skip` does not ask for
+    /// them.
     pub optional: bool,
     /// The commands, all of which must succeed.
     pub calls: Vec<Call>,
@@ -41,7 +42,12 @@ impl Call {
     /// A call of cargo with the words of `line`.
     #[must_use]
     pub fn cargo(line: &str) -> Self {
-        Self { program: env_cargo(), args: line.split_whitespace().map(str::to_owned).collect(), env: Vec::new(), folder: None }
+        Self {
+            program: env_cargo(),
+            args: line.split_whitespace().map(str::to_owned).collect(),
+            env: Vec::new(),
+            folder: None,
+        }
     }
 
     /// A call of this very program with the words of `line`.
@@ -69,7 +75,8 @@ impl Call {
     pub fn command(&self, root: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).envs(self.env.iter().map(|(name, value)| (*name, value)));
-        command.current_dir(self.folder.map_or_else(|| root.to_owned(), |folder| root.join(folder)));
+        command
+            .current_dir(self.folder.map_or_else(|| root.to_owned(), |folder| root.join(folder)));
         command
     }
 }

@@ -30,14 +30,23 @@ fn sources() -> Vec<Step> {
             &[known::CLIPPY],
             vec![
                 Call::cargo("clippy --workspace --all-targets -- -D warnings"),
-                // The workspace's example turns on `simulated`; alone, the crates are built as guests build them.
+                // The workspace's example turns on `simulated`; alone, the crates are built as
+                // guests build them.
                 Call::cargo("clippy --package xen-pac --package xen-hal -- -D warnings"),
                 Call::cargo("clippy --bins --lib -- -D warnings").inside("examples/guest"),
                 // Without libFuzzer, which only a C++ compiler builds.
-                Call::cargo("clippy --quiet --locked --all-targets --no-default-features -- -D warnings").inside("xen-hal/fuzz"),
+                Call::cargo(
+                    "clippy --quiet --locked --all-targets --no-default-features -- -D warnings",
+                )
+                .inside("xen-hal/fuzz"),
             ],
         ),
-        step("test", "unit and integration tests", &[], vec![Call::cargo("test --workspace --lib --bins --tests --examples")]),
+        step(
+            "test",
+            "unit and integration tests",
+            &[],
+            vec![Call::cargo("test --workspace --lib --bins --tests --examples")],
+        ),
         step(
             "twins",
             "the HAL's hot paths do what the same algorithms do in C, and hypercalls are no longer",
@@ -48,22 +57,44 @@ fn sources() -> Vec<Step> {
             "fuzz",
             "whatever a hypervisor or a peer writes, the HAL does not panic or believe it, and planted mistakes are found",
             &[known::GXX],
-            vec![Call::cargo("test --quiet --locked --lib --no-default-features").inside("xen-hal/fuzz"), Call::xtask("fuzz --seconds 3")],
+            vec![
+                Call::cargo("test --quiet --locked --lib --no-default-features")
+                    .inside("xen-hal/fuzz"),
+                Call::xtask("fuzz --seconds 3"),
+            ],
         ),
-        step("doctest", "every example in the documentation compiles and runs", &[], vec![Call::cargo("test --workspace --doc")]),
+        step(
+            "doctest",
+            "every example in the documentation compiles and runs",
+            &[],
+            vec![Call::cargo("test --workspace --doc")],
+        ),
         step(
             "doc",
             "the documentation builds without a warning",
             &[],
-            vec![Call::cargo("doc --workspace --no-deps --all-features").env("RUSTDOCFLAGS", "-D warnings")],
+            vec![
+                Call::cargo("doc --workspace --no-deps --all-features")
+                    .env("RUSTDOCFLAGS", "-D warnings"),
+            ],
         ),
     ]
 }
 
 fn proofs() -> Vec<Step> {
     vec![
-        step("regen", "xen-pac is what the description says", &[], vec![Call::xtask("regen --check")]),
-        step("verify", "the description agrees with what was measured in every release", &[], vec![Call::xtask("verify")]),
+        step(
+            "regen",
+            "xen-pac is what the description says",
+            &[],
+            vec![Call::xtask("regen --check")],
+        ),
+        step(
+            "verify",
+            "the description agrees with what was measured in every release",
+            &[],
+            vec![Call::xtask("verify")],
+        ),
         step(
             "headers",
             "the description agrees with installed headers, measured now by a C compiler for each architecture",
@@ -79,13 +110,20 @@ fn proofs() -> Vec<Step> {
 
 fn guests() -> Vec<Step> {
     vec![
-        step("host-example", "the shared page at work on this machine", &[], vec![Call::cargo("run --quiet --package host-example")]),
+        step(
+            "host-example",
+            "the shared page at work on this machine",
+            &[],
+            vec![Call::cargo("run --quiet --package host-example")],
+        ),
         step(
             "laptop",
             "guests at work on the simulated Xen",
             &[],
             ["features", "ping-pong", "clock", "tick", "ipi"]
-                .map(|program| Call::cargo(&format!("run --quiet --package laptop-examples --bin {program}")))
+                .map(|program| {
+                    Call::cargo(&format!("run --quiet --package laptop-examples --bin {program}"))
+                })
                 .to_vec(),
         ),
         step(
@@ -94,7 +132,12 @@ fn guests() -> Vec<Step> {
             &[known::QEMU_X86, known::XEN_AMD64],
             vec![Call::xtask("xen --all")],
         ),
-        step("hello", "a guest boots on real Xen", &[known::QEMU_X86, known::XEN_AMD64], vec![Call::xtask("xen hello")]),
+        step(
+            "hello",
+            "a guest boots on real Xen",
+            &[known::QEMU_X86, known::XEN_AMD64],
+            vec![Call::xtask("xen hello")],
+        ),
         step(
             "hypercall-page",
             "on real Xen, a hypercall page answers as the instruction does",
@@ -105,18 +148,25 @@ fn guests() -> Vec<Step> {
 }
 
 fn optional() -> Vec<Step> {
-    let miri = step("miri", "no undefined behaviour in xen-pac's tests", &[known::MIRI], vec![Call::cargo("miri test --package xen-pac")]);
+    let miri = step(
+        "miri",
+        "no undefined behaviour in xen-pac's tests",
+        &[known::MIRI],
+        vec![Call::cargo("miri test --package xen-pac")],
+    );
     vec![Step { optional: true, ..miri }]
 }
 
-/// The simulator with all its threads watched, the standard library's own code included: without that, its locks would not be seen.
+/// The simulator with all its threads watched, the standard library's own code included: without
+/// that, its locks would not be seen.
 fn threads() -> Step {
     let flags = format!(
         "-Zsanitizer=thread -Zexternal-clangrt -Clink-arg=-fuse-ld=lld -Clink-arg=-Wl,--whole-archive -Clink-arg={} -Clink-arg=-Wl,--no-whole-archive -Clink-arg=-Wl,--export-dynamic -Clink-arg=-lm",
         known::TSAN_LIBRARY
     );
-    // One test at a time: the simulator maps its memory by system calls that the checker does not see, so an address
-    // that one test's machine gave back and another test's machine was given looks like one place two threads write.
+    // One test at a time: the simulator maps its memory by system calls that the checker does not
+    // see, so an address that one test's machine gave back and another test's machine was given
+    // looks like one place two threads write.
     let test = Call::cargo(
         "test -Zbuild-std=std,panic_abort,panic_unwind,test --target x86_64-unknown-linux-gnu --package xen-hal --test faults --test trials -- --test-threads=1",
     );
@@ -132,11 +182,18 @@ fn threads() -> Step {
 
 /// The crates for another architecture, whose constants' assertions the compiler then evaluates.
 fn cross(name: &'static str, target: &str) -> Step {
-    let check = cross_call(&format!("check {BUILD_STD} {target} --package xen-pac --package xen-hal"));
-    step(name, "the crates compile there, and every layout assertion holds", &[known::RUSTC_WEB, known::RUST_WEB_SRC], vec![check])
+    let check =
+        cross_call(&format!("check {BUILD_STD} {target} --package xen-pac --package xen-hal"));
+    step(
+        name,
+        "the crates compile there, and every layout assertion holds",
+        &[known::RUSTC_WEB, known::RUST_WEB_SRC],
+        vec![check],
+    )
 }
 
-/// The instruction sequences of 32-bit x86, run in a process that plays both sides, and counted against those of C.
+/// The instruction sequences of 32-bit x86, run in a process that plays both sides, and counted
+/// against those of C.
 fn hypercalls_x86() -> Step {
     let run = |profile| {
         let line = format!(
@@ -151,7 +208,8 @@ fn hypercalls_x86() -> Step {
         vec![
             run("--profile unoptimised"),
             run("--release"),
-            Call::cargo("test --quiet --locked --test hypercall -- --ignored").inside("xen-hal/bench"),
+            Call::cargo("test --quiet --locked --test hypercall -- --ignored")
+                .inside("xen-hal/bench"),
         ],
     )
 }
@@ -189,7 +247,8 @@ mod tests {
 
     #[test]
     fn only_miri_may_be_missing() {
-        let optional: Vec<_> = super::all().into_iter().filter(|step| step.optional).map(|step| step.name).collect();
+        let optional: Vec<_> =
+            super::all().into_iter().filter(|step| step.optional).map(|step| step.name).collect();
         assert_eq!(optional, ["miri"]);
     }
 }

@@ -1,4 +1,5 @@
-//! Programs and files that are not part of the workspace: whether they are here, and which package brings them.
+//! Programs and files that are not part of the workspace: whether they are here, and which package
+//! brings them.
 
 pub mod known;
 
@@ -43,7 +44,9 @@ impl Tool {
         match self.probe {
             Probe::Program(name) => find_program(name),
             Probe::Path(path) => Some(PathBuf::from(path)).filter(|path| path.exists()),
-            Probe::Pattern { folder, prefix, suffix } => newest_match(Path::new(folder), prefix, suffix),
+            Probe::Pattern { folder, prefix, suffix } => {
+                newest_match(Path::new(folder), prefix, suffix)
+            }
             Probe::Cargo(name) => {
                 let answer = Command::new("cargo").args([name, "--version"]).output().ok()?;
                 answer.status.success().then(|| PathBuf::from("cargo"))
@@ -55,7 +58,9 @@ impl Tool {
     #[must_use]
     pub fn missing(&self) -> String {
         match self.package {
-            Some(package) => format!("{} is not here; `apt-get install {package}` brings it", self.name),
+            Some(package) => {
+                format!("{} is not here; `apt-get install {package}` brings it", self.name)
+            }
             None => format!("{} is not here", self.name),
         }
     }
@@ -70,7 +75,9 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 
 /// Of the files in `folder` whose names match, the one that sorts last.
 fn newest_match(folder: &Path, prefix: &str, suffix: &str) -> Option<PathBuf> {
-    let names = std::fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let newest = names.filter(|name| name.starts_with(prefix) && name.ends_with(suffix)).max()?;
     Some(folder.join(newest))
 }

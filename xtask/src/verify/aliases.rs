@@ -7,9 +7,17 @@ use crate::facts::Facts;
 use crate::resolve::{Integer, Layouts};
 
 /// Compares the size and the existence of each, in every cell.
-pub(super) fn compare(document: &Document, layouts: &Layouts<'_>, facts: &Facts, cells: &Cells, findings: &mut Findings) {
+pub(super) fn compare(
+    document: &Document,
+    layouts: &Layouts<'_>,
+    facts: &Facts,
+    cells: &Cells,
+    findings: &mut Findings,
+) {
     for alias in document.files.iter().flat_map(|file| &file.types) {
-        let Some(measured) = alias.head.c.as_ref().and_then(|c| facts.structs.get(c)) else { continue };
+        let Some(measured) = alias.head.c.as_ref().and_then(|c| facts.structs.get(c)) else {
+            continue;
+        };
         for here in cells.iter() {
             let fact = measured.size.get(here.cell);
             let size = here.names(&alias.head).then(|| alias_size(alias, layouts, here)).flatten();
@@ -19,11 +27,19 @@ pub(super) fn compare(document: &Document, layouts: &Layouts<'_>, facts: &Facts,
                 (None, None) => findings.tally.absences += 1,
                 (Some(size), Some(fact)) => {
                     let message = format!("`{name}` is not {size} bytes long");
-                    findings.add(&alias.head.place.as_key(), message, format!("{fact} bytes in the headers"), here.cell);
+                    findings.add(
+                        &alias.head.place.as_key(),
+                        message,
+                        format!("{fact} bytes in the headers"),
+                        here.cell,
+                    );
                 }
                 (described, _) => {
                     let has = if described.is_some() { "have no" } else { "have" };
-                    let (message, label) = (format!("the headers {has} `{name}`"), "the description says otherwise".to_owned());
+                    let (message, label) = (
+                        format!("the headers {has} `{name}`"),
+                        "the description says otherwise".to_owned(),
+                    );
                     findings.add(&alias.head.place.as_key(), message, label, here.cell);
                 }
             }

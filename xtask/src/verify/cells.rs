@@ -27,7 +27,8 @@ impl Here {
         self.has(head.availability) && head.named_since.is_none_or(|since| since <= self.release)
     }
 
-    /// The text by which the item, or its name, does not exist here. Where that is not written, the item is shown instead.
+    /// The text by which the item, or its name, does not exist here. Where that is not written, the
+    /// item is shown instead.
     #[must_use]
     pub(super) fn blame(self, head: &Head) -> Place {
         let Availability { releases, archs, .. } = head.availability;
@@ -56,7 +57,11 @@ impl Cells {
         for (release, known) in manifest.releases.iter().enumerate() {
             for (arch, known_arch) in manifest.architectures.iter().enumerate() {
                 match grid.find(*known, &known_arch.name) {
-                    Some(cell) => cells.all.push(Here { release: ReleaseId(release), arch: ArchId(arch), cell }),
+                    Some(cell) => cells.all.push(Here {
+                        release: ReleaseId(release),
+                        arch: ArchId(arch),
+                        cell,
+                    }),
                     None => cells.unmeasured.push(format!("Xen {known} on {}", known_arch.name)),
                 }
             }

@@ -1,7 +1,9 @@
 //! What the description says about constants: one claim for each C name that it uses.
 
 use super::cells::Here;
-use crate::document::{BitField, Command, Document, Head, PerArch, Place, Primitive, Value, Variant, VariantKind, Word};
+use crate::document::{
+    BitField, Command, Document, Head, PerArch, Place, Primitive, Value, Variant, VariantKind, Word,
+};
 use std::collections::BTreeMap;
 
 /// That a C constant has a value.
@@ -36,7 +38,8 @@ impl Claim<'_> {
 /// Every claim about a constant.
 #[derive(Debug, Default)]
 pub(super) struct Claims<'d> {
-    /// By C name; there may be several for one, in different releases or on different architectures.
+    /// By C name; there may be several for one, in different releases or on different
+    /// architectures.
     pub(super) constants: BTreeMap<&'d str, Vec<Claim<'d>>>,
     /// Items for which the headers have no name.
     pub(super) unnamed: Vec<Place>,
@@ -73,7 +76,12 @@ impl<'d> Claims<'d> {
 
     fn add_bits(&mut self, head: &'d Head, key: &str, value: PerArch<i128>, bits: Option<u32>) {
         match &head.c {
-            Some(c) => self.constants.entry(c).or_default().push(Claim { head, place: head.place.key(key), value, bits }),
+            Some(c) => self.constants.entry(c).or_default().push(Claim {
+                head,
+                place: head.place.key(key),
+                value,
+                bits,
+            }),
             None => self.unnamed.push(head.place.key("name")),
         }
     }
@@ -85,14 +93,25 @@ impl<'d> Claims<'d> {
     fn bits(&mut self, word: &'d Word, field: &'d BitField) {
         if let Some(index) = &field.index_c {
             let value = PerArch::Same(i128::from(field.bits.low));
-            let claim = Claim { head: &field.head, place: field.head.place.key("bits"), value, bits: None };
+            let claim =
+                Claim { head: &field.head, place: field.head.place.key("bits"), value, bits: None };
             self.constants.entry(index).or_default().push(claim);
         }
         if field.head.c.is_some() || field.index_c.is_none() {
-            self.add_bits(&field.head, "bits", PerArch::Same(i128::from(field.bits.mask())), width(word.is));
+            self.add_bits(
+                &field.head,
+                "bits",
+                PerArch::Same(i128::from(field.bits.mask())),
+                width(word.is),
+            );
         }
         for value in &field.values {
-            self.add_bits(&value.head, "value", PerArch::Same(value.value << field.bits.low), width(word.is));
+            self.add_bits(
+                &value.head,
+                "value",
+                PerArch::Same(value.value << field.bits.low),
+                width(word.is),
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! Constants: numbers of commands, values of enumerations, masks and indices of bit fields, tags of encodings.
+//! Constants: numbers of commands, values of enumerations, masks and indices of bit fields, tags of
+//! encodings.
 
 use super::cells::{Cells, Here};
 use super::claims::Claim;
@@ -7,7 +8,12 @@ use crate::facts::{Column, Facts, scope};
 use std::collections::BTreeMap;
 
 /// Compares every claim, in every cell.
-pub(super) fn compare(claims: &BTreeMap<&str, Vec<Claim<'_>>>, facts: &Facts, cells: &Cells, findings: &mut Findings) {
+pub(super) fn compare(
+    claims: &BTreeMap<&str, Vec<Claim<'_>>>,
+    facts: &Facts,
+    cells: &Cells,
+    findings: &mut Findings,
+) {
     for (name, claims) in claims {
         let measured = facts.constants.get(*name);
         for here in cells.iter() {
@@ -16,7 +22,14 @@ pub(super) fn compare(claims: &BTreeMap<&str, Vec<Claim<'_>>>, facts: &Facts, ce
     }
 }
 
-fn one(name: &str, claims: &[Claim<'_>], measured: Option<&Column<i128>>, here: Here, facts: &Facts, findings: &mut Findings) {
+fn one(
+    name: &str,
+    claims: &[Claim<'_>],
+    measured: Option<&Column<i128>>,
+    here: Here,
+    facts: &Facts,
+    findings: &mut Findings,
+) {
     let fact = measured.and_then(|column| column.get(here.cell));
     let mut claimed = false;
     for claim in claims {
@@ -31,7 +44,12 @@ fn one(name: &str, claims: &[Claim<'_>], measured: Option<&Column<i128>>, here: 
                 format!("{} in the headers", number(fact)),
                 here.cell,
             ),
-            None => findings.add(&claim.head.place.key("name"), format!("the headers have no `{name}`"), known(facts, measured), here.cell),
+            None => findings.add(
+                &claim.head.place.key("name"),
+                format!("the headers have no `{name}`"),
+                known(facts, measured),
+                here.cell,
+            ),
         }
     }
     if claimed {
@@ -49,7 +67,10 @@ fn one(name: &str, claims: &[Claim<'_>], measured: Option<&Column<i128>>, here: 
 /// Where the headers have a name, as a label.
 fn known(facts: &Facts, measured: Option<&Column<i128>>) -> String {
     match measured {
-        Some(column) => format!("the headers have it in {}", scope::describe(&facts.grid, &column.cells().collect::<Vec<_>>())),
+        Some(column) => format!(
+            "the headers have it in {}",
+            scope::describe(&facts.grid, &column.cells().collect::<Vec<_>>())
+        ),
         None => "the headers never have it".to_owned(),
     }
 }

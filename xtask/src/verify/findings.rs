@@ -16,7 +16,8 @@ pub struct Tally {
     pub members: u64,
     /// Padding that C names, against padding that was computed.
     pub padding: u64,
-    /// Names that the description does not have in a release on an architecture, and the headers have not either.
+    /// Names that the description does not have in a release on an architecture, and the headers
+    /// have not either.
     pub absences: u64,
 }
 
@@ -72,7 +73,12 @@ impl Findings {
         let mismatches = found.map(|((place, message, label), mut cells)| {
             cells.sort_unstable();
             cells.dedup();
-            Mismatch { place, message: format!("{message} ({})", scope::describe(grid, &cells)), label, cells: cells.len() }
+            Mismatch {
+                place,
+                message: format!("{message} ({})", scope::describe(grid, &cells)),
+                label,
+                cells: cells.len(),
+            }
         });
         mismatches.collect()
     }

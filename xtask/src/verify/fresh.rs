@@ -1,4 +1,5 @@
-//! Freshly measured headers: which release they are, and whether they agree with the facts that are kept.
+//! Freshly measured headers: which release they are, and whether they agree with the facts that are
+//! kept.
 
 use crate::document::Release;
 use crate::facts::measure::Measured;
@@ -23,11 +24,21 @@ pub fn compare(fresh: &Table, facts: &Facts) -> Option<Agreement> {
     let kept = facts.table(facts.grid.find(fresh.release, &fresh.arch)?);
     let mut agreement = Agreement::default();
     for (name, value) in &kept.constants {
-        agreement.add(name, fresh.constants.get(name).map(|now| (now == value, format!("{now} now, {value} in the facts"))));
+        agreement.add(
+            name,
+            fresh
+                .constants
+                .get(name)
+                .map(|now| (now == value, format!("{now} now, {value} in the facts"))),
+        );
     }
     for (name, table) in &kept.structs {
-        agreement
-            .add(name, fresh.structs.get(name).map(|now| (now == table, format!("{} bytes now, {} in the facts", now.size, table.size))));
+        agreement.add(
+            name,
+            fresh.structs.get(name).map(|now| {
+                (now == table, format!("{} bytes now, {} in the facts", now.size, table.size))
+            }),
+        );
     }
     let all = fresh.constants.len() + fresh.structs.len();
     agreement.new = all - agreement.equal - agreement.different.len();
@@ -44,24 +55,35 @@ impl Agreement {
     }
 }
 
-/// Which release measured headers are: the one with their interface version; of several, the one whose facts they fit best.
+/// Which release measured headers are: the one with their interface version; of several, the one
+/// whose facts they fit best.
 ///
 /// # Errors
 /// No release fits, or several equally well; the error says so.
 pub fn release(measured: &[(&str, &Measured)], facts: &Facts) -> Result<Release, String> {
     let Some((_, first)) = measured.first() else { return Err("nothing was measured".to_owned()) };
     let version = first.interface_version;
-    let candidates = facts.grid.releases.iter().filter(|(_, known)| *known == version).map(|(release, _)| *release);
-    let mut misfits: Vec<(usize, Release)> = candidates.map(|release| (misfit(measured, facts, release), release)).collect();
+    let candidates = facts
+        .grid
+        .releases
+        .iter()
+        .filter(|(_, known)| *known == version)
+        .map(|(release, _)| *release);
+    let mut misfits: Vec<(usize, Release)> =
+        candidates.map(|release| (misfit(measured, facts, release), release)).collect();
     misfits.sort_unstable();
     match misfits.as_slice() {
-        [] => {
-            Err(format!("no measured release has the interface version {version:#010x} of these headers; say which it is with --release"))
-        }
+        [] => Err(format!(
+            "no measured release has the interface version {version:#010x} of these headers; say which it is with --release"
+        )),
         [(_, only)] => Ok(*only),
         [(best, release), (next, _), ..] if best < next => Ok(*release),
         [(best, _), ..] => {
-            let equal: Vec<String> = misfits.iter().filter(|(misfit, _)| misfit == best).map(|(_, release)| release.to_string()).collect();
+            let equal: Vec<String> = misfits
+                .iter()
+                .filter(|(misfit, _)| misfit == best)
+                .map(|(_, release)| release.to_string())
+                .collect();
             Err(format!("these headers may be Xen {}; say which with --release", equal.join(", ")))
         }
     }
@@ -69,7 +91,8 @@ pub fn release(measured: &[(&str, &Measured)], facts: &Facts) -> Result<Release,
 
 /// How many names of a release's facts the headers lack or give another meaning.
 fn misfit(measured: &[(&str, &Measured)], facts: &Facts, release: Release) -> usize {
-    let tables = measured.iter().map(|(arch, measured)| (*measured).clone().into_table(release, arch));
+    let tables =
+        measured.iter().map(|(arch, measured)| (*measured).clone().into_table(release, arch));
     let agreements = tables.filter_map(|table| compare(&table, facts));
     agreements.map(|agreement| agreement.different.len() + agreement.lost.len()).sum()
 }

@@ -1,4 +1,5 @@
-//! The members that a struct has by its description in one release on one architecture, under their paths in C.
+//! The members that a struct has by its description in one release on one architecture, under their
+//! paths in C.
 
 use super::cells::Here;
 use crate::document::{Field, FieldUse, Place, Shape, TypeRef};
@@ -12,7 +13,8 @@ pub(super) struct Member {
     pub(super) path: String,
     /// Where it lies in the outermost struct.
     pub(super) extent: Extent,
-    /// Whether C may have members inside that the description does not have: a guest handle's pointer, an array that C wraps.
+    /// Whether C may have members inside that the description does not have: a guest handle's
+    /// pointer, an array that C wraps.
     pub(super) opaque: bool,
     /// The text that describes it.
     pub(super) place: Place,
@@ -23,7 +25,8 @@ pub(super) struct Member {
 pub(super) struct Members {
     /// Sorted by path.
     pub(super) named: Vec<Member>,
-    /// Bytes that mean nothing, or to which the description gives no name in C: computed padding, reserved fields, nameless fields.
+    /// Bytes that mean nothing, or to which the description gives no name in C: computed padding,
+    /// reserved fields, nameless fields.
     pub(super) free: Vec<Extent>,
     /// Fields, neither reserved nor groups, for which C has no name.
     pub(super) unnamed: Vec<Place>,
@@ -32,13 +35,21 @@ pub(super) struct Members {
 impl Members {
     /// The member of that path.
     pub(super) fn member(&self, path: &str) -> Option<&Member> {
-        self.named.binary_search_by(|member| member.path.as_str().cmp(path)).ok().map(|index| &self.named[index])
+        self.named
+            .binary_search_by(|member| member.path.as_str().cmp(path))
+            .ok()
+            .map(|index| &self.named[index])
     }
 }
 
 /// Lists them.
 #[must_use]
-pub(super) fn list(layouts: &Layouts<'_>, fields: &[Field], layout: &Layout, here: Here) -> Members {
+pub(super) fn list(
+    layouts: &Layouts<'_>,
+    fields: &[Field],
+    layout: &Layout,
+    here: Here,
+) -> Members {
     let mut members = Members::default();
     Walk { layouts, here, members: &mut members }.sequence(fields, layout, "", 0);
     members.named.sort_by(|one, other| one.path.cmp(&other.path));
@@ -54,7 +65,9 @@ struct Walk<'w, 'd> {
 impl Walk<'_, '_> {
     fn sequence(&mut self, fields: &[Field], layout: &Layout, prefix: &str, base: u64) {
         for (offset, size) in layout.padding() {
-            self.members.free.push(Extent { offset: base + u64::from(offset), size: u64::from(size) });
+            self.members
+                .free
+                .push(Extent { offset: base + u64::from(offset), size: u64::from(size) });
         }
         self.group(fields, layout, prefix, base);
     }
@@ -62,7 +75,8 @@ impl Walk<'_, '_> {
     fn group(&mut self, fields: &[Field], layout: &Layout, prefix: &str, base: u64) {
         for placed in &layout.fields {
             let field = &fields[placed.index];
-            let extent = Extent { offset: base + u64::from(placed.offset), size: u64::from(placed.size) };
+            let extent =
+                Extent { offset: base + u64::from(placed.offset), size: u64::from(placed.size) };
             let anonymous = matches!(field.shape, Shape::Union { anonymous: true, .. });
             let name = field.head.c.as_ref().filter(|_| !anonymous && self.here.names(&field.head));
             let inner = placed.inner.as_deref().filter(|_| placed.count.is_none());
@@ -73,7 +87,12 @@ impl Walk<'_, '_> {
                     if field.use_ == FieldUse::Reserved {
                         self.members.free.push(extent);
                     }
-                    self.members.named.push(Member { path: path.clone(), extent, opaque: self.opaque(field), place });
+                    self.members.named.push(Member {
+                        path: path.clone(),
+                        extent,
+                        opaque: self.opaque(field),
+                        place,
+                    });
                     format!("{path}.")
                 }
                 None => {
@@ -102,7 +121,9 @@ impl Walk<'_, '_> {
             Shape::Union { members, .. } => self.group(members, inner, prefix, base),
             Shape::Struct(members) => self.sequence(members, inner, prefix, base),
             Shape::Type(TypeRef::Named(name)) => {
-                if let Ok(Item::Struct(struct_)) = self.layouts.names().type_(name, self.here.release, self.here.arch) {
+                if let Ok(Item::Struct(struct_)) =
+                    self.layouts.names().type_(name, self.here.release, self.here.arch)
+                {
                     self.sequence(&struct_.fields, inner, prefix, base);
                 }
             }
@@ -114,8 +135,11 @@ impl Walk<'_, '_> {
         match &field.shape {
             Shape::Type(TypeRef::Handle(_)) => true,
             Shape::Type(type_ @ TypeRef::Named(_)) => {
-                let meaning = self.layouts.names().meaning(type_, self.here.release, self.here.arch);
-                meaning.is_ok_and(|meaning| meaning.count.is_some() || matches!(meaning.basis, Basis::Handle(_)))
+                let meaning =
+                    self.layouts.names().meaning(type_, self.here.release, self.here.arch);
+                meaning.is_ok_and(|meaning| {
+                    meaning.count.is_some() || matches!(meaning.basis, Basis::Handle(_))
+                })
             }
             Shape::Type(_) | Shape::Union { .. } | Shape::Struct(_) => false,
         }

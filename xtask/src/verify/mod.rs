@@ -1,7 +1,8 @@
 //! Holds the description to the measured facts, and the facts to the description.
 //!
-//! Every C name that the description uses is compared in every release and on every architecture: where the description has it, the
-//! headers must have it with the same value or layout; where the description has it not, the headers must not have it either.
+//! Every C name that the description uses is compared in every release and on every architecture:
+//! where the description has it, the headers must have it with the same value or layout; where the
+//! description has it not, the headers must not have it either.
 
 mod aliases;
 mod cells;
@@ -33,7 +34,8 @@ pub struct Report {
     pub mismatches: Vec<Mismatch>,
     /// Described items for which the headers have no name.
     pub unchecked: Vec<Place>,
-    /// How many types are described. The tables hold no typedefs: a type is compared only where it is a struct in C, or a member of one has it.
+    /// How many types are described. The tables hold no typedefs: a type is compared only where it
+    /// is a struct in C, or a member of one has it.
     pub types: usize,
     /// Names of constants that the facts have and the description has not, sorted.
     pub undescribed_constants: Vec<String>,
@@ -54,7 +56,12 @@ pub fn run(document: &Document, facts: &Facts) -> Report {
     structs::compare(document, &layouts, facts, &cells, &mut findings);
     aliases::compare(document, &layouts, facts, &cells, &mut findings);
     Report {
-        undescribed_constants: facts.constants.keys().filter(|name| !claims.constants.contains_key(name.as_str())).cloned().collect(),
+        undescribed_constants: facts
+            .constants
+            .keys()
+            .filter(|name| !claims.constants.contains_key(name.as_str()))
+            .cloned()
+            .collect(),
         undescribed_structs: structs::undescribed(document, facts),
         types: document.files.iter().map(|file| file.types.len()).sum(),
         unmeasured: cells.unmeasured(),

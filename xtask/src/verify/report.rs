@@ -16,10 +16,22 @@ pub fn summary(report: &Report, cells: usize) -> String {
         tally.padding,
         tally.absences
     );
-    let _ = writeln!(text, "{} described items have no name in C and were not compared", report.unchecked.len());
-    let _ = writeln!(text, "{} described types were compared only where they are structs in C, or members of one", report.types);
-    let (constants, structs) = (report.undescribed_constants.len(), report.undescribed_structs.len());
-    let _ = writeln!(text, "{constants} constants and {structs} structs of the headers are not described");
+    let _ = writeln!(
+        text,
+        "{} described items have no name in C and were not compared",
+        report.unchecked.len()
+    );
+    let _ = writeln!(
+        text,
+        "{} described types were compared only where they are structs in C, or members of one",
+        report.types
+    );
+    let (constants, structs) =
+        (report.undescribed_constants.len(), report.undescribed_structs.len());
+    let _ = writeln!(
+        text,
+        "{constants} constants and {structs} structs of the headers are not described"
+    );
     let _ = write!(
         text,
         "{}",

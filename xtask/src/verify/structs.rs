@@ -12,15 +12,24 @@ use crate::resolve::Layouts;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Compares every struct, in every cell.
-pub(super) fn compare(document: &Document, layouts: &Layouts<'_>, facts: &Facts, cells: &Cells, findings: &mut Findings) {
+pub(super) fn compare(
+    document: &Document,
+    layouts: &Layouts<'_>,
+    facts: &Facts,
+    cells: &Cells,
+    findings: &mut Findings,
+) {
     let newest = document.manifest.newest();
     for (name, structs) in by_name(document, findings) {
-        let views: Vec<(Here, Views<'_>)> = cells.iter().map(|here| (here, views(&structs, layouts, here))).collect();
+        let views: Vec<(Here, Views<'_>)> =
+            cells.iter().map(|here| (here, views(&structs, layouts, here))).collect();
         let mut subject = Subject::new(name, facts);
         // Every path that has a name in any release comes first: padding must not hide one of them.
         let mut unnamed = BTreeSet::new();
         for view in views.iter().flat_map(|(_, views)| &views.0) {
-            subject.paths.extend(view.members.named.iter().map(|member| (member.path.as_str(), &member.place)));
+            subject.paths.extend(
+                view.members.named.iter().map(|member| (member.path.as_str(), &member.place)),
+            );
             unnamed.extend(&view.members.unnamed);
         }
         for (here, views) in &views {
@@ -41,7 +50,11 @@ fn views<'d>(structs: &[&'d Struct], layouts: &Layouts<'_>, here: Here) -> Views
     let items = structs.iter().filter(|item| here.names(&item.head));
     let views = items.filter_map(|item| {
         let layout = layouts.of(&item.head.name, here.release, here.arch).ok()?;
-        Some(View { item, size: u64::from(layout.size), members: members::list(layouts, &item.fields, &layout, here) })
+        Some(View {
+            item,
+            size: u64::from(layout.size),
+            members: members::list(layouts, &item.fields, &layout, here),
+        })
     });
     Views(views.collect())
 }
@@ -49,13 +62,21 @@ fn views<'d>(structs: &[&'d Struct], layouts: &Layouts<'_>, here: Here) -> Views
 /// The names of structs that the facts have and the description has not.
 #[must_use]
 pub(super) fn undescribed(document: &Document, facts: &Facts) -> Vec<String> {
-    let structs = document.files.iter().flat_map(|file| &file.structs).filter_map(|item| item.head.c.as_ref());
-    let aliases = document.files.iter().flat_map(|file| &file.types).filter_map(|item| item.head.c.as_ref());
+    let structs = document
+        .files
+        .iter()
+        .flat_map(|file| &file.structs)
+        .filter_map(|item| item.head.c.as_ref());
+    let aliases =
+        document.files.iter().flat_map(|file| &file.types).filter_map(|item| item.head.c.as_ref());
     let described: BTreeSet<&String> = structs.chain(aliases).collect();
     facts.structs.keys().filter(|name| !described.contains(name)).cloned().collect()
 }
 
-fn by_name<'d>(document: &'d Document, findings: &mut Findings) -> BTreeMap<&'d str, Vec<&'d Struct>> {
+fn by_name<'d>(
+    document: &'d Document,
+    findings: &mut Findings,
+) -> BTreeMap<&'d str, Vec<&'d Struct>> {
     let mut names: BTreeMap<&str, Vec<&Struct>> = BTreeMap::new();
     for item in document.files.iter().flat_map(|file| &file.structs) {
         match &item.head.c {
@@ -80,7 +101,11 @@ struct Subject<'a> {
 impl<'a> Subject<'a> {
     fn new(name: &'a str, facts: &'a Facts) -> Self {
         let measured = facts.structs.get(name);
-        let members = measured.into_iter().flat_map(|facts| &facts.members).map(|(path, column)| (path.as_str(), column)).collect();
+        let members = measured
+            .into_iter()
+            .flat_map(|facts| &facts.members)
+            .map(|(path, column)| (path.as_str(), column))
+            .collect();
         Self { name, facts, measured, paths: BTreeMap::new(), members }
     }
 
@@ -90,7 +115,8 @@ impl<'a> Subject<'a> {
 
     fn absent(&self, item: &Struct, here: Here, findings: &mut Findings) {
         if self.size(here).is_some() {
-            let message = format!("the headers have `struct {}` where the description has it not", self.name);
+            let message =
+                format!("the headers have `struct {}` where the description has it not", self.name);
             findings.add(&here.blame(&item.head), message, self.known(), here.cell);
         } else {
             findings.tally.absences += 1;
@@ -102,7 +128,12 @@ impl<'a> Subject<'a> {
             findings.tally.sizes += 1;
             let place = view.item.head.place.as_key();
             let Some(fact) = self.size(here) else {
-                findings.add(&place, format!("the headers have no `struct {}`", self.name), self.known(), here.cell);
+                findings.add(
+                    &place,
+                    format!("the headers have no `struct {}`", self.name),
+                    self.known(),
+                    here.cell,
+                );
                 continue;
             };
             if fact != view.size {
@@ -118,7 +149,10 @@ impl<'a> Subject<'a> {
                 self.other(path, extent, views, here, findings);
             }
         }
-        let neither = self.paths.keys().filter(|path| self.there(path, here).is_none() && views.member(path).is_none());
+        let neither = self
+            .paths
+            .keys()
+            .filter(|path| self.there(path, here).is_none() && views.member(path).is_none());
         findings.tally.absences += neither.count() as u64;
     }
 
@@ -129,19 +163,31 @@ impl<'a> Subject<'a> {
         let name = self.name;
         let (message, label) = match fact {
             Some(fact) if fact == *extent => return,
-            Some(fact) if fact.offset != extent.offset => {
-                (format!("`{path}` of `struct {name}` is not at byte {}", extent.offset), format!("at byte {} in the headers", fact.offset))
-            }
-            Some(fact) => {
-                (format!("`{path}` of `struct {name}` is not {} bytes long", extent.size), format!("{} bytes in the headers", fact.size))
-            }
-            None => (format!("the headers' `struct {name}` has no member `{path}`"), self.known_member(path)),
+            Some(fact) if fact.offset != extent.offset => (
+                format!("`{path}` of `struct {name}` is not at byte {}", extent.offset),
+                format!("at byte {} in the headers", fact.offset),
+            ),
+            Some(fact) => (
+                format!("`{path}` of `struct {name}` is not {} bytes long", extent.size),
+                format!("{} bytes in the headers", fact.size),
+            ),
+            None => (
+                format!("the headers' `struct {name}` has no member `{path}`"),
+                self.known_member(path),
+            ),
         };
         findings.add(place, message, label, here.cell);
     }
 
     /// A member that only C has.
-    fn other(&self, path: &str, extent: Extent, views: &Views<'_>, here: Here, findings: &mut Findings) {
+    fn other(
+        &self,
+        path: &str,
+        extent: Extent,
+        views: &Views<'_>,
+        here: Here,
+        findings: &mut Findings,
+    ) {
         if views.imply(path, extent) {
             findings.tally.members += 1;
             return;
@@ -150,8 +196,10 @@ impl<'a> Subject<'a> {
             findings.tally.padding += 1;
             return;
         }
-        let message =
-            format!("`struct {}` lacks the member `{path}`, {} bytes at byte {} in the headers", self.name, extent.size, extent.offset);
+        let message = format!(
+            "`struct {}` lacks the member `{path}`, {} bytes at byte {} in the headers",
+            self.name, extent.size, extent.offset
+        );
         let struct_ = views.0[0].item.head.place.as_key();
         let place = self.paths.get(path).copied().unwrap_or(&struct_);
         findings.add(place, message, self.known_member(path), here.cell);
@@ -164,7 +212,12 @@ impl<'a> Subject<'a> {
         findings.tally.sizes += 1;
         if *stated != fact {
             let message = format!("`struct {}` is not {stated} bytes long", self.name);
-            findings.add(&item.head.place.key("size"), message, format!("{fact} bytes in the headers"), here.cell);
+            findings.add(
+                &item.head.place.key("size"),
+                message,
+                format!("{fact} bytes in the headers"),
+                here.cell,
+            );
         }
     }
 
@@ -182,7 +235,10 @@ impl<'a> Subject<'a> {
 
     fn known_in<T: Copy + PartialEq>(&self, column: Option<&Column<T>>) -> String {
         match column {
-            Some(column) => format!("the headers have it in {}", scope::describe(&self.facts.grid, &column.cells().collect::<Vec<_>>())),
+            Some(column) => format!(
+                "the headers have it in {}",
+                scope::describe(&self.facts.grid, &column.cells().collect::<Vec<_>>())
+            ),
             None => "the headers never have it".to_owned(),
         }
     }

@@ -1,4 +1,5 @@
-//! Facts that the description leaves out on purpose, with the reason, and how many there are: a new one changes the count.
+//! Facts that the description leaves out on purpose, with the reason, and how many there are: a new
+//! one changes the count.
 //!
 //! ```text
 //! [Trace records are read by the tools, not by a guest.]
@@ -81,8 +82,12 @@ impl Rules {
                 rules.reasons.push(Reason { why: why.to_owned(), groups: Vec::new() });
                 continue;
             }
-            let group = read_group(line).ok_or_else(|| wrong("not of the form `constants 12: NAME PREFIX_*`"))?;
-            let reason = rules.reasons.last_mut().ok_or_else(|| wrong("a list of names before the first [reason]"))?;
+            let group = read_group(line)
+                .ok_or_else(|| wrong("not of the form `constants 12: NAME PREFIX_*`"))?;
+            let reason = rules
+                .reasons
+                .last_mut()
+                .ok_or_else(|| wrong("a list of names before the first [reason]"))?;
             reason.groups.push(group);
         }
         Ok(rules)
@@ -93,7 +98,10 @@ impl Rules {
     pub fn judge(&self, report: &Report) -> Undescribed {
         let mut judged = Undescribed::default();
         for kind in [Kind::Constants, Kind::Structs] {
-            let free = kind.of(report).iter().filter(|name| !self.groups(kind).any(|group| group.pattern(name).is_some()));
+            let free = kind
+                .of(report)
+                .iter()
+                .filter(|name| !self.groups(kind).any(|group| group.pattern(name).is_some()));
             judged.unexcused.extend(free.cloned());
         }
         for reason in &self.reasons {
@@ -101,11 +109,21 @@ impl Rules {
             for group in &reason.groups {
                 let mine = self.names(group, report);
                 if mine.len() != group.count {
-                    judged.stale.push(format!("[{}] {} {}: there are {}", reason.why, group.kind.name(), group.count, mine.len()));
+                    judged.stale.push(format!(
+                        "[{}] {} {}: there are {}",
+                        reason.why,
+                        group.kind.name(),
+                        group.count,
+                        mine.len()
+                    ));
                 }
-                let used = |pattern: &&String| mine.iter().any(|name| group.pattern(name) == Some(pattern.as_str()));
+                let used = |pattern: &&String| {
+                    mine.iter().any(|name| group.pattern(name) == Some(pattern.as_str()))
+                };
                 let idle = group.patterns.iter().filter(|pattern| !used(pattern));
-                judged.stale.extend(idle.map(|pattern| format!("[{}] `{pattern}` names nothing that is left out", reason.why)));
+                judged.stale.extend(idle.map(|pattern| {
+                    format!("[{}] `{pattern}` names nothing that is left out", reason.why)
+                }));
                 names.extend(mine);
             }
             judged.excused.push((reason.why.clone(), names));
@@ -116,16 +134,26 @@ impl Rules {
     /// The file's text, with the counts that hold and without patterns that match nothing.
     #[must_use]
     pub fn updated(&self, report: &Report) -> String {
-        let mut text =
-            String::from("# What the facts have and the description leaves out: [why], then how many and which. The first match counts.\n");
+        let mut text = String::from(
+            "# What the facts have and the description leaves out: [why], then how many and which. The first match counts.\n",
+        );
         for reason in &self.reasons {
             let _ = writeln!(text, "\n[{}]", reason.why);
             for group in &reason.groups {
                 let mine = self.names(group, report);
-                let used = |pattern: &&String| mine.iter().any(|name| group.pattern(name) == Some(pattern.as_str()));
-                let patterns: Vec<&str> = group.patterns.iter().filter(used).map(String::as_str).collect();
+                let used = |pattern: &&String| {
+                    mine.iter().any(|name| group.pattern(name) == Some(pattern.as_str()))
+                };
+                let patterns: Vec<&str> =
+                    group.patterns.iter().filter(used).map(String::as_str).collect();
                 if !patterns.is_empty() {
-                    let _ = writeln!(text, "{} {}: {}", group.kind.name(), mine.len(), patterns.join(" "));
+                    let _ = writeln!(
+                        text,
+                        "{} {}: {}",
+                        group.kind.name(),
+                        mine.len(),
+                        patterns.join(" ")
+                    );
                 }
             }
         }
@@ -133,13 +161,21 @@ impl Rules {
     }
 
     fn groups(&self, kind: Kind) -> impl Iterator<Item = &Group> {
-        self.reasons.iter().flat_map(|reason| &reason.groups).filter(move |group| group.kind == kind)
+        self.reasons
+            .iter()
+            .flat_map(|reason| &reason.groups)
+            .filter(move |group| group.kind == kind)
     }
 
     /// The names for which this group is the first that matches.
     fn names(&self, group: &Group, report: &Report) -> Vec<String> {
-        let first = |name: &str| self.groups(group.kind).find(|group| group.pattern(name).is_some());
-        let mine = group.kind.of(report).iter().filter(|name| first(name).is_some_and(|first| std::ptr::eq(first, group)));
+        let first =
+            |name: &str| self.groups(group.kind).find(|group| group.pattern(name).is_some());
+        let mine = group
+            .kind
+            .of(report)
+            .iter()
+            .filter(|name| first(name).is_some_and(|first| std::ptr::eq(first, group)));
         mine.cloned().collect()
     }
 }
@@ -147,7 +183,11 @@ impl Rules {
 impl Group {
     /// The first of its patterns that matches.
     fn pattern(&self, name: &str) -> Option<&str> {
-        let matches = |pattern: &&String| pattern.strip_suffix('*').map_or(name == pattern.as_str(), |prefix| name.starts_with(prefix));
+        let matches = |pattern: &&String| {
+            pattern
+                .strip_suffix('*')
+                .map_or(name == pattern.as_str(), |prefix| name.starts_with(prefix))
+        };
         self.patterns.iter().find(matches).map(String::as_str)
     }
 }
@@ -156,7 +196,11 @@ fn read_group(line: &str) -> Option<Group> {
     let (head, patterns) = line.split_once(':')?;
     let (kind, count) = head.split_once(' ')?;
     let kind = [Kind::Constants, Kind::Structs].into_iter().find(|known| known.name() == kind)?;
-    Some(Group { kind, count: count.trim().parse().ok()?, patterns: patterns.split_whitespace().map(str::to_owned).collect() })
+    Some(Group {
+        kind,
+        count: count.trim().parse().ok()?,
+        patterns: patterns.split_whitespace().map(str::to_owned).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -164,17 +208,24 @@ mod tests {
     use super::*;
 
     fn report(constants: &[&str]) -> Report {
-        Report { undescribed_constants: constants.iter().map(|name| (*name).to_owned()).collect(), ..Report::default() }
+        Report {
+            undescribed_constants: constants.iter().map(|name| (*name).to_owned()).collect(),
+            ..Report::default()
+        }
     }
 
-    const RULES: &str = "# why\n[Tools.]\nconstants 2: TRC_* X\n[Else.]\nconstants 1: TRC_OTHER Y*\n";
+    const RULES: &str =
+        "# why\n[Tools.]\nconstants 2: TRC_* X\n[Else.]\nconstants 1: TRC_OTHER Y*\n";
 
     #[test]
     fn what_no_rule_mentions_is_named() {
         let judged = Rules::read(RULES).unwrap().judge(&report(&["TRC_A", "X", "Y1", "NEW"]));
         assert_eq!(judged.unexcused, ["NEW"]);
         assert_eq!(judged.stale, ["[Else.] `TRC_OTHER` names nothing that is left out"]);
-        assert_eq!(judged.excused[0], ("Tools.".to_owned(), vec!["TRC_A".to_owned(), "X".to_owned()]));
+        assert_eq!(
+            judged.excused[0],
+            ("Tools.".to_owned(), vec!["TRC_A".to_owned(), "X".to_owned()])
+        );
     }
 
     #[test]
@@ -188,7 +239,10 @@ mod tests {
 
     #[test]
     fn a_line_that_is_not_understood_is_an_error() {
-        assert_eq!(Rules::read("constants 1: A"), Err("undescribed.txt:1: a list of names before the first [reason]".to_owned()));
+        assert_eq!(
+            Rules::read("constants 1: A"),
+            Err("undescribed.txt:1: a list of names before the first [reason]".to_owned())
+        );
         assert!(Rules::read("[a]\nmacros 1: A").is_err());
         assert!(Rules::read("[a]\nconstants many: A").is_err());
     }

@@ -1,4 +1,5 @@
-//! Running the emulator: Xen boots, starts the guest as its control domain, and everything that reaches the console is handed on line by line.
+//! Running the emulator: Xen boots, starts the guest as its control domain, and everything that
+//! reaches the console is handed on line by line.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
@@ -15,9 +16,9 @@ use super::verdict::End;
 /// How long the emulator may take to end after the console said that nothing more will come.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// What Xen is told. The emulated machine has no IOMMU, without which Xen makes no PVH control domain unless told so; the console is the serial port.
-const XEN_OPTIONS: &str =
-    "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all dom0=pvh dom0-iommu=none iommu=off dom0_mem=64M dom0_max_vcpus=2";
+/// What Xen is told. The emulated machine has no IOMMU, without which Xen makes no PVH control
+/// domain unless told so; the console is the serial port.
+const XEN_OPTIONS: &str = "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all dom0=pvh dom0-iommu=none iommu=off dom0_mem=64M dom0_max_vcpus=2";
 
 /// How a run ended, and what the emulator complained of.
 #[derive(Debug)]
@@ -33,12 +34,15 @@ fn arguments(program: &Program) -> Vec<OsString> {
     let guest = format!("{} {}", stage::GUEST, program.command_line);
     let hypervisor = format!("../{}", stage::HYPERVISOR);
     [
-        // Software emulation, so that it works everywhere and alike. Xen idles by MWAIT where it can, and faults on iretq with SMAP: QEMU 7.2 emulates neither well.
+        // Software emulation, so that it works everywhere and alike. Xen idles by MWAIT where it
+        // can, and faults on iretq with SMAP: QEMU 7.2 emulates neither well.
         ["-accel", "tcg,thread=multi"],
         ["-machine", "q35"],
         ["-cpu", "EPYC,-monitor,-smap"],
-        // One processor, on which Xen runs both vCPUs in turns. With two, about one run in ten of two vCPUs that interrupt each other ended in a triple fault or a
-        // hang. What was found then fits a guest that runs with another task register than its own, which points at QEMU 7.2's emulation; it is not proven.
+        // One processor, on which Xen runs both vCPUs in turns. With two, about one run in ten of
+        // two vCPUs that interrupt each other ended in a triple fault or a hang. What was found
+        // then fits a guest that runs with another task register than its own, which points at QEMU
+        // 7.2's emulation; it is not proven.
         ["-smp", "1"],
         ["-m", "256"],
         ["-display", "none"],
@@ -56,12 +60,19 @@ fn arguments(program: &Program) -> Vec<OsString> {
     .collect()
 }
 
-/// Boots the program that was staged in `run`, and gives every line of the console to `line`, which answers whether to go on.
+/// Boots the program that was staged in `run`, and gives every line of the console to `line`, which
+/// answers whether to go on.
 ///
 /// # Errors
 ///
 /// When the emulator cannot be started or watched.
-pub fn boot(qemu: &Path, run: &Path, program: &Program, limit: Duration, line: impl FnMut(&str) -> bool) -> io::Result<Ended> {
+pub fn boot(
+    qemu: &Path,
+    run: &Path,
+    program: &Program,
+    limit: Duration,
+    line: impl FnMut(&str) -> bool,
+) -> io::Result<Ended> {
     let mut emulator = Command::new(qemu)
         .current_dir(run)
         .args(arguments(program))
@@ -81,8 +92,14 @@ pub fn boot(qemu: &Path, run: &Path, program: &Program, limit: Duration, line: i
     Ok(Ended { end: end?, complaints })
 }
 
-/// Hands on the console's lines until the emulator ends, its time is up, or there is nothing more to wait for.
-fn watch(emulator: &mut Child, console: ChildStdout, limit: Duration, mut line: impl FnMut(&str) -> bool) -> io::Result<End> {
+/// Hands on the console's lines until the emulator ends, its time is up, or there is nothing more
+/// to wait for.
+fn watch(
+    emulator: &mut Child,
+    console: ChildStdout,
+    limit: Duration,
+    mut line: impl FnMut(&str) -> bool,
+) -> io::Result<End> {
     let lines = lines_of(console);
     let mut deadline = Instant::now() + limit;
     let mut at_deadline = End::TimedOut(limit.as_secs());

@@ -5,7 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const PROGRAM: Program = Program { name: "any", about: "", binary: "any", command_line: "", expected: Expected::Success };
+const PROGRAM: Program = Program {
+    name: "any",
+    about: "",
+    binary: "any",
+    command_line: "",
+    expected: Expected::Success,
+};
 
 /// A script in the emulator's place.
 fn emulator(script: &str) -> (tempfile::TempDir, PathBuf) {
@@ -29,7 +35,11 @@ fn run(script: &str, limit: Duration, go_on: impl Fn(&str) -> bool) -> (Vec<Stri
 
 #[test]
 fn every_line_and_the_status_come_through() {
-    let (lines, end, complaints) = run("printf 'one\\r\\ntwo\\n\\377three'; echo why >&2; exit 33", Duration::from_secs(20), |_| true);
+    let (lines, end, complaints) = run(
+        "printf 'one\\r\\ntwo\\n\\377three'; echo why >&2; exit 33",
+        Duration::from_secs(20),
+        |_| true,
+    );
     assert_eq!(lines, ["one", "two", "\u{fffd}three"]);
     assert_eq!(end, End::Exited(33));
     assert_eq!(complaints, "why\n");
@@ -38,11 +48,15 @@ fn every_line_and_the_status_come_through() {
 #[test]
 fn time_runs_out_for_the_silent_and_for_the_talkative() {
     assert_eq!(run("exec sleep 60", Duration::from_secs(1), |_| true).1, End::TimedOut(1));
-    assert_eq!(run("while :; do echo on and on; done", Duration::from_secs(1), |_| true).1, End::TimedOut(1));
+    assert_eq!(
+        run("while :; do echo on and on; done", Duration::from_secs(1), |_| true).1,
+        End::TimedOut(1)
+    );
 }
 
 #[test]
 fn after_the_last_word_the_wait_is_short() {
-    let (lines, end, _) = run("echo goodbye; exec sleep 60", Duration::from_secs(50), |line| line != "goodbye");
+    let (lines, end, _) =
+        run("echo goodbye; exec sleep 60", Duration::from_secs(50), |line| line != "goodbye");
     assert_eq!((lines, end), (vec!["goodbye".to_owned()], End::Stopped));
 }

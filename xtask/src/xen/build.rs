@@ -1,16 +1,23 @@
-//! Building a guest program: its package is a workspace of its own, because it is built for another machine.
+//! Building a guest program: its package is a workspace of its own, because it is built for another
+//! machine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::program::Program;
 
-/// Builds the program for `target`, and says where it is. Files go into `folder`, apart from the host's.
+/// Builds the program for `target`, and says where it is. Files go into `folder`, apart from the
+/// host's.
 ///
 /// # Errors
 ///
 /// A sentence, when cargo cannot be run or reports an error (which it has shown by then).
-pub fn build(workspace: &Path, program: &Program, target: &str, folder: &Path) -> Result<PathBuf, String> {
+pub fn build(
+    workspace: &Path,
+    program: &Program,
+    target: &str,
+    folder: &Path,
+) -> Result<PathBuf, String> {
     let status = Command::new("cargo")
         .current_dir(workspace.join("examples/guest"))
         .args(["build", "--quiet", "--bin", program.binary, "--target", target, "--target-dir"])

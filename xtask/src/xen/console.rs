@@ -38,7 +38,10 @@ mod tests {
         assert_eq!(Line::parse("(d0) guest: success\r\n"), Line::Guest(0, "guest: success".into()));
         assert_eq!(Line::parse("(d12)   indented"), Line::Guest(12, "  indented".into()));
         assert_eq!(Line::parse("(d0) "), Line::Guest(0, String::new()));
-        assert_eq!(Line::parse("(XEN) Panic on CPU 0:\r"), Line::Hypervisor("Panic on CPU 0:".into()));
+        assert_eq!(
+            Line::parse("(XEN) Panic on CPU 0:\r"),
+            Line::Hypervisor("Panic on CPU 0:".into())
+        );
         assert_eq!(Line::parse("(XEN)"), Line::Hypervisor(String::new()));
         assert_eq!(Line::parse("(dx) text"), Line::Other("(dx) text".into()));
         assert_eq!(Line::parse("(d0"), Line::Other("(d0".into()));

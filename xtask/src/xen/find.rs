@@ -13,7 +13,8 @@ pub const HYPERVISOR_VARIABLE: &str = "XEN_GUEST_HYPERVISOR";
 /// Names the variable that chooses another target to build guests for.
 pub const TARGET_VARIABLE: &str = "XEN_GUEST_TARGET";
 
-/// The targets that a guest for x86_64 can be built for, the best first: a bare-metal one, and the hosted one that every x86_64 Linux toolchain has.
+/// The targets that a guest for x86_64 can be built for, the best first: a bare-metal one, and the
+/// hosted one that every x86_64 Linux toolchain has.
 const TARGETS: [&str; 2] = ["x86_64-unknown-none", HOSTED];
 const HOSTED: &str = "x86_64-unknown-linux-gnu";
 
@@ -30,7 +31,13 @@ pub struct Kit {
 
 impl fmt::Display for Kit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {}, guest built for {}", self.hypervisor.display(), self.qemu.display(), self.target)
+        write!(
+            f,
+            "{} on {}, guest built for {}",
+            self.hypervisor.display(),
+            self.qemu.display(),
+            self.target
+        )
     }
 }
 
@@ -55,7 +62,9 @@ pub fn kit() -> Result<Kit, Missing> {
     let target = target();
     match (qemu, hypervisor, target) {
         (Ok(qemu), Ok(hypervisor), Ok(target)) => Ok(Kit { qemu, hypervisor, target }),
-        (qemu, hypervisor, target) => Err(Missing([qemu.err(), hypervisor.err(), target.err()].into_iter().flatten().collect())),
+        (qemu, hypervisor, target) => Err(Missing(
+            [qemu.err(), hypervisor.err(), target.err()].into_iter().flatten().collect(),
+        )),
     }
 }
 
@@ -69,7 +78,11 @@ fn program(tool: Tool, variable: &str) -> Result<PathBuf, String> {
 
 /// A file by its path, or by a name on the search path.
 fn chosen_file(variable: &str, chosen: &Path) -> Result<PathBuf, String> {
-    let found = if chosen.is_file() { Some(chosen.to_owned()) } else { chosen.to_str().and_then(find_program) };
+    let found = if chosen.is_file() {
+        Some(chosen.to_owned())
+    } else {
+        chosen.to_str().and_then(find_program)
+    };
     found.ok_or_else(|| format!("{variable} names {}, which is no file", chosen.display()))
 }
 
@@ -80,20 +93,24 @@ fn target() -> Result<String, String> {
         Err(_) => installed_target(&sysroot()?)?.to_owned(),
     };
     // The hosted target links through the C compiler.
-    if chosen == HOSTED && known::GCC.find().is_none() { Err(known::GCC.missing()) } else { Ok(chosen) }
+    if chosen == HOSTED && known::GCC.find().is_none() {
+        Err(known::GCC.missing())
+    } else {
+        Ok(chosen)
+    }
 }
 
 fn installed_target(sysroot: &Path) -> Result<&'static str, String> {
     let installed = |target: &&str| sysroot.join("lib/rustlib").join(target).join("lib").is_dir();
-    TARGETS
-        .into_iter()
-        .find(|target| installed(target))
-        .ok_or_else(|| format!("no target to build guests for; `rustup target add {}` brings one", TARGETS[0]))
+    TARGETS.into_iter().find(|target| installed(target)).ok_or_else(|| {
+        format!("no target to build guests for; `rustup target add {}` brings one", TARGETS[0])
+    })
 }
 
 fn sysroot() -> Result<PathBuf, String> {
     let answer = Command::new("rustc").args(["--print", "sysroot"]).output();
-    let answer = answer.map_err(|error| format!("rustc cannot be run ({error}); https://rustup.rs brings it"))?;
+    let answer = answer
+        .map_err(|error| format!("rustc cannot be run ({error}); https://rustup.rs brings it"))?;
     Ok(PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim()))
 }
 
@@ -106,7 +123,8 @@ mod tests {
     fn the_bare_metal_target_is_preferred() {
         let folder = tempfile::tempdir().unwrap();
         assert!(installed_target(folder.path()).unwrap_err().contains("rustup target add"));
-        std::fs::create_dir_all(folder.path().join("lib/rustlib/x86_64-unknown-linux-gnu/lib")).unwrap();
+        std::fs::create_dir_all(folder.path().join("lib/rustlib/x86_64-unknown-linux-gnu/lib"))
+            .unwrap();
         assert_eq!(installed_target(folder.path()), Ok("x86_64-unknown-linux-gnu"));
         std::fs::create_dir_all(folder.path().join("lib/rustlib/x86_64-unknown-none/lib")).unwrap();
         assert_eq!(installed_target(folder.path()), Ok("x86_64-unknown-none"));

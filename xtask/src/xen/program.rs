@@ -2,7 +2,8 @@
 
 use super::verdict::Verdict;
 
-/// Which scenarios there are. The list is plain data: this program generates one of the crates that the scenarios depend on, so it must build without them.
+/// Which scenarios there are. The list is plain data: this program generates one of the crates that
+/// the scenarios depend on, so it must build without them.
 #[path = "../../../examples/scenarios/src/list.rs"]
 pub mod list;
 
@@ -52,7 +53,11 @@ impl Expected {
             Verdict::GuestCrash(_) => Self::Crash,
             Verdict::Hang { .. } => Self::Hang,
             Verdict::EndedSilently => Self::Silence,
-            Verdict::Differs(_) | Verdict::Unrecorded | Verdict::HypervisorPanic(_) | Verdict::Contradiction(_) | Verdict::Emulator(_) => {
+            Verdict::Differs(_)
+            | Verdict::Unrecorded
+            | Verdict::HypervisorPanic(_)
+            | Verdict::Contradiction(_)
+            | Verdict::Emulator(_) => {
                 return false;
             }
         };
@@ -108,13 +113,18 @@ pub const PROGRAMS: &[Program] = &[
     misbehaviour("panics", "Panics, which must be noticed", Expected::Panic),
     misbehaviour("traps", "Takes an exception, which must be noticed", Expected::Panic),
     misbehaviour("fails", "Ends with an error, which must be noticed", Expected::Failure),
-    misbehaviour("faults", "Takes an exception while no handler can run, which must be noticed", Expected::TripleFault),
+    misbehaviour(
+        "faults",
+        "Takes an exception while no handler can run, which must be noticed",
+        Expected::TripleFault,
+    ),
     misbehaviour("crashes", "Makes Xen destroy the domain, which must be noticed", Expected::Crash),
     misbehaviour("hangs", "Never ends, which must be noticed", Expected::Hang),
     misbehaviour("vanishes", "Restarts without a word, which must be noticed", Expected::Silence),
 ];
 
-/// A program that ends badly in a given way, to show that verdicts can be trusted: all are one binary, which is told by its command line.
+/// A program that ends badly in a given way, to show that verdicts can be trusted: all are one
+/// binary, which is told by its command line.
 const fn misbehaviour(name: &'static str, about: &'static str, expected: Expected) -> Program {
     Program { name, about, binary: "misbehave", command_line: name, expected }
 }
@@ -138,8 +148,16 @@ mod tests {
     fn names_are_unique_and_command_lines_survive_the_emulator() {
         let programs: Vec<Program> = all().collect();
         for (index, program) in programs.iter().enumerate() {
-            assert!(programs[..index].iter().all(|other| other.name != program.name), "{} is listed twice", program.name);
-            assert!(!program.command_line.contains(','), "{} would be split at its comma", program.name);
+            assert!(
+                programs[..index].iter().all(|other| other.name != program.name),
+                "{} is listed twice",
+                program.name
+            );
+            assert!(
+                !program.command_line.contains(','),
+                "{} would be split at its comma",
+                program.name
+            );
         }
     }
 }

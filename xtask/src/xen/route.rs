@@ -14,7 +14,8 @@ pub struct Route {
 }
 
 /// All that there are; the first is taken unless another is asked for.
-pub const ROUTES: &[Route] = &[Route { arch: "x86_64", letter: "A", about: "the guest is the control domain, as PVH" }];
+pub const ROUTES: &[Route] =
+    &[Route { arch: "x86_64", letter: "A", about: "the guest is the control domain, as PVH" }];
 
 impl Route {
     /// The name of the folder with what was recorded there.
@@ -36,13 +37,25 @@ impl fmt::Display for Route {
 ///
 /// A sentence that says which there are.
 pub fn choose(arch: Option<&str>, letter: Option<&str>) -> Result<Route, String> {
-    let fits = |asked: Option<&str>, is: &str| asked.is_none_or(|asked| asked.eq_ignore_ascii_case(is));
-    ROUTES.iter().find(|route| fits(arch, route.arch) && fits(letter, route.letter)).copied().ok_or_else(|| {
-        let known: Vec<String> = ROUTES.iter().map(Route::to_string).collect();
-        let asked = [arch.map(|arch| format!("--arch {arch}")), letter.map(|letter| format!("--route {letter}"))];
-        let asked: Vec<String> = asked.into_iter().flatten().collect();
-        format!("guests cannot be started with {}; there is: {}", asked.join(" "), known.join(", "))
-    })
+    let fits =
+        |asked: Option<&str>, is: &str| asked.is_none_or(|asked| asked.eq_ignore_ascii_case(is));
+    ROUTES
+        .iter()
+        .find(|route| fits(arch, route.arch) && fits(letter, route.letter))
+        .copied()
+        .ok_or_else(|| {
+            let known: Vec<String> = ROUTES.iter().map(Route::to_string).collect();
+            let asked = [
+                arch.map(|arch| format!("--arch {arch}")),
+                letter.map(|letter| format!("--route {letter}")),
+            ];
+            let asked: Vec<String> = asked.into_iter().flatten().collect();
+            format!(
+                "guests cannot be started with {}; there is: {}",
+                asked.join(" "),
+                known.join(", ")
+            )
+        })
 }
 
 #[cfg(test)]
@@ -51,7 +64,9 @@ mod tests {
 
     #[test]
     fn a_route_is_found_by_any_part_of_its_name() {
-        for (arch, letter) in [(None, None), (Some("x86_64"), None), (None, Some("a")), (Some("x86_64"), Some("A"))] {
+        for (arch, letter) in
+            [(None, None), (Some("x86_64"), None), (None, Some("a")), (Some("x86_64"), Some("A"))]
+        {
             assert_eq!(choose(arch, letter), Ok(ROUTES[0]));
         }
     }
@@ -59,6 +74,9 @@ mod tests {
     #[test]
     fn a_refusal_says_what_there_is() {
         let why = choose(Some("aarch64"), Some("C")).unwrap_err();
-        assert!(why.contains("--arch aarch64 --route C") && why.contains("--arch x86_64 --route A"), "{why}");
+        assert!(
+            why.contains("--arch aarch64 --route C") && why.contains("--arch x86_64 --route A"),
+            "{why}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Laying out a run's folder: the emulator splits the names of its files at commas and spaces, so they get plain ones here, and it is started inside.
+//! Laying out a run's folder: the emulator splits the names of its files at commas and spaces, so
+//! they get plain ones here, and it is started inside.
 
 use std::fs;
 use std::io;
@@ -22,7 +23,12 @@ pub fn log(round: Option<u32>) -> String {
 /// # Errors
 ///
 /// A sentence that names the file that could not be read or written.
-pub fn stage(runs: &Path, program: &Program, hypervisor: &Path, guest: &Path) -> Result<PathBuf, String> {
+pub fn stage(
+    runs: &Path,
+    program: &Program,
+    hypervisor: &Path,
+    guest: &Path,
+) -> Result<PathBuf, String> {
     let run = runs.join(program.name);
     let explain = |path: &Path| {
         let path = path.display().to_string();

@@ -1,4 +1,5 @@
-//! How often each program ended as it should: the closing table of a command that starts several, or one several times.
+//! How often each program ended as it should: the closing table of a command that starts several,
+//! or one several times.
 
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ pub struct Score {
     pub good: usize,
     /// How long the slowest of them took.
     pub slowest: Duration,
-    /// The verdict of the first run that did not end as it should; of the first of all, if there is none.
+    /// The verdict of the first run that did not end as it should; of the first of all, if there is
+    /// none.
     pub verdict: String,
 }
 
@@ -60,7 +62,13 @@ impl Tally {
             Some(score) => score.add(ending),
             None => {
                 let Ending { good, verdict, took } = ending;
-                self.scores.push(Score { name, runs: 1, good: usize::from(good), slowest: took, verdict });
+                self.scores.push(Score {
+                    name,
+                    runs: 1,
+                    good: usize::from(good),
+                    slowest: took,
+                    verdict,
+                });
             }
         }
     }
@@ -88,7 +96,12 @@ impl std::fmt::Display for Tally {
     /// All runs in a line.
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let good: usize = self.scores.iter().map(|score| score.good).sum();
-        write!(out, "{good} of {} as they should be, in {:.1} s", self.runs(), self.took.as_secs_f64())
+        write!(
+            out,
+            "{good} of {} as they should be, in {:.1} s",
+            self.runs(),
+            self.took.as_secs_f64()
+        )
     }
 }
 
@@ -106,12 +119,27 @@ mod tests {
         let mut tally = Tally::default();
         for round in 1..=3 {
             tally.add("timer", ending(true, "success", round));
-            tally.add("sched", ending(round != 2, if round == 2 { "hang" } else { "success" }, 5 - round));
+            tally.add(
+                "sched",
+                ending(round != 2, if round == 2 { "hang" } else { "success" }, 5 - round),
+            );
         }
         let (timer, sched) = (&tally.scores()[0], &tally.scores()[1]);
         let seconds = Duration::from_secs;
-        assert_eq!(*timer, Score { name: "timer", runs: 3, good: 3, slowest: seconds(3), verdict: "success".into() });
-        assert_eq!(*sched, Score { name: "sched", runs: 3, good: 2, slowest: seconds(4), verdict: "hang".into() });
+        assert_eq!(
+            *timer,
+            Score {
+                name: "timer",
+                runs: 3,
+                good: 3,
+                slowest: seconds(3),
+                verdict: "success".into()
+            }
+        );
+        assert_eq!(
+            *sched,
+            Score { name: "sched", runs: 3, good: 2, slowest: seconds(4), verdict: "hang".into() }
+        );
         assert_eq!((timer.is_good(), sched.is_good(), tally.is_good()), (true, false, false));
         assert_eq!(tally.to_string(), "5 of 6 as they should be, in 15.0 s");
     }
@@ -119,7 +147,9 @@ mod tests {
     #[test]
     fn the_first_failure_is_told_and_no_later_success_mends_it() {
         let mut tally = Tally::default();
-        for (good, verdict) in [(true, "success"), (false, "hang"), (false, "panic"), (true, "success")] {
+        for (good, verdict) in
+            [(true, "success"), (false, "hang"), (false, "panic"), (true, "success")]
+        {
             tally.add("ipi", ending(good, verdict, 1));
         }
         assert_eq!((tally.scores()[0].verdict.as_str(), tally.scores()[0].good), ("hang", 2));

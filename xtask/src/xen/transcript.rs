@@ -1,7 +1,8 @@
 //! What a scenario tells, and what was recorded when it ran on the real hypervisor before.
 //!
-//! A recorded transcript is a file of lines. The first names the hypervisor that it was recorded on, behind a `#`; it is not part of the comparison, so that a newer
-//! build of the hypervisor that answers alike passes.
+//! A recorded transcript is a file of lines. The first names the hypervisor that it was recorded
+//! on, behind a `#`; it is not part of the comparison, so that a newer build of the hypervisor that
+//! answers alike passes.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,10 @@ pub struct Transcript {
 /// Where the transcript of a scenario is kept.
 #[must_use]
 pub fn path(workspace: &Path, route: &Route, scenario: &str) -> PathBuf {
-    workspace.join("examples/scenarios/transcripts").join(route.folder()).join(format!("{scenario}.txt"))
+    workspace
+        .join("examples/scenarios/transcripts")
+        .join(route.folder())
+        .join(format!("{scenario}.txt"))
 }
 
 impl Transcript {
@@ -40,8 +44,12 @@ impl Transcript {
         let mut heard = Self::default();
         for line in console {
             match line {
-                Line::Guest(_, text) => heard.lines.extend(text.strip_prefix(MARK).map(str::to_owned)),
-                Line::Hypervisor(text) => heard.hypervisor = heard.hypervisor.or_else(|| version(text)),
+                Line::Guest(_, text) => {
+                    heard.lines.extend(text.strip_prefix(MARK).map(str::to_owned))
+                }
+                Line::Hypervisor(text) => {
+                    heard.hypervisor = heard.hypervisor.or_else(|| version(text))
+                }
                 Line::Other(_) => {}
             }
         }
@@ -64,7 +72,10 @@ impl Transcript {
     fn parse(text: &str) -> Self {
         let (head, rest) = text.split_once('\n').unwrap_or((text, ""));
         match head.strip_prefix(RECORDED_ON) {
-            Some(hypervisor) => Self { hypervisor: Some(hypervisor.to_owned()), lines: rest.lines().map(str::to_owned).collect() },
+            Some(hypervisor) => Self {
+                hypervisor: Some(hypervisor.to_owned()),
+                lines: rest.lines().map(str::to_owned).collect(),
+            },
             None => Self { hypervisor: None, lines: text.lines().map(str::to_owned).collect() },
         }
     }
@@ -90,11 +101,21 @@ impl Transcript {
     #[must_use]
     pub fn judge(&self, recorded: Option<&Self>) -> Verdict {
         let Some(recorded) = recorded else { return Verdict::Unrecorded };
-        let same = self.lines.iter().zip(&recorded.lines).take_while(|(told, recorded)| told == recorded).count();
-        if same == self.lines.len().max(recorded.lines.len()) { Verdict::Success } else { Verdict::Differs(same + 1) }
+        let same = self
+            .lines
+            .iter()
+            .zip(&recorded.lines)
+            .take_while(|(told, recorded)| told == recorded)
+            .count();
+        if same == self.lines.len().max(recorded.lines.len()) {
+            Verdict::Success
+        } else {
+            Verdict::Differs(same + 1)
+        }
     }
 
-    /// What a run told that was not recorded (`+`), and the other way round (`-`), with a few lines around each.
+    /// What a run told that was not recorded (`+`), and the other way round (`-`), with a few lines
+    /// around each.
     #[must_use]
     pub fn diff(&self, recorded: &Self) -> String {
         let (old, new) = (recorded.lines.join("\n") + "\n", self.lines.join("\n") + "\n");
@@ -114,7 +135,8 @@ impl Transcript {
     }
 }
 
-/// The version in the line with which Xen introduces itself: its release and the package's, without who built it, with what and when.
+/// The version in the line with which Xen introduces itself: its release and the package's, without
+/// who built it, with what and when.
 fn version(line: &str) -> Option<String> {
     let said = line.strip_prefix("Xen version ")?;
     let end = said.find(')').map_or(said.len(), |end| end + 1);
@@ -127,7 +149,10 @@ mod tests {
     use crate::xen::console::Line;
 
     fn told(lines: &[&str]) -> Transcript {
-        Transcript { hypervisor: None, lines: lines.iter().map(|line| (*line).to_owned()).collect() }
+        Transcript {
+            hypervisor: None,
+            lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+        }
     }
 
     #[test]
@@ -149,7 +174,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x86_64-A/any.txt");
         assert_eq!(Transcript::read(&path).unwrap(), None);
-        let transcript = Transcript { hypervisor: Some("4.17.7 (Debian)".into()), ..told(&["one", "# two", ""]) };
+        let transcript = Transcript {
+            hypervisor: Some("4.17.7 (Debian)".into()),
+            ..told(&["one", "# two", ""])
+        };
         transcript.write(&path).unwrap();
         assert_eq!(Transcript::read(&path).unwrap(), Some(transcript));
     }

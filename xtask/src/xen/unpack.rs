@@ -1,4 +1,5 @@
-//! Making the hypervisor's image one that the emulator can load: Debian packs it with gzip, and QEMU wants the ELF file inside.
+//! Making the hypervisor's image one that the emulator can load: Debian packs it with gzip, and
+//! QEMU wants the ELF file inside.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,7 +10,8 @@ use flate2::read::MultiGzDecoder;
 /// What a file packed with gzip begins with.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Writes the hypervisor's image at `from` to `to`, unpacked. Does nothing if that has been done since the image last changed.
+/// Writes the hypervisor's image at `from` to `to`, unpacked. Does nothing if that has been done
+/// since the image last changed.
 ///
 /// # Errors
 ///
@@ -25,7 +27,8 @@ pub fn unpack(from: &Path, to: &Path) -> io::Result<()> {
         MultiGzDecoder::new(image.as_slice()).read_to_end(&mut unpacked)?;
         image = unpacked;
     }
-    // Written beside its place and moved there, so that an interrupted run leaves nothing that looks complete.
+    // Written beside its place and moved there, so that an interrupted run leaves nothing that
+    // looks complete.
     let partial = to.with_extension("partial");
     fs::write(&partial, image)?;
     fs::rename(partial, to)

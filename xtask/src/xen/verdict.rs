@@ -1,10 +1,12 @@
-//! How a run ended, judged by the console and by the emulator's exit status together: either alone could lie.
+//! How a run ended, judged by the console and by the emulator's exit status together: either alone
+//! could lie.
 
 use std::fmt;
 
 use super::console::Line;
 
-/// The status of an emulator that a guest ended with success: twice the value written to its exit device, and one.
+/// The status of an emulator that a guest ended with success: twice the value written to its exit
+/// device, and one.
 const STATUS_SUCCESS: i32 = 0x10 << 1 | 1;
 /// The same for a guest that reports an error.
 const STATUS_FAILURE: i32 = 0x11 << 1 | 1;
@@ -29,7 +31,8 @@ pub enum End {
 pub enum Verdict {
     /// The guest said that all went well, and so did the status.
     Success,
-    /// All went well, but what the guest told is not what was recorded: the first line that is another, counted from 1.
+    /// All went well, but what the guest told is not what was recorded: the first line that is
+    /// another, counted from 1.
     Differs(usize),
     /// All went well, but nothing was recorded that it could be compared with.
     Unrecorded,
@@ -62,16 +65,28 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Success => write!(f, "success"),
-            Self::Differs(line) => write!(f, "the transcript is not the recorded one, from line {line} on"),
-            Self::Unrecorded => write!(f, "no transcript was recorded to compare with; `--record` records one"),
+            Self::Differs(line) => {
+                write!(f, "the transcript is not the recorded one, from line {line} on")
+            }
+            Self::Unrecorded => {
+                write!(f, "no transcript was recorded to compare with; `--record` records one")
+            }
             Self::GuestFailure(why) => write!(f, "the guest failed: {why}"),
             Self::GuestPanic(what) => write!(f, "the guest panicked {what}"),
-            Self::TripleFault => write!(f, "the guest took an exception that it could not handle (triple fault)"),
+            Self::TripleFault => {
+                write!(f, "the guest took an exception that it could not handle (triple fault)")
+            }
             Self::GuestCrash(why) => write!(f, "Xen destroyed the guest: {why}"),
             Self::HypervisorPanic(why) => write!(f, "Xen panicked: {why}"),
-            Self::Hang { seconds, last: Some(last) } => write!(f, "no end after {seconds} s; the guest's last line was `{last}`"),
-            Self::Hang { seconds, last: None } => write!(f, "no end after {seconds} s, and not a line from the guest"),
-            Self::EndedSilently => write!(f, "the machine stopped without a word from the guest on how it went"),
+            Self::Hang { seconds, last: Some(last) } => {
+                write!(f, "no end after {seconds} s; the guest's last line was `{last}`")
+            }
+            Self::Hang { seconds, last: None } => {
+                write!(f, "no end after {seconds} s, and not a line from the guest")
+            }
+            Self::EndedSilently => {
+                write!(f, "the machine stopped without a word from the guest on how it went")
+            }
             Self::Contradiction(what) => write!(f, "console and exit status disagree: {what}"),
             Self::Emulator(what) => write!(f, "the emulator failed: {what}"),
         }
@@ -128,17 +143,22 @@ impl Testimony {
             self.hypervisor_panic.get_or_insert(why.unwrap_or_else(|| text.to_owned()));
         } else if text.contains("Triple fault") {
             self.triple_fault = true;
-        } else if text.starts_with("domain_crash called") || text.starts_with("Domain ") && text.contains(" crashed on cpu") {
+        } else if text.starts_with("domain_crash called")
+            || text.starts_with("Domain ") && text.contains(" crashed on cpu")
+        {
             self.guest_crash.get_or_insert(text.trim_end_matches(':').to_owned());
         }
     }
 }
 
-/// Whether nothing worth waiting for comes after this line: Xen waits five seconds before it restarts the machine, or for ever.
+/// Whether nothing worth waiting for comes after this line: Xen waits five seconds before it
+/// restarts the machine, or for ever.
 #[must_use]
 pub fn is_last_word(line: &Line) -> bool {
     let Line::Hypervisor(text) = line else { return false };
-    text.starts_with("Reboot in five seconds") || text.starts_with("Hardware Dom0 crashed") || text.starts_with("Hardware Dom0 halted")
+    text.starts_with("Reboot in five seconds")
+        || text.starts_with("Hardware Dom0 crashed")
+        || text.starts_with("Hardware Dom0 halted")
 }
 
 /// Judges a run by what the console showed, how the emulator ended, and what it complained of.
@@ -162,22 +182,37 @@ pub fn judge(lines: &[Line], end: &End, complaints: &str) -> Verdict {
     }
     match *end {
         End::Exited(STATUS_SUCCESS) if heard.success => Verdict::Success,
-        End::Exited(STATUS_SUCCESS) => Verdict::Contradiction("the status says success, and the console does not".to_owned()),
-        End::Exited(STATUS_FAILURE) => Verdict::GuestFailure("its status says so, and its console not why".to_owned()),
-        End::Exited(STATUS_PANIC) => Verdict::GuestPanic("without being able to say where".to_owned()),
+        End::Exited(STATUS_SUCCESS) => {
+            Verdict::Contradiction("the status says success, and the console does not".to_owned())
+        }
+        End::Exited(STATUS_FAILURE) => {
+            Verdict::GuestFailure("its status says so, and its console not why".to_owned())
+        }
+        End::Exited(STATUS_PANIC) => {
+            Verdict::GuestPanic("without being able to say where".to_owned())
+        }
         End::TimedOut(seconds) if !heard.success => Verdict::Hang { seconds, last: heard.last },
         End::Exited(_) | End::Killed if !heard.anything => Verdict::Emulator(last_line(complaints)),
         End::Killed => Verdict::Emulator("it was killed".to_owned()),
-        _ if heard.success => Verdict::Contradiction(format!("the console says success, and the emulator ended otherwise ({end:?})")),
+        _ if heard.success => Verdict::Contradiction(format!(
+            "the console says success, and the emulator ended otherwise ({end:?})"
+        )),
         End::Exited(0) | End::Stopped => Verdict::EndedSilently,
-        End::Exited(status) => Verdict::Emulator(format!("status {status}; {}", last_line(complaints))),
+        End::Exited(status) => {
+            Verdict::Emulator(format!("status {status}; {}", last_line(complaints)))
+        }
         End::TimedOut(seconds) => Verdict::Hang { seconds, last: heard.last },
     }
 }
 
 /// The last line of what the emulator wrote to its error stream, where it says why it gave up.
 fn last_line(complaints: &str) -> String {
-    complaints.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
+    complaints
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("it said nothing")
+        .to_owned()
 }
 
 #[cfg(test)]

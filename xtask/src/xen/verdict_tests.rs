@@ -20,7 +20,10 @@ const SILENT: &str = include_str!("logs/silent.log");
 fn success_needs_the_line_and_the_status() {
     assert_eq!(judge(&recorded(SUCCESS), &End::Exited(33), ""), Verdict::Success);
     for end in [End::Exited(0), End::Exited(1), End::Stopped, End::TimedOut(9)] {
-        assert!(matches!(judge(&recorded(SUCCESS), &end, ""), Verdict::Contradiction(_)), "{end:?}");
+        assert!(
+            matches!(judge(&recorded(SUCCESS), &end, ""), Verdict::Contradiction(_)),
+            "{end:?}"
+        );
     }
     assert!(matches!(judge(&recorded(HANG), &End::Exited(33), ""), Verdict::Contradiction(_)));
     assert!(matches!(judge(&[], &End::Exited(33), ""), Verdict::Contradiction(_)));
@@ -28,7 +31,13 @@ fn success_needs_the_line_and_the_status() {
 
 #[test]
 fn a_success_line_does_not_outweigh_what_went_wrong() {
-    for (log, status) in [(TRIPLE_FAULT, 0), (GUEST_PANIC, 37), (GUEST_FAILURE, 35), (GUEST_CRASH, 0), (HYPERVISOR_PANIC, 0)] {
+    for (log, status) in [
+        (TRIPLE_FAULT, 0),
+        (GUEST_PANIC, 37),
+        (GUEST_FAILURE, 35),
+        (GUEST_CRASH, 0),
+        (HYPERVISOR_PANIC, 0),
+    ] {
         let lines = recorded(&format!("{SUCCESS}\n{log}"));
         for status in [status, 33] {
             let verdict = judge(&lines, &End::Exited(status), "");
@@ -39,8 +48,14 @@ fn a_success_line_does_not_outweigh_what_went_wrong() {
 
 #[test]
 fn the_guests_own_words_are_kept() {
-    assert_eq!(judge(&recorded(GUEST_FAILURE), &End::Exited(35), ""), Verdict::GuestFailure("error 38".into()));
-    assert_eq!(judge(&recorded(GUEST_PANIC), &End::Exited(37), ""), Verdict::GuestPanic("at src/bin/misbehave.rs:11:20: as asked".into()));
+    assert_eq!(
+        judge(&recorded(GUEST_FAILURE), &End::Exited(35), ""),
+        Verdict::GuestFailure("error 38".into())
+    );
+    assert_eq!(
+        judge(&recorded(GUEST_PANIC), &End::Exited(37), ""),
+        Verdict::GuestPanic("at src/bin/misbehave.rs:11:20: as asked".into())
+    );
 }
 
 #[test]
@@ -61,7 +76,9 @@ fn xen_gives_its_reasons() {
     for end in [End::Exited(0), End::Stopped, End::TimedOut(9)] {
         let why = "Presently, iommu must be enabled for PVH hardware domain".into();
         assert_eq!(judge(&recorded(HYPERVISOR_PANIC), &end, ""), Verdict::HypervisorPanic(why));
-        assert!(matches!(judge(&recorded(GUEST_CRASH), &end, ""), Verdict::GuestCrash(why) if why.starts_with("domain_crash called from")));
+        assert!(
+            matches!(judge(&recorded(GUEST_CRASH), &end, ""), Verdict::GuestCrash(why) if why.starts_with("domain_crash called from"))
+        );
     }
 }
 
@@ -75,7 +92,10 @@ fn a_hang_shows_the_last_line() {
 #[test]
 fn an_emulator_that_does_not_start_says_why() {
     let complaints = "warning: this\nqemu: Failed to open file 'guest.elf'\n\n";
-    assert_eq!(judge(&[], &End::Exited(1), complaints), Verdict::Emulator("qemu: Failed to open file 'guest.elf'".into()));
+    assert_eq!(
+        judge(&[], &End::Exited(1), complaints),
+        Verdict::Emulator("qemu: Failed to open file 'guest.elf'".into())
+    );
     assert_eq!(judge(&[], &End::Exited(0), ""), Verdict::Emulator("it said nothing".into()));
     assert!(matches!(judge(&recorded(HANG), &End::Killed, ""), Verdict::Emulator(_)));
 }

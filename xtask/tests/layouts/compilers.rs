@@ -33,20 +33,39 @@ pub(crate) fn facts(types: &Types, compiler: Compiler) -> Outcome {
             (command, c_source(types), "facts.c")
         }
         Compiler::Rustc { target } => {
-            let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-            command.args(["--edition=2024", "--crate-type=lib", "--emit=obj", "-Awarnings", "--target", target, "-o"]);
+            let mut command =
+                Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+            command.args([
+                "--edition=2024",
+                "--crate-type=lib",
+                "--emit=obj",
+                "-Awarnings",
+                "--target",
+                target,
+                "-o",
+            ]);
             (command, rust_source(types), "facts.rs")
         }
     };
     let source_file = folder.path().join(name);
     std::fs::write(&source_file, source).expect("room for the source");
     match command.arg(&object).arg(&source_file).output() {
-        Err(error) => Outcome::Missing(format!("{:?} cannot be run: {error}", command.get_program())),
+        Err(error) => {
+            Outcome::Missing(format!("{:?} cannot be run: {error}", command.get_program()))
+        }
         Ok(output) if output.status.success() => Outcome::Facts(read(&object)),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            let missing = ["may not be installed", "can't find crate for `core`", "not supported", "unrecognized command-line option"];
-            assert!(missing.iter().any(|text| said.contains(text)), "the compiler refuses the types: {said}");
+            let missing = [
+                "may not be installed",
+                "can't find crate for `core`",
+                "not supported",
+                "unrecognized command-line option",
+            ];
+            assert!(
+                missing.iter().any(|text| said.contains(text)),
+                "the compiler refuses the types: {said}"
+            );
             Outcome::Missing(format!(
                 "{:?} cannot compile for this target: {}",
                 command.get_program(),
@@ -60,8 +79,10 @@ pub(crate) fn facts(types: &Types, compiler: Compiler) -> Outcome {
 fn read(object: &Path) -> Vec<u32> {
     let bytes = std::fs::read(object).expect("an object file");
     let file = object::File::parse(&*bytes).expect("a well-formed object file");
-    let symbol = file.symbols().find(|symbol| symbol.name() == Ok("facts")).expect("the array's symbol");
-    let section = file.section_by_index(symbol.section_index().expect("a section")).expect("its section");
+    let symbol =
+        file.symbols().find(|symbol| symbol.name() == Ok("facts")).expect("the array's symbol");
+    let section =
+        file.section_by_index(symbol.section_index().expect("a section")).expect("its section");
     let data = section.data().expect("its bytes");
     let start = usize::try_from(symbol.address() - section.address()).expect("an offset");
     let size = usize::try_from(symbol.size()).expect("a size");
@@ -82,7 +103,8 @@ fn c_source(types: &Types) -> String {
                 Count::Number(count) => format!("[{count}]"),
                 Count::Flexible => "[]".to_owned(),
             };
-            writeln!(text, "    {} {}{count};", c_type(types, member), member.name).expect("memory");
+            writeln!(text, "    {} {}{count};", c_type(types, member), member.name)
+                .expect("memory");
             write!(facts, "offsetof({own}, {}), ", member.name).expect("memory");
         }
         text.push_str("};\n");
@@ -121,7 +143,8 @@ fn rust_source(types: &Types) -> String {
     let mut count = 0;
     for Type { name, union, members, .. } in &types.all {
         let keyword = if *union { "union" } else { "struct" };
-        writeln!(text, "#[repr(C)] #[derive(Clone, Copy)] pub {keyword} {name} {{").expect("memory");
+        writeln!(text, "#[repr(C)] #[derive(Clone, Copy)] pub {keyword} {name} {{")
+            .expect("memory");
         write!(facts, "size_of::<{name}>() as u32, align_of::<{name}>() as u32, ").expect("memory");
         count += 2 + members.len();
         for member in members {
@@ -137,7 +160,8 @@ fn rust_source(types: &Types) -> String {
         text.push_str("}\n");
         facts.push('\n');
     }
-    writeln!(text, "#[unsafe(no_mangle)] pub static facts: [u32; {count}] = [\n{facts}];").expect("memory");
+    writeln!(text, "#[unsafe(no_mangle)] pub static facts: [u32; {count}] = [\n{facts}];")
+        .expect("memory");
     text
 }
 

@@ -2,8 +2,8 @@
 
 use crate::generate::{Count, Kind, Member, Types};
 use xtask::document::{
-    self, Access, Architecture, Availability, Document, Field, FieldUse, File, Head, Manifest, PerArch, Place, Primitive, Release, Shape,
-    Struct, StructKind, TypeRef, Writer,
+    self, Access, Architecture, Availability, Document, Field, FieldUse, File, Head, Manifest,
+    PerArch, Place, Primitive, Release, Shape, Struct, StructKind, TypeRef, Writer,
 };
 
 pub(crate) fn document(types: &Types) -> Document {
@@ -12,7 +12,11 @@ pub(crate) fn document(types: &Types) -> Document {
         name: name.to_owned(),
         doc: "Random.".to_owned(),
         header: "random.h".to_owned(),
-        availability: Availability { releases: manifest.all_releases(), honoured_since: None, archs: manifest.all_archs() },
+        availability: Availability {
+            releases: manifest.all_releases(),
+            honoured_since: None,
+            archs: manifest.all_archs(),
+        },
         c: None,
         named_since: None,
         superseded_by: None,
@@ -44,7 +48,9 @@ fn fields(types: &Types, members: &[Member], head: &dyn Fn(&str) -> Head) -> Vec
     let field = |member: &Member| {
         let shape = match member.kind {
             Kind::Primitive(primitive) => Shape::Type(TypeRef::Primitive(primitive)),
-            Kind::Handle => Shape::Type(TypeRef::Handle(Box::new(TypeRef::Primitive(Primitive::U8)))),
+            Kind::Handle => {
+                Shape::Type(TypeRef::Handle(Box::new(TypeRef::Primitive(Primitive::U8))))
+            }
             Kind::Type(index) => {
                 let inner = &types.all[index];
                 let members = || fields(types, &inner.members, head);
@@ -60,7 +66,12 @@ fn fields(types: &Types, members: &[Member], head: &dyn Fn(&str) -> Head) -> Vec
             Count::Number(number) => Some(PerArch::Same(document::Count::Number(number))),
             Count::Flexible => Some(PerArch::Same(document::Count::Flexible)),
         };
-        Field { head: head(&member.name), shape, count, use_: FieldUse::Access(Access::Plain(Writer::Guest)) }
+        Field {
+            head: head(&member.name),
+            shape,
+            count,
+            use_: FieldUse::Access(Access::Plain(Writer::Guest)),
+        }
     };
     members.iter().map(field).collect()
 }

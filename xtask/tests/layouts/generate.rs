@@ -59,7 +59,9 @@ fn type_(random: &mut Random, types: &mut Types) -> Type {
     let union = inline && random.one_of(2);
     let members = if union { 1 + random.below(4) } else { random.below(7) };
     let mut made: Vec<Member> = (0..members).map(|index| member(random, types, index)).collect();
-    if let Some(last) = made.last_mut().filter(|last| !inline && members > 1 && !matches!(last.kind, Kind::Type(_)) && random.one_of(6)) {
+    if let Some(last) = made.last_mut().filter(|last| {
+        !inline && members > 1 && !matches!(last.kind, Kind::Type(_)) && random.one_of(6)
+    }) {
         last.count = Count::Flexible;
     }
     Type { name: format!("t{}", types.all.len()), union, inline, used: false, members: made }
@@ -71,7 +73,8 @@ fn member(random: &mut Random, types: &mut Types, index: usize) -> Member {
         1..=3 => inner(random, types).map_or(Kind::Handle, Kind::Type),
         _ => Kind::Primitive(PRIMITIVES[random.below(PRIMITIVES.len())]),
     };
-    let count = if random.one_of(4) { Count::Number(1 + random.below(5) as u64) } else { Count::One };
+    let count =
+        if random.one_of(4) { Count::Number(1 + random.below(5) as u64) } else { Count::One };
     Member { name: format!("f{index}"), kind, count }
 }
 
@@ -91,7 +94,10 @@ fn fits(types: &Types, index: usize) -> bool {
 }
 
 fn depth(types: &Types, index: usize) -> usize {
-    let inner = types.all[index].members.iter().filter_map(|member| if let Kind::Type(inner) = member.kind { Some(inner) } else { None });
+    let inner = types.all[index]
+        .members
+        .iter()
+        .filter_map(|member| if let Kind::Type(inner) = member.kind { Some(inner) } else { None });
     1 + inner.map(|inner| depth(types, inner)).max().unwrap_or(0)
 }
 

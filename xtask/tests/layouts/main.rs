@@ -1,7 +1,9 @@
-//! Layouts of random structs, as `resolve` computes them and as compilers do: gcc for each architecture that it can compile for, and rustc.
+//! Layouts of random structs, as `resolve` computes them and as compilers do: gcc for each
+//! architecture that it can compile for, and rustc.
 //!
-//! Each compiler is run once, on all structs together; what it says of sizes, alignments and offsets is read from its object file. A compiler
-//! that is not installed is named and left out; rustc is always there.
+//! Each compiler is run once, on all structs together; what it says of sizes, alignments and
+//! offsets is read from its object file. A compiler that is not installed is named and left out;
+//! rustc is always there.
 
 mod compilers;
 mod describe;
@@ -15,7 +17,8 @@ use xtask::resolve::{Layout, Layouts};
 /// How many structs and unions are compared with each compiler.
 const TYPES: usize = 600;
 
-/// Sizes, alignments and offsets in one order: for each type its size, its alignment, and the offset of each member.
+/// Sizes, alignments and offsets in one order: for each type its size, its alignment, and the
+/// offset of each member.
 type Facts = Vec<u32>;
 
 /// What `resolve` says.
@@ -25,10 +28,15 @@ fn computed(types: &Types, arch: &str) -> Facts {
     let layouts = Layouts::new(&document);
     let mut facts: Vec<Option<Facts>> = vec![None; types.all.len()];
     for (index, type_) in types.all.iter().enumerate().filter(|(_, type_)| !type_.inline) {
-        let layout = layouts.of(&type_.name, ReleaseId(0), arch).unwrap_or_else(|error| panic!("{}: {error}", type_.name));
+        let layout = layouts
+            .of(&type_.name, ReleaseId(0), arch)
+            .unwrap_or_else(|error| panic!("{}: {error}", type_.name));
         collect(types, index, &layout, &mut facts);
     }
-    facts.into_iter().flat_map(|facts| facts.expect("each type is named or lies in one that is")).collect()
+    facts
+        .into_iter()
+        .flat_map(|facts| facts.expect("each type is named or lies in one that is"))
+        .collect()
 }
 
 fn collect(types: &Types, index: usize, layout: &Layout, facts: &mut Vec<Option<Facts>>) {
@@ -50,8 +58,12 @@ fn agree(compiler: Compiler, arch: &str, seed: u64) -> bool {
             let computed = computed(&types, arch);
             assert_eq!(computed.len(), measured.len());
             let mut place = types.all.iter().flat_map(|type_| {
-                let members = type_.members.iter().map(|member| format!("{}.{}", type_.name, member.name));
-                [format!("sizeof {}", type_.name), format!("alignof {}", type_.name)].into_iter().chain(members).collect::<Vec<_>>()
+                let members =
+                    type_.members.iter().map(|member| format!("{}.{}", type_.name, member.name));
+                [format!("sizeof {}", type_.name), format!("alignof {}", type_.name)]
+                    .into_iter()
+                    .chain(members)
+                    .collect::<Vec<_>>()
             });
             for (computed, measured) in computed.iter().zip(&measured) {
                 let place = place.next().expect("a place for each fact");
@@ -91,17 +103,33 @@ fn rustc_agrees_wherever_it_can_compile_for() {
         ("aarch64-unknown-none-softfloat", "aarch64"),
         ("aarch64-unknown-linux-gnu", "aarch64"),
     ];
-    let compared = targets.into_iter().zip(4..).filter(|((target, arch), seed)| agree(Compiler::Rustc { target }, arch, *seed)).count();
-    assert!(compared > 0 || !cfg!(target_os = "linux"), "on Linux this test was itself compiled for one of the targets");
+    let compared = targets
+        .into_iter()
+        .zip(4..)
+        .filter(|((target, arch), seed)| agree(Compiler::Rustc { target }, arch, *seed))
+        .count();
+    assert!(
+        compared > 0 || !cfg!(target_os = "linux"),
+        "on Linux this test was itself compiled for one of the targets"
+    );
 }
 
 /// A generator that never makes what is hard would prove nothing.
 #[test]
 fn the_generator_makes_what_is_hard() {
     let types = generate::types(1, TYPES);
-    let count = |wanted: fn(&generate::Type) -> bool| types.all.iter().filter(|type_| wanted(type_)).count();
-    assert!(count(|type_| type_.union) > 50 && count(|type_| type_.inline) > 50 && count(|type_| type_.members.is_empty()) > 5);
-    assert!(count(|type_| type_.members.iter().any(|member| member.count == generate::Count::Flexible)) > 10);
+    let count = |wanted: fn(&generate::Type) -> bool| {
+        types.all.iter().filter(|type_| wanted(type_)).count()
+    };
+    assert!(
+        count(|type_| type_.union) > 50
+            && count(|type_| type_.inline) > 50
+            && count(|type_| type_.members.is_empty()) > 5
+    );
+    assert!(
+        count(|type_| type_.members.iter().any(|member| member.count == generate::Count::Flexible))
+            > 10
+    );
     let x86 = computed(&types, "x86");
     assert_ne!(x86, computed(&types, "x86_64"), "architectures must differ");
 }

@@ -43,24 +43,39 @@ impl Change {
     /// Makes the change.
     pub(crate) fn apply(&self, point: Point<'_>) {
         match (self, point) {
-            (Self::Since(release), Point::Existence { head, .. }) => head.availability.releases.since = *release,
-            (Self::Until(release), Point::Existence { head, .. }) => head.availability.releases.until = *release,
-            (Self::NamedSince(release), Point::Existence { head, .. }) => head.named_since = Some(*release),
+            (Self::Since(release), Point::Existence { head, .. }) => {
+                head.availability.releases.since = *release
+            }
+            (Self::Until(release), Point::Existence { head, .. }) => {
+                head.availability.releases.until = *release
+            }
+            (Self::NamedSince(release), Point::Existence { head, .. }) => {
+                head.named_since = Some(*release)
+            }
             (Self::AddArch(arch), Point::Existence { head, .. }) => {
                 head.availability.archs = head.availability.archs.iter().chain([*arch]).collect();
             }
             (Self::RemoveArch(arch), Point::Existence { head, .. }) => {
-                head.availability.archs = head.availability.archs.iter().filter(|known| known != arch).collect();
+                head.availability.archs =
+                    head.availability.archs.iter().filter(|known| known != arch).collect();
             }
             (Self::Increment, Point::Number { value, .. }) => *value += 1,
             (Self::Increment, Point::Unsigned { value, .. }) => *value += 1,
             (Self::Increment, Point::Constant(PerArch::Same(value))) => *value += 1,
             (Self::Increment, Point::Size(PerArch::Same(value))) => *value += 1,
-            (Self::IncrementOn(arch), Point::Constant(PerArch::Each(values))) => *values.get_mut(arch).expect("listed") += 1,
-            (Self::IncrementOn(arch), Point::Size(PerArch::Each(values))) => *values.get_mut(arch).expect("listed") += 1,
+            (Self::IncrementOn(arch), Point::Constant(PerArch::Each(values))) => {
+                *values.get_mut(arch).expect("listed") += 1
+            }
+            (Self::IncrementOn(arch), Point::Size(PerArch::Each(values))) => {
+                *values.get_mut(arch).expect("listed") += 1
+            }
             (Self::MoveBits(moved), Point::Bits(bits)) => *bits = *moved,
-            (Self::Type(primitive), Point::Field(field)) => field.shape = Shape::Type(TypeRef::Primitive(*primitive)),
-            (Self::Count(count), Point::Field(field)) => field.count = Some(PerArch::Same(Count::Number(*count))),
+            (Self::Type(primitive), Point::Field(field)) => {
+                field.shape = Shape::Type(TypeRef::Primitive(*primitive))
+            }
+            (Self::Count(count), Point::Field(field)) => {
+                field.count = Some(PerArch::Same(Count::Number(*count)))
+            }
             (Self::Swap(index), Point::Order(fields)) => fields.swap(*index, index + 1),
             (change, _) => panic!("{change:?} was listed for another point"),
         }
@@ -79,17 +94,24 @@ impl Claims {
         }
     }
 
-    /// Whether the change gives a C name to an item where another item has it already. To the facts nothing is wrong with that; it is `check`
-    /// that refuses the second item.
+    /// Whether the change gives a C name to an item where another item has it already. To the facts
+    /// nothing is wrong with that; it is `check` that refuses the second item.
     fn cover(&self, head: &Head, change: &Change) -> bool {
         let mut wider = head.availability;
         match change {
-            Change::Since(release) if *release < wider.releases.since => wider.releases = ReleaseRange { since: *release, until: *release },
-            Change::Until(release) if *release > wider.releases.until => wider.releases = ReleaseRange { since: *release, until: *release },
+            Change::Since(release) if *release < wider.releases.since => {
+                wider.releases = ReleaseRange { since: *release, until: *release }
+            }
+            Change::Until(release) if *release > wider.releases.until => {
+                wider.releases = ReleaseRange { since: *release, until: *release }
+            }
             Change::AddArch(arch) => wider.archs = [*arch].into_iter().collect(),
             _ => return false,
         }
-        let others = self.0.iter().filter(|(c, place, _)| Some(c) == head.c.as_ref() && *place != head.place);
+        let others = self
+            .0
+            .iter()
+            .filter(|(c, place, _)| Some(c) == head.c.as_ref() && *place != head.place);
         others.into_iter().any(|(_, _, other)| other.overlaps(wider))
     }
 }
@@ -101,7 +123,11 @@ pub(crate) fn changes(point: &Point<'_>, names: &Names<'_>, claims: &Claims) -> 
             let mut changes = existence(head, *within, *archs, names.manifest());
             changes.retain(|change| !claims.cover(head, change));
             // A reserved field that exists nowhere is padding, and its bytes stay where they were.
-            changes.retain(|change| !(*reserved && matches!(change, Change::RemoveArch(_)) && head.availability.archs.iter().count() == 1));
+            changes.retain(|change| {
+                !(*reserved
+                    && matches!(change, Change::RemoveArch(_))
+                    && head.availability.archs.iter().count() == 1)
+            });
             changes
         }
         Point::Number { .. } | Point::Unsigned { .. } => vec![Change::Increment],
@@ -123,16 +149,25 @@ fn increments<T>(value: &PerArch<T>) -> Vec<Change> {
     }
 }
 
-fn existence(head: &Head, within: Availability, archs: ArchSet, manifest: &Manifest) -> Vec<Change> {
+fn existence(
+    head: &Head,
+    within: Availability,
+    archs: ArchSet,
+    manifest: &Manifest,
+) -> Vec<Change> {
     let Availability { releases, archs: mine, .. } = head.availability;
     let earlier = |release: ReleaseId| release.0.checked_sub(1).map(ReleaseId);
-    let later = |release: ReleaseId| Some(ReleaseId(release.0 + 1)).filter(|release| *release <= manifest.newest());
+    let later = |release: ReleaseId| {
+        Some(ReleaseId(release.0 + 1)).filter(|release| *release <= manifest.newest())
+    };
     let inside = |release: &ReleaseId| within.releases.contains(*release);
     let mut changes = Vec::new();
     match head.named_since {
         // The facts know when the name came, and so judge nothing before it.
         Some(named) => {
-            changes.extend(earlier(named).filter(|release| *release >= releases.since).map(Change::NamedSince));
+            changes.extend(
+                earlier(named).filter(|release| *release >= releases.since).map(Change::NamedSince),
+            );
             changes.extend(later(named).map(Change::NamedSince));
         }
         None => {
@@ -145,18 +180,24 @@ fn existence(head: &Head, within: Availability, archs: ArchSet, manifest: &Manif
     changes.extend(earlier(releases.until).map(Change::Until));
     changes.extend(later(releases.until).filter(inside).map(Change::Until));
     changes.extend(mine.iter().map(Change::RemoveArch));
-    changes.extend(within.archs.and(archs).iter().filter(|arch| !mine.contains(*arch)).map(Change::AddArch));
+    changes.extend(
+        within.archs.and(archs).iter().filter(|arch| !mine.contains(*arch)).map(Change::AddArch),
+    );
     changes
 }
 
 fn field_changes(field: &Field, names: &Names<'_>) -> Vec<Change> {
-    let Some((release, arch)) = names.cells(field.head.availability).last() else { return Vec::new() };
-    let count = field.count.as_ref().and_then(|count| names.count(count.get(arch)?, release, arch).ok());
+    let Some((release, arch)) = names.cells(field.head.availability).last() else {
+        return Vec::new();
+    };
+    let count =
+        field.count.as_ref().and_then(|count| names.count(count.get(arch)?, release, arch).ok());
     // A flexible tail has no size, whatever it is made of.
     if count == Some(None) {
         return Vec::new();
     }
-    let mut changes: Vec<Change> = count.flatten().map(|count| Change::Count(count + 1)).into_iter().collect();
+    let mut changes: Vec<Change> =
+        count.flatten().map(|count| Change::Count(count + 1)).into_iter().collect();
     if let Shape::Type(type_) = &field.shape {
         changes.push(Change::Type(other_width(type_, names, release, arch)));
     }
@@ -187,6 +228,8 @@ fn other_width(type_: &TypeRef, names: &Names<'_>, release: ReleaseId, arch: Arc
 fn order(fields: &[Field]) -> Vec<Change> {
     let visible = |field: &Field| field.head.c.is_some();
     let pairs = fields.windows(2).enumerate();
-    let swaps = pairs.filter(|(_, pair)| pair[0].head.availability.overlaps(pair[1].head.availability) && pair.iter().any(visible));
+    let swaps = pairs.filter(|(_, pair)| {
+        pair[0].head.availability.overlaps(pair[1].head.availability) && pair.iter().any(visible)
+    });
     swaps.map(|(index, _)| Change::Swap(index)).collect()
 }

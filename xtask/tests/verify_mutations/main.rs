@@ -1,6 +1,7 @@
 //! Changes one thing of the description at a time, in memory, and sees verification fail each time.
 //!
-//! By default some changes of each kind are tried, spread over the whole description; with `XTASK_MUTATIONS=all` in the environment, all.
+//! By default some changes of each kind are tried, spread over the whole description; with
+//! `XTASK_MUTATIONS=all` in the environment, all.
 
 mod change;
 mod walk;
@@ -49,7 +50,10 @@ fn description() -> (Document, Facts) {
     let sources = source::load(&folder).expect("the description can be read");
     let (document, wrong) = parse::document(&sources);
     assert_eq!(wrong, [], "the description parses");
-    (document.expect("a description without errors"), store::load(&folder.join("facts")).expect("the facts can be read"))
+    (
+        document.expect("a description without errors"),
+        store::load(&folder.join("facts")).expect("the facts can be read"),
+    )
 }
 
 fn mutations(document: &Document) -> BTreeMap<&'static str, Vec<Mutation>> {
@@ -60,7 +64,11 @@ fn mutations(document: &Document) -> BTreeMap<&'static str, Vec<Mutation>> {
     let mut index = 0;
     walk(&mut document.clone(), &mut |name, point| {
         for change in changes(&point, &names, &claims) {
-            found.entry(change.kind(&point)).or_default().push(Mutation { point: index, name: name.to_owned(), change });
+            found.entry(change.kind(&point)).or_default().push(Mutation {
+                point: index,
+                name: name.to_owned(),
+                change,
+            });
         }
         index += 1;
     });
@@ -82,7 +90,11 @@ fn mutated(document: &Document, mutation: &Mutation) -> Document {
 #[test]
 fn every_small_change_makes_verification_fail() {
     let (document, facts) = description();
-    assert_eq!(verify::run(&document, &facts).mismatches, [], "the description holds before it is changed");
+    assert_eq!(
+        verify::run(&document, &facts).mismatches,
+        [],
+        "the description holds before it is changed"
+    );
     let all = std::env::var_os("XTASK_MUTATIONS").is_some_and(|wanted| wanted == "all");
     let mut survivors = Vec::new();
     let mut tried = 0;
@@ -100,7 +112,8 @@ fn every_small_change_makes_verification_fail() {
             }
         }
         tried += chosen.len();
-        writeln!(out, "mutations: {:5} of {:5} tried: {kind}", chosen.len(), mutations.len()).expect("stderr");
+        writeln!(out, "mutations: {:5} of {:5} tried: {kind}", chosen.len(), mutations.len())
+            .expect("stderr");
     }
     writeln!(out, "mutations: {tried} tried, {} went unnoticed", survivors.len()).expect("stderr");
     assert_eq!(survivors, Vec::<String>::new());

@@ -1,5 +1,5 @@
-//! The smallest guest that shows something of each layer: it asks Xen for its version and its features, maps the page that it shares with Xen, and reads the clock
-//! there.
+//! The smallest guest that shows something of each layer: it asks Xen for its version and its
+//! features, maps the page that it shares with Xen, and reads the clock there.
 #![no_std]
 #![no_main]
 
@@ -24,17 +24,28 @@ fn run(boot: Boot) -> Result<(), Failure> {
     println!("Xen {release}, reached by {:?}", boot.xen);
     let features = xen.version().features().during("asking for the features")?;
     features.iter().for_each(|feature| println!("feature {feature}"));
-    // The order matters, and the latch keeps it: Xen lays out the shared page for the mode that the vCPU is in when it learns the callback.
-    let via = CallbackVia::vector(UPCALL_VECTOR).map_err(|_| Failure::new("setting the callback", "the vector is none"))?;
-    let latch = xen.hvm().set_callback_via(via).map_err(|_| Failure::new("setting the callback", "Xen refuses the vector"))?;
+    // The order matters, and the latch keeps it: Xen lays out the shared page for the mode that the
+    // vCPU is in when it learns the callback.
+    let via = CallbackVia::vector(UPCALL_VECTOR)
+        .map_err(|_| Failure::new("setting the callback", "the vector is none"))?;
+    let latch = xen
+        .hvm()
+        .set_callback_via(via)
+        .map_err(|_| Failure::new("setting the callback", "Xen refuses the vector"))?;
     // SAFETY: this runtime maps memory to itself.
     let space = unsafe { IdentityMap::new() };
-    // SAFETY: nothing is kept in the page, which stays mapped and is touched through this handle only.
+    // SAFETY: nothing is kept in the page, which stays mapped and is touched through this handle
+    // only.
     let shared = unsafe { xen.memory().map_shared_info(&space, SHARED_INFO.as_ptr(), latch) }
         .map_err(|_| Failure::new("mapping shared_info", "Xen refuses the page"))?;
-    let vcpu = shared.vcpu_info(0).ok_or(Failure::new("reading the clock", "shared_info has no vCPU 0"))?;
-    let clock = PvClock::new(features, vcpu.time(), Tsc).map_err(|_| Failure::new("reading the clock", "it is not safe in this domain"))?;
-    let rate = clock.frequency().ok_or(Failure::new("reading the clock", "Xen has not filled in the time yet"))?;
+    let vcpu = shared
+        .vcpu_info(0)
+        .ok_or(Failure::new("reading the clock", "shared_info has no vCPU 0"))?;
+    let clock = PvClock::new(features, vcpu.time(), Tsc)
+        .map_err(|_| Failure::new("reading the clock", "it is not safe in this domain"))?;
+    let rate = clock
+        .frequency()
+        .ok_or(Failure::new("reading the clock", "Xen has not filled in the time yet"))?;
     println!("{} ns since Xen started, by a counter of {rate} Hz", clock.now().as_nanos());
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Has Xen fill a hypercall page, and asks through it what is also asked by the processor's own instruction: the answers must be the same.
+//! Has Xen fill a hypercall page, and asks through it what is also asked by the processor's own
+//! instruction: the answers must be the same.
 #![no_std]
 #![no_main]
 
@@ -20,16 +21,21 @@ static CODE: Page = Page::new();
 const ABSENT: VcpuId = VcpuId(77);
 
 fn run(boot: Boot) -> Result<(), Failure> {
-    let leaves = Leaves::find().ok_or(Failure::new("installing the page", "CPUID does not name Xen"))?;
+    let leaves =
+        Leaves::find().ok_or(Failure::new("installing the page", "CPUID does not name Xen"))?;
     let code = CODE.as_ptr();
-    // SAFETY: the page is mapped to itself, as executable as all memory is here, and nothing else uses it.
+    // SAFETY: the page is mapped to itself, as executable as all memory is here, and nothing else
+    // uses it.
     let page = unsafe { HypercallPage::install(leaves, code, code.addr().get() as u64) }
         .map_err(|_| Failure::new("installing the page", "Xen offers none"))?;
     let through_page = Answers::of(page).during("asking through the page")?;
     let by_instruction = Answers::of(boot.xen).during("asking by the instruction")?;
     println!("Xen {}, whose page begins with {:02x?}", through_page.release, first_slot());
     if through_page != by_instruction {
-        return Err(Failure::new("comparing the answers", "the page's differ from those of the instruction"));
+        return Err(Failure::new(
+            "comparing the answers",
+            "the page's differ from those of the instruction",
+        ));
     }
     println!("the page answers as {:?} does", boot.xen);
     Ok(())

@@ -1,4 +1,5 @@
-//! Ends badly in the way that its command line asks for, to show that whoever watches guests notices.
+//! Ends badly in the way that its command line asks for, to show that whoever watches guests
+//! notices.
 #![no_std]
 #![no_main]
 
@@ -33,7 +34,8 @@ fn trap() -> ! {
     unsafe { asm!("ud2", options(noreturn)) }
 }
 
-/// Takes an exception while there is no table of handlers, which takes another, which takes a third.
+/// Takes an exception while there is no table of handlers, which takes another, which takes a
+/// third.
 fn fault() -> ! {
     let nothing = [0_u8; 10];
     // SAFETY: the end of the program, as meant.

@@ -1,4 +1,5 @@
-//! Runs the scenario that the command line names, and prints its transcript, each line behind a bar.
+//! Runs the scenario that the command line names, and prints its transcript, each line behind a
+//! bar.
 #![no_std]
 #![no_main]
 
@@ -60,7 +61,8 @@ unsafe impl Machine for Guest {
     }
 
     fn interrupts(&self) -> LocalInterrupts {
-        // SAFETY: the guest runs at the highest privilege, and upcalls, which are all that can come, have handlers.
+        // SAFETY: the guest runs at the highest privilege, and upcalls, which are all that can
+        // come, have handlers.
         unsafe { LocalInterrupts::new() }
     }
 
@@ -77,7 +79,8 @@ unsafe impl Machine for Guest {
     }
 
     fn own_upcalls(&self) -> Option<u8> {
-        // SAFETY: there is a handler for the vector, which is the only one that Xen is given, and for the spurious one; memory is mapped to itself.
+        // SAFETY: there is a handler for the vector, which is the only one that Xen is given, and
+        // for the spurious one; memory is mapped to itself.
         unsafe { local_apic::enable() };
         Some(OWN_VECTOR)
     }

@@ -1,4 +1,5 @@
-//! Two vCPUs that interrupt each other: shows the memory map, starts the second vCPU, and has each send the other an event, which comes as an upcall.
+//! Two vCPUs that interrupt each other: shows the memory map, starts the second vCPU, and has each
+//! send the other an event, which comes as an upcall.
 #![no_std]
 #![no_main]
 
@@ -24,8 +25,14 @@ const ROUNDS: u32 = 100;
 /// How many upcalls came, on both vCPUs together.
 static UPCALLS: AtomicU32 = AtomicU32::new(0);
 /// What the first and the second vCPU have for themselves.
-static DESKS: [Desk; 2] =
-    [const { Desk { port: AtomicU32::new(0), own: PortSet::new(), cursor: Cursor::new(), arrived: AtomicU32::new(0) } }; 2];
+static DESKS: [Desk; 2] = [const {
+    Desk {
+        port: AtomicU32::new(0),
+        own: PortSet::new(),
+        cursor: Cursor::new(),
+        arrived: AtomicU32::new(0),
+    }
+}; 2];
 /// Whether the second vCPU has seen all of its events.
 static SECOND_DONE: AtomicBool = AtomicBool::new(false);
 
@@ -42,10 +49,16 @@ struct Desk {
 
 fn run(boot: Boot) -> Result<(), Failure> {
     let xen = Xen::new(&boot.xen);
-    memory_map::each_range(&boot.xen, |range| println!("{:#011x} to {:#011x}: {}", range.start, range.start + range.length, range.kind))
-        .during("asking for the memory map")?;
-    let via = CallbackVia::vector(UPCALL_VECTOR).map_err(|_| Failure::new("setting the callback", "the vector is none"))?;
-    let latch = xen.hvm().set_callback_via(via).map_err(|_| Failure::new("setting the callback", "Xen refuses the vector"))?;
+    memory_map::each_range(&boot.xen, |range| {
+        println!("{:#011x} to {:#011x}: {}", range.start, range.start + range.length, range.kind)
+    })
+    .during("asking for the memory map")?;
+    let via = CallbackVia::vector(UPCALL_VECTOR)
+        .map_err(|_| Failure::new("setting the callback", "the vector is none"))?;
+    let latch = xen
+        .hvm()
+        .set_callback_via(via)
+        .map_err(|_| Failure::new("setting the callback", "Xen refuses the vector"))?;
     // SAFETY: this runtime maps memory to itself.
     let space = unsafe { IdentityMap::new() };
     // SAFETY: nothing is kept in the page, which stays mapped and is touched by handles only.
@@ -80,9 +93,11 @@ fn second(vcpu: VcpuId) {
     SECOND_DONE.store(true, Ordering::Release);
 }
 
-/// Answers each event with one, until enough have arrived; the first vCPU begins. Meanwhile it counts in a vector register as well, to see that upcalls keep those.
+/// Answers each event with one, until enough have arrived; the first vCPU begins. Meanwhile it
+/// counts in a vector register as well, to see that upcalls keep those.
 fn ping_pong(xen: &impl Hypercall, own: usize) -> Result<(), Errno> {
-    let (events, other) = (Xen::new(xen).events(), Port(DESKS[1 - own].port.load(Ordering::Acquire)));
+    let (events, other) =
+        (Xen::new(xen).events(), Port(DESKS[1 - own].port.load(Ordering::Acquire)));
     let (mut turns, mut counted) = (0_u64, 0.0_f64);
     for round in 1..=ROUNDS {
         if own == 0 {
@@ -114,5 +129,7 @@ fn upcall() {
         desk.arrived.fetch_add(1, Ordering::AcqRel);
         ControlFlow::Continue(())
     };
-    while TwoLevel::new(shared).dispatch(vcpu, &desk.own, &desk.cursor, &mut count) == Progress::Unfinished {}
+    while TwoLevel::new(shared).dispatch(vcpu, &desk.own, &desk.cursor, &mut count)
+        == Progress::Unfinished
+    {}
 }

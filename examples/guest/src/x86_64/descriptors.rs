@@ -1,7 +1,9 @@
-//! Each vCPU's descriptor tables: its segments, and the stacks that it switches to when it is interrupted.
+//! Each vCPU's descriptor tables: its segments, and the stacks that it switches to when it is
+//! interrupted.
 //!
-//! The compiler's code may keep data below the stack pointer (the red zone), where an interrupt on the same stack would overwrite it. So interrupts and exceptions
-//! each get a stack of their own, by the processor's interrupt stack table.
+//! The compiler's code may keep data below the stack pointer (the red zone), where an interrupt on
+//! the same stack would overwrite it. So interrupts and exceptions each get a stack of their own,
+//! by the processor's interrupt stack table.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -83,7 +85,8 @@ pub(super) struct Pointer {
     pub(super) base: u64,
 }
 
-/// Loads the calling vCPU's own tables, and its code segment, which a secondary vCPU starts without.
+/// Loads the calling vCPU's own tables, and its code segment, which a secondary vCPU starts
+/// without.
 ///
 /// # Panics
 ///
@@ -104,8 +107,12 @@ pub(super) unsafe fn load(vcpu: VcpuId) {
     area.task.io_map = size_of::<TaskState>() as u16;
     let [task_low, task_high] = task_descriptor((&raw const area.task).addr() as u64);
     area.segments = [0, CODE_SEGMENT, DATA_SEGMENT, task_low, task_high];
-    let pointer = Pointer { limit: size_of_val(&area.segments) as u16 - 1, base: (&raw const area.segments).expose_provenance() as u64 };
-    // SAFETY: the table and all that it refers to are static. A far return is the one way to load the code segment.
+    let pointer = Pointer {
+        limit: size_of_val(&area.segments) as u16 - 1,
+        base: (&raw const area.segments).expose_provenance() as u64,
+    };
+    // SAFETY: the table and all that it refers to are static. A far return is the one way to load
+    // the code segment.
     unsafe {
         asm!(
             "lgdt [{pointer}]",

@@ -1,25 +1,29 @@
 //! From Xen's hands to Rust: the way from the PVH entry in 32-bit mode to `start` in 64-bit mode.
 //!
-//! Xen enters with paging off, flat segments, interrupts off, the physical address of the start info in ebx, and nothing else that could be relied on: no stack, and
-//! an A20 line and descriptor tables of its own.
+//! Xen enters with paging off, flat segments, interrupts off, the physical address of the start
+//! info in ebx, and nothing else that could be relied on: no stack, and an A20 line and descriptor
+//! tables of its own.
 
 use core::arch::global_asm;
 
 /// How large the boot CPU's stack is, in bytes.
 const STACK_SIZE: usize = 64 * 1024;
 
-/// How many gibibytes are mapped to themselves. Four reach everything that a PC maps below 4 GiB, the local APIC included.
+/// How many gibibytes are mapped to themselves. Four reach everything that a PC maps below 4 GiB,
+/// the local APIC included.
 const GIBIBYTES: usize = 4;
 
 /// Page table entry: present and writable.
 const TABLE: u32 = 0b11;
 /// Page table entry: present, writable, and a large page.
 const LARGE_PAGE: u32 = 0b1000_0011;
-/// CR0: the coprocessor is monitored (MP), write protection holds in the kernel too (WP), paging (PG).
+/// CR0: the coprocessor is monitored (MP), write protection holds in the kernel too (WP), paging
+/// (PG).
 const CR0_SET: u32 = 1 << 1 | 1 << 16 | 1 << 31;
 /// CR0: the coprocessor is emulated (EM), a task switched (TS): either would make SSE fault.
 const CR0_CLEAR: u32 = 1 << 2 | 1 << 3;
-/// CR4: physical address extension, and the two flags by which an operating system says that it knows SSE.
+/// CR4: physical address extension, and the two flags by which an operating system says that it
+/// knows SSE.
 const CR4_SET: u32 = 1 << 5 | 1 << 9 | 1 << 10;
 /// The model specific register that turns on long mode.
 const EFER: u32 = 0xc000_0080;
@@ -39,7 +43,8 @@ global_asm!(
     "    mov ecx, offset bss_end",
     "    sub ecx, edi",
     "    rep stosb",
-    // The first entry of the top table points to the second level, whose entries point to one table for each gibibyte.
+    // The first entry of the top table points to the second level, whose entries point to one table
+    // for each gibibyte.
     "    mov edi, offset boot_pml4",
     "    mov eax, offset boot_pdpt",
     "    or eax, {table}",
@@ -60,7 +65,8 @@ global_asm!(
     "    add edi, 8",
     "    add eax, 0x200000",
     "    loop 2b",
-    // Long mode: the table, the extension that it needs, the enabling bit, and paging, in that order.
+    // Long mode: the table, the extension that it needs, the enabling bit, and paging, in that
+    // order.
     "    mov eax, offset boot_pml4",
     "    mov cr3, eax",
     "    mov eax, cr4",

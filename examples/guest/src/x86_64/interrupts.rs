@@ -1,4 +1,5 @@
-//! The interrupt table: exceptions are reported and end the guest, and Xen's upcalls come to functions of the program's.
+//! The interrupt table: exceptions are reported and end the guest, and Xen's upcalls come to
+//! functions of the program's.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -6,7 +7,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::descriptors::{CODE, EXCEPTION_STACK, INTERRUPT_STACK, Pointer};
 use super::local_apic;
-use super::stubs::{EXCEPTION_STUBS, Frame, enable_and_halt, own_upcall_stub, spurious_stub, upcall_stub};
+use super::stubs::{
+    EXCEPTION_STUBS, Frame, enable_and_halt, own_upcall_stub, spurious_stub, upcall_stub,
+};
 use crate::{exit, println};
 
 /// A gate: its two words.
@@ -45,12 +48,18 @@ pub(super) unsafe fn prepare() {
 ///
 /// The vCPU has its own descriptor tables by then.
 pub(super) unsafe fn load() {
-    let pointer = Pointer { limit: size_of::<Table>() as u16 - 1, base: TABLE.0.get().expose_provenance() as u64 };
+    let pointer = Pointer {
+        limit: size_of::<Table>() as u16 - 1,
+        base: TABLE.0.get().expose_provenance() as u64,
+    };
     // SAFETY: the table is static, and its gates lead to stubs.
-    unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
+    unsafe {
+        asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags))
+    };
 }
 
-/// Has `handler` called, with interrupts off and on a stack of its own, whenever Xen announces events at `vector`.
+/// Has `handler` called, with interrupts off and on a stack of its own, whenever Xen announces
+/// events at `vector`.
 ///
 /// # Safety
 ///
@@ -61,8 +70,9 @@ pub unsafe fn on_upcall(vector: u8, handler: fn()) {
     unsafe { set(vector, upcall_stub as *const () as u64, INTERRUPT_STACK) };
 }
 
-/// Has `handler` called likewise whenever Xen announces events at a vCPU's own `vector`, after the local APIC was told that the interrupt has come to its end. Each vCPU
-/// for which Xen is to do so must [turn on](local_apic::enable) its local APIC.
+/// Has `handler` called likewise whenever Xen announces events at a vCPU's own `vector`, after the
+/// local APIC was told that the interrupt has come to its end. Each vCPU for which Xen is to do so
+/// must [turn on](local_apic::enable) its local APIC.
 ///
 /// # Safety
 ///
@@ -85,7 +95,8 @@ pub unsafe fn enable() {
     unsafe { asm!("sti", options(nostack)) };
 }
 
-/// Halts the vCPU until `done` says so, which is asked again after each interrupt. None can slip in between the question and the halt.
+/// Halts the vCPU until `done` says so, which is asked again after each interrupt. None can slip in
+/// between the question and the halt.
 ///
 /// # Safety
 ///
@@ -110,7 +121,11 @@ pub unsafe fn wait_until(mut done: impl FnMut() -> bool) {
 /// `handler` can be entered by the processor, and the table is not in use by another vCPU.
 unsafe fn set(vector: u8, handler: u64, stack: u8) {
     const INTERRUPT_GATE: u64 = 0x8e << 40;
-    let low = handler & 0xffff | u64::from(CODE) << 16 | u64::from(stack) << 32 | INTERRUPT_GATE | (handler >> 16 & 0xffff) << 48;
+    let low = handler & 0xffff
+        | u64::from(CODE) << 16
+        | u64::from(stack) << 32
+        | INTERRUPT_GATE
+        | (handler >> 16 & 0xffff) << 48;
     let gates = TABLE.0.get().cast::<Gate>();
     // SAFETY: the table has a gate for every vector, and nobody else uses it meanwhile.
     unsafe { gates.wrapping_add(usize::from(vector)).write([low, handler >> 32]) };
@@ -121,8 +136,9 @@ pub(super) extern "C" fn upcall() {
 }
 
 pub(super) extern "C" fn own_upcall() {
-    // Told before the events are looked for: an edge that comes meanwhile waits for the return, and is not lost.
-    // SAFETY: the interrupt that is handled came through the local APIC, which whoever asked for it turned on.
+    // Told before the events are looked for: an edge that comes meanwhile waits for the return, and
+    // is not lost. SAFETY: the interrupt that is handled came through the local APIC, which whoever
+    // asked for it turned on.
     unsafe { local_apic::end_of_interrupt() };
     call(&OWN_UPCALL);
 }

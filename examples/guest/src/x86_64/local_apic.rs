@@ -1,6 +1,8 @@
-//! The calling vCPU's local APIC, as far as interrupts need it that come through it: turned on, and told when one has come to its end.
+//! The calling vCPU's local APIC, as far as interrupts need it that come through it: turned on, and
+//! told when one has come to its end.
 //!
-//! It has two forms: registers of the processor (x2APIC), which Xen gives each guest, or a page of memory, which older ones have.
+//! It has two forms: registers of the processor (x2APIC), which Xen gives each guest, or a page of
+//! memory, which older ones have.
 
 use core::arch::asm;
 use core::arch::x86_64::__cpuid;
@@ -29,13 +31,16 @@ const SPURIOUS_ON: u32 = 1 << 8;
 ///
 /// # Safety
 ///
-/// There is a handler for [`SPURIOUS_VECTOR`], and for each interrupt that Xen was asked to send through the local APIC. Memory is mapped to itself.
+/// There is a handler for [`SPURIOUS_VECTOR`], and for each interrupt that Xen was asked to send
+/// through the local APIC. Memory is mapped to itself.
 pub unsafe fn enable() {
     /// In what leaf 1 says in ecx.
     const HAS_X2APIC: u32 = 1 << 21;
-    // SAFETY: the register is there wherever there is a local APIC, as in each of Xen's guests with hardware virtualisation.
+    // SAFETY: the register is there wherever there is a local APIC, as in each of Xen's guests with
+    // hardware virtualisation.
     let base = unsafe { read(BASE) };
-    // SAFETY: every processor that runs Xen has the instruction. (Newer compilers know that and ask for no promise.)
+    // SAFETY: every processor that runs Xen has the instruction. (Newer compilers know that and ask
+    // for no promise.)
     #[allow(unused_unsafe, reason = "the function is safe in newer releases of Rust")]
     let features = unsafe { __cpuid(1) };
     let form = if features.ecx & HAS_X2APIC == 0 { BASE_ON } else { BASE_ON | BASE_X2APIC };
@@ -45,7 +50,8 @@ pub unsafe fn enable() {
     unsafe { set(SPURIOUS, SPURIOUS_ON | u32::from(SPURIOUS_VECTOR)) };
 }
 
-/// Tells that the interrupt which the calling vCPU handles has come to its end, so that the next can come.
+/// Tells that the interrupt which the calling vCPU handles has come to its end, so that the next
+/// can come.
 ///
 /// # Safety
 ///
@@ -67,8 +73,11 @@ unsafe fn set(register: u32, value: u32) {
         // SAFETY: the local APIC has this form; the rest is the caller's promise.
         unsafe { write(X2APIC + register / 16, value.into()) };
     } else {
-        let place = ptr::with_exposed_provenance_mut::<u32>((base & BASE_PAGE) as usize + register as usize);
-        // SAFETY: the page is where the register says, and mapped to itself; the rest is the caller's promise.
+        let place = ptr::with_exposed_provenance_mut::<u32>(
+            (base & BASE_PAGE) as usize + register as usize,
+        );
+        // SAFETY: the page is where the register says, and mapped to itself; the rest is the
+        // caller's promise.
         unsafe { place.write_volatile(value) };
     }
 }
@@ -79,7 +88,9 @@ unsafe fn set(register: u32, value: u32) {
 unsafe fn read(register: u32) -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: the caller's promise.
-    unsafe { asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
+    };
     u64::from(high) << 32 | u64::from(low)
 }
 
@@ -88,5 +99,7 @@ unsafe fn read(register: u32) -> u64 {
 /// The processor has the register, and the value does no harm.
 unsafe fn write(register: u32, value: u64) {
     // SAFETY: the caller's promise.
-    unsafe { asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack, preserves_flags))
+    };
 }

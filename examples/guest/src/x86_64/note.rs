@@ -4,8 +4,8 @@ use core::arch::global_asm;
 
 use xen_pac::elf_note::ElfNote;
 
-// A note is: the length of its owner's name, the length of what it says, its kind, the name, and what it says, each padded to 4 bytes. This one says a 32-bit
-// physical address.
+// A note is: the length of its owner's name, the length of what it says, its kind, the name, and
+// what it says, each padded to 4 bytes. This one says a 32-bit physical address.
 global_asm!(
     ".pushsection .note.Xen, \"a\", @note",
     ".balign 4",

@@ -8,7 +8,8 @@ use core::arch::asm;
 ///
 /// Whatever listens at the port must do no harm to the program.
 pub unsafe fn write_u8(port: u16, value: u8) {
-    // SAFETY: the instruction touches no memory of its own; what the device does is the caller's promise.
+    // SAFETY: the instruction touches no memory of its own; what the device does is the caller's
+    // promise.
     unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nostack, preserves_flags)) };
 }
 

@@ -15,7 +15,8 @@ unsafe extern "Rust" {
 /// For Xen to write its code into, on processors whose hypercall instruction is unknown.
 static HYPERCALL_PAGE: Page = Page::new();
 
-/// Finds the way back into Xen, and runs the program: in 64-bit mode, memory mapped to itself, on a stack, .bss zeroed, interrupts off.
+/// Finds the way back into Xen, and runs the program: in 64-bit mode, memory mapped to itself, on a
+/// stack, .bss zeroed, interrupts off.
 pub(super) extern "C" fn start(start_info: usize) -> ! {
     // From here on an exception says where it was.
     // SAFETY: this is the first vCPU, interrupts are off, and no other runs yet.
@@ -25,12 +26,14 @@ pub(super) extern "C" fn start(start_info: usize) -> ! {
     // SAFETY: the descriptor tables are loaded.
     unsafe { interrupts::load() };
     let code = HYPERCALL_PAGE.as_ptr();
-    // SAFETY: the page is mapped to itself, as executable as all memory is here, and nothing else uses it.
+    // SAFETY: the page is mapped to itself, as executable as all memory is here, and nothing else
+    // uses it.
     let xen = match unsafe { detect_with_page(code, code.addr().get() as u64) } {
         Ok(xen) => xen,
         Err(error) => panic!("{error}"),
     };
-    // SAFETY: memory is mapped to itself, and only .bss has been written so far, where Xen put nothing.
+    // SAFETY: memory is mapped to itself, and only .bss has been written so far, where Xen put
+    // nothing.
     match unsafe { Boot::new(xen, start_info) } {
         Some(boot) => guest_main(boot),
         None => panic!("there is no start info at {start_info:#x}"),

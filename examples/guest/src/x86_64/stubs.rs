@@ -1,4 +1,5 @@
-//! Where the processor goes on an exception and on an interrupt, and where it halts: what cannot be written in Rust.
+//! Where the processor goes on an exception and on an interrupt, and where it halts: what cannot be
+//! written in Rust.
 
 use core::arch::global_asm;
 
@@ -16,7 +17,8 @@ pub(super) struct Frame {
     pub(super) stack_segment: u64,
 }
 
-// Each exception has a stub that makes the frame alike: some come with an error code and some do not. They do not return, so that nothing need be kept.
+// Each exception has a stub that makes the frame alike: some come with an error code and some do
+// not. They do not return, so that nothing need be kept.
 global_asm!(
     ".irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31",
     "exception_\\vector:",
@@ -35,7 +37,8 @@ global_asm!(
     "    cld",
     "    call {exception}",
     "    ud2",
-    // An interrupt finds code that knows nothing of it: whatever a function may change is kept, the vector registers included.
+    // An interrupt finds code that knows nothing of it: whatever a function may change is kept, the
+    // vector registers included.
     ".macro interrupt_stub name, function",
     ".globl \\name",
     "\\name:",
@@ -67,7 +70,8 @@ global_asm!(
     "    pop rdx",
     "    pop rcx",
     "    pop rax",
-    // A vCPU that was about to halt, and was interrupted nevertheless, must not halt now: the interrupt that it was to wait for has been.
+    // A vCPU that was about to halt, and was interrupted nevertheless, must not halt now: the
+    // interrupt that it was to wait for has been.
     "    cmp qword ptr [rsp], offset halt_instruction",
     "    jne 2f",
     "    mov qword ptr [rsp], offset halt_passed",
@@ -75,12 +79,15 @@ global_asm!(
     ".endm",
     "interrupt_stub upcall_stub, {upcall}",
     "interrupt_stub own_upcall_stub, {own_upcall}",
-    // Whatever the local APIC took for an interrupt and was none is over at once, and is not answered.
+    // Whatever the local APIC took for an interrupt and was none is over at once, and is not
+    // answered.
     ".globl spurious_stub",
     "spurious_stub:",
     "    iretq",
-    // Lets interrupts in and halts, and returns after an interrupt. They come in one instruction after the flag is set, when the processor has halted. QEMU, where it
-    // emulates a hypervisor's guest, forgets that delay when a physical interrupt comes at that moment, and the one waited for then comes just before the halt.
+    // Lets interrupts in and halts, and returns after an interrupt. They come in one instruction
+    // after the flag is set, when the processor has halted. QEMU, where it emulates a hypervisor's
+    // guest, forgets that delay when a physical interrupt comes at that moment, and the one waited
+    // for then comes just before the halt.
     ".globl enable_and_halt",
     "enable_and_halt:",
     "    sti",

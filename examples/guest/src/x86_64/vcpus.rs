@@ -38,14 +38,16 @@ unsafe extern "C" {
 ///
 /// # Errors
 ///
-/// Xen's: the vCPU does not exist, or was started before. A vCPU beyond [`MAX_VCPUS`] has no stack, and is treated as one that does not exist.
+/// Xen's: the vCPU does not exist, or was started before. A vCPU beyond [`MAX_VCPUS`] has no stack,
+/// and is treated as one that does not exist.
 pub fn start(xen: &impl Hypercall, vcpu: VcpuId, main: fn(VcpuId)) -> Result<(), Errno> {
     let stack = STACKS.0.get(vcpu.0 as usize).ok_or(Errno::ENOENT)?;
     let top = (stack.get().expose_provenance() + size_of::<Stack>()) as u64;
     let vcpu = Vcpu::new(xen, vcpu);
     let state = like_this_one(secondary_entry as *const () as u64, top);
     let state = state.argument(vcpu.id().0.into()).second_argument(main as usize as u64);
-    // SAFETY: the state leads to the entry above, on a stack that nothing else uses, and with this vCPU's own memory map.
+    // SAFETY: the state leads to the entry above, on a stack that nothing else uses, and with this
+    // vCPU's own memory map.
     unsafe { vcpu.initialise(&state) }.map_err(|error| match error {
         InitialiseError::Refused(errno) => errno,
         _ => Errno::EINVAL,

@@ -1,4 +1,5 @@
-//! What time is it? Xen writes a vCPU's time block now and then, also while the vCPU reads it: no reading is torn, and none is before the last.
+//! What time is it? Xen writes a vCPU's time block now and then, also while the vCPU reads it: no
+//! reading is torn, and none is before the last.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,7 +41,8 @@ fn kernel(guest: Guest) -> Result<(), Problem> {
         assert!(is_near(now, guest.now()), "{now:?} is not {:?}", guest.now());
     }
 
-    let (mut last, mut written, mut updates) = (clock.monotonic(&LATEST), vcpu.time().snapshot().system_time, 0);
+    let (mut last, mut written, mut updates) =
+        (clock.monotonic(&LATEST), vcpu.time().snapshot().system_time, 0);
     for _ in 0..1000 {
         let now = clock.monotonic(&LATEST);
         assert!(now >= last && is_near(now, guest.now()), "{now:?} after {last:?}");
@@ -49,11 +51,17 @@ fn kernel(guest: Guest) -> Result<(), Problem> {
         updates += u32::from(again != written);
         written = again;
     }
-    println!("1000 readings, the block written anew at {updates} of them, and no time before the last");
+    println!(
+        "1000 readings, the block written anew at {updates} of them, and no time before the last"
+    );
     assert!(updates > 100, "the readings were disturbed");
 
     let wall = wall_time(&shared.wallclock(), clock.now()).ok_or("the time of day fits")?;
-    println!("{:.6} s since the beginning of 1970, in the year {}", wall.as_secs_f64(), 1970 + wall.as_secs() / 31_556_952);
+    println!(
+        "{:.6} s since the beginning of 1970, in the year {}",
+        wall.as_secs_f64(),
+        1970 + wall.as_secs() / 31_556_952
+    );
     Ok(())
 }
 
@@ -61,7 +69,9 @@ fn seconds(time: SystemTime) -> f64 {
     Duration::from_nanos(time.as_nanos()).as_secs_f64()
 }
 
-/// Whether a reading is what the machine knows, but for the time that passed since and for rounding.
+/// Whether a reading is what the machine knows, but for the time that passed since and for
+/// rounding.
 fn is_near(reading: SystemTime, machine: Duration) -> bool {
-    (SystemTime::default() + machine).since(reading) < Duration::from_micros(10) && reading.since(SystemTime::default() + machine).is_zero()
+    (SystemTime::default() + machine).since(reading) < Duration::from_micros(10)
+        && reading.since(SystemTime::default() + machine).is_zero()
 }

@@ -1,4 +1,5 @@
-//! Which Xen is this, and what does it offer? The first thing that a guest asks, and the answers to three sorts of guests.
+//! Which Xen is this, and what does it offer? The first thing that a guest asks, and the answers to
+//! three sorts of guests.
 
 use std::process::ExitCode;
 
@@ -37,11 +38,24 @@ fn ask(guest: Guest, profile: Profile) -> Result<(), Problem> {
         println!("  feature {}", feature.name().unwrap_or("of a later release"));
     }
 
-    // What a port decides by: never by the release where a feature tells, for features come from the build and the kind of domain as well.
-    let upcalls = if features.has(Feature::HVM_CALLBACK_VECTOR) { "a vector of its own choice" } else { "an interrupt that Xen chose" };
-    let clock = if features.has(Feature::HVM_SAFE_PVCLOCK) { "Xen's time block" } else { "the architected counter" };
+    // What a port decides by: never by the release where a feature tells, for features come from
+    // the build and the kind of domain as well.
+    let upcalls = if features.has(Feature::HVM_CALLBACK_VECTOR) {
+        "a vector of its own choice"
+    } else {
+        "an interrupt that Xen chose"
+    };
+    let clock = if features.has(Feature::HVM_SAFE_PVCLOCK) {
+        "Xen's time block"
+    } else {
+        "the architected counter"
+    };
     println!("  so it is told of events by {upcalls}, and takes the time from {clock}");
     assert!(release >= Release::new(4, 4), "no older release is described");
-    assert_eq!(features.has(Feature::DOM0), profile == Profile::DOM0, "only the control domain is the hardware domain");
+    assert_eq!(
+        features.has(Feature::DOM0),
+        profile == Profile::DOM0,
+        "only the control domain is the hardware domain"
+    );
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Two vCPUs that interrupt each other. Events are in bitmaps that all vCPUs see, so each handles the ports that are its own.
+//! Two vCPUs that interrupt each other. Events are in bitmaps that all vCPUs see, so each handles
+//! the ports that are its own.
 
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -22,7 +23,9 @@ struct PerVcpu {
     interrupted: AtomicU32,
 }
 
-static VCPUS: [PerVcpu; 2] = [const { PerVcpu { own: PortSet::new(), cursor: Cursor::new(), interrupted: AtomicU32::new(0) } }; 2];
+static VCPUS: [PerVcpu; 2] = [const {
+    PerVcpu { own: PortSet::new(), cursor: Cursor::new(), interrupted: AtomicU32::new(0) }
+}; 2];
 
 fn main() -> ExitCode {
     show(run, "two vCPUs, each interrupted once for each event of the other's")
@@ -34,7 +37,11 @@ fn run(seed: u64) -> Result<(), Problem> {
     let mut machine = Machine::new(Profile::DOMU, seed)?.adversity(adversity);
     machine.domain(Setup::new().vcpus(2), first)?;
     let report = machine.run()?;
-    println!("{} hypercalls in {} us of the machine's time", report.hypercalls, report.nanos / 1000);
+    println!(
+        "{} hypercalls in {} us of the machine's time",
+        report.hypercalls,
+        report.nanos / 1000
+    );
     Ok(())
 }
 
@@ -45,12 +52,15 @@ fn first(guest: Guest) -> Result<(), Problem> {
     guest.on_interrupt(VECTOR, move || {
         // The same handler on either vCPU: which one this is, a kernel knows.
         let me = guest.current().0 as usize;
-        let info = shared.vcpu_info(me).expect("the first vCPUs have their blocks in the shared page");
+        let info =
+            shared.vcpu_info(me).expect("the first vCPUs have their blocks in the shared page");
         let handler = |_| {
             VCPUS[me].interrupted.fetch_add(1, Ordering::Relaxed);
             ControlFlow::Continue(())
         };
-        while TwoLevel::new(shared).dispatch(info, &VCPUS[me].own, &VCPUS[me].cursor, handler) == Progress::Unfinished {}
+        while TwoLevel::new(shared).dispatch(info, &VCPUS[me].own, &VCPUS[me].cursor, handler)
+            == Progress::Unfinished
+        {}
     });
 
     let to_first = xen.events().bind_ipi(VcpuId(0))?;
@@ -61,7 +71,8 @@ fn first(guest: Guest) -> Result<(), Problem> {
     VCPUS[1].own.insert(ports[1]);
 
     guest.prepare(VcpuId(1), move |guest| rally(guest, 1, ports));
-    // The simulator runs what was prepared, and not what is at the entry: on a processor these would be the kernel's own.
+    // The simulator runs what was prepared, and not what is at the entry: on a processor these
+    // would be the kernel's own.
     let state = LongMode::new(0x1000, 0x2000, 0x3000);
     // SAFETY: the vCPU runs the program that was prepared.
     unsafe { xen.vcpu(VcpuId(1)).initialise(&state) }?;
@@ -81,9 +92,15 @@ fn rally(guest: Guest, me: usize, ports: [Port; 2]) -> Result<(), Problem> {
         if me == 0 {
             xen.events().send(ports[1])?;
         }
-        xen.sched().wait_until(&guest.interrupts(), &[ports[me]], || VCPUS[me].interrupted.load(Ordering::Relaxed) >= round)?;
+        xen.sched().wait_until(&guest.interrupts(), &[ports[me]], || {
+            VCPUS[me].interrupted.load(Ordering::Relaxed) >= round
+        })?;
         if round % 10 == 0 {
-            println!("vCPU {me}: {round} events at port {} at {} us", ports[me], guest.now().as_micros());
+            println!(
+                "vCPU {me}: {round} events at port {} at {} us",
+                ports[me],
+                guest.now().as_micros()
+            );
         }
         if me == 1 {
             xen.events().send(ports[0])?;

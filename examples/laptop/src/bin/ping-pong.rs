@@ -1,4 +1,5 @@
-//! Two domains: one lends a page and opens a channel, the other maps the page and joins the channel. They write messages into the page, and tell each other by events.
+//! Two domains: one lends a page and opens a channel, the other maps the page and joins the
+//! channel. They write messages into the page, and tell each other by events.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +16,8 @@ use xen_pac::base::Domid;
 /// Guests count from 1, in the order in which the machine is given them.
 const LENDER: Domid = Domid(1);
 const BORROWER: Domid = Domid(2);
-/// Pages of a domain's own: of the lender two, of the borrower one. Page 0 becomes the page shared with Xen.
+/// Pages of a domain's own: of the lender two, of the borrower one. Page 0 becomes the page shared
+/// with Xen.
 const TABLE: usize = 1;
 const LENT: usize = 2;
 const WINDOW: usize = 1;
@@ -33,7 +35,11 @@ fn run(seed: u64) -> Result<(), Problem> {
     assert_eq!(machine.domain(Setup::new(), lender)?, LENDER);
     assert_eq!(machine.domain(Setup::new(), borrower)?, BORROWER);
     let report = machine.run()?;
-    println!("{} hypercalls in {} us of the machine's time", report.hypercalls, report.nanos / 1000);
+    println!(
+        "{} hypercalls in {} us of the machine's time",
+        report.hypercalls,
+        report.nanos / 1000
+    );
     Ok(())
 }
 
@@ -43,12 +49,18 @@ fn lender(guest: Guest) -> Result<(), Problem> {
     bitmaps.mask_all();
     let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(1)];
     // SAFETY: the page is kept for the table, of which there is no other.
-    let table = unsafe { GrantTable::map(guest.xen(), &space, guest.page(TABLE).cast(), 1, &mut storage, 1) }?;
+    let table = unsafe {
+        GrantTable::map(guest.xen(), &space, guest.page(TABLE).cast(), 1, &mut storage, 1)
+    }?;
     // SAFETY: the page is used through this value alone.
     let page = unsafe { Page::from_raw(&space, guest.page(LENT).cast()) }?;
     let grant = table.lend(page, BORROWER, Access::ReadWrite)?;
     let channel = xen.events().alloc_unbound(BORROWER)?;
-    println!("lender:   grant {} and port {} are for domain {BORROWER}", grant.reference(), channel.port());
+    println!(
+        "lender:   grant {} and port {} are for domain {BORROWER}",
+        grant.reference(),
+        channel.port()
+    );
     guest.post("port", channel.port().0.into());
     guest.post("grant", grant.reference().into());
 
@@ -72,7 +84,8 @@ fn borrower(guest: Guest) -> Result<(), Problem> {
     let (xen, space) = (Xen::new(guest.xen()), guest.space());
     let bitmaps = TwoLevel::new(shared_page(guest, WidthLatch::new(guest.xen())?)?);
     bitmaps.mask_all();
-    let (reference, port) = (guest.await_post("grant") as u32, Port(guest.await_post("port") as u32));
+    let (reference, port) =
+        (guest.await_post("grant") as u32, Port(guest.await_post("port") as u32));
     let channel = xen.events().bind_interdomain(LENDER, port)?;
     // A frame without memory, for the page to appear at.
     let frame = space.frame_of(guest.page(WINDOW)).ok_or("each page has a frame")?;
@@ -83,7 +96,10 @@ fn borrower(guest: Guest) -> Result<(), Problem> {
     let of = Foreign { domain: LENDER, reference };
     let mapping = xen.grants().map(MapRequest { of, access: Access::ReadWrite, window })?;
     let page = mapping.bytes().ok_or("it is mapped for writing")?;
-    println!("borrower: mapped grant {reference} of domain {LENDER}, port {} leads to its port {port}", channel.port());
+    println!(
+        "borrower: mapped grant {reference} of domain {LENDER}, port {} leads to its port {port}",
+        channel.port()
+    );
 
     for round in 1..=ROUNDS {
         let heard = hear(guest, page, 2 * round - 1, bitmaps, &channel)?;
@@ -97,17 +113,31 @@ fn borrower(guest: Guest) -> Result<(), Problem> {
 }
 
 /// Writes a message, says that it is the other's turn, and wakes the other.
-fn say(page: &Bytes, turn: u32, message: &str, channel: &Channel<Hypervisor>) -> Result<(), Problem> {
+fn say(
+    page: &Bytes,
+    turn: u32,
+    message: &str,
+    channel: &Channel<Hypervisor>,
+) -> Result<(), Problem> {
     page.copy_from(MESSAGE, &[message.len() as u8])?;
     page.copy_from(MESSAGE + 1, message.as_bytes())?;
-    page.atomic::<AtomicU32>(TURN).ok_or("the atomic is in the page")?.store(turn, Ordering::Release);
+    page.atomic::<AtomicU32>(TURN)
+        .ok_or("the atomic is in the page")?
+        .store(turn, Ordering::Release);
     Ok(channel.send()?)
 }
 
 /// Sleeps until it is this side's turn, and copies the message.
-fn hear(guest: Guest, page: &Bytes, turn: u32, bitmaps: TwoLevel<'_>, channel: &Channel<Hypervisor>) -> Result<String, Problem> {
+fn hear(
+    guest: Guest,
+    page: &Bytes,
+    turn: u32,
+    bitmaps: TwoLevel<'_>,
+    channel: &Channel<Hypervisor>,
+) -> Result<String, Problem> {
     let now = page.atomic::<AtomicU32>(TURN).ok_or("the atomic is in the page")?;
-    // An event says only that there may be something: the channel's first one comes from the binding.
+    // An event says only that there may be something: the channel's first one comes from the
+    // binding.
     let came = || {
         bitmaps.clear(channel.port());
         now.load(Ordering::Acquire) == turn

@@ -1,4 +1,5 @@
-//! A kernel's tick: the handler of the timer's event counts it and sets the timer to the next one, and the idle loop sleeps meanwhile.
+//! A kernel's tick: the handler of the timer's event counts it and sets the timer to the next one,
+//! and the idle loop sleeps meanwhile.
 
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -24,7 +25,10 @@ static UPCALLS: AtomicU32 = AtomicU32::new(0);
 static CURSOR: Cursor = Cursor::new();
 
 fn main() -> ExitCode {
-    show(run, "a tick every 10 ms, none early and none lost, although upcalls come late and for nothing")
+    show(
+        run,
+        "a tick every 10 ms, none early and none lost, although upcalls come late and for nothing",
+    )
 }
 
 fn run(seed: u64) -> Result<(), Problem> {
@@ -56,7 +60,9 @@ fn kernel(guest: Guest) -> Result<(), Problem> {
             xen.vcpu(me).set_singleshot_timer(next).expect("a vCPU may set its own timer");
             ControlFlow::Continue(())
         };
-        while TwoLevel::new(shared).dispatch(info, &AllPorts, &CURSOR, &mut handler) == Progress::Unfinished {}
+        while TwoLevel::new(shared).dispatch(info, &AllPorts, &CURSOR, &mut handler)
+            == Progress::Unfinished
+        {}
     });
     guest.enable_interrupts();
 
@@ -66,12 +72,21 @@ fn kernel(guest: Guest) -> Result<(), Problem> {
     for count in 1..=5 {
         let due = SystemTime::from_nanos(DUE.load(Ordering::Relaxed));
         // Not `while ... { block() }`: the tick may come between the look and the hypercall.
-        xen.sched().wait_until(&guest.interrupts(), &[port], || TICKS.load(Ordering::Relaxed) >= count)?;
+        xen.sched()
+            .wait_until(&guest.interrupts(), &[port], || TICKS.load(Ordering::Relaxed) >= count)?;
         let late = clock.now() - due;
-        println!("tick {count} was due at {} us, and was seen {} ns later", due.as_nanos() / 1000, late.as_nanos());
+        println!(
+            "tick {count} was due at {} us, and was seen {} ns later",
+            due.as_nanos() / 1000,
+            late.as_nanos()
+        );
         assert!(late < PERIOD, "a tick was lost");
     }
     xen.vcpu(me).stop_singleshot_timer()?;
-    println!("{} upcalls for {} ticks", UPCALLS.load(Ordering::Relaxed), TICKS.load(Ordering::Relaxed));
+    println!(
+        "{} upcalls for {} ticks",
+        UPCALLS.load(Ordering::Relaxed),
+        TICKS.load(Ordering::Relaxed)
+    );
     Ok(())
 }

@@ -1,5 +1,7 @@
-//! Shows the ways to be told of events, each tried by an event. A domain without emulated PC interrupt controllers, as a PVH one is, takes each of them and reads it back,
-//! but only the vector tells of anything: before one is set nothing does, and then it does whatever is set after it.
+//! Shows the ways to be told of events, each tried by an event. A domain without emulated PC
+//! interrupt controllers, as a PVH one is, takes each of them and reads it back, but only the
+//! vector tells of anything: before one is set nothing does, and then it does whatever is set after
+//! it.
 
 use core::sync::atomic::Ordering;
 
@@ -27,7 +29,11 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 }
 
 /// All the ways but the vector.
-fn others<M: Machine>(machine: &M, t: &Transcript<'_>, ipi: &Channel<M::Xen>) -> Result<(), Failure> {
+fn others<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    ipi: &Channel<M::Xen>,
+) -> Result<(), Failure> {
     let valid = |_| Failure::Broken("such a way can be asked for");
     told(machine, t, "nothing,", CallbackVia::NONE, ipi)?;
     told(machine, t, "a GSI,", CallbackVia::gsi(5).map_err(valid)?, ipi)?;
@@ -35,8 +41,15 @@ fn others<M: Machine>(machine: &M, t: &Transcript<'_>, ipi: &Channel<M::Xen>) ->
     told(machine, t, "a PCI pin,", CallbackVia::pci_intx(0, 0, 3 << 3, 0).map_err(valid)?, ipi)
 }
 
-/// Sets the callback, signals an event, and says whether an upcall came. An event that nobody was told of is taken by looking.
-fn told<M: Machine>(machine: &M, t: &Transcript<'_>, what: &'static str, via: CallbackVia, ipi: &Channel<M::Xen>) -> Result<(), Failure> {
+/// Sets the callback, signals an event, and says whether an upcall came. An event that nobody was
+/// told of is taken by looking.
+fn told<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    what: &'static str,
+    via: CallbackVia,
+    ipi: &Channel<M::Xen>,
+) -> Result<(), Failure> {
     let (world, hvm) = (machine.world(), Xen::new(machine.xen()).hvm());
     let info = world.vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?;
     let set: Result<(), ParameterError> = hvm.set_callback_via(via).map(drop);
@@ -57,5 +70,9 @@ fn told<M: Machine>(machine: &M, t: &Transcript<'_>, what: &'static str, via: Ca
         info.evtchn_upcall_pending().load(Ordering::SeqCst)
     );
     machine.interrupts().without(|| world.upcall(FIRST));
-    if world.arrived(ipi.port()) == before.1 + 1 { Ok(()) } else { Err(Failure::Broken("an event is handled once")) }
+    if world.arrived(ipi.port()) == before.1 + 1 {
+        Ok(())
+    } else {
+        Err(Failure::Broken("an event is handled once"))
+    }
 }

@@ -21,7 +21,9 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         ("read of more than 2^31 - 1 bytes:", command::Read::NUMBER, 1 << 31),
     ] {
         // SAFETY: there is no memory that Xen could read or write.
-        line!(t, what, unsafe { ask::raw(&xen, Hypercall::CONSOLE_IO, [number as usize, length, NOWHERE]) });
+        line!(t, what, unsafe {
+            ask::raw(&xen, Hypercall::CONSOLE_IO, [number as usize, length, NOWHERE])
+        });
     }
     Ok(())
 }

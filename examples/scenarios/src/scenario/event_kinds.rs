@@ -1,4 +1,5 @@
-//! Shows channels of each kind that a domain can have by itself: what Xen says of them, what signalling them does, and that their numbers are used again.
+//! Shows channels of each kind that a domain can have by itself: what Xen says of them, what
+//! signalling them does, and that their numbers are used again.
 
 use xen_hal::Xen;
 use xen_hal::event::Port;
@@ -28,7 +29,13 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let bound = events.bind_interdomain(Domid::SELF, unbound.port())?;
     line!(t, "bound to it:", bound.port(), bound.status());
     line!(t, "and it:", unbound.port(), unbound.status());
-    line!(t, "handled at once:", world.arrived(bound.port()), "and at the other end:", world.arrived(unbound.port()));
+    line!(
+        t,
+        "handled at once:",
+        world.arrived(bound.port()),
+        "and at the other end:",
+        world.arrived(unbound.port())
+    );
     line!(t, "signalled:", bound.send());
     line!(t, "handled at the other end:", world.arrived(unbound.port()));
     line!(t, "by the domain's own number:", events.status_of(MYSELF, bound.port()));
@@ -43,7 +50,11 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "IPI:", ipi.port(), ipi.status());
     line!(t, "signalled:", ipi.send());
     line!(t, "handled:", world.arrived(ipi.port()));
-    line!(t, "for a vCPU that does not run:", events.bind_ipi(VcpuId(1)).map(|channel| channel.port()));
+    line!(
+        t,
+        "for a vCPU that does not run:",
+        events.bind_ipi(VcpuId(1)).map(|channel| channel.port())
+    );
 
     let timer = events.bind_virq(Virq::TIMER, first)?;
     line!(t, "timer:", timer.port(), timer.status());

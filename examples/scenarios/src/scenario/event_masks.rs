@@ -1,5 +1,6 @@
-//! Shows what becomes of events that come while their port is masked or is being closed, that an upcall may bring nothing, and that what a guest leaves behind in its
-//! selector or its upcall flag keeps later events from being announced.
+//! Shows what becomes of events that come while their port is masked or is being closed, that an
+//! upcall may bring nothing, and that what a guest leaves behind in its selector or its upcall flag
+//! keeps later events from being announced.
 
 use core::sync::atomic::Ordering;
 
@@ -28,13 +29,34 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 }
 
 /// Sees what the shared page says of a port.
-fn look<H: Hypercall + Copy>(t: &Transcript<'_>, when: &'static str, shared: SharedInfo<'_>, world: &World, channel: &Channel<H>) {
+fn look<H: Hypercall + Copy>(
+    t: &Transcript<'_>,
+    when: &'static str,
+    shared: SharedInfo<'_>,
+    world: &World,
+    channel: &Channel<H>,
+) {
     let (bitmaps, port) = (TwoLevel::new(shared), channel.port());
-    line!(t, when, "pending:", bitmaps.is_pending(port), "masked:", bitmaps.is_masked(port), "handled:", world.arrived(port));
+    line!(
+        t,
+        when,
+        "pending:",
+        bitmaps.is_pending(port),
+        "masked:",
+        bitmaps.is_masked(port),
+        "handled:",
+        world.arrived(port)
+    );
 }
 
-fn masked<M: Machine>(machine: &M, t: &Transcript<'_>, shared: SharedInfo<'static>, ipi: &Channel<M::Xen>) -> Result<(), Failure> {
-    let (world, bitmaps, events) = (machine.world(), TwoLevel::new(shared), Xen::new(machine.xen()).events());
+fn masked<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    shared: SharedInfo<'static>,
+    ipi: &Channel<M::Xen>,
+) -> Result<(), Failure> {
+    let (world, bitmaps, events) =
+        (machine.world(), TwoLevel::new(shared), Xen::new(machine.xen()).events());
     look(t, "at first,", shared, world, ipi);
     line!(t, "was masked:", bitmaps.mask(ipi.port()));
     let before = world.upcalls(FIRST);
@@ -46,24 +68,44 @@ fn masked<M: Machine>(machine: &M, t: &Transcript<'_>, shared: SharedInfo<'stati
     line!(t, "unmasked by Xen although it is not masked:", events.unmask(ipi.port()));
     bitmaps.mask(ipi.port());
     ipi.send()?;
-    line!(t, "taken without a handler:", bitmaps.clear(ipi.port()), "and again:", bitmaps.clear(ipi.port()));
+    line!(
+        t,
+        "taken without a handler:",
+        bitmaps.clear(ipi.port()),
+        "and again:",
+        bitmaps.clear(ipi.port())
+    );
     bitmaps.unmask(events, ipi.port(), &AllPorts)?;
     look(t, "unmasked with nothing pending,", shared, world, ipi);
     Ok(())
 }
 
 /// Events that come before a port was handled are one.
-fn coalesced<M: Machine>(machine: &M, t: &Transcript<'_>, ipi: &Channel<M::Xen>) -> Result<(), Failure> {
+fn coalesced<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    ipi: &Channel<M::Xen>,
+) -> Result<(), Failure> {
     let before = machine.world().arrived(ipi.port());
     machine.interrupts().without(|| (0..3).try_for_each(|_| ipi.send()))?;
-    line!(t, "three events with interrupts off are handled as:", machine.world().arrived(ipi.port()) - before);
+    line!(
+        t,
+        "three events with interrupts off are handled as:",
+        machine.world().arrived(ipi.port()) - before
+    );
     Ok(())
 }
 
 /// What a guest forgets to clear keeps later events from being announced.
-fn leftovers<M: Machine>(machine: &M, t: &Transcript<'_>, shared: SharedInfo<'static>, ipi: &Channel<M::Xen>) -> Result<(), Failure> {
+fn leftovers<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    shared: SharedInfo<'static>,
+    ipi: &Channel<M::Xen>,
+) -> Result<(), Failure> {
     let world = machine.world();
-    let info: VcpuInfo<'_> = world.vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?;
+    let info: VcpuInfo<'_> =
+        world.vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?;
     let (upcall, selector) = (info.evtchn_upcall_pending(), info.evtchn_pending_sel());
     let bitmaps = TwoLevel::new(shared);
 
@@ -75,21 +117,38 @@ fn leftovers<M: Machine>(machine: &M, t: &Transcript<'_>, shared: SharedInfo<'st
         Ok::<_, Failure>(announced)
     })?;
     line!(t, "with interrupts off: upcall pending", announced.0, "selector", announced.1);
-    line!(t, "an event taken before its upcall leaves upcalls:", world.upcalls(FIRST) - before, "that bring nothing");
+    line!(
+        t,
+        "an event taken before its upcall leaves upcalls:",
+        world.upcalls(FIRST) - before,
+        "that bring nothing"
+    );
 
     let arrived = world.arrived(ipi.port());
     selector.fetch_or(1, Ordering::SeqCst);
     let before = world.upcalls(FIRST);
     ipi.send()?;
-    line!(t, "with the selector's bit left behind: upcalls", world.upcalls(FIRST) - before, "pending:", bitmaps.is_pending(ipi.port()));
+    line!(
+        t,
+        "with the selector's bit left behind: upcalls",
+        world.upcalls(FIRST) - before,
+        "pending:",
+        bitmaps.is_pending(ipi.port())
+    );
     machine.interrupts().without(|| world.upcall(FIRST));
     line!(t, "found by looking:", world.arrived(ipi.port()) - arrived);
     require(selector.load(Ordering::SeqCst) == 0, "the dispatcher empties the selector")
 }
 
-/// A port that is closed with an event pending loses it, and the next channel with the number starts without.
-fn closed<M: Machine>(machine: &M, t: &Transcript<'_>, shared: SharedInfo<'static>) -> Result<(), Failure> {
-    let (world, bitmaps, events) = (machine.world(), TwoLevel::new(shared), Xen::new(machine.xen()).events());
+/// A port that is closed with an event pending loses it, and the next channel with the number
+/// starts without.
+fn closed<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    shared: SharedInfo<'static>,
+) -> Result<(), Failure> {
+    let (world, bitmaps, events) =
+        (machine.world(), TwoLevel::new(shared), Xen::new(machine.xen()).events());
     let ipi = events.bind_ipi(FIRST)?;
     let port = ipi.port();
     bitmaps.mask(port);
@@ -105,8 +164,13 @@ fn closed<M: Machine>(machine: &M, t: &Transcript<'_>, shared: SharedInfo<'stati
 }
 
 /// An event stays when the other end closes.
-fn peer_closed<M: Machine>(machine: &M, t: &Transcript<'_>, shared: SharedInfo<'static>) -> Result<(), Failure> {
-    let (world, bitmaps, events) = (machine.world(), TwoLevel::new(shared), Xen::new(machine.xen()).events());
+fn peer_closed<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    shared: SharedInfo<'static>,
+) -> Result<(), Failure> {
+    let (world, bitmaps, events) =
+        (machine.world(), TwoLevel::new(shared), Xen::new(machine.xen()).events());
     let near = events.alloc_unbound(Domid::SELF)?;
     bitmaps.mask(near.port());
     let far = events.bind_interdomain(Domid::SELF, near.port())?;

@@ -30,21 +30,39 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 
     line!(t, "an unknown command:", ask::unknown(&xen, Hypercall::EVENT_CHANNEL_OP));
     // SAFETY: Xen finds no argument, and does nothing.
-    let nowhere = unsafe { ask::raw(&xen, Hypercall::EVENT_CHANNEL_OP, [command::Close::NUMBER as usize, NOWHERE, 0]) };
+    let nowhere = unsafe {
+        ask::raw(&xen, Hypercall::EVENT_CHANNEL_OP, [command::Close::NUMBER as usize, NOWHERE, 0])
+    };
     line!(t, "an argument that is nowhere:", nowhere);
 
     line!(t, "alloc_unbound in domain 77:", events.alloc_unbound_for(NOBODY, Domid::SELF));
-    line!(t, "alloc_unbound for domain 77:", events.alloc_unbound(NOBODY).map(|channel| channel.port()));
+    line!(
+        t,
+        "alloc_unbound for domain 77:",
+        events.alloc_unbound(NOBODY).map(|channel| channel.port())
+    );
     let unbound = events.alloc_unbound(NOBODY)?;
     line!(t, "bind_interdomain to domain 77:", events.bind_interdomain(NOBODY, Port(1)).map(drop));
-    for (what, port) in [("a free port:", FREE), ("port 0:", Port(0)), ("a port beyond the domain's:", BEYOND), ("an absurd port:", ABSURD)]
-    {
+    for (what, port) in [
+        ("a free port:", FREE),
+        ("port 0:", Port(0)),
+        ("a port beyond the domain's:", BEYOND),
+        ("an absurd port:", ABSURD),
+    ] {
         line!(t, "bind_interdomain to", what, events.bind_interdomain(Domid::SELF, port).map(drop));
     }
-    line!(t, "bind_interdomain to a port for another domain:", events.bind_interdomain(Domid::SELF, unbound.port()).map(drop));
+    line!(
+        t,
+        "bind_interdomain to a port for another domain:",
+        events.bind_interdomain(Domid::SELF, unbound.port()).map(drop)
+    );
 
     line!(t, "bind_virq 24:", events.bind_virq(Virq(24), VcpuId(0)).map(drop));
-    line!(t, "bind_virq of a global one on vCPU 1:", events.bind_virq(Virq::CONSOLE, VcpuId(1)).map(drop));
+    line!(
+        t,
+        "bind_virq of a global one on vCPU 1:",
+        events.bind_virq(Virq::CONSOLE, VcpuId(1)).map(drop)
+    );
     line!(t, "bind_virq on vCPU 2:", events.bind_virq(Virq::TIMER, NO_VCPU).map(drop));
     let timer = events.bind_virq(Virq::TIMER, VcpuId(0))?;
     line!(t, "bind_virq again:", events.bind_virq(Virq::TIMER, VcpuId(0)).map(drop));
@@ -52,7 +70,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "bind_pirq of an absurd number:", events.bind_pirq(u32::MAX, false).map(drop));
     let ipi = events.bind_ipi(VcpuId(0))?;
 
-    for (what, port) in [("free:", FREE), ("0:", Port(0)), ("beyond:", BEYOND), ("absurd:", ABSURD)] {
+    for (what, port) in [("free:", FREE), ("0:", Port(0)), ("beyond:", BEYOND), ("absurd:", ABSURD)]
+    {
         line!(t, "port", what);
         line!(t, "  close", events.close(port));
         line!(t, "  send", events.send(port));
@@ -67,7 +86,11 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "bind_vcpu of an IPI:", ipi.bind_vcpu(VcpuId(0)));
     line!(t, "bind_vcpu of a VIRQ of a vCPU's own:", timer.bind_vcpu(VcpuId(0)));
     line!(t, "set_priority of a bound port:", events.set_priority(ipi.port(), EvtchnPriority(7)));
-    line!(t, "set_priority beyond the lowest:", events.set_priority(ipi.port(), EvtchnPriority(16)));
+    line!(
+        t,
+        "set_priority beyond the lowest:",
+        events.set_priority(ipi.port(), EvtchnPriority(16))
+    );
 
     for (what, vcpu, frame, offset) in [
         ("of vCPU 2:", NO_VCPU, Frame(1), 0),

@@ -1,4 +1,5 @@
-//! Shows what Xen answers to each bad grant command: an errno for the whole, or a status for the one grant that it was about.
+//! Shows what Xen answers to each bad grant command: an errno for the whole, or a status for the
+//! one grant that it was about.
 
 use xen_hal::Xen;
 use xen_hal::grant::{Access, CopyEnd, CopyRequest, Foreign};
@@ -6,7 +7,9 @@ use xen_hal::hypercall::{Commands, Errno};
 use xen_hal::platform::{AddressSpace, Frame};
 use xen_pac::base::Domid;
 use xen_pac::command::Command;
-use xen_pac::grant_table::{GnttabMapGrantRef, GnttabUnmapGrantRef, GrantHandle, GrantStatus, command, grant_map_flags};
+use xen_pac::grant_table::{
+    GnttabMapGrantRef, GnttabUnmapGrantRef, GrantHandle, GrantStatus, command, grant_map_flags,
+};
 use xen_pac::hypercall::Hypercall;
 
 use super::own_grants::{self, MYSELF};
@@ -32,7 +35,9 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         ("a negative count:", command::MapGrantRef::NUMBER, usize::from(u16::MAX) << 16),
     ] {
         // SAFETY: Xen finds no argument, and does nothing.
-        line!(t, what, unsafe { ask::raw(&xen, Hypercall::GRANT_TABLE_OP, [number as usize, NOWHERE, count]) });
+        line!(t, what, unsafe {
+            ask::raw(&xen, Hypercall::GRANT_TABLE_OP, [number as usize, NOWHERE, count])
+        });
     }
     maps(machine, t)?;
     copies(machine, t)?;
@@ -40,7 +45,10 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 }
 
 fn maps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
-    let frame = machine.space().frame_of(machine.page(PAGE)).ok_or(Failure::Broken("each page has a frame"))?;
+    let frame = machine
+        .space()
+        .frame_of(machine.page(PAGE))
+        .ok_or(Failure::Broken("each page has a frame"))?;
     let address = frame.address().unwrap_or_default();
     let host = grant_map_flags::HOST_MAP.mask << grant_map_flags::HOST_MAP.shift;
     let device = grant_map_flags::DEVICE_MAP.mask << grant_map_flags::DEVICE_MAP.shift;
@@ -55,7 +63,9 @@ fn maps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
         let mut map = GnttabMapGrantRef::new(address, flags, reference, domain);
         map.status = GrantStatus(1);
         // SAFETY: none of these is there to be mapped.
-        let answer = unsafe { machine.xen().array_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map)) };
+        let answer = unsafe {
+            machine.xen().array_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map))
+        };
         line!(t, "map a grant", what, answer.map(|()| map.status));
     }
     for (what, handle) in [("an unused handle:", 3), ("an absurd handle:", u32::MAX)] {
@@ -69,22 +79,31 @@ fn unmap<M: Machine>(machine: &M, address: u64, handle: GrantHandle) -> Result<G
     let mut unmap = GnttabUnmapGrantRef::new(address, 0, handle);
     unmap.status = GrantStatus(1);
     // SAFETY: nothing that is mapped here is used.
-    unsafe { machine.xen().array_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut unmap)) }?;
+    unsafe {
+        machine.xen().array_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut unmap))
+    }?;
     Ok(unmap.status)
 }
 
-/// Ends a mapping with an address that is not where it is, and with none, which is a success that ends nothing; and then rightly, and once more.
+/// Ends a mapping with an address that is not where it is, and with none, which is a success that
+/// ends nothing; and then rightly, and once more.
 fn unmaps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let mut storage = own_grants::storage();
     let table = own_grants::table(machine, &mut storage)?;
     let page = own_grants::page(machine)?;
     let (lent, window) = (page.frame().address().unwrap_or_default(), own_grants::window(machine)?);
-    let grant = table.lend(page, MYSELF, Access::ReadWrite).map_err(|_| Failure::Broken("an entry is free"))?;
-    let (address, host) = (window.frame().address().unwrap_or_default(), grant_map_flags::HOST_MAP.val(1).value);
-    let other = machine.space().frame_of(machine.page(PAGE)).and_then(Frame::address).unwrap_or_default();
+    let grant = table
+        .lend(page, MYSELF, Access::ReadWrite)
+        .map_err(|_| Failure::Broken("an entry is free"))?;
+    let (address, host) =
+        (window.frame().address().unwrap_or_default(), grant_map_flags::HOST_MAP.val(1).value);
+    let other =
+        machine.space().frame_of(machine.page(PAGE)).and_then(Frame::address).unwrap_or_default();
     let mut map = GnttabMapGrantRef::new(address, host, grant.reference(), MYSELF);
     // SAFETY: nothing is at the window.
-    unsafe { machine.xen().array_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map)) }?;
+    unsafe {
+        machine.xen().array_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map))
+    }?;
     line!(t, "mapped:", map.status);
     for (what, address) in [
         ("from where nothing is:", lent),
@@ -93,14 +112,26 @@ fn unmaps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
         ("from where it is:", address),
         ("again:", address),
     ] {
-        line!(t, "unmap", what, unmap(machine, address, map.handle), "still read:", grant.usage().reading);
+        line!(
+            t,
+            "unmap",
+            what,
+            unmap(machine, address, map.handle),
+            "still read:",
+            grant.usage().reading
+        );
     }
     Ok(())
 }
 
 fn copies<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let grants = Xen::new(machine.xen()).grants();
-    let own = CopyEnd::Own(machine.space().frame_of(machine.page(PAGE)).ok_or(Failure::Broken("each page has a frame"))?);
+    let own = CopyEnd::Own(
+        machine
+            .space()
+            .frame_of(machine.page(PAGE))
+            .ok_or(Failure::Broken("each page has a frame"))?,
+    );
     let grant = |domain, reference| CopyEnd::Grant(Foreign { domain, reference });
     for (what, from, to, length) in [
         ("within one's own page:", (own, 0), (own, 64), 16),

@@ -1,5 +1,6 @@
-//! Shows the two versions of a grant table: how one becomes the other, that nothing changes while a page is mapped, and what a change wipes. Version 2 has status pages,
-//! which a guest with hardware virtualisation can map; the command that asks for them is not for it.
+//! Shows the two versions of a grant table: how one becomes the other, that nothing changes while a
+//! page is mapped, and what a change wipes. Version 2 has status pages, which a guest with hardware
+//! virtualisation can map; the command that asks for them is not for it.
 
 use core::mem;
 
@@ -25,16 +26,37 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     for version in [1, 2, 2, 0, 3] {
         set(t, &grants, version);
     }
-    line!(t, "then:", grants.version(Domid::SELF), "by the domain's own number:", grants.version(MYSELF));
+    line!(
+        t,
+        "then:",
+        grants.version(Domid::SELF),
+        "by the domain's own number:",
+        grants.version(MYSELF)
+    );
     let mut storage = own_grants::storage();
     // SAFETY: the page is the scenario's, and nothing else maps the table.
-    let mapped = unsafe { GrantTable::map(machine.xen(), &machine.space(), machine.page(TABLE).cast(), 1, &mut storage, 1) };
+    let mapped = unsafe {
+        GrantTable::map(
+            machine.xen(),
+            &machine.space(),
+            machine.page(TABLE).cast(),
+            1,
+            &mut storage,
+            1,
+        )
+    };
     let refused = mapped.err();
-    line!(t, "mapped as a table of version 1: refused for its version:", refused == Some(TableError::Version(2)));
+    line!(
+        t,
+        "mapped as a table of version 1: refused for its version:",
+        refused == Some(TableError::Version(2))
+    );
     status(machine, t)?;
     set(t, &grants, 1);
     // SAFETY: the page that was mapped there was the version's, so nothing is there any more.
-    line!(t, "removed from where the status page was:", unsafe { Xen::new(machine.xen()).memory().remove_from_physmap(frame(machine)?) });
+    line!(t, "removed from where the status page was:", unsafe {
+        Xen::new(machine.xen()).memory().remove_from_physmap(frame(machine)?)
+    });
     pinned(machine, t, &grants)?;
     wiped(machine, t, &grants)
 }
@@ -55,23 +77,40 @@ fn frame<M: Machine>(machine: &M) -> Result<Frame, Failure> {
 /// Asks for the status pages, and maps the first.
 fn status<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let mut frames = [0_u64; 1];
-    let mut argument = GnttabGetStatusFrames::new(1, Domid::SELF, Handle::from_ptr(frames.as_mut_ptr()));
+    let mut argument =
+        GnttabGetStatusFrames::new(1, Domid::SELF, Handle::from_ptr(frames.as_mut_ptr()));
     // SAFETY: Xen writes no more frames than there is room for.
-    let asked = unsafe { machine.xen().array_unchecked(command::GetStatusFrames, core::slice::from_mut(&mut argument)) };
+    let asked = unsafe {
+        machine
+            .xen()
+            .array_unchecked(command::GetStatusFrames, core::slice::from_mut(&mut argument))
+    };
     // SAFETY: the page is the scenario's, and nothing is kept in it.
-    let mapped = unsafe { Xen::new(machine.xen()).memory().add_to_physmap(Source::GrantStatus(0), frame(machine)?) };
+    let mapped = unsafe {
+        Xen::new(machine.xen()).memory().add_to_physmap(Source::GrantStatus(0), frame(machine)?)
+    };
     line!(t, "status pages: asked for", asked, "mapped", mapped.map_err(|error| error.errno));
     Ok(())
 }
 
 /// Lends a page, by an entry that nobody clears, and changes the version while it is mapped.
-fn pinned<M: Machine>(machine: &M, t: &Transcript<'_>, grants: &Grants<M::Xen>) -> Result<(), Failure> {
+fn pinned<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    grants: &Grants<M::Xen>,
+) -> Result<(), Failure> {
     let mut storage = own_grants::storage();
     let table = own_grants::table(machine, &mut storage)?;
-    let grant = table.lend(own_grants::page(machine)?, MYSELF, Access::ReadWrite).map_err(|_| Failure::Broken("an entry is free"))?;
+    let grant = table
+        .lend(own_grants::page(machine)?, MYSELF, Access::ReadWrite)
+        .map_err(|_| Failure::Broken("an entry is free"))?;
     let of = Foreign { domain: MYSELF, reference: grant.reference() };
     line!(t, "lent by reference:", of.reference);
-    let mapping = grants.map(MapRequest { of, access: Access::ReadOnly, window: own_grants::window(machine)? });
+    let mapping = grants.map(MapRequest {
+        of,
+        access: Access::ReadOnly,
+        window: own_grants::window(machine)?,
+    });
     let mapping = mapping.map_err(|_| Failure::Broken("a page that is lent can be mapped"))?;
     line!(t, "while it is mapped:");
     set(t, grants, 2);
@@ -83,7 +122,11 @@ fn pinned<M: Machine>(machine: &M, t: &Transcript<'_>, grants: &Grants<M::Xen>) 
 }
 
 /// Changes the version and back, with an entry that lends a page.
-fn wiped<M: Machine>(machine: &M, t: &Transcript<'_>, grants: &Grants<M::Xen>) -> Result<(), Failure> {
+fn wiped<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    grants: &Grants<M::Xen>,
+) -> Result<(), Failure> {
     first_free(machine, t)?;
     set(t, grants, 2);
     set(t, grants, 1);

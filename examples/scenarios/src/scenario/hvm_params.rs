@@ -1,5 +1,6 @@
-//! Shows which HVM parameters a guest may read and write for itself, what Xen answers to each other index and to bad values, and the refusals of the per-vCPU upcall
-//! vector. The callback is set to forms that this domain cannot have: Xen takes them without a word.
+//! Shows which HVM parameters a guest may read and write for itself, what Xen answers to each other
+//! index and to bad values, and the refusals of the per-vCPU upcall vector. The callback is set to
+//! forms that this domain cannot have: Xen takes them without a word.
 //!
 //! A bad value of parameter 15 or 37 destroys the domain, so those are not tried.
 
@@ -24,7 +25,8 @@ fn get<M: Machine>(machine: &M, domain: Domid, index: u32) -> Result<u64, Errno>
 
 fn set<M: Machine>(machine: &M, domain: Domid, index: u32, value: u64) -> Result<(), Errno> {
     let mut parameter = XenHvmParam::new(domain, HvmParam(index), value);
-    // SAFETY: none of the values that are tried gives memory to Xen, and an upcall finds the machine ready.
+    // SAFETY: none of the values that are tried gives memory to Xen, and an upcall finds the
+    // machine ready.
     unsafe { machine.xen().argument_unchecked(command::SetParam, &mut parameter) }
 }
 
@@ -32,14 +34,26 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let me = Domid::SELF;
     for index in (0..COUNT).chain([COUNT, u32::MAX]) {
         // What it holds may be an address, so only whether it holds something is told.
-        line!(t, HvmParam(index), "read:", get(machine, me, index).map(|value| if value == 0 { "zero" } else { "something" }));
+        line!(
+            t,
+            HvmParam(index),
+            "read:",
+            get(machine, me, index).map(|value| if value == 0 { "zero" } else { "something" })
+        );
     }
     for index in (0..COUNT).filter(|index| ![15, 37].contains(index)).chain([COUNT, u32::MAX]) {
         line!(t, HvmParam(index), "set to 0:", set(machine, me, index, 0));
     }
-    line!(t, "of domain 77: read", get(machine, Domid(77), 0), "set", set(machine, Domid(77), 0, 0));
+    line!(
+        t,
+        "of domain 77: read",
+        get(machine, Domid(77), 0),
+        "set",
+        set(machine, Domid(77), 0, 0)
+    );
     line!(t, "width of the x87 instruction pointer, 1:", set(machine, me, 36, 1));
-    let addresses = [("set_param", command::SetParam::NUMBER), ("get_param", command::GetParam::NUMBER)];
+    let addresses =
+        [("set_param", command::SetParam::NUMBER), ("get_param", command::GetParam::NUMBER)];
     for (what, number) in addresses {
         // SAFETY: Xen finds no argument, and does nothing.
         line!(t, what, "of an argument that is nowhere:", unsafe {
@@ -56,12 +70,26 @@ fn callbacks<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure>
     let index = HvmParam::CALLBACK_IRQ.0;
     let vector = machine.callback().ok_or(Failure::Broken("x86 announces events at a vector"))?;
     machine.world().attach(machine)?;
-    line!(t, "callback at a vector: read back as set:", get(machine, Domid::SELF, index)? == vector.encode());
-    for (what, value) in
-        [("nothing:", 0_u64), ("a GSI:", 5), ("a PCI interrupt:", 1 << 56 | 3 << 11), ("a kind that does not exist:", 9 << 56)]
-    {
+    line!(
+        t,
+        "callback at a vector: read back as set:",
+        get(machine, Domid::SELF, index)? == vector.encode()
+    );
+    for (what, value) in [
+        ("nothing:", 0_u64),
+        ("a GSI:", 5),
+        ("a PCI interrupt:", 1 << 56 | 3 << 11),
+        ("a kind that does not exist:", 9 << 56),
+    ] {
         let answer = set(machine, Domid::SELF, index, value);
-        line!(t, "callback at", what, answer, "and read back as set:", get(machine, Domid::SELF, index)? == value);
+        line!(
+            t,
+            "callback at",
+            what,
+            answer,
+            "and read back as set:",
+            get(machine, Domid::SELF, index)? == value
+        );
     }
     line!(t, "callback at a vector again:", set(machine, Domid::SELF, index, vector.encode()));
     machine.enable_interrupts();
@@ -77,7 +105,9 @@ fn vectors<M: Machine>(machine: &M, t: &Transcript<'_>) {
     for (what, vcpu, vector) in [("15:", 0, 15), ("0:", 0, 0), ("of vCPU 2:", 2, 0xf3)] {
         let mut argument = XenHvmEvtchnUpcallVector::new(vcpu, vector);
         // SAFETY: each of these is refused.
-        let answer = unsafe { machine.xen().argument_unchecked(command::SetEvtchnUpcallVector, &mut argument) };
+        let answer = unsafe {
+            machine.xen().argument_unchecked(command::SetEvtchnUpcallVector, &mut argument)
+        };
         line!(t, "a vCPU's own upcall vector", what, answer);
     }
 }

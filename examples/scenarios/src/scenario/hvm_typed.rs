@@ -1,5 +1,6 @@
-//! Shows the HVM parameters by their types: what a guest may read of itself and what it finds, what it may set and reads back, what Xen refuses, and what is refused
-//! before Xen is asked, because no current release has it.
+//! Shows the HVM parameters by their types: what a guest may read of itself and what it finds, what
+//! it may set and reads back, what Xen refuses, and what is refused before Xen is asked, because no
+//! current release has it.
 
 use xen_hal::Xen;
 use xen_hal::event::Port;
@@ -31,7 +32,13 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         line!(t, number, "read:", read, "set:", set);
     }
     let other = Hvm::of(machine.xen(), Domid(77));
-    line!(t, "of domain 77: read", other.get(parameter::STORE_EVTCHN), "set", other.set(parameter::STORE_EVTCHN, None));
+    line!(
+        t,
+        "of domain 77: read",
+        other.get(parameter::STORE_EVTCHN),
+        "set",
+        other.set(parameter::STORE_EVTCHN, None)
+    );
     line!(t, "translations flushed:", hvm.flush_tlbs());
     Ok(())
 }
@@ -39,45 +46,115 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 /// What there is, which for a control domain is little.
 fn read<H: Hypercall>(t: &Transcript<'_>, hvm: &Hvm<H>) {
     let frame = |frame: Option<Frame>| frame.map(|frame| Address(frame.0));
-    line!(t, "xenstore: page", hvm.get(parameter::STORE_PFN).map(frame), "port", hvm.get(parameter::STORE_EVTCHN));
-    line!(t, "console: page", hvm.get(parameter::CONSOLE_PFN).map(frame), "port", hvm.get(parameter::CONSOLE_EVTCHN));
-    line!(t, "task state at", hvm.get(parameter::VM86_TSS).map(|GuestAddress(address)| Address(address)));
+    line!(
+        t,
+        "xenstore: page",
+        hvm.get(parameter::STORE_PFN).map(frame),
+        "port",
+        hvm.get(parameter::STORE_EVTCHN)
+    );
+    line!(
+        t,
+        "console: page",
+        hvm.get(parameter::CONSOLE_PFN).map(frame),
+        "port",
+        hvm.get(parameter::CONSOLE_EVTCHN)
+    );
+    line!(
+        t,
+        "task state at",
+        hvm.get(parameter::VM86_TSS).map(|GuestAddress(address)| Address(address))
+    );
     let sized = hvm.get(parameter::VM86_TSS_SIZED);
-    line!(t, "with its size at", sized.map(|area| Address(area.address)), "bytes", sized.map(|area| area.size));
-    line!(t, "power management timer:", hvm.get(parameter::ACPI_IOPORTS_LOCATION).map(|location| location.0));
+    line!(
+        t,
+        "with its size at",
+        sized.map(|area| Address(area.address)),
+        "bytes",
+        sized.map(|area| area.size)
+    );
+    line!(
+        t,
+        "power management timer:",
+        hvm.get(parameter::ACPI_IOPORTS_LOCATION).map(|location| location.0)
+    );
     line!(t, "alternative views:", hvm.get(parameter::ALTP2M).map(|mode| mode.0));
 }
 
 /// The ports of rings that this domain does not have.
 fn ports<H: Hypercall>(t: &Transcript<'_>, hvm: &Hvm<H>) {
-    for (what, parameter) in [("xenstore's", parameter::STORE_EVTCHN), ("the console's", parameter::CONSOLE_EVTCHN)] {
+    for (what, parameter) in
+        [("xenstore's", parameter::STORE_EVTCHN), ("the console's", parameter::CONSOLE_EVTCHN)]
+    {
         for port in [Some(Port(7)), None] {
-            line!(t, what, "port set to", port, hvm.set(parameter, port), "read:", hvm.get(parameter));
+            line!(
+                t,
+                what,
+                "port set to",
+                port,
+                hvm.set(parameter, port),
+                "read:",
+                hvm.get(parameter)
+            );
         }
     }
 }
 
 fn widths<H: Hypercall>(t: &Transcript<'_>, hvm: &Hvm<H>) {
-    for (what, width) in [("4 bytes:", FipWidth::Four), ("8 bytes:", FipWidth::Eight), ("what fits:", FipWidth::Automatic)] {
+    for (what, width) in [
+        ("4 bytes:", FipWidth::Four),
+        ("8 bytes:", FipWidth::Eight),
+        ("what fits:", FipWidth::Automatic),
+    ] {
         let set = hvm.set(parameter::X87_FIP_WIDTH, width);
-        line!(t, "instruction pointer of", what, set, "read back:", hvm.get(parameter::X87_FIP_WIDTH) == Ok(width));
+        line!(
+            t,
+            "instruction pointer of",
+            what,
+            set,
+            "read back:",
+            hvm.get(parameter::X87_FIP_WIDTH) == Ok(width)
+        );
     }
 }
 
 /// Where the domain's generation would be written, by tools of which there are none here.
-fn generation<M: Machine>(machine: &M, t: &Transcript<'_>, hvm: &Hvm<M::Xen>) -> Result<(), Failure> {
-    let frame = machine.space().frame_of(machine.page(GENERATION)).ok_or(Failure::Broken("each page has a frame"))?;
+fn generation<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    hvm: &Hvm<M::Xen>,
+) -> Result<(), Failure> {
+    let frame = machine
+        .space()
+        .frame_of(machine.page(GENERATION))
+        .ok_or(Failure::Broken("each page has a frame"))?;
     let address = GuestAddress(frame.address().unwrap_or_default());
     // SAFETY: the page is the scenario's, and nothing is kept in it.
     let set = unsafe { hvm.set_memory(parameter::VM_GENERATION_ID_ADDR, address) };
-    line!(t, "generation at a page:", set, "read back:", hvm.get(parameter::VM_GENERATION_ID_ADDR) == Ok(address));
+    line!(
+        t,
+        "generation at a page:",
+        set,
+        "read back:",
+        hvm.get(parameter::VM_GENERATION_ID_ADDR) == Ok(address)
+    );
     Ok(())
 }
 
 fn refused<H: Hypercall>(t: &Transcript<'_>, hvm: &Hvm<H>) {
     let set: Result<(), ParameterError> = hvm.set(parameter::STORE_PFN, None);
     line!(t, "xenstore's page set:", set);
-    line!(t, "power management timer set:", hvm.set(parameter::ACPI_IOPORTS_LOCATION, AcpiIoportsLocation(0)));
+    line!(
+        t,
+        "power management timer set:",
+        hvm.set(parameter::ACPI_IOPORTS_LOCATION, AcpiIoportsLocation(0))
+    );
     line!(t, "timer mode read:", hvm.get(parameter::TIMER_MODE).map(|mode| mode.0));
-    line!(t, "sleep state read:", hvm.get(parameter::ACPI_S_STATE), "set:", hvm.set(parameter::ACPI_S_STATE, 0));
+    line!(
+        t,
+        "sleep state read:",
+        hvm.get(parameter::ACPI_S_STATE),
+        "set:",
+        hvm.set(parameter::ACPI_S_STATE, 0)
+    );
 }

@@ -1,5 +1,6 @@
-//! Shows two vCPUs that interrupt each other: each answers an event with one. First they sleep until it comes, then they wait without sleeping, so that the interrupt
-//! finds them in the middle of something.
+//! Shows two vCPUs that interrupt each other: each answers an event with one. First they sleep
+//! until it comes, then they wait without sleeping, so that the interrupt finds them in the middle
+//! of something.
 
 use xen_hal::Xen;
 use xen_hal::event::{Events, Port};
@@ -29,7 +30,11 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "bound:", ports[0], "and", ports[1]);
     require(ports == PORTS, "a fresh domain is given ports 1 and 2")?;
     world.give(ports[1], SECOND);
-    line!(t, "each port belongs to one vCPU:", world.own(FIRST).contains(ports[0]) && !world.own(FIRST).contains(ports[1]));
+    line!(
+        t,
+        "each port belongs to one vCPU:",
+        world.own(FIRST).contains(ports[0]) && !world.own(FIRST).contains(ports[1])
+    );
     machine.start(SECOND, second)?;
     machine.enable_interrupts();
     world.await_stage(machine, STARTED);
@@ -46,7 +51,10 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     world.await_stage(machine, DONE);
     line!(t, "awake: sent", 2 * ROUNDS, "and handled", world.arrived(PORTS[0]));
     line!(t, "handled by the second vCPU:", world.arrived(PORTS[1]));
-    require(world.upcalls(FIRST) >= 2 * ROUNDS && world.upcalls(SECOND) >= 2 * ROUNDS, "each event had its upcall")
+    require(
+        world.upcalls(FIRST) >= 2 * ROUNDS && world.upcalls(SECOND) >= 2 * ROUNDS,
+        "each event had its upcall",
+    )
 }
 
 /// What the second vCPU does.
@@ -55,15 +63,23 @@ fn second<M: Machine>(machine: &M) {
     world.reach(STARTED);
     machine.enable_interrupts();
     let rounds = (1..=ROUNDS).try_for_each(|round| asleep(machine, events, 1, round));
-    let rounds = rounds.and_then(|()| (ROUNDS + 1..=2 * ROUNDS).try_for_each(|round| awake(machine, events, 1, round)));
-    // If an event could not be sent, the first vCPU waits for it in vain, and the run ends by its time limit.
+    let rounds = rounds.and_then(|()| {
+        (ROUNDS + 1..=2 * ROUNDS).try_for_each(|round| awake(machine, events, 1, round))
+    });
+    // If an event could not be sent, the first vCPU waits for it in vain, and the run ends by its
+    // time limit.
     if rounds.is_ok() {
         world.reach(DONE);
     }
 }
 
 /// One event each way, asleep meanwhile. The first vCPU begins.
-fn asleep<M: Machine>(machine: &M, events: Events<M::Xen>, own: usize, round: u32) -> Result<(), Errno> {
+fn asleep<M: Machine>(
+    machine: &M,
+    events: Events<M::Xen>,
+    own: usize,
+    round: u32,
+) -> Result<(), Errno> {
     if own == 0 {
         events.send(PORTS[1])?;
     }
@@ -72,7 +88,12 @@ fn asleep<M: Machine>(machine: &M, events: Events<M::Xen>, own: usize, round: u3
 }
 
 /// One event each way, awake meanwhile.
-fn awake<M: Machine>(machine: &M, events: Events<M::Xen>, own: usize, round: u32) -> Result<(), Errno> {
+fn awake<M: Machine>(
+    machine: &M,
+    events: Events<M::Xen>,
+    own: usize,
+    round: u32,
+) -> Result<(), Errno> {
     if own == 0 {
         events.send(PORTS[1])?;
     }

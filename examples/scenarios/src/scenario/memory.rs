@@ -1,5 +1,7 @@
-//! Shows memory that is given back and taken again, pages that move, and what Xen makes of bad requests: the commands that give and take memory never fail, they only do
-//! less. A page that is populated over is not given back, and neither is one that is removed: the domain has more than it can reach.
+//! Shows memory that is given back and taken again, pages that move, and what Xen makes of bad
+//! requests: the commands that give and take memory never fail, they only do less. A page that is
+//! populated over is not given back, and neither is one that is removed: the domain has more than
+//! it can reach.
 
 use xen_hal::Xen;
 use xen_hal::hypercall::{Commands, Errno};
@@ -25,7 +27,13 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "greatest frame:", memory.maximum_frame().map(|frame| Address(frame.0)));
     line!(t, "of the machine:", memory.machine_maximum_frame().map(Address));
     let has = memory.current_reservation()?;
-    line!(t, "pages: has", Address(has as u64), "may have", memory.maximum_reservation().map(|pages| Address(pages as u64)));
+    line!(
+        t,
+        "pages: has",
+        Address(has as u64),
+        "may have",
+        memory.maximum_reservation().map(|pages| Address(pages as u64))
+    );
     let frames = frames(machine)?;
     balloon(machine, t, memory, frames)?;
     line!(t, "pages more than at first:", memory.current_reservation()? as u64 - has as u64);
@@ -34,7 +42,9 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 }
 
 fn frames<M: Machine>(machine: &M) -> Result<[Frame; 2], Failure> {
-    let frame = |page| machine.space().frame_of(machine.page(page)).ok_or(Failure::Broken("each page has a frame"));
+    let frame = |page| {
+        machine.space().frame_of(machine.page(page)).ok_or(Failure::Broken("each page has a frame"))
+    };
     Ok([frame(PAGES[0])?, frame(PAGES[1])?])
 }
 
@@ -43,7 +53,12 @@ fn done(result: Result<(), xen_hal::memory::Shortfall>) -> Result<(), u64> {
     result.map_err(|shortfall| shortfall.done as u64)
 }
 
-fn balloon<M: Machine>(machine: &M, t: &Transcript<'_>, memory: Memory<M::Xen>, frames: [Frame; 2]) -> Result<(), Failure> {
+fn balloon<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    memory: Memory<M::Xen>,
+    frames: [Frame; 2],
+) -> Result<(), Failure> {
     let has = memory.current_reservation()?;
     // SAFETY: nothing is kept in the pages, here and below.
     line!(t, "decrease by two pages:", done(unsafe { memory.decrease(frames, Extent::PAGE) }));
@@ -55,25 +70,56 @@ fn balloon<M: Machine>(machine: &M, t: &Transcript<'_>, memory: Memory<M::Xen>, 
     ask::poke(machine, PAGES[0], 0x5a);
     line!(t, "what is written there is read:", ask::peek(machine, PAGES[0]));
     // SAFETY: as above.
-    line!(t, "populate where there is memory:", done(unsafe { memory.populate([frames[0]], Extent::PAGE) }));
+    line!(
+        t,
+        "populate where there is memory:",
+        done(unsafe { memory.populate([frames[0]], Extent::PAGE) })
+    );
     // SAFETY: as above.
-    line!(t, "populate one page and one that cannot be:", done(unsafe { memory.populate([frames[1], NO_FRAME], Extent::PAGE) }));
+    line!(
+        t,
+        "populate one page and one that cannot be:",
+        done(unsafe { memory.populate([frames[1], NO_FRAME], Extent::PAGE) })
+    );
     // SAFETY: nothing is there.
-    line!(t, "decrease by what cannot be:", done(unsafe { memory.decrease([NO_FRAME], Extent::PAGE) }));
+    line!(
+        t,
+        "decrease by what cannot be:",
+        done(unsafe { memory.decrease([NO_FRAME], Extent::PAGE) })
+    );
     // SAFETY: Xen refuses the size.
-    line!(t, "populate with an absurd order:", done(unsafe { memory.populate([frames[0]], Extent::of_order(40)) }));
+    line!(
+        t,
+        "populate with an absurd order:",
+        done(unsafe { memory.populate([frames[0]], Extent::of_order(40)) })
+    );
     line!(t, "increase by an absurd order:", done(memory.increase(1, Extent::of_order(40))));
     Ok(())
 }
 
-fn moves<M: Machine>(machine: &M, t: &Transcript<'_>, memory: Memory<M::Xen>, [from, to]: [Frame; 2]) -> Result<(), Failure> {
+fn moves<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    memory: Memory<M::Xen>,
+    [from, to]: [Frame; 2],
+) -> Result<(), Failure> {
     ask::poke(machine, PAGES[0], 0x11);
     ask::poke(machine, PAGES[1], 0x22);
     // SAFETY: nothing is kept in either page but what is shown here, here and below.
     let moved = unsafe { memory.add_to_physmap(Source::Own(from), to) };
-    line!(t, "a page moved onto another:", moved.map_err(|error| error.errno), "reads", ask::peek(machine, PAGES[1]));
+    line!(
+        t,
+        "a page moved onto another:",
+        moved.map_err(|error| error.errno),
+        "reads",
+        ask::peek(machine, PAGES[1])
+    );
     // SAFETY: as above.
-    line!(t, "moved from where it was:", unsafe { memory.add_to_physmap(Source::Own(from), to) }.map_err(|error| error.errno));
+    line!(
+        t,
+        "moved from where it was:",
+        unsafe { memory.add_to_physmap(Source::Own(from), to) }.map_err(|error| error.errno)
+    );
     let has = memory.current_reservation()?;
     // SAFETY: nothing is at the frame any more.
     line!(t, "removed from where it was:", unsafe { memory.remove_from_physmap(from) });
@@ -100,7 +146,8 @@ fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> 
     }
     let mut request = XenRemoveFromPhysmap::new(Domid(77), 1);
     // SAFETY: there is no such domain.
-    let removed: Result<(), Errno> = unsafe { xen.argument_unchecked(command::RemoveFromPhysmap, &mut request) };
+    let removed: Result<(), Errno> =
+        unsafe { xen.argument_unchecked(command::RemoveFromPhysmap, &mut request) };
     line!(t, "remove_from_physmap in domain 77:", removed);
     let mut request = XenMemoryReservation::ZEROED;
     request.extent_start = Handle::NULL;

@@ -1,4 +1,5 @@
-//! What the scenarios about grants begin with: the domain's own table, a page to lend, and a place to map it at.
+//! What the scenarios about grants begin with: the domain's own table, a page to lend, and a place
+//! to map it at.
 
 use core::sync::atomic::AtomicU32;
 
@@ -28,9 +29,14 @@ pub(super) const fn storage() -> Storage {
 const NO_FRAME: Failure = Failure::Broken("each page has a frame");
 
 /// Maps the domain's table, once in a scenario.
-pub(super) fn table<'t, M: Machine>(machine: &M, storage: &'t mut Storage) -> Result<GrantTable<'t>, Failure> {
+pub(super) fn table<'t, M: Machine>(
+    machine: &M,
+    storage: &'t mut Storage,
+) -> Result<GrantTable<'t>, Failure> {
     // SAFETY: the page is the scenario's, and nothing else maps the table.
-    let table = unsafe { GrantTable::map(machine.xen(), &machine.space(), machine.page(TABLE).cast(), 1, storage, 1) };
+    let table = unsafe {
+        GrantTable::map(machine.xen(), &machine.space(), machine.page(TABLE).cast(), 1, storage, 1)
+    };
     table.map_err(|_| Failure::Broken("the grant table can be mapped"))
 }
 
@@ -44,7 +50,8 @@ pub(super) fn page<M: Machine>(machine: &M) -> Result<Page, Failure> {
 pub(super) fn window<M: Machine>(machine: &M) -> Result<Window, Failure> {
     let frame = machine.space().frame_of(machine.page(WINDOW)).ok_or(NO_FRAME)?;
     // SAFETY: nothing is kept in the page.
-    unsafe { Xen::new(machine.xen()).memory().decrease([frame], Extent::PAGE) }.map_err(|_| Failure::Broken("a page can be given back"))?;
+    unsafe { Xen::new(machine.xen()).memory().decrease([frame], Extent::PAGE) }
+        .map_err(|_| Failure::Broken("a page can be given back"))?;
     // SAFETY: the frame is empty, and used through the window alone.
     unsafe { Window::new(&machine.space(), machine.page(WINDOW).cast()) }.map_err(|_| NO_FRAME)
 }

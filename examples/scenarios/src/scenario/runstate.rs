@@ -1,5 +1,6 @@
-//! Shows memory in which Xen keeps what a vCPU does and for how long it has done so, of one's own and of another that runs, sleeps and is down; and a second copy of a
-//! vCPU's time block. Each kind lies in one of the machine's pages, which stay for ever.
+//! Shows memory in which Xen keeps what a vCPU does and for how long it has done so, of one's own
+//! and of another that runs, sleeps and is down; and a second copy of a vCPU's time block. Each
+//! kind lies in one of the machine's pages, which stay for ever.
 
 use core::time::Duration;
 
@@ -50,7 +51,11 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let (mine, spare) = (area(machine, 3), area(machine, 4));
     // SAFETY: all page tables there are map all memory to itself, here and below.
     line!(t, "run times of vCPU 2:", unsafe { nobody.register_runstate(mine) }.map(drop));
-    line!(t, "by a physical address:", me.register_runstate_physical(&machine.space(), mine).map(drop));
+    line!(
+        t,
+        "by a physical address:",
+        me.register_runstate_physical(&machine.space(), mine).map(drop)
+    );
     // SAFETY: as above.
     let first = unsafe { me.register_runstate(mine) };
     let own = first.map_err(|_| Failure::Broken("run times can be registered"))?;
@@ -59,7 +64,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "in the same area again:", unsafe { me.register_runstate(mine) }.map(drop));
     asleep(machine, t, own)?;
     // SAFETY: as above.
-    let moved = unsafe { me.register_runstate(spare) }.map_err(|_| Failure::Broken("run times can be registered again"))?;
+    let moved = unsafe { me.register_runstate(spare) }
+        .map_err(|_| Failure::Broken("run times can be registered again"))?;
     line!(t, "in another area:", moved.read_own().state);
     let before = own.read_own();
     asleep(machine, t, moved)?;
@@ -70,7 +76,10 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 
 /// All that a vCPU has done since it was made.
 fn total(times: &RunTimes) -> Duration {
-    [Runstate::RUNNING, Runstate::RUNNABLE, Runstate::BLOCKED, Runstate::OFFLINE].iter().filter_map(|state| times.spent_in(*state)).sum()
+    [Runstate::RUNNING, Runstate::RUNNABLE, Runstate::BLOCKED, Runstate::OFFLINE]
+        .iter()
+        .filter_map(|state| times.spent_in(*state))
+        .sum()
 }
 
 /// Sleeps for a while, and sees it in the area.
@@ -93,7 +102,10 @@ fn asleep<M: Machine>(machine: &M, t: &Transcript<'_>, own: RunstateArea) -> Res
     };
     line!(t, "after sleep:", after.state, "since later:", after.since > before.since);
     require(after.since <= clock.now(), "a state began before now")?;
-    require(after.since - before.since == total(&after) - total(&before), "each moment was spent in one state")
+    require(
+        after.since - before.since == total(&after) - total(&before),
+        "each moment was spent in one state",
+    )
 }
 
 /// Sees what the other vCPU does.
@@ -101,7 +113,8 @@ fn another<M: Machine>(machine: &M, t: &Transcript<'_>, marked: UpdateFlag) -> R
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
     let other = xen.vcpu(SECOND);
     // SAFETY: as above.
-    let theirs = unsafe { other.register_runstate(area(machine, 5)) }.map_err(|_| Failure::Broken("run times can be registered"))?;
+    let theirs = unsafe { other.register_runstate(area(machine, 5)) }
+        .map_err(|_| Failure::Broken("run times can be registered"))?;
     let idle = theirs.read(marked);
     // It was never anything else, so whatever is counted is from after the state began.
     let counted = idle.spent_in(Runstate::OFFLINE) > Some(Duration::ZERO);
@@ -118,13 +131,27 @@ fn another<M: Machine>(machine: &M, t: &Transcript<'_>, marked: UpdateFlag) -> R
     agrees(&other, &blocked)?;
     xen.events().send(PORT)?;
     let offline = becomes(machine, theirs, marked, Runstate::OFFLINE);
-    line!(t, "woken, and down:", offline.state, "slept longer:", offline.spent_in(Runstate::BLOCKED) > blocked.spent_in(Runstate::BLOCKED));
+    line!(
+        t,
+        "woken, and down:",
+        offline.state,
+        "slept longer:",
+        offline.spent_in(Runstate::BLOCKED) > blocked.spent_in(Runstate::BLOCKED)
+    );
     agrees(&other, &offline)?;
-    require(offline.since - running.since == total(&offline) - total(&running), "each moment was spent in one state")
+    require(
+        offline.since - running.since == total(&offline) - total(&running),
+        "each moment was spent in one state",
+    )
 }
 
 /// Waits until a vCPU does something.
-fn becomes<M: Machine>(machine: &M, area: RunstateArea, marked: UpdateFlag, state: Runstate) -> RunTimes {
+fn becomes<M: Machine>(
+    machine: &M,
+    area: RunstateArea,
+    marked: UpdateFlag,
+    state: Runstate,
+) -> RunTimes {
     loop {
         let times = area.read(marked);
         if times.state == state {
@@ -137,8 +164,14 @@ fn becomes<M: Machine>(machine: &M, area: RunstateArea, marked: UpdateFlag, stat
 /// Compares with what Xen answers to the question, which counts the time up to now.
 fn agrees<H: Hypercall>(vcpu: &Vcpu<H>, times: &RunTimes) -> Result<(), Failure> {
     let asked = vcpu.runstate()?;
-    require((asked.state, asked.since) == (times.state, times.since), "the area holds what Xen answers")?;
-    require(asked.spent_in(times.state) > times.spent_in(times.state), "the answer counts the state that lasts")
+    require(
+        (asked.state, asked.since) == (times.state, times.since),
+        "the area holds what Xen answers",
+    )?;
+    require(
+        asked.spent_in(times.state) > times.spent_in(times.state),
+        "the answer counts the state that lasts",
+    )
 }
 
 fn second<M: Machine>(machine: &M) {
@@ -156,12 +189,18 @@ fn time<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let copy = area(machine, 6);
     // SAFETY: as above.
     line!(t, "time of vCPU 2:", unsafe { xen.vcpu(VcpuId(2)).register_time(copy) }.map(drop));
-    line!(t, "by a physical address:", xen.vcpu(FIRST).register_time_physical(&machine.space(), copy).map(drop));
+    line!(
+        t,
+        "by a physical address:",
+        xen.vcpu(FIRST).register_time_physical(&machine.space(), copy).map(drop)
+    );
     // SAFETY: as above.
-    let second = unsafe { xen.vcpu(FIRST).register_time(copy) }.map_err(|_| Failure::Broken("a time block can be registered"))?;
+    let second = unsafe { xen.vcpu(FIRST).register_time(copy) }
+        .map_err(|_| Failure::Broken("a time block can be registered"))?;
     // SAFETY: as above.
     line!(t, "in the same area again:", unsafe { xen.vcpu(FIRST).register_time(copy) }.map(drop));
-    let first = machine.world().vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?.time();
+    let first =
+        machine.world().vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?.time();
     line!(t, "the copy says the same:", same(first, second));
     let clock = PvClock::new(xen.version().features()?, second, machine.counter());
     let clock = clock.map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;

@@ -1,5 +1,7 @@
-//! Shows the ways to wait: yielding, polling ports, pending or masked or neither, with and without a time, and blocking until a timer; the watchdogs; and what Xen
-//! refuses. Where there is no watchdog left, Xen says so by the lower half of an error, which is no error to whoever looks at the whole.
+//! Shows the ways to wait: yielding, polling ports, pending or masked or neither, with and without
+//! a time, and blocking until a timer; the watchdogs; and what Xen refuses. Where there is no
+//! watchdog left, Xen says so by the lower half of an error, which is no error to whoever looks at
+//! the whole.
 
 use core::num::NonZero;
 use core::time::Duration;
@@ -42,7 +44,13 @@ fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let ports = [ipi.port()];
 
     ipi.send()?;
-    line!(t, "poll of a pending port:", sched.poll(&ports, None), "still pending:", bitmaps.is_pending(ipi.port()));
+    line!(
+        t,
+        "poll of a pending port:",
+        sched.poll(&ports, None),
+        "still pending:",
+        bitmaps.is_pending(ipi.port())
+    );
     bitmaps.clear(ipi.port());
     bitmaps.mask(ipi.port());
     ipi.send()?;
@@ -55,10 +63,24 @@ fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let until = clock.now() + SOON;
     line!(t, "poll of no port for 2 ms:", sched.poll(&[], Some(until)), "after", Time);
     require(clock.now() >= until, "a poll of nothing lasts")?;
-    line!(t, "poll of a silent port until a moment that has passed:", sched.poll(&ports, Some(SystemTime::from_nanos(1))));
+    line!(
+        t,
+        "poll of a silent port until a moment that has passed:",
+        sched.poll(&ports, Some(SystemTime::from_nanos(1)))
+    );
 
-    for (what, port) in [("free:", Port(63)), ("0:", Port(0)), ("beyond the domain's:", Port(64)), ("absurd:", Port(u32::MAX))] {
-        line!(t, "poll of a port that is", what, sched.poll(&[port], Some(SystemTime::from_nanos(1))));
+    for (what, port) in [
+        ("free:", Port(63)),
+        ("0:", Port(0)),
+        ("beyond the domain's:", Port(64)),
+        ("absurd:", Port(u32::MAX)),
+    ] {
+        line!(
+            t,
+            "poll of a port that is",
+            what,
+            sched.poll(&[port], Some(SystemTime::from_nanos(1)))
+        );
     }
     let many = [ipi.port(); 129];
     line!(t, "poll of 128 ports:", sched.poll(&many[..128], Some(SystemTime::from_nanos(1))));
@@ -84,24 +106,53 @@ fn block<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
 fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) {
     let (xen, sched) = (machine.xen(), Xen::new(machine.xen()).sched());
     line!(t, "an unknown command:", ask::unknown(&xen, Hypercall::SCHED_OP));
-    for (what, number) in
-        [("poll", command::Poll::NUMBER), ("shutdown", command::Shutdown::NUMBER), ("watchdog", command::Watchdog::NUMBER)]
-    {
+    for (what, number) in [
+        ("poll", command::Poll::NUMBER),
+        ("shutdown", command::Shutdown::NUMBER),
+        ("watchdog", command::Watchdog::NUMBER),
+    ] {
         // SAFETY: Xen finds no argument, and does nothing.
-        line!(t, what, "with an argument that is nowhere:", unsafe { ask::raw(&xen, Hypercall::SCHED_OP, [number as usize, NOWHERE, 0]) });
+        line!(t, what, "with an argument that is nowhere:", unsafe {
+            ask::raw(&xen, Hypercall::SCHED_OP, [number as usize, NOWHERE, 0])
+        });
     }
-    line!(t, "remote_shutdown of domain 77:", sched.remote_shutdown(Domid(77), ShutdownReason::POWEROFF));
-    line!(t, "remote_shutdown of oneself:", sched.remote_shutdown(Domid::SELF, ShutdownReason::POWEROFF));
+    line!(
+        t,
+        "remote_shutdown of domain 77:",
+        sched.remote_shutdown(Domid(77), ShutdownReason::POWEROFF)
+    );
+    line!(
+        t,
+        "remote_shutdown of oneself:",
+        sched.remote_shutdown(Domid::SELF, ShutdownReason::POWEROFF)
+    );
 }
 
 fn watchdogs<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     use xen_hal::hypercall::Commands;
     let (xen, sched) = (machine.xen(), Xen::new(machine.xen()).sched());
-    let raw = |id, seconds| xen.argument(command::Watchdog, &mut SchedWatchdog::new(id, seconds)).map(|id| id as u64);
+    let raw = |id, seconds| {
+        xen.argument(command::Watchdog, &mut SchedWatchdog::new(id, seconds)).map(|id| id as u64)
+    };
     line!(t, "watchdog 1 before it runs:", raw(1, 60), "watchdog 3:", raw(3, 60));
     let (first, second) = (sched.start_watchdog(MINUTE)?, sched.start_watchdog(MINUTE)?);
     line!(t, "two watchdogs:", first.id().get(), "and", second.id().get());
-    line!(t, "a third:", sched.start_watchdog(MINUTE).map(|third| third.id().get()), "which Xen says as", raw(0, 60));
-    line!(t, "kicked:", first.kick(MINUTE), "stopped:", first.stop(), second.stop(), "and again:", second.stop());
+    line!(
+        t,
+        "a third:",
+        sched.start_watchdog(MINUTE).map(|third| third.id().get()),
+        "which Xen says as",
+        raw(0, 60)
+    );
+    line!(
+        t,
+        "kicked:",
+        first.kick(MINUTE),
+        "stopped:",
+        first.stop(),
+        second.stop(),
+        "and again:",
+        second.stop()
+    );
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Shows the page that a domain shares with Xen, and a vCPU's block that is registered elsewhere: where they can be, where not, and what moves with them.
+//! Shows the page that a domain shares with Xen, and a vCPU's block that is registered elsewhere:
+//! where they can be, where not, and what moves with them.
 
 use core::sync::atomic::Ordering;
 
@@ -44,13 +45,29 @@ fn mapped<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     require(info.time().snapshot().system_time > 0, "the clock runs on x86")?;
     line!(t, "system time:", Time, "wallclock:", Time, "beyond 2106:", shared.wallclock().sec_hi);
     line!(t, "upcall pending:", info.evtchn_upcall_pending().load(Ordering::SeqCst));
-    line!(t, "vCPU 31 has a block:", shared.vcpu_info(31).is_some(), "and vCPU 32:", shared.vcpu_info(32).is_some());
-    line!(t, "first port pending:", shared.evtchn_pending(0).map(|word| word.load(Ordering::SeqCst)));
+    line!(
+        t,
+        "vCPU 31 has a block:",
+        shared.vcpu_info(31).is_some(),
+        "and vCPU 32:",
+        shared.vcpu_info(32).is_some()
+    );
+    line!(
+        t,
+        "first port pending:",
+        shared.evtchn_pending(0).map(|word| word.load(Ordering::SeqCst))
+    );
     Ok(())
 }
 
 /// What is asked of `add_to_physmap`, by numbers.
-fn add<M: Machine>(machine: &M, domain: Domid, space: MapSpace, index: u64, at: u64) -> Result<(), Errno> {
+fn add<M: Machine>(
+    machine: &M,
+    domain: Domid,
+    space: MapSpace,
+    index: u64,
+    at: u64,
+) -> Result<(), Errno> {
     let mut request = XenAddToPhysmap::new(domain, 0, space, index, at);
     // SAFETY: each of these is refused, or replaces a page that nothing is kept in.
     unsafe { machine.xen().argument_unchecked(memory::AddToPhysmap, &mut request) }
@@ -61,10 +78,22 @@ fn refused<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     line!(t, "for domain 77:", add(machine, Domid(77), MapSpace::SHARED_INFO, 0, at));
     line!(t, "its second page:", add(machine, Domid::SELF, MapSpace::SHARED_INFO, 1, at));
     line!(t, "of an unknown kind:", add(machine, Domid::SELF, MapSpace(9), 0, at));
-    line!(t, "of a kind that takes another command:", add(machine, Domid::SELF, MapSpace::GMFN_FOREIGN, 0, at));
-    line!(t, "at a frame that cannot be:", add(machine, Domid::SELF, MapSpace::SHARED_INFO, 0, u64::MAX));
+    line!(
+        t,
+        "of a kind that takes another command:",
+        add(machine, Domid::SELF, MapSpace::GMFN_FOREIGN, 0, at)
+    );
+    line!(
+        t,
+        "at a frame that cannot be:",
+        add(machine, Domid::SELF, MapSpace::SHARED_INFO, 0, u64::MAX)
+    );
     line!(t, "grant table page 4096:", add(machine, Domid::SELF, MapSpace::GRANT_TABLE, 4096, at));
-    line!(t, "own page that is no memory:", add(machine, Domid::SELF, MapSpace::GMFN, NO_FRAME, at));
+    line!(
+        t,
+        "own page that is no memory:",
+        add(machine, Domid::SELF, MapSpace::GMFN, NO_FRAME, at)
+    );
     Ok(())
 }
 
@@ -94,7 +123,11 @@ fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure
         // SAFETY: Xen keeps the block there from now on, for ever.
         let info = unsafe { VcpuInfo::from_ptr(block.cast()) };
         line!(t, "registered: upcall pending", info.evtchn_upcall_pending().load(Ordering::SeqCst));
-        line!(t, "the selector is full:", info.evtchn_pending_sel().load(Ordering::SeqCst) == u64::MAX);
+        line!(
+            t,
+            "the selector is full:",
+            info.evtchn_pending_sel().load(Ordering::SeqCst) == u64::MAX
+        );
         world.moved(FIRST, info);
         Ok::<_, Failure>(())
     })?;
@@ -104,7 +137,8 @@ fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure
     line!(t, "registered again:", register(machine, 0, block, OFFSET));
     line!(t, "and elsewhere:", register(machine, 0, block, 2 * OFFSET));
 
-    // SAFETY: nothing is kept in the page, and whoever used the shared page through the old one does not from here on.
+    // SAFETY: nothing is kept in the page, and whoever used the shared page through the old one
+    // does not from here on.
     let moved = unsafe { Xen::new(machine.xen()).memory().add_to_physmap(Source::SharedInfo, at) };
     line!(t, "the shared page moved:", moved.map_err(|error: PhysmapError| error.errno));
     let back = add(machine, Domid::SELF, MapSpace::SHARED_INFO, 0, frame(machine, AT_FIRST)?.0);

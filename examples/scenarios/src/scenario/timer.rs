@@ -1,6 +1,8 @@
-//! Shows the timers that each vCPU has: one that fires once, at a moment to come or in the past, and one that goes on; that they never fire early; and what Xen refuses.
+//! Shows the timers that each vCPU has: one that fires once, at a moment to come or in the past,
+//! and one that goes on; that they never fire early; and what Xen refuses.
 //!
-//! The one that goes on does so for a vCPU that is awake: Xen stops it while the vCPU sleeps, so that it wakes nobody.
+//! The one that goes on does so for a vCPU that is awake: Xen stops it while the vCPU sleeps, so
+//! that it wakes nobody.
 
 use core::time::Duration;
 
@@ -23,7 +25,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     machine.enable_interrupts();
     let block = shared.vcpu_info(0).ok_or(Failure::Broken("vCPU 0 has its block"))?.time();
     let features = xen.version().features()?;
-    let clock = PvClock::new(features, block, machine.counter()).map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;
+    let clock = PvClock::new(features, block, machine.counter())
+        .map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;
     let (vcpu, timer) = (xen.vcpu(FIRST), xen.events().bind_virq(Virq::TIMER, FIRST)?);
     let port = timer.port();
     let once = |at: SystemTime| -> Result<(), Failure> {
@@ -42,7 +45,11 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     once(clock.now() + SOON)?;
     line!(t, "set again to an earlier moment:", Time, "handled", world.arrived(port));
 
-    line!(t, "in the past, but wanted in the future:", vcpu.set_singleshot_timer_in_future(SystemTime::from_nanos(1)));
+    line!(
+        t,
+        "in the past, but wanted in the future:",
+        vcpu.set_singleshot_timer_in_future(SystemTime::from_nanos(1))
+    );
     let after = world.arrived(port);
     line!(t, "handled:", after);
 
@@ -51,19 +58,44 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     periodic(machine, t, port, &clock)?;
 
     let other = xen.vcpu(VcpuId(1));
-    line!(t, "another vCPU's: singleshot", other.set_singleshot_timer(SystemTime::from_nanos(1)), "stopped", other.stop_singleshot_timer());
+    line!(
+        t,
+        "another vCPU's: singleshot",
+        other.set_singleshot_timer(SystemTime::from_nanos(1)),
+        "stopped",
+        other.stop_singleshot_timer()
+    );
     let nobody = xen.vcpu(VcpuId(2));
-    line!(t, "vCPU 2's: singleshot", nobody.set_singleshot_timer(SystemTime::from_nanos(1)), "stopped", nobody.stop_singleshot_timer());
-    line!(t, "vCPU 2's: periodic", nobody.set_periodic_timer(SOON), "stopped", nobody.stop_periodic_timer());
+    line!(
+        t,
+        "vCPU 2's: singleshot",
+        nobody.set_singleshot_timer(SystemTime::from_nanos(1)),
+        "stopped",
+        nobody.stop_singleshot_timer()
+    );
+    line!(
+        t,
+        "vCPU 2's: periodic",
+        nobody.set_periodic_timer(SOON),
+        "stopped",
+        nobody.stop_periodic_timer()
+    );
     Ok(())
 }
 
-fn periodic<M: Machine>(machine: &M, t: &Transcript<'_>, port: Port, clock: &PvClock<'_, M::Counter>) -> Result<(), Failure> {
+fn periodic<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    port: Port,
+    clock: &PvClock<'_, M::Counter>,
+) -> Result<(), Failure> {
     const TICKS: u32 = 5;
     let (world, vcpu) = (machine.world(), Xen::new(machine.xen()).vcpu(FIRST));
-    for (what, period) in
-        [("999999 ns:", Duration::from_nanos(999_999)), ("0 ns:", Duration::ZERO), ("2^62 ns:", Duration::from_nanos(1 << 62))]
-    {
+    for (what, period) in [
+        ("999999 ns:", Duration::from_nanos(999_999)),
+        ("0 ns:", Duration::ZERO),
+        ("2^62 ns:", Duration::from_nanos(1 << 62)),
+    ] {
         line!(t, "periodic,", what, vcpu.set_periodic_timer(period));
     }
     let (before, began) = (world.arrived(port), clock.now());

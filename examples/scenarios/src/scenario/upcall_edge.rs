@@ -1,6 +1,7 @@
-//! Shows upcalls at the vCPUs' own vectors alone, in a domain that was given no vector for all: each is an edge. It is not raised while `evtchn_upcall_pending` is left
-//! set, and nothing comes when the flag is cleared, so that who forgets it has to look for events. While the vCPU's local APIC is off nothing comes, but the edge waits
-//! there until it is on.
+//! Shows upcalls at the vCPUs' own vectors alone, in a domain that was given no vector for all:
+//! each is an edge. It is not raised while `evtchn_upcall_pending` is left set, and nothing comes
+//! when the flag is cleared, so that who forgets it has to look for events. While the vCPU's local
+//! APIC is off nothing comes, but the edge waits there until it is on.
 
 use core::sync::atomic::Ordering;
 
@@ -29,8 +30,10 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let ipi = xen.events().bind_ipi(FIRST)?;
     ipi.send()?;
     look(machine, t, FIRST, "an event that nothing tells of:", &ipi)?;
-    let vector = machine.own_upcalls().ok_or(Failure::Broken("x86 has upcall vectors for each vCPU"))?;
-    let vector = UpcallVector::new(vector).map_err(|_| Failure::Broken("the machine's vector is no exception's"))?;
+    let vector =
+        machine.own_upcalls().ok_or(Failure::Broken("x86 has upcall vectors for each vCPU"))?;
+    let vector = UpcallVector::new(vector)
+        .map_err(|_| Failure::Broken("the machine's vector is no exception's"))?;
     line!(t, "a vector of its own:", xen.hvm().set_upcall_vector(FIRST, vector));
     look(machine, t, FIRST, "at once:", &ipi)?;
     ipi.send()?;
@@ -41,17 +44,39 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     unprepared(machine, t, vector)
 }
 
-/// What a vCPU was told so far, and whether Xen thinks that it has been told of something which it has not looked for yet.
-fn look<M: Machine>(machine: &M, t: &Transcript<'_>, vcpu: VcpuId, when: &'static str, ipi: &Channel<M::Xen>) -> Result<(), Failure> {
+/// What a vCPU was told so far, and whether Xen thinks that it has been told of something which it
+/// has not looked for yet.
+fn look<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    vcpu: VcpuId,
+    when: &'static str,
+    ipi: &Channel<M::Xen>,
+) -> Result<(), Failure> {
     let world = machine.world();
     let info = world.vcpu_info(vcpu).ok_or(Failure::Broken("each vCPU has its block"))?;
     let due = info.evtchn_upcall_pending().load(Ordering::SeqCst);
-    line!(t, vcpu, when, "told", world.own_upcalls(vcpu), "handled", world.arrived(ipi.port()), "upcall pending", due);
+    line!(
+        t,
+        vcpu,
+        when,
+        "told",
+        world.own_upcalls(vcpu),
+        "handled",
+        world.arrived(ipi.port()),
+        "upcall pending",
+        due
+    );
     Ok(())
 }
 
-/// Leaves the flag set that says that an upcall is due, and signals; then clears it, looks for the event, and signals again.
-fn left_set<M: Machine>(machine: &M, t: &Transcript<'_>, ipi: &Channel<M::Xen>) -> Result<(), Failure> {
+/// Leaves the flag set that says that an upcall is due, and signals; then clears it, looks for the
+/// event, and signals again.
+fn left_set<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    ipi: &Channel<M::Xen>,
+) -> Result<(), Failure> {
     let world = machine.world();
     let info = world.vcpu_info(FIRST).ok_or(Failure::Broken("each vCPU has its block"))?;
     info.evtchn_upcall_pending().fetch_or(1, Ordering::SeqCst);
@@ -66,13 +91,21 @@ fn left_set<M: Machine>(machine: &M, t: &Transcript<'_>, ipi: &Channel<M::Xen>) 
 }
 
 /// The other vCPU is given its vector before its local APIC is on.
-fn unprepared<M: Machine>(machine: &M, t: &Transcript<'_>, vector: UpcallVector) -> Result<(), Failure> {
+fn unprepared<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    vector: UpcallVector,
+) -> Result<(), Failure> {
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
     let ipi = xen.events().bind_ipi(SECOND)?;
     world.give(ipi.port(), SECOND);
     machine.start(SECOND, second)?;
     world.await_stage(machine, STARTED);
-    line!(t, "a vector for vCPU 1, whose local APIC is off:", xen.hvm().set_upcall_vector(SECOND, vector));
+    line!(
+        t,
+        "a vector for vCPU 1, whose local APIC is off:",
+        xen.hvm().set_upcall_vector(SECOND, vector)
+    );
     ipi.send()?;
     look(machine, t, SECOND, "an event:", &ipi)?;
     world.reach(PREPARE);

@@ -1,5 +1,6 @@
-//! Shows an upcall vector that is a vCPU's own, beside the domain's: it comes once when it is asked for, and then for each event. The domain's vector does not stop for
-//! that: of each event the vCPU is told twice, first by the domain's. The other vCPU is told as before.
+//! Shows an upcall vector that is a vCPU's own, beside the domain's: it comes once when it is asked
+//! for, and then for each event. The domain's vector does not stop for that: of each event the vCPU
+//! is told twice, first by the domain's. The other vCPU is told as before.
 
 use xen_hal::Xen;
 use xen_hal::event::Channel;
@@ -24,8 +25,10 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "Xen says that it has them:", machine.own_upcalls_are_announced());
     ipi.send()?;
     look(machine, t, FIRST, "by the domain's vector:", &ipi);
-    let vector = machine.own_upcalls().ok_or(Failure::Broken("x86 has upcall vectors for each vCPU"))?;
-    let vector = UpcallVector::new(vector).map_err(|_| Failure::Broken("the machine's vector is no exception's"))?;
+    let vector =
+        machine.own_upcalls().ok_or(Failure::Broken("x86 has upcall vectors for each vCPU"))?;
+    let vector = UpcallVector::new(vector)
+        .map_err(|_| Failure::Broken("the machine's vector is no exception's"))?;
     line!(t, "a vector of its own:", xen.hvm().set_upcall_vector(FIRST, vector));
     look(machine, t, FIRST, "at once:", &ipi);
     ipi.send()?;
@@ -37,9 +40,25 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 }
 
 /// What a vCPU was told so far.
-fn look<M: Machine>(machine: &M, t: &Transcript<'_>, vcpu: VcpuId, when: &'static str, ipi: &Channel<M::Xen>) {
+fn look<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    vcpu: VcpuId,
+    when: &'static str,
+    ipi: &Channel<M::Xen>,
+) {
     let world = machine.world();
-    line!(t, vcpu, when, "upcalls", world.upcalls(vcpu), "of its own", world.own_upcalls(vcpu), "handled", world.arrived(ipi.port()));
+    line!(
+        t,
+        vcpu,
+        when,
+        "upcalls",
+        world.upcalls(vcpu),
+        "of its own",
+        world.own_upcalls(vcpu),
+        "handled",
+        world.arrived(ipi.port())
+    );
 }
 
 /// The other vCPU has the domain's vector still.

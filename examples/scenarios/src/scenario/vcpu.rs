@@ -1,4 +1,5 @@
-//! Shows a second vCPU that starts, stops itself and is asked about, what Xen says of the time that vCPUs spend, and what it refuses.
+//! Shows a second vCPU that starts, stops itself and is asked about, what Xen says of the time that
+//! vCPUs spend, and what it refuses.
 
 use core::time::Duration;
 
@@ -27,7 +28,13 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "up: this one", me.is_up(), "the second", other.is_up(), "the third", nobody.is_up());
     line!(t, "up before it was initialised:", other.up());
     line!(t, "initialised in a state that cannot be:", initialise(machine, SECOND));
-    line!(t, "this one initialised:", initialise(machine, VcpuId(0)), "the third:", initialise(machine, VcpuId(2)));
+    line!(
+        t,
+        "this one initialised:",
+        initialise(machine, VcpuId(0)),
+        "the third:",
+        initialise(machine, VcpuId(2))
+    );
 
     machine.start(SECOND, second)?;
     machine.world().await_stage(machine, STARTED);
@@ -44,14 +51,31 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "what it does:", other.runstate()?.state, "since", Time);
     let mine = me.runstate()?;
     line!(t, "what this one does:", mine.state, "since", Time);
-    require(mine.spent_in(Runstate::RUNNING).is_some_and(|spent| spent > Duration::ZERO), "a vCPU that runs has run")?;
-    line!(t, "down, the third:", nobody.down(), "up:", nobody.up(), "its run times:", nobody.runstate().map(|times| times.state));
+    require(
+        mine.spent_in(Runstate::RUNNING).is_some_and(|spent| spent > Duration::ZERO),
+        "a vCPU that runs has run",
+    )?;
+    line!(
+        t,
+        "down, the third:",
+        nobody.down(),
+        "up:",
+        nobody.up(),
+        "its run times:",
+        nobody.runstate().map(|times| times.state)
+    );
 
     let raw = |number: usize, vcpu: usize| -> Result<usize, Errno> {
         // SAFETY: Xen finds no argument, and does nothing.
         unsafe { ask::raw(&machine.xen(), Hypercall::VCPU_OP, [number, vcpu, NOWHERE]) }
     };
-    line!(t, "an unknown command:", raw(NO_SUCH_OPERATION, 0), "for the third:", raw(NO_SUCH_OPERATION, 2));
+    line!(
+        t,
+        "an unknown command:",
+        raw(NO_SUCH_OPERATION, 0),
+        "for the third:",
+        raw(NO_SUCH_OPERATION, 2)
+    );
     for (what, number) in [
         ("run times", command::GetRunstateInfo::NUMBER),
         ("a periodic timer", command::SetPeriodicTimer::NUMBER),

@@ -1,6 +1,8 @@
-//! Shows which Xen this is, what it offers, and what it answers to questions that it does not understand.
+//! Shows which Xen this is, what it offers, and what it answers to questions that it does not
+//! understand.
 //!
-//! The control domain is told everything. The texts name the build, so they are as stable as the hypervisor's package is.
+//! The control domain is told everything. The texts name the build, so they are as stable as the
+//! hypervisor's package is.
 
 use xen_hal::Xen;
 use xen_hal::hypercall::Commands;
@@ -21,13 +23,21 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "virtual start:", version.virtual_start().map(Address));
     let handle = version.guest_handle()?;
     line!(t, "the domain's handle is zero:", handle == [0; 16]);
-    line!(t, "the compiler's name is known:", !version.compile_info()?.compiler.as_bytes().is_empty());
+    line!(
+        t,
+        "the compiler's name is known:",
+        !version.compile_info()?.compiler.as_bytes().is_empty()
+    );
     line!(t, "the command line is known:", !version.command_line()?.as_bytes().is_empty());
     line!(t, "the changeset is known:", !version.changeset()?.as_bytes().is_empty());
     for feature in version.features()?.iter() {
         line!(t, "feature", feature);
     }
-    line!(t, "features of a word that is not there:", xen.argument(command::GetFeatures, &mut XenFeatureInfo::new(1)).map(drop));
+    line!(
+        t,
+        "features of a word that is not there:",
+        xen.argument(command::GetFeatures, &mut XenFeatureInfo::new(1)).map(drop)
+    );
     refusals(&xen, t);
     Ok(())
 }
@@ -39,7 +49,8 @@ fn refusals(xen: &impl xen_hal::hypercall::Hypercall, t: &Transcript<'_>) {
         ("features", <command::GetFeatures as xen_pac::command::Command>::NUMBER),
     ] {
         // SAFETY: there is no memory that Xen could write to.
-        let answer = unsafe { ask::raw(xen, Hypercall::XEN_VERSION, [number as usize, NOWHERE, 0]) };
+        let answer =
+            unsafe { ask::raw(xen, Hypercall::XEN_VERSION, [number as usize, NOWHERE, 0]) };
         line!(t, name, "into nowhere:", answer);
     }
     let page_size = <command::Pagesize as xen_pac::command::Command>::NUMBER;

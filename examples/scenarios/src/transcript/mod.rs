@@ -18,7 +18,8 @@ impl<'a> Transcript<'a> {
         Self { sink }
     }
 
-    /// Writes a line: its tokens, with a space between each two. [`line!`](crate::line) is easier to read.
+    /// Writes a line: its tokens, with a space between each two. [`line!`](crate::line) is easier
+    /// to read.
     pub fn line(&self, tokens: &[&dyn Token]) {
         (self.sink)(format_args!("{}", Line(tokens)));
     }
@@ -69,6 +70,9 @@ mod tests {
         line!(transcript, "closing", Port(3), Err::<(), _>(Errno::EINVAL));
         line!(transcript, "bound", Ok::<_, Errno>(Port(4)), true, Ok::<(), Errno>(()));
         line!(transcript, "at", Address(0xffff_u64), Address(0_u64), "after", Time);
-        assert_eq!(lines.into_inner(), ["closing port 3 EINVAL", "bound port 4 yes ok", "at <addr> <null> after <time>"]);
+        assert_eq!(
+            lines.into_inner(),
+            ["closing port 3 EINVAL", "bound port 4 yes ok", "at <addr> <null> after <time>"]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The parts of a line: each value knows how it is written down, and those that no two runs have in common say only what they are.
+//! The parts of a line: each value knows how it is written down, and those that no two runs have in
+//! common say only what they are.
 
 use core::fmt::{self, Write};
 
@@ -26,7 +27,8 @@ pub trait Token {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
-/// An address, or a frame's number. It is written as such, and not which; but none can be told from one.
+/// An address, or a frame's number. It is written as such, and not which; but none can be told from
+/// one.
 #[derive(Clone, Copy, Debug)]
 pub struct Address<T>(pub T);
 
@@ -167,7 +169,9 @@ impl Token for Status {
         match self.binding {
             Binding::Closed => f.write_str("closed")?,
             Binding::Unbound { remote } => write!(f, "unbound for domain {remote}")?,
-            Binding::Interdomain { remote, port } => write!(f, "interdomain with port {} of domain {remote}", port.0)?,
+            Binding::Interdomain { remote, port } => {
+                write!(f, "interdomain with port {} of domain {remote}", port.0)?
+            }
             Binding::Pirq(number) => write!(f, "PIRQ {number}")?,
             Binding::Virq(virq) => write!(f, "VIRQ {virq}")?,
             Binding::Ipi => f.write_str("IPI")?,

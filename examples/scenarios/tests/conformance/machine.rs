@@ -24,7 +24,8 @@ pub(crate) struct Simulated {
 
 impl Simulated {
     pub(crate) fn new(guest: Guest, lines: Arc<Mutex<Vec<String>>>) -> Self {
-        // A kernel's world is a static; a run in a test is as good as a kernel's life, and its world as small as nothing.
+        // A kernel's world is a static; a run in a test is as good as a kernel's life, and its
+        // world as small as nothing.
         let world: &'static World = Box::leak(Box::new(World::new()));
         guest.on_interrupt(UPCALL_VECTOR, move || world.upcall(guest.current()));
         guest.on_interrupt(OWN_VECTOR, move || {
@@ -35,7 +36,8 @@ impl Simulated {
     }
 }
 
-// SAFETY: the pages are the domain's, there until the machine has run, and used by the scenario alone; the seams are the simulator's own.
+// SAFETY: the pages are the domain's, there until the machine has run, and used by the scenario
+// alone; the seams are the simulator's own.
 unsafe impl Machine for Simulated {
     type Xen = Hypervisor;
     type Space = Space;
@@ -98,7 +100,8 @@ unsafe impl Machine for Simulated {
     fn start(&self, vcpu: VcpuId, main: fn(&Self)) -> Result<(), Errno> {
         let further = self.clone();
         self.guest.prepare(vcpu, move |guest| main(&Self { guest, ..further }));
-        // The simulator runs the program, whatever the address; the rest has to be a state in which a vCPU can start.
+        // The simulator runs the program, whatever the address; the rest has to be a state in which
+        // a vCPU can start.
         let state = LongMode::new(0x1000, 0x2000, 0x3000);
         let vcpu = Vcpu::new(self.guest.xen(), vcpu);
         // SAFETY: the vCPU runs the program that was prepared.

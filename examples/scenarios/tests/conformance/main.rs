@@ -1,4 +1,5 @@
-//! The simulator answers as real Xen did: every scenario tells on it, line for line, what was recorded.
+//! The simulator answers as real Xen did: every scenario tells on it, line for line, what was
+//! recorded.
 
 mod machine;
 
@@ -14,7 +15,9 @@ use xen_hal::sim::{Adversity, Machine, Profile, Setup};
 fn tell(name: &'static str, seed: u64, adversity: Adversity) -> Vec<String> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&lines);
-    let mut machine = Machine::new(Profile::DOM0, seed).expect("there is memory for a machine").adversity(adversity);
+    let mut machine = Machine::new(Profile::DOM0, seed)
+        .expect("there is memory for a machine")
+        .adversity(adversity);
     let program = move |guest| scenarios::run(name, &Simulated::new(guest, told));
     machine.domain(Setup::new().vcpus(2), program).expect("there is memory for a domain");
     let ended = machine.run();
@@ -27,8 +30,12 @@ fn tell(name: &'static str, seed: u64, adversity: Adversity) -> Vec<String> {
 
 /// What it told on real Xen.
 fn recorded(name: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts/x86_64-A").join(name).with_extension("txt");
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("transcripts/x86_64-A")
+        .join(name)
+        .with_extension("txt");
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
@@ -39,15 +46,21 @@ fn compare(name: &'static str, seed: u64, adversity: Adversity) -> Result<(), St
         return Ok(());
     }
     let length = told.len().max(recorded.len());
-    let line = |lines: &[String], at: usize| lines.get(at).cloned().unwrap_or_else(|| "(nothing)".to_owned());
+    let line = |lines: &[String], at: usize| {
+        lines.get(at).cloned().unwrap_or_else(|| "(nothing)".to_owned())
+    };
     let differences = (0..length).filter(|at| line(&told, *at) != line(&recorded, *at));
-    let shown: Vec<_> = differences.map(|at| format!("- {}\n+ {}", line(&recorded, at), line(&told, at))).collect();
+    let shown: Vec<_> =
+        differences.map(|at| format!("- {}\n+ {}", line(&recorded, at), line(&told, at))).collect();
     Err(format!("{name}, seed {seed}:\n{}", shown.join("\n")))
 }
 
 #[test]
 fn every_scenario_tells_what_real_xen_told() {
-    let differences: Vec<_> = SCENARIOS.iter().filter_map(|scenario| compare(scenario.name, 1, Adversity::new()).err()).collect();
+    let differences: Vec<_> = SCENARIOS
+        .iter()
+        .filter_map(|scenario| compare(scenario.name, 1, Adversity::new()).err())
+        .collect();
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
 }
 

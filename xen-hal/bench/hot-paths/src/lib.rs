@@ -1,4 +1,5 @@
-//! The hot paths of `xen-hal` and nothing else: a shared object in which each is an entry, so that the linker keeps what they reach and drops the rest.
+//! The hot paths of `xen-hal` and nothing else: a shared object in which each is an entry, so that
+//! the linker keeps what they reach and drops the rest.
 #![no_std]
 
 use core::ops::ControlFlow;
@@ -56,12 +57,23 @@ pub fn hot_send(port: Port) -> bool {
 }
 
 #[unsafe(no_mangle)]
-pub fn hot_dispatch(bitmaps: TwoLevel<'_>, vcpu: VcpuInfo<'_>, own: &PortSet, cursor: &Cursor, handler: Handler<'_>) -> bool {
+pub fn hot_dispatch(
+    bitmaps: TwoLevel<'_>,
+    vcpu: VcpuInfo<'_>,
+    own: &PortSet,
+    cursor: &Cursor,
+    handler: Handler<'_>,
+) -> bool {
     bitmaps.dispatch(vcpu, own, cursor, handler) == Progress::Finished
 }
 
 #[unsafe(no_mangle)]
-pub fn hot_dispatch_all(bitmaps: TwoLevel<'_>, vcpu: VcpuInfo<'_>, cursor: &Cursor, handler: Handler<'_>) -> bool {
+pub fn hot_dispatch_all(
+    bitmaps: TwoLevel<'_>,
+    vcpu: VcpuInfo<'_>,
+    cursor: &Cursor,
+    handler: Handler<'_>,
+) -> bool {
     bitmaps.dispatch(vcpu, &AllPorts, cursor, handler) == Progress::Finished
 }
 
@@ -71,7 +83,12 @@ pub fn hot_publish<'t>(slot: Slot<'t>, page: Page, peer: Domid, access: Access) 
 }
 
 #[unsafe(no_mangle)]
-pub fn hot_lend<'t>(table: &'t GrantTable<'_>, page: Page, peer: Domid, access: Access) -> Option<Grant<'t>> {
+pub fn hot_lend<'t>(
+    table: &'t GrantTable<'_>,
+    page: Page,
+    peer: Domid,
+    access: Access,
+) -> Option<Grant<'t>> {
     table.lend(page, peer, access).ok()
 }
 

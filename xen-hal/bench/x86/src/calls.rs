@@ -32,7 +32,14 @@ unsafe extern "C" fn ours_call2(number: u32, a: usize, b: usize) -> isize {
 ///
 /// As for [`Hypercall::call5`].
 #[unsafe(no_mangle)]
-unsafe extern "C" fn ours_call5(number: u32, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
+unsafe extern "C" fn ours_call5(
+    number: u32,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+) -> isize {
     // SAFETY: the caller's promise is the same.
     unsafe { Vmcall.call5(number, a, b, c, d, e) }
 }

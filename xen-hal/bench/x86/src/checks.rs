@@ -1,4 +1,5 @@
-//! What must be true of every hypercall: the arguments arrive in their registers, the answer comes back, and the caller keeps what is its own.
+//! What must be true of every hypercall: the arguments arrive in their registers, the answer comes
+//! back, and the caller keeps what is its own.
 
 use core::hint::black_box;
 
@@ -12,12 +13,17 @@ const ARGUMENTS: [u32; 5] = [0xa1a1_0001, 0xb2b2_0002, 0xc3c3_0003, 0xd4d4_0004,
 
 /// Runs every check; an error says what is wrong.
 pub(crate) fn all() -> Result<(), &'static str> {
-    let functions: [*const (); 6] = [call0 as _, call1 as _, call2 as _, call3 as _, call4 as _, call5 as _];
+    let functions: [*const (); 6] =
+        [call0 as _, call1 as _, call2 as _, call3 as _, call4 as _, call5 as _];
     for (count, function) in functions.into_iter().enumerate() {
         each(count, black_box(function))?;
     }
     let words = [3, 5, 7, 11, 13, 17, 19, 23];
-    if crowded(&words) != ANSWER * 2 + 98 { Err("values that were kept across hypercalls have changed") } else { Ok(()) }
+    if crowded(&words) != ANSWER * 2 + 98 {
+        Err("values that were kept across hypercalls have changed")
+    } else {
+        Ok(())
+    }
 }
 
 fn each(count: usize, function: *const ()) -> Result<(), &'static str> {
@@ -37,17 +43,35 @@ fn each(count: usize, function: *const ()) -> Result<(), &'static str> {
     if done.kept { Ok(()) } else { Err("a register of the caller's has changed") }
 }
 
-/// Two hypercalls among values that are needed before and after, so that there are too few registers: the compiler wants esi for itself here, when it optimises.
+/// Two hypercalls among values that are needed before and after, so that there are too few
+/// registers: the compiler wants esi for itself here, when it optimises.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn crowded(words: &[isize; 8]) -> isize {
     let xen = page();
     let [a, b, c, d, e, f, g, h] = black_box(*words);
     // SAFETY: the page takes anything.
-    let first = unsafe { xen.call4(NUMBER, words[0] as usize, words[1] as usize, words[2] as usize, words[3] as usize) };
+    let first = unsafe {
+        xen.call4(
+            NUMBER,
+            words[0] as usize,
+            words[1] as usize,
+            words[2] as usize,
+            words[3] as usize,
+        )
+    };
     let between = black_box(a + b + c + d) + words[4] - e;
     // SAFETY: as above.
-    let second = unsafe { xen.call5(NUMBER, words[5] as usize, POISON as usize, words[6] as usize, words[7] as usize, words[0] as usize) };
+    let second = unsafe {
+        xen.call5(
+            NUMBER,
+            words[5] as usize,
+            POISON as usize,
+            words[6] as usize,
+            words[7] as usize,
+            words[0] as usize,
+        )
+    };
     first + second + between + e + f + g + h + words[0] - a
 }
 

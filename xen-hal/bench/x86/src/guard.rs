@@ -1,4 +1,5 @@
-//! Calls a function as compiled code does, and sees whether it keeps the registers that are its caller's.
+//! Calls a function as compiled code does, and sees whether it keeps the registers that are its
+//! caller's.
 
 use core::arch::global_asm;
 

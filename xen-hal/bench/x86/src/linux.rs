@@ -15,5 +15,7 @@ pub(crate) fn exit(status: u32) -> ! {
 /// Writes to the error stream.
 pub(crate) fn print(text: &str) {
     // SAFETY: the kernel reads the text's bytes, and changes no register but the answer's.
-    unsafe { asm!("int 0x80", inlateout("eax") WRITE => _, in("ebx") ERROR_STREAM, in("ecx") text.as_ptr(), in("edx") text.len()) }
+    unsafe {
+        asm!("int 0x80", inlateout("eax") WRITE => _, in("ebx") ERROR_STREAM, in("ecx") text.as_ptr(), in("edx") text.len())
+    }
 }

@@ -1,7 +1,9 @@
-//! A 32-bit program that makes hypercalls to a page which plays Xen, and says by its exit status whether all registers were as they must be.
+//! A 32-bit program that makes hypercalls to a page which plays Xen, and says by its exit status
+//! whether all registers were as they must be.
 //!
-//! It is linked without a C library and started by the kernel, so that any x86_64 machine which can link 32-bit objects can run it. The direct hypercalls in
-//! [`calls`] are there to be counted; they differ from those through the page by one instruction.
+//! It is linked without a C library and started by the kernel, so that any x86_64 machine which can
+//! link 32-bit objects can run it. The direct hypercalls in [`calls`] are there to be counted; they
+//! differ from those through the page by one instruction.
 #![no_std]
 #![no_main]
 

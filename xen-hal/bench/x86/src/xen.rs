@@ -1,4 +1,5 @@
-//! A hypercall page whose code notes what it was called with, gives up every argument register, and answers.
+//! A hypercall page whose code notes what it was called with, gives up every argument register, and
+//! answers.
 
 use core::arch::global_asm;
 use core::ptr::NonNull;

@@ -82,39 +82,60 @@ pub(super) fn is<C: Command>(number: u32, arguments: &[usize]) -> bool {
 ///
 /// The argument is as the HAL made it.
 pub(super) unsafe fn behind(number: u32, arguments: &[usize], argument: Place) -> Vec<Place> {
-    use xen_pac::{grant_table::command as grant, memory::command as memory, version::command as version};
+    use xen_pac::{
+        grant_table::command as grant, memory::command as memory, version::command as version,
+    };
     macro_rules! any {
         ($($command:ty),*) => { false $(|| is::<$command>(number, arguments))* };
     }
-    if any!(version::BuildId, version::Extraversion2, version::Capabilities2, version::Changeset2, version::Commandline2) {
+    if any!(
+        version::BuildId,
+        version::Extraversion2,
+        version::Capabilities2,
+        version::Changeset2,
+        version::Commandline2
+    ) {
         // SAFETY: such an argument is a length, and the bytes behind it.
         let length = unsafe { argument.first.cast::<u32>().read() };
         return vec![Place { first: argument.first.wrapping_add(4), length: length as usize }];
     }
     if any!(memory::PopulatePhysmap, memory::DecreaseReservation) {
         // SAFETY: that is the commands' argument, as those below are of theirs.
-        let XenMemoryReservation { extent_start, nr_extents, .. } = unsafe { argument.first.cast::<XenMemoryReservation>().read() };
+        let XenMemoryReservation { extent_start, nr_extents, .. } =
+            unsafe { argument.first.cast::<XenMemoryReservation>().read() };
         return vec![list(extent_start.as_ptr(), nr_extents as usize)];
     }
     if any!(memory::MemoryMap) {
         // SAFETY: as above.
-        let XenMemoryMap { buffer, nr_entries, .. } = unsafe { argument.first.cast::<XenMemoryMap>().read() };
-        return vec![Place { first: buffer.as_ptr().cast(), length: nr_entries as usize * MAP_ENTRY }];
+        let XenMemoryMap { buffer, nr_entries, .. } =
+            unsafe { argument.first.cast::<XenMemoryMap>().read() };
+        return vec![Place {
+            first: buffer.as_ptr().cast(),
+            length: nr_entries as usize * MAP_ENTRY,
+        }];
     }
     if any!(memory::AddToPhysmapBatch) {
         // SAFETY: as above.
-        let XenAddToPhysmapBatch { size, idxs, gpfns, errs, .. } = unsafe { argument.first.cast::<XenAddToPhysmapBatch>().read() };
+        let XenAddToPhysmapBatch { size, idxs, gpfns, errs, .. } =
+            unsafe { argument.first.cast::<XenAddToPhysmapBatch>().read() };
         let size = size.into();
-        return vec![list(errs.as_ptr(), size), list(idxs.as_ptr(), size), list(gpfns.as_ptr(), size)];
+        return vec![
+            list(errs.as_ptr(), size),
+            list(idxs.as_ptr(), size),
+            list(gpfns.as_ptr(), size),
+        ];
     }
     if any!(grant::SetupTable) {
         // SAFETY: as above.
-        let GnttabSetupTable { frame_list, nr_frames, .. } = unsafe { argument.first.cast::<GnttabSetupTable>().read() };
+        let GnttabSetupTable { frame_list, nr_frames, .. } =
+            unsafe { argument.first.cast::<GnttabSetupTable>().read() };
         return vec![list(frame_list.as_ptr(), nr_frames as usize)];
     }
     if any!(grant::Copy) {
         // SAFETY: the argument is that many copies.
-        let copies = unsafe { std::slice::from_raw_parts(argument.first.cast::<GnttabCopy>(), arguments[2]) };
+        let copies = unsafe {
+            std::slice::from_raw_parts(argument.first.cast::<GnttabCopy>(), arguments[2])
+        };
         return copies.iter().filter_map(destination).collect();
     }
     Vec::new()

@@ -45,7 +45,9 @@ impl<'i> Hostile<'i> {
     /// The calls of a command since the last look.
     pub(super) fn calls<C: Command>(&self, _: C) -> Vec<Call> {
         let (these, others) =
-            self.calls.take().into_iter().partition(|call| call.number == C::HYPERCALL.0 && call.command == C::NUMBER as usize);
+            self.calls.take().into_iter().partition(|call| {
+                call.number == C::HYPERCALL.0 && call.command == C::NUMBER as usize
+            });
         self.calls.replace(others);
         these
     }
@@ -61,7 +63,14 @@ impl<'i> Hostile<'i> {
         let lists = behind.into_iter().map(|place| self.scribble(place)).collect();
         let after = self.scribble(argument);
         let answer = self.any_answer();
-        self.calls.borrow_mut().push(Call { number, command: arguments[0], answer, before, after, lists });
+        self.calls.borrow_mut().push(Call {
+            number,
+            command: arguments[0],
+            answer,
+            before,
+            after,
+            lists,
+        });
         answer
     }
 
@@ -77,7 +86,8 @@ impl<'i> Hostile<'i> {
         );
     }
 
-    /// Writes to memory that is the hypervisor's for the call: nothing, all of it, or a few bytes. Gives what is there then.
+    /// Writes to memory that is the hypervisor's for the call: nothing, all of it, or a few bytes.
+    /// Gives what is there then.
     fn scribble(&self, place: Place) -> Vec<u8> {
         let mut bytes = read(place);
         match self.input.byte() % 8 {
@@ -131,14 +141,18 @@ fn read(place: Place) -> Vec<u8> {
     if place.length == 0 {
         return Vec::new();
     }
-    // SAFETY: the call gave the place away for as long as it lasts, and nothing of it is uninitialised.
+    // SAFETY: the call gave the place away for as long as it lasts, and nothing of it is
+    // uninitialised.
     unsafe { std::slice::from_raw_parts(place.first, place.length) }.to_vec()
 }
 
 /// Bytes as values.
 pub(super) fn values<T: Data>(bytes: &[u8]) -> Vec<T> {
     // SAFETY: any bytes are a value of such a type, and there are as many as one has.
-    bytes.chunks_exact(size_of::<T>()).map(|bytes| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }).collect()
+    bytes
+        .chunks_exact(size_of::<T>())
+        .map(|bytes| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+        .collect()
 }
 
 macro_rules! by_answer {

@@ -1,4 +1,5 @@
-//! Every operation of the HAL's under a hypervisor whose answers are the input: nothing panics, every result can be shown, and what the HAL then says is what it was told.
+//! Every operation of the HAL's under a hypervisor whose answers are the input: nothing panics,
+//! every result can be shown, and what the HAL then says is what it was told.
 
 mod arguments;
 mod hypervisor;

@@ -13,8 +13,14 @@ use crate::input::Input;
 /// An operation with what has to hold of it. The input says what it is called with, too.
 pub(super) type Operation = fn(&Hostile<'_>, &Input);
 
-const ALL: [&[Operation]; 6] =
-    [texts::OPERATIONS, others::OPERATIONS, events::OPERATIONS, grants::OPERATIONS, memory::OPERATIONS, batches::OPERATIONS];
+const ALL: [&[Operation]; 6] = [
+    texts::OPERATIONS,
+    others::OPERATIONS,
+    events::OPERATIONS,
+    grants::OPERATIONS,
+    memory::OPERATIONS,
+    batches::OPERATIONS,
+];
 
 pub(super) fn choose(input: &Input) -> Operation {
     let room = ALL[input.below(ALL.len())];

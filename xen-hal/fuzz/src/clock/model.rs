@@ -24,7 +24,11 @@ pub(super) fn scale(ticks: u64, mul: u32, shift: i8) -> u64 {
 pub(super) fn frequency(mul: u32, shift: i8) -> Option<u64> {
     let unshifted = (NANOS_PER_SECOND << 32).checked_div(mul.into())?;
     let power = 2_u128.checked_pow(shift.unsigned_abs().into());
-    let rate = if shift < 0 { power.and_then(|power| unshifted.checked_mul(power)) } else { power.map(|power| unshifted / power) };
+    let rate = if shift < 0 {
+        power.and_then(|power| unshifted.checked_mul(power))
+    } else {
+        power.map(|power| unshifted / power)
+    };
     rate?.try_into().ok()
 }
 

@@ -1,4 +1,5 @@
-//! Who writes the time block, as the input says: step by step, between any two accesses of the one who reads it.
+//! Who writes the time block, as the input says: step by step, between any two accesses of the one
+//! who reads it.
 
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -33,7 +34,13 @@ impl Xen {
             page.clear();
             page.at(0)
         });
-        let xen = Self { input: input.clone(), page, time: Cell::new(any_time(input)), next: Cell::new(None), ticks: Cell::new(0) };
+        let xen = Self {
+            input: input.clone(),
+            page,
+            time: Cell::new(any_time(input)),
+            next: Cell::new(None),
+            ticks: Cell::new(0),
+        };
         xen.begin(xen.time.get());
         xen.finish();
         Rc::new(xen)
@@ -74,7 +81,8 @@ impl Xen {
         self.version().fetch_add(1, Ordering::SeqCst);
         // SAFETY: the block is there, and nobody is in the middle of an access.
         let block = unsafe { &mut *self.page.as_ptr() };
-        (block.tsc_timestamp, block.tsc_shift, block.flags) = (time.tsc_timestamp, time.tsc_shift, time.flags);
+        (block.tsc_timestamp, block.tsc_shift, block.flags) =
+            (time.tsc_timestamp, time.tsc_shift, time.flags);
         self.next.set(Some(time));
     }
 

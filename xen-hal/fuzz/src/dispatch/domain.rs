@@ -32,7 +32,14 @@ impl<'i> Domain<'i> {
         // SAFETY: the page stays, and is touched by handles alone.
         let shared = unsafe { SharedInfo::from_ptr(page) };
         let vcpu = shared.vcpu_info(0).expect("vCPU 0 has its block here");
-        Self { input, shared, vcpu, own: PortSet::new(), model: RefCell::default(), order: RefCell::default() }
+        Self {
+            input,
+            shared,
+            vcpu,
+            own: PortSet::new(),
+            model: RefCell::default(),
+            order: RefCell::default(),
+        }
     }
 
     /// A cursor somewhere: behind the port that was handled last.
@@ -41,12 +48,13 @@ impl<'i> Domain<'i> {
         if self.input.byte() % 2 != 0 {
             let port = self.port();
             self.raise(port);
-            let progress = TwoLevel::new(self.shared).dispatch(self.vcpu, &AllPorts, &cursor, |handled| {
-                assert_eq!(handled, port);
-                self.model.borrow_mut().pending.set(port, false);
-                self.order.borrow_mut().handle(port);
-                ControlFlow::Continue(())
-            });
+            let progress =
+                TwoLevel::new(self.shared).dispatch(self.vcpu, &AllPorts, &cursor, |handled| {
+                    assert_eq!(handled, port);
+                    self.model.borrow_mut().pending.set(port, false);
+                    self.order.borrow_mut().handle(port);
+                    ControlFlow::Continue(())
+                });
             assert_eq!(progress, Progress::Finished);
         }
         cursor
@@ -70,9 +78,12 @@ impl<'i> Domain<'i> {
                 }
             }
         }
-        let selector = if self.input.byte() % 2 == 0 { self.words_with_events() } else { self.input.number() };
-        // Of the words that were told of earlier nothing is left, and what was put there now is another matter.
-        self.model.borrow_mut().selected = selector | self.vcpu.evtchn_pending_sel().fetch_or(selector, SeqCst);
+        let selector =
+            if self.input.byte() % 2 == 0 { self.words_with_events() } else { self.input.number() };
+        // Of the words that were told of earlier nothing is left, and what was put there now is
+        // another matter.
+        self.model.borrow_mut().selected =
+            selector | self.vcpu.evtchn_pending_sel().fetch_or(selector, SeqCst);
         self.vcpu.evtchn_upcall_pending().fetch_or(self.input.byte(), SeqCst);
         self.write();
     }
@@ -89,7 +100,10 @@ impl<'i> Domain<'i> {
     }
 
     fn words_with_events(&self) -> u64 {
-        (0..WORDS).filter(|index| self.model.borrow().pending.0[*index] != 0).map(|index| 1 << index).sum()
+        (0..WORDS)
+            .filter(|index| self.model.borrow().pending.0[*index] != 0)
+            .map(|index| 1 << index)
+            .sum()
     }
 
     /// Brings the model's bitmaps into memory.
@@ -102,7 +116,8 @@ impl<'i> Domain<'i> {
         // Few of the ports differ, and to change one takes an atomic operation.
         for index in (0..WORDS).filter(|index| self.own.word(*index) != model.own.0[*index]) {
             for port in (0..64).map(|bit| Port(index as u32 * 64 + bit)) {
-                let _ = if model.own.has(port) { self.own.insert(port) } else { self.own.remove(port) };
+                let _ =
+                    if model.own.has(port) { self.own.insert(port) } else { self.own.remove(port) };
             }
         }
     }
@@ -136,7 +151,9 @@ impl<'i> Domain<'i> {
     }
 
     fn do_unmask(&self, port: Port) {
-        TwoLevel::new(self.shared).unmask(Events::new(self), port, &self.own).expect("the domain may have the port");
+        TwoLevel::new(self.shared)
+            .unmask(Events::new(self), port, &self.own)
+            .expect("the domain may have the port");
         self.model.borrow_mut().mask.set(port, false);
     }
 
@@ -152,7 +169,9 @@ impl<'i> Domain<'i> {
     /// What Xen does for an event.
     fn raise(&self, port: Port) {
         self.model.borrow_mut().pending.set(port, true);
-        if self.pending(word(port)).fetch_or(bit(port), SeqCst) & bit(port) == 0 && !self.model.borrow().mask.has(port) {
+        if self.pending(word(port)).fetch_or(bit(port), SeqCst) & bit(port) == 0
+            && !self.model.borrow().mask.has(port)
+        {
             self.select(port);
         }
     }
@@ -166,13 +185,31 @@ impl<'i> Domain<'i> {
     /// What has to hold after a dispatch.
     pub(super) fn check(&self, progress: Progress) {
         let model = self.model.borrow();
-        let (selector, upcall) = (self.vcpu.evtchn_pending_sel().load(SeqCst), self.vcpu.evtchn_upcall_pending().load(SeqCst));
-        assert_eq!(progress == Progress::Finished, upcall == 0, "{progress:?} with the upcall {upcall}");
+        let (selector, upcall) = (
+            self.vcpu.evtchn_pending_sel().load(SeqCst),
+            self.vcpu.evtchn_upcall_pending().load(SeqCst),
+        );
+        assert_eq!(
+            progress == Progress::Finished,
+            upcall == 0,
+            "{progress:?} with the upcall {upcall}"
+        );
         for index in 0..WORDS {
-            assert_eq!(self.pending(index).load(SeqCst), model.pending.0[index], "the events of word {index}");
-            assert_eq!(self.mask(index).load(SeqCst), model.mask.0[index], "the masks of word {index}");
+            assert_eq!(
+                self.pending(index).load(SeqCst),
+                model.pending.0[index],
+                "the events of word {index}"
+            );
+            assert_eq!(
+                self.mask(index).load(SeqCst),
+                model.mask.0[index],
+                "the masks of word {index}"
+            );
             let left = if model.selected >> index & 1 != 0 { model.due(index) } else { 0 };
-            assert!(left == 0 || upcall != 0 && selector >> index & 1 != 0, "events of word {index} are left and forgotten: {left:#x}");
+            assert!(
+                left == 0 || upcall != 0 && selector >> index & 1 != 0,
+                "events of word {index} are left and forgotten: {left:#x}"
+            );
         }
     }
 

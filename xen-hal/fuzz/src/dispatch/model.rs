@@ -18,7 +18,8 @@ pub(super) struct Model {
     pub(super) pending: Bitmap,
     pub(super) mask: Bitmap,
     pub(super) own: Bitmap,
-    /// The words of which the vCPU was told since the last filling: there is no duty to look at others.
+    /// The words of which the vCPU was told since the last filling: there is no duty to look at
+    /// others.
     pub(super) selected: u64,
 }
 
@@ -75,7 +76,8 @@ impl Order {
         }
     }
 
-    /// A port is handled. A pass goes upwards from behind the port that was handled last before it, and once around.
+    /// A port is handled. A pass goes upwards from behind the port that was handled last before it,
+    /// and once around.
     pub(super) fn handle(&mut self, port: Port) {
         let distance = |to: u32| to.wrapping_sub(self.first) % (WORDS as u32 * 64);
         if self.last.is_some_and(|last| distance(last) >= distance(port.0)) {

@@ -21,12 +21,17 @@ pub(super) struct Lender<'t> {
     memory: NonNull<PageMemory>,
     slots: Vec<Slot<'t>>,
     grants: Vec<(Grant<'t>, u16)>,
-    /// How many references are taken for ever: those of entries that somebody else wrote, and of dropped grants that were in use.
+    /// How many references are taken for ever: those of entries that somebody else wrote, and of
+    /// dropped grants that were in use.
     lost: usize,
 }
 
 impl<'t> Lender<'t> {
-    pub(super) fn new(table: &'t GrantTable<'t>, peer: &Rc<Peer>, memory: NonNull<PageMemory>) -> Self {
+    pub(super) fn new(
+        table: &'t GrantTable<'t>,
+        peer: &Rc<Peer>,
+        memory: NonNull<PageMemory>,
+    ) -> Self {
         Self { table, peer: peer.clone(), memory, slots: Vec::new(), grants: Vec::new(), lost: 0 }
     }
 
@@ -44,9 +49,22 @@ impl<'t> Lender<'t> {
         }
         let before = self.table.free();
         if let Some(slot) = self.table.slot() {
-            assert_eq!(self.peer.flags(slot.reference()), 0, "entry {} was not empty", slot.reference());
-            let known = self.slots.iter().map(Slot::reference).chain(self.grants.iter().map(|(grant, _)| grant.reference()));
-            assert!(known.into_iter().all(|taken| taken != slot.reference()), "reference {} was taken twice", slot.reference());
+            assert_eq!(
+                self.peer.flags(slot.reference()),
+                0,
+                "entry {} was not empty",
+                slot.reference()
+            );
+            let known = self
+                .slots
+                .iter()
+                .map(Slot::reference)
+                .chain(self.grants.iter().map(|(grant, _)| grant.reference()));
+            assert!(
+                known.into_iter().all(|taken| taken != slot.reference()),
+                "reference {} was taken twice",
+                slot.reference()
+            );
             self.lost += (before - self.table.free() - 1) as usize;
             self.slots.push(slot);
         } else {
@@ -61,9 +79,13 @@ impl<'t> Lender<'t> {
         }
         let Some(slot) = self.slots.pop() else { return };
         let (reference, how) = (slot.reference(), self.peer.input.byte());
-        let (access, peer) = (if how & 1 == 0 { Access::ReadWrite } else { Access::ReadOnly }, Domid((how >> 1).into()));
+        let (access, peer) = (
+            if how & 1 == 0 { Access::ReadWrite } else { Access::ReadOnly },
+            Domid((how >> 1).into()),
+        );
         // SAFETY: the memory stays, and is not looked at.
-        let page = unsafe { Page::from_raw(&At(how.into()), self.memory) }.expect("the frame is low");
+        let page =
+            unsafe { Page::from_raw(&At(how.into()), self.memory) }.expect("the frame is low");
         let grant = self.step(reference, || slot.lend(page, peer, access));
         let entry = self.peer.entry(reference);
         let published = if access == Access::ReadWrite { 1 } else { 5 };
@@ -83,7 +105,10 @@ impl<'t> Lender<'t> {
         let flags = self.peer.flags(reference);
         match result {
             Ok((slot, page)) => {
-                assert!(!self.peer.uses(reference), "the page of grant {reference} came back while it is used");
+                assert!(
+                    !self.peer.uses(reference),
+                    "the page of grant {reference} came back while it is used"
+                );
                 assert_eq!(flags, 0, "the entry of a page that came back lends something");
                 assert_eq!(page.as_ptr(), self.memory);
                 if self.peer.input.byte() % 2 == 0 {
@@ -91,7 +116,10 @@ impl<'t> Lender<'t> {
                 }
             }
             Err(error) => {
-                assert!(flags != published && flags != 0, "{error} ({error:?}), where nobody uses it: flags {flags:#x}");
+                assert!(
+                    flags != published && flags != 0,
+                    "{error} ({error:?}), where nobody uses it: flags {flags:#x}"
+                );
                 self.grants.push((error.into_grant(), published));
             }
         }
@@ -118,7 +146,12 @@ impl<'t> Lender<'t> {
     pub(super) fn check(&self) {
         let all = ENTRIES - GNTTAB_NR_RESERVED_ENTRIES as usize;
         let held = self.slots.len() + self.grants.len();
-        assert_eq!(self.table.free() as usize, all - held - self.lost, "free references: {:?}", self.table);
+        assert_eq!(
+            self.table.free() as usize,
+            all - held - self.lost,
+            "free references: {:?}",
+            self.table
+        );
     }
 
     /// Drops everything.

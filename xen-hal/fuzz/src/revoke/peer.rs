@@ -49,7 +49,8 @@ impl Peer {
     /// Does something: mostly with the entry that the lender is busy with.
     pub(super) fn act(&self) {
         let choice = self.input.byte();
-        let reference = if choice & 0x80 == 0 { self.at.get() } else { 8 + u32::from(self.input.byte() % 16) };
+        let reference =
+            if choice & 0x80 == 0 { self.at.get() } else { 8 + u32::from(self.input.byte() % 16) };
         match choice % 8 {
             0..=2 => self.map(reference, choice & 0x40 == 0),
             3 | 4 => self.unmap(reference),
@@ -59,7 +60,8 @@ impl Peer {
         }
     }
 
-    /// Uses a page, if it is lent: Xen refuses otherwise, and writing where only reading is permitted.
+    /// Uses a page, if it is lent: Xen refuses otherwise, and writing where only reading is
+    /// permitted.
     fn map(&self, reference: u32, reading_only: bool) {
         let flags = self.flags(reference);
         let permitted = grant_entry_flags::kind::PERMIT_ACCESS.value == flags & 3;
@@ -67,19 +69,23 @@ impl Peer {
         let writing = grant_entry_flags::WRITING.val(1).value;
         if permitted {
             let read_only = reading_only || grant_entry_flags::READONLY.is_set(flags);
-            self.entry(reference).flags().fetch_or(if read_only { wanted } else { wanted | writing }, SeqCst);
+            self.entry(reference)
+                .flags()
+                .fetch_or(if read_only { wanted } else { wanted | writing }, SeqCst);
             self.used.borrow_mut()[reference as usize] = true;
         }
     }
 
     fn unmap(&self, reference: u32) {
         if std::mem::take(&mut self.used.borrow_mut()[reference as usize]) {
-            let both = grant_entry_flags::READING.val(1).value | grant_entry_flags::WRITING.val(1).value;
+            let both =
+                grant_entry_flags::READING.val(1).value | grant_entry_flags::WRITING.val(1).value;
             self.entry(reference).flags().fetch_and(!both, SeqCst);
         }
     }
 
-    /// What no Xen does: other flags, in an entry whose page nobody uses, and by which nobody can then use it.
+    /// What no Xen does: other flags, in an entry whose page nobody uses, and by which nobody can
+    /// then use it.
     fn overwrite(&self, reference: u32) {
         let flags = self.input.u16();
         if !self.uses(reference) && flags & 3 != grant_entry_flags::kind::PERMIT_ACCESS.value {

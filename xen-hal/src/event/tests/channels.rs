@@ -4,7 +4,10 @@ use std::cell::RefCell;
 use std::vec::Vec;
 
 use xen_pac::base::{Domid, Virq};
-use xen_pac::event_channel::{EvtchnPriority, EvtchnState, EvtchnStatusU, EvtchnStatusUInterdomain, EvtchnStatusUUnbound, command};
+use xen_pac::event_channel::{
+    EvtchnPriority, EvtchnState, EvtchnStatusU, EvtchnStatusUInterdomain, EvtchnStatusUUnbound,
+    command,
+};
 
 use crate::event::{Binding, Channel, Events, Kind, Port, Status};
 use crate::hypercall::{Errno, Hypercall};
@@ -44,7 +47,10 @@ fn each_kind_of_channel_is_made_and_closed() {
         }),
         9,
     );
-    assert_eq!(made(Events::new(&xen).bind_interdomain(Domid(3), Port(12))), (Port(9), Kind::Interdomain));
+    assert_eq!(
+        made(Events::new(&xen).bind_interdomain(Domid(3), Port(12))),
+        (Port(9), Kind::Interdomain)
+    );
 
     let xen = closing(
         Script::new().argument(command::BindVirq, |bind| {
@@ -121,8 +127,16 @@ fn a_ports_status_is_decoded_by_its_state() {
     let later = EvtchnState(77);
     let cases = [
         (EvtchnState::CLOSED, EvtchnStatusU::ZEROED, Binding::Closed),
-        (EvtchnState::UNBOUND, EvtchnStatusU::from_unbound(unbound), Binding::Unbound { remote: Domid(4) }),
-        (EvtchnState::INTERDOMAIN, EvtchnStatusU::from_interdomain(joined), Binding::Interdomain { remote: Domid(5), port: Port(6) }),
+        (
+            EvtchnState::UNBOUND,
+            EvtchnStatusU::from_unbound(unbound),
+            Binding::Unbound { remote: Domid(4) },
+        ),
+        (
+            EvtchnState::INTERDOMAIN,
+            EvtchnStatusU::from_interdomain(joined),
+            Binding::Interdomain { remote: Domid(5), port: Port(6) },
+        ),
         (EvtchnState::PIRQ, EvtchnStatusU::from_pirq(16), Binding::Pirq(16)),
         (EvtchnState::VIRQ, EvtchnStatusU::from_virq(Virq::TIMER), Binding::Virq(Virq::TIMER)),
         (EvtchnState::IPI, EvtchnStatusU::ZEROED, Binding::Ipi),

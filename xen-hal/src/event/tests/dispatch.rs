@@ -82,7 +82,11 @@ fn the_pending_bit_is_clear_when_the_handler_runs() {
         }
         ControlFlow::Continue(())
     });
-    assert_eq!((calls, progress), (2, Progress::Finished), "what comes while the handler runs is an event of its own");
+    assert_eq!(
+        (calls, progress),
+        (2, Progress::Finished),
+        "what comes while the handler runs is an event of its own"
+    );
 }
 
 #[test]
@@ -114,7 +118,11 @@ fn nothing_is_lost_when_a_handler_stops() {
             assert_eq!(one.len(), 1);
             all.extend(one);
             assert_eq!(progress, if left == 0 { Progress::Finished } else { Progress::Unfinished });
-            assert_eq!((xen.upcall_pending(0), xen.selector(0) != 0), (left != 0, left != 0), "{left} left of {all:?}");
+            assert_eq!(
+                (xen.upcall_pending(0), xen.selector(0) != 0),
+                (left != 0, left != 0),
+                "{left} left of {all:?}"
+            );
         }
         // The first behind the start comes first.
         let mut expected = ports;
@@ -173,15 +181,17 @@ fn a_vcpu_takes_its_own_events_only() {
     }
     for (vcpu, expected) in [(1, [6, LAST - 1]), (0, [5, LAST])] {
         let mut ports = Vec::new();
-        let progress = xen.bitmaps().dispatch(xen.vcpu(vcpu), &own[vcpu as usize], &Cursor::new(), |port| {
-            ports.push(port.0);
-            ControlFlow::Continue(())
-        });
+        let progress =
+            xen.bitmaps().dispatch(xen.vcpu(vcpu), &own[vcpu as usize], &Cursor::new(), |port| {
+                ports.push(port.0);
+                ControlFlow::Continue(())
+            });
         assert_eq!((ports.as_slice(), progress), (expected.as_slice(), Progress::Finished));
     }
 }
 
-/// A set that counts how often it is looked at, which is once for each look at a word of the bitmaps.
+/// A set that counts how often it is looked at, which is once for each look at a word of the
+/// bitmaps.
 struct Counted(Cell<u32>);
 
 impl OwnPorts for Counted {
@@ -196,8 +206,10 @@ fn idle_ports_cost_nothing() {
     let xen = Xen::new();
     let looks = Counted(Cell::new(0));
     raise(&xen, &[3, 4, 9 * BITS]);
-    let _ = xen.bitmaps().dispatch(xen.vcpu(0), &looks, &Cursor::new(), |_| ControlFlow::Continue(()));
-    // One for each event, one that finds no further event in each of the two words, and one for the part of the first word below the cursor.
+    let _ =
+        xen.bitmaps().dispatch(xen.vcpu(0), &looks, &Cursor::new(), |_| ControlFlow::Continue(()));
+    // One for each event, one that finds no further event in each of the two words, and one for the
+    // part of the first word below the cursor.
     assert!(looks.0.get() <= 6, "{} looks", looks.0.get());
 }
 
@@ -234,9 +246,10 @@ fn an_event_that_is_gone_when_it_is_to_be_handled_is_not() {
     let xen = Xen::new();
     raise(&xen, &[5, 6]);
     let mut ports = Vec::new();
-    let progress = xen.bitmaps().dispatch(xen.vcpu(0), &Taking(&xen, Port(5)), &Cursor::new(), |port| {
-        ports.push(port.0);
-        ControlFlow::Continue(())
-    });
+    let progress =
+        xen.bitmaps().dispatch(xen.vcpu(0), &Taking(&xen, Port(5)), &Cursor::new(), |port| {
+            ports.push(port.0);
+            ControlFlow::Continue(())
+        });
     assert_eq!((ports.as_slice(), progress), ([6].as_slice(), Progress::Finished));
 }

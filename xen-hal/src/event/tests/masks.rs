@@ -50,7 +50,8 @@ fn anothers_port_is_unmasked_by_xen_even_if_it_is_not_masked() {
     let (xen, own) = (Xen::new(), PortSet::new());
     own.insert(Port(PORT.0 + 1));
     xen.notify(PORT, 1);
-    // An event that its vCPU passed over because the port was not yet in its set: Xen has told of it and will not again.
+    // An event that its vCPU passed over because the port was not yet in its set: Xen has told of
+    // it and will not again.
     xen.raise(PORT);
     let _ = xen.vcpu(1).evtchn_pending_sel().swap(0, SeqCst);
     let _ = xen.vcpu(1).evtchn_upcall_pending().swap(0, SeqCst);
@@ -64,7 +65,12 @@ fn a_port_beyond_the_bitmaps_has_no_bits() {
     let xen = Xen::new();
     for beyond in [Port(TwoLevel::PORTS), Port(u32::MAX)] {
         let bitmaps = xen.bitmaps();
-        assert!(!bitmaps.mask(beyond) && !bitmaps.is_masked(beyond) && !bitmaps.is_pending(beyond) && !bitmaps.clear(beyond));
+        assert!(
+            !bitmaps.mask(beyond)
+                && !bitmaps.is_masked(beyond)
+                && !bitmaps.is_pending(beyond)
+                && !bitmaps.clear(beyond)
+        );
         assert_eq!(bitmaps.unmask(Events::new(&xen), beyond, &AllPorts), Err(Errno::EINVAL));
     }
 }
@@ -115,7 +121,10 @@ fn the_move_is_made_while_the_port_is_masked() {
             0
         })
         .argument(command::Unmask, |unmask| {
-            assert_eq!((unmask.port, bitmaps.is_masked(PORT), to.contains(PORT)), (PORT.0, true, true));
+            assert_eq!(
+                (unmask.port, bitmaps.is_masked(PORT), to.contains(PORT)),
+                (PORT.0, true, true)
+            );
             0
         });
     bitmaps.migrate(Events::new(&script), PORT, VcpuId(1), &from, &to).unwrap();

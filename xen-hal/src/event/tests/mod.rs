@@ -1,4 +1,5 @@
-//! Events against a model of Xen: ordinary memory for the shared page, and hypercalls that do to it what Xen does.
+//! Events against a model of Xen: ordinary memory for the shared page, and hypercalls that do to it
+//! what Xen does.
 
 mod channels;
 mod dispatch;

@@ -19,7 +19,8 @@ use crate::testing::{argument_at, errno};
 
 pub(super) const BITS: u32 = XenUlong::BITS;
 
-/// A hypervisor with one domain, whose shared page is ordinary memory. It may be used from several threads.
+/// A hypervisor with one domain, whose shared page is ordinary memory. It may be used from several
+/// threads.
 pub(super) struct Xen {
     page: Box<UnsafeCell<raw::SharedInfo>>,
     /// The vCPU that each port notifies; those not listed notify vCPU 0.
@@ -75,7 +76,12 @@ impl Xen {
     }
 
     fn notified(&self, port: u32) -> u32 {
-        self.vcpus.lock().unwrap().iter().find(|(known, _)| *known == port).map_or(0, |(_, vcpu)| *vcpu)
+        self.vcpus
+            .lock()
+            .unwrap()
+            .iter()
+            .find(|(known, _)| *known == port)
+            .map_or(0, |(_, vcpu)| *vcpu)
     }
 
     /// An event for a port: what Xen does when a peer sends.

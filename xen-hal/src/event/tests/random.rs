@@ -37,7 +37,11 @@ enum Step {
 
 impl Step {
     fn port(self) -> Port {
-        let (Self::Raise(port) | Self::Mask(port) | Self::Unmask(port) | Self::Clear(port) | Self::Migrate(port, _)) = self;
+        let (Self::Raise(port)
+        | Self::Mask(port)
+        | Self::Unmask(port)
+        | Self::Clear(port)
+        | Self::Migrate(port, _)) = self;
         port
     }
 }
@@ -45,7 +49,8 @@ impl Step {
 #[derive(Clone, Debug)]
 enum Action {
     Step(Step),
-    /// A vCPU dispatches: before each answer its handler takes the next of the steps, and it stops after so many events.
+    /// A vCPU dispatches: before each answer its handler takes the next of the steps, and it stops
+    /// after so many events.
     Dispatch {
         vcpu: u32,
         steps: Vec<Step>,
@@ -79,7 +84,13 @@ impl World {
             own[0].insert(port);
         }
         let ports = PORTS.map(|port| (port, Known::default())).into();
-        Self { xen: Xen::new(), own, cursors: Default::default(), ports: RefCell::new(ports), here: 0 }
+        Self {
+            xen: Xen::new(),
+            own,
+            cursors: Default::default(),
+            ports: RefCell::new(ports),
+            here: 0,
+        }
     }
 
     fn step(&self, step: Step) {
@@ -113,10 +124,16 @@ impl World {
     fn handle(&self, vcpu: u32, port: Port) {
         let mut ports = self.ports.borrow_mut();
         let known = ports.get_mut(&port).expect("a port that was never raised");
-        assert!(known.pending && !known.masked && known.vcpu == vcpu, "{port:?} on {vcpu}: {known:?}");
+        assert!(
+            known.pending && !known.masked && known.vcpu == vcpu,
+            "{port:?} on {vcpu}: {known:?}"
+        );
         known.pending = false;
         known.waited.clear();
-        for (waiting, known) in ports.iter_mut().filter(|(_, known)| known.pending && !known.masked && known.vcpu == vcpu) {
+        for (waiting, known) in ports
+            .iter_mut()
+            .filter(|(_, known)| known.pending && !known.masked && known.vcpu == vcpu)
+        {
             let times = known.waited.entry(port).or_default();
             *times += 1;
             assert!(*times <= 2, "{port:?} was handled {times} times while {waiting:?} waited");
@@ -142,7 +159,11 @@ impl World {
     /// The ports that a vCPU has to handle.
     fn due(&self, vcpu: u32) -> Vec<Port> {
         let ports = self.ports.borrow();
-        ports.iter().filter(|(_, known)| known.pending && !known.masked && known.vcpu == vcpu).map(|(port, _)| *port).collect()
+        ports
+            .iter()
+            .filter(|(_, known)| known.pending && !known.masked && known.vcpu == vcpu)
+            .map(|(port, _)| *port)
+            .collect()
     }
 
     /// Whatever is due, its vCPU knows of: the upcall is pending, and the selector names the word.
@@ -150,7 +171,10 @@ impl World {
         for vcpu in 0..2 {
             for port in self.due(vcpu) {
                 let selected = self.xen.selector(vcpu) >> (port.0 / BITS) & 1 != 0;
-                assert!(selected && self.xen.upcall_pending(vcpu), "vCPU {vcpu} does not know of {port:?}");
+                assert!(
+                    selected && self.xen.upcall_pending(vcpu),
+                    "vCPU {vcpu} does not know of {port:?}"
+                );
             }
         }
         for (port, known) in self.ports.borrow().iter() {

@@ -10,7 +10,8 @@ use crate::event::{Cursor, Events, Port, PortSet};
 const PORTS: [Port; 4] = [Port(3), Port(BITS - 1), Port(BITS), Port(40)];
 const EVENTS: u32 = 30_000;
 
-/// What a port stands for: a counter that the peer moves on before it raises the event, and the last value that the handler saw.
+/// What a port stands for: a counter that the peer moves on before it raises the event, and the
+/// last value that the handler saw.
 #[derive(Default)]
 struct Ring {
     written: AtomicU32,
@@ -49,12 +50,20 @@ fn no_event_is_lost_in_a_race() {
         }
     });
     for (port, ring) in PORTS.iter().zip(&rings) {
-        assert_eq!(ring.seen.load(SeqCst), ring.written.load(SeqCst), "the last event of {port:?} was lost");
-        assert!(ring.handled.load(SeqCst) <= ring.written.load(SeqCst), "{port:?} had more handlers than events");
+        assert_eq!(
+            ring.seen.load(SeqCst),
+            ring.written.load(SeqCst),
+            "the last event of {port:?} was lost"
+        );
+        assert!(
+            ring.handled.load(SeqCst) <= ring.written.load(SeqCst),
+            "{port:?} had more handlers than events"
+        );
     }
 }
 
-/// A vCPU: dispatches when, and only when, an upcall is due; between upcalls it masks one of its ports and unmasks it again.
+/// A vCPU: dispatches when, and only when, an upcall is due; between upcalls it masks one of its
+/// ports and unmasks it again.
 fn run(xen: &Xen, vcpu: u32, own: &PortSet, rings: &[Ring; 4], done: &AtomicBool) {
     let cursor = Cursor::new();
     let mine: [usize; 2] = [vcpu as usize, vcpu as usize + 2];
@@ -63,7 +72,10 @@ fn run(xen: &Xen, vcpu: u32, own: &PortSet, rings: &[Ring; 4], done: &AtomicBool
         let last = done.load(SeqCst);
         if xen.upcall_pending(vcpu) {
             let _ = xen.bitmaps().dispatch(xen.vcpu(vcpu), own, &cursor, |port| {
-                let index = PORTS.iter().position(|known| *known == port).expect("a port that nobody raises");
+                let index = PORTS
+                    .iter()
+                    .position(|known| *known == port)
+                    .expect("a port that nobody raises");
                 assert!(mine.contains(&index), "{port:?} belongs to the other vCPU");
                 rings[index].seen.store(rings[index].written.load(SeqCst), SeqCst);
                 rings[index].handled.fetch_add(1, SeqCst);

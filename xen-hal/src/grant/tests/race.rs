@@ -1,7 +1,9 @@
-//! A peer that maps and unmaps, as fast as it can, the page of a grant that is published and revoked.
+//! A peer that maps and unmaps, as fast as it can, the page of a grant that is published and
+//! revoked.
 //!
-//! The peer does to the entry what Xen does: it adds its flags by compare-and-swap where the entry lends, and clears them after the page has been unmapped. That the test
-//! would notice is shown by lenders that do it wrong.
+//! The peer does to the entry what Xen does: it adds its flags by compare-and-swap where the entry
+//! lends, and clears them after the page has been unmapped. That the test would notice is shown by
+//! lenders that do it wrong.
 
 extern crate std;
 
@@ -43,7 +45,8 @@ impl Lender for Real<'_> {
         *self = match core::mem::replace(self, Self::Between) {
             Self::Free(slot, page) => {
                 // SAFETY: the memory is the page's, which gives it up.
-                let page = unsafe { Page::from_raw(&Everywhere(frame(domain).into()), page.into_raw()) };
+                let page =
+                    unsafe { Page::from_raw(&Everywhere(frame(domain).into()), page.into_raw()) };
                 Self::Lent(slot.lend(page.unwrap(), Domid(domain), Access::ReadWrite))
             }
             other => other,
@@ -51,7 +54,9 @@ impl Lender for Real<'_> {
     }
 
     fn revoke(&mut self) -> bool {
-        let Self::Lent(grant) = core::mem::replace(self, Self::Between) else { unreachable!("nothing is lent") };
+        let Self::Lent(grant) = core::mem::replace(self, Self::Between) else {
+            unreachable!("nothing is lent")
+        };
         match grant.revoke() {
             Ok((slot, page)) => *self = Self::Free(slot, page),
             Err(StillInUse(grant)) => *self = Self::Lent(grant),
@@ -105,15 +110,24 @@ struct Outcome {
 
 impl Outcome {
     fn read(&self) -> [u32; 4] {
-        [&self.revoked, &self.prevented, &self.back_in_use, &self.torn].map(|count| count.load(Ordering::SeqCst))
+        [&self.revoked, &self.prevented, &self.back_in_use, &self.torn]
+            .map(|count| count.load(Ordering::SeqCst))
     }
 }
 
 /// Maps and unmaps the page until told to stop.
-fn map_and_unmap(entry: GrantEntryV1<'_>, mapped: &AtomicBool, stop: &AtomicBool, outcome: &Outcome) {
+fn map_and_unmap(
+    entry: GrantEntryV1<'_>,
+    mapped: &AtomicBool,
+    stop: &AtomicBool,
+    outcome: &Outcome,
+) {
     let flags = entry.flags();
     while !stop.load(Ordering::Relaxed) {
-        if flags.compare_exchange(PERMIT, PERMIT | IN_USE, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if flags
+            .compare_exchange(PERMIT, PERMIT | IN_USE, Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
+        {
             core::hint::spin_loop();
             continue;
         }
@@ -128,8 +142,13 @@ fn map_and_unmap(entry: GrantEntryV1<'_>, mapped: &AtomicBool, stop: &AtomicBool
 }
 
 /// Lends and revokes until `enough` happened. Fails when it takes too long: then nothing has raced.
-fn race(entry: GrantEntryV1<'_>, mut lender: impl Lender, enough: impl Fn([u32; 4]) -> bool) -> [u32; 4] {
-    let (outcome, mapped, stop) = (Outcome::default(), AtomicBool::new(false), AtomicBool::new(false));
+fn race(
+    entry: GrantEntryV1<'_>,
+    mut lender: impl Lender,
+    enough: impl Fn([u32; 4]) -> bool,
+) -> [u32; 4] {
+    let (outcome, mapped, stop) =
+        (Outcome::default(), AtomicBool::new(false), AtomicBool::new(false));
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut domain = 0;
     thread::scope(|scope| {
@@ -156,7 +175,9 @@ fn race(entry: GrantEntryV1<'_>, mut lender: impl Lender, enough: impl Fn([u32; 
 }
 
 /// The first entry of a table that stays for ever.
-fn first_entry(pages: NonNull<xen_pac::grant_table::raw::GrantTableV1Page>) -> GrantEntryV1<'static> {
+fn first_entry(
+    pages: NonNull<xen_pac::grant_table::raw::GrantTableV1Page>,
+) -> GrantEntryV1<'static> {
     // SAFETY: the pages stay for ever, and are touched by handles only.
     unsafe { GrantTableV1Page::from_ptr(pages) }.entries(8).unwrap()
 }
@@ -167,7 +188,8 @@ fn a_page_in_use_never_comes_back() {
     // SAFETY: one page is there for good.
     let table = unsafe { GrantTable::mapped(pages, 1, &mut storage, 1) };
     let real = Real::Free(table.slot().unwrap(), page(1000));
-    let [_, _, back_in_use, torn] = race(first_entry(pages), real, |[revoked, prevented, ..]| revoked > 1000 && prevented > 30);
+    let [_, _, back_in_use, torn] =
+        race(first_entry(pages), real, |[revoked, prevented, ..]| revoked > 1000 && prevented > 30);
     assert_eq!((back_in_use, torn), (0, 0));
 }
 

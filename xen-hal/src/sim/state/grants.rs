@@ -70,12 +70,18 @@ impl Grants {
 
     /// How many entries the table has.
     pub(in crate::sim) fn entries(&self) -> u32 {
-        let in_page = if self.version == 2 { PAGE_SIZE / V2_ENTRY } else { GrantTableV1Page::ENTRIES_COUNT };
+        let in_page =
+            if self.version == 2 { PAGE_SIZE / V2_ENTRY } else { GrantTableV1Page::ENTRIES_COUNT };
         (self.frames.len() * in_page) as u32
     }
 
     /// Lets the table have so many pages at least (`gnttab_grow_table`).
-    pub(in crate::sim) fn grow(&mut self, frames: usize, free: &mut Frames, memory: &MachineMemory) -> Result<(), Errno> {
+    pub(in crate::sim) fn grow(
+        &mut self,
+        frames: usize,
+        free: &mut Frames,
+        memory: &MachineMemory,
+    ) -> Result<(), Errno> {
         if frames > MAX_FRAMES {
             return Err(Errno::EINVAL);
         }
@@ -85,8 +91,14 @@ impl Grants {
         self.grow_status(free, memory).map_err(|_| Errno::ENOMEM)
     }
 
-    /// Lets the table have so many pages of status, as far as it may grow for them (`gnttab_get_status_frame_mfn`).
-    pub(in crate::sim) fn grow_to_status(&mut self, pages: usize, free: &mut Frames, memory: &MachineMemory) -> Result<(), Errno> {
+    /// Lets the table have so many pages of status, as far as it may grow for them
+    /// (`gnttab_get_status_frame_mfn`).
+    pub(in crate::sim) fn grow_to_status(
+        &mut self,
+        pages: usize,
+        free: &mut Frames,
+        memory: &MachineMemory,
+    ) -> Result<(), Errno> {
         if pages <= self.status_frames.len() {
             return Ok(());
         }
@@ -95,8 +107,14 @@ impl Grants {
     }
 
     /// In version 2 each entry has a status of two bytes, in pages of their own.
-    pub(in crate::sim) fn grow_status(&mut self, free: &mut Frames, memory: &MachineMemory) -> io::Result<()> {
-        while self.version == 2 && self.status_frames.len() * (PAGE_SIZE / 2) < self.entries() as usize {
+    pub(in crate::sim) fn grow_status(
+        &mut self,
+        free: &mut Frames,
+        memory: &MachineMemory,
+    ) -> io::Result<()> {
+        while self.version == 2
+            && self.status_frames.len() * (PAGE_SIZE / 2) < self.entries() as usize
+        {
             self.status_frames.push(free.take_for_xen(memory)?);
         }
         Ok(())

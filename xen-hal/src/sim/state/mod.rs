@@ -1,4 +1,5 @@
-//! What the simulated Xen knows: the machine, its domains, and their vCPUs. Plain data, all of it under one lock, and the rules that hold for a part of it alone.
+//! What the simulated Xen knows: the machine, its domains, and their vCPUs. Plain data, all of it
+//! under one lock, and the rules that hold for a part of it alone.
 
 mod grants;
 mod path;
@@ -25,7 +26,9 @@ use super::profile::{Profile, Role};
 use super::setup::Setup;
 pub(super) use grants::{Active, Grants, MAX_FRAMES, Map, V2_ENTRY};
 pub(super) use path::Path;
-pub(super) use physmap::{END_OF_PROGRAM, Entry, FIRST, Frames, Physmap, address_in_program, frame_of_program};
+pub(super) use physmap::{
+    END_OF_PROGRAM, Entry, FIRST, Frames, Physmap, address_in_program, frame_of_program,
+};
 pub(super) use ports::{Binding, Ports};
 pub(super) use random::Random;
 pub(super) use sum::Sum;
@@ -97,7 +100,8 @@ pub(in crate::sim) struct Domain {
     pub(in crate::sim) shutdown_code: Option<ShutdownReason>,
     pub(in crate::sim) ended: Option<ShutdownReason>,
     pub(in crate::sim) suspends: u32,
-    /// What its clock is ahead of the machine's, in nanoseconds: since it came from another machine.
+    /// What its clock is ahead of the machine's, in nanoseconds: since it came from another
+    /// machine.
     pub(in crate::sim) epoch: i64,
     pub(in crate::sim) handlers: BTreeMap<u8, Handler>,
     pub(in crate::sim) faults: Faults,
@@ -148,15 +152,23 @@ impl State {
         if id == Domid::SELF {
             return Ok(caller);
         }
-        self.domains.iter().position(|domain| domain.id == id && domain.ended.is_none()).ok_or(Errno::ESRCH)
+        self.domains
+            .iter()
+            .position(|domain| domain.id == id && domain.ended.is_none())
+            .ok_or(Errno::ESRCH)
     }
 
     /// Whether `caller` may do to `target` what is a domain's own business.
     pub(in crate::sim) fn may_act_on(&self, caller: usize, target: usize) -> Result<(), Errno> {
-        if caller == target || self.domains[caller].role == Role::Control { Ok(()) } else { Err(Errno::EPERM) }
+        if caller == target || self.domains[caller].role == Role::Control {
+            Ok(())
+        } else {
+            Err(Errno::EPERM)
+        }
     }
 
-    /// Whether Xen's default policy on Arm, SILO, keeps two domains apart, so that `caller` may not bring them together (`silo_mode_dom_check`).
+    /// Whether Xen's default policy on Arm, SILO, keeps two domains apart, so that `caller` may not
+    /// bring them together (`silo_mode_dom_check`).
     pub(in crate::sim) fn apart(&self, caller: usize, one: usize, other: usize) -> bool {
         let guest = |domain: usize| self.domains[domain].role != Role::Control;
         self.profile.is_arm() && one != other && [caller, one, other].into_iter().all(guest)
@@ -164,20 +176,29 @@ impl State {
 
     /// All vCPUs of the machine.
     pub(in crate::sim) fn keys(&self) -> impl Iterator<Item = VcpuKey> + '_ {
-        self.domains.iter().enumerate().flat_map(|(domain, of)| (0..of.vcpus.len()).map(move |vcpu| VcpuKey { domain, vcpu }))
+        self.domains
+            .iter()
+            .enumerate()
+            .flat_map(|(domain, of)| (0..of.vcpus.len()).map(move |vcpu| VcpuKey { domain, vcpu }))
     }
 
     /// Adds a domain whose first vCPU will run `program`.
-    pub(in crate::sim) fn add_domain(&mut self, setup: &Setup, program: Program) -> io::Result<Domid> {
+    pub(in crate::sim) fn add_domain(
+        &mut self,
+        setup: &Setup,
+        program: Program,
+    ) -> io::Result<Domid> {
         let role = setup.role.unwrap_or(self.profile.role);
-        let first = u16::from(self.domains.first().map_or(role, |first| first.role) != Role::Control);
+        let first =
+            u16::from(self.domains.first().map_or(role, |first| first.role) != Role::Control);
         let id = Domid(first + self.domains.len() as u16);
         // All or nothing: two pages of Xen's, and the domain's own.
         if self.frames.free() < setup.pages + 2 {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let shared = self.frames.take_for_xen(&self.memory)?;
-        let physmap = Physmap::populated(setup.pages, &mut self.frames, &self.memory, self.domains.len())?;
+        let physmap =
+            Physmap::populated(setup.pages, &mut self.frames, &self.memory, self.domains.len())?;
         let info = |vcpu| self.profile.block_in_shared_page(vcpu).map(|block| (shared, block));
         let vcpus = (0..setup.vcpus).map(|vcpu| Vcpu::new(info(vcpu), self.now));
         let mut domain = Domain {
@@ -203,7 +224,8 @@ impl State {
             console: Vec::new(),
         };
         let first = &mut domain.vcpus[0];
-        (first.initialised, first.run, first.program, first.started) = (true, Run::Ready, Some(program), true);
+        (first.initialised, first.run, first.program, first.started) =
+            (true, Run::Ready, Some(program), true);
         first.times.state = Runstate::RUNNABLE;
         self.domains.push(domain);
         self.write_wallclock(self.domains.len() - 1);

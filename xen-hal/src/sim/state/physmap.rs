@@ -9,12 +9,14 @@ use crate::sim::boundary::{GuestMemory, MachineFrame, MachineMemory};
 
 /// No program has memory from this address on.
 pub(in crate::sim) const END_OF_PROGRAM: usize = 1 << 47;
-/// The first frame of a domain at which there is memory: frame 0 is one that the HAL maps nothing at.
+/// The first frame of a domain at which there is memory: frame 0 is one that the HAL maps nothing
+/// at.
 pub(in crate::sim) const FIRST: usize = 16;
 /// How many frames a domain has room for beyond those of its memory.
 const ROOM: usize = 128;
 
-/// The frames from here on stand for the program's own memory, which is no domain's: its variables and stacks. Xen copies from and to it, and does nothing else with it.
+/// The frames from here on stand for the program's own memory, which is no domain's: its variables
+/// and stacks. Xen copies from and to it, and does nothing else with it.
 const PROGRAM: u64 = 1 << 36;
 
 /// The frame by which a program names its own memory to Xen.
@@ -40,7 +42,8 @@ enum Owner {
 #[derive(Clone, Debug)]
 pub(in crate::sim) struct Frames {
     owners: Vec<Owner>,
-    /// How many there are that still use each of them: a mapping of a peer's, or Xen itself. A frame that was given back is free when nobody does.
+    /// How many there are that still use each of them: a mapping of a peer's, or Xen itself. A
+    /// frame that was given back is free when nobody does.
     holders: Vec<u32>,
     /// Below this one none is free.
     lowest: usize,
@@ -74,7 +77,10 @@ impl Frames {
         Some(frame)
     }
 
-    pub(in crate::sim) fn take_for_xen(&mut self, memory: &MachineMemory) -> io::Result<MachineFrame> {
+    pub(in crate::sim) fn take_for_xen(
+        &mut self,
+        memory: &MachineMemory,
+    ) -> io::Result<MachineFrame> {
         self.take(Owner::Xen, memory).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
 
@@ -94,7 +100,11 @@ impl Frames {
     }
 
     /// Somebody uses one frame in place of another.
-    pub(in crate::sim) fn replace(&mut self, before: Option<MachineFrame>, now: Option<MachineFrame>) {
+    pub(in crate::sim) fn replace(
+        &mut self,
+        before: Option<MachineFrame>,
+        now: Option<MachineFrame>,
+    ) {
         if let Some(now) = now {
             self.hold(now);
         }
@@ -136,25 +146,45 @@ pub(in crate::sim) struct Physmap {
 
 impl Physmap {
     /// A domain's frames, with memory at the first `pages` of them.
-    pub(in crate::sim) fn populated(pages: usize, frames: &mut Frames, memory: &MachineMemory, domain: usize) -> io::Result<Self> {
+    pub(in crate::sim) fn populated(
+        pages: usize,
+        frames: &mut Frames,
+        memory: &MachineMemory,
+        domain: usize,
+    ) -> io::Result<Self> {
         let count = FIRST + pages + ROOM;
-        let mut physmap = Self { memory: GuestMemory::reserve(count)?, entries: std::vec![Entry::Empty; count], pages: 0, highest: 0 };
+        let mut physmap = Self {
+            memory: GuestMemory::reserve(count)?,
+            entries: std::vec![Entry::Empty; count],
+            pages: 0,
+            highest: 0,
+        };
         for frame in FIRST..FIRST + pages {
-            let taken = physmap.allocate(frames, memory, domain).ok_or(io::ErrorKind::OutOfMemory)?;
+            let taken =
+                physmap.allocate(frames, memory, domain).ok_or(io::ErrorKind::OutOfMemory)?;
             physmap.put(frame, Entry::Ram(taken), memory)?;
         }
         Ok(physmap)
     }
 
     /// Takes a page for the domain, which is at none of its frames yet.
-    pub(in crate::sim) fn allocate(&mut self, frames: &mut Frames, memory: &MachineMemory, domain: usize) -> Option<MachineFrame> {
+    pub(in crate::sim) fn allocate(
+        &mut self,
+        frames: &mut Frames,
+        memory: &MachineMemory,
+        domain: usize,
+    ) -> Option<MachineFrame> {
         let frame = frames.take_for(domain, memory)?;
         self.pages += 1;
         Some(frame)
     }
 
     pub(in crate::sim) fn get(&self, gfn: u64) -> Entry {
-        usize::try_from(gfn).ok().and_then(|gfn| self.entries.get(gfn)).copied().unwrap_or(Entry::Empty)
+        usize::try_from(gfn)
+            .ok()
+            .and_then(|gfn| self.entries.get(gfn))
+            .copied()
+            .unwrap_or(Entry::Empty)
     }
 
     /// The machine's frame at a frame where the domain has memory.
@@ -172,7 +202,8 @@ impl Physmap {
     }
 
     pub(in crate::sim) fn is_writable(&self, frame: usize) -> bool {
-        self.is_mapped(frame) && !matches!(self.entries[frame], Entry::Grant { writable: false, .. })
+        self.is_mapped(frame)
+            && !matches!(self.entries[frame], Entry::Grant { writable: false, .. })
     }
 
     /// Where a frame of the machine is, if it is at any.
@@ -184,11 +215,18 @@ impl Physmap {
     }
 
     /// Puts something at a frame, in place of what was there.
-    pub(in crate::sim) fn put(&mut self, frame: usize, entry: Entry, memory: &MachineMemory) -> io::Result<()> {
+    pub(in crate::sim) fn put(
+        &mut self,
+        frame: usize,
+        entry: Entry,
+        memory: &MachineMemory,
+    ) -> io::Result<()> {
         match entry {
             Entry::Empty => self.memory.unmap(frame)?,
             Entry::Ram(of) | Entry::Xen(of) => self.memory.map(frame, 1, true, memory, of)?,
-            Entry::Grant { frame: of, writable } => self.memory.map(frame, 1, writable, memory, of)?,
+            Entry::Grant { frame: of, writable } => {
+                self.memory.map(frame, 1, writable, memory, of)?
+            }
         }
         self.entries[frame] = entry;
         if entry != Entry::Empty {
@@ -198,7 +236,12 @@ impl Physmap {
     }
 
     /// Leaves a frame empty, and gives its page back to Xen if it was memory of the domain's.
-    pub(in crate::sim) fn free(&mut self, frame: usize, frames: &mut Frames, memory: &MachineMemory) -> Result<(), Errno> {
+    pub(in crate::sim) fn free(
+        &mut self,
+        frame: usize,
+        frames: &mut Frames,
+        memory: &MachineMemory,
+    ) -> Result<(), Errno> {
         let Entry::Ram(page) = self.entries[frame] else { return Err(Errno::EINVAL) };
         self.put(frame, Entry::Empty, memory).map_err(|_| Errno::ENOMEM)?;
         frames.give_back(page);

@@ -73,12 +73,16 @@ impl Ports {
 
     /// A port that is bound to something.
     pub(in crate::sim) fn bound(&self, port: u32) -> Result<&Port, Errno> {
-        self.get(port).and_then(|found| if found.binding == Binding::Free { Err(Errno::EINVAL) } else { Ok(found) })
+        self.get(port).and_then(|found| {
+            if found.binding == Binding::Free { Err(Errno::EINVAL) } else { Ok(found) }
+        })
     }
 
     /// The port to which a virtual interrupt of a vCPU is bound.
     pub(in crate::sim) fn of_virq(&self, virq: Virq, vcpu: Option<usize>) -> Option<u32> {
-        let bound = |port: &Port| port.binding == Binding::Virq(virq) && vcpu.is_none_or(|vcpu| port.vcpu == vcpu);
+        let bound = |port: &Port| {
+            port.binding == Binding::Virq(virq) && vcpu.is_none_or(|vcpu| port.vcpu == vcpu)
+        };
         self.all.iter().position(bound).map(|port| port as u32)
     }
 }

@@ -1,4 +1,5 @@
-//! Chance that can be repeated: the same seed gives the same choices, in every version of this crate. That is why no library's generator is used.
+//! Chance that can be repeated: the same seed gives the same choices, in every version of this
+//! crate. That is why no library's generator is used.
 
 /// The generator SplitMix64.
 #[derive(Clone, Debug)]
@@ -24,7 +25,8 @@ impl Random {
         ((u128::from(self.next()) * bound as u128) >> u64::BITS) as usize
     }
 
-    /// True once in `often` times; never for 0. It draws nothing where the answer is known, so that a chance that is off changes no other choice.
+    /// True once in `often` times; never for 0. It draws nothing where the answer is known, so that
+    /// a chance that is off changes no other choice.
     pub(in crate::sim) fn once_in(&mut self, often: u32) -> bool {
         match often {
             0 => false,

@@ -25,7 +25,11 @@ mod tests {
     #[test]
     fn the_sums_are_those_of_fnv_1a() {
         // From the published test vectors for 64 bits: the empty text, "a" and "foobar".
-        let sum = |text: &str| text.bytes().fold(Sum::NOTHING, |sum, byte| sum.with(byte.into())).value();
-        assert_eq!([sum(""), sum("a"), sum("foobar")], [0xcbf2_9ce4_8422_2325, 0xaf63_dc4c_8601_ec8c, 0x8594_4171_f739_67e8]);
+        let sum =
+            |text: &str| text.bytes().fold(Sum::NOTHING, |sum, byte| sum.with(byte.into())).value();
+        assert_eq!(
+            [sum(""), sum("a"), sum("foobar")],
+            [0xcbf2_9ce4_8422_2325, 0xaf63_dc4c_8601_ec8c, 0x8594_4171_f739_67e8]
+        );
     }
 }

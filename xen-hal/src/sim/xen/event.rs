@@ -3,9 +3,10 @@
 use xen_pac::base::{Domid, Virq};
 use xen_pac::command::Command;
 use xen_pac::event_channel::{
-    EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindPirq, EvtchnBindVcpu, EvtchnBindVirq, EvtchnClose,
-    EvtchnExpandArray, EvtchnInitControl, EvtchnReset, EvtchnSend, EvtchnSetPriority, EvtchnState, EvtchnStatus, EvtchnStatusU,
-    EvtchnStatusUInterdomain, EvtchnStatusUUnbound, EvtchnUnmask, command,
+    EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindPirq, EvtchnBindVcpu,
+    EvtchnBindVirq, EvtchnClose, EvtchnExpandArray, EvtchnInitControl, EvtchnReset, EvtchnSend,
+    EvtchnSetPriority, EvtchnState, EvtchnStatus, EvtchnStatusU, EvtchnStatusUInterdomain,
+    EvtchnStatusUUnbound, EvtchnUnmask, command,
 };
 
 use super::{Answer, Call};
@@ -25,7 +26,8 @@ const fn is_global(virq: Virq) -> bool {
     !matches!(virq, Virq::TIMER | Virq::DEBUG | Virq::XENOPROF | Virq::XENPMU)
 }
 
-/// Whether a virtual interrupt tells of the whole machine, so that one domain has it: the control domain, as nothing else is asked for here.
+/// Whether a virtual interrupt tells of the whole machine, so that one domain has it: the control
+/// domain, as nothing else is asked for here.
 fn is_of_the_machine(virq: Virq) -> bool {
     is_global(virq) && virq != Virq::ARGO
 }
@@ -92,9 +94,11 @@ fn bind_interdomain(call: &mut Call<'_>, asked: &mut EvtchnBindInterdomain) -> A
     }
     let remote = call.state.domains[there].id;
     call.domain_mut().ports.bind(Binding::Interdomain { remote, port: asked.remote_port }, 0)?;
-    call.state.domains[there].ports.all[asked.remote_port as usize].binding = Binding::Interdomain { remote: me, port: local };
+    call.state.domains[there].ports.all[asked.remote_port as usize].binding =
+        Binding::Interdomain { remote: me, port: local };
     asked.local_port = local;
-    // What was signalled while nobody was there may be lost: so there is always an event to begin with.
+    // What was signalled while nobody was there may be lost: so there is always an event to begin
+    // with.
     call.state.set_pending(call.me.domain, local);
     Ok(0)
 }
@@ -107,7 +111,10 @@ fn bind_virq(call: &mut Call<'_>, asked: &mut EvtchnBindVirq) -> Answer {
     if vcpu >= call.domain().vcpus.len() {
         return Err(Errno::ENOENT);
     }
-    if call.state.profile.since(4, 21) && is_of_the_machine(virq) && call.domain().role != Role::Control {
+    if call.state.profile.since(4, 21)
+        && is_of_the_machine(virq)
+        && call.domain().role != Role::Control
+    {
         return Err(Errno::EBUSY);
     }
     if call.domain().ports.of_virq(virq, (!is_global(virq)).then_some(vcpu)).is_some() {
@@ -166,10 +173,18 @@ fn status(call: &mut Call<'_>, asked: &mut EvtchnStatus) -> Answer {
     asked.vcpu = port.vcpu as u32;
     (asked.status, asked.u) = match port.binding {
         Binding::Free => (EvtchnState::CLOSED, EvtchnStatusU::from_virq(Virq(0))),
-        Binding::Unbound { remote } => (EvtchnState::UNBOUND, EvtchnStatusU::from_unbound(EvtchnStatusUUnbound { dom: remote })),
-        Binding::Interdomain { remote, port } => {
-            (EvtchnState::INTERDOMAIN, EvtchnStatusU::from_interdomain(EvtchnStatusUInterdomain { dom: remote, _pad0: [0; 2], port }))
-        }
+        Binding::Unbound { remote } => (
+            EvtchnState::UNBOUND,
+            EvtchnStatusU::from_unbound(EvtchnStatusUUnbound { dom: remote }),
+        ),
+        Binding::Interdomain { remote, port } => (
+            EvtchnState::INTERDOMAIN,
+            EvtchnStatusU::from_interdomain(EvtchnStatusUInterdomain {
+                dom: remote,
+                _pad0: [0; 2],
+                port,
+            }),
+        ),
         Binding::Pirq(number) => (EvtchnState::PIRQ, EvtchnStatusU::from_pirq(number)),
         Binding::Virq(virq) => (EvtchnState::VIRQ, EvtchnStatusU::from_virq(virq)),
         Binding::Ipi => (EvtchnState::IPI, EvtchnStatusU::from_virq(Virq(0))),
@@ -211,7 +226,8 @@ fn reset(call: &mut Call<'_>, domain: Domid) -> Answer {
     Ok(0)
 }
 
-/// The FIFO form is refused as by a Xen that was started without it, once all else has been checked.
+/// The FIFO form is refused as by a Xen that was started without it, once all else has been
+/// checked.
 fn init_control(call: &mut Call<'_>, asked: EvtchnInitControl) -> Answer {
     if asked.vcpu as usize >= call.domain().vcpus.len() {
         return Err(Errno::ENOENT);

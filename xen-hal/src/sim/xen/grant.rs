@@ -1,11 +1,13 @@
-//! The grant table, and what is asked of it as a whole: hypercall `grant_table_op` (Xen's `common/grant_table.c`).
+//! The grant table, and what is asked of it as a whole: hypercall `grant_table_op` (Xen's
+//! `common/grant_table.c`).
 
 use std::vec::Vec;
 
 use xen_pac::base::{Domid, XenPfn};
 use xen_pac::command::Command;
 use xen_pac::grant_table::{
-    GNTTAB_NR_RESERVED_ENTRIES, GnttabGetVersion, GnttabQuerySize, GnttabSetVersion, GnttabSetupTable, GrantStatus, command,
+    GNTTAB_NR_RESERVED_ENTRIES, GnttabGetVersion, GnttabQuerySize, GnttabSetVersion,
+    GnttabSetupTable, GrantStatus, command,
 };
 
 use super::{Answer, Call, grant_copy, grant_entry, grant_maps};
@@ -47,8 +49,14 @@ const fn offered_on_x86(op: u32) -> bool {
     )
 }
 
-/// Carries out an operation for each element of an array, into which its status goes. Those before one that is nowhere are done.
-fn each<T: xen_pac::access::Data>(call: &mut Call<'_>, at: usize, count: usize, one: fn(&mut Call<'_>, &mut T)) -> Answer {
+/// Carries out an operation for each element of an array, into which its status goes. Those before
+/// one that is nowhere are done.
+fn each<T: xen_pac::access::Data>(
+    call: &mut Call<'_>,
+    at: usize,
+    count: usize,
+    one: fn(&mut Call<'_>, &mut T),
+) -> Answer {
     for index in 0..count {
         call.update(at.wrapping_add(index * size_of::<T>()), |call, element| {
             one(call, element);
@@ -59,7 +67,12 @@ fn each<T: xen_pac::access::Data>(call: &mut Call<'_>, at: usize, count: usize, 
 }
 
 /// An operation of which there may be one at a time.
-fn single<T: xen_pac::access::Data>(call: &mut Call<'_>, at: usize, count: usize, one: fn(&mut Call<'_>, &mut T) -> Answer) -> Answer {
+fn single<T: xen_pac::access::Data>(
+    call: &mut Call<'_>,
+    at: usize,
+    count: usize,
+    one: fn(&mut Call<'_>, &mut T) -> Answer,
+) -> Answer {
     if count != 1 {
         return Err(Errno::EINVAL);
     }
@@ -85,7 +98,8 @@ fn query_size(call: &mut Call<'_>, asked: &mut GnttabQuerySize) -> Answer {
     Ok(0)
 }
 
-/// On x86 the list is filled with numbers that mean nothing to the guest: it has no mapping of the pages yet.
+/// On x86 the list is filled with numbers that mean nothing to the guest: it has no mapping of the
+/// pages yet.
 fn setup_table(call: &mut Call<'_>, asked: &mut GnttabSetupTable) -> Answer {
     let target = match table_of(call, asked.dom) {
         Ok(target) => target,
@@ -96,14 +110,27 @@ fn setup_table(call: &mut Call<'_>, asked: &mut GnttabSetupTable) -> Answer {
     };
     let state = &mut *call.state;
     // More than there may be are refused like more than there are pages for.
-    if state.domains[target].grants.grow(asked.nr_frames as usize, &mut state.frames, &state.memory).is_err() {
+    if state.domains[target]
+        .grants
+        .grow(asked.nr_frames as usize, &mut state.frames, &state.memory)
+        .is_err()
+    {
         asked.status = GrantStatus::GENERAL_ERROR;
         return Ok(0);
     }
-    let frames: Vec<_> = call.state.domains[target].grants.frames.iter().take(asked.nr_frames as usize).copied().collect();
+    let frames: Vec<_> = call.state.domains[target]
+        .grants
+        .frames
+        .iter()
+        .take(asked.nr_frames as usize)
+        .copied()
+        .collect();
     asked.status = GrantStatus::OKAY;
     for (index, frame) in frames.iter().enumerate() {
-        if call.write(asked.frame_list.as_ptr().wrapping_add(index).addr(), frame.0 as XenPfn).is_err() {
+        if call
+            .write(asked.frame_list.as_ptr().wrapping_add(index).addr(), frame.0 as XenPfn)
+            .is_err()
+        {
             asked.status = GrantStatus::BAD_VIRT_ADDR;
         }
     }
@@ -150,7 +177,8 @@ fn change_version(call: &mut Call<'_>, version: u32) -> Answer {
     Ok(0)
 }
 
-/// The pages of status are Xen's again: where they were seen there is nothing (`gnttab_unpopulate_status_frames`).
+/// The pages of status are Xen's again: where they were seen there is nothing
+/// (`gnttab_unpopulate_status_frames`).
 fn drop_status(call: &mut Call<'_>) -> Result<(), Errno> {
     let state = &mut *call.state;
     let domain = &mut state.domains[call.me.domain];

@@ -36,7 +36,9 @@ fn try_copy(call: &Call<'_>, asked: &GnttabCopy) -> Result<(), GrantStatus> {
     if length == 0 && call.state.profile.since(4, 19) {
         return Ok(());
     }
-    let within = |offset: usize, (first, bytes): (usize, usize)| offset >= first && offset + length <= first + bytes;
+    let within = |offset: usize, (first, bytes): (usize, usize)| {
+        offset >= first && offset + length <= first + bytes
+    };
     if !within(start, from_part) || !within(end, to_part) {
         return Err(GrantStatus::GENERAL_ERROR);
     }
@@ -59,8 +61,13 @@ enum Place {
     Program(usize),
 }
 
-/// `gnttab_copy_lock_domain`: pages that are not lent are the caller's, and only by the name that means oneself.
-fn side<'a>(call: &Call<'_>, pointer: &'a GnttabCopyPtr, is_grant: bool) -> Result<Side<'a>, GrantStatus> {
+/// `gnttab_copy_lock_domain`: pages that are not lent are the caller's, and only by the name that
+/// means oneself.
+fn side<'a>(
+    call: &Call<'_>,
+    pointer: &'a GnttabCopyPtr,
+    is_grant: bool,
+) -> Result<Side<'a>, GrantStatus> {
     if !is_grant && pointer.domid != Domid::SELF {
         return Err(GrantStatus::PERMISSION_DENIED);
     }
@@ -68,12 +75,22 @@ fn side<'a>(call: &Call<'_>, pointer: &'a GnttabCopyPtr, is_grant: bool) -> Resu
     Ok(Side { pointer, domain, is_grant })
 }
 
-fn place(call: &Call<'_>, side: &Side<'_>, write: bool) -> Result<(Place, (usize, usize)), GrantStatus> {
+fn place(
+    call: &Call<'_>,
+    side: &Side<'_>,
+    write: bool,
+) -> Result<(Place, (usize, usize)), GrantStatus> {
     if !side.is_grant {
         let gfn = side.pointer.u.gmfn();
-        let own = call.domain().physmap.ram(gfn).map(Place::Frame).or_else(|| address_in_program(gfn).map(Place::Program));
+        let own = call
+            .domain()
+            .physmap
+            .ram(gfn)
+            .map(Place::Frame)
+            .or_else(|| address_in_program(gfn).map(Place::Program));
         return Ok((own.ok_or(GrantStatus::BAD_PAGE)?, (0, PAGE_SIZE)));
     }
-    let (frame, part) = grant_maps::lent_frame(call, side.domain, side.pointer.u.reference(), write, false)?;
+    let (frame, part) =
+        grant_maps::lent_frame(call, side.domain, side.pointer.u.reference(), write, false)?;
     Ok((Place::Frame(frame), part))
 }

@@ -4,7 +4,9 @@ use core::sync::atomic::Ordering;
 use std::vec::Vec;
 
 use xen_pac::base::Domid;
-use xen_pac::grant_table::{GNTTAB_NR_RESERVED_ENTRIES, GrantEntryV1, GrantTableV1Page, grant_entry_flags as flags, raw};
+use xen_pac::grant_table::{
+    GNTTAB_NR_RESERVED_ENTRIES, GrantEntryV1, GrantTableV1Page, grant_entry_flags as flags, raw,
+};
 use xen_pac::grant_table_v2::raw::{GrantEntryV2FullPage, GrantEntryV2SubPage};
 
 use crate::hypercall::Errno;
@@ -51,19 +53,28 @@ fn place(grants: &Grants, reference: u32, size: usize) -> Option<(MachineFrame, 
     Some((*frame, reference as usize % in_page * size))
 }
 
-fn first_version<'a>(grants: &Grants, memory: &'a MachineMemory, reference: u32) -> Option<GrantEntryV1<'a>> {
+fn first_version<'a>(
+    grants: &Grants,
+    memory: &'a MachineMemory,
+    reference: u32,
+) -> Option<GrantEntryV1<'a>> {
     let in_page = GrantTableV1Page::ENTRIES_COUNT;
     let frame = grants.frames.get(reference as usize / in_page)?;
     memory.grant_page(*frame).entries(reference as usize % in_page)
 }
 
-/// What an entry lends; `None` beyond the table's end. It is copied, since the guest may change it at any time.
+/// What an entry lends; `None` beyond the table's end. It is copied, since the guest may change it
+/// at any time.
 pub(super) fn read(grants: &Grants, memory: &MachineMemory, reference: u32) -> Option<Lent> {
     if grants.version == 2 {
         return second_version(grants, memory, reference);
     }
     let entry = first_version(grants, memory, reference)?;
-    let (flags, to, gfn) = (entry.flags().load(Ordering::SeqCst), Domid(entry.domid().get()), entry.frame().get().into());
+    let (flags, to, gfn) = (
+        entry.flags().load(Ordering::SeqCst),
+        Domid(entry.domid().get()),
+        entry.frame().get().into(),
+    );
     Some(Lent { flags, to, gfn, part: (0, PAGE_SIZE) })
 }
 
@@ -83,12 +94,22 @@ fn second_version(grants: &Grants, memory: &MachineMemory, reference: u32) -> Op
 }
 
 /// Tells the guest who uses what it lends.
-pub(super) fn mark(grants: &Grants, memory: &MachineMemory, reference: u32, reading: bool, writing: bool) {
+pub(super) fn mark(
+    grants: &Grants,
+    memory: &MachineMemory,
+    reference: u32,
+    reading: bool,
+    writing: bool,
+) {
     let now = flags::READING.val(reading.into()).value | flags::WRITING.val(writing.into()).value;
     if grants.version == 2 {
         let in_page = PAGE_SIZE / size_of::<u16>();
         if let Some(frame) = grants.status_frames.get(reference as usize / in_page) {
-            memory.write(*frame, reference as usize % in_page * size_of::<u16>(), &now.to_ne_bytes());
+            memory.write(
+                *frame,
+                reference as usize % in_page * size_of::<u16>(),
+                &now.to_ne_bytes(),
+            );
         }
     } else if let Some(entry) = first_version(grants, memory, reference) {
         // Set first and clear afterwards: a grant that is used is never seen as one that is not.
@@ -97,11 +118,17 @@ pub(super) fn mark(grants: &Grants, memory: &MachineMemory, reference: u32, read
     }
 }
 
-/// The reserved entries, in the form of version 1: they alone outlive a change of the version (`gnttab_set_version`).
+/// The reserved entries, in the form of version 1: they alone outlive a change of the version
+/// (`gnttab_set_version`).
 ///
-/// In version 1 they are kept as they are. In version 2 those that lend a page are, unless version 1 has no way to say it; others become empty.
-pub(super) fn reserved(grants: &Grants, memory: &MachineMemory) -> Result<Vec<raw::GrantEntryV1>, Errno> {
-    let entries = (0..GNTTAB_NR_RESERVED_ENTRIES).filter_map(|reference| Some((reference, read(grants, memory, reference)?)));
+/// In version 1 they are kept as they are. In version 2 those that lend a page are, unless version
+/// 1 has no way to say it; others become empty.
+pub(super) fn reserved(
+    grants: &Grants,
+    memory: &MachineMemory,
+) -> Result<Vec<raw::GrantEntryV1>, Errno> {
+    let entries = (0..GNTTAB_NR_RESERVED_ENTRIES)
+        .filter_map(|reference| Some((reference, read(grants, memory, reference)?)));
     let in_first_version = |(reference, lent): (u32, Lent)| {
         let mut entry = raw::GrantEntryV1::ZEROED;
         if grants.version == 2 && lent.is_transitive() {
@@ -109,14 +136,16 @@ pub(super) fn reserved(grants: &Grants, memory: &MachineMemory) -> Result<Vec<ra
         }
         if grants.version == 1 || lent.permits_access() {
             entry.frame = u32::try_from(lent.gfn).map_err(|_| Errno::ERANGE)?;
-            (entry.flags, entry.domid) = (lent.flags | status(grants, memory, reference), lent.to.0);
+            (entry.flags, entry.domid) =
+                (lent.flags | status(grants, memory, reference), lent.to.0);
         }
         Ok(entry)
     };
     entries.map(in_first_version).collect()
 }
 
-/// What the status of an entry of version 2 says; nothing in version 1, where it is among the flags.
+/// What the status of an entry of version 2 says; nothing in version 1, where it is among the
+/// flags.
 fn status(grants: &Grants, memory: &MachineMemory, reference: u32) -> u16 {
     let mut bytes = [0; size_of::<u16>()];
     if let Some(frame) = grants.status_frames.first().filter(|_| grants.version == 2) {
@@ -134,7 +163,8 @@ pub(super) fn restore(grants: &Grants, memory: &MachineMemory, kept: &[raw::Gran
             continue;
         }
         let mut wide = GrantEntryV2FullPage::ZEROED;
-        (wide.hdr.flags, wide.hdr.domid, wide.frame) = (entry.flags & !USED, entry.domid, entry.frame.into());
+        (wide.hdr.flags, wide.hdr.domid, wide.frame) =
+            (entry.flags & !USED, entry.domid, entry.frame.into());
         memory.write(frame, index * V2_ENTRY, as_bytes(&wide));
         if let Some(status) = grants.status_frames.first() {
             memory.write(*status, index * size_of::<u16>(), &(entry.flags & USED).to_ne_bytes());

@@ -1,7 +1,9 @@
 //! Mapping what others lend, and ending it (Xen's `map_grant_ref`, `unmap_common`).
 
 use xen_pac::base::Domid;
-use xen_pac::grant_table::{GnttabMapGrantRef, GnttabUnmapGrantRef, GrantStatus, grant_map_flags as flags};
+use xen_pac::grant_table::{
+    GnttabMapGrantRef, GnttabUnmapGrantRef, GrantStatus, grant_map_flags as flags,
+};
 
 use super::{Call, grant_entry};
 use crate::platform::{Frame, PAGE_SIZE};
@@ -47,7 +49,11 @@ fn free_handle(call: &Call<'_>) -> Result<usize, GrantStatus> {
     let Grants { maps, max_maps, .. } = &call.domain().grants;
     let free = maps.iter().position(Option::is_none).unwrap_or(maps.len());
     // 4.16 gave this an answer of its own.
-    let full = if call.state.profile.since(4, 16) { GrantStatus::NO_SPACE } else { GrantStatus::NO_DEVICE_SPACE };
+    let full = if call.state.profile.since(4, 16) {
+        GrantStatus::NO_SPACE
+    } else {
+        GrantStatus::NO_DEVICE_SPACE
+    };
     if free < *max_maps { Ok(free) } else { Err(full) }
 }
 
@@ -81,39 +87,65 @@ pub(super) fn lent_frame(
             return Ok((active.frame, (0, PAGE_SIZE)));
         }
     }
-    let lent = grant_entry::read(&lender.grants, &call.state.memory, reference).ok_or(GrantStatus::BAD_GNTREF)?;
-    if !lent.permits_access() || lent.to != me || writable && lent.is_read_only() || whole && !lent.is_whole_page() {
+    let lent = grant_entry::read(&lender.grants, &call.state.memory, reference)
+        .ok_or(GrantStatus::BAD_GNTREF)?;
+    if !lent.permits_access()
+        || lent.to != me
+        || writable && lent.is_read_only()
+        || whole && !lent.is_whole_page()
+    {
         return Err(GrantStatus::GENERAL_ERROR);
     }
-    let frame = active.map(|active| active.frame).or_else(|| lender.physmap.ram(lent.gfn)).ok_or(GrantStatus::BAD_PAGE)?;
+    let frame = active
+        .map(|active| active.frame)
+        .or_else(|| lender.physmap.ram(lent.gfn))
+        .ok_or(GrantStatus::BAD_PAGE)?;
     Ok((frame, lent.part))
 }
 
 /// Lets the page appear at the caller's address.
-fn place(call: &mut Call<'_>, owner: usize, frame: MachineFrame, address: u64, writable: bool) -> Result<(), GrantStatus> {
+fn place(
+    call: &mut Call<'_>,
+    owner: usize,
+    frame: MachineFrame,
+    address: u64,
+    writable: bool,
+) -> Result<(), GrantStatus> {
     let me = call.me.domain;
-    let at = call.domain().physmap.frame(Frame::containing(address).0).ok_or(GrantStatus::GENERAL_ERROR)?;
+    let at = call
+        .domain()
+        .physmap
+        .frame(Frame::containing(address).0)
+        .ok_or(GrantStatus::GENERAL_ERROR)?;
     let state = &mut *call.state;
-    if matches!(state.domains[me].physmap.entries[at], Entry::Grant { .. }) && !state.profile.is_arm() {
+    if matches!(state.domains[me].physmap.entries[at], Entry::Grant { .. })
+        && !state.profile.is_arm()
+    {
         // Xen has no way out of this. On Arm what was there is forgotten.
         call.crash("it mapped a grant over another");
         return Err(GrantStatus::GENERAL_ERROR);
     }
     let physmap = &mut state.domains[me].physmap;
     if owner == me && !state.profile.is_arm() {
-        // On x86 a page of one's own leaves the frame at which it is memory. As a grant it can be at several.
+        // On x86 a page of one's own leaves the frame at which it is memory. As a grant it can be
+        // at several.
         if let Some(from) = physmap.entries.iter().position(|entry| *entry == Entry::Ram(frame)) {
-            physmap.put(from, Entry::Empty, &state.memory).map_err(|_| GrantStatus::GENERAL_ERROR)?;
+            physmap
+                .put(from, Entry::Empty, &state.memory)
+                .map_err(|_| GrantStatus::GENERAL_ERROR)?;
         }
     }
-    physmap.put(at, Entry::Grant { frame, writable }, &state.memory).map_err(|_| GrantStatus::GENERAL_ERROR)
+    physmap
+        .put(at, Entry::Grant { frame, writable }, &state.memory)
+        .map_err(|_| GrantStatus::GENERAL_ERROR)
 }
 
 fn pin(call: &mut Call<'_>, owner: usize, reference: u32, frame: MachineFrame, writable: bool) {
     let by = call.domain().id;
     let state = &mut *call.state;
     let grants = &mut state.domains[owner].grants;
-    let active = grants.active.entry(reference).or_insert(Active { by, frame, readers: 0, writers: 0 });
+    let active =
+        grants.active.entry(reference).or_insert(Active { by, frame, readers: 0, writers: 0 });
     if writable {
         active.writers += 1;
     } else {
@@ -128,7 +160,14 @@ pub(super) fn unmap(call: &mut Call<'_>, asked: &mut GnttabUnmapGrantRef) {
 }
 
 fn try_unmap(call: &mut Call<'_>, asked: &GnttabUnmapGrantRef) -> Result<(), GrantStatus> {
-    let map = call.domain().grants.maps.get(asked.handle as usize).cloned().flatten().ok_or(GrantStatus::BAD_HANDLE)?;
+    let map = call
+        .domain()
+        .grants
+        .maps
+        .get(asked.handle as usize)
+        .cloned()
+        .flatten()
+        .ok_or(GrantStatus::BAD_HANDLE)?;
     // Without an address nothing is unmapped, and Xen finds nothing wrong with that.
     if asked.host_addr == 0 {
         return Ok(());
@@ -145,17 +184,20 @@ fn try_unmap(call: &mut Call<'_>, asked: &GnttabUnmapGrantRef) -> Result<(), Gra
 }
 
 impl crate::sim::state::State {
-    /// Ends a mapping: its frame is empty, and the lender is told when nobody uses the page any more.
+    /// Ends a mapping: its frame is empty, and the lender is told when nobody uses the page any
+    /// more.
     pub(in crate::sim) fn end_map(&mut self, domain: usize, handle: usize) {
         let Some(map) = self.domains[domain].grants.maps[handle].take() else { return };
         let physmap = &mut self.domains[domain].physmap;
         let at = physmap.frame(Frame::containing(map.address).0);
         if let Some(at) = at.filter(|at| matches!(physmap.entries[*at], Entry::Grant { .. })) {
-            // The computer may refuse to change the mapping; then the page stays where a program can see it, as after a translation that was not flushed.
+            // The computer may refuse to change the mapping; then the page stays where a program
+            // can see it, as after a translation that was not flushed.
             let _ = physmap.put(at, Entry::Empty, &self.memory);
         }
         self.frames.release(map.frame);
-        let lent_it = |owner: &&mut Domain| owner.id == map.owner && owner.grants.table == map.table;
+        let lent_it =
+            |owner: &&mut Domain| owner.id == map.owner && owner.grants.table == map.table;
         let Some(owner) = self.domains.iter_mut().find(lent_it) else { return };
         let Some(active) = owner.grants.active.get_mut(&map.reference) else { return };
         if map.writable {

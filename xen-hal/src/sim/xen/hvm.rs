@@ -34,9 +34,16 @@ fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
     Ok(0)
 }
 
-/// The domain whose parameter is meant. On Arm no domain may set one of its own, and these alone may be read.
+/// The domain whose parameter is meant. On Arm no domain may set one of its own, and these alone
+/// may be read.
 fn target(call: &Call<'_>, asked: &XenHvmParam, set: bool) -> Result<usize, Errno> {
-    let known = [HvmParam::CALLBACK_IRQ, HvmParam::STORE_PFN, HvmParam::STORE_EVTCHN, HvmParam::CONSOLE_PFN, HvmParam::CONSOLE_EVTCHN];
+    let known = [
+        HvmParam::CALLBACK_IRQ,
+        HvmParam::STORE_PFN,
+        HvmParam::STORE_EVTCHN,
+        HvmParam::CONSOLE_PFN,
+        HvmParam::CONSOLE_EVTCHN,
+    ];
     let target = call.own_target(asked.domid)?;
     let own = target == call.me.domain;
     match asked.index {

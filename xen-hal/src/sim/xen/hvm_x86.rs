@@ -1,8 +1,10 @@
-//! Parameters, and how events interrupt the domain: hypercall `hvm_op`, as x86 answers it (Xen's `arch/x86/hvm/hvm.c`).
+//! Parameters, and how events interrupt the domain: hypercall `hvm_op`, as x86 answers it (Xen's
+//! `arch/x86/hvm/hvm.c`).
 
 use xen_pac::command::Command;
 use xen_pac::hvm::{
-    CallbackVia, CallbackViaVariant, HVM_NR_PARAMS, HvmParam, XenHvmEvtchnUpcallVector, XenHvmGetTime, XenHvmParam, command,
+    CallbackVia, CallbackViaVariant, HVM_NR_PARAMS, HvmParam, XenHvmEvtchnUpcallVector,
+    XenHvmGetTime, XenHvmParam, command,
 };
 
 use super::{Answer, Call};
@@ -56,16 +58,28 @@ fn may_be_set(index: HvmParam) -> bool {
 
 /// Parameters that a domain may read of itself besides those that it may set.
 fn may_be_read(index: HvmParam) -> bool {
-    may_be_set(index) || [HvmParam::STORE_PFN, HvmParam::CONSOLE_PFN, HvmParam::ALTP2M].contains(&index)
+    may_be_set(index)
+        || [HvmParam::STORE_PFN, HvmParam::CONSOLE_PFN, HvmParam::ALTP2M].contains(&index)
 }
 
 /// Parameters that keep the value which they were given first.
 fn is_set_once(index: HvmParam) -> bool {
-    [HvmParam::VIRIDIAN, HvmParam::IOREQ_SERVER_PFN, HvmParam::NR_IOREQ_SERVER_PAGES, HvmParam::ALTP2M, HvmParam::MCA_CAP].contains(&index)
+    [
+        HvmParam::VIRIDIAN,
+        HvmParam::IOREQ_SERVER_PFN,
+        HvmParam::NR_IOREQ_SERVER_PAGES,
+        HvmParam::ALTP2M,
+        HvmParam::MCA_CAP,
+    ]
+    .contains(&index)
 }
 
 /// The domain whose parameter is meant, if the caller may act on it.
-fn target(call: &Call<'_>, asked: &XenHvmParam, may: fn(Profile, HvmParam) -> bool) -> Result<usize, Errno> {
+fn target(
+    call: &Call<'_>,
+    asked: &XenHvmParam,
+    may: fn(Profile, HvmParam) -> bool,
+) -> Result<usize, Errno> {
     if asked.index.0 >= HVM_NR_PARAMS {
         return Err(Errno::EINVAL);
     }
@@ -73,12 +87,18 @@ fn target(call: &Call<'_>, asked: &XenHvmParam, may: fn(Profile, HvmParam) -> bo
     if call.state.profile.since(4, 15) && is_retired(asked.index) {
         return Err(Errno::EINVAL);
     }
-    if target == call.me.domain && !may(call.state.profile, asked.index) { Err(Errno::EPERM) } else { Ok(target) }
+    if target == call.me.domain && !may(call.state.profile, asked.index) {
+        Err(Errno::EPERM)
+    } else {
+        Ok(target)
+    }
 }
 
 /// `hvmop_set_param`, `hvm_set_param`.
 fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
-    let target = target(call, asked, |profile, index| may_be_set(index) || index == HvmParam::ALTP2M && profile.since(4, 19))?;
+    let target = target(call, asked, |profile, index| {
+        may_be_set(index) || index == HvmParam::ALTP2M && profile.since(4, 19)
+    })?;
     let value = asked.value;
     let before = call.state.domains[target].parameters[asked.index.0 as usize];
     match asked.index {
@@ -107,10 +127,14 @@ fn crash(call: &mut Call<'_>, target: usize) -> Answer {
     Err(Errno::EINVAL)
 }
 
-/// `hvm_set_callback_via`. A domain without emulated interrupt controllers, as all are here, has a vector or nothing: what is no vector changes nothing, and a vector that
-/// was chosen stays.
+/// `hvm_set_callback_via`. A domain without emulated interrupt controllers, as all are here, has a
+/// vector or nothing: what is no vector changes nothing, and a vector that was chosen stays.
 fn set_callback(call: &mut Call<'_>, target: usize, value: u64) {
-    let Ok(CallbackViaVariant::Vector { vector }) = CallbackVia::decode(value).map(CallbackVia::variant) else { return };
+    let Ok(CallbackViaVariant::Vector { vector }) =
+        CallbackVia::decode(value).map(CallbackVia::variant)
+    else {
+        return;
+    };
     call.state.domains[target].upcall_vector = Some(vector);
     // It is raised as long as an upcall is pending, so also for one that came before it.
     for vcpu in 0..call.state.domains[target].vcpus.len() {

@@ -4,8 +4,8 @@ use xen_pac::access::Handle;
 use xen_pac::base::{Domid, XenPfn, XenUlong};
 use xen_pac::command::Command;
 use xen_pac::memory::{
-    MapSpace, XENMAPIDX_GRANT_TABLE_STATUS, XenAddToPhysmap, XenAddToPhysmapBatch, XenMemoryDomain, XenMemoryMap, XenMemoryReservation,
-    XenRemoveFromPhysmap, command,
+    MapSpace, XENMAPIDX_GRANT_TABLE_STATUS, XenAddToPhysmap, XenAddToPhysmapBatch, XenMemoryDomain,
+    XenMemoryMap, XenMemoryReservation, XenRemoveFromPhysmap, command,
 };
 
 use super::{Answer, Call};
@@ -17,7 +17,8 @@ use crate::sim::state::{Entry, FIRST};
 
 /// The largest extent that a guest may ask for, and the largest for a control domain.
 const MAX_ORDERS: (u32, u32) = (9, 12);
-/// Xen counts the extents that it has done in the upper bits of the command's number: more are none.
+/// Xen counts the extents that it has done in the upper bits of the command's number: more are
+/// none.
 const MAX_EXTENTS: XenUlong = (u32::MAX >> 6) as XenUlong;
 /// The frame that is none.
 const NO_FRAME: XenPfn = XenPfn::MAX;
@@ -32,9 +33,13 @@ pub(super) fn memory_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
         command::DecreaseReservation::NUMBER => Ok(reservation(call, at, decrease)),
         command::IncreaseReservation::NUMBER => Ok(reservation(call, at, increase)),
         command::MaximumRamPage::NUMBER => Ok(call.state.frames.count() - 1),
-        command::CurrentReservation::NUMBER => about(call, at, |call, target| call.state.domains[target].physmap.pages),
+        command::CurrentReservation::NUMBER => {
+            about(call, at, |call, target| call.state.domains[target].physmap.pages)
+        }
         command::MaximumReservation::NUMBER => about(call, at, maximum),
-        command::MaximumGpfn::NUMBER => about(call, at, |call, target| call.state.domains[target].physmap.highest),
+        command::MaximumGpfn::NUMBER => {
+            about(call, at, |call, target| call.state.domains[target].physmap.highest)
+        }
         command::AddToPhysmap::NUMBER => {
             let asked = call.read(at)?;
             add_to_physmap(call, &asked)
@@ -70,8 +75,13 @@ fn maximum(call: &Call<'_>, target: usize) -> usize {
     if domain.role == Role::Control { call.state.frames.count() } else { domain.made_with + SLACK }
 }
 
-/// Does an operation for each extent until one fails; how many were done. None of these ever answers with an error.
-fn reservation(call: &mut Call<'_>, at: usize, one: fn(&mut Call<'_>, usize, Option<u64>, u32) -> bool) -> usize {
+/// Does an operation for each extent until one fails; how many were done. None of these ever
+/// answers with an error.
+fn reservation(
+    call: &mut Call<'_>,
+    at: usize,
+    one: fn(&mut Call<'_>, usize, Option<u64>, u32) -> bool,
+) -> usize {
     let Ok(asked) = call.read::<XenMemoryReservation>(at) else { return 0 };
     if asked.nr_extents > MAX_EXTENTS {
         return 0;
@@ -112,8 +122,11 @@ fn populate(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
     (0..1_u64 << order).all(|page| {
         let state = &mut *call.state;
         let physmap = &mut state.domains[target].physmap;
-        // The page is the domain's before it turns out whether it can be at the frame, and stays so.
-        let Some(frame) = physmap.allocate(&mut state.frames, &state.memory, target) else { return false };
+        // The page is the domain's before it turns out whether it can be at the frame, and stays
+        // so.
+        let Some(frame) = physmap.allocate(&mut state.frames, &state.memory, target) else {
+            return false;
+        };
         let at = first.checked_add(page).and_then(|gfn| physmap.frame(gfn));
         at.is_some_and(|at| physmap.put(at, Entry::Ram(frame), &state.memory).is_ok())
     })
@@ -134,7 +147,9 @@ fn increase(call: &mut Call<'_>, target: usize, _: Option<u64>, order: u32) -> b
     let may = maximum(call, target);
     let state = &mut *call.state;
     let physmap = &mut state.domains[target].physmap;
-    physmap.pages + (1 << order) <= may && (0..1 << order).all(|_| physmap.allocate(&mut state.frames, &state.memory, target).is_some())
+    physmap.pages + (1 << order) <= may
+        && (0..1 << order)
+            .all(|_| physmap.allocate(&mut state.frames, &state.memory, target).is_some())
 }
 
 /// `xatp_permission_check`, `xenmem_add_to_physmap`.
@@ -159,7 +174,8 @@ fn add_to_physmap(call: &mut Call<'_>, asked: &XenAddToPhysmap) -> Answer {
     Ok(0)
 }
 
-/// The domain in which something is to appear (`xatp_permission_check`): devices appear in the hardware domain alone, and by its own doing.
+/// The domain in which something is to appear (`xatp_permission_check`): devices appear in the
+/// hardware domain alone, and by its own doing.
 fn permitted(call: &Call<'_>, domain: Domid, space: MapSpace) -> Result<usize, Errno> {
     let target = call.target(domain)?;
     let of_hardware = target == call.me.domain && call.domain().role == Role::Control;
@@ -200,7 +216,9 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
         MapSpace::SHARED_INFO if index == 0 => Entry::Xen(call.state.domains[target].shared),
         MapSpace::SHARED_INFO => return Err(Errno::EINVAL),
         MapSpace::GRANT_TABLE => Entry::Xen(grant_frame(call, target, index)?),
-        MapSpace::GMFN if !arm => Entry::Ram(call.state.domains[target].physmap.ram(index).ok_or(Errno::EINVAL)?),
+        MapSpace::GMFN if !arm => {
+            Entry::Ram(call.state.domains[target].physmap.ram(index).ok_or(Errno::EINVAL)?)
+        }
         _ if arm => return Err(Errno::ENOSYS),
         _ => return Err(Errno::EINVAL),
     };
@@ -210,7 +228,8 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
     let (Entry::Ram(page) | Entry::Xen(page)) = entry else { return Err(Errno::EINVAL) };
     let from = physmap.find(page);
     if arm {
-        // A page of Xen's that is mapped must be unmapped first. What is at the new frame vanishes, and memory stays the domain's, out of its reach.
+        // A page of Xen's that is mapped must be unmapped first. What is at the new frame vanishes,
+        // and memory stays the domain's, out of its reach.
         if from.is_some() && since_4_17 {
             return Err(Errno::EBUSY);
         }

@@ -1,4 +1,5 @@
-//! What the simulated Xen answers: a file for each hypercall. In each, conditions are in the order in which Xen checks them, and the functions of Xen's are named.
+//! What the simulated Xen answers: a file for each hypercall. In each, conditions are in the order
+//! in which Xen checks them, and the functions of Xen's are named.
 
 mod console;
 mod event;
@@ -50,7 +51,8 @@ pub(super) fn refusal(errno: Errno) -> isize {
     -isize::from(i16::try_from(errno.number()).unwrap_or(i16::MAX))
 }
 
-/// Carries out a hypercall, and passes the baton on behind it as chance has it. The answer, and whether interrupts can come from now on; `None` when the caller is no more.
+/// Carries out a hypercall, and passes the baton on behind it as chance has it. The answer, and
+/// whether interrupts can come from now on; `None` when the caller is no more.
 pub(super) fn call<'a>(
     shared: &'a Shared,
     mut state: MutexGuard<'a, State>,
@@ -74,7 +76,11 @@ pub(super) fn call<'a>(
     state.pass_time(0);
     shared.start_threads(&mut state);
     let chance = state.adversity.preempt_hypercalls;
-    if yields || state.vcpu(me).run != Run::Ready || state.is_over_for(me) || state.random.once_in(chance) {
+    if yields
+        || state.vcpu(me).run != Run::Ready
+        || state.is_over_for(me)
+        || state.random.once_in(chance)
+    {
         state = shared.pass(state, me)?;
     }
     let answer = answer.map_or_else(refusal, |answer| answer as isize);
@@ -83,8 +89,11 @@ pub(super) fn call<'a>(
 
 /// What a hypercall that is made to fail answers.
 fn failed(number: u32, command: usize, errno: Errno) -> Answer {
-    let counts =
-        [memory_command::PopulatePhysmap::NUMBER, memory_command::IncreaseReservation::NUMBER, memory_command::DecreaseReservation::NUMBER];
+    let counts = [
+        memory_command::PopulatePhysmap::NUMBER,
+        memory_command::IncreaseReservation::NUMBER,
+        memory_command::DecreaseReservation::NUMBER,
+    ];
     let never_fails = number == Number::MEMORY_OP.0 && counts.contains(&(command as u32));
     if never_fails { Ok(0) } else { Err(errno) }
 }
@@ -113,18 +122,23 @@ impl Call<'_> {
         self.state.domain_mut(self.me)
     }
 
-    /// Whether there can be memory at an address: not where no program has any, and not in the domain's own range where nothing is mapped. Any other address was vouched
-    /// for by whoever made the hypercall.
+    /// Whether there can be memory at an address: not where no program has any, and not in the
+    /// domain's own range where nothing is mapped. Any other address was vouched for by whoever
+    /// made the hypercall.
     pub(super) fn reach(&self, address: usize, length: usize, write: bool) -> Result<(), Errno> {
         if length == 0 {
             return Ok(());
         }
-        let end = address.checked_add(length).filter(|end| *end <= END_OF_PROGRAM && address >= PAGE_SIZE).ok_or(Errno::EFAULT)?;
+        let end = address
+            .checked_add(length)
+            .filter(|end| *end <= END_OF_PROGRAM && address >= PAGE_SIZE)
+            .ok_or(Errno::EFAULT)?;
         let physmap = &self.domain().physmap;
         let mut page = address;
         while page < end {
             if let Some((frame, _)) = physmap.memory.place_of(page) {
-                let mapped = if write { physmap.is_writable(frame) } else { physmap.is_mapped(frame) };
+                let mapped =
+                    if write { physmap.is_writable(frame) } else { physmap.is_mapped(frame) };
                 if !mapped {
                     return Err(Errno::EFAULT);
                 }
@@ -148,7 +162,11 @@ impl Call<'_> {
     }
 
     /// Reads an argument, and writes it back with what `work` put into it, if it succeeds.
-    pub(super) fn update<T: Data>(&mut self, address: usize, work: impl FnOnce(&mut Self, &mut T) -> Answer) -> Answer {
+    pub(super) fn update<T: Data>(
+        &mut self,
+        address: usize,
+        work: impl FnOnce(&mut Self, &mut T) -> Answer,
+    ) -> Answer {
         let mut argument = self.read(address)?;
         let answer = work(self, &mut argument)?;
         self.write(address, argument)?;

@@ -1,4 +1,5 @@
-//! Waiting, and the domain's end: hypercall `sched_op` (Xen's `common/sched/core.c`, `common/domain.c`).
+//! Waiting, and the domain's end: hypercall `sched_op` (Xen's `common/sched/core.c`,
+//! `common/domain.c`).
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use core::sync::atomic::Ordering;
@@ -6,7 +7,10 @@ use std::vec::Vec;
 
 use xen_pac::base::Domid;
 use xen_pac::command::Command;
-use xen_pac::sched::{SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason, command};
+use xen_pac::sched::{
+    SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason,
+    command,
+};
 
 use super::{Answer, Call};
 use crate::clock::NANOS_PER_SECOND;
@@ -136,11 +140,15 @@ fn watchdog(call: &mut Call<'_>, asked: SchedWatchdog) -> Answer {
                 watchdogs[free] = Some(expires);
                 free + 1
             }
-            // Here Xen's answer is the lower half of an error's, which is none to whoever looks at all of it.
+            // Here Xen's answer is the lower half of an error's, which is none to whoever looks at
+            // all of it.
             None => (-i32::from(Errno::ENOSPC.number() as i16)) as u32 as usize,
         }
     } else {
-        let watchdog = watchdogs.get_mut(asked.id as usize - 1).filter(|watchdog| watchdog.is_some()).ok_or(Errno::EINVAL)?;
+        let watchdog = watchdogs
+            .get_mut(asked.id as usize - 1)
+            .filter(|watchdog| watchdog.is_some())
+            .ok_or(Errno::EINVAL)?;
         *watchdog = (asked.timeout > 0).then_some(expires);
         0
     };

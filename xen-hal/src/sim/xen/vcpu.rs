@@ -6,8 +6,8 @@ use xen_pac::base::XenUlong;
 use xen_pac::command::Command;
 use xen_pac::shared_info::raw::VcpuInfo;
 use xen_pac::vcpu::{
-    Runstate, VcpuRegisterRunstateMemoryArea, VcpuRegisterTimeMemoryArea, VcpuRegisterVcpuInfo, VcpuSetPeriodicTimer,
-    VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
+    Runstate, VcpuRegisterRunstateMemoryArea, VcpuRegisterTimeMemoryArea, VcpuRegisterVcpuInfo,
+    VcpuSetPeriodicTimer, VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
 };
 #[cfg(target_arch = "x86_64")]
 use xen_pac::vcpu::{VcpuHvmContext, VcpuHvmMode};
@@ -63,12 +63,20 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
         }
         command::RegisterRunstateMemoryArea::NUMBER => {
             let asked: VcpuRegisterRunstateMemoryArea = call.read(at)?;
-            let area = virtual_area(call, asked.addr.v().as_ptr().addr(), size_of::<raw::VcpuRunstateInfo>())?;
+            let area = virtual_area(
+                call,
+                asked.addr.v().as_ptr().addr(),
+                size_of::<raw::VcpuRunstateInfo>(),
+            )?;
             register_runstate(call, key, area)
         }
         command::RegisterVcpuTimeMemoryArea::NUMBER => {
             let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
-            let area = virtual_area(call, asked.addr.v().as_ptr().addr(), size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>())?;
+            let area = virtual_area(
+                call,
+                asked.addr.v().as_ptr().addr(),
+                size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>(),
+            )?;
             register_time(call, key, area)
         }
         command::RegisterRunstatePhysArea::NUMBER if call.state.profile.since(4, 18) => {
@@ -78,7 +86,11 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
         }
         command::RegisterVcpuTimePhysArea::NUMBER if call.state.profile.since(4, 18) => {
             let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
-            let area = physical(call, asked.addr.p(), size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>())?;
+            let area = physical(
+                call,
+                asked.addr.p(),
+                size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>(),
+            )?;
             register_time(call, key, area)
         }
         command::SendNmi::NUMBER if at == 0 => {
@@ -87,7 +99,9 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
             Ok(0)
         }
         // No vCPU here is tied to a processor.
-        command::SendNmi::NUMBER | command::GetPhysid::NUMBER | command::StopSingleshotTimer::NUMBER => Err(Errno::EINVAL),
+        command::SendNmi::NUMBER
+        | command::GetPhysid::NUMBER
+        | command::StopSingleshotTimer::NUMBER => Err(Errno::EINVAL),
         _ => Err(Errno::ENOSYS),
     }
 }
@@ -120,7 +134,10 @@ fn can_start(context: &VcpuHvmContext) -> bool {
         VcpuHvmMode::BITS_64 => {
             let registers = context.cpu_regs.x86_64();
             let has = |register: u64, bits: u64| register & bits == bits;
-            context.pad == 0 && has(registers.cr0, PROTECTION_AND_PAGING) && has(registers.cr4, PAE) && has(registers.efer, LONG_MODE)
+            context.pad == 0
+                && has(registers.cr0, PROTECTION_AND_PAGING)
+                && has(registers.cr4, PAE)
+                && has(registers.efer, LONG_MODE)
         }
         _ => false,
     }
@@ -177,12 +194,14 @@ fn set_singleshot(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
     Ok(0)
 }
 
-/// A place in the domain's memory (`map_guest_area`); none for the address of all ones, by which an area is given up.
+/// A place in the domain's memory (`map_guest_area`); none for the address of all ones, by which an
+/// area is given up.
 fn physical(call: &Call<'_>, address: u64, size: usize) -> Result<Option<Area>, Errno> {
     if address == u64::MAX {
         return Ok(None);
     }
-    let (gfn, offset) = (crate::platform::Frame::containing(address).0, (address % PAGE_SIZE as u64) as usize);
+    let (gfn, offset) =
+        (crate::platform::Frame::containing(address).0, (address % PAGE_SIZE as u64) as usize);
     if offset + size > PAGE_SIZE || offset % 8 != 0 {
         return Err(Errno::ENXIO);
     }
@@ -190,7 +209,8 @@ fn physical(call: &Call<'_>, address: u64, size: usize) -> Result<Option<Area>, 
     Ok(Some(Area::Physical(frame, offset)))
 }
 
-/// A place by its virtual address. Arm finds the page at once; x86 takes any address, and where there is no memory nothing is ever written.
+/// A place by its virtual address. Arm finds the page at once; x86 takes any address, and where
+/// there is no memory nothing is ever written.
 fn virtual_area(call: &Call<'_>, address: usize, size: usize) -> Result<Option<Area>, Errno> {
     let is_memory = call.reach(address, size, true).is_ok();
     if !is_memory && call.state.profile.is_arm() && address != 0 {
@@ -203,7 +223,8 @@ fn register_runstate(call: &mut Call<'_>, key: VcpuKey, area: Option<Area>) -> A
     let before = core::mem::replace(&mut call.state.vcpu_mut(key).runstate_area, area);
     call.state.frames.replace(before.and_then(Area::frame), area.and_then(Area::frame));
     // Of another vCPU, the time up to now is counted, which it is at no other time.
-    let times = if key == call.me { call.state.vcpu(key).times.clone() } else { call.state.run_times(key) };
+    let times =
+        if key == call.me { call.state.vcpu(key).times.clone() } else { call.state.run_times(key) };
     call.state.write_runstate(key, &times);
     Ok(0)
 }

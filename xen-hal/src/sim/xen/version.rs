@@ -4,8 +4,8 @@ use xen_pac::access::Data;
 use xen_pac::base::XenDomainHandle;
 use xen_pac::command::Command;
 use xen_pac::version::{
-    XenBuildId, XenCapabilitiesInfo, XenChangesetInfo, XenCommandline, XenCompileInfo, XenExtraversion, XenFeatureInfo,
-    XenPlatformParameters, XenVarbuf, command,
+    XenBuildId, XenCapabilitiesInfo, XenChangesetInfo, XenCommandline, XenCompileInfo,
+    XenExtraversion, XenFeatureInfo, XenPlatformParameters, XenVarbuf, command,
 };
 
 use super::{Answer, Call};
@@ -30,10 +30,14 @@ pub(super) fn xen_version(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     // Until 4.7 nobody asked who wants to know.
     let denied = role != Role::Control && profile.since(4, 7);
     match op as u32 {
-        command::Version::NUMBER => Ok(usize::from(profile.release.major()) << 16 | usize::from(profile.release.minor())),
+        command::Version::NUMBER => {
+            Ok(usize::from(profile.release.major()) << 16 | usize::from(profile.release.minor()))
+        }
         command::Extraversion::NUMBER => answer::<XenExtraversion>(call, at, text(EXTRAVERSION)),
         command::CompileInfo::NUMBER => answer(call, at, compile_info()),
-        command::Capabilities::NUMBER => answer::<XenCapabilitiesInfo>(call, at, text(profile.capabilities())),
+        command::Capabilities::NUMBER => {
+            answer::<XenCapabilitiesInfo>(call, at, text(profile.capabilities()))
+        }
         command::Changeset::NUMBER => answer::<XenChangesetInfo>(call, at, text("")),
         command::PlatformParameters::NUMBER => {
             let virt_start = if profile.is_arm() { 0 } else { VIRTUAL_START };
@@ -49,12 +53,16 @@ pub(super) fn xen_version(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
         command::Pagesize::NUMBER if at == 0 => Ok(PAGE_SIZE),
         command::Pagesize::NUMBER => Err(Errno::EINVAL),
         command::GuestHandle::NUMBER => answer(call, at, handle(call)),
-        command::Commandline::NUMBER => answer::<XenCommandline>(call, at, text(if denied { DENIED } else { COMMAND_LINE })),
+        command::Commandline::NUMBER => {
+            answer::<XenCommandline>(call, at, text(if denied { DENIED } else { COMMAND_LINE }))
+        }
         command::BuildId::NUMBER if !profile.since(4, 7) => Err(Errno::ENOSYS),
         command::BuildId::NUMBER if denied => Err(Errno::EPERM),
         command::BuildId::NUMBER => build_id(call, at),
         command::Extraversion2::NUMBER if profile.since(4, 20) => long(call, at, EXTRAVERSION),
-        command::Capabilities2::NUMBER if profile.since(4, 20) => long(call, at, profile.capabilities()),
+        command::Capabilities2::NUMBER if profile.since(4, 20) => {
+            long(call, at, profile.capabilities())
+        }
         command::Changeset2::NUMBER if profile.since(4, 20) => long(call, at, ""),
         command::Commandline2::NUMBER if profile.since(4, 20) && denied => Err(Errno::EPERM),
         command::Commandline2::NUMBER if profile.since(4, 20) => long(call, at, COMMAND_LINE),

@@ -8,7 +8,8 @@ use crate::hypercall::Errno;
 
 pub(super) fn vm_assist(call: &mut Call<'_>, op: usize, kind: usize) -> Answer {
     // Of all kinds, guests with hardware virtualisation have this one, since 4.8.
-    let known = kind as u32 == VmAssistType::RUNSTATE_UPDATE_FLAG.0 && call.state.profile.since(4, 8);
+    let known =
+        kind as u32 == VmAssistType::RUNSTATE_UPDATE_FLAG.0 && call.state.profile.since(4, 8);
     if !known {
         return Err(Errno::EINVAL);
     }

@@ -12,7 +12,8 @@ const PHYSICAL_BITS: u32 = 52;
 
 /// A start in 64-bit mode: paging on, flat segments at privilege level 0, interrupts off.
 ///
-/// The segment registers hold selector 0: load your own, that of the code segment included, before the first interrupt.
+/// The segment registers hold selector 0: load your own, that of the code segment included, before
+/// the first interrupt.
 ///
 /// ```
 /// use xen_hal::vcpu::{LongMode, StartState};
@@ -26,17 +27,22 @@ pub struct LongMode {
 }
 
 impl LongMode {
-    /// Starts at the virtual address `entry` with the stack pointer at `stack`, in the address space of the top-level page table at the physical address
-    /// `page_table`.
+    /// Starts at the virtual address `entry` with the stack pointer at `stack`, in the address
+    /// space of the top-level page table at the physical address `page_table`.
     ///
-    /// The entry is jumped to, not called: compiled code expects the stack pointer 8 below a multiple of 16, as if a return address had been pushed.
+    /// The entry is jumped to, not called: compiled code expects the stack pointer 8 below a
+    /// multiple of 16, as if a return address had been pushed.
     #[must_use]
     pub const fn new(entry: u64, stack: u64, page_table: u64) -> Self {
         let mut registers = VcpuHvmX8664::ZEROED;
         registers.rip = entry;
         registers.rsp = stack;
         registers.cr3 = page_table;
-        Self { registers }.control((bits::CR0_EXTENSION_TYPE | bits::CR0_NUMERIC_ERROR | bits::CR0_WRITE_PROTECT) as u64, 0, 0)
+        Self { registers }.control(
+            (bits::CR0_EXTENSION_TYPE | bits::CR0_NUMERIC_ERROR | bits::CR0_WRITE_PROTECT) as u64,
+            0,
+            0,
+        )
     }
 
     /// Leaves `value` in RDI, where compiled code looks for its first argument.
@@ -53,8 +59,9 @@ impl LongMode {
         self
     }
 
-    /// The control registers CR0 and CR4 and the extended feature register. The bits without which there is no 64-bit mode are added: those of protection and
-    /// paging, of PAE, and of long mode being enabled and active.
+    /// The control registers CR0 and CR4 and the extended feature register. The bits without which
+    /// there is no 64-bit mode are added: those of protection and paging, of PAE, and of long mode
+    /// being enabled and active.
     ///
     /// Best are those of the vCPU that runs, so that the new one has the same features on.
     #[must_use]
@@ -86,7 +93,10 @@ impl StartState for LongMode {
         if cr3 % PAGE_SIZE as u64 != 0 || cr3 >> PHYSICAL_BITS != 0 {
             return Err(StartError::PageTable(cr3));
         }
-        Ok(VcpuHvmContext::new(VcpuHvmMode::BITS_64, VcpuHvmContextCpuRegs::from_x86_64(self.registers)))
+        Ok(VcpuHvmContext::new(
+            VcpuHvmMode::BITS_64,
+            VcpuHvmContextCpuRegs::from_x86_64(self.registers),
+        ))
     }
 }
 
@@ -105,9 +115,18 @@ mod tests {
 
     #[test]
     fn other_bits_are_taken_as_given() {
-        let registers =
-            LongMode::new(1, 2, 0x3000).argument(4).second_argument(5).control(0x2_0000, 0x600, 0x801).context().unwrap().cpu_regs.x86_64();
-        assert_eq!((registers.rip, registers.rsp, registers.cr3, registers.rdi, registers.rsi), (1, 2, 0x3000, 4, 5));
+        let registers = LongMode::new(1, 2, 0x3000)
+            .argument(4)
+            .second_argument(5)
+            .control(0x2_0000, 0x600, 0x801)
+            .context()
+            .unwrap()
+            .cpu_regs
+            .x86_64();
+        assert_eq!(
+            (registers.rip, registers.rsp, registers.cr3, registers.rdi, registers.rsi),
+            (1, 2, 0x3000, 4, 5)
+        );
         assert_eq!((registers.cr0, registers.cr4, registers.efer), (0x8002_0001, 0x620, 0xd01));
     }
 
@@ -119,13 +138,19 @@ mod tests {
         assert_eq!(entry(0xffff_8000_0000_0000), Ok(()));
         let five_levels = LongMode::new(0x8000_0000_0000, 0, 0).control(0, CR4_FIVE_LEVELS, 0);
         assert!(five_levels.context().is_ok());
-        assert_eq!(LongMode::new(0, 1 << 48, 0).context().map(|_| ()), Err(StartError::Stack(1 << 48)));
+        assert_eq!(
+            LongMode::new(0, 1 << 48, 0).context().map(|_| ()),
+            Err(StartError::Stack(1 << 48))
+        );
     }
 
     #[test]
     fn page_tables_are_pages() {
         for address in [8, 0x1008, 1 << 52] {
-            assert_eq!(LongMode::new(0, 0, address).context().map(|_| ()), Err(StartError::PageTable(address)));
+            assert_eq!(
+                LongMode::new(0, 0, address).context().map(|_| ()),
+                Err(StartError::PageTable(address))
+            );
         }
     }
 }

@@ -31,7 +31,8 @@ pub trait StartState: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// [`StartError`] for a state that Xen would refuse, or in which the vCPU could not run a single instruction.
+    /// [`StartError`] for a state that Xen would refuse, or in which the vCPU could not run a
+    /// single instruction.
     fn context(&self) -> Result<VcpuHvmContext, StartError>;
 }
 
@@ -43,20 +44,28 @@ mod sealed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The first instruction lies at an address that the processor does not have: bits 63 to 47 differ (56, with five levels of page tables).
+    /// The first instruction lies at an address that the processor does not have: bits 63 to 47
+    /// differ (56, with five levels of page tables).
     Entry(u64),
     /// The stack's top is such an address.
     Stack(u64),
-    /// The page table does not begin at a page, or in a 32-bit mode with PAE at a multiple of 32; or it lies beyond what the register can hold.
+    /// The page table does not begin at a page, or in a 32-bit mode with PAE at a multiple of 32;
+    /// or it lies beyond what the register can hold.
     PageTable(u64),
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Entry(address) => write!(f, "a vCPU cannot start at the non-canonical address {address:#x}"),
-            Self::Stack(address) => write!(f, "a vCPU cannot have its stack at the non-canonical address {address:#x}"),
-            Self::PageTable(address) => write!(f, "no page table can be at physical address {address:#x}"),
+            Self::Entry(address) => {
+                write!(f, "a vCPU cannot start at the non-canonical address {address:#x}")
+            }
+            Self::Stack(address) => {
+                write!(f, "a vCPU cannot have its stack at the non-canonical address {address:#x}")
+            }
+            Self::PageTable(address) => {
+                write!(f, "no page table can be at physical address {address:#x}")
+            }
         }
     }
 }
@@ -97,27 +106,32 @@ impl From<Errno> for InitialiseError {
 }
 
 impl<H: Hypercall> Vcpu<H> {
-    /// Gives a vCPU that never ran the state to start in; [`up`](Self::up) then starts it. x86 only. Since Xen 4.7. Upstream: `VCPUOP_initialise`.
+    /// Gives a vCPU that never ran the state to start in; [`up`](Self::up) then starts it. x86
+    /// only. Since Xen 4.7. Upstream: `VCPUOP_initialise`.
     ///
-    /// A state that the processor could not be in cannot be built. Once initialised, a vCPU stays so: it is not given another state.
+    /// A state that the processor could not be in cannot be built. Once initialised, a vCPU stays
+    /// so: it is not given another state.
     ///
     /// # Errors
     ///
     /// [`InitialiseError::State`] before Xen is asked. Xen refuses
     /// - a vCPU that was initialised before: `EEXIST`;
-    /// - one from 32 on without its own [`vcpu_info`](Self::register_vcpu_info), up to 4.18: `EINVAL`;
+    /// - one from 32 on without its own [`vcpu_info`](Self::register_vcpu_info), up to 4.18:
+    ///   `EINVAL`;
     /// - control register bits that the processor lacks, or Xen hides: `EINVAL`.
     ///
-    /// A page table outside of the domain's memory is not always refused: where the processor walks the guest's page tables itself, the domain crashes when the vCPU
-    /// starts.
+    /// A page table outside of the domain's memory is not always refused: where the processor walks
+    /// the guest's page tables itself, the domain crashes when the vCPU starts.
     ///
     /// # Safety
     ///
-    /// The vCPU can be started in this state at any time from now on: there is code at the entry that is fit to be the first on a vCPU, its stack is its own, and
-    /// the page table maps both, and stays.
+    /// The vCPU can be started in this state at any time from now on: there is code at the entry
+    /// that is fit to be the first on a vCPU, its stack is its own, and the page table maps both,
+    /// and stays.
     pub unsafe fn initialise(&self, state: &impl StartState) -> Result<(), InitialiseError> {
         let mut context = state.context()?;
-        // SAFETY: the argument holds no pointer that Xen follows; that the vCPU can run from there is the caller's promise.
+        // SAFETY: the argument holds no pointer that Xen follows; that the vCPU can run from there
+        // is the caller's promise.
         unsafe { self.xen.vcpu_unchecked(command::Initialise, self.id.0, &mut context) }?;
         Ok(())
     }
@@ -156,8 +170,12 @@ mod tests {
     fn a_bad_state_is_refused_before_the_call() {
         let xen = Script::new();
         // SAFETY: no vCPU starts.
-        let error = unsafe { Vcpu::new(&xen, VcpuId(1)).initialise(&LongMode::new(1 << 63, 0, 0)) }.unwrap_err();
+        let error = unsafe { Vcpu::new(&xen, VcpuId(1)).initialise(&LongMode::new(1 << 63, 0, 0)) }
+            .unwrap_err();
         assert_eq!(error, InitialiseError::State(StartError::Entry(1 << 63)));
-        assert_eq!(error.to_string(), "a vCPU cannot start at the non-canonical address 0x8000000000000000");
+        assert_eq!(
+            error.to_string(),
+            "a vCPU cannot start at the non-canonical address 0x8000000000000000"
+        );
     }
 }

@@ -1,6 +1,9 @@
 //! A start in a 32-bit mode.
 
-use xen_pac::vcpu::{VcpuHvmContext, VcpuHvmContextCpuRegs, VcpuHvmMode, VcpuHvmX8632, hvm_segment_attributes as attributes};
+use xen_pac::vcpu::{
+    VcpuHvmContext, VcpuHvmContextCpuRegs, VcpuHvmMode, VcpuHvmX8632,
+    hvm_segment_attributes as attributes,
+};
 
 use super::{StartError, StartState, bits, sealed};
 use crate::platform::PAGE_SIZE;
@@ -10,7 +13,8 @@ const PAE_ALIGNMENT: u32 = 32;
 /// The last byte of the smallest task state segment.
 const TASK_STATE_LIMIT: u32 = 0x67;
 
-/// A segment of all memory, at privilege level 0: code that can be read (kind 0xb), or data that can be written (kind 0x3).
+/// A segment of all memory, at privilege level 0: code that can be read (kind 0xb), or data that
+/// can be written (kind 0x3).
 const fn flat(kind: u16) -> u16 {
     attributes::KIND.val(kind).value
         | attributes::CODE_OR_DATA.val(1).value
@@ -24,9 +28,11 @@ const DATA: u16 = flat(0x3);
 /// A busy 32-bit task state segment: the one kind that Xen takes.
 const TASK_STATE: u16 = attributes::KIND.val(0xb).value | attributes::PRESENT.val(1).value;
 
-/// A start in 32-bit protected mode: flat segments of 4 GiB at privilege level 0, interrupts off, and paging off unless it is [asked for](Self::paging).
+/// A start in 32-bit protected mode: flat segments of 4 GiB at privilege level 0, interrupts off,
+/// and paging off unless it is [asked for](Self::paging).
 ///
-/// The segment registers hold selector 0, and there is no task state behind its segment: load your own before the first interrupt.
+/// The segment registers hold selector 0, and there is no task state behind its segment: load your
+/// own before the first interrupt.
 ///
 /// ```
 /// use xen_hal::vcpu::{ProtectedMode, StartState};
@@ -40,7 +46,8 @@ pub struct ProtectedMode {
 }
 
 impl ProtectedMode {
-    /// Starts at `entry` with the stack pointer at `stack`: physical addresses, unless paging is asked for.
+    /// Starts at `entry` with the stack pointer at `stack`: physical addresses, unless paging is
+    /// asked for.
     #[must_use]
     pub const fn new(entry: u32, stack: u32) -> Self {
         let mut registers = VcpuHvmX8632::ZEROED;
@@ -60,7 +67,8 @@ impl ProtectedMode {
         Self { registers }
     }
 
-    /// Turns paging on, with the page table at this physical address. With `pae` it is one of PAE's tables of four entries, else a page directory.
+    /// Turns paging on, with the page table at this physical address. With `pae` it is one of PAE's
+    /// tables of four entries, else a page directory.
     #[must_use]
     pub const fn paging(mut self, page_table: u32, pae: bool) -> Self {
         self.registers.cr3 = page_table;
@@ -90,7 +98,10 @@ impl StartState for ProtectedMode {
         if cr3 % alignment != 0 {
             return Err(StartError::PageTable(cr3.into()));
         }
-        Ok(VcpuHvmContext::new(VcpuHvmMode::BITS_32, VcpuHvmContextCpuRegs::from_x86_32(self.registers)))
+        Ok(VcpuHvmContext::new(
+            VcpuHvmMode::BITS_32,
+            VcpuHvmContextCpuRegs::from_x86_32(self.registers),
+        ))
     }
 }
 
@@ -106,17 +117,25 @@ mod tests {
         for data in [registers.ds_ar, registers.ss_ar, registers.es_ar] {
             assert_eq!(data, 0xc93);
         }
-        assert_eq!((registers.cs_limit, registers.tr_limit, registers.pad1, registers.pad2), (u32::MAX, 0x67, 0, [0; 3]));
+        assert_eq!(
+            (registers.cs_limit, registers.tr_limit, registers.pad1, registers.pad2),
+            (u32::MAX, 0x67, 0, [0; 3])
+        );
         assert_eq!((registers.cr0, registers.cr3, registers.cr4, registers.efer), (0x31, 0, 0, 0));
     }
 
     #[test]
     fn paging_is_aligned_to_its_kind() {
-        let plain = ProtectedMode::new(0, 0).paging(0x1000, false).context().unwrap().cpu_regs.x86_32();
+        let plain =
+            ProtectedMode::new(0, 0).paging(0x1000, false).context().unwrap().cpu_regs.x86_32();
         assert_eq!((plain.cr0 >> 31, plain.cr3, plain.cr4), (1, 0x1000, 0));
-        let pae = ProtectedMode::new(0, 0).paging(0x1020, true).context().unwrap().cpu_regs.x86_32();
+        let pae =
+            ProtectedMode::new(0, 0).paging(0x1020, true).context().unwrap().cpu_regs.x86_32();
         assert_eq!((pae.cr3, pae.cr4), (0x1020, 0x20));
-        for state in [ProtectedMode::new(0, 0).paging(0x1020, false), ProtectedMode::new(0, 0).paging(0x1010, true)] {
+        for state in [
+            ProtectedMode::new(0, 0).paging(0x1020, false),
+            ProtectedMode::new(0, 0).paging(0x1010, true),
+        ] {
             assert!(matches!(state.context(), Err(StartError::PageTable(_))));
         }
     }

@@ -15,7 +15,9 @@ pub(super) fn operations() -> Vec<Operation> {
             attempt.during(kernel.guest, || kernel.xen().events().alloc_unbound(Domid::SELF));
         }),
         single("Events::alloc_unbound_for", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().events().alloc_unbound_for(Domid::SELF, Domid(1)));
+            attempt.during(kernel.guest, || {
+                kernel.xen().events().alloc_unbound_for(Domid::SELF, Domid(1))
+            });
         }),
         single("Events::bind_interdomain", |kernel, attempt| {
             let events = kernel.xen().events();
@@ -45,7 +47,8 @@ pub(super) fn operations() -> Vec<Operation> {
         }),
         single("Events::status_of", |kernel, attempt| {
             let channel = kernel.xen().events().bind_ipi(FIRST).expect("a port is free");
-            attempt.during(kernel.guest, || kernel.xen().events().status_of(Domid(0), channel.port()));
+            attempt
+                .during(kernel.guest, || kernel.xen().events().status_of(Domid(0), channel.port()));
         }),
         single("Channel::bind_vcpu", |kernel, attempt| {
             let channel = kernel.xen().events().alloc_unbound(Domid::SELF).expect("a port is free");
@@ -60,19 +63,32 @@ pub(super) fn operations() -> Vec<Operation> {
             let channel = kernel.xen().events().bind_ipi(FIRST).expect("a port is free");
             kernel.bitmaps().mask(channel.port());
             channel.send().expect("the port is an IPI's");
-            attempt.during(kernel.guest, || kernel.bitmaps().unmask(kernel.xen().events(), channel.port(), &AllPorts));
+            attempt.during(kernel.guest, || {
+                kernel.bitmaps().unmask(kernel.xen().events(), channel.port(), &AllPorts)
+            });
         }),
         Operation {
             name: "TwoLevel::migrate",
             hypercalls: 2,
             leaves: Leaves::WhatWasDone { from: 2, says: "the port has moved and is masked" },
             run: |kernel, attempt| {
-                let channel = kernel.xen().events().alloc_unbound(Domid::SELF).expect("a port is free");
+                let channel =
+                    kernel.xen().events().alloc_unbound(Domid::SELF).expect("a port is free");
                 let (from, to) = (PortSet::new(), PortSet::new());
                 from.insert(channel.port());
                 attempt.during(kernel.guest, || {
-                    let moved = kernel.bitmaps().migrate(kernel.xen().events(), channel.port(), VcpuId(1), &from, &to);
-                    assert_ne!(from.contains(channel.port()), to.contains(channel.port()), "it is one vCPU's");
+                    let moved = kernel.bitmaps().migrate(
+                        kernel.xen().events(),
+                        channel.port(),
+                        VcpuId(1),
+                        &from,
+                        &to,
+                    );
+                    assert_ne!(
+                        from.contains(channel.port()),
+                        to.contains(channel.port()),
+                        "it is one vCPU's"
+                    );
                     moved
                 });
             },
@@ -83,9 +99,11 @@ pub(super) fn operations() -> Vec<Operation> {
             leaves: Leaves::Nothing,
             run: |kernel, attempt| {
                 let channel = kernel.xen().events().bind_ipi(FIRST).expect("a port is free");
-                attempt.during(kernel.guest, || match kernel.xen().events().set_priority(channel.port(), EvtchnPriority(7)) {
-                    Err(xen_hal::hypercall::Errno::ENOSYS) => Ok(()),
-                    other => other,
+                attempt.during(kernel.guest, || {
+                    match kernel.xen().events().set_priority(channel.port(), EvtchnPriority(7)) {
+                        Err(xen_hal::hypercall::Errno::ENOSYS) => Ok(()),
+                        other => other,
+                    }
                 });
             },
         },

@@ -19,9 +19,12 @@ pub(super) fn operations() -> Vec<Operation> {
             run: |kernel, attempt| {
                 let frames = [frame(kernel, 3), frame(kernel, 4)];
                 // SAFETY: nothing is kept in the pages, here and below.
-                unsafe { kernel.xen().memory().decrease(frames, Extent::PAGE) }.expect("pages can be given back");
+                unsafe { kernel.xen().memory().decrease(frames, Extent::PAGE) }
+                    .expect("pages can be given back");
                 // SAFETY: as above.
-                attempt.during(kernel.guest, || unsafe { kernel.xen().memory().populate(frames, Extent::PAGE) });
+                attempt.during(kernel.guest, || unsafe {
+                    kernel.xen().memory().populate(frames, Extent::PAGE)
+                });
             },
         },
         Operation {
@@ -31,35 +34,56 @@ pub(super) fn operations() -> Vec<Operation> {
             run: |kernel, attempt| {
                 let frames = [frame(kernel, 3), frame(kernel, 4)];
                 // SAFETY: as above.
-                attempt.during(kernel.guest, || unsafe { kernel.xen().memory().decrease(frames, Extent::PAGE) });
+                attempt.during(kernel.guest, || unsafe {
+                    kernel.xen().memory().decrease(frames, Extent::PAGE)
+                });
             },
         },
         Operation {
             name: "Memory::populate, of more frames than one hypercall names",
             hypercalls: 2,
-            leaves: Leaves::SomeAndNoReason { from: 2, says: "the extents before that have their memory" },
+            leaves: Leaves::SomeAndNoReason {
+                from: 2,
+                says: "the extents before that have their memory",
+            },
             run: |kernel, attempt| {
                 let frames: Vec<_> = (3..43).map(|index| frame(kernel, index)).collect();
                 // SAFETY: as above.
-                unsafe { kernel.xen().memory().decrease(frames.iter().copied(), Extent::PAGE) }.expect("pages can be given back");
+                unsafe { kernel.xen().memory().decrease(frames.iter().copied(), Extent::PAGE) }
+                    .expect("pages can be given back");
                 attempt.during(kernel.guest, || {
                     // SAFETY: as above.
-                    let populated = unsafe { kernel.xen().memory().populate(frames.iter().copied(), Extent::PAGE) };
-                    populated.inspect_err(|shortfall| assert_eq!(shortfall.stopped_at, frames.get(shortfall.done).copied()))
+                    let populated = unsafe {
+                        kernel.xen().memory().populate(frames.iter().copied(), Extent::PAGE)
+                    };
+                    populated.inspect_err(|shortfall| {
+                        assert_eq!(shortfall.stopped_at, frames.get(shortfall.done).copied())
+                    })
                 });
             },
         },
         Operation {
             name: "Memory::add_to_physmap_batch, of more pages than one hypercall names",
             hypercalls: 2,
-            leaves: Leaves::WhatWasDone { from: 2, says: "the others were mapped, and their entries say so" },
+            leaves: Leaves::WhatWasDone {
+                from: 2,
+                says: "the others were mapped, and their entries say so",
+            },
             run: |kernel, attempt| {
-                let mut entries: Vec<_> = (3..43).map(|index| BatchEntry::new(index as u64 - 3, frame(kernel, index))).collect();
+                let mut entries: Vec<_> = (3..43)
+                    .map(|index| BatchEntry::new(index as u64 - 3, frame(kernel, index)))
+                    .collect();
                 attempt.during(kernel.guest, || {
                     // SAFETY: as above.
-                    let mapped = unsafe { kernel.xen().memory().add_to_physmap_batch(BatchSpace::GrantTable, &mut entries) };
+                    let mapped = unsafe {
+                        kernel
+                            .xen()
+                            .memory()
+                            .add_to_physmap_batch(BatchSpace::GrantTable, &mut entries)
+                    };
                     mapped.inspect_err(|error| {
-                        let done = entries.iter().filter(|entry| entry.result == Some(Ok(()))).count();
+                        let done =
+                            entries.iter().filter(|entry| entry.result == Some(Ok(()))).count();
                         assert_eq!(done, error.first, "each entry says how it went");
                     })
                 });
@@ -69,9 +93,13 @@ pub(super) fn operations() -> Vec<Operation> {
             name: "Memory::increase",
             hypercalls: 1,
             leaves: Leaves::NothingAndNoReason,
-            run: |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().memory().increase(2, Extent::PAGE)),
+            run: |kernel, attempt| {
+                attempt.during(kernel.guest, || kernel.xen().memory().increase(2, Extent::PAGE))
+            },
         },
-        single("Memory::maximum_frame", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().memory().maximum_frame())),
+        single("Memory::maximum_frame", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().memory().maximum_frame())
+        }),
         single("Memory::current_reservation", |kernel, attempt| {
             attempt.during(kernel.guest, || kernel.xen().memory().current_reservation());
         }),
@@ -82,33 +110,44 @@ pub(super) fn operations() -> Vec<Operation> {
             attempt.during(kernel.guest, || kernel.xen().memory().machine_maximum_frame());
         }),
         single("Memory::memory_map", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().memory().memory_map(&mut [MapEntry::EMPTY; 4]).map(<[_]>::len));
+            attempt.during(kernel.guest, || {
+                kernel.xen().memory().memory_map(&mut [MapEntry::EMPTY; 4]).map(<[_]>::len)
+            });
         }),
         single("Memory::add_to_physmap", |kernel, attempt| {
             let (from, to) = (frame(kernel, 3), frame(kernel, 4));
             // SAFETY: as above.
-            attempt.during(kernel.guest, || unsafe { kernel.xen().memory().add_to_physmap(Source::Own(from), to) });
+            attempt.during(kernel.guest, || unsafe {
+                kernel.xen().memory().add_to_physmap(Source::Own(from), to)
+            });
         }),
         single("Memory::move_frames", |kernel, attempt| {
             let (from, to) = (frame(kernel, 3), frame(kernel, 5));
             // SAFETY: as above.
-            attempt.during(kernel.guest, || unsafe { kernel.xen().memory().move_frames(from, 2, to) });
+            attempt
+                .during(kernel.guest, || unsafe { kernel.xen().memory().move_frames(from, 2, to) });
         }),
         single("Memory::add_to_physmap_batch", |kernel, attempt| {
-            let mut entries = [3, 4].map(|index| BatchEntry::new(index as u64 - 3, frame(kernel, index)));
+            let mut entries =
+                [3, 4].map(|index| BatchEntry::new(index as u64 - 3, frame(kernel, index)));
             // SAFETY: as above.
-            attempt.during(kernel.guest, || unsafe { kernel.xen().memory().add_to_physmap_batch(BatchSpace::GrantTable, &mut entries) });
+            attempt.during(kernel.guest, || unsafe {
+                kernel.xen().memory().add_to_physmap_batch(BatchSpace::GrantTable, &mut entries)
+            });
         }),
         single("Memory::remove_from_physmap", |kernel, attempt| {
             let at = frame(kernel, 3);
             // SAFETY: as above.
-            attempt.during(kernel.guest, || unsafe { kernel.xen().memory().remove_from_physmap(at) });
+            attempt
+                .during(kernel.guest, || unsafe { kernel.xen().memory().remove_from_physmap(at) });
         }),
         single("Memory::map_shared_info", |kernel, attempt| {
             let guest = kernel.guest;
             let latch = WidthLatch::new(guest.xen()).expect("the callback can be read and set");
             // SAFETY: the page that was used until now is not used any more.
-            attempt.during(guest, || unsafe { kernel.xen().memory().map_shared_info(&guest.space(), guest.page(3).cast(), latch) });
+            attempt.during(guest, || unsafe {
+                kernel.xen().memory().map_shared_info(&guest.space(), guest.page(3).cast(), latch)
+            });
         }),
         Operation {
             name: "Memory::map_grant_frames",
@@ -117,14 +156,23 @@ pub(super) fn operations() -> Vec<Operation> {
             run: |kernel, attempt| {
                 let guest = kernel.guest;
                 // SAFETY: as above.
-                attempt.during(guest, || unsafe { kernel.xen().memory().map_grant_frames(&guest.space(), guest.page(3).cast(), 0, 2) });
+                attempt.during(guest, || unsafe {
+                    kernel.xen().memory().map_grant_frames(
+                        &guest.space(),
+                        guest.page(3).cast(),
+                        0,
+                        2,
+                    )
+                });
             },
         },
         Operation {
             name: "WidthLatch::new",
             hypercalls: 2,
             leaves: Leaves::Nothing,
-            run: |kernel, attempt| attempt.during(kernel.guest, || WidthLatch::new(kernel.guest.xen())),
+            run: |kernel, attempt| {
+                attempt.during(kernel.guest, || WidthLatch::new(kernel.guest.xen()))
+            },
         },
     ]
 }

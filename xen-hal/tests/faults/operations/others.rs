@@ -25,22 +25,44 @@ pub(super) fn operations() -> Vec<Operation> {
 
 fn versions() -> Vec<Operation> {
     vec![
-        single("Version::release", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().version().release())),
-        single("Version::extraversion", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().version().extraversion())),
-        single("Version::compile_info", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().version().compile_info())),
-        single("Version::capabilities", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().version().capabilities())),
-        single("Version::changeset", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().version().changeset())),
-        single("Version::command_line", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().version().command_line())),
-        single("Version::virtual_start", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().version().virtual_start())),
-        single("Version::features", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().version().features())),
-        single("Version::page_size", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().version().page_size())),
-        single("Version::guest_handle", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().version().guest_handle())),
+        single("Version::release", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().version().release())
+        }),
+        single("Version::extraversion", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().version().extraversion())
+        }),
+        single("Version::compile_info", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().version().compile_info())
+        }),
+        single("Version::capabilities", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().version().capabilities())
+        }),
+        single("Version::changeset", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().version().changeset())
+        }),
+        single("Version::command_line", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().version().command_line())
+        }),
+        single("Version::virtual_start", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().version().virtual_start())
+        }),
+        single("Version::features", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().version().features())
+        }),
+        single("Version::page_size", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().version().page_size())
+        }),
+        single("Version::guest_handle", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().version().guest_handle())
+        }),
     ]
 }
 
 fn hvm() -> Vec<Operation> {
     vec![
-        single("Hvm::get", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().hvm().get(parameter::STORE_EVTCHN))),
+        single("Hvm::get", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().hvm().get(parameter::STORE_EVTCHN))
+        }),
         single("Hvm::set_callback_via", |kernel, attempt| {
             let via = CallbackVia::vector(0xf4).expect("it is no exception's");
             attempt.during(kernel.guest, || kernel.xen().hvm().set_callback_via(via));
@@ -49,13 +71,17 @@ fn hvm() -> Vec<Operation> {
             let vector = UpcallVector::new(0xf4).expect("it is no exception's");
             attempt.during(kernel.guest, || kernel.xen().hvm().set_upcall_vector(FIRST, vector));
         }),
-        single("Hvm::flush_tlbs", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().hvm().flush_tlbs())),
+        single("Hvm::flush_tlbs", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().hvm().flush_tlbs())
+        }),
     ]
 }
 
 fn scheduling() -> Vec<Operation> {
     vec![
-        single("Sched::yield_now", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().sched().yield_now())),
+        single("Sched::yield_now", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().sched().yield_now())
+        }),
         single("Sched::poll", |kernel, attempt| {
             let until = SystemTime::from_nanos(1);
             attempt.during(kernel.guest, || kernel.xen().sched().poll(&[], Some(until)));
@@ -69,20 +95,34 @@ fn scheduling() -> Vec<Operation> {
                 looks += 1;
                 looks > 1
             };
-            attempt.during(kernel.guest, || kernel.xen().sched().wait_until(&kernel.guest.interrupts(), &[channel.port()], condition));
-        }),
-        single("Sched::shutdown_code", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().sched().shutdown_code(ShutdownReason::POWEROFF));
-        }),
-        single("Sched::remote_shutdown, of oneself, which is refused", |kernel, attempt| {
-            attempt.during(kernel.guest, || match kernel.xen().sched().remote_shutdown(Domid::SELF, ShutdownReason::POWEROFF) {
-                Err(Errno::ESRCH) => Ok(()),
-                other => other,
+            attempt.during(kernel.guest, || {
+                kernel.xen().sched().wait_until(
+                    &kernel.guest.interrupts(),
+                    &[channel.port()],
+                    condition,
+                )
             });
         }),
-        single("Sched::pin_override", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().sched().pin_override(None))),
+        single("Sched::shutdown_code", |kernel, attempt| {
+            attempt.during(kernel.guest, || {
+                kernel.xen().sched().shutdown_code(ShutdownReason::POWEROFF)
+            });
+        }),
+        single("Sched::remote_shutdown, of oneself, which is refused", |kernel, attempt| {
+            attempt.during(kernel.guest, || {
+                match kernel.xen().sched().remote_shutdown(Domid::SELF, ShutdownReason::POWEROFF) {
+                    Err(Errno::ESRCH) => Ok(()),
+                    other => other,
+                }
+            });
+        }),
+        single("Sched::pin_override", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().sched().pin_override(None))
+        }),
         single("Sched::start_watchdog", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().sched().start_watchdog(MINUTE).map(|watchdog| watchdog.id()));
+            attempt.during(kernel.guest, || {
+                kernel.xen().sched().start_watchdog(MINUTE).map(|watchdog| watchdog.id())
+            });
         }),
         single("Watchdog::kick", |kernel, attempt| {
             let watchdog = kernel.xen().sched().start_watchdog(MINUTE).expect("one is free");
@@ -100,22 +140,36 @@ fn vcpus() -> Vec<Operation> {
         single("Vcpu::initialise", |kernel, attempt| {
             let state = LongMode::new(0x1000, 0x2000, 0x3000);
             // SAFETY: the vCPU is not brought up.
-            attempt.during(kernel.guest, || unsafe { kernel.xen().vcpu(SECOND).initialise(&state) });
+            attempt
+                .during(kernel.guest, || unsafe { kernel.xen().vcpu(SECOND).initialise(&state) });
         }),
         single("Vcpu::up", |kernel, attempt| {
             kernel.guest.prepare(SECOND, |_| ());
             // SAFETY: the vCPU runs the program that was prepared.
-            unsafe { kernel.xen().vcpu(SECOND).initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }.expect("the state can be");
+            unsafe { kernel.xen().vcpu(SECOND).initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }
+                .expect("the state can be");
             attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).up());
         }),
-        single("Vcpu::down", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).down())),
-        single("Vcpu::is_up", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).is_up())),
-        single("Vcpu::runstate", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).runstate())),
+        single("Vcpu::down", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).down())
+        }),
+        single("Vcpu::is_up", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).is_up())
+        }),
+        single("Vcpu::runstate", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).runstate())
+        }),
         single("Vcpu::set_periodic_timer", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().vcpu(FIRST).set_periodic_timer(Duration::from_millis(2)));
+            attempt.during(kernel.guest, || {
+                kernel.xen().vcpu(FIRST).set_periodic_timer(Duration::from_millis(2))
+            });
         }),
         single("Vcpu::stop_periodic_timer", |kernel, attempt| {
-            kernel.xen().vcpu(FIRST).set_periodic_timer(Duration::from_millis(2)).expect("it is long enough");
+            kernel
+                .xen()
+                .vcpu(FIRST)
+                .set_periodic_timer(Duration::from_millis(2))
+                .expect("it is long enough");
             attempt.during(kernel.guest, || kernel.xen().vcpu(FIRST).stop_periodic_timer());
         }),
         single("Vcpu::set_singleshot_timer", |kernel, attempt| {
@@ -123,7 +177,11 @@ fn vcpus() -> Vec<Operation> {
             attempt.during(kernel.guest, || kernel.xen().vcpu(FIRST).set_singleshot_timer(later));
         }),
         single("Vcpu::stop_singleshot_timer", |kernel, attempt| {
-            kernel.xen().vcpu(FIRST).set_singleshot_timer(SystemTime::from_nanos(u64::MAX / 2)).expect("it is its own");
+            kernel
+                .xen()
+                .vcpu(FIRST)
+                .set_singleshot_timer(SystemTime::from_nanos(u64::MAX / 2))
+                .expect("it is its own");
             attempt.during(kernel.guest, || kernel.xen().vcpu(FIRST).stop_singleshot_timer());
         }),
         single("Vcpu::register_vcpu_info", |kernel, attempt| {
@@ -131,30 +189,53 @@ fn vcpus() -> Vec<Operation> {
             let latch = WidthLatch::new(guest.xen()).expect("the callback can be read and set");
             // SAFETY: the page is the area's alone, and nothing outlives the machine.
             let area = unsafe { guest.area(5) };
-            attempt.during(guest, || kernel.xen().vcpu(SECOND).register_vcpu_info(&guest.space(), latch, area));
-            assert_eq!(area.is_taken(), attempt.fails.is_none(), "an area that was refused can be used again");
+            attempt.during(guest, || {
+                kernel.xen().vcpu(SECOND).register_vcpu_info(&guest.space(), latch, area)
+            });
+            assert_eq!(
+                area.is_taken(),
+                attempt.fails.is_none(),
+                "an area that was refused can be used again"
+            );
         }),
-        single("UpdateFlag::request", |kernel, attempt| attempt.during(kernel.guest, || UpdateFlag::request(kernel.guest.xen()))),
+        single("UpdateFlag::request", |kernel, attempt| {
+            attempt.during(kernel.guest, || UpdateFlag::request(kernel.guest.xen()))
+        }),
         single("Vcpu::register_runstate", |kernel, attempt| {
             // SAFETY: as above.
             let area = unsafe { kernel.guest.area(5) };
             // SAFETY: there is one address space.
-            attempt.during(kernel.guest, || unsafe { kernel.xen().vcpu(SECOND).register_runstate(area) });
-            assert_eq!(area.is_taken(), attempt.fails.is_none(), "an area that was refused can be used again");
+            attempt.during(kernel.guest, || unsafe {
+                kernel.xen().vcpu(SECOND).register_runstate(area)
+            });
+            assert_eq!(
+                area.is_taken(),
+                attempt.fails.is_none(),
+                "an area that was refused can be used again"
+            );
         }),
         single("Vcpu::register_time", |kernel, attempt| {
             // SAFETY: as above.
             let area = unsafe { kernel.guest.area(5) };
             // SAFETY: there is one address space.
-            attempt.during(kernel.guest, || unsafe { kernel.xen().vcpu(SECOND).register_time(area) });
-            assert_eq!(area.is_taken(), attempt.fails.is_none(), "an area that was refused can be used again");
+            attempt
+                .during(kernel.guest, || unsafe { kernel.xen().vcpu(SECOND).register_time(area) });
+            assert_eq!(
+                area.is_taken(),
+                attempt.fails.is_none(),
+                "an area that was refused can be used again"
+            );
         }),
     ]
 }
 
 fn console() -> Vec<Operation> {
     vec![
-        single("Console::write", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().console().write(b"a line\n"))),
-        single("Console::read", |kernel, attempt| attempt.during(kernel.guest, || kernel.xen().console().read(&mut [0; 16]))),
+        single("Console::write", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().console().write(b"a line\n"))
+        }),
+        single("Console::read", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().console().read(&mut [0; 16]))
+        }),
     ]
 }

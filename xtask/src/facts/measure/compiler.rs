@@ -35,21 +35,33 @@ pub const TARGETS: [Target; 3] = [
     Target {
         arch: "x86_64",
         condition: "defined(__x86_64__) && defined(__LP64__)",
-        candidates: &[("gcc", &["-m64"]), ("x86_64-linux-gnu-gcc", &["-m64"]), ("clang", &["--target=x86_64-linux-gnu"])],
+        candidates: &[
+            ("gcc", &["-m64"]),
+            ("x86_64-linux-gnu-gcc", &["-m64"]),
+            ("clang", &["--target=x86_64-linux-gnu"]),
+        ],
         remedy: "`apt-get install gcc-x86-64-linux-gnu` or `apt-get install clang` brings one",
         header_prefix: "arch-x86",
     },
     Target {
         arch: "x86",
         condition: "defined(__i386__)",
-        candidates: &[("gcc", &["-m32"]), ("x86_64-linux-gnu-gcc", &["-m32"]), ("clang", &["--target=i386-linux-gnu"])],
+        candidates: &[
+            ("gcc", &["-m32"]),
+            ("x86_64-linux-gnu-gcc", &["-m32"]),
+            ("clang", &["--target=i386-linux-gnu"]),
+        ],
         remedy: "`apt-get install gcc-x86-64-linux-gnu` or `apt-get install clang` brings one",
         header_prefix: "arch-x86",
     },
     Target {
         arch: "aarch64",
         condition: "defined(__aarch64__) && defined(__LP64__)",
-        candidates: &[("aarch64-linux-gnu-gcc", &[]), ("gcc", &[]), ("clang", &["--target=aarch64-linux-gnu"])],
+        candidates: &[
+            ("aarch64-linux-gnu-gcc", &[]),
+            ("gcc", &[]),
+            ("clang", &["--target=aarch64-linux-gnu"]),
+        ],
         remedy: "`apt-get install gcc-aarch64-linux-gnu` or `apt-get install clang` brings one",
         header_prefix: "arch-arm",
     },
@@ -62,7 +74,8 @@ impl Target {
         TARGETS.iter().find(|target| target.arch == arch)
     }
 
-    /// A compiler for it: `program`, with whatever arguments make it one, or the best on the search path.
+    /// A compiler for it: `program`, with whatever arguments make it one, or the best on the search
+    /// path.
     ///
     /// # Errors
     /// There is none; the error says what brings one.
@@ -70,12 +83,18 @@ impl Target {
         let plain: &[&str] = &[];
         let known = self.candidates.iter().map(|(name, arguments)| (*name, *arguments));
         let candidates: Vec<(&str, &[&str])> = match program {
-            Some(program) => std::iter::once((program, plain)).chain(known.map(|(_, arguments)| (program, arguments))).collect(),
+            Some(program) => std::iter::once((program, plain))
+                .chain(known.map(|(_, arguments)| (program, arguments)))
+                .collect(),
             None => known.filter(|(name, _)| tools::find_program(name).is_some()).collect(),
         };
-        let compilers =
-            candidates.iter().map(|(program, arguments)| Compiler { program: (*program).to_owned(), arguments: arguments.to_vec() });
-        let found = compilers.into_iter().find(|compiler| compiler.accepts(&format!("#if !({})\n#error\n#endif\n", self.condition)));
+        let compilers = candidates.iter().map(|(program, arguments)| Compiler {
+            program: (*program).to_owned(),
+            arguments: arguments.to_vec(),
+        });
+        let found = compilers.into_iter().find(|compiler| {
+            compiler.accepts(&format!("#if !({})\n#error\n#endif\n", self.condition))
+        });
         found.ok_or_else(|| MeasureError::NoCompiler {
             arch: self.arch.to_owned(),
             remedy: match program {
@@ -115,7 +134,8 @@ impl Compiler {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(wrong)?;
-        // The compiler reads all of its input before it writes much; one that stops early closes the pipe, and says why itself.
+        // The compiler reads all of its input before it writes much; one that stops early closes
+        // the pipe, and says why itself.
         if let Some(mut stdin) = child.stdin.take() {
             let source = source.to_owned();
             let writer = std::thread::spawn(move || stdin.write_all(source.as_bytes()));
@@ -132,8 +152,17 @@ impl Compiler {
     /// The compiler cannot be run, or refuses.
     pub fn object(&self, source: &str, file: &Path) -> Result<Vec<u8>, MeasureError> {
         let path = file.display().to_string();
-        let output =
-            self.run(&["-c", "-g", "-fno-eliminate-unused-debug-types", "-fno-eliminate-unused-debug-symbols", "-o", &path], source)?;
+        let output = self.run(
+            &[
+                "-c",
+                "-g",
+                "-fno-eliminate-unused-debug-types",
+                "-fno-eliminate-unused-debug-symbols",
+                "-o",
+                &path,
+            ],
+            source,
+        )?;
         if !output.status.success() {
             return Err(self.refused(&output));
         }

@@ -17,7 +17,8 @@ const HANDLE: &str = "__guest_handle_";
 /// Structs, and constants.
 pub type Measurements = (BTreeMap<String, StructTable>, BTreeMap<String, i128>);
 
-/// Reads the structs that the tree's headers declare, their enumerators, and the macros that were made enumerators.
+/// Reads the structs that the tree's headers declare, their enumerators, and the macros that were
+/// made enumerators.
 ///
 /// # Errors
 /// Debug information that is damaged, or that gives a name two meanings.
@@ -42,7 +43,11 @@ pub fn read(tree: &Tree, object: &[u8]) -> Result<Measurements, MeasureError> {
 }
 
 /// A struct without a tag goes by the name of its typedef.
-fn read_typedef(nodes: &Nodes, node: &Node, structs: &mut BTreeMap<String, StructTable>) -> Result<(), MeasureError> {
+fn read_typedef(
+    nodes: &Nodes,
+    node: &Node,
+    structs: &mut BTreeMap<String, StructTable>,
+) -> Result<(), MeasureError> {
     let (Some(name), Some(of)) = (&node.name, node.of) else { return Ok(()) };
     let target = &nodes.all[of];
     if is_aggregate(target.tag) && target.name.is_none() && !name.starts_with(HANDLE) {
@@ -51,7 +56,12 @@ fn read_typedef(nodes: &Nodes, node: &Node, structs: &mut BTreeMap<String, Struc
     Ok(())
 }
 
-fn read_enumerators(nodes: &Nodes, node: &Node, ours: bool, constants: &mut BTreeMap<String, i128>) -> Result<(), MeasureError> {
+fn read_enumerators(
+    nodes: &Nodes,
+    node: &Node,
+    ours: bool,
+    constants: &mut BTreeMap<String, i128>,
+) -> Result<(), MeasureError> {
     for child in node.children.iter().map(|child| &nodes.all[*child]) {
         let (Some(name), Some(value)) = (&child.name, child.value) else { continue };
         let name = match name.strip_prefix(PREFIX) {
@@ -61,7 +71,9 @@ fn read_enumerators(nodes: &Nodes, node: &Node, ours: bool, constants: &mut BTre
         };
         let value = nodes.signed_as(node, value);
         match constants.insert(name.to_owned(), value) {
-            Some(other) if other != value => return Err(MeasureError::Dwarf(format!("`{name}` is both {other} and {value}"))),
+            Some(other) if other != value => {
+                return Err(MeasureError::Dwarf(format!("`{name}` is both {other} and {value}")));
+            }
             _ => {}
         }
     }
@@ -79,11 +91,23 @@ impl Nodes {
         Ok(StructTable { size: self.all[index].size.unwrap_or(0), members })
     }
 
-    fn members(&self, index: usize, prefix: &str, base: u64, out: &mut Vec<(String, Extent)>, depth: usize) -> Result<(), MeasureError> {
+    fn members(
+        &self,
+        index: usize,
+        prefix: &str,
+        base: u64,
+        out: &mut Vec<(String, Extent)>,
+        depth: usize,
+    ) -> Result<(), MeasureError> {
         if depth > DEPTH {
             return Err(MeasureError::Dwarf("a type without end".to_owned()));
         }
-        for member in self.all[index].children.iter().map(|child| &self.all[*child]).filter(|child| child.tag == dw::DW_TAG_member) {
+        for member in self.all[index]
+            .children
+            .iter()
+            .map(|child| &self.all[*child])
+            .filter(|child| child.tag == dw::DW_TAG_member)
+        {
             let Some(of) = member.of else { continue };
             let size = self.size(of, 0)?;
             let offset = match member.bit_offset {
@@ -110,7 +134,10 @@ impl Nodes {
     /// The type behind typedefs and qualifiers.
     fn strip(&self, index: usize, depth: usize) -> Result<usize, MeasureError> {
         let node = &self.all[index];
-        let transparent = matches!(node.tag, dw::DW_TAG_typedef | dw::DW_TAG_const_type | dw::DW_TAG_volatile_type);
+        let transparent = matches!(
+            node.tag,
+            dw::DW_TAG_typedef | dw::DW_TAG_const_type | dw::DW_TAG_volatile_type
+        );
         match node.of {
             _ if depth > DEPTH => Err(MeasureError::Dwarf("a type without end".to_owned())),
             Some(of) if transparent => self.strip(of, depth + 1),
@@ -124,8 +151,13 @@ impl Nodes {
         match node.tag {
             dw::DW_TAG_pointer_type => Ok(node.size.unwrap_or(self.address_size)),
             dw::DW_TAG_array_type => {
-                let element = node.of.ok_or_else(|| MeasureError::Dwarf("an array of nothing".to_owned()))?;
-                let dimensions = node.children.iter().map(|child| &self.all[*child]).filter(|child| child.tag == dw::DW_TAG_subrange_type);
+                let element =
+                    node.of.ok_or_else(|| MeasureError::Dwarf("an array of nothing".to_owned()))?;
+                let dimensions = node
+                    .children
+                    .iter()
+                    .map(|child| &self.all[*child])
+                    .filter(|child| child.tag == dw::DW_TAG_subrange_type);
                 let count: u64 = dimensions.map(|dimension| dimension.count.unwrap_or(0)).product();
                 Ok(self.size(element, depth + 1)? * count)
             }
@@ -135,7 +167,9 @@ impl Nodes {
 
     /// An enumerator's value, read as the sign of its enumeration's integer wants it.
     fn signed_as(&self, enumeration: &Node, value: i128) -> i128 {
-        let unsigned = enumeration.of.is_some_and(|of| self.strip(of, 0).is_ok_and(|of| self.all[of].unsigned));
+        let unsigned = enumeration
+            .of
+            .is_some_and(|of| self.strip(of, 0).is_ok_and(|of| self.all[of].unsigned));
         let bits = enumeration.size.unwrap_or(8).clamp(1, 8) * 8;
         let modulus = 1_i128 << bits;
         match unsigned {

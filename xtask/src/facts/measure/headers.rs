@@ -12,9 +12,11 @@ pub struct Tree {
 }
 
 /// Where `xen.h` may lie below a folder that somebody names.
-const PLACES: [&str; 6] = ["", "xen/include/public", "include/public", "public", "include/xen", "xen"];
+const PLACES: [&str; 6] =
+    ["", "xen/include/public", "include/public", "public", "include/xen", "xen"];
 
-/// Folders that hold no guest ABI: the tools' view of other architectures, drivers of one operating system, the security module.
+/// Folders that hold no guest ABI: the tools' view of other architectures, drivers of one operating
+/// system, the security module.
 const FOREIGN: [&str; 3] = ["foreign/", "sys/", "xsm/"];
 
 /// Headers that compile everywhere and are about x86 all the same.
@@ -35,8 +37,11 @@ impl Tree {
     /// # Errors
     /// There is no `xen.h`.
     pub fn find(folder: &Path) -> Result<Self, MeasureError> {
-        let found = PLACES.iter().map(|place| folder.join(place)).find(|root| root.join("xen.h").is_file());
-        let root = found.and_then(|root| root.canonicalize().ok()).ok_or_else(|| MeasureError::NoHeaders(folder.to_owned()))?;
+        let found =
+            PLACES.iter().map(|place| folder.join(place)).find(|root| root.join("xen.h").is_file());
+        let root = found
+            .and_then(|root| root.canonicalize().ok())
+            .ok_or_else(|| MeasureError::NoHeaders(folder.to_owned()))?;
         Ok(Self { root })
     }
 
@@ -47,9 +52,13 @@ impl Tree {
     pub fn headers(&self, target: &Target) -> Result<Vec<String>, MeasureError> {
         let mut names = Vec::new();
         list(&self.root, "", &mut names)?;
-        names.retain(|name| name != "xen.h" && !FOREIGN.iter().any(|folder| name.starts_with(folder)));
+        names.retain(|name| {
+            name != "xen.h" && !FOREIGN.iter().any(|folder| name.starts_with(folder))
+        });
         names.retain(|name| !name.starts_with("arch-") || name.starts_with(target.header_prefix));
-        names.retain(|name| target.header_prefix == "arch-x86" || !X86_ONLY.contains(&name.as_str()));
+        names.retain(|name| {
+            target.header_prefix == "arch-x86" || !X86_ONLY.contains(&name.as_str())
+        });
         names.sort_unstable();
         names.insert(0, "xen.h".to_owned());
         Ok(names)
@@ -73,15 +82,17 @@ fn list(folder: &Path, prefix: &str, names: &mut Vec<String>) -> Result<(), Meas
 /// C that includes these headers of the tree, as a guest of the newest interface does.
 #[must_use]
 pub fn include_all(tree: &Tree, headers: &[String]) -> String {
-    let mut source =
-        String::from("#include <stddef.h>\n#include <stdint.h>\n#define __XEN_INTERFACE_VERSION__ __XEN_LATEST_INTERFACE_VERSION__\n");
+    let mut source = String::from(
+        "#include <stddef.h>\n#include <stdint.h>\n#define __XEN_INTERFACE_VERSION__ __XEN_LATEST_INTERFACE_VERSION__\n",
+    );
     for header in headers {
         source.push_str(&format!("#include \"{}\"\n", tree.root.join(header).display()));
     }
     source
 }
 
-/// Chooses the headers that compile, each together with those chosen before. Some are for the tools only and say so with an error.
+/// Chooses the headers that compile, each together with those chosen before. Some are for the tools
+/// only and say so with an error.
 ///
 /// # Errors
 /// The compiler cannot be run, or refuses `xen.h` itself.

@@ -9,14 +9,20 @@ use std::fmt::Write as _;
 /// What the enumerator of a macro begins with.
 pub const PREFIX: &str = "measured__";
 
-/// How often the compiler may name lines that it does not take, before something else must be wrong.
+/// How often the compiler may name lines that it does not take, before something else must be
+/// wrong.
 const PASSES: usize = 20;
 
-/// The object-like macros that the tree's headers define and that have a body, in alphabetical order.
+/// The object-like macros that the tree's headers define and that have a body, in alphabetical
+/// order.
 ///
 /// # Errors
 /// The compiler cannot be run, or refuses the headers.
-pub fn object_like(tree: &Tree, compiler: &Compiler, source: &str) -> Result<Vec<String>, MeasureError> {
+pub fn object_like(
+    tree: &Tree,
+    compiler: &Compiler,
+    source: &str,
+) -> Result<Vec<String>, MeasureError> {
     let output = compiler.run(&["-E", "-dD"], source)?;
     if !output.status.success() {
         return Err(compiler.refused(&output));
@@ -49,7 +55,11 @@ fn line_marker(line: &str) -> Option<&str> {
 ///
 /// # Errors
 /// The compiler cannot be run, or refuses something else.
-pub fn constant(compiler: &Compiler, source: &str, names: &[String]) -> Result<Vec<String>, MeasureError> {
+pub fn constant(
+    compiler: &Compiler,
+    source: &str,
+    names: &[String],
+) -> Result<Vec<String>, MeasureError> {
     let first = source.lines().count() + 1;
     let mut names = names.to_vec();
     for _ in 0..PASSES {
@@ -57,7 +67,8 @@ pub fn constant(compiler: &Compiler, source: &str, names: &[String]) -> Result<V
         if output.status.success() {
             return Ok(names);
         }
-        let refused: BTreeSet<usize> = String::from_utf8_lossy(&output.stderr).lines().filter_map(refused_line).collect();
+        let refused: BTreeSet<usize> =
+            String::from_utf8_lossy(&output.stderr).lines().filter_map(refused_line).collect();
         let before = names.len();
         let mut line = first;
         names.retain(|_| {
@@ -71,7 +82,8 @@ pub fn constant(compiler: &Compiler, source: &str, names: &[String]) -> Result<V
     Err(MeasureError::Dwarf("the macros could not be told from one another".to_owned()))
 }
 
-/// The options by which a compiler reports every error, at our line and not at the macro's definition.
+/// The options by which a compiler reports every error, at our line and not at the macro's
+/// definition.
 fn every_error(compiler: &Compiler) -> &'static [&'static str] {
     if compiler.is_clang() {
         &["-fsyntax-only", "-ferror-limit=0"]
@@ -98,8 +110,13 @@ fn enumerators(source: &str, names: &[String]) -> String {
 ///
 /// # Errors
 /// The compiler cannot be run, or refuses.
-pub fn compile(compiler: &Compiler, source: &str, names: &[String]) -> Result<Vec<u8>, MeasureError> {
-    let folder = tempfile::tempdir().map_err(|error| MeasureError::Io { what: "a temporary folder".to_owned(), error })?;
+pub fn compile(
+    compiler: &Compiler,
+    source: &str,
+    names: &[String],
+) -> Result<Vec<u8>, MeasureError> {
+    let folder = tempfile::tempdir()
+        .map_err(|error| MeasureError::Io { what: "a temporary folder".to_owned(), error })?;
     compiler.object(&enumerators(source, names), &folder.path().join("measured.o"))
 }
 
@@ -109,7 +126,10 @@ mod tests {
 
     #[test]
     fn lines_are_recognised() {
-        assert_eq!(line_marker("# 12 \"/usr/include/xen/xen.h\" 1 3"), Some("/usr/include/xen/xen.h"));
+        assert_eq!(
+            line_marker("# 12 \"/usr/include/xen/xen.h\" 1 3"),
+            Some("/usr/include/xen/xen.h")
+        );
         assert_eq!(line_marker("#define X \"y\""), None);
         assert_eq!(refused_line("<stdin>:12:3: error: no"), Some(12));
         assert_eq!(refused_line("<stdin>:12:3: note: no"), None);

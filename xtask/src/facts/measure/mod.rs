@@ -1,7 +1,9 @@
-//! Measures a tree of public headers: a C compiler reads them, and its debug information and its macros become a [`Table`].
+//! Measures a tree of public headers: a C compiler reads them, and its debug information and its
+//! macros become a [`Table`].
 //!
-//! Three steps: choose the headers that compile ([`headers`]), turn each macro that is an integer constant into an enumerator
-//! ([`macros`]), and read structs and enumerators from the DWARF of one object file ([`dwarf`]).
+//! Three steps: choose the headers that compile ([`headers`]), turn each macro that is an integer
+//! constant into an enumerator ([`macros`]), and read structs and enumerators from the DWARF of one
+//! object file ([`dwarf`]).
 
 pub mod compiler;
 pub mod dwarf;
@@ -51,8 +53,14 @@ pub enum MeasureError {
 impl std::fmt::Display for MeasureError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoHeaders(path) => write!(out, "there is no xen.h in {} or in the places below it where Xen keeps it", path.display()),
-            Self::NoCompiler { arch, remedy } => write!(out, "no C compiler for {arch} is here; {remedy}"),
+            Self::NoHeaders(path) => write!(
+                out,
+                "there is no xen.h in {} or in the places below it where Xen keeps it",
+                path.display()
+            ),
+            Self::NoCompiler { arch, remedy } => {
+                write!(out, "no C compiler for {arch} is here; {remedy}")
+            }
             Self::Io { what, error } => write!(out, "{what}: {error}"),
             Self::Refused { compiler, said } => write!(out, "`{compiler}` refused: {said}"),
             Self::Dwarf(why) => write!(out, "the debug information cannot be read: {why}"),
@@ -112,18 +120,32 @@ const LATEST: &str = "__XEN_LATEST_INTERFACE_VERSION__";
 /// Measures the tree with that compiler.
 ///
 /// # Errors
-/// The compiler cannot be run, refuses even `xen.h`, or writes debug information that cannot be read.
-pub fn measure(tree: &Tree, target: &Target, compiler: &Compiler) -> Result<Measured, MeasureError> {
+/// The compiler cannot be run, refuses even `xen.h`, or writes debug information that cannot be
+/// read.
+pub fn measure(
+    tree: &Tree,
+    target: &Target,
+    compiler: &Compiler,
+) -> Result<Measured, MeasureError> {
     let chosen = headers::choose(tree, target, compiler)?;
     let source = headers::include_all(tree, &chosen.headers);
     let names = macros::object_like(tree, compiler, &source)?;
     let constant = macros::constant(compiler, &source, &names)?;
-    let (structs, mut constants) = dwarf::read(tree, &macros::compile(compiler, &source, &constant)?)?;
+    let (structs, mut constants) =
+        dwarf::read(tree, &macros::compile(compiler, &source, &constant)?)?;
     let version = constants.get(LATEST).and_then(|version| u32::try_from(*version).ok());
-    let interface_version = version.ok_or_else(|| MeasureError::Dwarf(format!("{LATEST} has no value")))?;
+    let interface_version =
+        version.ok_or_else(|| MeasureError::Dwarf(format!("{LATEST} has no value")))?;
     for name in STEERING {
         constants.remove(name);
     }
     let other_macros = names.len() - constant.len();
-    Ok(Measured { interface_version, structs, constants, headers: chosen.headers, skipped: chosen.skipped, other_macros })
+    Ok(Measured {
+        interface_version,
+        structs,
+        constants,
+        headers: chosen.headers,
+        skipped: chosen.skipped,
+        other_macros,
+    })
 }

@@ -51,9 +51,11 @@ type Entry = gimli::DebuggingInformationEntry<Bytes>;
 /// # Errors
 /// There is none, or it is damaged.
 pub fn read(dwarf: &gimli::Dwarf<Bytes>) -> Result<Nodes, MeasureError> {
-    let header = dwarf.units().next()?.ok_or_else(|| MeasureError::Dwarf("there is none".to_owned()))?;
+    let header =
+        dwarf.units().next()?.ok_or_else(|| MeasureError::Dwarf("there is none".to_owned()))?;
     let unit = dwarf.unit(header)?;
-    let mut nodes = Nodes { all: Vec::new(), address_size: u64::from(unit.header.encoding().address_size) };
+    let mut nodes =
+        Nodes { all: Vec::new(), address_size: u64::from(unit.header.encoding().address_size) };
     let mut places: HashMap<UnitOffset, usize> = HashMap::new();
     let mut types: Vec<Option<UnitOffset>> = Vec::new();
     let mut path: Vec<usize> = Vec::new();
@@ -100,7 +102,10 @@ fn node(dwarf: &gimli::Dwarf<Bytes>, unit: &Unit, entry: &Entry) -> Result<Node,
         bit_offset: number(dw::DW_AT_data_bit_offset),
         value: entry.attr_value(dw::DW_AT_const_value).and_then(|value| integer(&value)),
         count: number(dw::DW_AT_count).or(bound),
-        unsigned: matches!(encoding, Some(dw::DW_ATE_unsigned | dw::DW_ATE_unsigned_char | dw::DW_ATE_boolean)),
+        unsigned: matches!(
+            encoding,
+            Some(dw::DW_ATE_unsigned | dw::DW_ATE_unsigned_char | dw::DW_ATE_boolean)
+        ),
         children: Vec::new(),
     })
 }
@@ -108,16 +113,26 @@ fn node(dwarf: &gimli::Dwarf<Bytes>, unit: &Unit, entry: &Entry) -> Result<Node,
 fn integer(value: &AttributeValue<Bytes>) -> Option<i128> {
     match value {
         AttributeValue::Sdata(value) => Some(i128::from(*value)),
-        other => other.udata_value().map(i128::from).or_else(|| other.sdata_value().map(i128::from)),
+        other => {
+            other.udata_value().map(i128::from).or_else(|| other.sdata_value().map(i128::from))
+        }
     }
 }
 
-fn file(dwarf: &gimli::Dwarf<Bytes>, unit: &Unit, entry: &Entry) -> Result<Option<String>, MeasureError> {
-    let Some(AttributeValue::FileIndex(index)) = entry.attr_value(dw::DW_AT_decl_file) else { return Ok(None) };
+fn file(
+    dwarf: &gimli::Dwarf<Bytes>,
+    unit: &Unit,
+    entry: &Entry,
+) -> Result<Option<String>, MeasureError> {
+    let Some(AttributeValue::FileIndex(index)) = entry.attr_value(dw::DW_AT_decl_file) else {
+        return Ok(None);
+    };
     let Some(program) = &unit.line_program else { return Ok(None) };
     let header = program.header();
     let Some(file) = header.file(index) else { return Ok(None) };
-    let text = |value| -> Result<String, MeasureError> { Ok(dwarf.attr_string(unit, value)?.to_string_lossy()?.into_owned()) };
+    let text = |value| -> Result<String, MeasureError> {
+        Ok(dwarf.attr_string(unit, value)?.to_string_lossy()?.into_owned())
+    };
     let name = text(file.path_name())?;
     if name.starts_with('/') {
         return Ok(Some(name));

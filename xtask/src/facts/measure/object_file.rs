@@ -2,7 +2,9 @@
 
 use super::MeasureError;
 use gimli::{EndianRcSlice, RunTimeEndian};
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _, RelocationKind, RelocationTarget};
+use object::{
+    Object as _, ObjectSection as _, ObjectSymbol as _, RelocationKind, RelocationTarget,
+};
 use std::rc::Rc;
 
 /// How the DWARF reader sees the bytes.
@@ -24,7 +26,10 @@ pub fn dwarf(bytes: &[u8]) -> Result<gimli::Dwarf<Bytes>, MeasureError> {
     })
 }
 
-fn relocated(file: &object::File<'_>, section: &object::Section<'_, '_>) -> Result<Vec<u8>, MeasureError> {
+fn relocated(
+    file: &object::File<'_>,
+    section: &object::Section<'_, '_>,
+) -> Result<Vec<u8>, MeasureError> {
     let mut data = section.uncompressed_data()?.into_owned();
     for (offset, relocation) in section.relocations() {
         if relocation.kind() != RelocationKind::Absolute {
@@ -35,7 +40,8 @@ fn relocated(file: &object::File<'_>, section: &object::Section<'_, '_>) -> Resu
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let width = usize::from(relocation.size() / 8);
         let place = start.checked_add(width).and_then(|end| data.get_mut(start..end));
-        let place = place.ok_or_else(|| MeasureError::Dwarf("a relocation outside its section".to_owned()))?;
+        let place = place
+            .ok_or_else(|| MeasureError::Dwarf("a relocation outside its section".to_owned()))?;
         if width > 8 {
             return Err(MeasureError::Dwarf("a relocation wider than 64 bits".to_owned()));
         }

@@ -4,8 +4,9 @@ mod layouts;
 mod names;
 
 use crate::document::{
-    Access, ArchId, Architecture, Availability, Constant, Count, Document, Field, FieldUse, File, Head, Manifest, PerArch, Place,
-    Primitive, Release, ReleaseId, Shape, Struct, StructKind, TypeAlias, TypeRef, Writer,
+    Access, ArchId, Architecture, Availability, Constant, Count, Document, Field, FieldUse, File,
+    Head, Manifest, PerArch, Place, Primitive, Release, ReleaseId, Shape, Struct, StructKind,
+    TypeAlias, TypeRef, Writer,
 };
 
 pub(super) const X86_64: ArchId = ArchId(0);
@@ -31,7 +32,11 @@ pub(super) fn manifest() -> Manifest {
 
 pub(super) fn everywhere() -> Availability {
     let manifest = manifest();
-    Availability { releases: manifest.all_releases(), honoured_since: None, archs: manifest.all_archs() }
+    Availability {
+        releases: manifest.all_releases(),
+        honoured_since: None,
+        archs: manifest.all_archs(),
+    }
 }
 
 pub(super) fn head(name: &str, place: Place) -> Head {
@@ -49,7 +54,12 @@ pub(super) fn head(name: &str, place: Place) -> Head {
 
 pub(super) fn field(name: &str, shape: Shape) -> Field {
     let place = Place::root("base").key("blocks").key("s").key("fields").key(name);
-    Field { head: head(name, place), shape, count: None, use_: FieldUse::Access(Access::Plain(Writer::Guest)) }
+    Field {
+        head: head(name, place),
+        shape,
+        count: None,
+        use_: FieldUse::Access(Access::Plain(Writer::Guest)),
+    }
 }
 
 pub(super) fn of(primitive: Primitive) -> Shape {
@@ -66,7 +76,13 @@ pub(super) fn array(name: &str, shape: Shape, count: Count) -> Field {
 
 pub(super) fn struct_(name: &str, fields: Vec<Field>) -> Struct {
     let place = Place::root("base").key("blocks").key(name);
-    Struct { head: head(name, place), kind: StructKind::Block, size: None, fields, snapshots: Vec::new() }
+    Struct {
+        head: head(name, place),
+        kind: StructKind::Block,
+        size: None,
+        fields,
+        snapshots: Vec::new(),
+    }
 }
 
 pub(super) fn alias(name: &str, is: TypeRef, count: Option<Count>) -> TypeAlias {
@@ -76,10 +92,18 @@ pub(super) fn alias(name: &str, is: TypeRef, count: Option<Count>) -> TypeAlias 
 
 pub(super) fn constant(name: &str, value: i128) -> Constant {
     let place = Place::root("base").key("constants").item(0);
-    Constant { head: head(name, place), type_: TypeRef::Primitive(Primitive::U32), value: PerArch::Same(value) }
+    Constant {
+        head: head(name, place),
+        type_: TypeRef::Primitive(Primitive::U32),
+        value: PerArch::Same(value),
+    }
 }
 
-pub(super) fn document(types: Vec<TypeAlias>, constants: Vec<Constant>, structs: Vec<Struct>) -> Document {
+pub(super) fn document(
+    types: Vec<TypeAlias>,
+    constants: Vec<Constant>,
+    structs: Vec<Struct>,
+) -> Document {
     let file = File {
         name: "base".to_owned(),
         doc: "Tests.".to_owned(),

@@ -38,8 +38,13 @@ fn integers_hold_what_c_lets_them_hold() {
         let type_ = TypeRef::Primitive(primitive);
         names.integer(&type_, NEW, X86).expect("known").expect("an integer").holds(value)
     };
-    assert!(holds(Primitive::I8, -128) && !holds(Primitive::I8, -129) && !holds(Primitive::I8, 128));
-    assert!(holds(Primitive::U64, i128::from(u64::MAX)) && !holds(Primitive::U64, i128::from(u64::MAX) + 1));
+    assert!(
+        holds(Primitive::I8, -128) && !holds(Primitive::I8, -129) && !holds(Primitive::I8, 128)
+    );
+    assert!(
+        holds(Primitive::U64, i128::from(u64::MAX))
+            && !holds(Primitive::U64, i128::from(u64::MAX) + 1)
+    );
     assert!(holds(Primitive::I64, i128::from(i64::MIN)) && !holds(Primitive::U8, -1));
 }
 
@@ -55,7 +60,10 @@ fn the_same_name_may_mean_something_else_in_another_release_or_on_another_archit
     assert_eq!(names.constant_value("LIMIT", OLD, X86), Ok(35));
     assert_eq!(names.constant_value("LIMIT", NEW, X86), Ok(37));
     assert_eq!(names.constant_value("LIMIT", NEW, X86_64), Err(Problem::NoValue));
-    assert_eq!(names.constant_value("LIMITS", NEW, X86), Err(Problem::UnknownConstant("LIMITS".to_owned())));
+    assert_eq!(
+        names.constant_value("LIMITS", NEW, X86),
+        Err(Problem::UnknownConstant("LIMITS".to_owned()))
+    );
 }
 
 #[test]
@@ -73,7 +81,11 @@ fn what_exists_elsewhere_is_told_from_what_does_not_exist() {
 
 #[test]
 fn aliases_that_never_end_are_found() {
-    let types = vec![alias("a", named("b"), None), alias("b", named("c"), None), alias("c", named("b"), None)];
+    let types = vec![
+        alias("a", named("b"), None),
+        alias("b", named("c"), None),
+        alias("c", named("b"), None),
+    ];
     let document = document(types, Vec::new(), Vec::new());
     let names = Names::new(&document);
     let circle = ["b", "c", "b"].map(str::to_owned).to_vec();
@@ -82,11 +94,15 @@ fn aliases_that_never_end_are_found() {
 
 #[test]
 fn chains_of_aliases_have_a_limit() {
-    let link = |number: usize| alias(&format!("a{number}"), named(&format!("a{}", number + 1)), None);
+    let link =
+        |number: usize| alias(&format!("a{number}"), named(&format!("a{}", number + 1)), None);
     let document = document((0..100_000).map(link).collect(), Vec::new(), Vec::new());
     let names = Names::new(&document);
     assert_eq!(names.meaning(&named("a0"), NEW, X86).err(), Some(Problem::TooDeep));
-    assert_eq!(names.meaning(&named("a99999"), NEW, X86).err(), Some(Problem::UnknownType("a100000".to_owned())));
+    assert_eq!(
+        names.meaning(&named("a99999"), NEW, X86).err(),
+        Some(Problem::UnknownType("a100000".to_owned()))
+    );
 }
 
 #[test]
@@ -99,5 +115,8 @@ fn counts_are_positive_numbers() {
     assert_eq!(count("DEBT"), Err(Problem::Negative(-1)));
     assert_eq!(count("HUGE"), Err(Problem::TooLarge));
     assert_eq!(names.count(&Count::Number(1 << 63), NEW, X86), Ok(Some(1 << 63)));
-    assert_eq!(names.cells(everywhere()).collect::<Vec<_>>(), [(OLD, X86_64), (OLD, X86), (NEW, X86_64), (NEW, X86)]);
+    assert_eq!(
+        names.cells(everywhere()).collect::<Vec<_>>(),
+        [(OLD, X86_64), (OLD, X86), (NEW, X86_64), (NEW, X86)]
+    );
 }

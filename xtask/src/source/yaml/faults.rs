@@ -21,19 +21,40 @@ pub struct Fault {
 impl Fault {
     fn new(span: Range<usize>, message: &str, label: &str, help: &str) -> Self {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Self { span, message: message.to_owned(), label: some(label), help: some(help), related: None }
+        Self {
+            span,
+            message: message.to_owned(),
+            label: some(label),
+            help: some(help),
+            related: None,
+        }
     }
 
     pub(super) fn anchor(span: Range<usize>) -> Self {
-        Self::new(span, "anchors are not allowed", "an anchor", "write the value out wherever it is needed")
+        Self::new(
+            span,
+            "anchors are not allowed",
+            "an anchor",
+            "write the value out wherever it is needed",
+        )
     }
 
     pub(super) fn alias(span: Range<usize>) -> Self {
-        Self::new(span, "aliases are not allowed", "an alias", "write the value out wherever it is needed")
+        Self::new(
+            span,
+            "aliases are not allowed",
+            "an alias",
+            "write the value out wherever it is needed",
+        )
     }
 
     pub(super) fn tag(span: Range<usize>) -> Self {
-        Self::new(span, "tags are not allowed", "a tag", "leave it out; put text that looks like a number into quotes")
+        Self::new(
+            span,
+            "tags are not allowed",
+            "a tag",
+            "leave it out; put text that looks like a number into quotes",
+        )
     }
 
     pub(super) fn directive(span: Range<usize>) -> Self {
@@ -67,7 +88,8 @@ impl Fault {
     }
 
     pub(super) fn duplicate(span: Range<usize>, first: Range<usize>, key: &str) -> Self {
-        let mut fault = Self::new(span, &format!("the key `{key}` is given twice"), "given again", "");
+        let mut fault =
+            Self::new(span, &format!("the key `{key}` is given twice"), "given again", "");
         fault.related = Some((first, "first given here".to_owned()));
         fault
     }

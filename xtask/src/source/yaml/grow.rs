@@ -30,8 +30,16 @@ struct Stop;
 
 pub(super) fn grow(text: &str) -> Tree<'_> {
     let positions = Positions::new(text);
-    let mut grower =
-        Grower { text, positions, open: Vec::new(), documents: 0, unreadable: false, read_to: 0, root: None, faults: Vec::new() };
+    let mut grower = Grower {
+        text,
+        positions,
+        open: Vec::new(),
+        documents: 0,
+        unreadable: false,
+        read_to: 0,
+        root: None,
+        faults: Vec::new(),
+    };
     for event in Parser::new_from_str(text) {
         let step = match event {
             Ok((event, span)) => {
@@ -61,13 +69,19 @@ impl<'t> Grower<'t> {
                 self.refuse_properties(anchor != 0, tag.is_some(), &span);
                 let written = self.text.get(span.clone()).map_or(0, |text| text.trim_end().len());
                 let span = span.start..span.start + written;
-                self.node(Node { span, value: Value::Scalar { text, plain: style == ScalarStyle::Plain } });
+                self.node(Node {
+                    span,
+                    value: Value::Scalar { text, plain: style == ScalarStyle::Plain },
+                });
                 Ok(())
             }
             Event::Alias(_) => {
                 self.faults.push(Fault::alias(span.clone()));
                 self.unreadable = true;
-                self.node(Node { span, value: Value::Scalar { text: Cow::Borrowed(""), plain: false } });
+                self.node(Node {
+                    span,
+                    value: Value::Scalar { text: Cow::Borrowed(""), plain: false },
+                });
                 Ok(())
             }
             Event::SequenceStart(anchor, tag) => {
@@ -133,8 +147,12 @@ impl<'t> Grower<'t> {
 
     fn end(&mut self) {
         match self.open.pop() {
-            Some(Open::Sequence { span, items }) => self.node(Node { span, value: Value::Sequence(items) }),
-            Some(Open::Mapping { span, mapping, .. }) => self.node(Node { span, value: Value::Mapping(mapping) }),
+            Some(Open::Sequence { span, items }) => {
+                self.node(Node { span, value: Value::Sequence(items) })
+            }
+            Some(Open::Mapping { span, mapping, .. }) => {
+                self.node(Node { span, value: Value::Mapping(mapping) })
+            }
             None => {}
         }
     }
@@ -145,7 +163,9 @@ impl<'t> Grower<'t> {
             None => self.root = Some(node),
             Some(Open::Sequence { items, .. }) => items.push(node),
             Some(Open::Mapping { mapping, key, .. }) => match key.take() {
-                Some((key, key_span)) => self.faults.extend(insert(mapping, Entry { key, key_span, value: node })),
+                Some((key, key_span)) => {
+                    self.faults.extend(insert(mapping, Entry { key, key_span, value: node }))
+                }
                 None => match node.value {
                     Value::Scalar { text, .. } => *key = Some((text, node.span)),
                     _ => {
@@ -159,10 +179,18 @@ impl<'t> Grower<'t> {
 
     fn broken(&mut self, error: &ScanError) -> Result<(), Stop> {
         let start = self.positions.byte(error.marker().index());
-        let span = start..start + self.text[start..].chars().next().filter(|next| *next != '\n').map_or(0, char::len_utf8);
+        let span = start
+            ..start
+                + self.text[start..]
+                    .chars()
+                    .next()
+                    .filter(|next| *next != '\n')
+                    .map_or(0, char::len_utf8);
         self.faults.push(match error.info() {
             "recursion limit exceeded" => Fault::too_deep(span),
-            _ if self.text[start..].starts_with('*') => Fault::alias(start..name_end(self.text, start)),
+            _ if self.text[start..].starts_with('*') => {
+                Fault::alias(start..name_end(self.text, start))
+            }
             info => Fault::syntax(span, info),
         });
         Err(Stop)
@@ -171,7 +199,10 @@ impl<'t> Grower<'t> {
 
 /// Adds the entry, unless there is one of its name.
 fn insert<'t>(mapping: &mut Mapping<'t>, entry: Entry<'t>) -> Option<Fault> {
-    mapping.insert(entry).err().map(|(again, first)| Fault::duplicate(again.key_span, first.key_span.clone(), &again.key))
+    mapping
+        .insert(entry)
+        .err()
+        .map(|(again, first)| Fault::duplicate(again.key_span, first.key_span.clone(), &again.key))
 }
 
 /// The anchor or tag that begins with `sign` in `range`, comments left aside.

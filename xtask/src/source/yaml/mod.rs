@@ -1,8 +1,8 @@
 //! A YAML text as a tree in which every key and value knows the bytes that it was made of.
 //!
-//! The tree is made of the events of a YAML parser, and not through serde: only events show anchors and tags, which the
-//! description refuses, tell `"4.10"` from `4.10`, and give each node's exact place, so that an error can be drawn without reading
-//! the document once more for each.
+//! The tree is made of the events of a YAML parser, and not through serde: only events show anchors
+//! and tags, which the description refuses, tell `"4.10"` from `4.10`, and give each node's exact
+//! place, so that an error can be drawn without reading the document once more for each.
 
 mod faults;
 mod grow;
@@ -16,7 +16,8 @@ use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// How many levels a document may nest. A description needs about ten; the walkers over the tree rely on the bound.
+/// How many levels a document may nest. A description needs about ten; the walkers over the tree
+/// rely on the bound.
 pub const MAX_DEPTH: usize = 64;
 
 /// So many names are looked through faster than looked up.
@@ -83,14 +84,21 @@ impl<'t> Mapping<'t> {
         self.position(key).map(|index| &self.entries[index])
     }
 
-    /// Adds an entry whose name the mapping has not; otherwise gives it back, with the first of that name.
+    /// Adds an entry whose name the mapping has not; otherwise gives it back, with the first of
+    /// that name.
     fn insert(&mut self, entry: Entry<'t>) -> Result<(), (Entry<'t>, &Entry<'t>)> {
         if let Some(first) = self.position(&entry.key) {
             return Err((entry, &self.entries[first]));
         }
         match self.entries.len() {
             count if count < FEW => {}
-            FEW => self.index.extend(self.entries.iter().chain([&entry]).enumerate().map(|(at, entry)| (entry.key.clone(), at))),
+            FEW => self.index.extend(
+                self.entries
+                    .iter()
+                    .chain([&entry])
+                    .enumerate()
+                    .map(|(at, entry)| (entry.key.clone(), at)),
+            ),
             count => drop(self.index.insert(entry.key.clone(), count)),
         }
         self.entries.push(entry);
@@ -98,7 +106,11 @@ impl<'t> Mapping<'t> {
     }
 
     fn position(&self, key: &str) -> Option<usize> {
-        if self.entries.len() <= FEW { self.entries.iter().position(|entry| entry.key == key) } else { self.index.get(key).copied() }
+        if self.entries.len() <= FEW {
+            self.entries.iter().position(|entry| entry.key == key)
+        } else {
+            self.index.get(key).copied()
+        }
     }
 }
 

@@ -11,14 +11,22 @@ pub(super) struct Positions<'t> {
 
 impl<'t> Positions<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        let offsets = if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(offset, _)| offset).collect() };
+        let offsets = if text.is_ascii() {
+            Vec::new()
+        } else {
+            text.char_indices().map(|(offset, _)| offset).collect()
+        };
         Self { text, offsets }
     }
 
     /// The offset of the character at `index`.
     pub(super) fn byte(&self, index: usize) -> usize {
         let end = self.text.len();
-        if self.offsets.is_empty() { index.min(end) } else { self.offsets.get(index).copied().unwrap_or(end) }
+        if self.offsets.is_empty() {
+            index.min(end)
+        } else {
+            self.offsets.get(index).copied().unwrap_or(end)
+        }
     }
 
     /// The bytes of a span.

@@ -81,7 +81,12 @@ fn only_one_document_and_not_none() {
 fn quickly(text: &str) -> Tree<'_> {
     let start = Instant::now();
     let tree = read(text);
-    assert!(start.elapsed() < Duration::from_secs(20), "{} bytes took {:?}", text.len(), start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "{} bytes took {:?}",
+        text.len(),
+        start.elapsed()
+    );
     tree
 }
 
@@ -100,9 +105,12 @@ fn depth_is_bounded() {
 #[test]
 fn a_megabyte_in_one_scalar_is_read() {
     let word = "x".repeat(1 << 20);
-    for text in
-        [format!("a: {word}\n"), format!("a: \"{word}\"\n"), format!("a: >\n  {word}\n"), format!("a: |\n{}", "  x\n".repeat(1 << 18))]
-    {
+    for text in [
+        format!("a: {word}\n"),
+        format!("a: \"{word}\"\n"),
+        format!("a: >\n  {word}\n"),
+        format!("a: |\n{}", "  x\n".repeat(1 << 18)),
+    ] {
         let tree = quickly(&text);
         assert_eq!(tree.faults, []);
         assert!(tree.root.is_some());

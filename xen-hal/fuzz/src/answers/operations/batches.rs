@@ -25,7 +25,9 @@ fn meaning(told: i32) -> Option<Result<(), Errno>> {
 fn batch(xen: &Hostile<'_>, input: &Input) {
     let mut entries = vec![BatchEntry::new(1, Frame(2)); input.below(100)];
     // SAFETY: no hypervisor touches the frames.
-    let result = unsafe { Xen::new(xen).memory().add_to_physmap_batch(BatchSpace::GrantTable, &mut entries) };
+    let result = unsafe {
+        Xen::new(xen).memory().add_to_physmap_batch(BatchSpace::GrantTable, &mut entries)
+    };
     let calls = xen.calls(command::AddToPhysmapBatch);
     let told: Vec<i32> = calls.iter().flat_map(|call| values::<i32>(&call.lists[0])).collect();
     debug(&entries);
@@ -35,7 +37,9 @@ fn batch(xen: &Hostile<'_>, input: &Input) {
     }
     let first = entries.iter().position(|entry| entry.result != Some(Ok(())));
     match result {
-        Ok(()) => assert_eq!(first, None, "all went well, says the batch, and this entry was not mapped"),
+        Ok(()) => {
+            assert_eq!(first, None, "all went well, says the batch, and this entry was not mapped")
+        }
         Err(error) => {
             assert!(error.first < entries.len(), "there is no entry {}", error.first);
             assert_ne!(entries[error.first].result, Some(Ok(())), "{error}");

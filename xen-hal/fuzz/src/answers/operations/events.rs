@@ -21,11 +21,16 @@ thread_local! {
 pub(super) const OPERATIONS: &[Operation] = &[
     |xen, input| _ = good(Xen::new(xen).events().status(Port(input.number() as u32))),
     |xen, _| channel(xen, Xen::new(xen).events().alloc_unbound(Domid(1)), Kind::Unbound),
-    |xen, _| channel(xen, Xen::new(xen).events().bind_interdomain(Domid(1), Port(9)), Kind::Interdomain),
+    |xen, _| {
+        channel(xen, Xen::new(xen).events().bind_interdomain(Domid(1), Port(9)), Kind::Interdomain)
+    },
     |xen, _| channel(xen, Xen::new(xen).events().bind_virq(Virq::TIMER, VcpuId(0)), Kind::Virq),
     |xen, _| channel(xen, Xen::new(xen).events().bind_pirq(4, true), Kind::Pirq),
     |xen, _| channel(xen, Xen::new(xen).events().bind_ipi(VcpuId(0)), Kind::Ipi),
-    |xen, _| _ = good(Xen::new(xen).events().alloc_unbound_for(Domid(1), Domid(2))).map(|port| display(&port)),
+    |xen, _| {
+        _ = good(Xen::new(xen).events().alloc_unbound_for(Domid(1), Domid(2)))
+            .map(|port| display(&port))
+    },
     |xen, _| _ = good(Xen::new(xen).events().send(Port(3))),
     |xen, _| _ = good(Xen::new(xen).events().set_priority(Port(3), EvtchnPriority(7))),
     unmask,
@@ -40,8 +45,12 @@ fn channel(xen: &Hostile<'_>, made: Result<Channel<&Hostile<'_>>, Errno>, kind: 
     good(channel.send());
     good(channel.status());
     drop(channel);
-    let closed: Vec<u32> =
-        xen.calls(command::Close).iter().flat_map(super::super::hypervisor::Call::asked::<EvtchnClose>).map(|asked| asked.port).collect();
+    let closed: Vec<u32> = xen
+        .calls(command::Close)
+        .iter()
+        .flat_map(super::super::hypervisor::Call::asked::<EvtchnClose>)
+        .map(|asked| asked.port)
+        .collect();
     assert_eq!(closed, [port.0]);
 }
 
@@ -53,7 +62,8 @@ fn bitmaps() -> TwoLevel<'static> {
     TwoLevel::new(unsafe { SharedInfo::from_ptr(page.at(0)) })
 }
 
-/// Whenever the hypercall fails the port is masked; and it is not made for a port of one's own that has no event.
+/// Whenever the hypercall fails the port is masked; and it is not made for a port of one's own that
+/// has no event.
 fn unmask(xen: &Hostile<'_>, input: &Input) {
     let (bitmaps, own) = (bitmaps(), PortSet::new());
     let port = Port(input.u16().into());
@@ -62,7 +72,10 @@ fn unmask(xen: &Hostile<'_>, input: &Input) {
     let unmasked = good(bitmaps.unmask(Xen::new(xen).events(), port, &own));
     let calls = xen.calls(command::Unmask).len();
     assert_eq!(calls, usize::from(port.0 < TwoLevel::PORTS && !is_own));
-    assert_eq!(unmasked.is_none(), port.0 >= TwoLevel::PORTS || calls != 0 && bitmaps.is_masked(port) && unmasked.is_none());
+    assert_eq!(
+        unmasked.is_none(),
+        port.0 >= TwoLevel::PORTS || calls != 0 && bitmaps.is_masked(port) && unmasked.is_none()
+    );
 }
 
 /// A port is in one of the two sets, and in the new one if Xen moved it.
@@ -72,7 +85,10 @@ fn migrate(xen: &Hostile<'_>, input: &Input) {
     let known = from.insert(port);
     let moved = good(bitmaps.migrate(Xen::new(xen).events(), port, VcpuId(1), &from, &to));
     debug(&(&from, &to));
-    let told = xen.calls(command::BindVcpu).iter().any(|call| xen_hal::hypercall::outcome(call.answer).is_ok());
+    let told = xen
+        .calls(command::BindVcpu)
+        .iter()
+        .any(|call| xen_hal::hypercall::outcome(call.answer).is_ok());
     assert_eq!((from.contains(port), to.contains(port)), (known && !told, known && told));
     assert!(moved.is_none() || told);
 }

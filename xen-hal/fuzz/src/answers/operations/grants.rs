@@ -3,12 +3,15 @@
 use std::sync::atomic::AtomicU32;
 
 use xen_hal::Xen;
-use xen_hal::grant::{Access, CopyEnd, CopyRequest, Foreign, GrantTable, MapRequest, Mapping, TableError, Window};
+use xen_hal::grant::{
+    Access, CopyEnd, CopyRequest, Foreign, GrantTable, MapRequest, Mapping, TableError, Window,
+};
 use xen_hal::memory::PageError;
 use xen_hal::platform::PAGE_SIZE;
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{
-    GnttabCopy, GnttabGetVersion, GnttabMapGrantRef, GnttabQuerySize, GnttabSetupTable, GnttabUnmapGrantRef, GrantStatus, command,
+    GnttabCopy, GnttabGetVersion, GnttabMapGrantRef, GnttabQuerySize, GnttabSetupTable,
+    GnttabUnmapGrantRef, GrantStatus, command,
 };
 
 use super::super::hypervisor::{Call, Hostile};
@@ -30,13 +33,21 @@ const THEIRS: Foreign = Foreign { domain: Domid(3), reference: 77 };
 pub(super) const OPERATIONS: &[Operation] = &[
     |xen, _| {
         let size = good(Xen::new(xen).grants().query_size(Domid::SELF));
-        let told = xen.calls(command::QuerySize).iter().flat_map(Call::arguments::<GnttabQuerySize>).next();
+        let told = xen
+            .calls(command::QuerySize)
+            .iter()
+            .flat_map(Call::arguments::<GnttabQuerySize>)
+            .next();
         assert_eq!(size.is_some(), told.is_some_and(|told| told.status == GrantStatus::OKAY));
     },
     |xen, input| {
         let mut frames = vec![0; input.below(40)];
         let done = good(Xen::new(xen).grants().setup_table(&mut frames));
-        let told = xen.calls(command::SetupTable).iter().flat_map(Call::arguments::<GnttabSetupTable>).next();
+        let told = xen
+            .calls(command::SetupTable)
+            .iter()
+            .flat_map(Call::arguments::<GnttabSetupTable>)
+            .next();
         assert_eq!(done.is_some(), told.is_some_and(|told| told.status == GrantStatus::OKAY));
     },
     |xen, _| _ = good(Xen::new(xen).grants().version(Domid::SELF)),
@@ -56,15 +67,23 @@ fn request(index: usize, access: Access) -> MapRequest {
     MapRequest { of: THEIRS, access, window: window.expect("the page has a frame") }
 }
 
-/// Pages are mapped where Xen said so and nowhere else; each mapping ends by the handle that Xen gave, until Xen says that it did.
+/// Pages are mapped where Xen said so and nowhere else; each mapping ends by the handle that Xen
+/// gave, until Xen says that it did.
 fn map(xen: &Hostile<'_>, input: &Input) {
     let (grants, choice) = (Xen::new(xen).grants(), input.byte());
     let access = if choice & 1 == 0 { Access::ReadOnly } else { Access::ReadWrite };
-    let results = grants.map_all(std::array::from_fn::<_, MAPPED, _>(|index| request(index, access)));
-    let told: Vec<GnttabMapGrantRef> = xen.calls(command::MapGrantRef).iter().flat_map(Call::arguments).collect();
+    let results =
+        grants.map_all(std::array::from_fn::<_, MAPPED, _>(|index| request(index, access)));
+    let told: Vec<GnttabMapGrantRef> =
+        xen.calls(command::MapGrantRef).iter().flat_map(Call::arguments).collect();
     assert_eq!(told.len(), MAPPED);
     for (index, (result, told)) in results.into_iter().zip(told).enumerate() {
-        assert_eq!(result.is_ok(), told.status == GrantStatus::OKAY, "page {index} is mapped though Xen answered {}", told.status);
+        assert_eq!(
+            result.is_ok(),
+            told.status == GrantStatus::OKAY,
+            "page {index} is mapped though Xen answered {}",
+            told.status
+        );
         match good(result) {
             Some(mapping) => use_and_end(xen, mapping, told.handle, access, choice),
             None => assert!(xen.calls(command::UnmapGrantRef).is_empty()),
@@ -72,7 +91,13 @@ fn map(xen: &Hostile<'_>, input: &Input) {
     }
 }
 
-fn use_and_end(xen: &Hostile<'_>, mapping: Mapping<&Hostile<'_>>, handle: u32, access: Access, choice: u8) {
+fn use_and_end(
+    xen: &Hostile<'_>,
+    mapping: Mapping<&Hostile<'_>>,
+    handle: u32,
+    access: Access,
+    choice: u8,
+) {
     let mut bytes = [0; 16];
     good(mapping.copy_to(4090, &mut bytes));
     assert_eq!(mapping.bytes().is_some(), access == Access::ReadWrite);
@@ -87,13 +112,20 @@ fn use_and_end(xen: &Hostile<'_>, mapping: Mapping<&Hostile<'_>>, handle: u32, a
     }
     let mut calls: Vec<_> = xen.calls(command::UnmapGrantRef).iter().map(asked_and_told).collect();
     let (last, before) = (calls.pop(), &calls);
-    assert!(last.is_some_and(|(asked, _)| asked == handle), "the mapping {handle} was not ended: {last:?}");
-    assert!(before.iter().all(|(asked, told)| *asked == handle && *told != GrantStatus::OKAY), "ended twice: {before:?}");
+    assert!(
+        last.is_some_and(|(asked, _)| asked == handle),
+        "the mapping {handle} was not ended: {last:?}"
+    );
+    assert!(
+        before.iter().all(|(asked, told)| *asked == handle && *told != GrantStatus::OKAY),
+        "ended twice: {before:?}"
+    );
     assert!(before.len() < 2, "tried more often than it was asked to");
 }
 
 fn asked_and_told(call: &Call) -> (u32, GrantStatus) {
-    let (asked, told) = (call.asked::<GnttabUnmapGrantRef>(), call.arguments::<GnttabUnmapGrantRef>());
+    let (asked, told) =
+        (call.asked::<GnttabUnmapGrantRef>(), call.arguments::<GnttabUnmapGrantRef>());
     (asked[0].handle, told[0].status)
 }
 
@@ -107,7 +139,10 @@ fn copy(xen: &Hostile<'_>, input: &Input) {
     assert_eq!(told.len(), copies.len());
     debug(&copies);
     for (copy, told) in copies.iter().zip(&told) {
-        assert_eq!(copy.result.map(|result| result.is_ok()), Some(told.status == GrantStatus::OKAY));
+        assert_eq!(
+            copy.result.map(|result| result.is_ok()),
+            Some(told.status == GrantStatus::OKAY)
+        );
     }
     let first = told.iter().position(|told| told.status != GrantStatus::OKAY);
     assert_eq!(result.err().map(|error| error.first), first);
@@ -142,10 +177,16 @@ fn table(xen: &Hostile<'_>, input: &Input) {
     let (pages, wanted) = (TABLE.with(|pages| *pages), input.byte() % 4);
     let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(3)];
     // SAFETY: the place is for three pages, and is used by one table at a time.
-    let result = unsafe { GrantTable::map(xen, &Identity, pages.at(0), 3, &mut storage, (wanted % 3).into()) };
-    let told = xen.calls(command::GetVersion).iter().flat_map(Call::arguments::<GnttabGetVersion>).next();
+    let result = unsafe {
+        GrantTable::map(xen, &Identity, pages.at(0), 3, &mut storage, (wanted % 3).into())
+    };
+    let told =
+        xen.calls(command::GetVersion).iter().flat_map(Call::arguments::<GnttabGetVersion>).next();
     if let Some(table) = good(result) {
-        assert!(told.is_some_and(|told| told.version <= 1), "0 is a table that is yet to get its version: {told:?}");
+        assert!(
+            told.is_some_and(|told| told.version <= 1),
+            "0 is a table that is yet to get its version: {told:?}"
+        );
         let grown = good(table.grow(xen, &Identity, wanted.into()).map_err(checked));
         assert!(grown.is_none() || table.frames() == u32::from(wanted).max(u32::from(wanted % 3)));
         assert_eq!(table.free(), (table.frames() * 512).saturating_sub(8));

@@ -24,19 +24,42 @@ pub(super) const OPERATIONS: &[Operation] = &[
     map,
     map,
     // SAFETY: no hypervisor touches the frames, here and below.
-    |xen, input| _ = good(unsafe { Xen::new(xen).memory().add_to_physmap(Source::GrantStatus(1), Frame(input.number())) }),
+    |xen, input| {
+        _ = good(unsafe {
+            Xen::new(xen).memory().add_to_physmap(Source::GrantStatus(1), Frame(input.number()))
+        })
+    },
     // SAFETY: as above.
-    |xen, input| _ = good(unsafe { Xen::new(xen).memory().move_frames(Frame(1), 2, Frame(input.number())) }),
+    |xen, input| {
+        _ = good(unsafe { Xen::new(xen).memory().move_frames(Frame(1), 2, Frame(input.number())) })
+    },
     // SAFETY: as above.
-    |xen, input| _ = good(unsafe { Xen::new(xen).memory().remove_from_physmap(Frame(input.number())) }),
+    |xen, input| {
+        _ = good(unsafe { Xen::new(xen).memory().remove_from_physmap(Frame(input.number())) })
+    },
     |xen, _| {
         // SAFETY: there is no Xen whose layout could differ.
         let latch = unsafe { WidthLatch::assume() };
         // SAFETY: the handle is not used.
-        good(unsafe { Xen::new(xen).memory().map_shared_info(&Identity, PAGES.with(|pages| pages.at(0)), latch) });
+        good(unsafe {
+            Xen::new(xen).memory().map_shared_info(
+                &Identity,
+                PAGES.with(|pages| pages.at(0)),
+                latch,
+            )
+        });
     },
     // SAFETY: nothing is made of the pages.
-    |xen, _| _ = good(unsafe { Xen::new(xen).memory().map_grant_frames(&Identity, PAGES.with(|pages| pages.at(0)), 5, 2) }),
+    |xen, _| {
+        _ = good(unsafe {
+            Xen::new(xen).memory().map_grant_frames(
+                &Identity,
+                PAGES.with(|pages| pages.at(0)),
+                5,
+                2,
+            )
+        })
+    },
     populate,
     decrease,
     increase,
@@ -48,7 +71,8 @@ fn map(xen: &Hostile<'_>, input: &Input) {
     let (room, first) = (buffer.len(), buffer.as_ptr());
     if let Some(map) = good(Xen::new(xen).memory().memory_map(&mut buffer)) {
         assert!(map.len() < room && map.as_ptr() == first);
-        map.iter().for_each(|range| debug(&(range.address(), range.length(), range.end(), range.kind())));
+        map.iter()
+            .for_each(|range| debug(&(range.address(), range.length(), range.end(), range.kind())));
         map.iter().for_each(|range| display(&range.kind()));
     }
 }
@@ -96,7 +120,9 @@ fn reserved(result: Result<(), Shortfall>, asked: usize, answers: impl Iterator<
     }
     match result {
         Ok(()) => assert_eq!(done, asked),
-        Err(short) => assert!(short.done == done && done < asked, "{short}: of {asked}, {done} were done"),
+        Err(short) => {
+            assert!(short.done == done && done < asked, "{short}: of {asked}, {done} were done")
+        }
     }
     good(result);
 }

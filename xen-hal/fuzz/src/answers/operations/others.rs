@@ -55,7 +55,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
     |xen, _| _ = good(Xen::new(xen).hvm().flush_tlbs()),
     |xen, _| _ = good(Xen::new(xen).sched().yield_now()),
     |xen, _| _ = good(Xen::new(xen).sched().block()),
-    |xen, input| _ = good(Xen::new(xen).sched().poll(&[Port(1), Port(2)], Some(SystemTime::from_nanos(input.number())))),
+    |xen, input| {
+        _ = good(
+            Xen::new(xen)
+                .sched()
+                .poll(&[Port(1), Port(2)], Some(SystemTime::from_nanos(input.number()))),
+        )
+    },
     |xen, _| _ = good(Xen::new(xen).sched().shutdown(ShutdownReason::SUSPEND)),
     |xen, _| _ = good(Xen::new(xen).sched().shutdown_code(ShutdownReason::CRASH)),
     |xen, input| _ = good(Xen::new(xen).sched().pin_override(Some(input.number() as u32))),
@@ -69,16 +75,30 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     |xen, _| _ = good(Xen::new(xen).vcpu(VCPU).is_up()),
     |xen, _| _ = good(Xen::new(xen).vcpu(VCPU).physical_id()),
-    |xen, input| _ = good(Xen::new(xen).vcpu(VCPU).set_periodic_timer(Duration::from_nanos(input.number()))),
-    |xen, input| _ = good(Xen::new(xen).vcpu(VCPU).set_singleshot_timer(SystemTime::from_nanos(input.number()))),
+    |xen, input| {
+        _ = good(Xen::new(xen).vcpu(VCPU).set_periodic_timer(Duration::from_nanos(input.number())))
+    },
+    |xen, input| {
+        _ = good(
+            Xen::new(xen).vcpu(VCPU).set_singleshot_timer(SystemTime::from_nanos(input.number())),
+        )
+    },
     |xen, _| _ = good(UpdateFlag::request(xen)),
     |xen, _| {
         // SAFETY: there is no Xen whose layout could differ.
         let latch = unsafe { WidthLatch::assume() };
-        with_area(|area| Xen::new(xen).vcpu(VCPU).register_vcpu_info(&Identity, latch, area).is_ok());
+        with_area(|area| {
+            Xen::new(xen).vcpu(VCPU).register_vcpu_info(&Identity, latch, area).is_ok()
+        });
     },
-    |xen, _| with_area(|area| Xen::new(xen).vcpu(VCPU).register_runstate_physical(&Identity, area).is_ok()),
-    |xen, _| with_area(|area| Xen::new(xen).vcpu(VCPU).register_time_physical(&Identity, area).is_ok()),
+    |xen, _| {
+        with_area(|area| {
+            Xen::new(xen).vcpu(VCPU).register_runstate_physical(&Identity, area).is_ok()
+        })
+    },
+    |xen, _| {
+        with_area(|area| Xen::new(xen).vcpu(VCPU).register_time_physical(&Identity, area).is_ok())
+    },
     |xen, input| {
         let mut buffer = vec![0; input.byte().into()];
         if let Some(count) = good(Xen::new(xen).console().read(&mut buffer)) {

@@ -22,7 +22,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         }
     },
     |xen, _| _ = good(Xen::new(xen).version().virtual_start()),
-    |xen, _| _ = good(Xen::new(xen).version().features()).map(|features| debug(&features.iter().count())),
+    |xen, _| {
+        _ = good(Xen::new(xen).version().features()).map(|features| debug(&features.iter().count()))
+    },
     |xen, _| _ = good(Xen::new(xen).version().page_size()),
     |xen, _| _ = good(Xen::new(xen).version().guest_handle()),
     |xen, _| long(xen, Xen::new(xen).version().build_id::<20>()),
@@ -36,7 +38,10 @@ fn text<const N: usize>(text: Result<Text<N>, Errno>) {
     if let Some(text) = good(text) {
         display(&text);
         assert!(text.as_bytes().len() <= N && !text.as_bytes().contains(&0));
-        assert_eq!(text.as_str().map(str::as_bytes), std::str::from_utf8(text.as_bytes()).ok().map(str::as_bytes));
+        assert_eq!(
+            text.as_str().map(str::as_bytes),
+            std::str::from_utf8(text.as_bytes()).ok().map(str::as_bytes)
+        );
     }
 }
 
