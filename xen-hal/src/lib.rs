@@ -12,14 +12,14 @@
 //! use core::ops::ControlFlow;
 //! use core::time::Duration;
 //! use xen_hal::clock::PvClock;
-//! use xen_hal::event::{Cursor, PortSet, TwoLevel};
+//! use xen_hal::event::{ScanCursor, PortSet, TwoLevel};
 //! use xen_hal::platform::{Tsc, VcpuId};
 //! use xen_hal::{Xen, hypercall};
 //! use xen_pac::base::Virq;
 //! use xen_pac::shared_info::SharedInfo;
 //!
 //! // `shared` is the page that `Memory::map_shared_info` put into place, `own` the ports of this vCPU.
-//! fn tick_once(shared: SharedInfo<'_>, own: &PortSet, cursor: &Cursor) -> Result<(), Box<dyn std::error::Error>> {
+//! fn tick_once(shared: SharedInfo<'_>, own: &PortSet, cursor: &ScanCursor) -> Result<(), Box<dyn std::error::Error>> {
 //!     let xen = Xen::new(hypercall::detect()?);
 //!     let vcpu = shared.vcpu_info(0).ok_or("vCPU 0 always has its block here")?;
 //!     let clock = PvClock::new(xen.version().features()?, vcpu.time(), Tsc)?;
@@ -43,13 +43,8 @@
 //! the culprit. No number of Xen's is written in this crate: all come from [`xen_pac`].
 #![no_std]
 
-#[cfg(any(test, feature = "sim"))]
+#[cfg(test)]
 extern crate std;
-
-#[cfg(all(feature = "sim", not(all(target_os = "linux", target_pointer_width = "64"))))]
-compile_error!(
-    "the feature `sim` needs Linux on a 64-bit machine: it maps pages of an anonymous file by the size that Xen's pages have"
-);
 
 /// Whether a mistake is made on purpose here: never, outside of this crate's own tests.
 macro_rules! planted {
@@ -74,8 +69,6 @@ pub mod memory;
 pub mod planted;
 pub mod platform;
 pub mod sched;
-#[cfg(all(feature = "sim", target_os = "linux", target_pointer_width = "64"))]
-pub mod sim;
 pub mod vcpu;
 pub mod version;
 

@@ -1,6 +1,6 @@
 //! The simulator finds the wakeup that is lost between a look at a flag and the hypercall that
 //! blocks, and none where `wait_until` waits.
-#![cfg(all(feature = "sim", target_os = "linux"))]
+#![cfg(target_os = "linux")]
 
 use core::ops::ControlFlow;
 use core::time::Duration;
@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use xen_hal::Xen;
 use xen_hal::clock::SystemTime;
-use xen_hal::event::{AllPorts, Cursor, Port, TwoLevel};
+use xen_hal::event::{AllPorts, Port, ScanCursor, TwoLevel};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
-use xen_hal::sim::{Failure, Guest, Machine, Profile, Report, Setup, What};
 use xen_pac::base::Virq;
 use xen_pac::hvm::CallbackVia;
+use xen_sim::{Failure, Guest, Machine, Profile, Report, Setup, What};
 
 type Wait = fn(Guest, Port, &AtomicBool) -> Result<(), Errno>;
 
@@ -39,7 +39,7 @@ fn sleeper(guest: Guest, wait: Wait) -> Result<(), Box<dyn Error>> {
     // SAFETY: nothing else uses the page, and it is there as long as this program runs.
     let shared =
         unsafe { xen.memory().map_shared_info(&guest.space(), guest.page(0).cast(), latch) }?;
-    let (cursor, came) = (Cursor::new(), Arc::new(AtomicBool::new(false)));
+    let (cursor, came) = (ScanCursor::new(), Arc::new(AtomicBool::new(false)));
     let flag = Arc::clone(&came);
     guest.on_interrupt(0xf3, move || {
         let vcpu = shared.vcpu_info(0).expect("vCPU 0 has its block in the shared page");

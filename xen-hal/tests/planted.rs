@@ -8,7 +8,7 @@ mod trials;
 
 use trials::{Paths, clock, events, revocation, waiting};
 use xen_hal::planted::{Bug, plant};
-use xen_hal::sim::{Adversity, Failure, Report};
+use xen_sim::{Adversity, Failure, Report};
 
 /// How many seeds a mistake may take to be noticed.
 const TRIES: u64 = 200;

@@ -7,7 +7,7 @@ mod trials;
 
 use trials::waiting::Way;
 use trials::{Paths, clock, events, revocation, waiting};
-use xen_hal::sim::{Adversity, Failure, Report};
+use xen_sim::{Adversity, Failure, Report};
 
 /// Of how many seeds one is tried: a checker that makes programs slow need not see all of them.
 /// `TRIALS_ONE_IN` in the environment.

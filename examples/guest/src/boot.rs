@@ -3,14 +3,14 @@
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
-use xen_hal::hypercall::Native;
+use xen_hal::hypercall::AnyBackend;
 use xen_pac::start_info::{HvmStartInfo, XEN_HVM_START_MAGIC_VALUE};
 
 /// What a program starts with.
 #[derive(Clone, Copy, Debug)]
 pub struct Boot {
     /// The way to the hypervisor that suits this processor.
-    pub xen: Native,
+    pub xen: AnyBackend,
     /// Where Xen put the start info.
     start_info: HvmStartInfo<'static>,
 }
@@ -22,7 +22,7 @@ impl Boot {
     /// # Safety
     ///
     /// Memory is mapped to itself, and nothing has been changed that Xen left in it.
-    pub(crate) unsafe fn new(xen: Native, start_info: usize) -> Option<Self> {
+    pub(crate) unsafe fn new(xen: AnyBackend, start_info: usize) -> Option<Self> {
         let start_info = NonNull::new(ptr::with_exposed_provenance_mut(start_info))?;
         // SAFETY: Xen put it there, and does not touch it again.
         let start_info = unsafe { HvmStartInfo::from_ptr(start_info) };

@@ -13,7 +13,7 @@ use gungraun::prelude::*;
 use gungraun::{Callgrind, EntryPoint};
 use xen_hal::clock::Monotonic;
 use xen_hal::event::Port;
-use xen_hal::grant::{Access, Grant, GrantTable, Page, Slot, StillInUse};
+use xen_hal::grant::{Access, Grant, GrantTable, Page, GrantSlot, StillInUse};
 use xen_hal::platform::Tsc;
 use xen_hal_bench::clock::twin::{twin_monotonic, twin_now, twin_scale};
 use xen_hal_bench::event::twin::{
@@ -264,7 +264,7 @@ fn table() -> Table {
     fixture::table(fixture::entries(1), 1)
 }
 
-fn slot() -> (Slot<'static>, Page) {
+fn slot() -> (GrantSlot<'static>, Page) {
     (table().slot().unwrap(), fixture::page(0x1234))
 }
 
@@ -286,19 +286,19 @@ fn twin_lent() -> twin::Grant {
     }
 }
 
-fn twin_slot() -> twin::Slot {
-    twin::Slot { published: 0, ..twin_lent().slot }
+fn twin_slot() -> twin::GrantSlot {
+    twin::GrantSlot { published: 0, ..twin_lent().slot }
 }
 
 #[library_benchmark(config = only("ours_publish"))]
 #[bench::publish(slot())]
-fn ours_publish((slot, page): (Slot<'static>, Page)) -> Grant<'static> {
+fn ours_publish((slot, page): (GrantSlot<'static>, Page)) -> Grant<'static> {
     black_box(grant::publish(slot, page, black_box(Domid(7)), black_box(Access::ReadWrite)))
 }
 
 #[library_benchmark(config = only("twin_publish"))]
 #[bench::publish(twin_slot())]
-fn twins_publish(slot: twin::Slot) -> MaybeUninit<twin::Grant> {
+fn twins_publish(slot: twin::GrantSlot) -> MaybeUninit<twin::Grant> {
     let mut grant = MaybeUninit::uninit();
     // SAFETY: the entry of the slot stays for ever.
     unsafe {
@@ -315,13 +315,13 @@ fn twins_publish(slot: twin::Slot) -> MaybeUninit<twin::Grant> {
 
 #[library_benchmark(config = only("ours_withdraw"))]
 #[bench::withdraw(lent())]
-fn ours_withdraw(grant: Grant<'static>) -> Result<(Slot<'static>, Page), StillInUse<'static>> {
+fn ours_withdraw(grant: Grant<'static>) -> Result<(GrantSlot<'static>, Page), StillInUse<'static>> {
     black_box(grant::withdraw(grant))
 }
 
 #[library_benchmark(config = only("twin_withdraw"))]
 #[bench::withdraw(twin_lent())]
-fn twins_withdraw(mut grant: twin::Grant) -> (MaybeUninit<twin::Slot>, MaybeUninit<twin::Page>) {
+fn twins_withdraw(mut grant: twin::Grant) -> (MaybeUninit<twin::GrantSlot>, MaybeUninit<twin::Page>) {
     let (mut slot, mut page) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     // SAFETY: the entry of the slot stays for ever.
     assert!(black_box(unsafe {

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::ops::ControlFlow;
 
-use xen_hal::event::{AllPorts, Cursor, Events, Port, PortSet, Progress, TwoLevel};
+use xen_hal::event::{AllPorts, ScanCursor, Events, Port, PortSet, Drain, TwoLevel};
 use xen_hal::hypercall::Errno;
 use xen_pac::shared_info::{VcpuInfo, raw};
 
@@ -56,9 +56,9 @@ pub fn dispatch(
     bitmaps: TwoLevel<'_>,
     vcpu: VcpuInfo<'_>,
     own: &PortSet,
-    cursor: &Cursor,
+    cursor: &ScanCursor,
     tally: &mut Tally,
-) -> Progress {
+) -> Drain {
     bitmaps.dispatch(vcpu, own, cursor, |port| tally.add(port))
 }
 
@@ -68,9 +68,9 @@ pub fn dispatch(
 pub fn dispatch_all(
     bitmaps: TwoLevel<'_>,
     vcpu: VcpuInfo<'_>,
-    cursor: &Cursor,
+    cursor: &ScanCursor,
     tally: &mut Tally,
-) -> Progress {
+) -> Drain {
     bitmaps.dispatch(vcpu, &AllPorts, cursor, |port| tally.add(port))
 }
 

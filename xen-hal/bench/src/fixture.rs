@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use xen_hal::event::{Cursor, Port, PortSet, TwoLevel};
+use xen_hal::event::{ScanCursor, Port, PortSet, TwoLevel};
 use xen_hal::grant::{GrantTable, Page, PageMemory};
 use xen_hal::platform::{AddressSpace, Frame};
 use xen_pac::grant_table::raw as grant_raw;
@@ -57,7 +57,7 @@ pub struct Domain {
     /// The same for C.
     pub own_words: Box<[AtomicU64; 64]>,
     /// Where the next scan begins.
-    pub cursor: Cursor,
+    pub cursor: ScanCursor,
     /// The same for C.
     pub cursor_word: AtomicU32,
 }
@@ -68,7 +68,7 @@ impl Default for Domain {
             page: leak(raw::SharedInfo::ZEROED),
             own: PortSet::new(),
             own_words: Box::new([const { AtomicU64::new(0) }; 64]),
-            cursor: Cursor::new(),
+            cursor: ScanCursor::new(),
             cursor_word: AtomicU32::new(u32::MAX),
         }
     }
@@ -200,7 +200,7 @@ pub fn twin_table(pages: NonNull<grant_raw::GrantTableV1Page>, frames: u32) -> *
     let mut words = vec![u32::MAX; GrantTable::words(frames)];
     words[0] &= !0xff;
     let length = words.len();
-    let references = twin::References {
+    let references = twin::GrantRefAllocator {
         words: words.leak().as_mut_ptr(),
         length,
         limit: frames * 512,

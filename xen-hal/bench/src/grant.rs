@@ -1,13 +1,13 @@
 //! Lending pages and taking them back.
 
-use xen_hal::grant::{Access, Grant, GrantTable, Page, Slot, StillInUse};
+use xen_hal::grant::{Access, Grant, GrantTable, Page, GrantSlot, StillInUse};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::raw;
 
 /// A free slot and a page become a grant.
 #[unsafe(export_name = "ours_publish")]
 #[inline(never)]
-pub fn publish<'t>(slot: Slot<'t>, page: Page, peer: Domid, access: Access) -> Grant<'t> {
+pub fn publish<'t>(slot: GrantSlot<'t>, page: Page, peer: Domid, access: Access) -> Grant<'t> {
     slot.lend(page, peer, access)
 }
 
@@ -18,7 +18,7 @@ pub fn publish<'t>(slot: Slot<'t>, page: Page, peer: Domid, access: Access) -> G
 /// When the page is in use.
 #[unsafe(export_name = "ours_withdraw")]
 #[inline(never)]
-pub fn withdraw(grant: Grant<'_>) -> Result<(Slot<'_>, Page), StillInUse<'_>> {
+pub fn withdraw(grant: Grant<'_>) -> Result<(GrantSlot<'_>, Page), StillInUse<'_>> {
     grant.revoke()
 }
 
@@ -60,7 +60,7 @@ pub mod twin {
     use super::raw;
 
     #[repr(C)]
-    pub struct References {
+    pub struct GrantRefAllocator {
         pub words: *mut u32,
         pub length: usize,
         pub limit: u32,
@@ -71,7 +71,7 @@ pub mod twin {
     pub struct Table {
         pub entries: *mut raw::GrantEntryV1,
         pub frames: u32,
-        pub references: References,
+        pub references: GrantRefAllocator,
     }
 
     #[repr(C)]
@@ -83,9 +83,9 @@ pub mod twin {
 
     #[repr(C)]
     #[derive(Clone, Copy)]
-    pub struct Slot {
+    pub struct GrantSlot {
         pub entry: *mut raw::GrantEntryV1,
-        pub references: *mut References,
+        pub references: *mut GrantRefAllocator,
         pub reference: u32,
         pub published: u16,
     }
@@ -93,19 +93,19 @@ pub mod twin {
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct Grant {
-        pub slot: Slot,
+        pub slot: GrantSlot,
         pub page: Page,
     }
 
     unsafe extern "C" {
         pub fn twin_publish(
-            slot: *const Slot,
+            slot: *const GrantSlot,
             page: *const Page,
             peer: u16,
             readonly: bool,
             grant: *mut Grant,
         );
-        pub fn twin_withdraw(grant: *mut Grant, slot: *mut Slot, page: *mut Page) -> bool;
+        pub fn twin_withdraw(grant: *mut Grant, slot: *mut GrantSlot, page: *mut Page) -> bool;
         pub fn twin_lend(
             table: *mut Table,
             page: *const Page,

@@ -7,7 +7,7 @@ use core::ops::ControlFlow;
 use core::ptr::{from_mut, null};
 
 use proptest::prelude::*;
-use xen_hal::event::{Port, Progress};
+use xen_hal::event::{Port, Drain};
 use xen_hal_bench::event::{Tally, dispatch, dispatch_all, mask, twin, unmask, unmask_all};
 use xen_hal_bench::fixture::Domain;
 use xen_hal_bench::hypercall::answer_with;
@@ -129,7 +129,7 @@ impl Side {
                         ControlFlow::Break(())
                     }
                 });
-            progress == Progress::Finished
+            progress == Drain::Finished
         } else {
             let (vcpu, own) = (domain.vcpu().as_ptr().as_ptr(), domain.own_words.as_ptr().cast());
             let state = from_mut(&mut handler).cast();
@@ -155,11 +155,11 @@ impl Side {
         let (block, own) = (vcpu.as_ptr().as_ptr(), domain.own_words.as_ptr().cast());
         let finished = match (self.ours, all) {
             (true, true) => {
-                dispatch_all(bitmaps, vcpu, &domain.cursor, &mut tally) == Progress::Finished
+                dispatch_all(bitmaps, vcpu, &domain.cursor, &mut tally) == Drain::Finished
             }
             (true, false) => {
                 dispatch(bitmaps, vcpu, &domain.own, &domain.cursor, &mut tally)
-                    == Progress::Finished
+                    == Drain::Finished
             }
             // SAFETY: the domain's memory lives, and is accessed alike by both.
             (false, true) => unsafe {

@@ -4,7 +4,7 @@
 mod domain;
 mod model;
 
-use xen_hal::event::{Progress, TwoLevel};
+use xen_hal::event::{Drain, TwoLevel};
 
 use crate::input::Input;
 use crate::pages::Pages;
@@ -30,9 +30,9 @@ pub fn run(data: &[u8]) {
                 .dispatch(domain.vcpu, &domain.own, &cursor, |port| domain.handle(port));
         domain.check(progress);
         match progress {
-            Progress::Finished if at_rest => return,
-            Progress::Finished => domain.fill(),
-            Progress::Unfinished => assert!(
+            Drain::Finished if at_rest => return,
+            Drain::Finished => domain.fill(),
+            Drain::Unfinished => assert!(
                 !at_rest,
                 "nobody stopped the dispatcher, nothing came, and something is left"
             ),

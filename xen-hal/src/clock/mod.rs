@@ -37,8 +37,6 @@ mod wall;
 pub use arm::CounterClock;
 pub use monotonic::Monotonic;
 pub use pvclock::{PvClock, UnsafeForHvm};
-#[cfg(all(feature = "sim", target_os = "linux", target_pointer_width = "64"))]
-pub(crate) use scale::NANOS_PER_SECOND;
 pub use scale::{frequency, scale, ticks_to_nanos};
 pub use time::SystemTime;
 pub use wall::wall_time;

@@ -8,7 +8,7 @@ use xen_pac::base::XenUlong;
 use xen_pac::shared_info::VcpuInfo;
 
 use super::two_level::{BITS, TwoLevel};
-use super::{OwnPorts, Port};
+use super::{Port, PortFilter};
 
 /// How often one call of [`TwoLevel::dispatch`] goes over the ports while new upcalls come in.
 const PASSES: u32 = 4;
@@ -18,9 +18,9 @@ const PASSES: u32 = 4;
 ///
 /// It is what makes the dispatcher fair. Sharing one among vCPUs breaks nothing but that.
 #[derive(Debug)]
-pub struct Cursor(AtomicU32);
+pub struct ScanCursor(AtomicU32);
 
-impl Cursor {
+impl ScanCursor {
     /// A cursor from which a scan starts at port 0.
     #[must_use]
     pub const fn new() -> Self {
@@ -40,7 +40,7 @@ impl Cursor {
     }
 }
 
-impl Default for Cursor {
+impl Default for ScanCursor {
     fn default() -> Self {
         Self::new()
     }
@@ -49,7 +49,7 @@ impl Default for Cursor {
 /// Whether a dispatch came to an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "events that are left give no upcall of their own: the next dispatch has to find them"]
-pub enum Progress {
+pub enum Drain {
     /// Nothing is left: the next event gives an upcall.
     Finished,
     /// Events are left, because the handler stopped or because they keep coming. The vCPU is marked
@@ -83,10 +83,10 @@ impl TwoLevel<'_> {
     pub fn dispatch(
         self,
         vcpu: VcpuInfo<'_>,
-        own: &impl OwnPorts,
-        cursor: &Cursor,
+        own: &impl PortFilter,
+        cursor: &ScanCursor,
         mut handler: impl FnMut(Port) -> ControlFlow<()>,
-    ) -> Progress {
+    ) -> Drain {
         let (upcall, selector) = (vcpu.evtchn_upcall_pending(), vcpu.evtchn_pending_sel());
         for _ in 0..PASSES {
             // First the upcall, then the selector: an event that comes between the two is found by
@@ -102,10 +102,10 @@ impl TwoLevel<'_> {
                 break;
             }
             if upcall.load(Ordering::SeqCst) == 0 {
-                return Progress::Finished;
+                return Drain::Finished;
             }
         }
-        if upcall.load(Ordering::SeqCst) == 0 { Progress::Finished } else { Progress::Unfinished }
+        if upcall.load(Ordering::SeqCst) == 0 { Drain::Finished } else { Drain::Unfinished }
     }
 
     /// Goes once over the ports of the words in `selected`, from the cursor up and then from the
@@ -115,8 +115,8 @@ impl TwoLevel<'_> {
     fn pass(
         self,
         selected: XenUlong,
-        own: &impl OwnPorts,
-        cursor: &Cursor,
+        own: &impl PortFilter,
+        cursor: &ScanCursor,
         handler: &mut impl FnMut(Port) -> ControlFlow<()>,
     ) -> ControlFlow<XenUlong> {
         let (first, bit) = cursor.position();
@@ -154,8 +154,8 @@ impl TwoLevel<'_> {
         self,
         word: u32,
         part: XenUlong,
-        own: &impl OwnPorts,
-        cursor: &Cursor,
+        own: &impl PortFilter,
+        cursor: &ScanCursor,
         handler: &mut impl FnMut(Port) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let index = word as usize;
@@ -195,7 +195,7 @@ impl TwoLevel<'_> {
 
     /// The ports of a word that have an event to be handled here.
     #[inline(always)]
-    fn due(self, word: u32, own: &impl OwnPorts) -> XenUlong {
+    fn due(self, word: u32, own: &impl PortFilter) -> XenUlong {
         let word = word as usize;
         match (self.shared.evtchn_pending(word), self.shared.evtchn_mask(word)) {
             (Some(pending), Some(mask)) => {
@@ -207,7 +207,7 @@ impl TwoLevel<'_> {
 
     /// The selector's bit for a word, if there is still something in it.
     #[inline(always)]
-    fn again(self, word: u32, own: &impl OwnPorts) -> XenUlong {
+    fn again(self, word: u32, own: &impl PortFilter) -> XenUlong {
         XenUlong::from(self.due(word, own) != 0).wrapping_shl(word)
     }
 }

@@ -6,21 +6,21 @@
 //! | [`Events`] | makes, binds, signals and closes channels: the hypercalls |
 //! | [`Channel`] | owns a channel's end, and closes it when dropped; [`Port`] is its number, and owns nothing |
 //! | [`TwoLevel`] | the bitmaps in shared_info: which ports are pending, which are masked; and the [dispatcher](TwoLevel::dispatch) |
-//! | [`PortSet`], [`Cursor`] | what a vCPU keeps: which ports are its own, and where its next scan starts |
+//! | [`PortSet`], [`ScanCursor`] | what a vCPU keeps: which ports are its own, and where its next scan starts |
 //!
 //! Hypercalls do not care in which form events are kept. The bitmaps do: [`TwoLevel`] is the form
 //! in which every domain starts, and the FIFO form would be another type beside it.
 //!
 //! ```no_run
 //! use core::ops::ControlFlow;
-//! use xen_hal::event::{AllPorts, Cursor, Events, Port, Progress, TwoLevel};
+//! use xen_hal::event::{AllPorts, ScanCursor, Events, Port, Drain, TwoLevel};
 //! use xen_hal::hypercall::{Errno, Hypercall};
 //! use xen_hal::platform::VcpuId;
 //! use xen_pac::base::Virq;
 //! use xen_pac::shared_info::SharedInfo;
 //!
 //! /// One for each vCPU.
-//! static CURSOR: Cursor = Cursor::new();
+//! static CURSOR: ScanCursor = ScanCursor::new();
 //!
 //! /// Before interrupts are on.
 //! fn start(xen: impl Hypercall + Copy, shared: SharedInfo<'_>) -> Result<Port, Errno> {
@@ -39,7 +39,7 @@
 //!         if port == tick { /* count the time */ }
 //!         ControlFlow::Continue(())
 //!     };
-//!     while bitmaps.dispatch(vcpu, &AllPorts, &CURSOR, &mut handler) == Progress::Unfinished {}
+//!     while bitmaps.dispatch(vcpu, &AllPorts, &CURSOR, &mut handler) == Drain::Unfinished {}
 //! }
 //! ```
 //!
@@ -71,8 +71,8 @@ mod tests;
 
 pub use channel::{Channel, Kind};
 pub use commands::Events;
-pub use dispatch::{Cursor, Progress};
+pub use dispatch::{Drain, ScanCursor};
 pub use port::Port;
-pub use port_set::{AllPorts, OwnPorts, PortSet};
+pub use port_set::{AllPorts, PortFilter, PortSet};
 pub use status::{Binding, Status};
 pub use two_level::TwoLevel;

@@ -12,7 +12,7 @@ use super::two_level::{BITS, WORDS};
 ///
 /// The pending bitmap is the domain's, and every vCPU scans it: without such a set two of them
 /// would take each other's events.
-pub trait OwnPorts {
+pub trait PortFilter {
     /// The ports of one word of the bitmap: bit n stands for port `index` * [`XenUlong::BITS`] + n.
     fn word(&self, index: usize) -> XenUlong;
 }
@@ -22,7 +22,7 @@ pub trait OwnPorts {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AllPorts;
 
-impl OwnPorts for AllPorts {
+impl PortFilter for AllPorts {
     #[inline(always)]
     fn word(&self, _: usize) -> XenUlong {
         XenUlong::MAX
@@ -74,14 +74,14 @@ impl Default for PortSet {
     }
 }
 
-impl OwnPorts for PortSet {
+impl PortFilter for PortSet {
     #[inline(always)]
     fn word(&self, index: usize) -> XenUlong {
         self.0.get(index).map_or(0, |cell| cell.load(Ordering::Relaxed) as XenUlong)
     }
 }
 
-impl<P: OwnPorts + ?Sized> OwnPorts for &P {
+impl<P: PortFilter + ?Sized> PortFilter for &P {
     #[inline(always)]
     fn word(&self, index: usize) -> XenUlong {
         (**self).word(index)

@@ -7,7 +7,7 @@ use xen_pac::base::XenUlong;
 use xen_pac::event_channel::EVTCHN_2L_NR_CHANNELS;
 use xen_pac::shared_info::SharedInfo;
 
-use super::{Events, OwnPorts, Port, PortSet};
+use super::{Events, Port, PortFilter, PortSet};
 use crate::hypercall::{Errno, Hypercall};
 use crate::platform::VcpuId;
 
@@ -111,7 +111,7 @@ impl<'a> TwoLevel<'a> {
         self,
         events: Events<H>,
         port: Port,
-        own: &impl OwnPorts,
+        own: &impl PortFilter,
     ) -> Result<(), Errno> {
         let slot = self.slot(port).ok_or(Errno::EINVAL)?;
         if planted!(UnmaskLooksFirst) {

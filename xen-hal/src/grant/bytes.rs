@@ -168,7 +168,6 @@ impl Bytes {
     /// two.
     #[inline(always)]
     unsafe fn cell<A: Shared>(&self, offset: usize) -> &A {
-        #[cfg(feature = "sim")]
         xen_pac::access::before();
         // SAFETY: the offset is within the page.
         let place = unsafe { self.0.cast::<u8>().add(offset) };

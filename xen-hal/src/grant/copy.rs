@@ -9,7 +9,7 @@ use xen_pac::grant_table::{
 };
 
 use super::status::{NOT_REACHED, element};
-use super::{Error, Foreign, Grants};
+use super::{Error, ForeignGrant, Grants};
 use crate::hypercall::{Commands, Hypercall};
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 
@@ -20,7 +20,7 @@ const LIST: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyEnd {
     /// In a page that another domain lends.
-    Grant(Foreign),
+    Grant(ForeignGrant),
     /// In a frame of this domain.
     Own(Frame),
 }
@@ -49,21 +49,21 @@ impl CopyRequest {
 /// Not all of the copies were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct CopyFailed {
+pub struct CopyFailedError {
     /// The first copy that was not made, counted from 0.
     pub first: usize,
     /// Why. `BAD_COPY_ARG` for bytes beyond a page; otherwise as when a grant is
-    /// [mapped](super::MapFailed::error).
+    /// [mapped](super::MapFailedError::error).
     pub error: Error,
 }
 
-impl fmt::Display for CopyFailed {
+impl fmt::Display for CopyFailedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "copy {} failed: {}", self.first, self.error)
     }
 }
 
-impl core::error::Error for CopyFailed {}
+impl core::error::Error for CopyFailedError {}
 
 impl<H: Hypercall> Grants<H> {
     /// Has Xen make copies. Upstream: `GNTTABOP_copy`.
@@ -79,7 +79,7 @@ impl<H: Hypercall> Grants<H> {
     /// Xen writes to the frames of this domain that are destinations, and reads those that are
     /// sources: the bytes must be this program's to have written, and nobody may rely on them
     /// meanwhile.
-    pub unsafe fn copy(&self, copies: &mut [CopyRequest]) -> Result<(), CopyFailed> {
+    pub unsafe fn copy(&self, copies: &mut [CopyRequest]) -> Result<(), CopyFailedError> {
         copies.iter_mut().for_each(|copy| copy.result = None);
         for list in copies.chunks_mut(LIST) {
             // SAFETY: the caller's promise is the same.
@@ -88,7 +88,7 @@ impl<H: Hypercall> Grants<H> {
         let failure = copies
             .iter()
             .zip(0..)
-            .find_map(|(copy, first)| Some(CopyFailed { first, error: copy.result?.err()? }));
+            .find_map(|(copy, first)| Some(CopyFailedError { first, error: copy.result?.err()? }));
         failure.map_or(Ok(()), Err)
     }
 
@@ -99,13 +99,13 @@ impl<H: Hypercall> Grants<H> {
     ///
     /// - [`Error::NotMapped`] where the address space does not know the buffer.
     /// - A status: `BAD_COPY_ARG` for bytes beyond the page; otherwise as when a grant is
-    ///   [mapped](super::MapFailed::error).
+    ///   [mapped](super::MapFailedError::error).
     ///
     /// After an error the buffer may have been written in part.
     pub fn fetch(
         &self,
         space: &(impl AddressSpace + ?Sized),
-        from: Foreign,
+        from: ForeignGrant,
         offset: u16,
         into: &mut [u8],
     ) -> Result<(), Error> {
@@ -125,7 +125,7 @@ impl<H: Hypercall> Grants<H> {
         &self,
         space: &(impl AddressSpace + ?Sized),
         from: &[u8],
-        to: Foreign,
+        to: ForeignGrant,
         offset: u16,
     ) -> Result<(), Error> {
         let (address, length) = (from.as_ptr().cast_mut(), from.len());
@@ -213,7 +213,7 @@ impl CopyRequest {
 /// nothing else that means the caller.
 fn end((end, offset): (CopyEnd, u16)) -> Option<(GnttabCopyPtr, bool)> {
     Some(match end {
-        CopyEnd::Grant(Foreign { domain, reference }) => {
+        CopyEnd::Grant(ForeignGrant { domain, reference }) => {
             (GnttabCopyPtr::new(GnttabCopyPtrU::from_reference(reference), domain, offset), true)
         }
         CopyEnd::Own(Frame(frame)) => {
@@ -233,7 +233,7 @@ mod tests {
     use crate::hypercall::Errno;
     use crate::testing::{Script, errno};
 
-    const THEIRS: Foreign = Foreign { domain: Domid(3), reference: 77 };
+    const THEIRS: ForeignGrant = ForeignGrant { domain: Domid(3), reference: 77 };
 
     /// Every page has the frame that its address says, plus one.
     struct Shifted;

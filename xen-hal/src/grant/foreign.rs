@@ -10,13 +10,13 @@ use xen_pac::grant_table::{
 
 use super::bytes::{Bytes, OutOfBounds, PageMemory};
 use super::status::{NOT_REACHED, element};
-use super::{Access, Error, Foreign, Grants};
+use super::{Access, Error, ForeignGrant, Grants};
 use crate::hypercall::{Commands, Hypercall};
 use crate::memory::{PageError, frame_of_page};
 use crate::platform::{AddressSpace, Frame};
 
 /// A place for another domain's page: an address of this domain's at which nothing is.
-pub struct Window {
+pub struct MapTarget {
     page: NonNull<PageMemory>,
     /// The guest-physical address. Xen maps at address 0 too, but such a mapping could not be
     /// ended.
@@ -24,15 +24,15 @@ pub struct Window {
 }
 
 // SAFETY: a window is an address, of which there is one value.
-unsafe impl Send for Window {}
+unsafe impl Send for MapTarget {}
 // SAFETY: as above.
-unsafe impl Sync for Window {}
+unsafe impl Sync for MapTarget {}
 
-impl Window {
+impl MapTarget {
     /// The place behind `page`.
     ///
     /// Best is a frame that has no RAM, never had or no longer
-    /// ([`Memory::decrease`](crate::memory::Memory::decrease)): RAM that is there when a grant is
+    /// ([`Memory::decrease_reservation`](crate::memory::Memory::decrease_reservation)): RAM that is there when a grant is
     /// mapped disappears, and is not there when the mapping ends.
     ///
     /// # Errors
@@ -68,9 +68,9 @@ impl Window {
     }
 }
 
-impl fmt::Debug for Window {
+impl fmt::Debug for MapTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Window({:#x})", self.address)
+        write!(f, "MapTarget({:#x})", self.address)
     }
 }
 
@@ -78,11 +78,11 @@ impl fmt::Debug for Window {
 #[derive(Debug)]
 pub struct MapRequest {
     /// The other domain's page.
-    pub of: Foreign,
+    pub of: ForeignGrant,
     /// What for. A grant that permits reading only can be mapped for reading only.
     pub access: Access,
     /// Where.
-    pub window: Window,
+    pub window: MapTarget,
 }
 
 /// A page of another domain's that is mapped here. The mapping ends when this is dropped, if Xen
@@ -93,7 +93,7 @@ pub struct MapRequest {
 #[must_use = "a mapping that is dropped ends"]
 pub struct Mapping<H: Hypercall> {
     link: Link<H>,
-    window: Window,
+    window: MapTarget,
     bytes: Bytes,
     access: Access,
 }
@@ -103,18 +103,18 @@ struct Link<H: Hypercall> {
     xen: H,
     address: NonZeroU64,
     handle: GrantHandle,
-    of: Foreign,
+    of: ForeignGrant,
     mapped: bool,
 }
 
 /// A page was not mapped. Here is its window.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct MapFailed {
+pub struct MapFailedError {
     /// The page.
-    pub of: Foreign,
+    pub of: ForeignGrant,
     /// The window, in which nothing is.
-    pub window: Window,
+    pub window: MapTarget,
     /// Why.
     ///
     /// - `BAD_DOMAIN`: there is no such domain, or it was `SELF`.
@@ -127,36 +127,36 @@ pub struct MapFailed {
     pub error: Error,
 }
 
-impl fmt::Display for MapFailed {
+impl fmt::Display for MapFailedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Foreign { domain, reference } = self.of;
+        let ForeignGrant { domain, reference } = self.of;
         write!(f, "grant {reference} of domain {domain} cannot be mapped: {}", self.error)
     }
 }
 
-impl core::error::Error for MapFailed {}
+impl core::error::Error for MapFailedError {}
 
 /// A mapping did not end. Here it is.
 #[non_exhaustive]
-pub struct UnmapFailed<H: Hypercall> {
+pub struct UnmapFailedError<H: Hypercall> {
     /// The mapping, which holds.
     pub mapping: Mapping<H>,
     /// Why.
     pub error: Error,
 }
 
-impl<H: Hypercall> fmt::Debug for UnmapFailed<H> {
+impl<H: Hypercall> fmt::Debug for UnmapFailedError<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnmapFailed")
+        f.debug_struct("UnmapFailedError")
             .field("mapping", &self.mapping)
             .field("error", &self.error)
             .finish()
     }
 }
 
-impl<H: Hypercall> fmt::Display for UnmapFailed<H> {
+impl<H: Hypercall> fmt::Display for UnmapFailedError<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Foreign { domain, reference } = self.mapping.link.of;
+        let ForeignGrant { domain, reference } = self.mapping.link.of;
         write!(
             f,
             "the mapping of grant {reference} of domain {domain} does not end: {}",
@@ -165,7 +165,7 @@ impl<H: Hypercall> fmt::Display for UnmapFailed<H> {
     }
 }
 
-impl<H: Hypercall> core::error::Error for UnmapFailed<H> {}
+impl<H: Hypercall> core::error::Error for UnmapFailedError<H> {}
 
 impl<H: Hypercall + Copy> Grants<H> {
     /// Maps a page that another domain lends. Upstream: `GNTTABOP_map_grant_ref`.
@@ -174,13 +174,13 @@ impl<H: Hypercall + Copy> Grants<H> {
     /// one place there, so it moves to the window. At its frame, where the [`Page`](super::Page)
     /// is, nothing is left: reads give all ones, and copies are refused with `BAD_PAGE`. After
     /// unmapping the page is nowhere, though the domain still has it by Xen's count; the frame has
-    /// memory again, another page, once it is [populated](crate::memory::Memory::populate). Copies
+    /// memory again, another page, once it is [populated](crate::memory::Memory::populate_physmap). Copies
     /// ([`fetch`](Self::fetch), [`store`](Self::store)) do not move it.
     ///
     /// # Errors
     ///
-    /// [`MapFailed`], with the window.
-    pub fn map(&self, request: MapRequest) -> Result<Mapping<H>, MapFailed> {
+    /// [`MapFailedError`], with the window.
+    pub fn map(&self, request: MapRequest) -> Result<Mapping<H>, MapFailedError> {
         let [result] = self.map_all([request]);
         result
     }
@@ -189,7 +189,7 @@ impl<H: Hypercall + Copy> Grants<H> {
     pub fn map_all<const N: usize>(
         &self,
         requests: [MapRequest; N],
-    ) -> [Result<Mapping<H>, MapFailed>; N] {
+    ) -> [Result<Mapping<H>, MapFailedError>; N] {
         let mut arguments = requests.each_ref().map(MapRequest::argument);
         // SAFETY: each window is a place at which nothing is kept, and there is no other value for
         // it.
@@ -205,7 +205,7 @@ impl<H: Hypercall + Copy> Grants<H> {
             let MapRequest { of, access, window } = request;
             match element(answer, status) {
                 Ok(()) => Ok(self.mapping(of, access, window, handle)),
-                Err(error) => Err(MapFailed { of, window, error }),
+                Err(error) => Err(MapFailedError { of, window, error }),
             }
         })
     }
@@ -215,7 +215,7 @@ impl<H: Hypercall + Copy> Grants<H> {
     pub fn unmap_all<const N: usize>(
         &self,
         mappings: [Mapping<H>; N],
-    ) -> [Result<Window, UnmapFailed<H>>; N] {
+    ) -> [Result<MapTarget, UnmapFailedError<H>>; N] {
         let mut arguments = mappings.each_ref().map(|mapping| mapping.link.argument());
         // SAFETY: the mappings are given away, so nothing points to the pages any more.
         let answer = if N == 0 {
@@ -231,16 +231,16 @@ impl<H: Hypercall + Copy> Grants<H> {
                     mapping.link.mapped = false;
                     Ok(mapping.window)
                 }
-                Err(error) => Err(UnmapFailed { mapping, error }),
+                Err(error) => Err(UnmapFailedError { mapping, error }),
             }
         })
     }
 
     fn mapping(
         &self,
-        of: Foreign,
+        of: ForeignGrant,
         access: Access,
-        window: Window,
+        window: MapTarget,
         handle: GrantHandle,
     ) -> Mapping<H> {
         let link = Link { xen: self.xen, address: window.address, handle, of, mapped: true };
@@ -301,7 +301,7 @@ impl<H: Hypercall> Drop for Link<H> {
 impl<H: Hypercall> Mapping<H> {
     /// Whose page it is.
     #[must_use]
-    pub const fn of(&self) -> Foreign {
+    pub const fn of(&self) -> ForeignGrant {
         self.link.of
     }
 
@@ -324,11 +324,11 @@ impl<H: Hypercall> Mapping<H> {
     ///
     /// # Errors
     ///
-    /// [`UnmapFailed`], with the mapping.
-    pub fn unmap(mut self) -> Result<Window, UnmapFailed<H>> {
+    /// [`UnmapFailedError`], with the mapping.
+    pub fn unmap(mut self) -> Result<MapTarget, UnmapFailedError<H>> {
         match self.link.end() {
             Ok(()) => Ok(self.window),
-            Err(error) => Err(UnmapFailed { mapping: self, error }),
+            Err(error) => Err(UnmapFailedError { mapping: self, error }),
         }
     }
 }
@@ -355,12 +355,12 @@ mod tests {
     use xen_pac::base::Domid;
     use xen_pac::grant_table::GrantStatus;
 
-    const THEIRS: Foreign = Foreign { domain: Domid(3), reference: 77 };
+    const THEIRS: ForeignGrant = ForeignGrant { domain: Domid(3), reference: 77 };
 
-    fn window(frame: u64) -> Result<Window, PageError> {
+    fn window(frame: u64) -> Result<MapTarget, PageError> {
         let page = NonNull::from(Box::leak(Box::new(PageMemory::new())));
         // SAFETY: the memory is leaked, and used by the window alone.
-        unsafe { Window::new(&Everywhere(frame), page) }
+        unsafe { MapTarget::new(&Everywhere(frame), page) }
     }
 
     fn request(access: Access) -> MapRequest {

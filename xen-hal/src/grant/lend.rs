@@ -7,7 +7,7 @@ use xen_pac::base::Domid;
 use xen_pac::grant_table::{GrantEntryV1, GrantRef, grant_entry_flags};
 
 use super::page::Page;
-use super::references::References;
+use super::ref_allocator::GrantRefAllocator;
 
 /// What the other domain may do with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,19 +32,19 @@ impl Access {
 
 /// An entry of the grant table that is this program's to use, and that lends nothing yet. Dropping
 /// it makes its reference free again.
-pub struct Slot<'t> {
+pub struct GrantSlot<'t> {
     entry: GrantEntryV1<'t>,
-    references: &'t References<'t>,
+    references: &'t GrantRefAllocator<'t>,
     reference: GrantRef,
     /// The flags with which the entry was published; 0 when it is not.
     published: u16,
 }
 
-impl<'t> Slot<'t> {
+impl<'t> GrantSlot<'t> {
     /// The entry must be that of the reference, free, and the reference taken.
     pub(super) const fn new(
         entry: GrantEntryV1<'t>,
-        references: &'t References<'t>,
+        references: &'t GrantRefAllocator<'t>,
         reference: GrantRef,
     ) -> Self {
         Self { entry, references, reference, published: 0 }
@@ -64,9 +64,9 @@ impl<'t> Slot<'t> {
     /// The page belongs to the grant until that is revoked:
     ///
     /// ```compile_fail,E0382
-    /// # use xen_hal::grant::{Access, Page, Slot};
+    /// # use xen_hal::grant::{Access, Page, GrantSlot};
     /// # use xen_pac::base::Domid;
-    /// fn reuse(slot: Slot<'_>, page: Page) {
+    /// fn reuse(slot: GrantSlot<'_>, page: Page) {
     ///     let _grant = slot.lend(page, Domid(1), Access::ReadWrite);
     ///     page.into_raw();
     /// }
@@ -127,20 +127,20 @@ const fn was_replaced(flags: u16) -> bool {
     flags == 0
 }
 
-impl Drop for Slot<'_> {
+impl Drop for GrantSlot<'_> {
     #[inline]
     fn drop(&mut self) {
         // A page still in use stays lent, and its reference taken.
         if self.published == 0 || self.withdraw() || planted!(DropFreesInUse) {
             // The reference was taken when the slot was made, so it is there to be given back.
-            let _ = self.references.give_back(self.reference);
+            let _ = self.references.free(self.reference);
         }
     }
 }
 
-impl fmt::Debug for Slot<'_> {
+impl fmt::Debug for GrantSlot<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Slot({})", self.reference)
+        write!(f, "GrantSlot({})", self.reference)
     }
 }
 
@@ -151,7 +151,7 @@ impl fmt::Debug for Slot<'_> {
 /// ever; the page is lost either way.
 #[must_use = "a grant that is dropped loses its page"]
 pub struct Grant<'t> {
-    slot: Slot<'t>,
+    slot: GrantSlot<'t>,
     page: Page,
 }
 
@@ -203,7 +203,7 @@ impl<'t> Grant<'t> {
     ///
     /// While the other domain uses the page; the error holds the grant.
     #[inline]
-    pub fn revoke(mut self) -> Result<(Slot<'t>, Page), StillInUse<'t>> {
+    pub fn revoke(mut self) -> Result<(GrantSlot<'t>, Page), StillInUse<'t>> {
         if self.slot.withdraw() { Ok((self.slot, self.page)) } else { Err(StillInUse(self)) }
     }
 }

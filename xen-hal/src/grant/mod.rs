@@ -50,7 +50,7 @@ mod copy;
 mod foreign;
 mod lend;
 mod page;
-mod references;
+mod ref_allocator;
 mod status;
 mod table;
 #[cfg(test)]
@@ -65,13 +65,13 @@ use xen_pac::grant_table::{
 use crate::hypercall::{Commands, Errno, Hypercall};
 
 pub use bytes::{Bytes, OutOfBounds, PageMemory, Shared};
-pub use copy::{CopyEnd, CopyFailed, CopyRequest};
-pub use foreign::{MapFailed, MapRequest, Mapping, UnmapFailed, Window};
-pub use lend::{Access, Grant, Slot, StillInUse, Usage};
+pub use copy::{CopyEnd, CopyFailedError, CopyRequest};
+pub use foreign::{MapFailedError, MapRequest, MapTarget, Mapping, UnmapFailedError};
+pub use lend::{Access, Grant, GrantSlot, StillInUse, Usage};
 pub use page::Page;
-pub use references::{NotTaken, References};
+pub use ref_allocator::{GrantRefAllocator, NotTakenError};
 pub use status::{Error, GrantError};
-pub use table::{Full, GrantTable, TableError};
+pub use table::{GrantTable, TableError, TableFullError};
 
 use status::{NOT_REACHED, element};
 
@@ -83,7 +83,7 @@ pub struct Grants<H> {
 
 /// A page that another domain lends: it means something to this domain and to that one only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Foreign {
+pub struct ForeignGrant {
     /// The domain that lends, by its own number. A domain may use its own grants, by its own number
     /// too ([`Domid::SELF`] is refused): see [`Grants::map`] for what happens then.
     pub domain: Domid,

@@ -7,9 +7,9 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GrantEntryV1, GrantRef, GrantTableV1Page, raw};
 
-use super::lend::{Access, Grant, Slot};
+use super::lend::{Access, Grant, GrantSlot};
 use super::page::Page;
-use super::references::References;
+use super::ref_allocator::GrantRefAllocator;
 use super::{Error, Grants};
 use crate::hypercall::{Errno, Hypercall};
 use crate::memory::{Memory, PageError};
@@ -29,7 +29,7 @@ pub struct GrantTable<'t> {
     capacity: u32,
     frames: AtomicU32,
     growing: AtomicBool,
-    references: References<'t>,
+    references: GrantRefAllocator<'t>,
 }
 
 // SAFETY: the table's entries are touched by their handles, which any thread may use, and all else
@@ -100,15 +100,15 @@ impl From<Errno> for TableError {
 
 /// No entry of the table is free. Here is the page that was to be lent.
 #[derive(Debug)]
-pub struct Full(pub Page);
+pub struct TableFullError(pub Page);
 
-impl fmt::Display for Full {
+impl fmt::Display for TableFullError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no grant reference is free")
     }
 }
 
-impl core::error::Error for Full {}
+impl core::error::Error for TableFullError {}
 
 impl<'t> GrantTable<'t> {
     /// How many words of storage the references of a table of so many pages need.
@@ -166,7 +166,7 @@ impl<'t> GrantTable<'t> {
         storage: &'t mut [AtomicU32],
         frames: u32,
     ) -> Self {
-        let references = References::new(storage);
+        let references = GrantRefAllocator::new(storage);
         references.extend(frames.saturating_mul(ENTRIES));
         Self {
             pages,
@@ -186,8 +186,8 @@ impl<'t> GrantTable<'t> {
 
     /// How many references are free at the moment.
     #[must_use]
-    pub fn free(&self) -> u32 {
-        self.references.free()
+    pub fn available(&self) -> u32 {
+        self.references.available()
     }
 
     /// Makes the table grow to `frames` pages, through the hypervisor and the address space that it
@@ -243,12 +243,12 @@ impl<'t> GrantTable<'t> {
     /// left alone for ever.
     #[inline]
     #[must_use]
-    pub fn slot(&self) -> Option<Slot<'_>> {
+    pub fn slot(&self) -> Option<GrantSlot<'_>> {
         loop {
             let reference = self.references.take()?;
             let entry = self.entry(reference)?;
             if entry.flags().load(Ordering::Relaxed) == 0 {
-                return Some(Slot::new(entry, &self.references, reference));
+                return Some(GrantSlot::new(entry, &self.references, reference));
             }
         }
     }
@@ -259,10 +259,15 @@ impl<'t> GrantTable<'t> {
     ///
     /// When no entry is free; the error holds the page.
     #[inline]
-    pub fn lend(&self, page: Page, peer: Domid, access: Access) -> Result<Grant<'_>, Full> {
+    pub fn lend(
+        &self,
+        page: Page,
+        peer: Domid,
+        access: Access,
+    ) -> Result<Grant<'_>, TableFullError> {
         match self.slot() {
             Some(slot) => Ok(slot.lend(page, peer, access)),
-            None => Err(Full(page)),
+            None => Err(TableFullError(page)),
         }
     }
 

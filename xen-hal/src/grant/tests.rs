@@ -76,9 +76,9 @@ fn a_page_is_lent_and_taken_back() {
     assert_eq!((entry(pages, 8).0, back.frame().0), (0, 0x1234));
     let grant = slot.lend(back, Domid(9), Access::ReadOnly);
     assert_eq!(entry(pages, 8), (5, 9, 0x1234));
-    assert_eq!(table.free(), 512 - 9);
+    assert_eq!(table.available(), 512 - 9);
     drop(grant);
-    assert_eq!((entry(pages, 8).0, table.free()), (0, 512 - 8));
+    assert_eq!((entry(pages, 8).0, table.available()), (0, 512 - 8));
 }
 
 #[test]
@@ -98,9 +98,9 @@ fn a_page_in_use_is_not_given_back() {
         assert_eq!(grant.page().frame().0, 0x1234);
         assert!(grant.usage().reading != grant.usage().writing);
         assert_eq!(entry(pages, reference), (1 | used.val(1).value, 7, 0x1234));
-        let free = table.free();
+        let free = table.available();
         drop(grant);
-        assert_eq!(table.free(), free, "the reference of a page in use became free");
+        assert_eq!(table.available(), free, "the reference of a page in use became free");
     }
 }
 
@@ -115,7 +115,7 @@ fn a_grant_of_a_table_that_was_replaced_comes_back() {
         unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(pages) }.entries(8).unwrap();
     assert_eq!(wiped.flags().swap(0, core::sync::atomic::Ordering::Relaxed), 1);
     drop(grant.revoke().unwrap());
-    assert_eq!(table.free(), 512 - 8);
+    assert_eq!(table.available(), 512 - 8);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn the_table_is_mapped_and_grows() {
     let table =
         unsafe { GrantTable::map(&xen, &Everywhere(5), pages, 3, &mut storage, 2) }.unwrap();
     xen.done();
-    assert_eq!((table.frames(), table.free()), (2, 1024 - 8));
+    assert_eq!((table.frames(), table.available()), (2, 1024 - 8));
     table.grow(&xen, &Everywhere(5), 2).unwrap();
     let full = maps(Script::new(), 2, errno(Errno::EINVAL));
     assert!(
@@ -154,7 +154,7 @@ fn the_table_is_mapped_and_grows() {
     assert_eq!(table.frames(), 2);
     let more = maps(Script::new(), 2, 0);
     table.grow(&more, &Everywhere(5), 3).unwrap();
-    assert_eq!((table.frames(), table.free()), (3, 1536 - 8));
+    assert_eq!((table.frames(), table.available()), (3, 1536 - 8));
     assert_eq!(
         table.grow(&xen, &Everywhere(5), 4),
         Err(TableError::Capacity { asked: 4, capacity: 3 })

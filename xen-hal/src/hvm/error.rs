@@ -12,7 +12,7 @@ use crate::hypercall::Errno;
 pub enum ParameterError {
     /// The parameter is refused by current releases, whatever the caller and the value. Xen was not
     /// asked.
-    Retired(Retired),
+    Removed(Removed),
     /// Xen's refusal.
     Refused {
         /// The parameter.
@@ -34,17 +34,17 @@ impl ParameterError {
     #[must_use]
     pub const fn parameter(self) -> HvmParam {
         match self {
-            Self::Retired(retired) => retired.parameter,
+            Self::Removed(removed) => removed.parameter,
             Self::Refused { parameter, .. } | Self::Unknown { parameter, .. } => parameter,
         }
     }
 
-    /// Xen's answer, if it was asked and refused; for a retired parameter the one that it would
+    /// Xen's answer, if it was asked and refused; for a removed parameter the one that it would
     /// have given.
     #[must_use]
     pub const fn errno(self) -> Option<Errno> {
         match self {
-            Self::Retired(_) => Some(Errno::EINVAL),
+            Self::Removed(_) => Some(Errno::EINVAL),
             Self::Refused { errno, .. } => Some(errno),
             Self::Unknown { .. } => None,
         }
@@ -54,7 +54,7 @@ impl ParameterError {
 impl fmt::Display for ParameterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Retired(retired) => retired.fmt(f),
+            Self::Removed(removed) => removed.fmt(f),
             Self::Refused { parameter, errno } => {
                 write!(f, "Xen refused access to HVM parameter {parameter}: {errno}")
             }
@@ -67,20 +67,20 @@ impl fmt::Display for ParameterError {
 
 impl core::error::Error for ParameterError {}
 
-impl From<Retired> for ParameterError {
-    fn from(retired: Retired) -> Self {
-        Self::Retired(retired)
+impl From<Removed> for ParameterError {
+    fn from(removed: Removed) -> Self {
+        Self::Removed(removed)
     }
 }
 
 /// A parameter that current releases refuse, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retired {
+pub struct Removed {
     pub(super) parameter: HvmParam,
     pub(super) reason: &'static str,
 }
 
-impl Retired {
+impl Removed {
     /// The parameter.
     #[must_use]
     pub const fn parameter(self) -> HvmParam {
@@ -94,10 +94,10 @@ impl Retired {
     }
 }
 
-impl fmt::Display for Retired {
+impl fmt::Display for Removed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HVM parameter {} is retired: {}", self.parameter, self.reason)
+        write!(f, "HVM parameter {} is removed: {}", self.parameter, self.reason)
     }
 }
 
-impl core::error::Error for Retired {}
+impl core::error::Error for Removed {}

@@ -37,7 +37,7 @@
 mod callback;
 mod error;
 pub mod parameter;
-mod retired;
+mod removed;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod upcall;
 mod value;
@@ -47,15 +47,16 @@ use xen_pac::hvm::{HvmParam, XenHvmParam, command};
 
 use crate::hypercall::{Commands, Errno, Hypercall};
 
-pub use error::{ParameterError, Retired};
+pub use error::{ParameterError, Removed};
 pub use parameter::Parameter;
-#[cfg(all(feature = "sim", target_os = "linux", target_arch = "x86_64"))]
-pub(crate) use retired::is_retired;
+pub use removed::is_removed;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use upcall::{UpcallVector, upcall_vector_is_announced};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use value::ViridianFeatures;
-pub use value::{FipWidth, GuestAddress, Harmless, MachineCheckCapabilities, SizedArea, Value};
+pub use value::{
+    FipWidth, GuestAddress, MachineCheckCapabilities, ParamValue, SafeParam, SizedArea,
+};
 
 /// A domain that uses hardware virtualisation.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +85,7 @@ impl<H: Hypercall> Hvm<H> {
     /// there, `EINVAL` for a parameter that this release does not have, or a domain without
     /// hardware virtualisation. [`ParameterError::Unknown`] for a value that the parameter's type
     /// does not have.
-    pub fn get<V: Value>(&self, parameter: Parameter<V>) -> Result<V, ParameterError> {
+    pub fn get<V: ParamValue>(&self, parameter: Parameter<V>) -> Result<V, ParameterError> {
         let value = self.get_raw(parameter.number())?;
         V::decode(value).ok_or(ParameterError::Unknown { parameter: parameter.number(), value })
     }
@@ -98,7 +99,7 @@ impl<H: Hypercall> Hvm<H> {
     /// Xen's refusal: `EPERM` for what the caller may not write, `ESRCH` for a domain that is not
     /// there, `EINVAL` for a parameter that this release does not have, or a domain without
     /// hardware virtualisation; for some, as their documentation says, `ENODEV` or `EEXIST`.
-    pub fn set<V: Harmless>(
+    pub fn set<V: SafeParam>(
         &self,
         parameter: Parameter<V>,
         value: V,
@@ -120,7 +121,7 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// The bytes that the parameter's documentation names are memory of the domain, and kept for
     /// this for as long as it lives or until the parameter is set anew.
-    pub unsafe fn set_memory<V: Value>(
+    pub unsafe fn set_memory<V: ParamValue>(
         &self,
         parameter: Parameter<V>,
         value: V,
@@ -133,10 +134,10 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// # Errors
     ///
-    /// Xen's refusal; [`ParameterError::Retired`], with the reason and without asking Xen, for one
+    /// Xen's refusal; [`ParameterError::Removed`], with the reason and without asking Xen, for one
     /// that current releases refuse.
     pub fn get_raw(&self, parameter: HvmParam) -> Result<u64, ParameterError> {
-        retired::check(parameter)?;
+        removed::check(parameter)?;
         let mut argument = XenHvmParam::new(self.domain, parameter, 0);
         self.xen
             .argument(command::GetParam, &mut argument)
@@ -155,7 +156,7 @@ impl<H: Hypercall> Hvm<H> {
     /// Memory that the value names, by address or frame, is kept for what the parameter says will
     /// be written there.
     pub unsafe fn set_raw(&self, parameter: HvmParam, value: u64) -> Result<(), ParameterError> {
-        retired::check(parameter)?;
+        removed::check(parameter)?;
         let mut argument = XenHvmParam::new(self.domain, parameter, value);
         // SAFETY: the argument holds no pointer; what its value names is the caller's promise.
         unsafe { self.xen.argument_unchecked(command::SetParam, &mut argument) }

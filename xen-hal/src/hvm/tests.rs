@@ -58,7 +58,7 @@ fn retired_parameters_do_not_reach_xen() {
     for number in [4, 13, 20, 21, 22, 23, 24, 25, 26, 30] {
         let parameter = HvmParam(number);
         assert!(
-            matches!(hvm.get_raw(parameter), Err(ParameterError::Retired(retired)) if retired.parameter() == parameter)
+            matches!(hvm.get_raw(parameter), Err(ParameterError::Removed(removed)) if removed.parameter() == parameter)
         );
         // SAFETY: nothing is set.
         let error = unsafe { hvm.set_raw(parameter, 0) }.unwrap_err();
@@ -70,7 +70,7 @@ fn retired_parameters_do_not_reach_xen() {
 fn every_parameter_of_the_newest_release_has_a_type() {
     for number in 0..HVM_NR_PARAMS {
         let parameter = HvmParam(number);
-        let current = parameter.name().is_some() && retired::check(parameter).is_ok();
+        let current = parameter.name().is_some() && removed::check(parameter).is_ok();
         assert_eq!(parameter::NUMBERS.contains(&parameter), current, "{parameter}");
     }
 }
@@ -122,7 +122,7 @@ fn translations_are_flushed_without_an_argument() {
     Hvm::new(&xen).flush_tlbs().unwrap();
 }
 
-fn stays<V: Value + Copy + PartialEq + fmt::Debug>(word: u64) {
+fn stays<V: ParamValue + Copy + PartialEq + fmt::Debug>(word: u64) {
     if let Some(value) = V::decode(word) {
         assert_eq!(V::decode(value.encode()), Some(value), "{word:#x}");
     }

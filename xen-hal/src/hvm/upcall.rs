@@ -5,7 +5,7 @@ use xen_pac::cpuid::{CpuidLeaf, cpuid_hvm_flags};
 use xen_pac::hvm::{CallbackVia, XenHvmEvtchnUpcallVector, command};
 
 use super::Hvm;
-use crate::hypercall::{Commands, Errno, Hypercall, Leaves};
+use crate::hypercall::{Commands, Errno, Hypercall, XenCpuid};
 #[cfg(doc)]
 use crate::memory::WidthLatch;
 use crate::platform::VcpuId;
@@ -41,7 +41,7 @@ impl UpcallVector {
 #[must_use]
 pub fn upcall_vector_is_announced() -> bool {
     let flag = cpuid_hvm_flags::UPCALL_VECTOR;
-    let leaf = Leaves::find().and_then(|leaves| leaves.read(CpuidLeaf::HVM));
+    let leaf = XenCpuid::find().and_then(|leaves| leaves.read(CpuidLeaf::HVM));
     leaf.is_some_and(|leaf| flag.is_set(leaf.eax))
 }
 

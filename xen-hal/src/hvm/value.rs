@@ -12,7 +12,7 @@ use crate::platform::Frame;
 /// A type of parameters' values.
 ///
 /// It is implemented for the types that the [parameters](super::parameter) have, and for no others.
-pub trait Value: Sized + sealed::Sealed {
+pub trait ParamValue: Sized + sealed::Sealed {
     /// The value as Xen takes it.
     fn encode(self) -> u64;
 
@@ -22,7 +22,7 @@ pub trait Value: Sized + sealed::Sealed {
 
 /// A type of value that any domain can set of itself without harm to the memory of the program that
 /// runs: all but the addresses of memory that is given away.
-pub trait Harmless: Value {}
+pub trait SafeParam: ParamValue {}
 
 mod sealed {
     pub trait Sealed {}
@@ -60,14 +60,14 @@ pub struct SizedArea {
     pub size: u32,
 }
 
-/// Implements [`Value`] by an expression for each direction.
+/// Implements [`ParamValue`] by an expression for each direction.
 macro_rules! values {
     ($($(#[$attribute:meta])* $type:ty: $this:ident => $encoded:expr, $word:ident => $decoded:expr;)*) => {$(
         $(#[$attribute])*
         impl sealed::Sealed for $type {}
 
         $(#[$attribute])*
-        impl Value for $type {
+        impl ParamValue for $type {
             fn encode(self) -> u64 {
                 let $this = self;
                 $encoded
@@ -124,7 +124,7 @@ const fn fip_bytes(width: FipWidth) -> u64 {
 
 macro_rules! harmless {
     ($($type:ty),*) => {
-        $(impl Harmless for $type {})*
+        $(impl SafeParam for $type {})*
     };
 }
 

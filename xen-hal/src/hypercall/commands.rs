@@ -10,7 +10,7 @@ use core::ptr;
 use xen_pac::command::result::Outcome;
 use xen_pac::command::{Command, SafeCommand, shape};
 
-use super::{Errno, Hypercall, outcome};
+use super::{Errno, Hypercall, check};
 
 /// What a command answers when it succeeds.
 pub type Answer<C> = <<C as Command>::Result as Outcome>::Output;
@@ -261,5 +261,5 @@ fn address<T: ?Sized>(argument: &mut T) -> usize {
 
 #[inline(always)]
 fn interpret<C: Command>(answer: isize) -> Result<Answer<C>, Errno> {
-    outcome(answer).map(C::Result::from_answer)
+    check(answer).map(C::Result::from_answer)
 }

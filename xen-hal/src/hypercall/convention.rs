@@ -4,7 +4,7 @@
 ///
 /// One method for each number of arguments, so that a backend can be inlined to the bare
 /// instruction sequence, and no generics, so that `&dyn Hypercall` works. A number and its
-/// arguments are machine words, the answer is a signed one: use [`outcome`](super::outcome) to tell
+/// arguments are machine words, the answer is a signed one: use [`check`](super::check) to tell
 /// results from errors, or better the typed calls of [`Commands`](super::Commands), which know what
 /// each command takes.
 ///

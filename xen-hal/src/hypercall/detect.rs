@@ -6,14 +6,14 @@ use core::ptr::NonNull;
 
 use super::cpuid::{Registers, cpuid};
 use super::entry::{Arguments, Entry, hypercall_by_entry};
-use super::{HypercallPage, Leaves, PageError, Vmcall, Vmmcall};
+use super::{HypercallPage, PageError, Vmcall, Vmmcall, XenCpuid};
 
 /// The way into Xen that was found at run time: a backend that knows which of the others it is.
 ///
 /// It costs a comparison for each hypercall. A kernel that is built for one make of processor can
 /// name [`Vmcall`] or [`Vmmcall`] itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Native {
+pub enum AnyBackend {
     /// Intel, Centaur or Zhaoxin.
     Vmcall(Vmcall),
     /// AMD or Hygon.
@@ -22,7 +22,7 @@ pub enum Native {
     Page(HypercallPage),
 }
 
-impl Entry for Native {
+impl Entry for AnyBackend {
     #[inline(always)]
     unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize {
         match self {
@@ -36,7 +36,7 @@ impl Entry for Native {
     }
 }
 
-hypercall_by_entry!(Native);
+hypercall_by_entry!(AnyBackend);
 
 /// Why no way into Xen was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +70,8 @@ impl Error for DetectError {}
 /// # Errors
 ///
 /// When this is no guest of Xen's, or the processor's instruction is not known.
-pub fn detect() -> Result<Native, DetectError> {
-    Leaves::find().ok_or(DetectError::NoXen)?;
+pub fn detect() -> Result<AnyBackend, DetectError> {
+    XenCpuid::find().ok_or(DetectError::NoXen)?;
     by_vendor(cpuid(0)).ok_or(DetectError::UnknownProcessor)
 }
 
@@ -85,35 +85,38 @@ pub fn detect() -> Result<Native, DetectError> {
 /// # Safety
 ///
 /// As for [`HypercallPage::install`].
-pub unsafe fn detect_with_page(code: NonNull<u8>, physical: u64) -> Result<Native, DetectError> {
-    let leaves = Leaves::find().ok_or(DetectError::NoXen)?;
+pub unsafe fn detect_with_page(
+    code: NonNull<u8>,
+    physical: u64,
+) -> Result<AnyBackend, DetectError> {
+    let leaves = XenCpuid::find().ok_or(DetectError::NoXen)?;
     match by_vendor(cpuid(0)) {
         Some(found) => Ok(found),
         // SAFETY: the caller's promise is the same.
         None => unsafe { HypercallPage::install(leaves, code, physical) }
-            .map(Native::Page)
+            .map(AnyBackend::Page)
             .map_err(DetectError::Page),
     }
 }
 
 /// The instruction of a processor, by its first leaf: the maker's name is in ebx, edx and ecx.
-fn by_vendor(first: Registers) -> Option<Native> {
+fn by_vendor(first: Registers) -> Option<AnyBackend> {
     let mut name = [0; 12];
     for (letters, register) in name.chunks_exact_mut(4).zip([first.ebx, first.edx, first.ecx]) {
         letters.copy_from_slice(&register.to_le_bytes());
     }
     match &name {
-        b"GenuineIntel" | b"CentaurHauls" | b"  Shanghai  " => Some(Native::Vmcall(Vmcall)),
-        b"AuthenticAMD" | b"HygonGenuine" => Some(Native::Vmmcall(Vmmcall)),
+        b"GenuineIntel" | b"CentaurHauls" | b"  Shanghai  " => Some(AnyBackend::Vmcall(Vmcall)),
+        b"AuthenticAMD" | b"HygonGenuine" => Some(AnyBackend::Vmmcall(Vmmcall)),
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Native, Registers, by_vendor};
+    use super::{AnyBackend, Registers, by_vendor};
 
-    fn maker(ebx: u32, edx: u32, ecx: u32) -> Option<Native> {
+    fn maker(ebx: u32, edx: u32, ecx: u32) -> Option<AnyBackend> {
         by_vendor(Registers { eax: 0xd, ebx, ecx, edx })
     }
 
@@ -121,15 +124,15 @@ mod tests {
     fn each_make_has_its_instruction() {
         // The registers as the processors' manuals list them.
         assert!(
-            matches!(maker(0x756e_6547, 0x4965_6e69, 0x6c65_746e), Some(Native::Vmcall(_))),
+            matches!(maker(0x756e_6547, 0x4965_6e69, 0x6c65_746e), Some(AnyBackend::Vmcall(_))),
             "Intel"
         );
         assert!(
-            matches!(maker(0x6874_7541, 0x6974_6e65, 0x444d_4163), Some(Native::Vmmcall(_))),
+            matches!(maker(0x6874_7541, 0x6974_6e65, 0x444d_4163), Some(AnyBackend::Vmmcall(_))),
             "AMD"
         );
         assert!(
-            matches!(maker(0x6f67_7948, 0x6e65_476e, 0x656e_6975), Some(Native::Vmmcall(_))),
+            matches!(maker(0x6f67_7948, 0x6e65_476e, 0x656e_6975), Some(AnyBackend::Vmmcall(_))),
             "Hygon"
         );
         assert_eq!(maker(0x756e_6547, 0x4965_6e69, 0x6c65_746f), None, "one letter off");

@@ -96,10 +96,10 @@ impl Errno {
 /// Tells a hypercall's result from its error.
 ///
 /// ```
-/// use xen_hal::hypercall::{Errno, outcome};
+/// use xen_hal::hypercall::{Errno, check};
 ///
-/// assert_eq!(outcome(0x0004_0011), Ok(0x0004_0011));
-/// assert_eq!(outcome(-38), Err(Errno::new(38).unwrap()));
+/// assert_eq!(check(0x0004_0011), Ok(0x0004_0011));
+/// assert_eq!(check(-38), Err(Errno::new(38).unwrap()));
 /// ```
 ///
 /// # Errors
@@ -107,7 +107,7 @@ impl Errno {
 /// The error, where the answer is between -4095 and -1. Everything else is a result, large
 /// addresses included.
 #[inline]
-pub const fn outcome(answer: isize) -> Result<usize, Errno> {
+pub const fn check(answer: isize) -> Result<usize, Errno> {
     if answer < 0 && answer >= -(Errno::MAX as isize) {
         if let Some(error) = Errno::new(answer.unsigned_abs() as u16) {
             return Err(error);
@@ -118,16 +118,16 @@ pub const fn outcome(answer: isize) -> Result<usize, Errno> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Errno, NAMED, outcome, pac};
+    use super::{Errno, NAMED, check, pac};
 
     #[test]
     fn errors_are_the_last_page_of_answers() {
-        assert_eq!(outcome(0), Ok(0));
-        assert_eq!(outcome(-1), Err(Errno::new(1).unwrap()));
-        assert_eq!(outcome(-4095), Err(Errno::new(4095).unwrap()));
-        assert_eq!(outcome(-4096), Ok(usize::MAX - 4095));
-        assert_eq!(outcome(isize::MIN), Ok(isize::MIN.cast_unsigned()));
-        assert_eq!(outcome(isize::MAX), Ok(isize::MAX.cast_unsigned()));
+        assert_eq!(check(0), Ok(0));
+        assert_eq!(check(-1), Err(Errno::new(1).unwrap()));
+        assert_eq!(check(-4095), Err(Errno::new(4095).unwrap()));
+        assert_eq!(check(-4096), Ok(usize::MAX - 4095));
+        assert_eq!(check(isize::MIN), Ok(isize::MIN.cast_unsigned()));
+        assert_eq!(check(isize::MAX), Ok(isize::MAX.cast_unsigned()));
     }
 
     #[test]

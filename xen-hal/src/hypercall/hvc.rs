@@ -37,7 +37,7 @@ impl Entry for Hvc {
 hypercall_by_entry!(Hvc);
 
 /// The way into Xen that [`detect`] finds.
-pub type Native = Hvc;
+pub type AnyBackend = Hvc;
 
 /// Why no way into Xen was found: never, on this architecture.
 pub type DetectError = core::convert::Infallible;
@@ -48,6 +48,6 @@ pub type DetectError = core::convert::Infallible;
 /// # Errors
 ///
 /// None on this architecture.
-pub const fn detect() -> Result<Native, DetectError> {
+pub const fn detect() -> Result<AnyBackend, DetectError> {
     Ok(Hvc)
 }

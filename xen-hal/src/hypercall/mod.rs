@@ -39,8 +39,6 @@ mod cpuid;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod detect;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-mod leaves;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod page;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod vmcall;
@@ -50,23 +48,25 @@ mod vmmcall;
 mod x86;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod xen_cpuid;
 
 #[cfg(target_arch = "aarch64")]
 mod hvc;
 
 pub use commands::{Answer, Commands};
 pub use convention::Hypercall;
-pub use errno::{Errno, outcome};
+pub use errno::{Errno, check};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use {
     cpuid::Registers,
-    detect::{DetectError, Native, detect, detect_with_page},
-    leaves::Leaves,
+    detect::{AnyBackend, DetectError, detect, detect_with_page},
     page::{HypercallPage, PageError},
     vmcall::Vmcall,
     vmmcall::Vmmcall,
+    xen_cpuid::XenCpuid,
 };
 
 #[cfg(target_arch = "aarch64")]
-pub use hvc::{DetectError, Hvc, Native, detect};
+pub use hvc::{AnyBackend, DetectError, Hvc, detect};

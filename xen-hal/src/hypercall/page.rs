@@ -15,7 +15,7 @@ use super::entry::{Arguments, Entry, hypercall_by_entry};
 use super::x86::call_slot;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::call_slot;
-use super::{Errno, Leaves};
+use super::{Errno, XenCpuid};
 use crate::platform::PAGE_SIZE;
 
 /// How many hypercalls have code in the page.
@@ -70,7 +70,7 @@ impl HypercallPage {
     /// copy of it is used, and nothing may be in the page that is still needed, nor be written
     /// there later. The program must run at privilege level 0.
     pub unsafe fn install(
-        leaves: Leaves,
+        leaves: XenCpuid,
         code: NonNull<u8>,
         physical: u64,
     ) -> Result<Self, PageError> {

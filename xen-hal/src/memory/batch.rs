@@ -8,7 +8,7 @@ use xen_pac::memory::{MapSpace, XenAddToPhysmapBatch, XenAddToPhysmapBatchU, com
 
 use super::physmap::word;
 use super::{Memory, pfn};
-use crate::hypercall::{Commands, Errno, Hypercall, outcome};
+use crate::hypercall::{Commands, Errno, Hypercall, check};
 use crate::platform::Frame;
 
 /// How many pages one hypercall names: their lists lie on the stack.
@@ -26,7 +26,7 @@ pub enum BatchSpace {
     /// Pages of the domain, by their frames. Not on Arm.
     Own,
     /// Pages of another domain, over which this one has privileges, by their frames there.
-    Foreign(Domid),
+    ForeignGrant(Domid),
     /// Device registers, by machine frame: for the hardware domain on Arm.
     DeviceMemory,
 }
@@ -72,7 +72,7 @@ impl core::error::Error for BatchError {}
 impl<H: Hypercall> Memory<H> {
     /// Lets many pages appear, each at its frame. Upstream: `XENMEM_add_to_physmap_batch`.
     ///
-    /// An entry that fails does not stop the others: look at each result after an error. Foreign
+    /// An entry that fails does not stop the others: look at each result after an error. ForeignGrant
     /// pages can be mapped by this method alone; no other page can be mapped over them before
     /// [`remove_from_physmap`](Self::remove_from_physmap).
     ///
@@ -152,7 +152,7 @@ impl BatchSpace {
         let (MapSpace(space), domain) = match self {
             Self::GrantTable => (MapSpace::GRANT_TABLE, None),
             Self::Own => (MapSpace::GMFN, None),
-            Self::Foreign(domain) => (MapSpace::GMFN_FOREIGN, Some(domain)),
+            Self::ForeignGrant(domain) => (MapSpace::GMFN_FOREIGN, Some(domain)),
             Self::DeviceMemory => (MapSpace::DEV_MMIO, None),
         };
         (
@@ -165,7 +165,7 @@ impl BatchSpace {
 /// What a number in the list of errors says, if it says anything: numbers other than 0 that are no
 /// errors are unknown, and promise no page.
 fn told(error: i32) -> Option<Result<(), Errno>> {
-    match outcome(error as isize) {
+    match check(error as isize) {
         Ok(0) => Some(Ok(())),
         Ok(_) => None,
         Err(errno) => Some(Err(errno)),
@@ -217,7 +217,7 @@ mod tests {
         let mut entries = entries(3);
         // SAFETY: the script touches no memory.
         let error = unsafe {
-            Memory::new(&xen).add_to_physmap_batch(BatchSpace::Foreign(Domid(5)), &mut entries)
+            Memory::new(&xen).add_to_physmap_batch(BatchSpace::ForeignGrant(Domid(5)), &mut entries)
         }
         .unwrap_err();
         assert_eq!((error.first, error.errno), (1, Errno::EINVAL));

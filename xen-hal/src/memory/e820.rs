@@ -56,7 +56,7 @@ impl fmt::Debug for MapEntry {
 /// The memory map was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum MapRefused {
+pub enum MapRefusedError {
     /// The buffer was filled to its end, so there may be more than it could take. What it holds is
     /// true.
     BufferTooShort,
@@ -64,7 +64,7 @@ pub enum MapRefused {
     Errno(Errno),
 }
 
-impl fmt::Display for MapRefused {
+impl fmt::Display for MapRefusedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BufferTooShort => {
@@ -75,9 +75,9 @@ impl fmt::Display for MapRefused {
     }
 }
 
-impl core::error::Error for MapRefused {}
+impl core::error::Error for MapRefusedError {}
 
-impl From<Errno> for MapRefused {
+impl From<Errno> for MapRefusedError {
     fn from(errno: Errno) -> Self {
         Self::Errno(errno)
     }
@@ -92,9 +92,9 @@ impl<H: Hypercall> Memory<H> {
     /// PVH dom0 is that of the machine, cut to what dom0 has.
     ///
     /// ```
-    /// # use xen_hal::{hypercall::Hypercall, memory::{MapEntry, MapRefused, Memory}};
+    /// # use xen_hal::{hypercall::Hypercall, memory::{MapEntry, MapRefusedError, Memory}};
     /// # use xen_pac::start_info::HvmMemmapType;
-    /// fn bytes_of_ram(xen: &impl Hypercall) -> Result<u64, MapRefused> {
+    /// fn bytes_of_ram(xen: &impl Hypercall) -> Result<u64, MapRefusedError> {
     ///     let mut buffer = [MapEntry::EMPTY; 129];
     ///     let map = Memory::new(xen).memory_map(&mut buffer)?;
     ///     Ok(map.iter().filter(|range| range.kind() == HvmMemmapType::RAM).map(|range| range.length()).sum())
@@ -103,8 +103,11 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// `ENOSYS` where there is no map, and [`MapRefused::BufferTooShort`].
-    pub fn memory_map<'b>(&self, buffer: &'b mut [MapEntry]) -> Result<&'b [MapEntry], MapRefused> {
+    /// `ENOSYS` where there is no map, and [`MapRefusedError::BufferTooShort`].
+    pub fn memory_map<'b>(
+        &self,
+        buffer: &'b mut [MapEntry],
+    ) -> Result<&'b [MapEntry], MapRefusedError> {
         let room = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         let mut argument = XenMemoryMap::new(room, Handle::from_ptr(buffer.as_mut_ptr().cast()));
         // SAFETY: the buffer has the bytes of so many entries, and any bytes are entries.
@@ -115,7 +118,7 @@ impl<H: Hypercall> Memory<H> {
         buffer
             .get(..argument.nr_entries as usize)
             .filter(|map| map.len() < room as usize)
-            .ok_or(MapRefused::BufferTooShort)
+            .ok_or(MapRefusedError::BufferTooShort)
     }
 }
 
@@ -166,7 +169,7 @@ mod tests {
             let mut buffer = [MapEntry::EMPTY; 2];
             assert_eq!(
                 Memory::new(&xen).memory_map(&mut buffer[..room]),
-                Err(MapRefused::BufferTooShort)
+                Err(MapRefusedError::BufferTooShort)
             );
         }
     }
@@ -176,7 +179,7 @@ mod tests {
         let xen = Script::new().argument(command::MemoryMap, |_| errno(Errno::ENOSYS));
         assert_eq!(
             Memory::new(&xen).memory_map(&mut [MapEntry::EMPTY]),
-            Err(MapRefused::Errno(Errno::ENOSYS))
+            Err(MapRefusedError::Errno(Errno::ENOSYS))
         );
     }
 }

@@ -19,13 +19,13 @@
 //! # What to beware of
 //! - RAM that was at a frame does not come back when what was mapped over it is unmapped. x86 frees
 //!   it. On Arm it stays the domain's and is out of its reach, as after
-//!   [`Memory::remove_from_physmap`] on either: there [`Memory::decrease`] gives it back before, or
+//!   [`Memory::remove_from_physmap`] on either: there [`Memory::decrease_reservation`] gives it back before, or
 //!   the frame is one that never had RAM.
 //! - A page of Xen's has one place. Mapped a second time on x86 it leaves the first, and whoever
 //!   still points there faults. Arm refuses that with `EBUSY` since 4.17:
 //!   [`Memory::remove_from_physmap`] unmaps it first, which firmware may have forgotten.
 //! - The commands that give and take memory do not fail: they do less than was asked, which is told
-//!   as a [`Shortfall`].
+//!   as a [`PartialReservation`].
 
 mod batch;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -43,10 +43,10 @@ use crate::platform::Frame;
 
 pub use batch::{BatchEntry, BatchError, BatchSpace};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub use e820::{MapEntry, MapRefused};
+pub use e820::{MapEntry, MapRefusedError};
 pub use latch::WidthLatch;
 pub use physmap::{PhysmapError, Source};
-pub use reservation::{Extent, Shortfall};
+pub use reservation::{Extent, PartialReservation};
 pub use shared::PageError;
 pub(crate) use shared::frame_of_page;
 

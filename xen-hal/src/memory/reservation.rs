@@ -42,7 +42,7 @@ impl Extent {
 /// allowed, or the frame, the order or the flags may have been bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Shortfall {
+pub struct PartialReservation {
     /// How many were done, from the list's start.
     pub done: usize,
     /// The first frame of the extent that was not done, where the caller named frames.
@@ -52,7 +52,7 @@ pub struct Shortfall {
     pub errno: Option<Errno>,
 }
 
-impl fmt::Display for Shortfall {
+impl fmt::Display for PartialReservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "only {} of the extents were done", self.done)?;
         if let Some(Frame(frame)) = self.stopped_at {
@@ -65,7 +65,7 @@ impl fmt::Display for Shortfall {
     }
 }
 
-impl core::error::Error for Shortfall {}
+impl core::error::Error for PartialReservation {}
 
 impl<H: Hypercall> Memory<H> {
     /// Puts fresh memory, whose content is undefined, at extents that begin at `frames`. Upstream:
@@ -79,11 +79,11 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// Nothing may be kept at the frames: memory that is there already is replaced, and lost with
     /// what was in it.
-    pub unsafe fn populate(
+    pub unsafe fn populate_physmap(
         &self,
         frames: impl IntoIterator<Item = Frame>,
         extent: Extent,
-    ) -> Result<(), Shortfall> {
+    ) -> Result<(), PartialReservation> {
         // SAFETY: the caller's promise is the same.
         unsafe { self.each_list(command::PopulatePhysmap, frames, extent) }
     }
@@ -100,11 +100,11 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// Nothing may be kept at the frames, and nothing may point there: another domain may get the
     /// pages, and an access faults afterwards.
-    pub unsafe fn decrease(
+    pub unsafe fn decrease_reservation(
         &self,
         frames: impl IntoIterator<Item = Frame>,
         extent: Extent,
-    ) -> Result<(), Shortfall> {
+    ) -> Result<(), PartialReservation> {
         // SAFETY: the caller's promise is the same.
         unsafe { self.each_list(command::DecreaseReservation, frames, extent) }
     }
@@ -114,21 +114,25 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// This is for PV guests. A guest with hardware virtualisation can neither see nor give back
     /// such memory, which counts against its maximum all the same: it wants
-    /// [`populate`](Self::populate).
+    /// [`populate`](Self::populate_physmap).
     ///
     /// # Errors
     ///
     /// When Xen gives fewer, of which the error tells how many; none if there are too many for one
     /// hypercall (2^26).
-    pub fn increase(&self, count: usize, extent: Extent) -> Result<(), Shortfall> {
+    pub fn increase_reservation(
+        &self,
+        count: usize,
+        extent: Extent,
+    ) -> Result<(), PartialReservation> {
         let mut argument = reservation(Handle::NULL, count, extent);
         // SAFETY: without a list, Xen writes to no memory of the domain's, and takes none away.
         let answer =
             unsafe { self.xen.argument_unchecked(command::IncreaseReservation, &mut argument) };
         match answer {
             Ok(done) if done >= count => Ok(()),
-            Ok(done) => Err(Shortfall { done, stopped_at: None, errno: None }),
-            Err(errno) => Err(Shortfall { done: 0, stopped_at: None, errno: Some(errno) }),
+            Ok(done) => Err(PartialReservation { done, stopped_at: None, errno: None }),
+            Err(errno) => Err(PartialReservation { done: 0, stopped_at: None, errno: Some(errno) }),
         }
     }
 
@@ -140,7 +144,7 @@ impl<H: Hypercall> Memory<H> {
         command: C,
         frames: impl IntoIterator<Item = Frame>,
         extent: Extent,
-    ) -> Result<(), Shortfall>
+    ) -> Result<(), PartialReservation>
     where
         C: Copy
             + Command<
@@ -173,7 +177,7 @@ impl<H: Hypercall> Memory<H> {
                 .filter(|_| done < list.length)
                 .map(|frame| Frame(widened(*frame)));
             if answer.is_err() || stopped_at.is_some() || list.unnamable.is_some() {
-                return Err(Shortfall {
+                return Err(PartialReservation {
                     done: before,
                     stopped_at: stopped_at.or(list.unnamable),
                     errno: answer.err(),
@@ -252,7 +256,10 @@ mod tests {
             });
         let frames = (100..102 + LIST as u64).map(Frame);
         // SAFETY: the script touches no memory.
-        assert_eq!(unsafe { Memory::new(&xen).populate(frames, Extent::of_order(9)) }, Ok(()));
+        assert_eq!(
+            unsafe { Memory::new(&xen).populate_physmap(frames, Extent::of_order(9)) },
+            Ok(())
+        );
     }
 
     #[test]
@@ -262,7 +269,8 @@ mod tests {
             .argument(command::DecreaseReservation, |_| 3);
         // SAFETY: the script touches no memory.
         let short =
-            unsafe { Memory::new(&xen).decrease((0..1000).map(Frame), Extent::PAGE) }.unwrap_err();
+            unsafe { Memory::new(&xen).decrease_reservation((0..1000).map(Frame), Extent::PAGE) }
+                .unwrap_err();
         assert_eq!(
             (short.done, short.stopped_at, short.errno),
             (LIST + 3, Some(Frame(LIST as u64 + 3)), None)
@@ -274,11 +282,13 @@ mod tests {
         let xen = Script::new().argument(command::PopulatePhysmap, |_| LIST as isize);
         // SAFETY: the script touches no memory.
         assert_eq!(
-            unsafe { Memory::new(&xen).populate((0..LIST as u64).map(Frame), Extent::PAGE) },
+            unsafe {
+                Memory::new(&xen).populate_physmap((0..LIST as u64).map(Frame), Extent::PAGE)
+            },
             Ok(())
         );
         // SAFETY: the script touches no memory.
-        assert_eq!(unsafe { Memory::new(&xen).populate([], Extent::PAGE) }, Ok(()));
+        assert_eq!(unsafe { Memory::new(&xen).populate_physmap([], Extent::PAGE) }, Ok(()));
     }
 
     #[test]
@@ -288,12 +298,15 @@ mod tests {
             .argument(command::IncreaseReservation, |_| errno(Errno::EPERM));
         let memory = Memory::new(&xen);
         // SAFETY: the script touches no memory.
-        let short = unsafe { memory.populate([Frame(7)], Extent::PAGE) }.unwrap_err();
+        let short = unsafe { memory.populate_physmap([Frame(7)], Extent::PAGE) }.unwrap_err();
         assert_eq!(
             (short.done, short.stopped_at, short.errno),
             (0, Some(Frame(7)), Some(Errno::EPERM))
         );
-        assert_eq!(memory.increase(1, Extent::PAGE).unwrap_err().errno, Some(Errno::EPERM));
+        assert_eq!(
+            memory.increase_reservation(1, Extent::PAGE).unwrap_err().errno,
+            Some(Errno::EPERM)
+        );
     }
 
     #[test]
@@ -304,8 +317,8 @@ mod tests {
             4
         });
         assert_eq!(
-            Memory::new(&xen).increase(5, Extent::PAGE),
-            Err(Shortfall { done: 4, stopped_at: None, errno: None })
+            Memory::new(&xen).increase_reservation(5, Extent::PAGE),
+            Err(PartialReservation { done: 4, stopped_at: None, errno: None })
         );
     }
 }

@@ -5,7 +5,7 @@ use core::num::NonZero;
 use xen_pac::sched::{SchedWatchdog, command};
 
 use super::Sched;
-use crate::hypercall::{Commands, Errno, Hypercall, outcome};
+use crate::hypercall::{Commands, Errno, Hypercall, check};
 
 /// A watchdog that runs: unless it is [kicked](Self::kick) in time, Xen ends the domain with
 /// [`ShutdownReason::WATCHDOG`](xen_pac::sched::ShutdownReason::WATCHDOG).
@@ -29,7 +29,7 @@ impl<H: Hypercall + Copy> Sched<H> {
         let id = self.xen.argument(command::Watchdog, &mut SchedWatchdog::new(0, seconds.get()))?;
         // Xen makes an unsigned 32-bit number of its error, which then does not look like one
         // (`domain_watchdog`, seen on 4.17).
-        let id = outcome(id as u32 as i32 as isize)?;
+        let id = check(id as u32 as i32 as isize)?;
         let id = u32::try_from(id).ok().and_then(NonZero::new).ok_or(Errno::EINVAL)?;
         Ok(self.watchdog(id))
     }

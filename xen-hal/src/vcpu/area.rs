@@ -18,7 +18,7 @@ use crate::platform::{AddressSpace, Frame, PAGE_SIZE, VcpuId};
 /// ever.
 ///
 /// It remembers for which vCPU it was registered and how, so that it can be registered again after
-/// a migration, when Xen knows nothing of it: by `register_again`, for each kind of block. The
+/// a migration, when Xen knows nothing of it: by `reregister`, for each kind of block. The
 /// handle from before stays good.
 ///
 /// ```
@@ -153,7 +153,7 @@ pub(super) fn physical<T>(
 #[non_exhaustive]
 pub enum RegisterError {
     /// The area has been registered before, and belongs to Xen since. After a migration it is to be
-    /// registered by `register_again`.
+    /// registered by `reregister`.
     Taken,
     /// The address space has no frame for the area, which is at this address.
     NotMapped(usize),

@@ -17,7 +17,7 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// This can be done once for each vCPU, and is not undone while the domain lives. A domain that
     /// was restored has its blocks in the shared page again, and the area must be [registered
-    /// again](Area::<raw::VcpuInfo>::register_again).
+    /// again](Area::<raw::VcpuInfo>::reregister).
     ///
     /// From the first instruction after the call on, `evtchn_pending_sel` is all ones and the vCPU
     /// is interrupted, although there need be no event: Xen makes sure that none was lost
@@ -73,7 +73,7 @@ impl Area<raw::VcpuInfo> {
     /// Those of [`register_vcpu_info`](Vcpu::register_vcpu_info) but [`RegisterError::Taken`].
     /// Where the domain was not restored, or this was done before, that is Xen's `EINVAL` or
     /// `EBUSY`, and nothing has changed.
-    pub fn register_again(
+    pub fn reregister(
         &'static self,
         xen: impl Hypercall,
         space: &(impl AddressSpace + ?Sized),
@@ -150,11 +150,11 @@ mod tests {
         Vcpu::new(&xen, VcpuId(33)).register_vcpu_info(&identity(), latched(), &AREA).unwrap();
         // As long as nothing was restored, Xen says so.
         assert_eq!(
-            AREA.register_again(&xen, &identity(), latched()),
+            AREA.reregister(&xen, &identity(), latched()),
             Err(RegisterError::Refused(Errno::EINVAL))
         );
-        AREA.register_again(&xen, &identity(), latched()).unwrap();
-        UNUSED.register_again(&xen, &identity(), latched()).unwrap();
+        AREA.reregister(&xen, &identity(), latched()).unwrap();
+        UNUSED.reregister(&xen, &identity(), latched()).unwrap();
         drop(xen);
         let places = places.into_inner();
         assert_eq!((places.len(), places[0].0), (2, 33));

@@ -51,8 +51,8 @@
 //!     }
 //!     // First of all the callback and the shared page, as at the start: the old proof that Xen knows the width says nothing of this Xen.
 //!     let latch = WidthLatch::new(xen.hypercall())?;
-//!     INFOS.iter().try_for_each(|area| area.register_again(xen.hypercall(), space, latch))?;
-//!     RUNSTATES.iter().try_for_each(|area| area.register_again(xen.hypercall(), space))
+//!     INFOS.iter().try_for_each(|area| area.reregister(xen.hypercall(), space, latch))?;
+//!     RUNSTATES.iter().try_for_each(|area| area.reregister(xen.hypercall(), space))
 //! }
 //! ```
 //!

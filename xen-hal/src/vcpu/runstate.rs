@@ -191,7 +191,7 @@ impl Area<raw::VcpuRunstateInfo> {
     /// [`register_runstate_physical`](Vcpu::register_runstate_physical) but
     /// [`RegisterError::Taken`]. A domain that was moved to a Xen before 4.18 finds the physical
     /// form missing there: `ENOSYS`.
-    pub fn register_again(
+    pub fn reregister(
         &'static self,
         xen: impl Hypercall,
         space: &(impl AddressSpace + ?Sized),

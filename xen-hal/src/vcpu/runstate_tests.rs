@@ -109,7 +109,7 @@ fn a_restored_domain_tells_the_same_place_in_the_same_form() {
     let first = unsafe { Vcpu::new(&xen, VcpuId(1)).register_runstate(&VIRTUAL) }.unwrap();
     let second = Vcpu::new(&xen, VcpuId(2)).register_runstate_physical(&space, &PHYSICAL).unwrap();
     for area in [&UNUSED, &VIRTUAL, &PHYSICAL] {
-        area.register_again(&xen, &space).unwrap();
+        area.reregister(&xen, &space).unwrap();
     }
     drop(xen);
     let expected = [

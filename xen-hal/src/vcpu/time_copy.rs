@@ -99,7 +99,7 @@ impl Area<raw::VcpuTimeInfo> {
     /// Those of [`register_time`](Vcpu::register_time) or
     /// [`register_time_physical`](Vcpu::register_time_physical) but [`RegisterError::Taken`]. A
     /// domain that was moved to a Xen before 4.18 finds the physical form missing there: `ENOSYS`.
-    pub fn register_again(
+    pub fn reregister(
         &'static self,
         xen: impl Hypercall,
         space: &(impl AddressSpace + ?Sized),
@@ -175,12 +175,9 @@ mod tests {
         // SAFETY: the only address space there is maps the area.
         let first = unsafe { Vcpu::new(&xen, VcpuId(1)).register_time(&VIRTUAL) }.unwrap();
         let second = Vcpu::new(&xen, VcpuId(2)).register_time_physical(&space, &PHYSICAL).unwrap();
-        VIRTUAL.register_again(&xen, &space).unwrap();
-        PHYSICAL.register_again(&xen, &space).unwrap();
-        assert_eq!(
-            PHYSICAL.register_again(&xen, &space),
-            Err(RegisterError::Refused(Errno::ENOSYS))
-        );
+        VIRTUAL.reregister(&xen, &space).unwrap();
+        PHYSICAL.reregister(&xen, &space).unwrap();
+        assert_eq!(PHYSICAL.reregister(&xen, &space), Err(RegisterError::Refused(Errno::ENOSYS)));
         drop(xen);
         let expected =
             [(1, first.as_ptr().addr().get() as u64), (2, second.as_ptr().addr().get() as u64)];

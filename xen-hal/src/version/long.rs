@@ -4,7 +4,7 @@ use xen_pac::command::Command;
 use xen_pac::version::command;
 
 use super::Version;
-use crate::hypercall::{Errno, Hypercall, outcome};
+use crate::hypercall::{Errno, Hypercall, check};
 
 /// A header with the buffer's length, and the buffer: what `xen_build_id` and `xen_varbuf` look
 /// like to Xen.
@@ -80,6 +80,6 @@ impl<H: Hypercall> Version<H> {
             )
         };
         let most = if planted!(TextBelievesItsLength) { usize::MAX } else { N };
-        outcome(answer).map(|length| (buffer.bytes, length.min(most)))
+        check(answer).map(|length| (buffer.bytes, length.min(most)))
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use xen_hal::hypercall::Errno;
-use xen_hal::sim::{Fault, Guest, Snapshot};
+use xen_sim::{Fault, Guest, Snapshot};
 
 /// The error that hypercalls fail with: one that Xen gives in none of these cases, so that whoever
 /// shows it passed it on.

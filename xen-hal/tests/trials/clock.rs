@@ -6,7 +6,7 @@ use core::time::Duration;
 use xen_hal::Xen;
 use xen_hal::clock::PvClock;
 use xen_hal::hypercall::Errno;
-use xen_hal::sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup};
+use xen_sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup};
 
 use super::Paths;
 use super::kernel::Kernel;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use xen_hal::event::Port;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
-use xen_hal::sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup};
+use xen_sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup};
 
 use super::Paths;
 use super::kernel::Kernel;

@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use xen_hal::Xen;
-use xen_hal::event::{Cursor, Port, PortSet, Progress, TwoLevel};
+use xen_hal::event::{Drain, Port, PortSet, ScanCursor, TwoLevel};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
-use xen_hal::sim::{Ending, Guest, Hypervisor};
 use xen_pac::hvm::CallbackVia;
 use xen_pac::shared_info::{SharedInfo, VcpuInfo};
+use xen_sim::{Ending, Guest, Hypervisor};
 
 pub(crate) const VECTOR: u8 = 0xf3;
 /// How many vCPUs a trial's domain may have.
@@ -20,7 +20,7 @@ pub(crate) struct Kernel {
     pub(crate) guest: Guest,
     pub(crate) shared: SharedInfo<'static>,
     pub(crate) own: [PortSet; VCPUS],
-    cursors: [Cursor; VCPUS],
+    cursors: [ScanCursor; VCPUS],
 }
 
 impl Kernel {
@@ -41,7 +41,7 @@ impl Kernel {
             guest,
             shared,
             own: [const { PortSet::new() }; VCPUS],
-            cursors: [const { Cursor::new() }; VCPUS],
+            cursors: [const { ScanCursor::new() }; VCPUS],
         };
         for port in 0..TwoLevel::PORTS {
             kernel.own[0].insert(Port(port));
@@ -56,7 +56,7 @@ impl Kernel {
         let me = self.guest.current().0 as usize;
         // Where a handler stops, the vector comes again: it is raised as long as an upcall is
         // pending.
-        let _: Progress =
+        let _: Drain =
             self.bitmaps().dispatch(self.info(me), &self.own[me], &self.cursors[me], &mut handler);
     }
 

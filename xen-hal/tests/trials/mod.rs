@@ -11,7 +11,7 @@ pub(crate) mod waiting;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use xen_hal::sim::{Failure, Machine, Report};
+use xen_sim::{Failure, Machine, Report};
 
 /// In how many different ways something went.
 #[derive(Clone, Debug, Default)]

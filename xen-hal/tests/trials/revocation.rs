@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicU32;
 use xen_hal::Xen;
 use xen_hal::grant::{Access, GrantTable, Page};
 use xen_hal::hypercall::Errno;
-use xen_hal::sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup, hostile};
 use xen_pac::base::Domid;
+use xen_sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup, hostile};
 
 use super::Paths;
 

@@ -39,11 +39,11 @@ mod error;
 mod handle;
 #[cfg(feature = "simulated")]
 mod hook;
-/// On a real machine nobody wants to know of accesses.
 #[cfg(not(feature = "simulated"))]
 mod hook {
+    /// Does nothing: without the feature `simulated`, no hook exists.
     #[inline(always)]
-    pub(crate) const fn before() {}
+    pub const fn before() {}
 }
 mod index;
 mod layout;
@@ -63,8 +63,9 @@ pub use self::plain::{ReadOnly, ReadWrite};
 pub use self::word::{AtomicWord, Word};
 
 // What generated code calls.
+pub use self::hook::before;
 #[cfg(feature = "simulated")]
-pub use self::hook::{before, before_each};
+pub use self::hook::before_each;
 #[cfg(test)]
 pub(crate) use self::layout::twin;
 #[allow(unused_imports, reason = "which of them are needed is the description's choice")]

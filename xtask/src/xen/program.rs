@@ -4,7 +4,7 @@ use super::verdict::Verdict;
 
 /// Which scenarios there are. The list is plain data: this program generates one of the crates that
 /// the scenarios depend on, so it must build without them.
-#[path = "../../../examples/scenarios/src/list.rs"]
+#[path = "../../../examples/conformance/src/list.rs"]
 pub mod list;
 
 /// A guest program.

@@ -32,7 +32,7 @@ pub struct Transcript {
 #[must_use]
 pub fn path(workspace: &Path, route: &Route, scenario: &str) -> PathBuf {
     workspace
-        .join("examples/scenarios/transcripts")
+        .join("examples/conformance/transcripts")
         .join(route.folder())
         .join(format!("{scenario}.txt"))
 }

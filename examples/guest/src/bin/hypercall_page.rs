@@ -7,7 +7,7 @@ use core::ptr;
 
 use guest::{Boot, During, Failure, Page, println};
 use xen_hal::Xen;
-use xen_hal::hypercall::{Errno, Hypercall, HypercallPage, Leaves};
+use xen_hal::hypercall::{Errno, Hypercall, HypercallPage, XenCpuid};
 use xen_hal::platform::VcpuId;
 use xen_hal::version::{Features, Text};
 use xen_pac::release::Release;
@@ -22,7 +22,7 @@ const ABSENT: VcpuId = VcpuId(77);
 
 fn run(boot: Boot) -> Result<(), Failure> {
     let leaves =
-        Leaves::find().ok_or(Failure::new("installing the page", "CPUID does not name Xen"))?;
+        XenCpuid::find().ok_or(Failure::new("installing the page", "CPUID does not name Xen"))?;
     let code = CODE.as_ptr();
     // SAFETY: the page is mapped to itself, as executable as all memory is here, and nothing else
     // uses it.

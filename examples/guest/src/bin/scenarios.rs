@@ -10,8 +10,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use guest::x86_64::{descriptors, interrupts, local_apic, vcpus};
 use guest::{Boot, Page, println};
-use scenarios::{Failure, Machine, PAGES, VCPUS, World};
-use xen_hal::hypercall::{Errno, Native, detect};
+use conformance::{Failure, Machine, PAGES, VCPUS, World};
+use xen_hal::hypercall::{Errno, AnyBackend, detect};
 use xen_hal::platform::{IdentityMap, LocalInterrupts, Tsc, VcpuId};
 use xen_pac::hvm::CallbackVia;
 
@@ -28,7 +28,7 @@ static JOBS: [AtomicUsize; VCPUS] = [const { AtomicUsize::new(0) }; VCPUS];
 
 /// This domain.
 struct Guest {
-    xen: Native,
+    xen: AnyBackend,
 }
 
 fn run(boot: Boot) -> Result<(), Failure> {
@@ -37,17 +37,17 @@ fn run(boot: Boot) -> Result<(), Failure> {
     unsafe { interrupts::on_upcall(UPCALL_VECTOR, || WORLD.upcall(descriptors::current())) };
     // SAFETY: as above.
     unsafe { interrupts::on_own_upcall(OWN_VECTOR, || WORLD.own_upcall(descriptors::current())) };
-    scenarios::run(name, &Guest { xen: boot.xen })
+    conformance::run(name, &Guest { xen: boot.xen })
 }
 
 // SAFETY: the pages are static and used by the scenario alone; memory is mapped to itself.
 unsafe impl Machine for Guest {
-    type Xen = Native;
+    type Xen = AnyBackend;
     type Space = IdentityMap;
     type Counter = Tsc;
     type Interrupts = LocalInterrupts;
 
-    fn xen(&self) -> Native {
+    fn xen(&self) -> AnyBackend {
         self.xen
     }
 

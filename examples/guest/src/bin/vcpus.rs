@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use guest::x86_64::{descriptors, interrupts, vcpus};
 use guest::{Boot, During, Failure, Page, memory_map, println};
 use xen_hal::Xen;
-use xen_hal::event::{Cursor, Port, PortSet, Progress, TwoLevel};
+use xen_hal::event::{ScanCursor, Port, PortSet, Drain, TwoLevel};
 use xen_hal::hypercall::{Errno, Hypercall, detect};
 use xen_hal::platform::{IdentityMap, VcpuId};
 use xen_pac::hvm::CallbackVia;
@@ -29,7 +29,7 @@ static DESKS: [Desk; 2] = [const {
     Desk {
         port: AtomicU32::new(0),
         own: PortSet::new(),
-        cursor: Cursor::new(),
+        cursor: ScanCursor::new(),
         arrived: AtomicU32::new(0),
     }
 }; 2];
@@ -42,7 +42,7 @@ struct Desk {
     port: AtomicU32,
     /// The ports whose events it handles.
     own: PortSet,
-    cursor: Cursor,
+    cursor: ScanCursor,
     /// How many events arrived.
     arrived: AtomicU32,
 }
@@ -130,6 +130,6 @@ fn upcall() {
         ControlFlow::Continue(())
     };
     while TwoLevel::new(shared).dispatch(vcpu, &desk.own, &desk.cursor, &mut count)
-        == Progress::Unfinished
+        == Drain::Unfinished
     {}
 }

@@ -5,8 +5,8 @@
 use core::ops::ControlFlow;
 
 use xen_hal::clock::{CounterClock, Monotonic, PvClock};
-use xen_hal::event::{AllPorts, Cursor, Events, Port, PortSet, Progress, TwoLevel};
-use xen_hal::grant::{Access, Grant, GrantTable, Page, Slot};
+use xen_hal::event::{AllPorts, ScanCursor, Events, Port, PortSet, Drain, TwoLevel};
+use xen_hal::grant::{Access, Grant, GrantTable, Page, GrantSlot};
 use xen_hal::hypercall::Vmcall;
 use xen_hal::platform::Tsc;
 use xen_pac::base::Domid;
@@ -61,24 +61,24 @@ pub fn hot_dispatch(
     bitmaps: TwoLevel<'_>,
     vcpu: VcpuInfo<'_>,
     own: &PortSet,
-    cursor: &Cursor,
+    cursor: &ScanCursor,
     handler: Handler<'_>,
 ) -> bool {
-    bitmaps.dispatch(vcpu, own, cursor, handler) == Progress::Finished
+    bitmaps.dispatch(vcpu, own, cursor, handler) == Drain::Finished
 }
 
 #[unsafe(no_mangle)]
 pub fn hot_dispatch_all(
     bitmaps: TwoLevel<'_>,
     vcpu: VcpuInfo<'_>,
-    cursor: &Cursor,
+    cursor: &ScanCursor,
     handler: Handler<'_>,
 ) -> bool {
-    bitmaps.dispatch(vcpu, &AllPorts, cursor, handler) == Progress::Finished
+    bitmaps.dispatch(vcpu, &AllPorts, cursor, handler) == Drain::Finished
 }
 
 #[unsafe(no_mangle)]
-pub fn hot_publish<'t>(slot: Slot<'t>, page: Page, peer: Domid, access: Access) -> Grant<'t> {
+pub fn hot_publish<'t>(slot: GrantSlot<'t>, page: Page, peer: Domid, access: Access) -> Grant<'t> {
     slot.lend(page, peer, access)
 }
 

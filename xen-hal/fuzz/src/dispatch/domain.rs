@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::SeqCst;
 
-use xen_hal::event::{AllPorts, Cursor, Events, OwnPorts, Port, PortSet, Progress, TwoLevel};
+use xen_hal::event::{AllPorts, ScanCursor, Events, PortFilter, Port, PortSet, Drain, TwoLevel};
 use xen_hal::hypercall::Hypercall;
 use xen_pac::access::Bits;
 use xen_pac::command::Command;
@@ -43,8 +43,8 @@ impl<'i> Domain<'i> {
     }
 
     /// A cursor somewhere: behind the port that was handled last.
-    pub(super) fn cursor(&self) -> Cursor {
-        let cursor = Cursor::new();
+    pub(super) fn cursor(&self) -> ScanCursor {
+        let cursor = ScanCursor::new();
         if self.input.byte() % 2 != 0 {
             let port = self.port();
             self.raise(port);
@@ -55,7 +55,7 @@ impl<'i> Domain<'i> {
                     self.order.borrow_mut().handle(port);
                     ControlFlow::Continue(())
                 });
-            assert_eq!(progress, Progress::Finished);
+            assert_eq!(progress, Drain::Finished);
         }
         cursor
     }
@@ -183,14 +183,14 @@ impl<'i> Domain<'i> {
     }
 
     /// What has to hold after a dispatch.
-    pub(super) fn check(&self, progress: Progress) {
+    pub(super) fn check(&self, progress: Drain) {
         let model = self.model.borrow();
         let (selector, upcall) = (
             self.vcpu.evtchn_pending_sel().load(SeqCst),
             self.vcpu.evtchn_upcall_pending().load(SeqCst),
         );
         assert_eq!(
-            progress == Progress::Finished,
+            progress == Drain::Finished,
             upcall == 0,
             "{progress:?} with the upcall {upcall}"
         );

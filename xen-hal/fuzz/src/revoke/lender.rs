@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use xen_hal::grant::{Access, Grant, GrantTable, Page, PageMemory, Slot};
+use xen_hal::grant::{Access, Grant, GrantTable, Page, PageMemory, GrantSlot};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GNTTAB_NR_RESERVED_ENTRIES, grant_entry_flags};
 
@@ -19,7 +19,7 @@ pub(super) struct Lender<'t> {
     table: &'t GrantTable<'t>,
     peer: Rc<Peer>,
     memory: NonNull<PageMemory>,
-    slots: Vec<Slot<'t>>,
+    slots: Vec<GrantSlot<'t>>,
     grants: Vec<(Grant<'t>, u16)>,
     /// How many references are taken for ever: those of entries that somebody else wrote, and of
     /// dropped grants that were in use.
@@ -47,7 +47,7 @@ impl<'t> Lender<'t> {
         if self.slots.len() + self.grants.len() >= MOST {
             return;
         }
-        let before = self.table.free();
+        let before = self.table.available();
         if let Some(slot) = self.table.slot() {
             assert_eq!(
                 self.peer.flags(slot.reference()),
@@ -58,14 +58,14 @@ impl<'t> Lender<'t> {
             let known = self
                 .slots
                 .iter()
-                .map(Slot::reference)
+                .map(GrantSlot::reference)
                 .chain(self.grants.iter().map(|(grant, _)| grant.reference()));
             assert!(
                 known.into_iter().all(|taken| taken != slot.reference()),
                 "reference {} was taken twice",
                 slot.reference()
             );
-            self.lost += (before - self.table.free() - 1) as usize;
+            self.lost += (before - self.table.available() - 1) as usize;
             self.slots.push(slot);
         } else {
             self.lost += before as usize;
@@ -147,7 +147,7 @@ impl<'t> Lender<'t> {
         let all = ENTRIES - GNTTAB_NR_RESERVED_ENTRIES as usize;
         let held = self.slots.len() + self.grants.len();
         assert_eq!(
-            self.table.free() as usize,
+            self.table.available() as usize,
             all - held - self.lost,
             "free references: {:?}",
             self.table

@@ -8,7 +8,7 @@ use xen_pac::base::XenUlong;
 use xen_pac::event_channel::{EvtchnUnmask, command};
 
 use super::model::{BITS, Xen};
-use crate::event::{AllPorts, Events, OwnPorts, Port, PortSet, TwoLevel};
+use crate::event::{AllPorts, Events, Port, PortFilter, PortSet, TwoLevel};
 use crate::hypercall::Errno;
 use crate::platform::VcpuId;
 use crate::testing::{Fake, Script, argument_at};
@@ -133,7 +133,7 @@ fn the_move_is_made_while_the_port_is_masked() {
 /// A set that raises an event at the last moment before the mask is cleared.
 struct Raising<'a>(&'a Xen);
 
-impl OwnPorts for Raising<'_> {
+impl PortFilter for Raising<'_> {
     fn word(&self, _: usize) -> XenUlong {
         self.0.raise(PORT);
         XenUlong::MAX

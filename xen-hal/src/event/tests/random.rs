@@ -9,7 +9,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::model::{BITS, Xen};
-use crate::event::{Cursor, Events, Port, PortSet, Progress, TwoLevel};
+use crate::event::{Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
 use crate::platform::VcpuId;
 
 /// Ports at the edges of words, and neighbours.
@@ -71,7 +71,7 @@ struct Known {
 struct World {
     xen: Xen,
     own: [PortSet; 2],
-    cursors: [Cursor; 2],
+    cursors: [ScanCursor; 2],
     ports: RefCell<BTreeMap<Port, Known>>,
     /// The vCPU that runs.
     here: usize,
@@ -151,8 +151,8 @@ impl World {
         });
         let due = self.due(vcpu);
         match progress {
-            Progress::Finished => assert_eq!(due, [], "were left behind"),
-            Progress::Unfinished => assert!(self.xen.upcall_pending(vcpu)),
+            Drain::Finished => assert_eq!(due, [], "were left behind"),
+            Drain::Unfinished => assert!(self.xen.upcall_pending(vcpu)),
         }
     }
 

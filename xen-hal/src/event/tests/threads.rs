@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use super::model::{BITS, Xen};
-use crate::event::{Cursor, Events, Port, PortSet};
+use crate::event::{Events, Port, PortSet, ScanCursor};
 
 const PORTS: [Port; 4] = [Port(3), Port(BITS - 1), Port(BITS), Port(40)];
 const EVENTS: u32 = 30_000;
@@ -65,7 +65,7 @@ fn no_event_is_lost_in_a_race() {
 /// A vCPU: dispatches when, and only when, an upcall is due; between upcalls it masks one of its
 /// ports and unmasks it again.
 fn run(xen: &Xen, vcpu: u32, own: &PortSet, rings: &[Ring; 4], done: &AtomicBool) {
-    let cursor = Cursor::new();
+    let cursor = ScanCursor::new();
     let mine: [usize; 2] = [vcpu as usize, vcpu as usize + 2];
     for round in 0.. {
         // Read first: events that come before it are raised before it.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GrantEntryV1, GrantTableV1Page};
 
-use super::super::{Access, Grant, GrantTable, Page, Slot, StillInUse};
+use super::super::{Access, Grant, GrantSlot, GrantTable, Page, StillInUse};
 use super::{Everywhere, frames, page, storage};
 
 const PERMIT: u16 = 1;
@@ -35,7 +35,7 @@ trait Lender {
 
 /// The real one.
 enum Real<'t> {
-    Free(Slot<'t>, Page),
+    Free(GrantSlot<'t>, Page),
     Lent(Grant<'t>),
     Between,
 }
@@ -116,12 +116,7 @@ impl Outcome {
 }
 
 /// Maps and unmaps the page until told to stop.
-fn map_and_unmap(
-    entry: GrantEntryV1<'_>,
-    mapped: &AtomicBool,
-    stop: &AtomicBool,
-    outcome: &Outcome,
-) {
+fn map_and_unmap(entry: GrantEntryV1<'_>, mapped: &AtomicBool, stop: &AtomicBool, check: &Outcome) {
     let flags = entry.flags();
     while !stop.load(Ordering::Relaxed) {
         if flags
@@ -133,7 +128,7 @@ fn map_and_unmap(
         }
         mapped.store(true, Ordering::SeqCst);
         if entry.frame().get() != frame(entry.domid().get()) {
-            outcome.torn.fetch_add(1, Ordering::SeqCst);
+            check.torn.fetch_add(1, Ordering::SeqCst);
         }
         (0..30).for_each(|_| core::hint::spin_loop());
         mapped.store(false, Ordering::SeqCst);
@@ -147,13 +142,13 @@ fn race(
     mut lender: impl Lender,
     enough: impl Fn([u32; 4]) -> bool,
 ) -> [u32; 4] {
-    let (outcome, mapped, stop) =
+    let (check, mapped, stop) =
         (Outcome::default(), AtomicBool::new(false), AtomicBool::new(false));
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut domain = 0;
     thread::scope(|scope| {
-        scope.spawn(|| map_and_unmap(entry, &mapped, &stop, &outcome));
-        while !enough(outcome.read()) && Instant::now() < deadline {
+        scope.spawn(|| map_and_unmap(entry, &mapped, &stop, &check));
+        while !enough(check.read()) && Instant::now() < deadline {
             domain = (domain + 1) % 500;
             lender.lend(domain);
             // Where both threads share a processor, nothing races unless this one steps aside.
@@ -162,16 +157,16 @@ fn race(
             }
             (0..domain % 64).for_each(|_| core::hint::spin_loop());
             while !lender.revoke() {
-                outcome.prevented.fetch_add(1, Ordering::SeqCst);
+                check.prevented.fetch_add(1, Ordering::SeqCst);
                 thread::yield_now();
             }
-            outcome.back_in_use.fetch_add(mapped.load(Ordering::SeqCst).into(), Ordering::SeqCst);
-            outcome.revoked.fetch_add(1, Ordering::SeqCst);
+            check.back_in_use.fetch_add(mapped.load(Ordering::SeqCst).into(), Ordering::SeqCst);
+            check.revoked.fetch_add(1, Ordering::SeqCst);
         }
         stop.store(true, Ordering::Relaxed);
     });
-    assert!(enough(outcome.read()), "too little happened: {outcome:?}");
-    outcome.read()
+    assert!(enough(check.read()), "too little happened: {check:?}");
+    check.read()
 }
 
 /// The first entry of a table that stays for ever.

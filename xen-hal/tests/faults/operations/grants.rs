@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use xen_hal::grant::{
-    Access, CopyEnd, CopyRequest, Foreign, Grant, GrantTable, MapRequest, Page, Window,
+    Access, CopyEnd, CopyRequest, ForeignGrant, Grant, GrantTable, MapRequest, MapTarget, Page,
 };
 use xen_hal::memory::Extent;
 use xen_hal::platform::AddressSpace;
 use xen_pac::base::Domid;
 
 use super::super::kernel::Kernel;
-use super::{Leaves, Operation, single};
+use super::{Operation, XenCpuid, single};
 
 const MYSELF: Domid = Domid(0);
 /// The pages for the table, for what is lent, and for mappings.
@@ -31,24 +31,24 @@ fn table<'t>(kernel: &Kernel, storage: &'t mut [AtomicU32]) -> GrantTable<'t> {
         .expect("a domain has a table")
 }
 
-fn lend<'t>(kernel: &Kernel, table: &'t GrantTable<'_>, index: usize) -> (Grant<'t>, Foreign) {
+fn lend<'t>(kernel: &Kernel, table: &'t GrantTable<'_>, index: usize) -> (Grant<'t>, ForeignGrant) {
     // SAFETY: the page is the grant's alone.
     let page = unsafe { Page::from_raw(&kernel.guest.space(), kernel.guest.page(index).cast()) }
         .expect("it is a page");
     let grant = table.lend(page, MYSELF, Access::ReadWrite).expect("the table has room");
-    let of = Foreign { domain: MYSELF, reference: grant.reference() };
+    let of = ForeignGrant { domain: MYSELF, reference: grant.reference() };
     (grant, of)
 }
 
 /// An empty frame to map at.
-fn window(kernel: &Kernel, index: usize) -> Window {
+fn window(kernel: &Kernel, index: usize) -> MapTarget {
     let (space, page) = (kernel.guest.space(), kernel.guest.page(index));
     let frame = space.frame_of(page).expect("a page has a frame");
     // SAFETY: nothing is kept in the page.
-    unsafe { kernel.xen().memory().decrease([frame], Extent::PAGE) }
+    unsafe { kernel.xen().memory().decrease_reservation([frame], Extent::PAGE) }
         .expect("a page can be given back");
     // SAFETY: the frame is used through the window alone.
-    unsafe { Window::new(&space, page.cast()) }.expect("it is a page")
+    unsafe { MapTarget::new(&space, page.cast()) }.expect("it is a page")
 }
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -69,7 +69,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "GrantTable::map",
             hypercalls: 3,
-            leaves: Leaves::WhatWasDone {
+            leaves: XenCpuid::WhatWasDone {
                 from: 3,
                 says: "pages that were mapped before an error stay mapped",
             },
@@ -96,7 +96,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "GrantTable::grow",
             hypercalls: 2,
-            leaves: Leaves::WhatWasDone {
+            leaves: XenCpuid::WhatWasDone {
                 from: 2,
                 says: "the table keeps the pages that were mapped before the error",
             },
@@ -108,7 +108,7 @@ pub(super) fn operations() -> Vec<Operation> {
                     table.grow(kernel.guest.xen(), &kernel.guest.space(), 3)
                 });
                 assert_eq!(table.frames(), fails.min(3), "it knows which pages it has");
-                assert_eq!(table.free(), 512 * table.frames() - 8, "and which references");
+                assert_eq!(table.available(), 512 * table.frames() - 8, "and which references");
             },
         },
         single("Grants::map", |kernel, attempt| {

@@ -4,7 +4,7 @@ use xen_hal::memory::{BatchEntry, BatchSpace, Extent, MapEntry, Source, WidthLat
 use xen_hal::platform::{AddressSpace, Frame};
 
 use super::super::kernel::Kernel;
-use super::{Leaves, Operation, single};
+use super::{Operation, XenCpuid, single};
 
 fn frame(kernel: &Kernel, index: usize) -> Frame {
     kernel.guest.space().frame_of(kernel.guest.page(index)).expect("a page has a frame")
@@ -13,48 +13,50 @@ fn frame(kernel: &Kernel, index: usize) -> Frame {
 pub(super) fn operations() -> Vec<Operation> {
     vec![
         Operation {
-            name: "Memory::populate",
+            name: "Memory::populate_physmap",
             hypercalls: 1,
-            leaves: Leaves::NothingAndNoReason,
+            leaves: XenCpuid::NothingAndNoReason,
             run: |kernel, attempt| {
                 let frames = [frame(kernel, 3), frame(kernel, 4)];
                 // SAFETY: nothing is kept in the pages, here and below.
-                unsafe { kernel.xen().memory().decrease(frames, Extent::PAGE) }
+                unsafe { kernel.xen().memory().decrease_reservation(frames, Extent::PAGE) }
                     .expect("pages can be given back");
                 // SAFETY: as above.
                 attempt.during(kernel.guest, || unsafe {
-                    kernel.xen().memory().populate(frames, Extent::PAGE)
+                    kernel.xen().memory().populate_physmap(frames, Extent::PAGE)
                 });
             },
         },
         Operation {
-            name: "Memory::decrease",
+            name: "Memory::decrease_reservation",
             hypercalls: 1,
-            leaves: Leaves::NothingAndNoReason,
+            leaves: XenCpuid::NothingAndNoReason,
             run: |kernel, attempt| {
                 let frames = [frame(kernel, 3), frame(kernel, 4)];
                 // SAFETY: as above.
                 attempt.during(kernel.guest, || unsafe {
-                    kernel.xen().memory().decrease(frames, Extent::PAGE)
+                    kernel.xen().memory().decrease_reservation(frames, Extent::PAGE)
                 });
             },
         },
         Operation {
-            name: "Memory::populate, of more frames than one hypercall names",
+            name: "Memory::populate_physmap, of more frames than one hypercall names",
             hypercalls: 2,
-            leaves: Leaves::SomeAndNoReason {
+            leaves: XenCpuid::SomeAndNoReason {
                 from: 2,
                 says: "the extents before that have their memory",
             },
             run: |kernel, attempt| {
                 let frames: Vec<_> = (3..43).map(|index| frame(kernel, index)).collect();
                 // SAFETY: as above.
-                unsafe { kernel.xen().memory().decrease(frames.iter().copied(), Extent::PAGE) }
-                    .expect("pages can be given back");
+                unsafe {
+                    kernel.xen().memory().decrease_reservation(frames.iter().copied(), Extent::PAGE)
+                }
+                .expect("pages can be given back");
                 attempt.during(kernel.guest, || {
                     // SAFETY: as above.
                     let populated = unsafe {
-                        kernel.xen().memory().populate(frames.iter().copied(), Extent::PAGE)
+                        kernel.xen().memory().populate_physmap(frames.iter().copied(), Extent::PAGE)
                     };
                     populated.inspect_err(|shortfall| {
                         assert_eq!(shortfall.stopped_at, frames.get(shortfall.done).copied())
@@ -65,7 +67,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "Memory::add_to_physmap_batch, of more pages than one hypercall names",
             hypercalls: 2,
-            leaves: Leaves::WhatWasDone {
+            leaves: XenCpuid::WhatWasDone {
                 from: 2,
                 says: "the others were mapped, and their entries say so",
             },
@@ -90,11 +92,13 @@ pub(super) fn operations() -> Vec<Operation> {
             },
         },
         Operation {
-            name: "Memory::increase",
+            name: "Memory::increase_reservation",
             hypercalls: 1,
-            leaves: Leaves::NothingAndNoReason,
+            leaves: XenCpuid::NothingAndNoReason,
             run: |kernel, attempt| {
-                attempt.during(kernel.guest, || kernel.xen().memory().increase(2, Extent::PAGE))
+                attempt.during(kernel.guest, || {
+                    kernel.xen().memory().increase_reservation(2, Extent::PAGE)
+                })
             },
         },
         single("Memory::maximum_frame", |kernel, attempt| {
@@ -152,7 +156,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "Memory::map_grant_frames",
             hypercalls: 2,
-            leaves: Leaves::WhatWasDone { from: 2, says: "the pages before it are mapped" },
+            leaves: XenCpuid::WhatWasDone { from: 2, says: "the pages before it are mapped" },
             run: |kernel, attempt| {
                 let guest = kernel.guest;
                 // SAFETY: as above.
@@ -169,7 +173,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "WidthLatch::new",
             hypercalls: 2,
-            leaves: Leaves::Nothing,
+            leaves: XenCpuid::Nothing,
             run: |kernel, attempt| {
                 attempt.during(kernel.guest, || WidthLatch::new(kernel.guest.xen()))
             },

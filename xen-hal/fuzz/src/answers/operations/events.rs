@@ -88,7 +88,7 @@ fn migrate(xen: &Hostile<'_>, input: &Input) {
     let told = xen
         .calls(command::BindVcpu)
         .iter()
-        .any(|call| xen_hal::hypercall::outcome(call.answer).is_ok());
+        .any(|call| xen_hal::hypercall::check(call.answer).is_ok());
     assert_eq!((from.contains(port), to.contains(port)), (known && !told, known && told));
     assert!(moved.is_none() || told);
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU32;
 
 use xen_hal::Xen;
 use xen_hal::grant::{
-    Access, CopyEnd, CopyRequest, Foreign, GrantTable, MapRequest, Mapping, TableError, Window,
+    Access, CopyEnd, CopyRequest, ForeignGrant, GrantTable, MapRequest, Mapping, TableError, MapTarget,
 };
 use xen_hal::memory::PageError;
 use xen_hal::platform::PAGE_SIZE;
@@ -28,7 +28,7 @@ thread_local! {
     static TABLE: Pages = Pages::leak(3);
 }
 
-const THEIRS: Foreign = Foreign { domain: Domid(3), reference: 77 };
+const THEIRS: ForeignGrant = ForeignGrant { domain: Domid(3), reference: 77 };
 
 pub(super) const OPERATIONS: &[Operation] = &[
     |xen, _| {
@@ -63,7 +63,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
 
 fn request(index: usize, access: Access) -> MapRequest {
     // SAFETY: the page stays, and is used by one window at a time.
-    let window = unsafe { Window::new(&Identity, WINDOWS.with(|pages| pages.at(index))) };
+    let window = unsafe { MapTarget::new(&Identity, WINDOWS.with(|pages| pages.at(index))) };
     MapRequest { of: THEIRS, access, window: window.expect("the page has a frame") }
 }
 
@@ -189,7 +189,7 @@ fn table(xen: &Hostile<'_>, input: &Input) {
         );
         let grown = good(table.grow(xen, &Identity, wanted.into()).map_err(checked));
         assert!(grown.is_none() || table.frames() == u32::from(wanted).max(u32::from(wanted % 3)));
-        assert_eq!(table.free(), (table.frames() * 512).saturating_sub(8));
+        assert_eq!(table.available(), (table.frames() * 512).saturating_sub(8));
         assert!(table.slot().is_some() || table.frames() == 0);
     }
 }

@@ -1,8 +1,8 @@
 //! Memory: sizes, the memory map, single pages, reservations.
 
 use xen_hal::Xen;
-use xen_hal::hypercall::outcome;
-use xen_hal::memory::{Extent, MapEntry, Shortfall, Source, WidthLatch};
+use xen_hal::hypercall::check;
+use xen_hal::memory::{Extent, MapEntry, PartialReservation, Source, WidthLatch};
 use xen_hal::platform::Frame;
 use xen_pac::memory::command;
 
@@ -85,7 +85,7 @@ fn populate(xen: &Hostile<'_>, input: &Input) {
     let frames = frames(input);
     let asked = frames.size_hint().0;
     // SAFETY: no hypervisor touches the frames.
-    let result = unsafe { Xen::new(xen).memory().populate(frames, Extent::PAGE) };
+    let result = unsafe { Xen::new(xen).memory().populate_physmap(frames, Extent::PAGE) };
     reserved(result, asked, xen.calls(command::PopulatePhysmap).iter().map(|call| call.answer));
 }
 
@@ -93,13 +93,13 @@ fn decrease(xen: &Hostile<'_>, input: &Input) {
     let frames = frames(input);
     let asked = frames.size_hint().0;
     // SAFETY: as above.
-    let result = unsafe { Xen::new(xen).memory().decrease(frames, Extent::PAGE) };
+    let result = unsafe { Xen::new(xen).memory().decrease_reservation(frames, Extent::PAGE) };
     reserved(result, asked, xen.calls(command::DecreaseReservation).iter().map(|call| call.answer));
 }
 
 fn increase(xen: &Hostile<'_>, input: &Input) {
     let asked = usize::from(input.byte());
-    let result = Xen::new(xen).memory().increase(asked, Extent::of_order(input.number() as u32));
+    let result = Xen::new(xen).memory().increase_reservation(asked, Extent::of_order(input.number() as u32));
     if let Err(short) = result {
         assert!(short.done < asked.max(1));
     }
@@ -107,11 +107,11 @@ fn increase(xen: &Hostile<'_>, input: &Input) {
 }
 
 /// So much was done as Xen said, in lists of 32; never more than was asked for.
-fn reserved(result: Result<(), Shortfall>, asked: usize, answers: impl Iterator<Item = isize>) {
+fn reserved(result: Result<(), PartialReservation>, asked: usize, answers: impl Iterator<Item = isize>) {
     let mut done = 0;
     for answer in answers {
         let list = (asked - done).min(32);
-        let told = outcome(answer).unwrap_or(0);
+        let told = check(answer).unwrap_or(0);
         done += told.min(list);
         assert!(done <= asked);
         if told < list {

@@ -1,0 +1,175 @@
+//! Shows a page that a domain lends, with itself as the peer, by its own number: mapped, it cannot
+//! be taken back; what one side writes the other reads; and once it is taken back, nobody can use
+//! it.
+//!
+//! On x86 a page of the domain's has one place, so mapping one's own grant moves the page to where
+//! it is mapped. The lender's frame is empty from then on, and stays so when the mapping has ended:
+//! lent again, it cannot be copied from, until there is memory at it.
+
+use xen_hal::Xen;
+use xen_hal::grant::{
+    Access, ForeignGrant, Grant, GrantTable, Grants, MapRequest, MapTarget, Page,
+};
+use xen_hal::memory::Extent;
+use xen_pac::base::Domid;
+
+use super::own_grants::{self, MYSELF};
+use crate::{Failure, Machine, Transcript, line};
+
+const FULL: Failure = Failure::Broken("an entry is free");
+const LOST: Failure = Failure::Broken("the page is there");
+
+pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let grants = Xen::new(machine.xen()).grants();
+    let size = grants
+        .query_size(Domid::SELF)
+        .map_err(|_| Failure::Broken("a domain may ask for its own table's size"))?;
+    line!(
+        t,
+        "version:",
+        grants.version(Domid::SELF),
+        "pages:",
+        size.frames,
+        "of at most",
+        size.maximum
+    );
+    let mut storage = own_grants::storage();
+    let table = own_grants::table(machine, &mut storage)?;
+    line!(t, "entries that are free:", table.available());
+    let page = own_grants::page(machine)?;
+    let grant = table.lend(page, MYSELF, Access::ReadWrite).map_err(|_| FULL)?;
+    copied(machine, t, grants, &grant)?;
+    let (page, window) = mapped(machine, t, grants, grant)?;
+    for_reading(machine, t, grants, &table, page, window)
+}
+
+/// How a page that is lent is named to the peer.
+const fn foreign(grant: &Grant<'_>) -> ForeignGrant {
+    ForeignGrant { domain: MYSELF, reference: grant.reference() }
+}
+
+/// Has Xen copy from and to the page.
+fn copied<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    grants: Grants<M::Xen>,
+    grant: &Grant<'_>,
+) -> Result<(), Failure> {
+    line!(
+        t,
+        "lent by reference:",
+        grant.reference(),
+        "read:",
+        grant.usage().reading,
+        "written:",
+        grant.usage().writing
+    );
+    grant.page().copy_from(0, b"from the lender").map_err(|_| LOST)?;
+    let mut seen = [0; 15];
+    let fetched = grants.fetch(&machine.space(), foreign(grant), 0, &mut seen);
+    line!(t, "fetched:", fetched, "as it was written:", &seen == b"from the lender");
+    line!(t, "stored:", grants.store(&machine.space(), b"from the peer", foreign(grant), 100));
+    let mut seen = [0; 13];
+    grant.page().copy_to(100, &mut seen).map_err(|_| LOST)?;
+    line!(t, "read by the lender:", &seen == b"from the peer");
+    Ok(())
+}
+
+/// Maps the page, tries to take it back, unmaps it, takes it back, and tries to map it.
+fn mapped<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    grants: Grants<M::Xen>,
+    grant: Grant<'_>,
+) -> Result<(Page, MapTarget), Failure> {
+    let memory = Xen::new(machine.xen()).memory();
+    let window = own_grants::window(machine)?;
+    let has = memory.current_reservation()?;
+    let of = foreign(&grant);
+    let mapping = grants.map(MapRequest { of, access: Access::ReadWrite, window });
+    let mapping = mapping.map_err(|_| Failure::Broken("a page that is lent can be mapped"))?;
+    line!(t, "mapped: read:", grant.usage().reading, "written:", grant.usage().writing);
+    let mut seen = [0; 15];
+    mapping.copy_to(0, &mut seen).map_err(|_| LOST)?;
+    line!(t, "seen through the mapping:", &seen == b"from the lender");
+    // SAFETY: the page is at the window alone, which is what is shown: there is nothing to be
+    // removed.
+    line!(t, "removed from the lender's frame:", unsafe {
+        memory.remove_from_physmap(grant.page().frame())
+    });
+    let grant = match grant.revoke() {
+        Ok(_) => return Err(Failure::Broken("a page that is mapped stays lent")),
+        Err(still) => still.into_grant(),
+    };
+    line!(t, "taken back while it is mapped: no");
+    let window = mapping.unmap().map_err(|_| Failure::Broken("a mapping can be ended"))?;
+    line!(t, "unmapped: read:", grant.usage().reading, "written:", grant.usage().writing);
+    // SAFETY: the mapping has ended, and nothing is at the window either.
+    line!(t, "removed from where it was mapped:", unsafe {
+        memory.remove_from_physmap(window.frame())
+    });
+    line!(t, "pages that the domain has fewer:", (has - memory.current_reservation()?) as u64);
+    let (_slot, page) =
+        grant.revoke().map_err(|_| Failure::Broken("a page that nobody uses can be taken back"))?;
+    line!(t, "taken back: yes");
+    match grants.map(MapRequest { of, access: Access::ReadOnly, window }) {
+        Ok(_) => Err(Failure::Broken("a page that is not lent cannot be mapped")),
+        Err(failed) => {
+            line!(t, "mapped after that:", Err::<(), _>(failed.error));
+            Ok((page, failed.window))
+        }
+    }
+}
+
+/// Lends the page for reading only: from an empty frame, and then with memory at it.
+fn for_reading<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    grants: Grants<M::Xen>,
+    table: &GrantTable<'_>,
+    page: Page,
+    window: MapTarget,
+) -> Result<(), Failure> {
+    let frame = page.frame();
+    let grant = table.lend(page, MYSELF, Access::ReadOnly).map_err(|_| FULL)?;
+    line!(t, "lent for reading by reference:", grant.reference());
+    let mut seen = [0; 15];
+    line!(t, "fetched:", grants.fetch(&machine.space(), foreign(&grant), 0, &mut seen));
+    // SAFETY: the frame is empty, and what is populated there is the page's.
+    let populated =
+        unsafe { Xen::new(machine.xen()).memory().populate_physmap([frame], Extent::PAGE) };
+    line!(t, "populated:", populated.is_ok());
+    grant.page().copy_from(0, b"once more there").map_err(|_| LOST)?;
+    let fetched = grants.fetch(&machine.space(), foreign(&grant), 0, &mut seen);
+    line!(t, "fetched:", fetched, "as it was written:", &seen == b"once more there");
+    line!(t, "stored:", grants.store(&machine.space(), b"no", foreign(&grant), 0));
+    let written = grants.map(MapRequest { of: foreign(&grant), access: Access::ReadWrite, window });
+    let Err(refused) = written else {
+        return Err(Failure::Broken(
+            "a page that is lent for reading cannot be mapped for writing",
+        ));
+    };
+    line!(t, "mapped for writing:", Err::<(), _>(refused.error));
+    let mapping = grants.map(MapRequest {
+        of: foreign(&grant),
+        access: Access::ReadOnly,
+        window: refused.window,
+    });
+    let mapping = mapping.map_err(|_| {
+        Failure::Broken("a page that is lent for reading can be mapped for reading")
+    })?;
+    line!(t, "mapped for reading: read:", grant.usage().reading, "written:", grant.usage().writing);
+    mapping.copy_to(0, &mut seen).map_err(|_| LOST)?;
+    line!(
+        t,
+        "seen through the mapping:",
+        &seen == b"once more there",
+        "to be written:",
+        mapping.bytes().is_some()
+    );
+    let ended = mapping.unmap().is_ok();
+    line!(t, "unmapped:", ended, "read:", grant.usage().reading);
+    let taken_back = grant.revoke().is_ok();
+    line!(t, "taken back:", taken_back, "entries that are free:", table.available());
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! Shows memory that is given back and taken again, pages that move, and what Xen makes of bad
+//! requests: the commands that give and take memory never fail, they only do less. A page that is
+//! populated over is not given back, and neither is one that is removed: the domain has more than
+//! it can reach.
+
+use xen_hal::Xen;
+use xen_hal::hypercall::{Commands, Errno};
+use xen_hal::memory::{Extent, Memory, Source};
+use xen_hal::platform::{AddressSpace, Frame};
+use xen_pac::access::Handle;
+use xen_pac::base::Domid;
+use xen_pac::command::Command;
+use xen_pac::hypercall::Hypercall;
+use xen_pac::memory::{XenMemoryReservation, XenRemoveFromPhysmap, command};
+
+use crate::ask::{self, NOWHERE};
+use crate::transcript::Address;
+use crate::{Failure, Machine, Transcript, line};
+
+/// The machine's pages that are given away here.
+const PAGES: [usize; 2] = [3, 4];
+/// A guest frame at which nothing can be.
+const NO_FRAME: Frame = Frame(1 << 40);
+
+pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let memory = Xen::new(machine.xen()).memory();
+    line!(t, "greatest frame:", memory.maximum_frame().map(|frame| Address(frame.0)));
+    line!(t, "of the machine:", memory.machine_maximum_frame().map(Address));
+    let has = memory.current_reservation()?;
+    line!(
+        t,
+        "pages: has",
+        Address(has as u64),
+        "may have",
+        memory.maximum_reservation().map(|pages| Address(pages as u64))
+    );
+    let frames = frames(machine)?;
+    balloon(machine, t, memory, frames)?;
+    line!(t, "pages more than at first:", memory.current_reservation()? as u64 - has as u64);
+    moves(machine, t, memory, frames)?;
+    refusals(machine, t)
+}
+
+fn frames<M: Machine>(machine: &M) -> Result<[Frame; 2], Failure> {
+    let frame = |page| {
+        machine.space().frame_of(machine.page(page)).ok_or(Failure::Broken("each page has a frame"))
+    };
+    Ok([frame(PAGES[0])?, frame(PAGES[1])?])
+}
+
+/// How many extents were done, or all.
+fn done(result: Result<(), xen_hal::memory::PartialReservation>) -> Result<(), u64> {
+    result.map_err(|shortfall| shortfall.done as u64)
+}
+
+fn balloon<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    memory: Memory<M::Xen>,
+    frames: [Frame; 2],
+) -> Result<(), Failure> {
+    let has = memory.current_reservation()?;
+    // SAFETY: nothing is kept in the pages, here and below.
+    line!(
+        t,
+        "decrease by two pages:",
+        done(unsafe { memory.decrease_reservation(frames, Extent::PAGE) })
+    );
+    line!(t, "has fewer:", (has - memory.current_reservation()?) as u64);
+    // SAFETY: as above.
+    line!(
+        t,
+        "decrease by the same again:",
+        done(unsafe { memory.decrease_reservation(frames, Extent::PAGE) })
+    );
+    // SAFETY: as above.
+    line!(t, "populate both:", done(unsafe { memory.populate_physmap(frames, Extent::PAGE) }));
+    ask::poke(machine, PAGES[0], 0x5a);
+    line!(t, "what is written there is read:", ask::peek(machine, PAGES[0]));
+    // SAFETY: as above.
+    line!(
+        t,
+        "populate where there is memory:",
+        done(unsafe { memory.populate_physmap([frames[0]], Extent::PAGE) })
+    );
+    // SAFETY: as above.
+    line!(
+        t,
+        "populate one page and one that cannot be:",
+        done(unsafe { memory.populate_physmap([frames[1], NO_FRAME], Extent::PAGE) })
+    );
+    // SAFETY: nothing is there.
+    line!(
+        t,
+        "decrease by what cannot be:",
+        done(unsafe { memory.decrease_reservation([NO_FRAME], Extent::PAGE) })
+    );
+    // SAFETY: Xen refuses the size.
+    line!(
+        t,
+        "populate with an absurd order:",
+        done(unsafe { memory.populate_physmap([frames[0]], Extent::of_order(40)) })
+    );
+    line!(
+        t,
+        "increase by an absurd order:",
+        done(memory.increase_reservation(1, Extent::of_order(40)))
+    );
+    Ok(())
+}
+
+fn moves<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    memory: Memory<M::Xen>,
+    [from, to]: [Frame; 2],
+) -> Result<(), Failure> {
+    ask::poke(machine, PAGES[0], 0x11);
+    ask::poke(machine, PAGES[1], 0x22);
+    // SAFETY: nothing is kept in either page but what is shown here, here and below.
+    let moved = unsafe { memory.add_to_physmap(Source::Own(from), to) };
+    line!(
+        t,
+        "a page moved onto another:",
+        moved.map_err(|error| error.errno),
+        "reads",
+        ask::peek(machine, PAGES[1])
+    );
+    // SAFETY: as above.
+    line!(
+        t,
+        "moved from where it was:",
+        unsafe { memory.add_to_physmap(Source::Own(from), to) }.map_err(|error| error.errno)
+    );
+    let has = memory.current_reservation()?;
+    // SAFETY: nothing is at the frame any more.
+    line!(t, "removed from where it was:", unsafe { memory.remove_from_physmap(from) });
+    // SAFETY: as above.
+    line!(t, "removed from where it is:", unsafe { memory.remove_from_physmap(to) });
+    line!(t, "fewer pages for that:", has as u64 - memory.current_reservation()? as u64);
+    // SAFETY: as above.
+    line!(
+        t,
+        "populated again:",
+        done(unsafe { memory.populate_physmap([from, to], Extent::PAGE) })
+    );
+    Ok(())
+}
+
+fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let xen = machine.xen();
+    line!(t, "an unknown command:", ask::unknown(&xen, Hypercall::MEMORY_OP));
+    for (what, number) in [
+        ("populate_physmap", command::PopulatePhysmap::NUMBER),
+        ("decrease_reservation", command::DecreaseReservation::NUMBER),
+        ("add_to_physmap", command::AddToPhysmap::NUMBER),
+        ("remove_from_physmap", command::RemoveFromPhysmap::NUMBER),
+    ] {
+        // SAFETY: Xen finds no argument, and does nothing.
+        let answer = unsafe { ask::raw(&xen, Hypercall::MEMORY_OP, [number as usize, NOWHERE, 0]) };
+        line!(t, what, "of an argument that is nowhere:", answer);
+    }
+    let mut request = XenRemoveFromPhysmap::new(Domid(77), 1);
+    // SAFETY: there is no such domain.
+    let removed: Result<(), Errno> =
+        unsafe { xen.argument_unchecked(command::RemoveFromPhysmap, &mut request) };
+    line!(t, "remove_from_physmap in domain 77:", removed);
+    let mut request = XenMemoryReservation::ZEROED;
+    request.extent_start = Handle::NULL;
+    request.nr_extents = 1;
+    request.domid = Domid(77);
+    // SAFETY: there is no such domain.
+    let populated = unsafe { xen.argument_unchecked(command::PopulatePhysmap, &mut request) };
+    line!(t, "populate_physmap in domain 77:", populated);
+    Ok(())
+}

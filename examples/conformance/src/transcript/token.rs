@@ -1,0 +1,191 @@
+//! The parts of a line: each value knows how it is written down, and those that no two runs have in
+//! common say only what they are.
+
+use core::fmt::{self, Write};
+
+use xen_hal::event::{Binding, Port, Status};
+use xen_hal::grant::{Error, GrantError};
+use xen_hal::hvm::ParameterError;
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::VcpuId;
+use xen_hal::vcpu::RegisterError;
+use xen_hal::version::Text;
+use xen_pac::base::{Domid, Virq};
+use xen_pac::features::Feature;
+use xen_pac::grant_table::GrantStatus;
+use xen_pac::hvm::HvmParam;
+use xen_pac::release::Release;
+use xen_pac::vcpu::Runstate;
+
+/// Something that a line can hold.
+pub trait Token {
+    /// Writes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the formatter.
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+}
+
+/// An address, or a frame's number. It is written as such, and not which; but none can be told from
+/// one.
+#[derive(Clone, Copy, Debug)]
+pub struct Address<T>(pub T);
+
+/// A time, in whatever unit. It is written as such, and not which.
+#[derive(Clone, Copy, Debug)]
+pub struct Time;
+
+impl<T: Copy + Into<u64>> Token for Address<T> {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.into() == 0 { "<null>" } else { "<addr>" })
+    }
+}
+
+impl Token for Time {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<time>")
+    }
+}
+
+impl Token for &str {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl Token for () {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ok")
+    }
+}
+
+impl Token for bool {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self { "yes" } else { "no" })
+    }
+}
+
+/// An answer is written as what it brought, or as the error's name.
+impl<T: Token, E: Token> Token for Result<T, E> {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ok(value) => value.write(f),
+            Err(error) => error.write(f),
+        }
+    }
+}
+
+impl<T: Token> Token for Option<T> {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Some(value) => value.write(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+/// Values that are shown as they are.
+macro_rules! shown {
+    ($($kind:ty),*) => {$(
+        impl Token for $kind {
+            fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{self}")
+            }
+        }
+    )*};
+}
+
+shown!(u8, u16, u32, u64, usize, i16, Errno, Feature, HvmParam, Runstate, GrantStatus);
+
+impl Token for Port {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "port {}", self.0)
+    }
+}
+
+impl Token for VcpuId {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "vCPU {}", self.0)
+    }
+}
+
+impl Token for Domid {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "domain {self}")
+    }
+}
+
+impl Token for Virq {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VIRQ {self}")
+    }
+}
+
+impl Token for Release {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Xen {self}")
+    }
+}
+
+impl Token for Error {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Errno(errno) => errno.write(f),
+            Self::Status(error) => error.write(f),
+            _ => f.write_str("refused before Xen was asked"),
+        }
+    }
+}
+
+impl Token for ParameterError {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Removed(_) => f.write_str("retired, not asked for"),
+            Self::Refused { errno, .. } => errno.write(f),
+            _ => f.write_str("a value that its type does not have"),
+        }
+    }
+}
+
+impl Token for RegisterError {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken => f.write_str("taken"),
+            Self::Refused(errno) => errno.write(f),
+            _ => f.write_str("refused before Xen was asked"),
+        }
+    }
+}
+
+impl Token for GrantError {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.status().write(f)
+    }
+}
+
+impl Token for Status {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.binding {
+            Binding::Closed => f.write_str("closed")?,
+            Binding::Unbound { remote } => write!(f, "unbound for domain {remote}")?,
+            Binding::Interdomain { remote, port } => {
+                write!(f, "interdomain with port {} of domain {remote}", port.0)?
+            }
+            Binding::Pirq(number) => write!(f, "PIRQ {number}")?,
+            Binding::Virq(virq) => write!(f, "VIRQ {virq}")?,
+            Binding::Ipi => f.write_str("IPI")?,
+            _ => f.write_str("something unknown")?,
+        }
+        write!(f, ", notifies vCPU {}", self.vcpu.0)
+    }
+}
+
+/// A text of Xen's, of which only printable characters are shown.
+impl<const N: usize> Token for Text<N> {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        write!(f, "{self}")?;
+        f.write_char('"')
+    }
+}

@@ -1,0 +1,229 @@
+//! What the vCPUs of a scenario share, and what each does on an upcall: it takes the events of its
+//! own ports, and counts.
+
+use core::ops::ControlFlow;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use xen_hal::event::{Drain, Port, PortSet, ScanCursor, TwoLevel};
+use xen_hal::hypercall::Commands;
+use xen_hal::memory::{Memory, WidthLatch};
+use xen_hal::platform::VcpuId;
+use xen_pac::base::Domid;
+use xen_pac::hvm::{HvmParam, XenHvmParam, command};
+use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
+
+use crate::readings::Readings;
+use crate::{Failure, Machine};
+
+/// How many vCPUs a scenario may use.
+pub const VCPUS: usize = 2;
+
+/// How many ports are counted. Xen gives out the lowest that is free.
+const PORTS: usize = 128;
+
+/// What the vCPUs share. A machine keeps one for each run of a scenario.
+#[derive(Debug)]
+pub struct World {
+    /// The page shared with Xen, once it is mapped.
+    shared: AtomicPtr<raw::SharedInfo>,
+    desks: [Desk; VCPUS],
+    /// How often a handler ran for each port.
+    arrived: [AtomicU32; PORTS],
+    /// Where the scenario's vCPUs wait for each other, if they do.
+    stage: AtomicU32,
+    pub(crate) readings: Readings,
+}
+
+/// What a vCPU has for itself.
+#[derive(Debug)]
+struct Desk {
+    /// Its block, where it is not in the shared page.
+    info: AtomicPtr<raw::VcpuInfo>,
+    own: PortSet,
+    cursor: ScanCursor,
+    upcalls: AtomicU32,
+    /// How many of the upcalls came at the vCPU's own vector.
+    own_upcalls: AtomicU32,
+}
+
+impl Desk {
+    const fn new() -> Self {
+        Self {
+            info: AtomicPtr::new(ptr::null_mut()),
+            own: PortSet::new(),
+            cursor: ScanCursor::new(),
+            upcalls: AtomicU32::new(0),
+            own_upcalls: AtomicU32::new(0),
+        }
+    }
+}
+
+impl World {
+    /// A world in which nothing has happened.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            shared: AtomicPtr::new(ptr::null_mut()),
+            desks: [const { Desk::new() }; VCPUS],
+            arrived: [const { AtomicU32::new(0) }; PORTS],
+            stage: AtomicU32::new(0),
+            readings: Readings::new(),
+        }
+    }
+
+    /// What the machine calls on each announcement of events, on the vCPU that is told, with
+    /// interrupts off.
+    pub fn upcall(&self, vcpu: VcpuId) {
+        let (Some(desk), Some(shared), Some(info)) =
+            (self.desk(vcpu), self.shared(), self.vcpu_info(vcpu))
+        else {
+            return;
+        };
+        desk.upcalls.fetch_add(1, Ordering::SeqCst);
+        let mut count = |port: Port| {
+            if let Some(arrived) = self.arrived.get(port.0 as usize) {
+                arrived.fetch_add(1, Ordering::SeqCst);
+            }
+            ControlFlow::Continue(())
+        };
+        while TwoLevel::new(shared).dispatch(info, &desk.own, &desk.cursor, &mut count)
+            == Drain::Unfinished
+        {}
+    }
+
+    /// The same for an announcement at a vector of the vCPU's own.
+    pub fn own_upcall(&self, vcpu: VcpuId) {
+        if let Some(desk) = self.desk(vcpu) {
+            desk.own_upcalls.fetch_add(1, Ordering::SeqCst);
+        }
+        self.upcall(vcpu);
+    }
+
+    /// Tells Xen how to announce events, and maps the shared page in place of page 0. Every port
+    /// that is counted belongs to vCPU 0.
+    pub(crate) fn attach<M: Machine>(
+        &'static self,
+        machine: &M,
+    ) -> Result<SharedInfo<'static>, Failure> {
+        if let Some(via) = machine.callback() {
+            let mut parameter = XenHvmParam::new(Domid::SELF, HvmParam::CALLBACK_IRQ, via.encode());
+            // SAFETY: the parameter gives Xen no memory, and the machine is ready for its upcalls.
+            unsafe { machine.xen().argument_unchecked(command::SetParam, &mut parameter) }?;
+        }
+        // SAFETY: the parameter has just been set, in the mode in which all of the scenario runs;
+        // or this is Arm.
+        self.map(machine, unsafe { WidthLatch::assume() })
+    }
+
+    /// The same without an announcement: nothing tells of events until the scenario sees to it.
+    pub(crate) fn attach_unannounced<M: Machine>(
+        &'static self,
+        machine: &M,
+    ) -> Result<SharedInfo<'static>, Failure> {
+        self.map(machine, WidthLatch::new(machine.xen())?)
+    }
+
+    fn map<M: Machine>(
+        &'static self,
+        machine: &M,
+        latch: WidthLatch,
+    ) -> Result<SharedInfo<'static>, Failure> {
+        // SAFETY: the page is the scenario's, which keeps nothing in it and touches it by handles
+        // alone from now on.
+        let shared = unsafe {
+            Memory::new(machine.xen()).map_shared_info(
+                &machine.space(),
+                machine.page(0).cast(),
+                latch,
+            )
+        };
+        let shared = shared.map_err(|_| Failure::Broken("the shared page can be mapped"))?;
+        for port in 0..PORTS as u32 {
+            self.desks[0].own.insert(Port(port));
+        }
+        self.shared.store(shared.as_ptr().as_ptr(), Ordering::SeqCst);
+        Ok(shared)
+    }
+
+    /// Gives a port's events to another vCPU's handler.
+    pub(crate) fn give(&self, port: Port, vcpu: VcpuId) {
+        for (number, desk) in (0..).zip(&self.desks) {
+            if number == vcpu.0 {
+                desk.own.insert(port);
+            } else {
+                desk.own.remove(port);
+            }
+        }
+    }
+
+    /// The ports whose events a vCPU handles.
+    pub(crate) fn own(&self, vcpu: VcpuId) -> &PortSet {
+        &self.desks[vcpu.0 as usize % VCPUS].own
+    }
+
+    /// Says that a vCPU's block is no longer in the shared page.
+    pub(crate) fn moved(&self, vcpu: VcpuId, info: VcpuInfo<'static>) {
+        if let Some(desk) = self.desk(vcpu) {
+            desk.info.store(info.as_ptr().as_ptr(), Ordering::SeqCst);
+        }
+    }
+
+    /// How often a handler ran for a port.
+    pub(crate) fn arrived(&self, port: Port) -> u32 {
+        self.arrived.get(port.0 as usize).map_or(0, |arrived| arrived.load(Ordering::SeqCst))
+    }
+
+    /// How many upcalls a vCPU got.
+    pub(crate) fn upcalls(&self, vcpu: VcpuId) -> u32 {
+        self.desk(vcpu).map_or(0, |desk| desk.upcalls.load(Ordering::SeqCst))
+    }
+
+    /// How many of them came at a vector of its own.
+    pub(crate) fn own_upcalls(&self, vcpu: VcpuId) -> u32 {
+        self.desk(vcpu).map_or(0, |desk| desk.own_upcalls.load(Ordering::SeqCst))
+    }
+
+    /// How far the vCPUs have come.
+    pub(crate) fn stage(&self) -> u32 {
+        self.stage.load(Ordering::SeqCst)
+    }
+
+    /// Says that the vCPUs have come so far.
+    pub(crate) fn reach(&self, stage: u32) {
+        self.stage.store(stage, Ordering::SeqCst);
+    }
+
+    /// Waits without sleeping until the vCPUs have come so far.
+    pub(crate) fn await_stage<M: Machine>(&self, machine: &M, stage: u32) {
+        while self.stage() < stage {
+            machine.relax();
+        }
+    }
+
+    /// The shared page, once it is mapped.
+    pub(crate) fn shared(&self) -> Option<SharedInfo<'static>> {
+        // SAFETY: `attach` mapped it there for ever.
+        NonNull::new(self.shared.load(Ordering::SeqCst))
+            .map(|page| unsafe { SharedInfo::from_ptr(page) })
+    }
+
+    /// A vCPU's block, wherever it is.
+    pub(crate) fn vcpu_info(&self, vcpu: VcpuId) -> Option<VcpuInfo<'static>> {
+        match NonNull::new(self.desk(vcpu)?.info.load(Ordering::SeqCst)) {
+            // SAFETY: `moved` was given a handle that is valid for ever.
+            Some(info) => Some(unsafe { VcpuInfo::from_ptr(info) }),
+            None => self.shared()?.vcpu_info(vcpu.0 as usize),
+        }
+    }
+
+    fn desk(&self, vcpu: VcpuId) -> Option<&Desk> {
+        self.desks.get(vcpu.0 as usize)
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}

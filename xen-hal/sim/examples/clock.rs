@@ -1,0 +1,79 @@
+//! What time is it? Xen writes a vCPU's time block now and then, also while the vCPU reads it: no
+//! reading is torn, and none is before the last.
+
+mod support;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use support::{Problem, shared_page, show};
+use xen_hal::Xen;
+use xen_hal::clock::{Monotonic, PvClock, SystemTime, wall_time};
+use xen_hal::memory::WidthLatch;
+use xen_sim::{Adversity, Guest, Machine, Profile, Setup};
+
+/// The latest time that any vCPU was told: one for the whole kernel.
+static LATEST: Monotonic = Monotonic::new();
+
+fn main() -> ExitCode {
+    show(run, "a clock that Xen sets while it is read, and that is right and never goes back")
+}
+
+fn run(seed: u64) -> Result<(), Problem> {
+    // Once in three readings of the counter, the time block changes in the reader's window.
+    let adversity = Adversity { clock_updates: 3, ..Adversity::new() };
+    let mut machine = Machine::new(Profile::DOMU, seed)?.adversity(adversity);
+    machine.domain(Setup::new(), kernel)?;
+    machine.run()?;
+    Ok(())
+}
+
+fn kernel(guest: Guest) -> Result<(), Problem> {
+    let xen = Xen::new(guest.xen());
+    let shared = shared_page(guest, WidthLatch::new(guest.xen())?)?;
+    let vcpu = shared.vcpu_info(0).ok_or("vCPU 0 has its block in the shared page")?;
+    let clock = PvClock::new(xen.version().features()?, vcpu.time(), guest.counter())?;
+    let frequency = clock.frequency().ok_or("Xen has written the block")?;
+    println!("the counter makes {frequency} ticks a second");
+
+    for pause in [0, 1, 250, 4000].map(Duration::from_millis) {
+        guest.advance(pause);
+        let now = clock.now();
+        println!("after {pause:?}: {:.6} s since Xen started", seconds(now));
+        assert!(is_near(now, guest.now()), "{now:?} is not {:?}", guest.now());
+    }
+
+    let (mut last, mut written, mut updates) =
+        (clock.monotonic(&LATEST), vcpu.time().snapshot().system_time, 0);
+    for _ in 0..1000 {
+        let now = clock.monotonic(&LATEST);
+        assert!(now >= last && is_near(now, guest.now()), "{now:?} after {last:?}");
+        last = now;
+        let again = vcpu.time().snapshot().system_time;
+        updates += u32::from(again != written);
+        written = again;
+    }
+    println!(
+        "1000 readings, the block written anew at {updates} of them, and no time before the last"
+    );
+    assert!(updates > 100, "the readings were disturbed");
+
+    let wall = wall_time(&shared.wallclock(), clock.now()).ok_or("the time of day fits")?;
+    println!(
+        "{:.6} s since the beginning of 1970, in the year {}",
+        wall.as_secs_f64(),
+        1970 + wall.as_secs() / 31_556_952
+    );
+    Ok(())
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    Duration::from_nanos(time.as_nanos()).as_secs_f64()
+}
+
+/// Whether a reading is what the machine knows, but for the time that passed since and for
+/// rounding.
+fn is_near(reading: SystemTime, machine: Duration) -> bool {
+    (SystemTime::default() + machine).since(reading) < Duration::from_micros(10)
+        && reading.since(SystemTime::default() + machine).is_zero()
+}

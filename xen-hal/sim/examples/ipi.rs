@@ -1,0 +1,112 @@
+//! Two vCPUs that interrupt each other. Events are in bitmaps that all vCPUs see, so each handles
+//! the ports that are its own.
+
+mod support;
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use support::{Problem, shared_page, show};
+use xen_hal::Xen;
+use xen_hal::event::{Drain, Port, PortSet, ScanCursor, TwoLevel};
+use xen_hal::platform::VcpuId;
+use xen_hal::vcpu::LongMode;
+use xen_pac::hvm::CallbackVia;
+use xen_sim::{Adversity, Guest, Machine, Profile, Setup};
+
+const VECTOR: u8 = 0xf3;
+const ROUNDS: u32 = 50;
+
+/// What a kernel keeps for each vCPU.
+struct PerVcpu {
+    own: PortSet,
+    cursor: ScanCursor,
+    interrupted: AtomicU32,
+}
+
+static VCPUS: [PerVcpu; 2] = [const {
+    PerVcpu { own: PortSet::new(), cursor: ScanCursor::new(), interrupted: AtomicU32::new(0) }
+}; 2];
+
+fn main() -> ExitCode {
+    show(run, "two vCPUs, each interrupted once for each event of the other's")
+}
+
+fn run(seed: u64) -> Result<(), Problem> {
+    // vCPUs lose the processor often, in the middle of the dispatcher too.
+    let adversity = Adversity { preempt_accesses: 4, ..Adversity::new() };
+    let mut machine = Machine::new(Profile::DOMU, seed)?.adversity(adversity);
+    machine.domain(Setup::new().vcpus(2), first)?;
+    let report = machine.run()?;
+    println!(
+        "{} hypercalls in {} us of the machine's time",
+        report.hypercalls,
+        report.nanos / 1000
+    );
+    Ok(())
+}
+
+fn first(guest: Guest) -> Result<(), Problem> {
+    let xen = Xen::new(guest.xen());
+    let latch = xen.hvm().set_callback_via(CallbackVia::vector(VECTOR)?)?;
+    let shared = shared_page(guest, latch)?;
+    guest.on_interrupt(VECTOR, move || {
+        // The same handler on either vCPU: which one this is, a kernel knows.
+        let me = guest.current().0 as usize;
+        let info =
+            shared.vcpu_info(me).expect("the first vCPUs have their blocks in the shared page");
+        let handler = |_| {
+            VCPUS[me].interrupted.fetch_add(1, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        };
+        while TwoLevel::new(shared).dispatch(info, &VCPUS[me].own, &VCPUS[me].cursor, handler)
+            == Drain::Unfinished
+        {}
+    });
+
+    let to_first = xen.events().bind_ipi(VcpuId(0))?;
+    let to_second = xen.events().bind_ipi(VcpuId(1))?;
+    let ports = [to_first.port(), to_second.port()];
+    // A port goes into its set before it can be signalled.
+    VCPUS[0].own.insert(ports[0]);
+    VCPUS[1].own.insert(ports[1]);
+
+    guest.prepare(VcpuId(1), move |guest| rally(guest, 1, ports));
+    // The simulator runs what was prepared, and not what is at the entry: on a processor these
+    // would be the kernel's own.
+    let state = LongMode::new(0x1000, 0x2000, 0x3000);
+    // SAFETY: the vCPU runs the program that was prepared.
+    unsafe { xen.vcpu(VcpuId(1)).initialise(&state) }?;
+    xen.vcpu(VcpuId(1)).up()?;
+    println!("vCPU 0: vCPU 1 is up, port {} is mine and port {} is its own", ports[0], ports[1]);
+    rally(guest, 0, ports)?;
+    assert_eq!(VCPUS[0].interrupted.load(Ordering::Relaxed), ROUNDS);
+    assert_eq!(VCPUS[1].interrupted.load(Ordering::Relaxed), ROUNDS);
+    Ok(())
+}
+
+/// Sends the other vCPU an event for each that comes. The first vCPU begins.
+fn rally(guest: Guest, me: usize, ports: [Port; 2]) -> Result<(), Problem> {
+    let xen = Xen::new(guest.xen());
+    guest.enable_interrupts();
+    for round in 1..=ROUNDS {
+        if me == 0 {
+            xen.events().send(ports[1])?;
+        }
+        xen.sched().wait_until(&guest.interrupts(), &[ports[me]], || {
+            VCPUS[me].interrupted.load(Ordering::Relaxed) >= round
+        })?;
+        if round % 10 == 0 {
+            println!(
+                "vCPU {me}: {round} events at port {} at {} us",
+                ports[me],
+                guest.now().as_micros()
+            );
+        }
+        if me == 1 {
+            xen.events().send(ports[0])?;
+        }
+    }
+    Ok(())
+}

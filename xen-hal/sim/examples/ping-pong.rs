@@ -1,0 +1,154 @@
+//! Two domains: one lends a page and opens a channel, the other maps the page and joins the
+//! channel. They write messages into the page, and tell each other by events.
+
+mod support;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use support::{Problem, shared_page, show};
+use xen_hal::Xen;
+use xen_hal::event::{Channel, Port, TwoLevel};
+use xen_hal::grant::{Access, Bytes, ForeignGrant, GrantTable, MapRequest, MapTarget, Page};
+use xen_hal::memory::{Extent, WidthLatch};
+use xen_hal::platform::AddressSpace;
+use xen_pac::base::Domid;
+use xen_sim::{Guest, Hypervisor, Machine, Profile, Setup};
+
+/// Guests count from 1, in the order in which the machine is given them.
+const LENDER: Domid = Domid(1);
+const BORROWER: Domid = Domid(2);
+/// Pages of a domain's own: of the lender two, of the borrower one. Page 0 becomes the page shared
+/// with Xen.
+const TABLE: usize = 1;
+const LENT: usize = 2;
+const WINDOW: usize = 1;
+/// In the page: whose turn it is, as an atomic, and behind it a message.
+const TURN: usize = 0;
+const MESSAGE: usize = 4;
+const ROUNDS: u32 = 3;
+
+fn main() -> ExitCode {
+    show(run, "a page lent, mapped, used by both with events, unmapped and taken back")
+}
+
+fn run(seed: u64) -> Result<(), Problem> {
+    let mut machine = Machine::new(Profile::DOMU, seed)?;
+    assert_eq!(machine.domain(Setup::new(), lender)?, LENDER);
+    assert_eq!(machine.domain(Setup::new(), borrower)?, BORROWER);
+    let report = machine.run()?;
+    println!(
+        "{} hypercalls in {} us of the machine's time",
+        report.hypercalls,
+        report.nanos / 1000
+    );
+    Ok(())
+}
+
+fn lender(guest: Guest) -> Result<(), Problem> {
+    let (xen, space) = (Xen::new(guest.xen()), guest.space());
+    let bitmaps = TwoLevel::new(shared_page(guest, WidthLatch::new(guest.xen())?)?);
+    bitmaps.mask_all();
+    let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(1)];
+    // SAFETY: the page is kept for the table, of which there is no other.
+    let table = unsafe {
+        GrantTable::map(guest.xen(), &space, guest.page(TABLE).cast(), 1, &mut storage, 1)
+    }?;
+    // SAFETY: the page is used through this value alone.
+    let page = unsafe { Page::from_raw(&space, guest.page(LENT).cast()) }?;
+    let grant = table.lend(page, BORROWER, Access::ReadWrite)?;
+    let channel = xen.events().alloc_unbound(BORROWER)?;
+    println!(
+        "lender:   grant {} and port {} are for domain {BORROWER}",
+        grant.reference(),
+        channel.port()
+    );
+    guest.post("port", channel.port().0.into());
+    guest.post("grant", grant.reference().into());
+
+    for round in 1..=ROUNDS {
+        say(grant.page(), 2 * round - 1, &format!("ping {round}"), &channel)?;
+        let heard = hear(guest, grant.page(), 2 * round, bitmaps, &channel)?;
+        println!("lender:   heard {heard:?}");
+        assert_eq!(heard, format!("pong {round}"));
+    }
+    let still = grant.revoke().expect_err("a page that is mapped cannot be taken back");
+    println!("lender:   {still}");
+    let grant = still.into_grant();
+    say(grant.page(), 2 * ROUNDS + 1, "let go", &channel)?;
+    guest.await_post("unmapped");
+    let (_slot, page) = grant.revoke().map_err(|still| still.to_string())?;
+    println!("lender:   the page at frame {:#x} is mine again", page.frame().0);
+    Ok(())
+}
+
+fn borrower(guest: Guest) -> Result<(), Problem> {
+    let (xen, space) = (Xen::new(guest.xen()), guest.space());
+    let bitmaps = TwoLevel::new(shared_page(guest, WidthLatch::new(guest.xen())?)?);
+    bitmaps.mask_all();
+    let (reference, port) =
+        (guest.await_post("grant") as u32, Port(guest.await_post("port") as u32));
+    let channel = xen.events().bind_interdomain(LENDER, port)?;
+    // A frame without memory, for the page to appear at.
+    let frame = space.frame_of(guest.page(WINDOW)).ok_or("each page has a frame")?;
+    // SAFETY: nothing is kept in the page.
+    unsafe { xen.memory().decrease_reservation([frame], Extent::PAGE) }?;
+    // SAFETY: the frame is empty, and used through the window alone.
+    let window = unsafe { MapTarget::new(&space, guest.page(WINDOW).cast()) }?;
+    let of = ForeignGrant { domain: LENDER, reference };
+    let mapping = xen.grants().map(MapRequest { of, access: Access::ReadWrite, window })?;
+    let page = mapping.bytes().ok_or("it is mapped for writing")?;
+    println!(
+        "borrower: mapped grant {reference} of domain {LENDER}, port {} leads to its port {port}",
+        channel.port()
+    );
+
+    for round in 1..=ROUNDS {
+        let heard = hear(guest, page, 2 * round - 1, bitmaps, &channel)?;
+        println!("borrower: heard {heard:?}");
+        say(page, 2 * round, &heard.replace("ping", "pong"), &channel)?;
+    }
+    println!("borrower: heard {:?}", hear(guest, page, 2 * ROUNDS + 1, bitmaps, &channel)?);
+    mapping.unmap()?;
+    guest.post("unmapped", 1);
+    Ok(())
+}
+
+/// Writes a message, says that it is the other's turn, and wakes the other.
+fn say(
+    page: &Bytes,
+    turn: u32,
+    message: &str,
+    channel: &Channel<Hypervisor>,
+) -> Result<(), Problem> {
+    page.copy_from(MESSAGE, &[message.len() as u8])?;
+    page.copy_from(MESSAGE + 1, message.as_bytes())?;
+    page.atomic::<AtomicU32>(TURN)
+        .ok_or("the atomic is in the page")?
+        .store(turn, Ordering::Release);
+    Ok(channel.send()?)
+}
+
+/// Sleeps until it is this side's turn, and copies the message.
+fn hear(
+    guest: Guest,
+    page: &Bytes,
+    turn: u32,
+    bitmaps: TwoLevel<'_>,
+    channel: &Channel<Hypervisor>,
+) -> Result<String, Problem> {
+    let now = page.atomic::<AtomicU32>(TURN).ok_or("the atomic is in the page")?;
+    // An event says only that there may be something: the channel's first one comes from the
+    // binding.
+    let came = || {
+        bitmaps.clear(channel.port());
+        now.load(Ordering::Acquire) == turn
+    };
+    Xen::new(guest.xen()).sched().wait_until(&guest.interrupts(), &[channel.port()], came)?;
+    let mut message = [0; 64];
+    page.copy_to(MESSAGE, &mut message[..1])?;
+    // What the other side wrote is checked once, in the copy.
+    let length = usize::from(message[0]).min(message.len());
+    page.copy_to(MESSAGE + 1, &mut message[..length])?;
+    Ok(String::from_utf8_lossy(&message[..length]).into_owned())
+}

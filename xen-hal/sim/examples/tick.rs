@@ -1,0 +1,94 @@
+//! A kernel's tick: the handler of the timer's event counts it and sets the timer to the next one,
+//! and the idle loop sleeps meanwhile.
+
+mod support;
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use support::{Problem, shared_page, show};
+use xen_hal::Xen;
+use xen_hal::clock::{PvClock, SystemTime};
+use xen_hal::event::{AllPorts, Drain, ScanCursor, TwoLevel};
+use xen_hal::platform::VcpuId;
+use xen_pac::base::Virq;
+use xen_pac::hvm::CallbackVia;
+use xen_sim::{Adversity, Guest, Machine, Profile, Setup};
+
+const VECTOR: u8 = 0xf3;
+const PERIOD: Duration = Duration::from_millis(10);
+
+static TICKS: AtomicU32 = AtomicU32::new(0);
+/// When the next tick is due, in nanoseconds.
+static DUE: AtomicU64 = AtomicU64::new(0);
+static UPCALLS: AtomicU32 = AtomicU32::new(0);
+static CURSOR: ScanCursor = ScanCursor::new();
+
+fn main() -> ExitCode {
+    show(
+        run,
+        "a tick every 10 ms, none early and none lost, although upcalls come late and for nothing",
+    )
+}
+
+fn run(seed: u64) -> Result<(), Problem> {
+    let adversity = Adversity { spurious_upcalls: 2, late_upcalls: 2, ..Adversity::new() };
+    let mut machine = Machine::new(Profile::DOMU, seed)?.adversity(adversity);
+    machine.domain(Setup::new(), kernel)?;
+    machine.run()?;
+    Ok(())
+}
+
+fn kernel(guest: Guest) -> Result<(), Problem> {
+    let (xen, me) = (Xen::new(guest.xen()), VcpuId(0));
+    let latch = xen.hvm().set_callback_via(CallbackVia::vector(VECTOR)?)?;
+    let shared = shared_page(guest, latch)?;
+    let info = shared.vcpu_info(0).ok_or("vCPU 0 has its block in the shared page")?;
+    let clock = PvClock::new(xen.version().features()?, info.time(), guest.counter())?;
+    let tick = xen.events().bind_virq(Virq::TIMER, me)?;
+    let port = tick.port();
+
+    guest.on_interrupt(VECTOR, move || {
+        UPCALLS.fetch_add(1, Ordering::Relaxed);
+        let mut handler = |event| {
+            // From one due time to the next, so that no delay adds up.
+            let due = SystemTime::from_nanos(DUE.load(Ordering::Relaxed));
+            assert!(event == port && clock.now() >= due, "the timer fires when it is due");
+            let next = due + PERIOD;
+            DUE.store(next.as_nanos(), Ordering::Relaxed);
+            TICKS.fetch_add(1, Ordering::Relaxed);
+            xen.vcpu(me).set_singleshot_timer(next).expect("a vCPU may set its own timer");
+            ControlFlow::Continue(())
+        };
+        while TwoLevel::new(shared).dispatch(info, &AllPorts, &CURSOR, &mut handler)
+            == Drain::Unfinished
+        {}
+    });
+    guest.enable_interrupts();
+
+    let first = clock.now() + PERIOD;
+    DUE.store(first.as_nanos(), Ordering::Relaxed);
+    xen.vcpu(me).set_singleshot_timer(first)?;
+    for count in 1..=5 {
+        let due = SystemTime::from_nanos(DUE.load(Ordering::Relaxed));
+        // Not `while ... { block() }`: the tick may come between the look and the hypercall.
+        xen.sched()
+            .wait_until(&guest.interrupts(), &[port], || TICKS.load(Ordering::Relaxed) >= count)?;
+        let late = clock.now() - due;
+        println!(
+            "tick {count} was due at {} us, and was seen {} ns later",
+            due.as_nanos() / 1000,
+            late.as_nanos()
+        );
+        assert!(late < PERIOD, "a tick was lost");
+    }
+    xen.vcpu(me).stop_singleshot_timer()?;
+    println!(
+        "{} upcalls for {} ticks",
+        UPCALLS.load(Ordering::Relaxed),
+        TICKS.load(Ordering::Relaxed)
+    );
+    Ok(())
+}

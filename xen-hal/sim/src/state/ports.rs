@@ -1,0 +1,88 @@
+//! A domain's event channels.
+
+use std::vec::Vec;
+
+use xen_pac::base::{Domid, Virq};
+
+use xen_hal::hypercall::Errno;
+
+/// Ports come in groups of so many, as a domain needs them.
+const BUCKET: usize = 64;
+
+/// What a port is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Binding {
+    Free,
+    Unbound { remote: Domid },
+    Interdomain { remote: Domid, port: u32 },
+    Pirq(u32),
+    Virq(Virq),
+    Ipi,
+}
+
+/// A port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Port {
+    pub(crate) binding: Binding,
+    /// The vCPU that it notifies.
+    pub(crate) vcpu: usize,
+    /// How often it became pending since it was bound.
+    pub(crate) raised: u64,
+}
+
+const FREE: Port = Port { binding: Binding::Free, vcpu: 0, raised: 0 };
+
+/// The ports of a domain. Port 0 is never given out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ports {
+    pub(crate) all: Vec<Port>,
+    /// One more than the last port that the domain may have.
+    limit: usize,
+}
+
+impl Ports {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { all: std::vec![FREE; BUCKET], limit }
+    }
+
+    /// The lowest port that is free, with more room made for it if there may be (`get_free_port`).
+    pub(crate) fn allocate(&mut self) -> Result<u32, Errno> {
+        let free = (1..self.all.len()).find(|port| self.all[*port].binding == Binding::Free);
+        let port = match free {
+            Some(port) => port,
+            None if self.all.len() < self.limit => {
+                let first = self.all.len();
+                self.all.resize(first + BUCKET, FREE);
+                first
+            }
+            None => return Err(Errno::ENOSPC),
+        };
+        Ok(port as u32)
+    }
+
+    pub(crate) fn bind(&mut self, binding: Binding, vcpu: usize) -> Result<u32, Errno> {
+        let port = self.allocate()?;
+        self.all[port as usize] = Port { binding, vcpu, raised: 0 };
+        Ok(port)
+    }
+
+    /// A port for which there is room, bound or not.
+    pub(crate) fn get(&self, port: u32) -> Result<&Port, Errno> {
+        self.all.get(port as usize).ok_or(Errno::EINVAL)
+    }
+
+    /// A port that is bound to something.
+    pub(crate) fn bound(&self, port: u32) -> Result<&Port, Errno> {
+        self.get(port).and_then(|found| {
+            if found.binding == Binding::Free { Err(Errno::EINVAL) } else { Ok(found) }
+        })
+    }
+
+    /// The port to which a virtual interrupt of a vCPU is bound.
+    pub(crate) fn of_virq(&self, virq: Virq, vcpu: Option<usize>) -> Option<u32> {
+        let bound = |port: &Port| {
+            port.binding == Binding::Virq(virq) && vcpu.is_none_or(|vcpu| port.vcpu == vcpu)
+        };
+        self.all.iter().position(bound).map(|port| port as u32)
+    }
+}

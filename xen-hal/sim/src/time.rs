@@ -1,0 +1,258 @@
+//! The machine's time: how it goes on, the timers that fire, and where Xen writes it down.
+
+use xen_pac::base::Virq;
+use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfoSnapshot, raw as shared_info};
+use xen_pac::vcpu::{Runstate, raw as vcpu};
+
+use super::boundary;
+use super::state::{Area, RunTimes, State, VcpuKey};
+use crate::state::NANOS_PER_SECOND;
+
+/// What a reading of the counter takes, in nanoseconds.
+const READING: u64 = 40;
+/// After how long Xen writes a vCPU's time anew when it next runs.
+const FRESH: u64 = 100_000_000;
+/// When the machine started: the beginning of 2026.
+const STARTED: u64 = 1_767_225_600;
+
+impl State {
+    /// Lets time go on while the vCPU that has the baton runs.
+    pub(super) fn pass_time(&mut self, nanos: u64) {
+        self.advance_to(self.now.saturating_add(nanos));
+        if let Some(running) = self.running {
+            self.tick(running);
+        }
+    }
+
+    /// Lets time go on to a moment, and fires what is due by then, in order.
+    pub(super) fn advance_to(&mut self, moment: u64) {
+        while let Some(next) = self.next_timer.filter(|next| *next <= moment) {
+            self.now = self.now.max(next);
+            self.fire();
+        }
+        self.now = self.now.max(moment);
+    }
+
+    /// Fires the timers that are due, and finds out when the next one is.
+    fn fire(&mut self) {
+        for index in 0..self.domains.len() {
+            if self.domains[index].ended.is_some() {
+                continue;
+            }
+            for vcpu in 0..self.domains[index].vcpus.len() {
+                let (key, now) = (VcpuKey { domain: index, vcpu }, self.now);
+                let of = self.vcpu_mut(key);
+                if of.singleshot.take_if(|due| *due <= now).is_some() {
+                    self.raise_virq(key, Virq::TIMER);
+                }
+                if self.vcpu_mut(key).poll_deadline.take_if(|due| *due <= now).is_some() {
+                    self.wake(key);
+                }
+            }
+            if self.domains[index].watchdogs.iter().flatten().any(|due| *due <= self.now) {
+                self.end_domain(index, xen_pac::sched::ShutdownReason::WATCHDOG);
+            }
+        }
+        self.find_next_timer();
+    }
+
+    /// Finds out when the next timer fires; to be called whenever one was set.
+    pub(super) fn find_next_timer(&mut self) {
+        let alive = self.domains.iter().filter(|domain| domain.ended.is_none());
+        let timers = alive.flat_map(|domain| {
+            let of_vcpus =
+                domain.vcpus.iter().flat_map(|vcpu| [vcpu.singleshot, vcpu.poll_deadline]);
+            of_vcpus.chain(domain.watchdogs)
+        });
+        self.next_timer = timers.flatten().min();
+    }
+
+    /// The periodic timer, which goes on for a vCPU that runs and stops while it does not.
+    fn tick(&mut self, key: VcpuKey) {
+        let now = self.now;
+        let vcpu = self.vcpu_mut(key);
+        if vcpu.period.is_some_and(|period| now >= vcpu.last_tick.saturating_add(period)) {
+            vcpu.last_tick = now;
+            self.raise_virq(key, Virq::TIMER);
+        }
+    }
+
+    /// What Xen does when a vCPU is given the processor.
+    pub(super) fn arrive(&mut self, key: VcpuKey) {
+        self.tick(key);
+        if self.vcpu(key).time_written.is_none_or(|written| self.now - written >= FRESH) {
+            self.write_time(key);
+        }
+    }
+
+    /// What a vCPU's counter shows now.
+    fn counter(&self, key: VcpuKey) -> u64 {
+        let ticks = u128::from(self.now) * u128::from(self.profile.counter_frequency())
+            / u128::from(NANOS_PER_SECOND);
+        (ticks as u64).wrapping_add(self.vcpu(key).counter_base)
+    }
+
+    /// Lets a vCPU go on on another processor, whose counter shows something else: Xen writes the
+    /// vCPU's time block anew.
+    fn change_processor(&mut self, key: VcpuKey) {
+        self.path.step(&[2]);
+        if !self.profile.is_arm() {
+            self.vcpu_mut(key).counter_base = self.random.next();
+        }
+        self.write_time(key);
+    }
+
+    /// A reading by the vCPU that has the baton.
+    pub(super) fn read_counter(&mut self, me: VcpuKey) -> u64 {
+        self.pass_time(READING);
+        if self.random.once_in(self.adversity.clock_updates) {
+            self.change_processor(me);
+        }
+        self.counter(me)
+    }
+
+    /// Writes a vCPU's time block, on x86: Arm has none.
+    pub(super) fn write_time(&mut self, key: VcpuKey) {
+        self.vcpu_mut(key).time_written = Some(self.now);
+        if self.profile.is_arm() {
+            return;
+        }
+        let (shift, mul) = scale(self.profile.counter_frequency());
+        let snapshot = VcpuTimeInfoSnapshot {
+            tsc_timestamp: self.counter(key),
+            system_time: self.domain_time(key.domain, self.now),
+            tsc_to_system_mul: mul,
+            tsc_shift: shift,
+            flags: 0,
+        };
+        if let Some(info) = self.info(key) {
+            info.time().publish_snapshot(&snapshot);
+        }
+        // An area need not be aligned. Nobody runs meanwhile who could see it half written.
+        if let Some(address) = self.area(key, self.vcpu(key).time_area) {
+            let before: shared_info::VcpuTimeInfo = boundary::read_value(address);
+            let VcpuTimeInfoSnapshot {
+                tsc_timestamp,
+                system_time,
+                tsc_to_system_mul,
+                tsc_shift,
+                flags,
+            } = snapshot;
+            let version = before.version.wrapping_add(2);
+            boundary::write_value(
+                address,
+                shared_info::VcpuTimeInfo {
+                    version,
+                    tsc_timestamp,
+                    system_time,
+                    tsc_to_system_mul,
+                    tsc_shift,
+                    flags,
+                    ..before
+                },
+            );
+        }
+    }
+
+    /// The address of an area that a vCPU registered, where there is memory.
+    fn area(&self, key: VcpuKey, area: Option<Area>) -> Option<usize> {
+        let domain = self.domain(key);
+        let address = match area? {
+            Area::Virtual(address) => address,
+            Area::Physical(frame, offset) => {
+                return Some(self.memory.byte(frame, offset)?.as_ptr().expose_provenance());
+            }
+        };
+        match domain.physmap.memory.place_of(address) {
+            Some((frame, _)) if !domain.physmap.is_writable(frame) => None,
+            _ => Some(address),
+        }
+    }
+
+    /// A vCPU begins to be in a state.
+    pub(super) fn set_runstate(&mut self, key: VcpuKey, state: Runstate) {
+        let now = self.now;
+        let times = &mut self.vcpu_mut(key).times;
+        if times.state == state {
+            return;
+        }
+        if let Some(spent) = times.spent.get_mut(times.state.0 as usize) {
+            *spent += now - times.since;
+        }
+        (times.state, times.since) = (state, now);
+        let times = times.clone();
+        self.write_runstate(key, &times);
+    }
+
+    /// The times of a vCPU, up to now.
+    pub(super) fn run_times(&self, key: VcpuKey) -> RunTimes {
+        let mut times = self.vcpu(key).times.clone();
+        if let Some(spent) = times.spent.get_mut(times.state.0 as usize) {
+            *spent += self.now - times.since;
+        }
+        times
+    }
+
+    /// Writes a vCPU's run times into the area that it registered. Nobody runs meanwhile, so that
+    /// none would see the mark by which Xen says that it is writing.
+    pub(super) fn write_runstate(&self, key: VcpuKey, times: &RunTimes) {
+        if let Some(address) = self.area(key, self.vcpu(key).runstate_area) {
+            boundary::write_value(address, self.runstate_info(key, times));
+        }
+    }
+
+    /// A vCPU's run times as its domain is told of them.
+    pub(super) fn runstate_info(&self, key: VcpuKey, times: &RunTimes) -> vcpu::VcpuRunstateInfo {
+        let mut info = vcpu::VcpuRunstateInfo::ZEROED;
+        (info.state, info.state_entry_time, info.time) =
+            (times.state.0, self.domain_time(key.domain, times.since), times.spent);
+        info
+    }
+
+    /// Writes a domain's wallclock. On Arm it is 0 until a control domain sets it.
+    pub(super) fn write_wallclock(&self, domain: usize) {
+        let (sec, nsec) = if self.profile.is_arm() { (0, 0) } else { (STARTED, 0) };
+        let wallclock =
+            SharedInfoWallclock { sec: sec as u32, nsec, sec_hi: (sec >> u32::BITS) as u32 };
+        self.memory.shared_info(self.domains[domain].shared).publish_wallclock(&wallclock);
+    }
+}
+
+/// The shift and the fraction by which ticks of this frequency become nanoseconds.
+fn scale(frequency: u64) -> (i8, u32) {
+    let mut shift = 0;
+    let mut ticks = frequency;
+    // The fraction is to use all of its bits, and to be less than one.
+    while ticks > 2 * NANOS_PER_SECOND {
+        ticks >>= 1;
+        shift -= 1;
+    }
+    while ticks <= NANOS_PER_SECOND {
+        ticks <<= 1;
+        shift += 1;
+    }
+    (shift, ((u128::from(NANOS_PER_SECOND) << u32::BITS) / u128::from(ticks)) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scale;
+    use xen_hal::clock;
+
+    #[test]
+    fn ticks_become_nanoseconds_again() {
+        for frequency in [
+            1_000_000,
+            62_500_000,
+            999_999_999,
+            1_000_000_000,
+            1_000_000_001,
+            2_599_998_000,
+            5_100_000_000,
+        ] {
+            let (shift, mul) = scale(frequency);
+            let second = clock::scale(frequency, mul, shift);
+            assert!((999_999_990..=1_000_000_000).contains(&second), "{frequency}: {second}");
+        }
+    }
+}

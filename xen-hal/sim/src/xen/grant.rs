@@ -1,0 +1,198 @@
+//! The grant table, and what is asked of it as a whole: hypercall `grant_table_op` (Xen's
+//! `common/grant_table.c`).
+
+use std::vec::Vec;
+
+use xen_pac::base::{Domid, XenPfn};
+use xen_pac::command::Command;
+use xen_pac::grant_table::{
+    GNTTAB_NR_RESERVED_ENTRIES, GnttabGetVersion, GnttabQuerySize, GnttabSetVersion,
+    GnttabSetupTable, GrantStatus, command,
+};
+
+use super::{Answer, Call, grant_copy, grant_entry, grant_maps};
+use crate::state::{Entry, MAX_FRAMES};
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::PAGE_SIZE;
+
+pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: usize) -> Answer {
+    let op = op as u32;
+    if !call.state.profile.is_arm() && !offered_on_x86(op) {
+        return Err(Errno::ENOSYS);
+    }
+    // The count is one of 32 bits.
+    let count = i32::try_from(count as u32).map_err(|_| Errno::EINVAL)? as usize;
+    match op {
+        command::MapGrantRef::NUMBER => each(call, at, count, grant_maps::map),
+        command::UnmapGrantRef::NUMBER => each(call, at, count, grant_maps::unmap),
+        command::Copy::NUMBER => each(call, at, count, grant_copy::copy),
+        command::QuerySize::NUMBER => single(call, at, count, query_size),
+        command::SetupTable::NUMBER => single(call, at, count, setup_table),
+        command::SetVersion::NUMBER => set_version(call, at),
+        command::GetVersion::NUMBER => call.update(at, get_version),
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// `hvm_grant_table_op`: guests with hardware virtualisation have these.
+const fn offered_on_x86(op: u32) -> bool {
+    matches!(
+        op,
+        command::MapGrantRef::NUMBER
+            | command::UnmapGrantRef::NUMBER
+            | command::SetupTable::NUMBER
+            | command::Copy::NUMBER
+            | command::QuerySize::NUMBER
+            | command::SetVersion::NUMBER
+            | command::GetVersion::NUMBER
+            | command::SwapGrantRef::NUMBER
+    )
+}
+
+/// Carries out an operation for each element of an array, into which its status goes. Those before
+/// one that is nowhere are done.
+fn each<T: xen_pac::access::Data>(
+    call: &mut Call<'_>,
+    at: usize,
+    count: usize,
+    one: fn(&mut Call<'_>, &mut T),
+) -> Answer {
+    for index in 0..count {
+        call.update(at.wrapping_add(index * size_of::<T>()), |call, element| {
+            one(call, element);
+            Ok(0)
+        })?;
+    }
+    Ok(0)
+}
+
+/// An operation of which there may be one at a time.
+fn single<T: xen_pac::access::Data>(
+    call: &mut Call<'_>,
+    at: usize,
+    count: usize,
+    one: fn(&mut Call<'_>, &mut T) -> Answer,
+) -> Answer {
+    if count != 1 {
+        return Err(Errno::EINVAL);
+    }
+    call.update(at, one)
+}
+
+/// The domain whose table is meant; the status that says why there is none.
+fn table_of(call: &Call<'_>, domain: Domid) -> Result<usize, GrantStatus> {
+    let target = call.target(domain).map_err(|_| GrantStatus::BAD_DOMAIN)?;
+    call.state.may_act_on(call.me.domain, target).map_err(|_| GrantStatus::PERMISSION_DENIED)?;
+    Ok(target)
+}
+
+fn query_size(call: &mut Call<'_>, asked: &mut GnttabQuerySize) -> Answer {
+    asked.status = match table_of(call, asked.dom) {
+        Ok(target) => {
+            asked.nr_frames = call.state.domains[target].grants.frames.len() as u32;
+            asked.max_nr_frames = MAX_FRAMES as u32;
+            GrantStatus::OKAY
+        }
+        Err(status) => status,
+    };
+    Ok(0)
+}
+
+/// On x86 the list is filled with numbers that mean nothing to the guest: it has no mapping of the
+/// pages yet.
+fn setup_table(call: &mut Call<'_>, asked: &mut GnttabSetupTable) -> Answer {
+    let target = match table_of(call, asked.dom) {
+        Ok(target) => target,
+        Err(status) => {
+            asked.status = status;
+            return Ok(0);
+        }
+    };
+    let state = &mut *call.state;
+    // More than there may be are refused like more than there are pages for.
+    if state.domains[target]
+        .grants
+        .grow(asked.nr_frames as usize, &mut state.frames, &state.memory)
+        .is_err()
+    {
+        asked.status = GrantStatus::GENERAL_ERROR;
+        return Ok(0);
+    }
+    let frames: Vec<_> = call.state.domains[target]
+        .grants
+        .frames
+        .iter()
+        .take(asked.nr_frames as usize)
+        .copied()
+        .collect();
+    asked.status = GrantStatus::OKAY;
+    for (index, frame) in frames.iter().enumerate() {
+        if call
+            .write(asked.frame_list.as_ptr().wrapping_add(index).addr(), frame.0 as XenPfn)
+            .is_err()
+        {
+            asked.status = GrantStatus::BAD_VIRT_ADDR;
+        }
+    }
+    Ok(0)
+}
+
+/// The version in force is written back whatever comes of it.
+fn set_version(call: &mut Call<'_>, at: usize) -> Answer {
+    let asked: GnttabSetVersion = call.read(at)?;
+    let answer = change_version(call, asked.version);
+    let in_force = call.domain().grants.version;
+    call.write(at, GnttabSetVersion::new(in_force))?;
+    answer
+}
+
+fn change_version(call: &mut Call<'_>, version: u32) -> Answer {
+    if version != 1 && version != 2 {
+        return Err(Errno::EINVAL);
+    }
+    if version == 2 && call.state.profile.is_arm() {
+        return Err(Errno::ENOSYS);
+    }
+    let state = &mut *call.state;
+    let grants = &mut state.domains[call.me.domain].grants;
+    if grants.version == version {
+        return Ok(0);
+    }
+    if grants.active.keys().any(|reference| *reference >= GNTTAB_NR_RESERVED_ENTRIES) {
+        return Err(Errno::EBUSY);
+    }
+    let kept = grant_entry::reserved(grants, &state.memory)?;
+    grants.version = version;
+    if version == 2 {
+        grants.grow_status(&mut state.frames, &state.memory).map_err(|_| Errno::ENOMEM)?;
+    } else {
+        drop_status(call)?;
+    }
+    let state = &mut *call.state;
+    let grants = &state.domains[call.me.domain].grants;
+    for frame in &grants.frames {
+        state.memory.write(*frame, 0, &[0; PAGE_SIZE]);
+    }
+    grant_entry::restore(grants, &state.memory, &kept);
+    Ok(0)
+}
+
+/// The pages of status are Xen's again: where they were seen there is nothing
+/// (`gnttab_unpopulate_status_frames`).
+fn drop_status(call: &mut Call<'_>) -> Result<(), Errno> {
+    let state = &mut *call.state;
+    let domain = &mut state.domains[call.me.domain];
+    for frame in core::mem::take(&mut domain.grants.status_frames) {
+        if let Some(at) = domain.physmap.find(frame) {
+            domain.physmap.put(at, Entry::Empty, &state.memory).map_err(|_| Errno::ENOMEM)?;
+        }
+        state.frames.free(frame);
+    }
+    Ok(())
+}
+
+fn get_version(call: &mut Call<'_>, asked: &mut GnttabGetVersion) -> Answer {
+    let target = call.own_target(asked.dom)?;
+    asked.version = call.state.domains[target].grants.version;
+    Ok(0)
+}

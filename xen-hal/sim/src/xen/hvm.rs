@@ -1,0 +1,56 @@
+//! Parameters: hypercall `hvm_op`, as Arm answers it (Xen's `arch/arm/hvm.c`).
+
+use xen_pac::command::Command;
+use xen_pac::hvm::{HvmParam, XenHvmParam, command};
+
+#[cfg(target_arch = "x86_64")]
+use super::hvm_x86;
+use super::{Answer, Call};
+use xen_hal::hypercall::Errno;
+
+pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
+    #[cfg(target_arch = "x86_64")]
+    if !call.state.profile.is_arm() {
+        return hvm_x86::hvm_op(call, op, at);
+    }
+    match op as u32 {
+        command::SetParam::NUMBER => {
+            let asked = call.read(at)?;
+            set(call, &asked)
+        }
+        command::GetParam::NUMBER => call.update(at, |call, asked| {
+            let target = target(call, asked, false)?;
+            asked.value = call.state.domains[target].parameters[asked.index.0 as usize];
+            Ok(0)
+        }),
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// On Arm a parameter is only kept: how events come cannot be chosen.
+fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
+    let target = target(call, asked, true)?;
+    call.state.domains[target].parameters[asked.index.0 as usize] = asked.value;
+    Ok(0)
+}
+
+/// The domain whose parameter is meant. On Arm no domain may set one of its own, and these alone
+/// may be read.
+fn target(call: &Call<'_>, asked: &XenHvmParam, set: bool) -> Result<usize, Errno> {
+    let known = [
+        HvmParam::CALLBACK_IRQ,
+        HvmParam::STORE_PFN,
+        HvmParam::STORE_EVTCHN,
+        HvmParam::CONSOLE_PFN,
+        HvmParam::CONSOLE_EVTCHN,
+    ];
+    let target = call.own_target(asked.domid)?;
+    let own = target == call.me.domain;
+    match asked.index {
+        HvmParam::MONITOR_RING_PFN if own => Err(Errno::EPERM),
+        HvmParam::MONITOR_RING_PFN => Ok(target),
+        index if !known.contains(&index) => Err(Errno::EINVAL),
+        _ if set && own => Err(Errno::EPERM),
+        _ => Ok(target),
+    }
+}

@@ -1,0 +1,166 @@
+//! Parameters, and how events interrupt the domain: hypercall `hvm_op`, as x86 answers it (Xen's
+//! `arch/x86/hvm/hvm.c`).
+
+use xen_pac::command::Command;
+use xen_pac::hvm::{
+    CallbackVia, CallbackViaVariant, HVM_NR_PARAMS, HvmParam, XenHvmEvtchnUpcallVector,
+    XenHvmGetTime, XenHvmParam, command,
+};
+
+use super::{Answer, Call};
+use crate::profile::Profile;
+use crate::state::VcpuKey;
+use xen_hal::hvm::is_removed;
+use xen_hal::hypercall::Errno;
+
+/// The lowest vector that can be an upcall's: those below are exceptions.
+const LOWEST_VECTOR: u8 = 0x10;
+/// Bytes of a 32-bit task state segment, which is what VM86_TSS_SIZED has to have room for.
+const TASK_STATE: u64 = 104;
+/// How wide the x87 instruction pointer is saved, in bytes; 0 lets Xen choose.
+const FIP_WIDTHS: [u64; 3] = [0, 4, 8];
+
+pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
+    match op as u32 {
+        command::SetParam::NUMBER => {
+            let asked = call.read(at)?;
+            set(call, &asked)
+        }
+        command::GetParam::NUMBER => call.update(at, get),
+        command::SetEvtchnUpcallVector::NUMBER if call.state.profile.since(4, 6) => {
+            let asked = call.read(at)?;
+            upcall_vector(call, asked)
+        }
+        command::FlushTlbs::NUMBER if at == 0 => Ok(0),
+        command::FlushTlbs::NUMBER => Err(Errno::EINVAL),
+        command::GetTime::NUMBER => call.update(at, |call, asked: &mut XenHvmGetTime| {
+            asked.now = call.state.domain_time(call.me.domain, call.state.now);
+            Ok(0)
+        }),
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// Parameters that a domain may set of itself.
+fn may_be_set(index: HvmParam) -> bool {
+    [
+        HvmParam::CALLBACK_IRQ,
+        HvmParam::STORE_EVTCHN,
+        HvmParam::VM86_TSS,
+        HvmParam::CONSOLE_EVTCHN,
+        HvmParam::ACPI_IOPORTS_LOCATION,
+        HvmParam::VM_GENERATION_ID_ADDR,
+        HvmParam::X87_FIP_WIDTH,
+        HvmParam::VM86_TSS_SIZED,
+    ]
+    .contains(&index)
+}
+
+/// Parameters that a domain may read of itself besides those that it may set.
+fn may_be_read(index: HvmParam) -> bool {
+    may_be_set(index)
+        || [HvmParam::STORE_PFN, HvmParam::CONSOLE_PFN, HvmParam::ALTP2M].contains(&index)
+}
+
+/// Parameters that keep the value which they were given first.
+fn is_set_once(index: HvmParam) -> bool {
+    [
+        HvmParam::VIRIDIAN,
+        HvmParam::IOREQ_SERVER_PFN,
+        HvmParam::NR_IOREQ_SERVER_PAGES,
+        HvmParam::ALTP2M,
+        HvmParam::MCA_CAP,
+    ]
+    .contains(&index)
+}
+
+/// The domain whose parameter is meant, if the caller may act on it.
+fn target(
+    call: &Call<'_>,
+    asked: &XenHvmParam,
+    may: fn(Profile, HvmParam) -> bool,
+) -> Result<usize, Errno> {
+    if asked.index.0 >= HVM_NR_PARAMS {
+        return Err(Errno::EINVAL);
+    }
+    let target = call.own_target(asked.domid)?;
+    if call.state.profile.since(4, 15) && is_removed(asked.index) {
+        return Err(Errno::EINVAL);
+    }
+    if target == call.me.domain && !may(call.state.profile, asked.index) {
+        Err(Errno::EPERM)
+    } else {
+        Ok(target)
+    }
+}
+
+/// `hvmop_set_param`, `hvm_set_param`.
+fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
+    let target = target(call, asked, |profile, index| {
+        may_be_set(index) || index == HvmParam::ALTP2M && profile.since(4, 19)
+    })?;
+    let value = asked.value;
+    let before = call.state.domains[target].parameters[asked.index.0 as usize];
+    match asked.index {
+        // Since 4.19 it is chosen when the domain is made, and can only be read.
+        HvmParam::ALTP2M if call.state.profile.since(4, 19) => return Err(Errno::EEXIST),
+        index if is_set_once(index) && before != 0 && before != value => return Err(Errno::EEXIST),
+        // No domain here has the ports.
+        HvmParam::ACPI_IOPORTS_LOCATION => return Err(Errno::ENODEV),
+        HvmParam::X87_FIP_WIDTH if !FIP_WIDTHS.contains(&value) => return Err(Errno::EINVAL),
+        HvmParam::VM86_TSS if value > u64::from(u32::MAX) => return crash(call, target),
+        HvmParam::VM86_TSS_SIZED if value >> u32::BITS < TASK_STATE => return crash(call, target),
+        _ => {}
+    }
+    call.state.domains[target].parameters[asked.index.0 as usize] = value;
+    if asked.index == HvmParam::CALLBACK_IRQ {
+        set_callback(call, target, value);
+    }
+    Ok(0)
+}
+
+/// A bad task state segment of the domain's own is the end of it.
+fn crash(call: &mut Call<'_>, target: usize) -> Answer {
+    if target == call.me.domain {
+        call.crash("it set a parameter to a task state segment that cannot be");
+    }
+    Err(Errno::EINVAL)
+}
+
+/// `hvm_set_callback_via`. A domain without emulated interrupt controllers, as all are here, has a
+/// vector or nothing: what is no vector changes nothing, and a vector that was chosen stays.
+fn set_callback(call: &mut Call<'_>, target: usize, value: u64) {
+    let Ok(CallbackViaVariant::Vector { vector }) =
+        CallbackVia::decode(value).map(CallbackVia::variant)
+    else {
+        return;
+    };
+    call.state.domains[target].upcall_vector = Some(vector);
+    // It is raised as long as an upcall is pending, so also for one that came before it.
+    for vcpu in 0..call.state.domains[target].vcpus.len() {
+        let key = VcpuKey { domain: target, vcpu };
+        if call.state.upcall_is_pending(key) {
+            call.state.wake(key);
+        }
+    }
+}
+
+fn get(call: &mut Call<'_>, asked: &mut XenHvmParam) -> Answer {
+    let target = target(call, asked, |_, index| may_be_read(index))?;
+    asked.value = call.state.domains[target].parameters[asked.index.0 as usize];
+    Ok(0)
+}
+
+/// `hvmop_set_evtchn_upcall_vector`: it comes once at once.
+fn upcall_vector(call: &mut Call<'_>, asked: XenHvmEvtchnUpcallVector) -> Answer {
+    if asked.vector < LOWEST_VECTOR {
+        return Err(Errno::EINVAL);
+    }
+    let key = VcpuKey { domain: call.me.domain, vcpu: asked.vcpu as usize };
+    if key.vcpu >= call.domain().vcpus.len() {
+        return Err(Errno::ENOENT);
+    }
+    call.state.vcpu_mut(key).own_vector = Some(asked.vector);
+    call.state.assert_interrupt(key);
+    Ok(0)
+}

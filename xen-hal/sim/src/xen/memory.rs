@@ -1,0 +1,298 @@
+//! The domain's memory: hypercall `memory_op` (Xen's `common/memory.c`, `arch/x86/mm/p2m.c`).
+
+use xen_pac::access::Handle;
+use xen_pac::base::{Domid, XenPfn, XenUlong};
+use xen_pac::command::Command;
+use xen_pac::memory::{
+    MapSpace, XENMAPIDX_GRANT_TABLE_STATUS, XenAddToPhysmap, XenAddToPhysmapBatch, XenMemoryDomain,
+    XenMemoryMap, XenMemoryReservation, XenRemoveFromPhysmap, command,
+};
+
+use super::{Answer, Call};
+use crate::boundary::MachineFrame;
+use crate::profile::Role;
+use crate::state::{Entry, FIRST};
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::PAGE_SIZE;
+
+/// The largest extent that a guest may ask for, and the largest for a control domain.
+const MAX_ORDERS: (u32, u32) = (9, 12);
+/// Xen counts the extents that it has done in the upper bits of the command's number: more are
+/// none.
+const MAX_EXTENTS: XenUlong = (u32::MAX >> 6) as XenUlong;
+/// The frame that is none.
+const NO_FRAME: XenPfn = XenPfn::MAX;
+/// By how many pages a domain that is not the control domain may exceed what it was made with.
+const SLACK: usize = 16;
+/// What the memory map calls memory.
+const E820_RAM: u32 = 1;
+
+pub(super) fn memory_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
+    match op as u32 {
+        command::PopulatePhysmap::NUMBER => Ok(reservation(call, at, populate)),
+        command::DecreaseReservation::NUMBER => Ok(reservation(call, at, decrease)),
+        command::IncreaseReservation::NUMBER => Ok(reservation(call, at, increase)),
+        command::MaximumRamPage::NUMBER => Ok(call.state.frames.count() - 1),
+        command::CurrentReservation::NUMBER => {
+            about(call, at, |call, target| call.state.domains[target].physmap.pages)
+        }
+        command::MaximumReservation::NUMBER => about(call, at, maximum),
+        command::MaximumGpfn::NUMBER => {
+            about(call, at, |call, target| call.state.domains[target].physmap.highest)
+        }
+        command::AddToPhysmap::NUMBER => {
+            let asked = call.read(at)?;
+            add_to_physmap(call, &asked)
+        }
+        command::AddToPhysmapBatch::NUMBER => {
+            let asked = call.read(at)?;
+            batch(call, &asked)
+        }
+        command::RemoveFromPhysmap::NUMBER => {
+            let asked = call.read(at)?;
+            remove(call, asked)
+        }
+        command::MemoryMap::NUMBER if !call.state.profile.is_arm() => call.update(at, memory_map),
+        command::MachineMemoryMap::NUMBER if !call.state.profile.is_arm() => {
+            if call.domain().role == Role::Control {
+                call.update(at, machine_map)
+            } else {
+                Err(Errno::EPERM)
+            }
+        }
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+fn about(call: &mut Call<'_>, at: usize, what: impl FnOnce(&Call<'_>, usize) -> usize) -> Answer {
+    let asked: XenMemoryDomain = call.read(at)?;
+    let target = call.own_target(asked.domid)?;
+    Ok(what(call, target))
+}
+
+fn maximum(call: &Call<'_>, target: usize) -> usize {
+    let domain = &call.state.domains[target];
+    if domain.role == Role::Control { call.state.frames.count() } else { domain.made_with + SLACK }
+}
+
+/// Does an operation for each extent until one fails; how many were done. None of these ever
+/// answers with an error.
+fn reservation(
+    call: &mut Call<'_>,
+    at: usize,
+    one: fn(&mut Call<'_>, usize, Option<u64>, u32) -> bool,
+) -> usize {
+    let Ok(asked) = call.read::<XenMemoryReservation>(at) else { return 0 };
+    if asked.nr_extents > MAX_EXTENTS {
+        return 0;
+    }
+    let Ok(target) = call.own_target(asked.domid) else { return 0 };
+    let of_control = call.domain().role == Role::Control;
+    if asked.extent_order > if of_control { MAX_ORDERS.1 } else { MAX_ORDERS.0 } {
+        return 0;
+    }
+    for extent in 0..asked.nr_extents as usize {
+        let first = if asked.extent_start.is_null() {
+            None
+        } else {
+            match element(call, asked.extent_start, extent) {
+                Ok(first) => Some(first),
+                Err(_) => return extent,
+            }
+        };
+        if !one(call, target, first, asked.extent_order) {
+            return extent;
+        }
+    }
+    asked.nr_extents as usize
+}
+
+/// The element of a list that a handle points to.
+fn element(call: &Call<'_>, list: Handle<XenPfn>, index: usize) -> Result<u64, Errno> {
+    let offset = index.checked_mul(size_of::<XenPfn>()).ok_or(Errno::EFAULT)?;
+    call.read::<XenPfn>(list.as_ptr().addr().checked_add(offset).ok_or(Errno::EFAULT)?)
+}
+
+fn populate(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) -> bool {
+    let Some(first) = first else { return false };
+    // An extent is given as a whole or not at all.
+    if call.state.domains[target].physmap.pages + (1 << order) > maximum(call, target) {
+        return false;
+    }
+    (0..1_u64 << order).all(|page| {
+        let state = &mut *call.state;
+        let physmap = &mut state.domains[target].physmap;
+        // The page is the domain's before it turns out whether it can be at the frame, and stays
+        // so.
+        let Some(frame) = physmap.allocate(&mut state.frames, &state.memory, target) else {
+            return false;
+        };
+        let at = first.checked_add(page).and_then(|gfn| physmap.frame(gfn));
+        at.is_some_and(|at| physmap.put(at, Entry::Ram(frame), &state.memory).is_ok())
+    })
+}
+
+fn decrease(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) -> bool {
+    let Some(first) = first else { return false };
+    (0..1_u64 << order).all(|page| {
+        let state = &mut *call.state;
+        let physmap = &mut state.domains[target].physmap;
+        let at = first.checked_add(page).and_then(|gfn| physmap.frame(gfn));
+        at.is_some_and(|at| physmap.free(at, &mut state.frames, &state.memory).is_ok())
+    })
+}
+
+/// The pages are at no frame of the domain's, as for every guest whose frames Xen translates.
+fn increase(call: &mut Call<'_>, target: usize, _: Option<u64>, order: u32) -> bool {
+    let may = maximum(call, target);
+    let state = &mut *call.state;
+    let physmap = &mut state.domains[target].physmap;
+    physmap.pages + (1 << order) <= may
+        && (0..1 << order)
+            .all(|_| physmap.allocate(&mut state.frames, &state.memory, target).is_some())
+}
+
+/// `xatp_permission_check`, `xenmem_add_to_physmap`.
+fn add_to_physmap(call: &mut Call<'_>, asked: &XenAddToPhysmap) -> Answer {
+    if asked.space == MapSpace::GMFN_FOREIGN {
+        return Err(Errno::ENOSYS);
+    }
+    let target = permitted(call, asked.domid, asked.space)?;
+    if asked.gpfn == NO_FRAME {
+        return Err(Errno::EINVAL);
+    }
+    if asked.space != MapSpace::GMFN_RANGE {
+        return add_one(call, target, asked.space, asked.idx, asked.gpfn);
+    }
+    let count = u64::from(asked.size);
+    if asked.idx.checked_add(count).is_none() || asked.gpfn.checked_add(count).is_none() {
+        return Err(Errno::EOVERFLOW);
+    }
+    for page in 0..count {
+        add_one(call, target, MapSpace::GMFN, asked.idx + page, asked.gpfn + page)?;
+    }
+    Ok(0)
+}
+
+/// The domain in which something is to appear (`xatp_permission_check`): devices appear in the
+/// hardware domain alone, and by its own doing.
+fn permitted(call: &Call<'_>, domain: Domid, space: MapSpace) -> Result<usize, Errno> {
+    let target = call.target(domain)?;
+    let of_hardware = target == call.me.domain && call.domain().role == Role::Control;
+    if space == MapSpace::DEV_MMIO && !of_hardware {
+        return Err(Errno::EACCES);
+    }
+    call.state.may_act_on(call.me.domain, target)?;
+    Ok(target)
+}
+
+/// `xenmem_add_to_physmap_batch`: each page has an answer of its own.
+fn batch(call: &mut Call<'_>, asked: &XenAddToPhysmapBatch) -> Answer {
+    let space = MapSpace(asked.space.into());
+    if space == MapSpace::GMFN_RANGE {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let target = permitted(call, asked.domid, space)?;
+    if space == MapSpace::GMFN_FOREIGN {
+        return Err(Errno::EINVAL);
+    }
+    for page in 0..usize::from(asked.size) {
+        let index = call.read::<XenUlong>(asked.idxs.as_ptr().wrapping_add(page).addr())?;
+        let at = call.read::<XenPfn>(asked.gpfns.as_ptr().wrapping_add(page).addr())?;
+        if at == NO_FRAME {
+            return Err(Errno::EINVAL);
+        }
+        let answer = add_one(call, target, space, index, at).map_or_else(super::refusal, |_| 0);
+        call.write(asked.errs.as_ptr().wrapping_add(page).addr(), answer as i32)?;
+    }
+    Ok(0)
+}
+
+/// `xenmem_add_to_physmap_one`.
+fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn: u64) -> Answer {
+    let (arm, since_4_17) = (call.state.profile.is_arm(), call.state.profile.since(4, 17));
+    let at = call.state.domains[target].physmap.frame(gfn);
+    let entry = match space {
+        MapSpace::SHARED_INFO if index == 0 => Entry::Xen(call.state.domains[target].shared),
+        MapSpace::SHARED_INFO => return Err(Errno::EINVAL),
+        MapSpace::GRANT_TABLE => Entry::Xen(grant_frame(call, target, index)?),
+        MapSpace::GMFN if !arm => {
+            Entry::Ram(call.state.domains[target].physmap.ram(index).ok_or(Errno::EINVAL)?)
+        }
+        _ if arm => return Err(Errno::ENOSYS),
+        _ => return Err(Errno::EINVAL),
+    };
+    let at = at.ok_or(Errno::EINVAL)?;
+    let state = &mut *call.state;
+    let physmap = &mut state.domains[target].physmap;
+    let (Entry::Ram(page) | Entry::Xen(page)) = entry else { return Err(Errno::EINVAL) };
+    let from = physmap.find(page);
+    if arm {
+        // A page of Xen's that is mapped must be unmapped first. What is at the new frame vanishes,
+        // and memory stays the domain's, out of its reach.
+        if from.is_some() && since_4_17 {
+            return Err(Errno::EBUSY);
+        }
+        return physmap.put(at, entry, &state.memory).map(|()| 0).map_err(|_| Errno::ENOMEM);
+    }
+    if from == Some(at) {
+        return Ok(0);
+    }
+    match physmap.entries[at] {
+        Entry::Ram(_) => physmap.free(at, &mut state.frames, &state.memory)?,
+        Entry::Grant { .. } => return Err(Errno::EPERM),
+        Entry::Xen(_) | Entry::Empty => {}
+    }
+    if let Some(from) = from {
+        physmap.put(from, Entry::Empty, &state.memory).map_err(|_| Errno::ENOMEM)?;
+    }
+    physmap.put(at, entry, &state.memory).map_err(|_| Errno::ENOMEM)?;
+    Ok(0)
+}
+
+/// A page of the grant table, which grows to have it.
+fn grant_frame(call: &mut Call<'_>, target: usize, index: u64) -> Result<MachineFrame, Errno> {
+    let index = u32::try_from(index).map_err(|_| Errno::EINVAL)?;
+    let state = &mut *call.state;
+    let grants = &mut state.domains[target].grants;
+    if grants.version == 2 && index & XENMAPIDX_GRANT_TABLE_STATUS != 0 {
+        let index = (index & !XENMAPIDX_GRANT_TABLE_STATUS) as usize;
+        grants.grow_to_status(index + 1, &mut state.frames, &state.memory)?;
+        return grants.status_frames.get(index).copied().ok_or(Errno::EINVAL);
+    }
+    grants.grow(index as usize + 1, &mut state.frames, &state.memory)?;
+    grants.frames.get(index as usize).copied().ok_or(Errno::EINVAL)
+}
+
+fn remove(call: &mut Call<'_>, asked: XenRemoveFromPhysmap) -> Answer {
+    let target = call.own_target(asked.domid)?;
+    let state = &mut *call.state;
+    let physmap = &mut state.domains[target].physmap;
+    let at = physmap.frame(asked.gpfn).filter(|at| physmap.is_mapped(*at)).ok_or(Errno::ENOENT)?;
+    physmap.put(at, Entry::Empty, &state.memory).map_err(|_| Errno::ENOMEM)?;
+    Ok(0)
+}
+
+fn memory_map(call: &mut Call<'_>, asked: &mut XenMemoryMap) -> Answer {
+    let (first, pages) = (FIRST as u64, call.domain().made_with as u64);
+    write_map(call, asked, first, pages)
+}
+
+fn machine_map(call: &mut Call<'_>, asked: &mut XenMemoryMap) -> Answer {
+    let pages = call.state.frames.count() as u64;
+    write_map(call, asked, 0, pages)
+}
+
+/// A map with one range of memory: its first byte, its length and its kind.
+fn write_map(call: &Call<'_>, asked: &mut XenMemoryMap, first: u64, pages: u64) -> Answer {
+    let page = PAGE_SIZE as u64;
+    if asked.nr_entries > 0 {
+        let mut entry = [0; 20];
+        entry[..8].copy_from_slice(&(first * page).to_ne_bytes());
+        entry[8..16].copy_from_slice(&(pages * page).to_ne_bytes());
+        entry[16..].copy_from_slice(&E820_RAM.to_ne_bytes());
+        call.write(asked.buffer.as_ptr().addr(), entry)?;
+    }
+    asked.nr_entries = asked.nr_entries.min(1);
+    Ok(0)
+}

@@ -1,0 +1,157 @@
+//! Waiting, and the domain's end: hypercall `sched_op` (Xen's `common/sched/core.c`,
+//! `common/domain.c`).
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use core::sync::atomic::Ordering;
+use std::vec::Vec;
+
+use xen_pac::base::Domid;
+use xen_pac::command::Command;
+use xen_pac::sched::{
+    SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason,
+    command,
+};
+
+use super::{Answer, Call};
+use crate::profile::Role;
+use crate::state::NANOS_PER_SECOND;
+use crate::state::Run;
+use xen_hal::hypercall::Errno;
+
+/// How many ports can be waited for at once.
+const MAX_PORTS: u32 = 128;
+
+pub(super) fn sched_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
+    match op as u32 {
+        command::YieldCpu::NUMBER => {
+            call.yields = true;
+            Ok(0)
+        }
+        command::Block::NUMBER => block(call),
+        command::Poll::NUMBER => {
+            let asked = call.read(at)?;
+            poll(call, &asked)
+        }
+        command::Shutdown::NUMBER => {
+            let asked: SchedShutdown = call.read(at)?;
+            shutdown(call, asked.reason)
+        }
+        command::ShutdownCode::NUMBER => {
+            let asked: SchedShutdown = call.read(at)?;
+            call.domain_mut().shutdown_code = Some(asked.reason);
+            Ok(0)
+        }
+        command::RemoteShutdown::NUMBER => {
+            let asked = call.read(at)?;
+            remote_shutdown(call, asked)
+        }
+        command::Watchdog::NUMBER => {
+            let asked = call.read(at)?;
+            watchdog(call, asked)
+        }
+        command::PinOverride::NUMBER => {
+            let asked: SchedPinOverride = call.read(at)?;
+            match (call.domain().role, asked.pcpu) {
+                // The machine has one processor.
+                (Role::Control, ..=0) => Ok(0),
+                (Role::Control, _) => Err(Errno::EINVAL),
+                _ => Err(Errno::EPERM),
+            }
+        }
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// The vCPU sleeps unless an interrupt can be delivered to it now. Arm lets interrupts in for that.
+fn block(call: &mut Call<'_>) -> Answer {
+    let me = call.me;
+    if call.state.profile.is_arm() {
+        call.interrupts = true;
+    }
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if let Some(info) = call.state.info(me) {
+        info.evtchn_upcall_mask().swap(0, Ordering::SeqCst);
+    }
+    if !call.state.can_deliver(me, call.interrupts) {
+        call.state.sleep(me, Run::Blocked);
+    }
+    Ok(0)
+}
+
+/// `do_poll`.
+fn poll(call: &mut Call<'_>, asked: &SchedPoll) -> Answer {
+    if asked.nr_ports > MAX_PORTS {
+        return Err(Errno::EINVAL);
+    }
+    let (me, count) = (call.me, asked.nr_ports as usize);
+    let list = asked.ports.as_ptr();
+    if call.state.can_deliver(me, call.interrupts) {
+        return Ok(0);
+    }
+    let mut ports = Vec::new();
+    for index in 0..count {
+        let port = call.read::<u32>(list.wrapping_add(index).addr())?;
+        call.domain().ports.bound(port)?;
+        if call.state.is_pending(me.domain, port) {
+            return Ok(0);
+        }
+        ports.push(port);
+    }
+    call.state.sleep(me, Run::Polling(ports));
+    if asked.timeout != 0 {
+        let due = call.state.machine_time(me.domain, asked.timeout);
+        call.state.vcpu_mut(me).poll_deadline = Some(due);
+        call.state.find_next_timer();
+    }
+    Ok(0)
+}
+
+fn shutdown(call: &mut Call<'_>, reason: ShutdownReason) -> Answer {
+    let me = call.me.domain;
+    if reason == ShutdownReason::SUSPEND {
+        return Ok(usize::from(call.state.suspend(call.me)));
+    }
+    let reason = call.domain().shutdown_code.unwrap_or(reason);
+    call.state.end_domain(me, reason);
+    Ok(0)
+}
+
+fn remote_shutdown(call: &mut Call<'_>, asked: SchedRemoteShutdown) -> Answer {
+    // Oneself goes by number here, not by the name that means oneself elsewhere.
+    if asked.domain_id == Domid::SELF {
+        return Err(Errno::ESRCH);
+    }
+    let target = call.target(asked.domain_id)?;
+    if call.domain().role != Role::Control {
+        return Err(Errno::EPERM);
+    }
+    call.state.end_domain(target, asked.reason);
+    Ok(0)
+}
+
+/// `domain_watchdog`.
+fn watchdog(call: &mut Call<'_>, asked: SchedWatchdog) -> Answer {
+    let expires = call.state.now.saturating_add(u64::from(asked.timeout) * NANOS_PER_SECOND);
+    let watchdogs = &mut call.domain_mut().watchdogs;
+    let answer = if asked.id == 0 {
+        // One that is asked for with no time at all ends the domain at once.
+        match watchdogs.iter().position(Option::is_none) {
+            Some(free) => {
+                watchdogs[free] = Some(expires);
+                free + 1
+            }
+            // Here Xen's answer is the lower half of an error's, which is none to whoever looks at
+            // all of it.
+            None => (-i32::from(Errno::ENOSPC.number() as i16)) as u32 as usize,
+        }
+    } else {
+        let watchdog = watchdogs
+            .get_mut(asked.id as usize - 1)
+            .filter(|watchdog| watchdog.is_some())
+            .ok_or(Errno::EINVAL)?;
+        *watchdog = (asked.timeout > 0).then_some(expires);
+        0
+    };
+    call.state.find_next_timer();
+    Ok(answer)
+}

@@ -1,0 +1,280 @@
+//! vCPUs: hypercall `vcpu_op` (Xen's `common/domain.c`, `arch/x86/domain.c`).
+
+use core::sync::atomic::Ordering;
+
+use xen_pac::base::XenUlong;
+use xen_pac::command::Command;
+use xen_pac::shared_info::raw::VcpuInfo;
+use xen_pac::vcpu::{
+    Runstate, VcpuRegisterRunstateMemoryArea, VcpuRegisterTimeMemoryArea, VcpuRegisterVcpuInfo,
+    VcpuSetPeriodicTimer, VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
+};
+#[cfg(target_arch = "x86_64")]
+use xen_pac::vcpu::{VcpuHvmContext, VcpuHvmMode};
+
+use super::{Answer, Call};
+use crate::boundary::MachineFrame;
+use crate::state::{Area, Run, VcpuKey};
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::PAGE_SIZE;
+
+/// The bounds of a period, in nanoseconds.
+const PERIODS: core::ops::RangeInclusive<u64> = 1_000_000..=(1 << 62) - 1;
+
+pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) -> Answer {
+    // The number is one of 32 bits.
+    let vcpu = vcpu as u32 as usize;
+    let key = VcpuKey { domain: call.me.domain, vcpu };
+    if vcpu >= call.domain().vcpus.len() {
+        return Err(Errno::ENOENT);
+    }
+    let op = op as u32;
+    let on_arm = [command::RegisterRunstateMemoryArea::NUMBER, command::RegisterVcpuInfo::NUMBER];
+    if call.state.profile.is_arm() && !on_arm.contains(&op) {
+        return Err(Errno::EINVAL);
+    }
+    match op {
+        #[cfg(target_arch = "x86_64")]
+        command::Initialise::NUMBER => initialise(call, key, at),
+        command::Up::NUMBER => up(call, key),
+        command::Down::NUMBER => Ok(down(call, key)),
+        command::IsUp::NUMBER => Ok(usize::from(call.state.vcpu(key).is_up())),
+        command::GetRunstateInfo::NUMBER => {
+            let times = call.state.run_times(key);
+            call.write(at, call.state.runstate_info(key, &times)).map(|()| 0)
+        }
+        command::SetPeriodicTimer::NUMBER => {
+            let asked = call.read(at)?;
+            set_periodic(call, key, asked)
+        }
+        command::StopPeriodicTimer::NUMBER => {
+            call.state.vcpu_mut(key).period = None;
+            Ok(0)
+        }
+        command::SetSingleshotTimer::NUMBER => set_singleshot(call, key, at),
+        command::StopSingleshotTimer::NUMBER if key == call.me => {
+            call.state.vcpu_mut(key).singleshot = None;
+            call.state.find_next_timer();
+            Ok(0)
+        }
+        command::RegisterVcpuInfo::NUMBER => {
+            let asked = call.read(at)?;
+            register_info(call, key, asked)
+        }
+        command::RegisterRunstateMemoryArea::NUMBER => {
+            let asked: VcpuRegisterRunstateMemoryArea = call.read(at)?;
+            let area = virtual_area(
+                call,
+                asked.addr.v().as_ptr().addr(),
+                size_of::<raw::VcpuRunstateInfo>(),
+            )?;
+            register_runstate(call, key, area)
+        }
+        command::RegisterVcpuTimeMemoryArea::NUMBER => {
+            let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
+            let area = virtual_area(
+                call,
+                asked.addr.v().as_ptr().addr(),
+                size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>(),
+            )?;
+            register_time(call, key, area)
+        }
+        command::RegisterRunstatePhysArea::NUMBER if call.state.profile.since(4, 18) => {
+            let asked: VcpuRegisterRunstateMemoryArea = call.read(at)?;
+            let area = physical(call, asked.addr.p(), size_of::<raw::VcpuRunstateInfo>())?;
+            register_runstate(call, key, area)
+        }
+        command::RegisterVcpuTimePhysArea::NUMBER if call.state.profile.since(4, 18) => {
+            let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
+            let area = physical(
+                call,
+                asked.addr.p(),
+                size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>(),
+            )?;
+            register_time(call, key, area)
+        }
+        command::SendNmi::NUMBER if at == 0 => {
+            call.state.vcpu_mut(key).nmi = true;
+            call.state.wake(key);
+            Ok(0)
+        }
+        // No vCPU here is tied to a processor.
+        command::SendNmi::NUMBER
+        | command::GetPhysid::NUMBER
+        | command::StopSingleshotTimer::NUMBER => Err(Errno::EINVAL),
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn initialise(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
+    // Up to 4.18 a vCPU needs a block before it can be initialised.
+    if !call.state.profile.since(4, 19) && call.state.vcpu(key).info.is_none() {
+        return Err(Errno::EINVAL);
+    }
+    let context: VcpuHvmContext = call.read(at)?;
+    if call.state.vcpu(key).initialised {
+        return Err(Errno::EEXIST);
+    }
+    if !can_start(&context) {
+        return Err(Errno::EINVAL);
+    }
+    call.state.vcpu_mut(key).initialised = true;
+    Ok(0)
+}
+
+/// Whether a vCPU could run in this state (`arch_set_info_hvm_guest`), as far as its mode goes.
+#[cfg(target_arch = "x86_64")]
+fn can_start(context: &VcpuHvmContext) -> bool {
+    const PROTECTION_AND_PAGING: u64 = 1 << 31 | 1;
+    const PAE: u64 = 1 << 5;
+    const LONG_MODE: u64 = 1 << 8 | 1 << 10;
+    match context.mode {
+        VcpuHvmMode::BITS_32 => context.pad == 0,
+        VcpuHvmMode::BITS_64 => {
+            let registers = context.cpu_regs.x86_64();
+            let has = |register: u64, bits: u64| register & bits == bits;
+            context.pad == 0
+                && has(registers.cr0, PROTECTION_AND_PAGING)
+                && has(registers.cr4, PAE)
+                && has(registers.efer, LONG_MODE)
+        }
+        _ => false,
+    }
+}
+
+fn up(call: &mut Call<'_>, key: VcpuKey) -> Answer {
+    if !call.state.vcpu(key).initialised {
+        return Err(Errno::EINVAL);
+    }
+    if call.state.vcpu(key).run == Run::Down {
+        call.state.bring_up(key);
+    }
+    Ok(0)
+}
+
+/// The last vCPU to go down powers the domain off.
+fn down(call: &mut Call<'_>, key: VcpuKey) -> usize {
+    // One whose program is over is down for good.
+    if call.state.vcpu(key).run == Run::Finished {
+        return 0;
+    }
+    call.state.vcpu_mut(key).run = Run::Down;
+    let now = if call.state.running == Some(key) { Runstate::RUNNING } else { Runstate::OFFLINE };
+    call.state.set_runstate(key, now);
+    if !call.domain().vcpus.iter().any(|vcpu| vcpu.is_up()) {
+        let me = call.me.domain;
+        call.state.end_domain(me, xen_pac::sched::ShutdownReason::POWEROFF);
+    }
+    0
+}
+
+fn set_periodic(call: &mut Call<'_>, key: VcpuKey, asked: VcpuSetPeriodicTimer) -> Answer {
+    if !PERIODS.contains(&asked.period_ns) {
+        return Err(Errno::EINVAL);
+    }
+    // The last tick counts, whenever it was: where there was none for a period, one comes at once.
+    call.state.vcpu_mut(key).period = Some(asked.period_ns);
+    Ok(0)
+}
+
+fn set_singleshot(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
+    if key != call.me {
+        return Err(Errno::EINVAL);
+    }
+    let asked: VcpuSetSingleshotTimer = call.read(at)?;
+    let due = call.state.machine_time(key.domain, asked.timeout_abs_ns);
+    let late = due < call.state.now && singleshot_timer_flags::FUTURE.is_set(asked.flags);
+    // 4.17 is 4.17.7 here, and point releases from 4.17.3 on ignore the flag.
+    if late && !call.state.profile.since(4, 17) {
+        return Err(Errno::ETIME);
+    }
+    call.state.vcpu_mut(key).singleshot = Some(due);
+    call.state.find_next_timer();
+    Ok(0)
+}
+
+/// A place in the domain's memory (`map_guest_area`); none for the address of all ones, by which an
+/// area is given up.
+fn physical(call: &Call<'_>, address: u64, size: usize) -> Result<Option<Area>, Errno> {
+    if address == u64::MAX {
+        return Ok(None);
+    }
+    let (gfn, offset) =
+        (xen_hal::platform::Frame::containing(address).0, (address % PAGE_SIZE as u64) as usize);
+    if offset + size > PAGE_SIZE || offset % 8 != 0 {
+        return Err(Errno::ENXIO);
+    }
+    let frame = call.domain().physmap.ram(gfn).ok_or(Errno::EINVAL)?;
+    Ok(Some(Area::Physical(frame, offset)))
+}
+
+/// A place by its virtual address. Arm finds the page at once; x86 takes any address, and where
+/// there is no memory nothing is ever written.
+fn virtual_area(call: &Call<'_>, address: usize, size: usize) -> Result<Option<Area>, Errno> {
+    let is_memory = call.reach(address, size, true).is_ok();
+    if !is_memory && call.state.profile.is_arm() && address != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(is_memory.then_some(Area::Virtual(address)))
+}
+
+fn register_runstate(call: &mut Call<'_>, key: VcpuKey, area: Option<Area>) -> Answer {
+    let before = core::mem::replace(&mut call.state.vcpu_mut(key).runstate_area, area);
+    call.state.frames.replace(before.and_then(Area::frame), area.and_then(Area::frame));
+    // Of another vCPU, the time up to now is counted, which it is at no other time.
+    let times =
+        if key == call.me { call.state.vcpu(key).times.clone() } else { call.state.run_times(key) };
+    call.state.write_runstate(key, &times);
+    Ok(0)
+}
+
+fn register_time(call: &mut Call<'_>, key: VcpuKey, area: Option<Area>) -> Answer {
+    let before = core::mem::replace(&mut call.state.vcpu_mut(key).time_area, area);
+    call.state.frames.replace(before.and_then(Area::frame), area.and_then(Area::frame));
+    call.state.write_time(key);
+    Ok(0)
+}
+
+/// `map_vcpu_info`, from 4.18 on `map_guest_area`.
+fn register_info(call: &mut Call<'_>, key: VcpuKey, asked: VcpuRegisterVcpuInfo) -> Answer {
+    let new_rules = call.state.profile.since(4, 18);
+    let (offset, size) = (asked.offset as usize, size_of::<VcpuInfo>());
+    // The address must be within the page that was named, and an address at all.
+    let is_address = asked.mfn <= u64::MAX / PAGE_SIZE as u64;
+    if new_rules && (offset >= PAGE_SIZE || !is_address) {
+        return Err(Errno::EINVAL);
+    }
+    let again = call.state.vcpu(key).info_registered;
+    if new_rules && again {
+        return Err(Errno::EBUSY);
+    }
+    if offset > PAGE_SIZE - size || offset % 8 != 0 {
+        return Err(Errno::ENXIO);
+    }
+    if !new_rules && (again || key != call.me && call.state.vcpu(key).is_up()) {
+        return Err(Errno::EINVAL);
+    }
+    let frame = call.domain().physmap.ram(asked.mfn).ok_or(Errno::EINVAL)?;
+    move_info(call, key, frame, offset);
+    Ok(0)
+}
+
+/// Moves a vCPU's block, and lets the vCPU look through all of its ports, so that no event is lost.
+fn move_info(call: &mut Call<'_>, key: VcpuKey, frame: MachineFrame, offset: usize) {
+    let state = &mut *call.state;
+    let mut block = [0; size_of::<VcpuInfo>()];
+    if let Some((old, at)) = state.vcpu(key).info {
+        state.memory.read(old, at, &mut block);
+    }
+    state.memory.write(frame, offset, &block);
+    state.frames.hold(frame);
+    let vcpu = state.vcpu_mut(key);
+    (vcpu.info, vcpu.info_registered) = (Some((frame, offset)), true);
+    state.write_time(key);
+    if let Some(info) = state.memory.vcpu_info(frame, offset) {
+        info.evtchn_upcall_pending().swap(1, Ordering::SeqCst);
+        info.evtchn_pending_sel().swap(XenUlong::MAX, Ordering::SeqCst);
+    }
+    state.assert_interrupt(key);
+}

@@ -1,0 +1,40 @@
+//! Xen's own console.
+
+use xen_pac::hypercall::Hypercall;
+use xen_sim::{Profile, Setup};
+
+use crate::support::answer::*;
+use crate::support::{NO_COMMAND, NOWHERE, OK, one};
+
+const WRITE: usize = 0;
+const READ: usize = 1;
+/// One more than a read may ask for.
+const TOO_MANY: usize = 1 << 31;
+
+#[test]
+fn who_may_is_answered_by_what_is_wrong() {
+    for profile in [Profile::DOM0, Profile::DOM0LESS] {
+        let report = one(profile, Setup::new(), |t| {
+            let console = |command, count, at| t.raw(Hypercall::CONSOLE_IO, [command, count, at]);
+            let mut text = *b"told";
+            t.is("unknown", console(NO_COMMAND, TOO_MANY, NOWHERE), ENOSYS);
+            t.is("write from nowhere", console(WRITE, 1, NOWHERE), EFAULT);
+            t.is("write of nothing from nowhere", console(WRITE, 0, NOWHERE), OK);
+            t.is("write", console(WRITE, 4, crate::support::address(&mut text)), OK);
+            t.is("read of too much, to nowhere", console(READ, TOO_MANY, NOWHERE), E2BIG);
+            t.is("read of as much as may be", console(READ, TOO_MANY - 1, NOWHERE), OK);
+        });
+        assert!(report.consoles.values().all(|console| console == "told"), "{report:?}");
+    }
+}
+
+#[test]
+fn a_guest_may_not_whatever_it_asks() {
+    one(Profile::DOMU, Setup::new(), |t| {
+        for (what, command, count) in
+            [("write", WRITE, 1), ("read", READ, TOO_MANY), ("unknown", NO_COMMAND, 0)]
+        {
+            t.is(what, t.raw(Hypercall::CONSOLE_IO, [command, count, NOWHERE]), EPERM);
+        }
+    });
+}

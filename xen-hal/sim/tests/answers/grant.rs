@@ -1,0 +1,287 @@
+//! The grant table as a whole: its size, its version.
+
+use xen_pac::access::Handle;
+use xen_pac::base::Domid;
+use xen_pac::grant_table::{
+    GnttabGetVersion, GnttabQuerySize, GnttabSetVersion, GnttabSetupTable, GrantStatus, command,
+    raw::GrantEntryV1,
+};
+use xen_pac::grant_table_v2::raw::GrantEntryV2FullPage;
+use xen_pac::hypercall::Hypercall;
+use xen_sim::{Arch, Profile, Setup};
+
+use crate::support::answer::*;
+use crate::support::grants::{
+    PERMIT, Told, entry, host_map, map, map_table, peek, put, set_version, unmap,
+};
+use crate::support::{
+    Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, address, domain, guest, is_arm, one,
+    several,
+};
+
+const READING: u16 = 1 << 3;
+const WRITING: u16 = 1 << 4;
+const TRANSITIVE: u16 = 3;
+
+fn query_size(t: &Table, dom: Domid) -> Told {
+    let mut asked = GnttabQuerySize::new(dom);
+    t.give_one(command::QuerySize, &mut asked).map(|_| asked.status)
+}
+
+fn setup_table(t: &Table, dom: Domid, frames: u32, list: *mut u64) -> Told {
+    let mut asked = GnttabSetupTable::new(dom, frames, Handle::from_ptr(list));
+    t.give_one(command::SetupTable, &mut asked).map(|_| asked.status)
+}
+
+fn get_version(t: &Table, dom: Domid) -> Answer {
+    let mut asked = GnttabGetVersion::new(dom);
+    t.give_one(command::GetVersion, &mut asked).map(|_| asked.version as usize)
+}
+
+fn wide(flags: u16, domid: Domid, frame: u64) -> GrantEntryV2FullPage {
+    let mut entry = GrantEntryV2FullPage::ZEROED;
+    (entry.hdr.flags, entry.hdr.domid, entry.frame) = (flags, domid.0, frame);
+    entry
+}
+
+#[test]
+fn counts_and_arguments_that_are_nowhere() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), move |t| {
+            let ask = |command: usize, count: usize| {
+                t.raw(Hypercall::GRANT_TABLE_OP, [command, NOWHERE, count])
+            };
+            for command in [0, 1, 5, 6, 2, 8, 10] {
+                t.is(&format!("{command}, a negative count"), ask(command, 1 << 31), EINVAL);
+                t.is(&format!("{command}, from nowhere"), ask(command, 1), EFAULT);
+            }
+            for command in [0, 1, 5] {
+                t.is(&format!("{command}, none"), ask(command, 0), OK);
+                t.is(
+                    &format!("{command}, a count of which 32 bits are looked at"),
+                    ask(command, 1 << 32),
+                    OK,
+                );
+            }
+            for command in [2, 6] {
+                t.is(&format!("{command}, two from nowhere"), ask(command, 2), EINVAL);
+                t.is(&format!("{command}, none from nowhere"), ask(command, 0), EINVAL);
+            }
+            // x86 looks at the command first, and knows fewer of them.
+            let arm = profile.arch == Arch::Aarch64;
+            t.is(
+                "unknown, a negative count",
+                ask(NO_COMMAND, 1 << 31),
+                if arm { EINVAL } else { ENOSYS },
+            );
+            t.is("unknown", ask(NO_COMMAND, 1), ENOSYS);
+            if !arm {
+                for command in [3, 4, 7, 9, 12] {
+                    t.is(
+                        &format!("{command}, which HVM guests do not have"),
+                        ask(command, 1 << 31),
+                        ENOSYS,
+                    );
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn elements_before_one_that_is_nowhere_are_done() {
+    one(Profile::DOM0, Setup::new(), |t| {
+        let last = t.frame(63) + 1;
+        let mut take = xen_pac::memory::XenRemoveFromPhysmap::new(Domid::SELF, last - 1);
+        t.is(
+            "the last page is empty",
+            t.give(xen_pac::memory::command::RemoveFromPhysmap, &mut take),
+            OK,
+        );
+        let size = size_of::<xen_pac::grant_table::GnttabUnmapGrantRef>();
+        let at = t.page(62).addr().get() + 4096 - size;
+        let place =
+            std::ptr::with_exposed_provenance_mut::<xen_pac::grant_table::GnttabUnmapGrantRef>(at);
+        // SAFETY: the element is the last of a page that nothing else uses.
+        unsafe { place.write_unaligned(xen_pac::grant_table::GnttabUnmapGrantRef::new(0, 0, 5)) };
+        t.is("two, the second nowhere", t.raw(Hypercall::GRANT_TABLE_OP, [1, at, 2]), EFAULT);
+        // SAFETY: as above.
+        t.is(
+            "the first was looked at",
+            unsafe { place.read_unaligned() }.status,
+            GrantStatus::BAD_HANDLE,
+        );
+    });
+}
+
+#[test]
+fn sizes() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), |t| {
+            let mut list = [0; 65];
+            let at = list.as_mut_ptr();
+            t.is("of no domain", query_size(t, NOBODY), Ok(GrantStatus::BAD_DOMAIN));
+            t.is(
+                "of oneself",
+                [query_size(t, Domid::SELF), query_size(t, t.domain())],
+                [Ok(GrantStatus::OKAY); 2],
+            );
+            t.is(
+                "set up too many in no domain",
+                setup_table(t, NOBODY, 65, at),
+                Ok(GrantStatus::BAD_DOMAIN),
+            );
+            t.is(
+                "set up too many",
+                setup_table(t, Domid::SELF, 65, at),
+                Ok(GrantStatus::GENERAL_ERROR),
+            );
+            t.is(
+                "set up as many as there may be",
+                setup_table(t, Domid::SELF, 64, at),
+                Ok(GrantStatus::OKAY),
+            );
+            let nowhere = std::ptr::without_provenance_mut(NOWHERE);
+            t.is(
+                "set up, told nowhere",
+                setup_table(t, Domid::SELF, 1, nowhere),
+                Ok(GrantStatus::BAD_VIRT_ADDR),
+            );
+            t.is(
+                "set up none, told nowhere",
+                setup_table(t, Domid::SELF, 0, nowhere),
+                Ok(GrantStatus::OKAY),
+            );
+        });
+    }
+}
+
+#[test]
+fn sizes_and_versions_of_others() {
+    let control = domain(Setup::new(), |t| {
+        t.is("size of a guest's", query_size(t, Domid(1)), Ok(GrantStatus::OKAY));
+        t.is(
+            "set up a guest's",
+            setup_table(t, Domid(1), 1, [0].as_mut_ptr()),
+            Ok(GrantStatus::OKAY),
+        );
+        t.is("version of a guest's", get_version(t, Domid(1)), Ok(1));
+        t.post("asked", 1);
+        let _ = t.await_post("asked too");
+    });
+    let other = domain(guest(), |t| {
+        t.is("size of another's", query_size(t, Domid(0)), Ok(GrantStatus::PERMISSION_DENIED));
+        t.is(
+            "set up too many of another's",
+            setup_table(t, Domid(0), 65, [0].as_mut_ptr()),
+            Ok(GrantStatus::PERMISSION_DENIED),
+        );
+        t.is("version of another's", get_version(t, Domid(0)), EPERM);
+        t.post("asked too", 1);
+        let _ = t.await_post("asked");
+    });
+    several(Profile::DOM0, [control, other]);
+}
+
+#[test]
+fn versions() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), move |t| {
+            t.is("at first", get_version(t, Domid::SELF), Ok(1));
+            t.is("of no domain", get_version(t, NOBODY), ESRCH);
+            t.is(
+                "which are none",
+                [set_version(t, 0), set_version(t, 3), set_version(t, u32::MAX)],
+                [(EINVAL, 1); 3],
+            );
+            t.is("1", set_version(t, 1), (OK, 1));
+            t.is("2", set_version(t, 2), if is_arm(profile) { (ENOSYS, 1) } else { (OK, 2) });
+            if !is_arm(profile) {
+                t.is("none, with 2 in force", set_version(t, 3), (EINVAL, 2));
+                t.is("2 again, and 1", [set_version(t, 2), set_version(t, 1)], [(OK, 2), (OK, 1)]);
+            }
+            // The only fault of a set_version that nothing else precedes is an argument that is
+            // nowhere.
+            t.is("from nowhere", t.give_nowhere(command::SetVersion), EFAULT);
+        });
+    }
+}
+
+#[test]
+fn versions_do_not_change_under_a_mapping_but_of_the_reserved() {
+    one(Profile::DOM0, Setup::new(), |t| {
+        map_table(t, 0);
+        for reference in [7, 8] {
+            put(t, 0, reference, entry(PERMIT, Domid(0), t.frame(1)));
+        }
+        let at = t.frame(2) * 4096;
+        let (status, handle) = map(t, at, host_map(), 8, Domid(0));
+        t.is("mapped", status, Ok(GrantStatus::OKAY));
+        t.is("while an entry is used", set_version(t, 2), (EBUSY, 1));
+        t.is("unmapped", unmap(t, at, handle), Ok(GrantStatus::OKAY));
+        put(t, 0, 7, entry(PERMIT, Domid(0), t.frame(3)));
+        let (status, handle) = map(t, at, host_map(), 7, Domid(0));
+        t.is("a reserved one", status, Ok(GrantStatus::OKAY));
+        t.is("while a reserved one is used", set_version(t, 2), (OK, 2));
+        let (kept, wiped): (GrantEntryV2FullPage, GrantEntryV2FullPage) =
+            (peek(t, 0, 7), peek(t, 0, 8));
+        t.is("it is kept", (kept.hdr.flags, kept.frame), (PERMIT, t.frame(1) + 2));
+        t.is("others are wiped", wiped.hdr.flags, 0);
+        t.is("and back", set_version(t, 1), (OK, 1));
+        t.is(
+            "with what Xen said of it",
+            peek::<GrantEntryV1>(t, 0, 7).flags,
+            PERMIT | READING | WRITING,
+        );
+        t.is("unmapped", unmap(t, at, handle), Ok(GrantStatus::OKAY));
+        t.is("which is told", peek::<GrantEntryV1>(t, 0, 7).flags, PERMIT);
+    });
+}
+
+#[test]
+fn reserved_entries_that_version_1_cannot_say() {
+    for (what, entry, answer, flags) in [
+        ("a frame that is too large", wide(PERMIT, Domid(0), 1 << 32), (ERANGE, 2), None),
+        ("transitive", wide(TRANSITIVE, Domid(0), 0), (ERANGE, 2), None),
+        ("empty, with what is too large", wide(0, Domid(0), 1 << 32), (OK, 1), Some(0)),
+        ("a kind that lends nothing", wide(2, Domid(0), 1 << 32), (OK, 1), Some(0)),
+        ("one that can be said", wide(PERMIT, Domid(3), 99), (OK, 1), Some(PERMIT)),
+    ] {
+        one(Profile::DOMU, Setup::new(), move |t| {
+            map_table(t, 0);
+            t.is("2", set_version(t, 2), (OK, 2));
+            put(t, 0, 3, entry);
+            t.is(what, set_version(t, 1), answer);
+            if let Some(flags) = flags {
+                t.is(what, peek::<GrantEntryV1>(t, 0, 3).flags, flags);
+            }
+        });
+    }
+}
+
+#[test]
+fn pages_of_status_come_with_version_2() {
+    let status_page = |t: &Table, index: u64| {
+        let space = xen_pac::memory::MapSpace::GRANT_TABLE;
+        let mut asked = xen_pac::memory::XenAddToPhysmap::new(
+            Domid::SELF,
+            0,
+            space,
+            index | 1 << 31,
+            t.frame(5),
+        );
+        t.give(xen_pac::memory::command::AddToPhysmap, &mut asked)
+    };
+    one(Profile::DOMU, Setup::new(), move |t| {
+        t.is("in version 1", status_page(t, 0), EINVAL);
+        t.is("2", set_version(t, 2), (OK, 2));
+        t.is("the first", status_page(t, 0), OK);
+        t.is("the last, for which the table grows", status_page(t, 7), OK);
+        let mut size = GnttabQuerySize::new(Domid::SELF);
+        t.is("size", t.give_one(command::QuerySize, &mut size).map(|_| size.nr_frames), Ok(64));
+        t.is("past the last", status_page(t, 8), EINVAL);
+        let mut argument = GnttabSetVersion::new(1);
+        t.is("1", t.raw(Hypercall::GRANT_TABLE_OP, [8, address(&mut argument), 1]), OK);
+        t.is("none any more", status_page(t, 0), EINVAL);
+    });
+}

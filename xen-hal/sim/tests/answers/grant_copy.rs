@@ -1,0 +1,242 @@
+//! Copies between pages that are lent and pages of one's own.
+
+use xen_pac::base::Domid;
+use xen_pac::grant_table::{GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, command};
+use xen_pac::grant_table_v2::raw::GrantEntryV2SubPage;
+use xen_sim::{Profile, Setup};
+
+use crate::support::grants::{
+    PERMIT, Told, entry, host_map, map, map_table, peek, put, set_version,
+};
+use crate::support::{ARM_DOM0, NOBODY, OK, PROFILES, Table, domain, guest, one, release, several};
+
+const READ_ONLY_ENTRY: u16 = 1 << 2;
+const SUB_PAGE: u16 = 1 << 8;
+const OKAY: Told = Ok(GrantStatus::OKAY);
+const GENERAL: Told = Ok(GrantStatus::GENERAL_ERROR);
+const BAD_DOMAIN: Told = Ok(GrantStatus::BAD_DOMAIN);
+const BAD_GNTREF: Told = Ok(GrantStatus::BAD_GNTREF);
+const BAD_PAGE: Told = Ok(GrantStatus::BAD_PAGE);
+const BAD_COPY: Told = Ok(GrantStatus::BAD_COPY_ARG);
+const DENIED: Told = Ok(GrantStatus::PERMISSION_DENIED);
+
+/// A side of a copy.
+#[derive(Clone, Copy)]
+enum Side {
+    /// A frame, and whose it is said to be.
+    Frame(Domid, u64),
+    /// A grant, and who lends it.
+    Grant(Domid, u32),
+}
+use Side::{Frame, Grant};
+
+/// A copy of so many bytes, from and to these offsets.
+fn part(t: &Table, from: (Side, u16), to: (Side, u16), length: u16) -> Told {
+    let pointer = |(side, offset): (Side, u16)| match side {
+        Frame(dom, frame) => (GnttabCopyPtr::new(GnttabCopyPtrU::from_gmfn(frame), dom, offset), 0),
+        Grant(dom, reference) => {
+            (GnttabCopyPtr::new(GnttabCopyPtrU::from_reference(reference), dom, offset), 1)
+        }
+    };
+    let ((source, from_grant), (dest, to_grant)) = (pointer(from), pointer(to));
+    let mut asked = GnttabCopy::new(source, dest, length, from_grant | to_grant << 1);
+    t.give_one(command::Copy, &mut asked).map(|_| asked.status)
+}
+
+fn copy(t: &Table, from: Side, to: Side) -> Told {
+    part(t, (from, 0), (to, 0), 16)
+}
+
+const SELF: Domid = Domid::SELF;
+
+#[test]
+fn whose_the_pages_are() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), |t| {
+            let (own, page, none) = (t.domain(), t.frame(1), 1 << 40);
+            let mine = Frame(SELF, page);
+            for (what, from, to, status) in [
+                ("from oneself by number", Frame(own, none), Grant(NOBODY, 0), DENIED),
+                ("from nobody's frame", Frame(NOBODY, none), Frame(NOBODY, none), DENIED),
+                (
+                    "from nobody's grant, to oneself by number",
+                    Grant(NOBODY, 0),
+                    Frame(own, page),
+                    BAD_DOMAIN,
+                ),
+                ("to oneself by number", Frame(SELF, none), Frame(own, page), DENIED),
+                ("to nobody's grant", Frame(SELF, none), Grant(NOBODY, 0), BAD_DOMAIN),
+                ("from past the table", Grant(own, 512), Frame(SELF, none), BAD_GNTREF),
+                ("from no frame, to past the table", Frame(SELF, none), Grant(own, 512), BAD_PAGE),
+                ("to past the table", mine, Grant(own, 512), BAD_GNTREF),
+                ("to no frame", mine, Frame(SELF, none), BAD_PAGE),
+                (
+                    "from an entry that lends nothing, to past the table",
+                    Grant(own, 9),
+                    Grant(own, 512),
+                    GENERAL,
+                ),
+                ("one's own", mine, mine, OKAY),
+            ] {
+                t.is(what, copy(t, from, to), status);
+            }
+        });
+    }
+}
+
+#[test]
+fn what_is_lent_and_how_much() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), |t| {
+            let own = t.domain();
+            let mine = Frame(SELF, t.frame(1));
+            map_table(t, 0);
+            put(t, 0, 8, entry(PERMIT | READ_ONLY_ENTRY, own, t.frame(2)));
+            put(t, 0, 9, entry(PERMIT, NOBODY, t.frame(2)));
+            put(t, 0, 10, entry(PERMIT, own, 1 << 31));
+            put(t, 0, 11, entry(PERMIT, own, t.frame(2)));
+            t.is("for reading, read", copy(t, Grant(own, 8), mine), OKAY);
+            t.is("by the name of oneself", copy(t, Grant(SELF, 8), mine), OKAY);
+            t.is("for reading, written", copy(t, mine, Grant(own, 8)), GENERAL);
+            t.is(
+                "for another",
+                [copy(t, Grant(own, 9), mine), copy(t, mine, Grant(own, 9))],
+                [GENERAL; 2],
+            );
+            t.is(
+                "no memory",
+                [copy(t, Grant(own, 10), mine), copy(t, mine, Grant(own, 10))],
+                [BAD_PAGE; 2],
+            );
+            t.is(
+                "the source before the end of the page",
+                part(t, (Grant(own, 9), 4095), (mine, 0), 9),
+                GENERAL,
+            );
+            t.is(
+                "the destination before it",
+                part(t, (mine, 4095), (Grant(own, 10), 0), 9),
+                BAD_PAGE,
+            );
+            t.is("past the source's end", part(t, (mine, 4090), (Grant(own, 11), 0), 7), BAD_COPY);
+            t.is("past the destination's", part(t, (Grant(own, 11), 0), (mine, 4090), 7), BAD_COPY);
+            t.is("to both ends", part(t, (Grant(own, 11), 4090), (mine, 4090), 6), OKAY);
+            t.is("a page", part(t, (Grant(own, 11), 0), (mine, 0), 4096), OKAY);
+            t.is("nothing, at the end", part(t, (mine, 4096), (mine, 4096), 0), OKAY);
+            t.is("nothing, past the end", part(t, (mine, 4097), (mine, 0), 0), BAD_COPY);
+        });
+    }
+}
+
+#[test]
+fn parts_of_pages() {
+    for (minor, nothing) in [(17, GENERAL), (18, GENERAL), (19, OKAY)] {
+        one(release(minor, Profile::DOM0), Setup::new(), move |t| {
+            t.is("2", set_version(t, 2).0, OK);
+            map_table(t, 0);
+            let mut entry = GrantEntryV2SubPage::ZEROED;
+            (entry.hdr.flags, entry.hdr.domid, entry.frame) = (PERMIT | SUB_PAGE, 0, t.frame(2));
+            (entry.page_off, entry.length) = (64, 32);
+            put(t, 0, 8, entry);
+            let (mine, lent) = (Frame(SELF, t.frame(1)), Grant(Domid(0), 8));
+            put(t, 2, 64, 0x5a_u8);
+            t.is("all of it", part(t, (lent, 64), (mine, 0), 32), OKAY);
+            t.is("is there", peek::<u8>(t, 1, 0), 0x5a);
+            for (what, offset, length, status) in [
+                ("before it", 63, 1, GENERAL),
+                ("after it", 96, 1, GENERAL),
+                ("too much of it", 64, 33, GENERAL),
+                ("its last byte", 95, 1, OKAY),
+                ("nothing at its end", 96, 0, OKAY),
+                ("nothing before it", 63, 0, nothing),
+                ("past the page", 4095, 2, BAD_COPY),
+            ] {
+                t.is(what, part(t, (lent, offset), (mine, 0), length), status);
+                t.is(what, part(t, (mine, 0), (lent, offset), length), status);
+            }
+        });
+    }
+}
+
+#[test]
+fn between_domains() {
+    let lends = domain(Setup::new(), |t| {
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, Domid(2), t.frame(1)));
+        put(t, 0, 9, entry(PERMIT, Domid(2), t.frame(2)));
+        put(t, 1, 0, 0x77_u8);
+        t.post("lent", 1);
+        let _ = t.await_post("copied");
+        t.is("it was written", peek::<u8>(t, 2, 0), 0x77);
+        t.is("and told of as not used", peek::<u16>(t, 0, 8 * 4), PERMIT);
+    });
+    let copies = domain(guest(), |t| {
+        let _ = t.await_post("lent");
+        let mine = Frame(SELF, t.frame(1));
+        t.is("from the other", copy(t, Grant(Domid(1), 8), mine), OKAY);
+        t.is("and back to it", copy(t, mine, Grant(Domid(1), 9)), OKAY);
+        t.is("of the other's alone", copy(t, Grant(Domid(1), 8), Grant(Domid(1), 9)), OKAY);
+        t.is("of the other's frames", copy(t, Frame(Domid(1), t.frame(1)), mine), DENIED);
+        t.post("copied", 1);
+    });
+    several(Profile::DOMU, [lends, copies]);
+}
+
+#[test]
+fn silo_keeps_guests_apart() {
+    let lends = domain(Setup::new(), |t| {
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, Domid(2), t.frame(1)));
+        put(t, 0, 9, entry(PERMIT, Domid(2), t.frame(2)));
+        t.post("lent", 1);
+        let _ = t.await_post("done");
+    });
+    let copies = domain(Setup::new(), |t| {
+        let _ = t.await_post("lent");
+        let mine = Frame(SELF, t.frame(1));
+        t.is("from another guest", copy(t, Grant(Domid(1), 8), mine), DENIED);
+        t.is("past its table", copy(t, Grant(Domid(1), 512), mine), DENIED);
+        t.is("to it", copy(t, mine, Grant(Domid(1), 9)), DENIED);
+        t.is("within it", copy(t, Grant(Domid(1), 8), Grant(Domid(1), 9)), OKAY);
+        t.post("done", 1);
+    });
+    several(Profile::DOM0LESS, [lends, copies]);
+
+    let control = domain(Setup::new(), |t| {
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, Domid(1), t.frame(1)));
+        t.post("lent", 1);
+        let _ = t.await_post("done");
+    });
+    let copies = domain(guest(), |t| {
+        let _ = t.await_post("lent");
+        t.is("from the control domain", copy(t, Grant(Domid(0), 8), Frame(SELF, t.frame(1))), OKAY);
+        t.post("done", 1);
+    });
+    several(ARM_DOM0, [control, copies]);
+}
+
+#[test]
+fn a_grant_that_another_has_mapped() {
+    let lends = domain(Setup::new(), |t| {
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, Domid(1), t.frame(1)));
+        t.post("lent", 1);
+        let _ = t.await_post("mapped");
+        put(t, 0, 8, entry(PERMIT, Domid(2), t.frame(1)));
+        t.post("lent again", 1);
+        let _ = t.await_post("done");
+    });
+    let maps = domain(guest(), |t| {
+        let _ = t.await_post("lent");
+        t.is("mapped", map(t, t.frame(9) * 4096, host_map(), 8, Domid(0)).0, OKAY);
+        t.post("mapped", 1);
+        let _ = t.await_post("done");
+    });
+    let copies = domain(guest(), |t| {
+        let _ = t.await_post("lent again");
+        t.is("pinned for another", copy(t, Grant(Domid(0), 8), Frame(SELF, t.frame(1))), GENERAL);
+        t.post("done", 1);
+    });
+    several(Profile::DOM0, [lends, maps, copies]);
+}

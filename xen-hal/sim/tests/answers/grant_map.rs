@@ -1,0 +1,267 @@
+//! Mapping grants.
+
+use xen_pac::base::Domid;
+use xen_pac::grant_table::{GrantStatus, grant_map_flags as flags};
+use xen_pac::grant_table_v2::raw::GrantEntryV2SubPage;
+use xen_sim::{Profile, Setup, What};
+
+use crate::support::grants::{
+    PERMIT, Told, entry, host_map, map, map_table, put, read_only, set_version, unmap,
+};
+use crate::support::{
+    ARM_DOM0, NOBODY, OK, PROFILES, Table, domain, fails, guest, is_arm, machine, one, release,
+    several,
+};
+
+const READ_ONLY_ENTRY: u16 = 1 << 2;
+const SUB_PAGE: u16 = 1 << 8;
+const OKAY: Told = Ok(GrantStatus::OKAY);
+const GENERAL: Told = Ok(GrantStatus::GENERAL_ERROR);
+const BAD_DOMAIN: Told = Ok(GrantStatus::BAD_DOMAIN);
+const BAD_GNTREF: Told = Ok(GrantStatus::BAD_GNTREF);
+const BAD_HANDLE: Told = Ok(GrantStatus::BAD_HANDLE);
+const BAD_PAGE: Told = Ok(GrantStatus::BAD_PAGE);
+const DENIED: Told = Ok(GrantStatus::PERMISSION_DENIED);
+
+/// The address at which a page of the domain's lies.
+fn at(t: &Table, page: usize) -> u64 {
+    t.frame(page) * 4096
+}
+
+#[test]
+fn what_is_asked_for() {
+    let device = flags::DEVICE_MAP.mask << flags::DEVICE_MAP.shift;
+    let application = flags::APPLICATION_MAP.mask << flags::APPLICATION_MAP.shift;
+    let pte = flags::CONTAINS_PTE.mask << flags::CONTAINS_PTE.shift;
+    for profile in PROFILES {
+        one(profile, Setup::new(), move |t| {
+            let ask = |flags, reference, dom| map(t, at(t, 9), flags, reference, dom).0;
+            for (what, flags, dom, status) in [
+                ("nothing, of no domain", 0, NOBODY, BAD_GNTREF),
+                ("nothing but to read", read_only(), NOBODY, BAD_GNTREF),
+                ("a device's, of no domain", device, NOBODY, GENERAL),
+                ("a device's too", host_map() | device, NOBODY, GENERAL),
+                ("an application's", host_map() | application, NOBODY, GENERAL),
+                ("by a page table entry", host_map() | pte, NOBODY, GENERAL),
+                ("of no domain", host_map(), NOBODY, BAD_DOMAIN),
+                ("of oneself by name", host_map(), Domid::SELF, BAD_DOMAIN),
+            ] {
+                t.is(what, ask(flags, u32::MAX, dom), status);
+            }
+            t.is(
+                "past the table",
+                [ask(host_map(), 512, t.domain()), ask(host_map(), u32::MAX, t.domain())],
+                [BAD_GNTREF; 2],
+            );
+            t.is(
+                "the table's last, which lends nothing",
+                ask(host_map(), 511, t.domain()),
+                GENERAL,
+            );
+        });
+    }
+}
+
+#[test]
+fn what_is_lent() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), |t| {
+            let own = t.domain();
+            map_table(t, 0);
+            for (what, flags, to, frame, asked, status) in [
+                ("empty", 0, own, t.frame(1), 0, GENERAL),
+                ("not to be mapped", 2, own, t.frame(1), 0, GENERAL),
+                ("to another", PERMIT, NOBODY, t.frame(1), 0, GENERAL),
+                ("to another, no memory", PERMIT, NOBODY, 1 << 31, 0, GENERAL),
+                (
+                    "for reading, wanted for writing",
+                    PERMIT | READ_ONLY_ENTRY,
+                    own,
+                    t.frame(1),
+                    0,
+                    GENERAL,
+                ),
+                (
+                    "for reading, no memory, wanted for writing",
+                    PERMIT | READ_ONLY_ENTRY,
+                    own,
+                    1 << 31,
+                    0,
+                    GENERAL,
+                ),
+                ("no memory", PERMIT, own, 1 << 31, 0, BAD_PAGE),
+                ("a page of Xen's", PERMIT, own, t.frame(0), 0, BAD_PAGE),
+                (
+                    "for reading, wanted for that",
+                    PERMIT | READ_ONLY_ENTRY,
+                    own,
+                    t.frame(1),
+                    read_only(),
+                    OKAY,
+                ),
+            ] {
+                put(t, 0, 8, entry(flags, to, frame));
+                t.is(what, map(t, at(t, 9), host_map() | asked, 8, own).0, status);
+            }
+            t.is("where no frame is", map(t, 1 << 50, host_map() | read_only(), 8, own).0, GENERAL);
+        });
+    }
+}
+
+#[test]
+fn parts_of_pages_are_not_mapped() {
+    one(Profile::DOM0, Setup::new(), |t| {
+        t.is("2", set_version(t, 2).0, OK);
+        map_table(t, 0);
+        let mut part = GrantEntryV2SubPage::ZEROED;
+        (part.hdr.flags, part.hdr.domid, part.frame) = (PERMIT | SUB_PAGE, 0, 1 << 31);
+        (part.page_off, part.length) = (64, 64);
+        put(t, 0, 8, part);
+        t.is("a part, of no memory", map(t, at(t, 9), host_map(), 8, Domid(0)).0, GENERAL);
+    });
+}
+
+#[test]
+fn unmapping() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), |t| {
+            let own = t.domain();
+            map_table(t, 0);
+            put(t, 0, 8, entry(PERMIT, own, t.frame(1)));
+            put(t, 0, 9, entry(PERMIT, own, t.frame(2)));
+            t.is("no handle", [unmap(t, at(t, 9), 0), unmap(t, 0, u32::MAX)], [BAD_HANDLE; 2]);
+            let (status, one) = map(t, at(t, 9), host_map(), 8, own);
+            let (status_again, other) = map(t, at(t, 10), host_map(), 9, own);
+            t.is("two", [status, status_again], [OKAY; 2]);
+            t.is("elsewhere", unmap(t, at(t, 11), one), GENERAL);
+            t.is("where another is", unmap(t, at(t, 10), one), GENERAL);
+            t.is("where no frame is", unmap(t, 1 << 50, one), GENERAL);
+            t.is(
+                "nowhere: nothing is done, and nothing found wrong",
+                [unmap(t, 0, one), unmap(t, 0, one)],
+                [OKAY; 2],
+            );
+            t.is("where it is", [unmap(t, at(t, 9), one), unmap(t, at(t, 10), other)], [OKAY; 2]);
+            t.is("again", [unmap(t, at(t, 9), one), unmap(t, 0, other)], [BAD_HANDLE; 2]);
+        });
+    }
+}
+
+#[test]
+fn no_handle_is_left() {
+    for (minor, status) in [
+        (14, GrantStatus::NO_DEVICE_SPACE),
+        (15, GrantStatus::NO_DEVICE_SPACE),
+        (16, GrantStatus::NO_SPACE),
+        (17, GrantStatus::NO_SPACE),
+    ] {
+        one(release(minor, Profile::DOMU), Setup::new().maps(1), move |t| {
+            let own = t.domain();
+            map_table(t, 0);
+            put(t, 0, 8, entry(PERMIT, own, t.frame(1)));
+            put(t, 0, 9, entry(PERMIT, own, t.frame(2)));
+            let (first, handle) = map(t, at(t, 9), host_map(), 8, own);
+            t.is("the first", first, OKAY);
+            t.is(
+                "no more, although past the table",
+                map(t, at(t, 10), host_map(), u32::MAX, own).0,
+                Ok(status),
+            );
+            t.is("of no domain", map(t, at(t, 10), host_map(), 9, NOBODY).0, BAD_DOMAIN);
+            t.is("unmapped", unmap(t, at(t, 9), handle), OKAY);
+            t.is("there is one again", map(t, at(t, 10), host_map(), 9, own).0, OKAY);
+        });
+    }
+}
+
+#[test]
+fn while_it_is_mapped_a_grant_is_who_had_its_first() {
+    let lends = domain(Setup::new(), |t| {
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, Domid(1), t.frame(1)));
+        t.post("lent", 1);
+        let _ = t.await_post("mapped for reading");
+        // Without asking whether it is used, it lends the page to the other.
+        put(t, 0, 8, entry(PERMIT | 1 << 3, Domid(2), t.frame(2)));
+        t.post("lent to the other", 1);
+        let _ = t.await_post("done");
+    });
+    let first = domain(guest(), |t| {
+        let _ = t.await_post("lent");
+        let (status, handle) = map(t, at(t, 9), host_map() | read_only(), 8, Domid(0));
+        t.is("for reading", status, OKAY);
+        t.post("mapped for reading", 1);
+        let _ = t.await_post("refused");
+        let (status, again) = map(t, at(t, 10), host_map() | read_only(), 8, Domid(0));
+        t.is("once more, as it was", status, OKAY);
+        t.is("for writing, as it is now", map(t, at(t, 11), host_map(), 8, Domid(0)).0, GENERAL);
+        t.is("unmapped", [unmap(t, at(t, 10), again), unmap(t, at(t, 9), handle)], [OKAY; 2]);
+        t.post("unmapped", 1);
+        let _ = t.await_post("done");
+    });
+    let second = domain(guest(), |t| {
+        let _ = t.await_post("lent to the other");
+        t.is("pinned for another", map(t, at(t, 9), host_map(), 8, Domid(0)).0, GENERAL);
+        t.post("refused", 1);
+        let _ = t.await_post("unmapped");
+        t.is("free again", map(t, at(t, 9), host_map(), 8, Domid(0)).0, OKAY);
+        t.post("done", 1);
+    });
+    several(Profile::DOM0, [lends, first, second]);
+}
+
+#[test]
+fn silo_keeps_guests_apart() {
+    let lends = || {
+        domain(Setup::new(), |t| {
+            map_table(t, 0);
+            for to in [0, 2] {
+                put(t, 0, 8 + to, entry(PERMIT, Domid(to as u16), t.frame(1)));
+            }
+            t.post("lent", 1);
+            let _ = t.await_post("done");
+        })
+    };
+    let maps = domain(Setup::new(), |t| {
+        let _ = t.await_post("lent");
+        t.is("a guest's", map(t, at(t, 9), host_map(), 10, Domid(1)).0, DENIED);
+        t.is(
+            "a guest's past its table",
+            map(t, at(t, 9), host_map(), u32::MAX, Domid(1)).0,
+            DENIED,
+        );
+        t.post("done", 1);
+    });
+    several(Profile::DOM0LESS, [lends(), maps]);
+    let control = domain(Setup::new(), |t| {
+        let _ = t.await_post("lent");
+        t.is(
+            "the control domain maps a guest's",
+            map(t, at(t, 9), host_map(), 8, Domid(1)).0,
+            OKAY,
+        );
+        t.post("done", 1);
+    });
+    let (setup, program) = lends();
+    several(ARM_DOM0, [control, (setup.role(xen_sim::Role::Guest), program)]);
+}
+
+#[test]
+fn a_grant_over_a_grant_is_the_end_on_x86() {
+    for profile in PROFILES {
+        let twice = |t: &Table| {
+            map_table(t, 0);
+            put(t, 0, 8, entry(PERMIT, t.domain(), t.frame(1)));
+            put(t, 0, 9, entry(PERMIT, t.domain(), t.frame(2)));
+            t.is("once", map(t, at(t, 9), host_map(), 8, t.domain()).0, OKAY);
+            t.is("twice", map(t, at(t, 9), host_map(), 9, t.domain()).0, OKAY);
+        };
+        if is_arm(profile) {
+            let run = machine(profile, [domain(Setup::new(), twice)]).run();
+            assert!(run.is_ok(), "{run:?}");
+        } else {
+            let failure = fails(profile, Setup::new(), twice);
+            assert!(matches!(failure.what, What::Crashed { .. }), "{failure}");
+        }
+    }
+}

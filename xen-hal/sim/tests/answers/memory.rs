@@ -1,0 +1,326 @@
+//! The domain's memory.
+
+use xen_pac::access::Handle;
+use xen_pac::base::Domid;
+use xen_pac::hypercall::Hypercall;
+use xen_pac::memory::{
+    MapSpace, XenAddToPhysmap, XenAddToPhysmapBatch, XenAddToPhysmapBatchU, XenMemoryDomain,
+    XenMemoryReservation, XenRemoveFromPhysmap, command,
+};
+use xen_sim::{Arch, Profile, Setup};
+
+use crate::support::answer::*;
+use crate::support::{
+    ARM_DOM0, Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, domain, guest, is_arm, one,
+    release, several,
+};
+
+const GUEST: Domid = Domid(1);
+const INCREASE: usize = 0;
+const DECREASE: usize = 1;
+const POPULATE: usize = 6;
+/// A frame that no domain has.
+const NO_FRAME: u64 = 1 << 40;
+/// What a guest of 64 pages may have beyond them.
+const SLACK: usize = 16;
+
+fn reservation(t: &Table, command: usize, dom: Domid, frames: &mut [u64], order: u32) -> Answer {
+    let mut asked = XenMemoryReservation::new(
+        Handle::from_ptr(frames.as_mut_ptr()),
+        frames.len() as u64,
+        order,
+        0,
+        dom,
+    );
+    t.raw(Hypercall::MEMORY_OP, [command, crate::support::address(&mut asked), 0])
+}
+
+fn pages(t: &Table) -> usize {
+    t.give(command::CurrentReservation, &mut XenMemoryDomain::new(Domid::SELF))
+        .expect("one may know of oneself")
+}
+
+fn add(t: &Table, dom: Domid, space: u32, index: u64, at: u64) -> Answer {
+    t.give(command::AddToPhysmap, &mut XenAddToPhysmap::new(dom, 0, MapSpace(space), index, at))
+}
+
+fn range(t: &Table, dom: Domid, index: u64, at: u64, size: u16) -> Answer {
+    t.give(
+        command::AddToPhysmap,
+        &mut XenAddToPhysmap::new(dom, size, MapSpace::GMFN_RANGE, index, at),
+    )
+}
+
+fn remove(t: &Table, dom: Domid, frame: u64) -> Answer {
+    t.give(command::RemoveFromPhysmap, &mut XenRemoveFromPhysmap::new(dom, frame))
+}
+
+#[test]
+fn arguments_that_are_nowhere_and_commands_that_are_not() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), |t| {
+            t.is("populate", t.give_nowhere(command::PopulatePhysmap), OK);
+            t.is("decrease", t.give_nowhere(command::DecreaseReservation), OK);
+            t.is("increase", t.give_nowhere(command::IncreaseReservation), OK);
+            t.is("add_to_physmap", t.give_nowhere(command::AddToPhysmap), EFAULT);
+            t.is("the same for many", t.give_nowhere(command::AddToPhysmapBatch), EFAULT);
+            t.is("remove_from_physmap", t.give_nowhere(command::RemoveFromPhysmap), EFAULT);
+            t.is("current_reservation", t.give_nowhere(command::CurrentReservation), EFAULT);
+            t.is("unknown", t.raw(Hypercall::MEMORY_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
+        });
+    }
+}
+
+#[test]
+fn commands_that_count_give_no_error() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), |t| {
+            let frame = t.frame(60);
+            for command in [INCREASE, DECREASE, POPULATE] {
+                t.is("in no domain", reservation(t, command, NOBODY, &mut [frame], 0), OK);
+                t.is(
+                    "with an absurd order",
+                    reservation(t, command, Domid::SELF, &mut [frame], 40),
+                    OK,
+                );
+                let nowhere = Handle::from_ptr(std::ptr::without_provenance_mut(NOWHERE));
+                let mut asked = XenMemoryReservation::new(nowhere, 1, 0, 0, Domid::SELF);
+                t.is(
+                    "a list that is nowhere",
+                    t.raw(Hypercall::MEMORY_OP, [command, crate::support::address(&mut asked), 0]),
+                    OK,
+                );
+                let mut asked =
+                    XenMemoryReservation::new(Handle::NULL, u64::MAX, 0, 0, Domid::SELF);
+                t.is(
+                    "more than can be counted",
+                    t.raw(Hypercall::MEMORY_OP, [command, crate::support::address(&mut asked), 0]),
+                    OK,
+                );
+            }
+            t.is("nothing was done", pages(t), 64);
+            t.is(
+                "decrease until one that cannot be",
+                reservation(t, DECREASE, Domid::SELF, &mut [frame, NO_FRAME, frame + 1], 0),
+                Ok(1),
+            );
+            t.is("the same again", reservation(t, DECREASE, Domid::SELF, &mut [frame], 0), OK);
+            t.is(
+                "populate until one that cannot be",
+                reservation(t, POPULATE, Domid::SELF, &mut [frame, NO_FRAME, frame + 1], 0),
+                Ok(1),
+            );
+        });
+    }
+}
+
+#[test]
+fn orders_and_limits() {
+    for (profile, largest) in [(Profile::DOM0, 12), (Profile::DOMU, 9), (Profile::DOM0LESS, 9)] {
+        // Room for the largest extent there is nowhere; what is given is charged all the same when
+        // it is at no frame.
+        one(profile, Setup::new().pages(1), move |t| {
+            let may = |order| reservation(t, INCREASE, Domid::SELF, &mut [0], order);
+            let enough = profile == Profile::DOM0;
+            t.is("the largest order", may(largest), if enough { Ok(1) } else { OK });
+            t.is("past it", may(largest + 1), OK);
+        });
+    }
+    one(Profile::DOMU, Setup::new(), |t| {
+        let end = t.frame(63) + 1;
+        let mut frames: Vec<u64> = (end..end + SLACK as u64 + 2).collect();
+        t.is(
+            "an extent that is too large is not begun",
+            reservation(t, POPULATE, Domid::SELF, &mut [end], 5),
+            OK,
+        );
+        t.is("nothing is charged", pages(t), 64);
+        t.is(
+            "as many as it may have",
+            reservation(t, POPULATE, Domid::SELF, &mut frames, 0),
+            Ok(SLACK),
+        );
+        t.is("no more", reservation(t, INCREASE, Domid::SELF, &mut [0], 0), OK);
+    });
+}
+
+#[test]
+fn what_a_guest_may_not_do_to_another() {
+    let asks = domain(Setup::new(), |t| {
+        let frame = t.frame(0);
+        for command in [INCREASE, DECREASE, POPULATE] {
+            t.is("memory of another", reservation(t, command, Domid(2), &mut [frame], 0), OK);
+        }
+        t.is("shared page of another", add(t, Domid(2), 0, 9, frame), EPERM);
+        t.is("of another, at no frame", add(t, Domid(2), 99, 0, u64::MAX), EPERM);
+        t.is("remove of another", remove(t, Domid(2), frame), EPERM);
+        t.is("remove of another, of none", remove(t, Domid(2), NO_FRAME), EPERM);
+        t.is(
+            "size of another",
+            t.give(command::CurrentReservation, &mut XenMemoryDomain::new(Domid(2))),
+            EPERM,
+        );
+        t.post("asked", 1);
+    });
+    let other = domain(Setup::new(), |t| {
+        let _ = t.await_post("asked");
+        t.is("nothing was done", pages(t), 64);
+    });
+    several(Profile::DOMU, [asks, other]);
+}
+
+#[test]
+fn the_control_domain_may_and_devices_are_its_own() {
+    let control = domain(Setup::new(), |t| {
+        let frame = t.frame(0);
+        t.is("decrease of a guest's", reservation(t, DECREASE, GUEST, &mut [frame], 0), Ok(1));
+        t.is("remove of a guest's", remove(t, GUEST, frame + 1), OK);
+        t.is("size", t.give(command::CurrentReservation, &mut XenMemoryDomain::new(GUEST)), Ok(63));
+        t.is("devices in a guest", add(t, GUEST, 5, 0, frame), EACCES);
+        t.is(
+            "devices of one's own, of which x86 does not speak",
+            add(t, Domid::SELF, 5, 0, frame),
+            EINVAL,
+        );
+        t.post("done", 1);
+    });
+    let other = domain(guest(), |t| _ = t.await_post("done"));
+    several(Profile::DOM0, [control, other]);
+}
+
+#[test]
+fn what_can_be_mapped() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), move |t| {
+            let (frame, unknown) = (t.frame(0), if is_arm(profile) { ENOSYS } else { EINVAL });
+            let own = t.domain();
+            t.is(
+                "a foreign page, by this command, in no domain",
+                add(t, NOBODY, 4, 0, frame),
+                ENOSYS,
+            );
+            t.is("in no domain, although of devices", add(t, NOBODY, 5, 0, frame), ESRCH);
+            if profile != Profile::DOM0 {
+                t.is("devices, at no frame", add(t, own, 5, 0, u64::MAX), EACCES);
+            }
+            t.is("at no frame, although of no kind", add(t, own, 99, 0, u64::MAX), EINVAL);
+            t.is("at no frame, although without an end", range(t, own, 0, u64::MAX, 9), EINVAL);
+            t.is("frames without an end", range(t, own, 0, u64::MAX - 3, 9), EOVERFLOW);
+            t.is("pages without an end", range(t, own, u64::MAX - 3, frame, 9), EOVERFLOW);
+            t.is("a range of none", range(t, own, NO_FRAME, frame, 0), OK);
+            t.is(
+                "a range that is no memory",
+                range(t, own, NO_FRAME, frame, 1),
+                if is_arm(profile) { ENOSYS } else { EINVAL },
+            );
+            t.is("the second shared page", add(t, own, 0, 1, frame), EINVAL);
+            t.is("past the grant table's end", add(t, own, 1, 64, frame), EINVAL);
+            t.is("a page that is no memory", add(t, own, 2, NO_FRAME, frame), unknown);
+            t.is("of no kind", add(t, own, 99, 0, frame), unknown);
+            t.is("the shared page where no frame is", add(t, own, 0, 0, NO_FRAME), EINVAL);
+            t.is("remove in no domain", remove(t, NOBODY, NO_FRAME), ESRCH);
+            t.is(
+                "remove where nothing is",
+                remove(t, own, NO_FRAME),
+                Err(xen_hal::hypercall::Errno::ENOENT),
+            );
+            t.is(
+                "remove, and again",
+                [remove(t, own, frame), remove(t, own, frame)],
+                [OK, Err(xen_hal::hypercall::Errno::ENOENT)],
+            );
+        });
+    }
+}
+
+#[test]
+fn a_page_of_xens_that_is_mapped_already() {
+    // The first frame of the second column is empty, the others have memory.
+    let asked =
+        |t: &Table, kind: u32| [0, 1, 1].map(|page| add(t, Domid::SELF, kind, 0, t.frame(page)));
+    for kind in [0, 1] {
+        one(Profile::DOMU, Setup::new(), move |t| t.is("on x86 it moves", asked(t, kind), [OK; 3]));
+        one(release(16, Profile::DOM0LESS), Setup::new(), move |t| {
+            t.is("on Arm it did", asked(t, kind), [OK; 3])
+        });
+        for profile in [Profile::DOM0LESS, ARM_DOM0] {
+            one(profile, Setup::new(), move |t| {
+                t.is("on Arm it does not", asked(t, kind), [OK, EBUSY, EBUSY]);
+                t.is(
+                    "unmapped it can be mapped",
+                    [remove(t, Domid::SELF, t.frame(0)), add(t, Domid::SELF, kind, 0, t.frame(2))],
+                    [OK; 2],
+                );
+            });
+        }
+    }
+}
+
+#[test]
+fn many_at_once() {
+    let batch = |t: &Table, dom, space, frames: &mut [u64], indices: *mut u64| {
+        let mut answers = [1_i32; 4];
+        let handles = (
+            Handle::from_ptr(indices),
+            Handle::from_ptr(frames.as_mut_ptr()),
+            Handle::from_ptr(answers.as_mut_ptr()),
+        );
+        let u = XenAddToPhysmapBatchU::from_res0(0);
+        let mut asked = XenAddToPhysmapBatch::new(
+            dom,
+            space,
+            frames.len() as u16,
+            u,
+            handles.0,
+            handles.1,
+            handles.2,
+        );
+        (t.give(command::AddToPhysmapBatch, &mut asked), answers)
+    };
+    for profile in [Profile::DOM0, Profile::DOMU] {
+        one(profile, Setup::new(), move |t| {
+            let (frame, mut zeroes) = (t.frame(0), [0_u64, 1, 0, 0]);
+            let at = zeroes.as_mut_ptr();
+            let none = [1; 4];
+            t.is("a range in no domain", batch(t, NOBODY, 3, &mut [frame], at), (EOPNOTSUPP, none));
+            t.is("no domain", batch(t, NOBODY, 0, &mut [frame], at), (ESRCH, none));
+            let nowhere = std::ptr::without_provenance_mut(NOWHERE);
+            t.is(
+                "a list that is nowhere",
+                batch(t, Domid::SELF, 0, &mut [frame], nowhere),
+                (EFAULT, none),
+            );
+            t.is("none of it", batch(t, Domid::SELF, 0, &mut [], nowhere), (OK, none));
+            t.is(
+                "each has its answer",
+                batch(t, Domid::SELF, 0, &mut [frame, frame + 1], at),
+                (OK, [0, -22, 1, 1]),
+            );
+            t.is(
+                "until no frame",
+                batch(t, Domid::SELF, 1, &mut [frame, u64::MAX, frame], at),
+                (EINVAL, [0, 1, 1, 1]),
+            );
+        });
+    }
+}
+
+#[test]
+fn maps_of_memory_are_for_x86() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), move |t| {
+            let arm = profile.arch == Arch::Aarch64;
+            t.is(
+                "the domain's",
+                t.give_nowhere(command::MemoryMap),
+                if arm { ENOSYS } else { EFAULT },
+            );
+            let machines = match profile {
+                Profile::DOM0 => EFAULT,
+                Profile::DOMU => EPERM,
+                _ => ENOSYS,
+            };
+            t.is("the machine's", t.give_nowhere(command::MachineMemoryMap), machines);
+        });
+    }
+}

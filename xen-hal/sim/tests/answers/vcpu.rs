@@ -1,0 +1,282 @@
+//! vCPUs, their timers and their areas.
+
+use xen_hal::vcpu::{LongMode, StartState as _};
+use xen_pac::access::Handle;
+use xen_pac::hypercall::Hypercall;
+use xen_pac::vcpu::{
+    VcpuHvmContext, VcpuHvmMode, VcpuRegisterRunstateMemoryArea,
+    VcpuRegisterRunstateMemoryAreaAddr, VcpuRegisterVcpuInfo, VcpuSetPeriodicTimer,
+    VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
+};
+use xen_sim::{Profile, Setup};
+
+use crate::support::answer::*;
+use crate::support::{
+    Answer, NO_COMMAND, NOWHERE, OK, PROFILES, Table, address, is_arm, one, release,
+};
+
+const LAST_COMMAND: usize = 15;
+/// No vCPU of the domains here.
+const NONE: u32 = 9;
+const VCPU_INFO: u32 = 64;
+const ON_X86: [Profile; 2] = [Profile::DOM0, Profile::DOMU];
+
+fn bare(t: &Table, command: usize, vcpu: u32, at: usize) -> Answer {
+    t.raw(Hypercall::VCPU_OP, [command, vcpu as usize, at])
+}
+
+fn initialise(t: &Table, vcpu: u32, mut state: VcpuHvmContext) -> Answer {
+    t.give_vcpu(command::Initialise, vcpu, &mut state)
+}
+
+fn good() -> VcpuHvmContext {
+    LongMode::new(0x1000, 0x2000, 0x3000).context().expect("a state in which a vCPU can start")
+}
+
+fn bad() -> VcpuHvmContext {
+    VcpuHvmContext { mode: VcpuHvmMode(7), ..good() }
+}
+
+fn periodic(t: &Table, vcpu: u32, period: u64) -> Answer {
+    t.give_vcpu(command::SetPeriodicTimer, vcpu, &mut VcpuSetPeriodicTimer::new(period))
+}
+
+fn singleshot(t: &Table, vcpu: u32, due: u64, flags: u32) -> Answer {
+    t.give_vcpu(command::SetSingleshotTimer, vcpu, &mut VcpuSetSingleshotTimer::new(due, flags))
+}
+
+fn register(t: &Table, vcpu: u32, frame: u64, offset: u32) -> Answer {
+    t.give_vcpu(command::RegisterVcpuInfo, vcpu, &mut VcpuRegisterVcpuInfo::new(frame, offset))
+}
+
+#[test]
+fn no_vcpu_comes_before_everything() {
+    for profile in PROFILES {
+        one(profile, Setup::new().vcpus(2), move |t| {
+            for command in (0..=LAST_COMMAND).chain([NO_COMMAND]) {
+                t.is(
+                    &format!("command {command} of no vCPU"),
+                    bare(t, command, NONE, NOWHERE),
+                    ENOENT,
+                );
+            }
+            t.is(
+                "unknown",
+                bare(t, NO_COMMAND, 0, NOWHERE),
+                if is_arm(profile) { EINVAL } else { ENOSYS },
+            );
+        });
+    }
+}
+
+#[test]
+fn arm_has_two_commands() {
+    one(Profile::DOM0LESS, Setup::new().vcpus(2), |t| {
+        for command in (0..=LAST_COMMAND).filter(|command| ![5, 10].contains(command)) {
+            t.is(&format!("command {command}"), bare(t, command, 1, NOWHERE), EINVAL);
+        }
+        t.is("5 from nowhere", bare(t, 5, 0, NOWHERE), EFAULT);
+        t.is("10 from nowhere", bare(t, 10, 0, NOWHERE), EFAULT);
+    });
+}
+
+#[test]
+fn a_vcpu_is_initialised_once_and_comes_up_then() {
+    for profile in ON_X86 {
+        one(profile, Setup::new().vcpus(2), |t| {
+            t.is("up before", bare(t, 1, 1, NOWHERE), EINVAL);
+            t.is("from nowhere, although done", bare(t, 0, 0, NOWHERE), EFAULT);
+            t.is("done, in a state that cannot be", initialise(t, 0, bad()), EEXIST);
+            t.is("in a state that cannot be", initialise(t, 1, bad()), EINVAL);
+            t.is("up still not", bare(t, 1, 1, 0), EINVAL);
+            t.is("initialised", initialise(t, 1, good()), OK);
+            t.is("again", initialise(t, 1, good()), EEXIST);
+            t.prepare(xen_hal::platform::VcpuId(1), |_| ());
+            t.is("up, twice", [bare(t, 1, 1, NOWHERE), bare(t, 1, 1, NOWHERE)], [OK; 2]);
+            t.is("is up: no argument is looked at", bare(t, 3, 0, NOWHERE), Ok(1));
+            t.is("down, one that never was up", bare(t, 2, 1, NOWHERE), OK);
+        });
+    }
+}
+
+#[test]
+fn vcpus_beyond_the_shared_page_need_a_block_up_to_4_18() {
+    for (minor, without) in [(17, EINVAL), (18, EINVAL), (19, OK)] {
+        one(release(minor, Profile::DOMU), Setup::new().vcpus(34), move |t| {
+            t.is("the last that has one", initialise(t, 31, good()), OK);
+            t.is(
+                "from nowhere, without a block",
+                bare(t, 0, 32, NOWHERE),
+                if minor < 19 { EINVAL } else { EFAULT },
+            );
+            t.is("without a block", initialise(t, 32, good()), without);
+            t.is("registered", register(t, 33, t.frame(0), 0), OK);
+            t.is("with a block", initialise(t, 33, good()), OK);
+        });
+    }
+}
+
+#[test]
+fn periods() {
+    for profile in ON_X86 {
+        one(profile, Setup::new().vcpus(2), |t| {
+            for (period, answer) in [
+                (0, EINVAL),
+                (999_999, EINVAL),
+                (1_000_000, OK),
+                ((1 << 62) - 1, OK),
+                (1 << 62, EINVAL),
+                (u64::MAX, EINVAL),
+            ] {
+                t.is(&format!("{period} ns"), periodic(t, 0, period), answer);
+                t.is(&format!("{period} ns of another"), periodic(t, 1, period), answer);
+            }
+            t.is("from nowhere", bare(t, 6, 0, NOWHERE), EFAULT);
+            t.is("stopped", [bare(t, 7, 0, NOWHERE), bare(t, 7, 1, 0)], [OK; 2]);
+        });
+    }
+}
+
+#[test]
+fn single_shots() {
+    let future = singleshot_timer_flags::FUTURE.mask << singleshot_timer_flags::FUTURE.shift;
+    for (minor, late) in [(14, ETIME), (16, ETIME), (17, OK), (20, OK)] {
+        one(release(minor, Profile::DOMU), Setup::new().vcpus(2), move |t| {
+            t.is("of another, from nowhere", bare(t, 8, 1, NOWHERE), EINVAL);
+            t.is("of another", singleshot(t, 1, 1, 0), EINVAL);
+            t.is("from nowhere", bare(t, 8, 0, NOWHERE), EFAULT);
+            t.is("in the past", singleshot(t, 0, 1, 0), OK);
+            t.is("in the past, and wanted in the future", singleshot(t, 0, 1, future), late);
+            t.is("in the future, as wanted", singleshot(t, 0, 1 << 60, future), OK);
+            t.is("stop of another", bare(t, 9, 1, NOWHERE), EINVAL);
+            t.is("stopped, twice", [bare(t, 9, 0, NOWHERE), bare(t, 9, 0, 0)], [OK; 2]);
+        });
+    }
+}
+
+#[test]
+fn a_block_of_ones_own_up_to_4_17() {
+    for profile in PROFILES {
+        one(profile, Setup::new().vcpus(2), |t| {
+            let frame = t.frame(0);
+            t.is("across the page's end", register(t, 0, frame, 4096 - VCPU_INFO + 8), ENXIO);
+            t.is("beyond the page", register(t, 0, frame, 4096), ENXIO);
+            t.is("not aligned, in no frame", register(t, 0, 1 << 40, 4), ENXIO);
+            t.is("in no frame", register(t, 0, 1 << 40, 0), EINVAL);
+            t.is("an address that is none", register(t, 0, u64::MAX, 0), EINVAL);
+            t.is("an address that is none, and not aligned", register(t, 0, u64::MAX, 4), ENXIO);
+            t.is("registered", register(t, 0, frame, 0), OK);
+            t.is("again", register(t, 0, frame, 0), EINVAL);
+            t.is("again, across the page's end", register(t, 0, frame, 4095), ENXIO);
+        });
+    }
+    one(Profile::DOMU, Setup::new().vcpus(2), |t| {
+        t.start(1, |guest| _ = guest.await_post("asked"));
+        t.is("of another that is up", register(t, 1, t.frame(0), 0), EINVAL);
+        t.is("of another that is up, in no frame", register(t, 1, 1 << 40, 0), EINVAL);
+        t.post("asked", 1);
+    });
+}
+
+#[test]
+fn a_block_of_ones_own_since_4_18() {
+    for minor in [18, 19, 20] {
+        for profile in PROFILES {
+            one(release(minor, profile), Setup::new().vcpus(2), |t| {
+                let frame = t.frame(0);
+                t.is("from nowhere", bare(t, 10, 0, NOWHERE), EFAULT);
+                t.is("across the page's end", register(t, 0, frame, 4096 - VCPU_INFO + 8), ENXIO);
+                t.is("beyond the page", register(t, 0, frame, 4096), EINVAL);
+                t.is("not aligned, in no frame", register(t, 0, 1 << 40, 4), ENXIO);
+                t.is("in no frame", register(t, 0, 1 << 40, 0), EINVAL);
+                t.is(
+                    "an address that is none, and not aligned",
+                    register(t, 0, u64::MAX, 4),
+                    EINVAL,
+                );
+                t.is("registered", register(t, 0, frame, 64), OK);
+                t.is("again", register(t, 0, frame, 0), EBUSY);
+                t.is("again, across the page's end", register(t, 0, frame, 4095), EBUSY);
+                t.is("again, beyond the page", register(t, 0, frame, 4096), EINVAL);
+            });
+        }
+        one(release(minor, Profile::DOMU), Setup::new().vcpus(2), |t| {
+            t.start(1, |guest| _ = guest.await_post("asked"));
+            t.is("of another that is up", register(t, 1, t.frame(0), 0), OK);
+            t.post("asked", 1);
+        });
+    }
+}
+
+#[test]
+fn interrupts_and_numbers_of_the_processor() {
+    for profile in ON_X86 {
+        one(profile, Setup::new().vcpus(2), |t| {
+            t.is("an interrupt with an argument", bare(t, 11, 0, NOWHERE), EINVAL);
+            t.is("number of a processor that nobody is tied to", bare(t, 12, 0, NOWHERE), EINVAL);
+            t.is("run times to nowhere", bare(t, 4, 0, NOWHERE), EFAULT);
+        });
+    }
+}
+
+fn area(t: &Table, command: usize, address_of_area: u64) -> Answer {
+    let mut asked = VcpuRegisterRunstateMemoryArea::new(
+        VcpuRegisterRunstateMemoryAreaAddr::from_p(address_of_area),
+    );
+    bare(t, command, 0, address(&mut asked))
+}
+
+#[test]
+fn areas_by_physical_address_since_4_18() {
+    one(Profile::DOMU, Setup::new(), |t| {
+        t.is("before", [area(t, 14, 0), bare(t, 15, 0, NOWHERE)], [ENOSYS; 2])
+    });
+    one(release(18, Profile::DOMU), Setup::new(), |t| {
+        let page = t.frame(0) * 4096;
+        for command in [14, 15] {
+            t.is("from nowhere", bare(t, command, 0, NOWHERE), EFAULT);
+            t.is("across the page's end", area(t, command, page + 4095 - 7), ENXIO);
+            t.is("not aligned, in no frame", area(t, command, (1 << 52) + 4), ENXIO);
+            t.is("in no frame", area(t, command, 1 << 52), EINVAL);
+            t.is(
+                "registered, and elsewhere",
+                [area(t, command, page), area(t, command, page + 512)],
+                [OK; 2],
+            );
+            t.is(
+                "given up, twice",
+                [area(t, command, u64::MAX), area(t, command, u64::MAX)],
+                [OK; 2],
+            );
+        }
+    });
+}
+
+#[test]
+fn areas_by_virtual_address() {
+    let at = |t: &Table, command, pointer: *mut raw::VcpuRunstateInfo| {
+        let mut asked = VcpuRegisterRunstateMemoryArea::new(
+            VcpuRegisterRunstateMemoryAreaAddr::from_v(Handle::from_ptr(pointer)),
+        );
+        bare(t, command, 0, address(&mut asked))
+    };
+    for profile in PROFILES {
+        one(profile, Setup::new(), move |t| {
+            let nowhere = std::ptr::without_provenance_mut(NOWHERE);
+            t.is("run times from nowhere", bare(t, 5, 0, NOWHERE), EFAULT);
+            t.is(
+                "run times to nowhere",
+                at(t, 5, nowhere),
+                if is_arm(profile) { EINVAL } else { OK },
+            );
+            t.is("run times", at(t, 5, t.page(0).cast().as_ptr()), OK);
+            t.is("run times, not aligned", at(t, 5, t.page(0).as_ptr().wrapping_add(3).cast()), OK);
+            if !is_arm(profile) {
+                t.is("time from nowhere", bare(t, 13, 0, NOWHERE), EFAULT);
+                t.is("time to nowhere", at(t, 13, nowhere), OK);
+                t.is("time", at(t, 13, t.page(1).cast().as_ptr()), OK);
+                t.is("time, not aligned", at(t, 13, t.page(1).as_ptr().wrapping_add(3).cast()), OK);
+            }
+        });
+    }
+}

@@ -1,0 +1,145 @@
+//! Which Xen this is, and who is told what.
+
+use xen_pac::hypercall::Hypercall;
+use xen_pac::version::XenFeatureInfo;
+use xen_sim::{Profile, Setup};
+
+use crate::support::answer::*;
+use crate::support::{Answer, NO_COMMAND, NOWHERE, OK, PROFILES, Table, address, one, release};
+
+const EXTRAVERSION: usize = 1;
+const COMPILE_INFO: usize = 2;
+const CAPABILITIES: usize = 3;
+const CHANGESET: usize = 4;
+const PLATFORM: usize = 5;
+const FEATURES: usize = 6;
+const PAGESIZE: usize = 7;
+const HANDLE: usize = 8;
+const COMMANDLINE: usize = 9;
+const BUILD_ID: usize = 10;
+/// The same texts without a limit to their length; of the command line last.
+const LONG: [usize; 3] = [11, 12, 13];
+const LONG_COMMANDLINE: usize = 14;
+
+fn ask(t: &Table, command: usize, at: usize) -> Answer {
+    t.raw(Hypercall::XEN_VERSION, [command, at, 0])
+}
+
+/// A buffer that says how long it is, as the newer commands want it.
+#[repr(C, align(8))]
+struct Buffer {
+    length: u32,
+    bytes: [u8; 1024],
+}
+
+fn into(t: &Table, command: usize, length: u32) -> Answer {
+    let mut buffer = Buffer { length, bytes: [0; 1024] };
+    ask(t, command, address(&mut buffer))
+}
+
+#[test]
+fn what_all_are_told() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), |t| {
+            t.is("version", ask(t, 0, NOWHERE), Ok(4 << 16 | 17));
+            for command in [
+                EXTRAVERSION,
+                COMPILE_INFO,
+                CAPABILITIES,
+                CHANGESET,
+                PLATFORM,
+                FEATURES,
+                HANDLE,
+                COMMANDLINE,
+            ] {
+                t.is(&format!("{command} into nowhere"), ask(t, command, NOWHERE), EFAULT);
+            }
+            let mut buffer = Buffer { length: 0, bytes: [0; 1024] };
+            for command in [EXTRAVERSION, COMPILE_INFO, CAPABILITIES, CHANGESET, PLATFORM, HANDLE] {
+                t.is(&format!("{command}"), ask(t, command, address(&mut buffer)), OK);
+            }
+            let features = |word| ask(t, FEATURES, address(&mut XenFeatureInfo::new(word)));
+            t.is("features", [features(0), features(1), features(u32::MAX)], [OK, EINVAL, EINVAL]);
+            t.is("page size", ask(t, PAGESIZE, 0), Ok(4096));
+            t.is("page size with an argument", ask(t, PAGESIZE, NOWHERE), EINVAL);
+            t.is("unknown", ask(t, NO_COMMAND, NOWHERE), ENOSYS);
+        });
+    }
+}
+
+fn command_line(t: &Table) -> String {
+    let mut text = [0_u8; 1024];
+    t.is("command line", ask(t, COMMANDLINE, address(&mut text)), OK);
+    String::from_utf8_lossy(&text).trim_end_matches('\0').to_string()
+}
+
+#[test]
+fn what_guests_are_not_told() {
+    one(Profile::DOM0, Setup::new(), |t| {
+        t.is("command line", command_line(t), "dom0=pvh".to_string())
+    });
+    one(release(6, Profile::DOMU), Setup::new(), |t| {
+        t.is("before anybody asked who asks", command_line(t), "dom0=pvh".to_string())
+    });
+    for profile in [Profile::DOMU, Profile::DOM0LESS] {
+        one(profile, Setup::new(), |t| {
+            t.is("command line", command_line(t), "<denied>".to_string());
+            t.is(
+                "build id, whatever else",
+                [ask(t, BUILD_ID, 0), ask(t, BUILD_ID, NOWHERE), into(t, BUILD_ID, 0)],
+                [EPERM; 3],
+            );
+            let mut changeset = [0xff_u8; 64];
+            t.is("changeset", ask(t, CHANGESET, address(&mut changeset)), OK);
+            t.is("which is none, and no secret", changeset[0], 0);
+        });
+    }
+}
+
+#[test]
+fn a_build_id_into_a_buffer() {
+    one(Profile::DOM0, Setup::new(), |t| {
+        let length = ask(t, BUILD_ID, 0).expect("there is one");
+        t.is("into nowhere", ask(t, BUILD_ID, NOWHERE), EFAULT);
+        t.is("no room at all", into(t, BUILD_ID, 0), EINVAL);
+        t.is("too little room", into(t, BUILD_ID, length as u32 - 1), ENOBUFS);
+        t.is("enough", into(t, BUILD_ID, length as u32), Ok(length));
+    });
+    one(release(6, Profile::DOM0), Setup::new(), |t| {
+        t.is("before 4.7", ask(t, BUILD_ID, NOWHERE), ENOSYS)
+    });
+}
+
+#[test]
+fn texts_of_any_length_since_4_20() {
+    for profile in PROFILES {
+        one(release(19, profile), Setup::new(), |t| {
+            LONG.iter()
+                .chain([&LONG_COMMANDLINE])
+                .for_each(|command| t.is("before", ask(t, *command, NOWHERE), ENOSYS));
+        });
+        one(release(20, profile), Setup::new(), |t| {
+            for command in LONG {
+                let length = ask(t, command, 0).expect("everybody is told");
+                t.is("into nowhere", ask(t, command, NOWHERE), EFAULT);
+                t.is("no room at all", into(t, command, 0), EINVAL);
+                if length > 1 {
+                    t.is("too little room", into(t, command, length as u32 - 1), ENOBUFS);
+                }
+                t.is("enough", into(t, command, 1020), Ok(length));
+            }
+        });
+    }
+    one(release(20, Profile::DOM0), Setup::new(), |t| {
+        t.is("command line", into(t, LONG_COMMANDLINE, 1020), Ok(8))
+    });
+    for profile in [Profile::DOMU, Profile::DOM0LESS] {
+        one(release(20, profile), Setup::new(), |t| {
+            t.is(
+                "command line, whatever else",
+                [ask(t, LONG_COMMANDLINE, 0), ask(t, LONG_COMMANDLINE, NOWHERE)],
+                [EPERM; 2],
+            );
+        });
+    }
+}

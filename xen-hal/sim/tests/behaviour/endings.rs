@@ -1,0 +1,313 @@
+//! How programs end, and what goes with them: values that are dropped when their domain has ended
+//! already, pages that somebody still uses, and waits for what never comes.
+
+use core::time::Duration;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use xen_hal::Xen;
+use xen_hal::event::{AllPorts, Channel, ScanCursor, TwoLevel};
+use xen_hal::grant::{
+    Access, ForeignGrant, Grant, GrantTable, MapRequest, MapTarget, Mapping, Page,
+};
+use xen_hal::hvm::Hvm;
+use xen_hal::memory::{Extent, Memory, WidthLatch};
+use xen_hal::platform::{AddressSpace, VcpuId};
+use xen_pac::base::Domid;
+use xen_pac::hvm::CallbackVia;
+use xen_pac::sched::ShutdownReason;
+use xen_sim::{Adversity, Failure, Guest, Hypervisor, Machine, Profile, Report, Setup, What};
+
+const LENDER: Domid = Domid(1);
+const BORROWER: Domid = Domid(2);
+
+/// Does something when it goes.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+fn machine(seed: u64) -> Machine {
+    Machine::new(Profile::DOMU, seed).expect("the computer has memory")
+}
+
+fn alone(setup: Setup, program: impl FnOnce(Guest) + Send + 'static) -> Result<Report, Failure> {
+    let mut machine = machine(1).adversity(Adversity::calm());
+    machine.domain(setup, program).expect("the machine has memory");
+    machine.run()
+}
+
+fn two(
+    seed: u64,
+    first: impl FnOnce(Guest) + Send + 'static,
+    second: impl FnOnce(Guest) + Send + 'static,
+) -> Result<Report, Failure> {
+    let mut machine = machine(seed);
+    machine.domain(Setup::new(), first).expect("the machine has memory");
+    machine.domain(Setup::new(), second).expect("the machine has memory");
+    machine.run()
+}
+
+/// Lends page 2 to the other domain, by a table at page 1 whose storage is leaked.
+fn lend(guest: Guest) -> Grant<'static> {
+    let storage = Box::leak(Box::new([const { AtomicU32::new(0) }; GrantTable::words(1)]));
+    // SAFETY: the page is the table's alone, and nothing of it is used after the run.
+    let table = unsafe {
+        GrantTable::map(guest.xen(), &guest.space(), guest.page(1).cast(), 1, storage, 1)
+    }
+    .unwrap();
+    // SAFETY: the page is the grant's alone.
+    let page = unsafe { Page::from_raw(&guest.space(), guest.page(2).cast()) }.unwrap();
+    Box::leak(Box::new(table)).lend(page, BORROWER, Access::ReadWrite).unwrap()
+}
+
+/// Maps what was lent by that reference at a page.
+fn map(guest: Guest, reference: u32, at: usize) -> Mapping<Hypervisor> {
+    let (space, page) = (guest.space(), guest.page(at));
+    let frame = space.frame_of(page).unwrap();
+    // SAFETY: nothing is kept in the page.
+    unsafe { Xen::new(guest.xen()).memory().decrease_reservation([frame], Extent::PAGE) }.unwrap();
+    // SAFETY: the frame is used through the window alone.
+    let window = unsafe { MapTarget::new(&space, page.cast()) }.unwrap();
+    let of = ForeignGrant { domain: LENDER, reference };
+    Xen::new(guest.xen())
+        .grants()
+        .map(MapRequest { of, access: Access::ReadWrite, window })
+        .unwrap()
+}
+
+#[test]
+fn what_a_drop_does_after_the_end_is_the_same_each_time() {
+    let run = || {
+        let gone = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&gone);
+        let watches = move |guest: Guest| {
+            while seen.load(Ordering::SeqCst) == 0 {
+                guest.relax();
+            }
+        };
+        let leaves = move |guest: Guest| {
+            let _goes = OnDrop(|| {
+                let _ = guest.random();
+                gone.store(1, Ordering::SeqCst);
+            });
+            Xen::new(guest.xen()).sched().exit(ShutdownReason::POWEROFF);
+        };
+        two(3, watches, leaves).unwrap()
+    };
+    let first = run();
+    assert!((0..100).all(|_| run() == first));
+}
+
+#[test]
+fn a_mapping_is_there_until_its_domain_has_left() {
+    let lender = |guest: Guest| {
+        let grant = lend(guest);
+        guest.post("grant", grant.reference().into());
+        guest.await_post("over");
+        let mut said = [0; 3];
+        grant.page().copy_to(0, &mut said).unwrap();
+        assert_eq!(&said, b"bye");
+        drop(grant);
+    };
+    let borrower = |guest: Guest| {
+        let mapping = map(guest, guest.await_post("grant") as u32, 0);
+        let _goes = OnDrop(|| mapping.bytes().unwrap().copy_from(0, b"bye").unwrap());
+        guest.post("over", 1);
+        Xen::new(guest.xen()).sched().exit(ShutdownReason::POWEROFF);
+    };
+    // The lender may look before the borrower has said it: then nothing is shown, but nothing
+    // breaks either.
+    assert!((0..20).any(|seed| two(seed, lender, borrower).is_ok()));
+}
+
+#[test]
+fn a_page_that_somebody_maps_is_not_given_to_anybody_else() {
+    let lender = |guest: Guest| {
+        let grant = lend(guest);
+        guest.post("grant", grant.reference().into());
+        guest.await_post("mapped");
+        let frame = guest.space().frame_of(guest.page(2)).unwrap();
+        // SAFETY: the page is not used any more.
+        unsafe { Memory::new(guest.xen()).decrease_reservation([frame], Extent::PAGE) }.unwrap();
+        // SAFETY: as above.
+        unsafe { Memory::new(guest.xen()).populate_physmap([frame], Extent::PAGE) }.unwrap();
+        guest.post("replaced", 1);
+        guest.await_post("written");
+        let mut byte = [1];
+        grant.page().copy_to(0, &mut byte).unwrap();
+        assert_eq!(byte, [0], "the new page is another");
+    };
+    let borrower = |guest: Guest| {
+        let mapping = map(guest, guest.await_post("grant") as u32, 0);
+        guest.post("mapped", 1);
+        guest.await_post("replaced");
+        mapping.bytes().unwrap().copy_from(0, &[99]).unwrap();
+        guest.post("written", 1);
+    };
+    two(1, lender, borrower).unwrap();
+}
+
+#[test]
+fn mappings_of_a_table_that_is_gone_say_nothing_of_the_next() {
+    let lender = |guest: Guest| {
+        core::mem::forget(lend(guest));
+        guest.post("first", 8);
+        guest.await_post("mapped");
+        Xen::new(guest.xen()).sched().shutdown(ShutdownReason::SUSPEND).unwrap();
+        let grant = lend(guest);
+        guest.post("second", grant.reference().into());
+        guest.await_post("unmapped the first");
+        assert!(grant.usage().writing, "the second mapping is there");
+        guest.post("looked", 1);
+        guest.await_post("unmapped the second");
+        assert!(!grant.usage().reading);
+    };
+    let borrower = |guest: Guest| {
+        let first = map(guest, guest.await_post("first") as u32, 0);
+        guest.post("mapped", 1);
+        let second = map(guest, guest.await_post("second") as u32, 1);
+        first.unmap().unwrap();
+        guest.post("unmapped the first", 1);
+        guest.await_post("looked");
+        second.unmap().unwrap();
+        guest.post("unmapped the second", 1);
+    };
+    two(1, lender, borrower).unwrap();
+}
+
+#[test]
+fn time_has_an_end_and_nothing_hangs_there() {
+    alone(Setup::new(), |guest| {
+        guest.advance(Duration::MAX);
+        assert!(Xen::new(guest.xen()).sched().yield_now().is_ok());
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_program_that_is_over_is_not_brought_up_again() {
+    alone(Setup::new().vcpus(2), |guest| {
+        guest.start(VcpuId(1), |_| ()).unwrap();
+        guest.relax();
+        let other = Xen::new(guest.xen()).vcpu(VcpuId(1));
+        assert_eq!(
+            (other.is_up(), other.down(), other.up(), other.is_up()),
+            (Ok(false), Ok(()), Ok(()), Ok(false))
+        );
+        guest.relax();
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_domain_ends_with_the_last_vcpu_that_is_up() {
+    let report = alone(Setup::new().vcpus(2), |guest| {
+        guest.start(VcpuId(1), |guest: Guest| guest.relax()).unwrap();
+        Xen::new(guest.xen()).vcpu(VcpuId(0)).down().unwrap();
+    });
+    assert_eq!(report.unwrap().ends.get(&1), Some(&ShutdownReason::POWEROFF));
+}
+
+#[test]
+fn programs_that_never_run_may_own_channels() {
+    let bind = |guest: Guest| Xen::new(guest.xen()).events().bind_ipi(VcpuId(0)).unwrap();
+    let replaced = alone(Setup::new().vcpus(2), move |guest| {
+        let channel = bind(guest);
+        guest.prepare(VcpuId(1), move |_| drop(channel));
+        guest.prepare(VcpuId(1), |_| ());
+    });
+    let never = alone(Setup::new().vcpus(2), move |guest| {
+        let channel = bind(guest);
+        guest.prepare(VcpuId(1), move |_| drop(channel));
+        panic!("as asked");
+    });
+    let kept: Arc<Mutex<Option<Channel<Hypervisor>>>> = Arc::default();
+    let slot = Arc::clone(&kept);
+    let outlives = std::panic::catch_unwind(move || {
+        let _kept = kept;
+        alone(Setup::new(), move |guest| *slot.lock().unwrap() = Some(bind(guest))).unwrap();
+        panic!("as asked");
+    });
+    assert!(replaced.is_ok() && outlives.is_err());
+    assert!(
+        matches!(never.unwrap_err().what, What::Panicked { message, .. } if message == "as asked")
+    );
+}
+
+#[test]
+fn a_post_that_never_comes_is_named() {
+    let failure = alone(Setup::new(), |guest| _ = guest.await_post("prot")).unwrap_err();
+    assert!(
+        failure.to_string().contains("domain 1, vCPU 0 waits for somebody to post \"prot\""),
+        "{failure}"
+    );
+}
+
+#[test]
+fn handlers_that_interrupt_themselves_are_noticed() {
+    let failure = alone(Setup::new(), |guest| {
+        let latch =
+            Hvm::new(guest.xen()).set_callback_via(CallbackVia::vector(0xf3).unwrap()).unwrap();
+        // SAFETY: nothing else uses the page, and it is there as long as this program runs.
+        unsafe {
+            Memory::new(guest.xen()).map_shared_info(&guest.space(), guest.page(0).cast(), latch)
+        }
+        .unwrap();
+        guest.on_interrupt(0xf3, move || guest.enable_interrupts());
+        guest.enable_interrupts();
+        Xen::new(guest.xen()).events().bind_ipi(VcpuId(0)).unwrap().send().unwrap();
+    });
+    assert!(matches!(failure.unwrap_err().what, What::Storm { vector: 0xf3, .. }));
+}
+
+/// A vCPU that looks at a lent page again and again lets others run.
+#[test]
+fn looking_at_a_lent_page_lets_others_run() {
+    let lender = |guest: Guest| {
+        let grant = lend(guest);
+        guest.post("grant", grant.reference().into());
+        guest.await_post("mapped");
+        let flag = grant.page().atomic::<AtomicU32>(0).unwrap();
+        flag.store(1, Ordering::Release);
+        guest.await_post("seen");
+    };
+    let borrower = |guest: Guest| {
+        let mapping = map(guest, guest.await_post("grant") as u32, 0);
+        guest.post("mapped", 1);
+        let page = mapping.bytes().unwrap();
+        while page.atomic::<AtomicU32>(0).unwrap().load(Ordering::Acquire) == 0 {
+            std::hint::spin_loop();
+        }
+        guest.post("seen", 1);
+    };
+    two(1, lender, borrower).unwrap();
+}
+
+/// However many come one after the other.
+#[test]
+fn an_upcall_that_is_taken_is_no_storm() {
+    alone(Setup::new(), |guest| {
+        let latch = WidthLatch::new(guest.xen()).unwrap();
+        // SAFETY: nothing else uses the page, and it is there as long as this program runs.
+        let shared = unsafe {
+            Memory::new(guest.xen()).map_shared_info(&guest.space(), guest.page(0).cast(), latch)
+        }
+        .unwrap();
+        Hvm::new(guest.xen()).set_callback_via(CallbackVia::vector(0xf3).unwrap()).unwrap();
+        let cursor = ScanCursor::new();
+        guest.on_interrupt(0xf3, move || {
+            let block = shared.vcpu_info(0).unwrap();
+            let _ = TwoLevel::new(shared)
+                .dispatch(block, &AllPorts, &cursor, |_| ControlFlow::Continue(()));
+        });
+        guest.enable_interrupts();
+        let channel = Xen::new(guest.xen()).events().bind_ipi(VcpuId(0)).unwrap();
+        (0..20_000).for_each(|_| channel.send().unwrap());
+    })
+    .unwrap();
+}

@@ -1,0 +1,124 @@
+//! How a machine says that it could not go on: each time with the seed by which it can be seen
+//! again.
+
+use xen_hal::event::Port;
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::VcpuId;
+use xen_hal::sched::Sched;
+use xen_hal::vcpu::{LongMode, Vcpu};
+use xen_pac::base::Domid;
+use xen_pac::hvm::{HvmParam, XenHvmParam, command};
+use xen_sim::{Ending, Failure, Guest, Machine, Profile, Setup, What};
+
+use crate::support::Table;
+use crate::support::events::{ipi, send};
+use crate::world::attach;
+
+const SEED: u64 = 4711;
+
+/// What comes after the end of a machine.
+fn never() {
+    panic!("the machine has ended");
+}
+
+fn failure<E: Ending>(setup: Setup, program: impl FnOnce(Guest) -> E + Send + 'static) -> Failure {
+    let mut machine = Machine::new(Profile::DOMU, SEED).expect("the computer has memory");
+    machine.domain(setup, program).expect("the machine has memory");
+    let failure = machine.run().expect_err("the machine fails");
+    assert_eq!(failure.seed, SEED);
+    assert!(failure.to_string().ends_with("(seed 4711)"), "{failure}");
+    failure
+}
+
+#[test]
+fn a_deadlock_is_told_with_who_waits() {
+    let found = failure(Setup::new().vcpus(3), |guest| {
+        let t = Table::new(guest);
+        let _ = attach(&t);
+        t.is("bound", [ipi(&t, 0), ipi(&t, 1)], [Ok(1), Ok(2)]);
+        t.start(1, |guest| _ = Sched::new(guest.xen()).poll(&[Port(2), Port(1)], None));
+        t.start(2, |guest| guest.wait_until(|| false));
+        t.wait_until(|| false);
+    });
+    let What::Deadlock { waiting } = found.what else { panic!("{found}") };
+    assert_eq!(
+        waiting,
+        [
+            "domain 1, vCPU 0 is blocked, with no upcall pending",
+            "domain 1, vCPU 1 polls ports [2, 1], with no upcall pending",
+            "domain 1, vCPU 2 is blocked, with no upcall pending",
+        ]
+    );
+}
+
+#[test]
+fn a_panic_on_one_vcpu_ends_all() {
+    let found = failure(Setup::new().vcpus(3), |guest| {
+        let t = Table::new(guest);
+        t.start(1, |guest| {
+            while guest.current() == VcpuId(1) {
+                guest.relax();
+            }
+        });
+        t.start(2, |guest| {
+            guest.relax();
+            assert_ne!(guest.current(), VcpuId(2), "on purpose");
+        });
+        t.wait_until(|| false);
+    });
+    let What::Panicked { on: (Domid(1), VcpuId(2)), message } = found.what else {
+        panic!("{found}")
+    };
+    assert!(message.contains("on purpose"), "{message}");
+}
+
+#[test]
+fn an_error_is_a_failure() {
+    let found = failure(Setup::new(), |_| Err::<(), _>(Errno::ENOSPC));
+    assert_eq!(
+        found.what,
+        What::Failed { on: (Domid(1), VcpuId(0)), message: "ENOSPC".to_string() }
+    );
+}
+
+#[test]
+fn an_interrupt_needs_a_handler() {
+    let found = failure(Setup::new(), |guest| {
+        let t = Table::new(guest);
+        let _ = attach(&t);
+        let _ = (ipi(&t, 0), send(&t, 1));
+        t.enable_interrupts();
+        never();
+    });
+    assert_eq!(found.what, What::NoHandler { on: (Domid(1), VcpuId(0)), vector: 0xf3 });
+}
+
+#[test]
+fn a_vcpu_needs_a_program() {
+    let found = failure(Setup::new().vcpus(2), |guest| {
+        let second = Vcpu::new(guest.xen(), VcpuId(1));
+        // SAFETY: there is no program that could run.
+        unsafe { second.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }
+            .expect("the vCPU is not initialised yet");
+        let _ = second.up();
+        never();
+    });
+    assert_eq!(found.what, What::NoProgram { on: (Domid(1), VcpuId(1)) });
+}
+
+#[test]
+fn a_crash_says_why() {
+    let found = failure(Setup::new(), |guest| {
+        let t = Table::new(guest);
+        let _ = t.give(
+            command::SetParam,
+            &mut XenHvmParam::new(Domid::SELF, HvmParam::VM86_TSS, 1 << 32),
+        );
+        never();
+    });
+    assert!(matches!(found.what, What::Crashed { on: (Domid(1), VcpuId(0)), .. }), "{found}");
+    assert!(
+        found.to_string().starts_with("domain 1, vCPU 0 made Xen destroy its domain: "),
+        "{found}"
+    );
+}

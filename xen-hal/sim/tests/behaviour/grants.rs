@@ -1,0 +1,224 @@
+//! Pages that are lent: who uses them, how long, and that they truly are one page.
+
+use std::sync::atomic::Ordering;
+
+use xen_pac::base::Domid;
+use xen_pac::grant_table::{
+    GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, GrantTableV1Page, command,
+    raw::GrantEntryV1,
+};
+use xen_pac::grant_table_v2::raw::{GrantEntryV2FullPage, GrantEntryV2SubPage};
+use xen_pac::memory::{self, MapSpace, XenAddToPhysmap, XenRemoveFromPhysmap};
+use xen_sim::{Profile, Setup};
+
+use crate::support::grants::{
+    PERMIT, Told, entry, host_map, map, map_table, peek, put, read_only, set_version, unmap,
+};
+use crate::support::{OK, Table, domain, guest, one, several};
+use crate::world::{byte, set_byte};
+
+const OKAY: Told = Ok(GrantStatus::OKAY);
+const READING: u16 = 1 << 3;
+const WRITING: u16 = 1 << 4;
+const SUB_PAGE: u16 = 1 << 8;
+
+fn flags(t: &Table) -> u16 {
+    peek::<GrantEntryV1>(t, 0, 8).flags
+}
+
+fn at(t: &Table, page: usize) -> u64 {
+    t.frame(page) * 4096
+}
+
+#[test]
+fn uses_are_counted() {
+    for profile in [Profile::DOM0, Profile::DOM0LESS] {
+        one(profile, Setup::new(), |t| {
+            let own = t.domain();
+            map_table(t, 0);
+            put(t, 0, 8, entry(PERMIT, own, t.frame(1)));
+            let reads = [9, 10].map(|page| map(t, at(t, page), host_map() | read_only(), 8, own));
+            t.is("read", (reads.map(|read| read.0), flags(t)), ([OKAY; 2], PERMIT | READING));
+            let write = map(t, at(t, 11), host_map(), 8, own);
+            t.is("written", (write.0, flags(t)), (OKAY, PERMIT | READING | WRITING));
+            t.is(
+                "read by one",
+                (unmap(t, at(t, 9), reads[0].1), flags(t)),
+                (OKAY, PERMIT | READING | WRITING),
+            );
+            t.is(
+                "no more written",
+                (unmap(t, at(t, 11), write.1), flags(t)),
+                (OKAY, PERMIT | READING),
+            );
+            t.is("no more read", (unmap(t, at(t, 10), reads[1].1), flags(t)), (OKAY, PERMIT));
+            put(t, 0, 9, entry(PERMIT, own, t.frame(2)));
+            t.is("handles are given out again", map(t, at(t, 9), host_map(), 9, own), (OKAY, 0));
+        });
+    }
+}
+
+#[test]
+fn a_grant_is_not_taken_back_while_it_is_used() {
+    one(Profile::DOM0, Setup::new(), |t| {
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, Domid(0), t.frame(1)));
+        // SAFETY: the table's page is mapped there, and used by such accesses alone.
+        let table = unsafe { GrantTableV1Page::from_ptr(t.page(0).cast()) };
+        let word = table.entries(8).expect("the page has the entry").flags();
+        let revoke = || word.compare_exchange(PERMIT, 0, Ordering::SeqCst, Ordering::SeqCst);
+        let (status, handle) = map(t, at(t, 9), host_map() | read_only(), 8, Domid(0));
+        t.is("mapped", status, OKAY);
+        t.is("used", revoke(), Err(PERMIT | READING));
+        t.is("unmapped", unmap(t, at(t, 9), handle), OKAY);
+        t.is("taken back", revoke(), Ok(PERMIT));
+        t.is(
+            "nothing is lent",
+            map(t, at(t, 9), host_map(), 8, Domid(0)).0,
+            Ok(GrantStatus::GENERAL_ERROR),
+        );
+    });
+}
+
+#[test]
+fn what_two_domains_have_mapped_is_one_page() {
+    let lends = domain(Setup::new(), |t| {
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, Domid(2), t.frame(1)));
+        set_byte(t.page(1), 100, 1);
+        t.post("lent", 1);
+        let _ = t.await_post("written");
+        t.is("what the other wrote", byte(t.page(1), 101), 2);
+        set_byte(t.page(1), 102, 3);
+        t.post("answered", 1);
+        let _ = t.await_post("unmapped");
+        t.is("nobody uses it", flags(t), PERMIT);
+    });
+    let maps = domain(guest(), |t| {
+        let _ = t.await_post("lent");
+        let mut covered = XenRemoveFromPhysmap::new(Domid::SELF, t.frame(9));
+        t.is(
+            "a frame without memory",
+            t.give(memory::command::RemoveFromPhysmap, &mut covered),
+            OK,
+        );
+        let (status, handle) = map(t, at(t, 9), host_map(), 8, Domid(1));
+        t.is("mapped", status, OKAY);
+        t.is("what the lender wrote", byte(t.page(9), 100), 1);
+        set_byte(t.page(9), 101, 2);
+        t.post("written", 1);
+        let _ = t.await_post("answered");
+        t.is("what the lender wrote since", byte(t.page(9), 102), 3);
+        t.is("unmapped", unmap(t, at(t, 9), handle), OKAY);
+        let version =
+            t.raw(xen_pac::hypercall::Hypercall::XEN_VERSION, [1, t.page(9).addr().get(), 0]);
+        t.is("nothing is there", version, crate::support::answer::EFAULT);
+        t.post("unmapped", 1);
+    });
+    several(Profile::DOMU, [lends, maps]);
+}
+
+#[test]
+fn what_is_mapped_for_reading_is_not_written() {
+    one(Profile::DOM0LESS, Setup::new(), |t| {
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, t.domain(), t.frame(1)));
+        set_byte(t.page(1), 5, 77);
+        t.is("mapped", map(t, at(t, 9), host_map() | read_only(), 8, t.domain()).0, OKAY);
+        t.is("read", byte(t.page(9), 5), 77);
+        let place = t.page(9).addr().get();
+        let version = t.raw(xen_pac::hypercall::Hypercall::XEN_VERSION, [1, place, 0]);
+        t.is("not written by Xen", version, crate::support::answer::EFAULT);
+        t.is("which reads it", t.raw(xen_pac::hypercall::Hypercall::CONSOLE_IO, [0, 6, place]), OK);
+        t.is("as it was", byte(t.page(1), 0), 0);
+    });
+}
+
+#[test]
+fn what_a_domain_had_mapped_is_free_when_it_ends() {
+    let lends = domain(Setup::new(), |t| {
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, Domid(2), t.frame(1)));
+        t.post("lent", 1);
+        let _ = t.await_post("mapped");
+        while flags(t) != PERMIT {
+            t.relax();
+        }
+    });
+    let maps = domain(guest(), |t| {
+        let _ = t.await_post("lent");
+        t.is("mapped", map(t, at(t, 9), host_map(), 8, Domid(1)).0, OKAY);
+        t.post("mapped", 1);
+    });
+    several(Profile::DOMU, [lends, maps]);
+}
+
+/// Maps the first page of status over a page.
+fn map_status(t: &Table, page: usize) {
+    let mut asked =
+        XenAddToPhysmap::new(Domid::SELF, 0, MapSpace::GRANT_TABLE, 1 << 31, t.frame(page));
+    t.is("the page of status", t.give(memory::command::AddToPhysmap, &mut asked), OK);
+}
+
+fn whole(t: &Table, to: Domid) -> GrantEntryV2FullPage {
+    let mut entry = GrantEntryV2FullPage::ZEROED;
+    (entry.hdr.flags, entry.hdr.domid, entry.frame) = (PERMIT, to.0, t.frame(1));
+    entry
+}
+
+#[test]
+fn the_second_version_tells_of_uses_in_pages_of_their_own() {
+    one(Profile::DOM0, Setup::new(), |t| {
+        t.is("2", set_version(t, 2), (OK, 2));
+        map_table(t, 0);
+        map_status(t, 2);
+        put(t, 0, 8, whole(t, Domid(0)));
+        let status = || peek::<u16>(t, 2, 8);
+        let read = map(t, at(t, 9), host_map() | read_only(), 8, Domid(0));
+        t.is("read", (read.0, status()), (OKAY, READING));
+        let write = map(t, at(t, 10), host_map(), 8, Domid(0));
+        t.is("written", (write.0, status()), (OKAY, READING | WRITING));
+        t.is("the entry is as it was", peek::<GrantEntryV2FullPage>(t, 0, 8).hdr.flags, PERMIT);
+        t.is(
+            "no more",
+            (unmap(t, at(t, 10), write.1), unmap(t, at(t, 9), read.1), status()),
+            (OKAY, OKAY, 0),
+        );
+        t.is(
+            "past half of what version 1 has",
+            map(t, at(t, 9), host_map(), 256, Domid(0)).0,
+            Ok(GrantStatus::BAD_GNTREF),
+        );
+    });
+}
+
+#[test]
+fn the_second_version_lends_parts_to_be_copied() {
+    one(Profile::DOM0, Setup::new(), |t| {
+        t.is("2", set_version(t, 2), (OK, 2));
+        map_table(t, 0);
+        let mut part = GrantEntryV2SubPage::ZEROED;
+        (part.hdr.flags, part.hdr.domid, part.frame) = (PERMIT | SUB_PAGE, 0, t.frame(1));
+        (part.page_off, part.length) = (256, 16);
+        put(t, 0, 8, part);
+        put(t, 0, 9, whole(t, Domid(0)));
+        (0..16).for_each(|index| set_byte(t.page(1), 256 + index, index as u8 + 1));
+        let copy = |reference, offset| {
+            let source =
+                GnttabCopyPtr::new(GnttabCopyPtrU::from_reference(reference), Domid(0), offset);
+            let dest = GnttabCopyPtr::new(GnttabCopyPtrU::from_gmfn(t.frame(3)), Domid::SELF, 0);
+            let mut asked = GnttabCopy::new(source, dest, 16, 1);
+            t.give_one(command::Copy, &mut asked).map(|_| asked.status)
+        };
+        t.is("the part", copy(8, 256), OKAY);
+        t.is("is there", (0..16).all(|index| byte(t.page(3), index) == index as u8 + 1), true);
+        t.is("what is beside it", copy(8, 240), Ok(GrantStatus::GENERAL_ERROR));
+        t.is("of a whole page", copy(9, 240), OKAY);
+        t.is(
+            "the part cannot be mapped",
+            map(t, at(t, 9), host_map(), 8, Domid(0)).0,
+            Ok(GrantStatus::GENERAL_ERROR),
+        );
+        t.is("the whole page can", map(t, at(t, 9), host_map(), 9, Domid(0)).0, OKAY);
+    });
+}

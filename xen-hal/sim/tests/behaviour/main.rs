@@ -1,0 +1,22 @@
+//! How the simulated machine behaves where no single answer tells: events on their way to a
+//! handler, sleep and time, memory that moves, and how runs end.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod blocks;
+mod boundary;
+mod endings;
+mod extremes;
+mod failures;
+mod grants;
+mod leftovers;
+mod memory;
+mod ports;
+mod runs;
+mod suspend;
+mod time;
+mod upcalls;
+mod vectors;
+mod waiting;
+mod world;

@@ -1,0 +1,153 @@
+//! Pages that are given, taken, moved and covered.
+
+use xen_pac::access::Handle;
+use xen_pac::base::Domid;
+use xen_pac::memory::{
+    MapSpace, XenAddToPhysmap, XenMemoryDomain, XenMemoryReservation, XenRemoveFromPhysmap, command,
+};
+use xen_sim::{Profile, Setup};
+
+use crate::support::answer::*;
+use crate::support::{Answer, OK, PROFILES, Table, one};
+use crate::world::{attach, byte, map_shared, set_byte};
+
+fn pages(t: &Table) -> usize {
+    t.give(command::CurrentReservation, &mut XenMemoryDomain::new(Domid::SELF))
+        .expect("one may know of oneself")
+}
+
+fn populate(t: &Table, frame: u64) -> Answer {
+    let mut list = [frame];
+    t.give(
+        command::PopulatePhysmap,
+        &mut XenMemoryReservation::new(Handle::from_ptr(list.as_mut_ptr()), 1, 0, 0, Domid::SELF),
+    )
+}
+
+fn decrease(t: &Table, frame: u64) -> Answer {
+    let mut list = [frame];
+    t.give(
+        command::DecreaseReservation,
+        &mut XenMemoryReservation::new(Handle::from_ptr(list.as_mut_ptr()), 1, 0, 0, Domid::SELF),
+    )
+}
+
+fn add(t: &Table, space: MapSpace, index: u64, at: u64) -> Answer {
+    t.give(command::AddToPhysmap, &mut XenAddToPhysmap::new(Domid::SELF, 0, space, index, at))
+}
+
+fn remove(t: &Table, frame: u64) -> Answer {
+    t.give(command::RemoveFromPhysmap, &mut XenRemoveFromPhysmap::new(Domid::SELF, frame))
+}
+
+#[test]
+fn memory_over_memory_leaves_the_old_page_charged() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), |t| {
+            set_byte(t.page(5), 0, 7);
+            t.is("populated over memory", (populate(t, t.frame(5)), pages(t)), (Ok(1), 65));
+            t.is("a new page is there", byte(t.page(5), 0), 0);
+            t.is("given back", (decrease(t, t.frame(5)), pages(t)), (Ok(1), 64));
+            t.is("the old one is out of reach", decrease(t, t.frame(5)), OK);
+        });
+    }
+}
+
+#[test]
+fn a_page_that_is_removed_stays_charged_and_one_that_is_given_back_does_not() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), |t| {
+            t.is("removed", (remove(t, t.frame(5)), pages(t)), (OK, 64));
+            t.is("nothing is there", remove(t, t.frame(5)), ENOENT);
+            t.is("and cannot be given back", (decrease(t, t.frame(5)), pages(t)), (OK, 64));
+            t.is("given back", (decrease(t, t.frame(6)), pages(t)), (Ok(1), 63));
+            t.is("populated", (populate(t, t.frame(6)), pages(t)), (Ok(1), 64));
+            t.is("a page of zeros", byte(t.page(6), 99), 0);
+        });
+    }
+}
+
+#[test]
+fn a_page_moves_and_frees_what_it_covers() {
+    one(Profile::DOMU, Setup::new(), |t| {
+        set_byte(t.page(5), 17, 42);
+        set_byte(t.page(6), 17, 43);
+        t.is("moved", (add(t, MapSpace::GMFN, t.frame(5), t.frame(6)), pages(t)), (OK, 63));
+        t.is("it is there", byte(t.page(6), 17), 42);
+        t.is("and not where it was", remove(t, t.frame(5)), ENOENT);
+        t.is(
+            "moved onto itself",
+            (add(t, MapSpace::GMFN, t.frame(6), t.frame(6)), byte(t.page(6), 17)),
+            (OK, 42),
+        );
+        t.is(
+            "what is not there does not move",
+            add(t, MapSpace::GMFN, t.frame(5), t.frame(7)),
+            EINVAL,
+        );
+    });
+    one(Profile::DOMU, Setup::new(), |t| {
+        for page in 5..8 {
+            set_byte(t.page(page), 0, page as u8);
+        }
+        let mut asked =
+            XenAddToPhysmap::new(Domid::SELF, 3, MapSpace::GMFN_RANGE, t.frame(5), t.frame(20));
+        t.is("three at once", (t.give(command::AddToPhysmap, &mut asked), pages(t)), (OK, 61));
+        t.is("in order", [20, 21, 22].map(|page| byte(t.page(page), 0)), [5, 6, 7]);
+    });
+}
+
+#[test]
+fn the_shared_page_moves_on_x86_and_frees_memory() {
+    one(Profile::DOMU, Setup::new(), |t| {
+        let shared = attach(t);
+        t.is("the page that was there is free", pages(t), 63);
+        shared.evtchn_mask(3).expect("a word").swap(5, std::sync::atomic::Ordering::SeqCst);
+        let moved = map_shared(t, 1);
+        t.is("the page that was there is free", pages(t), 62);
+        t.is(
+            "the page is the same",
+            moved.evtchn_mask(3).expect("a word").load(std::sync::atomic::Ordering::SeqCst),
+            5,
+        );
+        t.is("it is at no other frame", remove(t, t.frame(0)), ENOENT);
+        t.is("unmapped, and mapped again", (remove(t, t.frame(1)), pages(t)), (OK, 62));
+        let again = map_shared(t, 2);
+        t.is(
+            "with what was in it",
+            again.evtchn_mask(3).expect("a word").load(std::sync::atomic::Ordering::SeqCst),
+            5,
+        );
+    });
+}
+
+#[test]
+fn on_arm_what_is_covered_stays_charged() {
+    one(Profile::DOM0LESS, Setup::new(), |t| {
+        let _ = map_shared(t, 0);
+        t.is("covered", pages(t), 64);
+        t.is(
+            "unmapped, there is nothing",
+            [remove(t, t.frame(0)), remove(t, t.frame(0))],
+            [OK, ENOENT],
+        );
+        t.is(
+            "mapped where nothing is",
+            (add(t, MapSpace::SHARED_INFO, 0, t.frame(0)), pages(t)),
+            (OK, 64),
+        );
+    });
+}
+
+#[test]
+fn addresses_without_memory_are_faults_for_xen() {
+    for profile in PROFILES {
+        one(profile, Setup::new(), |t| {
+            let at = t.page(5).addr().get();
+            let ask = || t.raw(xen_pac::hypercall::Hypercall::XEN_VERSION, [1, at, 0]);
+            t.is("with memory", ask(), OK);
+            t.is("taken away", decrease(t, t.frame(5)), Ok(1));
+            t.is("without", ask(), EFAULT);
+        });
+    }
+}

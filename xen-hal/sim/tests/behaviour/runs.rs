@@ -1,0 +1,161 @@
+//! The same seed gives the same run, and another one another.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use xen_hal::clock::SystemTime;
+use xen_hal::event::{Events, Port};
+use xen_hal::platform::VcpuId;
+use xen_hal::sched::Sched;
+use xen_hal::vcpu::Vcpu;
+use xen_pac::base::Domid;
+use xen_sim::{Adversity, Guest, Machine, Profile, Report, Setup};
+
+use crate::support::Table;
+use crate::support::events::{alloc, interdomain, ipi, send};
+use crate::world::{Notes, VECTOR, attach};
+
+/// What was asked, by whom, what came of it and when: in the order in which it happened.
+type Log = Arc<Mutex<Vec<Line>>>;
+type Line = (u16, u32, &'static str, u64, u64);
+
+const VCPUS: usize = 4;
+
+fn note(guest: Guest, log: &Log, what: &'static str, answer: u64) {
+    let line = (guest.domain().0, guest.current().0, what, answer, guest.now().as_nanos() as u64);
+    log.lock().expect("nobody panicked").push(line);
+}
+
+/// A vCPU that sends, sleeps, computes and asks, as chance has it.
+fn work(guest: Guest, log: &Log) {
+    for _ in 0..15 {
+        let chance = guest.random();
+        match chance % 5 {
+            0 => {
+                let sent =
+                    Events::new(guest.xen()).send(Port((chance >> 8) as u32 % VCPUS as u32 + 1));
+                note(guest, log, "sent", sent.is_ok().into());
+            }
+            1 => {
+                let until = guest.now() + Duration::from_micros(chance >> 40 & 0xff);
+                let polled = Sched::new(guest.xen())
+                    .poll(&[], Some(SystemTime::from_nanos(until.as_nanos() as u64)));
+                note(guest, log, "polled", polled.is_ok().into());
+            }
+            2 => guest.advance(Duration::from_nanos(chance >> 50)),
+            3 => note(guest, log, "counter", xen_hal::platform::Counter::read(&guest.counter())),
+            _ => {
+                let times =
+                    Vcpu::new(guest.xen(), VcpuId((chance >> 8) as u32 % VCPUS as u32)).runstate();
+                note(guest, log, "since", times.map_or(0, |times| times.since.as_nanos()));
+            }
+        }
+    }
+    note(guest, log, "done", 0);
+    guest.post(&format!("done {} {}", guest.domain().0, guest.current().0), 1);
+}
+
+fn domain(guest: Guest, log: &Log) {
+    let t = Table::new(guest);
+    let (shared, notes) = (attach(&t), Notes::default());
+    notes.note(guest, VECTOR, shared);
+    for vcpu in 0..VCPUS {
+        t.is("bound", ipi(&t, vcpu as u32), Ok(vcpu + 1));
+    }
+    let other = Domid(3 - t.domain().0);
+    note(guest, log, "set aside", alloc(&t, Domid::SELF, other).unwrap_or_default() as u64);
+    t.post(&format!("ready {}", t.domain().0), 1);
+    let _ = t.await_post(&format!("ready {}", other.0));
+    let bound = interdomain(&t, other, VCPUS as u32 + 1).unwrap_or_default();
+    note(guest, log, "bound", bound as u64);
+    guest.enable_interrupts();
+    for vcpu in 1..VCPUS {
+        let log = Arc::clone(log);
+        t.start(vcpu as u32, move |guest| work(guest, &log));
+    }
+    work(guest, log);
+    note(guest, log, "sent", send(&t, bound as u32).is_ok().into());
+    for vcpu in 1..VCPUS {
+        let _ = t.await_post(&format!("done {} {vcpu}", t.domain().0));
+    }
+    notes.ports().iter().for_each(|port| note(guest, log, "handled", (*port).into()));
+    t.post(&format!("over {}", t.domain().0), 1);
+    let _ = t.await_post(&format!("over {}", other.0));
+}
+
+fn run(seed: u64, adversity: Adversity) -> (Report, Vec<Line>) {
+    let log = Log::default();
+    let mut machine =
+        Machine::new(Profile::DOMU, seed).expect("the computer has memory").adversity(adversity);
+    for _ in 0..2 {
+        let log = Arc::clone(&log);
+        machine
+            .domain(Setup::new().vcpus(VCPUS), move |guest| domain(guest, &log))
+            .expect("the machine has memory");
+    }
+    let report = machine.run().unwrap_or_else(|failure| panic!("{failure}"));
+    let log = std::mem::take(&mut *log.lock().expect("nobody panicked"));
+    (report, log)
+}
+
+#[test]
+fn a_seed_gives_one_run() {
+    for adversity in [
+        Adversity::new(),
+        Adversity {
+            cancelled_suspends: 0,
+            late_upcalls: 4,
+            clock_updates: 4,
+            ..Adversity::storm()
+        },
+    ] {
+        let first = run(7, adversity);
+        assert!(first.1.len() > 60, "{}", first.1.len());
+        for again in 1..100 {
+            assert_eq!(run(7, adversity), first, "run {again}");
+        }
+    }
+}
+
+#[test]
+fn seeds_give_runs_of_their_own() {
+    let order = |seed| {
+        run(seed, Adversity::new()).1.iter().map(|line| (line.0, line.1)).collect::<Vec<_>>()
+    };
+    let orders: BTreeSet<_> = (0..20).map(order).collect();
+    assert!(orders.len() >= 18, "{} of 20 differ", orders.len());
+}
+
+#[test]
+fn accesses_to_shared_memory_are_places_to_be_preempted_at() {
+    let adversity = Adversity { preempt_hypercalls: 0, preempt_accesses: 2, ..Adversity::calm() };
+    let order = |seed| {
+        let log = Log::default();
+        let noted = Arc::clone(&log);
+        let mut machine = Machine::new(Profile::DOMU, seed)
+            .expect("the computer has memory")
+            .adversity(adversity);
+        let program = move |guest: Guest| {
+            let t = Table::new(guest);
+            let shared = attach(&t);
+            let read = move |guest, log: &Log| {
+                for word in 0..64 {
+                    let _ = shared
+                        .evtchn_pending(word % 8)
+                        .map(|word| word.load(std::sync::atomic::Ordering::SeqCst));
+                    note(guest, log, "read", 0);
+                }
+            };
+            let other = Arc::clone(&noted);
+            t.start(1, move |guest| read(guest, &other));
+            read(guest, &noted);
+        };
+        machine.domain(Setup::new().vcpus(2), program).expect("the machine has memory");
+        machine.run().unwrap_or_else(|failure| panic!("{failure}"));
+        let lines = log.lock().expect("nobody panicked");
+        lines.iter().map(|line| line.1).collect::<Vec<_>>()
+    };
+    let orders: BTreeSet<_> = (0..10).map(order).collect();
+    assert!(orders.len() > 5, "{orders:?}");
+}

@@ -1,0 +1,192 @@
+//! A domain that goes elsewhere, or does not.
+
+use std::time::Duration;
+
+use xen_hal::Xen;
+use xen_hal::hypercall::Errno;
+use xen_hal::memory::WidthLatch;
+use xen_hal::platform::VcpuId;
+use xen_hal::vcpu::RegisterError;
+use xen_pac::base::{Domid, Virq};
+use xen_pac::event_channel::EvtchnState;
+use xen_pac::grant_table::GrantStatus;
+use xen_pac::hvm::{HvmParam, XenHvmEvtchnUpcallVector, XenHvmParam, command as hvm};
+use xen_pac::memory::{self, XenRemoveFromPhysmap};
+use xen_pac::sched::{SchedShutdown, SchedWatchdog, ShutdownReason, command as sched};
+use xen_pac::shared_info::raw;
+use xen_pac::vcpu::{
+    Runstate, VcpuRegisterVcpuInfo, VcpuSetSingleshotTimer, command as vcpu, raw as runs,
+};
+use xen_sim::{Adversity, Profile, Setup};
+
+use crate::support::answer::*;
+use crate::support::events::{ipi, send, status, virq};
+use crate::support::grants::{PERMIT, entry, host_map, map, map_table, put, set_version};
+use crate::support::{Answer, OK, Table, one};
+use crate::world::{Notes, VECTOR, attach, block, byte, marks, set_byte, take};
+
+fn suspend(t: &Table) -> Answer {
+    t.give(sched::Shutdown, &mut SchedShutdown::new(ShutdownReason::SUSPEND))
+}
+
+fn callback(t: &Table) -> u64 {
+    let mut asked = XenHvmParam::new(Domid::SELF, HvmParam::CALLBACK_IRQ, 1);
+    t.is("callback", t.give(hvm::GetParam, &mut asked), OK);
+    asked.value
+}
+
+fn remove(t: &Table, page: usize) -> Answer {
+    t.give(
+        memory::command::RemoveFromPhysmap,
+        &mut XenRemoveFromPhysmap::new(Domid::SELF, t.frame(page)),
+    )
+}
+
+fn watchdog(t: &Table, id: u32) -> Answer {
+    t.give(sched::Watchdog, &mut SchedWatchdog::new(id, 5))
+}
+
+/// Registers one of everything that there is to register.
+fn register_all(t: &Table) {
+    let _ = attach(t);
+    t.is("ports", [ipi(t, 0), virq(t, Virq::TIMER.0, 0)], [Ok(1), Ok(2)]);
+    t.is("version 2", set_version(t, 2).0, OK);
+    t.is("and 1", set_version(t, 1).0, OK);
+    map_table(t, 1);
+    put(t, 1, 8, entry(PERMIT, t.domain(), t.frame(5)));
+    t.is(
+        "a mapping",
+        map(t, t.frame(9) * 4096, host_map(), 8, t.domain()).0,
+        Ok(GrantStatus::OKAY),
+    );
+    t.is(
+        "a block",
+        t.give_vcpu(vcpu::RegisterVcpuInfo, 0, &mut VcpuRegisterVcpuInfo::new(t.frame(2), 0)),
+        OK,
+    );
+    t.is(
+        "a vector",
+        t.give(hvm::SetEvtchnUpcallVector, &mut XenHvmEvtchnUpcallVector::new(0, 0x40)),
+        OK,
+    );
+    t.is("a watchdog", watchdog(t, 0), Ok(1));
+    let due = (t.now() + Duration::from_secs(1)).as_nanos() as u64;
+    t.is(
+        "a timer",
+        t.give_vcpu(vcpu::SetSingleshotTimer, 0, &mut VcpuSetSingleshotTimer::new(due, 0)),
+        OK,
+    );
+    set_byte(t.page(20), 0, 99);
+}
+
+#[test]
+fn elsewhere_nothing_is_registered() {
+    one(Profile::DOMU, Setup::new(), |t| {
+        register_all(t);
+        let before = t.now();
+        t.is("suspended, and restored", suspend(t), OK);
+        t.is(
+            "ports",
+            [1, 2].map(|port| status(t, Domid::SELF, port)),
+            [Ok(EvtchnState::CLOSED); 2],
+        );
+        t.is("callback", callback(t), 0);
+        t.is("the shared page is mapped nowhere", remove(t, 0), ENOENT);
+        t.is("nor is the table", remove(t, 1), ENOENT);
+        t.is("nor what was mapped of others", remove(t, 9), ENOENT);
+        t.is("memory is as it was", byte(t.page(20), 0), 99);
+        t.is("watchdogs", watchdog(t, 1), EINVAL);
+        // Nothing ends the domain, and no interrupt without a handler comes.
+        t.enable_interrupts();
+        t.advance(Duration::from_secs(30));
+        t.is(
+            "time is another machine's",
+            t.now().abs_diff(before) > Duration::from_secs(31)
+                || t.now() < before + Duration::from_secs(30),
+            true,
+        );
+        let shared = crate::world::map_shared(t, 0);
+        t.is("the block is in the shared page again", marks(block(shared, 0)), (false, 0));
+        let notes = Notes::default();
+        notes.note(**t, VECTOR, attach(t));
+        t.is(
+            "events come by the domain's vector",
+            (ipi(t, 0), send(t, 1), notes.ports()),
+            (Ok(1), OK, vec![1]),
+        );
+        // The handler does not know of the block that comes now.
+        xen_hal::platform::Interrupts::disable(&t.interrupts());
+        t.is(
+            "another can be registered",
+            t.give_vcpu(vcpu::RegisterVcpuInfo, 0, &mut VcpuRegisterVcpuInfo::new(t.frame(2), 0)),
+            OK,
+        );
+        map_table(t, 1);
+        t.is(
+            "nothing is lent",
+            map(t, t.frame(9) * 4096, host_map(), 8, t.domain()).0,
+            Ok(GrantStatus::GENERAL_ERROR),
+        );
+    });
+}
+
+#[test]
+fn what_is_called_off_changes_nothing() {
+    one(Profile::DOMU, Setup::new(), |t| {
+        register_all(t);
+        t.set_adversity(Adversity { cancelled_suspends: 1, ..Adversity::calm() });
+        let (before, time, via) = (t.snapshot(), t.now(), callback(t));
+        t.is("called off", suspend(t), Ok(1));
+        t.is("nothing has changed", before.difference(&t.snapshot()), Vec::<String>::new());
+        t.is("time goes on", (t.now() - time) < Duration::from_millis(1), true);
+        t.is("callback", callback(t), via);
+        t.is("ports", status(t, Domid::SELF, 1), Ok(EvtchnState::IPI));
+        t.is("watchdogs", watchdog(t, 1), OK);
+    });
+}
+
+/// What the HAL keeps of areas is enough to register them again, and the handles from before are
+/// good again.
+#[test]
+fn areas_are_registered_again_by_the_hal() {
+    one(Profile::DOMU, Setup::new(), |t| {
+        let _ = attach(t);
+        let xen = Xen::new(t.xen());
+        let latch = || WidthLatch::new(t.xen()).expect("the callback can be read and set");
+        // SAFETY: the page is the area's alone, and nothing of it is used after the machine has
+        // run.
+        let info = unsafe { t.area::<raw::VcpuInfo>(3) };
+        // SAFETY: as above.
+        let times = unsafe { t.area::<runs::VcpuRunstateInfo>(4) };
+        let own = xen
+            .vcpu(VcpuId(0))
+            .register_vcpu_info(&t.space(), latch(), info)
+            .expect("the area is fit");
+        // SAFETY: there is one address space.
+        let run = unsafe { xen.vcpu(VcpuId(0)).register_runstate(times) }.expect("the area is fit");
+        t.is("taken", take(attach(t), own), vec![]);
+        t.is("suspended, and restored", suspend(t), OK);
+
+        let shared = attach(t);
+        t.is("written no longer", (ipi(t, 0), send(t, 1), marks(own)), (Ok(1), OK, (false, 0)));
+        t.is("taken from the shared page", take(shared, block(shared, 0)), vec![1]);
+        t.is("again", info.reregister(t.xen(), &t.space(), latch()), Ok(()));
+        t.is("and the times", times.reregister(t.xen(), &t.space()), Ok(()));
+        t.is("looks everywhere once", take(shared, own), vec![]);
+        t.is("told by the old handle", (send(t, 1), take(shared, own)), (OK, vec![1]));
+        t.is("its times are kept", run.read_own().state, Runstate::RUNNING);
+        let again = info.reregister(t.xen(), &t.space(), latch());
+        t.is("not twice", again, Err(RegisterError::Refused(Errno::EINVAL)));
+    });
+}
+
+#[test]
+fn a_domain_goes_elsewhere_after_centuries_too() {
+    one(Profile::DOMU, Setup::new(), |t| {
+        // As many nanoseconds as a signed number has no room for.
+        t.advance(Duration::from_nanos(1 << 63));
+        let before = t.now();
+        t.is("suspended", suspend(t), OK);
+        t.is("earlier by the other machine's count", t.now() < before, true);
+    });
+}

@@ -1,0 +1,138 @@
+//! Timers, watchdogs, and the account of what vCPUs do.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use xen_hal::clock::SystemTime;
+use xen_hal::platform::VcpuId;
+use xen_hal::sched::Sched;
+use xen_hal::vcpu::{RunTimes, Vcpu};
+use xen_pac::base::Virq;
+use xen_pac::sched::ShutdownReason;
+use xen_pac::vcpu::Runstate;
+use xen_sim::{Profile, Setup};
+
+use crate::support::events::virq;
+use crate::support::one;
+use crate::world::{VECTOR, attach, block, take};
+
+/// When the first domain was made.
+const BEGINNING: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_single_shot_is_never_early() {
+    one(Profile::DOMU, Setup::new(), |t| {
+        let shared = attach(t);
+        let (guest, fired) = (**t, Arc::new(AtomicU64::new(0)));
+        let noted = Arc::clone(&fired);
+        t.on_interrupt(VECTOR, move || {
+            noted.store(guest.now().as_nanos() as u64, Ordering::SeqCst);
+            let _ = take(shared, block(shared, 0));
+        });
+        t.is("bound", virq(t, Virq::TIMER.0, 0), Ok(1));
+        for _ in 0..200 {
+            let due = t.now().as_nanos() as u64 + t.random() % 5_000_000;
+            fired.store(0, Ordering::SeqCst);
+            Vcpu::new(t.xen(), VcpuId(0))
+                .set_singleshot_timer(SystemTime::from_nanos(due))
+                .expect("any moment may be asked for");
+            t.wait_until(|| fired.load(Ordering::SeqCst) != 0);
+            let late = fired.load(Ordering::SeqCst).checked_sub(due);
+            t.is("late by little", late.is_some_and(|late| late < 100_000), true);
+        }
+    });
+}
+
+#[test]
+fn the_end_of_a_poll_is_never_early() {
+    one(Profile::DOMU, Setup::new(), |t| {
+        for _ in 0..200 {
+            let due = t.now().as_nanos() as u64 + t.random() % 5_000_000;
+            t.is(
+                "polled",
+                Sched::new(t.xen()).poll(&[], Some(SystemTime::from_nanos(due))),
+                Ok(()),
+            );
+            t.is("not early", t.now().as_nanos() as u64 >= due, true);
+        }
+    });
+}
+
+fn all(times: &RunTimes) -> Duration {
+    [Runstate::RUNNING, Runstate::RUNNABLE, Runstate::BLOCKED, Runstate::OFFLINE]
+        .into_iter()
+        .filter_map(|state| times.spent_in(state))
+        .sum()
+}
+
+#[test]
+fn a_vcpu_is_always_in_one_state() {
+    one(Profile::DOMU, Setup::new().vcpus(3), |t| {
+        t.start(1, |guest| {
+            for _ in 0..20 {
+                let until = SystemTime::from_nanos(guest.now().as_nanos() as u64 + 100_000);
+                let _ = Sched::new(guest.xen()).poll(&[], Some(until));
+                guest.advance(Duration::from_micros(30));
+            }
+        });
+        for round in 0..40 {
+            t.advance(Duration::from_micros(50));
+            t.relax();
+            for vcpu in 0..3 {
+                let (before, times) = (
+                    t.now(),
+                    Vcpu::new(t.xen(), VcpuId(vcpu)).runstate().expect("the vCPU is there"),
+                );
+                let sum = BEGINNING + all(&times);
+                t.is(
+                    &format!("round {round}, vCPU {vcpu}: the states make up all the time"),
+                    (before..=t.now()).contains(&sum),
+                    true,
+                );
+            }
+        }
+        let times = |vcpu| Vcpu::new(t.xen(), VcpuId(vcpu)).runstate().expect("the vCPU is there");
+        let (first, second, third) = (times(0), times(1), times(2));
+        t.is("this one runs", first.state, Runstate::RUNNING);
+        t.is(
+            "the second slept",
+            second.spent_in(Runstate::BLOCKED) >= Some(Duration::from_micros(500)),
+            true,
+        );
+        t.is(
+            "the third never was",
+            (third.state, all(&third) == third.spent_in(Runstate::OFFLINE).unwrap_or_default()),
+            (Runstate::OFFLINE, true),
+        );
+    });
+}
+
+#[test]
+fn a_watchdog_that_nobody_kicks_ends_the_domain() {
+    let report = one(Profile::DOMU, Setup::new(), |t| {
+        let dog = Sched::new(t.xen())
+            .start_watchdog(NonZero::<u32>::MIN.saturating_add(1))
+            .expect("there is one");
+        for _ in 0..5 {
+            t.advance(Duration::from_millis(1500));
+            dog.kick(NonZero::<u32>::MIN.saturating_add(1)).expect("it runs");
+        }
+        t.all_right();
+        t.advance(Duration::from_secs(3));
+        panic!("the domain has ended");
+    });
+    assert_eq!(report.ends, [(1, ShutdownReason::WATCHDOG)].into());
+    assert!(report.nanos >= 1_000_000_000 + 5 * 1_500_000_000 + 2_000_000_000, "{report:?}");
+    // It wakes nobody up to do it, and one that was stopped does nothing.
+    let report = one(Profile::DOMU, Setup::new(), |t| {
+        let dog = Sched::new(t.xen()).start_watchdog(NonZero::<u32>::MIN).expect("there is one");
+        dog.stop().expect("it runs");
+        t.advance(Duration::from_secs(9));
+        let _dog = Sched::new(t.xen()).start_watchdog(NonZero::<u32>::MIN).expect("there is one");
+        t.all_right();
+        t.wait_until(|| false);
+    });
+    assert_eq!(report.ends, [(1, ShutdownReason::WATCHDOG)].into());
+}

@@ -1,0 +1,131 @@
+//! Pending bits, masks, selectors and upcalls: when an event is announced, and when something that
+//! was left behind keeps it from being.
+
+use std::sync::atomic::Ordering;
+
+use xen_hal::event::Port;
+use xen_sim::{Adversity, Profile, Setup};
+
+use crate::support::events::{bind_vcpu, ipi, send, unmask};
+use crate::support::{OK, Table, one};
+use crate::world::{Notes, attach_on, bitmaps, block, is_masked, is_pending, marks};
+
+/// A domain with three IPIs of its vCPU, the third in the second word of the bitmaps; interrupts
+/// are off.
+fn with_ports(
+    program: impl Fn(&Table, xen_pac::shared_info::SharedInfo<'static>, &Notes) + Send + Clone + 'static,
+) {
+    for profile in [Profile::DOMU, Profile::DOM0LESS] {
+        let program = program.clone();
+        one(profile, Setup::new().vcpus(2), move |t| {
+            let ((shared, interrupt), notes) = (attach_on(profile, t), Notes::default());
+            notes.note(**t, interrupt, shared);
+            while ipi(t, 0) != Ok(64) {}
+            program(t, shared, &notes);
+        });
+    }
+}
+
+#[test]
+fn an_event_sets_bit_selector_and_upcall_in_turn() {
+    with_ports(|t, shared, notes| {
+        let info = block(shared, 0);
+        t.is("nothing at first", marks(info), (false, 0));
+        t.is("sent", [send(t, 1), send(t, 64), send(t, 1)], [OK; 3]);
+        t.is("both words are selected", marks(info), (true, 0b11));
+        t.is("pending", [1, 2, 64].map(|port| is_pending(shared, port)), [true, false, true]);
+        t.enable_interrupts();
+        t.is("one upcall brings both", (notes.upcalls(), notes.ports()), (1, vec![1, 64]));
+        t.is("nothing is left", marks(info), (false, 0));
+    });
+}
+
+#[test]
+fn a_masked_event_waits_and_is_announced_by_unmasking() {
+    with_ports(|t, shared, notes| {
+        t.enable_interrupts();
+        bitmaps(shared).mask(Port(1));
+        t.is("sent", send(t, 1), OK);
+        t.is(
+            "pending, and not told",
+            (is_pending(shared, 1), marks(block(shared, 0)), notes.upcalls()),
+            (true, (false, 0), 0),
+        );
+        t.is("unmasked by Xen", unmask(t, 1), OK);
+        t.is("told", (is_masked(shared, 1), notes.ports()), (false, vec![1]));
+        t.is("unmasked with nothing pending", unmask(t, 1), OK);
+        t.is("not told", notes.upcalls(), 1);
+        // Cleared by the guest alone, the mask lets nothing out; and Xen does not tell of what was
+        // not masked.
+        bitmaps(shared).mask(Port(1));
+        t.is("sent", send(t, 1), OK);
+        shared.evtchn_mask(0).expect("the first word").fetch_and(!0b10, Ordering::SeqCst);
+        t.is("unmasked by Xen, too late", unmask(t, 1), OK);
+        t.is("not told", (is_pending(shared, 1), notes.upcalls()), (true, 1));
+    });
+}
+
+#[test]
+fn an_event_that_is_pending_already_announces_nothing() {
+    with_ports(|t, shared, notes| {
+        bitmaps(shared).mask(Port(1));
+        t.is("sent", send(t, 1), OK);
+        shared.evtchn_mask(0).expect("the first word").swap(0, Ordering::SeqCst);
+        t.enable_interrupts();
+        t.is("sent again", send(t, 1), OK);
+        t.is("not told", notes.upcalls(), 0);
+    });
+}
+
+#[test]
+fn what_is_left_behind_suppresses_what_comes() {
+    with_ports(|t, shared, notes| {
+        let info = block(shared, 0);
+        t.enable_interrupts();
+        info.evtchn_pending_sel().swap(0b01, Ordering::SeqCst);
+        t.is("in a word whose selector was left", send(t, 1), OK);
+        t.is("not told", (notes.upcalls(), marks(info)), (0, (false, 0b01)));
+        t.is("in another word", send(t, 64), OK);
+        t.is("told of both", notes.ports(), vec![1, 64]);
+    });
+    // The mark of an upcall that nobody takes: with interrupts that come late without end, nothing
+    // takes it.
+    with_ports(|t, shared, notes| {
+        let info = block(shared, 0);
+        t.is("sent", send(t, 1), OK);
+        shared.evtchn_pending(0).expect("the first word").swap(0, Ordering::SeqCst);
+        info.evtchn_pending_sel().swap(0, Ordering::SeqCst);
+        t.is("the mark is left", marks(info), (true, 0));
+        t.is("sent", send(t, 1), OK);
+        t.is("selected", marks(info), (true, 1));
+        // The vector is raised as long as the mark is there.
+        t.enable_interrupts();
+        t.is("told", notes.ports(), vec![1]);
+    });
+}
+
+#[test]
+fn events_of_a_port_go_to_its_vcpu() {
+    one(Profile::DOMU, Setup::new().vcpus(2), |t| {
+        let (shared, _) = attach_on(Profile::DOMU, t);
+        while ipi(t, 0) != Ok(64) {}
+        let aside = crate::support::events::alloc(t, xen_pac::base::Domid::SELF, t.domain());
+        t.is("a channel", aside, Ok(65));
+        t.is("with oneself", crate::support::events::interdomain(t, t.domain(), 65), Ok(66));
+        let _ = crate::world::take(shared, block(shared, 0));
+        t.is("moved", bind_vcpu(t, 66, 1), OK);
+        t.is("sent", send(t, 65), OK);
+        t.is("the first vCPU is not told", marks(block(shared, 0)), (false, 0));
+        t.is("the second is", marks(block(shared, 1)), (true, 0b10));
+    });
+}
+
+#[test]
+fn upcalls_that_come_for_nothing_are_nothing() {
+    with_ports(|t, _, notes| {
+        t.enable_interrupts();
+        t.set_adversity(Adversity { spurious_upcalls: 1, ..Adversity::calm() });
+        t.is("a hypercall", ipi(t, 1).is_ok(), true);
+        t.is("an upcall without an event", (notes.upcalls(), notes.ports()), (1, vec![]));
+    });
+}

@@ -1,0 +1,253 @@
+//! What tests of the simulator have in common: machines for tables of cases, and hypercalls by
+//! number, so that each case says what is asked and nothing else.
+
+#![allow(dead_code, reason = "each of the test programs uses what it needs")]
+
+pub(crate) mod events;
+pub(crate) mod grants;
+
+use std::cell::RefCell;
+use std::fmt::Debug;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use xen_hal::hypercall::{Errno, Hypercall as _, check};
+use xen_hal::platform::{AddressSpace as _, VcpuId};
+use xen_hal::vcpu::{LongMode, Vcpu};
+use xen_pac::base::Domid;
+use xen_pac::command::Command;
+use xen_pac::hypercall::Hypercall;
+use xen_pac::release::Release;
+use xen_sim::{Adversity, Arch, Ending, Failure, Guest, Machine, Profile, Report, Role, Setup};
+
+/// What a hypercall comes to.
+pub(crate) type Answer = Result<usize, Errno>;
+/// Success without a value.
+pub(crate) const OK: Answer = Ok(0);
+/// A domain that is not there.
+pub(crate) const NOBODY: Domid = Domid(77);
+/// Where no program has memory.
+pub(crate) const NOWHERE: usize = 8;
+/// A command that no hypercall has.
+pub(crate) const NO_COMMAND: usize = 61;
+
+/// The control domain of an Arm machine, where SILO reigns.
+pub(crate) const ARM_DOM0: Profile = Profile { role: Role::Control, ..Profile::DOM0LESS };
+/// Every profile that the simulator is told to have.
+pub(crate) const PROFILES: [Profile; 3] = [Profile::DOM0, Profile::DOMU, Profile::DOM0LESS];
+
+/// The profile under another release, 4.`minor`.
+pub(crate) const fn release(minor: u16, profile: Profile) -> Profile {
+    Profile { release: Release::new(4, minor), ..profile }
+}
+
+pub(crate) fn is_arm(profile: Profile) -> bool {
+    profile.arch == Arch::Aarch64
+}
+
+/// A guest that asks, and notes which answers are not those of the table.
+pub(crate) struct Table {
+    guest: Guest,
+    wrong: RefCell<Vec<String>>,
+    /// Whether it was looked at, when all had been asked.
+    seen: Arc<AtomicBool>,
+}
+
+impl Deref for Table {
+    type Target = Guest;
+
+    fn deref(&self) -> &Guest {
+        &self.guest
+    }
+}
+
+impl Table {
+    pub(crate) fn new(guest: Guest) -> Self {
+        Self { guest, wrong: RefCell::default(), seen: Arc::default() }
+    }
+
+    /// A case: what was asked, what Xen answered, and what the table says.
+    #[track_caller]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a line of a table reads better without references"
+    )]
+    pub(crate) fn is<T: PartialEq + Debug>(&self, case: &str, answer: T, expected: T) {
+        if answer != expected {
+            let line = std::panic::Location::caller();
+            self.wrong
+                .borrow_mut()
+                .push(format!("{line}: {case}: {answer:?} and not {expected:?}"));
+        }
+    }
+
+    /// A hypercall by its number.
+    pub(crate) fn raw(&self, number: Hypercall, arguments: [usize; 3]) -> Answer {
+        let [a, b, c] = arguments;
+        // SAFETY: the tests hand over addresses of arguments that are there, or such as the
+        // simulator refuses; what they do to memory they do to pages of their own.
+        check(unsafe { self.guest.xen().call3(number.0, a, b, c) })
+    }
+
+    /// A command whose argument follows it.
+    pub(crate) fn give<C: Command>(&self, _: C, argument: &mut C::Argument) -> Answer {
+        self.raw(C::HYPERCALL, [C::NUMBER as usize, address(argument), 0])
+    }
+
+    /// A command about a vCPU.
+    pub(crate) fn give_vcpu<C: Command>(
+        &self,
+        _: C,
+        vcpu: u32,
+        argument: &mut C::Argument,
+    ) -> Answer {
+        self.raw(C::HYPERCALL, [C::NUMBER as usize, vcpu as usize, address(argument)])
+    }
+
+    /// A command that takes an array, with one element.
+    pub(crate) fn give_one<C: Command>(&self, _: C, argument: &mut C::Argument) -> Answer {
+        self.raw(C::HYPERCALL, [C::NUMBER as usize, address(argument), 1])
+    }
+
+    /// The command with an argument that is nowhere.
+    pub(crate) fn give_nowhere<C: Command>(&self, _: C) -> Answer {
+        self.raw(C::HYPERCALL, [C::NUMBER as usize, NOWHERE, 1])
+    }
+
+    /// The frame of one of the domain's pages.
+    pub(crate) fn frame(&self, page: usize) -> u64 {
+        self.frame_of(self.page(page))
+    }
+
+    /// The frame behind a pointer.
+    pub(crate) fn frame_of(&self, pointer: NonNull<u8>) -> u64 {
+        self.space().frame_of(pointer).expect("the simulator's pages have frames").0
+    }
+
+    /// For a program that does not come to its end: all has been asked, and all answers were right.
+    pub(crate) fn all_right(&self) {
+        assert_eq!(*self.wrong.borrow(), Vec::<String>::new());
+        self.seen.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether all answers were right.
+    pub(crate) fn finish(self) -> Result<(), String> {
+        self.seen.store(true, Ordering::SeqCst);
+        let wrong = self.wrong.take();
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    }
+
+    /// Starts another vCPU with a program.
+    pub(crate) fn start<E: Ending>(
+        &self,
+        vcpu: u32,
+        program: impl FnOnce(Guest) -> E + Send + 'static,
+    ) {
+        self.prepare(VcpuId(vcpu), program);
+        let vcpu = Vcpu::new(self.xen(), VcpuId(vcpu));
+        // SAFETY: the vCPU runs the program that was prepared.
+        unsafe { vcpu.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }
+            .expect("the vCPU is not initialised yet");
+        vcpu.up().expect("the vCPU is initialised");
+    }
+}
+
+/// What nobody asked for is told at the end.
+impl Drop for Table {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.all_right();
+        }
+    }
+}
+
+/// The address of an argument, as hypercalls take it.
+pub(crate) fn address<T>(argument: &mut T) -> usize {
+    (&raw mut *argument).expose_provenance()
+}
+
+/// A domain of a machine: what it is made with, and what it asks.
+pub(crate) type Domain = (Setup, Box<dyn FnOnce(&Table) + Send>);
+
+pub(crate) fn domain(setup: Setup, program: impl FnOnce(&Table) + Send + 'static) -> Domain {
+    (setup, Box::new(program))
+}
+
+/// A machine with these domains, on which nothing happens by chance.
+pub(crate) fn machine(profile: Profile, domains: impl IntoIterator<Item = Domain>) -> Machine {
+    watched(profile, domains).0
+}
+
+/// The same, and whether the answers of each domain were looked at.
+fn watched(
+    profile: Profile,
+    domains: impl IntoIterator<Item = Domain>,
+) -> (Machine, Vec<Arc<AtomicBool>>) {
+    let mut all_seen = Vec::new();
+    let mut machine =
+        Machine::new(profile, 1).expect("the computer has memory").adversity(Adversity::calm());
+    for (setup, program) in domains {
+        let seen = Arc::<AtomicBool>::default();
+        all_seen.push(Arc::clone(&seen));
+        let with_table = |guest| {
+            let table = Table { guest, wrong: RefCell::default(), seen };
+            program(&table);
+            table.finish()
+        };
+        machine.domain(setup, with_table).expect("the machine has memory");
+    }
+    (machine, all_seen)
+}
+
+/// Runs a machine with these domains.
+#[track_caller]
+pub(crate) fn several(profile: Profile, domains: impl IntoIterator<Item = Domain>) -> Report {
+    let (machine, seen) = watched(profile, domains);
+    let report = machine.run().unwrap_or_else(|failure| panic!("{profile:?}: {failure}"));
+    assert!(
+        seen.iter().all(|seen| seen.load(Ordering::SeqCst)),
+        "{profile:?}: a domain ended before all had been asked: {report:?}"
+    );
+    report
+}
+
+/// Runs a machine with one domain.
+#[track_caller]
+pub(crate) fn one(
+    profile: Profile,
+    setup: Setup,
+    program: impl FnOnce(&Table) + Send + 'static,
+) -> Report {
+    several(profile, [domain(setup, program)])
+}
+
+/// Runs a machine with one domain, which comes to a bad end.
+#[track_caller]
+pub(crate) fn fails(
+    profile: Profile,
+    setup: Setup,
+    program: impl FnOnce(&Table) + Send + 'static,
+) -> Failure {
+    machine(profile, [domain(setup, program)]).run().expect_err("the machine fails")
+}
+
+/// A guest of the toolstack's beside the first domain.
+pub(crate) fn guest() -> Setup {
+    Setup::new().role(Role::Guest)
+}
+
+/// Answers that are errors, by the names of the errors.
+pub(crate) mod answer {
+    use super::{Answer, Errno};
+
+    macro_rules! answers {
+        ($($name:ident),*) => { $(pub(crate) const $name: Answer = Err(Errno::$name);)* };
+    }
+
+    answers!(
+        E2BIG, EACCES, EBUSY, EEXIST, EFAULT, EINVAL, ENOBUFS, ENODEV, ENOENT, ENOSPC, ENOSYS,
+        ENXIO, EOPNOTSUPP, EOVERFLOW, EPERM, ERANGE, ESRCH, ETIME
+    );
+}

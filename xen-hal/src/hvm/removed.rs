@@ -1,0 +1,91 @@
+//! The parameters that Xen refuses with `EINVAL` since 4.15, for reading too. Their names were kept
+//! in the description, each with the last release that offers it.
+
+use xen_pac::hvm::HvmParam;
+
+use super::Removed;
+
+const MONITOR: &str = "a monitor subscribes to register changes by a domctl of its own";
+const ALWAYS_PAE: &str = "every domain may use physical address extension";
+const IOREQ_SERVERS: &str =
+    "device models register as ioreq servers, with pages and channels of their own";
+const AT_CREATION: &str =
+    "a flag at the domain's creation says whether it may use hardware virtualisation itself";
+
+#[expect(deprecated, reason = "what the headers dropped is what is listed here")]
+const RETIRED: &[(HvmParam, &str)] = &[
+    (HvmParam::PAE_ENABLED, ALWAYS_PAE),
+    (HvmParam::DM_DOMAIN, IOREQ_SERVERS),
+    (HvmParam::BUFIOREQ_EVTCHN, IOREQ_SERVERS),
+    (HvmParam::NESTEDHVM, AT_CREATION),
+    (HvmParam::MEMORY_EVENT_CR0, MONITOR),
+    (HvmParam::MEMORY_EVENT_CR3, MONITOR),
+    (HvmParam::MEMORY_EVENT_CR4, MONITOR),
+    (HvmParam::MEMORY_EVENT_INT3, MONITOR),
+    (HvmParam::MEMORY_EVENT_SINGLE_STEP, MONITOR),
+    (HvmParam::MEMORY_EVENT_MSR, MONITOR),
+];
+
+/// Refuses a parameter that Xen would refuse whatever else.
+pub(super) fn check(parameter: HvmParam) -> Result<(), Removed> {
+    match RETIRED.iter().find(|(removed, _)| *removed == parameter) {
+        Some((parameter, reason)) => Err(Removed { parameter: *parameter, reason }),
+        None => Ok(()),
+    }
+}
+
+/// True if Xen has removed the parameter: releases from 4.15 on refuse it, for reading too.
+#[must_use]
+pub fn is_removed(parameter: HvmParam) -> bool {
+    check(parameter).is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::string::{String, ToString};
+
+    /// The parameters' numbers by the names of the headers, and whether the newest headers still
+    /// have the name.
+    fn measured() -> BTreeMap<String, (u32, bool)> {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../abi-yaml/facts/constants.txt");
+        let facts = std::fs::read_to_string(file).expect("the facts lie beside the crate");
+        let parameters = facts.lines().filter_map(|line| {
+            let (name, rest) = line.strip_prefix("HVM_PARAM_")?.split_once(' ')?;
+            let (value, releases) = rest.split_once(" @ ").unwrap_or((rest, "4.4-"));
+            let in_newest = releases.ends_with('-') || !releases.contains('-');
+            Some((name.to_string(), (value.parse().ok()?, in_newest)))
+        });
+        // Names of parts of CALLBACK_IRQ's value.
+        parameters.filter(|(name, _)| !name.starts_with("CALLBACK_TYPE_")).collect()
+    }
+
+    #[test]
+    fn those_are_refused_whose_numbers_the_newest_headers_dropped() {
+        let parameters = measured();
+        assert!(parameters.len() > 30, "{parameters:?}");
+        let current: BTreeSet<u32> = parameters
+            .values()
+            .filter(|(_, in_newest)| *in_newest)
+            .map(|(number, _)| *number)
+            .collect();
+        let dropped: BTreeSet<u32> = parameters
+            .values()
+            .map(|(number, _)| *number)
+            .filter(|number| !current.contains(number))
+            .collect();
+        let refused: BTreeSet<u32> =
+            (0..1000).filter(|number| check(HvmParam(*number)).is_err()).collect();
+        assert_eq!(refused, dropped);
+    }
+
+    #[test]
+    fn the_reason_is_told() {
+        let removed = check(HvmParam(24)).unwrap_err();
+        assert_eq!(
+            removed.to_string(),
+            std::format!("HVM parameter NESTEDHVM is removed: {AT_CREATION}")
+        );
+    }
+}
