@@ -29,7 +29,7 @@ enum Command {
     /// Hold the description to what a C compiler measured in the headers of each release.
     Verify(commands::verify::Arguments),
     /// Build guest programs and boot them on the real hypervisor.
-    Xen(commands::xen::Arguments),
+    Guest(commands::guest::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +40,6 @@ fn main() -> ExitCode {
         Command::Regen(arguments) => commands::regen::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
-        Command::Xen(arguments) => commands::xen::run(&arguments),
+        Command::Guest(arguments) => commands::guest::run(&arguments),
     }
 }

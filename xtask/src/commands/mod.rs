@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 pub mod bench;
 pub mod facts;
 pub mod fuzz;
+pub mod guest;
 pub mod regen;
 pub mod test;
 pub mod verify;
-pub mod xen;
 
 /// The workspace's root.
 #[must_use]

@@ -114,7 +114,7 @@ fn guests() -> Vec<Step> {
             "host-example",
             "the shared page at work on this machine",
             &[],
-            vec![Call::cargo("run --quiet --package host-example")],
+            vec![Call::cargo("run --quiet --package xen-pac --features simulated --example host")],
         ),
         step(
             "laptop",
@@ -122,7 +122,7 @@ fn guests() -> Vec<Step> {
             &[],
             ["features", "ping-pong", "clock", "tick", "ipi"]
                 .map(|program| {
-                    Call::cargo(&format!("run --quiet --package laptop-examples --bin {program}"))
+                    Call::cargo(&format!("run --quiet --package xen-sim --example {program}"))
                 })
                 .to_vec(),
         ),
@@ -130,19 +130,19 @@ fn guests() -> Vec<Step> {
             "scenarios",
             "every scenario tells on real Xen what was recorded",
             &[known::QEMU_X86, known::XEN_AMD64],
-            vec![Call::xtask("xen --all")],
+            vec![Call::xtask("guest --all")],
         ),
         step(
             "hello",
             "a guest boots on real Xen",
             &[known::QEMU_X86, known::XEN_AMD64],
-            vec![Call::xtask("xen hello")],
+            vec![Call::xtask("guest hello")],
         ),
         step(
             "hypercall-page",
             "on real Xen, a hypercall page answers as the instruction does",
             &[known::QEMU_X86, known::XEN_AMD64],
-            vec![Call::xtask("xen hypercall-page")],
+            vec![Call::xtask("guest hypercall-page")],
         ),
     ]
 }
@@ -226,7 +226,7 @@ fn cross_call(line: &str) -> Call {
 /// The simulator too, which runs on Arm's laptops as well.
 fn cross_simulator(step: Step) -> Step {
     let target = "-Zbuild-std=std,panic_unwind --target aarch64-unknown-linux-gnu";
-    let check = cross_call(&format!("check {target} --package xen-hal --features sim"));
+    let check = cross_call(&format!("check {target} --package xen-sim"));
     Step { calls: step.calls.into_iter().chain([check]).collect(), ..step }
 }
 

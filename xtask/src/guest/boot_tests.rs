@@ -1,6 +1,6 @@
 use super::boot;
-use crate::xen::program::{Expected, Program};
-use crate::xen::verdict::End;
+use crate::guest::program::{Expected, Program};
+use crate::guest::verdict::End;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;

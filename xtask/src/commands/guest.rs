@@ -1,4 +1,4 @@
-//! `cargo xtask xen`.
+//! `cargo xtask guest`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::xen::console::Line;
-use crate::xen::find::{self, Kit};
-use crate::xen::program::{self, Program};
-use crate::xen::route::{self, Route};
-use crate::xen::tally::{Ending, Tally};
-use crate::xen::transcript::{self, Transcript};
-use crate::xen::verdict::{self, Verdict};
-use crate::xen::{boot, build, stage};
+use crate::guest::console::Line;
+use crate::guest::find::{self, Kit};
+use crate::guest::program::{self, Program};
+use crate::guest::route::{self, Route};
+use crate::guest::tally::{Ending, Tally};
+use crate::guest::transcript::{self, Transcript};
+use crate::guest::verdict::{self, Verdict};
+use crate::guest::{boot, build, stage};
 
 /// How many lines of the console are shown when a run did not end as it should.
 const LAST_LINES: usize = 20;
 
-/// What `cargo xtask xen` can be told.
+/// What `cargo xtask guest` can be told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Found by itself, unless a variable points elsewhere:
@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(programs) => programs,
         Err(unknown) => {
             return refuse(&format!(
-                "there is no scenario or program `{unknown}`; `cargo xtask xen --list` names them"
+                "there is no scenario or program `{unknown}`; `cargo xtask guest --list` names them"
             ));
         }
     };
@@ -170,7 +170,7 @@ impl<'a> Session<'a> {
             kit,
             route,
             workspace: super::workspace_root(),
-            files: super::target_folder().join("xen"),
+            files: super::target_folder().join("guest"),
         })
     }
 

@@ -146,7 +146,7 @@ fn version(line: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{Transcript, Verdict};
-    use crate::xen::console::Line;
+    use crate::guest::console::Line;
 
     fn told(lines: &[&str]) -> Transcript {
         Transcript {

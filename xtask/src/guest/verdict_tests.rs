@@ -1,5 +1,5 @@
 use super::{End, Verdict, is_last_word, judge};
-use crate::xen::console::Line;
+use crate::guest::console::Line;
 
 /// Lines as they came from the real hypervisor.
 fn recorded(log: &str) -> Vec<Line> {
