@@ -49,7 +49,7 @@ fn end(status: Status) -> ! {
         if status == Status::Success { ShutdownReason::POWEROFF } else { ShutdownReason::CRASH };
     if let Ok(xen) = detect() {
         // It does not come back unless Xen refuses, and then there is nothing left to try.
-        let _ = xen.argument(Shutdown, &mut SchedShutdown::new(reason));
+        let _ = xen.call(Shutdown, &mut SchedShutdown::new(reason));
     }
     arch::stop()
 }

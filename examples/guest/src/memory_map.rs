@@ -31,7 +31,7 @@ pub fn each_range(xen: &impl Hypercall, mut each: impl FnMut(Range)) -> Result<(
     let mut entries = [0_u8; ENTRIES * ENTRY];
     let mut request = XenMemoryMap::new(ENTRIES as u32, Handle::from_ptr(entries.as_mut_ptr()));
     // SAFETY: Xen writes no more entries than that.
-    unsafe { xen.argument_unchecked(MemoryMap, &mut request) }?;
+    unsafe { xen.call_unchecked(MemoryMap, &mut request) }?;
     for entry in entries.chunks_exact(ENTRY).take(request.nr_entries as usize) {
         let Some((start, rest)) = entry.split_first_chunk() else { continue };
         let Some((length, rest)) = rest.split_first_chunk() else { continue };

@@ -111,7 +111,7 @@ impl<H: Hypercall> Memory<H> {
         let room = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         let mut argument = XenMemoryMap::new(room, Handle::from_ptr(buffer.as_mut_ptr().cast()));
         // SAFETY: the buffer has the bytes of so many entries, and any bytes are entries.
-        unsafe { self.xen.argument_unchecked(command::MemoryMap, &mut argument) }?;
+        unsafe { self.xen.call_unchecked(command::MemoryMap, &mut argument) }?;
         if planted!(MapBelievesItsCount) {
             return Ok(&buffer[..argument.nr_entries as usize]);
         }

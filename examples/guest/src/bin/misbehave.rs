@@ -46,7 +46,7 @@ fn fault() -> ! {
 fn crash(boot: Boot) -> Result<(), Failure> {
     let mut parameter = XenHvmParam::new(Domid::SELF, HvmParam::VM86_TSS, 0xdead_beef_0000);
     // SAFETY: the end of the program, as meant.
-    let answer = unsafe { boot.xen.argument_unchecked(hvm::command::SetParam, &mut parameter) };
+    let answer = unsafe { boot.xen.call_unchecked(hvm::command::SetParam, &mut parameter) };
     println!("Xen answered {answer:?}");
     Err(Failure::new("crashing", "Xen does not mind"))
 }
@@ -59,7 +59,7 @@ fn hang() -> ! {
 
 /// Restarts the machine, past the runtime's own end.
 fn vanish(boot: Boot) -> Result<(), Failure> {
-    let answer = boot.xen.argument(Shutdown, &mut SchedShutdown::new(ShutdownReason::REBOOT));
+    let answer = boot.xen.call(Shutdown, &mut SchedShutdown::new(ShutdownReason::REBOOT));
     println!("Xen answered {answer:?}");
     Err(Failure::new("vanishing", "Xen does not mind"))
 }

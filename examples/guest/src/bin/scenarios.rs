@@ -8,10 +8,10 @@ use core::hint::spin_loop;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use conformance::{Failure, Machine, PAGES, VCPUS, World};
 use guest::x86_64::{descriptors, interrupts, local_apic, vcpus};
 use guest::{Boot, Page, println};
-use conformance::{Failure, Machine, PAGES, VCPUS, World};
-use xen_hal::hypercall::{Errno, AnyBackend, detect};
+use xen_hal::hypercall::{AnyBackend, Errno, detect};
 use xen_hal::platform::{IdentityMap, LocalInterrupts, Tsc, VcpuId};
 use xen_pac::hvm::CallbackVia;
 

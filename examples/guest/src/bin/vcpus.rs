@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use guest::x86_64::{descriptors, interrupts, vcpus};
 use guest::{Boot, During, Failure, Page, memory_map, println};
 use xen_hal::Xen;
-use xen_hal::event::{ScanCursor, Port, PortSet, Drain, TwoLevel};
+use xen_hal::event::{Drain, Port, PortSet, ScanCursor, TwoLevel};
 use xen_hal::hypercall::{Errno, Hypercall, detect};
 use xen_hal::platform::{IdentityMap, VcpuId};
 use xen_pac::hvm::CallbackVia;

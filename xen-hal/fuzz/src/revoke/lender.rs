@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use xen_hal::grant::{Access, Grant, GrantTable, Page, PageMemory, GrantSlot};
+use xen_hal::grant::{Access, Grant, GrantSlot, GrantTable, Page, PageMemory};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GNTTAB_NR_RESERVED_ENTRIES, grant_entry_flags};
 

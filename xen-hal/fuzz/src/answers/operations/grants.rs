@@ -4,7 +4,8 @@ use std::sync::atomic::AtomicU32;
 
 use xen_hal::Xen;
 use xen_hal::grant::{
-    Access, CopyEnd, CopyRequest, ForeignGrant, GrantTable, MapRequest, Mapping, TableError, MapTarget,
+    Access, CopyEnd, CopyRequest, ForeignGrant, GrantTable, MapRequest, MapTarget, Mapping,
+    TableError,
 };
 use xen_hal::memory::PageError;
 use xen_hal::platform::PAGE_SIZE;

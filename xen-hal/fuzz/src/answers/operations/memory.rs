@@ -99,7 +99,8 @@ fn decrease(xen: &Hostile<'_>, input: &Input) {
 
 fn increase(xen: &Hostile<'_>, input: &Input) {
     let asked = usize::from(input.byte());
-    let result = Xen::new(xen).memory().increase_reservation(asked, Extent::of_order(input.number() as u32));
+    let result =
+        Xen::new(xen).memory().increase_reservation(asked, Extent::of_order(input.number() as u32));
     if let Err(short) = result {
         assert!(short.done < asked.max(1));
     }
@@ -107,7 +108,11 @@ fn increase(xen: &Hostile<'_>, input: &Input) {
 }
 
 /// So much was done as Xen said, in lists of 32; never more than was asked for.
-fn reserved(result: Result<(), PartialReservation>, asked: usize, answers: impl Iterator<Item = isize>) {
+fn reserved(
+    result: Result<(), PartialReservation>,
+    asked: usize,
+    answers: impl Iterator<Item = isize>,
+) {
     let mut done = 0;
     for answer in answers {
         let list = (asked - done).min(32);

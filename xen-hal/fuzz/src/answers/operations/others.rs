@@ -6,7 +6,7 @@ use std::time::Duration;
 use xen_hal::Xen;
 use xen_hal::clock::SystemTime;
 use xen_hal::event::Port;
-use xen_hal::hvm::{Hvm, UpcallVector, Value, parameter};
+use xen_hal::hvm::{Hvm, ParamValue, UpcallVector, parameter};
 use xen_hal::memory::WidthLatch;
 use xen_hal::platform::{Interrupts, VcpuId};
 use xen_hal::vcpu::{Area, UpdateFlag};
@@ -117,7 +117,10 @@ fn any_parameter(xen: &Hostile<'_>, input: &Input) {
 }
 
 /// What was decoded stands for a value that decodes to the same.
-fn get<V: Value + std::fmt::Debug>(hvm: Hvm<&Hostile<'_>>, parameter: parameter::Parameter<V>) {
+fn get<V: ParamValue + std::fmt::Debug>(
+    hvm: Hvm<&Hostile<'_>>,
+    parameter: parameter::Parameter<V>,
+) {
     if let Some(value) = good(hvm.get(parameter)) {
         let shown = format!("{value:?}");
         assert_eq!(V::decode(value.encode()).map(|again| format!("{again:?}")), Some(shown));
