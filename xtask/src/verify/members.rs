@@ -2,9 +2,10 @@
 //! paths in C.
 
 use super::cells::Here;
-use crate::document::{Field, FieldUse, Place, Shape, TypeRef};
+use crate::document::{Field, FieldUse, Shape, TypeRef};
 use crate::facts::Extent;
-use crate::resolve::{Basis, Item, Layout, Layouts};
+use crate::layout::{Basis, Item, Layout, Layouts};
+use crate::yaml::Place;
 
 /// A described member.
 #[derive(Clone, Debug)]

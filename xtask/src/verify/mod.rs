@@ -19,9 +19,10 @@ mod views;
 pub use findings::{Mismatch, Tally};
 pub use undescribed::{Rules, Undescribed};
 
-use crate::document::{Document, Place};
+use crate::document::Document;
 use crate::facts::Facts;
-use crate::resolve::Layouts;
+use crate::layout::Layouts;
+use crate::yaml::Place;
 use cells::Cells;
 use findings::Findings;
 

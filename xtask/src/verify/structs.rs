@@ -6,9 +6,10 @@ use super::cells::{Cells, Here};
 use super::findings::Findings;
 use super::members::{self, Member};
 use super::views::{View, Views};
-use crate::document::{Document, Place, Struct};
+use crate::document::{Document, Struct};
 use crate::facts::{Column, Extent, Facts, StructFacts, scope};
-use crate::resolve::Layouts;
+use crate::layout::Layouts;
+use crate::yaml::Place;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Compares every struct, in every cell.
