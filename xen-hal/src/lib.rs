@@ -69,6 +69,8 @@ pub mod memory;
 pub mod planted;
 pub mod platform;
 pub mod sched;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub mod start_info;
 pub mod vcpu;
 pub mod version;
 

@@ -22,6 +22,12 @@ impl MapEntry {
     /// What a buffer is filled with before it is given to Xen.
     pub const EMPTY: Self = Self { address: 0, length: 0, kind: 0 };
 
+    /// Returns a range of the map.
+    #[must_use]
+    pub const fn new(address: u64, length: u64, kind: HvmMemmapType) -> Self {
+        Self { address, length, kind: kind.0 }
+    }
+
     /// The first guest-physical address.
     #[must_use]
     pub const fn address(self) -> u64 {
