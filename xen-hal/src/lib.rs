@@ -46,17 +46,6 @@
 #[cfg(test)]
 extern crate std;
 
-/// Whether a mistake is made on purpose here: never, outside of this crate's own tests.
-macro_rules! planted {
-    ($bug:ident) => {{
-        #[cfg(feature = "planted")]
-        let planted = $crate::planted::is($crate::planted::Bug::$bug);
-        #[cfg(not(feature = "planted"))]
-        let planted = false;
-        planted
-    }};
-}
-
 pub mod clock;
 pub mod console;
 pub mod event;
@@ -64,13 +53,8 @@ pub mod grant;
 pub mod hvm;
 pub mod hypercall;
 pub mod memory;
-#[cfg(feature = "planted")]
-#[doc(hidden)]
-pub mod planted;
 pub mod platform;
 pub mod sched;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub mod start_info;
 pub mod vcpu;
 pub mod version;
 

@@ -1,7 +1,6 @@
 //! The HAL under everything that can happen meanwhile: each trial many times over, each time
 //! another way.
 
-#[allow(dead_code, reason = "the other test of these trials uses more of them")]
 #[path = "trials/mod.rs"]
 mod trials;
 

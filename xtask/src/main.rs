@@ -19,9 +19,10 @@ enum Command {
     Bench(commands::bench::Arguments),
     /// Bring measured facts into the description's folder, or take them out.
     Facts(commands::facts::Arguments),
-    /// Give the HAL whatever a hypervisor or a peer may write, guided by what it reaches; and see
-    /// that planted mistakes are found.
+    /// Fuzz the HAL with arbitrary answers of Xen and arbitrary peers.
     Fuzz(commands::fuzz::Arguments),
+    /// Break a copy of the HAL on purpose, and check that tests find each mistake.
+    Mutants(commands::mutants::Arguments),
     /// Turn the description into xen-pac.
     Regen(commands::regen::Arguments),
     /// Run every check there is; ends with `N passed, M failed, K skipped`.
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Facts(arguments) => commands::facts::run(&arguments),
         Command::Fuzz(arguments) => commands::fuzz::run(&arguments),
+        Command::Mutants(arguments) => commands::mutants::run(&arguments),
         Command::Regen(arguments) => commands::regen::run(&arguments),
         Command::Test(arguments) => commands::test::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),

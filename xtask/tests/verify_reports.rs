@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use xtask::document::Document;
 use xtask::facts::{Extent, Facts, StructTable, Table};
-use xtask::yaml::Sources;
-use xtask::{diagnostic, document, verify};
+use xtask::source::Sources;
+use xtask::{diagnostic, parse, verify};
 
 const MANIFEST: &str = r#"
 releases: ["4.4", "4.5", "4.6"]
@@ -77,7 +77,7 @@ fn facts(change: impl Fn(&mut Table)) -> Facts {
 
 fn description() -> (Sources, Document) {
     let sources = Sources::from_texts([("manifest", MANIFEST), ("small", SMALL)]);
-    let (document, wrong) = document::read(&sources);
+    let (document, wrong) = parse::document(&sources);
     assert_eq!(wrong, []);
     (sources, document.expect("no errors"))
 }

@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(init: xen_hal_fuzz::prepare(), |data: &[u8]| xen_hal_fuzz::bytes::run(data));
+fuzz_target!(|data: &[u8]| xen_hal_fuzz::bytes::run(data));

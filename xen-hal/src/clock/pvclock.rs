@@ -54,9 +54,6 @@ impl<'a, C: Counter> PvClock<'a, C> {
     /// Spins while Xen is writing the block, which takes it a few instructions.
     #[inline]
     pub fn now(&self) -> SystemTime {
-        if planted!(ClockReadsLate) {
-            return time_at(&self.block.snapshot(), self.counter.read());
-        }
         let (time, ticks) = self.block.snapshot_with(|| self.counter.read());
         time_at(&time, ticks)
     }
@@ -87,11 +84,7 @@ impl<'a, C: Counter> PvClock<'a, C> {
 /// The time that a snapshot stands for at a reading of the counter.
 #[inline]
 fn time_at(time: &VcpuTimeInfoSnapshot, ticks: u64) -> SystemTime {
-    let since = if planted!(ElapsedSaturates) {
-        ticks.saturating_sub(time.tsc_timestamp)
-    } else {
-        ticks.wrapping_sub(time.tsc_timestamp)
-    };
+    let since = ticks.wrapping_sub(time.tsc_timestamp);
     let elapsed = scale(since, time.tsc_to_system_mul, time.tsc_shift);
     SystemTime::from_nanos(time.system_time.wrapping_add(elapsed))
 }

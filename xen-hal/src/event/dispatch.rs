@@ -94,7 +94,7 @@ impl TwoLevel<'_> {
             let _ = upcall.swap(0, Ordering::SeqCst);
             let selected = selector.swap(0, Ordering::SeqCst);
             if let ControlFlow::Break(rest) = self.pass(selected, own, cursor, &mut handler) {
-                if rest != 0 && !planted!(BreakForgetsTheRest) {
+                if rest != 0 {
                     // The other way round: who sees the upcall must find the selector.
                     selector.fetch_or(rest, Ordering::SeqCst);
                     upcall.fetch_or(1, Ordering::SeqCst);
@@ -130,7 +130,7 @@ impl TwoLevel<'_> {
             let word = if let Some(some) = NonZero::new(left) {
                 left &= left.wrapping_sub(1);
                 some.trailing_zeros().wrapping_add(first) % BITS
-            } else if lower != 0 && !planted!(DispatchForgetsTheLowerPart) {
+            } else if lower != 0 {
                 lower = 0;
                 part = !upper;
                 first
@@ -164,27 +164,15 @@ impl TwoLevel<'_> {
         else {
             return ControlFlow::Continue(());
         };
-        let mut left = if planted!(DispatchTakesWholeWords) {
-            pending.swap(0, Ordering::AcqRel)
-        } else {
-            pending.load(Ordering::Acquire) & part
-        };
+        let mut left = pending.load(Ordering::Acquire) & part;
         // The mask and the set are looked at anew for each event: the last handler may have masked
         // a port, or given it to another vCPU.
         while let Some(due) = NonZero::new(left & !mask.load(Ordering::Acquire) & own.word(index)) {
             let bit = due.trailing_zeros();
             left = due.get() & due.get().wrapping_sub(1);
             let event = XenUlong::wrapping_shl(1, bit);
-            if planted!(DispatchClearsLate) {
-                let stop = handler(Port(word.wrapping_mul(BITS) | bit));
-                pending.fetch_and(!event, Ordering::AcqRel);
-                stop?;
-                continue;
-            }
             // The last handler may have closed the port, or another vCPU may have taken the event.
-            if planted!(DispatchTakesWholeWords)
-                || pending.fetch_and(!event, Ordering::AcqRel) & event != 0
-            {
+            if pending.fetch_and(!event, Ordering::AcqRel) & event != 0 {
                 let port = Port(word.wrapping_mul(BITS) | bit);
                 cursor.move_to(port);
                 handler(port)?;

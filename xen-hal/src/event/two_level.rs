@@ -114,13 +114,7 @@ impl<'a> TwoLevel<'a> {
         own: &impl PortFilter,
     ) -> Result<(), Errno> {
         let slot = self.slot(port).ok_or(Errno::EINVAL)?;
-        if planted!(UnmaskLooksFirst) {
-            let quiet = slot.pending.load(Ordering::SeqCst) & slot.bit == 0;
-            slot.mask.fetch_and(!slot.bit, Ordering::SeqCst);
-            if quiet {
-                return Ok(());
-            }
-        } else if own.word(slot.word) & slot.bit != 0 {
+        if own.word(slot.word) & slot.bit != 0 {
             // Xen sets the pending bit and then looks at the mask; this is the mirror image, and
             // needs one order of all four accesses.
             slot.mask.fetch_and(!slot.bit, Ordering::SeqCst);

@@ -123,7 +123,7 @@ impl Bytes {
         let mut at = offset;
         let (head, rest) = from.split_at(unaligned(offset).min(from.len()));
         let words = rest.chunks_exact(WORD);
-        let tail = if planted!(CopyForgetsTheTail) { &[] } else { words.remainder() };
+        let tail = words.remainder();
         for byte in head {
             // SAFETY: as many bytes as `from` has were checked to be within the page.
             unsafe { self.cell::<AtomicU8>(at) }.store(*byte, Ordering::Relaxed);
@@ -211,8 +211,11 @@ const fn unaligned(offset: usize) -> usize {
 }
 
 fn check(offset: usize, count: usize) -> Result<(), OutOfBounds> {
-    let end = if planted!(CopyGoesOneBeyond) { PAGE_SIZE + 1 } else { PAGE_SIZE };
-    if offset <= end && count <= end - offset { Ok(()) } else { Err(OutOfBounds { offset, count }) }
+    if offset <= PAGE_SIZE && count <= PAGE_SIZE - offset {
+        Ok(())
+    } else {
+        Err(OutOfBounds { offset, count })
+    }
 }
 
 #[cfg(test)]

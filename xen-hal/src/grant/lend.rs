@@ -90,15 +90,6 @@ impl<'t> GrantSlot<'t> {
         // Xen adds to the flags as long as somebody uses the page. If they are just what was
         // published, nobody does, and after the exchange nobody can. Acquire: what the peer did to
         // the page comes before what the program does with it next.
-        if planted!(RevokeInTwoSteps) {
-            let now = self.entry.flags().load(Ordering::Acquire);
-            let unused = now == self.published || was_replaced(now);
-            if unused {
-                let _ = self.entry.flags().swap(0, Ordering::AcqRel);
-                self.published = 0;
-            }
-            return unused;
-        }
         let withdrawn = match self.entry.flags().compare_exchange(
             self.published,
             0,
@@ -106,12 +97,7 @@ impl<'t> GrantSlot<'t> {
             Ordering::Acquire,
         ) {
             Ok(_) => true,
-            Err(now)
-                if planted!(RevokeIgnoresReaders) && !grant_entry_flags::WRITING.is_set(now) =>
-            {
-                true
-            }
-            Err(now) => was_replaced(now) && !planted!(RevokeForgetsResumes),
+            Err(now) => was_replaced(now),
         };
         if withdrawn {
             self.published = 0;
@@ -131,7 +117,7 @@ impl Drop for GrantSlot<'_> {
     #[inline]
     fn drop(&mut self) {
         // A page still in use stays lent, and its reference taken.
-        if self.published == 0 || self.withdraw() || planted!(DropFreesInUse) {
+        if self.published == 0 || self.withdraw() {
             // The reference was taken when the slot was made, so it is there to be given back.
             let _ = self.references.free(self.reference);
         }

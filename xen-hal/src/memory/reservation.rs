@@ -128,7 +128,7 @@ impl<H: Hypercall> Memory<H> {
         let mut argument = reservation(Handle::NULL, count, extent);
         // SAFETY: without a list, Xen writes to no memory of the domain's, and takes none away.
         let answer =
-            unsafe { self.xen.call_unchecked(command::IncreaseReservation, &mut argument) };
+            unsafe { self.xen.argument_unchecked(command::IncreaseReservation, &mut argument) };
         match answer {
             Ok(done) if done >= count => Ok(()),
             Ok(done) => Err(PartialReservation { done, stopped_at: None, errno: None }),
@@ -164,10 +164,9 @@ impl<H: Hypercall> Memory<H> {
             let answer = if list.length == 0 {
                 Ok(0)
             } else {
-                unsafe { self.xen.call_unchecked(command, &mut argument) }
+                unsafe { self.xen.argument_unchecked(command, &mut argument) }
             };
-            let most = if planted!(ExtentsBelieveTheirCount) { usize::MAX } else { list.length };
-            let done = answer.unwrap_or(0).min(most);
+            let done = answer.unwrap_or(0).min(list.length);
             before += done;
             // A frame that Xen wrote over is none that the caller named, but Xen writes only for
             // guests that are not translated, and those after the extents done never.

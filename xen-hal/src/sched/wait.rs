@@ -66,13 +66,6 @@ impl<H: Hypercall + Copy> Sched<H> {
         mut check: impl FnMut() -> Option<T>,
     ) -> Result<T, Errno> {
         loop {
-            if planted!(WaitChecksUnprotected) {
-                if let Some(result) = check() {
-                    return Ok(result);
-                }
-                self.poll(ports, until)?;
-                continue;
-            }
             let checked = interrupts.without(|| match check() {
                 Some(result) => Ok(Some(result)),
                 None => self.poll(ports, until).map(|()| None),

@@ -79,7 +79,6 @@ impl<H: Hypercall> Version<H> {
                 (&raw mut buffer).expose_provenance(),
             )
         };
-        let most = if planted!(TextBelievesItsLength) { usize::MAX } else { N };
-        check(answer).map(|length| (buffer.bytes, length.min(most)))
+        check(answer).map(|length| (buffer.bytes, length.min(N)))
     }
 }

@@ -1,6 +1,5 @@
 //! Trials: the HAL at work on the simulator, with everything that can happen meanwhile left to a
-//! seed. `trials.rs` makes them many times over; `planted.rs` sees that they fail where a mistake
-//! was made on purpose.
+//! seed. `trials.rs` makes them many times over.
 
 pub(crate) mod clock;
 pub(crate) mod events;

@@ -3,8 +3,7 @@
 use super::Context;
 use super::report::{Report, fault};
 use super::walk::{Kind, items, structs};
-use crate::document::VariantKind;
-use crate::yaml::Place;
+use crate::document::{Place, VariantKind};
 
 /// Words that say nothing beside a name.
 const FILLERS: [&str; 16] = [

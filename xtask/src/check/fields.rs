@@ -5,10 +5,9 @@ use super::report::{Report, fault};
 use super::walk::{fields, structs};
 use crate::diagnostic::Diagnostic;
 use crate::document::{
-    Access, ArchId, Count, Field, FieldUse, ReleaseId, Shape, Struct, StructKind, Writer,
+    Access, ArchId, Count, Field, FieldUse, Place, ReleaseId, Shape, Struct, StructKind, Writer,
 };
-use crate::layout::{Basis, Integer, Meaning};
-use crate::yaml::Place;
+use crate::resolve::{Basis, Integer, Meaning};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for item in structs(context.document) {

@@ -1,11 +1,10 @@
-//! Symbols must be names in Rust.
+//! Names must be names in Rust.
 
 use super::Context;
 use super::places::{name_at, name_of};
 use super::report::{Report, fault};
 use super::walk::{Kind, items, structs};
-use crate::document::VariantKind;
-use crate::yaml::Place;
+use crate::document::{Place, VariantKind};
 
 /// Rust's keywords, those it keeps for later included.
 const KEYWORDS: [&str; 52] = [

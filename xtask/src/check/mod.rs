@@ -28,7 +28,7 @@ mod walk;
 
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Manifest};
-use crate::layout::{Layouts, Symbols};
+use crate::resolve::{Layouts, Names};
 
 /// What every rule looks at.
 struct Context<'d> {
@@ -41,7 +41,7 @@ impl<'d> Context<'d> {
         &self.document.manifest
     }
 
-    fn names(&self) -> &Symbols<'d> {
+    fn names(&self) -> &Names<'d> {
         self.layouts.names()
     }
 }

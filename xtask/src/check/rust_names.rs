@@ -1,4 +1,4 @@
-//! Symbols that differ in the description must differ once they are written as Rust writes them.
+//! Names that differ in the description must differ once they are written as Rust writes them.
 
 use super::Context;
 use super::places::{name_at, name_of};
@@ -6,10 +6,9 @@ use super::report::{Report, fault};
 use super::unique::Unique;
 use super::walk::members;
 use crate::document::{
-    Access, Availability, Field, FieldUse, File, Head, Struct, StructKind, VariantKind,
+    Access, Availability, Field, FieldUse, File, Head, Place, Struct, StructKind, VariantKind,
 };
-use crate::naming::{CONSTANT, FIELD, MODULE, Rule, TYPE, VARIANT, VARIANTS};
-use crate::yaml::Place;
+use crate::render::names::{CONSTANT, FIELD, MODULE, Rule, TYPE, VARIANT, VARIANTS};
 
 /// Modules that every generated file may have of its own, and what it uses of Rust by short names.
 const RESERVED: [&str; 10] =
@@ -186,7 +185,7 @@ fn of_struct<'d>(item: &'d Struct, add: &mut impl FnMut(String, &'d str, Availab
     }
 }
 
-/// Symbols that differ in the description; those that do not are told of by another rule.
+/// Names that differ in the description; those that do not are told of by another rule.
 fn list<'d>(
     context: &Context<'_>,
     report: &mut Report<'_>,

@@ -1,11 +1,13 @@
 //! What the command line offers: each command only strings steps together.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 pub mod bench;
 pub mod facts;
 pub mod fuzz;
 pub mod guest;
+pub mod mutants;
 pub mod regen;
 pub mod test;
 pub mod verify;
@@ -30,4 +32,48 @@ pub fn parse_release(text: &str) -> Result<crate::document::Release, String> {
 pub fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace_root().join("target"), PathBuf::from)
+}
+
+/// The exit code of a command: 0 if all is well, 1 if a check failed, 2 if it could not run, after
+/// printing why.
+fn finish(result: Result<bool, String>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            why.lines().for_each(|line| eprintln!("error: {line}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Refuses a name that is not in `all`, with the nearest one.
+fn known(kind: &str, names: &[String], all: &[&str]) -> Result<(), String> {
+    let Some(unknown) = names.iter().find(|name| !all.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let nearest = all
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(name, unknown), *name))
+        .min()
+        .filter(|(distance, name)| *distance <= name.len().max(unknown.len()) / 2);
+    Err(match nearest {
+        Some((_, name)) => format!("expected a {kind}, found `{unknown}`; did you mean `{name}`?"),
+        None => format!("expected a {kind}, found `{unknown}`; `--list` shows all"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::known;
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_nearest() {
+        let all = ["timer", "sched"];
+        assert_eq!(known("program", &["sched".to_owned()], &all), Ok(()));
+        for (name, end) in [("tiemr", "did you mean `timer`?"), ("zzzzzzz", "`--list` shows all")] {
+            let error = known("program", &[name.to_owned()], &all).unwrap_err();
+            assert!(error.contains(&format!("found `{name}`")) && error.ends_with(end), "{error}");
+        }
+    }
 }

@@ -1,8 +1,7 @@
 //! `cargo xtask regen`.
 
 use super::workspace_root;
-use crate::codegen::output::{self, Lock, OutputError, Plan};
-use crate::generate::{self, Failure, Output};
+use crate::regen::{self, Failure, Lock, Output, Plan};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,7 +41,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         .out
         .clone()
         .unwrap_or_else(|| shown(&workspace_root().join("xen-pac/src/generated")));
-    let output = match generate::from_folder(&abi) {
+    let output = match regen::generate(&abi) {
         Ok(output) => output,
         Err(failure) => return failed(&failure),
     };
@@ -54,7 +53,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if arguments.check {
         return judge(&plan, &output, start.elapsed());
     }
-    if let Err(error) = output::apply(&plan) {
+    if let Err(error) = regen::apply(&plan) {
         return refused(&error);
     }
     for name in &plan.foreign {
@@ -77,7 +76,7 @@ fn judge(plan: &Plan, output: &Output, time: Duration) -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    anstream::print!("{}", output::diff(plan));
+    anstream::print!("{}", regen::diff(plan));
     let count = plan.changes.len();
     let (files, are) = if count == 1 { ("file", "is") } else { ("files", "are") };
     anstream::eprintln!(
@@ -117,7 +116,7 @@ fn failed(failure: &Failure) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn refused(error: &OutputError) -> ExitCode {
+fn refused(error: &regen::RegenError) -> ExitCode {
     anstream::eprintln!("\x1b[1;31merror\x1b[0m: {error}");
     ExitCode::FAILURE
 }

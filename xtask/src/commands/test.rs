@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::suite::{self, Step};
+use crate::ci::{self, Step};
 
 /// What `cargo xtask test` can be told.
 #[derive(Debug, clap::Args)]
@@ -38,15 +38,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
     if arguments.install {
         // Not fatal: the steps that still lack something say so themselves.
-        suite::install_missing(&steps).unwrap_or_else(|why| eprintln!("warning: {why}"));
+        ci::install_missing(&steps).unwrap_or_else(|why| eprintln!("warning: {why}"));
     }
-    let tally = suite::run(&super::workspace_root(), &steps, arguments.no_skip);
+    let tally = ci::run(&super::workspace_root(), &steps, arguments.no_skip);
     if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The steps of those names, in the suite's order; all of them for no name.
 fn choose(names: &[String]) -> Result<Vec<Step>, String> {
-    let all = suite::all();
+    let all = ci::all();
     if let Some(unknown) = names.iter().find(|name| all.iter().all(|step| step.name != **name)) {
         return Err(unknown.clone());
     }

@@ -6,9 +6,9 @@ use crate::document::{Document, Release};
 use crate::facts::measure::headers::Tree;
 use crate::facts::measure::{Measured, Target, compiler::TARGETS, measure};
 use crate::facts::{Facts, Table, scope, store};
+use crate::source::{self, Sources};
 use crate::verify::{self, Mismatch, Report, Rules, fresh, report, undescribed};
-use crate::yaml::{self, Sources};
-use crate::{check, document};
+use crate::{check, parse};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -61,8 +61,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn verify(arguments: &Arguments) -> Result<bool, String> {
     let root = super::workspace_root();
-    let sources = yaml::load(&root.join("abi-yaml")).map_err(|error| error.to_string())?;
-    let (document, mut wrong) = document::read(&sources);
+    let sources = source::load(&root.join("abi-yaml")).map_err(|error| error.to_string())?;
+    let (document, mut wrong) = parse::document(&sources);
     if let Some(document) = &document {
         wrong.extend(check::run(document));
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::yaml::Sources;
+use crate::source::Sources;
 
 const TEXT: &str = "doc: About.\nlist:\n  - { name: one, value: 1 }\n  - { value: 2 }\nempty:\n";
 

@@ -1,9 +1,6 @@
-//! Hypercalls: calling conventions and commands.
+//! Hypercalls: how they are made, and what they can be asked.
 
-use super::item::Head;
-use super::manifest::ArchId;
-use super::types::TypeRef;
-use crate::yaml::Place;
+use super::{ArchId, Head, Place, TypeRef};
 
 /// How an architecture makes a hypercall.
 #[derive(Clone, Debug)]

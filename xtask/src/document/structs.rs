@@ -1,8 +1,6 @@
 //! Structs: memory that is shared, and arguments of hypercalls.
 
-use super::item::{Head, PerArch};
-use super::types::{Count, TypeRef};
-use crate::yaml::Place;
+use super::{Count, Head, PerArch, Place, TypeRef};
 
 /// Which section a struct comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

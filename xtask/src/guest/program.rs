@@ -66,7 +66,7 @@ impl Expected {
 }
 
 /// The binary that runs the scenarios.
-const SCENARIOS: &str = "conformance";
+const SCENARIOS: &str = "scenarios";
 
 impl Program {
     /// Whether it tells a transcript.

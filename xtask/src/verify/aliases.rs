@@ -4,7 +4,7 @@ use super::cells::{Cells, Here};
 use super::findings::Findings;
 use crate::document::{Document, TypeAlias};
 use crate::facts::Facts;
-use crate::layout::{Integer, Layouts};
+use crate::resolve::{Integer, Layouts};
 
 /// Compares the size and the existence of each, in every cell.
 pub(super) fn compare(

@@ -2,9 +2,8 @@
 
 use super::cells::Here;
 use crate::document::{
-    BitField, Command, Document, Head, PerArch, Primitive, Value, Variant, VariantKind, Word,
+    BitField, Command, Document, Head, PerArch, Place, Primitive, Value, Variant, VariantKind, Word,
 };
-use crate::yaml::Place;
 use std::collections::BTreeMap;
 
 /// That a C constant has a value.

@@ -1,8 +1,8 @@
 //! What was found: the same finding in several releases and architectures is one mismatch.
 
 use crate::diagnostic::Diagnostic;
+use crate::document::Place;
 use crate::facts::{Cell, Grid, scope};
-use crate::yaml::Place;
 use std::collections::BTreeMap;
 
 /// How many comparisons were made, by kind.

@@ -2,10 +2,9 @@
 //! paths in C.
 
 use super::cells::Here;
-use crate::document::{Field, FieldUse, Shape, TypeRef};
+use crate::document::{Field, FieldUse, Place, Shape, TypeRef};
 use crate::facts::Extent;
-use crate::layout::{Basis, Item, Layout, Layouts};
-use crate::yaml::Place;
+use crate::resolve::{Basis, Item, Layout, Layouts};
 
 /// A described member.
 #[derive(Clone, Debug)]

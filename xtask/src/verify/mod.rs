@@ -19,10 +19,9 @@ mod views;
 pub use findings::{Mismatch, Tally};
 pub use undescribed::{Rules, Undescribed};
 
-use crate::document::Document;
+use crate::document::{Document, Place};
 use crate::facts::Facts;
-use crate::layout::Layouts;
-use crate::yaml::Place;
+use crate::resolve::Layouts;
 use cells::Cells;
 use findings::Findings;
 

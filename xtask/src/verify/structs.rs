@@ -6,10 +6,9 @@ use super::cells::{Cells, Here};
 use super::findings::Findings;
 use super::members::{self, Member};
 use super::views::{View, Views};
-use crate::document::{Document, Struct};
+use crate::document::{Document, Place, Struct};
 use crate::facts::{Column, Extent, Facts, StructFacts, scope};
-use crate::layout::Layouts;
-use crate::yaml::Place;
+use crate::resolve::Layouts;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Compares every struct, in every cell.

@@ -13,8 +13,8 @@ use std::path::Path;
 use walk::walk;
 use xtask::document::Document;
 use xtask::facts::{Facts, store};
-use xtask::layout::Symbols;
-use xtask::{document, verify, yaml};
+use xtask::resolve::Names;
+use xtask::{parse, source, verify};
 
 /// How many changes of each kind are tried by default.
 const OF_EACH: usize = 15;
@@ -47,8 +47,8 @@ struct Mutation {
 
 fn description() -> (Document, Facts) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../abi-yaml");
-    let sources = yaml::load(&folder).expect("the description can be read");
-    let (document, wrong) = document::read(&sources);
+    let sources = source::load(&folder).expect("the description can be read");
+    let (document, wrong) = parse::document(&sources);
     assert_eq!(wrong, [], "the description parses");
     (
         document.expect("a description without errors"),
@@ -57,7 +57,7 @@ fn description() -> (Document, Facts) {
 }
 
 fn mutations(document: &Document) -> BTreeMap<&'static str, Vec<Mutation>> {
-    let names = Symbols::new(document);
+    let names = Names::new(document);
     let mut found: BTreeMap<&'static str, Vec<Mutation>> = BTreeMap::new();
     let mut claims = Claims::default();
     walk(&mut document.clone(), &mut |_, point| claims.add(&point));

@@ -1,0 +1,274 @@
+//! Coverage-guided fuzzing of the HAL: building the targets of `xen-hal/fuzz` with libFuzzer,
+//! running one, and reading what libFuzzer prints.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::tools::known;
+
+/// The targets: each is a module and a program of `xen-hal/fuzz`.
+pub const TARGETS: [&str; 5] = ["answers", "bytes", "clock", "dispatch", "revoke"];
+
+/// Makes the compiler count which code an input reaches and record what it compares. These are the
+/// flags of cargo-fuzz that do not need a nightly toolchain.
+const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
+    -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares";
+
+/// The longest input. Each target stops before it has used up a longer one.
+const MAX_LENGTH: &str = "-max_len=1024";
+
+/// The exit code of libFuzzer after an input that crashes the target.
+const CRASHED: i32 = 77;
+
+/// The head of the table that [`Found::row`] prints.
+pub const HEAD: &str = "target    executions    cov     ft   seconds  verdict";
+
+/// Builds targets of the workspace at `root` into `folder`; returns the folder of the programs.
+///
+/// # Errors
+///
+/// Says what is missing or went wrong.
+pub fn build(root: &Path, folder: &Path, targets: &[&str]) -> Result<PathBuf, String> {
+    if known::GXX.find().is_none() {
+        return Err(known::GXX.missing());
+    }
+    let host = host()?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // With an explicit target, build scripts are not instrumented.
+    cargo.args(["build", "--quiet", "--release", "--locked", "--target", &host, "--target-dir"]);
+    cargo.arg(folder).args(targets.iter().flat_map(|target| ["--bin", *target]));
+    cargo.env("RUSTFLAGS", FLAGS).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let output = cargo
+        .current_dir(root.join("xen-hal/fuzz"))
+        .output()
+        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    if output.status.success() {
+        Ok(folder.join(host).join("release"))
+    } else {
+        let why = String::from_utf8_lossy(&output.stderr);
+        Err(format!("the fuzz targets do not build:\n{why}"))
+    }
+}
+
+/// The target triple of this machine.
+fn host() -> Result<String, String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
+    let output = Command::new(&rustc)
+        .arg("-vV")
+        .output()
+        .map_err(|error| format!("cannot run rustc: {error}"))?;
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .map(str::to_owned)
+        .ok_or_else(|| "expected a line `host: ...` from `rustc -vV`, found none".to_owned())
+}
+
+/// A run of a target.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The target's program.
+    pub program: &'a Path,
+    /// The time limit.
+    pub seconds: u64,
+    /// The folder from which inputs are read first, and in which those that reach new code are
+    /// kept. Without it the search starts with nothing and with a fixed seed.
+    pub corpus: Option<&'a Path>,
+    /// The start of the path of an input that crashes the target.
+    pub prefix: &'a str,
+}
+
+/// The result of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The number of inputs that were tried.
+    pub executions: u64,
+    /// The number of places in the code that were reached.
+    pub covered: u64,
+    /// The number of features: places, together with how often each was reached and what was
+    /// compared there.
+    pub features: u64,
+    /// The wall-clock time.
+    pub took: Duration,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The time was over before an input crashed the target.
+    Nothing,
+    /// An input crashes the target.
+    Crash {
+        /// The panic's place and message.
+        message: String,
+        /// The path of the input, if libFuzzer wrote it.
+        input: Option<PathBuf>,
+    },
+    /// It ended in another way: it did not start, or libFuzzer was interrupted.
+    Other(String),
+}
+
+impl Job<'_> {
+    /// Runs the target to its end.
+    #[must_use]
+    pub fn run(&self) -> Found {
+        let mut command = Command::new(self.program);
+        // Long inputs are tried from the start: some mistakes take many steps. Ten seconds for one
+        // input are an endless loop.
+        command.args([
+            MAX_LENGTH,
+            "-len_control=0",
+            "-timeout=10",
+            "-rss_limit_mb=1024",
+            "-print_final_stats=1",
+        ]);
+        command.arg(format!("-max_total_time={}", self.seconds));
+        command.arg(format!("-artifact_prefix={}", self.prefix));
+        match self.corpus {
+            Some(corpus) => command.arg(corpus),
+            None => command.arg("-seed=1"),
+        };
+        run(&mut command)
+    }
+
+    /// Runs the target once with an input.
+    #[must_use]
+    pub fn replay(program: &Path, input: &Path) -> Found {
+        run(Command::new(program).arg(input))
+    }
+}
+
+fn run(command: &mut Command) -> Found {
+    let start = Instant::now();
+    let output = command.env("RUST_BACKTRACE", "0").output();
+    let took = start.elapsed();
+    match output {
+        Ok(output) => read(&String::from_utf8_lossy(&output.stderr), output.status.code(), took),
+        Err(error) => Found { end: End::Other(error.to_string()), ..read("", Some(0), took) },
+    }
+}
+
+impl Found {
+    /// The row of the table for a target that must not crash.
+    #[must_use]
+    pub fn row(&self, target: &str) -> String {
+        let verdict = match &self.end {
+            End::Nothing => "ok".to_owned(),
+            End::Crash { .. } => "FAILED, see below".to_owned(),
+            End::Other(why) => format!("FAILED, {why}"),
+        };
+        let Self { executions, covered, features, took, .. } = self;
+        let seconds = took.as_secs_f64();
+        format!("{target:9} {executions:>10} {covered:>6} {features:>6} {seconds:>9.1}  {verdict}")
+    }
+}
+
+/// Reads what libFuzzer printed.
+fn read(printed: &str, code: Option<i32>, took: Duration) -> Found {
+    let last = |name: &str| printed.lines().rev().find_map(|line| number_after(line, name));
+    let input =
+        || Some(printed.lines().find_map(|line| line.split_once("Test unit written to "))?.1);
+    let end = match (code, input()) {
+        (Some(0), _) => End::Nothing,
+        (_, Some(input)) => End::Crash { message: message(printed), input: Some(input.into()) },
+        (Some(CRASHED), None) => End::Crash { message: message(printed), input: None },
+        _ => End::Other(printed.lines().next_back().unwrap_or("it printed nothing").to_owned()),
+    };
+    Found {
+        executions: last("stat::number_of_executed_units:").unwrap_or(0),
+        covered: last(" cov: ").unwrap_or(0),
+        features: last(" ft: ").unwrap_or(0),
+        took,
+        end,
+    }
+}
+
+/// The number that follows a name in a line.
+fn number_after(line: &str, name: &str) -> Option<u64> {
+    line.split_once(name)?.1.split_whitespace().next()?.parse().ok()
+}
+
+/// The place and the first line of the target's panic; otherwise libFuzzer's own error.
+fn message(printed: &str) -> String {
+    let mut lines = printed.lines();
+    let place = lines.find_map(|line| line.split_once("panicked at "));
+    match place {
+        Some((_, place)) => format!("{place} {}", lines.next().unwrap_or_default()),
+        None => printed
+            .lines()
+            .find(|line| line.contains("ERROR: libFuzzer"))
+            .unwrap_or("it gave no reason")
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::workspace_root;
+
+    fn found(printed: &str, code: i32) -> Found {
+        read(printed, Some(code), Duration::ZERO)
+    }
+
+    #[test]
+    fn every_program_is_listed() {
+        let folder = std::fs::read_dir(workspace_root().join("xen-hal/fuzz/fuzz_targets")).unwrap();
+        let mut programs: Vec<_> = folder
+            .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        programs.sort();
+        assert_eq!(programs, TARGETS);
+    }
+
+    #[test]
+    fn a_run_that_finds_nothing_is_counted() {
+        let printed = "#2\tINITED cov: 45 ft: 45 corp: 1/1b\n\
+            #99\tDONE   cov: 201 ft: 1085 corp: 513/25Kb lim: 733\n\
+            stat::number_of_executed_units: 99\n";
+        let expected = Found {
+            executions: 99,
+            covered: 201,
+            features: 1085,
+            took: Duration::ZERO,
+            end: End::Nothing,
+        };
+        assert_eq!(found(printed, 0), expected);
+        assert!(expected.row("clock").ends_with("ok"));
+    }
+
+    #[test]
+    fn a_crash_has_its_message_and_input() {
+        let printed = "#2\tINITED cov: 45 ft: 45 corp: 1/1b\n\n\
+            thread 'main' (3) panicked at src/clock.rs:52:5:\nthe clock went back\n\
+            artifact_prefix='x-'; Test unit written to x-crash-1\n";
+        let end = End::Crash {
+            message: "src/clock.rs:52:5: the clock went back".to_owned(),
+            input: Some("x-crash-1".into()),
+        };
+        assert_eq!(found(printed, 77).end, end);
+        assert!(found(printed, 77).row("clock").contains("FAILED"));
+    }
+
+    #[test]
+    fn an_endless_loop_is_a_crash() {
+        let printed = "==1== ERROR: libFuzzer: timeout after 10 seconds\n\
+            artifact_prefix='x-'; Test unit written to x-timeout-1\n";
+        let crash = found(printed, 70).end;
+        assert!(matches!(crash, End::Crash { message, .. } if message.contains("timeout")));
+    }
+
+    #[test]
+    fn a_target_that_does_not_start_has_found_nothing() {
+        let found = found("cannot open the corpus\n", 2);
+        assert_eq!(found.end, End::Other("cannot open the corpus".to_owned()));
+        assert!(found.row("clock").contains("FAILED"));
+    }
+}

@@ -1,0 +1,489 @@
+//! Deliberate mistakes in the HAL, each a patch in `xen-hal/mutants`, and the tests that must find
+//! them. The patches are applied to a copy of the workspace, one at a time.
+//!
+//! A patch begins with a sentence and one `Found-by:` line per test, and goes on as a unified diff.
+//! Lines are not found by their numbers: the text that a hunk removes, with its context, must be in
+//! the file exactly once, whatever its white space.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use super::fuzz;
+
+/// The folder of the patches.
+pub const FOLDER: &str = "xen-hal/mutants";
+
+/// How many seconds a fuzz target may take to find a mistake. Most take less than one.
+const FUZZ_SECONDS: u64 = 30;
+
+/// A deliberate mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mutant {
+    /// The name of its file, without `.patch`.
+    pub name: String,
+    /// What is wrong with the patched code.
+    pub about: String,
+    /// The tests that must find it.
+    pub found_by: Vec<Finder>,
+    hunks: Vec<Hunk>,
+}
+
+/// A test that finds a mutant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finder {
+    /// `cargo test` with these arguments.
+    Test(Vec<String>),
+    /// `cargo xtask fuzz` with this target.
+    Fuzz(String),
+}
+
+/// A change of one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Hunk {
+    file: String,
+    old: String,
+    new: String,
+}
+
+/// Why a mutant is not found, or could not be tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault(String);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Finder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Test(arguments) => write!(out, "cargo test {}", arguments.join(" ")),
+            Self::Fuzz(target) => write!(out, "cargo xtask fuzz {target}"),
+        }
+    }
+}
+
+/// Reads all mutants, in the order of their names.
+///
+/// # Errors
+///
+/// Names the file that is not a mutant.
+pub fn load(root: &Path) -> Result<Vec<Mutant>, String> {
+    let folder = root.join(FOLDER);
+    let explain = |error| format!("{}: {error}", folder.display());
+    let mut mutants = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(explain)? {
+        let path = entry.map_err(explain)?.path();
+        if path.extension().is_some_and(|extension| extension == "patch") {
+            let text = fs::read_to_string(&path).map_err(explain)?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            mutants.push(
+                Mutant::parse(&name, &text).map_err(|why| format!("{}: {why}", path.display()))?,
+            );
+        }
+    }
+    mutants.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(mutants)
+}
+
+impl Mutant {
+    fn parse(name: &str, text: &str) -> Result<Self, String> {
+        let (head, diff) = text
+            .split_once("\n--- ")
+            .ok_or("expected a unified diff behind the `Found-by:` lines, found none")?;
+        let found_by = head
+            .lines()
+            .filter_map(|line| line.strip_prefix("Found-by: "))
+            .map(Finder::parse)
+            .collect::<Result<Vec<_>, _>>()?;
+        if found_by.is_empty() {
+            return Err("expected a line `Found-by: cargo test ...`, found none".to_owned());
+        }
+        let about = head.lines().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        let hunks = hunks(diff)?;
+        Ok(Self { name: name.to_owned(), about, found_by, hunks })
+    }
+
+    /// The files it changes.
+    fn files(&self) -> BTreeSet<&str> {
+        self.hunks.iter().map(|hunk| hunk.file.as_str()).collect()
+    }
+
+    /// Changes the files of the workspace at `root`; an error changes none.
+    fn apply(&self, root: &Path) -> Result<(), Fault> {
+        let mut changed = Vec::new();
+        for file in self.files() {
+            let path = root.join(file);
+            let mut text = fs::read_to_string(&path).map_err(|error| self.stale(file, &error))?;
+            for hunk in self.hunks.iter().filter(|hunk| hunk.file == file) {
+                text = hunk.apply(&text).map_err(|why| self.stale(file, &why))?;
+            }
+            changed.push((path, text));
+        }
+        for (path, text) in changed {
+            fs::write(&path, text)
+                .map_err(|error| Fault(format!("{}: {error}", path.display())))?;
+        }
+        Ok(())
+    }
+
+    fn stale(&self, file: &str, why: &dyn fmt::Display) -> Fault {
+        let patch = format!("{FOLDER}/{}.patch", self.name);
+        Fault(format!(
+            "{patch} does not apply to {file}: {why}\n\
+             Make the mistake ({}) by hand, replace the patch's diff by the output of\n\
+             `git diff -U1 {file}`, and undo it with `git checkout {file}`.",
+            self.about.trim_end_matches('.'),
+        ))
+    }
+}
+
+impl Finder {
+    fn parse(line: &str) -> Result<Self, String> {
+        if let Some(target) = line.strip_prefix("cargo xtask fuzz ")
+            && fuzz::TARGETS.contains(&target)
+        {
+            return Ok(Self::Fuzz(target.to_owned()));
+        }
+        match line.strip_prefix("cargo test ") {
+            Some(rest) => Ok(Self::Test(rest.split_whitespace().map(str::to_owned).collect())),
+            None => Err(format!(
+                "expected `cargo test ARGUMENTS` or `cargo xtask fuzz TARGET` with a target of {}, \
+                 found `{line}`",
+                fuzz::TARGETS.join(", ")
+            )),
+        }
+    }
+}
+
+/// The hunks of a unified diff whose first `--- ` has been read.
+fn hunks(diff: &str) -> Result<Vec<Hunk>, String> {
+    let (mut file, mut hunks) = (String::new(), Vec::<Hunk>::new());
+    for line in diff.lines() {
+        if let Some(name) = line.strip_prefix("+++ ") {
+            file = name.strip_prefix("b/").unwrap_or(name).trim_end().to_owned();
+        } else if line.starts_with("@@ ") {
+            hunks.push(Hunk { file: file.clone(), ..Hunk::default() });
+        } else if let Some(hunk) = hunks.last_mut() {
+            let (kind, text) = line.split_at_checked(1).unwrap_or((" ", ""));
+            for (side, other) in [(&mut hunk.old, "+"), (&mut hunk.new, "-")] {
+                if kind != other && [" ", "+", "-"].contains(&kind) {
+                    side.push_str(text);
+                    side.push('\n');
+                }
+            }
+        }
+    }
+    if hunks.iter().any(|hunk| hunk.old == hunk.new || hunk.file.is_empty()) || hunks.is_empty() {
+        return Err("expected hunks that change a file, found a diff without".to_owned());
+    }
+    Ok(hunks)
+}
+
+impl Hunk {
+    /// The text with the hunk's old text replaced.
+    fn apply(&self, text: &str) -> Result<String, String> {
+        let packed = |text: &str| -> (String, Vec<usize>) {
+            text.char_indices()
+                .filter(|(_, letter)| !letter.is_whitespace())
+                .flat_map(|(at, letter)| (0..letter.len_utf8()).map(move |_| (at, letter)))
+                .fold((String::new(), Vec::new()), |(mut all, mut places), (at, letter)| {
+                    if places.last() != Some(&at) {
+                        all.push(letter);
+                    }
+                    places.push(at);
+                    (all, places)
+                })
+        };
+        let (all, places) = packed(text);
+        let (old, _) = packed(&self.old);
+        let mut matches = all.match_indices(&old).map(|(at, _)| at);
+        let first = matches.next();
+        let others = matches.count();
+        let Some(first) = first.filter(|_| others == 0 && !old.is_empty()) else {
+            let count = first.map_or(0, |_| 1 + others);
+            return Err(format!("expected one place with\n{}found {count}", self.old));
+        };
+        let (start, last) = (places[first], places[first + old.len() - 1]);
+        let end = last + text[last..].chars().next().map_or(0, char::len_utf8);
+        Ok(format!("{}{}{}", &text[..start], self.new.trim(), &text[end..]))
+    }
+}
+
+/// The copy of a workspace in which mutants are tried.
+#[derive(Debug)]
+pub struct Copy {
+    from: PathBuf,
+    root: PathBuf,
+    build: PathBuf,
+}
+
+impl Copy {
+    /// Makes `folder` hold a copy of what git tracks in the workspace at `root`, and what it would
+    /// track. Files that are already equal keep their time, so that cargo builds nothing anew.
+    ///
+    /// # Errors
+    ///
+    /// Says what could not be read or written.
+    pub fn new(root: &Path, folder: &Path) -> Result<Self, String> {
+        let copy =
+            Self { from: root.to_owned(), root: folder.join("tree"), build: folder.join("build") };
+        let files = super::files(root)?;
+        for file in &files {
+            copy.restore(file)?;
+        }
+        Ok(copy)
+    }
+
+    /// Makes a file equal to the original.
+    fn restore(&self, file: &str) -> Result<(), String> {
+        let (from, to) = (self.from.join(file), self.root.join(file));
+        let explain = |error| format!("{}: {error}", to.display());
+        let wanted = fs::read(&from).map_err(|error| format!("{}: {error}", from.display()))?;
+        if fs::read(&to).is_ok_and(|found| found == wanted) {
+            return Ok(());
+        }
+        fs::create_dir_all(to.parent().unwrap_or(&self.root)).map_err(explain)?;
+        fs::write(&to, wanted).map_err(explain)
+    }
+
+    /// Applies a mutant, sees that each of its tests finds it, and takes it back.
+    ///
+    /// # Errors
+    ///
+    /// The mutant does not apply or does not compile, or a test does not find it, or not again.
+    pub fn try_mutant(&self, mutant: &Mutant) -> Result<Vec<Find>, Fault> {
+        mutant.apply(&self.root)?;
+        let finds = mutant.found_by.iter().map(|finder| self.find(&mutant.name, finder)).collect();
+        for file in mutant.files() {
+            self.restore(file).map_err(Fault)?;
+        }
+        finds
+    }
+
+    /// Runs a test, which must fail, twice and in the same way.
+    fn find(&self, name: &str, finder: &Finder) -> Result<Find, Fault> {
+        let again = |first: &str, second: &str| {
+            let why = format!("`{finder}` fails in another way when repeated:\n{first}\n{second}");
+            if first == second { Ok(()) } else { Err(Fault(why)) }
+        };
+        match finder {
+            Finder::Test(arguments) => {
+                self.compile(arguments)?;
+                let run = || failure(&self.test(arguments)?).ok_or_else(|| not_found(finder));
+                let (message, second) = (run()?, run()?);
+                again(&message, &second)?;
+                Ok(Find { finder: finder.clone(), message, input: None })
+            }
+            Finder::Fuzz(target) => {
+                let program = self.program(target)?;
+                let crashes = self.build.join("crashes");
+                fs::create_dir_all(&crashes).map_err(|error| Fault(error.to_string()))?;
+                let prefix = format!("{}/{name}-", crashes.display());
+                let job = fuzz::Job {
+                    program: &program,
+                    seconds: FUZZ_SECONDS,
+                    corpus: None,
+                    prefix: &prefix,
+                };
+                let found = job.run();
+                match found.end {
+                    fuzz::End::Crash { message, input: Some(input) } => {
+                        match fuzz::Job::replay(&program, &input).end {
+                            fuzz::End::Crash { message: second, .. } => again(&message, &second)?,
+                            end => again(&message, &format!("{end:?}"))?,
+                        }
+                        Ok(Find { finder: finder.clone(), message, input: Some(input) })
+                    }
+                    fuzz::End::Nothing => Err(not_found(finder)),
+                    end => Err(Fault(format!("`{finder}` does not run: {end:?}"))),
+                }
+            }
+        }
+    }
+
+    /// Sees that what found the mutants passes without them.
+    ///
+    /// # Errors
+    ///
+    /// Names the test that fails.
+    pub fn pass_unpatched(&self, finds: &[Find]) -> Result<(), Fault> {
+        let finders: BTreeSet<&Finder> = finds.iter().map(|find| &find.finder).collect();
+        for finder in finders {
+            let fails = |message: &str| {
+                Fault(format!("`{finder}` fails without a mutant as well: {message}"))
+            };
+            match finder {
+                Finder::Test(arguments) => {
+                    self.compile(arguments)?;
+                    let output = self.test(arguments)?;
+                    if !output.status.success() {
+                        return Err(fails(&failure(&output).unwrap_or_default()));
+                    }
+                    if ran(&output) == 0 {
+                        return Err(Fault(format!("`{finder}` runs no test")));
+                    }
+                }
+                Finder::Fuzz(target) => {
+                    let program = self.program(target)?;
+                    let inputs = finds.iter().filter(|find| find.finder == *finder);
+                    for input in inputs.filter_map(|find| find.input.as_deref()) {
+                        let end = fuzz::Job::replay(&program, input).end;
+                        if end != fuzz::End::Nothing {
+                            return Err(fails(&format!("{end:?}")));
+                        }
+                        // It can be made again, so that one left over does no harm.
+                        let _ = fs::remove_file(input);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn compile(&self, arguments: &[String]) -> Result<(), Fault> {
+        let output = self.cargo(&[arguments, &["--no-run".to_owned()]].concat())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(Fault(format!("it does not compile:\n{}", String::from_utf8_lossy(&output.stderr))))
+    }
+
+    fn test(&self, arguments: &[String]) -> Result<Output, Fault> {
+        self.cargo(arguments)
+    }
+
+    fn cargo(&self, arguments: &[String]) -> Result<Output, Fault> {
+        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["test", "--quiet"])
+            .args(arguments)
+            .current_dir(&self.root)
+            .env("CARGO_TARGET_DIR", self.build.join("test"))
+            .env("RUST_BACKTRACE", "0")
+            .output()
+            .map_err(|error| Fault(format!("cannot run cargo: {error}")))
+    }
+
+    fn program(&self, target: &str) -> Result<PathBuf, Fault> {
+        let folder = fuzz::build(&self.root, &self.build.join("fuzz"), &[target]).map_err(Fault)?;
+        Ok(folder.join(target))
+    }
+}
+
+fn not_found(finder: &Finder) -> Fault {
+    Fault(format!("`{finder}` does not find it"))
+}
+
+/// How a test found a mutant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Find {
+    /// The test.
+    pub finder: Finder,
+    /// What it said.
+    pub message: String,
+    /// The input of a fuzz target.
+    input: Option<PathBuf>,
+}
+
+/// The message of the panic with which a test failed; `None` if it passed.
+fn failure(output: &Output) -> Option<String> {
+    if output.status.success() {
+        return None;
+    }
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let panic = printed.split_once("panicked at ").map_or(&*printed, |(_, panic)| panic);
+    let lines = panic.lines().take_while(|line| !line.starts_with("note: ") && !line.is_empty());
+    Some(lines.collect::<Vec<_>>().join(" "))
+}
+
+/// How many tests were run.
+fn ran(output: &Output) -> usize {
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let counts = printed.lines().filter_map(|line| line.strip_prefix("running "));
+    counts.filter_map(|rest| rest.split(' ').next()?.parse::<usize>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATCH: &str = "\
+The counter is off\nby one.\n\nFound-by: cargo test -p a --lib counts\n\
+Found-by: cargo xtask fuzz clock\n\n--- a/src/a.rs\n+++ b/src/a.rs\n\
+@@ -1,2 +1,2 @@\n fn count() {\n-    n + 1\n+    n\n }\n";
+
+    fn mutant() -> Mutant {
+        Mutant::parse("off-by-one", PATCH).unwrap()
+    }
+
+    #[test]
+    fn a_patch_has_its_sentence_and_its_tests() {
+        let mutant = mutant();
+        assert_eq!(mutant.about, "The counter is off by one.");
+        let found_by: Vec<_> = mutant.found_by.iter().map(ToString::to_string).collect();
+        assert_eq!(found_by, ["cargo test -p a --lib counts", "cargo xtask fuzz clock"]);
+        assert_eq!(mutant.files(), BTreeSet::from(["src/a.rs"]));
+    }
+
+    #[test]
+    fn what_is_not_a_mutant_is_refused() {
+        for (wrong, why) in [
+            (PATCH.replace("Found-by", "By"), "expected a line `Found-by"),
+            (PATCH.replace("fuzz clock", "fuzz clocks"), "expected `cargo test"),
+            (PATCH.replace("+    n\n", "+    n + 1\n"), "expected hunks that change"),
+            (PATCH.replace("--- a", "-- a"), "expected a unified diff"),
+        ] {
+            let error = Mutant::parse("wrong", &wrong).unwrap_err();
+            assert!(error.starts_with(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_hunk_is_found_whatever_its_white_space_and_place() {
+        let hunk = &mutant().hunks[0];
+        for (text, changed) in [
+            ("é\nfn count() {\n    n + 1\n}\nrest", "é\nfn count() {\n    n\n}\nrest"),
+            ("mod a {\n  fn count() { n + 1 }\n}", "mod a {\n  fn count() {\n    n\n}\n}"),
+        ] {
+            assert_eq!(hunk.apply(text).unwrap(), changed);
+        }
+        for (text, count) in [("fn count() {}", 0), ("fn count(){n+1} fn count(){n+1}", 2)] {
+            let error = hunk.apply(text).unwrap_err();
+            assert!(error.ends_with(&format!("found {count}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_stale_patch_is_named_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("src")).unwrap();
+        let file = folder.path().join("src/a.rs");
+        fs::write(&file, "fn count() { n + 2 }").unwrap();
+        let error = mutant().apply(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("xen-hal/mutants/off-by-one.patch does not apply"), "{error}");
+        assert!(error.contains("git diff -U1 src/a.rs"), "{error}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "fn count() { n + 2 }");
+        fs::write(&file, "fn count() { n + 1 }").unwrap();
+        mutant().apply(folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "fn count() {\n    n\n}");
+    }
+
+    #[test]
+    fn every_mutant_applies_to_the_workspace() {
+        let root = crate::commands::workspace_root();
+        let mutants = load(&root).unwrap();
+        assert!(mutants.len() >= 20);
+        for mutant in mutants {
+            for file in mutant.files() {
+                let mut text = fs::read_to_string(root.join(file)).expect(file);
+                for hunk in mutant.hunks.iter().filter(|hunk| hunk.file == file) {
+                    text = hunk.apply(&text).unwrap_or_else(|why| panic!("{}: {why}", mutant.name));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The list of steps.
+
+use super::{Call, Step};
+use crate::tools::{Tool, known};
+
+const BUILD_STD: &str = "-Zbuild-std=core --target";
+
+/// Every step, cheap ones first.
+#[must_use]
+pub fn all() -> Vec<Step> {
+    [sources(), proofs(), guests(), optional()].concat()
+}
+
+fn sources() -> Vec<Step> {
+    vec![
+        step(
+            "format",
+            "the code is formatted",
+            &[known::FMT],
+            vec![
+                Call::cargo("fmt --all --check"),
+                Call::cargo("fmt --all --check").inside("examples/guest"),
+                Call::cargo("fmt --all --check").inside("xen-hal/bench"),
+                Call::cargo("fmt --all --check").inside("xen-hal/fuzz"),
+            ],
+        ),
+        step(
+            "clippy",
+            "no warning from the compiler or from clippy",
+            &[known::CLIPPY],
+            vec![
+                Call::cargo("clippy --workspace --all-targets -- -D warnings"),
+                // The workspace's example turns on `simulated`; alone, the crates are built as
+                // guests build them.
+                Call::cargo("clippy --package xen-pac --package xen-hal -- -D warnings"),
+                Call::cargo("clippy --bins --lib -- -D warnings").inside("examples/guest"),
+                // Without libFuzzer, which only a C++ compiler builds.
+                Call::cargo(
+                    "clippy --quiet --locked --all-targets --no-default-features -- -D warnings",
+                )
+                .inside("xen-hal/fuzz"),
+            ],
+        ),
+        step(
+            "test",
+            "unit and integration tests",
+            &[],
+            vec![Call::cargo("test --workspace --lib --bins --tests --examples")],
+        ),
+        step(
+            "twins",
+            "the HAL's hot paths do what the same algorithms do in C, and hypercalls are no longer",
+            &[known::GCC],
+            vec![Call::cargo("test --quiet --locked --tests").inside("xen-hal/bench")],
+        ),
+        step(
+            "fuzz",
+            "whatever a hypervisor or a peer writes, the HAL does not panic or believe it",
+            &[known::GXX],
+            vec![
+                Call::cargo("test --quiet --locked --lib --no-default-features")
+                    .inside("xen-hal/fuzz"),
+                Call::xtask("fuzz --seconds 3"),
+            ],
+        ),
+        step(
+            "mutants",
+            "each deliberate mistake in the HAL is found by the tests that must find it",
+            &[known::GXX],
+            vec![Call::xtask("mutants")],
+        ),
+        step(
+            "doctest",
+            "every example in the documentation compiles and runs",
+            &[],
+            vec![Call::cargo("test --workspace --doc")],
+        ),
+        step(
+            "doc",
+            "the documentation builds without a warning",
+            &[],
+            vec![
+                Call::cargo("doc --workspace --no-deps --all-features")
+                    .env("RUSTDOCFLAGS", "-D warnings"),
+            ],
+        ),
+    ]
+}
+
+fn proofs() -> Vec<Step> {
+    vec![
+        step(
+            "regen",
+            "xen-pac is what the description says",
+            &[],
+            vec![Call::xtask("regen --check")],
+        ),
+        step(
+            "verify",
+            "the description agrees with what was measured in every release",
+            &[],
+            vec![Call::xtask("verify")],
+        ),
+        step(
+            "headers",
+            "the description agrees with installed headers, measured now by a C compiler for each architecture",
+            &[known::XEN_HEADERS, known::GCC, known::GCC_AARCH64],
+            vec![Call::xtask("verify --headers /usr/include/xen")],
+        ),
+        threads(),
+        cross("cross-x86", "i686-unknown-linux-gnu"),
+        cross_simulator(cross("cross-aarch64", "aarch64-unknown-none-softfloat")),
+        hypercalls_x86(),
+    ]
+}
+
+fn guests() -> Vec<Step> {
+    vec![
+        step(
+            "host-example",
+            "the shared page at work on this machine",
+            &[],
+            vec![Call::cargo("run --quiet --package xen-pac --features simulated --example host")],
+        ),
+        step(
+            "laptop",
+            "guests at work on the simulated Xen",
+            &[],
+            ["features", "ping-pong", "clock", "tick", "ipi"]
+                .map(|program| {
+                    Call::cargo(&format!("run --quiet --package xen-sim --example {program}"))
+                })
+                .to_vec(),
+        ),
+        step(
+            "scenarios",
+            "every scenario tells on real Xen what was recorded",
+            &[known::QEMU_X86, known::XEN_AMD64],
+            vec![Call::xtask("guest --all")],
+        ),
+        step(
+            "hello",
+            "a guest boots on real Xen",
+            &[known::QEMU_X86, known::XEN_AMD64],
+            vec![Call::xtask("guest hello")],
+        ),
+        step(
+            "hypercall-page",
+            "on real Xen, a hypercall page answers as the instruction does",
+            &[known::QEMU_X86, known::XEN_AMD64],
+            vec![Call::xtask("guest hypercall-page")],
+        ),
+    ]
+}
+
+fn optional() -> Vec<Step> {
+    let miri = step(
+        "miri",
+        "no undefined behaviour in xen-pac's tests",
+        &[known::MIRI],
+        vec![Call::cargo("miri test --package xen-pac")],
+    );
+    vec![Step { optional: true, ..miri }]
+}
+
+/// The simulator with all its threads watched, the standard library's own code included: without
+/// that, its locks would not be seen.
+fn threads() -> Step {
+    let flags = format!(
+        "-Zsanitizer=thread -Zexternal-clangrt -Clink-arg=-fuse-ld=lld -Clink-arg=-Wl,--whole-archive -Clink-arg={} -Clink-arg=-Wl,--no-whole-archive -Clink-arg=-Wl,--export-dynamic -Clink-arg=-lm",
+        known::TSAN_LIBRARY
+    );
+    // One test at a time: the simulator maps its memory by system calls that the checker does not
+    // see, so an address that one test's machine gave back and another test's machine was given
+    // looks like one place two threads write.
+    let test = Call::cargo(
+        "test -Zbuild-std=std,panic_abort,panic_unwind,test --target x86_64-unknown-linux-gnu --package xen-hal --test faults --test trials -- --test-threads=1",
+    );
+    let test = test
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("CARGO_TARGET_DIR", "target/tsan")
+        .env("TRIALS_ONE_IN", "40")
+        .env("RUSTFLAGS", &flags);
+    let needs = [known::RUSTC_WEB, known::RUST_WEB_SRC, known::LLD, known::TSAN_RUNTIME];
+    step("tsan", "no two threads of the simulator race", &needs, vec![test])
+}
+
+/// The crates for another architecture, whose constants' assertions the compiler then evaluates.
+fn cross(name: &'static str, target: &str) -> Step {
+    let check =
+        cross_call(&format!("check {BUILD_STD} {target} --package xen-pac --package xen-hal"));
+    step(
+        name,
+        "the crates compile there, and every layout assertion holds",
+        &[known::RUSTC_WEB, known::RUST_WEB_SRC],
+        vec![check],
+    )
+}
+
+/// The instruction sequences of 32-bit x86, run in a process that plays both sides, and counted
+/// against those of C.
+fn hypercalls_x86() -> Step {
+    let run = |profile| {
+        let line = format!(
+            "run --quiet --locked --package xen-hal-bench-x86 {profile} {BUILD_STD} i686-unknown-linux-gnu -Zbuild-std-features=compiler-builtins-mem"
+        );
+        cross_call(&line).inside("xen-hal/bench")
+    };
+    step(
+        "hypercalls-x86",
+        "on 32-bit x86, hypercalls leave the caller its registers and are no longer than in C",
+        &[known::GCC, known::RUSTC_WEB, known::RUST_WEB_SRC],
+        vec![
+            run("--profile unoptimised"),
+            run("--release"),
+            Call::cargo("test --quiet --locked --test hypercall -- --ignored")
+                .inside("xen-hal/bench"),
+        ],
+    )
+}
+
+/// A call of cargo for another architecture, by the compiler that brings its library's source.
+fn cross_call(line: &str) -> Call {
+    Call::cargo(line)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("CARGO_TARGET_DIR", "target/cross")
+        .env("RUSTFLAGS", "-D warnings")
+}
+
+/// The simulator too, which runs on Arm's laptops as well.
+fn cross_simulator(step: Step) -> Step {
+    let target = "-Zbuild-std=std,panic_unwind --target aarch64-unknown-linux-gnu";
+    let check = cross_call(&format!("check {target} --package xen-sim"));
+    Step { calls: step.calls.into_iter().chain([check]).collect(), ..step }
+}
+
+fn step(name: &'static str, about: &'static str, needs: &[Tool], calls: Vec<Call>) -> Step {
+    Step { name, about, needs: needs.to_vec(), optional: false, calls }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique() {
+        let steps = super::all();
+        let names: BTreeSet<_> = steps.iter().map(|step| step.name).collect();
+        assert_eq!(names.len(), steps.len());
+    }
+
+    #[test]
+    fn only_miri_may_be_missing() {
+        let optional: Vec<_> =
+            super::all().into_iter().filter(|step| step.optional).map(|step| step.name).collect();
+        assert_eq!(optional, ["miri"]);
+    }
+}

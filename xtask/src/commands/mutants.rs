@@ -1,0 +1,66 @@
+//! `cargo xtask mutants`.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use crate::ci::mutants::{self, Copy};
+
+/// The arguments of `cargo xtask mutants`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A mutant is a patch in xen-hal/mutants that breaks the HAL on purpose. Each is applied to a copy of
+the workspace in target/mutants; the tests of its `Found-by:` lines must fail there, and must pass
+without it.")]
+pub struct Arguments {
+    /// The mutants; all of them without names.
+    names: Vec<String>,
+    /// List the mutants and stop.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Runs the command.
+#[must_use]
+pub fn run(arguments: &Arguments) -> ExitCode {
+    super::finish(try_all(arguments))
+}
+
+fn try_all(arguments: &Arguments) -> Result<bool, String> {
+    let root = super::workspace_root();
+    let all = mutants::load(&root)?;
+    let names: Vec<&str> = all.iter().map(|mutant| mutant.name.as_str()).collect();
+    super::known("mutant", &arguments.names, &names)?;
+    let chosen: Vec<_> = all
+        .iter()
+        .filter(|mutant| arguments.names.is_empty() || arguments.names.contains(&mutant.name))
+        .collect();
+    if arguments.list {
+        chosen.iter().for_each(|mutant| println!("{:32} {}", mutant.name, mutant.about));
+        return Ok(true);
+    }
+    let copy = Copy::new(&root, &super::target_folder().join("mutants"))?;
+    let (mut finds, mut good) = (Vec::new(), true);
+    for mutant in &chosen {
+        let start = Instant::now();
+        let found = copy.try_mutant(mutant);
+        let seconds = start.elapsed().as_secs_f32();
+        match found {
+            Ok(found) => {
+                println!("{:32} found in {seconds:.1} s", mutant.name);
+                found.iter().for_each(|find| println!("    {}: {}", find.finder, find.message));
+                finds.extend(found);
+            }
+            Err(fault) => {
+                good = false;
+                println!("{:32} FAILED: {fault}", mutant.name);
+            }
+        }
+    }
+    if let Err(fault) = copy.pass_unpatched(&finds) {
+        good = false;
+        println!("unpatched: FAILED: {fault}");
+    }
+    let wanted: usize = chosen.iter().map(|mutant| mutant.found_by.len()).sum();
+    println!("{} of {wanted} mistakes found", finds.len());
+    Ok(good)
+}
