@@ -11,8 +11,8 @@ pub mod ci;
 pub mod commands;
 pub mod diagnostic;
 pub mod document;
-pub mod facts;
 pub mod guest;
+pub mod headers;
 pub mod parse;
 pub mod regen;
 pub mod render;
@@ -20,4 +20,3 @@ pub mod resolve;
 pub mod source;
 
 pub mod tools;
-pub mod verify;

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use xtask::facts::Extent;
-use xtask::facts::measure::compiler::TARGETS;
-use xtask::facts::measure::headers::Tree;
-use xtask::facts::measure::{MeasureError, Measured, Target, measure};
+use xtask::headers::MeasureError;
+use xtask::headers::compiler::{TARGETS, Target};
+use xtask::headers::facts::Extent;
+use xtask::headers::measure::{Measured, measure};
+use xtask::headers::tree::Tree;
 
 const XEN_H: &str = r#"
 #ifndef SMALL_XEN_H

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use xtask::document::Document;
-use xtask::facts::{Extent, Facts, StructTable, Table};
+use xtask::headers::facts::{Extent, Facts, StructTable, Table};
+use xtask::headers::verify;
 use xtask::source::Sources;
-use xtask::{diagnostic, parse, verify};
+use xtask::{diagnostic, parse};
 
 const MANIFEST: &str = r#"
 releases: ["4.4", "4.5", "4.6"]

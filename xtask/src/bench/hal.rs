@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::tools::known;
+use crate::tools;
 
 /// Runs the benchmarks of `xen-hal/bench` and shows both sides' counts in a table.
 ///
@@ -14,8 +14,8 @@ use crate::tools::known;
 /// Says what is missing or failed; and where the HAL needs more instructions than C, with the
 /// table.
 pub fn hal(root: &Path) -> Result<String, String> {
-    if known::VALGRIND.find().is_none() {
-        return Err(known::VALGRIND.missing());
+    if tools::VALGRIND.find().is_none() {
+        return Err(tools::VALGRIND.missing());
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut bench = Command::new(cargo);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::tools::known;
+use crate::tools;
 
 /// The targets: each is a module and a program of `xen-hal/fuzz`.
 pub const TARGETS: [&str; 5] = ["answers", "bytes", "clock", "dispatch", "revoke"];
@@ -34,8 +34,8 @@ pub const HEAD: &str = "target    executions    cov     ft   seconds  verdict";
 ///
 /// Says what is missing or went wrong.
 pub fn build(root: &Path, folder: &Path, targets: &[&str]) -> Result<PathBuf, String> {
-    if known::GXX.find().is_none() {
-        return Err(known::GXX.missing());
+    if tools::GXX.find().is_none() {
+        return Err(tools::GXX.missing());
     }
     let host = host()?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

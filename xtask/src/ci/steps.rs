@@ -1,7 +1,7 @@
 //! The list of steps.
 
 use super::{Call, Step};
-use crate::tools::{Tool, known};
+use crate::tools::{self, Tool};
 
 const BUILD_STD: &str = "-Zbuild-std=core --target";
 
@@ -16,7 +16,7 @@ fn sources() -> Vec<Step> {
         step(
             "format",
             "the code is formatted",
-            &[known::FMT],
+            &[tools::FMT],
             vec![
                 Call::cargo("fmt --all --check"),
                 Call::cargo("fmt --all --check").inside("examples/guest"),
@@ -27,7 +27,7 @@ fn sources() -> Vec<Step> {
         step(
             "clippy",
             "no warning from the compiler or from clippy",
-            &[known::CLIPPY],
+            &[tools::CLIPPY],
             vec![
                 Call::cargo("clippy --workspace --all-targets -- -D warnings"),
                 // The workspace's example turns on `simulated`; alone, the crates are built as
@@ -50,13 +50,13 @@ fn sources() -> Vec<Step> {
         step(
             "twins",
             "the HAL's hot paths do what the same algorithms do in C, and hypercalls are no longer",
-            &[known::GCC],
+            &[tools::GCC],
             vec![Call::cargo("test --quiet --locked --tests").inside("xen-hal/bench")],
         ),
         step(
             "fuzz",
             "whatever a hypervisor or a peer writes, the HAL does not panic or believe it",
-            &[known::GXX],
+            &[tools::GXX],
             vec![
                 Call::cargo("test --quiet --locked --lib --no-default-features")
                     .inside("xen-hal/fuzz"),
@@ -66,7 +66,7 @@ fn sources() -> Vec<Step> {
         step(
             "mutants",
             "each deliberate mistake in the HAL is found by the tests that must find it",
-            &[known::GXX],
+            &[tools::GXX],
             vec![Call::xtask("mutants")],
         ),
         step(
@@ -104,7 +104,7 @@ fn proofs() -> Vec<Step> {
         step(
             "headers",
             "the description agrees with installed headers, measured now by a C compiler for each architecture",
-            &[known::XEN_HEADERS, known::GCC, known::GCC_AARCH64],
+            &[tools::XEN_HEADERS, tools::GCC, tools::GCC_AARCH64],
             vec![Call::xtask("verify --headers /usr/include/xen")],
         ),
         threads(),
@@ -135,19 +135,19 @@ fn guests() -> Vec<Step> {
         step(
             "scenarios",
             "every scenario tells on real Xen what was recorded",
-            &[known::QEMU_X86, known::XEN_AMD64],
+            &[tools::QEMU_X86, tools::XEN_AMD64],
             vec![Call::xtask("guest --all")],
         ),
         step(
             "hello",
             "a guest boots on real Xen",
-            &[known::QEMU_X86, known::XEN_AMD64],
+            &[tools::QEMU_X86, tools::XEN_AMD64],
             vec![Call::xtask("guest hello")],
         ),
         step(
             "hypercall-page",
             "on real Xen, a hypercall page answers as the instruction does",
-            &[known::QEMU_X86, known::XEN_AMD64],
+            &[tools::QEMU_X86, tools::XEN_AMD64],
             vec![Call::xtask("guest hypercall-page")],
         ),
     ]
@@ -157,7 +157,7 @@ fn optional() -> Vec<Step> {
     let miri = step(
         "miri",
         "no undefined behaviour in xen-pac's tests",
-        &[known::MIRI],
+        &[tools::MIRI],
         vec![Call::cargo("miri test --package xen-pac")],
     );
     vec![Step { optional: true, ..miri }]
@@ -168,7 +168,7 @@ fn optional() -> Vec<Step> {
 fn threads() -> Step {
     let flags = format!(
         "-Zsanitizer=thread -Zexternal-clangrt -Clink-arg=-fuse-ld=lld -Clink-arg=-Wl,--whole-archive -Clink-arg={} -Clink-arg=-Wl,--no-whole-archive -Clink-arg=-Wl,--export-dynamic -Clink-arg=-lm",
-        known::TSAN_LIBRARY
+        tools::TSAN_LIBRARY
     );
     // One test at a time: the simulator maps its memory by system calls that the checker does not
     // see, so an address that one test's machine gave back and another test's machine was given
@@ -182,7 +182,7 @@ fn threads() -> Step {
         .env("CARGO_TARGET_DIR", "target/tsan")
         .env("TRIALS_ONE_IN", "40")
         .env("RUSTFLAGS", &flags);
-    let needs = [known::RUSTC_WEB, known::RUST_WEB_SRC, known::LLD, known::TSAN_RUNTIME];
+    let needs = [tools::RUSTC_WEB, tools::RUST_WEB_SRC, tools::LLD, tools::TSAN_RUNTIME];
     step("tsan", "no two threads of the simulator race", &needs, vec![test])
 }
 
@@ -193,7 +193,7 @@ fn cross(name: &'static str, target: &str) -> Step {
     step(
         name,
         "the crates compile there, and every layout assertion holds",
-        &[known::RUSTC_WEB, known::RUST_WEB_SRC],
+        &[tools::RUSTC_WEB, tools::RUST_WEB_SRC],
         vec![check],
     )
 }
@@ -210,7 +210,7 @@ fn hypercalls_x86() -> Step {
     step(
         "hypercalls-x86",
         "on 32-bit x86, hypercalls leave the caller its registers and are no longer than in C",
-        &[known::GCC, known::RUSTC_WEB, known::RUST_WEB_SRC],
+        &[tools::GCC, tools::RUSTC_WEB, tools::RUST_WEB_SRC],
         vec![
             run("--profile unoptimised"),
             run("--release"),

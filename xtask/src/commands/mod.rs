@@ -7,12 +7,16 @@ pub mod bench;
 pub mod facts;
 pub mod fuzz;
 pub mod guest;
+pub mod headers;
 pub mod mutants;
 pub mod regen;
 pub mod test;
 pub mod verify;
 
-/// The workspace's root.
+/// The folder of the measured facts, in the workspace.
+pub const FACTS: &str = "abi-yaml/facts";
+
+/// The root of the workspace.
 #[must_use]
 pub fn workspace_root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

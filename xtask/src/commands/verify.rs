@@ -1,13 +1,13 @@
 //! `cargo xtask verify`.
 
-use super::facts::FOLDER;
+use super::FACTS;
+use super::headers::{self, measure_all};
 use crate::diagnostic::{self, Diagnostic};
 use crate::document::{Document, Release};
-use crate::facts::measure::headers::Tree;
-use crate::facts::measure::{Measured, Target, compiler::TARGETS, measure};
-use crate::facts::{Facts, Table, scope, store};
+use crate::headers::facts::{Facts, Table};
+use crate::headers::verify::{self, Mismatch, Report, Rules, fresh};
+use crate::headers::{scope, store};
 use crate::source::{self, Sources};
-use crate::verify::{self, Mismatch, Report, Rules, fresh, report, undescribed};
 use crate::{check, parse};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -20,12 +20,8 @@ pub struct Arguments {
     /// with them.
     #[arg(long, value_name = "DIR")]
     headers: Option<PathBuf>,
-    /// The C compiler that measures; without it, the first that is found for each architecture.
-    #[arg(long, requires = "headers")]
-    cc: Option<String>,
-    /// Measure for this architecture only: x86_64, x86 or aarch64.
-    #[arg(long, requires = "headers", value_parser = parse_target)]
-    arch: Option<String>,
+    #[command(flatten)]
+    compilers: headers::Compilers,
     /// Which release the headers are, where it cannot be told from them.
     #[arg(long, requires = "headers", value_parser = super::parse_release)]
     release: Option<Release>,
@@ -37,26 +33,10 @@ pub struct Arguments {
     accept: bool,
 }
 
-fn parse_target(text: &str) -> Result<String, String> {
-    let known = TARGETS.iter().any(|target| target.arch == text);
-    if known {
-        Ok(text.to_owned())
-    } else {
-        Err("the architectures are x86_64, x86 and aarch64".to_owned())
-    }
-}
-
 /// Runs the command.
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match verify(arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(why) => {
-            eprintln!("error: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    super::finish(verify(arguments))
 }
 
 fn verify(arguments: &Arguments) -> Result<bool, String> {
@@ -68,14 +48,14 @@ fn verify(arguments: &Arguments) -> Result<bool, String> {
     }
     show(&wrong, &sources);
     let Some(document) = document else { return Ok(false) };
-    let facts = store::load(&root.join(FOLDER)).map_err(|error| error.to_string())?;
+    let facts = store::load(&root.join(FACTS)).map_err(|error| error.to_string())?;
     let held = match &arguments.headers {
         Some(folder) => against_headers(&document, &sources, &facts, folder, arguments)?,
         None => against_facts(
             &document,
             &sources,
             &facts,
-            &root.join(FOLDER).join(undescribed::FILE),
+            &root.join(FACTS).join(verify::FILE),
             arguments,
         )?,
     };
@@ -109,9 +89,9 @@ fn against_facts(
         read = Rules::read(&updated)?;
     }
     let judged = read.judge(&compared);
-    print!("{}", report::undescribed(&judged, arguments.undescribed));
+    print!("{}", verify::undescribed(&judged, arguments.undescribed));
     for stale in &judged.stale {
-        eprintln!("error: {}: {stale}", undescribed::FILE);
+        eprintln!("error: {}: {stale}", verify::FILE);
     }
     if !judged.stale.is_empty() {
         eprintln!(
@@ -121,7 +101,7 @@ fn against_facts(
     for cell in &compared.unmeasured {
         eprintln!("error: {cell} is in the manifest, and nobody measured it");
     }
-    println!("{}", report::summary(&compared, facts.grid.cells().count()));
+    println!("{}", verify::summary(&compared, facts.grid.cells().count()));
     let nothing_new =
         judged.unexcused.is_empty() && judged.stale.is_empty() && compared.unmeasured.is_empty();
     Ok(nothing_new && compared.mismatches.is_empty())
@@ -134,9 +114,7 @@ fn against_headers(
     folder: &Path,
     arguments: &Arguments,
 ) -> Result<bool, String> {
-    let tree = Tree::find(folder).map_err(|error| error.to_string())?;
-    println!("headers: {}", tree.root.display());
-    let measured = measure_all(&tree, arguments)?;
+    let measured = measure_all(folder, &arguments.compilers)?;
     let release = match arguments.release {
         Some(release) => release,
         None => fresh::release(
@@ -161,7 +139,7 @@ fn against_headers(
         verify::run(document, &Facts::from_tables(&tables).map_err(|error| error.to_string())?);
     show_mismatches(&compared.mismatches, sources);
     names(&compared, arguments.undescribed);
-    println!("{}", report::summary(&compared, tables.len()));
+    println!("{}", verify::summary(&compared, tables.len()));
     Ok(held && compared.mismatches.is_empty())
 }
 
@@ -173,38 +151,6 @@ fn names(compared: &Report, wanted: bool) {
             .chain(&compared.undescribed_structs)
             .for_each(|name| println!("         {name}"));
     }
-}
-
-/// Measures for every architecture that is wanted and for which there is a compiler; says which
-/// compiler, and which is missing.
-fn measure_all(
-    tree: &Tree,
-    arguments: &Arguments,
-) -> Result<Vec<(&'static str, Measured)>, String> {
-    let wanted =
-        |target: &&Target| arguments.arch.as_deref().is_none_or(|arch| arch == target.arch);
-    let mut all = Vec::new();
-    for target in TARGETS.iter().filter(wanted) {
-        let compiler = match target.compiler(arguments.cc.as_deref()) {
-            Ok(compiler) => compiler,
-            Err(missing) if arguments.arch.is_none() => {
-                println!("{:8} skipped: {missing}", target.arch);
-                continue;
-            }
-            Err(missing) => return Err(missing.to_string()),
-        };
-        let measured = measure(tree, target, &compiler).map_err(|error| error.to_string())?;
-        println!(
-            "{:8} `{compiler}` read {} headers ({} are not for guests): {} constants, {} structs",
-            target.arch,
-            measured.headers.len(),
-            measured.skipped.len(),
-            measured.constants.len(),
-            measured.structs.len()
-        );
-        all.push((target.arch, measured));
-    }
-    if all.is_empty() { Err("no architecture could be measured".to_owned()) } else { Ok(all) }
 }
 
 /// Whether a fresh table says what the kept one says, wherever both have a name.

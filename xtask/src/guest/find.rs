@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::tools::{Tool, find_program, known};
+use crate::tools::{self, Tool, find_program};
 
 /// Names the variable that points to another emulator.
 pub const QEMU_VARIABLE: &str = "XEN_GUEST_QEMU";
@@ -57,8 +57,8 @@ impl fmt::Display for Missing {
 ///
 /// One sentence for each thing that is not here.
 pub fn kit() -> Result<Kit, Missing> {
-    let qemu = program(known::QEMU_X86, QEMU_VARIABLE);
-    let hypervisor = program(known::XEN_AMD64, HYPERVISOR_VARIABLE);
+    let qemu = program(tools::QEMU_X86, QEMU_VARIABLE);
+    let hypervisor = program(tools::XEN_AMD64, HYPERVISOR_VARIABLE);
     let target = target();
     match (qemu, hypervisor, target) {
         (Ok(qemu), Ok(hypervisor), Ok(target)) => Ok(Kit { qemu, hypervisor, target }),
@@ -93,8 +93,8 @@ fn target() -> Result<String, String> {
         Err(_) => installed_target(&sysroot()?)?.to_owned(),
     };
     // The hosted target links through the C compiler.
-    if chosen == HOSTED && known::GCC.find().is_none() {
-        Err(known::GCC.missing())
+    if chosen == HOSTED && tools::GCC.find().is_none() {
+        Err(tools::GCC.missing())
     } else {
         Ok(chosen)
     }

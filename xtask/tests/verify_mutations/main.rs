@@ -12,9 +12,10 @@ use std::io::Write as _;
 use std::path::Path;
 use walk::walk;
 use xtask::document::Document;
-use xtask::facts::{Facts, store};
+use xtask::headers::facts::Facts;
+use xtask::headers::{store, verify};
 use xtask::resolve::Names;
-use xtask::{parse, source, verify};
+use xtask::{parse, source};
 
 /// How many changes of each kind are tried by default.
 const OF_EACH: usize = 15;

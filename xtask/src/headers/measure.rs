@@ -1,10 +1,84 @@
-//! Macros that are integer constants, made visible to the debugger as enumerators.
+//! Measures a tree of public headers: a C compiler reads them, and its debug information and its
+//! macros become a [`Table`].
+//!
+//! Three steps: choose the headers that compile ([`super::tree`]), turn each macro that is an integer
+//! constant into an enumerator, and read structs and enumerators from the DWARF of one object file
+//! ([`super::dwarf`]).
 
-use super::MeasureError;
-use super::compiler::Compiler;
-use super::headers::Tree;
-use std::collections::BTreeSet;
+use super::compiler::{Compiler, Target};
+use super::facts::{StructTable, Table};
+use super::tree::{self, Tree};
+use super::{MeasureError, dwarf};
+use crate::document::Release;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+
+/// What was measured, before it is known which release it is.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// `__XEN_LATEST_INTERFACE_VERSION__`.
+    pub interface_version: u32,
+    /// Structs by name.
+    pub structs: BTreeMap<String, StructTable>,
+    /// Constants by name.
+    pub constants: BTreeMap<String, i128>,
+    /// Which headers were read, relative to the tree.
+    pub headers: Vec<String>,
+    /// Which were not, and what the compiler said.
+    pub skipped: Vec<(String, String)>,
+    /// How many macros are no integer constants.
+    pub other_macros: usize,
+}
+
+impl Measured {
+    /// The table, now that the release is known.
+    #[must_use]
+    pub fn into_table(self, release: Release, arch: &str) -> Table {
+        Table {
+            release,
+            interface_version: self.interface_version,
+            arch: arch.to_owned(),
+            structs: self.structs,
+            constants: self.constants,
+        }
+    }
+}
+
+/// Macros that steer the headers and are no part of the ABI.
+const STEERING: [&str; 2] = [LATEST, "__XEN_INTERFACE_VERSION__"];
+const LATEST: &str = "__XEN_LATEST_INTERFACE_VERSION__";
+
+/// Measures the tree with that compiler.
+///
+/// # Errors
+/// The compiler cannot be run, refuses even `xen.h`, or writes debug information that cannot be
+/// read.
+pub fn measure(
+    tree: &Tree,
+    target: &Target,
+    compiler: &Compiler,
+) -> Result<Measured, MeasureError> {
+    let chosen = tree::choose(tree, target, compiler)?;
+    let source = tree::include_all(tree, &chosen.headers);
+    let names = object_like(tree, compiler, &source)?;
+    let constant = constant(compiler, &source, &names)?;
+    let (structs, mut constants) = dwarf::read(tree, &compile(compiler, &source, &constant)?)?;
+    let version = constants.get(LATEST).and_then(|version| u32::try_from(*version).ok());
+    let interface_version =
+        version.ok_or_else(|| MeasureError::Dwarf(format!("{LATEST} has no value")))?;
+    for name in STEERING {
+        constants.remove(name);
+    }
+    let other_macros = names.len() - constant.len();
+    Ok(Measured {
+        interface_version,
+        structs,
+        constants,
+        headers: chosen.headers,
+        skipped: chosen.skipped,
+        other_macros,
+    })
+}
 
 /// What the enumerator of a macro begins with.
 pub const PREFIX: &str = "measured__";

@@ -3,7 +3,7 @@
 //! Architectures come first; none means all. A range without an end lasts to the newest release, so
 //! that a new release that changes nothing changes no line; no range means every release.
 
-use super::grid::{Cell, Grid};
+use super::facts::{Cell, Grid};
 use crate::document::Release;
 use std::fmt::Write as _;
 

@@ -2,12 +2,12 @@
 //!
 //! Several blocks may describe one C struct: each is one view of a union.
 
+use super::Findings;
 use super::cells::{Cells, Here};
-use super::findings::Findings;
-use super::members::{self, Member};
-use super::views::{View, Views};
+use super::members::{self, Member, View, Views};
 use crate::document::{Document, Place, Struct};
-use crate::facts::{Column, Extent, Facts, StructFacts, scope};
+use crate::headers::facts::{Column, Extent, Facts, StructFacts};
+use crate::headers::scope;
 use crate::resolve::Layouts;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

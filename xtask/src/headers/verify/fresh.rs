@@ -2,8 +2,8 @@
 //! kept.
 
 use crate::document::Release;
-use crate::facts::measure::Measured;
-use crate::facts::{Facts, Table};
+use crate::headers::facts::{Facts, Table};
+use crate::headers::measure::Measured;
 
 /// How a fresh table compares with the one that is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Structs and enumerators in the debug information of an object file.
 
-use super::headers::Tree;
-use super::macros::PREFIX;
+use super::MeasureError;
+use super::facts::{Extent, StructTable};
+use super::measure::PREFIX;
 use super::nodes::{self, Node, Nodes};
-use super::{MeasureError, object_file};
-use crate::facts::table::{Extent, StructTable};
+use super::tree::Tree;
 use gimli::{DwTag, constants as dw};
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub type Measurements = (BTreeMap<String, StructTable>, BTreeMap<String, i128>);
 /// # Errors
 /// Debug information that is damaged, or that gives a name two meanings.
 pub fn read(tree: &Tree, object: &[u8]) -> Result<Measurements, MeasureError> {
-    let nodes = nodes::read(&object_file::dwarf(object)?)?;
+    let nodes = nodes::read(&nodes::dwarf(object)?)?;
     let root = format!("{}/", tree.root.display());
     let mut structs = BTreeMap::new();
     let mut constants = BTreeMap::new();

@@ -9,13 +9,12 @@
 //! After `@` stands where the value holds ([`super::scope`]); without `@` it holds everywhere (a
 //! member's: wherever the struct exists). A member's value is its offset and its size in bytes.
 
-use super::FactsError;
-use super::grid::{Cell, Column, Grid};
-use super::history::{Facts, StructFacts};
-use super::scope;
-use super::table::Extent;
+use super::facts::{Cell, Column, Extent, Facts, Grid, StructFacts};
+use super::{FactsError, scope};
 use crate::document::Release;
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
 /// The first file: the releases, each with its interface version and the architectures that were
 /// measured.
@@ -242,4 +241,36 @@ impl Line<'_> {
         }
         Ok(column)
     }
+}
+
+/// Reads the compact form.
+///
+/// # Errors
+/// A file that cannot be read, or a line that is not of its form.
+pub fn load(folder: &Path) -> Result<Facts, FactsError> {
+    let file = |name: &str| read_file(&folder.join(name));
+    read(&file(RELEASES)?, &file(CONSTANTS)?, &file(STRUCTS)?)
+}
+
+/// Writes the compact form, and says which files changed.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn save(facts: &Facts, folder: &Path) -> Result<Vec<&'static str>, FactsError> {
+    let mut changed = Vec::new();
+    fs::create_dir_all(folder)
+        .map_err(|error| FactsError::Io { path: folder.to_owned(), error })?;
+    for (name, text) in write(facts) {
+        let path = folder.join(name);
+        if fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            continue;
+        }
+        fs::write(&path, text).map_err(|error| FactsError::Io { path, error })?;
+        changed.push(name);
+    }
+    Ok(changed)
+}
+
+fn read_file(path: &Path) -> Result<String, FactsError> {
+    fs::read_to_string(path).map_err(|error| FactsError::Io { path: path.to_owned(), error })
 }

@@ -1,7 +1,7 @@
 //! The releases and architectures that the manifest and the facts both have.
 
 use crate::document::{ArchId, Availability, Head, Manifest, Place, ReleaseId};
-use crate::facts::{Cell, Grid};
+use crate::headers::facts::{Cell, Grid};
 
 /// A release and an architecture, in the manifest's numbers and in those of the facts.
 #[derive(Clone, Copy, Debug)]

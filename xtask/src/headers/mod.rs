@@ -1,0 +1,115 @@
+//! What C compilers measured in the public headers of each release, and the comparison of the
+//! description with it.
+//!
+//! [`measure`] makes a table of struct layouts and constants from a [`tree`] of headers and one
+//! [`compiler`]. [`facts`] puts the tables of all releases and architectures together; [`store`]
+//! keeps them in `abi-yaml/facts`. [`verify`] compares.
+
+pub mod compiler;
+pub mod dwarf;
+pub mod facts;
+pub mod measure;
+pub mod nodes;
+pub mod scope;
+pub mod store;
+pub mod tree;
+pub mod verify;
+
+use std::path::PathBuf;
+
+/// Why facts could not be read or written.
+#[derive(Debug)]
+pub enum FactsError {
+    /// A file or folder could not be read or written.
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A line of the compact form is not of the right form.
+    Text {
+        /// Which file.
+        file: String,
+        /// Which line, from 1.
+        line: usize,
+        /// Why.
+        why: String,
+    },
+    /// Tables that do not go together.
+    Tables(String),
+}
+
+impl std::fmt::Display for FactsError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io { path, error } => write!(out, "{}: {error}", path.display()),
+            Self::Text { file, line, why } => write!(out, "{file}:{line}: {why}"),
+            Self::Tables(why) => out.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for FactsError {}
+
+/// Why headers could not be measured.
+#[derive(Debug)]
+pub enum MeasureError {
+    /// The folder holds no `xen.h`.
+    NoHeaders(PathBuf),
+    /// No compiler for that architecture is here; how to get one.
+    NoCompiler {
+        /// The architecture.
+        arch: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A program or a file failed.
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        error: std::io::Error,
+    },
+    /// The compiler refused what must compile.
+    Refused {
+        /// The command.
+        compiler: String,
+        /// What it said first.
+        said: String,
+    },
+    /// The object file's debug information is not as expected.
+    Dwarf(String),
+}
+
+impl std::fmt::Display for MeasureError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoHeaders(path) => write!(
+                out,
+                "there is no xen.h in {} or in the places below it where Xen keeps it",
+                path.display()
+            ),
+            Self::NoCompiler { arch, remedy } => {
+                write!(out, "no C compiler for {arch} is here; {remedy}")
+            }
+            Self::Io { what, error } => write!(out, "{what}: {error}"),
+            Self::Refused { compiler, said } => write!(out, "`{compiler}` refused: {said}"),
+            Self::Dwarf(why) => write!(out, "the debug information cannot be read: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for MeasureError {}
+
+impl From<gimli::Error> for MeasureError {
+    fn from(error: gimli::Error) -> Self {
+        Self::Dwarf(error.to_string())
+    }
+}
+
+impl From<object::Error> for MeasureError {
+    fn from(error: object::Error) -> Self {
+        Self::Dwarf(error.to_string())
+    }
+}

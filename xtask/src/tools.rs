@@ -1,0 +1,140 @@
+//! Programs and files that are not part of the workspace: whether they are installed, and which
+//! package brings them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Something that a step needs from the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tool {
+    /// What to call it in messages.
+    pub name: &'static str,
+    /// How it is recognised.
+    pub probe: Probe,
+    /// The Debian package that brings it, where one does.
+    pub package: Option<&'static str>,
+}
+
+/// How a tool is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// A program on the search path.
+    Program(&'static str),
+    /// A file or a folder at a fixed place.
+    Path(&'static str),
+    /// A file in `folder` whose name starts and ends so, such as `xen-4.17-amd64.gz`.
+    Pattern {
+        /// Where to look.
+        folder: &'static str,
+        /// What the name starts with.
+        prefix: &'static str,
+        /// What it ends with.
+        suffix: &'static str,
+    },
+    /// A subcommand of cargo that answers `--version`.
+    Cargo(&'static str),
+}
+
+impl Tool {
+    /// Where the tool is, if it is here.
+    #[must_use]
+    pub fn find(&self) -> Option<PathBuf> {
+        match self.probe {
+            Probe::Program(name) => find_program(name),
+            Probe::Path(path) => Some(PathBuf::from(path)).filter(|path| path.exists()),
+            Probe::Pattern { folder, prefix, suffix } => {
+                newest_match(Path::new(folder), prefix, suffix)
+            }
+            Probe::Cargo(name) => {
+                let answer = Command::new("cargo").args([name, "--version"]).output().ok()?;
+                answer.status.success().then(|| PathBuf::from("cargo"))
+            }
+        }
+    }
+
+    /// A sentence for somebody who lacks the tool.
+    #[must_use]
+    pub fn missing(&self) -> String {
+        match self.package {
+            Some(package) => {
+                format!("{} is not here; `apt-get install {package}` brings it", self.name)
+            }
+            None => format!("{} is not here", self.name),
+        }
+    }
+}
+
+/// The first file of that name in the folders of `PATH`.
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Of the files in `folder` whose names match, the one that sorts last.
+fn newest_match(folder: &Path, prefix: &str, suffix: &str) -> Option<PathBuf> {
+    let names = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let newest = names.filter(|name| name.starts_with(prefix) && name.ends_with(suffix)).max()?;
+    Some(folder.join(newest))
+}
+
+/// Xen's own public headers.
+pub const XEN_HEADERS: Tool = Tool {
+    name: "Xen's public headers",
+    probe: Probe::Path("/usr/include/xen/xen.h"),
+    package: Some("libxen-dev"),
+};
+/// The host's C compiler.
+pub const GCC: Tool = Tool { name: "gcc", probe: Probe::Program("gcc"), package: Some("gcc") };
+/// The host's C++ compiler.
+pub const GXX: Tool = Tool { name: "g++", probe: Probe::Program("g++"), package: Some("g++") };
+/// A C compiler for aarch64.
+pub const GCC_AARCH64: Tool = Tool {
+    name: "a C compiler for aarch64",
+    probe: Probe::Program("aarch64-linux-gnu-gcc"),
+    package: Some("gcc-aarch64-linux-gnu"),
+};
+/// The x86 emulator.
+pub const QEMU_X86: Tool = Tool {
+    name: "qemu-system-x86_64",
+    probe: Probe::Program("qemu-system-x86_64"),
+    package: Some("qemu-system-x86"),
+};
+/// The hypervisor for x86_64.
+pub const XEN_AMD64: Tool = Tool {
+    name: "the Xen hypervisor for amd64",
+    probe: Probe::Pattern { folder: "/boot", prefix: "xen-4", suffix: "-amd64.gz" },
+    package: Some("xen-hypervisor-4.17-amd64"),
+};
+/// A compiler whose library source is here too, so that core can be built for any target.
+pub const RUSTC_WEB: Tool =
+    Tool { name: "rustc-web", probe: Probe::Path("/usr/bin/rustc"), package: Some("rustc-web") };
+/// The library source that belongs to [`RUSTC_WEB`].
+pub const RUST_WEB_SRC: Tool = Tool {
+    name: "rust-web-src",
+    probe: Probe::Path("/usr/lib/rustlib/src/rust/library/core"),
+    package: Some("rust-web-src"),
+};
+/// A linker for every target.
+pub const LLD: Tool =
+    Tool { name: "ld.lld", probe: Probe::Program("ld.lld"), package: Some("lld") };
+/// What a program needs at run time to have its threads' accesses watched.
+pub const TSAN_RUNTIME: Tool = Tool {
+    name: "the runtime of ThreadSanitizer",
+    probe: Probe::Path(TSAN_LIBRARY),
+    package: Some("libclang-rt-19-dev"),
+};
+/// Where it is.
+pub const TSAN_LIBRARY: &str = "/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.tsan-x86_64.a";
+/// The instruction counter of the benchmarks.
+pub const VALGRIND: Tool =
+    Tool { name: "valgrind", probe: Probe::Program("valgrind"), package: Some("valgrind") };
+/// rustfmt, as cargo calls it.
+pub const FMT: Tool = Tool { name: "cargo fmt", probe: Probe::Cargo("fmt"), package: None };
+/// clippy, as cargo calls it.
+pub const CLIPPY: Tool =
+    Tool { name: "cargo clippy", probe: Probe::Cargo("clippy"), package: None };
+/// The interpreter that finds undefined behaviour.
+pub const MIRI: Tool = Tool { name: "cargo miri", probe: Probe::Cargo("miri"), package: None };
