@@ -74,9 +74,7 @@ impl<H: Hypercall> Console<H> {
     pub fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
         let mut written = 0;
         for piece in bytes.chunks(PIECE) {
-            self.xen
-                .buffer(command::Write, piece)
-                .map_err(|errno| WriteError { written, errno })?;
+            self.xen.call(command::Write, piece).map_err(|errno| WriteError { written, errno })?;
             written += piece.len();
         }
         Ok(())
@@ -89,10 +87,10 @@ impl<H: Hypercall> Console<H> {
     ///
     /// `EPERM` in a domain that may not.
     pub fn read(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
-        let length = bytes.len().min(MOST);
-        // SAFETY: Xen writes at most `length` bytes, which are ours to be written.
-        let count =
-            unsafe { self.xen.buffer_unchecked(command::Read, bytes.as_mut_ptr(), length) }?;
+        let (bytes, _) = bytes.split_at_mut(bytes.len().min(MOST));
+        let length = bytes.len();
+        // SAFETY: Xen writes at most `length` bytes, and they are borrowed to be written.
+        let count = unsafe { self.xen.call_unchecked(command::Read, bytes) }?;
         Ok(count.min(length))
     }
 }

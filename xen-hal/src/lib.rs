@@ -55,6 +55,8 @@ pub mod hypercall;
 pub mod memory;
 pub mod platform;
 pub mod sched;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub mod start_info;
 pub mod vcpu;
 pub mod version;
 

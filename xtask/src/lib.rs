@@ -1,22 +1,22 @@
 //! The steps that turn the description in `abi-yaml` into `xen-pac`, and those that prove the
 //! result.
 //!
-//! Data flows one way: [`document`] is what `parse` makes of the YAML and `check` judges, `resolve`
-//! lays it out for one architecture and release, and `render` writes Rust. The commands only string
-//! these together.
+//! Data flows one way: [`yaml`] reads the folder, [`document`] understands it, [`layout`] lays it out
+//! for one architecture and release, [`naming`] gives each thing its Rust name, [`check`] reports
+//! what is wrong, and [`codegen`] writes Rust. [`generate`] is these steps in a row. The commands
+//! only string steps together.
 
 pub mod bench;
 pub mod check;
 pub mod ci;
+pub mod codegen;
 pub mod commands;
 pub mod diagnostic;
 pub mod document;
+pub mod generate;
 pub mod guest;
 pub mod headers;
-pub mod parse;
-pub mod regen;
-pub mod render;
-pub mod resolve;
-pub mod source;
-
+pub mod layout;
+pub mod naming;
 pub mod tools;
+pub mod yaml;

@@ -5,8 +5,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use xtask::source::Sources;
-use xtask::{check, diagnostic, parse, source};
+use xtask::yaml::Sources;
+use xtask::{check, diagnostic, document, yaml};
 
 /// The cases' folder.
 fn root() -> PathBuf {
@@ -41,7 +41,7 @@ fn sources(case: &str) -> Sources {
         )
         .unwrap();
     }
-    let mut sources = source::load(folder.path()).unwrap();
+    let mut sources = yaml::load(folder.path()).unwrap();
     for file in &mut sources.files {
         let name = Path::new(&file.path).file_name().unwrap().to_str().unwrap();
         file.path = format!("{case}/{name}");
@@ -51,7 +51,7 @@ fn sources(case: &str) -> Sources {
 
 /// What is answered, by all the steps that judge.
 fn answer(sources: &Sources) -> String {
-    let (document, mut diagnostics) = parse::document(sources);
+    let (document, mut diagnostics) = document::read(sources);
     diagnostics.extend(document.iter().flat_map(check::run));
     diagnostic::render(&diagnostics, sources, false)
 }

@@ -6,8 +6,8 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use xtask::source::Sources;
-use xtask::{check, diagnostic, parse};
+use xtask::yaml::Sources;
+use xtask::{check, diagnostic, document};
 
 /// How many wrong descriptions are tried; `MUTATIONS` in the environment asks for another number.
 const RUNS: u64 = 400;
@@ -80,7 +80,7 @@ fn excerpt(files: &[(String, String)], random: &mut Random) -> Vec<(String, Stri
 fn answer(files: &[(String, String)]) -> (Vec<String>, String) {
     let sources =
         Sources::from_texts(files.iter().map(|(name, text)| (name.as_str(), text.as_str())));
-    let (document, mut diagnostics) = parse::document(&sources);
+    let (document, mut diagnostics) = document::read(&sources);
     diagnostics.extend(document.iter().flat_map(check::run));
     let drawn = diagnostic::render(&diagnostics, &sources, false);
     (diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect(), drawn)

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use xtask::document::Document;
 use xtask::headers::facts::{Extent, Facts, StructTable, Table};
 use xtask::headers::verify;
-use xtask::source::Sources;
-use xtask::{diagnostic, parse};
+use xtask::yaml::Sources;
+use xtask::{diagnostic, document};
 
 const MANIFEST: &str = r#"
 releases: ["4.4", "4.5", "4.6"]
@@ -78,7 +78,7 @@ fn facts(change: impl Fn(&mut Table)) -> Facts {
 
 fn description() -> (Sources, Document) {
     let sources = Sources::from_texts([("manifest", MANIFEST), ("small", SMALL)]);
-    let (document, wrong) = parse::document(&sources);
+    let (document, wrong) = document::read(&sources);
     assert_eq!(wrong, []);
     (sources, document.expect("no errors"))
 }

@@ -109,7 +109,7 @@ impl World {
         if let Some(via) = machine.callback() {
             let mut parameter = XenHvmParam::new(Domid::SELF, HvmParam::CALLBACK_IRQ, via.encode());
             // SAFETY: the parameter gives Xen no memory, and the machine is ready for its upcalls.
-            unsafe { machine.xen().argument_unchecked(command::SetParam, &mut parameter) }?;
+            unsafe { machine.xen().call_unchecked(command::SetParam, &mut parameter) }?;
         }
         // SAFETY: the parameter has just been set, in the mode in which all of the scenario runs;
         // or this is Arm.

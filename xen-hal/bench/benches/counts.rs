@@ -13,7 +13,7 @@ use gungraun::prelude::*;
 use gungraun::{Callgrind, EntryPoint};
 use xen_hal::clock::Monotonic;
 use xen_hal::event::Port;
-use xen_hal::grant::{Access, Grant, GrantTable, Page, GrantSlot, StillInUse};
+use xen_hal::grant::{Access, Grant, GrantSlot, GrantTable, Page, StillInUse};
 use xen_hal::platform::Tsc;
 use xen_hal_bench::clock::twin::{twin_monotonic, twin_now, twin_scale};
 use xen_hal_bench::event::twin::{
@@ -321,7 +321,9 @@ fn ours_withdraw(grant: Grant<'static>) -> Result<(GrantSlot<'static>, Page), St
 
 #[library_benchmark(config = only("twin_withdraw"))]
 #[bench::withdraw(twin_lent())]
-fn twins_withdraw(mut grant: twin::Grant) -> (MaybeUninit<twin::GrantSlot>, MaybeUninit<twin::Page>) {
+fn twins_withdraw(
+    mut grant: twin::Grant,
+) -> (MaybeUninit<twin::GrantSlot>, MaybeUninit<twin::Page>) {
     let (mut slot, mut page) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     // SAFETY: the entry of the slot stays for ever.
     assert!(black_box(unsafe {

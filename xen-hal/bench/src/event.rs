@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::ops::ControlFlow;
 
-use xen_hal::event::{AllPorts, ScanCursor, Events, Port, PortSet, Drain, TwoLevel};
+use xen_hal::event::{AllPorts, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
 use xen_hal::hypercall::Errno;
 use xen_pac::shared_info::{VcpuInfo, raw};
 

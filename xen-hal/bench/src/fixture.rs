@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use xen_hal::event::{ScanCursor, Port, PortSet, TwoLevel};
+use xen_hal::event::{Port, PortSet, ScanCursor, TwoLevel};
 use xen_hal::grant::{GrantTable, Page, PageMemory};
 use xen_hal::platform::{AddressSpace, Frame};
 use xen_pac::grant_table::raw as grant_raw;

@@ -1,6 +1,6 @@
 //! Lending pages and taking them back.
 
-use xen_hal::grant::{Access, Grant, GrantTable, Page, GrantSlot, StillInUse};
+use xen_hal::grant::{Access, Grant, GrantSlot, GrantTable, Page, StillInUse};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::raw;
 

@@ -7,7 +7,7 @@ use core::ops::ControlFlow;
 use core::ptr::{from_mut, null};
 
 use proptest::prelude::*;
-use xen_hal::event::{Port, Drain};
+use xen_hal::event::{Drain, Port};
 use xen_hal_bench::event::{Tally, dispatch, dispatch_all, mask, twin, unmask, unmask_all};
 use xen_hal_bench::fixture::Domain;
 use xen_hal_bench::hypercall::answer_with;
@@ -158,8 +158,7 @@ impl Side {
                 dispatch_all(bitmaps, vcpu, &domain.cursor, &mut tally) == Drain::Finished
             }
             (true, false) => {
-                dispatch(bitmaps, vcpu, &domain.own, &domain.cursor, &mut tally)
-                    == Drain::Finished
+                dispatch(bitmaps, vcpu, &domain.own, &domain.cursor, &mut tally) == Drain::Finished
             }
             // SAFETY: the domain's memory lives, and is accessed alike by both.
             (false, true) => unsafe {

@@ -265,27 +265,8 @@ pub(super) fn from_bytes<T: Data>(bytes: &[u8]) -> T {
     unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
 }
 
-impl Hypercall for Hypervisor {
-    unsafe fn call0(&self, number: u32) -> isize {
-        current::hypercall(number, [0; 5])
-    }
-
-    unsafe fn call1(&self, number: u32, a: usize) -> isize {
-        current::hypercall(number, [a, 0, 0, 0, 0])
-    }
-
-    unsafe fn call2(&self, number: u32, a: usize, b: usize) -> isize {
-        current::hypercall(number, [a, b, 0, 0, 0])
-    }
-
-    unsafe fn call3(&self, number: u32, a: usize, b: usize, c: usize) -> isize {
-        current::hypercall(number, [a, b, c, 0, 0])
-    }
-
-    unsafe fn call4(&self, number: u32, a: usize, b: usize, c: usize, d: usize) -> isize {
-        current::hypercall(number, [a, b, c, d, 0])
-    }
-
+// SAFETY: the simulated hypervisor does what Xen does, and answers as Xen does.
+unsafe impl Hypercall for Hypervisor {
     unsafe fn call5(&self, number: u32, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
         current::hypercall(number, [a, b, c, d, e])
     }

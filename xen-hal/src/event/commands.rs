@@ -45,7 +45,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// exist, and `EPERM` for one over which the caller has no privileges.
     pub fn alloc_unbound_for(&self, owner: Domid, remote: Domid) -> Result<Port, Errno> {
         let mut argument = EvtchnAllocUnbound::new(owner, remote);
-        self.xen.argument(command::AllocUnbound, &mut argument)?;
+        self.xen.call(command::AllocUnbound, &mut argument)?;
         Ok(Port(argument.port))
     }
 
@@ -61,7 +61,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// - `EPERM` where a security policy forbids it.
     pub fn bind_interdomain(self, remote: Domid, port: Port) -> Result<Channel<H>, Errno> {
         let mut argument = EvtchnBindInterdomain::new(remote, port.0);
-        self.xen.argument(command::BindInterdomain, &mut argument)?;
+        self.xen.call(command::BindInterdomain, &mut argument)?;
         Ok(Channel::new(self, Port(argument.local_port), Kind::Interdomain))
     }
 
@@ -77,7 +77,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// - `ENOSPC` where the domain has as many channels as it may have.
     pub fn bind_virq(self, virq: Virq, vcpu: VcpuId) -> Result<Channel<H>, Errno> {
         let mut argument = EvtchnBindVirq::new(virq, vcpu.0);
-        self.xen.argument(command::BindVirq, &mut argument)?;
+        self.xen.call(command::BindVirq, &mut argument)?;
         Ok(Channel::new(self, Port(argument.port), Kind::Virq))
     }
 
@@ -92,7 +92,7 @@ impl<H: Hypercall + Copy> Events<H> {
     pub fn bind_pirq(self, pirq: u32, share: bool) -> Result<Channel<H>, Errno> {
         let flags = evtchn_bind_pirq_flags::WILL_SHARE.val(share.into());
         let mut argument = EvtchnBindPirq::new(pirq, flags.value);
-        self.xen.argument(command::BindPirq, &mut argument)?;
+        self.xen.call(command::BindPirq, &mut argument)?;
         Ok(Channel::new(self, Port(argument.port), Kind::Pirq))
     }
 
@@ -104,7 +104,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// may have.
     pub fn bind_ipi(self, vcpu: VcpuId) -> Result<Channel<H>, Errno> {
         let mut argument = EvtchnBindIpi::new(vcpu.0);
-        self.xen.argument(command::BindIpi, &mut argument)?;
+        self.xen.call(command::BindIpi, &mut argument)?;
         Ok(Channel::new(self, Port(argument.port), Kind::Ipi))
     }
 
@@ -124,7 +124,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// `EINVAL` for a port that is free, is 0, is beyond those of the domain, or has its other end
     /// in Xen.
     pub fn close(&self, port: Port) -> Result<(), Errno> {
-        self.xen.argument(command::Close, &mut EvtchnClose::new(port.0))
+        self.xen.call(command::Close, &mut EvtchnClose::new(port.0))
     }
 
     /// Signals a port's other end: for an IPI, the port itself. Nothing happens where nobody has
@@ -135,7 +135,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// As for [`close`](Self::close); also `EINVAL` for a VIRQ or a PIRQ.
     #[inline]
     pub fn send(&self, port: Port) -> Result<(), Errno> {
-        self.xen.argument(command::Send, &mut EvtchnSend::new(port.0))
+        self.xen.call(command::Send, &mut EvtchnSend::new(port.0))
     }
 
     /// What one of this domain's ports is bound to. A free port is
@@ -157,7 +157,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// without privileges over it.
     pub fn status_of(&self, owner: Domid, port: Port) -> Result<Status, Errno> {
         let mut argument = EvtchnStatus::new(owner, port.0);
-        self.xen.argument(command::Status, &mut argument)?;
+        self.xen.call(command::Status, &mut argument)?;
         Ok(Status::decode(&argument))
     }
 
@@ -170,7 +170,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// `ENOENT` where there is no such vCPU; `EINVAL` for a port that is free, is 0, is beyond
     /// those of the domain, is an IPI or a per-vCPU VIRQ, or has its other end in Xen.
     pub fn bind_vcpu(&self, port: Port, vcpu: VcpuId) -> Result<(), Errno> {
-        self.xen.argument(command::BindVcpu, &mut EvtchnBindVcpu::new(port.0, vcpu.0))
+        self.xen.call(command::BindVcpu, &mut EvtchnBindVcpu::new(port.0, vcpu.0))
     }
 
     /// Has Xen clear a port's mask, and give the upcall that an event which is pending was waiting
@@ -183,7 +183,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// `EINVAL` for a port beyond those of the domain. A free one is no error.
     #[inline]
     pub fn unmask(&self, port: Port) -> Result<(), Errno> {
-        self.xen.argument(command::Unmask, &mut EvtchnUnmask::new(port.0))
+        self.xen.call(command::Unmask, &mut EvtchnUnmask::new(port.0))
     }
 
     /// Closes all ports of a domain, and puts it back into the two-level form, as a kernel needs it
@@ -201,7 +201,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// another's by then). FIFO pages are the guest's again.
     pub unsafe fn reset(&self, owner: Domid) -> Result<(), Errno> {
         // SAFETY: the argument holds no pointer; the caller expects the ports to close.
-        unsafe { self.xen.argument_unchecked(command::Reset, &mut EvtchnReset::new(owner)) }
+        unsafe { self.xen.call_unchecked(command::Reset, &mut EvtchnReset::new(owner)) }
     }
 
     /// Registers a vCPU's FIFO control block, `offset` bytes into `frame`, and with the first one
@@ -226,7 +226,7 @@ impl<H: Hypercall + Copy> Events<H> {
     ) -> Result<u8, Errno> {
         let mut argument = EvtchnInitControl::new(frame.0, offset, vcpu.0);
         // SAFETY: the caller has given the frame away.
-        unsafe { self.xen.argument_unchecked(command::InitControl, &mut argument)? };
+        unsafe { self.xen.call_unchecked(command::InitControl, &mut argument)? };
         Ok(argument.link_bits)
     }
 
@@ -244,7 +244,7 @@ impl<H: Hypercall + Copy> Events<H> {
     pub unsafe fn expand_array(&self, frame: Frame) -> Result<(), Errno> {
         // SAFETY: the caller has given the frame away.
         unsafe {
-            self.xen.argument_unchecked(command::ExpandArray, &mut EvtchnExpandArray::new(frame.0))
+            self.xen.call_unchecked(command::ExpandArray, &mut EvtchnExpandArray::new(frame.0))
         }
     }
 
@@ -255,6 +255,6 @@ impl<H: Hypercall + Copy> Events<H> {
     /// `ENOSYS` in the two-level form; `EINVAL` for a port beyond those of the domain, or a
     /// priority beyond 15; `EACCES` for a port that is free, is 0, or has its other end in Xen.
     pub fn set_priority(&self, port: Port, priority: EvtchnPriority) -> Result<(), Errno> {
-        self.xen.argument(command::SetPriority, &mut EvtchnSetPriority::new(port.0, priority))
+        self.xen.call(command::SetPriority, &mut EvtchnSetPriority::new(port.0, priority))
     }
 }

@@ -184,7 +184,7 @@ impl<H: Hypercall> Grants<H> {
             }
         }
         // SAFETY: the arguments hold no pointer; the rest is the caller's promise.
-        let answer = unsafe { self.xen.array_unchecked(command::Copy, arguments) };
+        let answer = unsafe { self.xen.call_unchecked(command::Copy, arguments) };
         for (copy, argument) in copies.iter_mut().zip(arguments) {
             copy.result = copy.result.or_else(|| Some(element(answer, argument.status)));
         }

@@ -196,7 +196,7 @@ impl<H: Hypercall + Copy> Grants<H> {
         let answer = if N == 0 {
             Ok(())
         } else {
-            unsafe { self.xen.array_unchecked(command::MapGrantRef, &mut arguments) }
+            unsafe { self.xen.call_unchecked(command::MapGrantRef, &mut arguments) }
         };
         let mut told = arguments.iter();
         requests.map(|request| {
@@ -221,7 +221,7 @@ impl<H: Hypercall + Copy> Grants<H> {
         let answer = if N == 0 {
             Ok(())
         } else {
-            unsafe { self.xen.array_unchecked(command::UnmapGrantRef, &mut arguments) }
+            unsafe { self.xen.call_unchecked(command::UnmapGrantRef, &mut arguments) }
         };
         let mut told = arguments.iter();
         mappings.map(|mut mapping| {
@@ -280,7 +280,7 @@ impl<H: Hypercall> Link<H> {
         let mut argument = self.argument();
         // SAFETY: whoever ends the link has the mapping, so nothing else points to the page.
         let answer = unsafe {
-            self.xen.array_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut argument))
+            self.xen.call_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut argument))
         };
         element(answer, argument.status)?;
         self.mapped = false;

@@ -134,7 +134,7 @@ impl<H: Hypercall> Grants<H> {
     pub fn query_size(&self, domain: Domid) -> Result<TableSize, Error> {
         let mut query = GnttabQuerySize::new(domain);
         query.status = NOT_REACHED;
-        let answer = self.xen.array(command::QuerySize, core::slice::from_mut(&mut query));
+        let answer = self.xen.call(command::QuerySize, core::slice::from_mut(&mut query));
         element(answer, query.status)?;
         Ok(TableSize { frames: query.nr_frames, maximum: query.max_nr_frames })
     }
@@ -156,7 +156,7 @@ impl<H: Hypercall> Grants<H> {
         // SAFETY: Xen writes as many frame numbers as the argument says and the slice has; growing
         // takes nothing away.
         let answer = unsafe {
-            self.xen.array_unchecked(command::SetupTable, core::slice::from_mut(&mut setup))
+            self.xen.call_unchecked(command::SetupTable, core::slice::from_mut(&mut setup))
         };
         element(answer, setup.status)
     }
@@ -168,7 +168,7 @@ impl<H: Hypercall> Grants<H> {
     /// `ESRCH` where there is no such domain, `EPERM` for another one's table unless privileged.
     pub fn version(&self, domain: Domid) -> Result<u32, Errno> {
         let mut query = GnttabGetVersion::new(domain);
-        self.xen.array(command::GetVersion, core::slice::from_mut(&mut query))?;
+        self.xen.call(command::GetVersion, core::slice::from_mut(&mut query))?;
         Ok(query.version)
     }
 
@@ -188,7 +188,7 @@ impl<H: Hypercall> Grants<H> {
         let mut argument = GnttabSetVersion::new(version);
         // SAFETY: the caller's promise.
         let answer = unsafe {
-            self.xen.array_unchecked(command::SetVersion, core::slice::from_mut(&mut argument))
+            self.xen.call_unchecked(command::SetVersion, core::slice::from_mut(&mut argument))
         };
         match answer {
             Ok(()) => Ok(argument.version),

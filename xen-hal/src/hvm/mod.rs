@@ -140,7 +140,7 @@ impl<H: Hypercall> Hvm<H> {
         removed::check(parameter)?;
         let mut argument = XenHvmParam::new(self.domain, parameter, 0);
         self.xen
-            .argument(command::GetParam, &mut argument)
+            .call(command::GetParam, &mut argument)
             .map_err(|errno| ParameterError::Refused { parameter, errno })?;
         Ok(argument.value)
     }
@@ -159,7 +159,7 @@ impl<H: Hypercall> Hvm<H> {
         removed::check(parameter)?;
         let mut argument = XenHvmParam::new(self.domain, parameter, value);
         // SAFETY: the argument holds no pointer; what its value names is the caller's promise.
-        unsafe { self.xen.argument_unchecked(command::SetParam, &mut argument) }
+        unsafe { self.xen.call_unchecked(command::SetParam, &mut argument) }
             .map_err(|errno| ParameterError::Refused { parameter, errno })
     }
 
@@ -170,7 +170,7 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// `ENOSYS` on Arm.
     pub fn flush_tlbs(&self) -> Result<(), Errno> {
-        self.xen.argument(command::FlushTlbs, &mut ())
+        self.xen.call(command::FlushTlbs, &mut ())
     }
 }
 

@@ -67,7 +67,7 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// `ENOENT` for a vCPU that the domain does not have; `ENOSYS` before 4.6.
     pub fn set_upcall_vector(&self, vcpu: VcpuId, vector: UpcallVector) -> Result<(), Errno> {
-        self.xen.argument(
+        self.xen.call(
             command::SetEvtchnUpcallVector,
             &mut XenHvmEvtchnUpcallVector::new(vcpu.0, vector.0),
         )

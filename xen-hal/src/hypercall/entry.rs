@@ -23,7 +23,9 @@ pub(super) trait Entry {
 /// Implements [`Hypercall`](super::Hypercall) for a type that implements [`Entry`].
 macro_rules! hypercall_by_entry {
     ($backend:ty) => {
-        impl $crate::hypercall::Hypercall for $backend {
+        // SAFETY: `enter` makes the hypercall with these arguments and returns Xen's answer; the assembly
+        // marks every register that may change, and memory.
+        unsafe impl $crate::hypercall::Hypercall for $backend {
             $crate::hypercall::entry::methods_by_entry! {
                 call0(), call1(a), call2(a, b), call3(a, b, c), call4(a, b, c, d), call5(a, b, c, d, e)
             }

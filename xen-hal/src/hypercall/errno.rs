@@ -39,6 +39,12 @@ impl Errno {
         self.0.get()
     }
 
+    /// The answer of a hypercall that fails with this error: its number, negated.
+    #[must_use]
+    pub const fn to_answer(self) -> isize {
+        -(self.0.get() as isize)
+    }
+
     /// The error's name, if it has one; of two names for one number, the usual one.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {

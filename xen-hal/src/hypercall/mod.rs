@@ -15,22 +15,16 @@
 //!
 //! ```
 //! use xen_hal::hypercall::{Commands, Errno, Hypercall};
-//! use xen_pac::version::{XenFeatureInfo, command};
+//! use xen_pac::version::command;
 //!
 //! fn release(xen: &impl Hypercall) -> Result<(usize, usize), Errno> {
-//!     let version = xen.bare(command::Version)?;
+//!     let version = xen.call(command::Version, ())?;
 //!     Ok((version >> 16, version & 0xffff))
-//! }
-//!
-//! fn first_features(xen: &dyn Hypercall) -> Result<u32, Errno> {
-//!     let mut word = XenFeatureInfo::new(0);
-//!     xen.argument(command::GetFeatures, &mut word)?;
-//!     Ok(word.submap)
 //! }
 //! ```
 
-mod commands;
-mod convention;
+mod backend;
+mod call;
 mod entry;
 mod errno;
 
@@ -54,8 +48,8 @@ mod xen_cpuid;
 #[cfg(target_arch = "aarch64")]
 mod hvc;
 
-pub use commands::{Answer, Commands};
-pub use convention::Hypercall;
+pub use backend::Hypercall;
+pub use call::{Answer, Arguments, CallShape, Commands, UncheckedArguments};
 pub use errno::{Errno, check};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]

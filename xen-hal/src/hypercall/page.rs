@@ -109,7 +109,7 @@ impl Entry for HypercallPage {
     #[inline(always)]
     unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize {
         if number >= SLOTS {
-            return -(Errno::ENOSYS.number() as isize);
+            return Errno::ENOSYS.to_answer();
         }
         let slot = self.code.addr().get().wrapping_add((number * HYPERCALL_PAGE_SLOT) as usize);
         // SAFETY: Xen filled the page when it was installed, and the slot lies in it; what the

@@ -134,8 +134,7 @@ impl<H: Hypercall> Memory<H> {
         );
         // SAFETY: each of the lists has as many elements as the argument says, and is Xen's to read
         // and write; the rest is the caller's promise.
-        let answer =
-            unsafe { self.xen.argument_unchecked(command::AddToPhysmapBatch, &mut argument) };
+        let answer = unsafe { self.xen.call_unchecked(command::AddToPhysmapBatch, &mut argument) };
         for (entry, error) in entries.iter_mut().zip(errors) {
             entry.result = told(error);
         }

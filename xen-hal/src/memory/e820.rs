@@ -22,6 +22,12 @@ impl MapEntry {
     /// What a buffer is filled with before it is given to Xen.
     pub const EMPTY: Self = Self { address: 0, length: 0, kind: 0 };
 
+    /// Returns a range of the map.
+    #[must_use]
+    pub const fn new(address: u64, length: u64, kind: HvmMemmapType) -> Self {
+        Self { address, length, kind: kind.0 }
+    }
+
     /// The first guest-physical address.
     #[must_use]
     pub const fn address(self) -> u64 {
@@ -111,7 +117,7 @@ impl<H: Hypercall> Memory<H> {
         let room = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         let mut argument = XenMemoryMap::new(room, Handle::from_ptr(buffer.as_mut_ptr().cast()));
         // SAFETY: the buffer has the bytes of so many entries, and any bytes are entries.
-        unsafe { self.xen.argument_unchecked(command::MemoryMap, &mut argument) }?;
+        unsafe { self.xen.call_unchecked(command::MemoryMap, &mut argument) }?;
         buffer
             .get(..argument.nr_entries as usize)
             .filter(|map| map.len() < room as usize)

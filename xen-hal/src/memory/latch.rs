@@ -31,10 +31,10 @@ impl WidthLatch {
             return Ok(Self(()));
         }
         let mut parameter = XenHvmParam::new(Domid::SELF, HvmParam::CALLBACK_IRQ, 0);
-        xen.argument(command::GetParam, &mut parameter)?;
+        xen.call(command::GetParam, &mut parameter)?;
         // SAFETY: the value is the one that the parameter has, so nothing changes but what Xen
         // knows of the width; and no page is mapped by it.
-        unsafe { xen.argument_unchecked(command::SetParam, &mut parameter) }?;
+        unsafe { xen.call_unchecked(command::SetParam, &mut parameter) }?;
         Ok(Self(()))
     }
 

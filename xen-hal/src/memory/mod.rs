@@ -68,7 +68,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// None that Xen is known to give a domain that asks about itself.
     pub fn maximum_frame(&self) -> Result<Frame, Errno> {
-        self.xen.argument(command::MaximumGpfn, &mut own()).map(|frame| Frame(frame as u64))
+        self.xen.call(command::MaximumGpfn, &mut own()).map(|frame| Frame(frame as u64))
     }
 
     /// How many pages the domain has now. Upstream: `XENMEM_current_reservation`.
@@ -77,7 +77,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// None that Xen is known to give a domain that asks about itself.
     pub fn current_reservation(&self) -> Result<usize, Errno> {
-        self.xen.argument(command::CurrentReservation, &mut own())
+        self.xen.call(command::CurrentReservation, &mut own())
     }
 
     /// How many pages the domain may have at most. Upstream: `XENMEM_maximum_reservation`.
@@ -86,7 +86,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// None that Xen is known to give a domain that asks about itself.
     pub fn maximum_reservation(&self) -> Result<usize, Errno> {
-        self.xen.argument(command::MaximumReservation, &mut own())
+        self.xen.call(command::MaximumReservation, &mut own())
     }
 
     /// The machine's greatest frame of RAM, of any domain's. Upstream: `XENMEM_maximum_ram_page`.
@@ -95,7 +95,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// None that Xen is known to give.
     pub fn machine_maximum_frame(&self) -> Result<u64, Errno> {
-        self.xen.bare(command::MaximumRamPage).map(|frame| frame as u64)
+        self.xen.call(command::MaximumRamPage, ()).map(|frame| frame as u64)
     }
 }
 

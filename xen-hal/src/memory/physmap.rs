@@ -152,7 +152,7 @@ impl<H: Hypercall> Memory<H> {
         let gpfn = pfn(frame).ok_or(Errno::ENOENT)?;
         let mut argument = XenRemoveFromPhysmap::new(Domid::SELF, gpfn);
         // SAFETY: the argument holds no pointer; the rest is the caller's promise.
-        unsafe { self.xen.argument_unchecked(command::RemoveFromPhysmap, &mut argument) }
+        unsafe { self.xen.call_unchecked(command::RemoveFromPhysmap, &mut argument) }
     }
 
     /// # Safety
@@ -167,7 +167,7 @@ impl<H: Hypercall> Memory<H> {
             pfn(at).ok_or(Errno::EINVAL)?,
         );
         // SAFETY: the argument holds no pointer; the rest is the caller's promise.
-        unsafe { self.xen.argument_unchecked(command::AddToPhysmap, &mut argument) }
+        unsafe { self.xen.call_unchecked(command::AddToPhysmap, &mut argument) }
     }
 }
 

@@ -128,7 +128,7 @@ impl<H: Hypercall> Memory<H> {
         let mut argument = reservation(Handle::NULL, count, extent);
         // SAFETY: without a list, Xen writes to no memory of the domain's, and takes none away.
         let answer =
-            unsafe { self.xen.argument_unchecked(command::IncreaseReservation, &mut argument) };
+            unsafe { self.xen.call_unchecked(command::IncreaseReservation, &mut argument) };
         match answer {
             Ok(done) if done >= count => Ok(()),
             Ok(done) => Err(PartialReservation { done, stopped_at: None, errno: None }),
@@ -164,7 +164,7 @@ impl<H: Hypercall> Memory<H> {
             let answer = if list.length == 0 {
                 Ok(0)
             } else {
-                unsafe { self.xen.argument_unchecked(command, &mut argument) }
+                unsafe { self.xen.call_unchecked(command, &mut argument) }
             };
             let done = answer.unwrap_or(0).min(list.length);
             before += done;

@@ -72,7 +72,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// None that Xen is known to give.
     pub fn yield_now(&self) -> Result<(), Errno> {
-        self.xen.bare(command::YieldCpu)
+        self.xen.call(command::YieldCpu, ())
     }
 
     /// Sleeps until an interrupt is due for this vCPU.
@@ -89,7 +89,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// None that Xen is known to give.
     pub fn block(&self) -> Result<(), Errno> {
-        self.xen.bare(command::Block)
+        self.xen.call(command::Block, ())
     }
 
     /// Sleeps until one of `ports` is pending, masked or not, or until a moment of Xen's time has
@@ -112,7 +112,7 @@ impl<H: Hypercall + Copy> Sched<H> {
             SchedPoll::new(Handle::from_const(ports.as_ptr().cast()), count, timeout);
         // SAFETY: Xen reads `count` port numbers, which are there and which `Port` consists of, and
         // writes nothing.
-        unsafe { self.xen.argument_unchecked(command::Poll, &mut argument) }
+        unsafe { self.xen.call_unchecked(command::Poll, &mut argument) }
     }
 
     /// Ends the domain for a reason, or suspends it. Xen takes any reason and hands it to the
@@ -127,7 +127,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// None that Xen is known to give.
     pub fn shutdown(&self, reason: ShutdownReason) -> Result<Resumed, Errno> {
-        let cancelled = self.xen.argument(command::Shutdown, &mut SchedShutdown::new(reason))?;
+        let cancelled = self.xen.call(command::Shutdown, &mut SchedShutdown::new(reason))?;
         Ok(if cancelled { Resumed::Cancelled } else { Resumed::Restored })
     }
 
@@ -148,7 +148,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// None that Xen is known to give.
     pub fn shutdown_code(&self, reason: ShutdownReason) -> Result<(), Errno> {
-        self.xen.argument(command::ShutdownCode, &mut SchedShutdown::new(reason))
+        self.xen.call(command::ShutdownCode, &mut SchedShutdown::new(reason))
     }
 
     /// Ends another domain; for privileged domains.
@@ -158,7 +158,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     /// `ESRCH` where there is no such domain and for [`Domid::SELF`], `EPERM` without the
     /// privilege. By its number the caller ends itself.
     pub fn remote_shutdown(&self, domain: Domid, reason: ShutdownReason) -> Result<(), Errno> {
-        self.xen.argument(command::RemoteShutdown, &mut SchedRemoteShutdown::new(domain, reason))
+        self.xen.call(command::RemoteShutdown, &mut SchedRemoteShutdown::new(domain, reason))
     }
 
     /// Makes the calling vCPU run on one physical CPU, for firmware calls that insist on one;
@@ -170,6 +170,6 @@ impl<H: Hypercall + Copy> Sched<H> {
     /// override is in force, `ENOSYS` before Xen 4.7.
     pub fn pin_override(&self, physical: Option<u32>) -> Result<(), Errno> {
         let pcpu = physical.map_or(Ok(-1), i32::try_from).map_err(|_| Errno::EINVAL)?;
-        self.xen.argument(command::PinOverride, &mut SchedPinOverride::new(pcpu))
+        self.xen.call(command::PinOverride, &mut SchedPinOverride::new(pcpu))
     }
 }

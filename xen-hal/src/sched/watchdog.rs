@@ -26,7 +26,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     /// `ENOSPC` where both are in use.
     pub fn start_watchdog(&self, seconds: NonZero<u32>) -> Result<Watchdog<H>, Errno> {
         // Id 0 stands for a free one, and the answer is which.
-        let id = self.xen.argument(command::Watchdog, &mut SchedWatchdog::new(0, seconds.get()))?;
+        let id = self.xen.call(command::Watchdog, &mut SchedWatchdog::new(0, seconds.get()))?;
         // Xen makes an unsigned 32-bit number of its error, which then does not look like one
         // (`domain_watchdog`, seen on 4.17).
         let id = check(id as u32 as i32 as isize)?;
@@ -67,7 +67,7 @@ impl<H: Hypercall> Watchdog<H> {
 
     fn set(&self, seconds: u32) -> Result<(), Errno> {
         self.xen
-            .argument(command::Watchdog, &mut SchedWatchdog::new(self.id.get(), seconds))
+            .call(command::Watchdog, &mut SchedWatchdog::new(self.id.get(), seconds))
             .map(|_| ())
     }
 }

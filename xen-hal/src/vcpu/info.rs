@@ -55,7 +55,7 @@ impl<H: Hypercall> Vcpu<H> {
         let mut argument = VcpuRegisterVcpuInfo::new(frame.0, offset);
         // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the frame is
         // theirs, as the address space promises.
-        unsafe { self.xen.vcpu_unchecked(command::RegisterVcpuInfo, self.id.0, &mut argument) }?;
+        unsafe { self.xen.call_unchecked(command::RegisterVcpuInfo, (self.id, &mut argument)) }?;
         Ok(())
     }
 }

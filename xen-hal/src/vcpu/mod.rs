@@ -121,7 +121,7 @@ impl<H: Hypercall> Vcpu<H> {
         // SAFETY: the vCPU goes on where it was when it was stopped, which is as if it had not been
         // scheduled for a while; or it begins in the state of which whoever initialised it promised
         // that it can run.
-        unsafe { self.xen.vcpu_unchecked(command::Up, self.id.0, &mut ()) }
+        unsafe { self.xen.call_unchecked(command::Up, (self.id, &mut ())) }
     }
 
     /// Stops the vCPU. It keeps its state. One that stops itself returns from this call when
@@ -135,7 +135,7 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// `EINVAL` on Arm.
     pub fn down(&self) -> Result<(), Errno> {
-        self.xen.vcpu(command::Down, self.id.0, &mut ())
+        self.xen.call(command::Down, (self.id, &mut ()))
     }
 
     /// Whether the vCPU may run. Upstream: `VCPUOP_is_up`.
@@ -144,7 +144,7 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// `EINVAL` on Arm.
     pub fn is_up(&self) -> Result<bool, Errno> {
-        self.xen.vcpu(command::IsUp, self.id.0, &mut ())
+        self.xen.call(command::IsUp, (self.id, &mut ()))
     }
 
     /// Which physical processor the vCPU is tied to. Upstream: `VCPUOP_get_physid`.
@@ -154,7 +154,7 @@ impl<H: Hypercall> Vcpu<H> {
     /// `EINVAL` unless the domain is the hardware domain and its vCPUs are pinned.
     pub fn physical_id(&self) -> Result<PhysicalId, Errno> {
         let mut answer = VcpuGetPhysid::ZEROED;
-        self.xen.vcpu(command::GetPhysid, self.id.0, &mut answer)?;
+        self.xen.call(command::GetPhysid, (self.id, &mut answer))?;
         Ok(PhysicalId { apic: answer.phys_id as u32, acpi: (answer.phys_id >> u32::BITS) as u32 })
     }
 
@@ -170,7 +170,7 @@ impl<H: Hypercall> Vcpu<H> {
     /// between any two instructions, and with interrupts off.
     pub unsafe fn send_nmi(&self) -> Result<(), Errno> {
         // SAFETY: the caller's promise.
-        unsafe { self.xen.vcpu_unchecked(command::SendNmi, self.id.0, &mut ()) }
+        unsafe { self.xen.call_unchecked(command::SendNmi, (self.id, &mut ())) }
     }
 }
 

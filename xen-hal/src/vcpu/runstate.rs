@@ -57,7 +57,7 @@ impl UpdateFlag {
     ///
     /// `EINVAL` before 4.8, and `ENOSYS` where the hypercall is missing.
     pub fn request(xen: impl Hypercall) -> Result<Self, Errno> {
-        xen.value(vm_assist::Enable, VmAssistType::RUNSTATE_UPDATE_FLAG.0 as usize)?;
+        xen.call(vm_assist::Enable, VmAssistType::RUNSTATE_UPDATE_FLAG.0 as usize)?;
         Ok(Self(()))
     }
 }
@@ -92,7 +92,7 @@ impl<H: Hypercall> Vcpu<H> {
     /// `EINVAL` on Arm.
     pub fn runstate(&self) -> Result<RunTimes, Errno> {
         let mut info = raw::VcpuRunstateInfo::ZEROED;
-        self.xen.vcpu(command::GetRunstateInfo, self.id.0, &mut info)?;
+        self.xen.call(command::GetRunstateInfo, (self.id, &mut info))?;
         Ok(RunTimes {
             state: Runstate(info.state),
             since: entry(info.state_entry_time),
@@ -156,7 +156,7 @@ impl<H: Hypercall> Vcpu<H> {
         // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; that it
         // finds them there was promised.
         unsafe {
-            self.xen.vcpu_unchecked(command::RegisterRunstateMemoryArea, self.id.0, &mut argument)
+            self.xen.call_unchecked(command::RegisterRunstateMemoryArea, (self.id, &mut argument))
         }?;
         Ok(())
     }
@@ -172,7 +172,7 @@ impl<H: Hypercall> Vcpu<H> {
         // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the address
         // is theirs, as the address space promises.
         unsafe {
-            self.xen.vcpu_unchecked(command::RegisterRunstatePhysArea, self.id.0, &mut argument)
+            self.xen.call_unchecked(command::RegisterRunstatePhysArea, (self.id, &mut argument))
         }?;
         Ok(())
     }

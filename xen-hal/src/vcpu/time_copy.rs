@@ -66,7 +66,7 @@ impl<H: Hypercall> Vcpu<H> {
         // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; that it
         // finds them there was promised.
         unsafe {
-            self.xen.vcpu_unchecked(command::RegisterVcpuTimeMemoryArea, self.id.0, &mut argument)
+            self.xen.call_unchecked(command::RegisterVcpuTimeMemoryArea, (self.id, &mut argument))
         }?;
         Ok(())
     }
@@ -82,7 +82,7 @@ impl<H: Hypercall> Vcpu<H> {
         // SAFETY: Xen writes to the block's bytes, which the area gives away for ever; the address
         // is theirs, as the address space promises.
         unsafe {
-            self.xen.vcpu_unchecked(command::RegisterVcpuTimePhysArea, self.id.0, &mut argument)
+            self.xen.call_unchecked(command::RegisterVcpuTimePhysArea, (self.id, &mut argument))
         }?;
         Ok(())
     }

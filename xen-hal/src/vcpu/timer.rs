@@ -24,7 +24,7 @@ impl<H: Hypercall> Vcpu<H> {
     pub fn set_periodic_timer(&self, period: Duration) -> Result<(), Errno> {
         // What does not fit is longer than the longest period, and refused as such.
         let nanos = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
-        self.xen.vcpu(command::SetPeriodicTimer, self.id.0, &mut VcpuSetPeriodicTimer::new(nanos))
+        self.xen.call(command::SetPeriodicTimer, (self.id, &mut VcpuSetPeriodicTimer::new(nanos)))
     }
 
     /// Stops the periodic timer. A tick that has been raised stays pending. x86 only. Upstream:
@@ -34,7 +34,7 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// `EINVAL` on Arm.
     pub fn stop_periodic_timer(&self) -> Result<(), Errno> {
-        self.xen.vcpu(command::StopPeriodicTimer, self.id.0, &mut ())
+        self.xen.call(command::StopPeriodicTimer, (self.id, &mut ()))
     }
 
     /// Lets the singleshot timer of this vCPU, which must be the calling one, fire at a moment of
@@ -70,14 +70,13 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// `EINVAL` for another vCPU than the calling one, and on Arm.
     pub fn stop_singleshot_timer(&self) -> Result<(), Errno> {
-        self.xen.vcpu(command::StopSingleshotTimer, self.id.0, &mut ())
+        self.xen.call(command::StopSingleshotTimer, (self.id, &mut ()))
     }
 
     fn singleshot(&self, at: SystemTime, flags: u32) -> Result<(), Errno> {
-        self.xen.vcpu(
+        self.xen.call(
             command::SetSingleshotTimer,
-            self.id.0,
-            &mut VcpuSetSingleshotTimer::new(at.as_nanos(), flags),
+            (self.id, &mut VcpuSetSingleshotTimer::new(at.as_nanos(), flags)),
         )
     }
 }

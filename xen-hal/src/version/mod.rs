@@ -58,7 +58,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// None that Xen is known to give.
     pub fn release(&self) -> Result<Release, Errno> {
-        self.xen.bare(command::Version).map(|version| Release::from_version(version as u32))
+        self.xen.call(command::Version, ()).map(|version| Release::from_version(version as u32))
     }
 
     /// What follows major and minor in the release's name: `.7` of 4.17.7.
@@ -78,7 +78,7 @@ impl<H: Hypercall> Version<H> {
     /// None that Xen is known to give.
     pub fn compile_info(&self) -> Result<CompileInfo, Errno> {
         let mut info = XenCompileInfo::ZEROED;
-        self.xen.argument(command::CompileInfo, &mut info)?;
+        self.xen.call(command::CompileInfo, &mut info)?;
         Ok(CompileInfo {
             compiler: Text::new(info.compiler),
             by: Text::new(info.compile_by),
@@ -121,7 +121,7 @@ impl<H: Hypercall> Version<H> {
     /// None that Xen is known to give.
     pub fn virtual_start(&self) -> Result<XenUlong, Errno> {
         let mut parameters = XenPlatformParameters::ZEROED;
-        self.xen.argument(command::PlatformParameters, &mut parameters)?;
+        self.xen.call(command::PlatformParameters, &mut parameters)?;
         Ok(parameters.virt_start)
     }
 
@@ -134,7 +134,7 @@ impl<H: Hypercall> Version<H> {
         let mut words = [0; features::WORDS];
         for (index, word) in (0..).zip(&mut words) {
             let mut info = XenFeatureInfo::new(index);
-            self.xen.argument(command::GetFeatures, &mut info)?;
+            self.xen.call(command::GetFeatures, &mut info)?;
             *word = info.submap;
         }
         Ok(Features::from_words(words))
@@ -146,7 +146,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// None that Xen is known to give.
     pub fn page_size(&self) -> Result<usize, Errno> {
-        self.xen.bare(command::Pagesize)
+        self.xen.call(command::Pagesize, ())
     }
 
     /// This domain's UUID, which the toolstack chose; zero for dom0.
@@ -156,7 +156,7 @@ impl<H: Hypercall> Version<H> {
     /// None that Xen is known to give.
     pub fn guest_handle(&self) -> Result<[u8; 16], Errno> {
         let mut handle = [0; 16];
-        self.xen.argument(command::GuestHandle, &mut handle)?;
+        self.xen.call(command::GuestHandle, &mut handle)?;
         Ok(handle)
     }
 
@@ -164,7 +164,7 @@ impl<H: Hypercall> Version<H> {
     where
         C: SafeCommand + Command<Shape = shape::Argument, Argument = [u8; N]>,
     {
-        self.xen.argument(command, &mut buffer)?;
+        self.xen.call(command, &mut buffer)?;
         Ok(Text::new(buffer))
     }
 }

@@ -9,17 +9,17 @@ use super::instructions::instructions;
 use super::multiply;
 use super::usage::{Usage, measure, median};
 use crate::document::Document;
-use crate::source::Sources;
 use crate::tools::find_program;
+use crate::yaml::Sources;
 
 /// How many times as large as the description.
 const TIMES: [usize; 3] = [1, 4, 16];
 
 /// The steps whose instructions are counted, as their functions are called.
 const STEPS: [(&str, &str); 3] = [
-    ("parse", "xtask::parse::document"),
+    ("read", "xtask::document::read::document"),
     ("check", "xtask::check::run_with"),
-    ("render", "xtask::render::render"),
+    ("codegen", "xtask::codegen::generate"),
 ];
 
 /// Regenerates the description, and larger ones of the same kind; returns a table, with the
@@ -38,7 +38,7 @@ pub fn linear(
     let valgrind = find_program("valgrind");
     let mut table = format!(
         "Medians of {runs} runs; in brackets, each row's cost for one copy of the description, as a part of the first row's.\n\n\
-         | copies | items | processor | instructions: all | parse | check | render |\n|---|---|---|---|---|---|---|\n"
+         | copies | items | processor | instructions: all | read | check | codegen |\n|---|---|---|---|---|---|---|\n"
     );
     let mut first: Option<Row> = None;
     for times in TIMES {
@@ -105,7 +105,7 @@ impl Row {
 }
 
 fn items(sources: &Sources) -> usize {
-    crate::parse::document(sources).0.map_or(0, |document| crate::render::items(&document))
+    crate::document::read(sources).0.map_or(0, |document| crate::codegen::items(&document))
 }
 
 fn this() -> Result<PathBuf, String> {

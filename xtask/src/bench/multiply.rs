@@ -1,7 +1,7 @@
 //! A description that is several times as large: the same subjects again, under other names.
 
 use crate::document::{Document, Head};
-use crate::source::{SourceText, Sources};
+use crate::yaml::{SourceText, Sources};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
@@ -147,18 +147,18 @@ fn changed(line: &str, key: &str, change: impl Fn(&str) -> String) -> String {
 mod tests {
     use super::multiply;
     use crate::commands::workspace_root;
-    use crate::regen::{Failure, generate_from};
-    use crate::{diagnostic, parse, render, source};
+    use crate::generate::{Failure, from_sources};
+    use crate::{codegen, diagnostic, document, yaml};
 
     #[test]
     fn a_multiplied_description_is_valid_and_as_many_times_as_large() {
-        let sources = source::load(&workspace_root().join("abi-yaml")).unwrap();
-        let (document, _) = parse::document(&sources);
+        let sources = yaml::load(&workspace_root().join("abi-yaml")).unwrap();
+        let (document, _) = document::read(&sources);
         let document = document.unwrap();
         let conventions: usize = document.files.iter().map(|file| file.conventions.len()).sum();
-        let items = render::items(&document);
+        let items = codegen::items(&document);
         let output =
-            generate_from(multiply(&sources, &document, 3)).unwrap_or_else(
+            from_sources(multiply(&sources, &document, 3)).unwrap_or_else(
                 |failure| match failure {
                     Failure::Wrong(sources, wrong) => {
                         panic!("{}", diagnostic::render(&wrong, &sources, false))

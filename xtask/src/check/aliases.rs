@@ -1,11 +1,12 @@
-//! Names of types lead to an integer, and not back to themselves.
+//! Symbols of types lead to an integer, and not back to themselves.
 
 use super::Context;
 use super::places::spread;
 use super::report::{Report, fault};
 use crate::diagnostic::Diagnostic;
-use crate::document::{ArchId, Place, ReleaseId, TypeRef};
-use crate::resolve::{Item, MAX_ALIASES, Problem};
+use crate::document::{ArchId, ReleaseId, TypeRef};
+use crate::layout::{Item, MAX_ALIASES, Problem};
+use crate::yaml::Place;
 
 pub(super) fn check<'d>(context: &Context<'d>, report: &mut Report<'_>) {
     // Of a chain that is too long only its first excess is told. A circle that is as long has none:

@@ -4,7 +4,7 @@ use super::Context;
 use super::report::{Report, fault};
 use crate::diagnostic::Diagnostic;
 use crate::document::{CallShape, Command};
-use crate::resolve::{Basis, Meaning};
+use crate::layout::{Basis, Meaning};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for command in

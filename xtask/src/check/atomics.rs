@@ -6,7 +6,7 @@ use super::report::{Report, fault};
 use super::walk::{fields, structs};
 use crate::diagnostic::Diagnostic;
 use crate::document::{Access, Architecture, Field, FieldUse, Shape};
-use crate::resolve::Integer;
+use crate::layout::Integer;
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for field in structs(context.document).flat_map(|item| fields(&item.fields)) {

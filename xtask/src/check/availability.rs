@@ -4,7 +4,7 @@ use super::Context;
 use super::places::name_of;
 use super::report::{Report, fault};
 use super::walk::{Named, items};
-use rustc_hash::FxHashSet as HashSet;
+use std::collections::HashSet;
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     let all = items(context.document);

@@ -4,7 +4,7 @@ use super::Context;
 use super::report::{Report, fault};
 use super::values::is_plain_unsigned;
 use crate::document::{BitField, Bits, Word};
-use crate::resolve::Integer;
+use crate::layout::Integer;
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for file in &context.document.files {
@@ -62,7 +62,7 @@ fn named_values(report: &mut Report<'_>, field: &BitField) {
 /// Fields in the order of the text, each against the bits that those before it took in each release
 /// and architecture.
 fn overlaps(context: &Context<'_>, report: &mut Report<'_>, word: &Word) {
-    let mut taken = rustc_hash::FxHashMap::default();
+    let mut taken = std::collections::HashMap::new();
     for field in &word.fields {
         for cell in context.names().cells(field.head.availability) {
             let owners: &mut [Option<&BitField>; 64] = taken.entry(cell).or_insert([None; 64]);

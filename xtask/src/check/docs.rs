@@ -3,7 +3,8 @@
 use super::Context;
 use super::report::{Report, fault};
 use super::walk::{Kind, items, structs};
-use crate::document::{Place, VariantKind};
+use crate::document::VariantKind;
+use crate::yaml::Place;
 
 /// Words that say nothing beside a name.
 const FILLERS: [&str; 16] = [

@@ -7,7 +7,7 @@ use super::report::{Report, fault};
 use super::unique::Unique;
 use super::walk::{Kind, Named, items, members, structs};
 use crate::document::{Availability, Document, Field, Head, Shape, Struct, VariantKind};
-use rustc_hash::FxHashMap as HashMap;
+use std::collections::HashMap;
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     let document = context.document;
@@ -37,7 +37,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     c.check(context, report);
 }
 
-/// Names within an item.
+/// Symbols within an item.
 fn inside(context: &Context<'_>, report: &mut Report<'_>) {
     for file in &context.document.files {
         for item in &file.enumerations {
@@ -135,7 +135,7 @@ fn snapshots(context: &Context<'_>, report: &mut Report<'_>, item: &Struct) {
 }
 
 fn command_sets(document: &Document, report: &mut Report<'_>) {
-    let mut known = HashMap::default();
+    let mut known = HashMap::new();
     for set in document.files.iter().flat_map(|file| &file.commands) {
         if let Some(first) = known.insert(&set.hypercall, &set.place) {
             let fault = fault(
@@ -149,7 +149,7 @@ fn command_sets(document: &Document, report: &mut Report<'_>) {
 }
 
 fn conventions(document: &Document, report: &mut Report<'_>) {
-    let mut known = HashMap::default();
+    let mut known = HashMap::new();
     for convention in document.files.iter().flat_map(|file| &file.conventions) {
         if let Some(first) = known.insert(convention.arch, &convention.place) {
             let name = &document.manifest.arch(convention.arch).name;

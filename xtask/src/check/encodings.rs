@@ -6,8 +6,9 @@ use super::places::name_of;
 use super::report::{Report, fault};
 use super::unique::Unique;
 use super::values::is_plain_unsigned;
-use crate::document::{Bits, Encoding, Place, Variant, VariantField, VariantKind};
-use crate::resolve::Integer;
+use crate::document::{Bits, Encoding, Variant, VariantField, VariantKind};
+use crate::layout::Integer;
+use crate::yaml::Place;
 use std::collections::BTreeMap;
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {

@@ -5,9 +5,10 @@ use super::report::{Report, fault};
 use super::walk::{fields, structs};
 use crate::diagnostic::Diagnostic;
 use crate::document::{
-    Access, ArchId, Count, Field, FieldUse, Place, ReleaseId, Shape, Struct, StructKind, Writer,
+    Access, ArchId, Count, Field, FieldUse, ReleaseId, Shape, Struct, StructKind, Writer,
 };
-use crate::resolve::{Basis, Integer, Meaning};
+use crate::layout::{Basis, Integer, Meaning};
+use crate::yaml::Place;
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for item in structs(context.document) {

@@ -1,10 +1,11 @@
-//! Names must be names in Rust.
+//! Symbols must be names in Rust.
 
 use super::Context;
 use super::places::{name_at, name_of};
 use super::report::{Report, fault};
 use super::walk::{Kind, items, structs};
-use crate::document::{Place, VariantKind};
+use crate::document::VariantKind;
+use crate::yaml::Place;
 
 /// Rust's keywords, those it keeps for later included.
 const KEYWORDS: [&str; 52] = [

@@ -28,7 +28,7 @@ mod walk;
 
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Manifest};
-use crate::resolve::{Layouts, Names};
+use crate::layout::{Layouts, Symbols};
 
 /// What every rule looks at.
 struct Context<'d> {
@@ -41,7 +41,7 @@ impl<'d> Context<'d> {
         &self.document.manifest
     }
 
-    fn names(&self) -> &Names<'d> {
+    fn names(&self) -> &Symbols<'d> {
         self.layouts.names()
     }
 }

@@ -4,7 +4,8 @@
 use super::Context;
 use super::report::{Report, fault, list};
 use super::walk::{fields, structs};
-use crate::document::{ArchSet, Manifest, PerArch, Place};
+use crate::document::{ArchSet, Manifest, PerArch};
+use crate::yaml::Place;
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     let manifest = context.manifest();

@@ -1,6 +1,7 @@
 //! Which text of an item a fault points at.
 
-use crate::document::{ArchId, ArchSet, Availability, Head, Manifest, PerArch, Place, Step};
+use crate::document::{ArchId, ArchSet, Availability, Head, Manifest, PerArch};
+use crate::yaml::{Place, Step};
 
 /// Where an item's name is written: the key in a mapping of items, the value of `name` in a list.
 pub(super) fn name_of(head: &Head) -> Place {

@@ -4,8 +4,9 @@ use super::Context;
 use super::places::spread;
 use super::report::{Report, fault};
 use super::walk::{covers, fields, structs};
-use crate::document::{Availability, Count, Head, PerArch, Place, Shape, TypeRef};
-use crate::resolve::{Item, Problem};
+use crate::document::{Availability, Count, Head, PerArch, Shape, TypeRef};
+use crate::layout::{Item, Problem};
+use crate::yaml::Place;
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     let manifest = context.manifest();

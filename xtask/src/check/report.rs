@@ -2,9 +2,10 @@
 //! all.
 
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::document::{ArchId, Availability, Manifest, Place, ReleaseId};
-use rustc_hash::FxHashMap as HashMap;
+use crate::document::{ArchId, Availability, Manifest, ReleaseId};
+use crate::yaml::Place;
 use std::collections::BTreeSet;
+use std::collections::HashMap;
 
 /// A fault of the node at `place`.
 pub(super) fn fault(place: Place, message: impl Into<String>) -> Diagnostic {
@@ -39,8 +40,8 @@ impl<'d> Report<'d> {
         Self {
             manifest,
             faults: Vec::new(),
-            known: HashMap::default(),
-            clashes: HashMap::default(),
+            known: HashMap::new(),
+            clashes: HashMap::new(),
             proposals: PROPOSALS,
         }
     }

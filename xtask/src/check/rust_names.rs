@@ -1,4 +1,4 @@
-//! Names that differ in the description must differ once they are written as Rust writes them.
+//! Symbols that differ in the description must differ once they are written as Rust writes them.
 
 use super::Context;
 use super::places::{name_at, name_of};
@@ -6,9 +6,10 @@ use super::report::{Report, fault};
 use super::unique::Unique;
 use super::walk::members;
 use crate::document::{
-    Access, Availability, Field, FieldUse, File, Head, Place, Struct, StructKind, VariantKind,
+    Access, Availability, Field, FieldUse, File, Head, Struct, StructKind, VariantKind,
 };
-use crate::render::names::{CONSTANT, FIELD, MODULE, Rule, TYPE, VARIANT, VARIANTS};
+use crate::naming::{CONSTANT, FIELD, MODULE, Rule, TYPE, VARIANT, VARIANTS};
+use crate::yaml::Place;
 
 /// Modules that every generated file may have of its own, and what it uses of Rust by short names.
 const RESERVED: [&str; 10] =
@@ -185,7 +186,7 @@ fn of_struct<'d>(item: &'d Struct, add: &mut impl FnMut(String, &'d str, Availab
     }
 }
 
-/// Names that differ in the description; those that do not are told of by another rule.
+/// Symbols that differ in the description; those that do not are told of by another rule.
 fn list<'d>(
     context: &Context<'_>,
     report: &mut Report<'_>,

@@ -4,8 +4,9 @@ use super::Context;
 use super::places::for_arch;
 use super::report::{Report, fault};
 use super::walk::structs;
-use crate::document::{ArchId, Step, Struct};
-use crate::resolve::{LayoutError, MAX_DEPTH, Problem};
+use crate::document::{ArchId, Struct};
+use crate::layout::{LayoutError, MAX_DEPTH, Problem};
+use crate::yaml::Step;
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for item in structs(context.document) {

@@ -7,11 +7,12 @@ use super::report::{Report, fault};
 use super::walk::{fields, members, structs};
 use crate::diagnostic::Diagnostic;
 use crate::document::{
-    Access, ArchId, Availability, Field, FieldUse, PerArch, Place, ReleaseRange, Shape, Snapshot,
+    Access, ArchId, Availability, Field, FieldUse, PerArch, ReleaseRange, Shape, Snapshot,
     SnapshotMember, Struct,
 };
-use crate::resolve::Basis;
-use rustc_hash::FxHashSet as HashSet;
+use crate::layout::Basis;
+use crate::yaml::Place;
+use std::collections::HashSet;
 
 /// The versioned fields and counters that snapshots read, by architecture.
 type Read = HashSet<(ArchId, *const Field)>;

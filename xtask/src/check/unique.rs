@@ -2,8 +2,9 @@
 
 use super::Context;
 use super::report::{Report, fault};
-use crate::document::{Availability, Place};
-use rustc_hash::FxHashMap as HashMap;
+use crate::document::Availability;
+use crate::yaml::Place;
+use std::collections::HashMap;
 
 /// Things that must have different keys wherever they exist together.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl<'d> Unique<'d> {
     /// A set of things whose keys are something else that they have, or become: a number, a name in
     /// another language.
     pub(super) fn with_verb(what: &'static str, verb: &'static str) -> Self {
-        Self { what, verb, order: Vec::new(), by_key: HashMap::default() }
+        Self { what, verb, order: Vec::new(), by_key: HashMap::new() }
     }
 
     /// Adds the thing called `name`, which is told from others by `key`.
@@ -67,7 +68,7 @@ impl<'d> Unique<'d> {
         key: &str,
         same: &[Entry<'_>],
     ) {
-        let mut first = HashMap::default();
+        let mut first = HashMap::new();
         for entry in same {
             for cell in context.names().cells(entry.availability) {
                 let known: &Entry<'_> = first.entry(cell).or_insert(entry);

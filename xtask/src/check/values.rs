@@ -5,7 +5,7 @@ use super::places::spread;
 use super::report::{Report, fault};
 use super::unique::Unique;
 use crate::document::{Constant, Enumeration, Primitive};
-use crate::resolve::Integer;
+use crate::layout::Integer;
 
 pub(super) fn check<'d>(context: &Context<'d>, report: &mut Report<'_>) {
     for file in &context.document.files {
@@ -77,7 +77,7 @@ fn enumeration(context: &Context<'_>, report: &mut Report<'_>, item: &Enumeratio
 fn too_large(
     value: i128,
     integer: Integer,
-    place: crate::document::Place,
+    place: crate::yaml::Place,
 ) -> crate::diagnostic::Diagnostic {
     let sign = if integer.signed { "signed" } else { "unsigned" };
     let message = format!("{value} does not fit {} bits, {sign}", integer.bits());

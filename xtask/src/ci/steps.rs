@@ -19,7 +19,7 @@ fn sources() -> Vec<Step> {
             &[tools::FMT],
             vec![
                 Call::cargo("fmt --all --check"),
-                Call::cargo("fmt --all --check").inside("examples/guest"),
+                Call::cargo("fmt --all --check").inside("examples/guests"),
                 Call::cargo("fmt --all --check").inside("xen-hal/bench"),
                 Call::cargo("fmt --all --check").inside("xen-hal/fuzz"),
             ],
@@ -33,7 +33,7 @@ fn sources() -> Vec<Step> {
                 // The workspace's example turns on `simulated`; alone, the crates are built as
                 // guests build them.
                 Call::cargo("clippy --package xen-pac --package xen-hal -- -D warnings"),
-                Call::cargo("clippy --bins --lib -- -D warnings").inside("examples/guest"),
+                Call::cargo("clippy --bins --lib -- -D warnings").inside("examples/guests"),
                 // Without libFuzzer, which only a C++ compiler builds.
                 Call::cargo(
                     "clippy --quiet --locked --all-targets --no-default-features -- -D warnings",

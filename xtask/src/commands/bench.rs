@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::document::Document;
-use crate::source::Sources;
-use crate::{bench, parse, source};
+use crate::yaml::Sources;
+use crate::{bench, document, yaml};
 
 /// What `cargo xtask bench` can be told.
 #[derive(Debug, clap::Args)]
@@ -64,8 +64,8 @@ fn measure(arguments: &Arguments) -> Result<String, String> {
 }
 
 fn description(folder: &Path) -> Result<(Sources, Document), String> {
-    let sources = source::load(folder).map_err(|error| error.to_string())?;
-    let (document, wrong) = parse::document(&sources);
+    let sources = yaml::load(folder).map_err(|error| error.to_string())?;
+    let (document, wrong) = document::read(&sources);
     let document = document.filter(|_| wrong.is_empty());
     document
         .map(|document| (sources, document))

@@ -1,7 +1,8 @@
 //! `cargo xtask regen`.
 
 use super::workspace_root;
-use crate::regen::{self, Failure, Lock, Output, Plan};
+use crate::codegen::output::{self, Lock, OutputError, Plan};
+use crate::generate::{self, Failure, Output};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,7 +42,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         .out
         .clone()
         .unwrap_or_else(|| shown(&workspace_root().join("xen-pac/src/generated")));
-    let output = match regen::generate(&abi) {
+    let output = match generate::from_folder(&abi) {
         Ok(output) => output,
         Err(failure) => return failed(&failure),
     };
@@ -53,7 +54,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if arguments.check {
         return judge(&plan, &output, start.elapsed());
     }
-    if let Err(error) = regen::apply(&plan) {
+    if let Err(error) = output::apply(&plan) {
         return refused(&error);
     }
     for name in &plan.foreign {
@@ -76,7 +77,7 @@ fn judge(plan: &Plan, output: &Output, time: Duration) -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    anstream::print!("{}", regen::diff(plan));
+    anstream::print!("{}", output::diff(plan));
     let count = plan.changes.len();
     let (files, are) = if count == 1 { ("file", "is") } else { ("files", "are") };
     anstream::eprintln!(
@@ -116,7 +117,7 @@ fn failed(failure: &Failure) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn refused(error: &regen::RegenError) -> ExitCode {
+fn refused(error: &OutputError) -> ExitCode {
     anstream::eprintln!("\x1b[1;31merror\x1b[0m: {error}");
     ExitCode::FAILURE
 }

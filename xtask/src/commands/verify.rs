@@ -7,8 +7,8 @@ use crate::document::{Document, Release};
 use crate::headers::facts::{Facts, Table};
 use crate::headers::verify::{self, Mismatch, Report, Rules, fresh};
 use crate::headers::{scope, store};
-use crate::source::{self, Sources};
-use crate::{check, parse};
+use crate::yaml::{self, Sources};
+use crate::{check, document};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,8 +41,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn verify(arguments: &Arguments) -> Result<bool, String> {
     let root = super::workspace_root();
-    let sources = source::load(&root.join("abi-yaml")).map_err(|error| error.to_string())?;
-    let (document, mut wrong) = parse::document(&sources);
+    let sources = yaml::load(&root.join("abi-yaml")).map_err(|error| error.to_string())?;
+    let (document, mut wrong) = document::read(&sources);
     if let Some(document) = &document {
         wrong.extend(check::run(document));
     }

@@ -2,8 +2,8 @@
 
 use super::Diagnostic;
 use super::locate::Located;
-use crate::document::Place;
-use crate::source::{SourceText, Sources};
+use crate::yaml::Place;
+use crate::yaml::{SourceText, Sources};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::cell::OnceCell;
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! From a place to the text that is underlined for it.
 
 use super::lines::Lines;
-use crate::document::{Place, Side, Step};
-use crate::source::yaml::{self, Entry, Node, Tree, Value};
+use crate::yaml::{self, Entry, Node, Tree, Value};
+use crate::yaml::{Place, Side, Step};
 use std::ops::Range;
 
 /// A file that has something to show. It is read once more for all its errors together, and only

@@ -11,7 +11,7 @@ mod tests;
 pub use draw::render;
 pub use near::nearest;
 
-use crate::document::Place;
+use crate::yaml::Place;
 use std::ops::Range;
 
 /// One thing that is wrong.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::source::Sources;
+use crate::yaml::Sources;
 
 const TEXT: &str = "doc: About.\nlist:\n  - { name: one, value: 1 }\n  - { value: 2 }\nempty:\n";
 

@@ -1,6 +1,9 @@
-//! Hypercalls: how they are made, and what they can be asked.
+//! Hypercalls: calling conventions and commands.
 
-use super::{ArchId, Head, Place, TypeRef};
+use super::item::Head;
+use super::manifest::ArchId;
+use super::types::TypeRef;
+use crate::yaml::Place;
 
 /// How an architecture makes a hypercall.
 #[derive(Clone, Debug)]

@@ -1,6 +1,8 @@
 //! Structs: memory that is shared, and arguments of hypercalls.
 
-use super::{Count, Head, PerArch, Place, TypeRef};
+use super::item::{Head, PerArch};
+use super::types::{Count, TypeRef};
+use crate::yaml::Place;
 
 /// Which section a struct comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

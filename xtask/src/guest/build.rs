@@ -19,7 +19,7 @@ pub fn build(
     folder: &Path,
 ) -> Result<PathBuf, String> {
     let status = Command::new("cargo")
-        .current_dir(workspace.join("examples/guest"))
+        .current_dir(workspace.join("examples/guests"))
         .args(["build", "--quiet", "--bin", program.binary, "--target", target, "--target-dir"])
         .arg(folder)
         // Flags meant for the host's programs would replace those that the package has for its own.

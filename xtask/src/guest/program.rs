@@ -66,7 +66,7 @@ impl Expected {
 }
 
 /// The binary that runs the scenarios.
-const SCENARIOS: &str = "scenarios";
+const SCENARIOS: &str = "conformance";
 
 impl Program {
     /// Whether it tells a transcript.

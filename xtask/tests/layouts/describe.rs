@@ -3,8 +3,9 @@
 use crate::generate::{Count, Kind, Member, Types};
 use xtask::document::{
     self, Access, Architecture, Availability, Document, Field, FieldUse, File, Head, Manifest,
-    PerArch, Place, Primitive, Release, Shape, Struct, StructKind, TypeRef, Writer,
+    PerArch, Primitive, Release, Shape, Struct, StructKind, TypeRef, Writer,
 };
+use xtask::yaml::Place;
 
 pub(crate) fn document(types: &Types) -> Document {
     let manifest = manifest();

@@ -12,7 +12,7 @@ mod generate;
 use compilers::{Compiler, Outcome};
 use generate::Types;
 use xtask::document::ReleaseId;
-use xtask::resolve::{Layout, Layouts};
+use xtask::layout::{Layout, Layouts};
 
 /// How many structs and unions are compared with each compiler.
 const TYPES: usize = 600;

@@ -2,7 +2,8 @@
 
 use super::walk::Point;
 use xtask::document::*;
-use xtask::resolve::{Basis, Integer, Names};
+use xtask::layout::{Basis, Integer, Symbols};
+use xtask::yaml::Place;
 
 /// One small change.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,7 +118,7 @@ impl Claims {
 }
 
 /// Every change that the facts must notice at a point.
-pub(crate) fn changes(point: &Point<'_>, names: &Names<'_>, claims: &Claims) -> Vec<Change> {
+pub(crate) fn changes(point: &Point<'_>, names: &Symbols<'_>, claims: &Claims) -> Vec<Change> {
     match point {
         Point::Existence { head, within, archs, reserved } => {
             let mut changes = existence(head, *within, *archs, names.manifest());
@@ -186,7 +187,7 @@ fn existence(
     changes
 }
 
-fn field_changes(field: &Field, names: &Names<'_>) -> Vec<Change> {
+fn field_changes(field: &Field, names: &Symbols<'_>) -> Vec<Change> {
     let Some((release, arch)) = names.cells(field.head.availability).last() else {
         return Vec::new();
     };
@@ -205,18 +206,23 @@ fn field_changes(field: &Field, names: &Names<'_>) -> Vec<Change> {
 }
 
 /// An integer that is not as wide as the type.
-fn other_width(type_: &TypeRef, names: &Names<'_>, release: ReleaseId, arch: ArchId) -> Primitive {
+fn other_width(
+    type_: &TypeRef,
+    names: &Symbols<'_>,
+    release: ReleaseId,
+    arch: ArchId,
+) -> Primitive {
     // The names were taken from another copy of the document; only the text of the type matters.
     let basis = match type_ {
         TypeRef::Primitive(primitive) => Some(*primitive),
         TypeRef::Handle(_) => None,
         TypeRef::Named(name) => names.type_(name, release, arch).ok().and_then(|item| match item {
-            xtask::resolve::Item::Alias(alias) if alias.count.is_none() => {
+            xtask::layout::Item::Alias(alias) if alias.count.is_none() => {
                 let meaning = names.meaning(alias.is.get(arch)?, release, arch).ok()?;
                 meaning.count.is_none().then(|| Basis::primitive(&meaning.basis)).flatten()
             }
-            xtask::resolve::Item::Enumeration(item) => Some(item.is),
-            xtask::resolve::Item::Word(item) => Some(item.is),
+            xtask::layout::Item::Enumeration(item) => Some(item.is),
+            xtask::layout::Item::Word(item) => Some(item.is),
             _ => None,
         }),
     };

@@ -14,8 +14,8 @@ use walk::walk;
 use xtask::document::Document;
 use xtask::headers::facts::Facts;
 use xtask::headers::{store, verify};
-use xtask::resolve::Names;
-use xtask::{parse, source};
+use xtask::layout::Symbols;
+use xtask::{document, yaml};
 
 /// How many changes of each kind are tried by default.
 const OF_EACH: usize = 15;
@@ -48,8 +48,8 @@ struct Mutation {
 
 fn description() -> (Document, Facts) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../abi-yaml");
-    let sources = source::load(&folder).expect("the description can be read");
-    let (document, wrong) = parse::document(&sources);
+    let sources = yaml::load(&folder).expect("the description can be read");
+    let (document, wrong) = document::read(&sources);
     assert_eq!(wrong, [], "the description parses");
     (
         document.expect("a description without errors"),
@@ -58,7 +58,7 @@ fn description() -> (Document, Facts) {
 }
 
 fn mutations(document: &Document) -> BTreeMap<&'static str, Vec<Mutation>> {
-    let names = Names::new(document);
+    let names = Symbols::new(document);
     let mut found: BTreeMap<&'static str, Vec<Mutation>> = BTreeMap::new();
     let mut claims = Claims::default();
     walk(&mut document.clone(), &mut |_, point| claims.add(&point));

@@ -64,7 +64,7 @@ fn maps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
         map.status = GrantStatus(1);
         // SAFETY: none of these is there to be mapped.
         let answer = unsafe {
-            machine.xen().array_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map))
+            machine.xen().call_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map))
         };
         line!(t, "map a grant", what, answer.map(|()| map.status));
     }
@@ -80,7 +80,7 @@ fn unmap<M: Machine>(machine: &M, address: u64, handle: GrantHandle) -> Result<G
     unmap.status = GrantStatus(1);
     // SAFETY: nothing that is mapped here is used.
     unsafe {
-        machine.xen().array_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut unmap))
+        machine.xen().call_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut unmap))
     }?;
     Ok(unmap.status)
 }
@@ -101,9 +101,7 @@ fn unmaps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
         machine.space().frame_of(machine.page(PAGE)).and_then(Frame::address).unwrap_or_default();
     let mut map = GnttabMapGrantRef::new(address, host, grant.reference(), MYSELF);
     // SAFETY: nothing is at the window.
-    unsafe {
-        machine.xen().array_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map))
-    }?;
+    unsafe { machine.xen().call_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map)) }?;
     line!(t, "mapped:", map.status);
     for (what, address) in [
         ("from where nothing is:", lent),

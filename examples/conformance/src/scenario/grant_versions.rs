@@ -81,9 +81,7 @@ fn status<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
         GnttabGetStatusFrames::new(1, Domid::SELF, Handle::from_ptr(frames.as_mut_ptr()));
     // SAFETY: Xen writes no more frames than there is room for.
     let asked = unsafe {
-        machine
-            .xen()
-            .array_unchecked(command::GetStatusFrames, core::slice::from_mut(&mut argument))
+        machine.xen().call_unchecked(command::GetStatusFrames, core::slice::from_mut(&mut argument))
     };
     // SAFETY: the page is the scenario's, and nothing is kept in it.
     let mapped = unsafe {

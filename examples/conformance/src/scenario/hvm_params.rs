@@ -19,7 +19,7 @@ const COUNT: u32 = 39;
 
 fn get<M: Machine>(machine: &M, domain: Domid, index: u32) -> Result<u64, Errno> {
     let mut parameter = XenHvmParam::new(domain, HvmParam(index), 0);
-    machine.xen().argument(command::GetParam, &mut parameter)?;
+    machine.xen().call(command::GetParam, &mut parameter)?;
     Ok(parameter.value)
 }
 
@@ -27,7 +27,7 @@ fn set<M: Machine>(machine: &M, domain: Domid, index: u32, value: u64) -> Result
     let mut parameter = XenHvmParam::new(domain, HvmParam(index), value);
     // SAFETY: none of the values that are tried gives memory to Xen, and an upcall finds the
     // machine ready.
-    unsafe { machine.xen().argument_unchecked(command::SetParam, &mut parameter) }
+    unsafe { machine.xen().call_unchecked(command::SetParam, &mut parameter) }
 }
 
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
@@ -105,9 +105,8 @@ fn vectors<M: Machine>(machine: &M, t: &Transcript<'_>) {
     for (what, vcpu, vector) in [("15:", 0, 15), ("0:", 0, 0), ("of vCPU 2:", 2, 0xf3)] {
         let mut argument = XenHvmEvtchnUpcallVector::new(vcpu, vector);
         // SAFETY: each of these is refused.
-        let answer = unsafe {
-            machine.xen().argument_unchecked(command::SetEvtchnUpcallVector, &mut argument)
-        };
+        let answer =
+            unsafe { machine.xen().call_unchecked(command::SetEvtchnUpcallVector, &mut argument) };
         line!(t, "a vCPU's own upcall vector", what, answer);
     }
 }

@@ -163,14 +163,14 @@ fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> 
     let mut request = XenRemoveFromPhysmap::new(Domid(77), 1);
     // SAFETY: there is no such domain.
     let removed: Result<(), Errno> =
-        unsafe { xen.argument_unchecked(command::RemoveFromPhysmap, &mut request) };
+        unsafe { xen.call_unchecked(command::RemoveFromPhysmap, &mut request) };
     line!(t, "remove_from_physmap in domain 77:", removed);
     let mut request = XenMemoryReservation::ZEROED;
     request.extent_start = Handle::NULL;
     request.nr_extents = 1;
     request.domid = Domid(77);
     // SAFETY: there is no such domain.
-    let populated = unsafe { xen.argument_unchecked(command::PopulatePhysmap, &mut request) };
+    let populated = unsafe { xen.call_unchecked(command::PopulatePhysmap, &mut request) };
     line!(t, "populate_physmap in domain 77:", populated);
     Ok(())
 }

@@ -132,7 +132,7 @@ fn watchdogs<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure>
     use xen_hal::hypercall::Commands;
     let (xen, sched) = (machine.xen(), Xen::new(machine.xen()).sched());
     let raw = |id, seconds| {
-        xen.argument(command::Watchdog, &mut SchedWatchdog::new(id, seconds)).map(|id| id as u64)
+        xen.call(command::Watchdog, &mut SchedWatchdog::new(id, seconds)).map(|id| id as u64)
     };
     line!(t, "watchdog 1 before it runs:", raw(1, 60), "watchdog 3:", raw(3, 60));
     let (first, second) = (sched.start_watchdog(MINUTE)?, sched.start_watchdog(MINUTE)?);

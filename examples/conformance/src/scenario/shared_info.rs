@@ -70,7 +70,7 @@ fn add<M: Machine>(
 ) -> Result<(), Errno> {
     let mut request = XenAddToPhysmap::new(domain, 0, space, index, at);
     // SAFETY: each of these is refused, or replaces a page that nothing is kept in.
-    unsafe { machine.xen().argument_unchecked(memory::AddToPhysmap, &mut request) }
+    unsafe { machine.xen().call_unchecked(memory::AddToPhysmap, &mut request) }
 }
 
 fn refused<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
@@ -101,7 +101,7 @@ fn refused<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
 fn register<M: Machine>(machine: &M, id: u32, frame: u64, offset: u32) -> Result<(), Errno> {
     let mut argument = VcpuRegisterVcpuInfo::new(frame, offset);
     // SAFETY: each of these is refused, or gives Xen the page that is kept for it.
-    unsafe { machine.xen().vcpu_unchecked(vcpu::RegisterVcpuInfo, id, &mut argument) }
+    unsafe { machine.xen().call_unchecked(vcpu::RegisterVcpuInfo, (VcpuId(id), &mut argument)) }
 }
 
 fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {

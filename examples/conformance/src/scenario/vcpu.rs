@@ -93,7 +93,7 @@ fn initialise<M: Machine>(machine: &M, vcpu: VcpuId) -> Result<(), Errno> {
     let mut context = VcpuHvmContext::ZEROED;
     context.mode.0 = 9;
     // SAFETY: no vCPU starts in such a mode.
-    unsafe { machine.xen().vcpu_unchecked(command::Initialise, vcpu.0, &mut context) }
+    unsafe { machine.xen().call_unchecked(command::Initialise, (vcpu, &mut context)) }
 }
 
 fn second<M: Machine>(machine: &M) {

@@ -36,7 +36,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(
         t,
         "features of a word that is not there:",
-        xen.argument(command::GetFeatures, &mut XenFeatureInfo::new(1)).map(drop)
+        xen.call(command::GetFeatures, &mut XenFeatureInfo::new(1)).map(drop)
     );
     refusals(&xen, t);
     Ok(())

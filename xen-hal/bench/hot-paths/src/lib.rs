@@ -5,8 +5,8 @@
 use core::ops::ControlFlow;
 
 use xen_hal::clock::{CounterClock, Monotonic, PvClock};
-use xen_hal::event::{AllPorts, ScanCursor, Events, Port, PortSet, Drain, TwoLevel};
-use xen_hal::grant::{Access, Grant, GrantTable, Page, GrantSlot};
+use xen_hal::event::{AllPorts, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
+use xen_hal::grant::{Access, Grant, GrantSlot, GrantTable, Page};
 use xen_hal::hypercall::Vmcall;
 use xen_hal::platform::Tsc;
 use xen_pac::base::Domid;

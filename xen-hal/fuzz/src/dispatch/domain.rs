@@ -236,30 +236,11 @@ impl<'i> Domain<'i> {
     }
 }
 
-impl Hypercall for Domain<'_> {
-    unsafe fn call0(&self, number: u32) -> isize {
-        unreachable!("hypercall {number}")
-    }
-
-    unsafe fn call1(&self, number: u32, _: usize) -> isize {
-        unreachable!("hypercall {number}")
-    }
-
-    unsafe fn call2(&self, number: u32, a: usize, b: usize) -> isize {
+// SAFETY: it does what Xen does for the only command that it is given.
+unsafe impl Hypercall for Domain<'_> {
+    unsafe fn call5(&self, number: u32, a: usize, b: usize, _: usize, _: usize, _: usize) -> isize {
         assert_eq!((number, a), (command::Unmask::HYPERCALL.0, command::Unmask::NUMBER as usize));
         // SAFETY: the command was given with its argument, which is borrowed for the call.
         self.unmask(unsafe { &*std::ptr::with_exposed_provenance(b) })
-    }
-
-    unsafe fn call3(&self, number: u32, _: usize, _: usize, _: usize) -> isize {
-        unreachable!("hypercall {number}")
-    }
-
-    unsafe fn call4(&self, number: u32, _: usize, _: usize, _: usize, _: usize) -> isize {
-        unreachable!("hypercall {number}")
-    }
-
-    unsafe fn call5(&self, number: u32, _: usize, _: usize, _: usize, _: usize, _: usize) -> isize {
-        unreachable!("hypercall {number}")
     }
 }

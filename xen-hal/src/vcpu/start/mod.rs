@@ -132,7 +132,7 @@ impl<H: Hypercall> Vcpu<H> {
         let mut context = state.context()?;
         // SAFETY: the argument holds no pointer that Xen follows; that the vCPU can run from there
         // is the caller's promise.
-        unsafe { self.xen.vcpu_unchecked(command::Initialise, self.id.0, &mut context) }?;
+        unsafe { self.xen.call_unchecked(command::Initialise, (self.id, &mut context)) }?;
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! The releases and architectures that the manifest and the facts both have.
 
-use crate::document::{ArchId, Availability, Head, Manifest, Place, ReleaseId};
+use crate::document::{ArchId, Availability, Head, Manifest, ReleaseId};
 use crate::headers::facts::{Cell, Grid};
+use crate::yaml::Place;
 
 /// A release and an architecture, in the manifest's numbers and in those of the facts.
 #[derive(Clone, Copy, Debug)]

@@ -4,12 +4,13 @@
 use super::Findings;
 use super::cells::{Cells, Here};
 use crate::document::{
-    BitField, Command, Document, Head, PerArch, Place, Primitive, TypeAlias, Value, Variant,
-    VariantKind, Word,
+    BitField, Command, Document, Head, PerArch, Primitive, TypeAlias, Value, Variant, VariantKind,
+    Word,
 };
 use crate::headers::facts::{Column, Facts};
 use crate::headers::scope;
-use crate::resolve::{Integer, Layouts};
+use crate::layout::{Integer, Layouts};
+use crate::yaml::Place;
 use std::collections::BTreeMap;
 
 /// That a C constant has a value.

@@ -2,9 +2,10 @@
 //! paths in C, and what they imply about members that only C has.
 
 use super::cells::Here;
-use crate::document::{Field, FieldUse, Place, Shape, Struct, TypeRef};
+use crate::document::{Field, FieldUse, Shape, Struct, TypeRef};
 use crate::headers::facts::Extent;
-use crate::resolve::{Basis, Item, Layout, Layouts};
+use crate::layout::{Basis, Item, Layout, Layouts};
+use crate::yaml::Place;
 
 /// A described member.
 #[derive(Clone, Debug)]

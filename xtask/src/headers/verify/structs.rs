@@ -5,10 +5,11 @@
 use super::Findings;
 use super::cells::{Cells, Here};
 use super::members::{self, Member, View, Views};
-use crate::document::{Document, Place, Struct};
+use crate::document::{Document, Struct};
 use crate::headers::facts::{Column, Extent, Facts, StructFacts};
 use crate::headers::scope;
-use crate::resolve::Layouts;
+use crate::layout::Layouts;
+use crate::yaml::Place;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Compares every struct, in every cell.

@@ -1,0 +1,147 @@
+//! Shows the memory map, starts the second vCPU, and has the two send each other events, which come
+//! as upcalls.
+#![no_std]
+#![no_main]
+
+use core::ops::ControlFlow;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+
+use rt::{AnyBackend, Boot, During, Failure, Page, interrupts, println, vcpus};
+use xen_hal::Xen;
+use xen_hal::event::{Drain, Port, PortSet, ScanCursor, TwoLevel};
+use xen_hal::hypercall::{Errno, Hypercall, detect};
+use xen_hal::memory::WidthLatch;
+use xen_hal::platform::{IdentityMap, VcpuId};
+use xen_hal::vcpu::Area;
+use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
+
+rt::entry!(main);
+
+static SHARED_INFO: Page = Page::new();
+/// The second vCPU's block, where the shared page has none for it.
+static SECOND_INFO: Area<raw::VcpuInfo> = Area::new();
+static REGISTERED: AtomicPtr<raw::VcpuInfo> = AtomicPtr::new(ptr::null_mut());
+/// How many events each vCPU sends the other.
+const ROUNDS: u32 = 100;
+
+/// How many upcalls came, on both vCPUs together.
+static UPCALLS: AtomicU32 = AtomicU32::new(0);
+/// The state of the first and the second vCPU.
+static STATES: [State; 2] = [const {
+    State {
+        port: AtomicU32::new(0),
+        own: PortSet::new(),
+        cursor: ScanCursor::new(),
+        arrived: AtomicU32::new(0),
+    }
+}; 2];
+/// True once the second vCPU has seen all of its events.
+static SECOND_DONE: AtomicBool = AtomicBool::new(false);
+
+struct State {
+    /// The event channel that reaches the vCPU; 0 before there is one.
+    port: AtomicU32,
+    /// The ports whose events the vCPU handles.
+    own: PortSet,
+    cursor: ScanCursor,
+    /// How many events arrived.
+    arrived: AtomicU32,
+}
+
+fn main(boot: Boot) -> Result<(), Failure> {
+    let xen = Xen::new(&boot.xen);
+    boot.each_memory_range(|range| {
+        let kind = if range.is_ram { "RAM" } else { "other" };
+        println!("{:#011x} to {:#011x}: {kind}", range.start, range.start + range.length);
+    })?;
+    rt::map_shared_info(&boot.xen, &SHARED_INFO)?;
+    rt::on_upcall(upcall);
+    for (vcpu, state) in (0..).map(VcpuId).zip(&STATES) {
+        let port = xen.events().bind_ipi(vcpu).during("binding an event channel")?.into_port();
+        state.own.insert(port);
+        state.port.store(port.0, Ordering::Release);
+    }
+    vcpus::start(&boot.xen, VcpuId(1), second).during("starting the second vCPU")?;
+    interrupts::enable();
+    ping_pong(&boot.xen, 0).during("sending events")?;
+    while !SECOND_DONE.load(Ordering::Acquire) {
+        xen.sched().yield_now().during("waiting for the second vCPU")?;
+    }
+    println!("{ROUNDS} events went each way, by {} upcalls", UPCALLS.load(Ordering::Relaxed));
+    Ok(())
+}
+
+/// The second vCPU's main function.
+fn second(vcpu: VcpuId) {
+    let Ok(xen) = detect() else { panic!("vCPU {vcpu} does not find Xen") };
+    if shared().vcpu_info(vcpu.0 as usize).is_none() {
+        register(&xen, vcpu);
+    }
+    interrupts::enable();
+    if let Err(error) = ping_pong(&xen, 1) {
+        panic!("vCPU {vcpu} cannot send events: {error}");
+    }
+    SECOND_DONE.store(true, Ordering::Release);
+}
+
+/// Registers the calling vCPU's block.
+fn register(xen: &AnyBackend, vcpu: VcpuId) {
+    let Ok(latch) = WidthLatch::new(xen) else { panic!("the width can be latched") };
+    // SAFETY: the runtime's memory is mapped to itself.
+    let space = unsafe { IdentityMap::new() };
+    let registered = Xen::new(xen).vcpu(vcpu).register_vcpu_info(&space, latch, &SECOND_INFO);
+    let Ok(block) = registered else { panic!("the block of vCPU {vcpu} can be registered") };
+    REGISTERED.store(block.as_ptr().as_ptr(), Ordering::Release);
+}
+
+/// Answers each event with one, until all have arrived; the first vCPU begins. Meanwhile it counts
+/// in a floating-point register too, to see that upcalls preserve those.
+fn ping_pong(xen: &impl Hypercall, own: usize) -> Result<(), Errno> {
+    let events = Xen::new(xen).events();
+    let other = Port(STATES[1 - own].port.load(Ordering::Acquire));
+    let (mut turns, mut counted) = (0_u64, 0.0_f64);
+    for round in 1..=ROUNDS {
+        if own == 0 {
+            events.send(other)?;
+        }
+        interrupts::wait_until(|| {
+            turns += 1;
+            counted += 1.0;
+            STATES[own].arrived.load(Ordering::Acquire) >= round
+        });
+        if own == 1 {
+            events.send(other)?;
+        }
+    }
+    if counted as u64 == turns { Ok(()) } else { Err(Errno::EILSEQ) }
+}
+
+/// The shared page, mapped before interrupts are turned on.
+fn shared() -> SharedInfo<'static> {
+    // SAFETY: the page was mapped, and is touched through handles only.
+    unsafe { SharedInfo::from_ptr(SHARED_INFO.as_ptr()) }
+}
+
+/// The block of the calling vCPU.
+fn block(own: usize) -> Option<VcpuInfo<'static>> {
+    shared().vcpu_info(own).or_else(|| {
+        let registered = NonNull::new(REGISTERED.load(Ordering::Acquire))?;
+        // SAFETY: Xen keeps the block there, and it is touched through handles only.
+        Some(unsafe { VcpuInfo::from_ptr(registered) })
+    })
+}
+
+/// Takes the events that are pending for the calling vCPU.
+fn upcall() {
+    UPCALLS.fetch_add(1, Ordering::Relaxed);
+    let own = vcpus::current().0 as usize;
+    let (Some(block), Some(state)) = (block(own), STATES.get(own)) else { return };
+    let mut count = |_| {
+        state.arrived.fetch_add(1, Ordering::AcqRel);
+        ControlFlow::Continue(())
+    };
+    while TwoLevel::new(shared()).dispatch(block, &state.own, &state.cursor, &mut count)
+        == Drain::Unfinished
+    {}
+}

@@ -1,0 +1,48 @@
+//! Turning interrupts on, waiting for them, and the virtual timer.
+
+use core::arch::asm;
+
+use xen_pac::hvm::CallbackVia;
+
+use super::gic;
+
+/// How Xen must be told to deliver upcalls: on aarch64 the interrupt is fixed, so nothing is told.
+#[must_use]
+pub const fn callback_via() -> Option<CallbackVia> {
+    None
+}
+
+/// Sets the function that is called on each interrupt of the calling vCPU's virtual timer, which is
+/// masked then.
+pub fn on_timer(handler: fn()) {
+    gic::TIMER.set(handler);
+}
+
+/// Turns interrupts on.
+#[inline]
+pub fn enable() {
+    // SAFETY: every vector has a handler. Without `nomem`, what the program did before is visible to
+    // the handler.
+    unsafe { asm!("msr daifclr, #2", "isb", options(nostack)) };
+}
+
+/// Sleeps until `done` returns true. `done` is called with interrupts off, at first and after each
+/// interrupt; an interrupt that comes after the call ends the sleep. Interrupts are on afterwards.
+pub fn wait_until(mut done: impl FnMut() -> bool) {
+    loop {
+        // SAFETY: interrupts are turned on again below.
+        unsafe { asm!("msr daifset, #2", options(nostack)) };
+        if done() {
+            return enable();
+        }
+        // SAFETY: a pending interrupt ends the sleep although it is masked. Every vector has a
+        // handler.
+        unsafe { asm!("wfi", "msr daifclr, #2", "isb", options(nostack)) };
+    }
+}
+
+/// Masks the calling vCPU's virtual timer: its interrupt is a level.
+pub(super) fn mask_timer() {
+    // SAFETY: the value turns the timer on with its interrupt masked, and touches no memory.
+    unsafe { asm!("msr cntv_ctl_el0, {}", "isb", in(reg) 0b11_u64, options(nomem, nostack)) };
+}

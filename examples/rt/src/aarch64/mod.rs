@@ -1,0 +1,97 @@
+//! The aarch64 part: the Image header, the MMU, exceptions, the interrupt controller and PSCI.
+
+mod device_tree;
+mod entry;
+mod exceptions;
+mod gic;
+pub mod interrupts;
+pub mod vcpus;
+
+use core::arch::asm;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use arm_pl011_uart::{PL011Registers, Uart, UniqueMmioPointer};
+use dtoolkit::fdt::Fdt;
+use xen_hal::hypercall::{Hvc, Hypercall};
+use xen_hal::platform::VcpuId;
+
+use crate::exit::Status;
+use crate::{Boot, Failure, MemoryRange, guest_main};
+
+/// The counter of clocks and timers.
+pub type Counter = xen_hal::platform::VirtualCounter;
+
+/// What Xen left in memory.
+#[derive(Clone, Copy)]
+pub(crate) struct BootInfo {
+    pub(crate) device_tree: Fdt<'static>,
+}
+
+impl BootInfo {
+    pub(crate) fn command_line(&self) -> &'static str {
+        device_tree::command_line(self.device_tree).unwrap_or_default()
+    }
+
+    pub(crate) fn each_memory_range(
+        &self,
+        _xen: &impl Hypercall,
+        each: impl FnMut(MemoryRange),
+    ) -> Result<(), Failure> {
+        device_tree::each_memory_range(self.device_tree, each)
+            .ok_or(Failure::new("reading the device tree", "it describes no memory"))
+    }
+}
+
+/// The address of the UART, or 0.
+static UART: AtomicUsize = AtomicUsize::new(0);
+
+/// Continues the entry in Rust: the MMU and the caches are on, the stack is set, `.bss` is zero and
+/// interrupts are off.
+extern "C" fn start(device_tree: usize) -> ! {
+    // SAFETY: Xen put the device tree there and does not touch it again.
+    let tree = unsafe { Fdt::from_raw(ptr::with_exposed_provenance(device_tree)) };
+    let Ok(tree) = tree else { panic!("expected a device tree at {device_tree:#x}, found none") };
+    let Some(platform) = device_tree::Platform::read(tree) else {
+        panic!("expected a GIC, a timer and Xen in the device tree, found one of them missing");
+    };
+    UART.store(platform.uart, Ordering::Relaxed);
+    // SAFETY: the device tree describes the registers, which the entry mapped as device memory. Only
+    // the runtime uses them.
+    unsafe { gic::prepare(&platform) };
+    gic::enable_for(VcpuId(0));
+    guest_main(Boot { xen: Hvc, info: BootInfo { device_tree: tree } })
+}
+
+pub(crate) fn write_console(bytes: &[u8]) {
+    // Xen's refusal cannot be reported anywhere.
+    let _ = xen_hal::console::Console::new(Hvc).write(bytes);
+}
+
+pub(crate) fn read_console() -> Option<u8> {
+    let registers =
+        ptr::with_exposed_provenance_mut::<PL011Registers>(UART.load(Ordering::Relaxed));
+    let registers = NonNull::new(registers)?;
+    // SAFETY: the device tree describes the registers there, which are mapped as device memory. The
+    // read of the data register is the only access that changes anything.
+    let mut uart = Uart::new(unsafe { UniqueMmioPointer::new(registers) });
+    uart.read_word().ok().flatten()
+}
+
+/// Ends the emulator by a semihosting call, with the exit status that `isa-debug-exit` gives on x86.
+pub(crate) fn exit_emulator(status: Status) {
+    #[cfg(feature = "semihosting")]
+    semihosting::process::exit(2 * status as i32 + 1);
+    #[cfg(not(feature = "semihosting"))]
+    let _ = status;
+}
+
+/// Stops the processor for good.
+pub(crate) fn stop() -> ! {
+    // The call does not return unless the firmware refuses it.
+    let _ = smccc::psci::cpu_off::<smccc::Hvc>();
+    loop {
+        // SAFETY: the instructions touch no memory, and interrupts stay off.
+        unsafe { asm!("msr daifset, #15", "wfi", options(nomem, nostack)) };
+    }
+}

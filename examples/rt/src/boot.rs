@@ -1,0 +1,96 @@
+//! What a program starts with, and the page that it shares with Xen.
+
+use core::fmt;
+
+use xen_hal::hypercall::{AnyBackend, Hypercall};
+use xen_hal::memory::{Memory, WidthLatch};
+use xen_hal::platform::IdentityMap;
+use xen_pac::shared_info::SharedInfo;
+
+use crate::{Failure, Page, arch};
+
+/// What a program starts with.
+#[derive(Clone, Copy)]
+pub struct Boot {
+    /// The hypercall backend of this processor.
+    pub xen: AnyBackend,
+    pub(crate) info: arch::BootInfo,
+}
+
+/// A range of guest-physical memory.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryRange {
+    /// The first address.
+    pub start: u64,
+    /// The length in bytes.
+    pub length: u64,
+    /// Whether the range is RAM.
+    pub is_ram: bool,
+}
+
+impl Boot {
+    /// The guest's command line; empty if there is none or if it is not UTF-8.
+    #[must_use]
+    pub fn command_line(&self) -> &'static str {
+        self.info.command_line()
+    }
+
+    /// Calls `each` with the ranges of the guest's memory: on x86 those of Xen's memory map, on
+    /// aarch64 the RAM that the device tree describes.
+    ///
+    /// # Errors
+    ///
+    /// Xen's.
+    pub fn each_memory_range(&self, each: impl FnMut(MemoryRange)) -> Result<(), Failure> {
+        self.info.each_memory_range(&self.xen, each)
+    }
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+impl Boot {
+    /// The start info that Xen left in memory.
+    #[must_use]
+    pub const fn start_info(&self) -> xen_pac::start_info::HvmStartInfo<'static> {
+        self.info.start_info
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl Boot {
+    /// The device tree that Xen left in memory.
+    #[must_use]
+    pub const fn device_tree(&self) -> dtoolkit::fdt::Fdt<'static> {
+        self.info.device_tree
+    }
+}
+
+impl fmt::Debug for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Boot").field("xen", &self.xen).finish_non_exhaustive()
+    }
+}
+
+/// Tells Xen how to deliver upcalls, and maps the shared page at `page`.
+///
+/// Use each `page` once, and only through the returned handle from then on.
+///
+/// # Errors
+///
+/// Xen's refusals.
+pub fn map_shared_info(
+    xen: &impl Hypercall,
+    page: &'static Page,
+) -> Result<SharedInfo<'static>, Failure> {
+    let latch = match arch::interrupts::callback_via() {
+        Some(via) => xen_hal::hvm::Hvm::new(xen)
+            .set_callback_via(via)
+            .map_err(|_| Failure::new("setting the callback", "Xen refuses the vector"))?,
+        None => WidthLatch::new(xen)
+            .map_err(|_| Failure::new("latching the width", "Xen refuses the parameter"))?,
+    };
+    // SAFETY: the runtime's memory is mapped to itself.
+    let space = unsafe { IdentityMap::new() };
+    // SAFETY: a `Page` hands out no reference, and the identity map is never changed.
+    unsafe { Memory::new(xen).map_shared_info(&space, page.as_ptr(), latch) }
+        .map_err(|_| Failure::new("mapping shared_info", "Xen refuses the page"))
+}

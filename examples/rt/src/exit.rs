@@ -1,0 +1,70 @@
+//! Ending the guest so that its starter learns how it went, and panics.
+//!
+//! A line on the console says how the guest ended. Then an emulator's exit device is written, if
+//! there is one, and last Xen is asked to shut the domain down.
+
+use core::fmt::Display;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use xen_hal::hypercall::detect;
+use xen_hal::sched::Sched;
+use xen_pac::sched::ShutdownReason;
+
+use crate::{arch, println};
+
+/// How a guest ended, as the emulator's exit device takes it.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Success = 0x10,
+    Failure = 0x11,
+    Panic = 0x12,
+}
+
+/// Ends the guest after a line that reports success.
+pub fn success() -> ! {
+    println!("guest: success");
+    end(Status::Success)
+}
+
+/// Ends the guest after a line that reports `error`.
+pub fn failure(error: &dyn Display) -> ! {
+    println!("guest: failure: {error}");
+    end(Status::Failure)
+}
+
+/// Ends the guest after a panic or an exception was reported.
+pub(crate) fn panicked() -> ! {
+    end(Status::Panic)
+}
+
+fn end(status: Status) -> ! {
+    arch::exit_emulator(status);
+    let reason =
+        if status == Status::Success { ShutdownReason::POWEROFF } else { ShutdownReason::CRASH };
+    // On success the call does not return. If there is no Xen or it refuses, the vCPU halts below.
+    let _ = detect().map(|xen| Sched::new(xen).shutdown(reason));
+    arch::stop()
+}
+
+/// True once a panic is being reported.
+static PANICKING: AtomicBool = AtomicBool::new(false);
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    // A panic while another is being reported is not reported.
+    if !PANICKING.swap(true, Ordering::Relaxed) {
+        match info.location() {
+            Some(place) => println!(
+                "guest: panic at {}:{}:{}: {}",
+                place.file(),
+                place.line(),
+                place.column(),
+                info.message()
+            ),
+            None => println!("guest: panic: {}", info.message()),
+        }
+    }
+    panicked()
+}

@@ -1,0 +1,90 @@
+//! A startup runtime for self-built Xen guests, as `cortex-m-rt` is one for Cortex-M: everything
+//! between Xen's entry point and a `main` in Rust, for x86_64, 32-bit x86 and aarch64.
+//!
+//! ```ignore
+//! #![no_std]
+//! #![no_main]
+//!
+//! use xen_rt::{Boot, Failure, println};
+//!
+//! xen_rt::entry!(main);
+//!
+//! fn main(boot: Boot) -> Result<(), Failure> {
+//!     println!("started with: {}", boot.command_line());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What the runtime does
+//!
+//! It zeroes `.bss`, gives the program a stack, turns on what the compiler's code needs (SSE on
+//! x86; the MMU and the caches on aarch64, before any exclusive access), installs exception
+//! handlers that report and end the guest, and finds the hypercall backend. [`entry!`] names the
+//! main function. It runs on vCPU 0 with interrupts off.
+//!
+//! # What the guest must do
+//!
+//! Link with the script that this crate hands to the linker: `-Txen-rt.x`, with static relocation
+//! and without startup files. `README.md` has the lines for `.cargo/config.toml`.
+//!
+//! # What holds while the program runs
+//!
+//! - Memory is mapped to itself (paging is off on 32-bit x86): pointers are physical addresses.
+//! - Interrupts are off until [`interrupts::enable`] or [`interrupts::wait_until`]. Every vector has
+//!   a handler; the program's own are set with [`on_upcall`].
+//! - An upcall's handler runs on the vCPU that is notified, with interrupts off. It may use all
+//!   registers that the target's code uses.
+//! - [`vcpus::start`] starts up to [`vcpus::MAX_VCPUS`] vCPUs, each on its own stack of
+//!   [`STACK_SIZE`] bytes. Nothing guards a stack's end.
+//! - A panic and an unhandled exception print a line and end the guest.
+#![no_std]
+
+mod boot;
+pub mod console;
+pub mod exit;
+mod failure;
+mod handler;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod memory;
+mod page;
+
+#[cfg(target_arch = "aarch64")]
+pub mod aarch64;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub mod x86;
+
+#[cfg(target_arch = "aarch64")]
+use aarch64 as arch;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use x86 as arch;
+
+pub use arch::{Counter, interrupts, vcpus};
+pub use boot::{Boot, MemoryRange, map_shared_info};
+pub use failure::{During, Failure};
+pub use handler::on_upcall;
+pub use page::Page;
+pub use xen_hal::hypercall::AnyBackend;
+
+/// The size of each vCPU's stack in bytes.
+pub const STACK_SIZE: usize = 64 * 1024;
+
+/// Names the program's main function: `fn(Boot) -> Result<(), E>`, where `E: Display`.
+///
+/// `Ok` ends the guest with success. An error is printed and ends it with failure.
+#[macro_export]
+macro_rules! entry {
+    ($function:path) => {
+        #[unsafe(no_mangle)]
+        extern "Rust" fn guest_main(boot: $crate::Boot) -> ! {
+            match $function(boot) {
+                Ok(()) => $crate::exit::success(),
+                Err(error) => $crate::exit::failure(&error),
+            }
+        }
+    };
+}
+
+unsafe extern "Rust" {
+    /// The program's main function, which [`entry!`] defines.
+    safe fn guest_main(boot: Boot) -> !;
+}

@@ -1,0 +1,152 @@
+//! The interrupt table: exceptions are reported and end the guest, upcalls call the program's
+//! handlers, and every other vector is reported as an exception.
+
+use core::arch::asm;
+use core::cell::UnsafeCell;
+
+use xen_pac::hvm::CallbackVia;
+
+use super::descriptors::{self, Gate, Pointer};
+use super::local_apic;
+use super::stubs::{self, EXCEPTION_STUBS, Frame};
+use crate::handler::{Handler, UPCALL};
+use crate::{exit, println};
+
+/// The vector of upcalls for all vCPUs.
+pub const UPCALL_VECTOR: u8 = 0xf3;
+/// The vector of upcalls that a vCPU has for itself.
+pub const OWN_UPCALL_VECTOR: u8 = 0xe3;
+/// The number that a vector without a handler is reported as.
+pub(super) const UNEXPECTED: usize = 256;
+
+static OWN_UPCALL: Handler = Handler::none();
+
+#[repr(C, align(16))]
+struct Table(UnsafeCell<[Gate; 256]>);
+
+// SAFETY: only `prepare` writes the table, before any vCPU uses it.
+unsafe impl Sync for Table {}
+
+static TABLE: Table = Table(UnsafeCell::new([Gate::ZERO; 256]));
+
+/// How Xen must be told to deliver upcalls, so that the handler of
+/// [`on_upcall`](crate::on_upcall) runs.
+#[must_use]
+pub fn callback_via() -> Option<CallbackVia> {
+    CallbackVia::vector(UPCALL_VECTOR).ok()
+}
+
+/// Sets the function that is called on each upcall at [`OWN_UPCALL_VECTOR`], after the end of the
+/// interrupt was signalled to the local APIC. Each vCPU that gets such upcalls must
+/// [enable](local_apic::enable) its local APIC.
+pub fn on_own_upcall(handler: fn()) {
+    OWN_UPCALL.set(handler);
+}
+
+/// Turns interrupts on.
+#[inline]
+pub fn enable() {
+    // SAFETY: every vector has a handler. Without `nomem`, what the program did before is visible to
+    // the handler.
+    unsafe { asm!("sti", options(nostack)) };
+}
+
+/// Halts the vCPU until `done` returns true. `done` is called with interrupts off, at first and
+/// after each interrupt; an interrupt that comes after the call ends the halt. Interrupts are on
+/// afterwards.
+pub fn wait_until(mut done: impl FnMut() -> bool) {
+    loop {
+        // SAFETY: interrupts are turned on again below.
+        unsafe { asm!("cli", options(nostack)) };
+        if done() {
+            return enable();
+        }
+        // SAFETY: every vector has a handler.
+        unsafe { stubs::enable_and_halt() };
+    }
+}
+
+/// Fills the table. Must be called before [`load`].
+///
+/// # Safety
+///
+/// No vCPU uses the table yet.
+pub(super) unsafe fn prepare() {
+    let stub = |function: unsafe extern "C" fn()| function as *const () as usize;
+    for vector in 0..=u8::MAX {
+        let gate = match vector {
+            // SAFETY: the assembler filled the table, which is never written.
+            0..32 => Gate::exception(unsafe { EXCEPTION_STUBS[usize::from(vector)] }),
+            UPCALL_VECTOR => Gate::interrupt(stub(stubs::upcall_stub)),
+            OWN_UPCALL_VECTOR => Gate::interrupt(stub(stubs::own_upcall_stub)),
+            local_apic::SPURIOUS_VECTOR => Gate::interrupt(stub(stubs::spurious_stub)),
+            _ => Gate::exception(stub(stubs::unexpected_stub)),
+        };
+        let gates = TABLE.0.get().cast::<Gate>();
+        // SAFETY: the table has a gate for every vector, and the caller promises that it is unused.
+        unsafe { gates.wrapping_add(usize::from(vector)).write(gate) };
+    }
+}
+
+/// Makes the calling vCPU use the table.
+///
+/// # Safety
+///
+/// The vCPU has its own descriptor tables.
+pub(super) unsafe fn load() {
+    let pointer = Pointer::to(TABLE.0.get().cast(), size_of::<Table>());
+    // SAFETY: the table is static, and its gates lead to stubs.
+    unsafe {
+        asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags))
+    };
+}
+
+pub(super) extern "C" fn upcall() {
+    UPCALL.call();
+}
+
+pub(super) extern "C" fn own_upcall() {
+    // Signalled before the handler looks for events: an edge that comes meanwhile is delivered on
+    // return and not lost. SAFETY: the interrupt came through the local APIC.
+    unsafe { local_apic::end_of_interrupt() };
+    OWN_UPCALL.call();
+}
+
+/// Reports an exception and ends the guest.
+pub(super) extern "C" fn exception(frame: &Frame) -> ! {
+    let address: usize;
+    // SAFETY: reading the register changes nothing.
+    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    println!(
+        "guest: panic by exception {} ({}) at {:#x}, error {:#x}, address {address:#x}, vCPU {}",
+        frame.vector,
+        name(frame.vector),
+        frame.instruction,
+        frame.error,
+        descriptors::current(),
+    );
+    exit::panicked()
+}
+
+/// The exception's name in the processors' manuals.
+fn name(vector: usize) -> &'static str {
+    match vector {
+        0 => "divide error",
+        1 => "debug",
+        2 => "non-maskable interrupt",
+        3 => "breakpoint",
+        6 => "invalid opcode",
+        7 => "no coprocessor",
+        8 => "double fault",
+        10 => "invalid task state",
+        11 => "segment not present",
+        12 => "stack fault",
+        13 => "general protection",
+        14 => "page fault",
+        17 => "misaligned access",
+        18 => "machine check",
+        19 => "vector arithmetic",
+        UNEXPECTED => "an interrupt without a handler",
+        _ => "reserved",
+    }
+}

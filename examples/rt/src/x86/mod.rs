@@ -1,0 +1,145 @@
+//! The x86 part: PVH entry in 32-bit mode, for 32-bit guests without paging and for 64-bit guests.
+
+#[cfg_attr(target_arch = "x86", path = "descriptors_32.rs")]
+#[cfg_attr(target_arch = "x86_64", path = "descriptors_64.rs")]
+mod descriptors;
+#[cfg_attr(target_arch = "x86", path = "entry_32.rs")]
+#[cfg_attr(target_arch = "x86_64", path = "entry_64.rs")]
+mod entry;
+pub mod interrupts;
+pub mod local_apic;
+#[cfg_attr(target_arch = "x86", path = "stubs_32.rs")]
+#[cfg_attr(target_arch = "x86_64", path = "stubs_64.rs")]
+mod stubs;
+pub mod vcpus;
+
+use core::arch::{asm, global_asm};
+use core::ffi::CStr;
+use core::ptr::{self, NonNull};
+
+use xen_hal::hypercall::{Hypercall, detect, detect_with_page};
+use xen_hal::memory::{MapEntry, Memory};
+use xen_hal::platform::VcpuId;
+use xen_pac::console::XEN_HVM_DEBUGCONS_IOPORT;
+use xen_pac::elf_note::ElfNote;
+use xen_pac::start_info::{HvmMemmapType, HvmStartInfo, XEN_HVM_START_MAGIC_VALUE};
+
+use crate::exit::Status;
+use crate::{Boot, Failure, MemoryRange, Page, guest_main};
+
+/// The counter that Xen's clock interpolates with.
+pub type Counter = xen_hal::platform::Tsc;
+
+// The ELF note by which Xen finds the PVH entry: the length of the owner's name, the length of the
+// value, the type, the name, and the value, a 32-bit physical address.
+global_asm!(
+    ".pushsection .note.Xen, \"a\", @note",
+    ".balign 4",
+    ".globl xen_note",
+    "xen_note:",
+    ".long 4",
+    ".long 4",
+    ".long {kind}",
+    ".asciz \"Xen\"",
+    ".long pvh_entry",
+    ".popsection",
+    kind = const ElfNote::PHYS32_ENTRY.0,
+);
+
+/// What Xen left in memory.
+#[derive(Clone, Copy)]
+pub(crate) struct BootInfo {
+    pub(crate) start_info: HvmStartInfo<'static>,
+}
+
+impl BootInfo {
+    pub(crate) fn command_line(&self) -> &'static str {
+        let address = self.start_info.cmdline_paddr().get() as usize;
+        if address == 0 {
+            return "";
+        }
+        // SAFETY: Xen put a NUL-terminated string there, which is not written to.
+        let text = unsafe { CStr::from_ptr(ptr::with_exposed_provenance(address)) };
+        text.to_str().unwrap_or_default()
+    }
+
+    pub(crate) fn each_memory_range(
+        &self,
+        xen: &impl Hypercall,
+        mut each: impl FnMut(MemoryRange),
+    ) -> Result<(), Failure> {
+        let mut buffer = [MapEntry::EMPTY; 129];
+        let map = Memory::new(xen)
+            .memory_map(&mut buffer)
+            .map_err(|_| Failure::new("reading the memory map", "Xen has none"))?;
+        for entry in map {
+            let is_ram = entry.kind() == HvmMemmapType::RAM;
+            each(MemoryRange { start: entry.address(), length: entry.length(), is_ram });
+        }
+        Ok(())
+    }
+}
+
+/// The hypercall page, for processors whose hypercall instruction is unknown.
+static HYPERCALL_PAGE: Page = Page::new();
+
+/// Continues the entry in Rust: memory is mapped to itself, the stack is set, `.bss` is zero and
+/// interrupts are off.
+extern "C" fn start(start_info: usize) -> ! {
+    // SAFETY: this is the first vCPU, interrupts are off, and no other vCPU runs yet.
+    unsafe { descriptors::load(VcpuId(0)) };
+    // SAFETY: as above.
+    unsafe { interrupts::prepare() };
+    // SAFETY: the descriptor tables are loaded.
+    unsafe { interrupts::load() };
+    let code = HYPERCALL_PAGE.as_ptr();
+    // SAFETY: the page is mapped to itself, all memory is executable, and nothing else uses the
+    // page.
+    let xen = match unsafe { detect_with_page(code, code.addr().get() as u64) } {
+        Ok(xen) => xen,
+        Err(error) => panic!("{error}"),
+    };
+    // SAFETY: Xen put the start info there and does not touch it again; a null pointer is refused.
+    let info = NonNull::new(ptr::with_exposed_provenance_mut(start_info))
+        .map(|start_info| unsafe { HvmStartInfo::from_ptr(start_info) })
+        .filter(|info| info.magic().get() == XEN_HVM_START_MAGIC_VALUE);
+    match info {
+        Some(start_info) => guest_main(Boot { xen, info: BootInfo { start_info } }),
+        None => panic!("expected a start info at {start_info:#x}, found none"),
+    }
+}
+
+pub(crate) fn write_console(bytes: &[u8]) {
+    for byte in bytes {
+        // SAFETY: the port belongs to Xen, which takes the byte and touches nothing of the guest.
+        unsafe {
+            asm!("out dx, al", in("dx") XEN_HVM_DEBUGCONS_IOPORT, in("al") *byte,
+                options(nomem, nostack, preserves_flags));
+        }
+    }
+}
+
+pub(crate) fn read_console() -> Option<u8> {
+    let mut byte = [0];
+    let read = xen_hal::console::Console::new(detect().ok()?).read(&mut byte);
+    (read == Ok(1)).then_some(byte[0])
+}
+
+/// Writes the status to the device `isa-debug-exit` of QEMU, which then exits with `2 * status + 1`,
+/// and of Bochs, whose BIOS port panics with the status as its line. Elsewhere the port is unused.
+pub(crate) fn exit_emulator(status: Status) {
+    const PORT: u16 = 0x501;
+    // SAFETY: the write ends the emulator or does nothing.
+    unsafe {
+        asm!("out dx, ax", in("dx") PORT, in("ax") status as u16,
+            options(nomem, nostack, preserves_flags));
+    }
+}
+
+/// Stops the processor for good.
+pub(crate) fn stop() -> ! {
+    loop {
+        // SAFETY: the instructions touch no memory, and interrupts stay off.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
+    }
+}

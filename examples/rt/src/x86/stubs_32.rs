@@ -1,0 +1,129 @@
+//! The entry points of exceptions and interrupts, halting and loading segments: what cannot be
+//! written in Rust.
+
+use core::arch::global_asm;
+
+use super::descriptors::Pointer;
+use super::interrupts::{UNEXPECTED, exception, own_upcall, upcall};
+
+/// What the stub and the processor pushed for an exception.
+#[repr(C)]
+pub(super) struct Frame {
+    pub(super) vector: usize,
+    pub(super) error: usize,
+    pub(super) instruction: usize,
+    code_segment: usize,
+    flags: usize,
+}
+
+// Each exception has a stub that pushes the vector, and 0 for an exception without an error code.
+// Exceptions do not return, so no register is saved.
+global_asm!(
+    ".irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31",
+    "exception_\\vector:",
+    "    push 0",
+    "    push \\vector",
+    "    jmp exception_common",
+    ".endr",
+    ".irp vector, 8, 10, 11, 12, 13, 14, 17, 21, 29, 30",
+    "exception_\\vector:",
+    "    push \\vector",
+    "    jmp exception_common",
+    ".endr",
+    ".globl unexpected_stub",
+    "unexpected_stub:",
+    "    push 0",
+    "    push {unexpected}",
+    "exception_common:",
+    "    mov eax, esp",
+    "    and esp, -16",
+    "    sub esp, 12",
+    "    push eax",
+    "    cld",
+    "    call {exception}",
+    "    ud2",
+    // An interrupt saves every register that a function may change, the vector registers included.
+    ".macro interrupt_stub name, function",
+    ".globl \\name",
+    "\\name:",
+    "    pushad",
+    "    mov ebp, esp",
+    "    sub esp, 512",
+    "    and esp, -16",
+    "    fxsave [esp]",
+    "    cld",
+    "    call \\function",
+    "    fxrstor [esp]",
+    "    mov esp, ebp",
+    "    popad",
+    // If the interrupt came just before the halt, the vCPU must not halt: the interrupt that it
+    // waits for may have been this one.
+    "    cmp dword ptr [esp], offset halt_instruction",
+    "    jne 2f",
+    "    mov dword ptr [esp], offset halt_passed",
+    "2:  iretd",
+    ".endm",
+    "interrupt_stub upcall_stub, {upcall}",
+    "interrupt_stub own_upcall_stub, {own_upcall}",
+    // A spurious interrupt needs no end of interrupt.
+    ".globl spurious_stub",
+    "spurious_stub:",
+    "    iretd",
+    // `sti` delays interrupts by one instruction, so they come once the processor has halted. QEMU
+    // forgets that delay in a nested guest when a physical interrupt comes at that moment; the check
+    // above makes up for it.
+    ".globl enable_and_halt",
+    "enable_and_halt:",
+    "    sti",
+    "halt_instruction:",
+    "    hlt",
+    "halt_passed:",
+    "    ret",
+    // Only a far return loads the code segment.
+    ".globl load_segments",
+    "load_segments:",
+    "    mov eax, [esp + 4]",
+    "    lgdt [eax]",
+    "    push 0x08",
+    "    mov eax, offset segments_loaded",
+    "    push eax",
+    "    retf",
+    "segments_loaded:",
+    "    mov eax, 0x10",
+    "    mov ds, eax",
+    "    mov es, eax",
+    "    mov ss, eax",
+    "    mov fs, eax",
+    "    mov gs, eax",
+    "    ret",
+    ".pushsection .rodata.exceptions, \"a\"",
+    ".balign 4",
+    ".globl exception_stubs",
+    "exception_stubs:",
+    ".irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
+    "    .long exception_\\vector",
+    ".endr",
+    ".popsection",
+    exception = sym exception,
+    upcall = sym upcall,
+    own_upcall = sym own_upcall,
+    unexpected = const UNEXPECTED,
+);
+
+unsafe extern "C" {
+    /// The entry point of each exception.
+    #[link_name = "exception_stubs"]
+    pub(super) static EXCEPTION_STUBS: [usize; 32];
+    /// The entry point of a vector without a handler.
+    pub(super) fn unexpected_stub();
+    /// The entry point of an upcall.
+    pub(super) fn upcall_stub();
+    /// The entry point of an upcall at the vCPU's own vector.
+    pub(super) fn own_upcall_stub();
+    /// The entry point of a withdrawn interrupt.
+    pub(super) fn spurious_stub();
+    /// Turns interrupts on and halts until one has come.
+    pub(super) fn enable_and_halt();
+    /// Loads a descriptor table and its segments: code at selector 8, data at 0x10.
+    pub(super) fn load_segments(table: *const Pointer);
+}

@@ -1,0 +1,117 @@
+//! The trait that every way into the hypervisor implements.
+
+/// A way to make hypercalls: the seam over which everything in this crate is generic.
+///
+/// # For porters
+///
+/// Take a backend from [`detect`](super::detect), pass it to [`Xen`](crate::Xen) or to one
+/// subsystem, and forget this trait. Every handle takes a backend by value, by reference, or as
+/// `&dyn Hypercall`. To issue a command that no subsystem has, use the typed
+/// [`Commands::call`](super::Commands::call). The methods here take bare machine words; use
+/// [`check`](super::check) to separate results from errors.
+///
+/// # For backend authors
+///
+/// [`call5`](Self::call5) is enough. The shorter methods pass zeros in the remaining arguments.
+/// Override them if the backend is an instruction sequence, so that unused registers are not
+/// loaded.
+///
+/// # Safety
+///
+/// The HAL trusts a backend as it trusts the hypervisor: it uses memory at addresses, of sizes and
+/// for as long as the answers say. An implementation must meet these obligations:
+///
+/// - `callN` performs hypercall `number` with exactly these arguments, in this order, for the vCPU
+///   that calls, or does what the hypervisor would do.
+/// - It returns the hypervisor's answer unchanged: an error between -4095 and -1, or a result.
+/// - It returns after the hypervisor has finished. Everything that the hypervisor wrote is then
+///   visible, and the compiler must assume that memory has changed.
+/// - It preserves every register that the calling convention preserves. A debug build of Xen
+///   overwrites the argument registers of the hypercall's nominal number of arguments, which can be
+///   more than were passed: treat all five as overwritten.
+/// - Copies and borrows of a backend reach the same domain of the same hypervisor.
+///
+/// A backend that refuses calls, such as a fault injector, meets them: it returns an error that the
+/// hypervisor could return, and does nothing else.
+pub unsafe trait Hypercall {
+    /// Makes a hypercall with five arguments and returns the hypervisor's answer, negative errors
+    /// included.
+    ///
+    /// # Safety
+    ///
+    /// Every address among the arguments must be valid for what the hypercall reads and writes
+    /// there. The caller must expect what the hypercall does to the domain: memory that is
+    /// unmapped, a vCPU that starts.
+    unsafe fn call5(&self, number: u32, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize;
+
+    /// Makes a hypercall without arguments.
+    ///
+    /// # Safety
+    ///
+    /// As for [`call5`](Self::call5).
+    #[inline(always)]
+    unsafe fn call0(&self, number: u32) -> isize {
+        // SAFETY: the caller's obligations are the same.
+        unsafe { self.call5(number, 0, 0, 0, 0, 0) }
+    }
+
+    /// Makes a hypercall with one argument.
+    ///
+    /// # Safety
+    ///
+    /// As for [`call5`](Self::call5).
+    #[inline(always)]
+    unsafe fn call1(&self, number: u32, a: usize) -> isize {
+        // SAFETY: the caller's obligations are the same.
+        unsafe { self.call5(number, a, 0, 0, 0, 0) }
+    }
+
+    /// Makes a hypercall with two arguments.
+    ///
+    /// # Safety
+    ///
+    /// As for [`call5`](Self::call5).
+    #[inline(always)]
+    unsafe fn call2(&self, number: u32, a: usize, b: usize) -> isize {
+        // SAFETY: the caller's obligations are the same.
+        unsafe { self.call5(number, a, b, 0, 0, 0) }
+    }
+
+    /// Makes a hypercall with three arguments.
+    ///
+    /// # Safety
+    ///
+    /// As for [`call5`](Self::call5).
+    #[inline(always)]
+    unsafe fn call3(&self, number: u32, a: usize, b: usize, c: usize) -> isize {
+        // SAFETY: the caller's obligations are the same.
+        unsafe { self.call5(number, a, b, c, 0, 0) }
+    }
+
+    /// Makes a hypercall with four arguments.
+    ///
+    /// # Safety
+    ///
+    /// As for [`call5`](Self::call5).
+    #[inline(always)]
+    unsafe fn call4(&self, number: u32, a: usize, b: usize, c: usize, d: usize) -> isize {
+        // SAFETY: the caller's obligations are the same.
+        unsafe { self.call5(number, a, b, c, d, 0) }
+    }
+}
+
+/// Forwards all six methods, so that a borrowed backend costs no more than the backend.
+macro_rules! forward {
+    ($($call:ident($($argument:ident),*))*) => {$(
+        #[inline(always)]
+        unsafe fn $call(&self, number: u32 $(, $argument: usize)*) -> isize {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { (**self).$call(number $(, $argument)*) }
+        }
+    )*};
+}
+
+// SAFETY: every call is the backend's own.
+unsafe impl<H: Hypercall + ?Sized> Hypercall for &H {
+    forward! { call0() call1(a) call2(a, b) call3(a, b, c) call4(a, b, c, d) call5(a, b, c, d, e) }
+}

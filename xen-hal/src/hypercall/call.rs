@@ -1,0 +1,246 @@
+//! Typed calls: each command of [`xen_pac`] carries its hypercall, its number, its argument and the
+//! meaning of its answer.
+
+use core::ptr;
+
+use xen_pac::command::result::Outcome;
+use xen_pac::command::{Command, SafeCommand, shape};
+
+use super::{Errno, Hypercall, check};
+use crate::platform::VcpuId;
+
+/// What a command returns when it succeeds.
+pub type Answer<C> = <<C as Command>::Result as Outcome>::Output;
+
+/// What a command is called with: see [`CallShape`].
+pub type Arguments<'a, C> =
+    <<C as Command>::Shape as CallShape>::Arguments<'a, <C as Command>::Argument>;
+
+/// What a command is called with by [`Commands::call_unchecked`]: see [`CallShape`].
+pub type UncheckedArguments<'a, C> =
+    <<C as Command>::Shape as CallShape>::Unchecked<'a, <C as Command>::Argument>;
+
+/// The commands of all hypercalls, for every [`Hypercall`] backend.
+///
+/// [`call`](Self::call) issues the commands that cannot break memory safety whatever their argument
+/// holds. The others, whose arguments hold pointers or which take memory away, need
+/// [`call_unchecked`](Self::call_unchecked). On return, an argument passed by `&mut` holds Xen's
+/// outputs.
+///
+/// ```
+/// use xen_hal::hypercall::{Commands, Errno, Hypercall};
+/// use xen_hal::platform::VcpuId;
+/// use xen_pac::version::{XenFeatureInfo, command};
+/// use xen_pac::vcpu;
+///
+/// fn features_and_state(xen: &dyn Hypercall) -> Result<(u32, bool), Errno> {
+///     let mut word = XenFeatureInfo::new(0);
+///     xen.call(command::GetFeatures, &mut word)?;
+///     let up = xen.call(vcpu::command::IsUp, (VcpuId(1), &mut ()))?;
+///     Ok((word.submap, up))
+/// }
+/// ```
+pub trait Commands: Hypercall {
+    /// Issues a command.
+    ///
+    /// # Errors
+    ///
+    /// The hypervisor's. An array longer than a 32-bit count is refused as Xen would refuse it, by
+    /// `E2BIG`.
+    #[inline(always)]
+    fn call<'a, C>(&self, command: C, arguments: Arguments<'a, C>) -> Result<Answer<C>, Errno>
+    where
+        C: SafeCommand + Command<Shape: CallShape, Argument: 'a>,
+    {
+        // SAFETY: the command leaves memory valid whatever it is called with, and the arguments are
+        // borrowed for what it does to them.
+        unsafe { self.call_unchecked(command, C::Shape::unchecked(arguments)) }
+    }
+
+    /// Issues any command.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Self::call).
+    ///
+    /// # Safety
+    ///
+    /// Every pointer in the arguments must be valid for what the command does there. The caller
+    /// must expect what the command does to the domain, as its documentation says.
+    #[inline(always)]
+    unsafe fn call_unchecked<'a, C>(
+        &self,
+        _: C,
+        arguments: UncheckedArguments<'a, C>,
+    ) -> Result<Answer<C>, Errno>
+    where
+        C: Command<Shape: CallShape, Argument: 'a>,
+    {
+        // SAFETY: the caller's obligations are the same.
+        let answer =
+            unsafe { C::Shape::issue(self, C::HYPERCALL.0, C::NUMBER as usize, arguments) };
+        check(answer).map(C::Result::from_answer)
+    }
+}
+
+impl<H: Hypercall + ?Sized> Commands for H {}
+
+/// How commands of one shape are called. `A` is the command's argument type.
+///
+/// | shape | `Arguments` | `Unchecked`, if different |
+/// |---|---|---|
+/// | [`Bare`](shape::Bare) | `()` | |
+/// | [`Argument`](shape::Argument) | `&mut A` | |
+/// | [`Vcpu`](shape::Vcpu) | `(VcpuId, &mut A)`; `A` is `()` where there is none | |
+/// | [`Array`](shape::Array) | `&mut [A]` | |
+/// | [`Buffer`](shape::Buffer) | `&[A]`: a command that writes to it is not a safe one | `*mut [A]` |
+/// | [`Value`](shape::Value) | `usize` | |
+pub trait CallShape: shape::Shape {
+    /// What [`Commands::call`] takes.
+    type Arguments<'a, A: 'a>;
+    /// What [`Commands::call_unchecked`] takes.
+    type Unchecked<'a, A: 'a>;
+
+    /// Gives up the guarantees of a safe call's arguments.
+    #[doc(hidden)]
+    fn unchecked<'a, A: 'a>(arguments: Self::Arguments<'a, A>) -> Self::Unchecked<'a, A>;
+
+    /// Makes the hypercall and returns its answer.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Commands::call_unchecked`].
+    #[doc(hidden)]
+    unsafe fn issue<'a, A: 'a, H: Hypercall + ?Sized>(
+        xen: &H,
+        hypercall: u32,
+        command: usize,
+        arguments: Self::Unchecked<'a, A>,
+    ) -> isize;
+}
+
+/// The items of a shape whose unchecked arguments are its checked ones.
+macro_rules! arguments {
+    ($A:ident => $arguments:ty) => {
+        type Arguments<'a, $A: 'a> = $arguments;
+        type Unchecked<'a, $A: 'a> = $arguments;
+
+        #[inline(always)]
+        fn unchecked<'a, $A: 'a>(arguments: $arguments) -> $arguments {
+            arguments
+        }
+    };
+}
+
+impl CallShape for shape::Bare {
+    arguments!(A => ());
+
+    #[inline(always)]
+    unsafe fn issue<'a, A: 'a, H: Hypercall + ?Sized>(
+        xen: &H,
+        hypercall: u32,
+        command: usize,
+        (): (),
+    ) -> isize {
+        // Xen looks for an argument of some of these commands. Null means none; without it Xen
+        // would use what the register holds. SAFETY: no pointer is passed; the caller's obligations
+        // are the same.
+        unsafe { xen.call2(hypercall, command, 0) }
+    }
+}
+
+impl CallShape for shape::Argument {
+    arguments!(A => &'a mut A);
+
+    #[inline(always)]
+    unsafe fn issue<'a, A: 'a, H: Hypercall + ?Sized>(
+        xen: &H,
+        hypercall: u32,
+        command: usize,
+        argument: &'a mut A,
+    ) -> isize {
+        // SAFETY: the argument is borrowed; the caller's obligations are the same.
+        unsafe { xen.call2(hypercall, command, address(argument)) }
+    }
+}
+
+impl CallShape for shape::Vcpu {
+    arguments!(A => (VcpuId, &'a mut A));
+
+    #[inline(always)]
+    unsafe fn issue<'a, A: 'a, H: Hypercall + ?Sized>(
+        xen: &H,
+        hypercall: u32,
+        command: usize,
+        (vcpu, argument): (VcpuId, &'a mut A),
+    ) -> isize {
+        // SAFETY: the argument is borrowed; the caller's obligations are the same.
+        unsafe { xen.call3(hypercall, command, vcpu.0 as usize, address(argument)) }
+    }
+}
+
+impl CallShape for shape::Array {
+    arguments!(A => &'a mut [A]);
+
+    #[inline(always)]
+    unsafe fn issue<'a, A: 'a, H: Hypercall + ?Sized>(
+        xen: &H,
+        hypercall: u32,
+        command: usize,
+        arguments: &'a mut [A],
+    ) -> isize {
+        let Ok(count) = u32::try_from(arguments.len()) else { return Errno::E2BIG.to_answer() };
+        // SAFETY: that many arguments are borrowed; the caller's obligations are the same.
+        unsafe { xen.call3(hypercall, command, address(arguments), count as usize) }
+    }
+}
+
+impl CallShape for shape::Buffer {
+    type Arguments<'a, A: 'a> = &'a [A];
+    type Unchecked<'a, A: 'a> = *mut [A];
+
+    #[inline(always)]
+    fn unchecked<'a, A: 'a>(arguments: &'a [A]) -> *mut [A] {
+        ptr::from_ref(arguments).cast_mut()
+    }
+
+    #[inline(always)]
+    unsafe fn issue<'a, A: 'a, H: Hypercall + ?Sized>(
+        xen: &H,
+        hypercall: u32,
+        command: usize,
+        buffer: *mut [A],
+    ) -> isize {
+        let address = buffer.cast::<A>().expose_provenance();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { xen.call3(hypercall, command, buffer.len(), address) }
+    }
+}
+
+impl CallShape for shape::Value {
+    arguments!(A => usize);
+
+    #[inline(always)]
+    unsafe fn issue<'a, A: 'a, H: Hypercall + ?Sized>(
+        xen: &H,
+        hypercall: u32,
+        command: usize,
+        value: usize,
+    ) -> isize {
+        // SAFETY: no pointer is passed; the caller's obligations are the same.
+        unsafe { xen.call2(hypercall, command, value) }
+    }
+}
+
+/// The address that the hypervisor gets of an argument: null for one of no size, which means none.
+///
+/// Every typed argument passes through here. An encrypted guest, whose memory the hypervisor cannot
+/// read, would copy the argument to shared memory here.
+#[inline(always)]
+fn address<T: ?Sized>(argument: &mut T) -> usize {
+    if size_of_val(argument) == 0 {
+        0
+    } else {
+        ptr::from_mut(argument).cast::<u8>().expose_provenance()
+    }
+}

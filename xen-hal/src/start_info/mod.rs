@@ -1,0 +1,387 @@
+//! What a PVH guest finds in memory when it starts: modules, command line, memory map, ACPI tables
+//! (upstream: `xen/include/public/arch-x86/hvm/start_info.h`).
+//!
+//! The entry point gets the address of the start info in `ebx`. Everything else is found through
+//! addresses in it. The caller supplies a function from a guest-physical range to its bytes, and
+//! every address and length is passed through it before it is used.
+//!
+//! ```no_run
+//! use xen_hal::start_info::{StartInfo, StartInfoError, identity};
+//! use xen_pac::start_info::HvmMemmapType;
+//!
+//! /// Memory up to 4 GiB is mapped to itself.
+//! fn boot(ebx: u32) -> Result<(), StartInfoError> {
+//!     // SAFETY: the guest maps that memory to itself and overwrites nothing that Xen left in it.
+//!     let memory = unsafe { identity(1 << 32) };
+//!     let info = StartInfo::read(ebx.into(), memory)?;
+//!
+//!     println!("command line: {:?}", info.command_line()?);
+//!     for module in info.modules()? {
+//!         println!("a module of {} bytes", module.data()?.len());
+//!     }
+//!     // Version 0 has no memory map: `Memory::memory_map` asks Xen for it.
+//!     for range in info.memory_map()?.into_iter().flatten() {
+//!         if range.kind() == HvmMemmapType::RAM {
+//!             println!("{} bytes of RAM at {:#x}", range.length(), range.address());
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The crate `pvh` reads the same structure for any VMM. It trusts every address and length in it
+//! and searches for the end of the command line without a limit; here a start info that is cut off
+//! or damaged is an error.
+
+use core::ffi::CStr;
+use core::fmt;
+use core::mem::offset_of;
+use core::ptr;
+use core::slice;
+
+use tock_registers::LocalRegisterCopy;
+use xen_pac::start_info::{HvmMemmapType, XEN_HVM_START_MAGIC_VALUE, raw, start_flags};
+
+use crate::memory::MapEntry;
+use crate::platform::PAGE_SIZE;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest command line that is read, in bytes without its end.
+pub const COMMAND_LINE_MAX: usize = 16 * PAGE_SIZE;
+
+/// The fields that every version has end here.
+const VERSION_0_SIZE: usize = offset_of!(raw::HvmStartInfo, memmap_paddr);
+
+/// The bits that say what kind of domain this is: see [`start_flags`].
+pub type StartFlags = LocalRegisterCopy<u32, start_flags::Register>;
+
+/// The start info cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartInfoError {
+    /// The address does not lead to a start info: this is the number found in place of the magic
+    /// one. The kernel was entered by something other than a PVH loader.
+    BadMagic(u32),
+    /// The guest cannot read `length` bytes at `address`.
+    Unreadable {
+        /// The guest-physical address.
+        address: u64,
+        /// How many bytes should be there.
+        length: u64,
+    },
+    /// The command line at this address has no end within [`COMMAND_LINE_MAX`] bytes.
+    UnterminatedCommandLine(u64),
+}
+
+impl fmt::Display for StartInfoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadMagic(found) => {
+                write!(
+                    f,
+                    "expected a start info with {XEN_HVM_START_MAGIC_VALUE:#x}, found {found:#x}"
+                )
+            }
+            Self::Unreadable { address, length } => {
+                write!(
+                    f,
+                    "the start info names {length} bytes at {address:#x}, which are unreadable"
+                )
+            }
+            Self::UnterminatedCommandLine(address) => {
+                write!(
+                    f,
+                    "the command line at {address:#x} has no end within {COMMAND_LINE_MAX} bytes"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for StartInfoError {}
+
+/// Returns the memory of a guest that maps guest-physical memory below `limit` to itself, as
+/// [`StartInfo::read`] takes it.
+///
+/// # Safety
+///
+/// As long as what is read by it is used (`'a`), memory below `limit` is mapped to itself and
+/// readable, and nothing writes to what Xen left there: the start info and everything it names.
+pub unsafe fn identity<'a>(limit: u64) -> impl Fn(u64, usize) -> Option<&'a [u8]> + Copy {
+    move |address, length| {
+        let end = address.checked_add(length.try_into().ok()?)?;
+        let first = usize::try_from(address).ok()?;
+        if address == 0 || end > limit || isize::try_from(length).is_err() {
+            return None;
+        }
+        // SAFETY: the range lies below `limit` and does not begin at 0. The caller of `identity`
+        // promised that such memory can be read and is not written.
+        Some(unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(first), length) })
+    }
+}
+
+/// The start info, with the function that finds guest-physical memory.
+#[derive(Clone, Copy)]
+pub struct StartInfo<M> {
+    memory: M,
+    fixed: Fields,
+    memory_map: Table,
+}
+
+/// The fields of [`raw::HvmStartInfo`], those of the memory map apart.
+#[derive(Clone, Copy, Debug)]
+struct Fields {
+    version: u32,
+    flags: u32,
+    modules: Table,
+    command_line: u64,
+    rsdp: u64,
+}
+
+/// An array in guest-physical memory.
+#[derive(Clone, Copy, Debug)]
+struct Table {
+    address: u64,
+    count: u32,
+}
+
+impl<'a, M: Fn(u64, usize) -> Option<&'a [u8]> + Copy> StartInfo<M> {
+    /// Reads the start info at a guest-physical `address`.
+    ///
+    /// `memory` returns `length` bytes from an address on, or `None` if the guest cannot read all
+    /// of them.
+    ///
+    /// # Errors
+    ///
+    /// [`StartInfoError::BadMagic`], and [`StartInfoError::Unreadable`].
+    pub fn read(address: u64, memory: M) -> Result<Self, StartInfoError> {
+        let fixed = bytes(memory, address, VERSION_0_SIZE)?;
+        let magic = u32_at(fixed, offset_of!(raw::HvmStartInfo, magic));
+        if magic != XEN_HVM_START_MAGIC_VALUE {
+            return Err(StartInfoError::BadMagic(magic));
+        }
+        let version = u32_at(fixed, offset_of!(raw::HvmStartInfo, version));
+        let memory_map = if version == 0 {
+            Table { address: 0, count: 0 }
+        } else {
+            let whole = bytes(memory, address, size_of::<raw::HvmStartInfo>())?;
+            Table {
+                address: u64_at(whole, offset_of!(raw::HvmStartInfo, memmap_paddr)),
+                count: u32_at(whole, offset_of!(raw::HvmStartInfo, memmap_entries)),
+            }
+        };
+        let fixed = Fields {
+            version,
+            flags: u32_at(fixed, offset_of!(raw::HvmStartInfo, flags)),
+            modules: Table {
+                address: u64_at(fixed, offset_of!(raw::HvmStartInfo, modlist_paddr)),
+                count: u32_at(fixed, offset_of!(raw::HvmStartInfo, nr_modules)),
+            },
+            command_line: u64_at(fixed, offset_of!(raw::HvmStartInfo, cmdline_paddr)),
+            rsdp: u64_at(fixed, offset_of!(raw::HvmStartInfo, rsdp_paddr)),
+        };
+        Ok(Self { memory, fixed, memory_map })
+    }
+
+    /// The version of the structure: 0, or 1 and later with a memory map. A PVH control domain gets
+    /// version 0.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        self.fixed.version
+    }
+
+    /// What kind of domain this is.
+    #[must_use]
+    pub const fn flags(&self) -> StartFlags {
+        StartFlags::new(self.fixed.flags)
+    }
+
+    /// The guest-physical address of ACPI's root pointer, if there is one.
+    #[must_use]
+    pub fn rsdp(&self) -> Option<u64> {
+        Some(self.fixed.rsdp).filter(|address| *address != 0)
+    }
+
+    /// The command line; empty if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StartInfoError::Unreadable`] and [`StartInfoError::UnterminatedCommandLine`].
+    pub fn command_line(&self) -> Result<&'a CStr, StartInfoError> {
+        text(self.memory, self.fixed.command_line)
+    }
+
+    /// The modules that were loaded with the kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`StartInfoError::Unreadable`] if their list cannot be read.
+    pub fn modules(
+        &self,
+    ) -> Result<impl ExactSizeIterator<Item = Module<M>> + use<'a, M>, StartInfoError> {
+        let memory = self.memory;
+        let list = table(memory, self.fixed.modules, size_of::<raw::HvmModlistEntry>())?;
+        Ok(list.map(move |entry| Module {
+            memory,
+            address: u64_at(entry, offset_of!(raw::HvmModlistEntry, paddr)),
+            size: u64_at(entry, offset_of!(raw::HvmModlistEntry, size)),
+            command_line: u64_at(entry, offset_of!(raw::HvmModlistEntry, cmdline_paddr)),
+        }))
+    }
+
+    /// The memory map; `None` if there is none, as in version 0. Then
+    /// [`Memory::memory_map`](crate::memory::Memory::memory_map) asks Xen for it.
+    ///
+    /// # Errors
+    ///
+    /// [`StartInfoError::Unreadable`] if it cannot be read.
+    pub fn memory_map(
+        &self,
+    ) -> Result<Option<impl ExactSizeIterator<Item = MapEntry> + use<'a, M>>, StartInfoError> {
+        if self.memory_map.count == 0 {
+            return Ok(None);
+        }
+        let size = size_of::<raw::HvmMemmapTableEntry>();
+        let map = table(self.memory, self.memory_map, size)?.map(|entry| {
+            MapEntry::new(
+                u64_at(entry, offset_of!(raw::HvmMemmapTableEntry, addr)),
+                u64_at(entry, offset_of!(raw::HvmMemmapTableEntry, size)),
+                HvmMemmapType(u32_at(entry, offset_of!(raw::HvmMemmapTableEntry, kind))),
+            )
+        });
+        Ok(Some(map))
+    }
+}
+
+impl<M> fmt::Debug for StartInfo<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartInfo")
+            .field("fixed", &self.fixed)
+            .field("memory_map", &self.memory_map)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file that was loaded with the kernel, such as an initial file system.
+#[derive(Clone, Copy)]
+pub struct Module<M> {
+    memory: M,
+    address: u64,
+    size: u64,
+    command_line: u64,
+}
+
+impl<'a, M: Fn(u64, usize) -> Option<&'a [u8]> + Copy> Module<M> {
+    /// Its guest-physical address.
+    #[must_use]
+    pub const fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`StartInfoError::Unreadable`].
+    pub fn data(&self) -> Result<&'a [u8], StartInfoError> {
+        let length = usize::try_from(self.size)
+            .map_err(|_| StartInfoError::Unreadable { address: self.address, length: self.size })?;
+        if length == 0 { Ok(&[]) } else { bytes(self.memory, self.address, length) }
+    }
+
+    /// Its own command line; empty if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StartInfoError::Unreadable`] and [`StartInfoError::UnterminatedCommandLine`].
+    pub fn command_line(&self) -> Result<&'a CStr, StartInfoError> {
+        text(self.memory, self.command_line)
+    }
+}
+
+impl<M> fmt::Debug for Module<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Module({:#x} + {:#x})", self.address, self.size)
+    }
+}
+
+/// The bytes of a range, exactly `length` of them. Nothing is ever loaded at address 0.
+fn bytes<'a>(
+    memory: impl Fn(u64, usize) -> Option<&'a [u8]>,
+    address: u64,
+    length: usize,
+) -> Result<&'a [u8], StartInfoError> {
+    Some(address)
+        .filter(|address| *address != 0)
+        .and_then(|address| memory(address, length))
+        .and_then(|bytes| bytes.get(..length))
+        .ok_or(StartInfoError::Unreadable { address, length: length as u64 })
+}
+
+/// The entries of an array; none if its address is 0.
+fn table<'a>(
+    memory: impl Fn(u64, usize) -> Option<&'a [u8]>,
+    table: Table,
+    size: usize,
+) -> Result<impl ExactSizeIterator<Item = &'a [u8]>, StartInfoError> {
+    let Table { address, count } = table;
+    let whole = if count == 0 {
+        &[]
+    } else {
+        let length = u64::from(count) * size as u64;
+        let length =
+            usize::try_from(length).map_err(|_| StartInfoError::Unreadable { address, length })?;
+        bytes(memory, address, length)?
+    };
+    Ok(whole.chunks_exact(size))
+}
+
+/// A text that ends with a zero byte; empty if its address is 0. It is searched page by page,
+/// because the guest may not be able to read what lies behind it.
+fn text<'a>(
+    memory: impl Fn(u64, usize) -> Option<&'a [u8]>,
+    address: u64,
+) -> Result<&'a CStr, StartInfoError> {
+    if address == 0 {
+        return Ok(c"");
+    }
+    let to_page_end = PAGE_SIZE - (address % PAGE_SIZE as u64) as usize;
+    let mut searched = 0;
+    let mut length = to_page_end;
+    while searched <= COMMAND_LINE_MAX {
+        length = length.min(COMMAND_LINE_MAX + 1);
+        let found = bytes(&memory, address, length)?;
+        if let Some(end) = found[searched..].iter().position(|byte| *byte == 0) {
+            if let Ok(text) = CStr::from_bytes_with_nul(&found[..=searched + end]) {
+                return Ok(text);
+            }
+        }
+        searched = length;
+        length += PAGE_SIZE;
+    }
+    Err(StartInfoError::UnterminatedCommandLine(address))
+}
+
+/// The number at an offset of a structure, 0 beyond its end.
+fn u32_at(structure: &[u8], offset: usize) -> u32 {
+    structure
+        .get(offset..)
+        .and_then(|rest| rest.first_chunk())
+        .map_or(0, |b| u32::from_le_bytes(*b))
+}
+
+/// As [`u32_at`].
+fn u64_at(structure: &[u8], offset: usize) -> u64 {
+    structure
+        .get(offset..)
+        .and_then(|rest| rest.first_chunk())
+        .map_or(0, |b| u64::from_le_bytes(*b))
+}

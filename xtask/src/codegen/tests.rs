@@ -1,0 +1,117 @@
+//! What small descriptions become.
+
+use super::{MARK, generate};
+use crate::layout::Layouts;
+use crate::yaml::Sources;
+use crate::{check, document};
+
+const MANIFEST: &str = r#"
+releases: ["4.4", "4.5", "4.6"]
+architectures:
+  x86_64: { pointer: 64, align_u64: 8, max_atomic: 64, doc: A processor with wide words. }
+  x86: { pointer: 32, align_u64: 4, max_atomic: 32, doc: A processor with narrow words. }
+files: [sample]
+"#;
+
+/// The text of the file that `sections` become, on one line.
+fn rendered(sections: &str) -> String {
+    let sample = format!("doc: Things for the tests of the renderer.\nheader: xen.h\n{sections}");
+    let sources = Sources::from_texts([("manifest", MANIFEST), ("sample", &sample)]);
+    let (document, mut wrong) = document::read(&sources);
+    wrong.extend(document.iter().flat_map(check::run));
+    assert!(wrong.is_empty(), "{}", crate::diagnostic::render(&wrong, &sources, false));
+    let document = document.unwrap();
+    let files = generate(&document, &Layouts::new(&document)).unwrap();
+    let file = files.into_iter().find(|file| file.path == "sample.rs").unwrap();
+    assert!(file.text.starts_with(&format!("{MARK}abi-yaml/sample.yaml. Do not edit.\n")));
+    file.text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[track_caller]
+fn holds(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+}
+
+#[test]
+fn a_value_of_an_enumeration_says_where_it_exists() {
+    let text = rendered(
+        r#"
+enumerations:
+  sort:
+    is: u32
+    prefix: SORT_
+    doc: How a thing is meant to be used.
+    values:
+      - { name: old, value: 1, until: "4.5", doc: What was used before something better came. }
+      - { name: new, value: 1, since: "4.6", doc: "Used [since] then." }
+      - { name: narrow, value: 2, arch: [x86], doc: Found on the smaller processor. }
+"#,
+    );
+    holds(
+        &text,
+        &[
+            "pub struct Sort(pub u32);",
+            "#[deprecated(note = \"the headers dropped it after Xen 4.5\")] pub const OLD: Self = Self(1);",
+            "Used \\[since\\] then.",
+            "`SORT_new`. Since Xen 4.6.",
+            "#[cfg(target_arch = \"x86\")] pub const NARROW: Self = Self(2);",
+            "match self.0 { 1 => Some(\"new\"), #[cfg(target_arch = \"x86\")] 2 => Some(\"narrow\"), _ => None, }",
+        ],
+    );
+}
+
+#[test]
+fn padding_is_spelled_out_and_proved_for_each_architecture() {
+    let text = rendered(
+        r#"
+arguments:
+  request:
+    doc: Asks for something that the tests never want.
+    fields:
+      - { name: kind, type: u32, direction: in, doc: Which of several things is wanted. }
+      - { name: time, type: u64, direction: out, doc: When the answer was made. }
+"#,
+    );
+    holds(
+        &text,
+        &[
+            "#[doc(hidden)] #[cfg(target_arch = \"x86_64\")] pub _pad0: [u8; 4],",
+            "pub const fn new(kind: u32) -> Self",
+            "Bytes: 16 on x86_64, 12 on x86.",
+            "crate::access::layout!(Request, \"request\": 16 { kind: 0, time: 8 });",
+            "crate::access::layout!(Request, \"request\": 12 { kind: 0, time: 4 });",
+            "crate::access::twin!(packed 4, struct Request, request: 12 { kind: u32 = 0, time: u64 = 4 });",
+            "crate::access::twin!(natural, struct Request, request: 16 { kind: u32 = 0, time: Wide = 8 });",
+        ],
+    );
+}
+
+#[test]
+fn a_block_gives_registers_and_snapshots() {
+    let text = rendered(
+        r#"
+blocks:
+  clock:
+    doc: A clock that the other side keeps going.
+    fields:
+      - { name: version, type: u32, access: counter, doc: Odd while an update is under way. }
+      - { name: ticks, type: u32, access: versioned, doc: How far the clock has come. }
+      - { name: alarms, type: u32, count: 4, access: bits, doc: Which alarms have gone off. }
+    snapshots:
+      reading: { doc: What the clock showed at one moment., counter: version, members: { ticks: ticks } }
+"#,
+    );
+    holds(
+        &text,
+        &[
+            "pub const ALARMS_COUNT: usize = 4;",
+            "pub fn alarms(self, index: usize) -> Option<crate::access::Bits<'a, u32>> { crate::access::element!(self.ptr, Bits, alarms, index) }",
+            "pub fn reading(self) -> ClockReading",
+            "pub fn reading_with<T>(self, mut read: impl FnMut() -> T) -> (ClockReading, T)",
+            "pub struct ClockReading {",
+        ],
+    );
+    assert!(!text.contains("pub fn ticks"), "a versioned field has no register of its own");
+}

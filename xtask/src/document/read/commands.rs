@@ -1,0 +1,127 @@
+//! Hypercalls: conventions and commands.
+
+use super::context::Context;
+use super::head::{Outer, Rules, doc, finish_head, head, name, optional_text};
+use super::keys::{Keys, listed};
+use super::node::At;
+use crate::diagnostic::Diagnostic;
+use crate::document::{CallResult, CallShape, Command, CommandSet, Convention};
+
+const SHAPES: [(&str, CallShape); 6] = [
+    ("bare", CallShape::Bare),
+    ("argument", CallShape::Argument),
+    ("vcpu", CallShape::Vcpu),
+    ("array", CallShape::Array),
+    ("buffer", CallShape::Buffer),
+    ("value", CallShape::Value),
+];
+const RESULTS: [(&str, CallResult); 4] = [
+    ("none", CallResult::None),
+    ("value", CallResult::Value),
+    ("count", CallResult::Count),
+    ("boolean", CallResult::Boolean),
+];
+
+pub(super) fn convention(context: &Context<'_>, at: &At<'_>, arch: &str) -> Option<Convention> {
+    let id = context.errors.need(at.arch(context, arch).map_err(|mut wrong| {
+        wrong.place = wrong.place.as_key();
+        wrong
+    }));
+    let keys = Keys::open(context.errors, at, "a convention")?;
+    let doc = doc(context, &keys, false);
+    let register = |key| {
+        keys.need(context.errors, key)
+            .and_then(|at| context.errors.need(at.text("the name of a register")))
+    };
+    let (number, result) = (register("number"), register("result"));
+    let page = keys.need(context.errors, "page").map(|at| context.errors.or(at.boolean(), false));
+    let immediate = optional_text(context, &keys, "immediate");
+    let (arguments, instructions, clobbers) = (
+        words(context, &keys, "arguments"),
+        words(context, &keys, "instructions"),
+        words(context, &keys, "clobbers"),
+    );
+    keys.finish(context.errors);
+    Some(Convention {
+        arch: id?,
+        doc,
+        number: number?.to_owned(),
+        arguments,
+        result: result?.to_owned(),
+        instructions,
+        page: page?,
+        immediate,
+        clobbers,
+        place: at.place(),
+    })
+}
+
+/// A list of words that must be there, although it may be empty.
+fn words(context: &Context<'_>, keys: &Keys<'_>, key: &'static str) -> Vec<String> {
+    if keys.need(context.errors, key).is_none() {
+        return Vec::new();
+    }
+    listed(context, keys, key, |at| context.errors.need(at.text("a name")).map(str::to_owned))
+}
+
+pub(super) fn set(
+    context: &Context<'_>,
+    at: &At<'_>,
+    hypercall: &str,
+    outer: &Outer,
+) -> Option<CommandSet> {
+    let keys = Keys::open(context.errors, at, "a hypercall's commands")?;
+    let doc = doc(context, &keys, false);
+    let prefix = optional_text(context, &keys, "prefix").unwrap_or_default();
+    let shape = keys.get("shape").map(|at| call_shape(context, &at));
+    if !keys.has("list") {
+        context.errors.add(keys.missing("list"));
+    }
+    let list = listed(context, &keys, "list", |at| command(context, at, &prefix, shape, outer));
+    keys.finish(context.errors);
+    Some(CommandSet { hypercall: hypercall.to_owned(), doc, prefix, list, place: at.place() })
+}
+
+fn call_shape(context: &Context<'_>, at: &At<'_>) -> CallShape {
+    context.errors.or(at.choice("a shape", &SHAPES), CallShape::Argument)
+}
+
+fn command(
+    context: &Context<'_>,
+    at: &At<'_>,
+    prefix: &str,
+    shape: Option<CallShape>,
+    outer: &Outer,
+) -> Option<Command> {
+    let keys = Keys::open(context.errors, at, "a command")?;
+    let head = name(context, &keys)
+        .map(|name| head(context, &keys, name, outer, Rules { prefix, silent: false }));
+    finish_head(&keys, head.is_some());
+    let number =
+        keys.need(context.errors, "number").and_then(|at| context.errors.need(at.unsigned()));
+    let shape = keys.get("shape").map(|at| call_shape(context, &at)).or(shape);
+    if shape.is_none() {
+        context
+            .errors
+            .add(keys.missing("shape").help("give it here, or once for all beside `list`"));
+    }
+    let argument = keys.get("argument").map(|at| context.errors.need(at.type_ref()));
+    if let (Some(at), Some(CallShape::Bare)) = (keys.get("argument"), shape) {
+        let wrong = Diagnostic::new(at.place(), "a command of the shape `bare` has no argument");
+        context.errors.add(wrong.help("leave `argument` out, or choose another `shape`"));
+    }
+    let result = keys
+        .need(context.errors, "result")
+        .map(|at| context.errors.or(at.choice("a result", &RESULTS), CallResult::Value));
+    let hazard = optional_text(context, &keys, "hazard");
+    keys.finish(context.errors);
+    let shape = shape.unwrap_or(CallShape::Argument);
+    Some(Command {
+        head: head?,
+        number: number?,
+        shape,
+        argument: argument.flatten(),
+        result: result?,
+        hazard,
+    })
+}
