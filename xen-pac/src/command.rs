@@ -1,13 +1,11 @@
-//! What every command of every hypercall says of itself: its number, its argument, how it is
-//! called, and what its answer means.
+//! The commands of all hypercalls: number, argument, shape of the call, meaning of the result.
 //!
-//! The commands are generated, as unit structs; whoever makes hypercalls is generic over
-//! [`Command`]:
+//! Each command is a generated unit struct. Code that makes hypercalls is generic over [`Command`]:
 //!
 //! ```
 //! use xen_pac::command::{Command, SafeCommand, result::Outcome, shape};
 //!
-//! /// Calls Xen: number of the hypercall, command, pointer to the argument.
+//! /// Calls Xen with the hypercall's number, the command, and a pointer to the argument.
 //! # fn hypercall(_hypercall: u32, _command: u32, _argument: *mut u8) -> isize { 0 }
 //! fn call<C>(_: C, argument: &mut C::Argument) -> Result<<C::Result as Outcome>::Output, isize>
 //! where
@@ -26,75 +24,90 @@ use crate::release::Release;
 
 /// One command of a hypercall.
 pub trait Command {
-    /// What it is called with; `()` where there is nothing, the element of an array, the byte of a
-    /// buffer.
+    /// What the command is called with: `()` if nothing, an element of an array, a byte of a buffer.
     type Argument: Data;
-    /// Which machine arguments it takes: one of [`shape`].
+    /// The machine arguments that it takes: one of [`shape`].
     type Shape: shape::Shape;
-    /// What an answer that is not negative means: one of [`result`].
+    /// What a non-negative result means: one of [`result`].
     type Result: result::Outcome;
-    /// The other facts, in one value.
+    /// The facts about the command that are not types.
     const FACTS: Facts;
-    /// The hypercall that it belongs to.
+    /// The hypercall that the command belongs to.
     const HYPERCALL: Hypercall = Self::FACTS.hypercall;
-    /// Its number within the hypercall.
+    /// The command's number within the hypercall.
     const NUMBER: u32 = Self::FACTS.number;
-    /// Its name in C.
+    /// The command's name in C.
     const NAME: &'static str = Self::FACTS.name;
     /// The first release whose headers offer it.
     const SINCE: Release = Self::FACTS.since;
-    /// The first release whose hypervisor does it.
+    /// The first release whose hypervisor honours it.
     const HONOURED_SINCE: Release = Self::FACTS.honoured_since;
 }
 
-/// What there is to know of a command besides its types.
+/// The facts about a command that are not types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The hypercall that it belongs to.
+    /// The hypercall that the command belongs to.
     pub hypercall: Hypercall,
-    /// Its number within the hypercall.
+    /// The command's number within the hypercall.
     pub number: u32,
-    /// Its name in C.
+    /// The command's name in C.
     pub name: &'static str,
     /// The first release whose headers offer it.
     pub since: Release,
-    /// The first release whose hypervisor does it.
+    /// The first release whose hypervisor honours it.
     pub honoured_since: Release,
 }
 
-/// A command that can break nothing of Rust's, whatever its argument holds: Xen touches no memory
-/// beyond the argument, and takes none away.
+/// A command that is memory-safe for every value of its argument: Xen accesses no memory beyond
+/// the argument, and unmaps none.
 ///
 /// # Safety
-/// For every value of the argument, carrying out the command must leave all memory of the program
-/// valid, and unchanged but for the argument itself.
+/// For every value of the argument, the command must leave all memory of the program valid and,
+/// except for the argument itself, unchanged.
 pub unsafe trait SafeCommand: Command {}
 
-/// Marks generated commands as safe: those whose argument holds no handle, and which the
-/// description gives no hazard.
-#[allow(unused_macros, reason = "which commands there are is the description's choice")]
+/// Marks a generated command as safe: its argument holds no handle, and the description gives it no
+/// hazard.
+#[allow(unused_macros, reason = "the description decides which commands exist")]
 macro_rules! safe {
     ($command:ident) => {
-        const _: () = $crate::access::hold(
-            !<<$command as $crate::command::Command>::Argument as $crate::access::Data>::REACHES_BEYOND,
-            concat!("`", stringify!($command), "` is not safe: its argument holds a handle, or ends in an array of no fixed length"),
-        );
-        // SAFETY: the constant above shows that Xen touches nothing beyond the argument; a command
-        // that takes memory away has a hazard in the description, and none was given.
+        const _: () = {
+            type Argument = <$command as $crate::command::Command>::Argument;
+            $crate::access::hold(
+                !<Argument as $crate::access::Data>::REACHES_BEYOND,
+                concat!(
+                    "`",
+                    stringify!($command),
+                    "` is not safe: its argument holds a handle, or ends in a flexible array"
+                ),
+            );
+        };
+        // SAFETY: the constant above shows that Xen accesses nothing beyond the argument. A command
+        // that unmaps memory has a hazard in the description, and this one has none.
         unsafe impl $crate::command::SafeCommand for $command {}
     };
 }
 
-/// What the description says of a command:
-/// `command!(Poll: SCHED_OP, 3, "SCHEDOP_poll", Argument(SchedPoll) -> Nothing, since (4, 4), honoured (4, 4))`;
-/// with `safe` before it for one that can break nothing.
-#[allow(unused_macros, reason = "which commands there are is the description's choice")]
+/// Implements [`Command`] for a unit struct, and [`SafeCommand`] if `safe` comes first:
+///
+/// ```text
+/// command!(
+///     safe Block: SCHED_OP, 1, "SCHEDOP_block", Bare(()) -> Nothing,
+///     since (4, 4), honoured (4, 4)
+/// )
+/// ```
+#[allow(unused_macros, reason = "the description decides which commands exist")]
 macro_rules! command {
     (safe $command:ident: $($facts:tt)*) => {
         $crate::command::command!($command: $($facts)*);
         $crate::command::safe!($command);
     };
-    ($command:ident: $hypercall:ident, $number:literal, $name:literal, $shape:ident($argument:ty) -> $result:ident, since ($($since:literal),*), honoured ($($honoured:literal),*)) => {
+    (
+        $command:ident: $hypercall:ident, $number:literal, $name:literal,
+        $shape:ident($argument:ty) -> $result:ident,
+        since ($($since:literal),*), honoured ($($honoured:literal),*)
+    ) => {
         impl $crate::command::Command for $command {
             type Argument = $argument;
             type Shape = $crate::command::shape::$shape;
@@ -110,10 +123,10 @@ macro_rules! command {
     };
 }
 
-#[allow(unused_imports, reason = "which commands there are is the description's choice")]
+#[allow(unused_imports, reason = "the description decides which commands exist")]
 pub(crate) use {command, safe};
 
-/// Which machine arguments a command takes.
+/// The machine arguments of a command.
 pub mod shape {
     /// One of the shapes of this module.
     pub trait Shape: sealed::Sealed {}
@@ -136,28 +149,27 @@ pub mod shape {
     shapes! {
         /// The command alone.
         Bare;
-        /// The command, and a pointer to the argument.
+        /// The command and a pointer to the argument.
         Argument;
-        /// The command, a vCPU's number, and a pointer to the argument (null where there is none).
+        /// The command, a vCPU's number, and a pointer to the argument (null if there is none).
         Vcpu;
-        /// The command, a pointer to the first argument, and how many there are.
+        /// The command, a pointer to the first argument, and their count.
         Array;
-        /// The command, how many bytes there are, and a pointer to them.
+        /// The command, a count of bytes, and a pointer to them.
         Buffer;
-        /// The command, and a value.
+        /// The command and a value.
         Value;
     }
 }
 
-/// What an answer that is not negative means; a negative one is an error's number with its sign
-/// turned.
+/// The meaning of a non-negative result. A negative one is a negated error number.
 pub mod result {
     /// One of the meanings of this module.
     pub trait Outcome: sealed::Sealed {
-        /// What the caller gets.
+        /// The type in which the caller gets it.
         type Output;
 
-        /// Interprets an answer that is not an error.
+        /// Interprets a non-negative result.
         fn from_answer(answer: usize) -> Self::Output;
     }
 
@@ -184,32 +196,32 @@ pub mod result {
     }
 
     outcomes! {
-        /// Nothing but that it worked.
+        /// Success, and nothing else.
         Nothing -> (): _answer => ();
         /// A value.
         Value -> usize: answer => answer;
-        /// How many of the things asked for were done.
+        /// How many of the requested operations were done.
         Count -> usize: answer => answer;
-        /// Yes or no.
+        /// True if not 0.
         Boolean -> bool: answer => answer != 0;
     }
 }
 
-/// How an architecture makes a hypercall.
+/// The hypercall convention of an architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Convention {
     /// The register that holds the hypercall's number.
     pub number: &'static str,
-    /// The registers of the arguments, first to fifth. Xen may change each of them.
+    /// The registers of the first to the fifth argument. Xen may change each of them.
     pub arguments: &'static [&'static str],
-    /// The register in which the answer comes.
+    /// The register of the result.
     pub result: &'static str,
-    /// The instructions that make the call, of which a processor has one.
+    /// The instructions that make the call. A processor supports one of them.
     pub instructions: &'static [&'static str],
-    /// Whether Xen can also provide a page of code that makes it.
+    /// Whether Xen also provides a page of code that makes the call.
     pub page: bool,
-    /// The number inside the instruction, where it has one.
+    /// The immediate operand of the instruction, if it has one.
     pub immediate: Option<u64>,
-    /// What else a call changes.
+    /// What a call changes beyond these registers.
     pub clobbers: &'static [&'static str],
 }

@@ -1,20 +1,20 @@
-//! Typed access to everything that a Xen guest shares with its hypervisor: registers in shared
-//! memory, the arguments and numbers of hypercalls, constants, encodings.
+//! Typed access to what a Xen guest shares with its hypervisor: registers in shared memory, the
+//! arguments and numbers of hypercalls, constants, encodings.
 //!
-//! For kernel engineers who want the registers and nothing else. The crate makes no hypercall and
-//! holds no state; it needs no allocator and no standard library. `xen-hal` builds on it. What is
-//! generated comes from the description in `abi-yaml`, whose every offset, size and constant is
-//! compared with what a C compiler makes of Xen's own headers, for each release from 4.4 to 4.20 on
-//! `x86_64`, `x86` and `aarch64`.
+//! For kernel engineers who want the registers and nothing else. The crate makes no hypercalls,
+//! holds no state, and needs neither an allocator nor the standard library. `xen-hal` builds on it.
+//! The code is generated from the description in `abi-yaml`. Every offset, size and constant of the
+//! description is compared with what C compilers measure in Xen's own headers, for each release
+//! and each of `x86_64`, `x86` and `aarch64`.
 //!
-//! There is a module for each subject of the headers ([`shared_info`], [`event_channel`],
-//! [`grant_table`], [`hvm`], [`memory`], [`version`], ...). In each of them the same kinds of
-//! things are found:
+//! Each module covers one subject of the headers ([`shared_info`], [`event_channel`],
+//! [`grant_table`], [`hvm`], [`memory`], [`version`], ...) with the same kinds of items:
 //!
 //! # Blocks: memory that the other side changes
 //!
-//! A block's handle is a pointer with a lifetime, `Copy` and free of state. Making one is the only
-//! unsafe step: whoever does promises that the memory is there.
+//! A block's handle is a pointer with a lifetime, `Copy` and without state. Its layout is a struct
+//! of the module `raw`, to which no reference ever exists. Creating the handle is the only unsafe
+//! step: the caller promises that the memory is mapped.
 //!
 //! ```
 //! use core::ptr::NonNull;
@@ -23,22 +23,22 @@
 //!
 //! # let mut memory = Box::new(raw::SharedInfo::ZEROED);
 //! # let page: NonNull<raw::SharedInfo> = NonNull::from(&mut *memory);
-//! // SAFETY: the page is mapped for good, and nothing but Xen and such handles touches it.
+//! // SAFETY: the page stays mapped, and only Xen and such handles access it.
 //! let shared = unsafe { SharedInfo::from_ptr(page) };
 //!
 //! let vcpu = shared.vcpu_info(0).ok_or("no such vCPU")?;
 //! vcpu.evtchn_upcall_pending().swap(0, Ordering::AcqRel);
 //! let selector = vcpu.evtchn_pending_sel().swap(0, Ordering::AcqRel);
 //! assert_eq!(selector, 0);
-//! assert!(shared.vcpu_info(999).is_none()); // an index is checked, never trusted
+//! assert!(shared.vcpu_info(999).is_none()); // every index is checked
 //! # Ok::<(), &str>(())
 //! ```
 //!
-//! # Bits: words of which both sides change bits
+//! # Bits: words in which both sides change bits
 //!
-//! [`Bits`](access::Bits) reads as any register of `tock-registers` does, by field; it is changed
-//! by atomic read-modify-writes only. A plain write, or `modify`, would lose what the other side
-//! did in between, so neither compiles.
+//! [`Bits`](access::Bits) reads by field, as any register of `tock-registers` does. It changes by
+//! atomic read-modify-writes only. A plain write or `modify` would lose simultaneous changes of the
+//! other side, so neither compiles.
 //!
 //! ```
 //! use core::sync::atomic::Ordering;
@@ -46,11 +46,11 @@
 //! use xen_pac::grant_table::{GrantEntryV1, grant_entry_flags, raw};
 //!
 //! # let mut memory = raw::GrantEntryV1::ZEROED;
-//! # // SAFETY: the memory outlives the handle and is touched through it only.
+//! # // SAFETY: the memory outlives the handle and is accessed through it only.
 //! # let entry = unsafe { GrantEntryV1::from_ptr(core::ptr::NonNull::from(&mut memory)) };
 //! entry.flags().fetch_or(grant_entry_flags::kind::PERMIT_ACCESS.value, Ordering::Release);
 //!
-//! // Taken back only while nobody uses the page.
+//! // Revokes the grant, if the peer does not use the page.
 //! let flags = entry.flags().extract();
 //! let in_use = flags.is_set(grant_entry_flags::READING) || flags.is_set(grant_entry_flags::WRITING);
 //! assert!(!in_use && entry.flags().matches_all(grant_entry_flags::kind::PERMIT_ACCESS));
@@ -60,21 +60,21 @@
 //! # Plain registers, buffers and ring indices
 //!
 //! [`ReadWrite`](access::ReadWrite) and [`ReadOnly`](access::ReadOnly) are volatile. A
-//! [`Buffer`](access::Buffer) is copied and never borrowed. Of a ring's indices we publish [our
-//! own](access::OwnIndex) and load [the peer's](access::PeerIndex).
+//! [`Buffer`](access::Buffer) is copied and never borrowed. A ring has two indices: the guest
+//! publishes [its own](access::OwnIndex) and loads [the peer's](access::PeerIndex).
 //!
 //! ```
 //! use xen_pac::console_ring::{XenconsInterface, raw};
 //! # use xen_pac::grant_table::{GrantEntryV1, raw as grant};
 //!
 //! # let mut entry = grant::GrantEntryV1::ZEROED;
-//! # // SAFETY: the memory outlives the handle and is touched through it only.
+//! # // SAFETY: the memory outlives the handle and is accessed through it only.
 //! # let entry = unsafe { GrantEntryV1::from_ptr(core::ptr::NonNull::from(&mut entry)) };
 //! entry.frame().set(0x1234);
 //! assert_eq!(entry.frame().get(), 0x1234);
 //!
 //! # let mut memory = raw::XenconsInterface::ZEROED;
-//! # // SAFETY: the memory outlives the handle and is touched through it only.
+//! # // SAFETY: the memory outlives the handle and is accessed through it only.
 //! # let ring = unsafe { XenconsInterface::from_ptr(core::ptr::NonNull::from(&mut memory)) };
 //! let produced = ring.out_prod().load();
 //! let free = ring.output().len() - produced.wrapping_sub(ring.out_cons().load()) as usize;
@@ -84,18 +84,18 @@
 //! # Ok::<(), xen_pac::access::OutOfBounds>(())
 //! ```
 //!
-//! # Snapshots: fields that are only right together
+//! # Snapshots: fields that belong together
 //!
-//! Xen updates the clock's values under a version counter. A snapshot is read again until no update
-//! fell into it, and what the closure reads belongs to the same moment: the time stamp counter must
-//! be read there. Have it read by an ordered instruction (`lfence; rdtsc`, or `isb; mrs`) in an
-//! `asm!` without `nomem`, which the compiler keeps between the two looks at the version.
+//! Xen updates the clock's fields under a version counter. A snapshot is read again until no update
+//! overlaps it, and the closure runs within the same window. Read the time stamp counter there, by
+//! an ordered instruction (`lfence; rdtsc`, or `isb; mrs`) in an `asm!` without `nomem`: the
+//! compiler then keeps it between the two loads of the version.
 //!
 //! ```
 //! use xen_pac::shared_info::{VcpuTimeInfo, pvclock_flags, raw};
 //!
 //! # let mut memory = raw::VcpuTimeInfo::ZEROED;
-//! # // SAFETY: the memory outlives the handle and is touched through it only.
+//! # // SAFETY: the memory outlives the handle and is accessed through it only.
 //! # let time = unsafe { VcpuTimeInfo::from_ptr(core::ptr::NonNull::from(&mut memory)) };
 //! # let read_counter = || 0_u64;
 //! let (values, ticks) = time.snapshot_with(|| read_counter());
@@ -106,8 +106,8 @@
 //!
 //! # Encodings: words with a discriminant
 //!
-//! Encoders and decoders are `const fn`s. What is out of range cannot be built, and what Xen does
-//! not define is not decoded.
+//! Encoders and decoders are `const fn`s. An encoder rejects a field that is out of range, and a
+//! decoder rejects what Xen does not define.
 //!
 //! ```
 //! use xen_pac::hvm::{CallbackVia, CallbackViaVariant};
@@ -124,10 +124,10 @@
 //!
 //! # Arguments and commands
 //!
-//! An argument struct has C's layout with its padding named and zeroed, so no byte of ours leaks.
-//! `new` takes what Xen reads; the rest is what Xen answers. Each command of a hypercall is a type
-//! that says which argument it takes, how it is called, and what its answer means
-//! ([`command::Command`]): a hypercall cannot be given the wrong one.
+//! An argument struct has C's layout, with its padding named and zeroed, so no byte of the guest
+//! leaks. `new` takes what Xen reads and zeroes what Xen writes. Each command of a hypercall is a
+//! type that fixes the argument, the shape of the call, and the meaning of the result
+//! ([`command::Command`]): a hypercall cannot be given the wrong argument.
 //!
 //! ```
 //! use xen_pac::base::Domid;
@@ -140,13 +140,15 @@
 //! }
 //!
 //! let argument = EvtchnAllocUnbound::new(Domid::SELF, Domid(0));
-//! assert_eq!(describe(AllocUnbound, &argument), (Hypercall::EVENT_CHANNEL_OP, 6, "EVTCHNOP_alloc_unbound"));
+//! let (hypercall, number, name) = describe(AllocUnbound, &argument);
+//! assert_eq!((hypercall, number), (Hypercall::EVENT_CHANNEL_OP, 6));
+//! assert_eq!(name, "EVTCHNOP_alloc_unbound");
 //! ```
 //!
 //! # Enumerations: numbers with names
 //!
-//! Xen may always answer with a number that is newer than this crate. So an enumeration is a
-//! newtype with named constants, which keeps what it does not know.
+//! Xen may return a number that is newer than this crate. An enumeration is therefore a newtype
+//! with named constants, and keeps unknown values.
 //!
 //! ```
 //! use xen_pac::base::Virq;
@@ -158,20 +160,16 @@
 //!
 //! # Releases
 //!
-//! An item that is not in every release says so. What the *hypervisor* does is asked for at run
-//! time; [`release::Release`] compares.
-//!
-//! Where documentation speaks of the *seed header*, it means OpenBSD's `xenreg.h`, with which this
-//! project began: it says there in what that header differs from Xen's own, for whoever has code
-//! that was written against it.
+//! An item that some release's headers lack names the releases that have it. What the *hypervisor*
+//! supports is known at run time only; [`release::Release`] compares releases.
 //!
 //! # The feature `simulated`
 //!
-//! For programs in which the other side is a thread and no hypervisor (tests, simulators,
-//! `examples/host`). Plain registers become relaxed atomics, which may race between threads, and
-//! handles get the other side's half: `publish_snapshot`, `other_side`; and `access::before_each`
-//! has a function called before each access, in which a simulator can run that side. The crate then
-//! needs std. A guest has no use for it.
+//! For `xen-sim`, and for tests in which the other side is a thread of the same process. Plain
+//! registers become relaxed atomics, so that they may race between threads. Handles get the other
+//! side's half (`publish_snapshot`, `other_side`), and `access::before_each` installs a function
+//! that is called before each access, in which a simulator runs the other side. The crate then needs
+//! std. A guest does not enable it.
 #![no_std]
 
 #[cfg(any(test, feature = "simulated"))]
@@ -179,31 +177,32 @@ extern crate std;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]
 compile_error!(
-    "xen-pac describes Xen's guest ABI for x86_64, x86 and aarch64; this target's architecture is none of them"
+    "expected a target of x86_64, x86 or aarch64, for which xen-pac describes Xen's guest ABI"
 );
 
 #[cfg(all(target_arch = "x86_64", not(target_pointer_width = "64")))]
 compile_error!(
-    "xen-pac does not support x32: Xen has no ABI for 64-bit code with 32-bit pointers; build for x86_64 or for x86 (i686)"
+    "expected 64-bit pointers, found x32: Xen has no ABI for it; build for x86_64 or for x86 (i686)"
 );
 
 #[cfg(all(target_arch = "aarch64", not(target_pointer_width = "64")))]
 compile_error!(
-    "xen-pac does not support the ILP32 variants of aarch64: Xen's ABI has 64-bit pointers there"
+    "expected 64-bit pointers, found an ILP32 variant of aarch64: Xen has no ABI for it"
 );
 
 #[cfg(target_endian = "big")]
 compile_error!(
-    "xen-pac supports little-endian targets only: Xen's guest ABI is little-endian on every architecture, and big-endian aarch64 would misread every field"
+    "expected a little-endian target: Xen's guest ABI is little-endian on every architecture"
 );
 
 #[cfg(target_arch = "x86")]
 const _: () = assert!(
     align_of::<u64>() == 4,
-    "xen-pac lays out memory as C does on i386, where a 64-bit integer is aligned to 4 bytes; this target aligns it otherwise (use an i686 target with the System V ABI)"
+    "expected 64-bit integers aligned to 4 bytes, as C aligns them on i386: use an i686 target with \
+     the System V ABI"
 );
 
-// On any other architecture the message above is to be the only one.
+// On any other architecture the message above must be the only one.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]
 pub mod access;
 #[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64"))]

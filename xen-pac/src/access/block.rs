@@ -1,14 +1,20 @@
-//! The pointer inside a block's handle.
+//! Blocks: the pointer inside a block's handle, the projection to its fields, and the version
+//! protocol.
+//!
+//! The macros contain the `unsafe` of projecting a pointer, with its reason, in one place. They are
+//! sound because they are given expressions of type [`Block`] only.
 
 use core::fmt;
+use core::hint;
 use core::ptr::NonNull;
+use core::sync::atomic::{Ordering, fence};
 
 use super::location::Location;
 
-/// What the generated handle of a block holds: where its raw struct lies, and for how long.
+/// The content of a generated handle: where its raw struct lies, and for how long.
 ///
-/// A block is made by the `from_ptr` of its handle only, an `unsafe fn` whose caller promises what
-/// a [`Location`] needs.
+/// Only `from_ptr` of a handle makes one. That is an `unsafe fn`, whose caller promises what a
+/// [`Location`] needs.
 pub(crate) struct Block<'a, L>(Location<'a, L>);
 
 impl<L> Clone for Block<'_, L> {
@@ -26,11 +32,11 @@ impl<L> fmt::Debug for Block<'_, L> {
 }
 
 impl<L> Block<'_, L> {
-    /// To be called in a block's `from_ptr` and nowhere else: its caller has promised that the
-    /// memory is there, aligned, and accessed by nobody in another way.
+    /// Must be called in `from_ptr` of a handle and nowhere else. The caller of `from_ptr` has
+    /// promised that the memory is mapped, aligned, and accessed only by handles and the other side.
     #[inline(always)]
     pub(crate) const fn new(ptr: NonNull<L>) -> Self {
-        // SAFETY: the promise of whoever called `from_ptr`, from which alone this is called.
+        // SAFETY: this is called from `from_ptr` alone, whose contract is the invariant.
         Self(unsafe { Location::new(ptr.as_ptr()) })
     }
 
@@ -38,4 +44,141 @@ impl<L> Block<'_, L> {
     pub(crate) const fn as_ptr(self) -> NonNull<L> {
         self.0.as_ptr()
     }
+}
+
+/// The place of a field, which may lie in nested raw structs: `location!(self.ptr, arch.cr2)`.
+macro_rules! location {
+    ($block:expr, $($field:ident).+) => {{
+        let block = $block.as_ptr().as_ptr();
+        // SAFETY: a block points at a whole raw struct, so the field lies within the same memory.
+        // `&raw` makes a pointer and never a reference.
+        let place = unsafe { &raw mut (*block).$($field).+ };
+        // SAFETY: the invariant of the block holds for each of its parts.
+        unsafe { $crate::access::Location::new(place) }
+    }};
+}
+
+/// The register of a field: `field!(self.ptr, Bits, evtchn_pending_sel)`.
+macro_rules! field {
+    ($block:expr, $register:ident, $field:ident) => {
+        $crate::access::$register::new($crate::access::location!($block, $field))
+    };
+}
+
+/// The register of an array's element, `None` beyond its end:
+/// `element!(self.ptr, Bits, evtchn_pending, index)`.
+macro_rules! element {
+    ($block:expr, $register:ident, $field:ident, $index:expr) => {
+        $crate::access::location!($block, $field)
+            .as_run()
+            .get($index)
+            .map($crate::access::$register::new)
+    };
+}
+
+/// The handle of a block within this one: `nested!(self.ptr, VcpuTimeInfo, time)`.
+macro_rules! nested {
+    ($block:expr, $handle:path, $field:ident) => {{
+        use $handle as Handle;
+        let inner = $crate::access::location!($block, $field).as_ptr();
+        // SAFETY: the contract of the outer `from_ptr` holds for each part of the block, and for
+        // the same lifetime, which the function's type fixes.
+        unsafe { Handle::from_ptr(inner) }
+    }};
+}
+
+/// The handle of a block in an array of them, `None` beyond its end:
+/// `nested_element!(self.ptr, VcpuInfo, vcpu_info, index)`.
+macro_rules! nested_element {
+    ($block:expr, $handle:path, $field:ident, $index:expr) => {{
+        use $handle as Handle;
+        $crate::access::location!($block, $field).as_run().get($index).map(|inner| {
+            // SAFETY: the contract of the outer `from_ptr` holds for each part of the block, and
+            // for the same lifetime, which the function's type fixes.
+            unsafe { Handle::from_ptr(inner.as_ptr()) }
+        })
+    }};
+}
+
+/// A consistent reading of fields under a counter, and of what a closure reads in the same window:
+/// `versioned!(self.ptr, version, read, Snapshot { system_time: system_time, cr2: arch.cr2 })`.
+macro_rules! versioned {
+    (
+        $block:expr, $($counter:ident).+, $read:ident,
+        $snapshot:ident { $($(#[$attribute:meta])* $member:ident : $($field:ident).+),* $(,)? }
+    ) => {
+        $crate::access::consistent($crate::access::location!($block, $($counter).+), || {
+            (
+                $snapshot {
+                    $($(#[$attribute])* $member: $crate::access::Load::load(
+                        $crate::access::location!($block, $($field).+)
+                    ),)*
+                },
+                $read(),
+            )
+        })
+    };
+}
+
+/// The other side's half of [`versioned!`]: writes the fields of a snapshot under the counter.
+#[cfg(feature = "simulated")]
+macro_rules! publish {
+    (
+        $block:expr, $($counter:ident).+, $value:expr,
+        $snapshot:ident { $($(#[$attribute:meta])* $member:ident : $($field:ident).+),* $(,)? }
+    ) => {{
+        let value: &$snapshot = $value;
+        $crate::access::update($crate::access::location!($block, $($counter).+), || {
+            $($(#[$attribute])* {
+                let place = $crate::access::location!($block, $($field).+);
+                $crate::access::Store::store(place, value.$member);
+            })*
+        })
+    }};
+}
+
+/// Reads one member of a union: `union_member!(self, interdomain)`.
+macro_rules! union_member {
+    ($union:expr, $member:ident) => {{
+        // SAFETY: the union is `Data`, which its `data!` proves: all its bytes are initialised, and
+        // any bytes are a value of each member.
+        unsafe { $union.$member }
+    }};
+}
+
+#[cfg(feature = "simulated")]
+pub(crate) use publish;
+pub(crate) use {element, field, location, nested, nested_element, union_member, versioned};
+
+/// Runs `read` until no update of the block overlaps it, and returns its last result.
+///
+/// The counter is odd while the other side updates the block; such a run would be wasted, so this
+/// waits. The first load of the counter is an acquire: nothing of `read` happens before it. The
+/// fence keeps all of `read` before the second load.
+#[inline]
+pub(crate) fn consistent<V>(counter: Location<'_, u32>, mut read: impl FnMut() -> V) -> V {
+    loop {
+        let before = counter.atomic().load(Ordering::Acquire);
+        if before & 1 == 0 {
+            let value = read();
+            fence(Ordering::Acquire);
+            if counter.atomic().load(Ordering::Relaxed) == before {
+                return value;
+            }
+        }
+        hint::spin_loop();
+    }
+}
+
+/// The other side's half: makes the counter odd, writes, and makes it even again. One writer at a
+/// time.
+#[cfg(feature = "simulated")]
+#[inline]
+pub(crate) fn update(counter: Location<'_, u32>, write: impl FnOnce()) {
+    let counter = counter.atomic();
+    let under_way = counter.load(Ordering::Relaxed) | 1;
+    counter.store(under_way, Ordering::Relaxed);
+    fence(Ordering::Release);
+    write();
+    counter.store(under_way.wrapping_add(1), Ordering::Release);
 }

@@ -1,18 +1,20 @@
-//! Types that are nothing but their bytes: what is handed to a hypercall, and what may come back
-//! from it.
+//! What is handed to a hypercall: types that consist of their bytes alone, pointers among them, and
+//! the compile-time proofs of their layout.
 
 use core::fmt;
-
-use super::Handle;
+use core::ptr;
 
 /// A type that the hypervisor may read and overwrite byte by byte.
 ///
 /// Generated argument structs, raw structs, enumerations and unions are `Data`, and so are
 /// integers, arrays and [`Handle`]s.
 ///
+/// This is not zerocopy's `FromBytes + IntoBytes`: there, no raw pointer is initialised bytes, a
+/// union's `IntoBytes` exists behind a compiler flag only, and nothing like `REACHES_BEYOND` exists.
+///
 /// # Safety
 /// Every pattern of `size_of::<Self>()` initialised bytes must be a value of the type, and no byte
-/// of it may be padding. `REACHES_BEYOND` must be true if any part of it makes the hypervisor look
+/// of it may be padding. `REACHES_BEYOND` must be true if any part of it makes the hypervisor read
 /// or write elsewhere.
 pub unsafe trait Data: Copy {
     /// Whether a hypercall with it touches memory beyond it: it holds a [`Handle`], or ends in an
@@ -39,93 +41,181 @@ integers!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
 unsafe impl Data for () {
     const REACHES_BEYOND: bool = false;
 }
-// SAFETY: an array has no padding between its elements, and each element is data. One of length 0
-// is how an array without a fixed length is written.
+// SAFETY: an array has no padding between its elements, and each element is data. Length 0 stands
+// for an array without a fixed length.
 unsafe impl<T: Data, const N: usize> Data for [T; N] {
     const REACHES_BEYOND: bool = N == 0 || T::REACHES_BEYOND;
 }
-// SAFETY: a handle is one raw pointer, which may hold any address, and the type it points to is
-// never looked at.
+// SAFETY: a handle is one raw pointer, which may hold any address, and nothing of `T` is accessed.
 unsafe impl<T> Data for Handle<T> {
     const REACHES_BEYOND: bool = true;
 }
 
-/// Implements [`Data`] for a struct, a newtype or a union, and lets the compiler prove that it may:
-/// all fields are listed with their types, all of them are data, and together they fill the type.
+/// A pointer to guest memory that is handed to the hypervisor inside an argument. C's headers call
+/// it a guest handle.
 ///
-/// That the listed types are the fields' own is shown in the crate's tests only, since a body for
-/// each type costs every build a tenth of its time; that the listed types are data and fill the
-/// type is shown in every build, on every target.
+/// Creating one is safe. The call that passes it is unsafe, because Xen then reads or writes what it
+/// points to.
+///
+/// ```
+/// use xen_pac::access::Handle;
+///
+/// let mut frames = [0_u64; 4];
+/// let handle = Handle::from_ptr(frames.as_mut_ptr());
+/// assert_eq!(handle.as_ptr(), frames.as_mut_ptr());
+/// assert!(Handle::<u64>::NULL.is_null());
+/// ```
+#[repr(transparent)]
+pub struct Handle<T>(*mut T);
+
+impl<T> Handle<T> {
+    /// The null pointer; many calls take it for "no answer wanted".
+    pub const NULL: Self = Self(ptr::null_mut());
+
+    /// A handle to what `ptr` points to.
+    #[inline]
+    #[must_use]
+    pub const fn from_ptr(ptr: *mut T) -> Self {
+        Self(ptr)
+    }
+
+    /// A handle to something that the hypervisor only reads.
+    #[inline]
+    #[must_use]
+    pub const fn from_const(ptr: *const T) -> Self {
+        Self(ptr.cast_mut())
+    }
+
+    /// The pointer.
+    #[inline]
+    #[must_use]
+    pub const fn as_ptr(self) -> *mut T {
+        self.0
+    }
+
+    /// True if the pointer is null.
+    #[inline]
+    #[must_use]
+    pub fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+}
+
+impl<T> Clone for Handle<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Handle<T> {}
+
+impl<T> Default for Handle<T> {
+    fn default() -> Self {
+        Self::NULL
+    }
+}
+
+impl<T> PartialEq for Handle<T> {
+    fn eq(&self, other: &Self) -> bool {
+        ptr::eq(self.0, other.0)
+    }
+}
+
+impl<T> Eq for Handle<T> {}
+
+impl<T> fmt::Debug for Handle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A field of a type that claims to be [`Data`]: the field's type is data itself.
+pub(crate) struct Part {
+    size: usize,
+    reaches_beyond: bool,
+}
+
+impl Part {
+    pub(crate) const fn of<T: Data>() -> Self {
+        Self { size: size_of::<T>(), reaches_beyond: T::REACHES_BEYOND }
+    }
+}
+
+/// Asserts at compile time that the parts leave no padding: together they fill a type of `size`
+/// bytes, or, of a union, the largest one does. Returns whether one of them reaches beyond itself.
+pub(crate) const fn reaches_beyond(parts: &[Part], union: bool, size: usize, name: &str) -> bool {
+    let (mut at, mut filled, mut beyond) = (0, 0, false);
+    while at < parts.len() {
+        let Part { size, reaches_beyond } = parts[at];
+        filled = if !union {
+            filled + size
+        } else if size > filled {
+            size
+        } else {
+            filled
+        };
+        beyond |= reaches_beyond;
+        at += 1;
+    }
+    assert!(filled == size, "{}", name);
+    beyond
+}
+
+/// Implements [`Data`] for a struct, a newtype or a union of which all fields are listed with their
+/// types. Every build, on every target, proves that each type is data and that there is no padding.
+///
+/// That the listed types are those of the fields is proved in the crate's own tests, where the
+/// generated code is the same: a function body for each type would cost every build a tenth of its
+/// time.
 macro_rules! data {
     ($name:ident { $($(#[$attribute:meta])* $field:ident : $type:ty),* $(,)? }) => {
+        #[cfg(test)]
         const _: () = {
-            #[cfg(test)]
             #[allow(dead_code)]
             const fn all_fields_are_listed(value: $name) {
                 let $name { $($(#[$attribute])* $field,)* } = value;
                 $($(#[$attribute])* { let _: $type = $field; })*
             }
-            #[allow(unused_mut)]
-            let mut size = 0;
-            $($(#[$attribute])* { size += $crate::access::size_of_data::<$type>(); })*
-            $crate::access::hold(size == size_of::<$name>(), concat!("`", stringify!($name), "` has padding that is not a field"));
         };
-        // SAFETY: the constant above shows that the type consists of data and nothing else.
-        unsafe impl $crate::access::Data for $name {
-            const REACHES_BEYOND: bool = {
-                #[allow(unused_mut)]
-                let mut beyond = false;
-                $($(#[$attribute])* { beyond |= <$type as $crate::access::Data>::REACHES_BEYOND; })*
-                beyond
-            };
-        }
+        $crate::access::data!(@ $name, false, [$($(#[$attribute])* $type),*]);
     };
     ($name:ident($type:ty)) => {
+        #[cfg(test)]
         const _: () = {
-            #[cfg(test)]
             #[allow(dead_code)]
             const fn all_fields_are_listed(value: $name) {
                 let $name(_content) = value;
                 let _: $type = _content;
             }
-            $crate::access::hold($crate::access::size_of_data::<$type>() == size_of::<$name>(), concat!("`", stringify!($name), "` is larger than its number"));
         };
-        // SAFETY: the constant above shows that the type consists of data and nothing else.
-        unsafe impl $crate::access::Data for $name {
-            const REACHES_BEYOND: bool = <$type as $crate::access::Data>::REACHES_BEYOND;
-        }
+        $crate::access::data!(@ $name, false, [$type]);
     };
     (union $name:ident { $($(#[$attribute:meta])* $member:ident : $type:ty),* $(,)? }) => {
+        #[cfg(test)]
         const _: () = {
-            #[cfg(test)]
             #[allow(dead_code, clippy::too_many_arguments)]
             const fn all_members_are_there($($(#[$attribute])* $member: $type),*) {
                 $($(#[$attribute])* { let _ = $name { $member }; })*
             }
-            let mut largest = 0;
-            $($(#[$attribute])* {
-                let size = $crate::access::size_of_data::<$type>();
-                if size > largest {
-                    largest = size;
-                }
-            })*
-            $crate::access::hold(largest == size_of::<$name>(), concat!("no member fills the union `", stringify!($name), "`"));
         };
-        // SAFETY: the constant above shows that the members are data; one of them covers all bytes,
-        // so that none is padding.
+        $crate::access::data!(@ $name, true, [$($(#[$attribute])* $type),*]);
+    };
+    (@ $name:ident, $union:literal, [$($(#[$attribute:meta])* $type:ty),*]) => {
+        // SAFETY: the constant shows that the type consists of data and has no padding.
         unsafe impl $crate::access::Data for $name {
-            const REACHES_BEYOND: bool = {
-                #[allow(unused_mut)]
-                let mut beyond = false;
-                $($(#[$attribute])* { beyond |= <$type as $crate::access::Data>::REACHES_BEYOND; })*
-                beyond
-            };
+            const REACHES_BEYOND: bool = $crate::access::reaches_beyond(
+                &[$($(#[$attribute])* $crate::access::Part::of::<$type>()),*],
+                $union,
+                size_of::<$name>(),
+                concat!("`", stringify!($name), "` has padding that is not a field"),
+            );
         }
+        // An associated constant is evaluated where it is used.
+        const _: bool = <$name as $crate::access::Data>::REACHES_BEYOND;
     };
 }
 
-/// What every raw struct has: it is [`Data`], and its `ZEROED` needs no trait in scope.
-#[allow(unused_macros, reason = "which blocks there are is the description's choice")]
+/// Makes a raw struct [`Data`], with a `ZEROED` that needs no trait in scope.
 macro_rules! raw {
     ($name:ident $fields:tt) => {
         $crate::access::data!($name $fields);
@@ -136,9 +226,8 @@ macro_rules! raw {
     };
 }
 
-/// What every argument has: it is [`Data`]; `Default` is all zeroes, and a union's `Debug` shows no
-/// member, since it does not know which one is meant.
-#[allow(unused_macros, reason = "which arguments there are is the description's choice")]
+/// Makes an argument [`Data`]. `Default` is all zeroes. A union's `Debug` shows no member, since the
+/// union does not say which one is meant.
 macro_rules! argument {
     (union $name:ident $members:tt) => {
         $crate::access::data!(union $name $members);
@@ -166,8 +255,7 @@ macro_rules! argument {
     };
 }
 
-/// The body of an argument's `new`: what is said, and zeroes otherwise.
-#[allow(unused_macros, reason = "which arguments there are is the description's choice")]
+/// The body of an argument's `new`: the given fields, and zeroes otherwise.
 macro_rules! said {
     ($($(#[$attribute:meta])* $field:ident),* $(,)?) => {{
         let mut made = Self::ZEROED;
@@ -176,9 +264,7 @@ macro_rules! said {
     }};
 }
 
-/// What every enumeration has that has a `name`: it is [`Data`], and shows its name, or else its
-/// number.
-#[allow(unused_macros, reason = "which enumerations there are is the description's choice")]
+/// Makes an enumeration [`Data`] and shows a value by its name, or else by its number.
 macro_rules! named {
     ($name:ident($type:ty)) => {
         $crate::access::data!($name($type));
@@ -195,9 +281,7 @@ macro_rules! named {
     };
 }
 
-pub(crate) use {argument, data, named, raw, said};
-
-/// A newtype as code would write it: by its value's name, or else by its number.
+/// Writes a newtype as code would: by its value's name, or else by its number.
 pub(crate) fn write_debug(
     out: &mut fmt::Formatter<'_>,
     newtype: &str,
@@ -210,7 +294,7 @@ pub(crate) fn write_debug(
     }
 }
 
-/// A value's name, or else its number.
+/// Writes a value's name, or else its number.
 pub(crate) fn write_name(
     out: &mut fmt::Formatter<'_>,
     name: Option<&str>,
@@ -222,7 +306,68 @@ pub(crate) fn write_name(
     }
 }
 
-/// The size of a type that is data; the bound is what it is for.
-pub(crate) const fn size_of_data<T: Data>() -> usize {
-    size_of::<T>()
+/// Proves a layout on the target; it does not compile if a field has moved:
+/// `layout!(SchedPoll, "sched_poll": 16 { ports: 0, nr_ports: 4, timeout: 8 })`.
+macro_rules! layout {
+    ($type:path, $label:literal: $size:literal { $($field:ident: $offset:literal),* }) => {
+        const _: () = {
+            $crate::access::hold(
+                size_of::<$type>() == $size,
+                concat!("`", $label, "` should have ", $size, " bytes"),
+            );
+            $($crate::access::hold(
+                core::mem::offset_of!($type, $field) == $offset,
+                concat!("`", $label, ".", stringify!($field), "` should be at byte ", $offset),
+            );)*
+        };
+    };
 }
+
+/// Proves a layout on any host: a twin of an architecture's struct, which rustc lays out by that
+/// architecture's rules, and its test. `packed` is the greatest alignment on the architecture:
+/// `twin!(packed 4, struct SchedPoll, sched_poll: 16 { ports: u32 = 0, timeout: u64 = 8 })`.
+#[cfg(test)]
+macro_rules! twin {
+    (packed $most:literal, $($twin:tt)*) => {
+        $crate::access::twin!(@ #[repr(C, packed($most))] $($twin)*);
+    };
+    (natural, $($twin:tt)*) => {
+        $crate::access::twin!(@ #[repr(C)] $($twin)*);
+    };
+    (
+        @ #[$repr:meta] struct $name:ident, $test:ident: $size:literal
+        { $($field:ident: $type:ty = $offset:literal),* }
+    ) => {
+        #[$repr]
+        pub(crate) struct $name { $(pub(crate) $field: $type),* }
+        $crate::access::twin!(@test $name, $test: $size { $($field = $offset),* });
+    };
+    (
+        @ #[$repr:meta] union $name:ident, $test:ident: $size:literal
+        { $($field:ident: $type:ty = $offset:literal),* }
+    ) => {
+        #[$repr]
+        pub(crate) union $name { $(pub(crate) $field: core::mem::ManuallyDrop<$type>),* }
+        $crate::access::twin!(@test $name, $test: $size { $($field = $offset),* });
+    };
+    (@test $name:ident, $test:ident: $size:literal { $($field:ident = $offset:literal),* }) => {
+        #[test]
+        fn $test() {
+            assert_eq!(size_of::<$name>(), $size, stringify!($test));
+            $(assert_eq!(
+                core::mem::offset_of!($name, $field),
+                $offset,
+                concat!(stringify!($test), ".", stringify!($field))
+            );)*
+        }
+    };
+}
+
+/// Asserts at compile time. A call compiles faster than `assert!` does, and there are very many.
+pub(crate) const fn hold(holds: bool, otherwise: &str) {
+    assert!(holds, "{}", otherwise);
+}
+
+#[cfg(test)]
+pub(crate) use twin;
+pub(crate) use {argument, data, layout, named, raw, said};

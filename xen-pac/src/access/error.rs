@@ -1,10 +1,9 @@
-//! What can be wrong with a value that is to be encoded or decoded, and with a position in a
-//! buffer.
+//! Errors of encoding, decoding, and copying from or to a buffer.
 
 use core::error::Error;
 use core::fmt;
 
-/// A value does not fit the field it was meant for.
+/// A value does not fit its field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FieldError {
     field: &'static str,
@@ -19,18 +18,21 @@ impl FieldError {
     }
 
     /// The field's name, as the description has it.
+    #[inline]
     #[must_use]
     pub const fn field(self) -> &'static str {
         self.field
     }
 
-    /// The value that was offered.
+    /// The rejected value.
+    #[inline]
     #[must_use]
     pub const fn value(self) -> u64 {
         self.value
     }
 
-    /// The smallest and the largest value that the field takes.
+    /// The smallest and the largest value of the field.
+    #[inline]
     #[must_use]
     pub const fn bounds(self) -> (u64, u64) {
         (self.min, self.max)
@@ -40,13 +42,13 @@ impl FieldError {
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { field, value, min, max } = self;
-        write!(f, "{field} is {value}, but must be from {min} to {max}")
+        write!(f, "{field}: expected a value from {min} to {max}, found {value}")
     }
 }
 
 impl Error for FieldError {}
 
-/// A word is none of the values that its encoding has.
+/// A word is not a value of its encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DecodeError {
     value: u64,
@@ -58,6 +60,7 @@ impl DecodeError {
     }
 
     /// The word that could not be decoded.
+    #[inline]
     #[must_use]
     pub const fn value(self) -> u64 {
         self.value
@@ -68,7 +71,8 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:#x} is no value of this encoding: its discriminant is unknown, a bit outside every field is set, or a field is out of range",
+            "{:#x} is not a value of this encoding: an unknown discriminant, a bit outside every field, or \
+             a field out of range",
             self.value
         )
     }
@@ -76,7 +80,7 @@ impl fmt::Display for DecodeError {
 
 impl Error for DecodeError {}
 
-/// A copy would have gone beyond the end of a buffer. Nothing was copied.
+/// A copy would go beyond the end of a buffer. Nothing was copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OutOfBounds {
     pub(super) offset: usize,
@@ -85,19 +89,22 @@ pub struct OutOfBounds {
 }
 
 impl OutOfBounds {
-    /// Where the copy was to begin.
+    /// The offset at which the copy should begin.
+    #[inline]
     #[must_use]
     pub const fn offset(self) -> usize {
         self.offset
     }
 
-    /// How many bytes it was to have.
+    /// The number of bytes to copy.
+    #[inline]
     #[must_use]
     pub const fn count(self) -> usize {
         self.count
     }
 
-    /// How many bytes the buffer has.
+    /// The number of bytes in the buffer.
+    #[inline]
     #[must_use]
     pub const fn buffer_len(self) -> usize {
         self.len
@@ -107,15 +114,17 @@ impl OutOfBounds {
 impl fmt::Display for OutOfBounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { offset, count, len } = self;
-        write!(f, "{count} bytes from offset {offset} on are not within a buffer of {len} bytes")
+        write!(
+            f,
+            "expected a range within {len} bytes, found {count} bytes from offset {offset} on"
+        )
     }
 }
 
 impl Error for OutOfBounds {}
 
-/// A value as `u64`, or an early `return Err(FieldError)` when it is out of bounds; for
+/// A value as `u64`, or an early `return Err(FieldError)` if it is out of bounds; for generated
 /// `const fn`s.
-#[allow(unused_macros, reason = "for generated encoders")]
 macro_rules! in_range {
     ($field:expr, $value:expr, $min:expr, $max:expr) => {{
         let value = $value as u64;
@@ -126,5 +135,4 @@ macro_rules! in_range {
     }};
 }
 
-#[allow(unused_imports, reason = "for generated encoders")]
 pub(crate) use in_range;

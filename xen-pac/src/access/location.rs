@@ -1,31 +1,53 @@
 //! A place in memory that the other side changes, and the accesses to it.
 //!
-//! All that dereferences a pointer to shared memory is here and in [`word`](super::word); the
-//! register handles above are safe code over a [`Location`].
+//! Every pointer to shared memory is dereferenced here or in [`word`](super::word); the register
+//! handles are safe code over a [`Location`].
 
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use super::hook::before;
 use super::word::{AtomicWord, Word};
 
-/// A `T` in memory that someone else may change at any moment.
+#[cfg(feature = "simulated")]
+static BEFORE: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
+
+/// Installs `hook`, which is called before each access that a register makes to shared memory, on
+/// the accessing thread. Returns whether `hook` is the one that is called.
+///
+/// A process has one hook, and the first one stays: giving the same one again returns true, giving
+/// another one returns false. A simulator can run the other side in the hook, in the middle of a
+/// program that does not cooperate. Accesses that the hook itself makes call it again.
+#[cfg(feature = "simulated")]
+#[must_use]
+pub fn before_each(hook: fn()) -> bool {
+    core::ptr::fn_addr_eq(*BEFORE.get_or_init(|| hook), hook)
+}
+
+/// Calls the hook of `before_each`: for crates that access shared memory other than by registers.
+/// Without the feature `simulated` no hook exists, and this does nothing.
+#[inline(always)]
+pub fn before() {
+    #[cfg(feature = "simulated")]
+    if let Some(hook) = BEFORE.get() {
+        hook();
+    }
+}
+
+/// A `T` in memory that the other side may change at any moment.
 ///
 /// Invariant: for the whole of `'a` the pointer is aligned and valid for reads and writes of a `T`,
-/// and nobody accesses the memory otherwise than `from_ptr` of the block allowed.
+/// and the memory is accessed only as `from_ptr` of the block allows.
 pub(crate) struct Location<'a, T> {
     place: NonNull<T>,
     memory: PhantomData<&'a ()>,
 }
 
-// SAFETY: a location gives access by volatile and atomic operations only. It does not matter which
-// thread makes the atomic ones, and who made the block promised that no two threads of this program
-// make plain ones at once of which one is a write. A location owns nothing, and no `T` is ever
-// moved or dropped.
+// SAFETY: a location gives access by volatile and atomic operations only. Atomic ones may come from
+// any thread, and the creator of the block promised that no two threads of this program make plain
+// ones at once of which one is a write. A location owns nothing, and no `T` is moved or dropped.
 unsafe impl<T> Send for Location<'_, T> {}
-// SAFETY: a location is `Copy` and has no state of its own, so sharing one is the same as sending a
-// copy.
+// SAFETY: a location is `Copy` and has no state, so sharing one is the same as sending a copy.
 unsafe impl<T> Sync for Location<'_, T> {}
 
 impl<T> Clone for Location<'_, T> {
@@ -42,7 +64,7 @@ impl<T> fmt::Debug for Location<'_, T> {
     }
 }
 
-impl<'a, T> Location<'a, T> {
+impl<T> Location<'_, T> {
     /// # Safety
     /// The invariant of [`Location`] must hold for `place` during `'a`.
     #[inline(always)]
@@ -60,8 +82,7 @@ impl<'a, T> Location<'a, T> {
 }
 
 impl<T: Word> Location<'_, T> {
-    /// Reads once: a volatile read, or a relaxed atomic one where the other side is a thread of
-    /// this process.
+    /// Reads once: volatile, or relaxed if the other side is a thread of this process.
     #[inline(always)]
     pub(crate) fn read(self) -> T {
         before();
@@ -74,8 +95,7 @@ impl<T: Word> Location<'_, T> {
         value
     }
 
-    /// Writes once: a volatile write, or a relaxed atomic one where the other side is a thread of
-    /// this process.
+    /// Writes once: volatile, or relaxed if the other side is a thread of this process.
     #[inline(always)]
     pub(crate) fn write(self, value: T) {
         before();
@@ -103,8 +123,7 @@ impl<'a, T: AtomicWord> Location<'a, T> {
     }
 }
 
-/// What can be read from shared memory in one piece or element by element: an integer, or an array
-/// of them.
+/// What a snapshot reads from shared memory: an integer, or an array element by element.
 pub(crate) trait Load<T> {
     fn load(self) -> T;
 }
@@ -148,7 +167,7 @@ impl<T: Word, const N: usize> Store<[T; N]> for Location<'_, [T; N]> {
 }
 
 impl<'a, T, const N: usize> Location<'a, [T; N]> {
-    /// The array, with its length as a value and no longer part of the type.
+    /// The array, with its length as a value instead of a part of the type.
     #[inline(always)]
     pub(crate) const fn as_run(self) -> Run<'a, T> {
         Run { first: Location { place: self.place.cast(), memory: PhantomData }, len: N }
@@ -183,7 +202,7 @@ impl<'a, T> Run<'a, T> {
         self.len
     }
 
-    /// The place with this index; `None` when there are not so many.
+    /// The place at `index`; `None` at the end or beyond.
     #[inline(always)]
     pub(crate) fn get(self, index: usize) -> Option<Location<'a, T>> {
         if index >= self.len {

@@ -1,8 +1,7 @@
-//! The integers that shared memory is made of, and the three ways of touching one: volatile,
-//! relaxed and atomic.
+//! The integers of shared memory, and the three accesses to one: volatile, relaxed and atomic.
 //!
-//! This file decides which machine access happens, and nothing else; which memory may be accessed
-//! is the business of [`Location`](super::location::Location).
+//! This file decides which machine access happens. Which memory may be accessed is decided by
+//! [`Location`](super::location::Location).
 
 use core::fmt;
 use core::sync::atomic::{
@@ -12,45 +11,45 @@ use core::sync::atomic::{
 #[cfg(not(target_arch = "x86"))]
 use core::sync::atomic::{AtomicI64, AtomicU64};
 
-/// An integer that a plain register can have: any of the machine's, signed or not.
+/// An integer of a plain register: any width of the machine, signed or not.
 ///
-/// Sealed: how such an integer is read and written is decided in this crate.
+/// Sealed: this crate decides how such an integer is read and written.
 pub trait Word:
     Copy + Eq + Default + fmt::Debug + fmt::LowerHex + Send + Sync + sealed::Plain + 'static
 {
 }
 
-/// An integer that a [`Bits`](super::Bits) register can have: one whose every correctly placed
-/// instance this architecture can change atomically.
+/// An integer of a [`Bits`](super::Bits) register: every correctly aligned instance can be changed
+/// atomically on this architecture.
 ///
-/// On `x86` that leaves out `u64`: C gives it an alignment of 4 bytes there, and an atomic needs 8.
-/// Sealed.
+/// `u64` is not one on `x86`: C aligns it to 4 bytes there, and an atomic needs 8. Sealed.
 pub trait AtomicWord: Word + sealed::Atomic {}
 
 pub(super) mod sealed {
     use super::Ordering;
 
     pub trait Plain: Copy {
-        /// One volatile read.
+        /// Reads once, volatile.
         ///
         /// # Safety
         /// `place` must be aligned and valid for reads of `Self`.
         unsafe fn read_volatile(place: *const Self) -> Self;
 
-        /// One volatile write.
+        /// Writes once, volatile.
         ///
         /// # Safety
         /// `place` must be aligned and valid for writes of `Self`.
         unsafe fn write_volatile(place: *mut Self, value: Self);
 
-        /// A relaxed atomic read; in two halves where the architecture has no atomic of the width.
+        /// Reads by a relaxed atomic; in two halves if the architecture has no atomic of the width.
         ///
         /// # Safety
-        /// `place` must be aligned and valid for reads and writes of `Self`, and whoever else
-        /// accesses it meanwhile must do so by relaxed or stronger atomics of the same widths.
+        /// `place` must be aligned and valid for reads and writes of `Self`. Simultaneous accesses
+        /// must be atomics of the same widths, relaxed or stronger.
         unsafe fn read_relaxed(place: *mut Self) -> Self;
 
-        /// A relaxed atomic write; in two halves where the architecture has no atomic of the width.
+        /// Writes by a relaxed atomic; in two halves if the architecture has no atomic of the
+        /// width.
         ///
         /// # Safety
         /// As for [`Plain::read_relaxed`].
@@ -64,8 +63,8 @@ pub(super) mod sealed {
         /// allows others to change it.
         ///
         /// # Safety
-        /// For the whole of `'a`, `place` must be aligned and valid for reads and writes of `Self`,
-        /// and whoever else accesses it must do so by atomics of the same width.
+        /// For the whole of `'a`, `place` must be aligned and valid for reads and writes of `Self`.
+        /// All other accesses must be atomics of the same width.
         unsafe fn cell<'a>(place: *mut Self) -> &'a Self::Cell;
 
         fn load(cell: &Self::Cell, order: Ordering) -> Self;
@@ -88,13 +87,13 @@ macro_rules! volatile {
     () => {
         #[inline(always)]
         unsafe fn read_volatile(place: *const Self) -> Self {
-            // SAFETY: the caller's promise is the one that this call asks for.
+            // SAFETY: the caller's contract is that of this call.
             unsafe { core::ptr::read_volatile(place) }
         }
 
         #[inline(always)]
         unsafe fn write_volatile(place: *mut Self, value: Self) {
-            // SAFETY: the caller's promise is the one that this call asks for.
+            // SAFETY: the caller's contract is that of this call.
             unsafe { core::ptr::write_volatile(place, value) }
         }
     };
@@ -109,8 +108,7 @@ macro_rules! atomic {
 
             #[inline(always)]
             unsafe fn read_relaxed(place: *mut Self) -> Self {
-                // SAFETY: the caller's promise; the alignment of the atomic is that of the integer,
-                // which the assertion below holds.
+                // SAFETY: the caller's contract; the assertion below holds the alignment.
                 unsafe { <$cell>::from_ptr(place) }.load(Ordering::Relaxed)
             }
 
@@ -128,30 +126,56 @@ macro_rules! atomic {
 
             #[inline(always)]
             unsafe fn cell<'a>(place: *mut Self) -> &'a $cell {
-                // SAFETY: the caller's promise; the alignment of the atomic is that of the integer,
-                // which the assertion below holds.
+                // SAFETY: the caller's contract; the assertion below holds the alignment.
                 unsafe { <$cell>::from_ptr(place) }
             }
 
             #[inline(always)]
-            fn load(cell: &$cell, order: Ordering) -> Self { cell.load(order) }
+            fn load(cell: &$cell, order: Ordering) -> Self {
+                cell.load(order)
+            }
+
             #[inline(always)]
-            fn store(cell: &$cell, value: Self, order: Ordering) { cell.store(value, order); }
+            fn store(cell: &$cell, value: Self, order: Ordering) {
+                cell.store(value, order);
+            }
+
             #[inline(always)]
-            fn swap(cell: &$cell, value: Self, order: Ordering) -> Self { cell.swap(value, order) }
+            fn swap(cell: &$cell, value: Self, order: Ordering) -> Self {
+                cell.swap(value, order)
+            }
+
             #[inline(always)]
-            fn fetch_or(cell: &$cell, value: Self, order: Ordering) -> Self { cell.fetch_or(value, order) }
+            fn fetch_or(cell: &$cell, value: Self, order: Ordering) -> Self {
+                cell.fetch_or(value, order)
+            }
+
             #[inline(always)]
-            fn fetch_and(cell: &$cell, value: Self, order: Ordering) -> Self { cell.fetch_and(value, order) }
+            fn fetch_and(cell: &$cell, value: Self, order: Ordering) -> Self {
+                cell.fetch_and(value, order)
+            }
+
             #[inline(always)]
-            fn fetch_xor(cell: &$cell, value: Self, order: Ordering) -> Self { cell.fetch_xor(value, order) }
+            fn fetch_xor(cell: &$cell, value: Self, order: Ordering) -> Self {
+                cell.fetch_xor(value, order)
+            }
+
             #[inline(always)]
-            fn compare_exchange(cell: &$cell, current: Self, new: Self, success: Ordering, failure: Ordering) -> Result<Self, Self> {
+            fn compare_exchange(
+                cell: &$cell,
+                current: Self,
+                new: Self,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<Self, Self> {
                 cell.compare_exchange(current, new, success, failure)
             }
         }
 
-        const _: () = assert!(align_of::<$cell>() == align_of::<$word>(), concat!("an atomic ", stringify!($word), " needs a stricter alignment than the plain one"));
+        const _: () = assert!(
+            align_of::<$cell>() == align_of::<$word>(),
+            concat!("an atomic ", stringify!($word), " has a stricter alignment than the integer")
+        );
     )*};
 }
 
@@ -165,8 +189,8 @@ atomic! {
     u64, AtomicU64; i64, AtomicI64;
 }
 
-// C aligns a 64-bit integer to 4 bytes on x86, an atomic one needs 8: it is read and written in
-// halves, always the same ones, so that no two widths ever meet in one place.
+// C aligns a 64-bit integer to 4 bytes on x86, an atomic one needs 8. It is read and written in
+// halves, always the same ones, so that accesses of different widths never overlap.
 #[cfg(target_arch = "x86")]
 macro_rules! halves {
     ($($word:ty),*) => {$(
@@ -181,19 +205,22 @@ macro_rules! halves {
                 // SAFETY: the low half of the caller's integer, which is aligned to 4 bytes at
                 // least.
                 let low = unsafe { AtomicU32::from_ptr(half) }.load(Ordering::Relaxed);
+                let half = half.wrapping_add(1);
                 // SAFETY: the high half lies 4 bytes on, within the same 8 bytes.
-                let high = unsafe { AtomicU32::from_ptr(half.wrapping_add(1)) }.load(Ordering::Relaxed);
+                let high = unsafe { AtomicU32::from_ptr(half) }.load(Ordering::Relaxed);
                 (u64::from(high) << 32 | u64::from(low)) as Self
             }
 
             #[inline(always)]
             unsafe fn write_relaxed(place: *mut Self, value: Self) {
+                let (low, high) = (value as u32, (value as u64 >> 32) as u32);
                 let half = place.cast::<u32>();
                 // SAFETY: the low half of the caller's integer, which is aligned to 4 bytes at
                 // least.
-                unsafe { AtomicU32::from_ptr(half) }.store(value as u32, Ordering::Relaxed);
+                unsafe { AtomicU32::from_ptr(half) }.store(low, Ordering::Relaxed);
+                let half = half.wrapping_add(1);
                 // SAFETY: the high half lies 4 bytes on, within the same 8 bytes.
-                unsafe { AtomicU32::from_ptr(half.wrapping_add(1)) }.store((value as u64 >> 32) as u32, Ordering::Relaxed);
+                unsafe { AtomicU32::from_ptr(half) }.store(high, Ordering::Relaxed);
             }
         }
     )*};

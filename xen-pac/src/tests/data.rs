@@ -78,7 +78,7 @@ fn a_value_outside_its_field_is_refused() {
     assert!(encode(1).is_ok());
     let error = encode(4).unwrap_err();
     assert_eq!((error.field(), error.value(), error.bounds()), ("pin", 4, (1, 3)));
-    assert_eq!(std::format!("{error}"), "pin is 4, but must be from 1 to 3");
+    assert_eq!(std::format!("{error}"), "pin: expected a value from 1 to 3, found 4");
     assert!(encode(0).is_err());
 }
 
@@ -87,7 +87,7 @@ fn errors_are_errors() {
     fn error<T: core::error::Error + Copy + Send + Sync + 'static>(_: T) {}
     error(FieldError::new("pin", 4, 0, 3));
     error(access::DecodeError::new(1));
-    assert!(std::format!("{}", access::DecodeError::new(0x77)).starts_with("0x77 is no value"));
+    assert!(std::format!("{}", access::DecodeError::new(0x77)).starts_with("0x77 is not a value"));
 }
 
 #[test]

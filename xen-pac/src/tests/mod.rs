@@ -1,17 +1,14 @@
 //! Tests that need more than the public interface: hand-made blocks, and readers that break the
-//! rules.
+//! protocol.
 
 mod block;
-mod buffer;
 mod data;
-mod hook;
 mod registers;
 mod sources;
 mod torn;
-mod word;
 
-/// How property tests run: Miri interprets every access, and has no file system to keep failures
-/// in.
+/// The configuration of property tests: Miri interprets every access, and has no file system for
+/// failures.
 fn property_config() -> proptest::test_runner::Config {
     let usual = proptest::test_runner::Config::default();
     if cfg!(miri) {

@@ -1,12 +1,15 @@
 //! Each kind of register does what it says, at its own place.
 
+use core::cell::Cell;
+use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 use tock_registers::interfaces::{ReadWriteable, Readable};
 
 use super::block::{ClockSnapshot, Sample, flags, with_sample};
-use crate::access::{Bits, Buffer, OwnIndex, PeerIndex, ReadOnly, ReadWrite};
+use crate::access::{Bits, Buffer, OwnIndex, PeerIndex, ReadOnly, ReadWrite, Word};
+use crate::shared_info::{self, SharedInfo};
 
 #[test]
 fn handles_are_copy_and_may_go_to_other_threads() {
@@ -151,6 +154,82 @@ fn debug_output_shows_the_value() {
     });
 }
 
+#[test]
+fn an_offset_that_wraps_around_is_out_of_bounds() {
+    with_sample(|sample, _| {
+        let error = sample.bytes().copy_to(usize::MAX, &mut [0; 2]).unwrap_err();
+        assert_eq!(error.offset(), usize::MAX);
+        assert!(sample.bytes().copy_from(17, &[]).is_err());
+        assert_eq!(sample.bytes().copy_from(16, &[]), Ok(()));
+        assert_eq!(sample.bytes().len(), 16);
+        assert!(!sample.bytes().is_empty());
+        assert_eq!(
+            std::format!("{}", sample.bytes().copy_from(15, &[1, 2]).unwrap_err()),
+            "expected a range within 16 bytes, found 2 bytes from offset 15 on"
+        );
+    });
+}
+
+/// The volatile and the relaxed access of a width read what either of them wrote.
+fn both_ways<T: Word>(values: &[T]) {
+    // Neighbours on both sides show an access that is too wide.
+    let guard = values[0];
+    for &value in values {
+        let mut memory = [guard, T::default(), guard];
+        let place = (&raw mut memory).cast::<T>().wrapping_add(1);
+        // SAFETY: the middle element of the array, which nobody else touches.
+        unsafe { T::write_volatile(place, value) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { T::read_relaxed(place) }, value);
+        // SAFETY: as above.
+        unsafe { T::write_relaxed(place, T::default()) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { T::read_volatile(place) }, T::default());
+        // SAFETY: as above.
+        unsafe { T::write_relaxed(place, value) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { T::read_volatile(place) }, value);
+        assert_eq!(memory, [guard, value, guard]);
+    }
+}
+
+#[test]
+fn every_width_both_ways() {
+    both_ways(&[u8::MAX, 0, 1, 0x80]);
+    both_ways(&[u16::MAX, 0, 1, 0x1234, 0x8000]);
+    both_ways(&[u32::MAX, 0, 1, 0x1234_5678, 0x8000_0000]);
+    both_ways(&[u64::MAX, 0, 1, 0x1234_5678_9abc_def0, 1 << 63, 1 << 32]);
+    both_ways(&[usize::MAX, 0, 1]);
+    both_ways(&[i8::MIN, -1, 0, i8::MAX]);
+    both_ways(&[i16::MIN, -1, 0, i16::MAX]);
+    both_ways(&[i32::MIN, -1, 0, i32::MAX]);
+    both_ways(&[i64::MIN, -1, 0, i64::MAX, 0x1234_5678_9abc_def0]);
+    both_ways(&[isize::MIN, -1, 0, isize::MAX]);
+}
+
+std::thread_local! {
+    static CALLS: Cell<u32> = const { Cell::new(0) };
+}
+
+#[test]
+fn each_access_calls_it() {
+    let hook: fn() = || CALLS.set(CALLS.get() + 1);
+    assert!(crate::access::before_each(hook) && crate::access::before_each(hook));
+    assert!(!crate::access::before_each(|| panic!("the first hook stays")));
+    let page = std::boxed::Box::leak(std::boxed::Box::new(shared_info::raw::SharedInfo::ZEROED));
+    // SAFETY: the page is leaked, and used by this handle alone.
+    let shared = unsafe { SharedInfo::from_ptr(NonNull::from(page)) };
+    let vcpu = shared.vcpu_info(0).unwrap();
+    let during = |work: &dyn Fn()| {
+        let before = CALLS.get();
+        work();
+        CALLS.get() - before
+    };
+    assert_eq!(during(&|| _ = vcpu.evtchn_upcall_pending().swap(0, Ordering::AcqRel)), 1);
+    // The counter, five fields, and the counter again.
+    assert_eq!(during(&|| _ = vcpu.time().snapshot()), 7);
+}
+
 proptest! {
     #![proptest_config(super::property_config())]
 
@@ -174,6 +253,35 @@ proptest! {
             assert_eq!(sample.wide().get(), value);
             assert_eq!(sample.limit().get(), 0);
             assert_eq!(sample.words(0).unwrap().get(), 0);
+        });
+    }
+
+    #[test]
+    fn a_copy_agrees_with_a_slice(offset in 0_usize..24, count in 0_usize..24, seed: [u8; 16]) {
+        with_sample(|sample, _| {
+            let bytes = sample.bytes();
+            bytes.copy_from(0, &seed).unwrap();
+            let mut model = seed;
+            let new = [0xa5_u8; 24];
+            let mut out = [0_u8; 24];
+            match model.get_mut(offset..offset + count) {
+                Some(part) => {
+                    assert_eq!(bytes.copy_to(offset, &mut out[..count]), Ok(()));
+                    assert_eq!(&out[..count], &*part);
+                    part.copy_from_slice(&new[..count]);
+                    assert_eq!(bytes.copy_from(offset, &new[..count]), Ok(()));
+                }
+                None => {
+                    let error = bytes.copy_from(offset, &new[..count]).unwrap_err();
+                    assert_eq!((error.offset(), error.count(), error.buffer_len()), (offset, count, 16));
+                    assert_eq!(bytes.copy_to(offset, &mut out[..count]), Err(error));
+                    assert_eq!(out, [0; 24]);
+                }
+            }
+            let mut whole = [0; 16];
+            bytes.copy_to(0, &mut whole).unwrap();
+            assert_eq!(whole, model);
+            assert_eq!((sample.consumed().load(), sample.clock().unchecked().scale), (0, 0));
         });
     }
 }

@@ -1,0 +1,205 @@
+//! Registers: [`Bits`] that both sides change, and words that one side writes.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::sync::atomic::Ordering;
+
+use tock_registers::interfaces::{Readable, Writeable};
+use tock_registers::{RegisterLongName, UIntLike};
+
+use super::location::Location;
+use super::word::{AtomicWord, Word};
+
+/// Defines a register of words `T` whose bit fields are named by `R`.
+macro_rules! registers {
+    ($($(#[$attribute:meta])* $name:ident<T: $word:ident> { shows $shown:ident })*) => {$(
+        $(#[$attribute])*
+        pub struct $name<'a, T, R = ()> {
+            location: Location<'a, T>,
+            register: PhantomData<fn() -> R>,
+        }
+
+        impl<T, R> Clone for $name<'_, T, R> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<T, R> Copy for $name<'_, T, R> {}
+
+        impl<'a, T: $word, R> $name<'a, T, R> {
+            #[inline(always)]
+            pub(crate) const fn new(location: Location<'a, T>) -> Self {
+                Self { location, register: PhantomData }
+            }
+        }
+
+        impl<T: $word, R> fmt::Debug for $name<'_, T, R> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:#x})"), self.$shown())
+            }
+        }
+
+        impl<T: $word + UIntLike, R: RegisterLongName> Readable for $name<'_, T, R> {
+            type T = T;
+            type R = R;
+
+            #[inline(always)]
+            fn get(&self) -> T {
+                $name::$shown(*self)
+            }
+        }
+    )*};
+}
+
+registers! {
+    /// A word of which each side changes some bits, at any time.
+    ///
+    /// A plain write would undo a simultaneous change of the other side, so there is none: every
+    /// change is an atomic read-modify-write of the word's width. `Bits` implements tock's
+    /// `Readable`, which gives `read`, `is_set` and `matches_all`; reading through that trait is
+    /// relaxed, so use [`Bits::load`] where an order matters. It does not implement `Writeable`, so
+    /// neither `modify` nor `set` compiles:
+    ///
+    /// ```compile_fail,E0599
+    /// use tock_registers::fields::Field;
+    /// use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
+    /// fn plain_change(register: xen_pac::access::Bits<'_, u32>) {
+    ///     register.modify(Field::<u32, ()>::new(1, 0).val(1));
+    /// }
+    /// ```
+    ///
+    /// ```compile_fail,E0599
+    /// use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
+    /// fn plain_write(register: xen_pac::access::Bits<'_, u32>) {
+    ///     register.set(1);
+    /// }
+    /// ```
+    ///
+    /// Reading a field and changing one atomically do compile:
+    ///
+    /// ```
+    /// use core::sync::atomic::Ordering;
+    /// use tock_registers::fields::Field;
+    /// use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
+    /// fn atomic_change(register: xen_pac::access::Bits<'_, u32>) -> bool {
+    ///     register.fetch_or(Field::<u32, ()>::new(1, 0).val(1).value, Ordering::AcqRel);
+    ///     register.is_set(Field::<u32, ()>::new(1, 0))
+    /// }
+    /// ```
+    Bits<T: AtomicWord> { shows relaxed }
+
+    /// A word that the other side writes and the guest reads.
+    ///
+    /// Each read is one volatile access, which orders nothing: the protocol of the block says which
+    /// barrier or atomic access comes first.
+    ReadOnly<T: Word> { shows get }
+
+    /// A word that the guest writes and the other side reads.
+    ///
+    /// Each access is volatile and orders nothing: the protocol of the block says which barrier or
+    /// atomic access publishes what was written.
+    ReadWrite<T: Word> { shows get }
+}
+
+impl<T: AtomicWord, R> Bits<'_, T, R> {
+    #[inline(always)]
+    fn relaxed(self) -> T {
+        self.load(Ordering::Relaxed)
+    }
+
+    /// Reads the word.
+    ///
+    /// # Panics
+    /// If `order` is `Release` or `AcqRel`, which do not apply to a read.
+    #[inline(always)]
+    #[must_use]
+    pub fn load(self, order: Ordering) -> T {
+        T::load(self.location.atomic(), order)
+    }
+
+    /// Sets the bits that are set in `bits`. Returns the previous word.
+    #[inline(always)]
+    pub fn fetch_or(self, bits: T, order: Ordering) -> T {
+        T::fetch_or(self.location.atomic(), bits, order)
+    }
+
+    /// Clears the bits that are clear in `bits`. Returns the previous word.
+    #[inline(always)]
+    pub fn fetch_and(self, bits: T, order: Ordering) -> T {
+        T::fetch_and(self.location.atomic(), bits, order)
+    }
+
+    /// Flips the bits that are set in `bits`. Returns the previous word.
+    #[inline(always)]
+    pub fn fetch_xor(self, bits: T, order: Ordering) -> T {
+        T::fetch_xor(self.location.atomic(), bits, order)
+    }
+
+    /// Replaces the word with `value`. Returns the previous word, so that no bit that the other
+    /// side set is lost.
+    #[inline(always)]
+    pub fn swap(self, value: T, order: Ordering) -> T {
+        T::swap(self.location.atomic(), value, order)
+    }
+
+    /// Replaces the word with `new` if it is `current`. Returns the previous word.
+    ///
+    /// # Errors
+    /// The word, if it is not `current`; then nothing changed.
+    ///
+    /// # Panics
+    /// If `failure` is `Release` or `AcqRel`, which do not apply to a read.
+    #[inline(always)]
+    pub fn compare_exchange(
+        self,
+        current: T,
+        new: T,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<T, T> {
+        T::compare_exchange(self.location.atomic(), current, new, success, failure)
+    }
+}
+
+impl<'a, T: Word, R> ReadOnly<'a, T, R> {
+    /// Reads the word.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(self) -> T {
+        self.location.read()
+    }
+
+    /// The same word as its writer sees it: for a program that plays the other side.
+    #[cfg(feature = "simulated")]
+    #[inline]
+    #[must_use]
+    pub const fn other_side(self) -> ReadWrite<'a, T, R> {
+        ReadWrite { location: self.location, register: PhantomData }
+    }
+}
+
+impl<T: Word, R> ReadWrite<'_, T, R> {
+    /// Reads the word back.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(self) -> T {
+        self.location.read()
+    }
+
+    /// Writes the word.
+    #[inline(always)]
+    pub fn set(self, value: T) {
+        self.location.write(value);
+    }
+}
+
+impl<T: Word + UIntLike, R: RegisterLongName> Writeable for ReadWrite<'_, T, R> {
+    type T = T;
+    type R = R;
+
+    #[inline(always)]
+    fn set(&self, value: T) {
+        self.location.write(value);
+    }
+}
