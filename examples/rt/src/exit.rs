@@ -7,7 +7,6 @@ use core::fmt::Display;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use xen_hal::hypercall::detect;
 use xen_hal::sched::Sched;
 use xen_pac::sched::ShutdownReason;
 
@@ -44,7 +43,7 @@ fn end(status: Status) -> ! {
     let reason =
         if status == Status::Success { ShutdownReason::POWEROFF } else { ShutdownReason::CRASH };
     // On success the call does not return. If there is no Xen or it refuses, the vCPU halts below.
-    let _ = detect().map(|xen| Sched::new(xen).shutdown(reason));
+    let _ = arch::find_xen().map(|xen| Sched::new(xen).shutdown(reason));
     arch::stop()
 }
 

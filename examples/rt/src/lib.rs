@@ -58,7 +58,7 @@ use aarch64 as arch;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use x86 as arch;
 
-pub use arch::{Counter, interrupts, vcpus};
+pub use arch::{Counter, backend, interrupts, vcpus};
 pub use boot::{Boot, MemoryRange, map_shared_info};
 pub use failure::{During, Failure};
 pub use handler::on_upcall;

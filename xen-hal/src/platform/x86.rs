@@ -54,7 +54,15 @@ unsafe impl Interrupts for LocalInterrupts {
         let flags: usize;
         // SAFETY: whoever made the control promised the privilege. The stack is used below the red
         // zone's reach: without `nostack` the compiler makes room.
-        unsafe { asm!("pushf", "pop {}", "cli", out(reg) flags) };
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            asm!("pushfq", "pop {}", "cli", out(reg) flags)
+        };
+        // SAFETY: as above. In Intel's syntax `pushf` is the 16-bit form here.
+        #[cfg(target_arch = "x86")]
+        unsafe {
+            asm!("pushfd", "pop {}", "cli", out(reg) flags)
+        };
         Flag(flags & INTERRUPT_FLAG != 0)
     }
 

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use conformance::{Failure, Machine, PAGES, VCPUS, World};
 use rt::{AnyBackend, Boot, Page, interrupts, println, vcpus};
-use xen_hal::hypercall::{Errno, detect};
+use xen_hal::hypercall::Errno;
 use xen_hal::platform::{IdentityMap, LocalInterrupts, VcpuId};
 use xen_pac::hvm::CallbackVia;
 
@@ -104,7 +104,8 @@ unsafe impl Machine for Guest {
     }
 
     fn relax(&self) {
-        core::hint::spin_loop();
+        // On one processor, a vCPU that spins keeps the other from running until its time is up.
+        let _ = xen_hal::sched::Sched::new(self.xen).yield_now();
     }
 
     fn start(&self, vcpu: VcpuId, main: fn(&Self)) -> Result<(), Errno> {
@@ -120,10 +121,9 @@ unsafe impl Machine for Guest {
 /// A secondary vCPU's main function.
 fn secondary(vcpu: VcpuId) {
     let main = MAINS.get(vcpu.0 as usize).map_or(0, |main| main.load(Ordering::Acquire));
-    let Ok(xen) = detect() else { panic!("vCPU {vcpu} does not find Xen") };
     if main != 0 {
         // SAFETY: only `start` stores there, and what it stores is a function of this type.
         let main: fn(&Guest) = unsafe { mem::transmute(main) };
-        main(&Guest { xen });
+        main(&Guest { xen: rt::backend() });
     }
 }

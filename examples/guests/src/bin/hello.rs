@@ -4,7 +4,8 @@
 
 use rt::{Boot, Counter, During, Failure, Page, println};
 use xen_hal::Xen;
-use xen_hal::clock::PvClock;
+use xen_hal::version::Features;
+use xen_pac::shared_info::SharedInfo;
 
 rt::entry!(main);
 
@@ -18,14 +19,29 @@ fn main(boot: Boot) -> Result<(), Failure> {
     let features = xen.version().features().during("asking for the features")?;
     features.iter().for_each(|feature| println!("feature {feature}"));
     let shared = rt::map_shared_info(&boot.xen, &SHARED_INFO)?;
-    let vcpu = shared
-        .vcpu_info(0)
-        .ok_or(Failure::new("reading the clock", "shared_info has no vCPU 0"))?;
-    let clock = PvClock::new(features, vcpu.time(), Counter::default())
-        .map_err(|_| Failure::new("reading the clock", "it is not safe in this domain"))?;
-    let rate = clock
-        .frequency()
-        .ok_or(Failure::new("reading the clock", "Xen has not filled in the time yet"))?;
+    read_clock(features, shared)
+}
+
+/// Reads the clock that Xen keeps in the shared page.
+#[cfg(not(target_arch = "aarch64"))]
+fn read_clock(features: Features, shared: SharedInfo<'_>) -> Result<(), Failure> {
+    use xen_hal::clock::PvClock;
+    const READING: &str = "reading the clock";
+    let block = shared.vcpu_info(0).ok_or(Failure::new(READING, "vCPU 0 has no block"))?;
+    let clock = PvClock::new(features, block.time(), Counter::default())
+        .map_err(|_| Failure::new(READING, "it is not safe in this domain"))?;
+    let rate =
+        clock.frequency().ok_or(Failure::new(READING, "Xen has not filled in the time yet"))?;
     println!("{} ns since Xen started, by a counter of {rate} Hz", clock.now().as_nanos());
+    Ok(())
+}
+
+/// Reads the counter's clock: Xen keeps none in the shared page.
+#[cfg(target_arch = "aarch64")]
+fn read_clock(_: Features, _: SharedInfo<'_>) -> Result<(), Failure> {
+    let (counter, rate) = (Counter::default(), Counter::default().frequency());
+    let clock = xen_hal::clock::CounterClock::new(counter, rate)
+        .ok_or(Failure::new("reading the clock", "the counter has no rate"))?;
+    println!("{} ns by a counter of {rate} Hz", clock.now().as_nanos());
     Ok(())
 }

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use rt::{AnyBackend, Boot, During, Failure, Page, interrupts, println, vcpus};
 use xen_hal::Xen;
 use xen_hal::event::{Drain, Port, PortSet, ScanCursor, TwoLevel};
-use xen_hal::hypercall::{Errno, Hypercall, detect};
+use xen_hal::hypercall::{Errno, Hypercall};
 use xen_hal::memory::WidthLatch;
 use xen_hal::platform::{IdentityMap, VcpuId};
 use xen_hal::vcpu::Area;
@@ -74,7 +74,7 @@ fn main(boot: Boot) -> Result<(), Failure> {
 
 /// The second vCPU's main function.
 fn second(vcpu: VcpuId) {
-    let Ok(xen) = detect() else { panic!("vCPU {vcpu} does not find Xen") };
+    let xen = rt::backend();
     if shared().vcpu_info(vcpu.0 as usize).is_none() {
         register(&xen, vcpu);
     }

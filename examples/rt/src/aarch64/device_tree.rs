@@ -11,6 +11,10 @@ const FIRST_PPI: u32 = 16;
 /// How a device tree calls them in an interrupt's first cell.
 const PPI: u32 = 1;
 
+/// The interrupt number of upcalls in a domain whose device tree does not describe Xen, as that of a
+/// dom0less domain without `xen,enhanced`. Upstream: `GUEST_EVTCHN_PPI`.
+const GUEST_EVTCHN_PPI: u32 = 31;
+
 /// The devices that the runtime uses.
 #[derive(Debug)]
 pub(super) struct Platform {
@@ -37,7 +41,9 @@ impl Platform {
         // The virtual timer is the third of the timer's interrupts, after two physical ones.
         Some(Self {
             gic: GicAddresses::read(root)?,
-            upcall: ppi(compatible(root, "xen,xen")?, 0)?,
+            upcall: compatible(root, "xen,xen")
+                .and_then(|node| ppi(node, 0))
+                .unwrap_or(GUEST_EVTCHN_PPI),
             timer: ppi(compatible(root, "arm,armv8-timer")?, 2)?,
             uart: ["arm,sbsa-uart", "arm,pl011"]
                 .into_iter()

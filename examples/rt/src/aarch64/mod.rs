@@ -22,6 +22,16 @@ use crate::{Boot, Failure, MemoryRange, guest_main};
 /// The counter of clocks and timers.
 pub type Counter = xen_hal::platform::VirtualCounter;
 
+/// The hypercall backend.
+#[must_use]
+pub const fn backend() -> Hvc {
+    Hvc
+}
+
+pub(crate) const fn find_xen() -> Option<Hvc> {
+    Some(Hvc)
+}
+
 /// What Xen left in memory.
 #[derive(Clone, Copy)]
 pub(crate) struct BootInfo {
@@ -53,7 +63,7 @@ extern "C" fn start(device_tree: usize) -> ! {
     let tree = unsafe { Fdt::from_raw(ptr::with_exposed_provenance(device_tree)) };
     let Ok(tree) = tree else { panic!("expected a device tree at {device_tree:#x}, found none") };
     let Some(platform) = device_tree::Platform::read(tree) else {
-        panic!("expected a GIC, a timer and Xen in the device tree, found one of them missing");
+        panic!("expected a GIC and a timer in the device tree, found one of them missing");
     };
     UART.store(platform.uart, Ordering::Relaxed);
     // SAFETY: the device tree describes the registers, which the entry mapped as device memory. Only

@@ -17,7 +17,7 @@ use core::arch::{asm, global_asm};
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
-use xen_hal::hypercall::{Hypercall, detect, detect_with_page};
+use xen_hal::hypercall::{AnyBackend, Hypercall, detect_with_page};
 use xen_hal::memory::{MapEntry, Memory};
 use xen_hal::platform::VcpuId;
 use xen_pac::console::XEN_HVM_DEBUGCONS_IOPORT;
@@ -45,6 +45,26 @@ global_asm!(
     ".popsection",
     kind = const ElfNote::PHYS32_ENTRY.0,
 );
+
+/// The hypercall backend of this processor.
+///
+/// # Panics
+///
+/// If this is not a Xen guest, which the runtime checks before the main function.
+#[must_use]
+pub fn backend() -> AnyBackend {
+    match find_xen() {
+        Some(xen) => xen,
+        None => panic!("expected a Xen guest, found no Xen"),
+    }
+}
+
+pub(crate) fn find_xen() -> Option<AnyBackend> {
+    let code = HYPERCALL_PAGE.as_ptr();
+    // SAFETY: the page is mapped to itself, all memory is executable, and nothing else uses the
+    // page. Filled again, it holds the same code.
+    unsafe { detect_with_page(code, code.addr().get() as u64) }.ok()
+}
 
 /// What Xen left in memory.
 #[derive(Clone, Copy)]
@@ -92,13 +112,7 @@ extern "C" fn start(start_info: usize) -> ! {
     unsafe { interrupts::prepare() };
     // SAFETY: the descriptor tables are loaded.
     unsafe { interrupts::load() };
-    let code = HYPERCALL_PAGE.as_ptr();
-    // SAFETY: the page is mapped to itself, all memory is executable, and nothing else uses the
-    // page.
-    let xen = match unsafe { detect_with_page(code, code.addr().get() as u64) } {
-        Ok(xen) => xen,
-        Err(error) => panic!("{error}"),
-    };
+    let xen = backend();
     // SAFETY: Xen put the start info there and does not touch it again; a null pointer is refused.
     let info = NonNull::new(ptr::with_exposed_provenance_mut(start_info))
         .map(|start_info| unsafe { HvmStartInfo::from_ptr(start_info) })
@@ -121,7 +135,7 @@ pub(crate) fn write_console(bytes: &[u8]) {
 
 pub(crate) fn read_console() -> Option<u8> {
     let mut byte = [0];
-    let read = xen_hal::console::Console::new(detect().ok()?).read(&mut byte);
+    let read = xen_hal::console::Console::new(find_xen()?).read(&mut byte);
     (read == Ok(1)).then_some(byte[0])
 }
 
