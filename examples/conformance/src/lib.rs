@@ -16,7 +16,6 @@
 //! - `scenario/`: the scenarios, a file each
 #![no_std]
 
-mod ask;
 mod failure;
 pub mod list;
 mod machine;

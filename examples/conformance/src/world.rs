@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use xen_hal::event::{Drain, Port, PortSet, ScanCursor, TwoLevel};
+use xen_hal::event::{Binding, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
 use xen_hal::hypercall::Commands;
 use xen_hal::memory::{Memory, WidthLatch};
 use xen_hal::platform::VcpuId;
@@ -32,6 +32,8 @@ pub struct World {
     arrived: [AtomicU32; PORTS],
     /// Where the scenario's vCPUs wait for each other, if they do.
     stage: AtomicU32,
+    /// The domain's own number, once the scenario runs.
+    me: AtomicU32,
     pub(crate) readings: Readings,
 }
 
@@ -68,6 +70,7 @@ impl World {
             desks: [const { Desk::new() }; VCPUS],
             arrived: [const { AtomicU32::new(0) }; PORTS],
             stage: AtomicU32::new(0),
+            me: AtomicU32::new(Domid::SELF.0 as u32),
             readings: Readings::new(),
         }
     }
@@ -90,6 +93,21 @@ impl World {
         while TwoLevel::new(shared).dispatch(info, &desk.own, &desk.cursor, &mut count)
             == Drain::Unfinished
         {}
+    }
+
+    /// The domain's own number.
+    pub(crate) fn me(&self) -> Domid {
+        Domid(self.me.load(Ordering::SeqCst) as u16)
+    }
+
+    /// Finds the domain's own number: Xen names the peer of a channel, here the domain itself.
+    pub(crate) fn find_me<M: Machine>(&self, machine: &M) -> Result<Domid, Failure> {
+        let channel = Events::new(machine.xen()).alloc_unbound(Domid::SELF)?;
+        let Binding::Unbound { remote } = channel.status()?.binding else {
+            return Err(Failure::Broken("a channel without a peer is unbound"));
+        };
+        self.me.store(remote.0.into(), Ordering::SeqCst);
+        Ok(remote)
     }
 
     /// The same for an announcement at a vector of the vCPU's own.

@@ -6,7 +6,7 @@ use xen_pac::command::Command;
 use xen_pac::console::command;
 use xen_pac::hypercall::Hypercall;
 
-use crate::ask::{self, NOWHERE};
+use super::common::{self, NOWHERE};
 use crate::{Failure, Machine, Transcript, line};
 
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
@@ -14,7 +14,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "written:", console.write(b"a line by hypercall\n").map_err(Errno::from));
     let mut bytes = [0; 16];
     line!(t, "read, with nothing typed:", console.read(&mut bytes));
-    line!(t, "an unknown command:", ask::unknown(&xen, Hypercall::CONSOLE_IO));
+    line!(t, "an unknown command:", common::unknown(&xen, Hypercall::CONSOLE_IO));
     for (what, number, length) in [
         ("write from nowhere:", command::Write::NUMBER, 8),
         ("write of nothing from nowhere:", command::Write::NUMBER, 0),
@@ -22,7 +22,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     ] {
         // SAFETY: there is no memory that Xen could read or write.
         line!(t, what, unsafe {
-            ask::raw(&xen, Hypercall::CONSOLE_IO, [number as usize, length, NOWHERE])
+            common::raw(&xen, Hypercall::CONSOLE_IO, [number as usize, length, NOWHERE])
         });
     }
     Ok(())

@@ -8,9 +8,6 @@ use xen_pac::base::{Domid, Virq};
 
 use crate::{Failure, Machine, Transcript, line};
 
-/// The calling domain, by its own number: the control domain.
-const MYSELF: Domid = Domid(0);
-
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let world = machine.world();
     world.attach(machine)?;
@@ -38,7 +35,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     );
     line!(t, "signalled:", bound.send());
     line!(t, "handled at the other end:", world.arrived(unbound.port()));
-    line!(t, "by the domain's own number:", events.status_of(MYSELF, bound.port()));
+    line!(t, "by the domain's own number:", events.status_of(world.me(), bound.port()));
     let (near, far) = (unbound.port(), bound.port());
     drop(bound);
     line!(t, "one end closed:", events.status(far));

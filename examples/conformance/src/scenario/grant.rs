@@ -13,7 +13,7 @@ use xen_hal::grant::{
 use xen_hal::memory::Extent;
 use xen_pac::base::Domid;
 
-use super::own_grants::{self, MYSELF};
+use super::common;
 use crate::{Failure, Machine, Transcript, line};
 
 const FULL: Failure = Failure::Broken("an entry is free");
@@ -33,19 +33,19 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         "of at most",
         size.maximum
     );
-    let mut storage = own_grants::storage();
-    let table = own_grants::table(machine, &mut storage)?;
+    let mut storage = common::storage();
+    let table = common::table(machine, &mut storage)?;
     line!(t, "entries that are free:", table.available());
-    let page = own_grants::page(machine)?;
-    let grant = table.lend(page, MYSELF, Access::ReadWrite).map_err(|_| FULL)?;
+    let page = common::page(machine)?;
+    let grant = table.lend(page, machine.world().me(), Access::ReadWrite).map_err(|_| FULL)?;
     copied(machine, t, grants, &grant)?;
     let (page, window) = mapped(machine, t, grants, grant)?;
     for_reading(machine, t, grants, &table, page, window)
 }
 
 /// How a page that is lent is named to the peer.
-const fn foreign(grant: &Grant<'_>) -> ForeignGrant {
-    ForeignGrant { domain: MYSELF, reference: grant.reference() }
+fn foreign<M: Machine>(machine: &M, grant: &Grant<'_>) -> ForeignGrant {
+    ForeignGrant { domain: machine.world().me(), reference: grant.reference() }
 }
 
 /// Has Xen copy from and to the page.
@@ -66,9 +66,13 @@ fn copied<M: Machine>(
     );
     grant.page().copy_from(0, b"from the lender").map_err(|_| LOST)?;
     let mut seen = [0; 15];
-    let fetched = grants.fetch(&machine.space(), foreign(grant), 0, &mut seen);
+    let fetched = grants.fetch(&machine.space(), foreign(machine, grant), 0, &mut seen);
     line!(t, "fetched:", fetched, "as it was written:", &seen == b"from the lender");
-    line!(t, "stored:", grants.store(&machine.space(), b"from the peer", foreign(grant), 100));
+    line!(
+        t,
+        "stored:",
+        grants.store(&machine.space(), b"from the peer", foreign(machine, grant), 100)
+    );
     let mut seen = [0; 13];
     grant.page().copy_to(100, &mut seen).map_err(|_| LOST)?;
     line!(t, "read by the lender:", &seen == b"from the peer");
@@ -83,9 +87,9 @@ fn mapped<M: Machine>(
     grant: Grant<'_>,
 ) -> Result<(Page, MapTarget), Failure> {
     let memory = Xen::new(machine.xen()).memory();
-    let window = own_grants::window(machine)?;
+    let window = common::window(machine)?;
     let has = memory.current_reservation()?;
-    let of = foreign(&grant);
+    let of = foreign(machine, &grant);
     let mapping = grants.map(MapRequest { of, access: Access::ReadWrite, window });
     let mapping = mapping.map_err(|_| Failure::Broken("a page that is lent can be mapped"))?;
     line!(t, "mapped: read:", grant.usage().reading, "written:", grant.usage().writing);
@@ -131,19 +135,20 @@ fn for_reading<M: Machine>(
     window: MapTarget,
 ) -> Result<(), Failure> {
     let frame = page.frame();
-    let grant = table.lend(page, MYSELF, Access::ReadOnly).map_err(|_| FULL)?;
+    let grant = table.lend(page, machine.world().me(), Access::ReadOnly).map_err(|_| FULL)?;
     line!(t, "lent for reading by reference:", grant.reference());
     let mut seen = [0; 15];
-    line!(t, "fetched:", grants.fetch(&machine.space(), foreign(&grant), 0, &mut seen));
+    line!(t, "fetched:", grants.fetch(&machine.space(), foreign(machine, &grant), 0, &mut seen));
     // SAFETY: the frame is empty, and what is populated there is the page's.
     let populated =
         unsafe { Xen::new(machine.xen()).memory().populate_physmap([frame], Extent::PAGE) };
     line!(t, "populated:", populated.is_ok());
     grant.page().copy_from(0, b"once more there").map_err(|_| LOST)?;
-    let fetched = grants.fetch(&machine.space(), foreign(&grant), 0, &mut seen);
+    let fetched = grants.fetch(&machine.space(), foreign(machine, &grant), 0, &mut seen);
     line!(t, "fetched:", fetched, "as it was written:", &seen == b"once more there");
-    line!(t, "stored:", grants.store(&machine.space(), b"no", foreign(&grant), 0));
-    let written = grants.map(MapRequest { of: foreign(&grant), access: Access::ReadWrite, window });
+    line!(t, "stored:", grants.store(&machine.space(), b"no", foreign(machine, &grant), 0));
+    let written =
+        grants.map(MapRequest { of: foreign(machine, &grant), access: Access::ReadWrite, window });
     let Err(refused) = written else {
         return Err(Failure::Broken(
             "a page that is lent for reading cannot be mapped for writing",
@@ -151,7 +156,7 @@ fn for_reading<M: Machine>(
     };
     line!(t, "mapped for writing:", Err::<(), _>(refused.error));
     let mapping = grants.map(MapRequest {
-        of: foreign(&grant),
+        of: foreign(machine, &grant),
         access: Access::ReadOnly,
         window: refused.window,
     });

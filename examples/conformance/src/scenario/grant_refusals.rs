@@ -12,8 +12,7 @@ use xen_pac::grant_table::{
 };
 use xen_pac::hypercall::Hypercall;
 
-use super::own_grants::{self, MYSELF};
-use crate::ask::{self, NOWHERE};
+use super::common::{self, NOWHERE};
 use crate::{Failure, Machine, Transcript, line};
 
 const NOBODY: Domid = Domid(77);
@@ -27,7 +26,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     // SAFETY: nothing has been made of the table.
     line!(t, "version 3:", unsafe { grants.set_version(3) }.map_err(|refused| refused.errno));
     line!(t, "more pages than there may be:", grants.setup_table(&mut [0; 65]));
-    line!(t, "an unknown command:", ask::unknown(&xen, Hypercall::GRANT_TABLE_OP));
+    line!(t, "an unknown command:", common::unknown(&xen, Hypercall::GRANT_TABLE_OP));
     for (what, number, count) in [
         ("map with an argument that is nowhere:", command::MapGrantRef::NUMBER, 1),
         ("size with an argument that is nowhere:", command::QuerySize::NUMBER, 1),
@@ -36,7 +35,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     ] {
         // SAFETY: Xen finds no argument, and does nothing.
         line!(t, what, unsafe {
-            ask::raw(&xen, Hypercall::GRANT_TABLE_OP, [number as usize, NOWHERE, count])
+            common::raw(&xen, Hypercall::GRANT_TABLE_OP, [number as usize, NOWHERE, count])
         });
     }
     maps(machine, t)?;
@@ -53,12 +52,12 @@ fn maps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let host = grant_map_flags::HOST_MAP.mask << grant_map_flags::HOST_MAP.shift;
     let device = grant_map_flags::DEVICE_MAP.mask << grant_map_flags::DEVICE_MAP.shift;
     for (what, flags, reference, domain) in [
-        ("for nothing:", 0, 8, MYSELF),
-        ("for a device:", host | device, 8, MYSELF),
+        ("for nothing:", 0, 8, machine.world().me()),
+        ("for a device:", host | device, 8, machine.world().me()),
         ("of domain 77:", host, 8, NOBODY),
         ("of SELF:", host, 8, Domid::SELF),
-        ("beyond the table:", host, 1 << 20, MYSELF),
-        ("that is not lent:", host, 8, MYSELF),
+        ("beyond the table:", host, 1 << 20, machine.world().me()),
+        ("that is not lent:", host, 8, machine.world().me()),
     ] {
         let mut map = GnttabMapGrantRef::new(address, flags, reference, domain);
         map.status = GrantStatus(1);
@@ -88,18 +87,18 @@ fn unmap<M: Machine>(machine: &M, address: u64, handle: GrantHandle) -> Result<G
 /// Ends a mapping with an address that is not where it is, and with none, which is a success that
 /// ends nothing; and then rightly, and once more.
 fn unmaps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
-    let mut storage = own_grants::storage();
-    let table = own_grants::table(machine, &mut storage)?;
-    let page = own_grants::page(machine)?;
-    let (lent, window) = (page.frame().address().unwrap_or_default(), own_grants::window(machine)?);
+    let mut storage = common::storage();
+    let table = common::table(machine, &mut storage)?;
+    let page = common::page(machine)?;
+    let (lent, window) = (page.frame().address().unwrap_or_default(), common::window(machine)?);
     let grant = table
-        .lend(page, MYSELF, Access::ReadWrite)
+        .lend(page, machine.world().me(), Access::ReadWrite)
         .map_err(|_| Failure::Broken("an entry is free"))?;
     let (address, host) =
         (window.frame().address().unwrap_or_default(), grant_map_flags::HOST_MAP.val(1).value);
     let other =
         machine.space().frame_of(machine.page(PAGE)).and_then(Frame::address).unwrap_or_default();
-    let mut map = GnttabMapGrantRef::new(address, host, grant.reference(), MYSELF);
+    let mut map = GnttabMapGrantRef::new(address, host, grant.reference(), machine.world().me());
     // SAFETY: nothing is at the window.
     unsafe { machine.xen().call_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map)) }?;
     line!(t, "mapped:", map.status);
@@ -135,8 +134,8 @@ fn copies<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
         ("within one's own page:", (own, 0), (own, 64), 16),
         ("beyond the page:", (own, 4090), (own, 0), 16),
         ("of domain 77's grant:", (grant(NOBODY, 8), 0), (own, 0), 16),
-        ("of a grant that is not lent:", (grant(MYSELF, 8), 0), (own, 0), 16),
-        ("of a grant beyond the table:", (grant(MYSELF, 1 << 20), 0), (own, 0), 16),
+        ("of a grant that is not lent:", (grant(machine.world().me(), 8), 0), (own, 0), 16),
+        ("of a grant beyond the table:", (grant(machine.world().me(), 1 << 20), 0), (own, 0), 16),
         ("from a frame that cannot be:", (CopyEnd::Own(Frame(1 << 40)), 0), (own, 0), 16),
         ("of nothing:", (own, 0), (own, 0), 0),
     ] {

@@ -13,7 +13,7 @@ use xen_pac::access::Handle;
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GnttabGetStatusFrames, command};
 
-use super::own_grants::{self, MYSELF, TABLE};
+use super::common::{self, TABLE};
 use crate::{Failure, Machine, Transcript, line};
 
 /// The machine's page at which a status page is mapped.
@@ -31,9 +31,9 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         "then:",
         grants.version(Domid::SELF),
         "by the domain's own number:",
-        grants.version(MYSELF)
+        grants.version(machine.world().me())
     );
-    let mut storage = own_grants::storage();
+    let mut storage = common::storage();
     // SAFETY: the page is the scenario's, and nothing else maps the table.
     let mapped = unsafe {
         GrantTable::map(
@@ -97,18 +97,15 @@ fn pinned<M: Machine>(
     t: &Transcript<'_>,
     grants: &Grants<M::Xen>,
 ) -> Result<(), Failure> {
-    let mut storage = own_grants::storage();
-    let table = own_grants::table(machine, &mut storage)?;
+    let mut storage = common::storage();
+    let table = common::table(machine, &mut storage)?;
     let grant = table
-        .lend(own_grants::page(machine)?, MYSELF, Access::ReadWrite)
+        .lend(common::page(machine)?, machine.world().me(), Access::ReadWrite)
         .map_err(|_| Failure::Broken("an entry is free"))?;
-    let of = ForeignGrant { domain: MYSELF, reference: grant.reference() };
+    let of = ForeignGrant { domain: machine.world().me(), reference: grant.reference() };
     line!(t, "lent by reference:", of.reference);
-    let mapping = grants.map(MapRequest {
-        of,
-        access: Access::ReadOnly,
-        window: own_grants::window(machine)?,
-    });
+    let mapping =
+        grants.map(MapRequest { of, access: Access::ReadOnly, window: common::window(machine)? });
     let mapping = mapping.map_err(|_| Failure::Broken("a page that is lent can be mapped"))?;
     line!(t, "while it is mapped:");
     set(t, grants, 2);
@@ -133,7 +130,7 @@ fn wiped<M: Machine>(
 
 /// Which entry the table has free, of which nothing is known but what is in it.
 fn first_free<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
-    let mut storage = own_grants::storage();
+    let mut storage = common::storage();
     // SAFETY: the table was mapped there, and there is no other value of it.
     let table = unsafe { GrantTable::mapped(machine.page(TABLE).cast(), 1, &mut storage, 1) };
     let slot = table.slot().ok_or(Failure::Broken("an entry is free"))?;

@@ -11,7 +11,7 @@ use xen_pac::command::Command;
 use xen_pac::hvm::{CallbackVia, HvmParam, XenHvmEvtchnUpcallVector, XenHvmParam, command};
 use xen_pac::hypercall::Hypercall;
 
-use crate::ask::{self, NOWHERE};
+use super::common::{self, NOWHERE};
 use crate::{Failure, Machine, Transcript, line};
 
 /// One more than the last parameter.
@@ -57,10 +57,10 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     for (what, number) in addresses {
         // SAFETY: Xen finds no argument, and does nothing.
         line!(t, what, "of an argument that is nowhere:", unsafe {
-            ask::raw(&machine.xen(), Hypercall::HVM_OP, [number as usize, NOWHERE, 0])
+            common::raw(&machine.xen(), Hypercall::HVM_OP, [number as usize, NOWHERE, 0])
         });
     }
-    line!(t, "an unknown command:", ask::unknown(&machine.xen(), Hypercall::HVM_OP));
+    line!(t, "an unknown command:", common::unknown(&machine.xen(), Hypercall::HVM_OP));
     callbacks(machine, t)?;
     vectors(machine, t);
     Ok(())

@@ -13,7 +13,7 @@ use xen_pac::command::Command;
 use xen_pac::hypercall::Hypercall;
 use xen_pac::memory::{XenMemoryReservation, XenRemoveFromPhysmap, command};
 
-use crate::ask::{self, NOWHERE};
+use super::common::{self, NOWHERE};
 use crate::transcript::Address;
 use crate::{Failure, Machine, Transcript, line};
 
@@ -75,8 +75,8 @@ fn balloon<M: Machine>(
     );
     // SAFETY: as above.
     line!(t, "populate both:", done(unsafe { memory.populate_physmap(frames, Extent::PAGE) }));
-    ask::poke(machine, PAGES[0], 0x5a);
-    line!(t, "what is written there is read:", ask::peek(machine, PAGES[0]));
+    common::poke(machine, PAGES[0], 0x5a);
+    line!(t, "what is written there is read:", common::peek(machine, PAGES[0]));
     // SAFETY: as above.
     line!(
         t,
@@ -115,8 +115,8 @@ fn moves<M: Machine>(
     memory: Memory<M::Xen>,
     [from, to]: [Frame; 2],
 ) -> Result<(), Failure> {
-    ask::poke(machine, PAGES[0], 0x11);
-    ask::poke(machine, PAGES[1], 0x22);
+    common::poke(machine, PAGES[0], 0x11);
+    common::poke(machine, PAGES[1], 0x22);
     // SAFETY: nothing is kept in either page but what is shown here, here and below.
     let moved = unsafe { memory.add_to_physmap(Source::Own(from), to) };
     line!(
@@ -124,7 +124,7 @@ fn moves<M: Machine>(
         "a page moved onto another:",
         moved.map_err(|error| error.errno),
         "reads",
-        ask::peek(machine, PAGES[1])
+        common::peek(machine, PAGES[1])
     );
     // SAFETY: as above.
     line!(
@@ -149,7 +149,7 @@ fn moves<M: Machine>(
 
 fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = machine.xen();
-    line!(t, "an unknown command:", ask::unknown(&xen, Hypercall::MEMORY_OP));
+    line!(t, "an unknown command:", common::unknown(&xen, Hypercall::MEMORY_OP));
     for (what, number) in [
         ("populate_physmap", command::PopulatePhysmap::NUMBER),
         ("decrease_reservation", command::DecreaseReservation::NUMBER),
@@ -157,7 +157,8 @@ fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> 
         ("remove_from_physmap", command::RemoveFromPhysmap::NUMBER),
     ] {
         // SAFETY: Xen finds no argument, and does nothing.
-        let answer = unsafe { ask::raw(&xen, Hypercall::MEMORY_OP, [number as usize, NOWHERE, 0]) };
+        let answer =
+            unsafe { common::raw(&xen, Hypercall::MEMORY_OP, [number as usize, NOWHERE, 0]) };
         line!(t, what, "of an argument that is nowhere:", answer);
     }
     let mut request = XenRemoveFromPhysmap::new(Domid(77), 1);

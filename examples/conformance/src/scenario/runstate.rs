@@ -9,12 +9,12 @@ use xen_hal::clock::PvClock;
 use xen_hal::event::Port;
 use xen_hal::hypercall::Hypercall;
 use xen_hal::platform::VcpuId;
-use xen_hal::vcpu::{Area, RunTimes, RunstateArea, UpdateFlag, Vcpu};
-use xen_pac::access::Data;
+use xen_hal::vcpu::{RunTimes, RunstateArea, UpdateFlag, Vcpu};
 use xen_pac::base::Virq;
 use xen_pac::shared_info::VcpuTimeInfo;
 use xen_pac::vcpu::Runstate;
 
+use super::common::area;
 use crate::failure::require;
 use crate::transcript::Time;
 use crate::{Failure, Machine, Transcript, line};
@@ -28,16 +28,6 @@ const PORT: Port = Port(1);
 const STARTED: u32 = 1;
 /// The second vCPU is to sleep until an event, and then to stop itself.
 const SLEEP: u32 = 2;
-
-/// An area in one of the machine's pages; once for each page.
-fn area<M: Machine, T: Data>(machine: &M, page: usize) -> &'static Area<T> {
-    const { assert!(size_of::<Area<T>>() <= 4096, "the area fits in a page") };
-    let place = machine.page(page).cast::<Area<T>>();
-    // SAFETY: the page is the scenario's, large enough and aligned, and nothing else is in it.
-    unsafe { place.write(Area::new()) };
-    // SAFETY: the area is there from now on, for ever.
-    unsafe { place.as_ref() }
-}
 
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = Xen::new(machine.xen());

@@ -15,7 +15,7 @@ use xen_pac::command::Command;
 use xen_pac::hypercall::Hypercall;
 use xen_pac::sched::{SchedWatchdog, ShutdownReason, command};
 
-use crate::ask::{self, NOWHERE};
+use super::common::{self, NOWHERE};
 use crate::failure::require;
 use crate::transcript::Time;
 use crate::{Failure, Machine, Transcript, line};
@@ -103,9 +103,9 @@ fn block<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) {
+pub(super) fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) {
     let (xen, sched) = (machine.xen(), Xen::new(machine.xen()).sched());
-    line!(t, "an unknown command:", ask::unknown(&xen, Hypercall::SCHED_OP));
+    line!(t, "an unknown command:", common::unknown(&xen, Hypercall::SCHED_OP));
     for (what, number) in [
         ("poll", command::Poll::NUMBER),
         ("shutdown", command::Shutdown::NUMBER),
@@ -113,7 +113,7 @@ fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) {
     ] {
         // SAFETY: Xen finds no argument, and does nothing.
         line!(t, what, "with an argument that is nowhere:", unsafe {
-            ask::raw(&xen, Hypercall::SCHED_OP, [number as usize, NOWHERE, 0])
+            common::raw(&xen, Hypercall::SCHED_OP, [number as usize, NOWHERE, 0])
         });
     }
     line!(
@@ -128,7 +128,7 @@ fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) {
     );
 }
 
-fn watchdogs<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+pub(super) fn watchdogs<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     use xen_hal::hypercall::Commands;
     let (xen, sched) = (machine.xen(), Xen::new(machine.xen()).sched());
     let raw = |id, seconds| {

@@ -8,7 +8,7 @@ use xen_hal::event::TwoLevel;
 use xen_hal::hypercall::{Commands, Errno};
 use xen_hal::memory::{PhysmapError, Source};
 use xen_hal::platform::{AddressSpace, Frame, Interrupts, VcpuId};
-use xen_pac::base::Domid;
+use xen_pac::base::{Domid, XenUlong};
 use xen_pac::memory::{MapSpace, XenAddToPhysmap, command as memory};
 use xen_pac::shared_info::VcpuInfo;
 use xen_pac::vcpu::{VcpuRegisterVcpuInfo, command as vcpu};
@@ -68,12 +68,14 @@ fn add<M: Machine>(
     index: u64,
     at: u64,
 ) -> Result<(), Errno> {
-    let mut request = XenAddToPhysmap::new(domain, 0, space, index, at);
+    // On a 32-bit machine a frame beyond all memory is the last one.
+    let word = |value: u64| value.try_into().unwrap_or(XenUlong::MAX);
+    let mut request = XenAddToPhysmap::new(domain, 0, space, word(index), word(at));
     // SAFETY: each of these is refused, or replaces a page that nothing is kept in.
     unsafe { machine.xen().call_unchecked(memory::AddToPhysmap, &mut request) }
 }
 
-fn refused<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+pub(super) fn refused<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let at = frame(machine, LATER)?.0;
     line!(t, "for domain 77:", add(machine, Domid(77), MapSpace::SHARED_INFO, 0, at));
     line!(t, "its second page:", add(machine, Domid::SELF, MapSpace::SHARED_INFO, 1, at));
@@ -104,13 +106,17 @@ fn register<M: Machine>(machine: &M, id: u32, frame: u64, offset: u32) -> Result
     unsafe { machine.xen().call_unchecked(vcpu::RegisterVcpuInfo, (VcpuId(id), &mut argument)) }
 }
 
-fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+pub(super) fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let (world, events) = (machine.world(), Xen::new(machine.xen()).events());
     let (at, block) = (frame(machine, LATER)?, frame(machine, BLOCK)?.0);
     line!(t, "register_vcpu_info of vCPU 2:", register(machine, 2, block, OFFSET));
     line!(t, "across the page's end:", register(machine, 0, block, 4096 - 32));
     line!(t, "beyond the page:", register(machine, 0, block, 4096));
-    line!(t, "not aligned:", register(machine, 0, block, OFFSET + 4));
+    line!(
+        t,
+        "not aligned:",
+        register(machine, 0, block, OFFSET + size_of::<XenUlong>() as u32 / 2)
+    );
     line!(t, "where there is no memory:", register(machine, 0, NO_FRAME, OFFSET));
 
     machine.enable_interrupts();
@@ -126,7 +132,7 @@ fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure
         line!(
             t,
             "the selector is full:",
-            info.evtchn_pending_sel().load(Ordering::SeqCst) == u64::MAX
+            info.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX
         );
         world.moved(FIRST, info);
         Ok::<_, Failure>(())

@@ -10,7 +10,7 @@ use xen_pac::command::Command;
 use xen_pac::hypercall::Hypercall;
 use xen_pac::vcpu::{Runstate, VcpuHvmContext, command};
 
-use crate::ask::{self, NO_SUCH_OPERATION, NOWHERE};
+use super::common::{self, NO_SUCH_OPERATION, NOWHERE};
 use crate::failure::require;
 use crate::transcript::Time;
 use crate::{Failure, Machine, Transcript, line};
@@ -67,7 +67,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 
     let raw = |number: usize, vcpu: usize| -> Result<usize, Errno> {
         // SAFETY: Xen finds no argument, and does nothing.
-        unsafe { ask::raw(&machine.xen(), Hypercall::VCPU_OP, [number, vcpu, NOWHERE]) }
+        unsafe { common::raw(&machine.xen(), Hypercall::VCPU_OP, [number, vcpu, NOWHERE]) }
     };
     line!(
         t,

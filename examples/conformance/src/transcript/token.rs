@@ -19,12 +19,12 @@ use xen_pac::vcpu::Runstate;
 
 /// Something that a line can hold.
 pub trait Token {
-    /// Writes it.
+    /// Writes it. `me` is the number of the domain that runs the scenario.
     ///
     /// # Errors
     ///
     /// Those of the formatter.
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+    fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result;
 }
 
 /// An address, or a frame's number. It is written as such, and not which; but none can be told from
@@ -37,49 +37,49 @@ pub struct Address<T>(pub T);
 pub struct Time;
 
 impl<T: Copy + Into<u64>> Token for Address<T> {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
         f.write_str(if self.0.into() == 0 { "<null>" } else { "<addr>" })
     }
 }
 
 impl Token for Time {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
         f.write_str("<time>")
     }
 }
 
 impl Token for &str {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
         f.write_str(self)
     }
 }
 
 impl Token for () {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
         f.write_str("ok")
     }
 }
 
 impl Token for bool {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
         f.write_str(if *self { "yes" } else { "no" })
     }
 }
 
 /// An answer is written as what it brought, or as the error's name.
 impl<T: Token, E: Token> Token for Result<T, E> {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
         match self {
-            Ok(value) => value.write(f),
-            Err(error) => error.write(f),
+            Ok(value) => value.write(f, me),
+            Err(error) => error.write(f, me),
         }
     }
 }
 
 impl<T: Token> Token for Option<T> {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
         match self {
-            Some(value) => value.write(f),
+            Some(value) => value.write(f, me),
             None => f.write_str("none"),
         }
     }
@@ -89,7 +89,7 @@ impl<T: Token> Token for Option<T> {
 macro_rules! shown {
     ($($kind:ty),*) => {$(
         impl Token for $kind {
-            fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
                 write!(f, "{self}")
             }
         }
@@ -99,78 +99,82 @@ macro_rules! shown {
 shown!(u8, u16, u32, u64, usize, i16, Errno, Feature, HvmParam, Runstate, GrantStatus);
 
 impl Token for Port {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
         write!(f, "port {}", self.0)
     }
 }
 
 impl Token for VcpuId {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
         write!(f, "vCPU {}", self.0)
     }
 }
 
 impl Token for Domid {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "domain {self}")
+    fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
+        if *self == me { f.write_str("this domain") } else { write!(f, "domain {self}") }
     }
 }
 
 impl Token for Virq {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
         write!(f, "VIRQ {self}")
     }
 }
 
 impl Token for Release {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
         write!(f, "Xen {self}")
     }
 }
 
 impl Token for Error {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
         match self {
-            Self::Errno(errno) => errno.write(f),
-            Self::Status(error) => error.write(f),
+            Self::Errno(errno) => errno.write(f, me),
+            Self::Status(error) => error.write(f, me),
             _ => f.write_str("refused before Xen was asked"),
         }
     }
 }
 
 impl Token for ParameterError {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
         match self {
             Self::Removed(_) => f.write_str("retired, not asked for"),
-            Self::Refused { errno, .. } => errno.write(f),
+            Self::Refused { errno, .. } => errno.write(f, me),
             _ => f.write_str("a value that its type does not have"),
         }
     }
 }
 
 impl Token for RegisterError {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
         match self {
             Self::Taken => f.write_str("taken"),
-            Self::Refused(errno) => errno.write(f),
+            Self::Refused(errno) => errno.write(f, me),
             _ => f.write_str("refused before Xen was asked"),
         }
     }
 }
 
 impl Token for GrantError {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.status().write(f)
+    fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
+        self.status().write(f, me)
     }
 }
 
 impl Token for Status {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
         match self.binding {
             Binding::Closed => f.write_str("closed")?,
-            Binding::Unbound { remote } => write!(f, "unbound for domain {remote}")?,
+            Binding::Unbound { remote } => {
+                f.write_str("unbound for ")?;
+                remote.write(f, me)?;
+            }
             Binding::Interdomain { remote, port } => {
-                write!(f, "interdomain with port {} of domain {remote}", port.0)?
+                write!(f, "interdomain with port {} of ", port.0)?;
+                remote.write(f, me)?;
             }
             Binding::Pirq(number) => write!(f, "PIRQ {number}")?,
             Binding::Virq(virq) => write!(f, "VIRQ {virq}")?,
@@ -183,7 +187,7 @@ impl Token for Status {
 
 /// A text of Xen's, of which only printable characters are shown.
 impl<const N: usize> Token for Text<N> {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
         f.write_char('"')?;
         write!(f, "{self}")?;
         f.write_char('"')

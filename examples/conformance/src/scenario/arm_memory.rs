@@ -1,0 +1,351 @@
+//! Shows the shared page and the grant table on Arm: where they can be, what lending to oneself does,
+//! and how a mapping is ended wrongly.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use xen_hal::Xen;
+use xen_hal::grant::{Access, ForeignGrant, GrantTable, MapRequest};
+use xen_hal::hypercall::Commands;
+use xen_hal::memory::{Source, WidthLatch};
+use xen_hal::platform::{AddressSpace, Frame};
+use xen_pac::base::Domid;
+use xen_pac::grant_table::{
+    GnttabMapGrantRef, GnttabUnmapGrantRef, GrantStatus, command, grant_map_flags,
+};
+use xen_pac::sched::ShutdownReason;
+
+use super::{common, shared_info};
+use crate::transcript::Address;
+use crate::{Failure, Machine, Transcript, line};
+
+/// The shared page, and where it can be.
+pub(super) fn shared<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    line!(t, "width latched by asking:", WidthLatch::new(machine.xen()).map(drop));
+    let shared = machine.world().attach(machine)?;
+    let info = shared.vcpu_info(0).ok_or(Failure::Broken("vCPU 0 has its block"))?;
+    let time = info.time().snapshot();
+    line!(
+        t,
+        "time block: time",
+        time.system_time,
+        "counter",
+        time.tsc_timestamp,
+        "mul",
+        time.tsc_to_system_mul
+    );
+    let wall = shared.wallclock();
+    line!(
+        t,
+        "wallclock: sec is zero:",
+        wall.sec == 0,
+        "nsec is zero:",
+        wall.nsec == 0,
+        "beyond 2106:",
+        wall.sec_hi
+    );
+    line!(
+        t,
+        "upcall pending:",
+        info.evtchn_upcall_pending().load(Ordering::SeqCst),
+        "selector:",
+        info.evtchn_pending_sel().load(Ordering::SeqCst)
+    );
+    line!(t, "vCPU 1 has a block in the page:", shared.vcpu_info(1).is_some());
+    line!(
+        t,
+        "first ports pending:",
+        shared.evtchn_pending(0).map(|word| word.load(Ordering::SeqCst)),
+        "masked:",
+        shared.evtchn_mask(0).map(|word| word.load(Ordering::SeqCst))
+    );
+    shared_info::refused(machine, t)?;
+    shared_info::registered(machine, t)
+}
+
+/// Lending to oneself, mapping, unmapping, copying; a table that grows; all as on x86, and what is otherwise.
+pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let xen = Xen::new(machine.xen());
+    let grants = xen.grants();
+    let size = grants
+        .query_size(Domid::SELF)
+        .map_err(|_| Failure::Broken("a domain may ask for its own table's size"))?;
+    line!(
+        t,
+        "version:",
+        grants.version(Domid::SELF),
+        "pages:",
+        size.frames,
+        "of at most",
+        size.maximum
+    );
+    let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(3)];
+    // SAFETY: pages 8, 9 and 10 are the scenario's, in a row, and nothing else maps the table.
+    let table = unsafe {
+        GrantTable::map(machine.xen(), &machine.space(), machine.page(8).cast(), 3, &mut storage, 1)
+    };
+    let table = table.map_err(|_| Failure::Broken("the grant table can be mapped"))?;
+    line!(t, "mapped:", table.frames(), "free:", table.available());
+    line!(
+        t,
+        "grown to 3:",
+        table.grow(machine.xen(), &machine.space(), 3).is_ok(),
+        "free:",
+        table.available()
+    );
+    let size = grants
+        .query_size(Domid::SELF)
+        .map_err(|_| Failure::Broken("a domain may ask for its own table's size"))?;
+    line!(t, "pages:", size.frames, "of at most", size.maximum);
+    let page = common::page(machine)?;
+    page.copy_from(0, b"from the lender").map_err(|_| Failure::Broken("the page is there"))?;
+    let grant = table
+        .lend(page, machine.world().me(), Access::ReadWrite)
+        .map_err(|_| Failure::Broken("an entry is free"))?;
+    let of = ForeignGrant { domain: machine.world().me(), reference: grant.reference() };
+    line!(t, "lent as", of.reference);
+    let mut seen = [0; 15];
+    let fetched = grants.fetch(&machine.space(), of, 0, &mut seen);
+    line!(t, "fetched:", fetched, "as it was written:", &seen == b"from the lender");
+    line!(t, "stored:", grants.store(&machine.space(), b"from the peer", of, 100));
+    let window = common::window(machine)?;
+    let has = xen.memory().current_reservation()?;
+    let mapping = match grants.map(MapRequest { of, access: Access::ReadWrite, window }) {
+        Ok(mapping) => mapping,
+        Err(failed) => {
+            line!(t, "mapped:", Err::<(), _>(failed.error));
+            return Err(Failure::Broken("a page that is lent can be mapped"));
+        }
+    };
+    line!(t, "mapped: read:", grant.usage().reading, "written:", grant.usage().writing);
+    let mut seen = [0; 13];
+    mapping.copy_to(100, &mut seen).map_err(|_| Failure::Broken("the page is there"))?;
+    line!(t, "seen through the mapping:", &seen == b"from the peer");
+    if let Some(bytes) = mapping.bytes() {
+        bytes
+            .copy_from(200, b"through the window")
+            .map_err(|_| Failure::Broken("the page is there"))?;
+    }
+    let mut seen = [0; 18];
+    // On x86 the lender's frame is empty now, and the page must not be touched; on Arm it stays.
+    if cfg!(target_arch = "aarch64") {
+        grant.page().copy_to(200, &mut seen).map_err(|_| Failure::Broken("the page is there"))?;
+    }
+    let window = mapping.unmap().map_err(|_| Failure::Broken("a mapping can be ended"))?;
+    line!(t, "unmapped: read:", grant.usage().reading, "written:", grant.usage().writing);
+    let reservation = xen.memory().current_reservation()?;
+    line!(t, "pages that the domain has fewer:", (has - reservation) as u64);
+    let fetched = grants.fetch(&machine.space(), of, 200, &mut seen);
+    line!(
+        t,
+        "fetched by the reference after that:",
+        fetched,
+        "as it was written:",
+        &seen == b"through the window"
+    );
+    let (slot, page) =
+        grant.revoke().map_err(|_| Failure::Broken("a page that nobody uses can be taken back"))?;
+    line!(t, "taken back");
+    let grant = slot.lend(page, machine.world().me(), Access::ReadOnly);
+    let written = grants.map(MapRequest { of, access: Access::ReadWrite, window });
+    let Err(refused) = written else {
+        return Err(Failure::Broken(
+            "a page that is lent for reading cannot be mapped for writing",
+        ));
+    };
+    line!(t, "lent for reading, mapped for writing:", Err::<(), _>(refused.error));
+    match grants.map(MapRequest { of, access: Access::ReadOnly, window: refused.window }) {
+        Ok(mapping) => {
+            let mut seen = [0; 15];
+            mapping.copy_to(0, &mut seen).map_err(|_| Failure::Broken("the page is there"))?;
+            line!(
+                t,
+                "mapped for reading: seen:",
+                &seen == b"from the lender",
+                "to be written:",
+                mapping.bytes().is_some()
+            );
+            line!(t, "unmapped:", mapping.unmap().is_ok());
+        }
+        Err(failed) => line!(t, "mapped for reading:", Err::<(), _>(failed.error)),
+    }
+    line!(t, "stored into what is lent for reading:", grants.store(&machine.space(), b"no", of, 0));
+    line!(t, "taken back:", grant.revoke().is_ok(), "free:", table.available());
+    // SAFETY: nothing of a table's is used any more but the version.
+    line!(
+        t,
+        "version 2:",
+        unsafe { grants.set_version(2) }.map_err(|refused| refused.errno).map(u64::from)
+    );
+    let mut frames = [0; 4];
+    line!(
+        t,
+        "setup_table of 4:",
+        grants.setup_table(&mut frames),
+        "frames known:",
+        frames[0] != 0,
+        frames[3] != 0
+    );
+    Ok(())
+}
+
+/// Each wrong end of a mapping, with a mapping of its own.
+pub(super) fn unmap<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let mut storage = common::storage();
+    let table = common::table(machine, &mut storage)?;
+    let page = common::page(machine)?;
+    let lent = page.frame().address().unwrap_or_default();
+    let window = common::window(machine)?.frame().address().unwrap_or_default();
+    let other =
+        machine.space().frame_of(machine.page(7)).and_then(Frame::address).unwrap_or_default();
+    let hole =
+        machine.space().frame_of(machine.page(9)).and_then(Frame::address).unwrap_or_default();
+    // SAFETY: nothing is kept there.
+    unsafe {
+        Xen::new(machine.xen())
+            .memory()
+            .decrease_reservation([Frame::containing(hole)], xen_hal::memory::Extent::PAGE)
+    }
+    .map_err(|_| Failure::Broken("given back"))?;
+    let grant = table
+        .lend(page, machine.world().me(), Access::ReadWrite)
+        .map_err(|_| Failure::Broken("an entry is free"))?;
+    let host = grant_map_flags::HOST_MAP.val(1).value;
+    for (what, address) in [
+        ("other memory:", other),
+        ("nothing:", hole),
+        ("address 0:", 0),
+        ("beyond everything:", 1 << 50),
+        ("the lender's frame:", lent),
+        ("the window:", window),
+    ] {
+        let mut map = GnttabMapGrantRef::new(window, host, grant.reference(), machine.world().me());
+        // SAFETY: nothing is kept at the window.
+        unsafe {
+            machine.xen().call_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map))
+        }?;
+        let mut end = GnttabUnmapGrantRef::new(address, 0, map.handle);
+        end.status = GrantStatus(1);
+        // SAFETY: nothing is kept there.
+        unsafe {
+            machine.xen().call_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut end))
+        }?;
+        line!(
+            t,
+            "mapped:",
+            map.status,
+            "unmapped from",
+            what,
+            end.status,
+            "still read:",
+            grant.usage().reading
+        );
+        let mut end = GnttabUnmapGrantRef::new(window, 0, map.handle);
+        end.status = GrantStatus(1);
+        // SAFETY: nothing is kept there.
+        unsafe {
+            machine.xen().call_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut end))
+        }?;
+        line!(t, "  then from the window:", end.status, "still read:", grant.usage().reading);
+    }
+    Ok(())
+}
+
+/// Boundaries that the others do not show.
+pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let xen = Xen::new(machine.xen());
+    machine.world().attach(machine)?;
+    for pirq in [257, 1023, 1024, 1055, 1056, 4095, 4096] {
+        line!(t, "bind_pirq", pirq, xen.events().bind_pirq(pirq, false).map(drop));
+    }
+    line!(
+        t,
+        "pages: has",
+        xen.memory().current_reservation(),
+        "may have",
+        xen.memory().maximum_reservation()
+    );
+    line!(
+        t,
+        "greatest frame:",
+        xen.memory().maximum_frame().map(|frame| Address(frame.0)),
+        "of the machine:",
+        xen.memory().machine_maximum_frame().map(Address)
+    );
+    let frame = |page| {
+        machine.space().frame_of(machine.page(page)).ok_or(Failure::Broken("each page has a frame"))
+    };
+    // SAFETY: the page is the scenario's.
+    line!(
+        t,
+        "shared page elsewhere:",
+        unsafe { xen.memory().add_to_physmap(Source::SharedInfo, frame(6)?) }
+            .map_err(|error| error.errno)
+    );
+    // SAFETY: as above.
+    line!(t, "removed:", unsafe { xen.memory().remove_from_physmap(frame(0)?) });
+    // SAFETY: as above.
+    line!(
+        t,
+        "shared page elsewhere then:",
+        unsafe { xen.memory().add_to_physmap(Source::SharedInfo, frame(6)?) }
+            .map_err(|error| error.errno)
+    );
+    // SAFETY: as above.
+    line!(
+        t,
+        "grant frame 0:",
+        unsafe { xen.memory().add_to_physmap(Source::GrantTable(0), frame(7)?) }
+            .map_err(|error| error.errno)
+    );
+    // SAFETY: as above.
+    line!(
+        t,
+        "again there:",
+        unsafe { xen.memory().add_to_physmap(Source::GrantTable(0), frame(7)?) }
+            .map_err(|error| error.errno)
+    );
+    // SAFETY: as above.
+    line!(
+        t,
+        "and elsewhere:",
+        unsafe { xen.memory().add_to_physmap(Source::GrantTable(0), frame(8)?) }
+            .map_err(|error| error.errno)
+    );
+    // SAFETY: as above.
+    line!(
+        t,
+        "status page:",
+        unsafe { xen.memory().add_to_physmap(Source::GrantStatus(0), frame(9)?) }
+            .map_err(|error| error.errno)
+    );
+    // SAFETY: as above.
+    line!(
+        t,
+        "move frames:",
+        unsafe { xen.memory().move_frames(frame(10)?, 1, frame(11)?) }.map_err(|error| error.errno)
+    );
+    let size = xen.grants().query_size(Domid::SELF).map_err(|_| Failure::Broken("size"))?;
+    line!(t, "grant pages:", size.frames, "of", size.maximum);
+    let mut many = [0; 65];
+    line!(t, "setup_table of 65:", xen.grants().setup_table(&mut many));
+    line!(t, "setup_table of 64:", xen.grants().setup_table(&mut many[..64]));
+    let size = xen.grants().query_size(Domid::SELF).map_err(|_| Failure::Broken("size"))?;
+    line!(t, "grant pages:", size.frames, "of", size.maximum);
+    let mut count = 0_u32;
+    while xen.events().alloc_unbound(Domid::SELF).map(|channel| channel.into_port()).is_ok() {
+        count += 1;
+    }
+    line!(
+        t,
+        "ports:",
+        count,
+        "then",
+        xen.events().alloc_unbound(Domid::SELF).map(|channel| channel.into_port())
+    );
+    line!(
+        t,
+        "remote_shutdown of this domain:",
+        xen.sched().remote_shutdown(machine.world().me(), ShutdownReason::POWEROFF)
+    );
+    Ok(())
+}

@@ -1,0 +1,376 @@
+//! Shows vCPUs on Arm: what Xen refuses, their blocks and run times, the two time bases, and the
+//! parameters that have no meaning there.
+
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+use xen_hal::Xen;
+use xen_hal::clock::{CounterClock, PvClock, SystemTime, wall_time};
+use xen_hal::event::Port;
+use xen_hal::hvm::parameter;
+use xen_hal::hypercall::{Commands, Errno};
+use xen_hal::platform::{Frame, Interrupts, VcpuId};
+use xen_hal::vcpu::{RegisterError, UpdateFlag};
+use xen_pac::base::{Domid, XenUlong};
+use xen_pac::hvm::{HvmParam, XenHvmParam, command as hvm_command};
+use xen_pac::hypercall::Hypercall;
+use xen_pac::vcpu::{Runstate, command as vcpu_command, raw};
+
+use super::common::{self, NOWHERE, area, arm_latch};
+use super::{ipi, sched};
+use crate::transcript::{Address, Time};
+use crate::{Failure, Machine, Transcript, line};
+
+/// The rate of QEMU's counter, which the simulator's profile has too.
+const FREQUENCY: u64 = 62_500_000;
+
+const FIRST: VcpuId = VcpuId(0);
+const SECOND: VcpuId = VcpuId(1);
+
+/// Blocks by the HAL's API, and IPIs both ways.
+pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let (world, xen) = (machine.world(), Xen::new(machine.xen()));
+    world.attach(machine)?;
+    let (me, other, nobody) = (xen.vcpu(FIRST), xen.vcpu(SECOND), xen.vcpu(VcpuId(2)));
+    line!(t, "up: this one", me.is_up(), "the second", other.is_up(), "the third", nobody.is_up());
+    line!(t, "up:", other.up(), "down:", other.down(), "the third's:", nobody.up(), nobody.down());
+    line!(
+        t,
+        "run times: this one",
+        me.runstate().map(|times| times.state),
+        "the third",
+        nobody.runstate().map(|times| times.state)
+    );
+    line!(
+        t,
+        "periodic:",
+        me.set_periodic_timer(Duration::from_millis(2)),
+        "stopped:",
+        me.stop_periodic_timer(),
+        "the third's:",
+        nobody.stop_periodic_timer()
+    );
+    line!(
+        t,
+        "singleshot:",
+        me.set_singleshot_timer(SystemTime::from_nanos(1)),
+        "stopped:",
+        me.stop_singleshot_timer(),
+        "the third's:",
+        nobody.stop_singleshot_timer()
+    );
+    line!(t, "physical id:", me.physical_id().map(|id| id.apic));
+    for number in [0_usize, 3, 4, 11, 14, 99] {
+        // SAFETY: Xen finds no argument, and does nothing.
+        let raw = |vcpu| unsafe {
+            common::raw(&machine.xen(), Hypercall::VCPU_OP, [number, vcpu, NOWHERE])
+        };
+        line!(
+            t,
+            "command",
+            number,
+            "with nothing:",
+            raw(0),
+            "of the third:",
+            raw(2),
+            "of vCPU 2^32:",
+            raw(1 << 32)
+        );
+    }
+    // SAFETY: Xen finds no argument, and does nothing.
+    let raw = |number, vcpu| unsafe {
+        common::raw(&machine.xen(), Hypercall::VCPU_OP, [number, vcpu, NOWHERE])
+    };
+    line!(
+        t,
+        "run time area from nowhere:",
+        raw(5, 0),
+        "of the third:",
+        raw(5, 2),
+        "block from nowhere:",
+        raw(10, 0),
+        "of the third:",
+        raw(10, 2)
+    );
+
+    let own = me
+        .register_vcpu_info(&machine.space(), arm_latch(), area(machine, 3))
+        .map_err(|_| Failure::Broken("a block can be registered"))?;
+    line!(
+        t,
+        "block of vCPU 0: pending",
+        own.evtchn_upcall_pending().load(Ordering::SeqCst),
+        "full:",
+        own.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX
+    );
+    world.moved(FIRST, own);
+    let theirs = other
+        .register_vcpu_info(&machine.space(), arm_latch(), area(machine, 4))
+        .map_err(|_| Failure::Broken("a block can be registered"))?;
+    line!(
+        t,
+        "block of vCPU 1: pending",
+        theirs.evtchn_upcall_pending().load(Ordering::SeqCst),
+        "full:",
+        theirs.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX
+    );
+    world.moved(SECOND, theirs);
+    let third =
+        nobody.register_vcpu_info(&machine.space(), arm_latch(), area(machine, 5)).map(drop);
+    line!(t, "block of the third:", third);
+    let again: Result<(), RegisterError> =
+        me.register_vcpu_info(&machine.space(), arm_latch(), area(machine, 6)).map(drop);
+    line!(t, "again elsewhere:", again);
+    ipi::attached(machine, t)
+}
+
+/// What vCPUs do, in memory that is registered.
+pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let (world, xen) = (machine.world(), Xen::new(machine.xen()));
+    world.attach(machine)?;
+    line!(t, "update flag:", UpdateFlag::request(machine.xen()).map(drop));
+    let marked = UpdateFlag::request(machine.xen())?;
+    let (me, other, nobody) = (xen.vcpu(FIRST), xen.vcpu(SECOND), xen.vcpu(VcpuId(2)));
+    // SAFETY: all page tables there are map all memory to itself, here and below.
+    line!(
+        t,
+        "run times of vCPU 2:",
+        unsafe { nobody.register_runstate(area(machine, 7)) }.map(drop)
+    );
+    line!(
+        t,
+        "by a physical address:",
+        me.register_runstate_physical(&machine.space(), area(machine, 7)).map(drop)
+    );
+    // SAFETY: as above.
+    let own = unsafe { me.register_runstate(area(machine, 3)) }
+        .map_err(|_| Failure::Broken("run times can be registered"))?;
+    line!(
+        t,
+        "run times of this vCPU:",
+        own.read_own().state,
+        "since",
+        Time,
+        "since is zero:",
+        own.read_own().since == SystemTime::from_nanos(0)
+    );
+    // SAFETY: as above.
+    let theirs = unsafe { other.register_runstate(area(machine, 4)) }
+        .map_err(|_| Failure::Broken("run times can be registered"))?;
+    let idle = theirs.read(marked);
+    line!(
+        t,
+        "another vCPU:",
+        idle.state,
+        "counted up to the registration:",
+        idle.spent_in(Runstate::OFFLINE) > Some(Duration::ZERO)
+    );
+    let before = own.read_own();
+    let ipi = xen.events().bind_ipi(FIRST)?;
+    machine
+        .interrupts()
+        .without(|| xen.sched().poll(&[ipi.port()], Some(before.since + Duration::from_secs(1))))?;
+    let after = own.read_own();
+    line!(
+        t,
+        "after sleep:",
+        after.state,
+        "since later:",
+        after.since > before.since,
+        "slept:",
+        after.spent_in(Runstate::BLOCKED) > before.spent_in(Runstate::BLOCKED)
+    );
+    let block = other
+        .register_vcpu_info(&machine.space(), arm_latch(), area(machine, 5))
+        .map_err(|_| Failure::Broken("a block can be registered"))?;
+    world.moved(SECOND, block);
+    let wake = xen.events().bind_ipi(SECOND)?;
+    world.give(wake.port(), SECOND);
+    machine.start(SECOND, |machine| {
+        let world = machine.world();
+        machine.interrupts().without(|| world.upcall(SECOND));
+        world.reach(1);
+        world.await_stage(machine, 2);
+        let before = world.arrived(Port(2));
+        machine.wait_until(|| world.arrived(Port(2)) > before);
+        world.reach(3);
+        world.await_stage(machine, 4);
+    })?;
+    world.await_stage(machine, 1);
+    let running = theirs.read(marked);
+    line!(t, "started: awake:", [Runstate::RUNNING, Runstate::RUNNABLE].contains(&running.state));
+    world.reach(2);
+    let mut times = theirs.read(marked);
+    while times.state != Runstate::BLOCKED {
+        machine.relax();
+        times = theirs.read(marked);
+    }
+    line!(t, "asleep:", times.state, "since later:", times.since > running.since);
+    wake.send()?;
+    world.await_stage(machine, 3);
+    let times = theirs.read(marked);
+    line!(t, "woken: awake:", [Runstate::RUNNING, Runstate::RUNNABLE].contains(&times.state));
+    world.reach(4);
+    let mut argument = raw::VcpuRunstateInfo::ZEROED;
+    line!(
+        t,
+        "asked for:",
+        machine.xen().call(vcpu_command::GetRunstateInfo, (FIRST, &mut argument))
+    );
+    Ok(())
+}
+
+/// The counter's clock, Xen's own time, and waiting by either.
+pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let (world, xen) = (machine.world(), Xen::new(machine.xen()));
+    let shared = world.attach(machine)?;
+    let block = shared.vcpu_info(0).ok_or(Failure::Broken("vCPU 0 has its block"))?.time();
+    line!(
+        t,
+        "the paravirtual clock is refused:",
+        PvClock::new(xen.version().features()?, block, machine.counter()).is_err()
+    );
+    let clock = CounterClock::new(machine.counter(), FREQUENCY)
+        .ok_or(Failure::Broken("the counter has a rate"))?;
+    let mut last = clock.now();
+    let forwards = (0..1000).all(|_| {
+        let now = clock.now();
+        let forwards = now >= last;
+        last = now;
+        forwards
+    });
+    line!(
+        t,
+        "1000 readings, none before the last:",
+        forwards,
+        "the clock runs:",
+        clock.now() > SystemTime::from_nanos(0)
+    );
+    // SAFETY: all memory is mapped to itself.
+    let own = unsafe { xen.vcpu(FIRST).register_runstate(area(machine, 3)) }
+        .map_err(|_| Failure::Broken("run times can be registered"))?;
+    let ipi = xen.events().bind_ipi(FIRST)?;
+    let ports = [ipi.port()];
+    machine.interrupts().without(|| {
+        line!(t, "poll until long ago:", xen.sched().poll(&ports, Some(SystemTime::from_nanos(1))));
+        let since = own.read_own().since;
+        let now = clock.now();
+        let apart = since.since(now).max(now.since(since));
+        line!(
+            t,
+            "Xen's time and the counter's clock are within 10 ms of each other:",
+            apart < Duration::from_millis(10)
+        );
+        // By Xen's time.
+        let (began, until) = (clock.now(), own.read_own().since + Duration::from_millis(20));
+        let answer = xen.sched().poll(&ports, Some(until));
+        let took = clock.now().since(began);
+        line!(
+            t,
+            "poll until 20 ms after Xen's time:",
+            answer,
+            "slept at least 15 ms:",
+            took >= Duration::from_millis(15),
+            "and less than 100 ms:",
+            took < Duration::from_millis(100)
+        );
+        // By the HAL's clock.
+        let (began, until) = (clock.now(), clock.now() + Duration::from_millis(20));
+        let answer = xen.sched().poll(&ports, Some(until));
+        let took = clock.now().since(began);
+        line!(
+            t,
+            "poll until 20 ms after the counter's clock:",
+            answer,
+            "slept at least 15 ms:",
+            took >= Duration::from_millis(15)
+        );
+        Ok::<_, Failure>(())
+    })?;
+    let began = clock.now();
+    let waited = xen.sched().wait_until_deadline(
+        &machine.interrupts(),
+        &ports,
+        began + Duration::from_millis(20),
+        || clock.now(),
+        || false,
+    );
+    let took = clock.now().since(began);
+    line!(t, "wait_until_deadline of 20 ms:", waited, "lasted:", took >= Duration::from_millis(20));
+    let wall = wall_time(&shared.wallclock(), clock.now());
+    line!(
+        t,
+        "time of day is later than 2020:",
+        wall.is_some_and(|wall| wall > Duration::from_secs(1_600_000_000))
+    );
+    line!(t, "yield:", xen.sched().yield_now());
+    sched::refusals(machine, t);
+    sched::watchdogs(machine, t)
+}
+
+/// The parameters, raw and by their types, and what there is to be told of events.
+pub(super) fn hvm<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let xen = machine.xen();
+    let get = |domain: Domid, index: u32| -> Result<u64, Errno> {
+        let mut parameter = XenHvmParam::new(domain, HvmParam(index), 0);
+        xen.call(hvm_command::GetParam, &mut parameter)?;
+        Ok(parameter.value)
+    };
+    let set = |domain: Domid, index: u32, value: u64| {
+        // SAFETY: the values give Xen nothing.
+        unsafe {
+            xen.call_unchecked(
+                hvm_command::SetParam,
+                &mut XenHvmParam::new(domain, HvmParam(index), value),
+            )
+        }
+    };
+    for index in (0..40).chain([u32::MAX]) {
+        line!(
+            t,
+            HvmParam(index),
+            "read:",
+            get(Domid::SELF, index).map(|value| if value == 0 { "zero" } else { "something" }),
+            "set to 0:",
+            set(Domid::SELF, index, 0)
+        );
+    }
+    line!(t, "of domain 77: read", get(Domid(77), 0), "set", set(Domid(77), 0, 0));
+    for number in [0_usize, 1, 2, 5, 15, 23, 99] {
+        // SAFETY: Xen finds no argument, and does nothing.
+        line!(t, "command", number, "with nothing:", unsafe {
+            common::raw(&xen, Hypercall::HVM_OP, [number, NOWHERE, 0])
+        });
+    }
+    let typed = Xen::new(xen).hvm();
+    let frame = |frame: Option<Frame>| frame.map(|frame| Address(frame.0));
+    line!(
+        t,
+        "xenstore: page",
+        typed.get(parameter::STORE_PFN).map(frame),
+        "port",
+        typed.get(parameter::STORE_EVTCHN)
+    );
+    line!(
+        t,
+        "console: page",
+        typed.get(parameter::CONSOLE_PFN).map(frame),
+        "port",
+        typed.get(parameter::CONSOLE_EVTCHN)
+    );
+    line!(t, "callback:", typed.get(parameter::CALLBACK_IRQ).map(|via| via.encode()));
+    line!(t, "generation:", typed.get(parameter::VM_GENERATION_ID_ADDR).map(|address| address.0));
+    line!(t, "translations flushed:", typed.flush_tlbs());
+    for kind in 0..7_usize {
+        // SAFETY: Xen changes nothing for an assistance that it does not have.
+        let raw = |op| unsafe { common::raw(&xen, Hypercall::VM_ASSIST, [op, kind, 0]) };
+        line!(t, "vm_assist", kind, "enable", raw(0), "disable", raw(1), "unknown", raw(2));
+    }
+    for number in 0..60_usize {
+        // SAFETY: no hypercall has the command.
+        line!(t, "hypercall", number, "command -1:", unsafe {
+            common::raw(&xen, Hypercall(number as u32), [u32::MAX as usize, NOWHERE, NOWHERE])
+        });
+    }
+    Ok(())
+}

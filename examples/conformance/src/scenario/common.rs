@@ -1,0 +1,112 @@
+//! What several scenarios use: requests that the HAL's types do not let a program make, the pages for
+//! a grant, and areas that are registered.
+
+use core::sync::atomic::AtomicU32;
+
+use xen_hal::Xen;
+use xen_hal::grant::{GrantTable, MapTarget, Page};
+use xen_hal::hypercall::{Errno, Hypercall, check};
+use xen_hal::memory::{Extent, WidthLatch};
+use xen_hal::platform::AddressSpace;
+use xen_hal::vcpu::Area;
+use xen_pac::access::Data;
+use xen_pac::hypercall::Hypercall as Number;
+
+use crate::{Failure, Machine};
+
+/// An address at which no guest has memory: in a guest that runs on Xen it is not even mapped.
+pub(super) const NOWHERE: usize = (usize::MAX / 2) & !0xfff;
+
+/// An operation that no hypercall has.
+pub(super) const NO_SUCH_OPERATION: usize = 99;
+
+/// Makes a hypercall by numbers.
+///
+/// # Safety
+///
+/// Whatever Xen makes of the arguments is what the caller expects.
+pub(super) unsafe fn raw(
+    xen: &impl Hypercall,
+    hypercall: Number,
+    arguments: [usize; 3],
+) -> Result<usize, Errno> {
+    let [first, second, third] = arguments;
+    // SAFETY: the caller's promise.
+    check(unsafe { xen.call3(hypercall.0, first, second, third) })
+}
+
+/// Writes the first byte of one of the machine's pages, where there has to be memory.
+pub(super) fn poke<M: Machine>(machine: &M, page: usize, byte: u8) {
+    // SAFETY: the page is the scenario's alone, and is there.
+    unsafe { machine.page(page).write_volatile(byte) };
+}
+
+/// Reads the first byte of one of the machine's pages, where there has to be memory.
+pub(super) fn peek<M: Machine>(machine: &M, page: usize) -> u8 {
+    // SAFETY: the page is the scenario's alone, and is there.
+    unsafe { machine.page(page).read_volatile() }
+}
+
+/// What Xen answers to an operation that does not exist.
+pub(super) fn unknown(xen: &impl Hypercall, hypercall: Number) -> Result<usize, Errno> {
+    // SAFETY: Xen does nothing for an operation that it does not know.
+    unsafe { raw(xen, hypercall, [NO_SUCH_OPERATION, 0, 0]) }
+}
+
+/// The machine's pages: for the grant table, for the page that is lent, and where it is mapped.
+pub(super) const TABLE: usize = 3;
+const LENT: usize = 4;
+const WINDOW: usize = 5;
+
+/// What a table of one page needs to keep account of its references.
+pub(super) type Storage = [AtomicU32; GrantTable::words(1)];
+
+pub(super) const fn storage() -> Storage {
+    [const { AtomicU32::new(0) }; GrantTable::words(1)]
+}
+
+const NO_FRAME: Failure = Failure::Broken("each page has a frame");
+
+/// Maps the domain's table, once in a scenario.
+pub(super) fn table<'t, M: Machine>(
+    machine: &M,
+    storage: &'t mut Storage,
+) -> Result<GrantTable<'t>, Failure> {
+    // SAFETY: the page is the scenario's, and nothing else maps the table.
+    let table = unsafe {
+        GrantTable::map(machine.xen(), &machine.space(), machine.page(TABLE).cast(), 1, storage, 1)
+    };
+    table.map_err(|_| Failure::Broken("the grant table can be mapped"))
+}
+
+/// The page that is lent, once in a scenario.
+pub(super) fn page<M: Machine>(machine: &M) -> Result<Page, Failure> {
+    // SAFETY: the page is the scenario's, and used by the value alone from now on.
+    unsafe { Page::from_raw(&machine.space(), machine.page(LENT).cast()) }.map_err(|_| NO_FRAME)
+}
+
+/// The place to map it at, which is emptied; once in a scenario.
+pub(super) fn window<M: Machine>(machine: &M) -> Result<MapTarget, Failure> {
+    let frame = machine.space().frame_of(machine.page(WINDOW)).ok_or(NO_FRAME)?;
+    // SAFETY: nothing is kept in the page.
+    unsafe { Xen::new(machine.xen()).memory().decrease_reservation([frame], Extent::PAGE) }
+        .map_err(|_| Failure::Broken("a page can be given back"))?;
+    // SAFETY: the frame is empty, and used through the window alone.
+    unsafe { MapTarget::new(&machine.space(), machine.page(WINDOW).cast()) }.map_err(|_| NO_FRAME)
+}
+
+/// An area in one of the machine's pages; once for each page.
+pub(super) fn area<M: Machine, T: Data>(machine: &M, page: usize) -> &'static Area<T> {
+    const { assert!(size_of::<Area<T>>() <= 4096, "the area fits in a page") };
+    let place = machine.page(page).cast::<Area<T>>();
+    // SAFETY: the page is the scenario's, large enough and aligned, and nothing else is in it.
+    unsafe { place.write(Area::new()) };
+    // SAFETY: the area is there from now on, for ever.
+    unsafe { place.as_ref() }
+}
+
+/// The proof that Xen knows the width of an Arm guest.
+pub(super) fn arm_latch() -> WidthLatch {
+    // SAFETY: on Arm there is one width.
+    unsafe { WidthLatch::assume() }
+}
