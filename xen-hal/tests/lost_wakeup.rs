@@ -1,5 +1,5 @@
 //! The simulator finds the wakeup that is lost between a look at a flag and the hypercall that
-//! blocks, and none where `wait_until` waits.
+//! blocks, and none where either `wait_until` waits.
 #![cfg(target_os = "linux")]
 
 use core::ops::ControlFlow;
@@ -12,7 +12,7 @@ use xen_hal::Xen;
 use xen_hal::clock::SystemTime;
 use xen_hal::event::{AllPorts, Port, ScanCursor, TwoLevel};
 use xen_hal::hypercall::Errno;
-use xen_hal::platform::VcpuId;
+use xen_hal::platform::{Interrupts, VcpuId};
 use xen_pac::base::Virq;
 use xen_pac::hvm::CallbackVia;
 use xen_sim::{Failure, Guest, Machine, Profile, Report, Setup, What};
@@ -23,6 +23,11 @@ fn blocks(guest: Guest, _: Port, came: &AtomicBool) -> Result<(), Errno> {
     while !came.load(Ordering::Relaxed) {
         Xen::new(guest.xen()).sched().block()?;
     }
+    Ok(())
+}
+
+fn sleeps(guest: Guest, _: Port, came: &AtomicBool) -> Result<(), Errno> {
+    guest.interrupts().wait_until(|| came.load(Ordering::Relaxed));
     Ok(())
 }
 
@@ -82,8 +87,10 @@ fn an_upcall_comes_between_a_look_and_the_hypercall_that_blocks() {
 #[test]
 fn nothing_is_lost_by_who_waits_with_interrupts_off() {
     for seed in 0..50 {
-        if let Err(failure) = run(seed, waits) {
-            panic!("{failure}");
+        for wait in [waits, sleeps] {
+            if let Err(failure) = run(seed, wait) {
+                panic!("{failure}");
+            }
         }
     }
 }

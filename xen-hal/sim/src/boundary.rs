@@ -24,7 +24,7 @@ use super::{Guest, current};
 use xen_hal::grant::MapTarget;
 use xen_hal::hypercall::Hypercall;
 use xen_hal::memory::{Extent, Memory};
-use xen_hal::platform::{AddressSpace, Frame, PAGE_SIZE};
+use xen_hal::platform::{AddressSpace, CurrentVcpu, Frame, PAGE_SIZE, VcpuId};
 use xen_hal::vcpu::Area;
 
 /// A frame of the machine's memory.
@@ -283,14 +283,27 @@ unsafe impl AddressSpace for Space {
 // SAFETY: the simulator calls no handler on a vCPU whose flag is clear, but for that of an
 // interrupt which no flag keeps away on a real processor either.
 unsafe impl xen_hal::platform::Interrupts for Interrupts {
-    type State = bool;
-
     fn disable(&self) -> bool {
         current::disable_interrupts()
     }
 
-    fn restore(&self, state: bool) {
-        current::restore_interrupts(state);
+    unsafe fn enable(&self) {
+        current::restore_interrupts(true);
+    }
+
+    unsafe fn wait(&self) {
+        current::halt();
+    }
+
+    fn pause(&self) {
+        current::relax();
+    }
+}
+
+// SAFETY: the number is that of the vCPU on whose thread this is called.
+unsafe impl CurrentVcpu for Guest {
+    fn current_vcpu(&self) -> VcpuId {
+        self.current()
     }
 }
 

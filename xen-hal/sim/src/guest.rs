@@ -102,7 +102,7 @@ impl Guest {
 
     /// Lets interrupts in, those that are due at once.
     pub fn enable_interrupts(&self) {
-        Interrupts.restore(true);
+        current::restore_interrupts(true);
     }
 
     /// Sleeps until `done`, which is asked with interrupts off at first and after each interrupt,
@@ -111,7 +111,7 @@ impl Guest {
         loop {
             Interrupts.disable();
             if done() {
-                return Interrupts.restore(true);
+                return current::restore_interrupts(true);
             }
             current::halt();
         }

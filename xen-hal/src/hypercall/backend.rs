@@ -1,4 +1,6 @@
-//! The trait that every way into the hypervisor implements.
+//! The trait that every way into the hypervisor implements, and how the native ones do.
+
+use core::mem::MaybeUninit;
 
 /// A way to make hypercalls: the seam over which everything in this crate is generic.
 ///
@@ -115,3 +117,47 @@ macro_rules! forward {
 unsafe impl<H: Hypercall + ?Sized> Hypercall for &H {
     forward! { call0() call1(a) call2(a, b) call3(a, b, c) call4(a, b, c, d) call5(a, b, c, d, e) }
 }
+
+/// The five argument registers. Unused ones hold nothing, and loading them costs no instruction.
+pub(super) type Arguments = [MaybeUninit<usize>; 5];
+
+/// What a native backend is: one instruction sequence.
+pub(super) trait Entry {
+    /// Enters the hypervisor and returns its answer.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Hypercall::call5`].
+    unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize;
+}
+
+/// Implements [`Hypercall`] for an [`Entry`]: each method puts its arguments into the first
+/// registers.
+macro_rules! hypercall_by_entry {
+    ($backend:ty) => {
+        // SAFETY: `enter` makes the hypercall with these arguments and returns Xen's answer. The
+        // assembly marks memory and every register that may change.
+        unsafe impl $crate::hypercall::Hypercall for $backend {
+            $crate::hypercall::backend::methods_by_entry! {
+                call0() call1(a) call2(a, b) call3(a, b, c) call4(a, b, c, d) call5(a, b, c, d, e)
+            }
+        }
+    };
+}
+
+macro_rules! methods_by_entry {
+    ($($call:ident($($argument:ident),*))*) => {$(
+        #[inline(always)]
+        unsafe fn $call(&self, number: u32 $(, $argument: usize)*) -> isize {
+            let passed: &[usize] = &[$($argument),*];
+            let arguments = core::array::from_fn(|register| match passed.get(register) {
+                Some(argument) => core::mem::MaybeUninit::new(*argument),
+                None => core::mem::MaybeUninit::uninit(),
+            });
+            // SAFETY: the caller's obligations are the same.
+            unsafe { $crate::hypercall::backend::Entry::enter(self, number, arguments) }
+        }
+    )*};
+}
+
+pub(super) use {hypercall_by_entry, methods_by_entry};

@@ -1,8 +1,8 @@
-//! Reaching the hypervisor.
+//! Making hypercalls.
 //!
-//! [`Hypercall`] is the seam: everything in this crate is generic over it, and takes an owned
-//! backend, a reference, or a `&dyn Hypercall`. There is one backend for each way in, and `detect`
-//! chooses among them at run time.
+//! [`Hypercall`] is the trait over which everything in this crate is generic: a handle takes a
+//! backend by value, by reference, or as `&dyn Hypercall`. There is one backend for each way into
+//! Xen, and `detect` chooses at run time.
 //!
 //! | backend | processor | the sequence |
 //! |---|---|---|
@@ -10,6 +10,7 @@
 //! | `Vmmcall` | x86 and x86_64: AMD, Hygon | `vmmcall` |
 //! | `HypercallPage` | x86 and x86_64: any | a call into a page that Xen filled in |
 //! | `Hvc` | aarch64 | `hvc` |
+//! | [`Installed`] | any | the one of the above that was given to [`install`] |
 //!
 //! [`Commands`] adds the typed calls:
 //!
@@ -25,42 +26,28 @@
 
 mod backend;
 mod call;
-mod entry;
+mod detect;
 mod errno;
+mod install;
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod cpuid;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-mod detect;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-mod page;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-mod vmcall;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-mod vmmcall;
-#[cfg(target_arch = "x86")]
 mod x86;
-#[cfg(target_arch = "x86_64")]
-mod x86_64;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-mod xen_cpuid;
-
-#[cfg(target_arch = "aarch64")]
-mod hvc;
 
 pub use backend::Hypercall;
 pub use call::{Answer, Arguments, CallShape, Commands, UncheckedArguments};
+pub use detect::DetectError;
 pub use errno::{Errno, check};
-
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub use {
-    cpuid::Registers,
-    detect::{AnyBackend, DetectError, detect, detect_with_page},
-    page::{HypercallPage, PageError},
-    vmcall::Vmcall,
-    vmmcall::Vmmcall,
-    xen_cpuid::XenCpuid,
-};
+pub use install::{Installed, install, install_custom, installed};
 
 #[cfg(target_arch = "aarch64")]
-pub use hvc::{AnyBackend, DetectError, Hvc, detect};
+pub use arm::{AnyBackend, Hvc, detect};
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub use {
+    cpuid::{Registers, XenCpuid},
+    detect::{AnyBackend, detect, detect_with_page},
+    x86::{HypercallPage, Vmcall, Vmmcall},
+};

@@ -1,53 +1,52 @@
-//! The registers of a hypercall on 32-bit x86: the number in eax, the arguments in ebx, ecx, edx,
-//! esi and edi, the answer in eax.
+//! The ways into Xen on x86: `vmcall`, `vmmcall`, and the page of code that Xen fills in.
 //!
-//! Rust lets nobody name esi, because a function may need it to find its own variables. The
-//! compiler therefore chooses a register for the fourth argument, and all others being named, esi
-//! and ebp are what it has to choose from. Nearly always it takes esi, and there is nothing to be
-//! done; where it takes ebp, the two are exchanged around the instruction, which the assembler
-//! decides. ebp is no argument of a hypercall, and keeps what it holds.
+//! On x86_64 the number is in rax, the arguments are in rdi, rsi, rdx, r10 and r8, and the answer is
+//! in rax. On 32-bit x86 the number is in eax, the arguments are in ebx, ecx, edx, esi and edi, and
+//! the answer is in eax.
 
-use super::entry::Arguments;
+use core::ptr::NonNull;
 
-/// Implements the entry of a backend that is a single instruction.
-macro_rules! direct {
-    ($backend:ty, $instruction:literal) => {
-        impl $crate::hypercall::entry::Entry for $backend {
-            #[inline(always)]
-            unsafe fn enter(
-                &self,
-                number: u32,
-                arguments: $crate::hypercall::entry::Arguments,
-            ) -> isize {
-                // SAFETY: the caller's promise is the same, and the instruction does not touch the
-                // stack.
-                unsafe {
-                    $crate::hypercall::x86::sequence!(
-                        $instruction,
-                        number as usize,
-                        arguments,
-                        options(nostack)
-                    )
-                }
-            }
-        }
-        $crate::hypercall::entry::hypercall_by_entry!($backend);
-    };
-}
+use xen_pac::cpuid::{CpuidLeaf, HYPERCALL_PAGE_SLOT};
 
-/// The sequence around `$instruction`, which is entered with `$eax` in eax and the arguments in
-/// their registers.
+use super::backend::{Arguments, Entry, hypercall_by_entry};
+use super::{DetectError, Errno, XenCpuid};
+use crate::platform::PAGE_SIZE;
+
+/// The sequence around `$instruction`, which is entered with `$number` in rax and the arguments in
+/// their registers. Evaluates to the answer.
 ///
-/// Every argument register is an output, those that hold nothing too: the hypervisor may change
-/// them.
+/// Every argument register is an output, also one that holds nothing: the hypervisor may change it.
 ///
 /// # Safety
 ///
-/// The instruction must enter the hypervisor, and what the hypercall does with the arguments must
-/// be expected.
+/// The instruction must enter the hypervisor. The caller must expect what the hypercall does.
+#[cfg(target_arch = "x86_64")]
 macro_rules! sequence {
-    ($instruction:literal, $eax:expr, $arguments:expr $(, $options:tt $list:tt)?) => {{
-        let [a, b, c, d, e]: $crate::hypercall::entry::Arguments = $arguments;
+    ($instruction:literal, $number:expr, $arguments:expr $(, $options:tt $list:tt)?) => {{
+        let [a, b, c, d, e]: Arguments = $arguments;
+        let answer: isize;
+        core::arch::asm!(
+            $instruction,
+            inlateout("rax") $number => answer,
+            inlateout("rdi") a => _,
+            inlateout("rsi") b => _,
+            inlateout("rdx") c => _,
+            inlateout("r10") d => _,
+            inlateout("r8") e => _,
+            $($options $list)?
+        );
+        answer
+    }};
+}
+
+/// As on x86_64. Rust does not allow `esi` to be named, because functions may need it to address
+/// their variables. The compiler chooses the register of the fourth argument; all others being
+/// named, that is esi or ebp. If it is ebp, the two are exchanged around the instruction: the
+/// assembler decides. ebp is no argument of a hypercall and keeps its value.
+#[cfg(target_arch = "x86")]
+macro_rules! sequence {
+    ($instruction:literal, $number:expr, $arguments:expr $(, $options:tt $list:tt)?) => {{
+        let [a, b, c, d, e]: Arguments = $arguments;
         let answer: isize;
         core::arch::asm!(
             ".ifnc {fourth}, esi",
@@ -58,7 +57,7 @@ macro_rules! sequence {
             "xchg {fourth}, esi",
             ".endif",
             fourth = inlateout(reg) d => _,
-            inlateout("eax") $eax => answer,
+            inlateout("eax") $number => answer,
             inlateout("ebx") a => _,
             inlateout("ecx") b => _,
             inlateout("edx") c => _,
@@ -69,17 +68,158 @@ macro_rules! sequence {
     }};
 }
 
-pub(super) use {direct, sequence};
+/// A backend that is a single instruction.
+macro_rules! direct {
+    ($(#[$doc:meta])* $backend:ident, $instruction:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $backend;
 
-/// Enters the hypervisor through the code at `entry`, a slot of a hypercall page.
+        impl Entry for $backend {
+            #[inline(always)]
+            unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize {
+                // SAFETY: the instruction enters the hypervisor by its convention and does not use
+                // the stack; the caller's obligations are the same.
+                unsafe { sequence!($instruction, number as usize, arguments, options(nostack)) }
+            }
+        }
+
+        hypercall_by_entry!($backend);
+    };
+}
+
+direct! {
+    /// Hypercalls by the `vmcall` instruction of Intel, Centaur and Zhaoxin processors.
+    ///
+    /// On other processors the instruction faults or is emulated slowly, as it does outside an HVM
+    /// or PVH guest: use [`detect`](super::detect).
+    Vmcall, "vmcall"
+}
+
+direct! {
+    /// Hypercalls by the `vmmcall` instruction of AMD and Hygon processors.
+    ///
+    /// On other processors the instruction faults or is emulated slowly, as it does outside an HVM
+    /// or PVH guest: use [`detect`](super::detect).
+    Vmmcall, "vmmcall"
+}
+
+/// The number of hypercalls that have code in the page.
+const SLOTS: u32 = PAGE_SIZE as u32 / HYPERCALL_PAGE_SLOT;
+
+/// Hypercalls through a page of code that Xen filled in.
+///
+/// Prefer the direct instructions (XSA-466). The page is for processors of an unknown vendor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HypercallPage {
+    code: NonNull<u8>,
+}
+
+// SAFETY: the page is only executed, by any vCPU.
+unsafe impl Send for HypercallPage {}
+// SAFETY: as above.
+unsafe impl Sync for HypercallPage {}
+
+impl HypercallPage {
+    /// Asks Xen to write its code into the page at `code`, whose guest-physical address is
+    /// `physical`.
+    ///
+    /// Xen also notes whether the guest is a 32-bit or a 64-bit one, as it does when the callback
+    /// is set, and lays out shared memory accordingly.
+    ///
+    /// # Errors
+    ///
+    /// [`DetectError::Misaligned`] and [`DetectError::NoPage`]. Nothing has been done then.
+    ///
+    /// # Safety
+    ///
+    /// `code` must be mapped to the page at `physical`, executable, for as long as the result or a
+    /// copy of it is used. Nothing else may live in the page. The program must run at privilege
+    /// level 0.
+    pub unsafe fn install(
+        cpuid: XenCpuid,
+        code: NonNull<u8>,
+        physical: u64,
+    ) -> Result<Self, DetectError> {
+        let offset_bits = PAGE_SIZE as u64 - 1;
+        if code.addr().get() as u64 & offset_bits != 0 || physical & offset_bits != 0 {
+            return Err(DetectError::Misaligned);
+        }
+        // The leaf's eax is the number of pages. In the address, the offset bits select one: 0.
+        let leaf = cpuid
+            .read(CpuidLeaf::HYPERCALL_PAGE)
+            .filter(|leaf| leaf.eax > 0)
+            .ok_or(DetectError::NoPage)?;
+        // SAFETY: Xen named the register for this; it writes into the page, which is the caller's.
+        unsafe { write_msr(leaf.ebx, physical) };
+        Ok(Self { code })
+    }
+
+    /// The code in the page.
+    pub(super) const fn code(self) -> NonNull<u8> {
+        self.code
+    }
+
+    /// The page at `code`, which Xen has filled at the request of earlier code, such as a boot
+    /// loader.
+    ///
+    /// # Safety
+    ///
+    /// `code` must be the first byte of a page as Xen fills it, with 32 bytes of code for each
+    /// hypercall, mapped and executable for as long as the result or a copy of it is used. The page
+    /// must not be written to. The privilege level is as for [`install`](Self::install).
+    #[must_use]
+    pub const unsafe fn filled(code: NonNull<u8>) -> Self {
+        Self { code }
+    }
+}
+
+impl Entry for HypercallPage {
+    #[inline(always)]
+    unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize {
+        if number >= SLOTS {
+            return Errno::ENOSYS.to_answer();
+        }
+        let slot = self.code.addr().get().wrapping_add((number * HYPERCALL_PAGE_SLOT) as usize);
+        // The slot loads the number itself. The call uses the stack, so `nostack` is not claimed.
+        // SAFETY: Xen filled the page, and the slot lies in it; the caller's obligations are the
+        // same.
+        unsafe { call_slot(slot, arguments) }
+    }
+}
+
+hypercall_by_entry!(HypercallPage);
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn call_slot(slot: usize, arguments: Arguments) -> isize {
+    // SAFETY: the caller's obligations are the same.
+    unsafe { sequence!("call rax", slot, arguments) }
+}
+
+#[cfg(target_arch = "x86")]
+#[inline(always)]
+unsafe fn call_slot(slot: usize, arguments: Arguments) -> isize {
+    // SAFETY: the caller's obligations are the same.
+    unsafe { sequence!("call eax", slot, arguments) }
+}
+
+/// Writes a model-specific register.
 ///
 /// # Safety
 ///
-/// `entry` must be the slot of a hypercall page that the hypervisor has filled, and what the
-/// hypercall does with `arguments` must be expected.
-#[inline(always)]
-pub(super) unsafe fn call_slot(entry: usize, arguments: Arguments) -> isize {
-    // SAFETY: the slot follows the same convention as the instructions, and loads the number
-    // itself. The stack is free to be used: `nostack` is not claimed.
-    unsafe { sequence!("call eax", entry, arguments) }
+/// The register must exist, the program must run at privilege level 0, and the caller must expect
+/// what the write does.
+unsafe fn write_msr(register: u32, value: u64) {
+    // SAFETY: the caller's obligations are the same. Memory counts as changed, because Xen fills a
+    // page.
+    unsafe {
+        core::arch::asm!(
+            "wrmsr",
+            in("ecx") register,
+            in("eax") value as u32,
+            in("edx") (value >> 32) as u32,
+            options(nostack, preserves_flags)
+        );
+    }
 }

@@ -8,8 +8,7 @@ pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 /// The number of address bits within a page.
 pub const PAGE_SHIFT: u32 = 12;
 
-/// The number of a page in the guest's physical address space: its address divided by
-/// [`PAGE_SIZE`].
+/// The number of a page in the guest's physical address space: its address over [`PAGE_SIZE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frame(pub u64);
 
@@ -20,7 +19,7 @@ impl Frame {
         Self(physical >> PAGE_SHIFT)
     }
 
-    /// The guest-physical address of the frame's first byte; `None` for a frame beyond the last
+    /// The guest-physical address of the frame's first byte. `None` for a frame beyond the last
     /// address.
     #[must_use]
     pub const fn address(self) -> Option<u64> {
@@ -28,42 +27,42 @@ impl Frame {
     }
 }
 
-/// Where the guest's pointers lie in its physical address space.
+/// Translates the guest's pointers to frames.
 ///
 /// # Safety
 ///
-/// Memory is handed to Xen, and to other domains, by the frames that an implementation names.
-/// [`frame_of`](Self::frame_of) must return the frame that the page of the pointer is mapped to,
-/// for as long as the mapping stands.
+/// [`frame_of`](Self::frame_of) must return the frame that the pointer's page is mapped to, for as
+/// long as the mapping stands: the HAL gives memory to Xen and to other domains by these frames.
 pub unsafe trait AddressSpace {
-    /// The frame of the page that holds `pointer`; `None` for one that is not mapped.
+    /// The frame of the page that holds `pointer`. `None` if it is not mapped.
     fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame>;
 }
 
-// SAFETY: a borrowed address space answers as the space itself.
+// SAFETY: every answer is that of the value behind the reference.
 unsafe impl<A: AddressSpace + ?Sized> AddressSpace for &A {
     fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame> {
         (**self).frame_of(pointer)
     }
 }
 
-/// The address space of a guest whose virtual addresses are its physical ones.
+/// The address space of a guest whose virtual addresses equal its physical ones.
 #[derive(Clone, Copy, Debug)]
 pub struct IdentityMap(());
 
 impl IdentityMap {
-    /// The identity map.
+    /// Promises that addresses are physical ones.
     ///
     /// # Safety
     ///
-    /// Every pointer that this will be asked about is mapped at its own physical address.
+    /// Every pointer that is passed to [`frame_of`](AddressSpace::frame_of) must be mapped at its
+    /// own physical address.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())
     }
 }
 
-// SAFETY: who made the map promised that pointers are physical addresses.
+// SAFETY: `new` requires that pointers are physical addresses.
 unsafe impl AddressSpace for IdentityMap {
     fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame> {
         Some(Frame::containing(pointer.addr().get() as u64))

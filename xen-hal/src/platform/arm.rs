@@ -1,19 +1,19 @@
-//! aarch64: the virtual counter and the interrupt mask.
+//! aarch64: the virtual counter, the interrupt mask, and the vCPU's number.
 
 use core::arch::asm;
 
-use super::{Counter, Interrupts};
+use super::{Counter, CurrentVcpu, Interrupts, VcpuId};
 
 /// The architected virtual counter, `CNTVCT_EL0`, read in order with memory accesses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VirtualCounter;
 
 impl VirtualCounter {
-    /// The counter's rate in ticks a second, as the firmware put it into `CNTFRQ_EL0`.
+    /// The counter's rate in ticks a second, as the firmware stored it in `CNTFRQ_EL0`.
     #[must_use]
     pub fn frequency(&self) -> u64 {
         let frequency: u64;
-        // SAFETY: the register can be read from EL1 and changes nothing.
+        // SAFETY: the register can be read from EL1 and the read changes nothing.
         unsafe {
             asm!("mrs {}, cntfrq_el0", out(reg) frequency, options(nomem, nostack, preserves_flags))
         };
@@ -25,53 +25,81 @@ impl Counter for VirtualCounter {
     #[inline(always)]
     fn read(&self) -> u64 {
         let ticks: u64;
-        // SAFETY: the register can be read from EL1 and changes nothing. The barriers keep the
-        // reading in its place among loads before and after.
+        // SAFETY: the register can be read from EL1 and the read changes nothing. The barriers keep
+        // the reading in its place among loads before and after.
         unsafe {
-            asm!("isb", "mrs {}, cntvct_el0", "isb", out(reg) ticks, options(nostack, preserves_flags))
+            asm!(
+                "isb",
+                "mrs {}, cntvct_el0",
+                "isb",
+                out(reg) ticks,
+                options(nostack, preserves_flags)
+            )
         };
         ticks
     }
 }
 
-/// The interrupt mask (`DAIF`) of the vCPU that runs; for kernels at EL1.
+/// The interrupt mask (the I bit of `DAIF`) of the calling vCPU, for kernels at EL1. FIQs stay as
+/// they are: Xen sends none.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalInterrupts(());
 
-/// What `DAIF` was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mask(u64);
+const MASKED: u64 = 1 << 7;
 
 impl LocalInterrupts {
-    /// The control.
+    /// Promises that the program may control interrupts.
     ///
     /// # Safety
     ///
-    /// The program runs at EL1 and has vectors for each interrupt that can arrive while the mask is
-    /// clear.
+    /// The program must run at EL1.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())
     }
 }
 
-// SAFETY: with the I and F bits set the processor takes no interrupt.
+// SAFETY: with the I bit set the processor takes no IRQ. `wfi` returns at once if one is pending,
+// masked or not, so none is missed although the bit is cleared after it.
 unsafe impl Interrupts for LocalInterrupts {
-    type State = Mask;
-
     #[inline(always)]
-    fn disable(&self) -> Mask {
+    fn disable(&self) -> bool {
         let mask: u64;
-        // SAFETY: whoever made the control promised that this is EL1.
+        // SAFETY: `new` requires EL1.
         unsafe {
-            asm!("mrs {}, daif", "msr daifset, #3", out(reg) mask, options(nostack, preserves_flags))
+            asm!("mrs {}, daif", "msr daifset, #2", out(reg) mask, options(nostack, preserves_flags))
         };
-        Mask(mask)
+        mask & MASKED == 0
     }
 
     #[inline(always)]
-    fn restore(&self, state: Mask) {
-        // SAFETY: as above; the value is one that the register had.
-        unsafe { asm!("msr daif, {}", in(reg) state.0, options(nostack, preserves_flags)) };
+    unsafe fn enable(&self) {
+        // SAFETY: as above; the caller allows handlers to run. The barrier has them run here.
+        unsafe { asm!("msr daifclr, #2", "isb", options(nostack, preserves_flags)) };
+    }
+
+    #[inline(always)]
+    unsafe fn wait(&self) {
+        // SAFETY: as above. `dsb` completes earlier stores before the vCPU sleeps.
+        unsafe {
+            asm!("dsb sy", "wfi", "msr daifclr, #2", "isb", options(nostack, preserves_flags))
+        };
+    }
+}
+
+/// The calling vCPU by `MPIDR_EL1`, in which Xen stores 16 vCPUs to a cluster.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MpidrVcpu;
+
+// SAFETY: the register is the calling vCPU's, and Xen derives it from the vCPU's number.
+unsafe impl CurrentVcpu for MpidrVcpu {
+    #[inline(always)]
+    fn current_vcpu(&self) -> VcpuId {
+        let mpidr: u64;
+        // SAFETY: the register can be read from EL1 and the read changes nothing.
+        unsafe {
+            asm!("mrs {}, mpidr_el1", out(reg) mpidr, options(nomem, nostack, preserves_flags))
+        };
+        VcpuId((mpidr & 0xf) as u32 | (mpidr >> 8 & 0xff) as u32 * 16)
     }
 }

@@ -1,45 +1,126 @@
-//! Keeping interrupts away for a moment.
+//! Turning the calling vCPU's interrupts off and on, and sleeping until one arrives.
 
-/// Control over the interrupts of the vCPU that runs.
+use core::hint;
+
+/// Control over the interrupts of the vCPU that calls.
+///
+/// # For kernels
+///
+/// Use [`without`](Self::without) for a critical section, and [`wait_until`](Self::wait_until) to
+/// sleep until a handler has changed something. On x86, turning interrupts on and then calling
+/// [`Sched::block`](crate::sched::Sched::block) can lose the wakeup for good: in the instruction
+/// after `sti` no interrupt can be delivered, so Xen finds none and blocks.
 ///
 /// # Safety
 ///
-/// After [`disable`](Self::disable), no interrupt handler may run on this vCPU until
-/// [`restore`](Self::restore): code that owns data together with a handler relies on it.
+/// - After [`disable`](Self::disable), no interrupt handler may run on this vCPU until
+///   [`enable`](Self::enable) or [`wait`](Self::wait): code that shares data with a handler relies
+///   on it.
+/// - [`wait`](Self::wait) must turn interrupts on and start to sleep as one step: an interrupt that
+///   arrives after the call began must end the sleep.
 pub unsafe trait Interrupts {
-    /// Whether interrupts were on.
-    type State: Copy;
+    /// Turns interrupts off. Returns whether they were on.
+    fn disable(&self) -> bool;
 
-    /// Turns interrupts off, and says how they were.
-    fn disable(&self) -> Self::State;
+    /// Turns interrupts on. Handlers of pending ones run before this returns, or shortly after.
+    ///
+    /// # Safety
+    ///
+    /// No critical section of this vCPU may be in progress that relies on interrupts being off. A
+    /// handler must exist for every interrupt that can arrive.
+    unsafe fn enable(&self);
 
-    /// Puts interrupts back as [`disable`](Self::disable) found them.
-    fn restore(&self, state: Self::State);
+    /// Turns interrupts on and sleeps until one arrives. If one is pending, does not sleep. When
+    /// this returns, interrupts are on. It can return without a reason.
+    ///
+    /// Call it with interrupts off, after a check that there is nothing to do: see
+    /// [`wait_until`](Self::wait_until).
+    ///
+    /// # Safety
+    ///
+    /// As for [`enable`](Self::enable).
+    unsafe fn wait(&self);
 
-    /// Runs `work` without interrupts.
+    /// Runs in each turn of a loop that waits for another vCPU without sleeping.
+    #[inline(always)]
+    fn pause(&self) {
+        hint::spin_loop();
+    }
+
+    /// Ends a section that [`disable`](Self::disable) began: turns interrupts on if they were on.
+    ///
+    /// # Safety
+    ///
+    /// As for [`enable`](Self::enable), unless `were_on` is false.
+    #[inline(always)]
+    unsafe fn restore(&self, were_on: bool) {
+        if were_on {
+            // SAFETY: the caller's obligations are the same.
+            unsafe { self.enable() };
+        }
+    }
+
+    /// Runs `work` with interrupts off.
     #[inline]
     fn without<T>(&self, work: impl FnOnce() -> T) -> T
     where
         Self: Sized,
     {
-        let state = self.disable();
+        let were_on = self.disable();
         let result = work();
-        self.restore(state);
+        // SAFETY: interrupts were on before, so no critical section around this one needs them off.
+        unsafe { self.restore(were_on) };
         result
+    }
+
+    /// Sleeps until `condition` is true. It is checked with interrupts off, first and after each
+    /// sleep; handlers run during the sleep. No wakeup is lost between a check and the sleep.
+    ///
+    /// Whatever makes the condition true must interrupt this vCPU afterwards. If interrupts are off
+    /// when this is called, nothing can interrupt it: it does not sleep then, but checks again and
+    /// again.
+    #[inline]
+    fn wait_until(&self, mut condition: impl FnMut() -> bool)
+    where
+        Self: Sized,
+    {
+        let were_on = self.disable();
+        while !condition() {
+            if were_on {
+                // SAFETY: interrupts were on when this was called, so no critical section around
+                // the call needs them off.
+                unsafe { self.wait() };
+                self.disable();
+            } else {
+                self.pause();
+            }
+        }
+        // SAFETY: as above.
+        unsafe { self.restore(were_on) };
     }
 }
 
-// SAFETY: a borrowed control acts as the control itself.
-unsafe impl<I: Interrupts> Interrupts for &I {
-    type State = I::State;
-
+// SAFETY: every call is that of the value behind the reference.
+unsafe impl<I: Interrupts + ?Sized> Interrupts for &I {
     #[inline(always)]
-    fn disable(&self) -> Self::State {
+    fn disable(&self) -> bool {
         (**self).disable()
     }
 
     #[inline(always)]
-    fn restore(&self, state: Self::State) {
-        (**self).restore(state);
+    unsafe fn enable(&self) {
+        // SAFETY: the caller's obligations are the same.
+        unsafe { (**self).enable() };
+    }
+
+    #[inline(always)]
+    unsafe fn wait(&self) {
+        // SAFETY: the caller's obligations are the same.
+        unsafe { (**self).wait() };
+    }
+
+    #[inline(always)]
+    fn pause(&self) {
+        (**self).pause();
     }
 }

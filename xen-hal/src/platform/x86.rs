@@ -1,8 +1,9 @@
-//! x86: the time stamp counter and the interrupt flag.
+//! x86: the time stamp counter, the interrupt flag, and the vCPU's number.
 
 use core::arch::asm;
 
-use super::{Counter, Interrupts};
+use super::{Counter, CurrentVcpu, Interrupts, VcpuId};
+use crate::hypercall::XenCpuid;
 
 /// The time stamp counter, read in order with memory accesses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,64 +14,120 @@ impl Counter for Tsc {
     fn read(&self) -> u64 {
         let (low, high): (u32, u32);
         // SAFETY: both instructions exist on every processor that Xen runs on, and change only the
-        // registers named. `lfence` waits for the loads before it; the one behind keeps later loads
+        // registers named. The first `lfence` waits for earlier loads; the second keeps later loads
         // from starting early. Without `nomem` the compiler keeps the order as well.
         unsafe {
-            asm!("lfence", "rdtsc", "lfence", out("eax") low, out("edx") high, options(nostack, preserves_flags))
+            asm!(
+                "lfence",
+                "rdtsc",
+                "lfence",
+                out("eax") low,
+                out("edx") high,
+                options(nostack, preserves_flags)
+            )
         };
         u64::from(high) << 32 | u64::from(low)
     }
 }
 
-/// The interrupt flag of the vCPU that runs; for kernels, which may change it.
+/// The interrupt flag of the calling vCPU, for kernels.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalInterrupts(());
-
-/// Whether the interrupt flag was set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flag(bool);
 
 const INTERRUPT_FLAG: usize = 1 << 9;
 
 impl LocalInterrupts {
-    /// The control.
+    /// Promises that the program may control interrupts.
     ///
     /// # Safety
     ///
-    /// The program runs at a privilege level that may execute `cli` and `sti`, and has a handler
-    /// for each interrupt that can arrive while the flag is set.
+    /// The program must run at a privilege level that may execute `cli`, `sti` and `hlt`.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())
     }
 }
 
-// SAFETY: with the flag clear the processor takes no maskable interrupt.
-unsafe impl Interrupts for LocalInterrupts {
-    type State = Flag;
+/// The register of flags.
+#[inline(always)]
+fn flags() -> usize {
+    let flags: usize;
+    // The suffix matters: in Intel syntax, a bare `pushf` is the 16-bit form on 32-bit x86.
+    // SAFETY: the stack is used below the red zone's reach: without `nostack` the compiler makes
+    // room.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags))
+    };
+    // SAFETY: as above.
+    #[cfg(target_arch = "x86")]
+    unsafe {
+        asm!("pushfd", "pop {}", out(reg) flags, options(preserves_flags))
+    };
+    flags
+}
 
+// SAFETY: with the flag clear the processor takes no maskable interrupt. `sti` lets one in only
+// after the next instruction, so none is taken between it and `hlt`.
+unsafe impl Interrupts for LocalInterrupts {
     #[inline(always)]
-    fn disable(&self) -> Flag {
-        let flags: usize;
-        // SAFETY: whoever made the control promised the privilege. The stack is used below the red
-        // zone's reach: without `nostack` the compiler makes room.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            asm!("pushfq", "pop {}", "cli", out(reg) flags)
-        };
-        // SAFETY: as above. In Intel's syntax `pushf` is the 16-bit form here.
-        #[cfg(target_arch = "x86")]
-        unsafe {
-            asm!("pushfd", "pop {}", "cli", out(reg) flags)
-        };
-        Flag(flags & INTERRUPT_FLAG != 0)
+    fn disable(&self) -> bool {
+        let before = flags();
+        // SAFETY: `new` requires the privilege.
+        unsafe { asm!("cli", options(nostack)) };
+        before & INTERRUPT_FLAG != 0
     }
 
     #[inline(always)]
-    fn restore(&self, state: Flag) {
-        if state.0 {
-            // SAFETY: as above, and the flag was set before, so handlers are in place.
-            unsafe { asm!("sti", options(nostack)) };
+    unsafe fn enable(&self) {
+        // The `nop` takes the instruction after `sti`, in which no interrupt is delivered.
+        // SAFETY: as above; the caller allows handlers to run.
+        unsafe { asm!("sti", "nop", options(nostack)) };
+    }
+
+    #[inline(always)]
+    unsafe fn wait(&self) {
+        // SAFETY: as above; the caller allows handlers to run.
+        unsafe { asm!("sti", "hlt", options(nostack)) };
+    }
+}
+
+/// The calling vCPU by CPUID, which Xen answers: it works without set-up, and takes about as long as
+/// a hypercall. Kernels usually have a faster way, such as a segment register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuidVcpu(XenCpuid);
+
+impl CpuidVcpu {
+    /// `None` if this Xen does not say which vCPU calls: before 4.6.
+    #[must_use]
+    pub fn new(cpuid: XenCpuid) -> Option<Self> {
+        cpuid.vcpu_id().is_some().then_some(Self(cpuid))
+    }
+}
+
+// SAFETY: Xen answers for the vCPU that executes the instruction.
+unsafe impl CurrentVcpu for CpuidVcpu {
+    fn current_vcpu(&self) -> VcpuId {
+        // `new` saw that the leaf has the number.
+        self.0.vcpu_id().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_a_whole_word_and_the_stack_stays_as_it_was() {
+        // A test runs with interrupts on, and bit 1 of the register is always set.
+        for _ in 0..1000 {
+            assert_eq!(flags() & (INTERRUPT_FLAG | 2), INTERRUPT_FLAG | 2);
         }
+    }
+
+    #[test]
+    fn the_counter_does_not_run_backwards() {
+        let first = Tsc.read();
+        assert!(Tsc.read() >= first);
     }
 }

@@ -154,15 +154,17 @@ impl Vcpu {
 
 // SAFETY: the handler is called by `take` alone, and not while interrupts are off.
 unsafe impl Interrupts for Vcpu {
-    type State = bool;
-
     fn disable(&self) -> bool {
-        self.off.replace(true)
+        !self.off.replace(true)
     }
 
-    fn restore(&self, state: bool) {
-        self.off.set(state);
+    unsafe fn enable(&self) {
+        self.off.set(false);
         self.take();
+    }
+
+    unsafe fn wait(&self) {
+        unreachable!("these waits poll");
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use attempt::{Attempt, ERROR};
 use kernel::Kernel;
-use operations::{OPERATIONS, Operation, XenCpuid};
+use operations::{Leaves, OPERATIONS, Operation};
 use xen_sim::{Adversity, Guest, Machine, Profile, Setup};
 
 /// Makes an attempt on a fresh machine.
@@ -59,10 +59,10 @@ fn check(operation: &'static Operation) -> u64 {
             (disturbed.before.expect("it was tried"), disturbed.after.expect("it was tried"));
         let has_reason = !matches!(
             operation.leaves,
-            XenCpuid::NothingAndNoReason | XenCpuid::SomeAndNoReason { .. }
+            Leaves::NothingAndNoReason | Leaves::SomeAndNoReason { .. }
         );
         assert!(!has_reason || error.contains(&ERROR.to_string()), "{name}, says {error}");
-        if let XenCpuid::WhatWasDone { from, says } | XenCpuid::SomeAndNoReason { from, says } =
+        if let Leaves::WhatWasDone { from, says } | Leaves::SomeAndNoReason { from, says } =
             operation.leaves
         {
             if fails >= from {
@@ -87,7 +87,7 @@ fn a_trace_would_be_noticed() {
     static LEAKY: Operation = Operation {
         name: "two channels, of which the first stays when the second fails",
         hypercalls: 2,
-        leaves: XenCpuid::Nothing,
+        leaves: Leaves::Nothing,
         run: |kernel, attempt| {
             let events = kernel.xen().events();
             attempt.during(kernel.guest, || {

@@ -12,7 +12,7 @@ use super::kernel::Kernel;
 
 /// What a failed operation leaves behind.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum XenCpuid {
+pub(crate) enum Leaves {
     /// Nothing.
     Nothing,
     /// Nothing; and Xen does not say why these fail, so that no error can be passed on.
@@ -29,13 +29,13 @@ pub(crate) struct Operation {
     pub(crate) name: &'static str,
     /// How many hypercalls it makes when all goes well.
     pub(crate) hypercalls: u64,
-    pub(crate) leaves: XenCpuid,
+    pub(crate) leaves: Leaves,
     pub(crate) run: fn(&Arc<Kernel>, &mut Attempt),
 }
 
 /// One that makes a single hypercall, and leaves nothing.
 const fn single(name: &'static str, run: fn(&Arc<Kernel>, &mut Attempt)) -> Operation {
-    Operation { name, hypercalls: 1, leaves: XenCpuid::Nothing, run }
+    Operation { name, hypercalls: 1, leaves: Leaves::Nothing, run }
 }
 
 /// All of them.

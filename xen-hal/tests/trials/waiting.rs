@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use xen_hal::event::{AllPorts, Port};
 use xen_hal::hypercall::Errno;
-use xen_hal::platform::VcpuId;
+use xen_hal::platform::{Interrupts, VcpuId};
 use xen_sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup};
 
 use super::Paths;
@@ -111,7 +111,7 @@ impl Trial {
                     .wait_until(&guest.interrupts(), &[port], || self.kernel.bitmaps().clear(port))
             }
             Way::Halt => {
-                guest.wait_until(arrived);
+                guest.interrupts().wait_until(arrived);
                 Ok(())
             }
         }

@@ -45,14 +45,14 @@ impl LongMode {
         )
     }
 
-    /// XenCpuid `value` in RDI, where compiled code looks for its first argument.
+    /// Puts `value` in RDI, where compiled code looks for its first argument.
     #[must_use]
     pub const fn argument(mut self, value: u64) -> Self {
         self.registers.rdi = value;
         self
     }
 
-    /// XenCpuid `value` in RSI, where compiled code looks for its second argument.
+    /// Puts `value` in RSI, where compiled code looks for its second argument.
     #[must_use]
     pub const fn second_argument(mut self, value: u64) -> Self {
         self.registers.rsi = value;

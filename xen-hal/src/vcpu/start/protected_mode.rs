@@ -81,7 +81,7 @@ impl ProtectedMode {
         self
     }
 
-    /// XenCpuid `value` in EAX.
+    /// Puts `value` in EAX.
     #[must_use]
     pub const fn argument(mut self, value: u32) -> Self {
         self.registers.eax = value;

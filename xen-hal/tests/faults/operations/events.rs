@@ -5,7 +5,7 @@ use xen_hal::platform::VcpuId;
 use xen_pac::base::{Domid, Virq};
 use xen_pac::event_channel::EvtchnPriority;
 
-use super::{Operation, XenCpuid, single};
+use super::{Leaves, Operation, single};
 
 const FIRST: VcpuId = VcpuId(0);
 
@@ -70,7 +70,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "TwoLevel::migrate",
             hypercalls: 2,
-            leaves: XenCpuid::WhatWasDone { from: 2, says: "the port has moved and is masked" },
+            leaves: Leaves::WhatWasDone { from: 2, says: "the port has moved and is masked" },
             run: |kernel, attempt| {
                 let channel =
                     kernel.xen().events().alloc_unbound(Domid::SELF).expect("a port is free");
@@ -96,7 +96,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "Events::set_priority, which the two-level form refuses",
             hypercalls: 1,
-            leaves: XenCpuid::Nothing,
+            leaves: Leaves::Nothing,
             run: |kernel, attempt| {
                 let channel = kernel.xen().events().bind_ipi(FIRST).expect("a port is free");
                 attempt.during(kernel.guest, || {

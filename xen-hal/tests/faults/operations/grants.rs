@@ -11,7 +11,7 @@ use xen_hal::platform::AddressSpace;
 use xen_pac::base::Domid;
 
 use super::super::kernel::Kernel;
-use super::{Operation, XenCpuid, single};
+use super::{Leaves, Operation, single};
 
 const MYSELF: Domid = Domid(0);
 /// The pages for the table, for what is lent, and for mappings.
@@ -69,7 +69,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "GrantTable::map",
             hypercalls: 3,
-            leaves: XenCpuid::WhatWasDone {
+            leaves: Leaves::WhatWasDone {
                 from: 3,
                 says: "pages that were mapped before an error stay mapped",
             },
@@ -96,7 +96,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "GrantTable::grow",
             hypercalls: 2,
-            leaves: XenCpuid::WhatWasDone {
+            leaves: Leaves::WhatWasDone {
                 from: 2,
                 says: "the table keeps the pages that were mapped before the error",
             },

@@ -4,7 +4,7 @@ use xen_hal::memory::{BatchEntry, BatchSpace, Extent, MapEntry, Source, WidthLat
 use xen_hal::platform::{AddressSpace, Frame};
 
 use super::super::kernel::Kernel;
-use super::{Operation, XenCpuid, single};
+use super::{Leaves, Operation, single};
 
 fn frame(kernel: &Kernel, index: usize) -> Frame {
     kernel.guest.space().frame_of(kernel.guest.page(index)).expect("a page has a frame")
@@ -15,7 +15,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "Memory::populate_physmap",
             hypercalls: 1,
-            leaves: XenCpuid::NothingAndNoReason,
+            leaves: Leaves::NothingAndNoReason,
             run: |kernel, attempt| {
                 let frames = [frame(kernel, 3), frame(kernel, 4)];
                 // SAFETY: nothing is kept in the pages, here and below.
@@ -30,7 +30,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "Memory::decrease_reservation",
             hypercalls: 1,
-            leaves: XenCpuid::NothingAndNoReason,
+            leaves: Leaves::NothingAndNoReason,
             run: |kernel, attempt| {
                 let frames = [frame(kernel, 3), frame(kernel, 4)];
                 // SAFETY: as above.
@@ -42,7 +42,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "Memory::populate_physmap, of more frames than one hypercall names",
             hypercalls: 2,
-            leaves: XenCpuid::SomeAndNoReason {
+            leaves: Leaves::SomeAndNoReason {
                 from: 2,
                 says: "the extents before that have their memory",
             },
@@ -67,7 +67,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "Memory::add_to_physmap_batch, of more pages than one hypercall names",
             hypercalls: 2,
-            leaves: XenCpuid::WhatWasDone {
+            leaves: Leaves::WhatWasDone {
                 from: 2,
                 says: "the others were mapped, and their entries say so",
             },
@@ -94,7 +94,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "Memory::increase_reservation",
             hypercalls: 1,
-            leaves: XenCpuid::NothingAndNoReason,
+            leaves: Leaves::NothingAndNoReason,
             run: |kernel, attempt| {
                 attempt.during(kernel.guest, || {
                     kernel.xen().memory().increase_reservation(2, Extent::PAGE)
@@ -156,7 +156,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "Memory::map_grant_frames",
             hypercalls: 2,
-            leaves: XenCpuid::WhatWasDone { from: 2, says: "the pages before it are mapped" },
+            leaves: Leaves::WhatWasDone { from: 2, says: "the pages before it are mapped" },
             run: |kernel, attempt| {
                 let guest = kernel.guest;
                 // SAFETY: as above.
@@ -173,7 +173,7 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation {
             name: "WidthLatch::new",
             hypercalls: 2,
-            leaves: XenCpuid::Nothing,
+            leaves: Leaves::Nothing,
             run: |kernel, attempt| {
                 attempt.during(kernel.guest, || WidthLatch::new(kernel.guest.xen()))
             },

@@ -27,11 +27,13 @@ struct NoInterrupts;
 
 // SAFETY: there are none.
 unsafe impl Interrupts for NoInterrupts {
-    type State = ();
+    fn disable(&self) -> bool {
+        false
+    }
 
-    fn disable(&self) {}
+    unsafe fn enable(&self) {}
 
-    fn restore(&self, (): ()) {}
+    unsafe fn wait(&self) {}
 }
 
 macro_rules! parameters {

@@ -1,9 +1,10 @@
-//! `hvc`: the way in on aarch64. The number is in x16, the arguments are in x0 to x4, the answer is
-//! in x0.
+//! The way into Xen on aarch64. The number is in x16, the arguments are in x0 to x4, and the answer
+//! is in x0.
 
-use super::entry::{Arguments, Entry, hypercall_by_entry};
+use super::DetectError;
+use super::backend::{Arguments, Entry, hypercall_by_entry};
 
-/// Hypercalls by the `hvc` instruction, with the immediate by which Xen knows its own.
+/// Hypercalls by the `hvc` instruction, with the immediate that marks Xen's own calls.
 ///
 /// Only code at EL1 may use it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,9 +15,9 @@ impl Entry for Hvc {
     unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize {
         let [a, b, c, d, e] = arguments;
         let answer: isize;
-        // SAFETY: the instruction enters the hypervisor by its convention; every register that may
-        // change is an output, and memory is taken to have changed. It does not touch the stack.
-        // What the hypercall itself does is the caller's promise.
+        // SAFETY: the instruction enters the hypervisor by its convention. Every register that may
+        // change is an output, memory counts as changed, and the stack is not used. The caller's
+        // obligations are the same.
         unsafe {
             core::arch::asm!(
                 "hvc #{tag}",
@@ -36,14 +37,11 @@ impl Entry for Hvc {
 
 hypercall_by_entry!(Hvc);
 
-/// The way into Xen that [`detect`] finds.
+/// The backend that [`detect`] returns.
 pub type AnyBackend = Hvc;
 
-/// Why no way into Xen was found: never, on this architecture.
-pub type DetectError = core::convert::Infallible;
-
-/// The way into Xen. Whether there is a Xen is not the processor's to say here: a guest learns it
-/// from its device tree or its ACPI tables.
+/// Returns the way into Xen. The processor does not say whether there is a Xen: the device tree or
+/// the ACPI tables do.
 ///
 /// # Errors
 ///

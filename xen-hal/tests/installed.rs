@@ -1,0 +1,49 @@
+//! The installed backend, which is the process's, so that its test has one of its own.
+#![cfg(target_os = "linux")]
+
+use std::error::Error;
+
+use xen_hal::Xen;
+use xen_hal::hypercall::{Errno, Hypercall, install_custom, installed};
+use xen_hal::platform::VcpuId;
+use xen_sim::{Guest, Hypervisor, Machine, Profile, Setup};
+
+fn kernel(guest: Guest) -> Result<(), Box<dyn Error>> {
+    let (direct, installed) = (Xen::new(guest.xen()), Xen::new(installed()));
+    let before = guest.hypercalls();
+    assert_eq!(direct.version().release()?, installed.version().release()?);
+    let channel = installed.events().bind_ipi(VcpuId(0))?;
+    assert_eq!(direct.events().status(channel.port())?.vcpu, VcpuId(0));
+    assert_eq!(guest.hypercalls() - before, 4);
+    Ok(())
+}
+
+#[test]
+fn the_first_installation_is_for_good() {
+    // SAFETY: no hypercall has these numbers, and there is no pointer.
+    let calls = || unsafe {
+        let (a, b, c) =
+            (installed().call0(99), installed().call1(99, 1), installed().call2(99, 1, 2));
+        let d = installed().call3(99, 1, 2, 3);
+        let e = installed().call4(99, 1, 2, 3, 4);
+        [a, b, c, d, e, installed().call5(99, 1, 2, 3, 4, 5)]
+    };
+    assert_eq!(calls(), [Errno::ENOSYS.to_answer(); 6], "nothing is installed");
+    assert!(install_custom(&Hypervisor));
+
+    let mut machine = Machine::new(Profile::DOM0, 1).expect("there is memory for a machine");
+    machine.domain(Setup::new(), kernel).expect("there is memory for a domain");
+    machine.run().unwrap_or_else(|failure| panic!("{failure}"));
+
+    static ANOTHER: Recorder = Recorder;
+    assert!(!install_custom(&ANOTHER), "there is one already");
+}
+
+struct Recorder;
+
+// SAFETY: it refuses every call.
+unsafe impl Hypercall for Recorder {
+    unsafe fn call5(&self, _: u32, _: usize, _: usize, _: usize, _: usize, _: usize) -> isize {
+        unreachable!("it was not installed")
+    }
+}
