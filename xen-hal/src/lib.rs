@@ -54,6 +54,7 @@ pub mod hvm;
 pub mod hypercall;
 pub mod memory;
 pub mod platform;
+pub mod ring;
 pub mod sched;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub mod start_info;

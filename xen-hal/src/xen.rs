@@ -1,6 +1,6 @@
 //! All subsystems from one handle.
 
-use crate::console::Console;
+use crate::console::EmergencyConsole;
 use crate::event::Events;
 use crate::grant::Grants;
 use crate::hvm::Hvm;
@@ -74,8 +74,9 @@ impl<H: Hypercall + Copy> Xen<H> {
         Vcpu::new(self.hypercall, id)
     }
 
-    /// Xen's own console.
-    pub const fn console(&self) -> Console<H> {
-        Console::new(self.hypercall)
+    /// Xen's own console. [`Console::open`](crate::console::Console::open) picks the console that
+    /// the domain has.
+    pub const fn emergency_console(&self) -> EmergencyConsole<H> {
+        EmergencyConsole::new(self.hypercall)
     }
 }

@@ -1,7 +1,6 @@
 //! Shows Xen's own console, which the control domain may write to and read from.
 
 use xen_hal::Xen;
-use xen_hal::hypercall::Errno;
 use xen_pac::command::Command;
 use xen_pac::console::command;
 use xen_pac::hypercall::Hypercall;
@@ -10,8 +9,8 @@ use super::common::{self, NOWHERE};
 use crate::{Failure, Machine, Transcript, line};
 
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
-    let (xen, console) = (machine.xen(), Xen::new(machine.xen()).console());
-    line!(t, "written:", console.write(b"a line by hypercall\n").map_err(Errno::from));
+    let (xen, console) = (machine.xen(), Xen::new(machine.xen()).emergency_console());
+    line!(t, "written:", console.write_all(b"a line by hypercall\n"));
     let mut bytes = [0; 16];
     line!(t, "read, with nothing typed:", console.read(&mut bytes));
     line!(t, "an unknown command:", common::unknown(&xen, Hypercall::CONSOLE_IO));

@@ -231,11 +231,11 @@ fn vcpus() -> Vec<Operation> {
 
 fn console() -> Vec<Operation> {
     vec![
-        single("Console::write", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().console().write(b"a line\n"))
+        single("EmergencyConsole::write", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().emergency_console().write_all(b"a line\n"))
         }),
-        single("Console::read", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().console().read(&mut [0; 16]))
+        single("EmergencyConsole::read", |kernel, attempt| {
+            attempt.during(kernel.guest, || kernel.xen().emergency_console().read(&mut [0; 16]))
         }),
     ]
 }

@@ -103,7 +103,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     |xen, input| {
         let mut buffer = vec![0; input.byte().into()];
-        if let Some(count) = good(Xen::new(xen).console().read(&mut buffer)) {
+        if let Some(count) = good(Xen::new(xen).emergency_console().read(&mut buffer)) {
             debug(&buffer[..count]);
         }
     },

@@ -1,0 +1,427 @@
+//! The domain's console: text out, keys in.
+//!
+//! A domain has a ring that it shares with a backend in the control domain (HVM parameters
+//! `CONSOLE_PFN` and `CONSOLE_EVTCHN`), or it may use Xen's own console. [`Console::open`] picks
+//! what there is:
+//!
+//! ```
+//! use core::ptr::NonNull;
+//! use xen_hal::console::{Console, ConsoleError};
+//! use xen_hal::hypercall::Hypercall;
+//! use xen_hal::platform::Frame;
+//! use xen_hal::sched::Sched;
+//! use xen_pac::console_ring::raw::XenconsInterface;
+//! use xen_pac::sched::ShutdownReason;
+//!
+//! /// `map` returns where the guest maps a frame.
+//! fn greet<H: Hypercall + Copy>(
+//!     xen: H,
+//!     map: impl FnOnce(Frame) -> Option<NonNull<XenconsInterface>>,
+//! ) -> Result<(), ConsoleError> {
+//!     // SAFETY: the frame stays mapped, and only this console uses it.
+//!     let mut console = unsafe { Console::open(xen, map) }?;
+//!     writeln!(console, "hello from {}", "a guest")?; // the error names the cause
+//!
+//!     let mut keys = [0; 16];
+//!     let count = console.try_read(&mut keys)?; // 0 if nothing was typed
+//!     write!(console, "{count} keys")?;
+//!
+//!     // The ring is gone with the domain: wait until the backend has read it.
+//!     console.flush()
+//! }
+//! ```
+//!
+//! [`port`](Console::port) has an event when something was typed or read. `write!` turns `"\n"`
+//! into `"\r\n"` on the ring, as terminals on the other side expect; the byte methods do not.
+//!
+//! The backend is not trusted: it can garble what is read, and it can stop reading. Then
+//! [`Console`] waits once, as long as its [`Wait`] says, and fails at once from then on until the
+//! backend reads again.
+//!
+//! Features: `embedded-io` implements the traits of that crate, `log` adds a `ConsoleLog`.
+
+use core::fmt;
+use core::ptr::NonNull;
+
+use xen_pac::console_ring::{XenconsInterface, raw};
+
+use crate::event::Port;
+use crate::hvm::{Hvm, ParameterError, parameter};
+use crate::hypercall::{Errno, Hypercall};
+use crate::platform::Frame;
+use crate::ring::{Wait, YieldWait};
+
+mod emergency;
+#[cfg(feature = "embedded-io")]
+mod io;
+#[cfg(feature = "log")]
+mod log;
+mod ring;
+#[cfg(test)]
+mod tests;
+
+pub use emergency::EmergencyConsole;
+#[cfg(feature = "log")]
+pub use log::ConsoleLog;
+
+use ring::RingConsole;
+
+/// Why the console could not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConsoleError {
+    /// Xen refused. `EPERM`: the domain has no console ring, and may not use Xen's own console.
+    Refused(Errno),
+    /// Xen does not say where the ring is.
+    Parameter(ParameterError),
+    /// The guest has no mapping of the ring's frame.
+    NotMapped(Frame),
+    /// The backend does not read. Nothing was written.
+    Stalled,
+    /// Nothing was typed while the console waited for it.
+    TimedOut,
+}
+
+impl fmt::Display for ConsoleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(Errno::EPERM) => f.write_str(
+                "EPERM: the domain has no console ring and may not use Xen's own console",
+            ),
+            Self::Refused(errno) => write!(f, "Xen refused access to the console: {errno}"),
+            Self::Parameter(error) => write!(f, "the console ring cannot be found: {error}"),
+            Self::NotMapped(Frame(frame)) => {
+                write!(f, "the console ring's frame {frame:#x} is not mapped")
+            }
+            Self::Stalled => f.write_str("the console's backend does not read"),
+            Self::TimedOut => f.write_str("nothing was typed"),
+        }
+    }
+}
+
+impl core::error::Error for ConsoleError {}
+
+impl From<ParameterError> for ConsoleError {
+    fn from(error: ParameterError) -> Self {
+        Self::Parameter(error)
+    }
+}
+
+/// The domain's console: its ring or, if it has none, Xen's own console.
+pub struct Console<'a, H, W = YieldWait<H>> {
+    xen: H,
+    transport: Transport<'a>,
+    wait: W,
+    /// A key that [`read_ready`](Self::read_ready) had to take from Xen's console.
+    peeked: Option<u8>,
+}
+
+#[derive(Debug)]
+enum Transport<'a> {
+    Ring(RingConsole<'a>),
+    Xen,
+}
+
+impl<'a, H: Hypercall + Copy> Console<'a, H> {
+    /// Opens the console that the domain has. `map` is called with the ring's frame, if there is
+    /// one, and returns where the guest maps it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsoleError::Refused`] with `EPERM` if the domain has no console at all;
+    /// [`ConsoleError::NotMapped`] if `map` returns `None`; [`ConsoleError::Parameter`].
+    ///
+    /// # Safety
+    ///
+    /// For the whole of `'a`, the frame is mapped where `map` says, with the caching of ordinary
+    /// memory, and nothing else in the guest accesses it.
+    pub unsafe fn open(
+        xen: H,
+        map: impl FnOnce(Frame) -> Option<NonNull<raw::XenconsInterface>>,
+    ) -> Result<Self, ConsoleError> {
+        // SAFETY: the caller's obligations are the same.
+        let transport = unsafe { Transport::find(xen, map) }?;
+        Ok(Self { xen, transport, wait: YieldWait::new(xen), peeked: None })
+    }
+
+    /// The console over a ring that the guest has found by itself, in a device tree for instance.
+    pub fn over_ring(xen: H, ring: XenconsInterface<'a>, port: Port) -> Self {
+        let transport = Transport::Ring(RingConsole::new(ring, port));
+        Self { xen, transport, wait: YieldWait::new(xen), peeked: None }
+    }
+
+    /// The console over Xen's own, whether or not the domain may use it.
+    pub const fn over_xen(xen: H) -> Self {
+        Self { xen, transport: Transport::Xen, wait: YieldWait::new(xen), peeked: None }
+    }
+
+    /// Waits for the backend in another way.
+    #[must_use]
+    pub fn with_wait<W: Wait>(self, wait: W) -> Console<'a, H, W> {
+        let Self { xen, transport, peeked, .. } = self;
+        Console { xen, transport, wait, peeked }
+    }
+}
+
+impl<'a> Transport<'a> {
+    /// # Safety
+    ///
+    /// As for [`Console::open`].
+    unsafe fn find<H: Hypercall + Copy>(
+        xen: H,
+        map: impl FnOnce(Frame) -> Option<NonNull<raw::XenconsInterface>>,
+    ) -> Result<Self, ConsoleError> {
+        let hvm = Hvm::new(xen);
+        let place = hvm.get(parameter::CONSOLE_PFN)?.zip(hvm.get(parameter::CONSOLE_EVTCHN)?);
+        let Some((frame, port)) = place else {
+            EmergencyConsole::new(xen).probe().map_err(ConsoleError::Refused)?;
+            return Ok(Self::Xen);
+        };
+        let page = map(frame).ok_or(ConsoleError::NotMapped(frame))?;
+        // SAFETY: the caller promised that the ring is mapped there for `'a`, and used by this
+        // console alone.
+        let page = unsafe { XenconsInterface::from_ptr(page) };
+        Ok(Self::Ring(RingConsole::new(page, port)))
+    }
+}
+
+impl<'a, H: Hypercall + Copy, W: Wait> Console<'a, H, W> {
+    /// Opens the console again after the domain was restored: the toolstack has emptied the ring,
+    /// and may have bound another port.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open). The console then stays as it was.
+    ///
+    /// # Safety
+    ///
+    /// As for [`open`](Self::open).
+    pub unsafe fn reopen(
+        &mut self,
+        map: impl FnOnce(Frame) -> Option<NonNull<raw::XenconsInterface>>,
+    ) -> Result<(), ConsoleError> {
+        // SAFETY: the caller's obligations are the same.
+        self.transport = unsafe { Transport::find(self.xen, map) }?;
+        Ok(())
+    }
+
+    /// The ring's port, which has an event when something was typed or read. `None` for Xen's own
+    /// console: in the control domain, [`Virq::CONSOLE`](xen_pac::base::Virq::CONSOLE) announces
+    /// keys.
+    #[must_use]
+    pub const fn port(&self) -> Option<Port> {
+        match &self.transport {
+            Transport::Ring(ring) => Some(ring.port()),
+            Transport::Xen => None,
+        }
+    }
+
+    /// Writes as many bytes as fit and returns how many; 0 if the ring is full. It does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsoleError::Refused`].
+    pub fn try_write(&mut self, bytes: &[u8]) -> Result<usize, ConsoleError> {
+        match &mut self.transport {
+            Transport::Ring(ring) => {
+                let count = ring.put(bytes);
+                if count > 0 {
+                    ring.notify(self.xen)?;
+                }
+                Ok(count)
+            }
+            Transport::Xen => {
+                EmergencyConsole::new(self.xen).write(bytes).map_err(ConsoleError::Refused)
+            }
+        }
+    }
+
+    /// Writes all bytes, and waits for the backend to make room.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsoleError::Refused`]; [`ConsoleError::Stalled`] if the backend makes none. Some bytes
+    /// may have been written.
+    pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), ConsoleError> {
+        self.put_all(bytes)?;
+        self.notify()
+    }
+
+    /// Writes formatted text, as `write!` and `writeln!` do: unlike [`fmt::Write`], with an error
+    /// that names the cause.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write_all`](Self::write_all).
+    pub fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> Result<(), ConsoleError> {
+        write_fmt(text, |piece| self.put_text(piece))?;
+        self.notify()
+    }
+
+    /// Reads what has been typed and returns how many bytes that is. It does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsoleError::Refused`].
+    pub fn try_read(&mut self, bytes: &mut [u8]) -> Result<usize, ConsoleError> {
+        match &mut self.transport {
+            Transport::Ring(ring) => ring.take(self.xen, bytes),
+            Transport::Xen => {
+                let Some((first, rest)) = bytes.split_first_mut() else { return Ok(0) };
+                match self.peeked.take() {
+                    // If there is more, the next call returns it, or its error.
+                    Some(peeked) => {
+                        *first = peeked;
+                        Ok(1 + EmergencyConsole::new(self.xen).read(rest).unwrap_or(0))
+                    }
+                    None => self.read_from_xen(bytes),
+                }
+            }
+        }
+    }
+
+    /// Reads at least one byte, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsoleError::Refused`]; [`ConsoleError::TimedOut`] if nothing is typed.
+    pub fn read(&mut self, bytes: &mut [u8]) -> Result<usize, ConsoleError> {
+        let mut attempt = 0;
+        loop {
+            let count = self.try_read(bytes)?;
+            if count > 0 || bytes.is_empty() {
+                return Ok(count);
+            }
+            if self.wait.wait(self.port().unwrap_or(Port(0)), attempt).is_break() {
+                return Err(ConsoleError::TimedOut);
+            }
+            attempt = attempt.saturating_add(1);
+        }
+    }
+
+    /// True if [`try_read`](Self::try_read) would return something.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsoleError::Refused`].
+    pub fn read_ready(&mut self) -> Result<bool, ConsoleError> {
+        match &self.transport {
+            Transport::Ring(ring) => Ok(ring.has_input()),
+            Transport::Xen if self.peeked.is_some() => Ok(true),
+            Transport::Xen => {
+                let mut byte = [0];
+                let count = self.read_from_xen(&mut byte)?;
+                self.peeked = (count > 0).then_some(byte[0]);
+                Ok(count > 0)
+            }
+        }
+    }
+
+    /// Waits until the backend has read everything, as is needed before a shutdown.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsoleError::Stalled`] if it does not; [`ConsoleError::Refused`].
+    pub fn flush(&mut self) -> Result<(), ConsoleError> {
+        let Transport::Ring(ring) = &mut self.transport else { return Ok(()) };
+        let mut attempt = 0;
+        while !ring.is_drained() {
+            if attempt == 0 {
+                ring.notify(self.xen)?;
+            }
+            ring.wait(&mut self.wait, attempt)?;
+            attempt = attempt.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Writes text, with `"\r\n"` for `"\n"` on the ring.
+    fn put_text(&mut self, text: &str) -> Result<(), ConsoleError> {
+        if matches!(self.transport, Transport::Xen) {
+            return self.put_all(text.as_bytes());
+        }
+        for line in text.split_inclusive('\n') {
+            match line.strip_suffix('\n') {
+                Some(line) => {
+                    self.put_all(line.as_bytes())?;
+                    self.put_all(b"\r\n")?;
+                }
+                None => self.put_all(line.as_bytes())?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all bytes. The backend is notified only when the ring is full.
+    fn put_all(&mut self, mut bytes: &[u8]) -> Result<(), ConsoleError> {
+        let ring = match &mut self.transport {
+            Transport::Ring(ring) => ring,
+            Transport::Xen => {
+                let console = EmergencyConsole::new(self.xen);
+                return console.write_all(bytes).map_err(ConsoleError::Refused);
+            }
+        };
+        // A backend that reads gets all the time it needs; the bytes it can ask for are finite.
+        let mut attempt = 0;
+        while !bytes.is_empty() {
+            let count = ring.put(bytes);
+            bytes = &bytes[count..];
+            if count > 0 {
+                attempt = 0;
+                continue;
+            }
+            if attempt == 0 {
+                ring.notify(self.xen)?;
+            }
+            ring.wait(&mut self.wait, attempt)?;
+            attempt = attempt.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    fn read_from_xen(&self, bytes: &mut [u8]) -> Result<usize, ConsoleError> {
+        EmergencyConsole::new(self.xen).read(bytes).map_err(ConsoleError::Refused)
+    }
+
+    fn notify(&self) -> Result<(), ConsoleError> {
+        match &self.transport {
+            Transport::Ring(ring) => ring.notify(self.xen),
+            Transport::Xen => Ok(()),
+        }
+    }
+}
+
+impl<H: Hypercall + Copy, W: Wait> fmt::Write for Console<'_, H, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.put_text(text).and_then(|()| self.notify()).map_err(|_| fmt::Error)
+    }
+}
+
+impl<H, W> fmt::Debug for Console<'_, H, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Console").field("transport", &self.transport).finish_non_exhaustive()
+    }
+}
+
+/// Writes formatted text by `write`, and returns its error rather than the formatter's.
+fn write_fmt<E: Copy>(
+    text: fmt::Arguments<'_>,
+    write: impl FnMut(&str) -> Result<(), E>,
+) -> Result<(), E> {
+    struct Adapter<F, E> {
+        write: F,
+        result: Result<(), E>,
+    }
+
+    impl<E: Copy, F: FnMut(&str) -> Result<(), E>> fmt::Write for Adapter<F, E> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.result = (self.write)(text);
+            self.result.map_err(|_| fmt::Error)
+        }
+    }
+
+    let mut adapter = Adapter { write, result: Ok(()) };
+    // A value that fails to format itself ends the text without an error of the console's.
+    let _ = fmt::Write::write_fmt(&mut adapter, text);
+    adapter.result
+}
