@@ -1,10 +1,11 @@
 //! The steps that turn the description in `abi-yaml` into `xen-pac`, and those that prove the
 //! result.
 //!
-//! Data flows one way: [`yaml`] reads the folder, [`document`] understands it, [`layout`] lays it out
-//! for one architecture and release, [`naming`] gives each thing its Rust name, [`check`] reports
-//! what is wrong, and [`codegen`] writes Rust. [`generate`] is these steps in a row. The commands
-//! only string steps together.
+//! Data flows one way: [`yaml`] reads the folder, [`document`] understands it, [`layout`] lays it
+//! out for one architecture and release, [`naming`] gives each thing its Rust name, [`check`]
+//! reports what is wrong, and [`codegen`] writes Rust. [`generate`] is these steps in a row.
+//! [`headers`] compares the description with what C compilers measured. The commands only string
+//! steps together.
 
 pub mod bench;
 pub mod check;

@@ -194,7 +194,8 @@ impl Random {
 
 /// A description of one file and no release but one.
 fn one_file(sections: &str) -> Vec<(String, String)> {
-    let manifest = "releases: [\"4.8\"]\nfiles: [base]\narchitectures:\n  x86: { pointer: 32, align_u64: 4, max_atomic: 32, doc: A processor. }\n";
+    let manifest = "releases: [\"4.8\"]\nfiles: [base]\n\
+     architectures:\n  x86: { pointer: 32, align_u64: 4, max_atomic: 32, doc: A processor. }\n";
     let text = format!("doc: What the test is about.\nheader: xen.h\n{sections}");
     vec![("manifest".to_owned(), manifest.to_owned()), ("base".to_owned(), text)]
 }
@@ -213,7 +214,8 @@ fn many_mistakes_take_time_in_proportion() {
     });
     let circle = many("blocks:", 5_000, |index, count| {
         format!(
-            "  b{index}: {{ doc: One of many., fields: [{{ name: f, type: b{}, doc: The next. }}] }}\n",
+            "  b{index}: {{ doc: One of many., fields: [{{ name: f, type: b{}, doc: The next. }}] \
+             }}\n",
             (index + 1) % count
         )
     });

@@ -164,9 +164,8 @@ fn members_are_held_by_offset_size_and_name() {
     // Padding that reaches into a field is no padding.
     assert_eq!(
         first_lines(&member("_pad", |extent| extent.offset = 1)),
-        [
-            "error: `struct ask` lacks the member `_pad`, 2 bytes at byte 1 in the headers (every release)"
-        ]
+        ["error: `struct ask` lacks the member `_pad`, 2 bytes at byte 1 in the headers (every \
+             release)"]
     );
 }
 
@@ -181,9 +180,8 @@ fn a_member_is_no_padding_unless_it_is_called_so() {
     });
     assert_eq!(
         first_lines(&text),
-        [
-            "error: `struct ask` lacks the member `flags`, 2 bytes at byte 2 in the headers (every release)"
-        ]
+        ["error: `struct ask` lacks the member `flags`, 2 bytes at byte 2 in the headers (every \
+             release)"]
     );
 }
 

@@ -1,4 +1,5 @@
-/* The shared memory of a 64-bit x86 guest, as far as the twins touch it, and what they need of the guest. */
+/* The shared memory of a 64-bit x86 guest, as far as the twins touch it, and what they need of the
+ * guest. */
 #ifndef TWIN_ABI_H
 #define TWIN_ABI_H
 

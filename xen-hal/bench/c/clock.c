@@ -1,4 +1,5 @@
-/* Reading the clock: a snapshot under the version counter with the TSC read inside, and the TSC's ticks scaled. */
+/* Reading the clock: a snapshot under the version counter with the TSC read inside, and the TSC's
+ * ticks scaled. */
 #include "abi.h"
 
 struct snapshot {
@@ -21,7 +22,9 @@ static inline uint64_t tsc(void *state)
     return (uint64_t)high << 32 | low;
 }
 
-static inline __attribute__((always_inline)) uint64_t snapshot(const struct time_info *time, struct snapshot *out, counter *read, void *state)
+static inline __attribute__((always_inline)) uint64_t snapshot(const struct time_info *time,
+                                                               struct snapshot *out, counter *read,
+                                                               void *state)
 {
     for (;;) {
         uint32_t before = __atomic_load_n(&time->version, __ATOMIC_ACQUIRE);
@@ -52,27 +55,32 @@ static inline uint64_t scale(uint64_t delta, uint32_t mul, int8_t shift)
 
 static inline uint64_t time_at(const struct snapshot *time, uint64_t ticks)
 {
-    return time->system_time + scale(ticks - time->tsc_timestamp, time->tsc_to_system_mul, time->tsc_shift);
+    return time->system_time +
+           scale(ticks - time->tsc_timestamp, time->tsc_to_system_mul, time->tsc_shift);
 }
 
 static inline uint64_t clamp(uint64_t *latest, uint64_t now)
 {
     uint64_t before = __atomic_load_n(latest, __ATOMIC_RELAXED);
     while (before < now) {
-        if (__atomic_compare_exchange_n(latest, &before, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        if (__atomic_compare_exchange_n(latest, &before, now, true, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED))
             return now;
     }
     return before;
 }
 
-static inline __attribute__((always_inline)) uint64_t now(const struct time_info *time, counter *read, void *state)
+static inline __attribute__((always_inline)) uint64_t now(const struct time_info *time,
+                                                          counter *read, void *state)
 {
     struct snapshot seen;
     uint64_t ticks = snapshot(time, &seen, read, state);
     return time_at(&seen, ticks);
 }
 
-static inline __attribute__((always_inline)) uint64_t monotonic(const struct time_info *time, uint64_t *latest, counter *read, void *state)
+static inline __attribute__((always_inline)) uint64_t monotonic(const struct time_info *time,
+                                                                uint64_t *latest, counter *read,
+                                                                void *state)
 {
     struct snapshot seen;
     uint64_t ticks = snapshot(time, &seen, read, state);
@@ -80,15 +88,28 @@ static inline __attribute__((always_inline)) uint64_t monotonic(const struct tim
     return seen.flags & TSC_STABLE ? now : clamp(latest, now);
 }
 
-uint64_t twin_scale(uint64_t delta, uint32_t mul, int8_t shift) { return scale(delta, mul, shift); }
+uint64_t twin_scale(uint64_t delta, uint32_t mul, int8_t shift)
+{
+    return scale(delta, mul, shift);
+}
 
-uint64_t twin_now(const struct time_info *time) { return now(time, tsc, NULL); }
+uint64_t twin_now(const struct time_info *time)
+{
+    return now(time, tsc, NULL);
+}
 
-uint64_t twin_now_with(const struct time_info *time, counter *read, void *state) { return now(time, read, state); }
+uint64_t twin_now_with(const struct time_info *time, counter *read, void *state)
+{
+    return now(time, read, state);
+}
 
-uint64_t twin_monotonic(const struct time_info *time, uint64_t *latest) { return monotonic(time, latest, tsc, NULL); }
+uint64_t twin_monotonic(const struct time_info *time, uint64_t *latest)
+{
+    return monotonic(time, latest, tsc, NULL);
+}
 
-uint64_t twin_monotonic_with(const struct time_info *time, uint64_t *latest, counter *read, void *state)
+uint64_t twin_monotonic_with(const struct time_info *time, uint64_t *latest, counter *read,
+                             void *state)
 {
     return monotonic(time, latest, read, state);
 }

@@ -1,7 +1,15 @@
-/* Two-level events: mask, unmask, and the dispatcher that starts behind the port it handled last. */
+/* Two-level events: mask, unmask, and the dispatcher that starts behind the port it handled last.
+ */
 #include "abi.h"
 
-enum { EVENT_CHANNEL_OP = 32, UNMASK = 9, EINVAL_ = 22, PASSES = 4, BITS = 64, PORTS = BITS * BITS };
+enum {
+    EVENT_CHANNEL_OP = 32,
+    UNMASK = 9,
+    EINVAL_ = 22,
+    PASSES = 4,
+    BITS = 64,
+    PORTS = BITS * BITS
+};
 
 typedef bool handler(void *state, uint32_t port); /* false stops */
 
@@ -19,7 +27,8 @@ static inline uint64_t own_word(const uint64_t *own, uint32_t word)
     return own ? __atomic_load_n(&own[word], __ATOMIC_RELAXED) : ~0ULL;
 }
 
-static inline __attribute__((always_inline)) long unmask(struct shared_info *shared, uint32_t port, const uint64_t *own)
+static inline __attribute__((always_inline)) long unmask(struct shared_info *shared, uint32_t port,
+                                                         const uint64_t *own)
 {
     if (port >= PORTS)
         return -EINVAL_;
@@ -36,27 +45,39 @@ static inline __attribute__((always_inline)) long unmask(struct shared_info *sha
     return answer < 0 && answer >= -4095 ? answer : 0;
 }
 
-int32_t twin_unmask(struct shared_info *shared, uint32_t port, const uint64_t *own) { return (int32_t)unmask(shared, port, own); }
+int32_t twin_unmask(struct shared_info *shared, uint32_t port, const uint64_t *own)
+{
+    return (int32_t)unmask(shared, port, own);
+}
 
-int32_t twin_unmask_all(struct shared_info *shared, uint32_t port) { return (int32_t)unmask(shared, port, NULL); }
+int32_t twin_unmask_all(struct shared_info *shared, uint32_t port)
+{
+    return (int32_t)unmask(shared, port, NULL);
+}
 
-static inline __attribute__((always_inline)) uint64_t due(struct shared_info *shared, uint32_t word, const uint64_t *own)
+static inline __attribute__((always_inline)) uint64_t due(struct shared_info *shared, uint32_t word,
+                                                          const uint64_t *own)
 {
     uint64_t pending = __atomic_load_n(&shared->pending[word], __ATOMIC_ACQUIRE);
     return pending & ~__atomic_load_n(&shared->mask[word], __ATOMIC_ACQUIRE) & own_word(own, word);
 }
 
-static inline __attribute__((always_inline)) uint64_t again(struct shared_info *shared, uint32_t word, const uint64_t *own)
+static inline __attribute__((always_inline)) uint64_t again(struct shared_info *shared,
+                                                            uint32_t word, const uint64_t *own)
 {
     return (uint64_t)(due(shared, word, own) != 0) << word;
 }
 
-/* Each event that a part of a word holds, lowest port first; what has been masked or given away meanwhile is left alone. */
-static inline __attribute__((always_inline)) bool scan(struct shared_info *shared, uint32_t word, uint64_t part, const uint64_t *own,
-                                                       uint32_t *cursor, handler *handle, void *state)
+/* Each event that a part of a word holds, lowest port first; what has been masked or given away
+ * meanwhile is left alone. */
+static inline __attribute__((always_inline)) bool scan(struct shared_info *shared, uint32_t word,
+                                                       uint64_t part, const uint64_t *own,
+                                                       uint32_t *cursor, handler *handle,
+                                                       void *state)
 {
     uint64_t events = __atomic_load_n(&shared->pending[word], __ATOMIC_ACQUIRE) & part;
-    while ((events = events & ~__atomic_load_n(&shared->mask[word], __ATOMIC_ACQUIRE) & own_word(own, word)) != 0) {
+    while ((events = events & ~__atomic_load_n(&shared->mask[word], __ATOMIC_ACQUIRE) &
+                     own_word(own, word)) != 0) {
         uint32_t bit = (uint32_t)__builtin_ctzll(events);
         uint64_t event = 1ULL << bit;
         events &= events - 1;
@@ -70,9 +91,12 @@ static inline __attribute__((always_inline)) bool scan(struct shared_info *share
     return true;
 }
 
-/* The words of the selector, from the cursor's on; its own lower part last. False when the handler stopped, with what is left in `rest`. */
-static inline __attribute__((always_inline)) bool pass(struct shared_info *shared, uint64_t selected, const uint64_t *own, uint32_t *cursor,
-                                                       handler *handle, void *state, uint64_t *rest)
+/* The words of the selector, from the cursor's on; its own lower part last. False when the handler
+ * stopped, with what is left in `rest`. */
+static inline __attribute__((always_inline)) bool pass(struct shared_info *shared,
+                                                       uint64_t selected, const uint64_t *own,
+                                                       uint32_t *cursor, handler *handle,
+                                                       void *state, uint64_t *rest)
 {
     uint32_t next = __atomic_load_n(cursor, __ATOMIC_RELAXED) + 1;
     uint32_t first = next / BITS % BITS;
@@ -93,15 +117,18 @@ static inline __attribute__((always_inline)) bool pass(struct shared_info *share
             return true;
         }
         if (!scan(shared, word, part, own, cursor, handle, state)) {
-            *rest = (left << first | left >> (-first % BITS)) | again(shared, word, own) | (lower & again(shared, first, own));
+            *rest = (left << first | left >> (-first % BITS)) | again(shared, word, own) |
+                    (lower & again(shared, first, own));
             return false;
         }
     }
 }
 
 /* True when nothing is left. */
-static inline __attribute__((always_inline)) bool dispatch(struct shared_info *shared, struct vcpu_info *vcpu, const uint64_t *own,
-                                                           uint32_t *cursor, handler *handle, void *state)
+static inline __attribute__((always_inline)) bool dispatch(struct shared_info *shared,
+                                                           struct vcpu_info *vcpu,
+                                                           const uint64_t *own, uint32_t *cursor,
+                                                           handler *handle, void *state)
 {
     for (int count = 0; count < PASSES; count++) {
         uint64_t rest;
@@ -134,20 +161,23 @@ static inline bool add(void *state, uint32_t port)
     return true;
 }
 
-bool twin_dispatch(struct shared_info *shared, struct vcpu_info *vcpu, const uint64_t *own, uint32_t *cursor, struct tally *tally)
+bool twin_dispatch(struct shared_info *shared, struct vcpu_info *vcpu, const uint64_t *own,
+                   uint32_t *cursor, struct tally *tally)
 {
     if (!own)
         __builtin_unreachable();
     return dispatch(shared, vcpu, own, cursor, add, tally);
 }
 
-bool twin_dispatch_all(struct shared_info *shared, struct vcpu_info *vcpu, uint32_t *cursor, struct tally *tally)
+bool twin_dispatch_all(struct shared_info *shared, struct vcpu_info *vcpu, uint32_t *cursor,
+                       struct tally *tally)
 {
     return dispatch(shared, vcpu, NULL, cursor, add, tally);
 }
 
 /* With a handler of the caller's. */
-bool twin_dispatch_with(struct shared_info *shared, struct vcpu_info *vcpu, const uint64_t *own, uint32_t *cursor, handler *handle, void *state)
+bool twin_dispatch_with(struct shared_info *shared, struct vcpu_info *vcpu, const uint64_t *own,
+                        uint32_t *cursor, handler *handle, void *state)
 {
     return dispatch(shared, vcpu, own, cursor, handle, state);
 }

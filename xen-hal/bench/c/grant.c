@@ -37,7 +37,8 @@ static inline bool take_bit(uint32_t *word, uint32_t *bit)
 {
     uint32_t free = __atomic_load_n(word, __ATOMIC_RELAXED);
     while (free) {
-        if (__atomic_compare_exchange_n(word, &free, free & (free - 1), true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        if (__atomic_compare_exchange_n(word, &free, free & (free - 1), true, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED)) {
             *bit = (uint32_t)__builtin_ctz(free);
             return true;
         }
@@ -63,10 +64,13 @@ static inline bool take(struct references *references, uint32_t *reference)
 
 static inline bool give_back(struct references *references, uint32_t reference)
 {
-    if (reference < RESERVED || reference >= __atomic_load_n(&references->limit, __ATOMIC_RELAXED) || reference / 32 >= references->length)
+    if (reference < RESERVED ||
+        reference >= __atomic_load_n(&references->limit, __ATOMIC_RELAXED) ||
+        reference / 32 >= references->length)
         return false;
     uint32_t bit = 1U << reference % 32;
-    return (__atomic_fetch_or(&references->words[reference / 32], bit, __ATOMIC_RELEASE) & bit) == 0;
+    return (__atomic_fetch_or(&references->words[reference / 32], bit, __ATOMIC_RELEASE) & bit) ==
+           0;
 }
 
 static inline bool take_slot(struct table *table, struct slot *slot)
@@ -77,7 +81,7 @@ static inline bool take_slot(struct table *table, struct slot *slot)
             return false;
         struct grant_entry *entry = &table->entries[reference];
         if (__atomic_load_n(&entry->flags, __ATOMIC_RELAXED) == 0) {
-            *slot = (struct slot){ entry, &table->references, reference, 0 };
+            *slot = (struct slot){entry, &table->references, reference, 0};
             return true;
         }
     }
@@ -92,18 +96,22 @@ static inline void publish(struct slot *slot, const struct page *page, uint16_t 
     __atomic_store_n(&slot->entry->flags, slot->published, __ATOMIC_RELEASE);
 }
 
-/* An entry without flags belongs to a table that replaced the one of before: nobody uses anything of it. */
+/* An entry without flags belongs to a table that replaced the one of before: nobody uses anything
+ * of it. */
 static inline bool withdraw(struct slot *slot)
 {
     uint16_t flags = slot->published;
-    if (!__atomic_compare_exchange_n(&slot->entry->flags, &flags, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) && flags != 0)
+    if (!__atomic_compare_exchange_n(&slot->entry->flags, &flags, 0, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE) &&
+        flags != 0)
         return false;
     slot->published = 0;
     return true;
 }
 
 /* A slot and a page become a grant. */
-void twin_publish(const struct slot *slot, const struct page *page, uint16_t peer, bool readonly, struct grant *grant)
+void twin_publish(const struct slot *slot, const struct page *page, uint16_t peer, bool readonly,
+                  struct grant *grant)
 {
     grant->slot = *slot;
     grant->page = *page;
@@ -120,7 +128,8 @@ bool twin_withdraw(struct grant *grant, struct slot *slot, struct page *page)
     return true;
 }
 
-static inline bool lend(struct table *table, const struct page *page, uint16_t peer, bool readonly, struct grant *grant)
+static inline bool lend(struct table *table, const struct page *page, uint16_t peer, bool readonly,
+                        struct grant *grant)
 {
     struct slot slot;
     if (!take_slot(table, &slot))
@@ -141,16 +150,22 @@ static inline bool revoke(struct grant *grant, struct page *page)
 }
 
 /* Takes a reference and lends the page by it. */
-bool twin_lend(struct table *table, const struct page *page, uint16_t peer, bool readonly, struct grant *grant)
+bool twin_lend(struct table *table, const struct page *page, uint16_t peer, bool readonly,
+               struct grant *grant)
 {
     return lend(table, page, peer, readonly, grant);
 }
 
 /* Takes the page back and makes the reference free. */
-bool twin_revoke(struct grant *grant, struct page *page) { return revoke(grant, page); }
+bool twin_revoke(struct grant *grant, struct page *page)
+{
+    return revoke(grant, page);
+}
 
-/* A page lent to a peer for the time of one call, which is told the reference. True when it came back. */
-bool twin_round(struct table *table, struct page *page, uint16_t peer, void (*tell)(uint32_t reference))
+/* A page lent to a peer for the time of one call, which is told the reference. True when it came
+ * back. */
+bool twin_round(struct table *table, struct page *page, uint16_t peer,
+                void (*tell)(uint32_t reference))
 {
     struct grant grant;
     if (!lend(table, page, peer, false, &grant))

@@ -82,7 +82,11 @@ fn both(first: Values, updates: &[Values], ticks: u64, latest: u64) -> [[(u64, u
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 4000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn scaling_is_the_same(delta: u64, mul: u32) {
@@ -92,11 +96,17 @@ proptest! {
     }
 
     #[test]
-    fn the_time_is_the_same(first: Values, updates in prop::collection::vec(any::<Values>(), 0..4), ticks: u64, latest: u64) {
+    fn the_time_is_the_same(
+        first: Values,
+        updates in prop::collection::vec(any::<Values>(), 0..4),
+        ticks: u64,
+        latest: u64,
+    ) {
         let [plain, clamped] = both(first, &updates, ticks, latest);
         prop_assert_eq!(plain[0], plain[1]);
         prop_assert_eq!(clamped[0], clamped[1]);
-        prop_assert_eq!(plain[0].2, updates.len() as u64 + 1, "an update during a reading was not noticed");
+        let readings = updates.len() as u64 + 1;
+        prop_assert_eq!(plain[0].2, readings, "an update during a reading was not noticed");
     }
 }
 

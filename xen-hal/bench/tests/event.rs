@@ -189,7 +189,13 @@ impl Side {
 
 /// Ports of few words, so that they meet; and some that there are not.
 fn port() -> impl Strategy<Value = u32> {
-    prop_oneof![6 => 0..8_u32, 6 => 60..70_u32, 4 => 4030..4096_u32, 3 => 0..4096_u32, 1 => any::<u32>()]
+    prop_oneof![
+        6 => 0..8_u32,
+        6 => 60..70_u32,
+        4 => 4030..4096_u32,
+        3 => 0..4096_u32,
+        1 => any::<u32>(),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -204,13 +210,18 @@ fn step() -> impl Strategy<Value = Step> {
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         5 => step().prop_map(Action::Step),
-        2 => (prop::collection::vec(step(), 0..10), 0..4_u32).prop_map(|(steps, stop)| Action::Dispatch(steps, stop)),
+        2 => (prop::collection::vec(step(), 0..10), 0..4_u32)
+            .prop_map(|(steps, stop)| Action::Dispatch(steps, stop)),
         1 => any::<bool>().prop_map(Action::Count),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn both_sides_do_the_same(

@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 use xen_hal::grant::{Access, Grant};
 use xen_hal_bench::fixture::{entries, page, table, twin_page, twin_table};
 use xen_hal_bench::grant::{lend, publish, revoke, twin, withdraw};
@@ -38,10 +39,13 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => any::<(u32, u16, bool)>().prop_map(|(frame, peer, readonly)| Step::Lend { frame, peer, readonly }),
-        3 => (any::<usize>(), prop::sample::select(&[0, 1, 5, 9, 25][..])).prop_map(|(grant, flags)| Step::Flags { grant, flags }),
+        8 => any::<(u32, u16, bool)>()
+            .prop_map(|(frame, peer, readonly)| Step::Lend { frame, peer, readonly }),
+        3 => (any::<usize>(), prop::sample::select(&[0, 1, 5, 9, 25][..]))
+            .prop_map(|(grant, flags)| Step::Flags { grant, flags }),
         5 => any::<usize>().prop_map(|grant| Step::Revoke { grant }),
-        3 => any::<(usize, u32, u16)>().prop_map(|(grant, frame, peer)| Step::Again { grant, frame, peer }),
+        3 => any::<(usize, u32, u16)>()
+            .prop_map(|(grant, frame, peer)| Step::Again { grant, frame, peer }),
     ]
 }
 
@@ -68,59 +72,79 @@ fn take<T>(list: &mut Vec<T>, n: usize) -> Option<T> {
     if list.is_empty() { None } else { Some(list.remove(n % list.len())) }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn both_sides_do_the_same(taken in prop::collection::vec(8..512_u32, 0..60), steps in prop::collection::vec(step(), 1..700)) {
-        let (pages, twin_pages) = (entries(1), entries(1));
-        // Entries that a kernel before this one left.
-        for (reference, pages) in taken.iter().flat_map(|reference| [(*reference, pages), (*reference, twin_pages)]) {
-            entry(pages, reference).flags().fetch_or(1, Ordering::Relaxed);
-        }
-        let (ours, theirs) = (table(pages, 1), twin_table(twin_pages, 1));
-        let mut grants: Vec<(Grant<'_>, twin::Grant)> = Vec::new();
-        for step in steps {
-            match step {
-                Step::Lend { frame, peer, readonly } => {
-                    let mut twin = MaybeUninit::uninit();
-                    let grant = lend(ours, page(frame), Domid(peer), access(readonly));
-                    // SAFETY: the table stays for ever.
-                    let lent = unsafe { twin::twin_lend(theirs, &twin_page(frame), peer, readonly, twin.as_mut_ptr()) };
-                    prop_assert_eq!(grant.is_some(), lent);
-                    if let Some(grant) = grant {
-                        // SAFETY: the call said that it wrote it.
-                        let twin = unsafe { twin.assume_init() };
-                        prop_assert_eq!((grant.reference(), grant.page().frame().0), (twin.slot.reference, u64::from(twin.page.frame)));
-                        grants.push((grant, twin));
+/// Takes the same steps on both sides; `taken` are entries that an earlier kernel left in use.
+fn compare(taken: &[u32], steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let (pages, twin_pages) = (entries(1), entries(1));
+    for (reference, pages) in
+        taken.iter().flat_map(|reference| [(*reference, pages), (*reference, twin_pages)])
+    {
+        entry(pages, reference).flags().fetch_or(1, Ordering::Relaxed);
+    }
+    let (ours, theirs) = (table(pages, 1), twin_table(twin_pages, 1));
+    let mut grants: Vec<(Grant<'_>, twin::Grant)> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Lend { frame, peer, readonly } => {
+                let mut twin = MaybeUninit::uninit();
+                let grant = lend(ours, page(frame), Domid(peer), access(readonly));
+                // SAFETY: the table stays for ever.
+                let lent = unsafe {
+                    twin::twin_lend(theirs, &twin_page(frame), peer, readonly, twin.as_mut_ptr())
+                };
+                prop_assert_eq!(grant.is_some(), lent);
+                if let Some(grant) = grant {
+                    // SAFETY: the call said that it wrote it.
+                    let twin = unsafe { twin.assume_init() };
+                    prop_assert_eq!(
+                        (grant.reference(), grant.page().frame().0),
+                        (twin.slot.reference, u64::from(twin.page.frame))
+                    );
+                    grants.push((grant, twin));
+                }
+            }
+            Step::Flags { grant, flags } => {
+                if let Some((grant, _)) =
+                    grant.checked_rem(grants.len()).and_then(|index| grants.get(index))
+                {
+                    for pages in [pages, twin_pages] {
+                        entry(pages, grant.reference()).flags().swap(flags, Ordering::Relaxed);
                     }
                 }
-                Step::Flags { grant, flags } => {
-                    if let Some((grant, _)) = grant.checked_rem(grants.len()).and_then(|index| grants.get(index)) {
-                        for pages in [pages, twin_pages] {
-                            entry(pages, grant.reference()).flags().swap(flags, Ordering::Relaxed);
-                        }
-                    }
-                }
-                Step::Revoke { grant } => if let Some((grant, mut twin)) = take(&mut grants, grant) {
+            }
+            Step::Revoke { grant } => {
+                if let Some((grant, mut twin)) = take(&mut grants, grant) {
                     let frame = grant.page().frame().0;
                     let back = revoke(grant);
                     let mut twin_back = twin_page(0);
                     // SAFETY: table and entry stay for ever.
                     let came = unsafe { twin::twin_revoke(&raw mut twin, &raw mut twin_back) };
-                    prop_assert_eq!(back.as_ref().map(|page| page.frame().0), came.then_some(u64::from(twin_back.frame)));
+                    prop_assert_eq!(
+                        back.as_ref().map(|page| page.frame().0),
+                        came.then_some(u64::from(twin_back.frame))
+                    );
                     prop_assert!(back.is_none_or(|page| page.frame().0 == frame));
-                },
-                Step::Again { grant, frame, peer } => if let Some((grant, mut twin)) = take(&mut grants, grant) {
+                }
+            }
+            Step::Again { grant, frame, peer } => {
+                if let Some((grant, mut twin)) = take(&mut grants, grant) {
                     let (mut slot, mut back) = (twin.slot, twin_page(0));
                     // SAFETY: as above.
-                    let came = unsafe { twin::twin_withdraw(&raw mut twin, &raw mut slot, &raw mut back) };
+                    let came =
+                        unsafe { twin::twin_withdraw(&raw mut twin, &raw mut slot, &raw mut back) };
                     match withdraw(grant) {
                         Ok((ours, _)) => {
                             prop_assert!(came);
                             let again = publish(ours, page(frame), Domid(peer), Access::ReadWrite);
                             // SAFETY: as above.
-                            unsafe { twin::twin_publish(&raw const slot, &twin_page(frame), peer, false, &raw mut twin) };
+                            unsafe {
+                                twin::twin_publish(
+                                    &raw const slot,
+                                    &twin_page(frame),
+                                    peer,
+                                    false,
+                                    &raw mut twin,
+                                )
+                            };
                             grants.push((again, twin));
                         }
                         Err(used) => {
@@ -128,9 +152,26 @@ proptest! {
                             grants.push((used.into_grant(), twin));
                         }
                     }
-                },
+                }
             }
-            prop_assert_eq!(contents(pages), contents(twin_pages));
         }
+        prop_assert_eq!(contents(pages), contents(twin_pages));
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn both_sides_do_the_same(
+        taken in prop::collection::vec(8..512_u32, 0..60),
+        steps in prop::collection::vec(step(), 1..700),
+    ) {
+        compare(&taken, steps)?;
     }
 }

@@ -21,7 +21,9 @@ pub fn check(document: &Document, root: &Path, runs: usize) -> Result<String, St
     let theirs = median(runs, || cold_check(rival.folder(), &[], &target))?;
     let ours = median(runs, || cold_check(root, &["--package", "xen-pac"], &target))?;
     Ok(format!(
-        "The same description; medians of {runs} runs, each with an empty target directory.\n\n| what | processor | wall |\n|---|---|---|\n{}\n{}\n\nprocessor time, ours / theirs: {:.3}",
+        "The same description; medians of {runs} runs, each with an empty target directory.\n\n\
+         | what | processor | wall |\n|---|---|---|\n{}\n{}\n\n\
+         processor time, ours / theirs: {:.3}",
         row("`cargo check -p xen-pac`", ours),
         row("`cargo check` of svd2rust's crate", theirs),
         ratio(ours, theirs),

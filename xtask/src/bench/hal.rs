@@ -31,7 +31,9 @@ pub fn hal(root: &Path) -> Result<String, String> {
     let output = bench.output().map_err(|error| format!("cargo could not be started: {error}"))?;
     if !output.status.success() {
         return Err(
-            "`cargo bench` failed in xen-hal/bench; the runner is installed by `cargo install gungraun-runner --version 0.20.0`".to_owned()
+            "`cargo bench` failed in xen-hal/bench; the runner is installed by `cargo install \
+             gungraun-runner --version 0.20.0`"
+                .to_owned(),
         );
     }
     table(&String::from_utf8_lossy(&output.stdout))
@@ -97,8 +99,10 @@ mod tests {
 
     fn printed(ours: u64) -> String {
         format!(
-            "counts::masks::ours_mask quiet:(domain(false, false))\n  Instructions:      {ours}|9   (x)\n  L1 Hits: 3|N/A\n\
-             counts::masks::twins_mask quiet:(domain(false, false))\n  Instructions:      10|N/A   (x)\n"
+            "counts::masks::ours_mask quiet:(domain(false, false))\n  Instructions:      \
+             {ours}|9   (x)\n  L1 Hits: 3|N/A\n\
+             counts::masks::twins_mask quiet:(domain(false, false))\n  Instructions:      10|N/A   \
+             (x)\n"
         )
     }
 

@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn calls_of_a_function_are_added() {
-        let record = "fn=main\n10 5\ncfi=a.rs\ncfn=a::one\ncalls=1 3\n11 70\ncfn=a::two\ncalls=2 3\n12 200\ncfn=a::one\ncalls=4 3\n13 7\n";
+        let record = "fn=main\n10 5\ncfi=a.rs\ncfn=a::one\ncalls=1 3\n11 70\ncfn=a::two\n\
+         calls=2 3\n12 200\ncfn=a::one\ncalls=4 3\n13 7\n";
         assert_eq!(inclusive(record, "a::one"), Some(77));
         assert_eq!(inclusive(record, "a::two"), Some(200));
         assert_eq!(inclusive(record, "a::three"), None);

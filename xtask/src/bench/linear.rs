@@ -37,8 +37,10 @@ pub fn linear(
     let folder = root.join("target/bench/linear");
     let valgrind = find_program("valgrind");
     let mut table = format!(
-        "Medians of {runs} runs; in brackets, each row's cost for one copy of the description, as a part of the first row's.\n\n\
-         | copies | items | processor | instructions: all | read | check | codegen |\n|---|---|---|---|---|---|---|\n"
+        "Medians of {runs} runs; in brackets, each row's cost for one copy of the description, as \
+         a part of the first row's.\n\n\
+         | copies | items | processor | instructions: all | read | check | codegen |\n\
+         |---|---|---|---|---|---|---|\n"
     );
     let mut first: Option<Row> = None;
     for times in TIMES {

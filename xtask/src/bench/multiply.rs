@@ -129,7 +129,8 @@ fn with_hypercalls(text: &str, document: &Document, times: usize) -> String {
             let (name, number) = (format!("{}_x{copy}", set.hypercall), STRIDE * copy + index);
             let _ = writeln!(
                 added,
-                "      - {{ name: {name}, value: {number}, c: none, doc: Stands for the commands of copy {copy}. }}"
+                "      - {{ name: {name}, value: {number}, c: none, doc: Stands for the commands \
+                 of copy {copy}. }}"
             );
         }
     }

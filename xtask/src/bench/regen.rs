@@ -21,7 +21,9 @@ pub fn regen(document: &Document, root: &Path, runs: usize) -> Result<String, St
     through_cargo(root, &folder.join("generated"))?;
     let alias = median(runs, || through_cargo(root, &folder.join("generated")))?;
     Ok(format!(
-        "A description of {} registers and {} fields; medians of {runs} runs.\n\n| what | processor | wall |\n|---|---|---|\n{}\n{}\n{}\n\nprocessor time, ours / theirs: {:.3}; with cargo's own: {:.3}",
+        "A description of {} registers and {} fields; medians of {runs} runs.\n\n\
+         | what | processor | wall |\n|---|---|---|\n{}\n{}\n{}\n\n\
+         processor time, ours / theirs: {:.3}; with cargo's own: {:.3}",
         rival.registers,
         rival.fields,
         row("regen, nothing there before", ours),

@@ -44,7 +44,8 @@ pub(super) fn device(document: &Document) -> Device {
 const HEAD: &str = r#"<?xml version="1.0" encoding="utf-8"?>
 <device schemaVersion="1.3">
 <name>XEN</name><version>1.0</version><description>As large as the Xen guest ABI</description>
-<addressUnitBits>8</addressUnitBits><width>32</width><size>32</size><resetValue>0</resetValue><resetMask>0xffffffff</resetMask>
+<addressUnitBits>8</addressUnitBits><width>32</width><size>32</size>
+<resetValue>0</resetValue><resetMask>0xffffffff</resetMask>
 <peripherals>
 "#;
 
@@ -101,7 +102,8 @@ impl Peripheral {
         let doc = escape(doc);
         writeln!(
             self.text,
-            "<register><name>{name}</name><description>{doc}</description><addressOffset>{offset:#x}</addressOffset><size>{size}</size>\
+            "<register><name>{name}</name><description>{doc}</description>\
+             <addressOffset>{offset:#x}</addressOffset><size>{size}</size>\
              <access>read-write</access><fields>{fields}</fields></register>"
         )
         .ok();
@@ -115,8 +117,11 @@ impl Peripheral {
             (0x4000_0000_u64 + index as u64 * 0x10000, registers * 8, escape(doc));
         writeln!(
             device.text,
-            "<peripheral><name>{name}</name><description>{doc}</description><baseAddress>{base:#x}</baseAddress>\
-             <addressBlock><offset>0</offset><size>{size:#x}</size><usage>registers</usage></addressBlock>\n<registers>\n{text}</registers></peripheral>"
+            "<peripheral><name>{name}</name><description>{doc}</description>\
+             <baseAddress>{base:#x}</baseAddress>\
+             <addressBlock><offset>0</offset><size>{size:#x}</size><usage>registers</usage>\
+             </addressBlock>\n\
+             <registers>\n{text}</registers></peripheral>"
         )
         .ok();
         device.registers += registers;
@@ -132,7 +137,8 @@ fn word_field(field: &BitField) -> String {
 fn bit_field(name: &str, doc: &str, high: u32, low: u32, values: &str) -> String {
     let doc = escape(doc);
     format!(
-        "<field><name>{name}</name><description>{doc}</description><bitRange>[{high}:{low}]</bitRange>{values}</field>"
+        "<field><name>{name}</name><description>{doc}</description>\
+         <bitRange>[{high}:{low}]</bitRange>{values}</field>"
     )
 }
 
@@ -158,7 +164,8 @@ fn enumerated(value: &Value, mask: i128) -> String {
     // svd2rust takes a name such as SELF for a keyword, and fails; a prefix keeps them all
     // harmless.
     format!(
-        "<enumeratedValue><name>v_{name}</name><description>{doc}</description><value>{number}</value></enumeratedValue>"
+        "<enumeratedValue><name>v_{name}</name><description>{doc}</description>\
+         <value>{number}</value></enumeratedValue>"
     )
 }
 

@@ -18,8 +18,8 @@ pub use run::run;
 pub use step::{Call, Step};
 pub use steps::all;
 
-/// The files of the workspace at `root`, relative to it: those that git tracks, and new ones that it
-/// does not ignore.
+/// The files of the workspace at `root`, relative to it: those that git tracks, and new ones that
+/// it does not ignore.
 ///
 /// # Errors
 ///

@@ -103,7 +103,8 @@ fn proofs() -> Vec<Step> {
         ),
         step(
             "headers",
-            "the description agrees with installed headers, measured now by a C compiler for each architecture",
+            "the description agrees with installed headers, measured now by a C compiler for each \
+             architecture",
             &[tools::XEN_HEADERS, tools::GCC, tools::GCC_AARCH64],
             vec![Call::xtask("verify --headers /usr/include/xen")],
         ),
@@ -167,14 +168,17 @@ fn optional() -> Vec<Step> {
 /// that, its locks would not be seen.
 fn threads() -> Step {
     let flags = format!(
-        "-Zsanitizer=thread -Zexternal-clangrt -Clink-arg=-fuse-ld=lld -Clink-arg=-Wl,--whole-archive -Clink-arg={} -Clink-arg=-Wl,--no-whole-archive -Clink-arg=-Wl,--export-dynamic -Clink-arg=-lm",
+        "-Zsanitizer=thread -Zexternal-clangrt -Clink-arg=-fuse-ld=lld \
+         -Clink-arg=-Wl,--whole-archive -Clink-arg={} -Clink-arg=-Wl,--no-whole-archive \
+         -Clink-arg=-Wl,--export-dynamic -Clink-arg=-lm",
         tools::TSAN_LIBRARY
     );
     // One test at a time: the simulator maps its memory by system calls that the checker does not
     // see, so an address that one test's machine gave back and another test's machine was given
     // looks like one place two threads write.
     let test = Call::cargo(
-        "test -Zbuild-std=std,panic_abort,panic_unwind,test --target x86_64-unknown-linux-gnu --package xen-hal --test faults --test trials -- --test-threads=1",
+        "test -Zbuild-std=std,panic_abort,panic_unwind,test --target x86_64-unknown-linux-gnu \
+         --package xen-hal --test faults --test trials -- --test-threads=1",
     );
     let test = test
         .env("RUSTC_BOOTSTRAP", "1")
@@ -203,7 +207,8 @@ fn cross(name: &'static str, target: &str) -> Step {
 fn hypercalls_x86() -> Step {
     let run = |profile| {
         let line = format!(
-            "run --quiet --locked --package xen-hal-bench-x86 {profile} {BUILD_STD} i686-unknown-linux-gnu -Zbuild-std-features=compiler-builtins-mem"
+            "run --quiet --locked --package xen-hal-bench-x86 {profile} {BUILD_STD} \
+             i686-unknown-linux-gnu -Zbuild-std-features=compiler-builtins-mem"
         );
         cross_call(&line).inside("xen-hal/bench")
     };

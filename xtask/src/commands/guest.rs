@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{IsTerminal, Write};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -37,8 +38,8 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "programs")]
     all: bool,
     /// Start them that many times in a row, whatever becomes of a run.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    repeat: u32,
+    #[arg(long, default_value = "1", value_name = "N")]
+    repeat: NonZeroU32,
     /// Keep what the scenarios tell as what they have to tell from now on.
     #[arg(long, conflicts_with = "repeat")]
     record: bool,
@@ -84,10 +85,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Err(why) => return refuse(&why),
     };
     let mut tally = Tally::default();
-    for round in 1..=arguments.repeat {
-        let round = (arguments.repeat > 1).then_some(round);
+    let rounds = arguments.repeat.get();
+    for round in 1..=rounds {
+        let round = (rounds > 1).then_some(round);
         if let Some(round) = round {
-            println!("Round {round} of {}:", arguments.repeat);
+            println!("Round {round} of {rounds}:");
         }
         programs.iter().for_each(|program| {
             tally.add(program.name, session.run(program, &binaries[program.binary], round))

@@ -14,8 +14,10 @@ const MENDS: &str = "cargo xtask regen";
 /// What `cargo xtask regen` can be told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The description is read, checked and rendered as a whole before anything is written; if anything is wrong with it, all of it is said and nothing \
-changes. Files that are right already are not touched, files without a source any more are removed, and files that were not generated are left alone.
+The description is read, checked and rendered as a whole before anything is written; if anything \
+is wrong with it, all of it is said and nothing \
+changes. Files that are right already are not touched, files without a source any more are \
+removed, and files that were not generated are left alone.
 
 Examples:
   cargo xtask regen                          bring xen-pac up to date

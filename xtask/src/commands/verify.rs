@@ -95,7 +95,8 @@ fn against_facts(
     }
     if !judged.stale.is_empty() {
         eprintln!(
-            "help: describe what is new, or let `cargo xtask verify --accept` write down the counts that hold now"
+            "help: describe what is new, or let `cargo xtask verify --accept` write down the \
+             counts that hold now"
         );
     }
     for cell in &compared.unmeasured {

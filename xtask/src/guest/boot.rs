@@ -18,7 +18,8 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// What Xen is told. The emulated machine has no IOMMU, without which Xen makes no PVH control
 /// domain unless told so; the console is the serial port.
-const XEN_OPTIONS: &str = "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all dom0=pvh dom0-iommu=none iommu=off dom0_mem=64M dom0_max_vcpus=2";
+const XEN_OPTIONS: &str = "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all dom0=pvh \
+ dom0-iommu=none iommu=off dom0_mem=64M dom0_max_vcpus=2";
 
 /// How a run ended, and what the emulator complained of.
 #[derive(Debug)]

@@ -98,7 +98,8 @@ pub const PROGRAMS: &[Program] = &[
     },
     Program {
         name: "hypercall-page",
-        about: "Has Xen fill a hypercall page, and compares its answers with those of the processor's instruction",
+        about: "Has Xen fill a hypercall page, and compares its answers with those of the \
+         processor's instruction",
         binary: "hypercall-page",
         command_line: "",
         expected: Expected::Success,

@@ -76,9 +76,10 @@ fn xen_gives_its_reasons() {
     for end in [End::Exited(0), End::Stopped, End::TimedOut(9)] {
         let why = "Presently, iommu must be enabled for PVH hardware domain".into();
         assert_eq!(judge(&recorded(HYPERVISOR_PANIC), &end, ""), Verdict::HypervisorPanic(why));
-        assert!(
-            matches!(judge(&recorded(GUEST_CRASH), &end, ""), Verdict::GuestCrash(why) if why.starts_with("domain_crash called from"))
-        );
+        assert!(matches!(
+            judge(&recorded(GUEST_CRASH), &end, ""),
+            Verdict::GuestCrash(why) if why.starts_with("domain_crash called from")
+        ));
     }
 }
 

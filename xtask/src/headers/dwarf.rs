@@ -2,11 +2,13 @@
 
 use super::MeasureError;
 use super::facts::{Extent, StructTable};
-use super::measure::PREFIX;
 use super::nodes::{self, Node, Nodes};
 use super::tree::Tree;
 use gimli::{DwTag, constants as dw};
 use std::collections::BTreeMap;
+
+/// What the enumerator of a macro begins with.
+pub const PREFIX: &str = "measured__";
 
 /// Deeper than any C type of the headers; what is deeper is damaged.
 const DEPTH: usize = 64;

@@ -1,14 +1,15 @@
 //! Measures a tree of public headers: a C compiler reads them, and its debug information and its
 //! macros become a [`Table`].
 //!
-//! Three steps: choose the headers that compile ([`super::tree`]), turn each macro that is an integer
-//! constant into an enumerator, and read structs and enumerators from the DWARF of one object file
-//! ([`super::dwarf`]).
+//! Three steps: choose the headers that compile ([`super::tree`]), turn each macro that is an
+//! integer constant into an enumerator, and read structs and enumerators from the DWARF of one
+//! object file ([`super::dwarf`]).
 
+use super::MeasureError;
 use super::compiler::{Compiler, Target};
+use super::dwarf::{self, PREFIX};
 use super::facts::{StructTable, Table};
 use super::tree::{self, Tree};
-use super::{MeasureError, dwarf};
 use crate::document::Release;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -79,9 +80,6 @@ pub fn measure(
         other_macros,
     })
 }
-
-/// What the enumerator of a macro begins with.
-pub const PREFIX: &str = "measured__";
 
 /// How often the compiler may name lines that it does not take, before something else must be
 /// wrong.

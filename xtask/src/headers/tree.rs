@@ -83,7 +83,8 @@ fn list(folder: &Path, prefix: &str, names: &mut Vec<String>) -> Result<(), Meas
 #[must_use]
 pub fn include_all(tree: &Tree, headers: &[String]) -> String {
     let mut source = String::from(
-        "#include <stddef.h>\n#include <stdint.h>\n#define __XEN_INTERFACE_VERSION__ __XEN_LATEST_INTERFACE_VERSION__\n",
+        "#include <stddef.h>\n#include <stdint.h>\n\
+         #define __XEN_INTERFACE_VERSION__ __XEN_LATEST_INTERFACE_VERSION__\n",
     );
     for header in headers {
         source.push_str(&format!("#include \"{}\"\n", tree.root.join(header).display()));

@@ -16,6 +16,12 @@ pub(crate) fn exit(status: u32) -> ! {
 pub(crate) fn print(text: &str) {
     // SAFETY: the kernel reads the text's bytes, and changes no register but the answer's.
     unsafe {
-        asm!("int 0x80", inlateout("eax") WRITE => _, in("ebx") ERROR_STREAM, in("ecx") text.as_ptr(), in("edx") text.len())
+        asm!(
+            "int 0x80",
+            inlateout("eax") WRITE => _,
+            in("ebx") ERROR_STREAM,
+            in("ecx") text.as_ptr(),
+            in("edx") text.len(),
+        );
     }
 }

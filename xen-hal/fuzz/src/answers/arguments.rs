@@ -49,7 +49,8 @@ macro_rules! commands {
             $($(
                 if is::<$module::command::$command>(number, arguments) {
                     type Argument = <$module::command::$command as Command>::Argument;
-                    return Some(<<$module::command::$command as Command>::Shape as Places>::place(arguments, size_of::<Argument>()));
+                    type Shape = <$module::command::$command as Command>::Shape;
+                    return Some(<Shape as Places>::place(arguments, size_of::<Argument>()));
                 }
             )*)*
             None
@@ -58,16 +59,20 @@ macro_rules! commands {
 }
 
 commands! {
-    version: Version Extraversion CompileInfo Capabilities Changeset PlatformParameters GetFeatures Pagesize GuestHandle Commandline BuildId Extraversion2 Capabilities2
+    version: Version Extraversion CompileInfo Capabilities Changeset PlatformParameters
+        GetFeatures Pagesize GuestHandle Commandline BuildId Extraversion2 Capabilities2
         Changeset2 Commandline2;
     hvm: SetParam GetParam FlushTlbs SetEvtchnUpcallVector;
-    event_channel: BindInterdomain BindVirq BindPirq Close Send Status AllocUnbound BindIpi BindVcpu Unmask SetPriority InitControl ExpandArray Reset;
+    event_channel: BindInterdomain BindVirq BindPirq Close Send Status AllocUnbound BindIpi
+        BindVcpu Unmask SetPriority InitControl ExpandArray Reset;
     grant_table: MapGrantRef UnmapGrantRef SetupTable Copy QuerySize SetVersion GetVersion;
-    memory: IncreaseReservation DecreaseReservation MaximumRamPage CurrentReservation MaximumReservation PopulatePhysmap AddToPhysmap MemoryMap MaximumGpfn
-        RemoveFromPhysmap AddToPhysmapBatch;
+    memory: IncreaseReservation DecreaseReservation MaximumRamPage CurrentReservation
+        MaximumReservation PopulatePhysmap AddToPhysmap MemoryMap MaximumGpfn RemoveFromPhysmap
+        AddToPhysmapBatch;
     sched: YieldCpu Block Shutdown Poll RemoteShutdown ShutdownCode Watchdog PinOverride;
-    vcpu: Up Down IsUp GetRunstateInfo RegisterRunstateMemoryArea SetPeriodicTimer StopPeriodicTimer SetSingleshotTimer StopSingleshotTimer RegisterVcpuInfo SendNmi
-        GetPhysid RegisterVcpuTimeMemoryArea RegisterRunstatePhysArea RegisterVcpuTimePhysArea;
+    vcpu: Up Down IsUp GetRunstateInfo RegisterRunstateMemoryArea SetPeriodicTimer
+        StopPeriodicTimer SetSingleshotTimer StopSingleshotTimer RegisterVcpuInfo SendNmi GetPhysid
+        RegisterVcpuTimeMemoryArea RegisterRunstatePhysArea RegisterVcpuTimePhysArea;
     vm_assist: Enable;
     console: Read;
 }

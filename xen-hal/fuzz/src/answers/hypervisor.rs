@@ -155,8 +155,8 @@ pub(super) fn values<T: Data>(bytes: &[u8]) -> Vec<T> {
         .collect()
 }
 
-// SAFETY: the answers lie, but name no memory: the operations that use what an answer names are given
-// memory that is there.
+// SAFETY: the answers lie, but name no memory: the operations that use what an answer names are
+// given memory that is there.
 unsafe impl Hypercall for Hostile<'_> {
     unsafe fn call5(&self, number: u32, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
         self.answer(number, &[a, b, c, d, e])

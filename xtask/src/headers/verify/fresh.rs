@@ -74,7 +74,8 @@ pub fn release(measured: &[(&str, &Measured)], facts: &Facts) -> Result<Release,
     misfits.sort_unstable();
     match misfits.as_slice() {
         [] => Err(format!(
-            "no measured release has the interface version {version:#010x} of these headers; say which it is with --release"
+            "no measured release has the interface version {version:#010x} of these headers; say \
+             which it is with --release"
         )),
         [(_, only)] => Ok(*only),
         [(best, release), (next, _), ..] if best < next => Ok(*release),

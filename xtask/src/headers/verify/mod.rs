@@ -153,7 +153,8 @@ impl Findings {
 pub fn summary(report: &Report, cells: usize) -> String {
     let tally = &report.tally;
     let mut text = format!(
-        "{} comparisons over {cells} releases and architectures: {} constants, {} struct sizes, {} members, {} named paddings, {} absences\n",
+        "{} comparisons over {cells} releases and architectures: {} constants, {} struct sizes, {} \
+         members, {} named paddings, {} absences\n",
         tally.total(),
         tally.constants,
         tally.sizes,

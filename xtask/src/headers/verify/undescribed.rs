@@ -135,7 +135,8 @@ impl Rules {
     #[must_use]
     pub fn updated(&self, report: &Report) -> String {
         let mut text = String::from(
-            "# What the facts have and the description leaves out: [why], then how many and which. The first match counts.\n",
+            "# What the facts have and the description leaves out: [why], then how many and which. \
+             The first match counts.\n",
         );
         for reason in &self.reasons {
             let _ = writeln!(text, "\n[{}]", reason.why);

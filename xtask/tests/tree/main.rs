@@ -1,0 +1,102 @@
+//! The shape of the tree: no line is wider than 100 columns, and no modules import each other in a
+//! circle.
+
+mod imports;
+
+use imports::Crate;
+use std::fs;
+use xtask::ci;
+use xtask::commands::workspace_root;
+
+/// The width of rustfmt, for every text file.
+const WIDTH: usize = 100;
+
+/// Files that others write: locks, licences, and what programs recorded.
+const RECORDED: [&str; 6] =
+    [".lock", "LICENSE-", "abi-yaml/facts/", "/transcripts/", "xtask/tests/diagnostics/", ".snap"];
+
+/// The roots of the crates whose modules must not import each other in a circle.
+const CRATES: [&str; 5] = [
+    "xtask/src/lib.rs",
+    "xen-pac/src/lib.rs",
+    "xen-hal/src/lib.rs",
+    "xen-hal/sim/src/lib.rs",
+    "examples/rt/src/lib.rs",
+];
+
+/// What is still wider or a circle, by the start of what the tests print. An entry that nothing needs
+/// any more is an error.
+const WIDE: [&str; 9] = [
+    "xen-pac/",
+    "xen-hal/src/",
+    "xen-hal/sim/",
+    "examples/",
+    "xtask/src/codegen/",
+    "xtask/src/document/",
+    "xtask/src/check/",
+    "xtask/src/layout/",
+    "xtask/src/yaml/",
+];
+const CIRCLES: [&str; 5] = [
+    "xtask/src/lib.rs: codegen::",
+    "xen-hal/src/lib.rs: hypercall",
+    "xen-hal/src/lib.rs: event::",
+    "xen-hal/sim/src/lib.rs: ",
+    "examples/rt/src/lib.rs: ",
+];
+
+/// Fails with what was found, except for what is still accepted, and with what is accepted in vain.
+fn judge(what: &str, found: &[String], accepted: &[&str]) {
+    let is_accepted = |line: &&String| accepted.iter().any(|start| line.starts_with(start));
+    let wrong: Vec<&String> = found.iter().filter(|line| !is_accepted(line)).collect();
+    let wrong = wrong.iter().map(|line| format!("{line}\n")).collect::<String>();
+    assert!(wrong.is_empty(), "{what}:\n{wrong}");
+    let is_needed = |start: &&&str| found.iter().any(|line| line.starts_with(**start));
+    let vain: Vec<&&str> = accepted.iter().filter(|start| !is_needed(start)).collect();
+    assert!(
+        vain.is_empty(),
+        "{what}: nothing starts with {vain:?} any more; remove it from the list"
+    );
+}
+
+/// Whether a line may be wider: tables, and lines that a URL makes so.
+fn is_exempt(line: &str) -> bool {
+    let text = line.trim_start().trim_start_matches(['/', '!', '*', '#']).trim_start();
+    let without_urls: usize = line
+        .split(' ')
+        .filter(|word| !word.contains("://"))
+        .map(|word| word.chars().count() + 1)
+        .sum();
+    text.starts_with('|') || without_urls <= WIDTH
+}
+
+#[test]
+fn no_line_is_wider_than_100_columns() {
+    let root = workspace_root();
+    let mut wide = Vec::new();
+    for file in ci::files(&root).expect("a git checkout") {
+        if RECORDED.iter().any(|part| file.contains(part)) {
+            continue;
+        }
+        // What is not UTF-8 is no text.
+        let Ok(text) = fs::read_to_string(root.join(&file)) else { continue };
+        for (index, line) in text.lines().enumerate() {
+            let columns = line.chars().count();
+            if columns > WIDTH && !is_exempt(line) {
+                wide.push(format!("{file}:{}: {columns} columns", index + 1));
+            }
+        }
+    }
+    judge("lines are wider than 100 columns", &wide, &WIDE);
+}
+
+#[test]
+fn no_modules_import_each_other_in_a_circle() {
+    let root = workspace_root();
+    let mut found = Vec::new();
+    for name in CRATES {
+        let krate = Crate::read(&root.join(name)).unwrap_or_else(|why| panic!("{name}: {why}"));
+        found.extend(krate.circles().into_iter().map(|circle| format!("{name}: {circle}")));
+    }
+    judge("modules import each other in a circle", &found, &CIRCLES);
+}
