@@ -11,7 +11,7 @@
 //! # #[cfg(target_arch = "x86_64")] {
 //! use core::ops::ControlFlow;
 //! use core::time::Duration;
-//! use xen_hal::clock::PvClock;
+//! use xen_hal::clock::{Clock, PvClock};
 //! use xen_hal::event::{ScanCursor, PortSet, TwoLevel};
 //! use xen_hal::platform::{Tsc, VcpuId};
 //! use xen_hal::{Xen, hypercall};

@@ -15,7 +15,7 @@ use xen_hal::clock::Monotonic;
 use xen_hal::event::Port;
 use xen_hal::grant::{Access, Grant, GrantSlot, GrantTable, Page, StillInUse};
 use xen_hal::platform::Tsc;
-use xen_hal_bench::clock::twin::{twin_monotonic, twin_now, twin_scale};
+use xen_hal_bench::clock::twin::{Line, twin_monotonic, twin_now, twin_scale};
 use xen_hal_bench::event::twin::{
     twin_dispatch, twin_dispatch_all, twin_mask, twin_unmask, twin_unmask_all,
 };
@@ -43,7 +43,7 @@ fn running(shift: i8, flags: u8) -> NonNull<VcpuTimeInfo> {
 #[bench::right(1 << 40, 0xcccc_cccc, -1)]
 #[bench::none(1 << 40, 0xcccc_cccc, 0)]
 #[bench::left(1 << 40, 0xcccc_cccc, 3)]
-fn ours_scale(delta: u64, mul: u32, shift: i8) -> u64 {
+fn ours_scale(delta: i64, mul: u32, shift: i8) -> i64 {
     black_box(clock::scale(black_box(delta), black_box(mul), black_box(shift)))
 }
 
@@ -51,7 +51,7 @@ fn ours_scale(delta: u64, mul: u32, shift: i8) -> u64 {
 #[bench::right(1 << 40, 0xcccc_cccc, -1)]
 #[bench::none(1 << 40, 0xcccc_cccc, 0)]
 #[bench::left(1 << 40, 0xcccc_cccc, 3)]
-fn twins_scale(delta: u64, mul: u32, shift: i8) -> u64 {
+fn twins_scale(delta: i64, mul: u32, shift: i8) -> i64 {
     black_box(twin_scale(black_box(delta), black_box(mul), black_box(shift)))
 }
 
@@ -59,7 +59,7 @@ fn twins_scale(delta: u64, mul: u32, shift: i8) -> u64 {
 #[bench::right(running(-1, 1))]
 #[bench::none(running(0, 1))]
 #[bench::left(running(3, 1))]
-fn ours_now(block: NonNull<VcpuTimeInfo>) -> u64 {
+fn ours_now(block: NonNull<VcpuTimeInfo>) -> i64 {
     black_box(clock::now(black_box(clock::over(fixture::time(block), Tsc)))).as_nanos()
 }
 
@@ -67,7 +67,7 @@ fn ours_now(block: NonNull<VcpuTimeInfo>) -> u64 {
 #[bench::right(running(-1, 1))]
 #[bench::none(running(0, 1))]
 #[bench::left(running(3, 1))]
-fn twins_now(block: NonNull<VcpuTimeInfo>) -> u64 {
+fn twins_now(block: NonNull<VcpuTimeInfo>) -> i64 {
     // SAFETY: the block stays for ever.
     black_box(unsafe { twin_now(black_box(block.as_ptr())) })
 }
@@ -75,22 +75,19 @@ fn twins_now(block: NonNull<VcpuTimeInfo>) -> u64 {
 #[library_benchmark(config = only("ours_monotonic"))]
 #[bench::stable(running(-1, 1))]
 #[bench::clamped(running(-1, 0))]
-fn ours_monotonic(block: NonNull<VcpuTimeInfo>) -> u64 {
-    let latest = Monotonic::new();
-    black_box(clock::monotonic(
-        black_box(clock::over(fixture::time(block), Tsc)),
-        black_box(&latest),
-    ))
-    .as_nanos()
+fn ours_monotonic(block: NonNull<VcpuTimeInfo>) -> i64 {
+    let line = Monotonic::new();
+    black_box(clock::monotonic(black_box(clock::over(fixture::time(block), Tsc)), black_box(&line)))
+        .as_nanos()
 }
 
 #[library_benchmark(config = only("twin_monotonic"))]
 #[bench::stable(running(-1, 1))]
 #[bench::clamped(running(-1, 0))]
-fn twins_monotonic(block: NonNull<VcpuTimeInfo>) -> u64 {
-    let mut latest = 0;
+fn twins_monotonic(block: NonNull<VcpuTimeInfo>) -> i64 {
+    let mut line = Line::default();
     // SAFETY: the block stays for ever.
-    black_box(unsafe { twin_monotonic(black_box(block.as_ptr()), black_box(&raw mut latest)) })
+    black_box(unsafe { twin_monotonic(black_box(block.as_ptr()), black_box(&raw mut line)) })
 }
 
 /// A domain with a bound port 70, and what is said of it.

@@ -1,5 +1,4 @@
-/* Reading the clock: a snapshot under the version counter with the TSC read inside, and the TSC's
- * ticks scaled. */
+/* Reading the clock: a snapshot under the version counter with the TSC read inside, scaled. */
 #include "abi.h"
 
 struct snapshot {
@@ -10,11 +9,18 @@ struct snapshot {
     uint8_t flags;
 };
 
+struct line {
+    int64_t latest;
+    int64_t offset;
+};
+
 enum { TSC_STABLE = 1 };
 
 typedef uint64_t counter(void *state);
 
-static inline uint64_t tsc(void *state)
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE uint64_t tsc(void *state)
 {
     uint32_t low, high;
     (void)state;
@@ -22,9 +28,8 @@ static inline uint64_t tsc(void *state)
     return (uint64_t)high << 32 | low;
 }
 
-static inline __attribute__((always_inline)) uint64_t snapshot(const struct time_info *time,
-                                                               struct snapshot *out, counter *read,
-                                                               void *state)
+INLINE uint64_t snapshot(const struct time_info *time, struct snapshot *out, counter *read,
+                         void *state)
 {
     for (;;) {
         uint32_t before = __atomic_load_n(&time->version, __ATOMIC_ACQUIRE);
@@ -43,25 +48,30 @@ static inline __attribute__((always_inline)) uint64_t snapshot(const struct time
     }
 }
 
-/* For any shift: 64 and more in either direction leave nothing. */
-static inline uint64_t scale(uint64_t delta, uint32_t mul, int8_t shift)
+/* A shift of 64 or more in either direction gives 0. */
+INLINE int64_t scale(int64_t delta, uint32_t mul, int8_t shift)
 {
     if (shift < 0)
         delta = shift > -64 ? delta >> -shift : 0;
     else
-        delta = shift < 64 ? delta << shift : 0;
-    return (uint64_t)((unsigned __int128)delta * mul >> 32);
+        delta = shift < 64 ? (int64_t)((uint64_t)delta << shift) : 0;
+    return (int64_t)((__int128)delta * mul >> 32);
 }
 
-static inline uint64_t time_at(const struct snapshot *time, uint64_t ticks)
+INLINE int64_t add(uint64_t a, uint64_t b)
 {
-    return time->system_time +
-           scale(ticks - time->tsc_timestamp, time->tsc_to_system_mul, time->tsc_shift);
+    return (int64_t)(a + b);
 }
 
-static inline uint64_t clamp(uint64_t *latest, uint64_t now)
+INLINE int64_t time_at(const struct snapshot *time, uint64_t ticks)
 {
-    uint64_t before = __atomic_load_n(latest, __ATOMIC_RELAXED);
+    int64_t since = (int64_t)(ticks - time->tsc_timestamp);
+    return add(time->system_time, scale(since, time->tsc_to_system_mul, time->tsc_shift));
+}
+
+INLINE int64_t clamp(int64_t *latest, int64_t now)
+{
+    int64_t before = __atomic_load_n(latest, __ATOMIC_RELAXED);
     while (before < now) {
         if (__atomic_compare_exchange_n(latest, &before, now, true, __ATOMIC_RELAXED,
                                         __ATOMIC_RELAXED))
@@ -70,46 +80,38 @@ static inline uint64_t clamp(uint64_t *latest, uint64_t now)
     return before;
 }
 
-static inline __attribute__((always_inline)) uint64_t now(const struct time_info *time,
-                                                          counter *read, void *state)
+INLINE int64_t now(const struct time_info *time, counter *read, void *state)
 {
     struct snapshot seen;
     uint64_t ticks = snapshot(time, &seen, read, state);
     return time_at(&seen, ticks);
 }
 
-static inline __attribute__((always_inline)) uint64_t monotonic(const struct time_info *time,
-                                                                uint64_t *latest, counter *read,
-                                                                void *state)
+INLINE int64_t monotonic(const struct time_info *time, struct line *line, counter *read,
+                         void *state)
 {
     struct snapshot seen;
     uint64_t ticks = snapshot(time, &seen, read, state);
-    uint64_t now = time_at(&seen, ticks);
-    return seen.flags & TSC_STABLE ? now : clamp(latest, now);
+    int64_t now = add(time_at(&seen, ticks), __atomic_load_n(&line->offset, __ATOMIC_RELAXED));
+    return seen.flags & TSC_STABLE ? now : clamp(&line->latest, now);
 }
 
-uint64_t twin_scale(uint64_t delta, uint32_t mul, int8_t shift)
-{
-    return scale(delta, mul, shift);
-}
+int64_t twin_scale(int64_t delta, uint32_t mul, int8_t shift) { return scale(delta, mul, shift); }
 
-uint64_t twin_now(const struct time_info *time)
-{
-    return now(time, tsc, NULL);
-}
+int64_t twin_now(const struct time_info *time) { return now(time, tsc, NULL); }
 
-uint64_t twin_now_with(const struct time_info *time, counter *read, void *state)
+int64_t twin_now_with(const struct time_info *time, counter *read, void *state)
 {
     return now(time, read, state);
 }
 
-uint64_t twin_monotonic(const struct time_info *time, uint64_t *latest)
+int64_t twin_monotonic(const struct time_info *time, struct line *line)
 {
-    return monotonic(time, latest, tsc, NULL);
+    return monotonic(time, line, tsc, NULL);
 }
 
-uint64_t twin_monotonic_with(const struct time_info *time, uint64_t *latest, counter *read,
-                             void *state)
+int64_t twin_monotonic_with(const struct time_info *time, struct line *line, counter *read,
+                            void *state)
 {
-    return monotonic(time, latest, read, state);
+    return monotonic(time, line, read, state);
 }

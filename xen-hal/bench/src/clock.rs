@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use xen_hal::clock::{Monotonic, PvClock, SystemTime};
+use xen_hal::clock::{Clock, Instant, Monotonic, PvClock, SystemTime};
 use xen_hal::platform::{Counter, Tsc};
 use xen_hal::version::Features;
 use xen_pac::shared_info::{VcpuTimeInfo, raw};
@@ -35,17 +35,17 @@ pub fn now(clock: PvClock<'_, Tsc>) -> SystemTime {
     clock.now()
 }
 
-/// The system time, not before what was seen before.
+/// The kernel's monotonic time.
 #[unsafe(export_name = "ours_monotonic")]
 #[inline(never)]
-pub fn monotonic(clock: PvClock<'_, Tsc>, latest: &Monotonic) -> SystemTime {
-    clock.monotonic(latest)
+pub fn monotonic(clock: PvClock<'_, Tsc>, line: &Monotonic) -> Instant {
+    clock.instant(line)
 }
 
 /// Ticks to nanoseconds.
 #[unsafe(export_name = "ours_scale")]
 #[inline(never)]
-pub fn scale(delta: u64, mul: u32, shift: i8) -> u64 {
+pub fn scale(delta: i64, mul: u32, shift: i8) -> i64 {
     xen_hal::clock::scale(delta, mul, shift)
 }
 
@@ -53,20 +53,28 @@ pub fn scale(delta: u64, mul: u32, shift: i8) -> u64 {
 pub mod twin {
     use super::{c_void, raw};
 
+    /// The kernel's time line: the latest instant, and what is added to a system time.
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct Line {
+        pub latest: i64,
+        pub offset: i64,
+    }
+
     unsafe extern "C" {
-        pub safe fn twin_scale(delta: u64, mul: u32, shift: i8) -> u64;
-        pub fn twin_now(block: *mut raw::VcpuTimeInfo) -> u64;
+        pub safe fn twin_scale(delta: i64, mul: u32, shift: i8) -> i64;
+        pub fn twin_now(block: *mut raw::VcpuTimeInfo) -> i64;
         pub fn twin_now_with(
             block: *mut raw::VcpuTimeInfo,
             read: extern "C" fn(*mut c_void) -> u64,
             state: *mut c_void,
-        ) -> u64;
-        pub fn twin_monotonic(block: *mut raw::VcpuTimeInfo, latest: *mut u64) -> u64;
+        ) -> i64;
+        pub fn twin_monotonic(block: *mut raw::VcpuTimeInfo, line: *mut Line) -> i64;
         pub fn twin_monotonic_with(
             block: *mut raw::VcpuTimeInfo,
-            latest: *mut u64,
+            line: *mut Line,
             read: extern "C" fn(*mut c_void) -> u64,
             state: *mut c_void,
-        ) -> u64;
+        ) -> i64;
     }
 }

@@ -5,12 +5,12 @@ mod support;
 
 use std::ops::ControlFlow;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use support::{Problem, shared_page, show};
 use xen_hal::Xen;
-use xen_hal::clock::{PvClock, SystemTime};
+use xen_hal::clock::{Clock, PvClock, SystemTime};
 use xen_hal::event::{AllPorts, Drain, ScanCursor, TwoLevel};
 use xen_hal::platform::VcpuId;
 use xen_pac::base::Virq;
@@ -22,7 +22,7 @@ const PERIOD: Duration = Duration::from_millis(10);
 
 static TICKS: AtomicU32 = AtomicU32::new(0);
 /// When the next tick is due, in nanoseconds.
-static DUE: AtomicU64 = AtomicU64::new(0);
+static DUE: AtomicI64 = AtomicI64::new(0);
 static UPCALLS: AtomicU32 = AtomicU32::new(0);
 static CURSOR: ScanCursor = ScanCursor::new();
 

@@ -251,7 +251,7 @@ mod tests {
             5_100_000_000,
         ] {
             let (shift, mul) = scale(frequency);
-            let second = clock::scale(frequency, mul, shift);
+            let second = clock::scale(frequency as i64, mul, shift);
             assert!((999_999_990..=1_000_000_000).contains(&second), "{frequency}: {second}");
         }
     }

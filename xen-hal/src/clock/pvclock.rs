@@ -3,88 +3,249 @@
 use xen_pac::features::Feature;
 use xen_pac::shared_info::{VcpuTimeInfo, VcpuTimeInfoSnapshot, pvclock_flags};
 
-use super::{Monotonic, SystemTime, frequency, scale};
+use super::{Clock, Instant, Monotonic, SystemTime, frequency, scale};
 use crate::platform::Counter;
 use crate::version::Features;
 
 /// A vCPU's clock: the values in its time block, and the TSC that carries them forward.
 ///
-/// Each vCPU has its own block, which is right only while that vCPU reads it: do not share a
-/// `PvClock` between vCPUs, share a [`Monotonic`].
+/// Each vCPU has its own block, which is right only while that vCPU reads it. Do not share a
+/// `PvClock` between vCPUs; share a [`Monotonic`].
 #[derive(Clone, Copy, Debug)]
 pub struct PvClock<'a, C> {
     block: VcpuTimeInfo<'a>,
     counter: C,
 }
 
-/// The domain's features say that an HVM guest cannot trust the time block: its TSC runs at another
-/// rate or offset than the block assumes.
+/// The domain lacks `XENFEAT_hvm_safe_pvclock`: its TSC runs at another rate or offset than the time
+/// block assumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnsafeForHvm;
+pub struct UnsafePvClockError;
 
-impl core::fmt::Display for UnsafeForHvm {
+impl core::fmt::Display for UnsafePvClockError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("this Xen does not report XENFEAT_hvm_safe_pvclock, so the time block does not match the TSC that an HVM guest reads; use another clock")
+        f.write_str(
+            "expected XENFEAT_hvm_safe_pvclock, found a Xen without it: the time block does not \
+             match the TSC of an HVM guest; use another clock",
+        )
     }
 }
 
-impl core::error::Error for UnsafeForHvm {}
+impl core::error::Error for UnsafePvClockError {}
 
 impl<'a, C: Counter> PvClock<'a, C> {
-    /// The clock over a vCPU's time block, in a domain with these features.
+    /// Creates the clock over a vCPU's time block, in a domain with these features.
     ///
     /// # Errors
     ///
-    /// [`UnsafeForHvm`] where the features lack `hvm_safe_pvclock`.
+    /// [`UnsafePvClockError`] if the features lack `hvm_safe_pvclock`.
     pub fn new(
         features: Features,
         block: VcpuTimeInfo<'a>,
         counter: C,
-    ) -> Result<Self, UnsafeForHvm> {
+    ) -> Result<Self, UnsafePvClockError> {
         if features.has(Feature::HVM_SAFE_PVCLOCK) {
             Ok(Self { block, counter })
         } else {
-            Err(UnsafeForHvm)
+            Err(UnsafePvClockError)
         }
     }
 
-    /// The system time now, in nanoseconds; 0 until Xen has written the block for the first time
-    /// (see [`is_running`](Self::is_running)).
-    ///
-    /// Spins while Xen is writing the block, which takes it a few instructions.
-    #[inline]
-    pub fn now(&self) -> SystemTime {
-        let (time, ticks) = self.block.snapshot_with(|| self.counter.read());
-        time_at(&time, ticks)
-    }
-
-    /// The system time now, clamped so that no vCPU reads less than another has read before. Where
-    /// Xen calls the TSC stable, the clamp is not needed and not used.
-    #[inline]
-    pub fn monotonic(&self, latest: &Monotonic) -> SystemTime {
-        let (time, ticks) = self.block.snapshot_with(|| self.counter.read());
-        let now = time_at(&time, ticks);
-        if time.flags().is_set(pvclock_flags::TSC_STABLE) { now } else { latest.clamp(now) }
-    }
-
-    /// Whether Xen has written the block yet.
+    /// True once Xen has written the block. Until then the clock reads 0.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.block.snapshot().tsc_to_system_mul != 0
     }
 
-    /// The TSC's rate in ticks a second, as Xen sees it; `None` before the first update.
+    /// The TSC's rate in ticks a second, as Xen reports it; `None` before the first update.
     #[must_use]
     pub fn frequency(&self) -> Option<u64> {
         let time = self.block.snapshot();
         frequency(time.tsc_to_system_mul, time.tsc_shift)
     }
+
+    #[inline]
+    fn read(&self) -> (SystemTime, bool) {
+        let (time, ticks) = self.block.snapshot_with(|| self.counter.read());
+        (time_at(&time, ticks), time.flags().is_set(pvclock_flags::TSC_STABLE))
+    }
 }
 
-/// The time that a snapshot stands for at a reading of the counter.
+impl<C: Counter> Clock for PvClock<'_, C> {
+    /// Returns the system time; 0 until Xen has written the block for the first time.
+    ///
+    /// Spins while Xen writes the block, which takes it a few instructions.
+    #[inline]
+    fn now(&self) -> SystemTime {
+        self.read().0
+    }
+
+    #[inline]
+    fn is_common(&self) -> bool {
+        self.read().1
+    }
+
+    /// If Xen reports a stable TSC, the clamp is not needed and not used.
+    #[inline]
+    fn instant(&self, line: &Monotonic) -> Instant {
+        let (now, stable) = self.read();
+        if stable { line.unclamped(now) } else { line.instant(now) }
+    }
+}
+
+/// The time that a snapshot stands for at a reading of the counter. The difference is signed: a
+/// counter may be a few ticks behind the stamp.
 #[inline]
 fn time_at(time: &VcpuTimeInfoSnapshot, ticks: u64) -> SystemTime {
-    let since = ticks.wrapping_sub(time.tsc_timestamp);
+    let since = ticks.wrapping_sub(time.tsc_timestamp) as i64;
     let elapsed = scale(since, time.tsc_to_system_mul, time.tsc_shift);
-    SystemTime::from_nanos(time.system_time.wrapping_add(elapsed))
+    SystemTime::from_nanos((time.system_time as i64).wrapping_add(elapsed))
+}
+
+#[cfg(test)]
+mod tests {
+    //! The clock over a time block in ordinary memory, with a thread that plays the hypervisor.
+
+    use core::cell::Cell;
+    use core::ptr::NonNull;
+    use std::boxed::Box;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::thread;
+
+    use xen_pac::shared_info::raw;
+
+    use super::*;
+
+    /// A counter that the test moves.
+    struct Manual(Cell<u64>);
+
+    impl Counter for Manual {
+        fn read(&self) -> u64 {
+            self.0.get()
+        }
+    }
+
+    /// A block that lives until the test process ends.
+    fn block() -> VcpuTimeInfo<'static> {
+        let memory = NonNull::from(Box::leak(Box::new(raw::VcpuTimeInfo::ZEROED)));
+        // SAFETY: the memory is never freed, and only this handle and its copies touch it.
+        unsafe { VcpuTimeInfo::from_ptr(memory) }
+    }
+
+    fn safe() -> Features {
+        Features::from_words([1 << Feature::HVM_SAFE_PVCLOCK.0])
+    }
+
+    /// One nanosecond a tick, from tick 100 on, at which it was `system_time`.
+    fn one_to_one(system_time: u64, flags: u8) -> VcpuTimeInfoSnapshot {
+        VcpuTimeInfoSnapshot {
+            tsc_timestamp: 100,
+            system_time,
+            tsc_to_system_mul: 1 << 31,
+            tsc_shift: 1,
+            flags,
+        }
+    }
+
+    #[test]
+    fn a_domain_without_the_feature_gets_no_clock() {
+        let refused = PvClock::new(Features::default(), block(), Manual(Cell::new(0)));
+        assert_eq!(refused.map(|_| ()).unwrap_err(), UnsafePvClockError);
+    }
+
+    #[test]
+    fn ticks_carry_the_time_forward() {
+        let block = block();
+        let clock = PvClock::new(safe(), block, Manual(Cell::new(150))).unwrap();
+        assert!(!clock.is_running());
+        assert_eq!((clock.now().as_nanos(), clock.frequency()), (0, None));
+        block.publish_snapshot(&one_to_one(1_000, 0));
+        assert!(clock.is_running());
+        assert_eq!((clock.now().as_nanos(), clock.frequency()), (1_050, Some(1_000_000_000)));
+    }
+
+    #[test]
+    fn the_clamp_is_used_unless_the_tsc_is_stable() {
+        let block = block();
+        let clock = PvClock::new(safe(), block, Manual(Cell::new(100))).unwrap();
+        let line = Monotonic::new();
+        let ahead = line.instant(SystemTime::from_nanos(5_000));
+        block.publish_snapshot(&one_to_one(1_000, 0));
+        assert_eq!((clock.instant(&line), clock.is_common()), (ahead, false));
+        block.publish_snapshot(&one_to_one(1_000, pvclock_flags::TSC_STABLE.mask));
+        assert_eq!((clock.instant(&line).as_nanos(), clock.is_common()), (1_000, true));
+    }
+
+    #[test]
+    fn a_counter_behind_its_stamp_reads_a_little_earlier() {
+        let block = block();
+        let ticks = Cell::new(0);
+        let clock = PvClock::new(safe(), block, Behind(&ticks)).unwrap();
+        let line = Monotonic::new();
+        // 2.5 GHz: 0.4 ns a tick.
+        block.publish_snapshot(&VcpuTimeInfoSnapshot {
+            tsc_timestamp: 1_000_000,
+            system_time: 5_000_000_000,
+            tsc_to_system_mul: 0x6666_6666,
+            tsc_shift: 0,
+            flags: 0,
+        });
+        for (read, shows) in [(1_000_000, 0), (999_999, -1), (999_000, -400), (1_000_005, 1)] {
+            ticks.set(read);
+            assert_eq!(clock.now().as_nanos() - 5_000_000_000, shows, "{read}");
+            assert_eq!(clock.instant(&line).as_nanos() - 5_000_000_000, shows.max(0), "{read}");
+        }
+    }
+
+    /// A counter that the test moves while a clock reads it.
+    struct Behind<'a>(&'a Cell<u64>);
+
+    impl Counter for Behind<'_> {
+        fn read(&self) -> u64 {
+            self.0.get()
+        }
+    }
+
+    /// A counter that another thread moves.
+    struct Shared<'a>(&'a AtomicU64);
+
+    impl Counter for Shared<'_> {
+        fn read(&self) -> u64 {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    /// The writer moves the origin all the time, and so that the true time is always the tick count:
+    /// any reading between two counts that enclose it is right.
+    #[test]
+    fn a_rebasing_hypervisor_does_not_bend_time() {
+        let (block, ticks, done) = (block(), AtomicU64::new(1_000), AtomicBool::new(false));
+        block.publish_snapshot(&VcpuTimeInfoSnapshot {
+            tsc_timestamp: 1_000,
+            ..one_to_one(1_000, 0)
+        });
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let now = ticks.fetch_add(7, Ordering::SeqCst) + 7;
+                    block.publish_snapshot(&VcpuTimeInfoSnapshot {
+                        tsc_timestamp: now,
+                        ..one_to_one(now, 0)
+                    });
+                }
+            });
+            let clock = PvClock::new(safe(), block, Shared(&ticks)).unwrap();
+            let mut readings = 0;
+            // On a busy machine the writer may come late: go on until it has been there ten thousand
+            // times.
+            while readings < 200_000 || ticks.load(Ordering::SeqCst) < 71_000 {
+                readings += 1;
+                let before = ticks.load(Ordering::SeqCst);
+                let now = clock.now().as_nanos() as u64;
+                let after = ticks.load(Ordering::SeqCst);
+                assert!((before..=after).contains(&now), "{before} <= {now} <= {after}");
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
 }

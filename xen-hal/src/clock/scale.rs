@@ -1,14 +1,16 @@
-//! From counter ticks to nanoseconds, in integers that hold for any input.
+//! Converts ticks to nanoseconds, in integers, for any input.
 
-/// `delta` ticks in nanoseconds: shifted left by `shift` bits (right when it is negative), times
-/// `mul` over 2^32.
+use super::time::NANOS_PER_SECOND;
+
+/// Converts a signed number of ticks to nanoseconds: shifts left by `shift` bits (right if it is
+/// negative), multiplies by `mul` and divides by 2^32, rounding down.
 ///
-/// This is the arithmetic that Xen's own side uses: the shifted count wraps at 64 bits, the product
-/// is taken to 96 bits, and what lies beyond the low 64 bits of the quotient is lost. A shift of 64
-/// or more in either direction leaves nothing.
+/// Xen does the same on its side for a count that is not negative. The shifted count wraps at 64
+/// bits, and bits beyond the low 64 of the quotient are lost. A shift of 64 or more in either
+/// direction gives 0.
 #[inline]
 #[must_use]
-pub const fn scale(delta: u64, mul: u32, shift: i8) -> u64 {
+pub const fn scale(delta: i64, mul: u32, shift: i8) -> i64 {
     let (left, right) = (shift as u8, shift.wrapping_neg() as u8);
     let ticks = if left < 64 {
         delta << left
@@ -22,19 +24,19 @@ pub const fn scale(delta: u64, mul: u32, shift: i8) -> u64 {
 
 /// `ticks` times `mul` over 2^32, without the bits beyond the low 64.
 #[inline]
-const fn times(ticks: u64, mul: u32) -> u64 {
+const fn times(ticks: i64, mul: u32) -> i64 {
     if usize::BITS < u64::BITS {
         // Two products of 32 by 32 bits: a 32-bit target has no instruction for more.
-        let high = (ticks >> 32) * mul as u64;
-        let low = (ticks & 0xffff_ffff) * mul as u64;
-        high.wrapping_add(low >> 32)
+        let high = (ticks >> 32) * mul as i64;
+        let low = (ticks as u64 & 0xffff_ffff) * mul as u64;
+        high.wrapping_add((low >> 32) as i64)
     } else {
-        ((ticks as u128 * mul as u128) >> 32) as u64
+        ((ticks as i128 * mul as i128) >> 32) as i64
     }
 }
 
-/// The counter's rate in ticks a second that the pair stands for; `None` while `mul` is 0 (Xen has
-/// not written the block yet), and for a rate of 2^64 or more.
+/// Returns the counter's rate in ticks a second. `None` if `mul` is 0 (Xen has not written the block
+/// yet), and for a rate of 2^64 or more.
 #[must_use]
 pub const fn frequency(mul: u32, shift: i8) -> Option<u64> {
     if mul == 0 {
@@ -52,38 +54,24 @@ pub const fn frequency(mul: u32, shift: i8) -> Option<u64> {
     if rate > u64::MAX as u128 { None } else { Some(rate as u64) }
 }
 
-/// Nanoseconds in a second.
-pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
-
-/// `ticks` of a counter that runs at `frequency` ticks a second, in nanoseconds; wraps after 584
-/// years, and is 0 for a frequency of 0.
-#[inline]
-#[must_use]
-pub const fn ticks_to_nanos(ticks: u64, frequency: u64) -> u64 {
-    match (ticks as u128 * NANOS_PER_SECOND as u128).checked_div(frequency as u128) {
-        Some(nanos) => nanos as u64,
-        None => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// The same in 128 bits, as the header writes it down.
-    fn model(delta: u64, mul: u32, shift: i8) -> u64 {
+    fn model(delta: i64, mul: u32, shift: i8) -> i64 {
         let shifted = match shift {
             64.. | ..=-64 => 0,
             0..64 => delta << shift,
             _ => delta >> -shift,
         };
-        ((u128::from(shifted) * u128::from(mul)) >> 32) as u64
+        (i128::from(shifted) * i128::from(mul)).div_euclid(1 << 32) as i64
     }
 
     proptest! {
         #[test]
-        fn scaling_is_the_128_bit_arithmetic(delta: u64, mul: u32) {
+        fn scaling_is_the_128_bit_arithmetic(delta: i64, mul: u32) {
             for shift in i8::MIN..=i8::MAX {
                 prop_assert_eq!(scale(delta, mul, shift), model(delta, mul, shift));
             }
@@ -92,7 +80,7 @@ mod tests {
         #[test]
         fn a_second_of_ticks_is_a_second(mul in 1_u32 << 30.., shift in -2_i8..=2) {
             let ticks = frequency(mul, shift).unwrap();
-            let nanos = scale(ticks, mul, shift);
+            let nanos = scale(ticks as i64, mul, shift) as u64;
             // Each division rounds down once; a tick is at most 16 ns at these scales.
             prop_assert!((NANOS_PER_SECOND - 17..=NANOS_PER_SECOND).contains(&nanos), "{nanos}");
         }
@@ -119,12 +107,7 @@ mod tests {
         assert_eq!(frequency(0, 0), None);
         assert_eq!(frequency(1, -128), None);
         assert_eq!(scale(5, mul, 0), 1);
-        assert_eq!(scale(u64::MAX, u32::MAX, 127), 0);
-    }
-
-    #[test]
-    fn the_architected_counter() {
-        assert_eq!(ticks_to_nanos(62_500_000, 62_500_000), NANOS_PER_SECOND);
-        assert_eq!(ticks_to_nanos(u64::MAX, 0), 0);
+        assert_eq!(scale(-5, mul, 0), -2);
+        assert_eq!(scale(i64::MAX, u32::MAX, 127), 0);
     }
 }

@@ -6,17 +6,17 @@ use xen_pac::shared_info::SharedInfoWallclock;
 
 use super::SystemTime;
 
-/// The time since 1 January 1970 UTC, leap seconds not counted, at the system time `now`.
+/// Returns the time since 1 January 1970 UTC, without leap seconds, at the system time `now`.
 ///
 /// The base comes from [`SharedInfo::wallclock`](xen_pac::shared_info::SharedInfo::wallclock). On
-/// aarch64 it is 0 until the control domain sets the time; on x86 it may be 0 in a 32-bit guest
-/// until Xen knows the guest's width. `None` where the sum is beyond 2^64 seconds.
+/// aarch64 it is 0 until the control domain sets the time. On x86 it can be 0 until Xen has latched
+/// the guest's width. `None` if the sum is negative or beyond 2^64 seconds.
 #[must_use]
 pub fn wall_time(base: &SharedInfoWallclock, now: SystemTime) -> Option<Duration> {
     let seconds = u64::from(base.sec_hi) << 32 | u64::from(base.sec);
-    Duration::from_secs(seconds)
-        .checked_add(Duration::from_nanos(u64::from(base.nsec)))?
-        .checked_add(Duration::from_nanos(now.as_nanos()))
+    let base = Duration::from_secs(seconds).checked_add(Duration::from_nanos(base.nsec.into()))?;
+    let since_start = Duration::from_nanos(now.as_nanos().unsigned_abs());
+    if now.as_nanos() < 0 { base.checked_sub(since_start) } else { base.checked_add(since_start) }
 }
 
 #[cfg(test)]
@@ -33,6 +33,10 @@ mod tests {
     #[test]
     fn nothing_a_hypervisor_writes_overflows() {
         let base = SharedInfoWallclock { sec: u32::MAX, nsec: u32::MAX, sec_hi: u32::MAX };
-        assert_eq!(wall_time(&base, SystemTime::from_nanos(u64::MAX)), None);
+        assert_eq!(wall_time(&base, SystemTime::from_nanos(i64::MAX)), None);
+        let base = SharedInfoWallclock { sec: 0, nsec: 5, sec_hi: 0 };
+        assert_eq!(wall_time(&base, SystemTime::from_nanos(-6)), None);
+        let first = wall_time(&base, SystemTime::from_nanos(-5));
+        assert_eq!(first, Some(Duration::ZERO));
     }
 }

@@ -106,8 +106,12 @@ impl<H: Hypercall + Copy> Sched<H> {
     /// domain.
     pub fn poll(&self, ports: &[Port], until: Option<SystemTime>) -> Result<(), Errno> {
         let count = u32::try_from(ports.len()).map_err(|_| Errno::EINVAL)?;
-        // Xen takes moment 0 for "never", where for the caller it is past, as moment 1 is.
-        let timeout = until.map_or(0, |moment| moment.as_nanos().max(1));
+        // Xen reads 0 as "never". For the caller it is a moment in the past, as 1 is.
+        let timeout = match until {
+            None | Some(SystemTime::NEVER) => 0,
+            Some(moment) if moment.as_nanos() == 0 => 1,
+            Some(moment) => moment.as_nanos() as u64,
+        };
         let mut argument =
             SchedPoll::new(Handle::from_const(ports.as_ptr().cast()), count, timeout);
         // SAFETY: Xen reads `count` port numbers, which are there and which `Port` consists of, and

@@ -33,7 +33,14 @@ fn the_bare_commands_are_given() {
 
 #[test]
 fn a_poll_names_its_ports_and_its_moment() {
-    for (until, timeout) in [(None, 0), (Some(7), 7), (Some(0), 1), (Some(u64::MAX), u64::MAX)] {
+    for (until, timeout) in [
+        (None, 0),
+        (Some(7), 7),
+        (Some(0), 1),
+        (Some(-1), u64::MAX),
+        (Some(i64::MAX - 1), u64::MAX / 2 - 1),
+        (Some(i64::MAX), 0),
+    ] {
         let xen = Script::new().argument(command::Poll, |poll| {
             assert_eq!((ports_of(poll), poll.timeout), (Vec::from([3, 8]), timeout));
             errno(Errno::EINVAL)

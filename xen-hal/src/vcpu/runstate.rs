@@ -204,7 +204,7 @@ impl Area<raw::VcpuRunstateInfo> {
 }
 
 fn entry(time: u64) -> SystemTime {
-    SystemTime::from_nanos(time & !XEN_RUNSTATE_UPDATE)
+    SystemTime::from_nanos((time & !XEN_RUNSTATE_UPDATE) as i64)
 }
 
 /// Reads the block when Xen is not writing it.

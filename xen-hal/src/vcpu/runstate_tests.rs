@@ -127,7 +127,7 @@ proptest! {
         info.state_entry_time = since;
         info.time = spent;
         let times = snapshot(handle(&mut info));
-        prop_assert_eq!(times, RunTimes { state: Runstate(state), since: SystemTime::from_nanos(since), spent });
+        prop_assert_eq!(times, RunTimes { state: Runstate(state), since: SystemTime::from_nanos(since as i64), spent });
     }
 }
 

@@ -37,9 +37,9 @@ impl<H: Hypercall> Vcpu<H> {
         self.xen.call(command::StopPeriodicTimer, (self.id, &mut ()))
     }
 
-    /// Lets the singleshot timer of this vCPU, which must be the calling one, fire at a moment of
-    /// Xen's clock; at once if that has passed. It replaces the moment set before. x86 only.
-    /// Upstream: `VCPUOP_set_singleshot_timer`.
+    /// Sets the singleshot timer of this vCPU, which must be the calling one. If `at` has passed, the
+    /// timer fires at once; with [`SystemTime::NEVER`] it never fires. An earlier setting is
+    /// replaced. x86 only. Upstream: `VCPUOP_set_singleshot_timer`.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl<H: Hypercall> Vcpu<H> {
     fn singleshot(&self, at: SystemTime, flags: u32) -> Result<(), Errno> {
         self.xen.call(
             command::SetSingleshotTimer,
-            (self.id, &mut VcpuSetSingleshotTimer::new(at.as_nanos(), flags)),
+            (self.id, &mut VcpuSetSingleshotTimer::new(at.as_nanos() as u64, flags)),
         )
     }
 }

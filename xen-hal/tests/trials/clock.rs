@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use xen_hal::Xen;
-use xen_hal::clock::PvClock;
+use xen_hal::clock::{Clock, PvClock, SystemTime};
 use xen_hal::hypercall::Errno;
 use xen_sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup};
 
@@ -43,7 +43,7 @@ fn program(guest: Guest, readings: u32, paths: &Paths) -> Result<(), Errno> {
     let clock = clock.map_err(|_| Errno::EINVAL)?;
     for _ in 0..readings {
         let before = guest.now();
-        let read = Duration::from_nanos(clock.now().as_nanos());
+        let read = clock.now() - SystemTime::default();
         let after = guest.now();
         assert!(
             before <= read + ROUNDING && read <= after + ROUNDING,

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use xen_hal::Xen;
-use xen_hal::clock::{CounterClock, PvClock, SystemTime, wall_time};
+use xen_hal::clock::{Clock, CounterClock, PvClock, SystemTime, TimeOffset, wall_time};
 use xen_hal::event::Port;
 use xen_hal::hvm::parameter;
 use xen_hal::hypercall::{Commands, Errno};
@@ -230,7 +230,7 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         "the paravirtual clock is refused:",
         PvClock::new(xen.version().features()?, block, machine.counter()).is_err()
     );
-    let clock = CounterClock::new(machine.counter(), FREQUENCY)
+    let clock = CounterClock::new(machine.counter(), FREQUENCY, TimeOffset::ZERO)
         .ok_or(Failure::Broken("the counter has a rate"))?;
     let mut last = clock.now();
     let forwards = (0..1000).all(|_| {
@@ -255,7 +255,7 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         line!(t, "poll until long ago:", xen.sched().poll(&ports, Some(SystemTime::from_nanos(1))));
         let since = own.read_own().since;
         let now = clock.now();
-        let apart = since.since(now).max(now.since(since));
+        let apart = (since - now).max(now - since);
         line!(
             t,
             "Xen's time and the counter's clock are within 10 ms of each other:",
@@ -264,7 +264,7 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         // By Xen's time.
         let (began, until) = (clock.now(), own.read_own().since + Duration::from_millis(20));
         let answer = xen.sched().poll(&ports, Some(until));
-        let took = clock.now().since(began);
+        let took = clock.now() - began;
         line!(
             t,
             "poll until 20 ms after Xen's time:",
@@ -277,7 +277,7 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         // By the HAL's clock.
         let (began, until) = (clock.now(), clock.now() + Duration::from_millis(20));
         let answer = xen.sched().poll(&ports, Some(until));
-        let took = clock.now().since(began);
+        let took = clock.now() - began;
         line!(
             t,
             "poll until 20 ms after the counter's clock:",
@@ -295,7 +295,7 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         || clock.now(),
         || false,
     );
-    let took = clock.now().since(began);
+    let took = clock.now() - began;
     line!(t, "wait_until_deadline of 20 ms:", waited, "lasted:", took >= Duration::from_millis(20));
     let wall = wall_time(&shared.wallclock(), clock.now());
     line!(

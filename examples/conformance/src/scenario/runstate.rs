@@ -5,7 +5,7 @@
 use core::time::Duration;
 
 use xen_hal::Xen;
-use xen_hal::clock::PvClock;
+use xen_hal::clock::{Clock, PvClock};
 use xen_hal::event::Port;
 use xen_hal::hypercall::Hypercall;
 use xen_hal::platform::VcpuId;

@@ -7,7 +7,7 @@ use core::num::NonZero;
 use core::time::Duration;
 
 use xen_hal::Xen;
-use xen_hal::clock::{PvClock, SystemTime};
+use xen_hal::clock::{Clock, PvClock, SystemTime};
 use xen_hal::event::{AllPorts, Port, TwoLevel};
 use xen_hal::platform::{Interrupts, VcpuId};
 use xen_pac::base::{Domid, Virq};

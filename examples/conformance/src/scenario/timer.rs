@@ -7,7 +7,7 @@
 use core::time::Duration;
 
 use xen_hal::Xen;
-use xen_hal::clock::{PvClock, SystemTime};
+use xen_hal::clock::{Clock, PvClock, SystemTime};
 use xen_hal::event::Port;
 use xen_hal::platform::VcpuId;
 use xen_pac::base::Virq;

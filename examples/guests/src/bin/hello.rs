@@ -25,7 +25,7 @@ fn main(boot: Boot) -> Result<(), Failure> {
 /// Reads the clock that Xen keeps in the shared page.
 #[cfg(not(target_arch = "aarch64"))]
 fn read_clock(features: Features, shared: SharedInfo<'_>) -> Result<(), Failure> {
-    use xen_hal::clock::PvClock;
+    use xen_hal::clock::{Clock, PvClock};
     const READING: &str = "reading the clock";
     let block = shared.vcpu_info(0).ok_or(Failure::new(READING, "vCPU 0 has no block"))?;
     let clock = PvClock::new(features, block.time(), Counter::default())
@@ -39,8 +39,9 @@ fn read_clock(features: Features, shared: SharedInfo<'_>) -> Result<(), Failure>
 /// Reads the counter's clock: Xen keeps none in the shared page.
 #[cfg(target_arch = "aarch64")]
 fn read_clock(_: Features, _: SharedInfo<'_>) -> Result<(), Failure> {
+    use xen_hal::clock::{Clock, CounterClock, TimeOffset};
     let (counter, rate) = (Counter::default(), Counter::default().frequency());
-    let clock = xen_hal::clock::CounterClock::new(counter, rate)
+    let clock = CounterClock::new(counter, rate, TimeOffset::ZERO)
         .ok_or(Failure::new("reading the clock", "the counter has no rate"))?;
     println!("{} ns by a counter of {rate} Hz", clock.now().as_nanos());
     Ok(())

@@ -4,7 +4,7 @@
 
 use core::ops::ControlFlow;
 
-use xen_hal::clock::{CounterClock, Monotonic, PvClock};
+use xen_hal::clock::{Clock, CounterClock, Monotonic, PvClock};
 use xen_hal::event::{AllPorts, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
 use xen_hal::grant::{Access, Grant, GrantSlot, GrantTable, Page};
 use xen_hal::hypercall::Vmcall;
@@ -22,17 +22,17 @@ fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
 type Handler<'h> = &'h mut dyn FnMut(Port) -> ControlFlow<()>;
 
 #[unsafe(no_mangle)]
-pub fn hot_now(clock: &PvClock<'_, Tsc>) -> u64 {
+pub fn hot_now(clock: &PvClock<'_, Tsc>) -> i64 {
     clock.now().as_nanos()
 }
 
 #[unsafe(no_mangle)]
-pub fn hot_monotonic(clock: &PvClock<'_, Tsc>, latest: &Monotonic) -> u64 {
-    clock.monotonic(latest).as_nanos()
+pub fn hot_monotonic(clock: &PvClock<'_, Tsc>, line: &Monotonic) -> i64 {
+    clock.instant(line).as_nanos()
 }
 
 #[unsafe(no_mangle)]
-pub fn hot_counter_clock(clock: &CounterClock<Tsc>) -> u64 {
+pub fn hot_counter_clock(clock: &CounterClock<Tsc>) -> i64 {
     clock.now().as_nanos()
 }
 

@@ -8,17 +8,20 @@ pub(super) fn is_stable(time: &VcpuTimeInfoSnapshot) -> bool {
     time.flags().is_set(pvclock_flags::TSC_STABLE)
 }
 
-pub(super) fn time_at(time: &VcpuTimeInfoSnapshot, ticks: u64) -> u64 {
-    let since = (u128::from(ticks) + (1 << 64) - u128::from(time.tsc_timestamp)) as u64;
+pub(super) fn time_at(time: &VcpuTimeInfoSnapshot, ticks: u64) -> i64 {
+    let since = (i128::from(ticks) - i128::from(time.tsc_timestamp)) as i64;
     let elapsed = scale(since, time.tsc_to_system_mul, time.tsc_shift);
-    (u128::from(time.system_time) + u128::from(elapsed)) as u64
+    (i128::from(time.system_time) + i128::from(elapsed)) as i64
 }
 
-pub(super) fn scale(ticks: u64, mul: u32, shift: i8) -> u64 {
-    let (distance, ticks) = (u32::from(shift.unsigned_abs()), u128::from(ticks));
-    let shifted = if shift < 0 { ticks.checked_shr(distance) } else { ticks.checked_shl(distance) };
-    // A shift by 64 or more leaves nothing of 64 bits.
-    ((u128::from(shifted.unwrap_or(0) as u64) * u128::from(mul)) >> 32) as u64
+pub(super) fn scale(ticks: i64, mul: u32, shift: i8) -> i64 {
+    let factor = 1_i128 << shift.unsigned_abs().min(64);
+    let shifted = match shift {
+        64.. | ..=-64 => 0,
+        0.. => (i128::from(ticks) * factor) as i64,
+        _ => i128::from(ticks).div_euclid(factor) as i64,
+    };
+    (i128::from(shifted) * i128::from(mul)).div_euclid(1 << 32) as i64
 }
 
 pub(super) fn frequency(mul: u32, shift: i8) -> Option<u64> {
@@ -32,13 +35,17 @@ pub(super) fn frequency(mul: u32, shift: i8) -> Option<u64> {
     rate?.try_into().ok()
 }
 
-pub(super) fn nanos(ticks: u64, rate: u64) -> u64 {
-    (u128::from(ticks) * NANOS_PER_SECOND).checked_div(rate.into()).unwrap_or(0) as u64
+/// `None` beyond 2^62.
+pub(super) fn nanos(ticks: u64, rate: u64) -> Option<i128> {
+    let nanos = (u128::from(ticks) * NANOS_PER_SECOND).checked_div(rate.into())?;
+    (nanos < 1 << 62).then_some(nanos as i128)
 }
 
-/// In nanoseconds; nothing beyond 2^64 seconds.
-pub(super) fn wall_time(base: &SharedInfoWallclock, now: u64) -> Option<u128> {
+/// In nanoseconds; nothing before 1970 or beyond 2^64 seconds.
+pub(super) fn wall_time(base: &SharedInfoWallclock, now: i64) -> Option<u128> {
     let seconds = u128::from(base.sec_hi) << 32 | u128::from(base.sec);
-    let nanos = seconds * NANOS_PER_SECOND + u128::from(base.nsec) + u128::from(now);
-    (nanos / NANOS_PER_SECOND <= u64::MAX.into()).then_some(nanos)
+    let base = seconds * NANOS_PER_SECOND + u128::from(base.nsec);
+    // The base alone must fit, as a duration does.
+    let fits = |nanos: &u128| nanos / NANOS_PER_SECOND <= u64::MAX.into();
+    base.checked_add_signed(now.into()).filter(fits).filter(|_| fits(&base))
 }

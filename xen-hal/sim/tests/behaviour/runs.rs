@@ -40,7 +40,7 @@ fn work(guest: Guest, log: &Log) {
             1 => {
                 let until = guest.now() + Duration::from_micros(chance >> 40 & 0xff);
                 let polled = Sched::new(guest.xen())
-                    .poll(&[], Some(SystemTime::from_nanos(until.as_nanos() as u64)));
+                    .poll(&[], Some(SystemTime::from_nanos(until.as_nanos() as i64)));
                 note(guest, log, "polled", polled.is_ok().into());
             }
             2 => guest.advance(Duration::from_nanos(chance >> 50)),
@@ -48,7 +48,7 @@ fn work(guest: Guest, log: &Log) {
             _ => {
                 let times =
                     Vcpu::new(guest.xen(), VcpuId((chance >> 8) as u32 % VCPUS as u32)).runstate();
-                note(guest, log, "since", times.map_or(0, |times| times.since.as_nanos()));
+                note(guest, log, "since", times.map_or(0, |times| times.since.as_nanos() as u64));
             }
         }
     }

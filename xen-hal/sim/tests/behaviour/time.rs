@@ -36,7 +36,7 @@ fn a_single_shot_is_never_early() {
             let due = t.now().as_nanos() as u64 + t.random() % 5_000_000;
             fired.store(0, Ordering::SeqCst);
             Vcpu::new(t.xen(), VcpuId(0))
-                .set_singleshot_timer(SystemTime::from_nanos(due))
+                .set_singleshot_timer(SystemTime::from_nanos(due as i64))
                 .expect("any moment may be asked for");
             t.wait_until(|| fired.load(Ordering::SeqCst) != 0);
             let late = fired.load(Ordering::SeqCst).checked_sub(due);
@@ -52,7 +52,7 @@ fn the_end_of_a_poll_is_never_early() {
             let due = t.now().as_nanos() as u64 + t.random() % 5_000_000;
             t.is(
                 "polled",
-                Sched::new(t.xen()).poll(&[], Some(SystemTime::from_nanos(due))),
+                Sched::new(t.xen()).poll(&[], Some(SystemTime::from_nanos(due as i64))),
                 Ok(()),
             );
             t.is("not early", t.now().as_nanos() as u64 >= due, true);
@@ -72,7 +72,7 @@ fn a_vcpu_is_always_in_one_state() {
     one(Profile::DOMU, Setup::new().vcpus(3), |t| {
         t.start(1, |guest| {
             for _ in 0..20 {
-                let until = SystemTime::from_nanos(guest.now().as_nanos() as u64 + 100_000);
+                let until = SystemTime::from_nanos(guest.now().as_nanos() as i64 + 100_000);
                 let _ = Sched::new(guest.xen()).poll(&[], Some(until));
                 guest.advance(Duration::from_micros(30));
             }

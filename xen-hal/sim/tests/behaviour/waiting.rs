@@ -16,7 +16,7 @@ use crate::support::{OK, Table, fails, is_arm, one};
 use crate::world::{Notes, VECTOR, attach, attach_on, bitmaps, is_pending};
 
 fn at(t: &Table, later: Duration) -> SystemTime {
-    SystemTime::from_nanos((t.now() + later).as_nanos() as u64)
+    SystemTime::from_nanos((t.now() + later).as_nanos() as i64)
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn polling_returns_at_once_while_an_interrupt_can_be_delivered() {
         t.is("sent", send(t, 1), OK);
         let until = at(t, Duration::from_millis(3));
         t.is("polled", Sched::new(t.xen()).poll(&[Port(2)], Some(until)), Ok(()));
-        t.is("to its end", t.now().as_nanos() as u64 >= until.as_nanos(), true);
+        t.is("to its end", t.now().as_nanos() as i64 >= until.as_nanos(), true);
     });
 }
 
@@ -142,7 +142,7 @@ fn a_periodic_timer_wakes_nobody() {
         let until = at(t, Duration::from_millis(50));
         let before = notes.upcalls();
         t.is("asleep", Sched::new(t.xen()).poll(&[Port(2)], Some(until)), Ok(()));
-        t.is("it was not woken", t.now().as_nanos() as u64 >= until.as_nanos(), true);
+        t.is("it was not woken", t.now().as_nanos() as i64 >= until.as_nanos(), true);
         t.is("one tick is made up for", notes.upcalls() - before, 1);
     });
     let failure = fails(Profile::DOMU, Setup::new(), |t| {

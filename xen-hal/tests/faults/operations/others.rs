@@ -173,14 +173,14 @@ fn vcpus() -> Vec<Operation> {
             attempt.during(kernel.guest, || kernel.xen().vcpu(FIRST).stop_periodic_timer());
         }),
         single("Vcpu::set_singleshot_timer", |kernel, attempt| {
-            let later = SystemTime::from_nanos(u64::MAX / 2);
+            let later = SystemTime::from_nanos(i64::MAX - 1);
             attempt.during(kernel.guest, || kernel.xen().vcpu(FIRST).set_singleshot_timer(later));
         }),
         single("Vcpu::stop_singleshot_timer", |kernel, attempt| {
             kernel
                 .xen()
                 .vcpu(FIRST)
-                .set_singleshot_timer(SystemTime::from_nanos(u64::MAX / 2))
+                .set_singleshot_timer(SystemTime::from_nanos(i64::MAX - 1))
                 .expect("it is its own");
             attempt.during(kernel.guest, || kernel.xen().vcpu(FIRST).stop_singleshot_timer());
         }),

@@ -61,7 +61,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         _ = good(
             Xen::new(xen)
                 .sched()
-                .poll(&[Port(1), Port(2)], Some(SystemTime::from_nanos(input.number()))),
+                .poll(&[Port(1), Port(2)], Some(SystemTime::from_nanos(input.number() as i64))),
         )
     },
     |xen, _| _ = good(Xen::new(xen).sched().shutdown(ShutdownReason::SUSPEND)),
@@ -82,7 +82,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     |xen, input| {
         _ = good(
-            Xen::new(xen).vcpu(VCPU).set_singleshot_timer(SystemTime::from_nanos(input.number())),
+            Xen::new(xen)
+                .vcpu(VCPU)
+                .set_singleshot_timer(SystemTime::from_nanos(input.number() as i64)),
         )
     },
     |xen, _| _ = good(UpdateFlag::request(xen)),
@@ -143,10 +145,10 @@ fn with_area<T: xen_pac::access::Data + 'static>(register: impl FnOnce(&'static 
 }
 
 fn wait(xen: &Hostile<'_>, input: &Input) {
-    let (ports, deadline) = ([Port(7)], SystemTime::from_nanos(input.number()));
+    let (ports, deadline) = ([Port(7)], SystemTime::from_nanos(input.number() as i64));
     let holds = || input.is_empty() || input.byte() % 4 == 0;
     good(Xen::new(xen).sched().wait_until(&NoInterrupts, &ports, holds));
-    let now = || SystemTime::from_nanos(input.number());
+    let now = || SystemTime::from_nanos(input.number() as i64);
     good(Xen::new(xen).sched().wait_until_deadline(&NoInterrupts, &ports, deadline, now, holds));
 }
 

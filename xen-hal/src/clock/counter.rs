@@ -1,0 +1,272 @@
+//! aarch64: the architected counter as a clock in Xen's system time.
+
+use super::time::NANOS_PER_SECOND;
+use super::{Clock, SystemTime};
+use crate::platform::Counter;
+
+/// The system time of an aarch64 guest, from the virtual counter.
+///
+/// Xen does not fill the time block on Arm. The counter is common to all vCPUs, so no clamp is
+/// needed. It starts with the domain and Xen's system time starts with Xen: a [`TimeOffset`] lies
+/// between them. The type also exists on x86, for tests and simulators.
+///
+/// ```
+/// use xen_hal::clock::{Clock, CounterClock, SystemTime, TimeOffset};
+/// use xen_hal::platform::Counter;
+///
+/// struct Stopped;
+///
+/// impl Counter for Stopped {
+///     fn read(&self) -> u64 {
+///         125_000_000
+///     }
+/// }
+///
+/// let clock = CounterClock::new(Stopped, 62_500_000, TimeOffset::ZERO).unwrap();
+/// assert_eq!(clock.now(), SystemTime::from_nanos(2_000_000_000));
+/// // The compare value of the virtual timer for a deadline:
+/// assert_eq!(clock.ticks_at(SystemTime::from_nanos(2_000_000_001)), 125_000_001);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct CounterClock<C> {
+    counter: C,
+    frequency: u64,
+    /// Nanoseconds in a tick, times 2^shift.
+    mul: u64,
+    shift: u32,
+    offset: TimeOffset,
+}
+
+impl<C: Counter> CounterClock<C> {
+    /// Creates a clock from a counter that runs at `frequency` ticks a second, such as
+    /// `VirtualCounter::frequency` reports. `None` for 0, which firmware stores if it does not know
+    /// the rate, and for more than 10^18.
+    #[must_use]
+    pub fn new(counter: C, frequency: u64, offset: TimeOffset) -> Option<Self> {
+        let (mul, shift) = nanos_per_tick(frequency)?;
+        Some(Self { counter, frequency, mul, shift, offset })
+    }
+
+    /// The counter's rate in ticks a second.
+    #[must_use]
+    pub const fn frequency(&self) -> u64 {
+        self.frequency
+    }
+
+    /// Returns the first counter value at which the system time is `at` or later: the compare value
+    /// of the virtual timer. 0 for a time before the counter's start, `u64::MAX` for
+    /// [`SystemTime::NEVER`] and for a time beyond the counter's range.
+    #[must_use]
+    pub fn ticks_at(&self, at: SystemTime) -> u64 {
+        if at == SystemTime::NEVER {
+            return u64::MAX;
+        }
+        let nanos = i128::from(at.as_nanos()) - i128::from(self.offset.nanos);
+        let Ok(nanos) = u128::try_from(nanos) else { return 0 };
+        let ticks = (nanos * u128::from(self.frequency)).div_ceil(u128::from(NANOS_PER_SECOND));
+        let mut ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
+        // The clock rounds once down; the timer must not fire before the clock shows `at`.
+        while ticks != u64::MAX && self.nanos(ticks).as_nanos() < at.as_nanos() {
+            ticks += 1;
+        }
+        ticks
+    }
+
+    #[inline]
+    fn nanos(&self, ticks: u64) -> SystemTime {
+        let nanos = (u128::from(ticks) * u128::from(self.mul)) >> self.shift;
+        SystemTime::from_nanos((nanos as i64).wrapping_add(self.offset.nanos))
+    }
+}
+
+impl<C: Counter> Clock for CounterClock<C> {
+    #[inline]
+    fn now(&self) -> SystemTime {
+        self.nanos(self.counter.read())
+    }
+
+    #[inline]
+    fn is_common(&self) -> bool {
+        true
+    }
+}
+
+/// The factor of a counter's rate and its scale: `mul / 2^shift` nanoseconds in a tick, with as many
+/// bits as fit. `None` for a rate of 0 or more than 10^18.
+const fn nanos_per_tick(frequency: u64) -> Option<(u64, u32)> {
+    if frequency == 0 || frequency > NANOS_PER_SECOND * NANOS_PER_SECOND {
+        return None;
+    }
+    let mut shift = 64;
+    loop {
+        let mul = ((NANOS_PER_SECOND as u128) << shift) / frequency as u128;
+        if mul <= u64::MAX as u128 {
+            return Some((mul as u64, shift));
+        }
+        shift -= 1;
+    }
+}
+
+/// How far Xen's system time is ahead of an Arm domain's counter.
+///
+/// Xen reports its time to an Arm guest in one place only: the entry time of the runstate. A vCPU
+/// that sleeps and wakes gets a new entry time, which lies between two readings of the counter
+/// around the sleep. [`narrow`](Self::narrow) takes such a sample.
+///
+/// ```no_run
+/// # #[cfg(target_arch = "aarch64")] {
+/// use xen_hal::clock::{CounterClock, SystemTime, TimeOffset};
+/// use xen_hal::hypercall::{Errno, Hypercall};
+/// use xen_hal::platform::{Counter, VirtualCounter};
+/// use xen_hal::sched::Sched;
+///
+/// /// `entry_time` reads the registered runstate area.
+/// fn clock<H: Hypercall + Copy>(
+///     xen: H,
+///     entry_time: impl Fn() -> SystemTime,
+/// ) -> Result<Option<CounterClock<VirtualCounter>>, Errno> {
+///     let frequency = VirtualCounter.frequency();
+///     let mut offset = TimeOffset::UNKNOWN;
+///     for _ in 0..8 {
+///         let before = VirtualCounter.read();
+///         // A deadline in the past: the vCPU sleeps and is woken at once.
+///         Sched::new(xen).poll(&[], Some(SystemTime::from_nanos(1)))?;
+///         let entry = entry_time();
+///         offset = offset.narrow(frequency, before, entry, VirtualCounter.read());
+///     }
+///     Ok(CounterClock::new(VirtualCounter, frequency, offset))
+/// }
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeOffset {
+    /// The most that the offset can be: with it, a deadline is never early.
+    nanos: i64,
+    /// The least that it can be.
+    least: i64,
+}
+
+impl TimeOffset {
+    /// The counter shows Xen's system time: on the simulator, and for a kernel that gives no time
+    /// to Xen and reads none from it.
+    pub const ZERO: Self = Self { nanos: 0, least: 0 };
+
+    /// Nothing is known yet. A clock with this offset reads 292 years ahead.
+    pub const UNKNOWN: Self = Self { nanos: i64::MAX, least: i64::MIN };
+
+    /// Narrows the offset by a sample: the vCPU entered its present runstate at `entry`, after the
+    /// counter read `before` and before it read `after`. A sample that contradicts the earlier ones
+    /// replaces them, as after a restore on another host.
+    #[must_use]
+    pub fn narrow(self, frequency: u64, before: u64, entry: SystemTime, after: u64) -> Self {
+        let Some((mul, shift)) = nanos_per_tick(frequency) else { return self };
+        let offset = |ticks: u64| {
+            let nanos = (u128::from(ticks) * u128::from(mul)) >> shift;
+            entry.as_nanos().saturating_sub(i64::try_from(nanos).unwrap_or(i64::MAX))
+        };
+        let sample = Self { nanos: offset(before), least: offset(after) };
+        let both =
+            Self { nanos: self.nanos.min(sample.nanos), least: self.least.max(sample.least) };
+        if both.least <= both.nanos { both } else { sample }
+    }
+
+    /// Returns the most that Xen's time can be ahead of the counter, in nanoseconds. A clock uses
+    /// this bound.
+    #[must_use]
+    pub const fn as_nanos(self) -> i64 {
+        self.nanos
+    }
+
+    /// Returns by how many nanoseconds the offset can be too large.
+    #[must_use]
+    pub const fn uncertainty(self) -> u64 {
+        self.nanos.wrapping_sub(self.least) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Fixed(u64);
+
+    impl Counter for Fixed {
+        fn read(&self) -> u64 {
+            self.0
+        }
+    }
+
+    #[test]
+    fn rates_that_are_none() {
+        for frequency in [0, NANOS_PER_SECOND * NANOS_PER_SECOND + 1, u64::MAX] {
+            assert!(CounterClock::new(Fixed(1), frequency, TimeOffset::ZERO).is_none());
+        }
+        let clock = CounterClock::new(Fixed(7), 1, TimeOffset::ZERO).unwrap();
+        assert_eq!(clock.now(), SystemTime::from_nanos(7_000_000_000));
+        assert_eq!(clock.frequency(), 1);
+    }
+
+    proptest! {
+        /// Within a nanosecond of the exact quotient, never above it, and never early.
+        #[test]
+        fn ticks_become_nanoseconds(ticks in 0..1_u64 << 58, frequency in 1_000_000..4_000_000_000_u64) {
+            let exact = u128::from(ticks) * u128::from(NANOS_PER_SECOND) / u128::from(frequency);
+            let clock = CounterClock::new(Fixed(ticks), frequency, TimeOffset::ZERO).unwrap();
+            prop_assume!(exact < 1 << 62);
+            let now = clock.now().as_nanos() as u128;
+            prop_assert!(now == exact || now + 1 == exact, "{now} {exact}");
+        }
+
+        #[test]
+        fn a_timer_fires_neither_early_nor_late(
+            nanos in -1_000..1_i64 << 60, offset in -1_000_000..1_i64 << 50,
+            frequency in 1_000_000..4_000_000_000_u64,
+        ) {
+            let offset = TimeOffset { nanos: offset, least: offset };
+            let at = SystemTime::from_nanos(nanos);
+            let shows = |ticks| CounterClock::new(Fixed(ticks), frequency, offset).unwrap().now();
+            let ticks = CounterClock::new(Fixed(0), frequency, offset).unwrap().ticks_at(at);
+            prop_assert!(shows(ticks) >= at);
+            if let Some(before) = ticks.checked_sub(1) {
+                prop_assert!(shows(before) < at, "{ticks}");
+            }
+        }
+
+        /// Samples around any true offset enclose it.
+        #[test]
+        fn samples_enclose_the_offset(
+            truth in -1_000_000_000..1_i64 << 50,
+            samples in prop::collection::vec((0..1_u64 << 40, 0..50_000_u64, 0..50_000_u64), 1..9),
+        ) {
+            let mut offset = TimeOffset::UNKNOWN;
+            let mut width = u64::MAX;
+            for (before, slept, woken) in samples {
+                // One tick is 16 ns.
+                let entry = SystemTime::from_nanos((before + slept) as i64 * 16 + truth);
+                offset = offset.narrow(62_500_000, before, entry, before + slept + woken);
+                prop_assert!(offset.least <= truth && truth <= offset.as_nanos(), "{offset:?}");
+                prop_assert!(offset.uncertainty() <= width);
+                width = offset.uncertainty();
+            }
+            prop_assert!(width <= 100_000 * 16);
+        }
+    }
+
+    #[test]
+    fn deadlines_at_the_ends_of_time() {
+        let clock = CounterClock::new(Fixed(0), 24_000_000, TimeOffset::ZERO).unwrap();
+        assert_eq!(clock.ticks_at(SystemTime::NEVER), u64::MAX);
+        assert_eq!(clock.ticks_at(SystemTime::from_nanos(i64::MIN)), 0);
+        let fast = CounterClock::new(Fixed(0), 1 << 40, TimeOffset::ZERO).unwrap();
+        assert_eq!(fast.ticks_at(SystemTime::from_nanos(i64::MAX - 1)), u64::MAX);
+    }
+
+    #[test]
+    fn a_contradicting_sample_replaces_the_others() {
+        let old = TimeOffset::UNKNOWN.narrow(1_000_000_000, 0, SystemTime::from_nanos(500), 10);
+        assert_eq!((old.as_nanos(), old.uncertainty()), (500, 10));
+        let new = old.narrow(1_000_000_000, 100, SystemTime::from_nanos(120), 130);
+        assert_eq!((new.as_nanos(), new.uncertainty()), (20, 30));
+    }
+}
