@@ -59,7 +59,8 @@
 //!
 //! # Plain registers, buffers and ring indices
 //!
-//! [`ReadWrite`](access::ReadWrite) and [`ReadOnly`](access::ReadOnly) are volatile. A
+//! [`ReadOnly`](access::ReadOnly) is what only the other side writes; [`ReadWrite`](access::ReadWrite)
+//! is what the guest writes, which its threads may do at the same time. A
 //! [`Buffer`](access::Buffer) is copied and never borrowed. A ring has two indices: the guest
 //! publishes [its own](access::OwnIndex) and loads [the peer's](access::PeerIndex).
 //!
@@ -165,9 +166,8 @@
 //!
 //! # The feature `simulated`
 //!
-//! For `xen-sim`, and for tests in which the other side is a thread of the same process. Plain
-//! registers become relaxed atomics, so that they may race between threads. Handles get the other
-//! side's half (`publish_snapshot`, `other_side`), and `access::before_each` installs a function
+//! For `xen-sim`, and for tests in which the other side is a thread of the same process. Reads
+//! of what the other side writes become relaxed atomics. Handles get the other side's half (`publish_snapshot`, `other_side`), and `access::before_each` installs a function
 //! that is called before each access, in which a simulator runs the other side. The crate then needs
 //! std. A guest does not enable it.
 #![no_std]

@@ -43,9 +43,9 @@ pub(crate) struct Location<'a, T> {
     memory: PhantomData<&'a ()>,
 }
 
-// SAFETY: a location gives access by volatile and atomic operations only. Atomic ones may come from
-// any thread, and the creator of the block promised that no two threads of this program make plain
-// ones at once of which one is a write. A location owns nothing, and no `T` is moved or dropped.
+// SAFETY: every write through a location is atomic, and so is every read of what the guest writes.
+// Any thread may make them. Volatile reads are of memory that no thread writes. A location owns
+// nothing, and no `T` is moved or dropped.
 unsafe impl<T> Send for Location<'_, T> {}
 // SAFETY: a location is `Copy` and has no state, so sharing one is the same as sending a copy.
 unsafe impl<T> Sync for Location<'_, T> {}
@@ -82,33 +82,37 @@ impl<T> Location<'_, T> {
 }
 
 impl<T: Word> Location<'_, T> {
-    /// Reads once: volatile, or relaxed if the other side is a thread of this process.
+    /// Reads once what no thread of this program writes: volatile, or relaxed if the other side is a
+    /// thread of this process.
+    ///
+    /// A relaxed read would do as well, but LLVM does not fold the extension of a narrow one into
+    /// the load, which costs an instruction.
     #[inline(always)]
     pub(crate) fn read(self) -> T {
         before();
         // SAFETY: the invariant of `Location`.
         #[cfg(any(miri, feature = "simulated"))]
         let value = unsafe { T::read_relaxed(self.place.as_ptr()) };
-        // SAFETY: the invariant of `Location`.
+        // SAFETY: the invariant of `Location`; only the other side writes the word.
         #[cfg(not(any(miri, feature = "simulated")))]
         let value = unsafe { T::read_volatile(self.place.as_ptr()) };
         value
     }
 
-    /// Writes once: volatile, or relaxed if the other side is a thread of this process.
+    /// Reads what the guest writes, too: any thread may write it at the same time.
+    #[inline(always)]
+    pub(crate) fn read_back(self) -> T {
+        before();
+        // SAFETY: the invariant of `Location`; all writes of the word are atomics of its width.
+        unsafe { T::read_relaxed(self.place.as_ptr()) }
+    }
+
+    /// Writes what the other side reads.
     #[inline(always)]
     pub(crate) fn write(self, value: T) {
         before();
-        // SAFETY: the invariant of `Location`.
-        #[cfg(any(miri, feature = "simulated"))]
-        unsafe {
-            T::write_relaxed(self.place.as_ptr(), value);
-        }
-        // SAFETY: the invariant of `Location`.
-        #[cfg(not(any(miri, feature = "simulated")))]
-        unsafe {
-            T::write_volatile(self.place.as_ptr(), value);
-        }
+        // SAFETY: the invariant of `Location`; all simultaneous accesses are atomics of its width.
+        unsafe { T::write_relaxed(self.place.as_ptr(), value) };
     }
 }
 

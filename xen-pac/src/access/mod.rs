@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `bits` | [`Bits`] | atomic read-modify-writes; no plain write |
 //! | `plain`, written by Xen | [`ReadOnly`] | volatile reads |
-//! | `plain`, written by the guest | [`ReadWrite`] | volatile reads and writes |
+//! | `plain`, written by the guest | [`ReadWrite`] | relaxed atomic reads and writes |
 //! | `index` | [`OwnIndex`], [`PeerIndex`] | release store of the guest's, acquire load of the peer's |
 //! | `buffer` | [`Buffer`] | bytes copied in or out |
 //! | `versioned`, `counter` | none: a `snapshot` of the block | a reading that no update tore |
@@ -19,9 +19,9 @@
 //! width of its field, so atomics of different widths never overlap. Whatever the other side wrote
 //! is read as an integer: enumerations are newtypes that keep unknown values.
 //!
-//! Plain words are volatile, because the other side is not a thread of this program. Under Miri, and
-//! with the feature `simulated`, it is one. Plain words are then relaxed atomics of the same width,
-//! since a volatile access that races between threads is undefined.
+//! What the guest writes is accessed by relaxed atomics, so its threads may race. What only the other
+//! side writes is read by volatile accesses: the other side is not a thread of this program. Under
+//! Miri, and with the feature `simulated`, it is one, and these reads are relaxed atomics as well.
 //!
 //! All unsafe code of the crate is in the files `word`, `location`, `block` and `data` of this
 //! folder, and in `command`.

@@ -97,8 +97,9 @@ registers! {
 
     /// A word that the guest writes and the other side reads.
     ///
-    /// Each access is volatile and orders nothing: the protocol of the block says which barrier or
-    /// atomic access publishes what was written.
+    /// Each access is a relaxed atomic, so several threads may make them at once. It orders nothing:
+    /// the protocol of the block says which barrier or atomic access publishes what was written. On
+    /// `x86`, which has no 64-bit atomic of C's alignment, a 64-bit word is accessed in two halves.
     ReadWrite<T: Word> { shows get }
 }
 
@@ -184,7 +185,7 @@ impl<T: Word, R> ReadWrite<'_, T, R> {
     #[inline(always)]
     #[must_use]
     pub fn get(self) -> T {
-        self.location.read()
+        self.location.read_back()
     }
 
     /// Writes the word.

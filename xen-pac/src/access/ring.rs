@@ -83,7 +83,8 @@ impl fmt::Debug for PeerIndex<'_> {
 /// Bytes of shared memory. They can be copied but not borrowed, since the peer may change them at
 /// any time.
 ///
-/// The copies order nothing; the ring's indices do.
+/// Several threads may copy at once: each byte is a relaxed atomic. The copies order nothing; the
+/// ring's indices do.
 #[derive(Clone, Copy)]
 pub struct Buffer<'a>(Run<'a, u8>);
 
@@ -111,9 +112,10 @@ impl<'a> Buffer<'a> {
     ///
     /// # Errors
     /// If they go beyond the end; then nothing was copied.
-    #[inline]
     pub fn copy_to(self, offset: usize, into: &mut [u8]) -> Result<(), OutOfBounds> {
-        self.places(offset, into.len())?.zip(into).for_each(|(place, byte)| *byte = place.read());
+        self.places(offset, into.len())?
+            .zip(into)
+            .for_each(|(place, byte)| *byte = place.read_back());
         Ok(())
     }
 
@@ -121,13 +123,11 @@ impl<'a> Buffer<'a> {
     ///
     /// # Errors
     /// If they go beyond the end; then nothing was copied.
-    #[inline]
     pub fn copy_from(self, offset: usize, from: &[u8]) -> Result<(), OutOfBounds> {
         self.places(offset, from.len())?.zip(from).for_each(|(place, byte)| place.write(*byte));
         Ok(())
     }
 
-    #[inline]
     fn places(
         self,
         offset: usize,

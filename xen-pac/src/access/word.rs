@@ -1,4 +1,5 @@
-//! The integers of shared memory, and the three accesses to one: volatile, relaxed and atomic.
+//! The integers of shared memory, and the accesses to one: a volatile read, relaxed atomic reads and
+//! writes, and atomic read-modify-writes.
 //!
 //! This file decides which machine access happens. Which memory may be accessed is decided by
 //! [`Location`](super::location::Location).
@@ -32,14 +33,9 @@ pub(super) mod sealed {
         /// Reads once, volatile.
         ///
         /// # Safety
-        /// `place` must be aligned and valid for reads of `Self`.
+        /// `place` must be aligned and valid for reads of `Self`, and no thread may write it
+        /// meanwhile.
         unsafe fn read_volatile(place: *const Self) -> Self;
-
-        /// Writes once, volatile.
-        ///
-        /// # Safety
-        /// `place` must be aligned and valid for writes of `Self`.
-        unsafe fn write_volatile(place: *mut Self, value: Self);
 
         /// Reads by a relaxed atomic; in two halves if the architecture has no atomic of the width.
         ///
@@ -83,28 +79,16 @@ pub(super) mod sealed {
     }
 }
 
-macro_rules! volatile {
-    () => {
-        #[inline(always)]
-        unsafe fn read_volatile(place: *const Self) -> Self {
-            // SAFETY: the caller's contract is that of this call.
-            unsafe { core::ptr::read_volatile(place) }
-        }
-
-        #[inline(always)]
-        unsafe fn write_volatile(place: *mut Self, value: Self) {
-            // SAFETY: the caller's contract is that of this call.
-            unsafe { core::ptr::write_volatile(place, value) }
-        }
-    };
-}
-
 macro_rules! atomic {
     ($($word:ty, $cell:ty;)*) => {$(
         impl Word for $word {}
 
         impl sealed::Plain for $word {
-            volatile!();
+            #[inline(always)]
+            unsafe fn read_volatile(place: *const Self) -> Self {
+                // SAFETY: the caller's contract is that of this call.
+                unsafe { core::ptr::read_volatile(place) }
+            }
 
             #[inline(always)]
             unsafe fn read_relaxed(place: *mut Self) -> Self {
@@ -197,7 +181,11 @@ macro_rules! halves {
         impl Word for $word {}
 
         impl sealed::Plain for $word {
-            volatile!();
+            #[inline(always)]
+            unsafe fn read_volatile(place: *const Self) -> Self {
+                // SAFETY: the caller's contract is that of this call.
+                unsafe { core::ptr::read_volatile(place) }
+            }
 
             #[inline(always)]
             unsafe fn read_relaxed(place: *mut Self) -> Self {

@@ -19,10 +19,9 @@ impl<'a> GrantEntryHeader<'a> {
     ///
     /// # Safety
     /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment, which nothing touches but the other side, and this program by such
-    /// handles. Of this program's threads, only one at a time may write a field that is
-    /// read and written plainly, or copy into a buffer, and no other may access it
-    /// meanwhile: those accesses are volatile, and not atomic.
+    /// alignment. This program must access the memory through such handles only; any
+    /// number of them, on any thread, may be in use. Otherwise only the other side may
+    /// access it.
     #[must_use]
     pub const unsafe fn from_ptr(
         ptr: core::ptr::NonNull<raw::GrantEntryHeader>,
@@ -66,10 +65,9 @@ impl<'a> GrantEntryV2FullPage<'a> {
     ///
     /// # Safety
     /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment, which nothing touches but the other side, and this program by such
-    /// handles. Of this program's threads, only one at a time may write a field that is
-    /// read and written plainly, or copy into a buffer, and no other may access it
-    /// meanwhile: those accesses are volatile, and not atomic.
+    /// alignment. This program must access the memory through such handles only; any
+    /// number of them, on any thread, may be in use. Otherwise only the other side may
+    /// access it.
     #[must_use]
     pub const unsafe fn from_ptr(
         ptr: core::ptr::NonNull<raw::GrantEntryV2FullPage>,
@@ -111,10 +109,9 @@ impl<'a> GrantEntryV2SubPage<'a> {
     ///
     /// # Safety
     /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment, which nothing touches but the other side, and this program by such
-    /// handles. Of this program's threads, only one at a time may write a field that is
-    /// read and written plainly, or copy into a buffer, and no other may access it
-    /// meanwhile: those accesses are volatile, and not atomic.
+    /// alignment. This program must access the memory through such handles only; any
+    /// number of them, on any thread, may be in use. Otherwise only the other side may
+    /// access it.
     #[must_use]
     pub const unsafe fn from_ptr(
         ptr: core::ptr::NonNull<raw::GrantEntryV2SubPage>,
@@ -170,10 +167,9 @@ impl<'a> GrantEntryV2Transitive<'a> {
     ///
     /// # Safety
     /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment, which nothing touches but the other side, and this program by such
-    /// handles. Of this program's threads, only one at a time may write a field that is
-    /// read and written plainly, or copy into a buffer, and no other may access it
-    /// meanwhile: those accesses are volatile, and not atomic.
+    /// alignment. This program must access the memory through such handles only; any
+    /// number of them, on any thread, may be in use. Otherwise only the other side may
+    /// access it.
     #[must_use]
     pub const unsafe fn from_ptr(
         ptr: core::ptr::NonNull<raw::GrantEntryV2Transitive>,

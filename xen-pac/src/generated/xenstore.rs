@@ -368,10 +368,9 @@ impl<'a> XenstoreDomainInterface<'a> {
     ///
     /// # Safety
     /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment, which nothing touches but the other side, and this program by such
-    /// handles. Of this program's threads, only one at a time may write a field that is
-    /// read and written plainly, or copy into a buffer, and no other may access it
-    /// meanwhile: those accesses are volatile, and not atomic.
+    /// alignment. This program must access the memory through such handles only; any
+    /// number of them, on any thread, may be in use. Otherwise only the other side may
+    /// access it.
     #[must_use]
     pub const unsafe fn from_ptr(
         ptr: core::ptr::NonNull<raw::XenstoreDomainInterface>,

@@ -177,8 +177,8 @@ fn both_ways<T: Word>(values: &[T]) {
     for &value in values {
         let mut memory = [guard, T::default(), guard];
         let place = (&raw mut memory).cast::<T>().wrapping_add(1);
-        // SAFETY: the middle element of the array, which nobody else touches.
-        unsafe { T::write_volatile(place, value) };
+        // SAFETY: the middle element of the array, which nothing else accesses.
+        unsafe { place.write_volatile(value) };
         // SAFETY: as above.
         assert_eq!(unsafe { T::read_relaxed(place) }, value);
         // SAFETY: as above.
