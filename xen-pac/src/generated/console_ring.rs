@@ -78,7 +78,10 @@ impl<'a> XenconsInterface<'a> {
 /// The layouts of the blocks: what stands where, and nothing more. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// The layout of `xencons_interface`; what its fields mean stands with its handle.
+    /// Memory layout of `xencons_interface`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`XenconsInterface`](super::XenconsInterface), whose methods have the fields' meanings.
     ///
     /// Bytes: 3088.
     #[repr(C)]

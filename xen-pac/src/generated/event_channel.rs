@@ -873,7 +873,10 @@ crate::access::argument!(
 /// The layouts of the blocks: what stands where, and nothing more. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// The layout of `event_array_page`; what its fields mean stands with its handle.
+    /// Memory layout of `event_array_page`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`EventArrayPage`](super::EventArrayPage), whose methods have the fields' meanings.
     ///
     /// Bytes: 4096.
     #[repr(C)]
@@ -883,7 +886,11 @@ pub mod raw {
         pub words: [u32; 1024],
     }
     crate::access::raw!(EventArrayPage { words : [u32; 1024] });
-    /// The layout of `evtchn_fifo_control_block`; what its fields mean stands with its handle.
+    /// Memory layout of `evtchn_fifo_control_block`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`EvtchnFifoControlBlock`](super::EvtchnFifoControlBlock), whose methods have the fields'
+    /// meanings.
     ///
     /// Bytes: 72.
     #[repr(C)]

@@ -1060,7 +1060,10 @@ crate::access::argument!(
 /// The layouts of the blocks: what stands where, and nothing more. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// The layout of `grant_entry_v1`; what its fields mean stands with its handle.
+    /// Memory layout of `grant_entry_v1`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`GrantEntryV1`](super::GrantEntryV1), whose methods have the fields' meanings.
     ///
     /// Bytes: 8.
     #[repr(C)]
@@ -1074,7 +1077,10 @@ pub mod raw {
         pub frame: u32,
     }
     crate::access::raw!(GrantEntryV1 { flags : u16, domid : u16, frame : u32 });
-    /// The layout of `grant_table_v1_page`; what its fields mean stands with its handle.
+    /// Memory layout of `grant_table_v1_page`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`GrantTableV1Page`](super::GrantTableV1Page), whose methods have the fields' meanings.
     ///
     /// Bytes: 4096.
     #[repr(C)]

@@ -208,7 +208,10 @@ impl<'a> GrantEntryV2Transitive<'a> {
 /// The layouts of the blocks: what stands where, and nothing more. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// The layout of `grant_entry_header`; what its fields mean stands with its handle.
+    /// Memory layout of `grant_entry_header`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`GrantEntryHeader`](super::GrantEntryHeader), whose methods have the fields' meanings.
     ///
     /// Bytes: 4.
     #[repr(C)]
@@ -220,7 +223,11 @@ pub mod raw {
         pub domid: u16,
     }
     crate::access::raw!(GrantEntryHeader { flags : u16, domid : u16 });
-    /// The layout of `grant_entry_v2_full_page`; what its fields mean stands with its handle.
+    /// Memory layout of `grant_entry_v2_full_page`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`GrantEntryV2FullPage`](super::GrantEntryV2FullPage), whose methods have the fields'
+    /// meanings.
     ///
     /// Bytes: 16.
     #[repr(C)]
@@ -242,7 +249,11 @@ pub mod raw {
     crate::access::raw!(
         GrantEntryV2FullPage { hdr : GrantEntryHeader, pad0 : u32, frame : u64 }
     );
-    /// The layout of `grant_entry_v2_sub_page`; what its fields mean stands with its handle.
+    /// Memory layout of `grant_entry_v2_sub_page`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`GrantEntryV2SubPage`](super::GrantEntryV2SubPage), whose methods have the fields'
+    /// meanings.
     ///
     /// Bytes: 16.
     #[repr(C)]
@@ -269,7 +280,11 @@ pub mod raw {
         GrantEntryV2SubPage { hdr : GrantEntryHeader, page_off : u16, length : u16, frame
         : u64 }
     );
-    /// The layout of `grant_entry_v2_transitive`; what its fields mean stands with its handle.
+    /// Memory layout of `grant_entry_v2_transitive`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`GrantEntryV2Transitive`](super::GrantEntryV2Transitive), whose methods have the fields'
+    /// meanings.
     ///
     /// Bytes: 16.
     #[repr(C)]

@@ -509,7 +509,10 @@ pub struct SharedInfoWallclock {
 /// The layouts of the blocks: what stands where, and nothing more. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// The layout of `vcpu_time_info`; what its fields mean stands with its handle.
+    /// Memory layout of `vcpu_time_info`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`VcpuTimeInfo`](super::VcpuTimeInfo), whose methods have the fields' meanings.
     ///
     /// Bytes: 32.
     #[repr(C)]
@@ -542,7 +545,10 @@ pub mod raw {
         VcpuTimeInfo { version : u32, pad0 : u32, tsc_timestamp : u64, system_time : u64,
         tsc_to_system_mul : u32, tsc_shift : i8, flags : u8, pad1 : [i8; 2] }
     );
-    /// The layout of `arch_vcpu_info`; what its fields mean stands with its handle.
+    /// Memory layout of `arch_vcpu_info`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`ArchVcpuInfo`](super::ArchVcpuInfo), whose methods have the fields' meanings.
     ///
     /// Bytes: 16 on x86_64, 24 on x86, 0 on aarch64.
     #[repr(C)]
@@ -569,7 +575,10 @@ pub mod raw {
         usize, #[cfg(target_arch = "x86_64")] pad : [usize; 1], #[cfg(target_arch =
         "x86")] pad : [usize; 5] }
     );
-    /// The layout of `vcpu_info`; what its fields mean stands with its handle.
+    /// Memory layout of `vcpu_info`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`VcpuInfo`](super::VcpuInfo), whose methods have the fields' meanings.
     ///
     /// Bytes: 64 on x86_64, 64 on x86, 48 on aarch64.
     #[repr(C)]
@@ -610,7 +619,10 @@ pub mod raw {
         [u8; 6], #[cfg(target_arch = "x86")] _pad0 : [u8; 2], evtchn_pending_sel : crate
         ::base::XenUlong, arch : ArchVcpuInfo, time : VcpuTimeInfo }
     );
-    /// The layout of `arch_shared_info`; what its fields mean stands with its handle.
+    /// Memory layout of `arch_shared_info`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`ArchSharedInfo`](super::ArchSharedInfo), whose methods have the fields' meanings.
     ///
     /// Bytes: 48 on x86_64, 28 on x86, 0 on aarch64.
     #[repr(C)]
@@ -667,7 +679,10 @@ pub mod raw {
         "x86_64", target_arch = "x86"))] p2m_generation : usize, #[cfg(target_arch =
         "x86")] wc_sec_hi : u32 }
     );
-    /// The layout of `shared_info`; what its fields mean stands with its handle.
+    /// Memory layout of `shared_info`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`SharedInfo`](super::SharedInfo), whose methods have the fields' meanings.
     ///
     /// Bytes: 3136 on x86_64, 2344 on x86, 1088 on aarch64.
     #[repr(C)]

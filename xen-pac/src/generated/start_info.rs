@@ -316,7 +316,10 @@ impl<'a> HvmMemmapTableEntry<'a> {
 /// The layouts of the blocks: what stands where, and nothing more. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// The layout of `hvm_start_info`; what its fields mean stands with its handle.
+    /// Memory layout of `hvm_start_info`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`HvmStartInfo`](super::HvmStartInfo), whose methods have the fields' meanings.
     ///
     /// Bytes: 56.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
@@ -356,7 +359,10 @@ pub mod raw {
         modlist_paddr : u64, cmdline_paddr : u64, rsdp_paddr : u64, memmap_paddr : u64,
         memmap_entries : u32, reserved : u32 }
     );
-    /// The layout of `hvm_modlist_entry`; what its fields mean stands with its handle.
+    /// Memory layout of `hvm_modlist_entry`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`HvmModlistEntry`](super::HvmModlistEntry), whose methods have the fields' meanings.
     ///
     /// Bytes: 32.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
@@ -376,7 +382,11 @@ pub mod raw {
     crate::access::raw!(
         HvmModlistEntry { paddr : u64, size : u64, cmdline_paddr : u64, reserved : u64 }
     );
-    /// The layout of `hvm_memmap_table_entry`; what its fields mean stands with its handle.
+    /// Memory layout of `hvm_memmap_table_entry`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`HvmMemmapTableEntry`](super::HvmMemmapTableEntry), whose methods have the fields'
+    /// meanings.
     ///
     /// Bytes: 24.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]

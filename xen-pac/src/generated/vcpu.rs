@@ -734,7 +734,10 @@ crate::access::argument!(
 /// The layouts of the blocks: what stands where, and nothing more. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// The layout of `vcpu_runstate_info`; what its fields mean stands with its handle.
+    /// Memory layout of `vcpu_runstate_info`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`VcpuRunstateInfo`](super::VcpuRunstateInfo), whose methods have the fields' meanings.
     ///
     /// Bytes: 48 on x86_64, 44 on x86, 48 on aarch64.
     #[repr(C)]

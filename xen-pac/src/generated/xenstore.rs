@@ -487,7 +487,11 @@ impl XsdSockmsg {
 /// The layouts of the blocks: what stands where, and nothing more. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// The layout of `xenstore_domain_interface`; what its fields mean stands with its handle.
+    /// Memory layout of `xenstore_domain_interface`.
+    ///
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
+    /// [`XenstoreDomainInterface`](super::XenstoreDomainInterface), whose methods have the fields'
+    /// meanings.
     ///
     /// Bytes: 2076.
     #[repr(C)]

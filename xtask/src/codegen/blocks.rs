@@ -34,9 +34,10 @@ pub(super) fn render<'d>(
         lifespan::deprecated(context.manifest(), &item.head, context.manifest().all_releases());
     let sizes: Vec<(ArchId, u32)> =
         outer.layouts.iter().map(|(arch, layout)| (*arch, layout.size)).collect();
-    let docs = Docs::of(&format!(
-        "The layout of `{}`; what its fields mean stands with its handle.",
-        item.head.name
+    let name = naming::ident(&outer.name);
+    let docs = Docs::of(&format!("Memory layout of `{}`.", item.head.name)).paragraph(format!(
+        "For `size_of` and zeroed memory. Shared memory is accessed through the handle \
+         [`{name}`](super::{name}), whose methods have the fields' meanings.",
     ));
     let mut raw = outer.definition(
         context,
