@@ -62,9 +62,11 @@
 //! [`ReadOnly`](access::ReadOnly) is what only the other side writes; [`ReadWrite`](access::ReadWrite)
 //! is what the guest writes, which its threads may do at the same time. A
 //! [`Buffer`](access::Buffer) is copied and never borrowed. A ring has two indices: the guest
-//! publishes [its own](access::OwnIndex) and loads [the peer's](access::PeerIndex).
+//! publishes [its own](access::OwnIndex) and loads [the peer's](access::PeerIndex), which may be any
+//! number; [`RingIndex`](access::RingIndex) checks it.
 //!
 //! ```
+//! use xen_pac::access::RingIndex;
 //! use xen_pac::console_ring::{XenconsInterface, raw};
 //! # use xen_pac::grant_table::{GrantEntryV1, raw as grant};
 //!
@@ -77,12 +79,15 @@
 //! # let mut memory = raw::XenconsInterface::ZEROED;
 //! # // SAFETY: the memory outlives the handle and is accessed through it only.
 //! # let ring = unsafe { XenconsInterface::from_ptr(core::ptr::NonNull::from(&mut memory)) };
-//! let produced = ring.out_prod().load();
-//! let free = ring.output().len() - produced.wrapping_sub(ring.out_cons().load()) as usize;
-//! assert!(free >= 2);
-//! ring.output().copy_from(produced as usize % ring.output().len(), b"hi")?;
-//! ring.out_prod().publish(produced.wrapping_add(2));
-//! # Ok::<(), xen_pac::access::OutOfBounds>(())
+//! let (output, produced) = (ring.output(), ring.out_prod().load());
+//! let indices = RingIndex::new(output.len(), produced, ring.out_cons().load())?;
+//! let message = b"hi";
+//! if indices.free() >= message.len() {
+//!     output.copy_from_wrapping(produced, message)?;
+//!     ring.out_prod().publish(produced.wrapping_add(message.len() as u32));
+//! }
+//! # assert_eq!(ring.out_prod().load(), 2);
+//! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!
 //! # Snapshots: fields that belong together

@@ -1,4 +1,4 @@
-//! Errors of encoding, decoding, and copying from or to a buffer.
+//! Errors of encoding, decoding, ring indices, and copying from or to a buffer.
 
 use core::error::Error;
 use core::fmt;
@@ -122,6 +122,32 @@ impl fmt::Display for OutOfBounds {
 }
 
 impl Error for OutOfBounds {}
+
+/// The indices of a ring are further apart than it has slots, or its size is not a power of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RingError {
+    /// The ring's slots.
+    pub size: usize,
+    /// The producer's index.
+    pub producer: u32,
+    /// The consumer's index.
+    pub consumer: u32,
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { size, producer, consumer } = self;
+        if size.is_power_of_two() {
+            let used = producer.wrapping_sub(*consumer);
+            write!(f, "ring indices: expected at most {size} slots in use, found {used}: ")?;
+            write!(f, "producer {producer}, consumer {consumer}")
+        } else {
+            write!(f, "ring size: expected a power of two up to 2^31, found {size}")
+        }
+    }
+}
+
+impl Error for RingError {}
 
 /// A value as `u64`, or an early `return Err(FieldError)` if it is out of bounds; for generated
 /// `const fn`s.

@@ -42,12 +42,12 @@ mod ring;
 mod word;
 
 pub use self::data::{Data, Handle};
-pub use self::error::{DecodeError, FieldError, OutOfBounds};
+pub use self::error::{DecodeError, FieldError, OutOfBounds, RingError};
 pub use self::location::before;
 #[cfg(feature = "simulated")]
 pub use self::location::before_each;
 pub use self::register::{Bits, ReadOnly, ReadWrite};
-pub use self::ring::{Buffer, OwnIndex, PeerIndex};
+pub use self::ring::{Buffer, OwnIndex, PeerIndex, RingIndex};
 pub use self::word::{AtomicWord, Word};
 
 // For generated code.

@@ -1,9 +1,9 @@
-//! Shared rings: the two indices, each with one writer, and the bytes between them.
+//! Shared rings: the two indices, each with one writer, what lies between them, and the bytes.
 
 use core::fmt;
 use core::sync::atomic::Ordering;
 
-use super::error::OutOfBounds;
+use super::error::{OutOfBounds, RingError};
 use super::location::{Location, Run};
 use super::word::sealed::Atomic;
 
@@ -11,8 +11,7 @@ use super::word::sealed::Atomic;
 #[derive(Clone, Copy)]
 pub struct OwnIndex<'a>(Location<'a, u32>);
 
-/// The peer's index of a ring. The peer may store any value: check it against the ring's size
-/// before using it.
+/// The peer's index of a ring. The peer may store any value: [`RingIndex`] checks it.
 #[derive(Clone, Copy)]
 pub struct PeerIndex<'a>(Location<'a, u32>);
 
@@ -80,6 +79,94 @@ impl fmt::Debug for PeerIndex<'_> {
     }
 }
 
+/// The two indices of a ring, once they are loaded and checked: how much is used, how much is free.
+///
+/// A ring's indices count the slots that were ever produced and consumed, modulo 2^32. The slot of
+/// an index is its remainder by the size, which must be a power of two. One of the indices is the
+/// peer's, who may store anything: [`RingIndex::new`] rejects what no ring of that size can have,
+/// and [`RingIndex::clamped`] counts it as a full ring.
+///
+/// ```
+/// use xen_pac::access::RingIndex;
+///
+/// let indices = RingIndex::new(1024, 3_u32, 3_u32.wrapping_sub(10))?;
+/// assert_eq!((indices.used(), indices.free()), (10, 1014));
+/// assert_eq!(indices.wrap(indices.consumer()), 1017);
+/// assert!(RingIndex::new(1024, 0, 1).is_err()); // consumed more than was produced
+/// # Ok::<(), xen_pac::access::RingError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RingIndex {
+    /// A power of two that an index can express, or 0.
+    size: u32,
+    producer: u32,
+    consumer: u32,
+    /// At most `size`.
+    used: u32,
+}
+
+impl RingIndex {
+    /// Checks the indices of a ring of `size` slots.
+    ///
+    /// # Errors
+    /// If the indices are further apart than `size`, which the peer can cause, or if `size` is not a
+    /// power of two up to 2^31.
+    #[inline]
+    pub const fn new(size: usize, producer: u32, consumer: u32) -> Result<Self, RingError> {
+        let used = producer.wrapping_sub(consumer);
+        if size.is_power_of_two() && size <= 1 << 31 && used as usize <= size {
+            Ok(Self { size: size as u32, producer, consumer, used })
+        } else {
+            Err(RingError { size, producer, consumer })
+        }
+    }
+
+    /// As [`new`](Self::new), but indices that are too far apart are those of a full ring, and a
+    /// ring of an impossible size has no slots.
+    #[inline]
+    #[must_use]
+    pub const fn clamped(size: usize, producer: u32, consumer: u32) -> Self {
+        let size = if size.is_power_of_two() && size <= 1 << 31 { size as u32 } else { 0 };
+        let used = producer.wrapping_sub(consumer);
+        Self { size, producer, consumer, used: if used < size { used } else { size } }
+    }
+
+    /// The number of slots that are produced and not yet consumed.
+    #[inline]
+    #[must_use]
+    pub const fn used(self) -> usize {
+        self.used as usize
+    }
+
+    /// The number of slots that can be produced.
+    #[inline]
+    #[must_use]
+    pub const fn free(self) -> usize {
+        (self.size - self.used) as usize
+    }
+
+    /// The slot of an index.
+    #[inline]
+    #[must_use]
+    pub const fn wrap(self, index: u32) -> usize {
+        (index & self.size.wrapping_sub(1)) as usize
+    }
+
+    /// The producer's index.
+    #[inline]
+    #[must_use]
+    pub const fn producer(self) -> u32 {
+        self.producer
+    }
+
+    /// The consumer's index.
+    #[inline]
+    #[must_use]
+    pub const fn consumer(self) -> u32 {
+        self.consumer
+    }
+}
+
 /// Bytes of shared memory. They can be copied but not borrowed, since the peer may change them at
 /// any time.
 ///
@@ -126,6 +213,38 @@ impl<'a> Buffer<'a> {
     pub fn copy_from(self, offset: usize, from: &[u8]) -> Result<(), OutOfBounds> {
         self.places(offset, from.len())?.zip(from).for_each(|(place, byte)| place.write(*byte));
         Ok(())
+    }
+
+    /// Fills `into` with the bytes of a ring from `index` on; after the last byte comes the first.
+    ///
+    /// # Errors
+    /// If `into` is longer than the buffer; then nothing was copied.
+    pub fn copy_to_wrapping(self, index: u32, into: &mut [u8]) -> Result<(), OutOfBounds> {
+        let (offset, first) = self.split(index, into.len())?;
+        let (before, after) = into.split_at_mut(first);
+        self.copy_to(offset, before)?;
+        self.copy_to(0, after)
+    }
+
+    /// Writes `from` to the bytes of a ring from `index` on; after the last byte comes the first.
+    ///
+    /// # Errors
+    /// If `from` is longer than the buffer; then nothing was copied.
+    pub fn copy_from_wrapping(self, index: u32, from: &[u8]) -> Result<(), OutOfBounds> {
+        let (offset, first) = self.split(index, from.len())?;
+        let (before, after) = from.split_at(first);
+        self.copy_from(offset, before)?;
+        self.copy_from(0, after)
+    }
+
+    /// The byte of an index, and how many of `count` bytes come before the end.
+    fn split(self, index: u32, count: usize) -> Result<(usize, usize), OutOfBounds> {
+        let len = self.len();
+        let offset = (index as usize).checked_rem(len).unwrap_or(0);
+        if count > len {
+            return Err(OutOfBounds { offset, count, len });
+        }
+        Ok((offset, count.min(len - offset)))
     }
 
     fn places(

@@ -54,7 +54,7 @@ fn what_reaches_beyond_itself_is_known() {
                 && !raw::Sample::REACHES_BEYOND
                 && !<[u8; 16]>::REACHES_BEYOND
                 && !<() as Data>::REACHES_BEYOND
-        )
+        );
     };
     assert!(Pointing { value: 0, list: Data::ZEROED }.list[1].is_null());
     assert_eq!(Open { len: 4, bytes: [] }.len, 4);

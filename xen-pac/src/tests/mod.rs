@@ -4,6 +4,7 @@
 mod block;
 mod data;
 mod registers;
+mod ring;
 mod sources;
 mod torn;
 

@@ -1,0 +1,147 @@
+//! Buffers against a slice, and ring indices against counters that never wrap.
+
+use proptest::prelude::*;
+
+use super::block::with_sample;
+use crate::access::{RingError, RingIndex};
+
+proptest! {
+    #![proptest_config(super::property_config())]
+
+    #[test]
+    fn a_copy_agrees_with_a_slice(offset in 0_usize..24, count in 0_usize..24, seed: [u8; 16]) {
+        with_sample(|sample, _| {
+            let bytes = sample.bytes();
+            bytes.copy_from(0, &seed).unwrap();
+            let mut model = seed;
+            let new = [0xa5_u8; 24];
+            let mut out = [0_u8; 24];
+            match model.get_mut(offset..offset + count) {
+                Some(part) => {
+                    assert_eq!(bytes.copy_to(offset, &mut out[..count]), Ok(()));
+                    assert_eq!(&out[..count], &*part);
+                    part.copy_from_slice(&new[..count]);
+                    assert_eq!(bytes.copy_from(offset, &new[..count]), Ok(()));
+                }
+                None => {
+                    let error = bytes.copy_from(offset, &new[..count]).unwrap_err();
+                    assert_eq!((error.offset(), error.count(), error.buffer_len()), (offset, count, 16));
+                    assert_eq!(bytes.copy_to(offset, &mut out[..count]), Err(error));
+                    assert_eq!(out, [0; 24]);
+                }
+            }
+            let mut whole = [0; 16];
+            bytes.copy_to(0, &mut whole).unwrap();
+            assert_eq!(whole, model);
+            assert_eq!((sample.consumed().load(), sample.clock().unchecked().scale), (0, 0));
+        });
+    }
+
+    /// `produced` and `consumed` are how many slots there ever were; the indices are their low bits.
+    #[test]
+    fn indices_agree_with_counters(order in 0..32_u32, consumed: u64, used: u64, at: u32) {
+        let (size, used) = (1_usize << order, used % ((1 << order) + 1));
+        let produced = consumed.wrapping_add(used);
+        let indices = RingIndex::new(size, produced as u32, consumed as u32).unwrap();
+        prop_assert_eq!(indices, RingIndex::clamped(size, produced as u32, consumed as u32));
+        prop_assert_eq!((indices.used(), indices.free()), (used as usize, size - used as usize));
+        prop_assert_eq!(
+            (indices.producer(), indices.consumer()),
+            (produced as u32, consumed as u32)
+        );
+        prop_assert_eq!(indices.wrap(at), at as usize % size);
+    }
+
+    #[test]
+    fn a_peer_can_store_any_index(size: usize, order in 0..40_u32, own: u32, peer: u32) {
+        for size in [size, 1_usize.checked_shl(order).unwrap_or(0)] {
+            for (producer, consumer) in [(own, peer), (peer, own)] {
+                let clamped = RingIndex::clamped(size, producer, consumer);
+                match RingIndex::new(size, producer, consumer) {
+                    Ok(indices) => prop_assert_eq!(indices, clamped),
+                    Err(error) => {
+                        prop_assert_eq!(error, RingError { size, producer, consumer });
+                        let possible = size.is_power_of_two() && size <= 1 << 31;
+                        let slots = if possible { size } else { 0 };
+                        prop_assert_eq!((clamped.used(), clamped.free()), (slots, 0));
+                        prop_assert!(!possible || clamped.wrap(peer) < size);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_goes_around_the_end(index: u32, count in 0_usize..20, seed: [u8; 16]) {
+        with_sample(|sample, _| {
+            let bytes = sample.bytes();
+            bytes.copy_from(0, &seed).unwrap();
+            let mut model = seed;
+            let new: [u8; 20] = core::array::from_fn(|at| 0xa0 + at as u8);
+            let mut out = [0_u8; 20];
+            let result = bytes.copy_to_wrapping(index, &mut out[..count]);
+            assert_eq!(result, bytes.copy_from_wrapping(index, &new[..count]));
+            assert_eq!(result.is_ok(), count <= 16);
+            for at in 0..if count <= 16 { count } else { 0 } {
+                let place = (index as usize + at) % 16;
+                assert_eq!(out[at], seed[place]);
+                model[place] = new[at];
+            }
+            let mut whole = [0; 16];
+            bytes.copy_to(0, &mut whole).unwrap();
+            assert_eq!(whole, model);
+        });
+    }
+}
+
+#[test]
+fn an_offset_that_wraps_around_is_out_of_bounds() {
+    with_sample(|sample, _| {
+        let error = sample.bytes().copy_to(usize::MAX, &mut [0; 2]).unwrap_err();
+        assert_eq!(error.offset(), usize::MAX);
+        assert!(sample.bytes().copy_from(17, &[]).is_err());
+        assert_eq!(sample.bytes().copy_from(16, &[]), Ok(()));
+        assert_eq!(sample.bytes().len(), 16);
+        assert!(!sample.bytes().is_empty());
+        assert_eq!(
+            std::format!("{}", sample.bytes().copy_from(15, &[1, 2]).unwrap_err()),
+            "expected a range within 16 bytes, found 2 bytes from offset 15 on"
+        );
+    });
+}
+
+/// The ring of the crate's front page, with the indices of a bad peer, and at its last byte.
+#[test]
+fn the_console_takes_a_message_at_its_end_and_none_from_a_bad_peer() {
+    use crate::console_ring::{XenconsInterface, raw};
+
+    let page = super::block::Page::<raw::XenconsInterface>::zeroed();
+    // SAFETY: the page outlives the handle, and is accessed through it only.
+    let ring = unsafe { XenconsInterface::from_ptr(page.as_ptr()) };
+    let print = |message: &[u8]| {
+        let (output, produced) = (ring.output(), ring.out_prod().load());
+        let indices = RingIndex::new(output.len(), produced, ring.out_cons().load()).ok()?;
+        if indices.free() < message.len() {
+            return None;
+        }
+        output.copy_from_wrapping(produced, message).ok()?;
+        ring.out_prod().publish(produced.wrapping_add(message.len() as u32));
+        Some(indices.wrap(produced))
+    };
+    ring.out_cons().other_side().publish(5);
+    assert_eq!(print(b"hi"), None);
+
+    let last = ring.output().len() as u32 - 1;
+    ring.out_prod().publish(last);
+    ring.out_cons().other_side().publish(last);
+    assert_eq!(print(b"hi"), Some(last as usize));
+    let (mut first, mut end) = ([0], [0]);
+    ring.output().copy_to(0, &mut first).unwrap();
+    ring.output().copy_to(last as usize, &mut end).unwrap();
+    assert_eq!((&end, &first), (b"h", b"i"));
+    let error = RingIndex::new(2048, 0, 5).unwrap_err();
+    assert_eq!(
+        std::format!("{error}"),
+        "ring indices: expected at most 2048 slots in use, found 4294967291: producer 0, consumer 5"
+    );
+}
