@@ -10,7 +10,7 @@ mod regen;
 mod rival;
 mod sim;
 mod svd;
-mod usage;
+pub mod usage;
 
 pub use check::check;
 pub use hal::hal;

@@ -8,11 +8,11 @@ use nix::sys::time::TimeVal;
 
 /// What a command cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Usage {
+pub struct Usage {
     /// Processor time, user and system, of it and of the children that it waited for.
-    pub(super) cpu: Duration,
+    pub cpu: Duration,
     /// Time on the wall.
-    pub(super) wall: Duration,
+    pub wall: Duration,
 }
 
 impl std::ops::Add for Usage {
@@ -28,8 +28,8 @@ impl std::ops::Add for Usage {
 /// # Errors
 ///
 /// The command could not be started, or did not succeed.
-pub(super) fn measure(command: &mut Command) -> Result<Usage, String> {
-    let before = children()?;
+pub fn measure(command: &mut Command) -> Result<Usage, String> {
+    let before = children();
     let start = Instant::now();
     let output = command
         .stdin(Stdio::null())
@@ -43,7 +43,7 @@ pub(super) fn measure(command: &mut Command) -> Result<Usage, String> {
             String::from_utf8_lossy(&output.stderr)
         ));
     }
-    Ok(Usage { cpu: children()?.saturating_sub(before), wall })
+    Ok(Usage { cpu: children().saturating_sub(before), wall })
 }
 
 /// The median of what `count` runs of the same thing cost.
@@ -51,7 +51,7 @@ pub(super) fn measure(command: &mut Command) -> Result<Usage, String> {
 /// # Errors
 ///
 /// As the runs have them.
-pub(super) fn median(
+pub fn median(
     count: usize,
     mut run: impl FnMut() -> Result<Usage, String>,
 ) -> Result<Usage, String> {
@@ -60,11 +60,13 @@ pub(super) fn median(
     Ok(runs.get(count / 2).copied().unwrap_or_default())
 }
 
-/// Processor time of all children so far.
-fn children() -> Result<Duration, String> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)
-        .map_err(|error| format!("the system does not say what children used: {error}"))?;
-    Ok(duration(usage.user_time()) + duration(usage.system_time()))
+/// Processor time, user and system, of all children so far that were waited for.
+#[must_use]
+pub fn children() -> Duration {
+    // It fails for arguments that Linux does not know, of which this is none.
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN);
+    usage
+        .map_or(Duration::ZERO, |usage| duration(usage.user_time()) + duration(usage.system_time()))
 }
 
 fn duration(time: TimeVal) -> Duration {

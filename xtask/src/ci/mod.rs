@@ -1,22 +1,137 @@
 //! `cargo xtask test`: every check there is, one after the other, with one line for each and a
-//! closing count.
+//! closing count. [`steps`] lists them. [`fuzz`] and [`mutants`] are what two of them run.
 
 pub mod fuzz;
-mod install;
 pub mod mutants;
-mod outcome;
-mod run;
 mod step;
 mod steps;
 
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-pub use install::install_missing;
-pub use outcome::{Outcome, Tally};
-pub use run::run;
+use crate::bench::usage;
+use crate::tools::find_program;
+
 pub use step::{Call, Step};
 pub use steps::all;
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every call succeeded.
+    Passed,
+    /// A call failed, or the step was skipped although nothing may be.
+    Failed,
+    /// The machine lacks a tool.
+    Skipped,
+}
+
+/// Runs the steps in order and reports on each; a step that fails does not stop the others. Returns
+/// whether none failed. With `no_skip`, a step that lacks a tool has failed, unless it is optional.
+pub fn run(root: &Path, steps: &[Step], no_skip: bool) -> bool {
+    let skipped: Vec<_> = steps.iter().filter_map(|step| Some((step, step.lacks()?))).collect();
+    println!("{} steps, of which {} will be skipped", steps.len(), skipped.len());
+    for (step, tool) in &skipped {
+        println!("    {}: {}", step.name, tool.missing());
+    }
+    let (mut outcomes, mut cpu) = (Vec::new(), Duration::ZERO);
+    for step in steps {
+        println!("==> {}: {}", step.name, step.about);
+        let (outcome, report, used) = run_step(root, step, no_skip);
+        println!("<== {}: {report}\n", step.name);
+        outcomes.push(outcome);
+        cpu += used;
+    }
+    println!("{:.0} CPU seconds", cpu.as_secs_f64());
+    println!("{}", count(&outcomes));
+    !outcomes.contains(&Outcome::Failed)
+}
+
+/// The closing line.
+fn count(outcomes: &[Outcome]) -> String {
+    let of = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
+    format!(
+        "{} passed, {} failed, {} skipped",
+        of(Outcome::Passed),
+        of(Outcome::Failed),
+        of(Outcome::Skipped)
+    )
+}
+
+/// Runs a step; returns how it ended, in words too, and the processor time of its calls.
+fn run_step(root: &Path, step: &Step, no_skip: bool) -> (Outcome, String, Duration) {
+    if let Some(tool) = step.lacks() {
+        let why = tool.missing();
+        return if no_skip && !step.optional {
+            (Outcome::Failed, format!("FAILED, nothing may be skipped: {why}"), Duration::ZERO)
+        } else {
+            (Outcome::Skipped, format!("skipped: {why}"), Duration::ZERO)
+        };
+    }
+    let (start, before) = (Instant::now(), usage::children());
+    let mut failed = None;
+    for call in &step.calls {
+        println!("    {call}");
+        // What the child writes must not overtake our own line.
+        std::io::stdout().flush().ok();
+        if !call.command(root).status().is_ok_and(|status| status.success()) {
+            failed = Some(call);
+            break;
+        }
+    }
+    let cpu = usage::children().saturating_sub(before);
+    let took = format!("{:.1} s, {:.1} CPU s", start.elapsed().as_secs_f64(), cpu.as_secs_f64());
+    match failed {
+        None => (Outcome::Passed, format!("passed in {took}"), cpu),
+        Some(call) => (Outcome::Failed, format!("FAILED after {took}; again with: {call}"), cpu),
+    }
+}
+
+/// Installs the packages of all missing tools, with apt.
+///
+/// # Errors
+///
+/// Says what stands in the way: no apt, or an install that failed. Steps whose tools are missing
+/// are then skipped or failed as without it.
+pub fn install_missing(steps: &[Step]) -> Result<(), String> {
+    let packages: BTreeSet<&str> = steps
+        .iter()
+        .flat_map(|step| &step.needs)
+        .filter(|tool| tool.find().is_none())
+        .filter_map(|tool| tool.package)
+        .collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let line = packages.iter().copied().collect::<Vec<_>>().join(" ");
+    if find_program("apt-get").is_none() {
+        return Err(format!(
+            "expected apt-get to install {line}, found none; install them by hand"
+        ));
+    }
+    println!("==> installing {line}");
+    apt(&["update", "-qq"])?;
+    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    install.extend(packages);
+    apt(&install)
+}
+
+fn apt(args: &[&str]) -> Result<(), String> {
+    let line = format!("apt-get {}", args.join(" "));
+    let status = Command::new("apt-get")
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(Stdio::null())
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{line}` ended with {status}; run it as root")),
+        Err(error) => Err(format!("cannot run `{line}`: {error}")),
+    }
+}
 
 /// The files of the workspace at `root`, relative to it: those that git tracks, and new ones that
 /// it does not ignore.
@@ -37,4 +152,26 @@ pub fn files(root: &Path) -> Result<Vec<String>, String> {
     let names = String::from_utf8_lossy(&output.stdout);
     let names = names.split_terminator('\0').filter(|name| root.join(name).is_file());
     Ok(names.map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tools::{Probe, Tool};
+
+    #[test]
+    fn a_skip_is_a_failure_only_where_nothing_may_be_skipped() {
+        let nothing = Tool { name: "nothing", probe: Probe::Path("/nowhere"), package: None };
+        let step = |optional| Step {
+            name: "step",
+            about: "",
+            needs: vec![nothing],
+            optional,
+            calls: Vec::new(),
+        };
+        let outcome = |optional, no_skip| run_step(Path::new("/"), &step(optional), no_skip).0;
+        let outcomes = [outcome(false, false), outcome(true, true), outcome(false, true)];
+        assert_eq!(outcomes, [Outcome::Skipped, Outcome::Skipped, Outcome::Failed]);
+        assert_eq!(count(&outcomes), "0 passed, 1 failed, 2 skipped");
+    }
 }

@@ -1,30 +1,28 @@
-//! One check: what it needs from the machine, and what it runs.
+//! A check: what it needs from the machine, and what it runs.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::tools::Tool;
 
-/// A check of the suite.
+/// A check.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// What to call it on the command line.
+    /// Its name on the command line.
     pub name: &'static str,
     /// What it shows.
     pub about: &'static str,
-    /// What it cannot run without.
+    /// The tools that it needs.
     pub needs: Vec<Tool>,
-    /// Whether a machine without the tools is as good as any, so that `--no-skip` does not ask for
-    /// them.
+    /// Whether it may be skipped even with `--no-skip`.
     pub optional: bool,
     /// The commands, all of which must succeed.
     pub calls: Vec<Call>,
 }
 
-/// A command of a step.
+/// A call of cargo.
 #[derive(Clone, Debug)]
 pub struct Call {
-    program: String,
     args: Vec<String>,
     env: Vec<(&'static str, String)>,
     folder: Option<&'static str>,
@@ -42,15 +40,11 @@ impl Call {
     /// A call of cargo with the words of `line`.
     #[must_use]
     pub fn cargo(line: &str) -> Self {
-        Self {
-            program: env_cargo(),
-            args: line.split_whitespace().map(str::to_owned).collect(),
-            env: Vec::new(),
-            folder: None,
-        }
+        let args = line.split_whitespace().map(str::to_owned).collect();
+        Self { args, env: Vec::new(), folder: None }
     }
 
-    /// A call of this very program with the words of `line`.
+    /// A call of this program with the words of `line`.
     #[must_use]
     pub fn xtask(line: &str) -> Self {
         Self::cargo(&format!("run --quiet --package xtask -- {line}"))
@@ -70,10 +64,11 @@ impl Call {
         self
     }
 
-    /// The call as a command, for a workspace at `root`.
+    /// The call as a command, for a workspace at `root`; by the cargo that runs this program, so
+    /// that a step uses the same toolchain.
     #[must_use]
     pub fn command(&self, root: &Path) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(&self.args).envs(self.env.iter().map(|(name, value)| (*name, value)));
         command
             .current_dir(self.folder.map_or_else(|| root.to_owned(), |folder| root.join(folder)));
@@ -82,7 +77,7 @@ impl Call {
 }
 
 impl std::fmt::Display for Call {
-    /// The line that somebody would type.
+    /// The line to type in a shell.
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(folder) = self.folder {
             write!(out, "cd {folder} && ")?;
@@ -92,9 +87,4 @@ impl std::fmt::Display for Call {
         }
         write!(out, "cargo {}", self.args.join(" "))
     }
-}
-
-/// The cargo that runs us, so that a step uses the same toolchain.
-fn env_cargo() -> String {
-    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }

@@ -4,18 +4,18 @@ use std::process::ExitCode;
 
 use crate::ci::{self, Step};
 
-/// What `cargo xtask test` can be told.
+/// The arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Only these steps; without names, all of them.
+    /// Only these steps; all of them without names.
     steps: Vec<String>,
-    /// Say which steps there are, and stop.
+    /// List the steps and stop.
     #[arg(long)]
     list: bool,
     /// First install what is missing, with apt, as root.
     #[arg(long)]
     install: bool,
-    /// A step that cannot run for lack of a program has failed (Miri excepted).
+    /// Make it a failure that a step lacks a tool, except for Miri.
     #[arg(long)]
     no_skip: bool,
 }
@@ -23,37 +23,25 @@ pub struct Arguments {
 /// Runs the command.
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let steps = match choose(&arguments.steps) {
-        Ok(steps) => steps,
-        Err(unknown) => {
-            eprintln!("error: there is no step `{unknown}`; `cargo xtask test --list` names them");
-            return ExitCode::from(2);
+    super::finish(choose(&arguments.steps).map(|steps| {
+        if arguments.list {
+            steps.iter().for_each(|step| println!("{:16} {}", step.name, step.about));
+            return true;
         }
-    };
-    if arguments.list {
-        for step in &steps {
-            println!("{:16} {}", step.name, step.about);
+        if arguments.install {
+            // The steps that still lack a tool report it themselves.
+            ci::install_missing(&steps).unwrap_or_else(|why| eprintln!("warning: {why}"));
         }
-        return ExitCode::SUCCESS;
-    }
-    if arguments.install {
-        // Not fatal: the steps that still lack something say so themselves.
-        ci::install_missing(&steps).unwrap_or_else(|why| eprintln!("warning: {why}"));
-    }
-    let tally = ci::run(&super::workspace_root(), &steps, arguments.no_skip);
-    if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        ci::run(&super::workspace_root(), &steps, arguments.no_skip)
+    }))
 }
 
-/// The steps of those names, in the suite's order; all of them for no name.
+/// The steps of those names, in their usual order; all of them for no name.
 fn choose(names: &[String]) -> Result<Vec<Step>, String> {
-    let all = ci::all();
-    if let Some(unknown) = names.iter().find(|name| all.iter().all(|step| step.name != **name)) {
-        return Err(unknown.clone());
-    }
-    Ok(all
-        .into_iter()
-        .filter(|step| names.is_empty() || names.iter().any(|name| name == step.name))
-        .collect())
+    let mut steps = ci::all();
+    super::known("step", names, &steps.iter().map(|step| step.name).collect::<Vec<_>>())?;
+    steps.retain(|step| names.is_empty() || names.iter().any(|name| name == step.name));
+    Ok(steps)
 }
 
 #[cfg(test)]
@@ -62,11 +50,12 @@ mod tests {
 
     #[test]
     fn an_unknown_step_is_named() {
-        assert_eq!(choose(&["fromat".to_owned()]).unwrap_err(), "fromat");
+        let error = choose(&["fromat".to_owned()]).unwrap_err();
+        assert_eq!(error, "expected a step, found `fromat`; did you mean `format`?");
     }
 
     #[test]
-    fn steps_keep_the_order_of_the_suite() {
+    fn steps_keep_their_order() {
         let chosen: Vec<_> = choose(&["verify".to_owned(), "format".to_owned()])
             .unwrap()
             .iter()
