@@ -108,6 +108,46 @@ pub const XEN_AMD64: Tool = Tool {
     probe: Probe::Pattern { folder: "/boot", prefix: "xen-4", suffix: "-amd64.gz" },
     package: Some("xen-hypervisor-4.17-amd64"),
 };
+/// The Arm emulator.
+pub const QEMU_ARM: Tool = Tool {
+    name: "qemu-system-aarch64",
+    probe: Probe::Program("qemu-system-aarch64"),
+    package: Some("qemu-system-arm"),
+};
+/// The compiler of device trees.
+pub const DTC: Tool =
+    Tool { name: "dtc", probe: Probe::Program("dtc"), package: Some("device-tree-compiler") };
+/// The x86 emulator that emulates Intel's virtualisation.
+pub const BOCHS: Tool =
+    Tool { name: "bochs", probe: Probe::Path("/usr/bin/bochs-bin"), package: Some("bochs") };
+/// What makes a bootable CD.
+pub const GRUB_MKRESCUE: Tool = Tool {
+    name: "grub-mkrescue",
+    probe: Probe::Program("grub-mkrescue"),
+    package: Some("grub-common"),
+};
+/// The boot loader for a PC's BIOS.
+pub const GRUB_PC: Tool = Tool {
+    name: "GRUB for PC BIOS",
+    probe: Probe::Path("/usr/lib/grub/i386-pc"),
+    package: Some("grub-pc-bin"),
+};
+/// What grub-mkrescue writes a CD with.
+pub const XORRISO: Tool =
+    Tool { name: "xorriso", probe: Probe::Program("xorriso"), package: Some("xorriso") };
+/// What grub-mkrescue writes an EFI image with.
+pub const MTOOLS: Tool =
+    Tool { name: "mtools", probe: Probe::Program("mformat"), package: Some("mtools") };
+/// The programs of a Linux dom0.
+pub const BUSYBOX: Tool = Tool {
+    name: "a static busybox",
+    probe: Probe::Path("/bin/busybox"),
+    package: Some("busybox-static"),
+};
+/// What packs an initramfs.
+pub const CPIO: Tool = Tool { name: "cpio", probe: Probe::Program("cpio"), package: Some("cpio") };
+/// What unpacks a kernel.
+pub const XZ: Tool = Tool { name: "xz", probe: Probe::Program("xz"), package: Some("xz-utils") };
 /// A compiler whose library source is here too, so that core can be built for any target.
 pub const RUSTC_WEB: Tool =
     Tool { name: "rustc-web", probe: Probe::Path("/usr/bin/rustc"), package: Some("rustc-web") };

@@ -32,6 +32,8 @@ pub struct World {
     arrived: [AtomicU32; PORTS],
     /// Where the scenario's vCPUs wait for each other, if they do.
     stage: AtomicU32,
+    /// The ports that reach the vCPUs, if a scenario says so.
+    ports: [AtomicU32; VCPUS],
     /// The domain's own number, once the scenario runs.
     me: AtomicU32,
     pub(crate) readings: Readings,
@@ -70,6 +72,7 @@ impl World {
             desks: [const { Desk::new() }; VCPUS],
             arrived: [const { AtomicU32::new(0) }; PORTS],
             stage: AtomicU32::new(0),
+            ports: [const { AtomicU32::new(0) }; VCPUS],
             me: AtomicU32::new(Domid::SELF.0 as u32),
             readings: Readings::new(),
         }
@@ -173,6 +176,17 @@ impl World {
                 desk.own.remove(port);
             }
         }
+    }
+
+    /// Names the port that reaches a vCPU, and gives it to the vCPU's handler.
+    pub(crate) fn set_port(&self, vcpu: VcpuId, port: Port) {
+        self.give(port, vcpu);
+        self.ports[vcpu.0 as usize % VCPUS].store(port.0, Ordering::SeqCst);
+    }
+
+    /// The port that reaches a vCPU.
+    pub(crate) fn port(&self, vcpu: VcpuId) -> Port {
+        Port(self.ports[vcpu.0 as usize % VCPUS].load(Ordering::SeqCst))
     }
 
     /// The ports whose events a vCPU handles.

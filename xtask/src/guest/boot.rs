@@ -1,25 +1,16 @@
-//! Running the emulator: Xen boots, starts the guest as its control domain, and everything that
-//! reaches the console is handed on line by line.
+//! Running the emulator: everything that reaches the console is handed on line by line.
 
-use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::program::Program;
-use super::stage;
+use super::emulator::Emulation;
 use super::verdict::End;
 
 /// How long the emulator may take to end after the console said that nothing more will come.
 const GRACE: Duration = Duration::from_millis(500);
-
-/// What Xen is told. The emulated machine has no IOMMU, without which Xen makes no PVH control
-/// domain unless told so; the console is the serial port.
-const XEN_OPTIONS: &str = "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all dom0=pvh \
- dom0-iommu=none iommu=off dom0_mem=64M dom0_max_vcpus=2";
 
 /// How a run ended, and what the emulator complained of.
 #[derive(Debug)]
@@ -30,53 +21,19 @@ pub struct Ended {
     pub complaints: String,
 }
 
-/// The emulator's arguments: names of files are relative to the run's folder.
-fn arguments(program: &Program) -> Vec<OsString> {
-    let guest = format!("{} {}", stage::GUEST, program.command_line);
-    let hypervisor = format!("../{}", stage::HYPERVISOR);
-    [
-        // Software emulation, so that it works everywhere and alike. Xen idles by MWAIT where it
-        // can, and faults on iretq with SMAP: QEMU 7.2 emulates neither well.
-        ["-accel", "tcg,thread=multi"],
-        ["-machine", "q35"],
-        ["-cpu", "EPYC,-monitor,-smap"],
-        // One processor, on which Xen runs both vCPUs in turns. With two, about one run in ten of
-        // two vCPUs that interrupt each other ended in a triple fault or a hang. What was found
-        // then fits a guest that runs with another task register than its own, which points at QEMU
-        // 7.2's emulation; it is not proven.
-        ["-smp", "1"],
-        ["-m", "256"],
-        ["-display", "none"],
-        ["-serial", "stdio"],
-        // The guest ends the emulator through this device, with a status.
-        ["-device", "isa-debug-exit,iobase=0x501,iosize=2"],
-        ["-kernel", hypervisor.as_str()],
-        ["-initrd", guest.trim_end()],
-        ["-append", XEN_OPTIONS],
-    ]
-    .into_iter()
-    .flatten()
-    .chain(["-nodefaults", "-no-reboot"])
-    .map(OsString::from)
-    .collect()
-}
-
-/// Boots the program that was staged in `run`, and gives every line of the console to `line`, which
-/// answers whether to go on.
+/// Runs a boot, and gives every line of the console to `line`, which returns whether to go on.
 ///
 /// # Errors
 ///
-/// When the emulator cannot be started or watched.
+/// If the emulator cannot be started or watched.
 pub fn boot(
-    qemu: &Path,
-    run: &Path,
-    program: &Program,
+    emulation: &Emulation,
     limit: Duration,
     line: impl FnMut(&str) -> bool,
 ) -> io::Result<Ended> {
-    let mut emulator = Command::new(qemu)
-        .current_dir(run)
-        .args(arguments(program))
+    let mut emulator = Command::new(&emulation.program)
+        .current_dir(&emulation.folder)
+        .args(&emulation.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,17 +1,9 @@
 use super::boot;
-use crate::guest::program::{Expected, Program};
+use crate::guest::emulator::Emulation;
 use crate::guest::verdict::End;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
-
-const PROGRAM: Program = Program {
-    name: "any",
-    about: "",
-    binary: "any",
-    command_line: "",
-    expected: Expected::Success,
-};
 
 /// A script in the emulator's place.
 fn emulator(script: &str) -> (tempfile::TempDir, PathBuf) {
@@ -25,7 +17,9 @@ fn emulator(script: &str) -> (tempfile::TempDir, PathBuf) {
 fn run(script: &str, limit: Duration, go_on: impl Fn(&str) -> bool) -> (Vec<String>, End, String) {
     let (folder, path) = emulator(script);
     let mut lines = Vec::new();
-    let ended = boot(&path, folder.path(), &PROGRAM, limit, |line| {
+    let emulation =
+        Emulation { program: path, arguments: Vec::new(), folder: folder.path().to_owned() };
+    let ended = boot(&emulation, limit, |line| {
         lines.push(line.to_owned());
         go_on(line)
     });

@@ -1,36 +1,237 @@
-//! Building a guest program: its package is a workspace of its own, because it is built for another
-//! machine.
+//! Building guest programs, and making the files that an emulator or a hypervisor loads.
 
+use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::program::Program;
+use flate2::read::MultiGzDecoder;
+use object::{Object, ObjectSegment};
 
-/// Builds the program for `target`, and says where it is. Files go into `folder`, apart from the
-/// host's.
+use super::platform::Arch;
+use crate::tools::{self, Tool};
+
+/// The folder of the guest package in the workspace.
+const GUESTS: &str = "examples/guests";
+
+/// The targets for an architecture, the best first, and the target for which Debian's compiler
+/// builds the core library itself.
+const fn targets(arch: Arch) -> (&'static [&'static str], &'static str) {
+    match arch {
+        Arch::X8664 => {
+            (&["x86_64-unknown-none", "x86_64-unknown-linux-gnu"], "x86_64-unknown-none")
+        }
+        Arch::X86 => (&[], "i686-unknown-linux-gnu"),
+        Arch::Aarch64 => (&["aarch64-unknown-none-softfloat"], "aarch64-unknown-none-softfloat"),
+    }
+}
+
+/// How guests are built for an architecture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toolchain {
+    /// The target.
+    pub target: &'static str,
+    /// True if Debian's compiler builds the core library first.
+    pub builds_core: bool,
+}
+
+/// Chooses an installed target, else Debian's compiler.
 ///
 /// # Errors
 ///
-/// A sentence, when cargo cannot be run or reports an error (which it has shown by then).
+/// Names what must be installed.
+pub fn toolchain(arch: Arch) -> Result<Toolchain, String> {
+    let (prebuilt, own) = targets(arch);
+    let sysroot = sysroot()?;
+    let installed = |target: &&str| sysroot.join("lib/rustlib").join(target).join("lib").is_dir();
+    if let Some(target) = prebuilt.iter().copied().find(installed) {
+        return Ok(Toolchain { target, builds_core: false });
+    }
+    let missing: Vec<String> =
+        CORE_TOOLS.iter().filter(|tool| tool.find().is_none()).map(Tool::missing).collect();
+    if missing.is_empty() {
+        return Ok(Toolchain { target: own, builds_core: true });
+    }
+    Err(missing.join("\n"))
+}
+
+/// What building the core library takes.
+pub const CORE_TOOLS: &[Tool] = &[tools::RUSTC_WEB, tools::RUST_WEB_SRC, tools::LLD];
+
+fn sysroot() -> Result<PathBuf, String> {
+    let answer = Command::new("rustc").args(["--print", "sysroot"]).output();
+    let answer = answer
+        .map_err(|error| format!("rustc cannot be run ({error}); https://rustup.rs brings it"))?;
+    Ok(PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim()))
+}
+
+/// Builds a program of the guest package and returns its ELF file. `folder` keeps what is built apart
+/// from the host's.
+///
+/// # Errors
+///
+/// Why cargo cannot be run. Cargo has printed its own errors by then.
 pub fn build(
     workspace: &Path,
-    program: &Program,
-    target: &str,
+    binary: &str,
+    toolchain: &Toolchain,
+    release: bool,
     folder: &Path,
 ) -> Result<PathBuf, String> {
-    let status = Command::new("cargo")
-        .current_dir(workspace.join("examples/guests"))
-        .args(["build", "--quiet", "--bin", program.binary, "--target", target, "--target-dir"])
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(workspace.join(GUESTS))
+        .args(["build", "--quiet", "--bin", binary, "--target", toolchain.target, "--target-dir"])
         .arg(folder)
-        // Flags meant for the host's programs would replace those that the package has for its own.
+        // Flags for the host's programs would replace those of the package.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("CARGO_BUILD_TARGET")
-        .status()
-        .map_err(|error| format!("cargo cannot be run: {error}"))?;
-    if status.success() {
-        Ok(folder.join(target).join("debug").join(program.binary))
-    } else {
-        Err(format!("{} does not build", program.binary))
+        .env_remove("CARGO_BUILD_TARGET");
+    if release {
+        cargo.arg("--release");
+    }
+    if toolchain.builds_core {
+        cargo
+            .args(["-Zbuild-std=core", "-Zbuild-std-features=compiler-builtins-mem"])
+            .env("RUSTC", "/usr/bin/rustc")
+            .env("RUSTC_BOOTSTRAP", "1");
+    }
+    let status = cargo.status().map_err(|error| format!("cargo cannot be run: {error}"))?;
+    if !status.success() {
+        return Err(format!("{binary} does not build for {}", toolchain.target));
+    }
+    let profile = if release { "release" } else { "debug" };
+    Ok(folder.join(toolchain.target).join(profile).join(binary))
+}
+
+/// The architecture of a guest's image, an ELF file or a Linux Image for Arm.
+///
+/// # Errors
+///
+/// Why it is neither.
+pub fn arch_of(image: &Path) -> Result<Arch, String> {
+    let bytes = read(image)?;
+    if bytes.get(0x38..0x3c) == Some(b"ARM\x64") {
+        return Ok(Arch::Aarch64);
+    }
+    let file = object::File::parse(bytes.as_slice())
+        .map_err(|error| format!("{}: {error}", image.display()))?;
+    match file.architecture() {
+        object::Architecture::X86_64 => Ok(Arch::X8664),
+        object::Architecture::I386 => Ok(Arch::X86),
+        object::Architecture::Aarch64 => Ok(Arch::Aarch64),
+        other => Err(format!(
+            "{}: expected an image for x86_64, x86 or aarch64, found {other:?}",
+            image.display()
+        )),
+    }
+}
+
+/// Writes the flat image of an ELF file: its segments as they lie in memory. A file of another kind
+/// is copied.
+///
+/// # Errors
+///
+/// Names the file that cannot be read or written.
+pub fn flatten(from: &Path, to: &Path) -> Result<(), String> {
+    let bytes = read(from)?;
+    let image = match object::File::parse(bytes.as_slice()) {
+        Ok(file) => {
+            let segments: Vec<(u64, &[u8])> = file
+                .segments()
+                .filter_map(|segment| Some((segment.address(), segment.data().ok()?)))
+                .filter(|(_, data)| !data.is_empty())
+                .collect();
+            let start = segments.iter().map(|(address, _)| *address).min().unwrap_or_default();
+            let mut image = Vec::new();
+            for (address, data) in segments {
+                let at = (address - start) as usize;
+                image.resize(image.len().max(at + data.len()), 0);
+                image[at..at + data.len()].copy_from_slice(data);
+            }
+            image
+        }
+        Err(_) => bytes,
+    };
+    fs::write(to, image).map_err(|error| format!("{}: {error}", to.display()))
+}
+
+/// Writes the hypervisor's image at `from` to `to`, decompressed: QEMU loads no compressed image.
+/// Does nothing if that was done since the image last changed.
+///
+/// # Errors
+///
+/// Names the file that cannot be read or written.
+pub fn decompress(from: &Path, to: &Path) -> Result<(), String> {
+    const GZIP: [u8; 2] = [0x1f, 0x8b];
+    let written = |path: &Path| fs::metadata(path).and_then(|data| data.modified());
+    if matches!((written(to), written(from)), (Ok(to), Ok(from)) if to > from) {
+        return Ok(());
+    }
+    let mut image = read(from)?;
+    if image.starts_with(&GZIP) {
+        let mut unpacked = Vec::new();
+        MultiGzDecoder::new(image.as_slice())
+            .read_to_end(&mut unpacked)
+            .map_err(|error| format!("{}: {error}", from.display()))?;
+        image = unpacked;
+    }
+    // The file is moved to its place when it is complete.
+    let partial = to.with_extension("partial");
+    let write = fs::write(&partial, image).and_then(|()| fs::rename(&partial, to));
+    write.map_err(|error| format!("{}: {error}", to.display()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{arch_of, decompress, flatten};
+    use crate::guest::platform::Arch;
+    use flate2::{Compression, write::GzEncoder};
+    use std::fs;
+    use std::io::Write;
+
+    #[test]
+    fn compressed_and_plain_images_give_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(b"the image").unwrap();
+        fs::write(folder.path().join("packed"), packer.finish().unwrap()).unwrap();
+        fs::write(folder.path().join("plain"), b"the image").unwrap();
+        for name in ["packed", "plain"] {
+            let to = folder.path().join(format!("{name}.elf"));
+            decompress(&folder.path().join(name), &to).unwrap();
+            assert_eq!(fs::read(to).unwrap(), b"the image");
+        }
+    }
+
+    #[test]
+    fn a_broken_image_is_an_error_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("packed"), [0x1f, 0x8b, 0, 0, 0]).unwrap();
+        let to = folder.path().join("xen.elf");
+        assert!(decompress(&folder.path().join("packed"), &to).is_err());
+        assert!(!to.exists());
+    }
+
+    #[test]
+    fn an_image_has_an_architecture_and_a_flat_form() {
+        let folder = tempfile::tempdir().unwrap();
+        // This program stands for any ELF file of its architecture.
+        let elf = std::env::current_exe().unwrap();
+        assert_eq!(arch_of(&elf).unwrap(), Arch::X8664);
+        let mut image = vec![0; 0x40];
+        image[0x38..0x3c].copy_from_slice(b"ARM\x64");
+        let path = folder.path().join("Image");
+        fs::write(&path, &image).unwrap();
+        assert_eq!(arch_of(&path).unwrap(), Arch::Aarch64);
+        let flat = folder.path().join("flat");
+        flatten(&path, &flat).unwrap();
+        assert_eq!(fs::read(&flat).unwrap(), image);
+        fs::write(&path, b"no image").unwrap();
+        assert!(arch_of(&path).unwrap_err().contains("Image"));
     }
 }

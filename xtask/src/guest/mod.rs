@@ -1,19 +1,20 @@
-//! Starting self-built guests on the real hypervisor, under an emulator.
+//! Building guests and booting them on the real hypervisor, in an emulator.
 //!
-//! [`find`] looks for what that takes, [`build`] builds the guest's program, [`unpack`] makes the
-//! hypervisor's image one that the emulator can load, [`boot`] runs both and streams the console,
-//! and [`verdict`] says how it went. [`program`] lists what can be started. A scenario also tells a
-//! [`transcript`], which has to be the one that was recorded; [`route`] says on what. [`tally`]
-//! counts runs.
+//! [`platform`] lists what a guest can run on, [`program`] what can be booted there. [`build`] makes
+//! the guest's image, [`packages`] brings the hypervisors and tools that Debian does not install,
+//! [`emulator`] makes the command line of a boot, and [`boot`] runs it and streams the console.
+//! [`session`] does all of that for programs and platforms. [`verdict`] judges the end, [`transcript`] compares what a scenario printed with what was
+//! recorded, and [`tally`] counts runs.
 
 pub mod boot;
 pub mod build;
 pub mod console;
-pub mod find;
+pub mod domu;
+pub mod emulator;
+pub mod packages;
+pub mod platform;
 pub mod program;
-pub mod route;
-pub mod stage;
+pub mod session;
 pub mod tally;
 pub mod transcript;
-pub mod unpack;
 pub mod verdict;

@@ -1,25 +1,59 @@
-//! The guest programs that can be started, and how each is expected to end.
+//! The guest programs that can be booted, where each runs, and how it is expected to end.
 
+use super::domu::DOMAIN;
+use super::platform::{Arch, Platform, Route};
 use super::verdict::Verdict;
 
-/// Which scenarios there are. The list is plain data: this program generates one of the crates that
-/// the scenarios depend on, so it must build without them.
+/// The list of scenarios. It is plain data: this program generates one of the crates that the
+/// scenarios depend on, so it must build without them.
 #[path = "../../../examples/conformance/src/list.rs"]
 pub mod list;
 
 /// A guest program.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
-    /// What to call it on the command line.
+    /// The name on the command line.
     pub name: &'static str,
     /// What it does, in a line.
     pub about: &'static str,
     /// The binary of the guest package.
     pub binary: &'static str,
-    /// The guest's command line, without commas: the emulator would split it there.
-    pub command_line: &'static str,
+    /// The command line of each of its domains. `DOMAIN+N` stands for the number of the domain with
+    /// index N.
+    pub command_lines: &'static [&'static str],
     /// How it should end.
     pub expected: Expected,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// The platforms that a program runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// All of them.
+    Everywhere,
+    /// Those of x86.
+    X86,
+    /// Those of Arm.
+    Arm,
+    /// Those where the guest is x86's dom0 in QEMU.
+    Dom0,
+    /// Those where there can be two domains.
+    Unprivileged,
+}
+
+impl Place {
+    /// True if the platform is one of them.
+    #[must_use]
+    pub fn includes(self, platform: Platform) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::X86 => platform.arch != Arch::Aarch64,
+            Self::Arm => platform.arch == Arch::Aarch64,
+            Self::Dom0 => platform.route == Route::Dom0,
+            Self::Unprivileged => matches!(platform.route, Route::Domu | Route::Dom0less),
+        }
+    }
 }
 
 /// How a program should end.
@@ -37,7 +71,7 @@ pub enum Expected {
     Crash,
     /// Not at all.
     Hang,
-    /// Without a word.
+    /// Without a line that says how it went.
     Silence,
 }
 
@@ -66,79 +100,94 @@ impl Expected {
 }
 
 /// The binary that runs the scenarios.
-const SCENARIOS: &str = "conformance";
+const CONFORMANCE: &str = "conformance";
 
 impl Program {
-    /// Whether it tells a transcript.
+    /// True if it prints a transcript.
     #[must_use]
-    pub fn is_scenario(&self) -> bool {
-        self.binary == SCENARIOS
+    pub fn has_transcript(&self) -> bool {
+        self.binary == CONFORMANCE || self.command_lines.len() > 1
+    }
+
+    /// The command lines on a platform where the guest's first domain has the number 1, or where the
+    /// number is known only when the domain is created.
+    #[must_use]
+    pub fn command_lines(&self, platform: Platform) -> Vec<String> {
+        let lines = self.command_lines.iter().map(|line| (*line).to_owned());
+        if platform.route == Route::Domu {
+            return lines.collect();
+        }
+        let number = |line: String| {
+            line.replace(&format!("{DOMAIN}0"), "1").replace(&format!("{DOMAIN}1"), "2")
+        };
+        lines.map(number).collect()
     }
 }
 
-/// All scenarios.
-pub fn scenarios() -> impl Iterator<Item = Program> {
-    list::SCENARIOS.iter().filter(|scenario| scenario.runs_on(false)).map(|scenario| Program {
+/// The command line of each scenario, which is its name.
+const fn scenario(scenario: &'static list::Scenario) -> Program {
+    Program {
         name: scenario.name,
         about: scenario.about,
-        binary: SCENARIOS,
-        command_line: scenario.name,
+        binary: CONFORMANCE,
+        command_lines: std::slice::from_ref(&scenario.name),
         expected: Expected::Success,
-    })
+        place: match scenario.platforms {
+            list::Platforms::All => Place::Everywhere,
+            list::Platforms::X86 => Place::X86,
+            list::Platforms::Arm => Place::Arm,
+        },
+    }
 }
 
-/// The programs that are none, in the order in which they are shown.
+/// All scenarios, and the programs that end with success on every platform they run on.
+pub fn proofs() -> impl Iterator<Item = Program> {
+    list::SCENARIOS.iter().map(scenario).chain(
+        PROGRAMS.iter().copied().filter(|program| {
+            program.expected == Expected::Success && program.place != Place::Dom0
+        }),
+    )
+}
+
+const fn program(name: &'static str, place: Place, about: &'static str) -> Program {
+    Program { name, about, binary: name, command_lines: &[""], expected: Expected::Success, place }
+}
+
+/// A program that ends badly in a given way, to show that verdicts can be trusted.
+const fn misbehaviour(
+    name: &'static &'static str,
+    about: &'static str,
+    expected: Expected,
+) -> Program {
+    let command_lines = std::slice::from_ref(name);
+    Program { name, about, binary: "misbehave", command_lines, expected, place: Place::Dom0 }
+}
+
+/// The programs that are not scenarios.
 pub const PROGRAMS: &[Program] = &[
+    program("hello", Place::Everywhere, "Prints Xen's version, its features and the clock"),
+    program("vcpus", Place::Everywhere, "Has two vCPUs interrupt each other"),
+    program("hypercall-page", Place::X86, "Compares the hypercall page with the instruction"),
     Program {
-        name: "hello",
-        about: "Prints Xen's version, its features and one reading of the clock",
-        binary: "hello",
-        command_line: "",
+        name: "peers",
+        about: "Two domains share a granted page and send each other events",
+        binary: "peers",
+        command_lines: &["offer DOMAIN+1", "accept DOMAIN+0"],
         expected: Expected::Success,
+        place: Place::Unprivileged,
     },
-    Program {
-        name: "hypercall-page",
-        about: "Has Xen fill a hypercall page, and compares its answers with those of the \
-         processor's instruction",
-        binary: "hypercall-page",
-        command_line: "",
-        expected: Expected::Success,
-    },
-    Program {
-        name: "vcpus",
-        about: "Shows the memory map, starts a second vCPU, and has the two interrupt each other",
-        binary: "vcpus",
-        command_line: "",
-        expected: Expected::Success,
-    },
-    misbehaviour("panics", "Panics, which must be noticed", Expected::Panic),
-    misbehaviour("traps", "Takes an exception, which must be noticed", Expected::Panic),
-    misbehaviour("fails", "Ends with an error, which must be noticed", Expected::Failure),
-    misbehaviour(
-        "faults",
-        "Takes an exception while no handler can run, which must be noticed",
-        Expected::TripleFault,
-    ),
-    misbehaviour("crashes", "Makes Xen destroy the domain, which must be noticed", Expected::Crash),
-    misbehaviour("hangs", "Never ends, which must be noticed", Expected::Hang),
-    misbehaviour("vanishes", "Restarts without a word, which must be noticed", Expected::Silence),
+    misbehaviour(&"panics", "Panics", Expected::Panic),
+    misbehaviour(&"traps", "Takes an exception", Expected::Panic),
+    misbehaviour(&"fails", "Ends with an error", Expected::Failure),
+    misbehaviour(&"faults", "Takes an exception that nothing handles", Expected::TripleFault),
+    misbehaviour(&"crashes", "Makes Xen destroy the domain", Expected::Crash),
+    misbehaviour(&"hangs", "Never ends", Expected::Hang),
+    misbehaviour(&"vanishes", "Restarts without a line that says how it went", Expected::Silence),
 ];
-
-/// A program that ends badly in a given way, to show that verdicts can be trusted: all are one
-/// binary, which is told by its command line.
-const fn misbehaviour(name: &'static str, about: &'static str, expected: Expected) -> Program {
-    Program { name, about, binary: "misbehave", command_line: name, expected }
-}
-
-/// The scenario or other program of that name.
-#[must_use]
-pub fn named(name: &str) -> Option<Program> {
-    all().find(|program| program.name == name)
-}
 
 /// The scenarios, and then the other programs.
 pub fn all() -> impl Iterator<Item = Program> {
-    scenarios().chain(PROGRAMS.iter().copied())
+    list::SCENARIOS.iter().map(scenario).chain(PROGRAMS.iter().copied())
 }
 
 #[cfg(test)]
@@ -155,7 +204,7 @@ mod tests {
                 program.name
             );
             assert!(
-                !program.command_line.contains(','),
+                program.command_lines.iter().all(|line| !line.contains(',')),
                 "{} would be split at its comma",
                 program.name
             );

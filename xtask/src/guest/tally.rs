@@ -1,12 +1,15 @@
-//! How often each program ended as it should: the closing table of a command that starts several,
-//! or one several times.
+//! How often each program ended as it should on each platform: the closing table of a command that
+//! boots several.
 
+use std::fmt;
 use std::time::Duration;
+
+use super::platform::Platform;
 
 /// How one run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// Whether as it should.
+    /// True if it ended as it should.
     pub good: bool,
     /// How, in a few words.
     pub verdict: String,
@@ -14,23 +17,24 @@ pub struct Ending {
     pub took: Duration,
 }
 
-/// What became of a program's runs.
+/// The runs of a program on a platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Score {
     /// The program.
-    pub name: &'static str,
+    pub name: String,
+    /// The platform.
+    pub platform: Platform,
     /// How often it ran.
     pub runs: usize,
     /// How many of the runs ended as they should.
     pub good: usize,
     /// How long the slowest of them took.
     pub slowest: Duration,
-    /// The verdict of the first run that did not end as it should; of the first of all, if there is
-    /// none.
+    /// The verdict of the first run that did not end as it should, else of the first.
     pub verdict: String,
 }
 
-/// A score for each program, in the order in which they were first started.
+/// The scores, in the order in which the programs were first run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     scores: Vec<Score>,
@@ -38,7 +42,7 @@ pub struct Tally {
 }
 
 impl Score {
-    /// Whether every run ended as it should.
+    /// True if every run ended as it should.
     #[must_use]
     pub const fn is_good(&self) -> bool {
         self.good == self.runs
@@ -52,18 +56,29 @@ impl Score {
         self.good += usize::from(ending.good);
         self.slowest = self.slowest.max(ending.took);
     }
+
+    /// The score in a cell of the matrix: the slowest time, or how many runs failed.
+    fn cell(&self) -> String {
+        if self.is_good() {
+            format!("{:.1} s", self.slowest.as_secs_f64())
+        } else {
+            format!("FAILED {}/{}", self.runs - self.good, self.runs)
+        }
+    }
 }
 
 impl Tally {
-    /// Counts one more run.
-    pub fn add(&mut self, name: &'static str, ending: Ending) {
+    /// Counts a run.
+    pub fn add(&mut self, name: &str, platform: Platform, ending: Ending) {
         self.took += ending.took;
-        match self.scores.iter_mut().find(|score| score.name == name) {
+        let same = |score: &&mut Score| score.name == name && score.platform == platform;
+        match self.scores.iter_mut().find(same) {
             Some(score) => score.add(ending),
             None => {
                 let Ending { good, verdict, took } = ending;
                 self.scores.push(Score {
-                    name,
+                    name: name.to_owned(),
+                    platform,
                     runs: 1,
                     good: usize::from(good),
                     slowest: took,
@@ -79,7 +94,7 @@ impl Tally {
         &self.scores
     }
 
-    /// Whether every run ended as it should.
+    /// True if every run ended as it should.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.scores.iter().all(Score::is_good)
@@ -90,11 +105,44 @@ impl Tally {
     pub fn runs(&self) -> usize {
         self.scores.iter().map(|score| score.runs).sum()
     }
+
+    /// The matrix of programs and platforms as a Markdown table.
+    #[must_use]
+    pub fn matrix(&self) -> String {
+        let mut platforms: Vec<Platform> = self.scores.iter().map(|score| score.platform).collect();
+        platforms.sort_unstable();
+        platforms.dedup();
+        let mut names: Vec<&str> = Vec::new();
+        for score in &self.scores {
+            if !names.contains(&score.name.as_str()) {
+                names.push(&score.name);
+            }
+        }
+        let heads = platforms.iter().map(Platform::to_string);
+        let mut table = row("", heads);
+        table += &row("---", platforms.iter().map(|_| "---".to_owned()));
+        for name in names {
+            let cells = platforms.iter().map(|platform| {
+                let score = self
+                    .scores
+                    .iter()
+                    .find(|score| score.name == name && score.platform == *platform);
+                score.map_or_else(String::new, Score::cell)
+            });
+            table += &row(name, cells);
+        }
+        table
+    }
 }
 
-impl std::fmt::Display for Tally {
+fn row(head: &str, cells: impl Iterator<Item = String>) -> String {
+    let cells: String = cells.map(|cell| format!(" {cell} |")).collect();
+    format!("| {head} |{cells}\n")
+}
+
+impl fmt::Display for Tally {
     /// All runs in a line.
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let good: usize = self.scores.iter().map(|score| score.good).sum();
         write!(
             out,
@@ -107,7 +155,8 @@ impl std::fmt::Display for Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ending, Score, Tally};
+    use super::{Ending, Tally};
+    use crate::guest::platform::PLATFORMS;
     use std::time::Duration;
 
     fn ending(good: bool, verdict: &str, seconds: u64) -> Ending {
@@ -115,33 +164,27 @@ mod tests {
     }
 
     #[test]
-    fn each_program_has_its_own_score() {
+    fn each_program_has_a_score_on_each_platform() {
+        let [first, second] = [PLATFORMS[0], PLATFORMS[1]];
         let mut tally = Tally::default();
         for round in 1..=3 {
-            tally.add("timer", ending(true, "success", round));
-            tally.add(
-                "sched",
-                ending(round != 2, if round == 2 { "hang" } else { "success" }, 5 - round),
-            );
+            tally.add("timer", first, ending(true, "success", round));
+            tally.add("sched", first, ending(round != 2, "hang", 5 - round));
         }
-        let (timer, sched) = (&tally.scores()[0], &tally.scores()[1]);
-        let seconds = Duration::from_secs;
+        tally.add("timer", second, ending(true, "success", 9));
+        let [timer, sched, other] = tally.scores() else { panic!("expected three scores") };
+        assert_eq!((timer.runs, timer.good, timer.slowest), (3, 3, Duration::from_secs(3)));
+        assert_eq!((sched.runs, sched.good, sched.verdict.as_str()), (3, 2, "hang"));
+        assert_eq!((other.runs, other.platform), (1, second));
+        assert!(timer.is_good() && !sched.is_good() && !tally.is_good());
+        assert_eq!(tally.to_string(), "6 of 7 as they should be, in 24.0 s");
         assert_eq!(
-            *timer,
-            Score {
-                name: "timer",
-                runs: 3,
-                good: 3,
-                slowest: seconds(3),
-                verdict: "success".into()
-            }
+            tally.matrix(),
+            format!(
+                "|  | {first} | {second} |\n| --- | --- | --- |\n| timer | 3.0 s | 9.0 s |\n\
+                 | sched | FAILED 1/3 |  |\n"
+            )
         );
-        assert_eq!(
-            *sched,
-            Score { name: "sched", runs: 3, good: 2, slowest: seconds(4), verdict: "hang".into() }
-        );
-        assert_eq!((timer.is_good(), sched.is_good(), tally.is_good()), (true, false, false));
-        assert_eq!(tally.to_string(), "5 of 6 as they should be, in 15.0 s");
     }
 
     #[test]
@@ -150,17 +193,9 @@ mod tests {
         for (good, verdict) in
             [(true, "success"), (false, "hang"), (false, "panic"), (true, "success")]
         {
-            tally.add("ipi", ending(good, verdict, 1));
+            tally.add("ipi", PLATFORMS[0], ending(good, verdict, 1));
         }
         assert_eq!((tally.scores()[0].verdict.as_str(), tally.scores()[0].good), ("hang", 2));
         assert!(!tally.is_good());
-    }
-
-    #[test]
-    fn a_failure_in_the_only_run_counts() {
-        let mut tally = Tally::default();
-        tally.add("ipi", ending(false, "hang", 1));
-        assert!(!tally.is_good());
-        assert_eq!(tally.to_string(), "0 of 1 as they should be, in 1.0 s");
     }
 }

@@ -1,4 +1,4 @@
-//! What a scenario tells, and what was recorded when it ran on the real hypervisor before.
+//! What a scenario printed, and what was recorded when it ran on the real hypervisor before.
 //!
 //! A recorded transcript is a file of lines. The first names the hypervisor that it was recorded
 //! on, behind a `#`; it is not part of the comparison, so that a newer build of the hypervisor that
@@ -11,7 +11,7 @@ use std::{fs, io};
 use similar::{ChangeTag, TextDiff};
 
 use super::console::Line;
-use super::route::Route;
+use super::platform::Platform;
 use super::verdict::Verdict;
 
 /// What a scenario puts before each line of its transcript.
@@ -28,13 +28,13 @@ pub struct Transcript {
     pub lines: Vec<String>,
 }
 
-/// Where the transcript of a scenario is kept.
+/// Where the transcript of a program is kept.
 #[must_use]
-pub fn path(workspace: &Path, route: &Route, scenario: &str) -> PathBuf {
+pub fn path(workspace: &Path, platform: Platform, program: &str) -> PathBuf {
     workspace
         .join("examples/conformance/transcripts")
-        .join(route.folder())
-        .join(format!("{scenario}.txt"))
+        .join(platform.to_string())
+        .join(format!("{program}.txt"))
 }
 
 impl Transcript {
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x86_64-A/any.txt");
+        let path = folder.path().join("x86_64-dom0-4.17/any.txt");
         assert_eq!(Transcript::read(&path).unwrap(), None);
         let transcript = Transcript {
             hypervisor: Some("4.17.7 (Debian)".into()),

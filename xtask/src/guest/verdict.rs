@@ -161,6 +161,34 @@ pub fn is_last_word(line: &Line) -> bool {
         || text.starts_with("Hardware Dom0 halted")
 }
 
+/// The end of an emulator whose exit status does not say how the guest ended: Bochs names the status
+/// that the guest wrote as the line of a panic of its BIOS.
+#[must_use]
+pub fn bochs_end(end: End, output: &str) -> End {
+    const PANIC: &str = "VGABIOS panic at vgabios.c, line ";
+    let line = output.split(PANIC).nth(1).map(|rest| rest.split(|c: char| !c.is_ascii_digit()));
+    let status = line.and_then(|mut words| words.next()?.parse::<i32>().ok());
+    status.map_or(end, |status| End::Exited(status << 1 | 1))
+}
+
+/// The end of a guest that `xl` created, by the reason that it prints for each of the guest's
+/// domains.
+#[must_use]
+pub fn xl_end(lines: &[Line]) -> Option<End> {
+    const REASON: &str = " has shut down, reason code ";
+    let reasons = lines.iter().filter_map(|line| {
+        let Line::Other(text) = line else { return None };
+        let (_, rest) = text.split_once(REASON)?;
+        rest.split(' ').next()?.parse::<i32>().ok()
+    });
+    // 0 is a power-off, 1 a reboot, 3 a crash.
+    Some(match reasons.max()? {
+        0 => End::Exited(STATUS_SUCCESS),
+        1 => End::Exited(0),
+        _ => End::Exited(STATUS_FAILURE),
+    })
+}
+
 /// Judges a run by what the console showed, how the emulator ended, and what it complained of.
 #[must_use]
 pub fn judge(lines: &[Line], end: &End, complaints: &str) -> Verdict {

@@ -1,4 +1,4 @@
-use super::{End, Verdict, is_last_word, judge};
+use super::{End, Verdict, bochs_end, is_last_word, judge, xl_end};
 use crate::guest::console::Line;
 
 /// Lines as they came from the real hypervisor.
@@ -109,4 +109,22 @@ fn there_is_no_waiting_for_a_machine_that_will_not_go_on() {
     for log in [SUCCESS, GUEST_PANIC, HANG] {
         assert!(!recorded(log).iter().any(is_last_word), "{log}");
     }
+}
+
+#[test]
+fn bochs_and_xl_say_how_a_guest_ended_in_their_own_ways() {
+    let output = "junk\n(0).[161771314] VGABIOS panic at vgabios.c, line 16\n";
+    assert_eq!(bochs_end(End::Exited(1), output), End::Exited(33));
+    assert_eq!(bochs_end(End::TimedOut(9), "nothing"), End::TimedOut(9));
+    let xl = |reasons: &[&str]| {
+        let lines: Vec<Line> = reasons
+            .iter()
+            .map(|reason| Line::parse(&format!("Domain 3 has shut down, reason code {reason} 0x0")))
+            .collect();
+        xl_end(&lines)
+    };
+    assert_eq!(xl(&["0", "0"]), Some(End::Exited(33)));
+    assert_eq!(xl(&["0", "3"]), Some(End::Exited(35)));
+    assert_eq!(xl(&["1"]), Some(End::Exited(0)));
+    assert_eq!(xl(&[]), None);
 }

@@ -3,7 +3,7 @@
 //! of something.
 
 use xen_hal::Xen;
-use xen_hal::event::{Events, Port};
+use xen_hal::event::Events;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::{Interrupts, VcpuId};
 
@@ -15,8 +15,6 @@ const ROUNDS: u32 = 50;
 
 const FIRST: VcpuId = VcpuId(0);
 const SECOND: VcpuId = VcpuId(1);
-/// The ports that reach the first and the second vCPU: the first that a domain is given.
-const PORTS: [Port; 2] = [Port(1), Port(2)];
 
 /// The second vCPU runs.
 const STARTED: u32 = 1;
@@ -33,8 +31,8 @@ pub(super) fn attached<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     let (world, events) = (machine.world(), Xen::new(machine.xen()).events());
     let ports = [events.bind_ipi(FIRST)?.into_port(), events.bind_ipi(SECOND)?.into_port()];
     line!(t, "bound:", ports[0], "and", ports[1]);
-    require(ports == PORTS, "a fresh domain is given ports 1 and 2")?;
-    world.give(ports[1], SECOND);
+    world.set_port(FIRST, ports[0]);
+    world.set_port(SECOND, ports[1]);
     line!(
         t,
         "each port belongs to one vCPU:",
@@ -47,15 +45,15 @@ pub(super) fn attached<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
 
     // The second one first waits for an event, so that the first begins.
     for round in 1..=ROUNDS {
-        asleep(machine, events, 0, round)?;
+        asleep(machine, events, FIRST, round)?;
     }
-    line!(t, "asleep: sent", ROUNDS, "and handled", world.arrived(PORTS[0]));
+    line!(t, "asleep: sent", ROUNDS, "and handled", world.arrived(ports[0]));
     for round in ROUNDS + 1..=2 * ROUNDS {
-        awake(machine, events, 0, round)?;
+        awake(machine, events, FIRST, round)?;
     }
     world.await_stage(machine, DONE);
-    line!(t, "awake: sent", 2 * ROUNDS, "and handled", world.arrived(PORTS[0]));
-    line!(t, "handled by the second vCPU:", world.arrived(PORTS[1]));
+    line!(t, "awake: sent", 2 * ROUNDS, "and handled", world.arrived(ports[0]));
+    line!(t, "handled by the second vCPU:", world.arrived(ports[1]));
     require(
         world.upcalls(FIRST) >= 2 * ROUNDS && world.upcalls(SECOND) >= 2 * ROUNDS,
         "each event had its upcall",
@@ -72,9 +70,9 @@ fn second<M: Machine>(machine: &M) {
     }
     world.reach(STARTED);
     machine.enable_interrupts();
-    let rounds = (1..=ROUNDS).try_for_each(|round| asleep(machine, events, 1, round));
+    let rounds = (1..=ROUNDS).try_for_each(|round| asleep(machine, events, SECOND, round));
     let rounds = rounds.and_then(|()| {
-        (ROUNDS + 1..=2 * ROUNDS).try_for_each(|round| awake(machine, events, 1, round))
+        (ROUNDS + 1..=2 * ROUNDS).try_for_each(|round| awake(machine, events, SECOND, round))
     });
     // If an event could not be sent, the first vCPU waits for it in vain, and the run ends by its
     // time limit.
@@ -87,28 +85,28 @@ fn second<M: Machine>(machine: &M) {
 fn asleep<M: Machine>(
     machine: &M,
     events: Events<M::Xen>,
-    own: usize,
+    own: VcpuId,
     round: u32,
 ) -> Result<(), Errno> {
-    if own == 0 {
-        events.send(PORTS[1])?;
+    if own == FIRST {
+        events.send(machine.world().port(SECOND))?;
     }
-    machine.wait_until(|| machine.world().arrived(PORTS[own]) >= round);
-    if own == 0 { Ok(()) } else { events.send(PORTS[0]) }
+    machine.wait_until(|| machine.world().arrived(machine.world().port(own)) >= round);
+    if own == FIRST { Ok(()) } else { events.send(machine.world().port(FIRST)) }
 }
 
 /// One event each way, awake meanwhile.
 fn awake<M: Machine>(
     machine: &M,
     events: Events<M::Xen>,
-    own: usize,
+    own: VcpuId,
     round: u32,
 ) -> Result<(), Errno> {
-    if own == 0 {
-        events.send(PORTS[1])?;
+    if own == FIRST {
+        events.send(machine.world().port(SECOND))?;
     }
-    while machine.world().arrived(PORTS[own]) < round {
+    while machine.world().arrived(machine.world().port(own)) < round {
         machine.relax();
     }
-    if own == 0 { Ok(()) } else { events.send(PORTS[0]) }
+    if own == FIRST { Ok(()) } else { events.send(machine.world().port(FIRST)) }
 }

@@ -6,7 +6,6 @@ use core::time::Duration;
 
 use xen_hal::Xen;
 use xen_hal::clock::{Clock, PvClock};
-use xen_hal::event::Port;
 use xen_hal::hypercall::Hypercall;
 use xen_hal::platform::VcpuId;
 use xen_hal::vcpu::{RunTimes, RunstateArea, UpdateFlag, Vcpu};
@@ -22,8 +21,6 @@ use crate::{Failure, Machine, Transcript, line};
 const FIRST: VcpuId = VcpuId(0);
 const SECOND: VcpuId = VcpuId(1);
 const SOON: Duration = Duration::from_millis(2);
-/// The port by which the second vCPU is woken: the first that a domain is given.
-const PORT: Port = Port(1);
 /// The second vCPU runs.
 const STARTED: u32 = 1;
 /// The second vCPU is to sleep until an event, and then to stop itself.
@@ -33,8 +30,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let xen = Xen::new(machine.xen());
     machine.world().attach(machine)?;
     let ipi = xen.events().bind_ipi(SECOND)?;
-    require(ipi.port() == PORT, "a fresh domain is given port 1")?;
-    machine.world().give(PORT, SECOND);
+    machine.world().set_port(SECOND, ipi.port());
     machine.enable_interrupts();
     let marked = UpdateFlag::request(machine.xen())?;
     let (me, nobody) = (xen.vcpu(FIRST), xen.vcpu(VcpuId(2)));
@@ -119,7 +115,7 @@ fn another<M: Machine>(machine: &M, t: &Transcript<'_>, marked: UpdateFlag) -> R
     let blocked = becomes(machine, theirs, marked, Runstate::BLOCKED);
     line!(t, "asleep:", blocked.state, "since later:", blocked.since > running.since);
     agrees(&other, &blocked)?;
-    xen.events().send(PORT)?;
+    xen.events().send(world.port(SECOND))?;
     let offline = becomes(machine, theirs, marked, Runstate::OFFLINE);
     line!(
         t,
@@ -168,7 +164,7 @@ fn second<M: Machine>(machine: &M) {
     let world = machine.world();
     world.reach(STARTED);
     world.await_stage(machine, SLEEP);
-    machine.wait_until(|| world.arrived(PORT) > 0);
+    machine.wait_until(|| world.arrived(world.port(SECOND)) > 0);
     // If it cannot stop itself, the first vCPU waits in vain, and the run ends by its time limit.
     let _ = Xen::new(machine.xen()).vcpu(SECOND).down();
 }

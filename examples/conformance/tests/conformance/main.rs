@@ -31,7 +31,7 @@ fn tell(name: &'static str, seed: u64, adversity: Adversity) -> Vec<String> {
 /// What it told on real Xen.
 fn recorded(name: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("transcripts/x86_64-A")
+        .join("transcripts/x86_64-dom0-4.17")
         .join(name)
         .with_extension("txt");
     let text =

@@ -75,7 +75,7 @@ extern "C" fn start(device_tree: usize) -> ! {
 
 pub(crate) fn write_console(bytes: &[u8]) {
     // Xen's refusal cannot be reported anywhere.
-    let _ = xen_hal::console::Console::new(Hvc).write(bytes);
+    let _ = xen_hal::console::EmergencyConsole::new(Hvc).write_all(bytes);
 }
 
 pub(crate) fn read_console() -> Option<u8> {

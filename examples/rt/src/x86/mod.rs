@@ -135,7 +135,7 @@ pub(crate) fn write_console(bytes: &[u8]) {
 
 pub(crate) fn read_console() -> Option<u8> {
     let mut byte = [0];
-    let read = xen_hal::console::Console::new(find_xen()?).read(&mut byte);
+    let read = xen_hal::console::EmergencyConsole::new(find_xen()?).read(&mut byte);
     (read == Ok(1)).then_some(byte[0])
 }
 

@@ -1,0 +1,182 @@
+//! The Linux dom0 that creates unprivileged domains with `xl`: its kernel, its initramfs and the
+//! script that runs one guest after the other in one boot.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::emulator::Guest;
+use super::packages::{self, Packages, output};
+use super::platform::Platform;
+use crate::tools;
+
+/// What the script prints before and after a guest's run.
+pub const BEGIN: &str = "## begin ";
+/// See [`BEGIN`].
+pub const END: &str = "## end ";
+/// What stands for the number of the first domain of a guest in a command line, plus a digit.
+pub const DOMAIN: &str = "DOMAIN+";
+
+const INIT: &str = include_str!("domu/init");
+
+/// The modules that dom0 loads, below the kernel's drivers.
+const MODULES: [&str; 5] =
+    ["xen/xen-privcmd", "xen/xenfs/xenfs", "xen/xen-evtchn", "xen/xen-gntdev", "xen/xen-gntalloc"];
+
+/// The raw kernel of dom0. Xen would take the compressed one, at twice the time.
+///
+/// # Errors
+///
+/// What cannot be downloaded or read.
+pub fn kernel(files: &Path) -> Result<PathBuf, String> {
+    let to = files.join("vmlinux");
+    if to.exists() {
+        return Ok(to);
+    }
+    let root = packages::LINUX.unpacked(files)?;
+    let explain = |error| format!("{}: {error}", root.display());
+    let boot = fs::read_dir(root.join("boot")).map_err(explain)?;
+    let packed = boot.filter_map(|entry| Some(entry.ok()?.path())).next();
+    let packed = packed.ok_or("expected a kernel in the package linux-image-amd64, found none")?;
+    let bytes = fs::read(&packed).map_err(explain)?;
+    const XZ: &[u8] = b"\xfd7zXZ\0";
+    let start = bytes.windows(XZ.len()).position(|window| window == XZ);
+    let start = start.ok_or_else(|| format!("{}: expected xz, found none", packed.display()))?;
+    let stream = files.join("vmlinux.xz");
+    fs::write(&stream, &bytes[start..]).map_err(explain)?;
+    // More follows the stream, which xz reports as an error after it has written everything.
+    let script =
+        format!("xz -dcq {} > {}", stream.display(), to.with_extension("partial").display());
+    let _ = Command::new("sh").args(["-c", &script]).output();
+    fs::rename(to.with_extension("partial"), &to).map_err(explain)?;
+    let is_elf = fs::read(&to).is_ok_and(|kernel| kernel.starts_with(b"\x7fELF"));
+    if is_elf { Ok(to) } else { Err(format!("{}: expected an ELF file", to.display())) }
+}
+
+/// Writes dom0's initramfs: the tools, the guests, and the script that creates them.
+///
+/// # Errors
+///
+/// What cannot be downloaded, read or written.
+pub fn initramfs(
+    platform: Platform,
+    guests: &[Guest],
+    vcpus: u32,
+    files: &Path,
+    to: &Path,
+) -> Result<(), String> {
+    let set = if platform.release == "4.20" { packages::TOOLS_4_20 } else { packages::TOOLS_4_17 };
+    let base = base(set, platform.release, files)?;
+    let folder = to.with_extension("root");
+    let _ = fs::remove_dir_all(&folder);
+    let root = folder.join("root");
+    let explain = |error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(&root).map_err(explain)?;
+    let mut list = String::new();
+    for guest in guests {
+        let image = root.join(guest.image.file_name().unwrap_or_default());
+        if !image.exists() {
+            fs::copy(&guest.image, &image).map_err(explain)?;
+        }
+        let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for (number, command_line) in guest.command_lines.iter().enumerate() {
+            let last = number + 1 == guest.command_lines.len();
+            let kind = if last { "run" } else { "prepare" };
+            list += &format!("{kind} {} {name} {vcpus} {command_line}\n", guest.name);
+        }
+    }
+    fs::write(root.join("guests"), list).map_err(explain)?;
+    let own = to.with_extension("own");
+    archive(&folder, &own)?;
+    let joined = [fs::read(&base).map_err(explain)?, fs::read(&own).map_err(explain)?].concat();
+    fs::write(to, joined).map_err(explain)
+}
+
+/// The archive with everything but the guests, made once.
+fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
+    let to = files.join(format!("dom0-{release}.cpio"));
+    let init = INIT.replace("@RELEASE@", release);
+    let folder = files.join(format!("dom0-{release}"));
+    if to.exists() && fs::read_to_string(folder.join("init")).is_ok_and(|kept| kept == init) {
+        return Ok(to);
+    }
+    let unpacked = set.unpacked(files)?;
+    let linux = packages::LINUX.unpacked(files)?;
+    let _ = fs::remove_dir_all(&folder);
+    let explain = |error| format!("{}: {error}", folder.display());
+    let programs = folder.join(format!("usr/lib/xen-{release}/bin"));
+    let libraries = folder.join("usr/lib/x86_64-linux-gnu");
+    for name in [
+        "bin",
+        "sbin",
+        "proc",
+        "sys",
+        "dev",
+        "tmp",
+        "lib64",
+        "lib/mods",
+        "etc/xen",
+        "run/lock",
+        "run/xen",
+        "run/xenstored",
+        "var/lib/xen",
+        "var/lib/xenstored",
+        "var/log/xen/console",
+    ] {
+        fs::create_dir_all(folder.join(name)).map_err(explain)?;
+    }
+    for name in [&programs, &libraries] {
+        fs::create_dir_all(name).map_err(explain)?;
+    }
+    let link =
+        |to: &str, from: &str| std::os::unix::fs::symlink(to, folder.join(from)).map_err(explain);
+    link("/run", "var/run")?;
+    link("/run/lock", "var/lock")?;
+    link("busybox", "bin/sh")?;
+    let busybox = tools::BUSYBOX.find().ok_or_else(|| tools::BUSYBOX.missing())?;
+    fs::copy(busybox, folder.join("bin/busybox")).map_err(explain)?;
+    let source = unpacked.join(format!("usr/lib/xen-{release}/bin"));
+    for name in ["xl", "xenstored", "xenconsoled", "xen-init-dom0", "libxl-save-helper"] {
+        fs::copy(source.join(name), programs.join(name)).map_err(explain)?;
+    }
+    for library in find(&unpacked, &|name| name.contains(".so")) {
+        if !library.to_string_lossy().contains("gconv") {
+            let name = library.file_name().unwrap_or_default();
+            fs::copy(&library, libraries.join(name)).map_err(explain)?;
+        }
+    }
+    let loader = "ld-linux-x86-64.so.2";
+    fs::copy(libraries.join(loader), folder.join("lib64").join(loader)).map_err(explain)?;
+    for module in MODULES {
+        let name = format!("{}.ko", module.rsplit('/').next().unwrap_or(module));
+        let found = find(&linux, &|file| file == name);
+        let from =
+            found.first().ok_or_else(|| format!("expected the module {name}, found none"))?;
+        fs::copy(from, folder.join("lib/mods").join(&name)).map_err(explain)?;
+    }
+    fs::write(folder.join("etc/xen/xl.conf"), "").map_err(explain)?;
+    fs::write(folder.join("init"), init).map_err(explain)?;
+    output(Command::new("chmod").arg("+x").arg(folder.join("init")))?;
+    archive(&folder, &to)?;
+    Ok(to)
+}
+
+/// The files below `folder` with such a name.
+fn find(folder: &Path, fits: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut found = Vec::new();
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(find(&path, fits));
+        } else if path.is_file() && fits(&path.file_name().unwrap_or_default().to_string_lossy()) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Packs a folder into an archive for the kernel.
+fn archive(folder: &Path, to: &Path) -> Result<(), String> {
+    let script = format!("find . | cpio -o -H newc --quiet > {}", to.display());
+    output(Command::new("sh").current_dir(folder).args(["-c", &script])).map(drop)
+}

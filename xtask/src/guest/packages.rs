@@ -1,0 +1,247 @@
+//! Debian packages that are downloaded and unpacked, never installed: hypervisors of other releases
+//! and architectures, and what a Linux dom0 needs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A set of packages of one suite and architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packages {
+    /// The name of the folder that they are unpacked into.
+    pub folder: &'static str,
+    suite: &'static str,
+    arch: &'static str,
+    names: &'static [&'static str],
+}
+
+/// Xen 4.17 for Arm.
+pub const XEN_4_17_ARM64: Packages = Packages {
+    folder: "xen-4.17-arm64",
+    suite: "bookworm",
+    arch: "arm64",
+    names: &["xen-hypervisor-4.17-arm64"],
+};
+/// Xen 4.20 for x86.
+pub const XEN_4_20_AMD64: Packages = Packages {
+    folder: "xen-4.20-amd64",
+    suite: "trixie",
+    arch: "amd64",
+    names: &["xen-hypervisor-4.20-amd64"],
+};
+/// The kernel of a Linux dom0.
+pub const LINUX: Packages = Packages {
+    folder: "linux-amd64",
+    suite: "bookworm",
+    arch: "amd64",
+    names: &["linux-image-amd64"],
+};
+/// Xen 4.17's tools, with every library that they load.
+pub const TOOLS_4_17: Packages = Packages {
+    folder: "tools-4.17-amd64",
+    suite: "bookworm",
+    arch: "amd64",
+    names: &[
+        "xen-utils-4.17",
+        "libxenmisc4.17",
+        "xenstore-utils",
+        "libxencall1",
+        "libxendevicemodel1",
+        "libxenevtchn1",
+        "libxenforeignmemory1",
+        "libxengnttab1",
+        "libxenhypfs1",
+        "libxentoolcore1",
+        "libxentoollog1",
+        "libxenstore4",
+        "libyajl2",
+        "libc6",
+        "libgcc-s1",
+        "liblzma5",
+        "zlib1g",
+        "libbz2-1.0",
+        "liblzo2-2",
+        "libzstd1",
+        "libuuid1",
+        "libncurses6",
+        "libtinfo6",
+        "libnl-3-200",
+        "libnl-route-3-200",
+    ],
+};
+/// Xen 4.20's tools, with every library that they load.
+pub const TOOLS_4_20: Packages = Packages {
+    folder: "tools-4.20-amd64",
+    suite: "trixie",
+    arch: "amd64",
+    names: &[
+        "xen-utils-4.20",
+        "libxenmisc4.20",
+        "xenstore-utils",
+        "libxencall1",
+        "libxendevicemodel1",
+        "libxenevtchn1",
+        "libxenforeignmemory1",
+        "libxengnttab1",
+        "libxenhypfs1",
+        "libxentoolcore1",
+        "libxentoollog1",
+        "libxenstore4",
+        "libyajl2",
+        "libc6",
+        "libgcc-s1",
+        "liblzma5",
+        "zlib1g",
+        "libbz2-1.0",
+        "liblzo2-2",
+        "libzstd1",
+        "libuuid1",
+        "libncurses6",
+        "libtinfo6",
+        "libnl-3-200",
+        "libnl-route-3-200",
+    ],
+};
+
+/// The description of Debian's archive that the machine uses.
+const SOURCES: &str = "/etc/apt/sources.list.d/debian.sources";
+
+impl Packages {
+    /// Downloads and unpacks the packages below `folder`, unless that was done before, and returns
+    /// where they are unpacked.
+    ///
+    /// # Errors
+    ///
+    /// The step that failed, with apt's own words.
+    pub fn unpacked(&self, folder: &Path) -> Result<PathBuf, String> {
+        let folder = folder.join(self.folder);
+        let root = folder.join("root");
+        let complete = folder.join("complete");
+        let list = self.names.join("\n");
+        if fs::read_to_string(&complete).is_ok_and(|unpacked| unpacked == list) {
+            return Ok(root);
+        }
+        println!("downloading {} for {} from {}", self.folder, self.arch, self.suite);
+        let explain = |error: std::io::Error| format!("{}: {error}", folder.display());
+        // What an interrupted run left would be mixed with what is unpacked now.
+        let _ = fs::remove_dir_all(&folder);
+        for name in ["debs", "root", "state/lists/partial", "cache/archives/partial", "parts"] {
+            fs::create_dir_all(folder.join(name)).map_err(explain)?;
+        }
+        fs::write(folder.join("status"), "").map_err(explain)?;
+        fs::write(folder.join("parts/debian.sources"), self.sources()?).map_err(explain)?;
+        self.apt(&folder, &["update"])?;
+        let mut names: Vec<String> = self.names.iter().map(|name| (*name).to_owned()).collect();
+        if *self == LINUX {
+            // The package is empty and depends on the newest kernel's.
+            names = vec![self.dependency(&folder)?];
+        }
+        let mut download = vec!["download"];
+        download.extend(names.iter().map(String::as_str));
+        self.apt(&folder, &download)?;
+        for entry in fs::read_dir(folder.join("debs")).map_err(explain)? {
+            let path = entry.map_err(explain)?.path();
+            unpack(&path, &root)?;
+        }
+        for name in ["debs", "state", "cache"] {
+            fs::remove_dir_all(folder.join(name)).map_err(explain)?;
+        }
+        fs::write(&complete, list).map_err(explain)?;
+        Ok(root)
+    }
+
+    /// The machine's description of Debian's archive, for the packages' suite.
+    fn sources(&self) -> Result<String, String> {
+        let text = fs::read_to_string(SOURCES).map_err(|error| format!("{SOURCES}: {error}"))?;
+        let stanza = text
+            .split("\n\n")
+            .find(|stanza| stanza.contains("Suites:"))
+            .ok_or_else(|| format!("{SOURCES}: expected a stanza with Suites, found none"))?;
+        let lines = stanza.lines().filter(|line| !line.starts_with('#')).map(|line| {
+            if line.starts_with("Suites:") {
+                format!("Suites: {}\n", self.suite)
+            } else {
+                format!("{line}\n")
+            }
+        });
+        Ok(lines.collect())
+    }
+
+    /// Apt with a state of its own below `folder`.
+    fn command(&self, program: &str, folder: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(folder.join("debs")).arg("-qq");
+        let option = |name: &str, value: &Path| format!("{name}={}", value.display());
+        for option in [
+            format!("APT::Architecture={}", self.arch),
+            format!("APT::Architectures={}", self.arch),
+            "APT::Sandbox::User=root".to_owned(),
+            option("Dir::State", &folder.join("state")),
+            option("Dir::State::status", &folder.join("status")),
+            option("Dir::Cache", &folder.join("cache")),
+            option("Dir::Etc::sourcelist", Path::new("/dev/null")),
+            option("Dir::Etc::sourceparts", &folder.join("parts")),
+        ] {
+            command.args(["-o", &option]);
+        }
+        command
+    }
+
+    fn apt(&self, folder: &Path, arguments: &[&str]) -> Result<(), String> {
+        output(self.command("apt-get", folder).args(arguments)).map(drop)
+    }
+
+    /// The package that the first of the set depends on first.
+    fn dependency(&self, folder: &Path) -> Result<String, String> {
+        let text = output(self.command("apt-cache", folder).args(["depends", self.names[0]]))?;
+        let found = text.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
+        found
+            .map(str::to_owned)
+            .ok_or_else(|| format!("{}: expected a dependency, found none", self.names[0]))
+    }
+}
+
+/// Unpacks a package; of a kernel's only the kernel and the modules for Xen.
+fn unpack(package: &Path, root: &Path) -> Result<(), String> {
+    let is_kernel =
+        package.file_name().is_some_and(|name| name.to_string_lossy().starts_with("linux-image"));
+    if !is_kernel {
+        return output(Command::new("dpkg-deb").arg("-x").args([package, root])).map(drop);
+    }
+    let mut tar = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(package)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("dpkg-deb cannot be run: {error}"))?;
+    let stream = tar.stdout.take().ok_or("dpkg-deb has no output")?;
+    output(
+        Command::new("tar")
+            .args(["-x", "--wildcards", "-C"])
+            .arg(root)
+            .args([
+                "./boot/vmlinuz-*",
+                "*/drivers/xen/*",
+                "*/drivers/block/*",
+                "*/drivers/net/xen*",
+            ])
+            .stdin(stream),
+    )?;
+    tar.wait().map_err(|error| format!("dpkg-deb: {error}"))?;
+    Ok(())
+}
+
+/// Runs a command and returns what it printed.
+///
+/// # Errors
+///
+/// Its last words on the error stream.
+pub fn output(command: &mut Command) -> Result<String, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let answer = command.output().map_err(|error| format!("{name} cannot be run: {error}"))?;
+    if answer.status.success() {
+        return Ok(String::from_utf8_lossy(&answer.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
+    Err(format!("{name}: {}", words.lines().last().unwrap_or("it failed without a word")))
+}

@@ -1,0 +1,323 @@
+//! Running programs on platforms: builds them, boots them, judges each run, and compares or records
+//! its transcript.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::boot;
+use super::build::{self, Toolchain};
+use super::console::Line;
+use super::domu;
+use super::emulator::{self, Emulation, Guest, Options};
+use super::platform::{Arch, Platform, Route};
+use super::program::{Expected, Program};
+use super::tally::{Ending, Tally};
+use super::transcript::{self, Transcript};
+use super::verdict::{self, End, Verdict};
+
+/// How many lines of the console are shown when a run did not end as it should.
+const LAST_LINES: usize = 20;
+/// How many more seconds a boot may take in which Linux boots first.
+const LINUX_SECONDS: u64 = 60;
+
+/// What all boots of a command have in common.
+#[derive(Debug)]
+pub struct Session {
+    /// The workspace's root.
+    pub workspace: PathBuf,
+    /// Where files of boots are kept.
+    pub files: PathBuf,
+    /// What the user changes about boots.
+    pub options: Options,
+    /// How many seconds a program may take.
+    pub timeout: u64,
+    /// Record transcripts instead of comparing them.
+    pub record: bool,
+    /// Keep each boot's console in a file, also if all went well.
+    pub keep_logs: bool,
+    /// Show Xen's own lines too.
+    pub verbose: bool,
+    /// Print the emulators' command lines instead of running them.
+    pub dry_run: bool,
+    /// Show nothing of a guest that ends as it should.
+    pub quiet: bool,
+}
+
+/// A line of the console and when it came.
+type Timed = (Duration, String, Line);
+
+/// What a program's run left.
+struct Run {
+    end: Option<End>,
+    lines: Vec<Timed>,
+    took: Duration,
+    output: String,
+}
+
+impl Session {
+    /// Runs all programs that a platform has a place for, `repeat` times.
+    ///
+    /// # Errors
+    ///
+    /// What kept them from being built or booted.
+    pub fn run(
+        &self,
+        platforms: &[Platform],
+        programs: &[Program],
+        repeat: u32,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
+        let mut binaries = Binaries::new(self);
+        for round in 1..=repeat {
+            if repeat > 1 {
+                println!("Round {round} of {repeat}:");
+            }
+            for platform in platforms {
+                let here: Vec<Program> = programs
+                    .iter()
+                    .filter(|program| program.place.includes(*platform))
+                    .copied()
+                    .collect();
+                println!("{platform}: {}", platform.route.about());
+                let group = if platform.route == Route::Domu { here.len().max(1) } else { 1 };
+                for programs in here.chunks(group) {
+                    self.boot(*platform, programs, round, &mut binaries, tally)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Boots one or several programs together.
+    fn boot(
+        &self,
+        platform: Platform,
+        programs: &[Program],
+        round: u32,
+        binaries: &mut Binaries<'_>,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
+        let mut guests = Vec::new();
+        for program in programs {
+            guests.push(Guest {
+                name: program.name.to_owned(),
+                image: binaries.get(platform.arch, program.binary)?,
+                command_lines: program.command_lines(platform),
+            });
+        }
+        let folder = if programs.len() == 1 {
+            self.files.join(platform.to_string()).join(programs[0].name)
+        } else {
+            self.files.join(platform.to_string()).join("all")
+        };
+        let emulation = emulator::prepare(platform, &guests, &self.options, &self.files, &folder)?;
+        if self.dry_run {
+            println!("{emulation}");
+            return Ok(());
+        }
+        let names: Vec<&str> = programs.iter().map(|program| program.name).collect();
+        let runs = self.watch(platform, &emulation, &names)?;
+        for (program, run) in programs.iter().zip(runs) {
+            let log = folder.join(format!("{}-{round}.log", program.name));
+            let ending = self.judge(platform, program, &run, &log)?;
+            println!(
+                "{}: {}, {} ({:.1} s)",
+                program.name,
+                if ending.good { "ok" } else { "FAILED" },
+                ending.verdict,
+                ending.took.as_secs_f64()
+            );
+            tally.add(program.name, platform, ending);
+        }
+        Ok(())
+    }
+
+    /// Boots the user's own image. It is judged by the emulator alone unless it speaks like a guest
+    /// of this workspace.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from being booted.
+    pub fn run_image(
+        &self,
+        platform: Platform,
+        image: PathBuf,
+        command_line: &str,
+    ) -> Result<bool, String> {
+        let folder = self.files.join(platform.to_string()).join("image");
+        let guest =
+            Guest { name: "image".to_owned(), image, command_lines: vec![command_line.to_owned()] };
+        let emulation = emulator::prepare(platform, &[guest], &self.options, &self.files, &folder)?;
+        println!("{emulation}");
+        if self.dry_run {
+            return Ok(true);
+        }
+        let run = self.watch(platform, &emulation, &["image"])?.remove(0);
+        let verdict = run.verdict();
+        println!("image: {verdict} ({:.1} s)", run.took.as_secs_f64());
+        Ok(!matches!(
+            verdict,
+            Verdict::Emulator(_)
+                | Verdict::HypervisorPanic(_)
+                | Verdict::GuestCrash(_)
+                | Verdict::TripleFault
+                | Verdict::GuestPanic(_)
+                | Verdict::GuestFailure(_)
+        ))
+    }
+
+    /// Runs the emulator, and divides what it printed among the programs.
+    fn watch(
+        &self,
+        platform: Platform,
+        emulation: &Emulation,
+        names: &[&str],
+    ) -> Result<Vec<Run>, String> {
+        let several = platform.route == Route::Domu;
+        let seconds = self.timeout * names.len() as u64 + if several { LINUX_SECONDS } else { 0 };
+        let began = Instant::now();
+        let mut lines: Vec<Timed> = Vec::new();
+        let ended = boot::boot(emulation, Duration::from_secs(seconds), |raw| {
+            let line = Line::parse(raw);
+            show(raw, &line, self.verbose, self.quiet);
+            let go_on = !verdict::is_last_word(&line);
+            lines.push((began.elapsed(), raw.to_owned(), line));
+            go_on
+        });
+        let ended = ended.map_err(|error| format!("{}: {error}", emulation.program.display()))?;
+        let took = began.elapsed();
+        if several {
+            return Ok(names.iter().map(|name| section(name, &lines, &ended.end)).collect());
+        }
+        let mut output = ended.complaints;
+        let mut end = ended.end;
+        if platform.route == Route::Vmx {
+            let printed: Vec<&str> = lines.iter().map(|(_, raw, _)| raw.as_str()).collect();
+            end = verdict::bochs_end(end, &format!("{}\n{output}", printed.join("\n")));
+            output.clear();
+        }
+        Ok(vec![Run { end: Some(end), lines, took, output }])
+    }
+
+    /// Holds a run against what was expected, and keeps and shows what explains a difference.
+    fn judge(
+        &self,
+        platform: Platform,
+        program: &Program,
+        run: &Run,
+        log: &PathBuf,
+    ) -> Result<Ending, String> {
+        let mut verdict = run.verdict();
+        if verdict == Verdict::Success && program.has_transcript() {
+            verdict = self.compare(platform, program, run)?;
+        }
+        let good = program.expected.matches(&verdict);
+        let explain = |error| format!("{}: {error}", log.display());
+        let console: Vec<&str> = run.lines.iter().map(|(_, raw, _)| raw.as_str()).collect();
+        if self.keep_logs || (!good || program.expected != Expected::Success) {
+            fs::write(log, console.join("\n")).map_err(explain)?;
+            println!("  the console is in {}", log.display());
+        } else if log.exists() {
+            fs::remove_file(log).map_err(explain)?;
+        }
+        if !good && !matches!(verdict, Verdict::Differs(_) | Verdict::Unrecorded) {
+            eprintln!("The last lines of the console:");
+            for line in &console[console.len().saturating_sub(LAST_LINES)..] {
+                eprintln!("  {line}");
+            }
+        }
+        Ok(Ending { good, verdict: verdict.to_string(), took: run.took })
+    }
+
+    /// Compares a transcript with what was recorded, or records it.
+    fn compare(&self, platform: Platform, program: &Program, run: &Run) -> Result<Verdict, String> {
+        let path = transcript::path(&self.workspace, platform, program.name);
+        let explain = |error| format!("{}: {error}", path.display());
+        let lines: Vec<Line> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
+        let heard = Transcript::hear(&lines);
+        let recorded = Transcript::read(&path).map_err(explain)?;
+        let verdict = heard.judge(recorded.as_ref());
+        if let (Some(recorded), Verdict::Differs(_)) = (&recorded, &verdict) {
+            println!(
+                "  recorded on Xen {}, and now:",
+                recorded.hypervisor.as_deref().unwrap_or("of an unknown version")
+            );
+            heard.diff(recorded).lines().for_each(|line| println!("  {line}"));
+        }
+        if self.record {
+            heard.write(&path).map_err(explain)?;
+            return Ok(Verdict::Success);
+        }
+        Ok(verdict)
+    }
+}
+
+impl Run {
+    fn verdict(&self) -> Verdict {
+        let lines: Vec<Line> = self.lines.iter().map(|(_, _, line)| line.clone()).collect();
+        let end = self.end.clone().unwrap_or(End::Stopped);
+        verdict::judge(&lines, &end, &self.output)
+    }
+}
+
+/// What a boot of several programs printed for one of them.
+fn section(name: &str, lines: &[Timed], end: &End) -> Run {
+    let at = |marker: String| lines.iter().position(|(_, raw, _)| raw.trim_end() == marker);
+    let first = at(format!("{}{name}", domu::BEGIN));
+    let last = at(format!("{}{name}", domu::END));
+    let from = first.unwrap_or(lines.len());
+    let to = last.unwrap_or(lines.len()).max(from);
+    // The line with Xen's version belongs to all of them.
+    let version = lines.iter().find(
+        |(_, _, line)| matches!(line, Line::Hypervisor(text) if text.starts_with("Xen version")),
+    );
+    let lines = &lines[from..to];
+    let time = |line: Option<&Timed>| line.map_or(Duration::ZERO, |(time, ..)| *time);
+    let took = time(lines.last()).saturating_sub(time(lines.first()));
+    let console: Vec<Line> = lines.iter().map(|(_, _, line)| line.clone()).collect();
+    let end = verdict::xl_end(&console).unwrap_or_else(|| end.clone());
+    let lines = version.into_iter().chain(lines).cloned().collect();
+    Run { end: Some(end), lines, took, output: String::new() }
+}
+
+/// Shows a line of the console as it comes.
+fn show(raw: &str, line: &Line, verbose: bool, quiet: bool) {
+    let mut out = std::io::stdout().lock();
+    // If the output is closed, the run goes on to its verdict.
+    let _ = match line {
+        Line::Guest(_, text) if !quiet => writeln!(out, "  {text}"),
+        _ if verbose => writeln!(out, "  {raw}"),
+        _ => Ok(()),
+    };
+}
+
+/// The guest programs that were built, each once.
+struct Binaries<'s> {
+    session: &'s Session,
+    toolchains: BTreeMap<Arch, Toolchain>,
+    built: BTreeMap<(Arch, String), PathBuf>,
+}
+
+impl<'s> Binaries<'s> {
+    fn new(session: &'s Session) -> Self {
+        Self { session, toolchains: BTreeMap::new(), built: BTreeMap::new() }
+    }
+
+    fn get(&mut self, arch: Arch, binary: &str) -> Result<PathBuf, String> {
+        let key = (arch, binary.to_owned());
+        if let Some(path) = self.built.get(&key) {
+            return Ok(path.clone());
+        }
+        if !self.toolchains.contains_key(&arch) {
+            self.toolchains.insert(arch, build::toolchain(arch)?);
+        }
+        let Session { workspace, files, .. } = self.session;
+        let path =
+            build::build(workspace, binary, &self.toolchains[&arch], false, &files.join("build"))?;
+        self.built.insert(key, path.clone());
+        Ok(path)
+    }
+}
