@@ -90,6 +90,7 @@ compile_error!(
 );
 
 mod adversity;
+pub mod backend;
 mod baton;
 mod boundary;
 mod current;

@@ -67,43 +67,30 @@ pub use log::ConsoleLog;
 use ring::RingConsole;
 
 /// Why the console could not be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsoleError {
     /// Xen refused. `EPERM`: the domain has no console ring, and may not use Xen's own console.
+    #[error("{}: {}", .0, refusal(*.0))]
     Refused(Errno),
     /// Xen does not say where the ring is.
-    Parameter(ParameterError),
+    #[error("the console ring cannot be found: {0}")]
+    Parameter(#[from] ParameterError),
     /// The guest has no mapping of the ring's frame.
+    #[error("the console ring's frame {:#x} is not mapped", .0.0)]
     NotMapped(Frame),
     /// The backend does not read. Nothing was written.
+    #[error("the console's backend does not read")]
     Stalled,
     /// Nothing was typed while the console waited for it.
+    #[error("nothing was typed")]
     TimedOut,
 }
 
-impl fmt::Display for ConsoleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(Errno::EPERM) => f.write_str(
-                "EPERM: the domain has no console ring and may not use Xen's own console",
-            ),
-            Self::Refused(errno) => write!(f, "Xen refused access to the console: {errno}"),
-            Self::Parameter(error) => write!(f, "the console ring cannot be found: {error}"),
-            Self::NotMapped(Frame(frame)) => {
-                write!(f, "the console ring's frame {frame:#x} is not mapped")
-            }
-            Self::Stalled => f.write_str("the console's backend does not read"),
-            Self::TimedOut => f.write_str("nothing was typed"),
-        }
-    }
-}
-
-impl core::error::Error for ConsoleError {}
-
-impl From<ParameterError> for ConsoleError {
-    fn from(error: ParameterError) -> Self {
-        Self::Parameter(error)
+fn refusal(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EPERM => "the domain has no console ring and may not use Xen's own console",
+        _ => "Xen refused access to the console",
     }
 }
 

@@ -5,7 +5,7 @@ use xen_pac::console_ring::XenconsInterface;
 use super::ConsoleError;
 use crate::event::{Events, Port};
 use crate::hypercall::Hypercall;
-use crate::ring::{ByteConsumer, ByteProducer, ByteRing, EmptiedRing, FilledRing, RingIndex, Wait};
+use crate::ring::{ByteConsumer, ByteProducer, ByteRing, EmptiedRing, FilledRing, Wait};
 
 /// This side of the console ring. Nothing here waits.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct RingConsole<'a> {
     written: ByteProducer,
     read: ByteConsumer,
     /// Up to where the backend had read when it was given up.
-    given_up_at: Option<RingIndex>,
+    given_up_at: Option<u32>,
 }
 
 impl<'a> RingConsole<'a> {
@@ -35,7 +35,7 @@ impl<'a> RingConsole<'a> {
 
     /// Waits for the backend to read, unless it was given up and has not read since.
     pub(super) fn wait(&mut self, wait: &mut impl Wait, attempt: u32) -> Result<(), ConsoleError> {
-        let now = RingIndex(self.page.out_cons().load());
+        let now = self.page.out_cons().load();
         if self.given_up_at != Some(now) && wait.wait(self.port, attempt).is_continue() {
             return Ok(());
         }

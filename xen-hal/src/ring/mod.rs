@@ -3,13 +3,11 @@
 //! - [`ByteProducer`] and [`ByteConsumer`] stream bytes, as console and xenstore do.
 //! - [`Wait`] is how a driver waits for its peer, and gives up.
 //!
-//! All index arithmetic is [`RingIndex`]'s. A peer may write any value to any index at any time: an
+//! All index arithmetic is [`RingIndex`](xen_pac::access::RingIndex)'s. A peer may write any value to any index at any time: an
 //! index is loaded once and clamped before it is used, and no loop runs as long as a peer likes.
 
 mod bytes;
-mod index;
 mod wait;
 
 pub use bytes::{ByteConsumer, ByteProducer, ByteRing, EmptiedRing, FilledRing};
-pub use index::RingIndex;
 pub use wait::{PollWait, Wait, YieldWait};

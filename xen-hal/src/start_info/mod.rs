@@ -58,13 +58,15 @@ const VERSION_0_SIZE: usize = offset_of!(raw::HvmStartInfo, memmap_paddr);
 pub type StartFlags = LocalRegisterCopy<u32, start_flags::Register>;
 
 /// The start info cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartInfoError {
     /// The address does not lead to a start info: this is the number found in place of the magic
     /// one. The kernel was entered by something other than a PVH loader.
+    #[error("expected a start info with {XEN_HVM_START_MAGIC_VALUE:#x}, found {0:#x}")]
     BadMagic(u32),
     /// The guest cannot read `length` bytes at `address`.
+    #[error("the start info names {length} bytes at {address:#x}, which are unreadable")]
     Unreadable {
         /// The guest-physical address.
         address: u64,
@@ -72,35 +74,9 @@ pub enum StartInfoError {
         length: u64,
     },
     /// The command line at this address has no end within [`COMMAND_LINE_MAX`] bytes.
+    #[error("the command line at {0:#x} has no end within {COMMAND_LINE_MAX} bytes")]
     UnterminatedCommandLine(u64),
 }
-
-impl fmt::Display for StartInfoError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadMagic(found) => {
-                write!(
-                    f,
-                    "expected a start info with {XEN_HVM_START_MAGIC_VALUE:#x}, found {found:#x}"
-                )
-            }
-            Self::Unreadable { address, length } => {
-                write!(
-                    f,
-                    "the start info names {length} bytes at {address:#x}, which are unreadable"
-                )
-            }
-            Self::UnterminatedCommandLine(address) => {
-                write!(
-                    f,
-                    "the command line at {address:#x} has no end within {COMMAND_LINE_MAX} bytes"
-                )
-            }
-        }
-    }
-}
-
-impl core::error::Error for StartInfoError {}
 
 /// Returns the memory of a guest that maps guest-physical memory below `limit` to itself, as
 /// [`StartInfo::read`] takes it.

@@ -1,0 +1,710 @@
+//! The xenstore server: the tree, its permissions, watches and transactions, as messages in and
+//! messages out. It answers as xenstored of Xen 4.17 does, with the checks in its order
+//! (`tools/xenstore/xenstored_core.c`, `xenstored_watch.c`, `xenstored_transaction.c`).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::format;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use xen_pac::base::Domid;
+use xen_pac::xenstore::{
+    XENSTORE_ABS_PATH_MAX, XENSTORE_PAYLOAD_MAX, XENSTORE_REL_PATH_MAX, XsdSockmsg, XsdSockmsgType,
+};
+
+use xen_hal::hypercall::Errno;
+use xen_hal::xenstore::{NodeAccess, Permission};
+
+/// The domain whose requests are always allowed.
+const PRIVILEGED: Domid = Domid(0);
+
+/// The most that an unprivileged domain may have: bytes in a value, nodes, watches, transactions,
+/// and permissions of a node.
+const VALUE_MAX: usize = 2048;
+const NODES_MAX: usize = 1000;
+const WATCHES_MAX: usize = 128;
+const TRANSACTIONS_MAX: usize = 10;
+const PERMISSIONS_MAX: usize = 5;
+
+/// Where a domain's relative paths begin.
+pub(super) fn home(domain: Domid) -> String {
+    format!("/local/domain/{}", domain.0)
+}
+
+/// The xenstore server, for any transport of its messages.
+///
+/// ```
+/// use xen_pac::base::Domid;
+/// use xen_pac::xenstore::{XsdSockmsg, XsdSockmsgType};
+/// use xen_sim::backend::StoreServer;
+///
+/// let mut server = StoreServer::new();
+/// server.introduce(Domid(1));
+/// server.set("/local/domain/1/name", "guest");
+///
+/// server.request(Domid(1), &XsdSockmsg::new(XsdSockmsgType::READ, 7, 0, 5), b"name\0");
+/// let (header, payload) = server.next_message(Domid(1)).unwrap();
+/// assert_eq!((header.kind, header.req_id), (XsdSockmsgType::READ, 7));
+/// assert_eq!(payload, b"guest");
+/// ```
+#[derive(Clone, Debug)]
+pub struct StoreServer {
+    nodes: Nodes,
+    clients: BTreeMap<u16, Client>,
+}
+
+#[derive(Clone, Debug)]
+struct Nodes {
+    all: BTreeMap<String, Node>,
+    /// How many changes there were.
+    generation: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    value: Vec<u8>,
+    permissions: Vec<Permission>,
+    generation: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Client {
+    watches: Vec<Watch>,
+    transactions: BTreeMap<u32, Transaction>,
+    last_transaction: u32,
+    outbox: VecDeque<(XsdSockmsg, Vec<u8>)>,
+}
+
+#[derive(Clone, Debug)]
+struct Watch {
+    path: String,
+    token: String,
+    relative: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Transaction {
+    nodes: Nodes,
+    /// The generation of each node that was looked at, as it was then.
+    seen: BTreeMap<String, Option<u64>>,
+    /// What changed: a path, and whether only watches of exactly this path fire.
+    changed: Vec<(String, bool)>,
+}
+
+/// What is made of a request: the payload of its answer.
+type Answer = Result<Vec<u8>, Errno>;
+
+impl Default for StoreServer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl StoreServer {
+    /// A store with the root and `/local/domain`.
+    #[must_use]
+    pub fn new() -> Self {
+        let nodes = Nodes { all: BTreeMap::new(), generation: 0 };
+        let mut server = Self { nodes, clients: BTreeMap::new() };
+        server.clients.insert(PRIVILEGED.0, Client::default());
+        let owner = Permission { domain: PRIVILEGED, access: NodeAccess::None };
+        let root = Node { value: Vec::new(), permissions: [owner].into(), generation: 0 };
+        server.nodes.all.insert("/".to_string(), root);
+        server.set("/local/domain", "");
+        server
+    }
+
+    /// Serves a domain from now on.
+    pub fn introduce(&mut self, domain: Domid) {
+        self.clients.insert(domain.0, Client::default());
+        self.fire("@introduceDomain", true);
+    }
+
+    /// Forgets the watches, transactions and messages of a domain, as for a new connection.
+    pub fn reset(&mut self, domain: Domid) {
+        if let Some(client) = self.clients.get_mut(&domain.0) {
+            *client = Client::default();
+        }
+    }
+
+    /// Serves a domain no longer, and removes what it owns.
+    pub fn release(&mut self, domain: Domid) {
+        self.clients.remove(&domain.0);
+        let owned: Vec<String> = self
+            .nodes
+            .all
+            .iter()
+            .filter(|(_, node)| node.permissions[0].domain == domain)
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in owned {
+            self.remove(&path);
+        }
+        self.fire("@releaseDomain", true);
+    }
+
+    /// Sets a node's value, as the control domain does.
+    ///
+    /// # Panics
+    ///
+    /// For a path that cannot be.
+    pub fn set(&mut self, path: &str, value: impl AsRef<[u8]>) {
+        let written = self.write(PRIVILEGED, None, path, value.as_ref());
+        assert_eq!(written, Ok(b"OK\0".to_vec()), "{path}");
+    }
+
+    /// Removes a node and all below it, as the control domain does.
+    pub fn remove(&mut self, path: &str) {
+        // What is not there need not be removed.
+        let _ = self.rm(PRIVILEGED, None, path);
+    }
+
+    /// Sets who may use a node: its owner, with what others may, and further domains. `path` and
+    /// the nodes above it must exist.
+    pub fn set_permissions(&mut self, path: &str, permissions: &[Permission]) {
+        let Some(node) = self.nodes.all.get_mut(path) else { return };
+        if !permissions.is_empty() {
+            node.permissions = permissions.to_vec();
+        }
+        self.fire(path, false);
+    }
+
+    /// A node's value.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&[u8]> {
+        self.nodes.all.get(path).map(|node| node.value.as_slice())
+    }
+
+    /// A node's value as a number, or something else made from text.
+    #[must_use]
+    pub fn get_number<N: core::str::FromStr>(&self, path: &str) -> Option<N> {
+        core::str::from_utf8(self.get(path)?).ok()?.parse().ok()
+    }
+
+    /// The names of a node's children.
+    #[must_use]
+    pub fn children(&self, path: &str) -> Vec<String> {
+        self.nodes.children(path).map(ToString::to_string).collect()
+    }
+
+    /// The next message for a domain.
+    pub fn next_message(&mut self, domain: Domid) -> Option<(XsdSockmsg, Vec<u8>)> {
+        self.clients.get_mut(&domain.0)?.outbox.pop_front()
+    }
+
+    /// Carries out a request of a domain. What becomes of it are [messages](Self::next_message),
+    /// the answer among them.
+    pub fn request(&mut self, from: Domid, header: &XsdSockmsg, payload: &[u8]) {
+        let kind = header.kind;
+        let ignores_transaction = [XsdSockmsgType::WATCH, XsdSockmsgType::UNWATCH].contains(&kind);
+        let Some(client) = self.clients.get(&from.0) else { return };
+        let transaction = Some(header.tx_id).filter(|id| *id != 0 && !ignores_transaction);
+        let is_privileged = [
+            XsdSockmsgType::CONTROL,
+            XsdSockmsgType::INTRODUCE,
+            XsdSockmsgType::RELEASE,
+            XsdSockmsgType::IS_DOMAIN_INTRODUCED,
+            XsdSockmsgType::RESUME,
+            XsdSockmsgType::SET_TARGET,
+        ];
+        let answer = if is_privileged.contains(&kind) && from != PRIVILEGED {
+            Err(Errno::EACCES)
+        } else if transaction.is_some_and(|id| !client.transactions.contains_key(&id)) {
+            Err(Errno::ENOENT)
+        } else {
+            self.carry_out(from, transaction, kind, payload)
+        };
+        let (kind, payload) = match answer {
+            Ok(payload) => (kind, payload),
+            Err(errno) => (XsdSockmsgType::ERROR, format!("{errno}\0").into_bytes()),
+        };
+        let length = payload.len() as u32;
+        let answer = XsdSockmsg::new(kind, header.req_id, header.tx_id, length);
+        let Some(client) = self.clients.get_mut(&from.0) else { return };
+        client.outbox.push_back((answer, payload));
+        if answer.kind == XsdSockmsgType::WATCH {
+            // A watch fires once at first, behind its answer.
+            if let Some(watch) = client.watches.last().cloned() {
+                client.outbox.push_back(watch.event(from, &watch.path));
+            }
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        from: Domid,
+        transaction: Option<u32>,
+        kind: XsdSockmsgType,
+        payload: &[u8],
+    ) -> Answer {
+        let path = || one_text(payload).ok_or(Errno::EINVAL);
+        match kind {
+            XsdSockmsgType::READ => {
+                let path = self.readable(from, transaction, &path()?)?;
+                Ok(self.at(from, transaction).all[&path].value.clone())
+            }
+            XsdSockmsgType::DIRECTORY => {
+                let path = self.readable(from, transaction, &path()?)?;
+                let list = self.at(from, transaction).list(&path);
+                let fits = list.len() <= XENSTORE_PAYLOAD_MAX as usize;
+                if fits { Ok(list) } else { Err(Errno::E2BIG) }
+            }
+            XsdSockmsgType::DIRECTORY_PART => self.directory_part(from, transaction, payload),
+            XsdSockmsgType::GET_PERMS => {
+                let path = self.readable(from, transaction, &path()?)?;
+                let node = &self.at(from, transaction).all[&path];
+                let list = node.permissions.iter().map(|permission| format!("{permission}\0"));
+                Ok(list.collect::<String>().into_bytes())
+            }
+            XsdSockmsgType::SET_PERMS => self.set_perms(from, transaction, payload),
+            XsdSockmsgType::WRITE => {
+                let (path, value) = first_text(payload).ok_or(Errno::EINVAL)?;
+                self.write(from, transaction, &path, value)
+            }
+            XsdSockmsgType::MKDIR => {
+                let (path, found) = self.look_up(from, transaction, &path()?, writes)?;
+                if !found {
+                    self.create(from, transaction, &path, &[])?;
+                    self.changed(from, transaction, &path, false);
+                }
+                ok()
+            }
+            XsdSockmsgType::RM => self.rm(from, transaction, &path()?),
+            XsdSockmsgType::WATCH => self.watch(from, payload),
+            XsdSockmsgType::UNWATCH => self.unwatch(from, payload),
+            XsdSockmsgType::RESET_WATCHES => {
+                let client = self.client(from);
+                client.watches.clear();
+                client.transactions.clear();
+                ok()
+            }
+            XsdSockmsgType::TRANSACTION_START => self.begin(from, transaction),
+            XsdSockmsgType::TRANSACTION_END => self.end(from, transaction, payload),
+            XsdSockmsgType::GET_DOMAIN_PATH => {
+                let domain: u16 = path()?.parse().map_err(|_| Errno::EINVAL)?;
+                Ok(format!("{}\0", home(Domid(domain))).into_bytes())
+            }
+            _ => Err(Errno::ENOSYS),
+        }
+    }
+
+    fn client(&mut self, domain: Domid) -> &mut Client {
+        self.clients.entry(domain.0).or_default()
+    }
+
+    /// The nodes that a request is about.
+    fn at(&self, from: Domid, transaction: Option<u32>) -> &Nodes {
+        let client = self.clients.get(&from.0);
+        let found = transaction.and_then(|id| client?.transactions.get(&id));
+        found.map_or(&self.nodes, |transaction| &transaction.nodes)
+    }
+
+    fn at_mut(&mut self, from: Domid, transaction: Option<u32>) -> &mut Nodes {
+        let client = self.clients.get_mut(&from.0);
+        let found = transaction.and_then(|id| client?.transactions.get_mut(&id));
+        found.map_or(&mut self.nodes, |transaction| &mut transaction.nodes)
+    }
+
+    /// Notes in a transaction that a node was looked at.
+    fn see(&mut self, from: Domid, transaction: Option<u32>, path: &str) {
+        let generation = self.nodes.all.get(path).map(|node| node.generation);
+        let client = self.client(from);
+        if let Some(transaction) = transaction.and_then(|id| client.transactions.get_mut(&id)) {
+            transaction.seen.entry(path.to_string()).or_insert(generation);
+        }
+    }
+
+    /// The full path, and whether there is a node that the domain may use so. A domain that may not
+    /// read the node above does not learn that there is none (`get_node`, `errno_from_parents`).
+    fn look_up(
+        &mut self,
+        from: Domid,
+        transaction: Option<u32>,
+        path: &str,
+        may: fn(NodeAccess) -> bool,
+    ) -> Result<(String, bool), Errno> {
+        let path = canonical(from, path)?;
+        self.see(from, transaction, &path);
+        let nodes = self.at(from, transaction);
+        match nodes.all.get(&path) {
+            Some(node) if node.permits(from, may) => Ok((path, true)),
+            Some(_) => Err(Errno::EACCES),
+            None if nodes.all[nodes.above(&path)].permits(from, may) => Ok((path, false)),
+            None => Err(Errno::EACCES),
+        }
+    }
+
+    fn readable(
+        &mut self,
+        from: Domid,
+        transaction: Option<u32>,
+        path: &str,
+    ) -> Result<String, Errno> {
+        match self.look_up(from, transaction, path, reads)? {
+            (path, true) => Ok(path),
+            (_, false) => Err(Errno::ENOENT),
+        }
+    }
+
+    fn write(&mut self, from: Domid, transaction: Option<u32>, path: &str, value: &[u8]) -> Answer {
+        let (path, found) = self.look_up(from, transaction, path, writes)?;
+        if from != PRIVILEGED && value.len() > VALUE_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        if found {
+            let nodes = self.at_mut(from, transaction);
+            let generation = nodes.next_generation();
+            if let Some(node) = nodes.all.get_mut(&path) {
+                (node.value, node.generation) = (value.to_vec(), generation);
+            }
+        } else {
+            self.create(from, transaction, &path, value)?;
+        }
+        self.changed(from, transaction, &path, false);
+        ok()
+    }
+
+    /// Makes a node, and those above it, with the permissions of the first that there is
+    /// (`construct_node`).
+    fn create(
+        &mut self,
+        from: Domid,
+        transaction: Option<u32>,
+        path: &str,
+        value: &[u8],
+    ) -> Result<(), Errno> {
+        let nodes = self.at_mut(from, transaction);
+        let above = nodes.above(path).to_string();
+        let mut permissions = nodes.all[&above].permissions.clone();
+        if from != PRIVILEGED {
+            permissions[0].domain = from;
+        }
+        let begin = if above == "/" { 0 } else { above.len() };
+        let ends = path[begin + 1..].match_indices('/').map(|(at, _)| begin + 1 + at);
+        let paths: Vec<&str> = ends.chain([path.len()]).map(|end| &path[..end]).collect();
+        let owned = nodes.all.values().filter(|node| node.permissions[0].domain == from).count();
+        if from != PRIVILEGED && owned + paths.len() > NODES_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        for new in paths {
+            let value = if new == path { value.to_vec() } else { Vec::new() };
+            let generation = nodes.next_generation();
+            let node = Node { value, permissions: permissions.clone(), generation };
+            nodes.all.insert(new.to_string(), node);
+        }
+        // The node above has another child.
+        let generation = nodes.next_generation();
+        if let Some(above) = nodes.all.get_mut(&above) {
+            above.generation = generation;
+        }
+        self.see(from, transaction, &above);
+        Ok(())
+    }
+
+    fn rm(&mut self, from: Domid, transaction: Option<u32>, path: &str) -> Answer {
+        let (path, found) = self.look_up(from, transaction, path, writes)?;
+        let parent = parent_of(&path);
+        if !found {
+            let exists = self.at(from, transaction).all.contains_key(parent);
+            return if exists { ok() } else { Err(Errno::ENOENT) };
+        }
+        if path == "/" {
+            return Err(Errno::EINVAL);
+        }
+        let nodes = self.at_mut(from, transaction);
+        let gone: Vec<String> =
+            nodes.all.keys().filter(|name| is_below(name, &path)).cloned().collect();
+        for name in &gone {
+            nodes.all.remove(name);
+        }
+        let generation = nodes.next_generation();
+        if let Some(parent) = nodes.all.get_mut(parent) {
+            parent.generation = generation;
+        }
+        self.see(from, transaction, parent);
+        // Watches of what was below fire for exactly that (`rm_node`).
+        for name in gone.iter().filter(|name| **name != path) {
+            self.changed(from, transaction, name, true);
+        }
+        self.changed(from, transaction, &path, false);
+        ok()
+    }
+
+    fn directory_part(&mut self, from: Domid, transaction: Option<u32>, payload: &[u8]) -> Answer {
+        let [path, offset] = two_texts(payload).ok_or(Errno::EINVAL)?;
+        let path = self.readable(from, transaction, &path)?;
+        let offset: usize = offset.parse().map_err(|_| Errno::EINVAL)?;
+        let nodes = self.at(from, transaction);
+        let list = nodes.list(&path);
+        let mut answer = format!("{}\0", nodes.all[&path].generation).into_bytes();
+        let rest = list.get(offset..).unwrap_or_default();
+        let room = XENSTORE_PAYLOAD_MAX as usize - answer.len() - 1;
+        let mut count = rest.len();
+        if count > room {
+            // As many whole names as fit.
+            count = rest[..room].iter().rposition(|byte| *byte == 0).map_or(0, |end| end + 1);
+        }
+        answer.extend_from_slice(&rest[..count]);
+        if count == rest.len() {
+            answer.push(0);
+        }
+        Ok(answer)
+    }
+
+    fn set_perms(&mut self, from: Domid, transaction: Option<u32>, payload: &[u8]) -> Answer {
+        let (path, list) = first_text(payload).ok_or(Errno::EINVAL)?;
+        let list = list.strip_suffix(b"\0").ok_or(Errno::EINVAL)?;
+        let texts = list.split(|byte| *byte == 0).map(core::str::from_utf8);
+        let permissions: Result<Vec<Permission>, Errno> = texts
+            .map(|text| text.ok().and_then(|text| text.parse().ok()).ok_or(Errno::EINVAL))
+            .collect();
+        if from != PRIVILEGED && list.split(|byte| *byte == 0).count() > PERMISSIONS_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        let permissions = permissions?;
+        let (path, found) = self.look_up(from, transaction, &path, writes)?;
+        if !found {
+            return Err(Errno::ENOENT);
+        }
+        let nodes = self.at_mut(from, transaction);
+        let generation = nodes.next_generation();
+        let node = nodes.all.get_mut(&path).ok_or(Errno::ENOENT)?;
+        let owner = node.permissions[0].domain;
+        if from != PRIVILEGED && owner != from {
+            return Err(Errno::EACCES);
+        }
+        if from != PRIVILEGED && owner != permissions[0].domain {
+            return Err(Errno::EPERM);
+        }
+        (node.permissions, node.generation) = (permissions, generation);
+        self.changed(from, transaction, &path, false);
+        ok()
+    }
+
+    fn watch(&mut self, from: Domid, payload: &[u8]) -> Answer {
+        let [path, token] = two_texts(payload).ok_or(Errno::EINVAL)?;
+        let special = path.starts_with('@');
+        let relative = !special && !path.starts_with('/');
+        let path = if special { path } else { canonical(from, &path)? };
+        if path.len() > XENSTORE_REL_PATH_MAX as usize && special {
+            return Err(Errno::EINVAL);
+        }
+        let client = self.client(from);
+        if client.watches.iter().any(|watch| watch.path == path && watch.token == token) {
+            return Err(Errno::EEXIST);
+        }
+        if from != PRIVILEGED && client.watches.len() > WATCHES_MAX {
+            return Err(Errno::E2BIG);
+        }
+        client.watches.push(Watch { path, token, relative });
+        ok()
+    }
+
+    fn unwatch(&mut self, from: Domid, payload: &[u8]) -> Answer {
+        let [path, token] = two_texts(payload).ok_or(Errno::EINVAL)?;
+        let path = if path.starts_with('@') { path } else { absolute(from, &path) };
+        let client = self.client(from);
+        let before = client.watches.len();
+        client.watches.retain(|watch| watch.path != path || watch.token != token);
+        if client.watches.len() < before { ok() } else { Err(Errno::ENOENT) }
+    }
+
+    fn begin(&mut self, from: Domid, transaction: Option<u32>) -> Answer {
+        if transaction.is_some() {
+            return Err(Errno::EBUSY);
+        }
+        let nodes = self.nodes.clone();
+        let client = self.client(from);
+        if from != PRIVILEGED && client.transactions.len() > TRANSACTIONS_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        client.last_transaction += 1;
+        let id = client.last_transaction;
+        let transaction = Transaction { nodes, seen: BTreeMap::new(), changed: Vec::new() };
+        client.transactions.insert(id, transaction);
+        Ok(format!("{id}\0").into_bytes())
+    }
+
+    fn end(&mut self, from: Domid, transaction: Option<u32>, payload: &[u8]) -> Answer {
+        let commits = match payload {
+            b"T\0" => true,
+            b"F\0" => false,
+            _ => return Err(Errno::EINVAL),
+        };
+        let id = transaction.ok_or(Errno::ENOENT)?;
+        let ended = self.client(from).transactions.remove(&id).ok_or(Errno::ENOENT)?;
+        if !commits {
+            return ok();
+        }
+        let now = |path: &String| self.nodes.all.get(path).map(|node| node.generation);
+        if ended.seen.iter().any(|(path, seen)| now(path) != *seen) {
+            return Err(Errno::EAGAIN);
+        }
+        // Other nodes may have changed since: only what the transaction changed is taken over.
+        for (path, _) in &ended.changed {
+            let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+            for name in ends.map(|end| &path[..end]).filter(|name| !name.is_empty()) {
+                let generation = self.nodes.next_generation();
+                match ended.nodes.all.get(name) {
+                    Some(node) if name == path || !self.nodes.all.contains_key(name) => {
+                        let node = Node { generation, ..node.clone() };
+                        self.nodes.all.insert(name.to_string(), node);
+                    }
+                    Some(_) => {}
+                    None => drop(self.nodes.all.remove(name)),
+                }
+            }
+            let (above, generation) =
+                (self.nodes.above(path).to_string(), self.nodes.next_generation());
+            if let Some(above) = self.nodes.all.get_mut(&above) {
+                above.generation = generation;
+            }
+        }
+        for (path, exact) in &ended.changed {
+            self.fire(path, *exact);
+        }
+        ok()
+    }
+
+    /// Has watches fire, at once or when the transaction is over.
+    fn changed(&mut self, from: Domid, transaction: Option<u32>, path: &str, exact: bool) {
+        let client = self.client(from);
+        match transaction.and_then(|id| client.transactions.get_mut(&id)) {
+            Some(transaction) => transaction.changed.push((path.to_string(), exact)),
+            None => self.fire(path, exact),
+        }
+    }
+
+    /// Has watches of a path fire, and unless `exact`, those of paths above it.
+    fn fire(&mut self, path: &str, exact: bool) {
+        for (domain, client) in &mut self.clients {
+            let domain = Domid(*domain);
+            let special = path.starts_with('@');
+            let node = self.nodes.all.get(path);
+            let above = &self.nodes.all[self.nodes.above(path)];
+            let may = |node: &Node| node.permits(domain, reads);
+            if domain != PRIVILEGED && (special || !(node.is_none_or(may) || may(above))) {
+                continue;
+            }
+            for watch in &client.watches {
+                let matches = watch.path == path || !exact && is_below(path, &watch.path);
+                if matches {
+                    client.outbox.push_back(watch.event(domain, path));
+                }
+            }
+        }
+    }
+}
+
+impl Watch {
+    fn event(&self, domain: Domid, path: &str) -> (XsdSockmsg, Vec<u8>) {
+        let home = format!("{}/", home(domain));
+        let shown = if self.relative { path.strip_prefix(&home).unwrap_or(path) } else { path };
+        let payload = format!("{shown}\0{}\0", self.token).into_bytes();
+        (XsdSockmsg::new(XsdSockmsgType::WATCH_EVENT, 0, 0, payload.len() as u32), payload)
+    }
+}
+
+impl Node {
+    fn permits(&self, domain: Domid, may: fn(NodeAccess) -> bool) -> bool {
+        let owner = self.permissions[0];
+        if domain == PRIVILEGED || owner.domain == domain {
+            return true;
+        }
+        let own = self.permissions[1..].iter().find(|entry| entry.domain == domain);
+        may(own.unwrap_or(&owner).access)
+    }
+}
+
+impl Nodes {
+    fn next_generation(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation
+    }
+
+    /// The nearest node above a path that exists.
+    fn above<'p>(&self, path: &'p str) -> &'p str {
+        let mut above = parent_of(path);
+        while !self.all.contains_key(above) {
+            above = parent_of(above);
+        }
+        above
+    }
+
+    fn children<'n>(&'n self, path: &'n str) -> impl Iterator<Item = &'n str> {
+        let begin = if path == "/" { 1 } else { path.len() + 1 };
+        let below = self.all.keys().filter(move |name| is_below(name, path) && *name != path);
+        below.map(move |name| &name[begin..]).filter(|name| !name.contains('/'))
+    }
+
+    fn list(&self, path: &str) -> Vec<u8> {
+        self.children(path).flat_map(|name| name.bytes().chain([0])).collect()
+    }
+}
+
+fn reads(access: NodeAccess) -> bool {
+    matches!(access, NodeAccess::Read | NodeAccess::ReadWrite)
+}
+
+fn writes(access: NodeAccess) -> bool {
+    matches!(access, NodeAccess::Write | NodeAccess::ReadWrite)
+}
+
+fn ok() -> Answer {
+    Ok(b"OK\0".to_vec())
+}
+
+fn parent_of(path: &str) -> &str {
+    match path.rfind('/') {
+        None | Some(0) => "/",
+        Some(end) => &path[..end],
+    }
+}
+
+/// Whether a path is the other one or below it.
+fn is_below(path: &str, top: &str) -> bool {
+    top == "/"
+        || path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn absolute(from: Domid, path: &str) -> String {
+    if path.starts_with('/') { path.to_string() } else { format!("{}/{path}", home(from)) }
+}
+
+/// `canonicalize`, `is_valid_nodename`.
+fn canonical(from: Domid, path: &str) -> Result<String, Errno> {
+    let path = absolute(from, path);
+    let is_char = |byte: u8| byte.is_ascii_alphanumeric() || b"-/_@".contains(&byte);
+    let bad = path.len() > 1 && path.ends_with('/')
+        || path.contains("//")
+        || path.len() > XENSTORE_ABS_PATH_MAX as usize
+        || relative_length(&path) > XENSTORE_REL_PATH_MAX as usize
+        || !path.bytes().all(is_char);
+    if bad { Err(Errno::EINVAL) } else { Ok(path) }
+}
+
+/// The length without the directory of a domain.
+fn relative_length(path: &str) -> usize {
+    let rest = path.strip_prefix("/local/domain/");
+    let own =
+        rest.and_then(|rest| rest.split_once('/')).filter(|(id, _)| id.parse::<u32>().is_ok());
+    own.map_or(path.len(), |(_, rest)| rest.len())
+}
+
+/// The text up to the first zero byte, and what follows.
+fn first_text(payload: &[u8]) -> Option<(String, &[u8])> {
+    let end = payload.iter().position(|byte| *byte == 0)?;
+    Some((String::from_utf8_lossy(&payload[..end]).into_owned(), &payload[end + 1..]))
+}
+
+/// The only text.
+fn one_text(payload: &[u8]) -> Option<String> {
+    first_text(payload).filter(|(_, rest)| rest.is_empty()).map(|(text, _)| text)
+}
+
+/// The first two texts.
+fn two_texts(payload: &[u8]) -> Option<[String; 2]> {
+    let (first, rest) = first_text(payload)?;
+    let (second, _) = first_text(rest)?;
+    Some([first, second])
+}

@@ -1,0 +1,567 @@
+//! Xenstore: the tree of names and values through which domains find each other's devices, and
+//! tools talk to a guest (upstream: `xen/include/public/io/xs_wire.h`, `docs/misc/xenstore.txt`).
+//!
+//! ```
+//! use core::ptr::NonNull;
+//! use xen_hal::hypercall::Hypercall;
+//! use xen_hal::platform::Frame;
+//! use xen_hal::xenstore::{Store, StoreError, StoreEvent, Tree};
+//! use xen_pac::xenstore::raw::XenstoreDomainInterface;
+//!
+//! /// `map` returns where the guest maps a frame.
+//! fn introduce<H: Hypercall + Copy>(
+//!     xen: H,
+//!     map: impl FnOnce(Frame) -> Option<NonNull<XenstoreDomainInterface>>,
+//! ) -> Result<(), StoreError> {
+//!     let (mut storage, mut buffer) = ([0; Store::STORAGE], [0; 4096]);
+//!     // SAFETY: the frame stays mapped, and only this store uses it.
+//!     let mut store = unsafe { Store::open(xen, map, &mut storage) }?;
+//!
+//!     println!("I am {}", store.read_str("name", &mut buffer)?);
+//!     store.write("data/greeting", "hello")?;
+//!     for device in store.directory("device/vbd", &mut buffer)? {
+//!         println!("a disk: {device}");
+//!     }
+//!     store.transaction(|tree| {
+//!         let visits: u32 = tree.read_number("data/visits").unwrap_or(0);
+//!         tree.write_number("data/visits", visits + 1)
+//!     })?;
+//!
+//!     store.watch("data/visits", "a token")?;
+//!     while let Some(event) = store.event(&mut buffer)? {
+//!         match event {
+//!             StoreEvent::Watch { path, token } => println!("{path} changed ({token})"),
+//!             StoreEvent::Lost => println!("anything that is watched may have changed"),
+//!             StoreEvent::Reset => println!("nothing is watched any longer"),
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! - The operations on the tree are those of [`Tree`], which a [`Transaction`] has too.
+//! - They wait for the answer as the store's [`Wait`] does, and fail when it gives up. Several
+//!   requests can be in flight: [`Store::submit`] and [`Store::answer`].
+//! - Messages are put together in `storage`. Its size decides how many watch events are kept while
+//!   the guest waits for an answer; [`Store::STORAGE`] takes the longest answer.
+//! - After the domain was restored, [`Store::reopen`] starts the connection anew.
+//!
+//! The server is not trusted: lengths, request numbers and ring indices are checked, and no loop
+//! runs as long as it likes.
+
+use core::fmt;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+
+use tock_registers::interfaces::Readable;
+use xen_pac::base::Domid;
+use xen_pac::xenstore::{
+    XENSTORE_PAYLOAD_MAX, XenstoreConnection, XenstoreDomainInterface, XenstoreError, XsdSockmsg,
+    XsdSockmsgType, raw, xenstore_server_features,
+};
+
+use crate::event::{Events, Port};
+use crate::hvm::{Hvm, parameter};
+use crate::hypercall::{Errno, Hypercall};
+use crate::platform::Frame;
+use crate::ring::{ByteConsumer, ByteProducer, ByteRing, EmptiedRing, FilledRing, Wait, YieldWait};
+
+mod error;
+mod inbox;
+mod tree;
+
+pub use error::StoreError;
+pub use tree::{AsPath, Names, NodeAccess, PERMISSIONS_MAX, Path, Permission, Permissions, Tree};
+
+use inbox::{HEADER, Inbox};
+use tree::Text;
+
+/// How often a transaction is tried.
+const TRANSACTION_ATTEMPTS: u32 = 32;
+
+/// A request that was submitted: see [`Store::submit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(u32);
+
+/// What the server says without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreEvent<'b> {
+    /// A node changed that is watched, or one below it. A watch also has an event when it is set,
+    /// and may have one without a change.
+    Watch {
+        /// The node, relative if the watch's path was.
+        path: &'b str,
+        /// The token that the watch was set with.
+        token: &'b str,
+    },
+    /// There was no room for some events: anything that is watched may have changed.
+    Lost,
+    /// The connection was started anew: all watches are gone, and must be set again.
+    Reset,
+}
+
+/// The connection to xenstore.
+pub struct Store<'a, H, W = YieldWait<H>> {
+    xen: H,
+    page: XenstoreDomainInterface<'a>,
+    port: Port,
+    wait: W,
+    sent: ByteProducer,
+    received: ByteConsumer,
+    inbox: Inbox<'a>,
+    next: RequestId,
+    broken: bool,
+}
+
+impl Store<'_, ()> {
+    /// Bytes of storage for the longest answer, and some events.
+    pub const STORAGE: usize = 2 * (HEADER + XENSTORE_PAYLOAD_MAX as usize);
+}
+
+impl<'a, H: Hypercall + Copy> Store<'a, H> {
+    /// Connects to xenstore. `map` is called with the ring's frame and returns where the guest maps
+    /// it. Answers that an earlier kernel did not read are dropped; its watches, if it left some,
+    /// need [`reset_watches`](Self::reset_watches).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoStore`], [`StoreError::NotMapped`] and [`StoreError::Parameter`].
+    ///
+    /// # Safety
+    ///
+    /// For the whole of `'a`, the frame is mapped where `map` says, with the caching of ordinary
+    /// memory, and nothing else in the guest accesses it.
+    pub unsafe fn open(
+        xen: H,
+        map: impl FnOnce(Frame) -> Option<NonNull<raw::XenstoreDomainInterface>>,
+        storage: &'a mut [u8],
+    ) -> Result<Self, StoreError> {
+        // SAFETY: the caller's obligations are the same.
+        let (page, port) = unsafe { find(xen, map) }?;
+        Ok(Self::over_ring(xen, page, port, storage))
+    }
+
+    /// The store over a ring that the guest has found by itself.
+    pub fn over_ring(
+        xen: H,
+        page: XenstoreDomainInterface<'a>,
+        port: Port,
+        storage: &'a mut [u8],
+    ) -> Self {
+        let (sent, received) = start(page);
+        let (wait, inbox) = (YieldWait::new(xen), Inbox::new(storage));
+        Self { xen, page, port, wait, sent, received, inbox, next: RequestId(1), broken: false }
+    }
+
+    /// Waits for the server in another way.
+    #[must_use]
+    pub fn with_wait<W: Wait>(self, wait: W) -> Store<'a, H, W> {
+        let Self { xen, page, port, sent, received, inbox, next, broken, .. } = self;
+        Store { xen, page, port, wait, sent, received, inbox, next, broken }
+    }
+}
+
+/// Finds the ring.
+///
+/// # Safety
+///
+/// As for [`Store::open`].
+unsafe fn find<'a, H: Hypercall>(
+    xen: H,
+    map: impl FnOnce(Frame) -> Option<NonNull<raw::XenstoreDomainInterface>>,
+) -> Result<(XenstoreDomainInterface<'a>, Port), StoreError> {
+    let hvm = Hvm::new(xen);
+    let place = hvm.get(parameter::STORE_PFN)?.zip(hvm.get(parameter::STORE_EVTCHN)?);
+    let (frame, port) = place.ok_or(StoreError::NoStore)?;
+    let page = map(frame).ok_or(StoreError::NotMapped(frame))?;
+    // SAFETY: the caller promised that the ring is mapped there for `'a`, and used by the store
+    // alone.
+    Ok((unsafe { XenstoreDomainInterface::from_ptr(page) }, port))
+}
+
+/// Starts where the rings are now. What the server has sent to somebody before is passed over.
+fn start(page: XenstoreDomainInterface<'_>) -> (ByteProducer, ByteConsumer) {
+    let mut received = ByteConsumer::new(replies(page));
+    received.skip(replies(page), replies(page).buffer.len());
+    (ByteProducer::new(requests(page)), received)
+}
+
+fn requests(page: XenstoreDomainInterface<'_>) -> FilledRing<'_> {
+    ByteRing { buffer: page.req(), producer: page.req_prod(), consumer: page.req_cons() }
+}
+
+fn replies(page: XenstoreDomainInterface<'_>) -> EmptiedRing<'_> {
+    ByteRing { buffer: page.rsp(), producer: page.rsp_prod(), consumer: page.rsp_cons() }
+}
+
+impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
+    /// The ring's port, which has an event when the server sent or read something.
+    #[must_use]
+    pub const fn port(&self) -> Port {
+        self.port
+    }
+
+    /// Connects again after the domain was restored: the toolstack has emptied the rings, and may
+    /// have bound another port. Requests in flight fail, and the next event is
+    /// [`StoreEvent::Reset`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open). The store then stays as it was.
+    ///
+    /// # Safety
+    ///
+    /// As for [`open`](Self::open).
+    pub unsafe fn reopen(
+        &mut self,
+        map: impl FnOnce(Frame) -> Option<NonNull<raw::XenstoreDomainInterface>>,
+    ) -> Result<(), StoreError> {
+        // SAFETY: the caller's obligations are the same.
+        (self.page, self.port) = unsafe { find(self.xen, map) }?;
+        self.restart();
+        Ok(())
+    }
+
+    /// Has the server forget all that this domain has asked for, and starts the connection anew:
+    /// the way out of [`StoreError::Broken`]. Requests in flight fail, and the next event is
+    /// [`StoreEvent::Reset`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unsupported`] if the server cannot do it (before Xen 4.5);
+    /// [`StoreError::TimedOut`]; [`StoreError::Xen`].
+    pub fn reconnect(&mut self) -> Result<(), StoreError> {
+        if !self.page.server_features().is_set(xenstore_server_features::RECONNECTION) {
+            return Err(StoreError::Unsupported);
+        }
+        let connection = self.page.connection();
+        connection.swap(XenstoreConnection::RECONNECT.0, Ordering::AcqRel);
+        self.notify()?;
+        let mut attempt = 0;
+        while connection.load(Ordering::Acquire) != XenstoreConnection::CONNECTED.0 {
+            self.wait_again(&mut attempt)?;
+        }
+        self.restart();
+        Ok(())
+    }
+
+    fn restart(&mut self) {
+        (self.sent, self.received) = start(self.page);
+        self.inbox.reset();
+        self.broken = false;
+    }
+
+    /// Why the server stopped serving the connection, if it did and can tell.
+    #[must_use]
+    pub fn server_error(&self) -> Option<XenstoreError> {
+        let tells = self.page.server_features().is_set(xenstore_server_features::ERROR);
+        let error = XenstoreError(self.page.error().get());
+        (tells && error != XenstoreError::NONE).then_some(error)
+    }
+
+    /// Sends a request without waiting for its answer. `payload` is sent as one piece. Up to eight
+    /// requests can be in flight.
+    ///
+    /// If the ring is full, waits until the server reads.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooLong`] and [`StoreError::Busy`] before anything is sent;
+    /// [`StoreError::TimedOut`], [`StoreError::Broken`] and [`StoreError::Xen`].
+    pub fn submit(
+        &mut self,
+        kind: XsdSockmsgType,
+        payload: &[&[u8]],
+    ) -> Result<RequestId, StoreError> {
+        self.submit_in(0, kind, payload)
+    }
+
+    fn submit_in(
+        &mut self,
+        transaction: u32,
+        kind: XsdSockmsgType,
+        payload: &[&[u8]],
+    ) -> Result<RequestId, StoreError> {
+        if self.broken {
+            return Err(StoreError::Broken);
+        }
+        let length = payload.iter().map(|part| part.len()).fold(0, usize::saturating_add);
+        if length > XENSTORE_PAYLOAD_MAX as usize {
+            return Err(StoreError::TooLong(length));
+        }
+        let id = self.next;
+        self.inbox.expect(id, kind)?;
+        self.next = RequestId(id.0.wrapping_add(1));
+        let header = inbox::encode(&XsdSockmsg::new(kind, id.0, transaction, length as u32));
+        let sent = self.send(&header, payload, HEADER + length);
+        if sent.is_err() {
+            self.inbox.forget(id);
+        }
+        sent.map(|()| id)
+    }
+
+    /// Sends a message of `length` bytes.
+    fn send(&mut self, header: &[u8], payload: &[&[u8]], length: usize) -> Result<(), StoreError> {
+        let ring = requests(self.page);
+        let mut attempt = 0;
+        // A message that fits into the ring is written in one piece: then none is ever cut off.
+        while self.sent.free(ring) < length.min(ring.buffer.len()) {
+            self.make_way(&mut attempt)?;
+        }
+        for mut part in core::iter::once(header).chain(payload.iter().copied()) {
+            while !part.is_empty() {
+                let count = self.sent.write(ring, part);
+                part = &part[count..];
+                if count > 0 {
+                    attempt = 0;
+                } else if let Err(error) = self.make_way(&mut attempt) {
+                    self.broken = true;
+                    return Err(error);
+                }
+            }
+        }
+        self.notify()
+    }
+
+    /// Waits for the server to read requests. What it sent is received meanwhile: it may be waiting
+    /// for that.
+    fn make_way(&mut self, attempt: &mut u32) -> Result<(), StoreError> {
+        if *attempt == 0 {
+            self.notify()?;
+        }
+        self.receive()?;
+        self.wait_again(attempt)
+    }
+
+    fn wait_again(&mut self, attempt: &mut u32) -> Result<(), StoreError> {
+        if self.wait.wait(self.port, *attempt).is_break() {
+            return Err(StoreError::TimedOut);
+        }
+        *attempt = attempt.saturating_add(1);
+        Ok(())
+    }
+
+    /// Returns the answer to a request, if it has arrived, in `buffer`. The request is then over,
+    /// as it is after an error. It does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Refused`] with the server's error, and any other of [`StoreError`] but
+    /// `Conflict`. [`StoreError::Reset`] also for a request that is over.
+    pub fn answer<'b>(
+        &mut self,
+        id: RequestId,
+        buffer: &'b mut [u8],
+    ) -> Result<Option<&'b mut [u8]>, StoreError> {
+        // An answer that arrived before the connection broke is still delivered.
+        let received = self.receive();
+        match self.inbox.take_answer(id, buffer) {
+            Ok(None) => received.map(|()| None),
+            answer => answer,
+        }
+    }
+
+    /// Gives up a request. The server may carry it out all the same; its answer is dropped.
+    pub fn cancel(&mut self, id: RequestId) {
+        self.inbox.forget(id);
+    }
+
+    /// Returns the next event, if there is one, with its texts in `buffer`. It does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooLong`] if the buffer is too small: the event stays the next.
+    /// [`StoreError::Broken`] and [`StoreError::Xen`].
+    pub fn event<'b>(
+        &mut self,
+        buffer: &'b mut [u8],
+    ) -> Result<Option<StoreEvent<'b>>, StoreError> {
+        // Events that arrived before the connection broke are still delivered.
+        let received = if self.broken { Err(StoreError::Broken) } else { self.receive() };
+        match self.inbox.take_event(buffer) {
+            Ok(None) => received.map(|()| None),
+            event => event,
+        }
+    }
+
+    /// Receives what is in the ring.
+    fn receive(&mut self) -> Result<(), StoreError> {
+        if self.broken {
+            return Err(StoreError::Broken);
+        }
+        match self.inbox.receive(&mut self.received, replies(self.page)) {
+            Ok(true) => self.notify(),
+            Ok(false) => Ok(()),
+            Err(error) => {
+                self.broken = true;
+                Err(error)
+            }
+        }
+    }
+
+    fn notify(&self) -> Result<(), StoreError> {
+        Events::new(self.xen).send(self.port).map_err(StoreError::Xen)
+    }
+
+    fn request_in<'b>(
+        &mut self,
+        transaction: u32,
+        kind: XsdSockmsgType,
+        payload: &[&[u8]],
+        buffer: &'b mut [u8],
+    ) -> Result<&'b mut [u8], StoreError> {
+        let id = self.submit_in(transaction, kind, payload)?;
+        let mut attempt = 0;
+        let result = loop {
+            // The answer's length, because a borrow that is returned cannot be renewed in a loop.
+            match self.answer(id, buffer) {
+                Ok(Some(answer)) => break Ok(answer.len()),
+                Ok(None) => {}
+                Err(error) => break Err(error),
+            }
+            if let Err(error) = self.wait_again(&mut attempt) {
+                break Err(error);
+            }
+        };
+        if result.is_err() {
+            self.cancel(id);
+        }
+        Ok(buffer.get_mut(..result?).unwrap_or_default())
+    }
+
+    /// Watches a node and all below it. `token` comes back with each event, of which there is one
+    /// at once. Paths that begin with `@` are special: `@releaseDomain`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Tree::request`]; `EEXIST` if the same path is watched with the same token.
+    pub fn watch(&mut self, path: impl AsPath, token: &str) -> Result<(), StoreError> {
+        self.watch_request(XsdSockmsgType::WATCH, path.as_path(), token)
+    }
+
+    /// Watches a node no longer. Returns false if it was not watched with this token. Events that
+    /// have arrived already are still delivered.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Tree::request`].
+    pub fn unwatch(&mut self, path: impl AsPath, token: &str) -> Result<bool, StoreError> {
+        match self.watch_request(XsdSockmsgType::UNWATCH, path.as_path(), token) {
+            Ok(()) => Ok(true),
+            Err(StoreError::Refused(Errno::ENOENT)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn watch_request(
+        &mut self,
+        kind: XsdSockmsgType,
+        path: Path<'_>,
+        token: &str,
+    ) -> Result<(), StoreError> {
+        let [directory, slash, name] = path.checked()?;
+        if token.contains('\0') {
+            return Err(StoreError::InvalidPath);
+        }
+        let payload = [directory, slash, name, b"\0", token.as_bytes(), b"\0"];
+        self.request_in(0, kind, &payload, &mut [0; 4]).map(drop)
+    }
+
+    /// Drops all watches and transactions of the domain, such as those of a kernel that ran before
+    /// this one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Tree::request`]; `ENOSYS` or `EINVAL` from a server that does not have it.
+    pub fn reset_watches(&mut self) -> Result<(), StoreError> {
+        self.request_in(0, XsdSockmsgType::RESET_WATCHES, &[b"\0"], &mut [0; 4]).map(drop)
+    }
+
+    /// Reads the path of a domain's own directory, to which its relative paths belong.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Tree::request`]; [`StoreError::Malformed`] if the answer is no text.
+    pub fn domain_path<'b>(
+        &mut self,
+        domain: Domid,
+        buffer: &'b mut [u8],
+    ) -> Result<&'b str, StoreError> {
+        let mut number = Text::<8>::new();
+        number.push(format_args!("{}\0", domain.0))?;
+        let kind = XsdSockmsgType::GET_DOMAIN_PATH;
+        let answer = self.request_in(0, kind, &[number.bytes()], buffer)?;
+        let path = answer.strip_suffix(b"\0").unwrap_or(answer);
+        core::str::from_utf8(path).map_err(|_| StoreError::Malformed)
+    }
+
+    /// Runs `work` in a transaction: others see all of its changes or none. If others changed what
+    /// it read, it is run again, up to 32 times. If it fails, its changes are dropped.
+    ///
+    /// # Errors
+    ///
+    /// The error of `work`; [`StoreError::Conflict`] if it met with changes each time; as for
+    /// [`Tree::request`].
+    pub fn transaction<T, E: From<StoreError>>(
+        &mut self,
+        mut work: impl FnMut(&mut Transaction<'_, 'a, H, W>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        for _ in 0..TRANSACTION_ATTEMPTS {
+            let mut text = [0; 16];
+            let kind = XsdSockmsgType::TRANSACTION_START;
+            let answer = self.request_in(0, kind, &[b"\0"], &mut text)?;
+            let answer = answer.strip_suffix(b"\0").unwrap_or(answer);
+            let number = core::str::from_utf8(answer).ok().and_then(|text| text.parse().ok());
+            let id = number.filter(|id| *id != 0).ok_or(StoreError::Malformed)?;
+
+            let result = work(&mut Transaction { store: self, id });
+            let end: &[u8] = if result.is_ok() { b"T\0" } else { b"F\0" };
+            let kind = XsdSockmsgType::TRANSACTION_END;
+            match (result, self.request_in(id, kind, &[end], &mut [0; 4])) {
+                (Err(error), _) => return Err(error),
+                (Ok(value), Ok(_)) => return Ok(value),
+                (Ok(_), Err(StoreError::Refused(Errno::EAGAIN))) => {}
+                (Ok(_), Err(error)) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Conflict.into())
+    }
+}
+
+impl<H: Hypercall + Copy, W: Wait> Tree for Store<'_, H, W> {
+    fn request<'b>(
+        &mut self,
+        kind: XsdSockmsgType,
+        payload: &[&[u8]],
+        buffer: &'b mut [u8],
+    ) -> Result<&'b mut [u8], StoreError> {
+        self.request_in(0, kind, payload, buffer)
+    }
+}
+
+impl<H, W> fmt::Debug for Store<'_, H, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("port", &self.port)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A transaction: see [`Store::transaction`].
+#[derive(Debug)]
+pub struct Transaction<'s, 'a, H, W> {
+    store: &'s mut Store<'a, H, W>,
+    id: u32,
+}
+
+impl<H: Hypercall + Copy, W: Wait> Tree for Transaction<'_, '_, H, W> {
+    fn request<'b>(
+        &mut self,
+        kind: XsdSockmsgType,
+        payload: &[&[u8]],
+        buffer: &'b mut [u8],
+    ) -> Result<&'b mut [u8], StoreError> {
+        self.store.request_in(self.id, kind, payload, buffer)
+    }
+}

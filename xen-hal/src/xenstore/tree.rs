@@ -1,0 +1,434 @@
+//! Operations on the tree of nodes.
+
+use core::fmt;
+use core::str::{self, FromStr};
+
+use xen_pac::base::Domid;
+use xen_pac::xenstore::XsdSockmsgType;
+
+use super::StoreError;
+use crate::hypercall::Errno;
+
+/// How often a long list of children is read again because it changed meanwhile.
+const DIRECTORY_ATTEMPTS: u32 = 8;
+
+/// The longest number that is read or written as text: `u128::MAX` has 39 digits.
+const NUMBER_MAX: usize = 40;
+
+/// How many entries [`Tree::set_permissions`] can set.
+pub const PERMISSIONS_MAX: usize = 32;
+
+/// Bytes of a permission as text: a letter, five digits and a zero byte.
+const PERMISSION_TEXT: usize = 7;
+
+/// The path of a node: absolute, or relative to the domain's own directory
+/// (`/local/domain/<number>`). A pair is a directory and a name below it.
+///
+/// ```
+/// use xen_hal::xenstore::AsPath;
+///
+/// let device = "device/vbd/51712";
+/// assert_eq!((device, "state").as_path().to_string(), "device/vbd/51712/state");
+/// assert_eq!("name".as_path().to_string(), "name");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path<'p> {
+    /// The directory; empty if `name` is the whole path.
+    pub directory: &'p str,
+    /// The name, or a path below the directory.
+    pub name: &'p str,
+}
+
+/// What names a node: a path as text, a directory and a name below it, or a [`Path`].
+pub trait AsPath: Copy {
+    /// The path.
+    fn as_path(&self) -> Path<'_>;
+}
+
+impl AsPath for &str {
+    fn as_path(&self) -> Path<'_> {
+        Path { directory: "", name: self }
+    }
+}
+
+impl AsPath for (&str, &str) {
+    fn as_path(&self) -> Path<'_> {
+        Path { directory: self.0, name: self.1 }
+    }
+}
+
+impl AsPath for Path<'_> {
+    fn as_path(&self) -> Path<'_> {
+        *self
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [directory, slash, name] = self.parts();
+        write!(f, "{directory}{slash}{name}")
+    }
+}
+
+impl<'p> Path<'p> {
+    fn parts(self) -> [&'p str; 3] {
+        let slash = if self.directory.is_empty() || self.directory == "/" { "" } else { "/" };
+        [self.directory, slash, self.name]
+    }
+
+    /// The path in a request; the zero byte behind it is the caller's.
+    pub(super) fn checked(self) -> Result<[&'p [u8]; 3], StoreError> {
+        let parts = self.parts();
+        let bad = self.name.is_empty() || parts.iter().any(|part| part.contains('\0'));
+        if bad { Err(StoreError::InvalidPath) } else { Ok(parts.map(str::as_bytes)) }
+    }
+}
+
+/// Reading and writing the tree: a [`Store`](super::Store), or a
+/// [`Transaction`](super::Transaction) in it.
+///
+/// All answers are put into the caller's buffers. One of 4096 bytes is always enough, but for
+/// [`directory`](Self::directory), which may read a list in several parts.
+pub trait Tree {
+    /// Sends a request, and waits for its answer, which is put into `buffer`. `payload` is sent as
+    /// one piece.
+    ///
+    /// The other methods are made of this one. A request is some `XS_*` of
+    /// `xen/include/public/io/xs_wire.h`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Refused`] with the server's error, and any other of [`StoreError`] but
+    /// `Conflict`.
+    fn request<'b>(
+        &mut self,
+        kind: XsdSockmsgType,
+        payload: &[&[u8]],
+        buffer: &'b mut [u8],
+    ) -> Result<&'b mut [u8], StoreError>;
+
+    /// Reads a node's value.
+    ///
+    /// # Errors
+    ///
+    /// As for [`request`](Self::request); `ENOENT` if the node does not exist.
+    fn read<'b>(
+        &mut self,
+        path: impl AsPath,
+        buffer: &'b mut [u8],
+    ) -> Result<&'b [u8], StoreError> {
+        let [directory, slash, name] = path.as_path().checked()?;
+        let payload = [directory, slash, name, b"\0"];
+        Ok(self.request(XsdSockmsgType::READ, &payload, buffer)?)
+    }
+
+    /// Reads a node's value as text.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read); [`StoreError::Malformed`] if it is no text.
+    fn read_str<'b>(
+        &mut self,
+        path: impl AsPath,
+        buffer: &'b mut [u8],
+    ) -> Result<&'b str, StoreError> {
+        str::from_utf8(self.read(path, buffer)?).map_err(|_| StoreError::Malformed)
+    }
+
+    /// Reads a node's value as a number, or anything else that is made from a short text.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read); [`StoreError::Malformed`] if it is something else.
+    fn read_number<N: FromStr>(&mut self, path: impl AsPath) -> Result<N, StoreError> {
+        let mut buffer = [0; NUMBER_MAX];
+        match self.read_str(path, &mut buffer) {
+            Ok(text) => text.parse().map_err(|_| StoreError::Malformed),
+            Err(StoreError::TooLong(_)) => Err(StoreError::Malformed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// True if a node exists and can be read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`request`](Self::request), but for `ENOENT`.
+    fn exists(&mut self, path: impl AsPath) -> Result<bool, StoreError> {
+        match self.read(path, &mut []) {
+            Ok(_) | Err(StoreError::TooLong(_)) => Ok(true),
+            Err(StoreError::Refused(Errno::ENOENT)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets a node's value. Creates the node, and those above it, if they do not exist.
+    ///
+    /// # Errors
+    ///
+    /// As for [`request`](Self::request); `EACCES` if the domain may not write there.
+    fn write(&mut self, path: impl AsPath, value: impl AsRef<[u8]>) -> Result<(), StoreError> {
+        let [directory, slash, name] = path.as_path().checked()?;
+        let payload = [directory, slash, name, b"\0", value.as_ref()];
+        self.request(XsdSockmsgType::WRITE, &payload, &mut [0; 4]).map(drop)
+    }
+
+    /// Sets a node's value to a number, or anything else that is shown as a short text.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write); [`StoreError::TooLong`] for a text of more than 40 bytes.
+    fn write_number(
+        &mut self,
+        path: impl AsPath,
+        number: impl fmt::Display,
+    ) -> Result<(), StoreError> {
+        let mut text = Text::<NUMBER_MAX>::new();
+        text.push(format_args!("{number}"))?;
+        self.write(path, text.bytes())
+    }
+
+    /// Creates a node with an empty value, and those above it. Nothing happens if it exists.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    fn mkdir(&mut self, path: impl AsPath) -> Result<(), StoreError> {
+        let [directory, slash, name] = path.as_path().checked()?;
+        let payload = [directory, slash, name, b"\0"];
+        self.request(XsdSockmsgType::MKDIR, &payload, &mut [0; 4]).map(drop)
+    }
+
+    /// Removes a node and all below it. It need not exist, but the one above it must.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write); `ENOENT` if the node above does not exist.
+    fn rm(&mut self, path: impl AsPath) -> Result<(), StoreError> {
+        let [directory, slash, name] = path.as_path().checked()?;
+        let payload = [directory, slash, name, b"\0"];
+        self.request(XsdSockmsgType::RM, &payload, &mut [0; 4]).map(drop)
+    }
+
+    /// Lists the names of a node's children. A list that is too long for one message is read in
+    /// parts, for which the buffer needs 32 bytes to spare.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read); [`StoreError::TooLong`] if the list is longer than the buffer;
+    /// [`StoreError::Conflict`] if a long list changes all the time; `E2BIG` for a long list of a
+    /// server before Xen 4.9.
+    fn directory<'b>(
+        &mut self,
+        path: impl AsPath,
+        buffer: &'b mut [u8],
+    ) -> Result<Names<'b>, StoreError> {
+        let path = path.as_path();
+        let [directory, slash, name] = path.checked()?;
+        let payload = [directory, slash, name, b"\0"];
+        match self.request(XsdSockmsgType::DIRECTORY, &payload, buffer) {
+            Ok(list) => {
+                let length = list.len();
+                return Ok(Names(buffer.get(..length).unwrap_or_default()));
+            }
+            Err(StoreError::Refused(Errno::E2BIG)) => {}
+            Err(error) => return Err(error),
+        }
+        let mut attempts = 0;
+        let length = loop {
+            match self.directory_parts(path, buffer) {
+                Err(StoreError::Conflict) if attempts < DIRECTORY_ATTEMPTS => attempts += 1,
+                result => break result?,
+            }
+        };
+        Ok(Names(buffer.get(..length).unwrap_or_default()))
+    }
+
+    #[doc(hidden)]
+    fn directory_parts(&mut self, path: Path<'_>, buffer: &mut [u8]) -> Result<usize, StoreError> {
+        let [directory, slash, name] = path.checked()?;
+        let mut generation = None;
+        let mut filled = 0;
+        loop {
+            let mut offset = Text::<NUMBER_MAX>::new();
+            offset.push(format_args!("{filled}"))?;
+            let payload = [directory, slash, name, b"\0", offset.bytes(), b"\0"];
+            let rest = buffer.get_mut(filled..).unwrap_or_default();
+            let part = self.request(XsdSockmsgType::DIRECTORY_PART, &payload, rest)?;
+            // The node's generation as text, its zero byte, and names; an empty name is the end.
+            let end = part.iter().position(|byte| *byte == 0).ok_or(StoreError::Malformed)?;
+            let number = str::from_utf8(&part[..end]).ok().and_then(|text| text.parse().ok());
+            let number: u64 = number.ok_or(StoreError::Malformed)?;
+            if generation.replace(number).is_some_and(|before| before != number) {
+                return Err(StoreError::Conflict);
+            }
+            let names = &part[end + 1..];
+            let is_last = names.ends_with(b"\0\0") || names == b"\0";
+            let count = names.len() - usize::from(is_last);
+            part.copy_within(end + 1..end + 1 + count, 0);
+            filled += count;
+            if is_last {
+                return Ok(filled);
+            }
+            if count == 0 {
+                return Err(StoreError::Malformed);
+            }
+        }
+    }
+
+    /// Reads who may read and write a node. The first entry is its owner, with the access of the
+    /// domains that have no entry.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    fn permissions<'b>(
+        &mut self,
+        path: impl AsPath,
+        buffer: &'b mut [u8],
+    ) -> Result<Permissions<'b>, StoreError> {
+        let [directory, slash, name] = path.as_path().checked()?;
+        let payload = [directory, slash, name, b"\0"];
+        let list = self.request(XsdSockmsgType::GET_PERMS, &payload, buffer)?;
+        Ok(Permissions(Names(list)))
+    }
+
+    /// Sets who may read and write a node, by up to [`PERMISSIONS_MAX`] entries. Only privileged
+    /// domains may change the owner, who is the first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write); [`StoreError::TooLong`] for more entries.
+    fn set_permissions(
+        &mut self,
+        path: impl AsPath,
+        permissions: &[Permission],
+    ) -> Result<(), StoreError> {
+        let [directory, slash, name] = path.as_path().checked()?;
+        let mut list = Text::<{ PERMISSIONS_MAX * PERMISSION_TEXT }>::new();
+        for permission in permissions {
+            list.push(format_args!("{permission}\0"))?;
+        }
+        let payload = [directory, slash, name, b"\0", list.bytes()];
+        self.request(XsdSockmsgType::SET_PERMS, &payload, &mut [0; 4]).map(drop)
+    }
+}
+
+/// The names of a node's children.
+#[derive(Clone, Copy)]
+pub struct Names<'b>(&'b [u8]);
+
+impl<'b> Iterator for Names<'b> {
+    type Item = &'b str;
+
+    fn next(&mut self) -> Option<&'b str> {
+        while !self.0.is_empty() {
+            let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+            let (name, rest) = self.0.split_at(end);
+            self.0 = rest.get(1..).unwrap_or_default();
+            // The protocol has no other names than these.
+            if let Some(name) = str::from_utf8(name).ok().filter(|name| !name.is_empty()) {
+                return Some(name);
+            }
+        }
+        None
+    }
+}
+
+impl fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(*self).finish()
+    }
+}
+
+/// What domains may do to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NodeAccess {
+    /// Nothing.
+    None,
+    /// Read it.
+    Read,
+    /// Write it.
+    Write,
+    /// Read and write it.
+    ReadWrite,
+}
+
+/// What a domain may do to a node: an entry of the node's permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Permission {
+    /// The domain, by its own number.
+    pub domain: Domid,
+    /// What it may do; in the first entry, what the domains without an entry may.
+    pub access: NodeAccess,
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = match self.access {
+            NodeAccess::None => 'n',
+            NodeAccess::Read => 'r',
+            NodeAccess::Write => 'w',
+            NodeAccess::ReadWrite => 'b',
+        };
+        write!(f, "{letter}{}", self.domain.0)
+    }
+}
+
+impl FromStr for Permission {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        let letter = text.chars().next();
+        let access = match letter {
+            Some('n') => NodeAccess::None,
+            Some('r') => NodeAccess::Read,
+            Some('w') => NodeAccess::Write,
+            Some('b') => NodeAccess::ReadWrite,
+            _ => return Err(StoreError::Malformed),
+        };
+        let domain = text[1..].parse().map_err(|_| StoreError::Malformed)?;
+        Ok(Self { domain: Domid(domain), access })
+    }
+}
+
+/// The permissions of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Permissions<'b>(Names<'b>);
+
+impl Iterator for Permissions<'_> {
+    type Item = Result<Permission, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(str::parse)
+    }
+}
+
+/// A short text on the stack.
+pub(super) struct Text<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> Text<N> {
+    pub(super) const fn new() -> Self {
+        Self { bytes: [0; N], length: 0 }
+    }
+
+    pub(super) fn push(&mut self, text: fmt::Arguments<'_>) -> Result<(), StoreError> {
+        fmt::Write::write_fmt(self, text).map_err(|_| StoreError::TooLong(N + 1))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl<const N: usize> fmt::Write for Text<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let place = self.bytes.get_mut(self.length..).and_then(|rest| rest.get_mut(..text.len()));
+        place.ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length += text.len();
+        Ok(())
+    }
+}
