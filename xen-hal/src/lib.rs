@@ -60,6 +60,7 @@ pub mod sched;
 pub mod start_info;
 pub mod vcpu;
 pub mod version;
+pub mod xenbus;
 pub mod xenstore;
 
 mod xen;

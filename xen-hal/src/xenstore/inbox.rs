@@ -29,6 +29,8 @@ pub(super) struct Inbox<'s> {
     in_flight: [Option<InFlight>; IN_FLIGHT_MAX],
     lost_events: bool,
     reset: bool,
+    /// How many events were received, lost ones among them.
+    pub(super) events: u32,
 }
 
 /// The message whose header was received.
@@ -69,6 +71,7 @@ impl<'s> Inbox<'s> {
             in_flight: [None; IN_FLIGHT_MAX],
             lost_events: false,
             reset: false,
+            events: 0,
         }
     }
 
@@ -77,6 +80,7 @@ impl<'s> Inbox<'s> {
         (self.complete, self.have, self.incoming) = (0, 0, None);
         self.lost_events = false;
         self.reset = true;
+        self.events = self.events.wrapping_add(1);
         for request in self.in_flight.iter_mut().flatten() {
             request.state = State::Failed(StoreError::Reset);
         }
@@ -183,6 +187,7 @@ impl<'s> Inbox<'s> {
         if header.kind == XsdSockmsgType::WATCH_EVENT {
             let kept = self.put_header(length);
             self.lost_events |= !kept;
+            self.events = self.events.wrapping_add(1);
             return Ok(Incoming { kept, ..dropped });
         }
         // An answer to nothing that was asked, or that was answered already, is passed over.

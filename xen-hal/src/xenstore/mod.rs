@@ -333,6 +333,25 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         self.wait_again(attempt)
     }
 
+    /// Receives what is there, and waits once for more if there was nothing. `attempt` counts the
+    /// times in vain during one operation of the caller's, from 0.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TimedOut`] if the store's [`Wait`] gives up; [`StoreError::Broken`] and
+    /// [`StoreError::Xen`].
+    pub fn pause(&mut self, attempt: &mut u32) -> Result<(), StoreError> {
+        let before = self.events_received();
+        self.receive()?;
+        if self.events_received() == before { self.wait_again(attempt) } else { Ok(()) }
+    }
+
+    /// How many events were received so far, lost ones among them, modulo 2^32.
+    #[must_use]
+    pub const fn events_received(&self) -> u32 {
+        self.inbox.events
+    }
+
     fn wait_again(&mut self, attempt: &mut u32) -> Result<(), StoreError> {
         if self.wait.wait(self.port, *attempt).is_break() {
             return Err(StoreError::TimedOut);

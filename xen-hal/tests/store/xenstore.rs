@@ -1,187 +1,122 @@
-//! Xenstore over a ring: with the simulator's server, which is called at each yield, and with one
-//! that sends what it must not.
+//! The operations of xenstore, and a server that is not trusted.
 
 use std::cell::{Cell, RefCell};
-use std::ptr::NonNull;
 
-use xen_hal::event::Port;
-use xen_hal::hypercall::{Errno, Hypercall};
+use xen_hal::hypercall::Errno;
 use xen_hal::ring::YieldWait;
 use xen_hal::xenstore::{NodeAccess, Permission, Store, StoreError, StoreEvent, Tree};
 use xen_pac::base::Domid;
-use xen_pac::hypercall::Hypercall as Number;
-use xen_pac::xenstore::{XenstoreDomainInterface, XsdSockmsgType, raw};
+use xen_pac::xenstore::{XenstoreError, XsdSockmsgType};
 use xen_sim::backend::{StoreConnection, StoreServer};
 
-const GUEST: Domid = Domid(1);
-const PORT: Port = Port(3);
+use super::fixture::{GUEST, GuestStore, PORT, Page, Xen, page, refused, server, with_server};
+
 const OTHERS: Permission = Permission { domain: Domid(0), access: NodeAccess::None };
 const OWN: Permission = Permission { domain: GUEST, access: NodeAccess::None };
-
-type Page = XenstoreDomainInterface<'static>;
-
-/// A hypervisor that knows notifications, and runs the server at each yield.
-struct Xen<'a> {
-    server: RefCell<Box<dyn FnMut() + 'a>>,
-    yields: Cell<u32>,
-    sends: Cell<u32>,
-}
-
-impl<'a> Xen<'a> {
-    fn new(server: impl FnMut() + 'a) -> Self {
-        Self { server: RefCell::new(Box::new(server)), yields: Cell::new(0), sends: Cell::new(0) }
-    }
-}
-
-// SAFETY: it touches no memory that it was not given by the test.
-unsafe impl Hypercall for Xen<'_> {
-    unsafe fn call5(&self, number: u32, _: usize, _: usize, _: usize, _: usize, _: usize) -> isize {
-        if number == Number::SCHED_OP.0 {
-            self.yields.set(self.yields.get() + 1);
-            (self.server.borrow_mut())();
-        } else {
-            assert_eq!(number, Number::EVENT_CHANNEL_OP.0);
-            self.sends.set(self.sends.get() + 1);
-        }
-        0
-    }
-}
-
-fn page() -> Page {
-    #[repr(C, align(4096))]
-    struct Aligned(raw::XenstoreDomainInterface);
-    let page = Box::leak(Box::new(Aligned(raw::XenstoreDomainInterface::ZEROED)));
-    // SAFETY: the page is leaked, and used through handles by one thread.
-    unsafe { XenstoreDomainInterface::from_ptr(NonNull::from(&mut page.0)) }
-}
-
-/// A store in which the guest has a directory, a name and a shared directory.
-fn server() -> StoreServer {
-    let mut server = StoreServer::new();
-    server.introduce(GUEST);
-    server.set("/local/domain/1", "");
-    server.set_permissions(
-        "/local/domain/1",
-        &[OTHERS, Permission { domain: GUEST, access: NodeAccess::Read }],
-    );
-    server.set("/local/domain/1/name", "guest");
-    server.set("/local/domain/1/data", "");
-    server.set_permissions("/local/domain/1/data", &[OWN]);
-    server.set("/tool", "secret");
-    server
-}
-
-/// Runs a test with the simulator's server, which reads and writes at most `most` bytes at a time.
-fn with_server(most: usize, test: impl FnOnce(&mut Store<'_, &Xen<'_>>, &RefCell<StoreServer>)) {
-    let (page, server) = (page(), RefCell::new(server()));
-    // Indices need not begin at 0, and wrap.
-    for index in [page.req_prod(), page.rsp_cons()] {
-        index.publish(u32::MAX - 1500);
-    }
-    for index in [page.req_cons(), page.rsp_prod()] {
-        index.other_side().publish(u32::MAX - 1500);
-    }
-    let mut connection = StoreConnection::new(page, GUEST);
-    connection.announce_features();
-    let xen = Xen::new(|| {
-        connection.serve(&mut server.borrow_mut(), most);
-    });
-    let mut storage = [0; Store::STORAGE];
-    let mut store = Store::over_ring(&xen, page, PORT, &mut storage);
-    test(&mut store, &server);
-    assert!(xen.sends.get() > 0);
-}
-
-fn refused<T>(errno: Errno) -> Result<T, StoreError> {
-    Err(StoreError::Refused(errno))
-}
 
 #[test]
 fn the_tree_is_read_and_written() {
     for most in [1, 7, 64, 5000] {
-        with_server(most, |store, server| {
-            let mut buffer = [0; 4096];
-            assert_eq!(store.read_str("name", &mut buffer), Ok("guest"));
-            let path = ("/local/domain/1", "name");
-            assert_eq!(store.read_str(path, &mut buffer), Ok("guest"));
-            assert_eq!(store.domain_path(GUEST, &mut buffer), Ok("/local/domain/1"));
-            store.write("data/a/b", "42").unwrap();
-            assert_eq!(store.read_number("data/a/b"), Ok(42_u8));
-            assert_eq!(store.read_number::<u32>("name"), Err(StoreError::Malformed));
-            store.write_number(("data/a", "c"), u64::MAX).unwrap();
-            assert_eq!(store.read_number("data/a/c"), Ok(u64::MAX));
-            store.mkdir("data/empty").unwrap();
-            assert_eq!(store.read("data/empty", &mut buffer), Ok(&[][..]));
-            assert_eq!(store.exists("data/a/b"), Ok(true));
-            assert_eq!(store.exists("data/a/none"), Ok(false));
-            let names: Vec<_> = store.directory("data", &mut buffer).unwrap().collect();
-            assert_eq!(names, ["a", "empty"]);
-            assert_eq!(store.directory("data/empty", &mut buffer).unwrap().count(), 0);
-            store.rm("data/a").unwrap();
-            store.rm("data/a").unwrap();
-            assert_eq!(store.exists("data/a/b"), Ok(false));
-            assert_eq!(server.borrow().get("/local/domain/1/data/a"), None);
+        with_server(
+            most,
+            |_| (),
+            |store, server| {
+                let mut buffer = [0; 4096];
+                assert_eq!(store.read_str("name", &mut buffer), Ok("guest"));
+                let path = ("/local/domain/1", "name");
+                assert_eq!(store.read_str(path, &mut buffer), Ok("guest"));
+                assert_eq!(store.domain_path(GUEST, &mut buffer), Ok("/local/domain/1"));
+                store.write("data/a/b", "42").unwrap();
+                assert_eq!(store.read_number("data/a/b"), Ok(42_u8));
+                assert_eq!(store.read_number::<u32>("name"), Err(StoreError::Malformed));
+                store.write_number(("data/a", "c"), u64::MAX).unwrap();
+                assert_eq!(store.read_number("data/a/c"), Ok(u64::MAX));
+                store.mkdir("data/empty").unwrap();
+                assert_eq!(store.read("data/empty", &mut buffer), Ok(&[][..]));
+                assert_eq!(store.exists("data/a/b"), Ok(true));
+                assert_eq!(store.exists("data/a/none"), Ok(false));
+                let names: Vec<_> = store.directory("data", &mut buffer).unwrap().collect();
+                assert_eq!(names, ["a", "empty"]);
+                assert_eq!(store.directory("data/empty", &mut buffer).unwrap().count(), 0);
+                store.rm("data/a").unwrap();
+                store.rm("data/a").unwrap();
+                assert_eq!(store.exists("data/a/b"), Ok(false));
+                assert_eq!(server.borrow().get("/local/domain/1/data/a"), None);
 
-            // A value that is longer than the ring.
-            let long: Vec<u8> = (0..2048).map(|at| b'a' + (at % 26) as u8).collect();
-            store.write("data/long", &long).unwrap();
-            assert_eq!(store.read("data/long", &mut buffer), Ok(&long[..]));
-            assert_eq!(store.read("data/long", &mut [0; 2047]), Err(StoreError::TooLong(2048)));
-        });
+                // A value that is longer than the ring.
+                let long: Vec<u8> = (0..2048).map(|at| b'a' + (at % 26) as u8).collect();
+                store.write("data/long", &long).unwrap();
+                assert_eq!(store.read("data/long", &mut buffer), Ok(&long[..]));
+                assert_eq!(store.read("data/long", &mut [0; 2047]), Err(StoreError::TooLong(2048)));
+            },
+        );
     }
 }
 
 #[test]
 fn refusals_have_their_names() {
-    with_server(5000, |store, _| {
-        let mut buffer = [0; 4096];
-        assert_eq!(store.read("data/none", &mut buffer), refused(Errno::ENOENT));
-        assert_eq!(store.read("/tool", &mut buffer), refused(Errno::EACCES));
-        assert_eq!(store.write("name", "other"), refused(Errno::EACCES));
-        assert_eq!(store.read("data//x", &mut buffer), refused(Errno::EINVAL));
-        assert_eq!(store.rm("data/no/such"), refused(Errno::ENOENT));
-        assert_eq!(store.write("data/x", [0; 2049]), refused(Errno::ENOSPC));
-        let kind = XsdSockmsgType::INTRODUCE;
-        assert_eq!(store.request(kind, &[b"2\0"], &mut buffer), refused(Errno::EACCES));
-        let kind = XsdSockmsgType(99);
-        assert_eq!(store.request(kind, &[], &mut buffer), refused(Errno::ENOSYS));
-        assert!(StoreError::Refused(Errno::ENOENT).is_refusal(Errno::ENOENT));
-    });
+    with_server(
+        5000,
+        |_| (),
+        |store, _| {
+            let mut buffer = [0; 4096];
+            assert_eq!(store.read("data/none", &mut buffer), refused(Errno::ENOENT));
+            assert_eq!(store.read("/tool", &mut buffer), refused(Errno::EACCES));
+            assert_eq!(store.write("name", "other"), refused(Errno::EACCES));
+            assert_eq!(store.read("data//x", &mut buffer), refused(Errno::EINVAL));
+            assert_eq!(store.rm("data/no/such"), refused(Errno::ENOENT));
+            assert_eq!(store.write("data/x", [0; 2049]), refused(Errno::ENOSPC));
+            let kind = XsdSockmsgType::INTRODUCE;
+            assert_eq!(store.request(kind, &[b"2\0"], &mut buffer), refused(Errno::EACCES));
+            let kind = XsdSockmsgType(99);
+            assert_eq!(store.request(kind, &[], &mut buffer), refused(Errno::ENOSYS));
+            assert!(StoreError::Refused(Errno::ENOENT).is_refusal(Errno::ENOENT));
+        },
+    );
 }
 
 #[test]
 fn what_would_be_another_message_is_not_sent() {
-    with_server(5000, |store, _| {
-        let mut buffer = [0; 64];
-        for path in ["", "data/x\0y"] {
-            assert_eq!(store.write(path, "1"), Err(StoreError::InvalidPath));
-            assert_eq!(store.read(("data", path), &mut buffer), Err(StoreError::InvalidPath));
-        }
-        assert_eq!(store.watch("data", "a\0b"), Err(StoreError::InvalidPath));
-        // The server ends the connection of a guest that announces more than 4096 bytes.
-        assert_eq!(store.write("data/x", [0; 4090]), Err(StoreError::TooLong(4097)));
-        assert_eq!(store.read_str("name", &mut buffer), Ok("guest"));
-    });
+    with_server(
+        5000,
+        |_| (),
+        |store, _| {
+            let mut buffer = [0; 64];
+            for path in ["", "data/x\0y"] {
+                assert_eq!(store.write(path, "1"), Err(StoreError::InvalidPath));
+                assert_eq!(store.read(("data", path), &mut buffer), Err(StoreError::InvalidPath));
+            }
+            assert_eq!(store.watch("data", "a\0b"), Err(StoreError::InvalidPath));
+            // The server ends the connection of a guest that announces more than 4096 bytes.
+            assert_eq!(store.write("data/x", [0; 4090]), Err(StoreError::TooLong(4097)));
+            assert_eq!(store.read_str("name", &mut buffer), Ok("guest"));
+        },
+    );
 }
 
 #[test]
 fn permissions_are_read_and_set() {
-    with_server(13, |store, _| {
-        let mut buffer = [0; 256];
-        let set = [OWN, Permission { domain: Domid(0), access: NodeAccess::ReadWrite }];
-        store.write("data/p", "").unwrap();
-        store.set_permissions("data/p", &set).unwrap();
-        let read: Result<Vec<_>, _> = store.permissions("data/p", &mut buffer).unwrap().collect();
-        assert_eq!(read, Ok(set.to_vec()));
-        assert_eq!(set[1].to_string(), "b0");
-        assert_eq!(store.set_permissions("data/p", &[OTHERS]), refused(Errno::EPERM));
-        assert_eq!(store.set_permissions("name", &[OWN]), refused(Errno::EACCES));
-        assert_eq!(store.set_permissions("data/p", &[OWN; 6]), refused(Errno::ENOSPC));
-        assert_eq!(
-            store.set_permissions("data/p", &[OWN; 200]),
-            Err(StoreError::TooLong(32 * 7 + 1))
-        );
-    });
+    with_server(
+        13,
+        |_| (),
+        |store, _| {
+            let mut buffer = [0; 256];
+            let set = [OWN, Permission { domain: Domid(0), access: NodeAccess::ReadWrite }];
+            store.write("data/p", "").unwrap();
+            store.set_permissions("data/p", &set).unwrap();
+            let read: Result<Vec<_>, _> =
+                store.permissions("data/p", &mut buffer).unwrap().collect();
+            assert_eq!(read, Ok(set.to_vec()));
+            assert_eq!(set[1].to_string(), "b0");
+            assert_eq!(store.set_permissions("data/p", &[OTHERS]), refused(Errno::EPERM));
+            assert_eq!(store.set_permissions("name", &[OWN]), refused(Errno::EACCES));
+            assert_eq!(store.set_permissions("data/p", &[OWN; 6]), refused(Errno::ENOSPC));
+            assert_eq!(
+                store.set_permissions("data/p", &[OWN; 200]),
+                Err(StoreError::TooLong(32 * 7 + 1))
+            );
+        },
+    );
     for bad in ["", "x1", "r", "r65536", "r-1", "é1"] {
         assert_eq!(bad.parse::<Permission>(), Err(StoreError::Malformed), "{bad}");
     }
@@ -222,93 +157,102 @@ fn a_long_directory_is_read_in_parts() {
 
 #[test]
 fn a_transaction_is_tried_until_it_meets_nobody() {
-    with_server(100, |store, server| {
-        server.borrow_mut().set("/local/domain/1/data/n", "0");
-        server.borrow_mut().set_permissions("/local/domain/1/data/n", &[OWN]);
-        let disturb = |times: u32| {
-            let left = Cell::new(times);
-            move |server: &RefCell<StoreServer>| {
-                if left.get() > 0 {
-                    left.set(left.get() - 1);
-                    let now: u32 = server.borrow().get_number("/local/domain/1/data/n").unwrap();
-                    let next = (now + 100).to_string();
-                    server.borrow_mut().set("/local/domain/1/data/n", next);
+    with_server(
+        100,
+        |_| (),
+        |store, server| {
+            server.borrow_mut().set("/local/domain/1/data/n", "0");
+            server.borrow_mut().set_permissions("/local/domain/1/data/n", &[OWN]);
+            let disturb = |times: u32| {
+                let left = Cell::new(times);
+                move |server: &RefCell<StoreServer>| {
+                    if left.get() > 0 {
+                        left.set(left.get() - 1);
+                        let now: u32 =
+                            server.borrow().get_number("/local/domain/1/data/n").unwrap();
+                        let next = (now + 100).to_string();
+                        server.borrow_mut().set("/local/domain/1/data/n", next);
+                    }
                 }
-            }
-        };
-        let mut runs = 0;
-        let between = disturb(2);
-        let result: Result<u32, StoreError> = store.transaction(|tree| {
-            runs += 1;
-            let n: u32 = tree.read_number("data/n")?;
-            between(server);
-            tree.write_number("data/n", n + 1)?;
-            tree.write("data/new/deep", "x")?;
-            Ok(n)
-        });
-        assert_eq!((result, runs), (Ok(200), 3));
-        assert_eq!(server.borrow().get("/local/domain/1/data/n"), Some(&b"201"[..]));
-        assert_eq!(server.borrow().get("/local/domain/1/data/new/deep"), Some(&b"x"[..]));
+            };
+            let mut runs = 0;
+            let between = disturb(2);
+            let result: Result<u32, StoreError> = store.transaction(|tree| {
+                runs += 1;
+                let n: u32 = tree.read_number("data/n")?;
+                between(server);
+                tree.write_number("data/n", n + 1)?;
+                tree.write("data/new/deep", "x")?;
+                Ok(n)
+            });
+            assert_eq!((result, runs), (Ok(200), 3));
+            assert_eq!(server.borrow().get("/local/domain/1/data/n"), Some(&b"201"[..]));
+            assert_eq!(server.borrow().get("/local/domain/1/data/new/deep"), Some(&b"x"[..]));
 
-        // It fails: nothing is changed.
-        let result: Result<(), StoreError> = store.transaction(|tree| {
-            tree.write("data/n", "7")?;
-            tree.rm("data/new")?;
-            assert_eq!(tree.exists("data/new/deep"), Ok(false));
-            Err(StoreError::Malformed)
-        });
-        assert_eq!(result, Err(StoreError::Malformed));
-        assert_eq!(server.borrow().get("/local/domain/1/data/n"), Some(&b"201"[..]));
-        assert_eq!(store.exists("data/new/deep"), Ok(true));
+            // It fails: nothing is changed.
+            let result: Result<(), StoreError> = store.transaction(|tree| {
+                tree.write("data/n", "7")?;
+                tree.rm("data/new")?;
+                assert_eq!(tree.exists("data/new/deep"), Ok(false));
+                Err(StoreError::Malformed)
+            });
+            assert_eq!(result, Err(StoreError::Malformed));
+            assert_eq!(server.borrow().get("/local/domain/1/data/n"), Some(&b"201"[..]));
+            assert_eq!(store.exists("data/new/deep"), Ok(true));
 
-        let (between, mut runs) = (disturb(u32::MAX), 0);
-        let result: Result<(), StoreError> = store.transaction(|tree| {
-            runs += 1;
-            let n: u32 = tree.read_number("data/n")?;
-            between(server);
-            tree.write_number("data/n", n)
-        });
-        assert_eq!((result, runs), (Err(StoreError::Conflict), 32));
-    });
+            let (between, mut runs) = (disturb(u32::MAX), 0);
+            let result: Result<(), StoreError> = store.transaction(|tree| {
+                runs += 1;
+                let n: u32 = tree.read_number("data/n")?;
+                between(server);
+                tree.write_number("data/n", n)
+            });
+            assert_eq!((result, runs), (Err(StoreError::Conflict), 32));
+        },
+    );
 }
 
 #[test]
 fn watches_have_events() {
-    with_server(50, |store, server| {
-        let mut buffer = [0; 4096];
-        let mut settle = |store: &mut Store<'_, &Xen<'_>>| {
-            let mut events = Vec::new();
-            // A request in between gives the server time.
-            for _ in 0..20 {
-                let _ = store.exists("name");
-            }
-            while let Some(event) = store.event(&mut buffer).unwrap() {
-                events.push(match event {
-                    StoreEvent::Watch { path, token } => format!("{path} {token}"),
-                    other => format!("{other:?}"),
-                });
-            }
-            events
-        };
-        store.watch("data", "relative").unwrap();
-        store.watch("/local/domain/1/data/x", "absolute").unwrap();
-        assert_eq!(store.watch("data", "relative"), refused(Errno::EEXIST));
-        assert_eq!(settle(store), ["data relative", "/local/domain/1/data/x absolute"]);
-        server.borrow_mut().set("/local/domain/1/data/x", "1");
-        server.borrow_mut().set("/local/domain/1/elsewhere", "1");
-        assert_eq!(settle(store), ["data/x relative", "/local/domain/1/data/x absolute"]);
-        // Changes in a transaction are announced at its end.
-        store.transaction(|tree| tree.write("data/y", "1")).unwrap();
-        assert_eq!(settle(store), ["data/y relative"]);
-        assert_eq!(store.unwatch("data", "relative"), Ok(true));
-        assert_eq!(store.unwatch("data", "relative"), Ok(false));
-        assert_eq!(store.unwatch("data/none", "other"), Ok(false));
-        store.rm("data/x").unwrap();
-        assert_eq!(settle(store), ["/local/domain/1/data/x absolute"]);
-        store.reset_watches().unwrap();
-        server.borrow_mut().set("/local/domain/1/data/x", "2");
-        assert_eq!(settle(store), [""; 0]);
-    });
+    with_server(
+        50,
+        |_| (),
+        |store, server| {
+            let mut buffer = [0; 4096];
+            let mut settle = |store: &mut GuestStore<'_, '_>| {
+                let mut events = Vec::new();
+                // A request in between gives the server time.
+                for _ in 0..20 {
+                    let _ = store.exists("name");
+                }
+                while let Some(event) = store.event(&mut buffer).unwrap() {
+                    events.push(match event {
+                        StoreEvent::Watch { path, token } => format!("{path} {token}"),
+                        other => format!("{other:?}"),
+                    });
+                }
+                events
+            };
+            store.watch("data", "relative").unwrap();
+            store.watch("/local/domain/1/data/x", "absolute").unwrap();
+            assert_eq!(store.watch("data", "relative"), refused(Errno::EEXIST));
+            assert_eq!(settle(store), ["data relative", "/local/domain/1/data/x absolute"]);
+            server.borrow_mut().set("/local/domain/1/data/x", "1");
+            server.borrow_mut().set("/local/domain/1/elsewhere", "1");
+            assert_eq!(settle(store), ["data/x relative", "/local/domain/1/data/x absolute"]);
+            // Changes in a transaction are announced at its end.
+            store.transaction(|tree| tree.write("data/y", "1")).unwrap();
+            assert_eq!(settle(store), ["data/y relative"]);
+            assert_eq!(store.unwatch("data", "relative"), Ok(true));
+            assert_eq!(store.unwatch("data", "relative"), Ok(false));
+            assert_eq!(store.unwatch("data/none", "other"), Ok(false));
+            store.rm("data/x").unwrap();
+            assert_eq!(settle(store), ["/local/domain/1/data/x absolute"]);
+            store.reset_watches().unwrap();
+            server.borrow_mut().set("/local/domain/1/data/x", "2");
+            assert_eq!(settle(store), [""; 0]);
+        },
+    );
 }
 
 #[test]
@@ -570,7 +514,7 @@ fn a_broken_connection_is_started_anew() {
         produced.publish(produced.load() + 1);
     }
     (xen.server.borrow_mut())();
-    assert_eq!(store.server_error(), Some(xen_pac::xenstore::XenstoreError::PROTO));
+    assert_eq!(store.server_error(), Some(XenstoreError::PROTO));
 }
 
 #[test]

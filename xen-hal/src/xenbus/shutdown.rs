@@ -1,0 +1,112 @@
+//! Requests of the toolstack: `control/shutdown`.
+
+use crate::hypercall::{Errno, Hypercall};
+use crate::ring::Wait;
+use crate::xenstore::{Store, StoreError, Tree};
+
+/// The node in which the toolstack puts its request.
+const NODE: &str = "control/shutdown";
+
+/// What the toolstack may ask for, by the text of the request.
+const REQUESTS: [(&str, ShutdownRequest); 5] = [
+    ("poweroff", ShutdownRequest::Poweroff),
+    ("halt", ShutdownRequest::Halt),
+    ("reboot", ShutdownRequest::Reboot),
+    ("suspend", ShutdownRequest::Suspend),
+    ("crash", ShutdownRequest::Crash),
+];
+
+/// What the toolstack asks the guest to do. The guest carries it out and ends by
+/// [`Sched::exit`](crate::sched::Sched::exit) with the reason that goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ShutdownRequest {
+    /// `xl shutdown`: shut down and power off.
+    Poweroff,
+    /// Shut down.
+    Halt,
+    /// `xl reboot`: shut down and start again.
+    Reboot,
+    /// `xl save`, `xl migrate`: suspend, and go on when restored.
+    Suspend,
+    /// Crash.
+    Crash,
+    /// Something that this crate does not have a name for. It is not acknowledged.
+    Unknown,
+}
+
+/// Receives what the toolstack asks the guest to do.
+///
+/// ```
+/// use xen_hal::hypercall::Hypercall;
+/// use xen_hal::ring::Wait;
+/// use xen_hal::xenbus::{ShutdownControl, ShutdownRequest};
+/// use xen_hal::xenstore::{Store, StoreError};
+///
+/// fn start<H: Hypercall + Copy, W: Wait>(store: &mut Store<'_, H, W>) -> Result<ShutdownControl, StoreError> {
+///     ShutdownControl::watch(store)
+/// }
+///
+/// /// On each event of `store` whose token is [`ShutdownControl::TOKEN`].
+/// fn stops<H: Hypercall + Copy, W: Wait>(
+///     control: &ShutdownControl,
+///     store: &mut Store<'_, H, W>,
+/// ) -> Result<bool, StoreError> {
+///     Ok(matches!(
+///         control.take(store)?,
+///         Some(ShutdownRequest::Poweroff | ShutdownRequest::Halt | ShutdownRequest::Reboot)
+///     ))
+/// }
+/// ```
+#[derive(Debug)]
+pub struct ShutdownControl(());
+
+impl ShutdownControl {
+    /// The token of the watch.
+    pub const TOKEN: &str = NODE;
+
+    /// Watches for requests, and announces in `control/feature-*` which of them the guest carries
+    /// out: poweroff, reboot and suspend. A toolstack that does not want to know is no error.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::watch`].
+    pub fn watch<H: Hypercall + Copy, W: Wait>(
+        store: &mut Store<'_, H, W>,
+    ) -> Result<Self, StoreError> {
+        for feature in ["feature-poweroff", "feature-reboot", "feature-suspend"] {
+            match store.write(("control", feature), "1") {
+                Ok(()) | Err(StoreError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match store.watch(NODE, Self::TOKEN) {
+            Ok(()) | Err(StoreError::Refused(Errno::EEXIST)) => Ok(Self(())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the request, if there is one, and acknowledges it, for which the toolstack waits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::transaction`].
+    pub fn take<H: Hypercall + Copy, W: Wait>(
+        &self,
+        store: &mut Store<'_, H, W>,
+    ) -> Result<Option<ShutdownRequest>, StoreError> {
+        store.transaction(|tree| {
+            let mut buffer = [0; 32];
+            let text = match tree.read(NODE, &mut buffer) {
+                Ok([]) | Err(StoreError::Refused(Errno::ENOENT)) => return Ok(None),
+                Ok(text) => text,
+                Err(StoreError::TooLong(_)) => return Ok(Some(ShutdownRequest::Unknown)),
+                Err(error) => return Err(error),
+            };
+            let known = REQUESTS.iter().find(|(name, _)| name.as_bytes() == text);
+            let Some((_, request)) = known else { return Ok(Some(ShutdownRequest::Unknown)) };
+            tree.write(NODE, "")?;
+            Ok(Some(*request))
+        })
+    }
+}
