@@ -6,7 +6,7 @@ use std::error::Error;
 use xen_hal::Xen;
 use xen_hal::hypercall::{Errno, Hypercall, install_custom, installed};
 use xen_hal::platform::VcpuId;
-use xen_sim::{Guest, Hypervisor, Machine, Profile, Setup};
+use xen_sim::{DomainConfig, Guest, Hypervisor, Machine, Profile};
 
 fn kernel(guest: Guest) -> Result<(), Box<dyn Error>> {
     let (direct, installed) = (Xen::new(guest.xen()), Xen::new(installed()));
@@ -32,7 +32,7 @@ fn the_first_installation_is_for_good() {
     assert!(install_custom(&Hypervisor));
 
     let mut machine = Machine::new(Profile::DOM0, 1).expect("there is memory for a machine");
-    machine.domain(Setup::new(), kernel).expect("there is memory for a domain");
+    machine.domain(DomainConfig::new(), kernel).expect("there is memory for a domain");
     machine.run().unwrap_or_else(|failure| panic!("{failure}"));
 
     static ANOTHER: Recorder = Recorder;

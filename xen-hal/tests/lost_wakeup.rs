@@ -15,7 +15,7 @@ use xen_hal::hypercall::Errno;
 use xen_hal::platform::{Interrupts, VcpuId};
 use xen_pac::base::Virq;
 use xen_pac::hvm::CallbackVia;
-use xen_sim::{Failure, Guest, Machine, Profile, Report, Setup, What};
+use xen_sim::{DomainConfig, Failure, FailureKind, Guest, Machine, Profile, Report};
 
 type Wait = fn(Guest, Port, &AtomicBool) -> Result<(), Errno>;
 
@@ -67,7 +67,7 @@ fn sleeper(guest: Guest, wait: Wait) -> Result<(), Box<dyn Error>> {
 fn run(seed: u64, wait: Wait) -> Result<Report, Failure> {
     let mut machine = Machine::new(Profile::DOM0, seed).expect("there is memory for a machine");
     machine
-        .domain(Setup::new(), move |guest| sleeper(guest, wait))
+        .domain(DomainConfig::new(), move |guest| sleeper(guest, wait))
         .expect("there is memory for a domain");
     machine.run()
 }
@@ -76,7 +76,7 @@ fn run(seed: u64, wait: Wait) -> Result<Report, Failure> {
 fn an_upcall_comes_between_a_look_and_the_hypercall_that_blocks() {
     let failures: Vec<_> = (0..50).filter_map(|seed| run(seed, blocks).err()).collect();
     assert!(
-        failures.iter().all(|failure| matches!(failure.what, What::Deadlock { .. })),
+        failures.iter().all(|failure| matches!(failure.kind, FailureKind::Deadlock { .. })),
         "{failures:?}"
     );
     assert!((10..50).contains(&failures.len()), "{} of 50", failures.len());

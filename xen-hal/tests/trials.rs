@@ -6,7 +6,7 @@ mod trials;
 
 use trials::waiting::Way;
 use trials::{Paths, clock, events, revocation, waiting};
-use xen_sim::{Adversity, Failure, Report};
+use xen_sim::{Failure, FaultRates, Report};
 
 /// Of how many seeds one is tried: a checker that makes programs slow need not see all of them.
 /// `TRIALS_ONE_IN` in the environment.
@@ -61,12 +61,12 @@ fn no_wakeup_is_lost_in_a_halt() {
 
 #[test]
 fn no_event_is_lost_or_doubled() {
-    let rough = Adversity { preempt_accesses: 3, ..Adversity::new() };
+    let rough = FaultRates { preempt_accesses: 3, ..FaultRates::new() };
     each("events", 200, 300, 50_000, |seed, rounds, paths| {
         events::machine(seed, rounds, rough, paths)
     });
     each("events in a storm", 100, 300, 25_000, |seed, rounds, paths| {
-        events::machine(seed, rounds, Adversity::storm(), paths)
+        events::machine(seed, rounds, FaultRates::storm(), paths)
     });
 }
 

@@ -10,7 +10,7 @@ use support::{Problem, shared_page, show};
 use xen_hal::Xen;
 use xen_hal::clock::{Clock, Monotonic, PvClock, SystemTime, wall_time};
 use xen_hal::memory::WidthLatch;
-use xen_sim::{Adversity, Guest, Machine, Profile, Setup};
+use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile};
 
 /// The kernel's time line, for all vCPUs.
 static TIME_LINE: Monotonic = Monotonic::new();
@@ -21,9 +21,9 @@ fn main() -> ExitCode {
 
 fn run(seed: u64) -> Result<(), Problem> {
     // Once in three readings of the counter, the time block changes in the reader's window.
-    let adversity = Adversity { clock_updates: 3, ..Adversity::new() };
-    let mut machine = Machine::new(Profile::DOMU, seed)?.adversity(adversity);
-    machine.domain(Setup::new(), kernel)?;
+    let rates = FaultRates { clock_updates: 3, ..FaultRates::new() };
+    let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(rates);
+    machine.domain(DomainConfig::new(), kernel)?;
     machine.run()?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use support::{Problem, show};
 use xen_hal::Xen;
 use xen_pac::features::Feature;
 use xen_pac::release::Release;
-use xen_sim::{Guest, Machine, Profile, Setup};
+use xen_sim::{DomainConfig, Guest, Machine, Profile};
 
 fn main() -> ExitCode {
     show(run, "what Xen tells each sort of guest")
@@ -24,7 +24,7 @@ fn run(seed: u64) -> Result<(), Problem> {
     for (what, profile) in guests {
         println!("{what}:");
         let mut machine = Machine::new(profile, seed)?;
-        machine.domain(Setup::new(), move |guest| ask(guest, profile))?;
+        machine.domain(DomainConfig::new(), move |guest| ask(guest, profile))?;
         machine.run()?;
     }
     Ok(())

@@ -13,7 +13,7 @@ use xen_hal::event::{Drain, Port, PortSet, ScanCursor, TwoLevel};
 use xen_hal::platform::VcpuId;
 use xen_hal::vcpu::LongMode;
 use xen_pac::hvm::CallbackVia;
-use xen_sim::{Adversity, Guest, Machine, Profile, Setup};
+use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile};
 
 const VECTOR: u8 = 0xf3;
 const ROUNDS: u32 = 50;
@@ -35,9 +35,9 @@ fn main() -> ExitCode {
 
 fn run(seed: u64) -> Result<(), Problem> {
     // vCPUs lose the processor often, in the middle of the dispatcher too.
-    let adversity = Adversity { preempt_accesses: 4, ..Adversity::new() };
-    let mut machine = Machine::new(Profile::DOMU, seed)?.adversity(adversity);
-    machine.domain(Setup::new().vcpus(2), first)?;
+    let rates = FaultRates { preempt_accesses: 4, ..FaultRates::new() };
+    let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(rates);
+    machine.domain(DomainConfig::new().vcpus(2), first)?;
     let report = machine.run()?;
     println!(
         "{} hypercalls in {} us of the machine's time",
@@ -53,7 +53,7 @@ fn first(guest: Guest) -> Result<(), Problem> {
     let shared = shared_page(guest, latch)?;
     guest.on_interrupt(VECTOR, move || {
         // The same handler on either vCPU: which one this is, a kernel knows.
-        let me = guest.current().0 as usize;
+        let me = guest.vcpu().0 as usize;
         let info =
             shared.vcpu_info(me).expect("the first vCPUs have their blocks in the shared page");
         let handler = |_| {
@@ -72,7 +72,7 @@ fn first(guest: Guest) -> Result<(), Problem> {
     VCPUS[0].own.insert(ports[0]);
     VCPUS[1].own.insert(ports[1]);
 
-    guest.prepare(VcpuId(1), move |guest| rally(guest, 1, ports));
+    guest.set_program(VcpuId(1), move |guest| rally(guest, 1, ports));
     // The simulator runs what was prepared, and not what is at the entry: on a processor these
     // would be the kernel's own.
     let state = LongMode::new(0x1000, 0x2000, 0x3000);

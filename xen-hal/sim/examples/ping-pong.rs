@@ -13,7 +13,7 @@ use xen_hal::grant::{Access, Bytes, ForeignGrant, GrantTable, MapRequest, MapTar
 use xen_hal::memory::{Extent, WidthLatch};
 use xen_hal::platform::AddressSpace;
 use xen_pac::base::Domid;
-use xen_sim::{Guest, Hypervisor, Machine, Profile, Setup};
+use xen_sim::{DomainConfig, Guest, Hypervisor, Machine, Profile};
 
 /// Guests count from 1, in the order in which the machine is given them.
 const LENDER: Domid = Domid(1);
@@ -34,8 +34,8 @@ fn main() -> ExitCode {
 
 fn run(seed: u64) -> Result<(), Problem> {
     let mut machine = Machine::new(Profile::DOMU, seed)?;
-    assert_eq!(machine.domain(Setup::new(), lender)?, LENDER);
-    assert_eq!(machine.domain(Setup::new(), borrower)?, BORROWER);
+    assert_eq!(machine.domain(DomainConfig::new(), lender)?, LENDER);
+    assert_eq!(machine.domain(DomainConfig::new(), borrower)?, BORROWER);
     let report = machine.run()?;
     println!(
         "{} hypercalls in {} us of the machine's time",
@@ -63,8 +63,8 @@ fn lender(guest: Guest) -> Result<(), Problem> {
         grant.reference(),
         channel.port()
     );
-    guest.post("port", channel.port().0.into());
-    guest.post("grant", grant.reference().into());
+    guest.publish("port", channel.port().0.into());
+    guest.publish("grant", grant.reference().into());
 
     for round in 1..=ROUNDS {
         say(grant.page(), 2 * round - 1, &format!("ping {round}"), &channel)?;
@@ -76,7 +76,7 @@ fn lender(guest: Guest) -> Result<(), Problem> {
     println!("lender:   {still}");
     let grant = still.into_grant();
     say(grant.page(), 2 * ROUNDS + 1, "let go", &channel)?;
-    guest.await_post("unmapped");
+    guest.wait_for_key("unmapped");
     let (_slot, page) = grant.revoke().map_err(|still| still.to_string())?;
     println!("lender:   the page at frame {:#x} is mine again", page.frame().0);
     Ok(())
@@ -87,7 +87,7 @@ fn borrower(guest: Guest) -> Result<(), Problem> {
     let bitmaps = TwoLevel::new(shared_page(guest, WidthLatch::new(guest.xen())?)?);
     bitmaps.mask_all();
     let (reference, port) =
-        (guest.await_post("grant") as u32, Port(guest.await_post("port") as u32));
+        (guest.wait_for_key("grant") as u32, Port(guest.wait_for_key("port") as u32));
     let channel = xen.events().bind_interdomain(LENDER, port)?;
     // A frame without memory, for the page to appear at.
     let frame = space.frame_of(guest.page(WINDOW)).ok_or("each page has a frame")?;
@@ -110,7 +110,7 @@ fn borrower(guest: Guest) -> Result<(), Problem> {
     }
     println!("borrower: heard {:?}", hear(guest, page, 2 * ROUNDS + 1, bitmaps, &channel)?);
     mapping.unmap()?;
-    guest.post("unmapped", 1);
+    guest.publish("unmapped", 1);
     Ok(())
 }
 

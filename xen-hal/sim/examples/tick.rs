@@ -15,7 +15,7 @@ use xen_hal::event::{AllPorts, Drain, ScanCursor, TwoLevel};
 use xen_hal::platform::VcpuId;
 use xen_pac::base::Virq;
 use xen_pac::hvm::CallbackVia;
-use xen_sim::{Adversity, Guest, Machine, Profile, Setup};
+use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile};
 
 const VECTOR: u8 = 0xf3;
 const PERIOD: Duration = Duration::from_millis(10);
@@ -34,9 +34,9 @@ fn main() -> ExitCode {
 }
 
 fn run(seed: u64) -> Result<(), Problem> {
-    let adversity = Adversity { spurious_upcalls: 2, late_upcalls: 2, ..Adversity::new() };
-    let mut machine = Machine::new(Profile::DOMU, seed)?.adversity(adversity);
-    machine.domain(Setup::new(), kernel)?;
+    let rates = FaultRates { spurious_upcalls: 2, late_upcalls: 2, ..FaultRates::new() };
+    let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(rates);
+    machine.domain(DomainConfig::new(), kernel)?;
     machine.run()?;
     Ok(())
 }

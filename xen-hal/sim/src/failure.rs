@@ -1,124 +1,132 @@
-//! Why a machine stopped before its programs were done.
+//! Why a machine stopped before its programs were over.
 
 use core::fmt;
-use std::string::String;
-use std::vec::Vec;
-
-use xen_pac::base::Domid;
 
 use xen_hal::platform::VcpuId;
+use xen_pac::base::Domid;
 
-/// A machine stopped before its programs were done.
+/// A machine stopped before its programs were over.
 ///
-/// What it shows names the seed: with the same seed, the same programs come to the same end.
+/// With the same seed, the same programs fail in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The machine's seed.
     pub seed: u64,
     /// What happened.
-    pub what: What,
+    pub kind: FailureKind,
 }
 
 /// What stopped a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum What {
+pub enum FailureKind {
     /// A program panicked.
     Panicked {
-        /// On which vCPU.
+        /// The vCPU.
         on: (Domid, VcpuId),
-        /// What it said.
+        /// The panic's message.
         message: String,
     },
-    /// A program ended with an error.
+    /// A program returned an error.
     Failed {
-        /// On which vCPU.
+        /// The vCPU.
         on: (Domid, VcpuId),
-        /// The error, as it shows itself.
+        /// The error's text.
         message: String,
     },
-    /// Every vCPU waits for an event that nobody is left to send, and no timer runs: a wakeup was
-    /// lost, or never meant to come.
+    /// Every vCPU waits, no timer is set, and no vCPU is left to send an event: a wakeup was lost.
     Deadlock {
         /// What each of them waits for.
         waiting: Vec<String>,
     },
     /// An interrupt came for which the domain has no handler.
     NoHandler {
-        /// On which vCPU.
+        /// The vCPU.
         on: (Domid, VcpuId),
         /// The interrupt's vector; on Arm, its number.
         vector: u8,
     },
-    /// A vCPU took the same interrupt again and again, and nothing of its program between: what
-    /// raises it, a pending upcall, is never taken by the handler.
+    /// A vCPU took the same interrupt again and again without executing its program: the handler
+    /// leaves the upcall pending.
     Storm {
-        /// On which vCPU.
+        /// The vCPU.
         on: (Domid, VcpuId),
         /// The interrupt's vector; on Arm, its number.
         vector: u8,
     },
-    /// A vCPU was brought up, and has no program to run.
+    /// A vCPU was brought up that has no program.
     NoProgram {
-        /// Which vCPU.
+        /// The vCPU.
         on: (Domid, VcpuId),
     },
-    /// Xen destroyed the domain, because of what it did.
+    /// Xen destroyed a domain.
     Crashed {
-        /// Which vCPU did it.
+        /// The vCPU whose hypercall it was.
         on: (Domid, VcpuId),
-        /// What it did.
+        /// What the domain did.
         why: &'static str,
     },
-    /// The computer on which the simulator runs refused memory or a thread.
+    /// The host refused memory or a thread.
     Host(String),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (seed {})", self.what, self.seed)
+        write!(f, "{} (seed {})", self.kind, self.seed)
     }
 }
 
 impl core::error::Error for Failure {}
 
-impl fmt::Display for What {
+impl fmt::Display for FailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked { on, message } => write!(f, "{} panicked: {message}", Place(*on)),
             Self::Failed { on, message } => {
-                write!(f, "{} ended with an error: {message}", Place(*on))
+                write!(f, "{} returned an error: {message}", Place(*on))
             }
-            Self::Deadlock { waiting } => {
-                write!(f, "nothing can go on any more: {}", waiting.join("; "))
-            }
+            Self::Deadlock { waiting } => write!(f, "deadlock: {}", waiting.join("; ")),
             Self::NoHandler { on, vector } => {
                 write!(f, "{} has no handler for interrupt {vector:#x}", Place(*on))
             }
             Self::Storm { on, vector } => {
+                let place = Place(*on);
                 write!(
                     f,
-                    "{} gets no further for interrupt {vector:#x}: its handler leaves the upcall pending",
-                    Place(*on)
+                    "{place} makes no progress: interrupt {vector:#x} leaves its upcall pending"
                 )
             }
             Self::NoProgram { on } => {
-                write!(f, "{} was brought up and has no program: see `Guest::prepare`", Place(*on))
+                write!(
+                    f,
+                    "{} was brought up without a program: see `Guest::set_program`",
+                    Place(*on)
+                )
             }
             Self::Crashed { on, why } => {
-                write!(f, "{} made Xen destroy its domain: {why}", Place(*on))
+                write!(f, "{}: Xen destroyed the domain: {why}", Place(*on))
             }
-            Self::Host(message) => write!(f, "the computer refused: {message}"),
+            Self::Host(message) => write!(f, "the host refused a resource: {message}"),
         }
     }
 }
 
-/// A vCPU as texts name it.
-pub(super) struct Place(pub(super) (Domid, VcpuId));
+/// A vCPU, as texts name it.
+pub(crate) struct Place(pub(crate) (Domid, VcpuId));
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self((domain, vcpu)) = self;
         write!(f, "domain {domain}, vCPU {vcpu}")
     }
+}
+
+/// The environment variable that selects a seed.
+pub(crate) const SEED_VARIABLE: &str = "XEN_SIM_SEED";
+
+/// The line that says how to run a seed again. The test harness names a thread after its test.
+pub(crate) fn replay(seed: u64) -> String {
+    let thread = std::thread::current();
+    let test = thread.name().filter(|name| *name != "main").unwrap_or_default();
+    format!("replay: {SEED_VARIABLE}={seed} cargo test {test}").trim_end().to_string()
 }

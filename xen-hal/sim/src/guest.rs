@@ -1,279 +1,319 @@
-//! What a program on a simulated vCPU has at hand.
+//! What a program on a simulated vCPU can use.
 
 use core::ptr::NonNull;
 use core::time::Duration;
 use std::sync::Arc;
 
-use xen_pac::base::Domid;
-
-use super::adversity::{Adversity, Fault};
-use super::current;
-use super::machine::{Ending, boxed};
-use super::seams::{Hypervisor, Interrupts, Space, TimeCounter};
-use super::snapshot::Snapshot;
-use super::state::{FIRST, VcpuKey};
 use xen_hal::event::Port;
 use xen_hal::hypercall::Errno;
-use xen_hal::platform::{Interrupts as _, VcpuId};
+use xen_hal::platform::{CurrentVcpu, PAGE_SIZE, VcpuId};
+use xen_hal::vcpu::Area;
+use xen_pac::access::Data;
+use xen_pac::base::Domid;
 
-/// The vCPU that runs, as its program sees it: the seams of the HAL, and what the simulator offers
-/// beside them.
+use crate::faults::{Fault, FaultRates};
+use crate::platform::{DomainSpace, Hypervisor, InterruptFlag, VirtualCounter};
+use crate::snapshot::Snapshot;
+use crate::state::{FIRST, Program, VcpuKey};
+use crate::vcpu;
+
+/// The vCPU that runs: the HAL's traits for it, and the controls of the simulator.
 ///
-/// It holds nothing: like the way into Xen, it means the vCPU on whose thread it is used, and
-/// panics on any other thread.
+/// It holds nothing. Like [`Hypervisor`], it means the vCPU on whose stack it is used, and panics
+/// elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub struct Guest(());
 
-impl Guest {
-    /// The vCPU of this thread.
-    pub(super) const fn here() -> Self {
-        Self(())
-    }
+/// What a vCPU's program can return: nothing, or a `Result` whose error can be displayed.
+pub trait ProgramResult {
+    /// Converts the error to its text.
+    ///
+    /// # Errors
+    ///
+    /// The error's text.
+    fn into_result(self) -> Result<(), String>;
+}
 
-    /// The way into Xen.
+impl ProgramResult for () {
+    fn into_result(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: core::fmt::Display> ProgramResult for Result<(), E> {
+    fn into_result(self) -> Result<(), String> {
+        self.map_err(|error| error.to_string())
+    }
+}
+
+pub(crate) fn boxed<R: ProgramResult>(
+    program: impl FnOnce(Guest) -> R + Send + 'static,
+) -> Program {
+    Box::new(|| program(Guest(())).into_result())
+}
+
+impl Guest {
+    /// The hypercall backend.
     #[must_use]
     pub const fn xen(&self) -> Hypervisor {
         Hypervisor
     }
 
-    /// Where pointers lie.
+    /// The domain's memory.
     #[must_use]
-    pub const fn space(&self) -> Space {
-        Space
+    pub const fn space(&self) -> DomainSpace {
+        DomainSpace
     }
 
     /// The counter that clocks interpolate with.
     #[must_use]
-    pub const fn counter(&self) -> TimeCounter {
-        TimeCounter
+    pub const fn counter(&self) -> VirtualCounter {
+        VirtualCounter
     }
 
     /// The vCPU's interrupt flag. Programs start with interrupts off.
     #[must_use]
-    pub const fn interrupts(&self) -> Interrupts {
-        Interrupts
+    pub const fn interrupts(&self) -> InterruptFlag {
+        InterruptFlag
     }
 
     /// The domain's number.
     #[must_use]
     pub fn domain(&self) -> Domid {
-        let here = current::here();
-        here.shared.lock().domain(here.me).id
+        let current = vcpu::current();
+        current.state().domain(current.me).id
     }
 
     /// The vCPU's number.
     #[must_use]
-    pub fn current(&self) -> VcpuId {
-        VcpuId(current::here().me.vcpu as u32)
+    pub fn vcpu(&self) -> VcpuId {
+        VcpuId(vcpu::current().me.vcpu as u32)
     }
 
-    /// A page of the domain's memory, full of zeros at first; which, is the caller's choice. It is
-    /// there as long as the machine runs: the pointer must not be used when
-    /// [`Machine::run`](super::Machine::run) has returned, nor while Xen was told to take the page
-    /// away.
+    /// A page of the domain's memory, zeroed at first.
     ///
-    /// As on a real machine, an access to a frame at which nothing is faults: the page was given
-    /// back, was moved or was unmapped, or the domain was restored on another machine, and the
-    /// shared page or the grant table were not mapped again. Here that is a fault of the test's own
-    /// process, which ends it.
+    /// The pointer is valid until [`Machine::run`](crate::Machine::run) returns, except while the
+    /// page is not at its frame: because it was given back, moved or unmapped, or because a shared
+    /// page was not mapped again after a restore. An access then ends the test's process, with a
+    /// message that names the vCPU, the seed and the test.
     ///
     /// # Panics
     ///
-    /// For an index that is not below the number of pages that the domain was [made
-    /// with](super::Setup::pages).
+    /// If the index is not below the [number of pages](crate::DomainConfig::pages) that the domain
+    /// was created with.
     #[must_use]
     pub fn page(&self, index: usize) -> NonNull<u8> {
-        let here = current::here();
-        let state = here.shared.lock();
-        let domain = state.domain(here.me);
-        assert!(index < domain.made_with, "page {index} of a domain of {} pages", domain.made_with);
+        let current = vcpu::current();
+        let state = current.state();
+        let domain = state.domain(current.me);
+        let pages = domain.initial_pages;
+        assert!(index < pages, "page {index} of a domain of {pages} pages");
         domain.physmap.memory.page(FIRST + index)
     }
 
-    /// Has `handler` called, on the vCPU that takes the interrupt and with interrupts off, at a
-    /// vector of the domain's; on Arm, at an interrupt's number (events come as 31). An interrupt
-    /// without a handler ends the machine.
+    /// An area for Xen to write to
+    /// ([`register_vcpu_info`](xen_hal::vcpu::Vcpu::register_vcpu_info) and others), at the start of
+    /// the [page](Self::page) with the same index, which must not be used otherwise.
+    ///
+    /// In a kernel such an area is a `static`. Here a static would not lie in the domain's memory.
+    ///
+    /// # Safety
+    ///
+    /// The area, and every handle that comes of it, must not be used after
+    /// [`Machine::run`](crate::Machine::run) has returned. Each page must be used for areas of one
+    /// type only.
+    #[must_use]
+    pub unsafe fn area<T: Data>(&self, index: usize) -> &'static Area<T> {
+        const { assert!(size_of::<Area<T>>() <= PAGE_SIZE) };
+        let area = self.page(index).cast::<Area<T>>();
+        // SAFETY: a page is large enough, aligned and zeroed, and zeroes are an unregistered area.
+        // The caller guarantees that it lives long enough.
+        unsafe { area.as_ref() }
+    }
+
+    /// Sets the handler of an interrupt of the domain: of a vector, or on Arm of an interrupt
+    /// number (events come as 31). It is called on the vCPU that takes the interrupt, with
+    /// interrupts off. An interrupt without a handler ends the machine.
     pub fn on_interrupt(&self, vector: u8, handler: impl Fn() + Send + Sync + 'static) {
-        let here = current::here();
+        let current = vcpu::current();
         let before =
-            here.shared.lock().domain_mut(here.me).handlers.insert(vector, Arc::new(handler));
+            current.state().domain_mut(current.me).handlers.insert(vector, Arc::new(handler));
         drop(before);
     }
 
-    /// Lets interrupts in, those that are due at once.
+    /// Turns interrupts on, and takes those that are due.
     pub fn enable_interrupts(&self) {
-        current::restore_interrupts(true);
+        vcpu::current().enable_interrupts();
     }
 
-    /// Sleeps until `done`, which is asked with interrupts off at first and after each interrupt,
-    /// as a kernel does with `cli`, `sti` and `hlt`. Interrupts are on afterwards.
+    /// Sleeps until `done` returns true, as a kernel does with `cli`, `sti` and `hlt`: `done` is
+    /// called with interrupts off, at first and after each interrupt. Interrupts are on afterwards.
     pub fn wait_until(&self, mut done: impl FnMut() -> bool) {
         loop {
-            Interrupts.disable();
+            vcpu::current().disable_interrupts();
             if done() {
-                return current::restore_interrupts(true);
+                return vcpu::current().enable_interrupts();
             }
-            current::halt();
+            vcpu::current().halt();
         }
     }
 
-    /// Lets other vCPUs run, in a loop that waits for one of them without sleeping. Every such loop
-    /// needs it: others run only when this one lets them.
+    /// Gives another vCPU the processor. Every loop that waits for another vCPU without sleeping
+    /// must call this.
     pub fn relax(&self) {
-        current::relax();
+        vcpu::current().relax();
     }
 
-    /// Turns the vCPU's local APIC on or off, through which its [own upcall
-    /// vector](xen_hal::hvm::Hvm::set_upcall_vector) comes. It is off at first; an interrupt that is
-    /// raised meanwhile waits for it.
+    /// Turns the vCPU's local APIC on or off. It is off at first. Its [own upcall
+    /// vector](xen_hal::hvm::Hvm::set_upcall_vector) comes through it, and waits while it is off.
     pub fn enable_local_apic(&self, on: bool) {
-        current::here().in_xen_as_me(|state, me| state.vcpu_mut(me).apic.on = on);
+        vcpu::current().in_xen(|state, me| state.vcpu_mut(me).apic.on = on);
     }
 
-    /// Whether Xen's leaves of CPUID announce upcall vectors of a vCPU's own, as they do on x86
-    /// since 4.17. What `xen_hal::hvm::upcall_vector_is_announced` reads is the laptop's CPUID,
-    /// which knows of no simulation.
+    /// Whether Xen's CPUID leaves announce upcall vectors of a vCPU's own, as on x86 since 4.17.
+    /// `xen_hal::hvm::upcall_vector_is_announced` reads the host's CPUID instead.
     #[must_use]
     pub fn announces_upcall_vectors(&self) -> bool {
-        let profile = current::here().shared.lock().profile;
+        let profile = vcpu::current().state().profile;
         !profile.is_arm() && profile.since(4, 17)
     }
 
-    /// Tells the local APIC that the interrupt at the vCPU's own vector was handled: until then it
-    /// lets no further one through.
+    /// Signals the end of the interrupt at the vCPU's own vector to its local APIC, which delivers
+    /// no further one until then.
     pub fn end_of_interrupt(&self) {
-        current::here().in_xen_as_me(|state, me| state.vcpu_mut(me).apic.in_service = false);
+        vcpu::current().in_xen(|state, me| state.vcpu_mut(me).apic.in_service = false);
     }
 
-    /// Says what a further vCPU runs when it is first brought up by
-    /// [`Vcpu::initialise`](xen_hal::vcpu::Vcpu::initialise) and [`Vcpu::up`](xen_hal::vcpu::Vcpu::up),
-    /// in place of the code at the address that its state names. It starts with interrupts off, and
-    /// when the program ends the vCPU is down for good. Nothing happens for a vCPU that the domain
-    /// does not have: Xen says so when it is brought up.
-    pub fn prepare<E: Ending>(
+    /// Sets what a further vCPU runs when [`Vcpu::initialise`](xen_hal::vcpu::Vcpu::initialise) and
+    /// [`Vcpu::up`](xen_hal::vcpu::Vcpu::up) first bring it up, in place of the code at its entry
+    /// point. It starts with interrupts off. When the program returns, the vCPU is down for good.
+    ///
+    /// Does nothing for a vCPU that the domain does not have: Xen refuses to bring it up.
+    pub fn set_program<R: ProgramResult>(
         &self,
         vcpu: VcpuId,
-        program: impl FnOnce(Self) -> E + Send + 'static,
+        program: impl FnOnce(Self) -> R + Send + 'static,
     ) {
-        let here = current::here();
+        let current = vcpu::current();
         let before = {
-            let mut state = here.shared.lock();
-            let vcpu = state.domain_mut(here.me).vcpus.get_mut(vcpu.0 as usize);
+            let mut state = current.state();
+            let vcpu = state.domain_mut(current.me).vcpus.get_mut(vcpu.0 as usize);
             vcpu.and_then(|vcpu| vcpu.program.replace(boxed(program)))
         };
-        // What it owns may make hypercalls as it goes.
+        // Values that the program owns can make hypercalls in their `Drop`.
         drop(before);
     }
 
-    /// Starts a further vCPU with a program, without Xen's commands for that: for tests that are
-    /// not about them, and where they are not, as on Arm, where the firmware starts vCPUs. It
-    /// starts as with [`prepare`](Self::prepare).
+    /// Starts a further vCPU without Xen's commands: for tests that are not about these, and for
+    /// Arm, where the firmware starts vCPUs. Otherwise as [`set_program`](Self::set_program).
     ///
     /// # Errors
     ///
-    /// `ENOENT` for a vCPU that the domain does not have, and `EEXIST` for one that was started
-    /// before.
-    pub fn start<E: Ending>(
+    /// `ENOENT` if the domain has no such vCPU, and `EEXIST` if it was started before.
+    pub fn start<R: ProgramResult>(
         &self,
         vcpu: VcpuId,
-        program: impl FnOnce(Self) -> E + Send + 'static,
+        program: impl FnOnce(Self) -> R + Send + 'static,
     ) -> Result<(), Errno> {
-        let here = current::here();
-        let key = VcpuKey { domain: here.me.domain, vcpu: vcpu.0 as usize };
+        let current = vcpu::current();
+        let key = VcpuKey { vcpu: vcpu.0 as usize, ..current.me };
         let before = {
-            let mut state = here.shared.lock();
-            let of = state.domain_mut(here.me).vcpus.get_mut(key.vcpu).ok_or(Errno::ENOENT)?;
+            let mut state = current.state();
+            let of = state.domain_mut(key).vcpus.get_mut(key.vcpu).ok_or(Errno::ENOENT)?;
             if of.initialised {
                 return Err(Errno::EEXIST);
             }
             let before = of.program.replace(boxed(program));
             state.bring_up(key);
-            here.shared.start_threads(&mut state);
             before
         };
-        // What it owns may make hypercalls as it goes.
+        // As for `set_program`.
         drop(before);
         Ok(())
     }
 
-    /// Nanoseconds since Xen started, as the machine has them: what a clock of the domain's should
-    /// come near. Asking takes no time: a loop that waits for a moment needs [`relax`](Self::relax)
-    /// or [`advance`](Self::advance), or has to read the [`counter`](Self::counter).
+    /// The domain's time: what its clocks should show. Reading it takes no time, so a loop that
+    /// waits for a moment must call [`relax`](Self::relax) or [`advance`](Self::advance), or read
+    /// the [`counter`](Self::counter).
     #[must_use]
     pub fn now(&self) -> Duration {
-        let here = current::here();
-        let state = here.shared.lock();
-        Duration::from_nanos(state.domain_time(here.me.domain, state.now))
+        let current = vcpu::current();
+        let state = current.state();
+        Duration::from_nanos(state.domain_time(current.me.domain, state.now))
     }
 
-    /// Lets time go on, and fires the timers that are due by then.
+    /// Advances the machine's time, and fires the timers that are due by then.
     pub fn advance(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        current::here().in_xen_as_me(|state, _| state.pass_time(nanos));
+        vcpu::current().in_xen(|state, _| state.pass_time(nanos));
     }
 
-    /// Makes the machine as unkind as that from now on.
-    pub fn set_adversity(&self, adversity: Adversity) {
-        current::here().in_xen_as_me(|state, _| state.adversity = adversity);
+    /// Sets the machine's fault-injection rates.
+    pub fn set_fault_rates(&self, rates: FaultRates) {
+        vcpu::current().in_xen(|state, _| state.rates = rates);
     }
 
-    /// Has hypercalls of the domain fail.
+    /// Makes hypercalls of the domain fail.
     pub fn fail(&self, fault: Fault) {
-        let here = current::here();
-        here.shared.lock().domain_mut(here.me).faults.add(fault);
+        let current = vcpu::current();
+        current.state().domain_mut(current.me).faults.add(fault);
     }
 
-    /// Lets no hypercall of the domain fail any more.
-    pub fn heal(&self) {
-        let here = current::here();
-        here.shared.lock().domain_mut(here.me).faults.clear();
+    /// Removes the faults that [`fail`](Self::fail) added.
+    pub fn clear_faults(&self) {
+        let current = vcpu::current();
+        current.state().domain_mut(current.me).faults.clear();
     }
 
     /// How many hypercalls the domain has made.
     #[must_use]
     pub fn hypercalls(&self) -> u64 {
-        let here = current::here();
-        here.shared.lock().domain(here.me).hypercalls
+        let current = vcpu::current();
+        current.state().domain(current.me).hypercalls
     }
 
-    /// How often a port of the domain's became pending since it was bound: each time it has to be
-    /// handled once, unless it is closed or its event is taken otherwise.
+    /// How often a port of the domain became pending since it was bound. Each time must be handled
+    /// once, unless the port is closed or its event is cleared otherwise.
     #[must_use]
-    pub fn raised(&self, port: Port) -> u64 {
-        let here = current::here();
-        let state = here.shared.lock();
-        state.domain(here.me).ports.all.get(port.0 as usize).map_or(0, |port| port.raised)
+    pub fn times_raised(&self, port: Port) -> u64 {
+        let current = vcpu::current();
+        let state = current.state();
+        state.domain(current.me).ports.all.get(port.0 as usize).map_or(0, |port| port.raised)
     }
 
-    /// What happened since this was asked last (who ran, and which hypercalls were made), as a
-    /// number: for tests that count in how many different ways something went.
+    /// Takes the hash of what happened since it was last taken: which vCPUs ran, and which
+    /// hypercalls they made. For tests that count distinct interleavings.
     #[must_use]
-    pub fn take_path(&self) -> u64 {
-        let here = current::here();
-        here.shared.lock().path.take()
+    pub fn take_trace_hash(&self) -> u64 {
+        vcpu::current().state().trace.take()
     }
 
-    /// All that Xen knows now, but for what time changes.
+    /// What Xen knows now, except what time alone changes.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        current::here().look(Snapshot::of)
+        vcpu::current().inspect(Snapshot::of)
     }
 
-    /// A number from the machine's seed, for programs that leave something to chance.
+    /// A random number from the machine's seed.
     #[must_use]
     pub fn random(&self) -> u64 {
-        let here = current::here();
-        here.shared.lock().random.next()
+        vcpu::current().state().random.next()
     }
 
-    /// Tells the other domains a number, under a name: what real domains have a store for.
-    pub fn post(&self, name: &str, value: u64) {
-        current::here().in_xen_as_me(|state, _| state.post(name, value));
+    /// Publishes a value under a key for all domains, as real domains do through xenstore.
+    pub fn publish(&self, key: &str, value: u64) {
+        vcpu::current().in_xen(|state, _| state.publish(key, value));
     }
 
-    /// Sleeps until somebody [posts](Self::post) under the name, and gives the number. If nobody
-    /// ever will, the machine ends, and says so.
-    pub fn await_post(&self, name: &str) -> u64 {
-        current::await_post(name).unwrap_or_default()
+    /// Sleeps until the key has been [published](Self::publish), and returns its value.
+    pub fn wait_for_key(&self, key: &str) -> u64 {
+        vcpu::current().wait_for_key(key).unwrap_or_default()
+    }
+}
+
+// SAFETY: the number is that of the vCPU on whose stack this is called.
+unsafe impl CurrentVcpu for Guest {
+    fn current_vcpu(&self) -> VcpuId {
+        self.vcpu()
     }
 }

@@ -1,17 +1,15 @@
-//! Which Xen is simulated, and as what sort of domain.
+//! Which Xen is simulated, and in which role a domain runs.
 
 use xen_pac::features::Feature;
 use xen_pac::release::Release;
 use xen_pac::shared_info::raw::VcpuInfo;
 
-/// An architecture whose answers are given.
+/// The architecture whose answers are given.
 ///
-/// Only the answers: the layout of memory is always that of the machine for which the program was
-/// compiled, whose pointers and words it uses.
+/// Memory always has the layout of the architecture that the program was compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arch {
-    /// x86, as an HVM or PVH guest. Not in programs that are compiled for Arm, where much of it has
-    /// no name.
+    /// x86, as an HVM or PVH guest. Only in programs compiled for x86_64.
     #[cfg(target_arch = "x86_64")]
     X86,
     /// 64-bit Arm.
@@ -23,25 +21,25 @@ pub enum Arch {
 pub enum Role {
     /// The control domain, which is the hardware domain as well.
     Control,
-    /// A guest like any other, made by the toolstack.
+    /// A guest created by the toolstack.
     Guest,
-    /// A guest that Xen itself made when it started, without a control domain; on Arm.
+    /// A guest that Xen itself created when it started; on Arm.
     Dom0less,
 }
 
 /// The Xen that is simulated, and the role of the first domain.
 ///
-/// | constant | as recorded by |
+/// | constant | answers |
 /// |---|---|
-/// | [`DOM0`](Self::DOM0) | the repository's transcripts `x86_64-A` |
-/// | [`DOMU`](Self::DOMU), [`DOM0LESS`](Self::DOM0LESS) | nobody yet: they answer as Xen's sources read |
+/// | [`DOM0`](Self::DOM0) | as recorded in the repository's transcripts `x86_64-A` |
+/// | [`DOMU`](Self::DOMU), [`DOM0LESS`](Self::DOM0LESS) | as read in Xen's sources |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Profile {
     /// The architecture.
     pub arch: Arch,
     /// The release.
     pub release: Release,
-    /// The role of domains, unless they are [set up](super::Setup) with another.
+    /// The role of domains whose [`DomainConfig`](crate::DomainConfig) sets none.
     pub role: Role,
 }
 
@@ -58,9 +56,8 @@ impl Profile {
     pub const DOM0LESS: Self =
         Self { arch: Arch::Aarch64, release: Release::new(4, 17), role: Role::Dom0less };
 
-    /// Where a vCPU's block is in the shared page, in bytes; none for those that have no place
-    /// there.
-    pub(super) fn block_in_shared_page(self, vcpu: usize) -> Option<usize> {
+    /// The offset of a vCPU's `vcpu_info` in `shared_info`, if it has one there.
+    pub(crate) fn block_in_shared_page(self, vcpu: usize) -> Option<usize> {
         let vcpus = match self.arch {
             #[cfg(target_arch = "x86_64")]
             Arch::X86 => 32,
@@ -69,18 +66,18 @@ impl Profile {
         (vcpu < vcpus).then_some(vcpu * size_of::<VcpuInfo>())
     }
 
-    pub(super) const fn is_arm(self) -> bool {
+    pub(crate) const fn is_arm(self) -> bool {
         matches!(self.arch, Arch::Aarch64)
     }
 
     /// Whether this release is at least `major.minor`.
-    pub(super) fn since(self, major: u16, minor: u16) -> bool {
+    pub(crate) fn since(self, major: u16, minor: u16) -> bool {
         self.release >= Release::new(major, minor)
     }
 
-    /// The counter's ticks a second: what QEMU's processors have on either architecture, so that
-    /// nothing comes out even.
-    pub(super) const fn counter_frequency(self) -> u64 {
+    /// The counter's frequency in Hz: that of QEMU's processors, so that no result is a round
+    /// number.
+    pub(crate) const fn counter_frequency(self) -> u64 {
         match self.arch {
             #[cfg(target_arch = "x86_64")]
             Arch::X86 => 2_599_998_000,
@@ -88,11 +85,11 @@ impl Profile {
         }
     }
 
-    pub(super) fn features(self, role: Role) -> u32 {
-        let mut features = std::vec![
+    pub(crate) fn features(self, role: Role) -> u32 {
+        let mut features = vec![
             Feature::WRITABLE_PAGE_TABLES,
             Feature::AUTO_TRANSLATED_PHYSMAP,
-            Feature::MEMORY_OP_VNODE_SUPPORTED
+            Feature::MEMORY_OP_VNODE_SUPPORTED,
         ];
         match self.arch {
             #[cfg(target_arch = "x86_64")]
@@ -102,15 +99,15 @@ impl Profile {
         if role == Role::Control {
             features.push(Feature::DOM0);
         }
-        // Up to 4.12 there is no such bit; afterwards every x86 guest that is translated has it,
-        // and on Arm those that are not mapped one to one.
+        // From 4.13 on, every translated x86 guest has it, and every Arm guest that is not mapped
+        // one to one.
         if self.since(4, 13) {
             features.push(Feature::NOT_DIRECT_MAPPED);
         }
         features.iter().fold(0, |word, feature| word | 1 << feature.0)
     }
 
-    pub(super) const fn capabilities(self) -> &'static str {
+    pub(crate) const fn capabilities(self) -> &'static str {
         match self.arch {
             #[cfg(target_arch = "x86_64")]
             Arch::X86 => "xen-3.0-x86_64 hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64 ",

@@ -1,39 +1,37 @@
-//! All that Xen knows at a moment, to be compared with another.
+//! What Xen knows at a moment, for comparison.
 
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
-use std::string::String;
-use std::vec::Vec;
-use std::{format, vec};
 
-use super::boundary::MachineFrame;
-use super::state::{Binding, Domain, Entry, State, Sum, VcpuKey};
 use xen_hal::platform::PAGE_SIZE;
 
-/// All that Xen knew at a moment, but for what time changes by itself: ports, parameters, grants,
-/// the frames of each domain with a sum of what is in them, vCPUs and their timers. Two that are
-/// equal show that nothing was changed for good in between.
+use crate::memory::MachineFrame;
+use crate::state::{Binding, Domain, Entry, Fnv64, State, VcpuKey};
+
+/// What Xen knows at a moment, except what time alone changes: ports, parameters, grants, the
+/// frames of each domain with a hash of their contents, vCPUs and their timers. Two equal snapshots
+/// show that nothing has changed in between.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
     lines: Vec<String>,
 }
 
 impl Snapshot {
-    pub(super) fn of(state: &State) -> Self {
+    pub(crate) fn of(state: &State) -> Self {
         let mut lines = vec![];
         for (index, domain) in state.domains.iter().enumerate() {
-            let mut tell = |line: String| lines.push(format!("domain {}: {line}", domain.id));
-            ports(state, index, domain, &mut tell);
-            grants(state, domain, &mut tell);
-            frames(state, domain, &mut tell);
-            vcpus(state, index, domain, &mut tell);
-            rest(domain, &mut tell);
+            let mut add = |line: String| lines.push(format!("domain {}: {line}", domain.id));
+            ports(state, index, domain, &mut add);
+            grants(state, domain, &mut add);
+            frames(state, domain, &mut add);
+            vcpus(state, index, domain, &mut add);
+            rest(domain, &mut add);
         }
         Self { lines }
     }
 
-    /// What there is in one and not in the other, a line each: `-` for what `self` had alone, `+`
-    /// for what is new in `later`.
+    /// The lines in which two snapshots differ: `-` before those of `self`, `+` before those of
+    /// `later`.
     #[must_use]
     pub fn difference(&self, later: &Self) -> Vec<String> {
         let only = |of: &Self, other: &Self, sign: char| -> Vec<String> {
@@ -53,12 +51,12 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-fn ports(state: &State, index: usize, domain: &Domain, tell: &mut impl FnMut(String)) {
-    tell(format!("room for {} ports", domain.ports.all.len()));
+fn ports(state: &State, index: usize, domain: &Domain, add: &mut impl FnMut(String)) {
+    add(format!("room for {} ports", domain.ports.all.len()));
     for (number, port) in domain.ports.all.iter().enumerate() {
         if port.binding != Binding::Free {
             let pending = if state.is_pending(index, number as u32) { ", pending" } else { "" };
-            tell(format!("port {number}: {:?}, vCPU {}{pending}", port.binding, port.vcpu));
+            add(format!("port {number}: {:?}, vCPU {}{pending}", port.binding, port.vcpu));
         }
     }
     let shared = state.memory.shared_info(domain.shared);
@@ -69,49 +67,49 @@ fn ports(state: &State, index: usize, domain: &Domain, tell: &mut impl FnMut(Str
         };
         let (pending, mask) = (pending.load(Ordering::SeqCst), mask.load(Ordering::SeqCst));
         if pending | mask != 0 {
-            tell(format!("word {word}: pending {pending:#x}, mask {mask:#x}"));
+            add(format!("word {word}: pending {pending:#x}, mask {mask:#x}"));
         }
     }
 }
 
-fn grants(state: &State, domain: &Domain, tell: &mut impl FnMut(String)) {
+fn grants(state: &State, domain: &Domain, add: &mut impl FnMut(String)) {
     let grants = &domain.grants;
-    tell(format!(
+    add(format!(
         "grant table of version {}, {} pages, {} of status",
         grants.version,
         grants.frames.len(),
         grants.status_frames.len()
     ));
     for frame in grants.frames.iter().chain(&grants.status_frames) {
-        tell(format!("grant table page {}: sum {:#x}", frame.0, sum(state, *frame)));
+        add(format!("grant table page {}: hash {:#x}", frame.0, hash(state, *frame)));
     }
     grants
         .active
         .iter()
-        .for_each(|(reference, active)| tell(format!("grant {reference} is used: {active:?}")));
+        .for_each(|(reference, active)| add(format!("grant {reference} is used: {active:?}")));
     for (handle, map) in grants.maps.iter().enumerate() {
         if let Some(map) = map {
-            tell(format!("map {handle}: {map:?}"));
+            add(format!("map {handle}: {map:?}"));
         }
     }
 }
 
-fn frames(state: &State, domain: &Domain, tell: &mut impl FnMut(String)) {
-    tell(format!("has {} pages", domain.physmap.pages));
+fn frames(state: &State, domain: &Domain, add: &mut impl FnMut(String)) {
+    add(format!("has {} pages", domain.physmap.pages));
     for (frame, entry) in domain.physmap.entries.iter().enumerate() {
         match entry {
             Entry::Empty => {}
-            Entry::Ram(of) => tell(format!(
-                "frame {frame}: {entry:?}, sum {:#x}",
-                sum_of_memory(state, domain, *of)
+            Entry::Ram(of) => add(format!(
+                "frame {frame}: {entry:?}, hash {:#x}",
+                hash_of_memory(state, domain, *of)
             )),
-            Entry::Xen(_) | Entry::Grant { .. } => tell(format!("frame {frame}: {entry:?}")),
+            Entry::Xen(_) | Entry::Grant { .. } => add(format!("frame {frame}: {entry:?}")),
         }
     }
 }
 
-/// A sum over the bytes of a frame: different contents have different sums, but for rare luck.
-fn sum(state: &State, frame: MachineFrame) -> u64 {
+/// The hash of a frame's bytes.
+fn hash(state: &State, frame: MachineFrame) -> u64 {
     fold(&bytes(state, frame))
 }
 
@@ -122,12 +120,11 @@ fn bytes(state: &State, frame: MachineFrame) -> [u8; PAGE_SIZE] {
 }
 
 fn fold(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(Sum::NOTHING, |sum, byte| sum.with(u64::from(*byte))).value()
+    bytes.iter().fold(Fnv64::EMPTY, |hash, byte| hash.with(u64::from(*byte))).value()
 }
 
-/// The same for a domain's memory, without the blocks that Xen keeps there and changes as time goes
-/// on.
-fn sum_of_memory(state: &State, domain: &Domain, frame: MachineFrame) -> u64 {
+/// The same for a domain's memory, without the `vcpu_info` blocks, which change with time.
+fn hash_of_memory(state: &State, domain: &Domain, frame: MachineFrame) -> u64 {
     let mut bytes = bytes(state, frame);
     for (of, offset) in domain.vcpus.iter().filter_map(|vcpu| vcpu.info) {
         if of == frame {
@@ -138,7 +135,7 @@ fn sum_of_memory(state: &State, domain: &Domain, frame: MachineFrame) -> u64 {
     fold(&bytes)
 }
 
-fn vcpus(state: &State, index: usize, domain: &Domain, tell: &mut impl FnMut(String)) {
+fn vcpus(state: &State, index: usize, domain: &Domain, add: &mut impl FnMut(String)) {
     for (number, vcpu) in domain.vcpus.iter().enumerate() {
         let key = VcpuKey { domain: index, vcpu: number };
         let mut line = format!(
@@ -160,36 +157,33 @@ fn vcpus(state: &State, index: usize, domain: &Domain, tell: &mut impl FnMut(Str
             ", singleshot {:?}, period {:?}, areas {:?} {:?}",
             vcpu.singleshot, vcpu.period, vcpu.runstate_area, vcpu.time_area
         );
-        tell(line);
+        add(line);
     }
 }
 
-fn rest(domain: &Domain, tell: &mut impl FnMut(String)) {
+fn rest(domain: &Domain, add: &mut impl FnMut(String)) {
     let parameters = domain.parameters.iter().enumerate().filter(|(_, value)| **value != 0);
-    parameters.for_each(|(number, value)| tell(format!("parameter {number}: {value:#x}")));
-    tell(format!(
-        "upcalls at {:?}, marks run times {}",
+    parameters.for_each(|(number, value)| add(format!("parameter {number}: {value:#x}")));
+    add(format!(
+        "upcall vector {:?}, marks run times {}",
         domain.upcall_vector, domain.marks_runstate
     ));
-    tell(format!(
-        "watchdogs {:?}, reason for the end {:?}, ended {:?}",
+    add(format!(
+        "watchdogs {:?}, shutdown code {:?}, ended {:?}",
         domain.watchdogs, domain.shutdown_code, domain.ended
     ));
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{Adversity, Guest, Machine, Profile, Setup};
-    use std::format;
-    use std::string::String;
-    use std::vec::Vec;
     use xen_hal::Xen;
     use xen_pac::base::Domid;
 
+    use crate::{DomainConfig, FaultRates, Guest, Machine, Profile};
+
     fn looks(guest: Guest) {
         let events = Xen::new(guest.xen()).events();
-        // A snapshot reads much of the shared page, at none of whose accesses the processor is to
-        // be taken away.
+        // A snapshot reads the shared page: these accesses must not be points of preemption.
         for _ in 0..100 {
             let before = guest.snapshot();
             let channel = events.alloc_unbound(Domid(7)).expect("a port is free");
@@ -201,15 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_is_seen_and_what_was_closed_is_gone() {
-        for adversity in
-            [Adversity::calm(), Adversity { spurious_upcalls: 0, ..Adversity::storm() }]
+    fn differences_show_what_was_made_and_vanish_with_it() {
+        for rates in [FaultRates::none(), FaultRates { spurious_upcalls: 0, ..FaultRates::storm() }]
         {
-            let mut machine = Machine::new(Profile::DOMU, 1)
-                .expect("there is memory for a machine")
-                .adversity(adversity);
-            machine.domain(Setup::new(), looks).expect("there is memory for a domain");
-            machine.run().expect("what is expected is seen");
+            let mut machine =
+                Machine::new(Profile::DOMU, 1).expect("the host has memory").fault_rates(rates);
+            machine.domain(DomainConfig::new(), looks).expect("the machine has memory");
+            machine.run().expect("the differences are as expected");
         }
     }
 }

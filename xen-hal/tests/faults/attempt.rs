@@ -37,7 +37,7 @@ impl Attempt {
             guest.fail(Fault::Nth(fails, ERROR));
         }
         let result = work();
-        guest.heal();
+        guest.clear_faults();
         self.hypercalls = guest.hypercalls() - hypercalls;
         self.after = Some(guest.snapshot());
         self.ended = Some(result.as_ref().map(|_| ()).map_err(|error| format!("{error:?}")));

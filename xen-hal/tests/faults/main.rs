@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use attempt::{Attempt, ERROR};
 use kernel::Kernel;
 use operations::{Leaves, OPERATIONS, Operation};
-use xen_sim::{Adversity, Guest, Machine, Profile, Setup};
+use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile};
 
 /// Makes an attempt on a fresh machine.
 fn attempt(operation: &'static Operation, fails: Option<u64>) -> Attempt {
@@ -21,13 +21,15 @@ fn attempt(operation: &'static Operation, fails: Option<u64>) -> Attempt {
     let filled = Arc::clone(&slot);
     let mut machine = Machine::new(Profile::DOM0, 1)
         .expect("there is memory for a machine")
-        .adversity(Adversity::calm());
+        .fault_rates(FaultRates::none());
     let program = move |guest: Guest| {
         let kernel = Kernel::start(guest, |_, _| ControlFlow::Continue(()))
             .expect("a domain may have its shared page");
         (operation.run)(&kernel, &mut filled.lock().expect("nobody else looks at it now"));
     };
-    machine.domain(Setup::new().vcpus(2).pages(64), program).expect("there is memory for a domain");
+    machine
+        .domain(DomainConfig::new().vcpus(2).pages(64), program)
+        .expect("there is memory for a domain");
     // An operation whose own clean-up fails afterwards shows it here.
     machine.run().unwrap_or_else(|failure| {
         panic!("{}, with hypercall {fails:?} failing: {failure}", operation.name)

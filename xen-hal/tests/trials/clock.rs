@@ -6,7 +6,7 @@ use core::time::Duration;
 use xen_hal::Xen;
 use xen_hal::clock::{Clock, PvClock, SystemTime};
 use xen_hal::hypercall::Errno;
-use xen_sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup};
+use xen_sim::{DomainConfig, Failure, FaultRates, Guest, Machine, Profile, Report};
 
 use super::Paths;
 use super::kernel::Kernel;
@@ -16,12 +16,14 @@ const ROUNDING: Duration = Duration::from_nanos(64);
 
 /// `readings` of the clock.
 pub(crate) fn machine(seed: u64, readings: u32, paths: Paths) -> Result<Report, Failure> {
-    let adversity = Adversity { clock_updates: 2, preempt_accesses: 2, ..Adversity::new() };
+    let rates = FaultRates { clock_updates: 2, preempt_accesses: 2, ..FaultRates::new() };
     let mut machine = Machine::new(Profile::DOM0, seed)
         .expect("there is memory for a machine")
-        .adversity(adversity);
+        .fault_rates(rates);
     let program = move |guest| program(guest, readings, &paths);
-    machine.domain(Setup::new().vcpus(2).pages(4), program).expect("there is memory for a domain");
+    machine
+        .domain(DomainConfig::new().vcpus(2).pages(4), program)
+        .expect("there is memory for a domain");
     super::run(machine)
 }
 
@@ -49,7 +51,7 @@ fn program(guest: Guest, readings: u32, paths: &Paths) -> Result<(), Errno> {
             before <= read + ROUNDING && read <= after + ROUNDING,
             "it was {before:?}, the clock said {read:?}, it was {after:?}"
         );
-        paths.note(guest.take_path());
+        paths.note(guest.take_trace_hash());
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use xen_hal::event::Port;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
-use xen_sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup};
+use xen_sim::{DomainConfig, Failure, FaultRates, Guest, Machine, Profile, Report};
 
 use super::Paths;
 use super::kernel::Kernel;
@@ -53,14 +53,16 @@ struct Trial {
 pub(crate) fn machine(
     seed: u64,
     rounds: u32,
-    adversity: Adversity,
+    rates: FaultRates,
     paths: Paths,
 ) -> Result<Report, Failure> {
     let mut machine = Machine::new(Profile::DOM0, seed)
         .expect("there is memory for a machine")
-        .adversity(adversity);
+        .fault_rates(rates);
     let program = move |guest| program(guest, rounds, &paths);
-    machine.domain(Setup::new().vcpus(2).pages(4), program).expect("there is memory for a domain");
+    machine
+        .domain(DomainConfig::new().vcpus(2).pages(4), program)
+        .expect("there is memory for a domain");
     super::run(machine)
 }
 
@@ -91,7 +93,7 @@ fn program(guest: Guest, rounds: u32, paths: &Paths) -> Result<(), Errno> {
     guest.enable_interrupts();
     for round in 1..=rounds {
         trial.round(guest, round)?;
-        paths.note(guest.take_path());
+        paths.note(guest.take_trace_hash());
     }
     Ok(())
 }
@@ -118,7 +120,7 @@ impl Trial {
         (0..ACTS).try_for_each(|_| self.act(guest))?;
         // Nothing stays masked, so that all events come to an end. What is not masked is left
         // alone: its events have to come by themselves.
-        let (me, bitmaps) = (guest.current().0 as usize, self.kernel.bitmaps());
+        let (me, bitmaps) = (guest.vcpu().0 as usize, self.kernel.bitmaps());
         for port in self
             .ports
             .iter()
@@ -144,7 +146,7 @@ impl Trial {
 
     fn act(&self, guest: Guest) -> Result<(), Errno> {
         let (bitmaps, events, me) =
-            (self.kernel.bitmaps(), self.kernel.xen().events(), guest.current().0 as usize);
+            (self.kernel.bitmaps(), self.kernel.xen().events(), guest.vcpu().0 as usize);
         let port = self.ports[guest.random() as usize % PORTS];
         let own = &self.kernel.own[me];
         let mine = own.contains(port);
@@ -179,7 +181,7 @@ impl Trial {
     /// What is wrong with a port.
     fn verdict(&self, guest: Guest, port: Port) -> Option<String> {
         let tally = &self.tallies[index(port)?];
-        let (raised, handled) = (guest.raised(port), tally.handled.load(Ordering::SeqCst));
+        let (raised, handled) = (guest.times_raised(port), tally.handled.load(Ordering::SeqCst));
         if self.kernel.bitmaps().is_pending(port) {
             return Some(format!("{port:?} is left pending"));
         }

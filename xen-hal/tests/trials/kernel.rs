@@ -9,7 +9,7 @@ use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
 use xen_pac::hvm::CallbackVia;
 use xen_pac::shared_info::{SharedInfo, VcpuInfo};
-use xen_sim::{Ending, Guest, Hypervisor};
+use xen_sim::{Guest, Hypervisor, ProgramResult};
 
 pub(crate) const VECTOR: u8 = 0xf3;
 /// How many vCPUs a trial's domain may have.
@@ -53,7 +53,7 @@ impl Kernel {
     }
 
     fn upcall(&self, mut handler: impl FnMut(Port) -> ControlFlow<()>) {
-        let me = self.guest.current().0 as usize;
+        let me = self.guest.vcpu().0 as usize;
         // Where a handler stops, the vector comes again: it is raised as long as an upcall is
         // pending.
         let _: Drain =
@@ -79,7 +79,7 @@ impl Kernel {
     }
 
     /// Starts the second vCPU.
-    pub(crate) fn second<E: Ending>(
+    pub(crate) fn second<E: ProgramResult>(
         &self,
         program: impl FnOnce(Guest) -> E + Send + 'static,
     ) -> Result<(), Errno> {

@@ -7,7 +7,7 @@ use xen_hal::Xen;
 use xen_hal::grant::{Access, GrantTable, Page};
 use xen_hal::hypercall::Errno;
 use xen_pac::base::Domid;
-use xen_sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup, hostile};
+use xen_sim::{DomainConfig, Failure, FaultRates, Guest, Machine, Profile, Report, hostile_peer};
 
 use super::Paths;
 
@@ -18,15 +18,15 @@ const PATTERN: [u8; 4096] = [0xa5; 4096];
 
 /// `rounds` pages lent and taken back, while the peer does what it likes.
 pub(crate) fn machine(seed: u64, rounds: u32, paths: Paths) -> Result<Report, Failure> {
-    let adversity = Adversity { preempt_accesses: 3, ..Adversity::new() };
+    let rates = FaultRates { preempt_accesses: 3, ..FaultRates::new() };
     let mut machine = Machine::new(Profile::DOM0, seed)
         .expect("there is memory for a machine")
-        .adversity(adversity);
+        .fault_rates(rates);
     let victim = machine
-        .domain(Setup::new().pages(32), move |guest| program(guest, rounds, &paths))
+        .domain(DomainConfig::new().pages(32), move |guest| program(guest, rounds, &paths))
         .expect("there is memory for a domain");
     machine
-        .domain(Setup::new().pages(16), hostile(victim, rounds * 8))
+        .domain(DomainConfig::new().pages(16), hostile_peer(victim, rounds * 8))
         .expect("there is memory for a domain");
     super::run(machine)
 }
@@ -68,7 +68,7 @@ fn program(guest: Guest, rounds: u32, paths: &Paths) -> Result<(), Errno> {
                 Err(in_use) => lent.push(in_use.into_grant()),
             }
         }
-        paths.note(guest.take_path());
+        paths.note(guest.take_trace_hash());
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use xen_hal::event::{AllPorts, Port};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::{Interrupts, VcpuId};
-use xen_sim::{Adversity, Failure, Guest, Machine, Profile, Report, Setup};
+use xen_sim::{DomainConfig, Failure, FaultRates, Guest, Machine, Profile, Report};
 
 use super::Paths;
 use super::kernel::Kernel;
@@ -35,12 +35,14 @@ struct Trial {
 /// `rounds` times, the second vCPU does something and signals while the first goes to sleep for it;
 /// then the other way round.
 pub(crate) fn machine(way: Way, seed: u64, rounds: u32, paths: Paths) -> Result<Report, Failure> {
-    let adversity = Adversity { preempt_accesses: 4, ..Adversity::new() };
+    let rates = FaultRates { preempt_accesses: 4, ..FaultRates::new() };
     let mut machine = Machine::new(Profile::DOM0, seed)
         .expect("there is memory for a machine")
-        .adversity(adversity);
+        .fault_rates(rates);
     let program = move |guest| program(guest, way, rounds, &paths);
-    machine.domain(Setup::new().vcpus(2).pages(4), program).expect("there is memory for a domain");
+    machine
+        .domain(DomainConfig::new().vcpus(2).pages(4), program)
+        .expect("there is memory for a domain");
     super::run(machine)
 }
 
@@ -48,7 +50,7 @@ fn program(guest: Guest, way: Way, rounds: u32, paths: &Paths) -> Result<(), Err
     let handled = Arc::new([const { AtomicU32::new(0) }; 2]);
     let counts = Arc::clone(&handled);
     let kernel = Kernel::start(guest, move |kernel, _| {
-        counts[kernel.guest.current().0 as usize].fetch_add(1, Ordering::SeqCst);
+        counts[kernel.guest.vcpu().0 as usize].fetch_add(1, Ordering::SeqCst);
         ControlFlow::Continue(())
     })?;
     let events = kernel.xen().events();
@@ -64,7 +66,7 @@ fn program(guest: Guest, way: Way, rounds: u32, paths: &Paths) -> Result<(), Err
     guest.enable_interrupts();
     for round in 1..=rounds {
         trial.round(0, way, round)?;
-        paths.note(guest.take_path());
+        paths.note(guest.take_trace_hash());
     }
     if way == Way::Masked {
         trial.kernel.bitmaps().unmask(trial.kernel.xen().events(), trial.ports[0], &AllPorts)?;

@@ -9,7 +9,7 @@ use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
 use xen_hal::vcpu::{InitialiseError, LongMode, Vcpu};
 use xen_pac::hvm::CallbackVia;
-use xen_sim::{Guest, Hypervisor, Interrupts, Space, TimeCounter};
+use xen_sim::{DomainSpace, Guest, Hypervisor, InterruptFlag, VirtualCounter};
 
 const UPCALL_VECTOR: u8 = 0xf3;
 const OWN_VECTOR: u8 = 0xe3;
@@ -27,9 +27,9 @@ impl Simulated {
         // A kernel's world is a static; a run in a test is as good as a kernel's life, and its
         // world as small as nothing.
         let world: &'static World = Box::leak(Box::new(World::new()));
-        guest.on_interrupt(UPCALL_VECTOR, move || world.upcall(guest.current()));
+        guest.on_interrupt(UPCALL_VECTOR, move || world.upcall(guest.vcpu()));
         guest.on_interrupt(OWN_VECTOR, move || {
-            world.own_upcall(guest.current());
+            world.own_upcall(guest.vcpu());
             guest.end_of_interrupt();
         });
         Self { guest, world, lines }
@@ -40,23 +40,23 @@ impl Simulated {
 // alone; the seams are the simulator's own.
 unsafe impl Machine for Simulated {
     type Xen = Hypervisor;
-    type Space = Space;
-    type Counter = TimeCounter;
-    type Interrupts = Interrupts;
+    type Space = DomainSpace;
+    type Counter = VirtualCounter;
+    type Interrupts = InterruptFlag;
 
     fn xen(&self) -> Hypervisor {
         self.guest.xen()
     }
 
-    fn space(&self) -> Space {
+    fn space(&self) -> DomainSpace {
         self.guest.space()
     }
 
-    fn counter(&self) -> TimeCounter {
+    fn counter(&self) -> VirtualCounter {
         self.guest.counter()
     }
 
-    fn interrupts(&self) -> Interrupts {
+    fn interrupts(&self) -> InterruptFlag {
         self.guest.interrupts()
     }
 
@@ -82,7 +82,7 @@ unsafe impl Machine for Simulated {
     }
 
     fn current(&self) -> VcpuId {
-        self.guest.current()
+        self.guest.vcpu()
     }
 
     fn enable_interrupts(&self) {
@@ -99,7 +99,7 @@ unsafe impl Machine for Simulated {
 
     fn start(&self, vcpu: VcpuId, main: fn(&Self)) -> Result<(), Errno> {
         let further = self.clone();
-        self.guest.prepare(vcpu, move |guest| main(&Self { guest, ..further }));
+        self.guest.set_program(vcpu, move |guest| main(&Self { guest, ..further }));
         // The simulator runs the program, whatever the address; the rest has to be a state in which
         // a vCPU can start.
         let state = LongMode::new(0x1000, 0x2000, 0x3000);

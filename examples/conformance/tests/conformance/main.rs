@@ -9,17 +9,17 @@ use std::sync::{Arc, Mutex};
 
 use conformance::list::SCENARIOS;
 use machine::Simulated;
-use xen_sim::{Adversity, Machine, Profile, Setup};
+use xen_sim::{DomainConfig, FaultRates, Machine, Profile};
 
 /// What a scenario tells on the simulator.
-fn tell(name: &'static str, seed: u64, adversity: Adversity) -> Vec<String> {
+fn tell(name: &'static str, seed: u64, rates: FaultRates) -> Vec<String> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&lines);
     let mut machine = Machine::new(Profile::DOM0, seed)
         .expect("there is memory for a machine")
-        .adversity(adversity);
+        .fault_rates(rates);
     let program = move |guest| conformance::run(name, &Simulated::new(guest, told));
-    machine.domain(Setup::new().vcpus(2), program).expect("there is memory for a domain");
+    machine.domain(DomainConfig::new().vcpus(2), program).expect("there is memory for a domain");
     let ended = machine.run();
     let lines = lines.lock().expect("no line is being told any more").clone();
     if let Err(failure) = ended {
@@ -39,8 +39,8 @@ fn recorded(name: &str) -> Vec<String> {
     text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
-fn compare(name: &'static str, seed: u64, adversity: Adversity) -> Result<(), String> {
-    let (told, recorded) = (tell(name, seed, adversity), recorded(name));
+fn compare(name: &'static str, seed: u64, rates: FaultRates) -> Result<(), String> {
+    let (told, recorded) = (tell(name, seed, rates), recorded(name));
     assert!(!recorded.is_empty(), "{name} has a transcript");
     if told == recorded {
         return Ok(());
@@ -60,7 +60,7 @@ fn every_scenario_tells_what_real_xen_told() {
     let differences: Vec<_> = SCENARIOS
         .iter()
         .filter(|scenario| scenario.runs_on(false))
-        .filter_map(|scenario| compare(scenario.name, 1, Adversity::new()).err())
+        .filter_map(|scenario| compare(scenario.name, 1, FaultRates::new()).err())
         .collect();
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
 }
@@ -68,7 +68,7 @@ fn every_scenario_tells_what_real_xen_told() {
 /// What vCPUs do meanwhile, and when they are preempted, is no part of a transcript.
 #[test]
 fn no_seed_makes_a_difference() {
-    let often = Adversity { preempt_accesses: 4, clock_updates: 3, ..Adversity::new() };
+    let often = FaultRates { preempt_accesses: 4, clock_updates: 3, ..FaultRates::new() };
     for scenario in SCENARIOS.iter().filter(|scenario| scenario.runs_on(false)) {
         for seed in 2..10 {
             if let Err(difference) = compare(scenario.name, seed, often) {
@@ -80,8 +80,8 @@ fn no_seed_makes_a_difference() {
 
 #[test]
 fn the_comparison_notices_a_difference() {
-    let difference = compare("version", 1, Adversity::new());
+    let difference = compare("version", 1, FaultRates::new());
     assert_eq!(difference, Ok(()));
-    let told = tell("version", 1, Adversity::new());
+    let told = tell("version", 1, FaultRates::new());
     assert_ne!(told, recorded("console"));
 }

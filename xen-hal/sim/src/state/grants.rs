@@ -1,53 +1,52 @@
-//! A domain's grant table, and what it has mapped of others'.
+//! A domain's grant table, and the grants of others that it has mapped.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::vec::Vec;
 
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::{Frame, PAGE_SIZE};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::GrantTableV1Page;
 
-use super::physmap::Frames;
-use crate::boundary::{MachineFrame, MachineMemory};
-use xen_hal::hypercall::Errno;
-use xen_hal::platform::PAGE_SIZE;
+use super::grant_entry::mark_use;
+use super::{Domain, Entry, Frames, State};
+use crate::memory::{MachineFrame, MachineMemory};
 
 /// How many pages a table may have.
 pub(crate) const MAX_FRAMES: usize = 64;
-/// Bytes of an entry of version 2.
-pub(crate) const V2_ENTRY: usize = 16;
+/// Bytes of a version 2 entry.
+pub(super) const V2_ENTRY: usize = 16;
 
-/// The grants of a domain: those that it lends, and those of others that it has mapped.
 #[derive(Debug)]
 pub(crate) struct Grants {
-    /// Which table this is: a domain that goes elsewhere gets another one.
+    /// Counts the tables of the domain: a restored domain has a new one.
     pub(crate) table: u32,
     pub(crate) version: u32,
     pub(crate) frames: Vec<MachineFrame>,
     pub(crate) status_frames: Vec<MachineFrame>,
-    /// What others have mapped, by reference.
+    /// The grants that peers have mapped, by reference.
     pub(crate) active: BTreeMap<u32, Active>,
-    /// What this domain has mapped, by handle.
+    /// The mappings of this domain, by handle.
     pub(crate) maps: Vec<Option<Map>>,
-    /// How many handles there may be.
+    /// How many mappings there may be.
     pub(crate) max_maps: usize,
 }
 
 /// How often a grant is mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Active {
-    /// By whom: nobody else can have the grant meanwhile, whatever its entry says.
+    /// The domain that maps it. While it does, no other domain can.
     pub(crate) by: Domid,
     pub(crate) frame: MachineFrame,
     pub(crate) readers: u32,
     pub(crate) writers: u32,
 }
 
-/// A mapping of somebody's page.
+/// A mapping of a peer's page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Map {
     pub(crate) owner: Domid,
-    /// Which of the owner's tables lends it.
+    /// The owner's table that grants it.
     pub(crate) table: u32,
     pub(crate) reference: u32,
     pub(crate) frame: MachineFrame,
@@ -60,7 +59,7 @@ impl Grants {
         Self {
             table: 0,
             version: 1,
-            frames: std::vec![first],
+            frames: vec![first],
             status_frames: Vec::new(),
             active: BTreeMap::new(),
             maps: Vec::new(),
@@ -75,7 +74,7 @@ impl Grants {
         (self.frames.len() * in_page) as u32
     }
 
-    /// Lets the table have so many pages at least (`gnttab_grow_table`).
+    /// Grows the table to at least `frames` pages (`gnttab_grow_table`).
     pub(crate) fn grow(
         &mut self,
         frames: usize,
@@ -91,8 +90,7 @@ impl Grants {
         self.grow_status(free, memory).map_err(|_| Errno::ENOMEM)
     }
 
-    /// Lets the table have so many pages of status, as far as it may grow for them
-    /// (`gnttab_get_status_frame_mfn`).
+    /// Grows the table until it has `pages` status pages (`gnttab_get_status_frame_mfn`).
     pub(crate) fn grow_to_status(
         &mut self,
         pages: usize,
@@ -106,7 +104,7 @@ impl Grants {
         self.grow(entries / (PAGE_SIZE / V2_ENTRY), free, memory)
     }
 
-    /// In version 2 each entry has a status of two bytes, in pages of their own.
+    /// Adds status pages for all entries: in version 2, each entry has a status of two bytes.
     pub(crate) fn grow_status(
         &mut self,
         free: &mut Frames,
@@ -118,5 +116,55 @@ impl Grants {
             self.status_frames.push(free.take_for_xen(memory)?);
         }
         Ok(())
+    }
+}
+
+impl State {
+    /// Counts a mapping of a domain's grant, and marks the entry as in use.
+    pub(crate) fn pin_grant(
+        &mut self,
+        owner: usize,
+        reference: u32,
+        by: Domid,
+        frame: MachineFrame,
+        writable: bool,
+    ) {
+        let grants = &mut self.domains[owner].grants;
+        let unused = Active { by, frame, readers: 0, writers: 0 };
+        let active = grants.active.entry(reference).or_insert(unused);
+        if writable {
+            active.writers += 1;
+        } else {
+            active.readers += 1;
+        }
+        let writing = active.writers > 0;
+        mark_use(grants, &self.memory, reference, true, writing);
+    }
+
+    /// Ends a mapping: its frame is empty. When it was the last of the grant, the entry is unused.
+    pub(crate) fn end_map(&mut self, domain: usize, handle: usize) {
+        let Some(map) = self.domains[domain].grants.maps[handle].take() else { return };
+        let physmap = &mut self.domains[domain].physmap;
+        let at = physmap.frame(Frame::containing(map.address).0);
+        if let Some(at) = at.filter(|at| matches!(physmap.entries[*at], Entry::Grant { .. })) {
+            // If the host refuses, the page stays visible, as after a translation that was not
+            // flushed.
+            let _ = physmap.put(at, Entry::Empty, &self.memory);
+        }
+        self.frames.release(map.frame);
+        let grants_it =
+            |owner: &&mut Domain| owner.id == map.owner && owner.grants.table == map.table;
+        let Some(owner) = self.domains.iter_mut().find(grants_it) else { return };
+        let Some(active) = owner.grants.active.get_mut(&map.reference) else { return };
+        if map.writable {
+            active.writers -= 1;
+        } else {
+            active.readers -= 1;
+        }
+        let (used, writing) = (active.readers + active.writers > 0, active.writers > 0);
+        if !used {
+            owner.grants.active.remove(&map.reference);
+        }
+        mark_use(&owner.grants, &self.memory, map.reference, used, writing);
     }
 }

@@ -1,51 +1,52 @@
-//! What the simulated Xen knows: the machine, its domains, and their vCPUs. Plain data, all of it
-//! under one lock, and the rules that hold for a part of it alone.
+//! What Xen knows of the machine, its domains and their vCPUs, and what happens without a
+//! hypercall: timers, upcalls, the end of a domain.
 
+mod grant_entry;
 mod grants;
-mod path;
+mod hash;
 mod physmap;
 mod ports;
 mod random;
-mod sum;
+mod run;
+mod time;
+mod upcall;
 mod vcpu;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::string::String;
 use std::sync::Arc;
-use std::vec::Vec;
 
+use xen_hal::hypercall::Errno;
 use xen_pac::base::Domid;
+use xen_pac::hvm::HVM_NR_PARAMS;
 use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
-use super::adversity::{Adversity, Faults};
-use super::boundary::{MachineFrame, MachineMemory};
-use super::failure::What;
-use super::profile::{Profile, Role};
-use super::setup::Setup;
-pub(super) use grants::{Active, Grants, MAX_FRAMES, Map, V2_ENTRY};
-pub(super) use path::Path;
-pub(super) use physmap::{
+use crate::config::DomainConfig;
+use crate::failure::FailureKind;
+use crate::faults::{FaultRates, Faults};
+use crate::memory::{MachineFrame, MachineMemory};
+use crate::profile::{Profile, Role};
+pub(crate) use grant_entry::{read_entry, reserved_entries, write_reserved_entries};
+pub(crate) use grants::{Grants, MAX_FRAMES, Map};
+pub(crate) use hash::{Fnv64, TraceHash};
+pub(crate) use physmap::{
     END_OF_PROGRAM, Entry, FIRST, Frames, Physmap, address_in_program, frame_of_program,
 };
-pub(super) use ports::{Binding, Ports};
-pub(super) use random::Random;
-pub(super) use sum::Sum;
-pub(super) use vcpu::{Area, Program, Run, RunTimes, Vcpu};
-
-use xen_hal::hypercall::Errno;
+pub(crate) use ports::{Binding, Ports};
+pub(crate) use random::Random;
+pub(crate) use upcall::Interrupt;
+pub(crate) use vcpu::{Area, Program, Run, RunTimes, Vcpu};
 
 /// When the first domain starts, in nanoseconds since Xen started.
 pub(crate) const BEGINNING: u64 = NANOS_PER_SECOND;
 
-/// Nanoseconds in a second.
 pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// What is called on an interrupt.
 pub(crate) type Handler = Arc<dyn Fn() + Send + Sync>;
 
-/// A vCPU of the machine: by the index of its domain, and its own number.
+/// A vCPU of the machine: the index of its domain, and its own number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct VcpuKey {
     pub(crate) domain: usize,
@@ -61,22 +62,24 @@ pub(crate) struct State {
     pub(crate) domains: Vec<Domain>,
     /// Nanoseconds since Xen started.
     pub(crate) now: u64,
-    /// The earliest moment at which a timer fires.
+    /// When the next timer fires.
     pub(crate) next_timer: Option<u64>,
     pub(crate) random: Random,
-    pub(crate) adversity: Adversity,
-    /// Who has the baton.
+    pub(crate) rates: FaultRates,
+    /// The vCPU that has the processor.
     pub(crate) running: Option<VcpuKey>,
-    /// Why the machine stopped before its programs were done.
-    pub(crate) over: Option<What>,
-    /// How many hypercalls were made.
+    /// The vCPUs that can run, in order.
+    pub(crate) ready: Vec<VcpuKey>,
+    /// vCPUs that have a program to run and no stack yet.
+    pub(crate) started: Vec<(VcpuKey, Program)>,
+    /// Whether there may be a vCPU that must leave its program.
+    pub(crate) someone_leaves: bool,
+    /// Why the machine stopped before its programs were over.
+    pub(crate) over: Option<FailureKind>,
     pub(crate) hypercalls: u64,
-    /// What happened, in order, folded into a number.
-    pub(crate) path: Path,
-    /// vCPUs whose threads are to be started.
-    pub(crate) to_start: Vec<VcpuKey>,
-    /// What programs told each other beside Xen.
-    pub(crate) posts: BTreeMap<String, u64>,
+    pub(crate) trace: TraceHash,
+    /// What programs published to each other.
+    pub(crate) keys_published: BTreeMap<String, u64>,
 }
 
 /// A domain.
@@ -85,31 +88,30 @@ pub(crate) struct Domain {
     pub(crate) role: Role,
     pub(crate) vcpus: Vec<Vcpu>,
     pub(crate) physmap: Physmap,
-    /// How many pages it was made with.
-    pub(crate) made_with: usize,
-    /// The frame of the page that is shared with Xen.
+    /// How many pages it was created with.
+    pub(crate) initial_pages: usize,
+    /// The frame of its `shared_info`.
     pub(crate) shared: MachineFrame,
     pub(crate) ports: Ports,
     pub(crate) grants: Grants,
-    /// The HVM parameters, by their numbers.
-    pub(crate) parameters: [u64; xen_pac::hvm::HVM_NR_PARAMS as usize],
-    /// The vector at which events come, on x86.
+    /// The HVM parameters, by number.
+    pub(crate) parameters: [u64; HVM_NR_PARAMS as usize],
+    /// The vector of the domain's upcalls, on x86.
     pub(crate) upcall_vector: Option<u8>,
     /// Whether Xen marks run times while it writes them.
     pub(crate) marks_runstate: bool,
     /// When each watchdog ends the domain.
     pub(crate) watchdogs: [Option<u64>; 2],
-    /// The reason that was given before the end, if one was.
+    /// The reason given by `SCHEDOP_shutdown_code`.
     pub(crate) shutdown_code: Option<ShutdownReason>,
     pub(crate) ended: Option<ShutdownReason>,
     pub(crate) suspends: u32,
-    /// What its clock is ahead of the machine's, in nanoseconds: since it came from another
-    /// machine.
+    /// The domain's time minus the machine's, in nanoseconds: not 0 after a restore.
     pub(crate) epoch: i64,
     pub(crate) handlers: BTreeMap<u8, Handler>,
     pub(crate) faults: Faults,
     pub(crate) hypercalls: u64,
-    /// What was written to Xen's console.
+    /// What it wrote to Xen's console.
     pub(crate) console: Vec<u8>,
 }
 
@@ -124,13 +126,15 @@ impl State {
             now: BEGINNING,
             next_timer: None,
             random: Random::new(seed),
-            adversity: Adversity::new(),
+            rates: FaultRates::new(),
             running: None,
+            ready: Vec::new(),
+            started: Vec::new(),
+            someone_leaves: false,
             over: None,
             hypercalls: 0,
-            path: Path::default(),
-            to_start: Vec::new(),
-            posts: BTreeMap::new(),
+            trace: TraceHash::default(),
+            keys_published: BTreeMap::new(),
         })
     }
 
@@ -150,7 +154,7 @@ impl State {
         &mut self.domains[key.domain].vcpus[key.vcpu]
     }
 
-    /// The index of the domain with this number, `DOMID_SELF` being the caller's.
+    /// The index of a domain by its number, `DOMID_SELF` being the caller.
     pub(crate) fn domain_by_id(&self, caller: usize, id: Domid) -> Result<usize, Errno> {
         if id == Domid::SELF {
             return Ok(caller);
@@ -161,7 +165,7 @@ impl State {
             .ok_or(Errno::ESRCH)
     }
 
-    /// Whether `caller` may do to `target` what is a domain's own business.
+    /// Whether `caller` may do to `target` what a domain may do to itself.
     pub(crate) fn may_act_on(&self, caller: usize, target: usize) -> Result<(), Errno> {
         if caller == target || self.domains[caller].role == Role::Control {
             Ok(())
@@ -170,9 +174,9 @@ impl State {
         }
     }
 
-    /// Whether Xen's default policy on Arm, SILO, keeps two domains apart, so that `caller` may not
-    /// bring them together (`silo_mode_dom_check`).
-    pub(crate) fn apart(&self, caller: usize, one: usize, other: usize) -> bool {
+    /// Whether SILO, Xen's default policy on Arm, forbids `caller` to connect two domains
+    /// (`silo_mode_dom_check`).
+    pub(crate) fn silo_forbids(&self, caller: usize, one: usize, other: usize) -> bool {
         let guest = |domain: usize| self.domains[domain].role != Role::Control;
         self.profile.is_arm() && one != other && [caller, one, other].into_iter().all(guest)
     }
@@ -185,31 +189,35 @@ impl State {
             .flat_map(|(domain, of)| (0..of.vcpus.len()).map(move |vcpu| VcpuKey { domain, vcpu }))
     }
 
-    /// Adds a domain whose first vCPU will run `program`.
-    pub(crate) fn add_domain(&mut self, setup: &Setup, program: Program) -> io::Result<Domid> {
-        let role = setup.role.unwrap_or(self.profile.role);
+    /// Adds a domain whose first vCPU runs `program`.
+    pub(crate) fn add_domain(
+        &mut self,
+        config: &DomainConfig,
+        program: Program,
+    ) -> io::Result<Domid> {
+        let role = config.role.unwrap_or(self.profile.role);
         let first =
             u16::from(self.domains.first().map_or(role, |first| first.role) != Role::Control);
         let id = Domid(first + self.domains.len() as u16);
-        // All or nothing: two pages of Xen's, and the domain's own.
-        if self.frames.free_count() < setup.pages + 2 {
+        // All or nothing: the shared page, one page of the grant table, and the domain's own.
+        if self.frames.free_count() < config.pages + 2 {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let shared = self.frames.take_for_xen(&self.memory)?;
         let physmap =
-            Physmap::populated(setup.pages, &mut self.frames, &self.memory, self.domains.len())?;
+            Physmap::populated(config.pages, &mut self.frames, &self.memory, self.domains.len())?;
         let info = |vcpu| self.profile.block_in_shared_page(vcpu).map(|block| (shared, block));
-        let vcpus = (0..setup.vcpus).map(|vcpu| Vcpu::new(info(vcpu), self.now));
-        let mut domain = Domain {
+        let vcpus = (0..config.vcpus).map(|vcpu| Vcpu::new(info(vcpu), self.now));
+        self.domains.push(Domain {
             id,
             role,
             vcpus: vcpus.collect(),
             physmap,
-            made_with: setup.pages,
+            initial_pages: config.pages,
             shared,
             ports: Ports::new(if role == Role::Control { 4096 } else { 1024 }),
-            grants: Grants::new(self.frames.take_for_xen(&self.memory)?, setup.maps),
-            parameters: [0; xen_pac::hvm::HVM_NR_PARAMS as usize],
+            grants: Grants::new(self.frames.take_for_xen(&self.memory)?, config.maps),
+            parameters: [0; HVM_NR_PARAMS as usize],
             upcall_vector: None,
             marks_runstate: false,
             watchdogs: [None; 2],
@@ -221,13 +229,14 @@ impl State {
             faults: Faults::default(),
             hypercalls: 0,
             console: Vec::new(),
-        };
-        let first = &mut domain.vcpus[0];
-        (first.initialised, first.run, first.program, first.started) =
-            (true, Run::Ready, Some(program), true);
-        first.times.state = Runstate::RUNNABLE;
-        self.domains.push(domain);
-        self.write_wallclock(self.domains.len() - 1);
+        });
+        let key = VcpuKey { domain: self.domains.len() - 1, vcpu: 0 };
+        let vcpu = self.vcpu_mut(key);
+        (vcpu.initialised, vcpu.program) = (true, Some(program));
+        vcpu.times.state = Runstate::RUNNABLE;
+        self.set_run(key, Run::Ready);
+        self.start(key);
+        self.write_wallclock(key.domain);
         Ok(id)
     }
 }

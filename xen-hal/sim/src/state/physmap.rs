@@ -1,39 +1,38 @@
-//! Which frame of the machine is at which frame of a domain, and whose the machine's frames are.
+//! Which machine frame is at which frame of a domain, and who owns the machine's frames.
 
 use std::io;
-use std::vec::Vec;
 
-use crate::boundary::{GuestMemory, MachineFrame, MachineMemory};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::PAGE_SIZE;
 
+use crate::memory::{GuestMemory, MachineFrame, MachineMemory};
+
 /// No program has memory from this address on.
 pub(crate) const END_OF_PROGRAM: usize = 1 << 47;
-/// The first frame of a domain at which there is memory: frame 0 is one that the HAL maps nothing
-/// at.
+/// The first frame of a domain at which there is memory. The HAL maps nothing at frame 0.
 pub(crate) const FIRST: usize = 16;
-/// How many frames a domain has room for beyond those of its memory.
+/// How many frames a domain has beyond those of its memory.
 const ROOM: usize = 128;
 
-/// The frames from here on stand for the program's own memory, which is no domain's: its variables
-/// and stacks. Xen copies from and to it, and does nothing else with it.
+/// Frames from here on stand for the program's own memory, its variables and stacks, which is no
+/// domain's. Xen copies from and to it, and does nothing else with it.
 const PROGRAM: u64 = 1 << 36;
 
-/// The frame by which a program names its own memory to Xen.
+/// The frame that stands for an address of the program's own memory.
 pub(crate) const fn frame_of_program(address: usize) -> u64 {
     PROGRAM + (address / PAGE_SIZE) as u64
 }
 
-/// The address of the program's memory at such a frame.
+/// The address that such a frame stands for.
 pub(crate) fn address_in_program(gfn: u64) -> Option<usize> {
     let page = usize::try_from(gfn.checked_sub(PROGRAM)?).ok()?;
     page.checked_mul(PAGE_SIZE).filter(|address| *address != 0 && *address < END_OF_PROGRAM)
 }
 
-/// Whose a frame of the machine is.
+/// Who owns a machine frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
-    Nobody,
+    Free,
     Xen,
     Domain(usize),
 }
@@ -42,16 +41,16 @@ enum Owner {
 #[derive(Clone, Debug)]
 pub(crate) struct Frames {
     owners: Vec<Owner>,
-    /// How many there are that still use each of them: a mapping of a peer's, or Xen itself. A
-    /// frame that was given back is free when nobody does.
-    holders: Vec<u32>,
-    /// Below this one none is free.
+    /// How many mappings of peers and areas of Xen use each frame. A frame that its owner gave back
+    /// is only free once nothing uses it.
+    users: Vec<u32>,
+    /// No frame below this one is free.
     lowest: usize,
 }
 
 impl Frames {
     pub(crate) fn new(count: usize) -> Self {
-        Self { owners: std::vec![Owner::Nobody; count], holders: std::vec![0; count], lowest: 0 }
+        Self { owners: vec![Owner::Free; count], users: vec![0; count], lowest: 0 }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -59,15 +58,14 @@ impl Frames {
     }
 
     fn is_free(&self, frame: usize) -> bool {
-        self.owners[frame] == Owner::Nobody && self.holders[frame] == 0
+        self.owners[frame] == Owner::Free && self.users[frame] == 0
     }
 
-    /// How many frames are free.
     pub(crate) fn free_count(&self) -> usize {
         (self.lowest..self.owners.len()).filter(|frame| self.is_free(*frame)).count()
     }
 
-    /// Takes the lowest free frame, full of zeros.
+    /// Takes the lowest free frame, and fills it with zeros.
     fn take(&mut self, owner: Owner, memory: &MachineMemory) -> Option<MachineFrame> {
         let frame = (self.lowest..self.owners.len()).find(|frame| self.is_free(*frame))?;
         self.owners[frame] = owner;
@@ -85,18 +83,18 @@ impl Frames {
         self.take(Owner::Domain(domain), memory)
     }
 
-    /// Somebody beside its owner uses a frame from now on.
+    /// Counts a use of a frame besides its owner's.
     pub(crate) fn hold(&mut self, frame: MachineFrame) {
-        self.holders[frame.0] += 1;
+        self.users[frame.0] += 1;
     }
 
-    /// And does not any more.
+    /// Ends such a use.
     pub(crate) fn release(&mut self, frame: MachineFrame) {
-        self.holders[frame.0] = self.holders[frame.0].saturating_sub(1);
+        self.users[frame.0] = self.users[frame.0].saturating_sub(1);
         self.lowest = self.lowest.min(frame.0);
     }
 
-    /// Somebody uses one frame in place of another.
+    /// Counts a use of `now`, and ends that of `before`.
     pub(crate) fn replace(&mut self, before: Option<MachineFrame>, now: Option<MachineFrame>) {
         if let Some(now) = now {
             self.hold(now);
@@ -107,7 +105,7 @@ impl Frames {
     }
 
     pub(crate) fn free(&mut self, frame: MachineFrame) {
-        self.owners[frame.0] = Owner::Nobody;
+        self.owners[frame.0] = Owner::Free;
         self.lowest = self.lowest.min(frame.0);
     }
 }
@@ -116,11 +114,11 @@ impl Frames {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     Empty,
-    /// Memory of the domain's.
+    /// Memory of the domain.
     Ram(MachineFrame),
     /// A page of Xen's.
     Xen(MachineFrame),
-    /// A page that was lent.
+    /// A peer's page.
     Grant {
         frame: MachineFrame,
         writable: bool,
@@ -131,14 +129,14 @@ pub(crate) enum Entry {
 pub(crate) struct Physmap {
     pub(crate) memory: GuestMemory,
     pub(crate) entries: Vec<Entry>,
-    /// How many pages the domain has, out of its reach or not.
+    /// How many pages the domain has, at a frame or not.
     pub(crate) pages: usize,
-    /// The greatest frame at which there ever was something.
+    /// The greatest frame at which there was ever something.
     pub(crate) highest: usize,
 }
 
 impl Physmap {
-    /// A domain's frames, with memory at the first `pages` of them.
+    /// Frames with memory at the first `pages` of them.
     pub(crate) fn populated(
         pages: usize,
         frames: &mut Frames,
@@ -148,7 +146,7 @@ impl Physmap {
         let count = FIRST + pages + ROOM;
         let mut physmap = Self {
             memory: GuestMemory::reserve(count)?,
-            entries: std::vec![Entry::Empty; count],
+            entries: vec![Entry::Empty; count],
             pages: 0,
             highest: 0,
         };
@@ -160,7 +158,7 @@ impl Physmap {
         Ok(physmap)
     }
 
-    /// Takes a page for the domain, which is at none of its frames yet.
+    /// Takes a page for the domain, which is not at a frame yet.
     pub(crate) fn allocate(
         &mut self,
         frames: &mut Frames,
@@ -180,12 +178,12 @@ impl Physmap {
             .unwrap_or(Entry::Empty)
     }
 
-    /// The machine's frame at a frame where the domain has memory.
+    /// The machine frame at a frame at which the domain has memory.
     pub(crate) fn ram(&self, gfn: u64) -> Option<MachineFrame> {
         if let Entry::Ram(frame) = self.get(gfn) { Some(frame) } else { None }
     }
 
-    /// A frame that the domain has room for.
+    /// A frame number, if it is one that the domain can have.
     pub(crate) fn frame(&self, gfn: u64) -> Option<usize> {
         usize::try_from(gfn).ok().filter(|gfn| *gfn < self.entries.len())
     }
@@ -199,7 +197,7 @@ impl Physmap {
             && !matches!(self.entries[frame], Entry::Grant { writable: false, .. })
     }
 
-    /// Where a frame of the machine is, if it is at any.
+    /// The frame at which a machine frame is, if there is one.
     pub(crate) fn find(&self, wanted: MachineFrame) -> Option<usize> {
         self.entries.iter().position(|entry| match entry {
             Entry::Ram(frame) | Entry::Xen(frame) | Entry::Grant { frame, .. } => *frame == wanted,
@@ -207,7 +205,7 @@ impl Physmap {
         })
     }
 
-    /// Puts something at a frame, in place of what was there.
+    /// Puts an entry at a frame, in place of what was there.
     pub(crate) fn put(
         &mut self,
         frame: usize,
@@ -228,7 +226,7 @@ impl Physmap {
         Ok(())
     }
 
-    /// XenCpuid a frame empty, and gives its page back to Xen if it was memory of the domain's.
+    /// Empties a frame and gives its page back to Xen, if it is memory of the domain.
     pub(crate) fn free(
         &mut self,
         frame: usize,

@@ -1,12 +1,9 @@
 //! A domain's event channels.
 
-use std::vec::Vec;
-
+use xen_hal::hypercall::Errno;
 use xen_pac::base::{Domid, Virq};
 
-use xen_hal::hypercall::Errno;
-
-/// Ports come in groups of so many, as a domain needs them.
+/// Ports are added in buckets of this size.
 const BUCKET: usize = 64;
 
 /// What a port is bound to.
@@ -32,7 +29,7 @@ pub(crate) struct Port {
 
 const FREE: Port = Port { binding: Binding::Free, vcpu: 0, raised: 0 };
 
-/// The ports of a domain. Port 0 is never given out.
+/// The ports of a domain. Port 0 is never allocated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ports {
     pub(crate) all: Vec<Port>,
@@ -42,10 +39,10 @@ pub(crate) struct Ports {
 
 impl Ports {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { all: std::vec![FREE; BUCKET], limit }
+        Self { all: vec![FREE; BUCKET], limit }
     }
 
-    /// The lowest port that is free, with more room made for it if there may be (`get_free_port`).
+    /// The lowest free port; adds a bucket if there is none (`get_free_port`).
     pub(crate) fn allocate(&mut self) -> Result<u32, Errno> {
         let free = (1..self.all.len()).find(|port| self.all[*port].binding == Binding::Free);
         let port = match free {
@@ -66,7 +63,7 @@ impl Ports {
         Ok(port)
     }
 
-    /// A port for which there is room, bound or not.
+    /// A port that is within the buckets, bound or not.
     pub(crate) fn get(&self, port: u32) -> Result<&Port, Errno> {
         self.all.get(port as usize).ok_or(Errno::EINVAL)
     }
@@ -78,7 +75,7 @@ impl Ports {
         })
     }
 
-    /// The port to which a virtual interrupt of a vCPU is bound.
+    /// The port that a VIRQ is bound to, of one vCPU or of any.
     pub(crate) fn of_virq(&self, virq: Virq, vcpu: Option<usize>) -> Option<u32> {
         let bound = |port: &Port| {
             port.binding == Binding::Virq(virq) && vcpu.is_none_or(|vcpu| port.vcpu == vcpu)

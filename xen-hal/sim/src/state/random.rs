@@ -1,5 +1,5 @@
-//! Chance that can be repeated: the same seed gives the same choices, in every version of this
-//! crate. That is why no library's generator is used.
+//! Random numbers from a seed. No library's generator is used, because a seed must give the same
+//! run in every release of this crate.
 
 /// The generator SplitMix64.
 #[derive(Clone, Debug)]
@@ -10,7 +10,6 @@ impl Random {
         Self(seed)
     }
 
-    /// Any number.
     pub(crate) const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -19,14 +18,14 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`; 0 where there is none.
+    /// A number below `bound`; 0 if there is none.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         // The product's upper half is as evenly spread as the number itself.
         ((u128::from(self.next()) * bound as u128) >> u64::BITS) as usize
     }
 
-    /// True once in `often` times; never for 0. It draws nothing where the answer is known, so that
-    /// a chance that is off changes no other choice.
+    /// True once in `often` times; never for 0. Draws nothing if the answer is certain, so that a
+    /// rate that is off changes no other choice.
     pub(crate) fn once_in(&mut self, often: u32) -> bool {
         match often {
             0 => false,
@@ -41,8 +40,7 @@ mod tests {
     use super::Random;
 
     #[test]
-    fn the_numbers_are_those_of_splitmix64() {
-        // From the reference implementation's published output for this seed.
+    fn numbers_equal_those_of_the_reference_implementation() {
         let mut random = Random::new(1_234_567);
         assert_eq!(
             [random.next(), random.next(), random.next()],

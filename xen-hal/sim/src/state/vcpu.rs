@@ -1,54 +1,48 @@
 //! What Xen knows of a vCPU.
 
-use std::boxed::Box;
-use std::string::String;
-use std::sync::{Arc, Condvar};
-use std::vec::Vec;
-
 use xen_pac::vcpu::Runstate;
 
-use crate::boundary::MachineFrame;
+use crate::memory::MachineFrame;
 
 /// What a vCPU runs.
 pub(crate) type Program = Box<dyn FnOnce() -> Result<(), String> + Send>;
 
-/// What a vCPU is at.
+/// Whether a vCPU can run, and what it waits for if not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Run {
-    /// Not started, or stopped.
+    /// Not started, or taken down.
     Down,
-    /// It runs, or would if it had the baton.
     Ready,
-    /// It waits for an interrupt.
+    /// Waits for an interrupt.
     Blocked,
-    /// It waits for one of these ports, or an interrupt.
+    /// Waits for one of these ports, or an interrupt.
     Polling(Vec<u32>),
-    /// It waits for another domain to post something under this name.
-    Awaiting(String),
+    /// Waits until this key is published.
+    WaitingForKey(String),
     /// Its program is over.
     Finished,
 }
 
 /// A vCPU.
 pub(crate) struct Vcpu {
-    pub(crate) run: Run,
+    /// Changed by `State::set_run` alone, which keeps the list of vCPUs that are ready.
+    pub(super) run: Run,
     pub(crate) initialised: bool,
     /// What it runs when it is first brought up.
     pub(crate) program: Option<Program>,
+    /// Whether it was ever brought up.
     pub(crate) started: bool,
-    /// Whether it has a thread, which is in its program or about to be.
+    /// Whether its program runs or is about to.
     pub(crate) alive: bool,
-    /// Rings when it has the baton, or has to end.
-    pub(crate) bell: Arc<Condvar>,
-    /// Where its block is, if anywhere: a frame, and the offset in it.
+    /// Where its `vcpu_info` is, if anywhere: a frame, and the offset in it.
     pub(crate) info: Option<(MachineFrame, usize)>,
     pub(crate) info_registered: bool,
-    /// Its own upcall vector, and the local APIC through which that comes.
+    /// Its own upcall vector, which comes through the local APIC.
     pub(crate) own_vector: Option<u8>,
     pub(crate) apic: LocalApic,
-    /// How often an interrupt that it could have taken was left for later.
-    pub(crate) declined: u32,
-    /// Whether a non-maskable interrupt is due.
+    /// How often an interrupt that it could have taken was delayed.
+    pub(crate) delayed: u32,
+    /// Whether an NMI is due.
     pub(crate) nmi: bool,
     pub(crate) singleshot: Option<u64>,
     pub(crate) poll_deadline: Option<u64>,
@@ -57,13 +51,13 @@ pub(crate) struct Vcpu {
     pub(crate) times: RunTimes,
     pub(crate) runstate_area: Option<Area>,
     pub(crate) time_area: Option<Area>,
-    /// What its counter shows beyond the machine's ticks: a processor's own matter.
+    /// What its counter shows beyond the machine's ticks.
     pub(crate) counter_base: u64,
-    /// When its time block was last written.
+    /// When Xen last wrote its time block.
     pub(crate) time_written: Option<u64>,
 }
 
-/// Memory in which Xen keeps something for a vCPU.
+/// Memory that a vCPU registered for Xen to write to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Area {
     Virtual(usize),
@@ -71,7 +65,7 @@ pub(crate) enum Area {
 }
 
 impl Area {
-    /// The frame that Xen writes to whatever the domain does.
+    /// The frame that Xen holds while the area is registered.
     pub(crate) fn frame(self) -> Option<MachineFrame> {
         if let Self::Physical(frame, _) = self { Some(frame) } else { None }
     }
@@ -85,7 +79,7 @@ pub(crate) struct LocalApic {
     pub(crate) in_service: bool,
 }
 
-/// For how long a vCPU has been in which state.
+/// How long a vCPU has been in each state.
 #[derive(Clone, Debug)]
 pub(crate) struct RunTimes {
     pub(crate) state: Runstate,
@@ -101,12 +95,11 @@ impl Vcpu {
             program: None,
             started: false,
             alive: false,
-            bell: Arc::default(),
             info,
             info_registered: false,
             own_vector: None,
             apic: LocalApic::default(),
-            declined: 0,
+            delayed: 0,
             nmi: false,
             singleshot: None,
             poll_deadline: None,
@@ -118,6 +111,10 @@ impl Vcpu {
             counter_base: 0,
             time_written: None,
         }
+    }
+
+    pub(crate) fn run(&self) -> &Run {
+        &self.run
     }
 
     /// Whether it is up, as Xen counts it.

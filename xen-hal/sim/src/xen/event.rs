@@ -1,5 +1,6 @@
 //! Event channels: hypercall `event_channel_op` (Xen's `common/event_channel.c`).
 
+use xen_hal::hypercall::Errno;
 use xen_pac::base::{Domid, Virq};
 use xen_pac::command::Command;
 use xen_pac::event_channel::{
@@ -12,22 +13,21 @@ use xen_pac::event_channel::{
 use super::{Answer, Call};
 use crate::profile::Role;
 use crate::state::{Binding, VcpuKey};
-use xen_hal::hypercall::Errno;
 
-/// How many virtual interrupts there are.
+/// How many VIRQs there are.
 const VIRQS: u32 = 24;
-/// How many physical interrupts a domain may name.
+/// How many PIRQs a domain can bind.
 const PIRQS: u32 = 256;
 /// The greatest offset of a FIFO control block in its page.
 const CONTROL_END: u32 = 4024;
 
-/// Whether a virtual interrupt is one for the whole domain.
+/// Whether a VIRQ belongs to the domain, and not to each vCPU.
 const fn is_global(virq: Virq) -> bool {
     !matches!(virq, Virq::TIMER | Virq::DEBUG | Virq::XENOPROF | Virq::XENPMU)
 }
 
-/// Whether a virtual interrupt tells of the whole machine, so that one domain has it: the control
-/// domain, as nothing else is asked for here.
+/// Whether a VIRQ belongs to the whole machine, so that only one domain can bind it: here the
+/// control domain.
 fn is_of_the_machine(virq: Virq) -> bool {
     is_global(virq) && virq != Virq::ARGO
 }
@@ -48,7 +48,7 @@ pub(super) fn event_channel_op(call: &mut Call<'_>, op: usize, at: usize) -> Ans
         command::InitControl::NUMBER => init_control(call, call.read(at)?),
         command::ExpandArray::NUMBER => {
             call.read::<EvtchnExpandArray>(at)?;
-            // Every domain here is in the two-level form.
+            // Every domain here uses the two-level form.
             Err(Errno::EOPNOTSUPP)
         }
         command::SetPriority::NUMBER => {
@@ -60,7 +60,7 @@ pub(super) fn event_channel_op(call: &mut Call<'_>, op: usize, at: usize) -> Ans
     }
 }
 
-/// The caller's own number for `DOMID_SELF`.
+/// The caller's number for `DOMID_SELF`.
 fn resolved(call: &Call<'_>, domain: Domid) -> Domid {
     if domain == Domid::SELF { call.domain().id } else { domain }
 }
@@ -69,10 +69,10 @@ fn alloc_unbound(call: &mut Call<'_>, asked: &mut EvtchnAllocUnbound) -> Answer 
     let target = call.target(asked.dom)?;
     call.state.domains[target].ports.allocate()?;
     let remote = resolved(call, asked.remote_dom);
-    // SILO asks who the remote domain is, which nobody does elsewhere.
+    // Only SILO looks up the remote domain.
     if call.state.profile.is_arm() {
         let other = call.target(remote)?;
-        if call.state.apart(call.me.domain, target, other) {
+        if call.state.silo_forbids(call.me.domain, target, other) {
             return Err(Errno::EPERM);
         }
     }
@@ -89,7 +89,7 @@ fn bind_interdomain(call: &mut Call<'_>, asked: &mut EvtchnBindInterdomain) -> A
     if far.binding != (Binding::Unbound { remote: me }) {
         return Err(Errno::EINVAL);
     }
-    if call.state.apart(call.me.domain, call.me.domain, there) {
+    if call.state.silo_forbids(call.me.domain, call.me.domain, there) {
         return Err(Errno::EPERM);
     }
     let remote = call.state.domains[there].id;
@@ -97,8 +97,7 @@ fn bind_interdomain(call: &mut Call<'_>, asked: &mut EvtchnBindInterdomain) -> A
     call.state.domains[there].ports.all[asked.remote_port as usize].binding =
         Binding::Interdomain { remote: me, port: local };
     asked.local_port = local;
-    // What was signalled while nobody was there may be lost: so there is always an event to begin
-    // with.
+    // An event that was sent before may have been lost, so there is always one at the start.
     call.state.set_pending(call.me.domain, local);
     Ok(0)
 }
@@ -218,7 +217,7 @@ fn unmask(call: &mut Call<'_>, port: u32) -> Answer {
 fn reset(call: &mut Call<'_>, domain: Domid) -> Answer {
     let target = call.target(domain)?;
     call.state.may_act_on(call.me.domain, target)?;
-    // Domains are not paused here, as another's would have to be.
+    // Another domain would have to be paused, which none is here.
     if target != call.me.domain {
         return Err(Errno::EINVAL);
     }
@@ -226,8 +225,7 @@ fn reset(call: &mut Call<'_>, domain: Domid) -> Answer {
     Ok(0)
 }
 
-/// The FIFO form is refused as by a Xen that was started without it, once all else has been
-/// checked.
+/// After all checks, refuses the FIFO form as a Xen that was started without it.
 fn init_control(call: &mut Call<'_>, asked: EvtchnInitControl) -> Answer {
     if asked.vcpu as usize >= call.domain().vcpus.len() {
         return Err(Errno::ENOENT);

@@ -1,8 +1,7 @@
-//! The grant table, and what is asked of it as a whole: hypercall `grant_table_op` (Xen's
-//! `common/grant_table.c`).
+//! The grant table's size and version: hypercall `grant_table_op` (Xen's `common/grant_table.c`).
 
-use std::vec::Vec;
-
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::PAGE_SIZE;
 use xen_pac::base::{Domid, XenPfn};
 use xen_pac::command::Command;
 use xen_pac::grant_table::{
@@ -10,21 +9,19 @@ use xen_pac::grant_table::{
     GnttabSetupTable, GrantStatus, command,
 };
 
-use super::{Answer, Call, grant_copy, grant_entry, grant_maps};
-use crate::state::{Entry, MAX_FRAMES};
-use xen_hal::hypercall::Errno;
-use xen_hal::platform::PAGE_SIZE;
+use super::{Answer, Call, grant_copy, grant_map};
+use crate::state::{Entry, MAX_FRAMES, reserved_entries, write_reserved_entries};
 
 pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: usize) -> Answer {
     let op = op as u32;
     if !call.state.profile.is_arm() && !offered_on_x86(op) {
         return Err(Errno::ENOSYS);
     }
-    // The count is one of 32 bits.
+    // Xen takes 32 bits of the count.
     let count = i32::try_from(count as u32).map_err(|_| Errno::EINVAL)? as usize;
     match op {
-        command::MapGrantRef::NUMBER => each(call, at, count, grant_maps::map),
-        command::UnmapGrantRef::NUMBER => each(call, at, count, grant_maps::unmap),
+        command::MapGrantRef::NUMBER => each(call, at, count, grant_map::map),
+        command::UnmapGrantRef::NUMBER => each(call, at, count, grant_map::unmap),
         command::Copy::NUMBER => each(call, at, count, grant_copy::copy),
         command::QuerySize::NUMBER => single(call, at, count, query_size),
         command::SetupTable::NUMBER => single(call, at, count, setup_table),
@@ -34,7 +31,7 @@ pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: u
     }
 }
 
-/// `hvm_grant_table_op`: guests with hardware virtualisation have these.
+/// The commands that HVM guests have (`hvm_grant_table_op`).
 const fn offered_on_x86(op: u32) -> bool {
     matches!(
         op,
@@ -49,8 +46,8 @@ const fn offered_on_x86(op: u32) -> bool {
     )
 }
 
-/// Carries out an operation for each element of an array, into which its status goes. Those before
-/// one that is nowhere are done.
+/// Carries out a command for each element of an array, and writes its status there. Stops at an
+/// element that is not mapped.
 fn each<T: xen_pac::access::Data>(
     call: &mut Call<'_>,
     at: usize,
@@ -66,7 +63,7 @@ fn each<T: xen_pac::access::Data>(
     Ok(0)
 }
 
-/// An operation of which there may be one at a time.
+/// Carries out a command that accepts a single element.
 fn single<T: xen_pac::access::Data>(
     call: &mut Call<'_>,
     at: usize,
@@ -79,7 +76,7 @@ fn single<T: xen_pac::access::Data>(
     call.update(at, one)
 }
 
-/// The domain whose table is meant; the status that says why there is none.
+/// The domain whose table it is, or the status that refuses it.
 fn table_of(call: &Call<'_>, domain: Domid) -> Result<usize, GrantStatus> {
     let target = call.target(domain).map_err(|_| GrantStatus::BAD_DOMAIN)?;
     call.state.may_act_on(call.me.domain, target).map_err(|_| GrantStatus::PERMISSION_DENIED)?;
@@ -98,8 +95,7 @@ fn query_size(call: &mut Call<'_>, asked: &mut GnttabQuerySize) -> Answer {
     Ok(0)
 }
 
-/// On x86 the list is filled with numbers that mean nothing to the guest: it has no mapping of the
-/// pages yet.
+/// On x86 the list gets machine frames, at which the guest has no mapping yet.
 fn setup_table(call: &mut Call<'_>, asked: &mut GnttabSetupTable) -> Answer {
     let target = match table_of(call, asked.dom) {
         Ok(target) => target,
@@ -109,7 +105,7 @@ fn setup_table(call: &mut Call<'_>, asked: &mut GnttabSetupTable) -> Answer {
         }
     };
     let state = &mut *call.state;
-    // More than there may be are refused like more than there are pages for.
+    // Too many pages, or no memory for them.
     if state.domains[target]
         .grants
         .grow(asked.nr_frames as usize, &mut state.frames, &state.memory)
@@ -137,7 +133,7 @@ fn setup_table(call: &mut Call<'_>, asked: &mut GnttabSetupTable) -> Answer {
     Ok(0)
 }
 
-/// The version in force is written back whatever comes of it.
+/// Sets the version, and writes the version in force back even if that fails.
 fn set_version(call: &mut Call<'_>, at: usize) -> Answer {
     let asked: GnttabSetVersion = call.read(at)?;
     let answer = change_version(call, asked.version);
@@ -161,7 +157,7 @@ fn change_version(call: &mut Call<'_>, version: u32) -> Answer {
     if grants.active.keys().any(|reference| *reference >= GNTTAB_NR_RESERVED_ENTRIES) {
         return Err(Errno::EBUSY);
     }
-    let kept = grant_entry::reserved(grants, &state.memory)?;
+    let kept = reserved_entries(grants, &state.memory)?;
     grants.version = version;
     if version == 2 {
         grants.grow_status(&mut state.frames, &state.memory).map_err(|_| Errno::ENOMEM)?;
@@ -173,12 +169,11 @@ fn change_version(call: &mut Call<'_>, version: u32) -> Answer {
     for frame in &grants.frames {
         state.memory.write(*frame, 0, &[0; PAGE_SIZE]);
     }
-    grant_entry::restore(grants, &state.memory, &kept);
+    write_reserved_entries(grants, &state.memory, &kept);
     Ok(0)
 }
 
-/// The pages of status are Xen's again: where they were seen there is nothing
-/// (`gnttab_unpopulate_status_frames`).
+/// Takes the status pages away (`gnttab_unpopulate_status_frames`).
 fn drop_status(call: &mut Call<'_>) -> Result<(), Errno> {
     let state = &mut *call.state;
     let domain = &mut state.domains[call.me.domain];

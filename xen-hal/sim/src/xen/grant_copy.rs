@@ -1,18 +1,18 @@
-//! Copies between pages of the caller's and pages that are lent to it (Xen's `gnttab_copy_one`).
+//! Copies between pages of the caller and granted pages (Xen's `gnttab_copy_one`).
 
+use xen_hal::platform::PAGE_SIZE;
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GnttabCopy, GnttabCopyPtr, GrantStatus, grant_copy_flags as flags};
 
-use super::{Call, grant_maps};
-use crate::boundary::{self, MachineFrame};
+use super::{Call, grant_map};
+use crate::memory::{self, MachineFrame};
 use crate::state::address_in_program;
-use xen_hal::platform::PAGE_SIZE;
 
 pub(super) fn copy(call: &mut Call<'_>, asked: &mut GnttabCopy) {
     asked.status = try_copy(call, asked).err().unwrap_or(GrantStatus::OKAY);
 }
 
-/// One side of a copy: the domain that has the page, and whether it lends it.
+/// One side of a copy: the domain that has the page, and whether it grants it.
 struct Side<'a> {
     pointer: &'a GnttabCopyPtr,
     domain: usize,
@@ -22,8 +22,8 @@ struct Side<'a> {
 fn try_copy(call: &Call<'_>, asked: &GnttabCopy) -> Result<(), GrantStatus> {
     let source = side(call, &asked.source, flags::SOURCE_GREF.is_set(asked.flags))?;
     let dest = side(call, &asked.dest, flags::DEST_GREF.is_set(asked.flags))?;
-    // Between two pages of one domain SILO lets anybody copy.
-    if call.state.apart(call.me.domain, source.domain, dest.domain) {
+    // SILO permits a copy within one domain to any caller.
+    if call.state.silo_forbids(call.me.domain, source.domain, dest.domain) {
         return Err(GrantStatus::PERMISSION_DENIED);
     }
     let (from, from_part) = place(call, &source, false)?;
@@ -45,24 +45,23 @@ fn try_copy(call: &Call<'_>, asked: &GnttabCopy) -> Result<(), GrantStatus> {
     let mut bytes = [0; PAGE_SIZE];
     match from {
         Place::Frame(frame) => call.state.memory.read(frame, start, &mut bytes[..length]),
-        Place::Program(page) => boundary::read_bytes(page + start, &mut bytes[..length]),
+        Place::Program(page) => memory::read_bytes(page + start, &mut bytes[..length]),
     }
     match to {
         Place::Frame(frame) => call.state.memory.write(frame, end, &bytes[..length]),
-        Place::Program(page) => boundary::write_bytes(page + end, &bytes[..length]),
+        Place::Program(page) => memory::write_bytes(page + end, &bytes[..length]),
     }
     Ok(())
 }
 
-/// A page to be copied from or to.
+/// A page that is copied from or to.
 enum Place {
     Frame(MachineFrame),
-    /// Of the program's own memory, at this address.
+    /// The program's own memory at this address.
     Program(usize),
 }
 
-/// `gnttab_copy_lock_domain`: pages that are not lent are the caller's, and only by the name that
-/// means oneself.
+/// `gnttab_copy_lock_domain`: pages that are not granted must be the caller's, by `DOMID_SELF`.
 fn side<'a>(
     call: &Call<'_>,
     pointer: &'a GnttabCopyPtr,
@@ -91,6 +90,6 @@ fn place(
         return Ok((own.ok_or(GrantStatus::BAD_PAGE)?, (0, PAGE_SIZE)));
     }
     let (frame, part) =
-        grant_maps::lent_frame(call, side.domain, side.pointer.u.reference(), write, false)?;
+        grant_map::granted_frame(call, side.domain, side.pointer.u.reference(), write, false)?;
     Ok((Place::Frame(frame), part))
 }

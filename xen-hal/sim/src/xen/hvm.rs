@@ -1,12 +1,12 @@
-//! Parameters: hypercall `hvm_op`, as Arm answers it (Xen's `arch/arm/hvm.c`).
+//! Parameters on Arm: hypercall `hvm_op` (Xen's `arch/arm/hvm.c`).
 
+use xen_hal::hypercall::Errno;
 use xen_pac::command::Command;
 use xen_pac::hvm::{HvmParam, XenHvmParam, command};
 
 #[cfg(target_arch = "x86_64")]
 use super::hvm_x86;
 use super::{Answer, Call};
-use xen_hal::hypercall::Errno;
 
 pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     #[cfg(target_arch = "x86_64")]
@@ -27,15 +27,14 @@ pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     }
 }
 
-/// On Arm a parameter is only kept: how events come cannot be chosen.
+/// On Arm a parameter is only stored: events always come by the same interrupt.
 fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
     let target = target(call, asked, true)?;
     call.state.domains[target].parameters[asked.index.0 as usize] = asked.value;
     Ok(0)
 }
 
-/// The domain whose parameter is meant. On Arm no domain may set one of its own, and these alone
-/// may be read.
+/// The domain whose parameter it is. On Arm no domain may set its own, and may read only these.
 fn target(call: &Call<'_>, asked: &XenHvmParam, set: bool) -> Result<usize, Errno> {
     let known = [
         HvmParam::CALLBACK_IRQ,

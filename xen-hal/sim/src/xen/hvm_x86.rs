@@ -1,6 +1,7 @@
-//! Parameters, and how events interrupt the domain: hypercall `hvm_op`, as x86 answers it (Xen's
-//! `arch/x86/hvm/hvm.c`).
+//! Parameters and upcall vectors on x86: hypercall `hvm_op` (Xen's `arch/x86/hvm/hvm.c`).
 
+use xen_hal::hvm::is_removed;
+use xen_hal::hypercall::Errno;
 use xen_pac::command::Command;
 use xen_pac::hvm::{
     CallbackVia, CallbackViaVariant, HVM_NR_PARAMS, HvmParam, XenHvmEvtchnUpcallVector,
@@ -10,14 +11,12 @@ use xen_pac::hvm::{
 use super::{Answer, Call};
 use crate::profile::Profile;
 use crate::state::VcpuKey;
-use xen_hal::hvm::is_removed;
-use xen_hal::hypercall::Errno;
 
-/// The lowest vector that can be an upcall's: those below are exceptions.
+/// The lowest vector that Xen accepts.
 const LOWEST_VECTOR: u8 = 0x10;
-/// Bytes of a 32-bit task state segment, which is what VM86_TSS_SIZED has to have room for.
+/// Bytes of a 32-bit task state segment, the least for VM86_TSS_SIZED.
 const TASK_STATE: u64 = 104;
-/// How wide the x87 instruction pointer is saved, in bytes; 0 lets Xen choose.
+/// The widths of the saved x87 instruction pointer, in bytes; 0 lets Xen choose.
 const FIP_WIDTHS: [u64; 3] = [0, 4, 8];
 
 pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
@@ -41,7 +40,7 @@ pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     }
 }
 
-/// Parameters that a domain may set of itself.
+/// Whether a domain may set this parameter of itself.
 fn may_be_set(index: HvmParam) -> bool {
     [
         HvmParam::CALLBACK_IRQ,
@@ -56,13 +55,13 @@ fn may_be_set(index: HvmParam) -> bool {
     .contains(&index)
 }
 
-/// Parameters that a domain may read of itself besides those that it may set.
+/// Whether a domain may read this parameter of itself.
 fn may_be_read(index: HvmParam) -> bool {
     may_be_set(index)
         || [HvmParam::STORE_PFN, HvmParam::CONSOLE_PFN, HvmParam::ALTP2M].contains(&index)
 }
 
-/// Parameters that keep the value which they were given first.
+/// Whether a parameter keeps the value that it was given first.
 fn is_set_once(index: HvmParam) -> bool {
     [
         HvmParam::VIRIDIAN,
@@ -74,7 +73,7 @@ fn is_set_once(index: HvmParam) -> bool {
     .contains(&index)
 }
 
-/// The domain whose parameter is meant, if the caller may act on it.
+/// The domain whose parameter it is, if the caller may access it.
 fn target(
     call: &Call<'_>,
     asked: &XenHvmParam,
@@ -102,7 +101,7 @@ fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
     let value = asked.value;
     let before = call.state.domains[target].parameters[asked.index.0 as usize];
     match asked.index {
-        // Since 4.19 it is chosen when the domain is made, and can only be read.
+        // Since 4.19 it is fixed when the domain is created.
         HvmParam::ALTP2M if call.state.profile.since(4, 19) => return Err(Errno::EEXIST),
         index if is_set_once(index) && before != 0 && before != value => return Err(Errno::EEXIST),
         // No domain here has the ports.
@@ -119,16 +118,16 @@ fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
     Ok(0)
 }
 
-/// A bad task state segment of the domain's own is the end of it.
+/// An invalid task state segment crashes the domain that sets it for itself.
 fn crash(call: &mut Call<'_>, target: usize) -> Answer {
     if target == call.me.domain {
-        call.crash("it set a parameter to a task state segment that cannot be");
+        call.state.crash(call.me, "it set an invalid task state segment");
     }
     Err(Errno::EINVAL)
 }
 
-/// `hvm_set_callback_via`. A domain without emulated interrupt controllers, as all are here, has a
-/// vector or nothing: what is no vector changes nothing, and a vector that was chosen stays.
+/// `hvm_set_callback_via`. A domain without emulated interrupt controllers, as all are here, can
+/// only have a vector: other values change nothing, and a vector that was set stays.
 fn set_callback(call: &mut Call<'_>, target: usize, value: u64) {
     let Ok(CallbackViaVariant::Vector { vector }) =
         CallbackVia::decode(value).map(CallbackVia::variant)
@@ -136,7 +135,7 @@ fn set_callback(call: &mut Call<'_>, target: usize, value: u64) {
         return;
     };
     call.state.domains[target].upcall_vector = Some(vector);
-    // It is raised as long as an upcall is pending, so also for one that came before it.
+    // The vector is level-triggered, so it is raised for an upcall that is already pending.
     for vcpu in 0..call.state.domains[target].vcpus.len() {
         let key = VcpuKey { domain: target, vcpu };
         if call.state.upcall_is_pending(key) {
@@ -151,7 +150,7 @@ fn get(call: &mut Call<'_>, asked: &mut XenHvmParam) -> Answer {
     Ok(0)
 }
 
-/// `hvmop_set_evtchn_upcall_vector`: it comes once at once.
+/// `hvmop_set_evtchn_upcall_vector`, which raises the vector once.
 fn upcall_vector(call: &mut Call<'_>, asked: XenHvmEvtchnUpcallVector) -> Answer {
     if asked.vector < LOWEST_VECTOR {
         return Err(Errno::EINVAL);

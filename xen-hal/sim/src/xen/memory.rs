@@ -1,5 +1,7 @@
 //! The domain's memory: hypercall `memory_op` (Xen's `common/memory.c`, `arch/x86/mm/p2m.c`).
 
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::PAGE_SIZE;
 use xen_pac::access::Handle;
 use xen_pac::base::{Domid, XenPfn, XenUlong};
 use xen_pac::command::Command;
@@ -9,22 +11,19 @@ use xen_pac::memory::{
 };
 
 use super::{Answer, Call};
-use crate::boundary::MachineFrame;
+use crate::memory::MachineFrame;
 use crate::profile::Role;
 use crate::state::{Entry, FIRST};
-use xen_hal::hypercall::Errno;
-use xen_hal::platform::PAGE_SIZE;
 
-/// The largest extent that a guest may ask for, and the largest for a control domain.
+/// The largest order of an extent, for a guest and for a control domain.
 const MAX_ORDERS: (u32, u32) = (9, 12);
-/// Xen counts the extents that it has done in the upper bits of the command's number: more are
-/// none.
+/// Xen counts the extents that are done in the upper bits of the command: it accepts no more.
 const MAX_EXTENTS: XenUlong = (u32::MAX >> 6) as XenUlong;
-/// The frame that is none.
+/// Not a frame.
 const NO_FRAME: XenPfn = XenPfn::MAX;
-/// By how many pages a domain that is not the control domain may exceed what it was made with.
+/// By how many pages a guest may exceed what it was created with.
 const SLACK: usize = 16;
-/// What the memory map calls memory.
+/// The E820 type of memory.
 const E820_RAM: u32 = 1;
 
 pub(super) fn memory_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
@@ -72,11 +71,14 @@ fn about(call: &mut Call<'_>, at: usize, what: impl FnOnce(&Call<'_>, usize) -> 
 
 fn maximum(call: &Call<'_>, target: usize) -> usize {
     let domain = &call.state.domains[target];
-    if domain.role == Role::Control { call.state.frames.count() } else { domain.made_with + SLACK }
+    if domain.role == Role::Control {
+        call.state.frames.count()
+    } else {
+        domain.initial_pages + SLACK
+    }
 }
 
-/// Does an operation for each extent until one fails; how many were done. None of these ever
-/// answers with an error.
+/// Processes extents until one fails, and returns how many were processed. This never fails.
 fn reservation(
     call: &mut Call<'_>,
     at: usize,
@@ -115,15 +117,14 @@ fn element(call: &Call<'_>, list: Handle<XenPfn>, index: usize) -> Result<u64, E
 
 fn populate(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) -> bool {
     let Some(first) = first else { return false };
-    // An extent is given as a whole or not at all.
+    // The limit is checked for a whole extent.
     if call.state.domains[target].physmap.pages + (1 << order) > maximum(call, target) {
         return false;
     }
     (0..1_u64 << order).all(|page| {
         let state = &mut *call.state;
         let physmap = &mut state.domains[target].physmap;
-        // The page is the domain's before it turns out whether it can be at the frame, and stays
-        // so.
+        // The domain keeps the page even if it cannot be at the frame.
         let Some(frame) = physmap.allocate(&mut state.frames, &state.memory, target) else {
             return false;
         };
@@ -142,7 +143,7 @@ fn decrease(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
     })
 }
 
-/// The pages are at no frame of the domain's, as for every guest whose frames Xen translates.
+/// The pages are at no frame, as for every guest whose frames Xen translates.
 fn increase(call: &mut Call<'_>, target: usize, _: Option<u64>, order: u32) -> bool {
     let may = maximum(call, target);
     let state = &mut *call.state;
@@ -174,8 +175,8 @@ fn add_to_physmap(call: &mut Call<'_>, asked: &XenAddToPhysmap) -> Answer {
     Ok(0)
 }
 
-/// The domain in which something is to appear (`xatp_permission_check`): devices appear in the
-/// hardware domain alone, and by its own doing.
+/// The domain in which something is mapped (`xatp_permission_check`). Only the hardware domain can
+/// map devices, in itself.
 fn permitted(call: &Call<'_>, domain: Domid, space: MapSpace) -> Result<usize, Errno> {
     let target = call.target(domain)?;
     let of_hardware = target == call.me.domain && call.domain().role == Role::Control;
@@ -186,7 +187,7 @@ fn permitted(call: &Call<'_>, domain: Domid, space: MapSpace) -> Result<usize, E
     Ok(target)
 }
 
-/// `xenmem_add_to_physmap_batch`: each page has an answer of its own.
+/// `xenmem_add_to_physmap_batch`: each page has its own answer.
 fn batch(call: &mut Call<'_>, asked: &XenAddToPhysmapBatch) -> Answer {
     let space = MapSpace(asked.space.into());
     if space == MapSpace::GMFN_RANGE {
@@ -228,8 +229,8 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
     let (Entry::Ram(page) | Entry::Xen(page)) = entry else { return Err(Errno::EINVAL) };
     let from = physmap.find(page);
     if arm {
-        // A page of Xen's that is mapped must be unmapped first. What is at the new frame vanishes,
-        // and memory stays the domain's, out of its reach.
+        // A page of Xen's that is mapped must be unmapped first. Memory at the new frame stays the
+        // domain's, at no frame.
         if from.is_some() && since_4_17 {
             return Err(Errno::EBUSY);
         }
@@ -250,7 +251,7 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
     Ok(0)
 }
 
-/// A page of the grant table, which grows to have it.
+/// A page of the grant table, which grows until it has it.
 fn grant_frame(call: &mut Call<'_>, target: usize, index: u64) -> Result<MachineFrame, Errno> {
     let index = u32::try_from(index).map_err(|_| Errno::EINVAL)?;
     let state = &mut *call.state;
@@ -274,7 +275,7 @@ fn remove(call: &mut Call<'_>, asked: XenRemoveFromPhysmap) -> Answer {
 }
 
 fn memory_map(call: &mut Call<'_>, asked: &mut XenMemoryMap) -> Answer {
-    let (first, pages) = (FIRST as u64, call.domain().made_with as u64);
+    let (first, pages) = (FIRST as u64, call.domain().initial_pages as u64);
     write_map(call, asked, first, pages)
 }
 
@@ -283,7 +284,7 @@ fn machine_map(call: &mut Call<'_>, asked: &mut XenMemoryMap) -> Answer {
     write_map(call, asked, 0, pages)
 }
 
-/// A map with one range of memory: its first byte, its length and its kind.
+/// Writes a map with one range of memory.
 fn write_map(call: &Call<'_>, asked: &mut XenMemoryMap, first: u64, pages: u64) -> Answer {
     let page = PAGE_SIZE as u64;
     if asked.nr_entries > 0 {

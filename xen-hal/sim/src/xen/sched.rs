@@ -1,10 +1,10 @@
-//! Waiting, and the domain's end: hypercall `sched_op` (Xen's `common/sched/core.c`,
+//! Waiting, shutdown and watchdogs: hypercall `sched_op` (Xen's `common/sched/core.c`,
 //! `common/domain.c`).
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use core::sync::atomic::Ordering;
-use std::vec::Vec;
 
+use xen_hal::hypercall::Errno;
 use xen_pac::base::Domid;
 use xen_pac::command::Command;
 use xen_pac::sched::{
@@ -14,11 +14,9 @@ use xen_pac::sched::{
 
 use super::{Answer, Call};
 use crate::profile::Role;
-use crate::state::NANOS_PER_SECOND;
-use crate::state::Run;
-use xen_hal::hypercall::Errno;
+use crate::state::{NANOS_PER_SECOND, Run};
 
-/// How many ports can be waited for at once.
+/// How many ports can be polled at once.
 const MAX_PORTS: u32 = 128;
 
 pub(super) fn sched_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
@@ -62,7 +60,7 @@ pub(super) fn sched_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     }
 }
 
-/// The vCPU sleeps unless an interrupt can be delivered to it now. Arm lets interrupts in for that.
+/// Sleeps unless an interrupt can be delivered now. On Arm this turns interrupts on.
 fn block(call: &mut Call<'_>) -> Answer {
     let me = call.me;
     if call.state.profile.is_arm() {
@@ -117,7 +115,7 @@ fn shutdown(call: &mut Call<'_>, reason: ShutdownReason) -> Answer {
 }
 
 fn remote_shutdown(call: &mut Call<'_>, asked: SchedRemoteShutdown) -> Answer {
-    // Oneself goes by number here, not by the name that means oneself elsewhere.
+    // Here `DOMID_SELF` is not the caller.
     if asked.domain_id == Domid::SELF {
         return Err(Errno::ESRCH);
     }
@@ -134,14 +132,13 @@ fn watchdog(call: &mut Call<'_>, asked: SchedWatchdog) -> Answer {
     let expires = call.state.now.saturating_add(u64::from(asked.timeout) * NANOS_PER_SECOND);
     let watchdogs = &mut call.domain_mut().watchdogs;
     let answer = if asked.id == 0 {
-        // One that is asked for with no time at all ends the domain at once.
+        // A timeout of 0 ends the domain at once.
         match watchdogs.iter().position(Option::is_none) {
             Some(free) => {
                 watchdogs[free] = Some(expires);
                 free + 1
             }
-            // Here Xen's answer is the lower half of an error's, which is none to whoever looks at
-            // all of it.
+            // Xen returns the error as 32 bits, which is no error in 64 bits.
             None => (-i32::from(Errno::ENOSPC.number() as i16)) as u32 as usize,
         }
     } else {

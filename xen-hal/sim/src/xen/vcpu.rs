@@ -1,28 +1,29 @@
-//! vCPUs: hypercall `vcpu_op` (Xen's `common/domain.c`, `arch/x86/domain.c`).
+//! vCPUs: hypercalls `vcpu_op` and `vm_assist` (Xen's `common/domain.c`, `arch/x86/domain.c`).
 
 use core::sync::atomic::Ordering;
 
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::{Frame, PAGE_SIZE};
 use xen_pac::base::XenUlong;
 use xen_pac::command::Command;
-use xen_pac::shared_info::raw::VcpuInfo;
+use xen_pac::shared_info::raw::{VcpuInfo, VcpuTimeInfo};
 use xen_pac::vcpu::{
     Runstate, VcpuRegisterRunstateMemoryArea, VcpuRegisterTimeMemoryArea, VcpuRegisterVcpuInfo,
     VcpuSetPeriodicTimer, VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
 };
 #[cfg(target_arch = "x86_64")]
 use xen_pac::vcpu::{VcpuHvmContext, VcpuHvmMode};
+use xen_pac::vm_assist::{VmAssistType, command as assist};
 
 use super::{Answer, Call};
-use crate::boundary::MachineFrame;
+use crate::memory::MachineFrame;
 use crate::state::{Area, Run, VcpuKey};
-use xen_hal::hypercall::Errno;
-use xen_hal::platform::PAGE_SIZE;
 
 /// The bounds of a period, in nanoseconds.
 const PERIODS: core::ops::RangeInclusive<u64> = 1_000_000..=(1 << 62) - 1;
 
 pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) -> Answer {
-    // The number is one of 32 bits.
+    // Xen takes 32 bits of the number.
     let vcpu = vcpu as u32 as usize;
     let key = VcpuKey { domain: call.me.domain, vcpu };
     if vcpu >= call.domain().vcpus.len() {
@@ -72,11 +73,8 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
         }
         command::RegisterVcpuTimeMemoryArea::NUMBER => {
             let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
-            let area = virtual_area(
-                call,
-                asked.addr.v().as_ptr().addr(),
-                size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>(),
-            )?;
+            let area =
+                virtual_area(call, asked.addr.v().as_ptr().addr(), size_of::<VcpuTimeInfo>())?;
             register_time(call, key, area)
         }
         command::RegisterRunstatePhysArea::NUMBER if call.state.profile.since(4, 18) => {
@@ -86,11 +84,7 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
         }
         command::RegisterVcpuTimePhysArea::NUMBER if call.state.profile.since(4, 18) => {
             let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
-            let area = physical(
-                call,
-                asked.addr.p(),
-                size_of::<xen_pac::shared_info::raw::VcpuTimeInfo>(),
-            )?;
+            let area = physical(call, asked.addr.p(), size_of::<VcpuTimeInfo>())?;
             register_time(call, key, area)
         }
         command::SendNmi::NUMBER if at == 0 => {
@@ -98,7 +92,7 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
             call.state.wake(key);
             Ok(0)
         }
-        // No vCPU here is tied to a processor.
+        // No vCPU here is pinned to a processor.
         command::SendNmi::NUMBER
         | command::GetPhysid::NUMBER
         | command::StopSingleshotTimer::NUMBER => Err(Errno::EINVAL),
@@ -123,7 +117,7 @@ fn initialise(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
     Ok(0)
 }
 
-/// Whether a vCPU could run in this state (`arch_set_info_hvm_guest`), as far as its mode goes.
+/// Whether a vCPU can start in this state, as far as its mode goes (`arch_set_info_hvm_guest`).
 #[cfg(target_arch = "x86_64")]
 fn can_start(context: &VcpuHvmContext) -> bool {
     const PROTECTION_AND_PAGING: u64 = 1 << 31 | 1;
@@ -147,19 +141,19 @@ fn up(call: &mut Call<'_>, key: VcpuKey) -> Answer {
     if !call.state.vcpu(key).initialised {
         return Err(Errno::EINVAL);
     }
-    if call.state.vcpu(key).run == Run::Down {
+    if call.state.vcpu(key).run() == &Run::Down {
         call.state.bring_up(key);
     }
     Ok(0)
 }
 
-/// The last vCPU to go down powers the domain off.
+/// Takes a vCPU down. The domain is powered off with the last one.
 fn down(call: &mut Call<'_>, key: VcpuKey) -> usize {
-    // One whose program is over is down for good.
-    if call.state.vcpu(key).run == Run::Finished {
+    // A vCPU whose program is over stays down.
+    if call.state.vcpu(key).run() == &Run::Finished {
         return 0;
     }
-    call.state.vcpu_mut(key).run = Run::Down;
+    call.state.set_run(key, Run::Down);
     let now = if call.state.running == Some(key) { Runstate::RUNNING } else { Runstate::OFFLINE };
     call.state.set_runstate(key, now);
     if !call.domain().vcpus.iter().any(|vcpu| vcpu.is_up()) {
@@ -173,7 +167,7 @@ fn set_periodic(call: &mut Call<'_>, key: VcpuKey, asked: VcpuSetPeriodicTimer) 
     if !PERIODS.contains(&asked.period_ns) {
         return Err(Errno::EINVAL);
     }
-    // The last tick counts, whenever it was: where there was none for a period, one comes at once.
+    // The period starts at the last tick: if that is longer ago, a tick comes at once.
     call.state.vcpu_mut(key).period = Some(asked.period_ns);
     Ok(0)
 }
@@ -194,14 +188,13 @@ fn set_singleshot(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
     Ok(0)
 }
 
-/// A place in the domain's memory (`map_guest_area`); none for the address of all ones, by which an
-/// area is given up.
+/// An area by its physical address; none for the address of all ones, which unregisters it
+/// (`map_guest_area`).
 fn physical(call: &Call<'_>, address: u64, size: usize) -> Result<Option<Area>, Errno> {
     if address == u64::MAX {
         return Ok(None);
     }
-    let (gfn, offset) =
-        (xen_hal::platform::Frame::containing(address).0, (address % PAGE_SIZE as u64) as usize);
+    let (gfn, offset) = (Frame::containing(address).0, (address % PAGE_SIZE as u64) as usize);
     if offset + size > PAGE_SIZE || offset % 8 != 0 {
         return Err(Errno::ENXIO);
     }
@@ -209,8 +202,8 @@ fn physical(call: &Call<'_>, address: u64, size: usize) -> Result<Option<Area>, 
     Ok(Some(Area::Physical(frame, offset)))
 }
 
-/// A place by its virtual address. Arm finds the page at once; x86 takes any address, and where
-/// there is no memory nothing is ever written.
+/// An area by its virtual address. Arm translates the address at once. x86 accepts any, and writes
+/// nothing if no page is mapped there.
 fn virtual_area(call: &Call<'_>, address: usize, size: usize) -> Result<Option<Area>, Errno> {
     let is_memory = call.reach(address, size, true).is_ok();
     if !is_memory && call.state.profile.is_arm() && address != 0 {
@@ -222,7 +215,7 @@ fn virtual_area(call: &Call<'_>, address: usize, size: usize) -> Result<Option<A
 fn register_runstate(call: &mut Call<'_>, key: VcpuKey, area: Option<Area>) -> Answer {
     let before = core::mem::replace(&mut call.state.vcpu_mut(key).runstate_area, area);
     call.state.frames.replace(before.and_then(Area::frame), area.and_then(Area::frame));
-    // Of another vCPU, the time up to now is counted, which it is at no other time.
+    // Only for another vCPU does Xen count the time up to now.
     let times =
         if key == call.me { call.state.vcpu(key).times.clone() } else { call.state.run_times(key) };
     call.state.write_runstate(key, &times);
@@ -240,7 +233,6 @@ fn register_time(call: &mut Call<'_>, key: VcpuKey, area: Option<Area>) -> Answe
 fn register_info(call: &mut Call<'_>, key: VcpuKey, asked: VcpuRegisterVcpuInfo) -> Answer {
     let new_rules = call.state.profile.since(4, 18);
     let (offset, size) = (asked.offset as usize, size_of::<VcpuInfo>());
-    // The address must be within the page that was named, and an address at all.
     let is_address = asked.mfn <= u64::MAX / PAGE_SIZE as u64;
     if new_rules && (offset >= PAGE_SIZE || !is_address) {
         return Err(Errno::EINVAL);
@@ -260,7 +252,7 @@ fn register_info(call: &mut Call<'_>, key: VcpuKey, asked: VcpuRegisterVcpuInfo)
     Ok(0)
 }
 
-/// Moves a vCPU's block, and lets the vCPU look through all of its ports, so that no event is lost.
+/// Moves a vCPU's `vcpu_info`, and selects all its ports, so that no event is lost.
 fn move_info(call: &mut Call<'_>, key: VcpuKey, frame: MachineFrame, offset: usize) {
     let state = &mut *call.state;
     let mut block = [0; size_of::<VcpuInfo>()];
@@ -277,4 +269,20 @@ fn move_info(call: &mut Call<'_>, key: VcpuKey, frame: MachineFrame, offset: usi
         info.evtchn_pending_sel().swap(XenUlong::MAX, Ordering::SeqCst);
     }
     state.assert_interrupt(key);
+}
+
+pub(super) fn vm_assist(call: &mut Call<'_>, op: usize, kind: usize) -> Answer {
+    // The only kind that HVM guests have, since 4.8.
+    let known =
+        kind as u32 == VmAssistType::RUNSTATE_UPDATE_FLAG.0 && call.state.profile.since(4, 8);
+    if !known {
+        return Err(Errno::EINVAL);
+    }
+    match op as u32 {
+        assist::Enable::NUMBER | assist::Disable::NUMBER => {
+            call.domain_mut().marks_runstate = op as u32 == assist::Enable::NUMBER;
+            Ok(0)
+        }
+        _ => Err(Errno::ENOSYS),
+    }
 }

@@ -1,5 +1,7 @@
 //! Which Xen this is: hypercall `xen_version` (Xen's `common/kernel.c`).
 
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::PAGE_SIZE;
 use xen_pac::access::Data;
 use xen_pac::base::XenDomainHandle;
 use xen_pac::command::Command;
@@ -9,25 +11,23 @@ use xen_pac::version::{
 };
 
 use super::{Answer, Call};
-use crate::boundary;
+use crate::memory;
 use crate::profile::Role;
-use xen_hal::hypercall::Errno;
-use xen_hal::platform::PAGE_SIZE;
 
-/// The point release that the transcripts were recorded on.
+/// The point release on which the transcripts were recorded.
 const EXTRAVERSION: &str = ".7";
-const COMPILER: &str = "no compiler: this is a simulation";
+const COMPILER: &str = "xen-sim";
 const COMMAND_LINE: &str = "dom0=pvh";
-/// What a guest is told instead of what it may not know.
+/// What an unprivileged guest reads in place of what it may not know.
 const DENIED: &str = "<denied>";
-const BUILD_ID: [u8; 20] = *b"a simulator's number";
+const BUILD_ID: [u8; 20] = *b"the xen-sim build id";
 /// Where Xen's own addresses begin on x86_64.
 const VIRTUAL_START: u64 = 0xffff_8000_0000_0000;
 
 pub(super) fn xen_version(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     let profile = call.state.profile;
     let role = call.domain().role;
-    // Until 4.7 nobody asked who wants to know.
+    // Up to 4.6 every guest could read everything.
     let denied = role != Role::Control && profile.since(4, 7);
     match op as u32 {
         command::Version::NUMBER => {
@@ -74,7 +74,7 @@ fn answer<T: Data>(call: &Call<'_>, at: usize, value: T) -> Answer {
     call.write(at, value).map(|()| 0)
 }
 
-/// A text in a field of so many bytes, which ends with a zero.
+/// A text in a field of `N` bytes, with a zero at the end.
 fn text<const N: usize>(text: &str) -> [u8; N] {
     let mut field = [0; N];
     let length = text.len().min(N - 1);
@@ -85,13 +85,13 @@ fn text<const N: usize>(text: &str) -> [u8; N] {
 fn compile_info() -> XenCompileInfo {
     let mut info = XenCompileInfo::ZEROED;
     info.compiler = text(COMPILER);
-    info.compile_by = text("nobody");
-    info.compile_domain = text("nowhere");
-    info.compile_date = text("at no time");
+    info.compile_by = text("xen-sim");
+    info.compile_domain = text("xen-sim");
+    info.compile_date = text("unknown");
     info
 }
 
-/// The control domain has no handle but zeros; others have one made of their number.
+/// The control domain's handle is zero. Others have one made of their number.
 fn handle(call: &Call<'_>) -> XenDomainHandle {
     let mut handle = XenDomainHandle::ZEROED;
     let number = call.domain().id.0;
@@ -115,7 +115,7 @@ fn build_id(call: &Call<'_>, at: usize) -> Answer {
     }
 }
 
-/// The texts of 4.20 and later, which have no fixed length.
+/// The texts of 4.20 and later, of any length.
 fn long(call: &Call<'_>, at: usize, text: &str) -> Answer {
     if at == 0 {
         return Ok(text.len());
@@ -132,6 +132,6 @@ fn long(call: &Call<'_>, at: usize, text: &str) -> Answer {
 
 fn bytes(call: &Call<'_>, at: usize, bytes: &[u8]) -> Answer {
     call.reach(at, bytes.len(), true)?;
-    boundary::write_bytes(at, bytes);
+    memory::write_bytes(at, bytes);
     Ok(bytes.len())
 }

@@ -1,7 +1,7 @@
 //! Xen's own console.
 
 use xen_pac::hypercall::Hypercall;
-use xen_sim::{Profile, Setup};
+use xen_sim::{DomainConfig, Profile};
 
 use crate::support::answer::*;
 use crate::support::{NO_COMMAND, NOWHERE, OK, one};
@@ -14,7 +14,7 @@ const TOO_MANY: usize = 1 << 31;
 #[test]
 fn who_may_is_answered_by_what_is_wrong() {
     for profile in [Profile::DOM0, Profile::DOM0LESS] {
-        let report = one(profile, Setup::new(), |t| {
+        let report = one(profile, DomainConfig::new(), |t| {
             let console = |command, count, at| t.raw(Hypercall::CONSOLE_IO, [command, count, at]);
             let mut text = *b"told";
             t.is("unknown", console(NO_COMMAND, TOO_MANY, NOWHERE), ENOSYS);
@@ -30,7 +30,7 @@ fn who_may_is_answered_by_what_is_wrong() {
 
 #[test]
 fn a_guest_may_not_whatever_it_asks() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         for (what, command, count) in
             [("write", WRITE, 1), ("read", READ, TOO_MANY), ("unknown", NO_COMMAND, 0)]
         {

@@ -5,7 +5,7 @@ use xen_pac::event_channel::{
     EvtchnInitControl, EvtchnPriority, EvtchnSetPriority, EvtchnState, command,
 };
 use xen_pac::hypercall::Hypercall;
-use xen_sim::{Profile, Setup};
+use xen_sim::{DomainConfig, Profile};
 
 use crate::support::answer::*;
 use crate::support::events::{
@@ -26,7 +26,7 @@ fn set_priority(t: &Table, port: u32, priority: u32) -> Answer {
 #[test]
 fn arguments_that_are_nowhere_and_commands_that_are_not() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             for (what, answer) in [
                 ("alloc_unbound", t.give_nowhere(command::AllocUnbound)),
                 ("bind_interdomain", t.give_nowhere(command::BindInterdomain)),
@@ -57,7 +57,7 @@ fn arguments_that_are_nowhere_and_commands_that_are_not() {
 #[test]
 fn ports_that_are_asked_for() {
     for profile in PROFILES {
-        one(profile, Setup::new().vcpus(2), move |t| {
+        one(profile, DomainConfig::new().vcpus(2), move |t| {
             let own = t.domain();
             t.is("alloc_unbound in no domain", alloc(t, NOBODY, own), ESRCH);
             t.is(
@@ -114,7 +114,7 @@ fn ports_that_are_asked_for() {
 #[test]
 fn no_more_ports() {
     for profile in PROFILES {
-        one(profile, Setup::new().vcpus(2), move |t| {
+        one(profile, DomainConfig::new().vcpus(2), move |t| {
             let own = t.domain();
             t.is("the timer", virq(t, Virq::TIMER.0, 0), Ok(1));
             t.is("pirq", pirq(t, 40), Ok(2));
@@ -143,7 +143,7 @@ fn no_more_ports() {
 #[test]
 fn ports_that_are_named() {
     for profile in PROFILES {
-        one(profile, Setup::new().vcpus(2), |t| {
+        one(profile, DomainConfig::new().vcpus(2), |t| {
             let own = t.domain();
             let closed = Ok(EvtchnState::CLOSED);
             for (what, port) in [("port 0", 0), ("free", 1), ("the last of the bucket", 63)] {
@@ -176,7 +176,7 @@ fn ports_that_are_named() {
 #[test]
 fn what_a_port_is_bound_to_matters() {
     for profile in PROFILES {
-        one(profile, Setup::new().vcpus(2), |t| {
+        one(profile, DomainConfig::new().vcpus(2), |t| {
             let own = t.domain();
             let ports = [
                 alloc(t, own, own),
@@ -211,7 +211,7 @@ fn what_a_port_is_bound_to_matters() {
 #[test]
 fn the_other_form_is_not_to_be_had() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             let frame = t.frame(0);
             t.is("no vCPU, and no offset either", init_control(t, frame, 4, 1), ENOENT);
             t.is("not aligned", init_control(t, frame, 4, 0), EINVAL);
@@ -236,7 +236,7 @@ fn a_virq_of_the_whole_machine_belongs_to_one_domain_since_4_21() {
         (release(21, Profile::DOM0LESS), EBUSY),
         (release(21, Profile::DOM0), Ok(1)),
     ] {
-        one(profile, Setup::new(), move |t| {
+        one(profile, DomainConfig::new(), move |t| {
             t.is("console", virq(t, Virq::CONSOLE.0, 0), console);
             t.is("console on no vCPU", virq(t, Virq::CONSOLE.0, 1), EINVAL);
             t.is("the timer", virq(t, Virq::TIMER.0, 0).map(|_| 0), OK);

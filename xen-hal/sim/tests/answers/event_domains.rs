@@ -2,7 +2,7 @@
 
 use xen_pac::base::Domid;
 use xen_pac::event_channel::EvtchnState;
-use xen_sim::{Profile, Role, Setup};
+use xen_sim::{DomainConfig, Profile, Role};
 
 use crate::support::answer::*;
 use crate::support::events::{alloc, bind_vcpu, close, fill, interdomain, reset, send, status};
@@ -13,23 +13,23 @@ const SECOND: Domid = Domid(2);
 
 #[test]
 fn a_guest_has_no_say_in_another() {
-    let asks = domain(Setup::new(), |t| {
+    let asks = domain(DomainConfig::new(), |t| {
         t.is("alloc_unbound in another", alloc(t, SECOND, FIRST), EPERM);
         t.is("alloc_unbound in another for nobody", alloc(t, SECOND, NOBODY), EPERM);
         t.is("reset of another", reset(t, SECOND), EPERM);
         t.is("status of another's port", status(t, SECOND, 1).map(|_| 0), EPERM);
         t.is("status of a port beyond another's", status(t, SECOND, 64).map(|_| 0), EINVAL);
         t.is("for another it may", alloc(t, FIRST, SECOND), Ok(1));
-        t.post("asked", 1);
-        let _ = t.await_post("full");
+        t.publish("asked", 1);
+        let _ = t.wait_for_key("full");
         t.is("alloc_unbound in another that is full", alloc(t, SECOND, FIRST), ENOSPC);
-        t.post("asked again", 1);
+        t.publish("asked again", 1);
     });
-    let is_asked = domain(Setup::new(), |t| {
-        let _ = t.await_post("asked");
+    let is_asked = domain(DomainConfig::new(), |t| {
+        let _ = t.wait_for_key("asked");
         fill(t);
-        t.post("full", 1);
-        let _ = t.await_post("asked again");
+        t.publish("full", 1);
+        let _ = t.wait_for_key("asked again");
     });
     several(Profile::DOMU, [asks, is_asked]);
 }
@@ -37,20 +37,20 @@ fn a_guest_has_no_say_in_another() {
 #[test]
 fn the_control_domain_may_do_everything_but_reset_one_that_runs() {
     for profile in [Profile::DOM0, ARM_DOM0] {
-        let control = domain(Setup::new(), |t| {
+        let control = domain(DomainConfig::new(), |t| {
             t.is("alloc_unbound in a guest for another", alloc(t, FIRST, SECOND), Ok(1));
             t.is("its status", status(t, FIRST, 1), Ok(EvtchnState::UNBOUND));
             t.is("status of a free one", status(t, FIRST, 2), Ok(EvtchnState::CLOSED));
             t.is("reset of a guest", reset(t, FIRST), EINVAL);
-            t.post("allocated", 1);
-            let _ = (t.await_post("first"), t.await_post("second"));
+            t.publish("allocated", 1);
+            let _ = (t.wait_for_key("first"), t.wait_for_key("second"));
         });
         let first = domain(guest(), |t| {
-            let _ = t.await_post("second");
-            t.post("first", 1);
+            let _ = t.wait_for_key("second");
+            t.publish("first", 1);
         });
         let second = domain(guest(), move |t| {
-            let _ = t.await_post("allocated");
+            let _ = t.wait_for_key("allocated");
             // What is set up for two guests by the control domain SILO still does not let them use.
             let silo = profile == ARM_DOM0;
             t.is(
@@ -59,7 +59,7 @@ fn the_control_domain_may_do_everything_but_reset_one_that_runs() {
                 if silo { EPERM } else { Ok(1) },
             );
             t.is("bind_interdomain to a free one", interdomain(t, FIRST, 2), EINVAL);
-            t.post("second", 1);
+            t.publish("second", 1);
         });
         several(profile, [control, first, second]);
     }
@@ -67,7 +67,7 @@ fn the_control_domain_may_do_everything_but_reset_one_that_runs() {
 
 #[test]
 fn silo_keeps_guests_apart_from_each_other_alone() {
-    let asks = domain(Setup::new(), |t| {
+    let asks = domain(DomainConfig::new(), |t| {
         t.is("for another guest", alloc(t, Domid::SELF, SECOND), EPERM);
         t.is("for nobody", alloc(t, Domid::SELF, NOBODY), ESRCH);
         t.is("in another, for nobody", alloc(t, SECOND, NOBODY), ESRCH);
@@ -75,52 +75,52 @@ fn silo_keeps_guests_apart_from_each_other_alone() {
         t.is("in another, for that one", alloc(t, SECOND, SECOND), EPERM);
         t.is("for oneself", alloc(t, FIRST, FIRST), Ok(1));
         t.is("with oneself", interdomain(t, FIRST, 1), Ok(2));
-        t.post("done", 1);
+        t.publish("done", 1);
     });
-    let other = domain(Setup::new(), |t| _ = t.await_post("done"));
+    let other = domain(DomainConfig::new(), |t| _ = t.wait_for_key("done"));
     several(Profile::DOM0LESS, [asks, other]);
 
-    let control = domain(Setup::new(), |t| {
+    let control = domain(DomainConfig::new(), |t| {
         t.is("the control domain for a guest", alloc(t, Domid::SELF, FIRST), Ok(1));
-        t.post("port", 1);
-        let _ = t.await_post("bound");
+        t.publish("port", 1);
+        let _ = t.wait_for_key("bound");
     });
-    let guest = domain(Setup::new().role(Role::Guest), |t| {
-        let port = t.await_post("port") as u32;
+    let guest = domain(DomainConfig::new().role(Role::Guest), |t| {
+        let port = t.wait_for_key("port") as u32;
         t.is("a guest with the control domain", interdomain(t, Domid(0), port), Ok(1));
         t.is("a guest for the control domain", alloc(t, Domid::SELF, Domid(0)), Ok(2));
-        t.post("bound", 1);
+        t.publish("bound", 1);
     });
     several(ARM_DOM0, [control, guest]);
 }
 
 #[test]
 fn a_peer_that_closes_leaves_an_unbound_port() {
-    let first = domain(Setup::new(), |t| {
+    let first = domain(DomainConfig::new(), |t| {
         t.is("set aside", alloc(t, Domid::SELF, SECOND), Ok(1));
         t.is("signalled with nobody there", send(t, 1), OK);
-        t.post("port", 1);
-        let _ = t.await_post("bound");
+        t.publish("port", 1);
+        let _ = t.wait_for_key("bound");
         t.is("bound", status(t, FIRST, 1), Ok(EvtchnState::INTERDOMAIN));
         t.is("moved to a vCPU", bind_vcpu(t, 1, 0), OK);
-        t.post("seen", 1);
-        let _ = t.await_post("closed");
+        t.publish("seen", 1);
+        let _ = t.wait_for_key("closed");
         t.is("unbound again", status(t, FIRST, 1), Ok(EvtchnState::UNBOUND));
         t.is("which nobody hears", send(t, 1), OK);
-        t.post("all seen", 1);
-        let _ = t.await_post("bound again");
+        t.publish("all seen", 1);
+        let _ = t.wait_for_key("bound again");
     });
-    let second = domain(Setup::new(), |t| {
-        let port = t.await_post("port") as u32;
+    let second = domain(DomainConfig::new(), |t| {
+        let port = t.wait_for_key("port") as u32;
         t.is("to a port for another", interdomain(t, FIRST, 2), EINVAL);
         t.is("bind_interdomain", interdomain(t, FIRST, port), Ok(1));
-        t.post("bound", 1);
-        let _ = t.await_post("seen");
+        t.publish("bound", 1);
+        let _ = t.wait_for_key("seen");
         t.is("closed", close(t, 1), OK);
-        t.post("closed", 1);
-        let _ = t.await_post("all seen");
+        t.publish("closed", 1);
+        let _ = t.wait_for_key("all seen");
         t.is("it can be bound again", interdomain(t, FIRST, port), Ok(1));
-        t.post("bound again", 1);
+        t.publish("bound again", 1);
     });
     several(Profile::DOMU, [first, second]);
 }

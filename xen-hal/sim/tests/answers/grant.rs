@@ -8,7 +8,7 @@ use xen_pac::grant_table::{
 };
 use xen_pac::grant_table_v2::raw::GrantEntryV2FullPage;
 use xen_pac::hypercall::Hypercall;
-use xen_sim::{Arch, Profile, Setup};
+use xen_sim::{Arch, DomainConfig, Profile};
 
 use crate::support::answer::*;
 use crate::support::grants::{
@@ -47,7 +47,7 @@ fn wide(flags: u16, domid: Domid, frame: u64) -> GrantEntryV2FullPage {
 #[test]
 fn counts_and_arguments_that_are_nowhere() {
     for profile in PROFILES {
-        one(profile, Setup::new(), move |t| {
+        one(profile, DomainConfig::new(), move |t| {
             let ask = |command: usize, count: usize| {
                 t.raw(Hypercall::GRANT_TABLE_OP, [command, NOWHERE, count])
             };
@@ -90,7 +90,7 @@ fn counts_and_arguments_that_are_nowhere() {
 
 #[test]
 fn elements_before_one_that_is_nowhere_are_done() {
-    one(Profile::DOM0, Setup::new(), |t| {
+    one(Profile::DOM0, DomainConfig::new(), |t| {
         let last = t.frame(63) + 1;
         let mut take = xen_pac::memory::XenRemoveFromPhysmap::new(Domid::SELF, last - 1);
         t.is(
@@ -117,7 +117,7 @@ fn elements_before_one_that_is_nowhere_are_done() {
 #[test]
 fn sizes() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             let mut list = [0; 65];
             let at = list.as_mut_ptr();
             t.is("of no domain", query_size(t, NOBODY), Ok(GrantStatus::BAD_DOMAIN));
@@ -158,7 +158,7 @@ fn sizes() {
 
 #[test]
 fn sizes_and_versions_of_others() {
-    let control = domain(Setup::new(), |t| {
+    let control = domain(DomainConfig::new(), |t| {
         t.is("size of a guest's", query_size(t, Domid(1)), Ok(GrantStatus::OKAY));
         t.is(
             "set up a guest's",
@@ -166,8 +166,8 @@ fn sizes_and_versions_of_others() {
             Ok(GrantStatus::OKAY),
         );
         t.is("version of a guest's", get_version(t, Domid(1)), Ok(1));
-        t.post("asked", 1);
-        let _ = t.await_post("asked too");
+        t.publish("asked", 1);
+        let _ = t.wait_for_key("asked too");
     });
     let other = domain(guest(), |t| {
         t.is("size of another's", query_size(t, Domid(0)), Ok(GrantStatus::PERMISSION_DENIED));
@@ -177,8 +177,8 @@ fn sizes_and_versions_of_others() {
             Ok(GrantStatus::PERMISSION_DENIED),
         );
         t.is("version of another's", get_version(t, Domid(0)), EPERM);
-        t.post("asked too", 1);
-        let _ = t.await_post("asked");
+        t.publish("asked too", 1);
+        let _ = t.wait_for_key("asked");
     });
     several(Profile::DOM0, [control, other]);
 }
@@ -186,7 +186,7 @@ fn sizes_and_versions_of_others() {
 #[test]
 fn versions() {
     for profile in PROFILES {
-        one(profile, Setup::new(), move |t| {
+        one(profile, DomainConfig::new(), move |t| {
             t.is("at first", get_version(t, Domid::SELF), Ok(1));
             t.is("of no domain", get_version(t, NOBODY), ESRCH);
             t.is(
@@ -209,7 +209,7 @@ fn versions() {
 
 #[test]
 fn versions_do_not_change_under_a_mapping_but_of_the_reserved() {
-    one(Profile::DOM0, Setup::new(), |t| {
+    one(Profile::DOM0, DomainConfig::new(), |t| {
         map_table(t, 0);
         for reference in [7, 8] {
             put(t, 0, reference, entry(PERMIT, Domid(0), t.frame(1)));
@@ -247,7 +247,7 @@ fn reserved_entries_that_version_1_cannot_say() {
         ("a kind that lends nothing", wide(2, Domid(0), 1 << 32), (OK, 1), Some(0)),
         ("one that can be said", wide(PERMIT, Domid(3), 99), (OK, 1), Some(PERMIT)),
     ] {
-        one(Profile::DOMU, Setup::new(), move |t| {
+        one(Profile::DOMU, DomainConfig::new(), move |t| {
             map_table(t, 0);
             t.is("2", set_version(t, 2), (OK, 2));
             put(t, 0, 3, entry);
@@ -272,7 +272,7 @@ fn pages_of_status_come_with_version_2() {
         );
         t.give(xen_pac::memory::command::AddToPhysmap, &mut asked)
     };
-    one(Profile::DOMU, Setup::new(), move |t| {
+    one(Profile::DOMU, DomainConfig::new(), move |t| {
         t.is("in version 1", status_page(t, 0), EINVAL);
         t.is("2", set_version(t, 2), (OK, 2));
         t.is("the first", status_page(t, 0), OK);

@@ -3,7 +3,7 @@
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, command};
 use xen_pac::grant_table_v2::raw::GrantEntryV2SubPage;
-use xen_sim::{Profile, Setup};
+use xen_sim::{DomainConfig, Profile};
 
 use crate::support::grants::{
     PERMIT, Told, entry, host_map, map, map_table, peek, put, set_version,
@@ -52,7 +52,7 @@ const SELF: Domid = Domid::SELF;
 #[test]
 fn whose_the_pages_are() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             let (own, page, none) = (t.domain(), t.frame(1), 1 << 40);
             let mine = Frame(SELF, page);
             for (what, from, to, status) in [
@@ -87,7 +87,7 @@ fn whose_the_pages_are() {
 #[test]
 fn what_is_lent_and_how_much() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             let own = t.domain();
             let mine = Frame(SELF, t.frame(1));
             map_table(t, 0);
@@ -131,7 +131,7 @@ fn what_is_lent_and_how_much() {
 #[test]
 fn parts_of_pages() {
     for (minor, nothing) in [(17, GENERAL), (18, GENERAL), (19, OKAY)] {
-        one(release(minor, Profile::DOM0), Setup::new(), move |t| {
+        one(release(minor, Profile::DOM0), DomainConfig::new(), move |t| {
             t.is("2", set_version(t, 2).0, OK);
             map_table(t, 0);
             let mut entry = GrantEntryV2SubPage::ZEROED;
@@ -160,83 +160,83 @@ fn parts_of_pages() {
 
 #[test]
 fn between_domains() {
-    let lends = domain(Setup::new(), |t| {
+    let lends = domain(DomainConfig::new(), |t| {
         map_table(t, 0);
         put(t, 0, 8, entry(PERMIT, Domid(2), t.frame(1)));
         put(t, 0, 9, entry(PERMIT, Domid(2), t.frame(2)));
         put(t, 1, 0, 0x77_u8);
-        t.post("lent", 1);
-        let _ = t.await_post("copied");
+        t.publish("lent", 1);
+        let _ = t.wait_for_key("copied");
         t.is("it was written", peek::<u8>(t, 2, 0), 0x77);
         t.is("and told of as not used", peek::<u16>(t, 0, 8 * 4), PERMIT);
     });
     let copies = domain(guest(), |t| {
-        let _ = t.await_post("lent");
+        let _ = t.wait_for_key("lent");
         let mine = Frame(SELF, t.frame(1));
         t.is("from the other", copy(t, Grant(Domid(1), 8), mine), OKAY);
         t.is("and back to it", copy(t, mine, Grant(Domid(1), 9)), OKAY);
         t.is("of the other's alone", copy(t, Grant(Domid(1), 8), Grant(Domid(1), 9)), OKAY);
         t.is("of the other's frames", copy(t, Frame(Domid(1), t.frame(1)), mine), DENIED);
-        t.post("copied", 1);
+        t.publish("copied", 1);
     });
     several(Profile::DOMU, [lends, copies]);
 }
 
 #[test]
 fn silo_keeps_guests_apart() {
-    let lends = domain(Setup::new(), |t| {
+    let lends = domain(DomainConfig::new(), |t| {
         map_table(t, 0);
         put(t, 0, 8, entry(PERMIT, Domid(2), t.frame(1)));
         put(t, 0, 9, entry(PERMIT, Domid(2), t.frame(2)));
-        t.post("lent", 1);
-        let _ = t.await_post("done");
+        t.publish("lent", 1);
+        let _ = t.wait_for_key("done");
     });
-    let copies = domain(Setup::new(), |t| {
-        let _ = t.await_post("lent");
+    let copies = domain(DomainConfig::new(), |t| {
+        let _ = t.wait_for_key("lent");
         let mine = Frame(SELF, t.frame(1));
         t.is("from another guest", copy(t, Grant(Domid(1), 8), mine), DENIED);
         t.is("past its table", copy(t, Grant(Domid(1), 512), mine), DENIED);
         t.is("to it", copy(t, mine, Grant(Domid(1), 9)), DENIED);
         t.is("within it", copy(t, Grant(Domid(1), 8), Grant(Domid(1), 9)), OKAY);
-        t.post("done", 1);
+        t.publish("done", 1);
     });
     several(Profile::DOM0LESS, [lends, copies]);
 
-    let control = domain(Setup::new(), |t| {
+    let control = domain(DomainConfig::new(), |t| {
         map_table(t, 0);
         put(t, 0, 8, entry(PERMIT, Domid(1), t.frame(1)));
-        t.post("lent", 1);
-        let _ = t.await_post("done");
+        t.publish("lent", 1);
+        let _ = t.wait_for_key("done");
     });
     let copies = domain(guest(), |t| {
-        let _ = t.await_post("lent");
+        let _ = t.wait_for_key("lent");
         t.is("from the control domain", copy(t, Grant(Domid(0), 8), Frame(SELF, t.frame(1))), OKAY);
-        t.post("done", 1);
+        t.publish("done", 1);
     });
     several(ARM_DOM0, [control, copies]);
 }
 
 #[test]
 fn a_grant_that_another_has_mapped() {
-    let lends = domain(Setup::new(), |t| {
+    let lends = domain(DomainConfig::new(), |t| {
         map_table(t, 0);
         put(t, 0, 8, entry(PERMIT, Domid(1), t.frame(1)));
-        t.post("lent", 1);
-        let _ = t.await_post("mapped");
+        t.publish("lent", 1);
+        let _ = t.wait_for_key("mapped");
         put(t, 0, 8, entry(PERMIT, Domid(2), t.frame(1)));
-        t.post("lent again", 1);
-        let _ = t.await_post("done");
+        t.publish("lent again", 1);
+        let _ = t.wait_for_key("done");
     });
     let maps = domain(guest(), |t| {
-        let _ = t.await_post("lent");
+        let _ = t.wait_for_key("lent");
         t.is("mapped", map(t, t.frame(9) * 4096, host_map(), 8, Domid(0)).0, OKAY);
-        t.post("mapped", 1);
-        let _ = t.await_post("done");
+        t.publish("mapped", 1);
+        let _ = t.wait_for_key("done");
     });
     let copies = domain(guest(), |t| {
-        let _ = t.await_post("lent again");
+        let _ = t.wait_for_key("lent again");
         t.is("pinned for another", copy(t, Grant(Domid(0), 8), Frame(SELF, t.frame(1))), GENERAL);
-        t.post("done", 1);
+        t.publish("done", 1);
     });
     several(Profile::DOM0, [lends, maps, copies]);
 }

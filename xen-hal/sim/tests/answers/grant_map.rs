@@ -3,7 +3,7 @@
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GrantStatus, grant_map_flags as flags};
 use xen_pac::grant_table_v2::raw::GrantEntryV2SubPage;
-use xen_sim::{Profile, Setup, What};
+use xen_sim::{DomainConfig, FailureKind, Profile};
 
 use crate::support::grants::{
     PERMIT, Told, entry, host_map, map, map_table, put, read_only, set_version, unmap,
@@ -34,7 +34,7 @@ fn what_is_asked_for() {
     let application = flags::APPLICATION_MAP.mask << flags::APPLICATION_MAP.shift;
     let pte = flags::CONTAINS_PTE.mask << flags::CONTAINS_PTE.shift;
     for profile in PROFILES {
-        one(profile, Setup::new(), move |t| {
+        one(profile, DomainConfig::new(), move |t| {
             let ask = |flags, reference, dom| map(t, at(t, 9), flags, reference, dom).0;
             for (what, flags, dom, status) in [
                 ("nothing, of no domain", 0, NOBODY, BAD_GNTREF),
@@ -65,7 +65,7 @@ fn what_is_asked_for() {
 #[test]
 fn what_is_lent() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             let own = t.domain();
             map_table(t, 0);
             for (what, flags, to, frame, asked, status) in [
@@ -110,7 +110,7 @@ fn what_is_lent() {
 
 #[test]
 fn parts_of_pages_are_not_mapped() {
-    one(Profile::DOM0, Setup::new(), |t| {
+    one(Profile::DOM0, DomainConfig::new(), |t| {
         t.is("2", set_version(t, 2).0, OK);
         map_table(t, 0);
         let mut part = GrantEntryV2SubPage::ZEROED;
@@ -124,7 +124,7 @@ fn parts_of_pages_are_not_mapped() {
 #[test]
 fn unmapping() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             let own = t.domain();
             map_table(t, 0);
             put(t, 0, 8, entry(PERMIT, own, t.frame(1)));
@@ -155,7 +155,7 @@ fn no_handle_is_left() {
         (16, GrantStatus::NO_SPACE),
         (17, GrantStatus::NO_SPACE),
     ] {
-        one(release(minor, Profile::DOMU), Setup::new().maps(1), move |t| {
+        one(release(minor, Profile::DOMU), DomainConfig::new().maps(1), move |t| {
             let own = t.domain();
             map_table(t, 0);
             put(t, 0, 8, entry(PERMIT, own, t.frame(1)));
@@ -176,36 +176,36 @@ fn no_handle_is_left() {
 
 #[test]
 fn while_it_is_mapped_a_grant_is_who_had_its_first() {
-    let lends = domain(Setup::new(), |t| {
+    let lends = domain(DomainConfig::new(), |t| {
         map_table(t, 0);
         put(t, 0, 8, entry(PERMIT, Domid(1), t.frame(1)));
-        t.post("lent", 1);
-        let _ = t.await_post("mapped for reading");
+        t.publish("lent", 1);
+        let _ = t.wait_for_key("mapped for reading");
         // Without asking whether it is used, it lends the page to the other.
         put(t, 0, 8, entry(PERMIT | 1 << 3, Domid(2), t.frame(2)));
-        t.post("lent to the other", 1);
-        let _ = t.await_post("done");
+        t.publish("lent to the other", 1);
+        let _ = t.wait_for_key("done");
     });
     let first = domain(guest(), |t| {
-        let _ = t.await_post("lent");
+        let _ = t.wait_for_key("lent");
         let (status, handle) = map(t, at(t, 9), host_map() | read_only(), 8, Domid(0));
         t.is("for reading", status, OKAY);
-        t.post("mapped for reading", 1);
-        let _ = t.await_post("refused");
+        t.publish("mapped for reading", 1);
+        let _ = t.wait_for_key("refused");
         let (status, again) = map(t, at(t, 10), host_map() | read_only(), 8, Domid(0));
         t.is("once more, as it was", status, OKAY);
         t.is("for writing, as it is now", map(t, at(t, 11), host_map(), 8, Domid(0)).0, GENERAL);
         t.is("unmapped", [unmap(t, at(t, 10), again), unmap(t, at(t, 9), handle)], [OKAY; 2]);
-        t.post("unmapped", 1);
-        let _ = t.await_post("done");
+        t.publish("unmapped", 1);
+        let _ = t.wait_for_key("done");
     });
     let second = domain(guest(), |t| {
-        let _ = t.await_post("lent to the other");
+        let _ = t.wait_for_key("lent to the other");
         t.is("pinned for another", map(t, at(t, 9), host_map(), 8, Domid(0)).0, GENERAL);
-        t.post("refused", 1);
-        let _ = t.await_post("unmapped");
+        t.publish("refused", 1);
+        let _ = t.wait_for_key("unmapped");
         t.is("free again", map(t, at(t, 9), host_map(), 8, Domid(0)).0, OKAY);
-        t.post("done", 1);
+        t.publish("done", 1);
     });
     several(Profile::DOM0, [lends, first, second]);
 }
@@ -213,37 +213,37 @@ fn while_it_is_mapped_a_grant_is_who_had_its_first() {
 #[test]
 fn silo_keeps_guests_apart() {
     let lends = || {
-        domain(Setup::new(), |t| {
+        domain(DomainConfig::new(), |t| {
             map_table(t, 0);
             for to in [0, 2] {
                 put(t, 0, 8 + to, entry(PERMIT, Domid(to as u16), t.frame(1)));
             }
-            t.post("lent", 1);
-            let _ = t.await_post("done");
+            t.publish("lent", 1);
+            let _ = t.wait_for_key("done");
         })
     };
-    let maps = domain(Setup::new(), |t| {
-        let _ = t.await_post("lent");
+    let maps = domain(DomainConfig::new(), |t| {
+        let _ = t.wait_for_key("lent");
         t.is("a guest's", map(t, at(t, 9), host_map(), 10, Domid(1)).0, DENIED);
         t.is(
             "a guest's past its table",
             map(t, at(t, 9), host_map(), u32::MAX, Domid(1)).0,
             DENIED,
         );
-        t.post("done", 1);
+        t.publish("done", 1);
     });
     several(Profile::DOM0LESS, [lends(), maps]);
-    let control = domain(Setup::new(), |t| {
-        let _ = t.await_post("lent");
+    let control = domain(DomainConfig::new(), |t| {
+        let _ = t.wait_for_key("lent");
         t.is(
             "the control domain maps a guest's",
             map(t, at(t, 9), host_map(), 8, Domid(1)).0,
             OKAY,
         );
-        t.post("done", 1);
+        t.publish("done", 1);
     });
-    let (setup, program) = lends();
-    several(ARM_DOM0, [control, (setup.role(xen_sim::Role::Guest), program)]);
+    let (config, program) = lends();
+    several(ARM_DOM0, [control, (config.role(xen_sim::Role::Guest), program)]);
 }
 
 #[test]
@@ -257,11 +257,11 @@ fn a_grant_over_a_grant_is_the_end_on_x86() {
             t.is("twice", map(t, at(t, 9), host_map(), 9, t.domain()).0, OKAY);
         };
         if is_arm(profile) {
-            let run = machine(profile, [domain(Setup::new(), twice)]).run();
+            let run = machine(profile, [domain(DomainConfig::new(), twice)]).run();
             assert!(run.is_ok(), "{run:?}");
         } else {
-            let failure = fails(profile, Setup::new(), twice);
-            assert!(matches!(failure.what, What::Crashed { .. }), "{failure}");
+            let failure = fails(profile, DomainConfig::new(), twice);
+            assert!(matches!(failure.kind, FailureKind::Crashed { .. }), "{failure}");
         }
     }
 }

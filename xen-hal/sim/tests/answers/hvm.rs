@@ -3,7 +3,7 @@
 use xen_pac::base::Domid;
 use xen_pac::hvm::{HvmParam, XenHvmEvtchnUpcallVector, XenHvmParam, command};
 use xen_pac::hypercall::Hypercall;
-use xen_sim::{Arch, Profile, Role, Setup, What};
+use xen_sim::{Arch, DomainConfig, FailureKind, Profile, Role};
 
 use crate::support::answer::*;
 use crate::support::{
@@ -39,7 +39,7 @@ const fn fitting(index: u32) -> u64 {
 #[test]
 fn arguments_that_are_nowhere_and_commands_that_are_not() {
     for profile in PROFILES {
-        one(profile, Setup::new(), move |t| {
+        one(profile, DomainConfig::new(), move |t| {
             t.is("set_param", t.give_nowhere(command::SetParam), EFAULT);
             t.is("get_param", t.give_nowhere(command::GetParam), EFAULT);
             let arm = profile.arch == Arch::Aarch64;
@@ -58,7 +58,7 @@ fn parameters_of_oneself_on_x86() {
     for role in [Role::Control, Role::Guest] {
         for minor in [14, 15, 17, 18, 19, 20] {
             let profile = release(minor, Profile { role, ..Profile::DOM0 });
-            one(profile, Setup::new(), move |t| {
+            one(profile, DomainConfig::new(), move |t| {
                 for dom in [Domid::SELF, t.domain()] {
                     (0..END + 2).for_each(|index| of_oneself_on_x86(t, dom, index, minor));
                 }
@@ -90,7 +90,7 @@ fn of_oneself_on_x86(t: &Table, dom: Domid, index: u32, minor: u16) {
 
 #[test]
 fn values_that_a_parameter_cannot_have() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         for (value, answer) in
             [(0, OK), (4, OK), (8, OK), (1, EINVAL), (9, EINVAL), (u64::MAX, EINVAL)]
         {
@@ -104,17 +104,17 @@ fn values_that_a_parameter_cannot_have() {
         }
     });
     for (index, value) in [(15, 1 << 32), (37, 0), (37, (104 << 32) - 1)] {
-        let failure = fails(Profile::DOMU, Setup::new(), move |t| {
+        let failure = fails(Profile::DOMU, DomainConfig::new(), move |t| {
             let _ = set(t, Domid::SELF, index, value);
         });
-        assert!(matches!(failure.what, What::Crashed { .. }), "{failure}");
+        assert!(matches!(failure.kind, FailureKind::Crashed { .. }), "{failure}");
     }
 }
 
 #[test]
 fn parameters_of_others_on_x86() {
     for minor in [14, 15, 19] {
-        let control = domain(Setup::new(), move |t| {
+        let control = domain(DomainConfig::new(), move |t| {
             for index in 0..END + 2 {
                 let deprecated = index >= END || minor >= 15 && DEPRECATED.contains(&index);
                 t.is(
@@ -138,13 +138,13 @@ fn parameters_of_others_on_x86() {
             );
             // Only oneself is destroyed by a bad segment.
             t.is("a task state segment that cannot be", set(t, GUEST, 15, 1 << 32), EINVAL);
-            t.post("done", 1);
+            t.publish("done", 1);
         });
         let other = domain(guest(), |t| {
             t.is("an unprivileged guest: set", set(t, Domid(0), 0, 0), EPERM);
             t.is("an unprivileged guest: get", get(t, Domid(0), 0), EPERM);
             t.is("of a retired one it learns less", get(t, Domid(0), 4), EPERM);
-            let _ = t.await_post("done");
+            let _ = t.wait_for_key("done");
         });
         several(release(minor, Profile::DOM0), [control, other]);
     }
@@ -154,7 +154,7 @@ fn parameters_of_others_on_x86() {
 fn parameters_on_arm() {
     for minor in [14, 17, 20] {
         for profile in [release(minor, Profile::DOM0LESS), release(minor, ARM_DOM0)] {
-            one(profile, Setup::new(), move |t| {
+            one(profile, DomainConfig::new(), move |t| {
                 for index in (0..END + 2).chain([u32::MAX]) {
                     let known = ON_ARM.contains(&index);
                     let of_toolstack = index == 28;
@@ -177,13 +177,13 @@ fn parameters_on_arm() {
             });
         }
     }
-    let control = domain(Setup::new(), |t| {
+    let control = domain(DomainConfig::new(), |t| {
         for index in [0, 1, 2, 17, 18, 28] {
             t.is("another's: set", set(t, GUEST, index, 5), OK);
             t.is("another's: get", get(t, GUEST, index), OK);
         }
         t.is("another's, unknown", [set(t, GUEST, 3, 0), get(t, GUEST, 3)], [EINVAL; 2]);
-        t.post("done", 1);
+        t.publish("done", 1);
     });
     let other = domain(guest(), |t| {
         t.is(
@@ -191,7 +191,7 @@ fn parameters_on_arm() {
             [set(t, Domid(0), 99, 0), get(t, Domid(0), 99)],
             [EPERM; 2],
         );
-        let _ = t.await_post("done");
+        let _ = t.wait_for_key("done");
     });
     several(ARM_DOM0, [control, other]);
 }
@@ -199,15 +199,15 @@ fn parameters_on_arm() {
 #[test]
 fn upcall_vectors() {
     for profile in [Profile::DOM0, Profile::DOMU] {
-        one(profile, Setup::new().vcpus(2), |t| {
+        one(profile, DomainConfig::new().vcpus(2), |t| {
             t.is("an exception's", vector(t, 0, 0xf), EINVAL);
             t.is("none, of no vCPU", vector(t, 2, 0), EINVAL);
             t.is("of no vCPU", vector(t, 2, 0x10), ENOENT);
             t.is("the lowest", vector(t, 1, 0x10), OK);
         });
     }
-    one(release(5, Profile::DOMU), Setup::new(), |t| {
+    one(release(5, Profile::DOMU), DomainConfig::new(), |t| {
         t.is("before 4.6", vector(t, 0, 0x30), ENOSYS)
     });
-    one(Profile::DOM0LESS, Setup::new(), |t| t.is("on Arm", vector(t, 9, 0), ENOSYS));
+    one(Profile::DOM0LESS, DomainConfig::new(), |t| t.is("on Arm", vector(t, 9, 0), ENOSYS));
 }

@@ -7,7 +7,7 @@ use xen_pac::memory::{
     MapSpace, XenAddToPhysmap, XenAddToPhysmapBatch, XenAddToPhysmapBatchU, XenMemoryDomain,
     XenMemoryReservation, XenRemoveFromPhysmap, command,
 };
-use xen_sim::{Arch, Profile, Setup};
+use xen_sim::{Arch, DomainConfig, Profile};
 
 use crate::support::answer::*;
 use crate::support::{
@@ -58,7 +58,7 @@ fn remove(t: &Table, dom: Domid, frame: u64) -> Answer {
 #[test]
 fn arguments_that_are_nowhere_and_commands_that_are_not() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             t.is("populate", t.give_nowhere(command::PopulatePhysmap), OK);
             t.is("decrease", t.give_nowhere(command::DecreaseReservation), OK);
             t.is("increase", t.give_nowhere(command::IncreaseReservation), OK);
@@ -74,7 +74,7 @@ fn arguments_that_are_nowhere_and_commands_that_are_not() {
 #[test]
 fn commands_that_count_give_no_error() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             let frame = t.frame(60);
             for command in [INCREASE, DECREASE, POPULATE] {
                 t.is("in no domain", reservation(t, command, NOBODY, &mut [frame], 0), OK);
@@ -119,14 +119,14 @@ fn orders_and_limits() {
     for (profile, largest) in [(Profile::DOM0, 12), (Profile::DOMU, 9), (Profile::DOM0LESS, 9)] {
         // Room for the largest extent there is nowhere; what is given is charged all the same when
         // it is at no frame.
-        one(profile, Setup::new().pages(1), move |t| {
+        one(profile, DomainConfig::new().pages(1), move |t| {
             let may = |order| reservation(t, INCREASE, Domid::SELF, &mut [0], order);
             let enough = profile == Profile::DOM0;
             t.is("the largest order", may(largest), if enough { Ok(1) } else { OK });
             t.is("past it", may(largest + 1), OK);
         });
     }
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let end = t.frame(63) + 1;
         let mut frames: Vec<u64> = (end..end + SLACK as u64 + 2).collect();
         t.is(
@@ -146,7 +146,7 @@ fn orders_and_limits() {
 
 #[test]
 fn what_a_guest_may_not_do_to_another() {
-    let asks = domain(Setup::new(), |t| {
+    let asks = domain(DomainConfig::new(), |t| {
         let frame = t.frame(0);
         for command in [INCREASE, DECREASE, POPULATE] {
             t.is("memory of another", reservation(t, command, Domid(2), &mut [frame], 0), OK);
@@ -160,10 +160,10 @@ fn what_a_guest_may_not_do_to_another() {
             t.give(command::CurrentReservation, &mut XenMemoryDomain::new(Domid(2))),
             EPERM,
         );
-        t.post("asked", 1);
+        t.publish("asked", 1);
     });
-    let other = domain(Setup::new(), |t| {
-        let _ = t.await_post("asked");
+    let other = domain(DomainConfig::new(), |t| {
+        let _ = t.wait_for_key("asked");
         t.is("nothing was done", pages(t), 64);
     });
     several(Profile::DOMU, [asks, other]);
@@ -171,7 +171,7 @@ fn what_a_guest_may_not_do_to_another() {
 
 #[test]
 fn the_control_domain_may_and_devices_are_its_own() {
-    let control = domain(Setup::new(), |t| {
+    let control = domain(DomainConfig::new(), |t| {
         let frame = t.frame(0);
         t.is("decrease of a guest's", reservation(t, DECREASE, GUEST, &mut [frame], 0), Ok(1));
         t.is("remove of a guest's", remove(t, GUEST, frame + 1), OK);
@@ -182,16 +182,16 @@ fn the_control_domain_may_and_devices_are_its_own() {
             add(t, Domid::SELF, 5, 0, frame),
             EINVAL,
         );
-        t.post("done", 1);
+        t.publish("done", 1);
     });
-    let other = domain(guest(), |t| _ = t.await_post("done"));
+    let other = domain(guest(), |t| _ = t.wait_for_key("done"));
     several(Profile::DOM0, [control, other]);
 }
 
 #[test]
 fn what_can_be_mapped() {
     for profile in PROFILES {
-        one(profile, Setup::new(), move |t| {
+        one(profile, DomainConfig::new(), move |t| {
             let (frame, unknown) = (t.frame(0), if is_arm(profile) { ENOSYS } else { EINVAL });
             let own = t.domain();
             t.is(
@@ -239,12 +239,14 @@ fn a_page_of_xens_that_is_mapped_already() {
     let asked =
         |t: &Table, kind: u32| [0, 1, 1].map(|page| add(t, Domid::SELF, kind, 0, t.frame(page)));
     for kind in [0, 1] {
-        one(Profile::DOMU, Setup::new(), move |t| t.is("on x86 it moves", asked(t, kind), [OK; 3]));
-        one(release(16, Profile::DOM0LESS), Setup::new(), move |t| {
+        one(Profile::DOMU, DomainConfig::new(), move |t| {
+            t.is("on x86 it moves", asked(t, kind), [OK; 3])
+        });
+        one(release(16, Profile::DOM0LESS), DomainConfig::new(), move |t| {
             t.is("on Arm it did", asked(t, kind), [OK; 3])
         });
         for profile in [Profile::DOM0LESS, ARM_DOM0] {
-            one(profile, Setup::new(), move |t| {
+            one(profile, DomainConfig::new(), move |t| {
                 t.is("on Arm it does not", asked(t, kind), [OK, EBUSY, EBUSY]);
                 t.is(
                     "unmapped it can be mapped",
@@ -278,7 +280,7 @@ fn many_at_once() {
         (t.give(command::AddToPhysmapBatch, &mut asked), answers)
     };
     for profile in [Profile::DOM0, Profile::DOMU] {
-        one(profile, Setup::new(), move |t| {
+        one(profile, DomainConfig::new(), move |t| {
             let (frame, mut zeroes) = (t.frame(0), [0_u64, 1, 0, 0]);
             let at = zeroes.as_mut_ptr();
             let none = [1; 4];
@@ -308,7 +310,7 @@ fn many_at_once() {
 #[test]
 fn maps_of_memory_are_for_x86() {
     for profile in PROFILES {
-        one(profile, Setup::new(), move |t| {
+        one(profile, DomainConfig::new(), move |t| {
             let arm = profile.arch == Arch::Aarch64;
             t.is(
                 "the domain's",

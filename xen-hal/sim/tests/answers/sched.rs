@@ -8,7 +8,7 @@ use xen_pac::sched::{
     SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason,
     command,
 };
-use xen_sim::{Profile, Setup};
+use xen_sim::{DomainConfig, Profile};
 
 use crate::support::answer::*;
 use crate::support::events::{alloc, ipi, send};
@@ -37,7 +37,7 @@ fn remote(t: &Table, dom: Domid) -> Answer {
 #[test]
 fn arguments_that_are_nowhere_and_commands_that_are_not() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             t.is("poll", t.give_nowhere(command::Poll), EFAULT);
             t.is("shutdown", t.give_nowhere(command::Shutdown), EFAULT);
             t.is("shutdown code", t.give_nowhere(command::ShutdownCode), EFAULT);
@@ -53,7 +53,7 @@ fn arguments_that_are_nowhere_and_commands_that_are_not() {
 #[test]
 fn ports_to_wait_for() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             t.is("an IPI", ipi(t, 0), Ok(1));
             t.is("one that waits for a peer", alloc(t, Domid::SELF, t.domain()), Ok(2));
             let nowhere = std::ptr::without_provenance_mut(NOWHERE);
@@ -76,7 +76,7 @@ fn ports_to_wait_for() {
 #[test]
 fn a_watchdog_for_each_number() {
     for profile in PROFILES {
-        let report = one(profile, Setup::new(), |t| {
+        let report = one(profile, DomainConfig::new(), |t| {
             t.is(
                 "past the last",
                 [watchdog(t, 3, 0), watchdog(t, 3, 1), watchdog(t, u32::MAX, 1)],
@@ -97,7 +97,7 @@ fn a_watchdog_for_each_number() {
             panic!("the domain has ended");
         });
         assert!(
-            report.ends.values().all(|reason| *reason == ShutdownReason::WATCHDOG),
+            report.shutdown_reasons.values().all(|reason| *reason == ShutdownReason::WATCHDOG),
             "{report:?}"
         );
     }
@@ -105,10 +105,10 @@ fn a_watchdog_for_each_number() {
 
 #[test]
 fn the_end_of_another() {
-    let control = domain(Setup::new(), |t| {
+    let control = domain(DomainConfig::new(), |t| {
         t.is("of no domain", remote(t, NOBODY), ESRCH);
         t.is("of oneself", remote(t, Domid::SELF), ESRCH);
-        let _ = t.await_post("asked");
+        let _ = t.wait_for_key("asked");
         t.is("of a guest", remote(t, GUEST), OK);
         t.is("again", remote(t, GUEST), ESRCH);
         t.is("a processor", t.give(command::PinOverride, &mut SchedPinOverride::new(0)), OK);
@@ -132,27 +132,30 @@ fn the_end_of_another() {
             EPERM,
         );
         t.all_right();
-        t.post("asked", 1);
+        t.publish("asked", 1);
         loop {
             t.relax();
         }
     });
     let report = several(Profile::DOM0, [control, is_ended]);
-    assert_eq!(report.ends, [(0, ShutdownReason::CRASH), (1, ShutdownReason::CRASH)].into());
+    assert_eq!(
+        report.shutdown_reasons,
+        [(0, ShutdownReason::CRASH), (1, ShutdownReason::CRASH)].into()
+    );
 }
 
 #[test]
 fn any_reason_ends_a_domain() {
     for profile in PROFILES {
         for reason in [0, 1, 3, 4, 5, 99, u32::MAX].map(ShutdownReason) {
-            let report = one(profile, Setup::new(), move |t| {
+            let report = one(profile, DomainConfig::new(), move |t| {
                 t.all_right();
                 let _ = t.give(command::Shutdown, &mut SchedShutdown::new(reason));
                 panic!("the domain has ended");
             });
-            assert!(report.ends.values().all(|given| *given == reason), "{report:?}");
+            assert!(report.shutdown_reasons.values().all(|given| *given == reason), "{report:?}");
         }
-        let report = one(profile, Setup::new(), |t| {
+        let report = one(profile, DomainConfig::new(), |t| {
             t.is(
                 "told before",
                 t.give(command::ShutdownCode, &mut SchedShutdown::new(ShutdownReason::REBOOT)),
@@ -161,6 +164,9 @@ fn any_reason_ends_a_domain() {
             t.all_right();
             let _ = t.give(command::Shutdown, &mut SchedShutdown::new(ShutdownReason::POWEROFF));
         });
-        assert!(report.ends.values().all(|given| *given == ShutdownReason::REBOOT), "{report:?}");
+        assert!(
+            report.shutdown_reasons.values().all(|given| *given == ShutdownReason::REBOOT),
+            "{report:?}"
+        );
     }
 }

@@ -8,7 +8,7 @@ use xen_pac::vcpu::{
     VcpuRegisterRunstateMemoryAreaAddr, VcpuRegisterVcpuInfo, VcpuSetPeriodicTimer,
     VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
 };
-use xen_sim::{Profile, Setup};
+use xen_sim::{DomainConfig, Profile};
 
 use crate::support::answer::*;
 use crate::support::{
@@ -52,7 +52,7 @@ fn register(t: &Table, vcpu: u32, frame: u64, offset: u32) -> Answer {
 #[test]
 fn no_vcpu_comes_before_everything() {
     for profile in PROFILES {
-        one(profile, Setup::new().vcpus(2), move |t| {
+        one(profile, DomainConfig::new().vcpus(2), move |t| {
             for command in (0..=LAST_COMMAND).chain([NO_COMMAND]) {
                 t.is(
                     &format!("command {command} of no vCPU"),
@@ -71,7 +71,7 @@ fn no_vcpu_comes_before_everything() {
 
 #[test]
 fn arm_has_two_commands() {
-    one(Profile::DOM0LESS, Setup::new().vcpus(2), |t| {
+    one(Profile::DOM0LESS, DomainConfig::new().vcpus(2), |t| {
         for command in (0..=LAST_COMMAND).filter(|command| ![5, 10].contains(command)) {
             t.is(&format!("command {command}"), bare(t, command, 1, NOWHERE), EINVAL);
         }
@@ -83,7 +83,7 @@ fn arm_has_two_commands() {
 #[test]
 fn a_vcpu_is_initialised_once_and_comes_up_then() {
     for profile in ON_X86 {
-        one(profile, Setup::new().vcpus(2), |t| {
+        one(profile, DomainConfig::new().vcpus(2), |t| {
             t.is("up before", bare(t, 1, 1, NOWHERE), EINVAL);
             t.is("from nowhere, although done", bare(t, 0, 0, NOWHERE), EFAULT);
             t.is("done, in a state that cannot be", initialise(t, 0, bad()), EEXIST);
@@ -91,7 +91,7 @@ fn a_vcpu_is_initialised_once_and_comes_up_then() {
             t.is("up still not", bare(t, 1, 1, 0), EINVAL);
             t.is("initialised", initialise(t, 1, good()), OK);
             t.is("again", initialise(t, 1, good()), EEXIST);
-            t.prepare(xen_hal::platform::VcpuId(1), |_| ());
+            t.set_program(xen_hal::platform::VcpuId(1), |_| ());
             t.is("up, twice", [bare(t, 1, 1, NOWHERE), bare(t, 1, 1, NOWHERE)], [OK; 2]);
             t.is("is up: no argument is looked at", bare(t, 3, 0, NOWHERE), Ok(1));
             t.is("down, one that never was up", bare(t, 2, 1, NOWHERE), OK);
@@ -102,7 +102,7 @@ fn a_vcpu_is_initialised_once_and_comes_up_then() {
 #[test]
 fn vcpus_beyond_the_shared_page_need_a_block_up_to_4_18() {
     for (minor, without) in [(17, EINVAL), (18, EINVAL), (19, OK)] {
-        one(release(minor, Profile::DOMU), Setup::new().vcpus(34), move |t| {
+        one(release(minor, Profile::DOMU), DomainConfig::new().vcpus(34), move |t| {
             t.is("the last that has one", initialise(t, 31, good()), OK);
             t.is(
                 "from nowhere, without a block",
@@ -119,7 +119,7 @@ fn vcpus_beyond_the_shared_page_need_a_block_up_to_4_18() {
 #[test]
 fn periods() {
     for profile in ON_X86 {
-        one(profile, Setup::new().vcpus(2), |t| {
+        one(profile, DomainConfig::new().vcpus(2), |t| {
             for (period, answer) in [
                 (0, EINVAL),
                 (999_999, EINVAL),
@@ -141,7 +141,7 @@ fn periods() {
 fn single_shots() {
     let future = singleshot_timer_flags::FUTURE.mask << singleshot_timer_flags::FUTURE.shift;
     for (minor, late) in [(14, ETIME), (16, ETIME), (17, OK), (20, OK)] {
-        one(release(minor, Profile::DOMU), Setup::new().vcpus(2), move |t| {
+        one(release(minor, Profile::DOMU), DomainConfig::new().vcpus(2), move |t| {
             t.is("of another, from nowhere", bare(t, 8, 1, NOWHERE), EINVAL);
             t.is("of another", singleshot(t, 1, 1, 0), EINVAL);
             t.is("from nowhere", bare(t, 8, 0, NOWHERE), EFAULT);
@@ -157,7 +157,7 @@ fn single_shots() {
 #[test]
 fn a_block_of_ones_own_up_to_4_17() {
     for profile in PROFILES {
-        one(profile, Setup::new().vcpus(2), |t| {
+        one(profile, DomainConfig::new().vcpus(2), |t| {
             let frame = t.frame(0);
             t.is("across the page's end", register(t, 0, frame, 4096 - VCPU_INFO + 8), ENXIO);
             t.is("beyond the page", register(t, 0, frame, 4096), ENXIO);
@@ -170,11 +170,11 @@ fn a_block_of_ones_own_up_to_4_17() {
             t.is("again, across the page's end", register(t, 0, frame, 4095), ENXIO);
         });
     }
-    one(Profile::DOMU, Setup::new().vcpus(2), |t| {
-        t.start(1, |guest| _ = guest.await_post("asked"));
+    one(Profile::DOMU, DomainConfig::new().vcpus(2), |t| {
+        t.start(1, |guest| _ = guest.wait_for_key("asked"));
         t.is("of another that is up", register(t, 1, t.frame(0), 0), EINVAL);
         t.is("of another that is up, in no frame", register(t, 1, 1 << 40, 0), EINVAL);
-        t.post("asked", 1);
+        t.publish("asked", 1);
     });
 }
 
@@ -182,7 +182,7 @@ fn a_block_of_ones_own_up_to_4_17() {
 fn a_block_of_ones_own_since_4_18() {
     for minor in [18, 19, 20] {
         for profile in PROFILES {
-            one(release(minor, profile), Setup::new().vcpus(2), |t| {
+            one(release(minor, profile), DomainConfig::new().vcpus(2), |t| {
                 let frame = t.frame(0);
                 t.is("from nowhere", bare(t, 10, 0, NOWHERE), EFAULT);
                 t.is("across the page's end", register(t, 0, frame, 4096 - VCPU_INFO + 8), ENXIO);
@@ -200,10 +200,10 @@ fn a_block_of_ones_own_since_4_18() {
                 t.is("again, beyond the page", register(t, 0, frame, 4096), EINVAL);
             });
         }
-        one(release(minor, Profile::DOMU), Setup::new().vcpus(2), |t| {
-            t.start(1, |guest| _ = guest.await_post("asked"));
+        one(release(minor, Profile::DOMU), DomainConfig::new().vcpus(2), |t| {
+            t.start(1, |guest| _ = guest.wait_for_key("asked"));
             t.is("of another that is up", register(t, 1, t.frame(0), 0), OK);
-            t.post("asked", 1);
+            t.publish("asked", 1);
         });
     }
 }
@@ -211,7 +211,7 @@ fn a_block_of_ones_own_since_4_18() {
 #[test]
 fn interrupts_and_numbers_of_the_processor() {
     for profile in ON_X86 {
-        one(profile, Setup::new().vcpus(2), |t| {
+        one(profile, DomainConfig::new().vcpus(2), |t| {
             t.is("an interrupt with an argument", bare(t, 11, 0, NOWHERE), EINVAL);
             t.is("number of a processor that nobody is tied to", bare(t, 12, 0, NOWHERE), EINVAL);
             t.is("run times to nowhere", bare(t, 4, 0, NOWHERE), EFAULT);
@@ -228,10 +228,10 @@ fn area(t: &Table, command: usize, address_of_area: u64) -> Answer {
 
 #[test]
 fn areas_by_physical_address_since_4_18() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         t.is("before", [area(t, 14, 0), bare(t, 15, 0, NOWHERE)], [ENOSYS; 2])
     });
-    one(release(18, Profile::DOMU), Setup::new(), |t| {
+    one(release(18, Profile::DOMU), DomainConfig::new(), |t| {
         let page = t.frame(0) * 4096;
         for command in [14, 15] {
             t.is("from nowhere", bare(t, command, 0, NOWHERE), EFAULT);
@@ -261,7 +261,7 @@ fn areas_by_virtual_address() {
         bare(t, command, 0, address(&mut asked))
     };
     for profile in PROFILES {
-        one(profile, Setup::new(), move |t| {
+        one(profile, DomainConfig::new(), move |t| {
             let nowhere = std::ptr::without_provenance_mut(NOWHERE);
             t.is("run times from nowhere", bare(t, 5, 0, NOWHERE), EFAULT);
             t.is(

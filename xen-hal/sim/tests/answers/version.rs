@@ -2,7 +2,7 @@
 
 use xen_pac::hypercall::Hypercall;
 use xen_pac::version::XenFeatureInfo;
-use xen_sim::{Profile, Setup};
+use xen_sim::{DomainConfig, Profile};
 
 use crate::support::answer::*;
 use crate::support::{Answer, NO_COMMAND, NOWHERE, OK, PROFILES, Table, address, one, release};
@@ -40,7 +40,7 @@ fn into(t: &Table, command: usize, length: u32) -> Answer {
 #[test]
 fn what_all_are_told() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             t.is("version", ask(t, 0, NOWHERE), Ok(4 << 16 | 17));
             for command in [
                 EXTRAVERSION,
@@ -75,14 +75,14 @@ fn command_line(t: &Table) -> String {
 
 #[test]
 fn what_guests_are_not_told() {
-    one(Profile::DOM0, Setup::new(), |t| {
+    one(Profile::DOM0, DomainConfig::new(), |t| {
         t.is("command line", command_line(t), "dom0=pvh".to_string())
     });
-    one(release(6, Profile::DOMU), Setup::new(), |t| {
+    one(release(6, Profile::DOMU), DomainConfig::new(), |t| {
         t.is("before anybody asked who asks", command_line(t), "dom0=pvh".to_string())
     });
     for profile in [Profile::DOMU, Profile::DOM0LESS] {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             t.is("command line", command_line(t), "<denied>".to_string());
             t.is(
                 "build id, whatever else",
@@ -98,14 +98,14 @@ fn what_guests_are_not_told() {
 
 #[test]
 fn a_build_id_into_a_buffer() {
-    one(Profile::DOM0, Setup::new(), |t| {
+    one(Profile::DOM0, DomainConfig::new(), |t| {
         let length = ask(t, BUILD_ID, 0).expect("there is one");
         t.is("into nowhere", ask(t, BUILD_ID, NOWHERE), EFAULT);
         t.is("no room at all", into(t, BUILD_ID, 0), EINVAL);
         t.is("too little room", into(t, BUILD_ID, length as u32 - 1), ENOBUFS);
         t.is("enough", into(t, BUILD_ID, length as u32), Ok(length));
     });
-    one(release(6, Profile::DOM0), Setup::new(), |t| {
+    one(release(6, Profile::DOM0), DomainConfig::new(), |t| {
         t.is("before 4.7", ask(t, BUILD_ID, NOWHERE), ENOSYS)
     });
 }
@@ -113,12 +113,12 @@ fn a_build_id_into_a_buffer() {
 #[test]
 fn texts_of_any_length_since_4_20() {
     for profile in PROFILES {
-        one(release(19, profile), Setup::new(), |t| {
+        one(release(19, profile), DomainConfig::new(), |t| {
             LONG.iter()
                 .chain([&LONG_COMMANDLINE])
                 .for_each(|command| t.is("before", ask(t, *command, NOWHERE), ENOSYS));
         });
-        one(release(20, profile), Setup::new(), |t| {
+        one(release(20, profile), DomainConfig::new(), |t| {
             for command in LONG {
                 let length = ask(t, command, 0).expect("everybody is told");
                 t.is("into nowhere", ask(t, command, NOWHERE), EFAULT);
@@ -130,11 +130,11 @@ fn texts_of_any_length_since_4_20() {
             }
         });
     }
-    one(release(20, Profile::DOM0), Setup::new(), |t| {
+    one(release(20, Profile::DOM0), DomainConfig::new(), |t| {
         t.is("command line", into(t, LONG_COMMANDLINE, 1020), Ok(8))
     });
     for profile in [Profile::DOMU, Profile::DOM0LESS] {
-        one(release(20, profile), Setup::new(), |t| {
+        one(release(20, profile), DomainConfig::new(), |t| {
             t.is(
                 "command line, whatever else",
                 [ask(t, LONG_COMMANDLINE, 0), ask(t, LONG_COMMANDLINE, NOWHERE)],

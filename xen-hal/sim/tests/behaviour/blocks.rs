@@ -6,7 +6,7 @@ use xen_hal::memory::WidthLatch;
 use xen_hal::platform::VcpuId;
 use xen_hal::vcpu::Vcpu;
 use xen_pac::shared_info::VcpuInfo;
-use xen_sim::{Profile, Setup};
+use xen_sim::{DomainConfig, Profile};
 
 use crate::support::events::{ipi, send};
 use crate::support::{OK, Table, one, release};
@@ -26,7 +26,7 @@ fn register(t: &Table, vcpu: u32, page: usize) -> VcpuInfo<'static> {
 #[test]
 fn a_block_that_moves_tells_of_everything_once() {
     for profile in [Profile::DOMU, Profile::DOM0LESS, release(18, Profile::DOMU)] {
-        one(profile, Setup::new(), move |t| {
+        one(profile, DomainConfig::new(), move |t| {
             let (shared, interrupt) = attach_on(profile, t);
             let upcalls = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
             t.is("bound", ipi(t, 0), Ok(1));
@@ -56,7 +56,7 @@ fn a_block_that_moves_tells_of_everything_once() {
 #[test]
 fn vcpus_beyond_the_shared_page_hear_nothing_before_they_register() {
     for (profile, first) in [(Profile::DOMU, 32_u32), (Profile::DOM0LESS, 1)] {
-        one(profile, Setup::new().vcpus(34), move |t| {
+        one(profile, DomainConfig::new().vcpus(34), move |t| {
             let (shared, _) = attach_on(profile, t);
             t.is("bound", ipi(t, first), Ok(1));
             t.is("sent", send(t, 1), OK);
@@ -72,7 +72,7 @@ fn vcpus_beyond_the_shared_page_hear_nothing_before_they_register() {
 
 #[test]
 fn the_last_vcpu_with_a_place_in_the_shared_page_has_it() {
-    one(Profile::DOMU, Setup::new().vcpus(33), |t| {
+    one(Profile::DOMU, DomainConfig::new().vcpus(33), |t| {
         let shared = attach(t);
         t.is("bound", ipi(t, 31), Ok(1));
         t.is("sent", send(t, 1), OK);

@@ -17,7 +17,9 @@ use xen_hal::platform::{AddressSpace, VcpuId};
 use xen_pac::base::Domid;
 use xen_pac::hvm::CallbackVia;
 use xen_pac::sched::ShutdownReason;
-use xen_sim::{Adversity, Failure, Guest, Hypervisor, Machine, Profile, Report, Setup, What};
+use xen_sim::{
+    DomainConfig, Failure, FailureKind, FaultRates, Guest, Hypervisor, Machine, Profile, Report,
+};
 
 const LENDER: Domid = Domid(1);
 const BORROWER: Domid = Domid(2);
@@ -35,9 +37,12 @@ fn machine(seed: u64) -> Machine {
     Machine::new(Profile::DOMU, seed).expect("the computer has memory")
 }
 
-fn alone(setup: Setup, program: impl FnOnce(Guest) + Send + 'static) -> Result<Report, Failure> {
-    let mut machine = machine(1).adversity(Adversity::calm());
-    machine.domain(setup, program).expect("the machine has memory");
+fn alone(
+    config: DomainConfig,
+    program: impl FnOnce(Guest) + Send + 'static,
+) -> Result<Report, Failure> {
+    let mut machine = machine(1).fault_rates(FaultRates::none());
+    machine.domain(config, program).expect("the machine has memory");
     machine.run()
 }
 
@@ -47,8 +52,8 @@ fn two(
     second: impl FnOnce(Guest) + Send + 'static,
 ) -> Result<Report, Failure> {
     let mut machine = machine(seed);
-    machine.domain(Setup::new(), first).expect("the machine has memory");
-    machine.domain(Setup::new(), second).expect("the machine has memory");
+    machine.domain(DomainConfig::new(), first).expect("the machine has memory");
+    machine.domain(DomainConfig::new(), second).expect("the machine has memory");
     machine.run()
 }
 
@@ -107,17 +112,17 @@ fn what_a_drop_does_after_the_end_is_the_same_each_time() {
 fn a_mapping_is_there_until_its_domain_has_left() {
     let lender = |guest: Guest| {
         let grant = lend(guest);
-        guest.post("grant", grant.reference().into());
-        guest.await_post("over");
+        guest.publish("grant", grant.reference().into());
+        guest.wait_for_key("over");
         let mut said = [0; 3];
         grant.page().copy_to(0, &mut said).unwrap();
         assert_eq!(&said, b"bye");
         drop(grant);
     };
     let borrower = |guest: Guest| {
-        let mapping = map(guest, guest.await_post("grant") as u32, 0);
+        let mapping = map(guest, guest.wait_for_key("grant") as u32, 0);
         let _goes = OnDrop(|| mapping.bytes().unwrap().copy_from(0, b"bye").unwrap());
-        guest.post("over", 1);
+        guest.publish("over", 1);
         Xen::new(guest.xen()).sched().exit(ShutdownReason::POWEROFF);
     };
     // The lender may look before the borrower has said it: then nothing is shown, but nothing
@@ -129,25 +134,25 @@ fn a_mapping_is_there_until_its_domain_has_left() {
 fn a_page_that_somebody_maps_is_not_given_to_anybody_else() {
     let lender = |guest: Guest| {
         let grant = lend(guest);
-        guest.post("grant", grant.reference().into());
-        guest.await_post("mapped");
+        guest.publish("grant", grant.reference().into());
+        guest.wait_for_key("mapped");
         let frame = guest.space().frame_of(guest.page(2)).unwrap();
         // SAFETY: the page is not used any more.
         unsafe { Memory::new(guest.xen()).decrease_reservation([frame], Extent::PAGE) }.unwrap();
         // SAFETY: as above.
         unsafe { Memory::new(guest.xen()).populate_physmap([frame], Extent::PAGE) }.unwrap();
-        guest.post("replaced", 1);
-        guest.await_post("written");
+        guest.publish("replaced", 1);
+        guest.wait_for_key("written");
         let mut byte = [1];
         grant.page().copy_to(0, &mut byte).unwrap();
         assert_eq!(byte, [0], "the new page is another");
     };
     let borrower = |guest: Guest| {
-        let mapping = map(guest, guest.await_post("grant") as u32, 0);
-        guest.post("mapped", 1);
-        guest.await_post("replaced");
+        let mapping = map(guest, guest.wait_for_key("grant") as u32, 0);
+        guest.publish("mapped", 1);
+        guest.wait_for_key("replaced");
         mapping.bytes().unwrap().copy_from(0, &[99]).unwrap();
-        guest.post("written", 1);
+        guest.publish("written", 1);
     };
     two(1, lender, borrower).unwrap();
 }
@@ -156,33 +161,33 @@ fn a_page_that_somebody_maps_is_not_given_to_anybody_else() {
 fn mappings_of_a_table_that_is_gone_say_nothing_of_the_next() {
     let lender = |guest: Guest| {
         core::mem::forget(lend(guest));
-        guest.post("first", 8);
-        guest.await_post("mapped");
+        guest.publish("first", 8);
+        guest.wait_for_key("mapped");
         Xen::new(guest.xen()).sched().shutdown(ShutdownReason::SUSPEND).unwrap();
         let grant = lend(guest);
-        guest.post("second", grant.reference().into());
-        guest.await_post("unmapped the first");
+        guest.publish("second", grant.reference().into());
+        guest.wait_for_key("unmapped the first");
         assert!(grant.usage().writing, "the second mapping is there");
-        guest.post("looked", 1);
-        guest.await_post("unmapped the second");
+        guest.publish("looked", 1);
+        guest.wait_for_key("unmapped the second");
         assert!(!grant.usage().reading);
     };
     let borrower = |guest: Guest| {
-        let first = map(guest, guest.await_post("first") as u32, 0);
-        guest.post("mapped", 1);
-        let second = map(guest, guest.await_post("second") as u32, 1);
+        let first = map(guest, guest.wait_for_key("first") as u32, 0);
+        guest.publish("mapped", 1);
+        let second = map(guest, guest.wait_for_key("second") as u32, 1);
         first.unmap().unwrap();
-        guest.post("unmapped the first", 1);
-        guest.await_post("looked");
+        guest.publish("unmapped the first", 1);
+        guest.wait_for_key("looked");
         second.unmap().unwrap();
-        guest.post("unmapped the second", 1);
+        guest.publish("unmapped the second", 1);
     };
     two(1, lender, borrower).unwrap();
 }
 
 #[test]
 fn time_has_an_end_and_nothing_hangs_there() {
-    alone(Setup::new(), |guest| {
+    alone(DomainConfig::new(), |guest| {
         guest.advance(Duration::MAX);
         assert!(Xen::new(guest.xen()).sched().yield_now().is_ok());
     })
@@ -191,7 +196,7 @@ fn time_has_an_end_and_nothing_hangs_there() {
 
 #[test]
 fn a_program_that_is_over_is_not_brought_up_again() {
-    alone(Setup::new().vcpus(2), |guest| {
+    alone(DomainConfig::new().vcpus(2), |guest| {
         guest.start(VcpuId(1), |_| ()).unwrap();
         guest.relax();
         let other = Xen::new(guest.xen()).vcpu(VcpuId(1));
@@ -206,51 +211,51 @@ fn a_program_that_is_over_is_not_brought_up_again() {
 
 #[test]
 fn a_domain_ends_with_the_last_vcpu_that_is_up() {
-    let report = alone(Setup::new().vcpus(2), |guest| {
+    let report = alone(DomainConfig::new().vcpus(2), |guest| {
         guest.start(VcpuId(1), |guest: Guest| guest.relax()).unwrap();
         Xen::new(guest.xen()).vcpu(VcpuId(0)).down().unwrap();
     });
-    assert_eq!(report.unwrap().ends.get(&1), Some(&ShutdownReason::POWEROFF));
+    assert_eq!(report.unwrap().shutdown_reasons.get(&1), Some(&ShutdownReason::POWEROFF));
 }
 
 #[test]
 fn programs_that_never_run_may_own_channels() {
     let bind = |guest: Guest| Xen::new(guest.xen()).events().bind_ipi(VcpuId(0)).unwrap();
-    let replaced = alone(Setup::new().vcpus(2), move |guest| {
+    let replaced = alone(DomainConfig::new().vcpus(2), move |guest| {
         let channel = bind(guest);
-        guest.prepare(VcpuId(1), move |_| drop(channel));
-        guest.prepare(VcpuId(1), |_| ());
+        guest.set_program(VcpuId(1), move |_| drop(channel));
+        guest.set_program(VcpuId(1), |_| ());
     });
-    let never = alone(Setup::new().vcpus(2), move |guest| {
+    let never = alone(DomainConfig::new().vcpus(2), move |guest| {
         let channel = bind(guest);
-        guest.prepare(VcpuId(1), move |_| drop(channel));
+        guest.set_program(VcpuId(1), move |_| drop(channel));
         panic!("as asked");
     });
     let kept: Arc<Mutex<Option<Channel<Hypervisor>>>> = Arc::default();
     let slot = Arc::clone(&kept);
     let outlives = std::panic::catch_unwind(move || {
         let _kept = kept;
-        alone(Setup::new(), move |guest| *slot.lock().unwrap() = Some(bind(guest))).unwrap();
+        alone(DomainConfig::new(), move |guest| *slot.lock().unwrap() = Some(bind(guest))).unwrap();
         panic!("as asked");
     });
     assert!(replaced.is_ok() && outlives.is_err());
     assert!(
-        matches!(never.unwrap_err().what, What::Panicked { message, .. } if message == "as asked")
+        matches!(never.unwrap_err().kind, FailureKind::Panicked { message, .. } if message == "as asked")
     );
 }
 
 #[test]
 fn a_post_that_never_comes_is_named() {
-    let failure = alone(Setup::new(), |guest| _ = guest.await_post("prot")).unwrap_err();
+    let failure = alone(DomainConfig::new(), |guest| _ = guest.wait_for_key("prot")).unwrap_err();
     assert!(
-        failure.to_string().contains("domain 1, vCPU 0 waits for somebody to post \"prot\""),
+        failure.to_string().contains("domain 1, vCPU 0 waits for the key \"prot\""),
         "{failure}"
     );
 }
 
 #[test]
 fn handlers_that_interrupt_themselves_are_noticed() {
-    let failure = alone(Setup::new(), |guest| {
+    let failure = alone(DomainConfig::new(), |guest| {
         let latch =
             Hvm::new(guest.xen()).set_callback_via(CallbackVia::vector(0xf3).unwrap()).unwrap();
         // SAFETY: nothing else uses the page, and it is there as long as this program runs.
@@ -262,7 +267,7 @@ fn handlers_that_interrupt_themselves_are_noticed() {
         guest.enable_interrupts();
         Xen::new(guest.xen()).events().bind_ipi(VcpuId(0)).unwrap().send().unwrap();
     });
-    assert!(matches!(failure.unwrap_err().what, What::Storm { vector: 0xf3, .. }));
+    assert!(matches!(failure.unwrap_err().kind, FailureKind::Storm { vector: 0xf3, .. }));
 }
 
 /// A vCPU that looks at a lent page again and again lets others run.
@@ -270,20 +275,20 @@ fn handlers_that_interrupt_themselves_are_noticed() {
 fn looking_at_a_lent_page_lets_others_run() {
     let lender = |guest: Guest| {
         let grant = lend(guest);
-        guest.post("grant", grant.reference().into());
-        guest.await_post("mapped");
+        guest.publish("grant", grant.reference().into());
+        guest.wait_for_key("mapped");
         let flag = grant.page().atomic::<AtomicU32>(0).unwrap();
         flag.store(1, Ordering::Release);
-        guest.await_post("seen");
+        guest.wait_for_key("seen");
     };
     let borrower = |guest: Guest| {
-        let mapping = map(guest, guest.await_post("grant") as u32, 0);
-        guest.post("mapped", 1);
+        let mapping = map(guest, guest.wait_for_key("grant") as u32, 0);
+        guest.publish("mapped", 1);
         let page = mapping.bytes().unwrap();
         while page.atomic::<AtomicU32>(0).unwrap().load(Ordering::Acquire) == 0 {
             std::hint::spin_loop();
         }
-        guest.post("seen", 1);
+        guest.publish("seen", 1);
     };
     two(1, lender, borrower).unwrap();
 }
@@ -291,7 +296,7 @@ fn looking_at_a_lent_page_lets_others_run() {
 /// However many come one after the other.
 #[test]
 fn an_upcall_that_is_taken_is_no_storm() {
-    alone(Setup::new(), |guest| {
+    alone(DomainConfig::new(), |guest| {
         let latch = WidthLatch::new(guest.xen()).unwrap();
         // SAFETY: nothing else uses the page, and it is there as long as this program runs.
         let shared = unsafe {

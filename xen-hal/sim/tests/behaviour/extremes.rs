@@ -1,6 +1,6 @@
 //! Whatever can go wrong does so each time: a program still gets on.
 
-use xen_sim::{Adversity, Machine, Profile, Setup};
+use xen_sim::{DomainConfig, FaultRates, Machine, Profile};
 
 use crate::support::events::{ipi, send};
 use crate::support::{OK, Table};
@@ -8,7 +8,7 @@ use crate::world::{Notes, VECTOR, attach};
 
 #[test]
 fn a_program_gets_on_although_everything_happens_each_time() {
-    let always = Adversity {
+    let always = FaultRates {
         preempt_hypercalls: 1,
         preempt_accesses: 1,
         spurious_upcalls: 1,
@@ -18,7 +18,7 @@ fn a_program_gets_on_although_everything_happens_each_time() {
     };
     for seed in 0..20 {
         let mut machine =
-            Machine::new(Profile::DOMU, seed).expect("the computer has memory").adversity(always);
+            Machine::new(Profile::DOMU, seed).expect("the computer has memory").fault_rates(always);
         let program = move |guest| {
             let table = Table::new(guest);
             let shared = attach(&table);
@@ -30,7 +30,7 @@ fn a_program_gets_on_although_everything_happens_each_time() {
             guest.wait_until(|| notes.ports().contains(&1));
             table.finish()
         };
-        machine.domain(Setup::new(), program).expect("the machine has memory");
+        machine.domain(DomainConfig::new(), program).expect("the machine has memory");
         if let Err(failure) = machine.run() {
             panic!("{failure}");
         }

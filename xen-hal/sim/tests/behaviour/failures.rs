@@ -8,7 +8,7 @@ use xen_hal::sched::Sched;
 use xen_hal::vcpu::{LongMode, Vcpu};
 use xen_pac::base::Domid;
 use xen_pac::hvm::{HvmParam, XenHvmParam, command};
-use xen_sim::{Ending, Failure, Guest, Machine, Profile, Setup, What};
+use xen_sim::{DomainConfig, Failure, FailureKind, Guest, Machine, Profile, ProgramResult};
 
 use crate::support::Table;
 use crate::support::events::{ipi, send};
@@ -21,9 +21,12 @@ fn never() {
     panic!("the machine has ended");
 }
 
-fn failure<E: Ending>(setup: Setup, program: impl FnOnce(Guest) -> E + Send + 'static) -> Failure {
+fn failure<E: ProgramResult>(
+    config: DomainConfig,
+    program: impl FnOnce(Guest) -> E + Send + 'static,
+) -> Failure {
     let mut machine = Machine::new(Profile::DOMU, SEED).expect("the computer has memory");
-    machine.domain(setup, program).expect("the machine has memory");
+    machine.domain(config, program).expect("the machine has memory");
     let failure = machine.run().expect_err("the machine fails");
     assert_eq!(failure.seed, SEED);
     assert!(failure.to_string().ends_with("(seed 4711)"), "{failure}");
@@ -32,7 +35,7 @@ fn failure<E: Ending>(setup: Setup, program: impl FnOnce(Guest) -> E + Send + 's
 
 #[test]
 fn a_deadlock_is_told_with_who_waits() {
-    let found = failure(Setup::new().vcpus(3), |guest| {
+    let found = failure(DomainConfig::new().vcpus(3), |guest| {
         let t = Table::new(guest);
         let _ = attach(&t);
         t.is("bound", [ipi(&t, 0), ipi(&t, 1)], [Ok(1), Ok(2)]);
@@ -40,7 +43,7 @@ fn a_deadlock_is_told_with_who_waits() {
         t.start(2, |guest| guest.wait_until(|| false));
         t.wait_until(|| false);
     });
-    let What::Deadlock { waiting } = found.what else { panic!("{found}") };
+    let FailureKind::Deadlock { waiting } = found.kind else { panic!("{found}") };
     assert_eq!(
         waiting,
         [
@@ -53,20 +56,20 @@ fn a_deadlock_is_told_with_who_waits() {
 
 #[test]
 fn a_panic_on_one_vcpu_ends_all() {
-    let found = failure(Setup::new().vcpus(3), |guest| {
+    let found = failure(DomainConfig::new().vcpus(3), |guest| {
         let t = Table::new(guest);
         t.start(1, |guest| {
-            while guest.current() == VcpuId(1) {
+            while guest.vcpu() == VcpuId(1) {
                 guest.relax();
             }
         });
         t.start(2, |guest| {
             guest.relax();
-            assert_ne!(guest.current(), VcpuId(2), "on purpose");
+            assert_ne!(guest.vcpu(), VcpuId(2), "on purpose");
         });
         t.wait_until(|| false);
     });
-    let What::Panicked { on: (Domid(1), VcpuId(2)), message } = found.what else {
+    let FailureKind::Panicked { on: (Domid(1), VcpuId(2)), message } = found.kind else {
         panic!("{found}")
     };
     assert!(message.contains("on purpose"), "{message}");
@@ -74,28 +77,28 @@ fn a_panic_on_one_vcpu_ends_all() {
 
 #[test]
 fn an_error_is_a_failure() {
-    let found = failure(Setup::new(), |_| Err::<(), _>(Errno::ENOSPC));
+    let found = failure(DomainConfig::new(), |_| Err::<(), _>(Errno::ENOSPC));
     assert_eq!(
-        found.what,
-        What::Failed { on: (Domid(1), VcpuId(0)), message: "ENOSPC".to_string() }
+        found.kind,
+        FailureKind::Failed { on: (Domid(1), VcpuId(0)), message: "ENOSPC".to_string() }
     );
 }
 
 #[test]
 fn an_interrupt_needs_a_handler() {
-    let found = failure(Setup::new(), |guest| {
+    let found = failure(DomainConfig::new(), |guest| {
         let t = Table::new(guest);
         let _ = attach(&t);
         let _ = (ipi(&t, 0), send(&t, 1));
         t.enable_interrupts();
         never();
     });
-    assert_eq!(found.what, What::NoHandler { on: (Domid(1), VcpuId(0)), vector: 0xf3 });
+    assert_eq!(found.kind, FailureKind::NoHandler { on: (Domid(1), VcpuId(0)), vector: 0xf3 });
 }
 
 #[test]
 fn a_vcpu_needs_a_program() {
-    let found = failure(Setup::new().vcpus(2), |guest| {
+    let found = failure(DomainConfig::new().vcpus(2), |guest| {
         let second = Vcpu::new(guest.xen(), VcpuId(1));
         // SAFETY: there is no program that could run.
         unsafe { second.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }
@@ -103,12 +106,12 @@ fn a_vcpu_needs_a_program() {
         let _ = second.up();
         never();
     });
-    assert_eq!(found.what, What::NoProgram { on: (Domid(1), VcpuId(1)) });
+    assert_eq!(found.kind, FailureKind::NoProgram { on: (Domid(1), VcpuId(1)) });
 }
 
 #[test]
 fn a_crash_says_why() {
-    let found = failure(Setup::new(), |guest| {
+    let found = failure(DomainConfig::new(), |guest| {
         let t = Table::new(guest);
         let _ = t.give(
             command::SetParam,
@@ -116,9 +119,12 @@ fn a_crash_says_why() {
         );
         never();
     });
-    assert!(matches!(found.what, What::Crashed { on: (Domid(1), VcpuId(0)), .. }), "{found}");
     assert!(
-        found.to_string().starts_with("domain 1, vCPU 0 made Xen destroy its domain: "),
+        matches!(found.kind, FailureKind::Crashed { on: (Domid(1), VcpuId(0)), .. }),
+        "{found}"
+    );
+    assert!(
+        found.to_string().starts_with("domain 1, vCPU 0: Xen destroyed the domain: "),
         "{found}"
     );
 }

@@ -9,7 +9,7 @@ use xen_pac::grant_table::{
 };
 use xen_pac::grant_table_v2::raw::{GrantEntryV2FullPage, GrantEntryV2SubPage};
 use xen_pac::memory::{self, MapSpace, XenAddToPhysmap, XenRemoveFromPhysmap};
-use xen_sim::{Profile, Setup};
+use xen_sim::{DomainConfig, Profile};
 
 use crate::support::grants::{
     PERMIT, Told, entry, host_map, map, map_table, peek, put, read_only, set_version, unmap,
@@ -33,7 +33,7 @@ fn at(t: &Table, page: usize) -> u64 {
 #[test]
 fn uses_are_counted() {
     for profile in [Profile::DOM0, Profile::DOM0LESS] {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             let own = t.domain();
             map_table(t, 0);
             put(t, 0, 8, entry(PERMIT, own, t.frame(1)));
@@ -60,7 +60,7 @@ fn uses_are_counted() {
 
 #[test]
 fn a_grant_is_not_taken_back_while_it_is_used() {
-    one(Profile::DOM0, Setup::new(), |t| {
+    one(Profile::DOM0, DomainConfig::new(), |t| {
         map_table(t, 0);
         put(t, 0, 8, entry(PERMIT, Domid(0), t.frame(1)));
         // SAFETY: the table's page is mapped there, and used by such accesses alone.
@@ -82,20 +82,20 @@ fn a_grant_is_not_taken_back_while_it_is_used() {
 
 #[test]
 fn what_two_domains_have_mapped_is_one_page() {
-    let lends = domain(Setup::new(), |t| {
+    let lends = domain(DomainConfig::new(), |t| {
         map_table(t, 0);
         put(t, 0, 8, entry(PERMIT, Domid(2), t.frame(1)));
         set_byte(t.page(1), 100, 1);
-        t.post("lent", 1);
-        let _ = t.await_post("written");
+        t.publish("lent", 1);
+        let _ = t.wait_for_key("written");
         t.is("what the other wrote", byte(t.page(1), 101), 2);
         set_byte(t.page(1), 102, 3);
-        t.post("answered", 1);
-        let _ = t.await_post("unmapped");
+        t.publish("answered", 1);
+        let _ = t.wait_for_key("unmapped");
         t.is("nobody uses it", flags(t), PERMIT);
     });
     let maps = domain(guest(), |t| {
-        let _ = t.await_post("lent");
+        let _ = t.wait_for_key("lent");
         let mut covered = XenRemoveFromPhysmap::new(Domid::SELF, t.frame(9));
         t.is(
             "a frame without memory",
@@ -106,21 +106,21 @@ fn what_two_domains_have_mapped_is_one_page() {
         t.is("mapped", status, OKAY);
         t.is("what the lender wrote", byte(t.page(9), 100), 1);
         set_byte(t.page(9), 101, 2);
-        t.post("written", 1);
-        let _ = t.await_post("answered");
+        t.publish("written", 1);
+        let _ = t.wait_for_key("answered");
         t.is("what the lender wrote since", byte(t.page(9), 102), 3);
         t.is("unmapped", unmap(t, at(t, 9), handle), OKAY);
         let version =
             t.raw(xen_pac::hypercall::Hypercall::XEN_VERSION, [1, t.page(9).addr().get(), 0]);
         t.is("nothing is there", version, crate::support::answer::EFAULT);
-        t.post("unmapped", 1);
+        t.publish("unmapped", 1);
     });
     several(Profile::DOMU, [lends, maps]);
 }
 
 #[test]
 fn what_is_mapped_for_reading_is_not_written() {
-    one(Profile::DOM0LESS, Setup::new(), |t| {
+    one(Profile::DOM0LESS, DomainConfig::new(), |t| {
         map_table(t, 0);
         put(t, 0, 8, entry(PERMIT, t.domain(), t.frame(1)));
         set_byte(t.page(1), 5, 77);
@@ -136,19 +136,19 @@ fn what_is_mapped_for_reading_is_not_written() {
 
 #[test]
 fn what_a_domain_had_mapped_is_free_when_it_ends() {
-    let lends = domain(Setup::new(), |t| {
+    let lends = domain(DomainConfig::new(), |t| {
         map_table(t, 0);
         put(t, 0, 8, entry(PERMIT, Domid(2), t.frame(1)));
-        t.post("lent", 1);
-        let _ = t.await_post("mapped");
+        t.publish("lent", 1);
+        let _ = t.wait_for_key("mapped");
         while flags(t) != PERMIT {
             t.relax();
         }
     });
     let maps = domain(guest(), |t| {
-        let _ = t.await_post("lent");
+        let _ = t.wait_for_key("lent");
         t.is("mapped", map(t, at(t, 9), host_map(), 8, Domid(1)).0, OKAY);
-        t.post("mapped", 1);
+        t.publish("mapped", 1);
     });
     several(Profile::DOMU, [lends, maps]);
 }
@@ -168,7 +168,7 @@ fn whole(t: &Table, to: Domid) -> GrantEntryV2FullPage {
 
 #[test]
 fn the_second_version_tells_of_uses_in_pages_of_their_own() {
-    one(Profile::DOM0, Setup::new(), |t| {
+    one(Profile::DOM0, DomainConfig::new(), |t| {
         t.is("2", set_version(t, 2), (OK, 2));
         map_table(t, 0);
         map_status(t, 2);
@@ -194,7 +194,7 @@ fn the_second_version_tells_of_uses_in_pages_of_their_own() {
 
 #[test]
 fn the_second_version_lends_parts_to_be_copied() {
-    one(Profile::DOM0, Setup::new(), |t| {
+    one(Profile::DOM0, DomainConfig::new(), |t| {
         t.is("2", set_version(t, 2), (OK, 2));
         map_table(t, 0);
         let mut part = GrantEntryV2SubPage::ZEROED;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use xen_hal::event::Port;
 use xen_hal::sched::Sched;
-use xen_sim::{Guest, Machine, Profile, Setup};
+use xen_sim::{DomainConfig, Guest, Machine, Profile};
 
 use crate::support::Table;
 use crate::support::grants::{PERMIT, entry, host_map, map, map_table, put};
@@ -49,7 +49,7 @@ fn in_a_process_of_its_own() {
         let mut machine = Machine::new(Profile::DOMU, seed).expect("the computer has memory");
         for _ in 0..2 {
             machine
-                .domain(Setup::new().vcpus(2), move |guest| program(guest, seed))
+                .domain(DomainConfig::new().vcpus(2), move |guest| program(guest, seed))
                 .expect("the machine has memory");
         }
         let failed = machine.run().is_err();
@@ -62,7 +62,7 @@ fn in_a_process_of_its_own() {
     // Machines that never run are as gone.
     (0..MACHINES / 10).for_each(|seed| {
         let mut machine = Machine::new(Profile::DOMU, seed).expect("the computer has memory");
-        machine.domain(Setup::new(), |_| ()).expect("the machine has memory");
+        machine.domain(DomainConfig::new(), |_| ()).expect("the machine has memory");
     });
     let after = (threads(), mappings(), files());
     // The allocator may have taken or given back an arena meanwhile; a machine that stayed would be

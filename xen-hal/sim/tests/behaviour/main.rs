@@ -5,7 +5,6 @@
 mod support;
 
 mod blocks;
-mod boundary;
 mod endings;
 mod extremes;
 mod failures;
@@ -14,6 +13,8 @@ mod leftovers;
 mod memory;
 mod ports;
 mod runs;
+mod stacks;
+mod structure;
 mod suspend;
 mod time;
 mod upcalls;

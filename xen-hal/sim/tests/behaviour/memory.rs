@@ -5,7 +5,7 @@ use xen_pac::base::Domid;
 use xen_pac::memory::{
     MapSpace, XenAddToPhysmap, XenMemoryDomain, XenMemoryReservation, XenRemoveFromPhysmap, command,
 };
-use xen_sim::{Profile, Setup};
+use xen_sim::{DomainConfig, Profile};
 
 use crate::support::answer::*;
 use crate::support::{Answer, OK, PROFILES, Table, one};
@@ -43,7 +43,7 @@ fn remove(t: &Table, frame: u64) -> Answer {
 #[test]
 fn memory_over_memory_leaves_the_old_page_charged() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             set_byte(t.page(5), 0, 7);
             t.is("populated over memory", (populate(t, t.frame(5)), pages(t)), (Ok(1), 65));
             t.is("a new page is there", byte(t.page(5), 0), 0);
@@ -56,7 +56,7 @@ fn memory_over_memory_leaves_the_old_page_charged() {
 #[test]
 fn a_page_that_is_removed_stays_charged_and_one_that_is_given_back_does_not() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             t.is("removed", (remove(t, t.frame(5)), pages(t)), (OK, 64));
             t.is("nothing is there", remove(t, t.frame(5)), ENOENT);
             t.is("and cannot be given back", (decrease(t, t.frame(5)), pages(t)), (OK, 64));
@@ -69,7 +69,7 @@ fn a_page_that_is_removed_stays_charged_and_one_that_is_given_back_does_not() {
 
 #[test]
 fn a_page_moves_and_frees_what_it_covers() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         set_byte(t.page(5), 17, 42);
         set_byte(t.page(6), 17, 43);
         t.is("moved", (add(t, MapSpace::GMFN, t.frame(5), t.frame(6)), pages(t)), (OK, 63));
@@ -86,7 +86,7 @@ fn a_page_moves_and_frees_what_it_covers() {
             EINVAL,
         );
     });
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         for page in 5..8 {
             set_byte(t.page(page), 0, page as u8);
         }
@@ -99,7 +99,7 @@ fn a_page_moves_and_frees_what_it_covers() {
 
 #[test]
 fn the_shared_page_moves_on_x86_and_frees_memory() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let shared = attach(t);
         t.is("the page that was there is free", pages(t), 63);
         shared.evtchn_mask(3).expect("a word").swap(5, std::sync::atomic::Ordering::SeqCst);
@@ -123,7 +123,7 @@ fn the_shared_page_moves_on_x86_and_frees_memory() {
 
 #[test]
 fn on_arm_what_is_covered_stays_charged() {
-    one(Profile::DOM0LESS, Setup::new(), |t| {
+    one(Profile::DOM0LESS, DomainConfig::new(), |t| {
         let _ = map_shared(t, 0);
         t.is("covered", pages(t), 64);
         t.is(
@@ -142,7 +142,7 @@ fn on_arm_what_is_covered_stays_charged() {
 #[test]
 fn addresses_without_memory_are_faults_for_xen() {
     for profile in PROFILES {
-        one(profile, Setup::new(), |t| {
+        one(profile, DomainConfig::new(), |t| {
             let at = t.page(5).addr().get();
             let ask = || t.raw(xen_pac::hypercall::Hypercall::XEN_VERSION, [1, at, 0]);
             t.is("with memory", ask(), OK);

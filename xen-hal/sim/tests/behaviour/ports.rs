@@ -2,7 +2,7 @@
 
 use xen_pac::base::Domid;
 use xen_pac::event_channel::EvtchnState;
-use xen_sim::{Profile, Setup};
+use xen_sim::{DomainConfig, Profile};
 
 use crate::support::answer::*;
 use crate::support::events::{alloc, bind_vcpu, close, interdomain, ipi, send, status, unmask};
@@ -13,7 +13,7 @@ use crate::world::{attach, attach_on, bitmaps, is_masked, is_pending};
 fn ports_come_in_buckets_up_to_the_limit() {
     for (profile, last) in [(Profile::DOMU, 1023), (Profile::DOM0LESS, 1023), (Profile::DOM0, 4095)]
     {
-        one(profile, Setup::new(), move |t| {
+        one(profile, DomainConfig::new(), move |t| {
             for port in 1..=last {
                 // What lies beyond the bucket is no port yet, and free ones within are.
                 if port % 64 == 0 {
@@ -38,39 +38,39 @@ fn ports_come_in_buckets_up_to_the_limit() {
 
 #[test]
 fn an_event_goes_to_the_other_end() {
-    let first = domain(Setup::new(), |t| {
+    let first = domain(DomainConfig::new(), |t| {
         let shared = attach(t);
         t.is("set aside", alloc(t, Domid::SELF, Domid(2)), Ok(1));
         t.is("signalled with nobody there", send(t, 1), OK);
-        t.post("port", 1);
-        let _ = t.await_post("bound");
+        t.publish("port", 1);
+        let _ = t.wait_for_key("bound");
         t.is("nothing has come here", is_pending(shared, 1), false);
         t.is("signalled", send(t, 1), OK);
         t.is("nor does one's own", is_pending(shared, 1), false);
-        t.post("signalled", 1);
-        let _ = t.await_post("answered");
+        t.publish("signalled", 1);
+        let _ = t.wait_for_key("answered");
         t.is("the answer", is_pending(shared, 1), true);
         t.is("closed", close(t, 1), OK);
         t.is("with its event", is_pending(shared, 1), false);
-        t.post("closed", 1);
-        let _ = t.await_post("seen");
+        t.publish("closed", 1);
+        let _ = t.wait_for_key("seen");
     });
-    let second = domain(Setup::new(), |t| {
+    let second = domain(DomainConfig::new(), |t| {
         let shared = attach(t);
-        let port = t.await_post("port") as u32;
+        let port = t.wait_for_key("port") as u32;
         t.is("bound", interdomain(t, Domid(1), port), Ok(1));
         // Events that came before are lost, so there is always one to begin with.
         t.is("pending from the start", is_pending(shared, 1), true);
         bitmaps(shared).clear(xen_hal::event::Port(1));
-        t.post("bound", 1);
-        let _ = t.await_post("signalled");
+        t.publish("bound", 1);
+        let _ = t.wait_for_key("signalled");
         t.is("the event", is_pending(shared, 1), true);
         t.is("answered", send(t, 1), OK);
-        t.post("answered", 1);
-        let _ = t.await_post("closed");
+        t.publish("answered", 1);
+        let _ = t.wait_for_key("closed");
         t.is("waits for another peer", status(t, Domid::SELF, 1), Ok(EvtchnState::UNBOUND));
         t.is("with what came before", is_pending(shared, 1), true);
-        t.post("seen", 1);
+        t.publish("seen", 1);
     });
     several(Profile::DOMU, [first, second]);
 }
@@ -78,7 +78,7 @@ fn an_event_goes_to_the_other_end() {
 #[test]
 fn closing_clears_the_event_and_leaves_the_mask() {
     for profile in [Profile::DOMU, Profile::DOM0LESS] {
-        one(profile, Setup::new().vcpus(2), move |t| {
+        one(profile, DomainConfig::new().vcpus(2), move |t| {
             let (shared, _) = attach_on(profile, t);
             t.is("bound", ipi(t, 0), Ok(1));
             t.is("ports are not masked at first", is_masked(shared, 1), false);

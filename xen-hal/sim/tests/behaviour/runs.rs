@@ -10,7 +10,7 @@ use xen_hal::platform::VcpuId;
 use xen_hal::sched::Sched;
 use xen_hal::vcpu::Vcpu;
 use xen_pac::base::Domid;
-use xen_sim::{Adversity, Guest, Machine, Profile, Report, Setup};
+use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile, Report};
 
 use crate::support::Table;
 use crate::support::events::{alloc, interdomain, ipi, send};
@@ -23,7 +23,7 @@ type Line = (u16, u32, &'static str, u64, u64);
 const VCPUS: usize = 4;
 
 fn note(guest: Guest, log: &Log, what: &'static str, answer: u64) {
-    let line = (guest.domain().0, guest.current().0, what, answer, guest.now().as_nanos() as u64);
+    let line = (guest.domain().0, guest.vcpu().0, what, answer, guest.now().as_nanos() as u64);
     log.lock().expect("nobody panicked").push(line);
 }
 
@@ -53,7 +53,7 @@ fn work(guest: Guest, log: &Log) {
         }
     }
     note(guest, log, "done", 0);
-    guest.post(&format!("done {} {}", guest.domain().0, guest.current().0), 1);
+    guest.publish(&format!("done {} {}", guest.domain().0, guest.vcpu().0), 1);
 }
 
 fn domain(guest: Guest, log: &Log) {
@@ -65,8 +65,8 @@ fn domain(guest: Guest, log: &Log) {
     }
     let other = Domid(3 - t.domain().0);
     note(guest, log, "set aside", alloc(&t, Domid::SELF, other).unwrap_or_default() as u64);
-    t.post(&format!("ready {}", t.domain().0), 1);
-    let _ = t.await_post(&format!("ready {}", other.0));
+    t.publish(&format!("ready {}", t.domain().0), 1);
+    let _ = t.wait_for_key(&format!("ready {}", other.0));
     let bound = interdomain(&t, other, VCPUS as u32 + 1).unwrap_or_default();
     note(guest, log, "bound", bound as u64);
     guest.enable_interrupts();
@@ -77,21 +77,21 @@ fn domain(guest: Guest, log: &Log) {
     work(guest, log);
     note(guest, log, "sent", send(&t, bound as u32).is_ok().into());
     for vcpu in 1..VCPUS {
-        let _ = t.await_post(&format!("done {} {vcpu}", t.domain().0));
+        let _ = t.wait_for_key(&format!("done {} {vcpu}", t.domain().0));
     }
     notes.ports().iter().for_each(|port| note(guest, log, "handled", (*port).into()));
-    t.post(&format!("over {}", t.domain().0), 1);
-    let _ = t.await_post(&format!("over {}", other.0));
+    t.publish(&format!("over {}", t.domain().0), 1);
+    let _ = t.wait_for_key(&format!("over {}", other.0));
 }
 
-fn run(seed: u64, adversity: Adversity) -> (Report, Vec<Line>) {
+fn run(seed: u64, rates: FaultRates) -> (Report, Vec<Line>) {
     let log = Log::default();
     let mut machine =
-        Machine::new(Profile::DOMU, seed).expect("the computer has memory").adversity(adversity);
+        Machine::new(Profile::DOMU, seed).expect("the computer has memory").fault_rates(rates);
     for _ in 0..2 {
         let log = Arc::clone(&log);
         machine
-            .domain(Setup::new().vcpus(VCPUS), move |guest| domain(guest, &log))
+            .domain(DomainConfig::new().vcpus(VCPUS), move |guest| domain(guest, &log))
             .expect("the machine has memory");
     }
     let report = machine.run().unwrap_or_else(|failure| panic!("{failure}"));
@@ -101,19 +101,19 @@ fn run(seed: u64, adversity: Adversity) -> (Report, Vec<Line>) {
 
 #[test]
 fn a_seed_gives_one_run() {
-    for adversity in [
-        Adversity::new(),
-        Adversity {
+    for rates in [
+        FaultRates::new(),
+        FaultRates {
             cancelled_suspends: 0,
             late_upcalls: 4,
             clock_updates: 4,
-            ..Adversity::storm()
+            ..FaultRates::storm()
         },
     ] {
-        let first = run(7, adversity);
+        let first = run(7, rates);
         assert!(first.1.len() > 60, "{}", first.1.len());
         for again in 1..100 {
-            assert_eq!(run(7, adversity), first, "run {again}");
+            assert_eq!(run(7, rates), first, "run {again}");
         }
     }
 }
@@ -121,7 +121,7 @@ fn a_seed_gives_one_run() {
 #[test]
 fn seeds_give_runs_of_their_own() {
     let order = |seed| {
-        run(seed, Adversity::new()).1.iter().map(|line| (line.0, line.1)).collect::<Vec<_>>()
+        run(seed, FaultRates::new()).1.iter().map(|line| (line.0, line.1)).collect::<Vec<_>>()
     };
     let orders: BTreeSet<_> = (0..20).map(order).collect();
     assert!(orders.len() >= 18, "{} of 20 differ", orders.len());
@@ -129,13 +129,12 @@ fn seeds_give_runs_of_their_own() {
 
 #[test]
 fn accesses_to_shared_memory_are_places_to_be_preempted_at() {
-    let adversity = Adversity { preempt_hypercalls: 0, preempt_accesses: 2, ..Adversity::calm() };
+    let rates = FaultRates { preempt_hypercalls: 0, preempt_accesses: 2, ..FaultRates::none() };
     let order = |seed| {
         let log = Log::default();
         let noted = Arc::clone(&log);
-        let mut machine = Machine::new(Profile::DOMU, seed)
-            .expect("the computer has memory")
-            .adversity(adversity);
+        let mut machine =
+            Machine::new(Profile::DOMU, seed).expect("the computer has memory").fault_rates(rates);
         let program = move |guest: Guest| {
             let t = Table::new(guest);
             let shared = attach(&t);
@@ -151,7 +150,7 @@ fn accesses_to_shared_memory_are_places_to_be_preempted_at() {
             t.start(1, move |guest| read(guest, &other));
             read(guest, &noted);
         };
-        machine.domain(Setup::new().vcpus(2), program).expect("the machine has memory");
+        machine.domain(DomainConfig::new().vcpus(2), program).expect("the machine has memory");
         machine.run().unwrap_or_else(|failure| panic!("{failure}"));
         let lines = log.lock().expect("nobody panicked");
         lines.iter().map(|line| line.1).collect::<Vec<_>>()

@@ -17,7 +17,7 @@ use xen_pac::shared_info::raw;
 use xen_pac::vcpu::{
     Runstate, VcpuRegisterVcpuInfo, VcpuSetSingleshotTimer, command as vcpu, raw as runs,
 };
-use xen_sim::{Adversity, Profile, Setup};
+use xen_sim::{DomainConfig, FaultRates, Profile};
 
 use crate::support::answer::*;
 use crate::support::events::{ipi, send, status, virq};
@@ -81,7 +81,7 @@ fn register_all(t: &Table) {
 
 #[test]
 fn elsewhere_nothing_is_registered() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         register_all(t);
         let before = t.now();
         t.is("suspended, and restored", suspend(t), OK);
@@ -132,9 +132,9 @@ fn elsewhere_nothing_is_registered() {
 
 #[test]
 fn what_is_called_off_changes_nothing() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         register_all(t);
-        t.set_adversity(Adversity { cancelled_suspends: 1, ..Adversity::calm() });
+        t.set_fault_rates(FaultRates { cancelled_suspends: 1, ..FaultRates::none() });
         let (before, time, via) = (t.snapshot(), t.now(), callback(t));
         t.is("called off", suspend(t), Ok(1));
         t.is("nothing has changed", before.difference(&t.snapshot()), Vec::<String>::new());
@@ -149,7 +149,7 @@ fn what_is_called_off_changes_nothing() {
 /// good again.
 #[test]
 fn areas_are_registered_again_by_the_hal() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let _ = attach(t);
         let xen = Xen::new(t.xen());
         let latch = || WidthLatch::new(t.xen()).expect("the callback can be read and set");
@@ -182,7 +182,7 @@ fn areas_are_registered_again_by_the_hal() {
 
 #[test]
 fn a_domain_goes_elsewhere_after_centuries_too() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         // As many nanoseconds as a signed number has no room for.
         t.advance(Duration::from_nanos(1 << 63));
         let before = t.now();

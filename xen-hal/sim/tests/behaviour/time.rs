@@ -12,7 +12,7 @@ use xen_hal::vcpu::{RunTimes, Vcpu};
 use xen_pac::base::Virq;
 use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
-use xen_sim::{Profile, Setup};
+use xen_sim::{DomainConfig, Profile};
 
 use crate::support::events::virq;
 use crate::support::one;
@@ -23,7 +23,7 @@ const BEGINNING: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_single_shot_is_never_early() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let shared = attach(t);
         let (guest, fired) = (**t, Arc::new(AtomicU64::new(0)));
         let noted = Arc::clone(&fired);
@@ -47,7 +47,7 @@ fn a_single_shot_is_never_early() {
 
 #[test]
 fn the_end_of_a_poll_is_never_early() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         for _ in 0..200 {
             let due = t.now().as_nanos() as u64 + t.random() % 5_000_000;
             t.is(
@@ -69,7 +69,7 @@ fn all(times: &RunTimes) -> Duration {
 
 #[test]
 fn a_vcpu_is_always_in_one_state() {
-    one(Profile::DOMU, Setup::new().vcpus(3), |t| {
+    one(Profile::DOMU, DomainConfig::new().vcpus(3), |t| {
         t.start(1, |guest| {
             for _ in 0..20 {
                 let until = SystemTime::from_nanos(guest.now().as_nanos() as i64 + 100_000);
@@ -111,7 +111,7 @@ fn a_vcpu_is_always_in_one_state() {
 
 #[test]
 fn a_watchdog_that_nobody_kicks_ends_the_domain() {
-    let report = one(Profile::DOMU, Setup::new(), |t| {
+    let report = one(Profile::DOMU, DomainConfig::new(), |t| {
         let dog = Sched::new(t.xen())
             .start_watchdog(NonZero::<u32>::MIN.saturating_add(1))
             .expect("there is one");
@@ -123,10 +123,10 @@ fn a_watchdog_that_nobody_kicks_ends_the_domain() {
         t.advance(Duration::from_secs(3));
         panic!("the domain has ended");
     });
-    assert_eq!(report.ends, [(1, ShutdownReason::WATCHDOG)].into());
+    assert_eq!(report.shutdown_reasons, [(1, ShutdownReason::WATCHDOG)].into());
     assert!(report.nanos >= 1_000_000_000 + 5 * 1_500_000_000 + 2_000_000_000, "{report:?}");
     // It wakes nobody up to do it, and one that was stopped does nothing.
-    let report = one(Profile::DOMU, Setup::new(), |t| {
+    let report = one(Profile::DOMU, DomainConfig::new(), |t| {
         let dog = Sched::new(t.xen()).start_watchdog(NonZero::<u32>::MIN).expect("there is one");
         dog.stop().expect("it runs");
         t.advance(Duration::from_secs(9));
@@ -134,5 +134,5 @@ fn a_watchdog_that_nobody_kicks_ends_the_domain() {
         t.all_right();
         t.wait_until(|| false);
     });
-    assert_eq!(report.ends, [(1, ShutdownReason::WATCHDOG)].into());
+    assert_eq!(report.shutdown_reasons, [(1, ShutdownReason::WATCHDOG)].into());
 }

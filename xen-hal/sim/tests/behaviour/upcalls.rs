@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use xen_hal::event::Port;
-use xen_sim::{Adversity, Profile, Setup};
+use xen_sim::{DomainConfig, FaultRates, Profile};
 
 use crate::support::events::{bind_vcpu, ipi, send, unmask};
 use crate::support::{OK, Table, one};
@@ -17,7 +17,7 @@ fn with_ports(
 ) {
     for profile in [Profile::DOMU, Profile::DOM0LESS] {
         let program = program.clone();
-        one(profile, Setup::new().vcpus(2), move |t| {
+        one(profile, DomainConfig::new().vcpus(2), move |t| {
             let ((shared, interrupt), notes) = (attach_on(profile, t), Notes::default());
             notes.note(**t, interrupt, shared);
             while ipi(t, 0) != Ok(64) {}
@@ -106,7 +106,7 @@ fn what_is_left_behind_suppresses_what_comes() {
 
 #[test]
 fn events_of_a_port_go_to_its_vcpu() {
-    one(Profile::DOMU, Setup::new().vcpus(2), |t| {
+    one(Profile::DOMU, DomainConfig::new().vcpus(2), |t| {
         let (shared, _) = attach_on(Profile::DOMU, t);
         while ipi(t, 0) != Ok(64) {}
         let aside = crate::support::events::alloc(t, xen_pac::base::Domid::SELF, t.domain());
@@ -124,7 +124,7 @@ fn events_of_a_port_go_to_its_vcpu() {
 fn upcalls_that_come_for_nothing_are_nothing() {
     with_ports(|t, _, notes| {
         t.enable_interrupts();
-        t.set_adversity(Adversity { spurious_upcalls: 1, ..Adversity::calm() });
+        t.set_fault_rates(FaultRates { spurious_upcalls: 1, ..FaultRates::none() });
         t.is("a hypercall", ipi(t, 1).is_ok(), true);
         t.is("an upcall without an event", (notes.upcalls(), notes.ports()), (1, vec![]));
     });

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use xen_pac::hvm::{XenHvmEvtchnUpcallVector, command};
-use xen_sim::{Guest, Profile, Setup, What};
+use xen_sim::{DomainConfig, FailureKind, Guest, Profile};
 
 use crate::support::events::{ipi, send};
 use crate::support::{OK, Table, fails, one};
@@ -35,7 +35,7 @@ fn count(
 
 #[test]
 fn the_domains_vector_comes_again_until_the_mark_is_cleared() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let shared = attach(t);
         let calls = count(**t, VECTOR, move |call| {
             if call == 3 {
@@ -51,7 +51,7 @@ fn the_domains_vector_comes_again_until_the_mark_is_cleared() {
 
 #[test]
 fn a_vector_that_is_chosen_late_tells_what_was_pending() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let shared = crate::world::map_shared(t, 0);
         let calls = count(**t, VECTOR, move |_| _ = take(shared, block(shared, 0)));
         t.enable_interrupts();
@@ -68,7 +68,7 @@ fn a_vector_that_is_chosen_late_tells_what_was_pending() {
 
 #[test]
 fn a_vcpus_own_vector_comes_once_for_each_mark() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let shared = crate::world::map_shared(t, 0);
         let calls = count(**t, OWN, |_| ());
         let came = || calls.load(Ordering::SeqCst);
@@ -99,7 +99,7 @@ fn a_vcpus_own_vector_comes_once_for_each_mark() {
 
 #[test]
 fn a_vcpus_own_vector_comes_beside_the_domains() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let shared = attach(t);
         let order = Arc::new(Mutex::new(Vec::new()));
         let (first, second) = (Arc::clone(&order), Arc::clone(&order));
@@ -124,7 +124,7 @@ fn a_vcpus_own_vector_comes_beside_the_domains() {
 
 #[test]
 fn a_vcpus_own_vector_waits_while_the_apic_is_off() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let shared = crate::world::map_shared(t, 0);
         let calls = count(**t, OWN, |_| ());
         t.enable_interrupts();
@@ -138,19 +138,19 @@ fn a_vcpus_own_vector_waits_while_the_apic_is_off() {
 
 #[test]
 fn an_upcall_that_nobody_takes_ends_the_machine() {
-    let failed = fails(Profile::DOMU, Setup::new(), |t| {
+    let failed = fails(Profile::DOMU, DomainConfig::new(), |t| {
         attach(t);
         let _ = count(**t, VECTOR, |_| ());
         t.enable_interrupts();
         t.is("bound", ipi(t, 0), Ok(1));
         let _ = send(t, 1);
     });
-    assert!(matches!(failed.what, What::Storm { vector: VECTOR, .. }), "{failed}");
+    assert!(matches!(failed.kind, FailureKind::Storm { vector: VECTOR, .. }), "{failed}");
 }
 
 #[test]
 fn interrupts_that_are_off_are_told_later() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let shared = crate::world::map_shared(t, 0);
         let calls = count(**t, OWN, move |_| _ = take(shared, block(shared, 0)));
         t.enable_local_apic(true);

@@ -9,7 +9,7 @@ use xen_hal::sched::Sched;
 use xen_hal::vcpu::Vcpu;
 use xen_pac::base::Virq;
 use xen_pac::sched::ShutdownReason;
-use xen_sim::{Adversity, Profile, Setup, What};
+use xen_sim::{DomainConfig, FailureKind, FaultRates, Profile};
 
 use crate::support::events::{ipi, send, virq};
 use crate::support::{OK, Table, fails, is_arm, one};
@@ -22,7 +22,7 @@ fn at(t: &Table, later: Duration) -> SystemTime {
 #[test]
 fn polling_wakes_for_a_port_that_is_masked() {
     for profile in [Profile::DOMU, Profile::DOM0LESS] {
-        one(profile, Setup::new().vcpus(2), move |t| {
+        one(profile, DomainConfig::new().vcpus(2), move |t| {
             let (shared, _) = attach_on(profile, t);
             t.is("bound", [ipi(t, 0), ipi(t, 0)], [Ok(1), Ok(2)]);
             bitmaps(shared).mask(Port(1));
@@ -56,32 +56,32 @@ fn a_poll_of_one_port_is_woken_by_no_other_and_a_poll_of_several_by_any() {
             t.is("polled", Sched::new(t.xen()).poll(ports, None), Ok(()));
         }
     };
-    one(Profile::DOMU, Setup::new().vcpus(2), other_comes(&[Port(1), Port(2)]));
-    let failure = fails(Profile::DOMU, Setup::new().vcpus(2), other_comes(&[Port(1)]));
+    one(Profile::DOMU, DomainConfig::new().vcpus(2), other_comes(&[Port(1), Port(2)]));
+    let failure = fails(Profile::DOMU, DomainConfig::new().vcpus(2), other_comes(&[Port(1)]));
     assert!(
-        matches!(&failure.what, What::Deadlock { waiting } if waiting[0].contains("polls ports [1]")),
+        matches!(&failure.kind, FailureKind::Deadlock { waiting } if waiting[0].contains("polls ports [1]")),
         "{failure}"
     );
 }
 
 #[test]
 fn polling_returns_at_once_while_an_interrupt_can_be_delivered() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let (shared, notes) = (attach(t), Notes::default());
         notes.note(**t, VECTOR, shared);
         t.is("bound", [ipi(t, 0), ipi(t, 0)], [Ok(1), Ok(2)]);
         // Upcalls that are always late leave one to be delivered for as long as one likes.
-        t.set_adversity(Adversity { late_upcalls: 1, ..Adversity::calm() });
+        t.set_fault_rates(FaultRates { late_upcalls: 1, ..FaultRates::none() });
         t.enable_interrupts();
         t.is("sent", send(t, 1), OK);
         t.is("polled a silent port", Sched::new(t.xen()).poll(&[Port(2)], None), Ok(()));
         t.is("which is silent", is_pending(shared, 2), false);
         t.is("blocked", Sched::new(t.xen()).block(), Ok(()));
-        t.set_adversity(Adversity::calm());
+        t.set_fault_rates(FaultRates::none());
         t.is("it came at last", notes.ports(), vec![1]);
     });
     // With interrupts off there is none to be delivered, and the poll lasts.
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let _ = attach(t);
         t.is("bound", [ipi(t, 0), ipi(t, 0)], [Ok(1), Ok(2)]);
         t.is("sent", send(t, 1), OK);
@@ -93,15 +93,15 @@ fn polling_returns_at_once_while_an_interrupt_can_be_delivered() {
 
 #[test]
 fn blocking_with_interrupts_off_sleeps_although_an_upcall_is_pending() {
-    let failure = fails(Profile::DOMU, Setup::new(), |t| {
+    let failure = fails(Profile::DOMU, DomainConfig::new(), |t| {
         let _ = attach(t);
         t.is("bound, and sent", (ipi(t, 0), send(t, 1)), (Ok(1), OK));
         let _ = Sched::new(t.xen()).block();
     });
-    let What::Deadlock { waiting } = &failure.what else { panic!("{failure}") };
+    let FailureKind::Deadlock { waiting } = &failure.kind else { panic!("{failure}") };
     assert_eq!(waiting, &["domain 1, vCPU 0 is blocked, with an upcall pending"]);
     // Arm lets interrupts in as it goes to sleep.
-    one(Profile::DOM0LESS, Setup::new(), |t| {
+    one(Profile::DOM0LESS, DomainConfig::new(), |t| {
         let ((shared, interrupt), notes) = (attach_on(Profile::DOM0LESS, t), Notes::default());
         notes.note(**t, interrupt, shared);
         t.is("bound, and sent", (ipi(t, 0), send(t, 1)), (Ok(1), OK));
@@ -112,7 +112,7 @@ fn blocking_with_interrupts_off_sleeps_although_an_upcall_is_pending() {
 
 #[test]
 fn the_processors_own_way_to_sleep_misses_nothing() {
-    one(Profile::DOMU, Setup::new().vcpus(2), |t| {
+    one(Profile::DOMU, DomainConfig::new().vcpus(2), |t| {
         let (shared, notes) = (attach(t), Notes::default());
         notes.note(**t, VECTOR, shared);
         t.is("bound", ipi(t, 0), Ok(1));
@@ -128,7 +128,7 @@ fn the_processors_own_way_to_sleep_misses_nothing() {
 
 #[test]
 fn a_periodic_timer_wakes_nobody() {
-    one(Profile::DOMU, Setup::new(), |t| {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
         let (shared, notes) = (attach(t), Notes::default());
         notes.note(**t, VECTOR, shared);
         t.is("bound", [virq(t, Virq::TIMER.0, 0), ipi(t, 0)], [Ok(1), Ok(2)]);
@@ -145,7 +145,7 @@ fn a_periodic_timer_wakes_nobody() {
         t.is("it was not woken", t.now().as_nanos() as i64 >= until.as_nanos(), true);
         t.is("one tick is made up for", notes.upcalls() - before, 1);
     });
-    let failure = fails(Profile::DOMU, Setup::new(), |t| {
+    let failure = fails(Profile::DOMU, DomainConfig::new(), |t| {
         Notes::default().note(**t, VECTOR, attach(t));
         t.is("bound", virq(t, Virq::TIMER.0, 0), Ok(1));
         Vcpu::new(t.xen(), VcpuId(0))
@@ -153,25 +153,25 @@ fn a_periodic_timer_wakes_nobody() {
             .expect("a period that may be");
         t.wait_until(|| false);
     });
-    assert!(matches!(failure.what, What::Deadlock { .. }), "{failure}");
+    assert!(matches!(failure.kind, FailureKind::Deadlock { .. }), "{failure}");
 }
 
 #[test]
 fn the_last_vcpu_to_go_down_powers_the_domain_off() {
     let down = |guest: xen_sim::Guest, vcpu| Vcpu::new(guest.xen(), VcpuId(vcpu)).down();
-    let report = one(Profile::DOMU, Setup::new(), move |t| {
+    let report = one(Profile::DOMU, DomainConfig::new(), move |t| {
         t.all_right();
         let _ = down(**t, 0);
         panic!("the domain has ended");
     });
-    assert_eq!(report.ends, [(1, ShutdownReason::POWEROFF)].into());
-    let report = one(Profile::DOMU, Setup::new().vcpus(2), move |t| {
+    assert_eq!(report.shutdown_reasons, [(1, ShutdownReason::POWEROFF)].into());
+    let report = one(Profile::DOMU, DomainConfig::new().vcpus(2), move |t| {
         t.start(1, move |guest| {
             let first = Vcpu::new(guest.xen(), VcpuId(0));
             while first.is_up() == Ok(true) {
                 guest.relax();
             }
-            guest.post("the first is down", 1);
+            guest.publish("the first is down", 1);
             let ended = down(guest, 1);
             assert!(ended.is_err() && ended.is_ok(), "the domain has ended");
         });
@@ -179,24 +179,24 @@ fn the_last_vcpu_to_go_down_powers_the_domain_off() {
         let _ = down(**t, 0);
         panic!("nobody brings it up again");
     });
-    assert_eq!(report.ends, [(1, ShutdownReason::POWEROFF)].into());
+    assert_eq!(report.shutdown_reasons, [(1, ShutdownReason::POWEROFF)].into());
 }
 
 #[test]
 fn a_vcpu_that_is_brought_up_again_goes_on_where_it_was() {
-    one(Profile::DOMU, Setup::new().vcpus(2), |t| {
+    one(Profile::DOMU, DomainConfig::new().vcpus(2), |t| {
         t.start(1, |guest| {
-            guest.post("at", 1);
+            guest.publish("at", 1);
             Vcpu::new(guest.xen(), VcpuId(1)).down().expect("one may stop oneself");
-            guest.post("at", 2);
+            guest.publish("at", 2);
         });
         let second = Vcpu::new(t.xen(), VcpuId(1));
         while second.is_up() == Ok(true) {
             t.relax();
         }
-        t.is("it has come to where it stopped itself", t.await_post("at"), 1);
+        t.is("it has come to where it stopped itself", t.wait_for_key("at"), 1);
         t.is("up", second.up(), Ok(()));
-        while t.await_post("at") == 1 {
+        while t.wait_for_key("at") == 1 {
             t.relax();
         }
     });

@@ -114,7 +114,7 @@ impl Notes {
         let notes = self.clone();
         guest.on_interrupt(vector, move || {
             notes.upcalls.fetch_add(1, Ordering::SeqCst);
-            let taken = take(shared, block(shared, guest.current().0 as usize));
+            let taken = take(shared, block(shared, guest.vcpu().0 as usize));
             notes.ports.lock().expect("no handler panicked").extend(taken);
         });
     }

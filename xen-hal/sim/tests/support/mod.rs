@@ -20,7 +20,9 @@ use xen_pac::base::Domid;
 use xen_pac::command::Command;
 use xen_pac::hypercall::Hypercall;
 use xen_pac::release::Release;
-use xen_sim::{Adversity, Arch, Ending, Failure, Guest, Machine, Profile, Report, Role, Setup};
+use xen_sim::{
+    Arch, DomainConfig, Failure, FaultRates, Guest, Machine, Profile, ProgramResult, Report, Role,
+};
 
 /// What a hypercall comes to.
 pub(crate) type Answer = Result<usize, Errno>;
@@ -140,12 +142,12 @@ impl Table {
     }
 
     /// Starts another vCPU with a program.
-    pub(crate) fn start<E: Ending>(
+    pub(crate) fn start<E: ProgramResult>(
         &self,
         vcpu: u32,
         program: impl FnOnce(Guest) -> E + Send + 'static,
     ) {
-        self.prepare(VcpuId(vcpu), program);
+        self.set_program(VcpuId(vcpu), program);
         let vcpu = Vcpu::new(self.xen(), VcpuId(vcpu));
         // SAFETY: the vCPU runs the program that was prepared.
         unsafe { vcpu.initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }
@@ -169,10 +171,13 @@ pub(crate) fn address<T>(argument: &mut T) -> usize {
 }
 
 /// A domain of a machine: what it is made with, and what it asks.
-pub(crate) type Domain = (Setup, Box<dyn FnOnce(&Table) + Send>);
+pub(crate) type Domain = (DomainConfig, Box<dyn FnOnce(&Table) + Send>);
 
-pub(crate) fn domain(setup: Setup, program: impl FnOnce(&Table) + Send + 'static) -> Domain {
-    (setup, Box::new(program))
+pub(crate) fn domain(
+    config: DomainConfig,
+    program: impl FnOnce(&Table) + Send + 'static,
+) -> Domain {
+    (config, Box::new(program))
 }
 
 /// A machine with these domains, on which nothing happens by chance.
@@ -187,8 +192,8 @@ fn watched(
 ) -> (Machine, Vec<Arc<AtomicBool>>) {
     let mut all_seen = Vec::new();
     let mut machine =
-        Machine::new(profile, 1).expect("the computer has memory").adversity(Adversity::calm());
-    for (setup, program) in domains {
+        Machine::new(profile, 1).expect("the computer has memory").fault_rates(FaultRates::none());
+    for (config, program) in domains {
         let seen = Arc::<AtomicBool>::default();
         all_seen.push(Arc::clone(&seen));
         let with_table = |guest| {
@@ -196,7 +201,7 @@ fn watched(
             program(&table);
             table.finish()
         };
-        machine.domain(setup, with_table).expect("the machine has memory");
+        machine.domain(config, with_table).expect("the machine has memory");
     }
     (machine, all_seen)
 }
@@ -217,25 +222,25 @@ pub(crate) fn several(profile: Profile, domains: impl IntoIterator<Item = Domain
 #[track_caller]
 pub(crate) fn one(
     profile: Profile,
-    setup: Setup,
+    config: DomainConfig,
     program: impl FnOnce(&Table) + Send + 'static,
 ) -> Report {
-    several(profile, [domain(setup, program)])
+    several(profile, [domain(config, program)])
 }
 
 /// Runs a machine with one domain, which comes to a bad end.
 #[track_caller]
 pub(crate) fn fails(
     profile: Profile,
-    setup: Setup,
+    config: DomainConfig,
     program: impl FnOnce(&Table) + Send + 'static,
 ) -> Failure {
-    machine(profile, [domain(setup, program)]).run().expect_err("the machine fails")
+    machine(profile, [domain(config, program)]).run().expect_err("the machine fails")
 }
 
 /// A guest of the toolstack's beside the first domain.
-pub(crate) fn guest() -> Setup {
-    Setup::new().role(Role::Guest)
+pub(crate) fn guest() -> DomainConfig {
+    DomainConfig::new().role(Role::Guest)
 }
 
 /// Answers that are errors, by the names of the errors.

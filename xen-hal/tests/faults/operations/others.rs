@@ -144,7 +144,7 @@ fn vcpus() -> Vec<Operation> {
                 .during(kernel.guest, || unsafe { kernel.xen().vcpu(SECOND).initialise(&state) });
         }),
         single("Vcpu::up", |kernel, attempt| {
-            kernel.guest.prepare(SECOND, |_| ());
+            kernel.guest.set_program(SECOND, |_| ());
             // SAFETY: the vCPU runs the program that was prepared.
             unsafe { kernel.xen().vcpu(SECOND).initialise(&LongMode::new(0x1000, 0x2000, 0x3000)) }
                 .expect("the state can be");

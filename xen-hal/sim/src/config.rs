@@ -1,23 +1,22 @@
-//! What a domain is made with.
+//! What a domain is created with.
 
-use super::profile::Role;
+use crate::profile::Role;
 
-/// What a domain is made with: one vCPU and 64 pages, unless told otherwise.
+/// What a domain is created with: one vCPU and 64 pages by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Setup {
-    pub(super) vcpus: usize,
-    pub(super) pages: usize,
-    pub(super) role: Option<Role>,
-    pub(super) maps: usize,
+pub struct DomainConfig {
+    pub(crate) vcpus: usize,
+    pub(crate) pages: usize,
+    pub(crate) role: Option<Role>,
+    pub(crate) maps: usize,
 }
 
-impl Setup {
-    /// How many vCPUs a domain may have: what Xen gives a PVH guest.
+impl DomainConfig {
+    /// The most vCPUs a domain can have: as many as Xen gives a PVH guest.
     pub const MAX_VCPUS: usize = 128;
-    /// How many pages a domain may have.
+    /// The most pages a domain can have.
     pub const MAX_PAGES: usize = 1024;
-    /// How many grants of others a domain may have mapped at a time: what Xen allows unless it is
-    /// told otherwise.
+    /// The most grants a domain can have mapped at a time: Xen's default.
     pub const MAX_MAPS: usize = 1024 * 256;
 
     /// One vCPU, 64 pages, and the role that the machine's profile names.
@@ -26,33 +25,34 @@ impl Setup {
         Self { vcpus: 1, pages: 64, role: None, maps: Self::MAX_MAPS }
     }
 
-    /// With so many vCPUs, of which the first runs when the machine starts; from 1 to
-    /// [`MAX_VCPUS`](Self::MAX_VCPUS), to which other numbers are brought.
+    /// Sets the number of vCPUs, clamped to 1..=[`MAX_VCPUS`](Self::MAX_VCPUS). Only the first one
+    /// runs when the machine starts.
     #[must_use]
     pub fn vcpus(self, vcpus: usize) -> Self {
         Self { vcpus: vcpus.clamp(1, Self::MAX_VCPUS), ..self }
     }
 
-    /// With so many pages of memory, up to [`MAX_PAGES`](Self::MAX_PAGES).
+    /// Sets the number of pages, clamped to 1..=[`MAX_PAGES`](Self::MAX_PAGES).
     #[must_use]
     pub fn pages(self, pages: usize) -> Self {
         Self { pages: pages.clamp(1, Self::MAX_PAGES), ..self }
     }
 
-    /// With so many grants of others mapped at a time, at most, up to [`MAX_MAPS`](Self::MAX_MAPS).
+    /// Sets how many grants the domain can have mapped at a time, at most
+    /// [`MAX_MAPS`](Self::MAX_MAPS).
     #[must_use]
     pub fn maps(self, maps: usize) -> Self {
         Self { maps: maps.min(Self::MAX_MAPS), ..self }
     }
 
-    /// With a role other than the profile's.
+    /// Sets the role, in place of the profile's.
     #[must_use]
     pub const fn role(self, role: Role) -> Self {
         Self { role: Some(role), ..self }
     }
 }
 
-impl Default for Setup {
+impl Default for DomainConfig {
     fn default() -> Self {
         Self::new()
     }

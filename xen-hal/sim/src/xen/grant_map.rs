@@ -1,14 +1,14 @@
-//! Mapping what others lend, and ending it (Xen's `map_grant_ref`, `unmap_common`).
+//! Maps and unmaps grants (Xen's `map_grant_ref`, `unmap_common`).
 
+use xen_hal::platform::{Frame, PAGE_SIZE};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{
     GnttabMapGrantRef, GnttabUnmapGrantRef, GrantStatus, grant_map_flags as flags,
 };
 
-use super::{Call, grant_entry};
-use crate::boundary::MachineFrame;
-use crate::state::{Active, Domain, Entry, Grants, Map};
-use xen_hal::platform::{Frame, PAGE_SIZE};
+use super::Call;
+use crate::memory::MachineFrame;
+use crate::state::{Entry, Grants, Map, read_entry};
 
 pub(super) fn map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) {
     asked.status = try_map(call, asked).err().unwrap_or(GrantStatus::OKAY);
@@ -24,15 +24,16 @@ fn try_map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) -> Result<(), Gra
     }
     let owner = owner(call, asked.dom)?;
     let me = call.me.domain;
-    if call.state.apart(me, me, owner) {
+    if call.state.silo_forbids(me, me, owner) {
         return Err(GrantStatus::PERMISSION_DENIED);
     }
     let handle = free_handle(call)?;
     let writable = !is(flags::READONLY);
-    let frame = lent_frame(call, owner, asked.reference, writable, true)?.0;
+    let frame = granted_frame(call, owner, asked.reference, writable, true)?.0;
     let address = asked.host_addr;
     place(call, owner, frame, address, writable)?;
-    pin(call, owner, asked.reference, frame, writable);
+    let by = call.domain().id;
+    call.state.pin_grant(owner, asked.reference, by, frame, writable);
     let table = call.state.domains[owner].grants.table;
     call.state.frames.hold(frame);
     let map = Map { owner: asked.dom, table, reference: asked.reference, frame, address, writable };
@@ -48,7 +49,7 @@ fn try_map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) -> Result<(), Gra
 fn free_handle(call: &Call<'_>) -> Result<usize, GrantStatus> {
     let Grants { maps, max_maps, .. } = &call.domain().grants;
     let free = maps.iter().position(Option::is_none).unwrap_or(maps.len());
-    // 4.16 gave this an answer of its own.
+    // 4.16 introduced a status for this.
     let full = if call.state.profile.since(4, 16) {
         GrantStatus::NO_SPACE
     } else {
@@ -57,7 +58,7 @@ fn free_handle(call: &Call<'_>) -> Result<usize, GrantStatus> {
     if free < *max_maps { Ok(free) } else { Err(full) }
 }
 
-/// A domain that lends: by its own number, never by `DOMID_SELF`.
+/// The granting domain, by its number and never by `DOMID_SELF`.
 pub(super) fn owner(call: &Call<'_>, domain: Domid) -> Result<usize, GrantStatus> {
     if domain == Domid::SELF {
         return Err(GrantStatus::BAD_DOMAIN);
@@ -65,20 +66,20 @@ pub(super) fn owner(call: &Call<'_>, domain: Domid) -> Result<usize, GrantStatus
     call.target(domain).map_err(|_| GrantStatus::BAD_DOMAIN)
 }
 
-/// The frame that a grant lends to the caller, and the part of it.
-pub(super) fn lent_frame(
+/// The frame that is granted to the caller, and the part of it.
+pub(super) fn granted_frame(
     call: &Call<'_>,
     owner: usize,
     reference: u32,
     writable: bool,
     whole: bool,
 ) -> Result<(MachineFrame, (usize, usize)), GrantStatus> {
-    let (me, lender) = (call.domain().id, &call.state.domains[owner]);
-    if reference >= lender.grants.entries() {
+    let (me, granter) = (call.domain().id, &call.state.domains[owner]);
+    if reference >= granter.grants.entries() {
         return Err(GrantStatus::BAD_GNTREF);
     }
-    // While somebody uses a grant it means what it meant when that began.
-    let active = lender.grants.active.get(&reference);
+    // While a grant is in use, its entry counts as it was at the start.
+    let active = granter.grants.active.get(&reference);
     if let Some(active) = active {
         if active.by != me {
             return Err(GrantStatus::GENERAL_ERROR);
@@ -87,23 +88,23 @@ pub(super) fn lent_frame(
             return Ok((active.frame, (0, PAGE_SIZE)));
         }
     }
-    let lent = grant_entry::read(&lender.grants, &call.state.memory, reference)
+    let granted = read_entry(&granter.grants, &call.state.memory, reference)
         .ok_or(GrantStatus::BAD_GNTREF)?;
-    if !lent.permits_access()
-        || lent.to != me
-        || writable && lent.is_read_only()
-        || whole && !lent.is_whole_page()
+    if !granted.permits_access()
+        || granted.to != me
+        || writable && granted.is_read_only()
+        || whole && !granted.is_whole_page()
     {
         return Err(GrantStatus::GENERAL_ERROR);
     }
     let frame = active
         .map(|active| active.frame)
-        .or_else(|| lender.physmap.ram(lent.gfn))
+        .or_else(|| granter.physmap.ram(granted.gfn))
         .ok_or(GrantStatus::BAD_PAGE)?;
-    Ok((frame, lent.part))
+    Ok((frame, granted.part))
 }
 
-/// Lets the page appear at the caller's address.
+/// Maps the page at the caller's address.
 fn place(
     call: &mut Call<'_>,
     owner: usize,
@@ -121,14 +122,13 @@ fn place(
     if matches!(state.domains[me].physmap.entries[at], Entry::Grant { .. })
         && !state.profile.is_arm()
     {
-        // Xen has no way out of this. On Arm what was there is forgotten.
-        call.crash("it mapped a grant over another");
+        // On Arm the mapping that was there is lost.
+        call.state.crash(call.me, "it mapped a grant over another");
         return Err(GrantStatus::GENERAL_ERROR);
     }
     let physmap = &mut state.domains[me].physmap;
     if owner == me && !state.profile.is_arm() {
-        // On x86 a page of one's own leaves the frame at which it is memory. As a grant it can be
-        // at several.
+        // On x86 a page of the domain itself leaves its frame. As a grant it can be at several.
         if let Some(from) = physmap.entries.iter().position(|entry| *entry == Entry::Ram(frame)) {
             physmap
                 .put(from, Entry::Empty, &state.memory)
@@ -138,21 +138,6 @@ fn place(
     physmap
         .put(at, Entry::Grant { frame, writable }, &state.memory)
         .map_err(|_| GrantStatus::GENERAL_ERROR)
-}
-
-fn pin(call: &mut Call<'_>, owner: usize, reference: u32, frame: MachineFrame, writable: bool) {
-    let by = call.domain().id;
-    let state = &mut *call.state;
-    let grants = &mut state.domains[owner].grants;
-    let active =
-        grants.active.entry(reference).or_insert(Active { by, frame, readers: 0, writers: 0 });
-    if writable {
-        active.writers += 1;
-    } else {
-        active.readers += 1;
-    }
-    let writing = active.writers > 0;
-    grant_entry::mark(grants, &state.memory, reference, true, writing);
 }
 
 pub(super) fn unmap(call: &mut Call<'_>, asked: &mut GnttabUnmapGrantRef) {
@@ -168,11 +153,11 @@ fn try_unmap(call: &mut Call<'_>, asked: &GnttabUnmapGrantRef) -> Result<(), Gra
         .cloned()
         .flatten()
         .ok_or(GrantStatus::BAD_HANDLE)?;
-    // Without an address nothing is unmapped, and Xen finds nothing wrong with that.
+    // Without an address nothing is unmapped, which is no error.
     if asked.host_addr == 0 {
         return Ok(());
     }
-    // What counts is what is there, not under which handle it was put there.
+    // The frame is compared, not the handle under which it was mapped.
     let there = call.domain().physmap.get(Frame::containing(asked.host_addr).0);
     if !matches!(there, Entry::Grant { frame, .. } if frame == map.frame) {
         return Err(GrantStatus::GENERAL_ERROR);
@@ -181,34 +166,4 @@ fn try_unmap(call: &mut Call<'_>, asked: &GnttabUnmapGrantRef) -> Result<(), Gra
     call.domain_mut().grants.maps[handle] = Some(Map { address: asked.host_addr, ..map });
     call.state.end_map(call.me.domain, handle);
     Ok(())
-}
-
-impl crate::state::State {
-    /// Ends a mapping: its frame is empty, and the lender is told when nobody uses the page any
-    /// more.
-    pub(crate) fn end_map(&mut self, domain: usize, handle: usize) {
-        let Some(map) = self.domains[domain].grants.maps[handle].take() else { return };
-        let physmap = &mut self.domains[domain].physmap;
-        let at = physmap.frame(Frame::containing(map.address).0);
-        if let Some(at) = at.filter(|at| matches!(physmap.entries[*at], Entry::Grant { .. })) {
-            // The computer may refuse to change the mapping; then the page stays where a program
-            // can see it, as after a translation that was not flushed.
-            let _ = physmap.put(at, Entry::Empty, &self.memory);
-        }
-        self.frames.release(map.frame);
-        let lent_it =
-            |owner: &&mut Domain| owner.id == map.owner && owner.grants.table == map.table;
-        let Some(owner) = self.domains.iter_mut().find(lent_it) else { return };
-        let Some(active) = owner.grants.active.get_mut(&map.reference) else { return };
-        if map.writable {
-            active.writers -= 1;
-        } else {
-            active.readers -= 1;
-        }
-        let (used, writing) = (active.readers + active.writers > 0, active.writers > 0);
-        if !used {
-            owner.grants.active.remove(&map.reference);
-        }
-        grant_entry::mark(&owner.grants, &self.memory, map.reference, used, writing);
-    }
 }

@@ -1,51 +1,49 @@
-//! A peer that wishes no good.
+//! A domain that does to another whatever Xen permits.
 
-use std::vec::Vec;
-
-use xen_pac::access::Data;
-use xen_pac::base::Domid;
-
-use super::guest::Guest;
 use xen_hal::Xen;
 use xen_hal::event::{Channel, Port};
 use xen_hal::grant::{Access, ForeignGrant, MapRequest, MapTarget, Mapping};
-use xen_hal::memory::Extent;
-use xen_hal::platform::{AddressSpace, PAGE_SIZE};
+use xen_hal::platform::PAGE_SIZE;
+use xen_pac::access::Data;
+use xen_pac::base::Domid;
 
-use super::seams::Hypervisor;
+use crate::guest::Guest;
+use crate::platform::{Hypervisor, map_target};
 
-/// How many grant references of the victim's it tries.
+/// How many grant references of the victim it tries.
 const REFERENCES: u64 = 40;
-/// How many ports of the victim's it tries, the absurd ones aside.
+/// How many ports of the victim it tries, apart from those out of range.
 const PORTS: u64 = 80;
 /// How many pages it maps at once.
-const WINDOWS: usize = 4;
+const TARGETS: usize = 4;
 
-/// The program of a domain that does to `victim` whatever Xen lets it, `acts` times, by the
-/// machine's seed: maps what is lent to it at moments that nobody expects, reads it and writes over
-/// it, keeps it for a while; copies into and out of it; binds to ports, signals them again and
-/// again, and closes them; names references and ports that do not exist.
+/// Returns the program of a domain that attacks `victim` with `acts` random operations.
 ///
-/// What it writes is any bytes, and often what looks like a ring's index, or a counter of versions,
-/// but is not the next one.
+/// It maps and unmaps what the victim grants, at any moment, reads it and writes over it. It copies
+/// into and out of grants. It binds to ports, sends events in bursts, and closes channels. It names
+/// references and ports that do not exist. What it writes is random, and often resembles a ring
+/// index or a version counter.
 ///
-/// It needs 4 pages at least.
+/// The domain needs 4 pages.
 ///
 /// ```
-/// use xen_sim::{Guest, Machine, Profile, Setup, hostile};
+/// use xen_sim::{Guest, Machine, Profile, DomainConfig, hostile_peer};
 /// use xen_pac::base::Domid;
 ///
 /// let mut machine = Machine::new(Profile::DOM0, 5).unwrap();
-/// let victim = machine.domain(Setup::new(), |guest: Guest| while guest.now().as_millis() < 1100 { guest.relax() }).unwrap();
-/// machine.domain(Setup::new(), hostile(victim, 1000)).unwrap();
+/// let victim = |guest: Guest| while guest.now().as_millis() < 1100 { guest.relax() };
+/// let victim = machine.domain(DomainConfig::new(), victim).unwrap();
+/// machine.domain(DomainConfig::new(), hostile_peer(victim, 1000)).unwrap();
 /// machine.run().unwrap();
 /// ```
-pub fn hostile(victim: Domid, acts: u32) -> impl FnOnce(Guest) + Send + 'static {
+pub fn hostile_peer(victim: Domid, acts: u32) -> impl FnOnce(Guest) + Send + 'static {
     move |guest| {
+        // SAFETY: the program uses these pages for nothing else, and ends with the machine.
+        let target = |page| unsafe { map_target(guest.page(page)) };
         let mut peer = Peer {
             guest,
             victim,
-            windows: windows(guest),
+            targets: (0..TARGETS).filter_map(target).collect(),
             mappings: Vec::new(),
             channels: Vec::new(),
         };
@@ -58,21 +56,9 @@ pub fn hostile(victim: Domid, acts: u32) -> impl FnOnce(Guest) + Send + 'static 
 struct Peer {
     guest: Guest,
     victim: Domid,
-    windows: Vec<MapTarget>,
+    targets: Vec<MapTarget>,
     mappings: Vec<Mapping<Hypervisor>>,
     channels: Vec<Channel<Hypervisor>>,
-}
-
-/// Empty frames at which pages can be mapped.
-fn windows(guest: Guest) -> Vec<MapTarget> {
-    let memory = Xen::new(guest.xen()).memory();
-    let window = |index: usize| {
-        let page = guest.page(index);
-        let frame = guest.space().frame_of(page)?;
-        super::boundary::give_up(&memory, frame, Extent::PAGE);
-        super::boundary::window(guest.space(), page)
-    };
-    (0..WINDOWS).filter_map(window).collect()
 }
 
 impl Peer {
@@ -91,7 +77,7 @@ impl Peer {
         self.guest.random() % bound
     }
 
-    fn anything(&self) -> ForeignGrant {
+    fn any_grant(&self) -> ForeignGrant {
         let reference = if self.below(16) == 0 {
             self.guest.random() as u32
         } else {
@@ -101,15 +87,15 @@ impl Peer {
     }
 
     fn map(&mut self) {
-        let Some(window) = self.windows.pop() else { return self.unmap() };
+        let Some(window) = self.targets.pop() else { return self.unmap() };
         let access = if self.below(2) == 0 { Access::ReadOnly } else { Access::ReadWrite };
         match Xen::new(self.guest.xen()).grants().map(MapRequest {
-            of: self.anything(),
+            of: self.any_grant(),
             access,
             window,
         }) {
             Ok(mapping) => self.mappings.push(mapping),
-            Err(failed) => self.windows.push(failed.window),
+            Err(failed) => self.targets.push(failed.window),
         }
     }
 
@@ -119,12 +105,12 @@ impl Peer {
         }
         let which = self.below(self.mappings.len() as u64) as usize;
         match self.mappings.swap_remove(which).unmap() {
-            Ok(window) => self.windows.push(window),
+            Ok(window) => self.targets.push(window),
             Err(failed) => self.mappings.push(failed.mapping),
         }
     }
 
-    /// Writes words over what is mapped: any, and such that look nearly right.
+    /// Writes words over what is mapped: random ones, and ones close to what is there.
     fn scribble(&mut self) {
         let (random, at) = (self.guest.random(), self.below(PAGE_SIZE as u64 / 4) as usize * 4);
         for mapping in &self.mappings {
@@ -143,17 +129,17 @@ impl Peer {
             ];
             let next = next[(random >> 32) as usize % next.len()];
             if let Some(bytes) = mapping.bytes() {
-                // What lies beyond the page is none of it.
+                // An offset beyond the page is refused.
                 let _ = bytes.copy_from(at, &next.to_ne_bytes());
             }
         }
     }
 
     fn copy(&self) {
-        let (grants, of) = (Xen::new(self.guest.xen()).grants(), self.anything());
+        let (grants, of) = (Xen::new(self.guest.xen()).grants(), self.any_grant());
         let mut bytes = self.guest.random().to_ne_bytes();
         let at = self.below(PAGE_SIZE as u64 + 8) as u16;
-        // It takes what it can get.
+        // Most of these are refused.
         let _ = grants.fetch(&self.guest.space(), of, at, &mut bytes);
         let _ = grants.store(&self.guest.space(), &self.guest.random().to_ne_bytes(), of, at);
     }
@@ -170,10 +156,10 @@ impl Peer {
 
     fn signal(&mut self) {
         for channel in &self.channels {
-            // It may have been closed from the other side.
+            // The victim may have closed it.
             let _ = channel.send();
         }
-        if self.channels.len() > WINDOWS || self.below(8) == 0 {
+        if self.channels.len() > TARGETS || self.below(8) == 0 {
             self.channels.pop();
         }
     }

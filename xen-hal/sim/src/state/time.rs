@@ -1,31 +1,30 @@
-//! The machine's time: how it goes on, the timers that fire, and where Xen writes it down.
+//! The machine's time: its advance, the timers, and what Xen writes of it into memory.
 
 use xen_pac::base::Virq;
 use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfoSnapshot, raw as shared_info};
 use xen_pac::vcpu::{Runstate, raw as vcpu};
 
-use super::boundary;
-use super::state::{Area, RunTimes, State, VcpuKey};
-use crate::state::NANOS_PER_SECOND;
+use super::{Area, NANOS_PER_SECOND, RunTimes, State, VcpuKey};
+use crate::memory;
 
-/// What a reading of the counter takes, in nanoseconds.
+/// How long a reading of the counter takes, in nanoseconds.
 const READING: u64 = 40;
-/// After how long Xen writes a vCPU's time anew when it next runs.
+/// Xen writes a vCPU's time block when the vCPU gets the processor, if the block is older than this.
 const FRESH: u64 = 100_000_000;
-/// When the machine started: the beginning of 2026.
+/// The wallclock time at which the machine started: the beginning of 2026.
 const STARTED: u64 = 1_767_225_600;
 
 impl State {
-    /// Lets time go on while the vCPU that has the baton runs.
-    pub(super) fn pass_time(&mut self, nanos: u64) {
+    /// Advances the time by what the vCPU that runs does.
+    pub(crate) fn pass_time(&mut self, nanos: u64) {
         self.advance_to(self.now.saturating_add(nanos));
         if let Some(running) = self.running {
             self.tick(running);
         }
     }
 
-    /// Lets time go on to a moment, and fires what is due by then, in order.
-    pub(super) fn advance_to(&mut self, moment: u64) {
+    /// Advances the time to a moment, and fires the timers that are due by then, in order.
+    pub(crate) fn advance_to(&mut self, moment: u64) {
         while let Some(next) = self.next_timer.filter(|next| *next <= moment) {
             self.now = self.now.max(next);
             self.fire();
@@ -33,7 +32,7 @@ impl State {
         self.now = self.now.max(moment);
     }
 
-    /// Fires the timers that are due, and finds out when the next one is.
+    /// Fires the timers that are due.
     fn fire(&mut self) {
         for index in 0..self.domains.len() {
             if self.domains[index].ended.is_some() {
@@ -56,8 +55,8 @@ impl State {
         self.find_next_timer();
     }
 
-    /// Finds out when the next timer fires; to be called whenever one was set.
-    pub(super) fn find_next_timer(&mut self) {
+    /// Finds the next timer. Must be called whenever a timer was changed.
+    pub(crate) fn find_next_timer(&mut self) {
         let alive = self.domains.iter().filter(|domain| domain.ended.is_none());
         let timers = alive.flat_map(|domain| {
             let of_vcpus =
@@ -67,7 +66,7 @@ impl State {
         self.next_timer = timers.flatten().min();
     }
 
-    /// The periodic timer, which goes on for a vCPU that runs and stops while it does not.
+    /// Fires the periodic timer of a vCPU that runs: it does not fire for a vCPU that does not.
     fn tick(&mut self, key: VcpuKey) {
         let now = self.now;
         let vcpu = self.vcpu_mut(key);
@@ -77,42 +76,41 @@ impl State {
         }
     }
 
-    /// What Xen does when a vCPU is given the processor.
-    pub(super) fn arrive(&mut self, key: VcpuKey) {
+    /// What Xen does when a vCPU gets the processor.
+    pub(crate) fn resume_on_processor(&mut self, key: VcpuKey) {
         self.tick(key);
         if self.vcpu(key).time_written.is_none_or(|written| self.now - written >= FRESH) {
             self.write_time(key);
         }
     }
 
-    /// What a vCPU's counter shows now.
+    /// The value of a vCPU's counter.
     fn counter(&self, key: VcpuKey) -> u64 {
         let ticks = u128::from(self.now) * u128::from(self.profile.counter_frequency())
             / u128::from(NANOS_PER_SECOND);
         (ticks as u64).wrapping_add(self.vcpu(key).counter_base)
     }
 
-    /// Lets a vCPU go on on another processor, whose counter shows something else: Xen writes the
-    /// vCPU's time block anew.
+    /// Moves a vCPU to a processor with another counter: Xen writes the vCPU's time block.
     fn change_processor(&mut self, key: VcpuKey) {
-        self.path.step(&[2]);
+        self.trace.step(&[2]);
         if !self.profile.is_arm() {
             self.vcpu_mut(key).counter_base = self.random.next();
         }
         self.write_time(key);
     }
 
-    /// A reading by the vCPU that has the baton.
-    pub(super) fn read_counter(&mut self, me: VcpuKey) -> u64 {
+    /// Reads the counter of the vCPU that runs.
+    pub(crate) fn read_counter(&mut self, me: VcpuKey) -> u64 {
         self.pass_time(READING);
-        if self.random.once_in(self.adversity.clock_updates) {
+        if self.random.once_in(self.rates.clock_updates) {
             self.change_processor(me);
         }
         self.counter(me)
     }
 
-    /// Writes a vCPU's time block, on x86: Arm has none.
-    pub(super) fn write_time(&mut self, key: VcpuKey) {
+    /// Writes a vCPU's time block. Arm has none.
+    pub(crate) fn write_time(&mut self, key: VcpuKey) {
         self.vcpu_mut(key).time_written = Some(self.now);
         if self.profile.is_arm() {
             return;
@@ -128,9 +126,9 @@ impl State {
         if let Some(info) = self.info(key) {
             info.time().publish_snapshot(&snapshot);
         }
-        // An area need not be aligned. Nobody runs meanwhile who could see it half written.
+        // An area need not be aligned. No vCPU runs meanwhile that could see it half written.
         if let Some(address) = self.area(key, self.vcpu(key).time_area) {
-            let before: shared_info::VcpuTimeInfo = boundary::read_value(address);
+            let before: shared_info::VcpuTimeInfo = memory::read_value(address);
             let VcpuTimeInfoSnapshot {
                 tsc_timestamp,
                 system_time,
@@ -139,7 +137,7 @@ impl State {
                 flags,
             } = snapshot;
             let version = before.version.wrapping_add(2);
-            boundary::write_value(
+            memory::write_value(
                 address,
                 shared_info::VcpuTimeInfo {
                     version,
@@ -154,7 +152,7 @@ impl State {
         }
     }
 
-    /// The address of an area that a vCPU registered, where there is memory.
+    /// The address of an area that a vCPU registered, if a page is mapped there.
     fn area(&self, key: VcpuKey, area: Option<Area>) -> Option<usize> {
         let domain = self.domain(key);
         let address = match area? {
@@ -163,14 +161,14 @@ impl State {
                 return Some(self.memory.byte(frame, offset)?.as_ptr().expose_provenance());
             }
         };
-        match domain.physmap.memory.place_of(address) {
+        match domain.physmap.memory.locate(address) {
             Some((frame, _)) if !domain.physmap.is_writable(frame) => None,
             _ => Some(address),
         }
     }
 
-    /// A vCPU begins to be in a state.
-    pub(super) fn set_runstate(&mut self, key: VcpuKey, state: Runstate) {
+    /// Changes a vCPU's runstate, and counts the time in the one before.
+    pub(crate) fn set_runstate(&mut self, key: VcpuKey, state: Runstate) {
         let now = self.now;
         let times = &mut self.vcpu_mut(key).times;
         if times.state == state {
@@ -184,8 +182,8 @@ impl State {
         self.write_runstate(key, &times);
     }
 
-    /// The times of a vCPU, up to now.
-    pub(super) fn run_times(&self, key: VcpuKey) -> RunTimes {
+    /// A vCPU's run times, up to now.
+    pub(crate) fn run_times(&self, key: VcpuKey) -> RunTimes {
         let mut times = self.vcpu(key).times.clone();
         if let Some(spent) = times.spent.get_mut(times.state.0 as usize) {
             *spent += self.now - times.since;
@@ -193,24 +191,34 @@ impl State {
         times
     }
 
-    /// Writes a vCPU's run times into the area that it registered. Nobody runs meanwhile, so that
-    /// none would see the mark by which Xen says that it is writing.
-    pub(super) fn write_runstate(&self, key: VcpuKey, times: &RunTimes) {
+    /// Writes a vCPU's run times into the area that it registered. No vCPU runs meanwhile, so none
+    /// would see the mark of an update.
+    pub(crate) fn write_runstate(&self, key: VcpuKey, times: &RunTimes) {
         if let Some(address) = self.area(key, self.vcpu(key).runstate_area) {
-            boundary::write_value(address, self.runstate_info(key, times));
+            memory::write_value(address, self.runstate_info(key, times));
         }
     }
 
-    /// A vCPU's run times as its domain is told of them.
-    pub(super) fn runstate_info(&self, key: VcpuKey, times: &RunTimes) -> vcpu::VcpuRunstateInfo {
+    /// A vCPU's run times in its domain's time.
+    pub(crate) fn runstate_info(&self, key: VcpuKey, times: &RunTimes) -> vcpu::VcpuRunstateInfo {
         let mut info = vcpu::VcpuRunstateInfo::ZEROED;
         (info.state, info.state_entry_time, info.time) =
             (times.state.0, self.domain_time(key.domain, times.since), times.spent);
         info
     }
 
+    /// A moment of the machine's, in a domain's time.
+    pub(crate) fn domain_time(&self, domain: usize, moment: u64) -> u64 {
+        moment.saturating_add_signed(self.domains[domain].epoch)
+    }
+
+    /// A moment of a domain's, in the machine's time.
+    pub(crate) fn machine_time(&self, domain: usize, time: u64) -> u64 {
+        time.saturating_add_signed(self.domains[domain].epoch.saturating_neg())
+    }
+
     /// Writes a domain's wallclock. On Arm it is 0 until a control domain sets it.
-    pub(super) fn write_wallclock(&self, domain: usize) {
+    pub(crate) fn write_wallclock(&self, domain: usize) {
         let (sec, nsec) = if self.profile.is_arm() { (0, 0) } else { (STARTED, 0) };
         let wallclock =
             SharedInfoWallclock { sec: sec as u32, nsec, sec_hi: (sec >> u32::BITS) as u32 };
@@ -218,11 +226,11 @@ impl State {
     }
 }
 
-/// The shift and the fraction by which ticks of this frequency become nanoseconds.
+/// The shift and the multiplier that convert ticks of a frequency to nanoseconds.
 fn scale(frequency: u64) -> (i8, u32) {
     let mut shift = 0;
     let mut ticks = frequency;
-    // The fraction is to use all of its bits, and to be less than one.
+    // The multiplier is a fraction below one that uses all its bits.
     while ticks > 2 * NANOS_PER_SECOND {
         ticks >>= 1;
         shift -= 1;
@@ -240,7 +248,7 @@ mod tests {
     use xen_hal::clock;
 
     #[test]
-    fn ticks_become_nanoseconds_again() {
+    fn a_second_of_ticks_is_a_second_of_nanoseconds() {
         for frequency in [
             1_000_000,
             62_500_000,

@@ -1,0 +1,149 @@
+//! Fault injection: what goes wrong, and how often.
+
+use xen_hal::hypercall::Errno;
+use xen_pac::hypercall::Hypercall as Number;
+
+/// Fault-injection rates. Each field says that something happens once in so many times, decided by
+/// the seed; 0 is never.
+///
+/// ```
+/// use xen_sim::FaultRates;
+///
+/// let rates = FaultRates { spurious_upcalls: 10, ..FaultRates::new() };
+/// assert_ne!(rates, FaultRates::none());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FaultRates {
+    /// Before and after a hypercall: a vCPU that is ready, chosen by the seed, gets the processor.
+    pub preempt_hypercalls: u32,
+    /// At an access to memory that is shared with Xen or with another domain: the same, and
+    /// interrupts are taken.
+    pub preempt_accesses: u32,
+    /// At a hypercall: an upcall comes without an event.
+    pub spurious_upcalls: u32,
+    /// Where an interrupt could be taken: it is delayed, behind others that are raised later.
+    pub late_upcalls: u32,
+    /// At a reading of the counter: Xen writes the vCPU's time block, in the middle of the reader's
+    /// window. On x86 the vCPU also moves to a processor with another counter.
+    pub clock_updates: u32,
+    /// At a suspend: it is cancelled. Otherwise the domain is restored on another host.
+    pub cancelled_suspends: u32,
+}
+
+impl FaultRates {
+    /// Only preemption, as on any machine with several vCPUs. This is the default of a machine.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { preempt_hypercalls: 2, preempt_accesses: 64, ..Self::none() }
+    }
+
+    /// No faults: a vCPU runs until it waits.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            preempt_hypercalls: 0,
+            preempt_accesses: 0,
+            spurious_upcalls: 0,
+            late_upcalls: 0,
+            clock_updates: 0,
+            cancelled_suspends: 0,
+        }
+    }
+
+    /// Every fault, often.
+    #[must_use]
+    pub const fn storm() -> Self {
+        Self {
+            preempt_hypercalls: 2,
+            preempt_accesses: 3,
+            spurious_upcalls: 8,
+            late_upcalls: 4,
+            clock_updates: 4,
+            cancelled_suspends: 2,
+        }
+    }
+}
+
+impl Default for FaultRates {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Hypercalls of a domain that fail without being carried out.
+///
+/// A hypercall that returns a count and never an error, such as `XENMEM_populate_physmap`, returns
+/// 0 instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The n-th from now on; the next one is 1. 0 is taken for 1.
+    Nth(u64, Errno),
+    /// Every hypercall with this number.
+    Each(Number, Errno),
+    /// Every hypercall with this number and this command.
+    EachCommand(Number, u32, Errno),
+}
+
+/// The faults of a domain.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(crate) fn add(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The error with which the next hypercall fails, if it does.
+    pub(crate) fn next(&mut self, number: u32, command: usize) -> Option<Errno> {
+        let mut errno = None;
+        self.0.retain_mut(|fault| match fault {
+            Fault::Nth(left, with) => {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    errno = Some(*with);
+                }
+                *left > 0
+            }
+            Fault::Each(Number(which), with) => {
+                if *which == number {
+                    errno = Some(*with);
+                }
+                true
+            }
+            Fault::EachCommand(Number(which), of, with) => {
+                if *which == number && *of as usize == command {
+                    errno = Some(*with);
+                }
+                true
+            }
+        });
+        errno
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, Faults, Number};
+    use xen_hal::hypercall::Errno;
+
+    #[test]
+    fn a_fault_fails_one_hypercall_or_every_one() {
+        let mut faults = Faults::default();
+        faults.add(Fault::Nth(2, Errno::EIO));
+        faults.add(Fault::EachCommand(Number(32), 4, Errno::EPERM));
+        assert_eq!(faults.next(32, 3), None);
+        assert_eq!(faults.next(32, 3), Some(Errno::EIO));
+        assert_eq!(faults.next(32, 3), None);
+        assert_eq!(
+            [faults.next(32, 4), faults.next(32, 4), faults.next(29, 4)],
+            [Some(Errno::EPERM), Some(Errno::EPERM), None]
+        );
+        faults.clear();
+        faults.add(Fault::Each(Number(29), Errno::ENOMEM));
+        assert_eq!([faults.next(32, 4), faults.next(29, 4)], [None, Some(Errno::ENOMEM)]);
+    }
+}

@@ -1,0 +1,234 @@
+//! Chooses the vCPU that runs. All vCPUs of a machine share one thread, each on its own stack, and
+//! the machine has one processor. It changes hands at hypercalls and at accesses to shared memory,
+//! by the seed, so that a run can be repeated.
+
+mod coroutine;
+mod segv;
+
+use core::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
+use std::{io, thread};
+
+use xen_hal::platform::VcpuId;
+use xen_pac::vcpu::Runstate;
+
+use self::coroutine::Task;
+use crate::failure::{FailureKind, Place};
+use crate::memory::Stack;
+use crate::state::{Program, Run, State, VcpuKey};
+
+/// How many stacks are kept for the machines to come.
+const POOLED_STACKS: usize = 256;
+
+static POOL: Mutex<Vec<Stack>> = Mutex::new(Vec::new());
+
+fn take_stack() -> io::Result<Stack> {
+    let pooled = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    pooled.map_or_else(Stack::new, Ok)
+}
+
+fn return_stack(stack: Stack) {
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    if pool.len() < POOLED_STACKS {
+        pool.push(stack);
+    }
+}
+
+/// A machine that runs.
+pub(crate) struct Scheduler {
+    state: RefCell<State>,
+}
+
+impl Scheduler {
+    pub(crate) fn new(state: State) -> Self {
+        Self { state: RefCell::new(state) }
+    }
+
+    /// The machine's state. The borrow must end before any code of a program runs.
+    pub(crate) fn state(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
+    }
+
+    /// Runs the machine until no vCPU can run. `entry` is what a vCPU runs on its stack.
+    pub(crate) fn run(self: &Rc<Self>, entry: fn(Rc<Self>, VcpuKey, Program)) {
+        let mut tasks = BTreeMap::new();
+        segv::install(self.state().seed);
+        self.state().elect(None);
+        loop {
+            let started = core::mem::take(&mut self.state().started);
+            for (key, program) in started {
+                match take_stack() {
+                    Ok(stack) => {
+                        let (guard, scheduler) = (stack.guard(), Rc::clone(self));
+                        let task = Task::new(stack, move || entry(scheduler, key, program));
+                        tasks.insert(key, (guard, task));
+                    }
+                    Err(error) => {
+                        let mut state = self.state();
+                        state.vcpu_mut(key).program = Some(program);
+                        state.stop(FailureKind::Host(error.to_string()));
+                        state.finish(key);
+                        state.elect(None);
+                    }
+                }
+            }
+            let next = {
+                let state = self.state();
+                let Some(next) = state.running else { break };
+                if let Some((guard, _)) = tasks.get(&next) {
+                    segv::watch(&state, next, *guard);
+                }
+                next
+            };
+            // A vCPU is only given the processor once it has a task.
+            let Some((_, task)) = tasks.get_mut(&next) else { break };
+            if task.resume() {
+                let task = tasks.remove(&next);
+                task.into_iter().for_each(|(_, task)| return_stack(task.into_stack()));
+            }
+        }
+        segv::unwatch();
+    }
+
+    /// Gives the processor to a vCPU that can run, which may be the caller, and returns once the
+    /// caller has it again. `None` if the caller's domain or the machine has ended meanwhile.
+    pub(crate) fn switch<'a>(
+        &'a self,
+        mut state: RefMut<'a, State>,
+        me: VcpuKey,
+    ) -> Option<RefMut<'a, State>> {
+        if thread::panicking() {
+            return state.keeps_processor(me).then_some(state);
+        }
+        state.elect(None);
+        self.wait_for_turn(state, me)
+    }
+
+    /// Gives the processor to another vCPU that can run, if there is one.
+    pub(crate) fn switch_to_other<'a>(
+        &'a self,
+        mut state: RefMut<'a, State>,
+        me: VcpuKey,
+    ) -> Option<RefMut<'a, State>> {
+        if thread::panicking() {
+            return state.keeps_processor(me).then_some(state);
+        }
+        state.elect(Some(me));
+        self.wait_for_turn(state, me)
+    }
+
+    /// Waits until the caller has the processor. `None` if its domain or the machine has ended.
+    fn wait_for_turn<'a>(
+        &'a self,
+        mut state: RefMut<'a, State>,
+        me: VcpuKey,
+    ) -> Option<RefMut<'a, State>> {
+        while state.running != Some(me) {
+            drop(state);
+            coroutine::suspend();
+            state = self.state();
+        }
+        (!state.is_over_for(me)).then_some(state)
+    }
+}
+
+impl State {
+    /// A vCPU that unwinds keeps the processor: `thread::panicking` is the thread's, so another
+    /// vCPU would take this one's panic for its own. False if the vCPU can not go on; one that
+    /// sleeps is woken, since nothing else would wake it.
+    fn keeps_processor(&mut self, me: VcpuKey) -> bool {
+        let goes_on = self.vcpu(me).run() == &Run::Ready && !self.is_over_for(me);
+        self.wake(me);
+        goes_on
+    }
+
+    /// Gives the processor to a vCPU that can run, to another than `except` if there is one.
+    ///
+    /// A vCPU that must leave its program comes first. If no vCPU can run, time advances to the
+    /// next timer; if there is none, the machine has come to its end.
+    pub(crate) fn elect(&mut self, except: Option<VcpuKey>) {
+        // A vCPU that sleeps has no processor, even if it is the next to get it.
+        if let Some(last) = self.running.filter(|last| self.vcpu(*last).run() != &Run::Ready) {
+            self.running = None;
+            let now = self.runstate_of(last);
+            self.set_runstate(last, now);
+        }
+        loop {
+            if self.someone_leaves {
+                let leaving =
+                    self.keys().find(|key| self.vcpu(*key).alive && self.is_over_for(*key));
+                if let Some(leaving) = leaving {
+                    return self.give_processor(leaving);
+                }
+                self.someone_leaves = false;
+            }
+            if self.over.is_some() {
+                self.running = None;
+                return;
+            }
+            if let Some(next) = self.choose_ready(except) {
+                return self.give_processor(next);
+            }
+            if let Some(next) = self.next_timer {
+                self.advance_to(next);
+            } else {
+                return self.come_to_rest();
+            }
+        }
+    }
+
+    /// A vCPU that is ready, by chance.
+    fn choose_ready(&mut self, except: Option<VcpuKey>) -> Option<VcpuKey> {
+        let excluded = except
+            .filter(|_| self.ready.len() > 1)
+            .and_then(|except| self.ready.binary_search(&except).ok());
+        let count = self.ready.len() - usize::from(excluded.is_some());
+        let chosen = if count > 1 { self.random.below(count) } else { 0 };
+        let passed = excluded.is_some_and(|excluded| chosen >= excluded);
+        self.ready.get(chosen + usize::from(passed)).copied()
+    }
+
+    fn give_processor(&mut self, next: VcpuKey) {
+        if self.running == Some(next) {
+            return self.set_runstate(next, Runstate::RUNNING);
+        }
+        if let Some(last) = self.running.take() {
+            let now = self.runstate_of(last);
+            self.set_runstate(last, now);
+        }
+        self.running = Some(next);
+        self.trace.step(&[0, next.domain as u64, next.vcpu as u64]);
+        self.set_runstate(next, Runstate::RUNNING);
+        self.resume_on_processor(next);
+    }
+
+    /// No vCPU can run and no timer is set: if a vCPU still sleeps, that is a deadlock.
+    fn come_to_rest(&mut self) {
+        self.running = None;
+        let waiting: Vec<String> = self.keys().filter_map(|key| self.waits_for(key)).collect();
+        if !waiting.is_empty() {
+            self.stop(FailureKind::Deadlock { waiting });
+            self.elect(None);
+        }
+    }
+
+    /// What a vCPU of a domain that has not ended waits for.
+    fn waits_for(&self, key: VcpuKey) -> Option<String> {
+        let (domain, vcpu) = (self.domain(key), self.vcpu(key));
+        if domain.ended.is_some() {
+            return None;
+        }
+        let place = Place((domain.id, VcpuId(key.vcpu as u32)));
+        let upcall = if self.upcall_is_pending(key) { "an upcall" } else { "no upcall" };
+        match vcpu.run() {
+            Run::Blocked => Some(format!("{place} is blocked, with {upcall} pending")),
+            Run::Polling(ports) => {
+                Some(format!("{place} polls ports {ports:?}, with {upcall} pending"))
+            }
+            Run::WaitingForKey(name) => Some(format!("{place} waits for the key {name:?}")),
+            Run::Down | Run::Ready | Run::Finished => None,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Which vCPUs can run, and how domains end or are restored.
+
+use xen_hal::platform::{PAGE_SIZE, VcpuId};
+use xen_pac::base::Domid;
+use xen_pac::hvm::HvmParam;
+use xen_pac::sched::ShutdownReason;
+use xen_pac::vcpu::Runstate;
+
+use super::{Area, Entry, Grants, NANOS_PER_SECOND, Run, State, Vcpu, VcpuKey};
+use crate::failure::FailureKind;
+
+/// The uptime of the host on which a domain is restored, in seconds, is at most this.
+const MAX_UPTIME: usize = 1000;
+
+impl State {
+    /// A vCPU, as failures name it.
+    pub(crate) fn name(&self, key: VcpuKey) -> (Domid, VcpuId) {
+        (self.domain(key).id, VcpuId(key.vcpu as u32))
+    }
+
+    /// Whether a vCPU must leave its program.
+    pub(crate) fn is_over_for(&self, me: VcpuKey) -> bool {
+        self.over.is_some() || self.domain(me).ended.is_some()
+    }
+
+    /// Changes whether a vCPU can run. The list of those that are ready stays sorted.
+    pub(crate) fn set_run(&mut self, key: VcpuKey, run: Run) {
+        let is_ready = run == Run::Ready && self.domain(key).ended.is_none();
+        self.vcpu_mut(key).run = run;
+        match (self.ready.binary_search(&key), is_ready) {
+            (Err(index), true) => self.ready.insert(index, key),
+            (Ok(index), false) => _ = self.ready.remove(index),
+            _ => {}
+        }
+    }
+
+    /// Puts a vCPU to sleep until [`wake`](Self::wake).
+    pub(crate) fn sleep(&mut self, key: VcpuKey, run: Run) {
+        self.set_run(key, run);
+        self.set_runstate(key, Runstate::BLOCKED);
+    }
+
+    /// Wakes a vCPU that sleeps.
+    pub(crate) fn wake(&mut self, key: VcpuKey) {
+        if matches!(self.vcpu(key).run, Run::Blocked | Run::Polling(_) | Run::WaitingForKey(_)) {
+            self.set_run(key, Run::Ready);
+            self.vcpu_mut(key).poll_deadline = None;
+            self.set_runstate(key, Runstate::RUNNABLE);
+        }
+    }
+
+    /// The runstate of a vCPU that does not have the processor.
+    pub(crate) fn runstate_of(&self, key: VcpuKey) -> Runstate {
+        match self.vcpu(key).run {
+            Run::Ready => Runstate::RUNNABLE,
+            Run::Blocked | Run::Polling(_) | Run::WaitingForKey(_) => Runstate::BLOCKED,
+            Run::Down | Run::Finished => Runstate::OFFLINE,
+        }
+    }
+
+    /// Publishes a value, and wakes the vCPUs that wait for it.
+    pub(crate) fn publish(&mut self, name: &str, value: u64) {
+        self.keys_published.insert(name.into(), value);
+        let waits = |key: &VcpuKey| matches!(&self.vcpu(*key).run, Run::WaitingForKey(awaited) if awaited == name);
+        let waiting: Vec<_> = self.keys().filter(waits).collect();
+        waiting.into_iter().for_each(|key| self.wake(key));
+    }
+
+    /// Brings a vCPU up: its program starts, or goes on where it was.
+    pub(crate) fn bring_up(&mut self, key: VcpuKey) {
+        self.vcpu_mut(key).initialised = true;
+        self.set_run(key, Run::Ready);
+        self.set_runstate(key, Runstate::RUNNABLE);
+        if !self.vcpu(key).started {
+            self.start(key);
+        }
+    }
+
+    /// Has a vCPU that can run start its program.
+    pub(crate) fn start(&mut self, key: VcpuKey) {
+        self.vcpu_mut(key).started = true;
+        let Some(program) = self.vcpu_mut(key).program.take() else {
+            return self.stop(FailureKind::NoProgram { on: self.name(key) });
+        };
+        self.vcpu_mut(key).alive = true;
+        self.started.push((key, program));
+        self.someone_leaves |= self.is_over_for(key);
+    }
+
+    /// Ends the machine: all vCPUs leave their programs. The first reason is kept.
+    pub(crate) fn stop(&mut self, failure: FailureKind) {
+        self.over.get_or_insert(failure);
+        self.someone_leaves = true;
+    }
+
+    /// Ends a domain: its vCPUs leave their programs. It keeps what it has mapped and bound until
+    /// the last of them has left.
+    pub(crate) fn end_domain(&mut self, domain: usize, reason: ShutdownReason) {
+        if self.domains[domain].ended.is_some() {
+            return;
+        }
+        self.domains[domain].ended = Some(reason);
+        self.ready.retain(|key| key.domain != domain);
+        self.someone_leaves = true;
+        self.find_next_timer();
+    }
+
+    /// Destroys the domain of a vCPU, as Xen does after an error that it has no answer for.
+    pub(crate) fn crash(&mut self, key: VcpuKey, why: &'static str) {
+        self.stop(FailureKind::Crashed { on: self.name(key), why });
+    }
+
+    /// Ends a vCPU whose program is over. The domain ends with its first vCPU, and with the last
+    /// one that is up.
+    pub(crate) fn finish(&mut self, key: VcpuKey) {
+        self.set_run(key, Run::Finished);
+        self.vcpu_mut(key).alive = false;
+        self.set_runstate(key, Runstate::OFFLINE);
+        if key.vcpu == 0 || !self.domain(key).vcpus.iter().any(Vcpu::is_up) {
+            self.end_domain(key.domain, ShutdownReason::POWEROFF);
+        }
+        let domain = self.domain(key);
+        if domain.ended.is_some() && !domain.vcpus.iter().any(|vcpu| vcpu.alive) {
+            self.release(key.domain);
+        }
+        self.running = None;
+    }
+
+    /// Closes a domain's channels and ends its mappings.
+    fn release(&mut self, domain: usize) {
+        self.close_all_ports(domain);
+        for handle in 0..self.domains[domain].grants.maps.len() {
+            self.end_map(domain, handle);
+        }
+    }
+
+    /// Suspends a domain. True if the suspend was cancelled; otherwise the domain was restored on
+    /// another host, where it has its memory and nothing that it registered.
+    pub(crate) fn suspend(&mut self, me: VcpuKey) -> bool {
+        self.domain_mut(me).suspends += 1;
+        if self.random.once_in(self.rates.cancelled_suspends) {
+            return true;
+        }
+        let domain = me.domain;
+        self.release(domain);
+        self.forget_registrations(domain);
+        let uptime = (1 + self.random.below(MAX_UPTIME)) as u64 * NANOS_PER_SECOND;
+        self.domains[domain].epoch = (uptime as i64).saturating_sub_unsigned(self.now);
+        self.write_wallclock(domain);
+        for vcpu in 0..self.domains[domain].vcpus.len() {
+            self.write_time(VcpuKey { domain, vcpu });
+        }
+        self.find_next_timer();
+        false
+    }
+
+    /// Forgets what a domain registered with Xen.
+    fn forget_registrations(&mut self, domain: usize) {
+        let state = &mut *self;
+        let of = &mut state.domains[domain];
+        for frame in 0..of.physmap.entries.len() {
+            if matches!(of.physmap.entries[frame], Entry::Xen(_)) {
+                // If the host refuses, the page stays visible, and is not used any more.
+                let _ = of.physmap.put(frame, Entry::Empty, &state.memory);
+            }
+        }
+        of.parameters[HvmParam::CALLBACK_IRQ.0 as usize] = 0;
+        of.upcall_vector = None;
+        of.watchdogs = [None; 2];
+        of.marks_runstate = false;
+        state.memory.write(of.shared, 0, &[0; PAGE_SIZE]);
+        let mut frames = core::mem::take(&mut of.grants.frames);
+        frames.append(&mut of.grants.status_frames);
+        let first = frames[0];
+        frames.drain(1..).for_each(|frame| state.frames.free(frame));
+        state.memory.write(first, 0, &[0; PAGE_SIZE]);
+        // Peers keep their mappings of the old table's grants. These are no uses of the new table.
+        of.grants = Grants { table: of.grants.table + 1, ..Grants::new(first, of.grants.max_maps) };
+        for (number, vcpu) in of.vcpus.iter_mut().enumerate() {
+            let registered = vcpu.info.filter(|_| vcpu.info_registered).map(|(frame, _)| frame);
+            for frame in [
+                registered,
+                vcpu.runstate_area.and_then(Area::frame),
+                vcpu.time_area.and_then(Area::frame),
+            ] {
+                state.frames.replace(frame, None);
+            }
+            vcpu.info = state.profile.block_in_shared_page(number).map(|block| (of.shared, block));
+            vcpu.info_registered = false;
+            vcpu.own_vector = None;
+            (vcpu.runstate_area, vcpu.time_area) = (None, None);
+            (vcpu.singleshot, vcpu.period) = (None, None);
+        }
+    }
+}
