@@ -1,13 +1,13 @@
-//! The encoding of the event callback against formulas of its own, and against those of the header
-//! that the project was created from.
+//! The encoding of the event callback against formulas of its own, and against those of OpenBSD's
+//! xenreg.h.
 #![allow(missing_docs, reason = "a test")]
 
 use proptest::prelude::*;
 use xen_pac::hvm::{CallbackVia, CallbackViaVariant};
 
-/// The seed header's forms, written anew: the kind in bits 63:56, then a line, or a device's slot
-/// and pin.
-mod seed {
+/// What the macros of xenreg.h compute: the kind in bits 63:56, then a line, or a device's slot and
+/// pin.
+mod xenreg {
     pub(super) const fn gsi(gsi: u64) -> u64 {
         gsi & 0xffff_ffff
     }
@@ -22,7 +22,7 @@ mod seed {
     }
 }
 
-/// Builds a value again from what it says of itself.
+/// Encodes the decoded variant again.
 fn rebuilt(via: CallbackVia) -> Option<CallbackVia> {
     match via.variant() {
         CallbackViaVariant::None => Some(CallbackVia::NONE),
@@ -39,7 +39,7 @@ fn rebuilt(via: CallbackVia) -> Option<CallbackVia> {
     }
 }
 
-/// Whether Xen documents the word as a callback, said in another way than the decoder does.
+/// Whether Xen documents the word as a callback, by another computation than the decoder's.
 fn is_documented(word: u64) -> bool {
     let [b0, b1, .., kind] = word.to_le_bytes();
     match kind {
@@ -103,7 +103,7 @@ proptest! {
         match CallbackVia::gsi(gsi) {
             Ok(via) => {
                 prop_assert!((1..=255).contains(&gsi));
-                prop_assert_eq!(via.encode(), seed::gsi(gsi));
+                prop_assert_eq!(via.encode(), xenreg::gsi(gsi));
                 prop_assert_eq!(CallbackVia::decode(gsi), Ok(via));
             }
             Err(error) => prop_assert!(!(1..=255).contains(&gsi), "{error}"),
@@ -112,23 +112,23 @@ proptest! {
 }
 
 #[test]
-fn the_seed_headers_slots_are_the_same_words() {
+fn the_slots_of_xenreg_are_the_same_words() {
     for slot in 0..32 {
         for pin in 0..4 {
             let via = CallbackVia::pci_intx(0, 0, slot << 3, pin).unwrap();
-            assert_eq!(via.encode(), seed::pci_intx(u64::from(slot), u64::from(pin)));
+            assert_eq!(via.encode(), xenreg::pci_intx(u64::from(slot), u64::from(pin)));
         }
     }
 }
 
 #[cfg(not(target_arch = "aarch64"))]
 #[test]
-fn every_vector_is_the_seed_headers_or_refused() {
+fn every_vector_is_that_of_xenreg_or_refused() {
     for vector in 0..=u8::MAX {
         match CallbackVia::vector(vector) {
             Ok(via) => {
                 assert!(vector >= 16);
-                assert_eq!(via.encode(), seed::vector(u64::from(vector)));
+                assert_eq!(via.encode(), xenreg::vector(u64::from(vector)));
                 assert_eq!(CallbackVia::decode(via.encode()), Ok(via));
                 assert_eq!(via.variant(), CallbackViaVariant::Vector { vector });
             }
