@@ -19,7 +19,7 @@
 //! ```
 
 use crate::access::Data;
-use crate::hypercall::Hypercall;
+use crate::hypercall::HypercallNr;
 use crate::release::Release;
 
 /// One command of a hypercall.
@@ -33,7 +33,7 @@ pub trait Command {
     /// The facts about the command that are not types.
     const FACTS: Facts;
     /// The hypercall that the command belongs to.
-    const HYPERCALL: Hypercall = Self::FACTS.hypercall;
+    const HYPERCALL: HypercallNr = Self::FACTS.hypercall;
     /// The command's number within the hypercall.
     const NUMBER: u32 = Self::FACTS.number;
     /// The command's name in C.
@@ -48,7 +48,7 @@ pub trait Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The hypercall that the command belongs to.
-    pub hypercall: Hypercall,
+    pub hypercall: HypercallNr,
     /// The command's number within the hypercall.
     pub number: u32,
     /// The command's name in C.
@@ -106,14 +106,14 @@ macro_rules! command {
     (
         $command:ident: $hypercall:ident, $number:literal, $name:literal,
         $shape:ident($argument:ty) -> $result:ident,
-        since ($($since:literal),*), honoured ($($honoured:literal),*)
+        since ($($since:literal),*), honoured ($($honoured:literal),*) $(,)?
     ) => {
         impl $crate::command::Command for $command {
             type Argument = $argument;
             type Shape = $crate::command::shape::$shape;
             type Result = $crate::command::result::$result;
             const FACTS: $crate::command::Facts = $crate::command::Facts {
-                hypercall: $crate::hypercall::Hypercall::$hypercall,
+                hypercall: $crate::hypercall::HypercallNr::$hypercall,
                 number: $number,
                 name: $name,
                 since: $crate::release::Release::new($($since),*),

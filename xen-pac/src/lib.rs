@@ -139,15 +139,15 @@
 //! use xen_pac::base::Domid;
 //! use xen_pac::command::{Command, SafeCommand};
 //! use xen_pac::event_channel::{EvtchnAllocUnbound, command::AllocUnbound};
-//! use xen_pac::hypercall::Hypercall;
+//! use xen_pac::hypercall::HypercallNr;
 //!
-//! fn describe<C: SafeCommand>(_: C, _argument: &C::Argument) -> (Hypercall, u32, &'static str) {
+//! fn describe<C: SafeCommand>(_: C, _argument: &C::Argument) -> (HypercallNr, u32, &'static str) {
 //!     (C::HYPERCALL, C::NUMBER, C::NAME)
 //! }
 //!
 //! let argument = EvtchnAllocUnbound::new(Domid::SELF, Domid(0));
 //! let (hypercall, number, name) = describe(AllocUnbound, &argument);
-//! assert_eq!((hypercall, number), (Hypercall::EVENT_CHANNEL_OP, 6));
+//! assert_eq!((hypercall, number), (HypercallNr::EVENT_CHANNEL_OP, 6));
 //! assert_eq!(name, "EVTCHNOP_alloc_unbound");
 //! ```
 //!

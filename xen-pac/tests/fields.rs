@@ -22,6 +22,7 @@ struct Constant {
 }
 
 fn number(text: &str) -> u64 {
+    let text = text.replace('_', "");
     match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16).unwrap(),
         None => text.parse().unwrap(),
@@ -48,9 +49,8 @@ fn constants_of(text: &str, into: &mut Vec<Constant>) {
         } else if from.starts_with("pub struct Register;") {
             // The module of a word, and not the one inside it with the names of a field's values.
             module.clone_into(&mut word);
-        } else if let Some((name, value)) = from
-            .strip_prefix("pub const ")
-            .and_then(|item| item.split_once(": tock_registers::fields::Field<"))
+        } else if let Some((name, value)) =
+            from.strip_prefix("pub const ").and_then(|item| item.split_once(": Field<"))
         {
             if name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
                 let width = value[1..].split(',').next().unwrap().parse().unwrap();

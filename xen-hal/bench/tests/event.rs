@@ -13,7 +13,7 @@ use xen_hal_bench::fixture::Domain;
 use xen_hal_bench::hypercall::answer_with;
 use xen_pac::command::Command;
 use xen_pac::event_channel::{EvtchnUnmask, command};
-use xen_pac::hypercall::Hypercall as Number;
+use xen_pac::hypercall::HypercallNr;
 
 thread_local! {
     /// The domain whose hypercalls are answered, and how many there were.
@@ -21,7 +21,7 @@ thread_local! {
 }
 
 fn answer(number: u32, command: usize, argument: *mut c_void) -> isize {
-    assert_eq!((number, command), (Number::EVENT_CHANNEL_OP.0, command::Unmask::NUMBER as usize));
+    assert_eq!((number, command), (HypercallNr::EVENT_CHANNEL_OP.0, command::Unmask::NUMBER as usize));
     let (domain, calls) = DOMAIN.get();
     DOMAIN.set((domain, calls + 1));
     // SAFETY: the argument of this command is a port, in Rust and in C.

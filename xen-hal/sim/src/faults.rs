@@ -1,7 +1,7 @@
 //! Fault injection: what goes wrong, and how often.
 
 use xen_hal::hypercall::Errno;
-use xen_pac::hypercall::Hypercall as Number;
+use xen_pac::hypercall::HypercallNr;
 
 /// Fault-injection rates. Each field says that something happens once in so many times, decided by
 /// the seed; 0 is never.
@@ -79,9 +79,9 @@ pub enum Fault {
     /// The n-th from now on; the next one is 1. 0 is taken for 1.
     Nth(u64, Errno),
     /// Every hypercall with this number.
-    Each(Number, Errno),
+    Each(HypercallNr, Errno),
     /// Every hypercall with this number and this command.
-    EachCommand(Number, u32, Errno),
+    EachCommand(HypercallNr, u32, Errno),
 }
 
 /// The faults of a domain.
@@ -108,13 +108,13 @@ impl Faults {
                 }
                 *left > 0
             }
-            Fault::Each(Number(which), with) => {
+            Fault::Each(HypercallNr(which), with) => {
                 if *which == number {
                     errno = Some(*with);
                 }
                 true
             }
-            Fault::EachCommand(Number(which), of, with) => {
+            Fault::EachCommand(HypercallNr(which), of, with) => {
                 if *which == number && *of as usize == command {
                     errno = Some(*with);
                 }
@@ -127,14 +127,14 @@ impl Faults {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, Faults, Number};
+    use super::{Fault, Faults, HypercallNr};
     use xen_hal::hypercall::Errno;
 
     #[test]
     fn a_fault_fails_one_hypercall_or_every_one() {
         let mut faults = Faults::default();
         faults.add(Fault::Nth(2, Errno::EIO));
-        faults.add(Fault::EachCommand(Number(32), 4, Errno::EPERM));
+        faults.add(Fault::EachCommand(HypercallNr(32), 4, Errno::EPERM));
         assert_eq!(faults.next(32, 3), None);
         assert_eq!(faults.next(32, 3), Some(Errno::EIO));
         assert_eq!(faults.next(32, 3), None);
@@ -143,7 +143,7 @@ mod tests {
             [Some(Errno::EPERM), Some(Errno::EPERM), None]
         );
         faults.clear();
-        faults.add(Fault::Each(Number(29), Errno::ENOMEM));
+        faults.add(Fault::Each(HypercallNr(29), Errno::ENOMEM));
         assert_eq!([faults.next(32, 4), faults.next(29, 4)], [None, Some(Errno::ENOMEM)]);
     }
 }

@@ -19,7 +19,7 @@ use xen_pac::console_ring::{XenconsInterface, raw};
 use xen_pac::event_channel::EvtchnSend;
 use xen_pac::event_channel::command as event_command;
 use xen_pac::hvm::{HvmParam, XenHvmParam, command as hvm_command};
-use xen_pac::hypercall::Hypercall as Number;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::sched::command as sched_command;
 
 const PORT: Port = Port(5);
@@ -55,8 +55,8 @@ impl<'a> Domain<'a> {
     }
 
     fn xen(&self) -> impl Hypercall + '_ {
-        Fake(|number, arguments: &[usize]| match (Number(number), arguments[0] as u32) {
-            (Number::HVM_OP, hvm_command::GetParam::NUMBER) => {
+        Fake(|number, arguments: &[usize]| match (HypercallNr(number), arguments[0] as u32) {
+            (HypercallNr::HVM_OP, hvm_command::GetParam::NUMBER) => {
                 // SAFETY: the command's argument is borrowed for the call.
                 let asked: &mut XenHvmParam = unsafe { argument_at(arguments[1]) };
                 let which = usize::from(asked.index == HvmParam::CONSOLE_EVTCHN);
@@ -64,20 +64,20 @@ impl<'a> Domain<'a> {
                 asked.value = self.parameters[which];
                 0
             }
-            (Number::EVENT_CHANNEL_OP, event_command::Send::NUMBER) => {
+            (HypercallNr::EVENT_CHANNEL_OP, event_command::Send::NUMBER) => {
                 // SAFETY: as above.
                 let asked: &mut EvtchnSend = unsafe { argument_at(arguments[1]) };
                 assert_eq!(asked.port, PORT.0);
                 self.sends.set(self.sends.get() + 1);
                 0
             }
-            (Number::SCHED_OP, sched_command::YieldCpu::NUMBER) => {
+            (HypercallNr::SCHED_OP, sched_command::YieldCpu::NUMBER) => {
                 self.yields.set(self.yields.get() + 1);
                 (self.backend.borrow_mut())();
                 0
             }
-            (Number::CONSOLE_IO, console_command::Write::NUMBER) => self.writes,
-            (Number::CONSOLE_IO, console_command::Read::NUMBER) => {
+            (HypercallNr::CONSOLE_IO, console_command::Write::NUMBER) => self.writes,
+            (HypercallNr::CONSOLE_IO, console_command::Read::NUMBER) => {
                 let mut typed = self.typed.borrow_mut();
                 let count = arguments[1].min(typed.len());
                 for (index, byte) in typed.drain(..count).enumerate() {

@@ -8,7 +8,7 @@ use xen_hal::hypercall::{Errno, Hypercall};
 use xen_hal::ring::YieldWait;
 use xen_hal::xenstore::{NodeAccess, Permission, Store, StoreError};
 use xen_pac::base::Domid;
-use xen_pac::hypercall::Hypercall as Number;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::xenstore::{XenstoreDomainInterface, raw};
 use xen_sim::backend::{StoreConnection, StoreServer};
 
@@ -34,11 +34,11 @@ impl<'a> Xen<'a> {
 // SAFETY: it touches no memory that it was not given by the test.
 unsafe impl Hypercall for Xen<'_> {
     unsafe fn call5(&self, number: u32, _: usize, _: usize, _: usize, _: usize, _: usize) -> isize {
-        if number == Number::SCHED_OP.0 {
+        if number == HypercallNr::SCHED_OP.0 {
             self.yields.set(self.yields.get() + 1);
             (self.server.borrow_mut())();
         } else {
-            assert_eq!(number, Number::EVENT_CHANNEL_OP.0);
+            assert_eq!(number, HypercallNr::EVENT_CHANNEL_OP.0);
             self.sends.set(self.sends.get() + 1);
         }
         0

@@ -100,41 +100,19 @@ macro_rules! nested_element {
     }};
 }
 
-/// A consistent reading of fields under a counter, and of what a closure reads in the same window:
-/// `versioned!(self.ptr, version, read, Snapshot { system_time: system_time, cr2: arch.cr2 })`.
-macro_rules! versioned {
-    (
-        $block:expr, $($counter:ident).+, $read:ident,
-        $snapshot:ident { $($(#[$attribute:meta])* $member:ident : $($field:ident).+),* $(,)? }
-    ) => {
-        $crate::access::consistent($crate::access::location!($block, $($counter).+), || {
-            (
-                $snapshot {
-                    $($(#[$attribute])* $member: $crate::access::Load::load(
-                        $crate::access::location!($block, $($field).+)
-                    ),)*
-                },
-                $read(),
-            )
-        })
+/// Reads a field, an array element by element: `load!(self.ptr, arch.cr2)`.
+macro_rules! load {
+    ($block:expr, $($field:ident).+) => {
+        $crate::access::Load::load($crate::access::location!($block, $($field).+))
     };
 }
 
-/// The other side's half of [`versioned!`]: writes the fields of a snapshot under the counter.
+/// Writes a field as the other side does: `store!(self.ptr, arch.cr2, value.cr2)`.
 #[cfg(feature = "simulated")]
-macro_rules! publish {
-    (
-        $block:expr, $($counter:ident).+, $value:expr,
-        $snapshot:ident { $($(#[$attribute:meta])* $member:ident : $($field:ident).+),* $(,)? }
-    ) => {{
-        let value: &$snapshot = $value;
-        $crate::access::update($crate::access::location!($block, $($counter).+), || {
-            $($(#[$attribute])* {
-                let place = $crate::access::location!($block, $($field).+);
-                $crate::access::Store::store(place, value.$member);
-            })*
-        })
-    }};
+macro_rules! store {
+    ($block:expr, $($field:ident).+, $value:expr) => {
+        $crate::access::Store::store($crate::access::location!($block, $($field).+), $value)
+    };
 }
 
 /// Reads one member of a union: `union_member!(self, interdomain)`.
@@ -147,8 +125,8 @@ macro_rules! union_member {
 }
 
 #[cfg(feature = "simulated")]
-pub(crate) use publish;
-pub(crate) use {element, field, location, nested, nested_element, union_member, versioned};
+pub(crate) use store;
+pub(crate) use {element, field, load, location, nested, nested_element, union_member};
 
 /// Runs `read` until no update of the block overlaps it, and returns its last result.
 ///

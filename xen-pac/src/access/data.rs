@@ -226,15 +226,19 @@ macro_rules! raw {
     };
 }
 
-/// Makes an argument [`Data`]. `Default` is all zeroes. A union's `Debug` shows no member, since the
-/// union does not say which one is meant.
+/// Makes an argument [`Data`]. `Default` is all zeroes. A union's `Debug` shows every member, since
+/// the union does not say which one is meant.
 macro_rules! argument {
-    (union $name:ident $members:tt) => {
-        $crate::access::data!(union $name $members);
+    (union $name:ident { $($(#[$attribute:meta])* $member:ident : $type:ty),* $(,)? }) => {
+        $crate::access::data!(union $name { $($(#[$attribute])* $member : $type),* });
         $crate::access::argument!(@default $name);
-        impl core::fmt::Debug for $name {
-            fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                out.debug_struct(stringify!($name)).finish_non_exhaustive()
+        impl ::core::fmt::Debug for $name {
+            fn fmt(&self, out: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                let mut out = out.debug_struct(stringify!($name));
+                $($(#[$attribute])* {
+                    out.field(stringify!($member), &$crate::access::union_member!(self, $member));
+                })*
+                out.finish()
             }
         }
     };
@@ -247,7 +251,7 @@ macro_rules! argument {
             /// All bytes zero.
             pub const ZEROED: Self = <Self as $crate::access::Data>::ZEROED;
         }
-        impl Default for $name {
+        impl ::core::default::Default for $name {
             fn default() -> Self {
                 Self::ZEROED
             }
@@ -255,26 +259,17 @@ macro_rules! argument {
     };
 }
 
-/// The body of an argument's `new`: the given fields, and zeroes otherwise.
-macro_rules! said {
-    ($($(#[$attribute:meta])* $field:ident),* $(,)?) => {{
-        let mut made = Self::ZEROED;
-        $($(#[$attribute])* { made.$field = $field; })*
-        made
-    }};
-}
-
 /// Makes an enumeration [`Data`] and shows a value by its name, or else by its number.
 macro_rules! named {
     ($name:ident($type:ty)) => {
         $crate::access::data!($name($type));
-        impl core::fmt::Debug for $name {
-            fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        impl ::core::fmt::Debug for $name {
+            fn fmt(&self, out: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 $crate::access::write_debug(out, stringify!($name), self.name(), &self.0)
             }
         }
-        impl core::fmt::Display for $name {
-            fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        impl ::core::fmt::Display for $name {
+            fn fmt(&self, out: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 $crate::access::write_name(out, self.name(), &self.0)
             }
         }
@@ -309,14 +304,14 @@ pub(crate) fn write_name(
 /// Proves a layout on the target; it does not compile if a field has moved:
 /// `layout!(SchedPoll, "sched_poll": 16 { ports: 0, nr_ports: 4, timeout: 8 })`.
 macro_rules! layout {
-    ($type:path, $label:literal: $size:literal { $($field:ident: $offset:literal),* }) => {
+    ($type:path, $label:literal: $size:literal { $($field:ident: $offset:literal),* $(,)? }) => {
         const _: () = {
             $crate::access::hold(
                 size_of::<$type>() == $size,
                 concat!("`", $label, "` should have ", $size, " bytes"),
             );
             $($crate::access::hold(
-                core::mem::offset_of!($type, $field) == $offset,
+                ::core::mem::offset_of!($type, $field) == $offset,
                 concat!("`", $label, ".", stringify!($field), "` should be at byte ", $offset),
             );)*
         };
@@ -325,7 +320,7 @@ macro_rules! layout {
 
 /// Proves a layout on any host: a twin of an architecture's struct, which rustc lays out by that
 /// architecture's rules, and its test. `packed` is the greatest alignment on the architecture:
-/// `twin!(packed 4, struct SchedPoll, sched_poll: 16 { ports: u32 = 0, timeout: u64 = 8 })`.
+/// `twin!(packed 4, struct SchedPoll: 16 { ports: u32 = 0, timeout: u64 = 8 })`.
 #[cfg(test)]
 macro_rules! twin {
     (packed $most:literal, $($twin:tt)*) => {
@@ -335,30 +330,27 @@ macro_rules! twin {
         $crate::access::twin!(@ #[repr(C)] $($twin)*);
     };
     (
-        @ #[$repr:meta] struct $name:ident, $test:ident: $size:literal
-        { $($field:ident: $type:ty = $offset:literal),* }
+        @ #[$repr:meta] struct $name:ident: $size:literal
+        { $($field:ident: $type:ty = $offset:literal),* $(,)? }
     ) => {
         #[$repr]
         pub(crate) struct $name { $(pub(crate) $field: $type),* }
-        $crate::access::twin!(@test $name, $test: $size { $($field = $offset),* });
+        $crate::access::twin!(@test $name: $size { $($field = $offset),* });
     };
     (
-        @ #[$repr:meta] union $name:ident, $test:ident: $size:literal
-        { $($field:ident: $type:ty = $offset:literal),* }
+        @ #[$repr:meta] union $name:ident: $size:literal
+        { $($field:ident: $type:ty = $offset:literal),* $(,)? }
     ) => {
         #[$repr]
-        pub(crate) union $name { $(pub(crate) $field: core::mem::ManuallyDrop<$type>),* }
-        $crate::access::twin!(@test $name, $test: $size { $($field = $offset),* });
+        pub(crate) union $name { $(pub(crate) $field: ::core::mem::ManuallyDrop<$type>),* }
+        $crate::access::twin!(@test $name: $size { $($field = $offset),* });
     };
-    (@test $name:ident, $test:ident: $size:literal { $($field:ident = $offset:literal),* }) => {
+    (@test $name:ident: $size:literal { $($field:ident = $offset:literal),* }) => {
         #[test]
-        fn $test() {
-            assert_eq!(size_of::<$name>(), $size, stringify!($test));
-            $(assert_eq!(
-                core::mem::offset_of!($name, $field),
-                $offset,
-                concat!(stringify!($test), ".", stringify!($field))
-            );)*
+        #[allow(non_snake_case, reason = "the test has the name of the struct")]
+        fn $name() {
+            assert_eq!(size_of::<$name>(), $size);
+            $(assert_eq!(::core::mem::offset_of!($name, $field), $offset, stringify!($field));)*
         }
     };
 }
@@ -370,4 +362,4 @@ pub(crate) const fn hold(holds: bool, otherwise: &str) {
 
 #[cfg(test)]
 pub(crate) use twin;
-pub(crate) use {argument, data, layout, named, raw, said};
+pub(crate) use {argument, data, layout, named, raw};

@@ -54,15 +54,13 @@ pub use self::word::{AtomicWord, Word};
 #[cfg(test)]
 pub(crate) use self::data::twin;
 #[cfg(feature = "simulated")]
-pub(crate) use self::{block::publish, block::update, location::Store};
+pub(crate) use self::{block::store, block::update, location::Store};
 pub(crate) use self::{
     block::{
-        Block, consistent, element, field, location, nested, nested_element, union_member,
-        versioned,
+        Block, consistent, element, field, load, location, nested, nested_element, union_member,
     },
     data::{
-        Part, argument, data, hold, layout, named, raw, reaches_beyond, said, write_debug,
-        write_name,
+        Part, argument, data, hold, layout, named, raw, reaches_beyond, write_debug, write_name,
     },
     error::in_range,
     location::{Load, Location},

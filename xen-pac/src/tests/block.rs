@@ -90,22 +90,17 @@ impl Clock<'_> {
     }
 
     pub(super) fn snapshot_with<T>(self, mut read: impl FnMut() -> T) -> (ClockSnapshot, T) {
-        access::versioned!(
-            self.ptr,
-            version,
-            read,
-            ClockSnapshot { scale: scale, base: base, start: start, shift: shift, tail: tail }
-        )
+        access::consistent(access::location!(self.ptr, version), || (self.unchecked(), read()))
     }
 
     /// What nobody should do: the fields without a look at the counter.
     pub(super) fn unchecked(self) -> ClockSnapshot {
         ClockSnapshot {
-            scale: access::Load::load(access::location!(self.ptr, scale)),
-            base: access::Load::load(access::location!(self.ptr, base)),
-            start: access::Load::load(access::location!(self.ptr, start)),
-            shift: access::Load::load(access::location!(self.ptr, shift)),
-            tail: access::Load::load(access::location!(self.ptr, tail)),
+            scale: access::load!(self.ptr, scale),
+            base: access::load!(self.ptr, base),
+            start: access::load!(self.ptr, start),
+            shift: access::load!(self.ptr, shift),
+            tail: access::load!(self.ptr, tail),
         }
     }
 
@@ -182,24 +177,14 @@ impl<'a> Sample<'a> {
 
     /// Snapshot over fields of a nested raw struct, as a block's `arch` part has them.
     pub(super) fn inner(self) -> ((u64, u32), ()) {
-        struct Inner {
-            base: u64,
-            limit: u32,
-        }
-        let read = || ();
-        let (Inner { base, limit }, ()): (Inner, ()) = access::versioned!(
-            self.ptr,
-            clock.version,
-            read,
-            Inner {
-                base: clock.base,
-                #[cfg(all())]
-                limit: limit,
-                #[cfg(any())]
-                limit: clock.scale,
-            }
-        );
-        ((base, limit), ())
+        access::consistent(access::location!(self.ptr, clock.version), || {
+            let base = access::load!(self.ptr, clock.base);
+            #[cfg(all())]
+            let limit = access::load!(self.ptr, limit);
+            #[cfg(any())]
+            let limit = access::load!(self.ptr, clock.scale);
+            ((base, limit), ())
+        })
     }
 }
 

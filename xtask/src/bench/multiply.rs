@@ -116,7 +116,7 @@ fn own_hypercall(line: &str, copy: usize) -> String {
 
 /// The enumeration of hypercalls with those of the copies, where this file has it.
 fn with_hypercalls(text: &str, document: &Document, times: usize) -> String {
-    const START: &str = "\n  hypercall:\n";
+    const START: &str = "\n  hypercall_nr:\n";
     const VALUES: &str = "\n    values:\n";
     let Some(start) = text.find(START) else { return text.to_owned() };
     let Some(at) = text[start..].find(VALUES).map(|at| start + at + VALUES.len()) else {

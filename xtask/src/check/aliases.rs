@@ -23,8 +23,8 @@ pub(super) fn check<'d>(context: &Context<'d>, report: &mut Report<'_>) {
             if is_struct(context, report, is, &place) {
                 continue;
             }
-            for cell in context.names().cells(availability) {
-                match context.names().meaning(is, cell.0, cell.1) {
+            for cell in context.symbols().cells(availability) {
+                match context.symbols().meaning(is, cell.0, cell.1) {
                     Err(Problem::Recursive(path)) => {
                         if let Some(round) = round_from(&path, &alias.head.name) {
                             let found = fault(
@@ -73,13 +73,13 @@ fn is_first_too_deep(
     next: &str,
     (release, arch): (ReleaseId, ArchId),
 ) -> bool {
-    let Ok(Item::Alias(next)) = context.names().type_(next, release, arch) else { return false };
-    next.is.get(arch).is_some_and(|is| context.names().meaning(is, release, arch).is_ok())
+    let Ok(Item::Alias(next)) = context.symbols().type_(next, release, arch) else { return false };
+    next.is.get(arch).is_some_and(|is| context.symbols().meaning(is, release, arch).is_ok())
 }
 
 fn is_struct(context: &Context<'_>, report: &mut Report<'_>, is: &TypeRef, place: &Place) -> bool {
     let TypeRef::Named(name) = is else { return false };
-    let Some(Item::Struct(item)) = context.names().types(name).first() else { return false };
+    let Some(Item::Struct(item)) = context.symbols().types(name).first() else { return false };
     let fault =
         fault(place.clone(), format!("`{name}` is no integer, so it cannot have another name"));
     report.add(fault.related(item.head.place.as_key(), "described here"));

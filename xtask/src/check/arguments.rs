@@ -13,8 +13,8 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
         match &command.argument {
             None => report_missing(report, command),
             Some(type_) => {
-                for cell in context.names().cells(command.head.availability) {
-                    let Ok(meaning) = context.names().meaning(type_, cell.0, cell.1) else {
+                for cell in context.symbols().cells(command.head.availability) {
+                    let Ok(meaning) = context.symbols().meaning(type_, cell.0, cell.1) else {
                         continue;
                     };
                     if let Some(found) = unsuitable(command, meaning) {

@@ -16,9 +16,9 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
             _ => continue,
         };
         let Shape::Type(type_) = &field.shape else { continue };
-        for cell in context.names().cells(field.head.availability) {
+        for cell in context.symbols().cells(field.head.availability) {
             let Some(primitive) = context
-                .names()
+                .symbols()
                 .meaning(type_, cell.0, cell.1)
                 .ok()
                 .and_then(|meaning| meaning.basis.primitive())

@@ -64,7 +64,7 @@ fn named_values(report: &mut Report<'_>, field: &BitField) {
 fn overlaps(context: &Context<'_>, report: &mut Report<'_>, word: &Word) {
     let mut taken = std::collections::HashMap::new();
     for field in &word.fields {
-        for cell in context.names().cells(field.head.availability) {
+        for cell in context.symbols().cells(field.head.availability) {
             let owners: &mut [Option<&BitField>; 64] = taken.entry(cell).or_insert([None; 64]);
             let (low, high) =
                 (field.bits.low.min(64) as usize, (field.bits.high.min(63) + 1) as usize);

@@ -9,7 +9,7 @@ use crate::document::{CommandSet, Value};
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     let enumerations = context.document.files.iter().flat_map(|file| &file.enumerations);
     let hypercalls: Vec<&Value> = enumerations
-        .filter(|item| item.head.name == "hypercall")
+        .filter(|item| item.head.name == "hypercall_nr")
         .flat_map(|item| &item.values)
         .collect();
     for set in context.document.files.iter().flat_map(|file| &file.commands) {
@@ -45,7 +45,7 @@ fn hypercall(
         hypercalls.iter().filter(|value| value.head.name == set.hypercall).collect();
     let Some(first) = same.first() else {
         let found = fault(set.place.as_key(), format!("unknown hypercall `{}`", set.hypercall));
-        let found = found.label("the enumeration `hypercall` has no such value");
+        let found = found.label("the enumeration `hypercall_nr` has no such value");
         return report.add_near(
             found,
             &set.hypercall,
@@ -57,7 +57,7 @@ fn hypercall(
         if same.iter().any(|value| covers(value.head.availability, availability)) {
             continue;
         }
-        for (release, arch) in context.names().cells(availability) {
+        for (release, arch) in context.symbols().cells(availability) {
             if !same.iter().any(|value| value.head.availability.contains(release, arch)) {
                 let place = super::places::name_of(&command.head);
                 let found = fault(

@@ -17,8 +17,8 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
             if let (Shape::Type(type_), FieldUse::Access(_) | FieldUse::Nested) =
                 (&field.shape, field.use_)
             {
-                for cell in context.names().cells(field.head.availability) {
-                    let Ok(meaning) = context.names().meaning(type_, cell.0, cell.1) else {
+                for cell in context.symbols().cells(field.head.availability) {
+                    let Ok(meaning) = context.symbols().meaning(type_, cell.0, cell.1) else {
                         continue;
                     };
                     if let Some(found) = judge(context, item, field, meaning, cell) {
@@ -46,7 +46,7 @@ fn flexible(context: &Context<'_>, report: &mut Report<'_>, item: &Struct) {
             );
             continue;
         };
-        for cell in context.names().cells(field.head.availability) {
+        for cell in context.symbols().cells(field.head.availability) {
             let next = item.fields[index + 1..]
                 .iter()
                 .find(|next| next.head.availability.contains(cell.0, cell.1));

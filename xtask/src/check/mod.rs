@@ -41,8 +41,8 @@ impl<'d> Context<'d> {
         &self.document.manifest
     }
 
-    fn names(&self) -> &Symbols<'d> {
-        self.layouts.names()
+    fn symbols(&self) -> &Symbols<'d> {
+        self.layouts.symbols()
     }
 }
 

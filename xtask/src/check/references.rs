@@ -93,7 +93,7 @@ fn named(
     place: &Place,
     availability: Availability,
 ) {
-    let names = context.names();
+    let names = context.symbols();
     let items = names.types(name);
     if items.is_empty() {
         let primitives =
@@ -152,11 +152,11 @@ fn length(
     availability: Availability,
 ) {
     constant(context, report, name, place, availability);
-    for (release, arch) in context.names().cells(availability) {
-        let Ok(value) = context.names().constant_value(name, release, arch) else { continue };
+    for (release, arch) in context.symbols().cells(availability) {
+        let Ok(value) = context.symbols().constant_value(name, release, arch) else { continue };
         if value <= 0 {
             let fault = fault(place.clone(), format!("an array of length {value}"));
-            let fault = context.names().constants(name).iter().fold(fault, |fault, constant| {
+            let fault = context.symbols().constants(name).iter().fold(fault, |fault, constant| {
                 fault.related(constant.head.place.key("value"), "the constant has its value here")
             });
             report.add_in((release, arch), availability, fault);
@@ -171,7 +171,7 @@ fn constant(
     place: &Place,
     availability: Availability,
 ) {
-    let names = context.names();
+    let names = context.symbols();
     let constants = names.constants(name);
     if constants.is_empty() {
         let fault = fault(place.clone(), format!("unknown constant `{name}`"))

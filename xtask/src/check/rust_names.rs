@@ -31,7 +31,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
         let mut constants = Unique::with_verb("Rust constant", "become the");
         for item in &file.constants {
             constants.add(
-                CONSTANT.apply(&item.head.name),
+                CONSTANT.name(&item.head.name),
                 &item.head.name,
                 item.head.availability,
                 name_of(&item.head),
@@ -54,7 +54,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
                 .iter()
                 .filter(|variant| matches!(variant.kind, VariantKind::Fields { .. }))
             {
-                own_method(report, &FIELD.apply(&variant.head.name), &OF_ENCODINGS, || {
+                own_method(report, &FIELD.name(&variant.head.name), &OF_ENCODINGS, || {
                     name_of(&variant.head)
                 });
             }
@@ -73,7 +73,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
 fn modules(context: &Context<'_>, report: &mut Report<'_>) {
     let mut names = Unique::with_verb("module", "become the");
     for file in &context.document.files {
-        let name = MODULE.apply(&file.name);
+        let name = MODULE.name(&file.name);
         if BY_HAND.contains(&name.as_str()) {
             let found = fault(
                 Place::root(&file.name),
@@ -93,10 +93,10 @@ fn methods(report: &mut Report<'_>, item: &Struct) {
         return;
     }
     for snapshot in &item.snapshots {
-        own_method(report, &FIELD.apply(&snapshot.name), &OF_BLOCKS, || name_at(&snapshot.place));
+        own_method(report, &FIELD.name(&snapshot.name), &OF_BLOCKS, || name_at(&snapshot.place));
     }
     for field in item.fields.iter().filter(|field| has_method(field)) {
-        own_method(report, &FIELD.apply(&field.head.name), &OF_BLOCKS, || name_of(&field.head));
+        own_method(report, &FIELD.name(&field.head.name), &OF_BLOCKS, || name_of(&field.head));
     }
 }
 
@@ -133,16 +133,16 @@ fn types(context: &Context<'_>, report: &mut Report<'_>, file: &File) {
         .map(|item| &item.head)
         .chain(file.enumerations.iter().map(|item| &item.head));
     for head in heads {
-        add(TYPE.apply(&head.name), &head.name, head.availability, name_of(head));
+        add(TYPE.name(&head.name), &head.name, head.availability, name_of(head));
     }
     for item in &file.encodings {
         let head = &item.head;
-        add(TYPE.apply(&head.name), &head.name, head.availability, name_of(head));
-        add(VARIANTS.apply(&head.name), &head.name, head.availability, name_of(head));
+        add(TYPE.name(&head.name), &head.name, head.availability, name_of(head));
+        add(VARIANTS.name(&head.name), &head.name, head.availability, name_of(head));
     }
     for item in &file.structs {
         add(
-            TYPE.apply(&item.head.name),
+            TYPE.name(&item.head.name),
             &item.head.name,
             item.head.availability,
             name_of(&item.head),
@@ -154,7 +154,7 @@ fn types(context: &Context<'_>, report: &mut Report<'_>, file: &File) {
     }
     for item in &file.words {
         add(
-            MODULE.apply(&item.head.name),
+            MODULE.name(&item.head.name),
             &item.head.name,
             item.head.availability,
             name_of(&item.head),
@@ -165,10 +165,10 @@ fn types(context: &Context<'_>, report: &mut Report<'_>, file: &File) {
 
 /// The types that are made of the inside of a struct: unions, inner structs, snapshots.
 fn of_struct<'d>(item: &'d Struct, add: &mut impl FnMut(String, &'d str, Availability, Place)) {
-    let own = TYPE.apply(&item.head.name);
+    let own = TYPE.name(&item.head.name);
     for snapshot in &item.snapshots {
         add(
-            own.clone() + &TYPE.apply(&snapshot.name),
+            own.clone() + &TYPE.name(&snapshot.name),
             &snapshot.name,
             item.head.availability,
             name_at(&snapshot.place),
@@ -179,7 +179,7 @@ fn of_struct<'d>(item: &'d Struct, add: &mut impl FnMut(String, &'d str, Availab
     while let Some((outer, field)) = rest.pop() {
         let inner = members(field);
         if !inner.is_empty() && outer.len() < 1000 {
-            let own = outer + &TYPE.apply(&field.head.name);
+            let own = outer + &TYPE.name(&field.head.name);
             rest.extend(inner.iter().rev().map(|member| (own.clone(), member)));
             add(own, &field.head.name, field.head.availability, name_of(&field.head));
         }
@@ -195,7 +195,7 @@ fn list<'d>(
 ) {
     let mut unique = Unique::with_verb("Rust name", "become the");
     for head in heads {
-        unique.add(rule.apply(&head.name), &head.name, head.availability, name_of(head));
+        unique.add(rule.name(&head.name), &head.name, head.availability, name_of(head));
     }
     unique.check(context, report);
 }

@@ -56,7 +56,7 @@ fn counter(
 ) {
     let availability = newest(context, block.head.availability);
     let place = snapshot.place.key("counter");
-    for (release, arch) in context.names().cells(availability) {
+    for (release, arch) in context.symbols().cells(availability) {
         let here =
             || block.fields.iter().filter(|field| field.head.availability.contains(release, arch));
         let found = match here().find(|field| field.head.name == snapshot.counter) {
@@ -96,7 +96,7 @@ fn member<'d>(
     read: &mut Read,
 ) {
     let availability = newest(context, block.head.availability);
-    for (release, arch) in context.names().cells(availability) {
+    for (release, arch) in context.symbols().cells(availability) {
         let Some(path) = member.path.get(arch) else { continue };
         let place = for_arch(&member.path, arch, &member.place, context.manifest());
         // The same path on another architecture is the same text.
@@ -207,7 +207,7 @@ fn follow<'d>(
         }
         (within, here) = match &field.shape {
             Shape::Type(type_) => {
-                match context.names().meaning(type_, release, arch).map(|meaning| meaning.basis) {
+                match context.symbols().meaning(type_, release, arch).map(|meaning| meaning.basis) {
                     Ok(Basis::Struct(inner)) => (Some(inner), inner.fields.as_slice()),
                     _ => return Err(dead_end(Why::NoStruct)),
                 }
@@ -228,7 +228,7 @@ fn unread(context: &Context<'_>, report: &mut Report<'_>, field: &Field, read: &
         _ => return,
     };
     let availability = newest(context, field.head.availability);
-    for cell in context.names().cells(availability) {
+    for cell in context.symbols().cells(availability) {
         if !read.contains(&(cell.1, std::ptr::from_ref(field))) {
             let found = fault(
                 field.head.place.key("access"),

@@ -70,7 +70,7 @@ impl<'d> Unique<'d> {
     ) {
         let mut first = HashMap::new();
         for entry in same {
-            for cell in context.names().cells(entry.availability) {
+            for cell in context.symbols().cells(entry.availability) {
                 let known: &Entry<'_> = first.entry(cell).or_insert(entry);
                 if std::ptr::eq(known, entry) || known.place == entry.place {
                     continue;

@@ -17,7 +17,7 @@ pub(super) fn check<'d>(context: &Context<'d>, report: &mut Report<'_>) {
 }
 
 fn constant<'d>(context: &Context<'d>, report: &mut Report<'_>, item: &'d Constant) {
-    let names = context.names();
+    let names = context.symbols();
     for (value, availability, place) in spread(
         &item.value,
         item.head.availability,

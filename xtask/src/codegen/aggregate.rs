@@ -1,14 +1,12 @@
 //! Structs and unions as Rust lays them out: the fields of each architecture, with every byte of
 //! padding spelled out.
 
-use super::context::{Context, Scope, by_arch};
+use super::context::{CodegenError, Context, Scope, by_arch, grouped};
 use super::docs::Docs;
-use super::error::CodegenError;
-use super::lifespan;
 use super::types::{Cell, Length, Type, View};
-use super::unions;
 use crate::document::{
-    ArchId, ArchSet, Availability, Direction, Field, FieldUse, ReleaseId, Shape, Struct,
+    Access, ArchId, ArchSet, Availability, Count, Direction, Field, FieldUse, PerArch, Primitive,
+    ReleaseId, Shape, Struct, TypeRef, Writer,
 };
 use crate::layout::{FieldLayout, Layout};
 use crate::naming;
@@ -16,20 +14,20 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use std::rc::Rc;
 
-/// The layouts of one thing, for each architecture that has it.
-pub(super) type ArchLayouts = Vec<(ArchId, Rc<Layout>)>;
-
 /// A struct or a union that is to be generated.
 pub(super) struct Aggregate<'d> {
     /// Its Rust name.
     pub(super) name: String,
-    /// How messages call it.
+    /// How messages and documentation call it.
     pub(super) label: String,
+    /// The text of the description, for one that lies inside another.
+    pub(super) doc: &'d str,
     /// Where it exists.
     pub(super) availability: Availability,
     pub(super) fields: &'d [Field],
     pub(super) is_union: bool,
-    pub(super) layouts: ArchLayouts,
+    /// Its layout on each architecture that has it.
+    pub(super) layouts: Vec<(ArchId, Rc<Layout>)>,
     /// The release and the view for which types are wanted.
     pub(super) release: ReleaseId,
     pub(super) view: View,
@@ -46,70 +44,54 @@ pub(super) struct Member<'d> {
     pub(super) field: Option<&'d Field>,
 }
 
-/// The aggregate of a block or an argument, in the newest release that has it.
-pub(super) fn of_struct<'d>(
-    context: &Context<'_, 'd>,
-    item: &'d Struct,
-    view: View,
-) -> Result<Aggregate<'d>, CodegenError> {
-    let availability = item.head.availability;
-    let release = context.release_of(availability);
-    let layouts = availability
-        .archs
-        .iter()
-        .map(|arch| Ok((arch, context.layouts.of(&item.head.name, release, arch)?)));
-    Ok(Aggregate {
-        name: context.item_name(naming::TYPE, &item.head),
-        label: item.head.name.clone(),
-        availability,
-        fields: &item.fields,
-        is_union: false,
-        layouts: layouts.collect::<Result<_, CodegenError>>()?,
-        release,
-        view,
-        direction: None,
-    })
-}
-
 impl<'d> Aggregate<'d> {
-    /// The architectures on which it exists.
-    pub(super) fn archs(&self) -> ArchSet {
-        self.availability.archs
+    /// The aggregate of a block or an argument, in the newest release that has it.
+    pub(super) fn new(
+        context: &Context<'_, 'd>,
+        item: &'d Struct,
+        view: View,
+    ) -> Result<Self, CodegenError> {
+        let availability = item.head.availability;
+        let release = context.release_of(availability);
+        let layout = |arch| Ok((arch, context.layouts.of(&item.head.name, release, arch)?));
+        let layouts = availability.archs.iter().map(layout).collect::<Result<_, CodegenError>>()?;
+        Ok(Self {
+            name: context.item_name(naming::TYPE, &item.head),
+            label: item.head.name.clone(),
+            doc: &item.head.doc,
+            availability,
+            fields: &item.fields,
+            is_union: false,
+            layouts,
+            release,
+            view,
+            direction: None,
+        })
     }
 
-    fn cell(&self, arch: ArchId) -> Cell {
-        Cell { release: self.release, arch, view: self.view }
-    }
-
-    /// Unions and structs that are described inside it, outer ones first.
+    /// The unions and structs that are described inside it, outer ones first.
     pub(super) fn inner(&self) -> Vec<Aggregate<'d>> {
         let mut found = Vec::new();
         for (index, field) in self.fields.iter().enumerate() {
-            let (fields, is_union) = match &field.shape {
-                Shape::Type(_) => continue,
-                Shape::Union { members, .. } => (members, true),
-                Shape::Struct(members) => (members, false),
+            let inner = |(arch, layout): &(ArchId, Rc<Layout>)| {
+                Some((*arch, layout.field(index)?.inner.clone()?))
             };
-            let layouts: ArchLayouts = self
-                .layouts
-                .iter()
-                .filter_map(|(arch, layout)| Some((*arch, layout.field(index)?.inner.clone()?)))
-                .collect();
-            if layouts.is_empty() {
+            let layouts: Vec<_> = self.layouts.iter().filter_map(inner).collect();
+            if matches!(field.shape, Shape::Type(_)) || layouts.is_empty() {
                 continue;
             }
-            let archs = layouts.iter().map(|(arch, _)| *arch).collect();
-            let direction = if let FieldUse::Direction(direction) = field.use_ {
-                Some(direction)
-            } else {
-                self.direction
+            let direction = match field.use_ {
+                FieldUse::Direction(direction) => Some(direction),
+                _ => self.direction,
             };
+            let archs = layouts.iter().map(|(arch, _)| *arch).collect();
             let aggregate = Aggregate {
-                name: self.inner_name(field),
+                name: naming::inner(&self.name, &field.head.name),
                 label: format!("{}.{}", self.label, field.head.name),
+                doc: &field.head.doc,
                 availability: Availability { archs, ..field.head.availability },
-                fields,
-                is_union,
+                fields: field.members(),
+                is_union: matches!(field.shape, Shape::Union { .. }),
                 layouts,
                 release: self.release,
                 view: self.view,
@@ -122,90 +104,13 @@ impl<'d> Aggregate<'d> {
         found
     }
 
-    fn inner_name(&self, field: &Field) -> String {
-        format!("{}{}", self.name, naming::TYPE.apply(&field.head.name))
+    /// The architectures on which it exists.
+    pub(super) fn archs(&self) -> ArchSet {
+        self.availability.archs
     }
 
-    /// The described fields, each as often as it has different types.
-    pub(super) fn described(
-        &self,
-        context: &Context<'_, 'd>,
-        index: usize,
-    ) -> Result<Vec<Member<'d>>, CodegenError> {
-        let field = &self.fields[index];
-        let archs = self
-            .layouts
-            .iter()
-            .filter(|(_, layout)| layout.field(index).is_some())
-            .map(|(arch, _)| *arch)
-            .collect();
-        let groups = by_arch(archs, |arch| self.type_of(context, field, arch))?;
-        let name = naming::FIELD.ident(&field.head.name);
-        Ok(groups
-            .into_iter()
-            .map(|(archs, type_)| Member { archs, name: name.clone(), type_, field: Some(field) })
-            .collect())
-    }
-
-    fn type_of(
-        &self,
-        context: &Context<'_, 'd>,
-        field: &Field,
-        arch: ArchId,
-    ) -> Result<Type, CodegenError> {
-        let element = match &field.shape {
-            Shape::Type(type_) => Type::of(context, type_, &field.head.place, self.cell(arch))?,
-            Shape::Union { .. } | Shape::Struct(_) => Type::Inner(self.inner_name(field)),
-        };
-        match field.count.as_ref().and_then(|count| count.get(arch)) {
-            Some(count) => {
-                Ok(element.array(Length::of(context, count, &field.head.place, self.cell(arch))?))
-            }
-            None => Ok(element),
-        }
-    }
-
-    /// Every field of a struct in order, padding included.
-    pub(super) fn members(
-        &self,
-        context: &Context<'_, 'd>,
-    ) -> Result<Vec<Member<'d>>, CodegenError> {
-        let mut members = Vec::new();
-        let mut gaps = 0;
-        for index in 0..=self.fields.len() {
-            let padding = self.padding_before(index);
-            for (archs, size) in &padding {
-                let name = naming::ident(&format!("_pad{gaps}"));
-                let type_ = Type::Integer(crate::document::Primitive::U8)
-                    .array(Length::Number(u64::from(*size)));
-                members.push(Member { archs: *archs, name, type_, field: None });
-            }
-            gaps += usize::from(!padding.is_empty());
-            if index < self.fields.len() {
-                members.extend(self.described(context, index)?);
-            }
-        }
-        Ok(members)
-    }
-
-    /// How many bytes of padding there are before the field at `index`, or at the end.
-    fn padding_before(&self, index: usize) -> Vec<(ArchSet, u32)> {
-        let mut groups: Vec<(Vec<ArchId>, u32)> = Vec::new();
-        for (arch, layout) in &self.layouts {
-            let place = layout.fields.partition_point(|field| field.index < index);
-            let next = match layout.fields.get(place) {
-                Some(field) if field.index == index => field.offset,
-                None if index == self.fields.len() => layout.size,
-                _ => continue,
-            };
-            let gap = next - place.checked_sub(1).map_or(0, |before| layout.fields[before].end());
-            match groups.iter_mut().find(|(_, size)| *size == gap) {
-                _ if gap == 0 => {}
-                Some((archs, _)) => archs.push(*arch),
-                None => groups.push((vec![*arch], gap)),
-            }
-        }
-        groups.into_iter().map(|(archs, size)| (archs.into_iter().collect(), size)).collect()
+    pub(super) fn cell(&self, arch: ArchId) -> Cell {
+        Cell { release: self.release, arch, view: self.view }
     }
 
     /// The layout of a field on each architecture.
@@ -213,39 +118,73 @@ impl<'d> Aggregate<'d> {
         self.layouts.iter().filter_map(move |(arch, layout)| Some((*arch, layout.field(index)?)))
     }
 
-    /// The definition, with its `ZEROED`.
-    pub(super) fn definition(
+    /// A described field, as often as it has different types.
+    pub(super) fn described(
         &self,
         context: &Context<'_, 'd>,
-        scope: Scope<'d>,
-        docs: Docs,
-        attributes: &TokenStream,
-    ) -> Result<TokenStream, CodegenError> {
-        if self.is_union {
-            return unions::definition(self, context, scope, docs);
-        }
-        let cfg = context.item_cfg(self.availability);
-        let docs = docs.outer(context);
-        let name = naming::ident(&self.name);
-        let members = self.members(context)?;
-        let fields = members.iter().map(|member| self.field(context, scope, member));
-        let data = self.data(context, scope, &members);
-        let (derives, proof) = if self.view == View::Raw {
-            (quote!(Clone, Copy), quote!(raw))
-        } else {
-            (quote!(Clone, Copy, Debug), quote!(argument))
-        };
-        Ok(quote! {
-            #docs
-            #cfg
-            #attributes
-            #[repr(C)]
-            #[derive(#derives)]
-            pub struct #name { #(#fields),* }
+        index: usize,
+    ) -> Result<Vec<Member<'d>>, CodegenError> {
+        let field = &self.fields[index];
+        let archs = self.layouts_of(index).map(|(arch, _)| arch).collect();
+        let inner = naming::inner(&self.name, &field.head.name);
+        let groups = by_arch(archs, |arch| {
+            Type::of_field(context, field, Some(inner.clone()), self.cell(arch))
+        })?;
+        let name = naming::FIELD.ident(&field.head.name);
+        let member =
+            |(archs, type_)| Member { archs, name: name.clone(), type_, field: Some(field) };
+        Ok(groups.into_iter().map(member).collect())
+    }
 
-            #cfg
-            crate::access::#proof!(#name { #data });
-        })
+    /// Every field of a struct in order, padding included; of a union, every member.
+    pub(super) fn members(
+        &self,
+        context: &Context<'_, 'd>,
+    ) -> Result<Vec<Member<'d>>, CodegenError> {
+        let mut members = Vec::new();
+        let mut gaps = 0;
+        for index in 0..=self.fields.len() {
+            let padding = if self.is_union { Vec::new() } else { self.padding_before(index) };
+            let name = naming::ident(&format!("_pad{gaps}"));
+            gaps += usize::from(!padding.is_empty());
+            members.extend(padding.into_iter().map(|(archs, size)| bytes(archs, &name, size)));
+            if index < self.fields.len() {
+                members.extend(self.described(context, index)?);
+            }
+        }
+        if self.is_union {
+            members.extend(self.filling());
+        }
+        Ok(members)
+    }
+
+    /// The number of bytes of padding before the field at `index`, or at the end.
+    fn padding_before(&self, index: usize) -> Vec<(ArchSet, u32)> {
+        let gap = |(arch, layout): &(ArchId, Rc<Layout>)| {
+            let place = layout.fields.partition_point(|field| field.index < index);
+            let next = match layout.fields.get(place) {
+                Some(field) if field.index == index => field.offset,
+                None if index == self.fields.len() => layout.size,
+                _ => return None,
+            };
+            let end = place.checked_sub(1).map_or(0, |before| layout.fields[before].end());
+            (next > end).then_some((*arch, next - end))
+        };
+        grouped(self.layouts.iter().filter_map(gap))
+    }
+
+    /// The bytes of a union that none of its members fills.
+    fn filling(&self) -> impl Iterator<Item = Member<'d>> {
+        let is_open = |layout: &Layout| layout.fields.iter().all(|field| field.size < layout.size);
+        let open = self.layouts.iter().filter(|(_, layout)| is_open(layout));
+        let groups = grouped(open.map(|(arch, layout)| (*arch, layout.size)));
+        let name = naming::ident("_all");
+        groups.into_iter().map(move |(archs, size)| bytes(archs, &name, size))
+    }
+
+    /// `cfg` of a member inside the aggregate.
+    pub(super) fn cfg(&self, context: &Context<'_, '_>, member: &Member<'_>) -> TokenStream {
+        context.cfg(member.archs, self.archs())
     }
 
     /// The members with their types, for the proof that they are all there is.
@@ -256,43 +195,94 @@ impl<'d> Aggregate<'d> {
         members: &[Member<'d>],
     ) -> TokenStream {
         let members = members.iter().map(|member| {
-            let (cfg, name, type_) =
-                (self.member_cfg(context, member), &member.name, member.type_.tokens(scope));
+            let (cfg, name) = (self.cfg(context, member), &member.name);
+            let type_ = member.type_.tokens(scope);
             quote!(#cfg #name: #type_)
         });
         quote!(#(#members),*)
     }
 
-    /// `cfg` of a member inside the aggregate.
-    pub(super) fn member_cfg(&self, context: &Context<'_, 'd>, member: &Member<'d>) -> TokenStream {
-        context.cfg(member.archs, self.archs())
+    /// Adds a table of the fields: where they are on each architecture, what they are made of, and
+    /// who accesses them.
+    pub(super) fn with_table(&self, context: &Context<'_, '_>, docs: Docs) -> Docs {
+        let archs: Vec<&str> =
+            self.layouts.iter().map(|(arch, _)| context.arch_name(*arch)).collect();
+        let column = if self.view == View::Raw { "access" } else { "direction" };
+        let mut table = vec![
+            format!("| offset + size: {} | field | type | {column} |", archs.join(" | ")),
+            format!("|{}", "---|".repeat(archs.len() + 3)),
+        ];
+        for (index, field) in self.fields.iter().enumerate() {
+            let place = |(_, layout): &(ArchId, Rc<Layout>)| match layout.field(index) {
+                Some(field) => format!("{} + {}", field.offset, field.size),
+                None => String::new(),
+            };
+            let places: Vec<String> = self.layouts.iter().map(place).collect();
+            if places.iter().all(String::is_empty) {
+                continue;
+            }
+            table.push(format!(
+                "| {} | `{}` | {} | {} |",
+                places.join(" | "),
+                naming::FIELD.name(&field.head.name),
+                described_type(field),
+                self.described_use(field),
+            ));
+        }
+        let sizes: Vec<String> =
+            self.layouts.iter().map(|(_, layout)| layout.size.to_string()).collect();
+        table.push(format!("| {} | | | |", sizes.join(" | ")));
+        docs.block(table)
     }
 
-    fn field(
-        &self,
-        context: &Context<'_, 'd>,
-        scope: Scope<'d>,
-        member: &Member<'d>,
-    ) -> TokenStream {
-        let cfg = self.member_cfg(context, member);
-        let (name, type_) = (&member.name, member.type_.tokens(scope));
-        let Some(field) = member.field else {
-            return quote!(#[doc(hidden)] #cfg pub #name: #type_);
-        };
-        let docs = Docs::member(context, &field.head, self.availability);
-        let docs = docs.fact(direction(self.direction, field)).outer(context);
-        let deprecated = lifespan::superseded(&field.head);
-        quote!(#docs #cfg #deprecated pub #name: #type_)
+    fn described_use(&self, field: &Field) -> &'static str {
+        match (field.use_, self.direction) {
+            (FieldUse::Reserved, _) => "reserved",
+            (FieldUse::Nested, _) => "block",
+            (FieldUse::Direction(own), outer) => match outer.unwrap_or(own) {
+                Direction::In => "in",
+                Direction::Out => "out",
+                Direction::Both => "in, out",
+            },
+            (FieldUse::Access(access), _) => match access {
+                Access::Bits => "bits",
+                Access::Versioned => "versioned",
+                Access::Counter => "counter",
+                Access::Index(Writer::Guest) => "own index",
+                Access::Index(Writer::Xen) => "peer's index",
+                Access::Buffer => "buffer",
+                Access::Plain(Writer::Guest) => "read-write",
+                Access::Plain(Writer::Xen) => "read-only",
+            },
+        }
     }
 }
 
-/// Which way a field goes, in words.
-fn direction(outer: Option<Direction>, field: &Field) -> &'static str {
-    match field.use_ {
-        FieldUse::Direction(_) if outer.is_some() => "",
-        FieldUse::Direction(Direction::In) => "In.",
-        FieldUse::Direction(Direction::Out) => "Out.",
-        FieldUse::Direction(Direction::Both) => "In and out.",
-        FieldUse::Access(_) | FieldUse::Nested | FieldUse::Reserved => "",
+fn bytes<'d>(archs: ArchSet, name: &Ident, size: u32) -> Member<'d> {
+    let byte = Box::new(Type::Integer(Primitive::U8));
+    let type_ = Type::Array(byte, Length::Number(size.into()));
+    Member { archs, name: name.clone(), type_, field: None }
+}
+
+/// A field's type as the description has it, with its length where that is the same everywhere.
+fn described_type(field: &Field) -> String {
+    let name = match &field.shape {
+        Shape::Union { .. } => return "union".to_owned(),
+        Shape::Struct(_) => return "struct".to_owned(),
+        Shape::Type(type_) => name_of(type_),
+    };
+    match &field.count {
+        None => format!("`{name}`"),
+        Some(PerArch::Same(Count::Number(count))) => format!("`[{name}; {count}]`"),
+        Some(PerArch::Same(Count::Constant(count))) => format!("`[{name}; {count}]`"),
+        Some(_) => format!("`[{name}]`"),
+    }
+}
+
+fn name_of(type_: &TypeRef) -> String {
+    match type_ {
+        TypeRef::Primitive(primitive) => primitive.name().to_owned(),
+        TypeRef::Named(name) => name.clone(),
+        TypeRef::Handle(to) => format!("handle of {}", name_of(to)),
     }
 }

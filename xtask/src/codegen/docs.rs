@@ -1,27 +1,23 @@
 //! Documentation: the description's words as Markdown, followed by where and when the thing exists.
 
 use super::context::Context;
-use crate::document::{ArchId, ArchSet, Availability, Head};
+use super::text::{BREAK, is_bullet};
+use crate::document::{ArchId, Availability, Head};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-/// The width at which documentation is broken into lines.
-const WIDTH: usize = 92;
-
 /// Documentation in the making.
 pub(super) struct Docs {
-    paragraphs: Vec<String>,
+    /// Paragraphs, code, tables and headings, as lines of Markdown.
+    blocks: Vec<Vec<String>>,
     /// Short facts, gathered in the last paragraph.
     facts: Vec<String>,
 }
 
 impl Docs {
-    /// A text of the description.
+    /// The documentation that a text of the description gives.
     pub(super) fn of(text: &str) -> Self {
-        Self {
-            paragraphs: paragraphs(text).map(|paragraph| escape(&paragraph)).collect(),
-            facts: Vec::new(),
-        }
+        Self { blocks: markdown(text), facts: Vec::new() }
     }
 
     /// The documentation of an item that stands on its own.
@@ -47,7 +43,7 @@ impl Docs {
         docs
     }
 
-    /// The documentation of a field or member, whose C name is told only where it differs.
+    /// The documentation of a field or member, whose C name is given only where it differs.
     pub(super) fn member(context: &Context<'_, '_>, head: &Head, within: Availability) -> Self {
         let mut docs = Self::of(if head.doc.trim().is_empty() { "Reserved." } else { &head.doc });
         if let Some(c) = head.c.as_ref().filter(|c| **c != head.name) {
@@ -63,28 +59,17 @@ impl Docs {
         self
     }
 
-    /// Adds a paragraph, which is Markdown already.
-    pub(super) fn paragraph(mut self, text: impl Into<String>) -> Self {
-        self.paragraphs.push(text.into());
+    /// Adds a paragraph, a list or a table: lines of Markdown.
+    pub(super) fn block<T: Into<String>>(mut self, lines: impl IntoIterator<Item = T>) -> Self {
+        let block: Vec<String> = lines.into_iter().map(Into::into).collect();
+        self.blocks.extend(Some(block).filter(|block| !block.is_empty()));
         self
     }
 
     /// Adds what a careless call breaks, in the description's words.
     pub(super) fn hazard(mut self, text: &str) -> Self {
-        self.paragraphs.push("# Hazard".to_owned());
-        self.paragraphs.extend(paragraphs(text).map(|paragraph| escape(&paragraph)));
-        self
-    }
-
-    /// Adds a line to the last paragraph, which is Markdown already and stays on a line of its own.
-    pub(super) fn line(mut self, text: impl AsRef<str>) -> Self {
-        match self.paragraphs.last_mut() {
-            Some(last) => {
-                last.push('\n');
-                last.push_str(text.as_ref());
-            }
-            None => self.paragraphs.push(text.as_ref().to_owned()),
-        }
+        self.blocks.push(vec!["# Hazard".to_owned()]);
+        self.blocks.extend(markdown(text));
         self
     }
 
@@ -99,11 +84,8 @@ impl Docs {
         if values.iter().all(|(_, value)| value == first) {
             return self.fact(format!("{what} {first}."));
         }
-        let each: Vec<String> = values
-            .iter()
-            .map(|(arch, value)| format!("{value} on {}", context.arch_name(*arch)))
-            .collect();
-        self.fact(format!("{what} {}.", each.join(", ")))
+        let on = |(arch, value): &(ArchId, u32)| format!("{value} on {}", context.arch_name(*arch));
+        self.fact(format!("{what} {}.", values.iter().map(on).collect::<Vec<_>>().join(", ")))
     }
 
     fn available(&mut self, context: &Context<'_, '_>, head: &Head, within: Availability) {
@@ -123,156 +105,268 @@ impl Docs {
                 .push(format!("The headers name it since Xen {}.", manifest.release(release)));
         }
         if own.archs.and(within.archs) != within.archs {
-            self.facts.push(format!("Only on {}.", list(context, own.archs)));
+            let names: Vec<_> = own.archs.iter().map(|arch| context.arch_name(arch)).collect();
+            self.facts.push(match names.as_slice() {
+                [first @ .., last] if !first.is_empty() => {
+                    format!("Only on {} and {last}.", first.join(", "))
+                }
+                _ => format!("Only on {}.", names.concat()),
+            });
         }
     }
 
-    /// As the mark of what follows.
-    pub(super) fn outer(self, context: &Context<'_, '_>) -> TokenStream {
-        context.pages.docs(self.lines())
+    /// Makes an attribute of what follows.
+    pub(super) fn outer(self) -> TokenStream {
+        let text = self.lines().join(BREAK);
+        quote!(#[doc = #text])
     }
 
-    /// The same for what might be set on the line of something else, where a mark of a line of its
-    /// own would be lost.
-    pub(super) fn attributes(self) -> TokenStream {
-        let lines = self.lines();
-        quote!(#(#[doc = #lines])*)
-    }
-
-    /// As attributes of what is around.
+    /// Makes an attribute of what is around.
     pub(super) fn inner(self) -> TokenStream {
-        let lines = self.lines();
-        quote!(#(#![doc = #lines])*)
+        let text = self.lines().join(BREAK);
+        quote!(#![doc = #text])
     }
 
+    /// The lines; of a paragraph, one, however long.
     fn lines(mut self) -> Vec<String> {
         if !self.facts.is_empty() {
-            self.paragraphs.push(self.facts.join(" "));
+            self.blocks.push(vec![self.facts.join(" ")]);
         }
-        let mut lines = Vec::new();
-        for paragraph in &self.paragraphs {
-            if !lines.is_empty() {
-                lines.push(String::new());
-            }
-            // Code and headings of ours come as they are.
-            if paragraph.starts_with('#') || paragraph.starts_with("```") {
-                lines.extend(paragraph.lines().map(|line| format!(" {line}")));
-            } else {
-                wrap(paragraph, &mut lines);
-            }
-        }
-        lines
+        let lines = self.blocks.join(&String::new());
+        let spaced = |line: String| if line.is_empty() { line } else { format!(" {line}") };
+        lines.into_iter().map(spaced).collect()
     }
 }
 
-fn list(context: &Context<'_, '_>, archs: ArchSet) -> String {
-    let names: Vec<_> = archs.iter().map(|arch| context.arch_name(arch)).collect();
-    match names.as_slice() {
-        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
-        _ => names.concat(),
-    }
-}
-
-/// The paragraphs of a text, each on one line; code blocks are left alone.
-fn paragraphs(text: &str) -> impl Iterator<Item = String> {
-    text.split("\n\n").map(str::trim).filter(|part| !part.is_empty()).map(|part| {
-        if part.starts_with("```") {
-            part.to_owned()
-        } else {
-            part.split_whitespace().collect::<Vec<_>>().join(" ")
-        }
-    })
-}
-
-/// Breaks a paragraph into lines, never before a word that would begin a list, a heading or a
-/// quotation.
-fn wrap(paragraph: &str, lines: &mut Vec<String>) {
-    let mut line = String::new();
-    for word in paragraph.split(' ') {
-        if !line.is_empty() && line.len() + word.len() >= WIDTH && !begins_markup(word) {
-            lines.push(std::mem::take(&mut line));
-        }
-        line.push(' ');
-        line.push_str(word);
-    }
-    lines.push(line);
-}
-
-fn begins_markup(word: &str) -> bool {
-    word.starts_with(['-', '+', '*', '#', '>', '=', '|', '~', '`', ':'])
-        || word.ends_with(['.', ')']) && word.starts_with(|c: char| c.is_ascii_digit())
-}
-
-/// Makes Markdown that shows exactly `text`, except that code between backticks stays code.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    let ticks = text.matches('`').count();
-    for (at, part) in text.split('`').enumerate() {
-        // Every other part is code, unless its closing backtick is missing.
-        let code = at % 2 == 1 && ticks > at;
-        if at > 0 {
-            escaped.push_str(if !code && at % 2 == 1 { "\\`" } else { "`" });
-        }
-        if code {
-            escaped.push_str(part);
-        } else {
-            plain(part, &mut escaped);
-        }
-    }
-    if escaped.starts_with(['#', '+', '-', '=', '~', '|']) {
-        escaped.insert(0, '\\');
-    }
-    escaped
-}
-
-fn plain(part: &str, escaped: &mut String) {
-    for (at, word) in part.split(' ').enumerate() {
-        if at > 0 {
-            escaped.push(' ');
-        }
-        if word.starts_with("http://") || word.starts_with("https://") {
-            let address = word.trim_end_matches(['.', ',', ';', ')']);
-            escaped.extend(["<", address, ">", &word[address.len()..]]);
+/// The blocks of a text of the description: paragraphs, headings, lists, and code, which is fenced
+/// or indented by four. A paragraph or an item becomes one line.
+fn markdown(text: &str) -> Vec<Vec<String>> {
+    let mut blocks: Vec<Vec<String>> = Vec::new();
+    let mut lines = text.lines().map(str::trim_end).peekable();
+    while let Some(line) = lines.next() {
+        let start = line.trim_start();
+        let word = start.split(' ').next().unwrap_or("");
+        if start.is_empty() {
             continue;
         }
-        for letter in word.chars() {
-            if matches!(letter, '[' | ']' | '<' | '>' | '*' | '\\' | '|' | '~' | '&')
-                || letter == '_' && (word.starts_with('_') || word.ends_with('_'))
-            {
-                escaped.push('\\');
+        if line.starts_with("    ") {
+            let mut code = vec![&line[4..]];
+            while let Some(more) = lines.next_if(|line| line.starts_with("    ")) {
+                code.push(&more[4..]);
             }
-            escaped.push(letter);
+            blocks.push(fenced("", code.into_iter()));
+        } else if let Some(fence) = fence(start) {
+            let code = lines.by_ref().take_while(|line| !line.trim().starts_with(fence));
+            blocks.push(fenced(&start[fence.len()..], code));
+        } else if is_heading(word) {
+            blocks.push(vec![format!("{word} {}", inline(start[word.len()..].trim()))]);
+        } else {
+            let bullet = if is_bullet(word) { word } else { "" };
+            let mut words: Vec<&str> = start[bullet.len()..].split_whitespace().collect();
+            while let Some(more) = lines.next_if(|line| goes_on(line)) {
+                words.extend(more.split_whitespace());
+            }
+            let line = inline(&words.join(" "));
+            let after_item = blocks.last().and_then(|block| block.last()).is_some_and(|line| {
+                is_bullet(line.split(' ').next().unwrap_or("")) && !bullet.is_empty()
+            });
+            match blocks.last_mut() {
+                Some(list) if after_item => list.push(format!("{bullet} {line}")),
+                _ if bullet.is_empty() => blocks.push(vec![literal_start(line)]),
+                _ => blocks.push(vec![format!("{bullet} {line}")]),
+            }
         }
     }
+    blocks
+}
+
+/// The run of backticks that opens a block of code.
+fn fence(start: &str) -> Option<&str> {
+    let run = &start[..start.bytes().take_while(|byte| *byte == b'`').count()];
+    (run.len() >= 3 && !start[run.len()..].contains('`')).then_some(run)
+}
+
+/// Code in fences that nothing in it closes. Without a language it is text, and not an example that
+/// rustdoc would run.
+fn fenced<'t>(language: &str, code: impl Iterator<Item = &'t str>) -> Vec<String> {
+    let code: Vec<&str> = code.collect();
+    let longest =
+        code.iter().map(|line| line.trim().len() - line.trim().trim_start_matches('`').len());
+    let fence = "`".repeat(longest.max().map_or(3, |run| (run + 1).max(3)));
+    let language = language.split_whitespace().next().unwrap_or("text");
+    let mut block = vec![format!("{fence}{language}")];
+    block.extend(code.into_iter().map(str::to_owned));
+    block.push(fence);
+    block
+}
+
+fn is_heading(word: &str) -> bool {
+    (1..=6).contains(&word.len()) && word.bytes().all(|byte| byte == b'#')
+}
+
+/// True if a line continues the paragraph before it. Of numbered lists, only one that begins with
+/// 1 interrupts a paragraph.
+fn goes_on(line: &str) -> bool {
+    let start = line.trim_start();
+    let word = start.split(' ').next().unwrap_or("");
+    let interrupts = is_bullet(word) && (word.len() == 1 || word.starts_with('1'));
+    !start.is_empty() && fence(start).is_none() && !is_heading(word) && !interrupts
+}
+
+/// Keeps the beginning of a paragraph from being markup.
+fn literal_start(mut line: String) -> String {
+    if line.starts_with(['#', '+', '-', '=', '~', '|']) {
+        line.insert(0, '\\');
+    }
+    line
+}
+
+/// Makes Markdown that shows exactly `text`, except that code between runs of backticks stays code.
+/// As in CommonMark, a run is closed by the next run of its length.
+fn inline(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find('`') {
+        plain(&rest[..start], &mut shown);
+        rest = &rest[start..];
+        let after = rest.trim_start_matches('`');
+        let run = &rest[..rest.len() - after.len()];
+        rest = match closing(after, run.len()) {
+            Some(end) => {
+                shown.extend([run, &after[..end], run]);
+                &after[end + run.len()..]
+            }
+            None => {
+                shown.push_str(&"\\`".repeat(run.len()));
+                after
+            }
+        };
+    }
+    plain(rest, &mut shown);
+    shown
+}
+
+/// Where the next run of exactly `length` backticks begins.
+fn closing(text: &str, length: usize) -> Option<usize> {
+    let mut at = 0;
+    while let Some(start) = text[at..].find('`').map(|start| at + start) {
+        let run = text[start..].bytes().take_while(|byte| *byte == b'`').count();
+        if run == length {
+            return Some(start);
+        }
+        at = start + run;
+    }
+    None
+}
+
+/// Shows text that is no code: addresses become links, and markup is escaped.
+fn plain(part: &str, shown: &mut String) {
+    let mut rest = part;
+    while let Some(separator) = rest.find("://") {
+        let scheme = ["https", "http"].into_iter().find(|name| rest[..separator].ends_with(name));
+        let start = separator - scheme.map_or(0, str::len);
+        let is_end = |letter: char| letter.is_whitespace() || "<>\"'|\\".contains(letter);
+        let end = rest[start..].find(is_end).map_or(rest.len(), |end| start + end);
+        let address = rest[start..end].trim_end_matches(['.', ',', ';', ')']);
+        if scheme.is_some() {
+            escape(rest[..start].trim_end_matches('<'), shown);
+            shown.extend(["<", address, ">"]);
+            rest = rest[start + address.len()..].trim_start_matches('>');
+        } else {
+            escape(&rest[..end], shown);
+            rest = &rest[end..];
+        }
+    }
+    escape(rest, shown);
+}
+
+/// Escapes what Markdown and HTML would take for markup, a line at the border of a word included.
+fn escape(text: &str, shown: &mut String) {
+    let bytes = text.as_bytes();
+    let is_letter = |at: usize| bytes.get(at).is_some_and(|letter| letter.is_ascii_alphanumeric());
+    let is_inside = |at: usize| at > 0 && is_letter(at - 1) && is_letter(at + 1);
+    let mut start = 0;
+    for (at, letter) in bytes.iter().enumerate() {
+        let is_markup = match letter {
+            b'[' | b']' | b'<' | b'>' | b'*' | b'\\' | b'|' | b'~' | b'&' => true,
+            b'_' => !is_inside(at),
+            _ => false,
+        };
+        if is_markup {
+            shown.extend([&text[start..at], "\\"]);
+            start = at;
+        }
+    }
+    shown.push_str(&text[start..]);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Docs, escape};
+    use super::{Docs, inline};
 
     #[test]
     fn markdown_and_html_are_escaped() {
-        assert_eq!(escape("bits [7:0] of <x> * 2"), "bits \\[7:0\\] of \\<x\\> \\* 2");
-        assert_eq!(escape("keep `a[0] < b` as code"), "keep `a[0] < b` as code");
-        assert_eq!(escape("an odd ` is no code [x]"), "an odd \\` is no code \\[x\\]");
-        assert_eq!(escape("__pad and a_b"), "\\_\\_pad and a_b");
-        assert_eq!(escape("see https://xenbits.xen.org/x."), "see <https://xenbits.xen.org/x>.");
-        assert_eq!(escape("# not a heading"), "\\# not a heading");
+        for (text, shown) in [
+            ("bits [7:0] of <x> * 2", "bits \\[7:0\\] of \\<x\\> \\* 2"),
+            ("keep `a[0] < b` as code", "keep `a[0] < b` as code"),
+            ("an odd ` is no code [x]", "an odd \\` is no code \\[x\\]"),
+            ("__pad and a_b", "\\_\\_pad and a_b"),
+            ("a_ file://x", "a\\_ file://x"),
+            ("see https://xenbits.xen.org/x.", "see <https://xenbits.xen.org/x>."),
+            ("<https://x.y> (http://z)", "<https://x.y> (<http://z>)"),
+        ] {
+            assert_eq!(inline(text), shown);
+        }
     }
 
     #[test]
-    fn long_texts_are_broken_but_never_into_a_list() {
-        let text = format!("{} - x", "word ".repeat(21).trim_end());
-        let lines = Docs::of(&text).lines();
-        assert!(lines.iter().all(|line| !line.trim_start().starts_with('-')), "{lines:?}");
-        assert!(Docs::of(&"word ".repeat(100)).lines().iter().all(|line| line.len() <= 111));
+    fn backticks_are_paired_as_commonmark_does() {
+        for (text, shown) in [
+            ("``a ` [b]`` [c]", "``a ` [b]`` \\[c\\]"),
+            ("`a `` [b]` [c]", "`a `` [b]` \\[c\\]"),
+            ("``` [a] `b` [c]", "\\`\\`\\` \\[a\\] `b` \\[c\\]"),
+            ("`` `[a]`", "\\`\\` `[a]`"),
+        ] {
+            assert_eq!(inline(text), shown);
+        }
     }
 
     #[test]
-    fn paragraphs_are_kept() {
+    fn blocks_do_not_run_together() {
+        let text = "one\nline\n# Heading\n- item [a]\n  goes on\n- other\n1. first\n```c\nint [x];\n\
+                    ```\nafter\n\n    indented [code]\n    `more`\n\n#not a heading";
         assert_eq!(
-            Docs::of("one\nline\n\nother").fact("Fact.").lines(),
-            [" one line", "", " other", "", " Fact."]
+            Docs::of(text).fact("Fact.").lines(),
+            [
+                " one line",
+                "",
+                " # Heading",
+                "",
+                " - item \\[a\\] goes on",
+                " - other",
+                " 1. first",
+                "",
+                " ```c",
+                " int [x];",
+                " ```",
+                "",
+                " after",
+                "",
+                " ```text",
+                " indented [code]",
+                " `more`",
+                " ```",
+                "",
+                " \\#not a heading",
+                "",
+                " Fact."
+            ]
         );
+    }
+
+    #[test]
+    fn a_fence_is_closed_and_nothing_in_it_closes_it() {
+        assert_eq!(Docs::of("```\n x").lines(), [" ```text", "  x", " ```"]);
+        assert_eq!(Docs::of("    ```\n    x").lines(), [" ````text", " ```", " x", " ````"]);
     }
 }

@@ -1,10 +1,8 @@
 //! `encodings`: a value that can only be built right, with const functions that build it and take
 //! it apart.
 
-use super::context::{Context, hex};
+use super::context::{CodegenError, Context, hex};
 use super::docs::Docs;
-use super::error::CodegenError;
-use super::lifespan;
 use super::types::integer;
 use super::words::bits;
 use crate::document::{Bits, Encoding, Primitive, Variant, VariantField, VariantKind};
@@ -22,7 +20,7 @@ struct Parts<'c, 'l, 'd> {
     is: Ident,
 }
 
-pub(super) fn render(
+pub(super) fn encoding(
     context: &Context<'_, '_>,
     item: &Encoding,
 ) -> Result<TokenStream, CodegenError> {
@@ -36,10 +34,9 @@ pub(super) fn render(
     };
     let Parts { name, is, .. } = &parts;
     let wide = if *is == "u64" { quote!(value) } else { quote!(value as u64) };
-    let cfg = context.item_cfg(head.availability);
-    let deprecated =
-        lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
-    let docs = Docs::item(context, head).outer(context);
+    let cfg = context.item_cfg(head.availability.archs);
+    let deprecated = context.deprecated(head);
+    let docs = Docs::item(context, head).outer();
     let constructors = item.variants.iter().map(|variant| parts.constructor(variant));
     let (variants, variant) = (parts.variants_type(), parts.variant()?);
     let parse = parts.parse();
@@ -59,22 +56,25 @@ pub(super) fn render(
         impl #name {
             #(#constructors)*
 
-            /// The value as Xen takes it.
+            /// Returns the value as Xen takes it.
+            #[inline]
             #[must_use]
             pub const fn encode(self) -> #is {
                 self.0
             }
 
-            /// The value that Xen gave.
+            /// Takes a value that Xen gave.
             ///
             /// # Errors
-            /// If it is none of the forms, has a field out of its range, or bits outside every
-            /// field.
+            /// If it has none of the forms, a field is out of its range, or a bit outside every
+            /// field is set.
+            #[inline]
             pub const fn decode(value: #is) -> Result<Self, crate::access::DecodeError> {
                 if Self::is_valid(value) { Ok(Self(value)) } else { Err(crate::access::DecodeError::new(#wide)) }
             }
 
-            /// Which form it has, and its fields.
+            /// Returns its form with the fields.
+            #[inline]
             #[must_use]
             pub const fn variant(self) -> #variants_name {
                 #variant
@@ -93,11 +93,7 @@ impl Parts<'_, '_, '_> {
     }
 
     fn deprecated(&self, variant: &Variant) -> TokenStream {
-        lifespan::deprecated(
-            self.context.manifest(),
-            &variant.head,
-            self.item.head.availability.releases,
-        )
+        self.context.deprecated_in(&variant.head, self.item.head.availability.releases)
     }
 
     fn docs(&self, variant: &Variant) -> Docs {
@@ -110,21 +106,16 @@ impl Parts<'_, '_, '_> {
             (self.cfg(variant), self.deprecated(variant), self.docs(variant));
         let (tag, fields) = match &variant.kind {
             VariantKind::Value(value) => {
-                let (name, value, docs) = (
-                    naming::CONSTANT.ident(&variant.head.name),
-                    hex(*value),
-                    docs.outer(self.context),
-                );
+                let (name, value, docs) =
+                    (naming::CONSTANT.ident(&variant.head.name), hex(*value), docs.outer());
                 return quote!(#docs #cfg #deprecated pub const #name: Self = Self(#value););
             }
             VariantKind::Fields { tag, fields, .. } => (*tag, fields),
         };
         let list = fields
             .iter()
-            .map(|field| format!("- `{}`: {}", naming::FIELD.apply(&field.name), range(field)));
-        let docs = list
-            .fold(docs.paragraph("# Errors\nIf a field is out of its range:"), Docs::line)
-            .outer(self.context);
+            .map(|field| format!("- `{}`: {}", naming::FIELD.name(&field.name), range(field)));
+        let docs = docs.block(["# Errors", "If a field is out of its range:"]).block(list).outer();
         let name = naming::FIELD.ident(&variant.head.name);
         let arguments = fields.iter().map(|field| {
             let (name, type_) = (naming::FIELD.ident(&field.name), smallest(field.bits));
@@ -146,6 +137,7 @@ impl Parts<'_, '_, '_> {
             #docs
             #cfg
             #deprecated
+            #[inline]
             pub const fn #name(#(#arguments),*) -> Result<Self, crate::access::FieldError> {
                 #(#checks)*
                 Ok(Self(#(#parts)|*))
@@ -154,17 +146,17 @@ impl Parts<'_, '_, '_> {
     }
 
     fn variants_type(&self) -> TokenStream {
-        let cfg = self.context.item_cfg(self.item.head.availability);
+        let cfg = self.context.item_cfg(self.item.head.availability.archs);
         let about = format!(" The forms of a [`{}`], for matching.", self.name);
         let name = &self.variants;
         let variants = self.item.variants.iter().map(|variant| {
-            let (cfg, docs) = (self.cfg(variant), self.docs(variant).outer(self.context));
+            let (cfg, docs) = (self.cfg(variant), self.docs(variant).outer());
             let name = naming::VARIANT.ident(&variant.head.name);
             let VariantKind::Fields { fields, .. } = &variant.kind else {
                 return quote!(#docs #cfg #name,);
             };
             let fields = fields.iter().map(|field| {
-                let docs = Docs::of(&field.doc).fact(bits(field.bits)).attributes();
+                let docs = Docs::of(&field.doc).fact(bits(field.bits)).outer();
                 let (name, type_) = (naming::FIELD.ident(&field.name), smallest(field.bits));
                 quote!(#docs #name: #type_)
             });
@@ -275,6 +267,7 @@ impl Parts<'_, '_, '_> {
             .partition(|(_, variant)| matches!(variant.kind, VariantKind::Value(_)));
         let forms = whole.into_iter().chain(others).map(|(form, _)| form);
         quote! {
+            #[inline]
             const fn is_valid(value: #is) -> bool {
                 #(#forms)*
                 false

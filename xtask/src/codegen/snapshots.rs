@@ -1,261 +1,238 @@
 //! Snapshots of a block: fields that are read together, under their counter.
 
 use super::aggregate::Aggregate;
-use super::context::{Context, Scope, by_arch};
+use super::context::{CodegenError, Context, Scope};
 use super::docs::Docs;
-use super::error::CodegenError;
-use super::types::{Cell, Type, View, integer, meaning};
-use crate::document::{ArchId, ArchSet, Field, Shape, Snapshot, SnapshotMember, Struct};
+use super::types::{Path, Type, integer, meaning};
+use crate::document::{
+    ArchId, ArchSet, Field, Primitive, Snapshot, SnapshotMember, Struct, TypeRef,
+};
 use crate::layout::{Basis, Item};
 use crate::naming;
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
 /// A member of a snapshot on some architectures.
-struct Part {
+struct Part<'d> {
+    name: Ident,
     archs: ArchSet,
+    /// The field that it is read from.
+    field: &'d Field,
     /// From the block to the field.
-    path: String,
+    path: Vec<String>,
     type_: Type,
-    /// What the integer is to the description.
-    meaning: Sense,
+    sense: Sense,
 }
 
-#[derive(PartialEq, Clone)]
+/// What an integer is to the description.
+#[derive(PartialEq)]
 enum Sense {
     Number,
     /// A word: its integer and its module.
-    Word(String, String),
-    /// An enumeration: its newtype.
-    Newtype(String),
+    Word(Primitive, Path),
+    /// An enumeration's newtype.
+    Newtype(Path),
 }
 
 /// The methods of the handle, and the types of what they return.
-pub(super) fn render<'d>(
+pub(super) fn snapshots<'d>(
     context: &Context<'_, 'd>,
+    scope: Scope<'d>,
     item: &'d Struct,
-    outer: &Aggregate<'d>,
+    block: &Aggregate<'d>,
 ) -> Result<(TokenStream, TokenStream), CodegenError> {
-    let mut methods = TokenStream::new();
-    let mut types = TokenStream::new();
+    let (mut methods, mut types) = (TokenStream::new(), TokenStream::new());
     for snapshot in &item.snapshots {
-        let members = snapshot
-            .members
-            .iter()
-            .map(|member| Ok((member, parts(context, item, outer, member)?)));
-        let members: Vec<(&SnapshotMember, Vec<Part>)> =
-            members.collect::<Result<_, CodegenError>>()?;
-        let name = naming::ident(&format!("{}{}", outer.name, naming::TYPE.apply(&snapshot.name)));
-        methods.extend(methods_of(context, outer, snapshot, &name, &members));
-        types.extend(type_of(context, item, outer, snapshot, &name, &members)?);
+        let mut parts = Vec::new();
+        for member in &snapshot.members {
+            parts.extend(self::parts(context, item, block, member)?);
+        }
+        let name = naming::ident(&naming::inner(&block.name, &snapshot.name));
+        methods.extend(methods_of(context, block, snapshot, &name, &parts));
+        types.extend(type_of(context, scope, block, snapshot, &name, &parts));
     }
     Ok((methods, types))
 }
 
-fn parts(
-    context: &Context<'_, '_>,
-    item: &Struct,
-    outer: &Aggregate<'_>,
-    member: &SnapshotMember,
-) -> Result<Vec<Part>, CodegenError> {
-    let there: ArchSet =
-        outer.archs().iter().filter(|arch| exists(context, item, outer, member, *arch)).collect();
-    let groups = by_arch(there, |arch| {
-        let path = member
-            .path
-            .get(arch)
-            .ok_or_else(|| CodegenError::new(&member.place, "no path for this architecture"))?;
-        let (field, cell) = (
-            find(context, item, outer, path, arch, member)?,
-            Cell { release: outer.release, arch, view: View::Raw },
-        );
-        let Shape::Type(type_) = &field.shape else {
-            return Err(CodegenError::new(&member.place, "a snapshot holds integers only"));
-        };
-        let mut rust = Type::of(context, type_, &field.head.place, cell)?;
-        if let Some(count) = field.count.as_ref().and_then(|count| count.get(arch)) {
-            rust = rust.array(super::types::Length::of(context, count, &field.head.place, cell)?);
-        }
-        let path: Vec<String> = path.split('.').map(|step| naming::FIELD.apply(step)).collect();
-        let sense = match meaning(context.names(), type_, &field.head.place, cell)? {
+fn parts<'d>(
+    context: &Context<'_, 'd>,
+    item: &'d Struct,
+    block: &Aggregate<'d>,
+    member: &'d SnapshotMember,
+) -> Result<Vec<Part<'d>>, CodegenError> {
+    let mut parts: Vec<Part<'d>> = Vec::new();
+    for arch in block.archs().iter() {
+        // The checks have seen that a member without a path is missing for a reason.
+        let path = member.path.get(arch);
+        let found = path.and_then(|path| Some((path, find(context, item, block, path, arch)?)));
+        let Some((path, field)) = found else { continue };
+        let (place, cell) = (&field.head.place, block.cell(arch));
+        let integers = || CodegenError::new(&member.place, "a snapshot holds integers only");
+        let type_ = field.type_().ok_or_else(integers)?;
+        let sense = match meaning(context, type_, place, cell)? {
             _ if field.count.is_some() => Sense::Number,
             Basis::Word(word) => {
-                let module = module_path(outer, &word.head.place.file)
-                    + &context.item_name(naming::MODULE, &word.head);
-                Sense::Word(integer(word.is).to_string(), module)
+                Sense::Word(word.is, Path::new(context, naming::MODULE, &word.head))
             }
-            Basis::Enumeration(of) => Sense::Newtype(
-                module_path(outer, &of.head.place.file)
-                    + &context.item_name(naming::TYPE, &of.head),
-            ),
+            Basis::Enumeration(of) => Sense::Newtype(Path::new(context, naming::TYPE, &of.head)),
             Basis::Integer(_) => Sense::Number,
-            Basis::Struct(_) | Basis::Handle(_) => {
-                return Err(CodegenError::new(&member.place, "a snapshot holds integers only"));
-            }
+            Basis::Struct(_) | Basis::Handle(_) => return Err(integers()),
         };
-        Ok((path.join("."), rust, sense))
-    })?;
-    Ok(groups
-        .into_iter()
-        .map(|(archs, (path, type_, meaning))| Part { archs, path, type_, meaning })
-        .collect())
+        let type_ = Type::of_field(context, field, None, cell)?;
+        let path: Vec<String> = path.split('.').map(|step| naming::FIELD.name(step)).collect();
+        let known = parts
+            .iter_mut()
+            .find(|part| (&part.path, &part.type_, &part.sense) == (&path, &type_, &sense));
+        match known {
+            Some(part) => part.archs = part.archs.iter().chain([arch]).collect(),
+            None => {
+                let (name, archs) = (naming::FIELD.ident(&member.name), ArchSet::from_iter([arch]));
+                parts.push(Part { name, archs, field, path, type_, sense });
+            }
+        }
+    }
+    Ok(parts)
 }
 
-fn module_path(outer: &Aggregate<'_>, file: &str) -> String {
-    let own = outer.fields.first().is_some_and(|field| field.head.place.file == file);
-    if own { String::new() } else { format!("crate::{}::", naming::MODULE.apply(file)) }
-}
-
-/// Whether the field that a member names is there on `arch`; a path that leads nowhere is an error
-/// elsewhere.
-fn exists(
-    context: &Context<'_, '_>,
-    item: &Struct,
-    outer: &Aggregate<'_>,
-    member: &SnapshotMember,
-    arch: ArchId,
-) -> bool {
-    member.path.get(arch).is_some_and(|path| find(context, item, outer, path, arch, member).is_ok())
-}
-
-/// The field at the end of a path.
-fn find<'a>(
-    context: &'a Context<'_, '_>,
-    item: &'a Struct,
-    outer: &Aggregate<'_>,
+/// The field at the end of a path, if it is there on `arch`.
+fn find<'d>(
+    context: &Context<'_, 'd>,
+    item: &'d Struct,
+    block: &Aggregate<'_>,
     path: &str,
     arch: ArchId,
-    member: &SnapshotMember,
-) -> Result<&'a Field, CodegenError> {
-    let lost = || {
-        CodegenError::new(
-            &member.place,
-            format!("there is no field `{path}` on {}", context.arch_name(arch)),
-        )
-    };
+) -> Option<&'d Field> {
     let mut fields: &[Field] = &item.fields;
     let mut found = None;
     for step in path.split('.') {
-        let field = fields.iter().find(|field| {
-            field.head.name == step && field.head.availability.contains(outer.release, arch)
-        });
-        let field = field.ok_or_else(lost)?;
-        fields = match &field.shape {
-            Shape::Type(crate::document::TypeRef::Named(name)) => {
-                match context.names().type_(name, outer.release, arch) {
+        let is_here = |field: &&Field| {
+            field.head.name == step && field.head.availability.contains(block.release, arch)
+        };
+        let field = fields.iter().find(is_here)?;
+        fields = match field.type_() {
+            Some(TypeRef::Named(name)) => {
+                match context.symbols().type_(name, block.release, arch) {
                     Ok(Item::Struct(inner)) => &inner.fields,
                     _ => &[],
                 }
             }
-            Shape::Type(_) => &[],
-            Shape::Union { members, .. } | Shape::Struct(members) => members,
+            _ => &[],
         };
         found = Some(field);
     }
-    found.ok_or_else(lost)
+    found
 }
 
 fn methods_of(
     context: &Context<'_, '_>,
-    outer: &Aggregate<'_>,
+    block: &Aggregate<'_>,
     snapshot: &Snapshot,
-    name: &proc_macro2::Ident,
-    members: &[(&SnapshotMember, Vec<Part>)],
+    name: &Ident,
+    parts: &[Part<'_>],
 ) -> TokenStream {
-    let plain = naming::FIELD.ident(&snapshot.name);
-    let (with, publish) =
-        (naming::ident(&format!("{plain}_with")), naming::ident(&format!("publish_{plain}")));
+    let method = naming::FIELD.ident(&snapshot.name);
+    let with = naming::SNAPSHOT_WITH.ident(&snapshot.name);
+    let publish = naming::PUBLISH.ident(&snapshot.name);
     let counter = naming::FIELD.ident(&snapshot.counter);
-    let list: Vec<TokenStream> = members
-        .iter()
-        .flat_map(|(member, parts)| parts.iter().map(|part| (*member, part)))
-        .map(|(member, part)| {
-            let cfg = context.cfg(part.archs, outer.archs());
-            let name = naming::FIELD.ident(&member.name);
-            let path: TokenStream = part.path.parse().unwrap_or_default();
-            quote!(#cfg #name: #path,)
-        })
-        .collect();
-    let docs = Docs::of(&snapshot.doc)
-        .paragraph(
-            "Waits while an update is under way, and reads again until none came in between.",
-        )
-        .outer(context);
+    let path = |part: &Part<'_>| {
+        let steps = part.path.iter().map(|step| naming::ident(step));
+        quote!(#(#steps).*)
+    };
+    let loads = parts.iter().map(|part| {
+        let (cfg, name, path) = (context.cfg(part.archs, block.archs()), &part.name, path(part));
+        quote!(#cfg #name: crate::access::load!(self.ptr, #path))
+    });
+    let stores = parts.iter().map(|part| {
+        let (cfg, name, path) = (context.cfg(part.archs, block.archs()), &part.name, path(part));
+        quote!(#cfg crate::access::store!(self.ptr, #path, value.#name);)
+    });
+    let docs = Docs::of(&snapshot.doc);
+    let docs = docs.block(["Spins while an update is under way, and reads again if one came in \
+                            between."]);
+    let docs = docs.outer();
     let about_with = format!(
-        " As [`{plain}`](Self::{plain}), together with what `read` gives, which is called between the two readings of the counter: only there does a clock\n fit the values. It may be called more than once."
+        " Does the same as [`{method}`](Self::{method}), and calls `read` between the two readings \
+         of the counter: only there does a clock fit the values. It may be called more than once."
     );
-    let about_with = about_with.lines();
     let about_publish = format!(
-        " Plays the other side: writes what [`{plain}`](Self::{plain}) reads, as the hypervisor does. There may be one writer at a time."
+        " Writes what [`{method}`](Self::{method}) reads, as the hypervisor does. There may be one \
+         writer at a time."
     );
     quote! {
         #docs
+        #[inline]
         #[must_use]
-        pub fn #plain(self) -> #name {
+        pub fn #method(self) -> #name {
             self.#with(|| ()).0
         }
 
-        #(#[doc = #about_with])*
+        #[doc = #about_with]
+        #[inline]
         pub fn #with<T>(self, mut read: impl FnMut() -> T) -> (#name, T) {
-            crate::access::versioned!(self.ptr, #counter, read, #name { #(#list)* })
+            crate::access::consistent(crate::access::location!(self.ptr, #counter), || {
+                let values = #name { #(#loads,)* };
+                (values, read())
+            })
         }
 
         #[doc = #about_publish]
         #[cfg(feature = "simulated")]
+        #[inline]
         pub fn #publish(self, value: &#name) {
-            crate::access::publish!(self.ptr, #counter, value, #name { #(#list)* });
+            crate::access::update(crate::access::location!(self.ptr, #counter), || {
+                #(#stores)*
+            });
         }
     }
 }
 
 fn type_of(
     context: &Context<'_, '_>,
-    item: &Struct,
-    outer: &Aggregate<'_>,
+    scope: Scope<'_>,
+    block: &Aggregate<'_>,
     snapshot: &Snapshot,
-    name: &proc_macro2::Ident,
-    members: &[(&SnapshotMember, Vec<Part>)],
-) -> Result<TokenStream, CodegenError> {
-    let cfg = context.item_cfg(item.head.availability);
-    let docs = Docs::of(&snapshot.doc).outer(context);
-    let scope = Scope::of(&item.head.place.file);
-    let mut fields = TokenStream::new();
-    let mut methods = TokenStream::new();
-    for (member, part) in
-        members.iter().flat_map(|(member, parts)| parts.iter().map(move |part| (*member, part)))
-    {
-        let arch = part.archs.iter().next().unwrap_or(ArchId(0));
-        let path = member.path.get(arch).map_or("", String::as_str);
-        let field = find(context, item, outer, path, arch, member)?;
-        let docs = Docs::of(&field.head.doc).outer(context);
-        let cfg = context.cfg(part.archs, outer.archs());
-        let (name, type_) = (naming::FIELD.ident(&member.name), part.type_.tokens(scope));
-        fields.extend(quote!(#docs #cfg pub #name: #type_,));
-        let (result, made) = match &part.meaning {
-            Sense::Number => continue,
+    name: &Ident,
+    parts: &[Part<'_>],
+) -> TokenStream {
+    let cfg = context.item_cfg(block.archs());
+    let docs = Docs::of(&snapshot.doc).outer();
+    let fields = parts.iter().map(|part| {
+        let docs = Docs::of(&part.field.head.doc).outer();
+        let cfg = context.cfg(part.archs, block.archs());
+        let (name, type_) = (&part.name, part.type_.tokens(scope));
+        quote!(#docs #cfg pub #name: #type_)
+    });
+    let methods = parts.iter().filter_map(|part| {
+        let (cfg, name) = (context.cfg(part.archs, block.archs()), &part.name);
+        let (result, made) = match &part.sense {
+            Sense::Number => return None,
             Sense::Word(is, module) => {
-                let (is, module): (TokenStream, TokenStream) =
-                    (is.parse().unwrap_or_default(), module.parse().unwrap_or_default());
-                let copy = quote!(tock_registers::LocalRegisterCopy);
+                let (is, module) = (integer(*is), module.tokens(scope));
+                let copy = quote!(::tock_registers::LocalRegisterCopy);
                 (quote!(#copy<#is, #module::Register>), quote!(#copy::new(self.#name)))
             }
             Sense::Newtype(path) => {
-                let path: TokenStream = path.parse().unwrap_or_default();
+                let path = path.tokens(scope);
                 (path.clone(), quote!(#path(self.#name)))
             }
         };
-        let about = format!(" [`{name}`](Self#structfield.{name}) as what it means.");
-        methods.extend(
-            quote!(#[doc = #about] #cfg #[must_use] pub const fn #name(&self) -> #result { #made }),
-        );
-    }
+        let about = format!(" Returns [`{name}`](Self#structfield.{name}) with its type.");
+        Some(quote! {
+            #[doc = #about]
+            #cfg
+            #[inline]
+            #[must_use]
+            pub const fn #name(&self) -> #result { #made }
+        })
+    });
+    let methods: TokenStream = methods.collect();
     let methods = (!methods.is_empty()).then(|| quote!(#cfg impl #name { #methods }));
-    Ok(quote! {
+    quote! {
         #docs
         #cfg
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub struct #name { #fields }
+        pub struct #name { #(#fields),* }
 
         #methods
-    })
+    }
 }

@@ -78,12 +78,15 @@ arguments:
         &text,
         &[
             "#[doc(hidden)] #[cfg(target_arch = \"x86_64\")] pub _pad0: [u8; 4],",
-            "pub const fn new(kind: u32) -> Self",
-            "Bytes: 16 on x86_64, 12 on x86.",
+            "#[inline] #[must_use] pub const fn new(kind: u32) -> Self { Self { kind, ..Self::ZEROED } }",
+            "| offset + size: x86_64 | x86 | field | type | direction |",
+            "| 0 + 4 | 0 + 4 | `kind` | `u32` | in |",
+            "| 8 + 8 | 4 + 8 | `time` | `u64` | out |",
+            "| 16 | 12 | | | |",
             "crate::access::layout!(Request, \"request\": 16 { kind: 0, time: 8 });",
             "crate::access::layout!(Request, \"request\": 12 { kind: 0, time: 4 });",
-            "crate::access::twin!(packed 4, struct Request, request: 12 { kind: u32 = 0, time: u64 = 4 });",
-            "crate::access::twin!(natural, struct Request, request: 16 { kind: u32 = 0, time: Wide = 8 });",
+            "crate::access::twin!(packed 4, struct Request: 12 { kind: u32 = 0, time: u64 = 4 });",
+            "crate::access::twin!(natural, struct Request: 16 { kind: u32 = 0, time: Wide_ = 8 });",
         ],
     );
 }
@@ -107,7 +110,7 @@ blocks:
         &text,
         &[
             "pub const ALARMS_COUNT: usize = 4;",
-            "pub fn alarms(self, index: usize) -> Option<crate::access::Bits<'a, u32>> { crate::access::element!(self.ptr, Bits, alarms, index) }",
+            "#[inline] #[must_use] pub fn alarms(self, index: usize) -> Option<crate::access::Bits<'a, u32>> { crate::access::element!(self.ptr, Bits, alarms, index) }",
             "pub fn reading(self) -> ClockReading",
             "pub fn reading_with<T>(self, mut read: impl FnMut() -> T) -> (ClockReading, T)",
             "pub struct ClockReading {",

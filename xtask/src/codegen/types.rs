@@ -1,10 +1,9 @@
 //! The Rust types of fields.
 
-use super::context::{Context, Scope};
-use super::error::CodegenError;
-use crate::document::{ArchId, Count, Head, Primitive, ReleaseId, StructKind, TypeRef};
-use crate::layout::{Basis, Item, Symbols};
-use crate::naming;
+use super::context::{CodegenError, Context, Scope};
+use crate::document::{ArchId, Count, Field, Head, Primitive, ReleaseId, StructKind, TypeRef};
+use crate::layout::{Basis, Item};
+use crate::naming::{self, Rule};
 use crate::yaml::Place;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
@@ -26,10 +25,12 @@ pub(super) struct Cell {
     pub(super) view: View,
 }
 
-/// Something of a generated file that a type can name.
+/// Something of a generated file that other code can name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Path {
     file: String,
+    /// Whether it stands in the file's module of layouts.
+    raw: bool,
     name: String,
 }
 
@@ -38,14 +39,8 @@ pub(super) struct Path {
 pub(super) enum Type {
     /// A primitive integer.
     Integer(Primitive),
-    /// Another name.
-    Alias(Path),
-    /// An enumeration's newtype.
-    Newtype(Path),
-    /// A struct that is handed to a hypercall.
-    Argument(Path),
-    /// The layout of a block.
-    Raw(Path),
+    /// Anything else that has a name.
+    Named(Path),
     /// A union or struct that is generated with the struct that holds it.
     Inner(String),
     /// So many of something.
@@ -61,7 +56,7 @@ pub(super) enum Length {
     Constant(Path),
 }
 
-/// Rust's name of an integer.
+/// Returns Rust's name of an integer.
 pub(super) fn integer(primitive: Primitive) -> Ident {
     naming::ident(match primitive {
         Primitive::U8 | Primitive::Char => "u8",
@@ -77,23 +72,17 @@ pub(super) fn integer(primitive: Primitive) -> Ident {
 }
 
 impl Path {
-    pub(super) fn new(context: &Context<'_, '_>, rule: naming::Rule, head: &Head) -> Self {
-        Self { file: head.place.file.clone(), name: context.item_name(rule, head) }
+    pub(super) fn new(context: &Context<'_, '_>, rule: Rule, head: &Head) -> Self {
+        Self { file: head.place.file.clone(), raw: false, name: context.item_name(rule, head) }
     }
 
     pub(super) fn tokens(&self, scope: Scope<'_>) -> TokenStream {
-        let before = scope.path_to(&self.file);
         let name = naming::ident(&self.name);
-        quote!(#before #name)
-    }
-
-    fn raw(&self, scope: Scope<'_>) -> TokenStream {
-        let name = naming::ident(&self.name);
-        if self.file == scope.file && scope.raw {
+        if self.raw && scope.raw && self.file == scope.file {
             return quote!(#name);
         }
         let before = scope.path_to(&self.file);
-        quote!(#before raw::#name)
+        if self.raw { quote!(#before raw::#name) } else { quote!(#before #name) }
     }
 }
 
@@ -108,11 +97,9 @@ impl Length {
             Count::Number(number) => Self::Number(*number),
             Count::Flexible => Self::Number(0),
             Count::Constant(name) => {
-                let constant = context
-                    .names()
-                    .constant(name, cell.release, cell.arch)
-                    .map_err(CodegenError::at(place))?;
-                Self::Constant(Path::new(context, naming::CONSTANT, &constant.head))
+                let constant = context.symbols().constant(name, cell.release, cell.arch);
+                let head = &constant.map_err(CodegenError::at(place))?.head;
+                Self::Constant(Path::new(context, naming::CONSTANT, head))
             }
         })
     }
@@ -132,7 +119,7 @@ impl Length {
 }
 
 impl Type {
-    /// The Rust type of `type_` there. `place` is blamed if it has none.
+    /// The Rust type of `type_` there. If it has none, the error blames `place`.
     pub(super) fn of(
         context: &Context<'_, '_>,
         type_: &TypeRef,
@@ -146,54 +133,65 @@ impl Type {
             }
             TypeRef::Named(name) => name,
         };
-        match context
-            .names()
-            .type_(name, cell.release, cell.arch)
-            .map_err(CodegenError::at(place))?
-        {
-            Item::Enumeration(item) if cell.view == View::Raw => Ok(Self::Integer(item.is)),
-            Item::Enumeration(item) => {
-                Ok(Self::Newtype(Path::new(context, naming::TYPE, &item.head)))
-            }
-            Item::Word(item) => Ok(Self::Integer(item.is)),
+        let found = context.symbols().type_(name, cell.release, cell.arch);
+        let path = |head| Path::new(context, naming::TYPE, head);
+        Ok(match found.map_err(CodegenError::at(place))? {
+            Item::Enumeration(item) if cell.view == View::Raw => Self::Integer(item.is),
+            Item::Word(item) => Self::Integer(item.is),
+            Item::Enumeration(item) => Self::Named(path(&item.head)),
             Item::Struct(item) => {
-                let path = Path::new(context, naming::TYPE, &item.head);
-                Ok(if item.kind == StructKind::Block {
-                    Self::Raw(path)
-                } else {
-                    Self::Argument(path)
-                })
+                Self::Named(Path { raw: item.kind == StructKind::Block, ..path(&item.head) })
+            }
+            Item::Encoding(_) => {
+                return Err(CodegenError::new(place, format!("no field can be of type `{name}`")));
             }
             Item::Alias(item) => {
                 let is = item
                     .is
                     .get(cell.arch)
                     .ok_or_else(|| CodegenError::new(place, "no type for this architecture"))?;
-                let plain = meaning(context.names(), is, place, cell)?;
-                // An alias of a newtype is no integer, and so has no place in a raw struct.
-                if matches!(plain, Basis::Enumeration(_))
-                    && (cell.view == View::Raw || is_shadowed(context, &item.head, &plain))
-                {
-                    let target = Self::of(context, is, &item.head.place, cell)?;
-                    return match item.count.as_ref().and_then(|count| count.get(cell.arch)) {
-                        Some(count) => {
-                            Ok(target.array(Length::of(context, count, &item.head.place, cell)?))
-                        }
-                        None => Ok(target),
-                    };
+                let basis = meaning(context, is, place, cell)?;
+                // An alias of a newtype is no integer, so it cannot be used in a raw struct.
+                if matches!(basis, Basis::Enumeration(_)) && cell.view == View::Raw {
+                    let place = &item.head.place;
+                    let count = item.count.as_ref().and_then(|count| count.get(cell.arch));
+                    return Self::of(context, is, place, cell)?.array(context, count, place, cell);
                 }
-                Ok(Self::Alias(Path::new(context, naming::TYPE, &item.head)))
+                Self::Named(path(&item.head))
             }
-            Item::Encoding(item) => Err(CodegenError::new(
-                place,
-                format!("no field can be made of the encoding `{}`", item.head.name),
-            )),
-        }
+        })
     }
 
-    /// So many of this type.
-    pub(super) fn array(self, length: Length) -> Self {
-        Self::Array(Box::new(self), length)
+    /// The Rust type of a described field there; `inner` is the type of members of its own.
+    pub(super) fn of_field(
+        context: &Context<'_, '_>,
+        field: &Field,
+        inner: Option<String>,
+        cell: Cell,
+    ) -> Result<Self, CodegenError> {
+        let place = &field.head.place;
+        let element = match (field.type_(), inner) {
+            (Some(type_), _) => Self::of(context, type_, place, cell)?,
+            (None, Some(inner)) => Self::Inner(inner),
+            (None, None) => return Err(CodegenError::new(place, "no type can be named here")),
+        };
+        let count = field.count.as_ref().and_then(|count| count.get(cell.arch));
+        element.array(context, count, place, cell)
+    }
+
+    /// So many of this type; the type itself without a count.
+    pub(super) fn array(
+        self,
+        context: &Context<'_, '_>,
+        count: Option<&Count>,
+        place: &Place,
+        cell: Cell,
+    ) -> Result<Self, CodegenError> {
+        let length = count.map(|count| Length::of(context, count, place, cell)).transpose()?;
+        Ok(match length {
+            Some(length) => Self::Array(Box::new(self), length),
+            None => self,
+        })
     }
 
     pub(super) fn tokens(&self, scope: Scope<'_>) -> TokenStream {
@@ -202,8 +200,7 @@ impl Type {
                 let name = integer(*primitive);
                 quote!(#name)
             }
-            Self::Alias(path) | Self::Newtype(path) | Self::Argument(path) => path.tokens(scope),
-            Self::Raw(path) => path.raw(scope),
+            Self::Named(path) => path.tokens(scope),
             Self::Inner(name) => {
                 let name = naming::ident(name);
                 quote!(#name)
@@ -220,17 +217,13 @@ impl Type {
     }
 }
 
-/// What a type is once all its aliases are followed.
+/// Returns what a type is once all its aliases are followed.
 pub(super) fn meaning<'d>(
-    names: &Symbols<'d>,
+    context: &Context<'_, 'd>,
     type_: &'d TypeRef,
     place: &Place,
     cell: Cell,
 ) -> Result<Basis<'d>, CodegenError> {
-    Ok(names.meaning(type_, cell.release, cell.arch).map_err(CodegenError::at(place))?.basis)
-}
-
-/// Whether an alias has the Rust name of the enumeration behind it, as `domid_t` and `domid` have.
-pub(super) fn is_shadowed(context: &Context<'_, '_>, alias: &Head, basis: &Basis<'_>) -> bool {
-    matches!(basis, Basis::Enumeration(item) if context.item_name(naming::TYPE, alias) == context.item_name(naming::TYPE, &item.head))
+    let meaning = context.symbols().meaning(type_, cell.release, cell.arch);
+    Ok(meaning.map_err(CodegenError::at(place))?.basis)
 }

@@ -1,112 +1,96 @@
 //! `words`: a module of tock-registers fields for each integer that is made of bit fields.
 
-use super::context::{Context, hex};
+use super::context::{Context, hex, number};
 use super::docs::Docs;
-use super::lifespan;
 use super::types::integer;
-use crate::document::{BitField, Bits, Head, Value, Word};
+use crate::document::{BitField, Bits, Head, Word};
 use crate::naming;
-use proc_macro2::{Ident, Literal, TokenStream};
+use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-pub(super) fn render(context: &Context<'_, '_>, item: &Word) -> TokenStream {
+pub(super) fn word(context: &Context<'_, '_>, item: &Word) -> TokenStream {
     let head = &item.head;
-    let cfg = context.item_cfg(head.availability);
-    let deprecated =
-        lifespan::deprecated(context.manifest(), head, context.manifest().all_releases());
-    let docs = Docs::item(context, head).outer(context);
-    let name = context.item_ident(naming::MODULE, head);
-    let is = integer(item.is);
+    let (cfg, deprecated) = (context.item_cfg(head.availability.archs), context.deprecated(head));
+    let docs = Docs::item(context, head).outer();
+    let (name, is) = (context.item_ident(naming::MODULE, head), integer(item.is));
     let heads: Vec<&Head> = item.fields.iter().map(|field| &field.head).collect();
-    let constants = lifespan::distinct(naming::CONSTANT, &heads);
-    let fields = item
-        .fields
-        .iter()
-        .zip(constants)
-        .filter_map(|(field, constant)| Some(field_of(context, item, &is, field, &constant?)));
+    let constants = naming::distinct(naming::CONSTANT, &heads);
+    let fields = item.fields.iter().zip(constants);
+    let fields = fields.filter_map(|(of, name)| Some(field(context, item, of, &name?)));
     let about = format!(
-        " What ties the fields to the word: a register of it is a `..<{is}, {name}::Register>`."
+        " Ties the fields to the word: a register of it is a `..<{is}, {name}::Register>`."
     );
     quote! {
         #docs
         #cfg
         #deprecated
         pub mod #name {
+            use ::tock_registers::fields::Field;
+
             #[doc = #about]
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
             pub struct Register;
 
-            impl tock_registers::RegisterLongName for Register {}
+            impl ::tock_registers::RegisterLongName for Register {}
 
             #(#fields)*
         }
     }
 }
 
-fn field_of(
-    context: &Context<'_, '_>,
-    item: &Word,
-    is: &Ident,
-    field: &BitField,
-    constant: &str,
-) -> TokenStream {
-    let within = item.head.availability;
-    let docs = Docs::part(context, &field.head, within).fact(bits(field.bits)).outer(context);
-    let cfg = context.cfg(field.head.availability.archs, within.archs);
-    let deprecated = lifespan::deprecated(context.manifest(), &field.head, within.releases);
-    let constant = naming::ident(constant);
-    let (mask, shift) =
-        (hex(field.bits.mask() >> field.bits.low), Literal::u32_unsuffixed(field.bits.low));
-    let values = values_of(context, is, field);
+fn field(context: &Context<'_, '_>, item: &Word, field: &BitField, name: &str) -> TokenStream {
+    let (head, within, is) = (&field.head, item.head.availability, integer(item.is));
+    let docs = Docs::part(context, head, within).fact(bits(field.bits)).outer();
+    let cfg = context.cfg(head.availability.archs, within.archs);
+    let deprecated = context.deprecated_in(head, within.releases);
+    let constant = naming::ident(name);
+    let mask = hex(field.bits.mask() >> field.bits.low);
+    let shift = Literal::u32_unsuffixed(field.bits.low);
+    let values = values(context, item, field, name);
     quote! {
         #docs
         #cfg
         #deprecated
-        pub const #constant: tock_registers::fields::Field<#is, Register> = tock_registers::fields::Field::new(#mask, #shift);
+        pub const #constant: Field<#is, Register> = Field::new(#mask, #shift);
         #values
     }
 }
 
-fn values_of(context: &Context<'_, '_>, is: &Ident, field: &BitField) -> TokenStream {
+/// A module with the named values of a field.
+fn values(context: &Context<'_, '_>, item: &Word, field: &BitField, name: &str) -> TokenStream {
     if field.values.is_empty() {
         return TokenStream::new();
     }
-    let cfg = context.cfg(field.head.availability.archs, context.manifest().all_archs());
-    let about = format!(
-        " Values of [`{}`]({}).",
-        field.head.name,
-        naming::CONSTANT.apply(&field.head.name)
-    );
+    let (within, is) = (field.head.availability, integer(item.is));
+    let cfg = context.cfg(within.archs, item.head.availability.archs);
+    let about = format!(" Values of [`{}`]({name}).", field.head.name);
     let module = naming::MODULE.ident(&field.head.name);
+    let mask = hex(field.bits.mask() >> field.bits.low);
+    let shift = Literal::u32_unsuffixed(field.bits.low);
     let heads: Vec<&Head> = field.values.iter().map(|value| &value.head).collect();
-    let constants = lifespan::distinct(naming::CONSTANT, &heads);
-    let values = field.values.iter().zip(constants);
-    let values = values
-        .filter_map(|(value, constant)| Some(value_of(context, is, field, value, &constant?)));
-    quote!(#[doc = #about] #cfg pub mod #module { #(#values)* })
-}
-
-fn value_of(
-    context: &Context<'_, '_>,
-    is: &Ident,
-    field: &BitField,
-    value: &Value,
-    constant: &str,
-) -> TokenStream {
-    let within = field.head.availability;
-    let docs = Docs::part(context, &value.head, within).outer(context);
-    let cfg = context.cfg(value.head.availability.archs, within.archs);
-    let deprecated = lifespan::deprecated(context.manifest(), &value.head, within.releases);
-    let constant = naming::ident(constant);
-    let (mask, shift) =
-        (hex(field.bits.mask() >> field.bits.low), Literal::u32_unsuffixed(field.bits.low));
-    let number = super::context::number(value.value);
+    let names = naming::distinct(naming::CONSTANT, &heads);
+    let values = field.values.iter().zip(names).filter_map(|(value, name)| {
+        let docs = Docs::part(context, &value.head, within).outer();
+        let cfg = context.cfg(value.head.availability.archs, within.archs);
+        let deprecated = context.deprecated_in(&value.head, within.releases);
+        let (constant, number) = (naming::ident(&name?), number(value.value, value.radix));
+        Some(quote! {
+            #docs
+            #cfg
+            #deprecated
+            pub const #constant: FieldValue<#is, Register> =
+                FieldValue::<#is, Register>::new(#mask, #shift, #number);
+        })
+    });
     quote! {
-        #docs
+        #[doc = #about]
         #cfg
-        #deprecated
-        pub const #constant: tock_registers::fields::FieldValue<#is, super::Register> =
-            tock_registers::fields::FieldValue::<#is, super::Register>::new(#mask, #shift, #number);
+        pub mod #module {
+            use super::Register;
+            use ::tock_registers::fields::FieldValue;
+
+            #(#values)*
+        }
     }
 }
 

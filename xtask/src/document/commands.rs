@@ -33,7 +33,7 @@ pub struct Convention {
 /// The commands of one hypercall.
 #[derive(Clone, Debug)]
 pub struct CommandSet {
-    /// A value of the enumeration `hypercall`.
+    /// A value of the enumeration `hypercall_nr`.
     pub hypercall: String,
     /// What they are about.
     pub doc: String,

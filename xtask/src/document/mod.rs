@@ -23,6 +23,6 @@ pub use structs::{
     Access, Direction, Field, FieldUse, Shape, Snapshot, SnapshotMember, Struct, StructKind, Writer,
 };
 pub use types::{
-    BitField, Bits, Constant, Count, Encoding, Enumeration, Primitive, TypeAlias, TypeRef, Value,
-    Variant, VariantField, VariantKind, Word,
+    BitField, Bits, Constant, Count, Encoding, Enumeration, Primitive, Radix, TypeAlias, TypeRef,
+    Value, Variant, VariantField, VariantKind, Word,
 };

@@ -41,6 +41,26 @@ pub struct Field {
     pub use_: FieldUse,
 }
 
+impl Field {
+    /// Returns the type of a field that is neither a union nor an inner struct.
+    #[must_use]
+    pub fn type_(&self) -> Option<&TypeRef> {
+        match &self.shape {
+            Shape::Type(type_) => Some(type_),
+            Shape::Union { .. } | Shape::Struct(_) => None,
+        }
+    }
+
+    /// Returns the members of a union or of an inner struct; of other fields, none.
+    #[must_use]
+    pub fn members(&self) -> &[Field] {
+        match &self.shape {
+            Shape::Type(_) => &[],
+            Shape::Union { members, .. } | Shape::Struct(members) => members,
+        }
+    }
+}
+
 /// What a field is made of.
 #[derive(Clone, Debug)]
 pub enum Shape {

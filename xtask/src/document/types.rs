@@ -29,6 +29,37 @@ pub enum Primitive {
     Ulong,
 }
 
+impl Primitive {
+    /// All of them, with their names in the description.
+    pub const ALL: [(&'static str, Self); 10] = [
+        ("u8", Self::U8),
+        ("u16", Self::U16),
+        ("u32", Self::U32),
+        ("u64", Self::U64),
+        ("i8", Self::I8),
+        ("i16", Self::I16),
+        ("i32", Self::I32),
+        ("i64", Self::I64),
+        ("char", Self::Char),
+        ("ulong", Self::Ulong),
+    ];
+
+    /// Returns its name in the description.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// How a number is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Radix {
+    /// `65280`
+    Decimal,
+    /// `0xFF00`
+    Hexadecimal,
+}
+
 /// What a field, an alias or an argument is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TypeRef {
@@ -71,6 +102,8 @@ pub struct Constant {
     pub type_: TypeRef,
     /// Its value.
     pub value: PerArch<i128>,
+    /// How the value is written, on its first architecture.
+    pub radix: Radix,
 }
 
 /// An integer of which some values have names.
@@ -95,6 +128,8 @@ pub struct Value {
     pub head: Head,
     /// The number; in a bit field, before it is shifted into place.
     pub value: i128,
+    /// How it is written.
+    pub radix: Radix,
 }
 
 /// Bits of a word, both ends included.

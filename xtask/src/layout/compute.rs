@@ -20,7 +20,7 @@ type Answer = Result<Rc<Layout>, LayoutError>;
 /// The layouts of a description, each computed when it is first asked for.
 #[derive(Debug)]
 pub struct Layouts<'d> {
-    names: Symbols<'d>,
+    symbols: Symbols<'d>,
     epochs: Epochs<'d>,
     known: RefCell<HashMap<(&'d str, ReleaseId, ArchId), Answer>>,
 }
@@ -30,16 +30,16 @@ impl<'d> Layouts<'d> {
     #[must_use]
     pub fn new(document: &'d Document) -> Self {
         Self {
-            names: Symbols::new(document),
+            symbols: Symbols::new(document),
             epochs: Epochs::new(document),
             known: RefCell::default(),
         }
     }
 
-    /// The names of the description.
+    /// Returns what the names of the description stand for.
     #[must_use]
-    pub fn names(&self) -> &Symbols<'d> {
-        &self.names
+    pub fn symbols(&self) -> &Symbols<'d> {
+        &self.symbols
     }
 
     /// The layout of a block or an argument there.
@@ -52,16 +52,17 @@ impl<'d> Layouts<'d> {
         if let Some(known) = self.known.borrow().get(&(name, release, arch)) {
             return known.clone();
         }
-        match self.names.type_(name, release, arch) {
+        match self.symbols.type_(name, release, arch) {
             Ok(Item::Struct(struct_)) => self.of_struct(struct_, release, arch),
             Ok(item) => {
                 let problem =
                     Problem::NotAType { name: name.to_owned(), what: "no block or argument" };
                 Err(LayoutError { place: item.head().place.clone(), problem })
             }
-            Err(problem @ Problem::NotThere { .. }) => {
-                Err(LayoutError { place: self.names.types(name)[0].head().place.clone(), problem })
-            }
+            Err(problem @ Problem::NotThere { .. }) => Err(LayoutError {
+                place: self.symbols.types(name)[0].head().place.clone(),
+                problem,
+            }),
             Err(problem) => Err(LayoutError { place: Place::root("manifest"), problem }),
         }
     }
@@ -74,13 +75,13 @@ impl<'d> Layouts<'d> {
         availability: Availability,
     ) -> impl Iterator<Item = (ReleaseId, ArchId)> + use<'_, 'd> {
         let since = availability.releases.since;
-        let firsts: Vec<bool> = (0..self.names.manifest().releases.len())
+        let firsts: Vec<bool> = (0..self.symbols.manifest().releases.len())
             .map(|release| {
                 ReleaseId(release) == since
                     || self.epochs.first(name, ReleaseId(release)) == ReleaseId(release)
             })
             .collect();
-        self.names
+        self.symbols
             .cells(availability)
             .filter(move |(release, _)| firsts.get(release.0).copied().unwrap_or(true))
     }
@@ -159,7 +160,7 @@ impl<'d> Walk<'_, 'd> {
                 _ if !self.has(field) => {}
                 Shape::Type(TypeRef::Named(name)) => {
                     if let Ok(Item::Struct(struct_)) =
-                        self.layouts.names.type_(name, self.release, self.arch)
+                        self.layouts.symbols.type_(name, self.release, self.arch)
                     {
                         inner.push((struct_, field));
                     }
@@ -246,7 +247,7 @@ impl<'d> Walk<'_, 'd> {
                 let place = self.place_of(field, "count", count);
                 let number = count.get(self.arch).ok_or(Problem::NoValue);
                 let number = number
-                    .and_then(|count| self.layouts.names.count(count, self.release, self.arch));
+                    .and_then(|count| self.layouts.symbols.count(count, self.release, self.arch));
                 match number.map_err(|problem| blame(place.clone(), problem))? {
                     Some(number) => {
                         Some(u32::try_from(number).map_err(|_| blame(place, Problem::TooLarge))?)
@@ -285,10 +286,10 @@ impl<'d> Walk<'_, 'd> {
         let place = || field.head.place.key("type");
         let meaning = self
             .layouts
-            .names
+            .symbols
             .meaning(type_, self.release, self.arch)
             .map_err(|problem| blame(place(), problem))?;
-        let arch = self.layouts.names.manifest().arch(self.arch);
+        let arch = self.layouts.symbols.manifest().arch(self.arch);
         let one = match meaning.basis {
             Basis::Integer(primitive) => Element::from(Integer::of(primitive, arch)),
             Basis::Enumeration(item) => Element::from(Integer::of(item.is, arch)),
@@ -315,7 +316,7 @@ impl<'d> Walk<'_, 'd> {
         let place = field.head.place.key(key);
         match value {
             PerArch::Each(values) if values.contains_key(&self.arch) => {
-                place.key(&self.layouts.names.manifest().arch(self.arch).name)
+                place.key(&self.layouts.symbols.manifest().arch(self.arch).name)
             }
             _ => place,
         }

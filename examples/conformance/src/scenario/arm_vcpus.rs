@@ -13,7 +13,7 @@ use xen_hal::platform::{Frame, Interrupts, VcpuId};
 use xen_hal::vcpu::{RegisterError, UpdateFlag};
 use xen_pac::base::{Domid, XenUlong};
 use xen_pac::hvm::{HvmParam, XenHvmParam, command as hvm_command};
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::vcpu::{Runstate, command as vcpu_command, raw};
 
 use super::common::{self, NOWHERE, area, arm_latch};
@@ -63,7 +63,7 @@ pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     for number in [0_usize, 3, 4, 11, 14, 99] {
         // SAFETY: Xen finds no argument, and does nothing.
         let raw = |vcpu| unsafe {
-            common::raw(&machine.xen(), Hypercall::VCPU_OP, [number, vcpu, NOWHERE])
+            common::raw(&machine.xen(), HypercallNr::VCPU_OP, [number, vcpu, NOWHERE])
         };
         line!(
             t,
@@ -79,7 +79,7 @@ pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     }
     // SAFETY: Xen finds no argument, and does nothing.
     let raw = |number, vcpu| unsafe {
-        common::raw(&machine.xen(), Hypercall::VCPU_OP, [number, vcpu, NOWHERE])
+        common::raw(&machine.xen(), HypercallNr::VCPU_OP, [number, vcpu, NOWHERE])
     };
     line!(
         t,
@@ -339,7 +339,7 @@ pub(super) fn hvm<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     for number in [0_usize, 1, 2, 5, 15, 23, 99] {
         // SAFETY: Xen finds no argument, and does nothing.
         line!(t, "command", number, "with nothing:", unsafe {
-            common::raw(&xen, Hypercall::HVM_OP, [number, NOWHERE, 0])
+            common::raw(&xen, HypercallNr::HVM_OP, [number, NOWHERE, 0])
         });
     }
     let typed = Xen::new(xen).hvm();
@@ -363,13 +363,13 @@ pub(super) fn hvm<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "translations flushed:", typed.flush_tlbs());
     for kind in 0..7_usize {
         // SAFETY: Xen changes nothing for an assistance that it does not have.
-        let raw = |op| unsafe { common::raw(&xen, Hypercall::VM_ASSIST, [op, kind, 0]) };
+        let raw = |op| unsafe { common::raw(&xen, HypercallNr::VM_ASSIST, [op, kind, 0]) };
         line!(t, "vm_assist", kind, "enable", raw(0), "disable", raw(1), "unknown", raw(2));
     }
     for number in 0..60_usize {
         // SAFETY: no hypercall has the command.
         line!(t, "hypercall", number, "command -1:", unsafe {
-            common::raw(&xen, Hypercall(number as u32), [u32::MAX as usize, NOWHERE, NOWHERE])
+            common::raw(&xen, HypercallNr(number as u32), [u32::MAX as usize, NOWHERE, NOWHERE])
         });
     }
     Ok(())

@@ -10,7 +10,7 @@ use xen_hal::memory::{Extent, WidthLatch};
 use xen_hal::platform::AddressSpace;
 use xen_hal::vcpu::Area;
 use xen_pac::access::Data;
-use xen_pac::hypercall::Hypercall as Number;
+use xen_pac::hypercall::HypercallNr;
 
 use crate::{Failure, Machine};
 
@@ -27,7 +27,7 @@ pub(super) const NO_SUCH_OPERATION: usize = 99;
 /// Whatever Xen makes of the arguments is what the caller expects.
 pub(super) unsafe fn raw(
     xen: &impl Hypercall,
-    hypercall: Number,
+    hypercall: HypercallNr,
     arguments: [usize; 3],
 ) -> Result<usize, Errno> {
     let [first, second, third] = arguments;
@@ -48,7 +48,7 @@ pub(super) fn peek<M: Machine>(machine: &M, page: usize) -> u8 {
 }
 
 /// What Xen answers to an operation that does not exist.
-pub(super) fn unknown(xen: &impl Hypercall, hypercall: Number) -> Result<usize, Errno> {
+pub(super) fn unknown(xen: &impl Hypercall, hypercall: HypercallNr) -> Result<usize, Errno> {
     // SAFETY: Xen does nothing for an operation that it does not know.
     unsafe { raw(xen, hypercall, [NO_SUCH_OPERATION, 0, 0]) }
 }

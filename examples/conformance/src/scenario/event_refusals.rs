@@ -6,7 +6,7 @@ use xen_hal::platform::{Frame, VcpuId};
 use xen_pac::base::{Domid, Virq};
 use xen_pac::command::Command;
 use xen_pac::event_channel::{EvtchnPriority, command};
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 
 use super::common::{self, NOWHERE};
 use crate::{Failure, Machine, Transcript, line};
@@ -28,12 +28,12 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let xen = machine.xen();
     let events = Xen::new(xen).events();
 
-    line!(t, "an unknown command:", common::unknown(&xen, Hypercall::EVENT_CHANNEL_OP));
+    line!(t, "an unknown command:", common::unknown(&xen, HypercallNr::EVENT_CHANNEL_OP));
     // SAFETY: Xen finds no argument, and does nothing.
     let nowhere = unsafe {
         common::raw(
             &xen,
-            Hypercall::EVENT_CHANNEL_OP,
+            HypercallNr::EVENT_CHANNEL_OP,
             [command::Close::NUMBER as usize, NOWHERE, 0],
         )
     };

@@ -10,7 +10,7 @@ use xen_pac::command::Command;
 use xen_pac::grant_table::{
     GnttabMapGrantRef, GnttabUnmapGrantRef, GrantHandle, GrantStatus, command, grant_map_flags,
 };
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 
 use super::common::{self, NOWHERE};
 use crate::{Failure, Machine, Transcript, line};
@@ -26,7 +26,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     // SAFETY: nothing has been made of the table.
     line!(t, "version 3:", unsafe { grants.set_version(3) }.map_err(|refused| refused.errno));
     line!(t, "more pages than there may be:", grants.setup_table(&mut [0; 65]));
-    line!(t, "an unknown command:", common::unknown(&xen, Hypercall::GRANT_TABLE_OP));
+    line!(t, "an unknown command:", common::unknown(&xen, HypercallNr::GRANT_TABLE_OP));
     for (what, number, count) in [
         ("map with an argument that is nowhere:", command::MapGrantRef::NUMBER, 1),
         ("size with an argument that is nowhere:", command::QuerySize::NUMBER, 1),
@@ -35,7 +35,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     ] {
         // SAFETY: Xen finds no argument, and does nothing.
         line!(t, what, unsafe {
-            common::raw(&xen, Hypercall::GRANT_TABLE_OP, [number as usize, NOWHERE, count])
+            common::raw(&xen, HypercallNr::GRANT_TABLE_OP, [number as usize, NOWHERE, count])
         });
     }
     maps(machine, t)?;

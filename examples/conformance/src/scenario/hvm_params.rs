@@ -9,7 +9,7 @@ use xen_hal::platform::VcpuId;
 use xen_pac::base::Domid;
 use xen_pac::command::Command;
 use xen_pac::hvm::{CallbackVia, HvmParam, XenHvmEvtchnUpcallVector, XenHvmParam, command};
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 
 use super::common::{self, NOWHERE};
 use crate::{Failure, Machine, Transcript, line};
@@ -57,10 +57,10 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     for (what, number) in addresses {
         // SAFETY: Xen finds no argument, and does nothing.
         line!(t, what, "of an argument that is nowhere:", unsafe {
-            common::raw(&machine.xen(), Hypercall::HVM_OP, [number as usize, NOWHERE, 0])
+            common::raw(&machine.xen(), HypercallNr::HVM_OP, [number as usize, NOWHERE, 0])
         });
     }
-    line!(t, "an unknown command:", common::unknown(&machine.xen(), Hypercall::HVM_OP));
+    line!(t, "an unknown command:", common::unknown(&machine.xen(), HypercallNr::HVM_OP));
     callbacks(machine, t)?;
     vectors(machine, t);
     Ok(())

@@ -10,7 +10,7 @@ use xen_hal::platform::{AddressSpace, Frame};
 use xen_pac::access::Handle;
 use xen_pac::base::Domid;
 use xen_pac::command::Command;
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::memory::{XenMemoryReservation, XenRemoveFromPhysmap, command};
 
 use super::common::{self, NOWHERE};
@@ -149,7 +149,7 @@ fn moves<M: Machine>(
 
 fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = machine.xen();
-    line!(t, "an unknown command:", common::unknown(&xen, Hypercall::MEMORY_OP));
+    line!(t, "an unknown command:", common::unknown(&xen, HypercallNr::MEMORY_OP));
     for (what, number) in [
         ("populate_physmap", command::PopulatePhysmap::NUMBER),
         ("decrease_reservation", command::DecreaseReservation::NUMBER),
@@ -158,7 +158,7 @@ fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> 
     ] {
         // SAFETY: Xen finds no argument, and does nothing.
         let answer =
-            unsafe { common::raw(&xen, Hypercall::MEMORY_OP, [number as usize, NOWHERE, 0]) };
+            unsafe { common::raw(&xen, HypercallNr::MEMORY_OP, [number as usize, NOWHERE, 0]) };
         line!(t, what, "of an argument that is nowhere:", answer);
     }
     let mut request = XenRemoveFromPhysmap::new(Domid(77), 1);

@@ -12,7 +12,7 @@ use xen_hal::event::{AllPorts, Port, TwoLevel};
 use xen_hal::platform::{Interrupts, VcpuId};
 use xen_pac::base::{Domid, Virq};
 use xen_pac::command::Command;
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::sched::{SchedWatchdog, ShutdownReason, command};
 
 use super::common::{self, NOWHERE};
@@ -105,7 +105,7 @@ fn block<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
 
 pub(super) fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) {
     let (xen, sched) = (machine.xen(), Xen::new(machine.xen()).sched());
-    line!(t, "an unknown command:", common::unknown(&xen, Hypercall::SCHED_OP));
+    line!(t, "an unknown command:", common::unknown(&xen, HypercallNr::SCHED_OP));
     for (what, number) in [
         ("poll", command::Poll::NUMBER),
         ("shutdown", command::Shutdown::NUMBER),
@@ -113,7 +113,7 @@ pub(super) fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) {
     ] {
         // SAFETY: Xen finds no argument, and does nothing.
         line!(t, what, "with an argument that is nowhere:", unsafe {
-            common::raw(&xen, Hypercall::SCHED_OP, [number as usize, NOWHERE, 0])
+            common::raw(&xen, HypercallNr::SCHED_OP, [number as usize, NOWHERE, 0])
         });
     }
     line!(

@@ -7,7 +7,7 @@ use xen_hal::Xen;
 use xen_hal::hypercall::{Commands, Errno};
 use xen_hal::platform::VcpuId;
 use xen_pac::command::Command;
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::vcpu::{Runstate, VcpuHvmContext, command};
 
 use super::common::{self, NO_SUCH_OPERATION, NOWHERE};
@@ -67,7 +67,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 
     let raw = |number: usize, vcpu: usize| -> Result<usize, Errno> {
         // SAFETY: Xen finds no argument, and does nothing.
-        unsafe { common::raw(&machine.xen(), Hypercall::VCPU_OP, [number, vcpu, NOWHERE]) }
+        unsafe { common::raw(&machine.xen(), HypercallNr::VCPU_OP, [number, vcpu, NOWHERE]) }
     };
     line!(
         t,

@@ -6,7 +6,7 @@
 
 use xen_hal::Xen;
 use xen_hal::hypercall::Commands;
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::version::{XenFeatureInfo, command};
 
 use super::common::{self, NOWHERE};
@@ -43,19 +43,19 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 }
 
 fn refusals(xen: &impl xen_hal::hypercall::Hypercall, t: &Transcript<'_>) {
-    line!(t, "an unknown question:", common::unknown(xen, Hypercall::XEN_VERSION));
+    line!(t, "an unknown question:", common::unknown(xen, HypercallNr::XEN_VERSION));
     for (name, number) in [
         ("extraversion", <command::Extraversion as xen_pac::command::Command>::NUMBER),
         ("features", <command::GetFeatures as xen_pac::command::Command>::NUMBER),
     ] {
         // SAFETY: there is no memory that Xen could write to.
         let answer =
-            unsafe { common::raw(xen, Hypercall::XEN_VERSION, [number as usize, NOWHERE, 0]) };
+            unsafe { common::raw(xen, HypercallNr::XEN_VERSION, [number as usize, NOWHERE, 0]) };
         line!(t, name, "into nowhere:", answer);
     }
     let page_size = <command::Pagesize as xen_pac::command::Command>::NUMBER;
     // SAFETY: the question takes no argument, so Xen touches none.
     let answer =
-        unsafe { common::raw(xen, Hypercall::XEN_VERSION, [page_size as usize, NOWHERE, 0]) };
+        unsafe { common::raw(xen, HypercallNr::XEN_VERSION, [page_size as usize, NOWHERE, 0]) };
     line!(t, "page size with an argument:", answer);
 }

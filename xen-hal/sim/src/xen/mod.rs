@@ -19,7 +19,7 @@ use xen_hal::platform::PAGE_SIZE;
 use xen_pac::access::Data;
 use xen_pac::base::Domid;
 use xen_pac::command::Command;
-use xen_pac::hypercall::Hypercall as Number;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::memory::command as memory_command;
 
 use crate::memory as raw_memory;
@@ -84,21 +84,21 @@ fn failed(number: u32, command: usize, errno: Errno) -> Answer {
         memory_command::IncreaseReservation::NUMBER,
         memory_command::DecreaseReservation::NUMBER,
     ];
-    let never_fails = number == Number::MEMORY_OP.0 && counts.contains(&(command as u32));
+    let never_fails = number == HypercallNr::MEMORY_OP.0 && counts.contains(&(command as u32));
     if never_fails { Ok(0) } else { Err(errno) }
 }
 
 fn dispatch(call: &mut Call<'_>, number: u32, [a, b, c, ..]: [usize; 5]) -> Answer {
-    match Number(number) {
-        Number::XEN_VERSION => version::xen_version(call, a, b),
-        Number::EVENT_CHANNEL_OP => event::event_channel_op(call, a, b),
-        Number::HVM_OP => hvm::hvm_op(call, a, b),
-        Number::MEMORY_OP => memory::memory_op(call, a, b),
-        Number::GRANT_TABLE_OP => grant::grant_table_op(call, a, b, c),
-        Number::SCHED_OP => sched::sched_op(call, a, b),
-        Number::VCPU_OP => vcpu::vcpu_op(call, a, b, c),
-        Number::CONSOLE_IO => console::console_io(call, a, b, c),
-        Number::VM_ASSIST => vcpu::vm_assist(call, a, b),
+    match HypercallNr(number) {
+        HypercallNr::XEN_VERSION => version::xen_version(call, a, b),
+        HypercallNr::EVENT_CHANNEL_OP => event::event_channel_op(call, a, b),
+        HypercallNr::HVM_OP => hvm::hvm_op(call, a, b),
+        HypercallNr::MEMORY_OP => memory::memory_op(call, a, b),
+        HypercallNr::GRANT_TABLE_OP => grant::grant_table_op(call, a, b, c),
+        HypercallNr::SCHED_OP => sched::sched_op(call, a, b),
+        HypercallNr::VCPU_OP => vcpu::vcpu_op(call, a, b, c),
+        HypercallNr::CONSOLE_IO => console::console_io(call, a, b, c),
+        HypercallNr::VM_ASSIST => vcpu::vm_assist(call, a, b),
         _ => Err(Errno::ENOSYS),
     }
 }

@@ -1,6 +1,6 @@
 //! Xen's own console.
 
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_sim::{DomainConfig, Profile};
 
 use crate::support::answer::*;
@@ -15,7 +15,7 @@ const TOO_MANY: usize = 1 << 31;
 fn who_may_is_answered_by_what_is_wrong() {
     for profile in [Profile::DOM0, Profile::DOM0LESS] {
         let report = one(profile, DomainConfig::new(), |t| {
-            let console = |command, count, at| t.raw(Hypercall::CONSOLE_IO, [command, count, at]);
+            let console = |command, count, at| t.raw(HypercallNr::CONSOLE_IO, [command, count, at]);
             let mut text = *b"told";
             t.is("unknown", console(NO_COMMAND, TOO_MANY, NOWHERE), ENOSYS);
             t.is("write from nowhere", console(WRITE, 1, NOWHERE), EFAULT);
@@ -34,7 +34,7 @@ fn a_guest_may_not_whatever_it_asks() {
         for (what, command, count) in
             [("write", WRITE, 1), ("read", READ, TOO_MANY), ("unknown", NO_COMMAND, 0)]
         {
-            t.is(what, t.raw(Hypercall::CONSOLE_IO, [command, count, NOWHERE]), EPERM);
+            t.is(what, t.raw(HypercallNr::CONSOLE_IO, [command, count, NOWHERE]), EPERM);
         }
     });
 }

@@ -4,7 +4,7 @@ use xen_pac::base::{Domid, Virq};
 use xen_pac::event_channel::{
     EvtchnInitControl, EvtchnPriority, EvtchnSetPriority, EvtchnState, command,
 };
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_sim::{DomainConfig, Profile};
 
 use crate::support::answer::*;
@@ -47,7 +47,7 @@ fn arguments_that_are_nowhere_and_commands_that_are_not() {
             }
             t.is(
                 "unknown, before the argument is looked at",
-                t.raw(Hypercall::EVENT_CHANNEL_OP, [NO_COMMAND, NOWHERE, 0]),
+                t.raw(HypercallNr::EVENT_CHANNEL_OP, [NO_COMMAND, NOWHERE, 0]),
                 ENOSYS,
             );
         });

@@ -7,7 +7,7 @@ use xen_pac::grant_table::{
     raw::GrantEntryV1,
 };
 use xen_pac::grant_table_v2::raw::GrantEntryV2FullPage;
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_sim::{Arch, DomainConfig, Profile};
 
 use crate::support::answer::*;
@@ -49,7 +49,7 @@ fn counts_and_arguments_that_are_nowhere() {
     for profile in PROFILES {
         one(profile, DomainConfig::new(), move |t| {
             let ask = |command: usize, count: usize| {
-                t.raw(Hypercall::GRANT_TABLE_OP, [command, NOWHERE, count])
+                t.raw(HypercallNr::GRANT_TABLE_OP, [command, NOWHERE, count])
             };
             for command in [0, 1, 5, 6, 2, 8, 10] {
                 t.is(&format!("{command}, a negative count"), ask(command, 1 << 31), EINVAL);
@@ -104,7 +104,7 @@ fn elements_before_one_that_is_nowhere_are_done() {
             std::ptr::with_exposed_provenance_mut::<xen_pac::grant_table::GnttabUnmapGrantRef>(at);
         // SAFETY: the element is the last of a page that nothing else uses.
         unsafe { place.write_unaligned(xen_pac::grant_table::GnttabUnmapGrantRef::new(0, 0, 5)) };
-        t.is("two, the second nowhere", t.raw(Hypercall::GRANT_TABLE_OP, [1, at, 2]), EFAULT);
+        t.is("two, the second nowhere", t.raw(HypercallNr::GRANT_TABLE_OP, [1, at, 2]), EFAULT);
         // SAFETY: as above.
         t.is(
             "the first was looked at",
@@ -281,7 +281,7 @@ fn pages_of_status_come_with_version_2() {
         t.is("size", t.give_one(command::QuerySize, &mut size).map(|_| size.nr_frames), Ok(64));
         t.is("past the last", status_page(t, 8), EINVAL);
         let mut argument = GnttabSetVersion::new(1);
-        t.is("1", t.raw(Hypercall::GRANT_TABLE_OP, [8, address(&mut argument), 1]), OK);
+        t.is("1", t.raw(HypercallNr::GRANT_TABLE_OP, [8, address(&mut argument), 1]), OK);
         t.is("none any more", status_page(t, 0), EINVAL);
     });
 }

@@ -2,7 +2,7 @@
 
 use xen_pac::base::Domid;
 use xen_pac::hvm::{HvmParam, XenHvmEvtchnUpcallVector, XenHvmParam, command};
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_sim::{Arch, DomainConfig, FailureKind, Profile, Role};
 
 use crate::support::answer::*;
@@ -48,7 +48,7 @@ fn arguments_that_are_nowhere_and_commands_that_are_not() {
                 t.give_nowhere(command::SetEvtchnUpcallVector),
                 if arm { ENOSYS } else { EFAULT },
             );
-            t.is("unknown", t.raw(Hypercall::HVM_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
+            t.is("unknown", t.raw(HypercallNr::HVM_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
         });
     }
 }

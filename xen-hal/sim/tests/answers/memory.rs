@@ -2,7 +2,7 @@
 
 use xen_pac::access::Handle;
 use xen_pac::base::Domid;
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::memory::{
     MapSpace, XenAddToPhysmap, XenAddToPhysmapBatch, XenAddToPhysmapBatchU, XenMemoryDomain,
     XenMemoryReservation, XenRemoveFromPhysmap, command,
@@ -32,7 +32,7 @@ fn reservation(t: &Table, command: usize, dom: Domid, frames: &mut [u64], order:
         0,
         dom,
     );
-    t.raw(Hypercall::MEMORY_OP, [command, crate::support::address(&mut asked), 0])
+    t.raw(HypercallNr::MEMORY_OP, [command, crate::support::address(&mut asked), 0])
 }
 
 fn pages(t: &Table) -> usize {
@@ -66,7 +66,7 @@ fn arguments_that_are_nowhere_and_commands_that_are_not() {
             t.is("the same for many", t.give_nowhere(command::AddToPhysmapBatch), EFAULT);
             t.is("remove_from_physmap", t.give_nowhere(command::RemoveFromPhysmap), EFAULT);
             t.is("current_reservation", t.give_nowhere(command::CurrentReservation), EFAULT);
-            t.is("unknown", t.raw(Hypercall::MEMORY_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
+            t.is("unknown", t.raw(HypercallNr::MEMORY_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
         });
     }
 }
@@ -87,14 +87,20 @@ fn commands_that_count_give_no_error() {
                 let mut asked = XenMemoryReservation::new(nowhere, 1, 0, 0, Domid::SELF);
                 t.is(
                     "a list that is nowhere",
-                    t.raw(Hypercall::MEMORY_OP, [command, crate::support::address(&mut asked), 0]),
+                    t.raw(
+                        HypercallNr::MEMORY_OP,
+                        [command, crate::support::address(&mut asked), 0],
+                    ),
                     OK,
                 );
                 let mut asked =
                     XenMemoryReservation::new(Handle::NULL, u64::MAX, 0, 0, Domid::SELF);
                 t.is(
                     "more than can be counted",
-                    t.raw(Hypercall::MEMORY_OP, [command, crate::support::address(&mut asked), 0]),
+                    t.raw(
+                        HypercallNr::MEMORY_OP,
+                        [command, crate::support::address(&mut asked), 0],
+                    ),
                     OK,
                 );
             }

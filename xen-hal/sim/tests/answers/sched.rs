@@ -3,7 +3,7 @@
 use xen_hal::hypercall::Errno;
 use xen_pac::access::Handle;
 use xen_pac::base::Domid;
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::sched::{
     SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason,
     command,
@@ -45,7 +45,7 @@ fn arguments_that_are_nowhere_and_commands_that_are_not() {
             t.is("watchdog", t.give_nowhere(command::Watchdog), EFAULT);
             t.is("pin override", t.give_nowhere(command::PinOverride), EFAULT);
             t.is("yield, which takes none", t.give_nowhere(command::YieldCpu), OK);
-            t.is("unknown", t.raw(Hypercall::SCHED_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
+            t.is("unknown", t.raw(HypercallNr::SCHED_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use xen_hal::vcpu::{LongMode, StartState as _};
 use xen_pac::access::Handle;
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::vcpu::{
     VcpuHvmContext, VcpuHvmMode, VcpuRegisterRunstateMemoryArea,
     VcpuRegisterRunstateMemoryAreaAddr, VcpuRegisterVcpuInfo, VcpuSetPeriodicTimer,
@@ -22,7 +22,7 @@ const VCPU_INFO: u32 = 64;
 const ON_X86: [Profile; 2] = [Profile::DOM0, Profile::DOMU];
 
 fn bare(t: &Table, command: usize, vcpu: u32, at: usize) -> Answer {
-    t.raw(Hypercall::VCPU_OP, [command, vcpu as usize, at])
+    t.raw(HypercallNr::VCPU_OP, [command, vcpu as usize, at])
 }
 
 fn initialise(t: &Table, vcpu: u32, mut state: VcpuHvmContext) -> Answer {

@@ -1,6 +1,6 @@
 //! Which Xen this is, and who is told what.
 
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::version::XenFeatureInfo;
 use xen_sim::{DomainConfig, Profile};
 
@@ -22,7 +22,7 @@ const LONG: [usize; 3] = [11, 12, 13];
 const LONG_COMMANDLINE: usize = 14;
 
 fn ask(t: &Table, command: usize, at: usize) -> Answer {
-    t.raw(Hypercall::XEN_VERSION, [command, at, 0])
+    t.raw(HypercallNr::XEN_VERSION, [command, at, 0])
 }
 
 /// A buffer that says how long it is, as the newer commands want it.

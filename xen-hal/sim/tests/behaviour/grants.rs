@@ -111,7 +111,7 @@ fn what_two_domains_have_mapped_is_one_page() {
         t.is("what the lender wrote since", byte(t.page(9), 102), 3);
         t.is("unmapped", unmap(t, at(t, 9), handle), OKAY);
         let version =
-            t.raw(xen_pac::hypercall::Hypercall::XEN_VERSION, [1, t.page(9).addr().get(), 0]);
+            t.raw(xen_pac::hypercall::HypercallNr::XEN_VERSION, [1, t.page(9).addr().get(), 0]);
         t.is("nothing is there", version, crate::support::answer::EFAULT);
         t.publish("unmapped", 1);
     });
@@ -127,9 +127,13 @@ fn what_is_mapped_for_reading_is_not_written() {
         t.is("mapped", map(t, at(t, 9), host_map() | read_only(), 8, t.domain()).0, OKAY);
         t.is("read", byte(t.page(9), 5), 77);
         let place = t.page(9).addr().get();
-        let version = t.raw(xen_pac::hypercall::Hypercall::XEN_VERSION, [1, place, 0]);
+        let version = t.raw(xen_pac::hypercall::HypercallNr::XEN_VERSION, [1, place, 0]);
         t.is("not written by Xen", version, crate::support::answer::EFAULT);
-        t.is("which reads it", t.raw(xen_pac::hypercall::Hypercall::CONSOLE_IO, [0, 6, place]), OK);
+        t.is(
+            "which reads it",
+            t.raw(xen_pac::hypercall::HypercallNr::CONSOLE_IO, [0, 6, place]),
+            OK,
+        );
         t.is("as it was", byte(t.page(1), 0), 0);
     });
 }

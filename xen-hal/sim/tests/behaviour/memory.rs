@@ -144,7 +144,7 @@ fn addresses_without_memory_are_faults_for_xen() {
     for profile in PROFILES {
         one(profile, DomainConfig::new(), |t| {
             let at = t.page(5).addr().get();
-            let ask = || t.raw(xen_pac::hypercall::Hypercall::XEN_VERSION, [1, at, 0]);
+            let ask = || t.raw(xen_pac::hypercall::HypercallNr::XEN_VERSION, [1, at, 0]);
             t.is("with memory", ask(), OK);
             t.is("taken away", decrease(t, t.frame(5)), Ok(1));
             t.is("without", ask(), EFAULT);

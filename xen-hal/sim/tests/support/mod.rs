@@ -18,7 +18,7 @@ use xen_hal::platform::{AddressSpace as _, VcpuId};
 use xen_hal::vcpu::{LongMode, Vcpu};
 use xen_pac::base::Domid;
 use xen_pac::command::Command;
-use xen_pac::hypercall::Hypercall;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::release::Release;
 use xen_sim::{
     Arch, DomainConfig, Failure, FaultRates, Guest, Machine, Profile, ProgramResult, Report, Role,
@@ -86,7 +86,7 @@ impl Table {
     }
 
     /// A hypercall by its number.
-    pub(crate) fn raw(&self, number: Hypercall, arguments: [usize; 3]) -> Answer {
+    pub(crate) fn raw(&self, number: HypercallNr, arguments: [usize; 3]) -> Answer {
         let [a, b, c] = arguments;
         // SAFETY: the tests hand over addresses of arguments that are there, or such as the
         // simulator refuses; what they do to memory they do to pages of their own.

@@ -10,7 +10,7 @@ use std::vec::Vec;
 use xen_pac::base::XenUlong;
 use xen_pac::command::Command;
 use xen_pac::event_channel::{EvtchnBindVcpu, EvtchnUnmask, command};
-use xen_pac::hypercall::Hypercall as Number;
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
 
 use crate::event::{Port, TwoLevel};
@@ -121,7 +121,7 @@ impl Xen {
 
     fn answer(&self, number: u32, arguments: &[usize]) -> isize {
         self.calls.fetch_add(1, SeqCst);
-        assert_eq!(number, Number::EVENT_CHANNEL_OP.0);
+        assert_eq!(number, HypercallNr::EVENT_CHANNEL_OP.0);
         let &[command, argument, ..] = arguments else { panic!("{arguments:?}") };
         match command as u32 {
             command::Unmask::NUMBER => {

@@ -15,4 +15,4 @@ pub use apply::apply;
 pub use diff::diff;
 pub use error::OutputError;
 pub use lock::Lock;
-pub use plan::{Change, Plan};
+pub use plan::{Change, Generated, MARK, Plan};

@@ -3,7 +3,7 @@
 use super::context::Wrong;
 use super::text::{clipped, is_hidden, is_text, number, octal, suggest};
 use crate::diagnostic::Diagnostic;
-use crate::document::{Bits, Manifest, Release, ReleaseId};
+use crate::document::{Bits, Manifest, Radix, Release, ReleaseId};
 use crate::yaml::{Entry, Mapping, Node, Place, Value};
 use std::rc::Rc;
 
@@ -161,6 +161,16 @@ impl<'t> At<'t> {
             }
             _ => Err(self.expected("a whole number")),
         }
+    }
+
+    /// How a number is written; of one for each architecture, the first.
+    pub(super) fn radix(&self) -> Radix {
+        let node = match &self.node.value {
+            Value::Mapping(each) => each.entries.first().map_or(self.node, |entry| &entry.value),
+            _ => self.node,
+        };
+        let digits = node.text().unwrap_or("").trim_start_matches('-');
+        if digits.starts_with("0x") { Radix::Hexadecimal } else { Radix::Decimal }
     }
 
     /// A whole number from 0 to 2^64 - 1.

@@ -9,26 +9,12 @@ use crate::document::{ArchId, Count, PerArch, Primitive, TypeRef};
 use crate::yaml::Value;
 use std::collections::BTreeMap;
 
-/// The integers that need no description.
-pub(super) const PRIMITIVES: [(&str, Primitive); 10] = [
-    ("u8", Primitive::U8),
-    ("u16", Primitive::U16),
-    ("u32", Primitive::U32),
-    ("u64", Primitive::U64),
-    ("i8", Primitive::I8),
-    ("i16", Primitive::I16),
-    ("i32", Primitive::I32),
-    ("i64", Primitive::I64),
-    ("char", Primitive::Char),
-    ("ulong", Primitive::Ulong),
-];
-
 /// The name of a type; a handle points to bytes unless more is known.
 fn type_named(name: &str) -> TypeRef {
     if name == "handle" {
         return TypeRef::Handle(Box::new(TypeRef::Primitive(Primitive::U8)));
     }
-    match PRIMITIVES.iter().find(|(known, _)| *known == name) {
+    match Primitive::ALL.iter().find(|(known, _)| *known == name) {
         Some((_, primitive)) => TypeRef::Primitive(*primitive),
         None => TypeRef::Named(name.to_owned()),
     }
@@ -42,7 +28,7 @@ impl At<'_> {
 
     /// An integer that needs no description.
     pub(super) fn primitive(&self) -> Result<Primitive, Wrong> {
-        self.choice("an integer type", &PRIMITIVES)
+        self.choice("an integer type", &Primitive::ALL)
     }
 
     /// A length: a number that is not 0, a constant, or `flexible`.

@@ -6,7 +6,7 @@ use super::keys::{Keys, listed};
 use super::node::At;
 use super::typerefs::{per_arch, pointed_type_per_arch};
 use crate::document::{
-    BitField, Constant, Encoding, Enumeration, TypeAlias, Value, Variant, VariantField,
+    BitField, Constant, Encoding, Enumeration, Radix, TypeAlias, Value, Variant, VariantField,
     VariantKind, Word,
 };
 use std::collections::BTreeMap;
@@ -29,11 +29,12 @@ pub(super) fn constant(context: &Context<'_>, at: &At<'_>, outer: &Outer) -> Opt
     let keys = Keys::open(context.errors, at, "a constant")?;
     let head = name(context, &keys).map(|name| head(context, &keys, name, outer, PLAIN));
     let type_ = keys.need(context.errors, "type").and_then(|at| context.errors.need(at.type_ref()));
-    let value =
-        keys.need(context.errors, "value").and_then(|at| per_arch(context, &at, At::integer));
+    let at = keys.need(context.errors, "value");
+    let radix = at.as_ref().map_or(Radix::Decimal, At::radix);
+    let value = at.and_then(|at| per_arch(context, &at, At::integer));
     finish_head(&keys, head.is_some());
     keys.finish(context.errors);
-    Some(Constant { head: head?, type_: type_?, value: value? })
+    Some(Constant { head: head?, type_: type_?, value: value?, radix })
 }
 
 pub(super) fn enumeration(
@@ -66,10 +67,12 @@ pub(super) fn value(
     let keys = Keys::open(context.errors, at, "a value with a name")?;
     let head = name(context, &keys)
         .map(|name| head(context, &keys, name, outer, Rules { prefix, silent: false }));
-    let value = keys.need(context.errors, "value").and_then(|at| context.errors.need(at.integer()));
+    let at = keys.need(context.errors, "value");
+    let radix = at.as_ref().map_or(Radix::Decimal, At::radix);
+    let value = at.and_then(|at| context.errors.need(at.integer()));
     finish_head(&keys, head.is_some());
     keys.finish(context.errors);
-    Some(Value { head: head?, value: value? })
+    Some(Value { head: head?, value: value?, radix })
 }
 
 pub(super) fn word(context: &Context<'_>, at: &At<'_>, name: &str, outer: &Outer) -> Option<Word> {

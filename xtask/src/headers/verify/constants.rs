@@ -261,7 +261,7 @@ pub(super) fn compare_aliases(
 }
 
 fn alias_size(alias: &TypeAlias, layouts: &Layouts<'_>, here: Here) -> Option<u64> {
-    let names = layouts.names();
+    let names = layouts.symbols();
     let meaning = names.meaning(alias.is.get(here.arch)?, here.release, here.arch).ok()?;
     let element = Integer::of(meaning.basis.primitive()?, names.manifest().arch(here.arch));
     let own = match &alias.count {

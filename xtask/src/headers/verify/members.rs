@@ -123,7 +123,7 @@ impl Walk<'_, '_> {
             Shape::Struct(members) => self.sequence(members, inner, prefix, base),
             Shape::Type(TypeRef::Named(name)) => {
                 if let Ok(Item::Struct(struct_)) =
-                    self.layouts.names().type_(name, self.here.release, self.here.arch)
+                    self.layouts.symbols().type_(name, self.here.release, self.here.arch)
                 {
                     self.sequence(&struct_.fields, inner, prefix, base);
                 }
@@ -137,7 +137,7 @@ impl Walk<'_, '_> {
             Shape::Type(TypeRef::Handle(_)) => true,
             Shape::Type(type_ @ TypeRef::Named(_)) => {
                 let meaning =
-                    self.layouts.names().meaning(type_, self.here.release, self.here.arch);
+                    self.layouts.symbols().meaning(type_, self.here.release, self.here.arch);
                 meaning.is_ok_and(|meaning| {
                     meaning.count.is_some() || matches!(meaning.basis, Basis::Handle(_))
                 })

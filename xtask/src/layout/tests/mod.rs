@@ -5,8 +5,8 @@ mod names;
 
 use crate::document::{
     Access, ArchId, Architecture, Availability, Constant, Count, Document, Field, FieldUse, File,
-    Head, Manifest, PerArch, Primitive, Release, ReleaseId, Shape, Struct, StructKind, TypeAlias,
-    TypeRef, Writer,
+    Head, Manifest, PerArch, Primitive, Radix, Release, ReleaseId, Shape, Struct, StructKind,
+    TypeAlias, TypeRef, Writer,
 };
 use crate::yaml::Place;
 
@@ -97,6 +97,7 @@ pub(super) fn constant(name: &str, value: i128) -> Constant {
         head: head(name, place),
         type_: TypeRef::Primitive(Primitive::U32),
         value: PerArch::Same(value),
+        radix: Radix::Decimal,
     }
 }
 

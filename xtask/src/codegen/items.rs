@@ -1,0 +1,163 @@
+//! `types`, `constants`, `enumerations` and `conventions`.
+
+use super::context::{CodegenError, Context, Scope, by_arch, number};
+use super::docs::Docs;
+use super::types::{Cell, Type, View, integer};
+use crate::document::{ArchSet, Constant, Convention, Enumeration, Head, TypeAlias};
+use crate::naming;
+use proc_macro2::TokenStream;
+use quote::quote;
+use std::collections::HashMap;
+
+/// `pub type XenPfn = u64;`
+pub(super) fn alias(
+    context: &Context<'_, '_>,
+    scope: Scope<'_>,
+    item: &TypeAlias,
+) -> Result<TokenStream, CodegenError> {
+    let head = &item.head;
+    let release = context.release_of(head.availability);
+    let name = context.item_ident(naming::TYPE, head);
+    let deprecated = context.deprecated(head);
+    let groups = by_arch(head.availability.archs, |arch| {
+        let cell = Cell { release, arch, view: View::Argument };
+        let is = item.is.get(arch).ok_or_else(|| no_value(head))?;
+        let count = item.count.as_ref().and_then(|count| count.get(arch));
+        Type::of(context, is, &head.place, cell)?.array(context, count, &head.place, cell)
+    })?;
+    let each = groups.into_iter().map(|(archs, type_)| {
+        let docs = Docs::item(context, head).outer();
+        let (cfg, type_) = (context.item_cfg(archs), type_.tokens(scope));
+        quote!(#docs #cfg #deprecated pub type #name = #type_;)
+    });
+    Ok(each.collect())
+}
+
+/// `pub const XEN_LEGACY_MAX_VCPUS: u32 = 32;`
+pub(super) fn constant(
+    context: &Context<'_, '_>,
+    scope: Scope<'_>,
+    item: &Constant,
+) -> Result<TokenStream, CodegenError> {
+    let head = &item.head;
+    let release = context.release_of(head.availability);
+    let name = context.item_ident(naming::CONSTANT, head);
+    let deprecated = context.deprecated(head);
+    let groups = by_arch(head.availability.archs, |arch| {
+        let value = item.value.get(arch).ok_or_else(|| no_value(head))?;
+        let cell = Cell { release, arch, view: View::Raw };
+        Ok((Type::of(context, &item.type_, &head.place, cell)?, *value))
+    })?;
+    let each = groups.into_iter().map(|(archs, (type_, value))| {
+        let docs = Docs::item(context, head).outer();
+        let (cfg, type_) = (context.item_cfg(archs), type_.tokens(scope));
+        let value = number(value, item.radix);
+        quote!(#docs #cfg #deprecated pub const #name: #type_ = #value;)
+    });
+    Ok(each.collect())
+}
+
+fn no_value(head: &Head) -> CodegenError {
+    CodegenError::new(&head.place, "no value for this architecture")
+}
+
+/// A newtype with named constants, because Xen may always use values that have no name.
+pub(super) fn enumeration(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
+    let head = &item.head;
+    let (cfg, deprecated) = (context.item_cfg(head.availability.archs), context.deprecated(head));
+    let docs = Docs::item(context, head).outer();
+    let (name, is) = (context.item_ident(naming::TYPE, head), integer(item.is));
+    let heads: Vec<&Head> = item.values.iter().map(|value| &value.head).collect();
+    let names = naming::distinct(naming::CONSTANT, &heads);
+    let values = item.values.iter().zip(names).filter_map(|(value, name)| {
+        let (head, within) = (&value.head, item.head.availability);
+        let docs = Docs::part(context, head, within).outer();
+        let cfg = context.cfg(head.availability.archs, within.archs);
+        let deprecated = context.deprecated_in(head, within.releases);
+        let (name, value) = (naming::ident(&name?), number(value.value, value.radix));
+        Some(quote!(#docs #cfg #deprecated pub const #name: Self = Self(#value);))
+    });
+    let look_up = look_up(context, item);
+    quote! {
+        #docs
+        #cfg
+        #deprecated
+        #[repr(transparent)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct #name(pub #is);
+
+        #cfg
+        impl #name {
+            #(#values)*
+
+            /// Returns the value's name, as C spells it without its prefix; `None` for a value that
+            /// has none here.
+            #[inline]
+            #[must_use]
+            pub const fn name(self) -> Option<&'static str> {
+                #look_up
+            }
+        }
+
+        #cfg
+        crate::access::named!(#name(#is));
+    }
+}
+
+/// The body of `name`. Where two values are equal on an architecture, the later release's name is
+/// given, or else the first.
+fn look_up(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
+    let mut latest_first: Vec<usize> = (0..item.values.len()).collect();
+    latest_first
+        .sort_by_key(|&at| std::cmp::Reverse(item.values[at].head.availability.releases.until));
+    let mut taken: HashMap<i128, Vec<ArchSet>> = HashMap::new();
+    let mut shown = vec![ArchSet::default(); item.values.len()];
+    for at in latest_first {
+        let value = &item.values[at];
+        let taken = taken.entry(value.value).or_default();
+        let is_free = |arch: &_| !taken.iter().any(|archs| archs.contains(*arch));
+        shown[at] = value.head.availability.archs.iter().filter(is_free).collect();
+        taken.push(shown[at]);
+    }
+    let shown = item.values.iter().zip(shown).filter(|(_, archs)| !archs.is_empty());
+    let arms = shown.map(|(value, archs)| {
+        let cfg = context.cfg(archs, item.head.availability.archs);
+        let (number, name) = (number(value.value, value.radix), &value.head.name);
+        quote!(#cfg #number => Some(#name),)
+    });
+    quote!(match self.0 { #(#arms)* _ => None })
+}
+
+/// How the target makes a hypercall, as data.
+pub(super) fn convention(
+    context: &Context<'_, '_>,
+    item: &Convention,
+) -> Result<TokenStream, CodegenError> {
+    let cfg = context.item_cfg(ArchSet::from_iter([item.arch]));
+    let docs = Docs::of(&item.doc).outer();
+    let Convention { number, arguments, result, instructions, page, clobbers, .. } = item;
+    let immediate = match &item.immediate {
+        None => quote!(None),
+        Some(name) => {
+            let newest = context.manifest().newest();
+            let constant = context.symbols().constant(name, newest, item.arch);
+            let constant = constant.map_err(CodegenError::at(&item.place))?;
+            let value = constant.value.get(item.arch).ok_or_else(|| no_value(&constant.head))?;
+            let value = self::number(*value, constant.radix);
+            quote!(Some(#value))
+        }
+    };
+    Ok(quote! {
+        #docs
+        #cfg
+        pub const CONVENTION: crate::command::Convention = crate::command::Convention {
+            number: #number,
+            arguments: &[#(#arguments),*],
+            result: #result,
+            instructions: &[#(#instructions),*],
+            page: #page,
+            immediate: #immediate,
+            clobbers: &[#(#clobbers),*],
+        };
+    })
+}
