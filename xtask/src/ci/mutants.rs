@@ -16,6 +16,14 @@ use super::fuzz;
 /// The folder of the patches.
 pub const FOLDER: &str = "xen-hal/mutants";
 
+/// Settings by which cargo tells the copy's packages from those of the workspace in one target
+/// folder. It shares the packages of others, which need not be built again.
+const PROFILE: [&str; 3] = [
+    "profile.dev.package.xen-pac.codegen-units=8",
+    "profile.dev.package.xen-hal.codegen-units=8",
+    "profile.dev.package.xen-sim.codegen-units=8",
+];
+
 /// How many seconds a fuzz target may take to find a mistake. Most take less than one.
 const FUZZ_SECONDS: u64 = 30;
 
@@ -219,19 +227,20 @@ impl Hunk {
 pub struct Copy {
     from: PathBuf,
     root: PathBuf,
-    build: PathBuf,
+    target: PathBuf,
 }
 
 impl Copy {
-    /// Makes `folder` hold a copy of what git tracks in the workspace at `root`, and what it would
-    /// track. Files that are already equal keep their time, so that cargo builds nothing anew.
+    /// Makes a copy, in the target folder, of what git tracks in the workspace at `root`, and of
+    /// what it would track. Files that are already equal keep their time, so that cargo builds
+    /// nothing anew.
     ///
     /// # Errors
     ///
     /// Says what could not be read or written.
-    pub fn new(root: &Path, folder: &Path) -> Result<Self, String> {
-        let copy =
-            Self { from: root.to_owned(), root: folder.join("tree"), build: folder.join("build") };
+    pub fn new(root: &Path, target: &Path) -> Result<Self, String> {
+        let tree = target.join("mutants/tree");
+        let copy = Self { from: root.to_owned(), root: tree, target: target.to_owned() };
         let files = super::files(root)?;
         for file in &files {
             copy.restore(file)?;
@@ -281,7 +290,7 @@ impl Copy {
             }
             Finder::Fuzz(target) => {
                 let program = self.program(target)?;
-                let crashes = self.build.join("crashes");
+                let crashes = self.target.join("mutants/crashes");
                 fs::create_dir_all(&crashes).map_err(|error| Fault(error.to_string()))?;
                 let prefix = format!("{}/{name}-", crashes.display());
                 let job = fuzz::Job {
@@ -360,16 +369,19 @@ impl Copy {
     fn cargo(&self, arguments: &[String]) -> Result<Output, Fault> {
         Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["test", "--quiet"])
+            .args(PROFILE.iter().flat_map(|setting| ["--config", setting]))
             .args(arguments)
             .current_dir(&self.root)
-            .env("CARGO_TARGET_DIR", self.build.join("test"))
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env("CARGO_INCREMENTAL", "1")
             .env("RUST_BACKTRACE", "0")
             .output()
             .map_err(|error| Fault(format!("cannot run cargo: {error}")))
     }
 
     fn program(&self, target: &str) -> Result<PathBuf, Fault> {
-        let folder = fuzz::build(&self.root, &self.build.join("fuzz"), &[target]).map_err(Fault)?;
+        let folder =
+            fuzz::build(&self.root, &self.target.join("fuzz/build"), &[target]).map_err(Fault)?;
         Ok(folder.join(target))
     }
 }

@@ -38,7 +38,7 @@ fn try_all(arguments: &Arguments) -> Result<bool, String> {
         chosen.iter().for_each(|mutant| println!("{:32} {}", mutant.name, mutant.about));
         return Ok(true);
     }
-    let copy = Copy::new(&root, &super::target_folder().join("mutants"))?;
+    let copy = Copy::new(&root, &super::target_folder())?;
     let (mut finds, mut good) = (Vec::new(), true);
     for mutant in &chosen {
         let start = Instant::now();
