@@ -26,15 +26,22 @@ pub struct FaultRates {
     /// At a reading of the counter: Xen writes the vCPU's time block, in the middle of the reader's
     /// window. On x86 the vCPU also moves to a processor with another counter.
     pub clock_updates: u32,
+    /// At such an update: the counter is a few ticks behind the block's time stamp.
+    pub counter_lag: u32,
+    /// On x86, when [`Interrupts::enable`](xen_hal::platform::Interrupts::enable) turns interrupts
+    /// on: the next hypercall is the next instruction. No interrupt can be delivered before it, so
+    /// `SCHEDOP_block` sleeps although an upcall is pending.
+    pub interrupt_shadow: u32,
     /// At a suspend: it is cancelled. Otherwise the domain is restored on another host.
     pub cancelled_suspends: u32,
 }
 
 impl FaultRates {
-    /// Only preemption, as on any machine with several vCPUs. This is the default of a machine.
+    /// What happens on any machine with several vCPUs: preemption, and hypercalls right after
+    /// interrupts were turned on. This is the default of a machine.
     #[must_use]
     pub const fn new() -> Self {
-        Self { preempt_hypercalls: 2, preempt_accesses: 64, ..Self::none() }
+        Self { preempt_hypercalls: 2, preempt_accesses: 64, interrupt_shadow: 4, ..Self::none() }
     }
 
     /// No faults: a vCPU runs until it waits.
@@ -46,6 +53,8 @@ impl FaultRates {
             spurious_upcalls: 0,
             late_upcalls: 0,
             clock_updates: 0,
+            counter_lag: 0,
+            interrupt_shadow: 0,
             cancelled_suspends: 0,
         }
     }
@@ -59,6 +68,8 @@ impl FaultRates {
             spurious_upcalls: 8,
             late_upcalls: 4,
             clock_updates: 4,
+            counter_lag: 2,
+            interrupt_shadow: 2,
             cancelled_suspends: 2,
         }
     }

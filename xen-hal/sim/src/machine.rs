@@ -37,7 +37,7 @@ pub struct Report {
     pub nanos: u64,
     /// A hash of what happened, in order: equal runs have equal hashes.
     pub trace_hash: u64,
-    /// Why each domain ended.
+    /// Why each domain ended, by the number that [`Machine::domain`] returned.
     pub shutdown_reasons: BTreeMap<u16, ShutdownReason>,
     /// What each domain wrote to Xen's console.
     pub consoles: BTreeMap<u16, String>,
@@ -125,13 +125,13 @@ fn run_here(state: State) -> Result<Report, Failure> {
 
 fn report(state: &State) -> Report {
     let console = |domain: &Domain| String::from_utf8_lossy(&domain.console).into_owned();
-    let reason = |domain: &Domain| Some((domain.id.0, domain.ended?));
+    let reason = |domain: &Domain| Some((domain.number.0, domain.ended?));
     Report {
         hypercalls: state.hypercalls,
         nanos: state.now - BEGINNING,
         trace_hash: state.trace.whole(),
         shutdown_reasons: state.domains.iter().filter_map(reason).collect(),
-        consoles: state.domains.iter().map(|domain| (domain.id.0, console(domain))).collect(),
+        consoles: state.domains.iter().map(|domain| (domain.number.0, console(domain))).collect(),
     }
 }
 

@@ -205,6 +205,18 @@ impl GuestMemory {
         Ok(())
     }
 
+    /// Maps a page of ones at a guest frame. What is written there is lost at the next call.
+    pub(crate) fn map_ones(&self, frame: usize) -> io::Result<()> {
+        let page = self.range.page(frame);
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        // SAFETY: as for `Reservation::map`.
+        unsafe { mmap_anonymous(page.as_ptr().cast(), PAGE_SIZE, access, flags) }?;
+        // SAFETY: the page was just mapped, and no program runs meanwhile.
+        unsafe { page.write_bytes(0xff, PAGE_SIZE) };
+        Ok(())
+    }
+
     /// The address of a guest frame.
     pub(crate) fn page(&self, frame: usize) -> NonNull<u8> {
         self.range.page(frame)

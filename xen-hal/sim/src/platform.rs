@@ -60,7 +60,7 @@ unsafe impl Interrupts for InterruptFlag {
     }
 
     unsafe fn enable(&self) {
-        vcpu::current().enable_interrupts();
+        vcpu::current().enable_interrupts_in_shadow();
     }
 
     unsafe fn wait(&self) {

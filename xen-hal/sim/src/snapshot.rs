@@ -20,7 +20,7 @@ impl Snapshot {
     pub(crate) fn of(state: &State) -> Self {
         let mut lines = vec![];
         for (index, domain) in state.domains.iter().enumerate() {
-            let mut add = |line: String| lines.push(format!("domain {}: {line}", domain.id));
+            let mut add = |line: String| lines.push(format!("domain {}: {line}", domain.number));
             ports(state, index, domain, &mut add);
             grants(state, domain, &mut add);
             frames(state, domain, &mut add);
@@ -98,7 +98,7 @@ fn frames(state: &State, domain: &Domain, add: &mut impl FnMut(String)) {
     add(format!("has {} pages", domain.physmap.pages));
     for (frame, entry) in domain.physmap.entries.iter().enumerate() {
         match entry {
-            Entry::Empty => {}
+            Entry::Empty | Entry::Hole => {}
             Entry::Ram(of) => add(format!(
                 "frame {frame}: {entry:?}, hash {:#x}",
                 hash_of_memory(state, domain, *of)

@@ -36,6 +36,8 @@ pub(crate) struct CurrentVcpu {
     pub(crate) scheduler: Rc<Scheduler>,
     pub(crate) me: VcpuKey,
     interrupts: Cell<bool>,
+    /// Whether the last instruction turned interrupts on, so that none can be delivered yet.
+    shadow: Cell<bool>,
     /// How many interrupt handlers run.
     handlers: Cell<u32>,
     /// Whether a handler of a non-maskable interrupt is among them.
@@ -149,6 +151,7 @@ impl CurrentVcpu {
             scheduler,
             me,
             interrupts: Cell::new(false),
+            shadow: Cell::new(false),
             handlers: Cell::new(0),
             in_nmi: Cell::new(false),
             calls_after_end: Cell::new(0),
@@ -172,6 +175,7 @@ impl CurrentVcpu {
             return self.leave();
         }
         self.in_xen.set(true);
+        state.refill_holes(self.me.domain);
         state.trace.step(&[self.accesses.take()]);
         Some(state)
     }
@@ -284,6 +288,7 @@ impl CurrentVcpu {
     /// Runs `work` in Xen, and takes the interrupts that are due afterwards. `None` if the domain
     /// has ended and the stack unwinds.
     pub(crate) fn in_xen<T>(&self, work: impl FnOnce(&mut State, VcpuKey) -> T) -> Option<T> {
+        self.end_shadow();
         let mut state = self.enter()?;
         let result = work(&mut state, self.me);
         self.exit(state);
@@ -293,8 +298,8 @@ impl CurrentVcpu {
     /// Makes a hypercall. Before it and after it the vCPU can lose the processor.
     fn hypercall(&self, number: u32, arguments: [usize; 5]) -> Option<isize> {
         let mut state = self.enter()?;
-        let chance = state.rates.preempt_hypercalls;
-        if state.random.once_in(chance) {
+        let (chance, shadow) = (state.rates.preempt_hypercalls, self.shadow.take());
+        if !shadow && state.random.once_in(chance) {
             state.pass_time(xen::DURATION);
             self.switch(state, false)?;
             state = self.enter()?;
@@ -303,7 +308,8 @@ impl CurrentVcpu {
         if self.handlers.get() == 0 {
             state.raise_spurious_upcall(self.me);
         }
-        let answer = xen::call(&mut state, self.me, self.interrupts.get(), number, arguments);
+        let flag = self.interrupts.get();
+        let answer = xen::call(&mut state, self.me, flag, shadow, number, arguments);
         self.interrupts.set(answer.interrupts);
         let chance = state.rates.preempt_hypercalls;
         let gives_way =
@@ -318,6 +324,7 @@ impl CurrentVcpu {
 
     /// Takes the processor away in the middle of the program.
     fn preempt(&self) {
+        self.end_shadow();
         let Some(mut state) = self.enter() else { return };
         state.pass_time(ACCESS);
         self.switch(state, false);
@@ -326,6 +333,7 @@ impl CurrentVcpu {
     /// Admits interrupts and sleeps until one is due, as `sti; hlt` does.
     pub(crate) fn halt(&self) {
         self.interrupts.set(true);
+        self.shadow.set(false);
         let Some(mut state) = self.enter() else { return };
         state.pass_time(ACCESS);
         if state.can_deliver(self.me, true) {
@@ -337,6 +345,7 @@ impl CurrentVcpu {
 
     /// Gives another vCPU the processor, if one can run.
     pub(crate) fn relax(&self) {
+        self.end_shadow();
         let Some(mut state) = self.enter() else { return };
         state.pass_time(xen::DURATION);
         self.switch(state, true);
@@ -345,6 +354,7 @@ impl CurrentVcpu {
     /// Waits until a key is published. `None` if the domain has ended and the stack unwinds.
     pub(crate) fn wait_for_key(&self, key: &str) -> Option<u64> {
         loop {
+            self.end_shadow();
             let mut state = self.enter()?;
             if let Some(value) = state.keys_published.get(key).copied() {
                 self.exit(state);
@@ -356,7 +366,29 @@ impl CurrentVcpu {
     }
 
     pub(crate) fn disable_interrupts(&self) -> bool {
+        self.shadow.set(false);
         self.interrupts.replace(false)
+    }
+
+    /// Turns interrupts on as `sti` does: by chance, the next hypercall is the next instruction.
+    pub(crate) fn enable_interrupts_in_shadow(&self) {
+        let once_in = {
+            let state = self.state();
+            if state.profile.is_arm() { 0 } else { state.rates.interrupt_shadow }
+        };
+        if !self.interrupts.get() && self.random.borrow_mut().once_in(once_in) {
+            self.interrupts.set(true);
+            self.shadow.set(true);
+        } else {
+            self.enable_interrupts();
+        }
+    }
+
+    /// Takes the interrupts that are due once an instruction has followed `sti`.
+    fn end_shadow(&self) {
+        if self.shadow.take() {
+            self.take_interrupts();
+        }
     }
 
     pub(crate) fn enable_interrupts(&self) {

@@ -16,7 +16,8 @@ const ROUNDING: Duration = Duration::from_nanos(64);
 
 /// `readings` of the clock.
 pub(crate) fn machine(seed: u64, readings: u32, paths: Paths) -> Result<Report, Failure> {
-    let rates = FaultRates { clock_updates: 2, preempt_accesses: 2, ..FaultRates::new() };
+    let rates =
+        FaultRates { clock_updates: 2, counter_lag: 2, preempt_accesses: 2, ..FaultRates::new() };
     let mut machine = Machine::new(Profile::DOM0, seed)
         .expect("there is memory for a machine")
         .fault_rates(rates);

@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::{io, thread};
 
-use xen_hal::platform::VcpuId;
 use xen_pac::vcpu::Runstate;
 
 use self::coroutine::Task;
@@ -220,7 +219,7 @@ impl State {
         if domain.ended.is_some() {
             return None;
         }
-        let place = Place((domain.id, VcpuId(key.vcpu as u32)));
+        let place = Place(self.name(key));
         let upcall = if self.upcall_is_pending(key) { "an upcall" } else { "no upcall" };
         match vcpu.run() {
             Run::Blocked => Some(format!("{place} is blocked, with {upcall} pending")),

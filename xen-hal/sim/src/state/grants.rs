@@ -9,7 +9,7 @@ use xen_pac::base::Domid;
 use xen_pac::grant_table::GrantTableV1Page;
 
 use super::grant_entry::mark_use;
-use super::{Domain, Entry, Frames, State};
+use super::{Entry, Frames, State};
 use crate::memory::{MachineFrame, MachineMemory};
 
 /// How many pages a table may have.
@@ -19,8 +19,6 @@ pub(super) const V2_ENTRY: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Grants {
-    /// Counts the tables of the domain: a restored domain has a new one.
-    pub(crate) table: u32,
     pub(crate) version: u32,
     pub(crate) frames: Vec<MachineFrame>,
     pub(crate) status_frames: Vec<MachineFrame>,
@@ -46,8 +44,6 @@ pub(crate) struct Active {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Map {
     pub(crate) owner: Domid,
-    /// The owner's table that grants it.
-    pub(crate) table: u32,
     pub(crate) reference: u32,
     pub(crate) frame: MachineFrame,
     pub(crate) address: u64,
@@ -57,7 +53,6 @@ pub(crate) struct Map {
 impl Grants {
     pub(crate) fn new(first: MachineFrame, max_maps: usize) -> Self {
         Self {
-            table: 0,
             version: 1,
             frames: vec![first],
             status_frames: Vec::new(),
@@ -152,9 +147,9 @@ impl State {
             let _ = physmap.put(at, Entry::Empty, &self.memory);
         }
         self.frames.release(map.frame);
-        let grants_it =
-            |owner: &&mut Domain| owner.id == map.owner && owner.grants.table == map.table;
-        let Some(owner) = self.domains.iter_mut().find(grants_it) else { return };
+        // A domain that was restored meanwhile has another number, and another table.
+        let owner = self.domains.iter_mut().find(|owner| owner.id == map.owner);
+        let Some(owner) = owner else { return };
         let Some(active) = owner.grants.active.get_mut(&map.reference) else { return };
         if map.writable {
             active.writers -= 1;

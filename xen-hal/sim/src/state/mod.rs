@@ -84,7 +84,10 @@ pub(crate) struct State {
 
 /// A domain.
 pub(crate) struct Domain {
+    /// Its number now: a restore changes it.
     pub(crate) id: Domid,
+    /// The number that it was created with, by which reports and failures name it.
+    pub(crate) number: Domid,
     pub(crate) role: Role,
     pub(crate) vcpus: Vec<Vcpu>,
     pub(crate) physmap: Physmap,
@@ -105,7 +108,10 @@ pub(crate) struct Domain {
     /// The reason given by `SCHEDOP_shutdown_code`.
     pub(crate) shutdown_code: Option<ShutdownReason>,
     pub(crate) ended: Option<ShutdownReason>,
-    pub(crate) suspends: u32,
+    /// How often it was restored.
+    pub(crate) restores: u32,
+    /// Frames at which Xen had a page before a restore.
+    pub(crate) holes: Vec<usize>,
     /// The domain's time minus the machine's, in nanoseconds: not 0 after a restore.
     pub(crate) epoch: i64,
     pub(crate) handlers: BTreeMap<u8, Handler>,
@@ -210,6 +216,7 @@ impl State {
         let vcpus = (0..config.vcpus).map(|vcpu| Vcpu::new(info(vcpu), self.now));
         self.domains.push(Domain {
             id,
+            number: id,
             role,
             vcpus: vcpus.collect(),
             physmap,
@@ -223,7 +230,8 @@ impl State {
             watchdogs: [None; 2],
             shutdown_code: None,
             ended: None,
-            suspends: 0,
+            holes: Vec::new(),
+            restores: 0,
             epoch: 0,
             handlers: BTreeMap::new(),
             faults: Faults::default(),

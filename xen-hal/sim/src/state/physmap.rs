@@ -114,6 +114,8 @@ impl Frames {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     Empty,
+    /// Nothing, where Xen had a page before a restore: reads return ones, and writes are lost.
+    Hole,
     /// Memory of the domain.
     Ram(MachineFrame),
     /// A page of Xen's.
@@ -189,7 +191,7 @@ impl Physmap {
     }
 
     pub(crate) fn is_mapped(&self, frame: usize) -> bool {
-        self.entries.get(frame).is_some_and(|entry| *entry != Entry::Empty)
+        self.entries.get(frame).is_some_and(|entry| !matches!(entry, Entry::Empty | Entry::Hole))
     }
 
     pub(crate) fn is_writable(&self, frame: usize) -> bool {
@@ -201,7 +203,7 @@ impl Physmap {
     pub(crate) fn find(&self, wanted: MachineFrame) -> Option<usize> {
         self.entries.iter().position(|entry| match entry {
             Entry::Ram(frame) | Entry::Xen(frame) | Entry::Grant { frame, .. } => *frame == wanted,
-            Entry::Empty => false,
+            Entry::Empty | Entry::Hole => false,
         })
     }
 
@@ -214,13 +216,14 @@ impl Physmap {
     ) -> io::Result<()> {
         match entry {
             Entry::Empty => self.memory.unmap(frame)?,
+            Entry::Hole => self.memory.map_ones(frame)?,
             Entry::Ram(of) | Entry::Xen(of) => self.memory.map(frame, 1, true, memory, of)?,
             Entry::Grant { frame: of, writable } => {
                 self.memory.map(frame, 1, writable, memory, of)?
             }
         }
         self.entries[frame] = entry;
-        if entry != Entry::Empty {
+        if self.is_mapped(frame) {
             self.highest = self.highest.max(frame);
         }
         Ok(())

@@ -6,7 +6,7 @@ use xen_pac::hvm::HvmParam;
 use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
-use super::{Area, Entry, Grants, NANOS_PER_SECOND, Run, State, Vcpu, VcpuKey};
+use super::{Area, Domain, Entry, Grants, NANOS_PER_SECOND, Run, State, Vcpu, VcpuKey};
 use crate::failure::FailureKind;
 
 /// The uptime of the host on which a domain is restored, in seconds, is at most this.
@@ -15,7 +15,7 @@ const MAX_UPTIME: usize = 1000;
 impl State {
     /// A vCPU, as failures name it.
     pub(crate) fn name(&self, key: VcpuKey) -> (Domid, VcpuId) {
-        (self.domain(key).id, VcpuId(key.vcpu as u32))
+        (self.domain(key).number, VcpuId(key.vcpu as u32))
     }
 
     /// Whether a vCPU must leave its program.
@@ -137,7 +137,6 @@ impl State {
     /// Suspends a domain. True if the suspend was cancelled; otherwise the domain was restored on
     /// another host, where it has its memory and nothing that it registered.
     pub(crate) fn suspend(&mut self, me: VcpuKey) -> bool {
-        self.domain_mut(me).suspends += 1;
         if self.random.once_in(self.rates.cancelled_suspends) {
             return true;
         }
@@ -146,7 +145,11 @@ impl State {
         self.forget_registrations(domain);
         let uptime = (1 + self.random.below(MAX_UPTIME)) as u64 * NANOS_PER_SECOND;
         self.domains[domain].epoch = (uptime as i64).saturating_sub_unsigned(self.now);
-        self.write_wallclock(domain);
+        // The numbers so far belong to the domains, and to those that were restored.
+        let restored: u32 = self.domains.iter().map(|domain| domain.restores).sum();
+        let last = self.domains.last().map_or(0, |last| last.number.0);
+        self.domains[domain].restores += 1;
+        self.domains[domain].id = Domid(last.wrapping_add(1 + restored as u16));
         for vcpu in 0..self.domains[domain].vcpus.len() {
             self.write_time(VcpuKey { domain, vcpu });
         }
@@ -160,8 +163,10 @@ impl State {
         let of = &mut state.domains[domain];
         for frame in 0..of.physmap.entries.len() {
             if matches!(of.physmap.entries[frame], Entry::Xen(_)) {
+                let hole = if state.profile.is_arm() { Entry::Empty } else { Entry::Hole };
                 // If the host refuses, the page stays visible, and is not used any more.
-                let _ = of.physmap.put(frame, Entry::Empty, &state.memory);
+                let _ = of.physmap.put(frame, hole, &state.memory);
+                of.holes.push(frame);
             }
         }
         of.parameters[HvmParam::CALLBACK_IRQ.0 as usize] = 0;
@@ -174,8 +179,7 @@ impl State {
         let first = frames[0];
         frames.drain(1..).for_each(|frame| state.frames.free(frame));
         state.memory.write(first, 0, &[0; PAGE_SIZE]);
-        // Peers keep their mappings of the old table's grants. These are no uses of the new table.
-        of.grants = Grants { table: of.grants.table + 1, ..Grants::new(first, of.grants.max_maps) };
+        of.grants = Grants::new(first, of.grants.max_maps);
         for (number, vcpu) in of.vcpus.iter_mut().enumerate() {
             let registered = vcpu.info.filter(|_| vcpu.info_registered).map(|(frame, _)| frame);
             for frame in [
@@ -190,6 +194,17 @@ impl State {
             vcpu.own_vector = None;
             (vcpu.runstate_area, vcpu.time_area) = (None, None);
             (vcpu.singleshot, vcpu.period) = (None, None);
+            (vcpu.times.since, vcpu.times.spent) = (state.now, [0; 4]);
+        }
+    }
+
+    /// Loses what a domain wrote where Xen has no page since a restore.
+    pub(crate) fn refill_holes(&mut self, domain: usize) {
+        let Domain { holes, physmap, .. } = &mut self.domains[domain];
+        holes.retain(|frame| physmap.entries[*frame] == Entry::Hole);
+        for frame in holes {
+            // If the host refuses, what was written stays.
+            let _ = physmap.memory.map_ones(*frame);
         }
     }
 }

@@ -7,6 +7,10 @@ use xen_pac::vcpu::{Runstate, raw as vcpu};
 use super::{Area, NANOS_PER_SECOND, RunTimes, State, VcpuKey};
 use crate::memory;
 
+/// The last moment: Xen's time is a signed number of nanoseconds.
+const END_OF_TIME: u64 = i64::MAX as u64;
+/// The most ticks by which a counter can be behind the time stamp of its block.
+const MAX_LAG: usize = 8;
 /// How long a reading of the counter takes, in nanoseconds.
 const READING: u64 = 40;
 /// Xen writes a vCPU's time block when the vCPU gets the processor, if the block is older than this.
@@ -17,7 +21,7 @@ const STARTED: u64 = 1_767_225_600;
 impl State {
     /// Advances the time by what the vCPU that runs does.
     pub(crate) fn pass_time(&mut self, nanos: u64) {
-        self.advance_to(self.now.saturating_add(nanos));
+        self.advance_to(self.now.saturating_add(nanos).min(END_OF_TIME));
         if let Some(running) = self.running {
             self.tick(running);
         }
@@ -98,6 +102,11 @@ impl State {
             self.vcpu_mut(key).counter_base = self.random.next();
         }
         self.write_time(key);
+        if self.random.once_in(self.rates.counter_lag) {
+            let lag = 1 + self.random.below(MAX_LAG) as u64;
+            let vcpu = self.vcpu_mut(key);
+            vcpu.counter_base = vcpu.counter_base.wrapping_sub(lag);
+        }
     }
 
     /// Reads the counter of the vCPU that runs.
@@ -212,9 +221,11 @@ impl State {
         moment.saturating_add_signed(self.domains[domain].epoch)
     }
 
-    /// A moment of a domain's, in the machine's time.
-    pub(crate) fn machine_time(&self, domain: usize, time: u64) -> u64 {
-        time.saturating_add_signed(self.domains[domain].epoch.saturating_neg())
+    /// A moment that a domain passed to Xen, in the machine's time. Xen's time is signed, so 2^63
+    /// and above is the past; 2^63 - 1 is never, for which this is `None`.
+    pub(crate) fn machine_time(&self, domain: usize, time: u64) -> Option<u64> {
+        let time = (time as i64 != i64::MAX).then_some(time as i64)?;
+        Some(time.saturating_sub(self.domains[domain].epoch).max(0) as u64)
     }
 
     /// Writes a domain's wallclock. On Arm it is 0 until a control domain sets it.

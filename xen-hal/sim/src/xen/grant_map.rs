@@ -34,9 +34,8 @@ fn try_map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) -> Result<(), Gra
     place(call, owner, frame, address, writable)?;
     let by = call.domain().id;
     call.state.pin_grant(owner, asked.reference, by, frame, writable);
-    let table = call.state.domains[owner].grants.table;
     call.state.frames.hold(frame);
-    let map = Map { owner: asked.dom, table, reference: asked.reference, frame, address, writable };
+    let map = Map { owner: asked.dom, reference: asked.reference, frame, address, writable };
     let maps = &mut call.domain_mut().grants.maps;
     maps.resize((handle + 1).max(maps.len()), None);
     maps[handle] = Some(map);

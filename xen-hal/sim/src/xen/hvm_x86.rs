@@ -113,6 +113,8 @@ fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
     }
     call.state.domains[target].parameters[asked.index.0 as usize] = value;
     if asked.index == HvmParam::CALLBACK_IRQ {
+        // The width of the guest is latched (`hvm_latch_shinfo_size`).
+        call.state.write_wallclock(target);
         set_callback(call, target, value);
     }
     Ok(0)

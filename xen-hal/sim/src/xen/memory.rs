@@ -242,7 +242,7 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
     match physmap.entries[at] {
         Entry::Ram(_) => physmap.free(at, &mut state.frames, &state.memory)?,
         Entry::Grant { .. } => return Err(Errno::EPERM),
-        Entry::Xen(_) | Entry::Empty => {}
+        Entry::Xen(_) | Entry::Empty | Entry::Hole => {}
     }
     if let Some(from) = from {
         physmap.put(from, Entry::Empty, &state.memory).map_err(|_| Errno::ENOMEM)?;

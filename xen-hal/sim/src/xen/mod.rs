@@ -45,6 +45,8 @@ struct Call<'a> {
     /// The vCPU that made it.
     me: VcpuKey,
     interrupts: bool,
+    /// Whether the instruction before the hypercall turned interrupts on.
+    shadow: bool,
     yields: bool,
 }
 
@@ -58,6 +60,7 @@ pub(crate) fn call(
     state: &mut State,
     me: VcpuKey,
     interrupts: bool,
+    shadow: bool,
     number: u32,
     arguments: [usize; 5],
 ) -> Outcome {
@@ -66,7 +69,7 @@ pub(crate) fn call(
     state.trace.step(&[1, number.into(), arguments[0] as u64]);
     state.pass_time(DURATION);
     let fault = state.domain_mut(me).faults.next(number, arguments[0]);
-    let mut call = Call { state, me, interrupts, yields: false };
+    let mut call = Call { state, me, interrupts, shadow, yields: false };
     let answer = match fault {
         Some(errno) => failed(number, arguments[0], errno),
         None => dispatch(&mut call, number, arguments),
@@ -136,6 +139,12 @@ impl Call<'_> {
             page = (page | (PAGE_SIZE - 1)) + 1;
         }
         Ok(())
+    }
+
+    /// Whether an interrupt can be delivered to the caller now. In the instruction after `sti`
+    /// none can.
+    fn can_deliver(&self) -> bool {
+        self.state.can_deliver(self.me, self.interrupts && !self.shadow)
     }
 
     /// Copies an argument in.

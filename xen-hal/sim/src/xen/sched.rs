@@ -70,7 +70,7 @@ fn block(call: &mut Call<'_>) -> Answer {
     if let Some(info) = call.state.info(me) {
         info.evtchn_upcall_mask().swap(0, Ordering::SeqCst);
     }
-    if !call.state.can_deliver(me, call.interrupts) {
+    if !call.can_deliver() {
         call.state.sleep(me, Run::Blocked);
     }
     Ok(0)
@@ -83,7 +83,7 @@ fn poll(call: &mut Call<'_>, asked: &SchedPoll) -> Answer {
     }
     let (me, count) = (call.me, asked.nr_ports as usize);
     let list = asked.ports.as_ptr();
-    if call.state.can_deliver(me, call.interrupts) {
+    if call.can_deliver() {
         return Ok(0);
     }
     let mut ports = Vec::new();
@@ -98,7 +98,7 @@ fn poll(call: &mut Call<'_>, asked: &SchedPoll) -> Answer {
     call.state.sleep(me, Run::Polling(ports));
     if asked.timeout != 0 {
         let due = call.state.machine_time(me.domain, asked.timeout);
-        call.state.vcpu_mut(me).poll_deadline = Some(due);
+        call.state.vcpu_mut(me).poll_deadline = due;
         call.state.find_next_timer();
     }
     Ok(0)

@@ -178,12 +178,13 @@ fn set_singleshot(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
     }
     let asked: VcpuSetSingleshotTimer = call.read(at)?;
     let due = call.state.machine_time(key.domain, asked.timeout_abs_ns);
-    let late = due < call.state.now && singleshot_timer_flags::FUTURE.is_set(asked.flags);
+    let late = due.is_some_and(|due| due < call.state.now)
+        && singleshot_timer_flags::FUTURE.is_set(asked.flags);
     // 4.17 is 4.17.7 here, and point releases from 4.17.3 on ignore the flag.
     if late && !call.state.profile.since(4, 17) {
         return Err(Errno::ETIME);
     }
-    call.state.vcpu_mut(key).singleshot = Some(due);
+    call.state.vcpu_mut(key).singleshot = due;
     call.state.find_next_timer();
     Ok(0)
 }

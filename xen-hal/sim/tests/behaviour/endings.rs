@@ -72,13 +72,17 @@ fn lend(guest: Guest) -> Grant<'static> {
 
 /// Maps what was lent by that reference at a page.
 fn map(guest: Guest, reference: u32, at: usize) -> Mapping<Hypervisor> {
+    map_of(guest, LENDER, reference, at)
+}
+
+fn map_of(guest: Guest, domain: Domid, reference: u32, at: usize) -> Mapping<Hypervisor> {
     let (space, page) = (guest.space(), guest.page(at));
     let frame = space.frame_of(page).unwrap();
     // SAFETY: nothing is kept in the page.
     unsafe { Xen::new(guest.xen()).memory().decrease_reservation([frame], Extent::PAGE) }.unwrap();
     // SAFETY: the frame is used through the window alone.
     let window = unsafe { MapTarget::new(&space, page.cast()) }.unwrap();
-    let of = ForeignGrant { domain: LENDER, reference };
+    let of = ForeignGrant { domain, reference };
     Xen::new(guest.xen())
         .grants()
         .map(MapRequest { of, access: Access::ReadWrite, window })
@@ -165,6 +169,7 @@ fn mappings_of_a_table_that_is_gone_say_nothing_of_the_next() {
         guest.wait_for_key("mapped");
         Xen::new(guest.xen()).sched().shutdown(ShutdownReason::SUSPEND).unwrap();
         let grant = lend(guest);
+        guest.publish("number", guest.domain().0.into());
         guest.publish("second", grant.reference().into());
         guest.wait_for_key("unmapped the first");
         assert!(grant.usage().writing, "the second mapping is there");
@@ -175,7 +180,9 @@ fn mappings_of_a_table_that_is_gone_say_nothing_of_the_next() {
     let borrower = |guest: Guest| {
         let first = map(guest, guest.wait_for_key("first") as u32, 0);
         guest.publish("mapped", 1);
-        let second = map(guest, guest.wait_for_key("second") as u32, 1);
+        let second = guest.wait_for_key("second") as u32;
+        let restored = Domid(guest.wait_for_key("number") as u16);
+        let second = map_of(guest, restored, second, 1);
         first.unmap().unwrap();
         guest.publish("unmapped the first", 1);
         guest.wait_for_key("looked");

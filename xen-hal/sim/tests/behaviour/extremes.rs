@@ -14,6 +14,8 @@ fn a_program_gets_on_although_everything_happens_each_time() {
         spurious_upcalls: 1,
         late_upcalls: 1,
         clock_updates: 1,
+        counter_lag: 1,
+        interrupt_shadow: 1,
         cancelled_suspends: 1,
     };
     for seed in 0..20 {

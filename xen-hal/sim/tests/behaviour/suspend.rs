@@ -1,5 +1,7 @@
 //! A domain that goes elsewhere, or does not.
 
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use xen_hal::Xen;
@@ -188,5 +190,80 @@ fn a_domain_goes_elsewhere_after_centuries_too() {
         let before = t.now();
         t.is("suspended", suspend(t), OK);
         t.is("earlier by the other machine's count", t.now() < before, true);
+    });
+}
+
+/// What reads of a page return, by words.
+fn word(page: std::ptr::NonNull<u8>, index: usize) -> u32 {
+    let place = page.cast::<u32>().as_ptr().wrapping_add(index);
+    // SAFETY: the page is mapped, even as a hole.
+    unsafe { place.read_volatile() }
+}
+
+#[test]
+fn after_a_restore_pages_of_xens_are_holes_until_they_are_mapped_again() {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
+        let shared = attach(t);
+        map_table(t, 1);
+        shared.evtchn_mask(0).expect("a word").swap(7, SeqCst);
+        t.is("suspended, and restored", suspend(t), OK);
+        for page in [0, 1] {
+            t.is(
+                "reads return ones",
+                [0, 99, 1023].map(|at| word(t.page(page), at)),
+                [u32::MAX; 3],
+            );
+            set_byte(t.page(page), 9, 0);
+            t.is("callback", callback(t), 0);
+            t.is("writes are lost", byte(t.page(page), 9), 0xff);
+            let arguments = [1, t.page(page).addr().get(), 0];
+            let copied = t.raw(xen_pac::hypercall::HypercallNr::XEN_VERSION, arguments);
+            t.is("Xen finds no memory there", copied, EFAULT);
+        }
+        let shared = crate::world::map_shared(t, 0);
+        map_table(t, 1);
+        t.is("the wallclock is 0", shared.wallclock().sec, 0);
+        t.is("masks are 0", shared.evtchn_mask(0).map(|word| word.load(SeqCst)), Some(0));
+        t.is("grant entries are 0", [0, 99].map(|at| word(t.page(1), at)), [0; 2]);
+        crate::world::set_callback(t);
+        t.is("the callback sets it", shared.wallclock().sec > 0, true);
+    });
+}
+
+#[test]
+fn after_a_restore_the_domain_has_another_number_and_its_other_vcpus_run_on() {
+    let report = one(Profile::DOMU, DomainConfig::new().vcpus(2), |t| {
+        let (before, rounds) = (t.domain(), std::sync::Arc::new(AtomicU32::new(0)));
+        let count = std::sync::Arc::clone(&rounds);
+        t.start(1, move |guest| {
+            while guest.vcpu() == VcpuId(1) {
+                count.fetch_add(1, SeqCst);
+                guest.relax();
+            }
+        });
+        for (round, number) in [2, 3, 4].into_iter().enumerate() {
+            t.is("suspended, and restored", suspend(t), OK);
+            t.is("number", (before, t.domain()), (Domid(1), Domid(number)));
+            t.is("the old number", status(t, before, 1).map(|_| 0), ESRCH);
+            t.relax();
+            t.is("vCPU 1 runs on", rounds.load(SeqCst) > round as u32, true);
+        }
+    });
+    assert_eq!(report.shutdown_reasons.keys().collect::<Vec<_>>(), [&1]);
+}
+
+#[test]
+fn run_times_start_again_after_a_restore() {
+    one(Profile::DOMU, DomainConfig::new().vcpus(2), |t| {
+        t.advance(Duration::from_secs(5));
+        let times = |vcpu| {
+            let times = Xen::new(t.xen()).vcpu(VcpuId(vcpu)).runstate().expect("it is there");
+            let spent =
+                [Runstate::RUNNING, Runstate::RUNNABLE, Runstate::BLOCKED, Runstate::OFFLINE];
+            spent.into_iter().filter_map(|state| times.spent_in(state)).sum::<Duration>()
+        };
+        t.is("before", [0, 1].map(|vcpu| times(vcpu) >= Duration::from_secs(5)), [true; 2]);
+        t.is("suspended, and restored", suspend(t), OK);
+        t.is("after", [0, 1].map(|vcpu| times(vcpu) < Duration::from_millis(1)), [true; 2]);
     });
 }

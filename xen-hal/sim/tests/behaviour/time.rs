@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use xen_hal::clock::SystemTime;
-use xen_hal::platform::VcpuId;
+use xen_hal::platform::{Counter, VcpuId};
 use xen_hal::sched::Sched;
 use xen_hal::vcpu::{RunTimes, Vcpu};
+use xen_pac::access::Handle;
 use xen_pac::base::Virq;
-use xen_pac::sched::ShutdownReason;
-use xen_pac::vcpu::Runstate;
-use xen_sim::{DomainConfig, Profile};
+use xen_pac::sched::{SchedPoll, ShutdownReason, command as sched};
+use xen_pac::vcpu::{Runstate, VcpuSetSingleshotTimer, command};
+use xen_sim::{DomainConfig, FailureKind, FaultRates, Profile};
 
 use crate::support::events::virq;
-use crate::support::one;
+use crate::support::{OK, Table, domain, machine, one};
 use crate::world::{VECTOR, attach, block, take};
 
 /// When the first domain was made.
@@ -135,4 +136,64 @@ fn a_watchdog_that_nobody_kicks_ends_the_domain() {
         t.wait_until(|| false);
     });
     assert_eq!(report.shutdown_reasons, [(1, ShutdownReason::WATCHDOG)].into());
+}
+
+/// A moment that is passed to Xen, and whether it is the past or never.
+const SIGNED: [(u64, bool); 5] =
+    [(1 << 63, true), (u64::MAX, true), (u64::MAX - 1, true), (1, true), (i64::MAX as u64, false)];
+
+#[test]
+fn a_moment_from_2_63_on_is_the_past_and_the_last_one_is_never() {
+    for (due, past) in SIGNED {
+        one(Profile::DOMU, DomainConfig::new(), move |t| {
+            let shared = attach(t);
+            let fired = Arc::new(AtomicU64::new(0));
+            let count = Arc::clone(&fired);
+            t.on_interrupt(VECTOR, move || {
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = take(shared, block(shared, 0));
+            });
+            t.is("bound", virq(t, Virq::TIMER.0, 0), Ok(1));
+            t.enable_interrupts();
+            let mut asked = VcpuSetSingleshotTimer::new(due, 0);
+            t.is("set", t.give_vcpu(command::SetSingleshotTimer, 0, &mut asked), OK);
+            t.is(&format!("{due:#x} at once"), fired.load(Ordering::SeqCst), past.into());
+            t.advance(Duration::from_nanos(1 << 62));
+            t.is(&format!("{due:#x} later"), fired.load(Ordering::SeqCst), past.into());
+        });
+    }
+}
+
+#[test]
+fn a_poll_until_the_past_returns_and_one_until_never_does_not() {
+    for (due, past) in SIGNED {
+        let poll = move |t: &Table| {
+            let mut asked = SchedPoll::new(Handle::NULL, 0, due);
+            t.is("polled", t.give(sched::Poll, &mut asked), OK);
+            t.is("no time has passed", t.now() < BEGINNING + Duration::from_micros(10), true);
+        };
+        let run = machine(Profile::DOMU, [domain(DomainConfig::new(), poll)]).run();
+        match run {
+            Ok(_) => assert!(past, "{due:#x}"),
+            Err(failure) => {
+                assert!(!past && matches!(failure.kind, FailureKind::Deadlock { .. }), "{failure}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_counter_can_be_behind_the_stamp_of_its_block() {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
+        let time = block(attach(t), 0).time();
+        t.set_fault_rates(FaultRates { clock_updates: 1, counter_lag: 2, ..FaultRates::none() });
+        let behind = (0..100).filter(|_| {
+            let counter = t.counter().read();
+            let lag = (counter.wrapping_sub(time.snapshot().tsc_timestamp)) as i64;
+            assert!((-8..=0).contains(&lag), "{lag} ticks");
+            lag < 0
+        });
+        let behind = behind.count();
+        t.is("about half of the time", (25..75).contains(&behind), true);
+    });
 }

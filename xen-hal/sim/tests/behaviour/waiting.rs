@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use xen_hal::clock::SystemTime;
 use xen_hal::event::Port;
-use xen_hal::platform::VcpuId;
+use xen_hal::platform::{Interrupts as _, VcpuId};
 use xen_hal::sched::Sched;
 use xen_hal::vcpu::Vcpu;
 use xen_pac::base::Virq;
 use xen_pac::sched::ShutdownReason;
-use xen_sim::{DomainConfig, FailureKind, FaultRates, Profile};
+use xen_sim::{DomainConfig, FailureKind, FaultRates, Machine, Profile};
 
 use crate::support::events::{ipi, send, virq};
 use crate::support::{OK, Table, fails, is_arm, one};
@@ -200,4 +200,45 @@ fn a_vcpu_that_is_brought_up_again_goes_on_where_it_was() {
             t.relax();
         }
     });
+}
+
+/// `sti` and then `SCHEDOP_block`: in the instruction after `sti` no interrupt can be delivered.
+#[test]
+fn blocking_right_after_interrupts_were_turned_on_can_lose_the_wakeup() {
+    let run = |seed, profile, by_halt: bool| {
+        let rates = FaultRates { interrupt_shadow: 2, ..FaultRates::none() };
+        let mut machine =
+            Machine::new(profile, seed).expect("the host has memory").fault_rates(rates);
+        let program = move |guest| {
+            let t = Table::new(guest);
+            let ((shared, interrupt), notes) = (attach_on(profile, &t), Notes::default());
+            notes.note(guest, interrupt, shared);
+            t.is("bound, and sent with interrupts off", (ipi(&t, 0), send(&t, 1)), (Ok(1), OK));
+            let flag = guest.interrupts();
+            if by_halt {
+                // SAFETY: there is a handler, and no critical section.
+                unsafe { flag.wait() };
+            } else {
+                // SAFETY: as above.
+                unsafe { flag.enable() };
+                while notes.upcalls() == 0 {
+                    t.is("blocked", Sched::new(t.xen()).block(), Ok(()));
+                }
+            }
+            t.is("told", notes.ports(), vec![1]);
+            t.finish()
+        };
+        machine.domain(DomainConfig::new(), program).expect("the machine has memory");
+        machine.run()
+    };
+    let lost = (0..40).filter_map(|seed| run(seed, Profile::DOMU, false).err());
+    let lost: Vec<_> = lost.map(|failure| failure.kind.to_string()).collect();
+    assert!((10..30).contains(&lost.len()), "{lost:?}");
+    let expected = "deadlock: domain 1, vCPU 0 is blocked, with an upcall pending";
+    assert!(lost.iter().all(|failure| failure == expected), "{lost:?}");
+    for seed in 0..40 {
+        let (halted, on_arm) =
+            (run(seed, Profile::DOMU, true), run(seed, Profile::DOM0LESS, false));
+        assert!(halted.is_ok() && on_arm.is_ok(), "{halted:?} {on_arm:?}");
+    }
 }
