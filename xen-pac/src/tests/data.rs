@@ -1,7 +1,7 @@
 //! What counts as data, and what the macros of unions and encoders do.
 
-use super::block::raw;
 use crate::access::{self, Data, FieldError, Handle};
+use crate::shared_info::raw;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -23,7 +23,7 @@ fn zeroed_is_all_zero() {
     assert_eq!(<u64 as Data>::ZEROED, 0);
     assert_eq!(<[i8; 3] as Data>::ZEROED, [0; 3]);
     assert!(<Handle<u8> as Data>::ZEROED.is_null());
-    assert_eq!(raw::Sample::ZEROED.bytes, [0; 16]);
+    assert_eq!(raw::SharedInfo::ZEROED.evtchn_pending[5], 0);
     assert_eq!(Either::ZEROED.parts(), [0; 4]);
 }
 
@@ -51,7 +51,7 @@ fn what_reaches_beyond_itself_is_known() {
     const {
         assert!(
             !Either::REACHES_BEYOND
-                && !raw::Sample::REACHES_BEYOND
+                && !raw::SharedInfo::REACHES_BEYOND
                 && !<[u8; 16]>::REACHES_BEYOND
                 && !<() as Data>::REACHES_BEYOND
         );

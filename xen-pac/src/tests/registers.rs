@@ -1,36 +1,42 @@
 //! Each kind of register does what it says, at its own place.
 
 use core::cell::Cell;
-use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use proptest::prelude::*;
-use tock_registers::interfaces::{ReadWriteable, Readable};
+use tock_registers::fields::Field;
+use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
 
-use super::block::{ClockSnapshot, Sample, flags, with_sample};
-use crate::access::{Bits, Buffer, OwnIndex, PeerIndex, ReadOnly, ReadWrite, Word};
-use crate::shared_info::{self, SharedInfo};
+use super::block;
+use crate::access::{
+    self, Bits, Block, Buffer, OwnIndex, PeerIndex, ReadOnly, ReadWrite, RingIndex, Word,
+};
+use crate::console_ring::XenconsInterface;
+use crate::grant_table::{GrantEntryV1, grant_entry_flags};
+use crate::grant_table_v2::GrantEntryV2FullPage;
+use crate::shared_info::{SharedInfo, SharedInfoWallclock};
+use crate::vcpu::VcpuRunstateInfo;
 
 #[test]
 fn handles_are_copy_and_may_go_to_other_threads() {
     fn free<T: Copy + Send + Sync>() {}
     free::<Bits<'static, u8>>();
-    free::<Bits<'static, u16, flags::Register>>();
+    free::<Bits<'static, u16, grant_entry_flags::Register>>();
     free::<ReadOnly<'static, i64>>();
     free::<ReadWrite<'static, usize>>();
     free::<OwnIndex<'static>>();
     free::<PeerIndex<'static>>();
     free::<Buffer<'static>>();
-    free::<Sample<'static>>();
+    free::<SharedInfo<'static>>();
+    free::<RingIndex>();
     assert_eq!(size_of::<Bits<'_, u8>>(), size_of::<*const u8>());
-    assert_eq!(size_of::<Option<Sample<'_>>>(), size_of::<*const u8>());
+    assert_eq!(size_of::<Option<SharedInfo<'_>>>(), size_of::<*const u8>());
 }
 
 /// Compiles only while `Bits` and `ReadOnly` lack `Writeable`: with it, two implementations would
 /// fit and the `_` would be ambiguous.
 #[test]
 fn what_must_not_be_written_has_no_plain_write() {
-    use tock_registers::interfaces::Writeable;
     trait Lacks<Witness> {
         const YES: bool = true;
     }
@@ -39,119 +45,124 @@ fn what_must_not_be_written_has_no_plain_write() {
     impl<T: ?Sized + Writeable> Lacks<IsWriteable> for T {}
     const {
         assert!(<Bits<'_, u32> as Lacks<_>>::YES);
-        assert!(<Bits<'_, u16, flags::Register> as Lacks<_>>::YES);
+        assert!(<Bits<'_, u16, grant_entry_flags::Register> as Lacks<_>>::YES);
         assert!(<ReadOnly<'_, u32> as Lacks<_>>::YES);
         assert!(<ReadWrite<'_, u32> as Lacks<IsWriteable>>::YES);
     }
 }
 
 #[test]
-fn an_element_beyond_the_end_is_none() {
-    with_sample(|sample, _| {
-        for index in 0..Sample::WORDS_COUNT {
-            assert!(sample.words(index).is_some());
-        }
-        assert!(sample.words(Sample::WORDS_COUNT).is_none());
-        assert!(sample.words(usize::MAX).is_none());
-        assert!(sample.clocks(2).is_some());
-        assert!(sample.clocks(3).is_none());
-    });
-}
-
-#[test]
-fn elements_are_distinct_places() {
-    with_sample(|sample, _| {
-        for index in 0..4 {
-            sample.words(index).unwrap().fetch_or(1 << index, Ordering::Relaxed);
-        }
-        let words = [0, 1, 2, 3].map(|index| sample.words(index).unwrap().get());
-        assert_eq!(words, [1, 2, 4, 8]);
-        assert_eq!(sample.produced().load(), 0);
-        assert_eq!(sample.wide().get(), 0);
-    });
+fn elements_are_distinct_places_and_none_beyond_the_end() {
+    block!(shared, SharedInfo);
+    for index in 0..SharedInfo::EVTCHN_PENDING_COUNT {
+        shared.evtchn_pending(index).unwrap().fetch_or(index as _, Ordering::Relaxed);
+    }
+    for index in 0..SharedInfo::EVTCHN_PENDING_COUNT {
+        assert_eq!(shared.evtchn_pending(index).unwrap().get(), index as _);
+        assert_eq!(shared.evtchn_mask(index).unwrap().get(), 0);
+    }
+    assert!(shared.evtchn_pending(SharedInfo::EVTCHN_PENDING_COUNT).is_none());
+    assert!(shared.evtchn_pending(usize::MAX).is_none());
+    assert!(shared.vcpu_info(SharedInfo::VCPU_INFO_COUNT - 1).is_some());
+    assert!(shared.vcpu_info(SharedInfo::VCPU_INFO_COUNT).is_none());
 }
 
 #[test]
 fn a_word_is_read_by_its_fields() {
-    with_sample(|sample, _| {
-        sample.flags().fetch_or(0b110, Ordering::Relaxed);
-        assert_eq!(sample.flags().read(flags::KIND), 2);
-        assert!(sample.flags().is_set(flags::READONLY));
-        sample.flags().fetch_and(!flags::READONLY.val(1).value, Ordering::Relaxed);
-        assert!(!sample.flags().is_set(flags::READONLY));
-        assert!(sample.flags().matches_all(flags::KIND.val(2)));
-    });
+    block!(entry, GrantEntryV1);
+    entry.flags().fetch_or(0b110, Ordering::Relaxed);
+    assert_eq!(entry.flags().read(grant_entry_flags::KIND), 2);
+    assert!(entry.flags().is_set(grant_entry_flags::READONLY));
+    entry.flags().fetch_and(!grant_entry_flags::READONLY.val(1).value, Ordering::Relaxed);
+    assert!(!entry.flags().is_set(grant_entry_flags::READONLY));
+    assert!(entry.flags().matches_all(grant_entry_flags::kind::ACCEPT_TRANSFER));
 }
 
 #[test]
 fn a_plain_word_can_be_modified_as_on_any_chip() {
-    use tock_registers::fields::Field;
     const MIDDLE: Field<u32, ()> = Field::<u32, ()>::new(0xff, 8);
-    with_sample(|sample, _| {
-        sample.limit().set(0xdead_beef);
-        sample.limit().modify(MIDDLE.val(0x12));
-        assert_eq!(sample.limit().get(), 0xdead_12ef);
-        assert_eq!(sample.limit().read(MIDDLE), 0x12);
-        assert_eq!(sample.flags().get(), 0);
-        assert_eq!(sample.wide().get(), 0);
-    });
+    block!(entry, GrantEntryV1);
+    entry.frame().set(0xdead_beef);
+    entry.frame().modify(MIDDLE.val(0x12));
+    assert_eq!(entry.frame().get(), 0xdead_12ef);
+    assert_eq!(entry.frame().read(MIDDLE), 0x12);
+    assert_eq!((entry.flags().get(), entry.domid().get()), (0, 0));
 }
 
 #[test]
 fn compare_exchange_changes_nothing_when_the_word_has_moved() {
-    with_sample(|sample, _| {
-        let flags = sample.flags();
-        flags.fetch_or(5, Ordering::Relaxed);
-        assert_eq!(flags.compare_exchange(4, 0, Ordering::AcqRel, Ordering::Acquire), Err(5));
-        assert_eq!(flags.get(), 5);
-        assert_eq!(flags.compare_exchange(5, 0, Ordering::AcqRel, Ordering::Acquire), Ok(5));
-        assert_eq!(flags.get(), 0);
-    });
+    block!(entry, GrantEntryV1);
+    let flags = entry.flags();
+    flags.fetch_or(5, Ordering::Relaxed);
+    assert_eq!(flags.compare_exchange(4, 0, Ordering::AcqRel, Ordering::Acquire), Err(5));
+    assert_eq!(flags.get(), 5);
+    assert_eq!(flags.compare_exchange(5, 0, Ordering::AcqRel, Ordering::Acquire), Ok(5));
+    assert_eq!(flags.get(), 0);
 }
 
 #[test]
 fn each_side_sees_what_the_other_published() {
-    with_sample(|sample, _| {
-        sample.produced().publish(7);
-        assert_eq!(sample.produced().other_side().load(), 7);
-        sample.consumed().other_side().publish(u32::MAX);
-        assert_eq!(sample.consumed().load(), u32::MAX);
-        sample.offset().other_side().set(-5);
-        assert_eq!(sample.offset().get(), -5);
-        assert_eq!(sample.pending().get(), 0);
-    });
+    block!(console, XenconsInterface);
+    console.out_prod().publish(7);
+    assert_eq!(console.out_prod().other_side().load(), 7);
+    console.out_cons().other_side().publish(u32::MAX);
+    assert_eq!(console.out_cons().load(), u32::MAX);
+    assert_eq!((console.in_cons().load(), console.in_prod().load()), (0, 0));
+    block!(runstate, VcpuRunstateInfo);
+    runstate.state().other_side().set(5);
+    assert_eq!((runstate.state().get(), runstate.state_entry_time().get()), (5, 0));
 }
 
 #[test]
 fn a_snapshot_gives_what_was_published() {
-    let value = ClockSnapshot {
-        scale: 1,
-        base: u64::MAX - 2,
-        start: 3,
-        shift: -4,
-        tail: [1, 2, 3, 4, 5, 6, 7],
-    };
-    with_sample(|sample, _| {
-        sample.clocks(1).unwrap().publish_with(&value, || {});
-        assert_eq!(sample.clocks(1).unwrap().snapshot_with(|| 9), (value, 9));
-        assert_ne!(sample.clocks(0).unwrap().snapshot_with(|| ()).0, value);
-        assert_ne!(sample.clocks(2).unwrap().snapshot_with(|| ()).0, value);
-        sample.clock().publish_with(&value, || {});
-        sample.limit().set(77);
-        assert_eq!(sample.inner().0, (value.base, 77));
+    block!(shared, SharedInfo);
+    let wallclock = SharedInfoWallclock { sec: 1, nsec: 2, sec_hi: 3 };
+    shared.publish_wallclock(&wallclock);
+    assert_eq!(shared.wallclock(), wallclock);
+    let times = |index| shared.vcpu_info(index).unwrap().time().snapshot();
+    assert_eq!(times(0), times(SharedInfo::VCPU_INFO_COUNT - 1));
+    assert_eq!(times(0).system_time, 0);
+}
+
+mod raw {
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    pub(super) struct Odd {
+        pub(super) version: u32,
+        pub(super) shift: i8,
+        pub(super) tail: [u8; 3],
+        pub(super) wide: u64,
+    }
+
+    crate::access::data!(Odd { version: u32, shift: i8, tail: [u8; 3], wide: u64 });
+}
+
+/// Fields that no described block has in a snapshot: an array, and one at an odd place.
+#[test]
+fn a_snapshot_can_hold_arrays() {
+    let page = super::Page::<raw::Odd>::zeroed();
+    let block = Block::new(page.as_ptr());
+    access::update(access::location!(block, version), || {
+        access::store!(block, shift, -4_i8);
+        access::store!(block, tail, [1_u8, 2, 3]);
+        access::store!(block, wide, u64::MAX - 2);
     });
+    let found: (i8, [u8; 3], u64) = access::consistent(access::location!(block, version), || {
+        (access::load!(block, shift), access::load!(block, tail), access::load!(block, wide))
+    });
+    assert_eq!(found, (-4, [1, 2, 3], u64::MAX - 2));
 }
 
 #[test]
 fn debug_output_shows_the_value() {
-    with_sample(|sample, _| {
-        sample.pending().fetch_or(1, Ordering::Relaxed);
-        sample.limit().set(31);
-        assert_eq!(
-            std::format!("{:?} {:?} {:?}", sample.pending(), sample.limit(), sample.bytes()),
-            "Bits(0x1) ReadWrite(0x1f) Buffer(16 bytes)"
-        );
-    });
+    block!(entry, GrantEntryV1);
+    block!(console, XenconsInterface);
+    entry.flags().fetch_or(1, Ordering::Relaxed);
+    entry.frame().set(31);
+    assert_eq!(
+        std::format!("{:?} {:?} {:?}", entry.flags(), entry.frame(), console.input()),
+        "Bits(0x1) ReadWrite(0x1f) Buffer(1024 bytes)"
+    );
 }
 
 /// The volatile and the relaxed access of a width read what either of them wrote.
@@ -198,11 +209,9 @@ std::thread_local! {
 #[test]
 fn each_access_calls_it() {
     let hook: fn() = || CALLS.set(CALLS.get() + 1);
-    assert!(crate::access::before_each(hook) && crate::access::before_each(hook));
-    assert!(!crate::access::before_each(|| panic!("the first hook stays")));
-    let page = std::boxed::Box::leak(std::boxed::Box::new(shared_info::raw::SharedInfo::ZEROED));
-    // SAFETY: the page is leaked, and used by this handle alone.
-    let shared = unsafe { SharedInfo::from_ptr(NonNull::from(page)) };
+    assert!(access::before_each(hook) && access::before_each(hook));
+    assert!(!access::before_each(|| panic!("the first hook stays")));
+    block!(shared, SharedInfo);
     let vcpu = shared.vcpu_info(0).unwrap();
     let during = |work: &dyn Fn()| {
         let before = CALLS.get();
@@ -219,24 +228,21 @@ proptest! {
 
     #[test]
     fn bit_operations_agree_with_plain_arithmetic(start: u16, bits: u16) {
-        with_sample(|sample, _| {
-            let flags = sample.flags();
-            let _ = flags.swap(start, Ordering::Relaxed);
-            assert_eq!(flags.fetch_or(bits, Ordering::Relaxed), start);
-            assert_eq!(flags.fetch_and(!bits, Ordering::Relaxed), start | bits);
-            assert_eq!(flags.fetch_xor(bits, Ordering::Relaxed), start & !bits);
-            assert_eq!(flags.swap(start, Ordering::Relaxed), (start & !bits) ^ bits);
-            assert_eq!(flags.load(Ordering::Acquire), start);
-        });
+        block!(entry, GrantEntryV1);
+        let flags = entry.flags();
+        let _ = flags.swap(start, Ordering::Relaxed);
+        assert_eq!(flags.fetch_or(bits, Ordering::Relaxed), start);
+        assert_eq!(flags.fetch_and(!bits, Ordering::Relaxed), start | bits);
+        assert_eq!(flags.fetch_xor(bits, Ordering::Relaxed), start & !bits);
+        assert_eq!(flags.swap(start, Ordering::Relaxed), (start & !bits) ^ bits);
+        assert_eq!(flags.load(Ordering::Acquire), start);
     }
 
     #[test]
     fn a_wide_word_keeps_every_bit(value: u64) {
-        with_sample(|sample, _| {
-            sample.wide().set(value);
-            assert_eq!(sample.wide().get(), value);
-            assert_eq!(sample.limit().get(), 0);
-            assert_eq!(sample.words(0).unwrap().get(), 0);
-        });
+        block!(entry, GrantEntryV2FullPage);
+        entry.frame().set(value);
+        assert_eq!(entry.frame().get(), value);
+        assert_eq!(entry.hdr().domid().get(), 0);
     }
 }

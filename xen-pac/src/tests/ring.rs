@@ -2,39 +2,41 @@
 
 use proptest::prelude::*;
 
-use super::block::with_sample;
+use super::block;
 use crate::access::{RingError, RingIndex};
+use crate::console_ring::XenconsInterface;
 
 proptest! {
     #![proptest_config(super::property_config())]
 
     #[test]
-    fn a_copy_agrees_with_a_slice(offset in 0_usize..24, count in 0_usize..24, seed: [u8; 16]) {
-        with_sample(|sample, _| {
-            let bytes = sample.bytes();
-            bytes.copy_from(0, &seed).unwrap();
-            let mut model = seed;
-            let new = [0xa5_u8; 24];
-            let mut out = [0_u8; 24];
-            match model.get_mut(offset..offset + count) {
-                Some(part) => {
-                    assert_eq!(bytes.copy_to(offset, &mut out[..count]), Ok(()));
-                    assert_eq!(&out[..count], &*part);
-                    part.copy_from_slice(&new[..count]);
-                    assert_eq!(bytes.copy_from(offset, &new[..count]), Ok(()));
-                }
-                None => {
-                    let error = bytes.copy_from(offset, &new[..count]).unwrap_err();
-                    assert_eq!((error.offset(), error.count(), error.buffer_len()), (offset, count, 16));
-                    assert_eq!(bytes.copy_to(offset, &mut out[..count]), Err(error));
-                    assert_eq!(out, [0; 24]);
-                }
+    fn a_copy_agrees_with_a_slice(offset in 1000_usize..1048, count in 0_usize..48, seed: [u8; 32]) {
+        block!(console, XenconsInterface);
+        let bytes = console.input();
+        let (mut model, new, mut out) = ([0; 1024], [0xa5_u8; 48], [0_u8; 48]);
+        model[992..].copy_from_slice(&seed);
+        bytes.copy_from(992, &seed).unwrap();
+        match model.get_mut(offset..offset + count) {
+            Some(part) => {
+                assert_eq!(bytes.copy_to(offset, &mut out[..count]), Ok(()));
+                assert_eq!(&out[..count], &*part);
+                part.copy_from_slice(&new[..count]);
+                assert_eq!(bytes.copy_from(offset, &new[..count]), Ok(()));
             }
-            let mut whole = [0; 16];
-            bytes.copy_to(0, &mut whole).unwrap();
-            assert_eq!(whole, model);
-            assert_eq!((sample.consumed().load(), sample.clock().unchecked().scale), (0, 0));
-        });
+            None => {
+                let error = bytes.copy_from(offset, &new[..count]).unwrap_err();
+                let told = (error.offset(), error.count(), error.buffer_len());
+                assert_eq!(told, (offset, count, 1024));
+                assert_eq!(bytes.copy_to(offset, &mut out[..count]), Err(error));
+                assert_eq!(out, [0; 48]);
+            }
+        }
+        let mut whole = [0; 1024];
+        bytes.copy_to(0, &mut whole).unwrap();
+        assert_eq!(whole, model);
+        let mut neighbour = [1; 2048];
+        console.output().copy_to(0, &mut neighbour).unwrap();
+        assert_eq!((neighbour, console.in_cons().load()), ([0; 2048], 0));
     }
 
     /// `produced` and `consumed` are how many slots there ever were; the indices are their low bits.
@@ -72,52 +74,46 @@ proptest! {
     }
 
     #[test]
-    fn a_copy_goes_around_the_end(index: u32, count in 0_usize..20, seed: [u8; 16]) {
-        with_sample(|sample, _| {
-            let bytes = sample.bytes();
-            bytes.copy_from(0, &seed).unwrap();
-            let mut model = seed;
-            let new: [u8; 20] = core::array::from_fn(|at| 0xa0 + at as u8);
-            let mut out = [0_u8; 20];
-            let result = bytes.copy_to_wrapping(index, &mut out[..count]);
-            assert_eq!(result, bytes.copy_from_wrapping(index, &new[..count]));
-            assert_eq!(result.is_ok(), count <= 16);
-            for at in 0..if count <= 16 { count } else { 0 } {
-                let place = (index as usize + at) % 16;
-                assert_eq!(out[at], seed[place]);
-                model[place] = new[at];
-            }
-            let mut whole = [0; 16];
-            bytes.copy_to(0, &mut whole).unwrap();
-            assert_eq!(whole, model);
-        });
+    fn a_copy_goes_around_the_end(index: u32, count in 0_usize..1100) {
+        block!(console, XenconsInterface);
+        let bytes = console.input();
+        let seed: [u8; 1024] = core::array::from_fn(|at| at as u8);
+        bytes.copy_from(0, &seed).unwrap();
+        let (mut model, mut out) = (seed, [0; 1100]);
+        let new: [u8; 1100] = core::array::from_fn(|at| at as u8 ^ 0xa5);
+        let result = bytes.copy_to_wrapping(index, &mut out[..count]);
+        assert_eq!(result, bytes.copy_from_wrapping(index, &new[..count]));
+        assert_eq!(result.is_ok(), count <= 1024);
+        for at in 0..if count <= 1024 { count } else { 0 } {
+            let place = (index as usize + at) % 1024;
+            assert_eq!(out[at], seed[place]);
+            model[place] = new[at];
+        }
+        let mut whole = [0; 1024];
+        bytes.copy_to(0, &mut whole).unwrap();
+        assert_eq!(whole, model);
     }
 }
 
 #[test]
 fn an_offset_that_wraps_around_is_out_of_bounds() {
-    with_sample(|sample, _| {
-        let error = sample.bytes().copy_to(usize::MAX, &mut [0; 2]).unwrap_err();
-        assert_eq!(error.offset(), usize::MAX);
-        assert!(sample.bytes().copy_from(17, &[]).is_err());
-        assert_eq!(sample.bytes().copy_from(16, &[]), Ok(()));
-        assert_eq!(sample.bytes().len(), 16);
-        assert!(!sample.bytes().is_empty());
-        assert_eq!(
-            std::format!("{}", sample.bytes().copy_from(15, &[1, 2]).unwrap_err()),
-            "expected a range within 16 bytes, found 2 bytes from offset 15 on"
-        );
-    });
+    block!(console, XenconsInterface);
+    let bytes = console.input();
+    assert_eq!(bytes.copy_to(usize::MAX, &mut [0; 2]).unwrap_err().offset(), usize::MAX);
+    assert!(bytes.copy_from(1025, &[]).is_err());
+    assert_eq!(bytes.copy_from(1024, &[]), Ok(()));
+    assert_eq!(bytes.len(), 1024);
+    assert!(!bytes.is_empty());
+    assert_eq!(
+        std::format!("{}", bytes.copy_from(1023, &[1, 2]).unwrap_err()),
+        "expected a range within 1024 bytes, found 2 bytes from offset 1023 on"
+    );
 }
 
 /// The ring of the crate's front page, with the indices of a bad peer, and at its last byte.
 #[test]
 fn the_console_takes_a_message_at_its_end_and_none_from_a_bad_peer() {
-    use crate::console_ring::{XenconsInterface, raw};
-
-    let page = super::block::Page::<raw::XenconsInterface>::zeroed();
-    // SAFETY: the page outlives the handle, and is accessed through it only.
-    let ring = unsafe { XenconsInterface::from_ptr(page.as_ptr()) };
+    block!(ring, XenconsInterface);
     let print = |message: &[u8]| {
         let (output, produced) = (ring.output(), ring.out_prod().load());
         let indices = RingIndex::new(output.len(), produced, ring.out_cons().load()).ok()?;

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::block::Page;
+use super::Page;
 use crate::access::{self, Block};
 use crate::shared_info::{VcpuTimeInfo, VcpuTimeInfoSnapshot, raw};
 
