@@ -10,7 +10,7 @@ use xen_pac::console_ring::XenconsInterface;
 use xen_pac::xenstore::XenstoreDomainInterface;
 
 use crate::input::Input;
-use crate::pages::{At, Pages};
+use crate::memory::{At, Pages};
 
 /// The page that is used; there is one before it and one behind.
 const MIDDLE: usize = 1;

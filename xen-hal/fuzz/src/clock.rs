@@ -1,21 +1,21 @@
 //! The clocks over any time block, any counter and any wallclock, with updates in the middle of a
-//! reading, beside the same in 128 bits.
+//! reading, compared with 128-bit arithmetic.
 
-mod model;
-mod xen;
-
+use std::cell::Cell;
+use std::ptr::NonNull;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use xen_hal::clock::{
     Clock, CounterClock, Monotonic, PvClock, SystemTime, TimeOffset, frequency, scale, wall_time,
 };
+use xen_hal::platform::Counter;
 use xen_hal::version::Features;
 use xen_pac::features::Feature;
-use xen_pac::shared_info::SharedInfoWallclock;
+use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfo, VcpuTimeInfoSnapshot, raw};
 
-use crate::hook::meanwhile;
 use crate::input::Input;
-use xen::Xen;
+use crate::memory::{Pages, meanwhile, step};
 
 /// Runs the target.
 pub fn run(data: &[u8]) {
@@ -110,14 +110,14 @@ fn of_day(input: &Input) {
 fn counter(input: &Input) {
     let (ticks, rate, other) = (input.number(), input.number(), input.number());
     let exact = model::nanos(ticks, rate);
-    let clock = CounterClock::new(xen::Fixed(ticks), rate, TimeOffset::ZERO);
+    let clock = CounterClock::new(Fixed(ticks), rate, TimeOffset::ZERO);
     assert_eq!(clock.is_some(), (1..=10_u64.pow(18)).contains(&rate));
     if let (Some(clock), Some(exact)) = (clock, exact) {
         assert_eq!(clock.frequency(), rate);
         let now = i128::from(clock.now().as_nanos());
         assert!(now == exact || now + 1 == exact, "{ticks} ticks at {rate} are {now}, not {exact}");
         let at = SystemTime::from_nanos(other as i64);
-        let fires = CounterClock::new(xen::Fixed(clock.ticks_at(at)), rate, TimeOffset::ZERO);
+        let fires = CounterClock::new(Fixed(clock.ticks_at(at)), rate, TimeOffset::ZERO);
         let beyond = clock.ticks_at(at) == u64::MAX;
         assert!(beyond || fires.is_some_and(|fires| fires.now() >= at), "it fires before {at:?}");
     }
@@ -125,5 +125,175 @@ fn counter(input: &Input) {
     assert_eq!(later.checked_duration_since(earlier).is_some(), earlier <= later);
     if earlier.as_nanos() >= 0 {
         assert_eq!(earlier + (later - earlier), later.max(earlier));
+    }
+}
+
+thread_local! {
+    static PAGE: Pages = Pages::leak(1);
+}
+
+/// The other side, and the counter.
+#[derive(Debug)]
+struct Xen {
+    input: Rc<Input>,
+    page: NonNull<raw::VcpuTimeInfo>,
+    /// What the block holds, and what it is to hold when the update has ended that is under way.
+    time: Cell<VcpuTimeInfoSnapshot>,
+    next: Cell<Option<VcpuTimeInfoSnapshot>>,
+    ticks: Cell<u64>,
+}
+
+impl Xen {
+    fn new(input: &Rc<Input>) -> Rc<Self> {
+        let page = PAGE.with(|page| {
+            page.clear();
+            page.at(0)
+        });
+        let xen = Self {
+            input: input.clone(),
+            page,
+            time: Cell::new(any_time(input)),
+            next: Cell::new(None),
+            ticks: Cell::new(0),
+        };
+        xen.begin(xen.time.get());
+        xen.finish();
+        Rc::new(xen)
+    }
+
+    fn block(&self) -> VcpuTimeInfo<'static> {
+        // SAFETY: the page stays, and this side touches it only between the accesses of the other.
+        unsafe { VcpuTimeInfo::from_ptr(self.page) }
+    }
+
+    /// The values of the last update.
+    fn time(&self) -> VcpuTimeInfoSnapshot {
+        self.time.get()
+    }
+
+    /// What the counter was last read as.
+    fn ticks(&self) -> u64 {
+        self.ticks.get()
+    }
+
+    fn is_writing(&self) -> bool {
+        self.next.get().is_some()
+    }
+
+    /// Goes on with an update, begins one, or does neither.
+    fn act(&self) {
+        if self.is_writing() {
+            if self.input.byte() % 2 == 0 {
+                self.finish();
+            }
+        } else if self.input.byte() % 8 == 7 {
+            self.begin(any_time(&self.input));
+        }
+    }
+
+    /// The first half of an update.
+    fn begin(&self, time: VcpuTimeInfoSnapshot) {
+        self.version().fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the block is there, and nobody is in the middle of an access.
+        let block = unsafe { &mut *self.page.as_ptr() };
+        (block.tsc_timestamp, block.tsc_shift, block.flags) =
+            (time.tsc_timestamp, time.tsc_shift, time.flags);
+        self.next.set(Some(time));
+    }
+
+    /// The second half.
+    fn finish(&self) {
+        let Some(time) = self.next.take() else { return };
+        // SAFETY: as above.
+        let block = unsafe { &mut *self.page.as_ptr() };
+        (block.system_time, block.tsc_to_system_mul) = (time.system_time, time.tsc_to_system_mul);
+        self.version().fetch_add(1, Ordering::SeqCst);
+        self.time.set(time);
+    }
+
+    fn version(&self) -> &AtomicU32 {
+        // SAFETY: the page is valid, and the version is its first word.
+        unsafe { self.page.cast().as_ref() }
+    }
+}
+
+/// Is read after whatever else happens in that moment.
+impl Counter for Xen {
+    fn read(&self) -> u64 {
+        step();
+        self.ticks.set(self.input.number());
+        self.ticks.get()
+    }
+}
+
+fn any_time(input: &Input) -> VcpuTimeInfoSnapshot {
+    VcpuTimeInfoSnapshot {
+        tsc_timestamp: input.number(),
+        system_time: input.number(),
+        tsc_to_system_mul: input.number() as u32,
+        tsc_shift: input.byte() as i8,
+        flags: input.byte(),
+    }
+}
+
+/// A counter that stands.
+struct Fixed(u64);
+
+impl Counter for Fixed {
+    fn read(&self) -> u64 {
+        self.0
+    }
+}
+
+/// What the clocks compute, in 128 bits and as the headers define it.
+mod model {
+    use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfoSnapshot, pvclock_flags};
+
+    const NANOS_PER_SECOND: u128 = 1_000_000_000;
+
+    pub(super) fn is_stable(time: &VcpuTimeInfoSnapshot) -> bool {
+        time.flags().is_set(pvclock_flags::TSC_STABLE)
+    }
+
+    pub(super) fn time_at(time: &VcpuTimeInfoSnapshot, ticks: u64) -> i64 {
+        let since = (i128::from(ticks) - i128::from(time.tsc_timestamp)) as i64;
+        let elapsed = scale(since, time.tsc_to_system_mul, time.tsc_shift);
+        (i128::from(time.system_time) + i128::from(elapsed)) as i64
+    }
+
+    pub(super) fn scale(ticks: i64, mul: u32, shift: i8) -> i64 {
+        let factor = 1_i128 << shift.unsigned_abs().min(64);
+        let shifted = match shift {
+            64.. | ..=-64 => 0,
+            0.. => (i128::from(ticks) * factor) as i64,
+            _ => i128::from(ticks).div_euclid(factor) as i64,
+        };
+        (i128::from(shifted) * i128::from(mul)).div_euclid(1 << 32) as i64
+    }
+
+    pub(super) fn frequency(mul: u32, shift: i8) -> Option<u64> {
+        let unshifted = (NANOS_PER_SECOND << 32).checked_div(mul.into())?;
+        let power = 2_u128.checked_pow(shift.unsigned_abs().into());
+        let rate = if shift < 0 {
+            power.and_then(|power| unshifted.checked_mul(power))
+        } else {
+            power.map(|power| unshifted / power)
+        };
+        rate?.try_into().ok()
+    }
+
+    /// `None` beyond 2^62.
+    pub(super) fn nanos(ticks: u64, rate: u64) -> Option<i128> {
+        let nanos = (u128::from(ticks) * NANOS_PER_SECOND).checked_div(rate.into())?;
+        (nanos < 1 << 62).then_some(nanos as i128)
+    }
+
+    /// In nanoseconds; nothing before 1970 or beyond 2^64 seconds.
+    pub(super) fn wall_time(base: &SharedInfoWallclock, now: i64) -> Option<u128> {
+        let seconds = u128::from(base.sec_hi) << 32 | u128::from(base.sec);
+        let base = seconds * NANOS_PER_SECOND + u128::from(base.nsec);
+        // The base alone must fit, as a duration does.
+        let fits = |nanos: &u128| nanos / NANOS_PER_SECOND <= u64::MAX.into();
+        base.checked_add_signed(now.into()).filter(fits).filter(|_| fits(&base))
     }
 }

@@ -1,15 +1,14 @@
-//! What `xen-hal` reads that somebody else wrote, as targets for coverage-guided fuzzing.
+//! Targets for coverage-guided fuzzing: what `xen-hal` reads that another side wrote.
 //!
-//! A target is a function of bytes, in a module of its own, that panics when the HAL does what it
-//! must not. The binaries in `fuzz_targets` give them to libFuzzer.
+//! A target is a function of bytes, in its own module, that panics if the HAL misbehaves. The
+//! binaries in `fuzz_targets` pass them to libFuzzer.
 
 pub mod answers;
 pub mod bytes;
 pub mod clock;
 pub mod dispatch;
-mod hook;
 mod input;
-mod pages;
+mod memory;
 pub mod revoke;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use xen_hal::platform::Frame;
 use xen_pac::memory::command;
 
 use super::super::hypervisor::{Hostile, values};
-use super::super::show::{debug, good};
+use super::super::{debug, good};
 use super::Operation;
 use crate::input::Input;
 

@@ -9,10 +9,10 @@ use xen_pac::event_channel::{EvtchnClose, EvtchnPriority, command};
 use xen_pac::shared_info::SharedInfo;
 
 use super::super::hypervisor::Hostile;
-use super::super::show::{debug, display, good};
+use super::super::{debug, display, good};
 use super::Operation;
 use crate::input::Input;
-use crate::pages::Pages;
+use crate::memory::Pages;
 
 thread_local! {
     static SHARED: Pages = Pages::leak(1);

@@ -16,10 +16,10 @@ use xen_pac::grant_table::{
 };
 
 use super::super::hypervisor::{Call, Hostile};
-use super::super::show::{debug, good};
+use super::super::{debug, good};
 use super::Operation;
 use crate::input::Input;
-use crate::pages::{Identity, Pages};
+use crate::memory::{Identity, Pages};
 
 /// How many pages are mapped at once.
 const MAPPED: usize = 3;

@@ -7,10 +7,10 @@ use xen_hal::platform::Frame;
 use xen_pac::memory::command;
 
 use super::super::hypervisor::Hostile;
-use super::super::show::{debug, display, good};
+use super::super::{debug, display, good};
 use super::Operation;
 use crate::input::Input;
-use crate::pages::{Identity, Pages};
+use crate::memory::{Identity, Pages};
 
 thread_local! {
     static PAGES: Pages = Pages::leak(2);

@@ -15,10 +15,10 @@ use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
 use super::super::hypervisor::Hostile;
-use super::super::show::{debug, good};
+use super::super::{debug, good};
 use super::Operation;
 use crate::input::Input;
-use crate::pages::Identity;
+use crate::memory::Identity;
 
 const VCPU: VcpuId = VcpuId(3);
 

@@ -1,10 +1,13 @@
-//! Memory that the program shares with somebody else. It is made once, and stays: runs follow each
-//! other in one process.
+//! Memory that the HAL shares with the other side, and the other side at work between two accesses
+//! to it.
 
+use std::cell::RefCell;
 use std::ptr::NonNull;
+use std::rc::Rc;
 
 use xen_hal::grant::PageMemory;
 use xen_hal::platform::{AddressSpace, Frame, PAGE_SHIFT, PAGE_SIZE};
+use xen_pac::access::before_each;
 
 /// Pages in a row, each of which may be used as what it has to be.
 #[derive(Clone, Copy, Debug)]
@@ -58,5 +61,28 @@ pub(crate) struct At(pub(crate) u64);
 unsafe impl AddressSpace for At {
     fn frame_of(&self, _: NonNull<u8>) -> Option<Frame> {
         Some(Frame(self.0))
+    }
+}
+
+thread_local! {
+    static OTHER: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+/// Runs `work`, with `other` called before each access that a register of `xen_pac` makes
+/// meanwhile; its own are not among them.
+pub(crate) fn meanwhile<T>(other: Rc<dyn Fn()>, work: impl FnOnce() -> T) -> T {
+    assert!(before_each(step), "nothing else in this process wants to be called before accesses");
+    OTHER.set(Some(other));
+    let result = work();
+    OTHER.set(None);
+    result
+}
+
+/// Calls the other side.
+pub(crate) fn step() {
+    // Taken out for as long as it runs, so that what it does itself calls nobody.
+    if let Some(other) = OTHER.take() {
+        other();
+        OTHER.set(Some(other));
     }
 }
