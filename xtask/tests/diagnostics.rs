@@ -1,55 +1,65 @@
-//! Every wrong description in `tests/diagnostics` is answered as its `expected.txt` says.
+//! Every wrong description in `tests/diagnostics` is answered as the file beside it says.
 //!
-//! A case is a folder with YAML files. One without a manifest of its own gets the common one, which
-//! lists all its files. To write the answers anew, set `UPDATE_EXPECTED`, and read the difference.
+//! A case is a YAML file; lines `#@ name.yaml` divide it into the files of a description. One
+//! without a manifest gets the common one, which lists all its files. `INSTA_UPDATE=always` writes
+//! the answers again; read the difference.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use xtask::yaml::Sources;
 use xtask::{check, diagnostic, document, yaml};
 
-/// The cases' folder.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics")
+const MANIFEST: &str = r#"releases: ["4.8", "4.9", "4.10"]
+architectures:
+  x86_64: { pointer: 64, align_u64: 8, max_atomic: 64, doc: A processor. }
+  x86: { pointer: 32, align_u64: 4, max_atomic: 32, doc: A smaller processor. }
+"#;
+
+/// The cases, in order.
+fn cases() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics");
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut cases: Vec<_> = entries.filter(|path| path.extension().unwrap() == "yaml").collect();
+    cases.sort();
+    cases
 }
 
-/// Each case's name, in order.
-fn cases() -> Vec<String> {
-    let entries = fs::read_dir(root()).unwrap().map(Result::unwrap);
-    let mut names: Vec<_> = entries
-        .filter(|entry| entry.path().is_dir())
-        .map(|entry| entry.file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
-
-/// A case's files, shown by their names alone.
-fn sources(case: &str) -> Sources {
-    let folder = tempfile::tempdir().unwrap();
-    let mut names = Vec::new();
-    for entry in fs::read_dir(root().join(case)).unwrap().map(Result::unwrap) {
-        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
-        names.extend(entry.file_name().to_str().unwrap().strip_suffix(".yaml").map(str::to_owned));
+/// A case's files, by name.
+fn files(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_prefix(b"#@ ") {
+            Some(name) => {
+                files.push((String::from_utf8(name.trim_ascii().to_vec()).unwrap(), Vec::new()))
+            }
+            None if files.is_empty() => files.push(("file.yaml".to_owned(), line.to_vec())),
+            None => files.last_mut().unwrap().1.extend(line),
+        }
     }
-    names.sort();
-    if !names.iter().any(|name| name == "manifest") {
-        let common = fs::read_to_string(root().join("manifest.yaml")).unwrap();
-        fs::write(
-            folder.path().join("manifest.yaml"),
-            format!("{common}files: [{}]\n", names.join(", ")),
-        )
-        .unwrap();
+    files
+}
+
+/// A case's description, shown by short paths.
+fn sources(case: &str, bytes: &[u8]) -> Sources {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(bytes);
+    let names: Vec<&str> = files.iter().filter_map(|file| file.0.strip_suffix(".yaml")).collect();
+    if !names.contains(&"manifest") {
+        let manifest = format!("{MANIFEST}files: [{}]\n", names.join(", "));
+        std::fs::write(folder.path().join("manifest.yaml"), manifest).unwrap();
+    }
+    for (name, bytes) in &files {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
     }
     let mut sources = yaml::load(folder.path()).unwrap();
+    let of_one = files.len() == 1 && !names.contains(&"manifest");
     for file in &mut sources.files {
         let name = Path::new(&file.path).file_name().unwrap().to_str().unwrap();
-        file.path = format!("{case}/{name}");
+        file.path = if of_one { format!("{case}.yaml") } else { format!("{case}/{name}") };
     }
     sources
 }
 
-/// What is answered, by all the steps that judge.
+/// What is answered, by all the steps that check.
 fn answer(sources: &Sources) -> String {
     let (document, mut diagnostics) = document::read(sources);
     diagnostics.extend(document.iter().flat_map(check::run));
@@ -59,32 +69,22 @@ fn answer(sources: &Sources) -> String {
 #[test]
 fn every_case_is_answered_as_expected() {
     let cases = cases();
-    assert!(cases.len() > 25, "only {} cases were found", cases.len());
-    let mut wrong = Vec::new();
-    for case in &cases {
-        let answer = answer(&sources(case));
-        let path = root().join(case).join("expected.txt");
-        if std::env::var_os("UPDATE_EXPECTED").is_some() {
-            fs::write(&path, &answer).unwrap();
-        }
-        let expected = fs::read_to_string(&path).unwrap_or_default();
-        if answer.is_empty() || answer != expected {
-            let diff = similar::TextDiff::from_lines(&expected, &answer)
-                .unified_diff()
-                .header("expected", "answered")
-                .to_string();
-            wrong.push(format!(
-                "{case}: {}",
-                if answer.is_empty() { "nothing was found wrong" } else { &diff }
-            ));
-        }
+    assert!(cases.len() >= 77, "only {} cases were found", cases.len());
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("diagnostics");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    for path in cases {
+        let case = path.file_stem().unwrap().to_str().unwrap();
+        let answer = answer(&sources(case, &std::fs::read(&path).unwrap()));
+        assert!(!answer.is_empty(), "{case}: nothing was found wrong");
+        settings.bind(|| insta::assert_snapshot!(case, answer));
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// A document that would overwhelm a careless reader is answered in a few lines.
 fn answer_to(text: &str) -> String {
-    let manifest = fs::read_to_string(root().join("manifest.yaml")).unwrap() + "files: [long]\n";
+    let manifest = format!("{MANIFEST}files: [long]\n");
     let start = std::time::Instant::now();
     let answer = answer(&Sources::from_texts([("manifest", manifest.as_str()), ("long", text)]));
     assert!(start.elapsed() < std::time::Duration::from_secs(30), "{:?}", start.elapsed());

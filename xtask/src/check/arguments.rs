@@ -3,7 +3,7 @@
 use super::Context;
 use super::report::{Report, fault};
 use crate::diagnostic::Diagnostic;
-use crate::document::{CallShape, Command};
+use crate::document::{CallShape, Command, Count, PerArch, Struct};
 use crate::layout::{Basis, Meaning};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
@@ -45,6 +45,14 @@ fn unsuitable(command: &Command, meaning: Meaning<'_>) -> Option<Diagnostic> {
     let name = &command.head.name;
     let place = || command.head.place.key("argument");
     match (command.shape, meaning.basis) {
+        (CallShape::Array, Basis::Struct(item)) if ends_flexible(item) => Some(
+            fault(
+                place(),
+                format!("`{name}` passes an array, and its elements have no fixed size"),
+            )
+            .label("it ends in a flexible field")
+            .help("use the shape `argument`"),
+        ),
         (CallShape::Value, Basis::Struct(_)) => Some(
             fault(place(), format!("`{name}` passes a value, and a struct is none"))
                 .help("use the shape `argument`"),
@@ -55,4 +63,12 @@ fn unsuitable(command: &Command, meaning: Meaning<'_>) -> Option<Diagnostic> {
         ),
         _ => None,
     }
+}
+
+fn ends_flexible(item: &Struct) -> bool {
+    let flexible = |count: &PerArch<Count>| match count {
+        PerArch::Same(count) => *count == Count::Flexible,
+        PerArch::Each(counts) => counts.values().any(|count| *count == Count::Flexible),
+    };
+    item.fields.iter().filter_map(|field| field.count.as_ref()).any(flexible)
 }

@@ -1,6 +1,7 @@
 //! The bit fields of a word lie in it, beside one another, and hold their named values.
 
 use super::Context;
+use super::places::name_of;
 use super::report::{Report, fault};
 use super::values::is_plain_unsigned;
 use crate::document::{BitField, Bits, Word};
@@ -10,6 +11,11 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for file in &context.document.files {
         for word in &file.words {
             unsigned(report, word);
+            if word.fields.is_empty() {
+                let found =
+                    fault(name_of(&word.head), format!("`{}` has no fields", word.head.name));
+                report.add(found.help("name a field, or make it a type"));
+            }
             for field in &word.fields {
                 inside(context, report, word, field);
                 named_values(report, field);

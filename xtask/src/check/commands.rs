@@ -7,6 +7,7 @@ use super::walk::covers;
 use crate::document::{CommandSet, Value};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
+    registers(context, report);
     let enumerations = context.document.files.iter().flat_map(|file| &file.enumerations);
     let hypercalls: Vec<&Value> = enumerations
         .filter(|item| item.head.name == "hypercall_nr")
@@ -32,6 +33,46 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
             }
         }
         numbers.check(context, report);
+    }
+}
+
+/// A convention names registers of its architecture.
+fn registers(context: &Context<'_>, report: &mut Report<'_>) {
+    for convention in context.document.files.iter().flat_map(|file| &file.conventions) {
+        let arch = &context.manifest().arch(convention.arch).name;
+        let Some(known) = registers_of(arch) else { continue };
+        let mut register = |name: &str, place| {
+            if !known.iter().any(|known| known == name) {
+                let found = fault(place, format!("{arch} has no register `{}`", name));
+                report.add_near(found, name, known.iter().map(String::as_str));
+            }
+        };
+        register(&convention.number, convention.place.key("number"));
+        register(&convention.result, convention.place.key("result"));
+        for (index, name) in convention.arguments.iter().enumerate() {
+            register(name, convention.place.key("arguments").item(index));
+        }
+        for (index, name) in convention.clobbers.iter().enumerate() {
+            if name != "memory" {
+                register(name, convention.place.key("clobbers").item(index));
+            }
+        }
+    }
+}
+
+/// The general registers of an architecture, where they are known.
+fn registers_of(arch: &str) -> Option<Vec<String>> {
+    const OLD: [&str; 8] = ["ax", "bx", "cx", "dx", "si", "di", "bp", "sp"];
+    let numbered = |letter: char, numbers: std::ops::Range<u32>| {
+        numbers.map(move |number| format!("{letter}{number}"))
+    };
+    match arch {
+        "x86" => Some(OLD.map(|name| format!("e{name}")).to_vec()),
+        "x86_64" => Some(
+            OLD.into_iter().map(|name| format!("r{name}")).chain(numbered('r', 8..16)).collect(),
+        ),
+        "aarch64" => Some(numbered('x', 0..31).collect()),
+        _ => None,
     }
 }
 

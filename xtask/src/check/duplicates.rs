@@ -5,7 +5,7 @@ use super::Context;
 use super::places::{name_at, name_of};
 use super::report::{Report, fault};
 use super::unique::Unique;
-use super::walk::{Kind, Named, items, members, structs};
+use super::walk::{Kind, Named, items, structs};
 use crate::document::{Availability, Document, Field, Head, Shape, Struct, VariantKind};
 use std::collections::HashMap;
 
@@ -73,10 +73,10 @@ fn inside(context: &Context<'_>, report: &mut Report<'_>) {
         let mut sequences = vec![item.fields.as_slice()];
         while let Some(sequence) = sequences.pop() {
             heads(context, report, "field", sequence.iter().map(|field| &field.head));
-            sequences.extend(sequence.iter().map(members).filter(|members| !members.is_empty()));
+            sequences
+                .extend(sequence.iter().map(Field::members).filter(|members| !members.is_empty()));
         }
         c_fields(context, report, item);
-        snapshots(context, report, item);
     }
 }
 
@@ -102,36 +102,6 @@ fn c_fields(context: &Context<'_>, report: &mut Report<'_>, item: &Struct) {
         }
     }
     unique.check(context, report);
-}
-
-/// A snapshot is a method of its block, as each field is.
-fn snapshots(context: &Context<'_>, report: &mut Report<'_>, item: &Struct) {
-    if item.snapshots.is_empty() {
-        return;
-    }
-    let mut methods = Unique::with_verb("method", "become the");
-    item.fields.iter().for_each(|field| methods.add_head(&field.head));
-    for snapshot in &item.snapshots {
-        methods.add(
-            snapshot.name.clone(),
-            &snapshot.name,
-            item.head.availability,
-            name_at(&snapshot.place),
-        );
-        methods.add(
-            format!("{}_with", snapshot.name),
-            &snapshot.name,
-            item.head.availability,
-            name_at(&snapshot.place),
-        );
-        methods.add(
-            format!("publish_{}", snapshot.name),
-            &snapshot.name,
-            item.head.availability,
-            name_at(&snapshot.place),
-        );
-    }
-    methods.check(context, report);
 }
 
 fn command_sets(document: &Document, report: &mut Report<'_>) {

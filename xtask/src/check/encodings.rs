@@ -20,6 +20,10 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
             );
             report.add(fault.help("use u8, u16, u32 or u64"));
         }
+        if encoding.variants.is_empty() {
+            let name = &encoding.head.name;
+            report.add(fault(name_of(&encoding.head), format!("`{name}` has no forms")));
+        }
         let Some(width) = width(context, encoding) else { continue };
         inside(report, encoding.tag, encoding.head.place.key("tag"), width);
         for variant in &encoding.variants {

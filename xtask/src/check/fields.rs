@@ -14,9 +14,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for item in structs(context.document) {
         flexible(context, report, item);
         for field in fields(&item.fields) {
-            if let (Shape::Type(type_), FieldUse::Access(_) | FieldUse::Nested) =
-                (&field.shape, field.use_)
-            {
+            if let Shape::Type(type_) = &field.shape {
                 for cell in context.symbols().cells(field.head.availability) {
                     let Ok(meaning) = context.symbols().meaning(type_, cell.0, cell.1) else {
                         continue;
@@ -105,6 +103,19 @@ fn judge(
                 found
                     .related(inner.head.place.as_key(), "described here")
                     .help("move it to `blocks`"),
+            )
+        }
+        (FieldUse::Direction(_) | FieldUse::Reserved, Basis::Struct(inner))
+            if item.kind == StructKind::Argument && inner.kind == StructKind::Block =>
+        {
+            let found = fault(
+                type_place(),
+                format!("`{name}` is a block, and an argument cannot contain shared memory"),
+            );
+            Some(
+                found
+                    .related(inner.head.place.as_key(), "described here")
+                    .help("move it to `arguments`"),
             )
         }
         (FieldUse::Nested, Basis::Struct(_)) | (FieldUse::Direction(_) | FieldUse::Reserved, _) => {

@@ -14,12 +14,11 @@ mod docs;
 mod duplicates;
 mod encodings;
 mod fields;
-mod identifiers;
+mod names;
 mod per_arch;
 mod places;
 mod references;
 mod report;
-mod rust_names;
 mod sizes;
 mod snapshots;
 mod unique;
@@ -58,11 +57,11 @@ pub fn run_with<'d>(document: &'d Document, layouts: &'d Layouts<'d>) -> Vec<Dia
     let context = Context { document, layouts };
     let mut report = report::Report::new(&document.manifest);
     let rules = [
-        identifiers::check,
+        names::identifiers,
         docs::check,
         availability::check,
         duplicates::check,
-        rust_names::check,
+        names::check,
         references::check,
         aliases::check,
         per_arch::check,

@@ -1,7 +1,7 @@
 //! Structs have a layout, and the size that is stated.
 
 use super::Context;
-use super::places::for_arch;
+use super::places::{for_arch, name_of};
 use super::report::{Report, fault};
 use super::walk::structs;
 use crate::document::{ArchId, Struct};
@@ -11,6 +11,10 @@ use crate::yaml::Step;
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for item in structs(context.document) {
         let availability = item.head.availability;
+        if item.fields.is_empty() {
+            let found = fault(name_of(&item.head), format!("`{}` has no fields", item.head.name));
+            report.add(found.help("describe its fields, or leave it out"));
+        }
         for cell in context.layouts.cells(&item.head.name, availability) {
             if let Err(error) = context.layouts.of(&item.head.name, cell.0, cell.1) {
                 impossible(report, error);
@@ -61,7 +65,7 @@ fn impossible(report: &mut Report<'_>, error: LayoutError) {
             format!("structs and unions lie more than {MAX_DEPTH} deep in one another"),
         ),
         Problem::TooLarge => {
-            fault(place, "no object can be that large").label("this makes it 4 GiB or more")
+            fault(place, "no object can be that large").label("this makes it 2 GiB or more")
         }
         // Other rules look at flexible fields themselves.
         Problem::Flexible if place.steps.last() == Some(&Step::Key("type".to_owned())) => {

@@ -4,7 +4,7 @@
 use super::Context;
 use super::places::{for_arch, name_at};
 use super::report::{Report, fault};
-use super::walk::{fields, members, structs};
+use super::walk::{fields, structs};
 use crate::diagnostic::Diagnostic;
 use crate::document::{
     Access, ArchId, Availability, Field, FieldUse, PerArch, ReleaseRange, Shape, Snapshot,
@@ -12,7 +12,7 @@ use crate::document::{
 };
 use crate::layout::Basis;
 use crate::yaml::Place;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The versioned fields and counters that snapshots read, by architecture.
 type Read = HashSet<(ArchId, *const Field)>;
@@ -33,8 +33,39 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
             }
         }
     }
+    structs(context.document).for_each(|block| one_counter(context, report, block));
     for field in structs(context.document).flat_map(|block| fields(&block.fields)) {
         unread(context, report, field, &read);
+    }
+}
+
+/// A field changes under one counter: all snapshots that read it have the same.
+fn one_counter(context: &Context<'_>, report: &mut Report<'_>, block: &Struct) {
+    let mut counters: HashMap<(ArchId, &str), &Snapshot> = HashMap::new();
+    for snapshot in &block.snapshots {
+        for member in &snapshot.members {
+            for arch in block.head.availability.archs.iter() {
+                let Some(path) = member.path.get(arch) else { continue };
+                let first = counters.entry((arch, path)).or_insert(snapshot);
+                let is_field = |name: &String| block.fields.iter().any(|of| of.head.name == *name);
+                if first.counter != snapshot.counter
+                    && is_field(&first.counter)
+                    && is_field(&snapshot.counter)
+                {
+                    let message = format!(
+                        "`{path}` is under two counters: `{}` and `{}`",
+                        first.counter, snapshot.counter
+                    );
+                    let found = fault(member.place.clone(), message);
+                    let found = found.related(first.place.key("counter"), "the other counter");
+                    report.add_in(
+                        (context.manifest().newest(), arch),
+                        newest(context, block.head.availability),
+                        found,
+                    );
+                }
+            }
+        }
     }
 }
 
@@ -212,7 +243,7 @@ fn follow<'d>(
                     _ => return Err(dead_end(Why::NoStruct)),
                 }
             }
-            _ => (None, members(field)),
+            _ => (None, field.members()),
         };
     }
     Err(DeadEnd { step: path, within, why: Why::NoField, near: Vec::new() })

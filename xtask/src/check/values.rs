@@ -1,7 +1,7 @@
 //! Numbers fit their types, and an enumeration gives each number one name.
 
 use super::Context;
-use super::places::spread;
+use super::places::{name_of, spread};
 use super::report::{Report, fault};
 use super::unique::Unique;
 use crate::document::{Constant, Enumeration, Primitive};
@@ -59,7 +59,17 @@ fn enumeration(context: &Context<'_>, report: &mut Report<'_>, item: &Enumeratio
             }
         }
     }
+    if item.values.is_empty() {
+        let found = fault(name_of(&item.head), format!("`{}` has no values", item.head.name));
+        report.add(found.help("name a value, or make it a type"));
+    }
     if item.alias {
+        let mut numbers: Vec<i128> = item.values.iter().map(|value| value.value).collect();
+        numbers.sort_unstable();
+        if numbers.windows(2).all(|pair| pair[0] != pair[1]) {
+            let found = fault(item.head.place.key("alias"), "no two values are equal");
+            report.add(found.help("leave `alias` out"));
+        }
         return;
     }
     let mut numbers = Unique::with_verb("value", "have the");

@@ -1,8 +1,6 @@
 //! Lists of everything that rules for many kinds of item go through.
 
-use crate::document::{
-    Availability, Document, Field, FieldUse, File, Head, Shape, Struct, StructKind,
-};
+use crate::document::{Availability, Document, Field, FieldUse, File, Head, Struct, StructKind};
 
 /// What an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,17 +87,9 @@ pub(super) fn fields(outer: &[Field]) -> Vec<&Field> {
     let mut rest: Vec<&Field> = outer.iter().rev().collect();
     while let Some(field) = rest.pop() {
         all.push(field);
-        rest.extend(members(field).iter().rev());
+        rest.extend(field.members().iter().rev());
     }
     all
-}
-
-/// The members of a union or of an inner struct; of other fields, none.
-pub(super) fn members(field: &Field) -> &[Field] {
-    match &field.shape {
-        Shape::Type(_) => &[],
-        Shape::Union { members, .. } | Shape::Struct(members) => members,
-    }
 }
 
 /// Whether the one exists wherever the other does.

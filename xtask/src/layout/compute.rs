@@ -15,6 +15,10 @@ use std::rc::Rc;
 /// keeps everything that walks a layout within its stack.
 pub const MAX_DEPTH: u32 = 64;
 
+/// The largest object in bytes: what fits in memory of which half has 32-bit addresses. Twins of
+/// every architecture are compiled on every host, so the limit is the same for all.
+pub(super) const MAX_SIZE: u32 = u32::MAX >> 1;
+
 type Answer = Result<Rc<Layout>, LayoutError>;
 
 /// The layouts of a description, each computed when it is first asked for.
@@ -191,11 +195,9 @@ impl<'d> Walk<'_, 'd> {
         for (index, field) in fields.iter().enumerate().filter(|(_, field)| self.has(field)) {
             let mut placed = self.field(index, field, level, flexible && Some(index) == last)?;
             let too_large = || blame(field.head.place.clone(), Problem::TooLarge);
-            placed.offset = end.checked_next_multiple_of(placed.align).ok_or_else(too_large)?;
+            placed.offset = rounded(end, placed.align).ok_or_else(too_large)?;
             end = placed.offset.checked_add(placed.size).ok_or_else(too_large)?;
-            layout.size = end
-                .checked_next_multiple_of(layout.align.max(placed.align))
-                .ok_or_else(too_large)?;
+            layout.size = rounded(end, layout.align.max(placed.align)).ok_or_else(too_large)?;
             include(&mut layout, placed);
         }
         self.bounded(layout, fields)
@@ -209,9 +211,7 @@ impl<'d> Walk<'_, 'd> {
             let placed = self.field(index, member, level, false)?;
             end = end.max(placed.size);
             let too_large = || blame(member.head.place.clone(), Problem::TooLarge);
-            layout.size = end
-                .checked_next_multiple_of(layout.align.max(placed.align))
-                .ok_or_else(too_large)?;
+            layout.size = rounded(end, layout.align.max(placed.align)).ok_or_else(too_large)?;
             include(&mut layout, placed);
         }
         self.bounded(layout, members)
@@ -257,7 +257,7 @@ impl<'d> Walk<'_, 'd> {
                 }
             }
         };
-        let size = element.size.checked_mul(count.unwrap_or(1));
+        let size = element.size.checked_mul(count.unwrap_or(1)).filter(|size| *size <= MAX_SIZE);
         let size = size.ok_or_else(|| blame(field.head.place.key("count"), Problem::TooLarge))?;
         Ok(FieldLayout {
             index,
@@ -321,6 +321,11 @@ impl<'d> Walk<'_, 'd> {
             _ => place,
         }
     }
+}
+
+/// The next multiple of an alignment, if an object can be that large.
+fn rounded(end: u32, align: u32) -> Option<u32> {
+    end.checked_next_multiple_of(align).filter(|end| *end <= MAX_SIZE)
 }
 
 struct Element {

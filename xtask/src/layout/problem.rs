@@ -84,7 +84,7 @@ impl Display for Problem {
             Self::NoValue => write!(out, "no value for this architecture"),
             Self::NoElements => write!(out, "an array of length 0"),
             Self::Negative(count) => write!(out, "an array of length {count}"),
-            Self::TooLarge => write!(out, "larger than 4 GiB"),
+            Self::TooLarge => write!(out, "larger than 2 GiB"),
             Self::Flexible => {
                 write!(out, "only the last field of a block or an argument can be flexible")
             }
