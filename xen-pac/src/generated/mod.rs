@@ -58,6 +58,15 @@ pub mod console_ring;
 pub mod xenstore;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod ring;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod blkif;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod netif;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod cpuid;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
