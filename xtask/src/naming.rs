@@ -107,7 +107,7 @@ impl Rule {
 /// of a block's snapshot.
 #[must_use]
 pub fn inner(outer: &str, name: &str) -> String {
-    format!("{outer}{}", TYPE.unfinished(name))
+    format!("{}{}", outer.trim_end_matches('_'), TYPE.unfinished(name))
 }
 
 /// Returns a token for a name that was made here, or that Rust defines.
@@ -261,7 +261,7 @@ mod tests {
             assert_eq!(rule.name(name), expected, "{rule:?}");
             assert_eq!(rule.ident(name), expected, "{rule:?}");
         }
-        assert_eq!(inner("Page", "self_"), "PageSelf_");
+        assert_eq!(inner("Page_", "self_"), "PageSelf_");
     }
 
     #[test]

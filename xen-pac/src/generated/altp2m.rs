@@ -771,9 +771,9 @@ impl XenHvmAltp2mOpU {
     #[inline]
     #[must_use]
     pub const fn from_domain_state(domain_state: XenHvmAltp2mDomainState) -> Self {
-        let mut made = Self::ZEROED;
-        made.domain_state = domain_state;
-        made
+        let mut _made = Self::ZEROED;
+        _made.domain_state = domain_state;
+        _made
     }
 
     /// For `vcpu_enable_notify`.
@@ -789,9 +789,9 @@ impl XenHvmAltp2mOpU {
     pub const fn from_enable_notify(
         enable_notify: XenHvmAltp2mVcpuEnableNotify,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.enable_notify = enable_notify;
-        made
+        let mut _made = Self::ZEROED;
+        _made.enable_notify = enable_notify;
+        _made
     }
 
     /// For `create_p2m`, `destroy_p2m` and `switch_p2m`.
@@ -805,9 +805,9 @@ impl XenHvmAltp2mOpU {
     #[inline]
     #[must_use]
     pub const fn from_view(view: XenHvmAltp2mView) -> Self {
-        let mut made = Self::ZEROED;
-        made.view = view;
-        made
+        let mut _made = Self::ZEROED;
+        _made.view = view;
+        _made
     }
 
     /// For `set_mem_access` and `get_mem_access`.
@@ -823,9 +823,9 @@ impl XenHvmAltp2mOpU {
     #[inline]
     #[must_use]
     pub const fn from_mem_access(mem_access: XenHvmAltp2mMemAccess) -> Self {
-        let mut made = Self::ZEROED;
-        made.mem_access = mem_access;
-        made
+        let mut _made = Self::ZEROED;
+        _made.mem_access = mem_access;
+        _made
     }
 
     /// For the command of the same name.
@@ -839,9 +839,9 @@ impl XenHvmAltp2mOpU {
     #[inline]
     #[must_use]
     pub const fn from_change_gfn(change_gfn: XenHvmAltp2mChangeGfn) -> Self {
-        let mut made = Self::ZEROED;
-        made.change_gfn = change_gfn;
-        made
+        let mut _made = Self::ZEROED;
+        _made.change_gfn = change_gfn;
+        _made
     }
 
     /// For the command of the same name.
@@ -859,9 +859,9 @@ impl XenHvmAltp2mOpU {
     pub const fn from_set_mem_access_multi(
         set_mem_access_multi: XenHvmAltp2mSetMemAccessMulti,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.set_mem_access_multi = set_mem_access_multi;
-        made
+        let mut _made = Self::ZEROED;
+        _made.set_mem_access_multi = set_mem_access_multi;
+        _made
     }
 
     /// For `set_suppress_ve` and `get_suppress_ve`.
@@ -877,9 +877,9 @@ impl XenHvmAltp2mOpU {
     #[inline]
     #[must_use]
     pub const fn from_suppress_ve(suppress_ve: XenHvmAltp2mSuppressVe) -> Self {
-        let mut made = Self::ZEROED;
-        made.suppress_ve = suppress_ve;
-        made
+        let mut _made = Self::ZEROED;
+        _made.suppress_ve = suppress_ve;
+        _made
     }
 
     /// For `set_suppress_ve_multi`.
@@ -897,9 +897,9 @@ impl XenHvmAltp2mOpU {
     pub const fn from_suppress_ve_multi(
         suppress_ve_multi: XenHvmAltp2mSuppressVeMulti,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.suppress_ve_multi = suppress_ve_multi;
-        made
+        let mut _made = Self::ZEROED;
+        _made.suppress_ve_multi = suppress_ve_multi;
+        _made
     }
 
     /// For `vcpu_disable_notify`.
@@ -917,9 +917,9 @@ impl XenHvmAltp2mOpU {
     pub const fn from_disable_notify(
         disable_notify: XenHvmAltp2mVcpuDisableNotify,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.disable_notify = disable_notify;
-        made
+        let mut _made = Self::ZEROED;
+        _made.disable_notify = disable_notify;
+        _made
     }
 
     /// For `get_p2m_idx`: the vCPU, and the result.
@@ -937,9 +937,9 @@ impl XenHvmAltp2mOpU {
     pub const fn from_get_vcpu_p2m_idx(
         get_vcpu_p2m_idx: XenHvmAltp2mGetVcpuP2mIdx,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.get_vcpu_p2m_idx = get_vcpu_p2m_idx;
-        made
+        let mut _made = Self::ZEROED;
+        _made.get_vcpu_p2m_idx = get_vcpu_p2m_idx;
+        _made
     }
 
     /// For the command of the same name.
@@ -955,9 +955,9 @@ impl XenHvmAltp2mOpU {
     #[inline]
     #[must_use]
     pub const fn from_set_visibility(set_visibility: XenHvmAltp2mSetVisibility) -> Self {
-        let mut made = Self::ZEROED;
-        made.set_visibility = set_visibility;
-        made
+        let mut _made = Self::ZEROED;
+        _made.set_visibility = set_visibility;
+        _made
     }
 
     /// Room for future members; it fixes the union's size.
@@ -971,9 +971,9 @@ impl XenHvmAltp2mOpU {
     #[inline]
     #[must_use]
     pub const fn from_pad(pad: [u8; 64]) -> Self {
-        let mut made = Self::ZEROED;
-        made.pad = pad;
-        made
+        let mut _made = Self::ZEROED;
+        _made.pad = pad;
+        _made
     }
 }
 

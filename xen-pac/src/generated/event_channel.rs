@@ -639,9 +639,9 @@ impl EvtchnStatusU {
     #[inline]
     #[must_use]
     pub const fn from_unbound(unbound: EvtchnStatusUUnbound) -> Self {
-        let mut made = Self::ZEROED;
-        made.unbound = unbound;
-        made
+        let mut _made = Self::ZEROED;
+        _made.unbound = unbound;
+        _made
     }
 
     /// For a port that is connected to another.
@@ -655,9 +655,9 @@ impl EvtchnStatusU {
     #[inline]
     #[must_use]
     pub const fn from_interdomain(interdomain: EvtchnStatusUInterdomain) -> Self {
-        let mut made = Self::ZEROED;
-        made.interdomain = interdomain;
-        made
+        let mut _made = Self::ZEROED;
+        _made.interdomain = interdomain;
+        _made
     }
 
     /// The physical interrupt's number within the domain.
@@ -671,9 +671,9 @@ impl EvtchnStatusU {
     #[inline]
     #[must_use]
     pub const fn from_pirq(pirq: u32) -> Self {
-        let mut made = Self::ZEROED;
-        made.pirq = pirq;
-        made
+        let mut _made = Self::ZEROED;
+        _made.pirq = pirq;
+        _made
     }
 
     /// The virtual interrupt.
@@ -687,9 +687,9 @@ impl EvtchnStatusU {
     #[inline]
     #[must_use]
     pub const fn from_virq(virq: crate::base::Virq) -> Self {
-        let mut made = Self::ZEROED;
-        made.virq = virq;
-        made
+        let mut _made = Self::ZEROED;
+        _made.virq = virq;
+        _made
     }
 }
 
@@ -1022,9 +1022,9 @@ impl EvtchnOpU {
     #[inline]
     #[must_use]
     pub const fn from_alloc_unbound(alloc_unbound: EvtchnAllocUnbound) -> Self {
-        let mut made = Self::ZEROED;
-        made.alloc_unbound = alloc_unbound;
-        made
+        let mut _made = Self::ZEROED;
+        _made.alloc_unbound = alloc_unbound;
+        _made
     }
 
     /// For command 0.
@@ -1038,9 +1038,9 @@ impl EvtchnOpU {
     #[inline]
     #[must_use]
     pub const fn from_bind_interdomain(bind_interdomain: EvtchnBindInterdomain) -> Self {
-        let mut made = Self::ZEROED;
-        made.bind_interdomain = bind_interdomain;
-        made
+        let mut _made = Self::ZEROED;
+        _made.bind_interdomain = bind_interdomain;
+        _made
     }
 
     /// For command 1.
@@ -1054,9 +1054,9 @@ impl EvtchnOpU {
     #[inline]
     #[must_use]
     pub const fn from_bind_virq(bind_virq: EvtchnBindVirq) -> Self {
-        let mut made = Self::ZEROED;
-        made.bind_virq = bind_virq;
-        made
+        let mut _made = Self::ZEROED;
+        _made.bind_virq = bind_virq;
+        _made
     }
 
     /// For command 2.
@@ -1070,9 +1070,9 @@ impl EvtchnOpU {
     #[inline]
     #[must_use]
     pub const fn from_bind_pirq(bind_pirq: EvtchnBindPirq) -> Self {
-        let mut made = Self::ZEROED;
-        made.bind_pirq = bind_pirq;
-        made
+        let mut _made = Self::ZEROED;
+        _made.bind_pirq = bind_pirq;
+        _made
     }
 
     /// For command 7.
@@ -1086,9 +1086,9 @@ impl EvtchnOpU {
     #[inline]
     #[must_use]
     pub const fn from_bind_ipi(bind_ipi: EvtchnBindIpi) -> Self {
-        let mut made = Self::ZEROED;
-        made.bind_ipi = bind_ipi;
-        made
+        let mut _made = Self::ZEROED;
+        _made.bind_ipi = bind_ipi;
+        _made
     }
 
     /// For command 3.
@@ -1102,9 +1102,9 @@ impl EvtchnOpU {
     #[inline]
     #[must_use]
     pub const fn from_close(close: EvtchnClose) -> Self {
-        let mut made = Self::ZEROED;
-        made.close = close;
-        made
+        let mut _made = Self::ZEROED;
+        _made.close = close;
+        _made
     }
 
     /// For command 4.
@@ -1118,9 +1118,9 @@ impl EvtchnOpU {
     #[inline]
     #[must_use]
     pub const fn from_send(send: EvtchnSend) -> Self {
-        let mut made = Self::ZEROED;
-        made.send = send;
-        made
+        let mut _made = Self::ZEROED;
+        _made.send = send;
+        _made
     }
 
     /// For command 5.
@@ -1134,9 +1134,9 @@ impl EvtchnOpU {
     #[inline]
     #[must_use]
     pub const fn from_status(status: EvtchnStatus) -> Self {
-        let mut made = Self::ZEROED;
-        made.status = status;
-        made
+        let mut _made = Self::ZEROED;
+        _made.status = status;
+        _made
     }
 
     /// For command 8.
@@ -1150,9 +1150,9 @@ impl EvtchnOpU {
     #[inline]
     #[must_use]
     pub const fn from_bind_vcpu(bind_vcpu: EvtchnBindVcpu) -> Self {
-        let mut made = Self::ZEROED;
-        made.bind_vcpu = bind_vcpu;
-        made
+        let mut _made = Self::ZEROED;
+        _made.bind_vcpu = bind_vcpu;
+        _made
     }
 
     /// For command 9.
@@ -1166,9 +1166,9 @@ impl EvtchnOpU {
     #[inline]
     #[must_use]
     pub const fn from_unmask(unmask: EvtchnUnmask) -> Self {
-        let mut made = Self::ZEROED;
-        made.unmask = unmask;
-        made
+        let mut _made = Self::ZEROED;
+        _made.unmask = unmask;
+        _made
     }
 }
 

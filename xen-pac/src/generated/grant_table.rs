@@ -856,9 +856,9 @@ impl GnttabCopyPtrU {
     #[inline]
     #[must_use]
     pub const fn from_reference(reference: GrantRef) -> Self {
-        let mut made = Self::ZEROED;
-        made.reference = reference;
-        made
+        let mut _made = Self::ZEROED;
+        _made.reference = reference;
+        _made
     }
 
     /// A frame of the caller.
@@ -872,9 +872,9 @@ impl GnttabCopyPtrU {
     #[inline]
     #[must_use]
     pub const fn from_gmfn(gmfn: crate::base::XenPfn) -> Self {
-        let mut made = Self::ZEROED;
-        made.gmfn = gmfn;
-        made
+        let mut _made = Self::ZEROED;
+        _made.gmfn = gmfn;
+        _made
     }
 }
 
@@ -1279,9 +1279,9 @@ impl GnttabCacheFlushA {
     #[inline]
     #[must_use]
     pub const fn from_dev_bus_addr(dev_bus_addr: u64) -> Self {
-        let mut made = Self::ZEROED;
-        made.dev_bus_addr = dev_bus_addr;
-        made
+        let mut _made = Self::ZEROED;
+        _made.dev_bus_addr = dev_bus_addr;
+        _made
     }
 
     /// The grant by which the page is mapped.
@@ -1297,9 +1297,9 @@ impl GnttabCacheFlushA {
     #[inline]
     #[must_use]
     pub const fn from_reference(reference: GrantRef) -> Self {
-        let mut made = Self::ZEROED;
-        made.reference = reference;
-        made
+        let mut _made = Self::ZEROED;
+        _made.reference = reference;
+        _made
     }
 }
 

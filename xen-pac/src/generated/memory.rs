@@ -597,9 +597,9 @@ impl XenAddToPhysmapBatchU {
     #[inline]
     #[must_use]
     pub const fn from_foreign_domid(foreign_domid: crate::base::Domid) -> Self {
-        let mut made = Self::ZEROED;
-        made.foreign_domid = foreign_domid;
-        made
+        let mut _made = Self::ZEROED;
+        _made.foreign_domid = foreign_domid;
+        _made
     }
 
     /// For any other space: 0.
@@ -613,9 +613,9 @@ impl XenAddToPhysmapBatchU {
     #[inline]
     #[must_use]
     pub const fn from_res0(res0: u16) -> Self {
-        let mut made = Self::ZEROED;
-        made.res0 = res0;
-        made
+        let mut _made = Self::ZEROED;
+        _made.res0 = res0;
+        _made
     }
 }
 
@@ -1049,9 +1049,9 @@ impl XenVnumaTopologyInfoVdistance {
     #[inline]
     #[must_use]
     pub const fn from_h(h: crate::access::Handle<u32>) -> Self {
-        let mut made = Self::ZEROED;
-        made.h = h;
-        made
+        let mut _made = Self::ZEROED;
+        _made.h = h;
+        _made
     }
 
     /// Extends the pointer to the widest form; clear it before setting the pointer.
@@ -1065,9 +1065,9 @@ impl XenVnumaTopologyInfoVdistance {
     #[inline]
     #[must_use]
     pub const fn from_pad(pad: u64) -> Self {
-        let mut made = Self::ZEROED;
-        made.pad = pad;
-        made
+        let mut _made = Self::ZEROED;
+        _made.pad = pad;
+        _made
     }
 }
 
@@ -1106,9 +1106,9 @@ impl XenVnumaTopologyInfoVcpuToVnode {
     #[inline]
     #[must_use]
     pub const fn from_h(h: crate::access::Handle<u32>) -> Self {
-        let mut made = Self::ZEROED;
-        made.h = h;
-        made
+        let mut _made = Self::ZEROED;
+        _made.h = h;
+        _made
     }
 
     /// Extends the pointer to the widest form; clear it before setting the pointer.
@@ -1122,9 +1122,9 @@ impl XenVnumaTopologyInfoVcpuToVnode {
     #[inline]
     #[must_use]
     pub const fn from_pad(pad: u64) -> Self {
-        let mut made = Self::ZEROED;
-        made.pad = pad;
-        made
+        let mut _made = Self::ZEROED;
+        _made.pad = pad;
+        _made
     }
 }
 
@@ -1163,9 +1163,9 @@ impl XenVnumaTopologyInfoVmemrange {
     #[inline]
     #[must_use]
     pub const fn from_h(h: crate::access::Handle<XenVmemrange>) -> Self {
-        let mut made = Self::ZEROED;
-        made.h = h;
-        made
+        let mut _made = Self::ZEROED;
+        _made.h = h;
+        _made
     }
 
     /// Extends the pointer to the widest form; clear it before setting the pointer.
@@ -1179,9 +1179,9 @@ impl XenVnumaTopologyInfoVmemrange {
     #[inline]
     #[must_use]
     pub const fn from_pad(pad: u64) -> Self {
-        let mut made = Self::ZEROED;
-        made.pad = pad;
-        made
+        let mut _made = Self::ZEROED;
+        _made.pad = pad;
+        _made
     }
 }
 

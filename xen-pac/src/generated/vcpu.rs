@@ -295,9 +295,9 @@ impl VcpuRegisterRunstateMemoryAreaAddr {
     #[inline]
     #[must_use]
     pub const fn from_h(h: crate::access::Handle<raw::VcpuRunstateInfo>) -> Self {
-        let mut made = Self::ZEROED;
-        made.h = h;
-        made
+        let mut _made = Self::ZEROED;
+        _made.h = h;
+        _made
     }
 
     /// The virtual address as a plain pointer.
@@ -311,9 +311,9 @@ impl VcpuRegisterRunstateMemoryAreaAddr {
     #[inline]
     #[must_use]
     pub const fn from_v(v: crate::access::Handle<raw::VcpuRunstateInfo>) -> Self {
-        let mut made = Self::ZEROED;
-        made.v = v;
-        made
+        let mut _made = Self::ZEROED;
+        _made.v = v;
+        _made
     }
 
     /// The guest physical address.
@@ -327,9 +327,9 @@ impl VcpuRegisterRunstateMemoryAreaAddr {
     #[inline]
     #[must_use]
     pub const fn from_p(p: u64) -> Self {
-        let mut made = Self::ZEROED;
-        made.p = p;
-        made
+        let mut _made = Self::ZEROED;
+        _made.p = p;
+        _made
     }
 }
 
@@ -405,9 +405,9 @@ impl VcpuRegisterTimeMemoryAreaAddr {
     pub const fn from_h(
         h: crate::access::Handle<crate::shared_info::raw::VcpuTimeInfo>,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.h = h;
-        made
+        let mut _made = Self::ZEROED;
+        _made.h = h;
+        _made
     }
 
     /// The virtual address as a plain pointer.
@@ -425,9 +425,9 @@ impl VcpuRegisterTimeMemoryAreaAddr {
     pub const fn from_v(
         v: crate::access::Handle<crate::shared_info::raw::VcpuTimeInfo>,
     ) -> Self {
-        let mut made = Self::ZEROED;
-        made.v = v;
-        made
+        let mut _made = Self::ZEROED;
+        _made.v = v;
+        _made
     }
 
     /// The guest physical address.
@@ -441,9 +441,9 @@ impl VcpuRegisterTimeMemoryAreaAddr {
     #[inline]
     #[must_use]
     pub const fn from_p(p: u64) -> Self {
-        let mut made = Self::ZEROED;
-        made.p = p;
-        made
+        let mut _made = Self::ZEROED;
+        _made.p = p;
+        _made
     }
 }
 
@@ -927,9 +927,9 @@ impl VcpuHvmContextCpuRegs {
     #[inline]
     #[must_use]
     pub const fn from_x86_32(x86_32: VcpuHvmX8632) -> Self {
-        let mut made = Self::ZEROED;
-        made.x86_32 = x86_32;
-        made
+        let mut _made = Self::ZEROED;
+        _made.x86_32 = x86_32;
+        _made
     }
 
     /// For a start in long mode.
@@ -943,9 +943,9 @@ impl VcpuHvmContextCpuRegs {
     #[inline]
     #[must_use]
     pub const fn from_x86_64(x86_64: VcpuHvmX8664) -> Self {
-        let mut made = Self::ZEROED;
-        made.x86_64 = x86_64;
-        made
+        let mut _made = Self::ZEROED;
+        _made.x86_64 = x86_64;
+        _made
     }
 }
 

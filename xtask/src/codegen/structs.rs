@@ -185,6 +185,7 @@ fn union_<'d>(
         let docs = Docs::member(context, &field.head, union_.availability).outer();
         let from = naming::FROM.ident(&field.head.name);
         let about = format!(" Makes one with this `{name}`; all other bytes are zero.");
+        // No name of the description begins with a line in Rust.
         Some(quote! {
             #docs
             #cfg
@@ -199,9 +200,9 @@ fn union_<'d>(
             #[inline]
             #[must_use]
             pub const fn #from(#name: #type_) -> Self {
-                let mut made = Self::ZEROED;
-                made.#name = #name;
-                made
+                let mut _made = Self::ZEROED;
+                _made.#name = #name;
+                _made
             }
         })
     });
