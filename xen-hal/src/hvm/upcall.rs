@@ -19,7 +19,7 @@ impl UpcallVector {
     ///
     /// # Errors
     ///
-    /// If it is below 16: Xen refuses those with `EINVAL`.
+    /// If it is below 32: those vectors belong to exceptions. (Xen itself accepts 16 and more.)
     pub const fn new(vector: u8) -> Result<Self, FieldError> {
         // The bound is the one that the domain's own vector has.
         match CallbackVia::vector(vector) {
@@ -81,10 +81,10 @@ mod tests {
 
     #[test]
     fn exceptions_are_no_upcalls() {
-        for vector in 0..16 {
-            assert_eq!(UpcallVector::new(vector).unwrap_err().bounds(), (16, 255));
+        for vector in 0..32 {
+            assert_eq!(UpcallVector::new(vector).unwrap_err().bounds(), (32, 255));
         }
-        assert_eq!(UpcallVector::new(16).map(UpcallVector::number), Ok(16));
+        assert_eq!(UpcallVector::new(32).map(UpcallVector::number), Ok(32));
     }
 
     #[test]

@@ -619,7 +619,8 @@ pub enum CallbackViaVariant {
     /// name it since Xen 4.7. Only on x86_64 and x86.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     Vector {
-        /// The processor's vector number; those below 16 belong to exceptions.
+        /// The processor's vector number. Those below 32 belong to exceptions; Xen itself accepts
+        /// 16 and more.
         ///
         /// Bits 7:0.
         vector: u8,
@@ -707,15 +708,15 @@ impl CallbackVia {
     /// # Errors
     /// If a field is out of its range:
     ///
-    /// - `vector`: 16 to 255, in bits 7:0
+    /// - `vector`: 32 to 255, in bits 7:0
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_CALLBACK_TYPE_VECTOR`. The headers
     /// name it since Xen 4.7. Only on x86_64 and x86.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     #[inline]
     pub const fn vector(vector: u8) -> Result<Self, crate::access::FieldError> {
-        if vector < 16 {
-            return Err(crate::access::FieldError::new("vector", vector as u64, 16, 255));
+        if vector < 32 {
+            return Err(crate::access::FieldError::new("vector", vector as u64, 32, 255));
         }
         Ok(Self(0x200_0000_0000_0000 | (vector as u64)))
     }
@@ -829,7 +830,7 @@ impl CallbackVia {
 
         #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
         if ((value >> 56) & 0xFF) == 0x2 {
-            return value & 0xFF_FFFF_FFFF_FF00 == 0 && (value & 0xFF) >= 0x10;
+            return value & 0xFF_FFFF_FFFF_FF00 == 0 && (value & 0xFF) >= 0x20;
         }
 
         #[cfg(target_arch = "aarch64")]

@@ -90,7 +90,8 @@ impl MemoryResource {
 
     /// The pages of a grant table; the ID is a `grant_table_resource`.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_resource_grant_table`.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_resource_grant_table`. Xen honours it since
+    /// 4.12.
     pub const GRANT_TABLE: Self = Self(1);
 
     /// The buffer of a vCPU's processor trace; the ID is that of the vCPU.
@@ -118,7 +119,7 @@ crate::access::named!(MemoryResource(u16));
 /// The pages of a grant table that acquire_resource maps.
 ///
 /// Upstream: `xen/include/public/memory.h`, `grant_table_resource`. Since Xen 4.14. Xen honours it
-/// since 4.11.
+/// since 4.12.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GrantTableResource(pub u32);
