@@ -34,6 +34,7 @@ pub(super) fn home(domain: Domid) -> String {
 /// The xenstore server, for any transport of its messages.
 ///
 /// ```
+/// use xen_hal::xenstore::{NodeAccess, Permission};
 /// use xen_pac::base::Domid;
 /// use xen_pac::xenstore::{XsdSockmsg, XsdSockmsgType};
 /// use xen_sim::backend::StoreServer;
@@ -41,6 +42,8 @@ pub(super) fn home(domain: Domid) -> String {
 /// let mut server = StoreServer::new();
 /// server.introduce(Domid(1));
 /// server.set("/local/domain/1/name", "guest");
+/// let owner = Permission { domain: Domid(1), access: NodeAccess::None };
+/// server.set_permissions("/local/domain/1/name", &[owner]);
 ///
 /// server.request(Domid(1), &XsdSockmsg::new(XsdSockmsgType::READ, 7, 0, 5), b"name\0");
 /// let (header, payload) = server.next_message(Domid(1)).unwrap();
