@@ -1,6 +1,8 @@
-//! Each program shows with every seed what it is to show, and a seed shows the same each time.
+//! Each example succeeds with every seed, and prints the same with the same seed.
 
+use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 const FEATURES: &str = "features";
 const PING_PONG: &str = "ping-pong";
@@ -10,65 +12,77 @@ const IPI: &str = "ipi";
 
 const SEEDS: [u64; 8] = [0, 1, 2, 3, 7, 99, 1 << 40, u64::MAX];
 
+/// The folder of the examples, which are built if one of them is missing.
+static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let test = std::env::current_exe().expect("the test knows where it is");
+    let folder = test.ancestors().nth(2).expect("it is in a folder of the target").join("examples");
+    // `cargo test` builds all examples, but `cargo test --test examples` does not.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    if [FEATURES, PING_PONG, CLOCK, TICK, IPI].iter().any(|name| !folder.join(name).exists()) {
+        let arguments = ["build", "--quiet", "--examples"];
+        let mut command = Command::new(cargo);
+        command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(command.status().expect("cargo can be run").success());
+    }
+    folder
+});
+
 fn run(program: &str, arguments: &[&str]) -> Output {
-    let tests = std::env::current_exe().expect("this test has a path");
-    let examples =
-        tests.ancestors().nth(2).expect("tests lie in a folder of their own").join("examples");
-    Command::new(examples.join(program))
-        .args(arguments)
-        .output()
-        .unwrap_or_else(|error| panic!("{program}: {error}"))
+    let path = EXAMPLES.join(program);
+    Command::new(path).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"))
 }
 
-/// What a program tells with a seed.
-fn told(program: &str, seed: u64) -> String {
+/// What a program prints with a seed.
+fn printed(program: &str, seed: u64) -> String {
     let output = run(program, &[&seed.to_string()]);
-    let (told, errors) =
+    let (printed, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(
         output.status.success() && errors.is_empty(),
-        "{program} {seed}: {}\n{told}{errors}",
+        "{program} {seed}: {}\n{printed}{errors}",
         output.status
     );
-    told.into_owned()
+    printed.into_owned()
 }
 
-/// A program shows this, with each seed, and the same twice. Says in how many ways.
-fn shows(program: &str, shown: &str) -> usize {
-    let mut ways = Vec::new();
+/// Runs a program with each seed, twice, and returns how many outputs differ.
+fn outputs(program: &str, shown: &str) -> usize {
+    let mut outputs = Vec::new();
     for seed in SEEDS {
-        let lines = told(program, seed);
-        assert_eq!(lines, told(program, seed), "{program} {seed} twice");
+        let lines = printed(program, seed);
+        assert_eq!(lines, printed(program, seed), "{program} {seed} twice");
         assert_eq!(lines.lines().next(), Some(format!("seed {seed}").as_str()));
         assert_eq!(lines.lines().last(), Some(format!("shown: {shown}").as_str()));
-        ways.push(lines.lines().skip(1).collect::<Vec<_>>().join("\n"));
+        outputs.push(lines.lines().skip(1).collect::<Vec<_>>().join("\n"));
     }
-    ways.sort_unstable();
-    ways.dedup();
-    ways.len()
+    outputs.sort_unstable();
+    outputs.dedup();
+    outputs.len()
 }
 
 #[test]
 fn features() {
     assert_eq!(
-        shows(FEATURES, "what Xen tells each sort of guest"),
+        outputs(FEATURES, "what Xen tells each sort of guest"),
         1,
-        "the seed makes no difference to what Xen tells"
+        "the seed changes none of the answers"
     );
 }
 
 #[test]
 fn ping_pong() {
     assert!(
-        shows(PING_PONG, "a page lent, mapped, used by both with events, unmapped and taken back")
-            > 1
+        outputs(
+            PING_PONG,
+            "a page lent, mapped, used by both with events, unmapped and taken back"
+        ) > 1
     );
 }
 
 #[test]
 fn clock() {
     assert!(
-        shows(
+        outputs(
             CLOCK,
             "a clock that Xen sets while it is read, and that is right and never goes back"
         ) > 1
@@ -78,7 +92,7 @@ fn clock() {
 #[test]
 fn tick() {
     assert!(
-        shows(
+        outputs(
             TICK,
             "a tick every 10 ms, none early and none lost, although upcalls come late and for nothing"
         ) > 1
@@ -87,27 +101,27 @@ fn tick() {
 
 #[test]
 fn ipi() {
-    assert!(shows(IPI, "two vCPUs, each interrupted once for each event of the other's") > 1);
+    assert!(outputs(IPI, "two vCPUs, each interrupted once for each event of the other's") > 1);
 }
 
 #[test]
 fn a_hundred_runs_with_one_seed_are_equal() {
-    let first = told(IPI, 7);
-    assert!((1..100).all(|_| told(IPI, 7) == first));
+    let first = printed(IPI, 7);
+    assert!((1..100).all(|_| printed(IPI, 7) == first));
 }
 
 #[test]
-fn without_a_seed_it_is_1() {
-    assert_eq!(String::from_utf8_lossy(&run(TICK, &[]).stdout), told(TICK, 1));
+fn the_default_seed_is_1() {
+    assert_eq!(String::from_utf8_lossy(&run(TICK, &[]).stdout), printed(TICK, 1));
 }
 
 #[test]
-fn what_is_no_seed_is_a_failure() {
+fn an_invalid_seed_is_a_failure() {
     let output = run(TICK, &["seven"]);
     assert!(!output.status.success());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(
         errors,
-        "not as it should be: a seed is a number, and not \"seven\": invalid digit found in string\n"
+        "error: expected a u64 as the seed, found `seven`: invalid digit found in string\n"
     );
 }

@@ -1,10 +1,9 @@
 //! What tests of the simulator have in common: machines for tables of cases, and hypercalls by
 //! number, so that each case says what is asked and nothing else.
 
-#![allow(dead_code, reason = "each of the test programs uses what it needs")]
-
 pub(crate) mod events;
 pub(crate) mod grants;
+pub(crate) mod world;
 
 use std::cell::RefCell;
 use std::fmt::Debug;

@@ -3,8 +3,8 @@
 use xen_sim::{DomainConfig, FaultRates, Machine, Profile};
 
 use crate::support::events::{ipi, send};
+use crate::support::world::{Notes, VECTOR, attach};
 use crate::support::{OK, Table};
-use crate::world::{Notes, VECTOR, attach};
 
 #[test]
 fn a_program_gets_on_although_everything_happens_each_time() {

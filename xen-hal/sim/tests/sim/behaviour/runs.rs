@@ -14,7 +14,7 @@ use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile, Report};
 
 use crate::support::Table;
 use crate::support::events::{alloc, interdomain, ipi, send};
-use crate::world::{Notes, VECTOR, attach};
+use crate::support::world::{Notes, VECTOR, attach};
 
 /// What was asked, by whom, what came of it and when: in the order in which it happened.
 type Log = Arc<Mutex<Vec<Line>>>;

@@ -12,8 +12,8 @@ use xen_pac::sched::ShutdownReason;
 use xen_sim::{DomainConfig, FailureKind, FaultRates, Machine, Profile};
 
 use crate::support::events::{ipi, send, virq};
+use crate::support::world::{Notes, VECTOR, attach, attach_on, bitmaps, is_pending};
 use crate::support::{OK, Table, fails, is_arm, one};
-use crate::world::{Notes, VECTOR, attach, attach_on, bitmaps, is_pending};
 
 fn at(t: &Table, later: Duration) -> SystemTime {
     SystemTime::from_nanos((t.now() + later).as_nanos() as i64)

@@ -8,8 +8,8 @@ use xen_pac::hvm::{XenHvmEvtchnUpcallVector, command};
 use xen_sim::{DomainConfig, FailureKind, Guest, Profile};
 
 use crate::support::events::{ipi, send};
+use crate::support::world::{VECTOR, attach, block, marks, take};
 use crate::support::{OK, Table, fails, one};
-use crate::world::{VECTOR, attach, block, marks, take};
 
 const OWN: u8 = 0x55;
 
@@ -52,7 +52,7 @@ fn the_domains_vector_comes_again_until_the_mark_is_cleared() {
 #[test]
 fn a_vector_that_is_chosen_late_tells_what_was_pending() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
-        let shared = crate::world::map_shared(t, 0);
+        let shared = crate::support::world::map_shared(t, 0);
         let calls = count(**t, VECTOR, move |_| _ = take(shared, block(shared, 0)));
         t.enable_interrupts();
         t.is("bound, and sent", (ipi(t, 0), send(t, 1)), (Ok(1), OK));
@@ -61,7 +61,7 @@ fn a_vector_that_is_chosen_late_tells_what_was_pending() {
             (calls.load(Ordering::SeqCst), marks(block(shared, 0))),
             (0, (true, 1)),
         );
-        crate::world::set_callback(t);
+        crate::support::world::set_callback(t);
         t.is("told", calls.load(Ordering::SeqCst), 1);
     });
 }
@@ -69,7 +69,7 @@ fn a_vector_that_is_chosen_late_tells_what_was_pending() {
 #[test]
 fn a_vcpus_own_vector_comes_once_for_each_mark() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
-        let shared = crate::world::map_shared(t, 0);
+        let shared = crate::support::world::map_shared(t, 0);
         let calls = count(**t, OWN, |_| ());
         let came = || calls.load(Ordering::SeqCst);
         t.enable_local_apic(true);
@@ -125,7 +125,7 @@ fn a_vcpus_own_vector_comes_beside_the_domains() {
 #[test]
 fn a_vcpus_own_vector_waits_while_the_apic_is_off() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
-        let shared = crate::world::map_shared(t, 0);
+        let shared = crate::support::world::map_shared(t, 0);
         let calls = count(**t, OWN, |_| ());
         t.enable_interrupts();
         own_vector(t);
@@ -151,7 +151,7 @@ fn an_upcall_that_nobody_takes_ends_the_machine() {
 #[test]
 fn interrupts_that_are_off_are_told_later() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
-        let shared = crate::world::map_shared(t, 0);
+        let shared = crate::support::world::map_shared(t, 0);
         let calls = count(**t, OWN, move |_| _ = take(shared, block(shared, 0)));
         t.enable_local_apic(true);
         own_vector(t);

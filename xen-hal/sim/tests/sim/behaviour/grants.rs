@@ -14,8 +14,8 @@ use xen_sim::{DomainConfig, Profile};
 use crate::support::grants::{
     PERMIT, Told, entry, host_map, map, map_table, peek, put, read_only, set_version, unmap,
 };
+use crate::support::world::{byte, set_byte};
 use crate::support::{OK, Table, domain, guest, one, several};
-use crate::world::{byte, set_byte};
 
 const OKAY: Told = Ok(GrantStatus::OKAY);
 const READING: u16 = 1 << 3;

@@ -16,8 +16,8 @@ use xen_pac::vcpu::{Runstate, VcpuSetSingleshotTimer, command};
 use xen_sim::{DomainConfig, FailureKind, FaultRates, Profile};
 
 use crate::support::events::virq;
+use crate::support::world::{VECTOR, attach, block, take};
 use crate::support::{OK, Table, domain, machine, one};
-use crate::world::{VECTOR, attach, block, take};
 
 /// When the first domain was made.
 const BEGINNING: Duration = Duration::from_secs(1);

@@ -6,8 +6,8 @@ use xen_sim::{DomainConfig, Profile};
 
 use crate::support::answer::*;
 use crate::support::events::{alloc, bind_vcpu, close, interdomain, ipi, send, status, unmask};
+use crate::support::world::{attach, attach_on, bitmaps, is_masked, is_pending};
 use crate::support::{OK, domain, one, several};
-use crate::world::{attach, attach_on, bitmaps, is_masked, is_pending};
 
 #[test]
 fn ports_come_in_buckets_up_to_the_limit() {

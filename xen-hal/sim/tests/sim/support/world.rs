@@ -11,7 +11,7 @@ use xen_pac::hvm::{CallbackVia, HvmParam, XenHvmParam, command};
 use xen_pac::shared_info::{SharedInfo, VcpuInfo};
 use xen_sim::{Guest, Profile};
 
-use crate::support::{OK, Table, is_arm};
+use super::{OK, Table, is_arm};
 
 /// The vector of the domain's upcalls.
 pub(crate) const VECTOR: u8 = 0xf3;

@@ -24,8 +24,8 @@ use xen_sim::{DomainConfig, FaultRates, Profile};
 use crate::support::answer::*;
 use crate::support::events::{ipi, send, status, virq};
 use crate::support::grants::{PERMIT, entry, host_map, map, map_table, put, set_version};
+use crate::support::world::{Notes, VECTOR, attach, block, byte, marks, set_byte, take};
 use crate::support::{Answer, OK, Table, one};
-use crate::world::{Notes, VECTOR, attach, block, byte, marks, set_byte, take};
 
 fn suspend(t: &Table) -> Answer {
     t.give(sched::Shutdown, &mut SchedShutdown::new(ShutdownReason::SUSPEND))
@@ -107,7 +107,7 @@ fn elsewhere_nothing_is_registered() {
                 || t.now() < before + Duration::from_secs(30),
             true,
         );
-        let shared = crate::world::map_shared(t, 0);
+        let shared = crate::support::world::map_shared(t, 0);
         t.is("the block is in the shared page again", marks(block(shared, 0)), (false, 0));
         let notes = Notes::default();
         notes.note(**t, VECTOR, attach(t));
@@ -220,12 +220,12 @@ fn after_a_restore_pages_of_xens_are_holes_until_they_are_mapped_again() {
             let copied = t.raw(xen_pac::hypercall::HypercallNr::XEN_VERSION, arguments);
             t.is("Xen finds no memory there", copied, EFAULT);
         }
-        let shared = crate::world::map_shared(t, 0);
+        let shared = crate::support::world::map_shared(t, 0);
         map_table(t, 1);
         t.is("the wallclock is 0", shared.wallclock().sec, 0);
         t.is("masks are 0", shared.evtchn_mask(0).map(|word| word.load(SeqCst)), Some(0));
         t.is("grant entries are 0", [0, 99].map(|at| word(t.page(1), at)), [0; 2]);
-        crate::world::set_callback(t);
+        crate::support::world::set_callback(t);
         t.is("the callback sets it", shared.wallclock().sec > 0, true);
     });
 }

@@ -7,8 +7,8 @@ use xen_hal::event::Port;
 use xen_sim::{DomainConfig, FaultRates, Profile};
 
 use crate::support::events::{bind_vcpu, ipi, send, unmask};
+use crate::support::world::{Notes, attach_on, bitmaps, block, is_masked, is_pending, marks};
 use crate::support::{OK, Table, one};
-use crate::world::{Notes, attach_on, bitmaps, block, is_masked, is_pending, marks};
 
 /// A domain with three IPIs of its vCPU, the third in the second word of the bitmaps; interrupts
 /// are off.
@@ -112,7 +112,7 @@ fn events_of_a_port_go_to_its_vcpu() {
         let aside = crate::support::events::alloc(t, xen_pac::base::Domid::SELF, t.domain());
         t.is("a channel", aside, Ok(65));
         t.is("with oneself", crate::support::events::interdomain(t, t.domain(), 65), Ok(66));
-        let _ = crate::world::take(shared, block(shared, 0));
+        let _ = crate::support::world::take(shared, block(shared, 0));
         t.is("moved", bind_vcpu(t, 66, 1), OK);
         t.is("sent", send(t, 65), OK);
         t.is("the first vCPU is not told", marks(block(shared, 0)), (false, 0));

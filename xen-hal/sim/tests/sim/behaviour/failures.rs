@@ -12,7 +12,7 @@ use xen_sim::{DomainConfig, Failure, FailureKind, Guest, Machine, Profile, Progr
 
 use crate::support::Table;
 use crate::support::events::{ipi, send};
-use crate::world::attach;
+use crate::support::world::attach;
 
 const SEED: u64 = 4711;
 

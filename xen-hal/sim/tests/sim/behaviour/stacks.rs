@@ -34,7 +34,7 @@ fn yield_now(guest: Guest) {
 /// Runs one of the ignored tests below in a process of its own.
 fn in_child(test: &str, variables: &[(&str, &str)]) -> Output {
     let program = std::env::current_exe().expect("the test knows where it is");
-    let test = format!("stacks::{test}");
+    let test = format!("behaviour::stacks::{test}");
     let arguments = ["--exact", &test, "--ignored", "--nocapture"];
     let mut command = Command::new(program);
     command.args(arguments).env_remove("RUST_MIN_STACK").envs(variables.iter().copied());
@@ -91,7 +91,7 @@ fn needs_four_megabytes() {
 fn an_overflow_names_the_vcpu_the_seed_and_the_test() {
     let error = dies("overflows");
     assert!(error.contains("domain 1, vCPU 0 has overflowed its stack"), "{error}");
-    assert!(error.contains("XEN_SIM_SEED=4712 cargo test stacks::overflows"), "{error}");
+    assert!(error.contains("XEN_SIM_SEED=4712 cargo test behaviour::stacks::overflows"), "{error}");
 }
 
 #[test]
@@ -99,7 +99,10 @@ fn an_access_to_a_page_that_is_gone_names_the_vcpu_the_page_and_the_seed() {
     let error = dies("accesses_a_page_that_is_gone");
     let expected = "domain 1, vCPU 0 accessed frame 0x15 of its domain, which is page 5, where no";
     assert!(error.contains(expected), "{error}");
-    assert!(error.contains("XEN_SIM_SEED=4712 cargo test stacks::accesses_a_page"), "{error}");
+    assert!(
+        error.contains("XEN_SIM_SEED=4712 cargo test behaviour::stacks::accesses_a_page"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -8,8 +8,8 @@ use xen_pac::memory::{
 use xen_sim::{DomainConfig, Profile};
 
 use crate::support::answer::*;
+use crate::support::world::{attach, byte, map_shared, set_byte};
 use crate::support::{Answer, OK, PROFILES, Table, one};
-use crate::world::{attach, byte, map_shared, set_byte};
 
 fn pages(t: &Table) -> usize {
     t.give(command::CurrentReservation, &mut XenMemoryDomain::new(Domid::SELF))

@@ -9,8 +9,8 @@ use xen_pac::shared_info::VcpuInfo;
 use xen_sim::{DomainConfig, Profile};
 
 use crate::support::events::{ipi, send};
+use crate::support::world::{attach, attach_on, block, is_pending, marks, take};
 use crate::support::{OK, Table, one, release};
-use crate::world::{attach, attach_on, block, is_pending, marks, take};
 
 /// Registers a block for a vCPU, in a page of the domain's.
 fn register(t: &Table, vcpu: u32, page: usize) -> VcpuInfo<'static> {

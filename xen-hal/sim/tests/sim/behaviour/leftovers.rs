@@ -10,7 +10,7 @@ use xen_sim::{DomainConfig, Guest, Machine, Profile};
 
 use crate::support::Table;
 use crate::support::grants::{PERMIT, entry, host_map, map, map_table, put};
-use crate::world::attach;
+use crate::support::world::attach;
 
 const MACHINES: u64 = 1000;
 
@@ -74,8 +74,12 @@ fn in_a_process_of_its_own() {
 #[test]
 fn of_a_thousand_machines_no_thread_and_no_mapping_is_left() {
     let program = std::env::current_exe().expect("the test knows where it is");
-    let arguments =
-        ["--exact", "leftovers::in_a_process_of_its_own", "--ignored", "--test-threads=1"];
+    let arguments = [
+        "--exact",
+        "behaviour::leftovers::in_a_process_of_its_own",
+        "--ignored",
+        "--test-threads=1",
+    ];
     let output = Command::new(program).args(arguments).output().expect("the test can be run again");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
