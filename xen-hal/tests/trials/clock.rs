@@ -1,5 +1,4 @@
-//! The clock, read while Xen writes its values: it is never more than a moment away from the
-//! machine's own.
+//! The clock, read while Xen updates its parameters: it agrees with the machine's time.
 
 use core::time::Duration;
 
@@ -8,31 +7,32 @@ use xen_hal::clock::{Clock, PvClock, SystemTime};
 use xen_hal::hypercall::Errno;
 use xen_sim::{DomainConfig, Failure, FaultRates, Guest, Machine, Profile, Report};
 
-use super::Paths;
+use super::Interleavings;
 use super::kernel::Kernel;
 
-/// By how much the arithmetic of ticks and fractions may be off.
+/// The rounding error of the conversion from ticks.
 const ROUNDING: Duration = Duration::from_nanos(64);
 
 /// `readings` of the clock.
-pub(crate) fn machine(seed: u64, readings: u32, paths: Paths) -> Result<Report, Failure> {
+pub(crate) fn machine(
+    seed: u64,
+    readings: u32,
+    interleavings: Interleavings,
+) -> Result<Report, Failure> {
     let rates =
         FaultRates { clock_updates: 2, counter_lag: 2, preempt_accesses: 2, ..FaultRates::new() };
-    let mut machine = Machine::new(Profile::DOM0, seed)
-        .expect("there is memory for a machine")
-        .fault_rates(rates);
-    let program = move |guest| program(guest, readings, &paths);
-    machine
-        .domain(DomainConfig::new().vcpus(2).pages(4), program)
-        .expect("there is memory for a domain");
-    super::run(machine)
+    let mut machine =
+        Machine::new(Profile::DOM0, seed).expect("the host has memory").fault_rates(rates);
+    let program = move |guest| program(guest, readings, &interleavings);
+    machine.domain(DomainConfig::new().vcpus(2).pages(4), program).expect("the machine has memory");
+    machine.run()
 }
 
-fn program(guest: Guest, readings: u32, paths: &Paths) -> Result<(), Errno> {
+fn program(guest: Guest, readings: u32, interleavings: &Interleavings) -> Result<(), Errno> {
     let kernel = Kernel::start(guest, |_, _| std::ops::ControlFlow::Continue(()))?;
-    // Another vCPU, so that there is somebody to be preempted for, for long.
+    // Another vCPU, for which this one is preempted for long.
     kernel.second(|guest: Guest| {
-        // It ends with the domain.
+        // The loop ends with the domain.
         while guest.now() > Duration::ZERO {
             guest.advance(Duration::from_millis(guest.random() % 300));
             guest.relax();
@@ -50,9 +50,9 @@ fn program(guest: Guest, readings: u32, paths: &Paths) -> Result<(), Errno> {
         let after = guest.now();
         assert!(
             before <= read + ROUNDING && read <= after + ROUNDING,
-            "it was {before:?}, the clock said {read:?}, it was {after:?}"
+            "the clock read {read:?} between {before:?} and {after:?}"
         );
-        paths.note(guest.take_trace_hash());
+        interleavings.note(guest.take_trace_hash());
     }
     Ok(())
 }

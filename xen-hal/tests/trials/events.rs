@@ -1,7 +1,6 @@
-//! Ports masked, unmasked, signalled, given to the other vCPU and handled, at random on two vCPUs
-//! at once; handlers that stop early, mask and unmask. The simulator counts how often each port
-//! became pending: each time it has to be handled once, and once only; and after the last signal a
-//! handler has to run.
+//! Random operations on ports, on two vCPUs at once: mask, unmask, send, and handlers that stop
+//! early or send. The simulator counts how often each port became pending: each time it must be
+//! handled exactly once, and a handler must run after the last event was sent.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,24 +11,24 @@ use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
 use xen_sim::{DomainConfig, Failure, FaultRates, Guest, Machine, Profile, Report};
 
-use super::Paths;
+use super::Interleavings;
 use super::kernel::Kernel;
 
-/// How many ports take part.
+/// How many ports are used.
 const PORTS: usize = 6;
-/// How far apart they are: some share a word of the bitmaps, and some have one of their own, where
-/// no other event covers up for one that was lost.
+/// The distance between them: some share a word of the bitmaps; others have their own, where no
+/// other event hides a lost one.
 const SPREAD: usize = 40;
-/// How often a vCPU lets the other run before it believes that nothing more will come of that.
+/// How often a vCPU gives way before an event that is not handled counts as lost.
 const PATIENCE: u32 = 500;
-/// How many acts each vCPU does until all is quiet and judged.
+/// How many operations each vCPU performs before the check.
 const ACTS: u32 = 8;
 
-/// What is known of a port.
+/// The counts of a port.
 struct Tally {
-    /// How often it was signalled, or was about to be.
+    /// How often an event was sent, counted before the hypercall.
     sent: AtomicU64,
-    /// How often it had been when its handler ran last.
+    /// The value of `sent` when its handler last ran.
     seen: AtomicU64,
     /// How often its handler ran.
     handled: AtomicU64,
@@ -45,34 +44,31 @@ struct Trial {
     kernel: Arc<Kernel>,
     ports: Vec<Port>,
     tallies: Arc<[Tally; PORTS]>,
-    /// How often a vCPU has come to a point where both wait for each other.
+    /// How often a vCPU has reached a barrier.
     arrived: AtomicU32,
 }
 
-/// `rounds` times, some random acts on each of two vCPUs.
+/// Runs `rounds` of random operations on each of two vCPUs.
 pub(crate) fn machine(
     seed: u64,
     rounds: u32,
     rates: FaultRates,
-    paths: Paths,
+    interleavings: Interleavings,
 ) -> Result<Report, Failure> {
-    let mut machine = Machine::new(Profile::DOM0, seed)
-        .expect("there is memory for a machine")
-        .fault_rates(rates);
-    let program = move |guest| program(guest, rounds, &paths);
-    machine
-        .domain(DomainConfig::new().vcpus(2).pages(4), program)
-        .expect("there is memory for a domain");
-    super::run(machine)
+    let mut machine =
+        Machine::new(Profile::DOM0, seed).expect("the host has memory").fault_rates(rates);
+    let program = move |guest| program(guest, rounds, &interleavings);
+    machine.domain(DomainConfig::new().vcpus(2).pages(4), program).expect("the machine has memory");
+    machine.run()
 }
 
-/// Which of the ports that take part this is.
+/// The index of a port among those that are used.
 fn index(port: Port) -> Option<usize> {
     let port = (port.0 as usize).checked_sub(1)?;
     (port % SPREAD == 0 && port / SPREAD < PORTS).then_some(port / SPREAD)
 }
 
-fn program(guest: Guest, rounds: u32, paths: &Paths) -> Result<(), Errno> {
+fn program(guest: Guest, rounds: u32, interleavings: &Interleavings) -> Result<(), Errno> {
     let tallies = Arc::new([const { Tally::new() }; PORTS]);
     let counts = Arc::clone(&tallies);
     let kernel = Kernel::start(guest, move |kernel, port| handle(kernel, port, &counts))?;
@@ -93,12 +89,12 @@ fn program(guest: Guest, rounds: u32, paths: &Paths) -> Result<(), Errno> {
     guest.enable_interrupts();
     for round in 1..=rounds {
         trial.round(guest, round)?;
-        paths.note(guest.take_trace_hash());
+        interleavings.note(guest.take_trace_hash());
     }
     Ok(())
 }
 
-/// Counts, and sometimes stops, or signals the port once more.
+/// Counts, and sometimes stops the dispatch or sends another event.
 fn handle(kernel: &Kernel, port: Port, tallies: &[Tally; PORTS]) -> ControlFlow<()> {
     if let Some(index) = index(port) {
         let tally = &tallies[index];
@@ -118,8 +114,8 @@ fn handle(kernel: &Kernel, port: Port, tallies: &[Tally; PORTS]) -> ControlFlow<
 impl Trial {
     fn round(&self, guest: Guest, round: u32) -> Result<(), Errno> {
         (0..ACTS).try_for_each(|_| self.act(guest))?;
-        // Nothing stays masked, so that all events come to an end. What is not masked is left
-        // alone: its events have to come by themselves.
+        // Unmasks all ports, so that every event is handled. Ports that are not masked are left
+        // alone: their events must arrive without help.
         let (me, bitmaps) = (guest.vcpu().0 as usize, self.kernel.bitmaps());
         for port in self
             .ports
@@ -136,7 +132,7 @@ impl Trial {
         Ok(())
     }
 
-    /// Waits for the other vCPU. Both together have arrived that often by then.
+    /// A barrier: waits until both vCPUs together have arrived this often.
     fn meet(&self, guest: Guest, arrivals: u32) {
         self.arrived.fetch_add(1, Ordering::SeqCst);
         while self.arrived.load(Ordering::SeqCst) < arrivals {
@@ -164,8 +160,7 @@ impl Trial {
         Ok(())
     }
 
-    /// Each time that a port became pending it was handled once. Handlers that are under way get
-    /// the time to end.
+    /// Checks that each pending event was handled once. Handlers that still run get time to end.
     fn judge(&self, guest: Guest) {
         for _ in 0..PATIENCE {
             if self.ports.iter().all(|port| self.verdict(guest, *port).is_none()) {
@@ -178,7 +173,7 @@ impl Trial {
         }
     }
 
-    /// What is wrong with a port.
+    /// What is wrong with a port, if anything.
     fn verdict(&self, guest: Guest, port: Port) -> Option<String> {
         let tally = &self.tallies[index(port)?];
         let (raised, handled) = (guest.times_raised(port), tally.handled.load(Ordering::SeqCst));

@@ -1,4 +1,4 @@
-//! As much of a kernel as trials need: the shared page, upcalls, and further vCPUs.
+//! The kernel of the trials: `shared_info`, upcalls, and a second vCPU.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use xen_pac::shared_info::{SharedInfo, VcpuInfo};
 use xen_sim::{Guest, Hypervisor, ProgramResult};
 
 pub(crate) const VECTOR: u8 = 0xf3;
-/// How many vCPUs a trial's domain may have.
+/// How many vCPUs the domain has.
 pub(crate) const VCPUS: usize = 2;
 
-/// A domain's kernel. Every port is vCPU 0's until it is given to another.
+/// A domain's kernel. Every port belongs to vCPU 0 at first.
 pub(crate) struct Kernel {
     pub(crate) guest: Guest,
     pub(crate) shared: SharedInfo<'static>,
@@ -24,8 +24,8 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Maps the shared page at page 0, and has `handler` called with each port that has an event,
-    /// on the vCPU whose port it is.
+    /// Maps `shared_info` at page 0, and calls `handler` with each pending port, on the vCPU to
+    /// which the port belongs.
     pub(crate) fn start(
         guest: Guest,
         handler: impl Fn(&Self, Port) -> ControlFlow<()> + Send + Sync + 'static,
@@ -54,8 +54,7 @@ impl Kernel {
 
     fn upcall(&self, mut handler: impl FnMut(Port) -> ControlFlow<()>) {
         let me = self.guest.vcpu().0 as usize;
-        // Where a handler stops, the vector comes again: it is raised as long as an upcall is
-        // pending.
+        // If a handler stops, the vector comes again: it is asserted while an upcall is pending.
         let _: Drain =
             self.bitmaps().dispatch(self.info(me), &self.own[me], &self.cursors[me], &mut handler);
     }
@@ -72,7 +71,7 @@ impl Kernel {
         self.shared.vcpu_info(vcpu).expect("the first vCPUs have their blocks in the shared page")
     }
 
-    /// Gives a port to the second vCPU.
+    /// Moves a port to the second vCPU.
     pub(crate) fn give(&self, port: Port) {
         self.own[0].remove(port);
         self.own[1].insert(port);

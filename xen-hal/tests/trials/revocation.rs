@@ -1,5 +1,5 @@
-//! Pages lent to a hostile domain and taken back at any moment: a page that came back is one's own
-//! again, and nobody writes to it any more.
+//! Pages granted to a hostile domain and revoked at any moment: no one writes to a page after its
+//! grant was revoked.
 
 use std::sync::atomic::AtomicU32;
 
@@ -9,31 +9,34 @@ use xen_hal::hypercall::Errno;
 use xen_pac::base::Domid;
 use xen_sim::{DomainConfig, Failure, FaultRates, Guest, Machine, Profile, Report, hostile_peer};
 
-use super::Paths;
+use super::Interleavings;
 
 const PEER: Domid = Domid(1);
-/// How many pages are lent at once.
+/// How many pages are granted at once.
 const PAGES: usize = 6;
 const PATTERN: [u8; 4096] = [0xa5; 4096];
 
-/// `rounds` pages lent and taken back, while the peer does what it likes.
-pub(crate) fn machine(seed: u64, rounds: u32, paths: Paths) -> Result<Report, Failure> {
+/// Grants and revokes pages `rounds` times, while the peer attacks.
+pub(crate) fn machine(
+    seed: u64,
+    rounds: u32,
+    interleavings: Interleavings,
+) -> Result<Report, Failure> {
     let rates = FaultRates { preempt_accesses: 3, ..FaultRates::new() };
-    let mut machine = Machine::new(Profile::DOM0, seed)
-        .expect("there is memory for a machine")
-        .fault_rates(rates);
+    let mut machine =
+        Machine::new(Profile::DOM0, seed).expect("the host has memory").fault_rates(rates);
     let victim = machine
-        .domain(DomainConfig::new().pages(32), move |guest| program(guest, rounds, &paths))
-        .expect("there is memory for a domain");
+        .domain(DomainConfig::new().pages(32), move |guest| program(guest, rounds, &interleavings))
+        .expect("the machine has memory");
     machine
         .domain(DomainConfig::new().pages(16), hostile_peer(victim, rounds * 8))
-        .expect("there is memory for a domain");
-    super::run(machine)
+        .expect("the machine has memory");
+    machine.run()
 }
 
-fn program(guest: Guest, rounds: u32, paths: &Paths) -> Result<(), Errno> {
+fn program(guest: Guest, rounds: u32, interleavings: &Interleavings) -> Result<(), Errno> {
     let xen = Xen::new(guest.xen());
-    // Ports for the peer to find.
+    // Ports that the peer can find.
     let _channels: Vec<_> =
         (0..3).map(|_| xen.events().alloc_unbound(PEER)).collect::<Result<_, _>>()?;
     let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(1)];
@@ -68,18 +71,18 @@ fn program(guest: Guest, rounds: u32, paths: &Paths) -> Result<(), Errno> {
                 Err(in_use) => lent.push(in_use.into_grant()),
             }
         }
-        paths.note(guest.take_trace_hash());
+        interleavings.note(guest.take_trace_hash());
     }
     Ok(())
 }
 
-/// What is written to a page of one's own stays.
+/// Checks that what is written to a revoked page stays.
 fn watch(guest: Guest, page: &Page) {
     page.copy_from(0, &PATTERN).expect("it fits");
     for _ in 0..2 {
         guest.relax();
         let mut seen = [0; 4096];
         page.copy_to(0, &mut seen).expect("it fits");
-        assert!(seen == PATTERN, "somebody wrote to a page that had been taken back");
+        assert!(seen == PATTERN, "the peer wrote to a page whose grant was revoked");
     }
 }

@@ -1,5 +1,5 @@
-//! Waiting for what another vCPU does: however the two interleave, no wakeup is lost. One that was
-//! lost leaves nothing to go on, which the simulator says.
+//! One vCPU waits for another: in no interleaving a wakeup is lost. A lost one is a deadlock, which
+//! the simulator reports.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use xen_hal::hypercall::Errno;
 use xen_hal::platform::{Interrupts, VcpuId};
 use xen_sim::{DomainConfig, Failure, FaultRates, Guest, Machine, Profile, Report};
 
-use super::Paths;
+use super::Interleavings;
 use super::kernel::Kernel;
 
 /// How the first vCPU waits.
@@ -26,27 +26,34 @@ pub(crate) enum Way {
 
 struct Trial {
     kernel: Arc<Kernel>,
-    /// The port by which the first vCPU is told, and the one by which it answers.
+    /// The ports of the first and of the second vCPU.
     ports: [Port; 2],
     sent: AtomicU32,
     handled: Arc<[AtomicU32; 2]>,
 }
 
-/// `rounds` times, the second vCPU does something and signals while the first goes to sleep for it;
-/// then the other way round.
-pub(crate) fn machine(way: Way, seed: u64, rounds: u32, paths: Paths) -> Result<Report, Failure> {
+/// `rounds` times, the second vCPU sends an event while the first goes to sleep for it, and then
+/// the other way round.
+pub(crate) fn machine(
+    way: Way,
+    seed: u64,
+    rounds: u32,
+    interleavings: Interleavings,
+) -> Result<Report, Failure> {
     let rates = FaultRates { preempt_accesses: 4, ..FaultRates::new() };
-    let mut machine = Machine::new(Profile::DOM0, seed)
-        .expect("there is memory for a machine")
-        .fault_rates(rates);
-    let program = move |guest| program(guest, way, rounds, &paths);
-    machine
-        .domain(DomainConfig::new().vcpus(2).pages(4), program)
-        .expect("there is memory for a domain");
-    super::run(machine)
+    let mut machine =
+        Machine::new(Profile::DOM0, seed).expect("the host has memory").fault_rates(rates);
+    let program = move |guest| program(guest, way, rounds, &interleavings);
+    machine.domain(DomainConfig::new().vcpus(2).pages(4), program).expect("the machine has memory");
+    machine.run()
 }
 
-fn program(guest: Guest, way: Way, rounds: u32, paths: &Paths) -> Result<(), Errno> {
+fn program(
+    guest: Guest,
+    way: Way,
+    rounds: u32,
+    interleavings: &Interleavings,
+) -> Result<(), Errno> {
     let handled = Arc::new([const { AtomicU32::new(0) }; 2]);
     let counts = Arc::clone(&handled);
     let kernel = Kernel::start(guest, move |kernel, _| {
@@ -66,7 +73,7 @@ fn program(guest: Guest, way: Way, rounds: u32, paths: &Paths) -> Result<(), Err
     guest.enable_interrupts();
     for round in 1..=rounds {
         trial.round(0, way, round)?;
-        paths.note(guest.take_trace_hash());
+        interleavings.note(guest.take_trace_hash());
     }
     if way == Way::Masked {
         trial.kernel.bitmaps().unmask(trial.kernel.xen().events(), trial.ports[0], &AllPorts)?;
@@ -80,7 +87,7 @@ impl Trial {
     /// answer.
     fn round(&self, me: usize, way: Way, round: u32) -> Result<(), Errno> {
         let events = self.kernel.xen().events();
-        // The two come to the place where they meet at any distance from each other.
+        // Varies the distance between the two vCPUs.
         for _ in 0..self.kernel.guest.random() % 8 {
             let _ = self.kernel.bitmaps().is_masked(self.ports[me]);
         }
