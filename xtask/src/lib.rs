@@ -7,6 +7,9 @@
 //! [`headers`] compares the description with what C compilers measured. The commands only string
 //! steps together.
 
+#[macro_use]
+pub mod print;
+
 pub mod bench;
 pub mod check;
 pub mod ci;

@@ -666,9 +666,9 @@ impl NetifExtraInfoU {
     #[inline]
     #[must_use]
     pub const fn from_gso(gso: NetifExtraInfoUGso) -> Self {
-        let mut made = Self::ZEROED;
-        made.gso = gso;
-        made
+        let mut _made = Self::ZEROED;
+        _made.gso = gso;
+        _made
     }
 
     /// The multicast address to add or remove.
@@ -682,9 +682,9 @@ impl NetifExtraInfoU {
     #[inline]
     #[must_use]
     pub const fn from_mcast(mcast: NetifExtraInfoUMcast) -> Self {
-        let mut made = Self::ZEROED;
-        made.mcast = mcast;
-        made
+        let mut _made = Self::ZEROED;
+        _made.mcast = mcast;
+        _made
     }
 
     /// The hash, and what it was computed over.
@@ -700,9 +700,9 @@ impl NetifExtraInfoU {
     #[inline]
     #[must_use]
     pub const fn from_hash(hash: NetifExtraInfoUHash) -> Self {
-        let mut made = Self::ZEROED;
-        made.hash = hash;
-        made
+        let mut _made = Self::ZEROED;
+        _made.hash = hash;
+        _made
     }
 
     /// All of it.
@@ -716,9 +716,9 @@ impl NetifExtraInfoU {
     #[inline]
     #[must_use]
     pub const fn from_pad(pad: [u16; 3]) -> Self {
-        let mut made = Self::ZEROED;
-        made.pad = pad;
-        made
+        let mut _made = Self::ZEROED;
+        _made.pad = pad;
+        _made
     }
 }
 

@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         return refused(&error);
     }
     for name in &plan.foreign {
-        anstream::eprintln!(
+        eprintln!(
             "\x1b[1;33mwarning\x1b[0m: `{}` was not generated; it is left alone",
             out.join(name).display()
         );
@@ -79,12 +79,10 @@ fn judge(plan: &Plan, output: &Output, time: Duration) -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    anstream::print!("{}", output::diff(plan));
+    print!("{}", output::diff(plan));
     let count = plan.changes.len();
     let (files, are) = if count == 1 { ("file", "is") } else { ("files", "are") };
-    anstream::eprintln!(
-        "\x1b[1;31merror\x1b[0m: {count} generated {files} {are} stale; run `{MENDS}`"
-    );
+    eprintln!("\x1b[1;31merror\x1b[0m: {count} generated {files} {are} stale; run `{MENDS}`");
     ExitCode::FAILURE
 }
 
@@ -106,12 +104,12 @@ fn seconds(time: Duration) -> String {
 
 fn failed(failure: &Failure) -> ExitCode {
     match failure {
-        Failure::Load(error) => anstream::eprintln!("\x1b[1;31merror\x1b[0m: {error}"),
+        Failure::Load(error) => eprintln!("\x1b[1;31merror\x1b[0m: {error}"),
         Failure::Wrong(sources, wrong) => {
             let colour = std::io::stderr().is_terminal();
-            anstream::eprintln!("{}", crate::diagnostic::render(wrong, sources, colour));
+            eprintln!("{}", crate::diagnostic::render(wrong, sources, colour));
             let (count, errors) = (wrong.len(), if wrong.len() == 1 { "error" } else { "errors" });
-            anstream::eprintln!(
+            eprintln!(
                 "\x1b[1;31merror\x1b[0m: {count} {errors} in the description; nothing was written"
             );
         }
@@ -120,7 +118,7 @@ fn failed(failure: &Failure) -> ExitCode {
 }
 
 fn refused(error: &OutputError) -> ExitCode {
-    anstream::eprintln!("\x1b[1;31merror\x1b[0m: {error}");
+    eprintln!("\x1b[1;31merror\x1b[0m: {error}");
     ExitCode::FAILURE
 }
 

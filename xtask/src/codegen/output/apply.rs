@@ -1,10 +1,11 @@
-//! Carries a plan out: every new file is written beside the folder first, and then renamed into it.
+//! Carries a plan out: every new file is written to a folder inside the generated one first, which
+//! is on the same file system, and then renamed.
 //!
 //! A run that is interrupted leaves some files new and some old, each of them whole; the next run
 //! compares again and does the rest. A step that fails has the steps before it undone.
 
 use super::error::OutputError;
-use super::plan::{Change, Plan};
+use super::plan::{Change, Plan, STAGED};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ pub fn apply(plan: &Plan) -> Result<(), OutputError> {
 pub(super) enum Step<'p> {
     /// Makes the folder for new files, and the generated folder.
     Prepare,
-    /// Writes a new file beside the folder.
+    /// Writes a new file to the folder for new files.
     Stage(&'p Change, &'p str),
     /// Renames it into the folder.
     Install(&'p Change),
@@ -68,7 +69,7 @@ pub(super) fn steps(plan: &Plan) -> Vec<Step<'_>> {
         .collect()
 }
 
-/// The generated folder, and the one beside it in which new files wait.
+/// The generated folder, and the one in which new files wait.
 pub(super) struct Stage {
     folder: PathBuf,
     waiting: PathBuf,
@@ -76,20 +77,17 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(folder: &Path) -> Self {
-        let name = folder
-            .file_name()
-            .map_or_else(|| "generated".to_owned(), |name| name.to_string_lossy().into_owned());
-        Self {
-            folder: folder.to_owned(),
-            waiting: folder.with_file_name(format!(".{name}.staged")),
-        }
+        Self { folder: folder.to_owned(), waiting: folder.join(STAGED) }
     }
 
     pub(super) fn run(&self, step: &Step<'_>) -> Result<(), OutputError> {
         match step {
             Step::Prepare => {
-                fs::create_dir_all(&self.folder)
-                    .map_err(OutputError::io("make the folder", &self.folder))?;
+                // A folder that is missing with the one around it is more likely a mistyped one.
+                if !self.folder.is_dir() {
+                    fs::create_dir(&self.folder)
+                        .map_err(OutputError::io("make the folder", &self.folder))?;
+                }
                 fs::create_dir(&self.waiting)
                     .map_err(OutputError::io("make the folder", &self.waiting))
             }

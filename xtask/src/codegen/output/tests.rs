@@ -105,10 +105,32 @@ fn an_unchanged_file_is_not_touched() {
 #[test]
 fn a_folder_that_does_not_exist_is_made() {
     let root = tempfile::tempdir().unwrap();
-    let folder = root.path().join("deep/er");
+    let folder = root.path().join("er");
     let files = [generated("a.rs", "a")];
     apply(&Plan::new(&files, &folder).unwrap()).unwrap();
     assert_eq!(names(&folder), ["a.rs"]);
+}
+
+#[test]
+fn a_folder_that_is_missing_with_the_one_around_it_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let plan = Plan::new(&[generated("a.rs", "a")], &root.path().join("mistyped/er")).unwrap();
+    assert!(matches!(apply(&plan), Err(OutputError::Io { what: "make the folder", .. })));
+    assert!(names(root.path()).is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_may_be_a_link_to_one_in_a_folder_that_cannot_be_written() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let (root, folder, files) = world();
+    let link = root.path().join("link");
+    symlink(&folder, &link).unwrap();
+    fs::set_permissions(root.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    let applied = Plan::new(&files, &link).and_then(|plan| apply(&plan));
+    fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    applied.unwrap();
+    assert_eq!(contents(&folder), goal());
 }
 
 #[test]
@@ -124,8 +146,7 @@ fn the_next_run_puts_right_what_was_interrupted_at_any_step() {
         }
         // Half a file, as a crash in the middle of a write leaves it.
         if let Some(Step::Stage(change, text)) = steps(&plan).get(done) {
-            fs::write(root.path().join(".generated.staged").join(&change.name), &text[..5])
-                .unwrap();
+            fs::write(folder.join(".staged").join(&change.name), &text[..5]).unwrap();
         }
         apply(&Plan::new(&files, &folder).unwrap()).unwrap();
         assert_eq!(contents(&folder), goal, "interrupted after {done} steps");
@@ -206,7 +227,7 @@ fn the_diff_shows_what_goes_and_what_comes() {
 #[test]
 fn runs_at_the_same_time_take_turns() {
     let root = tempfile::tempdir().unwrap();
-    let folder = root.path().join("not/yet/there");
+    let folder = root.path().join("there");
     let run = |text: &str| {
         let files = ["a.rs", "b.rs", "c.rs"].map(|name| generated(name, text));
         let _lock = Lock::of(&folder);
@@ -219,5 +240,5 @@ fn runs_at_the_same_time_take_turns() {
     });
     let texts: Vec<_> = contents(&folder).into_values().collect();
     assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
-    assert_eq!(names(root.path()), ["not"]);
+    assert_eq!(names(root.path()), ["there"]);
 }
