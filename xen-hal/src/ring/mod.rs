@@ -1,5 +1,6 @@
 //! Rings: queues in memory that two domains share.
 //!
+//! - [`FrontRing`] and [`BackRing`] are the two ends of a device's ring of requests and responses.
 //! - [`ByteProducer`] and [`ByteConsumer`] stream bytes, as console and xenstore do.
 //! - [`Wait`] is how a driver waits for its peer, and gives up.
 //!
@@ -7,7 +8,11 @@
 //! index is loaded once and clamped before it is used, and no loop runs as long as a peer likes.
 
 mod bytes;
+mod shared;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 pub use bytes::{ByteConsumer, ByteProducer, ByteRing, EmptiedRing, FilledRing};
+pub use shared::{BackRing, FrontRing, Protocol, RingFullError, RingPage};
 pub use wait::{PollWait, Wait, YieldWait};

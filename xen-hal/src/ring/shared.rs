@@ -1,0 +1,425 @@
+//! The shared ring of split devices (upstream: `xen/include/public/io/ring.h`).
+
+use core::marker::PhantomData;
+use core::mem::{MaybeUninit, offset_of};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
+
+use xen_pac::access::{Data, RingIndex};
+use xen_pac::ring::{Sring, raw};
+
+use crate::grant::{Grant, PageMemory};
+use crate::platform::PAGE_SIZE;
+
+/// Where the indices are, for the backend: the handle of `xen-pac` has the frontend's view of who
+/// writes which.
+const REQ_PROD: usize = offset_of!(raw::Sring, req_prod);
+const REQ_EVENT: usize = offset_of!(raw::Sring, req_event);
+const RSP_PROD: usize = offset_of!(raw::Sring, rsp_prod);
+const RSP_EVENT: usize = offset_of!(raw::Sring, rsp_event);
+
+/// What the entries of a ring hold.
+pub trait Protocol {
+    /// What the frontend asks for.
+    type Request: Data;
+    /// What the backend answers.
+    type Response: Data;
+}
+
+/// A page in which a ring can lie.
+///
+/// # Safety
+///
+/// As long as the value exists, [`page`](Self::page) returns the same page, which is mapped for
+/// reading and writing, and which nothing in this program accesses but through the value.
+pub unsafe trait RingPage {
+    /// Where the page is.
+    fn page(&self) -> NonNull<PageMemory>;
+}
+
+// SAFETY: a grant owns its page, which only a revocation, that consumes the grant, gives back.
+unsafe impl RingPage for Grant<'_> {
+    fn page(&self) -> NonNull<PageMemory> {
+        Grant::page(self).as_ptr()
+    }
+}
+
+/// The ring has no free entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the ring has no free entry")]
+pub struct RingFullError;
+
+/// Where the entries are, and how they are copied.
+struct Entries<P>(PhantomData<P>);
+
+impl<P: Protocol> Entries<P> {
+    /// C makes a union of both.
+    const SIZE: usize = {
+        let (request, response) = (size_of::<P::Request>(), size_of::<P::Response>());
+        assert!(request % 4 == 0 && response % 4 == 0, "an entry consists of words of 32 bits");
+        if request > response { request } else { response }
+    };
+
+    /// As many as fit, rounded down to a power of two.
+    const COUNT: usize = {
+        let fit = (PAGE_SIZE - size_of::<raw::Sring>()) / Self::SIZE;
+        (fit + 1).next_power_of_two() / 2
+    };
+
+    /// All bytes of an entry are always accessed as words of the same size.
+    const WORD: usize = {
+        let word = size_of::<usize>();
+        let wide = size_of::<P::Request>() % word == 0 && size_of::<P::Response>() % word == 0;
+        if wide { word } else { 4 }
+    };
+
+    /// The first byte of the entry of an index.
+    #[inline(always)]
+    fn entry(page: NonNull<PageMemory>, index: u32) -> NonNull<u8> {
+        let slot = RingIndex::clamped(Self::COUNT, index, index).wrap(index);
+        // SAFETY: `slot` is below `COUNT`, and so many entries lie within the page.
+        unsafe { page.cast::<u8>().add(size_of::<raw::Sring>() + slot * Self::SIZE) }
+    }
+
+    /// Copies an entry out, once.
+    #[inline(always)]
+    fn load<T: Data>(page: NonNull<PageMemory>, index: u32) -> T {
+        let (place, mut value) = (Self::entry(page, index), MaybeUninit::<T>::uninit());
+        let to = value.as_mut_ptr().cast::<u8>();
+        for offset in (0..size_of::<T>()).step_by(Self::WORD) {
+            let to = to.wrapping_add(offset);
+            if Self::WORD == size_of::<usize>() {
+                // SAFETY: a `T` is no larger than an entry and consists of such words; the entry
+                // begins at a multiple of a word, and the page is valid as `RingPage` says.
+                let word = unsafe { cell::<AtomicUsize>(place, offset) }.load(Ordering::Relaxed);
+                // SAFETY: the value has this word.
+                unsafe { to.cast::<usize>().write_unaligned(word) };
+            } else {
+                // SAFETY: as above.
+                let word = unsafe { cell::<AtomicU32>(place, offset) }.load(Ordering::Relaxed);
+                // SAFETY: as above.
+                unsafe { to.cast::<u32>().write_unaligned(word) };
+            }
+        }
+        // SAFETY: all bytes were written, and any bytes are a value of a type that is `Data`.
+        unsafe { value.assume_init() }
+    }
+
+    /// Copies an entry in.
+    #[inline(always)]
+    fn store<T: Data>(page: NonNull<PageMemory>, index: u32, value: &T) {
+        let (place, from) = (Self::entry(page, index), core::ptr::from_ref(value).cast::<u8>());
+        for offset in (0..size_of::<T>()).step_by(Self::WORD) {
+            let from = from.wrapping_add(offset);
+            if Self::WORD == size_of::<usize>() {
+                // SAFETY: the value has this word, and no byte of it is padding.
+                let word = unsafe { from.cast::<usize>().read_unaligned() };
+                // SAFETY: as in `load`.
+                unsafe { cell::<AtomicUsize>(place, offset) }.store(word, Ordering::Relaxed);
+            } else {
+                // SAFETY: as above.
+                let word = unsafe { from.cast::<u32>().read_unaligned() };
+                // SAFETY: as in `load`.
+                unsafe { cell::<AtomicU32>(place, offset) }.store(word, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The indices.
+    #[inline(always)]
+    fn indices<'a>(page: NonNull<PageMemory>) -> Sring<'a> {
+        // SAFETY: the page is large enough, aligned and valid as long as the ring that has it uses
+        // the handle.
+        unsafe { Sring::from_ptr(page.cast()) }
+    }
+}
+
+/// The atomic at an offset of shared memory. A simulator runs the peer before the access.
+///
+/// # Safety
+///
+/// There is such an atomic, aligned, for as long as the result is used.
+#[inline(always)]
+unsafe fn cell<'a, A>(place: NonNull<u8>, offset: usize) -> &'a A {
+    xen_pac::access::before();
+    // SAFETY: the caller's obligation is the same.
+    unsafe { &*place.as_ptr().wrapping_add(offset).cast::<A>() }
+}
+
+/// True if the peer, which wants to be notified when `event` is reached, must be notified of the
+/// entries from `old` up to `new`.
+#[inline(always)]
+const fn must_notify(event: u32, old: u32, new: u32) -> bool {
+    new.wrapping_sub(event) < new.wrapping_sub(old)
+}
+
+/// The frontend's end of a shared ring: requests in, responses out.
+///
+/// ```
+/// use xen_hal::event::Channel;
+/// use xen_hal::hypercall::{Errno, Hypercall};
+/// use xen_hal::ring::{FrontRing, Protocol, RingPage};
+///
+/// /// Sends all of `requests` that fit, and handles the responses that are there.
+/// fn exchange<M: RingPage, P: Protocol, H: Hypercall + Copy>(
+///     ring: &mut FrontRing<M, P>,
+///     channel: &Channel<H>,
+///     requests: &[P::Request],
+///     mut handle: impl FnMut(P::Response),
+/// ) -> Result<(), Errno> {
+///     for request in requests {
+///         if ring.push(request).is_err() {
+///             break;
+///         }
+///     }
+///     if ring.publish() {
+///         channel.send()?; // the backend sleeps, or asked for it
+///     }
+///     loop {
+///         while let Some(response) = ring.pop() {
+///             handle(response); // the ring has a free entry again
+///         }
+///         if !ring.rearm() {
+///             return Ok(()); // the next response has an event
+///         }
+///     }
+/// }
+/// ```
+///
+/// The backend is not trusted. A response is copied once, there are never more responses than
+/// requests, and no method waits. What a response says is the caller's to check: its number may be
+/// of a request that was never made, or that has been answered.
+pub struct FrontRing<M, P> {
+    memory: M,
+    protocol: PhantomData<fn() -> P>,
+    /// Up to where requests were pushed.
+    pushed: u32,
+    /// Up to where they were published.
+    published: u32,
+    /// Up to where responses are known to be there.
+    known: u32,
+    /// Up to where they were taken.
+    taken: u32,
+}
+
+impl<M: RingPage, P: Protocol> FrontRing<M, P> {
+    /// How many entries the ring has.
+    pub const ENTRIES: usize = Entries::<P>::COUNT;
+
+    /// Makes an empty ring in a page, which need not be empty.
+    pub fn new(memory: M) -> Self {
+        let indices = Entries::<P>::indices(memory.page());
+        indices.req_prod().publish(0);
+        indices.rsp_event().publish(1);
+        // The backend's half: it has not begun yet.
+        for (offset, value) in [(RSP_PROD, 0), (REQ_EVENT, 1)] {
+            // SAFETY: the index lies within the page, aligned.
+            unsafe { cell::<AtomicU32>(memory.page().cast(), offset) }
+                .store(value, Ordering::Relaxed);
+        }
+        Self { memory, protocol: PhantomData, pushed: 0, published: 0, known: 0, taken: 0 }
+    }
+
+    /// The page.
+    pub const fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Gives up the ring and returns its page.
+    pub fn into_memory(self) -> M {
+        self.memory
+    }
+
+    /// How many requests can be pushed.
+    #[inline]
+    #[must_use]
+    pub const fn free(&self) -> usize {
+        RingIndex::clamped(Self::ENTRIES, self.pushed, self.taken).free()
+    }
+
+    /// How many requests have no response yet, those that are not published among them.
+    #[inline]
+    #[must_use]
+    pub const fn outstanding(&self) -> usize {
+        RingIndex::clamped(Self::ENTRIES, self.pushed, self.taken).used()
+    }
+
+    /// Puts a request into the ring, which the backend sees when it is
+    /// [published](Self::publish).
+    ///
+    /// # Errors
+    ///
+    /// [`RingFullError`].
+    #[inline]
+    pub fn push(&mut self, request: &P::Request) -> Result<(), RingFullError> {
+        if self.free() == 0 {
+            return Err(RingFullError);
+        }
+        Entries::<P>::store(self.memory.page(), self.pushed, request);
+        self.pushed = self.pushed.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Lets the backend see the requests. Returns true if it must be notified.
+    #[inline]
+    #[must_use = "the backend sleeps until it is notified"]
+    pub fn publish(&mut self) -> bool {
+        let (old, new) = (self.published, self.pushed);
+        let indices = Entries::<P>::indices(self.memory.page());
+        indices.req_prod().publish(new);
+        self.published = new;
+        // The backend stores its event and then looks for requests; here it is the other way round.
+        fence(Ordering::SeqCst);
+        must_notify(indices.req_event().load(), old, new)
+    }
+
+    /// Takes a response, if there is one.
+    #[inline]
+    pub fn pop(&mut self) -> Option<P::Response> {
+        if self.taken == self.known && !self.look() {
+            return None;
+        }
+        let response = Entries::<P>::load(self.memory.page(), self.taken);
+        self.taken = self.taken.wrapping_add(1);
+        Some(response)
+    }
+
+    /// Asks for an event with the next response. Returns true if there is a response now, so that
+    /// the caller must not sleep.
+    #[inline]
+    #[must_use = "responses that are there have no event any more"]
+    pub fn rearm(&mut self) -> bool {
+        if self.taken != self.known || self.look() {
+            return true;
+        }
+        let indices = Entries::<P>::indices(self.memory.page());
+        indices.rsp_event().publish(self.taken.wrapping_add(1));
+        // The backend stores its index and then looks at the event.
+        fence(Ordering::SeqCst);
+        self.look()
+    }
+
+    /// Looks how many responses there are: at most one for each request that was published.
+    #[inline]
+    fn look(&mut self) -> bool {
+        let produced = Entries::<P>::indices(self.memory.page()).rsp_prod().load();
+        let there = RingIndex::clamped(Self::ENTRIES, produced, self.taken).used();
+        let most = RingIndex::clamped(Self::ENTRIES, self.published, self.taken).used();
+        let count = if there < most { there } else { most };
+        self.known = self.taken.wrapping_add(count as u32);
+        count > 0
+    }
+}
+
+/// The backend's end of a shared ring: requests out, responses in.
+///
+/// The frontend is not trusted, as the backend is not in [`FrontRing`]. There are never more
+/// requests without a response than the ring has entries.
+pub struct BackRing<M, P> {
+    memory: M,
+    protocol: PhantomData<fn() -> P>,
+    known: u32,
+    taken: u32,
+    pushed: u32,
+    published: u32,
+}
+
+impl<M: RingPage, P: Protocol> BackRing<M, P> {
+    /// How many entries the ring has.
+    pub const ENTRIES: usize = Entries::<P>::COUNT;
+
+    /// Attaches to a ring that the frontend has made.
+    pub const fn new(memory: M) -> Self {
+        Self { memory, protocol: PhantomData, known: 0, taken: 0, pushed: 0, published: 0 }
+    }
+
+    /// The page.
+    pub const fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Gives up the ring and returns its page.
+    pub fn into_memory(self) -> M {
+        self.memory
+    }
+
+    /// How many requests were taken and have no response yet.
+    #[inline]
+    #[must_use]
+    pub const fn outstanding(&self) -> usize {
+        RingIndex::clamped(Self::ENTRIES, self.taken, self.pushed).used()
+    }
+
+    /// Takes a request, if there is one.
+    #[inline]
+    pub fn pop(&mut self) -> Option<P::Request> {
+        if self.taken == self.known && !self.look() {
+            return None;
+        }
+        let request = Entries::<P>::load(self.memory.page(), self.taken);
+        self.taken = self.taken.wrapping_add(1);
+        Some(request)
+    }
+
+    /// Puts a response into the ring, which the frontend sees when it is
+    /// [published](Self::publish).
+    ///
+    /// # Errors
+    ///
+    /// [`RingFullError`] if every request that was taken has a response.
+    #[inline]
+    pub fn push(&mut self, response: &P::Response) -> Result<(), RingFullError> {
+        if self.pushed == self.taken {
+            return Err(RingFullError);
+        }
+        Entries::<P>::store(self.memory.page(), self.pushed, response);
+        self.pushed = self.pushed.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Lets the frontend see the responses. Returns true if it must be notified.
+    #[inline]
+    #[must_use = "the frontend sleeps until it is notified"]
+    pub fn publish(&mut self) -> bool {
+        let (old, new) = (self.published, self.pushed);
+        self.index(RSP_PROD).store(new, Ordering::Release);
+        self.published = new;
+        fence(Ordering::SeqCst);
+        let event = self.index(RSP_EVENT);
+        must_notify(event.load(Ordering::Relaxed), old, new)
+    }
+
+    /// Asks for an event with the next request. Returns true if there is a request now, so that the
+    /// caller must not sleep.
+    #[inline]
+    #[must_use = "requests that are there have no event any more"]
+    pub fn rearm(&mut self) -> bool {
+        if self.taken != self.known || self.look() {
+            return true;
+        }
+        let event = self.index(REQ_EVENT);
+        event.store(self.taken.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.look()
+    }
+
+    /// Looks how many requests there are: at most as many as entries are free for responses.
+    #[inline]
+    fn look(&mut self) -> bool {
+        let produced = self.index(REQ_PROD);
+        let produced = produced.load(Ordering::Acquire);
+        let there = RingIndex::clamped(Self::ENTRIES, produced, self.taken).used();
+        let most = RingIndex::clamped(Self::ENTRIES, self.taken, self.pushed).free();
+        let count = if there < most { there } else { most };
+        self.known = self.taken.wrapping_add(count as u32);
+        count > 0
+    }
+
+    /// An index of the ring's start.
+    #[inline(always)]
+    fn index(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: the offset is that of an index, which lies within the page, aligned; the page is
+        // valid as `RingPage` says.
+        unsafe { cell(self.memory.page().cast(), offset) }
+    }
+}
