@@ -97,7 +97,7 @@ impl Rule {
             Case::Snake => words(kept).map(str::to_lowercase).collect::<Vec<_>>().join("_"),
             Case::Screaming => words(kept).map(str::to_uppercase).collect::<Vec<_>>().join("_"),
         };
-        // Whoever avoids a name that is taken adds a line at its end.
+        // To avoid a name that is taken, add a line at the end.
         let end = if self.suffix.is_empty() && kept.ends_with('_') { "_" } else { self.suffix };
         format!("{}{cased}{end}", self.prefix)
     }

@@ -52,7 +52,7 @@ impl Tool {
         }
     }
 
-    /// A sentence for somebody who lacks the tool.
+    /// A sentence for a user who lacks the tool.
     #[must_use]
     pub fn missing(&self) -> String {
         match self.package {

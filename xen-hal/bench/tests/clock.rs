@@ -94,7 +94,9 @@ fn latest_of(line: &Monotonic, offset: i64) -> i64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 4000, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn scaling_is_the_same(delta: i64, mul: u32) {

@@ -21,7 +21,8 @@ thread_local! {
 }
 
 fn answer(number: u32, command: usize, argument: *mut c_void) -> isize {
-    assert_eq!((number, command), (HypercallNr::EVENT_CHANNEL_OP.0, command::Unmask::NUMBER as usize));
+    let expected = (HypercallNr::EVENT_CHANNEL_OP.0, command::Unmask::NUMBER as usize);
+    assert_eq!((number, command), expected);
     let (domain, calls) = DOMAIN.get();
     DOMAIN.set((domain, calls + 1));
     // SAFETY: the argument of this command is a port, in Rust and in C.

@@ -53,7 +53,7 @@ unsafe extern "C" {
     static fake_seen: [usize; 6];
 }
 
-/// Whoever makes hypercalls here; there is one place in which they are noted.
+/// Held while a test makes hypercalls: there is one place that records them.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn page() -> HypercallPage {

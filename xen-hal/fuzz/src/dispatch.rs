@@ -1,5 +1,5 @@
-//! The dispatcher over arbitrary bitmaps, selector, own ports and cursor, with handlers that do what
-//! the input says, compared with a model that knows which port has an event.
+//! The dispatcher over arbitrary bitmaps, selector, own ports and cursor, with handlers that do
+//! what the input says, compared with a model that knows which port has an event.
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;

@@ -9,7 +9,7 @@ use xen_hal::grant::PageMemory;
 use xen_hal::platform::{AddressSpace, Frame, PAGE_SHIFT, PAGE_SIZE};
 use xen_pac::access::before_each;
 
-/// Pages in a row, each of which may be used as what it has to be.
+/// Consecutive pages, each of which can hold any block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pages {
     first: NonNull<PageMemory>,
@@ -36,7 +36,7 @@ impl Pages {
 
     /// Makes every byte zero. Nobody may have a reference into the pages.
     pub(crate) fn clear(self) {
-        // SAFETY: the pages are allocated, and whoever calls this sees to it that they are not
+        // SAFETY: the pages are allocated, and the caller ensures that they are not
         // borrowed.
         unsafe { self.first.write_bytes(0, self.count) };
     }
@@ -71,7 +71,7 @@ thread_local! {
 /// Runs `work`, with `other` called before each access that a register of `xen_pac` makes
 /// meanwhile; its own are not among them.
 pub(crate) fn meanwhile<T>(other: Rc<dyn Fn()>, work: impl FnOnce() -> T) -> T {
-    assert!(before_each(step), "nothing else in this process wants to be called before accesses");
+    assert!(before_each(step), "this process has another hook");
     OTHER.set(Some(other));
     let result = work();
     OTHER.set(None);

@@ -55,7 +55,7 @@ struct Lender<'t> {
     memory: NonNull<PageMemory>,
     slots: Vec<GrantSlot<'t>>,
     grants: Vec<(Grant<'t>, u16)>,
-    /// How many references are taken for ever: those of entries that somebody else wrote, and of
+    /// How many references are taken for ever: those of entries that the peer wrote, and of
     /// dropped grants that were in use.
     lost: usize,
 }
@@ -155,7 +155,7 @@ impl<'t> Lender<'t> {
         }
     }
 
-    /// Drops a grant: its reference is free again, unless somebody uses the page.
+    /// Drops a grant: its reference is free again, unless the peer uses the page.
     fn forget(&mut self) {
         let Some((grant, _)) = self.choose() else { return };
         let reference = grant.reference();

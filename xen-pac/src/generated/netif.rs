@@ -72,7 +72,7 @@ impl NetifExtraType {
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_EXTRA_TYPE_NONE`.
     pub const NONE: Self = Self(0);
 
-    /// The packet is to be cut into segments.
+    /// The packet must be cut into segments.
     ///
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_EXTRA_TYPE_GSO`.
     pub const GSO: Self = Self(1);

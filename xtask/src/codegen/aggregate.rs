@@ -14,7 +14,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use std::rc::Rc;
 
-/// A struct or a union that is to be generated.
+/// A struct or a union to generate.
 pub(super) struct Aggregate<'d> {
     /// Its Rust name.
     pub(super) name: String,

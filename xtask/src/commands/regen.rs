@@ -122,7 +122,7 @@ fn refused(error: &OutputError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A path as it is to be shown: relative to where the user is, if it lies there.
+/// A path as printed: relative to where the user is, if it lies there.
 fn shown(path: &Path) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).map_or_else(|_| path.to_owned(), Path::to_owned)

@@ -11,7 +11,7 @@ pub struct Tree {
     pub root: PathBuf,
 }
 
-/// Where `xen.h` may lie below a folder that somebody names.
+/// Where `xen.h` may lie below a named folder.
 const PLACES: [&str; 6] =
     ["", "xen/include/public", "include/public", "public", "include/xen", "xen"];
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub struct SourceText {
     /// The file's name without folder and ending; `manifest` for the manifest.
     pub name: String,
-    /// The path, as it is to be shown.
+    /// The path, as printed.
     pub path: String,
     /// What it holds; empty where it cannot be read, and with U+FFFD for each byte that is no
     /// UTF-8.

@@ -14,7 +14,7 @@ pub enum OutputError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// A file is in the way that somebody wrote by hand.
+    /// A handwritten file is in the way.
     Foreign(PathBuf),
     /// Something went wrong, and putting things back did so as well.
     NotUndone {

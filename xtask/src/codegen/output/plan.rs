@@ -27,7 +27,7 @@ pub struct Change {
     pub name: String,
     /// What it holds; `None` if it is not there.
     pub old: Option<String>,
-    /// What it shall hold; `None` if it has no source any more.
+    /// Its new content; `None` if it has no source any more.
     pub new: Option<String>,
 }
 
@@ -38,7 +38,7 @@ pub struct Plan {
     pub folder: PathBuf,
     /// The files that have to change, by name.
     pub changes: Vec<Change>,
-    /// How many files are as they shall be.
+    /// How many files are up to date.
     pub unchanged: usize,
     /// Files in the folder that were not generated; they are left alone.
     pub foreign: Vec<String>,
@@ -48,7 +48,7 @@ impl Plan {
     /// Compares `files` with what is in `folder`, which need not exist.
     ///
     /// # Errors
-    /// When the folder cannot be read, or a file of somebody else is where a generated one shall
+    /// When the folder cannot be read, or a handwritten file is where a generated one must
     /// be.
     pub fn new(files: &[Generated], folder: &Path) -> Result<Self, OutputError> {
         let mut present = read(folder)?;

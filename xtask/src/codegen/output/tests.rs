@@ -13,7 +13,7 @@ fn generated(name: &str, body: &str) -> Generated {
 }
 
 /// A folder with `same.rs`, a `stale.rs` whose source is gone, an `other.rs` that will change, and
-/// a file that somebody wrote.
+/// a handwritten file.
 fn world() -> (tempfile::TempDir, PathBuf, Vec<Generated>) {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("generated");
@@ -159,7 +159,7 @@ fn a_step_that_fails_has_those_before_it_undone() {
     let (root, folder, files) = world();
     let before = contents(&folder);
     let plan = Plan::new(&files, &folder).unwrap();
-    // A folder that appears where a file shall be renamed to makes that step fail, after `new.rs`
+    // A folder that appears where a file must be renamed to makes that step fail, after `new.rs`
     // is in place.
     fs::remove_file(folder.join("other.rs")).unwrap();
     fs::create_dir_all(folder.join("other.rs/full")).unwrap();
@@ -182,7 +182,7 @@ fn a_removal_that_fails_leaves_the_old_texts() {
 }
 
 #[test]
-fn a_file_of_somebody_else_is_not_overwritten() {
+fn a_handwritten_file_is_not_overwritten() {
     let (_root, folder, mut files) = world();
     let before = contents(&folder);
     files.push(generated("notes.txt", "x"));

@@ -7,7 +7,7 @@ use crate::document::{Bits, Manifest, Radix, Release, ReleaseId};
 use crate::yaml::{Entry, Mapping, Node, Place, Value};
 use std::rc::Rc;
 
-/// A way into a file; it becomes a [`Place`] only when somebody needs one.
+/// A way into a file; it becomes a [`Place`] only if it is needed.
 enum Trail<'t> {
     Root(&'t str),
     Key(Rc<Self>, &'t str),

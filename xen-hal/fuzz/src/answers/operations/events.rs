@@ -62,7 +62,7 @@ fn bitmaps() -> TwoLevel<'static> {
     TwoLevel::new(unsafe { SharedInfo::from_ptr(page.at(0)) })
 }
 
-/// Whenever the hypercall fails the port is masked; and it is not made for a port of one's own that
+/// If the hypercall fails, the port is masked. It is not made for a port of the own set that
 /// has no event.
 fn unmask(xen: &Hostile<'_>, input: &Input) {
     let (bitmaps, own) = (bitmaps(), PortSet::new());
