@@ -16,32 +16,67 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Measure the generator, and what it makes, against svd2rust.
+    #[cfg(feature = "tools")]
     Bench(commands::bench::Arguments),
     /// Bring measured facts into the description's folder, or take them out.
+    #[cfg(feature = "tools")]
     Facts(commands::facts::Arguments),
     /// Fuzz the HAL with arbitrary answers of Xen and arbitrary peers.
+    #[cfg(feature = "tools")]
     Fuzz(commands::fuzz::Arguments),
     /// Break a copy of the HAL on purpose, and check that tests find each mistake.
+    #[cfg(feature = "tools")]
     Mutants(commands::mutants::Arguments),
     /// Turn the description into xen-pac.
     Regen(commands::regen::Arguments),
     /// Run every check there is; ends with `N passed, M failed, K skipped`.
+    #[cfg(feature = "tools")]
     Test(commands::test::Arguments),
     /// Hold the description to what a C compiler measured in the headers of each release.
+    #[cfg(feature = "tools")]
     Verify(commands::verify::Arguments),
     /// Build guest programs and boot them on the real hypervisor.
+    #[cfg(feature = "tools")]
     Guest(commands::guest::Arguments),
 }
 
 fn main() -> ExitCode {
+    #[cfg(not(feature = "tools"))]
+    if std::env::args().nth(1).is_none_or(|command| command != "regen") {
+        return with_tools();
+    }
     match Arguments::parse().command {
+        #[cfg(feature = "tools")]
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        #[cfg(feature = "tools")]
         Command::Facts(arguments) => commands::facts::run(&arguments),
+        #[cfg(feature = "tools")]
         Command::Fuzz(arguments) => commands::fuzz::run(&arguments),
+        #[cfg(feature = "tools")]
         Command::Mutants(arguments) => commands::mutants::run(&arguments),
         Command::Regen(arguments) => commands::regen::run(&arguments),
+        #[cfg(feature = "tools")]
         Command::Test(arguments) => commands::test::run(&arguments),
+        #[cfg(feature = "tools")]
         Command::Verify(arguments) => commands::verify::run(&arguments),
+        #[cfg(feature = "tools")]
         Command::Guest(arguments) => commands::guest::run(&arguments),
+    }
+}
+
+/// Builds the program with all commands, and runs that.
+#[cfg(not(feature = "tools"))]
+fn with_tools() -> ExitCode {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = std::process::Command::new(cargo);
+    command.args(["run", "--package", "xtask", "--manifest-path"]);
+    command.arg(commands::workspace_root().join("Cargo.toml"));
+    let status = command.arg("--").args(std::env::args_os().skip(1)).status();
+    match status.map(|status| status.code().and_then(|code| u8::try_from(code).ok())) {
+        Ok(code) => code.map_or(ExitCode::FAILURE, ExitCode::from),
+        Err(error) => {
+            xtask::print::err(format_args!("error: cannot run cargo: {error}\n"));
+            ExitCode::FAILURE
+        }
     }
 }

@@ -29,6 +29,7 @@ macro_rules! println {
     () => { $crate::print::out(format_args!("\n")) };
     ($($text:tt)*) => { $crate::print::out(format_args!("{}\n", format_args!($($text)*))) };
 }
+#[allow(unused_macros, reason = "not every set of commands uses each")]
 macro_rules! eprint {
     ($($text:tt)*) => { $crate::print::err(format_args!($($text)*)) };
 }

@@ -1,16 +1,25 @@
 //! What the command line offers: each command only strings steps together.
 
 use std::path::{Path, PathBuf};
+#[cfg(feature = "tools")]
 use std::process::ExitCode;
 
+#[cfg(feature = "tools")]
 pub mod bench;
+#[cfg(feature = "tools")]
 pub mod facts;
+#[cfg(feature = "tools")]
 pub mod fuzz;
+#[cfg(feature = "tools")]
 pub mod guest;
+#[cfg(feature = "tools")]
 pub mod headers;
+#[cfg(feature = "tools")]
 pub mod mutants;
 pub mod regen;
+#[cfg(feature = "tools")]
 pub mod test;
+#[cfg(feature = "tools")]
 pub mod verify;
 
 /// The folder of the measured facts, in the workspace.
@@ -40,6 +49,7 @@ pub fn target_folder() -> PathBuf {
 
 /// The exit code of a command: 0 if all is well, 1 if a check failed, 2 if it could not run, after
 /// printing why.
+#[cfg(feature = "tools")]
 fn finish(result: Result<bool, String>) -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -52,6 +62,7 @@ fn finish(result: Result<bool, String>) -> ExitCode {
 }
 
 /// Refuses a name that is not in `all`, with the nearest one.
+#[cfg(feature = "tools")]
 fn known(kind: &str, names: &[String], all: &[&str]) -> Result<(), String> {
     let Some(unknown) = names.iter().find(|name| !all.contains(&name.as_str())) else {
         return Ok(());
@@ -67,7 +78,7 @@ fn known(kind: &str, names: &[String], all: &[&str]) -> Result<(), String> {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tools"))]
 mod tests {
     use super::known;
 
