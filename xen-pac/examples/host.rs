@@ -149,8 +149,8 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// Clears the mask, and then looks for an event that came while it was set. Such an event caused
-    /// no upcall, so Xen must be asked for one.
+    /// Clears the mask, and then looks for an event that came while it was set. Such an event
+    /// caused no upcall, so Xen must be asked for one.
     fn unmask(&self, port: u32) {
         println!("guest : unmasks port {port}");
         let (word, bit) = word_and_bit(port);

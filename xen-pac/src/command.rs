@@ -24,7 +24,8 @@ use crate::release::Release;
 
 /// One command of a hypercall.
 pub trait Command {
-    /// What the command is called with: `()` if nothing, an element of an array, a byte of a buffer.
+    /// What the command is called with: `()` if nothing, an element of an array, a byte of a
+    /// buffer.
     type Argument: Data;
     /// The machine arguments that it takes: one of [`shape`].
     type Shape: shape::Shape;

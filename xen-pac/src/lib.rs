@@ -52,18 +52,19 @@
 //!
 //! // Revokes the grant, if the peer does not use the page.
 //! let flags = entry.flags().extract();
-//! let in_use = flags.is_set(grant_entry_flags::READING) || flags.is_set(grant_entry_flags::WRITING);
-//! assert!(!in_use && entry.flags().matches_all(grant_entry_flags::kind::PERMIT_ACCESS));
-//! assert!(entry.flags().compare_exchange(flags.get(), 0, Ordering::AcqRel, Ordering::Acquire).is_ok());
+//! let (reading, writing) = (grant_entry_flags::READING, grant_entry_flags::WRITING);
+//! assert!(!flags.is_set(reading) && !flags.is_set(writing));
+//! let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+//! assert!(entry.flags().compare_exchange(flags.get(), 0, success, failure).is_ok());
 //! ```
 //!
 //! # Plain registers, buffers and ring indices
 //!
-//! [`ReadOnly`](access::ReadOnly) is what only the other side writes; [`ReadWrite`](access::ReadWrite)
-//! is what the guest writes, which its threads may do at the same time. A
-//! [`Buffer`](access::Buffer) is copied and never borrowed. A ring has two indices: the guest
-//! publishes [its own](access::OwnIndex) and loads [the peer's](access::PeerIndex), which may be any
-//! number; [`RingIndex`](access::RingIndex) checks it.
+//! [`ReadOnly`](access::ReadOnly) is what only the other side writes;
+//! [`ReadWrite`](access::ReadWrite) is what the guest writes, which its threads may do at the same
+//! time. A [`Buffer`](access::Buffer) is copied and never borrowed. A ring has two indices: the
+//! guest publishes [its own](access::OwnIndex) and loads [the peer's](access::PeerIndex), which may
+//! be any number; [`RingIndex`](access::RingIndex) checks it.
 //!
 //! ```
 //! use xen_pac::access::RingIndex;
@@ -171,10 +172,11 @@
 //!
 //! # The feature `simulated`
 //!
-//! For `xen-sim`, and for tests in which the other side is a thread of the same process. Reads
-//! of what the other side writes become relaxed atomics. Handles get the other side's half (`publish_snapshot`, `other_side`), and `access::before_each` installs a function
-//! that is called before each access, in which a simulator runs the other side. The crate then needs
-//! std. A guest does not enable it.
+//! For `xen-sim`, and for tests in which the other side is a thread of the same process. Reads of
+//! what the other side writes become relaxed atomics. Handles get the other side's half
+//! (`publish_snapshot`, `other_side`), and `access::before_each` installs a function that is called
+//! before each access, in which a simulator runs the other side. The crate then needs std. A guest
+//! does not enable it.
 #![no_std]
 
 #[cfg(any(test, feature = "simulated"))]
@@ -203,8 +205,8 @@ compile_error!(
 #[cfg(target_arch = "x86")]
 const _: () = assert!(
     align_of::<u64>() == 4,
-    "expected 64-bit integers aligned to 4 bytes, as C aligns them on i386: use an i686 target with \
-     the System V ABI"
+    "expected 64-bit integers aligned to 4 bytes, as C aligns them on i386: use an i686 target \
+     with the System V ABI"
 );
 
 // On any other architecture the message above must be the only one.

@@ -86,20 +86,26 @@ proptest! {
         match CallbackVia::pci_intx(domain, bus, devfn, pin) {
             Ok(via) => {
                 prop_assert!(pin < 4);
-                let word = 0x0100_0000_0000_0000 + (u64::from(domain) * 0x1_0000_0000 + u64::from(bus) * 0x1_0000 + u64::from(devfn) * 0x100 + u64::from(pin));
+                let function = u64::from(devfn) * 0x100 + u64::from(pin);
+                let place = u64::from(domain) * 0x1_0000_0000 + u64::from(bus) * 0x1_0000;
+                let word = 0x0100_0000_0000_0000 + place + function;
                 prop_assert_eq!(via.encode(), word);
                 prop_assert_eq!(CallbackVia::decode(word), Ok(via));
-                prop_assert_eq!(via.variant(), CallbackViaVariant::PciIntx { domain, bus, devfn, pin });
+                let variant = CallbackViaVariant::PciIntx { domain, bus, devfn, pin };
+                prop_assert_eq!(via.variant(), variant);
             }
             Err(error) => {
                 prop_assert!(pin > 3);
-                prop_assert_eq!((error.field(), error.value(), error.bounds()), ("pin", u64::from(pin), (0, 3)));
+                prop_assert_eq!((error.field(), error.bounds()), ("pin", (0, 3)));
+                prop_assert_eq!(error.value(), u64::from(pin));
             }
         }
     }
 
     #[test]
-    fn a_line_is_built_if_and_only_if_xen_would_keep_it(gsi in prop_oneof![0..300_u64, any::<u64>()]) {
+    fn a_line_is_built_if_and_only_if_xen_would_keep_it(
+        gsi in prop_oneof![0..300_u64, any::<u64>()],
+    ) {
         match CallbackVia::gsi(gsi) {
             Ok(via) => {
                 prop_assert!((1..=255).contains(&gsi));

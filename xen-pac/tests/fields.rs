@@ -1,5 +1,5 @@
-//! Every bit field of every word against the bits that its documentation names. (That tock's `Field`
-//! reads and writes the bits of its mask and shift is tock's own test.)
+//! Every bit field of every word against the bits that its documentation names. (That tock's
+//! `Field` reads and writes the bits of its mask and shift is tock's own test.)
 #![allow(missing_docs, reason = "a test")]
 
 use std::collections::BTreeMap;

@@ -94,7 +94,11 @@ fn page_bytes() -> impl Strategy<Value = Box<[u8; 4096]>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 64 }, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 2 } else { 64 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn every_register_reads_its_own_bytes(bytes in page_bytes()) {
@@ -123,8 +127,10 @@ proptest! {
             prop_assert_eq!(vcpu.time().snapshot(), expected);
         }
         for index in 0..SharedInfo::EVTCHN_PENDING_COUNT {
-            prop_assert_eq!(shared.evtchn_pending(index).unwrap().get(), word(&bytes[..], AT.pending + index * WORD));
-            prop_assert_eq!(shared.evtchn_mask(index).unwrap().get(), word(&bytes[..], AT.mask + index * WORD));
+            let pending = word(&bytes[..], AT.pending + index * WORD);
+            let mask = word(&bytes[..], AT.mask + index * WORD);
+            prop_assert_eq!(shared.evtchn_pending(index).unwrap().get(), pending);
+            prop_assert_eq!(shared.evtchn_mask(index).unwrap().get(), mask);
         }
         prop_assert!(shared.evtchn_pending(WORD * 8).is_none());
         prop_assert!(shared.evtchn_mask(WORD * 8).is_none());
@@ -135,12 +141,22 @@ proptest! {
     }
 
     #[test]
-    fn what_the_other_side_publishes_is_read(bytes in page_bytes(), tsc_timestamp: u64, system_time: u64, tsc_to_system_mul: u32, tsc_shift: i8, flags: u8, wall: [u32; 3]) {
+    fn what_the_other_side_publishes_is_read(
+        bytes in page_bytes(),
+        tsc_timestamp: u64,
+        system_time: u64,
+        tsc_to_system_mul: u32,
+        tsc_shift: i8,
+        flags: u8,
+        wall: [u32; 3],
+    ) {
         let page = Page(UnsafeCell::new(*bytes));
         let start = NonNull::new(page.0.get()).unwrap().cast();
         // SAFETY: as above.
         let shared = unsafe { SharedInfo::from_ptr(start) };
-        let time = VcpuTimeInfoSnapshot { tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags };
+        let time = VcpuTimeInfoSnapshot {
+            tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags,
+        };
         let [sec, nsec, sec_hi] = wall;
         let wallclock = SharedInfoWallclock { sec, nsec, sec_hi };
         let vcpu = shared.vcpu_info(AT.vcpus - 1).unwrap();
@@ -174,7 +190,8 @@ proptest! {
         let start = NonNull::new(page.0.get()).unwrap().cast();
         // SAFETY: as above.
         let shared = unsafe { SharedInfo::from_ptr(start) };
-        shared.evtchn_pending(port / (WORD * 8)).unwrap().fetch_xor(1 << (port % (WORD * 8)), Ordering::Relaxed);
+        let (index, bit) = (port / (WORD * 8), 1 << (port % (WORD * 8)));
+        shared.evtchn_pending(index).unwrap().fetch_xor(bit, Ordering::Relaxed);
 
         let mut expected = *bytes;
         expected[AT.pending + port / 8] ^= 1 << (port % 8);

@@ -33,7 +33,8 @@ impl<L> fmt::Debug for Block<'_, L> {
 
 impl<L> Block<'_, L> {
     /// Must be called in `from_ptr` of a handle and nowhere else. The caller of `from_ptr` has
-    /// promised that the memory is mapped, aligned, and accessed only by handles and the other side.
+    /// promised that the memory is mapped, aligned, and accessed only by handles and the other
+    /// side.
     #[inline(always)]
     pub(crate) const fn new(ptr: NonNull<L>) -> Self {
         // SAFETY: this is called from `from_ptr` alone, whose contract is the invariant.

@@ -10,7 +10,8 @@ use core::ptr;
 /// integers, arrays and [`Handle`]s.
 ///
 /// This is not zerocopy's `FromBytes + IntoBytes`: there, no raw pointer is initialised bytes, a
-/// union's `IntoBytes` exists behind a compiler flag only, and nothing like `REACHES_BEYOND` exists.
+/// union's `IntoBytes` exists behind a compiler flag only, and nothing like `REACHES_BEYOND`
+/// exists.
 ///
 /// # Safety
 /// Every pattern of `size_of::<Self>()` initialised bytes must be a value of the type, and no byte
@@ -54,8 +55,8 @@ unsafe impl<T> Data for Handle<T> {
 /// A pointer to guest memory that is handed to the hypervisor inside an argument. C's headers call
 /// it a guest handle.
 ///
-/// Creating one is safe. The call that passes it is unsafe, because Xen then reads or writes what it
-/// points to.
+/// Creating one is safe. The call that passes it is unsafe, because Xen then reads or writes what
+/// it points to.
 ///
 /// ```
 /// use xen_pac::access::Handle;

@@ -82,8 +82,8 @@ impl<T> Location<'_, T> {
 }
 
 impl<T: Word> Location<'_, T> {
-    /// Reads once what no thread of this program writes: volatile, or relaxed if the other side is a
-    /// thread of this process.
+    /// Reads once what no thread of this program writes: volatile, or relaxed if the other side is
+    /// a thread of this process.
     ///
     /// A relaxed read would do as well, but LLVM does not fold the extension of a narrow one into
     /// the load, which costs an instruction.

@@ -19,9 +19,10 @@
 //! width of its field, so atomics of different widths never overlap. Whatever the other side wrote
 //! is read as an integer: enumerations are newtypes that keep unknown values.
 //!
-//! What the guest writes is accessed by relaxed atomics, so its threads may race. What only the other
-//! side writes is read by volatile accesses: the other side is not a thread of this program. Under
-//! Miri, and with the feature `simulated`, it is one, and these reads are relaxed atomics as well.
+//! What the guest writes is accessed by relaxed atomics, so its threads may race. What only the
+//! other side writes is read by volatile accesses: the other side is not a thread of this program.
+//! Under Miri, and with the feature `simulated`, it is one, and these reads are relaxed atomics as
+//! well.
 //!
 //! All unsafe code of the crate is in the files `word`, `location`, `block` and `data` of this
 //! folder, and in `command`.

@@ -97,9 +97,10 @@ registers! {
 
     /// A word that the guest writes and the other side reads.
     ///
-    /// Each access is a relaxed atomic, so several threads may make them at once. It orders nothing:
-    /// the protocol of the block says which barrier or atomic access publishes what was written. On
-    /// `x86`, which has no 64-bit atomic of C's alignment, a 64-bit word is accessed in two halves.
+    /// Each access is a relaxed atomic, so several threads may make them at once. It orders
+    /// nothing: the protocol of the block says which barrier or atomic access publishes what was
+    /// written. On `x86`, which has no 64-bit atomic of C's alignment, a 64-bit word is accessed in
+    /// two halves.
     ReadWrite<T: Word> { shows get }
 }
 

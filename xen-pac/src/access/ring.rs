@@ -109,8 +109,8 @@ impl RingIndex {
     /// Checks the indices of a ring of `size` slots.
     ///
     /// # Errors
-    /// If the indices are further apart than `size`, which the peer can cause, or if `size` is not a
-    /// power of two up to 2^31.
+    /// If the indices are further apart than `size`, which the peer can cause, or if `size` is not
+    /// a power of two up to 2^31.
     #[inline]
     pub const fn new(size: usize, producer: u32, consumer: u32) -> Result<Self, RingError> {
         let used = producer.wrapping_sub(consumer);

@@ -1,5 +1,5 @@
-//! The integers of shared memory, and the accesses to one: a volatile read, relaxed atomic reads and
-//! writes, and atomic read-modify-writes.
+//! The integers of shared memory, and the accesses to one: a volatile read, relaxed atomic reads
+//! and writes, and atomic read-modify-writes.
 //!
 //! This file decides which machine access happens. Which memory may be accessed is decided by
 //! [`Location`](super::location::Location).

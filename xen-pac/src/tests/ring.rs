@@ -10,7 +10,11 @@ proptest! {
     #![proptest_config(super::property_config())]
 
     #[test]
-    fn a_copy_agrees_with_a_slice(offset in 1000_usize..1048, count in 0_usize..48, seed: [u8; 32]) {
+    fn a_copy_agrees_with_a_slice(
+        offset in 1000_usize..1048,
+        count in 0_usize..48,
+        seed: [u8; 32],
+    ) {
         block!(console, XenconsInterface);
         let bytes = console.input();
         let (mut model, new, mut out) = ([0; 1024], [0xa5_u8; 48], [0_u8; 48]);
@@ -39,7 +43,8 @@ proptest! {
         assert_eq!((neighbour, console.in_cons().load()), ([0; 2048], 0));
     }
 
-    /// `produced` and `consumed` are how many slots there ever were; the indices are their low bits.
+    /// `produced` and `consumed` are how many slots there ever were; the indices are their low
+    /// bits.
     #[test]
     fn indices_agree_with_counters(order in 0..32_u32, consumed: u64, used: u64, at: u32) {
         let (size, used) = (1_usize << order, used % ((1 << order) + 1));

@@ -188,7 +188,7 @@ fn the_counter_read_after_the_window_is_wrong() {
     });
     assert!(
         wrong,
-        "no rebase ever fell between the window and the counter: the test of the closure shows nothing"
+        "no rebase ever fell between the window and the counter: the test shows nothing"
     );
 }
 
