@@ -1,9 +1,9 @@
 //! Descriptions made of nasty names: what is accepted compiles for each architecture, without
 //! warnings.
 //!
-//! The host compiles for all three: in a copy of xen-pac, `target_arch` is replaced by what it is on
-//! the architecture in question. Only the proofs of x86's layouts are left out there, because the
-//! host's pointers are wider.
+//! The host compiles for all three: in a copy of xen-pac, `target_arch` is replaced by what it is
+//! on the architecture in question. Only the proofs of x86's layouts are left out there, because
+//! the host's pointers are wider.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -106,9 +106,9 @@ architectures:
   x86: { pointer: 32, align_u64: 4, max_atomic: 32, doc: A processor with narrow words. }
   aarch64: { pointer: 64, align_u64: 8, max_atomic: 64, doc: Another processor. }
 "#;
-const HYPERCALLS: &str = "doc: What is called.\nheader: xen.h\nenumerations:\n  hypercall_nr: { is: \
-                          u32, prefix: __HYPERVISOR_, doc: Numbers of calls., values: [{ name: op, \
-                          value: 1, doc: The only one here. }] }\n";
+const HYPERCALLS: &str = "doc: What is called.\nheader: xen.h\nenumerations:\n  hypercall_nr: { \
+                          is: u32, prefix: __HYPERVISOR_, doc: Numbers of calls., values: [{ name: \
+                          op, value: 1, doc: The only one here. }] }\n";
 
 /// Xorshift: small, and the same everywhere.
 struct Random(u64);
@@ -139,45 +139,47 @@ fn description(random: &mut Random) -> String {
         match section {
             0 => writeln!(
                 text,
-                "types: {{ {a}: {{ is: u32, doc: Some number. }} }}\nconstants: [{{ name: {b}, type: \
-                 u32, value: 3, c: none, doc: Some length. }}]\nenumerations:\n  {c}: {{ is: u16, \
-                 prefix: E_, doc: Some kinds., values: [{{ name: {d}, value: 1, c: none, doc: One \
-                 kind. }}, {{ name: {e}, value: 2, c: none, doc: Some other. }}] }}"
+                "types: {{ {a}: {{ is: u32, doc: Some number. }} }}\nconstants: [{{ name: {b}, \
+                 type: u32, value: 3, c: none, doc: Some length. }}]\nenumerations:\n  {c}: {{ is: \
+                 u16, prefix: E_, doc: Some kinds., values: [{{ name: {d}, value: 1, c: none, doc: \
+                 One kind. }}, {{ name: {e}, value: 2, c: none, doc: Some other. }}] }}"
             ),
             1 => writeln!(
                 text,
-                "words:\n  {a}: {{ is: u32, prefix: W_, doc: Some flags., fields: [{{ name: {b}, bits: \
-                 0, c: none, doc: One flag. }}, {{ name: {c}, bits: \"2:1\", c: none, doc: Two bits., \
-                 values: [{{ name: {d}, value: 1, c: none, doc: One of them. }}] }}] }}\nblocks:\n  \
-                 {e}: {{ doc: Memory we share., fields: [{{ name: {f}, type: {a}, access: bits, doc: \
-                 Some bits. }}, {{ name: {g}, type: {a}, count: 2, access: plain, writer: xen, doc: \
-                 Others of them. }}] }}"
+                "words:\n  {a}: {{ is: u32, prefix: W_, doc: Some flags., fields: [{{ name: {b}, \
+                 bits: 0, c: none, doc: One flag. }}, {{ name: {c}, bits: \"2:1\", c: none, doc: \
+                 Two bits., values: [{{ name: {d}, value: 1, c: none, doc: One of them. }}] }}] \
+                 }}\nblocks:\n  {e}: {{ doc: Memory we share., fields: [{{ name: {f}, type: {a}, \
+                 access: bits, doc: Some bits. }}, {{ name: {g}, type: {a}, count: 2, access: \
+                 plain, writer: xen, doc: Others of them. }}] }}"
             ),
             2 => writeln!(
                 text,
-                "encodings:\n  {a}: {{ is: u32, tag: \"31:24\", doc: How it goes., variants: [{{ name: \
-                 {b}, tag: 1, c: none, doc: First form., fields: [{{ name: {c}, bits: \"7:0\", doc: \
-                 Some number. }}, {{ name: {d}, bits: \"15:8\", max: 9, doc: Another number. }}] }}, {{ \
-                 name: {e}, value: 0, c: none, doc: Nothing at all. }}] }}"
+                "encodings:\n  {a}: {{ is: u32, tag: \"31:24\", doc: How it goes., variants: [{{ \
+                 name: {b}, tag: 1, c: none, doc: First form., fields: [{{ name: {c}, bits: \
+                 \"7:0\", doc: Some number. }}, {{ name: {d}, bits: \"15:8\", max: 9, doc: Another \
+                 number. }}] }}, {{ name: {e}, value: 0, c: none, doc: Nothing at all. }}] }}"
             ),
             3 => writeln!(
                 text,
                 "blocks:\n  {a}:\n    doc: Memory we share.\n    snapshots: {{ {b}: {{ doc: All of \
-                 it., counter: {c}, members: {{ {d}: {e}, {f}: inner.{g} }} }} }}\n    fields:\n      - \
-                 {{ name: {c}, type: u32, access: counter, doc: Moves on. }}\n      - {{ name: {e}, \
-                 type: u64, access: versioned, doc: The time. }}\n      - {{ name: inner, type: of_{a}, \
-                 doc: More memory. }}\n  of_{a}: {{ doc: Memory in memory., fields: [{{ name: {g}, \
-                 type: u64, access: versioned, doc: More time. }}] }}"
+                 it., counter: {c}, members: {{ {d}: {e}, {f}: inner.{g} }} }} \
+                 }}\n    fields:\n      - {{ name: {c}, type: u32, access: counter, doc: Moves on. \
+                 }}\n      - {{ name: {e}, type: u64, access: versioned, doc: The time. \
+                 }}\n      - {{ name: inner, type: of_{a}, doc: More memory. }}\n  of_{a}: {{ doc: \
+                 Memory in memory., fields: [{{ name: {g}, type: u64, access: versioned, doc: More \
+                 time. }}] }}"
             ),
             _ => writeln!(
                 text,
-                "arguments:\n  {a}:\n    doc: What is asked.\n    fields:\n      - {{ name: {b}, type: \
-                 u32, direction: in, doc: Some number. }}\n      - {{ name: {c}, direction: out, doc: \
-                 One of two., union: [{{ name: {d}, type: u64, doc: Either this. }}, {{ name: {e}, doc: \
-                 Or these., struct: [{{ name: {f}, type: u8, doc: Half of it. }}] }}] }}\ncommands:\n  \
-                 op: {{ doc: What can be asked., prefix: OP_, shape: argument, list: [{{ name: {g}, \
-                 number: 1, argument: {a}, result: none, c: none, doc: The question. }}, {{ name: \
-                 {d}, number: 2, shape: bare, result: value, c: none, doc: Another one. }}] }}"
+                "arguments:\n  {a}:\n    doc: What is asked.\n    fields:\n      - {{ name: {b}, \
+                 type: u32, direction: in, doc: Some number. }}\n      - {{ name: {c}, direction: \
+                 out, doc: One of two., union: [{{ name: {d}, type: u64, doc: Either this. }}, {{ \
+                 name: {e}, doc: Or these., struct: [{{ name: {f}, type: u8, doc: Half of it. }}] \
+                 }}] }}\ncommands:\n  op: {{ doc: What can be asked., prefix: OP_, shape: \
+                 argument, list: [{{ name: {g}, number: 1, argument: {a}, result: none, c: none, \
+                 doc: The question. }}, {{ name: {d}, number: 2, shape: bare, result: value, c: \
+                 none, doc: Another one. }}] }}"
             ),
         }
         .unwrap();

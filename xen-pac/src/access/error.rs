@@ -71,8 +71,8 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:#x} is not a value of this encoding: an unknown discriminant, a bit outside every field, \
-             or a field out of range",
+            "{:#x} is not a value of this encoding: an unknown discriminant, a bit outside \
+             every field, or a field out of range",
             self.value
         )
     }

@@ -61,7 +61,12 @@ pub struct Arguments {
     #[arg(long)]
     dry_run: bool,
     /// Boot that many times in a row, whatever becomes of a run.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+    )]
     repeat: u32,
     /// Record the output as the new expected transcripts.
     #[arg(long, conflicts_with = "repeat")]

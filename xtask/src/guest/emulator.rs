@@ -193,9 +193,9 @@ fn dom0(
     let cpu = format!("{},-monitor,-smap", options.cpu.as_deref().unwrap_or("EPYC"));
     let arguments = words(&[
         &["-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", &cpu],
-        // One processor, on which Xen runs all vCPUs in turns. With two, about one run in ten of two
-        // vCPUs that interrupt each other ended in a triple fault or a hang, which points at QEMU
-        // 7.2's emulation of task registers; it is not proven.
+        // One processor, on which Xen runs all vCPUs in turns. With two, about one run in ten of
+        // two vCPUs that interrupt each other ended in a triple fault or a hang, which points at
+        // QEMU 7.2's emulation of task registers; it is not proven.
         &["-smp", "1", "-m", "256", "-display", "none", "-serial", "stdio", "-nodefaults"],
         // The guest ends QEMU through this device, with a status.
         &["-no-reboot", "-device", "isa-debug-exit,iobase=0x501,iosize=2"],
@@ -245,8 +245,8 @@ fn vmx(
     fs::create_dir_all(disk.join("boot/grub")).map_err(explain)?;
     copy(hypervisor, &disk.join("boot/xen"))?;
     copy(&guest.image, &disk.join("boot/guest"))?;
-    // What is in Xen's transmit buffer at the end is lost without sync_console. Multiboot 2 fails in
-    // GRUB's call of the VGA BIOS.
+    // What is in Xen's transmit buffer at the end is lost without sync_console. Multiboot 2 fails
+    // in GRUB's call of the VGA BIOS.
     let menu = format!(
         "serial --unit=0 --speed=115200\nterminal_output serial\nmultiboot /boot/xen {} noreboot \
          sync_console\nmodule /boot/guest {}\nboot\n",

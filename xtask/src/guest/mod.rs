@@ -1,10 +1,11 @@
 //! Building guests and booting them on the real hypervisor, in an emulator.
 //!
-//! [`platform`] lists what a guest can run on, [`program`] what can be booted there. [`build`] makes
-//! the guest's image, [`packages`] brings the hypervisors and tools that Debian does not install,
-//! [`emulator`] makes the command line of a boot, and [`boot`] runs it and streams the console.
-//! [`session`] does all of that for programs and platforms. [`verdict`] judges the end, [`transcript`] compares what a scenario printed with what was
-//! recorded, and [`tally`] counts runs.
+//! [`platform`] lists what a guest can run on, [`program`] what can be booted there. [`build`]
+//! makes the guest's image, [`packages`] brings the hypervisors and tools that Debian does not
+//! install, [`emulator`] makes the command line of a boot, and [`boot`] runs it and streams the
+//! console. [`session`] does all of that for programs and platforms. [`verdict`] judges the end,
+//! [`transcript`] compares what a scenario printed with what was recorded, and [`tally`] counts
+//! runs.
 
 pub mod boot;
 pub mod build;

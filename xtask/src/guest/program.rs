@@ -109,8 +109,8 @@ impl Program {
         self.binary == CONFORMANCE || self.command_lines.len() > 1
     }
 
-    /// The command lines on a platform where the guest's first domain has the number 1, or where the
-    /// number is known only when the domain is created.
+    /// The command lines on a platform where the guest's first domain has the number 1, or where
+    /// the number is known only when the domain is created.
     #[must_use]
     pub fn command_lines(&self, platform: Platform) -> Vec<String> {
         let lines = self.command_lines.iter().map(|line| (*line).to_owned());

@@ -161,8 +161,8 @@ pub fn is_last_word(line: &Line) -> bool {
         || text.starts_with("Hardware Dom0 halted")
 }
 
-/// The end of an emulator whose exit status does not say how the guest ended: Bochs names the status
-/// that the guest wrote as the line of a panic of its BIOS.
+/// The end of an emulator whose exit status does not say how the guest ended: Bochs names the
+/// status that the guest wrote as the line of a panic of its BIOS.
 #[must_use]
 pub fn bochs_end(end: End, output: &str) -> End {
     const PANIC: &str = "VGABIOS panic at vgabios.c, line ";
