@@ -124,12 +124,19 @@ fn place(
     writable: bool,
 ) -> Result<(), GrantStatus> {
     let me = call.me.domain;
-    let at = call
-        .domain()
-        .physmap
-        .frame(Frame::containing(address).0)
-        .ok_or(GrantStatus::GENERAL_ERROR)?;
     let state = &mut *call.state;
+    let at = state.domains[me].physmap.frame(Frame::containing(address).0);
+    if owner == me && !state.profile.is_arm() {
+        // On x86 a page of the domain itself leaves its frame, even if the map fails. As a grant
+        // it can be at several.
+        let physmap = &mut state.domains[me].physmap;
+        if let Some(from) = physmap.entries.iter().position(|entry| *entry == Entry::Ram(frame)) {
+            physmap
+                .put(from, Entry::Empty, &state.memory)
+                .map_err(|_| GrantStatus::GENERAL_ERROR)?;
+        }
+    }
+    let at = at.ok_or(GrantStatus::GENERAL_ERROR)?;
     if matches!(state.domains[me].physmap.entries[at], Entry::Grant { .. })
         && !state.profile.is_arm()
     {
@@ -137,16 +144,8 @@ fn place(
         call.state.crash(call.me, "it mapped a grant over another");
         return Err(GrantStatus::GENERAL_ERROR);
     }
-    let physmap = &mut state.domains[me].physmap;
-    if owner == me && !state.profile.is_arm() {
-        // On x86 a page of the domain itself leaves its frame. As a grant it can be at several.
-        if let Some(from) = physmap.entries.iter().position(|entry| *entry == Entry::Ram(frame)) {
-            physmap
-                .put(from, Entry::Empty, &state.memory)
-                .map_err(|_| GrantStatus::GENERAL_ERROR)?;
-        }
-    }
-    physmap
+    state.domains[me]
+        .physmap
         .put(at, Entry::Grant { frame, writable }, &state.memory)
         .map_err(|_| GrantStatus::GENERAL_ERROR)
 }
