@@ -36,8 +36,7 @@ const WIDE: [&str; 8] = [
     "xtask/src/layout/",
     "xtask/src/yaml/",
 ];
-const CIRCLES: [&str; 5] = [
-    "xtask/src/lib.rs: codegen::",
+const CIRCLES: [&str; 4] = [
     "xen-hal/src/lib.rs: hypercall",
     "xen-hal/src/lib.rs: event::",
     "xen-hal/sim/src/lib.rs: ",
