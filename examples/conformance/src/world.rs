@@ -138,6 +138,7 @@ impl World {
     }
 
     /// The same without an announcement: nothing tells of events until the scenario sees to it.
+    #[cfg(not(target_arch = "aarch64"))]
     pub(crate) fn attach_unannounced<M: Machine>(
         &'static self,
         machine: &M,
@@ -212,6 +213,7 @@ impl World {
     }
 
     /// How many of them came at a vector of its own.
+    #[cfg(not(target_arch = "aarch64"))]
     pub(crate) fn own_upcalls(&self, vcpu: VcpuId) -> u32 {
         self.desk(vcpu).map_or(0, |desk| desk.own_upcalls.load(Ordering::SeqCst))
     }

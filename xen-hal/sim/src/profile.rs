@@ -31,7 +31,7 @@ pub enum Role {
 ///
 /// | constant | answers |
 /// |---|---|
-/// | [`DOM0`](Self::DOM0) | as recorded in the repository's transcripts `x86_64-A` |
+/// | [`DOM0`](Self::DOM0) | as recorded in the repository's transcripts `x86_64-dom0-4.17` |
 /// | [`DOMU`](Self::DOMU), [`DOM0LESS`](Self::DOM0LESS) | as read in Xen's sources |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Profile {

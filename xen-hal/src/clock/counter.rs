@@ -111,10 +111,12 @@ const fn nanos_per_tick(frequency: u64) -> Option<(u64, u32)> {
 ///
 /// Xen reports its time to an Arm guest in one place only: the entry time of the runstate. A vCPU
 /// that sleeps and wakes gets a new entry time, which lies between two readings of the counter
-/// around the sleep. [`narrow`](Self::narrow) takes such a sample.
+/// around the sleep. [`narrow`](Self::narrow) takes such a sample. A poll whose deadline has passed
+/// does not let the vCPU sleep, and leaves the entry time as it was.
 ///
 /// ```no_run
 /// # #[cfg(target_arch = "aarch64")] {
+/// use core::time::Duration;
 /// use xen_hal::clock::{CounterClock, SystemTime, TimeOffset};
 /// use xen_hal::hypercall::{Errno, Hypercall};
 /// use xen_hal::platform::{Counter, VirtualCounter};
@@ -126,13 +128,19 @@ const fn nanos_per_tick(frequency: u64) -> Option<(u64, u32)> {
 ///     entry_time: impl Fn() -> SystemTime,
 /// ) -> Result<Option<CounterClock<VirtualCounter>>, Errno> {
 ///     let frequency = VirtualCounter.frequency();
-///     let mut offset = TimeOffset::UNKNOWN;
-///     for _ in 0..8 {
-///         let before = VirtualCounter.read();
-///         // A deadline in the past: the vCPU sleeps and is woken at once.
-///         Sched::new(xen).poll(&[], Some(SystemTime::from_nanos(1)))?;
-///         let entry = entry_time();
-///         offset = offset.narrow(frequency, before, entry, VirtualCounter.read());
+///     let (mut offset, mut samples) = (TimeOffset::UNKNOWN, 0);
+///     let mut ahead = Duration::from_micros(10);
+///     while samples < 8 {
+///         let (last, before) = (entry_time(), VirtualCounter.read());
+///         Sched::new(xen).poll(&[], Some(last + ahead))?;
+///         let (entry, after) = (entry_time(), VirtualCounter.read());
+///         if entry == last {
+///             // The deadline had passed, so the vCPU did not sleep.
+///             ahead *= 2;
+///         } else {
+///             offset = offset.narrow(frequency, before, entry, after);
+///             samples += 1;
+///         }
 ///     }
 ///     Ok(CounterClock::new(VirtualCounter, frequency, offset))
 /// }

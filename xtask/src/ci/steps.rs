@@ -1,6 +1,8 @@
 //! The list of steps.
 
 use super::{Call, Step};
+use crate::guest::emulator;
+use crate::guest::platform::PLATFORMS;
 use crate::tools::{self, Tool};
 
 const BUILD_STD: &str = "-Zbuild-std=core --target";
@@ -139,22 +141,23 @@ fn guests() -> Vec<Step> {
             .to_vec(),
         ),
         step(
-            "scenarios",
-            "every scenario tells on real Xen what was recorded",
-            &[tools::QEMU_X86, tools::XEN_AMD64],
-            vec![Call::xtask("guest --all")],
-        ),
-        step(
-            "hello",
-            "a guest boots on real Xen",
-            &[tools::QEMU_X86, tools::XEN_AMD64],
-            vec![Call::xtask("guest hello")],
-        ),
-        step(
-            "hypercall-page",
-            "on real Xen, a hypercall page answers as the instruction does",
-            &[tools::QEMU_X86, tools::XEN_AMD64],
-            vec![Call::xtask("guest hypercall-page")],
+            "guests-x86_64",
+            "on real Xen, AMD and Intel, every scenario prints what was recorded",
+            &[
+                emulator::needs(PLATFORMS[0]),
+                &[
+                    tools::BOCHS,
+                    tools::GRUB_MKRESCUE,
+                    tools::GRUB_PC,
+                    tools::XORRISO,
+                    tools::MTOOLS,
+                ],
+            ]
+            .concat(),
+            vec![
+                Call::xtask("guest --all --arch x86_64 --route dom0 --release 4.17"),
+                Call::xtask("guest ipi --arch x86_64 --route vmx"),
+            ],
         ),
     ]
 }

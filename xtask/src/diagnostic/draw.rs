@@ -20,17 +20,6 @@ const SIDE: usize = 4096;
 /// line.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) -> String {
-    render_first(diagnostics, sources, colour, usize::MAX)
-}
-
-/// Does the same for the first so many.
-#[must_use]
-pub fn render_first(
-    diagnostics: &[Diagnostic],
-    sources: &Sources,
-    colour: bool,
-    most: usize,
-) -> String {
     let files = Files::new(sources);
     let mut placed: Vec<_> = diagnostics
         .iter()
@@ -39,7 +28,7 @@ pub fn render_first(
     placed.sort_by_key(|(mark, _)| (mark.file, mark.span.start));
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
-    for (mark, diagnostic) in placed.into_iter().take(most) {
+    for (mark, diagnostic) in placed {
         text.push_str(&renderer.render(&[files.report(&mark, diagnostic)]));
         text.push_str("\n\n");
     }

@@ -105,6 +105,8 @@ pub const TOOLS_4_20: Packages = Packages {
 
 /// The description of Debian's archive that the machine uses.
 const SOURCES: &str = "/etc/apt/sources.list.d/debian.sources";
+/// The name of the machine's own release.
+const OS_RELEASE: &str = "/etc/os-release";
 
 impl Packages {
     /// Downloads and unpacks the packages below `folder`, unless that was done before, and returns
@@ -150,21 +152,17 @@ impl Packages {
         Ok(root)
     }
 
-    /// The machine's description of Debian's archive, for the packages' suite.
+    /// The machine's description of Debian's archive, for the packages' release: security updates
+    /// included.
     fn sources(&self) -> Result<String, String> {
-        let text = fs::read_to_string(SOURCES).map_err(|error| format!("{SOURCES}: {error}"))?;
-        let stanza = text
-            .split("\n\n")
-            .find(|stanza| stanza.contains("Suites:"))
-            .ok_or_else(|| format!("{SOURCES}: expected a stanza with Suites, found none"))?;
-        let lines = stanza.lines().filter(|line| !line.starts_with('#')).map(|line| {
-            if line.starts_with("Suites:") {
-                format!("Suites: {}\n", self.suite)
-            } else {
-                format!("{line}\n")
-            }
-        });
-        Ok(lines.collect())
+        let read =
+            |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
+        let release = read(OS_RELEASE)?;
+        let codename = release
+            .lines()
+            .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+            .ok_or_else(|| format!("{OS_RELEASE}: expected VERSION_CODENAME, found none"))?;
+        Ok(read(SOURCES)?.replace(codename, self.suite))
     }
 
     /// Apt with a state of its own below `folder`.

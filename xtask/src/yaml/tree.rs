@@ -152,12 +152,7 @@ impl Fault {
     }
 
     pub(super) fn syntax(span: Range<usize>, info: &str) -> Self {
-        let help = if info.contains("mapping values") {
-            "put a text that contains `: ` into quotes"
-        } else {
-            ""
-        };
-        Self::new(span, "this is not valid YAML", info, help)
+        Self::new(span, "this is not valid YAML", info, "")
     }
 
     fn duplicate(span: Range<usize>, first: Range<usize>, key: &str) -> Self {

@@ -36,7 +36,8 @@ const WIDE: [&str; 8] = [
     "xtask/src/layout/",
     "xtask/src/yaml/",
 ];
-const CIRCLES: [&str; 4] = [
+const CIRCLES: [&str; 5] = [
+    "xtask/src/lib.rs: codegen::",
     "xen-hal/src/lib.rs: hypercall",
     "xen-hal/src/lib.rs: event::",
     "xen-hal/sim/src/lib.rs: ",

@@ -6,10 +6,9 @@ use core::time::Duration;
 
 use xen_hal::Xen;
 use xen_hal::clock::{Clock, CounterClock, PvClock, SystemTime, TimeOffset, wall_time};
-use xen_hal::event::Port;
 use xen_hal::hvm::parameter;
 use xen_hal::hypercall::{Commands, Errno};
-use xen_hal::platform::{Frame, Interrupts, VcpuId};
+use xen_hal::platform::{Counter, Frame, Interrupts, VcpuId};
 use xen_hal::vcpu::{RegisterError, UpdateFlag};
 use xen_pac::base::{Domid, XenUlong};
 use xen_pac::hvm::{HvmParam, XenHvmParam, command as hvm_command};
@@ -185,14 +184,14 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
         .map_err(|_| Failure::Broken("a block can be registered"))?;
     world.moved(SECOND, block);
     let wake = xen.events().bind_ipi(SECOND)?;
-    world.give(wake.port(), SECOND);
+    world.set_port(SECOND, wake.port());
     machine.start(SECOND, |machine| {
         let world = machine.world();
         machine.interrupts().without(|| world.upcall(SECOND));
         world.reach(1);
         world.await_stage(machine, 2);
-        let before = world.arrived(Port(2));
-        machine.wait_until(|| world.arrived(Port(2)) > before);
+        let before = world.arrived(world.port(SECOND));
+        machine.wait_until(|| world.arrived(world.port(SECOND)) > before);
         world.reach(3);
         world.await_stage(machine, 4);
     })?;
@@ -284,6 +283,38 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
             answer,
             "slept at least 15 ms:",
             took >= Duration::from_millis(15)
+        );
+        Ok::<_, Failure>(())
+    })?;
+    // The offset of Xen's time from the counter, by the times at which the vCPU is woken.
+    // A poll whose deadline has passed does not let the vCPU sleep.
+    let (mut offset, mut samples) = (TimeOffset::UNKNOWN, 0);
+    let mut ahead = Duration::from_micros(10);
+    while samples < 8 {
+        let (last, before) = (own.read_own().since, machine.counter().read());
+        xen.sched().poll(&[], Some(last + ahead))?;
+        let (entry, after) = (own.read_own().since, machine.counter().read());
+        if entry == last {
+            ahead *= 2;
+        } else {
+            offset = offset.narrow(FREQUENCY, before, entry, after);
+            samples += 1;
+        }
+    }
+    let xen_time = CounterClock::new(machine.counter(), FREQUENCY, offset)
+        .ok_or(Failure::Broken("the counter has a rate"))?;
+    machine.interrupts().without(|| {
+        let (began, until) = (clock.now(), xen_time.now() + Duration::from_millis(20));
+        let answer = xen.sched().poll(&ports, Some(until));
+        let took = clock.now() - began;
+        line!(
+            t,
+            "poll until 20 ms after the clock with the offset:",
+            answer,
+            "slept at least 20 ms:",
+            took >= Duration::from_millis(20),
+            "and less than 100 ms:",
+            took < Duration::from_millis(100)
         );
         Ok::<_, Failure>(())
     })?;

@@ -40,7 +40,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(
         t,
         "by a physical address:",
-        me.register_runstate_physical(&machine.space(), mine).map(drop)
+        me.register_runstate_physical(&machine.space(), area(machine, 7)).map(drop)
     );
     // SAFETY: as above.
     let first = unsafe { me.register_runstate(mine) };
@@ -178,7 +178,7 @@ fn time<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     line!(
         t,
         "by a physical address:",
-        xen.vcpu(FIRST).register_time_physical(&machine.space(), copy).map(drop)
+        xen.vcpu(FIRST).register_time_physical(&machine.space(), area(machine, 8)).map(drop)
     );
     // SAFETY: as above.
     let second = unsafe { xen.vcpu(FIRST).register_time(copy) }
