@@ -9,7 +9,7 @@ use xen_hal::hypercall::Errno;
 use xen_hal::platform::{CurrentVcpu, PAGE_SIZE, VcpuId};
 use xen_hal::vcpu::Area;
 use xen_pac::access::Data;
-use xen_pac::base::Domid;
+use xen_pac::base::{Domid, Virq};
 
 use crate::faults::{Fault, FaultRates};
 use crate::platform::{DomainSpace, Hypervisor, InterruptFlag, VirtualCounter};
@@ -53,6 +53,28 @@ pub(crate) fn boxed<R: ProgramResult>(
 }
 
 impl Guest {
+    /// The vCPU on whose stack this is called; `None` on other threads. For port code that keeps no
+    /// `Guest`.
+    #[must_use]
+    pub fn here() -> Option<Self> {
+        vcpu::try_current().map(|_| Self(()))
+    }
+
+    /// A point at which the vCPU can lose the processor, as at an access to shared memory. Does
+    /// nothing on other threads. A port can call this where a race over its own memory is possible.
+    pub fn preemption_point() {
+        vcpu::before_access();
+    }
+
+    /// Adds input to Xen's console, which `CONSOLEIO_read` returns to this domain, and raises the
+    /// console's VIRQ.
+    pub fn type_in(&self, input: &[u8]) {
+        vcpu::current().in_xen(|state, me| {
+            state.domain_mut(me).console_input.extend(input);
+            state.raise_virq(VcpuKey { vcpu: 0, ..me }, Virq::CONSOLE);
+        });
+    }
+
     /// The hypercall backend.
     #[must_use]
     pub const fn xen(&self) -> Hypervisor {
@@ -112,8 +134,8 @@ impl Guest {
     }
 
     /// An area for Xen to write to
-    /// ([`register_vcpu_info`](xen_hal::vcpu::Vcpu::register_vcpu_info) and others), at the start of
-    /// the [page](Self::page) with the same index, which must not be used otherwise.
+    /// ([`register_vcpu_info`](xen_hal::vcpu::Vcpu::register_vcpu_info) and others), at the start
+    /// of the [page](Self::page) with the same index, which must not be used otherwise.
     ///
     /// In a kernel such an area is a `static`. Here a static would not lie in the domain's memory.
     ///

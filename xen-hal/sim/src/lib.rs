@@ -76,7 +76,7 @@
 //! # Fault injection
 //!
 //! [`FaultRates`] sets how often vCPUs are preempted, upcalls come without an event or late, and
-//! clocks are updated while they are read. [`Guest::fail`] makes hypercalls fail, and a [`Snapshot`]
+//! clocks are updated while they are read. [`Guest::fail`] makes hypercalls fail. A [`Snapshot`]
 //! shows what a failed operation left behind. [`hostile_peer`] is a domain that attacks another.
 //!
 //! # Modules

@@ -108,7 +108,8 @@ mod tests {
         });
         // The test's name follows if the harness has one thread for each test.
         let expected = format!(
-            "domain 1, vCPU 0 returned an error: bad luck (seed {last})\nreplay: XEN_SIM_SEED={last} cargo test"
+            "domain 1, vCPU 0 returned an error: bad luck (seed {last})\n\
+             replay: XEN_SIM_SEED={last} cargo test"
         );
         assert!(result.is_err_and(|message| message.starts_with(&expected)));
         assert!(last < 99, "one seed in four fails");

@@ -22,7 +22,7 @@ const STORM: u32 = 1 << 14;
 /// How many handlers may be interrupted by one another.
 const MAX_NESTING: u32 = 64;
 
-/// How many calls a program may make after its domain has ended: values that are dropped make a few.
+/// How many calls a program may make after its domain has ended. Values that are dropped make few.
 const MAX_CALLS_AFTER_END: u32 = 100_000;
 
 /// What an access to shared memory takes when the vCPU loses the processor there, in nanoseconds.

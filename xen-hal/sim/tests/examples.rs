@@ -94,7 +94,8 @@ fn tick() {
     assert!(
         outputs(
             TICK,
-            "a tick every 10 ms, none early and none lost, although upcalls come late and for nothing"
+            "a tick every 10 ms, none early and none lost, although upcalls come late and for \
+             nothing"
         ) > 1
     );
 }

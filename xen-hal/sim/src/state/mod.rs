@@ -12,7 +12,7 @@ mod time;
 mod upcall;
 mod vcpu;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -117,6 +117,8 @@ pub(crate) struct Domain {
     pub(crate) handlers: BTreeMap<u8, Handler>,
     pub(crate) faults: Faults,
     pub(crate) hypercalls: u64,
+    /// Input of Xen's console that it has not read.
+    pub(crate) console_input: VecDeque<u8>,
     /// What it wrote to Xen's console.
     pub(crate) console: Vec<u8>,
 }
@@ -236,6 +238,7 @@ impl State {
             handlers: BTreeMap::new(),
             faults: Faults::default(),
             hypercalls: 0,
+            console_input: VecDeque::new(),
             console: Vec::new(),
         });
         let key = VcpuKey { domain: self.domains.len() - 1, vcpu: 0 };

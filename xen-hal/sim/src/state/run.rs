@@ -61,8 +61,8 @@ impl State {
     /// Publishes a value, and wakes the vCPUs that wait for it.
     pub(crate) fn publish(&mut self, name: &str, value: u64) {
         self.keys_published.insert(name.into(), value);
-        let waits = |key: &VcpuKey| matches!(&self.vcpu(*key).run, Run::WaitingForKey(awaited) if awaited == name);
-        let waiting: Vec<_> = self.keys().filter(waits).collect();
+        let waits = Run::WaitingForKey(name.into());
+        let waiting: Vec<_> = self.keys().filter(|key| self.vcpu(*key).run == waits).collect();
         waiting.into_iter().for_each(|key| self.wake(key));
     }
 

@@ -13,7 +13,7 @@ const END_OF_TIME: u64 = i64::MAX as u64;
 const MAX_LAG: usize = 8;
 /// How long a reading of the counter takes, in nanoseconds.
 const READING: u64 = 40;
-/// Xen writes a vCPU's time block when the vCPU gets the processor, if the block is older than this.
+/// When a vCPU gets the processor, Xen writes its time block if the block is older than this.
 const FRESH: u64 = 100_000_000;
 /// The wallclock time at which the machine started: the beginning of 2026.
 const STARTED: u64 = 1_767_225_600;

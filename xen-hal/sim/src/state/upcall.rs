@@ -101,7 +101,7 @@ impl State {
         }
     }
 
-    /// Asserts the interrupt that signals events to a vCPU (`hvm_assert_evtchn_irq`). The vCPU's own
+    /// Asserts the interrupt that signals events to a vCPU (`hvm_assert_evtchn_irq`). Its own
     /// vector comes once for each upcall that becomes pending, and waits while the local APIC is
     /// off.
     pub(crate) fn assert_interrupt(&mut self, key: VcpuKey) {

@@ -19,10 +19,18 @@ pub(super) fn console_io(call: &mut Call<'_>, op: usize, count: usize, at: usize
     match op as u32 {
         command::Write::NUMBER => write(call, at, count),
         command::Read::NUMBER if i32::try_from(count).is_err() => Err(Errno::E2BIG),
-        // There is no input.
-        command::Read::NUMBER => Ok(0),
+        command::Read::NUMBER => read(call, at, count),
         _ => Err(Errno::ENOSYS),
     }
+}
+
+/// Copies input out, as much as there is.
+fn read(call: &mut Call<'_>, at: usize, count: usize) -> Answer {
+    let length = count.min(call.domain().console_input.len());
+    call.reach(at, length, true)?;
+    let input: Vec<u8> = call.domain_mut().console_input.drain(..length).collect();
+    memory::write_bytes(at, &input);
+    Ok(length)
 }
 
 fn write(call: &mut Call<'_>, at: usize, count: usize) -> Answer {

@@ -23,6 +23,11 @@ fn who_may_is_answered_by_what_is_wrong() {
             t.is("write", console(WRITE, 4, crate::support::address(&mut text)), OK);
             t.is("read of too much, to nowhere", console(READ, TOO_MANY, NOWHERE), E2BIG);
             t.is("read of as much as may be", console(READ, TOO_MANY - 1, NOWHERE), OK);
+            t.type_in(b"input");
+            t.is("read of input to nowhere", console(READ, 3, NOWHERE), EFAULT);
+            let mut input = [0; 8];
+            let mut read = |count| console(READ, count, crate::support::address(&mut input));
+            t.is("read of input, in parts", [read(3), read(8), read(8)], [3, 2, 0].map(Ok));
         });
         assert!(report.consoles.values().all(|console| console == "told"), "{report:?}");
     }

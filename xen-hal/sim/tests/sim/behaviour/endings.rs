@@ -246,9 +246,8 @@ fn programs_that_never_run_may_own_channels() {
         panic!("as asked");
     });
     assert!(replaced.is_ok() && outlives.is_err());
-    assert!(
-        matches!(never.unwrap_err().kind, FailureKind::Panicked { message, .. } if message == "as asked")
-    );
+    assert!(matches!(never.unwrap_err().kind, FailureKind::Panicked { message, .. }
+            if message == "as asked"));
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn program(guest: Guest, end: u64) {
 }
 
 #[test]
-#[ignore = "it counts the threads of the process, which have to be its own: the other test here runs it"]
+#[ignore = "it needs a process of its own: another test runs it"]
 fn in_a_process_of_its_own() {
     let run = |seed| {
         let mut machine = Machine::new(Profile::DOMU, seed).expect("the computer has memory");

@@ -1,5 +1,5 @@
-//! What no single answer shows: events on their way to a handler, sleep and time, memory that moves,
-//! and how runs end.
+//! What no single answer shows: events on their way to a handler, sleep and time, memory that
+//! moves, and how runs end.
 
 mod blocks;
 mod endings;

@@ -158,3 +158,39 @@ fn accesses_to_shared_memory_are_places_to_be_preempted_at() {
     let orders: BTreeSet<_> = (0..10).map(order).collect();
     assert!(orders.len() > 5, "{orders:?}");
 }
+
+/// Port code without a `Guest`: two vCPUs that add to a variable of the port.
+#[test]
+fn a_preemption_point_in_port_code_finds_a_race_over_its_own_memory() {
+    let lost = |seed, point: bool| {
+        let rates = FaultRates { preempt_accesses: 2, ..FaultRates::none() };
+        let mut machine =
+            Machine::new(Profile::DOMU, seed).expect("the host has memory").fault_rates(rates);
+        let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let add = move |count: &std::sync::atomic::AtomicU32| {
+            for _ in 0..10 {
+                let before = count.load(std::sync::atomic::Ordering::SeqCst);
+                if point {
+                    Guest::preemption_point();
+                }
+                count.store(before + 1, std::sync::atomic::Ordering::SeqCst);
+            }
+        };
+        let (first, second) = (Arc::clone(&count), Arc::clone(&count));
+        let program = move |guest: Guest| {
+            assert!(Guest::here().is_some());
+            guest.start(VcpuId(1), move |_| add(&second)).expect("the vCPU was not started");
+            add(&first);
+            while Vcpu::new(guest.xen(), VcpuId(1)).is_up() == Ok(true) {
+                guest.relax();
+            }
+        };
+        machine.domain(DomainConfig::new().vcpus(2), program).expect("the machine has memory");
+        machine.run().unwrap_or_else(|failure| panic!("{failure}"));
+        count.load(std::sync::atomic::Ordering::SeqCst) < 20
+    };
+    assert!(Guest::here().is_none());
+    Guest::preemption_point();
+    assert!((0..20).any(|seed| lost(seed, true)));
+    assert!(!(0..20).any(|seed| lost(seed, false)));
+}

@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use xen_hal::event::Port;
+use xen_pac::shared_info::SharedInfo;
 use xen_sim::{DomainConfig, FaultRates, Profile};
 
 use crate::support::events::{bind_vcpu, ipi, send, unmask};
@@ -12,9 +13,7 @@ use crate::support::{OK, Table, one};
 
 /// A domain with three IPIs of its vCPU, the third in the second word of the bitmaps; interrupts
 /// are off.
-fn with_ports(
-    program: impl Fn(&Table, xen_pac::shared_info::SharedInfo<'static>, &Notes) + Send + Clone + 'static,
-) {
+fn with_ports(program: impl Fn(&Table, SharedInfo<'static>, &Notes) + Send + Clone + 'static) {
     for profile in [Profile::DOMU, Profile::DOM0LESS] {
         let program = program.clone();
         one(profile, DomainConfig::new().vcpus(2), move |t| {

@@ -59,7 +59,8 @@ fn a_poll_of_one_port_is_woken_by_no_other_and_a_poll_of_several_by_any() {
     one(Profile::DOMU, DomainConfig::new().vcpus(2), other_comes(&[Port(1), Port(2)]));
     let failure = fails(Profile::DOMU, DomainConfig::new().vcpus(2), other_comes(&[Port(1)]));
     assert!(
-        matches!(&failure.kind, FailureKind::Deadlock { waiting } if waiting[0].contains("polls ports [1]")),
+        matches!(&failure.kind, FailureKind::Deadlock { waiting }
+            if waiting[0].contains("polls ports [1]")),
         "{failure}"
     );
 }
