@@ -9,6 +9,8 @@ pub struct DomainConfig {
     pub(crate) pages: usize,
     pub(crate) role: Option<Role>,
     pub(crate) maps: usize,
+    pub(crate) daemon: bool,
+    pub(crate) served: bool,
 }
 
 impl DomainConfig {
@@ -22,7 +24,20 @@ impl DomainConfig {
     /// One vCPU, 64 pages, and the role that the machine's profile names.
     #[must_use]
     pub const fn new() -> Self {
-        Self { vcpus: 1, pages: 64, role: None, maps: Self::MAX_MAPS }
+        Self { vcpus: 1, pages: 64, role: None, maps: Self::MAX_MAPS, daemon: false, served: false }
+    }
+
+    /// A control domain that serves others: for [`Dom0::program`](crate::backend::Dom0::program).
+    /// It ends when no other domain is left.
+    #[must_use]
+    pub const fn dom0() -> Self {
+        Self { pages: 512, role: Some(Role::Control), daemon: true, ..Self::new() }
+    }
+
+    /// A guest that has xenstore and a console, which domain 0 serves.
+    #[must_use]
+    pub const fn domu() -> Self {
+        Self { role: Some(Role::Guest), served: true, ..Self::new() }
     }
 
     /// Sets the number of vCPUs, clamped to 1..=[`MAX_VCPUS`](Self::MAX_VCPUS). Only the first one

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use xen_hal::event::Port;
 use xen_hal::hypercall::Errno;
-use xen_hal::platform::{CurrentVcpu, PAGE_SIZE, VcpuId};
+use xen_hal::platform::{CurrentVcpu, Frame, PAGE_SIZE, VcpuId};
 use xen_hal::vcpu::Area;
 use xen_pac::access::Data;
 use xen_pac::base::{Domid, Virq};
@@ -131,6 +131,17 @@ impl Guest {
         let pages = domain.initial_pages;
         assert!(index < pages, "page {index} of a domain of {pages} pages");
         domain.physmap.memory.page(FIRST + index)
+    }
+
+    /// Where a frame of the domain is, as a kernel that maps all of its memory finds it. `None` if
+    /// the domain has no such frame.
+    #[must_use]
+    pub fn frame<T>(&self, frame: Frame) -> Option<NonNull<T>> {
+        let current = vcpu::current();
+        let state = current.state();
+        let physmap = &state.domain(current.me).physmap;
+        let frame = physmap.frame(frame.0)?;
+        Some(physmap.memory.page(frame).cast())
     }
 
     /// An area for Xen to write to

@@ -54,9 +54,11 @@
 //! Xen's console. An invalid request gets the answer of real Xen, and of two errors the one that
 //! Xen finds first. The repository's scenarios print the same transcripts here as on real Xen.
 //!
-//! Not simulated: the FIFO form of event channels, devices, xenstore, other hypercalls (these are
-//! refused with `ENOSYS`), and the processor itself. Programs are compiled for the host and use its
-//! memory layout, whatever architecture the profile answers for.
+//! [`backend`] has what a guest finds in other domains: xenstore, a console, devices.
+//!
+//! Not simulated: the FIFO form of event channels, other hypercalls (these are refused with
+//! `ENOSYS`), and the processor itself. Programs are compiled for the host and use its memory
+//! layout, whatever architecture the profile answers for.
 //!
 //! # How it runs
 //!
@@ -91,7 +93,7 @@
 //! - `vcpu`: the vCPU that runs
 //! - `platform`: the HAL's traits
 //! - `snapshot`, `guest`, `peer`: what programs use
-//! - `backend`: device backends and the xenstore server, as programs of a domain
+//! - `backend`: the control domain as a program, with xenstore, consoles and device backends
 //! - `machine`, `seeds`: what tests use
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]

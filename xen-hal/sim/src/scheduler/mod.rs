@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::{io, thread};
 
+use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
 use self::coroutine::Task;
@@ -203,11 +204,20 @@ impl State {
         self.resume_on_processor(next);
     }
 
-    /// No vCPU can run and no timer is set: if a vCPU still sleeps, that is a deadlock.
+    /// No vCPU can run and no timer is set: if a vCPU still sleeps, that is a deadlock. Daemons may
+    /// sleep; they end when they are the last.
     fn come_to_rest(&mut self) {
         self.running = None;
         let waiting: Vec<String> = self.keys().filter_map(|key| self.waits_for(key)).collect();
-        if !waiting.is_empty() {
+        let daemons: Vec<usize> = (0..self.domains.len())
+            .filter(|index| self.domains[*index].daemon && self.domains[*index].ended.is_none())
+            .collect();
+        if waiting.is_empty() && !daemons.is_empty() {
+            for daemon in daemons {
+                self.end_domain(daemon, ShutdownReason::POWEROFF);
+            }
+            self.elect(None);
+        } else if !waiting.is_empty() {
             self.stop(FailureKind::Deadlock { waiting });
             self.elect(None);
         }
@@ -216,7 +226,7 @@ impl State {
     /// What a vCPU of a domain that has not ended waits for.
     fn waits_for(&self, key: VcpuKey) -> Option<String> {
         let (domain, vcpu) = (self.domain(key), self.vcpu(key));
-        if domain.ended.is_some() {
+        if domain.ended.is_some() || domain.daemon {
             return None;
         }
         let place = Place(self.name(key));

@@ -9,6 +9,7 @@ mod ports;
 mod random;
 mod run;
 mod time;
+mod toolstack;
 mod upcall;
 mod vcpu;
 
@@ -35,6 +36,7 @@ pub(crate) use physmap::{
 };
 pub(crate) use ports::{Binding, Ports};
 pub(crate) use random::Random;
+pub(crate) use toolstack::Served;
 pub(crate) use upcall::Interrupt;
 pub(crate) use vcpu::{Area, Program, Run, RunTimes, Vcpu};
 
@@ -121,6 +123,10 @@ pub(crate) struct Domain {
     pub(crate) console_input: VecDeque<u8>,
     /// What it wrote to Xen's console.
     pub(crate) console: Vec<u8>,
+    /// Whether it ends when no other domain is left.
+    pub(crate) daemon: bool,
+    /// Its xenstore and console rings, if it has them.
+    pub(crate) served: Option<Served>,
 }
 
 impl State {
@@ -207,8 +213,10 @@ impl State {
         let first =
             u16::from(self.domains.first().map_or(role, |first| first.role) != Role::Control);
         let id = Domid(first + self.domains.len() as u16);
-        // All or nothing: the shared page, one page of the grant table, and the domain's own.
-        if self.frames.free_count() < config.pages + 2 {
+        // All or nothing: the shared page, one page of the grant table, the rings, and the domain's
+        // own.
+        let rings = if config.served { 2 } else { 0 };
+        if self.frames.free_count() < config.pages + 2 + rings {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let shared = self.frames.take_for_xen(&self.memory)?;
@@ -240,6 +248,8 @@ impl State {
             hypercalls: 0,
             console_input: VecDeque::new(),
             console: Vec::new(),
+            daemon: config.daemon,
+            served: None,
         });
         let key = VcpuKey { domain: self.domains.len() - 1, vcpu: 0 };
         let vcpu = self.vcpu_mut(key);
@@ -248,6 +258,9 @@ impl State {
         self.set_run(key, Run::Ready);
         self.start(key);
         self.write_wallclock(key.domain);
+        if config.served {
+            self.serve(key.domain)?;
+        }
         Ok(id)
     }
 }

@@ -103,6 +103,7 @@ impl State {
         self.ready.retain(|key| key.domain != domain);
         self.someone_leaves = true;
         self.find_next_timer();
+        self.announce_change();
     }
 
     /// Destroys the domain of a vCPU, as Xen does after an error that it has no answer for.
@@ -154,6 +155,11 @@ impl State {
             self.write_time(VcpuKey { domain, vcpu });
         }
         self.find_next_timer();
+        if self.domains[domain].served.is_some() {
+            // There is room: the ports were closed, and the frames are those that it had.
+            let _ = self.serve(domain);
+        }
+        self.announce_change();
         false
     }
 

@@ -23,7 +23,8 @@ const MODULES: [&str; 14] = [
 /// The modules that come after them, in any order.
 const LAST: [&str; 4] = ["backend", "seeds", "guide", "lib"];
 /// The files with unsafe code.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 7] = [
+    "backend/dom0.rs",
     "guest.rs",
     "memory.rs",
     "peer.rs",
@@ -72,7 +73,7 @@ fn rank(module: &str) -> Option<usize> {
 }
 
 #[test]
-fn unsafe_code_is_in_six_files() {
+fn unsafe_code_is_in_seven_files() {
     let with = files(&source()).into_iter();
     let with = with.filter(|(_, text)| words(text).any(|word| word == "unsafe"));
     assert_eq!(with.map(|(name, _)| name).collect::<Vec<_>>(), UNSAFE);

@@ -1,0 +1,362 @@
+//! The control domain: the toolstack, xenstore, consoles and device backends in one program.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::thread;
+
+use xen_hal::Xen;
+use xen_hal::event::{Channel, Port, TwoLevel};
+use xen_hal::grant::{Access, ForeignGrant, MapRequest, MapTarget, Mapping};
+use xen_hal::platform::VcpuId;
+use xen_hal::xenstore::{NodeAccess, Permission};
+use xen_pac::base::{Domid, Virq};
+use xen_pac::console_ring::XenconsInterface;
+use xen_pac::grant_table::GrantReservedRef;
+use xen_pac::hvm::CallbackVia;
+use xen_pac::xenstore::XenstoreDomainInterface;
+
+use super::store::home;
+use super::{ConsoleConnection, StoreConnection, StoreServer};
+use crate::guest::Guest;
+use crate::platform::{Hypervisor, map_target};
+use crate::state::Served;
+use crate::vcpu;
+
+/// The page at which the shared page is mapped; the ones behind it are for grants.
+const SHARED_PAGE: usize = 0;
+/// How many pages of guests can be mapped at a time.
+const TARGETS: usize = 400;
+/// The most bytes that are read or written at once.
+const CHUNK_MAX: usize = 2048;
+
+/// The control domain of a simulated machine: it serves the xenstore and the console of each
+/// [domU](crate::DomainConfig::domu), as a Linux control domain does.
+///
+/// ```
+/// use xen_hal::console::Console;
+/// use xen_hal::xenstore::{Store, Tree};
+/// use xen_pac::base::Domid;
+/// use xen_sim::backend::Dom0;
+/// use xen_sim::{DomainConfig, Guest, Machine, Profile};
+///
+/// fn kernel(guest: Guest) -> Result<(), Box<dyn std::error::Error>> {
+///     let (mut storage, mut buffer) = ([0; Store::STORAGE], [0; 4096]);
+///     // SAFETY: each ring is used by one owner, as long as the machine runs.
+///     let mut console = unsafe { Console::open(guest.xen(), |frame| guest.frame(frame)) }?;
+///     // SAFETY: as above.
+///     let mut store = unsafe { Store::open(guest.xen(), |frame| guest.frame(frame), &mut storage) }?;
+///     writeln!(console, "I am {}", store.read_str("name", &mut buffer)?)?;
+///     console.flush()?;
+///     Ok(())
+/// }
+///
+/// let dom0 = Dom0::new();
+/// let mut machine = Machine::new(Profile::DOM0, 1).unwrap();
+/// machine.domain(DomainConfig::dom0(), dom0.program()).unwrap();
+/// let domu = machine.domain(DomainConfig::domu(), kernel).unwrap();
+/// machine.run().unwrap();
+/// assert_eq!(dom0.printed(domu), "I am guest-1\r\n");
+/// ```
+///
+/// A clone is the same control domain.
+#[derive(Clone, Default)]
+pub struct Dom0(Arc<Mutex<World>>);
+
+/// What outlives the control domain's program.
+#[derive(Default)]
+struct World {
+    store: StoreServer,
+    guests: BTreeMap<u16, GuestWorld>,
+}
+
+/// What there is of one guest, by the number that it was created with.
+#[derive(Default)]
+struct GuestWorld {
+    printed: String,
+    typed: Vec<u8>,
+    operator: Option<Box<dyn FnMut(&mut Operator<'_>) + Send>>,
+}
+
+/// What a person at the control domain sees of a guest, and can do: see [`Dom0::operate`].
+pub struct Operator<'a> {
+    /// The guest's number now: a restore changes it.
+    pub domain: Domid,
+    /// What the guest has printed so far.
+    pub printed: &'a str,
+    /// What is typed into the guest's console.
+    pub typed: &'a mut Vec<u8>,
+    /// The store.
+    pub store: &'a mut StoreServer,
+}
+
+impl Operator<'_> {
+    /// Asks the guest to shut down: "poweroff", "reboot", "suspend".
+    pub fn shut_down(&mut self, how: &str) {
+        self.store.set(&format!("{}/control/shutdown", home(self.domain)), how);
+    }
+}
+
+impl Dom0 {
+    /// A control domain with an empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The program of domain 0, which must be [`DomainConfig::dom0`](crate::DomainConfig::dom0).
+    pub fn program(&self) -> impl FnOnce(Guest) -> Result<(), Box<dyn Error>> + Send + 'static {
+        let world = Arc::clone(&self.0);
+        move |guest| Program::new(guest, world)?.run()
+    }
+
+    /// What a guest has printed, by the number that it was created with.
+    #[must_use]
+    pub fn printed(&self, guest: Domid) -> String {
+        lock(&self.0).guests.get(&guest.0).map_or_else(String::new, |guest| guest.printed.clone())
+    }
+
+    /// Types into a guest's console.
+    pub fn type_in(&self, guest: Domid, keys: impl AsRef<[u8]>) {
+        let mut world = lock(&self.0);
+        world.guests.entry(guest.0).or_default().typed.extend_from_slice(keys.as_ref());
+    }
+
+    /// Has a person watch a guest: `operator` is called whenever the control domain has served it.
+    pub fn operate(&self, guest: Domid, operator: impl FnMut(&mut Operator<'_>) + Send + 'static) {
+        let mut world = lock(&self.0);
+        world.guests.entry(guest.0).or_default().operator = Some(Box::new(operator));
+    }
+
+    /// Looks at the store, or changes it.
+    pub fn with_store<T>(&self, work: impl FnOnce(&mut StoreServer) -> T) -> T {
+        work(&mut lock(&self.0).store)
+    }
+}
+
+impl core::fmt::Debug for Dom0 {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Dom0").finish_non_exhaustive()
+    }
+}
+
+/// Locks the world. A vCPU of the same thread may hold the lock while it has no processor.
+fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    loop {
+        match world.try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(error)) => return error.into_inner(),
+            Err(TryLockError::WouldBlock) => match vcpu::try_current() {
+                Some(current) => current.relax(),
+                None => thread::yield_now(),
+            },
+        }
+    }
+}
+
+/// The program that runs in domain 0.
+struct Program {
+    guest: Guest,
+    world: Arc<Mutex<World>>,
+    bitmaps: TwoLevel<'static>,
+    changes: Channel<Hypervisor>,
+    targets: Vec<MapTarget>,
+    served: Vec<Serving>,
+}
+
+/// What Xen knows of a served domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    number: Domid,
+    id: Domid,
+    rings: Served,
+}
+
+/// A domain that is served.
+struct Serving {
+    known: Known,
+    store: StoreConnection<'static>,
+    console: ConsoleConnection<'static>,
+    store_channel: Channel<Hypervisor>,
+    console_channel: Channel<Hypervisor>,
+    mappings: Vec<Mapping<Hypervisor>>,
+}
+
+impl Program {
+    fn new(guest: Guest, world: Arc<Mutex<World>>) -> Result<Self, Box<dyn Error>> {
+        let xen = Xen::new(guest.xen());
+        let latch = xen.hvm().set_callback_via(CallbackVia::vector(0xf3)?)?;
+        let page = guest.page(SHARED_PAGE).cast();
+        // SAFETY: nothing else uses the page, and it is there as long as the machine runs.
+        let shared = unsafe { xen.memory().map_shared_info(&guest.space(), page, latch) }?;
+        let bitmaps = TwoLevel::new(shared);
+        bitmaps.mask_all();
+        let changes = xen.events().bind_virq(Virq::DOM_EXC, VcpuId(0))?;
+        Ok(Self { guest, world, bitmaps, changes, targets: Vec::new(), served: Vec::new() })
+    }
+
+    fn run(mut self) -> Result<(), Box<dyn Error>> {
+        for index in 0..TARGETS {
+            // SAFETY: nothing else uses the page, and the program ends with the machine.
+            self.targets.extend(unsafe { map_target(self.guest.page(1 + index)) });
+        }
+        self.follow_changes()?;
+        loop {
+            if self.bitmaps.clear(self.changes.port()) {
+                self.follow_changes()?;
+            }
+            let mut progress = false;
+            for index in 0..self.served.len() {
+                progress |= self.serve(index)?;
+            }
+            if !progress {
+                let of = |serving: &Serving| {
+                    [serving.store_channel.port(), serving.console_channel.port()]
+                };
+                let mut ports: Vec<Port> = self.served.iter().flat_map(of).collect();
+                ports.push(self.changes.port());
+                Xen::new(self.guest.xen()).sched().poll(&ports, None)?;
+            }
+        }
+    }
+
+    /// Serves one domain. True if there was something to do.
+    fn serve(&mut self, index: usize) -> Result<bool, Box<dyn Error>> {
+        let serving = &mut self.served[index];
+        let chunk = 1 + self.guest.random() as usize % CHUNK_MAX;
+        let mut world = lock(&self.world);
+        let World { store, guests } = &mut *world;
+        let of = guests.entry(serving.known.number.0).or_default();
+        let mut progress = false;
+
+        self.bitmaps.clear(serving.console_channel.port());
+        serving.console.typed.append(&mut of.typed);
+        let console = serving.console.serve(chunk);
+        of.printed.push_str(&core::mem::take(&mut serving.console.printed));
+        self.bitmaps.clear(serving.store_channel.port());
+        let stored = serving.store.serve(store, chunk);
+        if let Some(operator) = &mut of.operator {
+            operator(&mut Operator {
+                domain: serving.known.id,
+                printed: &of.printed,
+                typed: &mut of.typed,
+                store,
+            });
+            progress |= !of.typed.is_empty();
+        }
+        drop(world);
+        for (acted, channel) in
+            [(console, &serving.console_channel), (stored, &serving.store_channel)]
+        {
+            if acted {
+                progress = true;
+                // The guest may have ended meanwhile.
+                let _ = channel.send();
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Finds out which domains there are, and starts to serve those that are new.
+    fn follow_changes(&mut self) -> Result<(), Box<dyn Error>> {
+        let known: Vec<Known> = vcpu::current().inspect(|state| {
+            let alive = state.domains.iter().filter(|domain| domain.ended.is_none());
+            let known = alive.filter_map(|domain| {
+                Some(Known { number: domain.number, id: domain.id, rings: domain.served? })
+            });
+            known.collect()
+        });
+        for index in (0..self.served.len()).rev() {
+            if !known.contains(&self.served[index].known) {
+                self.stop_serving(index);
+            }
+        }
+        for known in known {
+            if !self.served.iter().any(|serving| serving.known == known) {
+                self.start_serving(known)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start_serving(&mut self, known: Known) -> Result<(), Box<dyn Error>> {
+        let xen = Xen::new(self.guest.xen());
+        let mut mappings = Vec::new();
+        let mut map = |reference: GrantReservedRef| -> Result<_, Box<dyn Error>> {
+            let of = ForeignGrant { domain: known.id, reference: reference.0 };
+            let window = self.targets.pop().ok_or("no page is left to map a grant at")?;
+            let request = MapRequest { of, access: Access::ReadWrite, window };
+            let mapping = xen.grants().map(request)?;
+            let page = mapping.bytes().ok_or("the mapping is writable")?.as_ptr();
+            mappings.push(mapping);
+            Ok(page)
+        };
+        let (console, store) = (map(GrantReservedRef::CONSOLE)?, map(GrantReservedRef::XENSTORE)?);
+        // SAFETY: the page stays mapped as long as `mappings` lives, which is dropped with the
+        // connection, and nothing else uses it here.
+        let console = unsafe { XenconsInterface::from_ptr(console.cast()) };
+        // SAFETY: as above.
+        let store = unsafe { XenstoreDomainInterface::from_ptr(store.cast()) };
+        let bind = |ring: u32| xen.events().bind_interdomain(known.id, Port(ring));
+        let console_channel = bind(known.rings.console.port)?;
+        let store_channel = bind(known.rings.store.port)?;
+        self.introduce(known);
+        let store = StoreConnection::new(store, known.id);
+        store.announce_features();
+        self.served.push(Serving {
+            known,
+            store,
+            console: ConsoleConnection::new(console),
+            store_channel,
+            console_channel,
+            mappings,
+        });
+        Ok(())
+    }
+
+    fn stop_serving(&mut self, index: usize) {
+        let Serving { known, mappings, .. } = self.served.remove(index);
+        for mapping in mappings {
+            // A mapping of a domain that is gone ends as any other.
+            if let Ok(target) = mapping.unmap() {
+                self.targets.push(target);
+            }
+        }
+        let mut world = lock(&self.world);
+        world.store.release(known.id);
+        world.store.remove(&home(known.id));
+    }
+
+    /// Makes the nodes of a domain, as `xl create` does.
+    fn introduce(&self, known: Known) {
+        let Known { number, id, rings } = known;
+        let mut world = lock(&self.world);
+        let store = &mut world.store;
+        store.introduce(id);
+        let home = home(id);
+        let entry = |domain, access| Permission { domain, access };
+        let shown = [entry(Domid(0), NodeAccess::None), entry(id, NodeAccess::Read)];
+        let owned = [entry(id, NodeAccess::None)];
+        let mut node = |path: &str, value: &dyn Display, permissions: &[Permission]| {
+            let path = if path.is_empty() { home.clone() } else { format!("{home}/{path}") };
+            store.set(&path, value.to_string());
+            store.set_permissions(&path, permissions);
+        };
+        node("", &"", &shown);
+        node("name", &format!("guest-{number}"), &shown);
+        node("domid", &id, &shown);
+        for directory in ["console", "control", "device", "memory", "store"] {
+            node(directory, &"", &shown);
+        }
+        node("data", &"", &owned);
+        node("control/shutdown", &"", &owned);
+        for feature in ["poweroff", "reboot", "suspend"] {
+            node(&format!("control/feature-{feature}"), &"", &owned);
+        }
+        node("console/ring-ref", &rings.console.frame, &shown);
+        node("console/port", &rings.console.port, &shown);
+        node("store/ring-ref", &rings.store.frame, &shown);
+        node("store/port", &rings.store.port, &shown);
+    }
+}

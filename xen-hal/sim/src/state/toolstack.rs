@@ -1,0 +1,95 @@
+//! What the toolstack does for a domain that has xenstore and a console: it gives the domain the
+//! pages of both rings, grants them to domain 0, and makes a channel for each.
+
+use std::io;
+
+use xen_hal::hypercall::Errno;
+use xen_pac::base::{Domid, Virq};
+use xen_pac::grant_table::{GrantReservedRef, grant_entry_flags, raw};
+use xen_pac::hvm::HvmParam;
+
+use super::{Binding, Entry, State, VcpuKey};
+use crate::memory::as_bytes;
+use crate::profile::Role;
+
+/// The domain that serves others.
+const DOM0: Domid = Domid(0);
+
+/// A ring that domain 0 serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServedRing {
+    /// The guest's frame.
+    pub(crate) frame: usize,
+    /// The guest's port.
+    pub(crate) port: u32,
+}
+
+/// The rings of a domain that domain 0 serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) console: ServedRing,
+    pub(crate) store: ServedRing,
+}
+
+/// The parameters and the grant of each ring.
+const CONSOLE: (HvmParam, HvmParam, GrantReservedRef) =
+    (HvmParam::CONSOLE_PFN, HvmParam::CONSOLE_EVTCHN, GrantReservedRef::CONSOLE);
+const STORE: (HvmParam, HvmParam, GrantReservedRef) =
+    (HvmParam::STORE_PFN, HvmParam::STORE_EVTCHN, GrantReservedRef::XENSTORE);
+
+impl State {
+    /// Gives a domain its rings. After a restore they are at the same frames, and are other pages:
+    /// the ones before stayed on the old host, where domain 0 may still have them mapped.
+    pub(crate) fn serve(&mut self, domain: usize) -> io::Result<()> {
+        let physmap = &mut self.domains[domain].physmap;
+        // Real domains have them above their memory, too.
+        let end = physmap.entries.len();
+        let frames = [end - 2, end - 1];
+        for frame in frames {
+            if physmap.is_mapped(frame) {
+                physmap
+                    .free(frame, &mut self.frames, &self.memory)
+                    .map_err(|errno| io::Error::other(errno.to_string()))?;
+            }
+            let taken = physmap
+                .allocate(&mut self.frames, &self.memory, domain)
+                .ok_or(io::ErrorKind::OutOfMemory)?;
+            physmap.put(frame, Entry::Ram(taken), &self.memory)?;
+        }
+        let ring = |state: &mut Self, frame, parts| {
+            state
+                .serve_ring(domain, frame, parts)
+                .map_err(|errno| io::Error::other(errno.to_string()))
+        };
+        let console = ring(self, frames[0], CONSOLE)?;
+        let store = ring(self, frames[1], STORE)?;
+        self.domains[domain].served = Some(Served { console, store });
+        Ok(())
+    }
+
+    fn serve_ring(
+        &mut self,
+        domain: usize,
+        frame: usize,
+        (pfn, evtchn, reference): (HvmParam, HvmParam, GrantReservedRef),
+    ) -> Result<ServedRing, Errno> {
+        let of = &mut self.domains[domain];
+        let port = of.ports.bind(Binding::Unbound { remote: DOM0 }, 0)?;
+        of.parameters[pfn.0 as usize] = frame as u64;
+        of.parameters[evtchn.0 as usize] = port.into();
+        let mut entry = raw::GrantEntryV1::ZEROED;
+        entry.flags = grant_entry_flags::kind::PERMIT_ACCESS.value;
+        (entry.domid, entry.frame) = (DOM0.0, frame as u32);
+        let offset = reference.0 as usize * size_of::<raw::GrantEntryV1>();
+        self.memory.write(of.grants.frames[0], offset, as_bytes(&entry));
+        Ok(ServedRing { frame, port })
+    }
+
+    /// Tells domain 0 that something became of a domain.
+    pub(crate) fn announce_change(&mut self) {
+        let control = self.domains.iter().position(|domain| domain.role == Role::Control);
+        if let Some(domain) = control {
+            self.raise_virq(VcpuKey { domain, vcpu: 0 }, Virq::DOM_EXC);
+        }
+    }
+}
