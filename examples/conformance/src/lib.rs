@@ -3,8 +3,8 @@
 //! A scenario is one source that runs on whatever is a [`Machine`]: a guest on the real hypervisor,
 //! or something that claims to answer as Xen does. It tells what happens in a [`Transcript`]. The
 //! transcripts in `transcripts/` were recorded on the real hypervisor, and only
-//! `cargo xtask guest --record` writes them: whoever claims to be like Xen has to give the same, line
-//! for line.
+//! `cargo xtask guest --record` writes them: whoever claims to be like Xen has to give the same,
+//! line for line.
 //!
 //! What differs from run to run, as addresses and times do, is a [token](transcript::Token) that
 //! says what it is and not how much: no text is ever rewritten.

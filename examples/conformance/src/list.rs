@@ -52,7 +52,8 @@ pub const SCENARIOS: &[Scenario] = &[
     all("version", "Which Xen this is, what it offers, and what it refuses to tell"),
     x86(
         "hvm-params",
-        "Each parameter that a guest may and may not read and write, and the ways to be told of events",
+        "Each parameter that a guest may and may not read and write, and the ways to be told of \
+         events",
     ),
     all(
         "hvm-typed",
@@ -68,7 +69,8 @@ pub const SCENARIOS: &[Scenario] = &[
     all("event-kinds", "Channels of each kind: bound, looked at, signalled and closed"),
     all(
         "event-masks",
-        "Events that come while a port is masked or closed, upcalls without events, and events to oneself",
+        "Events that come while a port is masked or closed, upcalls without events, and events to \
+         oneself",
     ),
     all("event-refusals", "What Xen answers to each bad event channel command"),
     x86("timer", "Timers that fire once, at a moment to come or in the past, and one that goes on"),
@@ -78,7 +80,8 @@ pub const SCENARIOS: &[Scenario] = &[
     x86("vcpu", "vCPUs that start, stop and are asked about, their run times, and bad requests"),
     x86(
         "runstate",
-        "What vCPUs do and for how long, kept up to date in memory, and a second copy of the time block",
+        "What vCPUs do and for how long, kept up to date in memory, and a second copy of the time \
+         block",
     ),
     x86("grant", "A page that is lent, mapped, copied and taken back, by the domain's own number"),
     all("grant-refusals", "What Xen answers to each bad grant command"),

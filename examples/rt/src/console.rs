@@ -39,8 +39,8 @@ pub fn print(text: fmt::Arguments<'_>) {
     }
 }
 
-/// Reads a byte of input, if there is one: from the UART on aarch64, from Xen's console on x86, which
-/// only dom0 can read.
+/// Reads a byte of input, if there is one: from the UART on aarch64, from Xen's console on x86,
+/// which only dom0 can read.
 #[must_use]
 pub fn read() -> Option<u8> {
     arch::read_console()

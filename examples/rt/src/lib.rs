@@ -30,8 +30,8 @@
 //! # What holds while the program runs
 //!
 //! - Memory is mapped to itself (paging is off on 32-bit x86): pointers are physical addresses.
-//! - Interrupts are off until [`interrupts::enable`] or [`interrupts::wait_until`]. Every vector has
-//!   a handler; the program's own are set with [`on_upcall`].
+//! - Interrupts are off until [`interrupts::enable`] or [`interrupts::wait_until`]. Every vector
+//!   has a handler; the program's own are set with [`on_upcall`].
 //! - An upcall's handler runs on the vCPU that is notified, with interrupts off. It may use all
 //!   registers that the target's code uses.
 //! - [`vcpus::start`] starts up to [`vcpus::MAX_VCPUS`] vCPUs, each on its own stack of

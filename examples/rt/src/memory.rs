@@ -1,8 +1,8 @@
 //! The memory functions that the compiler calls by name. A hosted target expects them from its C
 //! library; bare-metal targets bring their own.
 //!
-//! Each copy is one string instruction: the compiler cannot turn it into a call of itself, and it is
-//! fast on every processor that Xen runs on.
+//! Each copy is one string instruction: the compiler cannot turn it into a call of itself, and it
+//! is fast on every processor that Xen runs on.
 
 use core::arch::asm;
 use core::ffi::c_int;

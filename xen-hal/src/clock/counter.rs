@@ -91,8 +91,8 @@ impl<C: Counter> Clock for CounterClock<C> {
     }
 }
 
-/// The factor of a counter's rate and its scale: `mul / 2^shift` nanoseconds in a tick, with as many
-/// bits as fit. `None` for a rate of 0 or more than 10^18.
+/// The factor of a counter's rate and its scale: `mul / 2^shift` nanoseconds in a tick, with as
+/// many bits as fit. `None` for a rate of 0 or more than 10^18.
 const fn nanos_per_tick(frequency: u64) -> Option<(u64, u32)> {
     if frequency == 0 || frequency > NANOS_PER_SECOND * NANOS_PER_SECOND {
         return None;

@@ -9,8 +9,8 @@
 //! | [`wall_time`] | adds the wallclock base of the shared page |
 //!
 //! On x86, Xen keeps for each vCPU a [time block](xen_pac::shared_info::VcpuTimeInfo) with a recent
-//! time and the rate of the TSC (upstream: `xen/include/public/xen.h`, `vcpu_time_info`). On aarch64
-//! the architected counter is the clock.
+//! time and the rate of the TSC (upstream: `xen/include/public/xen.h`, `vcpu_time_info`). On
+//! aarch64 the architected counter is the clock.
 //!
 //! ```no_run
 //! # #[cfg(target_arch = "x86_64")] {

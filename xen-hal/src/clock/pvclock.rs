@@ -17,8 +17,8 @@ pub struct PvClock<'a, C> {
     counter: C,
 }
 
-/// The domain lacks `XENFEAT_hvm_safe_pvclock`: its TSC runs at another rate or offset than the time
-/// block assumes.
+/// The domain lacks `XENFEAT_hvm_safe_pvclock`: its TSC runs at another rate or offset than the
+/// time block assumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnsafePvClockError;
 
@@ -215,8 +215,8 @@ mod tests {
         }
     }
 
-    /// The writer moves the origin all the time, and so that the true time is always the tick count:
-    /// any reading between two counts that enclose it is right.
+    /// The writer moves the origin all the time, and so that the true time is always the tick
+    /// count: any reading between two counts that enclose it is right.
     #[test]
     fn a_rebasing_hypervisor_does_not_bend_time() {
         let (block, ticks, done) = (block(), AtomicU64::new(1_000), AtomicBool::new(false));
@@ -236,8 +236,8 @@ mod tests {
             });
             let clock = PvClock::new(safe(), block, Shared(&ticks)).unwrap();
             let mut readings = 0;
-            // On a busy machine the writer may come late: go on until it has been there ten thousand
-            // times.
+            // On a busy machine the writer may come late: go on until it has been there ten
+            // thousand times.
             while readings < 200_000 || ticks.load(Ordering::SeqCst) < 71_000 {
                 readings += 1;
                 let before = ticks.load(Ordering::SeqCst);

@@ -35,8 +35,8 @@ const fn times(ticks: i64, mul: u32) -> i64 {
     }
 }
 
-/// Returns the counter's rate in ticks a second. `None` if `mul` is 0 (Xen has not written the block
-/// yet), and for a rate of 2^64 or more.
+/// Returns the counter's rate in ticks a second. `None` if `mul` is 0 (Xen has not written the
+/// block yet), and for a rate of 2^64 or more.
 #[must_use]
 pub const fn frequency(mul: u32, shift: i8) -> Option<u64> {
     if mul == 0 {

@@ -32,8 +32,8 @@ impl MapTarget {
     /// The place behind `page`.
     ///
     /// Best is a frame that has no RAM, never had or no longer
-    /// ([`Memory::decrease_reservation`](crate::memory::Memory::decrease_reservation)): RAM that is there when a grant is
-    /// mapped disappears, and is not there when the mapping ends.
+    /// ([`Memory::decrease_reservation`](crate::memory::Memory::decrease_reservation)): RAM that is
+    /// there when a grant is mapped disappears, and is not there when the mapping ends.
     ///
     /// # Errors
     ///
@@ -174,8 +174,8 @@ impl<H: Hypercall + Copy> Grants<H> {
     /// one place there, so it moves to the window. At its frame, where the [`Page`](super::Page)
     /// is, nothing is left: reads give all ones, and copies are refused with `BAD_PAGE`. After
     /// unmapping the page is nowhere, though the domain still has it by Xen's count; the frame has
-    /// memory again, another page, once it is [populated](crate::memory::Memory::populate_physmap). Copies
-    /// ([`fetch`](Self::fetch), [`store`](Self::store)) do not move it.
+    /// memory again, another page, once it is [populated](crate::memory::Memory::populate_physmap).
+    /// Copies ([`fetch`](Self::fetch), [`store`](Self::store)) do not move it.
     ///
     /// # Errors
     ///

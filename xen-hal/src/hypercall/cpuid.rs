@@ -1,4 +1,5 @@
-//! Xen's CPUID leaves: whether Xen is there, its release, and the numbers of the domain and the vCPU.
+//! Xen's CPUID leaves: whether Xen is there, its release, and the numbers of the domain and the
+//! vCPU.
 
 #[cfg(target_arch = "x86")]
 use core::arch::x86 as arch;

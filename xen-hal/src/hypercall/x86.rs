@@ -1,8 +1,8 @@
 //! The ways into Xen on x86: `vmcall`, `vmmcall`, and the page of code that Xen fills in.
 //!
-//! On x86_64 the number is in rax, the arguments are in rdi, rsi, rdx, r10 and r8, and the answer is
-//! in rax. On 32-bit x86 the number is in eax, the arguments are in ebx, ecx, edx, esi and edi, and
-//! the answer is in eax.
+//! On x86_64 the number is in rax, the arguments are in rdi, rsi, rdx, r10 and r8, and the answer
+//! is in rax. On 32-bit x86 the number is in eax, the arguments are in ebx, ecx, edx, esi and edi,
+//! and the answer is in eax.
 
 use core::ptr::NonNull;
 

@@ -72,9 +72,9 @@ impl core::error::Error for BatchError {}
 impl<H: Hypercall> Memory<H> {
     /// Lets many pages appear, each at its frame. Upstream: `XENMEM_add_to_physmap_batch`.
     ///
-    /// An entry that fails does not stop the others: look at each result after an error. ForeignGrant
-    /// pages can be mapped by this method alone; no other page can be mapped over them before
-    /// [`remove_from_physmap`](Self::remove_from_physmap).
+    /// An entry that fails does not stop the others: look at each result after an error.
+    /// ForeignGrant pages can be mapped by this method alone; no other page can be mapped over them
+    /// before [`remove_from_physmap`](Self::remove_from_physmap).
     ///
     /// # Errors
     ///

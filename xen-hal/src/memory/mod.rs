@@ -19,8 +19,8 @@
 //! # What to beware of
 //! - RAM that was at a frame does not come back when what was mapped over it is unmapped. x86 frees
 //!   it. On Arm it stays the domain's and is out of its reach, as after
-//!   [`Memory::remove_from_physmap`] on either: there [`Memory::decrease_reservation`] gives it back before, or
-//!   the frame is one that never had RAM.
+//!   [`Memory::remove_from_physmap`] on either: there [`Memory::decrease_reservation`] gives it
+//!   back before, or the frame is one that never had RAM.
 //! - A page of Xen's has one place. Mapped a second time on x86 it leaves the first, and whoever
 //!   still points there faults. Arm refuses that with `EBUSY` since 4.17:
 //!   [`Memory::remove_from_physmap`] unmaps it first, which firmware may have forgotten.

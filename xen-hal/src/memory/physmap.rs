@@ -137,8 +137,8 @@ impl<H: Hypercall> Memory<H> {
     }
 
     /// Empties a guest frame. What was there is only unmapped: RAM stays counted as the domain's
-    /// and is out of its reach for good, so to give it back use [`decrease`](Self::decrease_reservation).
-    /// Upstream: `XENMEM_remove_from_physmap`.
+    /// and is out of its reach for good, so to give it back use
+    /// [`decrease`](Self::decrease_reservation). Upstream: `XENMEM_remove_from_physmap`.
     ///
     /// # Errors
     ///

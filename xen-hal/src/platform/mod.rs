@@ -1,5 +1,5 @@
-//! What the HAL needs from the machine and from the guest's kernel, besides hypercalls: small traits,
-//! and their implementations for bare guests.
+//! What the HAL needs from the machine and from the guest's kernel, besides hypercalls: small
+//! traits, and their implementations for bare guests.
 //!
 //! | trait | question | implementations |
 //! |---|---|---|

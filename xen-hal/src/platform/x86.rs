@@ -92,8 +92,8 @@ unsafe impl Interrupts for LocalInterrupts {
     }
 }
 
-/// The calling vCPU by CPUID, which Xen answers: it works without set-up, and takes about as long as
-/// a hypercall. Kernels usually have a faster way, such as a segment register.
+/// The calling vCPU by CPUID, which Xen answers: it works without set-up, and takes about as long
+/// as a hypercall. Kernels usually have a faster way, such as a segment register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuidVcpu(XenCpuid);
 

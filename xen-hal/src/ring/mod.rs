@@ -4,8 +4,9 @@
 //! - [`ByteProducer`] and [`ByteConsumer`] stream bytes, as console and xenstore do.
 //! - [`Wait`] is how a driver waits for its peer, and gives up.
 //!
-//! All index arithmetic is [`RingIndex`](xen_pac::access::RingIndex)'s. A peer may write any value to any index at any time: an
-//! index is loaded once and clamped before it is used, and no loop runs as long as a peer likes.
+//! All index arithmetic is [`RingIndex`](xen_pac::access::RingIndex)'s. A peer may write any value
+//! to any index at any time: an index is loaded once and clamped before it is used, and no loop
+//! runs as long as a peer likes.
 
 mod bytes;
 mod shared;

@@ -37,8 +37,8 @@ impl<H: Hypercall> Vcpu<H> {
         self.xen.call(command::StopPeriodicTimer, (self.id, &mut ()))
     }
 
-    /// Sets the singleshot timer of this vCPU, which must be the calling one. If `at` has passed, the
-    /// timer fires at once; with [`SystemTime::NEVER`] it never fires. An earlier setting is
+    /// Sets the singleshot timer of this vCPU, which must be the calling one. If `at` has passed,
+    /// the timer fires at once; with [`SystemTime::NEVER`] it never fires. An earlier setting is
     /// replaced. x86 only. Upstream: `VCPUOP_set_singleshot_timer`.
     ///
     /// # Errors

@@ -71,7 +71,10 @@ fn map<T>(
         .collect();
     if !missing.is_empty() {
         let fault = fault(place.clone(), format!("no value for {}", list(&missing)));
-        report.add(fault.help("give a value for each architecture on which the item exists, or narrow the item with `arch`"));
+        report.add(fault.help(
+            "give a value for each architecture on which the item exists, or \
+         narrow the item with `arch`",
+        ));
     }
 }
 

@@ -333,7 +333,8 @@ mod tests {
 
     #[test]
     fn blocks_do_not_run_together() {
-        let text = "one\nline\n# Heading\n- item [a]\n  goes on\n- other\n1. first\n```c\nint [x];\n\
+        let text = "one\nline\n# Heading\n- item [a]\n  goes on\n- other\n1. first\n```c\n\
+         int [x];\n\
                     ```\nafter\n\n    indented [code]\n    `more`\n\n#not a heading";
         assert_eq!(
             Docs::of(text).fact("Fact.").lines(),

@@ -53,7 +53,8 @@ enumerations:
         &text,
         &[
             "pub struct Sort(pub u32);",
-            "#[deprecated(note = \"the headers dropped it after Xen 4.5\")] pub const OLD: Self = Self(1);",
+            "#[deprecated(note = \"the headers dropped it after Xen 4.5\")] pub const OLD: Self = \
+            Self(1);",
             "Used \\[since\\] then.",
             "`SORT_new`. Since Xen 4.6.",
             "#[cfg(target_arch = \"x86\")] pub const NARROW: Self = Self(2);",
@@ -78,7 +79,8 @@ arguments:
         &text,
         &[
             "#[doc(hidden)] #[cfg(target_arch = \"x86_64\")] pub _pad0: [u8; 4],",
-            "#[inline] #[must_use] pub const fn new(kind: u32) -> Self { Self { kind, ..Self::ZEROED } }",
+            "#[inline] #[must_use] pub const fn new(kind: u32) -> Self \
+             { Self { kind, ..Self::ZEROED } }",
             "| offset + size: x86_64 | x86 | field | type | direction |",
             "| 0 + 4 | 0 + 4 | `kind` | `u32` | in |",
             "| 8 + 8 | 4 + 8 | `time` | `u64` | out |",

@@ -1,8 +1,9 @@
 //! What the description means in one release on one architecture: names, values of constants, and
 //! layouts.
 //!
-//! [`Symbols`] says what a name stands for there, [`Layouts`] where the fields of a struct lie. Both
-//! also work on a description that has errors: they return a [`Problem`], and `check` reports it.
+//! [`Symbols`] says what a name stands for there, [`Layouts`] where the fields of a struct lie.
+//! Both also work on a description that has errors: they return a [`Problem`], and `check` reports
+//! it.
 
 mod compute;
 mod epochs;

@@ -125,7 +125,8 @@ fn many_keys_take_time_in_proportion() {
 
 proptest! {
     #[test]
-    fn no_text_panics_and_all_spans_are_text(text in "([a-c: \\n\"'&*!|>%#?,é\\[\\]{}-]|: |- |\\n  ){0,80}") {
+    fn no_text_panics_and_all_spans_are_text(text in "([a-c: \\n\"'&*!|>%#?,é\\[\\]{}-]|: |- |\\n  \
+     ){0,80}") {
         for fault in read(&text).faults {
             prop_assert!(text.get(fault.span).is_some());
             prop_assert!(fault.related.is_none_or(|(span, _)| text.get(span).is_some()));

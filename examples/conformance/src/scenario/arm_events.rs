@@ -1,5 +1,5 @@
-//! Shows upcalls on Arm: an edge of a private interrupt, blocks that another vCPU registers, blocking
-//! with interrupts off, and the FIFO form of the event channels.
+//! Shows upcalls on Arm: an edge of a private interrupt, blocks that another vCPU registers,
+//! blocking with interrupts off, and the FIFO form of the event channels.
 
 use core::sync::atomic::Ordering;
 

@@ -1,5 +1,5 @@
-//! Shows the shared page and the grant table on Arm: where they can be, what lending to oneself does,
-//! and how a mapping is ended wrongly.
+//! Shows the shared page and the grant table on Arm: where they can be, what lending to oneself
+//! does, and how a mapping is ended wrongly.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -62,7 +62,8 @@ pub(super) fn shared<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     shared_info::registered(machine, t)
 }
 
-/// Lending to oneself, mapping, unmapping, copying; a table that grows; all as on x86, and what is otherwise.
+/// Lending to oneself, mapping, unmapping, copying; a table that grows; all as on x86, and what is
+/// otherwise.
 pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = Xen::new(machine.xen());
     let grants = xen.grants();

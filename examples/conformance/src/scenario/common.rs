@@ -1,5 +1,5 @@
-//! What several scenarios use: requests that the HAL's types do not let a program make, the pages for
-//! a grant, and areas that are registered.
+//! What several scenarios use: requests that the HAL's types do not let a program make, the pages
+//! for a grant, and areas that are registered.
 
 use core::sync::atomic::AtomicU32;
 

@@ -70,8 +70,8 @@ fn look<M: Machine>(
     Ok(())
 }
 
-/// XenCpuid the flag set that says that an upcall is due, and signals; then clears it, looks for the
-/// event, and signals again.
+/// XenCpuid the flag set that says that an upcall is due, and signals; then clears it, looks for
+/// the event, and signals again.
 fn left_set<M: Machine>(
     machine: &M,
     t: &Transcript<'_>,

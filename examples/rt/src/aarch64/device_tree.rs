@@ -11,8 +11,8 @@ const FIRST_PPI: u32 = 16;
 /// How a device tree calls them in an interrupt's first cell.
 const PPI: u32 = 1;
 
-/// The interrupt number of upcalls in a domain whose device tree does not describe Xen, as that of a
-/// dom0less domain without `xen,enhanced`. Upstream: `GUEST_EVTCHN_PPI`.
+/// The interrupt number of upcalls in a domain whose device tree does not describe Xen, as that of
+/// a dom0less domain without `xen,enhanced`. Upstream: `GUEST_EVTCHN_PPI`.
 const GUEST_EVTCHN_PPI: u32 = 31;
 
 /// The devices that the runtime uses.

@@ -1,8 +1,8 @@
 //! The Image header, and the way from it to [`start`](super::start): Xen enters at EL1 with the MMU
 //! and the caches off, interrupts off, and the physical address of the device tree in x0.
 //!
-//! The MMU comes first: with it off, all memory is device memory, on which exclusive accesses (every
-//! atomic operation) are not promised to work. The boot page tables map memory to itself:
+//! The MMU comes first: with it off, all memory is device memory, on which exclusive accesses
+//! (every atomic operation) are not promised to work. The boot page tables map memory to itself:
 //!
 //! | addresses | what Xen puts there | attributes |
 //! |---|---|---|

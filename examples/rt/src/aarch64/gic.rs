@@ -1,5 +1,5 @@
-//! The interrupt controller, GICv2 or GICv3: upcalls and the virtual timer are private interrupts of
-//! each vCPU.
+//! The interrupt controller, GICv2 or GICv3: upcalls and the virtual timer are private interrupts
+//! of each vCPU.
 
 use core::cell::UnsafeCell;
 use core::hint::spin_loop;

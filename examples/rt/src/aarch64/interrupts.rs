@@ -21,8 +21,8 @@ pub fn on_timer(handler: fn()) {
 /// Turns interrupts on.
 #[inline]
 pub fn enable() {
-    // SAFETY: every vector has a handler. Without `nomem`, what the program did before is visible to
-    // the handler.
+    // SAFETY: every vector has a handler. Without `nomem`, what the program did before is visible
+    // to the handler.
     unsafe { asm!("msr daifclr, #2", "isb", options(nostack)) };
 }
 

@@ -66,8 +66,8 @@ extern "C" fn start(device_tree: usize) -> ! {
         panic!("expected a GIC and a timer in the device tree, found one of them missing");
     };
     UART.store(platform.uart, Ordering::Relaxed);
-    // SAFETY: the device tree describes the registers, which the entry mapped as device memory. Only
-    // the runtime uses them.
+    // SAFETY: the device tree describes the registers, which the entry mapped as device memory.
+    // Only the runtime uses them.
     unsafe { gic::prepare(&platform) };
     gic::enable_for(VcpuId(0));
     guest_main(Boot { xen: Hvc, info: BootInfo { device_tree: tree } })
@@ -88,7 +88,8 @@ pub(crate) fn read_console() -> Option<u8> {
     uart.read_word().ok().flatten()
 }
 
-/// Ends the emulator by a semihosting call, with the exit status that `isa-debug-exit` gives on x86.
+/// Ends the emulator by a semihosting call, with the exit status that `isa-debug-exit` gives on
+/// x86.
 pub(crate) fn exit_emulator(status: Status) {
     #[cfg(feature = "semihosting")]
     semihosting::process::exit(2 * status as i32 + 1);

@@ -46,8 +46,8 @@ pub fn current() -> VcpuId {
 ///
 /// # Errors
 ///
-/// [`Errno::ENOENT`] for a vCPU that does not exist or is beyond [`MAX_VCPUS`], [`Errno::EEXIST`] for
-/// one that was started before.
+/// [`Errno::ENOENT`] for a vCPU that does not exist or is beyond [`MAX_VCPUS`], [`Errno::EEXIST`]
+/// for one that was started before.
 pub fn start(_xen: &impl Hypercall, vcpu: VcpuId, main: fn(VcpuId)) -> Result<(), Errno> {
     let number = vcpu.0 as usize;
     let stack = STACKS.0.get(number).ok_or(Errno::ENOENT)?;

@@ -1,8 +1,8 @@
 //! The way from the PVH entry to [`start`](super::start), and the start of secondary vCPUs. Paging
 //! stays off.
 //!
-//! Xen enters with flat segments, interrupts off, and the physical address of the start info in ebx.
-//! Nothing else is promised: no stack, and no descriptor tables.
+//! Xen enters with flat segments, interrupts off, and the physical address of the start info in
+//! ebx. Nothing else is promised: no stack, and no descriptor tables.
 
 use core::arch::global_asm;
 

@@ -12,8 +12,8 @@ use xen_hal::vcpu::LongMode;
 use super::descriptors::{CODE_SEGMENT, DATA_SEGMENT};
 use crate::STACK_SIZE;
 
-/// How many GiB are mapped to themselves. Four reach everything that a PC has below 4 GiB, the local
-/// APIC included.
+/// How many GiB are mapped to themselves. Four reach everything that a PC has below 4 GiB, the
+/// local APIC included.
 const GIBIBYTES: usize = 4;
 
 /// Page table entry: present and writable.

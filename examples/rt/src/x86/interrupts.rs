@@ -46,8 +46,8 @@ pub fn on_own_upcall(handler: fn()) {
 /// Turns interrupts on.
 #[inline]
 pub fn enable() {
-    // SAFETY: every vector has a handler. Without `nomem`, what the program did before is visible to
-    // the handler.
+    // SAFETY: every vector has a handler. Without `nomem`, what the program did before is visible
+    // to the handler.
     unsafe { asm!("sti", options(nostack)) };
 }
 

@@ -139,8 +139,9 @@ pub(crate) fn read_console() -> Option<u8> {
     (read == Ok(1)).then_some(byte[0])
 }
 
-/// Writes the status to the device `isa-debug-exit` of QEMU, which then exits with `2 * status + 1`,
-/// and of Bochs, whose BIOS port panics with the status as its line. Elsewhere the port is unused.
+/// Writes the status to the device `isa-debug-exit` of QEMU, which then exits with `2 * status +
+/// 1`, and of Bochs, whose BIOS port panics with the status as its line. Elsewhere the port is
+/// unused.
 pub(crate) fn exit_emulator(status: Status) {
     const PORT: u16 = 0x501;
     // SAFETY: the write ends the emulator or does nothing.

@@ -86,8 +86,8 @@ global_asm!(
     "spurious_stub:",
     "    iretq",
     // `sti` delays interrupts by one instruction, so they come once the processor has halted. QEMU
-    // forgets that delay in a nested guest when a physical interrupt comes at that moment; the check
-    // above makes up for it.
+    // forgets that delay in a nested guest when a physical interrupt comes at that moment; the
+    // check above makes up for it.
     ".globl enable_and_halt",
     "enable_and_halt:",
     "    sti",
@@ -99,7 +99,8 @@ global_asm!(
     ".balign 8",
     ".globl exception_stubs",
     "exception_stubs:",
-    ".irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
+    ".irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, \
+     22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
     "    .quad exception_\\vector",
     ".endr",
     ".popsection",

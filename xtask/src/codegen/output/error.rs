@@ -41,14 +41,16 @@ impl std::fmt::Display for OutputError {
             Self::Foreign(path) => {
                 write!(
                     out,
-                    "`{}` was not made by `cargo xtask regen`, and so is not overwritten: move it away",
+                    "`{}` was not made by `cargo xtask regen`, and so is not overwritten: move it \
+                     away",
                     path.display()
                 )
             }
             Self::NotUndone { first, then } => {
                 write!(
                     out,
-                    "{first}; and then, while the old files were put back: {then}; run `cargo xtask regen` once that is mended"
+                    "{first}; and then, while the old files were put back: {then}; run `cargo \
+                     xtask regen` once that is mended"
                 )
             }
         }

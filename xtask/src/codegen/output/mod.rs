@@ -1,7 +1,7 @@
 //! Brings the generated folder up to date: everything is known before anything is written.
 //!
-//! [`Plan::new`] compares the generated texts with what is on the disk, [`apply()`] carries the plan
-//! out, and [`diff`] shows it.
+//! [`Plan::new`] compares the generated texts with what is on the disk, [`apply()`] carries the
+//! plan out, and [`diff`] shows it.
 
 mod apply;
 mod diff;
