@@ -30,18 +30,18 @@ pub struct FaultRates {
     pub counter_lag: u32,
     /// On x86, when [`Interrupts::enable`](xen_hal::platform::Interrupts::enable) turns interrupts
     /// on: the next hypercall is the next instruction. No interrupt can be delivered before it, so
-    /// `SCHEDOP_block` sleeps although an upcall is pending.
+    /// `SCHEDOP_block` sleeps although an upcall is pending. Accesses to the program's own memory
+    /// do not end the shadow.
     pub interrupt_shadow: u32,
     /// At a suspend: it is cancelled. Otherwise the domain is restored on another host.
     pub cancelled_suspends: u32,
 }
 
 impl FaultRates {
-    /// What happens on any machine with several vCPUs: preemption, and hypercalls right after
-    /// interrupts were turned on. This is the default of a machine.
+    /// Only preemption, as on any machine with several vCPUs. This is the default of a machine.
     #[must_use]
     pub const fn new() -> Self {
-        Self { preempt_hypercalls: 2, preempt_accesses: 64, interrupt_shadow: 4, ..Self::none() }
+        Self { preempt_hypercalls: 2, preempt_accesses: 64, ..Self::none() }
     }
 
     /// No faults: a vCPU runs until it waits.

@@ -4,7 +4,7 @@ use super::Context;
 use super::places::spread;
 use super::report::{Report, fault};
 use super::walk::{covers, fields, structs};
-use crate::document::{Availability, Count, Head, PerArch, Shape, TypeRef};
+use crate::document::{Availability, Count, Head, PerArch, Primitive, Shape, TypeRef};
 use crate::layout::{Item, Problem};
 use crate::yaml::Place;
 
@@ -100,6 +100,9 @@ fn named(
             ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "char", "ulong", "handle"];
         let fault = fault(place.clone(), format!("unknown type `{name}`"))
             .label("no file of the description has a type of this name");
+        if let Some(own) = Primitive::of_c(name) {
+            return report.add(fault.help(format!("use `{own}`")));
+        }
         return report.add_near(fault, name, names.type_names().chain(primitives));
     }
     if let Some(Item::Encoding(item)) = items.first() {

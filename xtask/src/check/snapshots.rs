@@ -15,7 +15,7 @@ use crate::yaml::Place;
 use std::collections::{HashMap, HashSet};
 
 /// The versioned fields and counters that snapshots read, by architecture.
-type Read = HashSet<(ArchId, *const Field)>;
+type Read<'d> = HashSet<(ArchId, &'d Place)>;
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     let mut read = Read::default();
@@ -78,12 +78,12 @@ fn newest(context: &Context<'_>, availability: Availability) -> Availability {
     }
 }
 
-fn counter(
+fn counter<'d>(
     context: &Context<'_>,
     report: &mut Report<'_>,
-    block: &Struct,
+    block: &'d Struct,
     snapshot: &Snapshot,
-    read: &mut Read,
+    read: &mut Read<'d>,
 ) {
     let availability = newest(context, block.head.availability);
     let place = snapshot.place.key("counter");
@@ -92,7 +92,7 @@ fn counter(
             || block.fields.iter().filter(|field| field.head.availability.contains(release, arch));
         let found = match here().find(|field| field.head.name == snapshot.counter) {
             Some(field) if field.use_ == FieldUse::Access(Access::Counter) => {
-                read.insert((arch, std::ptr::from_ref(field)));
+                read.insert((arch, &field.head.place));
                 continue;
             }
             Some(field) => {
@@ -124,7 +124,7 @@ fn member<'d>(
     report: &mut Report<'_>,
     block: &'d Struct,
     member: &'d SnapshotMember,
-    read: &mut Read,
+    read: &mut Read<'d>,
 ) {
     let availability = newest(context, block.head.availability);
     for (release, arch) in context.symbols().cells(availability) {
@@ -138,7 +138,7 @@ fn member<'d>(
         };
         match follow(context, block, path, (release, arch)) {
             Ok(field) if field.use_ == FieldUse::Access(Access::Versioned) => {
-                read.insert((arch, std::ptr::from_ref(field)));
+                read.insert((arch, &field.head.place));
             }
             Ok(field) => {
                 let found =
@@ -162,9 +162,14 @@ fn member<'d>(
 
 /// Proposes the field that was perhaps meant, and counts it as read: that no snapshot reads it
 /// would be told besides.
-fn meaning(found: Diagnostic, meant: Option<&Field>, arch: ArchId, read: &mut Read) -> Diagnostic {
+fn meaning<'d>(
+    found: Diagnostic,
+    meant: Option<&'d Field>,
+    arch: ArchId,
+    read: &mut Read<'d>,
+) -> Diagnostic {
     let Some(field) = meant else { return found };
-    read.insert((arch, std::ptr::from_ref(field)));
+    read.insert((arch, &field.head.place));
     found.label(format!("did you mean `{}`?", field.head.name))
 }
 
@@ -249,7 +254,7 @@ fn follow<'d>(
     Err(DeadEnd { step: path, within, why: Why::NoField, near: Vec::new() })
 }
 
-fn unread(context: &Context<'_>, report: &mut Report<'_>, field: &Field, read: &Read) {
+fn unread(context: &Context<'_>, report: &mut Report<'_>, field: &Field, read: &Read<'_>) {
     let (what, help) = match field.use_ {
         FieldUse::Access(Access::Versioned) => (
             "versioned",
@@ -260,7 +265,7 @@ fn unread(context: &Context<'_>, report: &mut Report<'_>, field: &Field, read: &
     };
     let availability = newest(context, field.head.availability);
     for cell in context.symbols().cells(availability) {
-        if !read.contains(&(cell.1, std::ptr::from_ref(field))) {
+        if !read.contains(&(cell.1, &field.head.place)) {
             let found = fault(
                 field.head.place.key("access"),
                 format!("`{}` is {what}, but no snapshot reads it", field.head.name),

@@ -2,6 +2,7 @@
 
 use super::workspace_root;
 use crate::codegen::output::{self, Lock, OutputError, Plan};
+use crate::diagnostic;
 use crate::generate::{self, Failure, Output};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,9 @@ use std::time::{Duration, Instant};
 
 /// The command that mends what `--check` found.
 const MENDS: &str = "cargo xtask regen";
+
+/// The number of errors that are shown; of more, their number is enough.
+const MOST_ERRORS: usize = 50;
 
 /// What `cargo xtask regen` can be told.
 #[derive(Debug, clap::Args)]
@@ -107,10 +111,16 @@ fn failed(failure: &Failure) -> ExitCode {
         Failure::Load(error) => eprintln!("\x1b[1;31merror\x1b[0m: {error}"),
         Failure::Wrong(sources, wrong) => {
             let colour = std::io::stderr().is_terminal();
-            eprintln!("{}", crate::diagnostic::render(wrong, sources, colour));
+            eprintln!("{}", diagnostic::render_first(wrong, sources, colour, MOST_ERRORS));
             let (count, errors) = (wrong.len(), if wrong.len() == 1 { "error" } else { "errors" });
+            let shown = if count > MOST_ERRORS {
+                format!(", of which the first {MOST_ERRORS} are shown")
+            } else {
+                String::new()
+            };
             eprintln!(
-                "\x1b[1;31merror\x1b[0m: {count} {errors} in the description; nothing was written"
+                "\x1b[1;31merror\x1b[0m: {count} {errors} in the description{shown}; \
+                 nothing was written"
             );
         }
     }

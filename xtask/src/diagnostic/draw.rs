@@ -20,6 +20,17 @@ const SIDE: usize = 4096;
 /// line.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) -> String {
+    render_first(diagnostics, sources, colour, usize::MAX)
+}
+
+/// Does the same for the first so many.
+#[must_use]
+pub fn render_first(
+    diagnostics: &[Diagnostic],
+    sources: &Sources,
+    colour: bool,
+    most: usize,
+) -> String {
     let files = Files::new(sources);
     let mut placed: Vec<_> = diagnostics
         .iter()
@@ -28,7 +39,7 @@ pub fn render(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) -> St
     placed.sort_by_key(|(mark, _)| (mark.file, mark.span.start));
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
-    for (mark, diagnostic) in placed {
+    for (mark, diagnostic) in placed.into_iter().take(most) {
         text.push_str(&renderer.render(&[files.report(&mark, diagnostic)]));
         text.push_str("\n\n");
     }

@@ -8,7 +8,7 @@ mod near;
 #[cfg(test)]
 mod tests;
 
-pub use draw::render;
+pub use draw::{render, render_first};
 pub use near::nearest;
 
 use crate::yaml::Place;

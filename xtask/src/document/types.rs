@@ -44,6 +44,23 @@ impl Primitive {
         ("ulong", Self::Ulong),
     ];
 
+    /// Returns the name in the description of an integer type of C.
+    #[must_use]
+    pub fn of_c(name: &str) -> Option<&'static str> {
+        Some(match name {
+            "uint8_t" => "u8",
+            "uint16_t" => "u16",
+            "uint32_t" | "unsigned" | "unsigned int" => "u32",
+            "uint64_t" | "uint64_aligned_t" => "u64",
+            "int8_t" => "i8",
+            "int16_t" => "i16",
+            "int32_t" | "int" => "i32",
+            "int64_t" | "int64_aligned_t" => "i64",
+            "unsigned long" => "ulong",
+            _ => return None,
+        })
+    }
+
     /// Returns its name in the description.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -152,7 +152,12 @@ impl Fault {
     }
 
     pub(super) fn syntax(span: Range<usize>, info: &str) -> Self {
-        Self::new(span, "this is not valid YAML", info, "")
+        let help = if info.contains("mapping values") {
+            "put a text that contains `: ` into quotes"
+        } else {
+            ""
+        };
+        Self::new(span, "this is not valid YAML", info, help)
     }
 
     fn duplicate(span: Range<usize>, first: Range<usize>, key: &str) -> Self {

@@ -1,6 +1,6 @@
 //! A domain's grant table, and the grants of others that it has mapped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use xen_hal::hypercall::Errno;
@@ -14,6 +14,8 @@ use crate::memory::{MachineFrame, MachineMemory};
 
 /// How many pages a table may have.
 pub(crate) const MAX_FRAMES: usize = 64;
+/// How many handles Xen keeps in a page.
+const HANDLES_IN_PAGE: usize = 256;
 /// Bytes of a version 2 entry.
 pub(super) const V2_ENTRY: usize = 16;
 
@@ -26,6 +28,8 @@ pub(crate) struct Grants {
     pub(crate) active: BTreeMap<u32, Active>,
     /// The mappings of this domain, by handle.
     pub(crate) maps: Vec<Option<Map>>,
+    /// The handles that are free, in the order in which they are used next.
+    free_handles: VecDeque<usize>,
     /// How many mappings there may be.
     pub(crate) max_maps: usize,
 }
@@ -58,8 +62,25 @@ impl Grants {
             status_frames: Vec::new(),
             active: BTreeMap::new(),
             maps: Vec::new(),
+            free_handles: VecDeque::new(),
             max_maps,
         }
+    }
+
+    /// Takes the handle that has been free for longest. Handles are added a page at a time, before
+    /// the last free one is taken (`get_maptrack_handle`).
+    pub(crate) fn take_handle(&mut self) -> Option<usize> {
+        if self.free_handles.len() <= 1 {
+            let (first, end) = (self.maps.len(), self.maps.len() + HANDLES_IN_PAGE);
+            self.maps.resize(end.min(self.max_maps).max(first), None);
+            self.free_handles.extend(first..self.maps.len());
+        }
+        self.free_handles.pop_front()
+    }
+
+    /// Returns a handle that is not used (`put_maptrack_handle`).
+    pub(crate) fn return_handle(&mut self, handle: usize) {
+        self.free_handles.push_back(handle);
     }
 
     /// How many entries the table has.
@@ -139,6 +160,7 @@ impl State {
     /// Ends a mapping: its frame is empty. When it was the last of the grant, the entry is unused.
     pub(crate) fn end_map(&mut self, domain: usize, handle: usize) {
         let Some(map) = self.domains[domain].grants.maps[handle].take() else { return };
+        self.domains[domain].grants.return_handle(handle);
         let physmap = &mut self.domains[domain].physmap;
         let at = physmap.frame(Frame::containing(map.address).0);
         if let Some(at) = at.filter(|at| matches!(physmap.entries[*at], Entry::Grant { .. })) {

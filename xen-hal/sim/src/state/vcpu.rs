@@ -42,6 +42,8 @@ pub(crate) struct Vcpu {
     pub(crate) apic: LocalApic,
     /// How often an interrupt that it could have taken was delayed.
     pub(crate) delayed: u32,
+    /// Whether `SCHEDOP_pin_override` pinned it.
+    pub(crate) pinned: bool,
     /// Whether an NMI is due.
     pub(crate) nmi: bool,
     pub(crate) singleshot: Option<u64>,
@@ -100,6 +102,7 @@ impl Vcpu {
             own_vector: None,
             apic: LocalApic::default(),
             delayed: 0,
+            pinned: false,
             nmi: false,
             singleshot: None,
             poll_deadline: None,

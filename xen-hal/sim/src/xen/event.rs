@@ -171,7 +171,7 @@ fn status(call: &mut Call<'_>, asked: &mut EvtchnStatus) -> Answer {
     call.state.may_act_on(call.me.domain, target)?;
     asked.vcpu = port.vcpu as u32;
     (asked.status, asked.u) = match port.binding {
-        Binding::Free => (EvtchnState::CLOSED, EvtchnStatusU::from_virq(Virq(0))),
+        Binding::Free => (EvtchnState::CLOSED, asked.u),
         Binding::Unbound { remote } => (
             EvtchnState::UNBOUND,
             EvtchnStatusU::from_unbound(EvtchnStatusUUnbound { dom: remote }),
@@ -186,7 +186,7 @@ fn status(call: &mut Call<'_>, asked: &mut EvtchnStatus) -> Answer {
         ),
         Binding::Pirq(number) => (EvtchnState::PIRQ, EvtchnStatusU::from_pirq(number)),
         Binding::Virq(virq) => (EvtchnState::VIRQ, EvtchnStatusU::from_virq(virq)),
-        Binding::Ipi => (EvtchnState::IPI, EvtchnStatusU::from_virq(Virq(0))),
+        Binding::Ipi => (EvtchnState::IPI, asked.u),
     };
     Ok(0)
 }

@@ -8,7 +8,7 @@ use xen_pac::grant_table::{
 
 use super::Call;
 use crate::memory::MachineFrame;
-use crate::state::{Entry, Grants, Map, read_entry};
+use crate::state::{Entry, Map, read_entry};
 
 pub(super) fn map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) {
     asked.status = try_map(call, asked).err().unwrap_or(GrantStatus::OKAY);
@@ -27,34 +27,46 @@ fn try_map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) -> Result<(), Gra
     if call.state.silo_forbids(me, me, owner) {
         return Err(GrantStatus::PERMISSION_DENIED);
     }
-    let handle = free_handle(call)?;
-    let writable = !is(flags::READONLY);
-    let frame = granted_frame(call, owner, asked.reference, writable, true)?.0;
-    let address = asked.host_addr;
-    place(call, owner, frame, address, writable)?;
-    let by = call.domain().id;
-    call.state.pin_grant(owner, asked.reference, by, frame, writable);
-    call.state.frames.hold(frame);
-    let map = Map { owner: asked.dom, reference: asked.reference, frame, address, writable };
-    let maps = &mut call.domain_mut().grants.maps;
-    maps.resize((handle + 1).max(maps.len()), None);
-    maps[handle] = Some(map);
+    let handle = take_handle(call)?;
+    let frame = map_page(call, owner, asked).inspect_err(|_| {
+        call.domain_mut().grants.return_handle(handle);
+    })?;
+    let map = Map {
+        owner: asked.dom,
+        reference: asked.reference,
+        frame,
+        address: asked.host_addr,
+        writable: !is(flags::READONLY),
+    };
+    call.domain_mut().grants.maps[handle] = Some(map);
     asked.handle = handle as u32;
     asked.dev_bus_addr = (frame.0 * PAGE_SIZE) as u64;
     Ok(())
 }
 
-/// The lowest handle that is free.
-fn free_handle(call: &Call<'_>) -> Result<usize, GrantStatus> {
-    let Grants { maps, max_maps, .. } = &call.domain().grants;
-    let free = maps.iter().position(Option::is_none).unwrap_or(maps.len());
+fn take_handle(call: &mut Call<'_>) -> Result<usize, GrantStatus> {
     // 4.16 introduced a status for this.
     let full = if call.state.profile.since(4, 16) {
         GrantStatus::NO_SPACE
     } else {
         GrantStatus::NO_DEVICE_SPACE
     };
-    if free < *max_maps { Ok(free) } else { Err(full) }
+    call.domain_mut().grants.take_handle().ok_or(full)
+}
+
+/// Maps the page of a grant at the caller's address, and counts the use.
+fn map_page(
+    call: &mut Call<'_>,
+    owner: usize,
+    asked: &GnttabMapGrantRef,
+) -> Result<MachineFrame, GrantStatus> {
+    let (reference, writable) = (asked.reference, !flags::READONLY.is_set(asked.flags));
+    let frame = granted_frame(call, owner, reference, writable, true)?.0;
+    place(call, owner, frame, asked.host_addr, writable)?;
+    let by = call.domain().id;
+    call.state.pin_grant(owner, reference, by, frame, writable);
+    call.state.frames.hold(frame);
+    Ok(frame)
 }
 
 /// The granting domain, by its number and never by `DOMID_SELF`.
@@ -112,12 +124,19 @@ fn place(
     writable: bool,
 ) -> Result<(), GrantStatus> {
     let me = call.me.domain;
-    let at = call
-        .domain()
-        .physmap
-        .frame(Frame::containing(address).0)
-        .ok_or(GrantStatus::GENERAL_ERROR)?;
     let state = &mut *call.state;
+    let at = state.domains[me].physmap.frame(Frame::containing(address).0);
+    if owner == me && !state.profile.is_arm() {
+        // On x86 a page of the domain itself leaves its frame, even if the map fails. As a grant
+        // it can be at several.
+        let physmap = &mut state.domains[me].physmap;
+        if let Some(from) = physmap.entries.iter().position(|entry| *entry == Entry::Ram(frame)) {
+            physmap
+                .put(from, Entry::Empty, &state.memory)
+                .map_err(|_| GrantStatus::GENERAL_ERROR)?;
+        }
+    }
+    let at = at.ok_or(GrantStatus::GENERAL_ERROR)?;
     if matches!(state.domains[me].physmap.entries[at], Entry::Grant { .. })
         && !state.profile.is_arm()
     {
@@ -125,16 +144,8 @@ fn place(
         call.state.crash(call.me, "it mapped a grant over another");
         return Err(GrantStatus::GENERAL_ERROR);
     }
-    let physmap = &mut state.domains[me].physmap;
-    if owner == me && !state.profile.is_arm() {
-        // On x86 a page of the domain itself leaves its frame. As a grant it can be at several.
-        if let Some(from) = physmap.entries.iter().position(|entry| *entry == Entry::Ram(frame)) {
-            physmap
-                .put(from, Entry::Empty, &state.memory)
-                .map_err(|_| GrantStatus::GENERAL_ERROR)?;
-        }
-    }
-    physmap
+    state.domains[me]
+        .physmap
         .put(at, Entry::Grant { frame, writable }, &state.memory)
         .map_err(|_| GrantStatus::GENERAL_ERROR)
 }

@@ -16,6 +16,8 @@ use crate::state::VcpuKey;
 const LOWEST_VECTOR: u8 = 0x10;
 /// Bytes of a 32-bit task state segment, the least for VM86_TSS_SIZED.
 const TASK_STATE: u64 = 104;
+/// The size that Xen takes if VM86_TSS sets only the address.
+const OLD_TASK_STATE: u64 = 128;
 /// The widths of the saved x87 instruction pointer, in bytes; 0 lets Xen choose.
 const FIP_WIDTHS: [u64; 3] = [0, 4, 8];
 
@@ -98,8 +100,14 @@ fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
     let target = target(call, asked, |profile, index| {
         may_be_set(index) || index == HvmParam::ALTP2M && profile.since(4, 19)
     })?;
-    let value = asked.value;
-    let before = call.state.domains[target].parameters[asked.index.0 as usize];
+    // Both task state parameters are one value, with the size in the upper half.
+    let (index, value) = match asked.index {
+        HvmParam::VM86_TSS if asked.value <= u64::from(u32::MAX) => {
+            (HvmParam::VM86_TSS_SIZED, asked.value | OLD_TASK_STATE << u32::BITS)
+        }
+        index => (index, asked.value),
+    };
+    let before = call.state.domains[target].parameters[index.0 as usize];
     match asked.index {
         // Since 4.19 it is fixed when the domain is created.
         HvmParam::ALTP2M if call.state.profile.since(4, 19) => return Err(Errno::EEXIST),
@@ -107,11 +115,13 @@ fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
         // No domain here has the ports.
         HvmParam::ACPI_IOPORTS_LOCATION => return Err(Errno::ENODEV),
         HvmParam::X87_FIP_WIDTH if !FIP_WIDTHS.contains(&value) => return Err(Errno::EINVAL),
-        HvmParam::VM86_TSS if value > u64::from(u32::MAX) => return crash(call, target),
-        HvmParam::VM86_TSS_SIZED if value >> u32::BITS < TASK_STATE => return crash(call, target),
+        HvmParam::VM86_TSS if asked.value > u64::from(u32::MAX) => return crash(call, target),
+        HvmParam::VM86_TSS_SIZED if asked.value >> u32::BITS < TASK_STATE => {
+            return crash(call, target);
+        }
         _ => {}
     }
-    call.state.domains[target].parameters[asked.index.0 as usize] = value;
+    call.state.domains[target].parameters[index.0 as usize] = value;
     if asked.index == HvmParam::CALLBACK_IRQ {
         // The width of the guest is latched (`hvm_latch_shinfo_size`).
         call.state.write_wallclock(target);
@@ -148,7 +158,11 @@ fn set_callback(call: &mut Call<'_>, target: usize, value: u64) {
 
 fn get(call: &mut Call<'_>, asked: &mut XenHvmParam) -> Answer {
     let target = target(call, asked, |_, index| may_be_read(index))?;
-    asked.value = call.state.domains[target].parameters[asked.index.0 as usize];
+    let parameters = &call.state.domains[target].parameters;
+    asked.value = match asked.index {
+        HvmParam::VM86_TSS => parameters[HvmParam::VM86_TSS_SIZED.0 as usize] & u64::from(u32::MAX),
+        index => parameters[index.0 as usize],
+    };
     Ok(0)
 }
 

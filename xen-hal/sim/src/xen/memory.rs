@@ -28,9 +28,9 @@ const E820_RAM: u32 = 1;
 
 pub(super) fn memory_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     match op as u32 {
-        command::PopulatePhysmap::NUMBER => Ok(reservation(call, at, populate)),
-        command::DecreaseReservation::NUMBER => Ok(reservation(call, at, decrease)),
-        command::IncreaseReservation::NUMBER => Ok(reservation(call, at, increase)),
+        command::PopulatePhysmap::NUMBER => Ok(reservation(call, at, populate, true)),
+        command::DecreaseReservation::NUMBER => Ok(reservation(call, at, decrease, true)),
+        command::IncreaseReservation::NUMBER => Ok(reservation(call, at, increase, false)),
         command::MaximumRamPage::NUMBER => Ok(call.state.frames.count() - 1),
         command::CurrentReservation::NUMBER => {
             about(call, at, |call, target| call.state.domains[target].physmap.pages)
@@ -52,13 +52,6 @@ pub(super) fn memory_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
             remove(call, asked)
         }
         command::MemoryMap::NUMBER if !call.state.profile.is_arm() => call.update(at, memory_map),
-        command::MachineMemoryMap::NUMBER if !call.state.profile.is_arm() => {
-            if call.domain().role == Role::Control {
-                call.update(at, machine_map)
-            } else {
-                Err(Errno::EPERM)
-            }
-        }
         _ => Err(Errno::ENOSYS),
     }
 }
@@ -83,6 +76,7 @@ fn reservation(
     call: &mut Call<'_>,
     at: usize,
     one: fn(&mut Call<'_>, usize, Option<u64>, u32) -> bool,
+    reads_list: bool,
 ) -> usize {
     let Ok(asked) = call.read::<XenMemoryReservation>(at) else { return 0 };
     if asked.nr_extents > MAX_EXTENTS {
@@ -94,7 +88,7 @@ fn reservation(
         return 0;
     }
     for extent in 0..asked.nr_extents as usize {
-        let first = if asked.extent_start.is_null() {
+        let first = if asked.extent_start.is_null() || !reads_list {
             None
         } else {
             match element(call, asked.extent_start, extent) {
@@ -121,16 +115,27 @@ fn populate(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
     if call.state.domains[target].physmap.pages + (1 << order) > maximum(call, target) {
         return false;
     }
-    (0..1_u64 << order).all(|page| {
-        let state = &mut *call.state;
-        let physmap = &mut state.domains[target].physmap;
-        // The domain keeps the page even if it cannot be at the frame.
-        let Some(frame) = physmap.allocate(&mut state.frames, &state.memory, target) else {
+    let state = &mut *call.state;
+    let on_x86 = !state.profile.is_arm();
+    let physmap = &mut state.domains[target].physmap;
+    // The domain keeps the pages even if they cannot be at the frames.
+    let pages: Vec<_> = (0..1_u64 << order)
+        .map_while(|page| {
+            let frame = physmap.allocate(&mut state.frames, &state.memory, target)?;
+            Some((first.checked_add(page), frame))
+        })
+        .collect();
+    for (gfn, frame) in &pages {
+        let Some(at) = gfn.and_then(|gfn| physmap.frame(gfn)) else { return false };
+        if on_x86 && matches!(physmap.entries[at], Entry::Grant { .. }) {
+            call.state.crash(call.me, "it populated a frame at which a grant is mapped");
             return false;
-        };
-        let at = first.checked_add(page).and_then(|gfn| physmap.frame(gfn));
-        at.is_some_and(|at| physmap.put(at, Entry::Ram(frame), &state.memory).is_ok())
-    })
+        }
+        if physmap.put(at, Entry::Ram(*frame), &state.memory).is_err() {
+            return false;
+        }
+    }
+    pages.len() == 1 << order
 }
 
 fn decrease(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) -> bool {
@@ -223,11 +228,20 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
         _ if arm => return Err(Errno::ENOSYS),
         _ => return Err(Errno::EINVAL),
     };
-    let at = at.ok_or(Errno::EINVAL)?;
     let state = &mut *call.state;
     let physmap = &mut state.domains[target].physmap;
     let (Entry::Ram(page) | Entry::Xen(page)) = entry else { return Err(Errno::EINVAL) };
     let from = physmap.find(page);
+    let Some(at) = at else {
+        if arm {
+            return Err(Errno::EINVAL);
+        }
+        // On x86 the page leaves its frame before Xen finds that the new one is impossible.
+        if let Some(from) = from {
+            physmap.put(from, Entry::Empty, &state.memory).map_err(|_| Errno::ENOMEM)?;
+        }
+        return Err(Errno::ENOENT);
+    };
     if arm {
         // A page of Xen's that is mapped must be unmapped first. Memory at the new frame stays the
         // domain's, at no frame.
@@ -253,7 +267,8 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
 
 /// A page of the grant table, which grows until it has it.
 fn grant_frame(call: &mut Call<'_>, target: usize, index: u64) -> Result<MachineFrame, Errno> {
-    let index = u32::try_from(index).map_err(|_| Errno::EINVAL)?;
+    // Xen takes 32 bits of the index.
+    let index = index as u32;
     let state = &mut *call.state;
     let grants = &mut state.domains[target].grants;
     if grants.version == 2 && index & XENMAPIDX_GRANT_TABLE_STATUS != 0 {
@@ -277,11 +292,6 @@ fn remove(call: &mut Call<'_>, asked: XenRemoveFromPhysmap) -> Answer {
 fn memory_map(call: &mut Call<'_>, asked: &mut XenMemoryMap) -> Answer {
     let (first, pages) = (FIRST as u64, call.domain().initial_pages as u64);
     write_map(call, asked, first, pages)
-}
-
-fn machine_map(call: &mut Call<'_>, asked: &mut XenMemoryMap) -> Answer {
-    let pages = call.state.frames.count() as u64;
-    write_map(call, asked, 0, pages)
 }
 
 /// Writes a map with one range of memory.

@@ -49,15 +49,24 @@ pub(super) fn sched_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
         }
         command::PinOverride::NUMBER => {
             let asked: SchedPinOverride = call.read(at)?;
-            match (call.domain().role, asked.pcpu) {
-                // The machine has one processor.
-                (Role::Control, ..=0) => Ok(0),
-                (Role::Control, _) => Err(Errno::EINVAL),
-                _ => Err(Errno::EPERM),
-            }
+            pin_override(call, asked.pcpu)
         }
         _ => Err(Errno::ENOSYS),
     }
+}
+
+/// Pins the vCPU to a processor, of which there is one, or unpins it.
+fn pin_override(call: &mut Call<'_>, pcpu: i32) -> Answer {
+    if call.domain().role != Role::Control {
+        return Err(Errno::EPERM);
+    }
+    let pinned = &mut call.state.vcpu_mut(call.me).pinned;
+    match (pcpu, *pinned) {
+        (0, true) => return Err(Errno::EBUSY),
+        (0, false) | (..0, true) => *pinned = pcpu == 0,
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(0)
 }
 
 /// Sleeps unless an interrupt can be delivered now. On Arm this turns interrupts on.

@@ -117,7 +117,7 @@ fn scheduling() -> Vec<Operation> {
             });
         }),
         single("Sched::pin_override", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().sched().pin_override(None))
+            attempt.during(kernel.guest, || kernel.xen().sched().pin_override(Some(0)))
         }),
         single("Sched::start_watchdog", |kernel, attempt| {
             attempt.during(kernel.guest, || {

@@ -149,7 +149,10 @@ impl<'t> At<'t> {
         match self.scalar() {
             Some((text, true)) => number(text).ok_or_else(|| {
                 let mut wrong = self.expected("a whole number");
-                if octal(text.trim_start_matches('-')) {
+                let digits = text.trim_end_matches(['u', 'U', 'l', 'L']);
+                if digits.len() < text.len() && number(digits).is_some() {
+                    wrong.help = Some(format!("leave C's suffix out: {digits}"));
+                } else if octal(text.trim_start_matches('-')) {
                     wrong.help = Some("write it without leading zeros: some readers of YAML take them for octal numbers".to_owned());
                 }
                 wrong

@@ -28,7 +28,12 @@ impl At<'_> {
 
     /// An integer that needs no description.
     pub(super) fn primitive(&self) -> Result<Primitive, Wrong> {
-        self.choice("an integer type", &Primitive::ALL)
+        self.choice("an integer type", &Primitive::ALL).map_err(|mut wrong| {
+            if let Some(own) = self.node.text().and_then(Primitive::of_c) {
+                (wrong.label, wrong.help) = (None, Some(format!("use `{own}`")));
+            }
+            wrong
+        })
     }
 
     /// A length: a number that is not 0, a constant, or `flexible`.

@@ -2,7 +2,8 @@
 
 use xen_pac::base::{Domid, Virq};
 use xen_pac::event_channel::{
-    EvtchnInitControl, EvtchnPriority, EvtchnSetPriority, EvtchnState, command,
+    EvtchnInitControl, EvtchnPriority, EvtchnSetPriority, EvtchnState, EvtchnStatus, EvtchnStatusU,
+    command,
 };
 use xen_pac::hypercall::HypercallNr;
 use xen_sim::{DomainConfig, Profile};
@@ -242,4 +243,17 @@ fn a_virq_of_the_whole_machine_belongs_to_one_domain_since_4_21() {
             t.is("the timer", virq(t, Virq::TIMER.0, 0).map(|_| 0), OK);
         });
     }
+}
+
+#[test]
+fn a_status_without_a_detail_leaves_the_detail_as_it_was() {
+    one(Profile::DOM0, DomainConfig::new(), |t| {
+        t.is("an IPI", ipi(t, 0), Ok(1));
+        for (port, state) in [(1, EvtchnState::IPI), (2, EvtchnState::CLOSED)] {
+            let mut asked = EvtchnStatus::new(Domid::SELF, port);
+            asked.u = EvtchnStatusU::from_pirq(0x1234_5678);
+            let told = t.give(command::Status, &mut asked);
+            t.is("status", (told, asked.status, asked.u.pirq()), (OK, state, 0x1234_5678));
+        }
+    });
 }

@@ -211,3 +211,17 @@ fn upcall_vectors() {
     });
     one(Profile::DOM0LESS, DomainConfig::new(), |t| t.is("on Arm", vector(t, 9, 0), ENOSYS));
 }
+
+#[test]
+fn both_task_state_parameters_are_one_value() {
+    one(Profile::DOMU, DomainConfig::new(), |t| {
+        let read = |index| {
+            let mut asked = XenHvmParam::new(Domid::SELF, HvmParam(index), 0);
+            t.give(command::GetParam, &mut asked).map(|_| asked.value)
+        };
+        t.is("the address", set(t, Domid::SELF, 15, 0x1000), OK);
+        t.is("with 128 bytes", [read(15), read(37)], [Ok(0x1000), Ok(0x1000 | 128 << 32)]);
+        t.is("the size", set(t, Domid::SELF, 37, 0x2000 | 104 << 32), OK);
+        t.is("and its address", [read(15), read(37)], [Ok(0x2000), Ok(0x2000 | 104 << 32)]);
+    });
+}

@@ -111,7 +111,10 @@ fn the_end_of_another() {
         let _ = t.wait_for_key("asked");
         t.is("of a guest", remote(t, GUEST), OK);
         t.is("again", remote(t, GUEST), ESRCH);
-        t.is("a processor", t.give(command::PinOverride, &mut SchedPinOverride::new(0)), OK);
+        let pin = |pcpu| t.give(command::PinOverride, &mut SchedPinOverride::new(pcpu));
+        t.is("unpinned before", pin(-1), EINVAL);
+        t.is("pinned, and again", [pin(0), pin(0)], [OK, EBUSY]);
+        t.is("unpinned, and again", [pin(-1), pin(-1)], [OK, EINVAL]);
         t.is(
             "a processor that is not there",
             t.give(command::PinOverride, &mut SchedPinOverride::new(99)),
