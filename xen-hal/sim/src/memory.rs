@@ -160,7 +160,7 @@ impl MachineMemory {
     pub(crate) fn vcpu_info(&self, frame: MachineFrame, offset: usize) -> Option<VcpuInfo<'_>> {
         let block = self
             .bytes(frame, offset, size_of::<xen_pac::shared_info::raw::VcpuInfo>())
-            .filter(|_| offset % 8 == 0)?;
+            .filter(|_| offset.is_multiple_of(8))?;
         // SAFETY: the block is mapped for as long as the memory lives, and aligned.
         Some(unsafe { VcpuInfo::from_ptr(block.cast()) })
     }

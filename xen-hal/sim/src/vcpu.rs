@@ -90,8 +90,8 @@ pub(crate) fn end_of_machine() {
 }
 
 /// Runs a vCPU's program. This is what is on the vCPU's stack.
-pub(crate) fn run(scheduler: Rc<Scheduler>, me: VcpuKey, program: Program) {
-    let current = CurrentVcpu::new(Rc::clone(&scheduler), me);
+pub(crate) fn run(scheduler: &Rc<Scheduler>, me: VcpuKey, program: Program) {
+    let current = CurrentVcpu::new(Rc::clone(scheduler), me);
     CURRENT.set(Some(Rc::new(current)));
     let (is_over, preempt_accesses) = {
         let state = scheduler.state();
@@ -104,7 +104,7 @@ pub(crate) fn run(scheduler: Rc<Scheduler>, me: VcpuKey, program: Program) {
         self::current().schedule_preemption(preempt_accesses);
         catch_unwind(AssertUnwindSafe(program))
     };
-    if let Some(failure) = failure_of(&scheduler, me, result) {
+    if let Some(failure) = failure_of(scheduler, me, result) {
         scheduler.state().stop(failure);
     }
     if me.vcpu == 0 {

@@ -31,6 +31,9 @@ const TARGETS: usize = 400;
 /// The most bytes that are read or written at once.
 const CHUNK_MAX: usize = 2048;
 
+/// What the operator of a machine does in each turn.
+type OperatorFn = Box<dyn FnMut(&mut Operator<'_>) + Send>;
+
 /// The control domain of a simulated machine: it serves the xenstore and the console of each
 /// [domU](crate::DomainConfig::domu), as a Linux control domain does.
 ///
@@ -76,7 +79,7 @@ struct World {
 struct GuestWorld {
     printed: String,
     typed: Vec<u8>,
-    operator: Option<Box<dyn FnMut(&mut Operator<'_>) + Send>>,
+    operator: Option<OperatorFn>,
 }
 
 /// What a person at the control domain sees of a guest, and can do: see [`Dom0::operate`].

@@ -52,7 +52,7 @@ impl Scheduler {
     }
 
     /// Runs the machine until no vCPU can run. `entry` is what a vCPU runs on its stack.
-    pub(crate) fn run(self: &Rc<Self>, entry: fn(Rc<Self>, VcpuKey, Program)) {
+    pub(crate) fn run(self: &Rc<Self>, entry: fn(&Rc<Self>, VcpuKey, Program)) {
         let mut tasks = BTreeMap::new();
         segv::install(self.state().seed);
         self.state().elect(None);
@@ -62,7 +62,7 @@ impl Scheduler {
                 match take_stack() {
                     Ok(stack) => {
                         let (guard, scheduler) = (stack.guard(), Rc::clone(self));
-                        let task = Task::new(stack, move || entry(scheduler, key, program));
+                        let task = Task::new(stack, move || entry(&scheduler, key, program));
                         tasks.insert(key, (guard, task));
                     }
                     Err(error) => {

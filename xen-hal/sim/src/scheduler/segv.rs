@@ -61,8 +61,10 @@ pub(super) fn unwatch() {
 }
 
 extern "C" fn on_segv(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid `siginfo_t`, whose address is set for this signal.
-    let address = unsafe { (*info).si_addr() } as usize;
+    // SAFETY: the kernel passes a valid `siginfo_t`.
+    let info_here = unsafe { &*info };
+    // SAFETY: the address is set for this signal.
+    let address = unsafe { info_here.si_addr() } as usize;
     if let Some(watched) = WATCHED.get() {
         let mut text = Text::EMPTY;
         // A text that is too long is cut off.

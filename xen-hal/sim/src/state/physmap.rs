@@ -219,7 +219,7 @@ impl Physmap {
             Entry::Hole => self.memory.map_ones(frame)?,
             Entry::Ram(of) | Entry::Xen(of) => self.memory.map(frame, 1, true, memory, of)?,
             Entry::Grant { frame: of, writable } => {
-                self.memory.map(frame, 1, writable, memory, of)?
+                self.memory.map(frame, 1, writable, memory, of)?;
             }
         }
         self.entries[frame] = entry;

@@ -216,17 +216,15 @@ impl State {
         let closed = &mut self.domains[domain].ports.all[port as usize];
         let binding = core::mem::replace(&mut closed.binding, Binding::Free);
         closed.vcpu = 0;
-        if let Binding::Interdomain { remote, port: far } = binding {
-            if let Some(there) = self.domains.iter_mut().find(|there| there.id == remote) {
-                if let Some(peer) = there
-                    .ports
-                    .all
-                    .get_mut(far as usize)
-                    .filter(|peer| matches!(peer.binding, Binding::Interdomain { .. }))
-                {
-                    peer.binding = Binding::Unbound { remote: id };
-                }
-            }
+        if let Binding::Interdomain { remote, port: far } = binding
+            && let Some(there) = self.domains.iter_mut().find(|there| there.id == remote)
+            && let Some(peer) = there
+                .ports
+                .all
+                .get_mut(far as usize)
+                .filter(|peer| matches!(peer.binding, Binding::Interdomain { .. }))
+        {
+            peer.binding = Binding::Unbound { remote: id };
         }
         let (word, bit) = locate(port);
         if let Some(pending) =

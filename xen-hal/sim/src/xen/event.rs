@@ -231,7 +231,7 @@ fn init_control(call: &mut Call<'_>, asked: EvtchnInitControl) -> Answer {
         return Err(Errno::ENOENT);
     }
     let is_memory = || call.domain().physmap.ram(asked.control_gfn).is_some();
-    if asked.offset > CONTROL_END || asked.offset % 8 != 0 || !is_memory() {
+    if asked.offset > CONTROL_END || !asked.offset.is_multiple_of(8) || !is_memory() {
         return Err(Errno::EINVAL);
     }
     Err(Errno::ENOSYS)

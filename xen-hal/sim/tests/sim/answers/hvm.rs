@@ -207,7 +207,7 @@ fn upcall_vectors() {
         });
     }
     one(release(5, Profile::DOMU), DomainConfig::new(), |t| {
-        t.is("before 4.6", vector(t, 0, 0x30), ENOSYS)
+        t.is("before 4.6", vector(t, 0, 0x30), ENOSYS);
     });
     one(Profile::DOM0LESS, DomainConfig::new(), |t| t.is("on Arm", vector(t, 9, 0), ENOSYS));
 }

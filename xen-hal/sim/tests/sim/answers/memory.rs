@@ -248,10 +248,10 @@ fn a_page_of_xens_that_is_mapped_already() {
         |t: &Table, kind: u32| [0, 1, 1].map(|page| add(t, Domid::SELF, kind, 0, t.frame(page)));
     for kind in [0, 1] {
         one(Profile::DOMU, DomainConfig::new(), move |t| {
-            t.is("on x86 it moves", asked(t, kind), [OK; 3])
+            t.is("on x86 it moves", asked(t, kind), [OK; 3]);
         });
         one(release(16, Profile::DOM0LESS), DomainConfig::new(), move |t| {
-            t.is("on Arm it did", asked(t, kind), [OK; 3])
+            t.is("on Arm it did", asked(t, kind), [OK; 3]);
         });
         for profile in [Profile::DOM0LESS, ARM_DOM0] {
             one(profile, DomainConfig::new(), move |t| {

@@ -229,7 +229,7 @@ fn area(t: &Table, command: usize, address_of_area: u64) -> Answer {
 #[test]
 fn areas_by_physical_address_since_4_18() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
-        t.is("before", [area(t, 14, 0), bare(t, 15, 0, NOWHERE)], [ENOSYS; 2])
+        t.is("before", [area(t, 14, 0), bare(t, 15, 0, NOWHERE)], [ENOSYS; 2]);
     });
     one(release(18, Profile::DOMU), DomainConfig::new(), |t| {
         let page = t.frame(0) * 4096;

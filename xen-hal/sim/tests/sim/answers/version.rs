@@ -76,10 +76,10 @@ fn command_line(t: &Table) -> String {
 #[test]
 fn what_guests_are_not_told() {
     one(Profile::DOM0, DomainConfig::new(), |t| {
-        t.is("command line", command_line(t), "dom0=pvh".to_string())
+        t.is("command line", command_line(t), "dom0=pvh".to_string());
     });
     one(release(6, Profile::DOMU), DomainConfig::new(), |t| {
-        t.is("before anybody asked who asks", command_line(t), "dom0=pvh".to_string())
+        t.is("before anybody asked who asks", command_line(t), "dom0=pvh".to_string());
     });
     for profile in [Profile::DOMU, Profile::DOM0LESS] {
         one(profile, DomainConfig::new(), |t| {
@@ -106,7 +106,7 @@ fn a_build_id_into_a_buffer() {
         t.is("enough", into(t, BUILD_ID, length as u32), Ok(length));
     });
     one(release(6, Profile::DOM0), DomainConfig::new(), |t| {
-        t.is("before 4.7", ask(t, BUILD_ID, NOWHERE), ENOSYS)
+        t.is("before 4.7", ask(t, BUILD_ID, NOWHERE), ENOSYS);
     });
 }
 
@@ -131,7 +131,7 @@ fn texts_of_any_length_since_4_20() {
         });
     }
     one(release(20, Profile::DOM0), DomainConfig::new(), |t| {
-        t.is("command line", into(t, LONG_COMMANDLINE, 1020), Ok(8))
+        t.is("command line", into(t, LONG_COMMANDLINE, 1020), Ok(8));
     });
     for profile in [Profile::DOMU, Profile::DOM0LESS] {
         one(release(20, profile), DomainConfig::new(), |t| {
