@@ -5,10 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::emulator::Guest;
 use super::packages::{self, Packages, output};
 use super::platform::Platform;
 use crate::tools;
+
+/// A guest of a boot.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// The name of the program.
+    pub name: String,
+    /// Its ELF file or Image.
+    pub image: PathBuf,
+    /// The command line of each of its domains.
+    pub command_lines: Vec<String>,
+}
 
 /// What the script prints before and after a guest's run.
 pub const BEGIN: &str = "## begin ";

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::build;
+use super::domu::{self, Guest};
 use super::packages::{self, output};
 use super::platform::{Arch, Platform, Route};
-use super::{build, domu};
 use crate::tools::{self, Tool, find_program};
 
 /// The variable that names another QEMU.
@@ -27,17 +28,6 @@ pub struct Options {
     pub vcpus: u32,
     /// The version of Arm's interrupt controller.
     pub gic: u32,
-}
-
-/// A guest of a boot.
-#[derive(Clone, Debug)]
-pub struct Guest {
-    /// The name of the program.
-    pub name: String,
-    /// Its ELF file or Image.
-    pub image: PathBuf,
-    /// The command line of each of its domains.
-    pub command_lines: Vec<String>,
 }
 
 /// A boot: what is run, and where.
