@@ -29,7 +29,7 @@ fn files(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         match line.strip_prefix(b"#@ ") {
             Some(name) => {
-                files.push((String::from_utf8(name.trim_ascii().to_vec()).unwrap(), Vec::new()))
+                files.push((String::from_utf8(name.trim_ascii().to_vec()).unwrap(), Vec::new()));
             }
             None if files.is_empty() => files.push(("file.yaml".to_owned(), line.to_vec())),
             None => files.last_mut().unwrap().1.extend(line),

@@ -28,7 +28,7 @@ fn constant<'d>(context: &Context<'d>, report: &mut Report<'_>, item: &'d Consta
             match names.integer(&item.type_, cell.0, cell.1) {
                 Ok(Some(integer)) if integer.holds(*value) => {}
                 Ok(Some(integer)) => {
-                    report.add_in(cell, availability, too_large(*value, integer, place.clone()))
+                    report.add_in(cell, availability, too_large(*value, integer, place.clone()));
                 }
                 Ok(None) => {
                     let fault = fault(

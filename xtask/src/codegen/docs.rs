@@ -149,8 +149,8 @@ fn markdown(text: &str) -> Vec<Vec<String>> {
         if start.is_empty() {
             continue;
         }
-        if line.starts_with("    ") {
-            let mut code = vec![&line[4..]];
+        if let Some(code) = line.strip_prefix("    ") {
+            let mut code = vec![code];
             while let Some(more) = lines.next_if(|line| line.starts_with("    ")) {
                 code.push(&more[4..]);
             }

@@ -2,6 +2,7 @@
 //! its transcript.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -311,8 +312,8 @@ impl<'s> Binaries<'s> {
         if let Some(path) = self.built.get(&key) {
             return Ok(path.clone());
         }
-        if !self.toolchains.contains_key(&arch) {
-            self.toolchains.insert(arch, build::toolchain(arch)?);
+        if let Entry::Vacant(entry) = self.toolchains.entry(arch) {
+            entry.insert(build::toolchain(arch)?);
         }
         let Session { workspace, files, .. } = self.session;
         let path =

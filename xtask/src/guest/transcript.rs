@@ -45,10 +45,10 @@ impl Transcript {
         for line in console {
             match line {
                 Line::Guest(_, text) => {
-                    heard.lines.extend(text.strip_prefix(MARK).map(str::to_owned))
+                    heard.lines.extend(text.strip_prefix(MARK).map(str::to_owned));
                 }
                 Line::Hypervisor(text) => {
-                    heard.hypervisor = heard.hypervisor.or_else(|| version(text))
+                    heard.hypervisor = heard.hypervisor.or_else(|| version(text));
                 }
                 Line::Other(_) => {}
             }

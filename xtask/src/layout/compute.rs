@@ -171,7 +171,7 @@ impl<'d> Walk<'_, 'd> {
                 }
                 Shape::Type(_) => {}
                 Shape::Union { members, .. } | Shape::Struct(members) => {
-                    shapes.extend(members.iter().rev())
+                    shapes.extend(members.iter().rev());
                 }
             }
         }

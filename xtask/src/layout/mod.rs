@@ -7,15 +7,15 @@
 
 mod compute;
 mod epochs;
+mod fields;
 mod integer;
-mod layout;
 mod problem;
 mod symbols;
 #[cfg(test)]
 mod tests;
 
 pub use compute::{Layouts, MAX_DEPTH};
+pub use fields::{FieldLayout, Layout};
 pub use integer::Integer;
-pub use layout::{FieldLayout, Layout};
 pub use problem::{LayoutError, Problem};
 pub use symbols::{Basis, Item, MAX_ALIASES, Meaning, Symbols};

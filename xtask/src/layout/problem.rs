@@ -59,7 +59,7 @@ impl Problem {
         for (at, name) in names.enumerate() {
             match at {
                 _ if count <= 2 * ENDS || at < ENDS || at >= count - ENDS => {
-                    path.push(name.to_owned())
+                    path.push(name.to_owned());
                 }
                 ENDS => path.push("...".to_owned()),
                 _ => {}

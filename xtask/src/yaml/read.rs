@@ -150,10 +150,10 @@ impl<'t> Builder<'t> {
     fn end(&mut self) {
         match self.open.pop() {
             Some(Open::Sequence { span, items }) => {
-                self.node(Node { span, value: Value::Sequence(items) })
+                self.node(Node { span, value: Value::Sequence(items) });
             }
             Some(Open::Mapping { span, mapping, .. }) => {
-                self.node(Node { span, value: Value::Mapping(mapping) })
+                self.node(Node { span, value: Value::Mapping(mapping) });
             }
             None => {}
         }
@@ -166,7 +166,12 @@ impl<'t> Builder<'t> {
             Some(Open::Sequence { items, .. }) => items.push(node),
             Some(Open::Mapping { mapping, key, .. }) => match key.take() {
                 Some((key, key_span)) => {
-                    self.faults.extend(mapping.insert(Entry { key, key_span, value: node }).err())
+                    self.faults.extend(
+                        mapping
+                            .insert(Entry { key, key_span, value: node })
+                            .err()
+                            .map(|fault| *fault),
+                    );
                 }
                 None => match node.value {
                     Value::Scalar { text, .. } => *key = Some((text, node.span)),

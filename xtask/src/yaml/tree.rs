@@ -70,9 +70,10 @@ impl<'t> Mapping<'t> {
     }
 
     /// Adds an entry, unless its name is taken; that is a fault.
-    pub(super) fn insert(&mut self, entry: Entry<'t>) -> Result<(), Fault> {
+    pub(super) fn insert(&mut self, entry: Entry<'t>) -> Result<(), Box<Fault>> {
         if let Some(first) = self.get(&entry.key) {
-            return Err(Fault::duplicate(entry.key_span, first.key_span.clone(), &entry.key));
+            let first = first.key_span.clone();
+            return Err(Box::new(Fault::duplicate(entry.key_span, first, &entry.key)));
         }
         self.index.insert(entry.key.clone(), self.entries.len());
         self.entries.push(entry);

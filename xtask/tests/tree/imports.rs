@@ -66,7 +66,7 @@ impl Crate {
                     match body {
                         _ if test => {}
                         TokenTree::Group(group) => {
-                            self.tokens(inner, group.stream(), here, &below)?
+                            self.tokens(inner, group.stream(), here, &below)?;
                         }
                         _ if files.is_empty() => {
                             let files = [below.join("mod.rs"), folder.join(format!("{name}.rs"))];
@@ -198,7 +198,7 @@ impl Crate {
         for (parent, arrows) in &parents {
             let mut nodes: BTreeSet<&String> = arrows.keys().map(|(from, _)| from).collect();
             while let Some(start) = nodes.pop_first() {
-                if let Some(circle) = shortest(start, arrows.keys()) {
+                if let Some(circle) = shortest(start, arrows) {
                     nodes.retain(|name| !circle.contains(name));
                     let name =
                         |name: &&String| [&parent[..], &[name.to_string()]].concat().join("::");
@@ -219,14 +219,14 @@ impl Crate {
 /// The shortest way from a node back to itself, without its end.
 fn shortest<'a>(
     start: &'a String,
-    arrows: impl Iterator<Item = &'a (String, String)> + Clone,
+    arrows: &'a BTreeMap<(String, String), String>,
 ) -> Option<Vec<&'a String>> {
     let mut ways = vec![vec![start]];
     let mut seen = BTreeSet::new();
     while !ways.is_empty() {
         let mut longer = Vec::new();
         for way in ways {
-            for (_, to) in arrows.clone().filter(|(from, _)| Some(&from) == way.last()) {
+            for (_, to) in arrows.keys().filter(|(from, _)| Some(&from) == way.last()) {
                 if to == start {
                     return Some(way);
                 }

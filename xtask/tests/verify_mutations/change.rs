@@ -45,13 +45,13 @@ impl Change {
     pub(crate) fn apply(&self, point: Point<'_>) {
         match (self, point) {
             (Self::Since(release), Point::Existence { head, .. }) => {
-                head.availability.releases.since = *release
+                head.availability.releases.since = *release;
             }
             (Self::Until(release), Point::Existence { head, .. }) => {
-                head.availability.releases.until = *release
+                head.availability.releases.until = *release;
             }
             (Self::NamedSince(release), Point::Existence { head, .. }) => {
-                head.named_since = Some(*release)
+                head.named_since = Some(*release);
             }
             (Self::AddArch(arch), Point::Existence { head, .. }) => {
                 head.availability.archs = head.availability.archs.iter().chain([*arch]).collect();
@@ -65,17 +65,17 @@ impl Change {
             (Self::Increment, Point::Constant(PerArch::Same(value))) => *value += 1,
             (Self::Increment, Point::Size(PerArch::Same(value))) => *value += 1,
             (Self::IncrementOn(arch), Point::Constant(PerArch::Each(values))) => {
-                *values.get_mut(arch).expect("listed") += 1
+                *values.get_mut(arch).expect("listed") += 1;
             }
             (Self::IncrementOn(arch), Point::Size(PerArch::Each(values))) => {
-                *values.get_mut(arch).expect("listed") += 1
+                *values.get_mut(arch).expect("listed") += 1;
             }
             (Self::MoveBits(moved), Point::Bits(bits)) => *bits = *moved,
             (Self::Type(primitive), Point::Field(field)) => {
-                field.shape = Shape::Type(TypeRef::Primitive(*primitive))
+                field.shape = Shape::Type(TypeRef::Primitive(*primitive));
             }
             (Self::Count(count), Point::Field(field)) => {
-                field.count = Some(PerArch::Same(Count::Number(*count)))
+                field.count = Some(PerArch::Same(Count::Number(*count)));
             }
             (Self::Swap(index), Point::Order(fields)) => fields.swap(*index, index + 1),
             (change, _) => panic!("{change:?} was listed for another point"),

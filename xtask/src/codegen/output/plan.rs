@@ -63,7 +63,7 @@ impl Plan {
             match present.remove(&file.path) {
                 Some(Found::Generated(old)) if old == file.text => plan.unchanged += 1,
                 Some(Found::Generated(old)) => {
-                    plan.changes.push(Change { name: file.path.clone(), old: Some(old), new })
+                    plan.changes.push(Change { name: file.path.clone(), old: Some(old), new });
                 }
                 Some(Found::Foreign) => return Err(OutputError::Foreign(folder.join(&file.path))),
                 None => plan.changes.push(Change { name: file.path.clone(), old: None, new }),
@@ -72,7 +72,7 @@ impl Plan {
         for (name, found) in present {
             match found {
                 Found::Generated(old) => {
-                    plan.changes.push(Change { name, old: Some(old), new: None })
+                    plan.changes.push(Change { name, old: Some(old), new: None });
                 }
                 Found::Foreign => plan.foreign.push(name),
             }
