@@ -24,7 +24,7 @@ impl Counter for Tsc {
                 out("eax") low,
                 out("edx") high,
                 options(nostack, preserves_flags)
-            )
+            );
         };
         u64::from(high) << 32 | u64::from(low)
     }
@@ -57,13 +57,13 @@ fn flags() -> usize {
     // room.
     #[cfg(target_arch = "x86_64")]
     unsafe {
-        asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags))
-    };
+        asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags));
+    }
     // SAFETY: as above.
     #[cfg(target_arch = "x86")]
     unsafe {
-        asm!("pushfd", "pop {}", out(reg) flags, options(preserves_flags))
-    };
+        asm!("pushfd", "pop {}", out(reg) flags, options(preserves_flags));
+    }
     flags
 }
 
