@@ -62,7 +62,7 @@ pub use arch::{Counter, backend, interrupts, vcpus};
 pub use boot::{Boot, MemoryRange, map_shared_info};
 pub use failure::{During, Failure};
 pub use handler::on_upcall;
-pub use page::Page;
+pub use page::{Page, at};
 pub use xen_hal::hypercall::AnyBackend;
 
 /// The size of each vCPU's stack in bytes.

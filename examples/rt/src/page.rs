@@ -48,3 +48,11 @@ impl Default for Page {
         Self::new()
     }
 }
+
+/// Where a guest frame is: at its own address, since memory is mapped to itself. `None` if it is
+/// beyond what pointers reach.
+#[must_use]
+pub fn at<T>(frame: Frame) -> Option<NonNull<T>> {
+    let address = usize::try_from(frame.address()?).ok()?;
+    NonNull::new(core::ptr::with_exposed_provenance_mut(address))
+}

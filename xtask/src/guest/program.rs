@@ -40,6 +40,8 @@ pub enum Place {
     Dom0,
     /// Those where there can be two domains.
     Unprivileged,
+    /// Those where a Linux dom0 serves the guest's devices.
+    Served,
 }
 
 impl Place {
@@ -51,6 +53,7 @@ impl Place {
             Self::X86 => platform.arch != Arch::Aarch64,
             Self::Arm => platform.arch == Arch::Aarch64,
             Self::Dom0 => platform.route == Route::Dom0,
+            Self::Served => platform.route == Route::Domu,
             Self::Unprivileged => matches!(platform.route, Route::Domu | Route::Dom0less),
         }
     }
@@ -106,7 +109,7 @@ impl Program {
     /// True if it prints a transcript.
     #[must_use]
     pub fn has_transcript(&self) -> bool {
-        self.binary == CONFORMANCE || self.command_lines.len() > 1
+        self.binary == CONFORMANCE || ["peers", "xenstore"].contains(&self.name)
     }
 
     /// The command lines on a platform where the guest's first domain has the number 1, or where
@@ -176,6 +179,15 @@ pub const PROGRAMS: &[Program] = &[
         expected: Expected::Success,
         place: Place::Unprivileged,
     },
+    Program {
+        name: "store",
+        about: "Browses xenstore on its console",
+        binary: "store",
+        command_lines: &["ls .; cat name; set data/x 1; cat data/x; perms data; quit"],
+        expected: Expected::Success,
+        place: Place::Served,
+    },
+    program("xenstore", Place::Served, "Every operation of xenstore, and its refusals"),
     misbehaviour(&"panics", "Panics", Expected::Panic),
     misbehaviour(&"traps", "Takes an exception", Expected::Panic),
     misbehaviour(&"fails", "Ends with an error", Expected::Failure),

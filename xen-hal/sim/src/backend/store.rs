@@ -18,13 +18,18 @@ use xen_hal::xenstore::{NodeAccess, Permission};
 /// The domain whose requests are always allowed.
 const PRIVILEGED: Domid = Domid(0);
 
-/// The most that an unprivileged domain may have: bytes in a value, nodes, watches, transactions,
+/// The most that an unprivileged domain may have: bytes in a node, nodes, watches, transactions,
 /// and permissions of a node.
-const VALUE_MAX: usize = 2048;
+const NODE_MAX: usize = 2047;
 const NODES_MAX: usize = 1000;
 const WATCHES_MAX: usize = 128;
 const TRANSACTIONS_MAX: usize = 10;
 const PERMISSIONS_MAX: usize = 5;
+
+/// Bytes that a node has besides its value and the names of its children: its own, and those of
+/// each permission.
+const NODE_HEADER: usize = 24;
+const NODE_PERMISSION: usize = 8;
 
 /// Where a domain's relative paths begin.
 pub(super) fn home(domain: Domid) -> String {
@@ -351,11 +356,12 @@ impl StoreServer {
 
     fn write(&mut self, from: Domid, transaction: Option<u32>, path: &str, value: &[u8]) -> Answer {
         let (path, found) = self.look_up(from, transaction, path, writes)?;
-        if from != PRIVILEGED && value.len() > VALUE_MAX {
-            return Err(Errno::ENOSPC);
-        }
         if found {
             let nodes = self.at_mut(from, transaction);
+            let size = nodes.size(&path) - nodes.all[&path].value.len() + value.len();
+            if from != PRIVILEGED && size > NODE_MAX {
+                return Err(Errno::ENOSPC);
+            }
             let generation = nodes.next_generation();
             if let Some(node) = nodes.all.get_mut(&path) {
                 (node.value, node.generation) = (value.to_vec(), generation);
@@ -386,7 +392,11 @@ impl StoreServer {
         let ends = path[begin + 1..].match_indices('/').map(|(at, _)| begin + 1 + at);
         let paths: Vec<&str> = ends.chain([path.len()]).map(|end| &path[..end]).collect();
         let owned = nodes.all.values().filter(|node| node.permissions[0].domain == from).count();
-        if from != PRIVILEGED && owned + paths.len() > NODES_MAX {
+        // The node above holds the name of its new child.
+        let name = paths[0].len() - begin;
+        let size = NODE_HEADER + permissions.len() * NODE_PERMISSION + value.len();
+        let too_large = size.max(nodes.size(&above) + name) > NODE_MAX;
+        if from != PRIVILEGED && (owned + paths.len() > NODES_MAX || too_large) {
             return Err(Errno::ENOSPC);
         }
         for new in paths {
@@ -505,7 +515,7 @@ impl StoreServer {
 
     fn unwatch(&mut self, from: Domid, payload: &[u8]) -> Answer {
         let [path, token] = two_texts(payload).ok_or(Errno::EINVAL)?;
-        let path = if path.starts_with('@') { path } else { absolute(from, &path) };
+        let path = absolute(from, &path);
         let client = self.client(from);
         let before = client.watches.len();
         client.watches.retain(|watch| watch.path != path || watch.token != token);
@@ -640,6 +650,13 @@ impl Nodes {
         below.map(move |name| &name[begin..]).filter(|name| !name.contains('/'))
     }
 
+    /// How large a node is, as the server keeps it.
+    fn size(&self, path: &str) -> usize {
+        let node = &self.all[path];
+        let children: usize = self.children(path).map(|name| name.len() + 1).sum();
+        NODE_HEADER + node.permissions.len() * NODE_PERMISSION + node.value.len() + children
+    }
+
     fn list(&self, path: &str) -> Vec<u8> {
         self.children(path).flat_map(|name| name.bytes().chain([0])).collect()
     }
@@ -671,14 +688,15 @@ fn is_below(path: &str, top: &str) -> bool {
 }
 
 fn absolute(from: Domid, path: &str) -> String {
-    if path.starts_with('/') { path.to_string() } else { format!("{}/{path}", home(from)) }
+    if path.starts_with(['/', '@']) { path.to_string() } else { format!("{}/{path}", home(from)) }
 }
 
 /// `canonicalize`, `is_valid_nodename`.
 fn canonical(from: Domid, path: &str) -> Result<String, Errno> {
     let path = absolute(from, path);
     let is_char = |byte: u8| byte.is_ascii_alphanumeric() || b"-/_@".contains(&byte);
-    let bad = path.len() > 1 && path.ends_with('/')
+    let bad = !path.starts_with('/')
+        || path.len() > 1 && path.ends_with('/')
         || path.contains("//")
         || path.len() > XENSTORE_ABS_PATH_MAX as usize
         || relative_length(&path) > XENSTORE_REL_PATH_MAX as usize

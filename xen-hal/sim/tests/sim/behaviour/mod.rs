@@ -2,6 +2,7 @@
 //! moves, and how runs end.
 
 mod blocks;
+mod devices;
 mod endings;
 mod extremes;
 mod failures;

@@ -1,0 +1,16 @@
+//! Tries every operation of xenstore, and prints what the server answers.
+#![no_std]
+#![no_main]
+
+use programs::{Error, probe};
+use rt::{Boot, println};
+use xen_hal::xenstore::Store;
+
+rt::entry!(main);
+
+fn main(boot: Boot) -> Result<(), Error> {
+    let mut storage = [0; Store::STORAGE];
+    // SAFETY: the runtime's memory is mapped to itself, and the ring has one owner.
+    let mut store = unsafe { Store::open(&boot.xen, rt::at, &mut storage) }?;
+    probe(&mut store, &mut |line| println!("| {line}"))
+}

@@ -1,0 +1,32 @@
+//! What guests do with their devices: programs over `xen-hal` that run on the simulator (`cargo run
+//! -p xen-sim --example echo`) and as guests of real Xen (`cargo xtask guest echo --route domu`).
+//!
+//! Each program is a function of the devices that it uses. The ones that call it find these, in
+//! the ways that go with where they run.
+#![no_std]
+
+mod browser;
+mod echo;
+mod probe;
+
+pub use browser::browse;
+pub use echo::echo;
+pub use probe::probe;
+
+use xen_hal::console::ConsoleError;
+use xen_hal::xenbus::XenbusError;
+use xen_hal::xenstore::StoreError;
+
+/// Why a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The console failed.
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
+    /// Xenstore failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A device failed.
+    #[error(transparent)]
+    Xenbus(#[from] XenbusError),
+}

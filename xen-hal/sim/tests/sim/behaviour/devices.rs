@@ -1,0 +1,64 @@
+//! The control domain's services, beside what was recorded on real Xen.
+
+use std::sync::{Arc, Mutex};
+
+use programs::{browse, probe};
+use xen_hal::console::Console;
+use xen_hal::xenstore::Store;
+use xen_sim::backend::Dom0;
+use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile};
+
+/// Runs a program in a domU, and returns the control domain.
+fn run(
+    seed: u64,
+    rates: FaultRates,
+    program: impl FnOnce(Guest) -> Result<(), programs::Error> + Send + 'static,
+) -> Dom0 {
+    let dom0 = Dom0::new();
+    let mut machine = Machine::new(Profile::DOM0, seed).unwrap().fault_rates(rates);
+    machine.domain(DomainConfig::dom0(), dom0.program()).unwrap();
+    machine.domain(DomainConfig::domu(), program).unwrap();
+    machine.run().unwrap();
+    dom0
+}
+
+#[test]
+fn xenstore_answers_as_recorded() {
+    let recorded = include_str!(
+        "../../../../../examples/conformance/transcripts/x86_64-domu-4.17/xenstore.txt"
+    );
+    let recorded: Vec<&str> = recorded.lines().filter(|line| !line.starts_with('#')).collect();
+    for rates in [FaultRates::none(), FaultRates::storm()] {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&lines);
+        run(7, rates, move |guest| {
+            let mut storage = [0; Store::STORAGE];
+            // SAFETY: the ring has one owner, as long as the machine runs.
+            let mut store =
+                unsafe { Store::open(guest.xen(), |frame| guest.frame(frame), &mut storage) }?;
+            probe(&mut store, &mut |line| told.lock().unwrap().push(line.to_string()))
+        });
+        assert_eq!(*lines.lock().unwrap(), recorded);
+    }
+}
+
+#[test]
+fn the_browser_shows_what_the_toolstack_made() {
+    let dom0 = run(1, FaultRates::new(), |guest| {
+        let mut storage = [0; Store::STORAGE];
+        // SAFETY: each ring has one owner, as long as the machine runs.
+        let mut console = unsafe { Console::open(guest.xen(), |frame| guest.frame(frame)) }?;
+        // SAFETY: as above.
+        let mut store =
+            unsafe { Store::open(guest.xen(), |frame| guest.frame(frame), &mut storage) }?;
+        browse(&mut console, &mut store, "cat name; watch data/x; set data/x 7; cat data/x; quit")
+    });
+    let printed = dom0.printed(xen_pac::base::Domid(1));
+    let expected = "> cat name\nguest-1\n> watch data/x\nchanged: data/x\n> set data/x 7\n\
+                    > cat data/x\n7\nchanged: data/x\n> quit\n";
+    // When an event is shown depends on when it arrives.
+    let mut lines: Vec<&str> = printed.lines().collect();
+    let mut expected: Vec<&str> = expected.lines().collect();
+    (lines.sort_unstable(), expected.sort_unstable());
+    assert_eq!(lines, expected);
+}
