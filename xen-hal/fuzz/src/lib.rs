@@ -6,6 +6,7 @@
 pub mod answers;
 pub mod bytes;
 pub mod clock;
+pub mod devices;
 pub mod dispatch;
 mod input;
 mod memory;

@@ -59,6 +59,7 @@ fn the_browser_shows_what_the_toolstack_made() {
     // When an event is shown depends on when it arrives.
     let mut lines: Vec<&str> = printed.lines().collect();
     let mut expected: Vec<&str> = expected.lines().collect();
-    (lines.sort_unstable(), expected.sort_unstable());
+    lines.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(lines, expected);
 }

@@ -1,0 +1,359 @@
+//! What a backend or a loader writes: start infos, ring indices and entries, console input,
+//! xenstore's messages, and the keys of a device's handshake.
+//!
+//! Nothing panics, every result can be shown, and every wait ends when the caller's patience does.
+
+use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use xen_hal::console::Console;
+use xen_hal::event::Port;
+use xen_hal::grant::PageMemory;
+use xen_hal::hypercall::Hypercall;
+use xen_hal::ring::{BackRing, FrontRing, Protocol, RingPage, YieldWait};
+use xen_hal::start_info::StartInfo;
+use xen_hal::xenbus::{Frontend, ShutdownControl, Step};
+use xen_hal::xenstore::{Store, Tree};
+use xen_pac::base::Domid;
+use xen_pac::blkif::{BlkifRequest, BlkifResponse};
+use xen_pac::console_ring::XenconsInterface;
+use xen_pac::hypercall::HypercallNr;
+use xen_pac::start_info::XEN_HVM_START_MAGIC_VALUE;
+use xen_pac::xenstore::{XenbusState, XenstoreDomainInterface, XsdSockmsgType};
+
+use crate::input::Input;
+
+/// More steps show nothing new, and cost time.
+const STEPS: usize = 48;
+/// How often an operation waits before it gives up.
+const ATTEMPTS: u32 = 40;
+const PORT: Port = Port(1);
+const WORDS: usize = 1024;
+
+thread_local! {
+    static PAGE: NonNull<PageMemory> = NonNull::from(Box::leak(Box::new(PageMemory::new())));
+}
+
+/// The shared page, which the input may change at any time.
+#[derive(Clone, Copy)]
+struct Page(NonNull<PageMemory>);
+
+// SAFETY: the page is leaked, and used by one owner at a time on one thread.
+unsafe impl RingPage for Page {
+    fn page(&self) -> NonNull<PageMemory> {
+        self.0
+    }
+}
+
+impl Page {
+    fn clear() -> Self {
+        let page = Self(PAGE.with(|page| *page));
+        (0..WORDS).for_each(|word| page.word(word).store(0, Ordering::Relaxed));
+        page
+    }
+
+    fn word(&self, index: usize) -> &AtomicU32 {
+        // SAFETY: the index is below the number of words.
+        unsafe { self.0.cast::<AtomicU32>().add(index % WORDS).as_ref() }
+    }
+
+    /// Changes some words of the page, often those at `indices`.
+    fn scribble(&self, input: &Input, indices: &[usize]) {
+        for _ in 0..input.below(4) {
+            let word = match input.below(4) {
+                0 => usize::from(input.u16()),
+                other => indices[other % indices.len()],
+            };
+            let near = self.word(word).load(Ordering::Relaxed).wrapping_add(input.byte().into());
+            let value = if input.below(2) == 0 { near } else { input.number() as u32 };
+            self.word(word).store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A hypervisor that knows notifications, and has the peer act at each yield.
+struct Xen<'a> {
+    peer: RefCell<Box<dyn FnMut() + 'a>>,
+    yields: Cell<u32>,
+}
+
+impl<'a> Xen<'a> {
+    fn new(peer: impl FnMut() + 'a) -> Self {
+        Self { peer: RefCell::new(Box::new(peer)), yields: Cell::new(0) }
+    }
+
+    /// What `work` results in, after at most as many yields as `operations` that wait.
+    fn patiently<T>(&self, operations: u32, work: impl FnOnce() -> T) -> T {
+        let before = self.yields.get();
+        let result = work();
+        let waited = self.yields.get() - before;
+        assert!(
+            waited <= operations * (ATTEMPTS + 1),
+            "{waited} yields in {operations} operations"
+        );
+        result
+    }
+}
+
+// SAFETY: it touches no memory but by the peer, which owns what it changes.
+unsafe impl Hypercall for Xen<'_> {
+    unsafe fn call5(&self, number: u32, _: usize, _: usize, _: usize, _: usize, _: usize) -> isize {
+        if number == HypercallNr::SCHED_OP.0 {
+            self.yields.set(self.yields.get() + 1);
+            (self.peer.borrow_mut())();
+        }
+        0
+    }
+}
+
+/// Runs the target.
+pub fn run(data: &[u8]) {
+    let input = Input::new(data);
+    match input.below(5) {
+        0 => start_info(&input),
+        1 => ring(&input),
+        2 => console(&input),
+        3 => xenstore(&input),
+        _ => xenbus(&input),
+    }
+}
+
+fn shown<T: std::fmt::Debug, E: std::fmt::Display>(result: &Result<T, E>) -> bool {
+    match result {
+        Ok(value) => !format!("{value:?}").is_empty(),
+        Err(error) => format!("{error}").is_empty(),
+    }
+}
+
+fn start_info(input: &Input) {
+    const BASE: u64 = 0x1000;
+    let mut image = vec![0; 1 + usize::from(input.byte())];
+    for byte in &mut image {
+        *byte = input.byte();
+    }
+    if input.below(4) > 0 && image.len() >= 4 {
+        image[..4].copy_from_slice(&XEN_HVM_START_MAGIC_VALUE.to_le_bytes());
+    }
+    let bytes = &image;
+    let memory = |address: u64, length: usize| {
+        let first = usize::try_from(address.checked_sub(BASE)?).ok()?;
+        bytes.get(first..first.checked_add(length)?)
+    };
+    let Ok(info) = StartInfo::read(BASE, memory) else { return };
+    shown(&info.command_line());
+    let _ = (info.version(), info.rsdp(), format!("{info:?}"));
+    for module in info.modules().into_iter().flatten() {
+        if module.data().is_ok_and(|data| data.len() as u64 != module.size()) {
+            panic!("a module of {} bytes has others", module.size());
+        }
+        shown(&module.command_line());
+    }
+    for range in info.memory_map().into_iter().flatten().flatten() {
+        let _ = (range.end(), format!("{range:?}"));
+    }
+}
+
+struct Blkif;
+
+impl Protocol for Blkif {
+    type Request = BlkifRequest;
+    type Response = BlkifResponse;
+}
+
+/// Both ends; the input writes to the page behind their backs.
+fn ring(input: &Input) {
+    let page = Page::clear();
+    let mut front: FrontRing<Page, Blkif> = FrontRing::new(page);
+    let mut back: BackRing<Page, Blkif> = BackRing::new(page);
+    let (mut pushed, mut published, mut popped) = (0_usize, 0, 0);
+    let (mut taken, mut answered) = (0_usize, 0);
+    for _ in 0..STEPS {
+        match input.below(9) {
+            0 => pushed += usize::from(front.push(&BlkifRequest::ZEROED).is_ok()),
+            1 => {
+                let _ = front.publish();
+                published = pushed;
+            }
+            2 => popped += usize::from(front.pop().is_some()),
+            3 => _ = front.rearm(),
+            4 => taken += usize::from(back.pop().is_some()),
+            5 => answered += usize::from(back.push(&BlkifResponse::ZEROED).is_ok()),
+            6 => _ = back.publish(),
+            7 => _ = back.rearm(),
+            _ => page.scribble(input, &[0, 1, 2, 3]),
+        }
+        assert!(popped <= published && front.outstanding() == pushed - popped);
+        assert!(answered <= taken && back.outstanding() == taken - answered);
+        assert!(front.outstanding() <= 32 && back.outstanding() <= 32);
+    }
+}
+
+fn console(input: &Input) {
+    let page = Page::clear();
+    let xen = Xen::new(|| page.scribble(input, &[768, 769, 770, 771]));
+    // SAFETY: the page is used by this console, and by the peer as words.
+    let ring = unsafe { XenconsInterface::from_ptr(page.0.cast()) };
+    let wait = YieldWait::new(&xen).attempts(ATTEMPTS);
+    let mut console = Console::over_ring(&xen, ring, PORT).with_wait(wait);
+    let mut bytes = [0; 1500];
+    for _ in 0..STEPS {
+        let length = usize::from(input.u16()) % bytes.len();
+        match input.below(6) {
+            // Each byte that the backend reads is waited for anew.
+            0 => _ = console.write_all(&bytes[..length % 64]),
+            1 => assert!(console.try_write(&bytes[..length]).is_ok_and(|count| count <= length)),
+            2 => assert!(console.try_read(&mut bytes[..length]).is_ok_and(|count| count <= length)),
+            3 => _ = xen.patiently(1, || console.read(&mut bytes[..length])),
+            4 => _ = xen.patiently(1, || console.flush()),
+            _ => page.scribble(input, &[768, 769, 770, 771]),
+        }
+    }
+}
+
+/// A server that reads every request, and answers what the input says.
+fn server<'a>(page: Page, input: &'a Input) -> impl FnMut() + 'a {
+    // SAFETY: the page is used by one store, and by this server on the same thread.
+    let ring = unsafe { XenstoreDomainInterface::from_ptr(page.0.cast()) };
+    let mut last = 0;
+    move || {
+        let asked = ring.req_prod().other_side().load();
+        let unread = asked.wrapping_sub(ring.req_cons().other_side().load());
+        if unread >= 16 && unread <= 1024 {
+            let mut header = [0; 16];
+            let at = asked.wrapping_sub(unread);
+            if ring.req().copy_to_wrapping(at, &mut header).is_ok() {
+                last = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
+                let kind = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]);
+                answer(ring, input, kind, last);
+            }
+        }
+        if input.below(8) > 0 {
+            ring.req_cons().other_side().publish(asked);
+        }
+        match input.below(6) {
+            0 => answer(ring, input, input.byte().into(), last),
+            1 => answer(ring, input, XsdSockmsgType::WATCH_EVENT.0, 0),
+            2 => page.scribble(input, &[512, 513, 514, 515, 516, 517]),
+            _ => {}
+        }
+    }
+}
+
+/// Sends a message, mostly one that is right.
+fn answer(ring: XenstoreDomainInterface<'_>, input: &Input, kind: u32, id: u32) {
+    let texts: [&[u8]; 12] = [
+        b"OK\0",
+        b"ENOENT\0",
+        b"1",
+        b"2",
+        b"4",
+        b"6",
+        b"/local/domain/0/backend/vbd/1/1",
+        b"",
+        b"EAGAIN\0",
+        b"7\0",
+        b"a\0b\0",
+        b"poweroff",
+    ];
+    let choice = input.below(16);
+    let own;
+    let payload = match texts.get(choice) {
+        Some(text) => *text,
+        None => {
+            own = input.bytes(usize::from(input.byte())).to_vec();
+            &own
+        }
+    };
+    let refuses = matches!(choice, 1 | 8) && input.below(4) > 0;
+    let kind = if refuses { XsdSockmsgType::ERROR.0 } else { kind };
+    let length = if input.below(16) == 0 { input.number() as u32 } else { payload.len() as u32 };
+    let words = [kind, id, 0, length].map(u32::to_ne_bytes).concat();
+    for byte in words.iter().chain(payload) {
+        let produced = ring.rsp_prod().other_side();
+        let _ = ring.rsp().copy_from_wrapping(produced.load(), &[*byte]);
+        produced.publish(produced.load().wrapping_add(1));
+    }
+}
+
+/// Runs `work` with a store whose server is the input.
+fn with_store(input: &Input, work: impl FnOnce(&Xen<'_>, &mut Store<'_, &Xen<'_>>)) {
+    let page = Page::clear();
+    let xen = Xen::new(server(page, input));
+    let mut storage = vec![0; 16 + 24 * usize::from(input.byte())];
+    // SAFETY: the page is used by this store, and by the server on the same thread.
+    let ring = unsafe { XenstoreDomainInterface::from_ptr(page.0.cast()) };
+    let wait = YieldWait::new(&xen).attempts(ATTEMPTS);
+    let mut store = Store::over_ring(&xen, ring, PORT, &mut storage).with_wait(wait);
+    work(&xen, &mut store);
+}
+
+fn xenstore(input: &Input) {
+    with_store(input, |xen, store| {
+        let (mut buffer, mut ids) = ([0; 300], Vec::new());
+        for _ in 0..STEPS {
+            let length = usize::from(input.byte());
+            let buffer = &mut buffer[..length];
+            match input.below(13) {
+                0 => _ = xen.patiently(2, || shown(&store.read("a", buffer))),
+                1 => _ = xen.patiently(2, || shown(&store.write("a", &buffer[..]))),
+                2 => _ = xen.patiently(2, || store.read_number::<u16>("a")),
+                3 => _ = xen.patiently(20, || shown(&store.directory("a", buffer))),
+                4 => {
+                    _ = xen.patiently(2, || {
+                        store.permissions("a", buffer).map(|list| {
+                            list.for_each(|entry| {
+                                shown(&entry);
+                            })
+                        })
+                    })
+                }
+                5 => _ = xen.patiently(2, || store.watch("a", "t")),
+                6 => _ = xen.patiently(2, || store.unwatch("a", "t")),
+                7 => _ = xen.patiently(32 * 6, || store.transaction(|tree| tree.write("a", "1"))),
+                8 => ids.extend(
+                    xen.patiently(1, || store.submit(XsdSockmsgType::READ, &[b"a\0"]).ok()),
+                ),
+                9 => {
+                    if let Some(id) = ids.pop() {
+                        shown(&store.answer(id, buffer));
+                    }
+                }
+                10 => {
+                    shown(&store.event(buffer));
+                }
+                11 => _ = xen.patiently(2, || store.domain_path(Domid(1), buffer).is_ok()),
+                _ => _ = xen.patiently(1, || store.reconnect()),
+            }
+        }
+        let _ = (store.server_error(), format!("{store:?}"));
+    });
+}
+
+fn xenbus(input: &Input) {
+    with_store(input, |_, store| {
+        if let Ok(control) = ShutdownControl::watch(store) {
+            let _ = control.take(store);
+        }
+        let Ok(mut device) = Frontend::open(store, "device/vbd/1") else { return };
+        let _ = format!("{device:?} {}", device.backend().as_str());
+        for _ in 0..8 {
+            match device.next_step(store) {
+                Ok(Step::Publish) => {
+                    let keys = [("ring-ref", &1 as _)];
+                    let _ = device.publish(store, &keys, XenbusState::INITIALISED);
+                }
+                Ok(Step::Connect) => {
+                    shown(&device.backend_number::<u64>(store, "sectors"));
+                    let _ = device.switch(store, XenbusState::CONNECTED);
+                }
+                Ok(Step::Closed) => _ = device.restart(store),
+                Ok(Step::Wait) => panic!("a wait ended with nothing to do"),
+                Ok(_) => _ = device.switch(store, XenbusState::CLOSED),
+                Err(error) => {
+                    let _ = error.to_string();
+                }
+            }
+        }
+    });
+}
