@@ -42,8 +42,7 @@ fn sleeper(guest: Guest, wait: Wait) -> Result<(), Box<dyn Error>> {
     let xen = Xen::new(guest.xen());
     let latch = xen.hvm().set_callback_via(CallbackVia::vector(0xf3)?)?;
     // SAFETY: nothing else uses the page, and it is there as long as this program runs.
-    let shared =
-        unsafe { xen.memory().map_shared_info(&guest.space(), guest.page(0).cast(), latch) }?;
+    let shared = unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }?;
     let (cursor, came) = (ScanCursor::new(), Arc::new(AtomicBool::new(false)));
     let flag = Arc::clone(&came);
     guest.on_interrupt(0xf3, move || {

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use xen_hal::event::{Binding, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
 use xen_hal::hypercall::Commands;
-use xen_hal::memory::{Memory, WidthLatch};
+use xen_hal::memory::WidthLatch;
 use xen_hal::platform::VcpuId;
 use xen_pac::base::Domid;
 use xen_pac::hvm::{HvmParam, XenHvmParam, command};
@@ -134,7 +134,7 @@ impl World {
         }
         // SAFETY: the parameter has just been set, in the mode in which all of the scenario runs;
         // or this is Arm.
-        self.map(machine, unsafe { WidthLatch::assume() })
+        self.map(machine, unsafe { WidthLatch::assume(machine.xen()) })
     }
 
     /// The same without an announcement: nothing tells of events until the scenario sees to it.
@@ -149,17 +149,11 @@ impl World {
     fn map<M: Machine>(
         &'static self,
         machine: &M,
-        latch: WidthLatch,
+        latch: WidthLatch<M::Xen>,
     ) -> Result<SharedInfo<'static>, Failure> {
         // SAFETY: the page is the scenario's, which keeps nothing in it and touches it by handles
         // alone from now on.
-        let shared = unsafe {
-            Memory::new(machine.xen()).map_shared_info(
-                &machine.space(),
-                machine.page(0).cast(),
-                latch,
-            )
-        };
+        let shared = unsafe { latch.map_shared_info(&machine.space(), machine.page(0).cast()) };
         let shared = shared.map_err(|_| Failure::Broken("the shared page can be mapped"))?;
         for port in 0..PORTS as u32 {
             self.desks[0].own.insert(Port(port));

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use xen_hal::hypercall::{AnyBackend, Hypercall};
-use xen_hal::memory::{Memory, WidthLatch};
+use xen_hal::memory::WidthLatch;
 use xen_hal::platform::IdentityMap;
 use xen_pac::shared_info::SharedInfo;
 
@@ -91,6 +91,6 @@ pub fn map_shared_info(
     // SAFETY: the runtime's memory is mapped to itself.
     let space = unsafe { IdentityMap::new() };
     // SAFETY: a `Page` hands out no reference, and the identity map is never changed.
-    unsafe { Memory::new(xen).map_shared_info(&space, page.as_ptr(), latch) }
+    unsafe { latch.map_shared_info(&space, page.as_ptr()) }
         .map_err(|_| Failure::new("mapping shared_info", "Xen refuses the page"))
 }

@@ -13,7 +13,7 @@ use gungraun::prelude::*;
 use gungraun::{Callgrind, EntryPoint};
 use xen_hal::clock::Monotonic;
 use xen_hal::event::Port;
-use xen_hal::grant::{Access, Grant, GrantSlot, GrantTable, Page, StillInUse};
+use xen_hal::grant::{Access, Grant, GrantRef, LendError, Page};
 use xen_hal::platform::Tsc;
 use xen_hal_bench::clock::twin::{Line, twin_monotonic, twin_now, twin_scale};
 use xen_hal_bench::event::twin::{
@@ -21,7 +21,7 @@ use xen_hal_bench::event::twin::{
 };
 use xen_hal_bench::event::{self, Tally};
 use xen_hal_bench::fixture::{self, Domain};
-use xen_hal_bench::grant::twin::{twin_lend, twin_publish, twin_revoke, twin_round, twin_withdraw};
+use xen_hal_bench::grant::twin::{twin_lend, twin_relend, twin_revoke, twin_round};
 use xen_hal_bench::grant::{self, twin};
 use xen_hal_bench::{clock, hypercall};
 use xen_pac::base::Domid;
@@ -255,19 +255,14 @@ fn twins_dispatch_all(domain: Domain) -> (Domain, Tally) {
     (domain, tally)
 }
 
-type Table = &'static GrantTable<'static>;
+type Table = &'static fixture::Table<'static>;
 
 fn table() -> Table {
-    fixture::table(fixture::entries(1), 1)
-}
-
-fn slot() -> (GrantSlot<'static>, Page) {
-    (table().slot().unwrap(), fixture::page(0x1234))
+    fixture::table(fixture::entries(1))
 }
 
 fn lent() -> Grant<'static> {
-    let (slot, page) = slot();
-    slot.lend(page, Domid(7), Access::ReadWrite)
+    table().lend(fixture::page(0x1234), Domid(7), Access::ReadWrite).unwrap()
 }
 
 fn twin_table() -> *mut twin::Table {
@@ -278,60 +273,31 @@ fn twin_lent() -> twin::Grant {
     let mut grant = MaybeUninit::uninit();
     // SAFETY: the table stays for ever, and the call writes the grant.
     unsafe {
-        assert!(twin_lend(twin_table(), &fixture::twin_page(0x1234), 7, false, grant.as_mut_ptr()));
+        assert!(twin_lend(twin_table(), &fixture::twin_page(0x1234), 7, 1, grant.as_mut_ptr()));
         grant.assume_init()
     }
 }
 
-fn twin_slot() -> twin::GrantSlot {
-    twin::GrantSlot { published: 0, ..twin_lent().slot }
+#[library_benchmark(config = only("ours_relend"))]
+#[bench::relend((lent(), fixture::page(0x5678)))]
+fn ours_relend((grant, page): (Grant<'static>, Page)) -> grant::TakenBack<'static> {
+    black_box(grant::relend(grant, page, black_box(Domid(7)), black_box(Access::ReadWrite)))
 }
 
-#[library_benchmark(config = only("ours_publish"))]
-#[bench::publish(slot())]
-fn ours_publish((slot, page): (GrantSlot<'static>, Page)) -> Grant<'static> {
-    black_box(grant::publish(slot, page, black_box(Domid(7)), black_box(Access::ReadWrite)))
-}
-
-#[library_benchmark(config = only("twin_publish"))]
-#[bench::publish(twin_slot())]
-fn twins_publish(slot: twin::GrantSlot) -> MaybeUninit<twin::Grant> {
-    let mut grant = MaybeUninit::uninit();
-    // SAFETY: the entry of the slot stays for ever.
-    unsafe {
-        twin_publish(
-            &slot,
-            &fixture::twin_page(0x1234),
-            black_box(7),
-            black_box(false),
-            grant.as_mut_ptr(),
-        )
-    };
-    black_box(grant)
-}
-
-#[library_benchmark(config = only("ours_withdraw"))]
-#[bench::withdraw(lent())]
-fn ours_withdraw(grant: Grant<'static>) -> Result<(GrantSlot<'static>, Page), StillInUse<'static>> {
-    black_box(grant::withdraw(grant))
-}
-
-#[library_benchmark(config = only("twin_withdraw"))]
-#[bench::withdraw(twin_lent())]
-fn twins_withdraw(
-    mut grant: twin::Grant,
-) -> (MaybeUninit<twin::GrantSlot>, MaybeUninit<twin::Page>) {
-    let (mut slot, mut page) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+#[library_benchmark(config = only("twin_relend"))]
+#[bench::relend(twin_lent())]
+fn twins_relend(mut grant: twin::Grant) -> (twin::Grant, MaybeUninit<twin::Page>) {
+    let (page, mut back) = (fixture::twin_page(0x5678), MaybeUninit::uninit());
     // SAFETY: the entry of the slot stays for ever.
     assert!(black_box(unsafe {
-        twin_withdraw(black_box(&raw mut grant), slot.as_mut_ptr(), page.as_mut_ptr())
+        twin_relend(&raw mut grant, &page, black_box(7), black_box(1), back.as_mut_ptr())
     }));
-    black_box((slot, page))
+    black_box((grant, back))
 }
 
 #[library_benchmark(config = only("ours_lend"))]
 #[bench::lend((table(), fixture::page(0x1234)))]
-fn ours_lend((table, page): (Table, Page)) -> Option<Grant<'static>> {
+fn ours_lend((table, page): (Table, Page)) -> Result<Grant<'static>, LendError> {
     black_box(grant::lend(
         black_box(table),
         page,
@@ -350,7 +316,7 @@ fn twins_lend(table: *mut twin::Table) -> MaybeUninit<twin::Grant> {
             black_box(table),
             &fixture::twin_page(0x1234),
             black_box(7),
-            black_box(false),
+            black_box(1),
             grant.as_mut_ptr(),
         )
     }));
@@ -365,14 +331,14 @@ fn ours_revoke(grant: Grant<'static>) -> Option<Page> {
 
 #[library_benchmark(config = only("twin_revoke"))]
 #[bench::revoke(twin_lent())]
-fn twins_revoke(mut grant: twin::Grant) -> MaybeUninit<twin::Page> {
+fn twins_revoke(grant: twin::Grant) -> MaybeUninit<twin::Page> {
     let mut page = MaybeUninit::uninit();
     // SAFETY: entry and table stay for ever.
-    assert!(black_box(unsafe { twin_revoke(black_box(&raw mut grant), page.as_mut_ptr()) }));
+    assert!(black_box(unsafe { twin_revoke(black_box(&raw const grant), page.as_mut_ptr()) }));
     black_box(page)
 }
 
-extern "C" fn tell(reference: u32) {
+extern "C" fn tell(reference: GrantRef) {
     black_box(reference);
 }
 
@@ -407,10 +373,8 @@ library_benchmark_group!(
 library_benchmark_group!(
     name = grants,
     benchmarks = [
-        ours_publish,
-        twins_publish,
-        ours_withdraw,
-        twins_withdraw,
+        ours_relend,
+        twins_relend,
         ours_lend,
         twins_lend,
         ours_revoke,

@@ -1,19 +1,19 @@
 /* Lending a page by a free entry of the grant table, and taking it back. */
 #include "abi.h"
 
-enum { PERMIT_ACCESS = 1, READONLY = 4, RESERVED = 8, ENTRIES = 512 };
+enum { PERMIT_ACCESS = 1, READONLY = 4, IN_USE = 8 | 16, PER_WORD = 32 };
 
-struct references {
-    uint32_t *words;
-    size_t length;
-    uint32_t limit;
-    size_t start;
+/* The references of 32 entries: free, and given up while the peer used the page. */
+struct word {
+    uint32_t free;
+    uint32_t deferred;
 };
 
 struct table {
     struct grant_entry *entries;
-    uint32_t frames;
-    struct references references;
+    struct word *words;
+    size_t length;
+    size_t start;
 };
 
 struct page {
@@ -23,9 +23,8 @@ struct page {
 
 struct slot {
     struct grant_entry *entry;
-    struct references *references;
+    struct word *word;
     uint32_t reference;
-    uint16_t published;
 };
 
 struct grant {
@@ -46,118 +45,113 @@ static inline bool take_bit(uint32_t *word, uint32_t *bit)
     return false;
 }
 
-static inline bool take(struct references *references, uint32_t *reference)
+static inline void give_back(struct word *word, uint32_t reference)
 {
-    size_t index = __atomic_load_n(&references->start, __ATOMIC_RELAXED);
-    for (size_t count = 0; count < references->length; count++) {
-        uint32_t bit;
-        if (take_bit(&references->words[index], &bit)) {
-            __atomic_store_n(&references->start, index, __ATOMIC_RELAXED);
-            *reference = (uint32_t)index * 32 + bit;
-            return true;
-        }
-        if (++index == references->length)
-            index = 0;
-    }
-    return false;
+    __atomic_fetch_or(&word->free, 1U << reference % PER_WORD, __ATOMIC_RELEASE);
 }
 
-static inline bool give_back(struct references *references, uint32_t reference)
+static inline bool take_in(struct table *table, size_t index, struct slot *slot)
 {
-    if (reference < RESERVED ||
-        reference >= __atomic_load_n(&references->limit, __ATOMIC_RELAXED) ||
-        reference / 32 >= references->length)
+    uint32_t bit;
+    if (index >= table->length || !take_bit(&table->words[index].free, &bit))
         return false;
-    uint32_t bit = 1U << reference % 32;
-    return (__atomic_fetch_or(&references->words[reference / 32], bit, __ATOMIC_RELEASE) & bit) ==
-           0;
+    uint32_t reference = (uint32_t)index * PER_WORD | bit;
+    *slot = (struct slot){&table->entries[reference], &table->words[index], reference};
+    return true;
+}
+
+static inline bool is_free(const struct slot *slot)
+{
+    return __atomic_load_n(&slot->entry->flags, __ATOMIC_RELAXED) == 0;
+}
+
+/* Searches all words, from the one of the last search on. Entries that something else has published
+ * are left alone. */
+static __attribute__((noinline, cold)) bool take_slowly(struct table *table, struct slot *slot)
+{
+    for (;;) {
+        size_t start = __atomic_load_n(&table->start, __ATOMIC_RELAXED), count;
+        for (count = 0; count < table->length; count++) {
+            size_t index = (start + count) % table->length;
+            if (take_in(table, index, slot)) {
+                __atomic_store_n(&table->start, index, __ATOMIC_RELAXED);
+                break;
+            }
+        }
+        if (count == table->length)
+            return false;
+        if (is_free(slot))
+            return true;
+    }
 }
 
 static inline bool take_slot(struct table *table, struct slot *slot)
 {
-    uint32_t reference;
-    while (take(&table->references, &reference)) {
-        if (reference / ENTRIES >= __atomic_load_n(&table->frames, __ATOMIC_ACQUIRE))
-            return false;
-        struct grant_entry *entry = &table->entries[reference];
-        if (__atomic_load_n(&entry->flags, __ATOMIC_RELAXED) == 0) {
-            *slot = (struct slot){entry, &table->references, reference, 0};
-            return true;
-        }
-    }
-    return false;
+    size_t start = __atomic_load_n(&table->start, __ATOMIC_RELAXED);
+    if (take_in(table, start, slot) && is_free(slot))
+        return true;
+    return take_slowly(table, slot);
 }
 
-static inline void publish(struct slot *slot, const struct page *page, uint16_t peer, bool readonly)
+static inline void publish(const struct slot *slot, const struct page *page, uint16_t peer,
+                           uint16_t access, struct grant *grant)
 {
-    slot->published = readonly ? PERMIT_ACCESS | READONLY : PERMIT_ACCESS;
     *(volatile uint16_t *)&slot->entry->domid = peer;
     *(volatile uint32_t *)&slot->entry->frame = page->frame;
-    __atomic_store_n(&slot->entry->flags, slot->published, __ATOMIC_RELEASE);
+    __atomic_store_n(&slot->entry->flags, access, __ATOMIC_RELEASE);
+    *grant = (struct grant){*slot, *page};
 }
 
-/* An entry without flags belongs to a table that replaced the one of before: nobody uses anything
- * of it. */
-static inline bool withdraw(struct slot *slot)
+/* Makes an entry lend nothing, unless Xen says that the page is in use. */
+static inline bool withdraw(struct grant_entry *entry)
 {
-    uint16_t flags = slot->published;
-    if (!__atomic_compare_exchange_n(&slot->entry->flags, &flags, 0, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE) &&
-        flags != 0)
+    uint16_t flags = __atomic_load_n(&entry->flags, __ATOMIC_RELAXED);
+    if (flags & IN_USE)
         return false;
-    slot->published = 0;
+    return __atomic_compare_exchange_n(&entry->flags, &flags, 0, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_RELAXED);
+}
+
+/* The page of a grant is taken back, and its slot lends another. */
+bool twin_relend(struct grant *grant, const struct page *page, uint16_t peer, uint16_t access,
+                 struct page *back)
+{
+    if (!withdraw(grant->slot.entry))
+        return false;
+    *back = grant->page;
+    struct slot slot = grant->slot;
+    publish(&slot, page, peer, access, grant);
     return true;
 }
 
-/* A slot and a page become a grant. */
-void twin_publish(const struct slot *slot, const struct page *page, uint16_t peer, bool readonly,
-                  struct grant *grant)
-{
-    grant->slot = *slot;
-    grant->page = *page;
-    publish(&grant->slot, page, peer, readonly);
-}
-
-/* A grant becomes a slot and a page again, or stays what it is. */
-bool twin_withdraw(struct grant *grant, struct slot *slot, struct page *page)
-{
-    if (!withdraw(&grant->slot))
-        return false;
-    *slot = grant->slot;
-    *page = grant->page;
-    return true;
-}
-
-static inline bool lend(struct table *table, const struct page *page, uint16_t peer, bool readonly,
-                        struct grant *grant)
+static inline bool lend(struct table *table, const struct page *page, uint16_t peer,
+                        uint16_t access, struct grant *grant)
 {
     struct slot slot;
     if (!take_slot(table, &slot))
         return false;
-    publish(&slot, page, peer, readonly);
-    grant->slot = slot;
-    grant->page = *page;
+    publish(&slot, page, peer, access, grant);
     return true;
 }
 
-static inline bool revoke(struct grant *grant, struct page *page)
+static inline bool revoke(const struct grant *grant, struct page *page)
 {
-    if (!withdraw(&grant->slot))
+    if (!withdraw(grant->slot.entry))
         return false;
     *page = grant->page;
-    give_back(grant->slot.references, grant->slot.reference);
+    give_back(grant->slot.word, grant->slot.reference);
     return true;
 }
 
 /* Takes a reference and lends the page by it. */
-bool twin_lend(struct table *table, const struct page *page, uint16_t peer, bool readonly,
+bool twin_lend(struct table *table, const struct page *page, uint16_t peer, uint16_t access,
                struct grant *grant)
 {
-    return lend(table, page, peer, readonly, grant);
+    return lend(table, page, peer, access, grant);
 }
 
 /* Takes the page back and makes the reference free. */
-bool twin_revoke(struct grant *grant, struct page *page)
+bool twin_revoke(const struct grant *grant, struct page *page)
 {
     return revoke(grant, page);
 }
@@ -168,7 +162,7 @@ bool twin_round(struct table *table, struct page *page, uint16_t peer,
                 void (*tell)(uint32_t reference))
 {
     struct grant grant;
-    if (!lend(table, page, peer, false, &grant))
+    if (!lend(table, page, peer, PERMIT_ACCESS, &grant))
         return false;
     tell(grant.slot.reference);
     return revoke(&grant, page);

@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use xen_hal::event::{Port, PortSet, ScanCursor, TwoLevel};
-use xen_hal::grant::{GrantTable, Page, PageMemory};
+use xen_hal::grant::{GrantRefAllocator, GrantTable, Page, PageMemory};
 use xen_hal::platform::{AddressSpace, Frame};
 use xen_pac::grant_table::raw as grant_raw;
 use xen_pac::shared_info::{SharedInfo, VcpuInfo, VcpuTimeInfo, raw};
@@ -182,29 +182,24 @@ pub fn entries(pages: usize) -> NonNull<grant_raw::GrantTableV1Page> {
     NonNull::from(pages).cast()
 }
 
-/// A table over such pages, which stays for ever.
+/// A table that makes no hypercall.
+pub type Table<'t> = GrantTable<'t, (), ()>;
+
+/// A table over such a page, which stays for ever.
 #[must_use]
-pub fn table(
-    pages: NonNull<grant_raw::GrantTableV1Page>,
-    frames: u32,
-) -> &'static GrantTable<'static> {
-    let storage: Box<[AtomicU32]> =
-        (0..GrantTable::words(frames)).map(|_| AtomicU32::new(0)).collect();
-    // SAFETY: the pages are leaked, there are as many, and only the table uses them.
-    Box::leak(Box::new(unsafe { GrantTable::mapped(pages, frames, Box::leak(storage), frames) }))
+pub fn table(pages: NonNull<grant_raw::GrantTableV1Page>) -> &'static Table<'static> {
+    let refs: &GrantRefAllocator<1> = Box::leak(Box::default());
+    // SAFETY: the page is leaked, and only the table uses it.
+    let table = unsafe { GrantTable::mapped((), (), pages, refs, 1) };
+    Box::leak(Box::new(table.expect("there is room for a page")))
 }
 
 /// The same for C.
 #[must_use]
 pub fn twin_table(pages: NonNull<grant_raw::GrantTableV1Page>, frames: u32) -> *mut twin::Table {
-    let mut words = vec![u32::MAX; GrantTable::words(frames)];
-    words[0] &= !0xff;
-    let length = words.len();
-    let references = twin::GrantRefAllocator {
-        words: words.leak().as_mut_ptr(),
-        length,
-        limit: frames * 512,
-        start: 0,
-    };
-    Box::leak(Box::new(twin::Table { entries: pages.as_ptr().cast(), frames, references }))
+    let mut words: Box<[twin::Word]> =
+        (0..frames * 512 / 32).map(|_| twin::Word { free: u32::MAX, deferred: 0 }).collect();
+    words[0].free &= !0xff;
+    let (length, words) = (words.len(), Box::leak(words).as_mut_ptr());
+    Box::leak(Box::new(twin::Table { entries: pages.as_ptr().cast(), words, length, start: 0 }))
 }

@@ -1,37 +1,40 @@
 //! Lending pages and taking them back.
 
-use xen_hal::grant::{Access, Grant, GrantSlot, GrantTable, Page, StillInUse};
+use xen_hal::grant::{Access, Grant, GrantInUseError, GrantRef, LendError, Page};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::raw;
 
-/// A free slot and a page become a grant.
-#[unsafe(export_name = "ours_publish")]
-#[inline(never)]
-pub fn publish<'t>(slot: GrantSlot<'t>, page: Page, peer: Domid, access: Access) -> Grant<'t> {
-    slot.lend(page, peer, access)
-}
+use crate::fixture::Table;
 
-/// A grant becomes its slot and its page again, or stays what it is.
+/// A page that is taken back, or what became of it.
+pub type TakenBack<'t> = Result<(Grant<'t>, Page), GrantInUseError<'t>>;
+
+/// The page of a grant is taken back, and its slot lends another.
 ///
 /// # Errors
 ///
 /// When the page is in use.
-#[unsafe(export_name = "ours_withdraw")]
+#[unsafe(export_name = "ours_relend")]
 #[inline(never)]
-pub fn withdraw(grant: Grant<'_>) -> Result<(GrantSlot<'_>, Page), StillInUse<'_>> {
-    grant.revoke()
+pub fn relend(grant: Grant<'_>, page: Page, peer: Domid, access: Access) -> TakenBack<'_> {
+    let (slot, back) = grant.revoke()?;
+    Ok((slot.lend(page, peer, access), back))
 }
 
 /// Takes a reference and lends the page by it.
+///
+/// # Errors
+///
+/// When no reference is free.
 #[unsafe(export_name = "ours_lend")]
 #[inline(never)]
 pub fn lend<'t>(
-    table: &'t GrantTable<'_>,
+    table: &Table<'t>,
     page: Page,
     peer: Domid,
     access: Access,
-) -> Option<Grant<'t>> {
-    table.lend(page, peer, access).ok()
+) -> Result<Grant<'t>, LendError> {
+    table.lend(page, peer, access)
 }
 
 /// Takes the page back and makes the reference free.
@@ -45,10 +48,10 @@ pub fn revoke(grant: Grant<'_>) -> Option<Page> {
 #[unsafe(export_name = "ours_round")]
 #[inline(never)]
 pub fn round(
-    table: &GrantTable<'_>,
+    table: &Table<'_>,
     page: Page,
     peer: Domid,
-    tell: extern "C" fn(u32),
+    tell: extern "C" fn(GrantRef),
 ) -> Option<Page> {
     let grant = table.lend(page, peer, Access::ReadWrite).ok()?;
     tell(grant.reference());
@@ -57,21 +60,21 @@ pub fn round(
 
 #[allow(missing_docs, reason = "the C twins of the functions above, and what they are called with")]
 pub mod twin {
-    use super::raw;
+    use super::{GrantRef, raw};
 
     #[repr(C)]
-    pub struct GrantRefAllocator {
-        pub words: *mut u32,
-        pub length: usize,
-        pub limit: u32,
-        pub start: usize,
+    #[derive(Default)]
+    pub struct Word {
+        pub free: u32,
+        pub deferred: u32,
     }
 
     #[repr(C)]
     pub struct Table {
         pub entries: *mut raw::GrantEntryV1,
-        pub frames: u32,
-        pub references: GrantRefAllocator,
+        pub words: *mut Word,
+        pub length: usize,
+        pub start: usize,
     }
 
     #[repr(C)]
@@ -85,9 +88,8 @@ pub mod twin {
     #[derive(Clone, Copy)]
     pub struct GrantSlot {
         pub entry: *mut raw::GrantEntryV1,
-        pub references: *mut GrantRefAllocator,
+        pub word: *mut Word,
         pub reference: u32,
-        pub published: u16,
     }
 
     #[repr(C)]
@@ -98,27 +100,26 @@ pub mod twin {
     }
 
     unsafe extern "C" {
-        pub fn twin_publish(
-            slot: *const GrantSlot,
+        pub fn twin_relend(
+            grant: *mut Grant,
             page: *const Page,
             peer: u16,
-            readonly: bool,
-            grant: *mut Grant,
-        );
-        pub fn twin_withdraw(grant: *mut Grant, slot: *mut GrantSlot, page: *mut Page) -> bool;
+            access: u16,
+            back: *mut Page,
+        ) -> bool;
         pub fn twin_lend(
             table: *mut Table,
             page: *const Page,
             peer: u16,
-            readonly: bool,
+            access: u16,
             grant: *mut Grant,
         ) -> bool;
-        pub fn twin_revoke(grant: *mut Grant, page: *mut Page) -> bool;
+        pub fn twin_revoke(grant: *const Grant, page: *mut Page) -> bool;
         pub fn twin_round(
             table: *mut Table,
             page: *mut Page,
             peer: u16,
-            tell: extern "C" fn(u32),
+            tell: extern "C" fn(GrantRef),
         ) -> bool;
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use xen_hal::grant::{Access, Grant};
 use xen_hal_bench::fixture::{entries, page, table, twin_page, twin_table};
-use xen_hal_bench::grant::{lend, publish, revoke, twin, withdraw};
+use xen_hal_bench::grant::{lend, relend, revoke, twin};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GrantEntryV1, raw};
 
@@ -80,23 +80,24 @@ fn compare(taken: &[u32], steps: Vec<Step>) -> Result<(), TestCaseError> {
     {
         entry(pages, reference).flags().fetch_or(1, Ordering::Relaxed);
     }
-    let (ours, theirs) = (table(pages, 1), twin_table(twin_pages, 1));
+    let (ours, theirs) = (table(pages), twin_table(twin_pages, 1));
     let mut grants: Vec<(Grant<'_>, twin::Grant)> = Vec::new();
     for step in steps {
         match step {
             Step::Lend { frame, peer, readonly } => {
                 let mut twin = MaybeUninit::uninit();
-                let grant = lend(ours, page(frame), Domid(peer), access(readonly));
+                let grant = lend(ours, page(frame), Domid(peer), access(readonly)).ok();
                 // SAFETY: the table stays for ever.
                 let lent = unsafe {
-                    twin::twin_lend(theirs, &twin_page(frame), peer, readonly, twin.as_mut_ptr())
+                    let access = access(readonly) as u16;
+                    twin::twin_lend(theirs, &twin_page(frame), peer, access, twin.as_mut_ptr())
                 };
                 prop_assert_eq!(grant.is_some(), lent);
                 if let Some(grant) = grant {
                     // SAFETY: the call said that it wrote it.
                     let twin = unsafe { twin.assume_init() };
                     prop_assert_eq!(
-                        (grant.reference(), grant.page().frame().0),
+                        (grant.reference().0, grant.frame().0),
                         (twin.slot.reference, u64::from(twin.page.frame))
                     );
                     grants.push((grant, twin));
@@ -107,17 +108,17 @@ fn compare(taken: &[u32], steps: Vec<Step>) -> Result<(), TestCaseError> {
                     grant.checked_rem(grants.len()).and_then(|index| grants.get(index))
                 {
                     for pages in [pages, twin_pages] {
-                        entry(pages, grant.reference()).flags().swap(flags, Ordering::Relaxed);
+                        entry(pages, grant.reference().0).flags().swap(flags, Ordering::Relaxed);
                     }
                 }
             }
             Step::Revoke { grant } => {
-                if let Some((grant, mut twin)) = take(&mut grants, grant) {
-                    let frame = grant.page().frame().0;
+                if let Some((grant, twin)) = take(&mut grants, grant) {
+                    let frame = grant.frame().0;
                     let back = revoke(grant);
                     let mut twin_back = twin_page(0);
                     // SAFETY: table and entry stay for ever.
-                    let came = unsafe { twin::twin_revoke(&raw mut twin, &raw mut twin_back) };
+                    let came = unsafe { twin::twin_revoke(&raw const twin, &raw mut twin_back) };
                     prop_assert_eq!(
                         back.as_ref().map(|page| page.frame().0),
                         came.then_some(u64::from(twin_back.frame))
@@ -127,24 +128,16 @@ fn compare(taken: &[u32], steps: Vec<Step>) -> Result<(), TestCaseError> {
             }
             Step::Again { grant, frame, peer } => {
                 if let Some((grant, mut twin)) = take(&mut grants, grant) {
-                    let (mut slot, mut back) = (twin.slot, twin_page(0));
+                    let mut twin_back = twin_page(0);
                     // SAFETY: as above.
-                    let came =
-                        unsafe { twin::twin_withdraw(&raw mut twin, &raw mut slot, &raw mut back) };
-                    match withdraw(grant) {
-                        Ok((ours, _)) => {
+                    let came = unsafe {
+                        let page = twin_page(frame);
+                        twin::twin_relend(&raw mut twin, &page, peer, 1, &raw mut twin_back)
+                    };
+                    match relend(grant, page(frame), Domid(peer), Access::ReadWrite) {
+                        Ok((again, back)) => {
                             prop_assert!(came);
-                            let again = publish(ours, page(frame), Domid(peer), Access::ReadWrite);
-                            // SAFETY: as above.
-                            unsafe {
-                                twin::twin_publish(
-                                    &raw const slot,
-                                    &twin_page(frame),
-                                    peer,
-                                    false,
-                                    &raw mut twin,
-                                )
-                            };
+                            prop_assert_eq!(back.frame().0, u64::from(twin_back.frame));
                             grants.push((again, twin));
                         }
                         Err(used) => {

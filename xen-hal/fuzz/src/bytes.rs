@@ -1,9 +1,7 @@
 //! The bytes of shared pages and rings, copied in and out and used as atomics at any offset, beside
 //! a model: a vector. The pages around them stay as they are.
 
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
-
-use xen_hal::grant::{Page, Shared};
+use xen_hal::grant::Page;
 use xen_hal::platform::PAGE_SIZE;
 use xen_pac::access::Buffer;
 use xen_pac::console_ring::XenconsInterface;
@@ -126,31 +124,35 @@ impl Place {
         let Self::Page(page) = self else { return };
         let (width, offset, value) = (input.byte() % 4, offset(input), input.number() as usize);
         macro_rules! swap {
-            ($atomic:ty, $integer:ty) => {{
-                let found = atomic::<$atomic>(page, offset)
-                    .map(|atomic| atomic.swap(value as $integer, Ordering::AcqRel));
-                swap_in(
-                    model,
-                    offset,
-                    &(value as $integer).to_ne_bytes(),
-                    found.map(<$integer>::to_ne_bytes).as_ref(),
-                );
+            ($integer:ty) => {{
+                let new = value as $integer;
+                let found = page.load::<$integer>(offset).ok();
+                let found = found.map(|now| match input.byte() % 3 {
+                    0 => page.swap(offset, new),
+                    1 => page.store(offset, new).map(|()| now),
+                    // The first changes nothing.
+                    _ => page
+                        .compare_exchange(offset, !now, new)
+                        .and_then(|refused| {
+                            assert_eq!(refused, Err(now));
+                            page.compare_exchange(offset, now, new)
+                        })
+                        .map(|old| old.expect("nothing else writes")),
+                });
+                let found = found.map(|old| old.expect("it lies there").to_ne_bytes());
+                swap_in(model, offset, &new.to_ne_bytes(), found.as_ref());
+                if found.is_none() {
+                    assert!(page.swap(offset, new).is_err() && page.store(offset, new).is_err());
+                }
             }};
         }
         match width {
-            0 => swap!(AtomicU8, u8),
-            1 => swap!(AtomicU16, u16),
-            2 => swap!(AtomicU32, u32),
-            _ => swap!(AtomicUsize, usize),
+            0 => swap!(u8),
+            1 => swap!(u16),
+            2 => swap!(u32),
+            _ => swap!(usize),
         }
     }
-}
-
-/// The atomic, which lies within the page if it is there.
-fn atomic<A: Shared>(page: &Page, offset: usize) -> Option<&A> {
-    let atomic = page.atomic::<A>(offset)?;
-    assert_eq!(std::ptr::from_ref(atomic).addr(), page.as_ptr().addr().get() + offset);
-    Some(atomic)
 }
 
 /// Does in the model what an atomic that may be there did in the page.

@@ -4,9 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 
-use xen_hal::grant::{Access, Grant, GrantSlot, GrantTable, Page, PageMemory};
+use xen_hal::grant::{
+    Access, DeferredGrant, Grant, GrantError, GrantRef, GrantRefAllocator, GrantSlot, GrantTable,
+    Page, PageMemory,
+};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{
     GNTTAB_NR_RESERVED_ENTRIES, GrantEntryV1, GrantTableV1Page, grant_entry_flags, raw,
@@ -22,6 +25,7 @@ const ENTRIES: usize = FRAMES as usize * 512;
 thread_local! {
     static TABLE: Pages = Pages::leak(FRAMES as usize);
     static LENT: Pages = Pages::leak(1);
+    static REFS: Pages = Pages::leak(1);
 }
 
 /// Runs the target.
@@ -29,16 +33,22 @@ pub fn run(data: &[u8]) {
     let (table, lent) = (TABLE.with(|pages| *pages), LENT.with(|pages| *pages));
     table.clear();
     let peer = Rc::new(Peer::new(Input::new(data), table.at(0)));
-    let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(FRAMES)];
-    // SAFETY: the pages are there, and touched by handles alone.
-    let grants = unsafe { GrantTable::mapped(table.at(0), FRAMES, &mut storage, FRAMES) };
-    let mut lender = Lender::new(&grants, &peer, lent.at(0));
+    let refs = REFS.with(|pages| pages.at::<GrantRefAllocator<{ FRAMES as usize }>>(0));
+    // SAFETY: the page stays, and what was in it is not used any more.
+    unsafe { refs.write(GrantRefAllocator::new()) };
+    // SAFETY: the pages are there, and touched by handles alone; the references are the table's.
+    let grants = unsafe { GrantTable::mapped((), (), table.at(0), refs.as_ref(), FRAMES) };
+    let mut lender = Lender::new(grants.expect("there is room"), &peer, lent.at(0));
     while !peer.input.is_empty() {
         match peer.input.byte() % 8 {
             0 | 1 => lender.lend(),
             2 => lender.take_slot(),
             3 | 4 => lender.revoke(),
-            5 => lender.forget(),
+            5 => match peer.input.byte() % 4 {
+                0 | 1 => lender.forget(),
+                2 => lender.defer(),
+                _ => lender.reclaim(),
+            },
             _ => peer.act(),
         }
         lender.check();
@@ -49,57 +59,104 @@ pub fn run(data: &[u8]) {
 /// How many grants and slots are held at once.
 const MOST: usize = 40;
 
-struct Lender<'t> {
-    table: &'t GrantTable<'t>,
+/// The flags of a page in use.
+const IN_USE: u16 = grant_entry_flags::READING.mask << grant_entry_flags::READING.shift
+    | grant_entry_flags::WRITING.mask << grant_entry_flags::WRITING.shift;
+
+struct Lender {
+    table: GrantTable<'static, (), ()>,
     peer: Rc<Peer>,
     memory: NonNull<PageMemory>,
-    slots: Vec<GrantSlot<'t>>,
-    grants: Vec<(Grant<'t>, u16)>,
-    /// How many references are taken for ever: those of entries that the peer wrote, and of
-    /// dropped grants that were in use.
+    slots: Vec<GrantSlot<'static>>,
+    grants: Vec<Grant<'static>>,
+    deferred: Vec<DeferredGrant>,
+    /// The references of grants that were dropped while the page was in use.
+    dropped: Vec<u32>,
+    /// How many references are taken for ever: those of entries that something else wrote.
     lost: usize,
 }
 
-impl<'t> Lender<'t> {
-    fn new(table: &'t GrantTable<'t>, peer: &Rc<Peer>, memory: NonNull<PageMemory>) -> Self {
-        Self { table, peer: peer.clone(), memory, slots: Vec::new(), grants: Vec::new(), lost: 0 }
+impl Lender {
+    fn new(
+        table: GrantTable<'static, (), ()>,
+        peer: &Rc<Peer>,
+        memory: NonNull<PageMemory>,
+    ) -> Self {
+        let (slots, grants, deferred) = (Vec::new(), Vec::new(), Vec::new());
+        let (peer, dropped, lost) = (peer.clone(), Vec::new(), 0);
+        Self { table, peer, memory, slots, grants, deferred, dropped, lost }
     }
 
     /// Runs a step with the peer at work in the middle of it.
-    fn step<T>(&self, reference: u32, work: impl FnOnce() -> T) -> T {
+    fn step<T>(&self, reference: GrantRef, work: impl FnOnce() -> T) -> T {
         let peer = self.peer.clone();
-        peer.at.set(reference);
+        peer.at.set(reference.0);
         meanwhile(Rc::new(move || peer.interfere()), work)
     }
 
     /// Takes a slot, and keeps it.
     fn take_slot(&mut self) {
-        if self.slots.len() + self.grants.len() >= MOST {
+        if self.held() >= MOST {
             return;
         }
-        let before = self.table.available();
-        if let Some(slot) = self.table.slot() {
-            assert_eq!(
-                self.peer.flags(slot.reference()),
-                0,
-                "entry {} was not empty",
-                slot.reference()
-            );
-            let known = self
-                .slots
-                .iter()
-                .map(GrantSlot::reference)
-                .chain(self.grants.iter().map(|(grant, _)| grant.reference()));
-            assert!(
-                known.into_iter().all(|taken| taken != slot.reference()),
-                "reference {} was taken twice",
-                slot.reference()
-            );
-            self.lost += (before - self.table.available() - 1) as usize;
-            self.slots.push(slot);
-        } else {
-            self.lost += before as usize;
+        let before = self.table.available() as usize;
+        let reclaimable = self.reclaimable();
+        match self.table.slot() {
+            Ok(slot) => {
+                let reference = slot.reference();
+                assert_eq!(self.peer.flags(reference.0), 0, "entry {reference} was not empty");
+                let known = self
+                    .slots
+                    .iter()
+                    .map(GrantSlot::reference)
+                    .chain(self.grants.iter().map(Grant::reference))
+                    .chain(self.deferred.iter().map(DeferredGrant::reference));
+                assert!(
+                    known.into_iter().all(|taken| taken != reference),
+                    "reference {reference} was taken twice"
+                );
+                // It came back, and all that could did.
+                if self.dropped.contains(&reference.0) {
+                    self.dropped.retain(|dropped| !reclaimable.contains(dropped));
+                }
+                self.slots.push(slot);
+                self.lost = self.unheld() - self.table.available() as usize;
+            }
+            // Something else has written what a table that is not there reads as.
+            Err(GrantError::TableLost) => {
+                self.lost += before - self.table.available() as usize;
+            }
+            Err(error) => {
+                assert_eq!((error, reclaimable), (GrantError::Full, vec![]));
+                self.lost = self.unheld();
+            }
         }
+    }
+
+    /// Frees what was dropped and is not in use any more.
+    fn reclaim(&mut self) {
+        let reclaimable = self.reclaimable();
+        assert_eq!(self.table.reclaim() as usize, reclaimable.len());
+        for reference in &reclaimable {
+            assert!(!self.peer.uses(*reference), "the reference of a page in use became free");
+            assert_eq!(self.peer.flags(*reference), 0);
+        }
+        self.dropped.retain(|dropped| !reclaimable.contains(dropped));
+    }
+
+    fn reclaimable(&self) -> Vec<u32> {
+        let unused = |reference: &u32| self.peer.flags(*reference) & IN_USE == 0;
+        self.dropped.iter().copied().filter(unused).collect()
+    }
+
+    /// How many references are the lender's.
+    fn held(&self) -> usize {
+        self.slots.len() + self.grants.len() + self.deferred.len()
+    }
+
+    /// How many references are neither held nor dropped.
+    fn unheld(&self) -> usize {
+        ENTRIES - GNTTAB_NR_RESERVED_ENTRIES as usize - self.held() - self.dropped.len()
     }
 
     /// Lends the page, by a slot that is held.
@@ -116,69 +173,104 @@ impl<'t> Lender<'t> {
         // SAFETY: the memory stays, and is not looked at.
         let page =
             unsafe { Page::from_raw(&At(how.into()), self.memory) }.expect("the frame is low");
+        self.peer.seen.borrow_mut().clear();
         let grant = self.step(reference, || slot.lend(page, peer, access));
-        let entry = self.peer.entry(reference);
+        let seen = self.peer.seen.borrow().clone();
+        assert!(
+            seen.iter().all(|found| *found == (reference.0, peer.0, how.into())),
+            "the peer used an entry that was published too early: {seen:?}"
+        );
+        let entry = self.peer.entry(reference.0);
         let published = if access == Access::ReadWrite { 1 } else { 5 };
-        let found = (self.peer.flags(reference), entry.domid().get(), entry.frame().get());
+        let found = (self.peer.flags(reference.0), entry.domid().get(), entry.frame().get());
         assert_eq!(found, (published, peer.0, how.into()), "what was published");
-        self.grants.push((grant, published));
+        self.grants.push(grant);
     }
 
     /// Takes a page back, if nobody uses it.
     fn revoke(&mut self) {
-        let Some((grant, published)) = self.choose() else { return };
+        let Some(grant) = self.choose() else { return };
         let reference = grant.reference();
         let usage = grant.usage();
-        assert_eq!(usage.reading, grant_entry_flags::READING.is_set(self.peer.flags(reference)));
-        assert_eq!(usage.writing, grant_entry_flags::WRITING.is_set(self.peer.flags(reference)));
-        let result = self.step(reference, || grant.revoke());
-        let flags = self.peer.flags(reference);
-        match result {
+        let now = self.peer.flags(reference.0);
+        assert_eq!(usage.reading, grant_entry_flags::READING.is_set(now));
+        assert_eq!(usage.writing, grant_entry_flags::WRITING.is_set(now));
+        match self.step(reference, || grant.revoke()) {
             Ok((slot, page)) => {
-                assert!(
-                    !self.peer.uses(reference),
-                    "the page of grant {reference} came back while it is used"
-                );
-                assert_eq!(flags, 0, "the entry of a page that came back lends something");
-                assert_eq!(page.as_ptr(), self.memory);
+                self.came_back(reference, &page);
                 if self.peer.input.byte() % 2 == 0 {
                     self.slots.push(slot);
                 }
             }
             Err(error) => {
-                assert!(
-                    flags != published && flags != 0,
-                    "{error} ({error:?}), where nobody uses it: flags {flags:#x}"
-                );
-                self.grants.push((error.into_grant(), published));
+                self.is_in_use(reference, &error);
+                self.grants.push(error.into_grant());
             }
         }
     }
 
     /// Drops a grant: its reference is free again, unless the peer uses the page.
     fn forget(&mut self) {
-        let Some((grant, _)) = self.choose() else { return };
-        let reference = grant.reference();
+        let Some(grant) = self.choose() else { return };
+        let (reference, before) = (grant.reference(), self.table.available());
         self.step(reference, || drop(grant));
-        if self.peer.flags(reference) != 0 {
-            self.lost += 1;
+        if self.table.available() > before {
+            assert!(!self.peer.uses(reference.0), "the reference of a page in use became free");
+            assert_eq!(self.peer.flags(reference.0), 0);
         } else {
-            assert!(!self.peer.uses(reference), "the reference of a page in use became free");
+            self.is_in_use(reference, &"dropped");
+            self.dropped.push(reference.0);
         }
     }
 
-    fn choose(&mut self) -> Option<(Grant<'t>, u16)> {
+    /// Gives a grant up, or tries to recover one.
+    fn defer(&mut self) {
+        if self.peer.input.byte() % 2 == 0 {
+            let deferred = self.choose().map(Grant::defer);
+            self.deferred.extend(deferred);
+            return;
+        }
+        let Some(deferred) = self.deferred.pop() else { return };
+        let (reference, table) = (deferred.reference(), self.table);
+        match self.step(reference, || table.recover(deferred)) {
+            Ok(page) => self.came_back(reference, &page),
+            Err(deferred) => {
+                self.is_in_use(reference, &deferred);
+                self.deferred.push(deferred);
+            }
+        }
+    }
+
+    fn came_back(&self, reference: GrantRef, page: &Page) {
+        assert!(
+            !self.peer.uses(reference.0),
+            "the page of grant {reference} came back while it is used"
+        );
+        let flags = self.peer.flags(reference.0);
+        assert_eq!(flags, 0, "the entry of a page that came back lends something");
+        assert_eq!(page.as_ptr(), self.memory);
+    }
+
+    /// An entry that was not withdrawn is used, or something else has written it: other flags, or
+    /// those of a new table in the middle of the step.
+    fn is_in_use(&self, reference: GrantRef, what: &dyn std::fmt::Debug) {
+        let flags = self.peer.flags(reference.0);
+        assert!(
+            flags & IN_USE != 0 || flags & 3 != grant_entry_flags::kind::PERMIT_ACCESS.value,
+            "{what:?}, where nobody uses it: flags {flags:#x}"
+        );
+    }
+
+    fn choose(&mut self) -> Option<Grant<'static>> {
         let index = self.peer.input.below(self.grants.len().max(1));
         (index < self.grants.len()).then(|| self.grants.swap_remove(index))
     }
 
-    /// Every reference is free, held, or lost.
+    /// Every reference is free, held, dropped or lost.
     fn check(&self) {
-        let all = ENTRIES - GNTTAB_NR_RESERVED_ENTRIES as usize;
-        let held = self.slots.len() + self.grants.len();
         assert_eq!(
-            self.table.available() as usize,
-            all - held - self.lost,
+            self.table.available() as usize + self.lost,
+            self.unheld(),
             "free references: {:?}",
             self.table
         );
@@ -189,7 +281,10 @@ impl<'t> Lender<'t> {
         while !self.grants.is_empty() {
             self.forget();
         }
+        self.dropped.extend(self.deferred.drain(..).map(|deferred| deferred.reference().0));
         self.slots.clear();
+        self.check();
+        self.reclaim();
         self.check();
     }
 }
@@ -202,11 +297,14 @@ struct Peer {
     used: RefCell<[bool; ENTRIES]>,
     /// The reference with which the lender is busy.
     at: Cell<u32>,
+    /// What the entry of that reference held each time that its page was mapped.
+    seen: RefCell<Vec<(u32, u16, u32)>>,
 }
 
 impl Peer {
     fn new(input: Input, page: NonNull<raw::GrantTableV1Page>) -> Self {
-        Self { input, page, used: RefCell::new([false; ENTRIES]), at: Cell::new(8) }
+        let (used, seen) = (RefCell::new([false; ENTRIES]), RefCell::new(Vec::new()));
+        Self { input, page, used, at: Cell::new(8), seen }
     }
 
     /// The entry of a reference.
@@ -258,6 +356,10 @@ impl Peer {
                 .flags()
                 .fetch_or(if read_only { wanted } else { wanted | writing }, SeqCst);
             self.used.borrow_mut()[reference as usize] = true;
+            if reference == self.at.get() {
+                let entry = self.entry(reference);
+                self.seen.borrow_mut().push((reference, entry.domid().get(), entry.frame().get()));
+            }
         }
     }
 

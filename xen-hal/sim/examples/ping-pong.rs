@@ -4,12 +4,14 @@
 mod support;
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use support::{Problem, shared_page, show};
 use xen_hal::Xen;
 use xen_hal::event::{Channel, Port, TwoLevel};
-use xen_hal::grant::{Access, Bytes, ForeignGrant, GrantTable, MapRequest, MapTarget, Page};
+use xen_hal::grant::{
+    Access, Bytes, ForeignGrant, GrantRef, GrantRefAllocator, GrantTable, MapRequest, MapTarget,
+    Page,
+};
 use xen_hal::memory::{Extent, WidthLatch};
 use xen_hal::platform::AddressSpace;
 use xen_pac::base::Domid;
@@ -22,11 +24,14 @@ const BORROWER: Domid = Domid(2);
 /// with Xen.
 const TABLE: usize = 1;
 const LENT: usize = 2;
-const WINDOW: usize = 1;
+const TARGET: usize = 1;
 /// In the page: whose turn it is, as an atomic, and behind it a message.
 const TURN: usize = 0;
 const MESSAGE: usize = 4;
 const ROUNDS: u32 = 3;
+
+/// The references of the lender's grant table, of one page.
+static REFS: GrantRefAllocator<1> = GrantRefAllocator::new();
 
 fn main() -> ExitCode {
     show(run, "a page lent, mapped, used by both with events, unmapped and taken back")
@@ -49,11 +54,10 @@ fn lender(guest: Guest) -> Result<(), Problem> {
     let (xen, space) = (Xen::new(guest.xen()), guest.space());
     let bitmaps = TwoLevel::new(shared_page(guest, WidthLatch::new(guest.xen())?)?);
     bitmaps.mask_all();
-    let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(1)];
-    // SAFETY: the page is kept for the table, of which there is no other.
-    let table = unsafe {
-        GrantTable::map(guest.xen(), &space, guest.page(TABLE).cast(), 1, &mut storage, 1)
-    }?;
+    let place = guest.page(TABLE).cast();
+    // SAFETY: the page is reserved for the table, of which there is no other, and the domain is not
+    // suspended.
+    let table = unsafe { GrantTable::map(guest.xen(), space, place, &REFS, 1) }?;
     // SAFETY: the page is used through this value alone.
     let page = unsafe { Page::from_raw(&space, guest.page(LENT).cast()) }?;
     let grant = table.lend(page, BORROWER, Access::ReadWrite)?;
@@ -64,18 +68,18 @@ fn lender(guest: Guest) -> Result<(), Problem> {
         channel.port()
     );
     guest.publish("port", channel.port().0.into());
-    guest.publish("grant", grant.reference().into());
+    guest.publish("grant", grant.reference().0.into());
 
     for round in 1..=ROUNDS {
-        say(grant.page(), 2 * round - 1, &format!("ping {round}"), &channel)?;
-        let heard = hear(guest, grant.page(), 2 * round, bitmaps, &channel)?;
+        say(grant.bytes(), 2 * round - 1, &format!("ping {round}"), &channel)?;
+        let heard = hear(guest, grant.bytes(), 2 * round, bitmaps, &channel)?;
         println!("lender:   heard {heard:?}");
         assert_eq!(heard, format!("pong {round}"));
     }
     let still = grant.revoke().expect_err("a page that is mapped cannot be taken back");
     println!("lender:   {still}");
     let grant = still.into_grant();
-    say(grant.page(), 2 * ROUNDS + 1, "let go", &channel)?;
+    say(grant.bytes(), 2 * ROUNDS + 1, "let go", &channel)?;
     guest.wait_for_key("unmapped");
     let (_slot, page) = grant.revoke().map_err(|still| still.to_string())?;
     println!("lender:   the page at frame {:#x} is mine again", page.frame().0);
@@ -87,16 +91,18 @@ fn borrower(guest: Guest) -> Result<(), Problem> {
     let bitmaps = TwoLevel::new(shared_page(guest, WidthLatch::new(guest.xen())?)?);
     bitmaps.mask_all();
     let (reference, port) =
-        (guest.wait_for_key("grant") as u32, Port(guest.wait_for_key("port") as u32));
+        (GrantRef(guest.wait_for_key("grant") as u32), Port(guest.wait_for_key("port") as u32));
     let channel = xen.events().bind_interdomain(LENDER, port)?;
     // A frame without memory, for the page to appear at.
-    let frame = space.frame_of(guest.page(WINDOW)).ok_or("each page has a frame")?;
+    let frame = space.frame_of(guest.page(TARGET)).ok_or("each page has a frame")?;
     // SAFETY: nothing is kept in the page.
     unsafe { xen.memory().decrease_reservation([frame], Extent::PAGE) }?;
-    // SAFETY: the frame is empty, and used through the window alone.
-    let window = unsafe { MapTarget::new(&space, guest.page(WINDOW).cast()) }?;
+    // SAFETY: the frame is empty, and used through the target alone.
+    let target = unsafe { MapTarget::new(&space, guest.page(TARGET).cast()) }?;
     let of = ForeignGrant { domain: LENDER, reference };
-    let mapping = xen.grants().map(MapRequest { of, access: Access::ReadWrite, window })?;
+    let request = MapRequest { of, access: Access::ReadWrite, target };
+    // SAFETY: the grant is another domain's.
+    let mapping = unsafe { xen.grants().map(request) }?;
     let page = mapping.bytes().ok_or("it is mapped for writing")?;
     println!(
         "borrower: mapped grant {reference} of domain {LENDER}, port {} leads to its port {port}",
@@ -123,9 +129,7 @@ fn say(
 ) -> Result<(), Problem> {
     page.copy_from(MESSAGE, &[message.len() as u8])?;
     page.copy_from(MESSAGE + 1, message.as_bytes())?;
-    page.atomic::<AtomicU32>(TURN)
-        .ok_or("the atomic is in the page")?
-        .store(turn, Ordering::Release);
+    page.store(TURN, turn)?;
     Ok(channel.send()?)
 }
 
@@ -137,12 +141,11 @@ fn hear(
     bitmaps: TwoLevel<'_>,
     channel: &Channel<Hypervisor>,
 ) -> Result<String, Problem> {
-    let now = page.atomic::<AtomicU32>(TURN).ok_or("the atomic is in the page")?;
     // An event says only that there may be something: the channel's first one comes from the
     // binding.
     let came = || {
         bitmaps.clear(channel.port());
-        now.load(Ordering::Acquire) == turn
+        page.load(TURN) == Ok(turn)
     };
     Xen::new(guest.xen()).sched().wait_until(&guest.interrupts(), &[channel.port()], came)?;
     let mut message = [0; 64];

@@ -27,7 +27,7 @@
 //!     let latch = xen.hvm().set_callback_via(CallbackVia::vector(0xf3)?)?;
 //!     let page = guest.page(0).cast();
 //!     // SAFETY: nothing else uses the page, and it exists as long as this program runs.
-//!     let shared = unsafe { xen.memory().map_shared_info(&guest.space(), page, latch) }?;
+//!     let shared = unsafe { latch.map_shared_info(&guest.space(), page) }?;
 //!
 //!     let (cursor, seen) = (ScanCursor::new(), Arc::new(AtomicU32::new(0)));
 //!     let counts = Arc::clone(&seen);

@@ -2,7 +2,7 @@
 
 use xen_hal::Xen;
 use xen_hal::event::{Channel, Port};
-use xen_hal::grant::{Access, ForeignGrant, MapRequest, MapTarget, Mapping};
+use xen_hal::grant::{Access, ForeignGrant, GrantRef, MapRequest, MapTarget, Mapping};
 use xen_hal::platform::PAGE_SIZE;
 use xen_pac::access::Data;
 use xen_pac::base::Domid;
@@ -56,8 +56,8 @@ pub fn hostile_peer(victim: Domid, acts: u32) -> impl FnOnce(Guest) + Send + 'st
 struct Peer {
     guest: Guest,
     victim: Domid,
-    targets: Vec<MapTarget>,
-    mappings: Vec<Mapping<Hypervisor>>,
+    targets: Vec<MapTarget<'static>>,
+    mappings: Vec<Mapping<'static, Hypervisor>>,
     channels: Vec<Channel<Hypervisor>>,
 }
 
@@ -83,19 +83,17 @@ impl Peer {
         } else {
             self.below(REFERENCES) as u32
         };
-        ForeignGrant { domain: self.victim, reference }
+        ForeignGrant { domain: self.victim, reference: GrantRef(reference) }
     }
 
     fn map(&mut self) {
-        let Some(window) = self.targets.pop() else { return self.unmap() };
+        let Some(target) = self.targets.pop() else { return self.unmap() };
         let access = if self.below(2) == 0 { Access::ReadOnly } else { Access::ReadWrite };
-        match Xen::new(self.guest.xen()).grants().map(MapRequest {
-            of: self.any_grant(),
-            access,
-            window,
-        }) {
+        let request = MapRequest { of: self.any_grant(), access, target };
+        // SAFETY: the program grants no page.
+        match unsafe { Xen::new(self.guest.xen()).grants().map(request) } {
             Ok(mapping) => self.mappings.push(mapping),
-            Err(failed) => self.targets.push(failed.window),
+            Err(failed) => self.targets.push(failed.target),
         }
     }
 
@@ -105,7 +103,7 @@ impl Peer {
         }
         let which = self.below(self.mappings.len() as u64) as usize;
         match self.mappings.swap_remove(which).unmap() {
-            Ok(window) => self.targets.push(window),
+            Ok(target) => self.targets.push(target),
             Err(failed) => self.mappings.push(failed.mapping),
         }
     }
@@ -140,8 +138,9 @@ impl Peer {
         let mut bytes = self.guest.random().to_ne_bytes();
         let at = self.below(PAGE_SIZE as u64 + 8) as u16;
         // Most of these are refused.
-        let _ = grants.fetch(&self.guest.space(), of, at, &mut bytes);
-        let _ = grants.store(&self.guest.space(), &self.guest.random().to_ne_bytes(), of, at);
+        let _ = grants.copy_from_grant(&self.guest.space(), of, at, &mut bytes);
+        let _ =
+            grants.copy_to_grant(&self.guest.space(), &self.guest.random().to_ne_bytes(), of, at);
     }
 
     fn bind(&mut self) {

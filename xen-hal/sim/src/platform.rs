@@ -21,7 +21,7 @@ pub struct Hypervisor;
 ///
 /// [`Guest::page`](crate::Guest::page) gives the domain's pages. The program's own variables are no
 /// domain's memory, and have frames of their own. Xen copies from and to these, as
-/// [`Grants::fetch`](xen_hal::grant::Grants::fetch) asks it to, but they cannot be granted, mapped
+/// [`Grants::copy_from_grant`](xen_hal::grant::Grants::copy_from_grant) asks it to, but they cannot be granted, mapped
 /// over or given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DomainSpace;
@@ -83,7 +83,7 @@ impl Counter for VirtualCounter {
 /// # Safety
 ///
 /// Nothing else uses the page, and the target is not used after the machine has run.
-pub(crate) unsafe fn map_target(page: NonNull<u8>) -> Option<MapTarget> {
+pub(crate) unsafe fn map_target(page: NonNull<u8>) -> Option<MapTarget<'static>> {
     let frame = DomainSpace.frame_of(page)?;
     // SAFETY: the caller's obligation. If Xen keeps the page, the grant is mapped over it.
     let _ = unsafe { Memory::new(Hypervisor).decrease_reservation([frame], Extent::PAGE) };

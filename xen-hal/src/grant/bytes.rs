@@ -1,18 +1,21 @@
 //! The bytes of a page that another domain may read or write at any moment.
 //!
-//! All that dereferences such memory is in this file.
+//! All code that dereferences such memory is in this file.
 
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 
-use crate::platform::PAGE_SIZE;
+use super::GrantError;
+use crate::memory::{MemoryError, frame_of_page};
+use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 
 const WORD: usize = size_of::<usize>();
 
-/// Memory for a page that can be lent to another domain, or a place for one that another domain
-/// lends.
+/// Memory for a page that can be lent to another domain, or a place at which a page of another
+/// domain can be mapped.
 #[repr(C, align(4096))]
 pub struct PageMemory(UnsafeCell<[u8; PAGE_SIZE]>);
 
@@ -23,7 +26,7 @@ const _: () =
 unsafe impl Sync for PageMemory {}
 
 impl PageMemory {
-    /// A page full of zeroes.
+    /// Returns a page of zeros.
     #[must_use]
     pub const fn new() -> Self {
         Self(UnsafeCell::new([0; PAGE_SIZE]))
@@ -42,44 +45,30 @@ impl fmt::Debug for PageMemory {
     }
 }
 
-/// A copy would have gone beyond the page. Nothing was copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutOfBounds {
-    /// Where the copy was to begin.
-    pub offset: usize,
-    /// How many bytes it was to have.
-    pub count: usize,
-}
-
-impl fmt::Display for OutOfBounds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes from offset {} on are not within a page", self.count, self.offset)
-    }
-}
-
-impl core::error::Error for OutOfBounds {}
-
-/// The bytes of a shared page: copied in and out, or used as atomics, and never borrowed as a
-/// slice, because the other side may change them meanwhile.
+/// The bytes of a shared page. They are copied in and out, or accessed as atomics, and never
+/// borrowed as a slice: the other domain may change them at any moment.
 ///
-/// What the other side may write is worth nothing until it is checked, and may differ at the next
-/// look: copy once, check the copy, use the copy.
+/// Copy what the other domain may write once, check the copy, use the copy. The next read may
+/// return something else.
 ///
-/// A copy is made of relaxed accesses, in words where it can be, and orders nothing: an atomic of
-/// the page that both sides agreed on (a ring's index, say) does that, stored with `Release` after
-/// writing and loaded with `Acquire` before reading.
+/// A copy consists of relaxed accesses, word by word where it can, and orders nothing. To order it,
+/// both sides agree on an atomic in the page, such as a ring index: [`store`](Self::store) it after
+/// writing the data, and [`load`](Self::load) it before reading them.
+///
+/// `Bytes` is `Send` but not `Sync`. Accesses of different widths to the same bytes must not race
+/// within a program, and one thread at a time makes no race. To share a page between vCPUs, put it
+/// behind a lock.
 pub struct Bytes(NonNull<PageMemory>);
 
-// SAFETY: all accesses are atomic, so it does not matter which thread makes them.
+// SAFETY: the value may be used by any thread, since it is the memory's only owner in this program.
+// It is not `Sync`, so accesses of different widths are ordered.
 unsafe impl Send for Bytes {}
-// SAFETY: as above.
-unsafe impl Sync for Bytes {}
 
 impl Bytes {
     /// # Safety
     ///
-    /// Until the value is dropped the memory must be mapped, and used by nobody in this program but
-    /// through this value, or by whoever a pointer of [`as_ptr`](Self::as_ptr) was given to.
+    /// Until the value is dropped, the memory is mapped, and this program uses it only through this
+    /// value and through pointers that [`as_ptr`](Self::as_ptr) returned.
     pub(super) const unsafe fn new(page: NonNull<PageMemory>) -> Self {
         Self(page)
     }
@@ -88,26 +77,26 @@ impl Bytes {
     ///
     /// # Errors
     ///
-    /// When they go beyond the page.
-    pub fn copy_to(&self, offset: usize, into: &mut [u8]) -> Result<(), OutOfBounds> {
+    /// [`GrantError::OutOfBounds`]; nothing was copied.
+    pub fn copy_to(&self, offset: usize, into: &mut [u8]) -> Result<(), GrantError> {
         check(offset, into.len())?;
         let mut at = offset;
         let (head, rest) = into.split_at_mut(unaligned(offset).min(into.len()));
         let mut words = rest.chunks_exact_mut(WORD);
         for byte in head {
             // SAFETY: as many bytes as `into` has were checked to be within the page.
-            *byte = unsafe { self.cell::<AtomicU8>(at) }.load(Ordering::Relaxed);
+            *byte = unsafe { self.cell::<u8>(at) }.load(Ordering::Relaxed);
             at += 1;
         }
         for word in words.by_ref() {
             // SAFETY: as above; the head ended at a word's boundary, or there are no words.
-            let value = unsafe { self.cell::<AtomicUsize>(at) }.load(Ordering::Relaxed);
+            let value = unsafe { self.cell::<usize>(at) }.load(Ordering::Relaxed);
             word.copy_from_slice(&value.to_ne_bytes());
             at += WORD;
         }
         for byte in words.into_remainder() {
             // SAFETY: as above.
-            *byte = unsafe { self.cell::<AtomicU8>(at) }.load(Ordering::Relaxed);
+            *byte = unsafe { self.cell::<u8>(at) }.load(Ordering::Relaxed);
             at += 1;
         }
         Ok(())
@@ -117,8 +106,8 @@ impl Bytes {
     ///
     /// # Errors
     ///
-    /// When they go beyond the page.
-    pub fn copy_from(&self, offset: usize, from: &[u8]) -> Result<(), OutOfBounds> {
+    /// [`GrantError::OutOfBounds`]; nothing was copied.
+    pub fn copy_from(&self, offset: usize, from: &[u8]) -> Result<(), GrantError> {
         check(offset, from.len())?;
         let mut at = offset;
         let (head, rest) = from.split_at(unaligned(offset).min(from.len()));
@@ -126,53 +115,101 @@ impl Bytes {
         let tail = words.remainder();
         for byte in head {
             // SAFETY: as many bytes as `from` has were checked to be within the page.
-            unsafe { self.cell::<AtomicU8>(at) }.store(*byte, Ordering::Relaxed);
+            unsafe { self.cell::<u8>(at) }.store(*byte, Ordering::Relaxed);
             at += 1;
         }
         for word in words {
             let value = usize::from_ne_bytes(word.try_into().unwrap_or_default());
             // SAFETY: as above; the head ended at a word's boundary, or there are no words.
-            unsafe { self.cell::<AtomicUsize>(at) }.store(value, Ordering::Relaxed);
+            unsafe { self.cell::<usize>(at) }.store(value, Ordering::Relaxed);
             at += WORD;
         }
         for byte in tail {
             // SAFETY: as above.
-            unsafe { self.cell::<AtomicU8>(at) }.store(*byte, Ordering::Relaxed);
+            unsafe { self.cell::<u8>(at) }.store(*byte, Ordering::Relaxed);
             at += 1;
         }
         Ok(())
     }
 
-    /// The atomic at `offset`: `AtomicU8`, `AtomicU16`, `AtomicU32` or `AtomicUsize`. `None` where
-    /// it would not lie within the page, or not be aligned.
+    /// Loads the integer at `offset` in one access. What the other domain wrote before it stored
+    /// the value is visible afterwards (acquire).
     ///
-    /// Bytes that are used as an atomic should be used as one of that width only, and not be copied
-    /// over.
+    /// # Errors
+    ///
+    /// [`GrantError::OutOfBounds`] if the integer does not lie within the page, or is not aligned.
     #[inline]
-    #[must_use]
-    pub fn atomic<A: Shared>(&self, offset: usize) -> Option<&A> {
-        // SAFETY: the check is that the atomic lies within the page and is aligned.
-        (offset % size_of::<A>() == 0 && offset < PAGE_SIZE).then(|| unsafe { self.cell(offset) })
+    pub fn load<T: SharedInt>(&self, offset: usize) -> Result<T, GrantError> {
+        self.aligned::<T>(offset).map(|cell| T::load(cell))
     }
 
-    /// Where the page is: for handles of `xen_pac` and other code that knows how to treat shared
-    /// memory. It is valid as long as this value is.
+    /// Stores the integer at `offset` in one access. What was written before is visible to whoever
+    /// loads the value (release).
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    #[inline]
+    pub fn store<T: SharedInt>(&self, offset: usize, value: T) -> Result<(), GrantError> {
+        self.aligned::<T>(offset).map(|cell| T::store(cell, value))
+    }
+
+    /// Stores the integer at `offset` and returns the old one, in one access that acquires and
+    /// releases.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    #[inline]
+    pub fn swap<T: SharedInt>(&self, offset: usize, value: T) -> Result<T, GrantError> {
+        self.aligned::<T>(offset).map(|cell| T::swap(cell, value))
+    }
+
+    /// Stores the integer at `offset` if it is `current`, in one access that acquires and releases.
+    /// Returns the old one, as `Err` if it was another.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    #[inline]
+    pub fn compare_exchange<T: SharedInt>(
+        &self,
+        offset: usize,
+        current: T,
+        new: T,
+    ) -> Result<Result<T, T>, GrantError> {
+        self.aligned::<T>(offset).map(|cell| T::compare_exchange(cell, current, new))
+    }
+
+    /// Returns the page's address, for register handles of `xen_pac` and for other code that
+    /// handles shared memory. It is valid as long as this value exists.
     #[must_use]
     pub const fn as_ptr(&self) -> NonNull<PageMemory> {
         self.0
     }
 
+    #[inline(always)]
+    fn aligned<T: SharedInt>(&self, offset: usize) -> Result<&T::Atomic, GrantError> {
+        let count = size_of::<T>();
+        if offset % count == 0 && offset < PAGE_SIZE {
+            // SAFETY: the offset is a multiple of the integer's size, as the page's size is, so the
+            // integer lies within the page.
+            Ok(unsafe { self.cell::<T>(offset) })
+        } else {
+            Err(GrantError::OutOfBounds { offset, count })
+        }
+    }
+
     /// # Safety
     ///
-    /// `offset` is below the page's size, and a multiple of the atomic's size, which is a power of
-    /// two.
+    /// `offset` is below the page's size and a multiple of the integer's size.
     #[inline(always)]
-    unsafe fn cell<A: Shared>(&self, offset: usize) -> &A {
+    unsafe fn cell<T: SharedInt>(&self, offset: usize) -> &T::Atomic {
         xen_pac::access::before();
         // SAFETY: the offset is within the page.
         let place = unsafe { self.0.cast::<u8>().add(offset) };
-        // SAFETY: the memory is valid by this type's invariant, and aligned since the page is; an
-        // atomic may be changed by others while it is borrowed.
+        // SAFETY: the memory is valid by this type's invariant, and aligned since the page is. The
+        // other domain may change an atomic while it is borrowed.
         unsafe { place.cast().as_ref() }
     }
 }
@@ -183,60 +220,165 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// An atomic that a shared page can hold. Sealed.
-pub trait Shared: sealed::Sealed {}
+/// An integer that a shared page holds as an atomic: `u8`, `u16`, `u32` or `usize`. Sealed.
+pub trait SharedInt: sealed::Integer {}
 
 mod sealed {
     /// # Safety
     ///
-    /// The type is an atomic integer, so that its alignment is its size, any bytes are a value, and
-    /// others may change it.
-    pub unsafe trait Sealed {}
+    /// `Atomic` is the atomic of the integer's width, and aligned to its size, which is a power of
+    /// two.
+    pub unsafe trait Integer: Copy {
+        type Atomic;
+
+        fn load(cell: &Self::Atomic) -> Self;
+        fn store(cell: &Self::Atomic, value: Self);
+        fn swap(cell: &Self::Atomic, value: Self) -> Self;
+        fn compare_exchange(cell: &Self::Atomic, current: Self, new: Self) -> Result<Self, Self>;
+    }
 }
 
 macro_rules! shared {
-    ($($atomic:ty),*) => {$(
-        impl Shared for $atomic {}
-        // SAFETY: it is one.
-        unsafe impl sealed::Sealed for $atomic {}
-        const _: () = assert!(align_of::<$atomic>() == size_of::<$atomic>());
+    ($($integer:ty: $atomic:ty),*) => {$(
+        impl SharedInt for $integer {}
+
+        // SAFETY: it is that atomic, whose alignment the assertion below checks.
+        unsafe impl sealed::Integer for $integer {
+            type Atomic = $atomic;
+
+            #[inline(always)]
+            fn load(cell: &$atomic) -> Self {
+                cell.load(Ordering::Acquire)
+            }
+
+            #[inline(always)]
+            fn store(cell: &$atomic, value: Self) {
+                cell.store(value, Ordering::Release);
+            }
+
+            #[inline(always)]
+            fn swap(cell: &$atomic, value: Self) -> Self {
+                cell.swap(value, Ordering::AcqRel)
+            }
+
+            #[inline(always)]
+            fn compare_exchange(cell: &$atomic, current: Self, new: Self) -> Result<Self, Self> {
+                cell.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
+            }
+        }
+
+        const _: () = assert!(align_of::<$atomic>() == size_of::<$integer>());
     )*};
 }
 
-shared!(AtomicU8, AtomicU16, AtomicU32, AtomicUsize);
+shared!(u8: AtomicU8, u16: AtomicU16, u32: AtomicU32, usize: AtomicUsize);
 
 /// How many bytes there are up to the next word.
 const fn unaligned(offset: usize) -> usize {
     offset.wrapping_neg() % WORD
 }
 
-fn check(offset: usize, count: usize) -> Result<(), OutOfBounds> {
+fn check(offset: usize, count: usize) -> Result<(), GrantError> {
     if offset <= PAGE_SIZE && count <= PAGE_SIZE - offset {
         Ok(())
     } else {
-        Err(OutOfBounds { offset, count })
+        Err(GrantError::OutOfBounds { offset, count })
+    }
+}
+
+/// A page of this domain's memory that can be lent, owned, with the number of its frame.
+///
+/// It dereferences to [`Bytes`], which access its content whether it is lent or not. Dropping it
+/// leaks the memory.
+pub struct Page {
+    bytes: Bytes,
+    /// An entry of a version 1 table has 32 bits for it.
+    frame: u32,
+}
+
+impl Page {
+    /// Takes ownership of the memory.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::NotMapped`], and [`MemoryError::OutOfReach`] for a frame of 2^32 or more,
+    /// which a version 1 table cannot name.
+    pub fn new(
+        space: &(impl AddressSpace + ?Sized),
+        memory: &'static mut PageMemory,
+    ) -> Result<Self, MemoryError> {
+        // SAFETY: `&'static mut` transfers exclusive ownership.
+        unsafe { Self::from_raw(space, NonNull::from(memory)) }
+    }
+
+    /// Takes ownership of the page at `memory`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new), and [`MemoryError::Misaligned`].
+    ///
+    /// # Safety
+    ///
+    /// Until [`into_raw`](Self::into_raw) returns it, the memory is mapped, and this program uses
+    /// it only through this value. (That can be forever: a page that its borrower never gives back
+    /// must stay.)
+    pub unsafe fn from_raw(
+        space: &(impl AddressSpace + ?Sized),
+        memory: NonNull<PageMemory>,
+    ) -> Result<Self, MemoryError> {
+        let frame = frame_of_page(space, memory.cast())?;
+        let number = u32::try_from(frame.0).map_err(|_| MemoryError::OutOfReach(frame))?;
+        // SAFETY: the caller's obligations are the same.
+        Ok(Self { bytes: unsafe { Bytes::new(memory) }, frame: number })
+    }
+
+    /// Returns ownership of the memory to the caller.
+    #[must_use]
+    pub fn into_raw(self) -> NonNull<PageMemory> {
+        self.bytes.as_ptr()
+    }
+
+    /// Returns the page's guest frame.
+    #[must_use]
+    pub fn frame(&self) -> Frame {
+        Frame(self.frame.into())
+    }
+
+    /// The frame as an entry holds it.
+    #[inline(always)]
+    pub(super) const fn number(&self) -> u32 {
+        self.frame
+    }
+}
+
+impl Deref for Page {
+    type Target = Bytes;
+
+    #[inline]
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Page(frame {:#x})", self.frame)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
     use super::*;
+    use crate::grant::tests::{Everywhere, page};
     use proptest::prelude::*;
     use std::boxed::Box;
     use std::vec;
-
-    fn page() -> Bytes {
-        // SAFETY: the memory is leaked, and used by this value alone.
-        unsafe { Bytes::new(NonNull::from(Box::leak(Box::new(PageMemory::new())))) }
-    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn copies_are_those_of_slices(copies in prop::collection::vec((0..PAGE_SIZE + 9, 0..70_usize, any::<u8>()), 1..20)) {
-            let (page, mut model) = (page(), vec![0; PAGE_SIZE]);
+            let (page, mut model) = (page(1), vec![0; PAGE_SIZE]);
             for (offset, count, first) in copies {
                 let bytes: vec::Vec<u8> = (0..count).map(|index| first.wrapping_add(index as u8)).collect();
                 let mut read = vec![0xaa; count];
@@ -246,8 +388,8 @@ mod tests {
                     prop_assert_eq!(page.copy_to(offset, &mut read), Ok(()));
                     prop_assert_eq!(read, bytes);
                 } else {
-                    prop_assert_eq!(page.copy_from(offset, &bytes), Err(OutOfBounds { offset, count }));
-                    prop_assert_eq!(page.copy_to(offset, &mut read), Err(OutOfBounds { offset, count }));
+                    prop_assert_eq!(page.copy_from(offset, &bytes), Err(GrantError::OutOfBounds { offset, count }));
+                    prop_assert_eq!(page.copy_to(offset, &mut read), Err(GrantError::OutOfBounds { offset, count }));
                 }
             }
             let mut whole = vec![0; PAGE_SIZE];
@@ -257,19 +399,42 @@ mod tests {
     }
 
     #[test]
-    fn atomics_lie_within_the_page_and_are_aligned() {
-        let page = page();
+    fn integers_lie_within_the_page_and_are_aligned() {
+        let page = page(1);
+        let outside = |offset, count| Err(GrantError::OutOfBounds { offset, count });
         page.copy_from(4092, &0x0403_0201_u32.to_le_bytes()).unwrap();
-        assert_eq!(page.atomic::<AtomicU32>(4092).unwrap().load(Ordering::Acquire), 0x0403_0201);
-        assert_eq!(page.atomic::<AtomicU16>(4094).unwrap().swap(7, Ordering::AcqRel), 0x0403);
-        assert!(
-            page.atomic::<AtomicU32>(4094).is_none() && page.atomic::<AtomicU32>(4096).is_none()
-        );
-        assert!(page.atomic::<AtomicU8>(4095).is_some() && page.atomic::<AtomicU8>(4096).is_none());
-        assert!(page.atomic::<AtomicUsize>(usize::MAX).is_none());
+        assert_eq!(page.load::<u32>(4092), Ok(0x0403_0201));
+        assert_eq!(page.swap::<u16>(4094, 7), Ok(0x0403));
+        assert_eq!(page.compare_exchange::<u16>(4094, 8, 9), Ok(Err(7)));
+        assert_eq!(page.compare_exchange::<u16>(4094, 7, 9), Ok(Ok(7)));
+        assert_eq!(page.store::<u8>(4095, 1), Ok(()));
+        assert_eq!(page.load::<u16>(4094), Ok(0x0109));
+        assert_eq!(page.load::<u32>(4094).map(|_| ()), outside(4094, 4));
+        assert_eq!(page.load::<u32>(4096).map(|_| ()), outside(4096, 4));
+        assert_eq!(page.store::<u8>(4096, 0), outside(4096, 1));
+        assert_eq!(page.load::<usize>(usize::MAX).map(|_| ()), outside(usize::MAX, WORD));
+        assert_eq!(page.copy_to(usize::MAX, &mut [0]), outside(usize::MAX, 1));
+    }
+
+    #[test]
+    fn a_page_that_no_entry_can_name_is_refused() {
+        assert_eq!(page(0xffff_ffff).frame(), Frame(0xffff_ffff));
+        let memory = Box::leak(Box::new(PageMemory::new()));
         assert_eq!(
-            page.copy_to(usize::MAX, &mut [0]),
-            Err(OutOfBounds { offset: usize::MAX, count: 1 })
+            Page::new(&Everywhere(1 << 32), memory).unwrap_err(),
+            MemoryError::OutOfReach(Frame(1 << 32))
         );
+    }
+
+    #[test]
+    fn a_page_keeps_its_memory() {
+        let lent = page(5);
+        lent.copy_from(10, b"abc").unwrap();
+        let memory = lent.into_raw();
+        // SAFETY: the memory is leaked, and nothing else uses it.
+        let again = unsafe { Page::from_raw(&Everywhere(6), memory) }.unwrap();
+        let mut bytes = [0; 4];
+        again.copy_to(9, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"\0abc");
     }
 }

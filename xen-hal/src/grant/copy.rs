@@ -1,6 +1,5 @@
 //! Copies that Xen makes between domains.
 
-use core::fmt;
 use core::ptr::NonNull;
 
 use xen_pac::base::{Domid, XenPfn};
@@ -8,88 +7,64 @@ use xen_pac::grant_table::{
     GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, command, grant_copy_flags,
 };
 
-use super::status::{NOT_REACHED, element};
-use super::{Error, ForeignGrant, Grants};
+use super::{ForeignGrant, GrantError, Grants, NOT_REACHED, element};
 use crate::hypercall::{Commands, Hypercall};
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 
-/// How many copies one hypercall asks for: their arguments lie on the stack.
-const LIST: usize = 16;
+/// How many copies one hypercall makes: their arguments lie on the stack.
+pub(super) const LIST: usize = 16;
 
-/// Where the bytes of a copy are, or go.
+/// The page that a copy reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyEnd {
-    /// In a page that another domain lends.
+    /// A page that another domain lends.
     Grant(ForeignGrant),
-    /// In a frame of this domain.
+    /// A frame of this domain.
     Own(Frame),
 }
 
-/// A copy within one page each.
+/// A copy of bytes of one page to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyRequest {
-    /// The page from which, and the first byte in it.
+    /// The page to read, and the first byte in it.
     pub from: (CopyEnd, u16),
-    /// The page to which, and the first byte in it.
+    /// The page to write, and the first byte in it.
     pub to: (CopyEnd, u16),
-    /// How many bytes. Neither page may end before.
+    /// How many bytes. They must lie within either page.
     pub length: u16,
-    /// How it went; `None` until it was tried.
-    pub result: Option<Result<(), Error>>,
+    /// The result; `None` until the copy was tried.
+    pub result: Option<Result<(), GrantError>>,
 }
 
 impl CopyRequest {
-    /// A copy that is yet to be made.
+    /// Returns a copy to be made.
     #[must_use]
     pub const fn new(from: (CopyEnd, u16), to: (CopyEnd, u16), length: u16) -> Self {
         Self { from, to, length, result: None }
     }
 }
 
-/// Not all of the copies were made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CopyFailedError {
-    /// The first copy that was not made, counted from 0.
-    pub first: usize,
-    /// Why. `BAD_COPY_ARG` for bytes beyond a page; otherwise as when a grant is
-    /// [mapped](super::MapFailedError::error).
-    pub error: Error,
-}
-
-impl fmt::Display for CopyFailedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "copy {} failed: {}", self.first, self.error)
-    }
-}
-
-impl core::error::Error for CopyFailedError {}
-
 impl<H: Hypercall> Grants<H> {
     /// Has Xen make copies. Upstream: `GNTTABOP_copy`.
     ///
-    /// A copy that fails does not stop the others: after an error look at each result.
+    /// A copy that fails does not stop the others: after an error, look at each result.
     ///
     /// # Errors
     ///
-    /// When at least one copy was not made.
+    /// The error of the first copy that was not made: `BAD_COPY_ARG` for bytes beyond a page;
+    /// otherwise as when a grant is [mapped](super::MapError::error).
     ///
     /// # Safety
     ///
     /// Xen writes to the frames of this domain that are destinations, and reads those that are
-    /// sources: the bytes must be this program's to have written, and nobody may rely on them
-    /// meanwhile.
-    pub unsafe fn copy(&self, copies: &mut [CopyRequest]) -> Result<(), CopyFailedError> {
+    /// sources. This program owns the bytes that are written, and does not use them meanwhile.
+    pub unsafe fn copy(&self, copies: &mut [CopyRequest]) -> Result<(), GrantError> {
         copies.iter_mut().for_each(|copy| copy.result = None);
         for list in copies.chunks_mut(LIST) {
-            // SAFETY: the caller's promise is the same.
+            // SAFETY: the caller's obligations are the same.
             unsafe { self.copy_list(list) };
         }
-        let failure = copies
-            .iter()
-            .zip(0..)
-            .find_map(|(copy, first)| Some(CopyFailedError { first, error: copy.result?.err()? }));
-        failure.map_or(Ok(()), Err)
+        copies.iter().find_map(|copy| copy.result?.err()).map_or(Ok(()), Err)
     }
 
     /// Fills `into` with bytes of a page that another domain lends, from `offset` on, without
@@ -97,18 +72,18 @@ impl<H: Hypercall> Grants<H> {
     ///
     /// # Errors
     ///
-    /// - [`Error::NotMapped`] where the address space does not know the buffer.
-    /// - A status: `BAD_COPY_ARG` for bytes beyond the page; otherwise as when a grant is
-    ///   [mapped](super::MapFailedError::error).
+    /// - [`GrantError::NotMapped`] if the address space has no frame for the buffer.
+    /// - `BAD_COPY_ARG` for bytes beyond the page; otherwise as when a grant is
+    ///   [mapped](super::MapError::error).
     ///
-    /// After an error the buffer may have been written in part.
-    pub fn fetch(
+    /// After an error, part of the buffer may have been written.
+    pub fn copy_from_grant(
         &self,
         space: &(impl AddressSpace + ?Sized),
         from: ForeignGrant,
         offset: u16,
         into: &mut [u8],
-    ) -> Result<(), Error> {
+    ) -> Result<(), GrantError> {
         let (address, length) = (into.as_mut_ptr(), into.len());
         self.transfer(space, address, length, offset, |own, foreign, count| {
             CopyRequest::new((CopyEnd::Grant(from), foreign), own, count)
@@ -120,22 +95,23 @@ impl<H: Hypercall> Grants<H> {
     ///
     /// # Errors
     ///
-    /// As for [`fetch`](Self::fetch). After an error the page may have been written in part.
-    pub fn store(
+    /// As for [`copy_from_grant`](Self::copy_from_grant). After an error, part of the page may have
+    /// been written.
+    pub fn copy_to_grant(
         &self,
         space: &(impl AddressSpace + ?Sized),
         from: &[u8],
         to: ForeignGrant,
         offset: u16,
-    ) -> Result<(), Error> {
+    ) -> Result<(), GrantError> {
         let (address, length) = (from.as_ptr().cast_mut(), from.len());
         self.transfer(space, address, length, offset, |own, foreign, count| {
             CopyRequest::new(own, (CopyEnd::Grant(to), foreign), count)
         })
     }
 
-    /// Copies between a page of another domain and `length` bytes at `address`, which `request`
-    /// names as the source or the destination, and which must be the caller's to be used so.
+    /// Copies between a page of another domain and `length` bytes at `address`. `request` makes
+    /// these the source or the destination, which the caller may use so.
     fn transfer(
         &self,
         space: &(impl AddressSpace + ?Sized),
@@ -143,27 +119,27 @@ impl<H: Hypercall> Grants<H> {
         length: usize,
         offset: u16,
         request: impl Fn((CopyEnd, u16), u16, u16) -> CopyRequest,
-    ) -> Result<(), Error> {
+    ) -> Result<(), GrantError> {
         if length > PAGE_SIZE.saturating_sub(offset.into()) {
-            return Err(Error::noticed(GrantStatus::BAD_COPY_ARG));
+            return Err(GrantError::Status(GrantStatus::BAD_COPY_ARG));
         }
-        // Xen reads or writes the bytes by their frame: from here on the compiler must expect it.
+        // Xen reads or writes the bytes by their frame, so their provenance is exposed.
         address.expose_provenance();
         let mut done = 0;
         while done < length {
-            let place = NonNull::new(address.wrapping_add(done)).ok_or(Error::NotMapped(0))?;
+            let place = NonNull::new(address.wrapping_add(done)).ok_or(GrantError::NotMapped(0))?;
             let within = place.addr().get() % PAGE_SIZE;
             let count = (length - done).min(PAGE_SIZE - within);
-            let frame = space.frame_of(place).ok_or(Error::NotMapped(place.addr().get()))?;
+            let frame = space.frame_of(place).ok_or(GrantError::NotMapped(place.addr().get()))?;
             // Each is at most a page's size, and fits.
             let copy = request(
                 (CopyEnd::Own(frame), within as u16),
                 offset.saturating_add(done as u16),
                 count as u16,
             );
-            // SAFETY: the bytes are those of a slice which the caller borrows for this, and lie in
-            // the frame that the address space names.
-            unsafe { self.copy(&mut [copy]) }.map_err(|failed| failed.error)?;
+            // SAFETY: the bytes are those of a slice that the caller borrows for this, and lie in the
+            // frame that the address space names.
+            unsafe { self.copy(&mut [copy]) }?;
             done += count;
         }
         Ok(())
@@ -178,12 +154,11 @@ impl<H: Hypercall> Grants<H> {
         for (copy, argument) in copies.iter_mut().zip(arguments.iter_mut()) {
             match copy.argument() {
                 Some(made) => *argument = made,
-                // Without bytes nothing is copied, whatever else the argument says; the result is
-                // kept.
-                None => copy.result = Some(Err(Error::noticed(GrantStatus::BAD_PAGE))),
+                // Xen copies no bytes of an argument of zeros. The result is kept.
+                None => copy.result = Some(Err(GrantError::Status(GrantStatus::BAD_PAGE))),
             }
         }
-        // SAFETY: the arguments hold no pointer; the rest is the caller's promise.
+        // SAFETY: the arguments hold no pointer; the caller's obligations are the same.
         let answer = unsafe { self.xen.call_unchecked(command::Copy, arguments) };
         for (copy, argument) in copies.iter_mut().zip(arguments) {
             copy.result = copy.result.or_else(|| Some(element(answer, argument.status)));
@@ -192,7 +167,7 @@ impl<H: Hypercall> Grants<H> {
 }
 
 impl CopyRequest {
-    /// The argument; `None` for a frame that it cannot hold, which on 32-bit x86 has 32 bits.
+    /// The argument; `None` for a frame that it cannot hold: it has 32 bits for it on 32-bit x86.
     fn argument(&self) -> Option<GnttabCopy> {
         let (source, from_grant) = end(self.from)?;
         let (destination, to_grant) = end(self.to)?;
@@ -209,12 +184,12 @@ impl CopyRequest {
     }
 }
 
-/// An end as an argument holds it, and whether it is a grant. A frame's domain must be SELF, and
-/// nothing else that means the caller.
+/// An end as an argument holds it, and whether it is a grant. The domain of a frame must be SELF,
+/// and not the domain's own number.
 fn end((end, offset): (CopyEnd, u16)) -> Option<(GnttabCopyPtr, bool)> {
     Some(match end {
         CopyEnd::Grant(ForeignGrant { domain, reference }) => {
-            (GnttabCopyPtr::new(GnttabCopyPtrU::from_reference(reference), domain, offset), true)
+            (GnttabCopyPtr::new(GnttabCopyPtrU::from_reference(reference.0), domain, offset), true)
         }
         CopyEnd::Own(Frame(frame)) => {
             #[allow(clippy::useless_conversion, reason = "the types differ on 32-bit x86")]
@@ -222,116 +197,4 @@ fn end((end, offset): (CopyEnd, u16)) -> Option<(GnttabCopyPtr, bool)> {
             (GnttabCopyPtr::new(GnttabCopyPtrU::from_gmfn(frame), Domid::SELF, offset), false)
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use super::*;
-    use crate::grant::page::tests::Everywhere;
-    use crate::hypercall::Errno;
-    use crate::testing::{Script, errno};
-
-    const THEIRS: ForeignGrant = ForeignGrant { domain: Domid(3), reference: 77 };
-
-    /// Every page has the frame that its address says, plus one.
-    struct Shifted;
-
-    // SAFETY: the script touches no frame.
-    unsafe impl AddressSpace for Shifted {
-        fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame> {
-            Some(Frame(Frame::containing(pointer.addr().get() as u64).0 + 1))
-        }
-    }
-
-    #[test]
-    fn each_copy_of_a_list_has_its_result() {
-        let xen = Script::new()
-            .array(command::Copy, |asked| {
-                assert_eq!(asked.len(), LIST);
-                asked.iter_mut().for_each(|copy| copy.status = GrantStatus::OKAY);
-                asked[5].status = GrantStatus::BAD_GNTREF;
-                0
-            })
-            .array(command::Copy, |asked| {
-                assert_eq!(asked.len(), 2);
-                asked[0].status = GrantStatus::OKAY;
-                errno(Errno::EFAULT)
-            });
-        let mut copies =
-            [CopyRequest::new((CopyEnd::Grant(THEIRS), 1), (CopyEnd::Own(Frame(9)), 2), 3);
-                LIST + 2];
-        // SAFETY: the script touches no memory.
-        let failed = unsafe { Grants::new(&xen).copy(&mut copies) }.unwrap_err();
-        assert_eq!((failed.first, failed.error), (5, Error::noticed(GrantStatus::BAD_GNTREF)));
-        assert_eq!(copies[LIST].result, Some(Ok(())));
-        assert_eq!(copies[LIST + 1].result, Some(Err(Error::Errno(Errno::EFAULT))));
-        assert_eq!(copies.iter().filter(|copy| copy.result == Some(Ok(()))).count(), LIST);
-    }
-
-    #[test]
-    fn a_buffer_over_two_pages_is_filled_by_two_copies() {
-        #[repr(align(4096))]
-        struct Pages([u8; 2 * PAGE_SIZE]);
-        let mut pages = std::boxed::Box::new(Pages([0; 2 * PAGE_SIZE]));
-        let first = Frame::containing(pages.0.as_ptr().addr() as u64).0 + 1;
-        let xen = Script::new()
-            .array(command::Copy, |asked| {
-                let copy = asked[0];
-                assert_eq!(
-                    (copy.source.u.reference(), copy.source.domid, copy.source.offset),
-                    (77, Domid(3), 100)
-                );
-                assert_eq!(
-                    (copy.dest.u.gmfn(), copy.dest.domid, copy.dest.offset),
-                    (first, Domid::SELF, 4000)
-                );
-                assert_eq!(
-                    (copy.len, copy.flags),
-                    (96, grant_copy_flags::SOURCE_GREF.val(1).value)
-                );
-                asked[0].status = GrantStatus::OKAY;
-                0
-            })
-            .array(command::Copy, |asked| {
-                let copy = asked[0];
-                assert_eq!(
-                    (copy.source.offset, copy.dest.u.gmfn(), copy.dest.offset, copy.len),
-                    (196, first + 1, 0, 104)
-                );
-                asked[0].status = GrantStatus::OKAY;
-                0
-            });
-        Grants::new(&xen).fetch(&Shifted, THEIRS, 100, &mut pages.0[4000..4200]).unwrap();
-    }
-
-    #[test]
-    fn bytes_are_stored_into_a_grant() {
-        let xen = Script::new().array(command::Copy, |asked| {
-            assert_eq!(
-                (asked[0].source.u.gmfn(), asked[0].dest.u.reference(), asked[0].dest.offset),
-                (5, 77, 4093)
-            );
-            assert_eq!(
-                (asked[0].len, asked[0].flags),
-                (3, grant_copy_flags::DEST_GREF.val(1).value)
-            );
-            asked[0].status = GrantStatus::PERMISSION_DENIED;
-            0
-        });
-        let bytes = std::boxed::Box::new(*b"abc");
-        let result = Grants::new(&xen).store(&Everywhere(5), &*bytes, THEIRS, 4093);
-        assert_eq!(result, Err(Error::noticed(GrantStatus::PERMISSION_DENIED)));
-    }
-
-    #[test]
-    fn what_goes_beyond_the_page_is_not_tried() {
-        let xen = Script::new();
-        let grants = Grants::new(&xen);
-        let beyond = Err(Error::noticed(GrantStatus::BAD_COPY_ARG));
-        assert_eq!(grants.fetch(&Everywhere(5), THEIRS, 4094, &mut [0; 3]), beyond);
-        assert_eq!(grants.fetch(&Everywhere(5), THEIRS, u16::MAX, &mut [0; 1]), beyond);
-        assert_eq!(grants.fetch(&Everywhere(5), THEIRS, 4096, &mut []), Ok(()));
-    }
 }

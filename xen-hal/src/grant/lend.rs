@@ -1,67 +1,99 @@
-//! Lending a page, and getting it back.
+//! Lending a page and taking it back.
 
 use core::fmt;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::Ordering;
 
 use xen_pac::base::Domid;
-use xen_pac::grant_table::{GrantEntryV1, GrantRef, grant_entry_flags};
+use xen_pac::grant_table::{GrantEntryV1, grant_entry_flags};
 
-use super::page::Page;
-use super::ref_allocator::GrantRefAllocator;
+use super::refs::Word;
+use super::{Bytes, GrantRef, Page};
+use crate::platform::Frame;
+
+/// The flags that Xen sets in an entry while the page is used.
+const IN_USE: u16 = grant_entry_flags::READING.mask << grant_entry_flags::READING.shift
+    | grant_entry_flags::WRITING.mask << grant_entry_flags::WRITING.shift;
 
 /// What the other domain may do with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
 pub enum Access {
-    /// Only read it.
-    ReadOnly,
+    /// Read it.
+    ReadOnly = PERMIT | grant_entry_flags::READONLY.mask << grant_entry_flags::READONLY.shift,
     /// Read and write it.
-    ReadWrite,
+    ReadWrite = PERMIT,
 }
 
-impl Access {
-    const fn flags(self) -> u16 {
-        let permit = grant_entry_flags::kind::PERMIT_ACCESS.value;
-        match self {
-            Self::ReadOnly => {
-                permit | grant_entry_flags::READONLY.mask << grant_entry_flags::READONLY.shift
-            }
-            Self::ReadWrite => permit,
-        }
+/// The flags of an entry that lends a page.
+const PERMIT: u16 = grant_entry_flags::kind::PERMIT_ACCESS.value;
+
+/// An entry whose reference was allocated.
+#[derive(Clone, Copy)]
+pub(super) struct Allocated<'t> {
+    pub(super) entry: GrantEntryV1<'t>,
+    /// The word that the reference is returned to.
+    pub(super) word: &'static Word,
+    pub(super) reference: GrantRef,
+}
+
+impl<'t> Allocated<'t> {
+    /// Publishes the page. The entry is free.
+    #[inline(always)]
+    pub(super) fn publish(self, page: Page, peer: Domid, access: Access) -> Grant<'t> {
+        let entry = self.entry;
+        entry.domid().set(peer.0);
+        entry.frame().set(page.number());
+        // Xen reads the entry at any time and uses it once its flags permit that, so they are
+        // written last. The old flags are 0.
+        let _ = entry.flags().swap(access as u16, Ordering::Release);
+        Grant { lent: Lent(self), page }
+    }
+
+    /// Frees the reference.
+    #[inline(always)]
+    pub(super) fn free(&self) {
+        self.word.free(self.reference);
     }
 }
 
-/// An entry of the grant table that is this program's to use, and that lends nothing yet. Dropping
-/// it makes its reference free again.
-pub struct GrantSlot<'t> {
-    entry: GrantEntryV1<'t>,
-    references: &'t GrantRefAllocator<'t>,
-    reference: GrantRef,
-    /// The flags with which the entry was published; 0 when it is not.
-    published: u16,
+/// Makes an entry lend nothing, unless the page is in use.
+///
+/// Xen adds flags while the page is used, and a table that is not there reads as all ones. An entry
+/// without flags belongs to a new table, after a restore: nobody uses the page.
+#[inline(always)]
+pub(super) fn withdraw(entry: GrantEntryV1<'_>) -> bool {
+    let now = entry.flags().load(Ordering::Relaxed);
+    // If the flags are still the same, the page is not in use, and cannot be after the exchange.
+    // Acquire: what the peer did to the page happens before what this program does with it next.
+    now & IN_USE == 0
+        && entry.flags().compare_exchange(now, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
+
+/// An entry of the grant table that this program owns and that lends nothing yet. Dropping it frees
+/// its reference.
+pub struct GrantSlot<'t>(Allocated<'t>);
 
 impl<'t> GrantSlot<'t> {
-    /// The entry must be that of the reference, free, and the reference taken.
-    pub(super) const fn new(
-        entry: GrantEntryV1<'t>,
-        references: &'t GrantRefAllocator<'t>,
-        reference: GrantRef,
-    ) -> Self {
-        Self { entry, references, reference, published: 0 }
+    /// The entry is free.
+    #[inline(always)]
+    pub(super) const fn new(entry: Allocated<'t>) -> Self {
+        Self(entry)
     }
 
-    /// The reference that the other domain will need to know.
+    /// Returns the reference that the other domain needs.
     #[must_use]
     pub const fn reference(&self) -> GrantRef {
-        self.reference
+        self.0.reference
     }
 
-    /// Lends `page` to `peer`, which can use it from now on.
+    /// Lends `page` to `peer`, which can use it from now on. Upstream: `grant_entry_v1`, and the
+    /// comments on it.
     ///
-    /// `peer` is a domain's own number: the special ones, [`Domid::SELF`] among them, are no
-    /// domain's, and nobody could use the grant.
+    /// `peer` is the domain's own number. Special numbers such as [`Domid::SELF`] stand for no
+    /// domain that could use the grant.
     ///
-    /// The page belongs to the grant until that is revoked:
+    /// The grant owns the page until it is revoked:
     ///
     /// ```compile_fail,E0382
     /// # use xen_hal::grant::{Access, Page, GrantSlot};
@@ -71,112 +103,94 @@ impl<'t> GrantSlot<'t> {
     ///     page.into_raw();
     /// }
     /// ```
-    ///
-    /// Upstream: `grant_entry_v1`, and the comments on it.
     #[inline]
-    pub fn lend(mut self, page: Page, peer: Domid, access: Access) -> Grant<'t> {
-        self.published = access.flags();
-        self.entry.domid().set(peer.0);
-        self.entry.frame().set(page.number());
-        // Xen may look at any time, and believes the rest of the entry once there are flags: they
-        // are written last. The entry was free, so the old ones are 0.
-        let _ = self.entry.flags().swap(self.published, Ordering::Release);
-        Grant { slot: self, page }
+    pub fn lend(self, page: Page, peer: Domid, access: Access) -> Grant<'t> {
+        ManuallyDrop::new(self).0.publish(page, peer, access)
     }
-
-    /// Makes the entry lend nothing, unless the page is being used.
-    #[inline]
-    fn withdraw(&mut self) -> bool {
-        // Xen adds to the flags as long as somebody uses the page. If they are just what was
-        // published, nobody does, and after the exchange nobody can. Acquire: what the peer did to
-        // the page comes before what the program does with it next.
-        let withdrawn = match self.entry.flags().compare_exchange(
-            self.published,
-            0,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        ) {
-            Ok(_) => true,
-            Err(now) => was_replaced(now),
-        };
-        if withdrawn {
-            self.published = 0;
-        }
-        withdrawn
-    }
-}
-
-/// Whether an entry with these flags, instead of those that were published, is that of another
-/// table: after a resume there is a new one, in which nothing is lent and nobody uses anything.
-#[cold]
-const fn was_replaced(flags: u16) -> bool {
-    flags == 0
 }
 
 impl Drop for GrantSlot<'_> {
     #[inline]
     fn drop(&mut self) {
-        // A page still in use stays lent, and its reference taken.
-        if self.published == 0 || self.withdraw() {
-            // The reference was taken when the slot was made, so it is there to be given back.
-            let _ = self.references.free(self.reference);
-        }
+        self.0.free();
     }
 }
 
 impl fmt::Debug for GrantSlot<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GrantSlot({})", self.reference)
+        write!(f, "GrantSlot({})", self.reference())
     }
 }
 
-/// A page that is lent to another domain, together with the entry that lends it.
+/// An entry that lends a page. Dropping it withdraws the entry, or defers that.
+struct Lent<'t>(Allocated<'t>);
+
+impl Drop for Lent<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        withdraw_or_defer(self.0.entry, self.0.word, self.0.reference);
+    }
+}
+
+/// Frees the reference of an entry, or leaves that to [`GrantTable::reclaim`](super::GrantTable::reclaim). It takes no pointer
+/// to the grant, so that one which is revoked stays in registers.
+#[inline(never)]
+fn withdraw_or_defer(entry: GrantEntryV1<'_>, word: &Word, reference: GrantRef) {
+    if withdraw(entry) {
+        word.free(reference);
+    } else {
+        word.defer(reference);
+    }
+}
+
+/// A page that is lent to another domain, with the entry that lends it.
 ///
-/// The other domain may read the page, or write it, at any moment; what it wrote is to be copied,
-/// checked and then used. Dropped, a grant is revoked if it can be, and else stays as it is for
-/// ever; the page is lost either way.
-#[must_use = "a grant that is dropped loses its page"]
+/// The other domain may read or write the page at any moment. Copy what it wrote, check the copy,
+/// then use the copy.
+///
+/// Dropping a grant leaks its page; [`revoke`](Self::revoke) returns it. The entry is withdrawn. If
+/// the peer still uses the page, the reference is deferred: [`GrantTable::reclaim`](super::GrantTable::reclaim) frees it once
+/// the peer has let go.
+#[must_use = "dropping a grant leaks its page"]
 pub struct Grant<'t> {
-    slot: GrantSlot<'t>,
+    lent: Lent<'t>,
     page: Page,
 }
 
-/// Whether the other domain uses a lent page, at the moment of asking.
+/// How the other domain uses a lent page at the moment of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// The page is mapped, or being copied.
+pub struct GrantUsage {
+    /// The page is mapped or being copied.
     pub reading: bool,
-    /// The page is mapped, or being copied to, so that it can be written.
+    /// The page is mapped or being copied to, so that it can be written.
     pub writing: bool,
 }
 
-/// A grant cannot be revoked, because the other domain has the page mapped or is copying it. Here
-/// it is back, with its page, as if nothing had happened.
-///
-/// Tell the other domain, through whatever the two share, to let go, and try again; it may never do
-/// so, and then the page is never to be used for anything else.
-#[must_use = "dropping this loses the page"]
-pub struct StillInUse<'t>(pub Grant<'t>);
-
 impl<'t> Grant<'t> {
-    /// The reference by which the other domain names the page.
+    /// Returns the reference by which the other domain names the page.
     #[must_use]
     pub const fn reference(&self) -> GrantRef {
-        self.slot.reference
+        self.lent.0.reference
     }
 
-    /// The page, which both sides can use.
+    /// Returns the page's bytes, which both sides can use.
     #[must_use]
-    pub const fn page(&self) -> &Page {
+    pub fn bytes(&self) -> &Bytes {
         &self.page
     }
 
-    /// Whether the other domain uses the page now. It may begin to right afterwards: only revoking
-    /// tells for certain.
+    /// Returns the page's guest frame.
     #[must_use]
-    pub fn usage(&self) -> Usage {
-        let flags = self.slot.entry.flags().load(Ordering::Relaxed);
-        Usage {
+    pub fn frame(&self) -> Frame {
+        self.page.frame()
+    }
+
+    /// Returns how the other domain uses the page now. It may begin to use it right afterwards:
+    /// only [`revoke`](Self::revoke) makes sure.
+    #[must_use]
+    pub fn usage(&self) -> GrantUsage {
+        let flags = self.lent.0.entry.flags().load(Ordering::Relaxed);
+        GrantUsage {
             reading: grant_entry_flags::READING.is_set(flags),
             writing: grant_entry_flags::WRITING.is_set(flags),
         }
@@ -187,40 +201,112 @@ impl<'t> Grant<'t> {
     ///
     /// # Errors
     ///
-    /// While the other domain uses the page; the error holds the grant.
+    /// If the other domain uses the page. The error holds the grant.
     #[inline]
-    pub fn revoke(mut self) -> Result<(GrantSlot<'t>, Page), StillInUse<'t>> {
-        if self.slot.withdraw() { Ok((self.slot, self.page)) } else { Err(StillInUse(self)) }
+    pub fn revoke(self) -> Result<(GrantSlot<'t>, Page), GrantInUseError<'t>> {
+        if withdraw(self.lent.0.entry) {
+            Ok((GrantSlot(ManuallyDrop::new(self.lent).0), self.page))
+        } else {
+            Err(GrantInUseError(self))
+        }
+    }
+
+    /// Gives the grant up without waiting for the other domain, and keeps the page for later.
+    ///
+    /// Use it before a suspend, which no grant outlives, if [`revoke`](Self::revoke) fails.
+    pub fn defer(self) -> DeferredGrant {
+        let Allocated { word, reference, .. } = ManuallyDrop::new(self.lent).0;
+        DeferredGrant { word, reference, page: Some(self.page) }
     }
 }
 
 impl fmt::Debug for Grant<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Grant")
-            .field("reference", &self.slot.reference)
-            .field("page", &self.page)
+            .field("reference", &self.reference())
+            .field("frame", &self.frame())
             .field("usage", &self.usage())
             .finish()
     }
 }
 
-impl<'t> StillInUse<'t> {
-    /// The grant.
+/// The other domain has the page mapped, or copies it, so the grant was not revoked. The grant is
+/// unchanged.
+///
+/// Ask the other domain to let go, by what the two share, and try again. It may never let go: then
+/// [`Grant::defer`] the grant, or drop it.
+#[must_use = "dropping this leaks the page"]
+pub struct GrantInUseError<'t>(Grant<'t>);
+
+impl<'t> GrantInUseError<'t> {
+    /// Returns the grant.
     pub fn into_grant(self) -> Grant<'t> {
         self.0
     }
 }
 
-impl fmt::Debug for StillInUse<'_> {
+impl fmt::Debug for GrantInUseError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StillInUse").field(&self.0).finish()
+        f.debug_tuple("GrantInUseError").field(&self.0).finish()
     }
 }
 
-impl fmt::Display for StillInUse<'_> {
+impl fmt::Display for GrantInUseError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the page of grant {} is still in use", self.0.reference())
     }
 }
 
-impl core::error::Error for StillInUse<'_> {}
+impl core::error::Error for GrantInUseError<'_> {}
+
+/// A page that the other domain may still use, of a grant that was [given up](Grant::defer).
+///
+/// It borrows no table, so it outlives a suspend. [`GrantTable::recover`](super::GrantTable::recover) returns the page.
+/// Dropping it leaks the page and leaves the reference to [`GrantTable::reclaim`](super::GrantTable::reclaim).
+#[must_use = "dropping this leaks the page"]
+pub struct DeferredGrant {
+    word: &'static Word,
+    reference: GrantRef,
+    /// `None` once the page was recovered.
+    page: Option<Page>,
+}
+
+impl DeferredGrant {
+    /// Returns the reference of the grant.
+    #[must_use]
+    pub const fn reference(&self) -> GrantRef {
+        self.reference
+    }
+
+    /// Returns the page and frees the reference if `withdraw` succeeds, which is given the word and
+    /// the reference.
+    pub(super) fn recover(
+        mut self,
+        withdraw: impl FnOnce(&Word, GrantRef) -> bool,
+    ) -> Result<Page, Self> {
+        match self.page.take_if(|_| withdraw(self.word, self.reference)) {
+            Some(page) => {
+                self.word.free(self.reference);
+                Ok(page)
+            }
+            None => Err(self),
+        }
+    }
+}
+
+impl Drop for DeferredGrant {
+    fn drop(&mut self) {
+        if self.page.is_some() {
+            self.word.defer(self.reference);
+        }
+    }
+}
+
+impl fmt::Debug for DeferredGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeferredGrant")
+            .field("reference", &self.reference())
+            .field("page", &self.page)
+            .finish()
+    }
+}

@@ -1,97 +1,214 @@
 //! Grants: pages that this domain lends to others, and that others lend to it (hypercall
 //! `grant_table_op`; upstream: `xen/include/public/grant_table.h`).
 //!
-//! To lend pages, map the [`GrantTable`], and tell the other domain the reference of each
-//! [`Grant`]:
+//! To lend pages, map the [`GrantTable`], and pass the reference of each [`Grant`] to the other
+//! domain:
 //!
 //! ```no_run
 //! use core::ptr::NonNull;
-//! use core::sync::atomic::AtomicU32;
-//! use xen_hal::grant::{Access, GrantTable, Page, PageMemory, TableError};
+//! use xen_hal::grant::{Access, Grant, GrantError, GrantRefAllocator, GrantTable, Page, PageMemory};
 //! use xen_hal::hypercall::Hypercall;
 //! use xen_hal::platform::AddressSpace;
 //! use xen_pac::base::Domid;
 //! use xen_pac::grant_table::raw::GrantTableV1Page;
 //!
-//! fn lend<H: Hypercall + Copy>(
-//!     xen: H,
-//!     space: &impl AddressSpace,
+//! /// Room for four pages of the table.
+//! static REFS: GrantRefAllocator<4> = GrantRefAllocator::new();
+//!
+//! fn lend(
+//!     xen: impl Hypercall,
+//!     space: impl AddressSpace,
 //!     place: NonNull<GrantTableV1Page>,
 //!     memory: &'static mut PageMemory,
 //!     peer: Domid,
-//! ) -> Result<(), TableError> {
-//!     // The table: one page for now, and room for four.
-//!     let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(4)];
-//!     // SAFETY: the place for four pages is kept for this alone.
-//!     let table = unsafe { GrantTable::map(xen, space, place, 4, &mut storage, 1) }?;
+//! ) -> Result<Grant<'static>, GrantError> {
+//!     let page = Page::new(&space, memory)?;
+//!     page.copy_from(0, b"hello")?;
+//!     // One page for now. SAFETY: the place for four pages is reserved for the table, and the
+//!     // domain is never suspended.
+//!     let table = unsafe { GrantTable::map(xen, space, place, &REFS, 1) }?;
+//!     let grant = table.lend(page, peer, Access::ReadOnly).map_err(|error| error.error())?;
+//!     // The other domain needs `grant.reference()`.
+//!     Ok(grant)
+//! }
 //!
-//!     let page = Page::new(space, memory)?;
-//!     page.copy_from(0, b"hello").unwrap();
-//!     let mut grant = table.lend(page, peer, Access::ReadOnly).expect("the table is empty");
-//!     // ... the other domain is told grant.reference(), does what it wants, and says that it is done ...
-//!     loop {
+//! /// Takes the page back after the other domain said that it is done.
+//! fn take_back(mut grant: Grant<'_>, mut pause: impl FnMut()) -> Option<Page> {
+//!     for _ in 0..100 {
 //!         match grant.revoke() {
-//!             Ok((_slot, _page)) => break Ok(()),
-//!             // It did not let go: the page is still lent, and must not be used for anything else.
-//!             Err(still_in_use) => grant = still_in_use.into_grant(),
+//!             Ok((_slot, page)) => return Some(page),
+//!             Err(in_use) => grant = in_use.into_grant(),
 //!         }
+//!         pause();
 //!     }
+//!     // The other domain does not let go. Its page must not be used for anything else: dropping
+//!     // the grant leaks the page.
+//!     None
 //! }
 //! ```
 //!
-//! To use pages of others, map them ([`Grants::map`]) or have Xen copy them ([`Grants::fetch`],
-//! [`Grants::store`]).
+//! To use pages of others, map them ([`Grants::map`]) or have Xen copy them
+//! ([`Grants::copy_from_grant`], [`Grants::copy_to_grant`]).
 //!
-//! Version 1 of the table is what this module lends by; version 2 lends parts of pages, and Arm
-//! does not have it.
+//! This module lends by version 1 of the table. Version 2 lends parts of pages, and Arm does not
+//! have it.
 
 mod bytes;
 mod copy;
-mod foreign;
 mod lend;
-mod page;
-mod ref_allocator;
-mod status;
+mod map;
+mod refs;
 mod table;
+
 #[cfg(test)]
 mod tests;
 
-use xen_pac::access::Handle;
+use core::fmt;
+
 use xen_pac::base::{Domid, XenPfn};
 use xen_pac::grant_table::{
-    GnttabGetVersion, GnttabQuerySize, GnttabSetVersion, GnttabSetupTable, GrantRef, command,
+    self as pac, GnttabGetVersion, GnttabQuerySize, GnttabSetVersion, GnttabSetupTable,
+    GrantStatus, command,
 };
 
 use crate::hypercall::{Commands, Errno, Hypercall};
+use crate::memory::{MemoryError, exposed};
 
-pub use bytes::{Bytes, OutOfBounds, PageMemory, Shared};
-pub use copy::{CopyEnd, CopyFailedError, CopyRequest};
-pub use foreign::{MapFailedError, MapRequest, MapTarget, Mapping, UnmapFailedError};
-pub use lend::{Access, Grant, GrantSlot, StillInUse, Usage};
-pub use page::Page;
-pub use ref_allocator::{GrantRefAllocator, NotTakenError};
-pub use status::{Error, GrantError};
-pub use table::{GrantTable, TableError, TableFullError};
+pub use bytes::{Bytes, Page, PageMemory, SharedInt};
+pub use copy::{CopyEnd, CopyRequest};
+pub use lend::{Access, DeferredGrant, Grant, GrantInUseError, GrantSlot, GrantUsage};
+pub use map::{MapError, MapRequest, MapTarget, Mapping, UnmapError};
+pub use refs::GrantRefAllocator;
+pub use table::{GrantTable, LendError};
 
-use status::{NOT_REACHED, element};
-
-/// The commands about grants.
-#[derive(Clone, Copy, Debug)]
-pub struct Grants<H> {
-    xen: H,
+/// Why a grant operation failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GrantError {
+    /// Xen refused the hypercall.
+    #[error("{0}")]
+    Errno(#[from] Errno),
+    /// Xen refused this element of the hypercall. It is not the status of success; a later release
+    /// may return one without a name.
+    #[error("{}", StatusName(*.0))]
+    Status(GrantStatus),
+    /// The address space has no frame for the address.
+    #[error("no guest frame lies behind address {0:#x}")]
+    NotMapped(usize),
+    /// The bytes do not lie within a page, or an integer is not aligned.
+    #[error("{count} bytes at offset {offset} are not within a page, or not aligned")]
+    OutOfBounds {
+        /// Their offset.
+        offset: usize,
+        /// Their number.
+        count: usize,
+    },
+    /// No reference is free.
+    #[error("no grant reference is free")]
+    Full,
+    /// The table's memory is not there: the domain was restored, and the table must be mapped
+    /// again.
+    #[error("the grant table is not mapped any more")]
+    TableLost,
+    /// A page of the table could not be mapped, or a page to be lent has no usable frame.
+    #[error("{0}")]
+    Memory(#[from] MemoryError),
+    /// The table's entries have this version instead of 1. Something that ran before changed it:
+    /// see [`Grants::set_version`].
+    #[error("expected a grant table of version 1, found version {0}")]
+    Version(u32),
+    /// Xen did not change the version: `EBUSY` while a grant is in use, `ENOSYS` if version 2 is
+    /// not allowed, `ERANGE` for entries that version 1 cannot express, `EINVAL` for other numbers.
+    #[error("cannot change the version of the grant table: {errno}")]
+    VersionRefused {
+        /// Xen's reason.
+        errno: Errno,
+        /// The version in force, if Xen returned it.
+        in_force: Option<u32>,
+    },
+    /// The table's storage has room for fewer pages.
+    #[error("expected at most {capacity} pages of the grant table, found {asked}")]
+    Capacity {
+        /// How many pages were asked for.
+        asked: u32,
+        /// How many there is room for.
+        capacity: u32,
+    },
+    /// Another vCPU makes the table grow. Try again.
+    #[error("another vCPU makes the grant table grow")]
+    Growing,
 }
 
-/// A page that another domain lends: it means something to this domain and to that one only.
+impl GrantError {
+    /// True if the same operation may succeed later: the other domain's page is paged out, or
+    /// another vCPU makes the table grow.
+    #[must_use]
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Status(GrantStatus::EAGAIN) | Self::Growing)
+    }
+}
+
+struct StatusName(GrantStatus);
+
+impl fmt::Display for StatusName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "grant status {}", self.0)
+    }
+}
+
+/// The status of an element until Xen writes to it: Xen writes no positive one.
+const NOT_REACHED: GrantStatus = GrantStatus(i16::MAX);
+
+/// The result of one element of a hypercall: its status if Xen reached it, else the answer to the
+/// whole.
+fn element(answer: Result<(), Errno>, status: GrantStatus) -> Result<(), GrantError> {
+    match (answer, status) {
+        (Err(errno), NOT_REACHED) => Err(errno.into()),
+        (_, GrantStatus::OKAY) => Ok(()),
+        (_, status) => Err(GrantError::Status(status)),
+    }
+}
+
+/// The number of an entry of a domain's grant table, by which another domain names the page that it
+/// lends. Upstream: `grant_ref_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct GrantRef(pub pac::GrantRef);
+
+/// Xen's number of a mapping. Upstream: `grant_handle_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct GrantHandle(pub pac::GrantHandle);
+
+impl fmt::Display for GrantRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for GrantHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A page that another domain lends. The reference has a meaning only between that domain and this
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ForeignGrant {
-    /// The domain that lends, by its own number. A domain may use its own grants, by its own number
-    /// too ([`Domid::SELF`] is refused): see [`Grants::map`] for what happens then.
+    /// The domain that lends, by its own number.
     pub domain: Domid,
-    /// The reference that it told.
+    /// The reference that it passed on.
     pub reference: GrantRef,
 }
 
-/// How large a grant table is, in pages.
+impl fmt::Display for ForeignGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "grant {} of domain {}", self.reference, self.domain)
+    }
+}
+
+/// The size of a grant table in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableSize {
     /// How many pages it has.
@@ -100,38 +217,25 @@ pub struct TableSize {
     pub maximum: u32,
 }
 
-/// The table's version was not changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct VersionRefused {
-    /// Why: `EBUSY` while a grant is in use, `ENOSYS` where version 2 is not allowed, `ERANGE`
-    /// where entries cannot be had in version 1, `EINVAL` for other numbers.
-    pub errno: Errno,
-    /// The version in force, if Xen told.
-    pub in_force: Option<u32>,
+/// Grant operations.
+#[derive(Clone, Copy, Debug)]
+pub struct Grants<H> {
+    xen: H,
 }
-
-impl core::fmt::Display for VersionRefused {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "the grant table's version cannot be changed: {}", self.errno)
-    }
-}
-
-impl core::error::Error for VersionRefused {}
 
 impl<H: Hypercall> Grants<H> {
-    /// The commands, through a backend.
+    /// Grant operations through a backend.
     pub const fn new(xen: H) -> Self {
         Self { xen }
     }
 
-    /// How large the table of `domain` is, and may become. Upstream: `GNTTABOP_query_size`.
+    /// Returns the size of the table of `domain`. Upstream: `GNTTABOP_query_size`.
     ///
     /// # Errors
     ///
-    /// `BAD_DOMAIN` where there is no such domain, `PERMISSION_DENIED` for another one's table
-    /// unless privileged. [`Domid::SELF`] always works.
-    pub fn query_size(&self, domain: Domid) -> Result<TableSize, Error> {
+    /// `BAD_DOMAIN` if the domain does not exist, `PERMISSION_DENIED` for the table of another
+    /// domain, unless privileged. [`Domid::SELF`] always works.
+    pub fn query_size(&self, domain: Domid) -> Result<TableSize, GrantError> {
         let mut query = GnttabQuerySize::new(domain);
         query.status = NOT_REACHED;
         let answer = self.xen.call(command::QuerySize, core::slice::from_mut(&mut query));
@@ -139,21 +243,20 @@ impl<H: Hypercall> Grants<H> {
         Ok(TableSize { frames: query.nr_frames, maximum: query.max_nr_frames })
     }
 
-    /// Makes this domain's table grow until it has as many pages as `frames`, into which Xen writes
-    /// the frame of each. Upstream: `GNTTABOP_setup_table`.
+    /// Makes this domain's table grow to as many pages as `frames` has elements. Xen writes the
+    /// frame of each page to them. Upstream: `GNTTABOP_setup_table`.
     ///
-    /// With hardware virtualisation this maps nothing, and the frames are those at which the pages
-    /// have been mapped before, if they were: [`GrantTable`] does not need it.
+    /// With hardware virtualisation this maps nothing. The frames are those at which pages have
+    /// been mapped before, if any: [`GrantTable`] does not need it.
     ///
     /// # Errors
     ///
     /// `GENERAL_ERROR` for more pages than the maximum.
-    pub fn setup_table(&self, frames: &mut [XenPfn]) -> Result<(), Error> {
+    pub fn setup_table(&self, frames: &mut [XenPfn]) -> Result<(), GrantError> {
         let count = u32::try_from(frames.len()).map_err(|_| Errno::E2BIG)?;
-        let mut setup =
-            GnttabSetupTable::new(Domid::SELF, count, Handle::from_ptr(frames.as_mut_ptr()));
+        let mut setup = GnttabSetupTable::new(Domid::SELF, count, exposed(frames));
         setup.status = NOT_REACHED;
-        // SAFETY: Xen writes as many frame numbers as the argument says and the slice has; growing
+        // SAFETY: Xen writes as many frame numbers as the argument says and the slice has. Growing
         // takes nothing away.
         let answer = unsafe {
             self.xen.call_unchecked(command::SetupTable, core::slice::from_mut(&mut setup))
@@ -161,41 +264,41 @@ impl<H: Hypercall> Grants<H> {
         element(answer, setup.status)
     }
 
-    /// The version of the entries of `domain`, 1 or 2. Upstream: `GNTTABOP_get_version`.
+    /// Returns the version of the entries of `domain`, 1 or 2. Upstream: `GNTTABOP_get_version`.
     ///
     /// # Errors
     ///
-    /// `ESRCH` where there is no such domain, `EPERM` for another one's table unless privileged.
+    /// `ESRCH` if the domain does not exist, `EPERM` for the table of another domain, unless
+    /// privileged.
     pub fn version(&self, domain: Domid) -> Result<u32, Errno> {
         let mut query = GnttabGetVersion::new(domain);
         self.xen.call(command::GetVersion, core::slice::from_mut(&mut query))?;
         Ok(query.version)
     }
 
-    /// Gives the entries of this domain's table the form of `version`, and answers with the version
-    /// in force. Upstream: `GNTTABOP_set_version`.
+    /// Changes the version of the entries of this domain's table, and returns the version in force.
+    /// Upstream: `GNTTABOP_set_version`.
     ///
     /// # Errors
     ///
-    /// [`VersionRefused`], with the version that stays.
+    /// [`GrantError::VersionRefused`].
     ///
     /// # Safety
     ///
-    /// All entries but the reserved eight are wiped, and have another size from then on: there must
-    /// be no [`GrantTable`], nor anything made from one, whose memory is that of this domain's
-    /// table.
-    pub unsafe fn set_version(&self, version: u32) -> Result<u32, VersionRefused> {
+    /// All entries but the reserved eight are wiped, and have another size afterwards. No
+    /// [`GrantTable`] whose memory is this domain's table exists, nor anything made from one.
+    pub unsafe fn set_version(&self, version: u32) -> Result<u32, GrantError> {
         let mut argument = GnttabSetVersion::new(version);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's obligations are the same.
         let answer = unsafe {
             self.xen.call_unchecked(command::SetVersion, core::slice::from_mut(&mut argument))
         };
         match answer {
             Ok(()) => Ok(argument.version),
-            Err(errno) => Err(VersionRefused {
-                errno,
-                in_force: Some(argument.version).filter(|told| *told != version),
-            }),
+            Err(errno) => {
+                let in_force = Some(argument.version).filter(|told| *told != version);
+                Err(GrantError::VersionRefused { errno, in_force })
+            }
         }
     }
 }

@@ -1,255 +1,190 @@
 //! The grant table of this domain.
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 use xen_pac::base::Domid;
-use xen_pac::grant_table::{GrantEntryV1, GrantRef, GrantTableV1Page, raw};
+use xen_pac::grant_table::{GrantEntryV1, raw};
 
-use super::lend::{Access, Grant, GrantSlot};
-use super::page::Page;
-use super::ref_allocator::GrantRefAllocator;
-use super::{Error, Grants};
-use crate::hypercall::{Errno, Hypercall};
-use crate::memory::{Memory, PageError};
+use super::lend::{Allocated, withdraw};
+use super::refs::{ENTRIES, GrantRefAllocator, Refs, Word};
+use super::{Access, DeferredGrant, Grant, GrantError, GrantRef, GrantSlot, Grants, Page};
+use crate::hypercall::Hypercall;
+use crate::memory::Memory;
 use crate::platform::AddressSpace;
 
-/// How many entries a page of the table has.
-const ENTRIES: u32 = GrantTableV1Page::ENTRIES_COUNT as u32;
-
-/// The grant table of this domain, in version 1, mapped and growing as needed, with the references
-/// that are free.
+/// The grant table of this domain, in version 1, mapped for all of `'t`.
 ///
-/// All its methods can be called on several vCPUs at once.
-pub struct GrantTable<'t> {
-    /// Where the pages are to be mapped: `capacity` of them in a row, of which the first `frames`
-    /// are.
+/// It is a handle: copies are the same table, and a [`Grant`] can be stored beside one. All methods
+/// can be called on several vCPUs at once.
+#[derive(Clone, Copy)]
+pub struct GrantTable<'t, H, A> {
+    xen: H,
+    space: A,
+    /// Where the pages are mapped, one after the other.
     pages: NonNull<raw::GrantTableV1Page>,
-    capacity: u32,
-    frames: AtomicU32,
-    growing: AtomicBool,
-    references: GrantRefAllocator<'t>,
+    /// A reference is free only if the page of its entry is mapped.
+    refs: Refs,
+    mapped: PhantomData<&'t ()>,
 }
 
-// SAFETY: the table's entries are touched by their handles, which any thread may use, and all else
-// is atomic.
-unsafe impl Send for GrantTable<'_> {}
+// SAFETY: the table's entries are touched by their handles, which any thread may use; all else is
+// atomic, or the backend's or the address space's.
+unsafe impl<H: Send, A: Send> Send for GrantTable<'_, H, A> {}
 // SAFETY: as above.
-unsafe impl Sync for GrantTable<'_> {}
+unsafe impl<H: Sync, A: Sync> Sync for GrantTable<'_, H, A> {}
 
-/// The table cannot be set up, or not grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TableError {
-    /// The table's entries have the form of this version, and not of version 1: something that ran
-    /// before changed it. See [`Grants::set_version`].
-    Version(u32),
-    /// More pages were asked for than there is room for.
-    Capacity {
-        /// How many pages were asked for.
-        asked: u32,
-        /// For how many there is room.
-        capacity: u32,
-    },
-    /// The storage for references has fewer words than the pages' entries need.
-    Storage {
-        /// How many words it has.
-        words: usize,
-        /// How many are needed.
-        needed: usize,
-    },
-    /// Another vCPU makes the table grow right now; try again.
-    Growing,
-    /// A page could not be mapped. Those before it are, and are in use.
-    Page(PageError),
-    /// Xen does not tell the version.
-    Grant(Error),
-}
-
-impl fmt::Display for TableError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Version(version) => write!(f, "the grant table has version {version}"),
-            Self::Capacity { asked, capacity } => {
-                write!(f, "a grant table of {asked} pages in a place for {capacity}")
-            }
-            Self::Storage { words, needed } => {
-                write!(f, "the storage for references has {words} words and needs {needed}")
-            }
-            Self::Growing => f.write_str("the grant table is growing already"),
-            Self::Page(error) => error.fmt(f),
-            Self::Grant(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for TableError {}
-
-impl From<PageError> for TableError {
-    fn from(error: PageError) -> Self {
-        Self::Page(error)
-    }
-}
-
-impl From<Errno> for TableError {
-    fn from(errno: Errno) -> Self {
-        Self::Grant(errno.into())
-    }
-}
-
-/// No entry of the table is free. Here is the page that was to be lent.
+/// A page was not lent. It is returned.
 #[derive(Debug)]
-pub struct TableFullError(pub Page);
+#[non_exhaustive]
+pub struct LendError {
+    /// The page.
+    pub page: Page,
+    /// [`GrantError::TableLost`] instead of [`GrantError::Full`].
+    lost: bool,
+}
 
-impl fmt::Display for TableFullError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no grant reference is free")
+impl LendError {
+    /// Returns the reason: [`GrantError::Full`], or [`GrantError::TableLost`].
+    #[must_use]
+    pub const fn error(&self) -> GrantError {
+        if self.lost { GrantError::TableLost } else { GrantError::Full }
     }
 }
 
-impl core::error::Error for TableFullError {}
-
-impl<'t> GrantTable<'t> {
-    /// How many words of storage the references of a table of so many pages need.
-    #[must_use]
-    pub const fn words(pages: u32) -> usize {
-        pages as usize * (ENTRIES / u32::BITS) as usize
+impl fmt::Display for LendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error().fmt(f)
     }
+}
 
-    /// Maps the first `frames` pages of the table, and keeps room for it to grow to `capacity`
-    /// pages.
-    ///
-    /// `storage` holds which references are free: [`words(capacity)`](Self::words) for all of them.
-    /// Xen's bound for the table is told by [`Grants::query_size`].
+impl core::error::Error for LendError {}
+
+impl<'t, H: Hypercall, A: AddressSpace> GrantTable<'t, H, A> {
+    /// Maps the first `frames` pages of the table at `pages`, and as many as were mapped before the
+    /// domain was restored. `refs` is the table's storage. It can [`grow`](Self::grow) to the pages
+    /// that `refs` has room for; [`Grants::query_size`] returns Xen's limit.
     ///
     /// # Errors
     ///
-    /// [`TableError`] names what is wrong. Pages that were mapped before an error stay mapped.
+    /// [`GrantError`]. Pages that were mapped before an error stay mapped, and are not mapped again
+    /// by the next call.
     ///
     /// # Safety
     ///
-    /// As long as the table or anything made from it lives:
-    /// - from `pages` on there is room for `capacity` pages, mapped by the guest's page tables to
-    ///   their frames with the caching of ordinary memory, and nothing is kept there: RAM at the
-    ///   frames is freed on x86 when the table's pages appear, and lost to the domain on Arm;
-    /// - the domain's grant table is mapped nowhere else, its version stays 1, and no other code
-    ///   uses entries from the reserved ones on.
-    pub unsafe fn map<H: Hypercall + Copy>(
+    /// For all of `'t`:
+    /// - at `pages` there is room for as many pages as `refs` has, which the guest's page tables
+    ///   map to their frames with the caching of ordinary memory, and nothing is kept there: RAM at
+    ///   the frames is freed on x86 when the table's pages are mapped, and lost to the domain on
+    ///   Arm;
+    /// - the domain's grant table is mapped nowhere else, its version stays 1, no other code uses
+    ///   its entries except the reserved ones, and `refs` belongs to no other table;
+    /// - the domain is not restored.
+    pub unsafe fn map<const PAGES: usize>(
         xen: H,
-        space: &(impl AddressSpace + ?Sized),
+        space: A,
         pages: NonNull<raw::GrantTableV1Page>,
-        capacity: u32,
-        storage: &'t mut [AtomicU32],
+        refs: &'static GrantRefAllocator<PAGES>,
         frames: u32,
-    ) -> Result<Self, TableError> {
-        let version = Grants::new(xen).version(Domid::SELF)?;
+    ) -> Result<Self, GrantError> {
+        let version = Grants::new(&xen).version(Domid::SELF)?;
         if version > 1 {
-            return Err(TableError::Version(version));
+            return Err(GrantError::Version(version));
         }
-        // SAFETY: no page is said to be mapped; the rest is the caller's promise.
-        let table = unsafe { Self::mapped(pages, capacity, storage, 0) };
-        table.grow(xen, space, frames)?;
+        let refs = refs.refs();
+        let table = Self { xen, space, pages, refs, mapped: PhantomData };
+        table.grow(frames.max(refs.extended()))?;
         Ok(table)
     }
 
-    /// The table where another part of the program mapped its first `frames` pages.
-    ///
-    /// # Safety
-    ///
-    /// As for [`map`](Self::map), and `frames` pages of the table in version 1 are mapped in a row
-    /// from `pages` on.
-    #[must_use]
-    pub unsafe fn mapped(
-        pages: NonNull<raw::GrantTableV1Page>,
-        capacity: u32,
-        storage: &'t mut [AtomicU32],
-        frames: u32,
-    ) -> Self {
-        let references = GrantRefAllocator::new(storage);
-        references.extend(frames.saturating_mul(ENTRIES));
-        Self {
-            pages,
-            capacity,
-            frames: AtomicU32::new(frames),
-            growing: AtomicBool::new(false),
-            references,
-        }
-    }
-
-    /// How many pages of the table are mapped.
-    #[inline]
-    #[must_use]
-    pub fn frames(&self) -> u32 {
-        self.frames.load(Ordering::Acquire)
-    }
-
-    /// How many references are free at the moment.
-    #[must_use]
-    pub fn available(&self) -> u32 {
-        self.references.available()
-    }
-
-    /// Makes the table grow to `frames` pages, through the hypervisor and the address space that it
-    /// was mapped with; a table that has them already stays as it is.
+    /// Makes the table grow to `frames` pages. A table that has them already stays as it is.
     ///
     /// # Errors
     ///
-    /// [`TableError`] names what is wrong. The table keeps the pages that were mapped before the
-    /// error.
-    pub fn grow(
-        &self,
-        xen: impl Hypercall,
-        space: &(impl AddressSpace + ?Sized),
+    /// [`GrantError`]. The table keeps the pages that were mapped before the error.
+    pub fn grow(&self, frames: u32) -> Result<(), GrantError> {
+        let memory = Memory::new(&self.xen);
+        self.grow_by(frames, |index| {
+            // There is room for all pages below the capacity, so the pointer does not wrap to null.
+            let place = NonNull::new(self.pages.as_ptr().wrapping_add(index as usize));
+            let place = place.unwrap_or(self.pages).cast();
+            // SAFETY: `map` reserved this place, and the table is mapped nowhere else.
+            unsafe { memory.map_grant_frames(&self.space, place, index, 1) }.map_err(Into::into)
+        })
+    }
+}
+
+impl<'t, H, A> GrantTable<'t, H, A> {
+    /// Returns the table whose first `frames` pages another part of the program has mapped at
+    /// `pages`.
+    ///
+    /// # Errors
+    ///
+    /// [`GrantError::Capacity`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`map`](Self::map), and the first `frames` pages of the table, in version 1, are
+    /// mapped one after the other from `pages` on.
+    pub unsafe fn mapped<const PAGES: usize>(
+        xen: H,
+        space: A,
+        pages: NonNull<raw::GrantTableV1Page>,
+        refs: &'static GrantRefAllocator<PAGES>,
         frames: u32,
-    ) -> Result<(), TableError> {
-        if frames > self.capacity {
-            return Err(TableError::Capacity { asked: frames, capacity: self.capacity });
-        }
-        let (words, needed) = (self.references.capacity() / u32::BITS, Self::words(frames));
-        if (words as usize) < needed {
-            return Err(TableError::Storage { words: words as usize, needed });
-        }
-        // One at a time: a page that is mapped twice would be away for a moment in between.
-        if self.growing.swap(true, Ordering::Acquire) {
-            return Err(TableError::Growing);
-        }
-        let result = self.map_pages(&Memory::new(xen), space, frames);
-        self.growing.store(false, Ordering::Release);
-        result
+    ) -> Result<Self, GrantError> {
+        let table = Self { xen, space, pages, refs: refs.refs(), mapped: PhantomData };
+        table.grow_by(frames, |_| Ok(()))?;
+        Ok(table)
     }
 
-    fn map_pages(
+    fn grow_by(
         &self,
-        memory: &Memory<impl Hypercall>,
-        space: &(impl AddressSpace + ?Sized),
         frames: u32,
-    ) -> Result<(), TableError> {
+        map: impl Fn(u32) -> Result<(), GrantError>,
+    ) -> Result<(), GrantError> {
+        let capacity = self.refs.capacity();
+        if frames > capacity {
+            return Err(GrantError::Capacity { asked: frames, capacity });
+        }
+        // One vCPU at a time: a page that is mapped twice is unmapped for a moment in between.
+        let growing = self.refs.start_growing().ok_or(GrantError::Growing)?;
         for index in self.frames()..frames {
-            let place = self.page(index).cast();
-            // SAFETY: whoever made the table promised this place, and that nobody else maps the
-            // table.
-            unsafe { memory.map_grant_frames(space, place, index, 1) }?;
-            let mapped = index.saturating_add(1);
-            self.frames.store(mapped, Ordering::Release);
-            self.references.extend(mapped.saturating_mul(ENTRIES));
+            map(index)?;
+            self.refs.extend(&growing, index);
         }
         Ok(())
     }
 
-    /// Takes a free entry; `None` when there is none.
-    ///
-    /// An entry that something else has published, such as a kernel that ran before this one, is
-    /// left alone for ever.
+    /// Returns how many pages of the table are mapped.
     #[inline]
     #[must_use]
-    pub fn slot(&self) -> Option<GrantSlot<'_>> {
-        loop {
-            let reference = self.references.take()?;
-            let entry = self.entry(reference)?;
-            if entry.flags().load(Ordering::Relaxed) == 0 {
-                return Some(GrantSlot::new(entry, &self.references, reference));
-            }
+    pub fn frames(&self) -> u32 {
+        self.refs.mapped()
+    }
+
+    /// Returns how many references are free at the moment.
+    #[must_use]
+    pub fn available(&self) -> u32 {
+        self.refs.available()
+    }
+
+    /// Allocates a free entry. If there is none, [reclaims](Self::reclaim) references first.
+    ///
+    /// An entry that something else has published, such as a kernel that ran before this one, is
+    /// never used.
+    ///
+    /// # Errors
+    ///
+    /// [`GrantError::Full`]. [`GrantError::TableLost`] if the entry reads as memory that is not
+    /// there: the domain was restored, and the table is not mapped again. No reference is lost.
+    #[inline]
+    pub fn slot(&self) -> Result<GrantSlot<'t>, GrantError> {
+        match self.try_alloc() {
+            Ok(entry) => Ok(GrantSlot::new(entry)),
+            Err(taken) => self.alloc(taken).map(GrantSlot::new),
         }
     }
 
@@ -257,46 +192,108 @@ impl<'t> GrantTable<'t> {
     ///
     /// # Errors
     ///
-    /// When no entry is free; the error holds the page.
+    /// As for [`slot`](Self::slot). The error holds the page.
     #[inline]
-    pub fn lend(
+    pub fn lend(&self, page: Page, peer: Domid, access: Access) -> Result<Grant<'t>, LendError> {
+        match self.try_alloc() {
+            Ok(entry) => Ok(entry.publish(page, peer, access)),
+            Err(taken) => self.lend_slowly(taken, page, peer, access),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lend_slowly(
         &self,
+        taken: Option<(&'static Word, GrantRef)>,
         page: Page,
         peer: Domid,
         access: Access,
-    ) -> Result<Grant<'_>, TableFullError> {
-        match self.slot() {
-            Some(slot) => Ok(slot.lend(page, peer, access)),
-            None => Err(TableFullError(page)),
+    ) -> Result<Grant<'t>, LendError> {
+        match self.alloc(taken) {
+            Ok(entry) => Ok(entry.publish(page, peer, access)),
+            Err(error) => Err(LendError { page, lost: error == GrantError::TableLost }),
         }
     }
 
-    #[inline]
-    fn entry(&self, reference: GrantRef) -> Option<GrantEntryV1<'_>> {
-        if reference / ENTRIES >= self.frames() {
-            return None;
+    /// Allocates an entry from the word where the last one was. If it is not free, returns its
+    /// reference.
+    #[inline(always)]
+    fn try_alloc(&self) -> Result<Allocated<'t>, Option<(&'static Word, GrantRef)>> {
+        let (word, reference) = self.refs.try_alloc().ok_or(None)?;
+        let entry = self.entry(reference);
+        if entry.flags().load(Ordering::Relaxed) == 0 {
+            Ok(Allocated { entry, word, reference })
+        } else {
+            Err(Some((word, reference)))
         }
-        // SAFETY: the table's pages lie in a row, so its entries do as well, and the entry is in
-        // one of those that are mapped.
-        let place = unsafe { self.pages.cast::<raw::GrantEntryV1>().add(reference as usize) };
-        // SAFETY: the page is mapped, as long as the table lives, and touched by such handles only.
-        Some(unsafe { GrantEntryV1::from_ptr(place) })
     }
 
-    /// Where a page of the table is, or is to be.
-    fn page(&self, index: u32) -> NonNull<raw::GrantTableV1Page> {
-        let place = self.pages.as_ptr().wrapping_add(index as usize);
-        // There is room for all pages below the capacity, so the pointer cannot wrap to null.
-        NonNull::new(place).unwrap_or(self.pages)
+    /// Allocates a free entry, wherever it is. That of the reference `taken` is looked at first.
+    #[cold]
+    fn alloc(
+        &self,
+        mut taken: Option<(&'static Word, GrantRef)>,
+    ) -> Result<Allocated<'t>, GrantError> {
+        loop {
+            let (word, reference) = match taken.take().or_else(|| self.refs.alloc()) {
+                Some(taken) => taken,
+                None if self.reclaim() > 0 => continue,
+                None => return Err(GrantError::Full),
+            };
+            let found = Allocated { entry: self.entry(reference), word, reference };
+            match found.entry.flags().load(Ordering::Relaxed) {
+                0 => return Ok(found),
+                // No entry of version 1 has such flags.
+                u16::MAX => {
+                    found.free();
+                    return Err(GrantError::TableLost);
+                }
+                // Something else has published it.
+                _ => (),
+            }
+        }
+    }
+
+    /// Frees the references of grants that were dropped while the peer used the page, if it uses
+    /// the page no longer. Returns how many there were.
+    ///
+    /// [`slot`](Self::slot) and [`lend`](Self::lend) do so themselves if no reference is free.
+    pub fn reclaim(&self) -> u32 {
+        self.refs.reclaim(|reference| withdraw(self.entry(reference)))
+    }
+
+    /// Takes the page of a grant that was [given up](Grant::defer) back, and frees its reference, if
+    /// the other domain uses the page no longer or the domain was restored.
+    ///
+    /// # Errors
+    ///
+    /// The grant, if its page is in use or it is not one of this table.
+    pub fn recover(&self, deferred: DeferredGrant) -> Result<Page, DeferredGrant> {
+        deferred.recover(|word, reference| {
+            self.refs.owns(word, reference)
+                && reference.0 / ENTRIES < self.frames()
+                && withdraw(self.entry(reference))
+        })
+    }
+
+    /// The entry of a reference that was allocated from this table, so that its page is mapped.
+    #[inline(always)]
+    fn entry(&self, reference: GrantRef) -> GrantEntryV1<'t> {
+        // SAFETY: the pages lie one after the other, so the entries do as well, and the entry's page
+        // is one of them.
+        let place = unsafe { self.pages.cast::<raw::GrantEntryV1>().add(reference.0 as usize) };
+        // SAFETY: the page is mapped for all of `'t`, and only such handles touch it.
+        unsafe { GrantEntryV1::from_ptr(place) }
     }
 }
 
-impl fmt::Debug for GrantTable<'_> {
+impl<H, A> fmt::Debug for GrantTable<'_, H, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GrantTable")
             .field("frames", &self.frames())
-            .field("capacity", &self.capacity)
-            .field("references", &self.references)
+            .field("capacity", &self.refs.capacity())
+            .field("available", &self.available())
             .finish()
     }
 }

@@ -1,197 +1,76 @@
-//! The table against ordinary memory, and revoking against a peer that maps and unmaps.
-
-extern crate std;
-
-mod race;
+//! What the commands pass to Xen, and what they make of each answer. How lending works is tested on
+//! the simulator.
 
 use core::ptr::NonNull;
 use std::boxed::Box;
-use std::vec::Vec;
 
-use xen_pac::grant_table::{GrantStatus, grant_entry_flags, raw};
-use xen_pac::memory::{MapSpace, command as memory_command};
+use xen_pac::grant_table::{
+    GnttabMapGrantRef, GnttabUnmapGrantRef, grant_copy_flags, grant_map_flags,
+};
 
-use super::page::tests::{Everywhere, page};
+use super::copy::LIST;
 use super::*;
-use crate::memory::PageError;
+use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 use crate::testing::{Script, errno};
-use core::sync::atomic::AtomicU32;
 
-/// Memory for the pages of a table.
-#[repr(align(4096))]
-struct Frames<const N: usize>([raw::GrantTableV1Page; N]);
+const THEIRS: ForeignGrant = ForeignGrant { domain: Domid(3), reference: GrantRef(77) };
 
-/// Pages full of free entries, which stay for ever.
-pub(super) fn frames<const N: usize>() -> NonNull<raw::GrantTableV1Page> {
-    NonNull::from(Box::leak(Box::new(Frames([raw::GrantTableV1Page::ZEROED; N])))).cast()
+/// Maps every page to the frame with this number.
+pub(super) struct Everywhere(pub(super) u64);
+
+// SAFETY: the script touches no frame.
+unsafe impl AddressSpace for Everywhere {
+    fn frame_of(&self, _: NonNull<u8>) -> Option<Frame> {
+        Some(Frame(self.0))
+    }
 }
 
-pub(super) fn storage(pages: u32) -> Vec<AtomicU32> {
-    (0..GrantTable::words(pages)).map(|_| AtomicU32::new(0)).collect()
+/// A fresh page at that frame.
+pub(super) fn page(frame: u64) -> Page {
+    Page::new(&Everywhere(frame), Box::leak(Box::new(PageMemory::new()))).unwrap()
 }
 
-/// An entry as it is in memory.
-fn entry(pages: NonNull<raw::GrantTableV1Page>, reference: GrantRef) -> (u16, u16, u32) {
-    let page = NonNull::new(pages.as_ptr().wrapping_add(reference as usize / 512)).unwrap();
-    // SAFETY: the pages were made by `frames`, and are touched by handles only.
-    let page = unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(page) };
-    let entry = page.entries(reference as usize % 512).unwrap();
-    (
-        entry.flags().load(core::sync::atomic::Ordering::Relaxed),
-        entry.domid().get(),
-        entry.frame().get(),
-    )
-}
-
-/// Expects a question for the version, and tells it.
-fn version_is(xen: Script<'_>, version: u32) -> Script<'_> {
-    xen.array(command::GetVersion, move |asked| {
-        assert_eq!(asked[0].dom, Domid::SELF);
-        asked[0].version = version;
-        0
-    })
-}
-
-/// Expects that a page of the table is mapped.
-fn maps(xen: Script<'_>, page: u64, answer: isize) -> Script<'_> {
-    xen.argument(memory_command::AddToPhysmap, move |asked| {
-        assert_eq!(
-            (asked.domid, asked.space, asked.idx, asked.gpfn),
-            (Domid::SELF, MapSpace::GRANT_TABLE, page, 5)
-        );
-        answer
-    })
+const fn status(status: GrantStatus) -> GrantError {
+    GrantError::Status(status)
 }
 
 #[test]
-fn a_page_is_lent_and_taken_back() {
-    let (pages, mut storage) = (frames::<1>(), storage(1));
-    // SAFETY: one page is there for good.
-    let table = unsafe { GrantTable::mapped(pages, 1, &mut storage, 1) };
-    let grant = table.lend(page(0x1234), Domid(7), Access::ReadWrite).unwrap();
-    assert_eq!(grant.reference(), 8);
-    assert_eq!(entry(pages, 8), (1, 7, 0x1234));
-    assert_eq!(grant.usage(), Usage { reading: false, writing: false });
-    let (slot, back) = grant.revoke().unwrap();
-    assert_eq!((entry(pages, 8).0, back.frame().0), (0, 0x1234));
-    let grant = slot.lend(back, Domid(9), Access::ReadOnly);
-    assert_eq!(entry(pages, 8), (5, 9, 0x1234));
-    assert_eq!(table.available(), 512 - 9);
-    drop(grant);
-    assert_eq!((entry(pages, 8).0, table.available()), (0, 512 - 8));
+fn an_element_that_xen_reached_has_its_own_result() {
+    let failed = Err(Errno::EFAULT);
+    let cases = [
+        (failed, GrantStatus::OKAY, Ok(())),
+        (failed, NOT_REACHED, Err(GrantError::Errno(Errno::EFAULT))),
+        (failed, GrantStatus::BAD_PAGE, Err(status(GrantStatus::BAD_PAGE))),
+        (Ok(()), NOT_REACHED, Err(status(NOT_REACHED))),
+        (Ok(()), GrantStatus(5), Err(status(GrantStatus(5)))),
+        (Ok(()), GrantStatus(-3), Err(status(GrantStatus::BAD_GNTREF))),
+    ];
+    for (answer, of_element, result) in cases {
+        assert_eq!(element(answer, of_element), result);
+    }
+    assert!(status(GrantStatus::EAGAIN).is_transient() && GrantError::Growing.is_transient());
+    assert!(!status(GrantStatus::BAD_PAGE).is_transient());
 }
 
 #[test]
-fn a_page_in_use_is_not_given_back() {
-    let (pages, mut storage) = (frames::<1>(), storage(1));
-    // SAFETY: one page is there for good.
-    let table = unsafe { GrantTable::mapped(pages, 1, &mut storage, 1) };
-    for used in [grant_entry_flags::READING, grant_entry_flags::WRITING] {
-        let grant = table.lend(page(0x1234), Domid(7), Access::ReadWrite).unwrap();
-        let reference = grant.reference();
-        // SAFETY: the page is there for good.
-        let theirs = unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(pages) }
-            .entries(reference as usize)
-            .unwrap();
-        theirs.flags().fetch_or(used.val(1).value, core::sync::atomic::Ordering::Relaxed);
-        let StillInUse(grant) = grant.revoke().unwrap_err();
-        assert_eq!(grant.page().frame().0, 0x1234);
-        assert!(grant.usage().reading != grant.usage().writing);
-        assert_eq!(entry(pages, reference), (1 | used.val(1).value, 7, 0x1234));
-        let free = table.available();
-        drop(grant);
-        assert_eq!(table.available(), free, "the reference of a page in use became free");
+fn errors_read_well() {
+    let cases = [
+        (status(GrantStatus(-99)), "grant status -99"),
+        (status(GrantStatus::BAD_PAGE), "grant status bad_page"),
+        (GrantError::Errno(Errno::EBUSY), "EBUSY"),
+        (GrantError::Memory(MemoryError::NotMapped(16)), "no guest frame lies behind address 0x10"),
+        (
+            GrantError::Capacity { asked: 4, capacity: 3 },
+            "expected at most 3 pages of the grant table, found 4",
+        ),
+    ];
+    for (error, text) in cases {
+        assert_eq!(std::string::ToString::to_string(&error), text);
     }
 }
 
 #[test]
-fn a_grant_of_a_table_that_was_replaced_comes_back() {
-    let (pages, mut storage) = (frames::<1>(), storage(1));
-    // SAFETY: one page is there for good.
-    let table = unsafe { GrantTable::mapped(pages, 1, &mut storage, 1) };
-    let grant = table.lend(page(0x1234), Domid(7), Access::ReadWrite).unwrap();
-    // SAFETY: the page is there for good.
-    let wiped =
-        unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(pages) }.entries(8).unwrap();
-    assert_eq!(wiped.flags().swap(0, core::sync::atomic::Ordering::Relaxed), 1);
-    drop(grant.revoke().unwrap());
-    assert_eq!(table.available(), 512 - 8);
-}
-
-#[test]
-fn only_free_entries_are_handed_out() {
-    let (pages, mut storage) = (frames::<1>(), storage(1));
-    // SAFETY: the page is there for good.
-    let kernel_before =
-        unsafe { xen_pac::grant_table::GrantTableV1Page::from_ptr(pages) }.entries(9).unwrap();
-    kernel_before.flags().fetch_or(1, core::sync::atomic::Ordering::Relaxed);
-    // SAFETY: one page is there for good.
-    let table = unsafe { GrantTable::mapped(pages, 1, &mut storage, 1) };
-    let mut grants: Vec<_> =
-        core::iter::from_fn(|| table.lend(page(1), Domid(7), Access::ReadOnly).ok()).collect();
-    let lent: Vec<_> = grants.iter().map(Grant::reference).collect();
-    assert_eq!(lent, core::iter::once(8).chain(10..512).collect::<Vec<_>>());
-    assert_eq!(table.lend(page(3), Domid(7), Access::ReadOnly).unwrap_err().0.frame().0, 3);
-    let (slot, _) = grants.pop().unwrap().revoke().unwrap();
-    drop(slot);
-    assert_eq!(table.slot().unwrap().reference(), 511);
-}
-
-#[test]
-fn the_table_is_mapped_and_grows() {
-    let (pages, mut storage) = (frames::<3>(), storage(3));
-    let xen = maps(maps(version_is(Script::new(), 1), 0, 0), 1, 0);
-    // SAFETY: three pages are there for good.
-    let table =
-        unsafe { GrantTable::map(&xen, &Everywhere(5), pages, 3, &mut storage, 2) }.unwrap();
-    xen.done();
-    assert_eq!((table.frames(), table.available()), (2, 1024 - 8));
-    table.grow(&xen, &Everywhere(5), 2).unwrap();
-    let full = maps(Script::new(), 2, errno(Errno::EINVAL));
-    assert!(
-        matches!(table.grow(&full, &Everywhere(5), 3), Err(TableError::Page(PageError::Refused(error))) if error.errno == Errno::EINVAL)
-    );
-    assert_eq!(table.frames(), 2);
-    let more = maps(Script::new(), 2, 0);
-    table.grow(&more, &Everywhere(5), 3).unwrap();
-    assert_eq!((table.frames(), table.available()), (3, 1536 - 8));
-    assert_eq!(
-        table.grow(&xen, &Everywhere(5), 4),
-        Err(TableError::Capacity { asked: 4, capacity: 3 })
-    );
-    let slots: Vec<_> = core::iter::from_fn(|| table.slot()).collect();
-    assert_eq!(slots.len(), 1536 - 8);
-    slots.into_iter().last().unwrap().lend(page(6), Domid(2), Access::ReadWrite).revoke().unwrap();
-    assert_eq!(entry(pages, 1535), (0, 2, 6));
-}
-
-#[test]
-fn a_table_that_cannot_be_used_is_refused() {
-    let (pages, mut short) = (frames::<1>(), storage(1));
-    let xen = version_is(Script::new(), 2);
-    // SAFETY: one page is there for good.
-    let newer = unsafe { GrantTable::map(&xen, &Everywhere(5), pages, 1, &mut short, 1) };
-    assert_eq!(newer.unwrap_err(), TableError::Version(2));
-    let xen = version_is(Script::new(), 1);
-    // SAFETY: one page is there for good, and no second is mapped.
-    let long = unsafe { GrantTable::map(&xen, &Everywhere(5), pages, 2, &mut short, 2) };
-    assert_eq!(long.unwrap_err(), TableError::Storage { words: 16, needed: 32 });
-}
-
-#[test]
-fn one_vcpu_at_a_time_makes_the_table_grow() {
-    let (pages, mut storage) = (frames::<2>(), storage(2));
-    // SAFETY: two pages are there for good.
-    let table = unsafe { GrantTable::mapped(pages, 2, &mut storage, 1) };
-    let xen = Script::new().argument(memory_command::AddToPhysmap, |_| {
-        assert_eq!(table.grow(Script::new(), &Everywhere(5), 2), Err(TableError::Growing));
-        0
-    });
-    assert_eq!(table.grow(&xen, &Everywhere(5), 2), Ok(()));
-}
-
-#[test]
-fn sizes_and_versions_are_asked_for() {
+fn sizes_and_versions_are_queried() {
     let xen = Script::new()
         .array(command::QuerySize, |asked| {
             assert_eq!((asked.len(), asked[0].dom), (1, Domid::SELF));
@@ -206,12 +85,12 @@ fn sizes_and_versions_are_asked_for() {
         .array(command::GetVersion, |_| errno(Errno::ESRCH));
     let grants = Grants::new(&xen);
     assert_eq!(grants.query_size(Domid::SELF), Ok(TableSize { frames: 1, maximum: 64 }));
-    assert_eq!(grants.query_size(Domid(99)), Err(Error::noticed(GrantStatus::BAD_DOMAIN)));
+    assert_eq!(grants.query_size(Domid(99)), Err(status(GrantStatus::BAD_DOMAIN)));
     assert_eq!(grants.version(Domid(99)), Err(Errno::ESRCH));
 }
 
 #[test]
-fn the_version_in_force_is_told() {
+fn the_version_in_force_is_returned() {
     let xen = Script::new()
         .array(command::SetVersion, |asked| {
             assert_eq!(asked[0].version, 2);
@@ -221,8 +100,9 @@ fn the_version_in_force_is_told() {
         .array(command::SetVersion, |_| 0);
     let grants = Grants::new(&xen);
     // SAFETY: there is no table.
-    let refused = unsafe { grants.set_version(2) }.unwrap_err();
-    assert_eq!((refused.errno, refused.in_force), (Errno::ENOSYS, Some(1)));
+    let refused = unsafe { grants.set_version(2) };
+    let (errno, in_force) = (Errno::ENOSYS, Some(1));
+    assert_eq!(refused, Err(GrantError::VersionRefused { errno, in_force }));
     // SAFETY: there is no table.
     assert_eq!(unsafe { grants.set_version(1) }, Ok(1));
 }
@@ -246,8 +126,284 @@ fn setup_writes_as_many_frames_as_there_is_room_for() {
     let mut list = [0; 3];
     assert_eq!(Grants::new(&xen).setup_table(&mut list), Ok(()));
     assert_eq!(list, [40, 41, 42]);
-    assert_eq!(
-        Grants::new(&xen).setup_table(&mut list),
-        Err(Error::noticed(GrantStatus::GENERAL_ERROR))
-    );
+    assert_eq!(Grants::new(&xen).setup_table(&mut list), Err(status(GrantStatus::GENERAL_ERROR)));
+}
+
+mod map {
+    use super::*;
+
+    fn target(frame: u64) -> Result<MapTarget<'static>, MemoryError> {
+        let page = NonNull::from(Box::leak(Box::new(PageMemory::new())));
+        // SAFETY: the memory is leaked, and used by the target alone.
+        unsafe { MapTarget::new(&Everywhere(frame), page) }
+    }
+
+    fn request(access: Access) -> MapRequest<'static> {
+        MapRequest { of: THEIRS, access, target: target(0x20).unwrap() }
+    }
+
+    fn map<H: Hypercall + Copy>(
+        xen: H,
+        access: Access,
+    ) -> Result<Mapping<'static, H>, MapError<'static>> {
+        // SAFETY: the grant is another domain's.
+        unsafe { Grants::new(xen).map(request(access)) }
+    }
+
+    fn okay(asked: &mut [GnttabUnmapGrantRef]) -> isize {
+        asked[0].status = GrantStatus::OKAY;
+        0
+    }
+
+    fn mapped(asked: &mut [GnttabMapGrantRef]) -> isize {
+        (asked[0].status, asked[0].handle) = (GrantStatus::OKAY, 9);
+        0
+    }
+
+    #[test]
+    fn nothing_can_be_mapped_at_address_0() {
+        assert_eq!(target(0).unwrap_err(), MemoryError::OutOfReach(Frame(0)));
+        assert_eq!(target(1 << 52).unwrap_err(), MemoryError::OutOfReach(Frame(1 << 52)));
+        assert_eq!(target(1).unwrap().frame(), Frame(1));
+    }
+
+    #[test]
+    fn a_page_is_mapped_and_unmapped() {
+        let xen = Script::new()
+            .array(command::MapGrantRef, |asked| {
+                assert_eq!(
+                    (asked.len(), asked[0].host_addr, asked[0].dom, asked[0].reference),
+                    (1, 0x2_0000, Domid(3), 77)
+                );
+                assert_eq!(asked[0].flags, grant_map_flags::HOST_MAP.val(1).value);
+                mapped(asked)
+            })
+            .array(command::UnmapGrantRef, |asked| {
+                assert_eq!(
+                    (asked.len(), asked[0].host_addr, asked[0].handle, asked[0].dev_bus_addr),
+                    (1, 0x2_0000, 9, 0)
+                );
+                okay(asked)
+            });
+        let mapping = map(&xen, Access::ReadWrite).unwrap();
+        assert_eq!((mapping.of(), mapping.handle()), (THEIRS, GrantHandle(9)));
+        mapping.bytes().unwrap().copy_from(4095, b"x").unwrap();
+        let mut byte = [0];
+        mapping.copy_to(4095, &mut byte).unwrap();
+        assert_eq!(&byte, b"x");
+        assert_eq!(mapping.unmap().unwrap().frame(), Frame(0x20));
+    }
+
+    #[test]
+    fn dropping_a_mapping_unmaps_the_page() {
+        let xen = Script::new()
+            .array(command::MapGrantRef, |asked| {
+                assert_eq!(
+                    asked[0].flags,
+                    grant_map_flags::HOST_MAP.val(1).value | grant_map_flags::READONLY.val(1).value
+                );
+                mapped(asked)
+            })
+            .array(command::UnmapGrantRef, okay);
+        let mapping = map(&xen, Access::ReadOnly).unwrap();
+        assert!(mapping.bytes().is_none());
+        drop(mapping);
+        xen.done();
+    }
+
+    #[test]
+    fn a_mapping_that_stays_is_returned() {
+        let xen = Script::new()
+            .array(command::MapGrantRef, mapped)
+            .array(command::UnmapGrantRef, |asked| {
+                asked[0].status = GrantStatus::BAD_HANDLE;
+                0
+            })
+            .array(command::UnmapGrantRef, |_| errno(Errno::EFAULT));
+        let failed = map(&xen, Access::ReadOnly).unwrap().unmap().unwrap_err();
+        assert_eq!((failed.error, failed.mapping.of()), (status(GrantStatus::BAD_HANDLE), THEIRS));
+    }
+
+    #[test]
+    fn of_several_each_has_its_result_even_if_the_hypercall_fails() {
+        let xen = Script::new()
+            .array(command::MapGrantRef, |asked| {
+                mapped(asked);
+                asked[1].status = GrantStatus::NO_SPACE;
+                errno(Errno::EFAULT)
+            })
+            .array(command::UnmapGrantRef, okay);
+        let grants = Grants::new(&xen);
+        let requests = [(); 3].map(|()| request(Access::ReadOnly));
+        // SAFETY: the grants are another domain's, here and below.
+        let [first, second, third] = unsafe { grants.map_all(requests) };
+        assert_eq!(second.unwrap_err().error, status(GrantStatus::NO_SPACE));
+        assert_eq!(third.unwrap_err().error, GrantError::Errno(Errno::EFAULT));
+        let [target] = grants.unmap_all([first.unwrap()]);
+        assert_eq!(target.unwrap().frame(), Frame(0x20));
+        assert!(unsafe { grants.map_all([]) }.is_empty());
+    }
+}
+
+mod copy {
+    use super::*;
+
+    /// Maps every page to the frame that its address says, plus one.
+    struct Shifted;
+
+    // SAFETY: the script touches no frame.
+    unsafe impl AddressSpace for Shifted {
+        fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame> {
+            Some(Frame(Frame::containing(pointer.addr().get() as u64).0 + 1))
+        }
+    }
+
+    #[test]
+    fn each_copy_of_a_list_has_its_result() {
+        let xen = Script::new()
+            .array(command::Copy, |asked| {
+                assert_eq!(asked.len(), LIST);
+                asked.iter_mut().for_each(|copy| copy.status = GrantStatus::OKAY);
+                asked[5].status = GrantStatus::BAD_GNTREF;
+                0
+            })
+            .array(command::Copy, |asked| {
+                assert_eq!(asked.len(), 2);
+                asked[0].status = GrantStatus::OKAY;
+                errno(Errno::EFAULT)
+            });
+        let mut copies =
+            [CopyRequest::new((CopyEnd::Grant(THEIRS), 1), (CopyEnd::Own(Frame(9)), 2), 3);
+                LIST + 2];
+        // SAFETY: the script touches no memory.
+        let failed = unsafe { Grants::new(&xen).copy(&mut copies) };
+        let error = Err(status(GrantStatus::BAD_GNTREF));
+        assert_eq!((failed, copies[5].result), (error, Some(error)));
+        assert_eq!(copies[LIST].result, Some(Ok(())));
+        assert_eq!(copies[LIST + 1].result, Some(Err(GrantError::Errno(Errno::EFAULT))));
+        assert_eq!(copies.iter().filter(|copy| copy.result == Some(Ok(()))).count(), LIST);
+    }
+
+    #[test]
+    fn a_buffer_over_two_pages_is_filled_by_two_copies() {
+        #[repr(align(4096))]
+        struct Pages([u8; 2 * PAGE_SIZE]);
+        let mut pages = Box::new(Pages([0; 2 * PAGE_SIZE]));
+        let first = Frame::containing(pages.0.as_ptr().addr() as u64).0 + 1;
+        let xen = Script::new()
+            .array(command::Copy, |asked| {
+                let copy = asked[0];
+                assert_eq!(
+                    (copy.source.u.reference(), copy.source.domid, copy.source.offset),
+                    (77, Domid(3), 100)
+                );
+                assert_eq!(
+                    (copy.dest.u.gmfn(), copy.dest.domid, copy.dest.offset),
+                    (first, Domid::SELF, 4000)
+                );
+                assert_eq!(
+                    (copy.len, copy.flags),
+                    (96, grant_copy_flags::SOURCE_GREF.val(1).value)
+                );
+                asked[0].status = GrantStatus::OKAY;
+                0
+            })
+            .array(command::Copy, |asked| {
+                let copy = asked[0];
+                assert_eq!(
+                    (copy.source.offset, copy.dest.u.gmfn(), copy.dest.offset, copy.len),
+                    (196, first + 1, 0, 104)
+                );
+                asked[0].status = GrantStatus::OKAY;
+                0
+            });
+        let into = &mut pages.0[4000..4200];
+        Grants::new(&xen).copy_from_grant(&Shifted, THEIRS, 100, into).unwrap();
+    }
+
+    #[test]
+    fn bytes_are_copied_to_a_grant() {
+        let xen = Script::new().array(command::Copy, |asked| {
+            assert_eq!(
+                (asked[0].source.u.gmfn(), asked[0].dest.u.reference(), asked[0].dest.offset),
+                (5, 77, 4093)
+            );
+            assert_eq!(
+                (asked[0].len, asked[0].flags),
+                (3, grant_copy_flags::DEST_GREF.val(1).value)
+            );
+            asked[0].status = GrantStatus::PERMISSION_DENIED;
+            0
+        });
+        let bytes = Box::new(*b"abc");
+        let result = Grants::new(&xen).copy_to_grant(&Everywhere(5), &*bytes, THEIRS, 4093);
+        assert_eq!(result, Err(status(GrantStatus::PERMISSION_DENIED)));
+    }
+
+    #[test]
+    fn what_goes_beyond_the_page_is_not_tried() {
+        let xen = Script::new();
+        let grants = Grants::new(&xen);
+        let copy =
+            |offset, into: &mut [u8]| grants.copy_from_grant(&Everywhere(5), THEIRS, offset, into);
+        let beyond = Err(status(GrantStatus::BAD_COPY_ARG));
+        assert_eq!(copy(4094, &mut [0; 3]), beyond);
+        assert_eq!(copy(u16::MAX, &mut [0; 1]), beyond);
+        assert_eq!(copy(4096, &mut []), Ok(()));
+    }
+}
+
+mod table {
+    use super::*;
+    use crate::hypercall::Hypercall;
+    use crate::testing::Fake;
+    use core::cell::OnceCell;
+    use xen_pac::grant_table::raw;
+    use xen_pac::memory::command as memory;
+
+    /// Memory of one page in place of the table's: Xen is not asked.
+    #[repr(align(4096))]
+    struct Memory(#[expect(dead_code, reason = "it is used by its address")] [u8; PAGE_SIZE]);
+
+    fn place() -> NonNull<raw::GrantTableV1Page> {
+        NonNull::from(Box::leak(Box::new(Memory([0; PAGE_SIZE])))).cast()
+    }
+
+    /// What a hole reads as on x86: the table of a domain that was restored.
+    #[test]
+    fn a_table_that_is_not_there_costs_no_reference() {
+        let (place, refs) = (place(), Box::leak(Box::new(GrantRefAllocator::<1>::new())));
+        let bytes = place.cast::<u8>();
+        // SAFETY: the page is there, and used by the table alone.
+        let table = unsafe { GrantTable::mapped(Script::new(), Everywhere(5), place, refs, 1) };
+        let table = table.unwrap();
+        // SAFETY: it has a page's bytes.
+        unsafe { bytes.write_bytes(0xff, PAGE_SIZE) };
+        assert_eq!(table.slot().unwrap_err(), GrantError::TableLost);
+        let refused = table.lend(page(7), Domid(1), Access::ReadOnly).unwrap_err();
+        assert_eq!((refused.error(), refused.page.frame()), (GrantError::TableLost, Frame(7)));
+        assert_eq!((table.available(), table.reclaim()), (512 - 8, 0));
+        // SAFETY: as above.
+        unsafe { bytes.write_bytes(0, PAGE_SIZE) };
+        assert_eq!(table.slot().unwrap().reference(), GrantRef(8));
+    }
+
+    /// A page that is mapped twice is unmapped for a moment in between.
+    #[test]
+    fn one_vcpu_at_a_time_makes_the_table_grow() {
+        let table: OnceCell<GrantTable<'_, &dyn Hypercall, Everywhere>> = OnceCell::new();
+        let xen = Fake(|number, arguments: &[usize]| {
+            use xen_pac::command::Command;
+            assert_eq!(number, <memory::AddToPhysmap as Command>::HYPERCALL.0);
+            assert_eq!(arguments[0], memory::AddToPhysmap::NUMBER as usize);
+            assert_eq!(table.get().unwrap().grow(2), Err(GrantError::Growing));
+            0_isize
+        });
+        let refs = Box::leak(Box::new(GrantRefAllocator::<2>::new()));
+        // SAFETY: no page is mapped, and no entry is touched.
+        let mapped =
+            unsafe { GrantTable::mapped(&xen as &dyn Hypercall, Everywhere(5), place(), refs, 0) };
+        let table = table.get_or_init(|| mapped.unwrap());
+        assert_eq!((table.grow(2), table.frames()), (Ok(()), 2));
+    }
 }

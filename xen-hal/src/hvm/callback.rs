@@ -6,7 +6,7 @@ use super::{Hvm, ParameterError, parameter};
 use crate::hypercall::Hypercall;
 use crate::memory::WidthLatch;
 
-impl<H: Hypercall> Hvm<H> {
+impl<H: Hypercall + Copy> Hvm<H> {
     /// Says how Xen shall interrupt the running domain for events. x86 only. Upstream:
     /// `HVM_PARAM_CALLBACK_IRQ`; `xen/arch/x86/hvm/irq.c`, `hvm_set_callback_via`.
     ///
@@ -23,10 +23,10 @@ impl<H: Hypercall> Hvm<H> {
     /// # Errors
     ///
     /// `EPERM` on Arm, where the tools choose the interrupt: read [`parameter::CALLBACK_IRQ`].
-    pub fn set_callback_via(&self, via: CallbackVia) -> Result<WidthLatch, ParameterError> {
-        Hvm::new(&self.xen).set(parameter::CALLBACK_IRQ, via)?;
+    pub fn set_callback_via(&self, via: CallbackVia) -> Result<WidthLatch<H>, ParameterError> {
+        Hvm::new(self.xen).set(parameter::CALLBACK_IRQ, via)?;
         // SAFETY: the parameter has just been set by this vCPU, in the mode in which the program
         // runs.
-        Ok(unsafe { WidthLatch::assume() })
+        Ok(unsafe { WidthLatch::assume(self.xen) })
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! # #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 //! /// Lets events come as interrupt 0xf3, and asks where the store is, if there is one.
-//! fn begin(xen: &impl Hypercall) -> Result<(WidthLatch, Option<(Frame, Port)>), ParameterError> {
+//! fn begin<H: Hypercall + Copy>(xen: H) -> Result<(WidthLatch<H>, Option<(Frame, Port)>), ParameterError> {
 //!     const UPCALL: CallbackVia = match CallbackVia::vector(0xf3) {
 //!         Ok(via) => via,
 //!         Err(_) => panic!("this vector is an exception's"),

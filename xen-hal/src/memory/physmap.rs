@@ -1,114 +1,131 @@
-//! What appears at a guest frame.
+//! Which page is mapped at which guest frame.
 
 use core::fmt;
 
-use xen_pac::base::{Domid, XenUlong};
+use xen_pac::base::{Domid, XenPfn, XenUlong};
 use xen_pac::memory::{
-    MapSpace, XENMAPIDX_GRANT_TABLE_STATUS, XenAddToPhysmap, XenRemoveFromPhysmap, command,
+    self as pac, XENMAPIDX_GRANT_TABLE_STATUS, XenAddToPhysmap, XenAddToPhysmapBatch,
+    XenAddToPhysmapBatchU, XenRemoveFromPhysmap, command,
 };
 
-use super::{Memory, pfn};
-use crate::hypercall::{Commands, Errno, Hypercall};
+use super::{Memory, MemoryError, exposed, pfn};
+use crate::hypercall::{Commands, Errno, Hypercall, check};
 use crate::platform::Frame;
 
-/// A page that can be made to appear at a guest frame.
+/// The kind of page that is mapped at a guest frame. An index selects the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Source {
-    /// The page that the domain shares with Xen.
+pub enum MapSpace {
+    /// The page that the domain shares with Xen. The index is 0.
     SharedInfo,
-    /// A page of the domain's grant table, counted from 0. The table grows to hold it.
-    GrantTable(u32),
-    /// A status page of a version 2 grant table, counted from 0.
-    GrantStatus(u32),
-    /// The page at another frame of the domain, which is empty afterwards. Not on Arm.
-    Own(Frame),
-    /// Device registers at a machine frame: for the hardware domain on Arm, where they are mapped
-    /// as cached memory.
-    DeviceMemory(Frame),
+    /// The domain's grant table. The index counts its pages, and the table grows to hold it.
+    GrantTable,
+    /// The status pages of a version 2 grant table. The index counts them.
+    GrantStatus,
+    /// RAM of the domain. The index is its present frame, which is empty afterwards. Not on Arm.
+    Own,
+    /// RAM of a domain over which this one has privileges. The index is its frame there. Only in a
+    /// batch.
+    Foreign(Domid),
+    /// Device registers. The index is their machine frame. For the hardware domain on Arm, where
+    /// they are mapped as cached memory.
+    DeviceMemory,
 }
 
-impl Source {
-    fn space_and_index(self) -> (MapSpace, u64) {
-        match self {
-            Self::SharedInfo => (MapSpace::SHARED_INFO, 0),
-            Self::GrantTable(page) => (MapSpace::GRANT_TABLE, page.into()),
-            Self::GrantStatus(page) => {
-                (MapSpace::GRANT_TABLE, (page | XENMAPIDX_GRANT_TABLE_STATUS).into())
+impl MapSpace {
+    /// The number of the space, the index as an argument holds it, and the other domain.
+    fn encode(self, index: u64) -> Result<(pac::MapSpace, XenUlong, Option<Domid>), Errno> {
+        let (space, index, domain) = match self {
+            Self::SharedInfo => (pac::MapSpace::SHARED_INFO, index, None),
+            Self::GrantTable => (pac::MapSpace::GRANT_TABLE, index, None),
+            Self::GrantStatus => {
+                (pac::MapSpace::GRANT_TABLE, index | u64::from(XENMAPIDX_GRANT_TABLE_STATUS), None)
             }
-            Self::Own(Frame(frame)) => (MapSpace::GMFN, frame),
-            Self::DeviceMemory(Frame(frame)) => (MapSpace::DEV_MMIO, frame),
-        }
+            Self::Own => (pac::MapSpace::GMFN, index, None),
+            Self::Foreign(domain) => (pac::MapSpace::GMFN_FOREIGN, index, Some(domain)),
+            Self::DeviceMemory => (pac::MapSpace::DEV_MMIO, index, None),
+        };
+        // An index that a 32-bit guest's argument cannot hold names no page.
+        #[allow(clippy::useless_conversion, reason = "the types differ on 32-bit x86")]
+        Ok((space, index.try_into().map_err(|_| Errno::EINVAL)?, domain))
     }
-}
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Writes the name of a page.
+    pub(super) fn describe(self, index: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SharedInfo => f.write_str("the shared info page"),
-            Self::GrantTable(page) => write!(f, "page {page} of the grant table"),
-            Self::GrantStatus(page) => write!(f, "status page {page} of the grant table"),
-            Self::Own(Frame(frame)) => write!(f, "the page at frame {frame:#x}"),
-            Self::DeviceMemory(Frame(frame)) => {
-                write!(f, "device memory at machine frame {frame:#x}")
-            }
+            Self::GrantTable => write!(f, "page {index} of the grant table"),
+            Self::GrantStatus => write!(f, "status page {index} of the grant table"),
+            Self::Own => write!(f, "the page at frame {index:#x}"),
+            Self::Foreign(domain) => write!(f, "the page at frame {index:#x} of domain {domain}"),
+            Self::DeviceMemory => write!(f, "device memory at machine frame {index:#x}"),
         }
     }
 }
 
-/// A page was not mapped.
+/// One page of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PhysmapError {
-    /// The page.
-    pub source: Source,
-    /// The frame at which it was to appear.
+pub struct BatchEntry {
+    /// Which page of its [`MapSpace`].
+    pub index: u64,
+    /// The frame at which it is mapped.
     pub at: Frame,
-    /// Xen's reason.
-    pub errno: Errno,
+    /// The result; `None` if Xen did not reach the entry.
+    pub result: Option<Result<(), Errno>>,
 }
 
-impl fmt::Display for PhysmapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} cannot be mapped at frame {:#x}: {}", self.source, self.at.0, self.errno)
+impl BatchEntry {
+    /// A page to be mapped.
+    #[must_use]
+    pub const fn new(index: u64, at: Frame) -> Self {
+        Self { index, at, result: None }
     }
 }
 
-impl core::error::Error for PhysmapError {}
+/// How many pages one hypercall of a batch names: their lists lie on the stack.
+pub(super) const BATCH: usize = 32;
 
-impl From<PhysmapError> for Errno {
-    fn from(error: PhysmapError) -> Self {
-        error.errno
-    }
-}
+/// The content of a batch's error list until Xen writes to it: not an errno, negated or not.
+pub(super) const NOT_REACHED: i32 = i32::MIN;
 
 impl<H: Hypercall> Memory<H> {
-    /// Lets `source` appear at the frame `at`. Upstream: `XENMEM_add_to_physmap`.
+    /// Maps a page at the frame `at`. Upstream: `XENMEM_add_to_physmap`.
     ///
-    /// What was there is gone: x86 frees RAM and unmaps a page of Xen's; Arm unmaps either, and RAM
-    /// stays counted as the domain's although it cannot reach it any more. A page of Xen's that is
-    /// mapped at another frame leaves that one on x86; on Arm it has to be unmapped there before.
+    /// What was at the frame is gone. x86 frees RAM and unmaps a page of Xen's. Arm unmaps either;
+    /// RAM stays counted as the domain's but cannot be reached any more. A page of Xen's that is
+    /// mapped at another frame leaves that frame on x86; on Arm it must be unmapped there first.
     ///
-    /// For the shared info page, [`map_shared_info`](Self::map_shared_info) is harder to get wrong.
+    /// For the shared info page, prefer
+    /// [`WidthLatch::map_shared_info`](super::WidthLatch::map_shared_info).
     ///
     /// # Errors
     ///
-    /// - `EBUSY` on Arm since 4.17, for a page of Xen's that is mapped at some frame already.
-    /// - `EINVAL` for a page that is not there: a grant table index past the maximum, a frame of
-    ///   one's own that is not RAM; on x86 for a kind unknown to Xen too.
-    /// - `EPERM` for a frame that holds a device's registers.
+    /// [`MemoryError::Physmap`]. On x86 the page may have left its old frame all the same:
+    /// [`MemoryError::may_have_unmapped`]. Xen answers
+    /// - `EBUSY` on Arm since 4.17, for a page of Xen's that is mapped at some frame;
+    /// - `EINVAL` for a page that does not exist: an index past the grant table's maximum, a frame
+    ///   of the domain that is not RAM; on x86 also for a kind that Xen does not know;
+    /// - `ENOENT` or `EINVAL` on x86 for a frame beyond those that a guest can have;
+    /// - `EPERM` for a frame that holds device registers;
     /// - `ENOSYS` on Arm for a kind that it does not have, and `EACCES` for device memory outside
-    ///   the hardware domain.
-    /// - `ENOMEM` when the grant table cannot grow, or Xen has no memory for its page tables.
+    ///   the hardware domain;
+    /// - `ENOMEM` if the grant table cannot grow, or Xen has no memory for its page tables.
     ///
     /// # Safety
     ///
-    /// Nothing may be kept at the frame `at`, nor, for a page that moves, may anything point to
-    /// where it was.
-    pub unsafe fn add_to_physmap(&self, source: Source, at: Frame) -> Result<(), PhysmapError> {
-        let (space, index) = source.space_and_index();
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.add(space, index, 0, at) }.map_err(|errno| PhysmapError { source, at, errno })
+    /// Nothing is kept at the frame `at`. Nothing points to the frame that a page leaves.
+    pub unsafe fn add_to_physmap(
+        &self,
+        space: MapSpace,
+        index: u64,
+        at: Frame,
+    ) -> Result<(), MemoryError> {
+        let add = || {
+            let (space, index, _) = space.encode(index)?;
+            // SAFETY: the caller's obligations are the same.
+            unsafe { self.add(space, index, 0, at) }
+        };
+        add().map_err(|errno| MemoryError::Physmap { space, index, at, errno })
     }
 
     /// Moves `count` pages of the domain from the frames that begin at `from` to those that begin
@@ -116,8 +133,8 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// As for a single page, and `EOVERFLOW` where a range wraps. Pages that precede the culprit
-    /// have moved by then, and Xen does not tell how many.
+    /// As for a single page, and `EOVERFLOW` if a range wraps. Pages before the failing one have
+    /// moved; Xen does not return how many.
     ///
     /// # Safety
     ///
@@ -127,124 +144,142 @@ impl<H: Hypercall> Memory<H> {
         from: Frame,
         count: u16,
         to: Frame,
-    ) -> Result<(), PhysmapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.add(MapSpace::GMFN_RANGE, from.0, count, to) }.map_err(|errno| PhysmapError {
-            source: Source::Own(from),
+    ) -> Result<(), MemoryError> {
+        let add = || {
+            let (_, index, _) = MapSpace::Own.encode(from.0)?;
+            // SAFETY: the caller's obligations are the same.
+            unsafe { self.add(pac::MapSpace::GMFN_RANGE, index, count, to) }
+        };
+        add().map_err(|errno| MemoryError::Physmap {
+            space: MapSpace::Own,
+            index: from.0,
             at: to,
             errno,
         })
     }
 
-    /// Empties a guest frame. What was there is only unmapped: RAM stays counted as the domain's
-    /// and is out of its reach for good, so to give it back use
-    /// [`decrease`](Self::decrease_reservation). Upstream: `XENMEM_remove_from_physmap`.
+    /// Unmaps what is at a guest frame. RAM stays counted as the domain's and cannot be reached any
+    /// more; to return it to Xen, use [`decrease_reservation`](Self::decrease_reservation).
+    /// Upstream: `XENMEM_remove_from_physmap`.
     ///
     /// # Errors
     ///
-    /// `ENOENT` where nothing was mapped.
+    /// `ENOENT` if nothing was mapped.
     ///
     /// # Safety
     ///
-    /// Nothing may be kept at the frame, and nothing may point there: an access faults afterwards.
+    /// Nothing is kept at the frame, and nothing points to it: an access faults afterwards.
     pub unsafe fn remove_from_physmap(&self, frame: Frame) -> Result<(), Errno> {
-        // At a frame beyond what an argument can hold there is nothing.
+        // Nothing is mapped at a frame that an argument cannot hold.
         let gpfn = pfn(frame).ok_or(Errno::ENOENT)?;
         let mut argument = XenRemoveFromPhysmap::new(Domid::SELF, gpfn);
-        // SAFETY: the argument holds no pointer; the rest is the caller's promise.
+        // SAFETY: the argument holds no pointer; the caller's obligations are the same.
         unsafe { self.xen.call_unchecked(command::RemoveFromPhysmap, &mut argument) }
+    }
+
+    /// Maps several pages of one kind, each at its frame. Upstream: `XENMEM_add_to_physmap_batch`.
+    ///
+    /// An entry that fails does not stop the others: after an error, look at each result. Only this
+    /// method maps [`MapSpace::Foreign`] pages. No other page can be mapped over a foreign one
+    /// before [`remove_from_physmap`](Self::remove_from_physmap).
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::Batch`] if at least one page was not mapped; the single errors are those of
+    /// [`add_to_physmap`](Self::add_to_physmap). An error of a whole hypercall, such as `ESRCH` or
+    /// `EPERM` for a foreign domain, ends the batch: the entries from there on have no result.
+    ///
+    /// # Safety
+    ///
+    /// As for [`add_to_physmap`](Self::add_to_physmap), for each of the entries.
+    pub unsafe fn add_to_physmap_batch(
+        &self,
+        space: MapSpace,
+        entries: &mut [BatchEntry],
+    ) -> Result<(), MemoryError> {
+        let mut failure = None;
+        entries.iter_mut().for_each(|entry| entry.result = None);
+        for (list, entries) in entries.chunks_mut(BATCH).enumerate() {
+            let before = list * BATCH;
+            // SAFETY: the caller's obligations are the same.
+            let answer = unsafe { self.add_list(space, entries) };
+            failure = failure.or_else(|| first_failure(before, entries));
+            let reached = entries.iter().take_while(|entry| entry.result.is_some()).count();
+            // The results count, not the answer. If all of them are there, an error of the whole
+            // undid nothing; if one is missing, a success is not one.
+            if reached < entries.len() {
+                let errno = answer.err().unwrap_or(Errno::ENODATA);
+                return Err(
+                    failure.unwrap_or(MemoryError::Batch { first: before + reached, errno })
+                );
+            }
+        }
+        failure.map_or(Ok(()), Err)
     }
 
     /// # Safety
     ///
     /// As for `add_to_physmap`.
-    unsafe fn add(&self, space: MapSpace, index: u64, count: u16, at: Frame) -> Result<(), Errno> {
-        let mut argument = XenAddToPhysmap::new(
-            Domid::SELF,
-            count,
-            space,
-            word(index)?,
-            pfn(at).ok_or(Errno::EINVAL)?,
-        );
-        // SAFETY: the argument holds no pointer; the rest is the caller's promise.
+    unsafe fn add(
+        &self,
+        space: pac::MapSpace,
+        index: XenUlong,
+        count: u16,
+        at: Frame,
+    ) -> Result<(), Errno> {
+        let gpfn = pfn(at).ok_or(Errno::EINVAL)?;
+        let mut argument = XenAddToPhysmap::new(Domid::SELF, count, space, index, gpfn);
+        // SAFETY: the argument holds no pointer; the caller's obligations are the same.
         unsafe { self.xen.call_unchecked(command::AddToPhysmap, &mut argument) }
     }
-}
 
-/// An index as an argument holds it; one that does not fit a 32-bit guest's argument is one of a
-/// page that is not there.
-pub(super) fn word(index: u64) -> Result<XenUlong, Errno> {
-    #[allow(clippy::useless_conversion, reason = "the types differ on 32-bit x86")]
-    index.try_into().map_err(|_| Errno::EINVAL)
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use super::*;
-    use crate::testing::{Script, errno};
-    use std::string::ToString;
-
-    #[test]
-    fn each_source_has_its_space_and_index() {
-        let cases = [
-            (Source::SharedInfo, MapSpace::SHARED_INFO, 0),
-            (Source::GrantTable(3), MapSpace::GRANT_TABLE, 3),
-            (Source::GrantStatus(3), MapSpace::GRANT_TABLE, 0x8000_0003),
-            (Source::Own(Frame(77)), MapSpace::GMFN, 77),
-            (Source::DeviceMemory(Frame(78)), MapSpace::DEV_MMIO, 78),
-        ];
-        for (source, space, index) in cases {
-            let xen = Script::new().argument(command::AddToPhysmap, |asked| {
-                assert_eq!(
-                    (asked.domid, asked.size, asked.space, asked.idx, asked.gpfn),
-                    (Domid::SELF, 0, space, index, 0xfee)
-                );
-                0
-            });
-            // SAFETY: the script touches no memory.
-            assert_eq!(unsafe { Memory::new(&xen).add_to_physmap(source, Frame(0xfee)) }, Ok(()));
+    /// # Safety
+    ///
+    /// As for `add_to_physmap_batch`; there are at most [`BATCH`] entries.
+    unsafe fn add_list(&self, space: MapSpace, entries: &mut [BatchEntry]) -> Result<(), Errno> {
+        let mut indices: [XenUlong; BATCH] = [0; BATCH];
+        let mut frames: [XenPfn; BATCH] = [0; BATCH];
+        let mut errors = [NOT_REACHED; BATCH];
+        for ((entry, index), frame) in entries.iter_mut().zip(&mut indices).zip(&mut frames) {
+            let (Ok((_, encoded, _)), Some(at)) = (space.encode(entry.index), pfn(entry.at)) else {
+                entry.result = Some(Err(Errno::EINVAL));
+                return Err(Errno::EINVAL);
+            };
+            (*index, *frame) = (encoded, at);
         }
-    }
-
-    #[test]
-    fn an_error_names_page_and_frame() {
-        let xen = Script::new().argument(command::AddToPhysmap, |_| errno(Errno::EBUSY));
-        // SAFETY: the script touches no memory.
-        let error = unsafe { Memory::new(&xen).add_to_physmap(Source::GrantTable(2), Frame(0x10)) }
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "page 2 of the grant table cannot be mapped at frame 0x10: EBUSY"
+        let (number, _, domain) = space.encode(0)?;
+        let mut argument = XenAddToPhysmapBatch::new(
+            Domid::SELF,
+            number.0 as u16,
+            entries.len().min(BATCH) as u16,
+            domain.map_or(XenAddToPhysmapBatchU::ZEROED, XenAddToPhysmapBatchU::from_foreign_domid),
+            exposed(&mut indices),
+            exposed(&mut frames),
+            exposed(&mut errors),
         );
+        // SAFETY: each of the lists has as many elements as the argument says, and Xen may read and
+        // write them; the caller's obligations are the same.
+        let answer = unsafe { self.xen.call_unchecked(command::AddToPhysmapBatch, &mut argument) };
+        for (entry, error) in entries.iter_mut().zip(errors) {
+            entry.result = result_of(error);
+        }
+        answer
     }
+}
 
-    #[test]
-    fn a_range_tells_its_length() {
-        let xen = Script::new().argument(command::AddToPhysmap, |asked| {
-            assert_eq!(
-                (asked.size, asked.space, asked.idx, asked.gpfn),
-                (9, MapSpace::GMFN_RANGE, 100, 200)
-            );
-            errno(Errno::EOVERFLOW)
-        });
-        // SAFETY: the script touches no memory.
-        let error =
-            unsafe { Memory::new(&xen).move_frames(Frame(100), 9, Frame(200)) }.unwrap_err();
-        assert_eq!((error.source, error.errno), (Source::Own(Frame(100)), Errno::EOVERFLOW));
+/// The meaning of a number in a batch's error list. A number that is neither 0 nor an error has
+/// none: it does not say that the page was mapped.
+fn result_of(error: i32) -> Option<Result<(), Errno>> {
+    match check(error as isize) {
+        Ok(0) => Some(Ok(())),
+        Ok(_) => None,
+        Err(errno) => Some(Err(errno)),
     }
+}
 
-    #[test]
-    fn frames_are_emptied() {
-        let xen = Script::new().argument(command::RemoveFromPhysmap, |asked| {
-            assert_eq!((asked.domid, asked.gpfn), (Domid::SELF, 0x44));
-            errno(Errno::ENOENT)
-        });
-        // SAFETY: the script touches no memory.
-        assert_eq!(
-            unsafe { Memory::new(&xen).remove_from_physmap(Frame(0x44)) },
-            Err(Errno::ENOENT)
-        );
-    }
+fn first_failure(before: usize, entries: &[BatchEntry]) -> Option<MemoryError> {
+    entries
+        .iter()
+        .zip(before..)
+        .find_map(|(entry, first)| Some(MemoryError::Batch { first, errno: entry.result?.err()? }))
 }

@@ -40,7 +40,7 @@ pub unsafe trait RingPage {
 // SAFETY: a grant owns its page, which only a revocation, that consumes the grant, gives back.
 unsafe impl RingPage for Grant<'_> {
     fn page(&self) -> NonNull<PageMemory> {
-        Grant::page(self).as_ptr()
+        self.bytes().as_ptr()
     }
 }
 

@@ -23,8 +23,8 @@ impl<H: Hypercall> Vcpu<H> {
     /// is interrupted, although there need be no event: Xen makes sure that none was lost
     /// meanwhile. What Xen had written to the old place stays there, and is never updated again.
     ///
-    /// The latch is asked for because Xen writes the block in the layout of the width that it knows
-    /// of.
+    /// Xen writes the block in the layout of the width that it knows: hence the latch, through whose
+    /// backend the area is registered.
     ///
     /// # Errors
     ///
@@ -36,11 +36,12 @@ impl<H: Hypercall> Vcpu<H> {
     pub fn register_vcpu_info(
         &self,
         space: &(impl AddressSpace + ?Sized),
-        _latched: WidthLatch,
+        latch: WidthLatch<impl Hypercall + Copy>,
         area: &'static Area<raw::VcpuInfo>,
     ) -> Result<VcpuInfo<'static>, RegisterError> {
+        let vcpu = Vcpu::new(latch.hypercall(), self.id);
         let block =
-            area.take(self.id, Form::Physical, |block| self.tell_vcpu_info(space, block))?;
+            area.take(self.id, Form::Physical, |block| vcpu.tell_vcpu_info(space, block))?;
         // SAFETY: the area is static and taken: only Xen and this handle touch it from now on.
         Ok(unsafe { VcpuInfo::from_ptr(block) })
     }
@@ -75,11 +76,12 @@ impl Area<raw::VcpuInfo> {
     /// `EBUSY`, and nothing has changed.
     pub fn reregister(
         &'static self,
-        xen: impl Hypercall,
         space: &(impl AddressSpace + ?Sized),
-        _latched: WidthLatch,
+        latch: WidthLatch<impl Hypercall + Copy>,
     ) -> Result<(), RegisterError> {
-        self.take_again(|vcpu, _, block| Vcpu::new(xen, vcpu).tell_vcpu_info(space, block))
+        self.take_again(|vcpu, _, block| {
+            Vcpu::new(latch.hypercall(), vcpu).tell_vcpu_info(space, block)
+        })
     }
 }
 
@@ -92,9 +94,9 @@ mod tests {
     use core::cell::RefCell;
     use core::sync::atomic::Ordering;
 
-    fn latched() -> WidthLatch {
+    fn latched<H: Hypercall + Copy>(xen: H) -> WidthLatch<H> {
         // SAFETY: there is no Xen whose layout could differ.
-        unsafe { WidthLatch::assume() }
+        unsafe { WidthLatch::assume(xen) }
     }
 
     fn identity() -> IdentityMap {
@@ -111,8 +113,9 @@ mod tests {
             told = Frame(argument.mfn).address().unwrap() + u64::from(argument.offset);
             0
         });
-        let info =
-            Vcpu::new(&xen, VcpuId(33)).register_vcpu_info(&identity(), latched(), &AREA).unwrap();
+        let info = Vcpu::new(&xen, VcpuId(33))
+            .register_vcpu_info(&identity(), latched(&xen), &AREA)
+            .unwrap();
         drop(xen);
         assert_eq!(told, info.as_ptr().addr().get() as u64);
         assert_eq!(info.evtchn_pending_sel().load(Ordering::Relaxed), 0);
@@ -124,12 +127,13 @@ mod tests {
         let xen = Script::new()
             .vcpu(command::RegisterVcpuInfo, |_, _| errno(Errno::ENOENT))
             .vcpu(command::RegisterVcpuInfo, |_, _| 0);
-        let absent = Vcpu::new(&xen, VcpuId(99)).register_vcpu_info(&identity(), latched(), &AREA);
+        let absent =
+            Vcpu::new(&xen, VcpuId(99)).register_vcpu_info(&identity(), latched(&xen), &AREA);
         assert_eq!(absent.unwrap_err(), RegisterError::Refused(Errno::ENOENT));
         let vcpu = Vcpu::new(&xen, VcpuId(1));
-        vcpu.register_vcpu_info(&identity(), latched(), &AREA).unwrap();
+        vcpu.register_vcpu_info(&identity(), latched(&xen), &AREA).unwrap();
         assert_eq!(
-            vcpu.register_vcpu_info(&identity(), latched(), &AREA).unwrap_err(),
+            vcpu.register_vcpu_info(&identity(), latched(&xen), &AREA).unwrap_err(),
             RegisterError::Taken
         );
     }
@@ -147,14 +151,14 @@ mod tests {
             .vcpu(command::RegisterVcpuInfo, note)
             .vcpu(command::RegisterVcpuInfo, |_, _| errno(Errno::EINVAL))
             .vcpu(command::RegisterVcpuInfo, note);
-        Vcpu::new(&xen, VcpuId(33)).register_vcpu_info(&identity(), latched(), &AREA).unwrap();
+        Vcpu::new(&xen, VcpuId(33)).register_vcpu_info(&identity(), latched(&xen), &AREA).unwrap();
         // As long as nothing was restored, Xen says so.
         assert_eq!(
-            AREA.reregister(&xen, &identity(), latched()),
+            AREA.reregister(&identity(), latched(&xen)),
             Err(RegisterError::Refused(Errno::EINVAL))
         );
-        AREA.reregister(&xen, &identity(), latched()).unwrap();
-        UNUSED.reregister(&xen, &identity(), latched()).unwrap();
+        AREA.reregister(&identity(), latched(&xen)).unwrap();
+        UNUSED.reregister(&identity(), latched(&xen)).unwrap();
         drop(xen);
         let places = places.into_inner();
         assert_eq!((places.len(), places[0].0), (2, 33));
@@ -172,8 +176,9 @@ mod tests {
         }
         static AREA: Area<raw::VcpuInfo> = Area::new();
         let xen = Script::new();
-        let error =
-            Vcpu::new(&xen, VcpuId(1)).register_vcpu_info(&Nowhere, latched(), &AREA).unwrap_err();
+        let error = Vcpu::new(&xen, VcpuId(1))
+            .register_vcpu_info(&Nowhere, latched(&xen), &AREA)
+            .unwrap_err();
         assert!(matches!(error, RegisterError::NotMapped(_)) && !AREA.is_taken());
     }
 }

@@ -13,7 +13,7 @@
 //! static INFO: Area<raw::VcpuInfo> = Area::new();
 //!
 //! /// Run by vCPU 32, which has no place in the shared page: gives it one, and a first tick after a millisecond.
-//! fn begin(xen: &impl Hypercall, space: &impl AddressSpace, latch: WidthLatch, now: SystemTime) -> Result<VcpuInfo<'static>, RegisterError> {
+//! fn begin<H: Hypercall + Copy>(xen: H, space: &impl AddressSpace, latch: WidthLatch<H>, now: SystemTime) -> Result<VcpuInfo<'static>, RegisterError> {
 //!     let me = Vcpu::new(xen, VcpuId(32));
 //!     let info = me.register_vcpu_info(space, latch, &INFO)?;
 //!     me.set_singleshot_timer(now + Duration::from_millis(1))?;
@@ -51,7 +51,7 @@
 //!     }
 //!     // First of all the callback and the shared page, as at the start: the old proof that Xen knows the width says nothing of this Xen.
 //!     let latch = WidthLatch::new(xen.hypercall())?;
-//!     INFOS.iter().try_for_each(|area| area.reregister(xen.hypercall(), space, latch))?;
+//!     INFOS.iter().try_for_each(|area| area.reregister(space, latch))?;
 //!     RUNSTATES.iter().try_for_each(|area| area.reregister(xen.hypercall(), space))
 //! }
 //! ```

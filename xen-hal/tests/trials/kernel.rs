@@ -34,9 +34,8 @@ impl Kernel {
         let via = CallbackVia::vector(VECTOR).expect("it is no exception's");
         let latch = xen.hvm().set_callback_via(via).map_err(|_| Errno::EINVAL)?;
         // SAFETY: nothing else uses the page, and no trial outlives its machine.
-        let shared =
-            unsafe { xen.memory().map_shared_info(&guest.space(), guest.page(0).cast(), latch) }
-                .map_err(|_| Errno::EINVAL)?;
+        let shared = unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }
+            .map_err(|_| Errno::EINVAL)?;
         let kernel = Self {
             guest,
             shared,

@@ -1,10 +1,8 @@
 //! Pages granted to a hostile domain and revoked at any moment: no one writes to a page after its
 //! grant was revoked.
 
-use std::sync::atomic::AtomicU32;
-
 use xen_hal::Xen;
-use xen_hal::grant::{Access, GrantTable, Page};
+use xen_hal::grant::{Access, GrantRefAllocator, GrantTable, Page};
 use xen_hal::hypercall::Errno;
 use xen_pac::base::Domid;
 use xen_sim::{DomainConfig, Failure, FaultRates, Guest, Machine, Profile, Report, hostile_peer};
@@ -39,15 +37,14 @@ fn program(guest: Guest, rounds: u32, interleavings: &Interleavings) -> Result<(
     // Ports that the peer can find.
     let _channels: Vec<_> =
         (0..3).map(|_| xen.events().alloc_unbound(PEER)).collect::<Result<_, _>>()?;
-    let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(1)];
+    let refs: &GrantRefAllocator<1> = Box::leak(Box::default());
     // SAFETY: nothing else uses the page, and no trial outlives its machine.
-    let table = unsafe {
-        GrantTable::map(guest.xen(), &guest.space(), guest.page(0).cast(), 1, &mut storage, 1)
-    };
+    let table =
+        unsafe { GrantTable::map(guest.xen(), guest.space(), guest.page(0).cast(), refs, 1) };
     let table = table.map_err(|_| Errno::EINVAL)?;
-    // SAFETY: each page is used by what comes of it alone, and no trial outlives its machine.
     let mut free: Vec<_> = (1..=PAGES)
         .map(|index| {
+            // SAFETY: each page is used by this value alone, and no trial outlives its machine.
             unsafe { Page::from_raw(&guest.space(), guest.page(index).cast()) }
                 .expect("it is a page")
         })

@@ -57,7 +57,7 @@ pub(super) fn events<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     );
     let theirs = xen
         .vcpu(SECOND)
-        .register_vcpu_info(&machine.space(), arm_latch(), area(machine, 4))
+        .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 4))
         .map_err(|_| Failure::Broken("a block can be registered"))?;
     line!(
         t,
@@ -150,7 +150,7 @@ pub(super) fn edge<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     // A vCPU whose block another one registered while it was down.
     let theirs = xen
         .vcpu(SECOND)
-        .register_vcpu_info(&machine.space(), arm_latch(), area(machine, 4))
+        .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 4))
         .map_err(|_| Failure::Broken("a block can be registered"))?;
     world.moved(SECOND, theirs);
     let wake = xen.events().bind_ipi(SECOND)?;

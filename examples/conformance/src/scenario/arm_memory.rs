@@ -1,12 +1,12 @@
 //! Shows the shared page and the grant table on Arm: where they can be, what lending to oneself
 //! does, and how a mapping is ended wrongly.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 use xen_hal::Xen;
 use xen_hal::grant::{Access, ForeignGrant, GrantTable, MapRequest};
 use xen_hal::hypercall::Commands;
-use xen_hal::memory::{Source, WidthLatch};
+use xen_hal::memory::{MapSpace, WidthLatch};
 use xen_hal::platform::{AddressSpace, Frame};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{
@@ -79,20 +79,12 @@ pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         "of at most",
         size.maximum
     );
-    let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(3)];
+    let (place, refs) = (machine.page(8).cast(), common::refs::<M, 3>(machine));
     // SAFETY: pages 8, 9 and 10 are the scenario's, in a row, and nothing else maps the table.
-    let table = unsafe {
-        GrantTable::map(machine.xen(), &machine.space(), machine.page(8).cast(), 3, &mut storage, 1)
-    };
+    let table = unsafe { GrantTable::map(machine.xen(), machine.space(), place, refs, 1) };
     let table = table.map_err(|_| Failure::Broken("the grant table can be mapped"))?;
     line!(t, "mapped:", table.frames(), "free:", table.available());
-    line!(
-        t,
-        "grown to 3:",
-        table.grow(machine.xen(), &machine.space(), 3).is_ok(),
-        "free:",
-        table.available()
-    );
+    line!(t, "grown to 3:", table.grow(3).is_ok(), "free:", table.available());
     let size = grants
         .query_size(Domid::SELF)
         .map_err(|_| Failure::Broken("a domain may ask for its own table's size"))?;
@@ -105,18 +97,19 @@ pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
     let of = ForeignGrant { domain: machine.world().me(), reference: grant.reference() };
     line!(t, "lent as", of.reference);
     let mut seen = [0; 15];
-    let fetched = grants.fetch(&machine.space(), of, 0, &mut seen);
+    let fetched = grants.copy_from_grant(&machine.space(), of, 0, &mut seen);
     line!(t, "fetched:", fetched, "as it was written:", &seen == b"from the lender");
-    line!(t, "stored:", grants.store(&machine.space(), b"from the peer", of, 100));
-    let window = common::window(machine)?;
+    line!(t, "stored:", grants.copy_to_grant(&machine.space(), b"from the peer", of, 100));
+    let target = common::target(machine)?;
     let has = xen.memory().current_reservation()?;
-    let mapping = match grants.map(MapRequest { of, access: Access::ReadWrite, window }) {
-        Ok(mapping) => mapping,
-        Err(failed) => {
-            line!(t, "mapped:", Err::<(), _>(failed.error));
-            return Err(Failure::Broken("a page that is lent can be mapped"));
-        }
-    };
+    let mapping =
+        match common::map::<M>(&grants, MapRequest { of, access: Access::ReadWrite, target }) {
+            Ok(mapping) => mapping,
+            Err(failed) => {
+                line!(t, "mapped:", Err::<(), _>(failed.error));
+                return Err(Failure::Broken("a page that is lent can be mapped"));
+            }
+        };
     line!(t, "mapped: read:", grant.usage().reading, "written:", grant.usage().writing);
     let mut seen = [0; 13];
     mapping.copy_to(100, &mut seen).map_err(|_| Failure::Broken("the page is there"))?;
@@ -129,13 +122,13 @@ pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
     let mut seen = [0; 18];
     // On x86 the lender's frame is empty now, and the page must not be touched; on Arm it stays.
     if cfg!(target_arch = "aarch64") {
-        grant.page().copy_to(200, &mut seen).map_err(|_| Failure::Broken("the page is there"))?;
+        grant.bytes().copy_to(200, &mut seen).map_err(|_| Failure::Broken("the page is there"))?;
     }
-    let window = mapping.unmap().map_err(|_| Failure::Broken("a mapping can be ended"))?;
+    let target = mapping.unmap().map_err(|_| Failure::Broken("a mapping can be ended"))?;
     line!(t, "unmapped: read:", grant.usage().reading, "written:", grant.usage().writing);
     let reservation = xen.memory().current_reservation()?;
     line!(t, "pages that the domain has fewer:", (has - reservation) as u64);
-    let fetched = grants.fetch(&machine.space(), of, 200, &mut seen);
+    let fetched = grants.copy_from_grant(&machine.space(), of, 200, &mut seen);
     line!(
         t,
         "fetched by the reference after that:",
@@ -147,14 +140,17 @@ pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         grant.revoke().map_err(|_| Failure::Broken("a page that nobody uses can be taken back"))?;
     line!(t, "taken back");
     let grant = slot.lend(page, machine.world().me(), Access::ReadOnly);
-    let written = grants.map(MapRequest { of, access: Access::ReadWrite, window });
+    let written = common::map::<M>(&grants, MapRequest { of, access: Access::ReadWrite, target });
     let Err(refused) = written else {
         return Err(Failure::Broken(
             "a page that is lent for reading cannot be mapped for writing",
         ));
     };
     line!(t, "lent for reading, mapped for writing:", Err::<(), _>(refused.error));
-    match grants.map(MapRequest { of, access: Access::ReadOnly, window: refused.window }) {
+    match common::map::<M>(
+        &grants,
+        MapRequest { of, access: Access::ReadOnly, target: refused.target },
+    ) {
         Ok(mapping) => {
             let mut seen = [0; 15];
             mapping.copy_to(0, &mut seen).map_err(|_| Failure::Broken("the page is there"))?;
@@ -169,14 +165,14 @@ pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         }
         Err(failed) => line!(t, "mapped for reading:", Err::<(), _>(failed.error)),
     }
-    line!(t, "stored into what is lent for reading:", grants.store(&machine.space(), b"no", of, 0));
-    line!(t, "taken back:", grant.revoke().is_ok(), "free:", table.available());
-    // SAFETY: nothing of a table's is used any more but the version.
     line!(
         t,
-        "version 2:",
-        unsafe { grants.set_version(2) }.map_err(|refused| refused.errno).map(u64::from)
+        "stored into what is lent for reading:",
+        grants.copy_to_grant(&machine.space(), b"no", of, 0)
     );
+    line!(t, "taken back:", grant.revoke().is_ok(), "free:", table.available());
+    // SAFETY: nothing of a table's is used any more but the version.
+    line!(t, "version 2:", unsafe { grants.set_version(2) }.map(u64::from));
     let mut frames = [0; 4];
     line!(
         t,
@@ -191,11 +187,10 @@ pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
 
 /// Each wrong end of a mapping, with a mapping of its own.
 pub(super) fn unmap<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
-    let mut storage = common::storage();
-    let table = common::table(machine, &mut storage)?;
+    let table = common::table(machine)?;
     let page = common::page(machine)?;
     let lent = page.frame().address().unwrap_or_default();
-    let window = common::window(machine)?.frame().address().unwrap_or_default();
+    let target = common::target(machine)?.frame().address().unwrap_or_default();
     let other =
         machine.space().frame_of(machine.page(7)).and_then(Frame::address).unwrap_or_default();
     let hole =
@@ -217,10 +212,11 @@ pub(super) fn unmap<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         ("address 0:", 0),
         ("beyond everything:", 1 << 50),
         ("the lender's frame:", lent),
-        ("the window:", window),
+        ("the target:", target),
     ] {
-        let mut map = GnttabMapGrantRef::new(window, host, grant.reference(), machine.world().me());
-        // SAFETY: nothing is kept at the window.
+        let mut map =
+            GnttabMapGrantRef::new(target, host, grant.reference().0, machine.world().me());
+        // SAFETY: nothing is kept at the target.
         unsafe {
             machine.xen().call_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map))
         }?;
@@ -240,13 +236,13 @@ pub(super) fn unmap<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
             "still read:",
             grant.usage().reading
         );
-        let mut end = GnttabUnmapGrantRef::new(window, 0, map.handle);
+        let mut end = GnttabUnmapGrantRef::new(target, 0, map.handle);
         end.status = GrantStatus(1);
         // SAFETY: nothing is kept there.
         unsafe {
             machine.xen().call_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut end))
         }?;
-        line!(t, "  then from the window:", end.status, "still read:", grant.usage().reading);
+        line!(t, "  then from the target:", end.status, "still read:", grant.usage().reading);
     }
     Ok(())
 }
@@ -279,8 +275,8 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     line!(
         t,
         "shared page elsewhere:",
-        unsafe { xen.memory().add_to_physmap(Source::SharedInfo, frame(6)?) }
-            .map_err(|error| error.errno)
+        unsafe { xen.memory().add_to_physmap(MapSpace::SharedInfo, 0, frame(6)?) }
+            .map_err(common::errno)
     );
     // SAFETY: as above.
     line!(t, "removed:", unsafe { xen.memory().remove_from_physmap(frame(0)?) });
@@ -288,42 +284,42 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     line!(
         t,
         "shared page elsewhere then:",
-        unsafe { xen.memory().add_to_physmap(Source::SharedInfo, frame(6)?) }
-            .map_err(|error| error.errno)
+        unsafe { xen.memory().add_to_physmap(MapSpace::SharedInfo, 0, frame(6)?) }
+            .map_err(common::errno)
     );
     // SAFETY: as above.
     line!(
         t,
         "grant frame 0:",
-        unsafe { xen.memory().add_to_physmap(Source::GrantTable(0), frame(7)?) }
-            .map_err(|error| error.errno)
+        unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(7)?) }
+            .map_err(common::errno)
     );
     // SAFETY: as above.
     line!(
         t,
         "again there:",
-        unsafe { xen.memory().add_to_physmap(Source::GrantTable(0), frame(7)?) }
-            .map_err(|error| error.errno)
+        unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(7)?) }
+            .map_err(common::errno)
     );
     // SAFETY: as above.
     line!(
         t,
         "and elsewhere:",
-        unsafe { xen.memory().add_to_physmap(Source::GrantTable(0), frame(8)?) }
-            .map_err(|error| error.errno)
+        unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(8)?) }
+            .map_err(common::errno)
     );
     // SAFETY: as above.
     line!(
         t,
         "status page:",
-        unsafe { xen.memory().add_to_physmap(Source::GrantStatus(0), frame(9)?) }
-            .map_err(|error| error.errno)
+        unsafe { xen.memory().add_to_physmap(MapSpace::GrantStatus, 0, frame(9)?) }
+            .map_err(common::errno)
     );
     // SAFETY: as above.
     line!(
         t,
         "move frames:",
-        unsafe { xen.memory().move_frames(frame(10)?, 1, frame(11)?) }.map_err(|error| error.errno)
+        unsafe { xen.memory().move_frames(frame(10)?, 1, frame(11)?) }.map_err(common::errno)
     );
     let size = xen.grants().query_size(Domid::SELF).map_err(|_| Failure::Broken("size"))?;
     line!(t, "grant pages:", size.frames, "of", size.maximum);

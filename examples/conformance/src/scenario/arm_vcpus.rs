@@ -93,7 +93,7 @@ pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     );
 
     let own = me
-        .register_vcpu_info(&machine.space(), arm_latch(), area(machine, 3))
+        .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 3))
         .map_err(|_| Failure::Broken("a block can be registered"))?;
     line!(
         t,
@@ -104,7 +104,7 @@ pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     );
     world.moved(FIRST, own);
     let theirs = other
-        .register_vcpu_info(&machine.space(), arm_latch(), area(machine, 4))
+        .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 4))
         .map_err(|_| Failure::Broken("a block can be registered"))?;
     line!(
         t,
@@ -115,10 +115,10 @@ pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     );
     world.moved(SECOND, theirs);
     let third =
-        nobody.register_vcpu_info(&machine.space(), arm_latch(), area(machine, 5)).map(drop);
+        nobody.register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 5)).map(drop);
     line!(t, "block of the third:", third);
     let again: Result<(), RegisterError> =
-        me.register_vcpu_info(&machine.space(), arm_latch(), area(machine, 6)).map(drop);
+        me.register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 6)).map(drop);
     line!(t, "again elsewhere:", again);
     ipi::attached(machine, t)
 }
@@ -180,7 +180,7 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
         after.spent_in(Runstate::BLOCKED) > before.spent_in(Runstate::BLOCKED)
     );
     let block = other
-        .register_vcpu_info(&machine.space(), arm_latch(), area(machine, 5))
+        .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 5))
         .map_err(|_| Failure::Broken("a block can be registered"))?;
     world.moved(SECOND, block);
     let wake = xen.events().bind_ipi(SECOND)?;

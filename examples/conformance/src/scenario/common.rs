@@ -1,12 +1,12 @@
 //! What several scenarios use: requests that the HAL's types do not let a program make, the pages
 //! for a grant, and areas that are registered.
 
-use core::sync::atomic::AtomicU32;
-
 use xen_hal::Xen;
-use xen_hal::grant::{GrantTable, MapTarget, Page};
+use xen_hal::grant::{
+    GrantRefAllocator, GrantTable, Grants, MapError, MapRequest, MapTarget, Mapping, Page,
+};
 use xen_hal::hypercall::{Errno, Hypercall, check};
-use xen_hal::memory::{Extent, WidthLatch};
+use xen_hal::memory::{Extent, MemoryError, WidthLatch};
 use xen_hal::platform::AddressSpace;
 use xen_hal::vcpu::Area;
 use xen_pac::access::Data;
@@ -56,26 +56,32 @@ pub(super) fn unknown(xen: &impl Hypercall, hypercall: HypercallNr) -> Result<us
 /// The machine's pages: for the grant table, for the page that is lent, and where it is mapped.
 pub(super) const TABLE: usize = 3;
 const LENT: usize = 4;
-const WINDOW: usize = 5;
+const TARGET: usize = 5;
 
-/// What a table of one page needs to keep account of its references.
-pub(super) type Storage = [AtomicU32; GrantTable::words(1)];
+/// The machine's page for the references of the table.
+const REFS: usize = 15;
 
-pub(super) const fn storage() -> Storage {
-    [const { AtomicU32::new(0) }; GrantTable::words(1)]
+/// A machine's grant table.
+pub(super) type Table<M> = GrantTable<'static, <M as Machine>::Xen, <M as Machine>::Space>;
+
+/// The storage of a table, of which nothing is known yet. What was made from the last
+/// one is not used any more.
+pub(super) fn refs<M: Machine, const N: usize>(machine: &M) -> &'static GrantRefAllocator<N> {
+    const { assert!(size_of::<GrantRefAllocator<N>>() <= 4096, "it fits in a page") };
+    let place = machine.page(REFS).cast();
+    // SAFETY: the page is the scenario's, large enough and aligned, and what was in it is unused.
+    unsafe { place.write(GrantRefAllocator::new()) };
+    // SAFETY: the value is there from now on, as long as it is used.
+    unsafe { place.as_ref() }
 }
 
 const NO_FRAME: Failure = Failure::Broken("each page has a frame");
 
 /// Maps the domain's table, once in a scenario.
-pub(super) fn table<'t, M: Machine>(
-    machine: &M,
-    storage: &'t mut Storage,
-) -> Result<GrantTable<'t>, Failure> {
+pub(super) fn table<M: Machine>(machine: &M) -> Result<Table<M>, Failure> {
+    let (place, refs) = (machine.page(TABLE).cast(), refs::<M, 1>(machine));
     // SAFETY: the page is the scenario's, and nothing else maps the table.
-    let table = unsafe {
-        GrantTable::map(machine.xen(), &machine.space(), machine.page(TABLE).cast(), 1, storage, 1)
-    };
+    let table = unsafe { GrantTable::map(machine.xen(), machine.space(), place, refs, 1) };
     table.map_err(|_| Failure::Broken("the grant table can be mapped"))
 }
 
@@ -86,13 +92,13 @@ pub(super) fn page<M: Machine>(machine: &M) -> Result<Page, Failure> {
 }
 
 /// The place to map it at, which is emptied; once in a scenario.
-pub(super) fn window<M: Machine>(machine: &M) -> Result<MapTarget, Failure> {
-    let frame = machine.space().frame_of(machine.page(WINDOW)).ok_or(NO_FRAME)?;
+pub(super) fn target<M: Machine>(machine: &M) -> Result<MapTarget<'static>, Failure> {
+    let frame = machine.space().frame_of(machine.page(TARGET)).ok_or(NO_FRAME)?;
     // SAFETY: nothing is kept in the page.
     unsafe { Xen::new(machine.xen()).memory().decrease_reservation([frame], Extent::PAGE) }
         .map_err(|_| Failure::Broken("a page can be given back"))?;
-    // SAFETY: the frame is empty, and used through the window alone.
-    unsafe { MapTarget::new(&machine.space(), machine.page(WINDOW).cast()) }.map_err(|_| NO_FRAME)
+    // SAFETY: the frame is empty, and used through the target alone.
+    unsafe { MapTarget::new(&machine.space(), machine.page(TARGET).cast()) }.map_err(|_| NO_FRAME)
 }
 
 /// An area in one of the machine's pages; once for each page.
@@ -105,8 +111,22 @@ pub(super) fn area<M: Machine, T: Data>(machine: &M, page: usize) -> &'static Ar
     unsafe { place.as_ref() }
 }
 
+/// Maps a page of the domain itself.
+pub(super) fn map<M: Machine>(
+    grants: &Grants<M::Xen>,
+    request: MapRequest<'static>,
+) -> Result<Mapping<'static, M::Xen>, MapError<'static>> {
+    // SAFETY: the page that is lent is not used while it is mapped elsewhere.
+    unsafe { grants.map(request) }
+}
+
+/// Xen's error.
+pub(super) fn errno(error: MemoryError) -> Option<Errno> {
+    error.errno()
+}
+
 /// The proof that Xen knows the width of an Arm guest.
-pub(super) fn arm_latch() -> WidthLatch {
+pub(super) fn arm_latch<M: Machine>(machine: &M) -> WidthLatch<M::Xen> {
     // SAFETY: on Arm there is one width.
-    unsafe { WidthLatch::assume() }
+    unsafe { WidthLatch::assume(machine.xen()) }
 }

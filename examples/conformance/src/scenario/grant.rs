@@ -7,9 +7,7 @@
 //! lent again, it cannot be copied from, until there is memory at it.
 
 use xen_hal::Xen;
-use xen_hal::grant::{
-    Access, ForeignGrant, Grant, GrantTable, Grants, MapRequest, MapTarget, Page,
-};
+use xen_hal::grant::{Access, ForeignGrant, Grant, Grants, MapRequest, MapTarget, Page};
 use xen_hal::memory::Extent;
 use xen_pac::base::Domid;
 
@@ -33,14 +31,13 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         "of at most",
         size.maximum
     );
-    let mut storage = common::storage();
-    let table = common::table(machine, &mut storage)?;
+    let table = common::table(machine)?;
     line!(t, "entries that are free:", table.available());
     let page = common::page(machine)?;
     let grant = table.lend(page, machine.world().me(), Access::ReadWrite).map_err(|_| FULL)?;
     copied(machine, t, grants, &grant)?;
-    let (page, window) = mapped(machine, t, grants, grant)?;
-    for_reading(machine, t, grants, &table, page, window)
+    let (page, target) = mapped(machine, t, grants, grant)?;
+    for_reading(machine, t, grants, &table, page, target)
 }
 
 /// How a page that is lent is named to the peer.
@@ -64,17 +61,17 @@ fn copied<M: Machine>(
         "written:",
         grant.usage().writing
     );
-    grant.page().copy_from(0, b"from the lender").map_err(|_| LOST)?;
+    grant.bytes().copy_from(0, b"from the lender").map_err(|_| LOST)?;
     let mut seen = [0; 15];
-    let fetched = grants.fetch(&machine.space(), foreign(machine, grant), 0, &mut seen);
+    let fetched = grants.copy_from_grant(&machine.space(), foreign(machine, grant), 0, &mut seen);
     line!(t, "fetched:", fetched, "as it was written:", &seen == b"from the lender");
     line!(
         t,
         "stored:",
-        grants.store(&machine.space(), b"from the peer", foreign(machine, grant), 100)
+        grants.copy_to_grant(&machine.space(), b"from the peer", foreign(machine, grant), 100)
     );
     let mut seen = [0; 13];
-    grant.page().copy_to(100, &mut seen).map_err(|_| LOST)?;
+    grant.bytes().copy_to(100, &mut seen).map_err(|_| LOST)?;
     line!(t, "read by the lender:", &seen == b"from the peer");
     Ok(())
 }
@@ -85,42 +82,42 @@ fn mapped<M: Machine>(
     t: &Transcript<'_>,
     grants: Grants<M::Xen>,
     grant: Grant<'_>,
-) -> Result<(Page, MapTarget), Failure> {
+) -> Result<(Page, MapTarget<'static>), Failure> {
     let memory = Xen::new(machine.xen()).memory();
-    let window = common::window(machine)?;
+    let target = common::target(machine)?;
     let has = memory.current_reservation()?;
     let of = foreign(machine, &grant);
-    let mapping = grants.map(MapRequest { of, access: Access::ReadWrite, window });
+    let mapping = common::map::<M>(&grants, MapRequest { of, access: Access::ReadWrite, target });
     let mapping = mapping.map_err(|_| Failure::Broken("a page that is lent can be mapped"))?;
     line!(t, "mapped: read:", grant.usage().reading, "written:", grant.usage().writing);
     let mut seen = [0; 15];
     mapping.copy_to(0, &mut seen).map_err(|_| LOST)?;
     line!(t, "seen through the mapping:", &seen == b"from the lender");
-    // SAFETY: the page is at the window alone, which is what is shown: there is nothing to be
+    // SAFETY: the page is at the target alone, which is what is shown: there is nothing to be
     // removed.
     line!(t, "removed from the lender's frame:", unsafe {
-        memory.remove_from_physmap(grant.page().frame())
+        memory.remove_from_physmap(grant.frame())
     });
     let grant = match grant.revoke() {
         Ok(_) => return Err(Failure::Broken("a page that is mapped stays lent")),
         Err(still) => still.into_grant(),
     };
     line!(t, "taken back while it is mapped: no");
-    let window = mapping.unmap().map_err(|_| Failure::Broken("a mapping can be ended"))?;
+    let target = mapping.unmap().map_err(|_| Failure::Broken("a mapping can be ended"))?;
     line!(t, "unmapped: read:", grant.usage().reading, "written:", grant.usage().writing);
-    // SAFETY: the mapping has ended, and nothing is at the window either.
+    // SAFETY: the mapping has ended, and nothing is at the target either.
     line!(t, "removed from where it was mapped:", unsafe {
-        memory.remove_from_physmap(window.frame())
+        memory.remove_from_physmap(target.frame())
     });
     line!(t, "pages that the domain has fewer:", (has - memory.current_reservation()?) as u64);
     let (_slot, page) =
         grant.revoke().map_err(|_| Failure::Broken("a page that nobody uses can be taken back"))?;
     line!(t, "taken back: yes");
-    match grants.map(MapRequest { of, access: Access::ReadOnly, window }) {
+    match common::map::<M>(&grants, MapRequest { of, access: Access::ReadOnly, target }) {
         Ok(_) => Err(Failure::Broken("a page that is not lent cannot be mapped")),
         Err(failed) => {
             line!(t, "mapped after that:", Err::<(), _>(failed.error));
-            Ok((page, failed.window))
+            Ok((page, failed.target))
         }
     }
 }
@@ -130,36 +127,45 @@ fn for_reading<M: Machine>(
     machine: &M,
     t: &Transcript<'_>,
     grants: Grants<M::Xen>,
-    table: &GrantTable<'_>,
+    table: &common::Table<M>,
     page: Page,
-    window: MapTarget,
+    target: MapTarget<'static>,
 ) -> Result<(), Failure> {
     let frame = page.frame();
     let grant = table.lend(page, machine.world().me(), Access::ReadOnly).map_err(|_| FULL)?;
     line!(t, "lent for reading by reference:", grant.reference());
     let mut seen = [0; 15];
-    line!(t, "fetched:", grants.fetch(&machine.space(), foreign(machine, &grant), 0, &mut seen));
+    line!(
+        t,
+        "fetched:",
+        grants.copy_from_grant(&machine.space(), foreign(machine, &grant), 0, &mut seen)
+    );
     // SAFETY: the frame is empty, and what is populated there is the page's.
     let populated =
         unsafe { Xen::new(machine.xen()).memory().populate_physmap([frame], Extent::PAGE) };
     line!(t, "populated:", populated.is_ok());
-    grant.page().copy_from(0, b"once more there").map_err(|_| LOST)?;
-    let fetched = grants.fetch(&machine.space(), foreign(machine, &grant), 0, &mut seen);
+    grant.bytes().copy_from(0, b"once more there").map_err(|_| LOST)?;
+    let fetched = grants.copy_from_grant(&machine.space(), foreign(machine, &grant), 0, &mut seen);
     line!(t, "fetched:", fetched, "as it was written:", &seen == b"once more there");
-    line!(t, "stored:", grants.store(&machine.space(), b"no", foreign(machine, &grant), 0));
-    let written =
-        grants.map(MapRequest { of: foreign(machine, &grant), access: Access::ReadWrite, window });
+    line!(t, "stored:", grants.copy_to_grant(&machine.space(), b"no", foreign(machine, &grant), 0));
+    let written = common::map::<M>(
+        &grants,
+        MapRequest { of: foreign(machine, &grant), access: Access::ReadWrite, target },
+    );
     let Err(refused) = written else {
         return Err(Failure::Broken(
             "a page that is lent for reading cannot be mapped for writing",
         ));
     };
     line!(t, "mapped for writing:", Err::<(), _>(refused.error));
-    let mapping = grants.map(MapRequest {
-        of: foreign(machine, &grant),
-        access: Access::ReadOnly,
-        window: refused.window,
-    });
+    let mapping = common::map::<M>(
+        &grants,
+        MapRequest {
+            of: foreign(machine, &grant),
+            access: Access::ReadOnly,
+            target: refused.target,
+        },
+    );
     let mapping = mapping.map_err(|_| {
         Failure::Broken("a page that is lent for reading can be mapped for reading")
     })?;

@@ -2,7 +2,7 @@
 //! one grant that it was about.
 
 use xen_hal::Xen;
-use xen_hal::grant::{Access, CopyEnd, CopyRequest, ForeignGrant};
+use xen_hal::grant::{Access, CopyEnd, CopyRequest, ForeignGrant, GrantRef};
 use xen_hal::hypercall::{Commands, Errno};
 use xen_hal::platform::{AddressSpace, Frame};
 use xen_pac::base::Domid;
@@ -24,7 +24,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "size of domain 77's table:", grants.query_size(NOBODY).map(|size| size.frames));
     line!(t, "version of domain 77's:", grants.version(NOBODY));
     // SAFETY: nothing has been made of the table.
-    line!(t, "version 3:", unsafe { grants.set_version(3) }.map_err(|refused| refused.errno));
+    line!(t, "version 3:", unsafe { grants.set_version(3) });
     line!(t, "more pages than there may be:", grants.setup_table(&mut [0; 65]));
     line!(t, "an unknown command:", common::unknown(&xen, HypercallNr::GRANT_TABLE_OP));
     for (what, number, count) in [
@@ -87,19 +87,18 @@ fn unmap<M: Machine>(machine: &M, address: u64, handle: GrantHandle) -> Result<G
 /// Ends a mapping with an address that is not where it is, and with none, which is a success that
 /// ends nothing; and then rightly, and once more.
 fn unmaps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
-    let mut storage = common::storage();
-    let table = common::table(machine, &mut storage)?;
+    let table = common::table(machine)?;
     let page = common::page(machine)?;
-    let (lent, window) = (page.frame().address().unwrap_or_default(), common::window(machine)?);
+    let (lent, target) = (page.frame().address().unwrap_or_default(), common::target(machine)?);
     let grant = table
         .lend(page, machine.world().me(), Access::ReadWrite)
         .map_err(|_| Failure::Broken("an entry is free"))?;
     let (address, host) =
-        (window.frame().address().unwrap_or_default(), grant_map_flags::HOST_MAP.val(1).value);
+        (target.frame().address().unwrap_or_default(), grant_map_flags::HOST_MAP.val(1).value);
     let other =
         machine.space().frame_of(machine.page(PAGE)).and_then(Frame::address).unwrap_or_default();
-    let mut map = GnttabMapGrantRef::new(address, host, grant.reference(), machine.world().me());
-    // SAFETY: nothing is at the window.
+    let mut map = GnttabMapGrantRef::new(address, host, grant.reference().0, machine.world().me());
+    // SAFETY: nothing is at the target.
     unsafe { machine.xen().call_unchecked(command::MapGrantRef, core::slice::from_mut(&mut map)) }?;
     line!(t, "mapped:", map.status);
     for (what, address) in [
@@ -129,7 +128,8 @@ fn copies<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
             .frame_of(machine.page(PAGE))
             .ok_or(Failure::Broken("each page has a frame"))?,
     );
-    let grant = |domain, reference| CopyEnd::Grant(ForeignGrant { domain, reference });
+    let grant =
+        |domain, reference| CopyEnd::Grant(ForeignGrant { domain, reference: GrantRef(reference) });
     for (what, from, to, length) in [
         ("within one's own page:", (own, 0), (own, 64), 16),
         ("beyond the page:", (own, 4090), (own, 0), 16),
@@ -141,7 +141,7 @@ fn copies<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     ] {
         let mut copy = [CopyRequest::new(from, to, length)];
         // SAFETY: the page is the scenario's, and nothing is kept in it.
-        line!(t, "copy", what, unsafe { grants.copy(&mut copy) }.map_err(|failed| failed.error));
+        line!(t, "copy", what, unsafe { grants.copy(&mut copy) });
     }
     Ok(())
 }

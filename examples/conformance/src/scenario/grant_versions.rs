@@ -5,9 +5,9 @@
 use core::mem;
 
 use xen_hal::Xen;
-use xen_hal::grant::{Access, ForeignGrant, GrantTable, Grants, MapRequest, TableError};
+use xen_hal::grant::{Access, ForeignGrant, GrantError, GrantTable, Grants, MapRequest};
 use xen_hal::hypercall::{Commands, Hypercall};
-use xen_hal::memory::Source;
+use xen_hal::memory::MapSpace;
 use xen_hal::platform::{AddressSpace, Frame};
 use xen_pac::access::Handle;
 use xen_pac::base::Domid;
@@ -33,23 +33,14 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         "by the domain's own number:",
         grants.version(machine.world().me())
     );
-    let mut storage = common::storage();
+    let (place, refs) = (machine.page(TABLE).cast(), common::refs::<M, 1>(machine));
     // SAFETY: the page is the scenario's, and nothing else maps the table.
-    let mapped = unsafe {
-        GrantTable::map(
-            machine.xen(),
-            &machine.space(),
-            machine.page(TABLE).cast(),
-            1,
-            &mut storage,
-            1,
-        )
-    };
+    let mapped = unsafe { GrantTable::map(machine.xen(), machine.space(), place, refs, 1) };
     let refused = mapped.err();
     line!(
         t,
         "mapped as a table of version 1: refused for its version:",
-        refused == Some(TableError::Version(2))
+        refused == Some(GrantError::Version(2))
     );
     status(machine, t)?;
     set(t, &grants, 1);
@@ -66,7 +57,10 @@ fn set<H: Hypercall>(t: &Transcript<'_>, grants: &Grants<H>, version: u32) {
     // SAFETY: there is no table, or Xen changes nothing.
     match unsafe { grants.set_version(version) } {
         Ok(in_force) => line!(t, "set to", version, "and is", in_force),
-        Err(refused) => line!(t, "set to", version, refused.errno, "and is", refused.in_force),
+        Err(GrantError::VersionRefused { errno, in_force }) => {
+            line!(t, "set to", version, errno, "and is", in_force);
+        }
+        Err(error) => line!(t, "set to", version, Err::<(), _>(error)),
     }
 }
 
@@ -85,9 +79,9 @@ fn status<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     };
     // SAFETY: the page is the scenario's, and nothing is kept in it.
     let mapped = unsafe {
-        Xen::new(machine.xen()).memory().add_to_physmap(Source::GrantStatus(0), frame(machine)?)
+        Xen::new(machine.xen()).memory().add_to_physmap(MapSpace::GrantStatus, 0, frame(machine)?)
     };
-    line!(t, "status pages: asked for", asked, "mapped", mapped.map_err(|error| error.errno));
+    line!(t, "status pages: asked for", asked, "mapped", mapped.map_err(common::errno));
     Ok(())
 }
 
@@ -97,15 +91,16 @@ fn pinned<M: Machine>(
     t: &Transcript<'_>,
     grants: &Grants<M::Xen>,
 ) -> Result<(), Failure> {
-    let mut storage = common::storage();
-    let table = common::table(machine, &mut storage)?;
+    let table = common::table(machine)?;
     let grant = table
         .lend(common::page(machine)?, machine.world().me(), Access::ReadWrite)
         .map_err(|_| Failure::Broken("an entry is free"))?;
     let of = ForeignGrant { domain: machine.world().me(), reference: grant.reference() };
     line!(t, "lent by reference:", of.reference);
-    let mapping =
-        grants.map(MapRequest { of, access: Access::ReadOnly, window: common::window(machine)? });
+    let mapping = common::map::<M>(
+        grants,
+        MapRequest { of, access: Access::ReadOnly, target: common::target(machine)? },
+    );
     let mapping = mapping.map_err(|_| Failure::Broken("a page that is lent can be mapped"))?;
     line!(t, "while it is mapped:");
     set(t, grants, 2);
@@ -130,10 +125,11 @@ fn wiped<M: Machine>(
 
 /// Which entry the table has free, of which nothing is known but what is in it.
 fn first_free<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
-    let mut storage = common::storage();
+    let (place, refs) = (machine.page(TABLE).cast(), common::refs::<M, 1>(machine));
     // SAFETY: the table was mapped there, and there is no other value of it.
-    let table = unsafe { GrantTable::mapped(machine.page(TABLE).cast(), 1, &mut storage, 1) };
-    let slot = table.slot().ok_or(Failure::Broken("an entry is free"))?;
+    let table = unsafe { GrantTable::mapped(machine.xen(), machine.space(), place, refs, 1) };
+    let slot = table.and_then(|table| table.slot());
+    let slot = slot.map_err(|_| Failure::Broken("an entry is free"))?;
     line!(t, "the first entry that is free:", slot.reference());
     Ok(())
 }

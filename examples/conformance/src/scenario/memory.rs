@@ -5,7 +5,7 @@
 
 use xen_hal::Xen;
 use xen_hal::hypercall::{Commands, Errno};
-use xen_hal::memory::{Extent, Memory, Source};
+use xen_hal::memory::{Extent, MapSpace, Memory};
 use xen_hal::platform::{AddressSpace, Frame};
 use xen_pac::access::Handle;
 use xen_pac::base::Domid;
@@ -118,11 +118,11 @@ fn moves<M: Machine>(
     common::poke(machine, PAGES[0], 0x11);
     common::poke(machine, PAGES[1], 0x22);
     // SAFETY: nothing is kept in either page but what is shown here, here and below.
-    let moved = unsafe { memory.add_to_physmap(Source::Own(from), to) };
+    let moved = unsafe { memory.add_to_physmap(MapSpace::Own, from.0, to) };
     line!(
         t,
         "a page moved onto another:",
-        moved.map_err(|error| error.errno),
+        moved.map_err(common::errno),
         "reads",
         common::peek(machine, PAGES[1])
     );
@@ -130,7 +130,7 @@ fn moves<M: Machine>(
     line!(
         t,
         "moved from where it was:",
-        unsafe { memory.add_to_physmap(Source::Own(from), to) }.map_err(|error| error.errno)
+        unsafe { memory.add_to_physmap(MapSpace::Own, from.0, to) }.map_err(common::errno)
     );
     let has = memory.current_reservation()?;
     // SAFETY: nothing is at the frame any more.

@@ -6,7 +6,6 @@ use core::sync::atomic::Ordering;
 use xen_hal::Xen;
 use xen_hal::event::TwoLevel;
 use xen_hal::hypercall::{Commands, Errno};
-use xen_hal::memory::{PhysmapError, Source};
 use xen_hal::platform::{AddressSpace, Frame, Interrupts, VcpuId};
 use xen_pac::base::{Domid, XenUlong};
 use xen_pac::memory::{MapSpace, XenAddToPhysmap, command as memory};
@@ -145,8 +144,14 @@ pub(super) fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<
 
     // SAFETY: nothing is kept in the page, and whoever used the shared page through the old one
     // does not from here on.
-    let moved = unsafe { Xen::new(machine.xen()).memory().add_to_physmap(Source::SharedInfo, at) };
-    line!(t, "the shared page moved:", moved.map_err(|error: PhysmapError| error.errno));
+    let moved = unsafe {
+        Xen::new(machine.xen()).memory().add_to_physmap(
+            xen_hal::memory::MapSpace::SharedInfo,
+            0,
+            at,
+        )
+    };
+    line!(t, "the shared page moved:", moved.map_err(super::common::errno));
     let back = add(machine, Domid::SELF, MapSpace::SHARED_INFO, 0, frame(machine, AT_FIRST)?.0);
     line!(t, "and back:", back);
     let shared = world.shared().ok_or(Failure::Broken("the shared page is mapped"))?;

@@ -4,7 +4,7 @@
 use core::fmt::{self, Write};
 
 use xen_hal::event::{Binding, Port, Status};
-use xen_hal::grant::{Error, GrantError};
+use xen_hal::grant::{GrantError, GrantRef};
 use xen_hal::hvm::ParameterError;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
@@ -96,7 +96,7 @@ macro_rules! shown {
     )*};
 }
 
-shown!(u8, u16, u32, u64, usize, i16, Errno, Feature, HvmParam, Runstate, GrantStatus);
+shown!(u8, u16, u32, u64, usize, i16, Errno, Feature, HvmParam, Runstate, GrantStatus, GrantRef);
 
 impl Token for Port {
     fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
@@ -128,11 +128,11 @@ impl Token for Release {
     }
 }
 
-impl Token for Error {
+impl Token for GrantError {
     fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
         match self {
-            Self::Errno(errno) => errno.write(f, me),
-            Self::Status(error) => error.write(f, me),
+            Self::Errno(errno) | Self::VersionRefused { errno, .. } => errno.write(f, me),
+            Self::Status(status) => status.write(f, me),
             _ => f.write_str("refused before Xen was asked"),
         }
     }
@@ -155,12 +155,6 @@ impl Token for RegisterError {
             Self::Refused(errno) => errno.write(f, me),
             _ => f.write_str("refused before Xen was asked"),
         }
-    }
-}
-
-impl Token for GrantError {
-    fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
-        self.status().write(f, me)
     }
 }
 

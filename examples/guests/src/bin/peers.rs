@@ -10,7 +10,10 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use rt::{Boot, During, Failure, Page, interrupts, println};
 use xen_hal::Xen;
 use xen_hal::event::{Drain, Port, PortSet, ScanCursor, TwoLevel};
-use xen_hal::grant::{Access, ForeignGrant, GrantTable, MapRequest, MapTarget, Page as GrantPage};
+use xen_hal::grant::{
+    Access, ForeignGrant, GrantRef, GrantRefAllocator, GrantTable, MapRequest, MapTarget,
+    Page as GrantPage,
+};
 use xen_hal::hypercall::Hypercall;
 use xen_hal::memory::Extent;
 use xen_hal::platform::{AddressSpace, IdentityMap};
@@ -26,12 +29,13 @@ static TABLE: Page = Page::new();
 /// The page that is lent, or that a granted page is mapped over.
 static SHARED: Page = Page::new();
 /// The first reference that the HAL gives out: eight are the toolstack's.
-const REFERENCE: u32 = 8;
+const REFERENCE: GrantRef = GrantRef(8);
 /// Where the page holds the port, the accepter's message and the answer.
 const PORT: usize = 0;
 const MESSAGE: usize = 64;
 const ANSWER: usize = 128;
 
+static REFS: GrantRefAllocator<1> = GrantRefAllocator::new();
 static OWN: PortSet = PortSet::new();
 static CURSOR: ScanCursor = ScanCursor::new();
 /// How many events arrived.
@@ -75,9 +79,9 @@ fn space() -> IdentityMap {
 
 fn offer(xen: &impl Hypercall, peer: Domid) -> Result<(), Failure> {
     const LENDING: &str = "lending a page";
-    let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(1)];
-    // SAFETY: the page is used for the table only, which is mapped once.
-    let table = unsafe { GrantTable::map(xen, &space(), TABLE.as_ptr(), 1, &mut storage, 1) }
+    // SAFETY: the page is used for the table only, which is mapped once, and the domain is not
+    // suspended.
+    let table = unsafe { GrantTable::map(xen, space(), TABLE.as_ptr(), &REFS, 1) }
         .map_err(|_| Failure::new(LENDING, "the table cannot be mapped"))?;
     // SAFETY: the page is used through this value only from now on.
     let page = unsafe { GrantPage::from_raw(&space(), SHARED.as_ptr()) }
@@ -94,10 +98,10 @@ fn offer(xen: &impl Hypercall, peer: Domid) -> Result<(), Failure> {
     }
     await_event(1);
     let mut message = [0; 5];
-    grant.page().copy_to(MESSAGE, &mut message).map_err(bounds)?;
+    grant.bytes().copy_to(MESSAGE, &mut message).map_err(bounds)?;
     println!("| reads the peer's message: {}", &message == b"hello");
     println!("| the page is read: {}, written: {}", grant.usage().reading, grant.usage().writing);
-    grant.page().copy_from(ANSWER, b"world").map_err(bounds)?;
+    grant.bytes().copy_from(ANSWER, b"world").map_err(bounds)?;
     channel.send().during("sending an event")?;
     await_event(2);
     println!("| the page is read: {}, written: {}", grant.usage().reading, grant.usage().writing);
@@ -118,13 +122,11 @@ fn accept(xen: &impl Hypercall, shared: SharedInfo<'_>, peer: Domid) -> Result<(
         .map_err(|_| Failure::new(MAPPING, "the target has no frame"))?;
     // The peer may not have lent the page yet.
     let mapping = loop {
-        match Xen::new(xen).grants().map(MapRequest {
-            of,
-            access: Access::ReadWrite,
-            window: target,
-        }) {
+        let request = MapRequest { of, access: Access::ReadWrite, target };
+        // SAFETY: the grant is another domain's.
+        match unsafe { Xen::new(xen).grants().map(request) } {
             Ok(mapping) => break mapping,
-            Err(failed) => target = failed.window,
+            Err(failed) => target = failed.target,
         }
         Sched::new(xen).yield_now().during("yielding")?;
     };

@@ -6,7 +6,7 @@ use core::ops::ControlFlow;
 
 use xen_hal::clock::{Clock, CounterClock, Monotonic, PvClock};
 use xen_hal::event::{AllPorts, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
-use xen_hal::grant::{Access, Grant, GrantSlot, GrantTable, Page};
+use xen_hal::grant::{Access, Grant, GrantTable, Page};
 use xen_hal::hypercall::Vmcall;
 use xen_hal::platform::Tsc;
 use xen_pac::base::Domid;
@@ -78,13 +78,13 @@ pub fn hot_dispatch_all(
 }
 
 #[unsafe(no_mangle)]
-pub fn hot_publish<'t>(slot: GrantSlot<'t>, page: Page, peer: Domid, access: Access) -> Grant<'t> {
-    slot.lend(page, peer, access)
+pub fn hot_relend(grant: Grant<'_>, page: Page, peer: Domid, access: Access) -> Option<Grant<'_>> {
+    grant.revoke().ok().map(|(slot, _)| slot.lend(page, peer, access))
 }
 
 #[unsafe(no_mangle)]
 pub fn hot_lend<'t>(
-    table: &'t GrantTable<'_>,
+    table: &GrantTable<'t, (), ()>,
     page: Page,
     peer: Domid,
     access: Access,

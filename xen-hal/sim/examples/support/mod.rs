@@ -3,10 +3,9 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use xen_hal::Xen;
 use xen_hal::memory::WidthLatch;
 use xen_pac::shared_info::SharedInfo;
-use xen_sim::Guest;
+use xen_sim::{Guest, Hypervisor};
 
 /// Any error.
 pub(crate) type Problem = Box<dyn Error>;
@@ -44,9 +43,10 @@ fn seed() -> Result<u64, Problem> {
 ///
 /// Xen's.
 #[allow(dead_code, reason = "not every example maps the page")]
-pub(crate) fn shared_page(guest: Guest, latch: WidthLatch) -> Result<SharedInfo<'static>, Problem> {
+pub(crate) fn shared_page(
+    guest: Guest,
+    latch: WidthLatch<Hypervisor>,
+) -> Result<SharedInfo<'static>, Problem> {
     // SAFETY: nothing is kept in page 0, and the page exists as long as the machine runs.
-    Ok(unsafe {
-        Xen::new(guest.xen()).memory().map_shared_info(&guest.space(), guest.page(0).cast(), latch)
-    }?)
+    Ok(unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }?)
 }

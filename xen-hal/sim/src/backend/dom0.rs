@@ -8,7 +8,7 @@ use std::thread;
 
 use xen_hal::Xen;
 use xen_hal::event::{Channel, Port, TwoLevel};
-use xen_hal::grant::{Access, ForeignGrant, MapRequest, MapTarget, Mapping};
+use xen_hal::grant::{Access, ForeignGrant, GrantRef, MapRequest, MapTarget, Mapping};
 use xen_hal::platform::VcpuId;
 use xen_hal::xenstore::{NodeAccess, Permission};
 use xen_pac::base::{Domid, Virq};
@@ -164,7 +164,7 @@ struct Program {
     world: Arc<Mutex<World>>,
     bitmaps: TwoLevel<'static>,
     changes: Channel<Hypervisor>,
-    targets: Vec<MapTarget>,
+    targets: Vec<MapTarget<'static>>,
     served: Vec<Serving>,
 }
 
@@ -183,7 +183,7 @@ struct Serving {
     console: ConsoleConnection<'static>,
     store_channel: Channel<Hypervisor>,
     console_channel: Channel<Hypervisor>,
-    mappings: Vec<Mapping<Hypervisor>>,
+    mappings: Vec<Mapping<'static, Hypervisor>>,
 }
 
 impl Program {
@@ -192,7 +192,7 @@ impl Program {
         let latch = xen.hvm().set_callback_via(CallbackVia::vector(0xf3)?)?;
         let page = guest.page(SHARED_PAGE).cast();
         // SAFETY: nothing else uses the page, and it is there as long as the machine runs.
-        let shared = unsafe { xen.memory().map_shared_info(&guest.space(), page, latch) }?;
+        let shared = unsafe { latch.map_shared_info(&guest.space(), page) }?;
         let bitmaps = TwoLevel::new(shared);
         bitmaps.mask_all();
         let changes = xen.events().bind_virq(Virq::DOM_EXC, VcpuId(0))?;
@@ -287,10 +287,11 @@ impl Program {
         let xen = Xen::new(self.guest.xen());
         let mut mappings = Vec::new();
         let mut map = |reference: GrantReservedRef| -> Result<_, Box<dyn Error>> {
-            let of = ForeignGrant { domain: known.id, reference: reference.0 };
-            let window = self.targets.pop().ok_or("no page is left to map a grant at")?;
-            let request = MapRequest { of, access: Access::ReadWrite, window };
-            let mapping = xen.grants().map(request)?;
+            let of = ForeignGrant { domain: known.id, reference: GrantRef(reference.0) };
+            let target = self.targets.pop().ok_or("no page is left to map a grant at")?;
+            let request = MapRequest { of, access: Access::ReadWrite, target };
+            // SAFETY: the grant is another domain's.
+            let mapping = unsafe { xen.grants().map(request) }?;
             let page = mapping.bytes().ok_or("the mapping is writable")?.as_ptr();
             mappings.push(mapping);
             Ok(page)

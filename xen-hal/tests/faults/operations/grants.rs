@@ -1,14 +1,15 @@
 //! Grants. The domain lends to itself, by its own number.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use xen_hal::grant::{
-    Access, CopyEnd, CopyRequest, ForeignGrant, Grant, GrantTable, MapRequest, MapTarget, Page,
+    Access, CopyEnd, CopyRequest, ForeignGrant, Grant, GrantRefAllocator, GrantTable, MapError,
+    MapRequest, MapTarget, Mapping, Page,
 };
 use xen_hal::memory::Extent;
 use xen_hal::platform::AddressSpace;
 use xen_pac::base::Domid;
+use xen_sim::{DomainSpace, Hypervisor};
 
 use super::super::kernel::Kernel;
 use super::{Leaves, Operation, single};
@@ -19,19 +20,21 @@ const TABLE: usize = 1;
 const LENT: usize = 5;
 const WINDOW: usize = 8;
 
-fn storage() -> [AtomicU32; GrantTable::words(4)] {
-    [const { AtomicU32::new(0) }; GrantTable::words(4)]
+type Table = GrantTable<'static, Hypervisor, DomainSpace>;
+
+fn refs() -> &'static GrantRefAllocator<4> {
+    Box::leak(Box::new(GrantRefAllocator::new()))
 }
 
 /// The domain's table, with a page.
-fn table<'t>(kernel: &Kernel, storage: &'t mut [AtomicU32]) -> GrantTable<'t> {
+fn table(kernel: &Kernel) -> Table {
     let guest = kernel.guest;
     // SAFETY: the pages are the table's alone, and it does not outlive the machine.
-    unsafe { GrantTable::map(guest.xen(), &guest.space(), guest.page(TABLE).cast(), 4, storage, 1) }
+    unsafe { GrantTable::map(guest.xen(), guest.space(), guest.page(TABLE).cast(), refs(), 1) }
         .expect("a domain has a table")
 }
 
-fn lend<'t>(kernel: &Kernel, table: &'t GrantTable<'_>, index: usize) -> (Grant<'t>, ForeignGrant) {
+fn lend(kernel: &Kernel, table: &Table, index: usize) -> (Grant<'static>, ForeignGrant) {
     // SAFETY: the page is the grant's alone.
     let page = unsafe { Page::from_raw(&kernel.guest.space(), kernel.guest.page(index).cast()) }
         .expect("it is a page");
@@ -41,14 +44,31 @@ fn lend<'t>(kernel: &Kernel, table: &'t GrantTable<'_>, index: usize) -> (Grant<
 }
 
 /// An empty frame to map at.
-fn window(kernel: &Kernel, index: usize) -> MapTarget {
+fn target(kernel: &Kernel, index: usize) -> MapTarget<'static> {
     let (space, page) = (kernel.guest.space(), kernel.guest.page(index));
     let frame = space.frame_of(page).expect("a page has a frame");
     // SAFETY: nothing is kept in the page.
     unsafe { kernel.xen().memory().decrease_reservation([frame], Extent::PAGE) }
         .expect("a page can be given back");
-    // SAFETY: the frame is used through the window alone.
+    // SAFETY: the frame is used through the target alone, which does not outlive the machine.
     unsafe { MapTarget::new(&space, page.cast()) }.expect("it is a page")
+}
+
+/// Maps one of the domain's own grants.
+fn map(
+    kernel: &Kernel,
+    request: MapRequest<'static>,
+) -> Result<Mapping<'static, Hypervisor>, MapError<'static>> {
+    // SAFETY: the page that is lent is not used while it is mapped.
+    unsafe { kernel.xen().grants().map(request) }
+}
+
+fn map_both(
+    kernel: &Kernel,
+    requests: [MapRequest<'static>; 2],
+) -> Both<Mapping<'static, Hypervisor>, MapError<'static>> {
+    // SAFETY: as above.
+    unsafe { kernel.xen().grants().map_all(requests) }
 }
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -74,22 +94,14 @@ pub(super) fn operations() -> Vec<Operation> {
                 says: "pages that were mapped before an error stay mapped",
             },
             run: |kernel, attempt| {
-                let (guest, mut storage) = (kernel.guest, storage());
+                let (guest, place) = (kernel.guest, kernel.guest.page(TABLE).cast());
                 attempt.during(guest, || {
                     // SAFETY: as for `table`.
-                    unsafe {
-                        GrantTable::map(
-                            guest.xen(),
-                            &guest.space(),
-                            guest.page(TABLE).cast(),
-                            4,
-                            &mut storage,
-                            2,
-                        )
-                    }
-                    .map(|table| {
-                        assert_eq!(table.frames(), 2);
-                    })
+                    unsafe { GrantTable::map(guest.xen(), guest.space(), place, refs(), 2) }.map(
+                        |table| {
+                            assert_eq!(table.frames(), 2);
+                        },
+                    )
                 });
             },
         },
@@ -101,64 +113,52 @@ pub(super) fn operations() -> Vec<Operation> {
                 says: "the table keeps the pages that were mapped before the error",
             },
             run: |kernel, attempt| {
-                let mut storage = storage();
-                let table = table(kernel, &mut storage);
+                let table = table(kernel);
                 let fails = attempt.fails.unwrap_or(3) as u32;
-                attempt.during(kernel.guest, || {
-                    table.grow(kernel.guest.xen(), &kernel.guest.space(), 3)
-                });
+                attempt.during(kernel.guest, || table.grow(3));
                 assert_eq!(table.frames(), fails.min(3), "it knows which pages it has");
                 assert_eq!(table.available(), 512 * table.frames() - 8, "and which references");
             },
         },
         single("Grants::map", |kernel, attempt| {
-            let mut storage = storage();
-            let table = table(kernel, &mut storage);
+            let table = table(kernel);
             let (_grant, of) = lend(kernel, &table, LENT);
             let request =
-                MapRequest { of, access: Access::ReadWrite, window: window(kernel, WINDOW) };
-            attempt.during(kernel.guest, || kernel.xen().grants().map(request));
+                MapRequest { of, access: Access::ReadWrite, target: target(kernel, WINDOW) };
+            attempt.during(kernel.guest, || map(kernel, request));
         }),
         single("Grants::map_all", |kernel, attempt| {
-            let mut storage = storage();
-            let table = table(kernel, &mut storage);
+            let table = table(kernel);
             let (_grants, requests) = two_requests(kernel, &table);
-            attempt.during(kernel.guest, || all(kernel.xen().grants().map_all(requests)));
+            attempt.during(kernel.guest, || all(map_both(kernel, requests)));
         }),
         single("Mapping::unmap", |kernel, attempt| {
-            let mut storage = storage();
-            let table = table(kernel, &mut storage);
+            let table = table(kernel);
             let (_grant, of) = lend(kernel, &table, LENT);
             let request =
-                MapRequest { of, access: Access::ReadOnly, window: window(kernel, WINDOW) };
-            let mapping = kernel.xen().grants().map(request).expect("the page is lent");
+                MapRequest { of, access: Access::ReadOnly, target: target(kernel, WINDOW) };
+            let mapping = map(kernel, request).expect("the page is lent");
             attempt.during(kernel.guest, || mapping.unmap().map_err(Box::new));
         }),
         single("Grants::unmap_all", |kernel, attempt| {
-            let mut storage = storage();
-            let table = table(kernel, &mut storage);
+            let table = table(kernel);
             let (_grants, requests) = two_requests(kernel, &table);
-            let mappings = kernel
-                .xen()
-                .grants()
-                .map_all(requests)
-                .map(|mapping| mapping.expect("the pages are lent"));
+            let mappings =
+                map_both(kernel, requests).map(|mapping| mapping.expect("the pages are lent"));
             attempt.during(kernel.guest, || all(kernel.xen().grants().unmap_all(mappings)));
         }),
-        single("Grants::fetch", |kernel, attempt| {
-            let mut storage = storage();
-            let table = table(kernel, &mut storage);
+        single("Grants::copy_from_grant", |kernel, attempt| {
+            let table = table(kernel);
             let (_grant, of) = lend(kernel, &table, LENT);
             attempt.during(kernel.guest, || {
-                kernel.xen().grants().fetch(&kernel.guest.space(), of, 0, &mut [0; 64])
+                kernel.xen().grants().copy_from_grant(&kernel.guest.space(), of, 0, &mut [0; 64])
             });
         }),
-        single("Grants::store", |kernel, attempt| {
-            let mut storage = storage();
-            let table = table(kernel, &mut storage);
+        single("Grants::copy_to_grant", |kernel, attempt| {
+            let table = table(kernel);
             let (_grant, of) = lend(kernel, &table, LENT);
             attempt.during(kernel.guest, || {
-                kernel.xen().grants().store(&kernel.guest.space(), b"something", of, 0)
+                kernel.xen().grants().copy_to_grant(&kernel.guest.space(), b"something", of, 0)
             });
         }),
         single("Grants::copy", |kernel, attempt| {
@@ -175,14 +175,14 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 /// Two pages that are lent, and the requests to map them.
-fn two_requests<'t>(
+fn two_requests(
     kernel: &Arc<Kernel>,
-    table: &'t GrantTable<'_>,
-) -> ([Grant<'t>; 2], [MapRequest; 2]) {
+    table: &Table,
+) -> ([Grant<'static>; 2], [MapRequest<'static>; 2]) {
     let ((first, one), (second, other)) =
         (lend(kernel, table, LENT), lend(kernel, table, LENT + 1));
     let request =
-        |of, index| MapRequest { of, access: Access::ReadWrite, window: window(kernel, index) };
+        |of, index| MapRequest { of, access: Access::ReadWrite, target: target(kernel, index) };
     ([first, second], [request(one, WINDOW), request(other, WINDOW + 1)])
 }
 

@@ -1,6 +1,6 @@
 //! Memory.
 
-use xen_hal::memory::{BatchEntry, BatchSpace, Extent, MapEntry, Source, WidthLatch};
+use xen_hal::memory::{BatchEntry, Extent, MapEntry, MapSpace, MemoryError, WidthLatch};
 use xen_hal::platform::{AddressSpace, Frame};
 
 use super::super::kernel::Kernel;
@@ -81,12 +81,13 @@ pub(super) fn operations() -> Vec<Operation> {
                         kernel
                             .xen()
                             .memory()
-                            .add_to_physmap_batch(BatchSpace::GrantTable, &mut entries)
+                            .add_to_physmap_batch(MapSpace::GrantTable, &mut entries)
                     };
                     mapped.inspect_err(|error| {
                         let done =
                             entries.iter().filter(|entry| entry.result == Some(Ok(()))).count();
-                        assert_eq!(done, error.first, "each entry says how it went");
+                        let MemoryError::Batch { first, .. } = *error else { panic!("{error}") };
+                        assert_eq!(done, first, "each entry has its result");
                     })
                 });
             },
@@ -122,7 +123,7 @@ pub(super) fn operations() -> Vec<Operation> {
             let (from, to) = (frame(kernel, 3), frame(kernel, 4));
             // SAFETY: as above.
             attempt.during(kernel.guest, || unsafe {
-                kernel.xen().memory().add_to_physmap(Source::Own(from), to)
+                kernel.xen().memory().add_to_physmap(MapSpace::Own, from.0, to)
             });
         }),
         single("Memory::move_frames", |kernel, attempt| {
@@ -136,7 +137,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 [3, 4].map(|index| BatchEntry::new(index as u64 - 3, frame(kernel, index)));
             // SAFETY: as above.
             attempt.during(kernel.guest, || unsafe {
-                kernel.xen().memory().add_to_physmap_batch(BatchSpace::GrantTable, &mut entries)
+                kernel.xen().memory().add_to_physmap_batch(MapSpace::GrantTable, &mut entries)
             });
         }),
         single("Memory::remove_from_physmap", |kernel, attempt| {
@@ -145,12 +146,12 @@ pub(super) fn operations() -> Vec<Operation> {
             attempt
                 .during(kernel.guest, || unsafe { kernel.xen().memory().remove_from_physmap(at) });
         }),
-        single("Memory::map_shared_info", |kernel, attempt| {
+        single("WidthLatch::map_shared_info", |kernel, attempt| {
             let guest = kernel.guest;
             let latch = WidthLatch::new(guest.xen()).expect("the callback can be read and set");
             // SAFETY: the page that was used until now is not used any more.
             attempt.during(guest, || unsafe {
-                kernel.xen().memory().map_shared_info(&guest.space(), guest.page(3).cast(), latch)
+                latch.map_shared_info(&guest.space(), guest.page(3).cast())
             });
         }),
         Operation {

@@ -2,7 +2,7 @@
 
 use xen_hal::Xen;
 use xen_hal::hypercall::Errno;
-use xen_hal::memory::{BatchEntry, BatchSpace};
+use xen_hal::memory::{BatchEntry, MapSpace, MemoryError};
 use xen_hal::platform::Frame;
 use xen_pac::memory::command;
 
@@ -25,9 +25,8 @@ fn meaning(told: i32) -> Option<Result<(), Errno>> {
 fn batch(xen: &Hostile<'_>, input: &Input) {
     let mut entries = vec![BatchEntry::new(1, Frame(2)); input.below(100)];
     // SAFETY: no hypervisor touches the frames.
-    let result = unsafe {
-        Xen::new(xen).memory().add_to_physmap_batch(BatchSpace::GrantTable, &mut entries)
-    };
+    let result =
+        unsafe { Xen::new(xen).memory().add_to_physmap_batch(MapSpace::GrantTable, &mut entries) };
     let calls = xen.calls(command::AddToPhysmapBatch);
     let told: Vec<i32> = calls.iter().flat_map(|call| values::<i32>(&call.lists[0])).collect();
     debug(&entries);
@@ -41,8 +40,9 @@ fn batch(xen: &Hostile<'_>, input: &Input) {
             assert_eq!(first, None, "all went well, says the batch, and this entry was not mapped")
         }
         Err(error) => {
-            assert!(error.first < entries.len(), "there is no entry {}", error.first);
-            assert_ne!(entries[error.first].result, Some(Ok(())), "{error}");
+            let MemoryError::Batch { first, .. } = error else { panic!("{error}") };
+            assert!(first < entries.len(), "there is no entry {}", first);
+            assert_ne!(entries[first].result, Some(Ok(())), "{error}");
         }
     }
     good(result);

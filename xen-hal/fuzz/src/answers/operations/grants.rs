@@ -1,13 +1,11 @@
 //! Grants: what was done is what the statuses say, of each element.
 
-use std::sync::atomic::AtomicU32;
-
 use xen_hal::Xen;
 use xen_hal::grant::{
-    Access, CopyEnd, CopyRequest, ForeignGrant, GrantTable, MapRequest, MapTarget, Mapping,
-    TableError,
+    Access, CopyEnd, CopyRequest, ForeignGrant, GrantError, GrantRef, GrantRefAllocator,
+    GrantTable, MapRequest, MapTarget, Mapping,
 };
-use xen_hal::memory::PageError;
+use xen_hal::memory::MemoryError;
 use xen_hal::platform::PAGE_SIZE;
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{
@@ -25,11 +23,12 @@ use crate::memory::{Identity, Pages};
 const MAPPED: usize = 3;
 
 thread_local! {
-    static WINDOWS: Pages = Pages::leak(MAPPED);
+    static TARGETS: Pages = Pages::leak(MAPPED);
     static TABLE: Pages = Pages::leak(3);
+    static REFS: Pages = Pages::leak(1);
 }
 
-const THEIRS: ForeignGrant = ForeignGrant { domain: Domid(3), reference: 77 };
+const THEIRS: ForeignGrant = ForeignGrant { domain: Domid(3), reference: GrantRef(77) };
 
 pub(super) const OPERATIONS: &[Operation] = &[
     |xen, _| {
@@ -57,15 +56,15 @@ pub(super) const OPERATIONS: &[Operation] = &[
     map,
     map,
     copy,
-    fetch,
-    store,
+    copy_from,
+    copy_to,
     table,
 ];
 
-fn request(index: usize, access: Access) -> MapRequest {
-    // SAFETY: the page stays, and is used by one window at a time.
-    let window = unsafe { MapTarget::new(&Identity, WINDOWS.with(|pages| pages.at(index))) };
-    MapRequest { of: THEIRS, access, window: window.expect("the page has a frame") }
+fn request(index: usize, access: Access) -> MapRequest<'static> {
+    // SAFETY: the page stays, and is used by one target at a time.
+    let target = unsafe { MapTarget::new(&Identity, TARGETS.with(|pages| pages.at(index))) };
+    MapRequest { of: THEIRS, access, target: target.expect("the page has a frame") }
 }
 
 /// Pages are mapped where Xen said so and nowhere else; each mapping ends by the handle that Xen
@@ -73,8 +72,9 @@ fn request(index: usize, access: Access) -> MapRequest {
 fn map(xen: &Hostile<'_>, input: &Input) {
     let (grants, choice) = (Xen::new(xen).grants(), input.byte());
     let access = if choice & 1 == 0 { Access::ReadOnly } else { Access::ReadWrite };
-    let results =
-        grants.map_all(std::array::from_fn::<_, MAPPED, _>(|index| request(index, access)));
+    let requests = std::array::from_fn::<_, MAPPED, _>(|index| request(index, access));
+    // SAFETY: the grants are another domain's.
+    let results = unsafe { grants.map_all(requests) };
     let told: Vec<GnttabMapGrantRef> =
         xen.calls(command::MapGrantRef).iter().flat_map(Call::arguments).collect();
     assert_eq!(told.len(), MAPPED);
@@ -94,7 +94,7 @@ fn map(xen: &Hostile<'_>, input: &Input) {
 
 fn use_and_end(
     xen: &Hostile<'_>,
-    mapping: Mapping<&Hostile<'_>>,
+    mapping: Mapping<'_, &Hostile<'_>>,
     handle: u32,
     access: Access,
     choice: u8,
@@ -146,24 +146,26 @@ fn copy(xen: &Hostile<'_>, input: &Input) {
         );
     }
     let first = told.iter().position(|told| told.status != GrantStatus::OKAY);
-    assert_eq!(result.err().map(|error| error.first), first);
+    let failed = copies.iter().position(|copy| copy.result.is_some_and(|result| result.is_err()));
+    assert_eq!((failed, result.err()), (first, first.and_then(|at| copies[at].result?.err())));
     good(result);
 }
 
 /// The buffer was filled if every copy was made, and nothing beyond it was touched.
-fn fetch(xen: &Hostile<'_>, input: &Input) {
+fn copy_from(xen: &Hostile<'_>, input: &Input) {
     let (offset, count) = (input.u16() % 4200, usize::from(input.u16()) % 4200);
     let mut bytes = vec![0x5a; count + 64];
     let into = &mut bytes[32..count + 32];
     xen.expect_copies_to(into);
-    let fetched = good(Xen::new(xen).grants().fetch(&Identity, THEIRS, offset, into));
+    let fetched = good(Xen::new(xen).grants().copy_from_grant(&Identity, THEIRS, offset, into));
     assert!(bytes[..32].iter().chain(&bytes[count + 32..]).all(|byte| *byte == 0x5a));
     transferred(xen, fetched, offset, count);
 }
 
-fn store(xen: &Hostile<'_>, input: &Input) {
+fn copy_to(xen: &Hostile<'_>, input: &Input) {
     let (offset, count) = (input.u16() % 4200, usize::from(input.u16()) % 4200);
-    let stored = good(Xen::new(xen).grants().store(&Identity, &vec![1; count], THEIRS, offset));
+    let stored =
+        good(Xen::new(xen).grants().copy_to_grant(&Identity, &vec![1; count], THEIRS, offset));
     transferred(xen, stored, offset, count);
 }
 
@@ -176,11 +178,12 @@ fn transferred(xen: &Hostile<'_>, done: Option<()>, offset: u16, count: usize) {
 /// A table is none of version 2, and has the pages that Xen mapped.
 fn table(xen: &Hostile<'_>, input: &Input) {
     let (pages, wanted) = (TABLE.with(|pages| *pages), input.byte() % 4);
-    let mut storage = [const { AtomicU32::new(0) }; GrantTable::words(3)];
-    // SAFETY: the place is for three pages, and is used by one table at a time.
-    let result = unsafe {
-        GrantTable::map(xen, &Identity, pages.at(0), 3, &mut storage, (wanted % 3).into())
-    };
+    let place = REFS.with(|pages| pages.at::<GrantRefAllocator<3>>(0));
+    // SAFETY: the page stays, and what was in it is not used any more.
+    unsafe { place.write(GrantRefAllocator::new()) };
+    // SAFETY: the place is for three pages. It and the references are used by one table at a time.
+    let result =
+        unsafe { GrantTable::map(xen, Identity, pages.at(0), place.as_ref(), (wanted % 3).into()) };
     let told =
         xen.calls(command::GetVersion).iter().flat_map(Call::arguments::<GnttabGetVersion>).next();
     if let Some(table) = good(result) {
@@ -188,15 +191,15 @@ fn table(xen: &Hostile<'_>, input: &Input) {
             told.is_some_and(|told| told.version <= 1),
             "0 is a table that is yet to get its version: {told:?}"
         );
-        let grown = good(table.grow(xen, &Identity, wanted.into()).map_err(checked));
+        let grown = good(table.grow(wanted.into()).map_err(checked));
         assert!(grown.is_none() || table.frames() == u32::from(wanted).max(u32::from(wanted % 3)));
         assert_eq!(table.available(), (table.frames() * 512).saturating_sub(8));
-        assert!(table.slot().is_some() || table.frames() == 0);
+        assert!(table.slot().is_ok() || table.frames() == 0);
     }
 }
 
 /// The table had room, so that only Xen can have refused.
-fn checked(error: TableError) -> TableError {
-    assert!(matches!(error, TableError::Page(PageError::Refused(_))), "{error}");
+fn checked(error: GrantError) -> GrantError {
+    assert!(matches!(error, GrantError::Memory(MemoryError::Physmap { .. })), "{error}");
     error
 }

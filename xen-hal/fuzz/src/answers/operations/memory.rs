@@ -2,7 +2,7 @@
 
 use xen_hal::Xen;
 use xen_hal::hypercall::check;
-use xen_hal::memory::{Extent, MapEntry, PartialReservation, Source, WidthLatch};
+use xen_hal::memory::{Extent, MapEntry, MapSpace, PartialReservation, WidthLatch};
 use xen_hal::platform::Frame;
 use xen_pac::memory::command;
 
@@ -26,7 +26,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     // SAFETY: no hypervisor touches the frames, here and below.
     |xen, input| {
         _ = good(unsafe {
-            Xen::new(xen).memory().add_to_physmap(Source::GrantStatus(1), Frame(input.number()))
+            Xen::new(xen).memory().add_to_physmap(MapSpace::GrantStatus, 1, Frame(input.number()))
         })
     },
     // SAFETY: as above.
@@ -39,15 +39,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     |xen, _| {
         // SAFETY: there is no Xen whose layout could differ.
-        let latch = unsafe { WidthLatch::assume() };
+        let latch = unsafe { WidthLatch::assume(xen) };
         // SAFETY: the handle is not used.
-        good(unsafe {
-            Xen::new(xen).memory().map_shared_info(
-                &Identity,
-                PAGES.with(|pages| pages.at(0)),
-                latch,
-            )
-        });
+        good(unsafe { latch.map_shared_info(&Identity, PAGES.with(|pages| pages.at(0))) });
     },
     // SAFETY: nothing is made of the pages.
     |xen, _| {

@@ -90,7 +90,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     |xen, _| _ = good(UpdateFlag::request(xen)),
     |xen, _| {
         // SAFETY: there is no Xen whose layout could differ.
-        let latch = unsafe { WidthLatch::assume() };
+        let latch = unsafe { WidthLatch::assume(xen) };
         with_area(|area| {
             Xen::new(xen).vcpu(VCPU).register_vcpu_info(&Identity, latch, area).is_ok()
         });

@@ -17,7 +17,7 @@ fn register(t: &Table, vcpu: u32, page: usize) -> VcpuInfo<'static> {
     // SAFETY: the page is used for this alone, and not after the machine has run.
     let area = unsafe { t.area(page) };
     // SAFETY: the simulator has one layout.
-    let latch = unsafe { WidthLatch::assume() };
+    let latch = unsafe { WidthLatch::assume(t.xen()) };
     Vcpu::new(t.xen(), VcpuId(vcpu))
         .register_vcpu_info(&t.space(), latch, area)
         .expect("the block can be registered")

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use xen_hal::Xen;
 use xen_hal::event::{AllPorts, Channel, ScanCursor, TwoLevel};
 use xen_hal::grant::{
-    Access, ForeignGrant, Grant, GrantTable, MapRequest, MapTarget, Mapping, Page,
+    Access, ForeignGrant, Grant, GrantRef, GrantRefAllocator, GrantTable, MapRequest, MapTarget,
+    Mapping, Page,
 };
 use xen_hal::hvm::Hvm;
 use xen_hal::memory::{Extent, Memory, WidthLatch};
@@ -59,34 +60,32 @@ fn two(
 
 /// Lends page 2 to the other domain, by a table at page 1 whose storage is leaked.
 fn lend(guest: Guest) -> Grant<'static> {
-    let storage = Box::leak(Box::new([const { AtomicU32::new(0) }; GrantTable::words(1)]));
+    let refs: &GrantRefAllocator<1> = Box::leak(Box::default());
     // SAFETY: the page is the table's alone, and nothing of it is used after the run.
-    let table = unsafe {
-        GrantTable::map(guest.xen(), &guest.space(), guest.page(1).cast(), 1, storage, 1)
-    }
-    .unwrap();
+    let table =
+        unsafe { GrantTable::map(guest.xen(), guest.space(), guest.page(1).cast(), refs, 1) }
+            .unwrap();
     // SAFETY: the page is the grant's alone.
     let page = unsafe { Page::from_raw(&guest.space(), guest.page(2).cast()) }.unwrap();
-    Box::leak(Box::new(table)).lend(page, BORROWER, Access::ReadWrite).unwrap()
+    table.lend(page, BORROWER, Access::ReadWrite).unwrap()
 }
 
 /// Maps what was lent by that reference at a page.
-fn map(guest: Guest, reference: u32, at: usize) -> Mapping<Hypervisor> {
+fn map(guest: Guest, reference: u32, at: usize) -> Mapping<'static, Hypervisor> {
     map_of(guest, LENDER, reference, at)
 }
 
-fn map_of(guest: Guest, domain: Domid, reference: u32, at: usize) -> Mapping<Hypervisor> {
+fn map_of(guest: Guest, domain: Domid, reference: u32, at: usize) -> Mapping<'static, Hypervisor> {
     let (space, page) = (guest.space(), guest.page(at));
     let frame = space.frame_of(page).unwrap();
     // SAFETY: nothing is kept in the page.
     unsafe { Xen::new(guest.xen()).memory().decrease_reservation([frame], Extent::PAGE) }.unwrap();
-    // SAFETY: the frame is used through the window alone.
-    let window = unsafe { MapTarget::new(&space, page.cast()) }.unwrap();
-    let of = ForeignGrant { domain, reference };
-    Xen::new(guest.xen())
-        .grants()
-        .map(MapRequest { of, access: Access::ReadWrite, window })
-        .unwrap()
+    // SAFETY: the frame is used through the target alone, and not after the run.
+    let target = unsafe { MapTarget::new(&space, page.cast()) }.unwrap();
+    let of = ForeignGrant { domain, reference: GrantRef(reference) };
+    let request = MapRequest { of, access: Access::ReadWrite, target };
+    // SAFETY: the grant is another domain's.
+    unsafe { Xen::new(guest.xen()).grants().map(request) }.unwrap()
 }
 
 #[test]
@@ -116,10 +115,10 @@ fn what_a_drop_does_after_the_end_is_the_same_each_time() {
 fn a_mapping_is_there_until_its_domain_has_left() {
     let lender = |guest: Guest| {
         let grant = lend(guest);
-        guest.publish("grant", grant.reference().into());
+        guest.publish("grant", grant.reference().0.into());
         guest.wait_for_key("over");
         let mut said = [0; 3];
-        grant.page().copy_to(0, &mut said).unwrap();
+        grant.bytes().copy_to(0, &mut said).unwrap();
         assert_eq!(&said, b"bye");
         drop(grant);
     };
@@ -138,7 +137,7 @@ fn a_mapping_is_there_until_its_domain_has_left() {
 fn a_page_that_somebody_maps_is_not_given_to_anybody_else() {
     let lender = |guest: Guest| {
         let grant = lend(guest);
-        guest.publish("grant", grant.reference().into());
+        guest.publish("grant", grant.reference().0.into());
         guest.wait_for_key("mapped");
         let frame = guest.space().frame_of(guest.page(2)).unwrap();
         // SAFETY: the page is not used any more.
@@ -148,7 +147,7 @@ fn a_page_that_somebody_maps_is_not_given_to_anybody_else() {
         guest.publish("replaced", 1);
         guest.wait_for_key("written");
         let mut byte = [1];
-        grant.page().copy_to(0, &mut byte).unwrap();
+        grant.bytes().copy_to(0, &mut byte).unwrap();
         assert_eq!(byte, [0], "the new page is another");
     };
     let borrower = |guest: Guest| {
@@ -170,7 +169,7 @@ fn mappings_of_a_table_that_is_gone_say_nothing_of_the_next() {
         Xen::new(guest.xen()).sched().shutdown(ShutdownReason::SUSPEND).unwrap();
         let grant = lend(guest);
         guest.publish("number", guest.domain().0.into());
-        guest.publish("second", grant.reference().into());
+        guest.publish("second", grant.reference().0.into());
         guest.wait_for_key("unmapped the first");
         assert!(grant.usage().writing, "the second mapping is there");
         guest.publish("looked", 1);
@@ -265,10 +264,7 @@ fn handlers_that_interrupt_themselves_are_noticed() {
         let latch =
             Hvm::new(guest.xen()).set_callback_via(CallbackVia::vector(0xf3).unwrap()).unwrap();
         // SAFETY: nothing else uses the page, and it is there as long as this program runs.
-        unsafe {
-            Memory::new(guest.xen()).map_shared_info(&guest.space(), guest.page(0).cast(), latch)
-        }
-        .unwrap();
+        unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }.unwrap();
         guest.on_interrupt(0xf3, move || guest.enable_interrupts());
         guest.enable_interrupts();
         Xen::new(guest.xen()).events().bind_ipi(VcpuId(0)).unwrap().send().unwrap();
@@ -281,17 +277,16 @@ fn handlers_that_interrupt_themselves_are_noticed() {
 fn looking_at_a_lent_page_lets_others_run() {
     let lender = |guest: Guest| {
         let grant = lend(guest);
-        guest.publish("grant", grant.reference().into());
+        guest.publish("grant", grant.reference().0.into());
         guest.wait_for_key("mapped");
-        let flag = grant.page().atomic::<AtomicU32>(0).unwrap();
-        flag.store(1, Ordering::Release);
+        grant.bytes().store(0, 1_u32).unwrap();
         guest.wait_for_key("seen");
     };
     let borrower = |guest: Guest| {
         let mapping = map(guest, guest.wait_for_key("grant") as u32, 0);
         guest.publish("mapped", 1);
         let page = mapping.bytes().unwrap();
-        while page.atomic::<AtomicU32>(0).unwrap().load(Ordering::Acquire) == 0 {
+        while page.load::<u32>(0).unwrap() == 0 {
             std::hint::spin_loop();
         }
         guest.publish("seen", 1);
@@ -305,10 +300,8 @@ fn an_upcall_that_is_taken_is_no_storm() {
     alone(DomainConfig::new(), |guest| {
         let latch = WidthLatch::new(guest.xen()).unwrap();
         // SAFETY: nothing else uses the page, and it is there as long as this program runs.
-        let shared = unsafe {
-            Memory::new(guest.xen()).map_shared_info(&guest.space(), guest.page(0).cast(), latch)
-        }
-        .unwrap();
+        let shared =
+            unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }.unwrap();
         Hvm::new(guest.xen()).set_callback_via(CallbackVia::vector(0xf3).unwrap()).unwrap();
         let cursor = ScanCursor::new();
         guest.on_interrupt(0xf3, move || {

@@ -172,12 +172,12 @@ fn areas_are_registered_again_by_the_hal() {
         let shared = attach(t);
         t.is("written no longer", (ipi(t, 0), send(t, 1), marks(own)), (Ok(1), OK, (false, 0)));
         t.is("taken from the shared page", take(shared, block(shared, 0)), vec![1]);
-        t.is("again", info.reregister(t.xen(), &t.space(), latch()), Ok(()));
+        t.is("again", info.reregister(&t.space(), latch()), Ok(()));
         t.is("and the times", times.reregister(t.xen(), &t.space()), Ok(()));
         t.is("looks everywhere once", take(shared, own), vec![]);
         t.is("told by the old handle", (send(t, 1), take(shared, own)), (OK, vec![1]));
         t.is("its times are kept", run.read_own().state, Runstate::RUNNING);
-        let again = info.reregister(t.xen(), &t.space(), latch());
+        let again = info.reregister(&t.space(), latch());
         t.is("not twice", again, Err(RegisterError::Refused(Errno::EINVAL)));
     });
 }

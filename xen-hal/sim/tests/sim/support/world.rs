@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use xen_hal::event::{Port, TwoLevel};
-use xen_hal::memory::{Memory, WidthLatch};
+use xen_hal::memory::WidthLatch;
 use xen_pac::base::{Domid, XenUlong};
 use xen_pac::hvm::{CallbackVia, HvmParam, XenHvmParam, command};
 use xen_pac::shared_info::{SharedInfo, VcpuInfo};
@@ -32,9 +32,9 @@ pub(crate) fn set_callback(t: &Table) {
 /// announced.
 pub(crate) fn map_shared(t: &Table, page: usize) -> SharedInfo<'static> {
     // SAFETY: the simulator has one layout.
-    let latch = unsafe { WidthLatch::assume() };
+    let latch = unsafe { WidthLatch::assume(t.xen()) };
     // SAFETY: the page is used for this alone, and not after the machine has run.
-    unsafe { Memory::new(t.xen()).map_shared_info(&t.space(), t.page(page).cast(), latch) }
+    unsafe { latch.map_shared_info(&t.space(), t.page(page).cast()) }
         .expect("the shared page can be mapped")
 }
 

@@ -1,0 +1,154 @@
+//! Pages that the domain shares with Xen, mapped at the guest's pointers.
+
+use core::fmt;
+use core::ptr::NonNull;
+
+use xen_pac::base::Domid;
+use xen_pac::hvm::{HvmParam, XenHvmParam, command};
+use xen_pac::shared_info::{SharedInfo, raw};
+
+use super::{MapSpace, Memory, MemoryError};
+use crate::hypercall::{Commands, Errno, Hypercall};
+use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
+
+/// Proof that Xen knows the width of this guest's machine words, and so lays out the shared page as
+/// the guest reads it.
+///
+/// On x86 Xen samples the mode of the vCPU that writes the parameter `CALLBACK_IRQ`. Until then it
+/// assumes what it saw before: 64 bits for a fresh domain, 32 if 32-bit firmware ran before a
+/// 64-bit kernel. The shared page must not be used before that, so it cannot be mapped without this
+/// proof. Upstream: `xen/arch/x86/hvm/hvm.c`, `hvm_latch_shinfo_size`.
+///
+/// It holds the backend through which Xen sampled the mode; what needs the proof makes its
+/// hypercalls through that one.
+#[derive(Clone, Copy)]
+pub struct WidthLatch<H> {
+    xen: H,
+}
+
+impl<H> fmt::Debug for WidthLatch<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WidthLatch")
+    }
+}
+
+impl<H: Hypercall + Copy> WidthLatch<H> {
+    /// Has Xen sample the mode: reads the parameter and writes it back, so that the way in which
+    /// events interrupt the guest stays the same.
+    ///
+    /// Call it in the mode in which the guest will run, before other vCPUs are up, which could set
+    /// the parameter meanwhile.
+    ///
+    /// On Arm, which has one width, Xen refuses the write by `EPERM`, and nothing is left to do.
+    ///
+    /// # Errors
+    ///
+    /// None that Xen is known to return to a guest with hardware virtualisation.
+    pub fn new(xen: H) -> Result<Self, Errno> {
+        let mut parameter = XenHvmParam::new(Domid::SELF, HvmParam::CALLBACK_IRQ, 0);
+        xen.call(command::GetParam, &mut parameter)?;
+        // SAFETY: the parameter keeps its value, so only what Xen knows of the width changes. No
+        // page is mapped by it.
+        match unsafe { xen.call_unchecked(command::SetParam, &mut parameter) } {
+            // x86 lets a domain set this parameter of itself.
+            Ok(()) | Err(Errno::EPERM) => Ok(Self { xen }),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The proof if the parameter has been set by other means.
+    ///
+    /// # Safety
+    ///
+    /// Since the domain was started or restored, and after any 32-bit firmware, this program has
+    /// set `CALLBACK_IRQ` through `xen` in the mode in which it runs (to any value), or it runs on
+    /// Arm.
+    #[must_use]
+    pub const unsafe fn assume(xen: H) -> Self {
+        Self { xen }
+    }
+
+    /// The backend.
+    #[must_use]
+    pub const fn hypercall(&self) -> H {
+        self.xen
+    }
+
+    /// Maps the page that the domain shares with Xen at `page`. Upstream:
+    /// `XENMAPSPACE_shared_info`.
+    ///
+    /// Mapped a second time at another frame, the page leaves the first on x86; Arm refuses it.
+    ///
+    /// # Errors
+    ///
+    /// - [`MemoryError::Misaligned`] and [`MemoryError::NotMapped`] before Xen is asked.
+    /// - [`MemoryError::Physmap`]: `EBUSY` on Arm since 4.17 if the page is mapped at some frame.
+    ///   Unmap it there first ([`Memory::remove_from_physmap`]).
+    ///
+    /// # Safety
+    ///
+    /// - Nothing is kept in the page at `page`: RAM that was there is freed on x86, and lost to the
+    ///   domain on Arm.
+    /// - For all of `'a`, the guest's page tables map `page` to its frame, with the caching of
+    ///   ordinary memory.
+    /// - For all of `'a`, nothing touches the page except such handles, the shared page is mapped
+    ///   nowhere else, and the domain is not restored.
+    pub unsafe fn map_shared_info<'a>(
+        &self,
+        space: &(impl AddressSpace + ?Sized),
+        page: NonNull<raw::SharedInfo>,
+    ) -> Result<SharedInfo<'a>, MemoryError> {
+        let frame = frame_of_page(space, page.cast())?;
+        // SAFETY: the caller's obligations are the same.
+        unsafe { Memory::new(self.xen).add_to_physmap(MapSpace::SharedInfo, 0, frame) }?;
+        // SAFETY: the shared page is mapped there now. It stays, and only handles touch it.
+        Ok(unsafe { SharedInfo::from_ptr(page) })
+    }
+}
+
+impl<H: Hypercall> Memory<H> {
+    /// Maps pages `first` to `first + count - 1` of the domain's grant table one after the other,
+    /// the first at `pages`. Upstream: `XENMAPSPACE_grant_table`.
+    ///
+    /// The table grows to hold them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`WidthLatch::map_shared_info`], and `EINVAL` for a page beyond the table's maximum.
+    /// The pages before the failing one are mapped.
+    ///
+    /// # Safety
+    ///
+    /// As for [`WidthLatch::map_shared_info`], for each of the pages.
+    pub unsafe fn map_grant_frames(
+        &self,
+        space: &(impl AddressSpace + ?Sized),
+        pages: NonNull<u8>,
+        first: u32,
+        count: u32,
+    ) -> Result<(), MemoryError> {
+        for page in 0..count {
+            // The pages need not be one allocation, so the pointer wraps instead of being offset.
+            let place =
+                NonNull::new(pages.as_ptr().wrapping_add((page as usize).wrapping_mul(PAGE_SIZE)))
+                    .ok_or(MemoryError::NotMapped(0))?;
+            let frame = frame_of_page(space, place)?;
+            let index = first.saturating_add(page).into();
+            // SAFETY: the caller's obligations are the same.
+            unsafe { self.add_to_physmap(MapSpace::GrantTable, index, frame) }?;
+        }
+        Ok(())
+    }
+}
+
+/// The frame of a whole page, whose provenance is exposed: Xen or a peer writes to it by its frame.
+pub(crate) fn frame_of_page(
+    space: &(impl AddressSpace + ?Sized),
+    page: NonNull<u8>,
+) -> Result<Frame, MemoryError> {
+    let address = page.as_ptr().expose_provenance();
+    if address % PAGE_SIZE != 0 {
+        return Err(MemoryError::Misaligned(address));
+    }
+    space.frame_of(page).ok_or(MemoryError::NotMapped(address))
+}
