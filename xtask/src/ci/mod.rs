@@ -1,5 +1,5 @@
 //! `cargo xtask test`: every check there is, one after the other, with one line for each and a
-//! closing count. [`steps`] lists them. [`fuzz`] and [`mutants`] are what two of them run.
+//! closing count. `steps` lists them. [`fuzz`] and [`mutants`] are what two of them run.
 
 pub mod fuzz;
 pub mod mutants;

@@ -2,7 +2,7 @@
 //! read or written here but by [`output`].
 //!
 //! There is a file for each kind of item, which makes tokens; `text` sets them. Every name comes
-//! from [`naming`](crate::naming).
+//! from [`crate::naming`].
 
 mod aggregate;
 mod blocks;

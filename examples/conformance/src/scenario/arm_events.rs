@@ -118,7 +118,7 @@ pub(super) fn edge<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
             world.arrived(ipi.port()),
             "flag",
             info.evtchn_upcall_pending().load(Ordering::SeqCst)
-        )
+        );
     };
     told("at first:");
     ipi.send()?;

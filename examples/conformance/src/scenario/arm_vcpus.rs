@@ -134,6 +134,7 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     line!(
         t,
         "run times of vCPU 2:",
+        // SAFETY: the frames are the scenario's own, and nothing else uses them.
         unsafe { nobody.register_runstate(area(machine, 7)) }.map(drop)
     );
     line!(

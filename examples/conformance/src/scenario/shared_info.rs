@@ -68,6 +68,7 @@ fn add<M: Machine>(
     at: u64,
 ) -> Result<(), Errno> {
     // On a 32-bit machine a frame beyond all memory is the last one.
+    #[allow(clippy::useless_conversion, reason = "the word has 32 bits on x86")]
     let word = |value: u64| value.try_into().unwrap_or(XenUlong::MAX);
     let mut request = XenAddToPhysmap::new(domain, 0, space, word(index), word(at));
     // SAFETY: each of these is refused, or replaces a page that nothing is kept in.
