@@ -20,13 +20,18 @@ fn kernel(guest: Guest) -> Result<(), Box<dyn Error>> {
 
 #[test]
 fn the_first_installation_is_for_good() {
+    let xen = installed;
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one table of calls")]
     // SAFETY: no hypercall has these numbers, and there is no pointer.
     let calls = || unsafe {
-        let (a, b, c) =
-            (installed().call0(99), installed().call1(99, 1), installed().call2(99, 1, 2));
-        let d = installed().call3(99, 1, 2, 3);
-        let e = installed().call4(99, 1, 2, 3, 4);
-        [a, b, c, d, e, installed().call5(99, 1, 2, 3, 4, 5)]
+        [
+            xen().call0(99),
+            xen().call1(99, 1),
+            xen().call2(99, 1, 2),
+            xen().call3(99, 1, 2, 3),
+            xen().call4(99, 1, 2, 3, 4),
+            xen().call5(99, 1, 2, 3, 4, 5),
+        ]
     };
     assert_eq!(calls(), [Errno::ENOSYS.to_answer(); 6], "nothing is installed");
     assert!(install_custom(&Hypervisor));

@@ -114,7 +114,7 @@ fn setup_writes_as_many_frames_as_there_is_room_for() {
             assert_eq!((asked[0].dom, asked[0].nr_frames), (Domid::SELF, 3));
             // SAFETY: the call under test passed a list of three.
             (0..3).for_each(|index| unsafe {
-                asked[0].frame_list.as_ptr().wrapping_add(index).write(40 + index as XenPfn)
+                asked[0].frame_list.as_ptr().wrapping_add(index).write(40 + index as XenPfn);
             });
             asked[0].status = GrantStatus::OKAY;
             0

@@ -42,8 +42,10 @@ impl Memory {
     /// A word of the page, for an end that writes what it likes.
     fn word(&self, index: usize) -> &AtomicU32 {
         assert!(index < 1024);
-        // SAFETY: the page has so many words.
-        unsafe { self.0.cast::<AtomicU32>().add(index).as_ref() }
+        // SAFETY: the word lies within the page.
+        let word = unsafe { self.0.cast::<AtomicU32>().add(index) };
+        // SAFETY: the page is never freed, and all of it is accessed by atomics.
+        unsafe { word.as_ref() }
     }
 }
 

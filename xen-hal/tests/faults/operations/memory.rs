@@ -59,7 +59,7 @@ pub(super) fn operations() -> Vec<Operation> {
                         kernel.xen().memory().populate_physmap(frames.iter().copied(), Extent::PAGE)
                     };
                     populated.inspect_err(|shortfall| {
-                        assert_eq!(shortfall.stopped_at, frames.get(shortfall.done).copied())
+                        assert_eq!(shortfall.stopped_at, frames.get(shortfall.done).copied());
                     })
                 });
             },
@@ -99,11 +99,11 @@ pub(super) fn operations() -> Vec<Operation> {
             run: |kernel, attempt| {
                 attempt.during(kernel.guest, || {
                     kernel.xen().memory().increase_reservation(2, Extent::PAGE)
-                })
+                });
             },
         },
         single("Memory::maximum_frame", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().memory().maximum_frame())
+            attempt.during(kernel.guest, || kernel.xen().memory().maximum_frame());
         }),
         single("Memory::current_reservation", |kernel, attempt| {
             attempt.during(kernel.guest, || kernel.xen().memory().current_reservation());
@@ -176,7 +176,7 @@ pub(super) fn operations() -> Vec<Operation> {
             hypercalls: 2,
             leaves: Leaves::Nothing,
             run: |kernel, attempt| {
-                attempt.during(kernel.guest, || WidthLatch::new(kernel.guest.xen()))
+                attempt.during(kernel.guest, || WidthLatch::new(kernel.guest.xen()));
             },
         },
     ]

@@ -26,34 +26,34 @@ pub(super) fn operations() -> Vec<Operation> {
 fn versions() -> Vec<Operation> {
     vec![
         single("Version::release", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().version().release())
+            attempt.during(kernel.guest, || kernel.xen().version().release());
         }),
         single("Version::extraversion", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().version().extraversion())
+            attempt.during(kernel.guest, || kernel.xen().version().extraversion());
         }),
         single("Version::compile_info", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().version().compile_info())
+            attempt.during(kernel.guest, || kernel.xen().version().compile_info());
         }),
         single("Version::capabilities", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().version().capabilities())
+            attempt.during(kernel.guest, || kernel.xen().version().capabilities());
         }),
         single("Version::changeset", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().version().changeset())
+            attempt.during(kernel.guest, || kernel.xen().version().changeset());
         }),
         single("Version::command_line", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().version().command_line())
+            attempt.during(kernel.guest, || kernel.xen().version().command_line());
         }),
         single("Version::virtual_start", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().version().virtual_start())
+            attempt.during(kernel.guest, || kernel.xen().version().virtual_start());
         }),
         single("Version::features", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().version().features())
+            attempt.during(kernel.guest, || kernel.xen().version().features());
         }),
         single("Version::page_size", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().version().page_size())
+            attempt.during(kernel.guest, || kernel.xen().version().page_size());
         }),
         single("Version::guest_handle", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().version().guest_handle())
+            attempt.during(kernel.guest, || kernel.xen().version().guest_handle());
         }),
     ]
 }
@@ -61,7 +61,7 @@ fn versions() -> Vec<Operation> {
 fn hvm() -> Vec<Operation> {
     vec![
         single("Hvm::get", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().hvm().get(parameter::STORE_EVTCHN))
+            attempt.during(kernel.guest, || kernel.xen().hvm().get(parameter::STORE_EVTCHN));
         }),
         single("Hvm::set_callback_via", |kernel, attempt| {
             let via = CallbackVia::vector(0xf4).expect("it is no exception's");
@@ -72,7 +72,7 @@ fn hvm() -> Vec<Operation> {
             attempt.during(kernel.guest, || kernel.xen().hvm().set_upcall_vector(FIRST, vector));
         }),
         single("Hvm::flush_tlbs", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().hvm().flush_tlbs())
+            attempt.during(kernel.guest, || kernel.xen().hvm().flush_tlbs());
         }),
     ]
 }
@@ -80,7 +80,7 @@ fn hvm() -> Vec<Operation> {
 fn scheduling() -> Vec<Operation> {
     vec![
         single("Sched::yield_now", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().sched().yield_now())
+            attempt.during(kernel.guest, || kernel.xen().sched().yield_now());
         }),
         single("Sched::poll", |kernel, attempt| {
             let until = SystemTime::from_nanos(1);
@@ -117,7 +117,7 @@ fn scheduling() -> Vec<Operation> {
             });
         }),
         single("Sched::pin_override", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().sched().pin_override(Some(0)))
+            attempt.during(kernel.guest, || kernel.xen().sched().pin_override(Some(0)));
         }),
         single("Sched::start_watchdog", |kernel, attempt| {
             attempt.during(kernel.guest, || {
@@ -151,13 +151,13 @@ fn vcpus() -> Vec<Operation> {
             attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).up());
         }),
         single("Vcpu::down", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).down())
+            attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).down());
         }),
         single("Vcpu::is_up", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).is_up())
+            attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).is_up());
         }),
         single("Vcpu::runstate", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).runstate())
+            attempt.during(kernel.guest, || kernel.xen().vcpu(SECOND).runstate());
         }),
         single("Vcpu::set_periodic_timer", |kernel, attempt| {
             attempt.during(kernel.guest, || {
@@ -199,7 +199,7 @@ fn vcpus() -> Vec<Operation> {
             );
         }),
         single("UpdateFlag::request", |kernel, attempt| {
-            attempt.during(kernel.guest, || UpdateFlag::request(kernel.guest.xen()))
+            attempt.during(kernel.guest, || UpdateFlag::request(kernel.guest.xen()));
         }),
         single("Vcpu::register_runstate", |kernel, attempt| {
             // SAFETY: as above.
@@ -232,10 +232,11 @@ fn vcpus() -> Vec<Operation> {
 fn console() -> Vec<Operation> {
     vec![
         single("EmergencyConsole::write", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().emergency_console().write_all(b"a line\n"))
+            attempt
+                .during(kernel.guest, || kernel.xen().emergency_console().write_all(b"a line\n"));
         }),
         single("EmergencyConsole::read", |kernel, attempt| {
-            attempt.during(kernel.guest, || kernel.xen().emergency_console().read(&mut [0; 16]))
+            attempt.during(kernel.guest, || kernel.xen().emergency_console().read(&mut [0; 16]));
         }),
     ]
 }
