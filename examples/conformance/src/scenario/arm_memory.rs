@@ -275,6 +275,7 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     line!(
         t,
         "shared page elsewhere:",
+        // SAFETY: the script answers, and no memory is touched.
         unsafe { xen.memory().add_to_physmap(MapSpace::SharedInfo, 0, frame(6)?) }
             .map_err(common::errno)
     );
@@ -284,6 +285,7 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     line!(
         t,
         "shared page elsewhere then:",
+        // SAFETY: the script answers, and no memory is touched.
         unsafe { xen.memory().add_to_physmap(MapSpace::SharedInfo, 0, frame(6)?) }
             .map_err(common::errno)
     );
@@ -291,6 +293,7 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     line!(
         t,
         "grant frame 0:",
+        // SAFETY: the script answers, and no memory is touched.
         unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(7)?) }
             .map_err(common::errno)
     );
@@ -298,6 +301,7 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     line!(
         t,
         "again there:",
+        // SAFETY: the script answers, and no memory is touched.
         unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(7)?) }
             .map_err(common::errno)
     );
@@ -305,6 +309,7 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     line!(
         t,
         "and elsewhere:",
+        // SAFETY: the script answers, and no memory is touched.
         unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(8)?) }
             .map_err(common::errno)
     );
@@ -312,6 +317,7 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     line!(
         t,
         "status page:",
+        // SAFETY: the script answers, and no memory is touched.
         unsafe { xen.memory().add_to_physmap(MapSpace::GrantStatus, 0, frame(9)?) }
             .map_err(common::errno)
     );
@@ -319,6 +325,7 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     line!(
         t,
         "move frames:",
+        // SAFETY: the script answers, and no memory is touched.
         unsafe { xen.memory().move_frames(frame(10)?, 1, frame(11)?) }.map_err(common::errno)
     );
     let size = xen.grants().query_size(Domid::SELF).map_err(|_| Failure::Broken("size"))?;

@@ -64,6 +64,7 @@ fn balloon<M: Machine>(
     line!(
         t,
         "decrease by two pages:",
+        // SAFETY: the script answers, and no memory is touched.
         done(unsafe { memory.decrease_reservation(frames, Extent::PAGE) })
     );
     line!(t, "has fewer:", (has - memory.current_reservation()?) as u64);
@@ -71,6 +72,7 @@ fn balloon<M: Machine>(
     line!(
         t,
         "decrease by the same again:",
+        // SAFETY: the script answers, and no memory is touched.
         done(unsafe { memory.decrease_reservation(frames, Extent::PAGE) })
     );
     // SAFETY: as above.
@@ -81,24 +83,28 @@ fn balloon<M: Machine>(
     line!(
         t,
         "populate where there is memory:",
+        // SAFETY: the script answers, and no memory is touched.
         done(unsafe { memory.populate_physmap([frames[0]], Extent::PAGE) })
     );
     // SAFETY: as above.
     line!(
         t,
         "populate one page and one that cannot be:",
+        // SAFETY: the script answers, and no memory is touched.
         done(unsafe { memory.populate_physmap([frames[1], NO_FRAME], Extent::PAGE) })
     );
     // SAFETY: nothing is there.
     line!(
         t,
         "decrease by what cannot be:",
+        // SAFETY: the script answers, and no memory is touched.
         done(unsafe { memory.decrease_reservation([NO_FRAME], Extent::PAGE) })
     );
     // SAFETY: Xen refuses the size.
     line!(
         t,
         "populate with an absurd order:",
+        // SAFETY: the script answers, and no memory is touched.
         done(unsafe { memory.populate_physmap([frames[0]], Extent::of_order(40)) })
     );
     line!(
@@ -130,6 +136,7 @@ fn moves<M: Machine>(
     line!(
         t,
         "moved from where it was:",
+        // SAFETY: the script answers, and no memory is touched.
         unsafe { memory.add_to_physmap(MapSpace::Own, from.0, to) }.map_err(common::errno)
     );
     let has = memory.current_reservation()?;
@@ -142,6 +149,7 @@ fn moves<M: Machine>(
     line!(
         t,
         "populated again:",
+        // SAFETY: the script answers, and no memory is touched.
         done(unsafe { memory.populate_physmap([from, to], Extent::PAGE) })
     );
     Ok(())
