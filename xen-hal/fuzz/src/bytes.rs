@@ -57,6 +57,7 @@ impl Place {
             1 => Self::Buffer(unsafe { XenstoreDomainInterface::from_ptr(page.cast()) }.req(), 0),
             // SAFETY: as above.
             2 => {
+                // SAFETY: the hypervisor is a fake, and no memory moves.
                 Self::Buffer(unsafe { XenstoreDomainInterface::from_ptr(page.cast()) }.rsp(), 1024)
             }
             // SAFETY: as above.

@@ -54,8 +54,11 @@ impl Page {
     }
 
     fn word(&self, index: usize) -> &AtomicU32 {
+        #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one call and its place")]
         // SAFETY: the index is below the number of words.
-        unsafe { self.0.cast::<AtomicU32>().add(index % WORDS).as_ref() }
+        unsafe {
+            self.0.cast::<AtomicU32>().add(index % WORDS).as_ref()
+        }
     }
 
     /// Changes some words of the page, often those at `indices`.
@@ -219,7 +222,7 @@ fn server<'a>(page: Page, input: &'a Input) -> impl FnMut() + 'a {
     move || {
         let asked = ring.req_prod().other_side().load();
         let unread = asked.wrapping_sub(ring.req_cons().other_side().load());
-        if unread >= 16 && unread <= 1024 {
+        if (16..=1024).contains(&unread) {
             let mut header = [0; 16];
             let at = asked.wrapping_sub(unread);
             if ring.req().copy_to_wrapping(at, &mut header).is_ok() {

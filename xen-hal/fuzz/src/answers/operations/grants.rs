@@ -181,9 +181,11 @@ fn table(xen: &Hostile<'_>, input: &Input) {
     let place = REFS.with(|pages| pages.at::<GrantRefAllocator<3>>(0));
     // SAFETY: the page stays, and what was in it is not used any more.
     unsafe { place.write(GrantRefAllocator::new()) };
-    // SAFETY: the place is for three pages. It and the references are used by one table at a time.
+    // SAFETY: the references stay, and one table uses them at a time.
+    let references = unsafe { place.as_ref() };
+    // SAFETY: the place is for three pages, and one table uses it at a time.
     let result =
-        unsafe { GrantTable::map(xen, Identity, pages.at(0), place.as_ref(), (wanted % 3).into()) };
+        unsafe { GrantTable::map(xen, Identity, pages.at(0), references, (wanted % 3).into()) };
     let told =
         xen.calls(command::GetVersion).iter().flat_map(Call::arguments::<GnttabGetVersion>).next();
     if let Some(table) = good(result) {

@@ -25,16 +25,19 @@ pub(super) const OPERATIONS: &[Operation] = &[
     map,
     // SAFETY: no hypervisor touches the frames, here and below.
     |xen, input| {
+        // SAFETY: the hypervisor is a fake, and no memory moves.
         _ = good(unsafe {
             Xen::new(xen).memory().add_to_physmap(MapSpace::GrantStatus, 1, Frame(input.number()))
         })
     },
     // SAFETY: as above.
     |xen, input| {
+        // SAFETY: the hypervisor is a fake, and no memory moves.
         _ = good(unsafe { Xen::new(xen).memory().move_frames(Frame(1), 2, Frame(input.number())) })
     },
     // SAFETY: as above.
     |xen, input| {
+        // SAFETY: the hypervisor is a fake, and no memory moves.
         _ = good(unsafe { Xen::new(xen).memory().remove_from_physmap(Frame(input.number())) })
     },
     |xen, _| {
@@ -45,6 +48,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     // SAFETY: nothing is made of the pages.
     |xen, _| {
+        // SAFETY: the hypervisor is a fake, and no memory moves.
         _ = good(unsafe {
             Xen::new(xen).memory().map_grant_frames(
                 &Identity,
