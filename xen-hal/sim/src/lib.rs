@@ -54,7 +54,7 @@
 //! Xen's console. An invalid request gets the answer of real Xen, and of two errors the one that
 //! Xen finds first. The repository's scenarios print the same transcripts here as on real Xen.
 //!
-//! [`backend`] has what a guest finds in other domains: xenstore, a console, devices.
+//! [`backend`] has what a guest finds in other domains: xenstore and a console.
 //!
 //! Not simulated: the FIFO form of event channels, other hypercalls (these are refused with
 //! `ENOSYS`), and the processor itself. Programs are compiled for the host and use its memory
@@ -93,7 +93,7 @@
 //! - `vcpu`: the vCPU that runs
 //! - `platform`: the HAL's traits
 //! - `snapshot`, `guest`, `peer`: what programs use
-//! - `backend`: the control domain as a program, with xenstore, consoles and device backends
+//! - `backend`: the control domain as a program, with xenstore and consoles
 //! - `machine`, `seeds`: what tests use
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]

@@ -1,4 +1,4 @@
-//! What a guest finds in other domains: xenstore, a console, a disk and a network, as library code.
+//! What a guest finds in other domains: xenstore and a console, as library code.
 
 mod connection;
 // A control domain takes its events by a callback vector, which Arm does not have.
