@@ -55,9 +55,8 @@ impl Place {
             0 => Self::Page(unsafe { Page::from_raw(&At(7), page) }.expect("the frame is low")),
             // SAFETY: the page is touched by one such handle at a time, here and below.
             1 => Self::Buffer(unsafe { XenstoreDomainInterface::from_ptr(page.cast()) }.req(), 0),
-            // SAFETY: as above.
             2 => {
-                // SAFETY: the hypervisor is a fake, and no memory moves.
+                // SAFETY: as above.
                 Self::Buffer(unsafe { XenstoreDomainInterface::from_ptr(page.cast()) }.rsp(), 1024)
             }
             // SAFETY: as above.

@@ -54,11 +54,10 @@ impl Page {
     }
 
     fn word(&self, index: usize) -> &AtomicU32 {
-        #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one call and its place")]
         // SAFETY: the index is below the number of words.
-        unsafe {
-            self.0.cast::<AtomicU32>().add(index % WORDS).as_ref()
-        }
+        let word = unsafe { self.0.cast::<AtomicU32>().add(index % WORDS) };
+        // SAFETY: the page is never freed, and all of it is accessed by atomics.
+        unsafe { word.as_ref() }
     }
 
     /// Changes some words of the page, often those at `indices`.

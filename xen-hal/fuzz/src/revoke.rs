@@ -36,9 +36,10 @@ pub fn run(data: &[u8]) {
     let refs = REFS.with(|pages| pages.at::<GrantRefAllocator<{ FRAMES as usize }>>(0));
     // SAFETY: the page stays, and what was in it is not used any more.
     unsafe { refs.write(GrantRefAllocator::new()) };
-    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one call and its place")]
+    // SAFETY: the references stay, and one table uses them at a time.
+    let refs = unsafe { refs.as_ref() };
     // SAFETY: the pages are there, and touched by handles alone; the references are the table's.
-    let grants = unsafe { GrantTable::mapped((), (), table.at(0), refs.as_ref(), FRAMES) };
+    let grants = unsafe { GrantTable::mapped((), (), table.at(0), refs, FRAMES) };
     let mut lender = Lender::new(grants.expect("there is room"), &peer, lent.at(0));
     while !peer.input.is_empty() {
         match peer.input.byte() % 8 {

@@ -241,7 +241,7 @@ mod map {
         assert_eq!(third.unwrap_err().error, GrantError::Errno(Errno::EFAULT));
         let [target] = grants.unmap_all([first.unwrap()]);
         assert_eq!(target.unwrap().frame(), Frame(0x20));
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: there is nothing to map.
         assert!(unsafe { grants.map_all([]) }.is_empty());
     }
 }

@@ -271,61 +271,54 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     let frame = |page| {
         machine.space().frame_of(machine.page(page)).ok_or(Failure::Broken("each page has a frame"))
     };
-    // SAFETY: the page is the scenario's.
     line!(
         t,
         "shared page elsewhere:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: the page is the scenario's.
         unsafe { xen.memory().add_to_physmap(MapSpace::SharedInfo, 0, frame(6)?) }
             .map_err(common::errno)
     );
     // SAFETY: as above.
     line!(t, "removed:", unsafe { xen.memory().remove_from_physmap(frame(0)?) });
-    // SAFETY: as above.
     line!(
         t,
         "shared page elsewhere then:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: as above.
         unsafe { xen.memory().add_to_physmap(MapSpace::SharedInfo, 0, frame(6)?) }
             .map_err(common::errno)
     );
-    // SAFETY: as above.
     line!(
         t,
         "grant frame 0:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: as above.
         unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(7)?) }
             .map_err(common::errno)
     );
-    // SAFETY: as above.
     line!(
         t,
         "again there:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: as above.
         unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(7)?) }
             .map_err(common::errno)
     );
-    // SAFETY: as above.
     line!(
         t,
         "and elsewhere:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: as above.
         unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(8)?) }
             .map_err(common::errno)
     );
-    // SAFETY: as above.
     line!(
         t,
         "status page:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: as above.
         unsafe { xen.memory().add_to_physmap(MapSpace::GrantStatus, 0, frame(9)?) }
             .map_err(common::errno)
     );
-    // SAFETY: as above.
     line!(
         t,
         "move frames:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: as above.
         unsafe { xen.memory().move_frames(frame(10)?, 1, frame(11)?) }.map_err(common::errno)
     );
     let size = xen.grants().query_size(Domid::SELF).map_err(|_| Failure::Broken("size"))?;

@@ -130,11 +130,10 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     line!(t, "update flag:", UpdateFlag::request(machine.xen()).map(drop));
     let marked = UpdateFlag::request(machine.xen())?;
     let (me, other, nobody) = (xen.vcpu(FIRST), xen.vcpu(SECOND), xen.vcpu(VcpuId(2)));
-    // SAFETY: all page tables there are map all memory to itself, here and below.
     line!(
         t,
         "run times of vCPU 2:",
-        // SAFETY: the frames are the scenario's own, and nothing else uses them.
+        // SAFETY: every page table maps all memory to itself, here and below.
         unsafe { nobody.register_runstate(area(machine, 7)) }.map(drop)
     );
     line!(

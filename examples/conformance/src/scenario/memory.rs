@@ -60,51 +60,45 @@ fn balloon<M: Machine>(
     frames: [Frame; 2],
 ) -> Result<(), Failure> {
     let has = memory.current_reservation()?;
-    // SAFETY: nothing is kept in the pages, here and below.
     line!(
         t,
         "decrease by two pages:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: nothing is kept in the pages, here and below.
         done(unsafe { memory.decrease_reservation(frames, Extent::PAGE) })
     );
     line!(t, "has fewer:", (has - memory.current_reservation()?) as u64);
-    // SAFETY: as above.
     line!(
         t,
         "decrease by the same again:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: as above.
         done(unsafe { memory.decrease_reservation(frames, Extent::PAGE) })
     );
     // SAFETY: as above.
     line!(t, "populate both:", done(unsafe { memory.populate_physmap(frames, Extent::PAGE) }));
     common::poke(machine, PAGES[0], 0x5a);
     line!(t, "what is written there is read:", common::peek(machine, PAGES[0]));
-    // SAFETY: as above.
     line!(
         t,
         "populate where there is memory:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: as above.
         done(unsafe { memory.populate_physmap([frames[0]], Extent::PAGE) })
     );
-    // SAFETY: as above.
     line!(
         t,
         "populate one page and one that cannot be:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: as above.
         done(unsafe { memory.populate_physmap([frames[1], NO_FRAME], Extent::PAGE) })
     );
-    // SAFETY: nothing is there.
     line!(
         t,
         "decrease by what cannot be:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: nothing is there.
         done(unsafe { memory.decrease_reservation([NO_FRAME], Extent::PAGE) })
     );
-    // SAFETY: Xen refuses the size.
     line!(
         t,
         "populate with an absurd order:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: Xen refuses the size.
         done(unsafe { memory.populate_physmap([frames[0]], Extent::of_order(40)) })
     );
     line!(
@@ -132,11 +126,10 @@ fn moves<M: Machine>(
         "reads",
         common::peek(machine, PAGES[1])
     );
-    // SAFETY: as above.
     line!(
         t,
         "moved from where it was:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: as above.
         unsafe { memory.add_to_physmap(MapSpace::Own, from.0, to) }.map_err(common::errno)
     );
     let has = memory.current_reservation()?;
@@ -145,11 +138,10 @@ fn moves<M: Machine>(
     // SAFETY: as above.
     line!(t, "removed from where it is:", unsafe { memory.remove_from_physmap(to) });
     line!(t, "fewer pages for that:", has as u64 - memory.current_reservation()? as u64);
-    // SAFETY: as above.
     line!(
         t,
         "populated again:",
-        // SAFETY: the script answers, and no memory is touched.
+        // SAFETY: as above.
         done(unsafe { memory.populate_physmap([from, to], Extent::PAGE) })
     );
     Ok(())

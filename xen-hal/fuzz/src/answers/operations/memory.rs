@@ -23,19 +23,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
     |xen, _| _ = good(Xen::new(xen).memory().machine_maximum_frame()),
     map,
     map,
-    // SAFETY: no hypervisor touches the frames, here and below.
     |xen, input| {
         // SAFETY: the hypervisor is a fake, and no memory moves.
         _ = good(unsafe {
             Xen::new(xen).memory().add_to_physmap(MapSpace::GrantStatus, 1, Frame(input.number()))
         })
     },
-    // SAFETY: as above.
     |xen, input| {
         // SAFETY: the hypervisor is a fake, and no memory moves.
         _ = good(unsafe { Xen::new(xen).memory().move_frames(Frame(1), 2, Frame(input.number())) })
     },
-    // SAFETY: as above.
     |xen, input| {
         // SAFETY: the hypervisor is a fake, and no memory moves.
         _ = good(unsafe { Xen::new(xen).memory().remove_from_physmap(Frame(input.number())) })
@@ -46,7 +43,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
         // SAFETY: the handle is not used.
         good(unsafe { latch.map_shared_info(&Identity, PAGES.with(|pages| pages.at(0))) });
     },
-    // SAFETY: nothing is made of the pages.
     |xen, _| {
         // SAFETY: the hypervisor is a fake, and no memory moves.
         _ = good(unsafe {
