@@ -13,6 +13,8 @@ pub struct Packages {
     suite: &'static str,
     arch: &'static str,
     names: &'static [&'static str],
+    /// Packages that other sets have too.
+    with: &'static [&'static str],
 }
 
 /// Xen 4.17 for Arm.
@@ -21,6 +23,7 @@ pub const XEN_4_17_ARM64: Packages = Packages {
     suite: "bookworm",
     arch: "arm64",
     names: &["xen-hypervisor-4.17-arm64"],
+    with: &[],
 };
 /// Xen 4.20 for x86.
 pub const XEN_4_20_AMD64: Packages = Packages {
@@ -28,6 +31,7 @@ pub const XEN_4_20_AMD64: Packages = Packages {
     suite: "trixie",
     arch: "amd64",
     names: &["xen-hypervisor-4.20-amd64"],
+    with: &[],
 };
 /// The kernel of a Linux dom0.
 pub const LINUX: Packages = Packages {
@@ -35,73 +39,51 @@ pub const LINUX: Packages = Packages {
     suite: "bookworm",
     arch: "amd64",
     names: &["linux-image-amd64"],
+    with: &[],
 };
 /// Xen 4.17's tools, with every library that they load.
 pub const TOOLS_4_17: Packages = Packages {
     folder: "tools-4.17-amd64",
     suite: "bookworm",
     arch: "amd64",
-    names: &[
-        "xen-utils-4.17",
-        "libxenmisc4.17",
-        "xenstore-utils",
-        "libxencall1",
-        "libxendevicemodel1",
-        "libxenevtchn1",
-        "libxenforeignmemory1",
-        "libxengnttab1",
-        "libxenhypfs1",
-        "libxentoolcore1",
-        "libxentoollog1",
-        "libxenstore4",
-        "libyajl2",
-        "libc6",
-        "libgcc-s1",
-        "liblzma5",
-        "zlib1g",
-        "libbz2-1.0",
-        "liblzo2-2",
-        "libzstd1",
-        "libuuid1",
-        "libncurses6",
-        "libtinfo6",
-        "libnl-3-200",
-        "libnl-route-3-200",
-    ],
+    names: &["xen-utils-4.17", "libxenmisc4.17"],
+    with: TOOLS,
 };
 /// Xen 4.20's tools, with every library that they load.
 pub const TOOLS_4_20: Packages = Packages {
     folder: "tools-4.20-amd64",
     suite: "trixie",
     arch: "amd64",
-    names: &[
-        "xen-utils-4.20",
-        "libxenmisc4.20",
-        "xenstore-utils",
-        "libxencall1",
-        "libxendevicemodel1",
-        "libxenevtchn1",
-        "libxenforeignmemory1",
-        "libxengnttab1",
-        "libxenhypfs1",
-        "libxentoolcore1",
-        "libxentoollog1",
-        "libxenstore4",
-        "libyajl2",
-        "libc6",
-        "libgcc-s1",
-        "liblzma5",
-        "zlib1g",
-        "libbz2-1.0",
-        "liblzo2-2",
-        "libzstd1",
-        "libuuid1",
-        "libncurses6",
-        "libtinfo6",
-        "libnl-3-200",
-        "libnl-route-3-200",
-    ],
+    names: &["xen-utils-4.20", "libxenmisc4.20"],
+    with: TOOLS,
 };
+
+/// What Xen's tools need in every release: libraries, and xenstore's programs.
+const TOOLS: &[&str] = &[
+    "xenstore-utils",
+    "libxencall1",
+    "libxendevicemodel1",
+    "libxenevtchn1",
+    "libxenforeignmemory1",
+    "libxengnttab1",
+    "libxenhypfs1",
+    "libxentoolcore1",
+    "libxentoollog1",
+    "libxenstore4",
+    "libyajl2",
+    "libc6",
+    "libgcc-s1",
+    "liblzma5",
+    "zlib1g",
+    "libbz2-1.0",
+    "liblzo2-2",
+    "libzstd1",
+    "libuuid1",
+    "libncurses6",
+    "libtinfo6",
+    "libnl-3-200",
+    "libnl-route-3-200",
+];
 
 /// The description of Debian's archive that the machine uses.
 const SOURCES: &str = "/etc/apt/sources.list.d/debian.sources";
@@ -119,7 +101,7 @@ impl Packages {
         let folder = folder.join(self.folder);
         let root = folder.join("root");
         let complete = folder.join("complete");
-        let list = self.names.join("\n");
+        let list = [self.names, self.with].concat().join("\n");
         if fs::read_to_string(&complete).is_ok_and(|unpacked| unpacked == list) {
             return Ok(root);
         }
@@ -133,7 +115,8 @@ impl Packages {
         fs::write(folder.join("status"), "").map_err(explain)?;
         fs::write(folder.join("parts/debian.sources"), self.sources()?).map_err(explain)?;
         self.apt(&folder, &["update"])?;
-        let mut names: Vec<String> = self.names.iter().map(|name| (*name).to_owned()).collect();
+        let mut names: Vec<String> =
+            self.names.iter().chain(self.with).map(|name| (*name).to_owned()).collect();
         if *self == LINUX {
             // The package is empty and depends on the newest kernel's.
             names = vec![self.dependency(&folder)?];
