@@ -126,6 +126,7 @@ pub(super) fn errno(error: MemoryError) -> Option<Errno> {
 }
 
 /// The proof that Xen knows the width of an Arm guest.
+#[cfg(not(target_arch = "x86"))]
 pub(super) fn arm_latch<M: Machine>(machine: &M) -> WidthLatch<M::Xen> {
     // SAFETY: on Arm there is one width.
     unsafe { WidthLatch::assume(machine.xen()) }
