@@ -13,25 +13,15 @@ use crate::tools::find_program;
 pub fn sim(root: &Path) -> Result<String, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "xen-hal",
-        "--features",
-        "sim",
-        "--example",
-        "sim_rate",
-    ]);
+    build.args(["build", "--quiet", "--release", "--package", "xen-sim", "--example", "rate"]);
     build.current_dir(root).env_remove("CARGO_TARGET_DIR");
     if !build.status().is_ok_and(|status| status.success()) {
-        return Err("`cargo build` failed for xen-hal's example sim_rate".to_owned());
+        return Err("`cargo build` failed for xen-sim's example rate".to_owned());
     }
     let taskset = find_program("taskset")
         .ok_or("there is no `taskset`, of util-linux, to keep the program on one processor")?;
     let mut rate = Command::new(taskset);
-    rate.args(["--cpu-list", "0", "target/release/examples/sim_rate"])
+    rate.args(["--cpu-list", "0", "target/release/examples/rate"])
         .current_dir(root)
         .stderr(Stdio::inherit());
     let output = rate.output().map_err(|error| format!("taskset could not be started: {error}"))?;
