@@ -85,16 +85,16 @@
 //!
 //! Each module uses only those before it:
 //!
-//! - `profile`, `config`, `failure`, `faults`: values that tests pass and get
+//! - `config`: values that tests pass and get: profiles, domains, faults, failures
 //! - `memory`: the machine's memory
 //! - `state`: what Xen knows, and what happens without a hypercall
 //! - `xen`: from the state and a hypercall's arguments to the answer
 //! - `scheduler`: which vCPU runs, and the switch between stacks
 //! - `vcpu`: the vCPU that runs
 //! - `platform`: the HAL's traits
-//! - `snapshot`, `guest`, `peer`: what programs use
+//! - `guest`: what programs use
 //! - `backend`: the control domain as a program, with xenstore and consoles
-//! - `machine`, `seeds`: what tests use
+//! - `machine`: what tests use
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!(
@@ -103,29 +103,19 @@ compile_error!(
 
 pub mod backend;
 mod config;
-mod failure;
-mod faults;
 mod guest;
-pub mod guide;
 mod machine;
 mod memory;
-mod peer;
 mod platform;
-mod profile;
 mod scheduler;
-mod seeds;
-mod snapshot;
 mod state;
 mod vcpu;
 mod xen;
 
-pub use config::DomainConfig;
-pub use failure::{Failure, FailureKind};
-pub use faults::{Fault, FaultRates};
-pub use guest::{Guest, ProgramResult};
-pub use machine::{Machine, Report};
-pub use peer::hostile_peer;
+#[doc = include_str!("../docs/testing-with-the-simulator.md")]
+pub mod guide {}
+
+pub use config::{Arch, DomainConfig, Failure, FailureKind, Fault, FaultRates, Profile, Role};
+pub use guest::{Guest, ProgramResult, Snapshot, hostile_peer};
+pub use machine::{Machine, Report, for_each_seed};
 pub use platform::{DomainSpace, Hypervisor, InterruptFlag, VirtualCounter};
-pub use profile::{Arch, Profile, Role};
-pub use seeds::for_each_seed;
-pub use snapshot::Snapshot;

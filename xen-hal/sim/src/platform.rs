@@ -20,8 +20,8 @@ pub struct Hypervisor;
 /// The memory of the calling vCPU's domain.
 ///
 /// [`Guest::page`](crate::Guest::page) gives the domain's pages. The program's own variables are no
-/// domain's memory, and have frames of their own. Xen copies from and to these, as
-/// [`Grants::copy_from_grant`](xen_hal::grant::Grants::copy_from_grant) asks it to, but they cannot be granted, mapped
+/// domain's memory, and have frames of their own. Xen copies from and to these for
+/// [`copy_from_grant`](xen_hal::grant::Grants::copy_from_grant), but they cannot be granted, mapped
 /// over or given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DomainSpace;

@@ -10,7 +10,7 @@ use std::thread;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::Frame;
 
-use crate::failure::FailureKind;
+use crate::config::FailureKind;
 use crate::scheduler::Scheduler;
 use crate::state::{Interrupt, Program, Random, Run, State, VcpuKey, frame_of_program};
 use crate::xen;

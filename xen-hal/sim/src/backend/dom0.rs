@@ -48,8 +48,9 @@ type OperatorFn = Box<dyn FnMut(&mut Operator<'_>) + Send>;
 ///     let (mut storage, mut buffer) = ([0; Store::STORAGE], [0; 4096]);
 ///     // SAFETY: each ring is used by one owner, as long as the machine runs.
 ///     let mut console = unsafe { Console::open(guest.xen(), |frame| guest.frame(frame)) }?;
+///     let at = |frame| guest.frame(frame);
 ///     // SAFETY: as above.
-///     let mut store = unsafe { Store::open(guest.xen(), |frame| guest.frame(frame), &mut storage) }?;
+///     let mut store = unsafe { Store::open(guest.xen(), at, &mut storage) }?;
 ///     writeln!(console, "I am {}", store.read_str("name", &mut buffer)?)?;
 ///     console.flush()?;
 ///     Ok(())

@@ -15,7 +15,7 @@ use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
 use self::coroutine::Task;
-use crate::failure::{FailureKind, Place};
+use crate::config::{FailureKind, Place};
 use crate::memory::Stack;
 use crate::state::{Program, Run, State, VcpuKey};
 

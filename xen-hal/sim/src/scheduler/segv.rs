@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use xen_hal::platform::{PAGE_SIZE, VcpuId};
 use xen_pac::base::Domid;
 
-use crate::failure::{Place, replay};
+use crate::config::{Place, replay};
 use crate::memory::Addresses;
 use crate::state::{FIRST, State, VcpuKey};
 

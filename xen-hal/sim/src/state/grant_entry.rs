@@ -1,17 +1,18 @@
-//! Entries of a grant table in memory, as the guest wrote them, in either version.
+//! Entries of a grant table in memory, as the guest wrote them, in either version, and their use
+//! by peers.
 
 use core::sync::atomic::Ordering;
 
 use xen_hal::hypercall::Errno;
-use xen_hal::platform::PAGE_SIZE;
+use xen_hal::platform::{Frame, PAGE_SIZE};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{
     GNTTAB_NR_RESERVED_ENTRIES, GrantEntryV1, GrantTableV1Page, grant_entry_flags as flags, raw,
 };
 use xen_pac::grant_table_v2::raw::{GrantEntryV2FullPage, GrantEntryV2SubPage};
 
-use super::Grants;
-use super::grants::V2_ENTRY;
+use super::grants::{Active, Grants, V2_ENTRY};
+use super::{Entry, State};
 use crate::memory::{MachineFrame, MachineMemory, as_bytes, from_bytes};
 
 /// The flags that say that a peer uses the page.
@@ -96,13 +97,7 @@ fn read_v2_entry(grants: &Grants, memory: &MachineMemory, reference: u32) -> Opt
 }
 
 /// Writes into an entry whether its page is read and written by peers.
-pub(super) fn mark_use(
-    grants: &Grants,
-    memory: &MachineMemory,
-    reference: u32,
-    reading: bool,
-    writing: bool,
-) {
+fn mark_use(grants: &Grants, memory: &MachineMemory, reference: u32, reading: bool, writing: bool) {
     let now = flags::READING.val(reading.into()).value | flags::WRITING.val(writing.into()).value;
     if grants.version == 2 {
         let in_page = PAGE_SIZE / size_of::<u16>();
@@ -114,6 +109,57 @@ pub(super) fn mark_use(
         // Set before clear: an entry in use never reads as unused.
         entry.flags().fetch_or(now, Ordering::SeqCst);
         entry.flags().fetch_and(!IN_USE | now, Ordering::SeqCst);
+    }
+}
+
+impl State {
+    /// Counts a mapping of a domain's grant, and marks the entry as in use.
+    pub(crate) fn pin_grant(
+        &mut self,
+        owner: usize,
+        reference: u32,
+        by: Domid,
+        frame: MachineFrame,
+        writable: bool,
+    ) {
+        let grants = &mut self.domains[owner].grants;
+        let unused = Active { by, frame, readers: 0, writers: 0 };
+        let active = grants.active.entry(reference).or_insert(unused);
+        if writable {
+            active.writers += 1;
+        } else {
+            active.readers += 1;
+        }
+        let writing = active.writers > 0;
+        mark_use(grants, &self.memory, reference, true, writing);
+    }
+
+    /// Ends a mapping: its frame is empty. When it was the last of the grant, the entry is unused.
+    pub(crate) fn end_map(&mut self, domain: usize, handle: usize) {
+        let Some(map) = self.domains[domain].grants.maps[handle].take() else { return };
+        self.domains[domain].grants.return_handle(handle);
+        let physmap = &mut self.domains[domain].physmap;
+        let at = physmap.frame(Frame::containing(map.address).0);
+        if let Some(at) = at.filter(|at| matches!(physmap.entries[*at], Entry::Grant { .. })) {
+            // If the host refuses, the page stays visible, as after a translation that was not
+            // flushed.
+            let _ = physmap.put(at, Entry::Empty, &self.memory);
+        }
+        self.frames.release(map.frame);
+        // A domain that was restored meanwhile has another number, and another table.
+        let owner = self.domains.iter_mut().find(|owner| owner.id == map.owner);
+        let Some(owner) = owner else { return };
+        let Some(active) = owner.grants.active.get_mut(&map.reference) else { return };
+        if map.writable {
+            active.writers -= 1;
+        } else {
+            active.readers -= 1;
+        }
+        let (used, writing) = (active.readers + active.writers > 0, active.writers > 0);
+        if !used {
+            owner.grants.active.remove(&map.reference);
+        }
+        mark_use(&owner.grants, &self.memory, map.reference, used, writing);
     }
 }
 

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use xen_hal::hypercall::Errno;
-use xen_hal::platform::{Frame, PAGE_SIZE};
+use xen_hal::platform::PAGE_SIZE;
 use xen_pac::base::Domid;
 use xen_pac::grant_table::GrantTableV1Page;
 
-use super::grant_entry::mark_use;
-use super::{Entry, Frames, State};
+use super::Frames;
 use crate::memory::{MachineFrame, MachineMemory};
 
 /// How many pages a table may have.
@@ -132,56 +131,5 @@ impl Grants {
             self.status_frames.push(free.take_for_xen(memory)?);
         }
         Ok(())
-    }
-}
-
-impl State {
-    /// Counts a mapping of a domain's grant, and marks the entry as in use.
-    pub(crate) fn pin_grant(
-        &mut self,
-        owner: usize,
-        reference: u32,
-        by: Domid,
-        frame: MachineFrame,
-        writable: bool,
-    ) {
-        let grants = &mut self.domains[owner].grants;
-        let unused = Active { by, frame, readers: 0, writers: 0 };
-        let active = grants.active.entry(reference).or_insert(unused);
-        if writable {
-            active.writers += 1;
-        } else {
-            active.readers += 1;
-        }
-        let writing = active.writers > 0;
-        mark_use(grants, &self.memory, reference, true, writing);
-    }
-
-    /// Ends a mapping: its frame is empty. When it was the last of the grant, the entry is unused.
-    pub(crate) fn end_map(&mut self, domain: usize, handle: usize) {
-        let Some(map) = self.domains[domain].grants.maps[handle].take() else { return };
-        self.domains[domain].grants.return_handle(handle);
-        let physmap = &mut self.domains[domain].physmap;
-        let at = physmap.frame(Frame::containing(map.address).0);
-        if let Some(at) = at.filter(|at| matches!(physmap.entries[*at], Entry::Grant { .. })) {
-            // If the host refuses, the page stays visible, as after a translation that was not
-            // flushed.
-            let _ = physmap.put(at, Entry::Empty, &self.memory);
-        }
-        self.frames.release(map.frame);
-        // A domain that was restored meanwhile has another number, and another table.
-        let owner = self.domains.iter_mut().find(|owner| owner.id == map.owner);
-        let Some(owner) = owner else { return };
-        let Some(active) = owner.grants.active.get_mut(&map.reference) else { return };
-        if map.writable {
-            active.writers -= 1;
-        } else {
-            active.readers -= 1;
-        }
-        let (used, writing) = (active.readers + active.writers > 0, active.writers > 0);
-        if !used {
-            owner.grants.active.remove(&map.reference);
-        }
-        mark_use(&owner.grants, &self.memory, map.reference, used, writing);
     }
 }

@@ -23,11 +23,8 @@ use xen_pac::hvm::HVM_NR_PARAMS;
 use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
-use crate::config::DomainConfig;
-use crate::failure::FailureKind;
-use crate::faults::{FaultRates, Faults};
+use crate::config::{DomainConfig, FailureKind, FaultRates, Faults, Profile, Role};
 use crate::memory::{MachineFrame, MachineMemory};
-use crate::profile::{Profile, Role};
 pub(crate) use grant_entry::{read_entry, reserved_entries, write_reserved_entries};
 pub(crate) use grants::{Grants, MAX_FRAMES, Map};
 pub(crate) use hash::{Fnv64, TraceHash};

@@ -7,7 +7,7 @@ use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
 use super::{Area, Domain, Entry, Grants, NANOS_PER_SECOND, Run, State, Vcpu, VcpuKey};
-use crate::failure::FailureKind;
+use crate::config::FailureKind;
 
 /// The uptime of the host on which a domain is restored, in seconds, is at most this.
 const MAX_UPTIME: usize = 1000;

@@ -9,8 +9,8 @@ use xen_pac::grant_table::{GrantReservedRef, grant_entry_flags, raw};
 use xen_pac::hvm::HvmParam;
 
 use super::{Binding, Entry, State, VcpuKey};
+use crate::config::Role;
 use crate::memory::as_bytes;
-use crate::profile::Role;
 
 /// The domain that serves others.
 const DOM0: Domid = Domid(0);

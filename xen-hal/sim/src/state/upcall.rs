@@ -8,7 +8,7 @@ use xen_pac::base::{Virq, XenUlong};
 use xen_pac::shared_info::VcpuInfo;
 
 use super::{Binding, Handler, Run, State, VcpuKey};
-use crate::failure::FailureKind;
+use crate::config::FailureKind;
 
 /// The private interrupt that signals events on Arm.
 const ARM_INTERRUPT: u8 = 31;

@@ -5,8 +5,8 @@ use xen_pac::command::Command;
 use xen_pac::console::command;
 
 use super::{Answer, Call};
+use crate::config::Role;
 use crate::memory;
-use crate::profile::Role;
 
 /// How many bytes Xen copies at a time.
 const CHUNK: usize = 128;

@@ -11,7 +11,7 @@ use xen_pac::event_channel::{
 };
 
 use super::{Answer, Call};
-use crate::profile::Role;
+use crate::config::Role;
 use crate::state::{Binding, VcpuKey};
 
 /// How many VIRQs there are.

@@ -9,7 +9,7 @@ use xen_pac::hvm::{
 };
 
 use super::{Answer, Call};
-use crate::profile::Profile;
+use crate::config::Profile;
 use crate::state::VcpuKey;
 
 /// The lowest vector that Xen accepts.

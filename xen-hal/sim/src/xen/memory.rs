@@ -11,8 +11,8 @@ use xen_pac::memory::{
 };
 
 use super::{Answer, Call};
+use crate::config::Role;
 use crate::memory::MachineFrame;
-use crate::profile::Role;
 use crate::state::{Entry, FIRST};
 
 /// The largest order of an extent, for a guest and for a control domain.

@@ -13,7 +13,7 @@ use xen_pac::sched::{
 };
 
 use super::{Answer, Call};
-use crate::profile::Role;
+use crate::config::Role;
 use crate::state::{NANOS_PER_SECOND, Run};
 
 /// How many ports can be polled at once.

@@ -11,8 +11,8 @@ use xen_pac::version::{
 };
 
 use super::{Answer, Call};
+use crate::config::Role;
 use crate::memory;
-use crate::profile::Role;
 
 /// The point release on which the transcripts were recorded.
 const EXTRAVERSION: &str = ".7";

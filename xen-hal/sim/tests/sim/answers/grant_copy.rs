@@ -1,4 +1,4 @@
-//! Copies between pages that are lent and pages of one's own.
+//! Copies between pages that are granted and pages of the caller.
 
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, command};
@@ -76,7 +76,7 @@ fn whose_the_pages_are() {
                     Grant(own, 512),
                     GENERAL,
                 ),
-                ("one's own", mine, mine, OKAY),
+                ("the caller's own", mine, mine, OKAY),
             ] {
                 t.is(what, copy(t, from, to), status);
             }

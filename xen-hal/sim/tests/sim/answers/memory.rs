@@ -184,7 +184,7 @@ fn the_control_domain_may_and_devices_are_its_own() {
         t.is("size", t.give(command::CurrentReservation, &mut XenMemoryDomain::new(GUEST)), Ok(63));
         t.is("devices in a guest", add(t, GUEST, 5, 0, frame), EACCES);
         t.is(
-            "devices of one's own, of which x86 does not speak",
+            "devices of the domain itself, which x86 does not have",
             add(t, Domid::SELF, 5, 0, frame),
             EINVAL,
         );

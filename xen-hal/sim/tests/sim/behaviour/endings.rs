@@ -1,5 +1,5 @@
 //! How programs end, and what goes with them: values that are dropped when their domain has ended
-//! already, pages that somebody still uses, and waits for what never comes.
+//! already, pages that a peer still uses, and waits for what never comes.
 
 use core::time::Duration;
 use std::ops::ControlFlow;
@@ -134,7 +134,7 @@ fn a_mapping_is_there_until_its_domain_has_left() {
 }
 
 #[test]
-fn a_page_that_somebody_maps_is_not_given_to_anybody_else() {
+fn a_page_that_a_peer_maps_is_given_to_no_other_domain() {
     let lender = |guest: Guest| {
         let grant = lend(guest);
         guest.publish("grant", grant.reference().0.into());

@@ -46,7 +46,7 @@ fn an_event_goes_to_the_other_end() {
         let _ = t.wait_for_key("bound");
         t.is("nothing has come here", is_pending(shared, 1), false);
         t.is("signalled", send(t, 1), OK);
-        t.is("nor does one's own", is_pending(shared, 1), false);
+        t.is("nor does the caller's", is_pending(shared, 1), false);
         t.publish("signalled", 1);
         let _ = t.wait_for_key("answered");
         t.is("the answer", is_pending(shared, 1), true);

@@ -1,6 +1,14 @@
-//! What a domain is created with.
+//! What tests pass and get: the profile of a machine, a domain's configuration, faults, failures.
 
-use crate::profile::Role;
+mod failure;
+mod faults;
+mod profile;
+
+pub use failure::{Failure, FailureKind};
+pub(crate) use failure::{Place, SEED_VARIABLE, replay};
+pub(crate) use faults::Faults;
+pub use faults::{Fault, FaultRates};
+pub use profile::{Arch, Profile, Role};
 
 /// What a domain is created with: one vCPU and 64 pages by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

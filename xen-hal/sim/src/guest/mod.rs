@@ -1,5 +1,8 @@
 //! What a program on a simulated vCPU can use.
 
+mod peer;
+mod snapshot;
+
 use core::ptr::NonNull;
 use core::time::Duration;
 use std::sync::Arc;
@@ -11,11 +14,12 @@ use xen_hal::vcpu::Area;
 use xen_pac::access::Data;
 use xen_pac::base::{Domid, Virq};
 
-use crate::faults::{Fault, FaultRates};
+use crate::config::{Fault, FaultRates};
 use crate::platform::{DomainSpace, Hypervisor, InterruptFlag, VirtualCounter};
-use crate::snapshot::Snapshot;
 use crate::state::{FIRST, Program, VcpuKey};
 use crate::vcpu;
+pub use peer::hostile_peer;
+pub use snapshot::Snapshot;
 
 /// The vCPU that runs: the HAL's traits for it, and the controls of the simulator.
 ///

@@ -6,8 +6,8 @@ use std::env;
 use std::ffi::OsString;
 use std::thread;
 
-use crate::failure::{SEED_VARIABLE, replay};
-use crate::machine::Report;
+use super::Report;
+use crate::config::{SEED_VARIABLE, replay};
 
 /// Runs a test with `count` seeds, from 0 up, until it fails. If the environment variable
 /// `XEN_SIM_SEED` is set, runs it with that seed only.

@@ -7,7 +7,7 @@ use xen_hal::platform::PAGE_SIZE;
 use xen_pac::access::Data;
 use xen_pac::base::Domid;
 
-use crate::guest::Guest;
+use super::Guest;
 use crate::platform::{Hypervisor, map_target};
 
 /// How many grant references of the victim it tries.

@@ -1,5 +1,7 @@
 //! Creates a machine, gives it domains, and runs it.
 
+mod seeds;
+
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::rc::Rc;
@@ -8,14 +10,12 @@ use std::{io, thread};
 use xen_pac::base::Domid;
 use xen_pac::sched::ShutdownReason;
 
-use crate::config::DomainConfig;
-use crate::failure::{Failure, FailureKind};
-use crate::faults::FaultRates;
+use crate::config::{DomainConfig, Failure, FailureKind, FaultRates, Profile};
 use crate::guest::{Guest, ProgramResult, boxed};
-use crate::profile::Profile;
 use crate::scheduler::Scheduler;
 use crate::state::{BEGINNING, Domain, State};
 use crate::vcpu;
+pub use seeds::for_each_seed;
 
 /// How many frames a machine has.
 const FRAMES: usize = 8192;
