@@ -100,8 +100,9 @@ impl<H: Hypercall> Vcpu<H> {
         })
     }
 
-    /// Lets Xen keep the vCPU's run times in `area`, which it finds by its virtual address. The
-    /// area of a former registration, by either form, is written no longer. Upstream:
+    /// Lets Xen keep the vCPU's run times in `area`, which it finds by its virtual address. Xen no
+    /// longer updates the area of an earlier registration in this form. If the vCPU has an area by
+    /// its physical address, Xen fills `area` once and goes on with the other. Upstream:
     /// `VCPUOP_register_runstate_memory_area`.
     ///
     /// On x86 Xen looks the address up each time that it writes, in the page table that the vCPU
@@ -128,8 +129,8 @@ impl<H: Hypercall> Vcpu<H> {
     }
 
     /// As [`register_runstate`](Self::register_runstate), by the area's physical address, which
-    /// needs no promise. Not on Arm. Since Xen 4.18. Upstream:
-    /// `VCPUOP_register_runstate_phys_area`.
+    /// needs no promise. Xen no longer updates any area that the vCPU registered earlier. Not on
+    /// Arm. Since Xen 4.18. Upstream: `VCPUOP_register_runstate_phys_area`.
     ///
     /// # Errors
     ///

@@ -16,8 +16,9 @@ impl<H: Hypercall> Vcpu<H> {
     /// address: for programs in user mode, say, that are to read the clock and nothing else. x86
     /// only. Upstream: `VCPUOP_register_vcpu_time_memory_area`.
     ///
-    /// The address is looked up each time that Xen writes. From 4.18 on,
-    /// [`register_time_physical`](Self::register_time_physical) has no such dependence.
+    /// Xen looks the address up each time that it writes. From 4.18 on,
+    /// [`register_time_physical`](Self::register_time_physical) has no such dependence. If the vCPU
+    /// has an area in that form, Xen does not write to `area`.
     ///
     /// # Errors
     ///

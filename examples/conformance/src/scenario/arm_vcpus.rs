@@ -339,7 +339,7 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
     sched::watchdogs(machine, t)
 }
 
-/// The parameters, raw and by their types, and what there is to be told of events.
+/// The parameters, raw and by their types, and the ways to deliver events.
 pub(super) fn hvm<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = machine.xen();
     let get = |domain: Domid, index: u32| -> Result<u64, Errno> {
