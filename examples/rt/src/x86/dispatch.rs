@@ -1,5 +1,5 @@
-//! What the entry points of interrupts call: upcalls lead to the program's handlers; exceptions, and
-//! vectors without a handler, are reported and end the guest.
+//! What the entry points of interrupts call: upcalls lead to the program's handlers; exceptions
+//! and vectors without a handler end the guest.
 
 use core::arch::asm;
 
