@@ -76,6 +76,12 @@ fn publish<S: Stored>(backend: NonNull<u8>) -> bool {
     true
 }
 
+#[inline(always)]
+fn methods() -> &'static Methods {
+    // SAFETY: `METHODS` always holds a static reference.
+    unsafe { &*METHODS.load(Ordering::Acquire) }
+}
+
 /// How `BACKEND` holds a backend.
 trait Stored: 'static {
     type Backend: Hypercall;
@@ -136,6 +142,8 @@ macro_rules! word {
 macro_rules! methods {
     ($($call:ident($($argument:ident),*))*) => {
         struct Methods {
+            restores: fn() -> u32,
+            count_restore: fn(),
             $($call: unsafe extern "C" fn(u32 $(, word!($argument))*) -> isize,)*
         }
 
@@ -152,7 +160,23 @@ macro_rules! methods {
                         unsafe { backend.$call(number $(, $argument)*) }
                     }
                 )*
-                const { &Self { $($call: $call::<S>),* } }
+                fn restores<S: Stored>() -> u32 {
+                    // SAFETY: the methods of `S` are in use only after its publication.
+                    unsafe { S::get() }.restores()
+                }
+
+                fn count_restore<S: Stored>() {
+                    // SAFETY: as above.
+                    unsafe { S::get() }.count_restore();
+                }
+
+                const {
+                    &Self {
+                        restores: restores::<S>,
+                        count_restore: count_restore::<S>,
+                        $($call: $call::<S>),*
+                    }
+                }
             }
         }
 
@@ -161,12 +185,18 @@ macro_rules! methods {
             $(
                 #[inline(always)]
                 unsafe fn $call(&self, number: u32 $(, $argument: usize)*) -> isize {
-                    // SAFETY: `METHODS` always holds a static reference.
-                    let methods = unsafe { &*METHODS.load(Ordering::Acquire) };
                     // SAFETY: the caller's obligations are the same.
-                    unsafe { (methods.$call)(number $(, $argument)*) }
+                    unsafe { (methods().$call)(number $(, $argument)*) }
                 }
             )*
+
+            fn restores(&self) -> u32 {
+                (methods().restores)()
+            }
+
+            fn count_restore(&self) {
+                (methods().count_restore)();
+            }
         }
     };
 }

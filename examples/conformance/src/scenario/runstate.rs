@@ -10,6 +10,7 @@ use core::time::Duration;
 use xen_hal::Xen;
 use xen_hal::clock::{Clock, PvClock};
 use xen_hal::hypercall::Hypercall;
+use xen_hal::memory::WidthLatch;
 use xen_hal::platform::VcpuId;
 use xen_hal::vcpu::{RunTimes, RunstateArea, UpdateFlag, Vcpu};
 use xen_pac::base::Virq;
@@ -36,18 +37,19 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     machine.world().set_port(SECOND, ipi.port());
     machine.enable_interrupts();
     let marked = UpdateFlag::request(machine.xen())?;
+    let latch = WidthLatch::new(machine.xen())?;
     let (me, nobody) = (xen.vcpu(FIRST), xen.vcpu(VcpuId(2)));
     let (mine, spare) = (area(machine, 3), area(machine, 4));
     // SAFETY: all page tables there are map all memory to itself, here and below.
-    line!(t, "run times of vCPU 2:", unsafe { nobody.register_runstate(mine) }.map(drop));
-    let physical = me.register_runstate_physical(&machine.space(), area(machine, 7));
+    line!(t, "run times of vCPU 2:", unsafe { nobody.register_runstate(latch, mine) }.map(drop));
+    let physical = me.register_runstate_physical(&machine.space(), latch, area(machine, 7));
     line!(t, "by a physical address:", physical.map(drop));
     // SAFETY: as above.
-    let first = unsafe { me.register_runstate(mine) };
+    let first = unsafe { me.register_runstate(latch, mine) };
     let own = first.map_err(|_| Failure::Broken("run times can be registered"))?;
     line!(t, "run times of this vCPU:", own.read_own().state, "since", Time);
     // SAFETY: as above.
-    line!(t, "in the same area again:", unsafe { me.register_runstate(mine) }.map(drop));
+    line!(t, "in the same area again:", unsafe { me.register_runstate(latch, mine) }.map(drop));
     if let Ok(physical) = physical {
         let before = own.read_own();
         asleep(machine, t, physical)?;
@@ -56,16 +58,16 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let own = physical.unwrap_or(own);
     asleep(machine, t, own)?;
     let moved = match physical {
-        Ok(_) => me.register_runstate_physical(&machine.space(), spare),
+        Ok(_) => me.register_runstate_physical(&machine.space(), latch, spare),
         // SAFETY: as above.
-        Err(_) => unsafe { me.register_runstate(spare) },
+        Err(_) => unsafe { me.register_runstate(latch, spare) },
     };
     let moved = moved.map_err(|_| Failure::Broken("run times can be registered again"))?;
     line!(t, "in another area:", moved.read_own().state);
     let before = own.read_own();
     asleep(machine, t, moved)?;
     line!(t, "the old area is as it was:", own.read_own() == before);
-    another(machine, t, marked)?;
+    another(machine, t, latch, marked)?;
     time(machine, t)
 }
 
@@ -104,11 +106,16 @@ fn asleep<M: Machine>(machine: &M, t: &Transcript<'_>, own: RunstateArea) -> Res
 }
 
 /// Sees what the other vCPU does.
-fn another<M: Machine>(machine: &M, t: &Transcript<'_>, marked: UpdateFlag) -> Result<(), Failure> {
+fn another<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    latch: WidthLatch<M::Xen>,
+    marked: UpdateFlag,
+) -> Result<(), Failure> {
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
     let other = xen.vcpu(SECOND);
     // SAFETY: as above.
-    let theirs = unsafe { other.register_runstate(area(machine, 5)) }
+    let theirs = unsafe { other.register_runstate(latch, area(machine, 5)) }
         .map_err(|_| Failure::Broken("run times can be registered"))?;
     let idle = theirs.read(marked);
     // It was never anything else, so whatever is counted is from after the state began.
