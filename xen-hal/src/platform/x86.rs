@@ -2,7 +2,8 @@
 
 use core::arch::asm;
 
-use super::{Counter, CurrentVcpu, Interrupts, VcpuId, XenCpuid};
+use super::{Counter, CurrentVcpu, Interrupts, VcpuId};
+use crate::hypercall::XenCpuid;
 
 /// The time stamp counter, read in order with memory accesses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,8 +14,8 @@ impl Counter for Tsc {
     fn read(&self) -> u64 {
         let (low, high): (u32, u32);
         // SAFETY: both instructions exist on every processor that Xen runs on, and change only the
-        // named registers. The first `lfence` waits for earlier loads; the second prevents later
-        // loads from starting early. Without `nomem` the compiler keeps the order as well.
+        // registers named. The first `lfence` waits for earlier loads; the second keeps later loads
+        // from starting early. Without `nomem` the compiler keeps the order as well.
         unsafe {
             asm!(
                 "lfence",
@@ -36,7 +37,7 @@ pub struct LocalInterrupts(());
 const INTERRUPT_FLAG: usize = 1 << 9;
 
 impl LocalInterrupts {
-    /// Returns the handle.
+    /// Promises that the program may control interrupts.
     ///
     /// # Safety
     ///
@@ -47,12 +48,13 @@ impl LocalInterrupts {
     }
 }
 
-/// Reads the register of flags.
+/// The register of flags.
 #[inline(always)]
 fn flags() -> usize {
     let flags: usize;
     // The suffix matters: in Intel syntax, a bare `pushf` is the 16-bit form on 32-bit x86.
-    // SAFETY: without `nostack` the compiler reserves the stack that `push` uses.
+    // SAFETY: the stack is used below the red zone's reach: without `nostack` the compiler makes
+    // room.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags));
@@ -90,13 +92,13 @@ unsafe impl Interrupts for LocalInterrupts {
     }
 }
 
-/// The calling vCPU by CPUID, which Xen emulates. It needs no set-up and takes about as long as a
-/// hypercall. Kernels usually have a faster way, such as a segment register.
+/// The calling vCPU by CPUID, which Xen answers: it works without set-up, and takes about as long
+/// as a hypercall. Kernels usually have a faster way, such as a segment register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuidVcpu(XenCpuid);
 
 impl CpuidVcpu {
-    /// Returns `None` if Xen is older than 4.6 and has no such leaf.
+    /// `None` if this Xen does not say which vCPU calls: before 4.6.
     #[must_use]
     pub fn new(cpuid: XenCpuid) -> Option<Self> {
         cpuid.vcpu_id().is_some().then_some(Self(cpuid))
@@ -106,7 +108,7 @@ impl CpuidVcpu {
 // SAFETY: Xen answers for the vCPU that executes the instruction.
 unsafe impl CurrentVcpu for CpuidVcpu {
     fn current_vcpu(&self) -> VcpuId {
-        // `new` has checked that the leaf has the number.
+        // `new` saw that the leaf has the number.
         self.0.vcpu_id().unwrap_or_default()
     }
 }

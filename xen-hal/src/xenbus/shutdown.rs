@@ -43,9 +43,7 @@ pub enum ShutdownRequest {
 /// use xen_hal::xenbus::{ShutdownControl, ShutdownRequest};
 /// use xen_hal::xenstore::{Store, StoreError};
 ///
-/// fn start<H: Hypercall + Copy, W: Wait>(
-///     store: &mut Store<'_, H, W>,
-/// ) -> Result<ShutdownControl, StoreError> {
+/// fn start<H: Hypercall + Copy, W: Wait>(store: &mut Store<'_, H, W>) -> Result<ShutdownControl, StoreError> {
 ///     ShutdownControl::watch(store)
 /// }
 ///

@@ -40,8 +40,7 @@ fn kernel(guest: Guest) -> Result<(), Box<dyn Error>> {
             None => {}
             Some(ShutdownRequest::Suspend) => {
                 console.flush()?;
-                // SAFETY: the domain has registered nothing.
-                if unsafe { Xen::new(xen).sched().suspend() }? == Resumed::Restored {
+                if Xen::new(xen).sched().shutdown(ShutdownReason::SUSPEND)? == Resumed::Restored {
                     // SAFETY: the toolstack keeps the rings at their frames.
                     unsafe { console.reopen(|frame| guest.frame(frame)) }?;
                     // SAFETY: as above.

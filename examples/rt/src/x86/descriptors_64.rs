@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 
 use xen_hal::platform::VcpuId;
 
-use crate::MAX_VCPUS;
+use super::vcpus::MAX_VCPUS;
 
 /// The code segment's selector.
 const CODE: u16 = 0x08;

@@ -140,7 +140,7 @@ global_asm!(
     data_segment = const DATA_SEGMENT,
     stack_size = const STACK_SIZE,
     start = sym super::start,
-    secondary = sym super::secondary,
+    secondary = sym super::vcpus::secondary,
 );
 
 unsafe extern "C" {

@@ -1,10 +1,6 @@
 //! Xen's own console.
 
-use xen_pac::hypercall::HypercallNr;
-use xen_sim::{DomainConfig, Profile};
-
-use crate::support::answer::*;
-use crate::support::{NO_COMMAND, NOWHERE, OK, one};
+use crate::support::prelude::*;
 
 const WRITE: usize = 0;
 const READ: usize = 1;
@@ -20,13 +16,13 @@ fn who_may_is_answered_by_what_is_wrong() {
             t.is("unknown", console(NO_COMMAND, TOO_MANY, NOWHERE), ENOSYS);
             t.is("write from nowhere", console(WRITE, 1, NOWHERE), EFAULT);
             t.is("write of nothing from nowhere", console(WRITE, 0, NOWHERE), OK);
-            t.is("write", console(WRITE, 4, crate::support::address(&mut text)), OK);
+            t.is("write", console(WRITE, 4, address(&mut text)), OK);
             t.is("read of too much, to nowhere", console(READ, TOO_MANY, NOWHERE), E2BIG);
             t.is("read of as much as may be", console(READ, TOO_MANY - 1, NOWHERE), OK);
             t.type_in(b"input");
             t.is("read of input to nowhere", console(READ, 3, NOWHERE), EFAULT);
             let mut input = [0; 8];
-            let mut read = |count| console(READ, count, crate::support::address(&mut input));
+            let mut read = |count| console(READ, count, address(&mut input));
             t.is("read of input, in parts", [read(3), read(8), read(8)], [3, 2, 0].map(Ok));
         });
         assert!(report.consoles.values().all(|console| console == "told"), "{report:?}");

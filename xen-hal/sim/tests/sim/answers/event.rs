@@ -1,20 +1,8 @@
 //! Event channels, of a domain by itself.
 
-use xen_pac::base::{Domid, Virq};
-use xen_pac::event_channel::{
-    EvtchnInitControl, EvtchnPriority, EvtchnSetPriority, EvtchnState, EvtchnStatus, EvtchnStatusU,
-    command,
-};
-use xen_pac::hypercall::HypercallNr;
-use xen_sim::{DomainConfig, Profile};
+use xen_pac::event_channel::command;
 
-use crate::support::answer::*;
-use crate::support::events::{
-    alloc, bind_vcpu, close, fill, interdomain, ipi, pirq, reset, send, status, unmask, virq,
-};
-use crate::support::{
-    Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, is_arm, one, release,
-};
+use crate::support::prelude::*;
 
 fn init_control(t: &Table, gfn: u64, offset: u32, vcpu: u32) -> Answer {
     t.give(command::InitControl, &mut EvtchnInitControl::new(gfn, offset, vcpu))
@@ -26,207 +14,188 @@ fn set_priority(t: &Table, port: u32, priority: u32) -> Answer {
 
 #[test]
 fn arguments_that_are_nowhere_and_commands_that_are_not() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            for (what, answer) in [
-                ("alloc_unbound", t.give_nowhere(command::AllocUnbound)),
-                ("bind_interdomain", t.give_nowhere(command::BindInterdomain)),
-                ("bind_virq", t.give_nowhere(command::BindVirq)),
-                ("bind_ipi", t.give_nowhere(command::BindIpi)),
-                ("bind_pirq", t.give_nowhere(command::BindPirq)),
-                ("close", t.give_nowhere(command::Close)),
-                ("send", t.give_nowhere(command::Send)),
-                ("status", t.give_nowhere(command::Status)),
-                ("bind_vcpu", t.give_nowhere(command::BindVcpu)),
-                ("unmask", t.give_nowhere(command::Unmask)),
-                ("reset", t.give_nowhere(command::Reset)),
-                ("init_control", t.give_nowhere(command::InitControl)),
-                ("expand_array", t.give_nowhere(command::ExpandArray)),
-                ("set_priority", t.give_nowhere(command::SetPriority)),
-            ] {
-                t.is(what, answer, EFAULT);
-            }
-            t.is(
-                "unknown, before the argument is looked at",
-                t.raw(HypercallNr::EVENT_CHANNEL_OP, [NO_COMMAND, NOWHERE, 0]),
-                ENOSYS,
-            );
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        for (what, answer) in [
+            ("alloc_unbound", t.give_nowhere(command::AllocUnbound)),
+            ("bind_interdomain", t.give_nowhere(command::BindInterdomain)),
+            ("bind_virq", t.give_nowhere(command::BindVirq)),
+            ("bind_ipi", t.give_nowhere(command::BindIpi)),
+            ("bind_pirq", t.give_nowhere(command::BindPirq)),
+            ("close", t.give_nowhere(command::Close)),
+            ("send", t.give_nowhere(command::Send)),
+            ("status", t.give_nowhere(command::Status)),
+            ("bind_vcpu", t.give_nowhere(command::BindVcpu)),
+            ("unmask", t.give_nowhere(command::Unmask)),
+            ("reset", t.give_nowhere(command::Reset)),
+            ("init_control", t.give_nowhere(command::InitControl)),
+            ("expand_array", t.give_nowhere(command::ExpandArray)),
+            ("set_priority", t.give_nowhere(command::SetPriority)),
+        ] {
+            t.is(what, answer, EFAULT);
+        }
+        rows! { t;
+            "unknown, before the argument is looked at",
+                t.raw(HypercallNr::EVENT_CHANNEL_OP, [NO_COMMAND, NOWHERE, 0]) => ENOSYS;
+        }
+    });
 }
 
 #[test]
 fn ports_that_are_asked_for() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new().vcpus(2), move |t| {
-            let own = t.domain();
-            t.is("alloc_unbound in no domain", alloc(t, NOBODY, own), ESRCH);
-            t.is(
-                "alloc_unbound for no domain",
-                alloc(t, Domid::SELF, NOBODY),
-                if is_arm(profile) { ESRCH } else { Ok(1) },
-            );
-            t.is("reset", reset(t, Domid::SELF), OK);
-            t.is("alloc_unbound in oneself by number", alloc(t, own, own), Ok(1));
+    on(PROFILES, DomainConfig::new().vcpus(2), |profile, t| {
+        let own = t.domain();
+        rows! { t;
+            "alloc_unbound in no domain", alloc(t, NOBODY, own) => ESRCH;
+            "alloc_unbound for no domain",
+                alloc(t, Domid::SELF, NOBODY) => if is_arm(profile) { ESRCH } else { Ok(1) };
+            "reset", reset(t, Domid::SELF) => OK;
+            "alloc_unbound in oneself by number", alloc(t, own, own) => Ok(1);
+        }
 
-            t.is("bind_interdomain to no domain", interdomain(t, NOBODY, 1), ESRCH);
-            for (what, port) in [
-                ("free", 2),
-                ("port 0", 0),
-                ("the last of the bucket", 63),
-                ("past the bucket", 64),
-                ("absurd", u32::MAX),
-            ] {
-                t.is(what, interdomain(t, own, port), EINVAL);
+        t.is("bind_interdomain to no domain", interdomain(t, NOBODY, 1), ESRCH);
+        for (what, port) in [
+            ("free", 2),
+            ("port 0", 0),
+            ("the last of the bucket", 63),
+            ("past the bucket", 64),
+            ("absurd", u32::MAX),
+        ] {
+            t.is(what, interdomain(t, own, port), EINVAL);
+        }
+        if !is_arm(profile) {
+            let reserved = alloc(t, own, NOBODY).expect("there is room") as u32;
+            rows! { t;
+                "bind_interdomain to one that is for another",
+                    interdomain(t, own, reserved) => EINVAL;
+                "closed", close(t, reserved) => OK;
             }
-            if !is_arm(profile) {
-                let reserved = alloc(t, own, NOBODY).expect("there is room") as u32;
-                t.is(
-                    "bind_interdomain to one that is for another",
-                    interdomain(t, own, reserved),
-                    EINVAL,
-                );
-                t.is("closed", close(t, reserved), OK);
-            }
-            t.is("bind_interdomain", interdomain(t, Domid::SELF, 1), Ok(2));
-            t.is("to one that is bound", interdomain(t, own, 1), EINVAL);
+        }
+        t.is("bind_interdomain", interdomain(t, Domid::SELF, 1), Ok(2));
+        t.is("to one that is bound", interdomain(t, own, 1), EINVAL);
 
-            t.is("virq 24", virq(t, 24, 0), EINVAL);
-            t.is("virq 24 on no vCPU", virq(t, 24, 9), EINVAL);
-            t.is("a global one on vCPU 1", virq(t, Virq::CONSOLE.0, 1), EINVAL);
-            t.is("a global one on no vCPU", virq(t, Virq::CONSOLE.0, 9), EINVAL);
-            t.is("the timer on no vCPU", virq(t, Virq::TIMER.0, 2), ENOENT);
-            t.is("the timer", virq(t, Virq::TIMER.0, 0), Ok(3));
-            t.is("the timer again", virq(t, Virq::TIMER.0, 0), EEXIST);
-            t.is("the timer of vCPU 1", virq(t, Virq::TIMER.0, 1), Ok(4));
-            t.is("a global one", virq(t, Virq::CONSOLE.0, 0), Ok(5));
-            t.is("moved to vCPU 1", bind_vcpu(t, 5, 1), OK);
-            t.is("it is still bound", virq(t, Virq::CONSOLE.0, 0), EEXIST);
+        t.is("virq 24", virq(t, 24, 0), EINVAL);
+        t.is("virq 24 on no vCPU", virq(t, 24, 9), EINVAL);
+        t.is("a global one on vCPU 1", virq(t, Virq::CONSOLE.0, 1), EINVAL);
+        t.is("a global one on no vCPU", virq(t, Virq::CONSOLE.0, 9), EINVAL);
+        t.is("the timer on no vCPU", virq(t, Virq::TIMER.0, 2), ENOENT);
+        t.is("the timer", virq(t, Virq::TIMER.0, 0), Ok(3));
+        t.is("the timer again", virq(t, Virq::TIMER.0, 0), EEXIST);
+        t.is("the timer of vCPU 1", virq(t, Virq::TIMER.0, 1), Ok(4));
+        t.is("a global one", virq(t, Virq::CONSOLE.0, 0), Ok(5));
+        t.is("moved to vCPU 1", bind_vcpu(t, 5, 1), OK);
+        t.is("it is still bound", virq(t, Virq::CONSOLE.0, 0), EEXIST);
 
-            t.is("IPI of no vCPU", ipi(t, 2), ENOENT);
-            t.is("IPI", ipi(t, 1), Ok(6));
-            t.is("pirq beyond", pirq(t, u32::MAX), EINVAL);
-            t.is("pirq", pirq(t, 40), Ok(7));
-            t.is("pirq again", pirq(t, 40), EEXIST);
-        });
-    }
+        t.is("IPI of no vCPU", ipi(t, 2), ENOENT);
+        t.is("IPI", ipi(t, 1), Ok(6));
+        t.is("pirq beyond", pirq(t, u32::MAX), EINVAL);
+        t.is("pirq", pirq(t, 40), Ok(7));
+        t.is("pirq again", pirq(t, 40), EEXIST);
+    });
 }
 
 #[test]
 fn no_more_ports() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new().vcpus(2), move |t| {
-            let own = t.domain();
-            t.is("the timer", virq(t, Virq::TIMER.0, 0), Ok(1));
-            t.is("pirq", pirq(t, 40), Ok(2));
-            fill(t);
-            t.is("alloc_unbound", alloc(t, Domid::SELF, own), ENOSPC);
-            t.is("alloc_unbound in no domain", alloc(t, NOBODY, own), ESRCH);
-            t.is(
-                "alloc_unbound for no domain, which SILO looks for later",
-                alloc(t, own, NOBODY),
-                ENOSPC,
-            );
-            t.is("bind_interdomain to an absurd port", interdomain(t, own, u32::MAX), ENOSPC);
-            t.is("bind_interdomain to no domain", interdomain(t, NOBODY, 1), ESRCH);
-            t.is("virq", virq(t, Virq::DEBUG.0, 0), ENOSPC);
-            t.is("virq on no vCPU", virq(t, Virq::DEBUG.0, 2), ENOENT);
-            t.is("virq again", virq(t, Virq::TIMER.0, 0), EEXIST);
-            t.is("IPI", ipi(t, 0), ENOSPC);
-            t.is("IPI of no vCPU", ipi(t, 2), ENOENT);
-            t.is("pirq", pirq(t, 41), ENOSPC);
-            t.is("pirq again", pirq(t, 40), EEXIST);
-            t.is("pirq beyond", pirq(t, u32::MAX), EINVAL);
-        });
-    }
+    on(PROFILES, DomainConfig::new().vcpus(2), |_, t| {
+        let own = t.domain();
+        t.is("the timer", virq(t, Virq::TIMER.0, 0), Ok(1));
+        t.is("pirq", pirq(t, 40), Ok(2));
+        fill(t);
+        rows! { t;
+            "alloc_unbound", alloc(t, Domid::SELF, own) => ENOSPC;
+            "alloc_unbound in no domain", alloc(t, NOBODY, own) => ESRCH;
+            "alloc_unbound for no domain, which SILO looks for later",
+                alloc(t, own, NOBODY) => ENOSPC;
+            "bind_interdomain to an absurd port", interdomain(t, own, u32::MAX) => ENOSPC;
+            "bind_interdomain to no domain", interdomain(t, NOBODY, 1) => ESRCH;
+            "virq", virq(t, Virq::DEBUG.0, 0) => ENOSPC;
+            "virq on no vCPU", virq(t, Virq::DEBUG.0, 2) => ENOENT;
+            "virq again", virq(t, Virq::TIMER.0, 0) => EEXIST;
+            "IPI", ipi(t, 0) => ENOSPC;
+            "IPI of no vCPU", ipi(t, 2) => ENOENT;
+            "pirq", pirq(t, 41) => ENOSPC;
+            "pirq again", pirq(t, 40) => EEXIST;
+            "pirq beyond", pirq(t, u32::MAX) => EINVAL;
+        }
+    });
 }
 
 #[test]
 fn ports_that_are_named() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new().vcpus(2), |t| {
-            let own = t.domain();
-            let closed = Ok(EvtchnState::CLOSED);
-            for (what, port) in [("port 0", 0), ("free", 1), ("the last of the bucket", 63)] {
-                t.is(&format!("{what}: close"), close(t, port), EINVAL);
-                t.is(&format!("{what}: send"), send(t, port), EINVAL);
-                t.is(&format!("{what}: status"), status(t, Domid::SELF, port), closed);
-                t.is(&format!("{what}: bind_vcpu"), bind_vcpu(t, port, 1), EINVAL);
-                t.is(&format!("{what}: bind_vcpu to no vCPU"), bind_vcpu(t, port, 2), ENOENT);
-                t.is(&format!("{what}: unmask"), unmask(t, port), OK);
-                t.is(&format!("{what}: set_priority"), set_priority(t, port, 3), ENOSYS);
+    on(PROFILES, DomainConfig::new().vcpus(2), |_, t| {
+        let own = t.domain();
+        let closed = Ok(EvtchnState::CLOSED);
+        for (what, port) in [("port 0", 0), ("free", 1), ("the last of the bucket", 63)] {
+            t.is(&format!("{what}: close"), close(t, port), EINVAL);
+            t.is(&format!("{what}: send"), send(t, port), EINVAL);
+            t.is(&format!("{what}: status"), status(t, Domid::SELF, port), closed);
+            t.is(&format!("{what}: bind_vcpu"), bind_vcpu(t, port, 1), EINVAL);
+            t.is(&format!("{what}: bind_vcpu to no vCPU"), bind_vcpu(t, port, 2), ENOENT);
+            t.is(&format!("{what}: unmask"), unmask(t, port), OK);
+            t.is(&format!("{what}: set_priority"), set_priority(t, port, 3), ENOSYS);
+        }
+        for (what, port) in [("past the bucket", 64), ("absurd", u32::MAX)] {
+            rows! { t;
+                &format!("{what}: close"), close(t, port) => EINVAL;
+                &format!("{what}: send"), send(t, port) => EINVAL;
+                &format!("{what}: status"), status(t, own, port).map(|_| 0) => EINVAL;
+                &format!("{what}: status in no domain"),
+                    status(t, NOBODY, port).map(|_| 0) => ESRCH;
+                &format!("{what}: bind_vcpu"), bind_vcpu(t, port, 1) => EINVAL;
+                &format!("{what}: bind_vcpu to no vCPU"), bind_vcpu(t, port, 2) => ENOENT;
+                &format!("{what}: unmask"), unmask(t, port) => EINVAL;
+                &format!("{what}: set_priority"), set_priority(t, port, 3) => EINVAL;
             }
-            for (what, port) in [("past the bucket", 64), ("absurd", u32::MAX)] {
-                t.is(&format!("{what}: close"), close(t, port), EINVAL);
-                t.is(&format!("{what}: send"), send(t, port), EINVAL);
-                t.is(&format!("{what}: status"), status(t, own, port).map(|_| 0), EINVAL);
-                t.is(
-                    &format!("{what}: status in no domain"),
-                    status(t, NOBODY, port).map(|_| 0),
-                    ESRCH,
-                );
-                t.is(&format!("{what}: bind_vcpu"), bind_vcpu(t, port, 1), EINVAL);
-                t.is(&format!("{what}: bind_vcpu to no vCPU"), bind_vcpu(t, port, 2), ENOENT);
-                t.is(&format!("{what}: unmask"), unmask(t, port), EINVAL);
-                t.is(&format!("{what}: set_priority"), set_priority(t, port, 3), EINVAL);
-            }
-        });
-    }
+        }
+    });
 }
 
 #[test]
 fn what_a_port_is_bound_to_matters() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new().vcpus(2), |t| {
-            let own = t.domain();
-            let ports = [
-                alloc(t, own, own),
-                virq(t, Virq::TIMER.0, 0),
-                virq(t, Virq::CONSOLE.0, 0),
-                pirq(t, 40),
-                ipi(t, 0),
-            ];
-            t.is("bound", ports, [1, 2, 3, 4, 5].map(Ok));
-            for (what, port, sent, moved) in [
-                ("unbound", 1, OK, OK),
-                ("VIRQ of a vCPU", 2, EINVAL, EINVAL),
-                ("VIRQ of all", 3, EINVAL, OK),
-                ("PIRQ", 4, EINVAL, OK),
-                ("IPI", 5, OK, EINVAL),
-            ] {
-                t.is(&format!("{what}: send"), send(t, port), sent);
-                t.is(&format!("{what}: bind_vcpu"), bind_vcpu(t, port, 1), moved);
-                t.is(&format!("{what}: bind_vcpu to no vCPU"), bind_vcpu(t, port, 2), ENOENT);
-                t.is(
-                    &format!("{what}: priority, of which there is none"),
-                    set_priority(t, port, 99),
-                    ENOSYS,
-                );
-                t.is(&format!("{what}: close"), close(t, port), OK);
-                t.is(&format!("{what}: close again"), close(t, port), EINVAL);
+    on(PROFILES, DomainConfig::new().vcpus(2), |_, t| {
+        let own = t.domain();
+        let ports = [
+            alloc(t, own, own),
+            virq(t, Virq::TIMER.0, 0),
+            virq(t, Virq::CONSOLE.0, 0),
+            pirq(t, 40),
+            ipi(t, 0),
+        ];
+        t.is("bound", ports, [1, 2, 3, 4, 5].map(Ok));
+        for (what, port, sent, moved) in [
+            ("unbound", 1, OK, OK),
+            ("VIRQ of a vCPU", 2, EINVAL, EINVAL),
+            ("VIRQ of all", 3, EINVAL, OK),
+            ("PIRQ", 4, EINVAL, OK),
+            ("IPI", 5, OK, EINVAL),
+        ] {
+            rows! { t;
+                &format!("{what}: send"), send(t, port) => sent;
+                &format!("{what}: bind_vcpu"), bind_vcpu(t, port, 1) => moved;
+                &format!("{what}: bind_vcpu to no vCPU"), bind_vcpu(t, port, 2) => ENOENT;
+                &format!("{what}: priority, of which there is none"),
+                    set_priority(t, port, 99) => ENOSYS;
+                &format!("{what}: close"), close(t, port) => OK;
+                &format!("{what}: close again"), close(t, port) => EINVAL;
             }
-        });
-    }
+        }
+    });
 }
 
 #[test]
 fn the_other_form_is_not_to_be_had() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            let frame = t.frame(0);
-            t.is("no vCPU, and no offset either", init_control(t, frame, 4, 1), ENOENT);
-            t.is("not aligned", init_control(t, frame, 4, 0), EINVAL);
-            t.is("past the last offset", init_control(t, frame, 4032, 0), EINVAL);
-            t.is("the last offset, in no frame", init_control(t, 1 << 40, 4024, 0), EINVAL);
-            let mut array = xen_pac::event_channel::EvtchnExpandArray::new(1 << 40);
-            t.is(
-                "expand_array, in no frame either",
-                t.give(command::ExpandArray, &mut array),
-                EOPNOTSUPP,
-            );
-            t.is("reset of no domain", reset(t, NOBODY), ESRCH);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        let frame = t.frame(0);
+        t.is("no vCPU, and no offset either", init_control(t, frame, 4, 1), ENOENT);
+        t.is("not aligned", init_control(t, frame, 4, 0), EINVAL);
+        t.is("past the last offset", init_control(t, frame, 4032, 0), EINVAL);
+        t.is("the last offset, in no frame", init_control(t, 1 << 40, 4024, 0), EINVAL);
+        let mut array = EvtchnExpandArray::new(1 << 40);
+        rows! { t;
+            "expand_array, in no frame either",
+                t.give(command::ExpandArray, &mut array) => EOPNOTSUPP;
+            "reset of no domain", reset(t, NOBODY) => ESRCH;
+        }
+    });
 }
 
 #[test]

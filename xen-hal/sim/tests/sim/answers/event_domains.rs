@@ -1,12 +1,6 @@
 //! Event channels between domains: who may do what to whom.
 
-use xen_pac::base::Domid;
-use xen_pac::event_channel::EvtchnState;
-use xen_sim::{DomainConfig, Profile, Role};
-
-use crate::support::answer::*;
-use crate::support::events::{alloc, bind_vcpu, close, fill, interdomain, reset, send, status};
-use crate::support::{ARM_DOM0, NOBODY, OK, domain, guest, several};
+use crate::support::prelude::*;
 
 const FIRST: Domid = Domid(1);
 const SECOND: Domid = Domid(2);
@@ -53,12 +47,11 @@ fn the_control_domain_may_do_everything_but_reset_one_that_runs() {
             let _ = t.wait_for_key("allocated");
             // What is set up for two guests by the control domain SILO still does not let them use.
             let silo = profile == ARM_DOM0;
-            t.is(
+            rows! { t;
                 "bind_interdomain to it",
-                interdomain(t, FIRST, 1),
-                if silo { EPERM } else { Ok(1) },
-            );
-            t.is("bind_interdomain to a free one", interdomain(t, FIRST, 2), EINVAL);
+                    interdomain(t, FIRST, 1) => if silo { EPERM } else { Ok(1) };
+                "bind_interdomain to a free one", interdomain(t, FIRST, 2) => EINVAL;
+            }
             t.publish("second", 1);
         });
         several(profile, [control, first, second]);

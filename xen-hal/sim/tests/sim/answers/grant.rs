@@ -1,26 +1,9 @@
 //! The grant table as a whole: its size, its version.
 
-use xen_pac::access::Handle;
-use xen_pac::base::Domid;
-use xen_pac::grant_table::{
-    GnttabGetVersion, GnttabQuerySize, GnttabSetVersion, GnttabSetupTable, GrantStatus, command,
-    raw::GrantEntryV1,
-};
-use xen_pac::grant_table_v2::raw::GrantEntryV2FullPage;
-use xen_pac::hypercall::HypercallNr;
-use xen_sim::{Arch, DomainConfig, Profile};
+use xen_pac::grant_table::command;
 
-use crate::support::answer::*;
-use crate::support::grants::{
-    PERMIT, Told, entry, host_map, map, map_table, peek, put, set_version, unmap,
-};
-use crate::support::{
-    Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, address, domain, guest, is_arm, one,
-    several,
-};
+use crate::support::prelude::*;
 
-const READING: u16 = 1 << 3;
-const WRITING: u16 = 1 << 4;
 const TRANSITIVE: u16 = 3;
 
 fn query_size(t: &Table, dom: Domid) -> Told {
@@ -46,137 +29,108 @@ fn wide(flags: u16, domid: Domid, frame: u64) -> GrantEntryV2FullPage {
 
 #[test]
 fn counts_and_arguments_that_are_nowhere() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), move |t| {
-            let ask = |command: usize, count: usize| {
-                t.raw(HypercallNr::GRANT_TABLE_OP, [command, NOWHERE, count])
-            };
-            for command in [0, 1, 5, 6, 2, 8, 10] {
-                t.is(&format!("{command}, a negative count"), ask(command, 1 << 31), EINVAL);
-                t.is(&format!("{command}, from nowhere"), ask(command, 1), EFAULT);
+    on(PROFILES, DomainConfig::new(), |profile, t| {
+        let ask = |command: usize, count: usize| {
+            t.raw(HypercallNr::GRANT_TABLE_OP, [command, NOWHERE, count])
+        };
+        for command in [0, 1, 5, 6, 2, 8, 10] {
+            t.is(&format!("{command}, a negative count"), ask(command, 1 << 31), EINVAL);
+            t.is(&format!("{command}, from nowhere"), ask(command, 1), EFAULT);
+        }
+        for command in [0, 1, 5] {
+            rows! { t;
+                &format!("{command}, none"), ask(command, 0) => OK;
+                &format!("{command}, a count of which 32 bits are looked at"),
+                    ask(command, 1 << 32) => OK;
             }
-            for command in [0, 1, 5] {
-                t.is(&format!("{command}, none"), ask(command, 0), OK);
-                t.is(
-                    &format!("{command}, a count of which 32 bits are looked at"),
-                    ask(command, 1 << 32),
-                    OK,
-                );
-            }
-            for command in [2, 6] {
-                t.is(&format!("{command}, two from nowhere"), ask(command, 2), EINVAL);
-                t.is(&format!("{command}, none from nowhere"), ask(command, 0), EINVAL);
-            }
-            // x86 looks at the command first, and knows fewer of them.
-            let arm = profile.arch == Arch::Aarch64;
-            t.is(
-                "unknown, a negative count",
-                ask(NO_COMMAND, 1 << 31),
-                if arm { EINVAL } else { ENOSYS },
-            );
-            t.is("unknown", ask(NO_COMMAND, 1), ENOSYS);
-            if !arm {
-                for command in [3, 4, 7, 9, 12] {
-                    t.is(
-                        &format!("{command}, which HVM guests do not have"),
-                        ask(command, 1 << 31),
-                        ENOSYS,
-                    );
+        }
+        for command in [2, 6] {
+            t.is(&format!("{command}, two from nowhere"), ask(command, 2), EINVAL);
+            t.is(&format!("{command}, none from nowhere"), ask(command, 0), EINVAL);
+        }
+        // x86 looks at the command first, and knows fewer of them.
+        let arm = profile.arch == Arch::Aarch64;
+        rows! { t;
+            "unknown, a negative count",
+                ask(NO_COMMAND, 1 << 31) => if arm { EINVAL } else { ENOSYS };
+            "unknown", ask(NO_COMMAND, 1) => ENOSYS;
+        }
+        if !arm {
+            for command in [3, 4, 7, 9, 12] {
+                rows! { t;
+                    &format!("{command}, which HVM guests do not have"),
+                        ask(command, 1 << 31) => ENOSYS;
                 }
             }
-        });
-    }
+        }
+    });
 }
 
 #[test]
 fn elements_before_one_that_is_nowhere_are_done() {
     one(Profile::DOM0, DomainConfig::new(), |t| {
         let last = t.frame(63) + 1;
-        let mut take = xen_pac::memory::XenRemoveFromPhysmap::new(Domid::SELF, last - 1);
-        t.is(
+        let mut take = XenRemoveFromPhysmap::new(Domid::SELF, last - 1);
+        rows! { t;
             "the last page is empty",
-            t.give(xen_pac::memory::command::RemoveFromPhysmap, &mut take),
-            OK,
-        );
-        let size = size_of::<xen_pac::grant_table::GnttabUnmapGrantRef>();
-        let at = t.page(62).addr().get() + 4096 - size;
-        let place =
-            std::ptr::with_exposed_provenance_mut::<xen_pac::grant_table::GnttabUnmapGrantRef>(at);
+                t.give(memory::command::RemoveFromPhysmap, &mut take) => OK;
+        }
+        let at = t.page(62).addr().get() + 4096 - size_of::<GnttabUnmapGrantRef>();
+        let place = std::ptr::with_exposed_provenance_mut::<GnttabUnmapGrantRef>(at);
         // SAFETY: the element is the last of a page that nothing else uses.
-        unsafe { place.write_unaligned(xen_pac::grant_table::GnttabUnmapGrantRef::new(0, 0, 5)) };
+        unsafe { place.write_unaligned(GnttabUnmapGrantRef::new(0, 0, 5)) };
         t.is("two, the second nowhere", t.raw(HypercallNr::GRANT_TABLE_OP, [1, at, 2]), EFAULT);
         // SAFETY: as above.
-        t.is(
-            "the first was looked at",
-            unsafe { place.read_unaligned() }.status,
-            GrantStatus::BAD_HANDLE,
-        );
+        let first = unsafe { place.read_unaligned() };
+        t.is("the first was looked at", first.status, GrantStatus::BAD_HANDLE);
     });
 }
 
 #[test]
 fn sizes() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            let mut list = [0; 65];
-            let at = list.as_mut_ptr();
-            t.is("of no domain", query_size(t, NOBODY), Ok(GrantStatus::BAD_DOMAIN));
-            t.is(
-                "of oneself",
-                [query_size(t, Domid::SELF), query_size(t, t.domain())],
-                [Ok(GrantStatus::OKAY); 2],
-            );
-            t.is(
-                "set up too many in no domain",
-                setup_table(t, NOBODY, 65, at),
-                Ok(GrantStatus::BAD_DOMAIN),
-            );
-            t.is(
-                "set up too many",
-                setup_table(t, Domid::SELF, 65, at),
-                Ok(GrantStatus::GENERAL_ERROR),
-            );
-            t.is(
-                "set up as many as there may be",
-                setup_table(t, Domid::SELF, 64, at),
-                Ok(GrantStatus::OKAY),
-            );
-            let nowhere = std::ptr::without_provenance_mut(NOWHERE);
-            t.is(
-                "set up, told nowhere",
-                setup_table(t, Domid::SELF, 1, nowhere),
-                Ok(GrantStatus::BAD_VIRT_ADDR),
-            );
-            t.is(
-                "set up none, told nowhere",
-                setup_table(t, Domid::SELF, 0, nowhere),
-                Ok(GrantStatus::OKAY),
-            );
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        let mut list = [0; 65];
+        let at = list.as_mut_ptr();
+        rows! { t;
+            "of no domain", query_size(t, NOBODY) => Ok(GrantStatus::BAD_DOMAIN);
+            "of oneself", [query_size(t, Domid::SELF), query_size(t, t.domain())]
+                => [Ok(GrantStatus::OKAY); 2];
+            "set up too many in no domain",
+                setup_table(t, NOBODY, 65, at) => Ok(GrantStatus::BAD_DOMAIN);
+            "set up too many",
+                setup_table(t, Domid::SELF, 65, at) => Ok(GrantStatus::GENERAL_ERROR);
+            "set up as many as there may be",
+                setup_table(t, Domid::SELF, 64, at) => Ok(GrantStatus::OKAY);
+        }
+        let nowhere = std::ptr::without_provenance_mut(NOWHERE);
+        rows! { t;
+            "set up, told nowhere",
+                setup_table(t, Domid::SELF, 1, nowhere) => Ok(GrantStatus::BAD_VIRT_ADDR);
+            "set up none, told nowhere",
+                setup_table(t, Domid::SELF, 0, nowhere) => Ok(GrantStatus::OKAY);
+        }
+    });
 }
 
 #[test]
 fn sizes_and_versions_of_others() {
     let control = domain(DomainConfig::new(), |t| {
-        t.is("size of a guest's", query_size(t, Domid(1)), Ok(GrantStatus::OKAY));
-        t.is(
+        rows! { t;
+            "size of a guest's", query_size(t, Domid(1)) => Ok(GrantStatus::OKAY);
             "set up a guest's",
-            setup_table(t, Domid(1), 1, [0].as_mut_ptr()),
-            Ok(GrantStatus::OKAY),
-        );
-        t.is("version of a guest's", get_version(t, Domid(1)), Ok(1));
+                setup_table(t, Domid(1), 1, [0].as_mut_ptr()) => Ok(GrantStatus::OKAY);
+            "version of a guest's", get_version(t, Domid(1)) => Ok(1);
+        }
         t.publish("asked", 1);
         let _ = t.wait_for_key("asked too");
     });
     let other = domain(guest(), |t| {
-        t.is("size of another's", query_size(t, Domid(0)), Ok(GrantStatus::PERMISSION_DENIED));
-        t.is(
-            "set up too many of another's",
-            setup_table(t, Domid(0), 65, [0].as_mut_ptr()),
-            Ok(GrantStatus::PERMISSION_DENIED),
-        );
-        t.is("version of another's", get_version(t, Domid(0)), EPERM);
+        rows! { t;
+            "size of another's", query_size(t, Domid(0)) => Ok(GrantStatus::PERMISSION_DENIED);
+            "set up too many of another's", setup_table(t, Domid(0), 65, [0].as_mut_ptr())
+                => Ok(GrantStatus::PERMISSION_DENIED);
+            "version of another's", get_version(t, Domid(0)) => EPERM;
+        }
         t.publish("asked too", 1);
         let _ = t.wait_for_key("asked");
     });
@@ -185,26 +139,23 @@ fn sizes_and_versions_of_others() {
 
 #[test]
 fn versions() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), move |t| {
-            t.is("at first", get_version(t, Domid::SELF), Ok(1));
-            t.is("of no domain", get_version(t, NOBODY), ESRCH);
-            t.is(
-                "which are none",
-                [set_version(t, 0), set_version(t, 3), set_version(t, u32::MAX)],
-                [(EINVAL, 1); 3],
-            );
-            t.is("1", set_version(t, 1), (OK, 1));
-            t.is("2", set_version(t, 2), if is_arm(profile) { (ENOSYS, 1) } else { (OK, 2) });
-            if !is_arm(profile) {
-                t.is("none, with 2 in force", set_version(t, 3), (EINVAL, 2));
-                t.is("2 again, and 1", [set_version(t, 2), set_version(t, 1)], [(OK, 2), (OK, 1)]);
-            }
-            // The only fault of a set_version that nothing else precedes is an argument that is
-            // nowhere.
-            t.is("from nowhere", t.give_nowhere(command::SetVersion), EFAULT);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |profile, t| {
+        rows! { t;
+            "at first", get_version(t, Domid::SELF) => Ok(1);
+            "of no domain", get_version(t, NOBODY) => ESRCH;
+            "which are none", [set_version(t, 0), set_version(t, 3), set_version(t, u32::MAX)]
+                => [(EINVAL, 1); 3];
+            "1", set_version(t, 1) => (OK, 1);
+            "2", set_version(t, 2) => if is_arm(profile) { (ENOSYS, 1) } else { (OK, 2) };
+        }
+        if !is_arm(profile) {
+            t.is("none, with 2 in force", set_version(t, 3), (EINVAL, 2));
+            t.is("2 again, and 1", [set_version(t, 2), set_version(t, 1)], [(OK, 2), (OK, 1)]);
+        }
+        // The only fault of a set_version that nothing else precedes is an argument that is
+        // nowhere.
+        t.is("from nowhere", t.give_nowhere(command::SetVersion), EFAULT);
+    });
 }
 
 #[test]
@@ -225,16 +176,15 @@ fn versions_do_not_change_under_a_mapping_but_of_the_reserved() {
         t.is("while a reserved one is used", set_version(t, 2), (OK, 2));
         let (kept, wiped): (GrantEntryV2FullPage, GrantEntryV2FullPage) =
             (peek(t, 0, 7), peek(t, 0, 8));
-        t.is("it is kept", (kept.hdr.flags, kept.frame), (PERMIT, t.frame(1) + 2));
-        t.is("others are wiped", wiped.hdr.flags, 0);
-        t.is("and back", set_version(t, 1), (OK, 1));
-        t.is(
+        rows! { t;
+            "it is kept", (kept.hdr.flags, kept.frame) => (PERMIT, t.frame(1) + 2);
+            "others are wiped", wiped.hdr.flags => 0;
+            "and back", set_version(t, 1) => (OK, 1);
             "with what Xen said of it",
-            peek::<GrantEntryV1>(t, 0, 7).flags,
-            PERMIT | READING | WRITING,
-        );
-        t.is("unmapped", unmap(t, at, handle), Ok(GrantStatus::OKAY));
-        t.is("which is told", peek::<GrantEntryV1>(t, 0, 7).flags, PERMIT);
+                peek::<GrantEntryV1>(t, 0, 7).flags => PERMIT | READING | WRITING;
+            "unmapped", unmap(t, at, handle) => Ok(GrantStatus::OKAY);
+            "which is told", peek::<GrantEntryV1>(t, 0, 7).flags => PERMIT;
+        }
     });
 }
 
@@ -262,15 +212,9 @@ fn reserved_entries_that_version_1_cannot_say() {
 #[test]
 fn pages_of_status_come_with_version_2() {
     let status_page = |t: &Table, index: u64| {
-        let space = xen_pac::memory::MapSpace::GRANT_TABLE;
-        let mut asked = xen_pac::memory::XenAddToPhysmap::new(
-            Domid::SELF,
-            0,
-            space,
-            index | 1 << 31,
-            t.frame(5),
-        );
-        t.give(xen_pac::memory::command::AddToPhysmap, &mut asked)
+        let space = MapSpace::GRANT_TABLE;
+        let mut asked = XenAddToPhysmap::new(Domid::SELF, 0, space, index | 1 << 31, t.frame(5));
+        t.give(memory::command::AddToPhysmap, &mut asked)
     };
     one(Profile::DOMU, DomainConfig::new(), move |t| {
         t.is("in version 1", status_page(t, 0), EINVAL);

@@ -1,24 +1,8 @@
 //! Copies between pages that are granted and pages of the caller.
 
-use xen_pac::base::Domid;
-use xen_pac::grant_table::{GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, command};
-use xen_pac::grant_table_v2::raw::GrantEntryV2SubPage;
-use xen_sim::{DomainConfig, Profile};
+use xen_pac::grant_table::command;
 
-use crate::support::grants::{
-    PERMIT, Told, entry, host_map, map, map_table, peek, put, set_version,
-};
-use crate::support::{ARM_DOM0, NOBODY, OK, PROFILES, Table, domain, guest, one, release, several};
-
-const READ_ONLY_ENTRY: u16 = 1 << 2;
-const SUB_PAGE: u16 = 1 << 8;
-const OKAY: Told = Ok(GrantStatus::OKAY);
-const GENERAL: Told = Ok(GrantStatus::GENERAL_ERROR);
-const BAD_DOMAIN: Told = Ok(GrantStatus::BAD_DOMAIN);
-const BAD_GNTREF: Told = Ok(GrantStatus::BAD_GNTREF);
-const BAD_PAGE: Told = Ok(GrantStatus::BAD_PAGE);
-const BAD_COPY: Told = Ok(GrantStatus::BAD_COPY_ARG);
-const DENIED: Told = Ok(GrantStatus::PERMISSION_DENIED);
+use crate::support::prelude::*;
 
 /// A side of a copy.
 #[derive(Clone, Copy)]
@@ -51,81 +35,66 @@ const SELF: Domid = Domid::SELF;
 
 #[test]
 fn whose_the_pages_are() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            let (own, page, none) = (t.domain(), t.frame(1), 1 << 40);
-            let mine = Frame(SELF, page);
-            for (what, from, to, status) in [
-                ("from oneself by number", Frame(own, none), Grant(NOBODY, 0), DENIED),
-                ("from nobody's frame", Frame(NOBODY, none), Frame(NOBODY, none), DENIED),
-                (
-                    "from nobody's grant, to oneself by number",
-                    Grant(NOBODY, 0),
-                    Frame(own, page),
-                    BAD_DOMAIN,
-                ),
-                ("to oneself by number", Frame(SELF, none), Frame(own, page), DENIED),
-                ("to nobody's grant", Frame(SELF, none), Grant(NOBODY, 0), BAD_DOMAIN),
-                ("from past the table", Grant(own, 512), Frame(SELF, none), BAD_GNTREF),
-                ("from no frame, to past the table", Frame(SELF, none), Grant(own, 512), BAD_PAGE),
-                ("to past the table", mine, Grant(own, 512), BAD_GNTREF),
-                ("to no frame", mine, Frame(SELF, none), BAD_PAGE),
-                (
-                    "from an entry that lends nothing, to past the table",
-                    Grant(own, 9),
-                    Grant(own, 512),
-                    GENERAL,
-                ),
-                ("the caller's own", mine, mine, OKAY),
-            ] {
-                t.is(what, copy(t, from, to), status);
-            }
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        let (own, page, none) = (t.domain(), t.frame(1), 1 << 40);
+        let mine = Frame(SELF, page);
+        for (what, from, to, status) in [
+            ("from oneself by number", Frame(own, none), Grant(NOBODY, 0), DENIED),
+            ("from nobody's frame", Frame(NOBODY, none), Frame(NOBODY, none), DENIED),
+            (
+                "from nobody's grant, to oneself by number",
+                Grant(NOBODY, 0),
+                Frame(own, page),
+                BAD_DOMAIN,
+            ),
+            ("to oneself by number", Frame(SELF, none), Frame(own, page), DENIED),
+            ("to nobody's grant", Frame(SELF, none), Grant(NOBODY, 0), BAD_DOMAIN),
+            ("from past the table", Grant(own, 512), Frame(SELF, none), BAD_GNTREF),
+            ("from no frame, to past the table", Frame(SELF, none), Grant(own, 512), BAD_PAGE),
+            ("to past the table", mine, Grant(own, 512), BAD_GNTREF),
+            ("to no frame", mine, Frame(SELF, none), BAD_PAGE),
+            (
+                "from an entry that lends nothing, to past the table",
+                Grant(own, 9),
+                Grant(own, 512),
+                GENERAL,
+            ),
+            ("the caller's own", mine, mine, OKAY),
+        ] {
+            t.is(what, copy(t, from, to), status);
+        }
+    });
 }
 
 #[test]
 fn what_is_lent_and_how_much() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            let own = t.domain();
-            let mine = Frame(SELF, t.frame(1));
-            map_table(t, 0);
-            put(t, 0, 8, entry(PERMIT | READ_ONLY_ENTRY, own, t.frame(2)));
-            put(t, 0, 9, entry(PERMIT, NOBODY, t.frame(2)));
-            put(t, 0, 10, entry(PERMIT, own, 1 << 31));
-            put(t, 0, 11, entry(PERMIT, own, t.frame(2)));
-            t.is("for reading, read", copy(t, Grant(own, 8), mine), OKAY);
-            t.is("by the name of oneself", copy(t, Grant(SELF, 8), mine), OKAY);
-            t.is("for reading, written", copy(t, mine, Grant(own, 8)), GENERAL);
-            t.is(
-                "for another",
-                [copy(t, Grant(own, 9), mine), copy(t, mine, Grant(own, 9))],
-                [GENERAL; 2],
-            );
-            t.is(
-                "no memory",
-                [copy(t, Grant(own, 10), mine), copy(t, mine, Grant(own, 10))],
-                [BAD_PAGE; 2],
-            );
-            t.is(
-                "the source before the end of the page",
-                part(t, (Grant(own, 9), 4095), (mine, 0), 9),
-                GENERAL,
-            );
-            t.is(
-                "the destination before it",
-                part(t, (mine, 4095), (Grant(own, 10), 0), 9),
-                BAD_PAGE,
-            );
-            t.is("past the source's end", part(t, (mine, 4090), (Grant(own, 11), 0), 7), BAD_COPY);
-            t.is("past the destination's", part(t, (Grant(own, 11), 0), (mine, 4090), 7), BAD_COPY);
-            t.is("to both ends", part(t, (Grant(own, 11), 4090), (mine, 4090), 6), OKAY);
-            t.is("a page", part(t, (Grant(own, 11), 0), (mine, 0), 4096), OKAY);
-            t.is("nothing, at the end", part(t, (mine, 4096), (mine, 4096), 0), OKAY);
-            t.is("nothing, past the end", part(t, (mine, 4097), (mine, 0), 0), BAD_COPY);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        let own = t.domain();
+        let mine = Frame(SELF, t.frame(1));
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT | READ_ONLY_ENTRY, own, t.frame(2)));
+        put(t, 0, 9, entry(PERMIT, NOBODY, t.frame(2)));
+        put(t, 0, 10, entry(PERMIT, own, 1 << 31));
+        put(t, 0, 11, entry(PERMIT, own, t.frame(2)));
+        rows! { t;
+            "for reading, read", copy(t, Grant(own, 8), mine) => OKAY;
+            "by the name of oneself", copy(t, Grant(SELF, 8), mine) => OKAY;
+            "for reading, written", copy(t, mine, Grant(own, 8)) => GENERAL;
+            "for another",
+                [copy(t, Grant(own, 9), mine), copy(t, mine, Grant(own, 9))] => [GENERAL; 2];
+            "no memory",
+                [copy(t, Grant(own, 10), mine), copy(t, mine, Grant(own, 10))] => [BAD_PAGE; 2];
+            "the source before the end of the page",
+                part(t, (Grant(own, 9), 4095), (mine, 0), 9) => GENERAL;
+            "the destination before it", part(t, (mine, 4095), (Grant(own, 10), 0), 9) => BAD_PAGE;
+            "past the source's end", part(t, (mine, 4090), (Grant(own, 11), 0), 7) => BAD_COPY;
+            "past the destination's", part(t, (Grant(own, 11), 0), (mine, 4090), 7) => BAD_COPY;
+            "to both ends", part(t, (Grant(own, 11), 4090), (mine, 4090), 6) => OKAY;
+            "a page", part(t, (Grant(own, 11), 0), (mine, 0), 4096) => OKAY;
+            "nothing, at the end", part(t, (mine, 4096), (mine, 4096), 0) => OKAY;
+            "nothing, past the end", part(t, (mine, 4097), (mine, 0), 0) => BAD_COPY;
+        }
+    });
 }
 
 #[test]

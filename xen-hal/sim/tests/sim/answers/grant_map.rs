@@ -1,111 +1,79 @@
 //! Mapping grants.
 
-use xen_pac::base::Domid;
-use xen_pac::grant_table::{GrantStatus, grant_map_flags as flags};
-use xen_pac::grant_table_v2::raw::GrantEntryV2SubPage;
-use xen_sim::{DomainConfig, FailureKind, Profile};
+use xen_pac::grant_table::grant_map_flags as flags;
 
-use crate::support::grants::{
-    PERMIT, Told, entry, host_map, map, map_table, put, read_only, set_version, unmap,
-};
-use crate::support::{
-    ARM_DOM0, NOBODY, OK, PROFILES, Table, domain, fails, guest, is_arm, machine, one, release,
-    several,
-};
-
-const READ_ONLY_ENTRY: u16 = 1 << 2;
-const SUB_PAGE: u16 = 1 << 8;
-const OKAY: Told = Ok(GrantStatus::OKAY);
-const GENERAL: Told = Ok(GrantStatus::GENERAL_ERROR);
-const BAD_DOMAIN: Told = Ok(GrantStatus::BAD_DOMAIN);
-const BAD_GNTREF: Told = Ok(GrantStatus::BAD_GNTREF);
-const BAD_HANDLE: Told = Ok(GrantStatus::BAD_HANDLE);
-const BAD_PAGE: Told = Ok(GrantStatus::BAD_PAGE);
-const DENIED: Told = Ok(GrantStatus::PERMISSION_DENIED);
-
-/// The address at which a page of the domain's lies.
-fn at(t: &Table, page: usize) -> u64 {
-    t.frame(page) * 4096
-}
+use crate::support::prelude::*;
 
 #[test]
 fn what_is_asked_for() {
     let device = flags::DEVICE_MAP.mask << flags::DEVICE_MAP.shift;
     let application = flags::APPLICATION_MAP.mask << flags::APPLICATION_MAP.shift;
     let pte = flags::CONTAINS_PTE.mask << flags::CONTAINS_PTE.shift;
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), move |t| {
-            let ask = |flags, reference, dom| map(t, at(t, 9), flags, reference, dom).0;
-            for (what, flags, dom, status) in [
-                ("nothing, of no domain", 0, NOBODY, BAD_GNTREF),
-                ("nothing but to read", read_only(), NOBODY, BAD_GNTREF),
-                ("a device's, of no domain", device, NOBODY, GENERAL),
-                ("a device's too", host_map() | device, NOBODY, GENERAL),
-                ("an application's", host_map() | application, NOBODY, GENERAL),
-                ("by a page table entry", host_map() | pte, NOBODY, GENERAL),
-                ("of no domain", host_map(), NOBODY, BAD_DOMAIN),
-                ("of oneself by name", host_map(), Domid::SELF, BAD_DOMAIN),
-            ] {
-                t.is(what, ask(flags, u32::MAX, dom), status);
-            }
-            t.is(
-                "past the table",
-                [ask(host_map(), 512, t.domain()), ask(host_map(), u32::MAX, t.domain())],
-                [BAD_GNTREF; 2],
-            );
-            t.is(
-                "the table's last, which lends nothing",
-                ask(host_map(), 511, t.domain()),
-                GENERAL,
-            );
-        });
-    }
+    on(PROFILES, DomainConfig::new(), move |_, t| {
+        let ask = |flags, reference, dom| map(t, at(t, 9), flags, reference, dom).0;
+        for (what, flags, dom, status) in [
+            ("nothing, of no domain", 0, NOBODY, BAD_GNTREF),
+            ("nothing but to read", read_only(), NOBODY, BAD_GNTREF),
+            ("a device's, of no domain", device, NOBODY, GENERAL),
+            ("a device's too", host_map() | device, NOBODY, GENERAL),
+            ("an application's", host_map() | application, NOBODY, GENERAL),
+            ("by a page table entry", host_map() | pte, NOBODY, GENERAL),
+            ("of no domain", host_map(), NOBODY, BAD_DOMAIN),
+            ("of oneself by name", host_map(), Domid::SELF, BAD_DOMAIN),
+        ] {
+            t.is(what, ask(flags, u32::MAX, dom), status);
+        }
+        t.is(
+            "past the table",
+            [ask(host_map(), 512, t.domain()), ask(host_map(), u32::MAX, t.domain())],
+            [BAD_GNTREF; 2],
+        );
+        t.is("the table's last, which lends nothing", ask(host_map(), 511, t.domain()), GENERAL);
+    });
 }
 
 #[test]
 fn what_is_lent() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            let own = t.domain();
-            map_table(t, 0);
-            for (what, flags, to, frame, asked, status) in [
-                ("empty", 0, own, t.frame(1), 0, GENERAL),
-                ("not to be mapped", 2, own, t.frame(1), 0, GENERAL),
-                ("to another", PERMIT, NOBODY, t.frame(1), 0, GENERAL),
-                ("to another, no memory", PERMIT, NOBODY, 1 << 31, 0, GENERAL),
-                (
-                    "for reading, wanted for writing",
-                    PERMIT | READ_ONLY_ENTRY,
-                    own,
-                    t.frame(1),
-                    0,
-                    GENERAL,
-                ),
-                (
-                    "for reading, no memory, wanted for writing",
-                    PERMIT | READ_ONLY_ENTRY,
-                    own,
-                    1 << 31,
-                    0,
-                    GENERAL,
-                ),
-                ("no memory", PERMIT, own, 1 << 31, 0, BAD_PAGE),
-                ("a page of Xen's", PERMIT, own, t.frame(0), 0, BAD_PAGE),
-                (
-                    "for reading, wanted for that",
-                    PERMIT | READ_ONLY_ENTRY,
-                    own,
-                    t.frame(1),
-                    read_only(),
-                    OKAY,
-                ),
-            ] {
-                put(t, 0, 8, entry(flags, to, frame));
-                t.is(what, map(t, at(t, 9), host_map() | asked, 8, own).0, status);
-            }
-            t.is("where no frame is", map(t, 1 << 50, host_map() | read_only(), 8, own).0, GENERAL);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        let own = t.domain();
+        map_table(t, 0);
+        for (what, flags, to, frame, asked, status) in [
+            ("empty", 0, own, t.frame(1), 0, GENERAL),
+            ("not to be mapped", 2, own, t.frame(1), 0, GENERAL),
+            ("to another", PERMIT, NOBODY, t.frame(1), 0, GENERAL),
+            ("to another, no memory", PERMIT, NOBODY, 1 << 31, 0, GENERAL),
+            (
+                "for reading, wanted for writing",
+                PERMIT | READ_ONLY_ENTRY,
+                own,
+                t.frame(1),
+                0,
+                GENERAL,
+            ),
+            (
+                "for reading, no memory, wanted for writing",
+                PERMIT | READ_ONLY_ENTRY,
+                own,
+                1 << 31,
+                0,
+                GENERAL,
+            ),
+            ("no memory", PERMIT, own, 1 << 31, 0, BAD_PAGE),
+            ("a page of Xen's", PERMIT, own, t.frame(0), 0, BAD_PAGE),
+            (
+                "for reading, wanted for that",
+                PERMIT | READ_ONLY_ENTRY,
+                own,
+                t.frame(1),
+                read_only(),
+                OKAY,
+            ),
+        ] {
+            put(t, 0, 8, entry(flags, to, frame));
+            t.is(what, map(t, at(t, 9), host_map() | asked, 8, own).0, status);
+        }
+        t.is("where no frame is", map(t, 1 << 50, host_map() | read_only(), 8, own).0, GENERAL);
+    });
 }
 
 #[test]
@@ -123,28 +91,25 @@ fn parts_of_pages_are_not_mapped() {
 
 #[test]
 fn unmapping() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            let own = t.domain();
-            map_table(t, 0);
-            put(t, 0, 8, entry(PERMIT, own, t.frame(1)));
-            put(t, 0, 9, entry(PERMIT, own, t.frame(2)));
-            t.is("no handle", [unmap(t, at(t, 9), 0), unmap(t, 0, u32::MAX)], [BAD_HANDLE; 2]);
-            let (status, one) = map(t, at(t, 9), host_map(), 8, own);
-            let (status_again, other) = map(t, at(t, 10), host_map(), 9, own);
-            t.is("two", [status, status_again], [OKAY; 2]);
-            t.is("elsewhere", unmap(t, at(t, 11), one), GENERAL);
-            t.is("where another is", unmap(t, at(t, 10), one), GENERAL);
-            t.is("where no frame is", unmap(t, 1 << 50, one), GENERAL);
-            t.is(
-                "nowhere: nothing is done, and nothing found wrong",
-                [unmap(t, 0, one), unmap(t, 0, one)],
-                [OKAY; 2],
-            );
-            t.is("where it is", [unmap(t, at(t, 9), one), unmap(t, at(t, 10), other)], [OKAY; 2]);
-            t.is("again", [unmap(t, at(t, 9), one), unmap(t, 0, other)], [BAD_HANDLE; 2]);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        let own = t.domain();
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, own, t.frame(1)));
+        put(t, 0, 9, entry(PERMIT, own, t.frame(2)));
+        t.is("no handle", [unmap(t, at(t, 9), 0), unmap(t, 0, u32::MAX)], [BAD_HANDLE; 2]);
+        let (status, one) = map(t, at(t, 9), host_map(), 8, own);
+        let (status_again, other) = map(t, at(t, 10), host_map(), 9, own);
+        rows! { t;
+            "two", [status, status_again] => [OKAY; 2];
+            "elsewhere", unmap(t, at(t, 11), one) => GENERAL;
+            "where another is", unmap(t, at(t, 10), one) => GENERAL;
+            "where no frame is", unmap(t, 1 << 50, one) => GENERAL;
+            "nowhere: nothing is done, and nothing found wrong",
+                [unmap(t, 0, one), unmap(t, 0, one)] => [OKAY; 2];
+            "where it is", [unmap(t, at(t, 9), one), unmap(t, at(t, 10), other)] => [OKAY; 2];
+            "again", [unmap(t, at(t, 9), one), unmap(t, 0, other)] => [BAD_HANDLE; 2];
+        }
+    });
 }
 
 #[test]
@@ -161,15 +126,14 @@ fn no_handle_is_left() {
             put(t, 0, 8, entry(PERMIT, own, t.frame(1)));
             put(t, 0, 9, entry(PERMIT, own, t.frame(2)));
             let (first, handle) = map(t, at(t, 9), host_map(), 8, own);
-            t.is("the first", first, OKAY);
-            t.is(
+            rows! { t;
+                "the first", first => OKAY;
                 "no more, although past the table",
-                map(t, at(t, 10), host_map(), u32::MAX, own).0,
-                Ok(status),
-            );
-            t.is("of no domain", map(t, at(t, 10), host_map(), 9, NOBODY).0, BAD_DOMAIN);
-            t.is("unmapped", unmap(t, at(t, 9), handle), OKAY);
-            t.is("there is one again", map(t, at(t, 10), host_map(), 9, own).0, OKAY);
+                    map(t, at(t, 10), host_map(), u32::MAX, own).0 => Ok(status);
+                "of no domain", map(t, at(t, 10), host_map(), 9, NOBODY).0 => BAD_DOMAIN;
+                "unmapped", unmap(t, at(t, 9), handle) => OKAY;
+                "there is one again", map(t, at(t, 10), host_map(), 9, own).0 => OKAY;
+            }
         });
     }
 }
@@ -224,26 +188,24 @@ fn silo_keeps_guests_apart() {
     };
     let maps = domain(DomainConfig::new(), |t| {
         let _ = t.wait_for_key("lent");
-        t.is("a guest's", map(t, at(t, 9), host_map(), 10, Domid(1)).0, DENIED);
-        t.is(
+        rows! { t;
+            "a guest's", map(t, at(t, 9), host_map(), 10, Domid(1)).0 => DENIED;
             "a guest's past its table",
-            map(t, at(t, 9), host_map(), u32::MAX, Domid(1)).0,
-            DENIED,
-        );
+                map(t, at(t, 9), host_map(), u32::MAX, Domid(1)).0 => DENIED;
+        }
         t.publish("done", 1);
     });
     several(Profile::DOM0LESS, [lends(), maps]);
     let control = domain(DomainConfig::new(), |t| {
         let _ = t.wait_for_key("lent");
-        t.is(
+        rows! { t;
             "the control domain maps a guest's",
-            map(t, at(t, 9), host_map(), 8, Domid(1)).0,
-            OKAY,
-        );
+                map(t, at(t, 9), host_map(), 8, Domid(1)).0 => OKAY;
+        }
         t.publish("done", 1);
     });
     let (config, program) = lends();
-    several(ARM_DOM0, [control, (config.role(xen_sim::Role::Guest), program)]);
+    several(ARM_DOM0, [control, (config.role(Role::Guest), program)]);
 }
 
 #[test]
@@ -268,13 +230,11 @@ fn a_grant_over_a_grant_is_the_end_on_x86() {
 
 #[test]
 fn a_page_of_ones_own_leaves_its_frame_even_if_the_map_fails_on_x86() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), move |t| {
-            map_table(t, 0);
-            put(t, 0, 8, entry(PERMIT, t.domain(), t.frame(1)));
-            t.is("where no frame is", map(t, 1 << 50, host_map(), 8, t.domain()).0, GENERAL);
-            let again = map(t, at(t, 9), host_map(), 8, t.domain()).0;
-            t.is("the page", again, if is_arm(profile) { OKAY } else { BAD_PAGE });
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |profile, t| {
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, t.domain(), t.frame(1)));
+        t.is("where no frame is", map(t, 1 << 50, host_map(), 8, t.domain()).0, GENERAL);
+        let again = map(t, at(t, 9), host_map(), 8, t.domain()).0;
+        t.is("the page", again, if is_arm(profile) { OKAY } else { BAD_PAGE });
+    });
 }

@@ -1,15 +1,8 @@
 //! Parameters and upcall vectors.
 
-use xen_pac::base::Domid;
-use xen_pac::hvm::{HvmParam, XenHvmEvtchnUpcallVector, XenHvmParam, command};
-use xen_pac::hypercall::HypercallNr;
-use xen_sim::{Arch, DomainConfig, FailureKind, Profile, Role};
+use xen_pac::hvm::command;
 
-use crate::support::answer::*;
-use crate::support::{
-    ARM_DOM0, Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, domain, fails, guest, one,
-    release, several,
-};
+use crate::support::prelude::*;
 
 const GUEST: Domid = Domid(1);
 /// One more than the last parameter.
@@ -38,19 +31,16 @@ const fn fitting(index: u32) -> u64 {
 
 #[test]
 fn arguments_that_are_nowhere_and_commands_that_are_not() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), move |t| {
-            t.is("set_param", t.give_nowhere(command::SetParam), EFAULT);
-            t.is("get_param", t.give_nowhere(command::GetParam), EFAULT);
-            let arm = profile.arch == Arch::Aarch64;
-            t.is(
-                "upcall vector",
-                t.give_nowhere(command::SetEvtchnUpcallVector),
-                if arm { ENOSYS } else { EFAULT },
-            );
-            t.is("unknown", t.raw(HypercallNr::HVM_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |profile, t| {
+        t.is("set_param", t.give_nowhere(command::SetParam), EFAULT);
+        t.is("get_param", t.give_nowhere(command::GetParam), EFAULT);
+        let arm = profile.arch == Arch::Aarch64;
+        rows! { t;
+            "upcall vector",
+                t.give_nowhere(command::SetEvtchnUpcallVector) => if arm { ENOSYS } else { EFAULT };
+            "unknown", t.raw(HypercallNr::HVM_OP, [NO_COMMAND, NOWHERE, 0]) => ENOSYS;
+        }
+    });
 }
 
 #[test]
@@ -117,11 +107,10 @@ fn parameters_of_others_on_x86() {
         let control = domain(DomainConfig::new(), move |t| {
             for index in 0..END + 2 {
                 let deprecated = index >= END || minor >= 15 && DEPRECATED.contains(&index);
-                t.is(
+                rows! { t;
                     &format!("get {index}"),
-                    get(t, GUEST, index),
-                    if deprecated { EINVAL } else { OK },
-                );
+                        get(t, GUEST, index) => if deprecated { EINVAL } else { OK };
+                }
                 let written = match index {
                     _ if deprecated => EINVAL,
                     19 => ENODEV,
@@ -131,13 +120,12 @@ fn parameters_of_others_on_x86() {
                 t.is(&format!("set {index}"), set(t, GUEST, index, fitting(index)), written);
             }
             // Those that are set once are so by another value than none.
-            t.is(
-                "viridian",
-                [set(t, GUEST, 9, 1), set(t, GUEST, 9, 1), set(t, GUEST, 9, 3)],
-                [OK, OK, EEXIST],
-            );
-            // Only oneself is destroyed by a bad segment.
-            t.is("a task state segment that cannot be", set(t, GUEST, 15, 1 << 32), EINVAL);
+            rows! { t;
+                "viridian", [set(t, GUEST, 9, 1), set(t, GUEST, 9, 1), set(t, GUEST, 9, 3)]
+                    => [OK, OK, EEXIST];
+                // Only oneself is destroyed by a bad segment.
+                "a task state segment that cannot be", set(t, GUEST, 15, 1 << 32) => EINVAL;
+            }
             t.publish("done", 1);
         });
         let other = domain(guest(), |t| {
@@ -153,16 +141,17 @@ fn parameters_of_others_on_x86() {
 #[test]
 fn parameters_on_arm() {
     for minor in [14, 17, 20] {
-        for profile in [release(minor, Profile::DOM0LESS), release(minor, ARM_DOM0)] {
-            one(profile, DomainConfig::new(), move |t| {
+        on(
+            [release(minor, Profile::DOM0LESS), release(minor, ARM_DOM0)],
+            DomainConfig::new(),
+            |_, t| {
                 for index in (0..END + 2).chain([u32::MAX]) {
                     let known = ON_ARM.contains(&index);
                     let of_toolstack = index == 28;
-                    t.is(
-                        &format!("set {index}"),
-                        set(t, Domid::SELF, index, 0),
-                        if known || of_toolstack { EPERM } else { EINVAL },
-                    );
+                    rows! { t;
+                        &format!("set {index}"), set(t, Domid::SELF, index, 0)
+                            => if known || of_toolstack { EPERM } else { EINVAL };
+                    }
                     let read = if of_toolstack {
                         EPERM
                     } else if known {
@@ -174,8 +163,8 @@ fn parameters_on_arm() {
                 }
                 t.is("no parameter of no domain", get(t, NOBODY, u32::MAX), ESRCH);
                 t.is("no parameter of no domain: set", set(t, NOBODY, u32::MAX, 0), ESRCH);
-            });
-        }
+            },
+        );
     }
     let control = domain(DomainConfig::new(), |t| {
         for index in [0, 1, 2, 17, 18, 28] {
@@ -186,11 +175,10 @@ fn parameters_on_arm() {
         t.publish("done", 1);
     });
     let other = domain(guest(), |t| {
-        t.is(
+        rows! { t;
             "an unprivileged guest, of one that there is not",
-            [set(t, Domid(0), 99, 0), get(t, Domid(0), 99)],
-            [EPERM; 2],
-        );
+                [set(t, Domid(0), 99, 0), get(t, Domid(0), 99)] => [EPERM; 2];
+        }
         let _ = t.wait_for_key("done");
     });
     several(ARM_DOM0, [control, other]);
@@ -198,14 +186,12 @@ fn parameters_on_arm() {
 
 #[test]
 fn upcall_vectors() {
-    for profile in [Profile::DOM0, Profile::DOMU] {
-        one(profile, DomainConfig::new().vcpus(2), |t| {
-            t.is("an exception's", vector(t, 0, 0xf), EINVAL);
-            t.is("none, of no vCPU", vector(t, 2, 0), EINVAL);
-            t.is("of no vCPU", vector(t, 2, 0x10), ENOENT);
-            t.is("the lowest", vector(t, 1, 0x10), OK);
-        });
-    }
+    on([Profile::DOM0, Profile::DOMU], DomainConfig::new().vcpus(2), |_, t| {
+        t.is("an exception's", vector(t, 0, 0xf), EINVAL);
+        t.is("none, of no vCPU", vector(t, 2, 0), EINVAL);
+        t.is("of no vCPU", vector(t, 2, 0x10), ENOENT);
+        t.is("the lowest", vector(t, 1, 0x10), OK);
+    });
     one(release(5, Profile::DOMU), DomainConfig::new(), |t| {
         t.is("before 4.6", vector(t, 0, 0x30), ENOSYS);
     });

@@ -1,19 +1,8 @@
 //! The domain's memory.
 
-use xen_pac::access::Handle;
-use xen_pac::base::Domid;
-use xen_pac::hypercall::HypercallNr;
-use xen_pac::memory::{
-    MapSpace, XenAddToPhysmap, XenAddToPhysmapBatch, XenAddToPhysmapBatchU, XenMemoryDomain,
-    XenMemoryReservation, XenRemoveFromPhysmap, command,
-};
-use xen_sim::{Arch, DomainConfig, Profile};
+use xen_pac::memory::command;
 
-use crate::support::answer::*;
-use crate::support::{
-    ARM_DOM0, Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, domain, guest, is_arm, one,
-    release, several,
-};
+use crate::support::prelude::*;
 
 const GUEST: Domid = Domid(1);
 const INCREASE: usize = 0;
@@ -32,7 +21,7 @@ fn reservation(t: &Table, command: usize, dom: Domid, frames: &mut [u64], order:
         0,
         dom,
     );
-    t.raw(HypercallNr::MEMORY_OP, [command, crate::support::address(&mut asked), 0])
+    t.raw(HypercallNr::MEMORY_OP, [command, address(&mut asked), 0])
 }
 
 fn pages(t: &Table) -> usize {
@@ -57,67 +46,53 @@ fn remove(t: &Table, dom: Domid, frame: u64) -> Answer {
 
 #[test]
 fn arguments_that_are_nowhere_and_commands_that_are_not() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            t.is("populate", t.give_nowhere(command::PopulatePhysmap), OK);
-            t.is("decrease", t.give_nowhere(command::DecreaseReservation), OK);
-            t.is("increase", t.give_nowhere(command::IncreaseReservation), OK);
-            t.is("add_to_physmap", t.give_nowhere(command::AddToPhysmap), EFAULT);
-            t.is("the same for many", t.give_nowhere(command::AddToPhysmapBatch), EFAULT);
-            t.is("remove_from_physmap", t.give_nowhere(command::RemoveFromPhysmap), EFAULT);
-            t.is("current_reservation", t.give_nowhere(command::CurrentReservation), EFAULT);
-            t.is("unknown", t.raw(HypercallNr::MEMORY_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        t.is("populate", t.give_nowhere(command::PopulatePhysmap), OK);
+        t.is("decrease", t.give_nowhere(command::DecreaseReservation), OK);
+        t.is("increase", t.give_nowhere(command::IncreaseReservation), OK);
+        t.is("add_to_physmap", t.give_nowhere(command::AddToPhysmap), EFAULT);
+        t.is("the same for many", t.give_nowhere(command::AddToPhysmapBatch), EFAULT);
+        t.is("remove_from_physmap", t.give_nowhere(command::RemoveFromPhysmap), EFAULT);
+        t.is("current_reservation", t.give_nowhere(command::CurrentReservation), EFAULT);
+        t.is("unknown", t.raw(HypercallNr::MEMORY_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
+    });
 }
 
 #[test]
 fn commands_that_count_give_no_error() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            let frame = t.frame(60);
-            for command in [INCREASE, DECREASE, POPULATE] {
-                t.is("in no domain", reservation(t, command, NOBODY, &mut [frame], 0), OK);
-                t.is(
-                    "with an absurd order",
-                    reservation(t, command, Domid::SELF, &mut [frame], 40),
-                    OK,
-                );
-                let nowhere = Handle::from_ptr(std::ptr::without_provenance_mut(NOWHERE));
-                let mut asked = XenMemoryReservation::new(nowhere, 1, 0, 0, Domid::SELF);
-                t.is(
-                    "a list that is nowhere, which an increase does not read",
-                    t.raw(
-                        HypercallNr::MEMORY_OP,
-                        [command, crate::support::address(&mut asked), 0],
-                    ),
-                    if command == INCREASE { Ok(1) } else { OK },
-                );
-                let mut asked =
-                    XenMemoryReservation::new(Handle::NULL, u64::MAX, 0, 0, Domid::SELF);
-                t.is(
-                    "more than can be counted",
-                    t.raw(
-                        HypercallNr::MEMORY_OP,
-                        [command, crate::support::address(&mut asked), 0],
-                    ),
-                    OK,
-                );
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        let frame = t.frame(60);
+        for command in [INCREASE, DECREASE, POPULATE] {
+            rows! { t;
+                "in no domain", reservation(t, command, NOBODY, &mut [frame], 0) => OK;
+                "with an absurd order",
+                    reservation(t, command, Domid::SELF, &mut [frame], 40) => OK;
             }
-            t.is("nothing else was done", pages(t), 65);
+            let nowhere = Handle::from_ptr(std::ptr::without_provenance_mut(NOWHERE));
+            let mut asked = XenMemoryReservation::new(nowhere, 1, 0, 0, Domid::SELF);
             t.is(
-                "decrease until one that cannot be",
-                reservation(t, DECREASE, Domid::SELF, &mut [frame, NO_FRAME, frame + 1], 0),
-                Ok(1),
+                "a list that is nowhere, which an increase does not read",
+                t.raw(HypercallNr::MEMORY_OP, [command, address(&mut asked), 0]),
+                if command == INCREASE { Ok(1) } else { OK },
             );
-            t.is("the same again", reservation(t, DECREASE, Domid::SELF, &mut [frame], 0), OK);
+            let mut asked = XenMemoryReservation::new(Handle::NULL, u64::MAX, 0, 0, Domid::SELF);
             t.is(
-                "populate until one that cannot be",
-                reservation(t, POPULATE, Domid::SELF, &mut [frame, NO_FRAME, frame + 1], 0),
-                Ok(1),
+                "more than can be counted",
+                t.raw(HypercallNr::MEMORY_OP, [command, address(&mut asked), 0]),
+                OK,
             );
-        });
-    }
+        }
+        rows! { t;
+            "nothing else was done", pages(t) => 65;
+            "decrease until one that cannot be",
+                reservation(t, DECREASE, Domid::SELF, &mut [frame, NO_FRAME, frame + 1], 0)
+                => Ok(1);
+            "the same again", reservation(t, DECREASE, Domid::SELF, &mut [frame], 0) => OK;
+            "populate until one that cannot be",
+                reservation(t, POPULATE, Domid::SELF, &mut [frame, NO_FRAME, frame + 1], 0)
+                => Ok(1);
+        }
+    });
 }
 
 #[test]
@@ -135,18 +110,14 @@ fn orders_and_limits() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
         let end = t.frame(63) + 1;
         let mut frames: Vec<u64> = (end..end + SLACK as u64 + 2).collect();
-        t.is(
+        rows! { t;
             "an extent that is too large is not begun",
-            reservation(t, POPULATE, Domid::SELF, &mut [end], 5),
-            OK,
-        );
-        t.is("nothing is charged", pages(t), 64);
-        t.is(
+                reservation(t, POPULATE, Domid::SELF, &mut [end], 5) => OK;
+            "nothing is charged", pages(t) => 64;
             "as many as it may have",
-            reservation(t, POPULATE, Domid::SELF, &mut frames, 0),
-            Ok(SLACK),
-        );
-        t.is("no more", reservation(t, INCREASE, Domid::SELF, &mut [0], 0), OK);
+                reservation(t, POPULATE, Domid::SELF, &mut frames, 0) => Ok(SLACK);
+            "no more", reservation(t, INCREASE, Domid::SELF, &mut [0], 0) => OK;
+        }
     });
 }
 
@@ -157,15 +128,14 @@ fn what_a_guest_may_not_do_to_another() {
         for command in [INCREASE, DECREASE, POPULATE] {
             t.is("memory of another", reservation(t, command, Domid(2), &mut [frame], 0), OK);
         }
-        t.is("shared page of another", add(t, Domid(2), 0, 9, frame), EPERM);
-        t.is("of another, at no frame", add(t, Domid(2), 99, 0, u64::MAX), EPERM);
-        t.is("remove of another", remove(t, Domid(2), frame), EPERM);
-        t.is("remove of another, of none", remove(t, Domid(2), NO_FRAME), EPERM);
-        t.is(
+        rows! { t;
+            "shared page of another", add(t, Domid(2), 0, 9, frame) => EPERM;
+            "of another, at no frame", add(t, Domid(2), 99, 0, u64::MAX) => EPERM;
+            "remove of another", remove(t, Domid(2), frame) => EPERM;
+            "remove of another, of none", remove(t, Domid(2), NO_FRAME) => EPERM;
             "size of another",
-            t.give(command::CurrentReservation, &mut XenMemoryDomain::new(Domid(2))),
-            EPERM,
-        );
+                t.give(command::CurrentReservation, &mut XenMemoryDomain::new(Domid(2))) => EPERM;
+        }
         t.publish("asked", 1);
     });
     let other = domain(DomainConfig::new(), |t| {
@@ -179,15 +149,14 @@ fn what_a_guest_may_not_do_to_another() {
 fn the_control_domain_may_and_devices_are_its_own() {
     let control = domain(DomainConfig::new(), |t| {
         let frame = t.frame(0);
-        t.is("decrease of a guest's", reservation(t, DECREASE, GUEST, &mut [frame], 0), Ok(1));
-        t.is("remove of a guest's", remove(t, GUEST, frame + 1), OK);
-        t.is("size", t.give(command::CurrentReservation, &mut XenMemoryDomain::new(GUEST)), Ok(63));
-        t.is("devices in a guest", add(t, GUEST, 5, 0, frame), EACCES);
-        t.is(
+        rows! { t;
+            "decrease of a guest's", reservation(t, DECREASE, GUEST, &mut [frame], 0) => Ok(1);
+            "remove of a guest's", remove(t, GUEST, frame + 1) => OK;
+            "size", t.give(command::CurrentReservation, &mut XenMemoryDomain::new(GUEST)) => Ok(63);
+            "devices in a guest", add(t, GUEST, 5, 0, frame) => EACCES;
             "devices of the domain itself, which x86 does not have",
-            add(t, Domid::SELF, 5, 0, frame),
-            EINVAL,
-        );
+                add(t, Domid::SELF, 5, 0, frame) => EINVAL;
+        }
         t.publish("done", 1);
     });
     let other = domain(guest(), |t| _ = t.wait_for_key("done"));
@@ -196,49 +165,38 @@ fn the_control_domain_may_and_devices_are_its_own() {
 
 #[test]
 fn what_can_be_mapped() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), move |t| {
-            let (frame, unknown) = (t.frame(0), if is_arm(profile) { ENOSYS } else { EINVAL });
-            let own = t.domain();
-            t.is(
-                "a foreign page, by this command, in no domain",
-                add(t, NOBODY, 4, 0, frame),
-                ENOSYS,
-            );
-            t.is("in no domain, although of devices", add(t, NOBODY, 5, 0, frame), ESRCH);
-            if profile != Profile::DOM0 {
-                t.is("devices, at no frame", add(t, own, 5, 0, u64::MAX), EACCES);
-            }
-            t.is("at no frame, although of no kind", add(t, own, 99, 0, u64::MAX), EINVAL);
-            t.is("at no frame, although without an end", range(t, own, 0, u64::MAX, 9), EINVAL);
-            t.is("frames without an end", range(t, own, 0, u64::MAX - 3, 9), EOVERFLOW);
-            t.is("pages without an end", range(t, own, u64::MAX - 3, frame, 9), EOVERFLOW);
-            t.is("a range of none", range(t, own, NO_FRAME, frame, 0), OK);
-            t.is(
-                "a range that is no memory",
-                range(t, own, NO_FRAME, frame, 1),
-                if is_arm(profile) { ENOSYS } else { EINVAL },
-            );
-            t.is("the second shared page", add(t, own, 0, 1, frame), EINVAL);
-            t.is("past the grant table's end", add(t, own, 1, 64, frame), EINVAL);
-            t.is("a page that is no memory", add(t, own, 2, NO_FRAME, frame), unknown);
-            t.is("of no kind", add(t, own, 99, 0, frame), unknown);
-            let nowhere = if is_arm(profile) { EINVAL } else { ENOENT };
-            t.is("the shared page where no frame is", add(t, own, 0, 0, NO_FRAME), nowhere);
-            t.is("an index of which 32 bits count", add(t, own, 1, 1 << 40, t.frame(9)), OK);
-            t.is("remove in no domain", remove(t, NOBODY, NO_FRAME), ESRCH);
-            t.is(
-                "remove where nothing is",
-                remove(t, own, NO_FRAME),
-                Err(xen_hal::hypercall::Errno::ENOENT),
-            );
-            t.is(
-                "remove, and again",
-                [remove(t, own, frame), remove(t, own, frame)],
-                [OK, Err(xen_hal::hypercall::Errno::ENOENT)],
-            );
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |profile, t| {
+        let (frame, unknown) = (t.frame(0), if is_arm(profile) { ENOSYS } else { EINVAL });
+        let own = t.domain();
+        t.is("a foreign page, by this command, in no domain", add(t, NOBODY, 4, 0, frame), ENOSYS);
+        t.is("in no domain, although of devices", add(t, NOBODY, 5, 0, frame), ESRCH);
+        if profile != Profile::DOM0 {
+            t.is("devices, at no frame", add(t, own, 5, 0, u64::MAX), EACCES);
+        }
+        rows! { t;
+            "at no frame, although of no kind", add(t, own, 99, 0, u64::MAX) => EINVAL;
+            "at no frame, although without an end", range(t, own, 0, u64::MAX, 9) => EINVAL;
+            "frames without an end", range(t, own, 0, u64::MAX - 3, 9) => EOVERFLOW;
+            "pages without an end", range(t, own, u64::MAX - 3, frame, 9) => EOVERFLOW;
+            "a range of none", range(t, own, NO_FRAME, frame, 0) => OK;
+            "a range that is no memory",
+                range(t, own, NO_FRAME, frame, 1) => if is_arm(profile) { ENOSYS } else { EINVAL };
+            "the second shared page", add(t, own, 0, 1, frame) => EINVAL;
+            "past the grant table's end", add(t, own, 1, 64, frame) => EINVAL;
+            "a page that is no memory", add(t, own, 2, NO_FRAME, frame) => unknown;
+            "of no kind", add(t, own, 99, 0, frame) => unknown;
+        }
+        let nowhere = if is_arm(profile) { EINVAL } else { ENOENT };
+        rows! { t;
+            "the shared page where no frame is", add(t, own, 0, 0, NO_FRAME) => nowhere;
+            "an index of which 32 bits count", add(t, own, 1, 1 << 40, t.frame(9)) => OK;
+            "remove in no domain", remove(t, NOBODY, NO_FRAME) => ESRCH;
+            "remove where nothing is",
+                remove(t, own, NO_FRAME) => Err(Errno::ENOENT);
+            "remove, and again", [remove(t, own, frame), remove(t, own, frame)]
+                => [OK, Err(Errno::ENOENT)];
+        }
+    });
 }
 
 #[test]
@@ -253,16 +211,14 @@ fn a_page_of_xens_that_is_mapped_already() {
         one(release(16, Profile::DOM0LESS), DomainConfig::new(), move |t| {
             t.is("on Arm it did", asked(t, kind), [OK; 3]);
         });
-        for profile in [Profile::DOM0LESS, ARM_DOM0] {
-            one(profile, DomainConfig::new(), move |t| {
-                t.is("on Arm it does not", asked(t, kind), [OK, EBUSY, EBUSY]);
-                t.is(
-                    "unmapped it can be mapped",
-                    [remove(t, Domid::SELF, t.frame(0)), add(t, Domid::SELF, kind, 0, t.frame(2))],
-                    [OK; 2],
-                );
-            });
-        }
+        on([Profile::DOM0LESS, ARM_DOM0], DomainConfig::new(), move |_, t| {
+            t.is("on Arm it does not", asked(t, kind), [OK, EBUSY, EBUSY]);
+            t.is(
+                "unmapped it can be mapped",
+                [remove(t, Domid::SELF, t.frame(0)), add(t, Domid::SELF, kind, 0, t.frame(2))],
+                [OK; 2],
+            );
+        });
     }
 }
 
@@ -287,47 +243,32 @@ fn many_at_once() {
         );
         (t.give(command::AddToPhysmapBatch, &mut asked), answers)
     };
-    for profile in [Profile::DOM0, Profile::DOMU] {
-        one(profile, DomainConfig::new(), move |t| {
-            let (frame, mut zeroes) = (t.frame(0), [0_u64, 1, 0, 0]);
-            let at = zeroes.as_mut_ptr();
-            let none = [1; 4];
-            t.is("a range in no domain", batch(t, NOBODY, 3, &mut [frame], at), (EOPNOTSUPP, none));
-            t.is("no domain", batch(t, NOBODY, 0, &mut [frame], at), (ESRCH, none));
-            let nowhere = std::ptr::without_provenance_mut(NOWHERE);
-            t.is(
-                "a list that is nowhere",
-                batch(t, Domid::SELF, 0, &mut [frame], nowhere),
-                (EFAULT, none),
-            );
-            t.is("none of it", batch(t, Domid::SELF, 0, &mut [], nowhere), (OK, none));
-            t.is(
-                "each has its answer",
-                batch(t, Domid::SELF, 0, &mut [frame, frame + 1], at),
-                (OK, [0, -22, 1, 1]),
-            );
-            t.is(
-                "until no frame",
-                batch(t, Domid::SELF, 1, &mut [frame, u64::MAX, frame], at),
-                (EINVAL, [0, 1, 1, 1]),
-            );
-        });
-    }
+    on([Profile::DOM0, Profile::DOMU], DomainConfig::new(), move |_, t| {
+        let (frame, mut zeroes) = (t.frame(0), [0_u64, 1, 0, 0]);
+        let at = zeroes.as_mut_ptr();
+        let none = [1; 4];
+        t.is("a range in no domain", batch(t, NOBODY, 3, &mut [frame], at), (EOPNOTSUPP, none));
+        t.is("no domain", batch(t, NOBODY, 0, &mut [frame], at), (ESRCH, none));
+        let nowhere = std::ptr::without_provenance_mut(NOWHERE);
+        rows! { t;
+            "a list that is nowhere",
+                batch(t, Domid::SELF, 0, &mut [frame], nowhere) => (EFAULT, none);
+            "none of it", batch(t, Domid::SELF, 0, &mut [], nowhere) => (OK, none);
+            "each has its answer",
+                batch(t, Domid::SELF, 0, &mut [frame, frame + 1], at) => (OK, [0, -22, 1, 1]);
+            "until no frame", batch(t, Domid::SELF, 1, &mut [frame, u64::MAX, frame], at)
+                => (EINVAL, [0, 1, 1, 1]);
+        }
+    });
 }
 
 #[test]
 fn maps_of_memory_are_for_x86() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), move |t| {
-            let arm = profile.arch == Arch::Aarch64;
-            t.is(
-                "the domain's",
-                t.give_nowhere(command::MemoryMap),
-                if arm { ENOSYS } else { EFAULT },
-            );
-            t.is("the machine's", t.give_nowhere(command::MachineMemoryMap), ENOSYS);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |profile, t| {
+        let arm = profile.arch == Arch::Aarch64;
+        t.is("the domain's", t.give_nowhere(command::MemoryMap), if arm { ENOSYS } else { EFAULT });
+        t.is("the machine's", t.give_nowhere(command::MachineMemoryMap), ENOSYS);
+    });
 }
 
 #[test]
@@ -341,12 +282,11 @@ fn a_page_that_goes_to_an_impossible_frame_has_left_its_own_on_x86() {
         });
     }
     one(Profile::DOM0, DomainConfig::new(), |t| {
-        t.is("memory moved nowhere", add(t, Domid::SELF, 2, t.frame(5), NO_FRAME), ENOENT);
-        t.is(
+        rows! { t;
+            "memory moved nowhere", add(t, Domid::SELF, 2, t.frame(5), NO_FRAME) => ENOENT;
             "it is gone, and charged",
-            (remove(t, Domid::SELF, t.frame(5)), pages(t)),
-            (ENOENT, 64),
-        );
+                (remove(t, Domid::SELF, t.frame(5)), pages(t)) => (ENOENT, 64);
+        }
     });
 }
 
@@ -363,12 +303,12 @@ fn an_extent_that_cannot_be_populated_is_charged_as_a_whole() {
 #[test]
 fn populating_over_a_grant_is_the_end_on_x86() {
     use crate::support::grants::{PERMIT, entry, host_map, map, map_table, put};
-    let failure = crate::support::fails(Profile::DOM0, DomainConfig::new(), |t| {
+    let failure = fails(Profile::DOM0, DomainConfig::new(), |t| {
         map_table(t, 0);
         put(t, 0, 8, entry(PERMIT, t.domain(), t.frame(1)));
         let mapped = map(t, t.frame(9) * 4096, host_map(), 8, t.domain()).0;
-        t.is("mapped", mapped, Ok(xen_pac::grant_table::GrantStatus::OKAY));
+        t.is("mapped", mapped, Ok(GrantStatus::OKAY));
         let _ = reservation(t, POPULATE, Domid::SELF, &mut [t.frame(9)], 0);
     });
-    assert!(matches!(failure.kind, xen_sim::FailureKind::Crashed { .. }), "{failure}");
+    assert!(matches!(failure.kind, FailureKind::Crashed { .. }), "{failure}");
 }

@@ -1,20 +1,8 @@
 //! Waiting, watchdogs and ends.
 
-use xen_hal::hypercall::Errno;
-use xen_pac::access::Handle;
-use xen_pac::base::Domid;
-use xen_pac::hypercall::HypercallNr;
-use xen_pac::sched::{
-    SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason,
-    command,
-};
-use xen_sim::{DomainConfig, Profile};
+use xen_pac::sched::command;
 
-use crate::support::answer::*;
-use crate::support::events::{alloc, ipi, send};
-use crate::support::{
-    Answer, NO_COMMAND, NOBODY, NOWHERE, OK, PROFILES, Table, domain, guest, one, several,
-};
+use crate::support::prelude::*;
 
 const GUEST: Domid = Domid(1);
 
@@ -36,54 +24,49 @@ fn remote(t: &Table, dom: Domid) -> Answer {
 
 #[test]
 fn arguments_that_are_nowhere_and_commands_that_are_not() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            t.is("poll", t.give_nowhere(command::Poll), EFAULT);
-            t.is("shutdown", t.give_nowhere(command::Shutdown), EFAULT);
-            t.is("shutdown code", t.give_nowhere(command::ShutdownCode), EFAULT);
-            t.is("remote_shutdown", t.give_nowhere(command::RemoteShutdown), EFAULT);
-            t.is("watchdog", t.give_nowhere(command::Watchdog), EFAULT);
-            t.is("pin override", t.give_nowhere(command::PinOverride), EFAULT);
-            t.is("yield, which takes none", t.give_nowhere(command::YieldCpu), OK);
-            t.is("unknown", t.raw(HypercallNr::SCHED_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        t.is("poll", t.give_nowhere(command::Poll), EFAULT);
+        t.is("shutdown", t.give_nowhere(command::Shutdown), EFAULT);
+        t.is("shutdown code", t.give_nowhere(command::ShutdownCode), EFAULT);
+        t.is("remote_shutdown", t.give_nowhere(command::RemoteShutdown), EFAULT);
+        t.is("watchdog", t.give_nowhere(command::Watchdog), EFAULT);
+        t.is("pin override", t.give_nowhere(command::PinOverride), EFAULT);
+        t.is("yield, which takes none", t.give_nowhere(command::YieldCpu), OK);
+        t.is("unknown", t.raw(HypercallNr::SCHED_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
+    });
 }
 
 #[test]
 fn ports_to_wait_for() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            t.is("an IPI", ipi(t, 0), Ok(1));
-            t.is("one that waits for a peer", alloc(t, Domid::SELF, t.domain()), Ok(2));
-            let nowhere = std::ptr::without_provenance_mut(NOWHERE);
-            t.is("too many, nowhere", poll_at(t, nowhere, 129, 1), EINVAL);
-            t.is("one, nowhere", poll_at(t, nowhere, 1, 1), EFAULT);
-            t.is("none, nowhere", poll_at(t, nowhere, 0, 1), OK);
-            for (what, port) in [("0", 0), ("free", 3), ("beyond", 64), ("absurd", u32::MAX)] {
-                t.is(what, poll(t, &mut [port], 1), EINVAL);
-                t.is(&format!("{what}, after a silent one"), poll(t, &mut [1, port], 1), EINVAL);
-            }
-            t.is("until a moment that has passed", poll(t, &mut [1, 2], 1), OK);
-            t.is("as many as there may be", poll(t, &mut [1; 128], 1), OK);
-            t.is("sent", send(t, 1), OK);
-            t.is("pending before one that is free", poll(t, &mut [1, 3], 0), OK);
-            t.is("one that is free before a pending one", poll(t, &mut [3, 1], 0), EINVAL);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        t.is("an IPI", ipi(t, 0), Ok(1));
+        t.is("one that waits for a peer", alloc(t, Domid::SELF, t.domain()), Ok(2));
+        let nowhere = std::ptr::without_provenance_mut(NOWHERE);
+        t.is("too many, nowhere", poll_at(t, nowhere, 129, 1), EINVAL);
+        t.is("one, nowhere", poll_at(t, nowhere, 1, 1), EFAULT);
+        t.is("none, nowhere", poll_at(t, nowhere, 0, 1), OK);
+        for (what, port) in [("0", 0), ("free", 3), ("beyond", 64), ("absurd", u32::MAX)] {
+            t.is(what, poll(t, &mut [port], 1), EINVAL);
+            t.is(&format!("{what}, after a silent one"), poll(t, &mut [1, port], 1), EINVAL);
+        }
+        t.is("until a moment that has passed", poll(t, &mut [1, 2], 1), OK);
+        t.is("as many as there may be", poll(t, &mut [1; 128], 1), OK);
+        t.is("sent", send(t, 1), OK);
+        t.is("pending before one that is free", poll(t, &mut [1, 3], 0), OK);
+        t.is("one that is free before a pending one", poll(t, &mut [3, 1], 0), EINVAL);
+    });
 }
 
 #[test]
 fn a_watchdog_for_each_number() {
     for profile in PROFILES {
         let report = one(profile, DomainConfig::new(), |t| {
-            t.is(
+            rows! { t;
                 "past the last",
-                [watchdog(t, 3, 0), watchdog(t, 3, 1), watchdog(t, u32::MAX, 1)],
-                [EINVAL; 3],
-            );
-            t.is("not in use", [watchdog(t, 1, 1), watchdog(t, 2, 0)], [EINVAL; 2]);
-            t.is("a new one", [watchdog(t, 0, 9), watchdog(t, 0, 9)], [Ok(1), Ok(2)]);
+                    [watchdog(t, 3, 0), watchdog(t, 3, 1), watchdog(t, u32::MAX, 1)] => [EINVAL; 3];
+                "not in use", [watchdog(t, 1, 1), watchdog(t, 2, 0)] => [EINVAL; 2];
+                "a new one", [watchdog(t, 0, 9), watchdog(t, 0, 9)] => [Ok(1), Ok(2)];
+            }
             let full = (-i32::from(Errno::ENOSPC.number() as i16)) as u32 as usize;
             t.is("a third, refused in 32 bits", watchdog(t, 0, 9), Ok(full));
             t.is("kicked", watchdog(t, 2, 9), OK);
@@ -112,28 +95,26 @@ fn the_end_of_another() {
         t.is("of a guest", remote(t, GUEST), OK);
         t.is("again", remote(t, GUEST), ESRCH);
         let pin = |pcpu| t.give(command::PinOverride, &mut SchedPinOverride::new(pcpu));
-        t.is("unpinned before", pin(-1), EINVAL);
-        t.is("pinned, and again", [pin(0), pin(0)], [OK, EBUSY]);
-        t.is("unpinned, and again", [pin(-1), pin(-1)], [OK, EINVAL]);
-        t.is(
+        rows! { t;
+            "unpinned before", pin(-1) => EINVAL;
+            "pinned, and again", [pin(0), pin(0)] => [OK, EBUSY];
+            "unpinned, and again", [pin(-1), pin(-1)] => [OK, EINVAL];
             "a processor that is not there",
-            t.give(command::PinOverride, &mut SchedPinOverride::new(99)),
-            EINVAL,
-        );
+                t.give(command::PinOverride, &mut SchedPinOverride::new(99)) => EINVAL;
+        }
         t.all_right();
         let _ = remote(t, Domid(0));
         panic!("by its number it ends itself");
     });
     let is_ended = domain(guest(), |t| {
-        t.is("of no domain", remote(t, NOBODY), ESRCH);
-        t.is("of oneself", remote(t, Domid::SELF), ESRCH);
-        t.is("of oneself by number", remote(t, GUEST), EPERM);
-        t.is("of the control domain", remote(t, Domid(0)), EPERM);
-        t.is(
+        rows! { t;
+            "of no domain", remote(t, NOBODY) => ESRCH;
+            "of oneself", remote(t, Domid::SELF) => ESRCH;
+            "of oneself by number", remote(t, GUEST) => EPERM;
+            "of the control domain", remote(t, Domid(0)) => EPERM;
             "a processor that is not there",
-            t.give(command::PinOverride, &mut SchedPinOverride::new(99)),
-            EPERM,
-        );
+                t.give(command::PinOverride, &mut SchedPinOverride::new(99)) => EPERM;
+        }
         t.all_right();
         t.publish("asked", 1);
         loop {

@@ -1,19 +1,10 @@
 //! vCPUs, their timers and their areas.
 
-use xen_hal::vcpu::{LongMode, StartState as _};
-use xen_pac::access::Handle;
-use xen_pac::hypercall::HypercallNr;
-use xen_pac::vcpu::{
-    VcpuHvmContext, VcpuHvmMode, VcpuRegisterRunstateMemoryArea,
-    VcpuRegisterRunstateMemoryAreaAddr, VcpuRegisterVcpuInfo, VcpuSetPeriodicTimer,
-    VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
-};
-use xen_sim::{DomainConfig, Profile};
+use xen_hal::vcpu::StartState as _;
+use xen_pac::vcpu::command;
+use xen_pac::vcpu::raw;
 
-use crate::support::answer::*;
-use crate::support::{
-    Answer, NO_COMMAND, NOWHERE, OK, PROFILES, Table, address, is_arm, one, release,
-};
+use crate::support::prelude::*;
 
 const LAST_COMMAND: usize = 15;
 /// No vCPU of the domains here.
@@ -51,22 +42,15 @@ fn register(t: &Table, vcpu: u32, frame: u64, offset: u32) -> Answer {
 
 #[test]
 fn no_vcpu_comes_before_everything() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new().vcpus(2), move |t| {
-            for command in (0..=LAST_COMMAND).chain([NO_COMMAND]) {
-                t.is(
-                    &format!("command {command} of no vCPU"),
-                    bare(t, command, NONE, NOWHERE),
-                    ENOENT,
-                );
-            }
-            t.is(
-                "unknown",
-                bare(t, NO_COMMAND, 0, NOWHERE),
-                if is_arm(profile) { EINVAL } else { ENOSYS },
-            );
-        });
-    }
+    on(PROFILES, DomainConfig::new().vcpus(2), |profile, t| {
+        for command in (0..=LAST_COMMAND).chain([NO_COMMAND]) {
+            t.is(&format!("command {command} of no vCPU"), bare(t, command, NONE, NOWHERE), ENOENT);
+        }
+        rows! { t;
+            "unknown",
+                bare(t, NO_COMMAND, 0, NOWHERE) => if is_arm(profile) { EINVAL } else { ENOSYS };
+        }
+    });
 }
 
 #[test]
@@ -82,59 +66,54 @@ fn arm_has_two_commands() {
 
 #[test]
 fn a_vcpu_is_initialised_once_and_comes_up_then() {
-    for profile in ON_X86 {
-        one(profile, DomainConfig::new().vcpus(2), |t| {
-            t.is("up before", bare(t, 1, 1, NOWHERE), EINVAL);
-            t.is("from nowhere, although done", bare(t, 0, 0, NOWHERE), EFAULT);
-            t.is("done, in a state that cannot be", initialise(t, 0, bad()), EEXIST);
-            t.is("in a state that cannot be", initialise(t, 1, bad()), EINVAL);
-            t.is("up still not", bare(t, 1, 1, 0), EINVAL);
-            t.is("initialised", initialise(t, 1, good()), OK);
-            t.is("again", initialise(t, 1, good()), EEXIST);
-            t.set_program(xen_hal::platform::VcpuId(1), |_| ());
-            t.is("up, twice", [bare(t, 1, 1, NOWHERE), bare(t, 1, 1, NOWHERE)], [OK; 2]);
-            t.is("is up: no argument is looked at", bare(t, 3, 0, NOWHERE), Ok(1));
-            t.is("down, one that never was up", bare(t, 2, 1, NOWHERE), OK);
-        });
-    }
+    on(ON_X86, DomainConfig::new().vcpus(2), |_, t| {
+        t.is("up before", bare(t, 1, 1, NOWHERE), EINVAL);
+        t.is("from nowhere, although done", bare(t, 0, 0, NOWHERE), EFAULT);
+        t.is("done, in a state that cannot be", initialise(t, 0, bad()), EEXIST);
+        t.is("in a state that cannot be", initialise(t, 1, bad()), EINVAL);
+        t.is("up still not", bare(t, 1, 1, 0), EINVAL);
+        t.is("initialised", initialise(t, 1, good()), OK);
+        t.is("again", initialise(t, 1, good()), EEXIST);
+        t.set_program(VcpuId(1), |_| ());
+        t.is("up, twice", [bare(t, 1, 1, NOWHERE), bare(t, 1, 1, NOWHERE)], [OK; 2]);
+        t.is("is up: no argument is looked at", bare(t, 3, 0, NOWHERE), Ok(1));
+        t.is("down, one that never was up", bare(t, 2, 1, NOWHERE), OK);
+    });
 }
 
 #[test]
 fn vcpus_beyond_the_shared_page_need_a_block_up_to_4_18() {
     for (minor, without) in [(17, EINVAL), (18, EINVAL), (19, OK)] {
         one(release(minor, Profile::DOMU), DomainConfig::new().vcpus(34), move |t| {
-            t.is("the last that has one", initialise(t, 31, good()), OK);
-            t.is(
+            rows! { t;
+                "the last that has one", initialise(t, 31, good()) => OK;
                 "from nowhere, without a block",
-                bare(t, 0, 32, NOWHERE),
-                if minor < 19 { EINVAL } else { EFAULT },
-            );
-            t.is("without a block", initialise(t, 32, good()), without);
-            t.is("registered", register(t, 33, t.frame(0), 0), OK);
-            t.is("with a block", initialise(t, 33, good()), OK);
+                    bare(t, 0, 32, NOWHERE) => if minor < 19 { EINVAL } else { EFAULT };
+                "without a block", initialise(t, 32, good()) => without;
+                "registered", register(t, 33, t.frame(0), 0) => OK;
+                "with a block", initialise(t, 33, good()) => OK;
+            }
         });
     }
 }
 
 #[test]
 fn periods() {
-    for profile in ON_X86 {
-        one(profile, DomainConfig::new().vcpus(2), |t| {
-            for (period, answer) in [
-                (0, EINVAL),
-                (999_999, EINVAL),
-                (1_000_000, OK),
-                ((1 << 62) - 1, OK),
-                (1 << 62, EINVAL),
-                (u64::MAX, EINVAL),
-            ] {
-                t.is(&format!("{period} ns"), periodic(t, 0, period), answer);
-                t.is(&format!("{period} ns of another"), periodic(t, 1, period), answer);
-            }
-            t.is("from nowhere", bare(t, 6, 0, NOWHERE), EFAULT);
-            t.is("stopped", [bare(t, 7, 0, NOWHERE), bare(t, 7, 1, 0)], [OK; 2]);
-        });
-    }
+    on(ON_X86, DomainConfig::new().vcpus(2), |_, t| {
+        for (period, answer) in [
+            (0, EINVAL),
+            (999_999, EINVAL),
+            (1_000_000, OK),
+            ((1 << 62) - 1, OK),
+            (1 << 62, EINVAL),
+            (u64::MAX, EINVAL),
+        ] {
+            t.is(&format!("{period} ns"), periodic(t, 0, period), answer);
+            t.is(&format!("{period} ns of another"), periodic(t, 1, period), answer);
+        }
+        t.is("from nowhere", bare(t, 6, 0, NOWHERE), EFAULT);
+        t.is("stopped", [bare(t, 7, 0, NOWHERE), bare(t, 7, 1, 0)], [OK; 2]);
+    });
 }
 
 #[test]
@@ -156,20 +135,18 @@ fn single_shots() {
 
 #[test]
 fn a_block_of_ones_own_up_to_4_17() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new().vcpus(2), |t| {
-            let frame = t.frame(0);
-            t.is("across the page's end", register(t, 0, frame, 4096 - VCPU_INFO + 8), ENXIO);
-            t.is("beyond the page", register(t, 0, frame, 4096), ENXIO);
-            t.is("not aligned, in no frame", register(t, 0, 1 << 40, 4), ENXIO);
-            t.is("in no frame", register(t, 0, 1 << 40, 0), EINVAL);
-            t.is("an address that is none", register(t, 0, u64::MAX, 0), EINVAL);
-            t.is("an address that is none, and not aligned", register(t, 0, u64::MAX, 4), ENXIO);
-            t.is("registered", register(t, 0, frame, 0), OK);
-            t.is("again", register(t, 0, frame, 0), EINVAL);
-            t.is("again, across the page's end", register(t, 0, frame, 4095), ENXIO);
-        });
-    }
+    on(PROFILES, DomainConfig::new().vcpus(2), |_, t| {
+        let frame = t.frame(0);
+        t.is("across the page's end", register(t, 0, frame, 4096 - VCPU_INFO + 8), ENXIO);
+        t.is("beyond the page", register(t, 0, frame, 4096), ENXIO);
+        t.is("not aligned, in no frame", register(t, 0, 1 << 40, 4), ENXIO);
+        t.is("in no frame", register(t, 0, 1 << 40, 0), EINVAL);
+        t.is("an address that is none", register(t, 0, u64::MAX, 0), EINVAL);
+        t.is("an address that is none, and not aligned", register(t, 0, u64::MAX, 4), ENXIO);
+        t.is("registered", register(t, 0, frame, 0), OK);
+        t.is("again", register(t, 0, frame, 0), EINVAL);
+        t.is("again, across the page's end", register(t, 0, frame, 4095), ENXIO);
+    });
     one(Profile::DOMU, DomainConfig::new().vcpus(2), |t| {
         t.start(1, |guest| _ = guest.wait_for_key("asked"));
         t.is("of another that is up", register(t, 1, t.frame(0), 0), EINVAL);
@@ -184,20 +161,19 @@ fn a_block_of_ones_own_since_4_18() {
         for profile in PROFILES {
             one(release(minor, profile), DomainConfig::new().vcpus(2), |t| {
                 let frame = t.frame(0);
-                t.is("from nowhere", bare(t, 10, 0, NOWHERE), EFAULT);
-                t.is("across the page's end", register(t, 0, frame, 4096 - VCPU_INFO + 8), ENXIO);
-                t.is("beyond the page", register(t, 0, frame, 4096), EINVAL);
-                t.is("not aligned, in no frame", register(t, 0, 1 << 40, 4), ENXIO);
-                t.is("in no frame", register(t, 0, 1 << 40, 0), EINVAL);
-                t.is(
+                rows! { t;
+                    "from nowhere", bare(t, 10, 0, NOWHERE) => EFAULT;
+                    "across the page's end", register(t, 0, frame, 4096 - VCPU_INFO + 8) => ENXIO;
+                    "beyond the page", register(t, 0, frame, 4096) => EINVAL;
+                    "not aligned, in no frame", register(t, 0, 1 << 40, 4) => ENXIO;
+                    "in no frame", register(t, 0, 1 << 40, 0) => EINVAL;
                     "an address that is none, and not aligned",
-                    register(t, 0, u64::MAX, 4),
-                    EINVAL,
-                );
-                t.is("registered", register(t, 0, frame, 64), OK);
-                t.is("again", register(t, 0, frame, 0), EBUSY);
-                t.is("again, across the page's end", register(t, 0, frame, 4095), EBUSY);
-                t.is("again, beyond the page", register(t, 0, frame, 4096), EINVAL);
+                        register(t, 0, u64::MAX, 4) => EINVAL;
+                    "registered", register(t, 0, frame, 64) => OK;
+                    "again", register(t, 0, frame, 0) => EBUSY;
+                    "again, across the page's end", register(t, 0, frame, 4095) => EBUSY;
+                    "again, beyond the page", register(t, 0, frame, 4096) => EINVAL;
+                }
             });
         }
         one(release(minor, Profile::DOMU), DomainConfig::new().vcpus(2), |t| {
@@ -210,13 +186,11 @@ fn a_block_of_ones_own_since_4_18() {
 
 #[test]
 fn interrupts_and_numbers_of_the_processor() {
-    for profile in ON_X86 {
-        one(profile, DomainConfig::new().vcpus(2), |t| {
-            t.is("an interrupt with an argument", bare(t, 11, 0, NOWHERE), EINVAL);
-            t.is("number of a processor that nobody is tied to", bare(t, 12, 0, NOWHERE), EINVAL);
-            t.is("run times to nowhere", bare(t, 4, 0, NOWHERE), EFAULT);
-        });
-    }
+    on(ON_X86, DomainConfig::new().vcpus(2), |_, t| {
+        t.is("an interrupt with an argument", bare(t, 11, 0, NOWHERE), EINVAL);
+        t.is("number of a processor that nobody is tied to", bare(t, 12, 0, NOWHERE), EINVAL);
+        t.is("run times to nowhere", bare(t, 4, 0, NOWHERE), EFAULT);
+    });
 }
 
 fn area(t: &Table, command: usize, address_of_area: u64) -> Answer {
@@ -234,20 +208,16 @@ fn areas_by_physical_address_since_4_18() {
     one(release(18, Profile::DOMU), DomainConfig::new(), |t| {
         let page = t.frame(0) * 4096;
         for command in [14, 15] {
-            t.is("from nowhere", bare(t, command, 0, NOWHERE), EFAULT);
-            t.is("across the page's end", area(t, command, page + 4095 - 7), ENXIO);
-            t.is("not aligned, in no frame", area(t, command, (1 << 52) + 4), ENXIO);
-            t.is("in no frame", area(t, command, 1 << 52), EINVAL);
-            t.is(
+            rows! { t;
+                "from nowhere", bare(t, command, 0, NOWHERE) => EFAULT;
+                "across the page's end", area(t, command, page + 4095 - 7) => ENXIO;
+                "not aligned, in no frame", area(t, command, (1 << 52) + 4) => ENXIO;
+                "in no frame", area(t, command, 1 << 52) => EINVAL;
                 "registered, and elsewhere",
-                [area(t, command, page), area(t, command, page + 512)],
-                [OK; 2],
-            );
-            t.is(
+                    [area(t, command, page), area(t, command, page + 512)] => [OK; 2];
                 "given up, twice",
-                [area(t, command, u64::MAX), area(t, command, u64::MAX)],
-                [OK; 2],
-            );
+                    [area(t, command, u64::MAX), area(t, command, u64::MAX)] => [OK; 2];
+            }
         }
     });
 }
@@ -260,23 +230,17 @@ fn areas_by_virtual_address() {
         );
         bare(t, command, 0, address(&mut asked))
     };
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), move |t| {
-            let nowhere = std::ptr::without_provenance_mut(NOWHERE);
-            t.is("run times from nowhere", bare(t, 5, 0, NOWHERE), EFAULT);
-            t.is(
-                "run times to nowhere",
-                at(t, 5, nowhere),
-                if is_arm(profile) { EINVAL } else { OK },
-            );
-            t.is("run times", at(t, 5, t.page(0).cast().as_ptr()), OK);
-            t.is("run times, not aligned", at(t, 5, t.page(0).as_ptr().wrapping_add(3).cast()), OK);
-            if !is_arm(profile) {
-                t.is("time from nowhere", bare(t, 13, 0, NOWHERE), EFAULT);
-                t.is("time to nowhere", at(t, 13, nowhere), OK);
-                t.is("time", at(t, 13, t.page(1).cast().as_ptr()), OK);
-                t.is("time, not aligned", at(t, 13, t.page(1).as_ptr().wrapping_add(3).cast()), OK);
-            }
-        });
-    }
+    on(PROFILES, DomainConfig::new(), move |profile, t| {
+        let nowhere = std::ptr::without_provenance_mut(NOWHERE);
+        t.is("run times from nowhere", bare(t, 5, 0, NOWHERE), EFAULT);
+        t.is("run times to nowhere", at(t, 5, nowhere), if is_arm(profile) { EINVAL } else { OK });
+        t.is("run times", at(t, 5, t.page(0).cast().as_ptr()), OK);
+        t.is("run times, not aligned", at(t, 5, t.page(0).as_ptr().wrapping_add(3).cast()), OK);
+        if !is_arm(profile) {
+            t.is("time from nowhere", bare(t, 13, 0, NOWHERE), EFAULT);
+            t.is("time to nowhere", at(t, 13, nowhere), OK);
+            t.is("time", at(t, 13, t.page(1).cast().as_ptr()), OK);
+            t.is("time, not aligned", at(t, 13, t.page(1).as_ptr().wrapping_add(3).cast()), OK);
+        }
+    });
 }

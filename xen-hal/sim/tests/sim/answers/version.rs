@@ -1,11 +1,6 @@
 //! Which Xen this is, and who is told what.
 
-use xen_pac::hypercall::HypercallNr;
-use xen_pac::version::XenFeatureInfo;
-use xen_sim::{DomainConfig, Profile};
-
-use crate::support::answer::*;
-use crate::support::{Answer, NO_COMMAND, NOWHERE, OK, PROFILES, Table, address, one, release};
+use crate::support::prelude::*;
 
 const EXTRAVERSION: usize = 1;
 const COMPILE_INFO: usize = 2;
@@ -39,32 +34,30 @@ fn into(t: &Table, command: usize, length: u32) -> Answer {
 
 #[test]
 fn what_all_are_told() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            t.is("version", ask(t, 0, NOWHERE), Ok(4 << 16 | 17));
-            for command in [
-                EXTRAVERSION,
-                COMPILE_INFO,
-                CAPABILITIES,
-                CHANGESET,
-                PLATFORM,
-                FEATURES,
-                HANDLE,
-                COMMANDLINE,
-            ] {
-                t.is(&format!("{command} into nowhere"), ask(t, command, NOWHERE), EFAULT);
-            }
-            let mut buffer = Buffer { length: 0, bytes: [0; 1024] };
-            for command in [EXTRAVERSION, COMPILE_INFO, CAPABILITIES, CHANGESET, PLATFORM, HANDLE] {
-                t.is(&format!("{command}"), ask(t, command, address(&mut buffer)), OK);
-            }
-            let features = |word| ask(t, FEATURES, address(&mut XenFeatureInfo::new(word)));
-            t.is("features", [features(0), features(1), features(u32::MAX)], [OK, EINVAL, EINVAL]);
-            t.is("page size", ask(t, PAGESIZE, 0), Ok(4096));
-            t.is("page size with an argument", ask(t, PAGESIZE, NOWHERE), EINVAL);
-            t.is("unknown", ask(t, NO_COMMAND, NOWHERE), ENOSYS);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        t.is("version", ask(t, 0, NOWHERE), Ok(4 << 16 | 17));
+        for command in [
+            EXTRAVERSION,
+            COMPILE_INFO,
+            CAPABILITIES,
+            CHANGESET,
+            PLATFORM,
+            FEATURES,
+            HANDLE,
+            COMMANDLINE,
+        ] {
+            t.is(&format!("{command} into nowhere"), ask(t, command, NOWHERE), EFAULT);
+        }
+        let mut buffer = Buffer { length: 0, bytes: [0; 1024] };
+        for command in [EXTRAVERSION, COMPILE_INFO, CAPABILITIES, CHANGESET, PLATFORM, HANDLE] {
+            t.is(&format!("{command}"), ask(t, command, address(&mut buffer)), OK);
+        }
+        let features = |word| ask(t, FEATURES, address(&mut XenFeatureInfo::new(word)));
+        t.is("features", [features(0), features(1), features(u32::MAX)], [OK, EINVAL, EINVAL]);
+        t.is("page size", ask(t, PAGESIZE, 0), Ok(4096));
+        t.is("page size with an argument", ask(t, PAGESIZE, NOWHERE), EINVAL);
+        t.is("unknown", ask(t, NO_COMMAND, NOWHERE), ENOSYS);
+    });
 }
 
 fn command_line(t: &Table) -> String {
@@ -81,19 +74,17 @@ fn what_guests_are_not_told() {
     one(release(6, Profile::DOMU), DomainConfig::new(), |t| {
         t.is("before anybody asked who asks", command_line(t), "dom0=pvh".to_string());
     });
-    for profile in [Profile::DOMU, Profile::DOM0LESS] {
-        one(profile, DomainConfig::new(), |t| {
-            t.is("command line", command_line(t), "<denied>".to_string());
-            t.is(
-                "build id, whatever else",
-                [ask(t, BUILD_ID, 0), ask(t, BUILD_ID, NOWHERE), into(t, BUILD_ID, 0)],
-                [EPERM; 3],
-            );
-            let mut changeset = [0xff_u8; 64];
-            t.is("changeset", ask(t, CHANGESET, address(&mut changeset)), OK);
-            t.is("which is none, and no secret", changeset[0], 0);
-        });
-    }
+    on([Profile::DOMU, Profile::DOM0LESS], DomainConfig::new(), |_, t| {
+        t.is("command line", command_line(t), "<denied>".to_string());
+        t.is(
+            "build id, whatever else",
+            [ask(t, BUILD_ID, 0), ask(t, BUILD_ID, NOWHERE), into(t, BUILD_ID, 0)],
+            [EPERM; 3],
+        );
+        let mut changeset = [0xff_u8; 64];
+        t.is("changeset", ask(t, CHANGESET, address(&mut changeset)), OK);
+        t.is("which is none, and no secret", changeset[0], 0);
+    });
 }
 
 #[test]
@@ -135,11 +126,10 @@ fn texts_of_any_length_since_4_20() {
     });
     for profile in [Profile::DOMU, Profile::DOM0LESS] {
         one(release(20, profile), DomainConfig::new(), |t| {
-            t.is(
+            rows! { t;
                 "command line, whatever else",
-                [ask(t, LONG_COMMANDLINE, 0), ask(t, LONG_COMMANDLINE, NOWHERE)],
-                [EPERM; 2],
-            );
+                    [ask(t, LONG_COMMANDLINE, 0), ask(t, LONG_COMMANDLINE, NOWHERE)] => [EPERM; 2];
+            }
         });
     }
 }

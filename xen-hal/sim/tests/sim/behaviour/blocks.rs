@@ -1,16 +1,6 @@
 //! Where a vCPU's block lies: in the shared page, where it registered one, or nowhere.
 
-use std::sync::atomic::Ordering;
-
-use xen_hal::memory::WidthLatch;
-use xen_hal::platform::VcpuId;
-use xen_hal::vcpu::Vcpu;
-use xen_pac::shared_info::VcpuInfo;
-use xen_sim::{DomainConfig, Profile};
-
-use crate::support::events::{ipi, send};
-use crate::support::world::{attach, attach_on, block, is_pending, marks, take};
-use crate::support::{OK, Table, one, release};
+use crate::support::prelude::*;
 
 /// Registers a block for a vCPU, in a page of the domain's.
 fn register(t: &Table, vcpu: u32, page: usize) -> VcpuInfo<'static> {
@@ -25,32 +15,33 @@ fn register(t: &Table, vcpu: u32, page: usize) -> VcpuInfo<'static> {
 
 #[test]
 fn a_block_that_moves_tells_of_everything_once() {
-    for profile in [Profile::DOMU, Profile::DOM0LESS, release(18, Profile::DOMU)] {
-        one(profile, DomainConfig::new(), move |t| {
+    on(
+        [Profile::DOMU, Profile::DOM0LESS, release(18, Profile::DOMU)],
+        DomainConfig::new(),
+        |profile, t| {
             let (shared, interrupt) = attach_on(profile, t);
-            let upcalls = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+            let upcalls = Arc::new(AtomicU32::new(0));
             t.is("bound", ipi(t, 0), Ok(1));
-            let counted = std::sync::Arc::clone(&upcalls);
+            let counted = Arc::clone(&upcalls);
             let info = register(t, 0, 1);
             t.on_interrupt(interrupt, move || {
-                counted.fetch_add(1, Ordering::SeqCst);
-                info.evtchn_upcall_pending().swap(0, Ordering::SeqCst);
+                counted.fetch_add(1, SeqCst);
+                info.evtchn_upcall_pending().swap(0, SeqCst);
             });
             t.is("an upcall, and every word", marks(info), (true, u64::MAX));
             t.is("the old place is as it was", marks(block(shared, 0)), (false, 0));
             t.is("no port has an event", (0..64).any(|port| is_pending(shared, port)), false);
             t.enable_interrupts();
-            t.is("the upcall came", upcalls.load(Ordering::SeqCst), 1);
-            t.is(
+            rows! { t;
+                "the upcall came", upcalls.load(SeqCst) => 1;
                 "sent, with its word selected still",
-                (send(t, 1), upcalls.load(Ordering::SeqCst)),
-                (OK, 1),
-            );
-            t.is("found", take(shared, info), vec![1]);
-            t.is("sent", (send(t, 1), upcalls.load(Ordering::SeqCst)), (OK, 2));
-            t.is("nothing comes to the old place", marks(block(shared, 0)), (false, 0));
-        });
-    }
+                    (send(t, 1), upcalls.load(SeqCst)) => (OK, 1);
+                "found", take(shared, info) => vec![1];
+                "sent", (send(t, 1), upcalls.load(SeqCst)) => (OK, 2);
+                "nothing comes to the old place", marks(block(shared, 0)) => (false, 0);
+            }
+        },
+    );
 }
 
 #[test]

@@ -1,26 +1,9 @@
 //! How programs end, and what goes with them: values that are dropped when their domain has ended
 //! already, pages that a peer still uses, and waits for what never comes.
 
-use core::time::Duration;
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use xen_hal::grant::Grant;
 
-use xen_hal::Xen;
-use xen_hal::event::{AllPorts, Channel, ScanCursor, TwoLevel};
-use xen_hal::grant::{
-    Access, ForeignGrant, Grant, GrantRef, GrantRefAllocator, GrantTable, MapRequest, MapTarget,
-    Mapping, Page,
-};
-use xen_hal::hvm::Hvm;
-use xen_hal::memory::{Extent, Memory, WidthLatch};
-use xen_hal::platform::{AddressSpace, VcpuId};
-use xen_pac::base::Domid;
-use xen_pac::hvm::CallbackVia;
-use xen_pac::sched::ShutdownReason;
-use xen_sim::{
-    DomainConfig, Failure, FailureKind, FaultRates, Guest, Hypervisor, Machine, Profile, Report,
-};
+use crate::support::prelude::*;
 
 const LENDER: Domid = Domid(1);
 const BORROWER: Domid = Domid(2);
@@ -94,14 +77,14 @@ fn what_a_drop_does_after_the_end_is_the_same_each_time() {
         let gone = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&gone);
         let watches = move |guest: Guest| {
-            while seen.load(Ordering::SeqCst) == 0 {
+            while seen.load(SeqCst) == 0 {
                 guest.relax();
             }
         };
         let leaves = move |guest: Guest| {
             let _goes = OnDrop(|| {
                 let _ = guest.random();
-                gone.store(1, Ordering::SeqCst);
+                gone.store(1, SeqCst);
             });
             Xen::new(guest.xen()).sched().exit(ShutdownReason::POWEROFF);
         };
@@ -166,8 +149,7 @@ fn mappings_of_a_table_that_is_gone_say_nothing_of_the_next() {
         core::mem::forget(lend(guest));
         guest.publish("first", 8);
         guest.wait_for_key("mapped");
-        // SAFETY: what was lent and mapped before is not used again.
-        unsafe { Xen::new(guest.xen()).sched().suspend() }.unwrap();
+        Xen::new(guest.xen()).sched().shutdown(ShutdownReason::SUSPEND).unwrap();
         let grant = lend(guest);
         guest.publish("number", guest.domain().0.into());
         guest.publish("second", grant.reference().0.into());

@@ -1,10 +1,6 @@
 //! Whatever can go wrong does so each time: a program still gets on.
 
-use xen_sim::{DomainConfig, FaultRates, Machine, Profile};
-
-use crate::support::events::{ipi, send};
-use crate::support::world::{Notes, VECTOR, attach};
-use crate::support::{OK, Table};
+use crate::support::prelude::*;
 
 #[test]
 fn a_program_gets_on_although_everything_happens_each_time() {

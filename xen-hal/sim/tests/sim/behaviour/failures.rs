@@ -1,18 +1,9 @@
 //! How a machine says that it could not go on: each time with the seed by which it can be seen
 //! again.
 
-use xen_hal::event::Port;
-use xen_hal::hypercall::Errno;
-use xen_hal::platform::VcpuId;
-use xen_hal::sched::Sched;
-use xen_hal::vcpu::{LongMode, Vcpu};
-use xen_pac::base::Domid;
-use xen_pac::hvm::{HvmParam, XenHvmParam, command};
-use xen_sim::{DomainConfig, Failure, FailureKind, Guest, Machine, Profile, ProgramResult};
+use xen_pac::hvm::command;
 
-use crate::support::Table;
-use crate::support::events::{ipi, send};
-use crate::support::world::attach;
+use crate::support::prelude::*;
 
 const SEED: u64 = 4711;
 

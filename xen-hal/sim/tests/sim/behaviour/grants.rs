@@ -1,65 +1,36 @@
 //! Pages that are lent: who uses them, how long, and that they truly are one page.
 
-use std::sync::atomic::Ordering;
+use xen_pac::grant_table::command;
 
-use xen_pac::base::Domid;
-use xen_pac::grant_table::{
-    GnttabCopy, GnttabCopyPtr, GnttabCopyPtrU, GrantStatus, GrantTableV1Page, command,
-    raw::GrantEntryV1,
-};
-use xen_pac::grant_table_v2::raw::{GrantEntryV2FullPage, GrantEntryV2SubPage};
-use xen_pac::memory::{self, MapSpace, XenAddToPhysmap, XenRemoveFromPhysmap};
-use xen_sim::{DomainConfig, Profile};
-
-use crate::support::grants::{
-    PERMIT, Told, entry, host_map, map, map_table, peek, put, read_only, set_version, unmap,
-};
-use crate::support::world::{byte, set_byte};
-use crate::support::{OK, Table, domain, guest, one, several};
-
-const OKAY: Told = Ok(GrantStatus::OKAY);
-const READING: u16 = 1 << 3;
-const WRITING: u16 = 1 << 4;
-const SUB_PAGE: u16 = 1 << 8;
+use crate::support::prelude::*;
 
 fn flags(t: &Table) -> u16 {
     peek::<GrantEntryV1>(t, 0, 8).flags
 }
 
-fn at(t: &Table, page: usize) -> u64 {
-    t.frame(page) * 4096
-}
-
 #[test]
 fn uses_are_counted() {
-    for profile in [Profile::DOM0, Profile::DOM0LESS] {
-        one(profile, DomainConfig::new(), |t| {
-            let own = t.domain();
-            map_table(t, 0);
-            put(t, 0, 8, entry(PERMIT, own, t.frame(1)));
-            let reads = [9, 10].map(|page| map(t, at(t, page), host_map() | read_only(), 8, own));
-            t.is("read", (reads.map(|read| read.0), flags(t)), ([OKAY; 2], PERMIT | READING));
-            let write = map(t, at(t, 11), host_map(), 8, own);
-            t.is("written", (write.0, flags(t)), (OKAY, PERMIT | READING | WRITING));
-            t.is(
-                "read by one",
-                (unmap(t, at(t, 9), reads[0].1), flags(t)),
-                (OKAY, PERMIT | READING | WRITING),
-            );
-            t.is(
-                "no more written",
-                (unmap(t, at(t, 11), write.1), flags(t)),
-                (OKAY, PERMIT | READING),
-            );
-            t.is("no more read", (unmap(t, at(t, 10), reads[1].1), flags(t)), (OKAY, PERMIT));
-            put(t, 0, 9, entry(PERMIT, own, t.frame(2)));
-            // Xen uses the handle that has been free for longest, after a failed map as well.
-            t.is("a new handle", map(t, at(t, 9), host_map(), 9, own), (OKAY, 3));
-            let nowhere = map(t, 1 << 50, host_map(), 9, own).0;
-            t.is("a map that fails", nowhere, Ok(GrantStatus::GENERAL_ERROR));
-            t.is("the one after it", map(t, at(t, 10), host_map(), 9, own), (OKAY, 5));
-        });
-    }
+    on([Profile::DOM0, Profile::DOM0LESS], DomainConfig::new(), |_, t| {
+        let own = t.domain();
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, own, t.frame(1)));
+        let reads = [9, 10].map(|page| map(t, at(t, page), host_map() | read_only(), 8, own));
+        t.is("read", (reads.map(|read| read.0), flags(t)), ([OKAY; 2], PERMIT | READING));
+        let write = map(t, at(t, 11), host_map(), 8, own);
+        rows! { t;
+            "written", (write.0, flags(t)) => (OKAY, PERMIT | READING | WRITING);
+            "read by one",
+                (unmap(t, at(t, 9), reads[0].1), flags(t)) => (OKAY, PERMIT | READING | WRITING);
+            "no more written", (unmap(t, at(t, 11), write.1), flags(t)) => (OKAY, PERMIT | READING);
+            "no more read", (unmap(t, at(t, 10), reads[1].1), flags(t)) => (OKAY, PERMIT);
+        }
+        put(t, 0, 9, entry(PERMIT, own, t.frame(2)));
+        // Xen uses the handle that has been free for longest, after a failed map as well.
+        t.is("a new handle", map(t, at(t, 9), host_map(), 9, own), (OKAY, 3));
+        let nowhere = map(t, 1 << 50, host_map(), 9, own).0;
+        t.is("a map that fails", nowhere, Ok(GrantStatus::GENERAL_ERROR));
+        t.is("the one after it", map(t, at(t, 10), host_map(), 9, own), (OKAY, 5));
+    });
 }
 
 #[test]
@@ -70,17 +41,16 @@ fn a_grant_is_not_taken_back_while_it_is_used() {
         // SAFETY: the table's page is mapped there, and used by such accesses alone.
         let table = unsafe { GrantTableV1Page::from_ptr(t.page(0).cast()) };
         let word = table.entries(8).expect("the page has the entry").flags();
-        let revoke = || word.compare_exchange(PERMIT, 0, Ordering::SeqCst, Ordering::SeqCst);
+        let revoke = || word.compare_exchange(PERMIT, 0, SeqCst, SeqCst);
         let (status, handle) = map(t, at(t, 9), host_map() | read_only(), 8, Domid(0));
-        t.is("mapped", status, OKAY);
-        t.is("used", revoke(), Err(PERMIT | READING));
-        t.is("unmapped", unmap(t, at(t, 9), handle), OKAY);
-        t.is("taken back", revoke(), Ok(PERMIT));
-        t.is(
+        rows! { t;
+            "mapped", status => OKAY;
+            "used", revoke() => Err(PERMIT | READING);
+            "unmapped", unmap(t, at(t, 9), handle) => OKAY;
+            "taken back", revoke() => Ok(PERMIT);
             "nothing is lent",
-            map(t, at(t, 9), host_map(), 8, Domid(0)).0,
-            Ok(GrantStatus::GENERAL_ERROR),
-        );
+                map(t, at(t, 9), host_map(), 8, Domid(0)).0 => Ok(GrantStatus::GENERAL_ERROR);
+        }
     });
 }
 
@@ -101,11 +71,10 @@ fn what_two_domains_have_mapped_is_one_page() {
     let maps = domain(guest(), |t| {
         let _ = t.wait_for_key("lent");
         let mut covered = XenRemoveFromPhysmap::new(Domid::SELF, t.frame(9));
-        t.is(
+        rows! { t;
             "a frame without memory",
-            t.give(memory::command::RemoveFromPhysmap, &mut covered),
-            OK,
-        );
+                t.give(memory::command::RemoveFromPhysmap, &mut covered) => OK;
+        }
         let (status, handle) = map(t, at(t, 9), host_map(), 8, Domid(1));
         t.is("mapped", status, OKAY);
         t.is("what the lender wrote", byte(t.page(9), 100), 1);
@@ -114,9 +83,8 @@ fn what_two_domains_have_mapped_is_one_page() {
         let _ = t.wait_for_key("answered");
         t.is("what the lender wrote since", byte(t.page(9), 102), 3);
         t.is("unmapped", unmap(t, at(t, 9), handle), OKAY);
-        let version =
-            t.raw(xen_pac::hypercall::HypercallNr::XEN_VERSION, [1, t.page(9).addr().get(), 0]);
-        t.is("nothing is there", version, crate::support::answer::EFAULT);
+        let version = t.raw(HypercallNr::XEN_VERSION, [1, t.page(9).addr().get(), 0]);
+        t.is("nothing is there", version, EFAULT);
         t.publish("unmapped", 1);
     });
     several(Profile::DOMU, [lends, maps]);
@@ -131,14 +99,13 @@ fn what_is_mapped_for_reading_is_not_written() {
         t.is("mapped", map(t, at(t, 9), host_map() | read_only(), 8, t.domain()).0, OKAY);
         t.is("read", byte(t.page(9), 5), 77);
         let place = t.page(9).addr().get();
-        let version = t.raw(xen_pac::hypercall::HypercallNr::XEN_VERSION, [1, place, 0]);
-        t.is("not written by Xen", version, crate::support::answer::EFAULT);
-        t.is(
+        let version = t.raw(HypercallNr::XEN_VERSION, [1, place, 0]);
+        rows! { t;
+            "not written by Xen", version => EFAULT;
             "which reads it",
-            t.raw(xen_pac::hypercall::HypercallNr::CONSOLE_IO, [0, 6, place]),
-            OK,
-        );
-        t.is("as it was", byte(t.page(1), 0), 0);
+                t.raw(HypercallNr::CONSOLE_IO, [0, 6, place]) => OK;
+            "as it was", byte(t.page(1), 0) => 0;
+        }
     });
 }
 
@@ -185,18 +152,14 @@ fn the_second_version_tells_of_uses_in_pages_of_their_own() {
         let read = map(t, at(t, 9), host_map() | read_only(), 8, Domid(0));
         t.is("read", (read.0, status()), (OKAY, READING));
         let write = map(t, at(t, 10), host_map(), 8, Domid(0));
-        t.is("written", (write.0, status()), (OKAY, READING | WRITING));
-        t.is("the entry is as it was", peek::<GrantEntryV2FullPage>(t, 0, 8).hdr.flags, PERMIT);
-        t.is(
-            "no more",
-            (unmap(t, at(t, 10), write.1), unmap(t, at(t, 9), read.1), status()),
-            (OKAY, OKAY, 0),
-        );
-        t.is(
+        rows! { t;
+            "written", (write.0, status()) => (OKAY, READING | WRITING);
+            "the entry is as it was", peek::<GrantEntryV2FullPage>(t, 0, 8).hdr.flags => PERMIT;
+            "no more", (unmap(t, at(t, 10), write.1), unmap(t, at(t, 9), read.1), status())
+                => (OKAY, OKAY, 0);
             "past half of what version 1 has",
-            map(t, at(t, 9), host_map(), 256, Domid(0)).0,
-            Ok(GrantStatus::BAD_GNTREF),
-        );
+                map(t, at(t, 9), host_map(), 256, Domid(0)).0 => Ok(GrantStatus::BAD_GNTREF);
+        }
     });
 }
 
@@ -218,15 +181,14 @@ fn the_second_version_lends_parts_to_be_copied() {
             let mut asked = GnttabCopy::new(source, dest, 16, 1);
             t.give_one(command::Copy, &mut asked).map(|_| asked.status)
         };
-        t.is("the part", copy(8, 256), OKAY);
-        t.is("is there", (0..16).all(|index| byte(t.page(3), index) == index as u8 + 1), true);
-        t.is("what is beside it", copy(8, 240), Ok(GrantStatus::GENERAL_ERROR));
-        t.is("of a whole page", copy(9, 240), OKAY);
-        t.is(
+        rows! { t;
+            "the part", copy(8, 256) => OKAY;
+            "is there", (0..16).all(|index| byte(t.page(3), index) == index as u8 + 1) => true;
+            "what is beside it", copy(8, 240) => Ok(GrantStatus::GENERAL_ERROR);
+            "of a whole page", copy(9, 240) => OKAY;
             "the part cannot be mapped",
-            map(t, at(t, 9), host_map(), 8, Domid(0)).0,
-            Ok(GrantStatus::GENERAL_ERROR),
-        );
-        t.is("the whole page can", map(t, at(t, 9), host_map(), 9, Domid(0)).0, OKAY);
+                map(t, at(t, 9), host_map(), 8, Domid(0)).0 => Ok(GrantStatus::GENERAL_ERROR);
+            "the whole page can", map(t, at(t, 9), host_map(), 9, Domid(0)).0 => OKAY;
+        }
     });
 }

@@ -1,16 +1,6 @@
 //! What is left of machines: nothing.
 
-use std::fs;
-use std::process::Command;
-use std::time::Duration;
-
-use xen_hal::event::Port;
-use xen_hal::sched::Sched;
-use xen_sim::{DomainConfig, Guest, Machine, Profile};
-
-use crate::support::Table;
-use crate::support::grants::{PERMIT, entry, host_map, map, map_table, put};
-use crate::support::world::attach;
+use crate::support::prelude::*;
 
 const MACHINES: u64 = 1000;
 

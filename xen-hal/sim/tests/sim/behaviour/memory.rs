@@ -1,15 +1,8 @@
 //! Pages that are given, taken, moved and covered.
 
-use xen_pac::access::Handle;
-use xen_pac::base::Domid;
-use xen_pac::memory::{
-    MapSpace, XenAddToPhysmap, XenMemoryDomain, XenMemoryReservation, XenRemoveFromPhysmap, command,
-};
-use xen_sim::{DomainConfig, Profile};
+use xen_pac::memory::command;
 
-use crate::support::answer::*;
-use crate::support::world::{attach, byte, map_shared, set_byte};
-use crate::support::{Answer, OK, PROFILES, Table, one};
+use crate::support::prelude::*;
 
 fn pages(t: &Table) -> usize {
     t.give(command::CurrentReservation, &mut XenMemoryDomain::new(Domid::SELF))
@@ -42,29 +35,25 @@ fn remove(t: &Table, frame: u64) -> Answer {
 
 #[test]
 fn memory_over_memory_leaves_the_old_page_charged() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            set_byte(t.page(5), 0, 7);
-            t.is("populated over memory", (populate(t, t.frame(5)), pages(t)), (Ok(1), 65));
-            t.is("a new page is there", byte(t.page(5), 0), 0);
-            t.is("given back", (decrease(t, t.frame(5)), pages(t)), (Ok(1), 64));
-            t.is("the old one is out of reach", decrease(t, t.frame(5)), OK);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        set_byte(t.page(5), 0, 7);
+        t.is("populated over memory", (populate(t, t.frame(5)), pages(t)), (Ok(1), 65));
+        t.is("a new page is there", byte(t.page(5), 0), 0);
+        t.is("given back", (decrease(t, t.frame(5)), pages(t)), (Ok(1), 64));
+        t.is("the old one is out of reach", decrease(t, t.frame(5)), OK);
+    });
 }
 
 #[test]
 fn a_page_that_is_removed_stays_charged_and_one_that_is_given_back_does_not() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            t.is("removed", (remove(t, t.frame(5)), pages(t)), (OK, 64));
-            t.is("nothing is there", remove(t, t.frame(5)), ENOENT);
-            t.is("and cannot be given back", (decrease(t, t.frame(5)), pages(t)), (OK, 64));
-            t.is("given back", (decrease(t, t.frame(6)), pages(t)), (Ok(1), 63));
-            t.is("populated", (populate(t, t.frame(6)), pages(t)), (Ok(1), 64));
-            t.is("a page of zeros", byte(t.page(6), 99), 0);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        t.is("removed", (remove(t, t.frame(5)), pages(t)), (OK, 64));
+        t.is("nothing is there", remove(t, t.frame(5)), ENOENT);
+        t.is("and cannot be given back", (decrease(t, t.frame(5)), pages(t)), (OK, 64));
+        t.is("given back", (decrease(t, t.frame(6)), pages(t)), (Ok(1), 63));
+        t.is("populated", (populate(t, t.frame(6)), pages(t)), (Ok(1), 64));
+        t.is("a page of zeros", byte(t.page(6), 99), 0);
+    });
 }
 
 #[test]
@@ -72,19 +61,15 @@ fn a_page_moves_and_frees_what_it_covers() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
         set_byte(t.page(5), 17, 42);
         set_byte(t.page(6), 17, 43);
-        t.is("moved", (add(t, MapSpace::GMFN, t.frame(5), t.frame(6)), pages(t)), (OK, 63));
-        t.is("it is there", byte(t.page(6), 17), 42);
-        t.is("and not where it was", remove(t, t.frame(5)), ENOENT);
-        t.is(
+        rows! { t;
+            "moved", (add(t, MapSpace::GMFN, t.frame(5), t.frame(6)), pages(t)) => (OK, 63);
+            "it is there", byte(t.page(6), 17) => 42;
+            "and not where it was", remove(t, t.frame(5)) => ENOENT;
             "moved onto itself",
-            (add(t, MapSpace::GMFN, t.frame(6), t.frame(6)), byte(t.page(6), 17)),
-            (OK, 42),
-        );
-        t.is(
+                (add(t, MapSpace::GMFN, t.frame(6), t.frame(6)), byte(t.page(6), 17)) => (OK, 42);
             "what is not there does not move",
-            add(t, MapSpace::GMFN, t.frame(5), t.frame(7)),
-            EINVAL,
-        );
+                add(t, MapSpace::GMFN, t.frame(5), t.frame(7)) => EINVAL;
+        }
     });
     one(Profile::DOMU, DomainConfig::new(), |t| {
         for page in 5..8 {
@@ -102,22 +87,14 @@ fn the_shared_page_moves_on_x86_and_frees_memory() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
         let shared = attach(t);
         t.is("the page that was there is free", pages(t), 63);
-        shared.evtchn_mask(3).expect("a word").swap(5, std::sync::atomic::Ordering::SeqCst);
+        shared.evtchn_mask(3).expect("a word").swap(5, SeqCst);
         let moved = map_shared(t, 1);
         t.is("the page that was there is free", pages(t), 62);
-        t.is(
-            "the page is the same",
-            moved.evtchn_mask(3).expect("a word").load(std::sync::atomic::Ordering::SeqCst),
-            5,
-        );
+        t.is("the page is the same", moved.evtchn_mask(3).expect("a word").load(SeqCst), 5);
         t.is("it is at no other frame", remove(t, t.frame(0)), ENOENT);
         t.is("unmapped, and mapped again", (remove(t, t.frame(1)), pages(t)), (OK, 62));
         let again = map_shared(t, 2);
-        t.is(
-            "with what was in it",
-            again.evtchn_mask(3).expect("a word").load(std::sync::atomic::Ordering::SeqCst),
-            5,
-        );
+        t.is("with what was in it", again.evtchn_mask(3).expect("a word").load(SeqCst), 5);
     });
 }
 
@@ -125,29 +102,23 @@ fn the_shared_page_moves_on_x86_and_frees_memory() {
 fn on_arm_what_is_covered_stays_charged() {
     one(Profile::DOM0LESS, DomainConfig::new(), |t| {
         let _ = map_shared(t, 0);
-        t.is("covered", pages(t), 64);
-        t.is(
+        rows! { t;
+            "covered", pages(t) => 64;
             "unmapped, there is nothing",
-            [remove(t, t.frame(0)), remove(t, t.frame(0))],
-            [OK, ENOENT],
-        );
-        t.is(
+                [remove(t, t.frame(0)), remove(t, t.frame(0))] => [OK, ENOENT];
             "mapped where nothing is",
-            (add(t, MapSpace::SHARED_INFO, 0, t.frame(0)), pages(t)),
-            (OK, 64),
-        );
+                (add(t, MapSpace::SHARED_INFO, 0, t.frame(0)), pages(t)) => (OK, 64);
+        }
     });
 }
 
 #[test]
 fn addresses_without_memory_are_faults_for_xen() {
-    for profile in PROFILES {
-        one(profile, DomainConfig::new(), |t| {
-            let at = t.page(5).addr().get();
-            let ask = || t.raw(xen_pac::hypercall::HypercallNr::XEN_VERSION, [1, at, 0]);
-            t.is("with memory", ask(), OK);
-            t.is("taken away", decrease(t, t.frame(5)), Ok(1));
-            t.is("without", ask(), EFAULT);
-        });
-    }
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        let at = t.page(5).addr().get();
+        let ask = || t.raw(HypercallNr::XEN_VERSION, [1, at, 0]);
+        t.is("with memory", ask(), OK);
+        t.is("taken away", decrease(t, t.frame(5)), Ok(1));
+        t.is("without", ask(), EFAULT);
+    });
 }

@@ -1,13 +1,8 @@
 //! How ports are given out, and what becomes of their events.
 
-use xen_pac::base::Domid;
-use xen_pac::event_channel::EvtchnState;
-use xen_sim::{DomainConfig, Profile};
+use xen_pac::event_channel::command;
 
-use crate::support::answer::*;
-use crate::support::events::{alloc, bind_vcpu, close, interdomain, ipi, send, status, unmask};
-use crate::support::world::{attach, attach_on, bitmaps, is_masked, is_pending};
-use crate::support::{OK, domain, one, several};
+use crate::support::prelude::*;
 
 #[test]
 fn ports_come_in_buckets_up_to_the_limit() {
@@ -17,11 +12,10 @@ fn ports_come_in_buckets_up_to_the_limit() {
             for port in 1..=last {
                 // What lies beyond the bucket is no port yet, and free ones within are.
                 if port % 64 == 0 {
-                    t.is(
+                    rows! { t;
                         "the next bucket is not there before it is needed",
-                        status(t, Domid::SELF, port as u32).map(|_| 0),
-                        EINVAL,
-                    );
+                            status(t, Domid::SELF, port as u32).map(|_| 0) => EINVAL;
+                    }
                 }
                 t.is("the lowest that is free", ipi(t, 0), Ok(port));
                 let end = port as u32 | 63;
@@ -61,7 +55,7 @@ fn an_event_goes_to_the_other_end() {
         t.is("bound", interdomain(t, Domid(1), port), Ok(1));
         // Events that came before are lost, so there is always one to begin with.
         t.is("pending from the start", is_pending(shared, 1), true);
-        bitmaps(shared).clear(xen_hal::event::Port(1));
+        bitmaps(shared).clear(Port(1));
         t.publish("bound", 1);
         let _ = t.wait_for_key("signalled");
         t.is("the event", is_pending(shared, 1), true);
@@ -77,33 +71,26 @@ fn an_event_goes_to_the_other_end() {
 
 #[test]
 fn closing_clears_the_event_and_leaves_the_mask() {
-    for profile in [Profile::DOMU, Profile::DOM0LESS] {
-        one(profile, DomainConfig::new().vcpus(2), move |t| {
-            let (shared, _) = attach_on(profile, t);
-            t.is("bound", ipi(t, 0), Ok(1));
-            t.is("ports are not masked at first", is_masked(shared, 1), false);
-            bitmaps(shared).mask(xen_hal::event::Port(1));
-            t.is("signalled", send(t, 1), OK);
-            t.is("pending", is_pending(shared, 1), true);
-            t.is("closed", close(t, 1), OK);
-            t.is("afterwards", (is_pending(shared, 1), is_masked(shared, 1)), (false, true));
-            t.is("bound again, still masked", (ipi(t, 0), is_masked(shared, 1)), (Ok(1), true));
-            t.is(
-                "closed, unmasked while it is nobody's: nothing is done",
-                [close(t, 1), unmask(t, 1)],
-                [OK; 2],
-            );
-            t.is("still masked", is_masked(shared, 1), true);
-            t.is("a channel", alloc(t, Domid::SELF, t.domain()), Ok(1));
-            t.is("moved", bind_vcpu(t, 1, 1), OK);
-            t.is("closed", close(t, 1), OK);
-            t.is("the next one begins on the first vCPU", alloc(t, Domid::SELF, t.domain()), Ok(1));
-            let mut asked = xen_pac::event_channel::EvtchnStatus::new(Domid::SELF, 1);
-            t.is(
-                "status",
-                t.give(xen_pac::event_channel::command::Status, &mut asked).map(|_| asked.vcpu),
-                Ok(0),
-            );
-        });
-    }
+    on([Profile::DOMU, Profile::DOM0LESS], DomainConfig::new().vcpus(2), |profile, t| {
+        let (shared, _) = attach_on(profile, t);
+        t.is("bound", ipi(t, 0), Ok(1));
+        t.is("ports are not masked at first", is_masked(shared, 1), false);
+        bitmaps(shared).mask(Port(1));
+        rows! { t;
+            "signalled", send(t, 1) => OK;
+            "pending", is_pending(shared, 1) => true;
+            "closed", close(t, 1) => OK;
+            "afterwards", (is_pending(shared, 1), is_masked(shared, 1)) => (false, true);
+            "bound again, still masked", (ipi(t, 0), is_masked(shared, 1)) => (Ok(1), true);
+            "closed, unmasked while it is nobody's: nothing is done",
+                [close(t, 1), unmask(t, 1)] => [OK; 2];
+            "still masked", is_masked(shared, 1) => true;
+            "a channel", alloc(t, Domid::SELF, t.domain()) => Ok(1);
+            "moved", bind_vcpu(t, 1, 1) => OK;
+            "closed", close(t, 1) => OK;
+            "the next one begins on the first vCPU", alloc(t, Domid::SELF, t.domain()) => Ok(1);
+        }
+        let mut asked = EvtchnStatus::new(Domid::SELF, 1);
+        t.is("status", t.give(command::Status, &mut asked).map(|_| asked.vcpu), Ok(0));
+    });
 }

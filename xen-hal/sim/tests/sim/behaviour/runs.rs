@@ -1,20 +1,6 @@
 //! The same seed gives the same run, and another one another.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-use xen_hal::clock::SystemTime;
-use xen_hal::event::{Events, Port};
-use xen_hal::platform::VcpuId;
-use xen_hal::sched::Sched;
-use xen_hal::vcpu::Vcpu;
-use xen_pac::base::Domid;
-use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile, Report};
-
-use crate::support::Table;
-use crate::support::events::{alloc, interdomain, ipi, send};
-use crate::support::world::{Notes, VECTOR, attach};
+use crate::support::prelude::*;
 
 /// What was asked, by whom, what came of it and when: in the order in which it happened.
 type Log = Arc<Mutex<Vec<Line>>>;
@@ -44,7 +30,7 @@ fn work(guest: Guest, log: &Log) {
                 note(guest, log, "polled", polled.is_ok().into());
             }
             2 => guest.advance(Duration::from_nanos(chance >> 50)),
-            3 => note(guest, log, "counter", xen_hal::platform::Counter::read(&guest.counter())),
+            3 => note(guest, log, "counter", Counter::read(&guest.counter())),
             _ => {
                 let times =
                     Vcpu::new(guest.xen(), VcpuId((chance >> 8) as u32 % VCPUS as u32)).runstate();
@@ -140,9 +126,7 @@ fn accesses_to_shared_memory_are_places_to_be_preempted_at() {
             let shared = attach(&t);
             let read = move |guest, log: &Log| {
                 for word in 0..64 {
-                    let _ = shared
-                        .evtchn_pending(word % 8)
-                        .map(|word| word.load(std::sync::atomic::Ordering::SeqCst));
+                    let _ = shared.evtchn_pending(word % 8).map(|word| word.load(SeqCst));
                     note(guest, log, "read", 0);
                 }
             };
@@ -166,14 +150,14 @@ fn a_preemption_point_in_port_code_finds_a_race_over_its_own_memory() {
         let rates = FaultRates { preempt_accesses: 2, ..FaultRates::none() };
         let mut machine =
             Machine::new(Profile::DOMU, seed).expect("the host has memory").fault_rates(rates);
-        let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
-        let add = move |count: &std::sync::atomic::AtomicU32| {
+        let count = Arc::new(AtomicU32::new(0));
+        let add = move |count: &AtomicU32| {
             for _ in 0..10 {
-                let before = count.load(std::sync::atomic::Ordering::SeqCst);
+                let before = count.load(SeqCst);
                 if point {
                     Guest::preemption_point();
                 }
-                count.store(before + 1, std::sync::atomic::Ordering::SeqCst);
+                count.store(before + 1, SeqCst);
             }
         };
         let (first, second) = (Arc::clone(&count), Arc::clone(&count));
@@ -187,7 +171,7 @@ fn a_preemption_point_in_port_code_finds_a_race_over_its_own_memory() {
         };
         machine.domain(DomainConfig::new().vcpus(2), program).expect("the machine has memory");
         machine.run().unwrap_or_else(|failure| panic!("{failure}"));
-        count.load(std::sync::atomic::Ordering::SeqCst) < 20
+        count.load(SeqCst) < 20
     };
     assert!(Guest::here().is_none());
     Guest::preemption_point();

@@ -1,13 +1,6 @@
 //! vCPUs as coroutines: their stacks, their panics, and what an invalid access shows.
 
-use std::cell::Cell;
-use std::process::{Command, Output};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use xen_hal::Xen;
-use xen_hal::platform::VcpuId;
-use xen_sim::{DomainConfig, Failure, FailureKind, FaultRates, Guest, Machine, Profile, Report};
+use crate::support::prelude::*;
 
 const SEED: u64 = 4712;
 
@@ -69,10 +62,10 @@ fn accesses_a_page_that_is_gone() {
         yield_now(guest);
         if domain == 1 {
             let page = guest.page(5);
-            let frame = xen_hal::platform::AddressSpace::frame_of(&guest.space(), page);
+            let frame = AddressSpace::frame_of(&guest.space(), page);
             let memory = Xen::new(guest.xen()).memory();
             // SAFETY: nothing is kept in the page.
-            let _ = unsafe { memory.decrease_reservation(frame, xen_hal::memory::Extent::PAGE) };
+            let _ = unsafe { memory.decrease_reservation(frame, Extent::PAGE) };
             // SAFETY: the access faults, on purpose.
             return Err(format!("{}", unsafe { page.read_volatile() }));
         }

@@ -1,31 +1,12 @@
 //! A domain that goes elsewhere, or does not.
 
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
-
-use xen_hal::Xen;
-use xen_hal::hypercall::Errno;
-use xen_hal::memory::WidthLatch;
-use xen_hal::platform::VcpuId;
-use xen_hal::vcpu::RegisterError;
-use xen_pac::base::{Domid, Virq};
-use xen_pac::event_channel::EvtchnState;
-use xen_pac::grant_table::GrantStatus;
-use xen_pac::hvm::{HvmParam, XenHvmEvtchnUpcallVector, XenHvmParam, command as hvm};
-use xen_pac::memory::{self, XenRemoveFromPhysmap};
-use xen_pac::sched::{SchedShutdown, SchedWatchdog, ShutdownReason, command as sched};
+use xen_pac::hvm::command as hvm;
+use xen_pac::sched::command as sched;
 use xen_pac::shared_info::raw;
-use xen_pac::vcpu::{
-    Runstate, VcpuRegisterVcpuInfo, VcpuSetSingleshotTimer, command as vcpu, raw as runs,
-};
-use xen_sim::{DomainConfig, FaultRates, Profile};
+use xen_pac::vcpu::command as vcpu;
+use xen_pac::vcpu::raw as runs;
 
-use crate::support::answer::*;
-use crate::support::events::{ipi, send, status, virq};
-use crate::support::grants::{PERMIT, entry, host_map, map, map_table, put, set_version};
-use crate::support::world::{Notes, VECTOR, attach, block, byte, marks, set_byte, take};
-use crate::support::{Answer, OK, Table, one};
+use crate::support::prelude::*;
 
 fn suspend(t: &Table) -> Answer {
     t.give(sched::Shutdown, &mut SchedShutdown::new(ShutdownReason::SUSPEND))
@@ -56,22 +37,16 @@ fn register_all(t: &Table) {
     t.is("and 1", set_version(t, 1).0, OK);
     map_table(t, 1);
     put(t, 1, 8, entry(PERMIT, t.domain(), t.frame(5)));
-    t.is(
+    rows! { t;
         "a mapping",
-        map(t, t.frame(9) * 4096, host_map(), 8, t.domain()).0,
-        Ok(GrantStatus::OKAY),
-    );
-    t.is(
+            map(t, t.frame(9) * 4096, host_map(), 8, t.domain()).0 => Ok(GrantStatus::OKAY);
         "a block",
-        t.give_vcpu(vcpu::RegisterVcpuInfo, 0, &mut VcpuRegisterVcpuInfo::new(t.frame(2), 0)),
-        OK,
-    );
-    t.is(
+            t.give_vcpu(vcpu::RegisterVcpuInfo, 0, &mut VcpuRegisterVcpuInfo::new(t.frame(2), 0))
+            => OK;
         "a vector",
-        t.give(hvm::SetEvtchnUpcallVector, &mut XenHvmEvtchnUpcallVector::new(0, 0x40)),
-        OK,
-    );
-    t.is("a watchdog", watchdog(t, 0), Ok(1));
+            t.give(hvm::SetEvtchnUpcallVector, &mut XenHvmEvtchnUpcallVector::new(0, 0x40)) => OK;
+        "a watchdog", watchdog(t, 0) => Ok(1);
+    }
     let due = (t.now() + Duration::from_secs(1)).as_nanos() as u64;
     t.is(
         "a timer",
@@ -86,18 +61,17 @@ fn elsewhere_nothing_is_registered() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
         register_all(t);
         let before = t.now();
-        t.is("suspended, and restored", suspend(t), OK);
-        t.is(
+        rows! { t;
+            "suspended, and restored", suspend(t) => OK;
             "ports",
-            [1, 2].map(|port| status(t, Domid::SELF, port)),
-            [Ok(EvtchnState::CLOSED); 2],
-        );
-        t.is("callback", callback(t), 0);
-        t.is("the shared page is mapped nowhere", remove(t, 0), ENOENT);
-        t.is("nor is the table", remove(t, 1), ENOENT);
-        t.is("nor what was mapped of others", remove(t, 9), ENOENT);
-        t.is("memory is as it was", byte(t.page(20), 0), 99);
-        t.is("watchdogs", watchdog(t, 1), EINVAL);
+                [1, 2].map(|port| status(t, Domid::SELF, port)) => [Ok(EvtchnState::CLOSED); 2];
+            "callback", callback(t) => 0;
+            "the shared page is mapped nowhere", remove(t, 0) => ENOENT;
+            "nor is the table", remove(t, 1) => ENOENT;
+            "nor what was mapped of others", remove(t, 9) => ENOENT;
+            "memory is as it was", byte(t.page(20), 0) => 99;
+            "watchdogs", watchdog(t, 1) => EINVAL;
+        }
         // Nothing ends the domain, and no interrupt without a handler comes.
         t.enable_interrupts();
         t.advance(Duration::from_secs(30));
@@ -107,15 +81,14 @@ fn elsewhere_nothing_is_registered() {
                 || t.now() < before + Duration::from_secs(30),
             true,
         );
-        let shared = crate::support::world::map_shared(t, 0);
+        let shared = map_shared(t, 0);
         t.is("the block is in the shared page again", marks(block(shared, 0)), (false, 0));
         let notes = Notes::default();
         notes.note(**t, VECTOR, attach(t));
-        t.is(
+        rows! { t;
             "events come by the domain's vector",
-            (ipi(t, 0), send(t, 1), notes.ports()),
-            (Ok(1), OK, vec![1]),
-        );
+                (ipi(t, 0), send(t, 1), notes.ports()) => (Ok(1), OK, vec![1]);
+        }
         // The handler does not know of the block that comes now.
         xen_hal::platform::Interrupts::disable(&t.interrupts());
         t.is(
@@ -124,11 +97,10 @@ fn elsewhere_nothing_is_registered() {
             OK,
         );
         map_table(t, 1);
-        t.is(
-            "nothing is lent",
-            map(t, t.frame(9) * 4096, host_map(), 8, t.domain()).0,
-            Ok(GrantStatus::GENERAL_ERROR),
-        );
+        rows! { t;
+            "nothing is lent", map(t, t.frame(9) * 4096, host_map(), 8, t.domain()).0
+                => Ok(GrantStatus::GENERAL_ERROR);
+        }
     });
 }
 
@@ -165,8 +137,7 @@ fn areas_are_registered_again_by_the_hal() {
             .register_vcpu_info(&t.space(), latch(), info)
             .expect("the area is fit");
         // SAFETY: there is one address space.
-        let run = unsafe { xen.vcpu(VcpuId(0)).register_runstate(latch(), times) }
-            .expect("the area is fit");
+        let run = unsafe { xen.vcpu(VcpuId(0)).register_runstate(times) }.expect("the area is fit");
         t.is("taken", take(attach(t), own), vec![]);
         t.is("suspended, and restored", suspend(t), OK);
 
@@ -174,12 +145,12 @@ fn areas_are_registered_again_by_the_hal() {
         t.is("written no longer", (ipi(t, 0), send(t, 1), marks(own)), (Ok(1), OK, (false, 0)));
         t.is("taken from the shared page", take(shared, block(shared, 0)), vec![1]);
         t.is("again", info.reregister(&t.space(), latch()), Ok(()));
-        t.is("and the times", times.reregister(&t.space(), latch()), Ok(()));
+        t.is("and the times", times.reregister(t.xen(), &t.space()), Ok(()));
         t.is("looks everywhere once", take(shared, own), vec![]);
         t.is("told by the old handle", (send(t, 1), take(shared, own)), (OK, vec![1]));
         t.is("its times are kept", run.read_own().state, Runstate::RUNNING);
         let again = info.reregister(&t.space(), latch());
-        t.is("not twice", again, Err(RegisterError::Errno(Errno::EINVAL)));
+        t.is("not twice", again, Err(RegisterError::Refused(Errno::EINVAL)));
     });
 }
 
@@ -209,24 +180,23 @@ fn after_a_restore_pages_of_xens_are_holes_until_they_are_mapped_again() {
         shared.evtchn_mask(0).expect("a word").swap(7, SeqCst);
         t.is("suspended, and restored", suspend(t), OK);
         for page in [0, 1] {
-            t.is(
+            rows! { t;
                 "reads return ones",
-                [0, 99, 1023].map(|at| word(t.page(page), at)),
-                [u32::MAX; 3],
-            );
+                    [0, 99, 1023].map(|at| word(t.page(page), at)) => [u32::MAX; 3];
+            }
             set_byte(t.page(page), 9, 0);
             t.is("callback", callback(t), 0);
             t.is("writes are lost", byte(t.page(page), 9), 0xff);
             let arguments = [1, t.page(page).addr().get(), 0];
-            let copied = t.raw(xen_pac::hypercall::HypercallNr::XEN_VERSION, arguments);
+            let copied = t.raw(HypercallNr::XEN_VERSION, arguments);
             t.is("Xen finds no memory there", copied, EFAULT);
         }
-        let shared = crate::support::world::map_shared(t, 0);
+        let shared = map_shared(t, 0);
         map_table(t, 1);
         t.is("the wallclock is 0", shared.wallclock().sec, 0);
         t.is("masks are 0", shared.evtchn_mask(0).map(|word| word.load(SeqCst)), Some(0));
         t.is("grant entries are 0", [0, 99].map(|at| word(t.page(1), at)), [0; 2]);
-        crate::support::world::set_callback(t);
+        set_callback(t);
         t.is("the callback sets it", shared.wallclock().sec > 0, true);
     });
 }
@@ -234,8 +204,8 @@ fn after_a_restore_pages_of_xens_are_holes_until_they_are_mapped_again() {
 #[test]
 fn after_a_restore_the_domain_has_another_number_and_its_other_vcpus_run_on() {
     let report = one(Profile::DOMU, DomainConfig::new().vcpus(2), |t| {
-        let (before, rounds) = (t.domain(), std::sync::Arc::new(AtomicU32::new(0)));
-        let count = std::sync::Arc::clone(&rounds);
+        let (before, rounds) = (t.domain(), Arc::new(AtomicU32::new(0)));
+        let count = Arc::clone(&rounds);
         t.start(1, move |guest| {
             while guest.vcpu() == VcpuId(1) {
                 count.fetch_add(1, SeqCst);

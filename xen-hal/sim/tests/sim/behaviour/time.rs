@@ -1,23 +1,9 @@
 //! Timers, watchdogs, and the account of what vCPUs do.
 
-use std::num::NonZero;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use xen_pac::sched::command as sched;
+use xen_pac::vcpu::command;
 
-use xen_hal::clock::SystemTime;
-use xen_hal::platform::{Counter, VcpuId};
-use xen_hal::sched::Sched;
-use xen_hal::vcpu::{RunTimes, Vcpu};
-use xen_pac::access::Handle;
-use xen_pac::base::Virq;
-use xen_pac::sched::{SchedPoll, ShutdownReason, command as sched};
-use xen_pac::vcpu::{Runstate, VcpuSetSingleshotTimer, command};
-use xen_sim::{DomainConfig, FailureKind, FaultRates, Profile};
-
-use crate::support::events::virq;
-use crate::support::world::{VECTOR, attach, block, take};
-use crate::support::{OK, Table, domain, machine, one};
+use crate::support::prelude::*;
 
 /// When the first domain was made.
 const BEGINNING: Duration = Duration::from_secs(1);
@@ -29,18 +15,18 @@ fn a_single_shot_is_never_early() {
         let (guest, fired) = (**t, Arc::new(AtomicU64::new(0)));
         let noted = Arc::clone(&fired);
         t.on_interrupt(VECTOR, move || {
-            noted.store(guest.now().as_nanos() as u64, Ordering::SeqCst);
+            noted.store(guest.now().as_nanos() as u64, SeqCst);
             let _ = take(shared, block(shared, 0));
         });
         t.is("bound", virq(t, Virq::TIMER.0, 0), Ok(1));
         for _ in 0..200 {
             let due = t.now().as_nanos() as u64 + t.random() % 5_000_000;
-            fired.store(0, Ordering::SeqCst);
+            fired.store(0, SeqCst);
             Vcpu::new(t.xen(), VcpuId(0))
                 .set_singleshot_timer(SystemTime::from_nanos(due as i64))
                 .expect("any moment may be asked for");
-            t.wait_until(|| fired.load(Ordering::SeqCst) != 0);
-            let late = fired.load(Ordering::SeqCst).checked_sub(due);
+            t.wait_until(|| fired.load(SeqCst) != 0);
+            let late = fired.load(SeqCst).checked_sub(due);
             t.is("late by little", late.is_some_and(|late| late < 100_000), true);
         }
     });
@@ -51,12 +37,11 @@ fn the_end_of_a_poll_is_never_early() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
         for _ in 0..200 {
             let due = t.now().as_nanos() as u64 + t.random() % 5_000_000;
-            t.is(
-                "polled",
-                Sched::new(t.xen()).poll(&[], Some(SystemTime::from_nanos(due as i64))),
-                Ok(()),
-            );
-            t.is("not early", t.now().as_nanos() as u64 >= due, true);
+            rows! { t;
+                "polled", Sched::new(t.xen()).poll(&[], Some(SystemTime::from_nanos(due as i64)))
+                    => Ok(());
+                "not early", t.now().as_nanos() as u64 >= due => true;
+            }
         }
     });
 }
@@ -87,26 +72,22 @@ fn a_vcpu_is_always_in_one_state() {
                     Vcpu::new(t.xen(), VcpuId(vcpu)).runstate().expect("the vCPU is there"),
                 );
                 let sum = BEGINNING + all(&times);
-                t.is(
+                rows! { t;
                     &format!("round {round}, vCPU {vcpu}: the states make up all the time"),
-                    (before..=t.now()).contains(&sum),
-                    true,
-                );
+                        (before..=t.now()).contains(&sum) => true;
+                }
             }
         }
         let times = |vcpu| Vcpu::new(t.xen(), VcpuId(vcpu)).runstate().expect("the vCPU is there");
         let (first, second, third) = (times(0), times(1), times(2));
-        t.is("this one runs", first.state, Runstate::RUNNING);
-        t.is(
+        rows! { t;
+            "this one runs", first.state => Runstate::RUNNING;
             "the second slept",
-            second.spent_in(Runstate::BLOCKED) >= Some(Duration::from_micros(500)),
-            true,
-        );
-        t.is(
+                second.spent_in(Runstate::BLOCKED) >= Some(Duration::from_micros(500)) => true;
             "the third never was",
-            (third.state, all(&third) == third.spent_in(Runstate::OFFLINE).unwrap_or_default()),
-            (Runstate::OFFLINE, true),
-        );
+                (third.state, all(&third) == third.spent_in(Runstate::OFFLINE).unwrap_or_default())
+                => (Runstate::OFFLINE, true);
+        }
     });
 }
 
@@ -150,16 +131,16 @@ fn a_moment_from_2_63_on_is_the_past_and_the_last_one_is_never() {
             let fired = Arc::new(AtomicU64::new(0));
             let count = Arc::clone(&fired);
             t.on_interrupt(VECTOR, move || {
-                count.fetch_add(1, Ordering::SeqCst);
+                count.fetch_add(1, SeqCst);
                 let _ = take(shared, block(shared, 0));
             });
             t.is("bound", virq(t, Virq::TIMER.0, 0), Ok(1));
             t.enable_interrupts();
             let mut asked = VcpuSetSingleshotTimer::new(due, 0);
             t.is("set", t.give_vcpu(command::SetSingleshotTimer, 0, &mut asked), OK);
-            t.is(&format!("{due:#x} at once"), fired.load(Ordering::SeqCst), past.into());
+            t.is(&format!("{due:#x} at once"), fired.load(SeqCst), past.into());
             t.advance(Duration::from_nanos(1 << 62));
-            t.is(&format!("{due:#x} later"), fired.load(Ordering::SeqCst), past.into());
+            t.is(&format!("{due:#x} later"), fired.load(SeqCst), past.into());
         });
     }
 }

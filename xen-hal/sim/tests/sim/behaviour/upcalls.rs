@@ -1,15 +1,7 @@
 //! Pending bits, masks, selectors and upcalls: when an event is announced, and when something that
 //! was left behind keeps it from being.
 
-use std::sync::atomic::Ordering;
-
-use xen_hal::event::Port;
-use xen_pac::shared_info::SharedInfo;
-use xen_sim::{DomainConfig, FaultRates, Profile};
-
-use crate::support::events::{bind_vcpu, ipi, send, unmask};
-use crate::support::world::{Notes, attach_on, bitmaps, block, is_masked, is_pending, marks};
-use crate::support::{OK, Table, one};
+use crate::support::prelude::*;
 
 /// A domain with three IPIs of its vCPU, the third in the second word of the bitmaps; interrupts
 /// are off.
@@ -58,7 +50,7 @@ fn a_masked_event_waits_and_is_announced_by_unmasking() {
         // not masked.
         bitmaps(shared).mask(Port(1));
         t.is("sent", send(t, 1), OK);
-        shared.evtchn_mask(0).expect("the first word").fetch_and(!0b10, Ordering::SeqCst);
+        shared.evtchn_mask(0).expect("the first word").fetch_and(!0b10, SeqCst);
         t.is("unmasked by Xen, too late", unmask(t, 1), OK);
         t.is("not told", (is_pending(shared, 1), notes.upcalls()), (true, 1));
     });
@@ -69,7 +61,7 @@ fn an_event_that_is_pending_already_announces_nothing() {
     with_ports(|t, shared, notes| {
         bitmaps(shared).mask(Port(1));
         t.is("sent", send(t, 1), OK);
-        shared.evtchn_mask(0).expect("the first word").swap(0, Ordering::SeqCst);
+        shared.evtchn_mask(0).expect("the first word").swap(0, SeqCst);
         t.enable_interrupts();
         t.is("sent again", send(t, 1), OK);
         t.is("not told", notes.upcalls(), 0);
@@ -81,7 +73,7 @@ fn what_is_left_behind_suppresses_what_comes() {
     with_ports(|t, shared, notes| {
         let info = block(shared, 0);
         t.enable_interrupts();
-        info.evtchn_pending_sel().swap(0b01, Ordering::SeqCst);
+        info.evtchn_pending_sel().swap(0b01, SeqCst);
         t.is("in a word whose selector was left", send(t, 1), OK);
         t.is("not told", (notes.upcalls(), marks(info)), (0, (false, 0b01)));
         t.is("in another word", send(t, 64), OK);
@@ -92,8 +84,8 @@ fn what_is_left_behind_suppresses_what_comes() {
     with_ports(|t, shared, notes| {
         let info = block(shared, 0);
         t.is("sent", send(t, 1), OK);
-        shared.evtchn_pending(0).expect("the first word").swap(0, Ordering::SeqCst);
-        info.evtchn_pending_sel().swap(0, Ordering::SeqCst);
+        shared.evtchn_pending(0).expect("the first word").swap(0, SeqCst);
+        info.evtchn_pending_sel().swap(0, SeqCst);
         t.is("the mark is left", marks(info), (true, 0));
         t.is("sent", send(t, 1), OK);
         t.is("selected", marks(info), (true, 1));
@@ -108,10 +100,10 @@ fn events_of_a_port_go_to_its_vcpu() {
     one(Profile::DOMU, DomainConfig::new().vcpus(2), |t| {
         let (shared, _) = attach_on(Profile::DOMU, t);
         while ipi(t, 0) != Ok(64) {}
-        let aside = crate::support::events::alloc(t, xen_pac::base::Domid::SELF, t.domain());
+        let aside = alloc(t, Domid::SELF, t.domain());
         t.is("a channel", aside, Ok(65));
-        t.is("with oneself", crate::support::events::interdomain(t, t.domain(), 65), Ok(66));
-        let _ = crate::support::world::take(shared, block(shared, 0));
+        t.is("with oneself", interdomain(t, t.domain(), 65), Ok(66));
+        let _ = take(shared, block(shared, 0));
         t.is("moved", bind_vcpu(t, 66, 1), OK);
         t.is("sent", send(t, 65), OK);
         t.is("the first vCPU is not told", marks(block(shared, 0)), (false, 0));

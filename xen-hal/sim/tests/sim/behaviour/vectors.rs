@@ -1,15 +1,9 @@
 //! The two ways in which x86 is told: by the domain's vector, which stays raised, and by a vCPU's
 //! own, which comes once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use xen_pac::hvm::command;
 
-use xen_pac::hvm::{XenHvmEvtchnUpcallVector, command};
-use xen_sim::{DomainConfig, FailureKind, Guest, Profile};
-
-use crate::support::events::{ipi, send};
-use crate::support::world::{VECTOR, attach, block, marks, take};
-use crate::support::{OK, Table, fails, one};
+use crate::support::prelude::*;
 
 const OWN: u8 = 0x55;
 
@@ -29,7 +23,7 @@ fn count(
 ) -> Arc<AtomicUsize> {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    guest.on_interrupt(vector, move || each(counted.fetch_add(1, Ordering::SeqCst) + 1));
+    guest.on_interrupt(vector, move || each(counted.fetch_add(1, SeqCst) + 1));
     calls
 }
 
@@ -45,33 +39,32 @@ fn the_domains_vector_comes_again_until_the_mark_is_cleared() {
         t.is("bound", ipi(t, 0), Ok(1));
         t.enable_interrupts();
         t.is("sent", send(t, 1), OK);
-        t.is("three times, and no end of interrupt was said", calls.load(Ordering::SeqCst), 3);
+        t.is("three times, and no end of interrupt was said", calls.load(SeqCst), 3);
     });
 }
 
 #[test]
 fn a_vector_that_is_chosen_late_tells_what_was_pending() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
-        let shared = crate::support::world::map_shared(t, 0);
+        let shared = map_shared(t, 0);
         let calls = count(**t, VECTOR, move |_| _ = take(shared, block(shared, 0)));
         t.enable_interrupts();
-        t.is("bound, and sent", (ipi(t, 0), send(t, 1)), (Ok(1), OK));
-        t.is(
+        rows! { t;
+            "bound, and sent", (ipi(t, 0), send(t, 1)) => (Ok(1), OK);
             "told nobody",
-            (calls.load(Ordering::SeqCst), marks(block(shared, 0))),
-            (0, (true, 1)),
-        );
-        crate::support::world::set_callback(t);
-        t.is("told", calls.load(Ordering::SeqCst), 1);
+                (calls.load(SeqCst), marks(block(shared, 0))) => (0, (true, 1));
+        }
+        set_callback(t);
+        t.is("told", calls.load(SeqCst), 1);
     });
 }
 
 #[test]
 fn a_vcpus_own_vector_comes_once_for_each_mark() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
-        let shared = crate::support::world::map_shared(t, 0);
+        let shared = map_shared(t, 0);
         let calls = count(**t, OWN, |_| ());
-        let came = || calls.load(Ordering::SeqCst);
+        let came = || calls.load(SeqCst);
         t.enable_local_apic(true);
         t.enable_interrupts();
         own_vector(t);
@@ -82,13 +75,12 @@ fn a_vcpus_own_vector_comes_once_for_each_mark() {
         t.end_of_interrupt();
         t.is("then", came(), 2);
         t.end_of_interrupt();
-        t.is(
+        rows! { t;
             "once only, although the mark stays",
-            (came(), marks(block(shared, 0))),
-            (2, (true, 1)),
-        );
-        shared.evtchn_pending(0).expect("the first word").swap(0, Ordering::SeqCst);
-        block(shared, 0).evtchn_pending_sel().swap(0, Ordering::SeqCst);
+                (came(), marks(block(shared, 0))) => (2, (true, 1));
+        }
+        shared.evtchn_pending(0).expect("the first word").swap(0, SeqCst);
+        block(shared, 0).evtchn_pending_sel().swap(0, SeqCst);
         t.is("sent again, with the mark still there", send(t, 1), OK);
         t.is("selected, and not told", (came(), marks(block(shared, 0))), (2, (true, 1)));
         t.is("taken", take(shared, block(shared, 0)), vec![1]);
@@ -125,14 +117,14 @@ fn a_vcpus_own_vector_comes_beside_the_domains() {
 #[test]
 fn a_vcpus_own_vector_waits_while_the_apic_is_off() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
-        let shared = crate::support::world::map_shared(t, 0);
+        let shared = map_shared(t, 0);
         let calls = count(**t, OWN, |_| ());
         t.enable_interrupts();
         own_vector(t);
         t.is("bound, and sent", (ipi(t, 0), send(t, 1)), (Ok(1), OK));
-        t.is("not told", (calls.load(Ordering::SeqCst), marks(block(shared, 0))), (0, (true, 1)));
+        t.is("not told", (calls.load(SeqCst), marks(block(shared, 0))), (0, (true, 1)));
         t.enable_local_apic(true);
-        t.is("told once for all", calls.load(Ordering::SeqCst), 1);
+        t.is("told once for all", calls.load(SeqCst), 1);
     });
 }
 
@@ -151,13 +143,13 @@ fn an_upcall_that_nobody_takes_ends_the_machine() {
 #[test]
 fn interrupts_that_are_off_are_told_later() {
     one(Profile::DOMU, DomainConfig::new(), |t| {
-        let shared = crate::support::world::map_shared(t, 0);
+        let shared = map_shared(t, 0);
         let calls = count(**t, OWN, move |_| _ = take(shared, block(shared, 0)));
         t.enable_local_apic(true);
         own_vector(t);
         t.is("bound, and sent", (ipi(t, 0), send(t, 1)), (Ok(1), OK));
-        t.is("not yet", calls.load(Ordering::SeqCst), 0);
+        t.is("not yet", calls.load(SeqCst), 0);
         t.enable_interrupts();
-        t.is("both edges are one", calls.load(Ordering::SeqCst), 1);
+        t.is("both edges are one", calls.load(SeqCst), 1);
     });
 }

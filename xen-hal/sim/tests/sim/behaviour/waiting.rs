@@ -1,19 +1,8 @@
 //! Sleep, and what ends it.
 
-use std::time::Duration;
+use xen_hal::platform::Interrupts as _;
 
-use xen_hal::clock::SystemTime;
-use xen_hal::event::Port;
-use xen_hal::platform::{Interrupts as _, VcpuId};
-use xen_hal::sched::Sched;
-use xen_hal::vcpu::Vcpu;
-use xen_pac::base::Virq;
-use xen_pac::sched::ShutdownReason;
-use xen_sim::{DomainConfig, FailureKind, FaultRates, Machine, Profile};
-
-use crate::support::events::{ipi, send, virq};
-use crate::support::world::{Notes, VECTOR, attach, attach_on, bitmaps, is_pending};
-use crate::support::{OK, Table, fails, is_arm, one};
+use crate::support::prelude::*;
 
 fn at(t: &Table, later: Duration) -> SystemTime {
     SystemTime::from_nanos((t.now() + later).as_nanos() as i64)
@@ -21,26 +10,20 @@ fn at(t: &Table, later: Duration) -> SystemTime {
 
 #[test]
 fn polling_wakes_for_a_port_that_is_masked() {
-    for profile in [Profile::DOMU, Profile::DOM0LESS] {
-        one(profile, DomainConfig::new().vcpus(2), move |t| {
-            let (shared, _) = attach_on(profile, t);
-            t.is("bound", [ipi(t, 0), ipi(t, 0)], [Ok(1), Ok(2)]);
-            bitmaps(shared).mask(Port(1));
-            if !is_arm(profile) {
-                t.start(1, |guest| xen_hal::event::Events::new(guest.xen()).send(Port(1)));
-            } else {
-                // Arm's vCPUs are started by other means than hypercalls; an event that is there
-                // already ends the sleep as well.
-                t.is("sent", send(t, 1), OK);
-            }
-            t.is(
-                "polled without an end",
-                Sched::new(t.xen()).poll(&[Port(1), Port(2)], None),
-                Ok(()),
-            );
-            t.is("pending", is_pending(shared, 1), true);
-        });
-    }
+    on([Profile::DOMU, Profile::DOM0LESS], DomainConfig::new().vcpus(2), |profile, t| {
+        let (shared, _) = attach_on(profile, t);
+        t.is("bound", [ipi(t, 0), ipi(t, 0)], [Ok(1), Ok(2)]);
+        bitmaps(shared).mask(Port(1));
+        if !is_arm(profile) {
+            t.start(1, |guest| Events::new(guest.xen()).send(Port(1)));
+        } else {
+            // Arm's vCPUs are started by other means than hypercalls; an event that is there
+            // already ends the sleep as well.
+            t.is("sent", send(t, 1), OK);
+        }
+        t.is("polled without an end", Sched::new(t.xen()).poll(&[Port(1), Port(2)], None), Ok(()));
+        t.is("pending", is_pending(shared, 1), true);
+    });
 }
 
 #[test]
@@ -52,7 +35,7 @@ fn a_poll_of_one_port_is_woken_by_no_other_and_a_poll_of_several_by_any() {
                 t.is("bound", ipi(t, 0), Ok(port));
                 bitmaps(shared).mask(Port(port as u32));
             }
-            t.start(1, |guest| xen_hal::event::Events::new(guest.xen()).send(Port(3)));
+            t.start(1, |guest| Events::new(guest.xen()).send(Port(3)));
             t.is("polled", Sched::new(t.xen()).poll(ports, None), Ok(()));
         }
     };
@@ -120,7 +103,7 @@ fn the_processors_own_way_to_sleep_misses_nothing() {
         t.is("sent with interrupts off", send(t, 1), OK);
         let seen = notes.clone();
         t.wait_until(move || seen.upcalls() == 1);
-        t.start(1, |guest| xen_hal::event::Events::new(guest.xen()).send(Port(1)));
+        t.start(1, |guest| Events::new(guest.xen()).send(Port(1)));
         let seen = notes.clone();
         t.wait_until(move || seen.upcalls() == 2);
         t.is("both", notes.ports(), vec![1, 1]);
@@ -159,7 +142,7 @@ fn a_periodic_timer_wakes_nobody() {
 
 #[test]
 fn the_last_vcpu_to_go_down_powers_the_domain_off() {
-    let down = |guest: xen_sim::Guest, vcpu| Vcpu::new(guest.xen(), VcpuId(vcpu)).down();
+    let down = |guest: Guest, vcpu| Vcpu::new(guest.xen(), VcpuId(vcpu)).down();
     let report = one(Profile::DOMU, DomainConfig::new(), move |t| {
         t.all_right();
         let _ = down(**t, 0);

@@ -13,8 +13,26 @@ use super::{Answer, OK, Table};
 /// What is said of a grant, or of the whole request.
 pub(crate) type Told = Result<GrantStatus, Errno>;
 
-/// An entry that lends its page.
+pub(crate) const OKAY: Told = Ok(GrantStatus::OKAY);
+pub(crate) const GENERAL: Told = Ok(GrantStatus::GENERAL_ERROR);
+pub(crate) const BAD_DOMAIN: Told = Ok(GrantStatus::BAD_DOMAIN);
+pub(crate) const BAD_GNTREF: Told = Ok(GrantStatus::BAD_GNTREF);
+pub(crate) const BAD_HANDLE: Told = Ok(GrantStatus::BAD_HANDLE);
+pub(crate) const BAD_PAGE: Told = Ok(GrantStatus::BAD_PAGE);
+pub(crate) const BAD_COPY: Told = Ok(GrantStatus::BAD_COPY_ARG);
+pub(crate) const DENIED: Told = Ok(GrantStatus::PERMISSION_DENIED);
+
+/// An entry that grants its page, and further flags.
 pub(crate) const PERMIT: u16 = 1;
+pub(crate) const READ_ONLY_ENTRY: u16 = 1 << 2;
+pub(crate) const READING: u16 = 1 << 3;
+pub(crate) const WRITING: u16 = 1 << 4;
+pub(crate) const SUB_PAGE: u16 = 1 << 8;
+
+/// The address of one of the domain's pages.
+pub(crate) fn at(t: &Table, page: usize) -> u64 {
+    t.frame(page) * 4096
+}
 
 /// The answer, and the version that is in force.
 pub(crate) fn set_version(t: &Table, version: u32) -> (Answer, u32) {

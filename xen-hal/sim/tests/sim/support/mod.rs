@@ -48,6 +48,14 @@ pub(crate) fn is_arm(profile: Profile) -> bool {
     profile.arch == Arch::Aarch64
 }
 
+/// Rows of a table: a description, what the guest asks, and the answer that Xen gives.
+macro_rules! rows {
+    ($t:ident; $($case:expr, $asked:expr => $expected:expr;)*) => {
+        $($t.is($case, $asked, $expected);)*
+    };
+}
+pub(crate) use rows;
+
 /// A guest that asks, and notes which answers are not those of the table.
 pub(crate) struct Table {
     guest: Guest,
@@ -227,6 +235,19 @@ pub(crate) fn one(
     several(profile, [domain(config, program)])
 }
 
+/// Runs a machine with one domain under each of these profiles.
+#[track_caller]
+pub(crate) fn on(
+    profiles: impl IntoIterator<Item = Profile>,
+    config: DomainConfig,
+    program: impl Fn(Profile, &Table) + Clone + Send + 'static,
+) {
+    for profile in profiles {
+        let program = program.clone();
+        one(profile, config, move |t| program(profile, t));
+    }
+}
+
 /// Runs a machine with one domain, which comes to a bad end.
 #[track_caller]
 pub(crate) fn fails(
@@ -254,4 +275,49 @@ pub(crate) mod answer {
         E2BIG, EACCES, EBUSY, EEXIST, EFAULT, EINVAL, ENOBUFS, ENODEV, ENOENT, ENOSPC, ENOSYS,
         ENXIO, EOPNOTSUPP, EOVERFLOW, EPERM, ERANGE, ESRCH, ETIME
     );
+}
+
+/// What tests of the simulator use.
+pub(crate) mod prelude {
+    pub(crate) use std::cell::Cell;
+    pub(crate) use std::collections::BTreeSet;
+    pub(crate) use std::fs;
+    pub(crate) use std::num::NonZero;
+    pub(crate) use std::ops::ControlFlow;
+    pub(crate) use std::process::{Command, Output};
+    pub(crate) use std::sync::atomic::Ordering::{self, SeqCst};
+    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+    pub(crate) use std::sync::{Arc, Mutex};
+    pub(crate) use std::time::Duration;
+
+    pub(crate) use xen_hal::Xen;
+    pub(crate) use xen_hal::clock::SystemTime;
+    pub(crate) use xen_hal::event::*;
+    pub(crate) use xen_hal::grant::*;
+    pub(crate) use xen_hal::hvm::Hvm;
+    pub(crate) use xen_hal::hypercall::Errno;
+    pub(crate) use xen_hal::memory::{Extent, Memory, WidthLatch};
+    pub(crate) use xen_hal::platform::{AddressSpace, Counter, VcpuId};
+    pub(crate) use xen_hal::sched::Sched;
+    pub(crate) use xen_hal::vcpu::{LongMode, RegisterError, RunTimes, Vcpu};
+    pub(crate) use xen_pac::access::Handle;
+    pub(crate) use xen_pac::base::{Domid, Virq};
+    pub(crate) use xen_pac::event_channel::*;
+    pub(crate) use xen_pac::grant_table::raw::GrantEntryV1;
+    pub(crate) use xen_pac::grant_table::*;
+    pub(crate) use xen_pac::grant_table_v2::raw::{GrantEntryV2FullPage, GrantEntryV2SubPage};
+    pub(crate) use xen_pac::hvm::*;
+    pub(crate) use xen_pac::hypercall::HypercallNr;
+    pub(crate) use xen_pac::memory::{self, *};
+    pub(crate) use xen_pac::sched::*;
+    pub(crate) use xen_pac::shared_info::{SharedInfo, VcpuInfo};
+    pub(crate) use xen_pac::vcpu::*;
+    pub(crate) use xen_pac::version::XenFeatureInfo;
+    pub(crate) use xen_sim::*;
+
+    pub(crate) use super::answer::*;
+    pub(crate) use super::events::*;
+    pub(crate) use super::grants::*;
+    pub(crate) use super::world::*;
+    pub(crate) use super::*;
 }
