@@ -72,9 +72,16 @@ pub mod version;
 pub mod xenbus;
 pub mod xenstore;
 
+pub mod prelude;
+
+mod error;
 mod xen;
 
+pub use error::Error;
 pub use xen::Xen;
+/// Xen's guest ABI: constants, argument structs, commands and registers. Kernels name it by this
+/// path and need no dependency on `xen-pac`.
+pub use xen_pac as pac;
 
 #[cfg(test)]
 mod testing;

@@ -14,7 +14,7 @@
 
 #![allow(dead_code, reason = "which of the helpers are needed is the tests' choice")]
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::{ptr, slice};
 use std::boxed::Box;
 use std::collections::VecDeque;
@@ -89,7 +89,7 @@ struct Step<'a> {
 
 /// A hypervisor that expects certain calls in a certain order.
 #[derive(Default)]
-pub(crate) struct Script<'a>(RefCell<VecDeque<Step<'a>>>);
+pub(crate) struct Script<'a>(RefCell<VecDeque<Step<'a>>>, Cell<u32>);
 
 impl<'a> Script<'a> {
     /// A script that expects no call.
@@ -233,6 +233,14 @@ impl Drop for Script<'_> {
 // SAFETY: the tests rely on nothing that the script does not do.
 unsafe impl Hypercall for Script<'_> {
     hypercall_by_answer!();
+
+    fn restores(&self) -> u32 {
+        self.1.get()
+    }
+
+    fn count_restore(&self) {
+        self.1.set(self.1.get() + 1);
+    }
 }
 
 #[cfg(test)]

@@ -160,14 +160,6 @@ pub const RUST_WEB_SRC: Tool = Tool {
 /// A linker for every target.
 pub const LLD: Tool =
     Tool { name: "ld.lld", probe: Probe::Program("ld.lld"), package: Some("lld") };
-/// What a program needs at run time to have its threads' accesses watched.
-pub const TSAN_RUNTIME: Tool = Tool {
-    name: "the runtime of ThreadSanitizer",
-    probe: Probe::Path(TSAN_LIBRARY),
-    package: Some("libclang-rt-19-dev"),
-};
-/// Where it is.
-pub const TSAN_LIBRARY: &str = "/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.tsan-x86_64.a";
 /// The instruction counter of the benchmarks.
 pub const VALGRIND: Tool =
     Tool { name: "valgrind", probe: Probe::Program("valgrind"), package: Some("valgrind") };

@@ -1,13 +1,12 @@
 //! Scenarios: what a guest does and what Xen answers, written down line by line.
 //!
-//! A scenario is one source that runs on whatever is a [`Machine`]: a guest on the real hypervisor,
-//! or something that claims to answer as Xen does. It tells what happens in a [`Transcript`]. The
-//! transcripts in `transcripts/` were recorded on the real hypervisor, and only
-//! `cargo xtask guest --record` writes them: whoever claims to be like Xen has to give the same,
-//! line for line.
+//! A scenario is one source that runs on any [`Machine`]: a guest on the real hypervisor, or a
+//! simulator. It writes a [`Transcript`]. The transcripts in `transcripts/` were recorded on the
+//! real hypervisor, and only `cargo xtask guest --record` writes them. A simulator must give the
+//! same, line for line.
 //!
 //! What differs from run to run, as addresses and times do, is a [token](transcript::Token) that
-//! says what it is and not how much: no text is ever rewritten.
+//! names its kind and not its value. No text is rewritten.
 //!
 //! - `list.rs`: which scenarios there are; plain data
 //! - `machine.rs`: what a scenario needs of whatever it runs on

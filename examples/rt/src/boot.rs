@@ -41,8 +41,10 @@ impl Boot {
     /// # Errors
     ///
     /// Xen's.
-    pub fn each_memory_range(&self, each: impl FnMut(MemoryRange)) -> Result<(), Failure> {
-        self.info.each_memory_range(&self.xen, each)
+    pub fn each_memory_range(&self, mut each: impl FnMut(MemoryRange)) -> Result<(), Failure> {
+        self.info.each_memory_range(&self.xen, |start, length, is_ram| {
+            each(MemoryRange { start, length, is_ram });
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{arch, println};
 /// How a guest ended, as the emulator's exit device takes it.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
+enum Status {
     Success = 0x10,
     Failure = 0x11,
     Panic = 0x12,
@@ -33,13 +33,8 @@ pub fn failure(error: &dyn Display) -> ! {
     end(Status::Failure)
 }
 
-/// Ends the guest after a panic or an exception was reported.
-pub(crate) fn panicked() -> ! {
-    end(Status::Panic)
-}
-
 fn end(status: Status) -> ! {
-    arch::exit_emulator(status);
+    arch::exit_emulator(status as u8);
     let reason =
         if status == Status::Success { ShutdownReason::POWEROFF } else { ShutdownReason::CRASH };
     // On success the call does not return. If there is no Xen or it refuses, the vCPU halts below.
@@ -65,5 +60,5 @@ fn panic(info: &PanicInfo<'_>) -> ! {
             None => println!("guest: panic: {}", info.message()),
         }
     }
-    panicked()
+    end(Status::Panic)
 }

@@ -28,6 +28,12 @@ impl Handler {
 }
 
 pub(crate) static UPCALL: Handler = Handler::none();
+/// The handler of upcalls at a vCPU's own vector.
+#[cfg(not(target_arch = "aarch64"))]
+pub(crate) static OWN_UPCALL: Handler = Handler::none();
+/// The handler of the virtual timer.
+#[cfg(target_arch = "aarch64")]
+pub(crate) static TIMER: Handler = Handler::none();
 
 /// Sets the function that is called on each upcall, on the vCPU that Xen notifies, with interrupts
 /// off.

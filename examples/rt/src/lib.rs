@@ -34,7 +34,7 @@
 //!   has a handler; the program's own are set with [`on_upcall`].
 //! - An upcall's handler runs on the vCPU that is notified, with interrupts off. It may use all
 //!   registers that the target's code uses.
-//! - [`vcpus::start`] starts up to [`vcpus::MAX_VCPUS`] vCPUs, each on its own stack of
+//! - [`vcpus::start`] starts up to [`MAX_VCPUS`] vCPUs, each on its own stack of
 //!   [`STACK_SIZE`] bytes. Nothing guards a stack's end.
 //! - A panic and an unhandled exception print a line and end the guest.
 #![no_std]
@@ -47,6 +47,7 @@ mod handler;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod memory;
 mod page;
+mod secondary;
 
 #[cfg(target_arch = "aarch64")]
 pub mod aarch64;
@@ -67,6 +68,8 @@ pub use xen_hal::hypercall::AnyBackend;
 
 /// The size of each vCPU's stack in bytes.
 pub const STACK_SIZE: usize = 64 * 1024;
+/// The number of vCPUs that the runtime supports.
+pub const MAX_VCPUS: usize = 4;
 
 /// Names the program's main function: `fn(Boot) -> Result<(), E>`, where `E: Display`.
 ///
@@ -87,4 +90,9 @@ macro_rules! entry {
 unsafe extern "Rust" {
     /// The program's main function, which [`entry!`] defines.
     safe fn guest_main(boot: Boot) -> !;
+}
+
+/// Continues the entry where all architectures are alike.
+fn start(info: arch::BootInfo) -> ! {
+    guest_main(Boot { xen: backend(), info })
 }

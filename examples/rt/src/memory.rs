@@ -17,7 +17,8 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut 
     // SAFETY: the instruction writes `count` bytes at `to` and reads as many at `from`, which is
     // the caller's promise. The direction flag is clear by convention.
     unsafe {
-        asm!("rep movsb", inout("rcx") count => _, inout("rdi") to => _, inout("rsi") from => _, options(nostack, preserves_flags));
+        asm!("rep movsb", inout("rcx") count => _, inout("rdi") to => _, inout("rsi") from => _,
+            options(nostack, preserves_flags));
     }
     to
 }
@@ -39,7 +40,8 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut
     // SAFETY: the same bytes, from the last to the first; the direction flag is clear again before
     // anything else runs.
     unsafe {
-        asm!("std", "rep movsb", "cld", inout("rcx") count => _, inout("rdi") last_to => _, inout("rsi") last_from => _, options(nostack));
+        asm!("std", "rep movsb", "cld", inout("rcx") count => _, inout("rdi") last_to => _,
+            inout("rsi") last_from => _, options(nostack));
     }
     to
 }
@@ -53,7 +55,8 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut
 unsafe extern "C" fn memset(to: *mut u8, value: c_int, count: usize) -> *mut u8 {
     // SAFETY: the instruction writes `count` bytes at `to`, which is the caller's promise.
     unsafe {
-        asm!("rep stosb", inout("rcx") count => _, inout("rdi") to => _, in("al") value as u8, options(nostack, preserves_flags));
+        asm!("rep stosb", inout("rcx") count => _, inout("rdi") to => _, in("al") value as u8,
+            options(nostack, preserves_flags));
     }
     to
 }
@@ -99,7 +102,8 @@ unsafe extern "C" fn strlen(text: *const u8) -> usize {
     // SAFETY: the instruction reads up to the first zero, which the caller promises there is. The
     // compiler could turn a loop into a call of `strlen`.
     unsafe {
-        asm!("repne scasb", inout("rcx") usize::MAX => left, inout("rdi") text => _, in("al") 0_u8, options(nostack, readonly));
+        asm!("repne scasb", inout("rcx") usize::MAX => left, inout("rdi") text => _, in("al") 0_u8,
+            options(nostack, readonly));
     }
     usize::MAX - 1 - left
 }

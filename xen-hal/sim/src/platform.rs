@@ -41,6 +41,13 @@ unsafe impl Hypercall for Hypervisor {
     unsafe fn call5(&self, number: u32, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
         vcpu::hypercall(number, [a, b, c, d, e])
     }
+
+    fn restores(&self) -> u32 {
+        vcpu::try_current().map_or(0, |current| current.state().domain(current.me).restores)
+    }
+
+    /// The simulated Xen counts.
+    fn count_restore(&self) {}
 }
 
 // SAFETY: guest frame n is mapped at page n of the domain's range and nowhere else. Other memory is

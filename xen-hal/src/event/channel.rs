@@ -28,15 +28,32 @@ pub enum Kind {
 /// still uses the number then uses someone else's channel. So keep the `Channel` where the
 /// channel's user lives, and hand out [`port`](Self::port)s. [`into_port`](Self::into_port) gives
 /// the ownership up.
+///
+/// After a restore, Xen has closed all channels, and their numbers can be in use again. Closing or
+/// dropping a channel from before does nothing, and [`status`](Self::status) and
+/// [`bind_vcpu`](Self::bind_vcpu) return `EINVAL`. [`send`](Self::send) has no such check: check
+/// [`is_current`](Self::is_current), or let no channel outlive a suspend.
 pub struct Channel<H: Hypercall + Copy> {
     events: Events<H>,
     port: Port,
     kind: Kind,
+    /// How often the domain had been restored when the channel was made.
+    restores: u32,
 }
 
 impl<H: Hypercall + Copy> Channel<H> {
-    pub(super) const fn new(events: Events<H>, port: Port, kind: Kind) -> Self {
-        Self { events, port, kind }
+    pub(super) fn new(events: Events<H>, port: Port, kind: Kind) -> Self {
+        Self { events, port, kind, restores: events.restores() }
+    }
+
+    /// True if the channel was made since the last restore: otherwise Xen has closed it.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.restores == self.events.restores()
+    }
+
+    fn current(&self) -> Result<Events<H>, Errno> {
+        if self.is_current() { Ok(self.events) } else { Err(Errno::EINVAL) }
     }
 
     /// Its number.
@@ -69,7 +86,7 @@ impl<H: Hypercall + Copy> Channel<H> {
     /// `EINVAL` where the port is beyond those that the domain may have; `EACCES`, up to Xen 4.18,
     /// for a port whose other end is Xen's.
     pub fn status(&self) -> Result<Status, Errno> {
-        self.events.status(self.port)
+        self.current()?.status(self.port)
     }
 
     /// Chooses the vCPU that it notifies. Where vCPUs keep [sets of their own
@@ -79,7 +96,7 @@ impl<H: Hypercall + Copy> Channel<H> {
     ///
     /// As for [`Events::bind_vcpu`].
     pub fn bind_vcpu(&self, vcpu: VcpuId) -> Result<(), Errno> {
-        self.events.bind_vcpu(self.port, vcpu)
+        self.current()?.bind_vcpu(self.port, vcpu)
     }
 
     /// Gives up the ownership: the channel stays open.
@@ -97,7 +114,7 @@ impl<H: Hypercall + Copy> Channel<H> {
     /// is Xen's.
     pub fn close(self) -> Result<(), Errno> {
         let channel = ManuallyDrop::new(self);
-        channel.events.close(channel.port)
+        channel.current().map_or(Ok(()), |events| events.close(channel.port))
     }
 }
 
@@ -105,7 +122,7 @@ impl<H: Hypercall + Copy> Drop for Channel<H> {
     fn drop(&mut self) {
         // It fails only for a channel that is closed already, or is not ours to close: then nothing
         // is left to do.
-        let _ = self.events.close(self.port);
+        let _ = self.current().and_then(|events| events.close(self.port));
     }
 }
 

@@ -23,6 +23,10 @@ impl<H: Hypercall + Copy> Events<H> {
         Self { xen }
     }
 
+    pub(super) fn restores(self) -> u32 {
+        self.xen.restores()
+    }
+
     /// Sets a port aside for domain `remote` to bind to; [`Domid::SELF`] makes a loop. How that
     /// domain learns the number is up to the two.
     ///
@@ -111,7 +115,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// Takes over a channel that exists already, one for instance that [`Channel::into_port`] let
     /// go of: from now on it is closed when the answer is dropped.
     #[must_use = "what is dropped is closed"]
-    pub const fn adopt(self, port: Port, kind: Kind) -> Channel<H> {
+    pub fn adopt(self, port: Port, kind: Kind) -> Channel<H> {
         Channel::new(self, port, kind)
     }
 

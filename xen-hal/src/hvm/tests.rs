@@ -89,6 +89,19 @@ fn a_value_that_the_type_lacks_is_named() {
     );
 }
 
+/// Vectors below 32 are exceptions. No value for the parameter has one.
+#[test]
+#[cfg(not(target_arch = "aarch64"))]
+fn a_callback_has_no_vector_of_an_exception() {
+    for vector in 0..=u8::MAX {
+        let word = 2 << 56 | u64::from(vector);
+        let expected = (vector >= 32).then_some(word);
+        assert_eq!(CallbackVia::vector(vector).ok().map(CallbackVia::encode), expected);
+        assert_eq!(<CallbackVia as ParamValue>::decode(word).map(ParamValue::encode), expected);
+        assert_eq!(UpcallVector::new(vector).is_ok(), expected.is_some());
+    }
+}
+
 #[test]
 fn what_is_not_there_yet_is_none() {
     for word in [0, u64::MAX] {

@@ -5,10 +5,10 @@ use xen_pac::cpuid::{CpuidLeaf, cpuid_hvm_flags};
 use xen_pac::hvm::{CallbackVia, XenHvmEvtchnUpcallVector, command};
 
 use super::Hvm;
-use crate::hypercall::{Commands, Errno, Hypercall, XenCpuid};
+use crate::hypercall::{Commands, Errno, Hypercall};
 #[cfg(doc)]
 use crate::memory::WidthLatch;
-use crate::platform::VcpuId;
+use crate::platform::{VcpuId, XenCpuid};
 
 /// An interrupt vector for upcalls: not one of the processor's exceptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,10 @@
 //! The trait that every way into the hypervisor implements, and how the native ones do.
 
 use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// How often the domain has been restored.
+static RESTORES: AtomicU32 = AtomicU32::new(0);
 
 /// A way to make hypercalls: the seam over which everything in this crate is generic.
 ///
@@ -100,9 +104,23 @@ pub unsafe trait Hypercall {
         // SAFETY: the caller's obligations are the same.
         unsafe { self.call5(number, a, b, c, d, 0) }
     }
+
+    /// Returns how often the domain has been restored since this program started. What Xen closed
+    /// by a restore must not be closed again: its number can be in use again.
+    ///
+    /// Override this and [`count_restore`](Self::count_restore) if the backends of one program
+    /// reach several domains, as a simulator's do.
+    fn restores(&self) -> u32 {
+        RESTORES.load(Ordering::Relaxed)
+    }
+
+    /// Counts a restore. [`Sched::suspend`](crate::sched::Sched::suspend) calls it.
+    fn count_restore(&self) {
+        RESTORES.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
-/// Forwards all six methods, so that a borrowed backend costs no more than the backend.
+/// Forwards the six calls, so that a borrowed backend costs no more than the backend.
 macro_rules! forward {
     ($($call:ident($($argument:ident),*))*) => {$(
         #[inline(always)]
@@ -116,6 +134,14 @@ macro_rules! forward {
 // SAFETY: every call is the backend's own.
 unsafe impl<H: Hypercall + ?Sized> Hypercall for &H {
     forward! { call0() call1(a) call2(a, b) call3(a, b, c) call4(a, b, c, d) call5(a, b, c, d, e) }
+
+    fn restores(&self) -> u32 {
+        (**self).restores()
+    }
+
+    fn count_restore(&self) {
+        (**self).count_restore();
+    }
 }
 
 /// The five argument registers. Unused ones hold nothing, and loading them costs no instruction.

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use super::{AnyBackend, Errno, Hypercall};
 
-/// The methods of the installed backend. A direct call through a table costs less than a
+/// The methods of the installed backend. A call through this table costs less than one through
 /// `&dyn Hypercall`, which passes `self` in the register of the first argument.
 static METHODS: AtomicPtr<Methods> =
     AtomicPtr::new(ptr::from_ref(Methods::of::<ByReference<Nothing>>()).cast_mut());
@@ -14,7 +14,7 @@ static BACKEND: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 /// Whether an installation has begun.
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 
-/// The backend that was [installed](install): a value without size, which statics can name.
+/// The backend that was [installed](install), as a type without a size that statics can name.
 ///
 /// Until a backend is installed, every hypercall fails with `ENOSYS`.
 ///
@@ -29,20 +29,23 @@ static CLAIMED: AtomicBool = AtomicBool::new(false);
 ///     doorbell: Channel<Installed>,
 /// }
 ///
-/// let driver = Xen::new(installed()).events().bind_ipi(VcpuId(0)).map(|doorbell| Driver { doorbell });
-/// assert!(driver.is_err_and(|error| error == Errno::ENOSYS)); // nothing was installed here
+/// fn start() -> Result<Driver, Errno> {
+///     Ok(Driver { doorbell: Xen::new(installed()).events().bind_ipi(VcpuId(0))? })
+/// }
+///
+/// assert_eq!(start().err(), Some(Errno::ENOSYS)); // this example installs none
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Installed(());
 
-/// The backend that was [installed](install).
+/// Returns the backend that was [installed](install).
 #[must_use]
 pub const fn installed() -> Installed {
     Installed(())
 }
 
-/// Installs the backend that [`detect`](super::detect) found. The first installation is for good:
-/// returns false if there was one before.
+/// Installs the backend that [`detect`](super::detect) found. It cannot be replaced: returns false
+/// if another was installed before.
 pub fn install(backend: AnyBackend) -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     return match backend {
@@ -57,7 +60,7 @@ pub fn install(backend: AnyBackend) -> bool {
     };
 }
 
-/// As [`install`], for any backend, such as a simulator's.
+/// Installs any backend, such as the simulator's. Otherwise the same as [`install`].
 pub fn install_custom<H: Hypercall + Sync>(backend: &'static H) -> bool {
     claim() && publish::<ByReference<H>>(NonNull::from(backend).cast())
 }
@@ -66,14 +69,20 @@ fn claim() -> bool {
     !CLAIMED.swap(true, Ordering::Relaxed)
 }
 
-/// Makes the backend that `S` finds at `BACKEND` the installed one.
+/// Stores the backend and its methods.
 fn publish<S: Stored>(backend: NonNull<u8>) -> bool {
     BACKEND.store(backend.as_ptr().cast(), Ordering::Relaxed);
     METHODS.store(ptr::from_ref(Methods::of::<S>()).cast_mut(), Ordering::Release);
     true
 }
 
-/// How to get a backend from `BACKEND`, once it is published.
+#[inline(always)]
+fn methods() -> &'static Methods {
+    // SAFETY: `METHODS` always holds a static reference.
+    unsafe { &*METHODS.load(Ordering::Acquire) }
+}
+
+/// How `BACKEND` holds a backend.
 trait Stored: 'static {
     type Backend: Hypercall;
 
@@ -95,7 +104,7 @@ impl<H: Hypercall + 'static> Stored for ByReference<H> {
             // SAFETY: a reference to no bytes may dangle, and there is a value of the type.
             return unsafe { NonNull::dangling().as_ref() };
         }
-        // SAFETY: `BACKEND` was made of a static reference to an `H`.
+        // SAFETY: `BACKEND` is a static reference to an `H`.
         unsafe { &*BACKEND.load(Ordering::Relaxed).cast::<H>() }
     }
 }
@@ -113,7 +122,7 @@ impl Stored for super::HypercallPage {
     }
 }
 
-/// The backend until one is installed.
+/// The backend before one is installed.
 struct Nothing;
 
 // SAFETY: it refuses every call, as a hypervisor without the hypercall does.
@@ -133,6 +142,8 @@ macro_rules! word {
 macro_rules! methods {
     ($($call:ident($($argument:ident),*))*) => {
         struct Methods {
+            restores: fn() -> u32,
+            count_restore: fn(),
             $($call: unsafe extern "C" fn(u32 $(, word!($argument))*) -> isize,)*
         }
 
@@ -143,27 +154,49 @@ macro_rules! methods {
                         number: u32
                         $(, $argument: usize)*
                     ) -> isize {
-                        // SAFETY: the methods of `S` are in use only after its publication.
+                        // SAFETY: `METHODS` has this function only after `publish::<S>`.
                         let backend = unsafe { S::get() };
                         // SAFETY: the caller's obligations are the same.
                         unsafe { backend.$call(number $(, $argument)*) }
                     }
                 )*
-                const { &Self { $($call: $call::<S>),* } }
+                fn restores<S: Stored>() -> u32 {
+                    // SAFETY: the methods of `S` are in use only after its publication.
+                    unsafe { S::get() }.restores()
+                }
+
+                fn count_restore<S: Stored>() {
+                    // SAFETY: as above.
+                    unsafe { S::get() }.count_restore();
+                }
+
+                const {
+                    &Self {
+                        restores: restores::<S>,
+                        count_restore: count_restore::<S>,
+                        $($call: $call::<S>),*
+                    }
+                }
             }
         }
 
-        // SAFETY: every call is the installed backend's own, or refused.
+        // SAFETY: `METHODS` belongs to the installed backend, or to `Nothing`.
         unsafe impl Hypercall for Installed {
             $(
                 #[inline(always)]
                 unsafe fn $call(&self, number: u32 $(, $argument: usize)*) -> isize {
-                    // SAFETY: it is always a static reference.
-                    let methods = unsafe { &*METHODS.load(Ordering::Acquire) };
                     // SAFETY: the caller's obligations are the same.
-                    unsafe { (methods.$call)(number $(, $argument)*) }
+                    unsafe { (methods().$call)(number $(, $argument)*) }
                 }
             )*
+
+            fn restores(&self) -> u32 {
+                (methods().restores)()
+            }
+
+            fn count_restore(&self) {
+                (methods().count_restore)();
+            }
         }
     };
 }

@@ -26,28 +26,20 @@
 
 mod backend;
 mod call;
-mod detect;
-mod errno;
+mod error;
 mod install;
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-mod cpuid;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86;
 
 pub use backend::Hypercall;
 pub use call::{Answer, Arguments, CallShape, Commands, UncheckedArguments};
-pub use detect::DetectError;
-pub use errno::{Errno, check};
+pub use error::{DetectError, Errno, check};
 pub use install::{Installed, install, install_custom, installed};
 
 #[cfg(target_arch = "aarch64")]
 pub use arm::{AnyBackend, Hvc, detect};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub use {
-    cpuid::{Registers, XenCpuid},
-    detect::{AnyBackend, detect, detect_with_page},
-    x86::{HypercallPage, Vmcall, Vmmcall},
-};
+pub use x86::{AnyBackend, HypercallPage, Vmcall, Vmmcall, detect, detect_with_page};

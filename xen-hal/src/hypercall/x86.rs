@@ -1,4 +1,5 @@
-//! The ways into Xen on x86: `vmcall`, `vmmcall`, and the page of code that Xen fills in.
+//! The ways into Xen on x86: `vmcall`, `vmmcall`, the page of code that Xen fills in, and the
+//! choice among them at run time.
 //!
 //! On x86_64 the number is in rax, the arguments are in rdi, rsi, rdx, r10 and r8, and the answer
 //! is in rax. On 32-bit x86 the number is in eax, the arguments are in ebx, ecx, edx, esi and edi,
@@ -9,8 +10,8 @@ use core::ptr::NonNull;
 use xen_pac::cpuid::{CpuidLeaf, HYPERCALL_PAGE_SLOT};
 
 use super::backend::{Arguments, Entry, hypercall_by_entry};
-use super::{DetectError, Errno, XenCpuid};
-use crate::platform::PAGE_SIZE;
+use super::{DetectError, Errno};
+use crate::platform::{PAGE_SIZE, Registers, XenCpuid, cpuid};
 
 /// The sequence around `$instruction`, which is entered with `$number` in rax and the arguments in
 /// their registers. Evaluates to the answer.
@@ -221,5 +222,101 @@ unsafe fn write_msr(register: u32, value: u64) {
             in("edx") (value >> 32) as u32,
             options(nostack, preserves_flags)
         );
+    }
+}
+
+/// The backend that [`detect`] returns.
+///
+/// It costs a comparison for each hypercall. A kernel that is built for one vendor's processors can
+/// name [`Vmcall`] or [`Vmmcall`] itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnyBackend {
+    /// Intel, Centaur or Zhaoxin.
+    Vmcall(Vmcall),
+    /// AMD or Hygon.
+    Vmmcall(Vmmcall),
+    /// Any other vendor.
+    Page(HypercallPage),
+}
+
+impl Entry for AnyBackend {
+    #[inline(always)]
+    unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize {
+        match self {
+            // SAFETY: the caller's obligations are the same.
+            Self::Vmcall(xen) => unsafe { xen.enter(number, arguments) },
+            // SAFETY: as above.
+            Self::Vmmcall(xen) => unsafe { xen.enter(number, arguments) },
+            // SAFETY: as above.
+            Self::Page(xen) => unsafe { xen.enter(number, arguments) },
+        }
+    }
+}
+
+hypercall_by_entry!(AnyBackend);
+
+/// Finds Xen and the instruction that enters it.
+///
+/// # Errors
+///
+/// [`DetectError::NoXen`] and [`DetectError::UnknownProcessor`].
+pub fn detect() -> Result<AnyBackend, DetectError> {
+    XenCpuid::find().ok_or(DetectError::NoXen)?;
+    by_vendor(cpuid(0)).ok_or(DetectError::UnknownProcessor)
+}
+
+/// Finds Xen and the instruction that enters it. If the processor's vendor is unknown, installs a
+/// hypercall page.
+///
+/// # Errors
+///
+/// [`DetectError::NoXen`], and those of [`HypercallPage::install`].
+///
+/// # Safety
+///
+/// As for [`HypercallPage::install`].
+pub unsafe fn detect_with_page(
+    code: NonNull<u8>,
+    physical: u64,
+) -> Result<AnyBackend, DetectError> {
+    let xen = XenCpuid::find().ok_or(DetectError::NoXen)?;
+    match by_vendor(cpuid(0)) {
+        Some(found) => Ok(found),
+        // SAFETY: the caller's obligations are the same.
+        None => unsafe { HypercallPage::install(xen, code, physical) }.map(AnyBackend::Page),
+    }
+}
+
+/// The instruction of a processor by its leaf 0: the vendor's name is in ebx, edx and ecx.
+fn by_vendor(leaf: Registers) -> Option<AnyBackend> {
+    let mut name = [0; 12];
+    for (letters, register) in name.chunks_exact_mut(4).zip([leaf.ebx, leaf.edx, leaf.ecx]) {
+        letters.copy_from_slice(&register.to_le_bytes());
+    }
+    match &name {
+        b"GenuineIntel" | b"CentaurHauls" | b"  Shanghai  " => Some(AnyBackend::Vmcall(Vmcall)),
+        b"AuthenticAMD" | b"HygonGenuine" => Some(AnyBackend::Vmmcall(Vmmcall)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_vendor_has_its_instruction() {
+        let (vmcall, vmmcall) = (AnyBackend::Vmcall(Vmcall), AnyBackend::Vmmcall(Vmmcall));
+        // The registers as the processors' manuals list them.
+        for (ebx, edx, ecx, expected) in [
+            (0x756e_6547, 0x4965_6e69, 0x6c65_746e, Some(vmcall)), // Intel
+            (0x6874_7541, 0x6974_6e65, 0x444d_4163, Some(vmmcall)), // AMD
+            (0x6f67_7948, 0x6e65_476e, 0x656e_6975, Some(vmmcall)), // Hygon
+            (0x756e_6547, 0x4965_6e69, 0x6c65_746f, None),         // one letter off
+            (0, 0, 0, None),
+        ] {
+            let found = by_vendor(Registers { eax: 0xd, ebx, ecx, edx });
+            assert_eq!(found, expected, "{ebx:#x} {edx:#x} {ecx:#x}");
+        }
     }
 }

@@ -65,6 +65,9 @@ pub enum MemoryError {
     /// The address space has no frame for the address.
     #[error("no guest frame lies behind address {0:#x}")]
     NotMapped(usize),
+    /// The width was latched before the domain was restored.
+    #[error("the width was latched before the domain was restored; latch it again")]
+    StaleLatch,
     /// The frame's number is too large, or too small, for this use.
     #[error("frame {:#x} cannot be used for this", .0.0)]
     OutOfReach(Frame),

@@ -20,10 +20,12 @@ use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 /// proof. Upstream: `xen/arch/x86/hvm/hvm.c`, `hvm_latch_shinfo_size`.
 ///
 /// It holds the backend through which Xen sampled the mode; what needs the proof makes its
-/// hypercalls through that one.
+/// hypercalls through that one. A restore ends the proof: what needs it then returns an error.
 #[derive(Clone, Copy)]
 pub struct WidthLatch<H> {
     xen: H,
+    /// How often the domain had been restored then.
+    restores: u32,
 }
 
 impl<H> fmt::Debug for WidthLatch<H> {
@@ -51,12 +53,13 @@ impl<H: Hypercall + Copy> WidthLatch<H> {
         // page is mapped by it.
         match unsafe { xen.call_unchecked(command::SetParam, &mut parameter) } {
             // x86 lets a domain set this parameter of itself.
-            Ok(()) | Err(Errno::EPERM) => Ok(Self { xen }),
+            // SAFETY: the parameter was set, or it is Arm's refusal.
+            Ok(()) | Err(Errno::EPERM) => Ok(unsafe { Self::assume(xen) }),
             Err(errno) => Err(errno),
         }
     }
 
-    /// The proof if the parameter has been set by other means.
+    /// Returns the proof if the parameter has been set by other means.
     ///
     /// # Safety
     ///
@@ -64,14 +67,19 @@ impl<H: Hypercall + Copy> WidthLatch<H> {
     /// set `CALLBACK_IRQ` through `xen` in the mode in which it runs (to any value), or it runs on
     /// Arm.
     #[must_use]
-    pub const unsafe fn assume(xen: H) -> Self {
-        Self { xen }
+    pub unsafe fn assume(xen: H) -> Self {
+        Self { xen, restores: xen.restores() }
     }
 
-    /// The backend.
+    /// Returns the backend.
     #[must_use]
     pub const fn hypercall(&self) -> H {
         self.xen
+    }
+
+    /// Returns the backend, unless the domain was restored since the width was latched.
+    pub(crate) fn current(&self) -> Option<H> {
+        (self.restores == self.xen.restores()).then_some(self.xen)
     }
 
     /// Maps the page that the domain shares with Xen at `page`. Upstream:
@@ -81,7 +89,8 @@ impl<H: Hypercall + Copy> WidthLatch<H> {
     ///
     /// # Errors
     ///
-    /// - [`MemoryError::Misaligned`] and [`MemoryError::NotMapped`] before Xen is asked.
+    /// - [`MemoryError::Misaligned`], [`MemoryError::NotMapped`] and [`MemoryError::StaleLatch`]
+    ///   before Xen is asked.
     /// - [`MemoryError::Physmap`]: `EBUSY` on Arm since 4.17 if the page is mapped at some frame.
     ///   Unmap it there first ([`Memory::remove_from_physmap`]).
     ///
@@ -98,9 +107,10 @@ impl<H: Hypercall + Copy> WidthLatch<H> {
         space: &(impl AddressSpace + ?Sized),
         page: NonNull<raw::SharedInfo>,
     ) -> Result<SharedInfo<'a>, MemoryError> {
+        let xen = self.current().ok_or(MemoryError::StaleLatch)?;
         let frame = frame_of_page(space, page.cast())?;
         // SAFETY: the caller's obligations are the same.
-        unsafe { Memory::new(self.xen).add_to_physmap(MapSpace::SharedInfo, 0, frame) }?;
+        unsafe { Memory::new(xen).add_to_physmap(MapSpace::SharedInfo, 0, frame) }?;
         // SAFETY: the shared page is mapped there now. It stays, and only handles touch it.
         Ok(unsafe { SharedInfo::from_ptr(page) })
     }

@@ -339,6 +339,12 @@ mod shared_info {
     #[test]
     fn a_bad_pointer_is_refused_before_the_hypercall() {
         let xen = Script::new();
+        // SAFETY: there is no Xen whose layout could differ.
+        let latch = unsafe { WidthLatch::assume(&xen) };
+        xen.count_restore();
+        // SAFETY: nothing is mapped.
+        let stale = unsafe { latch.map_shared_info(&Low, at(0x4_4000)) }.map(drop);
+        assert_eq!(stale, Err(MemoryError::StaleLatch));
         assert_eq!(map(&xen, 0x4_4008), Err(MemoryError::Misaligned(0x4_4008)));
         assert_eq!(map(&xen, 0x10_0000), Err(MemoryError::NotMapped(0x10_0000)));
     }

@@ -1,14 +1,14 @@
-//! From pointers to the frames that Xen speaks of.
+//! Translation of pointers to guest frames.
 
 use core::ptr::NonNull;
 
-/// Bytes of a page, which is also Xen's unit of sharing on every architecture.
+/// Bytes of a page: the unit in which Xen shares memory, on every architecture.
 pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 
 /// The number of address bits within a page.
 pub const PAGE_SHIFT: u32 = 12;
 
-/// The number of a page in the guest's physical address space: its address over [`PAGE_SIZE`].
+/// A guest frame number: a guest-physical address divided by [`PAGE_SIZE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frame(pub u64);
 
@@ -32,13 +32,13 @@ impl Frame {
 /// # Safety
 ///
 /// [`frame_of`](Self::frame_of) must return the frame that the pointer's page is mapped to, for as
-/// long as the mapping stands: the HAL gives memory to Xen and to other domains by these frames.
+/// long as it is mapped: the HAL shares memory with Xen and with other domains by these frames.
 pub unsafe trait AddressSpace {
-    /// The frame of the page that holds `pointer`. `None` if it is not mapped.
+    /// Returns the frame of the page that holds `pointer`. `None` if it is not mapped.
     fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame>;
 }
 
-// SAFETY: every answer is that of the value behind the reference.
+// SAFETY: the value behind the reference answers.
 unsafe impl<A: AddressSpace + ?Sized> AddressSpace for &A {
     fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame> {
         (**self).frame_of(pointer)
@@ -50,7 +50,7 @@ unsafe impl<A: AddressSpace + ?Sized> AddressSpace for &A {
 pub struct IdentityMap(());
 
 impl IdentityMap {
-    /// Promises that addresses are physical ones.
+    /// Returns the identity.
     ///
     /// # Safety
     ///

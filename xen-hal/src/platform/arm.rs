@@ -40,15 +40,15 @@ impl Counter for VirtualCounter {
     }
 }
 
-/// The interrupt mask (the I bit of `DAIF`) of the calling vCPU, for kernels at EL1. FIQs stay as
-/// they are: Xen sends none.
+/// The interrupt mask (the I bit of `DAIF`) of the calling vCPU, for kernels at EL1. It leaves FIQs
+/// alone: Xen sends none.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalInterrupts(());
 
 const MASKED: u64 = 1 << 7;
 
 impl LocalInterrupts {
-    /// Promises that the program may control interrupts.
+    /// Returns the handle.
     ///
     /// # Safety
     ///
@@ -59,22 +59,27 @@ impl LocalInterrupts {
     }
 }
 
-// SAFETY: with the I bit set the processor takes no IRQ. `wfi` returns at once if one is pending,
-// masked or not, so none is missed although the bit is cleared after it.
+// SAFETY: with the I bit set, the processor takes no IRQ. `wfi` returns at once if one is pending,
+// masked or not: it can be unmasked afterwards.
 unsafe impl Interrupts for LocalInterrupts {
     #[inline(always)]
     fn disable(&self) -> bool {
         let mask: u64;
         // SAFETY: `new` requires EL1.
         unsafe {
-            asm!("mrs {}, daif", "msr daifset, #2", out(reg) mask, options(nostack, preserves_flags))
+            asm!(
+                "mrs {}, daif",
+                "msr daifset, #2",
+                out(reg) mask,
+                options(nostack, preserves_flags)
+            )
         };
         mask & MASKED == 0
     }
 
     #[inline(always)]
     unsafe fn enable(&self) {
-        // SAFETY: as above; the caller allows handlers to run. The barrier has them run here.
+        // SAFETY: as above; the caller allows handlers to run. `isb` makes them run here.
         unsafe { asm!("msr daifclr, #2", "isb", options(nostack, preserves_flags)) };
     }
 

@@ -1,8 +1,8 @@
-//! Turning the calling vCPU's interrupts off and on, and sleeping until one arrives.
+//! Control of the calling vCPU's interrupts, and sleep until one arrives.
 
 use core::hint;
 
-/// Control over the interrupts of the vCPU that calls.
+/// Controls the interrupts of the calling vCPU.
 ///
 /// # For kernels
 ///
@@ -41,7 +41,7 @@ pub unsafe trait Interrupts {
     /// As for [`enable`](Self::enable).
     unsafe fn wait(&self);
 
-    /// Runs in each turn of a loop that waits for another vCPU without sleeping.
+    /// Runs in each iteration of a loop that waits for another vCPU without sleeping.
     #[inline(always)]
     fn pause(&self) {
         hint::spin_loop();
@@ -76,9 +76,8 @@ pub unsafe trait Interrupts {
     /// Sleeps until `condition` is true. It is checked with interrupts off, first and after each
     /// sleep; handlers run during the sleep. No wakeup is lost between a check and the sleep.
     ///
-    /// Whatever makes the condition true must interrupt this vCPU afterwards. If interrupts are off
-    /// when this is called, nothing can interrupt it: it does not sleep then, but checks again and
-    /// again.
+    /// The code that makes the condition true must interrupt this vCPU afterwards. If interrupts are
+    /// off when this is called, nothing can interrupt the sleep: it then polls the condition.
     #[inline]
     fn wait_until(&self, mut condition: impl FnMut() -> bool)
     where
@@ -100,7 +99,7 @@ pub unsafe trait Interrupts {
     }
 }
 
-// SAFETY: every call is that of the value behind the reference.
+// SAFETY: the value behind the reference answers.
 unsafe impl<I: Interrupts + ?Sized> Interrupts for &I {
     #[inline(always)]
     fn disable(&self) -> bool {

@@ -1,5 +1,5 @@
-//! What the HAL needs from the machine and from the guest's kernel, besides hypercalls: small
-//! traits, and their implementations for bare guests.
+//! What the HAL needs from the machine and from the kernel, besides hypercalls: small traits, and
+//! their implementations for bare guests.
 //!
 //! | trait | question | implementations |
 //! |---|---|---|
@@ -8,7 +8,8 @@
 //! | [`CurrentVcpu`] | which vCPU is this? | [`OnlyVcpu`]; `CpuidVcpu` on x86, `MpidrVcpu` on aarch64 |
 //! | [`Interrupts`] | keep interrupts off this vCPU, or sleep until one | `LocalInterrupts` |
 //!
-//! A kernel with page tables of its own implements the first. The simulator implements all of them.
+//! A kernel whose page tables are not an identity map implements the first. The simulator
+//! implements all of them.
 //!
 //! ```
 //! use core::ptr::NonNull;
@@ -23,6 +24,8 @@
 mod address_space;
 #[cfg(target_arch = "aarch64")]
 mod arm;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod cpuid;
 mod interrupts;
 mod vcpu;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -31,10 +34,15 @@ mod x86;
 pub use address_space::{AddressSpace, Frame, IdentityMap, PAGE_SHIFT, PAGE_SIZE};
 #[cfg(target_arch = "aarch64")]
 pub use arm::{LocalInterrupts, MpidrVcpu, VirtualCounter};
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub(crate) use cpuid::cpuid;
 pub use interrupts::Interrupts;
 pub use vcpu::{CurrentVcpu, OnlyVcpu, VcpuId};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub use x86::{CpuidVcpu, LocalInterrupts, Tsc};
+pub use {
+    cpuid::{Registers, XenCpuid},
+    x86::{CpuidVcpu, LocalInterrupts, Tsc},
+};
 
 /// A counter that runs at a fixed rate: the TSC on x86, the virtual counter on aarch64.
 pub trait Counter {

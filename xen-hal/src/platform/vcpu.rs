@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-/// The number of a vCPU within the domain, from 0, as Xen counts. It can differ from the APIC id,
-/// and from the order in which a kernel starts its vCPUs.
+/// Xen's number of a vCPU within its domain, from 0. It can differ from the APIC id, and from the
+/// order in which a kernel starts its vCPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VcpuId(pub u32);
 
@@ -13,15 +13,15 @@ impl fmt::Display for VcpuId {
     }
 }
 
-/// Finds out which vCPU executes the calling code.
+/// Identifies the vCPU that executes the calling code.
 ///
 /// # Safety
 ///
 /// [`current_vcpu`](Self::current_vcpu) must return the number of the vCPU that executes the call.
-/// Locks that tell their owner by it rely on this.
+/// Locks that record their owner rely on this.
 pub unsafe trait CurrentVcpu {
-    /// The vCPU that executes the call. Unless interrupts are off, or threads stay on their vCPU,
-    /// the answer can be out of date when it arrives.
+    /// Returns the vCPU that executes the call. If interrupts are on and threads can move to another
+    /// vCPU, the answer can be outdated when it arrives.
     fn current_vcpu(&self) -> VcpuId;
 }
 
@@ -33,12 +33,12 @@ unsafe impl<V: CurrentVcpu + ?Sized> CurrentVcpu for &V {
     }
 }
 
-/// The vCPU of a domain that uses vCPU 0 alone.
+/// The calling vCPU of a domain that uses vCPU 0 alone.
 #[derive(Clone, Copy, Debug)]
 pub struct OnlyVcpu(());
 
 impl OnlyVcpu {
-    /// Promises that vCPU 0 is the only one that runs this program.
+    /// Returns the handle.
     ///
     /// # Safety
     ///
@@ -49,7 +49,7 @@ impl OnlyVcpu {
     }
 }
 
-// SAFETY: `new` requires that no other vCPU asks.
+// SAFETY: `new` requires that no other vCPU uses the value.
 unsafe impl CurrentVcpu for OnlyVcpu {
     #[inline(always)]
     fn current_vcpu(&self) -> VcpuId {

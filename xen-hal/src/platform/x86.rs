@@ -2,8 +2,7 @@
 
 use core::arch::asm;
 
-use super::{Counter, CurrentVcpu, Interrupts, VcpuId};
-use crate::hypercall::XenCpuid;
+use super::{Counter, CurrentVcpu, Interrupts, VcpuId, XenCpuid};
 
 /// The time stamp counter, read in order with memory accesses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,8 +13,8 @@ impl Counter for Tsc {
     fn read(&self) -> u64 {
         let (low, high): (u32, u32);
         // SAFETY: both instructions exist on every processor that Xen runs on, and change only the
-        // registers named. The first `lfence` waits for earlier loads; the second keeps later loads
-        // from starting early. Without `nomem` the compiler keeps the order as well.
+        // named registers. The first `lfence` waits for earlier loads; the second prevents later
+        // loads from starting early. Without `nomem` the compiler keeps the order as well.
         unsafe {
             asm!(
                 "lfence",
@@ -37,7 +36,7 @@ pub struct LocalInterrupts(());
 const INTERRUPT_FLAG: usize = 1 << 9;
 
 impl LocalInterrupts {
-    /// Promises that the program may control interrupts.
+    /// Returns the handle.
     ///
     /// # Safety
     ///
@@ -48,13 +47,12 @@ impl LocalInterrupts {
     }
 }
 
-/// The register of flags.
+/// Reads the register of flags.
 #[inline(always)]
 fn flags() -> usize {
     let flags: usize;
     // The suffix matters: in Intel syntax, a bare `pushf` is the 16-bit form on 32-bit x86.
-    // SAFETY: the stack is used below the red zone's reach: without `nostack` the compiler makes
-    // room.
+    // SAFETY: without `nostack` the compiler reserves the stack that `push` uses.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags));
@@ -92,13 +90,13 @@ unsafe impl Interrupts for LocalInterrupts {
     }
 }
 
-/// The calling vCPU by CPUID, which Xen answers: it works without set-up, and takes about as long
-/// as a hypercall. Kernels usually have a faster way, such as a segment register.
+/// The calling vCPU by CPUID, which Xen emulates. It needs no set-up and takes about as long as a
+/// hypercall. Kernels usually have a faster way, such as a segment register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuidVcpu(XenCpuid);
 
 impl CpuidVcpu {
-    /// `None` if this Xen does not say which vCPU calls: before 4.6.
+    /// Returns `None` if Xen is older than 4.6 and has no such leaf.
     #[must_use]
     pub fn new(cpuid: XenCpuid) -> Option<Self> {
         cpuid.vcpu_id().is_some().then_some(Self(cpuid))
@@ -108,7 +106,7 @@ impl CpuidVcpu {
 // SAFETY: Xen answers for the vCPU that executes the instruction.
 unsafe impl CurrentVcpu for CpuidVcpu {
     fn current_vcpu(&self) -> VcpuId {
-        // `new` saw that the leaf has the number.
+        // `new` has checked that the leaf has the number.
         self.0.vcpu_id().unwrap_or_default()
     }
 }

@@ -146,8 +146,8 @@ unsafe fn cell<'a, A>(place: NonNull<u8>, offset: usize) -> &'a A {
     unsafe { &*place.as_ptr().wrapping_add(offset).cast::<A>() }
 }
 
-/// True if the peer, which wants to be notified when `event` is reached, must be notified of the
-/// entries from `old` up to `new`.
+/// True if the peer must be notified of the entries from `old` up to `new`. `event` is the index at
+/// which it asked for that.
 #[inline(always)]
 const fn must_notify(event: u32, old: u32, new: u32) -> bool {
     new.wrapping_sub(event) < new.wrapping_sub(old)

@@ -203,7 +203,7 @@ impl Conversation {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Whoever sleeps is woken when there is something to do: in the end every request has its
+    /// A sleeping end is woken when there is something to do: in the end every request has its
     /// response.
     #[test]
     fn no_end_sleeps_while_it_should_work(turns in prop::collection::vec(turn(), 0..60)) {
@@ -236,7 +236,10 @@ proptest! {
                 2 => taken += usize::from(front.pop().is_some()),
                 3 => { let _ = front.rearm(); }
                 // Near its own index, or any number.
-                4 => memory.word(word).store((taken as u32).wrapping_add(value % 512), Ordering::Relaxed),
+                4 => {
+                    let index = (taken as u32).wrapping_add(value % 512);
+                    memory.word(word).store(index, Ordering::Relaxed);
+                }
                 _ => memory.word(word).store(value, Ordering::Relaxed),
             }
             prop_assert!(taken <= published && pushed - taken <= 256);
@@ -257,7 +260,10 @@ proptest! {
                 1 => answered += usize::from(back.push(&value).is_ok()),
                 2 => { let _ = back.publish(); }
                 3 => { let _ = back.rearm(); }
-                4 => memory.word(word).store((taken as u32).wrapping_add(value % 512), Ordering::Relaxed),
+                4 => {
+                    let index = (taken as u32).wrapping_add(value % 512);
+                    memory.word(word).store(index, Ordering::Relaxed);
+                }
                 _ => memory.word(word).store(value, Ordering::Relaxed),
             }
             prop_assert!(answered <= taken && taken - answered <= 256);

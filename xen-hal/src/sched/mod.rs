@@ -33,6 +33,8 @@ mod watchdog;
 #[cfg(test)]
 mod tests;
 
+use core::convert::Infallible;
+
 use xen_pac::access::Handle;
 use xen_pac::base::Domid;
 use xen_pac::sched::{
@@ -50,13 +52,13 @@ pub struct Sched<H> {
     xen: H,
 }
 
-/// How a domain goes on after it was suspended.
+/// How a domain continues after a suspend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resumed {
-    /// It was restored, here or on another machine: its channels, grants, and everything else that
+    /// It was restored, here or on another host. Channels, grants, mappings and everything else that
     /// was registered with Xen are gone.
     Restored,
-    /// The suspend was called off: everything is as it was.
+    /// The suspend was cancelled. Everything is as it was.
     Cancelled,
 }
 
@@ -119,27 +121,57 @@ impl<H: Hypercall + Copy> Sched<H> {
         unsafe { self.xen.call_unchecked(command::Poll, &mut argument) }
     }
 
-    /// Ends the domain for a reason, or suspends it. Xen takes any reason and hands it to the
-    /// toolstack, which decides what happens next. It returns after a suspend only, or when it
-    /// failed; [`exit`](Self::exit) never does.
+    /// Ends the domain. Xen passes any reason to the toolstack, which decides what happens next.
     ///
-    /// Before a suspend all other vCPUs must be down. After one that was
-    /// [restored](Resumed::Restored), everything has to be registered anew, of which
-    /// [`vcpu`](crate::vcpu#after-a-migration) shows a part.
+    /// # Errors
+    ///
+    /// Xen's refusal; none is known. `EINVAL`, without asking Xen, for [`ShutdownReason::SUSPEND`]:
+    /// use [`suspend`](Self::suspend). If it succeeds, it does not return.
+    pub fn shutdown(&self, reason: ShutdownReason) -> Result<Infallible, Errno> {
+        if reason == ShutdownReason::SUSPEND {
+            return Err(Errno::EINVAL);
+        }
+        // SAFETY: a domain that is not suspended does not continue.
+        unsafe { self.xen.call_unchecked(command::Shutdown, &mut SchedShutdown::new(reason)) }?;
+        Err(Errno::EAGAIN)
+    }
+
+    /// Suspends the domain. Returns once it was restored or the suspend was cancelled.
+    ///
+    /// A [`Channel`](crate::event::Channel) and a [`WidthLatch`](crate::memory::WidthLatch) from
+    /// before a restore are recognised and do nothing.
     ///
     /// # Errors
     ///
     /// None that Xen is known to give.
-    pub fn shutdown(&self, reason: ShutdownReason) -> Result<Resumed, Errno> {
-        let cancelled = self.xen.call(command::Shutdown, &mut SchedShutdown::new(reason))?;
-        Ok(if cancelled { Resumed::Cancelled } else { Resumed::Restored })
+    ///
+    /// # Safety
+    ///
+    /// After [`Resumed::Restored`], until everything is registered again:
+    ///
+    /// - no handle of the shared page may be used;
+    /// - no grant table, and nothing made from it, may be used or dropped;
+    /// - no mapping of a foreign grant or page may be used or dropped.
+    ///
+    /// This applies to the other vCPUs and to interrupt handlers too: other vCPUs must be down,
+    /// and interrupts off.
+    pub unsafe fn suspend(&self) -> Result<Resumed, Errno> {
+        let mut argument = SchedShutdown::new(ShutdownReason::SUSPEND);
+        // SAFETY: the caller's obligations are the same.
+        let cancelled = unsafe { self.xen.call_unchecked(command::Shutdown, &mut argument) }?;
+        if cancelled {
+            return Ok(Resumed::Cancelled);
+        }
+        self.xen.count_restore();
+        Ok(Resumed::Restored)
     }
 
-    /// Ends the domain for good. Not for [`ShutdownReason::SUSPEND`], which would suspend it again
-    /// and again.
+    /// Ends the domain, and tries again if Xen refuses. [`ShutdownReason::SUSPEND`] becomes
+    /// [`ShutdownReason::CRASH`].
     pub fn exit(&self, reason: ShutdownReason) -> ! {
+        let reason = if reason == ShutdownReason::SUSPEND { ShutdownReason::CRASH } else { reason };
         loop {
-            // Whatever the answer, there is nothing to go back to.
+            // Whatever the answer, there is nothing to return to.
             let _ = self.shutdown(reason);
             let _ = self.yield_now();
         }

@@ -1,25 +1,36 @@
-//! Memory that is given to Xen for as long as the domain lives.
+//! Memory that Xen keeps up to date for a vCPU: its event and time block, its run times, and a copy
+//! of its time.
 
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-use xen_pac::access::Data;
+use xen_pac::access::{Data, Handle};
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use xen_pac::shared_info::VcpuTimeInfo;
+use xen_pac::shared_info::{VcpuInfo, raw};
+use xen_pac::vcpu::{
+    VcpuRegisterRunstateMemoryArea, VcpuRegisterRunstateMemoryAreaAddr, VcpuRegisterVcpuInfo,
+    VcpuRunstateInfo, command, raw as runs,
+};
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use xen_pac::vcpu::{VcpuRegisterTimeMemoryArea, VcpuRegisterTimeMemoryAreaAddr};
 
-use crate::hypercall::Errno;
+use super::{RunstateArea, Vcpu};
+use crate::hypercall::{Commands, Errno, Hypercall};
+use crate::memory::WidthLatch;
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE, VcpuId};
 
-/// The bytes of a block that Xen is to keep up to date, usually a `static`: one for each vCPU, and
-/// for one use only.
+/// The bytes of a block that Xen keeps up to date, usually a `static`: one for each vCPU, and for
+/// one use only.
 ///
-/// It never crosses a page and is aligned as Xen wants it, so registering it cannot fail for either
-/// reason. Once registered it belongs to Xen and to the handle that the registration returned, for
-/// ever.
+/// It never crosses a page and has the alignment that Xen needs, so registering it cannot fail for
+/// either reason. Once registered it belongs to Xen and to the handles that the registration
+/// returned, for ever.
 ///
-/// It remembers for which vCPU it was registered and how, so that it can be registered again after
-/// a migration, when Xen knows nothing of it: by `reregister`, for each kind of block. The
-/// handle from before stays good.
+/// It stores for which vCPU it was registered and how, so that it can be [registered
+/// again](Self::reregister) after a restore. The handles from before stay valid.
 ///
 /// ```
 /// use xen_hal::vcpu::Area;
@@ -40,10 +51,10 @@ pub struct Area<T> {
 const FREE: u8 = 0;
 const BEING_REGISTERED: u8 = 1;
 
-/// By which address Xen was told of an area.
+/// Which address of an area Xen uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Form {
+enum Form {
     Virtual = 2,
     Physical = 3,
 }
@@ -52,13 +63,93 @@ pub(super) enum Form {
 // then by handles and by Xen.
 unsafe impl<T: Send> Sync for Area<T> {}
 
+/// A kind of block.
+pub trait Block: Data {
+    /// Passes the place of the block to Xen: its frame and offset, or its address if there is no
+    /// frame.
+    ///
+    /// # Safety
+    ///
+    /// Xen may write to the block from now on. Without a frame, as for
+    /// [`Vcpu::register_runstate`].
+    unsafe fn pass(
+        xen: &impl Hypercall,
+        vcpu: VcpuId,
+        block: NonNull<Self>,
+        frame: Option<(Frame, u32)>,
+    ) -> Result<(), Errno>;
+}
+
+impl Block for raw::VcpuInfo {
+    unsafe fn pass(
+        xen: &impl Hypercall,
+        vcpu: VcpuId,
+        _: NonNull<Self>,
+        frame: Option<(Frame, u32)>,
+    ) -> Result<(), Errno> {
+        let (frame, offset) = frame.ok_or(Errno::EINVAL)?;
+        let mut argument = VcpuRegisterVcpuInfo::new(frame.0, offset);
+        // SAFETY: Xen may write to the block, which is at this frame.
+        unsafe { xen.call_unchecked(command::RegisterVcpuInfo, (vcpu, &mut argument)) }
+    }
+}
+
+/// Implements [`Block`] for a kind that has a command for either address.
+macro_rules! block {
+    ($block:ty, $address:ident, $argument:ident, $virtual:ident, $physical:ident) => {
+        impl Block for $block {
+            unsafe fn pass(
+                xen: &impl Hypercall,
+                vcpu: VcpuId,
+                block: NonNull<Self>,
+                frame: Option<(Frame, u32)>,
+            ) -> Result<(), Errno> {
+                let Some((frame, offset)) = frame else {
+                    block.as_ptr().expose_provenance();
+                    let address = $address::from_v(Handle::from_ptr(block.as_ptr()));
+                    let mut argument = $argument::new(address);
+                    // SAFETY: Xen may write to the block; the caller promises that it finds the
+                    // block at this address.
+                    return unsafe { xen.call_unchecked(command::$virtual, (vcpu, &mut argument)) };
+                };
+                let page = frame.address().ok_or(Errno::EINVAL)?;
+                let mut argument = $argument::new($address::from_p(page | u64::from(offset)));
+                // SAFETY: Xen may write to the block, which is at this frame.
+                unsafe { xen.call_unchecked(command::$physical, (vcpu, &mut argument)) }
+            }
+        }
+    };
+}
+
+block!(
+    runs::VcpuRunstateInfo,
+    VcpuRegisterRunstateMemoryAreaAddr,
+    VcpuRegisterRunstateMemoryArea,
+    RegisterRunstateMemoryArea,
+    RegisterRunstatePhysArea
+);
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+block!(
+    raw::VcpuTimeInfo,
+    VcpuRegisterTimeMemoryAreaAddr,
+    VcpuRegisterTimeMemoryArea,
+    RegisterVcpuTimeMemoryArea,
+    RegisterVcpuTimePhysArea
+);
+
 impl<T: Data> Area<T> {
-    /// An area of zeroes.
+    /// Returns an area of zeroes.
     #[must_use]
     pub const fn new() -> Self {
         // A block at the start of a line of this size lies within the line, and the line within a
         // page.
-        const { assert!(size_of::<T>() <= align_of::<Self>() && PAGE_SIZE % align_of::<Self>() == 0) };
+        const {
+            assert!(
+                size_of::<T>() <= align_of::<Self>()
+                    && size_of::<Self>() <= PAGE_SIZE
+                    && PAGE_SIZE % align_of::<Self>() == 0
+            );
+        };
         Self {
             block: UnsafeCell::new(T::ZEROED),
             state: AtomicU8::new(FREE),
@@ -66,52 +157,90 @@ impl<T: Data> Area<T> {
         }
     }
 
-    /// Whether it has been registered.
+    /// True if it has been registered.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         self.state.load(Ordering::Relaxed) != FREE
     }
 
-    /// Registers the area for a vCPU by `register`, which is given the block's place, unless it is
-    /// registered already. If `register` fails, the area can be used again.
-    pub(super) fn take(
+    fn block(&'static self) -> NonNull<T> {
+        NonNull::from(&self.block).cast()
+    }
+
+    /// How the area was registered, if it was.
+    fn registration(&self) -> Option<(VcpuId, Form)> {
+        let state = self.state.load(Ordering::Acquire);
+        let form = [Form::Virtual, Form::Physical].into_iter().find(|form| *form as u8 == state)?;
+        Some((VcpuId(self.vcpu.load(Ordering::Relaxed)), form))
+    }
+}
+
+impl<T: Block> Area<T> {
+    /// Registers the area for a vCPU. If that fails, the area can be used again.
+    ///
+    /// # Safety
+    ///
+    /// With the virtual form, as for [`Vcpu::register_runstate`].
+    unsafe fn take(
         &'static self,
+        xen: &impl Hypercall,
         vcpu: VcpuId,
         form: Form,
-        register: impl FnOnce(NonNull<T>) -> Result<(), RegisterError>,
+        space: &(impl AddressSpace + ?Sized),
     ) -> Result<NonNull<T>, RegisterError> {
-        if self
-            .state
+        self.state
             .compare_exchange(FREE, BEING_REGISTERED, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
-            return Err(RegisterError::Taken);
-        }
-        let block = self.block();
-        let registered = register(block);
+            .map_err(|_| RegisterError::Taken)?;
+        // SAFETY: the area belongs to this call; the caller's obligations are the same.
+        let registered = unsafe { self.pass(xen, vcpu, form, space) };
         if registered.is_ok() {
             self.vcpu.store(vcpu.0, Ordering::Relaxed);
         }
         self.state.store(if registered.is_ok() { form as u8 } else { FREE }, Ordering::Release);
-        registered.map(|()| block)
+        registered.map(|()| self.block())
     }
 
-    /// Registers the area once more by `register`, which is told how it was registered before; does
-    /// nothing if it never was.
-    pub(super) fn take_again(
+    /// Registers the area once more, for the vCPU and in the form of before, after the domain was
+    /// restored. Does nothing to an area that never was registered.
+    ///
+    /// The handles from before then show the present again. Until then they show what Xen last
+    /// wrote before the suspend. A vCPU whose [`VcpuInfo`] this is gets an interrupt, as after the
+    /// first registration.
+    ///
+    /// # Errors
+    ///
+    /// Those of the registration, except [`RegisterError::Taken`]. If the domain was not restored,
+    /// or this was done before, a second [`VcpuInfo`] is Xen's `EINVAL` or `EBUSY`, and nothing has
+    /// changed. A domain that was moved to a Xen before 4.18 finds the physical form of the other
+    /// kinds missing: `ENOSYS`.
+    pub fn reregister(
         &'static self,
-        register: impl FnOnce(VcpuId, Form, NonNull<T>) -> Result<(), RegisterError>,
+        space: &(impl AddressSpace + ?Sized),
+        latch: WidthLatch<impl Hypercall + Copy>,
     ) -> Result<(), RegisterError> {
-        let state = self.state.load(Ordering::Acquire);
-        match [Form::Virtual, Form::Physical].into_iter().find(|form| *form as u8 == state) {
-            Some(form) => register(VcpuId(self.vcpu.load(Ordering::Relaxed)), form, self.block()),
-            None => Ok(()),
-        }
+        let xen = latch.current().ok_or(RegisterError::StaleLatch)?;
+        let Some((vcpu, form)) = self.registration() else { return Ok(()) };
+        // SAFETY: the area was given to Xen in this form before, with the same obligations.
+        unsafe { self.pass(&xen, vcpu, form, space) }
     }
 
-    fn block(&'static self) -> NonNull<T> {
-        // A reference has an address.
-        NonNull::from(&self.block).cast()
+    /// # Safety
+    ///
+    /// As for [`take`](Self::take), and the area belongs to the caller or to Xen.
+    unsafe fn pass(
+        &'static self,
+        xen: &impl Hypercall,
+        vcpu: VcpuId,
+        form: Form,
+        space: &(impl AddressSpace + ?Sized),
+    ) -> Result<(), RegisterError> {
+        let place = match form {
+            Form::Virtual => None,
+            Form::Physical => Some(place(space, self.block())?),
+        };
+        // SAFETY: the area is static and Xen's from now on. The address space promises that it is
+        // at this frame; for the virtual form, the caller's obligations are the same.
+        Ok(unsafe { T::pass(xen, vcpu, self.block(), place) }?)
     }
 }
 
@@ -127,123 +256,361 @@ impl<T> fmt::Debug for Area<T> {
     }
 }
 
-/// Where a block lies in guest-physical memory: the frame of its page, and the offset within the
-/// page in bytes.
-pub(super) fn place<T>(
+/// The frame of a block's page, and the block's offset within the page in bytes.
+fn place<T>(
     space: &(impl AddressSpace + ?Sized),
     block: NonNull<T>,
 ) -> Result<(Frame, u32), RegisterError> {
     let address = block.addr().get();
-    let frame = space.frame_of(block.cast()).ok_or(RegisterError::NotMapped(address))?;
+    let frame = space
+        .frame_of(block.cast())
+        .filter(|frame| frame.address().is_some())
+        .ok_or(RegisterError::NotMapped(address))?;
+    block.as_ptr().expose_provenance();
     Ok((frame, (address % PAGE_SIZE) as u32))
 }
 
-/// A block's guest-physical address.
-pub(super) fn physical<T>(
-    space: &(impl AddressSpace + ?Sized),
-    block: NonNull<T>,
-) -> Result<u64, RegisterError> {
-    let (frame, offset) = place(space, block)?;
-    let page = frame.address().ok_or(RegisterError::NotMapped(block.addr().get()))?;
-    Ok(page | u64::from(offset))
+/// No frame is needed for the virtual form.
+struct NoSpace;
+
+// SAFETY: it names no frame.
+unsafe impl AddressSpace for NoSpace {
+    fn frame_of(&self, _: NonNull<u8>) -> Option<Frame> {
+        None
+    }
+}
+
+impl<H: Hypercall> Vcpu<H> {
+    /// Moves the vCPU's [`VcpuInfo`] from the shared page to `area`. In the shared page, vCPUs from
+    /// 32 on (from 1 on, on Arm) have no place and get no events. Upstream:
+    /// `VCPUOP_register_vcpu_info`.
+    ///
+    /// This can be done once for each vCPU, and is not undone while the domain lives. A restored
+    /// domain has its blocks in the shared page again, until the area is [registered
+    /// again](Area::reregister).
+    ///
+    /// From the first instruction after the call on, `evtchn_pending_sel` is all ones and the vCPU
+    /// is interrupted, even if there is no event: Xen makes sure that none was lost meanwhile. The
+    /// old place keeps what Xen had written there and is never updated again.
+    ///
+    /// Xen writes the block in the layout of the width that it has latched.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Taken`], [`RegisterError::StaleLatch`] and [`RegisterError::NotMapped`]
+    /// before Xen is asked. Xen refuses
+    /// - a second time: `EINVAL`, from 4.18 on `EBUSY`;
+    /// - another vCPU than the calling one while that is up: `EINVAL`, up to 4.17;
+    /// - a frame that is not the domain's memory: `EINVAL`, and `EACCES` for memory that it cannot
+    ///   write.
+    pub fn register_vcpu_info(
+        &self,
+        space: &(impl AddressSpace + ?Sized),
+        latch: WidthLatch<impl Hypercall + Copy>,
+        area: &'static Area<raw::VcpuInfo>,
+    ) -> Result<VcpuInfo<'static>, RegisterError> {
+        let xen = latch.current().ok_or(RegisterError::StaleLatch)?;
+        // SAFETY: the physical form has no obligations.
+        let block = unsafe { area.take(&xen, self.id, Form::Physical, space) }?;
+        // SAFETY: the area is static and taken: only Xen and such handles touch it from now on.
+        Ok(unsafe { VcpuInfo::from_ptr(block) })
+    }
+
+    /// Has Xen keep the vCPU's run times in `area`, which it finds by its virtual address. Xen no
+    /// longer updates the area of an earlier registration in this form. If the vCPU has an area by
+    /// its physical address, Xen fills `area` once and goes on with the other. Upstream:
+    /// `VCPUOP_register_runstate_memory_area`.
+    ///
+    /// On x86 Xen looks the address up each time that it writes, in the page table that the vCPU
+    /// then uses, and writes nothing if that does not map it. Arm looks it up once. From 4.18 on,
+    /// [`register_runstate_physical`](Self::register_runstate_physical) has no such dependence.
+    ///
+    /// Xen writes the block in the layout of the width that it has latched: 44 bytes for a 32-bit
+    /// guest, 48 for a 64-bit one.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Taken`] and [`RegisterError::StaleLatch`] before Xen is asked; `EFAULT` or
+    /// `EINVAL` for an address that a guest cannot have.
+    ///
+    /// # Safety
+    ///
+    /// Each page table that any vCPU of the domain will ever use maps the area's address to the
+    /// area, or not at all: Xen writes by those of the vCPU, and at once by that of the calling
+    /// one, which may be another, then and when the area is registered again.
+    pub unsafe fn register_runstate(
+        &self,
+        latch: WidthLatch<impl Hypercall + Copy>,
+        area: &'static Area<runs::VcpuRunstateInfo>,
+    ) -> Result<RunstateArea, RegisterError> {
+        let xen = latch.current().ok_or(RegisterError::StaleLatch)?;
+        // SAFETY: the caller's obligations are the same.
+        let block = unsafe { area.take(&xen, self.id, Form::Virtual, &NoSpace) }?;
+        // SAFETY: the area is static and taken: only Xen and such handles touch it from now on.
+        Ok(RunstateArea::new(unsafe { VcpuRunstateInfo::from_ptr(block) }))
+    }
+
+    /// As [`register_runstate`](Self::register_runstate), by the area's physical address, which
+    /// needs no promise. Xen no longer updates any area that the vCPU registered earlier. Not on
+    /// Arm. Since Xen 4.18. Upstream: `VCPUOP_register_runstate_phys_area`.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Taken`], [`RegisterError::StaleLatch`] and [`RegisterError::NotMapped`]
+    /// before Xen is asked; `ENOSYS` before 4.18; `EINVAL` and `EACCES` for a frame that is not
+    /// memory which the domain can write, and `EINVAL` on Arm.
+    pub fn register_runstate_physical(
+        &self,
+        space: &(impl AddressSpace + ?Sized),
+        latch: WidthLatch<impl Hypercall + Copy>,
+        area: &'static Area<runs::VcpuRunstateInfo>,
+    ) -> Result<RunstateArea, RegisterError> {
+        let xen = latch.current().ok_or(RegisterError::StaleLatch)?;
+        // SAFETY: the physical form has no obligations.
+        let block = unsafe { area.take(&xen, self.id, Form::Physical, space) }?;
+        // SAFETY: the area is static and taken: only Xen and such handles touch it from now on.
+        Ok(RunstateArea::new(unsafe { VcpuRunstateInfo::from_ptr(block) }))
+    }
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+impl<H: Hypercall> Vcpu<H> {
+    /// Has Xen keep another copy of the vCPU's time block in `area`, which it finds by its virtual
+    /// address: for programs in user mode, for example, that may read the clock and nothing else.
+    /// x86 only. Upstream: `VCPUOP_register_vcpu_time_memory_area`.
+    ///
+    /// Xen looks the address up each time that it writes. From 4.18 on,
+    /// [`register_time_physical`](Self::register_time_physical) has no such dependence. If the vCPU
+    /// has an area in that form, Xen does not write to `area`.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Taken`] before Xen is asked; `EFAULT` for an address that a guest cannot
+    /// have.
+    ///
+    /// # Safety
+    ///
+    /// As for [`register_runstate`](Self::register_runstate).
+    pub unsafe fn register_time(
+        &self,
+        area: &'static Area<raw::VcpuTimeInfo>,
+    ) -> Result<VcpuTimeInfo<'static>, RegisterError> {
+        // SAFETY: the caller's obligations are the same.
+        let block = unsafe { area.take(&self.xen, self.id, Form::Virtual, &NoSpace) }?;
+        // SAFETY: the area is static and taken: only Xen and such handles touch it from now on.
+        Ok(unsafe { VcpuTimeInfo::from_ptr(block) })
+    }
+
+    /// As [`register_time`](Self::register_time), by the area's physical address, which needs no
+    /// promise. x86 only. Since Xen 4.18. Upstream: `VCPUOP_register_vcpu_time_phys_area`.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Taken`] and [`RegisterError::NotMapped`] before Xen is asked; `ENOSYS`
+    /// before 4.18; `EINVAL` and `EACCES` for a frame that is not memory which the domain can
+    /// write.
+    pub fn register_time_physical(
+        &self,
+        space: &(impl AddressSpace + ?Sized),
+        area: &'static Area<raw::VcpuTimeInfo>,
+    ) -> Result<VcpuTimeInfo<'static>, RegisterError> {
+        // SAFETY: the physical form has no obligations.
+        let block = unsafe { area.take(&self.xen, self.id, Form::Physical, space) }?;
+        // SAFETY: the area is static and taken: only Xen and such handles touch it from now on.
+        Ok(unsafe { VcpuTimeInfo::from_ptr(block) })
+    }
 }
 
 /// An area was not registered. It can be used for another try, unless it is [taken](Self::Taken).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// The area has been registered before, and belongs to Xen since. After a migration it is to be
-    /// registered by `reregister`.
+    /// The area has been registered before, and belongs to Xen since. After a restore it can be
+    /// [registered again](Area::reregister).
+    #[error("the area has been registered before")]
     Taken,
+    /// The width was latched before the domain was restored.
+    #[error("the width was latched before the domain was restored; latch it again")]
+    StaleLatch,
     /// The address space has no frame for the area, which is at this address.
+    #[error("no guest frame lies behind the area at address {0:#x}")]
     NotMapped(usize),
-    /// Xen's refusal.
-    Refused(Errno),
-}
-
-impl fmt::Display for RegisterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Taken => f.write_str("this area has been registered before"),
-            Self::NotMapped(address) => {
-                write!(f, "no guest frame lies behind the area at address {address:#x}")
-            }
-            Self::Refused(errno) => write!(f, "Xen did not take the area: {errno}"),
-        }
-    }
-}
-
-impl core::error::Error for RegisterError {}
-
-impl From<Errno> for RegisterError {
-    fn from(errno: Errno) -> Self {
-        Self::Refused(errno)
-    }
+    /// Xen's error.
+    #[error("cannot register the area: {0}")]
+    Errno(#[from] Errno),
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::platform::IdentityMap;
+    use crate::testing::{Script, errno};
+    use std::boxed::Box;
     use std::string::ToString;
-    use xen_pac::shared_info::raw::{VcpuInfo, VcpuTimeInfo};
+    use xen_pac::shared_info::raw::VcpuInfo as Info;
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    use xen_pac::shared_info::raw::VcpuTimeInfo as Time;
+    use xen_pac::vcpu::raw::VcpuRunstateInfo as Runs;
+
+    fn latched<H: Hypercall + Copy>(xen: H) -> WidthLatch<H> {
+        // SAFETY: there is no Xen whose layout could differ.
+        unsafe { WidthLatch::assume(xen) }
+    }
+
+    fn identity() -> IdentityMap {
+        // SAFETY: nothing is mapped in these tests.
+        unsafe { IdentityMap::new() }
+    }
+
+    fn area<T: Data + Send>() -> &'static Area<T> {
+        Box::leak(Box::default())
+    }
 
     #[test]
     fn a_block_never_crosses_a_page() {
-        static AREAS: [Area<VcpuInfo>; 200] = [const { Area::new() }; 200];
-        // SAFETY: nothing is mapped by it.
-        let space = unsafe { IdentityMap::new() };
+        static AREAS: [Area<Info>; 200] = [const { Area::new() }; 200];
         for area in &AREAS {
-            let block = area.take(VcpuId(0), Form::Virtual, |_| Ok(())).unwrap();
-            let (_, offset) = place(&space, block).unwrap();
-            assert!(offset as usize + size_of::<VcpuInfo>() <= PAGE_SIZE);
-            assert_eq!(physical(&space, block), Ok(block.addr().get() as u64));
+            let (frame, offset) = place(&identity(), area.block()).unwrap();
+            assert!(offset as usize + size_of::<Info>() <= PAGE_SIZE);
+            let address = frame.address().unwrap() + u64::from(offset);
+            assert_eq!(address, area.block().addr().get() as u64);
+        }
+    }
+
+    /// Has three calls register a kind of block in one form: one that fails, one that succeeds, and
+    /// a repetition. Each passes vCPU 7 and the block's place.
+    fn passes_its_place<T: Block + Send + 'static>(
+        xen: &Script<'_>,
+        form: Form,
+        passed: &core::cell::RefCell<std::vec::Vec<(usize, u64)>>,
+    ) {
+        let area = area::<T>();
+        // SAFETY: the only address space there is maps the area.
+        let take = || unsafe { area.take(&xen, VcpuId(7), form, &identity()) };
+        area.reregister(&identity(), latched(xen)).expect("it never was registered");
+        assert_eq!(take(), Err(RegisterError::Errno(Errno::ENOENT)));
+        area.reregister(&identity(), latched(xen)).expect("it was not registered");
+        assert!(!area.is_taken());
+        let block = take().expect("the script takes it");
+        assert!(area.is_taken());
+        assert_eq!(take(), Err(RegisterError::Taken), "before Xen is asked");
+        let again = area.reregister(&identity(), latched(xen));
+        assert_eq!(again, Err(RegisterError::Errno(Errno::EBUSY)));
+        // The area still belongs to the vCPU.
+        area.reregister(&identity(), latched(xen)).expect("the script takes it");
+        let place = (7, block.addr().get() as u64);
+        assert_eq!(*passed.borrow(), [place; 4], "{form:?}");
+        passed.borrow_mut().clear();
+    }
+
+    #[test]
+    fn each_form_passes_the_place_of_its_block_again_and_again() {
+        const ANSWERS: [Errno; 4] = [Errno::ENOENT, Errno::EAGAIN, Errno::EBUSY, Errno::EAGAIN];
+        let passed = core::cell::RefCell::new(std::vec::Vec::new());
+        macro_rules! check {
+            ($block:ty, $command:ident, $form:ident, $argument:ident => $address:expr) => {
+                let xen = ANSWERS.into_iter().fold(Script::new(), |xen, answer| {
+                    let passed = &passed;
+                    xen.vcpu(command::$command, move |vcpu, $argument| {
+                        passed.borrow_mut().push((vcpu, $address));
+                        if answer == Errno::EAGAIN { 0 } else { errno(answer) }
+                    })
+                });
+                passes_its_place::<$block>(&xen, Form::$form, &passed);
+            };
+        }
+        check!(Info, RegisterVcpuInfo, Physical, it => {
+            assert_eq!(it.rsvd, 0);
+            Frame(it.mfn).address().unwrap() + u64::from(it.offset)
+        });
+        check!(Runs, RegisterRunstateMemoryArea, Virtual, it => it.addr.v().as_ptr().addr() as u64);
+        check!(Runs, RegisterRunstatePhysArea, Physical, it => it.addr.p());
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        {
+            let address = |it: &VcpuRegisterTimeMemoryArea| it.addr.v().as_ptr().addr();
+            check!(Time, RegisterVcpuTimeMemoryArea, Virtual, it => address(it) as u64);
+            check!(Time, RegisterVcpuTimePhysArea, Physical, it => it.addr.p());
         }
     }
 
     #[test]
-    fn an_area_is_used_once_but_failures_do_not_count() {
-        static AREA: Area<VcpuTimeInfo> = Area::new();
-        let take = |register: fn(NonNull<VcpuTimeInfo>) -> Result<(), RegisterError>| {
-            AREA.take(VcpuId(1), Form::Physical, register)
-        };
-        assert_eq!(take(|_| Err(Errno::EFAULT.into())), Err(RegisterError::Refused(Errno::EFAULT)));
-        assert!(!AREA.is_taken());
-        take(|_| Ok(())).unwrap();
-        assert!(AREA.is_taken());
-        assert_eq!(take(|_| panic!("it is taken")), Err(RegisterError::Taken));
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    fn a_handle_shows_the_block_that_was_registered() {
+        let mut told = [0; 5];
+        let [info, run, run_physical, time, time_physical] = &mut told;
+        let xen = Script::new()
+            .vcpu(command::RegisterVcpuInfo, |_, argument| {
+                *info = (argument.mfn << 12) as usize + argument.offset as usize;
+                0
+            })
+            .vcpu(command::RegisterRunstateMemoryArea, |_, argument| {
+                *run = argument.addr.v().as_ptr().addr();
+                0
+            })
+            .vcpu(command::RegisterRunstatePhysArea, |_, argument| {
+                *run_physical = argument.addr.p() as usize;
+                0
+            })
+            .vcpu(command::RegisterVcpuTimeMemoryArea, |_, argument| {
+                *time = argument.addr.v().as_ptr().addr();
+                0
+            })
+            .vcpu(command::RegisterVcpuTimePhysArea, |_, argument| {
+                *time_physical = argument.addr.p() as usize;
+                0
+            });
+        let (vcpu, latch, space) = (Vcpu::new(&xen, VcpuId(1)), latched(&xen), identity());
+        let info = vcpu.register_vcpu_info(&space, latch, area()).unwrap();
+        assert_eq!(info.evtchn_pending_sel().load(Ordering::Relaxed), 0);
+        // SAFETY: the only address space there is maps the areas, here and below.
+        let run = unsafe { vcpu.register_runstate(latch, area()) }.unwrap();
+        let run_physical = vcpu.register_runstate_physical(&space, latch, area()).unwrap();
+        // SAFETY: as above.
+        let time = unsafe { vcpu.register_time(area()) }.unwrap();
+        let time_physical = vcpu.register_time_physical(&space, area()).unwrap();
+        drop(xen);
+        let shown = [
+            info.as_ptr().addr().get(),
+            run.as_ptr().addr().get(),
+            run_physical.as_ptr().addr().get(),
+            time.as_ptr().addr().get(),
+            time_physical.as_ptr().addr().get(),
+        ];
+        assert_eq!(shown, told);
     }
 
     #[test]
-    fn what_was_registered_is_remembered_and_nothing_else() {
-        static AREA: Area<VcpuTimeInfo> = Area::new();
-        AREA.take_again(|_, _, _| panic!("it never was registered")).unwrap();
-        AREA.take(VcpuId(5), Form::Virtual, |_| Err(Errno::ENOENT.into())).unwrap_err();
-        AREA.take_again(|_, _, _| panic!("it was not registered")).unwrap();
-        let block = AREA.take(VcpuId(7), Form::Physical, |_| Ok(())).unwrap();
-        assert_eq!(
-            AREA.take_again(|_, _, _| Err(Errno::EBUSY.into())),
-            Err(RegisterError::Refused(Errno::EBUSY))
-        );
-        // A refusal is not the end of it: the area is still the vCPU's.
-        let mut told = None;
-        AREA.take_again(|vcpu, form, block| {
-            told = Some((vcpu, form, block));
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(told, Some((VcpuId(7), Form::Physical, block)));
+    fn a_latch_from_before_a_restore_is_refused_before_the_call() {
+        let xen = Script::new().vcpu(command::RegisterVcpuInfo, |_, _| 0);
+        let (vcpu, latch, space) = (Vcpu::new(&xen, VcpuId(1)), latched(&xen), identity());
+        let registered = area();
+        vcpu.register_vcpu_info(&space, latch, registered).expect("the script takes it");
+        xen.count_restore();
+        let stale = RegisterError::StaleLatch;
+        assert_eq!(vcpu.register_vcpu_info(&space, latch, area()).unwrap_err(), stale);
+        assert_eq!(vcpu.register_runstate_physical(&space, latch, area()).unwrap_err(), stale);
+        // SAFETY: Xen is not asked.
+        assert_eq!(unsafe { vcpu.register_runstate(latch, area()) }.unwrap_err(), stale);
+        assert_eq!(registered.reregister(&space, latch), Err(stale));
+    }
+
+    #[test]
+    fn an_area_without_a_frame_is_refused_before_the_call() {
+        let area = area::<Info>();
+        let xen = Script::new();
+        let vcpu = Vcpu::new(&xen, VcpuId(1));
+        let error = vcpu.register_vcpu_info(&NoSpace, latched(&xen), area).unwrap_err();
+        assert_eq!(error, RegisterError::NotMapped(area.block().addr().get()));
+        assert!(!area.is_taken());
     }
 
     #[test]
     fn errors_read_well() {
-        assert_eq!(
-            RegisterError::NotMapped(0x10).to_string(),
-            "no guest frame lies behind the area at address 0x10"
-        );
-        assert_eq!(
-            RegisterError::Refused(Errno::EBUSY).to_string(),
-            "Xen did not take the area: EBUSY"
-        );
+        for (error, text) in [
+            (RegisterError::NotMapped(0x10), "no guest frame lies behind the area at address 0x10"),
+            (RegisterError::Errno(Errno::EBUSY), "cannot register the area: EBUSY"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
     }
 }

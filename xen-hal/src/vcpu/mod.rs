@@ -1,5 +1,5 @@
-//! vCPUs: started and stopped, their timers, and the memory in which Xen tells them of events and
-//! time (hypercall `vcpu_op`; upstream: `xen/include/public/vcpu.h`).
+//! vCPUs: starting and stopping them, their timers, and the memory in which Xen publishes events,
+//! time and run times (hypercall `vcpu_op`; upstream: `xen/include/public/vcpu.h`).
 //!
 //! ```
 //! use core::time::Duration;
@@ -12,8 +12,13 @@
 //!
 //! static INFO: Area<raw::VcpuInfo> = Area::new();
 //!
-//! /// Run by vCPU 32, which has no place in the shared page: gives it one, and a first tick after a millisecond.
-//! fn begin<H: Hypercall + Copy>(xen: H, space: &impl AddressSpace, latch: WidthLatch<H>, now: SystemTime) -> Result<VcpuInfo<'static>, RegisterError> {
+//! /// Runs on vCPU 32, which has no place in the shared page: registers one, and sets a timer.
+//! fn begin<H: Hypercall + Copy>(
+//!     xen: H,
+//!     space: &impl AddressSpace,
+//!     latch: WidthLatch<H>,
+//!     now: SystemTime,
+//! ) -> Result<VcpuInfo<'static>, RegisterError> {
 //!     let me = Vcpu::new(xen, VcpuId(32));
 //!     let info = me.register_vcpu_info(space, latch, &INFO)?;
 //!     me.set_singleshot_timer(now + Duration::from_millis(1))?;
@@ -21,61 +26,28 @@
 //! }
 //! ```
 //!
-//! Any vCPU of the domain can be named, unless a method says otherwise. Every operation answers
-//! `ENOENT` for a vCPU that the domain does not have.
+//! Methods accept any vCPU of the domain unless they say otherwise. For a vCPU that the domain does
+//! not have, every operation returns `ENOENT`.
 //!
-//! # After a migration
-//! A domain that was restored, here or on another machine, has its memory as it was, and a Xen that
-//! knows of nothing which was registered. The areas know it: one statement for each kind repeats
-//! all that was registered of it, and skips the areas that were not. Every handle from before is
-//! good again.
-//!
-//! ```
-//! use xen_hal::Xen;
-//! use xen_hal::hypercall::Hypercall;
-//! use xen_hal::memory::WidthLatch;
-//! use xen_hal::platform::AddressSpace;
-//! use xen_hal::sched::Resumed;
-//! use xen_hal::vcpu::{Area, RegisterError};
-//! use xen_pac::sched::ShutdownReason;
-//! use xen_pac::shared_info;
-//! use xen_pac::vcpu;
-//!
-//! static INFOS: [Area<shared_info::raw::VcpuInfo>; 64] = [const { Area::new() }; 64];
-//! static RUNSTATES: [Area<vcpu::raw::VcpuRunstateInfo>; 64] = [const { Area::new() }; 64];
-//!
-//! /// Suspends the domain. The other vCPUs are down, and interrupts are off.
-//! fn suspend<H: Hypercall + Copy>(xen: Xen<H>, space: &impl AddressSpace) -> Result<(), RegisterError> {
-//!     if xen.sched().shutdown(ShutdownReason::SUSPEND)? == Resumed::Cancelled {
-//!         return Ok(());
-//!     }
-//!     // First of all the callback and the shared page, as at the start: the old proof that Xen knows the width says nothing of this Xen.
-//!     let latch = WidthLatch::new(xen.hypercall())?;
-//!     INFOS.iter().try_for_each(|area| area.reregister(space, latch))?;
-//!     RUNSTATES.iter().try_for_each(|area| area.reregister(xen.hypercall(), space))
-//! }
-//! ```
-//!
-//! Do it before another vCPU is up, because a vCPU that is up can only have its
-//! [`VcpuInfo`](xen_pac::shared_info::VcpuInfo) moved by itself; and before a clock is read that
-//! finds its time in one of the areas. Timers are to be set anew.
+//! After a restore, Xen has forgotten every area: [`Area::reregister`] registers one again.
 //!
 //! # On Arm
-//! Xen knows two of these operations there, [`Vcpu::register_vcpu_info`] and
-//! [`Vcpu::register_runstate`], and answers all others with `EINVAL`. PSCI starts and stops vCPUs,
-//! and the architected virtual timer takes the timers' place.
+//! Xen implements two of these operations there, [`Vcpu::register_vcpu_info`] and
+//! [`Vcpu::register_runstate`], and returns `EINVAL` for all others. PSCI starts and stops vCPUs,
+//! and the architected virtual timer replaces the timers.
 
 mod area;
-mod info;
 mod runstate;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod start;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-mod time_copy;
-mod timer;
 
-use xen_pac::vcpu::{VcpuGetPhysid, command};
+use core::time::Duration;
 
+use xen_pac::vcpu::{
+    VcpuGetPhysid, VcpuSetPeriodicTimer, VcpuSetSingleshotTimer, command, singleshot_timer_flags,
+};
+
+use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::platform::VcpuId;
 
@@ -91,7 +63,7 @@ pub struct Vcpu<H> {
     id: VcpuId,
 }
 
-/// Which physical processor a vCPU is tied to.
+/// The physical processor that a vCPU is pinned to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PhysicalId {
     /// The number of its local APIC.
@@ -101,33 +73,31 @@ pub struct PhysicalId {
 }
 
 impl<H: Hypercall> Vcpu<H> {
-    /// The vCPU with this number, through a backend. Whether the domain has it, Xen will tell.
+    /// Returns the vCPU with this number, through a backend. The number is not checked.
     pub const fn new(xen: H, id: VcpuId) -> Self {
         Self { xen, id }
     }
 
-    /// The vCPU's number.
+    /// Returns the vCPU's number.
     pub const fn id(&self) -> VcpuId {
         self.id
     }
 
-    /// Lets the vCPU run: from where it was [initialised](Self::initialise) to start, or from where
-    /// [`down`](Self::down) stopped it. Nothing happens to one that is up. Upstream: `VCPUOP_up`.
+    /// Starts the vCPU in its [initial state](Self::initialise), or resumes it where
+    /// [`down`](Self::down) stopped it. Does nothing to a vCPU that is up. Upstream: `VCPUOP_up`.
     ///
     /// # Errors
     ///
     /// `EINVAL` for one that was never initialised, and on Arm.
     pub fn up(&self) -> Result<(), Errno> {
-        // SAFETY: the vCPU goes on where it was when it was stopped, which is as if it had not been
-        // scheduled for a while; or it begins in the state of which whoever initialised it promised
-        // that it can run.
+        // SAFETY: a stopped vCPU resumes as if it had not been scheduled for a while. A new one
+        // starts in a state of which the caller of `initialise` promised that it can run.
         unsafe { self.xen.call_unchecked(command::Up, (self.id, &mut ())) }
     }
 
-    /// Stops the vCPU. It keeps its state. One that stops itself returns from this call when
-    /// another lets it run again; another vCPU may run on for a moment after the call, so wait
-    /// until [`runstate`](Self::runstate) says that it is offline before its stack is taken away.
-    /// Upstream: `VCPUOP_down`.
+    /// Stops the vCPU, which keeps its state. A vCPU that stops itself returns from this call when
+    /// another starts it again. Another vCPU can run on for a moment after the call: before its
+    /// stack is freed, wait until [`runstate`](Self::runstate) is offline. Upstream: `VCPUOP_down`.
     ///
     /// The last vCPU of the domain to stop powers it off.
     ///
@@ -138,7 +108,7 @@ impl<H: Hypercall> Vcpu<H> {
         self.xen.call(command::Down, (self.id, &mut ()))
     }
 
-    /// Whether the vCPU may run. Upstream: `VCPUOP_is_up`.
+    /// Returns whether the vCPU may run. Upstream: `VCPUOP_is_up`.
     ///
     /// # Errors
     ///
@@ -147,7 +117,7 @@ impl<H: Hypercall> Vcpu<H> {
         self.xen.call(command::IsUp, (self.id, &mut ()))
     }
 
-    /// Which physical processor the vCPU is tied to. Upstream: `VCPUOP_get_physid`.
+    /// Returns the physical processor that the vCPU is pinned to. Upstream: `VCPUOP_get_physid`.
     ///
     /// # Errors
     ///
@@ -166,11 +136,82 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Safety
     ///
-    /// The vCPU has a handler for it that works wherever it may be interrupted: with any stack,
-    /// between any two instructions, and with interrupts off.
+    /// The vCPU has a handler for it that works wherever it interrupts: on any stack, between any
+    /// two instructions, and with interrupts off.
     pub unsafe fn send_nmi(&self) -> Result<(), Errno> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's obligations are the same.
         unsafe { self.xen.call_unchecked(command::SendNmi, (self.id, &mut ())) }
+    }
+}
+
+/// The timers that Xen keeps for each vCPU on x86. Both raise `Virq::TIMER`.
+impl<H: Hypercall> Vcpu<H> {
+    /// Starts the periodic timer, or changes its period. The next tick comes one period after the
+    /// last: at once, if the last was longer ago. x86 only. Upstream: `VCPUOP_set_periodic_timer`.
+    ///
+    /// Xen stops it while the vCPU sleeps, so it does not wake the vCPU. A kernel that sleeps
+    /// between its ticks sets the singleshot timer in each.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a period under a millisecond or over 2^62 - 1 ns, and on Arm.
+    pub fn set_periodic_timer(&self, period: Duration) -> Result<(), Errno> {
+        // A period that does not fit is longer than the longest that Xen accepts.
+        let nanos = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+        self.xen.call(command::SetPeriodicTimer, (self.id, &mut VcpuSetPeriodicTimer::new(nanos)))
+    }
+
+    /// Stops the periodic timer. A tick that has been raised stays pending. x86 only. Upstream:
+    /// `VCPUOP_stop_periodic_timer`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` on Arm.
+    pub fn stop_periodic_timer(&self) -> Result<(), Errno> {
+        self.xen.call(command::StopPeriodicTimer, (self.id, &mut ()))
+    }
+
+    /// Sets the singleshot timer of this vCPU, which must be the calling one. If `at` has passed,
+    /// the timer fires at once; with [`SystemTime::NEVER`] it never fires. An earlier setting is
+    /// replaced. x86 only. Upstream: `VCPUOP_set_singleshot_timer`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for another vCPU than the calling one, and on Arm.
+    pub fn set_singleshot_timer(&self, at: SystemTime) -> Result<(), Errno> {
+        self.singleshot(at, 0)
+    }
+
+    /// As [`set_singleshot_timer`](Self::set_singleshot_timer), but asks Xen to refuse a moment
+    /// that has passed. Releases from 4.17.3 on do not: the timer fires at once, and the call
+    /// succeeds. So nothing may depend on the refusal. Upstream: `VCPU_SSHOTTMR_future`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`set_singleshot_timer`](Self::set_singleshot_timer), and `ETIME` up to 4.17.2 for a
+    /// moment that has passed; no timer is set then.
+    pub fn set_singleshot_timer_in_future(&self, at: SystemTime) -> Result<(), Errno> {
+        self.singleshot(
+            at,
+            singleshot_timer_flags::FUTURE.mask << singleshot_timer_flags::FUTURE.shift,
+        )
+    }
+
+    /// Stops the singleshot timer of this vCPU, which must be the calling one. x86 only. Upstream:
+    /// `VCPUOP_stop_singleshot_timer`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for another vCPU than the calling one, and on Arm.
+    pub fn stop_singleshot_timer(&self) -> Result<(), Errno> {
+        self.xen.call(command::StopSingleshotTimer, (self.id, &mut ()))
+    }
+
+    fn singleshot(&self, at: SystemTime, flags: u32) -> Result<(), Errno> {
+        self.xen.call(
+            command::SetSingleshotTimer,
+            (self.id, &mut VcpuSetSingleshotTimer::new(at.as_nanos() as u64, flags)),
+        )
     }
 }
 
@@ -212,6 +253,46 @@ mod tests {
         assert_eq!(
             Vcpu::new(&xen, VcpuId(0)).physical_id(),
             Ok(PhysicalId { apic: 0x12, acpi: 7 })
+        );
+    }
+
+    #[test]
+    fn periods_are_durations_and_moments_are_points() {
+        let xen = Script::new()
+            .vcpu(command::SetPeriodicTimer, |vcpu, timer| {
+                assert_eq!((vcpu, timer.period_ns), (2, 10_000_000));
+                0
+            })
+            .vcpu(command::StopPeriodicTimer, |_, _| 0)
+            .vcpu(command::SetSingleshotTimer, |vcpu, timer| {
+                assert_eq!((vcpu, timer.timeout_abs_ns, timer.flags), (2, 1_000_000_007, 0));
+                0
+            })
+            .vcpu(command::SetSingleshotTimer, |_, timer| {
+                assert_eq!((timer.timeout_abs_ns, timer.flags), (7, 1));
+                errno(Errno::ETIME)
+            })
+            .vcpu(command::StopSingleshotTimer, |_, _| errno(Errno::EINVAL));
+        let vcpu = Vcpu::new(&xen, VcpuId(2));
+        vcpu.set_periodic_timer(Duration::from_millis(10)).unwrap();
+        vcpu.stop_periodic_timer().unwrap();
+        vcpu.set_singleshot_timer(SystemTime::from_nanos(7) + Duration::from_secs(1)).unwrap();
+        assert_eq!(
+            vcpu.set_singleshot_timer_in_future(SystemTime::from_nanos(7)),
+            Err(Errno::ETIME)
+        );
+        assert_eq!(vcpu.stop_singleshot_timer(), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn a_period_without_end_does_not_become_a_short_one() {
+        let xen = Script::new().vcpu(command::SetPeriodicTimer, |_, timer| {
+            assert_eq!(timer.period_ns, u64::MAX);
+            errno(Errno::EINVAL)
+        });
+        assert_eq!(
+            Vcpu::new(&xen, VcpuId(0)).set_periodic_timer(Duration::MAX),
+            Err(Errno::EINVAL)
         );
     }
 }

@@ -1,8 +1,7 @@
 use super::*;
-use crate::platform::{IdentityMap, VcpuId};
-use crate::testing::{Script, argument_at, errno};
+use crate::platform::VcpuId;
+use crate::testing::{Script, errno};
 use core::cell::RefCell;
-use core::ptr::NonNull;
 use proptest::prelude::*;
 
 fn handle(info: &mut raw::VcpuRunstateInfo) -> VcpuRunstateInfo<'_> {
@@ -42,92 +41,20 @@ fn the_mark_is_asked_for_by_number() {
     assert_eq!(UpdateFlag::request(&xen).unwrap_err(), Errno::EINVAL);
 }
 
-#[test]
-fn the_virtual_form_passes_the_pointer() {
-    static AREA: Area<raw::VcpuRunstateInfo> = Area::new();
-    let xen = Script::new().vcpu(command::RegisterRunstateMemoryArea, |vcpu, argument| {
-        assert_eq!(vcpu, 1);
-        let address = argument.addr.v().as_ptr().addr();
-        // SAFETY: the address is that of a block which was just given to this Xen.
-        let info: &mut raw::VcpuRunstateInfo = unsafe { argument_at(address) };
-        info.state_entry_time = 99;
-        0
-    });
-    // SAFETY: the only address space there is maps the area.
-    let area = unsafe { Vcpu::new(&xen, VcpuId(1)).register_runstate(&AREA) }.unwrap();
-    assert_eq!(area.read_own().since, SystemTime::from_nanos(99));
-    // SAFETY: as above.
-    let again = unsafe { Vcpu::new(&xen, VcpuId(1)).register_runstate(&AREA) };
-    assert_eq!(again.unwrap_err(), RegisterError::Taken);
-}
-
-#[test]
-fn the_physical_form_passes_the_physical_address() {
-    static AREA: Area<raw::VcpuRunstateInfo> = Area::new();
-    let mut told = 0;
-    let xen = Script::new()
-        .vcpu(command::RegisterRunstatePhysArea, |_, _| errno(Errno::ENOSYS))
-        .vcpu(command::RegisterRunstatePhysArea, |vcpu, argument| {
-            assert_eq!(vcpu, 1);
-            told = argument.addr.p();
-            0
-        });
-    // SAFETY: nothing is mapped by it.
-    let space = unsafe { IdentityMap::new() };
-    let vcpu = Vcpu::new(&xen, VcpuId(1));
-    assert_eq!(
-        vcpu.register_runstate_physical(&space, &AREA).unwrap_err(),
-        RegisterError::Refused(Errno::ENOSYS)
-    );
-    let area = vcpu.register_runstate_physical(&space, &AREA).unwrap();
-    drop(xen);
-    assert_eq!(told, area.block.as_ptr().addr().get() as u64);
-}
-
-#[test]
-fn a_restored_domain_tells_the_same_place_in_the_same_form() {
-    static VIRTUAL: Area<raw::VcpuRunstateInfo> = Area::new();
-    static PHYSICAL: Area<raw::VcpuRunstateInfo> = Area::new();
-    static UNUSED: Area<raw::VcpuRunstateInfo> = Area::new();
-    let told = RefCell::new(std::vec::Vec::new());
-    let by_virtual = |vcpu, argument: &mut VcpuRegisterRunstateMemoryArea| {
-        told.borrow_mut().push((vcpu, argument.addr.v().as_ptr().addr() as u64));
-        0
-    };
-    let by_physical = |vcpu, argument: &mut VcpuRegisterRunstateMemoryArea| {
-        told.borrow_mut().push((vcpu, argument.addr.p()));
-        0
-    };
-    let xen = Script::new()
-        .vcpu(command::RegisterRunstateMemoryArea, by_virtual)
-        .vcpu(command::RegisterRunstatePhysArea, by_physical)
-        .vcpu(command::RegisterRunstateMemoryArea, by_virtual)
-        .vcpu(command::RegisterRunstatePhysArea, by_physical);
-    // SAFETY: nothing is mapped by it.
-    let space = unsafe { IdentityMap::new() };
-    // SAFETY: the only address space there is maps the area.
-    let first = unsafe { Vcpu::new(&xen, VcpuId(1)).register_runstate(&VIRTUAL) }.unwrap();
-    let second = Vcpu::new(&xen, VcpuId(2)).register_runstate_physical(&space, &PHYSICAL).unwrap();
-    for area in [&UNUSED, &VIRTUAL, &PHYSICAL] {
-        area.reregister(&xen, &space).unwrap();
-    }
-    drop(xen);
-    let expected = [
-        (1, first.block.as_ptr().addr().get() as u64),
-        (2, second.block.as_ptr().addr().get() as u64),
-    ];
-    assert_eq!(told.into_inner(), [expected, expected].concat());
-}
-
 proptest! {
     #[test]
-    fn what_is_at_rest_is_read_as_it_is(state: u32, since in 0..XEN_RUNSTATE_UPDATE, spent: [u64; 4]) {
+    fn what_is_at_rest_is_read_as_it_is(
+        state: u32,
+        since in 0..XEN_RUNSTATE_UPDATE,
+        spent: [u64; 4],
+    ) {
         let mut info = raw::VcpuRunstateInfo::ZEROED;
         info.state = state;
         info.state_entry_time = since;
         info.time = spent;
         let times = snapshot(handle(&mut info));
-        prop_assert_eq!(times, RunTimes { state: Runstate(state), since: SystemTime::from_nanos(since as i64), spent });
+        let since = SystemTime::from_nanos(since as i64);
+        prop_assert_eq!(times, RunTimes { state: Runstate(state), since, spent });
     }
 }
 
@@ -220,9 +147,16 @@ fn moments() -> impl Strategy<Value = std::vec::Vec<u64>> {
 
 proptest! {
     #[test]
-    fn no_schedule_tears_a_reading(moments in moments(), schedule in prop::collection::vec(0..4_u8, 0..60), high_first: bool) {
+    fn no_schedule_tears_a_reading(
+        moments in moments(),
+        schedule in prop::collection::vec(0..4_u8, 0..60),
+        high_first: bool,
+    ) {
         let writer = RefCell::new(Writer::new(&moments, &schedule));
-        let (since, body) = between_updates(|| whole(|| writer.borrow_mut().entry_time(high_first)), || writer.borrow_mut().body());
+        let (since, body) = between_updates(
+            || whole(|| writer.borrow_mut().entry_time(high_first)),
+            || writer.borrow_mut().body(),
+        );
         prop_assert!(since == 0 || moments.contains(&since), "{} is none of the moments", since);
         prop_assert_eq!(body, [since; 5]);
     }

@@ -43,7 +43,9 @@ pub enum ShutdownRequest {
 /// use xen_hal::xenbus::{ShutdownControl, ShutdownRequest};
 /// use xen_hal::xenstore::{Store, StoreError};
 ///
-/// fn start<H: Hypercall + Copy, W: Wait>(store: &mut Store<'_, H, W>) -> Result<ShutdownControl, StoreError> {
+/// fn start<H: Hypercall + Copy, W: Wait>(
+///     store: &mut Store<'_, H, W>,
+/// ) -> Result<ShutdownControl, StoreError> {
 ///     ShutdownControl::watch(store)
 /// }
 ///

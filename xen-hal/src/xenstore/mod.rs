@@ -179,7 +179,7 @@ unsafe fn find<'a, H: Hypercall>(
     Ok((unsafe { XenstoreDomainInterface::from_ptr(page) }, port))
 }
 
-/// Starts where the rings are now. What the server has sent to somebody before is passed over.
+/// Starts where the rings are now. Skips what the server sent to an earlier kernel.
 fn start(page: XenstoreDomainInterface<'_>) -> (ByteProducer, ByteConsumer) {
     let mut received = ByteConsumer::new(replies(page));
     received.skip(replies(page), replies(page).buffer.len());

@@ -23,7 +23,7 @@ const OF_FILES: [&str; 24] = [
     "char",
 ];
 
-/// Modules of the crate that are written by hand, the one that holds the generated ones, and crates.
+/// Hand-written modules of the crate, the module of the generated ones, and crates.
 const BY_HAND: [&str; 9] = [
     "access",
     "command",
@@ -147,7 +147,8 @@ fn texts(context: &Context<'_>, report: &mut Report<'_>) {
 /// Checks a name; `small` says whether Rust writes it in small letters, as most keywords are.
 fn identifier(report: &mut Report<'_>, name: &str, small: bool, place: impl Fn() -> Place) {
     if !is_identifier(name) {
-        let help = "use letters, digits and `_`, not starting with a digit; where C's name differs, say so with `c`";
+        let help = "use letters, digits and `_`, not starting with a digit; where C's name \
+                    differs, add `c`";
         report.add(fault(place(), format!("`{}` is no identifier", shown(name))).help(help));
     } else if is_keyword(name) || small && is_keyword(&name.to_ascii_lowercase()) {
         report.add(fault(place(), format!("`{name}` is a keyword of Rust")).help(advice(name)));

@@ -70,7 +70,11 @@ pub(super) fn encoding(
             /// field is set.
             #[inline]
             pub const fn decode(value: #is) -> Result<Self, crate::access::DecodeError> {
-                if Self::is_valid(value) { Ok(Self(value)) } else { Err(crate::access::DecodeError::new(#wide)) }
+                if Self::is_valid(value) {
+                    Ok(Self(value))
+                } else {
+                    Err(crate::access::DecodeError::new(#wide))
+                }
             }
 
             /// Returns its form with the fields.
@@ -326,7 +330,11 @@ fn check(field: &VariantField) -> TokenStream {
         return TokenStream::new();
     }
     let wide = if widest == u64::MAX { quote!(#name) } else { quote!(#name as u64) };
-    quote!(if #(#conditions)||* { return Err(crate::access::FieldError::new(#text, #wide, #min, #max)); })
+    quote! {
+        if #(#conditions)||* {
+            return Err(crate::access::FieldError::new(#text, #wide, #min, #max));
+        }
+    }
 }
 
 /// The bits of `value`, shifted down.

@@ -58,7 +58,8 @@ enumerations:
             "Used \\[since\\] then.",
             "`SORT_new`. Since Xen 4.6.",
             "#[cfg(target_arch = \"x86\")] pub const NARROW: Self = Self(2);",
-            "match self.0 { 1 => Some(\"new\"), #[cfg(target_arch = \"x86\")] 2 => Some(\"narrow\"), _ => None, }",
+            "match self.0 { 1 => Some(\"new\"), #[cfg(target_arch = \"x86\")] \
+             2 => Some(\"narrow\"), _ => None, }",
         ],
     );
 }
@@ -105,14 +106,19 @@ blocks:
       - { name: ticks, type: u32, access: versioned, doc: How far the clock has come. }
       - { name: alarms, type: u32, count: 4, access: bits, doc: Which alarms have gone off. }
     snapshots:
-      reading: { doc: What the clock showed at one moment., counter: version, members: { ticks: ticks } }
+      reading:
+        doc: What the clock showed at one moment.
+        counter: version
+        members: { ticks: ticks }
 "#,
     );
     holds(
         &text,
         &[
             "pub const ALARMS_COUNT: usize = 4;",
-            "#[inline] #[must_use] pub fn alarms(self, index: usize) -> Option<crate::access::Bits<'a, u32>> { crate::access::element!(self.ptr, Bits, alarms, index) }",
+            "#[inline] #[must_use] pub fn alarms(self, index: usize) \
+             -> Option<crate::access::Bits<'a, u32>> \
+             { crate::access::element!(self.ptr, Bits, alarms, index) }",
             "pub fn reading(self) -> ClockReading",
             "pub fn reading_with<T>(self, mut read: impl FnMut() -> T) -> (ClockReading, T)",
             "pub struct ClockReading {",

@@ -283,9 +283,14 @@ mod tests {
         let fields = (0..12).map(|at| quote::format_ident!("a_long_field_{at}"));
         let text = set(quote! {
             crate::access::raw!(Short { a: u32, b: [crate::base::X; super::Y as usize] });
-            crate::access::raw!(Long { #[cfg(any(unix, target_os = "uefi"))] a: u32, b: crate::access::Handle<u8> });
+            crate::access::raw!(Long {
+                #[cfg(any(unix, target_os = "uefi"))] a: u32, b: crate::access::Handle<u8>
+            });
             crate::access::layout!(raw::Long, "long": 48 { #(#fields: 4),* });
-            crate::command::command!(safe Poll: SCHED_OP, 3, "SCHEDOP_poll", Argument(SchedPoll) -> Nothing, since(4, 4), honoured(4, 10));
+            crate::command::command!(
+                safe Poll: SCHED_OP, 3, "SCHEDOP_poll", Argument(SchedPoll) -> Nothing,
+                since(4, 4), honoured(4, 10)
+            );
             fn f(&self) -> u32 { crate::access::field!(self.ptr, Bits, name) }
         })
         .unwrap();

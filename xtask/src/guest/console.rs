@@ -15,7 +15,12 @@ impl Line {
     /// Reads a line as it came over the serial port.
     #[must_use]
     pub fn parse(raw: &str) -> Self {
-        let text = raw.trim_end_matches(['\r', '\n']);
+        let mut text = raw.trim_end_matches(['\r', '\n']);
+        // GRUB clears the screen before the first line of Xen.
+        while let Some(sequence) = text.strip_prefix("\x1b[") {
+            text = sequence.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+            text = text.get(1..).unwrap_or_default();
+        }
         if let Some(text) = text.strip_prefix("(XEN)") {
             return Self::Hypervisor(text.trim_start().to_owned());
         }
@@ -43,6 +48,9 @@ mod tests {
             Line::Hypervisor("Panic on CPU 0:".into())
         );
         assert_eq!(Line::parse("(XEN)"), Line::Hypervisor(String::new()));
+        let cleared = "\x1b[H\x1b[J\x1b[1;1H(XEN) Xen version 4.17";
+        assert_eq!(Line::parse(cleared), Line::Hypervisor("Xen version 4.17".into()));
+        assert_eq!(Line::parse("\x1b["), Line::Other(String::new()));
         assert_eq!(Line::parse("(dx) text"), Line::Other("(dx) text".into()));
         assert_eq!(Line::parse("(d0"), Line::Other("(d0".into()));
     }

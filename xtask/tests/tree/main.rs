@@ -26,10 +26,8 @@ const CRATES: [&str; 5] = [
 
 /// What is still wider or a circle, by the start of what the tests print. An entry that nothing
 /// needs any more is an error.
-const WIDE: [&str; 5] =
-    ["examples/", "xen-hal/src/", "xtask/src/check/", "xtask/src/codegen/", "xtask/src/document/"];
-const CIRCLES: [&str; 3] =
-    ["xen-hal/src/lib.rs: hypercall", "xen-hal/src/lib.rs: event::", "examples/rt/src/lib.rs: "];
+const WIDE: &[&str] = &["xen-hal/src/"];
+const CIRCLES: &[&str] = &["xen-hal/src/lib.rs: event::"];
 
 /// Phrases that slow a reader down, and what to write.
 const PHRASES: [(&str, &str); 12] = [
@@ -48,7 +46,8 @@ const PHRASES: [(&str, &str); 12] = [
 ];
 
 /// Where such phrases are still, by the start of what the test prints.
-const PHRASED: [&str; 3] = ["xen-hal/src/", "xen-hal/tests/", "examples/conformance/"];
+const PHRASED: &[&str] =
+    &["xen-hal/src/", "xen-hal/tests/", "examples/conformance/src/scenario/grant_refusals.rs"];
 
 /// Fails with what was found, except for what is still accepted, and with what is accepted in vain.
 fn judge(what: &str, found: &[String], accepted: &[&str]) {
@@ -92,7 +91,7 @@ fn no_line_is_wider_than_100_columns() {
             }
         }
     }
-    judge("lines are wider than 100 columns", &wide, &WIDE);
+    judge("lines are wider than 100 columns", &wide, WIDE);
 }
 
 #[test]
@@ -118,7 +117,7 @@ fn no_text_has_a_phrase_of_the_table() {
             }
         }
     }
-    judge("phrases that slow a reader down", &found, &PHRASED);
+    judge("phrases that slow a reader down", &found, PHRASED);
 }
 
 #[test]
@@ -129,5 +128,5 @@ fn no_modules_import_each_other_in_a_circle() {
         let krate = Crate::read(&root.join(name)).unwrap_or_else(|why| panic!("{name}: {why}"));
         found.extend(krate.circles().into_iter().map(|circle| format!("{name}: {circle}")));
     }
-    judge("modules import each other in a circle", &found, &CIRCLES);
+    judge("modules import each other in a circle", &found, CIRCLES);
 }

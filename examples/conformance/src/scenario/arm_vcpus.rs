@@ -134,15 +134,16 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
         t,
         "run times of vCPU 2:",
         // SAFETY: every page table maps all memory to itself, here and below.
-        unsafe { nobody.register_runstate(area(machine, 7)) }.map(drop)
+        unsafe { nobody.register_runstate(arm_latch(machine), area(machine, 7)) }.map(drop)
     );
     line!(
         t,
         "by a physical address:",
-        me.register_runstate_physical(&machine.space(), area(machine, 7)).map(drop)
+        me.register_runstate_physical(&machine.space(), arm_latch(machine), area(machine, 7))
+            .map(drop)
     );
     // SAFETY: as above.
-    let own = unsafe { me.register_runstate(area(machine, 3)) }
+    let own = unsafe { me.register_runstate(arm_latch(machine), area(machine, 3)) }
         .map_err(|_| Failure::Broken("run times can be registered"))?;
     line!(
         t,
@@ -154,7 +155,7 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
         own.read_own().since == SystemTime::from_nanos(0)
     );
     // SAFETY: as above.
-    let theirs = unsafe { other.register_runstate(area(machine, 4)) }
+    let theirs = unsafe { other.register_runstate(arm_latch(machine), area(machine, 4)) }
         .map_err(|_| Failure::Broken("run times can be registered"))?;
     let idle = theirs.read(marked);
     line!(
@@ -246,7 +247,7 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         clock.now() > SystemTime::from_nanos(0)
     );
     // SAFETY: all memory is mapped to itself.
-    let own = unsafe { xen.vcpu(FIRST).register_runstate(area(machine, 3)) }
+    let own = unsafe { xen.vcpu(FIRST).register_runstate(arm_latch(machine), area(machine, 3)) }
         .map_err(|_| Failure::Broken("run times can be registered"))?;
     let ipi = xen.events().bind_ipi(FIRST)?;
     let ports = [ipi.port()];
@@ -339,7 +340,7 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
     sched::watchdogs(machine, t)
 }
 
-/// The parameters, raw and by their types, and what there is to be told of events.
+/// The parameters, raw and by their types, and the ways to deliver events.
 pub(super) fn hvm<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = machine.xen();
     let get = |domain: Domid, index: u32| -> Result<u64, Errno> {

@@ -35,13 +35,13 @@ pub(super) unsafe fn raw(
     check(unsafe { xen.call3(hypercall.0, first, second, third) })
 }
 
-/// Writes the first byte of one of the machine's pages, where there has to be memory.
+/// Writes the first byte of one of the machine's pages, which must be memory.
 pub(super) fn poke<M: Machine>(machine: &M, page: usize, byte: u8) {
     // SAFETY: the page is the scenario's alone, and is there.
     unsafe { machine.page(page).write_volatile(byte) };
 }
 
-/// Reads the first byte of one of the machine's pages, where there has to be memory.
+/// Reads the first byte of one of the machine's pages, which must be memory.
 pub(super) fn peek<M: Machine>(machine: &M, page: usize) -> u8 {
     // SAFETY: the page is the scenario's alone, and is there.
     unsafe { machine.page(page).read_volatile() }

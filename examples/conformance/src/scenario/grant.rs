@@ -2,7 +2,7 @@
 //! be taken back; what one side writes the other reads; and once it is taken back, nobody can use
 //! it.
 //!
-//! On x86 a page of the domain's has one place, so mapping one's own grant moves the page to where
+//! On x86 a page of the domain has one place, so mapping the domain's own grant moves it to where
 //! it is mapped. The lender's frame is empty from then on, and stays so when the mapping has ended:
 //! lent again, it cannot be copied from, until there is memory at it.
 

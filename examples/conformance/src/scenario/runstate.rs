@@ -1,12 +1,16 @@
-//! Shows memory in which Xen keeps what a vCPU does and for how long it has done so, of one's own
-//! and of another that runs, sleeps and is down; and a second copy of a vCPU's time block. Each
-//! kind lies in one of the machine's pages, which stay for ever.
+//! Shows memory in which Xen keeps the run times of a vCPU: of the calling one, and of another that
+//! runs, sleeps and is down; and a second copy of a vCPU's time block. Each kind lies in one of the
+//! machine's pages, which stay for ever.
+//!
+//! Since 4.18 Xen also takes the areas' physical addresses. From then on it updates that area only,
+//! even if one with a virtual address is registered later.
 
 use core::time::Duration;
 
 use xen_hal::Xen;
 use xen_hal::clock::{Clock, PvClock};
 use xen_hal::hypercall::Hypercall;
+use xen_hal::memory::WidthLatch;
 use xen_hal::platform::VcpuId;
 use xen_hal::vcpu::{RunTimes, RunstateArea, UpdateFlag, Vcpu};
 use xen_pac::base::Virq;
@@ -33,30 +37,37 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     machine.world().set_port(SECOND, ipi.port());
     machine.enable_interrupts();
     let marked = UpdateFlag::request(machine.xen())?;
+    let latch = WidthLatch::new(machine.xen())?;
     let (me, nobody) = (xen.vcpu(FIRST), xen.vcpu(VcpuId(2)));
     let (mine, spare) = (area(machine, 3), area(machine, 4));
     // SAFETY: all page tables there are map all memory to itself, here and below.
-    line!(t, "run times of vCPU 2:", unsafe { nobody.register_runstate(mine) }.map(drop));
-    line!(
-        t,
-        "by a physical address:",
-        me.register_runstate_physical(&machine.space(), area(machine, 7)).map(drop)
-    );
+    line!(t, "run times of vCPU 2:", unsafe { nobody.register_runstate(latch, mine) }.map(drop));
+    let physical = me.register_runstate_physical(&machine.space(), latch, area(machine, 7));
+    line!(t, "by a physical address:", physical.map(drop));
     // SAFETY: as above.
-    let first = unsafe { me.register_runstate(mine) };
+    let first = unsafe { me.register_runstate(latch, mine) };
     let own = first.map_err(|_| Failure::Broken("run times can be registered"))?;
     line!(t, "run times of this vCPU:", own.read_own().state, "since", Time);
     // SAFETY: as above.
-    line!(t, "in the same area again:", unsafe { me.register_runstate(mine) }.map(drop));
+    line!(t, "in the same area again:", unsafe { me.register_runstate(latch, mine) }.map(drop));
+    if let Ok(physical) = physical {
+        let before = own.read_own();
+        asleep(machine, t, physical)?;
+        line!(t, "by the virtual address, as it was:", own.read_own() == before);
+    }
+    let own = physical.unwrap_or(own);
     asleep(machine, t, own)?;
-    // SAFETY: as above.
-    let moved = unsafe { me.register_runstate(spare) }
-        .map_err(|_| Failure::Broken("run times can be registered again"))?;
+    let moved = match physical {
+        Ok(_) => me.register_runstate_physical(&machine.space(), latch, spare),
+        // SAFETY: as above.
+        Err(_) => unsafe { me.register_runstate(latch, spare) },
+    };
+    let moved = moved.map_err(|_| Failure::Broken("run times can be registered again"))?;
     line!(t, "in another area:", moved.read_own().state);
     let before = own.read_own();
     asleep(machine, t, moved)?;
     line!(t, "the old area is as it was:", own.read_own() == before);
-    another(machine, t, marked)?;
+    another(machine, t, latch, marked)?;
     time(machine, t)
 }
 
@@ -95,11 +106,16 @@ fn asleep<M: Machine>(machine: &M, t: &Transcript<'_>, own: RunstateArea) -> Res
 }
 
 /// Sees what the other vCPU does.
-fn another<M: Machine>(machine: &M, t: &Transcript<'_>, marked: UpdateFlag) -> Result<(), Failure> {
+fn another<M: Machine>(
+    machine: &M,
+    t: &Transcript<'_>,
+    latch: WidthLatch<M::Xen>,
+    marked: UpdateFlag,
+) -> Result<(), Failure> {
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
     let other = xen.vcpu(SECOND);
     // SAFETY: as above.
-    let theirs = unsafe { other.register_runstate(area(machine, 5)) }
+    let theirs = unsafe { other.register_runstate(latch, area(machine, 5)) }
         .map_err(|_| Failure::Broken("run times can be registered"))?;
     let idle = theirs.read(marked);
     // It was never anything else, so whatever is counted is from after the state began.
@@ -175,11 +191,8 @@ fn time<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let copy = area(machine, 6);
     // SAFETY: as above.
     line!(t, "time of vCPU 2:", unsafe { xen.vcpu(VcpuId(2)).register_time(copy) }.map(drop));
-    line!(
-        t,
-        "by a physical address:",
-        xen.vcpu(FIRST).register_time_physical(&machine.space(), area(machine, 8)).map(drop)
-    );
+    let physical = xen.vcpu(FIRST).register_time_physical(&machine.space(), area(machine, 8));
+    line!(t, "by a physical address:", physical.map(drop));
     // SAFETY: as above.
     let second = unsafe { xen.vcpu(FIRST).register_time(copy) }
         .map_err(|_| Failure::Broken("a time block can be registered"))?;
@@ -187,6 +200,10 @@ fn time<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     line!(t, "in the same area again:", unsafe { xen.vcpu(FIRST).register_time(copy) }.map(drop));
     let first =
         machine.world().vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?.time();
+    if physical.is_ok() {
+        line!(t, "the copy at the virtual address says the same:", same(first, second));
+    }
+    let second = physical.unwrap_or(second);
     line!(t, "the copy says the same:", same(first, second));
     let clock = PvClock::new(xen.version().features()?, second, machine.counter());
     let clock = clock.map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;

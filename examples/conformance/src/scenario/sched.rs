@@ -1,7 +1,6 @@
 //! Shows the ways to wait: yielding, polling ports, pending or masked or neither, with and without
-//! a time, and blocking until a timer; the watchdogs; and what Xen refuses. Where there is no
-//! watchdog left, Xen says so by the lower half of an error, which is no error to whoever looks at
-//! the whole.
+//! a time, and blocking until a timer; the watchdogs; and what Xen refuses. If no watchdog is left,
+//! Xen returns the lower half of an error, which is no error in a whole word.
 
 use core::num::NonZero;
 use core::time::Duration;

@@ -143,8 +143,8 @@ pub(super) fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<
     line!(t, "registered again:", register(machine, 0, block, OFFSET));
     line!(t, "and elsewhere:", register(machine, 0, block, 2 * OFFSET));
 
-    // SAFETY: nothing is kept in the page, and whoever used the shared page through the old one
-    // does not from here on.
+    // SAFETY: nothing is kept in the page, and the shared page is not used through the old one from
+    // here on.
     let moved = unsafe {
         Xen::new(machine.xen()).memory().add_to_physmap(
             xen_hal::memory::MapSpace::SharedInfo,

@@ -51,7 +51,9 @@ impl fmt::Display for Line<'_> {
 /// Writes a line of a transcript: `line!(transcript, "closing", port, result)`.
 #[macro_export]
 macro_rules! line {
-    ($transcript:expr, $($token:expr),+ $(,)?) => { $transcript.line(&[$(&$token as &dyn $crate::transcript::Token),+]) };
+    ($transcript:expr, $($token:expr),+ $(,)?) => {
+        $transcript.line(&[$(&$token as &dyn $crate::transcript::Token),+])
+    };
 }
 
 #[cfg(test)]

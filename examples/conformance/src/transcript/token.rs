@@ -152,7 +152,7 @@ impl Token for RegisterError {
     fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
         match self {
             Self::Taken => f.write_str("taken"),
-            Self::Refused(errno) => errno.write(f, me),
+            Self::Errno(errno) => errno.write(f, me),
             _ => f.write_str("refused before Xen was asked"),
         }
     }

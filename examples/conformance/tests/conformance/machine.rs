@@ -100,8 +100,8 @@ unsafe impl Machine for Simulated {
     fn start(&self, vcpu: VcpuId, main: fn(&Self)) -> Result<(), Errno> {
         let further = self.clone();
         self.guest.set_program(vcpu, move |guest| main(&Self { guest, ..further }));
-        // The simulator runs the program, whatever the address; the rest has to be a state in which
-        // a vCPU can start.
+        // The simulator runs the program, whatever the address; the rest must be a state in which a
+        // vCPU can start.
         let state = LongMode::new(0x1000, 0x2000, 0x3000);
         let vcpu = Vcpu::new(self.guest.xen(), vcpu);
         // SAFETY: the vCPU runs the program that was prepared.

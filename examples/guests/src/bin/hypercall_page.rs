@@ -7,8 +7,8 @@ use core::ptr;
 
 use rt::{Boot, During, Failure, Page, println};
 use xen_hal::Xen;
-use xen_hal::hypercall::{Errno, Hypercall, HypercallPage, XenCpuid};
-use xen_hal::platform::VcpuId;
+use xen_hal::hypercall::{Errno, Hypercall, HypercallPage};
+use xen_hal::platform::{VcpuId, XenCpuid};
 use xen_hal::version::{Features, Text};
 use xen_pac::release::Release;
 

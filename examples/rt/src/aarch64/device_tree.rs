@@ -4,8 +4,6 @@ use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::standard::NodeStandard;
 use dtoolkit::{Node, Property};
 
-use crate::MemoryRange;
-
 /// The first interrupt number of the private peripheral interrupts (PPI).
 const FIRST_PPI: u32 = 16;
 /// How a device tree calls them in an interrupt's first cell.
@@ -97,7 +95,7 @@ pub(super) fn command_line(tree: Fdt<'static>) -> Option<&'static str> {
 /// Calls `each` with the ranges of the memory nodes; `None` if there is none.
 pub(super) fn each_memory_range(
     tree: Fdt<'static>,
-    mut each: impl FnMut(MemoryRange),
+    mut each: impl FnMut(u64, u64, bool),
 ) -> Option<()> {
     let mut found = None;
     for node in tree.root().children() {
@@ -105,8 +103,7 @@ pub(super) fn each_memory_range(
             continue;
         }
         for range in node.reg().ok()?? {
-            let (start, length) = (range.address().ok()?, range.size().ok()?);
-            each(MemoryRange { start, length, is_ram: true });
+            each(range.address().ok()?, range.size().ok()?, true);
             found = Some(());
         }
     }

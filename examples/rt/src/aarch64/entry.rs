@@ -7,7 +7,7 @@
 //! | addresses | what Xen puts there | attributes |
 //! |---|---|---|
 //! | below 0x3800_0000 | interrupt controller, UART | device (nGnRnE), never executed |
-//! | from 0x3800_0000 | room for grant frames and special pages | normal, write-back, inner shareable |
+//! | from 0x3800_0000 | room for grant frames, special pages | normal, write-back, inner shareable |
 //! | from 0x4000_0000 | memory | normal, write-back, inner shareable |
 //!
 //! Xen and all domains use normal, write-back, inner-shareable memory for what they share. Another
@@ -133,5 +133,5 @@ global_asm!(
     sctlr = const SCTLR_SET,
     stack_size = const STACK_SIZE,
     start = sym super::start,
-    secondary = sym super::vcpus::secondary,
+    secondary = sym super::secondary,
 );

@@ -4,7 +4,6 @@
 use core::arch::{asm, global_asm};
 
 use super::{gic, vcpus};
-use crate::{exit, println};
 
 // Each of the 16 vectors has room for 32 instructions. Interrupts of the current level come to the
 // second and the sixth. An interrupt saves the registers that a function may change; the code of
@@ -73,13 +72,12 @@ extern "C" fn exception(vector: usize) -> ! {
             options(nomem, nostack, preserves_flags)
         );
     }
-    println!(
-        "guest: panic by exception {vector} ({}) at {instruction:#x}, syndrome {syndrome:#x}, \
+    panic!(
+        "exception {vector} ({}) at {instruction:#x}, syndrome {syndrome:#x}, \
          address {address:#x}, vCPU {}",
         name(syndrome >> 26),
         vcpus::current(),
-    );
-    exit::panicked()
+    )
 }
 
 /// The name of an exception class in the Arm architecture's manual.

@@ -12,10 +12,9 @@ use arm_gic::{IntId, InterruptGroup, UniqueMmioPointer};
 use xen_hal::platform::VcpuId;
 
 use super::device_tree::{GicAddresses, Platform};
-use super::vcpus::{self, MAX_VCPUS};
-use crate::handler::{Handler, UPCALL};
-
-pub(super) static TIMER: Handler = Handler::none();
+use super::{interrupts, vcpus};
+use crate::MAX_VCPUS;
+use crate::handler::{TIMER, UPCALL};
 
 /// The interrupt numbers of upcalls and of the virtual timer.
 static UPCALL_NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -90,12 +89,12 @@ pub(super) unsafe fn prepare(platform: &Platform) {
 /// Lets the calling vCPU get its upcalls and timer interrupts. Interrupts must be off.
 pub(super) fn enable_for(vcpu: VcpuId) {
     let cpu = vcpu.0 as usize;
-    let interrupts = [&UPCALL_NUMBER, &TIMER_NUMBER].map(|number| ppi(number));
+    let numbers = [&UPCALL_NUMBER, &TIMER_NUMBER].map(|number| ppi(number));
     let enabled = DRIVER.with(|gic| match gic {
         Gic::None => false,
         Gic::V2(gic) => {
             gic.setup();
-            interrupts.into_iter().all(|number| gic.enable_interrupt(number, true).is_ok())
+            numbers.into_iter().all(|number| gic.enable_interrupt(number, true).is_ok())
         }
         Gic::V3(gic) => {
             gic.init_cpu(cpu);
@@ -104,9 +103,7 @@ pub(super) fn enable_for(vcpu: VcpuId) {
             }
             GicCpuInterface::set_priority_mask(0xff);
             GicCpuInterface::enable_group1(true);
-            interrupts
-                .into_iter()
-                .all(|number| gic.enable_interrupt(number, Some(cpu), true).is_ok())
+            numbers.into_iter().all(|number| gic.enable_interrupt(number, Some(cpu), true).is_ok())
         }
     });
     assert!(enabled, "the interrupts of vCPU {vcpu} can be enabled");
@@ -128,7 +125,7 @@ pub(super) extern "C" fn interrupt() {
     if number == ppi(&UPCALL_NUMBER) {
         UPCALL.call();
     } else if number == ppi(&TIMER_NUMBER) {
-        super::interrupts::mask_timer();
+        interrupts::mask_timer();
         TIMER.call();
     } else {
         panic!("expected an upcall or the timer, found {number:?} on vCPU {}", vcpus::current());

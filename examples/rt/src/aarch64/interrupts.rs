@@ -4,7 +4,7 @@ use core::arch::asm;
 
 use xen_pac::hvm::CallbackVia;
 
-use super::gic;
+use crate::handler::TIMER;
 
 /// How Xen must be told to deliver upcalls: on aarch64 the interrupt is fixed, so nothing is told.
 #[must_use]
@@ -15,7 +15,7 @@ pub const fn callback_via() -> Option<CallbackVia> {
 /// Sets the function that is called on each interrupt of the calling vCPU's virtual timer, which is
 /// masked then.
 pub fn on_timer(handler: fn()) {
-    gic::TIMER.set(handler);
+    TIMER.set(handler);
 }
 
 /// Turns interrupts on.

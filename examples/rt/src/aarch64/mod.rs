@@ -16,8 +16,7 @@ use dtoolkit::fdt::Fdt;
 use xen_hal::hypercall::{Hvc, Hypercall};
 use xen_hal::platform::VcpuId;
 
-use crate::exit::Status;
-use crate::{Boot, Failure, MemoryRange, guest_main};
+use crate::{Failure, secondary as secondaries};
 
 /// The counter of clocks and timers.
 pub type Counter = xen_hal::platform::VirtualCounter;
@@ -46,7 +45,7 @@ impl BootInfo {
     pub(crate) fn each_memory_range(
         &self,
         _xen: &impl Hypercall,
-        each: impl FnMut(MemoryRange),
+        each: impl FnMut(u64, u64, bool),
     ) -> Result<(), Failure> {
         device_tree::each_memory_range(self.device_tree, each)
             .ok_or(Failure::new("reading the device tree", "it describes no memory"))
@@ -70,7 +69,15 @@ extern "C" fn start(device_tree: usize) -> ! {
     // Only the runtime uses them.
     unsafe { gic::prepare(&platform) };
     gic::enable_for(VcpuId(0));
-    guest_main(Boot { xen: Hvc, info: BootInfo { device_tree: tree } })
+    crate::start(BootInfo { device_tree: tree })
+}
+
+/// Continues the entry of a secondary vCPU in Rust, in the state of [`start`].
+extern "C" fn secondary() -> ! {
+    let vcpu = vcpus::current();
+    gic::enable_for(vcpu);
+    secondaries::run(vcpu);
+    stop()
 }
 
 pub(crate) fn write_console(bytes: &[u8]) {
@@ -90,9 +97,9 @@ pub(crate) fn read_console() -> Option<u8> {
 
 /// Ends the emulator by a semihosting call, with the exit status that `isa-debug-exit` gives on
 /// x86.
-pub(crate) fn exit_emulator(status: Status) {
+pub(crate) fn exit_emulator(status: u8) {
     #[cfg(feature = "semihosting")]
-    semihosting::process::exit(2 * status as i32 + 1);
+    semihosting::process::exit(2 * i32::from(status) + 1);
     #[cfg(not(feature = "semihosting"))]
     let _ = status;
 }

@@ -1,13 +1,12 @@
 //! Each vCPU's segments. Interrupts and exceptions run on the interrupted stack: 32-bit code keeps
 //! nothing below the stack pointer.
 
-use core::arch::asm;
+use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 
 use xen_hal::platform::VcpuId;
 
-use super::stubs;
-use super::vcpus::MAX_VCPUS;
+use crate::MAX_VCPUS;
 
 /// The code segment's selector.
 const CODE: u16 = 0x08;
@@ -59,6 +58,31 @@ impl Gate {
     }
 }
 
+global_asm!(
+    // Only a far return loads the code segment.
+    ".globl load_segments",
+    "load_segments:",
+    "    mov eax, [esp + 4]",
+    "    lgdt [eax]",
+    "    push 0x08",
+    "    mov eax, offset segments_loaded",
+    "    push eax",
+    "    retf",
+    "segments_loaded:",
+    "    mov eax, 0x10",
+    "    mov ds, eax",
+    "    mov es, eax",
+    "    mov ss, eax",
+    "    mov fs, eax",
+    "    mov gs, eax",
+    "    ret",
+);
+
+unsafe extern "C" {
+    /// Loads a descriptor table and its segments: code at selector 8, data at 0x10.
+    fn load_segments(table: *const Pointer);
+}
+
 /// Loads the calling vCPU's own table and its segments.
 ///
 /// # Safety
@@ -68,7 +92,7 @@ impl Gate {
 pub(super) unsafe fn load(vcpu: VcpuId) {
     let pointer = Pointer::to(AREAS.0[vcpu.0 as usize].get().cast(), size_of::<Area>());
     // SAFETY: the table is static and describes flat segments, as those in use are.
-    unsafe { stubs::load_segments(&raw const pointer) };
+    unsafe { load_segments(&raw const pointer) };
 }
 
 /// The number of the calling vCPU, found by its descriptor table.

@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 
 use xen_hal::platform::VcpuId;
 
-use super::vcpus::MAX_VCPUS;
+use crate::MAX_VCPUS;
 
 /// The code segment's selector.
 const CODE: u16 = 0x08;

@@ -65,7 +65,7 @@ global_asm!(
     cr0_keep = const !CR0_CLEAR,
     stack_size = const STACK_SIZE,
     start = sym super::start,
-    secondary = sym super::vcpus::secondary,
+    secondary = sym super::secondary,
 );
 
 unsafe extern "C" {

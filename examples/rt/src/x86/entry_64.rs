@@ -140,7 +140,7 @@ global_asm!(
     data_segment = const DATA_SEGMENT,
     stack_size = const STACK_SIZE,
     start = sym super::start,
-    secondary = sym super::vcpus::secondary,
+    secondary = sym super::secondary,
 );
 
 unsafe extern "C" {

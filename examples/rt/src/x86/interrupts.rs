@@ -1,25 +1,19 @@
-//! The interrupt table: exceptions are reported and end the guest, upcalls call the program's
-//! handlers, and every other vector is reported as an exception.
+//! The interrupt table, and turning interrupts on.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
 use xen_pac::hvm::CallbackVia;
 
-use super::descriptors::{self, Gate, Pointer};
+use super::descriptors::{Gate, Pointer};
 use super::local_apic;
-use super::stubs::{self, EXCEPTION_STUBS, Frame};
-use crate::handler::{Handler, UPCALL};
-use crate::{exit, println};
+use super::stubs::{self, EXCEPTION_STUBS};
+use crate::handler::OWN_UPCALL;
 
 /// The vector of upcalls for all vCPUs.
 pub const UPCALL_VECTOR: u8 = 0xf3;
 /// The vector of upcalls that a vCPU has for itself.
 pub const OWN_UPCALL_VECTOR: u8 = 0xe3;
-/// The number that a vector without a handler is reported as.
-pub(super) const UNEXPECTED: usize = 256;
-
-static OWN_UPCALL: Handler = Handler::none();
 
 #[repr(C, align(16))]
 struct Table(UnsafeCell<[Gate; 256]>);
@@ -99,54 +93,4 @@ pub(super) unsafe fn load() {
     unsafe {
         asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags))
     };
-}
-
-pub(super) extern "C" fn upcall() {
-    UPCALL.call();
-}
-
-pub(super) extern "C" fn own_upcall() {
-    // Signalled before the handler looks for events: an edge that comes meanwhile is delivered on
-    // return and not lost. SAFETY: the interrupt came through the local APIC.
-    unsafe { local_apic::end_of_interrupt() };
-    OWN_UPCALL.call();
-}
-
-/// Reports an exception and ends the guest.
-pub(super) extern "C" fn exception(frame: &Frame) -> ! {
-    let address: usize;
-    // SAFETY: reading the register changes nothing.
-    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
-    println!(
-        "guest: panic by exception {} ({}) at {:#x}, error {:#x}, address {address:#x}, vCPU {}",
-        frame.vector,
-        name(frame.vector),
-        frame.instruction,
-        frame.error,
-        descriptors::current(),
-    );
-    exit::panicked()
-}
-
-/// The exception's name in the processors' manuals.
-fn name(vector: usize) -> &'static str {
-    match vector {
-        0 => "divide error",
-        1 => "debug",
-        2 => "non-maskable interrupt",
-        3 => "breakpoint",
-        6 => "invalid opcode",
-        7 => "no coprocessor",
-        8 => "double fault",
-        10 => "invalid task state",
-        11 => "segment not present",
-        12 => "stack fault",
-        13 => "general protection",
-        14 => "page fault",
-        17 => "misaligned access",
-        18 => "machine check",
-        19 => "vector arithmetic",
-        UNEXPECTED => "an interrupt without a handler",
-        _ => "reserved",
-    }
 }

@@ -86,7 +86,8 @@ unsafe fn read(register: u32) -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: the caller's promise.
     unsafe {
-        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
+        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high,
+            options(nomem, nostack, preserves_flags));
     };
     u64::from(high) << 32 | u64::from(low)
 }
@@ -99,6 +100,7 @@ unsafe fn read(register: u32) -> u64 {
 unsafe fn write(register: u32, value: u64) {
     // SAFETY: the caller's promise.
     unsafe {
-        asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack, preserves_flags))
+        asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
+            options(nostack, preserves_flags));
     };
 }

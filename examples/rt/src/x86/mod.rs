@@ -3,6 +3,7 @@
 #[cfg_attr(target_arch = "x86", path = "descriptors_32.rs")]
 #[cfg_attr(target_arch = "x86_64", path = "descriptors_64.rs")]
 mod descriptors;
+mod dispatch;
 #[cfg_attr(target_arch = "x86", path = "entry_32.rs")]
 #[cfg_attr(target_arch = "x86_64", path = "entry_64.rs")]
 mod entry;
@@ -24,8 +25,7 @@ use xen_pac::console::XEN_HVM_DEBUGCONS_IOPORT;
 use xen_pac::elf_note::ElfNote;
 use xen_pac::start_info::{HvmMemmapType, HvmStartInfo, XEN_HVM_START_MAGIC_VALUE};
 
-use crate::exit::Status;
-use crate::{Boot, Failure, MemoryRange, Page, guest_main};
+use crate::{Failure, Page, secondary as secondaries};
 
 /// The counter that Xen's clock interpolates with.
 pub type Counter = xen_hal::platform::Tsc;
@@ -86,15 +86,14 @@ impl BootInfo {
     pub(crate) fn each_memory_range(
         &self,
         xen: &impl Hypercall,
-        mut each: impl FnMut(MemoryRange),
+        mut each: impl FnMut(u64, u64, bool),
     ) -> Result<(), Failure> {
         let mut buffer = [MapEntry::EMPTY; 129];
         let map = Memory::new(xen)
             .memory_map(&mut buffer)
             .map_err(|_| Failure::new("reading the memory map", "Xen has none"))?;
         for entry in map {
-            let is_ram = entry.kind() == HvmMemmapType::RAM;
-            each(MemoryRange { start: entry.address(), length: entry.length(), is_ram });
+            each(entry.address(), entry.length(), entry.kind() == HvmMemmapType::RAM);
         }
         Ok(())
     }
@@ -112,15 +111,25 @@ extern "C" fn start(start_info: usize) -> ! {
     unsafe { interrupts::prepare() };
     // SAFETY: the descriptor tables are loaded.
     unsafe { interrupts::load() };
-    let xen = backend();
     // SAFETY: Xen put the start info there and does not touch it again; a null pointer is refused.
     let info = NonNull::new(ptr::with_exposed_provenance_mut(start_info))
         .map(|start_info| unsafe { HvmStartInfo::from_ptr(start_info) })
         .filter(|info| info.magic().get() == XEN_HVM_START_MAGIC_VALUE);
     match info {
-        Some(start_info) => guest_main(Boot { xen, info: BootInfo { start_info } }),
+        Some(start_info) => crate::start(BootInfo { start_info }),
         None => panic!("expected a start info at {start_info:#x}, found none"),
     }
+}
+
+/// Continues the entry of a secondary vCPU in Rust, in the state of [`start`].
+extern "C" fn secondary(vcpu: u32) -> ! {
+    let vcpu = VcpuId(vcpu);
+    // SAFETY: this vCPU has just started, with interrupts off.
+    unsafe { descriptors::load(vcpu) };
+    // SAFETY: the descriptor tables are loaded.
+    unsafe { interrupts::load() };
+    secondaries::run(vcpu);
+    stop()
 }
 
 pub(crate) fn write_console(bytes: &[u8]) {
@@ -142,11 +151,11 @@ pub(crate) fn read_console() -> Option<u8> {
 /// Writes the status to the device `isa-debug-exit` of QEMU, which then exits with `2 * status +
 /// 1`, and of Bochs, whose BIOS port panics with the status as its line. Elsewhere the port is
 /// unused.
-pub(crate) fn exit_emulator(status: Status) {
+pub(crate) fn exit_emulator(status: u8) {
     const PORT: u16 = 0x501;
     // SAFETY: the write ends the emulator or does nothing.
     unsafe {
-        asm!("out dx, ax", in("dx") PORT, in("ax") status as u16,
+        asm!("out dx, ax", in("dx") PORT, in("ax") u16::from(status),
             options(nomem, nostack, preserves_flags));
     }
 }

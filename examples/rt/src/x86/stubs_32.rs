@@ -1,20 +1,8 @@
-//! The entry points of exceptions and interrupts, halting and loading segments: what cannot be
-//! written in Rust.
+//! The entry points of exceptions and interrupts, and halting: what cannot be written in Rust.
 
 use core::arch::global_asm;
 
-use super::descriptors::Pointer;
-use super::interrupts::{UNEXPECTED, exception, own_upcall, upcall};
-
-/// What the stub and the processor pushed for an exception.
-#[repr(C)]
-pub(super) struct Frame {
-    pub(super) vector: usize,
-    pub(super) error: usize,
-    pub(super) instruction: usize,
-    code_segment: usize,
-    flags: usize,
-}
+use super::dispatch::{UNEXPECTED, exception, own_upcall, upcall};
 
 // Each exception has a stub that pushes the vector, and 0 for an exception without an error code.
 // Exceptions do not return, so no register is saved.
@@ -79,23 +67,6 @@ global_asm!(
     "    hlt",
     "halt_passed:",
     "    ret",
-    // Only a far return loads the code segment.
-    ".globl load_segments",
-    "load_segments:",
-    "    mov eax, [esp + 4]",
-    "    lgdt [eax]",
-    "    push 0x08",
-    "    mov eax, offset segments_loaded",
-    "    push eax",
-    "    retf",
-    "segments_loaded:",
-    "    mov eax, 0x10",
-    "    mov ds, eax",
-    "    mov es, eax",
-    "    mov ss, eax",
-    "    mov fs, eax",
-    "    mov gs, eax",
-    "    ret",
     ".pushsection .rodata.exceptions, \"a\"",
     ".balign 4",
     ".globl exception_stubs",
@@ -125,6 +96,4 @@ unsafe extern "C" {
     pub(super) fn spurious_stub();
     /// Turns interrupts on and halts until one has come.
     pub(super) fn enable_and_halt();
-    /// Loads a descriptor table and its segments: code at selector 8, data at 0x10.
-    pub(super) fn load_segments(table: *const Pointer);
 }

@@ -2,19 +2,7 @@
 
 use core::arch::global_asm;
 
-use super::interrupts::{UNEXPECTED, exception, own_upcall, upcall};
-
-/// What the stub and the processor pushed for an exception.
-#[repr(C)]
-pub(super) struct Frame {
-    pub(super) vector: usize,
-    pub(super) error: usize,
-    pub(super) instruction: usize,
-    code_segment: usize,
-    flags: usize,
-    stack: usize,
-    stack_segment: usize,
-}
+use super::dispatch::{UNEXPECTED, exception, own_upcall, upcall};
 
 // Each exception has a stub that pushes the vector, and 0 for an exception without an error code.
 // Exceptions do not return, so no register is saved.

@@ -102,6 +102,20 @@ fn ownership_can_be_given_up_and_taken_again() {
 }
 
 #[test]
+fn a_channel_from_before_a_restore_closes_nothing() {
+    let xen = Script::new();
+    let made = || Events::new(&xen).adopt(Port(5), Kind::Ipi);
+    let (closed, dropped) = (made(), made());
+    assert!(closed.is_current());
+    xen.count_restore();
+    assert!(!closed.is_current() && made().into_port() == Port(5));
+    assert_eq!(closed.status(), Err(Errno::EINVAL));
+    assert_eq!(closed.bind_vcpu(VcpuId(1)), Err(Errno::EINVAL));
+    assert_eq!(closed.close(), Ok(()));
+    drop(dropped);
+}
+
+#[test]
 fn a_channel_is_used_by_its_number() {
     let xen = Script::new()
         .argument(command::Send, |send| {

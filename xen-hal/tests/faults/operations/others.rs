@@ -204,9 +204,10 @@ fn vcpus() -> Vec<Operation> {
         single("Vcpu::register_runstate", |kernel, attempt| {
             // SAFETY: as above.
             let area = unsafe { kernel.guest.area(5) };
+            let latch = WidthLatch::new(kernel.guest.xen()).expect("the callback can be set");
             // SAFETY: there is one address space.
             attempt.during(kernel.guest, || unsafe {
-                kernel.xen().vcpu(SECOND).register_runstate(area)
+                kernel.xen().vcpu(SECOND).register_runstate(latch, area)
             });
             assert_eq!(
                 area.is_taken(),

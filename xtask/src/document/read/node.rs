@@ -131,7 +131,10 @@ impl<'t> At<'t> {
                             "the character U+{:04X} is not allowed",
                             u32::from(char)
                         ));
-                        Err(Box::new(wrong.help("leave it out: it cannot be seen, or it changes how the text around it is shown")))
+                        Err(Box::new(wrong.help(
+                            "leave it out: it cannot be seen, or it changes how the text around it \
+                             is shown",
+                        )))
                     }
                 }
             }
@@ -153,7 +156,11 @@ impl<'t> At<'t> {
                 if digits.len() < text.len() && number(digits).is_some() {
                     wrong.help = Some(format!("leave C's suffix out: {digits}"));
                 } else if octal(text.trim_start_matches('-')) {
-                    wrong.help = Some("write it without leading zeros: some readers of YAML take them for octal numbers".to_owned());
+                    wrong.help = Some(
+                        "write it without leading zeros: some readers of YAML take them for octal \
+                         numbers"
+                            .to_owned(),
+                    );
                 }
                 wrong
             }),

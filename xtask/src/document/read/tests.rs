@@ -59,7 +59,12 @@ words:
     header: grant_table.h
     doc: What can be done.
     fields:
-      - { name: one, bits: 0, arch: [x86], until: "4.9", doc: The first., values: [{ name: set, value: 1, doc: It is so. }] }
+      - name: one
+        bits: 0
+        arch: [x86]
+        until: "4.9"
+        doc: The first.
+        values: [{ name: set, value: 1, doc: It is so. }]
       - { name: two, bits: "2:1", since: "4.8", doc: The second. }
 "#,
     );
@@ -86,7 +91,7 @@ enumerations:
     values:
       - { name: TIMER, value: 0, doc: Time is up. }
       - { name: type, value: 0x10, c: VIRQ_other, doc: Something else. }
-      - { name: nameless, value: -1, c: none, honoured_since: "4.9", doc: Something without a name. }
+      - { name: nameless, value: -1, c: none, honoured_since: "4.9", doc: Without a name. }
 "#,
     );
     let values = &file.enumerations[0].values;
@@ -111,7 +116,11 @@ arguments:
         doc: One of two.
         anonymous: true
         union:
-          - { name: one, doc: A pair., struct: [{ name: a, type: u8, doc: Half of it. }, { name: b, type: u8, reserved: true }] }
+          - name: one
+            doc: A pair.
+            struct:
+              - { name: a, type: u8, doc: Half of it. }
+              - { name: b, type: u8, reserved: true }
           - { name: two, type: handle, to: domid, doc: A pointer. }
       - { name: rest, type: u8, count: flexible, direction: out, doc: All the others. }
 ",
@@ -145,7 +154,10 @@ blocks:
       - { name: sec, type: ulong, access: versioned, doc: Some seconds. }
       - { name: inner, type: other, doc: A block inside. }
     snapshots:
-      time: { doc: When it is., counter: version, members: { sec: { x86_64: sec, x86: inner.sec } } }
+      time:
+        doc: When it is.
+        counter: version
+        members: { sec: { x86_64: sec, x86: inner.sec } }
 ",
     );
     assert_eq!(file.types[0].is.get(ArchId(1)), Some(&TypeRef::Primitive(Primitive::U32)));
@@ -176,7 +188,9 @@ encodings:
       - name: pci
         tag: 1
         doc: By a pin.
-        fields: [{ name: pin, bits: "1:0", doc: Which pin. }, { name: bus, bits: "15:8", min: 1, max: 9, doc: Which bus. }]
+        fields:
+          - { name: pin, bits: "1:0", doc: Which pin. }
+          - { name: bus, bits: "15:8", min: 1, max: 9, doc: Which bus. }
         example: { value: 0x0100000000000103, pin: 3, bus: 1 }
 "#,
     );
@@ -208,7 +222,12 @@ commands:
     shape: argument
     list:
       - { name: poll, number: 3, argument: sched_poll, result: none, doc: Waits. }
-      - { name: block, number: 1, shape: bare, result: boolean, hazard: It may wait for ever., doc: Waits too. }
+      - name: block
+        number: 1
+        shape: bare
+        result: boolean
+        hazard: It may wait for ever.
+        doc: Waits too.
 ",
     );
     let list = &file.commands[0].list;
@@ -230,7 +249,8 @@ fn what_can_be_replaced_does_not_keep_the_rest_from_being_judged() {
     );
     assert!(whole);
     let (wrong, whole) = messages(
-        "constants: [{ name: A, type: u32, value: one, doc: The first. }, { name: B, tipe: u8, value: 1, doc: The other. }]",
+        "constants: [{ name: A, type: u32, value: one, doc: The first. },
+                     { name: B, tipe: u8, value: 1, doc: The other. }]",
     );
     assert_eq!(wrong.len(), 3, "{wrong:?}");
     assert!(!whole);
@@ -287,19 +307,23 @@ proptest! {
     fn edited_descriptions_are_answered(which in 0_usize..4, edits in edits()) {
         let names = ["shared_info", "hvm", "event_channel", "manifest"];
         let folder = crate::commands::workspace_root().join("abi-yaml");
-        let read = |name: &str| std::fs::read_to_string(folder.join(name).with_extension("yaml")).unwrap();
+        let read = |name: &str| {
+            std::fs::read_to_string(folder.join(name).with_extension("yaml")).unwrap()
+        };
         let (manifest, file) = match names[which] {
             "manifest" => (edited(&read("manifest"), &edits), read("version")),
             name => (MANIFEST.to_owned(), edited(&read(name), &edits)),
         };
-        let sources = Sources::from_texts([("manifest", manifest.as_str()), ("file", file.as_str())]);
+        let texts = [("manifest", manifest.as_str()), ("file", file.as_str())];
+        let sources = Sources::from_texts(texts);
         let (document, errors) = document(&sources);
         prop_assert!(document.is_some() || !errors.is_empty());
         let drawn = crate::diagnostic::render(&errors, &sources, false);
         prop_assert!(drawn.matches("error: ").count() >= errors.len());
         if let Some(document) = document {
             let found = crate::check::run(&document);
-            prop_assert_eq!(crate::diagnostic::render(&found, &sources, false).is_empty(), found.is_empty());
+            let drawn = crate::diagnostic::render(&found, &sources, false);
+            prop_assert_eq!(drawn.is_empty(), found.is_empty());
         }
     }
 }

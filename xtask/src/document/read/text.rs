@@ -24,7 +24,8 @@ pub(super) fn octal(digits: &str) -> bool {
 /// documentation, and rustc refuses some of them.
 pub(super) fn is_hidden(char: char) -> bool {
     char.is_control() && !matches!(char, '\n' | '\t')
-        || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}')
+        || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A decimal or hexadecimal number, as the description writes it.

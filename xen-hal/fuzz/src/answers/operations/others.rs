@@ -64,7 +64,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
                 .poll(&[Port(1), Port(2)], Some(SystemTime::from_nanos(input.number() as i64))),
         )
     },
-    |xen, _| _ = good(Xen::new(xen).sched().shutdown(ShutdownReason::SUSPEND)),
+    // SAFETY: nothing is registered.
+    |xen, _| _ = good(unsafe { Xen::new(xen).sched().suspend() }),
+    |xen, _| _ = good(Xen::new(xen).sched().shutdown(ShutdownReason::POWEROFF)),
     |xen, _| _ = good(Xen::new(xen).sched().shutdown_code(ShutdownReason::CRASH)),
     |xen, input| _ = good(Xen::new(xen).sched().pin_override(Some(input.number() as u32))),
     wait,
@@ -96,8 +98,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         });
     },
     |xen, _| {
+        // SAFETY: there is no Xen whose layout could differ.
+        let latch = unsafe { WidthLatch::assume(xen) };
         with_area(|area| {
-            Xen::new(xen).vcpu(VCPU).register_runstate_physical(&Identity, area).is_ok()
+            Xen::new(xen).vcpu(VCPU).register_runstate_physical(&Identity, latch, area).is_ok()
         })
     },
     |xen, _| {

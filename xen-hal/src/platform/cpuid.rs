@@ -12,7 +12,7 @@ use xen_pac::cpuid::{
     XEN_CPUID_SIGNATURE_ECX, XEN_CPUID_SIGNATURE_EDX, XEN_CPUID_STRIDE, cpuid_hvm_flags,
 };
 
-use crate::platform::VcpuId;
+use super::VcpuId;
 
 /// The registers that CPUID returns for a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Registers {
 }
 
 /// Reads a leaf, subleaf 0.
-pub(super) fn cpuid(leaf: u32) -> Registers {
+pub(crate) fn cpuid(leaf: u32) -> Registers {
     // SAFETY: every processor that runs Xen has the instruction.
     #[allow(unused_unsafe, reason = "the function is safe in newer releases of Rust")]
     let arch::CpuidResult { eax, ebx, ecx, edx } = unsafe { arch::__cpuid_count(leaf, 0) };
@@ -38,7 +38,7 @@ pub(super) fn cpuid(leaf: u32) -> Registers {
 /// Xen's leaves of CPUID.
 ///
 /// ```
-/// use xen_hal::hypercall::XenCpuid;
+/// use xen_hal::platform::XenCpuid;
 ///
 /// match XenCpuid::find() {
 ///     Some(xen) => println!("Xen {:?}, domain {:?}", xen.version(), xen.domain_id()),

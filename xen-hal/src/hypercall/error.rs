@@ -1,14 +1,14 @@
-//! The errors that the hypervisor answers with.
+//! The errors of hypercalls.
 
 use core::fmt;
 use core::num::NonZeroU16;
 
 use xen_pac::errno as pac;
 
-/// An error of the hypervisor: the positive number behind a negative answer.
+/// An error that Xen returns.
 ///
-/// The numbers are Xen's own, whatever the guest's operating system uses, and later releases may
-/// add some: an unknown one is kept as it came.
+/// The numbers are Xen's, which can differ from those of the guest's operating system. A later
+/// release of Xen can add some: an unknown number is kept.
 ///
 /// ```
 /// use xen_hal::hypercall::Errno;
@@ -21,7 +21,7 @@ use xen_pac::errno as pac;
 pub struct Errno(NonZeroU16);
 
 impl Errno {
-    /// The largest number that an error can have: answers below its negation are results.
+    /// The largest number of an error. Answers below its negation are results.
     pub const MAX: u16 = pac::ERRNO_MAX as u16;
 
     /// The error with this number, which is between 1 and [`MAX`](Self::MAX).
@@ -45,7 +45,7 @@ impl Errno {
         -(self.0.get() as isize)
     }
 
-    /// The error's name, if it has one; of two names for one number, the usual one.
+    /// The error's name, if Xen's headers have one. `EAGAIN` rather than `EWOULDBLOCK`.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
         pac::Errno(self.0.get() as i32).name()
@@ -73,7 +73,7 @@ impl core::error::Error for Errno {}
 macro_rules! named {
     ($($name:ident),*) => {
         impl Errno {$(
-            #[doc = concat!("See [`", stringify!($name), "`](pac::Errno::", stringify!($name), ").")]
+            #[doc = concat!("[`", stringify!($name), "`](pac::Errno::", stringify!($name), ").")]
             pub const $name: Self = Self::described(pac::Errno::$name);
         )*}
 
@@ -83,23 +83,24 @@ macro_rules! named {
 }
 
 named! {
-    EPERM, ENOENT, ESRCH, EIO, ENXIO, E2BIG, ENOEXEC, EBADF, ECHILD, EAGAIN, EWOULDBLOCK, ENOMEM, EACCES, EFAULT, EBUSY, EEXIST,
-    EXDEV, ENODEV, ENOTDIR, EISDIR, EINVAL, ENFILE, EMFILE, ENOSPC, EROFS, EMLINK, EDOM, ERANGE, EDEADLK, EDEADLOCK, ENAMETOOLONG,
-    ENOLCK, ENOSYS, ENOTEMPTY, ENODATA, ETIME, EBADMSG, EOVERFLOW, EILSEQ, ENOTSOCK, EMSGSIZE, EOPNOTSUPP, EADDRINUSE,
+    EPERM, ENOENT, ESRCH, EIO, ENXIO, E2BIG, ENOEXEC, EBADF, ECHILD, EAGAIN, EWOULDBLOCK, ENOMEM,
+    EACCES, EFAULT, EBUSY, EEXIST, EXDEV, ENODEV, ENOTDIR, EISDIR, EINVAL, ENFILE, EMFILE, ENOSPC,
+    EROFS, EMLINK, EDOM, ERANGE, EDEADLK, EDEADLOCK, ENAMETOOLONG, ENOLCK, ENOSYS, ENOTEMPTY,
+    ENODATA, ETIME, EBADMSG, EOVERFLOW, EILSEQ, ENOTSOCK, EMSGSIZE, EOPNOTSUPP, EADDRINUSE,
     EADDRNOTAVAIL, ENOBUFS, EISCONN, ENOTCONN, ETIMEDOUT, ECONNREFUSED
 }
 
 impl Errno {
-    /// An error of the description's, which only ever names numbers that are errors.
+    /// Converts a constant of the description.
     const fn described(error: pac::Errno) -> Self {
         match Self::new(error.0 as u16) {
             Some(error) => error,
-            None => panic!("the description names an error that is none"),
+            None => panic!("the description has an error outside 1 to 4095"),
         }
     }
 }
 
-/// Tells a hypercall's result from its error.
+/// Separates a hypercall's result from its error.
 ///
 /// ```
 /// use xen_hal::hypercall::{Errno, check};
@@ -110,8 +111,8 @@ impl Errno {
 ///
 /// # Errors
 ///
-/// The error, where the answer is between -4095 and -1. Everything else is a result, large
-/// addresses included.
+/// The error, if the answer is between -4095 and -1. Everything else is a result, large addresses
+/// included.
 #[inline]
 pub const fn check(answer: isize) -> Result<usize, Errno> {
     if answer < 0 && answer >= -(Errno::MAX as isize) {
@@ -120,6 +121,24 @@ pub const fn check(answer: isize) -> Result<usize, Errno> {
         }
     }
     Ok(answer as usize)
+}
+
+/// Why no backend was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DetectError {
+    /// CPUID does not show Xen.
+    #[error("CPUID does not show Xen: this is not a Xen guest, or Xen hides itself")]
+    NoXen,
+    /// The processor's vendor is unknown: use `detect_with_page`.
+    #[error("unknown processor vendor: hypercalls need a hypercall page")]
+    UnknownProcessor,
+    /// The address of the hypercall page is not a page's first byte.
+    #[error("expected the hypercall page at a page's first byte")]
+    Misaligned,
+    /// Xen offers no hypercall page.
+    #[error("this Xen offers no hypercall page")]
+    NoPage,
 }
 
 #[cfg(test)]
