@@ -55,6 +55,8 @@
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "blk")]
+pub mod blk;
 pub mod clock;
 pub mod console;
 pub mod event;

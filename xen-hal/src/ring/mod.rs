@@ -2,6 +2,8 @@
 //!
 //! - [`FrontRing`] and [`BackRing`] are the two ends of a device's ring of requests and responses.
 //! - [`ByteProducer`] and [`ByteConsumer`] stream bytes, as console and xenstore do.
+//! - `DevicePage` is a page of a driver's, which it lends to its backend again and again (with the
+//!   features of drivers).
 //! - [`Wait`] is how a driver waits for its peer, and gives up.
 //!
 //! All index arithmetic is [`RingIndex`](xen_pac::access::RingIndex)'s. A peer may write any value
@@ -9,11 +11,15 @@
 //! runs as long as a peer likes.
 
 mod bytes;
+#[cfg(feature = "blk")]
+mod page;
 mod shared;
 #[cfg(test)]
 mod tests;
 mod wait;
 
 pub use bytes::{ByteConsumer, ByteProducer, ByteRing, EmptiedRing, FilledRing};
+#[cfg(feature = "blk")]
+pub use page::DevicePage;
 pub use shared::{BackRing, FrontRing, Protocol, RingFullError, RingPage};
 pub use wait::{PollWait, Wait, YieldWait};

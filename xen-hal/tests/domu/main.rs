@@ -1,6 +1,9 @@
 //! A guest of the simulator's control domain: console and xenstore over real grants and channels,
 //! with the processor taken away at any access, through a restore, to a clean shutdown.
 
+mod block;
+mod devices;
+
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 

@@ -7,6 +7,9 @@ use crate::tools::{self, Tool};
 
 const BUILD_STD: &str = "-Zbuild-std=core --target";
 
+/// The features of the HAL that only guests with devices use.
+const DRIVERS: &str = "--features xen-hal/blk";
+
 /// Every step, cheap ones first.
 #[must_use]
 pub fn all() -> Vec<Step> {
@@ -202,8 +205,9 @@ fn addresses() -> Call {
 
 /// The crates for another architecture, whose constants' assertions the compiler then evaluates.
 fn cross(name: &'static str, target: &str) -> Step {
-    let check =
-        cross_call(&format!("check {BUILD_STD} {target} --package xen-pac --package xen-hal"));
+    let check = cross_call(&format!(
+        "check {BUILD_STD} {target} --package xen-pac --package xen-hal {DRIVERS}"
+    ));
     step(
         name,
         "the crates compile there, and every layout assertion holds",

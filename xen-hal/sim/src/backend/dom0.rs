@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
-use std::thread;
+use std::sync::{Arc, Mutex};
 
 use xen_hal::Xen;
 use xen_hal::event::{Channel, Port, TwoLevel};
@@ -17,6 +16,8 @@ use xen_pac::grant_table::GrantReservedRef;
 use xen_pac::hvm::CallbackVia;
 use xen_pac::xenstore::XenstoreDomainInterface;
 
+use super::device::{Attached, Device};
+use super::host::{Host, lock};
 use super::store::home;
 use super::{ConsoleConnection, StoreConnection, StoreServer};
 use crate::guest::Guest;
@@ -81,6 +82,7 @@ struct GuestWorld {
     printed: String,
     typed: Vec<u8>,
     operator: Option<OperatorFn>,
+    devices: Vec<Device>,
 }
 
 /// What a person at the control domain sees of a guest, and can do: see [`Dom0::operate`].
@@ -133,6 +135,12 @@ impl Dom0 {
         world.guests.entry(guest.0).or_default().operator = Some(Box::new(operator));
     }
 
+    /// Gives a guest a device, before the machine runs. The guest finds the first disk at
+    /// `device/vbd/51712`.
+    pub fn attach(&self, guest: Domid, device: impl Into<Device>) {
+        lock(&self.0).guests.entry(guest.0).or_default().devices.push(device.into());
+    }
+
     /// Looks at the store, or changes it.
     pub fn with_store<T>(&self, work: impl FnOnce(&mut StoreServer) -> T) -> T {
         work(&mut lock(&self.0).store)
@@ -142,20 +150,6 @@ impl Dom0 {
 impl core::fmt::Debug for Dom0 {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Dom0").finish_non_exhaustive()
-    }
-}
-
-/// Locks the world. A vCPU of the same thread may hold the lock while it has no processor.
-fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
-    loop {
-        match world.try_lock() {
-            Ok(guard) => return guard,
-            Err(TryLockError::Poisoned(error)) => return error.into_inner(),
-            Err(TryLockError::WouldBlock) => match vcpu::try_current() {
-                Some(current) => current.relax(),
-                None => thread::yield_now(),
-            },
-        }
     }
 }
 
@@ -185,6 +179,7 @@ struct Serving {
     store_channel: Channel<Hypervisor>,
     console_channel: Channel<Hypervisor>,
     mappings: Vec<Mapping<'static, Hypervisor>>,
+    devices: Vec<Attached>,
 }
 
 impl Program {
@@ -215,11 +210,11 @@ impl Program {
                 progress |= self.serve(index)?;
             }
             if !progress {
-                let of = |serving: &Serving| {
-                    [serving.store_channel.port(), serving.console_channel.port()]
-                };
-                let mut ports: Vec<Port> = self.served.iter().flat_map(of).collect();
-                ports.push(self.changes.port());
+                let mut ports = vec![self.changes.port()];
+                for serving in &self.served {
+                    ports.extend([serving.store_channel.port(), serving.console_channel.port()]);
+                    ports.extend(serving.devices.iter().filter_map(Attached::port));
+                }
                 Xen::new(self.guest.xen()).sched().poll(&ports, None)?;
             }
         }
@@ -248,6 +243,13 @@ impl Program {
                 store,
             });
             progress |= !of.typed.is_empty();
+        }
+        for device in &mut serving.devices {
+            if let Some(port) = device.port() {
+                self.bitmaps.clear(port);
+            }
+            let (targets, domain) = (&mut self.targets, serving.known.id);
+            progress |= device.serve(&mut Host { guest: self.guest, store, targets, domain });
         }
         drop(world);
         for (acted, channel) in
@@ -306,7 +308,7 @@ impl Program {
         let bind = |ring: u32| xen.events().bind_interdomain(known.id, Port(ring));
         let console_channel = bind(known.rings.console.port)?;
         let store_channel = bind(known.rings.store.port)?;
-        self.introduce(known);
+        let devices = self.introduce(known);
         let store = StoreConnection::new(store, known.id);
         store.announce_features();
         self.served.push(Serving {
@@ -316,12 +318,13 @@ impl Program {
             store_channel,
             console_channel,
             mappings,
+            devices,
         });
         Ok(())
     }
 
     fn stop_serving(&mut self, index: usize) {
-        let Serving { known, mappings, .. } = self.served.remove(index);
+        let Serving { known, mappings, devices, .. } = self.served.remove(index);
         for mapping in mappings {
             // A mapping of a domain that is gone ends as any other.
             if let Ok(target) = mapping.unmap() {
@@ -329,15 +332,19 @@ impl Program {
             }
         }
         let mut world = lock(&self.world);
+        for device in devices {
+            let (store, targets, domain) = (&mut world.store, &mut self.targets, known.id);
+            device.detach(&mut Host { guest: self.guest, store, targets, domain });
+        }
         world.store.release(known.id);
         world.store.remove(&home(known.id));
     }
 
-    /// Makes the nodes of a domain, as `xl create` does.
-    fn introduce(&self, known: Known) {
+    /// Makes the nodes of a domain and its devices, as `xl create` does.
+    fn introduce(&self, known: Known) -> Vec<Attached> {
         let Known { number, id, rings } = known;
         let mut world = lock(&self.world);
-        let store = &mut world.store;
+        let World { store, guests } = &mut *world;
         store.introduce(id);
         let home = home(id);
         let entry = |domain, access| Permission { domain, access };
@@ -363,5 +370,13 @@ impl Program {
         node("console/port", &rings.console.port, &shown);
         node("store/ring-ref", &rings.store.frame, &shown);
         node("store/port", &rings.store.port, &shown);
+        let mut classes = BTreeMap::new();
+        let devices = guests.entry(number.0).or_default().devices.clone();
+        let attach = |device: Device| {
+            let count: &mut usize = classes.entry(device.class()).or_default();
+            *count += 1;
+            Attached::new(device, *count - 1, id, store)
+        };
+        devices.into_iter().map(attach).collect()
     }
 }

@@ -1,0 +1,137 @@
+//! What the backends of devices use of the control domain, and how they misbehave.
+
+use core::ptr::NonNull;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::thread;
+use std::vec::Vec;
+
+use xen_hal::Xen;
+use xen_hal::grant::{
+    Access, Bytes, ForeignGrant, GrantRef, MapRequest, MapTarget, Mapping, PageMemory,
+};
+use xen_hal::ring::RingPage;
+use xen_pac::base::Domid;
+
+use super::StoreServer;
+use crate::guest::Guest;
+use crate::platform::Hypervisor;
+use crate::vcpu;
+
+/// What a hostile or broken backend does, from the next request on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BackendFault {
+    /// Takes requests and answers none.
+    Silent,
+    /// Answers that every request failed.
+    Fails,
+    /// Answers with a status that the protocol does not have.
+    UnknownStatus,
+    /// Answers with the number of no request.
+    WrongId,
+    /// Answers the first request again, instead of the later ones.
+    Repeats,
+    /// Answers with another operation.
+    WrongOperation,
+    /// Announces more responses than there are requests.
+    IndexAhead,
+    /// Overwrites the ring at random.
+    Scribbles,
+    /// Maps the pages that it is granted, and does not unmap them.
+    KeepsPages,
+    /// Closes the device.
+    Closes,
+    /// Removes its directory from xenstore.
+    Vanishes,
+}
+
+impl BackendFault {
+    /// Every fault.
+    pub const ALL: [Self; 11] = [
+        Self::Silent,
+        Self::Fails,
+        Self::UnknownStatus,
+        Self::WrongId,
+        Self::Repeats,
+        Self::WrongOperation,
+        Self::IndexAhead,
+        Self::Scribbles,
+        Self::KeepsPages,
+        Self::Closes,
+        Self::Vanishes,
+    ];
+}
+
+/// A page of the guest's that holds a ring.
+pub(super) struct RingMapping(Mapping<'static, Hypervisor>, NonNull<PageMemory>);
+
+// SAFETY: the page stays mapped for reading and writing as long as the mapping exists, and nothing
+// else in the control domain uses its target.
+unsafe impl RingPage for RingMapping {
+    fn page(&self) -> NonNull<PageMemory> {
+        self.1
+    }
+}
+
+impl RingMapping {
+    pub(super) fn into_mapping(self) -> Mapping<'static, Hypervisor> {
+        self.0
+    }
+
+    pub(super) fn bytes(&self) -> Option<&Bytes> {
+        self.0.bytes()
+    }
+}
+
+/// What a backend uses of the control domain.
+pub(super) struct Host<'a> {
+    pub(super) guest: Guest,
+    pub(super) store: &'a mut StoreServer,
+    /// Where pages of guests can be mapped.
+    pub(super) targets: &'a mut Vec<MapTarget<'static>>,
+    /// The domain that is served.
+    pub(super) domain: Domid,
+}
+
+impl Host<'_> {
+    /// Maps a page that the served domain lends.
+    pub(super) fn map(&mut self, reference: u32) -> Option<Mapping<'static, Hypervisor>> {
+        let of = ForeignGrant { domain: self.domain, reference: GrantRef(reference) };
+        let request = MapRequest { of, access: Access::ReadWrite, target: self.targets.pop()? };
+        // SAFETY: the grant is another domain's.
+        match unsafe { Xen::new(self.guest.xen()).grants().map(request) } {
+            Ok(mapping) => Some(mapping),
+            Err(error) => {
+                self.targets.push(error.target);
+                None
+            }
+        }
+    }
+
+    pub(super) fn unmap(&mut self, mapping: Mapping<'static, Hypervisor>) {
+        // A mapping of a domain that is gone ends as any other.
+        self.targets.extend(mapping.unmap());
+    }
+
+    /// Maps the page of a ring.
+    pub(super) fn map_ring(&mut self, reference: u32) -> Option<RingMapping> {
+        let mapping = self.map(reference)?;
+        let page = mapping.bytes()?.as_ptr();
+        Some(RingMapping(mapping, page))
+    }
+}
+
+/// Locks the world, or a device. A vCPU of the same thread may hold the lock while it has no
+/// processor.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    loop {
+        match mutex.try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(error)) => return error.into_inner(),
+            Err(TryLockError::WouldBlock) => match vcpu::try_current() {
+                Some(current) => current.relax(),
+                None => thread::yield_now(),
+            },
+        }
+    }
+}

@@ -1,0 +1,545 @@
+//! Block devices: the frontend of `vbd` devices (upstream: `xen/include/public/io/blkif.h`).
+//!
+//! ```
+//! use xen_hal::blk::{BlockDevice, BlockError, SECTOR_SIZE};
+//! use xen_hal::grant::GrantTable;
+//! use xen_hal::hypercall::Hypercall;
+//! use xen_hal::ring::{DevicePage, Wait};
+//! use xen_hal::xenstore::Store;
+//!
+//! /// Increments a number in the first sector of the disk `xvda`. One of the `pages` holds the ring,
+//! /// the others hold data.
+//! fn count<H: Hypercall + Copy, A: Copy, W: Wait>(
+//!     xen: H,
+//!     store: &mut Store<'_, H, W>,
+//!     table: GrantTable<'_, H, A>,
+//!     pages: &mut [DevicePage<'_>],
+//! ) -> Result<(), BlockError> {
+//!     let mut disk = BlockDevice::connect(xen, store, "device/vbd/51712", table, pages)?;
+//!     let mut sector = [0; SECTOR_SIZE];
+//!     disk.read(0, &mut sector)?;
+//!     sector[0] += 1;
+//!     disk.write(0, &sector)?;
+//!     disk.flush()?;
+//!     disk.close(store)
+//! }
+//! ```
+//!
+//! - [`BlockDevice::read`], [`write`](BlockDevice::write) and [`flush`](BlockDevice::flush) wait as
+//!   the device's [`Wait`] does, and fail when it gives up.
+//! - Several requests can be in flight: [`BlockDevice::submit_read`] and its like, and
+//!   [`BlockDevice::answer`].
+//! - With [`embedded_storage::Storage`], bytes are read and written at any offset below 4 GiB.
+//!
+//! Data is copied through the driver's own pages, each of which is granted for one request, so the
+//! backend never sees the caller's memory. It is not trusted: a response must be the first one to a
+//! request in flight, repeat its operation, and have a status that the protocol has. Otherwise the
+//! device is [broken](BlockError::Broken) until it is connected again. Responses may come in any
+//! order.
+//!
+//! The traits are those of `embedded-storage`: Rust's embedded community maintains the crate, and
+//! they are blocking, as this module is. Those of `block-device-driver` are async.
+
+use core::num::TryFromIntError;
+
+use xen_pac::blkif::{BlkifRequest, BlkifResponse, vdisk_info};
+use xen_pac::xenstore::XenbusState;
+
+use crate::event::Port;
+use crate::grant::{GrantError, GrantTable};
+use crate::hypercall::{Errno, Hypercall};
+use crate::ring::{DevicePage, Protocol, Wait, YieldWait};
+use crate::xenbus::{Frontend, Step, XenbusError};
+use crate::xenstore::{Store, StoreError, Tree};
+
+mod queue;
+mod storage;
+
+pub use queue::RequestId;
+
+use queue::{ENTRIES, Operation, Queue};
+
+/// The unit of all sector numbers, whatever the device's own sectors are.
+pub const SECTOR_SIZE: usize = 512;
+
+/// The name of this architecture's layout of requests, which a backend of another one needs.
+const PROTOCOL: &str = if cfg!(target_arch = "x86_64") {
+    "x86_64-abi"
+} else if cfg!(target_arch = "x86") {
+    "x86_32-abi"
+} else {
+    "arm-abi"
+};
+
+/// The ring's entries.
+enum Blkif {}
+
+impl Protocol for Blkif {
+    type Request = BlkifRequest;
+    type Response = BlkifResponse;
+}
+
+/// Why a block device could not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlockError {
+    /// The device cannot be connected or closed.
+    #[error(transparent)]
+    Xenbus(#[from] XenbusError),
+    /// A page cannot be granted.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    /// Xen refused an operation on the event channel.
+    #[error("the block device's event channel: {0}")]
+    Event(Errno),
+    /// The driver needs at least two free pages.
+    #[error("expected at least two free pages for the block device, found {0}")]
+    NoPages(usize),
+    /// Sectors beyond the device's end.
+    #[error("sectors are beyond the end of the block device")]
+    OutOfRange,
+    /// The range does not consist of whole sectors of the device.
+    #[error("expected a range of whole sectors of the block device")]
+    Misaligned,
+    /// The device cannot be written.
+    #[error("the block device cannot be written")]
+    ReadOnly,
+    /// As many requests are in flight as there is room for.
+    #[error("the block device has no room for another request")]
+    Busy,
+    /// The request has no answer to be had: it is over, or of another device.
+    #[error("the request to the block device is not in flight")]
+    NotInFlight,
+    /// The backend did not answer in time. The requests are given up.
+    #[error("the block device did not answer in time")]
+    TimedOut,
+    /// The backend failed to carry out the request.
+    #[error("the block device failed to carry out the request")]
+    Failed,
+    /// The backend does not have the operation.
+    #[error("the block device does not have the operation")]
+    Unsupported,
+    /// The backend sent a response that it must not send. The device must be connected again.
+    #[error("the block device's backend broke the protocol")]
+    Broken,
+}
+
+impl From<StoreError> for BlockError {
+    fn from(error: StoreError) -> Self {
+        XenbusError::from(error).into()
+    }
+}
+
+impl From<TryFromIntError> for BlockError {
+    fn from(_: TryFromIntError) -> Self {
+        Self::OutOfRange
+    }
+}
+
+/// What a block device is, by its backend's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockInfo {
+    /// The device's size in units of [`SECTOR_SIZE`].
+    pub sectors: u64,
+    /// Bytes in a sector of the device. Ranges must be multiples of it.
+    pub sector_size: usize,
+    /// True if the device cannot be written.
+    pub read_only: bool,
+    /// True if the backend can commit writes to stable storage.
+    pub flush: bool,
+}
+
+impl BlockInfo {
+    fn read(frontend: &Frontend<'_>, tree: &mut impl Tree) -> Result<Self, BlockError> {
+        let sectors = frontend.backend_number(tree, "sectors")?;
+        let sector_size = match frontend.backend_number(tree, "sector-size") {
+            Err(XenbusError::Missing(_)) => SECTOR_SIZE,
+            size => size?,
+        };
+        // A sector fits into a page.
+        if ![512, 1024, 2048, 4096].contains(&sector_size) {
+            return Err(XenbusError::Malformed("sector-size").into());
+        }
+        let info: u32 = match frontend.backend_number(tree, "info") {
+            Err(XenbusError::Missing(_)) => 0,
+            info => info?,
+        };
+        let flush = frontend.backend_feature(tree, "feature-flush-cache")?;
+        let read_only = vdisk_info::READONLY.is_set(info);
+        Ok(Self { sectors, sector_size, read_only, flush })
+    }
+
+    /// Checks a range of bytes, from a sector on.
+    fn check(&self, sector: u64, bytes: usize) -> Result<(), BlockError> {
+        let unit = (self.sector_size / SECTOR_SIZE) as u64;
+        if sector % unit != 0 || bytes % self.sector_size != 0 {
+            return Err(BlockError::Misaligned);
+        }
+        let end = sector.checked_add((bytes / SECTOR_SIZE) as u64);
+        match end {
+            Some(end) if end <= self.sectors => Ok(()),
+            _ => Err(BlockError::OutOfRange),
+        }
+    }
+}
+
+/// A connected block device.
+///
+/// Dropping it takes the pages back at once, whatever the backend does with them, and leaves the
+/// device connected in xenstore. [`close`](Self::close) closes it first.
+#[derive(Debug)]
+pub struct BlockDevice<'a, 't, H: Hypercall + Copy, A, W = YieldWait<H>> {
+    frontend: Frontend<'a>,
+    queue: Queue<'a, 't, H, A>,
+    info: BlockInfo,
+    wait: W,
+}
+
+impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
+    /// Connects the device with this directory, such as `device/vbd/51712`. The first of the
+    /// `pages` holds the ring, the others hold data: one is enough, 32 keep the ring busy.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError::NoPages`], [`BlockError::Grant`], [`BlockError::Event`];
+    /// [`BlockError::Xenbus`], with the key that is missing or malformed, or the reason of a
+    /// backend that does not connect. All pages are taken back.
+    pub fn connect<V: Wait>(
+        xen: H,
+        store: &mut Store<'_, H, V>,
+        device: &'a str,
+        table: GrantTable<'t, H, A>,
+        pages: &'a mut [DevicePage<'t>],
+    ) -> Result<Self, BlockError> {
+        let mut frontend = Frontend::open(store, device)?;
+        let connected = Self::handshake(xen, store, &mut frontend, table, pages);
+        let (queue, info) = connected.inspect_err(|_| abandon(&mut frontend, store))?;
+        Ok(Self { frontend, queue, info, wait: YieldWait::new(xen) })
+    }
+
+    fn handshake<V: Wait>(
+        xen: H,
+        store: &mut Store<'_, H, V>,
+        frontend: &mut Frontend<'a>,
+        table: GrantTable<'t, H, A>,
+        pages: &'a mut [DevicePage<'t>],
+    ) -> Result<(Queue<'a, 't, H, A>, BlockInfo), BlockError> {
+        let number: u32 = store.read_number((frontend.device(), "virtual-device"))?;
+        // The backend knows the device by its directory; a request has room for half the number.
+        let queue = Queue::new(xen, table, frontend.backend_domain(), number as u16, pages)?;
+        loop {
+            match frontend.next_step(store)? {
+                Step::Publish => {
+                    let (ring, port) = (queue.ring_reference()?, queue.port().0);
+                    let keys = [
+                        ("ring-ref", &ring as _),
+                        ("event-channel", &port as _),
+                        ("protocol", &PROTOCOL as _),
+                    ];
+                    frontend.publish(store, &keys, XenbusState::INITIALISED)?;
+                }
+                Step::Connect => {
+                    let info = BlockInfo::read(frontend, store)?;
+                    frontend.switch(store, XenbusState::CONNECTED)?;
+                    return Ok((queue, info));
+                }
+                Step::Closed => frontend.restart(store)?,
+                _ => return Err(XenbusError::BackendGone.into()),
+            }
+        }
+    }
+
+    /// Waits for the backend in another way.
+    #[must_use]
+    pub fn with_wait<W: Wait>(self, wait: W) -> BlockDevice<'a, 't, H, A, W> {
+        let Self { frontend, queue, info, .. } = self;
+        BlockDevice { frontend, queue, info, wait }
+    }
+}
+
+/// Closes a device that was not connected, as far as xenstore lets the guest.
+fn abandon<H: Hypercall + Copy, V: Wait>(frontend: &mut Frontend<'_>, store: &mut Store<'_, H, V>) {
+    // The reason why it was not connected is the one to report.
+    let _ = frontend.switch(store, XenbusState::CLOSED);
+    let _ = frontend.unwatch(store);
+}
+
+impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
+    /// What the device is.
+    #[must_use]
+    pub const fn info(&self) -> &BlockInfo {
+        &self.info
+    }
+
+    /// The frontend. Its [`step`](Frontend::step) shows whether the backend closes, after each
+    /// event of xenstore whose token is the device's directory.
+    #[must_use]
+    pub const fn frontend(&self) -> &Frontend<'a> {
+        &self.frontend
+    }
+
+    /// The device's port, which has an event when a request is answered.
+    #[must_use]
+    pub const fn port(&self) -> Port {
+        self.queue.port()
+    }
+
+    /// Fills `data` from `sector` on. Data longer than a request is read by several at once.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError::OutOfRange`], [`BlockError::Misaligned`]; [`BlockError::Failed`],
+    /// [`BlockError::Unsupported`]; [`BlockError::TimedOut`], [`BlockError::Broken`],
+    /// [`BlockError::Grant`], [`BlockError::Event`]. Part of `data` may have been filled.
+    pub fn read(&mut self, sector: u64, data: &mut [u8]) -> Result<(), BlockError> {
+        self.info.check(sector, data.len())?;
+        self.transfer(Transfer::Read(data), sector)
+    }
+
+    /// Writes `data` from `sector` on. Data longer than a request is written by several at once.
+    /// A write that has returned may still be in a cache: see [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError::ReadOnly`], and as for [`read`](Self::read). Part of the data may have been
+    /// written, or may be written later.
+    pub fn write(&mut self, sector: u64, data: &[u8]) -> Result<(), BlockError> {
+        self.check_write(sector, data.len())?;
+        self.transfer(Transfer::Write(data), sector)
+    }
+
+    fn check_write(&self, sector: u64, bytes: usize) -> Result<(), BlockError> {
+        if self.info.read_only {
+            return Err(BlockError::ReadOnly);
+        }
+        self.info.check(sector, bytes)
+    }
+
+    /// Commits the writes that have returned to stable storage. Without
+    /// [`flush`](BlockInfo::flush), the backend has no cache that it could commit, and this does
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub fn flush(&mut self) -> Result<(), BlockError> {
+        if !self.info.flush {
+            return Ok(());
+        }
+        let mut attempt = 0;
+        let id = loop {
+            match self.submit_flush() {
+                Err(BlockError::Busy) => self.pause(&mut attempt)?,
+                id => break id?,
+            }
+        };
+        while self.answer(id, &mut [])?.is_none() {
+            self.pause(&mut attempt).inspect_err(|_| self.queue.cancel(id))?;
+        }
+        Ok(())
+    }
+
+    /// Sends a request to read `bytes` from `sector` on, and does not wait. Returns the request,
+    /// and how many of the bytes it reads: fewer, if there is no room for all.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError::Busy`]; otherwise as for [`read`](Self::read).
+    pub fn submit_read(
+        &mut self,
+        sector: u64,
+        bytes: usize,
+    ) -> Result<(RequestId, usize), BlockError> {
+        self.info.check(sector, bytes)?;
+        let sent = self.queue.enqueue(Operation::Read(bytes), sector)?;
+        self.queue.notify().map(|()| sent)
+    }
+
+    /// Sends a request to write `data` from `sector` on, and does not wait. Returns the request,
+    /// and how many of the bytes it writes: fewer, if there is no room for all.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError::Busy`]; otherwise as for [`write`](Self::write).
+    pub fn submit_write(
+        &mut self,
+        sector: u64,
+        data: &[u8],
+    ) -> Result<(RequestId, usize), BlockError> {
+        self.check_write(sector, data.len())?;
+        let sent = self.queue.enqueue(Operation::Write(data), sector)?;
+        self.queue.notify().map(|()| sent)
+    }
+
+    /// Sends a request to commit writes, and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError::Busy`]; [`BlockError::Unsupported`] if the backend does not announce the
+    /// operation; otherwise as for [`read`](Self::read).
+    pub fn submit_flush(&mut self) -> Result<RequestId, BlockError> {
+        if !self.info.flush {
+            return Err(BlockError::Unsupported);
+        }
+        let (id, _) = self.queue.enqueue(Operation::Flush, 0)?;
+        self.queue.notify().map(|()| id)
+    }
+
+    /// Ends a request, if it is answered, and copies what it has read to `data`. `None` if it is
+    /// not answered yet. It does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError::NotInFlight`]; otherwise as for [`read`](Self::read). The request is over.
+    pub fn answer(&mut self, id: RequestId, data: &mut [u8]) -> Result<Option<()>, BlockError> {
+        self.queue.answer(id, data)
+    }
+
+    /// Gives up a request. The backend may carry it out all the same.
+    pub fn cancel(&mut self, id: RequestId) {
+        self.queue.cancel(id);
+    }
+
+    /// Waits once for the backend. `attempt` counts the times in vain, from 0.
+    fn pause(&mut self, attempt: &mut u32) -> Result<(), BlockError> {
+        if self.wait.wait(self.queue.port(), *attempt).is_break() {
+            return Err(BlockError::TimedOut);
+        }
+        *attempt = attempt.saturating_add(1);
+        Ok(())
+    }
+
+    /// Transfers data by as many requests at once as there is room for.
+    fn transfer(&mut self, mut data: Transfer<'_>, sector: u64) -> Result<(), BlockError> {
+        let mut flights = Flights { all: [None; ENTRIES], first: 0, next: 0 };
+        let result = self.transfer_by(&mut flights, &mut data, sector);
+        // After an error, no other request is waited for.
+        while let Some(flight) = flights.pop() {
+            self.queue.cancel(flight.id);
+        }
+        result
+    }
+
+    fn transfer_by(
+        &mut self,
+        flights: &mut Flights,
+        data: &mut Transfer<'_>,
+        sector: u64,
+    ) -> Result<(), BlockError> {
+        let (total, mut begun, mut attempt) = (data.len(), 0, 0);
+        loop {
+            while begun < total && !flights.is_full() {
+                let from = sector + (begun / SECTOR_SIZE) as u64;
+                match self.queue.enqueue(data.operation(begun), from) {
+                    Ok((id, length)) => {
+                        flights.push(Flight { id, start: begun, length });
+                        begun += length;
+                    }
+                    Err(BlockError::Busy) => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            self.queue.notify()?;
+            let answered = match flights.oldest() {
+                None if begun == total => return Ok(()),
+                None => None,
+                Some(Flight { id, start, length }) => {
+                    let answer = self.queue.answer(id, data.destination(start, length));
+                    if !matches!(answer, Ok(None)) {
+                        flights.pop();
+                    }
+                    answer?
+                }
+            };
+            match answered {
+                // At most as often as there are requests.
+                Some(()) => attempt = 0,
+                None => self.pause(&mut attempt)?,
+            }
+        }
+    }
+
+    /// Closes the device, and takes all pages back.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError::Xenbus`] if the backend does not close in time, or xenstore fails. The pages
+    /// are taken back all the same.
+    pub fn close<V: Wait>(mut self, store: &mut Store<'_, H, V>) -> Result<(), BlockError> {
+        // Backends unmap the ring once the frontend is CLOSED.
+        self.frontend.switch(store, XenbusState::CLOSED)?;
+        let step = self.frontend.next_step(store);
+        self.frontend.unwatch(store)?;
+        match step? {
+            Step::Closed | Step::Gone => Ok(()),
+            _ => Err(XenbusError::BackendGone.into()),
+        }
+    }
+}
+
+/// What is transferred.
+enum Transfer<'d> {
+    Read(&'d mut [u8]),
+    Write(&'d [u8]),
+}
+
+impl Transfer<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Read(data) => data.len(),
+            Self::Write(data) => data.len(),
+        }
+    }
+
+    /// What is left from byte `begun` on.
+    fn operation(&self, begun: usize) -> Operation<'_> {
+        match self {
+            Self::Read(data) => Operation::Read(data.len() - begun),
+            Self::Write(data) => Operation::Write(&data[begun..]),
+        }
+    }
+
+    /// Where a request's data goes.
+    fn destination(&mut self, start: usize, length: usize) -> &mut [u8] {
+        match self {
+            Self::Read(data) => &mut data[start..start + length],
+            Self::Write(_) => &mut [],
+        }
+    }
+}
+
+/// A request of a transfer, and the bytes of the transfer that it moves.
+#[derive(Clone, Copy)]
+struct Flight {
+    id: RequestId,
+    start: usize,
+    length: usize,
+}
+
+/// The requests of a transfer, oldest first.
+struct Flights {
+    all: [Option<Flight>; ENTRIES],
+    first: usize,
+    next: usize,
+}
+
+impl Flights {
+    fn is_full(&self) -> bool {
+        self.next - self.first == ENTRIES
+    }
+
+    fn push(&mut self, flight: Flight) {
+        self.all[self.next % ENTRIES] = Some(flight);
+        self.next += 1;
+    }
+
+    fn oldest(&self) -> Option<Flight> {
+        self.all[self.first % ENTRIES]
+    }
+
+    fn pop(&mut self) -> Option<Flight> {
+        let flight = self.all[self.first % ENTRIES].take();
+        self.first += usize::from(flight.is_some());
+        flight
+    }
+}

@@ -1,0 +1,349 @@
+//! The requests in flight, and the pages that they have granted.
+
+use core::fmt;
+
+use xen_pac::base::Domid;
+use xen_pac::blkif::{
+    BLKIF_MAX_SEGMENTS_PER_REQUEST, BlkifOperation, BlkifRequest, BlkifRequestSegment,
+    BlkifResponse, BlkifStatus,
+};
+
+use super::{Blkif, BlockError, SECTOR_SIZE};
+use crate::event::{Channel, Events, Port};
+use crate::grant::{Access, Grant, GrantTable};
+use crate::hypercall::Hypercall;
+use crate::platform::PAGE_SIZE;
+use crate::ring::{DevicePage, FrontRing};
+
+type Ring<'t> = FrontRing<Grant<'t>, Blkif>;
+
+/// How many requests can be in flight.
+pub(super) const ENTRIES: usize = Ring::<'static>::ENTRIES;
+
+const SEGMENTS: usize = BLKIF_MAX_SEGMENTS_PER_REQUEST as usize;
+
+/// A request in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId {
+    index: u32,
+    /// Counts all requests, so that a response to an earlier one is not taken for this one's.
+    serial: u32,
+}
+
+impl RequestId {
+    fn to_wire(self) -> u64 {
+        u64::from(self.serial) << 32 | u64::from(self.index)
+    }
+
+    fn from_wire(id: u64) -> Self {
+        Self { index: id as u32, serial: (id >> 32) as u32 }
+    }
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy)]
+pub(super) enum Operation<'d> {
+    /// So many bytes.
+    Read(usize),
+    Write(&'d [u8]),
+    Flush,
+}
+
+impl Operation<'_> {
+    const fn number(self) -> BlkifOperation {
+        match self {
+            Self::Read(_) => BlkifOperation::READ,
+            Self::Write(_) => BlkifOperation::WRITE,
+            Self::Flush => BlkifOperation::FLUSH_DISKCACHE,
+        }
+    }
+
+    const fn bytes(self) -> usize {
+        match self {
+            Self::Read(bytes) => bytes,
+            Self::Write(data) => data.len(),
+            Self::Flush => 0,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// There is no request.
+    Free,
+    InFlight,
+    /// In flight, and given up.
+    Cancelled,
+    /// Answered.
+    Done(BlkifStatus),
+}
+
+#[derive(Clone, Copy)]
+struct Request {
+    progress: Progress,
+    serial: u32,
+    operation: BlkifOperation,
+    /// The pages, by their index, and how many they are.
+    pages: [usize; SEGMENTS],
+    count: usize,
+}
+
+const NO_REQUEST: Request = Request {
+    progress: Progress::Free,
+    serial: 0,
+    operation: BlkifOperation::READ,
+    pages: [0; SEGMENTS],
+    count: 0,
+};
+
+/// The ring, its channel, and the pages. Dropping it takes all pages back.
+pub(super) struct Queue<'a, 't, H: Hypercall + Copy, A> {
+    table: GrantTable<'t, H, A>,
+    channel: Channel<H>,
+    peer: Domid,
+    handle: u16,
+    /// `None` while the queue is being dropped.
+    ring: Option<Ring<'t>>,
+    ring_page: &'a mut DevicePage<'t>,
+    pages: &'a mut [DevicePage<'t>],
+    /// Where the search for a free page begins.
+    cursor: usize,
+    requests: [Request; ENTRIES],
+    serial: u32,
+    broken: bool,
+}
+
+impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
+    /// Makes a ring in the first of the pages, and a channel.
+    pub(super) fn new(
+        xen: H,
+        table: GrantTable<'t, H, A>,
+        peer: Domid,
+        handle: u16,
+        pages: &'a mut [DevicePage<'t>],
+    ) -> Result<Self, BlockError> {
+        let mut free = 0;
+        for index in 0..pages.len() {
+            if pages[index].is_free(&table) {
+                pages[index].clear();
+                // The ring is in the first page, which may be deferred.
+                if free == 0 {
+                    pages.swap(0, index);
+                }
+                free += 1;
+            }
+        }
+        let Some((ring_page, pages)) = pages.split_first_mut().filter(|_| free >= 2) else {
+            return Err(BlockError::NoPages(free));
+        };
+        let channel = Events::new(xen).alloc_unbound(peer).map_err(BlockError::Event)?;
+        let ring = FrontRing::new(ring_page.lend_away(&table, peer, Access::ReadWrite)?);
+        Ok(Self {
+            table,
+            channel,
+            peer,
+            handle,
+            ring: Some(ring),
+            ring_page,
+            pages,
+            cursor: 0,
+            requests: [NO_REQUEST; ENTRIES],
+            serial: 0,
+            broken: false,
+        })
+    }
+
+    /// The grant reference of the ring.
+    pub(super) fn ring_reference(&self) -> Result<u32, BlockError> {
+        self.ring.as_ref().map(|ring| ring.memory().reference().0).ok_or(BlockError::Broken)
+    }
+
+    pub(super) const fn port(&self) -> Port {
+        self.channel.port()
+    }
+
+    /// Puts a request into the ring, which the backend sees when it is [notified](Self::notify).
+    /// Returns how many bytes it transfers: as many as there are free pages for.
+    pub(super) fn enqueue(
+        &mut self,
+        operation: Operation<'_>,
+        sector: u64,
+    ) -> Result<(RequestId, usize), BlockError> {
+        self.receive()?;
+        let index = self.requests.iter().position(|request| request.progress == Progress::Free);
+        let index = index.ok_or(BlockError::Busy)?;
+        let mut request =
+            Request { progress: Progress::InFlight, operation: operation.number(), ..NO_REQUEST };
+        let mut segments = [BlkifRequestSegment::ZEROED; SEGMENTS];
+        let lent = self.lend_pages(operation, &mut request, &mut segments);
+        let queued = lent.and_then(|bytes| {
+            self.serial = self.serial.wrapping_add(1);
+            request.serial = self.serial;
+            let id = RequestId { index: index as u32, serial: request.serial };
+            let (number, count) = (request.operation, request.count as u8);
+            let entry =
+                BlkifRequest::new(number, count, self.handle, id.to_wire(), sector, segments);
+            let ring = self.ring.as_mut().ok_or(BlockError::Broken)?;
+            ring.push(&entry).map_err(|_| BlockError::Busy)?;
+            Ok((id, bytes))
+        });
+        match queued {
+            Ok(_) => self.requests[index] = request,
+            Err(_) => self.take_back(&request),
+        }
+        queued
+    }
+
+    /// Lends as many pages as the operation needs and are free, and notes them in the request, even
+    /// if it fails. Returns how many bytes they hold.
+    fn lend_pages(
+        &mut self,
+        operation: Operation<'_>,
+        request: &mut Request,
+        segments: &mut [BlkifRequestSegment; SEGMENTS],
+    ) -> Result<usize, BlockError> {
+        let mut bytes = 0;
+        let access = match operation {
+            // The backend reads what is written.
+            Operation::Write(_) => Access::ReadOnly,
+            _ => Access::ReadWrite,
+        };
+        for step in 0..self.pages.len() {
+            if bytes == operation.bytes() || request.count == SEGMENTS {
+                break;
+            }
+            let index = (self.cursor + step) % self.pages.len();
+            let page = &mut self.pages[index];
+            if !page.is_free(&self.table) {
+                continue;
+            }
+            let length = (operation.bytes() - bytes).min(PAGE_SIZE);
+            if let (Operation::Write(data), Some(content)) = (operation, page.bytes()) {
+                content.copy_from(0, &data[bytes..bytes + length])?;
+            }
+            let reference = page.lend(&self.table, self.peer, access)?;
+            let last = (length / SECTOR_SIZE - 1) as u8;
+            segments[request.count] = BlkifRequestSegment::new(reference.0, 0, last);
+            request.pages[request.count] = index;
+            request.count += 1;
+            bytes += length;
+        }
+        self.cursor = request.pages[..request.count].last().map_or(self.cursor, |last| last + 1);
+        if bytes == 0 && operation.bytes() > 0 { Err(BlockError::Busy) } else { Ok(bytes) }
+    }
+
+    /// Has the backend look at the requests.
+    pub(super) fn notify(&mut self) -> Result<(), BlockError> {
+        let must_send = self.ring.as_mut().is_some_and(FrontRing::publish);
+        if must_send { self.channel.send().map_err(BlockError::Event) } else { Ok(()) }
+    }
+
+    /// Takes all responses. There is at most one for each request.
+    fn receive(&mut self) -> Result<(), BlockError> {
+        while !self.broken {
+            let Some(ring) = &mut self.ring else { break };
+            match ring.pop() {
+                Some(response) => self.broken = !self.complete(&response),
+                None if ring.rearm() => {}
+                None => return Ok(()),
+            }
+        }
+        Err(BlockError::Broken)
+    }
+
+    /// Notes a response. False if it is none to a request in flight.
+    fn complete(&mut self, response: &BlkifResponse) -> bool {
+        let id = RequestId::from_wire(response.id);
+        let named = [BlkifStatus::OKAY, BlkifStatus::ERROR, BlkifStatus::EOPNOTSUPP];
+        let Some(request) = self.find(id) else { return false };
+        if request.operation != response.operation || !named.contains(&response.status) {
+            return false;
+        }
+        match request.progress {
+            Progress::InFlight => request.progress = Progress::Done(response.status),
+            Progress::Cancelled => self.end(id),
+            Progress::Free | Progress::Done(_) => return false,
+        }
+        true
+    }
+
+    fn find(&mut self, id: RequestId) -> Option<&mut Request> {
+        let request = self.requests.get_mut(usize::try_from(id.index).ok()?)?;
+        Some(request).filter(|request| request.serial == id.serial)
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        id: RequestId,
+        data: &mut [u8],
+    ) -> Result<Option<()>, BlockError> {
+        // What was answered before the backend broke the protocol is still delivered.
+        let received = self.receive();
+        let request = self.find(id).map(|request| *request).ok_or(BlockError::NotInFlight)?;
+        let status = match request.progress {
+            Progress::InFlight => return received.map(|()| None),
+            Progress::Free | Progress::Cancelled => return Err(BlockError::NotInFlight),
+            Progress::Done(status) => status,
+        };
+        let result = match status {
+            BlkifStatus::OKAY => self.copy_out(&request, data),
+            BlkifStatus::EOPNOTSUPP => Err(BlockError::Unsupported),
+            _ => Err(BlockError::Failed),
+        };
+        self.end(id);
+        result.map(Some)
+    }
+
+    /// Copies what was read, once: the backend may still write to the pages.
+    fn copy_out(&self, request: &Request, data: &mut [u8]) -> Result<(), BlockError> {
+        if request.operation == BlkifOperation::READ {
+            for (part, index) in data.chunks_mut(PAGE_SIZE).zip(&request.pages[..request.count]) {
+                let page = self.pages[*index].bytes().ok_or(BlockError::Broken)?;
+                page.copy_to(0, part)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self, id: RequestId) {
+        match self.find(id).map(|request| &mut request.progress) {
+            Some(progress @ Progress::InFlight) => *progress = Progress::Cancelled,
+            Some(Progress::Done(_)) => self.end(id),
+            _ => {}
+        }
+    }
+
+    /// Ends a request that was answered.
+    fn end(&mut self, id: RequestId) {
+        if let Some(request) = self.find(id) {
+            let ended = *request;
+            request.progress = Progress::Free;
+            self.take_back(&ended);
+        }
+    }
+
+    fn take_back(&mut self, request: &Request) {
+        for index in &request.pages[..request.count] {
+            self.pages[*index].take_back();
+        }
+    }
+}
+
+impl<H: Hypercall + Copy, A> Drop for Queue<'_, '_, H, A> {
+    fn drop(&mut self) {
+        self.pages.iter_mut().for_each(DevicePage::take_back);
+        if let Some(ring) = self.ring.take() {
+            self.ring_page.put_back(ring.into_memory());
+        }
+    }
+}
+
+impl<H: Hypercall + Copy, A> fmt::Debug for Queue<'_, '_, H, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("peer", &self.peer)
+            .field("channel", &self.channel)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,151 @@
+//! Pages that a driver lends to its backend.
+
+use core::mem;
+
+use xen_pac::base::Domid;
+
+use crate::grant::{Access, Bytes, DeferredGrant, Grant, GrantError, GrantRef, GrantTable, Page};
+use crate::platform::PAGE_SIZE;
+
+/// A page that a driver lends to its backend, again and again.
+///
+/// The caller owns the pages and lends them to a driver for as long as the device is connected.
+/// When the driver ends, no page is lent any longer. A page that the backend still uses is
+/// deferred: [`into_page`](Self::into_page), or the next driver, recovers it once the backend has
+/// let go.
+#[derive(Debug)]
+pub struct DevicePage<'t>(State<'t>);
+
+#[derive(Debug)]
+enum State<'t> {
+    Owned(Page),
+    Lent(Grant<'t>),
+    Deferred(DeferredGrant),
+    /// The page is in a ring.
+    Away,
+}
+
+impl From<Page> for DevicePage<'_> {
+    fn from(page: Page) -> Self {
+        Self(State::Owned(page))
+    }
+}
+
+impl From<DeferredGrant> for DevicePage<'_> {
+    fn from(deferred: DeferredGrant) -> Self {
+        Self(State::Deferred(deferred))
+    }
+}
+
+impl<'t> DevicePage<'t> {
+    /// Returns the page.
+    ///
+    /// # Errors
+    ///
+    /// The deferred grant if the backend still uses the page; `None` if a driver was leaked with
+    /// the page in its ring.
+    pub fn into_page<H, A>(
+        mut self,
+        table: &GrantTable<'_, H, A>,
+    ) -> Result<Page, Option<DeferredGrant>> {
+        self.take_back();
+        match self.0 {
+            State::Owned(page) => Ok(page),
+            State::Deferred(deferred) => table.recover(deferred).map_err(Some),
+            State::Lent(grant) => Err(Some(grant.defer())),
+            State::Away => Err(None),
+        }
+    }
+}
+
+/// What drivers do with the page.
+impl<'t> DevicePage<'t> {
+    /// True if the page can be lent. A deferred page is recovered, if the backend has let go.
+    pub(crate) fn is_free<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> bool {
+        self.0 = match mem::replace(&mut self.0, State::Away) {
+            State::Deferred(deferred) => match table.recover(deferred) {
+                Ok(page) => State::Owned(page),
+                Err(deferred) => State::Deferred(deferred),
+            },
+            other => other,
+        };
+        matches!(self.0, State::Owned(_))
+    }
+
+    /// Clears the page, if it is free, so that the backend sees nothing of its former use.
+    pub(crate) fn clear(&self) {
+        if let State::Owned(page) = &self.0 {
+            const ZEROS: [u8; 64] = [0; 64];
+            for offset in (0..PAGE_SIZE).step_by(ZEROS.len()) {
+                // The offsets are within the page.
+                let _ = page.copy_from(offset, &ZEROS);
+            }
+        }
+    }
+
+    /// The page's content, unless it is deferred.
+    pub(crate) fn bytes(&self) -> Option<&Bytes> {
+        match &self.0 {
+            State::Owned(page) => Some(page),
+            State::Lent(grant) => Some(grant.bytes()),
+            State::Deferred(_) | State::Away => None,
+        }
+    }
+
+    /// Lends the page, which is free.
+    pub(crate) fn lend<H, A>(
+        &mut self,
+        table: &GrantTable<'t, H, A>,
+        peer: Domid,
+        access: Access,
+    ) -> Result<GrantRef, GrantError> {
+        match self.lend_away(table, peer, access) {
+            Ok(grant) => {
+                let reference = grant.reference();
+                self.0 = State::Lent(grant);
+                Ok(reference)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lends the page, which is free, and returns the grant for a ring.
+    pub(crate) fn lend_away<H, A>(
+        &mut self,
+        table: &GrantTable<'t, H, A>,
+        peer: Domid,
+        access: Access,
+    ) -> Result<Grant<'t>, GrantError> {
+        match mem::replace(&mut self.0, State::Away) {
+            State::Owned(page) => table.lend(page, peer, access).map_err(|error| {
+                let reason = error.error();
+                self.0 = State::Owned(error.page);
+                reason
+            }),
+            other => {
+                self.0 = other;
+                Err(GrantError::Full)
+            }
+        }
+    }
+
+    /// Withdraws the page from the backend, or defers that.
+    pub(crate) fn take_back(&mut self) {
+        self.0 = match mem::replace(&mut self.0, State::Away) {
+            State::Lent(grant) => withdraw(grant),
+            other => other,
+        };
+    }
+
+    /// Takes the grant back from a ring.
+    pub(crate) fn put_back(&mut self, grant: Grant<'t>) {
+        self.0 = withdraw(grant);
+    }
+}
+
+fn withdraw(grant: Grant<'_>) -> State<'_> {
+    match grant.revoke() {
+        Ok((_, page)) => State::Owned(page),
+        Err(in_use) => State::Deferred(in_use.into_grant().defer()),
+    }
+}
