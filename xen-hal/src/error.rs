@@ -11,7 +11,9 @@ use crate::memory::MemoryError;
 use crate::ring::RingFullError;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use crate::start_info::StartInfoError;
-use crate::vcpu::{InitialiseError, RegisterError, StartError};
+use crate::vcpu::RegisterError;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use crate::vcpu::{InitialiseError, StartError};
 use crate::xenbus::XenbusError;
 use crate::xenstore::StoreError;
 
@@ -69,9 +71,11 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A vCPU was not initialised.
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     #[error(transparent)]
     Initialise(#[from] InitialiseError),
     /// A vCPU cannot start in the requested state.
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     #[error(transparent)]
     Start(#[from] StartError),
     /// An area of a vCPU was not registered.
