@@ -7,12 +7,15 @@
 
 mod browser;
 mod echo;
+mod files;
 mod probe;
 
 pub use browser::browse;
 pub use echo::echo;
+pub use files::files;
 pub use probe::probe;
 
+use xen_hal::blk::BlockError;
 use xen_hal::console::ConsoleError;
 use xen_hal::xenbus::XenbusError;
 use xen_hal::xenstore::StoreError;
@@ -29,4 +32,10 @@ pub enum Error {
     /// A device failed.
     #[error(transparent)]
     Xenbus(#[from] XenbusError),
+    /// A block device failed.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// The file system on a block device cannot be used.
+    #[error("the file system: {0}")]
+    Files(&'static str),
 }

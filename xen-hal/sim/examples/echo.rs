@@ -6,5 +6,5 @@ mod dom0;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    dom0::run("quit\n", |_, console| programs::echo(console))
+    dom0::run([], "quit\n", |_, console| programs::echo(console))
 }

@@ -10,7 +10,7 @@ use xen_hal::xenstore::Store;
 
 fn main() -> ExitCode {
     let script = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    dom0::run("quit\n", move |guest, console| {
+    dom0::run([], "quit\n", move |guest, console| {
         let mut storage = [0; Store::STORAGE];
         // SAFETY: the ring has one owner, as long as the machine runs.
         let mut store =

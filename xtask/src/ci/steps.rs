@@ -137,6 +137,7 @@ fn guests() -> Vec<Step> {
                 "xen-sim --example clock",
                 "xen-sim --example tick",
                 "xen-sim --example ipi",
+                "xen-sim --example files",
             ]
             .map(|program| Call::cargo(&format!("run --quiet --package {program}")))
             .to_vec(),
