@@ -21,8 +21,10 @@ use crate::xenstore::StoreError;
 ///
 /// Errors that return a resource are not among them, because a conversion would drop it: take the
 /// resource out first. They are [`LendError`](crate::grant::LendError),
-/// [`MapError`](crate::grant::MapError), [`UnmapError`](crate::grant::UnmapError) and
-/// [`GrantInUseError`](crate::grant::GrantInUseError).
+/// [`MapError`](crate::grant::MapError), [`UnmapError`](crate::grant::UnmapError),
+/// [`GrantInUseError`](crate::grant::GrantInUseError),
+/// [`SuspendError`](crate::suspend::SuspendError) and
+/// [`RestoreError`](crate::suspend::RestoreError).
 ///
 /// ```
 /// use xen_hal::hypercall::Hypercall;

@@ -69,6 +69,7 @@ pub mod ring;
 pub mod sched;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub mod start_info;
+pub mod suspend;
 pub mod vcpu;
 pub mod version;
 pub mod xenbus;

@@ -79,7 +79,7 @@ pub use copy::{CopyEnd, CopyRequest};
 pub use lend::{Access, DeferredGrant, Grant, GrantInUseError, GrantSlot, GrantUsage};
 pub use map::{MapError, MapRequest, MapTarget, Mapping, UnmapError};
 pub use refs::GrantRefAllocator;
-pub use table::{GrantTable, LendError};
+pub use table::{GrantTable, GrantTablePlace, LendError};
 
 /// Why a grant operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -78,8 +78,8 @@ impl<const PAGES: usize> GrantRefAllocator<PAGES> {
     ///
     /// The domain has been restored since the table was mapped. Until it is mapped anew, nothing
     /// made from the table is used or dropped.
-    pub unsafe fn table_lost(&self) {
-        self.head.mapped.store(0, Ordering::Release);
+    pub unsafe fn table_lost(&'static self) {
+        self.refs().table_lost();
     }
 
     pub(super) fn refs(&'static self) -> Refs {
@@ -119,6 +119,11 @@ impl Refs {
     #[inline]
     pub(super) fn mapped(self) -> u32 {
         self.head.mapped.load(Ordering::Acquire)
+    }
+
+    /// Notes that no page of the table is mapped any more.
+    pub(super) fn table_lost(self) {
+        self.head.mapped.store(0, Ordering::Release);
     }
 
     /// How many pages of the table have been mapped, before a restore included.

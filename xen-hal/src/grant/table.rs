@@ -36,6 +36,47 @@ unsafe impl<H: Send, A: Send> Send for GrantTable<'_, H, A> {}
 // SAFETY: as above.
 unsafe impl<H: Sync, A: Sync> Sync for GrantTable<'_, H, A> {}
 
+/// Where a grant table is mapped, and its storage.
+#[derive(Clone, Copy)]
+pub struct GrantTablePlace {
+    pages: NonNull<raw::GrantTableV1Page>,
+    refs: Refs,
+    frames: u32,
+}
+
+// SAFETY: the pages are touched by the table's handles alone, which any thread may use.
+unsafe impl Send for GrantTablePlace {}
+// SAFETY: as above.
+unsafe impl Sync for GrantTablePlace {}
+
+impl GrantTablePlace {
+    /// Returns the place for the first `frames` pages of a table, which are mapped one after the
+    /// other from `pages` on. `refs` is the table's storage.
+    #[must_use]
+    pub fn new<const PAGES: usize>(
+        pages: NonNull<raw::GrantTableV1Page>,
+        refs: &'static GrantRefAllocator<PAGES>,
+        frames: u32,
+    ) -> Self {
+        Self { pages, refs: refs.refs(), frames }
+    }
+
+    /// Notes that the table is not mapped any more.
+    ///
+    /// # Safety
+    ///
+    /// As for [`GrantRefAllocator::table_lost`].
+    pub(crate) unsafe fn table_lost(&self) {
+        self.refs.table_lost();
+    }
+}
+
+impl fmt::Debug for GrantTablePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GrantTablePlace({:p}, {} pages)", self.pages, self.frames)
+    }
+}
+
 /// A page was not lent. It is returned.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -89,13 +130,26 @@ impl<'t, H: Hypercall, A: AddressSpace> GrantTable<'t, H, A> {
         refs: &'static GrantRefAllocator<PAGES>,
         frames: u32,
     ) -> Result<Self, GrantError> {
+        // SAFETY: the caller's obligations are the same.
+        unsafe { Self::map_at(xen, space, GrantTablePlace::new(pages, refs, frames)) }
+    }
+
+    /// As [`map`](Self::map).
+    ///
+    /// # Safety
+    ///
+    /// As for [`map`](Self::map).
+    pub(crate) unsafe fn map_at(
+        xen: H,
+        space: A,
+        place: GrantTablePlace,
+    ) -> Result<Self, GrantError> {
         let version = Grants::new(&xen).version(Domid::SELF)?;
         if version > 1 {
             return Err(GrantError::Version(version));
         }
-        let refs = refs.refs();
-        let table = Self { xen, space, pages, refs, mapped: PhantomData };
-        table.grow(frames.max(refs.extended()))?;
+        let table = Self::at(xen, space, place);
+        table.grow(place.frames.max(place.refs.extended()))?;
         Ok(table)
     }
 
@@ -117,6 +171,12 @@ impl<'t, H: Hypercall, A: AddressSpace> GrantTable<'t, H, A> {
 }
 
 impl<'t, H, A> GrantTable<'t, H, A> {
+    /// The table at a place, with the pages that are mapped there.
+    pub(crate) const fn at(xen: H, space: A, place: GrantTablePlace) -> Self {
+        let GrantTablePlace { pages, refs, .. } = place;
+        Self { xen, space, pages, refs, mapped: PhantomData }
+    }
+
     /// Returns the table whose first `frames` pages another part of the program has mapped at
     /// `pages`.
     ///
@@ -135,7 +195,7 @@ impl<'t, H, A> GrantTable<'t, H, A> {
         refs: &'static GrantRefAllocator<PAGES>,
         frames: u32,
     ) -> Result<Self, GrantError> {
-        let table = Self { xen, space, pages, refs: refs.refs(), mapped: PhantomData };
+        let table = Self::at(xen, space, GrantTablePlace::new(pages, refs, frames));
         table.grow_by(frames, |_| Ok(()))?;
         Ok(table)
     }
@@ -263,8 +323,8 @@ impl<'t, H, A> GrantTable<'t, H, A> {
         self.refs.reclaim(|reference| withdraw(self.entry(reference)))
     }
 
-    /// Takes the page of a grant that was [given up](Grant::defer) back, and frees its reference, if
-    /// the other domain uses the page no longer or the domain was restored.
+    /// Takes the page of a grant that was [given up](Grant::defer) back and frees its reference, if
+    /// the other domain no longer uses the page or the domain was restored.
     ///
     /// # Errors
     ///
@@ -280,8 +340,8 @@ impl<'t, H, A> GrantTable<'t, H, A> {
     /// The entry of a reference that was allocated from this table, so that its page is mapped.
     #[inline(always)]
     fn entry(&self, reference: GrantRef) -> GrantEntryV1<'t> {
-        // SAFETY: the pages lie one after the other, so the entries do as well, and the entry's page
-        // is one of them.
+        // SAFETY: the pages lie one after the other, so the entries do too, and the entry's page is
+        // one of them.
         let place = unsafe { self.pages.cast::<raw::GrantEntryV1>().add(reference.0 as usize) };
         // SAFETY: the page is mapped for all of `'t`, and only such handles touch it.
         unsafe { GrantEntryV1::from_ptr(place) }

@@ -244,6 +244,25 @@ impl<T: Block> Area<T> {
     }
 }
 
+impl Area<raw::VcpuInfo> {
+    /// Returns the handle that the registration returned; `None` before.
+    #[must_use]
+    pub fn vcpu_info(&'static self) -> Option<VcpuInfo<'static>> {
+        // SAFETY: the area is static and taken: only Xen and such handles touch it.
+        self.registration().map(|_| unsafe { VcpuInfo::from_ptr(self.block()) })
+    }
+}
+
+impl Area<runs::VcpuRunstateInfo> {
+    /// Returns the handle that the registration returned; `None` before.
+    #[must_use]
+    pub fn runstate(&'static self) -> Option<RunstateArea> {
+        self.registration()?;
+        // SAFETY: the area is static and taken: only Xen and such handles touch it.
+        Some(RunstateArea::new(unsafe { VcpuRunstateInfo::from_ptr(self.block()) }))
+    }
+}
+
 impl<T: Data> Default for Area<T> {
     fn default() -> Self {
         Self::new()

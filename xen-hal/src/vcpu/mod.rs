@@ -29,7 +29,7 @@
 //! Methods accept any vCPU of the domain unless they say otherwise. For a vCPU that the domain does
 //! not have, every operation returns `ENOENT`.
 //!
-//! After a restore, Xen has forgotten every area: [`Area::reregister`] registers one again.
+//! After a restore, Xen has forgotten every area. [`suspend`](crate::suspend) registers them again.
 //!
 //! # On Arm
 //! Xen implements two of these operations there, [`Vcpu::register_vcpu_info`] and
@@ -51,6 +51,7 @@ use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::platform::VcpuId;
 
+pub(crate) use area::Block;
 pub use area::{Area, RegisterError};
 pub use runstate::{RunTimes, RunstateArea, UpdateFlag};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]

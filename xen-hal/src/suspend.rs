@@ -1,0 +1,490 @@
+//! Suspend and restore, as one operation.
+//!
+//! A restored domain has its memory, and a Xen that has forgotten all that the domain registered:
+//! the shared page and the grant table are holes in memory, every channel but those of xenstore and
+//! the console is closed, no foreign page is mapped, and the clock shows another host's time.
+//!
+//! [`Setup`] lists what the guest registers. [`Setup::register`] registers it at boot and returns
+//! [`Registered`], which lends what depends on it: [`Registered::suspend`] consumes the value, so
+//! nothing of that outlives it. If the suspend was cancelled, the value comes back at once.
+//! Otherwise [`Restored::register`] repeats the registration in the one order that works, and
+//! returns the value after all of it has succeeded.
+//!
+//! | the guest | what happens to it |
+//! |---|---|
+//! | shared page, grant table, `VcpuInfo`s, run times, callback and vectors, periodic timers | registered again, at the same places |
+//! | deadlines of type [`Instant`](crate::clock::Instant) | stay valid: the time line continues |
+//! | handles that borrow [`Registered`] | cannot outlive the suspend |
+//! | handles of an [`Area`] | show the past until the area is registered again |
+//! | a [`Channel`](crate::event::Channel) | closed by Xen; bind it again |
+//! | masks, singleshot timers, watchdogs | cleared by Xen; set them again, after the channels |
+//! | a [`DeferredGrant`](crate::grant::DeferredGrant), a dropped grant | recovered by the table after the restore |
+//! | console and xenstore | new rings at the same frames, and the same ports: reopen them |
+//!
+//! ```
+//! use xen_hal::clock::{Clock, Monotonic, PvClock, SystemTime};
+//! use xen_hal::hypercall::{Errno, Hypercall};
+//! use xen_hal::platform::{AddressSpace, Counter, VcpuId};
+//! use xen_hal::suspend::{Registered, Suspended};
+//! use xen_hal::{Error, Xen};
+//!
+//! /// Reads the clock of vCPU 0.
+//! fn now<H: Hypercall + Copy, A: AddressSpace + Copy>(
+//!     registered: &Registered<H, A>,
+//!     counter: impl Counter,
+//! ) -> Result<SystemTime, Error> {
+//!     let features = Xen::new(registered.hypercall()).version().features()?;
+//!     let info = registered.vcpu_info(VcpuId(0)).ok_or(Errno::ENOENT)?;
+//!     Ok(PvClock::new(features, info.time(), counter)?.now())
+//! }
+//!
+//! /// Suspends the domain. The other vCPUs are down, and interrupts are off.
+//! fn suspend<H: Hypercall + Copy, A: AddressSpace + Copy>(
+//!     registered: Registered<H, A>,
+//!     counter: impl Counter + Copy,
+//! ) -> Result<Registered<H, A>, Error> {
+//!     let time = now(&registered, counter)?;
+//!     let mut restored = match registered.suspend(time).map_err(|error| error.errno)? {
+//!         Suspended::Cancelled(registered) => return Ok(registered),
+//!         Suspended::Restored(restored) => restored,
+//!     };
+//!     // Nothing works before this has succeeded, so there is nothing else to do in between.
+//!     for _ in 0..10 {
+//!         match restored.register(|registered| now(registered, counter)) {
+//!             Ok(registered) => return Ok(registered),
+//!             Err(error) => restored = error.restored,
+//!         }
+//!     }
+//!     Err(Errno::EAGAIN.into())
+//! }
+//! # use xen_hal::{pac::base::Virq, suspend::Setup};
+//! # use xen_sim::{DomainConfig, Guest, Machine, Profile, for_each_seed};
+//! static TIME_LINE: Monotonic = Monotonic::new();
+//!
+//! fn kernel(guest: Guest) -> Result<(), Error> {
+//!     let setup = Setup {
+//!         time_line: Some(&TIME_LINE),
+//!         ..Setup::new(guest.xen(), guest.space(), guest.page(0).cast())
+//!     };
+//!     // SAFETY: nothing else uses the page, and the machine outlives the kernel.
+//!     let registered = unsafe { setup.register() }.map_err(|error| error.error)?;
+//!     let before = TIME_LINE.instant(now(&registered, guest.counter())?);
+//!     let registered = suspend(registered, guest.counter())?;
+//!     assert!(TIME_LINE.instant(now(&registered, guest.counter())?) >= before);
+//!     let timer = Xen::new(guest.xen()).events().bind_virq(Virq::TIMER, VcpuId(0))?;
+//! #     let _ = timer.close();
+//!     Ok(())
+//! }
+//! # for_each_seed(20, |seed| {
+//! #     let mut machine = Machine::new(Profile::DOMU, seed)?;
+//! #     machine.domain(DomainConfig::new(), kernel)?;
+//! #     Ok(machine.run()?)
+//! # });
+//! ```
+//!
+//! What borrows the registered value cannot be kept across a suspend:
+//!
+//! ```compile_fail,E0505
+//! # use xen_hal::{clock::SystemTime, hypercall::Hypercall, platform::AddressSpace};
+//! # use xen_hal::suspend::Registered;
+//! fn stale<H: Hypercall + Copy, A: AddressSpace + Copy>(registered: Registered<H, A>) -> u32 {
+//!     let shared = registered.shared_info();
+//!     let _ = registered.suspend(SystemTime::default());
+//!     shared.wallclock().sec
+//! }
+//! ```
+
+#![allow(clippy::result_large_err, reason = "the errors give back all that is registered")]
+
+use core::fmt;
+use core::ptr::NonNull;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use core::time::Duration;
+
+use xen_pac::hvm::CallbackVia;
+use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
+use xen_pac::vcpu::raw as runs;
+
+use crate::Error;
+use crate::clock::{Monotonic, SystemTime};
+use crate::grant::{GrantTable, GrantTablePlace, MapTarget, PageMemory};
+use crate::hvm::Hvm;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use crate::hvm::UpcallVector;
+use crate::hypercall::{Errno, Hypercall};
+use crate::memory::{MemoryError, WidthLatch};
+use crate::platform::{AddressSpace, VcpuId};
+use crate::sched::{Resumed, Sched};
+use crate::vcpu::{Area, Block, RegisterError, RunstateArea, UpdateFlag, Vcpu};
+
+/// What a guest registers with Xen: at boot, and again after each restore.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<H, A> {
+    /// The backend.
+    pub xen: H,
+    /// Where memory is.
+    pub space: A,
+    /// Where the shared page is mapped.
+    pub shared_info: NonNull<raw::SharedInfo>,
+    /// How Xen interrupts the guest. `None` keeps the setting, and must be used on Arm.
+    pub callback: Option<CallbackVia>,
+    /// The number of vCPUs that get an upcall vector and a periodic timer.
+    pub vcpus: u32,
+    /// The upcall vector of each vCPU, if vCPUs have their own.
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    pub upcall_vector: Option<UpcallVector>,
+    /// The period of each vCPU's periodic timer.
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    pub periodic_timer: Option<Duration>,
+    /// The [`VcpuInfo`] of each vCPU. The others stay in the shared page.
+    pub vcpu_infos: &'static [Area<raw::VcpuInfo>],
+    /// The run times of each vCPU, registered by their virtual address.
+    pub runstates: &'static [Area<runs::VcpuRunstateInfo>],
+    /// The copy of each vCPU's time, registered by its virtual address.
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    pub times: &'static [Area<raw::VcpuTimeInfo>],
+    /// Where the grant table is mapped.
+    pub grant_table: Option<GrantTablePlace>,
+    /// The kernel's own time, which continues after a restore.
+    pub time_line: Option<&'static Monotonic>,
+}
+
+// SAFETY: `shared_info` is an address, at which handles alone touch memory.
+unsafe impl<H: Send, A: Send> Send for Setup<H, A> {}
+// SAFETY: as above.
+unsafe impl<H: Sync, A: Sync> Sync for Setup<H, A> {}
+
+impl<H: Hypercall + Copy, A: AddressSpace + Copy> Setup<H, A> {
+    /// Returns a setup that registers the shared page only. Set the other fields with
+    /// `Setup { .., ..Setup::new(xen, space, page) }`.
+    pub const fn new(xen: H, space: A, shared_info: NonNull<raw::SharedInfo>) -> Self {
+        Self {
+            xen,
+            space,
+            shared_info,
+            callback: None,
+            vcpus: 1,
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            upcall_vector: None,
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            periodic_timer: None,
+            vcpu_infos: &[],
+            runstates: &[],
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            times: &[],
+            grant_table: None,
+            time_line: None,
+        }
+    }
+
+    /// Registers all of it. Call it once, at boot, on the first vCPU and before the others are up.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`], by which the registration can be continued.
+    ///
+    /// # Safety
+    ///
+    /// While the domain lives:
+    /// - the obligations of [`WidthLatch::map_shared_info`] for the shared page, of
+    ///   [`GrantTable::map`] for the grant table, and of [`Vcpu::register_runstate`] for
+    ///   [`runstates`](Self::runstates) and [`times`](Self::times) are met, except that the domain
+    ///   may be suspended by [`Registered::suspend`];
+    /// - there is one [`Registered`] or [`Restored`], or one attempt to make it.
+    pub unsafe fn register(self) -> Result<Registered<H, A>, RestoreError<H, A>> {
+        let boot = Restored { setup: self, done: 0, latch: None, flag: None, rebase: false };
+        boot.register(|_| Ok(SystemTime::default()))
+    }
+}
+
+/// A domain that has registered its [`Setup`]: the source of every handle that a suspend ends.
+///
+/// An interrupt handler that needs such a handle for `'static` can make one by
+/// [`SharedInfo::from_ptr`]. It must then not run between [`suspend`](Self::suspend) and the end of
+/// [`Restored::register`].
+#[derive(Debug)]
+#[must_use = "the guest can be suspended only by this value"]
+pub struct Registered<H, A> {
+    setup: Setup<H, A>,
+    latch: WidthLatch<H>,
+    flag: Option<UpdateFlag>,
+}
+
+impl<H: Hypercall + Copy, A: AddressSpace + Copy> Registered<H, A> {
+    /// Returns the backend.
+    pub const fn hypercall(&self) -> H {
+        self.setup.xen
+    }
+
+    /// Returns the proof that Xen has latched the width.
+    #[must_use]
+    pub const fn latch(&self) -> WidthLatch<H> {
+        self.latch
+    }
+
+    /// Returns the shared page.
+    #[must_use]
+    pub const fn shared_info(&self) -> SharedInfo<'_> {
+        // SAFETY: the page is mapped there as long as this value exists.
+        unsafe { SharedInfo::from_ptr(self.setup.shared_info) }
+    }
+
+    /// Returns the block of a vCPU: its area, or its place in the shared page.
+    #[must_use]
+    pub fn vcpu_info(&self, vcpu: VcpuId) -> Option<VcpuInfo<'_>> {
+        let vcpu = vcpu.0 as usize;
+        let area = self.setup.vcpu_infos.get(vcpu).and_then(Area::vcpu_info);
+        area.or_else(|| self.shared_info().vcpu_info(vcpu))
+    }
+
+    /// Returns the run times of a vCPU, if they are registered.
+    #[must_use]
+    pub fn runstate(&self, vcpu: VcpuId) -> Option<RunstateArea> {
+        self.setup.runstates.get(vcpu.0 as usize)?.runstate()
+    }
+
+    /// Returns the proof that Xen marks the run times while it writes them; `None` before Xen 4.8,
+    /// and if no run times are registered.
+    #[must_use]
+    pub const fn update_flag(&self) -> Option<UpdateFlag> {
+        self.flag
+    }
+
+    /// Returns the time line that continues after a restore, if there is one.
+    #[must_use]
+    pub const fn time_line(&self) -> Option<&'static Monotonic> {
+        self.setup.time_line
+    }
+
+    /// Returns the grant table, if it is registered.
+    pub fn grant_table(&self) -> Option<GrantTable<'_, H, A>> {
+        self.setup.grant_table.map(|place| GrantTable::at(self.setup.xen, self.setup.space, place))
+    }
+
+    /// Returns an address at which a foreign page can be mapped until the domain is suspended.
+    ///
+    /// # Errors
+    ///
+    /// As for [`MapTarget::new`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`MapTarget::new`], except that the domain may be suspended by this value.
+    pub unsafe fn map_target(
+        &self,
+        page: NonNull<PageMemory>,
+    ) -> Result<MapTarget<'_>, MemoryError> {
+        // SAFETY: a suspend consumes this value, which the target borrows. The caller's other
+        // obligations are the same.
+        unsafe { MapTarget::new(&self.setup.space, page) }
+    }
+
+    /// Suspends the domain. Returns once it was restored or the suspend was cancelled. `now` is the
+    /// system time, from which the time line continues.
+    ///
+    /// All other vCPUs must be down: Xen up to 4.17 does not register the [`VcpuInfo`] of another
+    /// vCPU that is up. Interrupts must be off until everything is registered again.
+    ///
+    /// # Errors
+    ///
+    /// [`SuspendError`], if Xen refuses. It is not known to.
+    pub fn suspend(self, now: SystemTime) -> Result<Suspended<H, A>, SuspendError<H, A>> {
+        let Self { setup, .. } = self;
+        if let Some(line) = setup.time_line {
+            line.note(now);
+        }
+        // SAFETY: handles of the shared page and the grant table, what was made from them, and
+        // mappings at a target of this value borrow it, so there are none. `register` demands that
+        // there are no others.
+        match unsafe { Sched::new(setup.xen).suspend() } {
+            Ok(Resumed::Cancelled) => Ok(Suspended::Cancelled(self)),
+            Ok(Resumed::Restored) => {
+                if let Some(grants) = setup.grant_table {
+                    // SAFETY: the domain was restored; for what was made from the table, as above.
+                    unsafe { grants.table_lost() };
+                }
+                let (latch, flag) = (None, None);
+                Ok(Suspended::Restored(Restored { setup, done: 0, latch, flag, rebase: true }))
+            }
+            Err(errno) => Err(SuspendError { registered: self, errno }),
+        }
+    }
+}
+
+/// How a domain continues after a suspend.
+#[derive(Debug)]
+#[must_use = "nothing works until a restored domain has registered its setup again"]
+pub enum Suspended<H, A> {
+    /// The suspend was cancelled. Everything is as it was.
+    Cancelled(Registered<H, A>),
+    /// The domain was restored, here or on another host. Nothing is registered.
+    Restored(Restored<H, A>),
+}
+
+/// A restored domain whose [`Setup`] is not registered again yet.
+#[derive(Debug)]
+#[must_use = "nothing works until the setup is registered again"]
+pub struct Restored<H, A> {
+    setup: Setup<H, A>,
+    /// How many steps have succeeded.
+    done: usize,
+    latch: Option<WidthLatch<H>>,
+    flag: Option<UpdateFlag>,
+    rebase: bool,
+}
+
+impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
+    /// Registers the setup again, and continues the time line. `now` reads the system time; it is
+    /// called last, and only if there is a time line.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`]. Call this method of [`RestoreError::restored`] to continue with the step
+    /// that failed.
+    pub fn register(
+        mut self,
+        now: impl FnOnce(&Registered<H, A>) -> Result<SystemTime, Error>,
+    ) -> Result<Registered<H, A>, RestoreError<H, A>> {
+        let latch = match self.register_all() {
+            Ok(latch) => latch,
+            Err(error) => return Err(RestoreError { restored: self, error }),
+        };
+        let registered = Registered { setup: self.setup, latch, flag: self.flag };
+        if let Some(line) = self.setup.time_line.filter(|_| self.rebase) {
+            match now(&registered) {
+                Ok(now) => line.rebase(now),
+                Err(error) => return Err(RestoreError { restored: self, error }),
+            }
+        }
+        Ok(registered)
+    }
+
+    fn register_all(&mut self) -> Result<WidthLatch<H>, Error> {
+        let setup = self.setup;
+        let Setup { xen, space, .. } = setup;
+        let mut steps = Steps { done: &mut self.done, next: 0 };
+        // Xen lays out what follows by the width.
+        let latch = match (self.latch, setup.callback) {
+            (Some(latch), _) => latch,
+            (None, Some(via)) => *self.latch.insert(Hvm::new(xen).set_callback_via(via)?),
+            (None, None) => *self.latch.insert(WidthLatch::new(xen)?),
+        };
+        steps.once(|| {
+            // SAFETY: `Setup::register` demands that the place is reserved. The handles that exist
+            // later borrow a `Registered`.
+            unsafe { latch.map_shared_info(&space, setup.shared_info) }?;
+            Ok(())
+        })?;
+        // Before the vectors and the clock, which use the blocks.
+        steps.areas(setup.vcpu_infos, &space, latch, |vcpu, area| {
+            Vcpu::new(xen, vcpu).register_vcpu_info(&space, latch, area).map(drop)
+        })?;
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        if let Some(vector) = setup.upcall_vector {
+            for vcpu in 0..setup.vcpus {
+                steps.once(|| Ok(Hvm::new(xen).set_upcall_vector(VcpuId(vcpu), vector)?))?;
+            }
+        }
+        if let Some(place) = setup.grant_table {
+            // SAFETY: `Setup::register` demands that the place is reserved. The handles that exist
+            // later borrow a `Registered`.
+            steps.once(|| Ok(unsafe { GrantTable::map_at(xen, space, place) }.map(drop)?))?;
+        }
+        // The mark comes first, so that no run times are read that Xen writes without it.
+        if !setup.runstates.is_empty() {
+            steps.once(|| match UpdateFlag::request(xen) {
+                Err(Errno::EINVAL | Errno::ENOSYS) => Ok(()),
+                flag => {
+                    self.flag = Some(flag?);
+                    Ok(())
+                }
+            })?;
+        }
+        steps.areas(setup.runstates, &space, latch, |vcpu, area| {
+            // SAFETY: the caller of `Setup::register` promises that page tables map the areas.
+            unsafe { Vcpu::new(xen, vcpu).register_runstate(latch, area) }.map(drop)
+        })?;
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        {
+            steps.areas(setup.times, &space, latch, |vcpu, area| {
+                // SAFETY: as above.
+                unsafe { Vcpu::new(xen, vcpu).register_time(area) }.map(drop)
+            })?;
+            for vcpu in (0..setup.vcpus).filter(|_| setup.periodic_timer.is_some()) {
+                let period = setup.periodic_timer.unwrap_or_default();
+                steps.once(|| Ok(Vcpu::new(xen, VcpuId(vcpu)).set_periodic_timer(period)?))?;
+            }
+        }
+        Ok(latch)
+    }
+}
+
+/// The steps of a registration, of which those that have succeeded are not repeated.
+struct Steps<'a> {
+    done: &'a mut usize,
+    next: usize,
+}
+
+impl Steps<'_> {
+    fn once(&mut self, step: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        if self.next == *self.done {
+            step()?;
+            *self.done = self.next.saturating_add(1);
+        }
+        self.next = self.next.saturating_add(1);
+        Ok(())
+    }
+
+    /// Registers the area of each vCPU by `first`, or again.
+    fn areas<T: Block>(
+        &mut self,
+        areas: &'static [Area<T>],
+        space: &impl AddressSpace,
+        latch: WidthLatch<impl Hypercall + Copy>,
+        first: impl Fn(VcpuId, &'static Area<T>) -> Result<(), RegisterError>,
+    ) -> Result<(), Error> {
+        for (area, vcpu) in areas.iter().zip(0..) {
+            self.once(|| {
+                let taken = area.is_taken();
+                Ok(if taken { area.reregister(space, latch) } else { first(VcpuId(vcpu), area) }?)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Xen refused to suspend the domain. Everything is as it was.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SuspendError<H, A> {
+    /// What is registered.
+    pub registered: Registered<H, A>,
+    /// Xen's reason.
+    pub errno: Errno,
+}
+
+/// Something was not registered.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RestoreError<H, A> {
+    /// The registration, which can be continued.
+    pub restored: Restored<H, A>,
+    /// The reason.
+    pub error: Error,
+}
+
+impl<H, A> fmt::Display for SuspendError<H, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot suspend the domain: {}", self.errno)
+    }
+}
+
+impl<H, A> fmt::Display for RestoreError<H, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot register everything: {}", self.error)
+    }
+}
+
+impl<H: fmt::Debug, A: fmt::Debug> core::error::Error for SuspendError<H, A> {}
+
+impl<H: fmt::Debug, A: fmt::Debug> core::error::Error for RestoreError<H, A> {}
