@@ -31,9 +31,7 @@ use crate::platform::Counter;
 pub struct CounterClock<C> {
     counter: C,
     frequency: u64,
-    /// Nanoseconds in a tick, times 2^shift.
-    mul: u64,
-    shift: u32,
+    tick: Tick,
     offset: TimeOffset,
 }
 
@@ -43,8 +41,7 @@ impl<C: Counter> CounterClock<C> {
     /// the rate, and for more than 10^18.
     #[must_use]
     pub fn new(counter: C, frequency: u64, offset: TimeOffset) -> Option<Self> {
-        let (mul, shift) = nanos_per_tick(frequency)?;
-        Some(Self { counter, frequency, mul, shift, offset })
+        Some(Self { counter, frequency, tick: Tick::new(frequency)?, offset })
     }
 
     /// The counter's rate in ticks a second.
@@ -74,8 +71,7 @@ impl<C: Counter> CounterClock<C> {
 
     #[inline]
     fn nanos(&self, ticks: u64) -> SystemTime {
-        let nanos = (u128::from(ticks) * u128::from(self.mul)) >> self.shift;
-        SystemTime::from_nanos((nanos as i64).wrapping_add(self.offset.nanos))
+        SystemTime::from_nanos((self.tick.nanos(ticks) as i64).wrapping_add(self.offset.nanos))
     }
 }
 
@@ -91,19 +87,29 @@ impl<C: Counter> Clock for CounterClock<C> {
     }
 }
 
-/// The factor of a counter's rate and its scale: `mul / 2^shift` nanoseconds in a tick, with as
-/// many bits as fit. `None` for a rate of 0 or more than 10^18.
-const fn nanos_per_tick(frequency: u64) -> Option<(u64, u32)> {
-    if frequency == 0 || frequency > NANOS_PER_SECOND * NANOS_PER_SECOND {
-        return None;
-    }
-    let mut shift = 64;
-    loop {
-        let mul = ((NANOS_PER_SECOND as u128) << shift) / frequency as u128;
-        if mul <= u64::MAX as u128 {
-            return Some((mul as u64, shift));
+/// The length of a tick in nanoseconds, as a fixed-point number: a reading needs two
+/// multiplications and no shift.
+#[derive(Clone, Copy, Debug)]
+struct Tick {
+    whole: u64,
+    /// The rest, times 2^64.
+    part: u64,
+}
+
+impl Tick {
+    /// `None` for a rate of 0 or more than 10^18.
+    const fn new(frequency: u64) -> Option<Self> {
+        if frequency == 0 || frequency > NANOS_PER_SECOND * NANOS_PER_SECOND {
+            return None;
         }
-        shift -= 1;
+        let rest = ((NANOS_PER_SECOND % frequency) as u128) << 64;
+        Some(Self { whole: NANOS_PER_SECOND / frequency, part: (rest / frequency as u128) as u64 })
+    }
+
+    /// Returns the nanoseconds in `ticks`, rounded down.
+    #[inline]
+    const fn nanos(self, ticks: u64) -> u128 {
+        ticks as u128 * self.whole as u128 + ((ticks as u128 * self.part as u128) >> 64)
     }
 }
 
@@ -167,10 +173,10 @@ impl TimeOffset {
     /// replaces them, as after a restore on another host.
     #[must_use]
     pub fn narrow(self, frequency: u64, before: u64, entry: SystemTime, after: u64) -> Self {
-        let Some((mul, shift)) = nanos_per_tick(frequency) else { return self };
+        let Some(tick) = Tick::new(frequency) else { return self };
         let offset = |ticks: u64| {
-            let nanos = (u128::from(ticks) * u128::from(mul)) >> shift;
-            entry.as_nanos().saturating_sub(i64::try_from(nanos).unwrap_or(i64::MAX))
+            let nanos = i64::try_from(tick.nanos(ticks)).unwrap_or(i64::MAX);
+            entry.as_nanos().saturating_sub(nanos)
         };
         let sample = Self { nanos: offset(before), least: offset(after) };
         let both =
