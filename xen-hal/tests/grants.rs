@@ -10,7 +10,7 @@ use xen_hal::grant::{
 };
 use xen_hal::hypercall::Errno;
 use xen_hal::memory::{Extent, MapSpace, MemoryError};
-use xen_hal::platform::AddressSpace;
+use xen_hal::platform::{AddressSpace, Frame};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GrantEntryV1, GrantTableV1Page};
 use xen_sim::{DomainConfig, DomainSpace, Fault, FaultRates, Guest, Hypervisor, Machine, Profile};
@@ -255,6 +255,29 @@ fn the_table_is_mapped_and_grows() {
         let last = slots.into_iter().last().unwrap();
         last.lend(page(guest, LENT), Domid(2), Access::ReadWrite).revoke().unwrap();
         assert_eq!(contents(guest, GrantRef(1535)), (0, 2, frame(guest, LENT)));
+    });
+}
+
+/// On x86 a page leaves its frame before Xen finds that it cannot be at the new one.
+#[test]
+fn a_page_that_cannot_move_stays_where_it_is() {
+    alone(|guest| {
+        let (table, memory) = (table(guest), Xen::new(guest.xen()).memory());
+        let grant = table.lend(page(guest, LENT), Domid(7), Access::ReadOnly).unwrap();
+        let (from, to) = (Frame(frame(guest, TABLE)), Frame(1 << 40));
+        let spare = Frame(frame(guest, TABLE + 1));
+        let own = MapSpace::Own;
+        // SAFETY: nothing uses the table, the frames and the spare page meanwhile.
+        let moved = unsafe { memory.move_page(MapSpace::GrantTable, 0, from, to) };
+        assert!(matches!(moved, Err(MemoryError::Physmap { .. })), "{moved:?}");
+        assert_eq!(contents(guest, grant.reference()), (5, 7, frame(guest, LENT)));
+        grant.revoke().unwrap();
+        // SAFETY: as above.
+        let moved = unsafe { memory.move_page(own, spare.0, spare, to) };
+        assert!(matches!(moved, Err(MemoryError::PageLost { .. })), "{moved:?}");
+        // SAFETY: nothing is at the frame.
+        unsafe { memory.populate_physmap([spare], Extent::PAGE) }.unwrap();
+        page(guest, TABLE + 1).copy_from(0, &[1]).unwrap();
     });
 }
 

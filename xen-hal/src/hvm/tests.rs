@@ -106,10 +106,13 @@ fn a_callback_has_no_vector_of_an_exception() {
 fn what_is_not_there_yet_is_none() {
     for word in [0, u64::MAX] {
         assert_eq!(Option::<Frame>::decode(word), Some(None));
+        assert_eq!(Option::<Port>::decode(word), Some(None));
     }
     assert_eq!(Option::<Frame>::decode(0xfeffc), Some(Some(Frame(0xfeffc))));
-    assert_eq!(Option::<Port>::decode(0), Some(None));
-    assert_eq!(Option::<Port>::decode(1 << 32), None);
+    assert_eq!(Option::<Port>::decode(7), Some(Some(Port(7))));
+    for word in [1 << 32, u64::MAX - 1] {
+        assert_eq!(Option::<Port>::decode(word), None);
+    }
 }
 
 #[test]

@@ -62,7 +62,10 @@ pub struct SizedArea {
 
 /// Implements [`ParamValue`] by an expression for each direction.
 macro_rules! values {
-    ($($(#[$attribute:meta])* $type:ty: $this:ident => $encoded:expr, $word:ident => $decoded:expr;)*) => {$(
+    ($(
+        $(#[$attribute:meta])*
+        $type:ty: $this:ident => $encoded:expr, $word:ident => $decoded:expr;
+    )*) => {$(
         $(#[$attribute])*
         impl sealed::Sealed for $type {}
 
@@ -84,14 +87,21 @@ values! {
     u64: value => value, word => Some(word);
     bool: yes => yes.into(), word => bit(word);
     // Xen has 0 for what was never set; the tools set all ones for what will be set later.
-    Option<Frame>: frame => frame.map_or(0, |frame| frame.0), word => Some((word != 0 && word != u64::MAX).then_some(Frame(word)));
-    Option<Port>: port => port.map_or(0, |port| port.0.into()), word => port(word);
+    Option<Frame>: frame => frame.map_or(0, |frame| frame.0),
+        word => Some((!is_unset(word)).then_some(Frame(word)));
+    Option<Port>: port => port.map_or(0, |port| port.0.into()),
+        word => if is_unset(word) { Some(None) } else {
+            u32::try_from(word).ok().map(|port| Some(Port(port)))
+        };
     CallbackVia: via => via.encode(), word => Self::decode(word).ok();
     HvmTimerMode: mode => mode.0, word => Some(Self(word));
     AcpiIoportsLocation: location => location.0, word => Some(Self(word));
     Altp2mMode: mode => mode.0, word => Some(Self(word));
     ShutdownReason: reason => reason.0.into(), word => u32::try_from(word).ok().map(Self);
-    FipWidth: width => fip_bytes(width), word => [Self::Automatic, Self::Four, Self::Eight].into_iter().find(|width| fip_bytes(*width) == word);
+    FipWidth: width => fip_bytes(width),
+        word => [Self::Automatic, Self::Four, Self::Eight]
+            .into_iter()
+            .find(|width| fip_bytes(*width) == word);
     GuestAddress: address => address.0, word => Some(Self(word));
     SizedArea: area => u64::from(area.size) << u32::BITS | u64::from(area.address),
         word => Some(Self { address: word as u32, size: (word >> u32::BITS) as u32 });
@@ -108,10 +118,8 @@ fn bit(word: u64) -> Option<bool> {
     }
 }
 
-/// Port 0 is none that a channel can have.
-fn port(word: u64) -> Option<Option<Port>> {
-    let port = u32::try_from(word).ok()?;
-    Some((port != 0).then_some(Port(port)))
+const fn is_unset(word: u64) -> bool {
+    word == 0 || word == u64::MAX
 }
 
 const fn fip_bytes(width: FipWidth) -> u64 {
@@ -122,15 +130,16 @@ const fn fip_bytes(width: FipWidth) -> u64 {
     }
 }
 
-macro_rules! harmless {
-    ($($type:ty),*) => {
+macro_rules! safe {
+    ($($type:ty)*) => {
         $(impl SafeParam for $type {})*
     };
 }
 
-harmless! {
-    u64, bool, Option<Frame>, Option<Port>, CallbackVia, HvmTimerMode, AcpiIoportsLocation, Altp2mMode, ShutdownReason, FipWidth, MachineCheckCapabilities
+safe! {
+    u64 bool Option<Frame> Option<Port> CallbackVia HvmTimerMode AcpiIoportsLocation Altp2mMode
+    ShutdownReason FipWidth MachineCheckCapabilities
 }
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-harmless!(ViridianFeatures);
+safe!(ViridianFeatures);

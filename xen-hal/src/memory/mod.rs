@@ -83,9 +83,22 @@ pub enum MemoryError {
         /// Xen's reason.
         errno: Errno,
     },
+    /// A page was not moved, and could not be mapped again at the frame where it was. Nothing is
+    /// at that frame.
+    #[error("{} left its frame and cannot be mapped again: {errno}", PageName(*space, *index))]
+    PageLost {
+        /// The kind of page.
+        space: MapSpace,
+        /// Which page of this kind.
+        index: u64,
+        /// Why it was not moved.
+        errno: Errno,
+    },
     /// Some pages of a batch were not mapped. The others were, and the entries say which.
     #[error("cannot map entry {first} of the batch: {errno}")]
     Batch {
+        /// The kind of pages.
+        space: MapSpace,
         /// The first entry that was not mapped, counted from 0.
         first: usize,
         /// The entry's own error, or that of the hypercall before Xen reached the entry; `ENODATA`
@@ -111,9 +124,18 @@ impl MemoryError {
     /// out to be impossible, or if Xen has no memory for its page tables. Whatever points to the
     /// old frame must not be used any more. A page of Xen's is mapped again at a possible frame by
     /// [`Memory::add_to_physmap`]; RAM of the domain ([`MapSpace::Own`]) is lost.
+    /// [`Memory::move_page`] maps the page again by itself.
+    ///
+    /// For a batch this is about any of its pages.
     #[must_use]
     pub const fn may_have_unmapped(&self) -> bool {
-        let Self::Physmap { space, errno, .. } = self else { return false };
+        let (space, errno) = match self {
+            Self::Physmap { space, errno, .. } => (space, errno),
+            // Only the first error is here.
+            Self::Batch { space, .. } => (space, &Errno::EINVAL),
+            Self::PageLost { .. } => return true,
+            _ => return false,
+        };
         let moves = !matches!(space, MapSpace::Foreign(_) | MapSpace::DeviceMemory);
         // What Xen checks before it unmaps anything.
         let refused = matches!(
@@ -134,9 +156,10 @@ impl MemoryError {
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         match self {
-            Self::Physmap { errno, .. } | Self::Batch { errno, .. } | Self::Errno(errno) => {
-                Some(*errno)
-            }
+            Self::Physmap { errno, .. }
+            | Self::PageLost { errno, .. }
+            | Self::Batch { errno, .. }
+            | Self::Errno(errno) => Some(*errno),
             Self::Partial(partial) => partial.errno,
             _ => None,
         }

@@ -128,6 +128,48 @@ impl<H: Hypercall> Memory<H> {
         add().map_err(|errno| MemoryError::Physmap { space, index, at, errno })
     }
 
+    /// Moves a page from the frame `from`, where it is mapped, to the frame `to`. If that fails,
+    /// maps it at `from` again. On Arm the page must be unmapped before: this does it.
+    ///
+    /// # Errors
+    ///
+    /// - [`MemoryError::Physmap`], with the errors of [`add_to_physmap`](Self::add_to_physmap): the
+    ///   page is at `from`.
+    /// - [`MemoryError::PageLost`]: it is at neither frame, and nothing is at `from`. This is so
+    ///   for RAM of the domain at an impossible frame, which has no name any more.
+    ///
+    /// # Safety
+    ///
+    /// Nothing is kept at the frame `to`. Nothing points to the frame `from` during the call, nor
+    /// afterwards unless the error is [`MemoryError::Physmap`].
+    pub unsafe fn move_page(
+        &self,
+        space: MapSpace,
+        index: u64,
+        from: Frame,
+        to: Frame,
+    ) -> Result<(), MemoryError> {
+        // SAFETY: the caller's obligations are the same.
+        let mut moved = unsafe { self.add_to_physmap(space, index, to) };
+        if matches!(moved, Err(MemoryError::Physmap { errno: Errno::EBUSY, .. })) {
+            // SAFETY: the caller's obligations are the same.
+            let removed = unsafe { self.remove_from_physmap(from) };
+            let at = to;
+            removed.map_err(|errno| MemoryError::Physmap { space, index, at, errno })?;
+            // SAFETY: the caller's obligations are the same.
+            moved = unsafe { self.add_to_physmap(space, index, to) };
+        } else if moved.is_err_and(|error| !error.may_have_unmapped()) {
+            return moved;
+        }
+        let Err(error) = moved else { return Ok(()) };
+        // SAFETY: the page was at this frame, so nothing else is.
+        if unsafe { self.add_to_physmap(space, index, from) }.is_ok() {
+            return Err(error);
+        }
+        let errno = error.errno().unwrap_or(Errno::EINVAL);
+        Err(MemoryError::PageLost { space, index, errno })
+    }
+
     /// Moves `count` pages of the domain from the frames that begin at `from` to those that begin
     /// at `to`. x86 only. Upstream: `XENMAPSPACE_gmfn_range`.
     ///
@@ -203,15 +245,14 @@ impl<H: Hypercall> Memory<H> {
             let before = list * BATCH;
             // SAFETY: the caller's obligations are the same.
             let answer = unsafe { self.add_list(space, entries) };
-            failure = failure.or_else(|| first_failure(before, entries));
+            failure = failure.or_else(|| first_failure(space, before, entries));
             let reached = entries.iter().take_while(|entry| entry.result.is_some()).count();
             // The results count, not the answer. If all of them are there, an error of the whole
             // undid nothing; if one is missing, a success is not one.
             if reached < entries.len() {
                 let errno = answer.err().unwrap_or(Errno::ENODATA);
-                return Err(
-                    failure.unwrap_or(MemoryError::Batch { first: before + reached, errno })
-                );
+                let first = before + reached;
+                return Err(failure.unwrap_or(MemoryError::Batch { space, first, errno }));
             }
         }
         failure.map_or(Ok(()), Err)
@@ -277,9 +318,8 @@ fn result_of(error: i32) -> Option<Result<(), Errno>> {
     }
 }
 
-fn first_failure(before: usize, entries: &[BatchEntry]) -> Option<MemoryError> {
-    entries
-        .iter()
-        .zip(before..)
-        .find_map(|(entry, first)| Some(MemoryError::Batch { first, errno: entry.result?.err()? }))
+fn first_failure(space: MapSpace, before: usize, entries: &[BatchEntry]) -> Option<MemoryError> {
+    entries.iter().zip(before..).find_map(|(entry, first)| {
+        Some(MemoryError::Batch { space, first, errno: entry.result?.err()? })
+    })
 }

@@ -91,6 +91,59 @@ mod physmap {
         }
         assert!(!failed(MapSpace::DeviceMemory, Errno::EINVAL).may_have_unmapped());
         assert!(!MemoryError::NotMapped(0).may_have_unmapped());
+        let batch = |space| MemoryError::Batch { space, first: 0, errno: Errno::EPERM };
+        assert!(batch(MapSpace::GrantTable).may_have_unmapped());
+        assert!(!batch(MapSpace::Foreign(Domid(3))).may_have_unmapped());
+    }
+
+    #[test]
+    fn a_page_that_cannot_move_is_put_back_or_reported_as_lost() {
+        let (space, index, from, to) = (MapSpace::GrantTable, 3, Frame(0x10), Frame(0x20));
+        let physmap = |errno| Err(MemoryError::Physmap { space, index, at: to, errno });
+        let lost = |errno| Err(MemoryError::PageLost { space, index, errno });
+        // The answers to the calls, each of which adds or removes (`None`) the page at a frame.
+        type Calls = &'static [(Option<Frame>, Option<Errno>)];
+        const TO: Option<Frame> = Some(Frame(0x20));
+        const FROM: Option<Frame> = Some(Frame(0x10));
+        let cases: [(Calls, Result<(), MemoryError>); 8] = [
+            (&[(TO, None)], Ok(())),
+            (&[(TO, Some(Errno::EPERM))], physmap(Errno::EPERM)),
+            (&[(TO, Some(Errno::ENOENT)), (FROM, None)], physmap(Errno::ENOENT)),
+            (&[(TO, Some(Errno::ENOMEM)), (FROM, Some(Errno::ENOMEM))], lost(Errno::ENOMEM)),
+            (&[(TO, Some(Errno::EBUSY)), (None, None), (TO, None)], Ok(())),
+            (&[(TO, Some(Errno::EBUSY)), (None, Some(Errno::ENOENT))], physmap(Errno::ENOENT)),
+            (
+                &[(TO, Some(Errno::EBUSY)), (None, None), (TO, Some(Errno::EPERM)), (FROM, None)],
+                physmap(Errno::EPERM),
+            ),
+            (
+                &[
+                    (TO, Some(Errno::EBUSY)),
+                    (None, None),
+                    (TO, Some(Errno::EPERM)),
+                    (FROM, Some(Errno::ENOMEM)),
+                ],
+                lost(Errno::EPERM),
+            ),
+        ];
+        for (calls, result) in cases {
+            let xen = calls.iter().fold(Script::new(), |xen, (at, error)| {
+                let answer = error.map_or(0, errno);
+                match at {
+                    Some(at) => xen.argument(command::AddToPhysmap, move |asked| {
+                        assert_eq!((asked.idx, asked.gpfn), (3, at.0 as XenPfn));
+                        answer
+                    }),
+                    None => xen.argument(command::RemoveFromPhysmap, move |asked| {
+                        assert_eq!(asked.gpfn, 0x10);
+                        answer
+                    }),
+                }
+            });
+            // SAFETY: the script touches no memory.
+            let moved = unsafe { Memory::new(&xen).move_page(space, index, from, to) };
+            assert_eq!(moved, result, "{calls:?}");
+        }
     }
 
     #[test]
@@ -161,7 +214,8 @@ mod batch {
         });
         let mut entries = entries(3);
         let error = add(&xen, MapSpace::Foreign(Domid(5)), &mut entries);
-        assert_eq!(error, Err(MemoryError::Batch { first: 1, errno: Errno::EINVAL }));
+        let space = MapSpace::Foreign(Domid(5));
+        assert_eq!(error, Err(MemoryError::Batch { space, first: 1, errno: Errno::EINVAL }));
         assert_eq!(
             entries.iter().map(|entry| entry.result).collect::<Vec<_>>(),
             [Some(Ok(())), Some(Err(Errno::EINVAL)), Some(Ok(()))]
@@ -170,7 +224,8 @@ mod batch {
 
     #[test]
     fn every_answer_has_its_result() {
-        let failed = |first, errno| Err(MemoryError::Batch { first, errno });
+        let space = MapSpace::GrantTable;
+        let failed = |first, errno| Err(MemoryError::Batch { space, first, errno });
         let cases = [
             // The answer to the hypercall, the errors of two entries, and what comes of it.
             (0, [0, 0], Ok(())),
@@ -210,7 +265,8 @@ mod batch {
             });
         let mut entries = entries(BATCH as u64 * 3);
         let error = add(&xen, MapSpace::GrantTable, &mut entries);
-        assert_eq!(error, Err(MemoryError::Batch { first: BATCH + 1, errno: Errno::EFAULT }));
+        let (space, first, errno) = (MapSpace::GrantTable, BATCH + 1, Errno::EFAULT);
+        assert_eq!(error, Err(MemoryError::Batch { space, first, errno }));
         assert_eq!(entries.iter().filter(|entry| entry.result == Some(Ok(()))).count(), BATCH + 1);
         assert_eq!(entries.iter().filter(|entry| entry.result.is_none()).count(), BATCH * 2 - 1);
     }

@@ -88,7 +88,8 @@ impl BootInfo {
         xen: &impl Hypercall,
         mut each: impl FnMut(u64, u64, bool),
     ) -> Result<(), Failure> {
-        let mut buffer = [MapEntry::EMPTY; 129];
+        // 20 KiB of the stack's 64.
+        let mut buffer = [MapEntry::EMPTY; MapEntry::BUFFER_LENGTH];
         let map = Memory::new(xen)
             .memory_map(&mut buffer)
             .map_err(|_| Failure::new("reading the memory map", "Xen has none"))?;
