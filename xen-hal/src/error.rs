@@ -47,6 +47,10 @@ pub enum Error {
     /// No backend was found.
     #[error(transparent)]
     Detect(#[from] DetectError),
+    /// A block device failed.
+    #[cfg(feature = "blk")]
+    #[error(transparent)]
+    Block(#[from] crate::blk::BlockError),
     /// The clock cannot be used.
     #[error(transparent)]
     Clock(#[from] UnsafePvClockError),

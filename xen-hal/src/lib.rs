@@ -51,6 +51,7 @@
 //! If Xen's answer says all there is, an error is Xen's own ([`hypercall::Errno`]); otherwise it
 //! names the culprit. This crate contains no number of Xen's ABI: all are from [`xen_pac`].
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(test)]
 extern crate std;
@@ -77,6 +78,8 @@ pub mod xenstore;
 
 pub mod prelude;
 
+#[cfg(feature = "defmt")]
+mod defmt;
 mod error;
 mod xen;
 

@@ -57,6 +57,12 @@ impl XenCpuid {
         Self::search(cpuid)
     }
 
+    /// The leaves that were found at `base`. `None` for 0.
+    #[cfg(feature = "critical-section")]
+    pub(super) const fn at(base: u32) -> Option<Self> {
+        if base == 0 { None } else { Some(Self { base }) }
+    }
+
     fn search(mut read: impl FnMut(u32) -> Registers) -> Option<Self> {
         const SIGNATURE: [u32; 3] =
             [XEN_CPUID_SIGNATURE_EBX, XEN_CPUID_SIGNATURE_ECX, XEN_CPUID_SIGNATURE_EDX];

@@ -26,7 +26,10 @@ mod address_space;
 mod arm;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod cpuid;
+#[cfg(feature = "critical-section")]
+mod critical_section;
 mod interrupts;
+mod lock;
 mod vcpu;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86;
@@ -36,7 +39,10 @@ pub use address_space::{AddressSpace, Frame, IdentityMap, PAGE_SHIFT, PAGE_SIZE}
 pub use arm::{LocalInterrupts, MpidrVcpu, VirtualCounter};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub(crate) use cpuid::cpuid;
+#[cfg(feature = "critical-section")]
+pub use critical_section::set_current_vcpu;
 pub use interrupts::Interrupts;
+pub use lock::ReentrantLock;
 pub use vcpu::{CurrentVcpu, OnlyVcpu, VcpuId};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use {

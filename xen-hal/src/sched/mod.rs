@@ -27,6 +27,8 @@
 //! }
 //! ```
 
+#[cfg(feature = "embedded-hal")]
+mod delay;
 mod wait;
 mod watchdog;
 
@@ -44,6 +46,8 @@ use xen_pac::sched::{
 use crate::clock::SystemTime;
 use crate::event::Port;
 use crate::hypercall::{Commands, Errno, Hypercall};
+#[cfg(feature = "embedded-hal")]
+pub use delay::Delay;
 pub use watchdog::Watchdog;
 
 /// Dealings with the scheduler, of the vCPU that calls.

@@ -7,8 +7,9 @@ use crate::tools::{self, Tool};
 
 const BUILD_STD: &str = "-Zbuild-std=core --target";
 
-/// The features of the HAL that only guests with devices use.
-const DRIVERS: &str = "--features xen-hal/blk";
+/// The features of the HAL.
+const FEATURES: [&str; 6] =
+    ["blk", "critical-section", "defmt", "embedded-hal", "embedded-io", "log"];
 
 /// Every step, cheap ones first.
 #[must_use]
@@ -51,7 +52,10 @@ fn sources() -> Vec<Step> {
                     "clippy --quiet --locked --all-targets --no-default-features -- -D warnings",
                 )
                 .inside("xen-hal/fuzz"),
-            ],
+            ]
+            .into_iter()
+            .chain(FEATURES.map(feature))
+            .collect(),
         ),
         step(
             "test",
@@ -206,8 +210,9 @@ fn addresses() -> Call {
 
 /// The crates for another architecture, whose constants' assertions the compiler then evaluates.
 fn cross(name: &'static str, target: &str) -> Step {
+    let features = FEATURES.map(|feature| format!("xen-hal/{feature}")).join(",");
     let check = cross_call(&format!(
-        "check {BUILD_STD} {target} --package xen-pac --package xen-hal {DRIVERS}"
+        "check {BUILD_STD} {target} --package xen-pac --package xen-hal --features {features}"
     ));
     step(
         name,
@@ -257,6 +262,11 @@ fn cross_simulator(step: Step) -> Step {
     let target = "-Zbuild-std=std,panic_unwind --target aarch64-unknown-linux-gnu";
     let check = cross_call(&format!("check {target} --package xen-sim"));
     Step { calls: step.calls.into_iter().chain([check]).collect(), ..step }
+}
+
+/// Lints the HAL with one feature alone. The tests turn on all of them.
+fn feature(name: &str) -> Call {
+    Call::cargo(&format!("clippy --quiet --package xen-hal --features {name} -- -D warnings"))
 }
 
 fn step(name: &'static str, about: &'static str, needs: &[Tool], calls: Vec<Call>) -> Step {

@@ -1,0 +1,60 @@
+//! A lock for critical sections.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::{CurrentVcpu, Interrupts};
+
+/// The lock of a critical section: one vCPU at a time holds it, with interrupts off, and can acquire
+/// it again meanwhile.
+///
+/// The feature `critical-section` implements the crate of that name by such a lock and
+/// [`LocalInterrupts`](super::LocalInterrupts). A kernel with its own [`Interrupts`] can use the
+/// lock to implement that crate itself, without the feature.
+#[derive(Debug, Default)]
+pub struct ReentrantLock {
+    /// The holder's number plus 1, or 0.
+    holder: AtomicU32,
+}
+
+/// What the release restores.
+const WERE_ON: u8 = 1;
+/// The vCPU held the lock before.
+const NESTED: u8 = 2;
+
+impl ReentrantLock {
+    /// Returns a lock that is free.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { holder: AtomicU32::new(0) }
+    }
+
+    /// Turns interrupts off and acquires the lock. Returns the state that
+    /// [`release`](Self::release) takes.
+    pub fn acquire(&self, interrupts: &impl Interrupts, current: &impl CurrentVcpu) -> u8 {
+        let were_on = u8::from(interrupts.disable()) * WERE_ON;
+        // Interrupts are off, so the number stays right.
+        let holder = current.current_vcpu().0.wrapping_add(1);
+        if self.holder.load(Ordering::Relaxed) == holder {
+            return were_on | NESTED;
+        }
+        let (acquired, failed) = (Ordering::Acquire, Ordering::Relaxed);
+        while self.holder.compare_exchange_weak(0, holder, acquired, failed).is_err() {
+            interrupts.pause();
+        }
+        were_on
+    }
+
+    /// Releases the lock, unless the vCPU held it before, and restores interrupts.
+    ///
+    /// # Safety
+    ///
+    /// `state` must be what [`acquire`](Self::acquire) returned. Each is released once, in the
+    /// reverse order, on the vCPU that acquired it.
+    pub unsafe fn release(&self, interrupts: &impl Interrupts, state: u8) {
+        if state & NESTED == 0 {
+            self.holder.store(0, Ordering::Release);
+        }
+        // SAFETY: if interrupts were on, no critical section was around the one that ends here.
+        unsafe { interrupts.restore(state & WERE_ON != 0) };
+    }
+}

@@ -1,0 +1,67 @@
+//! The delays of `embedded-hal`.
+
+use core::hint::spin_loop;
+use core::time::Duration;
+
+use embedded_hal::delay::DelayNs;
+
+use super::Sched;
+use crate::clock::Clock;
+use crate::hypercall::Hypercall;
+
+/// Shorter delays are not worth a hypercall and a switch to another vCPU.
+const SPIN: Duration = Duration::from_micros(10);
+
+/// Delays of the crate `embedded-hal`, by any [`Clock`]. The vCPU sleeps in
+/// [`Sched::poll`]; for the last few microseconds, it spins.
+///
+/// ```
+/// use embedded_hal::delay::DelayNs;
+/// use xen_hal::clock::Clock;
+/// use xen_hal::hypercall::Hypercall;
+/// use xen_hal::sched::{Delay, Sched};
+///
+/// fn settle(xen: impl Hypercall + Copy, clock: impl Clock) {
+///     Delay::new(Sched::new(xen), clock).delay_ms(5);
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Delay<H, C> {
+    sched: Sched<H>,
+    clock: C,
+}
+
+impl<H: Hypercall + Copy, C: Clock> Delay<H, C> {
+    /// Returns delays by `clock`.
+    pub const fn new(sched: Sched<H>, clock: C) -> Self {
+        Self { sched, clock }
+    }
+
+    fn delay(&self, duration: Duration) {
+        let deadline = self.clock.now() + duration;
+        loop {
+            let now = self.clock.now();
+            if now >= deadline {
+                return;
+            }
+            // A poll ends early if an event is pending. If Xen refuses it, the loop spins.
+            if now + SPIN >= deadline || self.sched.poll(&[], Some(deadline)).is_err() {
+                spin_loop();
+            }
+        }
+    }
+}
+
+impl<H: Hypercall + Copy, C: Clock> DelayNs for Delay<H, C> {
+    fn delay_ns(&mut self, ns: u32) {
+        self.delay(Duration::from_nanos(ns.into()));
+    }
+
+    fn delay_us(&mut self, us: u32) {
+        self.delay(Duration::from_micros(us.into()));
+    }
+
+    fn delay_ms(&mut self, ms: u32) {
+        self.delay(Duration::from_millis(ms.into()));
+    }
+}
