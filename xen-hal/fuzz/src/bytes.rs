@@ -7,18 +7,14 @@ use xen_pac::access::Buffer;
 use xen_pac::console_ring::XenconsInterface;
 use xen_pac::xenstore::XenstoreDomainInterface;
 
+use crate::fake::{At, clear, page};
 use crate::input::Input;
-use crate::memory::{At, Pages};
 
 /// The page that is used; there is one before it and one behind.
 const MIDDLE: usize = 1;
 
 /// More steps show nothing new, and cost time.
 const STEPS: usize = 64;
-
-thread_local! {
-    static PAGES: Pages = Pages::leak(3);
-}
 
 /// What is copied to and from: its first byte within the page, and its length.
 enum Place {
@@ -28,41 +24,37 @@ enum Place {
 
 /// Runs the target.
 pub fn run(data: &[u8]) {
-    let (input, pages) = (Input::new(data), PAGES.with(|pages| *pages));
-    pages.clear();
-    let (place, mut model) = (Place::choose(&input, pages), vec![0; PAGE_SIZE]);
+    clear();
+    let input = Input::new(data);
+    let (place, mut model) = (Place::choose(&input), vec![0; PAGE_SIZE]);
     for _ in 0..STEPS {
         match input.byte() % 4 {
             0 if input.is_empty() => break,
             0 | 1 => place.write(&input, &mut model),
-            2 => place.read(&input, &model),
+            2 => place.read(&input, &mut model),
             _ => place.atomics(&input, &mut model),
         }
     }
-    let around = [vec![0; PAGE_SIZE], model, vec![0; PAGE_SIZE]];
-    for (index, expected) in around.iter().enumerate() {
-        // SAFETY: the page is not used by anybody else any more.
-        let found = unsafe { pages.at::<[u8; PAGE_SIZE]>(index).as_ref() };
+    for (index, expected) in [&vec![0; PAGE_SIZE], &model, &vec![0; PAGE_SIZE]].iter().enumerate() {
+        // SAFETY: nothing uses the page any more.
+        let found = unsafe { page::<[u8; PAGE_SIZE]>(index).as_ref() };
         assert!(found[..] == expected[..], "page {index} is not what it should be");
     }
 }
 
 impl Place {
-    fn choose(input: &Input, pages: Pages) -> Self {
-        let page = pages.at(MIDDLE);
+    fn choose(input: &Input) -> Self {
+        // SAFETY: one handle uses the page at a time, here and below.
+        let store = unsafe { XenstoreDomainInterface::from_ptr(page(MIDDLE)) };
+        // SAFETY: as above.
+        let console = unsafe { XenconsInterface::from_ptr(page(MIDDLE)) };
         match input.byte() % 5 {
-            // SAFETY: the page is this value's alone as long as it lives.
-            0 => Self::Page(unsafe { Page::from_raw(&At(7), page) }.expect("the frame is low")),
-            // SAFETY: the page is touched by one such handle at a time, here and below.
-            1 => Self::Buffer(unsafe { XenstoreDomainInterface::from_ptr(page.cast()) }.req(), 0),
-            2 => {
-                // SAFETY: as above.
-                Self::Buffer(unsafe { XenstoreDomainInterface::from_ptr(page.cast()) }.rsp(), 1024)
-            }
             // SAFETY: as above.
-            3 => Self::Buffer(unsafe { XenconsInterface::from_ptr(page.cast()) }.input(), 0),
-            // SAFETY: as above.
-            _ => Self::Buffer(unsafe { XenconsInterface::from_ptr(page.cast()) }.output(), 1024),
+            0 => Self::Page(unsafe { Page::from_raw(&At(7), page(MIDDLE)) }.expect("a low frame")),
+            1 => Self::Buffer(store.req(), 0),
+            2 => Self::Buffer(store.rsp(), 1024),
+            3 => Self::Buffer(console.input(), 0),
+            _ => Self::Buffer(console.output(), 1024),
         }
     }
 
@@ -70,45 +62,28 @@ impl Place {
         let (offset, count, first) = (offset(input), count(input), input.byte());
         let bytes: Vec<u8> = (0..count).map(|index| first.wrapping_add(index as u8)).collect();
         let copied = match self {
-            Self::Page(page) => {
-                page.copy_from(offset, &bytes).map_err(|error| format!("{error} {error:?}"))
-            }
-            Self::Buffer(buffer, _) => {
-                buffer.copy_from(offset, &bytes).map_err(|error| format!("{error} {error:?}"))
-            }
+            Self::Page(page) => shown(page.copy_from(offset, &bytes)),
+            Self::Buffer(buffer, _) => shown(buffer.copy_from(offset, &bytes)),
         };
         let within = self.of(model, offset, count);
-        assert_eq!(
-            copied.is_ok(),
-            within.is_some(),
-            "{count} bytes written at {offset}: {copied:?}"
-        );
+        assert_eq!(copied, within.is_some(), "{count} bytes written at {offset}");
         if let Some(within) = within {
             within.copy_from_slice(&bytes);
         }
     }
 
-    fn read(&self, input: &Input, model: &[u8]) {
+    fn read(&self, input: &Input, model: &mut [u8]) {
         let (offset, count) = (offset(input), count(input));
         let mut bytes = vec![0xee; count];
         let copied = match self {
-            Self::Page(page) => {
-                page.copy_to(offset, &mut bytes).map_err(|error| format!("{error} {error:?}"))
-            }
-            Self::Buffer(buffer, _) => {
-                buffer.copy_to(offset, &mut bytes).map_err(|error| format!("{error} {error:?}"))
-            }
+            Self::Page(page) => shown(page.copy_to(offset, &mut bytes)),
+            Self::Buffer(buffer, _) => shown(buffer.copy_to(offset, &mut bytes)),
         };
-        match self.of(&mut model.to_owned(), offset, count) {
-            Some(within) => assert!(
-                copied.is_ok() && *within == bytes[..],
-                "{count} bytes read at {offset}: {copied:?}"
-            ),
-            None => assert!(
-                copied.is_err() && bytes.iter().all(|byte| *byte == 0xee),
-                "{count} bytes read at {offset}: {copied:?}"
-            ),
-        }
+        let right = match self.of(model, offset, count) {
+            Some(within) => copied && *within == bytes[..],
+            None => !copied && bytes.iter().all(|byte| *byte == 0xee),
+        };
+        assert!(right, "{count} bytes read at {offset}: {copied}");
     }
 
     /// The bytes of the model at an offset, if the place has them.
@@ -126,23 +101,24 @@ impl Place {
         macro_rules! swap {
             ($integer:ty) => {{
                 let new = value as $integer;
-                let found = page.load::<$integer>(offset).ok();
-                let found = found.map(|now| match input.byte() % 3 {
+                let found = page.load::<$integer>(offset).map(|now| match input.byte() % 3 {
                     0 => page.swap(offset, new),
                     1 => page.store(offset, new).map(|()| now),
-                    // The first changes nothing.
-                    _ => page
-                        .compare_exchange(offset, !now, new)
-                        .and_then(|refused| {
-                            assert_eq!(refused, Err(now));
-                            page.compare_exchange(offset, now, new)
-                        })
-                        .map(|old| old.expect("nothing else writes")),
+                    _ => {
+                        // The first changes nothing.
+                        assert_eq!(page.compare_exchange(offset, !now, new), Ok(Err(now)));
+                        page.compare_exchange(offset, now, new).map(|old| old.expect("unchanged"))
+                    }
                 });
-                let found = found.map(|old| old.expect("it lies there").to_ne_bytes());
-                swap_in(model, offset, &new.to_ne_bytes(), found.as_ref());
-                if found.is_none() {
-                    assert!(page.swap(offset, new).is_err() && page.store(offset, new).is_err());
+                let found = found.ok().map(|old| old.expect("it lies there").to_ne_bytes());
+                let within = self.of(model, offset, size_of::<$integer>());
+                let within = within.filter(|_| offset % size_of::<$integer>() == 0);
+                assert_eq!(within.as_deref(), found.as_ref().map(|old| &old[..]), "at {offset}");
+                match within {
+                    Some(within) => within.copy_from_slice(&new.to_ne_bytes()),
+                    None => {
+                        assert!(page.swap(offset, new).is_err() && page.store(offset, new).is_err())
+                    }
                 }
             }};
         }
@@ -155,28 +131,9 @@ impl Place {
     }
 }
 
-/// Does in the model what an atomic that may be there did in the page.
-fn swap_in<const N: usize>(
-    model: &mut [u8],
-    offset: usize,
-    new: &[u8; N],
-    found: Option<&[u8; N]>,
-) {
-    let within = offset
-        .checked_add(N)
-        .filter(|_| offset % N == 0)
-        .and_then(|end| model.get_mut(offset..end));
-    match (within, found) {
-        (Some(within), Some(old)) => {
-            assert_eq!(within, old, "{N} bytes swapped at {offset}");
-            within.copy_from_slice(new);
-        }
-        (None, None) => (),
-        (within, _) => panic!(
-            "an atomic of {N} bytes at {offset}: it {} lie there",
-            if within.is_some() { "does" } else { "does not" }
-        ),
-    }
+/// Formats the error if there is one, and returns whether there is none.
+fn shown<E: std::error::Error>(result: Result<(), E>) -> bool {
+    result.inspect_err(|error| assert!(!format!("{error} {error:?}").is_empty())).is_ok()
 }
 
 /// An offset: mostly one near the page.

@@ -2,7 +2,6 @@
 //! reading, compared with 128-bit arithmetic.
 
 use std::cell::Cell;
-use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,10 +11,12 @@ use xen_hal::clock::{
 use xen_hal::platform::Counter;
 use xen_hal::version::Features;
 use xen_pac::features::Feature;
-use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfo, VcpuTimeInfoSnapshot, raw};
+use xen_pac::shared_info::{
+    SharedInfoWallclock, VcpuTimeInfo, VcpuTimeInfoSnapshot, pvclock_flags, raw,
+};
 
+use crate::fake::{clear, meanwhile, page, step};
 use crate::input::Input;
-use crate::memory::{Pages, meanwhile, step};
 
 /// Runs the target.
 pub fn run(data: &[u8]) {
@@ -35,27 +36,19 @@ pub fn run(data: &[u8]) {
     }
 }
 
-fn clock(xen: &Xen) -> PvClock<'static, &Xen> {
-    let safe = Features::from_words([1 << Feature::HVM_SAFE_PVCLOCK.0]);
-    PvClock::new(safe, xen.block(), xen).expect("the feature is there")
-}
-
 /// Uses the clock while Xen is at work.
 fn using<T>(xen: &Rc<Xen>, use_it: impl FnOnce(&PvClock<'static, &Xen>) -> T) -> T {
-    let (clock, other) = (clock(xen), xen.clone());
+    let safe = Features::from_words([1 << Feature::HVM_SAFE_PVCLOCK.0]);
+    let clock = PvClock::new(safe, block(), &**xen).expect("the feature is there");
+    let other = xen.clone();
     let result = meanwhile(Rc::new(move || other.act()), || use_it(&clock));
-    assert!(!xen.is_writing(), "a reading ended in the middle of an update");
+    assert!(xen.next.get().is_none(), "a reading ended in the middle of an update");
     result
 }
 
 fn now(xen: &Rc<Xen>) {
     let now = using(xen, |clock| clock.now());
-    assert_eq!(
-        now.as_nanos(),
-        model::time_at(&xen.time(), xen.ticks()),
-        "the time of this block: {:?}",
-        xen.time()
-    );
+    assert_eq!(now.as_nanos(), xen.now(), "the time of this block: {:?}", xen.time);
 }
 
 /// A time line, and what it must hold.
@@ -67,8 +60,8 @@ struct Line {
 
 fn monotonic(xen: &Rc<Xen>, line: &mut Line) {
     let read = using(xen, |clock| clock.instant(&line.line)).as_nanos();
-    let now = model::time_at(&xen.time(), xen.ticks()).wrapping_add(line.offset);
-    if model::is_stable(&xen.time()) {
+    let now = xen.now().wrapping_add(line.offset);
+    if xen.time.get().flags().is_set(pvclock_flags::TSC_STABLE) {
         assert_eq!(read, now);
     } else {
         line.latest = now.max(line.latest);
@@ -84,19 +77,16 @@ fn restore(input: &Input, line: &mut Line) {
 
 fn rate(xen: &Rc<Xen>) {
     let rate = using(xen, |clock| clock.frequency());
-    let time = xen.time();
+    let time = xen.time.get();
     assert_eq!(rate, model::frequency(time.tsc_to_system_mul, time.tsc_shift));
-    assert_eq!(using(xen, |clock| clock.is_running()), xen.time().tsc_to_system_mul != 0);
+    assert_eq!(using(xen, |clock| clock.is_running()), xen.time.get().tsc_to_system_mul != 0);
 }
 
 /// The functions that are no clocks.
 fn pure(input: &Input) {
     let (ticks, mul, shift) = (input.number() as i64, input.u32(), input.byte() as i8);
-    assert_eq!(
-        scale(ticks, mul, shift),
-        model::scale(ticks, mul, shift),
-        "scale({ticks}, {mul}, {shift})"
-    );
+    let scaled = model::scale(ticks, mul, shift);
+    assert_eq!(scale(ticks, mul, shift), scaled, "scale({ticks}, {mul}, {shift})");
     assert_eq!(frequency(mul, shift), model::frequency(mul, shift), "frequency({mul}, {shift})");
 }
 
@@ -128,61 +118,40 @@ fn counter(input: &Input) {
     }
 }
 
-thread_local! {
-    static PAGE: Pages = Pages::leak(1);
+fn block() -> VcpuTimeInfo<'static> {
+    // SAFETY: the page stays, and Xen writes to it only between the accesses of the clock.
+    unsafe { VcpuTimeInfo::from_ptr(page(0)) }
 }
 
 /// The other side, and the counter.
 #[derive(Debug)]
 struct Xen {
     input: Rc<Input>,
-    page: NonNull<raw::VcpuTimeInfo>,
-    /// What the block holds, and what it is to hold when the update has ended that is under way.
+    /// The values of the last update, and those of the one that is under way.
     time: Cell<VcpuTimeInfoSnapshot>,
     next: Cell<Option<VcpuTimeInfoSnapshot>>,
+    /// What the counter was last read as.
     ticks: Cell<u64>,
 }
 
 impl Xen {
     fn new(input: &Rc<Input>) -> Rc<Self> {
-        let page = PAGE.with(|page| {
-            page.clear();
-            page.at(0)
-        });
-        let xen = Self {
-            input: input.clone(),
-            page,
-            time: Cell::new(any_time(input)),
-            next: Cell::new(None),
-            ticks: Cell::new(0),
-        };
+        clear();
+        let (time, next) = (Cell::new(any_time(input)), Cell::new(None));
+        let xen = Self { input: input.clone(), time, next, ticks: Cell::new(0) };
         xen.begin(xen.time.get());
         xen.finish();
         Rc::new(xen)
     }
 
-    fn block(&self) -> VcpuTimeInfo<'static> {
-        // SAFETY: the page stays, and this side touches it only between the accesses of the other.
-        unsafe { VcpuTimeInfo::from_ptr(self.page) }
-    }
-
-    /// The values of the last update.
-    fn time(&self) -> VcpuTimeInfoSnapshot {
-        self.time.get()
-    }
-
-    /// What the counter was last read as.
-    fn ticks(&self) -> u64 {
-        self.ticks.get()
-    }
-
-    fn is_writing(&self) -> bool {
-        self.next.get().is_some()
+    /// The time at the last reading of the counter.
+    fn now(&self) -> i64 {
+        model::time_at(&self.time.get(), self.ticks.get())
     }
 
     /// Goes on with an update, begins one, or does neither.
     fn act(&self) {
-        if self.is_writing() {
+        if self.next.get().is_some() {
             if self.input.byte() % 2 == 0 {
                 self.finish();
             }
@@ -194,8 +163,8 @@ impl Xen {
     /// The first half of an update.
     fn begin(&self, time: VcpuTimeInfoSnapshot) {
         self.version().fetch_add(1, Ordering::SeqCst);
-        // SAFETY: the block is there, and nobody is in the middle of an access.
-        let block = unsafe { &mut *self.page.as_ptr() };
+        // SAFETY: the block is there, and no access to it is under way.
+        let block = unsafe { page::<raw::VcpuTimeInfo>(0).as_mut() };
         (block.tsc_timestamp, block.tsc_shift, block.flags) =
             (time.tsc_timestamp, time.tsc_shift, time.flags);
         self.next.set(Some(time));
@@ -205,15 +174,15 @@ impl Xen {
     fn finish(&self) {
         let Some(time) = self.next.take() else { return };
         // SAFETY: as above.
-        let block = unsafe { &mut *self.page.as_ptr() };
+        let block = unsafe { page::<raw::VcpuTimeInfo>(0).as_mut() };
         (block.system_time, block.tsc_to_system_mul) = (time.system_time, time.tsc_to_system_mul);
         self.version().fetch_add(1, Ordering::SeqCst);
         self.time.set(time);
     }
 
     fn version(&self) -> &AtomicU32 {
-        // SAFETY: the page is valid, and the version is its first word.
-        unsafe { self.page.cast().as_ref() }
+        // SAFETY: the page stays, and the version is its first word.
+        unsafe { page(0).as_ref() }
     }
 }
 
@@ -247,13 +216,9 @@ impl Counter for Fixed {
 
 /// What the clocks compute, in 128 bits and as the headers define it.
 mod model {
-    use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfoSnapshot, pvclock_flags};
+    use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfoSnapshot};
 
     const NANOS_PER_SECOND: u128 = 1_000_000_000;
-
-    pub(super) fn is_stable(time: &VcpuTimeInfoSnapshot) -> bool {
-        time.flags().is_set(pvclock_flags::TSC_STABLE)
-    }
 
     pub(super) fn time_at(time: &VcpuTimeInfoSnapshot, ticks: u64) -> i64 {
         let since = (i128::from(ticks) - i128::from(time.tsc_timestamp)) as i64;

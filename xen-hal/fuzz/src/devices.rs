@@ -4,13 +4,14 @@
 //! Nothing panics, every result can be shown, and every wait ends when the caller's patience does.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::{Debug, Display};
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use xen_hal::console::Console;
 use xen_hal::event::Port;
 use xen_hal::grant::PageMemory;
-use xen_hal::hypercall::Hypercall;
 use xen_hal::ring::{BackRing, FrontRing, Protocol, RingPage, YieldWait};
 use xen_hal::start_info::StartInfo;
 use xen_hal::xenbus::{Frontend, ShutdownControl, Step};
@@ -22,6 +23,7 @@ use xen_pac::hypercall::HypercallNr;
 use xen_pac::start_info::XEN_HVM_START_MAGIC_VALUE;
 use xen_pac::xenstore::{XenbusState, XenstoreDomainInterface, XsdSockmsgType};
 
+use crate::fake::{Fake, clear, page};
 use crate::input::Input;
 
 /// More steps show nothing new, and cost time.
@@ -31,37 +33,27 @@ const ATTEMPTS: u32 = 40;
 const PORT: Port = Port(1);
 const WORDS: usize = 1024;
 
-thread_local! {
-    static PAGE: NonNull<PageMemory> = NonNull::from(Box::leak(Box::new(PageMemory::new())));
-}
-
 /// The shared page, which the input may change at any time.
 #[derive(Clone, Copy)]
-struct Page(NonNull<PageMemory>);
+struct Page;
 
-// SAFETY: the page is leaked, and used by one owner at a time on one thread.
+// SAFETY: the page is allocated for ever, and used by one owner at a time on one thread.
 unsafe impl RingPage for Page {
     fn page(&self) -> NonNull<PageMemory> {
-        self.0
+        page(0)
     }
 }
 
 impl Page {
-    fn clear() -> Self {
-        let page = Self(PAGE.with(|page| *page));
-        (0..WORDS).for_each(|word| page.word(word).store(0, Ordering::Relaxed));
-        page
-    }
-
-    fn word(&self, index: usize) -> &AtomicU32 {
-        // SAFETY: the index is below the number of words.
-        let word = unsafe { self.0.cast::<AtomicU32>().add(index % WORDS) };
+    fn word(self, index: usize) -> &'static AtomicU32 {
+        // SAFETY: the index is below the number of words of a page.
+        let word = unsafe { page::<AtomicU32>(0).add(index % WORDS) };
         // SAFETY: the page is never freed, and all of it is accessed by atomics.
         unsafe { word.as_ref() }
     }
 
     /// Changes some words of the page, often those at `indices`.
-    fn scribble(&self, input: &Input, indices: &[usize]) {
+    fn scribble(self, input: &Input, indices: &[usize]) {
         for _ in 0..input.below(4) {
             let word = match input.below(4) {
                 0 => usize::from(input.u16()),
@@ -76,13 +68,22 @@ impl Page {
 
 /// A hypervisor that knows notifications, and has the peer act at each yield.
 struct Xen<'a> {
-    peer: RefCell<Box<dyn FnMut() + 'a>>,
-    yields: Cell<u32>,
+    fake: Fake<'a>,
+    yields: Rc<Cell<u32>>,
 }
 
 impl<'a> Xen<'a> {
     fn new(peer: impl FnMut() + 'a) -> Self {
-        Self { peer: RefCell::new(Box::new(peer)), yields: Cell::new(0) }
+        let (yields, peer) = (Rc::new(Cell::new(0)), RefCell::new(peer));
+        let count = yields.clone();
+        let fake = Fake(Box::new(move |number, _| {
+            if number == HypercallNr::SCHED_OP.0 {
+                count.set(count.get() + 1);
+                (peer.borrow_mut())();
+            }
+            0
+        }));
+        Self { fake, yields }
     }
 
     /// What `work` results in, after at most as many yields as `operations` that wait.
@@ -90,27 +91,15 @@ impl<'a> Xen<'a> {
         let before = self.yields.get();
         let result = work();
         let waited = self.yields.get() - before;
-        assert!(
-            waited <= operations * (ATTEMPTS + 1),
-            "{waited} yields in {operations} operations"
-        );
+        let limit = operations * (ATTEMPTS + 1);
+        assert!(waited <= limit, "{waited} yields in {operations} operations");
         result
-    }
-}
-
-// SAFETY: it touches no memory but by the peer, which owns what it changes.
-unsafe impl Hypercall for Xen<'_> {
-    unsafe fn call5(&self, number: u32, _: usize, _: usize, _: usize, _: usize, _: usize) -> isize {
-        if number == HypercallNr::SCHED_OP.0 {
-            self.yields.set(self.yields.get() + 1);
-            (self.peer.borrow_mut())();
-        }
-        0
     }
 }
 
 /// Runs the target.
 pub fn run(data: &[u8]) {
+    clear();
     let input = Input::new(data);
     match input.below(5) {
         0 => start_info(&input),
@@ -121,7 +110,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-fn shown<T: std::fmt::Debug, E: std::fmt::Display>(result: &Result<T, E>) -> bool {
+fn shown<T: Debug, E: Display>(result: &Result<T, E>) -> bool {
     match result {
         Ok(value) => !format!("{value:?}").is_empty(),
         Err(error) => format!("{error}").is_empty(),
@@ -130,10 +119,7 @@ fn shown<T: std::fmt::Debug, E: std::fmt::Display>(result: &Result<T, E>) -> boo
 
 fn start_info(input: &Input) {
     const BASE: u64 = 0x1000;
-    let mut image = vec![0; 1 + usize::from(input.byte())];
-    for byte in &mut image {
-        *byte = input.byte();
-    }
+    let mut image: Vec<u8> = (0..1 + u16::from(input.byte())).map(|_| input.byte()).collect();
     if input.below(4) > 0 && image.len() >= 4 {
         image[..4].copy_from_slice(&XEN_HVM_START_MAGIC_VALUE.to_le_bytes());
     }
@@ -146,8 +132,8 @@ fn start_info(input: &Input) {
     shown(&info.command_line());
     let _ = (info.version(), info.rsdp(), format!("{info:?}"));
     for module in info.modules().into_iter().flatten() {
-        if module.data().is_ok_and(|data| data.len() as u64 != module.size()) {
-            panic!("a module of {} bytes has others", module.size());
+        if let Ok(data) = module.data() {
+            assert_eq!(data.len() as u64, module.size());
         }
         shown(&module.command_line());
     }
@@ -165,9 +151,8 @@ impl Protocol for Blkif {
 
 /// Both ends; the input writes to the page behind their backs.
 fn ring(input: &Input) {
-    let page = Page::clear();
-    let mut front: FrontRing<Page, Blkif> = FrontRing::new(page);
-    let mut back: BackRing<Page, Blkif> = BackRing::new(page);
+    let mut front: FrontRing<Page, Blkif> = FrontRing::new(Page);
+    let mut back: BackRing<Page, Blkif> = BackRing::new(Page);
     let (mut pushed, mut published, mut popped) = (0_usize, 0, 0);
     let (mut taken, mut answered) = (0_usize, 0);
     for _ in 0..STEPS {
@@ -183,7 +168,7 @@ fn ring(input: &Input) {
             5 => answered += usize::from(back.push(&BlkifResponse::ZEROED).is_ok()),
             6 => _ = back.publish(),
             7 => _ = back.rearm(),
-            _ => page.scribble(input, &[0, 1, 2, 3]),
+            _ => Page.scribble(input, &[0, 1, 2, 3]),
         }
         assert!(popped <= published && front.outstanding() == pushed - popped);
         assert!(answered <= taken && back.outstanding() == taken - answered);
@@ -192,12 +177,11 @@ fn ring(input: &Input) {
 }
 
 fn console(input: &Input) {
-    let page = Page::clear();
-    let xen = Xen::new(|| page.scribble(input, &[768, 769, 770, 771]));
+    let xen = Xen::new(|| Page.scribble(input, &[768, 769, 770, 771]));
     // SAFETY: the page is used by this console, and by the peer as words.
-    let ring = unsafe { XenconsInterface::from_ptr(page.0.cast()) };
-    let wait = YieldWait::new(&xen).attempts(ATTEMPTS);
-    let mut console = Console::over_ring(&xen, ring, PORT).with_wait(wait);
+    let ring = unsafe { XenconsInterface::from_ptr(page(0)) };
+    let wait = YieldWait::new(&xen.fake).attempts(ATTEMPTS);
+    let mut console = Console::over_ring(&xen.fake, ring, PORT).with_wait(wait);
     let mut bytes = [0; 1500];
     for _ in 0..STEPS {
         let length = usize::from(input.u16()) % bytes.len();
@@ -208,15 +192,15 @@ fn console(input: &Input) {
             2 => assert!(console.try_read(&mut bytes[..length]).is_ok_and(|count| count <= length)),
             3 => _ = xen.patiently(1, || console.read(&mut bytes[..length])),
             4 => _ = xen.patiently(1, || console.flush()),
-            _ => page.scribble(input, &[768, 769, 770, 771]),
+            _ => Page.scribble(input, &[768, 769, 770, 771]),
         }
     }
 }
 
 /// A server that reads every request, and answers what the input says.
-fn server<'a>(page: Page, input: &'a Input) -> impl FnMut() + 'a {
+fn server(input: &Input) -> impl FnMut() {
     // SAFETY: the page is used by one store, and by this server on the same thread.
-    let ring = unsafe { XenstoreDomainInterface::from_ptr(page.0.cast()) };
+    let ring = unsafe { XenstoreDomainInterface::from_ptr(page(0)) };
     let mut last = 0;
     move || {
         let asked = ring.req_prod().other_side().load();
@@ -225,9 +209,9 @@ fn server<'a>(page: Page, input: &'a Input) -> impl FnMut() + 'a {
             let mut header = [0; 16];
             let at = asked.wrapping_sub(unread);
             if ring.req().copy_to_wrapping(at, &mut header).is_ok() {
-                last = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
-                let kind = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]);
-                answer(ring, input, kind, last);
+                let word = |at| u32::from_ne_bytes(std::array::from_fn(|byte| header[at + byte]));
+                last = word(4);
+                answer(ring, input, word(0), last);
             }
         }
         if input.below(8) > 0 {
@@ -236,7 +220,7 @@ fn server<'a>(page: Page, input: &'a Input) -> impl FnMut() + 'a {
         match input.below(6) {
             0 => answer(ring, input, input.byte().into(), last),
             1 => answer(ring, input, XsdSockmsgType::WATCH_EVENT.0, 0),
-            2 => page.scribble(input, &[512, 513, 514, 515, 516, 517]),
+            2 => Page.scribble(input, &[512, 513, 514, 515, 516, 517]),
             _ => {}
         }
     }
@@ -244,28 +228,14 @@ fn server<'a>(page: Page, input: &'a Input) -> impl FnMut() + 'a {
 
 /// Sends a message, mostly one that is right.
 fn answer(ring: XenstoreDomainInterface<'_>, input: &Input, kind: u32, id: u32) {
-    let texts: [&[u8]; 12] = [
-        b"OK\0",
-        b"ENOENT\0",
-        b"1",
-        b"2",
-        b"4",
-        b"6",
-        b"/local/domain/0/backend/vbd/1/1",
-        b"",
-        b"EAGAIN\0",
-        b"7\0",
-        b"a\0b\0",
-        b"poweroff",
-    ];
+    let backend = b"/local/domain/0/backend/vbd/1/1";
+    let [ok, none, again]: [&[u8]; 3] = [b"OK\0", b"ENOENT\0", b"EAGAIN\0"];
+    let texts: [&[u8]; 12] =
+        [ok, none, b"1", b"2", b"4", b"6", backend, b"", again, b"7\0", b"a\0b\0", b"poweroff"];
     let choice = input.below(16);
-    let own;
     let payload = match texts.get(choice) {
-        Some(text) => *text,
-        None => {
-            own = input.bytes(usize::from(input.byte())).to_vec();
-            &own
-        }
+        Some(text) => text,
+        None => input.bytes(input.byte().into()),
     };
     let refuses = matches!(choice, 1 | 8) && input.below(4) > 0;
     let kind = if refuses { XsdSockmsgType::ERROR.0 } else { kind };
@@ -279,14 +249,13 @@ fn answer(ring: XenstoreDomainInterface<'_>, input: &Input, kind: u32, id: u32) 
 }
 
 /// Runs `work` with a store whose server is the input.
-fn with_store(input: &Input, work: impl FnOnce(&Xen<'_>, &mut Store<'_, &Xen<'_>>)) {
-    let page = Page::clear();
-    let xen = Xen::new(server(page, input));
+fn with_store(input: &Input, work: impl FnOnce(&Xen<'_>, &mut Store<'_, &Fake<'_>>)) {
+    let xen = Xen::new(server(input));
     let mut storage = vec![0; 16 + 24 * usize::from(input.byte())];
     // SAFETY: the page is used by this store, and by the server on the same thread.
-    let ring = unsafe { XenstoreDomainInterface::from_ptr(page.0.cast()) };
-    let wait = YieldWait::new(&xen).attempts(ATTEMPTS);
-    let mut store = Store::over_ring(&xen, ring, PORT, &mut storage).with_wait(wait);
+    let ring = unsafe { XenstoreDomainInterface::from_ptr(page(0)) };
+    let wait = YieldWait::new(&xen.fake).attempts(ATTEMPTS);
+    let mut store = Store::over_ring(&xen.fake, ring, PORT, &mut storage).with_wait(wait);
     work(&xen, &mut store);
 }
 
@@ -301,29 +270,19 @@ fn xenstore(input: &Input) {
                 1 => _ = xen.patiently(2, || shown(&store.write("a", &buffer[..]))),
                 2 => _ = xen.patiently(2, || store.read_number::<u16>("a")),
                 3 => _ = xen.patiently(20, || shown(&store.directory("a", buffer))),
-                4 => {
-                    _ = xen.patiently(2, || {
-                        store.permissions("a", buffer).map(|list| {
-                            list.for_each(|entry| {
-                                shown(&entry);
-                            })
-                        })
-                    })
-                }
+                4 => xen.patiently(2, || {
+                    let list = store.permissions("a", buffer).into_iter().flatten();
+                    list.for_each(|entry| _ = shown(&entry));
+                }),
                 5 => _ = xen.patiently(2, || store.watch("a", "t")),
                 6 => _ = xen.patiently(2, || store.unwatch("a", "t")),
                 7 => _ = xen.patiently(32 * 6, || store.transaction(|tree| tree.write("a", "1"))),
-                8 => ids.extend(
-                    xen.patiently(1, || store.submit(XsdSockmsgType::READ, &[b"a\0"]).ok()),
-                ),
-                9 => {
-                    if let Some(id) = ids.pop() {
-                        shown(&store.answer(id, buffer));
-                    }
+                8 => {
+                    let read = || store.submit(XsdSockmsgType::READ, &[b"a\0"]).ok();
+                    ids.extend(xen.patiently(1, read));
                 }
-                10 => {
-                    shown(&store.event(buffer));
-                }
+                9 => _ = ids.pop().map(|id| shown(&store.answer(id, buffer))),
+                10 => _ = shown(&store.event(buffer)),
                 11 => _ = xen.patiently(2, || store.domain_path(Domid(1), buffer).is_ok()),
                 _ => _ = xen.patiently(1, || store.reconnect()),
             }

@@ -3,45 +3,34 @@
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::ptr::NonNull;
 use std::sync::atomic::Ordering::SeqCst;
 
 use xen_hal::event::{AllPorts, Drain, Events, Port, PortFilter, PortSet, ScanCursor, TwoLevel};
-use xen_hal::hypercall::Hypercall;
 use xen_pac::access::Bits;
 use xen_pac::command::Command;
-use xen_pac::event_channel::{EvtchnUnmask, command};
-use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
+use xen_pac::event_channel::{EvtchnUnmask, command::Unmask};
+use xen_pac::shared_info::{SharedInfo, VcpuInfo};
 
+use crate::fake::{Fake, clear, page};
 use crate::input::Input;
-use crate::memory::Pages;
-
-thread_local! {
-    static PAGE: Pages = Pages::leak(1);
-}
 
 /// Runs the target.
 pub fn run(data: &[u8]) {
+    clear();
     let input = Input::new(data);
-    let page = PAGE.with(|page| *page);
-    page.clear();
-    let domain = Domain::new(&input, page.at(0));
+    let domain = Domain::new(&input);
     let cursor = domain.cursor();
     domain.fill();
     loop {
         let at_rest = input.is_empty();
-        domain.begin();
-        let progress =
-            TwoLevel::new(domain.shared)
-                .dispatch(domain.vcpu, &domain.own, &cursor, |port| domain.handle(port));
-        domain.check(progress);
-        match progress {
+        domain.order.borrow_mut().begin();
+        let drain =
+            domain.bitmaps.dispatch(domain.vcpu, &domain.own, &cursor, |port| domain.handle(port));
+        domain.check(drain);
+        match drain {
             Drain::Finished if at_rest => return,
             Drain::Finished => domain.fill(),
-            Drain::Unfinished => assert!(
-                !at_rest,
-                "nobody stopped the dispatcher, nothing came, and something is left"
-            ),
+            Drain::Unfinished => assert!(!at_rest, "no handler broke off, and something is left"),
         }
     }
 }
@@ -52,6 +41,7 @@ const ACTIONS: usize = 3;
 struct Domain<'i> {
     input: &'i Input,
     shared: SharedInfo<'static>,
+    bitmaps: TwoLevel<'static>,
     vcpu: VcpuInfo<'static>,
     own: PortSet,
     model: RefCell<Model>,
@@ -59,18 +49,13 @@ struct Domain<'i> {
 }
 
 impl<'i> Domain<'i> {
-    fn new(input: &'i Input, page: NonNull<raw::SharedInfo>) -> Self {
-        // SAFETY: the page stays, and is touched by handles alone.
-        let shared = unsafe { SharedInfo::from_ptr(page) };
+    fn new(input: &'i Input) -> Self {
+        // SAFETY: the page stays, and is accessed by handles alone.
+        let shared = unsafe { SharedInfo::from_ptr(page(0)) };
         let vcpu = shared.vcpu_info(0).expect("vCPU 0 has its block here");
-        Self {
-            input,
-            shared,
-            vcpu,
-            own: PortSet::new(),
-            model: RefCell::default(),
-            order: RefCell::default(),
-        }
+        let (bitmaps, own) = (TwoLevel::new(shared), PortSet::new());
+        let (model, order) = (RefCell::default(), RefCell::default());
+        Self { input, shared, bitmaps, vcpu, own, model, order }
     }
 
     /// A cursor somewhere: behind the port that was handled last.
@@ -79,82 +64,62 @@ impl<'i> Domain<'i> {
         if self.input.byte() % 2 != 0 {
             let port = self.port();
             self.raise(port);
-            let progress =
-                TwoLevel::new(self.shared).dispatch(self.vcpu, &AllPorts, &cursor, |handled| {
-                    assert_eq!(handled, port);
-                    self.model.borrow_mut().pending.set(port, false);
-                    self.order.borrow_mut().handle(port);
-                    ControlFlow::Continue(())
-                });
-            assert_eq!(progress, Drain::Finished);
+            let drain = self.bitmaps.dispatch(self.vcpu, &AllPorts, &cursor, |handled| {
+                assert_eq!(handled, port);
+                set(&mut self.model.borrow_mut().pending, port, false);
+                self.order.borrow_mut().handle(port);
+                ControlFlow::Continue(())
+            });
+            assert_eq!(drain, Drain::Finished);
         }
         cursor
     }
 
-    /// Sets bits here and there, and tells the vCPU of them, or of others.
+    /// Sets bits here and there, and announces them to the vCPU, or others.
     fn fill(&self) {
         loop {
-            let choice = self.input.byte() % 8;
-            match choice {
+            let (choice, port) = match self.input.byte() % 8 {
                 0 => break,
-                1..=3 => self.put(choice, |bitmap, port| _ = bitmap.set(port, true)),
-                4..=6 => {
-                    let bits = self.input.number();
-                    self.put(choice - 3, |bitmap, port| bitmap.0[word(port)] ^= bits);
-                }
+                choice => (choice, self.port()),
+            };
+            let mut model = self.model.borrow_mut();
+            let bitmap = match choice % 3 {
+                1 => &mut model.pending,
+                2 => &mut model.mask,
+                _ => &mut model.own,
+            };
+            match choice {
+                1..=3 => _ = set(bitmap, port, true),
+                4..=6 => bitmap[word(port)] ^= self.input.number(),
                 _ => {
-                    let port = self.port();
-                    self.model.borrow_mut().own.set(port, true);
+                    set(&mut model.own, port, true);
+                    drop(model);
                     self.raise(port);
                 }
             }
         }
-        let selector =
-            if self.input.byte() % 2 == 0 { self.words_with_events() } else { self.input.number() };
-        // Of the words that were told of earlier nothing is left, and what was put there now is
-        // another matter.
-        self.model.borrow_mut().selected =
-            selector | self.vcpu.evtchn_pending_sel().fetch_or(selector, SeqCst);
-        self.vcpu.evtchn_upcall_pending().fetch_or(self.input.byte(), SeqCst);
-        self.write();
-    }
-
-    fn put(&self, which: u8, change: impl Fn(&mut Bitmap, Port)) {
-        let port = self.port();
         let mut model = self.model.borrow_mut();
-        let bitmap = match which {
-            1 => &mut model.pending,
-            2 => &mut model.mask,
-            _ => &mut model.own,
+        let words = (0..WORDS).filter(|index| model.pending[*index] != 0);
+        let selector = if self.input.byte() % 2 == 0 {
+            words.map(|index| 1 << index).sum()
+        } else {
+            self.input.number()
         };
-        change(bitmap, port);
-    }
-
-    fn words_with_events(&self) -> u64 {
-        (0..WORDS)
-            .filter(|index| self.model.borrow().pending.0[*index] != 0)
-            .map(|index| 1 << index)
-            .sum()
-    }
-
-    /// Brings the model's bitmaps into memory.
-    fn write(&self) {
-        let model = self.model.borrow();
+        // No word that was selected earlier still has an event, apart from those set above, of
+        // which the vCPU was not told.
+        model.selected = selector | self.vcpu.evtchn_pending_sel().fetch_or(selector, SeqCst);
+        self.vcpu.evtchn_upcall_pending().fetch_or(self.input.byte(), SeqCst);
         for index in 0..WORDS {
-            self.pending(index).swap(model.pending.0[index], SeqCst);
-            self.mask(index).swap(model.mask.0[index], SeqCst);
-        }
-        // Few of the ports differ, and to change one takes an atomic operation.
-        for index in (0..WORDS).filter(|index| self.own.word(*index) != model.own.0[*index]) {
-            for port in (0..64).map(|bit| Port(index as u32 * 64 + bit)) {
-                let _ =
-                    if model.own.has(port) { self.own.insert(port) } else { self.own.remove(port) };
+            self.pending(index).swap(model.pending[index], SeqCst);
+            self.mask(index).swap(model.mask[index], SeqCst);
+            // Few of the ports differ, and to change one takes an atomic operation.
+            if self.own.word(index) != model.own[index] {
+                for port in (0..64).map(|bit| Port(index as u32 * 64 + bit)) {
+                    let own = has(&model.own, port);
+                    let _ = if own { self.own.insert(port) } else { self.own.remove(port) };
+                }
             }
         }
-    }
-
-    fn begin(&self) {
-        self.order.borrow_mut().begin();
     }
 
     /// The handler of every port.
@@ -162,46 +127,55 @@ impl<'i> Domain<'i> {
         self.model.borrow_mut().take(port);
         self.order.borrow_mut().handle(port);
         for _ in 0..ACTIONS {
-            match self.input.byte() % 8 {
+            let choice = self.input.byte() % 8;
+            let other = if (2..7).contains(&choice) { self.port() } else { port };
+            match choice {
                 0 => break,
                 1 => return ControlFlow::Break(()),
-                2 => self.do_mask(self.port()),
-                3 => self.do_unmask(self.port()),
-                4 => self.raise(self.port()),
-                5 => self.disown(self.port()),
-                6 => self.do_clear(self.port()),
-                _ => self.raise(port),
+                2 => {
+                    let before = self.bitmaps.mask(other);
+                    assert_eq!(before, set(&mut self.model.borrow_mut().mask, other, true));
+                }
+                3 => self.unmask(other),
+                5 => {
+                    let before = self.own.remove(other);
+                    assert_eq!(before, set(&mut self.model.borrow_mut().own, other, false));
+                }
+                6 => {
+                    let before = self.bitmaps.clear(other);
+                    assert_eq!(before, set(&mut self.model.borrow_mut().pending, other, false));
+                }
+                _ => self.raise(other),
             }
         }
         ControlFlow::Continue(())
     }
 
-    fn do_mask(&self, port: Port) {
-        let before = TwoLevel::new(self.shared).mask(port);
-        assert_eq!(before, self.model.borrow_mut().mask.set(port, true));
-    }
-
-    fn do_unmask(&self, port: Port) {
-        TwoLevel::new(self.shared)
-            .unmask(Events::new(self), port, &self.own)
-            .expect("the domain may have the port");
-        self.model.borrow_mut().mask.set(port, false);
-    }
-
-    fn do_clear(&self, port: Port) {
-        let before = TwoLevel::new(self.shared).clear(port);
-        assert_eq!(before, self.model.borrow_mut().pending.set(port, false));
-    }
-
-    fn disown(&self, port: Port) {
-        assert_eq!(self.own.remove(port), self.model.borrow_mut().own.set(port, false));
+    /// Unmasks a port. Xen announces the event of one that was masked.
+    fn unmask(&self, port: Port) {
+        let xen = Fake(Box::new(|number, arguments| {
+            let command = (Unmask::HYPERCALL.0, Unmask::NUMBER as usize);
+            assert_eq!((number, arguments[0]), command);
+            // SAFETY: the command was given with its argument, which is borrowed for the call.
+            let argument: &EvtchnUnmask =
+                unsafe { &*std::ptr::with_exposed_provenance(arguments[1]) };
+            let port = Port(argument.port);
+            let masked = self.mask(word(port)).fetch_and(!bit(port), SeqCst) & bit(port) != 0;
+            if masked && self.pending(word(port)).load(SeqCst) & bit(port) != 0 {
+                self.select(port);
+            }
+            0
+        }));
+        let unmasked = self.bitmaps.unmask(Events::new(&xen), port, &self.own);
+        unmasked.expect("the domain may have the port");
+        set(&mut self.model.borrow_mut().mask, port, false);
     }
 
     /// What Xen does for an event.
     fn raise(&self, port: Port) {
-        self.model.borrow_mut().pending.set(port, true);
+        set(&mut self.model.borrow_mut().pending, port, true);
         if self.pending(word(port)).fetch_or(bit(port), SeqCst) & bit(port) == 0
-            && !self.model.borrow().mask.has(port)
+            && !has(&self.model.borrow().mask, port)
         {
             self.select(port);
         }
@@ -214,28 +188,14 @@ impl<'i> Domain<'i> {
     }
 
     /// What has to hold after a dispatch.
-    fn check(&self, progress: Drain) {
+    fn check(&self, drain: Drain) {
         let model = self.model.borrow();
-        let (selector, upcall) = (
-            self.vcpu.evtchn_pending_sel().load(SeqCst),
-            self.vcpu.evtchn_upcall_pending().load(SeqCst),
-        );
-        assert_eq!(
-            progress == Drain::Finished,
-            upcall == 0,
-            "{progress:?} with the upcall {upcall}"
-        );
+        let selector = self.vcpu.evtchn_pending_sel().load(SeqCst);
+        let upcall = self.vcpu.evtchn_upcall_pending().load(SeqCst);
+        assert_eq!(drain == Drain::Finished, upcall == 0, "{drain:?} with the upcall {upcall}");
         for index in 0..WORDS {
-            assert_eq!(
-                self.pending(index).load(SeqCst),
-                model.pending.0[index],
-                "the events of word {index}"
-            );
-            assert_eq!(
-                self.mask(index).load(SeqCst),
-                model.mask.0[index],
-                "the masks of word {index}"
-            );
+            let found = (self.pending(index).load(SeqCst), self.mask(index).load(SeqCst));
+            assert_eq!(found, (model.pending[index], model.mask[index]), "word {index}");
             let left = if model.selected >> index & 1 != 0 { model.due(index) } else { 0 };
             assert!(
                 left == 0 || upcall != 0 && selector >> index & 1 != 0,
@@ -255,25 +215,6 @@ impl<'i> Domain<'i> {
     fn mask(&self, index: usize) -> Bits<'static, u64> {
         self.shared.evtchn_mask(index).expect("it is below the count")
     }
-
-    /// What Xen does to unmask a port: it tells of the event of one that was masked.
-    fn unmask(&self, argument: &EvtchnUnmask) -> isize {
-        let port = Port(argument.port);
-        let masked = self.mask(word(port)).fetch_and(!bit(port), SeqCst) & bit(port) != 0;
-        if masked && self.pending(word(port)).load(SeqCst) & bit(port) != 0 {
-            self.select(port);
-        }
-        0
-    }
-}
-
-// SAFETY: it does what Xen does for the only command that it is given.
-unsafe impl Hypercall for Domain<'_> {
-    unsafe fn call5(&self, number: u32, a: usize, b: usize, _: usize, _: usize, _: usize) -> isize {
-        assert_eq!((number, a), (command::Unmask::HYPERCALL.0, command::Unmask::NUMBER as usize));
-        // SAFETY: the command was given with its argument, which is borrowed for the call.
-        self.unmask(unsafe { &*std::ptr::with_exposed_provenance(b) })
-    }
 }
 
 /// Words in a bitmap.
@@ -282,19 +223,36 @@ const WORDS: usize = 64;
 /// How often one dispatch may go over the ports.
 const PASSES: u32 = 4;
 
-/// A bit for each port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bitmap([u64; WORDS]);
-
-/// Which ports have an event, which are masked, and which are this vCPU's.
-#[derive(Debug, Default)]
+/// Which ports have an event, which are masked, and which are this vCPU's: a bit for each port.
+#[derive(Debug)]
 struct Model {
-    pending: Bitmap,
-    mask: Bitmap,
-    own: Bitmap,
-    /// The words of which the vCPU was told since the last filling: there is no duty to look at
-    /// others.
+    pending: [u64; WORDS],
+    mask: [u64; WORDS],
+    own: [u64; WORDS],
+    /// The words of which the vCPU was told since the last filling. It need not look at others.
     selected: u64,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { pending: [0; WORDS], mask: [0; WORDS], own: [0; WORDS], selected: 0 }
+    }
+}
+
+impl Model {
+    /// The ports of a word that have to be handled.
+    fn due(&self, word: usize) -> u64 {
+        self.pending[word] & !self.mask[word] & self.own[word]
+    }
+
+    /// A handler is called: only for a port that has an event, which it then has no longer.
+    fn take(&mut self, port: Port) {
+        assert!(has(&self.pending, port), "port {port} had no event");
+        assert!(!has(&self.mask, port), "port {port} is masked");
+        assert!(has(&self.own, port), "port {port} is another vCPU's");
+        assert!(self.selected >> word(port) & 1 != 0, "the vCPU was not told of port {port}");
+        set(&mut self.pending, port, false);
+    }
 }
 
 /// The order in which a dispatch handles ports, and how many passes that takes.
@@ -304,41 +262,6 @@ struct Order {
     /// Where the present pass began.
     first: u32,
     last: Option<u32>,
-}
-
-impl Default for Bitmap {
-    fn default() -> Self {
-        Self([0; WORDS])
-    }
-}
-
-impl Bitmap {
-    fn has(&self, port: Port) -> bool {
-        self.0[word(port)] & bit(port) != 0
-    }
-
-    /// Sets a port's bit, and says whether it was set before.
-    fn set(&mut self, port: Port, value: bool) -> bool {
-        let before = self.has(port);
-        self.0[word(port)] = self.0[word(port)] & !bit(port) | u64::from(value) << (port.0 % 64);
-        before
-    }
-}
-
-impl Model {
-    /// The ports of a word that have to be handled.
-    fn due(&self, word: usize) -> u64 {
-        self.pending.0[word] & !self.mask.0[word] & self.own.0[word]
-    }
-
-    /// A handler is called: only for a port that has an event, which it then has no longer.
-    fn take(&mut self, port: Port) {
-        assert!(self.pending.has(port), "port {port} had no event");
-        assert!(!self.mask.has(port), "port {port} is masked");
-        assert!(self.own.has(port), "port {port} is another vCPU's");
-        assert!(self.selected >> word(port) & 1 != 0, "nobody told of port {port}");
-        self.pending.set(port, false);
-    }
 }
 
 impl Order {
@@ -369,4 +292,15 @@ fn word(port: Port) -> usize {
 
 fn bit(port: Port) -> u64 {
     1 << (port.0 % 64)
+}
+
+fn has(bitmap: &[u64; WORDS], port: Port) -> bool {
+    bitmap[word(port)] & bit(port) != 0
+}
+
+/// Sets a port's bit, and returns whether it was set before.
+fn set(bitmap: &mut [u64; WORDS], port: Port, value: bool) -> bool {
+    let before = has(bitmap, port);
+    bitmap[word(port)] = bitmap[word(port)] & !bit(port) | u64::from(value) << (port.0 % 64);
+    before
 }

@@ -8,8 +8,8 @@ pub mod bytes;
 pub mod clock;
 pub mod devices;
 pub mod dispatch;
+mod fake;
 mod input;
-mod memory;
 pub mod revoke;
 #[cfg(test)]
 mod tests;

@@ -2,45 +2,49 @@
 //! the lender's steps and in the middle of them.
 
 use std::cell::{Cell, RefCell};
-use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use xen_hal::grant::{
     Access, DeferredGrant, Grant, GrantError, GrantRef, GrantRefAllocator, GrantSlot, GrantTable,
-    Page, PageMemory,
+    Page,
 };
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{
-    GNTTAB_NR_RESERVED_ENTRIES, GrantEntryV1, GrantTableV1Page, grant_entry_flags, raw,
+    GNTTAB_NR_RESERVED_ENTRIES, GrantEntryV1, GrantTableV1Page, grant_entry_flags as flag,
 };
 
+use crate::fake::{At, clear, meanwhile, page};
 use crate::input::Input;
-use crate::memory::{At, Pages, meanwhile};
 
-/// How many pages the table has, and how many entries that are.
-const FRAMES: u32 = 1;
-const ENTRIES: usize = FRAMES as usize * 512;
+/// How many entries the table has, in one page.
+const ENTRIES: usize = 512;
 
-thread_local! {
-    static TABLE: Pages = Pages::leak(FRAMES as usize);
-    static LENT: Pages = Pages::leak(1);
-    static REFS: Pages = Pages::leak(1);
-}
+/// The pages of the table, of its references, and the one that is lent.
+const TABLE: usize = 0;
+const REFS: usize = 1;
+const LENT: usize = 2;
 
 /// Runs the target.
 pub fn run(data: &[u8]) {
-    let (table, lent) = (TABLE.with(|pages| *pages), LENT.with(|pages| *pages));
-    table.clear();
-    let peer = Rc::new(Peer::new(Input::new(data), table.at(0)));
-    let refs = REFS.with(|pages| pages.at::<GrantRefAllocator<{ FRAMES as usize }>>(0));
+    clear();
+    let peer = Rc::new(Peer::new(Input::new(data)));
+    let refs = page::<GrantRefAllocator<1>>(REFS);
     // SAFETY: the page stays, and what was in it is not used any more.
     unsafe { refs.write(GrantRefAllocator::new()) };
     // SAFETY: the references stay, and one table uses them at a time.
     let refs = unsafe { refs.as_ref() };
-    // SAFETY: the pages are there, and touched by handles alone; the references are the table's.
-    let grants = unsafe { GrantTable::mapped((), (), table.at(0), refs, FRAMES) };
-    let mut lender = Lender::new(grants.expect("there is room"), &peer, lent.at(0));
+    // SAFETY: the pages stay, and are accessed by handles alone; the references are the table's.
+    let table = unsafe { GrantTable::mapped((), (), page(TABLE), refs, 1) };
+    let mut lender = Lender {
+        table: table.expect("there is room"),
+        peer: peer.clone(),
+        slots: vec![],
+        grants: vec![],
+        deferred: vec![],
+        dropped: vec![],
+        lost: 0,
+    };
     while !peer.input.is_empty() {
         match peer.input.byte() % 8 {
             0 | 1 => lender.lend(),
@@ -62,13 +66,14 @@ pub fn run(data: &[u8]) {
 const MOST: usize = 40;
 
 /// The flags of a page in use.
-const IN_USE: u16 = grant_entry_flags::READING.mask << grant_entry_flags::READING.shift
-    | grant_entry_flags::WRITING.mask << grant_entry_flags::WRITING.shift;
+const READING: u16 = flag::READING.mask << flag::READING.shift;
+const IN_USE: u16 = READING | flag::WRITING.mask << flag::WRITING.shift;
+/// The kind of an entry that lends a page.
+const PERMIT: u16 = flag::kind::PERMIT_ACCESS.value;
 
 struct Lender {
     table: GrantTable<'static, (), ()>,
     peer: Rc<Peer>,
-    memory: NonNull<PageMemory>,
     slots: Vec<GrantSlot<'static>>,
     grants: Vec<Grant<'static>>,
     deferred: Vec<DeferredGrant>,
@@ -79,16 +84,6 @@ struct Lender {
 }
 
 impl Lender {
-    fn new(
-        table: GrantTable<'static, (), ()>,
-        peer: &Rc<Peer>,
-        memory: NonNull<PageMemory>,
-    ) -> Self {
-        let (slots, grants, deferred) = (Vec::new(), Vec::new(), Vec::new());
-        let (peer, dropped, lost) = (peer.clone(), Vec::new(), 0);
-        Self { table, peer, memory, slots, grants, deferred, dropped, lost }
-    }
-
     /// Runs a step with the peer at work in the middle of it.
     fn step<T>(&self, reference: GrantRef, work: impl FnOnce() -> T) -> T {
         let peer = self.peer.clone();
@@ -107,16 +102,11 @@ impl Lender {
             Ok(slot) => {
                 let reference = slot.reference();
                 assert_eq!(self.peer.flags(reference.0), 0, "entry {reference} was not empty");
-                let known = self
-                    .slots
-                    .iter()
-                    .map(GrantSlot::reference)
-                    .chain(self.grants.iter().map(Grant::reference))
-                    .chain(self.deferred.iter().map(DeferredGrant::reference));
-                assert!(
-                    known.into_iter().all(|taken| taken != reference),
-                    "reference {reference} was taken twice"
-                );
+                let slots = self.slots.iter().map(GrantSlot::reference);
+                let grants = self.grants.iter().map(Grant::reference);
+                let deferred = self.deferred.iter().map(DeferredGrant::reference);
+                let mut known = slots.chain(grants).chain(deferred);
+                assert!(known.all(|taken| taken != reference), "{reference} was taken twice");
                 // It came back, and all that could did.
                 if self.dropped.contains(&reference.0) {
                     self.dropped.retain(|dropped| !reclaimable.contains(dropped));
@@ -124,10 +114,8 @@ impl Lender {
                 self.slots.push(slot);
                 self.lost = self.unheld() - self.table.available() as usize;
             }
-            // Something else has written what a table that is not there reads as.
-            Err(GrantError::TableLost) => {
-                self.lost += before - self.table.available() as usize;
-            }
+            // The input wrote what a table that is not there reads as.
+            Err(GrantError::TableLost) => self.lost += before - self.table.available() as usize,
             Err(error) => {
                 assert_eq!((error, reclaimable), (GrantError::Full, vec![]));
                 self.lost = self.unheld();
@@ -168,24 +156,21 @@ impl Lender {
         }
         let Some(slot) = self.slots.pop() else { return };
         let (reference, how) = (slot.reference(), self.peer.input.byte());
-        let (access, peer) = (
-            if how & 1 == 0 { Access::ReadWrite } else { Access::ReadOnly },
-            Domid((how >> 1).into()),
-        );
-        // SAFETY: the memory stays, and is not looked at.
-        let page =
-            unsafe { Page::from_raw(&At(how.into()), self.memory) }.expect("the frame is low");
+        let peer = Domid((how >> 1).into());
+        let (access, published) =
+            if how & 1 == 0 { (Access::ReadWrite, 1) } else { (Access::ReadOnly, 5) };
+        // SAFETY: the memory stays, and is not accessed.
+        let page = unsafe { Page::from_raw(&At(how.into()), page(LENT)) }.expect("a low frame");
         self.peer.seen.borrow_mut().clear();
         let grant = self.step(reference, || slot.lend(page, peer, access));
-        let seen = self.peer.seen.borrow().clone();
+        let (seen, lent) = (self.peer.seen.borrow(), (peer.0, how.into()));
         assert!(
-            seen.iter().all(|found| *found == (reference.0, peer.0, how.into())),
+            seen.iter().all(|found| *found == lent),
             "the peer used an entry that was published too early: {seen:?}"
         );
-        let entry = self.peer.entry(reference.0);
-        let published = if access == Access::ReadWrite { 1 } else { 5 };
-        let found = (self.peer.flags(reference.0), entry.domid().get(), entry.frame().get());
-        assert_eq!(found, (published, peer.0, how.into()), "what was published");
+        assert_eq!(self.peer.flags(reference.0), published);
+        assert_eq!(self.peer.entry_values(reference.0), lent, "what was published");
+        drop(seen);
         self.grants.push(grant);
     }
 
@@ -195,8 +180,8 @@ impl Lender {
         let reference = grant.reference();
         let usage = grant.usage();
         let now = self.peer.flags(reference.0);
-        assert_eq!(usage.reading, grant_entry_flags::READING.is_set(now));
-        assert_eq!(usage.writing, grant_entry_flags::WRITING.is_set(now));
+        let found = (flag::READING.is_set(now), flag::WRITING.is_set(now));
+        assert_eq!((usage.reading, usage.writing), found);
         match self.step(reference, || grant.revoke()) {
             Ok((slot, page)) => {
                 self.came_back(reference, &page);
@@ -244,23 +229,18 @@ impl Lender {
     }
 
     fn came_back(&self, reference: GrantRef, page: &Page) {
-        assert!(
-            !self.peer.uses(reference.0),
-            "the page of grant {reference} came back while it is used"
-        );
+        assert!(!self.peer.uses(reference.0), "the page of {reference} came back while it is used");
         let flags = self.peer.flags(reference.0);
         assert_eq!(flags, 0, "the entry of a page that came back lends something");
-        assert_eq!(page.as_ptr(), self.memory);
+        assert_eq!(page.as_ptr(), crate::fake::page(LENT));
     }
 
     /// An entry that was not withdrawn is used, or something else has written it: other flags, or
     /// those of a new table in the middle of the step.
     fn is_in_use(&self, reference: GrantRef, what: &dyn std::fmt::Debug) {
         let flags = self.peer.flags(reference.0);
-        assert!(
-            flags & IN_USE != 0 || flags & 3 != grant_entry_flags::kind::PERMIT_ACCESS.value,
-            "{what:?}, where nobody uses it: flags {flags:#x}"
-        );
+        let kept = flags & IN_USE != 0 || flags & 3 != PERMIT;
+        assert!(kept, "{what:?}, and no peer uses it: flags {flags:#x}");
     }
 
     fn choose(&mut self) -> Option<Grant<'static>> {
@@ -270,12 +250,8 @@ impl Lender {
 
     /// Every reference is free, held, dropped or lost.
     fn check(&self) {
-        assert_eq!(
-            self.table.available() as usize + self.lost,
-            self.unheld(),
-            "free references: {:?}",
-            self.table
-        );
+        let free = self.table.available() as usize;
+        assert_eq!(free + self.lost, self.unheld(), "free references: {:?}", self.table);
     }
 
     /// Drops everything.
@@ -294,26 +270,30 @@ impl Lender {
 /// The other side, as the input says.
 struct Peer {
     input: Input,
-    page: NonNull<raw::GrantTableV1Page>,
     /// Which pages it uses, by the reference of each.
     used: RefCell<[bool; ENTRIES]>,
     /// The reference with which the lender is busy.
     at: Cell<u32>,
-    /// What the entry of that reference held each time that its page was mapped.
-    seen: RefCell<Vec<(u32, u16, u32)>>,
+    /// The peer and the frame in the entry of that reference, each time that its page was mapped.
+    seen: RefCell<Vec<(u16, u32)>>,
 }
 
 impl Peer {
-    fn new(input: Input, page: NonNull<raw::GrantTableV1Page>) -> Self {
+    fn new(input: Input) -> Self {
         let (used, seen) = (RefCell::new([false; ENTRIES]), RefCell::new(Vec::new()));
-        Self { input, page, used, at: Cell::new(8), seen }
+        Self { input, used, at: Cell::new(8), seen }
     }
 
     /// The entry of a reference.
     fn entry(&self, reference: u32) -> GrantEntryV1<'static> {
-        // SAFETY: the page stays, and is touched by handles alone.
-        let page = unsafe { GrantTableV1Page::from_ptr(self.page) };
+        // SAFETY: the page stays, and is accessed by handles alone.
+        let page = unsafe { GrantTableV1Page::from_ptr(page(TABLE)) };
         page.entries(reference as usize).expect("it is below the count")
+    }
+
+    fn entry_values(&self, reference: u32) -> (u16, u32) {
+        let entry = self.entry(reference);
+        (entry.domid().get(), entry.frame().get())
     }
 
     fn flags(&self, reference: u32) -> u16 {
@@ -349,27 +329,20 @@ impl Peer {
     /// permitted.
     fn map(&self, reference: u32, reading_only: bool) {
         let flags = self.flags(reference);
-        let permitted = grant_entry_flags::kind::PERMIT_ACCESS.value == flags & 3;
-        let wanted = grant_entry_flags::READING.val(1).value;
-        let writing = grant_entry_flags::WRITING.val(1).value;
-        if permitted {
-            let read_only = reading_only || grant_entry_flags::READONLY.is_set(flags);
-            self.entry(reference)
-                .flags()
-                .fetch_or(if read_only { wanted } else { wanted | writing }, SeqCst);
+        if flags & 3 == PERMIT {
+            let read_only = reading_only || flag::READONLY.is_set(flags);
+            let usage = if read_only { READING } else { IN_USE };
+            self.entry(reference).flags().fetch_or(usage, SeqCst);
             self.used.borrow_mut()[reference as usize] = true;
             if reference == self.at.get() {
-                let entry = self.entry(reference);
-                self.seen.borrow_mut().push((reference, entry.domid().get(), entry.frame().get()));
+                self.seen.borrow_mut().push(self.entry_values(reference));
             }
         }
     }
 
     fn unmap(&self, reference: u32) {
         if std::mem::take(&mut self.used.borrow_mut()[reference as usize]) {
-            let both =
-                grant_entry_flags::READING.val(1).value | grant_entry_flags::WRITING.val(1).value;
-            self.entry(reference).flags().fetch_and(!both, SeqCst);
+            self.entry(reference).flags().fetch_and(!IN_USE, SeqCst);
         }
     }
 
@@ -377,7 +350,7 @@ impl Peer {
     /// then use it.
     fn overwrite(&self, reference: u32) {
         let flags = self.input.u16();
-        if !self.uses(reference) && flags & 3 != grant_entry_flags::kind::PERMIT_ACCESS.value {
+        if !self.uses(reference) && flags & 3 != PERMIT {
             self.entry(reference).flags().swap(flags, SeqCst);
         }
     }

@@ -1,33 +1,28 @@
 //! Where the hypervisor may write: what each command is called with, and what that points to.
 
-use std::ptr;
+use std::ptr::{slice_from_raw_parts_mut, with_exposed_provenance_mut};
 
 use xen_hal::platform::PAGE_SHIFT;
 use xen_pac::command::{Command, shape};
-use xen_pac::grant_table::{GnttabCopy, GnttabSetupTable, grant_copy_flags};
-use xen_pac::memory::{XenAddToPhysmapBatch, XenMemoryMap, XenMemoryReservation};
+use xen_pac::grant_table::{GnttabCopy, grant_copy_flags};
 use xen_pac::{console, event_channel, grant_table, hvm, memory, sched, vcpu, version, vm_assist};
 
 /// Bytes that are the hypervisor's to write for the length of a call.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) first: *mut u8,
-    pub(super) length: usize,
-}
+pub(super) type Place = *mut [u8];
 
 /// What a range of the memory map takes.
-const MAP_ENTRY: usize = 20;
+type MapEntry = [u8; 20];
 
 trait Places {
-    /// Where the argument of that size is, by the machine arguments of the call.
-    fn place(arguments: &[usize], size: usize) -> Place;
+    /// Where the argument of that size is, by the machine arguments of the call, and its length.
+    fn place(arguments: &[usize], size: usize) -> (usize, usize);
 }
 
 macro_rules! places {
-    ($($shape:ident: $arguments:ident, $size:ident => ($address:expr, $length:expr);)*) => {$(
+    ($($shape:ident: $arguments:ident, $size:ident => $place:expr;)*) => {$(
         impl Places for shape::$shape {
-            fn place($arguments: &[usize], $size: usize) -> Place {
-                Place { first: ptr::with_exposed_provenance_mut($address), length: $length }
+            fn place($arguments: &[usize], $size: usize) -> (usize, usize) {
+                $place
             }
         }
     )*};
@@ -50,7 +45,8 @@ macro_rules! commands {
                 if is::<$module::command::$command>(number, arguments) {
                     type Argument = <$module::command::$command as Command>::Argument;
                     type Shape = <$module::command::$command as Command>::Shape;
-                    return Some(<Shape as Places>::place(arguments, size_of::<Argument>()));
+                    let (first, length) = Shape::place(arguments, size_of::<Argument>());
+                    return Some(bytes(with_exposed_provenance_mut::<u8>(first), length));
                 }
             )*)*
             None
@@ -81,73 +77,52 @@ pub(super) fn is<C: Command>(number: u32, arguments: &[usize]) -> bool {
     number == C::HYPERCALL.0 && arguments.first() == Some(&(C::NUMBER as usize))
 }
 
-/// What the argument of a call points to.
+/// What the argument of a call points to, or has behind it.
 ///
 /// # Safety
 ///
 /// The argument is as the HAL made it.
 pub(super) unsafe fn behind(number: u32, arguments: &[usize], argument: Place) -> Vec<Place> {
-    use xen_pac::{
-        grant_table::command as grant, memory::command as memory, version::command as version,
-    };
-    macro_rules! any {
-        ($($command:ty),*) => { false $(|| is::<$command>(number, arguments))* };
+    if argument.is_empty() {
+        return Vec::new();
     }
-    if any!(
-        version::BuildId,
-        version::Extraversion2,
-        version::Capabilities2,
-        version::Changeset2,
-        version::Commandline2
-    ) {
-        // SAFETY: such an argument is a length, and the bytes behind it.
-        let length = unsafe { argument.first.cast::<u32>().read() };
-        return vec![Place { first: argument.first.wrapping_add(4), length: length as usize }];
+    macro_rules! behind {
+        ($($module:ident: $($command:ident)* => |$value:ident| $places:expr;)*) => {$($(
+            if is::<$module::command::$command>(number, arguments) {
+                type Argument = <$module::command::$command as Command>::Argument;
+                // SAFETY: such a command has such an argument, and the HAL made it.
+                let $value = unsafe { &*argument.cast::<Argument>() };
+                return $places.into();
+            }
+        )*)*};
     }
-    if any!(memory::PopulatePhysmap, memory::DecreaseReservation) {
-        // SAFETY: that is the commands' argument, as those below are of theirs.
-        let XenMemoryReservation { extent_start, nr_extents, .. } =
-            unsafe { argument.first.cast::<XenMemoryReservation>().read() };
-        return vec![list(extent_start.as_ptr(), nr_extents as usize)];
-    }
-    if any!(memory::MemoryMap) {
-        // SAFETY: as above.
-        let XenMemoryMap { buffer, nr_entries, .. } =
-            unsafe { argument.first.cast::<XenMemoryMap>().read() };
-        return vec![Place {
-            first: buffer.as_ptr().cast(),
-            length: nr_entries as usize * MAP_ENTRY,
-        }];
-    }
-    if any!(memory::AddToPhysmapBatch) {
-        // SAFETY: as above.
-        let XenAddToPhysmapBatch { size, idxs, gpfns, errs, .. } =
-            unsafe { argument.first.cast::<XenAddToPhysmapBatch>().read() };
-        let size = size.into();
-        return vec![
-            list(errs.as_ptr(), size),
-            list(idxs.as_ptr(), size),
-            list(gpfns.as_ptr(), size),
+    behind! {
+        version: BuildId => |text| [bytes(argument.cast::<u8>().wrapping_add(4), text.len)];
+        version: Extraversion2 Capabilities2 Changeset2 Commandline2
+            => |text| [bytes(argument.cast::<u8>().wrapping_add(4), text.len)];
+        memory: PopulatePhysmap DecreaseReservation
+            => |list| [bytes(list.extent_start.as_ptr(), list.nr_extents)];
+        memory: MemoryMap
+            => |map| [bytes(map.buffer.as_ptr().cast::<MapEntry>(), map.nr_entries)];
+        memory: AddToPhysmapBatch => |batch| [
+            bytes(batch.errs.as_ptr(), batch.size),
+            bytes(batch.idxs.as_ptr(), batch.size),
+            bytes(batch.gpfns.as_ptr(), batch.size),
         ];
-    }
-    if any!(grant::SetupTable) {
-        // SAFETY: as above.
-        let GnttabSetupTable { frame_list, nr_frames, .. } =
-            unsafe { argument.first.cast::<GnttabSetupTable>().read() };
-        return vec![list(frame_list.as_ptr(), nr_frames as usize)];
-    }
-    if any!(grant::Copy) {
-        // SAFETY: the argument is that many copies.
-        let copies = unsafe {
-            std::slice::from_raw_parts(argument.first.cast::<GnttabCopy>(), arguments[2])
+        grant_table: SetupTable => |table| [bytes(table.frame_list.as_ptr(), table.nr_frames)];
+        grant_table: Copy => |_first| {
+            // SAFETY: the argument is that many copies.
+            let copies = unsafe { std::slice::from_raw_parts(argument.cast(), arguments[2]) };
+            copies.iter().filter_map(destination).collect::<Vec<_>>()
         };
-        return copies.iter().filter_map(destination).collect();
     }
     Vec::new()
 }
 
-fn list<T>(first: *mut T, count: usize) -> Place {
-    Place { first: first.cast(), length: count * size_of::<T>() }
+/// So many values of a type.
+fn bytes<T>(first: *mut T, count: impl TryInto<usize>) -> Place {
+    let count = count.try_into().unwrap_or_default();
+    slice_from_raw_parts_mut(first.cast(), count * size_of::<T>())
 }
 
 /// Where a copy goes within this domain. Every address is its own frame.
@@ -156,5 +131,5 @@ fn destination(copy: &GnttabCopy) -> Option<Place> {
         return None;
     }
     let address = (copy.dest.u.gmfn() as usize) << PAGE_SHIFT | usize::from(copy.dest.offset);
-    Some(Place { first: ptr::with_exposed_provenance_mut(address), length: copy.len.into() })
+    Some(bytes(with_exposed_provenance_mut::<u8>(address), copy.len))
 }

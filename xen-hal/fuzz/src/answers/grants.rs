@@ -1,6 +1,5 @@
 //! Grants: what was done is what the statuses say, of each element.
 
-use xen_hal::Xen;
 use xen_hal::grant::{
     Access, CopyEnd, CopyRequest, ForeignGrant, GrantError, GrantRef, GrantRefAllocator,
     GrantTable, MapRequest, MapTarget, Mapping,
@@ -8,51 +7,38 @@ use xen_hal::grant::{
 use xen_hal::memory::MemoryError;
 use xen_hal::platform::PAGE_SIZE;
 use xen_pac::base::Domid;
-use xen_pac::grant_table::{
-    GnttabCopy, GnttabGetVersion, GnttabMapGrantRef, GnttabQuerySize, GnttabSetupTable,
-    GnttabUnmapGrantRef, GrantStatus, command,
-};
+use xen_pac::grant_table::{GrantStatus, command};
 
-use super::super::hypervisor::{Call, Hostile};
-use super::super::{debug, good};
-use super::Operation;
+use super::hostile::Hostile;
+use super::{Operation, debug, good};
+use crate::fake::{Fake, Identity, page};
 use crate::input::Input;
-use crate::memory::{Identity, Pages};
 
-/// How many pages are mapped at once.
+/// How many pages are mapped at once: the first ones.
 const MAPPED: usize = 3;
 
-thread_local! {
-    static TARGETS: Pages = Pages::leak(MAPPED);
-    static TABLE: Pages = Pages::leak(3);
-    static REFS: Pages = Pages::leak(1);
-}
+/// The pages of the table, and the one of its references.
+const TABLE: usize = 0;
+const REFS: usize = 3;
 
+const OKAY: GrantStatus = GrantStatus::OKAY;
 const THEIRS: ForeignGrant = ForeignGrant { domain: Domid(3), reference: GrantRef(77) };
 
 pub(super) const OPERATIONS: &[Operation] = &[
     |xen, _| {
-        let size = good(Xen::new(xen).grants().query_size(Domid::SELF));
-        let told = xen
-            .calls(command::QuerySize)
-            .iter()
-            .flat_map(Call::arguments::<GnttabQuerySize>)
-            .next();
-        assert_eq!(size.is_some(), told.is_some_and(|told| told.status == GrantStatus::OKAY));
+        let size = good(xen.hal().grants().query_size(Domid::SELF));
+        let told = xen.told(command::QuerySize);
+        assert_eq!(size.is_some(), told.first().is_some_and(|told| told.status == OKAY));
     },
     |xen, input| {
         let mut frames = vec![0; input.below(40)];
-        let done = good(Xen::new(xen).grants().setup_table(&mut frames));
-        let told = xen
-            .calls(command::SetupTable)
-            .iter()
-            .flat_map(Call::arguments::<GnttabSetupTable>)
-            .next();
-        assert_eq!(done.is_some(), told.is_some_and(|told| told.status == GrantStatus::OKAY));
+        let done = good(xen.hal().grants().setup_table(&mut frames));
+        let told = xen.told(command::SetupTable);
+        assert_eq!(done.is_some(), told.first().is_some_and(|told| told.status == OKAY));
     },
-    |xen, _| _ = good(Xen::new(xen).grants().version(Domid::SELF)),
+    |xen, _| _ = good(xen.hal().grants().version(Domid::SELF)),
     // SAFETY: nothing was made of the table.
-    |xen, _| _ = good(unsafe { Xen::new(xen).grants().set_version(2) }),
+    |xen, _| _ = good(unsafe { xen.hal().grants().set_version(2) }),
     map,
     map,
     copy,
@@ -63,28 +49,22 @@ pub(super) const OPERATIONS: &[Operation] = &[
 
 fn request(index: usize, access: Access) -> MapRequest<'static> {
     // SAFETY: the page stays, and is used by one target at a time.
-    let target = unsafe { MapTarget::new(&Identity, TARGETS.with(|pages| pages.at(index))) };
+    let target = unsafe { MapTarget::new(&Identity, page(index)) };
     MapRequest { of: THEIRS, access, target: target.expect("the page has a frame") }
 }
 
 /// Pages are mapped where Xen said so and nowhere else; each mapping ends by the handle that Xen
 /// gave, until Xen says that it did.
 fn map(xen: &Hostile<'_>, input: &Input) {
-    let (grants, choice) = (Xen::new(xen).grants(), input.byte());
+    let (grants, choice) = (xen.hal().grants(), input.byte());
     let access = if choice & 1 == 0 { Access::ReadOnly } else { Access::ReadWrite };
     let requests = std::array::from_fn::<_, MAPPED, _>(|index| request(index, access));
     // SAFETY: the grants are another domain's.
     let results = unsafe { grants.map_all(requests) };
-    let told: Vec<GnttabMapGrantRef> =
-        xen.calls(command::MapGrantRef).iter().flat_map(Call::arguments).collect();
+    let told = xen.told(command::MapGrantRef);
     assert_eq!(told.len(), MAPPED);
-    for (index, (result, told)) in results.into_iter().zip(told).enumerate() {
-        assert_eq!(
-            result.is_ok(),
-            told.status == GrantStatus::OKAY,
-            "page {index} is mapped though Xen answered {}",
-            told.status
-        );
+    for (result, told) in results.into_iter().zip(told) {
+        assert_eq!(result.is_ok(), told.status == OKAY, "Xen answered {}", told.status);
         match good(result) {
             Some(mapping) => use_and_end(xen, mapping, told.handle, access, choice),
             None => assert!(xen.calls(command::UnmapGrantRef).is_empty()),
@@ -94,7 +74,7 @@ fn map(xen: &Hostile<'_>, input: &Input) {
 
 fn use_and_end(
     xen: &Hostile<'_>,
-    mapping: Mapping<'_, &Hostile<'_>>,
+    mapping: Mapping<'_, &Fake<'_>>,
     handle: u32,
     access: Access,
     choice: u8,
@@ -105,29 +85,17 @@ fn use_and_end(
     if choice & 2 == 0 {
         drop(mapping);
     } else if choice & 4 == 0 {
-        let [result] = Xen::new(xen).grants().unmap_all([mapping]);
+        let [result] = xen.hal().grants().unmap_all([mapping]);
         debug(&result);
     } else if let Err(failed) = mapping.unmap() {
         debug(&failed);
         good::<(), _>(Err(failed));
     }
-    let mut calls: Vec<_> = xen.calls(command::UnmapGrantRef).iter().map(asked_and_told).collect();
-    let (last, before) = (calls.pop(), &calls);
-    assert!(
-        last.is_some_and(|(asked, _)| asked == handle),
-        "the mapping {handle} was not ended: {last:?}"
-    );
-    assert!(
-        before.iter().all(|(asked, told)| *asked == handle && *told != GrantStatus::OKAY),
-        "ended twice: {before:?}"
-    );
+    let calls = xen.asked_and_told(command::UnmapGrantRef);
+    assert!(calls.iter().all(|(asked, _)| asked.handle == handle), "{handle}: {calls:?}");
+    let (last, before) = calls.split_last().expect("the mapping was not ended");
+    assert!(before.iter().all(|(_, told)| told.status != OKAY), "ended twice: {last:?}");
     assert!(before.len() < 2, "tried more often than it was asked to");
-}
-
-fn asked_and_told(call: &Call) -> (u32, GrantStatus) {
-    let (asked, told) =
-        (call.asked::<GnttabUnmapGrantRef>(), call.arguments::<GnttabUnmapGrantRef>());
-    (asked[0].handle, told[0].status)
 }
 
 /// Each copy has its result, and the error is that of the first that failed.
@@ -135,19 +103,13 @@ fn copy(xen: &Hostile<'_>, input: &Input) {
     let grant = (CopyEnd::Grant(THEIRS), 8);
     let mut copies = vec![CopyRequest::new(grant, grant, 5); input.below(40)];
     // SAFETY: no frame of this domain is written.
-    let result = unsafe { Xen::new(xen).grants().copy(&mut copies) };
-    let told: Vec<GnttabCopy> = xen.calls(command::Copy).iter().flat_map(Call::arguments).collect();
-    assert_eq!(told.len(), copies.len());
+    let result = unsafe { xen.hal().grants().copy(&mut copies) };
+    let told: Vec<_> = xen.told(command::Copy).iter().map(|told| told.status == OKAY).collect();
     debug(&copies);
-    for (copy, told) in copies.iter().zip(&told) {
-        assert_eq!(
-            copy.result.map(|result| result.is_ok()),
-            Some(told.status == GrantStatus::OKAY)
-        );
-    }
-    let first = told.iter().position(|told| told.status != GrantStatus::OKAY);
-    let failed = copies.iter().position(|copy| copy.result.is_some_and(|result| result.is_err()));
-    assert_eq!((failed, result.err()), (first, first.and_then(|at| copies[at].result?.err())));
+    let results = copies.iter().map(|copy| copy.result.map(|result| result.is_ok()));
+    assert!(results.eq(told.iter().map(|okay| Some(*okay))));
+    let first = told.iter().position(|okay| !okay);
+    assert_eq!(result.err(), first.and_then(|at| copies[at].result?.err()));
     good(result);
 }
 
@@ -157,42 +119,39 @@ fn copy_from(xen: &Hostile<'_>, input: &Input) {
     let mut bytes = vec![0x5a; count + 64];
     let into = &mut bytes[32..count + 32];
     xen.expect_copies_to(into);
-    let fetched = good(Xen::new(xen).grants().copy_from_grant(&Identity, THEIRS, offset, into));
+    let fetched = good(xen.hal().grants().copy_from_grant(&Identity, THEIRS, offset, into));
     assert!(bytes[..32].iter().chain(&bytes[count + 32..]).all(|byte| *byte == 0x5a));
     transferred(xen, fetched, offset, count);
 }
 
 fn copy_to(xen: &Hostile<'_>, input: &Input) {
     let (offset, count) = (input.u16() % 4200, usize::from(input.u16()) % 4200);
-    let stored =
-        good(Xen::new(xen).grants().copy_to_grant(&Identity, &vec![1; count], THEIRS, offset));
+    let bytes = vec![1; count];
+    let stored = good(xen.hal().grants().copy_to_grant(&Identity, &bytes, THEIRS, offset));
     transferred(xen, stored, offset, count);
 }
 
 fn transferred(xen: &Hostile<'_>, done: Option<()>, offset: u16, count: usize) {
-    let told: Vec<GnttabCopy> = xen.calls(command::Copy).iter().flat_map(Call::arguments).collect();
     let within = count == 0 || usize::from(offset) + count <= PAGE_SIZE;
-    assert_eq!(done.is_some(), within && told.iter().all(|told| told.status == GrantStatus::OKAY));
+    let all = xen.told(command::Copy).iter().all(|told| told.status == OKAY);
+    assert_eq!(done.is_some(), within && all);
 }
 
 /// A table is none of version 2, and has the pages that Xen mapped.
 fn table(xen: &Hostile<'_>, input: &Input) {
-    let (pages, wanted) = (TABLE.with(|pages| *pages), input.byte() % 4);
-    let place = REFS.with(|pages| pages.at::<GrantRefAllocator<3>>(0));
+    let (wanted, place) = (input.byte() % 4, page::<GrantRefAllocator<3>>(REFS));
     // SAFETY: the page stays, and what was in it is not used any more.
     unsafe { place.write(GrantRefAllocator::new()) };
     // SAFETY: the references stay, and one table uses them at a time.
     let references = unsafe { place.as_ref() };
     // SAFETY: the place is for three pages, and one table uses it at a time.
-    let result =
-        unsafe { GrantTable::map(xen, Identity, pages.at(0), references, (wanted % 3).into()) };
-    let told =
-        xen.calls(command::GetVersion).iter().flat_map(Call::arguments::<GnttabGetVersion>).next();
+    let result = unsafe {
+        GrantTable::map(&xen.fake, Identity, page(TABLE), references, (wanted % 3).into())
+    };
+    let told = xen.told(command::GetVersion);
     if let Some(table) = good(result) {
-        assert!(
-            told.is_some_and(|told| told.version <= 1),
-            "0 is a table that is yet to get its version: {told:?}"
-        );
+        // 0 is a table that is yet to get its version.
+        assert!(told.first().is_some_and(|told| told.version <= 1), "{told:?}");
         let grown = good(table.grow(wanted.into()).map_err(checked));
         assert!(grown.is_none() || table.frames() == u32::from(wanted).max(u32::from(wanted % 3)));
         assert_eq!(table.available(), (table.frames() * 512).saturating_sub(8));

@@ -3,7 +3,6 @@
 use std::num::NonZero;
 use std::time::Duration;
 
-use xen_hal::Xen;
 use xen_hal::clock::SystemTime;
 use xen_hal::event::Port;
 use xen_hal::hvm::{Hvm, ParamValue, UpcallVector, parameter};
@@ -14,11 +13,10 @@ use xen_pac::hvm::{CallbackVia, HvmParam};
 use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
-use super::super::hypervisor::Hostile;
-use super::super::{debug, good};
-use super::Operation;
+use super::hostile::Hostile;
+use super::{Operation, debug, good};
+use crate::fake::{Fake, Identity};
 use crate::input::Input;
-use crate::memory::Identity;
 
 const VCPU: VcpuId = VcpuId(3);
 
@@ -37,79 +35,75 @@ unsafe impl Interrupts for NoInterrupts {
 }
 
 macro_rules! parameters {
-    ($($name:ident)*) => { [$(|hvm: Hvm<&Hostile<'_>>| get(hvm, parameter::$name)),*] };
+    ($($name:ident)*) => { [$(|hvm: Hvm<&Fake<'_>>| get(hvm, parameter::$name)),*] };
 }
 
 pub(super) const OPERATIONS: &[Operation] = &[
     any_parameter,
-    |xen, input| _ = good(Xen::new(xen).hvm().get_raw(HvmParam(input.byte().into()))),
-    |xen, _| _ = good(WidthLatch::new(xen)),
+    |xen, input| _ = good(xen.hal().hvm().get_raw(HvmParam(input.byte().into()))),
+    |xen, _| _ = good(WidthLatch::new(&xen.fake)),
     |xen, input| {
         if let Ok(via) = CallbackVia::vector(input.byte()) {
-            good(Xen::new(xen).hvm().set_callback_via(via));
+            good(xen.hal().hvm().set_callback_via(via));
         }
     },
     |xen, input| {
         if let Some(vector) = good(UpcallVector::new(input.byte())) {
-            good(Xen::new(xen).hvm().set_upcall_vector(VCPU, vector));
+            good(xen.hal().hvm().set_upcall_vector(VCPU, vector));
         }
     },
-    |xen, _| _ = good(Xen::new(xen).hvm().flush_tlbs()),
-    |xen, _| _ = good(Xen::new(xen).sched().yield_now()),
-    |xen, _| _ = good(Xen::new(xen).sched().block()),
+    |xen, _| _ = good(xen.hal().hvm().flush_tlbs()),
+    |xen, _| _ = good(xen.hal().sched().yield_now()),
+    |xen, _| _ = good(xen.hal().sched().block()),
     |xen, input| {
         _ = good(
-            Xen::new(xen)
+            xen.hal()
                 .sched()
                 .poll(&[Port(1), Port(2)], Some(SystemTime::from_nanos(input.number() as i64))),
         )
     },
     // SAFETY: nothing is registered.
-    |xen, _| _ = good(unsafe { Xen::new(xen).sched().suspend() }),
-    |xen, _| _ = good(Xen::new(xen).sched().shutdown(ShutdownReason::POWEROFF)),
-    |xen, _| _ = good(Xen::new(xen).sched().shutdown_code(ShutdownReason::CRASH)),
-    |xen, input| _ = good(Xen::new(xen).sched().pin_override(Some(input.number() as u32))),
+    |xen, _| _ = good(unsafe { xen.hal().sched().suspend() }),
+    |xen, _| _ = good(xen.hal().sched().shutdown(ShutdownReason::POWEROFF)),
+    |xen, _| _ = good(xen.hal().sched().shutdown_code(ShutdownReason::CRASH)),
+    |xen, input| _ = good(xen.hal().sched().pin_override(Some(input.number() as u32))),
     wait,
     watchdog,
     |xen, _| {
-        if let Some(times) = good(Xen::new(xen).vcpu(VCPU).runstate()) {
+        if let Some(times) = good(xen.hal().vcpu(VCPU).runstate()) {
             (0..=u8::MAX).for_each(|state| debug(&times.spent_in(Runstate(state.into()))));
             debug(&times.spent_in(times.state));
         }
     },
-    |xen, _| _ = good(Xen::new(xen).vcpu(VCPU).is_up()),
-    |xen, _| _ = good(Xen::new(xen).vcpu(VCPU).physical_id()),
+    |xen, _| _ = good(xen.hal().vcpu(VCPU).is_up()),
+    |xen, _| _ = good(xen.hal().vcpu(VCPU).physical_id()),
     |xen, input| {
-        _ = good(Xen::new(xen).vcpu(VCPU).set_periodic_timer(Duration::from_nanos(input.number())))
+        _ = good(xen.hal().vcpu(VCPU).set_periodic_timer(Duration::from_nanos(input.number())))
     },
     |xen, input| {
         _ = good(
-            Xen::new(xen)
+            xen.hal()
                 .vcpu(VCPU)
                 .set_singleshot_timer(SystemTime::from_nanos(input.number() as i64)),
         )
     },
-    |xen, _| _ = good(UpdateFlag::request(xen)),
+    |xen, _| _ = good(UpdateFlag::request(&xen.fake)),
     |xen, _| {
         // SAFETY: there is no Xen whose layout could differ.
-        let latch = unsafe { WidthLatch::assume(xen) };
-        with_area(|area| {
-            Xen::new(xen).vcpu(VCPU).register_vcpu_info(&Identity, latch, area).is_ok()
-        });
+        let latch = unsafe { WidthLatch::assume(&xen.fake) };
+        with_area(|area| xen.hal().vcpu(VCPU).register_vcpu_info(&Identity, latch, area).is_ok());
     },
     |xen, _| {
         // SAFETY: there is no Xen whose layout could differ.
-        let latch = unsafe { WidthLatch::assume(xen) };
+        let latch = unsafe { WidthLatch::assume(&xen.fake) };
         with_area(|area| {
-            Xen::new(xen).vcpu(VCPU).register_runstate_physical(&Identity, latch, area).is_ok()
+            xen.hal().vcpu(VCPU).register_runstate_physical(&Identity, latch, area).is_ok()
         })
     },
-    |xen, _| {
-        with_area(|area| Xen::new(xen).vcpu(VCPU).register_time_physical(&Identity, area).is_ok())
-    },
+    |xen, _| with_area(|area| xen.hal().vcpu(VCPU).register_time_physical(&Identity, area).is_ok()),
     |xen, input| {
         let mut buffer = vec![0; input.byte().into()];
-        if let Some(count) = good(Xen::new(xen).emergency_console().read(&mut buffer)) {
+        if let Some(count) = good(xen.hal().emergency_console().read(&mut buffer)) {
             debug(&buffer[..count]);
         }
     },
@@ -123,14 +117,11 @@ fn any_parameter(xen: &Hostile<'_>, input: &Input) {
         BUFIOREQ_PFN IOREQ_SERVER_PFN NR_IOREQ_SERVER_PAGES PAGING_RING_PFN MONITOR_RING_PFN
         SHARING_RING_PFN
     };
-    all[input.below(all.len())](Xen::new(xen).hvm());
+    all[input.below(all.len())](xen.hal().hvm());
 }
 
 /// What was decoded stands for a value that decodes to the same.
-fn get<V: ParamValue + std::fmt::Debug>(
-    hvm: Hvm<&Hostile<'_>>,
-    parameter: parameter::Parameter<V>,
-) {
+fn get<V: ParamValue + std::fmt::Debug>(hvm: Hvm<&Fake<'_>>, parameter: parameter::Parameter<V>) {
     if let Some(value) = good(hvm.get(parameter)) {
         let shown = format!("{value:?}");
         assert_eq!(V::decode(value.encode()).map(|again| format!("{again:?}")), Some(shown));
@@ -151,14 +142,14 @@ fn with_area<T: xen_pac::access::Data + 'static>(register: impl FnOnce(&'static 
 fn wait(xen: &Hostile<'_>, input: &Input) {
     let (ports, deadline) = ([Port(7)], SystemTime::from_nanos(input.number() as i64));
     let holds = || input.is_empty() || input.byte() % 4 == 0;
-    good(Xen::new(xen).sched().wait_until(&NoInterrupts, &ports, holds));
+    good(xen.hal().sched().wait_until(&NoInterrupts, &ports, holds));
     let now = || SystemTime::from_nanos(input.number() as i64);
-    good(Xen::new(xen).sched().wait_until_deadline(&NoInterrupts, &ports, deadline, now, holds));
+    good(xen.hal().sched().wait_until_deadline(&NoInterrupts, &ports, deadline, now, holds));
 }
 
 fn watchdog(xen: &Hostile<'_>, input: &Input) {
     let seconds = NonZero::new(u32::from(input.byte())).unwrap_or(NonZero::<u32>::MIN);
-    if let Some(watchdog) = good(Xen::new(xen).sched().start_watchdog(seconds)) {
+    if let Some(watchdog) = good(xen.hal().sched().start_watchdog(seconds)) {
         debug(&watchdog.id());
         good(watchdog.kick(seconds));
         good(watchdog.stop());
