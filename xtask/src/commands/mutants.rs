@@ -1,8 +1,8 @@
 //! `cargo xtask mutants`.
 
 use std::process::ExitCode;
-use std::time::Instant;
 
+use crate::bench::usage;
 use crate::ci::mutants::{self, Copy};
 
 /// The arguments of `cargo xtask mutants`.
@@ -41,12 +41,12 @@ fn try_all(arguments: &Arguments) -> Result<bool, String> {
     let copy = Copy::new(&root, &super::target_folder())?;
     let (mut finds, mut good) = (Vec::new(), true);
     for mutant in &chosen {
-        let start = Instant::now();
+        let before = usage::children();
         let found = copy.try_mutant(mutant);
-        let seconds = start.elapsed().as_secs_f32();
+        let seconds = usage::children().saturating_sub(before).as_secs_f32();
         match found {
             Ok(found) => {
-                println!("{:32} found in {seconds:.1} s", mutant.name);
+                println!("{:32} found in {seconds:.1} CPU s", mutant.name);
                 found.iter().for_each(|find| println!("    {}: {}", find.finder, find.message));
                 finds.extend(found);
             }

@@ -5,27 +5,19 @@
 //! Lines are not found by their numbers: the text that a hunk removes, with its context, must be in
 //! the file exactly once, whatever its white space.
 
+mod copy;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
 use super::fuzz;
 
+pub use copy::{Copy, Find};
+
 /// The folder of the patches.
 pub const FOLDER: &str = "xen-hal/mutants";
-
-/// Settings by which cargo tells the copy's packages from those of the workspace in one target
-/// folder. It shares the packages of others, which need not be built again.
-const PROFILE: [&str; 3] = [
-    "profile.dev.package.xen-pac.codegen-units=8",
-    "profile.dev.package.xen-hal.codegen-units=8",
-    "profile.dev.package.xen-sim.codegen-units=8",
-];
-
-/// How many seconds a fuzz target may take to find a mistake. Most take less than one.
-const FUZZ_SECONDS: u64 = 30;
 
 /// A deliberate mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +34,13 @@ pub struct Mutant {
 /// A test that finds a mutant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finder {
-    /// `cargo test` with these arguments.
-    Test(Vec<String>),
+    /// `cargo test` with this package and target, and the tests of this name.
+    Test {
+        /// `-p PACKAGE`, and `--lib` or `--test NAME`.
+        target: Vec<String>,
+        /// All tests of the target without a name.
+        name: Option<String>,
+    },
     /// `cargo xtask fuzz` with this target.
     Fuzz(String),
 }
@@ -69,7 +66,10 @@ impl fmt::Display for Fault {
 impl fmt::Display for Finder {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Test(arguments) => write!(out, "cargo test {}", arguments.join(" ")),
+            Self::Test { target, name } => {
+                let words = target.iter().chain(name).map(String::as_str).collect::<Vec<_>>();
+                write!(out, "cargo test {}", words.join(" "))
+            }
             Self::Fuzz(target) => write!(out, "cargo xtask fuzz {target}"),
         }
     }
@@ -157,14 +157,21 @@ impl Finder {
         {
             return Ok(Self::Fuzz(target.to_owned()));
         }
-        match line.strip_prefix("cargo test ") {
-            Some(rest) => Ok(Self::Test(rest.split_whitespace().map(str::to_owned).collect())),
-            None => Err(format!(
-                "expected `cargo test ARGUMENTS` or `cargo xtask fuzz TARGET` with a target of {}, \
-                 found `{line}`",
+        let words: Vec<_> = line.split_whitespace().collect();
+        let (count, name) = match words[..] {
+            ["cargo", "test", "-p", _, "--lib", ref name @ ..] => (5, name),
+            ["cargo", "test", "-p", _, "--test", _, ref name @ ..] => (6, name),
+            _ => (0, &words[..]),
+        };
+        if count == 0 || name.len() > 1 {
+            return Err(format!(
+                "expected `cargo test -p PACKAGE`, `--lib` or `--test TARGET`, and at most one \
+                 name, or `cargo xtask fuzz TARGET` with a target of {}; found `{line}`",
                 fuzz::TARGETS.join(", ")
-            )),
+            ));
         }
+        let target = words[2..count].iter().map(|word| (*word).to_owned()).collect();
+        Ok(Self::Test { target, name: name.first().map(|name| (*name).to_owned()) })
     }
 }
 
@@ -222,203 +229,6 @@ impl Hunk {
     }
 }
 
-/// The copy of a workspace in which mutants are tried.
-#[derive(Debug)]
-pub struct Copy {
-    from: PathBuf,
-    root: PathBuf,
-    target: PathBuf,
-}
-
-impl Copy {
-    /// Makes a copy, in the target folder, of what git tracks in the workspace at `root`, and of
-    /// what it would track. Files that are already equal keep their time, so that cargo builds
-    /// nothing anew.
-    ///
-    /// # Errors
-    ///
-    /// Says what could not be read or written.
-    pub fn new(root: &Path, target: &Path) -> Result<Self, String> {
-        let tree = target.join("mutants/tree");
-        let copy = Self { from: root.to_owned(), root: tree, target: target.to_owned() };
-        let files = super::files(root)?;
-        for file in &files {
-            copy.restore(file)?;
-        }
-        Ok(copy)
-    }
-
-    /// Makes a file equal to the original.
-    fn restore(&self, file: &str) -> Result<(), String> {
-        let (from, to) = (self.from.join(file), self.root.join(file));
-        let explain = |error| format!("{}: {error}", to.display());
-        let wanted = fs::read(&from).map_err(|error| format!("{}: {error}", from.display()))?;
-        if fs::read(&to).is_ok_and(|found| found == wanted) {
-            return Ok(());
-        }
-        fs::create_dir_all(to.parent().unwrap_or(&self.root)).map_err(explain)?;
-        fs::write(&to, wanted).map_err(explain)
-    }
-
-    /// Applies a mutant, sees that each of its tests finds it, and takes it back.
-    ///
-    /// # Errors
-    ///
-    /// The mutant does not apply or does not compile, or a test does not find it, or not again.
-    pub fn try_mutant(&self, mutant: &Mutant) -> Result<Vec<Find>, Fault> {
-        mutant.apply(&self.root)?;
-        let finds = mutant.found_by.iter().map(|finder| self.find(&mutant.name, finder)).collect();
-        for file in mutant.files() {
-            self.restore(file).map_err(Fault)?;
-        }
-        finds
-    }
-
-    /// Runs a test, which must fail, twice and in the same way.
-    fn find(&self, name: &str, finder: &Finder) -> Result<Find, Fault> {
-        let again = |first: &str, second: &str| {
-            let why = format!("`{finder}` fails in another way when repeated:\n{first}\n{second}");
-            if first == second { Ok(()) } else { Err(Fault(why)) }
-        };
-        match finder {
-            Finder::Test(arguments) => {
-                self.compile(arguments)?;
-                let run = || failure(&self.test(arguments)?).ok_or_else(|| not_found(finder));
-                let (message, second) = (run()?, run()?);
-                again(&message, &second)?;
-                Ok(Find { finder: finder.clone(), message, input: None })
-            }
-            Finder::Fuzz(target) => {
-                let program = self.program(target)?;
-                let crashes = self.target.join("mutants/crashes");
-                fs::create_dir_all(&crashes).map_err(|error| Fault(error.to_string()))?;
-                let prefix = format!("{}/{name}-", crashes.display());
-                let job = fuzz::Job {
-                    program: &program,
-                    seconds: FUZZ_SECONDS,
-                    corpus: None,
-                    prefix: &prefix,
-                };
-                let found = job.run();
-                match found.end {
-                    fuzz::End::Crash { message, input: Some(input) } => {
-                        match fuzz::Job::replay(&program, &input).end {
-                            fuzz::End::Crash { message: second, .. } => again(&message, &second)?,
-                            end => again(&message, &format!("{end:?}"))?,
-                        }
-                        Ok(Find { finder: finder.clone(), message, input: Some(input) })
-                    }
-                    fuzz::End::Nothing => Err(not_found(finder)),
-                    end => Err(Fault(format!("`{finder}` does not run: {end:?}"))),
-                }
-            }
-        }
-    }
-
-    /// Sees that what found the mutants passes without them.
-    ///
-    /// # Errors
-    ///
-    /// Names the test that fails.
-    pub fn pass_unpatched(&self, finds: &[Find]) -> Result<(), Fault> {
-        let finders: BTreeSet<&Finder> = finds.iter().map(|find| &find.finder).collect();
-        for finder in finders {
-            let fails = |message: &str| {
-                Fault(format!("`{finder}` fails without a mutant as well: {message}"))
-            };
-            match finder {
-                Finder::Test(arguments) => {
-                    self.compile(arguments)?;
-                    let output = self.test(arguments)?;
-                    if !output.status.success() {
-                        return Err(fails(&failure(&output).unwrap_or_default()));
-                    }
-                    if ran(&output) == 0 {
-                        return Err(Fault(format!("`{finder}` runs no test")));
-                    }
-                }
-                Finder::Fuzz(target) => {
-                    let program = self.program(target)?;
-                    let inputs = finds.iter().filter(|find| find.finder == *finder);
-                    for input in inputs.filter_map(|find| find.input.as_deref()) {
-                        let end = fuzz::Job::replay(&program, input).end;
-                        if end != fuzz::End::Nothing {
-                            return Err(fails(&format!("{end:?}")));
-                        }
-                        // It can be made again, so that one left over does no harm.
-                        let _ = fs::remove_file(input);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn compile(&self, arguments: &[String]) -> Result<(), Fault> {
-        let output = self.cargo(&[arguments, &["--no-run".to_owned()]].concat())?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(Fault(format!("it does not compile:\n{}", String::from_utf8_lossy(&output.stderr))))
-    }
-
-    fn test(&self, arguments: &[String]) -> Result<Output, Fault> {
-        self.cargo(arguments)
-    }
-
-    fn cargo(&self, arguments: &[String]) -> Result<Output, Fault> {
-        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["test", "--quiet"])
-            .args(PROFILE.iter().flat_map(|setting| ["--config", setting]))
-            .args(arguments)
-            .current_dir(&self.root)
-            .env("CARGO_TARGET_DIR", &self.target)
-            .env("CARGO_INCREMENTAL", "1")
-            .env("RUST_BACKTRACE", "0")
-            .output()
-            .map_err(|error| Fault(format!("cannot run cargo: {error}")))
-    }
-
-    fn program(&self, target: &str) -> Result<PathBuf, Fault> {
-        let folder =
-            fuzz::build(&self.root, &self.target.join("fuzz/build"), &[target]).map_err(Fault)?;
-        Ok(folder.join(target))
-    }
-}
-
-fn not_found(finder: &Finder) -> Fault {
-    Fault(format!("`{finder}` does not find it"))
-}
-
-/// How a test found a mutant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Find {
-    /// The test.
-    pub finder: Finder,
-    /// What it said.
-    pub message: String,
-    /// The input of a fuzz target.
-    input: Option<PathBuf>,
-}
-
-/// The message of the panic with which a test failed; `None` if it passed.
-fn failure(output: &Output) -> Option<String> {
-    if output.status.success() {
-        return None;
-    }
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let panic = printed.split_once("panicked at ").map_or(&*printed, |(_, panic)| panic);
-    let lines = panic.lines().take_while(|line| !line.starts_with("note: ") && !line.is_empty());
-    Some(lines.collect::<Vec<_>>().join(" "))
-}
-
-/// How many tests were run.
-fn ran(output: &Output) -> usize {
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let counts = printed.lines().filter_map(|line| line.strip_prefix("running "));
-    counts.filter_map(|rest| rest.split(' ').next()?.parse::<usize>().ok()).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -446,6 +256,8 @@ Found-by: cargo xtask fuzz clock\n\n--- a/src/a.rs\n+++ b/src/a.rs\n\
         for (wrong, why) in [
             (PATCH.replace("Found-by", "By"), "expected a line `Found-by"),
             (PATCH.replace("fuzz clock", "fuzz clocks"), "expected `cargo test"),
+            (PATCH.replace("--lib counts", "--lib counts twice"), "expected `cargo test"),
+            (PATCH.replace("--lib", "--bins"), "expected `cargo test"),
             (PATCH.replace("+    n\n", "+    n + 1\n"), "expected hunks that change"),
             (PATCH.replace("--- a", "-- a"), "expected a unified diff"),
         ] {
