@@ -224,7 +224,10 @@ mod tests {
     proptest! {
         /// Within a nanosecond of the exact quotient, never above it, and never early.
         #[test]
-        fn ticks_become_nanoseconds(ticks in 0..1_u64 << 58, frequency in 1_000_000..4_000_000_000_u64) {
+        fn ticks_become_nanoseconds(
+            ticks in 0..1_u64 << 58,
+            frequency in 1_000_000..4_000_000_000_u64,
+        ) {
             let exact = u128::from(ticks) * u128::from(NANOS_PER_SECOND) / u128::from(frequency);
             let clock = CounterClock::new(Fixed(ticks), frequency, TimeOffset::ZERO).unwrap();
             prop_assume!(exact < 1 << 62);

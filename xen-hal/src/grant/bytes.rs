@@ -143,8 +143,8 @@ impl Bytes {
         self.aligned::<T>(offset).map(|cell| T::load(cell))
     }
 
-    /// Stores the integer at `offset` in one access. What was written before is visible to whoever
-    /// loads the value (release).
+    /// Stores the integer at `offset` in one access. What was written before is visible to a domain
+    /// that loads the value (release).
     ///
     /// # Errors
     ///
@@ -377,10 +377,13 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn copies_are_those_of_slices(copies in prop::collection::vec((0..PAGE_SIZE + 9, 0..70_usize, any::<u8>()), 1..20)) {
+        fn copies_are_those_of_slices(
+            copies in prop::collection::vec((0..PAGE_SIZE + 9, 0..70_usize, any::<u8>()), 1..20),
+        ) {
             let (page, mut model) = (page(1), vec![0; PAGE_SIZE]);
             for (offset, count, first) in copies {
-                let bytes: vec::Vec<u8> = (0..count).map(|index| first.wrapping_add(index as u8)).collect();
+                let bytes: vec::Vec<u8> =
+                    (0..count).map(|index| first.wrapping_add(index as u8)).collect();
                 let mut read = vec![0xaa; count];
                 if let Some(place) = model.get_mut(offset..offset + count) {
                     place.copy_from_slice(&bytes);
@@ -388,8 +391,9 @@ mod tests {
                     prop_assert_eq!(page.copy_to(offset, &mut read), Ok(()));
                     prop_assert_eq!(read, bytes);
                 } else {
-                    prop_assert_eq!(page.copy_from(offset, &bytes), Err(GrantError::OutOfBounds { offset, count }));
-                    prop_assert_eq!(page.copy_to(offset, &mut read), Err(GrantError::OutOfBounds { offset, count }));
+                    let beyond = Err(GrantError::OutOfBounds { offset, count });
+                    prop_assert_eq!(page.copy_from(offset, &bytes), beyond);
+                    prop_assert_eq!(page.copy_to(offset, &mut read), beyond);
                 }
             }
             let mut whole = vec![0; PAGE_SIZE];

@@ -137,7 +137,7 @@ impl<H: Hypercall> Grants<H> {
                 offset.saturating_add(done as u16),
                 count as u16,
             );
-            // SAFETY: the bytes are those of a slice that the caller borrows for this, and lie in the
+            // SAFETY: the bytes are those of a slice that the caller borrows here, and lie in the
             // frame that the address space names.
             unsafe { self.copy(&mut [copy]) }?;
             done += count;

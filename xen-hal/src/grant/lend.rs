@@ -60,7 +60,7 @@ impl<'t> Allocated<'t> {
 /// Makes an entry lend nothing, unless the page is in use.
 ///
 /// Xen adds flags while the page is used, and a table that is not there reads as all ones. An entry
-/// without flags belongs to a new table, after a restore: nobody uses the page.
+/// without flags belongs to a new table, after a restore: no peer uses the page.
 #[inline(always)]
 pub(super) fn withdraw(entry: GrantEntryV1<'_>) -> bool {
     let now = entry.flags().load(Ordering::Relaxed);
@@ -132,8 +132,10 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// Frees the reference of an entry, or leaves that to [`GrantTable::reclaim`](super::GrantTable::reclaim). It takes no pointer
-/// to the grant, so that one which is revoked stays in registers.
+/// Frees the reference of an entry, or leaves that to [`GrantTable::reclaim`]. It takes no pointer
+/// to the grant, so that a grant that is revoked stays in registers.
+///
+/// [`GrantTable::reclaim`]: super::GrantTable::reclaim
 #[inline(never)]
 fn withdraw_or_defer(entry: GrantEntryV1<'_>, word: &Word, reference: GrantRef) {
     if withdraw(entry) {
@@ -149,8 +151,10 @@ fn withdraw_or_defer(entry: GrantEntryV1<'_>, word: &Word, reference: GrantRef) 
 /// then use the copy.
 ///
 /// Dropping a grant leaks its page; [`revoke`](Self::revoke) returns it. The entry is withdrawn. If
-/// the peer still uses the page, the reference is deferred: [`GrantTable::reclaim`](super::GrantTable::reclaim) frees it once
+/// the peer still uses the page, the reference is deferred: [`GrantTable::reclaim`] frees it once
 /// the peer has let go.
+///
+/// [`GrantTable::reclaim`]: super::GrantTable::reclaim
 #[must_use = "dropping a grant leaks its page"]
 pub struct Grant<'t> {
     lent: Lent<'t>,
@@ -261,8 +265,11 @@ impl core::error::Error for GrantInUseError<'_> {}
 
 /// A page that the other domain may still use, of a grant that was [given up](Grant::defer).
 ///
-/// It borrows no table, so it outlives a suspend. [`GrantTable::recover`](super::GrantTable::recover) returns the page.
-/// Dropping it leaks the page and leaves the reference to [`GrantTable::reclaim`](super::GrantTable::reclaim).
+/// It borrows no table, so it outlives a suspend. [`GrantTable::recover`] returns the page.
+/// Dropping it leaks the page and leaves the reference to [`GrantTable::reclaim`].
+///
+/// [`GrantTable::reclaim`]: super::GrantTable::reclaim
+/// [`GrantTable::recover`]: super::GrantTable::recover
 #[must_use = "dropping this leaks the page"]
 pub struct DeferredGrant {
     word: &'static Word,

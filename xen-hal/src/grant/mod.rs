@@ -6,7 +6,9 @@
 //!
 //! ```no_run
 //! use core::ptr::NonNull;
-//! use xen_hal::grant::{Access, Grant, GrantError, GrantRefAllocator, GrantTable, Page, PageMemory};
+//! use xen_hal::grant::{
+//!     Access, Grant, GrantError, GrantRefAllocator, GrantTable, Page, PageMemory,
+//! };
 //! use xen_hal::hypercall::Hypercall;
 //! use xen_hal::platform::AddressSpace;
 //! use xen_pac::base::Domid;

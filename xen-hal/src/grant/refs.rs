@@ -292,7 +292,7 @@ mod tests {
     }
 
     fn extend(refs: Refs, index: u32) {
-        let growing = refs.start_growing().expect("nobody else maps pages");
+        let growing = refs.start_growing().expect("no other thread maps pages");
         refs.extend(&growing, index);
     }
 
@@ -330,7 +330,8 @@ mod tests {
                     Step::Extend if refs.mapped() < PAGES as u32 => {
                         let page = refs.mapped();
                         extend(refs, page);
-                        let first = if page == 0 { GNTTAB_NR_RESERVED_ENTRIES } else { page * ENTRIES };
+                        let reserved = if page == 0 { GNTTAB_NR_RESERVED_ENTRIES } else { 0 };
+                        let first = page * ENTRIES + reserved;
                         free.extend(first..(page + 1) * ENTRIES);
                     }
                     Step::Extend => (),
@@ -362,7 +363,8 @@ mod tests {
                             reference.0 % 2 == 0
                         });
                         prop_assert_eq!(&asked, &deferred);
-                        let (even, odd): (BTreeSet<u32>, _) = deferred.iter().partition(|reference| *reference % 2 == 0);
+                        let (even, odd): (BTreeSet<u32>, _) =
+                            deferred.iter().partition(|reference| *reference % 2 == 0);
                         prop_assert_eq!(count as usize, even.len());
                         free.extend(even);
                         deferred = odd;

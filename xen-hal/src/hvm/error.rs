@@ -1,36 +1,36 @@
-//! Why a parameter is not read or set.
-
-use core::fmt;
+//! Why a parameter was not read or set, and which parameters Xen has removed.
 
 use xen_pac::hvm::HvmParam;
 
 use crate::hypercall::Errno;
 
 /// A parameter was not read or set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParameterError {
-    /// The parameter is refused by current releases, whatever the caller and the value. Xen was not
-    /// asked.
-    Removed(Removed),
-    /// Xen's refusal.
+    /// Current releases refuse the parameter, whatever the caller and the value. Xen was not asked.
+    #[error(transparent)]
+    Removed(#[from] Removed),
+    /// Xen refused.
+    #[error("Xen refused access to HVM parameter {parameter}: {errno}")]
     Refused {
         /// The parameter.
         parameter: HvmParam,
         /// Xen's reason.
         errno: Errno,
     },
-    /// The parameter was read, and holds a value that its type does not have.
+    /// The parameter was read and has a value that its type does not have.
+    #[error("HVM parameter {parameter} has the unknown value {value:#x}")]
     Unknown {
         /// The parameter.
         parameter: HvmParam,
-        /// The value, as Xen gave it.
+        /// The value that Xen returned.
         value: u64,
     },
 }
 
 impl ParameterError {
-    /// The parameter in question.
+    /// Returns the parameter.
     #[must_use]
     pub const fn parameter(self) -> HvmParam {
         match self {
@@ -39,8 +39,8 @@ impl ParameterError {
         }
     }
 
-    /// Xen's answer, if it was asked and refused; for a removed parameter the one that it would
-    /// have given.
+    /// Returns Xen's error, if it refused. For a removed parameter, returns the error that Xen
+    /// would have returned.
     #[must_use]
     pub const fn errno(self) -> Option<Errno> {
         match self {
@@ -51,53 +51,111 @@ impl ParameterError {
     }
 }
 
-impl fmt::Display for ParameterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Removed(removed) => removed.fmt(f),
-            Self::Refused { parameter, errno } => {
-                write!(f, "Xen refused access to HVM parameter {parameter}: {errno}")
-            }
-            Self::Unknown { parameter, value } => {
-                write!(f, "HVM parameter {parameter} holds {value:#x}, which is none of its values")
-            }
-        }
-    }
-}
-
-impl core::error::Error for ParameterError {}
-
-impl From<Removed> for ParameterError {
-    fn from(removed: Removed) -> Self {
-        Self::Removed(removed)
-    }
-}
-
 /// A parameter that current releases refuse, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("HVM parameter {parameter} is removed: {reason}")]
 pub struct Removed {
-    pub(super) parameter: HvmParam,
-    pub(super) reason: &'static str,
+    parameter: HvmParam,
+    reason: &'static str,
 }
 
 impl Removed {
-    /// The parameter.
+    /// Returns the parameter.
     #[must_use]
     pub const fn parameter(self) -> HvmParam {
         self.parameter
     }
 
-    /// What became of that which it was for.
+    /// Returns what replaced the parameter.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         self.reason
     }
 }
 
-impl fmt::Display for Removed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HVM parameter {} is removed: {}", self.parameter, self.reason)
+const MONITOR: &str = "a monitor subscribes to register changes by a domctl of its own";
+const ALWAYS_PAE: &str = "every domain may use physical address extension";
+const IOREQ_SERVERS: &str =
+    "device models register as ioreq servers, with pages and channels of their own";
+const AT_CREATION: &str =
+    "a flag at the domain's creation says whether it may use hardware virtualisation itself";
+
+/// The parameters that Xen refuses with `EINVAL` since 4.15, for reading too. The description keeps
+/// their names, each with the last release that has it.
+#[expect(deprecated, reason = "the headers dropped exactly these")]
+const REMOVED: &[(HvmParam, &str)] = &[
+    (HvmParam::PAE_ENABLED, ALWAYS_PAE),
+    (HvmParam::DM_DOMAIN, IOREQ_SERVERS),
+    (HvmParam::BUFIOREQ_EVTCHN, IOREQ_SERVERS),
+    (HvmParam::NESTEDHVM, AT_CREATION),
+    (HvmParam::MEMORY_EVENT_CR0, MONITOR),
+    (HvmParam::MEMORY_EVENT_CR3, MONITOR),
+    (HvmParam::MEMORY_EVENT_CR4, MONITOR),
+    (HvmParam::MEMORY_EVENT_INT3, MONITOR),
+    (HvmParam::MEMORY_EVENT_SINGLE_STEP, MONITOR),
+    (HvmParam::MEMORY_EVENT_MSR, MONITOR),
+];
+
+/// Refuses a parameter that Xen would refuse in any case.
+pub(super) fn check(parameter: HvmParam) -> Result<(), Removed> {
+    match REMOVED.iter().find(|(removed, _)| *removed == parameter) {
+        Some((parameter, reason)) => Err(Removed { parameter: *parameter, reason }),
+        None => Ok(()),
     }
 }
 
-impl core::error::Error for Removed {}
+/// True if Xen has removed the parameter: releases from 4.15 on refuse it, for reading too.
+#[must_use]
+pub fn is_removed(parameter: HvmParam) -> bool {
+    check(parameter).is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::string::{String, ToString};
+
+    /// The parameters' numbers by the names of the headers, and whether the newest headers still
+    /// have the name.
+    fn measured() -> BTreeMap<String, (u32, bool)> {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../abi-yaml/facts/constants.txt");
+        let facts = std::fs::read_to_string(file).expect("the facts are there");
+        let parameters = facts.lines().filter_map(|line| {
+            let (name, rest) = line.strip_prefix("HVM_PARAM_")?.split_once(' ')?;
+            let (value, releases) = rest.split_once(" @ ").unwrap_or((rest, "4.4-"));
+            let in_newest = releases.ends_with('-') || !releases.contains('-');
+            Some((name.to_string(), (value.parse().ok()?, in_newest)))
+        });
+        // Names of parts of CALLBACK_IRQ's value.
+        parameters.filter(|(name, _)| !name.starts_with("CALLBACK_TYPE_")).collect()
+    }
+
+    #[test]
+    fn those_are_refused_whose_numbers_the_newest_headers_dropped() {
+        let parameters = measured();
+        assert!(parameters.len() > 30, "{parameters:?}");
+        let current: BTreeSet<u32> = parameters
+            .values()
+            .filter(|(_, in_newest)| *in_newest)
+            .map(|(number, _)| *number)
+            .collect();
+        let dropped: BTreeSet<u32> = parameters
+            .values()
+            .map(|(number, _)| *number)
+            .filter(|number| !current.contains(number))
+            .collect();
+        let refused: BTreeSet<u32> =
+            (0..1000).filter(|number| check(HvmParam(*number)).is_err()).collect();
+        assert_eq!(refused, dropped);
+    }
+
+    #[test]
+    fn the_reason_is_shown() {
+        let removed = check(HvmParam(24)).unwrap_err();
+        assert_eq!(
+            removed.to_string(),
+            std::format!("HVM parameter NESTEDHVM is removed: {AT_CREATION}")
+        );
+    }
+}

@@ -30,7 +30,7 @@ impl<V> Parameter<V> {
         Self { number, value: PhantomData }
     }
 
-    /// Its number.
+    /// Returns the parameter's number.
     #[must_use]
     pub const fn number(self) -> HvmParam {
         self.number
@@ -66,9 +66,8 @@ macro_rules! parameters {
 }
 
 parameters! {
-    /// How Xen interrupts the guest for events. To set it,
-    /// [`set_callback_via`](super::Hvm::set_callback_via) does the same and proves that the width
-    /// is latched.
+    /// How Xen interrupts the guest for events. To set it, use
+    /// [`set_callback_via`](super::Hvm::set_callback_via), which also latches the width.
     CALLBACK_IRQ: CallbackVia;
     /// The frame of the xenstore ring; `None` while, or where, there is none.
     STORE_PFN: Option<Frame>;
@@ -91,23 +90,23 @@ parameters! {
     VM_GENERATION_ID_ADDR: GuestAddress;
     /// How much of the FPU's instruction pointer is kept. Since Xen 4.7.
     X87_FIP_WIDTH: FipWidth;
-    /// Who may switch between views of the domain's memory. It is set once: `EEXIST`. Since Xen
-    /// 4.6.
+    /// Which domain may switch between views of the memory. Once it is set, `EEXIST`. Since
+    /// Xen 4.6.
     ALTP2M: Altp2mMode;
     /// Which of Hyper-V's interfaces the guest sees.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     VIRIDIAN: ViridianFeatures;
-    /// What becomes of missed ticks of the emulated timers.
+    /// How missed ticks of the emulated timers are delivered.
     TIMER_MODE: HvmTimerMode;
     /// Whether there is an emulated high precision event timer.
     HPET_ENABLED: bool;
-    /// Whether the emulated timers are moved to fall together.
+    /// Whether the emulated timers are aligned to each other.
     VPT_ALIGN: bool;
     /// The guest-physical address of a page table that maps everything one to one.
     IDENT_PT: u64;
     /// The ACPI sleep state: 0 running, 3 suspended to RAM.
     ACPI_S_STATE: u64;
-    /// What a triple fault is taken for.
+    /// Which shutdown reason a triple fault has.
     TRIPLE_FAULT_REASON: ShutdownReason;
     /// Additional machine check capabilities. Since Xen 4.10.
     MCA_CAP: MachineCheckCapabilities;
@@ -121,7 +120,7 @@ parameters! {
     NR_IOREQ_SERVER_PAGES: u64;
     /// The frame of the pager's ring.
     PAGING_RING_PFN: Option<Frame>;
-    /// The frame of the monitor's ring. Since Xen 4.6; older releases call it otherwise.
+    /// The frame of the monitor's ring. Since Xen 4.6; older releases have another name for it.
     MONITOR_RING_PFN: Option<Frame>;
     /// The frame of the ring for failures to unshare memory.
     SHARING_RING_PFN: Option<Frame>;

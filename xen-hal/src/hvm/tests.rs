@@ -7,7 +7,7 @@ use xen_pac::sched::ShutdownReason;
 
 use super::*;
 use crate::event::Port;
-use crate::platform::Frame;
+use crate::platform::{Frame, VcpuId};
 use crate::testing::{Script, errno};
 
 #[test]
@@ -52,14 +52,14 @@ fn a_parameter_is_set_to_its_code() {
 }
 
 #[test]
-fn retired_parameters_do_not_reach_xen() {
+fn removed_parameters_do_not_reach_xen() {
     let xen = Script::new();
     let hvm = Hvm::new(&xen);
     for number in [4, 13, 20, 21, 22, 23, 24, 25, 26, 30] {
         let parameter = HvmParam(number);
-        assert!(
-            matches!(hvm.get_raw(parameter), Err(ParameterError::Removed(removed)) if removed.parameter() == parameter)
-        );
+        let removed = error::check(parameter).unwrap_err();
+        assert_eq!(hvm.get_raw(parameter), Err(ParameterError::Removed(removed)));
+        assert_eq!(removed.parameter(), parameter);
         // SAFETY: nothing is set.
         let error = unsafe { hvm.set_raw(parameter, 0) }.unwrap_err();
         assert_eq!(error.errno(), Some(Errno::EINVAL));
@@ -70,7 +70,7 @@ fn retired_parameters_do_not_reach_xen() {
 fn every_parameter_of_the_newest_release_has_a_type() {
     for number in 0..HVM_NR_PARAMS {
         let parameter = HvmParam(number);
-        let current = parameter.name().is_some() && removed::check(parameter).is_ok();
+        let current = parameter.name().is_some() && error::check(parameter).is_ok();
         assert_eq!(parameter::NUMBERS.contains(&parameter), current, "{parameter}");
     }
 }
@@ -83,10 +83,7 @@ fn a_value_that_the_type_lacks_is_named() {
     });
     let error = Hvm::new(&xen).get(parameter::X87_FIP_WIDTH).unwrap_err();
     assert_eq!(error, ParameterError::Unknown { parameter: HvmParam::X87_FIP_WIDTH, value: 5 });
-    assert_eq!(
-        error.to_string(),
-        "HVM parameter X87_FIP_WIDTH holds 0x5, which is none of its values"
-    );
+    assert_eq!(error.to_string(), "HVM parameter X87_FIP_WIDTH has the unknown value 0x5");
 }
 
 /// Vectors below 32 are exceptions. No value for the parameter has one.
@@ -98,8 +95,28 @@ fn a_callback_has_no_vector_of_an_exception() {
         let expected = (vector >= 32).then_some(word);
         assert_eq!(CallbackVia::vector(vector).ok().map(CallbackVia::encode), expected);
         assert_eq!(<CallbackVia as ParamValue>::decode(word).map(ParamValue::encode), expected);
-        assert_eq!(UpcallVector::new(vector).is_ok(), expected.is_some());
+        let own = UpcallVector::new(vector);
+        assert_eq!(own.is_ok(), expected.is_some());
+        assert!(
+            own.is_ok_and(|own| own.number() == vector)
+                || own.is_err_and(|error| error.bounds() == (32, 255))
+        );
     }
+}
+
+#[test]
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+fn the_vector_goes_to_its_vcpu() {
+    let xen = Script::new()
+        .argument(command::SetEvtchnUpcallVector, |argument| {
+            assert_eq!((argument.vcpu, argument.vector), (3, 0xe0));
+            0
+        })
+        .argument(command::SetEvtchnUpcallVector, |_| errno(Errno::ENOENT));
+    let hvm = Hvm::new(&xen);
+    let vector = UpcallVector::new(0xe0).unwrap();
+    hvm.set_upcall_vector(VcpuId(3), vector).unwrap();
+    assert_eq!(hvm.set_upcall_vector(VcpuId(99), vector), Err(Errno::ENOENT));
 }
 
 #[test]
@@ -167,7 +184,8 @@ proptest! {
     fn an_address_and_a_size_share_a_word(address: u32, size: u32) {
         let area = SizedArea { address, size };
         let xen = Script::new().argument(command::SetParam, |asked| {
-            assert_eq!((asked.index, asked.value), (HvmParam::VM86_TSS_SIZED, u64::from(size) << 32 | u64::from(address)));
+            let value = u64::from(size) << 32 | u64::from(address);
+            assert_eq!((asked.index, asked.value), (HvmParam::VM86_TSS_SIZED, value));
             0
         });
         // SAFETY: it is not written to.

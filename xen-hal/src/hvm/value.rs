@@ -9,19 +9,18 @@ use xen_pac::viridian::viridian_features;
 use crate::event::Port;
 use crate::platform::Frame;
 
-/// A type of parameters' values.
-///
-/// It is implemented for the types that the [parameters](super::parameter) have, and for no others.
+/// A type of a parameter's value. Implemented for the types that the
+/// [parameters](super::parameter) have.
 pub trait ParamValue: Sized + sealed::Sealed {
-    /// The value as Xen takes it.
+    /// Returns the number that Xen takes.
     fn encode(self) -> u64;
 
-    /// A value as Xen gives it; `None` for one that the type does not have.
+    /// Decodes a number that Xen returned; `None` if the type has no such value.
     fn decode(value: u64) -> Option<Self>;
 }
 
-/// A type of value that any domain can set of itself without harm to the memory of the program that
-/// runs: all but the addresses of memory that is given away.
+/// A type of value that a domain can set without effect on its own memory: all but addresses of
+/// memory that is given away.
 pub trait SafeParam: ParamValue {}
 
 mod sealed {
@@ -38,7 +37,7 @@ pub type MachineCheckCapabilities = LocalRegisterCopy<u64, mca_cap::Register>;
 /// How many bytes of the FPU's last instruction pointer Xen keeps across a context switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FipWidth {
-    /// As many as Xen finds fit each time.
+    /// Xen chooses each time.
     Automatic,
     /// The 4 of an offset, beside a selector.
     Four,
@@ -46,17 +45,17 @@ pub enum FipWidth {
     Eight,
 }
 
-/// The guest-physical address of memory that Xen, or the tools, write to; 0 where none was given.
+/// The guest-physical address of memory that Xen or the tools write to; 0 if there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GuestAddress(pub u64);
 
-/// Memory that Xen writes to, by its guest-physical address and its size in bytes, which is 0 where
-/// none was given.
+/// Memory that Xen writes to, by its guest-physical address and its size in bytes. The size is 0 if
+/// there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SizedArea {
     /// The guest-physical address.
     pub address: u32,
-    /// How many bytes there are.
+    /// The size in bytes.
     pub size: u32,
 }
 

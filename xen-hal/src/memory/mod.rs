@@ -24,8 +24,8 @@
 //!   it. On Arm it stays the domain's and cannot be reached, as after
 //!   [`Memory::remove_from_physmap`] on either architecture: return it by
 //!   [`Memory::decrease_reservation`] before, or map at a frame that never had RAM.
-//! - A page of Xen's has one place. Mapped a second time on x86 it leaves the first, and an access
-//!   to that faults. Arm refuses the second time with `EBUSY` since 4.17, which also happens if
+//! - A page of Xen has one place. Mapped a second time on x86 it leaves the first, and an access to
+//!   that faults. Arm refuses the second time with `EBUSY` since 4.17, which also happens if
 //!   firmware left the page mapped: [`Memory::remove_from_physmap`] unmaps it.
 //! - The commands that populate and release memory do not fail. They do less than was asked, and
 //!   return a [`PartialReservation`].
@@ -122,7 +122,7 @@ impl MemoryError {
     ///
     /// x86 unmaps the page from its old frame first, and does not restore it if the new frame turns
     /// out to be impossible, or if Xen has no memory for its page tables. Whatever points to the
-    /// old frame must not be used any more. A page of Xen's is mapped again at a possible frame by
+    /// old frame must not be used any more. A page of Xen is mapped again at a possible frame by
     /// [`Memory::add_to_physmap`]; RAM of the domain ([`MapSpace::Own`]) is lost.
     /// [`Memory::move_page`] maps the page again by itself.
     ///

@@ -91,8 +91,8 @@ pub(super) const NOT_REACHED: i32 = i32::MIN;
 impl<H: Hypercall> Memory<H> {
     /// Maps a page at the frame `at`. Upstream: `XENMEM_add_to_physmap`.
     ///
-    /// What was at the frame is gone. x86 frees RAM and unmaps a page of Xen's. Arm unmaps either;
-    /// RAM stays counted as the domain's but cannot be reached any more. A page of Xen's that is
+    /// What was at the frame is gone. x86 frees RAM and unmaps a page of Xen. Arm unmaps either;
+    /// RAM stays counted as the domain's but cannot be reached any more. A page of Xen that is
     /// mapped at another frame leaves that frame on x86; on Arm it must be unmapped there first.
     ///
     /// For the shared info page, prefer
@@ -102,7 +102,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// [`MemoryError::Physmap`]. On x86 the page may have left its old frame all the same:
     /// [`MemoryError::may_have_unmapped`]. Xen answers
-    /// - `EBUSY` on Arm since 4.17, for a page of Xen's that is mapped at some frame;
+    /// - `EBUSY` on Arm since 4.17, for a page of Xen that is mapped at some frame;
     /// - `EINVAL` for a page that does not exist: an index past the grant table's maximum, a frame
     ///   of the domain that is not RAM; on x86 also for a kind that Xen does not know;
     /// - `ENOENT` or `EINVAL` on x86 for a frame beyond those that a guest can have;

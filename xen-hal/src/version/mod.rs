@@ -1,39 +1,36 @@
-//! Which Xen this is, who built it, and what it offers (hypercall `xen_version`; upstream:
-//! `xen/include/public/version.h`).
+//! The release of Xen, its build, and the features that it offers (hypercall `xen_version`;
+//! upstream: `xen/include/public/version.h`).
 //!
 //! ```
 //! use xen_hal::hypercall::{Errno, Hypercall};
+//! use xen_hal::pac::{features::Feature, release::Release};
 //! use xen_hal::version::Version;
-//! use xen_pac::features::Feature;
-//! use xen_pac::release::Release;
 //!
 //! fn may_use_a_vector(xen: &impl Hypercall) -> Result<bool, Errno> {
 //!     let version = Version::new(xen);
-//!     Ok(version.release()? >= Release::new(4, 4) && version.features()?.has(Feature::HVM_CALLBACK_VECTOR))
+//!     Ok(version.release()? >= Release::new(4, 4)
+//!         && version.features()?.has(Feature::HVM_CALLBACK_VECTOR))
 //! }
 //! ```
 
-mod features;
-mod long;
-mod text;
+mod types;
 
 use xen_pac::base::XenUlong;
 use xen_pac::command::{Command, SafeCommand, shape};
 use xen_pac::release::Release;
 use xen_pac::version::{XenCompileInfo, XenFeatureInfo, XenPlatformParameters, command};
 
-use crate::hypercall::{Commands, Errno, Hypercall};
-pub use features::Features;
-pub use text::Text;
+use crate::hypercall::{Commands, Errno, Hypercall, check};
 
-/// Questions about the hypervisor. Every guest may ask them; some answers are withheld from
-/// unprivileged ones.
+pub use types::{Features, Text};
+
+/// Information about the hypervisor. Some of it is withheld from unprivileged guests.
 #[derive(Clone, Copy, Debug)]
 pub struct Version<H> {
     xen: H,
 }
 
-/// Who compiled the hypervisor, with what, where and when.
+/// How the hypervisor was compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileInfo {
     /// The compiler's name and version.
@@ -42,40 +39,40 @@ pub struct CompileInfo {
     pub by: Text<16>,
     /// The domain of the machine.
     pub domain: Text<32>,
-    /// The date, as the builder chose to write it.
+    /// The date, in the builder's format.
     pub date: Text<32>,
 }
 
 impl<H: Hypercall> Version<H> {
-    /// Questions through a backend.
+    /// Returns the information through a backend.
     pub const fn new(xen: H) -> Self {
         Self { xen }
     }
 
-    /// The release, such as 4.17.
+    /// Returns the release, such as 4.17.
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// None that Xen is known to return.
     pub fn release(&self) -> Result<Release, Errno> {
         self.xen.call(command::Version, ()).map(|version| Release::from_version(version as u32))
     }
 
-    /// What follows major and minor in the release's name: `.7` of 4.17.7.
+    /// Returns the part of the release's name after major and minor: `.7` of 4.17.7.
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// None that Xen is known to return.
     pub fn extraversion(&self) -> Result<Text<16>, Errno> {
         self.text(command::Extraversion, [0; _])
     }
 
-    /// Who compiled the hypervisor. To a guest that may not know, Xen answers with texts such as
-    /// `<denied>`.
+    /// Returns how the hypervisor was compiled. For a guest without permission, some of the texts
+    /// are `<denied>`.
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// None that Xen is known to return.
     pub fn compile_info(&self) -> Result<CompileInfo, Errno> {
         let mut info = XenCompileInfo::ZEROED;
         self.xen.call(command::CompileInfo, &mut info)?;
@@ -87,51 +84,52 @@ impl<H: Hypercall> Version<H> {
         })
     }
 
-    /// Which kinds of guest the hypervisor can run, a list such as `xen-3.0-x86_64 hvm-3.0-x86_64`.
+    /// Returns the kinds of guests that the hypervisor can run, a list such as
+    /// `xen-3.0-x86_64 hvm-3.0-x86_64`.
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// None that Xen is known to return.
     pub fn capabilities(&self) -> Result<Text<1024>, Errno> {
         self.text(command::Capabilities, [0; _])
     }
 
-    /// The revision of the source, as its builder recorded it.
+    /// Returns the revision of the source.
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// None that Xen is known to return.
     pub fn changeset(&self) -> Result<Text<64>, Errno> {
         self.text(command::Changeset, [0; _])
     }
 
-    /// The hypervisor's command line; `<denied>` in a domain that is not privileged.
+    /// Returns the hypervisor's command line; `<denied>` in an unprivileged domain.
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// None that Xen is known to return.
     pub fn command_line(&self) -> Result<Text<1024>, Errno> {
         self.text(command::Commandline, [0; _])
     }
 
-    /// Where the hypervisor's own part of the address space begins, which concerns PV guests only.
+    /// Returns where the hypervisor's part of the address space begins, for PV guests.
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// None that Xen is known to return.
     pub fn virtual_start(&self) -> Result<XenUlong, Errno> {
         let mut parameters = XenPlatformParameters::ZEROED;
         self.xen.call(command::PlatformParameters, &mut parameters)?;
         Ok(parameters.virt_start)
     }
 
-    /// The feature flags of this domain.
+    /// Returns the feature flags of this domain.
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// None that Xen is known to return.
     pub fn features(&self) -> Result<Features, Errno> {
-        let mut words = [0; features::WORDS];
+        let mut words = [0; types::WORDS];
         for (index, word) in (0..).zip(&mut words) {
             let mut info = XenFeatureInfo::new(index);
             self.xen.call(command::GetFeatures, &mut info)?;
@@ -140,24 +138,72 @@ impl<H: Hypercall> Version<H> {
         Ok(Features::from_words(words))
     }
 
-    /// Bytes of a page of the hypervisor's.
+    /// Returns the size of a page of the hypervisor in bytes.
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// None that Xen is known to return.
     pub fn page_size(&self) -> Result<usize, Errno> {
         self.xen.call(command::Pagesize, ())
     }
 
-    /// This domain's UUID, which the toolstack chose; zero for dom0.
+    /// Returns this domain's UUID, which the toolstack chose; zero for dom0.
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// None that Xen is known to return.
     pub fn guest_handle(&self) -> Result<[u8; 16], Errno> {
         let mut handle = [0; 16];
         self.xen.call(command::GuestHandle, &mut handle)?;
         Ok(handle)
+    }
+
+    /// Returns the hypervisor's raw build id in a buffer of `N` bytes, and its length, usually 20.
+    ///
+    /// # Errors
+    ///
+    /// - `EPERM` in an unprivileged domain.
+    /// - `ENODATA` if the hypervisor was linked without one.
+    /// - `ENOBUFS` if `N` is too small, `EINVAL` if it is 0.
+    /// - `ENOSYS` before Xen 4.7.
+    pub fn build_id<const N: usize>(&self) -> Result<([u8; N], usize), Errno> {
+        self.long(command::BuildId)
+    }
+
+    /// As [`extraversion`](Self::extraversion), of any length.
+    ///
+    /// # Errors
+    ///
+    /// `ENOBUFS` if `N` is too small, `ENOSYS` before Xen 4.20.
+    pub fn long_extraversion<const N: usize>(&self) -> Result<([u8; N], usize), Errno> {
+        self.long(command::Extraversion2)
+    }
+
+    /// As [`capabilities`](Self::capabilities), of any length.
+    ///
+    /// # Errors
+    ///
+    /// `ENOBUFS` if `N` is too small, `ENOSYS` before Xen 4.20.
+    pub fn long_capabilities<const N: usize>(&self) -> Result<([u8; N], usize), Errno> {
+        self.long(command::Capabilities2)
+    }
+
+    /// As [`changeset`](Self::changeset), of any length.
+    ///
+    /// # Errors
+    ///
+    /// `ENOBUFS` if `N` is too small, `ENOSYS` before Xen 4.20.
+    pub fn long_changeset<const N: usize>(&self) -> Result<([u8; N], usize), Errno> {
+        self.long(command::Changeset2)
+    }
+
+    /// As [`command_line`](Self::command_line), of any length.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` in an unprivileged domain, `ENOBUFS` if `N` is too small, `ENOSYS` before Xen 4.20.
+    pub fn long_command_line<const N: usize>(&self) -> Result<([u8; N], usize), Errno> {
+        self.long(command::Commandline2)
     }
 
     fn text<C, const N: usize>(&self, command: C, mut buffer: [u8; N]) -> Result<Text<N>, Errno>
@@ -166,5 +212,44 @@ impl<H: Hypercall> Version<H> {
     {
         self.xen.call(command, &mut buffer)?;
         Ok(Text::new(buffer))
+    }
+
+    /// Returns the bytes, and how many Xen wrote.
+    fn long<C: Command, const N: usize>(&self, _: C) -> Result<([u8; N], usize), Errno> {
+        // A buffer of more than 2^32 - 1 bytes is passed as one of that length.
+        let mut buffer = Buffer { len: u32::try_from(N).unwrap_or(u32::MAX), bytes: [0; N] };
+        // SAFETY: both commands read the length and write at most so many bytes behind it, and the
+        // buffer has them.
+        let answer = unsafe {
+            self.xen.call2(
+                C::HYPERCALL.0,
+                C::NUMBER as usize,
+                (&raw mut buffer).expose_provenance(),
+            )
+        };
+        check(answer).map(|length| (buffer.bytes, length.min(N)))
+    }
+}
+
+/// The length of a buffer and the buffer, as `xen_build_id` and `xen_varbuf`.
+#[repr(C)]
+struct Buffer<const N: usize> {
+    len: u32,
+    bytes: [u8; N],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fake, errno};
+
+    #[test]
+    fn a_length_beyond_the_buffer_is_cut_to_it() {
+        for (answer, length) in [(3, Ok(3)), (4, Ok(4)), (5, Ok(4)), (isize::MAX, Ok(4))] {
+            let xen = Fake(move |_, _: &[usize]| answer);
+            assert_eq!(Version::new(&xen).build_id::<4>().map(|(_, length)| length), length);
+        }
+        let xen = Fake(|_, _: &[usize]| errno(Errno::ENOBUFS));
+        assert_eq!(Version::new(&xen).build_id::<4>(), Err(Errno::ENOBUFS));
     }
 }

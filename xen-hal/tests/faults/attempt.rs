@@ -5,15 +5,15 @@ use std::fmt::Debug;
 use xen_hal::hypercall::Errno;
 use xen_sim::{Fault, Guest, Snapshot};
 
-/// The error that hypercalls fail with: one that Xen gives in none of these cases, so that whoever
-/// shows it passed it on.
+/// The error that hypercalls fail with. Xen returns it in none of these cases, so an operation that
+/// shows it has passed it on.
 pub(crate) const ERROR: Errno = Errno::EIO;
 
-/// An attempt. The operation prepares what it needs, and then does what is to be tried
+/// An attempt. The operation prepares what it needs, and then does the work that is tested
 /// [`during`](Self::during) the attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Attempt {
-    /// Which hypercall is to fail, counted from 1.
+    /// Which hypercall fails, counted from 1.
     pub(crate) fails: Option<u64>,
     /// How many hypercalls were made.
     pub(crate) hypercalls: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// Does what is to be tried, and keeps what it gave until Xen's state has been looked at.
+    /// Does the work, and keeps its result until Xen's state has been recorded.
     pub(crate) fn during<T, E: Debug>(
         &mut self,
         guest: Guest,

@@ -25,7 +25,7 @@ fn attempt(operation: &'static Operation, fails: Option<u64>) -> Attempt {
     let program = move |guest: Guest| {
         let kernel = Kernel::start(guest, |_, _| ControlFlow::Continue(()))
             .expect("a domain may have its shared page");
-        (operation.run)(&kernel, &mut filled.lock().expect("nobody else looks at it now"));
+        (operation.run)(&kernel, &mut filled.lock().expect("no other thread uses it"));
     };
     machine
         .domain(DomainConfig::new().vcpus(2).pages(64), program)
