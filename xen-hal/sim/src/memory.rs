@@ -306,6 +306,26 @@ pub(crate) fn write_bytes(address: usize, from: &[u8]) {
     unsafe { ptr::copy(from.as_ptr(), ptr::with_exposed_provenance_mut(address), from.len()) };
 }
 
+/// Whether a value of the program's own memory can be written, at an address that nothing promises
+/// to be mapped. The kernel of the host copies it, and reports where it cannot.
+pub(crate) fn is_writable<T: Data>(address: usize) -> bool {
+    let (mut value, size) = (T::ZEROED, size_of::<T>());
+    let here = libc::iovec { iov_base: (&raw mut value).cast(), iov_len: size };
+    let there = libc::iovec { iov_base: ptr::with_exposed_provenance_mut(address), iov_len: size };
+    // SAFETY: getting the process's number has no conditions.
+    let process = unsafe { libc::getpid() };
+    // SAFETY: `here` are the bytes of the value, and the kernel checks `there`.
+    let read =
+        unsafe { libc::process_vm_readv(process, &raw const here, 1, &raw const there, 1, 0) };
+    if read != size as isize {
+        return false;
+    }
+    // SAFETY: as above. What is written is what was read, and no program runs meanwhile.
+    let done =
+        unsafe { libc::process_vm_writev(process, &raw const here, 1, &raw const there, 1, 0) };
+    done == size as isize
+}
+
 /// The bytes of a value.
 pub(crate) fn as_bytes<T: Data>(value: &T) -> &[u8] {
     // SAFETY: a type that is `Data` has no padding, so all its bytes are initialised.

@@ -144,7 +144,7 @@ impl Guest {
         let current = vcpu::current();
         let state = current.state();
         let physmap = &state.domain(current.me).physmap;
-        let frame = physmap.frame(frame.0)?;
+        let frame = physmap.frame(frame.0).filter(|frame| *frame < physmap.near())?;
         Some(physmap.memory.page(frame).cast())
     }
 

@@ -23,7 +23,7 @@ impl Snapshot {
             let mut add = |line: String| lines.push(format!("domain {}: {line}", domain.number));
             ports(state, index, domain, &mut add);
             grants(state, domain, &mut add);
-            frames(state, domain, &mut add);
+            frames(state, index, domain, &mut add);
             vcpus(state, index, domain, &mut add);
             rest(domain, &mut add);
         }
@@ -94,14 +94,14 @@ fn grants(state: &State, domain: &Domain, add: &mut impl FnMut(String)) {
     }
 }
 
-fn frames(state: &State, domain: &Domain, add: &mut impl FnMut(String)) {
-    add(format!("has {} pages", domain.physmap.pages));
-    for (frame, entry) in domain.physmap.entries.iter().enumerate() {
+fn frames(state: &State, index: usize, domain: &Domain, add: &mut impl FnMut(String)) {
+    add(format!("has {} pages", state.frames.pages_of(index)));
+    for (frame, entry) in domain.physmap.entries() {
         match entry {
             Entry::Empty | Entry::Hole => {}
             Entry::Ram(of) => add(format!(
                 "frame {frame}: {entry:?}, hash {:#x}",
-                hash_of_memory(state, domain, *of)
+                hash_of_memory(state, domain, of)
             )),
             Entry::Xen(_) | Entry::Grant { .. } => add(format!("frame {frame}: {entry:?}")),
         }

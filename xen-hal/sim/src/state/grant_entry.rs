@@ -16,7 +16,9 @@ use super::{Entry, State};
 use crate::memory::{MachineFrame, MachineMemory, as_bytes, from_bytes};
 
 /// The flags that say that a peer uses the page.
-const IN_USE: u16 = flags::READING.val(1).value | flags::WRITING.val(1).value;
+const READING: u16 = flags::READING.val(1).value;
+const WRITING: u16 = flags::WRITING.val(1).value;
+const IN_USE: u16 = READING | WRITING;
 
 /// What an entry grants.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +35,7 @@ impl GrantedPage {
         flags::kind::PERMIT_ACCESS.matches_all(self.flags)
     }
 
-    fn is_transitive(&self) -> bool {
+    pub(crate) fn is_transitive(&self) -> bool {
         flags::kind::TRANSITIVE.matches_all(self.flags)
     }
 
@@ -46,10 +48,10 @@ impl GrantedPage {
     }
 }
 
-/// Where an entry of `size` bytes is.
-fn locate(grants: &Grants, reference: u32, size: usize) -> Option<(MachineFrame, usize)> {
+/// Where an entry of `size` bytes is in the pages of a table.
+fn locate(pages: &[MachineFrame], reference: u32, size: usize) -> Option<(MachineFrame, usize)> {
     let in_page = PAGE_SIZE / size;
-    let frame = grants.frames.get(reference as usize / in_page)?;
+    let frame = pages.get(reference as usize / in_page)?;
     Some((*frame, reference as usize % in_page * size))
 }
 
@@ -82,7 +84,7 @@ pub(crate) fn read_entry(
 }
 
 fn read_v2_entry(grants: &Grants, memory: &MachineMemory, reference: u32) -> Option<GrantedPage> {
-    let (frame, offset) = locate(grants, reference, V2_ENTRY)?;
+    let (frame, offset) = locate(&grants.frames, reference, V2_ENTRY)?;
     let mut bytes = [0; V2_ENTRY];
     memory.read(frame, offset, &mut bytes);
     let full: GrantEntryV2FullPage = from_bytes(&bytes);
@@ -96,19 +98,20 @@ fn read_v2_entry(grants: &Grants, memory: &MachineMemory, reference: u32) -> Opt
     Some(GrantedPage { flags, to, gfn: full.frame, part: (0, PAGE_SIZE) })
 }
 
-/// Writes into an entry whether its page is read and written by peers.
-fn mark_use(grants: &Grants, memory: &MachineMemory, reference: u32, reading: bool, writing: bool) {
-    let now = flags::READING.val(reading.into()).value | flags::WRITING.val(writing.into()).value;
+/// Sets and clears the marks of an entry that say that peers read and write its page.
+fn mark_use(grants: &Grants, memory: &MachineMemory, reference: u32, set: u16, clear: u16) {
     if grants.version == 2 {
         let in_page = PAGE_SIZE / size_of::<u16>();
         if let Some(frame) = grants.status_frames.get(reference as usize / in_page) {
             let offset = reference as usize % in_page * size_of::<u16>();
+            let mut status = [0; size_of::<u16>()];
+            memory.read(*frame, offset, &mut status);
+            let now = (u16::from_ne_bytes(status) | set) & !clear;
             memory.write(*frame, offset, &now.to_ne_bytes());
         }
     } else if let Some(entry) = v1_entry(grants, memory, reference) {
-        // Set before clear: an entry in use never reads as unused.
-        entry.flags().fetch_or(now, Ordering::SeqCst);
-        entry.flags().fetch_and(!IN_USE | now, Ordering::SeqCst);
+        entry.flags().fetch_or(set, Ordering::SeqCst);
+        entry.flags().fetch_and(!clear, Ordering::SeqCst);
     }
 }
 
@@ -130,8 +133,36 @@ impl State {
         } else {
             active.readers += 1;
         }
-        let writing = active.writers > 0;
-        mark_use(grants, &self.memory, reference, true, writing);
+        // Xen writes the entry at the first use, and at the first that writes (`_set_status`).
+        let first = active.readers + active.writers == 1;
+        let first_write = writable && active.writers == 1;
+        if first || first_write {
+            let now = if writable { IN_USE } else { READING };
+            mark_use(grants, &self.memory, reference, now, 0);
+        }
+    }
+
+    /// Clears the marks of uses that an entry no longer has (`reduce_status_for_pin`), after a use
+    /// that read or one that wrote.
+    pub(crate) fn clear_use(&self, owner: usize, reference: u32, wrote: bool) {
+        let grants = &self.domains[owner].grants;
+        let active = grants.active.get(&reference);
+        let writing = active.is_some_and(|active| active.writers > 0);
+        let mut gone = if active.is_none() { READING } else { 0 };
+        if wrote && !writing {
+            gone |= WRITING;
+        }
+        mark_use(grants, &self.memory, reference, 0, gone);
+    }
+
+    /// The page at a frame of a domain, for copies and grants: its own memory and Xen's pages, also
+    /// where the domain has mapped a grant of its own (`get_paged_frame`).
+    pub(crate) fn page_of(&self, domain: usize, gfn: u64) -> Option<MachineFrame> {
+        match self.domains[domain].physmap.get(gfn) {
+            Entry::Ram(frame) | Entry::Xen(frame) => Some(frame),
+            Entry::Grant { frame, .. } if self.frames.belongs_to(frame, domain) => Some(frame),
+            Entry::Grant { .. } | Entry::Empty | Entry::Hole => None,
+        }
     }
 
     /// Ends a mapping: its frame is empty. When it was the last of the grant, the entry is unused.
@@ -140,26 +171,26 @@ impl State {
         self.domains[domain].grants.return_handle(handle);
         let physmap = &mut self.domains[domain].physmap;
         let at = physmap.frame(Frame::containing(map.address).0);
-        if let Some(at) = at.filter(|at| matches!(physmap.entries[*at], Entry::Grant { .. })) {
+        if let Some(at) = at.filter(|at| matches!(physmap.entry(*at), Entry::Grant { .. })) {
             // If the host refuses, the page stays visible, as after a translation that was not
             // flushed.
             let _ = physmap.put(at, Entry::Empty, &self.memory);
         }
         self.frames.release(map.frame);
         // A domain that was restored meanwhile has another number, and another table.
-        let owner = self.domains.iter_mut().find(|owner| owner.id == map.owner);
+        let owner = self.domains.iter().position(|owner| owner.id == map.owner);
         let Some(owner) = owner else { return };
-        let Some(active) = owner.grants.active.get_mut(&map.reference) else { return };
+        let grants = &mut self.domains[owner].grants;
+        let Some(active) = grants.active.get_mut(&map.reference) else { return };
         if map.writable {
             active.writers -= 1;
         } else {
             active.readers -= 1;
         }
-        let (used, writing) = (active.readers + active.writers > 0, active.writers > 0);
-        if !used {
-            owner.grants.active.remove(&map.reference);
+        if active.readers + active.writers == 0 {
+            grants.active.remove(&map.reference);
         }
-        mark_use(&owner.grants, &self.memory, map.reference, used, writing);
+        self.clear_use(owner, map.reference, map.writable);
     }
 }
 
@@ -219,4 +250,20 @@ pub(crate) fn write_reserved_entries(
             memory.write(*status, index * size_of::<u16>(), &in_use);
         }
     }
+}
+
+/// Exchanges two entries of a table, with their status.
+pub(crate) fn swap_entries(grants: &Grants, memory: &MachineMemory, a: u32, b: u32) {
+    let exchange = |[one, other]: [Option<(MachineFrame, usize)>; 2], size: usize| {
+        let (Some(one), Some(other)) = (one, other) else { return };
+        let mut bytes = [[0; V2_ENTRY]; 2];
+        memory.read(one.0, one.1, &mut bytes[0][..size]);
+        memory.read(other.0, other.1, &mut bytes[1][..size]);
+        memory.write(one.0, one.1, &bytes[1][..size]);
+        memory.write(other.0, other.1, &bytes[0][..size]);
+    };
+    let size = if grants.version == 2 { V2_ENTRY } else { size_of::<raw::GrantEntryV1>() };
+    exchange([a, b].map(|reference| locate(&grants.frames, reference, size)), size);
+    let size = size_of::<u16>();
+    exchange([a, b].map(|reference| locate(&grants.status_frames, reference, size)), size);
 }

@@ -25,7 +25,7 @@ use xen_pac::vcpu::Runstate;
 
 use crate::config::{DomainConfig, FailureKind, FaultRates, Faults, Profile, Role};
 use crate::memory::{MachineFrame, MachineMemory};
-pub(crate) use grant_entry::{read_entry, reserved_entries, write_reserved_entries};
+pub(crate) use grant_entry::{read_entry, reserved_entries, swap_entries, write_reserved_entries};
 pub(crate) use grants::{Grants, MAX_FRAMES, Map};
 pub(crate) use hash::{Fnv64, TraceHash};
 pub(crate) use physmap::{
@@ -217,8 +217,13 @@ impl State {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
         let shared = self.frames.take_for_xen(&self.memory)?;
-        let physmap =
-            Physmap::populated(config.pages, &mut self.frames, &self.memory, self.domains.len())?;
+        let physmap = Physmap::populated(
+            config.pages,
+            &mut self.frames,
+            &self.memory,
+            self.domains.len(),
+            self.profile.is_arm(),
+        )?;
         let info = |vcpu| self.profile.block_in_shared_page(vcpu).map(|block| (shared, block));
         let vcpus = (0..config.vcpus).map(|vcpu| Vcpu::new(info(vcpu), self.now));
         self.domains.push(Domain {

@@ -1,5 +1,6 @@
 //! Which machine frame is at which frame of a domain, and who owns the machine's frames.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use xen_hal::hypercall::Errno;
@@ -13,6 +14,13 @@ pub(crate) const END_OF_PROGRAM: usize = 1 << 47;
 pub(crate) const FIRST: usize = 16;
 /// How many frames a domain has beyond those of its memory.
 const ROOM: usize = 128;
+
+/// How many frames a domain can have on Arm, where its addresses have 40 bits.
+const ARM_FRAMES: usize = 1 << 28;
+/// The first level of a domain's page table on x86: which bits of a frame number, and how many
+/// entries.
+const X86_INDEX_SHIFT: u32 = 27;
+const X86_INDICES: u32 = 512;
 
 /// Frames from here on stand for the program's own memory, its variables and stacks, which is no
 /// domain's. Xen copies from and to it, and does nothing else with it.
@@ -35,6 +43,8 @@ enum Owner {
     Free,
     Xen,
     Domain(usize),
+    /// The domain gave it back, and something still uses it: Xen counts it as the domain's.
+    Leaving(usize),
 }
 
 /// The machine's frames.
@@ -44,13 +54,20 @@ pub(crate) struct Frames {
     /// How many mappings of peers and areas of Xen use each frame. A frame that its owner gave back
     /// is only free once nothing uses it.
     users: Vec<u32>,
+    /// How many pages each domain has, at a frame or not.
+    pages: Vec<usize>,
     /// No frame below this one is free.
     lowest: usize,
 }
 
 impl Frames {
     pub(crate) fn new(count: usize) -> Self {
-        Self { owners: vec![Owner::Free; count], users: vec![0; count], lowest: 0 }
+        Self {
+            owners: vec![Owner::Free; count],
+            users: vec![0; count],
+            pages: Vec::new(),
+            lowest: 0,
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -79,8 +96,26 @@ impl Frames {
         self.take(Owner::Xen, memory).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
 
-    fn take_for(&mut self, domain: usize, memory: &MachineMemory) -> Option<MachineFrame> {
-        self.take(Owner::Domain(domain), memory)
+    /// Takes a page for a domain, which is not at a frame yet.
+    pub(crate) fn take_for(
+        &mut self,
+        domain: usize,
+        memory: &MachineMemory,
+    ) -> Option<MachineFrame> {
+        let frame = self.take(Owner::Domain(domain), memory)?;
+        self.pages.resize(self.pages.len().max(domain + 1), 0);
+        self.pages[domain] += 1;
+        Some(frame)
+    }
+
+    /// How many pages a domain has, at a frame or not.
+    pub(crate) fn pages_of(&self, domain: usize) -> usize {
+        self.pages.get(domain).copied().unwrap_or_default()
+    }
+
+    /// Whether a page belongs to a domain.
+    pub(crate) fn belongs_to(&self, frame: MachineFrame, domain: usize) -> bool {
+        self.owners[frame.0] == Owner::Domain(domain)
     }
 
     /// Counts a use of a frame besides its owner's.
@@ -91,6 +126,9 @@ impl Frames {
     /// Ends such a use.
     pub(crate) fn release(&mut self, frame: MachineFrame) {
         self.users[frame.0] = self.users[frame.0].saturating_sub(1);
+        if matches!(self.owners[frame.0], Owner::Leaving(_)) {
+            self.free(frame);
+        }
         self.lowest = self.lowest.min(frame.0);
     }
 
@@ -105,7 +143,16 @@ impl Frames {
     }
 
     pub(crate) fn free(&mut self, frame: MachineFrame) {
-        self.owners[frame.0] = Owner::Free;
+        self.owners[frame.0] = match self.owners[frame.0] {
+            Owner::Domain(domain) | Owner::Leaving(domain) if self.users[frame.0] > 0 => {
+                Owner::Leaving(domain)
+            }
+            Owner::Domain(domain) | Owner::Leaving(domain) => {
+                self.pages[domain] -= 1;
+                Owner::Free
+            }
+            Owner::Xen | Owner::Free => Owner::Free,
+        };
         self.lowest = self.lowest.min(frame.0);
     }
 }
@@ -130,11 +177,13 @@ pub(crate) enum Entry {
 /// The frames of a domain.
 pub(crate) struct Physmap {
     pub(crate) memory: GuestMemory,
-    pub(crate) entries: Vec<Entry>,
-    /// How many pages the domain has, at a frame or not.
-    pub(crate) pages: usize,
+    /// What is at the frames that have an address here.
+    near: Vec<Entry>,
+    /// What is at frames that a kernel would have to map first.
+    far: BTreeMap<usize, Entry>,
+    is_arm: bool,
     /// The greatest frame at which there was ever something.
-    pub(crate) highest: usize,
+    pub(crate) highest: u64,
 }
 
 impl Physmap {
@@ -144,40 +193,43 @@ impl Physmap {
         frames: &mut Frames,
         memory: &MachineMemory,
         domain: usize,
+        is_arm: bool,
     ) -> io::Result<Self> {
         let count = FIRST + pages + ROOM;
         let mut physmap = Self {
             memory: GuestMemory::reserve(count)?,
-            entries: vec![Entry::Empty; count],
-            pages: 0,
+            near: vec![Entry::Empty; count],
+            far: BTreeMap::new(),
+            is_arm,
             highest: 0,
         };
         for frame in FIRST..FIRST + pages {
-            let taken =
-                physmap.allocate(frames, memory, domain).ok_or(io::ErrorKind::OutOfMemory)?;
+            let taken = frames.take_for(domain, memory).ok_or(io::ErrorKind::OutOfMemory)?;
             physmap.put(frame, Entry::Ram(taken), memory)?;
         }
         Ok(physmap)
     }
 
-    /// Takes a page for the domain, which is not at a frame yet.
-    pub(crate) fn allocate(
-        &mut self,
-        frames: &mut Frames,
-        memory: &MachineMemory,
-        domain: usize,
-    ) -> Option<MachineFrame> {
-        let frame = frames.take_for(domain, memory)?;
-        self.pages += 1;
-        Some(frame)
+    /// What is at a frame; nothing above the greatest one that was ever used.
+    pub(crate) fn get(&self, gfn: u64) -> Entry {
+        let used = self.frame(gfn).filter(|_| gfn <= self.highest);
+        used.map_or(Entry::Empty, |frame| self.entry(frame))
     }
 
-    pub(crate) fn get(&self, gfn: u64) -> Entry {
-        usize::try_from(gfn)
-            .ok()
-            .and_then(|gfn| self.entries.get(gfn))
-            .copied()
-            .unwrap_or(Entry::Empty)
+    pub(crate) fn entry(&self, frame: usize) -> Entry {
+        let far = || self.far.get(&frame).copied().unwrap_or(Entry::Empty);
+        self.near.get(frame).copied().unwrap_or_else(far)
+    }
+
+    /// All frames, and what is there.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, Entry)> + '_ {
+        let far = self.far.iter().map(|(frame, entry)| (*frame, *entry));
+        self.near.iter().copied().enumerate().chain(far)
+    }
+
+    /// How many frames have an address.
+    pub(crate) fn near(&self) -> usize {
+        self.near.len()
     }
 
     /// The machine frame at a frame at which the domain has memory.
@@ -185,26 +237,39 @@ impl Physmap {
         if let Entry::Ram(frame) = self.get(gfn) { Some(frame) } else { None }
     }
 
-    /// A frame number, if it is one that the domain can have.
+    /// A frame number, if it is one that the domain can have: of 40 bits of addresses on Arm, of a
+    /// page table of four levels on x86. There Xen takes 32 bits of the index in the first level
+    /// (`p2m_find_entry`), so that frame 2^63 is frame 0.
     pub(crate) fn frame(&self, gfn: u64) -> Option<usize> {
-        usize::try_from(gfn).ok().filter(|gfn| *gfn < self.entries.len())
+        if self.is_arm {
+            return usize::try_from(gfn).ok().filter(|frame| *frame < ARM_FRAMES);
+        }
+        let index = (gfn >> X86_INDEX_SHIFT) as u32;
+        let rest = gfn & ((1 << X86_INDEX_SHIFT) - 1);
+        (index < X86_INDICES).then(|| (u64::from(index) << X86_INDEX_SHIFT | rest) as usize)
     }
 
     pub(crate) fn is_mapped(&self, frame: usize) -> bool {
-        self.entries.get(frame).is_some_and(|entry| !matches!(entry, Entry::Empty | Entry::Hole))
+        !matches!(self.entry(frame), Entry::Empty | Entry::Hole)
     }
 
     pub(crate) fn is_writable(&self, frame: usize) -> bool {
-        self.is_mapped(frame)
-            && !matches!(self.entries[frame], Entry::Grant { writable: false, .. })
+        self.is_mapped(frame) && !matches!(self.entry(frame), Entry::Grant { writable: false, .. })
     }
 
     /// The frame at which a machine frame is, if there is one.
     pub(crate) fn find(&self, wanted: MachineFrame) -> Option<usize> {
-        self.entries.iter().position(|entry| match entry {
-            Entry::Ram(frame) | Entry::Xen(frame) | Entry::Grant { frame, .. } => *frame == wanted,
+        let is = |entry| match entry {
+            Entry::Ram(frame) | Entry::Xen(frame) | Entry::Grant { frame, .. } => frame == wanted,
             Entry::Empty | Entry::Hole => false,
-        })
+        };
+        self.entries().find(|(_, entry)| is(*entry)).map(|(frame, _)| frame)
+    }
+
+    /// The frame at which a page of the domain itself or one of Xen's is, and not as a grant.
+    pub(crate) fn find_own(&self, wanted: MachineFrame) -> Option<usize> {
+        let own = [Entry::Ram(wanted), Entry::Xen(wanted)];
+        self.entries().find(|(_, entry)| own.contains(entry)).map(|(frame, _)| frame)
     }
 
     /// Puts an entry at a frame, in place of what was there.
@@ -214,6 +279,11 @@ impl Physmap {
         entry: Entry,
         memory: &MachineMemory,
     ) -> io::Result<()> {
+        let Some(place) = self.near.get_mut(frame) else {
+            self.far.insert(frame, entry);
+            self.highest = self.highest.max(frame as u64);
+            return Ok(());
+        };
         match entry {
             Entry::Empty => self.memory.unmap(frame)?,
             Entry::Hole => self.memory.map_ones(frame)?,
@@ -222,9 +292,9 @@ impl Physmap {
                 self.memory.map(frame, 1, writable, memory, of)?;
             }
         }
-        self.entries[frame] = entry;
+        *place = entry;
         if self.is_mapped(frame) {
-            self.highest = self.highest.max(frame);
+            self.highest = self.highest.max(frame as u64);
         }
         Ok(())
     }
@@ -236,10 +306,9 @@ impl Physmap {
         frames: &mut Frames,
         memory: &MachineMemory,
     ) -> Result<(), Errno> {
-        let Entry::Ram(page) = self.entries[frame] else { return Err(Errno::EINVAL) };
+        let Entry::Ram(page) = self.entry(frame) else { return Err(Errno::EINVAL) };
         self.put(frame, Entry::Empty, memory).map_err(|_| Errno::ENOMEM)?;
         frames.free(page);
-        self.pages -= 1;
         Ok(())
     }
 }

@@ -167,8 +167,9 @@ impl State {
     fn forget_registrations(&mut self, domain: usize) {
         let state = &mut *self;
         let of = &mut state.domains[domain];
-        for frame in 0..of.physmap.entries.len() {
-            if matches!(of.physmap.entries[frame], Entry::Xen(_)) {
+        let all: Vec<_> = of.physmap.entries().collect();
+        for (frame, entry) in all {
+            if matches!(entry, Entry::Xen(_)) {
                 let hole = if state.profile.is_arm() { Entry::Empty } else { Entry::Hole };
                 // If the host refuses, the page stays visible, and is not used any more.
                 let _ = of.physmap.put(frame, hole, &state.memory);
@@ -207,7 +208,7 @@ impl State {
     /// Loses what a domain wrote where Xen has no page since a restore.
     pub(crate) fn refill_holes(&mut self, domain: usize) {
         let Domain { holes, physmap, .. } = &mut self.domains[domain];
-        holes.retain(|frame| physmap.entries[*frame] == Entry::Hole);
+        holes.retain(|frame| physmap.entry(*frame) == Entry::Hole);
         for frame in holes {
             // If the host refuses, what was written stays.
             let _ = physmap.memory.map_ones(*frame);

@@ -1,11 +1,12 @@
 //! The machine's time: its advance, the timers, and what Xen writes of it into memory.
 
+use xen_pac::access::Data;
 use xen_pac::base::Virq;
 use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfoSnapshot, raw as shared_info};
 use xen_pac::vcpu::{Runstate, raw as vcpu};
 
 use super::{Area, NANOS_PER_SECOND, RunTimes, State, VcpuKey};
-use crate::memory;
+use crate::memory as raw_memory;
 
 /// The last moment: Xen's time is a signed number of nanoseconds.
 const END_OF_TIME: u64 = i64::MAX as u64;
@@ -136,8 +137,9 @@ impl State {
             info.time().publish_snapshot(&snapshot);
         }
         // An area need not be aligned. No vCPU runs meanwhile that could see it half written.
-        if let Some(address) = self.area(key, self.vcpu(key).time_area) {
-            let before: shared_info::VcpuTimeInfo = memory::read_value(address);
+        if let Some(address) = self.area::<shared_info::VcpuTimeInfo>(key, self.vcpu(key).time_area)
+        {
+            let before: shared_info::VcpuTimeInfo = raw_memory::read_value(address);
             let VcpuTimeInfoSnapshot {
                 tsc_timestamp,
                 system_time,
@@ -146,7 +148,7 @@ impl State {
                 flags,
             } = snapshot;
             let version = before.version.wrapping_add(2);
-            memory::write_value(
+            raw_memory::write_value(
                 address,
                 shared_info::VcpuTimeInfo {
                     version,
@@ -161,8 +163,8 @@ impl State {
         }
     }
 
-    /// The address of an area that a vCPU registered, if a page is mapped there.
-    fn area(&self, key: VcpuKey, area: Option<Area>) -> Option<usize> {
+    /// The address of an area that a vCPU registered for a `T`, if pages are mapped there.
+    fn area<T: Data>(&self, key: VcpuKey, area: Option<Area>) -> Option<usize> {
         let domain = self.domain(key);
         let address = match area? {
             Area::Virtual(address) => address,
@@ -170,10 +172,15 @@ impl State {
                 return Some(self.memory.byte(frame, offset)?.as_ptr().expose_provenance());
             }
         };
-        match domain.physmap.memory.locate(address) {
-            Some((frame, _)) if !domain.physmap.is_writable(frame) => None,
-            _ => Some(address),
-        }
+        let end = address.checked_add(size_of::<T>() - 1)?;
+        let (memory, physmap) = (&domain.physmap.memory, &domain.physmap);
+        let is_there = match (memory.locate(address), memory.locate(end)) {
+            (Some((first, _)), Some((last, _))) => {
+                physmap.is_writable(first) && physmap.is_writable(last)
+            }
+            _ => raw_memory::is_writable::<T>(address),
+        };
+        is_there.then_some(address)
     }
 
     /// Changes a vCPU's runstate, and counts the time in the one before.
@@ -203,8 +210,10 @@ impl State {
     /// Writes a vCPU's run times into the area that it registered. No vCPU runs meanwhile, so none
     /// would see the mark of an update.
     pub(crate) fn write_runstate(&self, key: VcpuKey, times: &RunTimes) {
-        if let Some(address) = self.area(key, self.vcpu(key).runstate_area) {
-            memory::write_value(address, self.runstate_info(key, times));
+        if let Some(address) =
+            self.area::<vcpu::VcpuRunstateInfo>(key, self.vcpu(key).runstate_area)
+        {
+            raw_memory::write_value(address, self.runstate_info(key, times));
         }
     }
 

@@ -43,7 +43,7 @@ impl State {
     pub(crate) fn serve(&mut self, domain: usize) -> io::Result<()> {
         let physmap = &mut self.domains[domain].physmap;
         // Real domains have them above their memory, too.
-        let end = physmap.entries.len();
+        let end = physmap.near();
         let frames = [end - 2, end - 1];
         for frame in frames {
             if physmap.is_mapped(frame) {
@@ -51,9 +51,8 @@ impl State {
                     .free(frame, &mut self.frames, &self.memory)
                     .map_err(|errno| io::Error::other(errno.to_string()))?;
             }
-            let taken = physmap
-                .allocate(&mut self.frames, &self.memory, domain)
-                .ok_or(io::ErrorKind::OutOfMemory)?;
+            let taken =
+                self.frames.take_for(domain, &self.memory).ok_or(io::ErrorKind::OutOfMemory)?;
             physmap.put(frame, Entry::Ram(taken), &self.memory)?;
         }
         let ring = |state: &mut Self, frame, parts| {

@@ -16,8 +16,13 @@ use crate::state::{Binding, VcpuKey};
 
 /// How many VIRQs there are.
 const VIRQS: u32 = 24;
-/// How many PIRQs a domain can bind.
-const PIRQS: u32 = 256;
+/// How many PIRQs the control domain and a guest can bind on x86, on a machine with 24 inputs of
+/// I/O APICs and one processor (`arch_hwdom_irqs`).
+const PIRQS: (u32, u32) = (24 + 192, 24 + 32);
+/// The number of PIRQs on Arm, where none can be bound.
+const ARM_PIRQS: u32 = 1024;
+/// The command by which Xen continues a reset that took too long.
+const RESET_CONT: u32 = 14;
 /// The greatest offset of a FIFO control block in its page.
 const CONTROL_END: u32 = 4024;
 
@@ -44,7 +49,7 @@ pub(super) fn event_channel_op(call: &mut Call<'_>, op: usize, at: usize) -> Ans
         command::Status::NUMBER => call.update(at, status),
         command::BindVcpu::NUMBER => bind_vcpu(call, call.read(at)?),
         command::Unmask::NUMBER => unmask(call, call.read::<EvtchnUnmask>(at)?.port),
-        command::Reset::NUMBER => reset(call, call.read::<EvtchnReset>(at)?.dom),
+        command::Reset::NUMBER | RESET_CONT => reset(call, call.read::<EvtchnReset>(at)?.dom),
         command::InitControl::NUMBER => init_control(call, call.read(at)?),
         command::ExpandArray::NUMBER => {
             call.read::<EvtchnExpandArray>(at)?;
@@ -133,12 +138,19 @@ fn bind_ipi(call: &mut Call<'_>, asked: &mut EvtchnBindIpi) -> Answer {
 }
 
 fn bind_pirq(call: &mut Call<'_>, asked: &mut EvtchnBindPirq) -> Answer {
-    if asked.pirq >= PIRQS {
+    let arm = call.state.profile.is_arm();
+    let of_control = call.domain().role == Role::Control;
+    let (control, guest) = if arm { (ARM_PIRQS, ARM_PIRQS) } else { PIRQS };
+    if asked.pirq >= if of_control { control } else { guest } {
         return Err(Errno::EINVAL);
     }
     let binding = Binding::Pirq(asked.pirq);
     if call.domain().ports.all.iter().any(|port| port.binding == binding) {
         return Err(Errno::EEXIST);
+    }
+    if arm {
+        call.domain().ports.clone().allocate()?;
+        return Err(Errno::ENOMEM);
     }
     asked.port = call.domain_mut().ports.bind(binding, 0)?;
     Ok(0)

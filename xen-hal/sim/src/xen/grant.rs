@@ -6,11 +6,11 @@ use xen_pac::base::{Domid, XenPfn};
 use xen_pac::command::Command;
 use xen_pac::grant_table::{
     GNTTAB_NR_RESERVED_ENTRIES, GnttabGetVersion, GnttabQuerySize, GnttabSetVersion,
-    GnttabSetupTable, GrantStatus, command,
+    GnttabSetupTable, GnttabSwapGrantRef, GrantStatus, command,
 };
 
 use super::{Answer, Call, grant_copy, grant_map};
-use crate::state::{Entry, MAX_FRAMES, reserved_entries, write_reserved_entries};
+use crate::state::{Entry, MAX_FRAMES, reserved_entries, swap_entries, write_reserved_entries};
 
 pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: usize) -> Answer {
     let op = op as u32;
@@ -27,6 +27,7 @@ pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: u
         command::SetupTable::NUMBER => single(call, at, count, setup_table),
         command::SetVersion::NUMBER => set_version(call, at),
         command::GetVersion::NUMBER => call.update(at, get_version),
+        command::SwapGrantRef::NUMBER => each(call, at, count, swap),
         _ => Err(Errno::ENOSYS),
     }
 }
@@ -184,6 +185,20 @@ fn drop_status(call: &mut Call<'_>) -> Result<(), Errno> {
         state.frames.free(frame);
     }
     Ok(())
+}
+
+/// Exchanges two entries of the caller's table, if neither is in use (`swap_grant_ref`).
+fn swap(call: &mut Call<'_>, asked: &mut GnttabSwapGrantRef) {
+    let (a, b) = (asked.ref_a, asked.ref_b);
+    let grants = &call.domain().grants;
+    asked.status = if a >= grants.entries() || b >= grants.entries() {
+        GrantStatus::BAD_GNTREF
+    } else if a != b && [a, b].iter().any(|of| grants.active.contains_key(of)) {
+        GrantStatus::EAGAIN
+    } else {
+        swap_entries(grants, &call.state.memory, a, b);
+        GrantStatus::OKAY
+    };
 }
 
 fn get_version(call: &mut Call<'_>, asked: &mut GnttabGetVersion) -> Answer {

@@ -81,15 +81,16 @@ fn place(
 ) -> Result<(Place, (usize, usize)), GrantStatus> {
     if !side.is_grant {
         let gfn = side.pointer.u.gmfn();
-        let own = call
-            .domain()
-            .physmap
-            .ram(gfn)
-            .map(Place::Frame)
-            .or_else(|| address_in_program(gfn).map(Place::Program));
+        let page = call.state.page_of(call.me.domain, gfn);
+        let own = page.map(Place::Frame).or_else(|| address_in_program(gfn).map(Place::Program));
         return Ok((own.ok_or(GrantStatus::BAD_PAGE)?, (0, PAGE_SIZE)));
     }
-    let (frame, part) =
-        grant_map::granted_frame(call, side.domain, side.pointer.u.reference(), write, false)?;
+    let reference = side.pointer.u.reference();
+    let granted = grant_map::granted_frame(call, side.domain, reference, write, false);
+    if matches!(granted, Ok(_) | Err(GrantStatus::BAD_PAGE)) {
+        // Xen has marked the use, and clears the marks when it is over.
+        call.state.clear_use(side.domain, reference, write);
+    }
+    let (frame, part) = granted?;
     Ok((Place::Frame(frame), part))
 }

@@ -61,8 +61,20 @@ fn map_page(
     asked: &GnttabMapGrantRef,
 ) -> Result<MachineFrame, GrantStatus> {
     let (reference, writable) = (asked.reference, !flags::READONLY.is_set(asked.flags));
-    let frame = granted_frame(call, owner, reference, writable, true)?.0;
-    place(call, owner, frame, asked.host_addr, writable)?;
+    // A use that fails after Xen has marked it loses its marks.
+    let unmark = |call: &Call<'_>| call.state.clear_use(owner, reference, writable);
+    let granted = granted_frame(call, owner, reference, writable, true);
+    if granted == Err(GrantStatus::BAD_PAGE) {
+        unmark(call);
+    }
+    let (frame, _) = granted?;
+    // Xen knows no other flags of a mapping (`create_grant_p2m_mapping`).
+    let known = flags::HOST_MAP.val(1).value | flags::READONLY.val(1).value;
+    if asked.flags & !known != 0 {
+        unmark(call);
+        return Err(GrantStatus::GENERAL_ERROR);
+    }
+    place(call, owner, frame, asked.host_addr, writable).inspect_err(|_| unmark(call))?;
     let by = call.domain().id;
     call.state.pin_grant(owner, reference, by, frame, writable);
     call.state.frames.hold(frame);
@@ -89,6 +101,13 @@ pub(super) fn granted_frame(
     if reference >= granter.grants.entries() {
         return Err(GrantStatus::BAD_GNTREF);
     }
+    let entry = read_entry(&granter.grants, &call.state.memory, reference)
+        .ok_or(GrantStatus::BAD_GNTREF)?;
+    // No copy is made of a transitive grant, even of one that became so while it is in use: grants
+    // of a third domain are not simulated.
+    if !whole && granter.grants.version == 2 && entry.is_transitive() {
+        return Err(GrantStatus::GENERAL_ERROR);
+    }
     // While a grant is in use, its entry counts as it was at the start.
     let active = granter.grants.active.get(&reference);
     if let Some(active) = active {
@@ -99,20 +118,19 @@ pub(super) fn granted_frame(
             return Ok((active.frame, (0, PAGE_SIZE)));
         }
     }
-    let granted = read_entry(&granter.grants, &call.state.memory, reference)
-        .ok_or(GrantStatus::BAD_GNTREF)?;
-    if !granted.permits_access()
-        || granted.to != me
-        || writable && granted.is_read_only()
-        || whole && !granted.is_whole_page()
-    {
+    let fits = entry.permits_access() && entry.to == me && (!whole || entry.is_whole_page());
+    if writable && entry.is_read_only() || active.is_none() && !fits {
         return Err(GrantStatus::GENERAL_ERROR);
     }
-    let frame = active
-        .map(|active| active.frame)
-        .or_else(|| granter.physmap.ram(granted.gfn))
-        .ok_or(GrantStatus::BAD_PAGE)?;
-    Ok((frame, granted.part))
+    // A mapping that writes uses the page that is in use already; a copy looks at the entry again.
+    let frame = match active {
+        Some(active) if whole => active.frame,
+        _ => call.state.page_of(owner, entry.gfn).ok_or(GrantStatus::BAD_PAGE)?,
+    };
+    if active.is_some_and(|active| active.frame != frame) {
+        return Err(GrantStatus::GENERAL_ERROR);
+    }
+    Ok((frame, entry.part))
 }
 
 /// Maps the page at the caller's address.
@@ -130,15 +148,14 @@ fn place(
         // On x86 a page of the domain itself leaves its frame, even if the map fails. As a grant
         // it can be at several.
         let physmap = &mut state.domains[me].physmap;
-        if let Some(from) = physmap.entries.iter().position(|entry| *entry == Entry::Ram(frame)) {
+        if let Some(from) = physmap.find_own(frame) {
             physmap
                 .put(from, Entry::Empty, &state.memory)
                 .map_err(|_| GrantStatus::GENERAL_ERROR)?;
         }
     }
     let at = at.ok_or(GrantStatus::GENERAL_ERROR)?;
-    if matches!(state.domains[me].physmap.entries[at], Entry::Grant { .. })
-        && !state.profile.is_arm()
+    if matches!(state.domains[me].physmap.entry(at), Entry::Grant { .. }) && !state.profile.is_arm()
     {
         // On Arm the mapping that was there is lost.
         call.state.crash(call.me, "it mapped a grant over another");

@@ -13,7 +13,8 @@ pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     if !call.state.profile.is_arm() {
         return hvm_x86::hvm_op(call, op, at);
     }
-    match op as u32 {
+    // Xen compares all bits of the number.
+    match u32::try_from(op).unwrap_or(u32::MAX) {
         command::SetParam::NUMBER => {
             let asked = call.read(at)?;
             set(call, &asked)

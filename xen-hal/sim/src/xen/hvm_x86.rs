@@ -22,7 +22,8 @@ const OLD_TASK_STATE: u64 = 128;
 const FIP_WIDTHS: [u64; 3] = [0, 4, 8];
 
 pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
-    match op as u32 {
+    // Xen compares all bits of the number.
+    match u32::try_from(op).unwrap_or(u32::MAX) {
         command::SetParam::NUMBER => {
             let asked = call.read(at)?;
             set(call, &asked)

@@ -15,8 +15,11 @@ use crate::config::Role;
 use crate::memory::MachineFrame;
 use crate::state::{Entry, FIRST};
 
-/// The largest order of an extent, for a guest and for a control domain.
-const MAX_ORDERS: (u32, u32) = (9, 12);
+/// The largest order of an extent, for a guest and for a control domain (`max_order`).
+const MAX_ORDERS: (u32, u32) = (9, 18);
+/// The bits of the command; those above it are the extent to start from, as Xen sets them to
+/// continue a call.
+const COMMAND_BITS: u32 = 6;
 /// Xen counts the extents that are done in the upper bits of the command: it accepts no more.
 const MAX_EXTENTS: XenUlong = (u32::MAX >> 6) as XenUlong;
 /// Not a frame.
@@ -27,31 +30,46 @@ const SLACK: usize = 16;
 const E820_RAM: u32 = 1;
 
 pub(super) fn memory_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
-    match op as u32 {
-        command::PopulatePhysmap::NUMBER => Ok(reservation(call, at, populate, true)),
-        command::DecreaseReservation::NUMBER => Ok(reservation(call, at, decrease, true)),
-        command::IncreaseReservation::NUMBER => Ok(reservation(call, at, increase, false)),
+    let (command, start) = (op as u32 & ((1 << COMMAND_BITS) - 1), op >> COMMAND_BITS);
+    let starts_at_0 = [
+        command::MaximumRamPage::NUMBER,
+        command::CurrentReservation::NUMBER,
+        command::MaximumReservation::NUMBER,
+        command::MaximumGpfn::NUMBER,
+        command::RemoveFromPhysmap::NUMBER,
+    ];
+    if start != 0 && starts_at_0.contains(&command) {
+        return Err(Errno::EINVAL);
+    }
+    match command {
+        command::PopulatePhysmap::NUMBER => Ok(reservation(call, at, start, populate, true)),
+        command::DecreaseReservation::NUMBER => Ok(reservation(call, at, start, decrease, true)),
+        command::IncreaseReservation::NUMBER => Ok(reservation(call, at, start, increase, false)),
         command::MaximumRamPage::NUMBER => Ok(call.state.frames.count() - 1),
         command::CurrentReservation::NUMBER => {
-            about(call, at, |call, target| call.state.domains[target].physmap.pages)
+            about(call, at, |call, target| call.state.frames.pages_of(target))
         }
         command::MaximumReservation::NUMBER => about(call, at, maximum),
         command::MaximumGpfn::NUMBER => {
-            about(call, at, |call, target| call.state.domains[target].physmap.highest)
+            about(call, at, |call, target| call.state.domains[target].physmap.highest as usize)
         }
         command::AddToPhysmap::NUMBER => {
+            let start = u16::try_from(start).map_err(|_| Errno::EDOM)?;
             let asked = call.read(at)?;
-            add_to_physmap(call, &asked)
+            add_to_physmap(call, &asked, start)
         }
         command::AddToPhysmapBatch::NUMBER => {
+            let start = u16::try_from(start).map_err(|_| Errno::EDOM)?;
             let asked = call.read(at)?;
-            batch(call, &asked)
+            batch(call, &asked, start)
         }
         command::RemoveFromPhysmap::NUMBER => {
             let asked = call.read(at)?;
             remove(call, asked)
         }
-        command::MemoryMap::NUMBER if !call.state.profile.is_arm() => call.update(at, memory_map),
+        command::MemoryMap::NUMBER if !call.state.profile.is_arm() && start == 0 => {
+            call.update(at, memory_map)
+        }
         _ => Err(Errno::ENOSYS),
     }
 }
@@ -71,23 +89,24 @@ fn maximum(call: &Call<'_>, target: usize) -> usize {
     }
 }
 
-/// Processes extents until one fails, and returns how many were processed. This never fails.
+/// Processes extents from `start` on until one fails, and returns how many are done. This never fails.
 fn reservation(
     call: &mut Call<'_>,
     at: usize,
+    start: usize,
     one: fn(&mut Call<'_>, usize, Option<u64>, u32) -> bool,
     reads_list: bool,
 ) -> usize {
-    let Ok(asked) = call.read::<XenMemoryReservation>(at) else { return 0 };
-    if asked.nr_extents > MAX_EXTENTS {
-        return 0;
+    let Ok(asked) = call.read::<XenMemoryReservation>(at) else { return start };
+    if asked.nr_extents > MAX_EXTENTS || start as XenUlong >= asked.nr_extents {
+        return start;
     }
-    let Ok(target) = call.own_target(asked.domid) else { return 0 };
+    let Ok(target) = call.own_target(asked.domid) else { return start };
     let of_control = call.domain().role == Role::Control;
     if asked.extent_order > if of_control { MAX_ORDERS.1 } else { MAX_ORDERS.0 } {
-        return 0;
+        return start;
     }
-    for extent in 0..asked.nr_extents as usize {
+    for extent in start..asked.nr_extents as usize {
         let first = if asked.extent_start.is_null() || !reads_list {
             None
         } else {
@@ -112,7 +131,7 @@ fn element(call: &Call<'_>, list: Handle<XenPfn>, index: usize) -> Result<u64, E
 fn populate(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) -> bool {
     let Some(first) = first else { return false };
     // The limit is checked for a whole extent.
-    if call.state.domains[target].physmap.pages + (1 << order) > maximum(call, target) {
+    if call.state.frames.pages_of(target) + (1 << order) > maximum(call, target) {
         return false;
     }
     let state = &mut *call.state;
@@ -121,13 +140,13 @@ fn populate(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
     // The domain keeps the pages even if they cannot be at the frames.
     let pages: Vec<_> = (0..1_u64 << order)
         .map_while(|page| {
-            let frame = physmap.allocate(&mut state.frames, &state.memory, target)?;
+            let frame = state.frames.take_for(target, &state.memory)?;
             Some((first.checked_add(page), frame))
         })
         .collect();
     for (gfn, frame) in &pages {
         let Some(at) = gfn.and_then(|gfn| physmap.frame(gfn)) else { return false };
-        if on_x86 && matches!(physmap.entries[at], Entry::Grant { .. }) {
+        if on_x86 && matches!(physmap.entry(at), Entry::Grant { .. }) {
             call.state.crash(call.me, "it populated a frame at which a grant is mapped");
             return false;
         }
@@ -152,14 +171,12 @@ fn decrease(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
 fn increase(call: &mut Call<'_>, target: usize, _: Option<u64>, order: u32) -> bool {
     let may = maximum(call, target);
     let state = &mut *call.state;
-    let physmap = &mut state.domains[target].physmap;
-    physmap.pages + (1 << order) <= may
-        && (0..1 << order)
-            .all(|_| physmap.allocate(&mut state.frames, &state.memory, target).is_some())
+    state.frames.pages_of(target) + (1 << order) <= may
+        && (0..1 << order).all(|_| state.frames.take_for(target, &state.memory).is_some())
 }
 
 /// `xatp_permission_check`, `xenmem_add_to_physmap`.
-fn add_to_physmap(call: &mut Call<'_>, asked: &XenAddToPhysmap) -> Answer {
+fn add_to_physmap(call: &mut Call<'_>, asked: &XenAddToPhysmap, start: u16) -> Answer {
     if asked.space == MapSpace::GMFN_FOREIGN {
         return Err(Errno::ENOSYS);
     }
@@ -170,11 +187,14 @@ fn add_to_physmap(call: &mut Call<'_>, asked: &XenAddToPhysmap) -> Answer {
     if asked.space != MapSpace::GMFN_RANGE {
         return add_one(call, target, asked.space, asked.idx, asked.gpfn);
     }
+    if asked.size < start {
+        return Err(Errno::EILSEQ);
+    }
     let count = u64::from(asked.size);
     if asked.idx.checked_add(count).is_none() || asked.gpfn.checked_add(count).is_none() {
         return Err(Errno::EOVERFLOW);
     }
-    for page in 0..count {
+    for page in u64::from(start)..count {
         add_one(call, target, MapSpace::GMFN, asked.idx + page, asked.gpfn + page)?;
     }
     Ok(0)
@@ -193,25 +213,47 @@ fn permitted(call: &Call<'_>, domain: Domid, space: MapSpace) -> Result<usize, E
 }
 
 /// `xenmem_add_to_physmap_batch`: each page has its own answer.
-fn batch(call: &mut Call<'_>, asked: &XenAddToPhysmapBatch) -> Answer {
+fn batch(call: &mut Call<'_>, asked: &XenAddToPhysmapBatch, start: u16) -> Answer {
     let space = MapSpace(asked.space.into());
     if space == MapSpace::GMFN_RANGE {
         return Err(Errno::EOPNOTSUPP);
     }
     let target = permitted(call, asked.domid, space)?;
-    if space == MapSpace::GMFN_FOREIGN {
-        return Err(Errno::EINVAL);
+    if asked.size < start || asked.size == start && start > 0 {
+        return Err(Errno::EILSEQ);
     }
-    for page in 0..usize::from(asked.size) {
+    if space == MapSpace::DEV_MMIO && asked.size > 0 && asked.u.res0() != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    for page in usize::from(start)..usize::from(asked.size) {
         let index = call.read::<XenUlong>(asked.idxs.as_ptr().wrapping_add(page).addr())?;
         let at = call.read::<XenPfn>(asked.gpfns.as_ptr().wrapping_add(page).addr())?;
         if at == NO_FRAME {
             return Err(Errno::EINVAL);
         }
-        let answer = add_one(call, target, space, index, at).map_or_else(super::refusal, |_| 0);
+        let done = if space == MapSpace::GMFN_FOREIGN {
+            Err(foreign(call, target, asked.u.foreign_domid()))
+        } else {
+            add_one(call, target, space, index, at)
+        };
+        let answer = done.map_or_else(super::refusal, |_| 0);
         call.write(asked.errs.as_ptr().wrapping_add(page).addr(), answer as i32)?;
     }
     Ok(0)
+}
+
+/// Why a page of another domain is not mapped (`p2m_add_foreign`). If all is right, it is because
+/// the simulator has no such mappings.
+fn foreign(call: &Call<'_>, target: usize, domain: Domid) -> Errno {
+    let (arm, own) = (call.state.profile.is_arm(), call.domain().id);
+    let of_control = call.state.domains[target].role == Role::Control;
+    let exists = domain != Domid::SELF && call.target(domain).is_ok();
+    match () {
+        () if !arm && !of_control => Errno::EPERM,
+        () if !exists || arm && domain == own => Errno::ESRCH,
+        () if !of_control || domain == own => Errno::EPERM,
+        () => Errno::EINVAL,
+    }
 }
 
 /// `xenmem_add_to_physmap_one`.
@@ -222,9 +264,14 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
         MapSpace::SHARED_INFO if index == 0 => Entry::Xen(call.state.domains[target].shared),
         MapSpace::SHARED_INFO => return Err(Errno::EINVAL),
         MapSpace::GRANT_TABLE => Entry::Xen(grant_frame(call, target, index)?),
-        MapSpace::GMFN if !arm => {
-            Entry::Ram(call.state.domains[target].physmap.ram(index).ok_or(Errno::EINVAL)?)
-        }
+        MapSpace::GMFN if !arm => match call.state.domains[target].physmap.get(index) {
+            own @ (Entry::Ram(_) | Entry::Xen(_)) => own,
+            // A page of the domain that is mapped as a grant is at no frame of its own.
+            Entry::Grant { frame, .. } if call.state.frames.belongs_to(frame, target) => {
+                return Err(Errno::EXDEV);
+            }
+            _ => return Err(Errno::EINVAL),
+        },
         _ if arm => return Err(Errno::ENOSYS),
         _ => return Err(Errno::EINVAL),
     };
@@ -253,7 +300,7 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
     if from == Some(at) {
         return Ok(0);
     }
-    match physmap.entries[at] {
+    match physmap.entry(at) {
         Entry::Ram(_) => physmap.free(at, &mut state.frames, &state.memory)?,
         Entry::Grant { .. } => return Err(Errno::EPERM),
         Entry::Xen(_) | Entry::Empty | Entry::Hole => {}

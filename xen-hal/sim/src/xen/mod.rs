@@ -17,11 +17,12 @@ mod version;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::PAGE_SIZE;
 use xen_pac::access::Data;
-use xen_pac::base::Domid;
+use xen_pac::base::{Domid, XenUlong};
 use xen_pac::command::Command;
-use xen_pac::hypercall::HypercallNr;
+use xen_pac::hypercall::{HypercallNr, MulticallEntry};
 use xen_pac::memory::command as memory_command;
 
+use crate::config::Role;
 use crate::memory as raw_memory;
 use crate::state::{Domain, END_OF_PROGRAM, State, VcpuKey};
 
@@ -91,8 +92,43 @@ fn failed(number: u32, command: usize, errno: Errno) -> Answer {
     if never_fails { Ok(0) } else { Err(errno) }
 }
 
+/// What Xen reads first of `domctl`, `sysctl` and `platform_op`: the command, and the version of
+/// the interface.
+const TOOLSTACK_ARGUMENT: usize = 128;
+
+/// Calls of the toolstack, of which no domain here knows the interface's version.
+fn toolstack(call: &Call<'_>, at: usize) -> Answer {
+    call.reach(at, TOOLSTACK_ARGUMENT, false)?;
+    Err(Errno::EACCES)
+}
+
+/// Carries out a list of hypercalls (`do_multicall`). None of them can be such a list.
+fn multicall(call: &mut Call<'_>, at: usize, count: usize) -> Answer {
+    for index in 0..count as u32 as usize {
+        let entry = at.wrapping_add(index * size_of::<MulticallEntry>());
+        call.update(entry, |call, entry: &mut MulticallEntry| {
+            let number = entry.op as u32;
+            let [a, b, c, d, e, ..] = entry.args.map(|argument| argument as usize);
+            let answer = match HypercallNr(number) {
+                HypercallNr::MULTICALL => Err(Errno::EINVAL),
+                _ => dispatch(call, number, [a, b, c, d, e]),
+            };
+            entry.result = answer.map_or_else(refusal, |answer| answer as isize) as XenUlong;
+            Ok(0)
+        })?;
+    }
+    Ok(0)
+}
+
 fn dispatch(call: &mut Call<'_>, number: u32, [a, b, c, ..]: [usize; 5]) -> Answer {
+    let (arm, control) = (call.state.profile.is_arm(), call.domain().role == Role::Control);
     match HypercallNr(number) {
+        HypercallNr::MULTICALL => multicall(call, a, b),
+        HypercallNr::SET_TIMER_OP if !arm => Ok(vcpu::set_timer(call, a as u64)),
+        HypercallNr::PLATFORM_OP | HypercallNr::SYSCTL | HypercallNr::DOMCTL => toolstack(call, a),
+        // Every domain here has a local APIC of its own, or none.
+        HypercallNr::XENPMU_OP if !arm => Err(Errno::EOPNOTSUPP),
+        HypercallNr::HYPFS_OP if !control => Err(Errno::EPERM),
         HypercallNr::XEN_VERSION => version::xen_version(call, a, b),
         HypercallNr::EVENT_CHANNEL_OP => event::event_channel_op(call, a, b),
         HypercallNr::HVM_OP => hvm::hvm_op(call, a, b),

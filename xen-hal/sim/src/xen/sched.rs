@@ -48,6 +48,9 @@ pub(super) fn sched_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
             watchdog(call, asked)
         }
         command::PinOverride::NUMBER => {
+            if call.domain().role != Role::Control {
+                return Err(Errno::EPERM);
+            }
             let asked: SchedPinOverride = call.read(at)?;
             pin_override(call, asked.pcpu)
         }
@@ -57,9 +60,6 @@ pub(super) fn sched_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
 
 /// Pins the vCPU to a processor, of which there is one, or unpins it.
 fn pin_override(call: &mut Call<'_>, pcpu: i32) -> Answer {
-    if call.domain().role != Role::Control {
-        return Err(Errno::EPERM);
-    }
     let pinned = &mut call.state.vcpu_mut(call.me).pinned;
     match (pcpu, *pinned) {
         (0, true) => return Err(Errno::EBUSY),

@@ -8,17 +8,21 @@ use xen_pac::base::XenUlong;
 use xen_pac::command::Command;
 use xen_pac::shared_info::raw::{VcpuInfo, VcpuTimeInfo};
 use xen_pac::vcpu::{
-    Runstate, VcpuRegisterRunstateMemoryArea, VcpuRegisterTimeMemoryArea, VcpuRegisterVcpuInfo,
-    VcpuSetPeriodicTimer, VcpuSetSingleshotTimer, command, raw, singleshot_timer_flags,
+    Runstate, VcpuGetPhysid, VcpuRegisterRunstateMemoryArea, VcpuRegisterTimeMemoryArea,
+    VcpuRegisterVcpuInfo, VcpuSetPeriodicTimer, VcpuSetSingleshotTimer, command, raw,
+    singleshot_timer_flags,
 };
 #[cfg(target_arch = "x86_64")]
-use xen_pac::vcpu::{VcpuHvmContext, VcpuHvmMode};
+use xen_pac::vcpu::{VcpuHvmContext, VcpuHvmMode, VcpuHvmX8632};
 use xen_pac::vm_assist::{VmAssistType, command as assist};
 
 use super::{Answer, Call};
+use crate::config::Role;
 use crate::memory::MachineFrame;
 use crate::state::{Area, Run, VcpuKey};
 
+/// What Xen takes for a moment that is too far away, in nanoseconds.
+const HUGE_TIMEOUT: u64 = 100_000_000;
 /// The bounds of a period, in nanoseconds.
 const PERIODS: core::ops::RangeInclusive<u64> = 1_000_000..=(1 << 62) - 1;
 
@@ -92,7 +96,11 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
             call.state.wake(key);
             Ok(0)
         }
-        // No vCPU here is pinned to a processor.
+        // The machine has one processor, so every vCPU of the hardware domain is pinned to it. Its
+        // local APIC and ACPI have number 0.
+        command::GetPhysid::NUMBER if call.domain().role == Role::Control => {
+            call.write(at, VcpuGetPhysid { phys_id: 0 }).map(|()| 0)
+        }
         command::SendNmi::NUMBER
         | command::GetPhysid::NUMBER
         | command::StopSingleshotTimer::NUMBER => Err(Errno::EINVAL),
@@ -120,21 +128,79 @@ fn initialise(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
 /// Whether a vCPU can start in this state, as far as its mode goes (`arch_set_info_hvm_guest`).
 #[cfg(target_arch = "x86_64")]
 fn can_start(context: &VcpuHvmContext) -> bool {
-    const PROTECTION_AND_PAGING: u64 = 1 << 31 | 1;
+    const PAGING: u64 = 1 << 31;
     const PAE: u64 = 1 << 5;
-    const LONG_MODE: u64 = 1 << 8 | 1 << 10;
+    const LONG_MODE_ENABLED: u64 = 1 << 8;
+    const LONG_MODE_ACTIVE: u64 = 1 << 10;
+    if context.pad != 0 {
+        return false;
+    }
     match context.mode {
-        VcpuHvmMode::BITS_32 => context.pad == 0,
+        VcpuHvmMode::BITS_32 => {
+            let registers = context.cpu_regs.x86_32();
+            let long_mode = registers.efer & (LONG_MODE_ENABLED | LONG_MODE_ACTIVE);
+            registers.pad1 == 0
+                && registers.pad2 == [0; 3]
+                && segments_are_valid(&registers)
+                && long_mode != LONG_MODE_ACTIVE
+        }
         VcpuHvmMode::BITS_64 => {
             let registers = context.cpu_regs.x86_64();
-            let has = |register: u64, bits: u64| register & bits == bits;
-            context.pad == 0
-                && has(registers.cr0, PROTECTION_AND_PAGING)
+            let has = |register: u64, bit: u64| register & bit != 0;
+            // Canonical: the upper 17 bits are equal.
+            matches!(registers.rip as i64 >> 47, 0 | -1)
+                && has(registers.cr0, PAGING)
                 && has(registers.cr4, PAE)
-                && has(registers.efer, LONG_MODE)
+                && has(registers.efer, LONG_MODE_ENABLED)
         }
         _ => false,
     }
+}
+
+/// A segment's attributes: bits of its descriptor.
+#[cfg(target_arch = "x86_64")]
+mod segment {
+    pub(super) const TYPE: u16 = 0xf;
+    pub(super) const CODE: u16 = 1 << 3;
+    /// Data that can be written, or code that can be read.
+    pub(super) const ACCESS: u16 = 1 << 1;
+    pub(super) const NOT_SYSTEM: u16 = 1 << 4;
+    pub(super) const LEVEL: u16 = 3 << 5;
+    pub(super) const PRESENT: u16 = 1 << 7;
+    pub(super) const GRANULAR: u16 = 1 << 11;
+    pub(super) const RESERVED: u16 = 0xf << 12;
+    /// The type of a 32-bit task state segment, and the bit that Xen sets in it.
+    pub(super) const TASK_STATE: u16 = 0xb;
+    pub(super) const BUSY: u16 = 1 << 1;
+}
+
+/// `check_segment`, and what Xen checks of a 32-bit vCPU's segments together.
+#[cfg(target_arch = "x86_64")]
+fn segments_are_valid(registers: &VcpuHvmX8632) -> bool {
+    use segment::*;
+    let (cs, ds, ss) = (registers.cs_ar, registers.ds_ar, registers.ss_ar);
+    let (es, tr) = (registers.es_ar, registers.tr_ar);
+    let is_valid = |attributes: u16, may_be_null: bool, fits: fn(u16) -> bool| {
+        attributes & RESERVED == 0
+            && match attributes {
+                0 => may_be_null,
+                _ => attributes & PRESENT != 0 && fits(attributes),
+            }
+    };
+    let readable =
+        |attributes: u16| attributes & NOT_SYSTEM != 0 && attributes & (CODE | ACCESS) != CODE;
+    let limit =
+        if cs & GRANULAR == 0 { registers.cs_limit } else { registers.cs_limit << 12 | 0xfff };
+    let not_above_code = |data: u16| data & PRESENT == 0 || data & LEVEL <= cs & LEVEL;
+    is_valid(cs, false, |code| code & NOT_SYSTEM != 0 && code & CODE != 0)
+        && is_valid(ds, true, readable)
+        && is_valid(ss, false, |stack| stack & NOT_SYSTEM != 0 && stack & (CODE | ACCESS) == ACCESS)
+        && is_valid(es, true, readable)
+        && is_valid(tr, false, |task| task & NOT_SYSTEM == 0 && task & TYPE | BUSY == TASK_STATE)
+        && registers.eip <= limit
+        && ss & LEVEL == cs & LEVEL
+        && not_above_code(ds)
+        && not_above_code(es)
 }
 
 fn up(call: &mut Call<'_>, key: VcpuKey) -> Answer {
@@ -187,6 +253,21 @@ fn set_singleshot(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
     call.state.vcpu_mut(key).singleshot = due;
     call.state.find_next_timer();
     Ok(0)
+}
+
+/// Hypercall `set_timer_op` (`do_set_timer_op`): 0 stops the timer, and a moment that is too far
+/// away, or negative, counts as one in 100 ms.
+pub(super) fn set_timer(call: &mut Call<'_>, moment: u64) -> usize {
+    let (me, now) = (call.me, call.state.now);
+    let due = call.state.machine_time(me.domain, moment);
+    let is_far = due.is_none_or(|due| due.saturating_sub(now) >> 50 != 0);
+    call.state.vcpu_mut(me).singleshot = match moment {
+        0 => None,
+        _ if is_far || moment > i64::MAX as u64 => Some(now + HUGE_TIMEOUT),
+        _ => due,
+    };
+    call.state.find_next_timer();
+    0
 }
 
 /// An area by its physical address; none for the address of all ones, which unregisters it

@@ -209,3 +209,47 @@ fn a_grant_that_another_has_mapped() {
     });
     several(Profile::DOM0, [lends, maps, copies]);
 }
+
+#[test]
+fn frames_of_xen_and_of_the_callers_own_grants_are_copied() {
+    one(Profile::DOM0, DomainConfig::new(), |t| {
+        map_table(t, 0);
+        put(t, 0, 8, entry(PERMIT, Domid(0), t.frame(1)));
+        put(t, 1, 0, 0x5a_u8);
+        t.is("mapped", map(t, at(t, 9), host_map(), 8, Domid(0)).0, OKAY);
+        let table = (Frame(SELF, t.frame(0)), 8 * 8);
+        t.is("a page of Xen's", part(t, table, (Frame(SELF, t.frame(2)), 0), 2), OKAY);
+        t.is("its bytes", peek::<u16>(t, 2, 0), PERMIT | READING | WRITING);
+        t.is("a grant", copy(t, Frame(SELF, t.frame(9)), Frame(SELF, t.frame(3))), OKAY);
+        t.is("its bytes", peek::<u8>(t, 3, 0), 0x5a);
+    });
+}
+
+#[test]
+fn a_copy_into_an_entry_in_use_looks_at_the_entry_again() {
+    one(Profile::DOM0, DomainConfig::new(), |t| {
+        map_table(t, 0);
+        let lend = |page| put(t, 0, 8, entry(PERMIT, Domid(0), t.frame(page)));
+        lend(1);
+        t.is("read", map(t, at(t, 9), host_map() | read_only(), 8, Domid(0)).0, OKAY);
+        let write = || copy(t, Frame(SELF, t.frame(3)), Grant(Domid(0), 8));
+        lend(2);
+        t.is("written, to another page", write(), GENERAL);
+        t.is("read, as it was", copy(t, Grant(Domid(0), 8), Frame(SELF, t.frame(3))), OKAY);
+    });
+}
+
+#[test]
+fn an_entry_in_use_that_becomes_transitive_is_not_copied() {
+    one(Profile::DOM0, DomainConfig::new(), |t| {
+        t.is("2", set_version(t, 2).0, OK);
+        map_table(t, 0);
+        let mut full = GrantEntryV2FullPage::ZEROED;
+        (full.hdr.flags, full.hdr.domid, full.frame) = (PERMIT, 0, t.frame(1));
+        put(t, 0, 8, full);
+        t.is("mapped", map(t, at(t, 9), host_map(), 8, Domid(0)).0, OKAY);
+        full.hdr.flags = 3;
+        put(t, 0, 8, full);
+        t.is("copied", copy(t, Grant(Domid(0), 8), Frame(SELF, t.frame(2))), GENERAL);
+    });
+}

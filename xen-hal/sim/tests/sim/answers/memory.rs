@@ -312,3 +312,99 @@ fn populating_over_a_grant_is_the_end_on_x86() {
     });
     assert!(matches!(failure.kind, FailureKind::Crashed { .. }), "{failure}");
 }
+
+#[test]
+fn a_call_goes_on_from_the_extent_in_its_command() {
+    const START: usize = 1 << 6;
+    on(PROFILES, DomainConfig::new(), |_, t| {
+        let frames = [60, 61, 62].map(|page| t.frame(page));
+        let take = |start: usize| {
+            reservation(t, DECREASE + start * START, Domid::SELF, &mut frames.clone(), 0)
+        };
+        rows! { t;
+            "past the end", take(3) => Ok(3);
+            "in no domain", reservation(t, DECREASE + 2 * START, NOBODY, &mut [0; 3], 0) => Ok(2);
+            "the last two", (take(1), pages(t)) => (Ok(3), 62);
+            "the first is there", take(0) => Ok(1);
+        }
+        let ask = |command: usize| t.raw(HypercallNr::MEMORY_OP, [command | START, NOWHERE, 0]);
+        for command in [2, 3, 4, 14, 15] {
+            t.is("a call that cannot go on", ask(command), EINVAL);
+        }
+        t.is("a map of memory that goes on", ask(9), ENOSYS);
+        let batch_at = |start: usize| t.raw(HypercallNr::MEMORY_OP, [23 | start, NOWHERE, 0]);
+        t.is("past any batch", [batch_at(START << 16), batch_at(START)], [EDOM, EFAULT]);
+        let mut one = XenAddToPhysmap::new(Domid::SELF, 1, MapSpace::GMFN_RANGE, 0, t.frame(60));
+        let at = address(&mut one);
+        let ask = |start: usize| t.raw(HypercallNr::MEMORY_OP, [7 + start * START, at, 0]);
+        t.is("a range", [ask(2), ask(1), ask(1 << 16)], [EILSEQ, OK, EDOM]);
+    });
+}
+
+#[test]
+fn frames_beyond_those_that_have_addresses() {
+    let far = [(1 << 28, OK), ((1 << 36) - 1, OK), (1 << 36, ENOENT), (1 << 63, OK)];
+    for (frame, answer) in far {
+        one(Profile::DOM0, DomainConfig::new(), move |t| {
+            t.is("mapped", add(t, Domid::SELF, 0, 0, frame), answer);
+            t.is("there", remove(t, Domid::SELF, frame), if answer == OK { OK } else { ENOENT });
+            let frames = &mut [frame];
+            let done = if answer == OK { Ok(1) } else { OK };
+            t.is("populated", reservation(t, POPULATE, Domid::SELF, frames, 0), done);
+            t.is("and taken back", reservation(t, DECREASE, Domid::SELF, frames, 0), done);
+        });
+    }
+    one(Profile::DOM0LESS, DomainConfig::new(), |t| {
+        let at = |frame| add(t, Domid::SELF, 0, 0, frame);
+        t.is("40 bits of addresses", [at(1 << 28), at((1 << 28) - 1)], [EINVAL, OK]);
+    });
+}
+
+#[test]
+fn a_page_that_xen_uses_counts_until_the_use_is_over() {
+    use xen_pac::vcpu::command::RegisterVcpuInfo;
+    on(PROFILES, DomainConfig::new().vcpus(2), |_, t| {
+        let mut block = VcpuRegisterVcpuInfo::new(t.frame(60), 0);
+        t.is("a block", t.give_vcpu(RegisterVcpuInfo, 0, &mut block), OK);
+        let taken = [60, 61]
+            .map(|page| (reservation(t, DECREASE, Domid::SELF, &mut [t.frame(page)], 0), pages(t)));
+        t.is("its page and another", taken, [(Ok(1), 64), (Ok(1), 63)]);
+    });
+}
+
+#[test]
+fn a_batch_of_another_domains_pages_or_of_devices() {
+    let ask = |t: &Table, space: u16, u: XenAddToPhysmapBatchU, size: u16| {
+        let (mut from, mut to, mut errors) = ([0_u64], [t.frame(9)], [1_i32]);
+        let mut asked = XenAddToPhysmapBatch::new(
+            Domid::SELF,
+            space,
+            size,
+            u,
+            Handle::from_ptr(from.as_mut_ptr()),
+            Handle::from_ptr(to.as_mut_ptr()),
+            Handle::from_ptr(errors.as_mut_ptr()),
+        );
+        (t.give(command::AddToPhysmapBatch, &mut asked), errors[0])
+    };
+    let no = |errno: Errno| -i32::from(errno.number() as i16);
+    let foreign = |domain| XenAddToPhysmapBatchU::from_foreign_domid(domain);
+    let reserved = |value| XenAddToPhysmapBatchU::from_res0(value);
+    on(PROFILES, DomainConfig::new(), move |profile, t| {
+        let (own, control) = (t.domain(), profile == Profile::DOM0);
+        let (of_none, of_own) = match profile.arch {
+            Arch::Aarch64 => (Errno::ESRCH, Errno::ESRCH),
+            _ if control => (Errno::ESRCH, Errno::EPERM),
+            _ => (Errno::EPERM, Errno::EPERM),
+        };
+        rows! { t;
+            "none", ask(t, 4, foreign(NOBODY), 0) => (OK, 1);
+            "of no domain", ask(t, 4, foreign(NOBODY), 1) => (OK, no(of_none));
+            "of the caller", ask(t, 4, foreign(own), 1) => (OK, no(of_own));
+        }
+        if control {
+            t.is("devices", ask(t, 5, reserved(0), 1), (OK, no(Errno::EINVAL)));
+            t.is("with reserved bits", ask(t, 5, reserved(1), 1), (EOPNOTSUPP, 1));
+        }
+    });
+}

@@ -24,13 +24,14 @@ fn remote(t: &Table, dom: Domid) -> Answer {
 
 #[test]
 fn arguments_that_are_nowhere_and_commands_that_are_not() {
-    on(PROFILES, DomainConfig::new(), |_, t| {
+    on(PROFILES, DomainConfig::new(), |profile, t| {
         t.is("poll", t.give_nowhere(command::Poll), EFAULT);
         t.is("shutdown", t.give_nowhere(command::Shutdown), EFAULT);
         t.is("shutdown code", t.give_nowhere(command::ShutdownCode), EFAULT);
         t.is("remote_shutdown", t.give_nowhere(command::RemoteShutdown), EFAULT);
         t.is("watchdog", t.give_nowhere(command::Watchdog), EFAULT);
-        t.is("pin override", t.give_nowhere(command::PinOverride), EFAULT);
+        let pin = if profile == Profile::DOM0 { EFAULT } else { EPERM };
+        t.is("pin override", t.give_nowhere(command::PinOverride), pin);
         t.is("yield, which takes none", t.give_nowhere(command::YieldCpu), OK);
         t.is("unknown", t.raw(HypercallNr::SCHED_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
     });

@@ -186,9 +186,10 @@ fn a_block_of_ones_own_since_4_18() {
 
 #[test]
 fn interrupts_and_numbers_of_the_processor() {
-    on(ON_X86, DomainConfig::new().vcpus(2), |_, t| {
+    on(ON_X86, DomainConfig::new().vcpus(2), |profile, t| {
         t.is("an interrupt with an argument", bare(t, 11, 0, NOWHERE), EINVAL);
-        t.is("number of a processor that nobody is tied to", bare(t, 12, 0, NOWHERE), EINVAL);
+        let number = if profile == Profile::DOM0 { EFAULT } else { EINVAL };
+        t.is("number of the processor", bare(t, 12, 0, NOWHERE), number);
         t.is("run times to nowhere", bare(t, 4, 0, NOWHERE), EFAULT);
     });
 }
@@ -242,5 +243,95 @@ fn areas_by_virtual_address() {
             t.is("time", at(t, 13, t.page(1).cast().as_ptr()), OK);
             t.is("time, not aligned", at(t, 13, t.page(1).as_ptr().wrapping_add(3).cast()), OK);
         }
+    });
+}
+
+#[test]
+fn a_vcpu_of_the_hardware_domain_is_pinned_to_the_only_processor() {
+    one(Profile::DOM0, DomainConfig::new().vcpus(2), |t| {
+        let mut number = VcpuGetPhysid { phys_id: 7 };
+        t.is("asked", t.give_vcpu(command::GetPhysid, 1, &mut number), OK);
+        t.is("its number", number.phys_id, 0);
+        t.is("to nowhere", bare(t, 12, 0, NOWHERE), EFAULT);
+    });
+}
+
+#[test]
+fn states_in_which_a_vcpu_can_start() {
+    let null = VcpuHvmX8632 {
+        cr0: 1,
+        eip: 0x1000,
+        cs_limit: u32::MAX,
+        ds_limit: u32::MAX,
+        ss_limit: u32::MAX,
+        es_limit: u32::MAX,
+        tr_limit: 0x67,
+        ..VcpuHvmX8632::ZEROED
+    };
+    let flat = VcpuHvmX8632 {
+        cs_ar: 0xc9b,
+        ds_ar: 0xc93,
+        ss_ar: 0xc93,
+        es_ar: 0xc93,
+        tr_ar: 0x8b,
+        ..null
+    };
+    for (what, state, answer) in [
+        ("zeros", VcpuHvmX8632::ZEROED, EINVAL),
+        ("no segments", null, EINVAL),
+        ("flat", flat, OK),
+        ("without data segments", VcpuHvmX8632 { ds_ar: 0, es_ar: 0, ..flat }, OK),
+        ("without a stack", VcpuHvmX8632 { ss_ar: 0, ..flat }, EINVAL),
+        ("data for code", VcpuHvmX8632 { cs_ar: 0xc93, ..flat }, EINVAL),
+        ("code that is not present", VcpuHvmX8632 { cs_ar: 0xc1b, ..flat }, EINVAL),
+        ("a stack that is read-only", VcpuHvmX8632 { ss_ar: 0xc91, ..flat }, EINVAL),
+        ("a stack of another level", VcpuHvmX8632 { ss_ar: 0xcf3, ..flat }, EINVAL),
+        ("data of a lower level", VcpuHvmX8632 { ds_ar: 0xcf3, ..flat }, EINVAL),
+        ("reserved bits", VcpuHvmX8632 { es_ar: 0x1c93, ..flat }, EINVAL),
+        ("code for the task", VcpuHvmX8632 { tr_ar: 0x9b, ..flat }, EINVAL),
+        ("past the limit", VcpuHvmX8632 { cs_ar: 0x49b, cs_limit: 0xfff, ..flat }, EINVAL),
+        ("long mode that is not enabled", VcpuHvmX8632 { efer: 1 << 10, ..flat }, EINVAL),
+        ("padding", VcpuHvmX8632 { pad1: 1, ..flat }, EINVAL),
+    ] {
+        one(Profile::DOMU, DomainConfig::new().vcpus(2), move |t| {
+            let mut context = VcpuHvmContext::ZEROED;
+            context.mode = VcpuHvmMode::BITS_32;
+            context.cpu_regs = VcpuHvmContextCpuRegs::from_x86_32(state);
+            t.is(what, initialise(t, 1, context), answer);
+        });
+    }
+    let long = good().cpu_regs.x86_64();
+    for (what, state, answer) in [
+        ("long mode", long, OK),
+        ("not active yet", VcpuHvmX8664 { efer: 1 << 8, ..long }, OK),
+        ("not enabled", VcpuHvmX8664 { efer: 0, ..long }, EINVAL),
+        ("without paging", VcpuHvmX8664 { cr0: 1, ..long }, EINVAL),
+        ("without PAE", VcpuHvmX8664 { cr4: 0, ..long }, EINVAL),
+        ("an address that is not canonical", VcpuHvmX8664 { rip: 1 << 47, ..long }, EINVAL),
+        ("the highest address", VcpuHvmX8664 { rip: u64::MAX, ..long }, OK),
+    ] {
+        one(Profile::DOMU, DomainConfig::new().vcpus(2), move |t| {
+            let mut context = good();
+            context.cpu_regs = VcpuHvmContextCpuRegs::from_x86_64(state);
+            t.is(what, initialise(t, 1, context), answer);
+        });
+    }
+}
+
+#[test]
+fn areas_where_nothing_is_mapped_are_accepted_on_x86_and_not_written() {
+    let at = |t: &Table, command, pointer: *mut raw::VcpuRunstateInfo| {
+        let mut asked = VcpuRegisterRunstateMemoryArea::new(
+            VcpuRegisterRunstateMemoryAreaAddr::from_v(Handle::from_ptr(pointer)),
+        );
+        bare(t, command, 0, address(&mut asked))
+    };
+    on(ON_X86, DomainConfig::new(), move |_, t| {
+        for unmapped in [0x10_0000, 1 << 46] {
+            let pointer = std::ptr::without_provenance_mut(unmapped);
+            t.is("run times, and time", [at(t, 5, pointer), at(t, 13, pointer)], [OK; 2]);
+        }
+        t.is("the next one is", at(t, 5, t.page(0).cast().as_ptr()), OK);
+        t.is("written", peek::<u32>(t, 0, 0), Runstate::RUNNING.0);
     });
 }

@@ -192,3 +192,25 @@ fn the_second_version_lends_parts_to_be_copied() {
         }
     });
 }
+
+#[test]
+fn marks_of_use_are_written_at_the_first_use_alone() {
+    on([Profile::DOM0, Profile::DOM0LESS], DomainConfig::new(), |_, t| {
+        let own = t.domain();
+        map_table(t, 0);
+        let lend = || put(t, 0, 8, entry(PERMIT, own, t.frame(1)));
+        lend();
+        let read = host_map() | read_only();
+        let (status, first) = map(t, at(t, 9), read, 8, own);
+        t.is("read", (status, flags(t)), (OKAY, PERMIT | READING));
+        lend();
+        let (status, second) = map(t, at(t, 10), read, 8, own);
+        t.is("read again, after it was rewritten", (status, flags(t)), (OKAY, PERMIT));
+        let (status, third) = map(t, at(t, 11), host_map(), 8, own);
+        t.is("written", (status, flags(t)), (OKAY, PERMIT | READING | WRITING));
+        lend();
+        let handles = [(9, first), (10, second), (11, third)];
+        let ends = handles.map(|(page, handle)| unmap(t, at(t, page), handle));
+        t.is("ended", (ends, flags(t)), ([OKAY; 3], PERMIT));
+    });
+}
