@@ -307,7 +307,7 @@ pub(crate) mod prelude {
     pub(crate) use xen_pac::grant_table::*;
     pub(crate) use xen_pac::grant_table_v2::raw::{GrantEntryV2FullPage, GrantEntryV2SubPage};
     pub(crate) use xen_pac::hvm::*;
-    pub(crate) use xen_pac::hypercall::HypercallNr;
+    pub(crate) use xen_pac::hypercall::{HypercallNr, MulticallEntry};
     pub(crate) use xen_pac::memory::{self, *};
     pub(crate) use xen_pac::sched::*;
     pub(crate) use xen_pac::shared_info::{SharedInfo, VcpuInfo};
