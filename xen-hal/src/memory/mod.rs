@@ -27,6 +27,8 @@
 //! - A page of Xen has one place. Mapped a second time on x86 it leaves the first, and an access to
 //!   that faults. Arm refuses the second time with `EBUSY` since 4.17, which also happens if
 //!   firmware left the page mapped: [`Memory::remove_from_physmap`] unmaps it.
+//! - Where a page of Xen's is mapped, it can be granted, copied and, on x86, moved as memory of the
+//!   domain. A grant of it reveals the grant table or the shared page to the peer.
 //! - The commands that populate and release memory do not fail. They do less than was asked, and
 //!   return a [`PartialReservation`].
 

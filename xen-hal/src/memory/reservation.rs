@@ -95,6 +95,9 @@ impl<H: Hypercall> Memory<H> {
     /// If Xen stops before the end of the list, as it does at a frame that has no memory. The
     /// extents before that are gone.
     ///
+    /// A page that is in use otherwise, such as by a registered `vcpu_info` or by a peer that has
+    /// mapped it, counts as the domain's until that use ends.
+    ///
     /// # Safety
     ///
     /// Nothing is kept at the frames, and nothing points to them: another domain may get the pages,
