@@ -89,7 +89,8 @@ fn maximum(call: &Call<'_>, target: usize) -> usize {
     }
 }
 
-/// Processes extents from `start` on until one fails, and returns how many are done. This never fails.
+/// Processes extents from `start` on until one fails, and returns how many are done. This never
+/// fails.
 fn reservation(
     call: &mut Call<'_>,
     at: usize,
