@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use xen_hal::clock::{Clock, Instant, Monotonic, PvClock, SystemTime};
+use xen_hal::console::Console;
 use xen_hal::event::{AllPorts, Channel, Drain, Port, ScanCursor, TwoLevel};
 use xen_hal::grant::{
     Access, DeferredGrant, ForeignGrant, GrantError, GrantRef, GrantRefAllocator, GrantTablePlace,
@@ -19,13 +20,16 @@ use xen_hal::hvm::{UpcallVector, parameter};
 use xen_hal::hypercall::Errno;
 use xen_hal::memory::Extent;
 use xen_hal::platform::{AddressSpace, VcpuId};
+use xen_hal::ring::YieldWait;
 use xen_hal::suspend::{Registered, RestoreError, Setup, Suspended};
 use xen_hal::vcpu::{Area, RegisterError};
+use xen_hal::xenstore::{Store, Tree};
 use xen_hal::{Error, Xen};
 use xen_pac::base::{Domid, Virq};
 use xen_pac::hvm::CallbackVia;
 use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
 use xen_pac::vcpu::Runstate;
+use xen_sim::backend::Dom0;
 use xen_sim::{
     DomainConfig, DomainSpace, Fault, FaultRates, Guest, Hypervisor, Machine, Profile, Snapshot,
     for_each_seed,
@@ -200,6 +204,40 @@ fn lender(guest: Guest, rounds: u32) {
     }
 }
 
+/// The console and xenstore of the domain, whose rings are at the same frames after a restore.
+struct Rings<'a> {
+    console: Console<'a, Hypervisor, YieldWait<Hypervisor>>,
+    store: Store<'a, Hypervisor, YieldWait<Hypervisor>>,
+}
+
+impl<'a> Rings<'a> {
+    fn open(guest: Guest, storage: &'a mut [u8]) -> Self {
+        let wait = || YieldWait::new(guest.xen()).attempts(100_000);
+        // SAFETY: each ring has one owner, as long as the machine runs.
+        let console = unsafe { Console::open(guest.xen(), |frame| guest.frame(frame)) };
+        // SAFETY: as above.
+        let store = unsafe { Store::open(guest.xen(), |frame| guest.frame(frame), storage) };
+        Self {
+            console: console.expect("there is a console").with_wait(wait()),
+            store: store.expect("there is a store").with_wait(wait()),
+        }
+    }
+
+    fn reopen(&mut self, guest: Guest) {
+        // SAFETY: the toolstack keeps the rings at their frames.
+        unsafe { self.console.reopen(|frame| guest.frame(frame)) }.expect("there is a console");
+        // SAFETY: as above.
+        unsafe { self.store.reopen(|frame| guest.frame(frame)) }.expect("there is a store");
+    }
+
+    fn use_both(&mut self, round: u32) {
+        self.store.write("data/round", round.to_string()).expect("the store answers");
+        let read = self.store.read_number::<u32>("data/round").expect("the store answers");
+        writeln!(self.console, "round {read}").expect("the console takes it");
+        self.console.flush().expect("the console is read");
+    }
+}
+
 /// What is kept across a suspend.
 struct Kept {
     channel: Channel<Hypervisor>,
@@ -247,49 +285,60 @@ fn ten_suspends_in_a_row_with_everything_in_use() {
     let counted = Arc::clone(&ends);
     for_each_seed(20, move |seed| {
         let rates = FaultRates { cancelled_suspends: 3, ..FaultRates::none() };
-        let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(rates);
+        let mut machine = Machine::new(Profile::DOM0, seed)?.fault_rates(rates);
         let ends = Arc::clone(&counted);
-        machine.domain(DomainConfig::new().vcpus(2).pages(64), move |guest: Guest| {
-            let mut domain = register(guest);
-            let counter = Counter::install(guest, &domain);
-            use_everything(guest, &domain, counter, 0);
-            for round in 1..ROUNDS {
-                let kept = keep(guest, &domain);
-                let (registered, restored) = match suspend(guest, domain) {
-                    Suspended::Cancelled(domain) => (domain, false),
-                    Suspended::Restored(restored) => {
-                        let again = restored.register(|domain| now(guest, domain));
-                        (again.expect("no hypercall fails"), true)
+        let dom0 = Dom0::new();
+        machine.domain(DomainConfig::dom0(), dom0.program())?;
+        let domu =
+            machine.domain(DomainConfig::domu().vcpus(2).pages(64), move |guest: Guest| {
+                let mut storage = [0; Store::STORAGE];
+                let mut rings = Rings::open(guest, &mut storage);
+                rings.use_both(0);
+                let mut domain = register(guest);
+                let counter = Counter::install(guest, &domain);
+                use_everything(guest, &domain, counter, 0);
+                for round in 1..ROUNDS {
+                    let kept = keep(guest, &domain);
+                    let (registered, restored) = match suspend(guest, domain) {
+                        Suspended::Cancelled(domain) => (domain, false),
+                        Suspended::Restored(restored) => {
+                            let again = restored.register(|domain| now(guest, domain));
+                            (again.expect("no hypercall fails"), true)
+                        }
+                    };
+                    domain = registered;
+                    ends.lock().unwrap()[usize::from(restored)] += 1;
+                    let events = Xen::new(guest.xen()).events();
+                    let Kept { channel, deferred, instant } = kept;
+                    let table = domain.grant_table().expect("it is registered");
+                    let read = setup_line(&domain).instant(now(guest, &domain).expect("a clock"));
+                    assert!(read >= instant && read - instant < Duration::from_secs(1), "{read:?}");
+                    assert_eq!(channel.is_current(), !restored);
+                    if restored {
+                        rings.reopen(guest);
+                        assert_eq!(channel.status(), Err(Errno::EINVAL));
+                        let new = events.bind_ipi(FIRST).expect("a port is free");
+                        assert_eq!(new.port(), channel.port(), "the number is in use again");
+                        drop(channel);
+                        new.close().expect("the old channel has not closed it");
+                    } else {
+                        channel.close().expect("it is open");
+                        // The peer lets go now.
+                        for reference in 8..32 {
+                            set_flags(guest, GrantRef(reference), |flags| flags & !8);
+                        }
+                        assert_eq!(table.reclaim(), 1);
                     }
-                };
-                domain = registered;
-                ends.lock().unwrap()[usize::from(restored)] += 1;
-                let events = Xen::new(guest.xen()).events();
-                let Kept { channel, deferred, instant } = kept;
-                let table = domain.grant_table().expect("it is registered");
-                let read = setup_line(&domain).instant(now(guest, &domain).expect("a clock"));
-                assert!(read >= instant && read - instant < Duration::from_secs(1), "{read:?}");
-                assert_eq!(channel.is_current(), !restored);
-                if restored {
-                    assert_eq!(channel.status(), Err(Errno::EINVAL));
-                    let new = events.bind_ipi(FIRST).expect("a port is free");
-                    assert_eq!(new.port(), channel.port(), "the number is in use again");
-                    drop(channel);
-                    new.close().expect("the old channel has not closed it");
-                } else {
-                    channel.close().expect("it is open");
-                    // The peer lets go now.
-                    for reference in 8..32 {
-                        set_flags(guest, GrantRef(reference), |flags| flags & !8);
-                    }
-                    assert_eq!(table.reclaim(), 1);
+                    table.recover(deferred).map(drop).expect("no peer uses the page");
+                    use_everything(guest, &domain, counter, round);
+                    rings.use_both(round);
                 }
-                table.recover(deferred).map(drop).expect("no peer uses the page");
-                use_everything(guest, &domain, counter, round);
-            }
-        })?;
-        machine.domain(DomainConfig::new(), |guest| lender(guest, ROUNDS))?;
-        Ok(machine.run()?)
+            })?;
+        machine.domain(DomainConfig::domu(), |guest| lender(guest, ROUNDS))?;
+        let report = machine.run()?;
+        let lines: String = (0..ROUNDS).map(|round| format!("round {round}\r\n")).collect();
+        assert_eq!(dom0.printed(domu), lines);
+        Ok(report)
     });
     let ends = *ends.lock().unwrap();
     assert!(ends.iter().all(|count| *count > 30), "cancelled and restored: {ends:?}");
@@ -377,6 +426,19 @@ fn each_hypercall_of_a_registration_can_fail_and_be_repeated() {
     }
 }
 
+/// A clock that is common to all vCPUs: a time line does not note its readings.
+struct Common(Guest);
+
+impl Clock for Common {
+    fn now(&self) -> SystemTime {
+        SystemTime::from_nanos(self.0.now().as_nanos() as i64)
+    }
+
+    fn is_common(&self) -> bool {
+        true
+    }
+}
+
 /// Arm has no callback to set, no vectors and no periodic timers, and refuses to map a page twice.
 #[test]
 fn a_guest_on_arm_is_restored_too() {
@@ -394,8 +456,9 @@ fn a_guest_on_arm_is_restored_too() {
             let setup = Setup { time_line, ..setup };
             // SAFETY: as in `register`.
             let domain = unsafe { setup.register() }.expect("no hypercall fails");
-            let time = || SystemTime::from_nanos(guest.now().as_nanos() as i64);
-            let before = setup_line(&domain).instant(time());
+            let time = || Common(guest).now();
+            guest.advance(Duration::from_secs(9));
+            let before = Common(guest).instant(setup_line(&domain));
             let Suspended::Restored(restored) = domain.suspend(time()).expect("it is suspended")
             else {
                 panic!("no suspend is cancelled")
@@ -403,7 +466,7 @@ fn a_guest_on_arm_is_restored_too() {
             let restore = || restored.register(|_| Ok(time()));
             let (domain, _, calls) = with_failure(guest, fails, restore);
             *counted.lock().unwrap() = calls;
-            assert!(setup_line(&domain).instant(time()) >= before);
+            assert!(Common(guest).instant(setup_line(&domain)) >= before);
             let table = domain.grant_table().expect("it is registered");
             assert_eq!((table.frames(), table.available()), (2, 1024 - 8));
             assert!(table.slot().is_ok());
