@@ -39,6 +39,31 @@ fn running(shift: i8, flags: u8) -> NonNull<VcpuTimeInfo> {
     fixture::time_block(1000, 5000, 0xcccc_cccc, shift, flags)
 }
 
+/// A domain with a bound port 70, and what is said of it.
+fn domain(masked: bool, pending: bool) -> Domain {
+    hypercall::answer_with(|_, _, _| 0);
+    let domain = Domain::default();
+    domain.bind(70);
+    if masked {
+        domain.bitmaps().mask(Port(70));
+    }
+    if pending {
+        domain.raise(70);
+    }
+    domain
+}
+
+/// A domain with `events` events, `step` ports apart, and `idle` more ports bound.
+fn busy(events: u32, step: u32, idle: u32) -> Domain {
+    let domain = Domain::default();
+    (1..=idle).for_each(|port| domain.bind(port));
+    (0..events).map(|index| 5 + index * step).for_each(|port| {
+        domain.bind(port);
+        domain.raise(port);
+    });
+    domain
+}
+
 #[library_benchmark(config = only("ours_scale"))]
 #[bench::right(1 << 40, 0xcccc_cccc, -1)]
 #[bench::none(1 << 40, 0xcccc_cccc, 0)]
@@ -76,9 +101,8 @@ fn twins_now(block: NonNull<VcpuTimeInfo>) -> i64 {
 #[bench::stable(running(-1, 1))]
 #[bench::clamped(running(-1, 0))]
 fn ours_monotonic(block: NonNull<VcpuTimeInfo>) -> i64 {
-    let line = Monotonic::new();
-    black_box(clock::monotonic(black_box(clock::over(fixture::time(block), Tsc)), black_box(&line)))
-        .as_nanos()
+    let (line, time) = (Monotonic::new(), fixture::time(block));
+    black_box(clock::monotonic(black_box(clock::over(time, Tsc)), black_box(&line))).as_nanos()
 }
 
 #[library_benchmark(config = only("twin_monotonic"))]
@@ -88,20 +112,6 @@ fn twins_monotonic(block: NonNull<VcpuTimeInfo>) -> i64 {
     let mut line = Line::default();
     // SAFETY: the block stays for ever.
     black_box(unsafe { twin_monotonic(black_box(block.as_ptr()), black_box(&raw mut line)) })
-}
-
-/// A domain with a bound port 70, and what is said of it.
-fn domain(masked: bool, pending: bool) -> Domain {
-    hypercall::answer_with(|_, _, _| 0);
-    let domain = Domain::default();
-    domain.bind(70);
-    if masked {
-        domain.bitmaps().mask(Port(70));
-    }
-    if pending {
-        domain.raise(70);
-    }
-    domain
 }
 
 #[library_benchmark(config = only("ours_mask"))]
@@ -123,12 +133,8 @@ fn twins_mask(domain: Domain) -> Domain {
 #[bench::quiet(domain(true, false))]
 #[bench::pending(domain(true, true))]
 fn ours_unmask(domain: Domain) -> Domain {
-    black_box(event::unmask(
-        black_box(domain.bitmaps()),
-        black_box(Port(70)),
-        black_box(&domain.own),
-    ))
-    .unwrap();
+    let (bitmaps, own) = (black_box(domain.bitmaps()), black_box(&domain.own));
+    black_box(event::unmask(bitmaps, black_box(Port(70)), own)).unwrap();
     domain
 }
 
@@ -136,14 +142,9 @@ fn ours_unmask(domain: Domain) -> Domain {
 #[bench::quiet(domain(true, false))]
 #[bench::pending(domain(true, true))]
 fn twins_unmask(domain: Domain) -> Domain {
+    let own = black_box(domain.own_words.as_ptr().cast());
     // SAFETY: page and set stay where they are.
-    black_box(unsafe {
-        twin_unmask(
-            black_box(domain.page.as_ptr()),
-            black_box(70),
-            black_box(domain.own_words.as_ptr().cast()),
-        )
-    });
+    black_box(unsafe { twin_unmask(black_box(domain.page.as_ptr()), black_box(70), own) });
     domain
 }
 
@@ -164,17 +165,6 @@ fn twins_unmask_all(domain: Domain) -> Domain {
     domain
 }
 
-/// A domain with `events` events, `step` ports apart, and `idle` more ports bound.
-fn busy(events: u32, step: u32, idle: u32) -> Domain {
-    let domain = Domain::default();
-    (1..=idle).for_each(|port| domain.bind(port));
-    (0..events).map(|index| 5 + index * step).for_each(|port| {
-        domain.bind(port);
-        domain.raise(port);
-    });
-    domain
-}
-
 #[library_benchmark(config = only("ours_dispatch"))]
 #[bench::spurious(busy(0, 0, 0))]
 #[bench::one(busy(1, 0, 0))]
@@ -185,13 +175,9 @@ fn busy(events: u32, step: u32, idle: u32) -> Domain {
 #[bench::every_port(busy(4091, 1, 0))]
 fn ours_dispatch(domain: Domain) -> (Domain, Tally) {
     let mut tally = Tally::default();
-    let _ = black_box(event::dispatch(
-        black_box(domain.bitmaps()),
-        black_box(domain.vcpu()),
-        black_box(&domain.own),
-        black_box(&domain.cursor),
-        black_box(&mut tally),
-    ));
+    let (bitmaps, vcpu) = (black_box(domain.bitmaps()), black_box(domain.vcpu()));
+    let (own, cursor) = (black_box(&domain.own), black_box(&domain.cursor));
+    let _ = black_box(event::dispatch(bitmaps, vcpu, own, cursor, black_box(&mut tally)));
     (domain, tally)
 }
 
@@ -205,16 +191,11 @@ fn ours_dispatch(domain: Domain) -> (Domain, Tally) {
 #[bench::every_port(busy(4091, 1, 0))]
 fn twins_dispatch(domain: Domain) -> (Domain, Tally) {
     let mut tally = Tally::default();
+    let (page, vcpu) = (black_box(domain.page.as_ptr()), black_box(domain.vcpu().as_ptr()));
+    let own = black_box(domain.own_words.as_ptr().cast());
+    let (cursor, into) = (black_box(domain.cursor_word.as_ptr()), black_box(&raw mut tally));
     // SAFETY: all of it stays where it is for the call.
-    black_box(unsafe {
-        twin_dispatch(
-            black_box(domain.page.as_ptr()),
-            black_box(domain.vcpu().as_ptr().as_ptr()),
-            black_box(domain.own_words.as_ptr().cast()),
-            black_box(domain.cursor_word.as_ptr()),
-            black_box(&raw mut tally),
-        )
-    });
+    black_box(unsafe { twin_dispatch(page, vcpu.as_ptr(), own, cursor, into) });
     (domain, tally)
 }
 
@@ -226,12 +207,9 @@ fn twins_dispatch(domain: Domain) -> (Domain, Tally) {
 #[bench::every_port(busy(4091, 1, 0))]
 fn ours_dispatch_all(domain: Domain) -> (Domain, Tally) {
     let mut tally = Tally::default();
-    let _ = black_box(event::dispatch_all(
-        black_box(domain.bitmaps()),
-        black_box(domain.vcpu()),
-        black_box(&domain.cursor),
-        black_box(&mut tally),
-    ));
+    let (bitmaps, vcpu) = (black_box(domain.bitmaps()), black_box(domain.vcpu()));
+    let cursor = black_box(&domain.cursor);
+    let _ = black_box(event::dispatch_all(bitmaps, vcpu, cursor, black_box(&mut tally)));
     (domain, tally)
 }
 
@@ -243,15 +221,10 @@ fn ours_dispatch_all(domain: Domain) -> (Domain, Tally) {
 #[bench::every_port(busy(4091, 1, 0))]
 fn twins_dispatch_all(domain: Domain) -> (Domain, Tally) {
     let mut tally = Tally::default();
+    let (page, vcpu) = (black_box(domain.page.as_ptr()), black_box(domain.vcpu().as_ptr()));
+    let (cursor, into) = (black_box(domain.cursor_word.as_ptr()), black_box(&raw mut tally));
     // SAFETY: all of it stays where it is for the call.
-    black_box(unsafe {
-        twin_dispatch_all(
-            black_box(domain.page.as_ptr()),
-            black_box(domain.vcpu().as_ptr().as_ptr()),
-            black_box(domain.cursor_word.as_ptr()),
-            black_box(&raw mut tally),
-        )
-    });
+    black_box(unsafe { twin_dispatch_all(page, vcpu.as_ptr(), cursor, into) });
     (domain, tally)
 }
 
@@ -288,10 +261,9 @@ fn ours_relend((grant, page): (Grant<'static>, Page)) -> grant::TakenBack<'stati
 #[bench::relend(twin_lent())]
 fn twins_relend(mut grant: twin::Grant) -> (twin::Grant, MaybeUninit<twin::Page>) {
     let (page, mut back) = (fixture::twin_page(0x5678), MaybeUninit::uninit());
+    let (of, into) = (&raw mut grant, back.as_mut_ptr());
     // SAFETY: the entry of the slot stays for ever.
-    assert!(black_box(unsafe {
-        twin_relend(&raw mut grant, &page, black_box(7), black_box(1), back.as_mut_ptr())
-    }));
+    assert!(black_box(unsafe { twin_relend(of, &page, black_box(7), black_box(1), into) }));
     black_box((grant, back))
 }
 
@@ -310,16 +282,9 @@ fn ours_lend((table, page): (Table, Page)) -> Result<Grant<'static>, LendError> 
 #[bench::lend(twin_table())]
 fn twins_lend(table: *mut twin::Table) -> MaybeUninit<twin::Grant> {
     let mut grant = MaybeUninit::uninit();
+    let (table, page, into) = (black_box(table), fixture::twin_page(0x1234), grant.as_mut_ptr());
     // SAFETY: the table stays for ever.
-    assert!(black_box(unsafe {
-        twin_lend(
-            black_box(table),
-            &fixture::twin_page(0x1234),
-            black_box(7),
-            black_box(1),
-            grant.as_mut_ptr(),
-        )
-    }));
+    assert!(black_box(unsafe { twin_lend(table, &page, black_box(7), black_box(1), into) }));
     black_box(grant)
 }
 

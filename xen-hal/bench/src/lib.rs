@@ -4,6 +4,7 @@
 //! compiler at `-O2`. The tests feed both sides with the same random input and compare all they
 //! answer and leave in memory; the benchmarks count the instructions that each side executes.
 
+pub mod calls;
 pub mod clock;
 pub mod event;
 pub mod fixture;

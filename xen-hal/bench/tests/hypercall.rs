@@ -3,11 +3,10 @@
 #![cfg(target_arch = "x86_64")]
 
 use std::env;
-use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 
-use xen_hal_bench::hypercall::{ours_call1, ours_call2, ours_call5, twin};
+use xen_hal_bench::calls::keep;
 
 /// Where `cargo xtask test hypercalls-x86` has the 32-bit program built.
 const PROGRAM_X86: &str = "target/cross/i686-unknown-linux-gnu/release/hypercalls-x86";
@@ -47,13 +46,7 @@ fn as_short_as_in_c(program: &Path) {
 
 #[test]
 fn a_hypercall_is_as_short_as_in_c() {
-    // The linker keeps what is used.
-    black_box((ours_call1 as *const (), ours_call2 as *const (), ours_call5 as *const ()));
-    black_box((
-        twin::twin_call1 as *const (),
-        twin::twin_call2 as *const (),
-        twin::twin_call5 as *const (),
-    ));
+    keep();
     as_short_as_in_c(&env::current_exe().expect("a test runs from a file"));
 }
 

@@ -5,8 +5,7 @@ use core::hint::black_box;
 
 use xen_hal::hypercall::Hypercall;
 
-use crate::guard;
-use crate::xen::{ANSWER, POISON, page, seen};
+use crate::machine::{ANSWER, POISON, guarded_call, page, seen};
 
 const NUMBER: u32 = 29;
 const ARGUMENTS: [u32; 5] = [0xa1a1_0001, 0xb2b2_0002, 0xc3c3_0003, 0xd4d4_0004, 0xe5e5_0005];
@@ -29,7 +28,7 @@ pub(crate) fn all() -> Result<(), &'static str> {
 fn each(count: usize, function: *const ()) -> Result<(), &'static str> {
     let [a, b, c, d, e] = ARGUMENTS;
     // SAFETY: it is one of the functions below, and the page takes anything.
-    let done = unsafe { guard::call(function, &[NUMBER, a, b, c, d, e]) };
+    let done = unsafe { guarded_call(function, &[NUMBER, a, b, c, d, e]) };
     let [number, arguments @ ..] = seen();
     if number != NUMBER {
         return Err("another hypercall was made");
@@ -50,28 +49,12 @@ fn each(count: usize, function: *const ()) -> Result<(), &'static str> {
 fn crowded(words: &[isize; 8]) -> isize {
     let xen = page();
     let [a, b, c, d, e, f, g, h] = black_box(*words);
+    let word = |index: usize| words[index] as usize;
     // SAFETY: the page takes anything.
-    let first = unsafe {
-        xen.call4(
-            NUMBER,
-            words[0] as usize,
-            words[1] as usize,
-            words[2] as usize,
-            words[3] as usize,
-        )
-    };
+    let first = unsafe { xen.call4(NUMBER, word(0), word(1), word(2), word(3)) };
     let between = black_box(a + b + c + d) + words[4] - e;
     // SAFETY: as above.
-    let second = unsafe {
-        xen.call5(
-            NUMBER,
-            words[5] as usize,
-            POISON as usize,
-            words[6] as usize,
-            words[7] as usize,
-            words[0] as usize,
-        )
-    };
+    let second = unsafe { xen.call5(NUMBER, word(5), POISON as usize, word(6), word(7), word(0)) };
     first + second + between + e + f + g + h + words[0] - a
 }
 

@@ -7,11 +7,10 @@
 #![no_std]
 #![no_main]
 
+#[path = "../../src/calls.rs"]
 mod calls;
 mod checks;
-mod guard;
-mod linux;
-mod xen;
+mod machine;
 
 // The kernel aligns the stack as it is before a call, and calls nothing.
 core::arch::global_asm!(".globl _start", "_start:", "call start");
@@ -20,17 +19,17 @@ core::arch::global_asm!(".globl _start", "_start:", "call start");
 extern "C" fn start() -> ! {
     calls::keep();
     match checks::all() {
-        Ok(()) => linux::exit(0),
+        Ok(()) => machine::exit(0),
         Err(what) => {
-            linux::print(what);
-            linux::print("\n");
-            linux::exit(1)
+            machine::print(what);
+            machine::print("\n");
+            machine::exit(1)
         }
     }
 }
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    linux::print("panic\n");
-    linux::exit(2)
+    machine::print("panic\n");
+    machine::exit(2)
 }
