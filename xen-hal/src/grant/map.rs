@@ -99,7 +99,7 @@ pub struct Mapping<'a, H: Hypercall> {
     access: Access,
 }
 
-/// What Xen knows of a mapping. Dropping it unmaps the page.
+/// Xen's side of a mapping. Dropping it unmaps the page.
 struct Link<H: Hypercall> {
     xen: H,
     address: NonZeroU64,
@@ -202,10 +202,11 @@ impl<H: Hypercall + Copy> Grants<H> {
             // The caller's obligations for the pages are the same.
             unsafe { self.xen.call_unchecked(command::MapGrantRef, &mut arguments) }
         };
-        let mut told = arguments.iter();
+        let mut results = arguments.iter();
         requests.map(|request| {
-            let (status, handle) =
-                told.next().map_or((NOT_REACHED, 0), |argument| (argument.status, argument.handle));
+            let (status, handle) = results
+                .next()
+                .map_or((NOT_REACHED, 0), |argument| (argument.status, argument.handle));
             let MapRequest { of, access, target } = request;
             match element(answer, status) {
                 Ok(()) => {
@@ -234,9 +235,9 @@ impl<H: Hypercall + Copy> Grants<H> {
             // SAFETY: the mappings are moved here, so nothing points to the pages any more.
             unsafe { self.xen.call_unchecked(command::UnmapGrantRef, &mut arguments) }
         };
-        let mut told = arguments.iter();
+        let mut results = arguments.iter();
         mappings.map(|mut mapping| {
-            let status = told.next().map_or(NOT_REACHED, |argument| argument.status);
+            let status = results.next().map_or(NOT_REACHED, |argument| argument.status);
             match element(answer, status) {
                 Ok(()) => {
                     mapping.link.mapped = false;

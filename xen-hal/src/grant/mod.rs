@@ -298,7 +298,7 @@ impl<H: Hypercall> Grants<H> {
         match answer {
             Ok(()) => Ok(argument.version),
             Err(errno) => {
-                let in_force = Some(argument.version).filter(|told| *told != version);
+                let in_force = Some(argument.version).filter(|found| *found != version);
                 Err(GrantError::VersionRefused { errno, in_force })
             }
         }

@@ -72,11 +72,11 @@ impl<const PAGES: usize> GrantRefAllocator<PAGES> {
     }
 
     /// Notes that the table is not mapped any more: the domain was restored. The next
-    /// [`GrantTable::map`](super::GrantTable::map) maps all of its pages anew.
+    /// [`GrantTable::map`](super::GrantTable::map) maps all of its pages again.
     ///
     /// # Safety
     ///
-    /// The domain has been restored since the table was mapped. Until it is mapped anew, nothing
+    /// The domain has been restored since the table was mapped. Until it is mapped again, nothing
     /// made from the table is used or dropped.
     pub unsafe fn table_lost(&'static self) {
         self.refs().table_lost();

@@ -69,11 +69,11 @@ parameters! {
     /// How Xen interrupts the guest for events. To set it, use
     /// [`set_callback_via`](super::Hvm::set_callback_via), which also latches the width.
     CALLBACK_IRQ: CallbackVia;
-    /// The frame of the xenstore ring; `None` while, or where, there is none.
+    /// The frame of the xenstore ring; `None` if there is none yet.
     STORE_PFN: Option<Frame>;
-    /// The guest's port of the xenstore ring.
+    /// The guest's port of the xenstore ring; `None` if there is none yet.
     STORE_EVTCHN: Option<Port>;
-    /// The frame of the console ring; `None` where there is none.
+    /// The frame of the console ring; `None` if there is none.
     CONSOLE_PFN: Option<Frame>;
     /// The guest's port of the console ring.
     CONSOLE_EVTCHN: Option<Port>;

@@ -106,7 +106,7 @@ unsafe impl Machine for Simulated {
         let vcpu = Vcpu::new(self.guest.xen(), vcpu);
         // SAFETY: the vCPU runs the program that was prepared.
         unsafe { vcpu.initialise(&state) }.map_err(|error| match error {
-            InitialiseError::Refused(errno) => errno,
+            InitialiseError::Errno(errno) => errno,
             _ => Errno::EINVAL,
         })?;
         vcpu.up()

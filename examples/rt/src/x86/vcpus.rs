@@ -20,7 +20,7 @@ pub fn start(xen: &impl Hypercall, vcpu: VcpuId, main: fn(VcpuId)) -> Result<(),
     // SAFETY: the state leads to `secondary` on a stack that nothing else uses, in the calling
     // vCPU's mode and memory map.
     unsafe { vcpu.initialise(&state) }.map_err(|error| match error {
-        InitialiseError::Refused(errno) => errno,
+        InitialiseError::Errno(errno) => errno,
         _ => Errno::EINVAL,
     })?;
     vcpu.up()

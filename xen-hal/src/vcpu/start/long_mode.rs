@@ -12,8 +12,8 @@ const PHYSICAL_BITS: u32 = 52;
 
 /// A start in 64-bit mode: paging on, flat segments at privilege level 0, interrupts off.
 ///
-/// The segment registers hold selector 0: load your own, that of the code segment included, before
-/// the first interrupt.
+/// The segment registers hold selector 0: load them, the code segment included, before the first
+/// interrupt.
 ///
 /// ```
 /// use xen_hal::vcpu::{LongMode, StartState};
@@ -59,11 +59,10 @@ impl LongMode {
         self
     }
 
-    /// The control registers CR0 and CR4 and the extended feature register. The bits without which
-    /// there is no 64-bit mode are added: those of protection and paging, of PAE, and of long mode
-    /// being enabled and active.
+    /// Sets the control registers CR0 and CR4 and the extended feature register. The bits that
+    /// 64-bit mode needs are added: protection and paging, PAE, and long mode enabled and active.
     ///
-    /// Best are those of the vCPU that runs, so that the new one has the same features on.
+    /// Pass those of the running vCPU, so that the new one has the same features.
     #[must_use]
     pub const fn control(mut self, cr0: u64, cr4: u64, efer: u64) -> Self {
         self.registers.cr0 = cr0 | (bits::CR0_PROTECTED | bits::CR0_PAGING) as u64;
@@ -72,7 +71,7 @@ impl LongMode {
         self
     }
 
-    /// Whether the processor has such a virtual address.
+    /// True if the processor has such a virtual address.
     const fn is_canonical(&self, address: u64) -> bool {
         let unused = if self.registers.cr4 & CR4_FIVE_LEVELS == 0 { 16 } else { 7 };
         ((address << unused) as i64 >> unused) as u64 == address

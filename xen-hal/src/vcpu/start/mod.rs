@@ -1,9 +1,7 @@
-//! In which state a vCPU starts, on x86.
+//! The states in which a vCPU can start, on x86.
 
 mod long_mode;
 mod protected_mode;
-
-use core::fmt;
 
 use xen_pac::vcpu::{VcpuHvmContext, command};
 
@@ -13,7 +11,7 @@ use crate::hypercall::{Commands, Errno, Hypercall};
 pub use long_mode::LongMode;
 pub use protected_mode::ProtectedMode;
 
-/// Bits of control registers, which Xen's headers take from the processor's manuals.
+/// Bits of control registers, as in the processor's manuals.
 mod bits {
     pub(super) const CR0_PROTECTED: u32 = 1 << 0;
     pub(super) const CR0_EXTENSION_TYPE: u32 = 1 << 4;
@@ -27,7 +25,7 @@ mod bits {
 
 /// A state in which a vCPU can start: [`LongMode`] or [`ProtectedMode`].
 pub trait StartState: sealed::Sealed {
-    /// The state as Xen takes it.
+    /// Returns the argument for Xen.
     ///
     /// # Errors
     ///
@@ -40,77 +38,40 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A vCPU cannot start in such a state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A vCPU cannot start in this state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The first instruction lies at an address that the processor does not have: bits 63 to 47
-    /// differ (56, with five levels of page tables).
+    /// The processor does not have the address of the first instruction: bits 63 to 47 differ (to
+    /// 56, with five levels of page tables).
+    #[error("a vCPU cannot start at the non-canonical address {0:#x}")]
     Entry(u64),
-    /// The stack's top is such an address.
+    /// The processor does not have the address of the stack's top.
+    #[error("a vCPU cannot have its stack at the non-canonical address {0:#x}")]
     Stack(u64),
     /// The page table does not begin at a page, or in a 32-bit mode with PAE at a multiple of 32;
-    /// or it lies beyond what the register can hold.
+    /// or the register cannot hold its address.
+    #[error("no page table can be at physical address {0:#x}")]
     PageTable(u64),
 }
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Entry(address) => {
-                write!(f, "a vCPU cannot start at the non-canonical address {address:#x}")
-            }
-            Self::Stack(address) => {
-                write!(f, "a vCPU cannot have its stack at the non-canonical address {address:#x}")
-            }
-            Self::PageTable(address) => {
-                write!(f, "no page table can be at physical address {address:#x}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for StartError {}
-
 /// A vCPU was not initialised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InitialiseError {
-    /// What is wrong with the state.
-    State(StartError),
-    /// Xen's refusal.
-    Refused(Errno),
-}
-
-impl fmt::Display for InitialiseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::State(error) => error.fmt(f),
-            Self::Refused(errno) => write!(f, "Xen did not initialise the vCPU: {errno}"),
-        }
-    }
-}
-
-impl core::error::Error for InitialiseError {}
-
-impl From<StartError> for InitialiseError {
-    fn from(error: StartError) -> Self {
-        Self::State(error)
-    }
-}
-
-impl From<Errno> for InitialiseError {
-    fn from(errno: Errno) -> Self {
-        Self::Refused(errno)
-    }
+    /// The state cannot be used.
+    #[error(transparent)]
+    State(#[from] StartError),
+    /// Xen's error.
+    #[error("cannot initialise the vCPU: {0}")]
+    Errno(#[from] Errno),
 }
 
 impl<H: Hypercall> Vcpu<H> {
-    /// Gives a vCPU that never ran the state to start in; [`up`](Self::up) then starts it. x86
+    /// Sets the state in which a vCPU that never ran starts; [`up`](Self::up) then starts it. x86
     /// only. Since Xen 4.7. Upstream: `VCPUOP_initialise`.
     ///
-    /// A state that the processor could not be in cannot be built. Once initialised, a vCPU stays
-    /// so: it is not given another state.
+    /// Once initialised, a vCPU cannot get another state.
     ///
     /// # Errors
     ///
@@ -118,20 +79,19 @@ impl<H: Hypercall> Vcpu<H> {
     /// - a vCPU that was initialised before: `EEXIST`;
     /// - one from 32 on without its own [`vcpu_info`](Self::register_vcpu_info), up to 4.18:
     ///   `EINVAL`;
-    /// - control register bits that the processor lacks, or Xen hides: `EINVAL`.
+    /// - control register bits that the processor does not have or Xen hides: `EINVAL`.
     ///
-    /// A page table outside of the domain's memory is not always refused: where the processor walks
-    /// the guest's page tables itself, the domain crashes when the vCPU starts.
+    /// A page table outside the domain's memory is not always refused: if the processor walks the
+    /// guest's page tables itself, the domain crashes when the vCPU starts.
     ///
     /// # Safety
     ///
-    /// The vCPU can be started in this state at any time from now on: there is code at the entry
-    /// that is fit to be the first on a vCPU, its stack is its own, and the page table maps both,
-    /// and stays.
+    /// From now on the vCPU can start in this state at any time: the code at the entry can run
+    /// first on a vCPU, nothing else uses the stack, and the page table stays and maps both.
     pub unsafe fn initialise(&self, state: &impl StartState) -> Result<(), InitialiseError> {
         let mut context = state.context()?;
-        // SAFETY: the argument holds no pointer that Xen follows; that the vCPU can run from there
-        // is the caller's promise.
+        // SAFETY: the argument holds no pointer that Xen follows; for the vCPU, the caller's
+        // obligations are the same.
         unsafe { self.xen.call_unchecked(command::Initialise, (self.id, &mut context)) }?;
         Ok(())
     }
@@ -163,7 +123,7 @@ mod tests {
         unsafe { vcpu.initialise(&LongMode::new(0x20_0000, 0x30_0000, 0x1000)) }.unwrap();
         // SAFETY: no vCPU starts.
         let again = unsafe { vcpu.initialise(&ProtectedMode::new(0x10_0000, 0x30_0000)) };
-        assert_eq!(again, Err(InitialiseError::Refused(Errno::EEXIST)));
+        assert_eq!(again, Err(InitialiseError::Errno(Errno::EEXIST)));
     }
 
     #[test]

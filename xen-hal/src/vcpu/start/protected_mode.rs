@@ -8,7 +8,7 @@ use xen_pac::vcpu::{
 use super::{StartError, StartState, bits, sealed};
 use crate::platform::PAGE_SIZE;
 
-/// What PAE's first table, of four entries, is aligned to.
+/// The alignment of PAE's first table, of four entries.
 const PAE_ALIGNMENT: u32 = 32;
 /// The last byte of the smallest task state segment.
 const TASK_STATE_LIMIT: u32 = 0x67;
@@ -25,14 +25,14 @@ const fn flat(kind: u16) -> u16 {
 
 const CODE: u16 = flat(0xb);
 const DATA: u16 = flat(0x3);
-/// A busy 32-bit task state segment: the one kind that Xen takes.
+/// A busy 32-bit task state segment: the only kind that Xen accepts.
 const TASK_STATE: u16 = attributes::KIND.val(0xb).value | attributes::PRESENT.val(1).value;
 
 /// A start in 32-bit protected mode: flat segments of 4 GiB at privilege level 0, interrupts off,
 /// and paging off unless it is [asked for](Self::paging).
 ///
-/// The segment registers hold selector 0, and there is no task state behind its segment: load your
-/// own before the first interrupt.
+/// The segment registers hold selector 0, and the task state segment has no memory: load them
+/// before the first interrupt.
 ///
 /// ```
 /// use xen_hal::vcpu::{ProtectedMode, StartState};
