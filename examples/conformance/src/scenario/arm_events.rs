@@ -25,47 +25,39 @@ pub(super) fn events<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
         let bound = xen.events().bind_virq(Virq(virq), FIRST).map(|channel| channel.into_port());
         line!(t, "bind_virq", virq, bound);
     }
-    line!(
-        t,
-        "timer on vCPU 1:",
-        xen.events().bind_virq(Virq::TIMER, SECOND).map(|channel| channel.into_port())
-    );
+    let timer = xen.events().bind_virq(Virq::TIMER, SECOND).map(|channel| channel.into_port());
+    line!(t, "timer on vCPU 1:", timer);
     for pirq in [0, 9, 31, 32, 33, 100, 255, 256, u32::MAX] {
         line!(t, "bind_pirq", pirq, xen.events().bind_pirq(pirq, false).map(drop));
     }
     let ipi = xen.events().bind_ipi(SECOND)?;
+    let port = ipi.port();
+    let status = ipi.status();
+    let signalled = ipi.send();
+    let pending = bitmaps.is_pending(ipi.port());
     line!(
         t,
         "for a vCPU without a block:",
-        ipi.port(),
-        ipi.status(),
+        port,
+        status,
         "signalled:",
-        ipi.send(),
+        signalled,
         "pending:",
-        bitmaps.is_pending(ipi.port())
+        pending
     );
     let near = xen.events().alloc_unbound(Domid::SELF)?;
     let far = xen.events().bind_interdomain(Domid::SELF, near.port())?;
-    line!(
-        t,
-        "moved to it:",
-        far.bind_vcpu(SECOND),
-        "signalled:",
-        near.send(),
-        "pending:",
-        bitmaps.is_pending(far.port())
-    );
+    let moved = far.bind_vcpu(SECOND);
+    let signalled = near.send();
+    let pending = bitmaps.is_pending(far.port());
+    line!(t, "moved to it:", moved, "signalled:", signalled, "pending:", pending);
     let theirs = xen
         .vcpu(SECOND)
         .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 4))
         .map_err(|_| Failure::Broken("a block can be registered"))?;
-    line!(
-        t,
-        "block of vCPU 1: pending",
-        theirs.evtchn_upcall_pending().load(Ordering::SeqCst),
-        "full:",
-        theirs.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX
-    );
+    let pending = theirs.evtchn_upcall_pending().load(Ordering::SeqCst);
+    let full = theirs.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX;
+    line!(t, "block of vCPU 1: pending", pending, "full:", full);
     world.moved(SECOND, theirs);
     world.give(ipi.port(), SECOND);
     world.give(far.port(), SECOND);
@@ -81,22 +73,14 @@ pub(super) fn events<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     for _ in 0..1000 {
         machine.relax();
     }
-    line!(
-        t,
-        "handled by vCPU 1 when it is there:",
-        world.arrived(ipi.port()),
-        world.arrived(far.port())
-    );
+    let (own, bound) = (world.arrived(ipi.port()), world.arrived(far.port()));
+    line!(t, "handled by vCPU 1 when it is there:", own, bound);
     // What the flag in the block means where there is no mask.
     let before = (world.upcalls(FIRST), world.arrived(near.port()));
     machine.interrupts().without(|| (0..3).try_for_each(|_| far.send()))?;
-    line!(
-        t,
-        "three with interrupts off: upcalls",
-        world.upcalls(FIRST) - before.0,
-        "handled",
-        world.arrived(near.port()) - before.1
-    );
+    let (upcalls, handled) =
+        (world.upcalls(FIRST) - before.0, world.arrived(near.port()) - before.1);
+    line!(t, "three with interrupts off: upcalls", upcalls, "handled", handled);
     world.reach(2);
     Ok(())
 }
@@ -109,16 +93,10 @@ pub(super) fn edge<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     let ipi = xen.events().bind_ipi(FIRST)?;
     machine.enable_interrupts();
     let told = |what: &'static str| {
-        line!(
-            t,
-            what,
-            "upcalls",
-            world.upcalls(FIRST),
-            "handled",
-            world.arrived(ipi.port()),
-            "flag",
-            info.evtchn_upcall_pending().load(Ordering::SeqCst)
-        );
+        let upcalls = world.upcalls(FIRST);
+        let handled = world.arrived(ipi.port());
+        let flag = info.evtchn_upcall_pending().load(Ordering::SeqCst);
+        line!(t, what, "upcalls", upcalls, "handled", handled, "flag", flag);
     };
     told("at first:");
     ipi.send()?;
@@ -164,12 +142,14 @@ pub(super) fn edge<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
         machine.world().await_stage(machine, 4);
     })?;
     world.await_stage(machine, 1);
+    let upcalls = world.upcalls(SECOND);
+    let flag = theirs.evtchn_upcall_pending().load(Ordering::SeqCst);
     line!(
         t,
         "vCPU 1, whose block was registered while it was down: upcalls",
-        world.upcalls(SECOND),
+        upcalls,
         "flag",
-        theirs.evtchn_upcall_pending().load(Ordering::SeqCst)
+        flag
     );
     wake.send()?;
     for _ in 0..10 {
@@ -184,13 +164,8 @@ pub(super) fn edge<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     for _ in 0..10 {
         machine.relax();
     }
-    line!(
-        t,
-        "signalled again: upcalls",
-        world.upcalls(SECOND) - before,
-        "handled",
-        world.arrived(wake.port())
-    );
+    let (upcalls, handled) = (world.upcalls(SECOND) - before, world.arrived(wake.port()));
+    line!(t, "signalled again: upcalls", upcalls, "handled", handled);
     world.reach(4);
     Ok(())
 }
@@ -229,13 +204,8 @@ pub(super) fn block<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         *port = xen.events().bind_ipi(FIRST)?.into_port();
     }
     machine.interrupts().without(|| ports.iter().try_for_each(|port| xen.events().send(*port)))?;
-    line!(
-        t,
-        "70 at once: handled",
-        ports.iter().map(|port| world.arrived(*port)).sum::<u32>(),
-        "last",
-        ports[69]
-    );
+    let (handled, last) = (ports.iter().map(|port| world.arrived(*port)).sum::<u32>(), ports[69]);
+    line!(t, "70 at once: handled", handled, "last", last);
     Ok(())
 }
 /// The FIFO form.
@@ -244,15 +214,10 @@ pub(super) fn fifo<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     machine.world().attach(machine)?;
     let events = xen.events();
     let ipi = events.bind_ipi(FIRST)?;
-    line!(
-        t,
-        "priority in the two-level form:",
-        events.set_priority(ipi.port(), EvtchnPriority(3)),
-        "of none:",
-        events.set_priority(ipi.port(), EvtchnPriority(16)),
-        "of a free port:",
-        events.set_priority(Port(9), EvtchnPriority(3))
-    );
+    let first = events.set_priority(ipi.port(), EvtchnPriority(3));
+    let none = events.set_priority(ipi.port(), EvtchnPriority(16));
+    let free = events.set_priority(Port(9), EvtchnPriority(3));
+    line!(t, "priority in the two-level form:", first, "of none:", none, "of a free port:", free);
     let frame = |page| {
         machine.space().frame_of(machine.page(page)).ok_or(Failure::Broken("each page has a frame"))
     };
@@ -263,14 +228,9 @@ pub(super) fn fifo<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     line!(t, "init_control at offset 8:", unsafe { events.init_control(FIRST, control, 8) });
     // SAFETY: as above.
     line!(t, "expand_array:", unsafe { events.expand_array(array) });
-    line!(
-        t,
-        "priority:",
-        events.set_priority(ipi.port(), EvtchnPriority(3)),
-        "of none:",
-        events.set_priority(ipi.port(), EvtchnPriority(16)),
-        "of a free port:",
-        events.set_priority(Port(9), EvtchnPriority(3))
-    );
+    let first = events.set_priority(ipi.port(), EvtchnPriority(3));
+    let none = events.set_priority(ipi.port(), EvtchnPriority(16));
+    let free = events.set_priority(Port(9), EvtchnPriority(3));
+    line!(t, "priority:", first, "of none:", none, "of a free port:", free);
     Ok(())
 }

@@ -24,40 +24,26 @@ pub(super) fn shared<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     let shared = machine.world().attach(machine)?;
     let info = shared.vcpu_info(0).ok_or(Failure::Broken("vCPU 0 has its block"))?;
     let time = info.time().snapshot();
-    line!(
-        t,
-        "time block: time",
-        time.system_time,
-        "counter",
-        time.tsc_timestamp,
-        "mul",
-        time.tsc_to_system_mul
-    );
+    let (time, counter, mul) = (time.system_time, time.tsc_timestamp, time.tsc_to_system_mul);
+    line!(t, "time block: time", time, "counter", counter, "mul", mul);
     let wall = shared.wallclock();
+    let (seconds, nanoseconds, beyond) = (wall.sec == 0, wall.nsec == 0, wall.sec_hi);
     line!(
         t,
         "wallclock: sec is zero:",
-        wall.sec == 0,
+        seconds,
         "nsec is zero:",
-        wall.nsec == 0,
+        nanoseconds,
         "beyond 2106:",
-        wall.sec_hi
+        beyond
     );
-    line!(
-        t,
-        "upcall pending:",
-        info.evtchn_upcall_pending().load(Ordering::SeqCst),
-        "selector:",
-        info.evtchn_pending_sel().load(Ordering::SeqCst)
-    );
+    let pending = info.evtchn_upcall_pending().load(Ordering::SeqCst);
+    let selector = info.evtchn_pending_sel().load(Ordering::SeqCst);
+    line!(t, "upcall pending:", pending, "selector:", selector);
     line!(t, "vCPU 1 has a block in the page:", shared.vcpu_info(1).is_some());
-    line!(
-        t,
-        "first ports pending:",
-        shared.evtchn_pending(0).map(|word| word.load(Ordering::SeqCst)),
-        "masked:",
-        shared.evtchn_mask(0).map(|word| word.load(Ordering::SeqCst))
-    );
+    let pending = shared.evtchn_pending(0).map(|word| word.load(Ordering::SeqCst));
+    let masked = shared.evtchn_mask(0).map(|word| word.load(Ordering::SeqCst));
+    line!(t, "first ports pending:", pending, "masked:", masked);
     shared_info::refused(machine, t)?;
     shared_info::registered(machine, t)
 }
@@ -70,15 +56,8 @@ pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
     let size = grants
         .query_size(Domid::SELF)
         .map_err(|_| Failure::Broken("a domain may ask for its own table's size"))?;
-    line!(
-        t,
-        "version:",
-        grants.version(Domid::SELF),
-        "pages:",
-        size.frames,
-        "of at most",
-        size.maximum
-    );
+    let (version, pages, most) = (grants.version(Domid::SELF), size.frames, size.maximum);
+    line!(t, "version:", version, "pages:", pages, "of at most", most);
     let (place, refs) = (machine.page(8).cast(), common::refs::<M, 3>(machine));
     // SAFETY: pages 8, 9 and 10 are the scenario's, in a row, and nothing else maps the table.
     let table = unsafe { GrantTable::map(machine.xen(), machine.space(), place, refs, 1) };
@@ -129,13 +108,8 @@ pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
     let reservation = xen.memory().current_reservation()?;
     line!(t, "pages that the domain has fewer:", (has - reservation) as u64);
     let fetched = grants.copy_from_grant(&machine.space(), of, 200, &mut seen);
-    line!(
-        t,
-        "fetched by the reference after that:",
-        fetched,
-        "as it was written:",
-        &seen == b"through the window"
-    );
+    let same = &seen == b"through the window";
+    line!(t, "fetched by the reference after that:", fetched, "as it was written:", same);
     let (slot, page) =
         grant.revoke().map_err(|_| Failure::Broken("a page that nobody uses can be taken back"))?;
     line!(t, "taken back");
@@ -154,34 +128,20 @@ pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         Ok(mapping) => {
             let mut seen = [0; 15];
             mapping.copy_to(0, &mut seen).map_err(|_| Failure::Broken("the page is there"))?;
-            line!(
-                t,
-                "mapped for reading: seen:",
-                &seen == b"from the lender",
-                "to be written:",
-                mapping.bytes().is_some()
-            );
+            let (same, writable) = (&seen == b"from the lender", mapping.bytes().is_some());
+            line!(t, "mapped for reading: seen:", same, "to be written:", writable);
             line!(t, "unmapped:", mapping.unmap().is_ok());
         }
         Err(failed) => line!(t, "mapped for reading:", Err::<(), _>(failed.error)),
     }
-    line!(
-        t,
-        "stored into what is lent for reading:",
-        grants.copy_to_grant(&machine.space(), b"no", of, 0)
-    );
+    let stored = grants.copy_to_grant(&machine.space(), b"no", of, 0);
+    line!(t, "stored into what is lent for reading:", stored);
     line!(t, "taken back:", grant.revoke().is_ok(), "free:", table.available());
     // SAFETY: nothing of a table's is used any more but the version.
     line!(t, "version 2:", unsafe { grants.set_version(2) }.map(u64::from));
     let mut frames = [0; 4];
-    line!(
-        t,
-        "setup_table of 4:",
-        grants.setup_table(&mut frames),
-        "frames known:",
-        frames[0] != 0,
-        frames[3] != 0
-    );
+    let (set_up, first, last) = (grants.setup_table(&mut frames), frames[0] != 0, frames[3] != 0);
+    line!(t, "setup_table of 4:", set_up, "frames known:", first, last);
     Ok(())
 }
 
@@ -226,16 +186,8 @@ pub(super) fn unmap<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         unsafe {
             machine.xen().call_unchecked(command::UnmapGrantRef, core::slice::from_mut(&mut end))
         }?;
-        line!(
-            t,
-            "mapped:",
-            map.status,
-            "unmapped from",
-            what,
-            end.status,
-            "still read:",
-            grant.usage().reading
-        );
+        let (mapped, unmapped, read) = (map.status, end.status, grant.usage().reading);
+        line!(t, "mapped:", mapped, "unmapped from", what, unmapped, "still read:", read);
         let mut end = GnttabUnmapGrantRef::new(target, 0, map.handle);
         end.status = GrantStatus(1);
         // SAFETY: nothing is kept there.
@@ -254,73 +206,44 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     for pirq in [257, 1023, 1024, 1055, 1056, 4095, 4096] {
         line!(t, "bind_pirq", pirq, xen.events().bind_pirq(pirq, false).map(drop));
     }
-    line!(
-        t,
-        "pages: has",
-        xen.memory().current_reservation(),
-        "may have",
-        xen.memory().maximum_reservation()
-    );
-    line!(
-        t,
-        "greatest frame:",
-        xen.memory().maximum_frame().map(|frame| Address(frame.0)),
-        "of the machine:",
-        xen.memory().machine_maximum_frame().map(Address)
-    );
+    let (current, most) = (xen.memory().current_reservation(), xen.memory().maximum_reservation());
+    line!(t, "pages: has", current, "may have", most);
+    let greatest = xen.memory().maximum_frame().map(|frame| Address(frame.0));
+    let machine_greatest = xen.memory().machine_maximum_frame().map(Address);
+    line!(t, "greatest frame:", greatest, "of the machine:", machine_greatest);
     let frame = |page| {
         machine.space().frame_of(machine.page(page)).ok_or(Failure::Broken("each page has a frame"))
     };
-    line!(
-        t,
-        "shared page elsewhere:",
-        // SAFETY: the page is the scenario's.
-        unsafe { xen.memory().add_to_physmap(MapSpace::SharedInfo, 0, frame(6)?) }
-            .map_err(common::errno)
-    );
+    // SAFETY: the page is the scenario's.
+    let mapped = unsafe { xen.memory().add_to_physmap(MapSpace::SharedInfo, 0, frame(6)?) }
+        .map_err(common::errno);
+    line!(t, "shared page elsewhere:", mapped);
     // SAFETY: as above.
     line!(t, "removed:", unsafe { xen.memory().remove_from_physmap(frame(0)?) });
-    line!(
-        t,
-        "shared page elsewhere then:",
-        // SAFETY: as above.
-        unsafe { xen.memory().add_to_physmap(MapSpace::SharedInfo, 0, frame(6)?) }
-            .map_err(common::errno)
-    );
-    line!(
-        t,
-        "grant frame 0:",
-        // SAFETY: as above.
-        unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(7)?) }
-            .map_err(common::errno)
-    );
-    line!(
-        t,
-        "again there:",
-        // SAFETY: as above.
-        unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(7)?) }
-            .map_err(common::errno)
-    );
-    line!(
-        t,
-        "and elsewhere:",
-        // SAFETY: as above.
-        unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(8)?) }
-            .map_err(common::errno)
-    );
-    line!(
-        t,
-        "status page:",
-        // SAFETY: as above.
-        unsafe { xen.memory().add_to_physmap(MapSpace::GrantStatus, 0, frame(9)?) }
-            .map_err(common::errno)
-    );
-    line!(
-        t,
-        "move frames:",
-        // SAFETY: as above.
-        unsafe { xen.memory().move_frames(frame(10)?, 1, frame(11)?) }.map_err(common::errno)
-    );
+    // SAFETY: as above.
+    let mapped = unsafe { xen.memory().add_to_physmap(MapSpace::SharedInfo, 0, frame(6)?) }
+        .map_err(common::errno);
+    line!(t, "shared page elsewhere then:", mapped);
+    // SAFETY: as above.
+    let mapped = unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(7)?) }
+        .map_err(common::errno);
+    line!(t, "grant frame 0:", mapped);
+    // SAFETY: as above.
+    let mapped = unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(7)?) }
+        .map_err(common::errno);
+    line!(t, "again there:", mapped);
+    // SAFETY: as above.
+    let mapped = unsafe { xen.memory().add_to_physmap(MapSpace::GrantTable, 0, frame(8)?) }
+        .map_err(common::errno);
+    line!(t, "and elsewhere:", mapped);
+    // SAFETY: as above.
+    let mapped = unsafe { xen.memory().add_to_physmap(MapSpace::GrantStatus, 0, frame(9)?) }
+        .map_err(common::errno);
+    line!(t, "status page:", mapped);
+    // SAFETY: as above.
+    let moved =
+        unsafe { xen.memory().move_frames(frame(10)?, 1, frame(11)?) }.map_err(common::errno);
+    line!(t, "move frames:", moved);
     let size = xen.grants().query_size(Domid::SELF).map_err(|_| Failure::Broken("size"))?;
     line!(t, "grant pages:", size.frames, "of", size.maximum);
     let mut many = [0; 65];
@@ -332,17 +255,9 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     while xen.events().alloc_unbound(Domid::SELF).map(|channel| channel.into_port()).is_ok() {
         count += 1;
     }
-    line!(
-        t,
-        "ports:",
-        count,
-        "then",
-        xen.events().alloc_unbound(Domid::SELF).map(|channel| channel.into_port())
-    );
-    line!(
-        t,
-        "remote_shutdown of this domain:",
-        xen.sched().remote_shutdown(machine.world().me(), ShutdownReason::POWEROFF)
-    );
+    let refusal = xen.events().alloc_unbound(Domid::SELF).map(|channel| channel.into_port());
+    line!(t, "ports:", count, "then", refusal);
+    let answer = xen.sched().remote_shutdown(machine.world().me(), ShutdownReason::POWEROFF);
+    line!(t, "remote_shutdown of this domain:", answer);
     Ok(())
 }

@@ -33,86 +33,66 @@ pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     let (me, other, nobody) = (xen.vcpu(FIRST), xen.vcpu(SECOND), xen.vcpu(VcpuId(2)));
     line!(t, "up: this one", me.is_up(), "the second", other.is_up(), "the third", nobody.is_up());
     line!(t, "up:", other.up(), "down:", other.down(), "the third's:", nobody.up(), nobody.down());
-    line!(
-        t,
-        "run times: this one",
-        me.runstate().map(|times| times.state),
-        "the third",
-        nobody.runstate().map(|times| times.state)
-    );
-    line!(
-        t,
-        "periodic:",
-        me.set_periodic_timer(Duration::from_millis(2)),
-        "stopped:",
-        me.stop_periodic_timer(),
-        "the third's:",
-        nobody.stop_periodic_timer()
-    );
-    line!(
-        t,
-        "singleshot:",
-        me.set_singleshot_timer(SystemTime::from_nanos(1)),
-        "stopped:",
-        me.stop_singleshot_timer(),
-        "the third's:",
-        nobody.stop_singleshot_timer()
-    );
+    let own = me.runstate().map(|times| times.state);
+    let third = nobody.runstate().map(|times| times.state);
+    line!(t, "run times: this one", own, "the third", third);
+    let periodic = me.set_periodic_timer(Duration::from_millis(2));
+    let stopped = me.stop_periodic_timer();
+    let third = nobody.stop_periodic_timer();
+    line!(t, "periodic:", periodic, "stopped:", stopped, "the third's:", third);
+    let singleshot = me.set_singleshot_timer(SystemTime::from_nanos(1));
+    let stopped = me.stop_singleshot_timer();
+    let third = nobody.stop_singleshot_timer();
+    line!(t, "singleshot:", singleshot, "stopped:", stopped, "the third's:", third);
     line!(t, "physical id:", me.physical_id().map(|id| id.apic));
     for number in [0_usize, 3, 4, 11, 14, 99] {
         // SAFETY: Xen finds no argument, and does nothing.
         let raw = |vcpu| unsafe {
             common::raw(&machine.xen(), HypercallNr::VCPU_OP, [number, vcpu, NOWHERE])
         };
+        let (answer, result, second) = (raw(0), raw(2), raw(1 << 32));
         line!(
             t,
             "command",
             number,
             "with nothing:",
-            raw(0),
+            answer,
             "of the third:",
-            raw(2),
+            result,
             "of vCPU 2^32:",
-            raw(1 << 32)
+            second
         );
     }
     // SAFETY: Xen finds no argument, and does nothing.
     let raw = |number, vcpu| unsafe {
         common::raw(&machine.xen(), HypercallNr::VCPU_OP, [number, vcpu, NOWHERE])
     };
+    let (nowhere, answer, block, result) = (raw(5, 0), raw(5, 2), raw(10, 0), raw(10, 2));
     line!(
         t,
         "run time area from nowhere:",
-        raw(5, 0),
+        nowhere,
         "of the third:",
-        raw(5, 2),
+        answer,
         "block from nowhere:",
-        raw(10, 0),
+        block,
         "of the third:",
-        raw(10, 2)
+        result
     );
 
     let own = me
         .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 3))
         .map_err(|_| Failure::Broken("a block can be registered"))?;
-    line!(
-        t,
-        "block of vCPU 0: pending",
-        own.evtchn_upcall_pending().load(Ordering::SeqCst),
-        "full:",
-        own.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX
-    );
+    let pending = own.evtchn_upcall_pending().load(Ordering::SeqCst);
+    let full = own.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX;
+    line!(t, "block of vCPU 0: pending", pending, "full:", full);
     world.moved(FIRST, own);
     let theirs = other
         .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 4))
         .map_err(|_| Failure::Broken("a block can be registered"))?;
-    line!(
-        t,
-        "block of vCPU 1: pending",
-        theirs.evtchn_upcall_pending().load(Ordering::SeqCst),
-        "full:",
-        theirs.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX
-    );
+    let pending = theirs.evtchn_upcall_pending().load(Ordering::SeqCst);
+    let full = theirs.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX;
+    line!(t, "block of vCPU 1: pending", pending, "full:", full);
     world.moved(SECOND, theirs);
     let third =
         nobody.register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 5)).map(drop);
@@ -130,56 +110,36 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     line!(t, "update flag:", UpdateFlag::request(machine.xen()).map(drop));
     let marked = UpdateFlag::request(machine.xen())?;
     let (me, other, nobody) = (xen.vcpu(FIRST), xen.vcpu(SECOND), xen.vcpu(VcpuId(2)));
-    line!(
-        t,
-        "run times of vCPU 2:",
-        // SAFETY: every page table maps all memory to itself, here and below.
-        unsafe { nobody.register_runstate(arm_latch(machine), area(machine, 7)) }.map(drop)
-    );
-    line!(
-        t,
-        "by a physical address:",
-        me.register_runstate_physical(&machine.space(), arm_latch(machine), area(machine, 7))
-            .map(drop)
-    );
+    // SAFETY: every page table maps all memory to itself, here and below.
+    let registered =
+        unsafe { nobody.register_runstate(arm_latch(machine), area(machine, 7)) }.map(drop);
+    line!(t, "run times of vCPU 2:", registered);
+    let physical = me
+        .register_runstate_physical(&machine.space(), arm_latch(machine), area(machine, 7))
+        .map(drop);
+    line!(t, "by a physical address:", physical);
     // SAFETY: as above.
     let own = unsafe { me.register_runstate(arm_latch(machine), area(machine, 3)) }
         .map_err(|_| Failure::Broken("run times can be registered"))?;
-    line!(
-        t,
-        "run times of this vCPU:",
-        own.read_own().state,
-        "since",
-        Time,
-        "since is zero:",
-        own.read_own().since == SystemTime::from_nanos(0)
-    );
+    let (state, zero) = (own.read_own().state, own.read_own().since == SystemTime::from_nanos(0));
+    line!(t, "run times of this vCPU:", state, "since", Time, "since is zero:", zero);
     // SAFETY: as above.
     let theirs = unsafe { other.register_runstate(arm_latch(machine), area(machine, 4)) }
         .map_err(|_| Failure::Broken("run times can be registered"))?;
     let idle = theirs.read(marked);
-    line!(
-        t,
-        "another vCPU:",
-        idle.state,
-        "counted up to the registration:",
-        idle.spent_in(Runstate::OFFLINE) > Some(Duration::ZERO)
-    );
+    let state = idle.state;
+    let counted = idle.spent_in(Runstate::OFFLINE) > Some(Duration::ZERO);
+    line!(t, "another vCPU:", state, "counted up to the registration:", counted);
     let before = own.read_own();
     let ipi = xen.events().bind_ipi(FIRST)?;
     machine
         .interrupts()
         .without(|| xen.sched().poll(&[ipi.port()], Some(before.since + Duration::from_secs(1))))?;
     let after = own.read_own();
-    line!(
-        t,
-        "after sleep:",
-        after.state,
-        "since later:",
-        after.since > before.since,
-        "slept:",
-        after.spent_in(Runstate::BLOCKED) > before.spent_in(Runstate::BLOCKED)
-    );
+    let state = after.state;
+    let later = after.since > before.since;
+    let slept = after.spent_in(Runstate::BLOCKED) > before.spent_in(Runstate::BLOCKED);
+    line!(t, "after sleep:", state, "since later:", later, "slept:", slept);
     let block = other
         .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 5))
         .map_err(|_| Failure::Broken("a block can be registered"))?;
@@ -212,11 +172,8 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     line!(t, "woken: awake:", [Runstate::RUNNING, Runstate::RUNNABLE].contains(&times.state));
     world.reach(4);
     let mut argument = raw::VcpuRunstateInfo::ZEROED;
-    line!(
-        t,
-        "asked for:",
-        machine.xen().call(vcpu_command::GetRunstateInfo, (FIRST, &mut argument))
-    );
+    let asked = machine.xen().call(vcpu_command::GetRunstateInfo, (FIRST, &mut argument));
+    line!(t, "asked for:", asked);
     Ok(())
 }
 
@@ -225,11 +182,8 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
     let shared = world.attach(machine)?;
     let block = shared.vcpu_info(0).ok_or(Failure::Broken("vCPU 0 has its block"))?.time();
-    line!(
-        t,
-        "the paravirtual clock is refused:",
-        PvClock::new(xen.version().features()?, block, machine.counter()).is_err()
-    );
+    let refused = PvClock::new(xen.version().features()?, block, machine.counter()).is_err();
+    line!(t, "the paravirtual clock is refused:", refused);
     let clock = CounterClock::new(machine.counter(), FREQUENCY, TimeOffset::ZERO)
         .ok_or(Failure::Broken("the counter has a rate"))?;
     let mut last = clock.now();
@@ -239,13 +193,8 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         last = now;
         forwards
     });
-    line!(
-        t,
-        "1000 readings, none before the last:",
-        forwards,
-        "the clock runs:",
-        clock.now() > SystemTime::from_nanos(0)
-    );
+    let runs = clock.now() > SystemTime::from_nanos(0);
+    line!(t, "1000 readings, none before the last:", forwards, "the clock runs:", runs);
     // SAFETY: all memory is mapped to itself.
     let own = unsafe { xen.vcpu(FIRST).register_runstate(arm_latch(machine), area(machine, 3)) }
         .map_err(|_| Failure::Broken("run times can be registered"))?;
@@ -256,34 +205,33 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         let since = own.read_own().since;
         let now = clock.now();
         let apart = (since - now).max(now - since);
-        line!(
-            t,
-            "Xen's time and the counter's clock are within 10 ms of each other:",
-            apart < Duration::from_millis(10)
-        );
+        let close = apart < Duration::from_millis(10);
+        line!(t, "Xen's time and the counter's clock are within 10 ms of each other:", close);
         // By Xen's time.
         let (began, until) = (clock.now(), own.read_own().since + Duration::from_millis(20));
         let answer = xen.sched().poll(&ports, Some(until));
         let took = clock.now() - began;
+        let (least, less) = (took >= Duration::from_millis(15), took < Duration::from_millis(100));
         line!(
             t,
             "poll until 20 ms after Xen's time:",
             answer,
             "slept at least 15 ms:",
-            took >= Duration::from_millis(15),
+            least,
             "and less than 100 ms:",
-            took < Duration::from_millis(100)
+            less
         );
         // By the HAL's clock.
         let (began, until) = (clock.now(), clock.now() + Duration::from_millis(20));
         let answer = xen.sched().poll(&ports, Some(until));
         let took = clock.now() - began;
+        let least = took >= Duration::from_millis(15);
         line!(
             t,
             "poll until 20 ms after the counter's clock:",
             answer,
             "slept at least 15 ms:",
-            took >= Duration::from_millis(15)
+            least
         );
         Ok::<_, Failure>(())
     })?;
@@ -308,14 +256,15 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         let (began, until) = (clock.now(), xen_time.now() + Duration::from_millis(20));
         let answer = xen.sched().poll(&ports, Some(until));
         let took = clock.now() - began;
+        let (least, less) = (took >= Duration::from_millis(20), took < Duration::from_millis(100));
         line!(
             t,
             "poll until 20 ms after the clock with the offset:",
             answer,
             "slept at least 20 ms:",
-            took >= Duration::from_millis(20),
+            least,
             "and less than 100 ms:",
-            took < Duration::from_millis(100)
+            less
         );
         Ok::<_, Failure>(())
     })?;
@@ -330,11 +279,8 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
     let took = clock.now() - began;
     line!(t, "wait_until_deadline of 20 ms:", waited, "lasted:", took >= Duration::from_millis(20));
     let wall = wall_time(&shared.wallclock(), clock.now());
-    line!(
-        t,
-        "time of day is later than 2020:",
-        wall.is_some_and(|wall| wall > Duration::from_secs(1_600_000_000))
-    );
+    let later = wall.is_some_and(|wall| wall > Duration::from_secs(1_600_000_000));
+    line!(t, "time of day is later than 2020:", later);
     line!(t, "yield:", xen.sched().yield_now());
     sched::refusals(machine, t);
     sched::watchdogs(machine, t)
@@ -358,14 +304,11 @@ pub(super) fn hvm<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         }
     };
     for index in (0..40).chain([u32::MAX]) {
-        line!(
-            t,
-            HvmParam(index),
-            "read:",
-            get(Domid::SELF, index).map(|value| if value == 0 { "zero" } else { "something" }),
-            "set to 0:",
-            set(Domid::SELF, index, 0)
-        );
+        let parameter = HvmParam(index);
+        let read =
+            get(Domid::SELF, index).map(|value| if value == 0 { "zero" } else { "something" });
+        let set_to_zero = set(Domid::SELF, index, 0);
+        line!(t, parameter, "read:", read, "set to 0:", set_to_zero);
     }
     line!(t, "of domain 77: read", get(Domid(77), 0), "set", set(Domid(77), 0, 0));
     for number in [0_usize, 1, 2, 5, 15, 23, 99] {
@@ -376,20 +319,12 @@ pub(super) fn hvm<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     }
     let typed = Xen::new(xen).hvm();
     let frame = |frame: Option<Frame>| frame.map(|frame| Address(frame.0));
-    line!(
-        t,
-        "xenstore: page",
-        typed.get(parameter::STORE_PFN).map(frame),
-        "port",
-        typed.get(parameter::STORE_EVTCHN)
-    );
-    line!(
-        t,
-        "console: page",
-        typed.get(parameter::CONSOLE_PFN).map(frame),
-        "port",
-        typed.get(parameter::CONSOLE_EVTCHN)
-    );
+    let page = typed.get(parameter::STORE_PFN).map(frame);
+    let port = typed.get(parameter::STORE_EVTCHN);
+    line!(t, "xenstore: page", page, "port", port);
+    let page = typed.get(parameter::CONSOLE_PFN).map(frame);
+    let port = typed.get(parameter::CONSOLE_EVTCHN);
+    line!(t, "console: page", page, "port", port);
     line!(t, "callback:", typed.get(parameter::CALLBACK_IRQ).map(|via| via.encode()));
     line!(t, "generation:", typed.get(parameter::VM_GENERATION_ID_ADDR).map(|address| address.0));
     line!(t, "translations flushed:", typed.flush_tlbs());

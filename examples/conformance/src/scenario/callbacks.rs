@@ -57,18 +57,8 @@ fn told<M: Machine>(
     let before = (world.upcalls(FIRST), world.arrived(ipi.port()));
     ipi.send()?;
     let upcalls = world.upcalls(FIRST) - before.0;
-    line!(
-        t,
-        "callback at",
-        what,
-        set,
-        "read back:",
-        kept,
-        "upcalls",
-        upcalls,
-        "pending",
-        info.evtchn_upcall_pending().load(Ordering::SeqCst)
-    );
+    let pending = info.evtchn_upcall_pending().load(Ordering::SeqCst);
+    line!(t, "callback at", what, set, "read back:", kept, "upcalls", upcalls, "pending", pending);
     machine.interrupts().without(|| world.upcall(FIRST));
     if world.arrived(ipi.port()) == before.1 + 1 {
         Ok(())

@@ -43,12 +43,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     world.await_stage(machine, READY);
     read(machine)?;
     world.await_stage(machine, DONE);
-    line!(
-        t,
-        READINGS,
-        "readings on two vCPUs, none before what the other was told:",
-        world.readings.in_order()
-    );
+    let in_order = world.readings.in_order();
+    line!(t, READINGS, "readings on two vCPUs, none before what the other was told:", in_order);
 
     let wall = wall_time(&shared.wallclock(), clock.now());
     line!(t, "time of day:", Time);

@@ -26,13 +26,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let bound = events.bind_interdomain(Domid::SELF, unbound.port())?;
     line!(t, "bound to it:", bound.port(), bound.status());
     line!(t, "and it:", unbound.port(), unbound.status());
-    line!(
-        t,
-        "handled at once:",
-        world.arrived(bound.port()),
-        "and at the other end:",
-        world.arrived(unbound.port())
-    );
+    let (near, far) = (world.arrived(bound.port()), world.arrived(unbound.port()));
+    line!(t, "handled at once:", near, "and at the other end:", far);
     line!(t, "signalled:", bound.send());
     line!(t, "handled at the other end:", world.arrived(unbound.port()));
     line!(t, "by the domain's own number:", events.status_of(world.me(), bound.port()));
@@ -47,11 +42,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "IPI:", ipi.port(), ipi.status());
     line!(t, "signalled:", ipi.send());
     line!(t, "handled:", world.arrived(ipi.port()));
-    line!(
-        t,
-        "for a vCPU that does not run:",
-        events.bind_ipi(VcpuId(1)).map(|channel| channel.port())
-    );
+    let bound = events.bind_ipi(VcpuId(1)).map(|channel| channel.port());
+    line!(t, "for a vCPU that does not run:", bound);
 
     let timer = events.bind_virq(Virq::TIMER, first)?;
     line!(t, "timer:", timer.port(), timer.status());

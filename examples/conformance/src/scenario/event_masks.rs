@@ -37,16 +37,10 @@ fn look<H: Hypercall + Copy>(
     channel: &Channel<H>,
 ) {
     let (bitmaps, port) = (TwoLevel::new(shared), channel.port());
-    line!(
-        t,
-        when,
-        "pending:",
-        bitmaps.is_pending(port),
-        "masked:",
-        bitmaps.is_masked(port),
-        "handled:",
-        world.arrived(port)
-    );
+    let pending = bitmaps.is_pending(port);
+    let masked = bitmaps.is_masked(port);
+    let handled = world.arrived(port);
+    line!(t, when, "pending:", pending, "masked:", masked, "handled:", handled);
 }
 
 fn masked<M: Machine>(
@@ -68,13 +62,8 @@ fn masked<M: Machine>(
     line!(t, "unmasked by Xen although it is not masked:", events.unmask(ipi.port()));
     bitmaps.mask(ipi.port());
     ipi.send()?;
-    line!(
-        t,
-        "taken without a handler:",
-        bitmaps.clear(ipi.port()),
-        "and again:",
-        bitmaps.clear(ipi.port())
-    );
+    let (first, again) = (bitmaps.clear(ipi.port()), bitmaps.clear(ipi.port()));
+    line!(t, "taken without a handler:", first, "and again:", again);
     bitmaps.unmask(events, ipi.port(), &AllPorts)?;
     look(t, "unmasked with nothing pending,", shared, world, ipi);
     Ok(())
@@ -88,11 +77,8 @@ fn coalesced<M: Machine>(
 ) -> Result<(), Failure> {
     let before = machine.world().arrived(ipi.port());
     machine.interrupts().without(|| (0..3).try_for_each(|_| ipi.send()))?;
-    line!(
-        t,
-        "three events with interrupts off are handled as:",
-        machine.world().arrived(ipi.port()) - before
-    );
+    let handled = machine.world().arrived(ipi.port()) - before;
+    line!(t, "three events with interrupts off are handled as:", handled);
     Ok(())
 }
 
@@ -117,24 +103,15 @@ fn leftovers<M: Machine>(
         Ok::<_, Failure>(announced)
     })?;
     line!(t, "with interrupts off: upcall pending", announced.0, "selector", announced.1);
-    line!(
-        t,
-        "an event taken before its upcall leaves upcalls:",
-        world.upcalls(FIRST) - before,
-        "that bring nothing"
-    );
+    let upcalls = world.upcalls(FIRST) - before;
+    line!(t, "an event taken before its upcall leaves upcalls:", upcalls, "that bring nothing");
 
     let arrived = world.arrived(ipi.port());
     selector.fetch_or(1, Ordering::SeqCst);
     let before = world.upcalls(FIRST);
     ipi.send()?;
-    line!(
-        t,
-        "with the selector's bit left behind: upcalls",
-        world.upcalls(FIRST) - before,
-        "pending:",
-        bitmaps.is_pending(ipi.port())
-    );
+    let (upcalls, pending) = (world.upcalls(FIRST) - before, bitmaps.is_pending(ipi.port()));
+    line!(t, "with the selector's bit left behind: upcalls", upcalls, "pending:", pending);
     machine.interrupts().without(|| world.upcall(FIRST));
     line!(t, "found by looking:", world.arrived(ipi.port()) - arrived);
     require(selector.load(Ordering::SeqCst) == 0, "the dispatcher empties the selector")

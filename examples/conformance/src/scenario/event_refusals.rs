@@ -40,11 +40,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "an argument that is nowhere:", nowhere);
 
     line!(t, "alloc_unbound in domain 77:", events.alloc_unbound_for(NOBODY, Domid::SELF));
-    line!(
-        t,
-        "alloc_unbound for domain 77:",
-        events.alloc_unbound(NOBODY).map(|channel| channel.port())
-    );
+    let allocated = events.alloc_unbound(NOBODY).map(|channel| channel.port());
+    line!(t, "alloc_unbound for domain 77:", allocated);
     // Where Xen refuses a channel for a domain that does not exist, the next best is a free port.
     let unbound = events.alloc_unbound(NOBODY).map(|channel| channel.into_port());
     line!(t, "bind_interdomain to domain 77:", events.bind_interdomain(NOBODY, Port(1)).map(drop));
@@ -56,18 +53,12 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     ] {
         line!(t, "bind_interdomain to", what, events.bind_interdomain(Domid::SELF, port).map(drop));
     }
-    line!(
-        t,
-        "bind_interdomain to a port for another domain:",
-        events.bind_interdomain(Domid::SELF, unbound.unwrap_or(FREE)).map(drop)
-    );
+    let bound = events.bind_interdomain(Domid::SELF, unbound.unwrap_or(FREE)).map(drop);
+    line!(t, "bind_interdomain to a port for another domain:", bound);
 
     line!(t, "bind_virq 24:", events.bind_virq(Virq(24), VcpuId(0)).map(drop));
-    line!(
-        t,
-        "bind_virq of a global one on vCPU 1:",
-        events.bind_virq(Virq::CONSOLE, VcpuId(1)).map(drop)
-    );
+    let bound = events.bind_virq(Virq::CONSOLE, VcpuId(1)).map(drop);
+    line!(t, "bind_virq of a global one on vCPU 1:", bound);
     line!(t, "bind_virq on vCPU 2:", events.bind_virq(Virq::TIMER, NO_VCPU).map(drop));
     let timer = events.bind_virq(Virq::TIMER, VcpuId(0))?;
     line!(t, "bind_virq again:", events.bind_virq(Virq::TIMER, VcpuId(0)).map(drop));
@@ -91,11 +82,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "bind_vcpu of an IPI:", ipi.bind_vcpu(VcpuId(0)));
     line!(t, "bind_vcpu of a VIRQ of a vCPU's own:", timer.bind_vcpu(VcpuId(0)));
     line!(t, "set_priority of a bound port:", events.set_priority(ipi.port(), EvtchnPriority(7)));
-    line!(
-        t,
-        "set_priority beyond the lowest:",
-        events.set_priority(ipi.port(), EvtchnPriority(16))
-    );
+    let set = events.set_priority(ipi.port(), EvtchnPriority(16));
+    line!(t, "set_priority beyond the lowest:", set);
 
     for (what, vcpu, frame, offset) in [
         ("of vCPU 2:", NO_VCPU, Frame(1), 0),

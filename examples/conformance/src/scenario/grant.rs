@@ -22,15 +22,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let size = grants
         .query_size(Domid::SELF)
         .map_err(|_| Failure::Broken("a domain may ask for its own table's size"))?;
-    line!(
-        t,
-        "version:",
-        grants.version(Domid::SELF),
-        "pages:",
-        size.frames,
-        "of at most",
-        size.maximum
-    );
+    let (version, pages, most) = (grants.version(Domid::SELF), size.frames, size.maximum);
+    line!(t, "version:", version, "pages:", pages, "of at most", most);
     let table = common::table(machine)?;
     line!(t, "entries that are free:", table.available());
     let page = common::page(machine)?;
@@ -52,24 +45,15 @@ fn copied<M: Machine>(
     grants: Grants<M::Xen>,
     grant: &Grant<'_>,
 ) -> Result<(), Failure> {
-    line!(
-        t,
-        "lent by reference:",
-        grant.reference(),
-        "read:",
-        grant.usage().reading,
-        "written:",
-        grant.usage().writing
-    );
+    let (lent, read, written) = (grant.reference(), grant.usage().reading, grant.usage().writing);
+    line!(t, "lent by reference:", lent, "read:", read, "written:", written);
     grant.bytes().copy_from(0, b"from the lender").map_err(|_| LOST)?;
     let mut seen = [0; 15];
     let fetched = grants.copy_from_grant(&machine.space(), foreign(machine, grant), 0, &mut seen);
     line!(t, "fetched:", fetched, "as it was written:", &seen == b"from the lender");
-    line!(
-        t,
-        "stored:",
-        grants.copy_to_grant(&machine.space(), b"from the peer", foreign(machine, grant), 100)
-    );
+    let stored =
+        grants.copy_to_grant(&machine.space(), b"from the peer", foreign(machine, grant), 100);
+    line!(t, "stored:", stored);
     let mut seen = [0; 13];
     grant.bytes().copy_to(100, &mut seen).map_err(|_| LOST)?;
     line!(t, "read by the lender:", &seen == b"from the peer");
@@ -135,11 +119,8 @@ fn for_reading<M: Machine>(
     let grant = table.lend(page, machine.world().me(), Access::ReadOnly).map_err(|_| FULL)?;
     line!(t, "lent for reading by reference:", grant.reference());
     let mut seen = [0; 15];
-    line!(
-        t,
-        "fetched:",
-        grants.copy_from_grant(&machine.space(), foreign(machine, &grant), 0, &mut seen)
-    );
+    let fetched = grants.copy_from_grant(&machine.space(), foreign(machine, &grant), 0, &mut seen);
+    line!(t, "fetched:", fetched);
     // SAFETY: the frame is empty, and what is populated there is the page's.
     let populated =
         unsafe { Xen::new(machine.xen()).memory().populate_physmap([frame], Extent::PAGE) };
@@ -171,13 +152,8 @@ fn for_reading<M: Machine>(
     })?;
     line!(t, "mapped for reading: read:", grant.usage().reading, "written:", grant.usage().writing);
     mapping.copy_to(0, &mut seen).map_err(|_| LOST)?;
-    line!(
-        t,
-        "seen through the mapping:",
-        &seen == b"once more there",
-        "to be written:",
-        mapping.bytes().is_some()
-    );
+    let (same, writable) = (&seen == b"once more there", mapping.bytes().is_some());
+    line!(t, "seen through the mapping:", same, "to be written:", writable);
     let ended = mapping.unmap().is_ok();
     line!(t, "unmapped:", ended, "read:", grant.usage().reading);
     let taken_back = grant.revoke().is_ok();

@@ -108,14 +108,8 @@ fn unmaps<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
         ("from where it is:", address),
         ("again:", address),
     ] {
-        line!(
-            t,
-            "unmap",
-            what,
-            unmap(machine, address, map.handle),
-            "still read:",
-            grant.usage().reading
-        );
+        let (answer, read) = (unmap(machine, address, map.handle), grant.usage().reading);
+        line!(t, "unmap", what, answer, "still read:", read);
     }
     Ok(())
 }

@@ -26,22 +26,14 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     for version in [1, 2, 2, 0, 3] {
         set(t, &grants, version);
     }
-    line!(
-        t,
-        "then:",
-        grants.version(Domid::SELF),
-        "by the domain's own number:",
-        grants.version(machine.world().me())
-    );
+    let (version, by_number) = (grants.version(Domid::SELF), grants.version(machine.world().me()));
+    line!(t, "then:", version, "by the domain's own number:", by_number);
     let (place, refs) = (machine.page(TABLE).cast(), common::refs::<M, 1>(machine));
     // SAFETY: the page is the scenario's, and nothing else maps the table.
     let mapped = unsafe { GrantTable::map(machine.xen(), machine.space(), place, refs, 1) };
     let refused = mapped.err();
-    line!(
-        t,
-        "mapped as a table of version 1: refused for its version:",
-        refused == Some(GrantError::Version(2))
-    );
+    let for_version = refused == Some(GrantError::Version(2));
+    line!(t, "mapped as a table of version 1: refused for its version:", for_version);
     status(machine, t)?;
     set(t, &grants, 1);
     // SAFETY: the page that was mapped there was the version's, so nothing is there any more.

@@ -34,23 +34,16 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let me = Domid::SELF;
     for index in (0..COUNT).chain([COUNT, u32::MAX]) {
         // What it holds may be an address, so only whether it holds something is told.
-        line!(
-            t,
-            HvmParam(index),
-            "read:",
-            get(machine, me, index).map(|value| if value == 0 { "zero" } else { "something" })
-        );
+        let parameter = HvmParam(index);
+        let read =
+            get(machine, me, index).map(|value| if value == 0 { "zero" } else { "something" });
+        line!(t, parameter, "read:", read);
     }
     for index in (0..COUNT).filter(|index| ![15, 37].contains(index)).chain([COUNT, u32::MAX]) {
         line!(t, HvmParam(index), "set to 0:", set(machine, me, index, 0));
     }
-    line!(
-        t,
-        "of domain 77: read",
-        get(machine, Domid(77), 0),
-        "set",
-        set(machine, Domid(77), 0, 0)
-    );
+    let (read, set_to_zero) = (get(machine, Domid(77), 0), set(machine, Domid(77), 0, 0));
+    line!(t, "of domain 77: read", read, "set", set_to_zero);
     line!(t, "width of the x87 instruction pointer, 1:", set(machine, me, 36, 1));
     let addresses =
         [("set_param", command::SetParam::NUMBER), ("get_param", command::GetParam::NUMBER)];
@@ -70,11 +63,8 @@ fn callbacks<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure>
     let index = HvmParam::CALLBACK_IRQ.0;
     let vector = machine.callback().ok_or(Failure::Broken("x86 announces events at a vector"))?;
     machine.world().attach(machine)?;
-    line!(
-        t,
-        "callback at a vector: read back as set:",
-        get(machine, Domid::SELF, index)? == vector.encode()
-    );
+    let kept = get(machine, Domid::SELF, index)? == vector.encode();
+    line!(t, "callback at a vector: read back as set:", kept);
     for (what, value) in [
         ("nothing:", 0_u64),
         ("a GSI:", 5),
@@ -82,14 +72,8 @@ fn callbacks<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure>
         ("a kind that does not exist:", 9 << 56),
     ] {
         let answer = set(machine, Domid::SELF, index, value);
-        line!(
-            t,
-            "callback at",
-            what,
-            answer,
-            "and read back as set:",
-            get(machine, Domid::SELF, index)? == value
-        );
+        let kept = get(machine, Domid::SELF, index)? == value;
+        line!(t, "callback at", what, answer, "and read back as set:", kept);
     }
     line!(t, "callback at a vector again:", set(machine, Domid::SELF, index, vector.encode()));
     machine.enable_interrupts();

@@ -32,13 +32,9 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         line!(t, number, "read:", read, "set:", set);
     }
     let other = Hvm::of(machine.xen(), Domid(77));
-    line!(
-        t,
-        "of domain 77: read",
-        other.get(parameter::STORE_EVTCHN),
-        "set",
-        other.set(parameter::STORE_EVTCHN, None)
-    );
+    let read = other.get(parameter::STORE_EVTCHN);
+    let written = other.set(parameter::STORE_EVTCHN, None);
+    line!(t, "of domain 77: read", read, "set", written);
     line!(t, "translations flushed:", hvm.flush_tlbs());
     Ok(())
 }
@@ -46,38 +42,18 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 /// What there is, which for a control domain is little.
 fn read<H: Hypercall>(t: &Transcript<'_>, hvm: &Hvm<H>) {
     let frame = |frame: Option<Frame>| frame.map(|frame| Address(frame.0));
-    line!(
-        t,
-        "xenstore: page",
-        hvm.get(parameter::STORE_PFN).map(frame),
-        "port",
-        hvm.get(parameter::STORE_EVTCHN)
-    );
-    line!(
-        t,
-        "console: page",
-        hvm.get(parameter::CONSOLE_PFN).map(frame),
-        "port",
-        hvm.get(parameter::CONSOLE_EVTCHN)
-    );
-    line!(
-        t,
-        "task state at",
-        hvm.get(parameter::VM86_TSS).map(|GuestAddress(address)| Address(address))
-    );
+    let (page, port) = (hvm.get(parameter::STORE_PFN).map(frame), hvm.get(parameter::STORE_EVTCHN));
+    line!(t, "xenstore: page", page, "port", port);
+    let page = hvm.get(parameter::CONSOLE_PFN).map(frame);
+    let port = hvm.get(parameter::CONSOLE_EVTCHN);
+    line!(t, "console: page", page, "port", port);
+    let task_state = hvm.get(parameter::VM86_TSS).map(|GuestAddress(address)| Address(address));
+    line!(t, "task state at", task_state);
     let sized = hvm.get(parameter::VM86_TSS_SIZED);
-    line!(
-        t,
-        "with its size at",
-        sized.map(|area| Address(area.address)),
-        "bytes",
-        sized.map(|area| area.size)
-    );
-    line!(
-        t,
-        "power management timer:",
-        hvm.get(parameter::ACPI_IOPORTS_LOCATION).map(|location| location.0)
-    );
+    let (address, bytes) = (sized.map(|area| Address(area.address)), sized.map(|area| area.size));
+    line!(t, "with its size at", address, "bytes", bytes);
+    let timer = hvm.get(parameter::ACPI_IOPORTS_LOCATION).map(|location| location.0);
+    line!(t, "power management timer:", timer);
     line!(t, "alternative views:", hvm.get(parameter::ALTP2M).map(|mode| mode.0));
 }
 
@@ -87,15 +63,8 @@ fn ports<H: Hypercall>(t: &Transcript<'_>, hvm: &Hvm<H>) {
         [("xenstore's", parameter::STORE_EVTCHN), ("the console's", parameter::CONSOLE_EVTCHN)]
     {
         for port in [Some(Port(7)), None] {
-            line!(
-                t,
-                what,
-                "port set to",
-                port,
-                hvm.set(parameter, port),
-                "read:",
-                hvm.get(parameter)
-            );
+            let (written, read) = (hvm.set(parameter, port), hvm.get(parameter));
+            line!(t, what, "port set to", port, written, "read:", read);
         }
     }
 }
@@ -107,14 +76,8 @@ fn widths<H: Hypercall>(t: &Transcript<'_>, hvm: &Hvm<H>) {
         ("what fits:", FipWidth::Automatic),
     ] {
         let set = hvm.set(parameter::X87_FIP_WIDTH, width);
-        line!(
-            t,
-            "instruction pointer of",
-            what,
-            set,
-            "read back:",
-            hvm.get(parameter::X87_FIP_WIDTH) == Ok(width)
-        );
+        let kept = hvm.get(parameter::X87_FIP_WIDTH) == Ok(width);
+        line!(t, "instruction pointer of", what, set, "read back:", kept);
     }
 }
 
@@ -131,30 +94,17 @@ fn generation<M: Machine>(
     let address = GuestAddress(frame.address().unwrap_or_default());
     // SAFETY: the page is the scenario's, and nothing is kept in it.
     let set = unsafe { hvm.set_memory(parameter::VM_GENERATION_ID_ADDR, address) };
-    line!(
-        t,
-        "generation at a page:",
-        set,
-        "read back:",
-        hvm.get(parameter::VM_GENERATION_ID_ADDR) == Ok(address)
-    );
+    let kept = hvm.get(parameter::VM_GENERATION_ID_ADDR) == Ok(address);
+    line!(t, "generation at a page:", set, "read back:", kept);
     Ok(())
 }
 
 fn refused<H: Hypercall>(t: &Transcript<'_>, hvm: &Hvm<H>) {
     let set: Result<(), ParameterError> = hvm.set(parameter::STORE_PFN, None);
     line!(t, "xenstore's page set:", set);
-    line!(
-        t,
-        "power management timer set:",
-        hvm.set(parameter::ACPI_IOPORTS_LOCATION, AcpiIoportsLocation(0))
-    );
+    let written = hvm.set(parameter::ACPI_IOPORTS_LOCATION, AcpiIoportsLocation(0));
+    line!(t, "power management timer set:", written);
     line!(t, "timer mode read:", hvm.get(parameter::TIMER_MODE).map(|mode| mode.0));
-    line!(
-        t,
-        "sleep state read:",
-        hvm.get(parameter::ACPI_S_STATE),
-        "set:",
-        hvm.set(parameter::ACPI_S_STATE, 0)
-    );
+    let (read, written) = (hvm.get(parameter::ACPI_S_STATE), hvm.set(parameter::ACPI_S_STATE, 0));
+    line!(t, "sleep state read:", read, "set:", written);
 }

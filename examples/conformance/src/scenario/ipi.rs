@@ -33,11 +33,8 @@ pub(super) fn attached<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     line!(t, "bound:", ports[0], "and", ports[1]);
     world.set_port(FIRST, ports[0]);
     world.set_port(SECOND, ports[1]);
-    line!(
-        t,
-        "each port belongs to one vCPU:",
-        world.own(FIRST).contains(ports[0]) && !world.own(FIRST).contains(ports[1])
-    );
+    let apart = world.own(FIRST).contains(ports[0]) && !world.own(FIRST).contains(ports[1]);
+    line!(t, "each port belongs to one vCPU:", apart);
     machine.start(SECOND, second)?;
     machine.enable_interrupts();
     world.await_stage(machine, STARTED);

@@ -27,13 +27,9 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "greatest frame:", memory.maximum_frame().map(|frame| Address(frame.0)));
     line!(t, "of the machine:", memory.machine_maximum_frame().map(Address));
     let has = memory.current_reservation()?;
-    line!(
-        t,
-        "pages: has",
-        Address(has as u64),
-        "may have",
-        memory.maximum_reservation().map(|pages| Address(pages as u64))
-    );
+    let current = Address(has as u64);
+    let most = memory.maximum_reservation().map(|pages| Address(pages as u64));
+    line!(t, "pages: has", current, "may have", most);
     let frames = frames(machine)?;
     balloon(machine, t, memory, frames)?;
     line!(t, "pages more than at first:", memory.current_reservation()? as u64 - has as u64);
@@ -60,52 +56,31 @@ fn balloon<M: Machine>(
     frames: [Frame; 2],
 ) -> Result<(), Failure> {
     let has = memory.current_reservation()?;
-    line!(
-        t,
-        "decrease by two pages:",
-        // SAFETY: nothing is kept in the pages, here and below.
-        done(unsafe { memory.decrease_reservation(frames, Extent::PAGE) })
-    );
+    // SAFETY: nothing is kept in the pages, here and below.
+    let decreased = done(unsafe { memory.decrease_reservation(frames, Extent::PAGE) });
+    line!(t, "decrease by two pages:", decreased);
     line!(t, "has fewer:", (has - memory.current_reservation()?) as u64);
-    line!(
-        t,
-        "decrease by the same again:",
-        // SAFETY: as above.
-        done(unsafe { memory.decrease_reservation(frames, Extent::PAGE) })
-    );
+    // SAFETY: as above.
+    let decreased = done(unsafe { memory.decrease_reservation(frames, Extent::PAGE) });
+    line!(t, "decrease by the same again:", decreased);
     // SAFETY: as above.
     line!(t, "populate both:", done(unsafe { memory.populate_physmap(frames, Extent::PAGE) }));
     common::poke(machine, PAGES[0], 0x5a);
     line!(t, "what is written there is read:", common::peek(machine, PAGES[0]));
-    line!(
-        t,
-        "populate where there is memory:",
-        // SAFETY: as above.
-        done(unsafe { memory.populate_physmap([frames[0]], Extent::PAGE) })
-    );
-    line!(
-        t,
-        "populate one page and one that cannot be:",
-        // SAFETY: as above.
-        done(unsafe { memory.populate_physmap([frames[1], NO_FRAME], Extent::PAGE) })
-    );
-    line!(
-        t,
-        "decrease by what cannot be:",
-        // SAFETY: nothing is there.
-        done(unsafe { memory.decrease_reservation([NO_FRAME], Extent::PAGE) })
-    );
-    line!(
-        t,
-        "populate with an absurd order:",
-        // SAFETY: Xen refuses the size.
-        done(unsafe { memory.populate_physmap([frames[0]], Extent::of_order(40)) })
-    );
-    line!(
-        t,
-        "increase by an absurd order:",
-        done(memory.increase_reservation(1, Extent::of_order(40)))
-    );
+    // SAFETY: as above.
+    let populated = done(unsafe { memory.populate_physmap([frames[0]], Extent::PAGE) });
+    line!(t, "populate where there is memory:", populated);
+    // SAFETY: as above.
+    let populated = done(unsafe { memory.populate_physmap([frames[1], NO_FRAME], Extent::PAGE) });
+    line!(t, "populate one page and one that cannot be:", populated);
+    // SAFETY: nothing is there.
+    let decreased = done(unsafe { memory.decrease_reservation([NO_FRAME], Extent::PAGE) });
+    line!(t, "decrease by what cannot be:", decreased);
+    // SAFETY: Xen refuses the size.
+    let populated = done(unsafe { memory.populate_physmap([frames[0]], Extent::of_order(40)) });
+    line!(t, "populate with an absurd order:", populated);
+    let increased = done(memory.increase_reservation(1, Extent::of_order(40)));
+    line!(t, "increase by an absurd order:", increased);
     Ok(())
 }
 
@@ -119,31 +94,20 @@ fn moves<M: Machine>(
     common::poke(machine, PAGES[1], 0x22);
     // SAFETY: nothing is kept in either page but what is shown here, here and below.
     let moved = unsafe { memory.add_to_physmap(MapSpace::Own, from.0, to) };
-    line!(
-        t,
-        "a page moved onto another:",
-        moved.map_err(common::errno),
-        "reads",
-        common::peek(machine, PAGES[1])
-    );
-    line!(
-        t,
-        "moved from where it was:",
-        // SAFETY: as above.
-        unsafe { memory.add_to_physmap(MapSpace::Own, from.0, to) }.map_err(common::errno)
-    );
+    let (moved, reads) = (moved.map_err(common::errno), common::peek(machine, PAGES[1]));
+    line!(t, "a page moved onto another:", moved, "reads", reads);
+    // SAFETY: as above.
+    let moved = unsafe { memory.add_to_physmap(MapSpace::Own, from.0, to) }.map_err(common::errno);
+    line!(t, "moved from where it was:", moved);
     let has = memory.current_reservation()?;
     // SAFETY: nothing is at the frame any more.
     line!(t, "removed from where it was:", unsafe { memory.remove_from_physmap(from) });
     // SAFETY: as above.
     line!(t, "removed from where it is:", unsafe { memory.remove_from_physmap(to) });
     line!(t, "fewer pages for that:", has as u64 - memory.current_reservation()? as u64);
-    line!(
-        t,
-        "populated again:",
-        // SAFETY: as above.
-        done(unsafe { memory.populate_physmap([from, to], Extent::PAGE) })
-    );
+    // SAFETY: as above.
+    let populated = done(unsafe { memory.populate_physmap([from, to], Extent::PAGE) });
+    line!(t, "populated again:", populated);
     Ok(())
 }
 

@@ -133,13 +133,9 @@ fn another<M: Machine>(
     agrees(&other, &blocked)?;
     xen.events().send(world.port(SECOND))?;
     let offline = becomes(machine, theirs, marked, Runstate::OFFLINE);
-    line!(
-        t,
-        "woken, and down:",
-        offline.state,
-        "slept longer:",
-        offline.spent_in(Runstate::BLOCKED) > blocked.spent_in(Runstate::BLOCKED)
-    );
+    let state = offline.state;
+    let longer = offline.spent_in(Runstate::BLOCKED) > blocked.spent_in(Runstate::BLOCKED);
+    line!(t, "woken, and down:", state, "slept longer:", longer);
     agrees(&other, &offline)?;
     require(
         offline.since - running.since == total(&offline) - total(&running),

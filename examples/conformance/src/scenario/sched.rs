@@ -43,13 +43,8 @@ fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let ports = [ipi.port()];
 
     ipi.send()?;
-    line!(
-        t,
-        "poll of a pending port:",
-        sched.poll(&ports, None),
-        "still pending:",
-        bitmaps.is_pending(ipi.port())
-    );
+    let (polled, still) = (sched.poll(&ports, None), bitmaps.is_pending(ipi.port()));
+    line!(t, "poll of a pending port:", polled, "still pending:", still);
     bitmaps.clear(ipi.port());
     bitmaps.mask(ipi.port());
     ipi.send()?;
@@ -62,11 +57,8 @@ fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let until = clock.now() + SOON;
     line!(t, "poll of no port for 2 ms:", sched.poll(&[], Some(until)), "after", Time);
     require(clock.now() >= until, "a poll of nothing lasts")?;
-    line!(
-        t,
-        "poll of a silent port until a moment that has passed:",
-        sched.poll(&ports, Some(SystemTime::from_nanos(1)))
-    );
+    let polled = sched.poll(&ports, Some(SystemTime::from_nanos(1)));
+    line!(t, "poll of a silent port until a moment that has passed:", polled);
 
     for (what, port) in [
         ("free:", Port(63)),
@@ -74,12 +66,8 @@ fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
         ("beyond the domain's:", Port(64)),
         ("absurd:", Port(u32::MAX)),
     ] {
-        line!(
-            t,
-            "poll of a port that is",
-            what,
-            sched.poll(&[port], Some(SystemTime::from_nanos(1)))
-        );
+        let polled = sched.poll(&[port], Some(SystemTime::from_nanos(1)));
+        line!(t, "poll of a port that is", what, polled);
     }
     let many = [ipi.port(); 129];
     line!(t, "poll of 128 ports:", sched.poll(&many[..128], Some(SystemTime::from_nanos(1))));
@@ -115,16 +103,10 @@ pub(super) fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) {
             common::raw(&xen, HypercallNr::SCHED_OP, [number as usize, NOWHERE, 0])
         });
     }
-    line!(
-        t,
-        "remote_shutdown of domain 77:",
-        sched.remote_shutdown(Domid(77), ShutdownReason::POWEROFF)
-    );
-    line!(
-        t,
-        "remote_shutdown of oneself:",
-        sched.remote_shutdown(Domid::SELF, ShutdownReason::POWEROFF)
-    );
+    let answer = sched.remote_shutdown(Domid(77), ShutdownReason::POWEROFF);
+    line!(t, "remote_shutdown of domain 77:", answer);
+    let answer = sched.remote_shutdown(Domid::SELF, ShutdownReason::POWEROFF);
+    line!(t, "remote_shutdown of oneself:", answer);
 }
 
 pub(super) fn watchdogs<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
@@ -136,22 +118,13 @@ pub(super) fn watchdogs<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(
     line!(t, "watchdog 1 before it runs:", raw(1, 60), "watchdog 3:", raw(3, 60));
     let (first, second) = (sched.start_watchdog(MINUTE)?, sched.start_watchdog(MINUTE)?);
     line!(t, "two watchdogs:", first.id().get(), "and", second.id().get());
-    line!(
-        t,
-        "a third:",
-        sched.start_watchdog(MINUTE).map(|third| third.id().get()),
-        "which Xen says as",
-        raw(0, 60)
-    );
-    line!(
-        t,
-        "kicked:",
-        first.kick(MINUTE),
-        "stopped:",
-        first.stop(),
-        second.stop(),
-        "and again:",
-        second.stop()
-    );
+    let (third, raw_answer) =
+        (sched.start_watchdog(MINUTE).map(|third| third.id().get()), raw(0, 60));
+    line!(t, "a third:", third, "which Xen says as", raw_answer);
+    let kicked = first.kick(MINUTE);
+    let stopped = first.stop();
+    let second_stopped = second.stop();
+    let again = second.stop();
+    line!(t, "kicked:", kicked, "stopped:", stopped, second_stopped, "and again:", again);
     Ok(())
 }

@@ -44,18 +44,10 @@ fn mapped<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     require(info.time().snapshot().system_time > 0, "the clock runs on x86")?;
     line!(t, "system time:", Time, "wallclock:", Time, "beyond 2106:", shared.wallclock().sec_hi);
     line!(t, "upcall pending:", info.evtchn_upcall_pending().load(Ordering::SeqCst));
-    line!(
-        t,
-        "vCPU 31 has a block:",
-        shared.vcpu_info(31).is_some(),
-        "and vCPU 32:",
-        shared.vcpu_info(32).is_some()
-    );
-    line!(
-        t,
-        "first port pending:",
-        shared.evtchn_pending(0).map(|word| word.load(Ordering::SeqCst))
-    );
+    let (last, beyond) = (shared.vcpu_info(31).is_some(), shared.vcpu_info(32).is_some());
+    line!(t, "vCPU 31 has a block:", last, "and vCPU 32:", beyond);
+    let pending = shared.evtchn_pending(0).map(|word| word.load(Ordering::SeqCst));
+    line!(t, "first port pending:", pending);
     Ok(())
 }
 
@@ -80,22 +72,13 @@ pub(super) fn refused<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(),
     line!(t, "for domain 77:", add(machine, Domid(77), MapSpace::SHARED_INFO, 0, at));
     line!(t, "its second page:", add(machine, Domid::SELF, MapSpace::SHARED_INFO, 1, at));
     line!(t, "of an unknown kind:", add(machine, Domid::SELF, MapSpace(9), 0, at));
-    line!(
-        t,
-        "of a kind that takes another command:",
-        add(machine, Domid::SELF, MapSpace::GMFN_FOREIGN, 0, at)
-    );
-    line!(
-        t,
-        "at a frame that cannot be:",
-        add(machine, Domid::SELF, MapSpace::SHARED_INFO, 0, u64::MAX)
-    );
+    let answer = add(machine, Domid::SELF, MapSpace::GMFN_FOREIGN, 0, at);
+    line!(t, "of a kind that takes another command:", answer);
+    let answer = add(machine, Domid::SELF, MapSpace::SHARED_INFO, 0, u64::MAX);
+    line!(t, "at a frame that cannot be:", answer);
     line!(t, "grant table page 4096:", add(machine, Domid::SELF, MapSpace::GRANT_TABLE, 4096, at));
-    line!(
-        t,
-        "own page that is no memory:",
-        add(machine, Domid::SELF, MapSpace::GMFN, NO_FRAME, at)
-    );
+    let answer = add(machine, Domid::SELF, MapSpace::GMFN, NO_FRAME, at);
+    line!(t, "own page that is no memory:", answer);
     Ok(())
 }
 
@@ -112,11 +95,8 @@ pub(super) fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<
     line!(t, "register_vcpu_info of vCPU 2:", register(machine, 2, block, OFFSET));
     line!(t, "across the page's end:", register(machine, 0, block, 4096 - 32));
     line!(t, "beyond the page:", register(machine, 0, block, 4096));
-    line!(
-        t,
-        "not aligned:",
-        register(machine, 0, block, OFFSET + size_of::<XenUlong>() as u32 / 2)
-    );
+    let answer = register(machine, 0, block, OFFSET + size_of::<XenUlong>() as u32 / 2);
+    line!(t, "not aligned:", answer);
     line!(t, "where there is no memory:", register(machine, 0, NO_FRAME, OFFSET));
 
     machine.enable_interrupts();
@@ -129,11 +109,8 @@ pub(super) fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<
         // SAFETY: Xen keeps the block there from now on, for ever.
         let info = unsafe { VcpuInfo::from_ptr(block.cast()) };
         line!(t, "registered: upcall pending", info.evtchn_upcall_pending().load(Ordering::SeqCst));
-        line!(
-            t,
-            "the selector is full:",
-            info.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX
-        );
+        let full = info.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX;
+        line!(t, "the selector is full:", full);
         world.moved(FIRST, info);
         Ok::<_, Failure>(())
     })?;

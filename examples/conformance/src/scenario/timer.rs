@@ -45,11 +45,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     once(clock.now() + SOON)?;
     line!(t, "set again to an earlier moment:", Time, "handled", world.arrived(port));
 
-    line!(
-        t,
-        "in the past, but wanted in the future:",
-        vcpu.set_singleshot_timer_in_future(SystemTime::from_nanos(1))
-    );
+    let set = vcpu.set_singleshot_timer_in_future(SystemTime::from_nanos(1));
+    line!(t, "in the past, but wanted in the future:", set);
     let after = world.arrived(port);
     line!(t, "handled:", after);
 
@@ -58,28 +55,15 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     periodic(machine, t, port, &clock)?;
 
     let other = xen.vcpu(VcpuId(1));
-    line!(
-        t,
-        "another vCPU's: singleshot",
-        other.set_singleshot_timer(SystemTime::from_nanos(1)),
-        "stopped",
-        other.stop_singleshot_timer()
-    );
+    let singleshot = other.set_singleshot_timer(SystemTime::from_nanos(1));
+    let stopped = other.stop_singleshot_timer();
+    line!(t, "another vCPU's: singleshot", singleshot, "stopped", stopped);
     let nobody = xen.vcpu(VcpuId(2));
-    line!(
-        t,
-        "vCPU 2's: singleshot",
-        nobody.set_singleshot_timer(SystemTime::from_nanos(1)),
-        "stopped",
-        nobody.stop_singleshot_timer()
-    );
-    line!(
-        t,
-        "vCPU 2's: periodic",
-        nobody.set_periodic_timer(SOON),
-        "stopped",
-        nobody.stop_periodic_timer()
-    );
+    let singleshot = nobody.set_singleshot_timer(SystemTime::from_nanos(1));
+    let stopped = nobody.stop_singleshot_timer();
+    line!(t, "vCPU 2's: singleshot", singleshot, "stopped", stopped);
+    let (periodic, stopped) = (nobody.set_periodic_timer(SOON), nobody.stop_periodic_timer());
+    line!(t, "vCPU 2's: periodic", periodic, "stopped", stopped);
     Ok(())
 }
 

@@ -56,17 +56,8 @@ fn look<M: Machine>(
     let world = machine.world();
     let info = world.vcpu_info(vcpu).ok_or(Failure::Broken("each vCPU has its block"))?;
     let due = info.evtchn_upcall_pending().load(Ordering::SeqCst);
-    line!(
-        t,
-        vcpu,
-        when,
-        "told",
-        world.own_upcalls(vcpu),
-        "handled",
-        world.arrived(ipi.port()),
-        "upcall pending",
-        due
-    );
+    let (told, handled) = (world.own_upcalls(vcpu), world.arrived(ipi.port()));
+    line!(t, vcpu, when, "told", told, "handled", handled, "upcall pending", due);
     Ok(())
 }
 
@@ -101,11 +92,8 @@ fn unprepared<M: Machine>(
     world.give(ipi.port(), SECOND);
     machine.start(SECOND, second)?;
     world.await_stage(machine, STARTED);
-    line!(
-        t,
-        "a vector for vCPU 1, whose local APIC is off:",
-        xen.hvm().set_upcall_vector(SECOND, vector)
-    );
+    let set = xen.hvm().set_upcall_vector(SECOND, vector);
+    line!(t, "a vector for vCPU 1, whose local APIC is off:", set);
     ipi.send()?;
     look(machine, t, SECOND, "an event:", &ipi)?;
     world.reach(PREPARE);

@@ -48,17 +48,10 @@ fn look<M: Machine>(
     ipi: &Channel<M::Xen>,
 ) {
     let world = machine.world();
-    line!(
-        t,
-        vcpu,
-        when,
-        "upcalls",
-        world.upcalls(vcpu),
-        "of its own",
-        world.own_upcalls(vcpu),
-        "handled",
-        world.arrived(ipi.port())
-    );
+    let upcalls = world.upcalls(vcpu);
+    let own = world.own_upcalls(vcpu);
+    let handled = world.arrived(ipi.port());
+    line!(t, vcpu, when, "upcalls", upcalls, "of its own", own, "handled", handled);
 }
 
 /// The other vCPU has the domain's vector still.

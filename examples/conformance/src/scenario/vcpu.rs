@@ -28,13 +28,8 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "up: this one", me.is_up(), "the second", other.is_up(), "the third", nobody.is_up());
     line!(t, "up before it was initialised:", other.up());
     line!(t, "initialised in a state that cannot be:", initialise(machine, SECOND));
-    line!(
-        t,
-        "this one initialised:",
-        initialise(machine, VcpuId(0)),
-        "the third:",
-        initialise(machine, VcpuId(2))
-    );
+    let (own, third) = (initialise(machine, VcpuId(0)), initialise(machine, VcpuId(2)));
+    line!(t, "this one initialised:", own, "the third:", third);
 
     machine.start(SECOND, second)?;
     machine.world().await_stage(machine, STARTED);
@@ -55,27 +50,17 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         mine.spent_in(Runstate::RUNNING).is_some_and(|spent| spent > Duration::ZERO),
         "a vCPU that runs has run",
     )?;
-    line!(
-        t,
-        "down, the third:",
-        nobody.down(),
-        "up:",
-        nobody.up(),
-        "its run times:",
-        nobody.runstate().map(|times| times.state)
-    );
+    let down = nobody.down();
+    let up = nobody.up();
+    let times = nobody.runstate().map(|times| times.state);
+    line!(t, "down, the third:", down, "up:", up, "its run times:", times);
 
     let raw = |number: usize, vcpu: usize| -> Result<usize, Errno> {
         // SAFETY: Xen finds no argument, and does nothing.
         unsafe { common::raw(&machine.xen(), HypercallNr::VCPU_OP, [number, vcpu, NOWHERE]) }
     };
-    line!(
-        t,
-        "an unknown command:",
-        raw(NO_SUCH_OPERATION, 0),
-        "for the third:",
-        raw(NO_SUCH_OPERATION, 2)
-    );
+    let (unknown, third) = (raw(NO_SUCH_OPERATION, 0), raw(NO_SUCH_OPERATION, 2));
+    line!(t, "an unknown command:", unknown, "for the third:", third);
     for (what, number) in [
         ("run times", command::GetRunstateInfo::NUMBER),
         ("a periodic timer", command::SetPeriodicTimer::NUMBER),

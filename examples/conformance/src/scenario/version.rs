@@ -23,21 +23,15 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "virtual start:", version.virtual_start().map(Address));
     let handle = version.guest_handle()?;
     line!(t, "the domain's handle is zero:", handle == [0; 16]);
-    line!(
-        t,
-        "the compiler's name is known:",
-        !version.compile_info()?.compiler.as_bytes().is_empty()
-    );
+    let known = !version.compile_info()?.compiler.as_bytes().is_empty();
+    line!(t, "the compiler's name is known:", known);
     line!(t, "the command line is known:", !version.command_line()?.as_bytes().is_empty());
     line!(t, "the changeset is known:", !version.changeset()?.as_bytes().is_empty());
     for feature in version.features()?.iter() {
         line!(t, "feature", feature);
     }
-    line!(
-        t,
-        "features of a word that is not there:",
-        xen.call(command::GetFeatures, &mut XenFeatureInfo::new(1)).map(drop)
-    );
+    let answer = xen.call(command::GetFeatures, &mut XenFeatureInfo::new(1)).map(drop);
+    line!(t, "features of a word that is not there:", answer);
     refusals(&xen, t);
     Ok(())
 }
