@@ -40,3 +40,21 @@ impl<E: Into<Errno>> From<E> for Failure {
 pub(crate) const fn require(holds: bool, what: &'static str) -> Result<(), Failure> {
     if holds { Ok(()) } else { Err(Failure::Broken(what)) }
 }
+
+/// Fails without what a scenario needs to go on.
+pub(crate) trait Required<T> {
+    /// The value, or a failure that says what does not hold.
+    fn required(self, what: &'static str) -> Result<T, Failure>;
+}
+
+impl<T> Required<T> for Option<T> {
+    fn required(self, what: &'static str) -> Result<T, Failure> {
+        self.ok_or(Failure::Broken(what))
+    }
+}
+
+impl<T, E> Required<T> for Result<T, E> {
+    fn required(self, what: &'static str) -> Result<T, Failure> {
+        self.map_err(|_| Failure::Broken(what))
+    }
+}

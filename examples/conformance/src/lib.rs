@@ -18,7 +18,6 @@
 mod failure;
 pub mod list;
 mod machine;
-mod readings;
 mod scenario;
 pub mod transcript;
 mod world;

@@ -3,8 +3,9 @@
 
 use core::ops::ControlFlow;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, Ordering};
 
+use xen_hal::clock::{Instant, Monotonic};
 use xen_hal::event::{Binding, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
 use xen_hal::hypercall::Commands;
 use xen_hal::memory::WidthLatch;
@@ -13,7 +14,7 @@ use xen_pac::base::Domid;
 use xen_pac::hvm::{HvmParam, XenHvmParam, command};
 use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
 
-use crate::readings::Readings;
+use crate::failure::Required;
 use crate::{Failure, Machine};
 
 /// How many vCPUs a scenario may use.
@@ -154,7 +155,7 @@ impl World {
         // SAFETY: the page is the scenario's, which keeps nothing in it and touches it by handles
         // alone from now on.
         let shared = unsafe { latch.map_shared_info(&machine.space(), machine.page(0).cast()) };
-        let shared = shared.map_err(|_| Failure::Broken("the shared page can be mapped"))?;
+        let shared = shared.required("the shared page can be mapped")?;
         for port in 0..PORTS as u32 {
             self.desks[0].own.insert(Port(port));
         }
@@ -245,6 +246,11 @@ impl World {
         }
     }
 
+    /// The block of a vCPU that has one.
+    pub(crate) fn block(&self, vcpu: VcpuId) -> Result<VcpuInfo<'static>, Failure> {
+        self.vcpu_info(vcpu).required("the vCPU has its block")
+    }
+
     fn desk(&self, vcpu: VcpuId) -> Option<&Desk> {
         self.desks.get(vcpu.0 as usize)
     }
@@ -253,5 +259,41 @@ impl World {
 impl Default for World {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Times that vCPUs have read.
+#[derive(Debug)]
+pub(crate) struct Readings {
+    /// The latest time that a vCPU was told.
+    pub(crate) latest: Monotonic,
+    /// The latest time that a vCPU has published before another reads the clock, in nanoseconds.
+    published: AtomicI64,
+    /// Whether a vCPU found a time before one that had been published.
+    backwards: AtomicBool,
+}
+
+impl Readings {
+    pub(crate) const fn new() -> Self {
+        Self {
+            latest: Monotonic::new(),
+            published: AtomicI64::new(0),
+            backwards: AtomicBool::new(false),
+        }
+    }
+
+    /// Compares what `read` gives with what had been published before it, and publishes it.
+    pub(crate) fn compare(&self, read: impl FnOnce() -> Instant) {
+        let before = self.published.load(Ordering::SeqCst);
+        let now = read().as_nanos();
+        if now < before {
+            self.backwards.store(true, Ordering::SeqCst);
+        }
+        self.published.fetch_max(now, Ordering::SeqCst);
+    }
+
+    /// Whether no vCPU has found a time before one that had been published.
+    pub(crate) fn in_order(&self) -> bool {
+        !self.backwards.load(Ordering::SeqCst)
     }
 }

@@ -5,15 +5,12 @@ use core::sync::atomic::Ordering;
 
 use xen_hal::Xen;
 use xen_hal::event::{Port, TwoLevel};
-use xen_hal::platform::{AddressSpace, Interrupts, VcpuId};
+use xen_hal::platform::Interrupts;
 use xen_pac::base::{Domid, Virq, XenUlong};
 use xen_pac::event_channel::EvtchnPriority;
 
-use super::common::{area, arm_latch};
+use super::common::{FIRST, SECOND, frame, register};
 use crate::{Failure, Machine, Transcript, line};
-
-const FIRST: VcpuId = VcpuId(0);
-const SECOND: VcpuId = VcpuId(1);
 
 /// Events to a vCPU that has no block yet.
 pub(super) fn events<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
@@ -51,10 +48,7 @@ pub(super) fn events<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     let signalled = near.send();
     let pending = bitmaps.is_pending(far.port());
     line!(t, "moved to it:", moved, "signalled:", signalled, "pending:", pending);
-    let theirs = xen
-        .vcpu(SECOND)
-        .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 4))
-        .map_err(|_| Failure::Broken("a block can be registered"))?;
+    let theirs = register(machine, SECOND, 4)?;
     let pending = theirs.evtchn_upcall_pending().load(Ordering::SeqCst);
     let full = theirs.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX;
     line!(t, "block of vCPU 1: pending", pending, "full:", full);
@@ -88,8 +82,8 @@ pub(super) fn events<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
 /// Whether the interrupt is an edge or a level, by what is left in the block.
 pub(super) fn edge<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
-    let shared = world.attach(machine)?;
-    let info = shared.vcpu_info(0).ok_or(Failure::Broken("vCPU 0 has its block"))?;
+    world.attach(machine)?;
+    let info = machine.world().block(FIRST)?;
     let ipi = xen.events().bind_ipi(FIRST)?;
     machine.enable_interrupts();
     let told = |what: &'static str| {
@@ -126,10 +120,7 @@ pub(super) fn edge<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     })?;
     told("interrupts on:");
     // A vCPU whose block another one registered while it was down.
-    let theirs = xen
-        .vcpu(SECOND)
-        .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 4))
-        .map_err(|_| Failure::Broken("a block can be registered"))?;
+    let theirs = register(machine, SECOND, 4)?;
     world.moved(SECOND, theirs);
     let wake = xen.events().bind_ipi(SECOND)?;
     world.give(wake.port(), SECOND);
@@ -218,10 +209,7 @@ pub(super) fn fifo<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     let none = events.set_priority(ipi.port(), EvtchnPriority(16));
     let free = events.set_priority(Port(9), EvtchnPriority(3));
     line!(t, "priority in the two-level form:", first, "of none:", none, "of a free port:", free);
-    let frame = |page| {
-        machine.space().frame_of(machine.page(page)).ok_or(Failure::Broken("each page has a frame"))
-    };
-    let (control, array) = (frame(3)?, frame(4)?);
+    let (control, array) = (frame(machine, 3)?, frame(machine, 4)?);
     // SAFETY: the pages are the scenario's, and given to Xen for ever.
     line!(t, "expand_array before:", unsafe { events.expand_array(array) });
     // SAFETY: as above.

@@ -15,6 +15,7 @@ use xen_pac::grant_table::{
 use xen_pac::sched::ShutdownReason;
 
 use super::{common, shared_info};
+use crate::failure::Required;
 use crate::transcript::Address;
 use crate::{Failure, Machine, Transcript, line};
 
@@ -22,7 +23,7 @@ use crate::{Failure, Machine, Transcript, line};
 pub(super) fn shared<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     line!(t, "width latched by asking:", WidthLatch::new(machine.xen()).map(drop));
     let shared = machine.world().attach(machine)?;
-    let info = shared.vcpu_info(0).ok_or(Failure::Broken("vCPU 0 has its block"))?;
+    let info = machine.world().block(common::FIRST)?;
     let time = info.time().snapshot();
     let (time, counter, mul) = (time.system_time, time.tsc_timestamp, time.tsc_to_system_mul);
     line!(t, "time block: time", time, "counter", counter, "mul", mul);
@@ -53,26 +54,23 @@ pub(super) fn shared<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
 pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = Xen::new(machine.xen());
     let grants = xen.grants();
-    let size = grants
-        .query_size(Domid::SELF)
-        .map_err(|_| Failure::Broken("a domain may ask for its own table's size"))?;
+    let size =
+        grants.query_size(Domid::SELF).required("a domain may ask for its own table's size")?;
     let (version, pages, most) = (grants.version(Domid::SELF), size.frames, size.maximum);
     line!(t, "version:", version, "pages:", pages, "of at most", most);
     let (place, refs) = (machine.page(8).cast(), common::refs::<M, 3>(machine));
     // SAFETY: pages 8, 9 and 10 are the scenario's, in a row, and nothing else maps the table.
     let table = unsafe { GrantTable::map(machine.xen(), machine.space(), place, refs, 1) };
-    let table = table.map_err(|_| Failure::Broken("the grant table can be mapped"))?;
+    let table = table.required("the grant table can be mapped")?;
     line!(t, "mapped:", table.frames(), "free:", table.available());
     line!(t, "grown to 3:", table.grow(3).is_ok(), "free:", table.available());
-    let size = grants
-        .query_size(Domid::SELF)
-        .map_err(|_| Failure::Broken("a domain may ask for its own table's size"))?;
+    let size =
+        grants.query_size(Domid::SELF).required("a domain may ask for its own table's size")?;
     line!(t, "pages:", size.frames, "of at most", size.maximum);
     let page = common::page(machine)?;
-    page.copy_from(0, b"from the lender").map_err(|_| Failure::Broken("the page is there"))?;
-    let grant = table
-        .lend(page, machine.world().me(), Access::ReadWrite)
-        .map_err(|_| Failure::Broken("an entry is free"))?;
+    page.copy_from(0, b"from the lender").required("the page is there")?;
+    let grant =
+        table.lend(page, machine.world().me(), Access::ReadWrite).required("an entry is free")?;
     let of = ForeignGrant { domain: machine.world().me(), reference: grant.reference() };
     line!(t, "lent as", of.reference);
     let mut seen = [0; 15];
@@ -91,27 +89,24 @@ pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         };
     line!(t, "mapped: read:", grant.usage().reading, "written:", grant.usage().writing);
     let mut seen = [0; 13];
-    mapping.copy_to(100, &mut seen).map_err(|_| Failure::Broken("the page is there"))?;
+    mapping.copy_to(100, &mut seen).required("the page is there")?;
     line!(t, "seen through the mapping:", &seen == b"from the peer");
     if let Some(bytes) = mapping.bytes() {
-        bytes
-            .copy_from(200, b"through the window")
-            .map_err(|_| Failure::Broken("the page is there"))?;
+        bytes.copy_from(200, b"through the window").required("the page is there")?;
     }
     let mut seen = [0; 18];
     // On x86 the lender's frame is empty now, and the page must not be touched; on Arm it stays.
     if cfg!(target_arch = "aarch64") {
-        grant.bytes().copy_to(200, &mut seen).map_err(|_| Failure::Broken("the page is there"))?;
+        grant.bytes().copy_to(200, &mut seen).required("the page is there")?;
     }
-    let target = mapping.unmap().map_err(|_| Failure::Broken("a mapping can be ended"))?;
+    let target = mapping.unmap().required("a mapping can be ended")?;
     line!(t, "unmapped: read:", grant.usage().reading, "written:", grant.usage().writing);
     let reservation = xen.memory().current_reservation()?;
     line!(t, "pages that the domain has fewer:", (has - reservation) as u64);
     let fetched = grants.copy_from_grant(&machine.space(), of, 200, &mut seen);
     let same = &seen == b"through the window";
     line!(t, "fetched by the reference after that:", fetched, "as it was written:", same);
-    let (slot, page) =
-        grant.revoke().map_err(|_| Failure::Broken("a page that nobody uses can be taken back"))?;
+    let (slot, page) = grant.revoke().required("a page that nobody uses can be taken back")?;
     line!(t, "taken back");
     let grant = slot.lend(page, machine.world().me(), Access::ReadOnly);
     let written = common::map::<M>(&grants, MapRequest { of, access: Access::ReadWrite, target });
@@ -127,7 +122,7 @@ pub(super) fn grant<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
     ) {
         Ok(mapping) => {
             let mut seen = [0; 15];
-            mapping.copy_to(0, &mut seen).map_err(|_| Failure::Broken("the page is there"))?;
+            mapping.copy_to(0, &mut seen).required("the page is there")?;
             let (same, writable) = (&seen == b"from the lender", mapping.bytes().is_some());
             line!(t, "mapped for reading: seen:", same, "to be written:", writable);
             line!(t, "unmapped:", mapping.unmap().is_ok());
@@ -161,10 +156,9 @@ pub(super) fn unmap<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
             .memory()
             .decrease_reservation([Frame::containing(hole)], xen_hal::memory::Extent::PAGE)
     }
-    .map_err(|_| Failure::Broken("given back"))?;
-    let grant = table
-        .lend(page, machine.world().me(), Access::ReadWrite)
-        .map_err(|_| Failure::Broken("an entry is free"))?;
+    .required("given back")?;
+    let grant =
+        table.lend(page, machine.world().me(), Access::ReadWrite).required("an entry is free")?;
     let host = grant_map_flags::HOST_MAP.val(1).value;
     for (what, address) in [
         ("other memory:", other),
@@ -211,9 +205,7 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     let greatest = xen.memory().maximum_frame().map(|frame| Address(frame.0));
     let machine_greatest = xen.memory().machine_maximum_frame().map(Address);
     line!(t, "greatest frame:", greatest, "of the machine:", machine_greatest);
-    let frame = |page| {
-        machine.space().frame_of(machine.page(page)).ok_or(Failure::Broken("each page has a frame"))
-    };
+    let frame = |page| common::frame(machine, page);
     // SAFETY: the page is the scenario's.
     let mapped = unsafe { xen.memory().add_to_physmap(MapSpace::SharedInfo, 0, frame(6)?) }
         .map_err(common::errno);
@@ -244,12 +236,12 @@ pub(super) fn limits<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
     let moved =
         unsafe { xen.memory().move_frames(frame(10)?, 1, frame(11)?) }.map_err(common::errno);
     line!(t, "move frames:", moved);
-    let size = xen.grants().query_size(Domid::SELF).map_err(|_| Failure::Broken("size"))?;
+    let size = xen.grants().query_size(Domid::SELF).required("size")?;
     line!(t, "grant pages:", size.frames, "of", size.maximum);
     let mut many = [0; 65];
     line!(t, "setup_table of 65:", xen.grants().setup_table(&mut many));
     line!(t, "setup_table of 64:", xen.grants().setup_table(&mut many[..64]));
-    let size = xen.grants().query_size(Domid::SELF).map_err(|_| Failure::Broken("size"))?;
+    let size = xen.grants().query_size(Domid::SELF).required("size")?;
     line!(t, "grant pages:", size.frames, "of", size.maximum);
     let mut count = 0_u32;
     while xen.events().alloc_unbound(Domid::SELF).map(|channel| channel.into_port()).is_ok() {

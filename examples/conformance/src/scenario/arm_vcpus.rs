@@ -7,24 +7,22 @@ use core::time::Duration;
 use xen_hal::Xen;
 use xen_hal::clock::{Clock, CounterClock, PvClock, SystemTime, TimeOffset, wall_time};
 use xen_hal::hvm::parameter;
-use xen_hal::hypercall::{Commands, Errno};
+use xen_hal::hypercall::Commands;
 use xen_hal::platform::{Counter, Frame, Interrupts, VcpuId};
 use xen_hal::vcpu::{RegisterError, UpdateFlag};
 use xen_pac::base::{Domid, XenUlong};
-use xen_pac::hvm::{HvmParam, XenHvmParam, command as hvm_command};
+use xen_pac::hvm::HvmParam;
 use xen_pac::hypercall::HypercallNr;
 use xen_pac::vcpu::{Runstate, command as vcpu_command, raw};
 
-use super::common::{self, NOWHERE, area, arm_latch};
+use super::common::{self, FIRST, NOWHERE, SECOND, area, arm_latch, register};
 use super::{ipi, sched};
+use crate::failure::Required;
 use crate::transcript::{Address, Time};
 use crate::{Failure, Machine, Transcript, line};
 
 /// The rate of QEMU's counter, which the simulator's profile has too.
 const FREQUENCY: u64 = 62_500_000;
-
-const FIRST: VcpuId = VcpuId(0);
-const SECOND: VcpuId = VcpuId(1);
 
 /// Blocks by the HAL's API, and IPIs both ways.
 pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
@@ -80,16 +78,12 @@ pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
         result
     );
 
-    let own = me
-        .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 3))
-        .map_err(|_| Failure::Broken("a block can be registered"))?;
+    let own = register(machine, FIRST, 3)?;
     let pending = own.evtchn_upcall_pending().load(Ordering::SeqCst);
     let full = own.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX;
     line!(t, "block of vCPU 0: pending", pending, "full:", full);
     world.moved(FIRST, own);
-    let theirs = other
-        .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 4))
-        .map_err(|_| Failure::Broken("a block can be registered"))?;
+    let theirs = register(machine, SECOND, 4)?;
     let pending = theirs.evtchn_upcall_pending().load(Ordering::SeqCst);
     let full = theirs.evtchn_pending_sel().load(Ordering::SeqCst) == XenUlong::MAX;
     line!(t, "block of vCPU 1: pending", pending, "full:", full);
@@ -120,12 +114,12 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     line!(t, "by a physical address:", physical);
     // SAFETY: as above.
     let own = unsafe { me.register_runstate(arm_latch(machine), area(machine, 3)) }
-        .map_err(|_| Failure::Broken("run times can be registered"))?;
+        .required("run times can be registered")?;
     let (state, zero) = (own.read_own().state, own.read_own().since == SystemTime::from_nanos(0));
     line!(t, "run times of this vCPU:", state, "since", Time, "since is zero:", zero);
     // SAFETY: as above.
     let theirs = unsafe { other.register_runstate(arm_latch(machine), area(machine, 4)) }
-        .map_err(|_| Failure::Broken("run times can be registered"))?;
+        .required("run times can be registered")?;
     let idle = theirs.read(marked);
     let state = idle.state;
     let counted = idle.spent_in(Runstate::OFFLINE) > Some(Duration::ZERO);
@@ -140,9 +134,7 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     let later = after.since > before.since;
     let slept = after.spent_in(Runstate::BLOCKED) > before.spent_in(Runstate::BLOCKED);
     line!(t, "after sleep:", state, "since later:", later, "slept:", slept);
-    let block = other
-        .register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 5))
-        .map_err(|_| Failure::Broken("a block can be registered"))?;
+    let block = register(machine, SECOND, 5)?;
     world.moved(SECOND, block);
     let wake = xen.events().bind_ipi(SECOND)?;
     world.set_port(SECOND, wake.port());
@@ -181,11 +173,11 @@ pub(super) fn runstate<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
 pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
     let shared = world.attach(machine)?;
-    let block = shared.vcpu_info(0).ok_or(Failure::Broken("vCPU 0 has its block"))?.time();
+    let block = machine.world().block(FIRST)?.time();
     let refused = PvClock::new(xen.version().features()?, block, machine.counter()).is_err();
     line!(t, "the paravirtual clock is refused:", refused);
     let clock = CounterClock::new(machine.counter(), FREQUENCY, TimeOffset::ZERO)
-        .ok_or(Failure::Broken("the counter has a rate"))?;
+        .required("the counter has a rate")?;
     let mut last = clock.now();
     let forwards = (0..1000).all(|_| {
         let now = clock.now();
@@ -197,7 +189,7 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
     line!(t, "1000 readings, none before the last:", forwards, "the clock runs:", runs);
     // SAFETY: all memory is mapped to itself.
     let own = unsafe { xen.vcpu(FIRST).register_runstate(arm_latch(machine), area(machine, 3)) }
-        .map_err(|_| Failure::Broken("run times can be registered"))?;
+        .required("run times can be registered")?;
     let ipi = xen.events().bind_ipi(FIRST)?;
     let ports = [ipi.port()];
     machine.interrupts().without(|| {
@@ -251,7 +243,7 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
         }
     }
     let xen_time = CounterClock::new(machine.counter(), FREQUENCY, offset)
-        .ok_or(Failure::Broken("the counter has a rate"))?;
+        .required("the counter has a rate")?;
     machine.interrupts().without(|| {
         let (began, until) = (clock.now(), xen_time.now() + Duration::from_millis(20));
         let answer = xen.sched().poll(&ports, Some(until));
@@ -289,28 +281,19 @@ pub(super) fn clock<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
 /// The parameters, raw and by their types, and the ways to deliver events.
 pub(super) fn hvm<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = machine.xen();
-    let get = |domain: Domid, index: u32| -> Result<u64, Errno> {
-        let mut parameter = XenHvmParam::new(domain, HvmParam(index), 0);
-        xen.call(hvm_command::GetParam, &mut parameter)?;
-        Ok(parameter.value)
-    };
-    let set = |domain: Domid, index: u32, value: u64| {
-        // SAFETY: the values give Xen nothing.
-        unsafe {
-            xen.call_unchecked(
-                hvm_command::SetParam,
-                &mut XenHvmParam::new(domain, HvmParam(index), value),
-            )
-        }
-    };
     for index in (0..40).chain([u32::MAX]) {
         let parameter = HvmParam(index);
-        let read =
-            get(Domid::SELF, index).map(|value| if value == 0 { "zero" } else { "something" });
-        let set_to_zero = set(Domid::SELF, index, 0);
+        let read = common::parameter(machine, index);
+        let set_to_zero = common::set_param(machine, Domid::SELF, index, 0);
         line!(t, parameter, "read:", read, "set to 0:", set_to_zero);
     }
-    line!(t, "of domain 77: read", get(Domid(77), 0), "set", set(Domid(77), 0, 0));
+    line!(
+        t,
+        "of domain 77: read",
+        common::get_param(machine, Domid(77), 0),
+        "set",
+        common::set_param(machine, Domid(77), 0, 0)
+    );
     for number in [0_usize, 1, 2, 5, 15, 23, 99] {
         // SAFETY: Xen finds no argument, and does nothing.
         line!(t, "command", number, "with nothing:", unsafe {

@@ -2,17 +2,28 @@
 //! for a grant, and areas that are registered.
 
 use xen_hal::Xen;
+use xen_hal::clock::PvClock;
 use xen_hal::grant::{
     GrantRefAllocator, GrantTable, Grants, MapError, MapRequest, MapTarget, Mapping, Page,
 };
-use xen_hal::hypercall::{Errno, Hypercall, check};
+use xen_hal::hypercall::{Commands, Errno, Hypercall, check};
 use xen_hal::memory::{Extent, MemoryError, WidthLatch};
-use xen_hal::platform::AddressSpace;
+use xen_hal::platform::{AddressSpace, Frame, VcpuId};
 use xen_hal::vcpu::Area;
 use xen_pac::access::Data;
+use xen_pac::base::Domid;
+use xen_pac::hvm::{HvmParam, XenHvmParam, command as hvm_command};
 use xen_pac::hypercall::HypercallNr;
+#[cfg(not(target_arch = "x86"))]
+use xen_pac::shared_info::VcpuInfo;
 
+use crate::failure::Required;
 use crate::{Failure, Machine};
+
+/// The vCPU that a scenario starts on.
+pub(super) const FIRST: VcpuId = VcpuId(0);
+/// The vCPU that a scenario may start.
+pub(super) const SECOND: VcpuId = VcpuId(1);
 
 /// An address at which no guest has memory: in a guest that runs on Xen it is not even mapped.
 pub(super) const NOWHERE: usize = (usize::MAX / 2) & !0xfff;
@@ -45,6 +56,59 @@ pub(super) fn poke<M: Machine>(machine: &M, page: usize, byte: u8) {
 pub(super) fn peek<M: Machine>(machine: &M, page: usize) -> u8 {
     // SAFETY: the page is the scenario's alone, and is there.
     unsafe { machine.page(page).read_volatile() }
+}
+
+/// The frame of one of the machine's pages.
+pub(super) fn frame<M: Machine>(machine: &M, page: usize) -> Result<Frame, Failure> {
+    machine.space().frame_of(machine.page(page)).required("each page has a frame")
+}
+
+/// The paravirtual clock of the calling vCPU.
+pub(super) fn clock<M: Machine>(machine: &M) -> Result<PvClock<'static, M::Counter>, Failure> {
+    let block = machine.world().block(machine.current())?.time();
+    let clock =
+        PvClock::new(Xen::new(machine.xen()).version().features()?, block, machine.counter());
+    clock.required("the clock is fit for HVM guests")
+}
+
+/// Reads an HVM parameter.
+pub(super) fn get_param<M: Machine>(machine: &M, domain: Domid, index: u32) -> Result<u64, Errno> {
+    let mut parameter = XenHvmParam::new(domain, HvmParam(index), 0);
+    machine.xen().call(hvm_command::GetParam, &mut parameter)?;
+    Ok(parameter.value)
+}
+
+/// Writes an HVM parameter, which must give Xen no memory.
+pub(super) fn set_param<M: Machine>(
+    machine: &M,
+    domain: Domid,
+    index: u32,
+    value: u64,
+) -> Result<(), Errno> {
+    let mut parameter = XenHvmParam::new(domain, HvmParam(index), value);
+    // SAFETY: none of the values that are tried gives memory to Xen, and an upcall finds the
+    // machine ready.
+    unsafe { machine.xen().call_unchecked(hvm_command::SetParam, &mut parameter) }
+}
+
+/// Whether an HVM parameter of the domain holds something: it may be an address.
+pub(super) fn parameter<M: Machine>(machine: &M, index: u32) -> Result<&'static str, Errno> {
+    let value = get_param(machine, Domid::SELF, index)?;
+    Ok(if value == 0 { "zero" } else { "something" })
+}
+
+/// What Xen answers to a command whose argument is at an address without memory.
+///
+/// # Safety
+///
+/// The command takes an argument, without which Xen does nothing.
+pub(super) unsafe fn from_nowhere(
+    xen: &impl Hypercall,
+    hypercall: HypercallNr,
+    number: u32,
+) -> Result<usize, Errno> {
+    // SAFETY: the caller's promise.
+    unsafe { raw(xen, hypercall, [number as usize, NOWHERE, 0]) }
 }
 
 /// What Xen answers to an operation that does not exist.
@@ -82,7 +146,7 @@ pub(super) fn table<M: Machine>(machine: &M) -> Result<Table<M>, Failure> {
     let (place, refs) = (machine.page(TABLE).cast(), refs::<M, 1>(machine));
     // SAFETY: the page is the scenario's, and nothing else maps the table.
     let table = unsafe { GrantTable::map(machine.xen(), machine.space(), place, refs, 1) };
-    table.map_err(|_| Failure::Broken("the grant table can be mapped"))
+    table.required("the grant table can be mapped")
 }
 
 /// The page that is lent, once in a scenario.
@@ -96,7 +160,7 @@ pub(super) fn target<M: Machine>(machine: &M) -> Result<MapTarget<'static>, Fail
     let frame = machine.space().frame_of(machine.page(TARGET)).ok_or(NO_FRAME)?;
     // SAFETY: nothing is kept in the page.
     unsafe { Xen::new(machine.xen()).memory().decrease_reservation([frame], Extent::PAGE) }
-        .map_err(|_| Failure::Broken("a page can be given back"))?;
+        .required("a page can be given back")?;
     // SAFETY: the frame is empty, and used through the target alone.
     unsafe { MapTarget::new(&machine.space(), machine.page(TARGET).cast()) }.map_err(|_| NO_FRAME)
 }
@@ -123,6 +187,19 @@ pub(super) fn map<M: Machine>(
 /// Xen's error.
 pub(super) fn errno(error: MemoryError) -> Option<Errno> {
     error.errno()
+}
+
+/// Registers the block of a vCPU in one of the machine's pages, as Arm has one in the shared page
+/// for vCPU 0 only.
+#[cfg(not(target_arch = "x86"))]
+pub(super) fn register<M: Machine>(
+    machine: &M,
+    vcpu: VcpuId,
+    page: usize,
+) -> Result<VcpuInfo<'static>, Failure> {
+    let (vcpu, latch) = (Xen::new(machine.xen()).vcpu(vcpu), arm_latch(machine));
+    let block = vcpu.register_vcpu_info(&machine.space(), latch, area(machine, page));
+    block.required("a block can be registered")
 }
 
 /// The proof that Xen knows the width of an Arm guest.

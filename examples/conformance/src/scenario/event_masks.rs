@@ -7,14 +7,13 @@ use core::sync::atomic::Ordering;
 use xen_hal::Xen;
 use xen_hal::event::{AllPorts, Channel, TwoLevel};
 use xen_hal::hypercall::Hypercall;
-use xen_hal::platform::{Interrupts, VcpuId};
+use xen_hal::platform::Interrupts;
 use xen_pac::base::Domid;
-use xen_pac::shared_info::{SharedInfo, VcpuInfo};
+use xen_pac::shared_info::SharedInfo;
 
+use super::common::FIRST;
 use crate::failure::require;
 use crate::{Failure, Machine, Transcript, World, line};
-
-const FIRST: VcpuId = VcpuId(0);
 
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let world = machine.world();
@@ -90,8 +89,7 @@ fn leftovers<M: Machine>(
     ipi: &Channel<M::Xen>,
 ) -> Result<(), Failure> {
     let world = machine.world();
-    let info: VcpuInfo<'_> =
-        world.vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?;
+    let info = world.block(FIRST)?;
     let (upcall, selector) = (info.evtchn_upcall_pending(), info.evtchn_pending_sel());
     let bitmaps = TwoLevel::new(shared);
 

@@ -12,6 +12,7 @@ use xen_hal::memory::Extent;
 use xen_pac::base::Domid;
 
 use super::common;
+use crate::failure::Required;
 use crate::{Failure, Machine, Transcript, line};
 
 const FULL: Failure = Failure::Broken("an entry is free");
@@ -19,9 +20,8 @@ const LOST: Failure = Failure::Broken("the page is there");
 
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let grants = Xen::new(machine.xen()).grants();
-    let size = grants
-        .query_size(Domid::SELF)
-        .map_err(|_| Failure::Broken("a domain may ask for its own table's size"))?;
+    let size =
+        grants.query_size(Domid::SELF).required("a domain may ask for its own table's size")?;
     let (version, pages, most) = (grants.version(Domid::SELF), size.frames, size.maximum);
     line!(t, "version:", version, "pages:", pages, "of at most", most);
     let table = common::table(machine)?;
@@ -72,7 +72,7 @@ fn mapped<M: Machine>(
     let has = memory.current_reservation()?;
     let of = foreign(machine, &grant);
     let mapping = common::map::<M>(&grants, MapRequest { of, access: Access::ReadWrite, target });
-    let mapping = mapping.map_err(|_| Failure::Broken("a page that is lent can be mapped"))?;
+    let mapping = mapping.required("a page that is lent can be mapped")?;
     line!(t, "mapped: read:", grant.usage().reading, "written:", grant.usage().writing);
     let mut seen = [0; 15];
     mapping.copy_to(0, &mut seen).map_err(|_| LOST)?;
@@ -87,15 +87,14 @@ fn mapped<M: Machine>(
         Err(still) => still.into_grant(),
     };
     line!(t, "taken back while it is mapped: no");
-    let target = mapping.unmap().map_err(|_| Failure::Broken("a mapping can be ended"))?;
+    let target = mapping.unmap().required("a mapping can be ended")?;
     line!(t, "unmapped: read:", grant.usage().reading, "written:", grant.usage().writing);
     // SAFETY: the mapping has ended, and nothing is at the target either.
     line!(t, "removed from where it was mapped:", unsafe {
         memory.remove_from_physmap(target.frame())
     });
     line!(t, "pages that the domain has fewer:", (has - memory.current_reservation()?) as u64);
-    let (_slot, page) =
-        grant.revoke().map_err(|_| Failure::Broken("a page that nobody uses can be taken back"))?;
+    let (_slot, page) = grant.revoke().required("a page that nobody uses can be taken back")?;
     line!(t, "taken back: yes");
     match common::map::<M>(&grants, MapRequest { of, access: Access::ReadOnly, target }) {
         Ok(_) => Err(Failure::Broken("a page that is not lent cannot be mapped")),
@@ -147,9 +146,7 @@ fn for_reading<M: Machine>(
             target: refused.target,
         },
     );
-    let mapping = mapping.map_err(|_| {
-        Failure::Broken("a page that is lent for reading can be mapped for reading")
-    })?;
+    let mapping = mapping.required("a page that is lent for reading can be mapped for reading")?;
     line!(t, "mapped for reading: read:", grant.usage().reading, "written:", grant.usage().writing);
     mapping.copy_to(0, &mut seen).map_err(|_| LOST)?;
     let (same, writable) = (&seen == b"once more there", mapping.bytes().is_some());

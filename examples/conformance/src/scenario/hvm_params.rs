@@ -4,53 +4,38 @@
 //!
 //! A bad value of parameter 15 or 37 destroys the domain, so those are not tried.
 
-use xen_hal::hypercall::{Commands, Errno};
+use xen_hal::hypercall::Commands;
 use xen_hal::platform::VcpuId;
 use xen_pac::base::Domid;
 use xen_pac::command::Command;
-use xen_pac::hvm::{CallbackVia, HvmParam, XenHvmEvtchnUpcallVector, XenHvmParam, command};
+use xen_pac::hvm::{CallbackVia, HvmParam, XenHvmEvtchnUpcallVector, command};
 use xen_pac::hypercall::HypercallNr;
 
-use super::common::{self, NOWHERE};
+use super::common::{self, get_param, set_param};
+use crate::failure::Required;
 use crate::{Failure, Machine, Transcript, line};
 
 /// One more than the last parameter.
 const COUNT: u32 = 39;
 
-fn get<M: Machine>(machine: &M, domain: Domid, index: u32) -> Result<u64, Errno> {
-    let mut parameter = XenHvmParam::new(domain, HvmParam(index), 0);
-    machine.xen().call(command::GetParam, &mut parameter)?;
-    Ok(parameter.value)
-}
-
-fn set<M: Machine>(machine: &M, domain: Domid, index: u32, value: u64) -> Result<(), Errno> {
-    let mut parameter = XenHvmParam::new(domain, HvmParam(index), value);
-    // SAFETY: none of the values that are tried gives memory to Xen, and an upcall finds the
-    // machine ready.
-    unsafe { machine.xen().call_unchecked(command::SetParam, &mut parameter) }
-}
-
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let me = Domid::SELF;
     for index in (0..COUNT).chain([COUNT, u32::MAX]) {
-        // What it holds may be an address, so only whether it holds something is told.
-        let parameter = HvmParam(index);
-        let read =
-            get(machine, me, index).map(|value| if value == 0 { "zero" } else { "something" });
-        line!(t, parameter, "read:", read);
+        line!(t, HvmParam(index), "read:", common::parameter(machine, index));
     }
     for index in (0..COUNT).filter(|index| ![15, 37].contains(index)).chain([COUNT, u32::MAX]) {
-        line!(t, HvmParam(index), "set to 0:", set(machine, me, index, 0));
+        line!(t, HvmParam(index), "set to 0:", set_param(machine, me, index, 0));
     }
-    let (read, set_to_zero) = (get(machine, Domid(77), 0), set(machine, Domid(77), 0, 0));
+    let (read, set_to_zero) =
+        (get_param(machine, Domid(77), 0), set_param(machine, Domid(77), 0, 0));
     line!(t, "of domain 77: read", read, "set", set_to_zero);
-    line!(t, "width of the x87 instruction pointer, 1:", set(machine, me, 36, 1));
+    line!(t, "width of the x87 instruction pointer, 1:", set_param(machine, me, 36, 1));
     let addresses =
         [("set_param", command::SetParam::NUMBER), ("get_param", command::GetParam::NUMBER)];
     for (what, number) in addresses {
         // SAFETY: Xen finds no argument, and does nothing.
         line!(t, what, "of an argument that is nowhere:", unsafe {
-            common::raw(&machine.xen(), HypercallNr::HVM_OP, [number as usize, NOWHERE, 0])
+            common::from_nowhere(&machine.xen(), HypercallNr::HVM_OP, number)
         });
     }
     line!(t, "an unknown command:", common::unknown(&machine.xen(), HypercallNr::HVM_OP));
@@ -61,9 +46,9 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 
 fn callbacks<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let index = HvmParam::CALLBACK_IRQ.0;
-    let vector = machine.callback().ok_or(Failure::Broken("x86 announces events at a vector"))?;
+    let vector = machine.callback().required("x86 announces events at a vector")?;
     machine.world().attach(machine)?;
-    let kept = get(machine, Domid::SELF, index)? == vector.encode();
+    let kept = get_param(machine, Domid::SELF, index)? == vector.encode();
     line!(t, "callback at a vector: read back as set:", kept);
     for (what, value) in [
         ("nothing:", 0_u64),
@@ -71,11 +56,15 @@ fn callbacks<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure>
         ("a PCI interrupt:", 1 << 56 | 3 << 11),
         ("a kind that does not exist:", 9 << 56),
     ] {
-        let answer = set(machine, Domid::SELF, index, value);
-        let kept = get(machine, Domid::SELF, index)? == value;
+        let answer = set_param(machine, Domid::SELF, index, value);
+        let kept = get_param(machine, Domid::SELF, index)? == value;
         line!(t, "callback at", what, answer, "and read back as set:", kept);
     }
-    line!(t, "callback at a vector again:", set(machine, Domid::SELF, index, vector.encode()));
+    line!(
+        t,
+        "callback at a vector again:",
+        set_param(machine, Domid::SELF, index, vector.encode())
+    );
     machine.enable_interrupts();
     let ipi = xen_hal::Xen::new(machine.xen()).events().bind_ipi(VcpuId(0))?;
     ipi.send()?;

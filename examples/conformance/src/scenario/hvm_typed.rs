@@ -6,10 +6,11 @@ use xen_hal::Xen;
 use xen_hal::event::Port;
 use xen_hal::hvm::{FipWidth, GuestAddress, Hvm, ParameterError, parameter};
 use xen_hal::hypercall::Hypercall;
-use xen_hal::platform::{AddressSpace, Frame};
+use xen_hal::platform::Frame;
 use xen_pac::base::Domid;
 use xen_pac::hvm::{AcpiIoportsLocation, HvmParam};
 
+use super::common;
 use crate::transcript::Address;
 use crate::{Failure, Machine, Transcript, line};
 
@@ -87,10 +88,7 @@ fn generation<M: Machine>(
     t: &Transcript<'_>,
     hvm: &Hvm<M::Xen>,
 ) -> Result<(), Failure> {
-    let frame = machine
-        .space()
-        .frame_of(machine.page(GENERATION))
-        .ok_or(Failure::Broken("each page has a frame"))?;
+    let frame = common::frame(machine, GENERATION)?;
     let address = GuestAddress(frame.address().unwrap_or_default());
     // SAFETY: the page is the scenario's, and nothing is kept in it.
     let set = unsafe { hvm.set_memory(parameter::VM_GENERATION_ID_ADDR, address) };

@@ -7,14 +7,12 @@ use xen_hal::event::Events;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::{Interrupts, VcpuId};
 
+use super::common::{FIRST, SECOND};
 use crate::failure::require;
 use crate::{Failure, Machine, Transcript, line};
 
 /// How many events each vCPU sends the other, asleep and again awake.
 const ROUNDS: u32 = 50;
-
-const FIRST: VcpuId = VcpuId(0);
-const SECOND: VcpuId = VcpuId(1);
 
 /// The second vCPU runs.
 const STARTED: u32 = 1;

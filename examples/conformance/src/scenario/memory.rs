@@ -6,14 +6,14 @@
 use xen_hal::Xen;
 use xen_hal::hypercall::{Commands, Errno};
 use xen_hal::memory::{Extent, MapSpace, Memory};
-use xen_hal::platform::{AddressSpace, Frame};
+use xen_hal::platform::Frame;
 use xen_pac::access::Handle;
 use xen_pac::base::Domid;
 use xen_pac::command::Command;
 use xen_pac::hypercall::HypercallNr;
 use xen_pac::memory::{XenMemoryReservation, XenRemoveFromPhysmap, command};
 
-use super::common::{self, NOWHERE};
+use super::common;
 use crate::transcript::Address;
 use crate::{Failure, Machine, Transcript, line};
 
@@ -30,18 +30,11 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     let current = Address(has as u64);
     let most = memory.maximum_reservation().map(|pages| Address(pages as u64));
     line!(t, "pages: has", current, "may have", most);
-    let frames = frames(machine)?;
+    let frames = [common::frame(machine, PAGES[0])?, common::frame(machine, PAGES[1])?];
     balloon(machine, t, memory, frames)?;
     line!(t, "pages more than at first:", memory.current_reservation()? as u64 - has as u64);
     moves(machine, t, memory, frames)?;
     refusals(machine, t)
-}
-
-fn frames<M: Machine>(machine: &M) -> Result<[Frame; 2], Failure> {
-    let frame = |page| {
-        machine.space().frame_of(machine.page(page)).ok_or(Failure::Broken("each page has a frame"))
-    };
-    Ok([frame(PAGES[0])?, frame(PAGES[1])?])
 }
 
 /// How many extents were done, or all.
@@ -121,8 +114,7 @@ fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> 
         ("remove_from_physmap", command::RemoveFromPhysmap::NUMBER),
     ] {
         // SAFETY: Xen finds no argument, and does nothing.
-        let answer =
-            unsafe { common::raw(&xen, HypercallNr::MEMORY_OP, [number as usize, NOWHERE, 0]) };
+        let answer = unsafe { common::from_nowhere(&xen, HypercallNr::MEMORY_OP, number) };
         line!(t, what, "of an argument that is nowhere:", answer);
     }
     let mut request = XenRemoveFromPhysmap::new(Domid(77), 1);

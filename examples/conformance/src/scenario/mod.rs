@@ -1,4 +1,4 @@
-//! The scenarios, a file each.
+//! The scenarios, a file for each subject.
 
 #[cfg(not(target_arch = "x86"))]
 mod arm_events;
@@ -6,17 +6,11 @@ mod arm_events;
 mod arm_memory;
 #[cfg(not(target_arch = "x86"))]
 mod arm_vcpus;
-#[cfg(not(target_arch = "aarch64"))]
-mod callbacks;
-mod clock;
 mod common;
-mod console;
-mod event_kinds;
 mod event_masks;
-mod event_refusals;
+mod events;
 mod grant;
-mod grant_refusals;
-mod grant_versions;
+mod grant_table;
 #[cfg(not(target_arch = "aarch64"))]
 mod hvm_params;
 mod hvm_typed;
@@ -26,11 +20,9 @@ mod memory;
 mod runstate;
 mod sched;
 mod shared_info;
-mod timer;
+mod time;
 #[cfg(not(target_arch = "aarch64"))]
-mod upcall_edge;
-#[cfg(not(target_arch = "aarch64"))]
-mod upcall_vector;
+mod upcalls;
 #[cfg(not(target_arch = "aarch64"))]
 mod vcpu;
 mod version;
@@ -71,15 +63,15 @@ pub fn run<M: Machine>(name: &str, machine: &M) -> Result<(), Failure> {
         #[cfg(not(target_arch = "x86"))]
         "arm-vcpu" => arm_vcpus::vcpu,
         #[cfg(not(target_arch = "aarch64"))]
-        "callbacks" => callbacks::run,
-        "clock" => clock::run,
-        "console" => console::run,
-        "event-kinds" => event_kinds::run,
+        "callbacks" => upcalls::callbacks,
+        "clock" => time::clocks,
+        "console" => version::console,
+        "event-kinds" => events::kinds,
         "event-masks" => event_masks::run,
-        "event-refusals" => event_refusals::run,
+        "event-refusals" => events::refusals,
         "grant" => grant::run,
-        "grant-refusals" => grant_refusals::run,
-        "grant-versions" => grant_versions::run,
+        "grant-refusals" => grant_table::refusals,
+        "grant-versions" => grant_table::versions,
         #[cfg(not(target_arch = "aarch64"))]
         "hvm-params" => hvm_params::run,
         "hvm-typed" => hvm_typed::run,
@@ -89,14 +81,14 @@ pub fn run<M: Machine>(name: &str, machine: &M) -> Result<(), Failure> {
         "runstate" => runstate::run,
         "sched" => sched::run,
         "shared-info" => shared_info::run,
-        "timer" => timer::run,
+        "timer" => time::timers,
         #[cfg(not(target_arch = "aarch64"))]
-        "upcall-edge" => upcall_edge::run,
+        "upcall-edge" => upcalls::edge,
         #[cfg(not(target_arch = "aarch64"))]
-        "upcall-vector" => upcall_vector::run,
+        "upcall-vector" => upcalls::own_vectors,
         #[cfg(not(target_arch = "aarch64"))]
         "vcpu" => vcpu::run,
-        "version" => version::run,
+        "version" => version::version,
         _ => return Err(Failure::Unknown),
     };
     scenario(machine, transcript)

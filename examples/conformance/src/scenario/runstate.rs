@@ -17,13 +17,11 @@ use xen_pac::base::Virq;
 use xen_pac::shared_info::VcpuTimeInfo;
 use xen_pac::vcpu::Runstate;
 
-use super::common::area;
-use crate::failure::require;
+use super::common::{FIRST, SECOND, area, clock};
+use crate::failure::{Required, require};
 use crate::transcript::Time;
 use crate::{Failure, Machine, Transcript, line};
 
-const FIRST: VcpuId = VcpuId(0);
-const SECOND: VcpuId = VcpuId(1);
 const SOON: Duration = Duration::from_millis(2);
 /// The second vCPU runs.
 const STARTED: u32 = 1;
@@ -46,7 +44,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     line!(t, "by a physical address:", physical.map(drop));
     // SAFETY: as above.
     let first = unsafe { me.register_runstate(latch, mine) };
-    let own = first.map_err(|_| Failure::Broken("run times can be registered"))?;
+    let own = first.required("run times can be registered")?;
     line!(t, "run times of this vCPU:", own.read_own().state, "since", Time);
     // SAFETY: as above.
     line!(t, "in the same area again:", unsafe { me.register_runstate(latch, mine) }.map(drop));
@@ -62,7 +60,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
         // SAFETY: as above.
         Err(_) => unsafe { me.register_runstate(latch, spare) },
     };
-    let moved = moved.map_err(|_| Failure::Broken("run times can be registered again"))?;
+    let moved = moved.required("run times can be registered again")?;
     line!(t, "in another area:", moved.read_own().state);
     let before = own.read_own();
     asleep(machine, t, moved)?;
@@ -82,9 +80,7 @@ fn total(times: &RunTimes) -> Duration {
 /// Sleeps for a while, and sees it in the area.
 fn asleep<M: Machine>(machine: &M, t: &Transcript<'_>, own: RunstateArea) -> Result<(), Failure> {
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
-    let info = world.vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?;
-    let clock = PvClock::new(xen.version().features()?, info.time(), machine.counter());
-    let clock = clock.map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;
+    let clock = clock(machine)?;
     let timer = xen.events().bind_virq(Virq::TIMER, FIRST)?;
     let before = own.read_own();
     // The timer may fire before the vCPU sleeps, so it may take another try.
@@ -116,7 +112,7 @@ fn another<M: Machine>(
     let other = xen.vcpu(SECOND);
     // SAFETY: as above.
     let theirs = unsafe { other.register_runstate(latch, area(machine, 5)) }
-        .map_err(|_| Failure::Broken("run times can be registered"))?;
+        .required("run times can be registered")?;
     let idle = theirs.read(marked);
     // It was never anything else, so whatever is counted is from after the state began.
     let counted = idle.spent_in(Runstate::OFFLINE) > Some(Duration::ZERO);
@@ -191,18 +187,17 @@ fn time<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     line!(t, "by a physical address:", physical.map(drop));
     // SAFETY: as above.
     let second = unsafe { xen.vcpu(FIRST).register_time(copy) }
-        .map_err(|_| Failure::Broken("a time block can be registered"))?;
+        .required("a time block can be registered")?;
     // SAFETY: as above.
     line!(t, "in the same area again:", unsafe { xen.vcpu(FIRST).register_time(copy) }.map(drop));
-    let first =
-        machine.world().vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?.time();
+    let first = machine.world().block(FIRST)?.time();
     if physical.is_ok() {
         line!(t, "the copy at the virtual address says the same:", same(first, second));
     }
     let second = physical.unwrap_or(second);
     line!(t, "the copy says the same:", same(first, second));
     let clock = PvClock::new(xen.version().features()?, second, machine.counter());
-    let clock = clock.map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;
+    let clock = clock.required("the clock is fit for HVM guests")?;
     line!(t, "and makes a clock that runs:", clock.is_running(), "at", Time);
     Ok(())
 }

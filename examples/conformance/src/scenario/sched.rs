@@ -6,20 +6,19 @@ use core::num::NonZero;
 use core::time::Duration;
 
 use xen_hal::Xen;
-use xen_hal::clock::{Clock, PvClock, SystemTime};
+use xen_hal::clock::{Clock, SystemTime};
 use xen_hal::event::{AllPorts, Port, TwoLevel};
-use xen_hal::platform::{Interrupts, VcpuId};
+use xen_hal::platform::Interrupts;
 use xen_pac::base::{Domid, Virq};
 use xen_pac::command::Command;
 use xen_pac::hypercall::HypercallNr;
 use xen_pac::sched::{SchedWatchdog, ShutdownReason, command};
 
-use super::common::{self, NOWHERE};
+use super::common::{self, FIRST};
 use crate::failure::require;
 use crate::transcript::Time;
 use crate::{Failure, Machine, Transcript, line};
 
-const FIRST: VcpuId = VcpuId(0);
 const SOON: Duration = Duration::from_millis(2);
 /// Longer than any run takes.
 const MINUTE: NonZero<u32> = NonZero::new(60).expect("it is not zero");
@@ -36,9 +35,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
 fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let (xen, shared) = (Xen::new(machine.xen()), machine.world().attach(machine)?);
     let (sched, events, bitmaps) = (xen.sched(), xen.events(), TwoLevel::new(shared));
-    let block = shared.vcpu_info(0).ok_or(Failure::Broken("vCPU 0 has its block"))?.time();
-    let clock = PvClock::new(xen.version().features()?, block, machine.counter());
-    let clock = clock.map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;
+    let clock = common::clock(machine)?;
     let ipi = events.bind_ipi(FIRST)?;
     let ports = [ipi.port()];
 
@@ -80,9 +77,7 @@ fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
 fn block<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
     let timer = xen.events().bind_virq(Virq::TIMER, FIRST)?;
-    let info = world.vcpu_info(FIRST).ok_or(Failure::Broken("vCPU 0 has its block"))?;
-    let clock = PvClock::new(xen.version().features()?, info.time(), machine.counter());
-    let clock = clock.map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;
+    let clock = common::clock(machine)?;
     machine.enable_interrupts();
     xen.vcpu(FIRST).set_singleshot_timer(clock.now() + Duration::from_millis(20))?;
     // If the timer were faster than the call, the call would not end: hence the long time.
@@ -100,7 +95,7 @@ pub(super) fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) {
     ] {
         // SAFETY: Xen finds no argument, and does nothing.
         line!(t, what, "with an argument that is nowhere:", unsafe {
-            common::raw(&xen, HypercallNr::SCHED_OP, [number as usize, NOWHERE, 0])
+            common::from_nowhere(&xen, HypercallNr::SCHED_OP, number)
         });
     }
     let answer = sched.remote_shutdown(Domid(77), ShutdownReason::POWEROFF);

@@ -6,17 +6,17 @@ use core::sync::atomic::Ordering;
 use xen_hal::Xen;
 use xen_hal::event::TwoLevel;
 use xen_hal::hypercall::{Commands, Errno};
-use xen_hal::platform::{AddressSpace, Frame, Interrupts, VcpuId};
+use xen_hal::platform::{Interrupts, VcpuId};
 use xen_pac::base::{Domid, XenUlong};
 use xen_pac::memory::{MapSpace, XenAddToPhysmap, command as memory};
 use xen_pac::shared_info::VcpuInfo;
 use xen_pac::vcpu::{VcpuRegisterVcpuInfo, command as vcpu};
 
-use crate::failure::require;
+use super::common::{FIRST, errno, frame};
+use crate::failure::{Required, require};
 use crate::transcript::Time;
 use crate::{Failure, Machine, Transcript, line};
 
-const FIRST: VcpuId = VcpuId(0);
 /// The page of the machine's where the shared page is at first.
 const AT_FIRST: usize = 0;
 /// The page where it moves.
@@ -34,13 +34,9 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     registered(machine, t)
 }
 
-fn frame<M: Machine>(machine: &M, page: usize) -> Result<Frame, Failure> {
-    machine.space().frame_of(machine.page(page)).ok_or(Failure::Broken("each page has a frame"))
-}
-
 fn mapped<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let shared = machine.world().attach(machine)?;
-    let info = shared.vcpu_info(0).ok_or(Failure::Broken("vCPU 0 has its block"))?;
+    let info = machine.world().block(FIRST)?;
     require(info.time().snapshot().system_time > 0, "the clock runs on x86")?;
     line!(t, "system time:", Time, "wallclock:", Time, "beyond 2106:", shared.wallclock().sec_hi);
     line!(t, "upcall pending:", info.evtchn_upcall_pending().load(Ordering::SeqCst));
@@ -129,10 +125,10 @@ pub(super) fn registered<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<
             at,
         )
     };
-    line!(t, "the shared page moved:", moved.map_err(super::common::errno));
+    line!(t, "the shared page moved:", moved.map_err(errno));
     let back = add(machine, Domid::SELF, MapSpace::SHARED_INFO, 0, frame(machine, AT_FIRST)?.0);
     line!(t, "and back:", back);
-    let shared = world.shared().ok_or(Failure::Broken("the shared page is mapped"))?;
+    let shared = world.shared().required("the shared page is mapped")?;
     line!(t, "masks are as they were:", !TwoLevel::new(shared).is_masked(ipi.port()));
     ipi.send()?;
     line!(t, "handled:", world.arrived(ipi.port()));

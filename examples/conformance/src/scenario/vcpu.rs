@@ -10,12 +10,11 @@ use xen_pac::command::Command;
 use xen_pac::hypercall::HypercallNr;
 use xen_pac::vcpu::{Runstate, VcpuHvmContext, command};
 
-use super::common::{self, NO_SUCH_OPERATION, NOWHERE};
+use super::common::{self, NO_SUCH_OPERATION, NOWHERE, SECOND};
 use crate::failure::require;
 use crate::transcript::Time;
 use crate::{Failure, Machine, Transcript, line};
 
-const SECOND: VcpuId = VcpuId(1);
 /// The second vCPU runs.
 const STARTED: u32 = 1;
 /// The second vCPU is to stop itself.

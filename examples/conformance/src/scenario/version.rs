@@ -1,11 +1,9 @@
-//! Shows which Xen this is, what it offers, and what it answers to questions that it does not
-//! understand.
-//!
-//! The control domain is told everything. The texts name the build, so they are as stable as the
-//! hypervisor's package is.
+//! Shows which Xen this is, what it offers, and its own console.
 
 use xen_hal::Xen;
-use xen_hal::hypercall::Commands;
+use xen_hal::hypercall::{Commands, Hypercall};
+use xen_pac::command::Command;
+use xen_pac::console;
 use xen_pac::hypercall::HypercallNr;
 use xen_pac::version::{XenFeatureInfo, command};
 
@@ -13,7 +11,9 @@ use super::common::{self, NOWHERE};
 use crate::transcript::Address;
 use crate::{Failure, Machine, Transcript, line};
 
-pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+/// The version, the features, and the answers to unknown questions. The texts name the build, so
+/// they are as stable as the hypervisor's package.
+pub(super) fn version<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = machine.xen();
     let version = Xen::new(xen).version();
     line!(t, "release:", version.release());
@@ -36,20 +36,35 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     Ok(())
 }
 
-fn refusals(xen: &impl xen_hal::hypercall::Hypercall, t: &Transcript<'_>) {
+fn refusals(xen: &impl Hypercall, t: &Transcript<'_>) {
     line!(t, "an unknown question:", common::unknown(xen, HypercallNr::XEN_VERSION));
-    for (name, number) in [
-        ("extraversion", <command::Extraversion as xen_pac::command::Command>::NUMBER),
-        ("features", <command::GetFeatures as xen_pac::command::Command>::NUMBER),
+    for (what, number) in [
+        ("extraversion into nowhere:", command::Extraversion::NUMBER),
+        ("features into nowhere:", command::GetFeatures::NUMBER),
+        ("page size with an argument:", command::Pagesize::NUMBER),
     ] {
-        // SAFETY: there is no memory that Xen could write to.
-        let answer =
-            unsafe { common::raw(xen, HypercallNr::XEN_VERSION, [number as usize, NOWHERE, 0]) };
-        line!(t, name, "into nowhere:", answer);
+        // SAFETY: there is no memory that Xen could write to, and the last takes no argument.
+        let answer = unsafe { common::from_nowhere(xen, HypercallNr::XEN_VERSION, number) };
+        line!(t, what, answer);
     }
-    let page_size = <command::Pagesize as xen_pac::command::Command>::NUMBER;
-    // SAFETY: the question takes no argument, so Xen touches none.
-    let answer =
-        unsafe { common::raw(xen, HypercallNr::XEN_VERSION, [page_size as usize, NOWHERE, 0]) };
-    line!(t, "page size with an argument:", answer);
+}
+
+/// Xen's own console, which the control domain may write to and read from.
+pub(super) fn console<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let (xen, console) = (machine.xen(), Xen::new(machine.xen()).emergency_console());
+    line!(t, "written:", console.write_all(b"a line by hypercall\n"));
+    let mut bytes = [0; 16];
+    line!(t, "read, with nothing typed:", console.read(&mut bytes));
+    line!(t, "an unknown command:", common::unknown(&xen, HypercallNr::CONSOLE_IO));
+    for (what, number, length) in [
+        ("write from nowhere:", console::command::Write::NUMBER, 8),
+        ("write of nothing from nowhere:", console::command::Write::NUMBER, 0),
+        ("read of more than 2^31 - 1 bytes:", console::command::Read::NUMBER, 1 << 31),
+    ] {
+        // SAFETY: there is no memory that Xen could read or write.
+        line!(t, what, unsafe {
+            common::raw(&xen, HypercallNr::CONSOLE_IO, [number as usize, length, NOWHERE])
+        });
+    }
+    Ok(())
 }

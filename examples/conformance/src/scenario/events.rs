@@ -1,4 +1,4 @@
-//! Shows what Xen answers to each bad event channel command that a guest can give.
+//! Shows the event channels that a domain can have by itself, and what Xen refuses.
 
 use xen_hal::Xen;
 use xen_hal::event::Port;
@@ -8,8 +8,60 @@ use xen_pac::command::Command;
 use xen_pac::event_channel::{EvtchnPriority, command};
 use xen_pac::hypercall::HypercallNr;
 
-use super::common::{self, NOWHERE};
+use super::common;
 use crate::{Failure, Machine, Transcript, line};
+
+/// Channels of each kind: their status, what signalling them does, and that their numbers are
+/// used again.
+pub(super) fn kinds<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let world = machine.world();
+    world.attach(machine)?;
+    machine.enable_interrupts();
+    let events = Xen::new(machine.xen()).events();
+    let first = VcpuId(0);
+
+    line!(t, "port 0 before anything:", events.status(Port(0)));
+    line!(t, "port 1 before anything:", events.status(Port(1)));
+
+    let unbound = events.alloc_unbound(Domid::SELF)?;
+    line!(t, "set aside:", unbound.port(), unbound.status());
+    line!(t, "signalled with nobody there:", unbound.send());
+    line!(t, "handled:", world.arrived(unbound.port()));
+
+    let bound = events.bind_interdomain(Domid::SELF, unbound.port())?;
+    line!(t, "bound to it:", bound.port(), bound.status());
+    line!(t, "and it:", unbound.port(), unbound.status());
+    let (near, far) = (world.arrived(bound.port()), world.arrived(unbound.port()));
+    line!(t, "handled at once:", near, "and at the other end:", far);
+    line!(t, "signalled:", bound.send());
+    line!(t, "handled at the other end:", world.arrived(unbound.port()));
+    line!(t, "by the domain's own number:", events.status_of(world.me(), bound.port()));
+    let (near, far) = (unbound.port(), bound.port());
+    drop(bound);
+    line!(t, "one end closed:", events.status(far));
+    line!(t, "the other end then:", events.status(near));
+    drop(unbound);
+    line!(t, "both closed:", events.status(near));
+
+    let ipi = events.bind_ipi(first)?;
+    line!(t, "IPI:", ipi.port(), ipi.status());
+    line!(t, "signalled:", ipi.send());
+    line!(t, "handled:", world.arrived(ipi.port()));
+    let bound = events.bind_ipi(VcpuId(1)).map(|channel| channel.port());
+    line!(t, "for a vCPU that does not run:", bound);
+
+    let timer = events.bind_virq(Virq::TIMER, first)?;
+    line!(t, "timer:", timer.port(), timer.status());
+    let debug = events.bind_virq(Virq::DEBUG, first)?;
+    line!(t, "debug:", debug.port(), debug.status());
+    let console = events.bind_virq(Virq::CONSOLE, first)?;
+    line!(t, "console, which is one for all vCPUs:", console.port(), console.status());
+    line!(t, "moved to the other vCPU:", console.bind_vcpu(VcpuId(1)));
+    line!(t, "then:", console.status());
+
+    line!(t, "a physical interrupt:", events.bind_pirq(9, false).map(|channel| channel.port()));
+    Ok(())
+}
 
 /// A domain that does not exist.
 const NOBODY: Domid = Domid(77);
@@ -24,19 +76,15 @@ const ABSURD: Port = Port(u32::MAX);
 /// A guest frame that cannot hold anything.
 const NO_FRAME: Frame = Frame(1 << 40);
 
-pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+/// What Xen answers to each bad event channel command that a guest can issue.
+pub(super) fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let xen = machine.xen();
     let events = Xen::new(xen).events();
 
     line!(t, "an unknown command:", common::unknown(&xen, HypercallNr::EVENT_CHANNEL_OP));
+    let (hypercall, close) = (HypercallNr::EVENT_CHANNEL_OP, command::Close::NUMBER);
     // SAFETY: Xen finds no argument, and does nothing.
-    let nowhere = unsafe {
-        common::raw(
-            &xen,
-            HypercallNr::EVENT_CHANNEL_OP,
-            [command::Close::NUMBER as usize, NOWHERE, 0],
-        )
-    };
+    let nowhere = unsafe { common::from_nowhere(&xen, hypercall, close) };
     line!(t, "an argument that is nowhere:", nowhere);
 
     line!(t, "alloc_unbound in domain 77:", events.alloc_unbound_for(NOBODY, Domid::SELF));

@@ -1,32 +1,29 @@
-//! Shows the timers that each vCPU has: one that fires once, at a moment to come or in the past,
-//! and one that goes on; that they never fire early; and what Xen refuses.
-//!
-//! The one that goes on does so for a vCPU that is awake: Xen stops it while the vCPU sleeps, so
-//! that it wakes nobody.
+//! Shows timers and clocks on x86.
 
 use core::time::Duration;
 
 use xen_hal::Xen;
-use xen_hal::clock::{Clock, PvClock, SystemTime};
+use xen_hal::clock::{Clock, PvClock, SystemTime, wall_time};
 use xen_hal::event::Port;
 use xen_hal::platform::VcpuId;
 use xen_pac::base::Virq;
 
+use super::common::{self, FIRST};
 use crate::failure::require;
 use crate::transcript::Time;
 use crate::{Failure, Machine, Transcript, line};
 
-const FIRST: VcpuId = VcpuId(0);
 const SOON: Duration = Duration::from_millis(2);
 
-pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+/// The timers that each vCPU has: one that fires once, at a later moment or in the past, and a
+/// periodic one; that they never fire early; and what Xen refuses.
+///
+/// Xen stops the periodic timer while the vCPU sleeps, so it does not wake a vCPU.
+pub(super) fn timers<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));
-    let shared = world.attach(machine)?;
+    world.attach(machine)?;
     machine.enable_interrupts();
-    let block = shared.vcpu_info(0).ok_or(Failure::Broken("vCPU 0 has its block"))?.time();
-    let features = xen.version().features()?;
-    let clock = PvClock::new(features, block, machine.counter())
-        .map_err(|_| Failure::Broken("the clock is fit for HVM guests"))?;
+    let clock = common::clock(machine)?;
     let (vcpu, timer) = (xen.vcpu(FIRST), xen.events().bind_virq(Virq::TIMER, FIRST)?);
     let port = timer.port();
     let once = |at: SystemTime| -> Result<(), Failure> {
@@ -90,4 +87,66 @@ fn periodic<M: Machine>(
     let lasted = clock.now() - began;
     line!(t, "stopped:", vcpu.stop_periodic_timer(), "after ticks:", TICKS, "in", Time);
     require(lasted >= SOON * (TICKS - 1), "ticks do not come faster than asked for")
+}
+
+/// How often each vCPU reads the clock.
+const READINGS: u32 = 5_000;
+/// Both vCPUs are ready to read.
+const READY: u32 = 1;
+/// The second vCPU has read.
+const DONE: u32 = 2;
+
+/// Time that does not run backwards: on one vCPU, from one to the other, and against the timer;
+/// and what the wallclock adds.
+pub(super) fn clocks<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
+    let world = machine.world();
+    let shared = world.attach(machine)?;
+    let clock = common::clock(machine)?;
+    line!(t, "the clock runs:", clock.is_running(), "at", Time, "ticks a second");
+    require(
+        clock.frequency().is_some_and(|rate| rate > 1_000_000),
+        "the counter is faster than a megahertz",
+    )?;
+
+    let mut last = clock.now();
+    let forwards = (0..READINGS).all(|_| {
+        let now = clock.now();
+        let forwards = now >= last;
+        last = now;
+        forwards
+    });
+    line!(t, READINGS, "readings on one vCPU, none before the last:", forwards);
+
+    machine.start(VcpuId(1), second)?;
+    world.await_stage(machine, READY);
+    read(machine)?;
+    world.await_stage(machine, DONE);
+    let in_order = world.readings.in_order();
+    line!(t, READINGS, "readings on two vCPUs, none before what the other was told:", in_order);
+
+    let wall = wall_time(&shared.wallclock(), clock.now());
+    line!(t, "time of day:", Time);
+    require(
+        wall.is_some_and(|wall| wall > Duration::from_secs(1_600_000_000)),
+        "it is later than 2020",
+    )
+}
+
+fn second<M: Machine>(machine: &M) {
+    machine.world().reach(READY);
+    // If it cannot read the clock, the first vCPU waits in vain, and the run ends by its time
+    // limit.
+    if read(machine).is_ok() {
+        machine.world().reach(DONE);
+    }
+}
+
+/// Reads the clock of the calling vCPU again and again, and compares with what had been published
+/// before.
+fn read<M: Machine>(machine: &M) -> Result<(), Failure> {
+    let (world, clock) = (machine.world(), common::clock(machine)?);
+    for _ in 0..READINGS {
+        world.readings.compare(|| clock.instant(&world.readings.latest));
+    }
+    Ok(())
 }
