@@ -1,6 +1,7 @@
 //! The grant table on the simulator: what an entry holds, and what becomes of references and pages
 //! that a peer uses.
 
+use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
 use xen_hal::Xen;
@@ -278,6 +279,48 @@ fn a_page_that_cannot_move_stays_where_it_is() {
         // SAFETY: nothing is at the frame.
         unsafe { memory.populate_physmap([spare], Extent::PAGE) }.unwrap();
         page(guest, TABLE + 1).copy_from(0, &[1]).unwrap();
+    });
+}
+
+/// Maps every page to a frame that no domain has.
+struct Nowhere;
+
+// SAFETY: nothing is at the frame.
+unsafe impl AddressSpace for Nowhere {
+    fn frame_of(&self, _: NonNull<u8>) -> Option<Frame> {
+        Some(Frame(1 << 38))
+    }
+}
+
+/// On x86 a map of the domain's own grant takes the page from its frame, even if it fails.
+#[test]
+fn a_page_that_a_map_has_moved_is_populated_again() {
+    alone(|guest| {
+        let (table, xen) = (table(guest), Xen::new(guest.xen()));
+        for fails in [false, true] {
+            let own = page(guest, LENT);
+            own.copy_from(0, b"own").unwrap();
+            let grant = table.lend(own, guest.domain(), Access::ReadOnly).unwrap();
+            let of = ForeignGrant { domain: guest.domain(), reference: grant.reference() };
+            let at = guest.page(0).cast();
+            let space: &dyn AddressSpace = if fails { &Nowhere } else { &DomainSpace };
+            // SAFETY: the frames are used by one target at a time, and not after the run.
+            let target = unsafe { MapTarget::new(space, at) };
+            let request = MapRequest { of, access: Access::ReadOnly, target: target.unwrap() };
+            // SAFETY: nothing uses the page until its frame has memory again.
+            let mapped = unsafe { xen.grants().map(request) };
+            assert_eq!(mapped.is_err(), fails);
+            if let Ok(mapping) = mapped {
+                let mut bytes = [0; 3];
+                mapping.copy_to(0, &mut bytes).unwrap();
+                assert_eq!(&bytes, b"own");
+                mapping.unmap().unwrap();
+            }
+            let (_, own) = grant.revoke().unwrap();
+            // SAFETY: nothing is at the frame.
+            unsafe { xen.memory().populate_physmap([own.frame()], Extent::PAGE) }.unwrap();
+            own.copy_from(0, b"new").unwrap();
+        }
     });
 }
 
