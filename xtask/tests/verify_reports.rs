@@ -102,8 +102,11 @@ fn what_fits_is_counted() {
     assert_eq!(report.mismatches, []);
     // LIMIT and F_top in six tables, LATE in four and absent in two; the member `extra` absent in
     // four.
-    assert_eq!((report.tally.constants, report.tally.absences), (16, 6));
-    assert_eq!((report.tally.sizes, report.tally.members, report.tally.padding), (6, 14, 6));
+    assert_eq!((report.comparisons.constants, report.comparisons.absences), (16, 6));
+    assert_eq!(
+        (report.comparisons.sizes, report.comparisons.members, report.comparisons.padding),
+        (6, 14, 6)
+    );
     assert_eq!(report.unchecked, []);
 }
 

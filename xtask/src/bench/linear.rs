@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::instructions::instructions;
 use super::multiply;
-use super::usage::{Usage, measure, median};
+use super::usage::{Usage, instructions, measure, median};
 use crate::document::Document;
 use crate::tools::find_program;
 use crate::yaml::Sources;

@@ -1,22 +1,18 @@
 //! Measurements for `BENCHMARKS.md`, each side by side in one run: the generator and what it makes
 //! against svd2rust, the HAL's hot paths against C.
 
-mod check;
 mod hal;
-mod instructions;
 mod linear;
 mod multiply;
 mod regen;
-mod rival;
 mod sim;
 mod svd;
 pub mod usage;
 
-pub use check::check;
 pub use hal::hal;
 pub use linear::linear;
 pub use multiply::multiply;
-pub use regen::regen;
+pub use regen::{check, regen};
 pub use sim::sim;
 
 use usage::Usage;

@@ -1,11 +1,9 @@
 //! The forms of an encoding can be told apart, and their examples are right.
 
-use super::Context;
-use super::bits::greatest;
-use super::places::name_of;
+use super::duplicates::Unique;
 use super::report::{Report, fault};
-use super::unique::Unique;
-use super::values::is_plain_unsigned;
+use super::values::{greatest, is_plain_unsigned};
+use super::{Context, name_of};
 use crate::document::{Bits, Encoding, Variant, VariantField, VariantKind};
 use crate::layout::Integer;
 use crate::yaml::Place;

@@ -1,10 +1,8 @@
 //! Names become names of Rust, and differ there from all others of their module, type or function.
 
-use super::Context;
-use super::places::{name_at, name_of};
+use super::duplicates::Unique;
 use super::report::{Report, fault};
-use super::unique::Unique;
-use super::walk::{Kind, items, structs};
+use super::{Context, Kind, items, name_at, name_of, structs};
 use crate::document::{
     Access, Availability, Encoding, Field, FieldUse, File, Head, Shape, Struct, StructKind,
     VariantKind, Word,

@@ -1,12 +1,10 @@
-//! Structs have a layout, and the size that is stated.
+//! Structs have a layout and the stated size; a map by architecture has a value for each.
 
-use super::Context;
-use super::places::{for_arch, name_of};
-use super::report::{Report, fault};
-use super::walk::structs;
-use crate::document::{ArchId, Struct};
+use super::report::{Report, fault, list};
+use super::{Context, fields, for_arch, name_of, structs};
+use crate::document::{ArchId, ArchSet, Manifest, PerArch, Struct};
 use crate::layout::{LayoutError, MAX_DEPTH, Problem};
-use crate::yaml::Step;
+use crate::yaml::{Place, Step};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
     for item in structs(context.document) {
@@ -15,7 +13,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
             let found = fault(name_of(&item.head), format!("`{}` has no fields", item.head.name));
             report.add(found.help("describe its fields, or leave it out"));
         }
-        for cell in context.layouts.cells(&item.head.name, availability) {
+        for cell in context.symbols().cells(availability) {
             if let Err(error) = context.layouts.of(&item.head.name, cell.0, cell.1) {
                 impossible(report, error);
             }
@@ -74,4 +72,92 @@ fn impossible(report: &mut Report<'_>, error: LayoutError) {
         _ => return,
     };
     report.add(found);
+}
+
+pub(super) fn per_arch(context: &Context<'_>, report: &mut Report<'_>) {
+    let manifest = context.manifest();
+    for file in &context.document.files {
+        for item in &file.types {
+            let archs = item.head.availability.archs;
+            map(report, manifest, &item.is, archs, &item.head.place.key("is"));
+            if let Some(count) = &item.count {
+                map(report, manifest, count, archs, &item.head.place.key("count"));
+            }
+        }
+        for item in &file.constants {
+            map(
+                report,
+                manifest,
+                &item.value,
+                item.head.availability.archs,
+                &item.head.place.key("value"),
+            );
+        }
+    }
+    for item in structs(context.document) {
+        if let Some(size) = &item.size {
+            map(report, manifest, size, item.head.availability.archs, &item.head.place.key("size"));
+        }
+        for field in fields(&item.fields) {
+            if let Some(count) = &field.count {
+                map(
+                    report,
+                    manifest,
+                    count,
+                    field.head.availability.archs,
+                    &field.head.place.key("count"),
+                );
+            }
+        }
+        for member in item.snapshots.iter().flat_map(|snapshot| &snapshot.members) {
+            // A member may be missing on an architecture; that a field is not forgotten is seen by
+            // another rule.
+            superfluous(
+                report,
+                manifest,
+                &member.path,
+                item.head.availability.archs,
+                &member.place,
+            );
+        }
+    }
+}
+
+fn map<T>(
+    report: &mut Report<'_>,
+    manifest: &Manifest,
+    value: &PerArch<T>,
+    archs: ArchSet,
+    place: &Place,
+) {
+    superfluous(report, manifest, value, archs, place);
+    let missing: Vec<&str> = archs
+        .iter()
+        .filter(|arch| value.get(*arch).is_none())
+        .map(|arch| manifest.arch(arch).name.as_str())
+        .collect();
+    if !missing.is_empty() {
+        let fault = fault(place.clone(), format!("no value for {}", list(&missing)));
+        report.add(fault.help(
+            "give a value for each architecture on which the item exists, or \
+         narrow the item with `arch`",
+        ));
+    }
+}
+
+fn superfluous<T>(
+    report: &mut Report<'_>,
+    manifest: &Manifest,
+    value: &PerArch<T>,
+    archs: ArchSet,
+    place: &Place,
+) {
+    let PerArch::Each(values) = value else { return };
+    for arch in values.keys().filter(|arch| !archs.contains(**arch)) {
+        let name = &manifest.arch(*arch).name;
+        report.add(fault(
+            place.key(name).as_key(),
+            format!("a value for {name}, where the item does not exist"),
+        ));
+    }
 }

@@ -1,10 +1,8 @@
 //! Snapshots have a counter and members, and every versioned field is read by one. The newest
 //! release counts: snapshots are rendered for it.
 
-use super::Context;
-use super::places::{for_arch, name_at};
 use super::report::{Report, fault};
-use super::walk::{fields, structs};
+use super::{Context, fields, for_arch, name_at, structs};
 use crate::diagnostic::Diagnostic;
 use crate::document::{
     Access, ArchId, Availability, Field, FieldUse, PerArch, ReleaseRange, Shape, Snapshot,

@@ -3,7 +3,6 @@
 
 pub mod fuzz;
 pub mod mutants;
-mod step;
 mod steps;
 
 use std::collections::BTreeSet;
@@ -15,8 +14,7 @@ use std::time::{Duration, Instant};
 use crate::bench::usage;
 use crate::tools::find_program;
 
-pub use step::{Call, Step};
-pub use steps::all;
+pub use steps::{Call, Step, all};
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

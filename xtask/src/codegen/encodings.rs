@@ -3,8 +3,8 @@
 
 use super::context::{CodegenError, Context, hex};
 use super::docs::Docs;
+use super::items::bits;
 use super::types::integer;
-use super::words::bits;
 use crate::document::{Bits, Encoding, Primitive, Variant, VariantField, VariantKind};
 use crate::naming;
 use proc_macro2::{Ident, Literal, TokenStream};

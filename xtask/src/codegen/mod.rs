@@ -19,7 +19,6 @@ mod structs;
 mod tests;
 mod text;
 mod types;
-mod words;
 
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, File, Head, StructKind};
@@ -99,7 +98,7 @@ fn subject<'d>(context: &Context<'_, 'd>, file: &'d File) -> Result<Generated, C
         tokens.extend(items::constant(context, scope, item)?);
     }
     tokens.extend(file.enumerations.iter().map(|item| items::enumeration(context, item)));
-    tokens.extend(file.words.iter().map(|item| words::word(context, item)));
+    tokens.extend(file.words.iter().map(|item| items::word(context, item)));
     for item in &file.encodings {
         tokens.extend(encodings::encoding(context, item)?);
     }

@@ -1,9 +1,12 @@
-//! `cargo xtask facts`: adds measured facts to the description's folder.
+//! `cargo xtask facts`: adds measured facts to the folder of the description. Other commands
+//! measure headers with it too.
 
-use super::headers::{self, measure_all};
 use crate::document::Release;
+use crate::headers::compiler::TARGETS;
 use crate::headers::facts::Facts;
+use crate::headers::measure::{Measured, measure};
 use crate::headers::store;
+use crate::headers::tree::Tree;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -26,7 +29,7 @@ enum Command {
         #[arg(long, value_parser = super::parse_release)]
         release: Release,
         #[command(flatten)]
-        compilers: headers::Compilers,
+        compilers: Compilers,
     },
 }
 
@@ -35,13 +38,13 @@ enum Command {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let Command::Measure { headers, release, compilers } = &arguments.command;
     let facts = super::workspace_root().join(super::FACTS);
-    super::finish(measure(headers, *release, compilers, &facts))
+    super::finish(keep(headers, *release, compilers, &facts))
 }
 
-fn measure(
+fn keep(
     folder: &Path,
     release: Release,
-    compilers: &headers::Compilers,
+    compilers: &Compilers,
     kept: &Path,
 ) -> Result<bool, String> {
     let measured = measure_all(folder, compilers)?;
@@ -65,4 +68,50 @@ fn measure(
         if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") }
     );
     Ok(true)
+}
+
+/// How to measure headers.
+#[derive(Debug, clap::Args)]
+pub struct Compilers {
+    /// The C compiler that measures; without it, the first that is found for each architecture.
+    #[arg(long)]
+    cc: Option<String>,
+    /// Measure for this architecture only.
+    #[arg(long, value_parser = TARGETS.map(|target| target.arch))]
+    arch: Option<String>,
+}
+
+/// Measures headers for each architecture that is wanted and has a compiler; prints the compilers,
+/// and which are missing.
+pub(super) fn measure_all(
+    folder: &Path,
+    compilers: &Compilers,
+) -> Result<Vec<(&'static str, Measured)>, String> {
+    let tree = Tree::find(folder).map_err(|error| error.to_string())?;
+    println!("headers: {}", tree.root.display());
+    let Compilers { cc, arch } = compilers;
+    let mut all = Vec::new();
+    for target in
+        TARGETS.iter().filter(|target| arch.as_ref().is_none_or(|arch| arch == target.arch))
+    {
+        let compiler = match target.compiler(cc.as_deref()) {
+            Ok(compiler) => compiler,
+            Err(missing) if arch.is_none() => {
+                println!("{:8} skipped: {missing}", target.arch);
+                continue;
+            }
+            Err(missing) => return Err(missing.to_string()),
+        };
+        let measured = measure(&tree, target, &compiler).map_err(|error| error.to_string())?;
+        println!(
+            "{:8} `{compiler}` read {} headers ({} are not for guests): {} constants, {} structs",
+            target.arch,
+            measured.headers.len(),
+            measured.skipped.len(),
+            measured.constants.len(),
+            measured.structs.len()
+        );
+        all.push((target.arch, measured));
+    }
+    if all.is_empty() { Err("no architecture could be measured".to_owned()) } else { Ok(all) }
 }

@@ -13,7 +13,6 @@ pub mod fuzz;
 #[cfg(feature = "tools")]
 pub mod guest;
 #[cfg(feature = "tools")]
-pub mod headers;
 #[cfg(feature = "tools")]
 pub mod mutants;
 pub mod regen;

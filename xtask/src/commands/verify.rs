@@ -1,7 +1,7 @@
 //! `cargo xtask verify`.
 
 use super::FACTS;
-use super::headers::{self, measure_all};
+use super::facts::{self, measure_all};
 use crate::diagnostic::{self, Diagnostic};
 use crate::document::{Document, Release};
 use crate::headers::facts::{Facts, Table};
@@ -21,7 +21,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     headers: Option<PathBuf>,
     #[command(flatten)]
-    compilers: headers::Compilers,
+    compilers: facts::Compilers,
     /// Which release the headers are, where it cannot be told from them.
     #[arg(long, requires = "headers", value_parser = super::parse_release)]
     release: Option<Release>,

@@ -2,16 +2,11 @@
 //! program.
 
 mod draw;
-mod lines;
-mod locate;
-mod near;
 #[cfg(test)]
 mod tests;
 
-pub use draw::{render, render_first};
-pub use near::nearest;
-
 use crate::yaml::Place;
+pub use draw::{render, render_first};
 use std::ops::Range;
 
 /// One thing that is wrong.
@@ -71,4 +66,23 @@ impl Diagnostic {
         self.related.push((place, label.into()));
         self
     }
+}
+
+/// Names longer than this are not compared with others: the cost grows with the square of the
+/// length.
+const LONGEST: usize = 64;
+
+/// The known name that differs least from the given one, if any differs little; the first in the
+/// alphabet of several.
+#[must_use]
+pub fn nearest<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    if given.len() > LONGEST {
+        return None;
+    }
+    let limit = (given.chars().count() / 3).max(1);
+    let near = known.filter(|name| name.len() <= LONGEST);
+    let rated = near.map(|name| {
+        (strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()), name)
+    });
+    rated.filter(|(distance, _)| *distance <= limit).min().map(|(_, name)| name)
 }

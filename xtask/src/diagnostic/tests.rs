@@ -12,7 +12,7 @@ fn place(steps: &str) -> Place {
 
 /// The underlined text for a place.
 fn underlined(place: &Place) -> &'static str {
-    &TEXT[locate::Located::new(TEXT).find(place)]
+    &TEXT[draw::Located::new(TEXT).find(place)]
 }
 
 #[test]
@@ -83,4 +83,14 @@ fn a_line_of_a_megabyte_is_drawn_quickly_and_shortened() {
 fn a_file_that_is_not_there_still_has_its_message() {
     let text = render(&[Diagnostic::new(Place::root("gone"), "wrong")], &Sources::default(), false);
     assert_eq!(text, "error: wrong\n\n");
+}
+
+#[test]
+fn only_what_is_near_is_proposed() {
+    let names = || ["xen_pfn_t", "xen_ulong_t", "domid", "virq"].into_iter();
+    assert_eq!(nearest("xen_pfm_t", names()), Some("xen_pfn_t"));
+    assert_eq!(nearest("DOMDI", names()), Some("domid"));
+    assert_eq!(nearest("grant_ref_t", names()), None);
+    assert_eq!(nearest("", names()), None);
+    assert_eq!(nearest(&"x".repeat(1_000_000), names()), None);
 }

@@ -1,6 +1,6 @@
 //! Hypercalls: calling conventions and commands.
 
-use super::item::Head;
+use super::Head;
 use super::manifest::ArchId;
 use super::types::TypeRef;
 use crate::yaml::Place;

@@ -1,7 +1,7 @@
 //! Structs: memory that is shared, and arguments of hypercalls.
 
-use super::item::{Head, PerArch};
 use super::types::{Count, TypeRef};
+use super::{Head, PerArch};
 use crate::yaml::Place;
 
 /// Which section a struct comes from.

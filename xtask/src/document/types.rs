@@ -1,6 +1,6 @@
 //! Types, constants, enumerations, words and encodings.
 
-use super::item::{Head, PerArch};
+use super::{Head, PerArch};
 use crate::yaml::Place;
 use std::collections::BTreeMap;
 

@@ -1,11 +1,8 @@
 //! C's layout rules: every field at the next multiple of its alignment, every struct as aligned as
 //! its most aligned field.
 
-use super::epochs::Epochs;
 use super::{Basis, FieldLayout, Integer, Item, Layout, LayoutError, Problem, Symbols};
-use crate::document::{
-    ArchId, Availability, Count, Document, Field, PerArch, ReleaseId, Shape, Struct, TypeRef,
-};
+use crate::document::{ArchId, Count, Document, Field, PerArch, ReleaseId, Shape, Struct, TypeRef};
 use crate::yaml::Place;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -25,7 +22,6 @@ type Answer = Result<Rc<Layout>, LayoutError>;
 #[derive(Debug)]
 pub struct Layouts<'d> {
     symbols: Symbols<'d>,
-    epochs: Epochs<'d>,
     known: RefCell<HashMap<(&'d str, ReleaseId, ArchId), Answer>>,
 }
 
@@ -33,11 +29,7 @@ impl<'d> Layouts<'d> {
     /// The layouts of `document`.
     #[must_use]
     pub fn new(document: &'d Document) -> Self {
-        Self {
-            symbols: Symbols::new(document),
-            epochs: Epochs::new(document),
-            known: RefCell::default(),
-        }
+        Self { symbols: Symbols::new(document), known: RefCell::default() }
     }
 
     /// Returns what the names of the description stand for.
@@ -52,7 +44,6 @@ impl<'d> Layouts<'d> {
     /// If there is no such struct there, or it has no layout; the error says whose fault it is.
     /// Where nothing is, the error has the root of the manifest as its place.
     pub fn of(&self, name: &str, release: ReleaseId, arch: ArchId) -> Answer {
-        let release = self.epochs.first(name, release);
         if let Some(known) = self.known.borrow().get(&(name, release, arch)) {
             return known.clone();
         }
@@ -69,25 +60,6 @@ impl<'d> Layouts<'d> {
             }),
             Err(problem) => Err(LayoutError { place: Place::root("manifest"), problem }),
         }
-    }
-
-    /// The releases and architectures of `availability` of which each may have a layout that
-    /// differs from those of the others.
-    pub fn cells(
-        &self,
-        name: &str,
-        availability: Availability,
-    ) -> impl Iterator<Item = (ReleaseId, ArchId)> + use<'_, 'd> {
-        let since = availability.releases.since;
-        let firsts: Vec<bool> = (0..self.symbols.manifest().releases.len())
-            .map(|release| {
-                ReleaseId(release) == since
-                    || self.epochs.first(name, ReleaseId(release)) == ReleaseId(release)
-            })
-            .collect();
-        self.symbols
-            .cells(availability)
-            .filter(move |(release, _)| firsts.get(release.0).copied().unwrap_or(true))
     }
 
     fn of_struct(&self, struct_: &'d Struct, release: ReleaseId, arch: ArchId) -> Answer {
@@ -152,8 +124,7 @@ impl<'d> Walk<'_, 'd> {
     }
 
     fn key(&self, struct_: &'d Struct) -> (&'d str, ReleaseId, ArchId) {
-        let name = struct_.head.name.as_str();
-        (name, self.layouts.epochs.first(name, self.release), self.arch)
+        (struct_.head.name.as_str(), self.release, self.arch)
     }
 
     fn level(&self, struct_: &'d Struct) -> Level<'d> {

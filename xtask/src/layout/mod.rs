@@ -5,17 +5,12 @@
 //! Both also work on a description that has errors: they return a [`Problem`], and `check` reports
 //! it.
 
+mod answer;
 mod compute;
-mod epochs;
-mod fields;
-mod integer;
-mod problem;
 mod symbols;
 #[cfg(test)]
 mod tests;
 
+pub use answer::{FieldLayout, Integer, Layout, LayoutError, Problem};
 pub use compute::{Layouts, MAX_DEPTH};
-pub use fields::{FieldLayout, Layout};
-pub use integer::Integer;
-pub use problem::{LayoutError, Problem};
 pub use symbols::{Basis, Item, MAX_ALIASES, Meaning, Symbols};

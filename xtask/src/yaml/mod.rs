@@ -4,14 +4,12 @@
 //! anchors and tags (which the description refuses), tell `"4.10"` from `4.10`, and give the exact
 //! place of each node, so that every error can be drawn.
 
-mod place;
 mod read;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-pub use place::{Place, Side, Step};
 pub use read::read;
 pub use sources::{LoadError, ReadFault, SourceText, Sources, load};
-pub use tree::{Entry, Fault, MAX_DEPTH, Mapping, Node, Tree, Value};
+pub use tree::{Entry, Fault, MAX_DEPTH, Mapping, Node, Place, Side, Step, Tree, Value};

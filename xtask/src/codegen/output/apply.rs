@@ -4,9 +4,9 @@
 //! A run that is interrupted leaves some files new and some old, each of them whole; the next run
 //! compares again and does the rest. A step that fails has the steps before it undone.
 
-use super::error::OutputError;
-use super::plan::{Change, Plan, STAGED};
+use super::plan::{Change, OutputError, Plan, STAGED};
 use std::fs;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -133,5 +133,27 @@ impl Stage {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Keeps other runs from writing to a folder until it is dropped, or the process ends in whatever
+/// way.
+#[derive(Debug)]
+pub struct Lock {
+    _locked: Option<File>,
+}
+
+impl Lock {
+    /// Waits until no other run writes to `folder`, which need not exist: the nearest folder around
+    /// it that does is locked, and nothing is left behind. Where the system cannot lock a folder,
+    /// there is no lock.
+    #[must_use]
+    pub fn of(folder: &Path) -> Self {
+        let Ok(folder) = std::path::absolute(folder) else { return Self { _locked: None } };
+        let outside = folder.ancestors().skip(1);
+        let locked = outside
+            .filter_map(|folder| File::open(folder).ok())
+            .find(|file| file.metadata().is_ok_and(|data| data.is_dir()));
+        Self { _locked: locked.filter(|file| file.lock().is_ok()) }
     }
 }

@@ -4,15 +4,9 @@
 //! plan out, and [`diff`] shows it.
 
 mod apply;
-mod diff;
-mod error;
-mod lock;
 mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use apply::apply;
-pub use diff::diff;
-pub use error::OutputError;
-pub use lock::Lock;
-pub use plan::{Change, Generated, MARK, Plan};
+pub use apply::{Lock, apply};
+pub use plan::{Change, Generated, MARK, OutputError, Plan, diff};

@@ -1,9 +1,11 @@
-//! What has to change in the generated folder.
+//! Compares the generated files with the folder: what must change, as a plan and as a unified diff.
 
-use super::error::OutputError;
+use similar::{ChangeTag, TextDiff};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A file of the generated crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,3 +137,104 @@ fn read(folder: &Path) -> Result<BTreeMap<String, Found>, OutputError> {
     }
     Ok(found)
 }
+
+const RED: &str = "\x1b[31m";
+const GREEN: &str = "\x1b[32m";
+const CYAN: &str = "\x1b[36m";
+const BOLD: &str = "\x1b[1m";
+const RESET: &str = "\x1b[0m";
+
+/// How long a file may take; after that its diff is coarser, and still right.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the plan would change, with colours; who prints it takes them out where nobody sees them.
+#[must_use]
+pub fn diff(plan: &Plan) -> String {
+    plan.changes.iter().map(|change| file(plan, change)).collect()
+}
+
+fn file(plan: &Plan, change: &Change) -> String {
+    let path = plan.folder.join(&change.name).display().to_string();
+    let side =
+        |text: &Option<String>| if text.is_some() { path.clone() } else { "/dev/null".to_owned() };
+    let (old, new) = (change.old.as_deref().unwrap_or(""), change.new.as_deref().unwrap_or(""));
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "{BOLD}--- {}{RESET}\n{BOLD}+++ {}{RESET}",
+        side(&change.old),
+        side(&change.new)
+    );
+    let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(old, new);
+    for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
+        let _ = writeln!(out, "{CYAN}{}{RESET}", hunk.header());
+        for line in hunk.iter_changes() {
+            let (sign, colour) = match line.tag() {
+                ChangeTag::Delete => ("-", RED),
+                ChangeTag::Insert => ("+", GREEN),
+                ChangeTag::Equal => (" ", ""),
+            };
+            let reset = if colour.is_empty() { "" } else { RESET };
+            let _ = writeln!(out, "{colour}{sign}{}{reset}", line.value().trim_end_matches('\n'));
+        }
+    }
+    out
+}
+
+/// Why the generated folder could not be brought up to date.
+#[derive(Debug)]
+pub enum OutputError {
+    /// The system refused to do something with a path.
+    Io {
+        /// What was to be done, as in "cannot read".
+        what: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A handwritten file is in the way.
+    Foreign(PathBuf),
+    /// Something went wrong, and putting things back did so as well.
+    NotUndone {
+        /// What went wrong first.
+        first: Box<OutputError>,
+        /// What went wrong while the old files were put back.
+        then: Box<OutputError>,
+    },
+}
+
+impl OutputError {
+    pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::Io { what, path, error }
+    }
+}
+
+impl std::fmt::Display for OutputError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io { what, path, error } => {
+                write!(out, "cannot {what} `{}`: {error}", path.display())
+            }
+            Self::Foreign(path) => {
+                write!(
+                    out,
+                    "`{}` was not made by `cargo xtask regen`, and so is not overwritten: move it \
+                     away",
+                    path.display()
+                )
+            }
+            Self::NotUndone { first, then } => {
+                write!(
+                    out,
+                    "{first}; and then, while the old files were put back: {then}; run `cargo \
+                     xtask regen` once that is mended"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for OutputError {}

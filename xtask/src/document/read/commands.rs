@@ -1,8 +1,7 @@
 //! Hypercalls: conventions and commands.
 
-use super::context::Context;
+use super::context::{Context, Keys, listed};
 use super::head::{Outer, Rules, doc, finish_head, head, name, optional_text};
-use super::keys::{Keys, listed};
 use super::node::At;
 use crate::diagnostic::Diagnostic;
 use crate::document::{CallResult, CallShape, Command, CommandSet, Convention};

@@ -1,7 +1,6 @@
 //! What every item may say.
 
-use super::context::Context;
-use super::keys::Keys;
+use super::context::{Context, Keys};
 use super::node::At;
 use crate::diagnostic::Diagnostic;
 use crate::document::{ArchSet, Availability, Head, Manifest, ReleaseId, ReleaseRange};

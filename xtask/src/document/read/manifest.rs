@@ -1,7 +1,6 @@
 //! The manifest.
 
-use super::context::Errors;
-use super::keys::Keys;
+use super::context::{Errors, Keys};
 use super::node::At;
 use super::text::{clipped, suggest};
 use crate::diagnostic::Diagnostic;

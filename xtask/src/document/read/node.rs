@@ -1,11 +1,13 @@
 //! A node, the way to it, and what a scalar means.
 
-use super::context::Wrong;
 use super::text::{clipped, is_hidden, is_text, number, octal, suggest};
 use crate::diagnostic::Diagnostic;
 use crate::document::{Bits, Manifest, Radix, Release, ReleaseId};
 use crate::yaml::{Entry, Mapping, Node, Place, Value};
 use std::rc::Rc;
+
+/// Why a node could not be understood; boxed, since it is seldom made and often passed on.
+pub(super) type Wrong = Box<Diagnostic>;
 
 /// A way into a file; it becomes a [`Place`] only if it is needed.
 enum Trail<'t> {

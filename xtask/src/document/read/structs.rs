@@ -1,8 +1,7 @@
 //! Blocks and arguments.
 
-use super::context::Context;
+use super::context::{Context, Keys, listed};
 use super::head::{Outer, PLAIN, Rules, doc, finish_head, head, name};
-use super::keys::{Keys, listed};
 use super::node::At;
 use super::typerefs::{per_arch, pointed_type};
 use crate::diagnostic::Diagnostic;

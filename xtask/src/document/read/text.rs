@@ -1,4 +1,4 @@
-//! What a text is to a reader of YAML, and how texts are shown in messages.
+//! Reads texts and numbers, and shortens texts for messages.
 
 use crate::diagnostic::{Diagnostic, nearest};
 

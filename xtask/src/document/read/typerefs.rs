@@ -1,9 +1,7 @@
 //! Types, counts, and values that differ by architecture.
 
-use super::context::Context;
-use super::context::Wrong;
-use super::keys::Keys;
-use super::node::At;
+use super::context::{Context, Keys};
+use super::node::{At, Wrong};
 use super::text::{clipped, is_text, suggest};
 use crate::document::{ArchId, Count, PerArch, Primitive, TypeRef};
 use crate::yaml::Value;

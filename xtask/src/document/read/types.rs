@@ -1,8 +1,7 @@
 //! Types, constants, enumerations, words and encodings.
 
-use super::context::Context;
+use super::context::{Context, Keys, listed};
 use super::head::{Outer, PLAIN, Rules, doc, finish_head, head, name, optional_text};
-use super::keys::{Keys, listed};
 use super::node::At;
 use super::typerefs::{per_arch, pointed_type_per_arch};
 use crate::document::{

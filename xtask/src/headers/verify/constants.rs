@@ -174,7 +174,7 @@ fn one(
     for claim in claims {
         let Some(value) = claim.value(here) else { continue };
         claimed = true;
-        findings.tally.constants += 1;
+        findings.comparisons.constants += 1;
         match fact {
             Some(fact) if claim.holds(value, fact) => {}
             Some(fact) => findings.add(
@@ -199,7 +199,7 @@ fn one(
             let message = format!("the headers have `{name}` where the description has it not");
             findings.add(&here.blame(claim.head), message, known(facts, measured), here.cell);
         }
-        _ => findings.tally.absences += 1,
+        _ => findings.comparisons.absences += 1,
     }
 }
 
@@ -236,8 +236,8 @@ pub(super) fn compare_aliases(
             let size = here.names(&alias.head).then(|| alias_size(alias, layouts, here)).flatten();
             let name = &alias.head.name;
             match (size, fact) {
-                (Some(size), Some(fact)) if size == fact => findings.tally.sizes += 1,
-                (None, None) => findings.tally.absences += 1,
+                (Some(size), Some(fact)) if size == fact => findings.comparisons.sizes += 1,
+                (None, None) => findings.comparisons.absences += 1,
                 (Some(size), Some(fact)) => {
                     let message = format!("`{name}` is not {size} bytes long");
                     findings.add(

@@ -27,7 +27,7 @@ use std::fmt::Write as _;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// How many comparisons were made, by kind.
-    pub tally: Tally,
+    pub comparisons: Comparisons,
     /// What differs, in no particular order.
     pub mismatches: Vec<Mismatch>,
     /// Described items for which the headers have no name.
@@ -64,14 +64,14 @@ pub fn run(document: &Document, facts: &Facts) -> Report {
         types: document.files.iter().map(|file| file.types.len()).sum(),
         unmeasured: cells.unmeasured(),
         unchecked: [claims.unnamed, std::mem::take(&mut findings.unnamed)].concat(),
-        tally: findings.tally,
+        comparisons: findings.comparisons,
         mismatches: findings.finish(&facts.grid),
     }
 }
 
 /// How many comparisons were made, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Comparisons {
     /// Values of constants, described and measured.
     pub constants: u64,
     /// Sizes of structs.
@@ -85,7 +85,7 @@ pub struct Tally {
     pub absences: u64,
 }
 
-impl Tally {
+impl Comparisons {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -118,7 +118,7 @@ impl Mismatch {
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     /// How many comparisons were made.
-    pub(super) tally: Tally,
+    pub(super) comparisons: Comparisons,
     /// Described items for which the headers have no name.
     pub(super) unnamed: Vec<Place>,
     found: BTreeMap<(Place, String, String), Vec<Cell>>,
@@ -151,16 +151,16 @@ impl Findings {
 /// The closing lines: how much was compared, what was not, and how it ended.
 #[must_use]
 pub fn summary(report: &Report, cells: usize) -> String {
-    let tally = &report.tally;
+    let made = &report.comparisons;
     let mut text = format!(
         "{} comparisons over {cells} releases and architectures: {} constants, {} struct sizes, {} \
          members, {} named paddings, {} absences\n",
-        tally.total(),
-        tally.constants,
-        tally.sizes,
-        tally.members,
-        tally.padding,
-        tally.absences
+        made.total(),
+        made.constants,
+        made.sizes,
+        made.members,
+        made.padding,
+        made.absences
     );
     let _ = writeln!(
         text,

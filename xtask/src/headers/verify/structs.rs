@@ -120,13 +120,13 @@ impl<'a> Subject<'a> {
                 format!("the headers have `struct {}` where the description has it not", self.name);
             findings.add(&here.blame(&item.head), message, self.known(), here.cell);
         } else {
-            findings.tally.absences += 1;
+            findings.comparisons.absences += 1;
         }
     }
 
     fn layout(&self, views: &Views<'_>, here: Here, findings: &mut Findings) {
         for view in &views.0 {
-            findings.tally.sizes += 1;
+            findings.comparisons.sizes += 1;
             let place = view.item.head.place.as_key();
             let Some(fact) = self.size(here) else {
                 findings.add(
@@ -154,12 +154,12 @@ impl<'a> Subject<'a> {
             .paths
             .keys()
             .filter(|path| self.there(path, here).is_none() && views.member(path).is_none());
-        findings.tally.absences += neither.count() as u64;
+        findings.comparisons.absences += neither.count() as u64;
     }
 
     /// A member that the description has.
     fn member(&self, member: &Member, fact: Option<Extent>, here: Here, findings: &mut Findings) {
-        findings.tally.members += 1;
+        findings.comparisons.members += 1;
         let Member { path, extent, place, .. } = member;
         let name = self.name;
         let (message, label) = match fact {
@@ -190,11 +190,11 @@ impl<'a> Subject<'a> {
         findings: &mut Findings,
     ) {
         if views.imply(path, extent) {
-            findings.tally.members += 1;
+            findings.comparisons.members += 1;
             return;
         }
         if !self.paths.contains_key(path) && views.pad(path, extent) {
-            findings.tally.padding += 1;
+            findings.comparisons.padding += 1;
             return;
         }
         let message = format!(
@@ -210,7 +210,7 @@ impl<'a> Subject<'a> {
     fn stated(&self, item: &Struct, here: Here, findings: &mut Findings) {
         let stated = item.size.as_ref().and_then(|size| size.get(here.arch));
         let (Some(stated), Some(fact)) = (stated, self.size(here)) else { return };
-        findings.tally.sizes += 1;
+        findings.comparisons.sizes += 1;
         if *stated != fact {
             let message = format!("`struct {}` is not {stated} bytes long", self.name);
             findings.add(
