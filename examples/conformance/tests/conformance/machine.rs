@@ -13,26 +13,30 @@ use xen_sim::{DomainSpace, Guest, Hypervisor, InterruptFlag, VirtualCounter};
 
 const UPCALL_VECTOR: u8 = 0xf3;
 const OWN_VECTOR: u8 = 0xe3;
+/// The interrupt that signals events on Arm.
+const ARM_INTERRUPT: u8 = 31;
 
 /// A simulated domain, and the lines that its scenario tells.
 #[derive(Clone)]
 pub(crate) struct Simulated {
     guest: Guest,
+    is_arm: bool,
     world: &'static World,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Simulated {
-    pub(crate) fn new(guest: Guest, lines: Arc<Mutex<Vec<String>>>) -> Self {
+    pub(crate) fn new(guest: Guest, is_arm: bool, lines: Arc<Mutex<Vec<String>>>) -> Self {
         // A kernel's world is a static; a run in a test is as good as a kernel's life, and its
         // world as small as nothing.
         let world: &'static World = Box::leak(Box::new(World::new()));
-        guest.on_interrupt(UPCALL_VECTOR, move || world.upcall(guest.vcpu()));
+        let upcall = if is_arm { ARM_INTERRUPT } else { UPCALL_VECTOR };
+        guest.on_interrupt(upcall, move || world.upcall(guest.vcpu()));
         guest.on_interrupt(OWN_VECTOR, move || {
             world.own_upcall(guest.vcpu());
             guest.end_of_interrupt();
         });
-        Self { guest, world, lines }
+        Self { guest, is_arm, world, lines }
     }
 }
 
@@ -69,12 +73,12 @@ unsafe impl Machine for Simulated {
     }
 
     fn callback(&self) -> Option<CallbackVia> {
-        CallbackVia::vector(UPCALL_VECTOR).ok()
+        CallbackVia::vector(UPCALL_VECTOR).ok().filter(|_| !self.is_arm)
     }
 
     fn own_upcalls(&self) -> Option<u8> {
         self.guest.enable_local_apic(true);
-        Some(OWN_VECTOR)
+        (!self.is_arm).then_some(OWN_VECTOR)
     }
 
     fn own_upcalls_are_announced(&self) -> bool {
@@ -99,6 +103,9 @@ unsafe impl Machine for Simulated {
 
     fn start(&self, vcpu: VcpuId, main: fn(&Self)) -> Result<(), Errno> {
         let further = self.clone();
+        if self.is_arm {
+            return self.guest.start(vcpu, move |guest| main(&Self { guest, ..further }));
+        }
         self.guest.set_program(vcpu, move |guest| main(&Self { guest, ..further }));
         // The simulator runs the program, whatever the address; the rest must be a state in which a
         // vCPU can start.

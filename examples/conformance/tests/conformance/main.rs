@@ -1,5 +1,5 @@
-//! The simulator answers as real Xen did: every scenario tells on it, line for line, what was
-//! recorded.
+//! The simulator answers as real Xen did: under the profile of each platform that was recorded,
+//! every scenario prints the recorded transcript, line for line.
 
 mod machine;
 
@@ -9,79 +9,167 @@ use std::sync::{Arc, Mutex};
 
 use conformance::list::SCENARIOS;
 use machine::Simulated;
-use xen_sim::{DomainConfig, FaultRates, Machine, Profile};
+use xen_pac::release::Release;
+use xen_sim::{Arch, DomainConfig, FaultRates, Machine, Profile, Role};
 
-/// What a scenario tells on the simulator.
-fn tell(name: &'static str, seed: u64, rates: FaultRates) -> Vec<String> {
+/// A platform whose transcripts were recorded, and the simulator's profile of it.
+struct Platform {
+    /// The folder of its transcripts.
+    name: &'static str,
+    profile: Profile,
+}
+
+const fn platform(name: &'static str, profile: Profile) -> Platform {
+    Platform { name, profile }
+}
+
+const X86_DOM0: Platform = platform("x86_64-dom0-4.17", Profile::DOM0);
+const PLATFORMS: [Platform; 6] = [
+    X86_DOM0,
+    platform("x86_64-vmx-4.17", Profile::DOM0),
+    platform("x86_64-dom0-4.20", Profile { release: Release::new(4, 20), ..Profile::DOM0 }),
+    platform("x86_64-domu-4.17", Profile::DOMU),
+    platform("x86_64-domu-4.20", Profile { release: Release::new(4, 20), ..Profile::DOMU }),
+    platform("aarch64-dom0less-4.17", Profile::DOM0LESS),
+];
+
+/// Lines that the simulator cannot print, by the platform's and the scenario's name and the start
+/// of the line, and why. An entry that is not needed is an error.
+const LEFT_OUT: [(&str, &str, &str, &str); 5] = [
+    ("x86_64-vmx-4.17", "hvm-params", "X87_FIP_WIDTH read", "it depends on the processor"),
+    ("aarch64-dom0less-4.17", "arm-shared", "vCPU 1 has a block", "the page has the host's layout"),
+    ("aarch64-dom0less-4.17", "arm-hvm", "9 read", "the host's architecture names parameter 9"),
+    ("aarch64-dom0less-4.17", "arm-hvm", "VIRIDIAN read", "the same"),
+    ("aarch64-dom0less-4.17", "arm-limits", "pages: has", "a domain here has at most 1024 pages"),
+];
+
+/// Scenarios that the simulator cannot run, and why.
+const NOT_SIMULATED: [(&str, &str); 1] = [("arm-fifo", "the FIFO form of event channels")];
+
+/// Recordings in which one line is missing: the control domain's console dropped it.
+const LOST_LINES: [(&str, &str); 4] = [
+    ("x86_64-domu-4.20", "callbacks"),
+    ("x86_64-domu-4.20", "clock"),
+    ("x86_64-domu-4.20", "event-refusals"),
+    ("x86_64-domu-4.20", "upcall-edge"),
+];
+
+/// What a scenario prints on the simulator.
+fn printed(on: &Platform, name: &'static str, seed: u64, rates: FaultRates) -> Vec<String> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&lines);
-    let mut machine = Machine::new(Profile::DOM0, seed)
-        .expect("there is memory for a machine")
-        .fault_rates(rates);
-    let program = move |guest| conformance::run(name, &Simulated::new(guest, told));
-    machine.domain(DomainConfig::new().vcpus(2), program).expect("there is memory for a domain");
+    let mut machine =
+        Machine::new(on.profile, seed).expect("there is memory for a machine").fault_rates(rates);
+    let is_arm = on.profile.arch == Arch::Aarch64;
+    let program = move |guest| conformance::run(name, &Simulated::new(guest, is_arm, told));
+    let config =
+        if on.profile.role == Role::Guest { DomainConfig::domu() } else { DomainConfig::new() };
+    machine.domain(config.vcpus(2), program).expect("there is memory for a domain");
     let ended = machine.run();
-    let lines = lines.lock().expect("no line is being told any more").clone();
+    let mut lines = lines.lock().expect("no line is being told any more").clone();
     if let Err(failure) = ended {
-        panic!("{name}: {failure}; it had told:\n{}", lines.join("\n"));
+        lines.push(failure.to_string());
     }
     lines
 }
 
-/// What it told on real Xen.
-fn recorded(name: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("transcripts/x86_64-dom0-4.17")
-        .join(name)
-        .with_extension("txt");
-    let text =
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+/// What it printed on real Xen; `None` if it was not recorded there.
+fn recorded(on: &Platform, name: &str) -> Option<Vec<String>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts").join(on.name);
+    let text = fs::read_to_string(folder.join(name).with_extension("txt")).ok()?;
+    Some(text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect())
 }
 
-fn compare(name: &'static str, seed: u64, rates: FaultRates) -> Result<(), String> {
-    let (told, recorded) = (tell(name, seed, rates), recorded(name));
-    assert!(!recorded.is_empty(), "{name} has a transcript");
-    if told == recorded {
-        return Ok(());
+/// The lines of a transcript that the simulator can print.
+fn comparable(on: &Platform, name: &str, lines: Vec<String>) -> Vec<String> {
+    let is_left_out = |line: &String| {
+        let mut entries = LEFT_OUT.iter();
+        entries.any(|(at, of, start, _)| *at == on.name && *of == name && line.starts_with(start))
+    };
+    lines.into_iter().filter(|line| !is_left_out(line)).collect()
+}
+
+/// Whether the recorded lines are the printed ones without one of them.
+fn is_without_one(recorded: &[String], printed: &[String]) -> bool {
+    let same = recorded.iter().zip(printed).take_while(|(one, other)| one == other).count();
+    printed.len() == recorded.len() + 1 && printed[same + 1..] == recorded[same..]
+}
+
+fn compare(
+    on: &Platform,
+    name: &'static str,
+    seed: u64,
+    rates: FaultRates,
+) -> Result<usize, String> {
+    let Some(recorded) = recorded(on, name) else { return Ok(0) };
+    if NOT_SIMULATED.iter().any(|(scenario, _)| *scenario == name) {
+        return Ok(0);
     }
-    let length = told.len().max(recorded.len());
+    let recorded = comparable(on, name, recorded);
+    let printed = comparable(on, name, printed(on, name, seed, rates));
+    assert!(!recorded.is_empty(), "{name} has a transcript");
+    let is_as_recorded = if LOST_LINES.contains(&(on.name, name)) {
+        is_without_one(&recorded, &printed)
+    } else {
+        printed == recorded
+    };
+    if is_as_recorded {
+        return Ok(1);
+    }
+    let length = printed.len().max(recorded.len());
     let line = |lines: &[String], at: usize| {
         lines.get(at).cloned().unwrap_or_else(|| "(nothing)".to_owned())
     };
-    let differences = (0..length).filter(|at| line(&told, *at) != line(&recorded, *at));
-    let shown: Vec<_> =
-        differences.map(|at| format!("- {}\n+ {}", line(&recorded, at), line(&told, at))).collect();
-    Err(format!("{name}, seed {seed}:\n{}", shown.join("\n")))
+    let differences = (0..length).filter(|at| line(&printed, *at) != line(&recorded, *at));
+    let shown: Vec<_> = differences
+        .map(|at| format!("- {}\n+ {}", line(&recorded, at), line(&printed, at)))
+        .collect();
+    Err(format!("{}: {name}, seed {seed}:\n{}", on.name, shown.join("\n")))
 }
 
 #[test]
-fn every_scenario_tells_what_real_xen_told() {
-    let differences: Vec<_> = SCENARIOS
-        .iter()
-        .filter(|scenario| scenario.runs_on(false))
-        .filter_map(|scenario| compare(scenario.name, 1, FaultRates::new()).err())
-        .collect();
-    assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+fn every_scenario_prints_what_was_recorded_on_real_xen() {
+    for (on, expected) in PLATFORMS.iter().zip([21, 21, 21, 21, 21, 19]) {
+        let results = SCENARIOS.iter().map(|of| compare(on, of.name, 1, FaultRates::new()));
+        let (compared, differences): (Vec<_>, Vec<_>) = results.partition(Result::is_ok);
+        let differences: Vec<_> = differences.into_iter().filter_map(Result::err).collect();
+        assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+        let count: usize = compared.into_iter().filter_map(Result::ok).sum();
+        assert_eq!(count, expected, "scenarios of {}", on.name);
+    }
 }
 
 /// What vCPUs do meanwhile, and when they are preempted, is no part of a transcript.
 #[test]
 fn no_seed_makes_a_difference() {
     let often = FaultRates { preempt_accesses: 4, clock_updates: 3, ..FaultRates::new() };
-    for scenario in SCENARIOS.iter().filter(|scenario| scenario.runs_on(false)) {
-        for seed in 2..10 {
-            if let Err(difference) = compare(scenario.name, seed, often) {
-                panic!("{difference}");
+    for on in &PLATFORMS {
+        let seeds = if on.name == X86_DOM0.name { 2..10 } else { 2..4 };
+        for scenario in SCENARIOS {
+            for seed in seeds.clone() {
+                if let Err(difference) = compare(on, scenario.name, seed, often) {
+                    panic!("{difference}");
+                }
             }
         }
     }
 }
 
 #[test]
-fn the_comparison_notices_a_difference() {
-    let difference = compare("version", 1, FaultRates::new());
-    assert_eq!(difference, Ok(()));
-    let told = tell("version", 1, FaultRates::new());
-    assert_ne!(told, recorded("console"));
+fn every_exception_is_needed_and_the_comparison_notices_a_difference() {
+    assert_eq!(compare(&X86_DOM0, "version", 1, FaultRates::new()), Ok(1));
+    let version = printed(&X86_DOM0, "version", 1, FaultRates::new());
+    assert_ne!(Some(version), recorded(&X86_DOM0, "console"));
+    let platform = |name: &str| PLATFORMS.iter().find(|on| on.name == name).expect("a platform");
+    for (name, scenario, start, _) in LEFT_OUT {
+        let of = |lines: Vec<String>| lines.into_iter().find(|line| line.starts_with(start));
+        let on = platform(name);
+        let there = recorded(on, scenario).and_then(of);
+        assert_ne!(of(printed(on, scenario, 1, FaultRates::new())), there, "{name} {scenario}");
+    }
+    for (name, scenario) in LOST_LINES {
+        let on = platform(name);
+        let there = recorded(on, scenario);
+        assert_ne!(Some(printed(on, scenario, 1, FaultRates::new())), there, "{name} {scenario}");
+    }
 }

@@ -42,7 +42,8 @@ impl DomainConfig {
         Self { pages: 512, role: Some(Role::Control), daemon: true, ..Self::new() }
     }
 
-    /// A guest that has xenstore and a console, which domain 0 serves.
+    /// A guest that has xenstore and a console, which domain 0 serves. Without a domain 0 its rings
+    /// have a peer that never answers.
     #[must_use]
     pub const fn domu() -> Self {
         Self { role: Some(Role::Guest), served: true, ..Self::new() }

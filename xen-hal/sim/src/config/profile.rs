@@ -31,8 +31,11 @@ pub enum Role {
 ///
 /// | constant | answers |
 /// |---|---|
-/// | [`DOM0`](Self::DOM0) | as recorded in the repository's transcripts `x86_64-dom0-4.17` |
-/// | [`DOMU`](Self::DOMU), [`DOM0LESS`](Self::DOM0LESS) | as read in Xen's sources |
+/// | [`DOM0`](Self::DOM0) | as in the repository's transcripts `x86_64-dom0-4.17` |
+/// | [`DOMU`](Self::DOMU) | as in `x86_64-domu-4.17` |
+/// | both with release 4.20 | as in `x86_64-dom0-4.20` and `x86_64-domu-4.20` |
+/// | [`DOM0LESS`](Self::DOM0LESS) | as in `aarch64-dom0less-4.17`, but for the FIFO form |
+/// | other releases and roles | as read from Xen's sources |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Profile {
     /// The architecture.
@@ -103,6 +106,12 @@ impl Profile {
         // one to one.
         if self.since(4, 13) {
             features.push(Feature::NOT_DIRECT_MAPPED);
+        }
+        if self.since(4, 18) {
+            features.extend([Feature::RUNSTATE_PHYS_AREA, Feature::VCPU_TIME_PHYS_AREA]);
+        }
+        if self.since(4, 19) && !self.is_arm() {
+            features.push(Feature::DM_MSIX_ALL_WRITES);
         }
         features.iter().fold(0, |word, feature| word | 1 << feature.0)
     }

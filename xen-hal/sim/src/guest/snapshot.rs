@@ -155,7 +155,7 @@ fn vcpus(state: &State, index: usize, domain: &Domain, add: &mut impl FnMut(Stri
         let _ = write!(
             line,
             ", singleshot {:?}, period {:?}, areas {:?} {:?}",
-            vcpu.singleshot, vcpu.period, vcpu.runstate_area, vcpu.time_area
+            vcpu.singleshot, vcpu.period, vcpu.runstate_areas, vcpu.time_areas
         );
         add(line);
     }

@@ -35,7 +35,7 @@ pub(crate) use ports::{Binding, Ports};
 pub(crate) use random::Random;
 pub(crate) use toolstack::Served;
 pub(crate) use upcall::Interrupt;
-pub(crate) use vcpu::{Area, Program, Run, RunTimes, Vcpu};
+pub(crate) use vcpu::{Area, Areas, Program, Run, RunTimes, Vcpu};
 
 /// When the first domain starts, in nanoseconds since Xen started.
 pub(crate) const BEGINNING: u64 = NANOS_PER_SECOND;

@@ -6,7 +6,7 @@ use xen_pac::hvm::HvmParam;
 use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
-use super::{Area, Domain, Entry, Grants, NANOS_PER_SECOND, Run, State, Vcpu, VcpuKey};
+use super::{Areas, Domain, Entry, Grants, NANOS_PER_SECOND, Run, State, Vcpu, VcpuKey};
 use crate::config::FailureKind;
 
 /// The uptime of the host on which a domain is restored, in seconds, is at most this.
@@ -189,17 +189,13 @@ impl State {
         of.grants = Grants::new(first, of.grants.max_maps);
         for (number, vcpu) in of.vcpus.iter_mut().enumerate() {
             let registered = vcpu.info.filter(|_| vcpu.info_registered).map(|(frame, _)| frame);
-            for frame in [
-                registered,
-                vcpu.runstate_area.and_then(Area::frame),
-                vcpu.time_area.and_then(Area::frame),
-            ] {
+            for frame in [registered, vcpu.runstate_areas.frame(), vcpu.time_areas.frame()] {
                 state.frames.replace(frame, None);
             }
             vcpu.info = state.profile.block_in_shared_page(number).map(|block| (of.shared, block));
             vcpu.info_registered = false;
             vcpu.own_vector = None;
-            (vcpu.runstate_area, vcpu.time_area) = (None, None);
+            (vcpu.runstate_areas, vcpu.time_areas) = (Areas::default(), Areas::default());
             (vcpu.singleshot, vcpu.period) = (None, None);
             (vcpu.times.since, vcpu.times.spent) = (state.now, [0; 4]);
         }

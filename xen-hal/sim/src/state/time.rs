@@ -137,8 +137,8 @@ impl State {
             info.time().publish_snapshot(&snapshot);
         }
         // An area need not be aligned. No vCPU runs meanwhile that could see it half written.
-        if let Some(address) = self.area::<shared_info::VcpuTimeInfo>(key, self.vcpu(key).time_area)
-        {
+        let current = self.vcpu(key).time_areas.current();
+        if let Some(address) = self.area::<shared_info::VcpuTimeInfo>(key, current) {
             let before: shared_info::VcpuTimeInfo = raw_memory::read_value(address);
             let VcpuTimeInfoSnapshot {
                 tsc_timestamp,
@@ -195,7 +195,7 @@ impl State {
         }
         (times.state, times.since) = (state, now);
         let times = times.clone();
-        self.write_runstate(key, &times);
+        self.write_runstate(key, self.vcpu(key).runstate_areas.current(), &times);
     }
 
     /// A vCPU's run times, up to now.
@@ -207,12 +207,10 @@ impl State {
         times
     }
 
-    /// Writes a vCPU's run times into the area that it registered. No vCPU runs meanwhile, so none
+    /// Writes a vCPU's run times into an area that it registered. No vCPU runs meanwhile, so none
     /// would see the mark of an update.
-    pub(crate) fn write_runstate(&self, key: VcpuKey, times: &RunTimes) {
-        if let Some(address) =
-            self.area::<vcpu::VcpuRunstateInfo>(key, self.vcpu(key).runstate_area)
-        {
+    pub(crate) fn write_runstate(&self, key: VcpuKey, area: Option<Area>, times: &RunTimes) {
+        if let Some(address) = self.area::<vcpu::VcpuRunstateInfo>(key, area) {
             raw_memory::write_value(address, self.runstate_info(key, times));
         }
     }

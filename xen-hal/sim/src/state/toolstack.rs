@@ -14,6 +14,8 @@ use crate::memory::as_bytes;
 
 /// The domain that serves others.
 const DOM0: Domid = Domid(0);
+/// Its first port, if the machine has no domain 0: as recorded under Linux.
+const FAR_PORT: u32 = 16;
 
 /// A ring that domain 0 serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +62,8 @@ impl State {
                 .serve_ring(domain, frame, parts)
                 .map_err(|errno| io::Error::other(errno.to_string()))
         };
-        let console = ring(self, frames[0], CONSOLE)?;
         let store = ring(self, frames[1], STORE)?;
+        let console = ring(self, frames[0], CONSOLE)?;
         self.domains[domain].served = Some(Served { console, store });
         Ok(())
     }
@@ -72,8 +74,15 @@ impl State {
         frame: usize,
         (pfn, evtchn, reference): (HvmParam, HvmParam, GrantReservedRef),
     ) -> Result<ServedRing, Errno> {
+        let is_served = self.domains.iter().any(|other| other.id == DOM0);
         let of = &mut self.domains[domain];
-        let port = of.ports.bind(Binding::Unbound { remote: DOM0 }, 0)?;
+        let port = of.ports.allocate()?;
+        let binding = if is_served {
+            Binding::Unbound { remote: DOM0 }
+        } else {
+            Binding::Interdomain { remote: DOM0, port: FAR_PORT - 1 + port }
+        };
+        of.ports.bind(binding, 0)?;
         of.parameters[pfn.0 as usize] = frame as u64;
         of.parameters[evtchn.0 as usize] = port.into();
         let mut entry = raw::GrantEntryV1::ZEROED;

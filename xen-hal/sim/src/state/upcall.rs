@@ -44,8 +44,8 @@ impl State {
     }
 
     /// The interrupt that is asserted on a vCPU of the domain as long as it has an upcall pending.
-    fn vector_of_domain(&self, key: VcpuKey) -> Option<u8> {
-        if self.profile.is_arm() { Some(ARM_INTERRUPT) } else { self.domain(key).upcall_vector }
+    fn level_of_domain(&self, key: VcpuKey) -> Option<u8> {
+        self.domain(key).upcall_vector.filter(|_| !self.profile.is_arm())
     }
 
     /// Raises an event at a port (`evtchn_2l_set_pending`).
@@ -103,9 +103,17 @@ impl State {
 
     /// Asserts the interrupt that signals events to a vCPU (`hvm_assert_evtchn_irq`). Its own
     /// vector comes once for each upcall that becomes pending, and waits while the local APIC is
-    /// off.
+    /// off. Arm's interrupt is an edge, too, and is lost on a vCPU that is down
+    /// (`vgic_inject_irq`).
     pub(crate) fn assert_interrupt(&mut self, key: VcpuKey) {
-        let has_level = self.vector_of_domain(key).is_some();
+        if self.profile.is_arm() {
+            if self.vcpu(key).is_up() {
+                self.vcpu_mut(key).apic.requested = true;
+                self.wake(key);
+            }
+            return;
+        }
+        let has_level = self.level_of_domain(key).is_some();
         let vcpu = self.vcpu_mut(key);
         if vcpu.own_vector.is_some() {
             vcpu.apic.requested = true;
@@ -118,7 +126,11 @@ impl State {
     /// The interrupt that a vCPU takes next if its flag is set. The domain's vector comes first,
     /// even if the vCPU has its own.
     fn due(&self, key: VcpuKey) -> Option<Due> {
-        let (vcpu, level) = (self.vcpu(key), self.vector_of_domain(key));
+        let (vcpu, level) = (self.vcpu(key), self.level_of_domain(key));
+        if self.profile.is_arm() {
+            let asserted = vcpu.apic.requested;
+            return asserted.then_some(Due { vector: ARM_INTERRUPT, own: false });
+        }
         if let Some(vector) = level.filter(|_| self.upcall_is_pending(key)) {
             return Some(Due { vector, own: false });
         }
@@ -128,9 +140,11 @@ impl State {
         own.map(|vector| Due { vector, own: true })
     }
 
-    /// Whether an interrupt can be delivered (`local_events_need_delivery`).
+    /// Whether an interrupt can be delivered (`local_events_need_delivery`). On Arm, the mark of an
+    /// upcall whose interrupt was taken or lost counts as one.
     pub(crate) fn can_deliver(&self, key: VcpuKey, interrupts: bool) -> bool {
-        interrupts && self.due(key).is_some()
+        let marked = || self.profile.is_arm() && self.upcall_is_pending(key);
+        interrupts && (self.due(key).is_some() || marked())
     }
 
     /// Takes the next interrupt of a vCPU, if its flag is set or it is an NMI.
@@ -153,6 +167,8 @@ impl State {
         if due.own {
             let apic = &mut self.vcpu_mut(key).apic;
             (apic.requested, apic.in_service) = (false, true);
+        } else if self.profile.is_arm() {
+            self.vcpu_mut(key).apic.requested = false;
         }
         Some(Interrupt { handler, is_nmi: false })
     }

@@ -51,8 +51,8 @@ pub(crate) struct Vcpu {
     pub(crate) period: Option<u64>,
     pub(crate) last_tick: u64,
     pub(crate) times: RunTimes,
-    pub(crate) runstate_area: Option<Area>,
-    pub(crate) time_area: Option<Area>,
+    pub(crate) runstate_areas: Areas,
+    pub(crate) time_areas: Areas,
     /// What its counter shows beyond the machine's ticks.
     pub(crate) counter_base: u64,
     /// When Xen last wrote its time block.
@@ -70,6 +70,34 @@ impl Area {
     /// The frame that Xen holds while the area is registered.
     pub(crate) fn frame(self) -> Option<MachineFrame> {
         if let Self::Physical(frame, _) = self { Some(frame) } else { None }
+    }
+}
+
+/// The areas of one kind that a vCPU registered, by each sort of address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Areas {
+    pub(crate) by_virtual: Option<Area>,
+    pub(crate) by_physical: Option<Area>,
+}
+
+impl Areas {
+    /// The one that Xen keeps up to date.
+    pub(crate) fn current(self) -> Option<Area> {
+        self.by_physical.or(self.by_virtual)
+    }
+
+    /// The frame that Xen holds while the areas are registered.
+    pub(crate) fn frame(self) -> Option<MachineFrame> {
+        self.by_physical.and_then(Area::frame)
+    }
+
+    /// These areas with another one, by a physical or a virtual address.
+    pub(crate) fn with(self, area: Option<Area>, is_physical: bool) -> Self {
+        if is_physical {
+            Self { by_physical: area, ..self }
+        } else {
+            Self { by_virtual: area, ..self }
+        }
     }
 }
 
@@ -109,8 +137,8 @@ impl Vcpu {
             period: None,
             last_tick: 0,
             times: RunTimes { state: Runstate::OFFLINE, since: now, spent: [0; 4] },
-            runstate_area: None,
-            time_area: None,
+            runstate_areas: Areas::default(),
+            time_areas: Areas::default(),
             counter_base: 0,
             time_written: None,
         }

@@ -185,9 +185,22 @@ fn try_unmap(call: &mut Call<'_>, asked: &GnttabUnmapGrantRef) -> Result<(), Gra
         return Ok(());
     }
     // The frame is compared, not the handle under which it was mapped.
-    let there = call.domain().physmap.get(Frame::containing(asked.host_addr).0);
-    if !matches!(there, Entry::Grant { frame, .. } if frame == map.frame) {
+    let gfn = Frame::containing(asked.host_addr).0;
+    let (there, arm) = (call.domain().physmap.get(gfn), call.state.profile.is_arm());
+    let fits = match there {
+        Entry::Grant { frame, .. } => frame == map.frame,
+        // Arm unmaps what is there, if it is the page that was granted (`p2m_remove_mapping`).
+        Entry::Ram(frame) | Entry::Xen(frame) => arm && frame == map.frame,
+        Entry::Empty | Entry::Hole => arm && call.domain().physmap.frame(gfn).is_some(),
+    };
+    if !fits {
         return Err(GrantStatus::GENERAL_ERROR);
+    }
+    if let (Entry::Ram(_) | Entry::Xen(_), Some(at)) = (there, call.domain().physmap.frame(gfn)) {
+        let state = &mut *call.state;
+        let physmap = &mut state.domains[call.me.domain].physmap;
+        let unmapped = physmap.put(at, Entry::Empty, &state.memory);
+        unmapped.map_err(|_| GrantStatus::GENERAL_ERROR)?;
     }
     let handle = asked.handle as usize;
     call.domain_mut().grants.maps[handle] = Some(Map { address: asked.host_addr, ..map });

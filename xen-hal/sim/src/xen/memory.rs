@@ -82,10 +82,10 @@ fn about(call: &mut Call<'_>, at: usize, what: impl FnOnce(&Call<'_>, usize) -> 
 
 fn maximum(call: &Call<'_>, target: usize) -> usize {
     let domain = &call.state.domains[target];
-    if domain.role == Role::Control {
-        call.state.frames.count()
-    } else {
-        domain.initial_pages + SLACK
+    match domain.role {
+        Role::Control => call.state.frames.count(),
+        Role::Guest => domain.initial_pages + SLACK,
+        Role::Dom0less => domain.initial_pages,
     }
 }
 
@@ -271,6 +271,7 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
             Entry::Grant { frame, .. } if call.state.frames.belongs_to(frame, target) => {
                 return Err(Errno::EXDEV);
             }
+            _ if call.state.profile.since(4, 19) => return Err(Errno::EACCES),
             _ => return Err(Errno::EINVAL),
         },
         _ if arm => return Err(Errno::ENOSYS),

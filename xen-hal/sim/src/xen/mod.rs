@@ -99,6 +99,9 @@ const TOOLSTACK_ARGUMENT: usize = 128;
 /// Calls of the toolstack, of which no domain here knows the interface's version.
 fn toolstack(call: &Call<'_>, at: usize) -> Answer {
     call.reach(at, TOOLSTACK_ARGUMENT, false)?;
+    if !raw_memory::is_writable::<[u64; TOOLSTACK_ARGUMENT / 8]>(at) {
+        return Err(Errno::EFAULT);
+    }
     Err(Errno::EACCES)
 }
 
@@ -106,6 +109,9 @@ fn toolstack(call: &Call<'_>, at: usize) -> Answer {
 fn multicall(call: &mut Call<'_>, at: usize, count: usize) -> Answer {
     for index in 0..count as u32 as usize {
         let entry = at.wrapping_add(index * size_of::<MulticallEntry>());
+        if !raw_memory::is_writable::<MulticallEntry>(entry) {
+            return Err(Errno::EFAULT);
+        }
         call.update(entry, |call, entry: &mut MulticallEntry| {
             let number = entry.op as u32;
             let [a, b, c, d, e, ..] = entry.args.map(|argument| argument as usize);

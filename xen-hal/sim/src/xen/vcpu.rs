@@ -73,23 +73,23 @@ pub(super) fn vcpu_op(call: &mut Call<'_>, op: usize, vcpu: usize, at: usize) ->
                 asked.addr.v().as_ptr().addr(),
                 size_of::<raw::VcpuRunstateInfo>(),
             )?;
-            register_runstate(call, key, area)
+            register_runstate(call, key, area, false)
         }
         command::RegisterVcpuTimeMemoryArea::NUMBER => {
             let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
             let area =
                 virtual_area(call, asked.addr.v().as_ptr().addr(), size_of::<VcpuTimeInfo>())?;
-            register_time(call, key, area)
+            register_time(call, key, area, false)
         }
         command::RegisterRunstatePhysArea::NUMBER if call.state.profile.since(4, 18) => {
             let asked: VcpuRegisterRunstateMemoryArea = call.read(at)?;
             let area = physical(call, asked.addr.p(), size_of::<raw::VcpuRunstateInfo>())?;
-            register_runstate(call, key, area)
+            register_runstate(call, key, area, true)
         }
         command::RegisterVcpuTimePhysArea::NUMBER if call.state.profile.since(4, 18) => {
             let asked: VcpuRegisterTimeMemoryArea = call.read(at)?;
             let area = physical(call, asked.addr.p(), size_of::<VcpuTimeInfo>())?;
-            register_time(call, key, area)
+            register_time(call, key, area, true)
         }
         command::SendNmi::NUMBER if at == 0 => {
             call.state.vcpu_mut(key).nmi = true;
@@ -294,19 +294,33 @@ fn virtual_area(call: &Call<'_>, address: usize, size: usize) -> Result<Option<A
     Ok(is_memory.then_some(Area::Virtual(address)))
 }
 
-fn register_runstate(call: &mut Call<'_>, key: VcpuKey, area: Option<Area>) -> Answer {
-    let before = core::mem::replace(&mut call.state.vcpu_mut(key).runstate_area, area);
-    call.state.frames.replace(before.and_then(Area::frame), area.and_then(Area::frame));
+fn register_runstate(
+    call: &mut Call<'_>,
+    key: VcpuKey,
+    area: Option<Area>,
+    is_physical: bool,
+) -> Answer {
+    let before = call.state.vcpu(key).runstate_areas;
+    let now = before.with(area, is_physical);
+    call.state.vcpu_mut(key).runstate_areas = now;
+    call.state.frames.replace(before.frame(), now.frame());
     // Only for another vCPU does Xen count the time up to now.
     let times =
         if key == call.me { call.state.vcpu(key).times.clone() } else { call.state.run_times(key) };
-    call.state.write_runstate(key, &times);
+    call.state.write_runstate(key, area, &times);
     Ok(0)
 }
 
-fn register_time(call: &mut Call<'_>, key: VcpuKey, area: Option<Area>) -> Answer {
-    let before = core::mem::replace(&mut call.state.vcpu_mut(key).time_area, area);
-    call.state.frames.replace(before.and_then(Area::frame), area.and_then(Area::frame));
+fn register_time(
+    call: &mut Call<'_>,
+    key: VcpuKey,
+    area: Option<Area>,
+    is_physical: bool,
+) -> Answer {
+    let before = call.state.vcpu(key).time_areas;
+    let now = before.with(area, is_physical);
+    call.state.vcpu_mut(key).time_areas = now;
+    call.state.frames.replace(before.frame(), now.frame());
     call.state.write_time(key);
     Ok(0)
 }

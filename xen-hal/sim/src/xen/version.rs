@@ -14,33 +14,40 @@ use super::{Answer, Call};
 use crate::config::Role;
 use crate::memory;
 
-/// The point release on which the transcripts were recorded.
+/// The point releases on which the transcripts were recorded: of 4.17 and of 4.20.
 const EXTRAVERSION: &str = ".7";
+const EXTRAVERSION_4_20: &str = ".5-pre";
 const COMPILER: &str = "xen-sim";
 const COMMAND_LINE: &str = "dom0=pvh";
 /// What an unprivileged guest reads in place of what it may not know.
 const DENIED: &str = "<denied>";
 const BUILD_ID: [u8; 20] = *b"the xen-sim build id";
-/// Where Xen's own addresses begin on x86_64.
+/// Where Xen's own addresses begin on x86_64, of which guests are told before 4.18, and on Arm.
 const VIRTUAL_START: u64 = 0xffff_8000_0000_0000;
+const ARM_VIRTUAL_START: u64 = 0x20_0000;
 
 pub(super) fn xen_version(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     let profile = call.state.profile;
     let role = call.domain().role;
+    let extraversion = if profile.since(4, 20) { EXTRAVERSION_4_20 } else { EXTRAVERSION };
     // Up to 4.6 every guest could read everything.
     let denied = role != Role::Control && profile.since(4, 7);
     match op as u32 {
         command::Version::NUMBER => {
             Ok(usize::from(profile.release.major()) << 16 | usize::from(profile.release.minor()))
         }
-        command::Extraversion::NUMBER => answer::<XenExtraversion>(call, at, text(EXTRAVERSION)),
+        command::Extraversion::NUMBER => answer::<XenExtraversion>(call, at, text(extraversion)),
         command::CompileInfo::NUMBER => answer(call, at, compile_info()),
         command::Capabilities::NUMBER => {
             answer::<XenCapabilitiesInfo>(call, at, text(profile.capabilities()))
         }
         command::Changeset::NUMBER => answer::<XenChangesetInfo>(call, at, text("")),
         command::PlatformParameters::NUMBER => {
-            let virt_start = if profile.is_arm() { 0 } else { VIRTUAL_START };
+            let virt_start = match profile.is_arm() {
+                true => ARM_VIRTUAL_START,
+                false if profile.since(4, 18) => 0,
+                false => VIRTUAL_START,
+            };
             answer(call, at, XenPlatformParameters { virt_start })
         }
         command::GetFeatures::NUMBER => call.update(at, |_, asked: &mut XenFeatureInfo| {
@@ -59,7 +66,7 @@ pub(super) fn xen_version(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
         command::BuildId::NUMBER if !profile.since(4, 7) => Err(Errno::ENOSYS),
         command::BuildId::NUMBER if denied => Err(Errno::EPERM),
         command::BuildId::NUMBER => build_id(call, at),
-        command::Extraversion2::NUMBER if profile.since(4, 20) => long(call, at, EXTRAVERSION),
+        command::Extraversion2::NUMBER if profile.since(4, 20) => long(call, at, extraversion),
         command::Capabilities2::NUMBER if profile.since(4, 20) => {
             long(call, at, profile.capabilities())
         }
@@ -91,11 +98,11 @@ fn compile_info() -> XenCompileInfo {
     info
 }
 
-/// The control domain's handle is zero. Others have one made of their number.
+/// The handle is zero if no toolstack made the domain. Others have one made of their number.
 fn handle(call: &Call<'_>) -> XenDomainHandle {
     let mut handle = XenDomainHandle::ZEROED;
     let number = call.domain().id.0;
-    if call.domain().role == Role::Control {
+    if call.domain().role != Role::Guest {
         return handle;
     }
     handle[..2].copy_from_slice(&number.to_be_bytes());

@@ -60,7 +60,8 @@ fn arguments_that_are_nowhere_and_commands_that_are_not() {
 
 #[test]
 fn commands_that_count_give_no_error() {
-    on(PROFILES, DomainConfig::new(), |_, t| {
+    on(PROFILES, DomainConfig::new(), |profile, t| {
+        let is_full = profile.role == Role::Dom0less;
         let frame = t.frame(60);
         for command in [INCREASE, DECREASE, POPULATE] {
             rows! { t;
@@ -73,7 +74,7 @@ fn commands_that_count_give_no_error() {
             t.is(
                 "a list that is nowhere, which an increase does not read",
                 t.raw(HypercallNr::MEMORY_OP, [command, address(&mut asked), 0]),
-                if command == INCREASE { Ok(1) } else { OK },
+                if command == INCREASE && !is_full { Ok(1) } else { OK },
             );
             let mut asked = XenMemoryReservation::new(Handle::NULL, u64::MAX, 0, 0, Domid::SELF);
             t.is(
@@ -83,7 +84,7 @@ fn commands_that_count_give_no_error() {
             );
         }
         rows! { t;
-            "nothing else was done", pages(t) => 65;
+            "nothing else was done", pages(t) => if is_full { 64 } else { 65 };
             "decrease until one that cannot be",
                 reservation(t, DECREASE, Domid::SELF, &mut [frame, NO_FRAME, frame + 1], 0)
                 => Ok(1);

@@ -18,8 +18,9 @@ const MODULES: [&str; 11] = [
     "lib",
 ];
 /// The files with unsafe code.
-const UNSAFE: [&str; 7] = [
+const UNSAFE: [&str; 8] = [
     "backend/dom0.rs",
+    "backend/host.rs",
     "guest/mod.rs",
     "guest/peer.rs",
     "memory.rs",
@@ -68,7 +69,7 @@ fn rank(module: &str) -> Option<usize> {
 }
 
 #[test]
-fn unsafe_code_is_in_seven_files() {
+fn unsafe_code_is_in_these_files() {
     let with = files(&source()).into_iter();
     let with = with.filter(|(_, text)| words(text).any(|word| word == "unsafe"));
     assert_eq!(with.map(|(name, _)| name).collect::<Vec<_>>(), UNSAFE);
