@@ -1,0 +1,131 @@
+//! Registers everything, and uses it again after each `xl save`, cancelled (`-c`) or followed by
+//! `xl restore`, until `xl shutdown`.
+#![no_std]
+#![no_main]
+
+use core::time::Duration;
+
+use rt::{AnyBackend, Boot, Page};
+use xen_hal::clock::{Clock, Instant, Monotonic, PvClock, SystemTime};
+use xen_hal::console::Console;
+use xen_hal::event::TwoLevel;
+use xen_hal::grant::{Access, GrantRefAllocator, GrantTablePlace, Page as GrantPage};
+use xen_hal::hypercall::Errno;
+use xen_hal::platform::{IdentityMap, Tsc, VcpuId};
+use xen_hal::suspend::{Registered, Setup, Suspended};
+use xen_hal::vcpu::Area;
+use xen_hal::xenbus::{ShutdownControl, ShutdownRequest};
+use xen_hal::xenstore::{Store, StoreEvent};
+use xen_hal::{Error, Xen};
+use xen_pac::base::{Domid, Virq};
+use xen_pac::hvm::CallbackVia;
+use xen_pac::{shared_info, vcpu};
+
+rt::entry!(main);
+
+const FIRST: VcpuId = VcpuId(0);
+
+static SHARED_INFO: Page = Page::new();
+static TABLE: Page = Page::new();
+static LENT: Page = Page::new();
+static REFS: GrantRefAllocator<1> = GrantRefAllocator::new();
+static INFOS: [Area<shared_info::raw::VcpuInfo>; 2] = [const { Area::new() }; 2];
+static RUNSTATES: [Area<vcpu::raw::VcpuRunstateInfo>; 2] = [const { Area::new() }; 2];
+static TIMES: [Area<shared_info::raw::VcpuTimeInfo>; 2] = [const { Area::new() }; 2];
+static TIME_LINE: Monotonic = Monotonic::new();
+
+type Domain<'a> = Registered<&'a AnyBackend, IdentityMap>;
+
+fn now(domain: &Domain<'_>) -> Result<SystemTime, Error> {
+    let features = Xen::new(domain.hypercall()).version().features()?;
+    let info = domain.vcpu_info(FIRST).ok_or(Errno::ENOENT)?;
+    Ok(PvClock::new(features, info.time(), Tsc)?.now())
+}
+
+/// Uses what is registered, with interrupts off. Returns the present.
+fn use_everything(domain: &Domain<'_>) -> Result<Instant, Error> {
+    let xen = Xen::new(domain.hypercall());
+    let bitmaps = TwoLevel::new(domain.shared_info());
+    let ipi = xen.events().bind_ipi(FIRST)?;
+    ipi.send()?;
+    assert!(bitmaps.clear(ipi.port()), "the IPI is pending");
+    let timer = xen.events().bind_virq(Virq::TIMER, FIRST)?;
+    let deadline = TIME_LINE.instant(now(domain)?) + Duration::from_millis(5);
+    xen.vcpu(FIRST).set_singleshot_timer(TIME_LINE.system_time(deadline))?;
+    while !bitmaps.clear(timer.port()) {
+        xen.sched().poll(&[timer.port()], None)?;
+    }
+    let present = TIME_LINE.instant(now(domain)?);
+    assert!(present >= deadline, "the timer is not early");
+    let table = domain.grant_table().ok_or(Errno::ENOENT)?;
+    // SAFETY: the page is used by one grant at a time.
+    let page = unsafe { GrantPage::from_raw(&space(), LENT.as_ptr()) }?;
+    let grant = table.lend(page, Domid(0), Access::ReadOnly).map_err(|error| error.error())?;
+    assert!(grant.revoke().is_ok(), "no domain uses the page");
+    let times = domain.runstate(FIRST).ok_or(Errno::ENOENT)?;
+    assert!(times.read_own().state == vcpu::Runstate::RUNNING, "it runs");
+    assert!(domain.shared_info().wallclock().sec > 0, "there is a time of day");
+    Ok(present)
+}
+
+fn space() -> IdentityMap {
+    // SAFETY: the runtime's memory is mapped to itself.
+    unsafe { IdentityMap::new() }
+}
+
+fn main(boot: Boot) -> Result<(), Error> {
+    let xen = &boot.xen;
+    let mut storage = [0; Store::STORAGE];
+    // SAFETY: the runtime's memory is mapped to itself, and the ring has one owner.
+    let mut console = unsafe { Console::open(xen, rt::at) }?;
+    // SAFETY: as above.
+    let mut store = unsafe { Store::open(xen, rt::at, &mut storage) }?;
+    let setup = Setup {
+        callback: CallbackVia::vector(0xf3).ok(),
+        vcpus: 2,
+        vcpu_infos: &INFOS,
+        runstates: &RUNSTATES,
+        times: &TIMES,
+        periodic_timer: Some(Duration::from_secs(1)),
+        grant_table: Some(GrantTablePlace::new(TABLE.as_ptr(), &REFS, 1)),
+        time_line: Some(&TIME_LINE),
+        ..Setup::new(xen, space(), SHARED_INFO.as_ptr())
+    };
+    // SAFETY: the pages and areas are used for nothing else, and all memory is mapped to itself.
+    let mut domain = unsafe { setup.register() }.map_err(|error| error.error)?;
+    let mut control = ShutdownControl::watch(&mut store)?;
+    let mut last = use_everything(&domain)?;
+    writeln!(console, "READY")?;
+    loop {
+        let mut buffer = [0; 4096];
+        let _: Option<StoreEvent<'_>> = store.event(&mut buffer)?;
+        match control.take(&mut store)? {
+            None => Xen::new(xen).sched().yield_now()?,
+            Some(ShutdownRequest::Suspend) => {
+                console.flush()?;
+                let time = now(&domain)?;
+                let how;
+                (domain, how) =
+                    match domain.suspend(time).map_err(|error| Error::from(error.errno))? {
+                        Suspended::Cancelled(domain) => (domain, "cancelled"),
+                        Suspended::Restored(restored) => {
+                            let domain = restored.register(now).map_err(|error| error.error)?;
+                            // SAFETY: the toolstack keeps the rings at their frames.
+                            unsafe { console.reopen(rt::at) }?;
+                            // SAFETY: as above.
+                            unsafe { store.reopen(rt::at) }?;
+                            control = ShutdownControl::watch(&mut store)?;
+                            (domain, "restored")
+                        }
+                    };
+                let present = use_everything(&domain)?;
+                let ms = (present - last).as_millis();
+                writeln!(console, "{how}: all works, {ms} ms later")?;
+                last = present;
+            }
+            Some(_) => break,
+        }
+    }
+    writeln!(console, "BYE")?;
+    Ok(console.flush()?)
+}
