@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use xen_hal::Xen;
 use xen_hal::event::{Channel, Port, TwoLevel};
 use xen_hal::grant::{Access, ForeignGrant, GrantRef, MapRequest, MapTarget, Mapping};
+use xen_hal::memory::WidthLatch;
 use xen_hal::platform::VcpuId;
 use xen_hal::xenstore::{NodeAccess, Permission};
 use xen_pac::base::{Domid, Virq};
@@ -185,7 +186,13 @@ struct Serving {
 impl Program {
     fn new(guest: Guest, world: Arc<Mutex<World>>) -> Result<Self, Box<dyn Error>> {
         let xen = Xen::new(guest.xen());
-        let latch = xen.hvm().set_callback_via(CallbackVia::vector(0xf3)?)?;
+        // The program polls, and takes no upcalls. On Arm there is no width to be set.
+        let latch = if guest.is_arm() {
+            // SAFETY: Arm has one width.
+            unsafe { WidthLatch::assume(guest.xen()) }
+        } else {
+            xen.hvm().set_callback_via(CallbackVia::vector(0xf3)?)?
+        };
         let page = guest.page(SHARED_PAGE).cast();
         // SAFETY: nothing else uses the page, and it is there as long as the machine runs.
         let shared = unsafe { latch.map_shared_info(&guest.space(), page) }?;

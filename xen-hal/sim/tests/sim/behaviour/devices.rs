@@ -8,14 +8,17 @@ use xen_hal::xenstore::Store;
 use xen_sim::backend::Dom0;
 use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile};
 
+use crate::support::ARM_DOM0;
+
 /// Runs a program in a domU, and returns the control domain.
 fn run(
+    profile: Profile,
     seed: u64,
     rates: FaultRates,
     program: impl FnOnce(Guest) -> Result<(), programs::Error> + Send + 'static,
 ) -> Dom0 {
     let dom0 = Dom0::new();
-    let mut machine = Machine::new(Profile::DOM0, seed).unwrap().fault_rates(rates);
+    let mut machine = Machine::new(profile, seed).unwrap().fault_rates(rates);
     machine.domain(DomainConfig::dom0(), dom0.program()).unwrap();
     machine.domain(DomainConfig::domu(), program).unwrap();
     machine.run().unwrap();
@@ -28,10 +31,12 @@ fn xenstore_answers_as_recorded() {
         "../../../../../examples/conformance/transcripts/x86_64-domu-4.17/xenstore.txt"
     );
     let recorded: Vec<&str> = recorded.lines().filter(|line| !line.starts_with('#')).collect();
-    for rates in [FaultRates::none(), FaultRates::storm()] {
+    let rates = [FaultRates::none(), FaultRates::storm()];
+    let cases = rates.map(|rates| [(Profile::DOM0, rates), (ARM_DOM0, rates)]);
+    for (profile, rates) in cases.into_iter().flatten() {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&lines);
-        run(7, rates, move |guest| {
+        run(profile, 7, rates, move |guest| {
             let mut storage = [0; Store::STORAGE];
             // SAFETY: the ring has one owner, as long as the machine runs.
             let mut store =
@@ -44,7 +49,7 @@ fn xenstore_answers_as_recorded() {
 
 #[test]
 fn the_browser_shows_what_the_toolstack_made() {
-    let dom0 = run(1, FaultRates::new(), |guest| {
+    let dom0 = run(Profile::DOM0, 1, FaultRates::new(), |guest| {
         let mut storage = [0; Store::STORAGE];
         // SAFETY: each ring has one owner, as long as the machine runs.
         let mut console = unsafe { Console::open(guest.xen(), |frame| guest.frame(frame)) }?;
