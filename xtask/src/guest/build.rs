@@ -127,6 +127,18 @@ pub fn arch_of(image: &Path) -> Result<Arch, String> {
     }
 }
 
+/// How many bytes of an ELF file its PT_LOAD segments have.
+///
+/// # Errors
+///
+/// Why the file cannot be read.
+pub fn loaded_bytes(image: &Path) -> Result<u64, String> {
+    let bytes = read(image)?;
+    let file = object::File::parse(bytes.as_slice())
+        .map_err(|error| format!("{}: {error}", image.display()))?;
+    Ok(file.segments().map(|segment| segment.file_range().1).sum())
+}
+
 /// Writes the flat image of an ELF file: its segments as they lie in memory. A file of another kind
 /// is copied.
 ///
@@ -188,7 +200,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{arch_of, decompress, flatten};
+    use super::{arch_of, decompress, flatten, loaded_bytes};
     use crate::guest::platform::Arch;
     use flate2::{Compression, write::GzEncoder};
     use std::fs;
@@ -223,6 +235,7 @@ mod tests {
         // This program stands for any ELF file of its architecture.
         let elf = std::env::current_exe().unwrap();
         assert_eq!(arch_of(&elf).unwrap(), Arch::X8664);
+        assert!((1..fs::metadata(&elf).unwrap().len()).contains(&loaded_bytes(&elf).unwrap()));
         let mut image = vec![0; 0x40];
         image[0x38..0x3c].copy_from_slice(b"ARM\x64");
         let path = folder.path().join("Image");

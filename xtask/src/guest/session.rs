@@ -14,7 +14,7 @@ use super::console::Line;
 use super::domu::{self, Guest};
 use super::emulator::{self, Emulation, Options};
 use super::platform::{Arch, Platform, Route};
-use super::program::{Expected, Program};
+use super::program::{self, Expected, Program};
 use super::tally::{Ending, Tally};
 use super::transcript::{self, Transcript};
 use super::verdict::{self, End, Verdict};
@@ -316,8 +316,16 @@ impl<'s> Binaries<'s> {
             entry.insert(build::toolchain(arch)?);
         }
         let Session { workspace, files, .. } = self.session;
-        let path =
-            build::build(workspace, binary, &self.toolchains[&arch], false, &files.join("build"))?;
+        let (toolchain, is_tiny) = (&self.toolchains[&arch], binary == program::TINY);
+        let path = build::build(workspace, binary, toolchain, is_tiny, &files.join("build"))?;
+        if is_tiny {
+            let bytes = build::loaded_bytes(&path)?;
+            println!("{binary} loads {bytes} bytes on {}", arch.name());
+            let most = program::tiny_bytes(arch);
+            if bytes > most {
+                return Err(format!("{binary}: expected at most {most} bytes, found {bytes}"));
+            }
+        }
         self.built.insert(key, path.clone());
         Ok(path)
     }

@@ -126,7 +126,7 @@ fn copies<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let grant =
         |domain, reference| CopyEnd::Grant(ForeignGrant { domain, reference: GrantRef(reference) });
     for (what, from, to, length) in [
-        ("within one's own page:", (own, 0), (own, 64), 16),
+        ("within the guest's own page:", (own, 0), (own, 64), 16),
         ("beyond the page:", (own, 4090), (own, 0), 16),
         ("of domain 77's grant:", (grant(NOBODY, 8), 0), (own, 0), 16),
         ("of a grant that is not lent:", (grant(machine.world().me(), 8), 0), (own, 0), 16),

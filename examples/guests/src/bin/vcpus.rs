@@ -1,5 +1,8 @@
 //! Shows the memory map, starts the second vCPU, and has the two send each other events, which come
 //! as upcalls.
+//!
+//! With `soak EVENTS SEED` it sends that many events instead, between the vCPUs and between two
+//! channels of the domain, some of them while the port is masked, and compares the counts.
 #![no_std]
 #![no_main]
 
@@ -14,6 +17,7 @@ use xen_hal::hypercall::{Errno, Hypercall};
 use xen_hal::memory::WidthLatch;
 use xen_hal::platform::{IdentityMap, VcpuId};
 use xen_hal::vcpu::Area;
+use xen_pac::base::Domid;
 use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
 
 rt::entry!(main);
@@ -36,6 +40,8 @@ static STATES: [State; 2] = [const {
         arrived: AtomicU32::new(0),
     }
 }; 2];
+/// How many events the soak sends; 0 for none.
+static SOAK: AtomicU32 = AtomicU32::new(0);
 /// True once the second vCPU has seen all of its events.
 static SECOND_DONE: AtomicBool = AtomicBool::new(false);
 
@@ -62,8 +68,15 @@ fn main(boot: Boot) -> Result<(), Failure> {
         state.own.insert(port);
         state.port.store(port.0, Ordering::Release);
     }
+    let mut words = boot.command_line().split(' ').skip_while(|word| *word != "soak").skip(1);
+    let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+    let (soaked, seed) = (number(), number());
+    SOAK.store(soaked, Ordering::Release);
     vcpus::start(&boot.xen, VcpuId(1), second).during("starting the second vCPU")?;
     interrupts::enable();
+    if soaked > 0 {
+        return soak(&boot.xen, soaked, seed);
+    }
     ping_pong(&boot.xen, 0).during("sending events")?;
     while !SECOND_DONE.load(Ordering::Acquire) {
         xen.sched().yield_now().during("waiting for the second vCPU")?;
@@ -79,7 +92,8 @@ fn second(vcpu: VcpuId) {
         register(&xen, vcpu);
     }
     interrupts::enable();
-    if let Err(error) = ping_pong(&xen, 1) {
+    let ended = if SOAK.load(Ordering::Acquire) > 0 { answer(&xen) } else { ping_pong(&xen, 1) };
+    if let Err(error) = ended {
         panic!("vCPU {vcpu} cannot send events: {error}");
     }
     SECOND_DONE.store(true, Ordering::Release);
@@ -115,6 +129,64 @@ fn ping_pong(xen: &impl Hypercall, own: usize) -> Result<(), Errno> {
         }
     }
     if counted as u64 == turns { Ok(()) } else { Err(Errno::EILSEQ) }
+}
+
+/// Sends events, each after the last one has arrived: across to the second vCPU, which answers it,
+/// or from one channel of the domain to another.
+fn soak(xen: &impl Hypercall, count: u32, mut seed: u32) -> Result<(), Failure> {
+    const SOAKING: &str = "soaking";
+    let (hal, bitmaps) = (Xen::new(xen), TwoLevel::new(shared()));
+    let near = hal.events().alloc_unbound(Domid::SELF).during(SOAKING)?;
+    let far = hal.events().bind_interdomain(Domid::SELF, near.port()).during(SOAKING)?;
+    let mut expected = STATES.each_ref().map(|state| state.arrived.load(Ordering::Acquire));
+    STATES[0].own.insert(far.port());
+    // Xen marks a port as pending when it is bound.
+    bitmaps.clear(far.port());
+    let across = Port(STATES[1].port.load(Ordering::Acquire));
+    let mut masked = 0_u32;
+    for _ in 0..count {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let (is_across, is_masked) = (seed >> 31 == 1, seed >> 29 & 3 == 0);
+        let (port, vcpu) = if is_across { (across, 1) } else { (far.port(), 0) };
+        if is_masked {
+            bitmaps.mask(port);
+        }
+        if is_across { hal.events().send(port) } else { near.send() }.during(SOAKING)?;
+        if is_masked {
+            masked += 1;
+            if !bitmaps.is_pending(port)
+                || STATES[vcpu].arrived.load(Ordering::Acquire) != expected[vcpu]
+            {
+                return Err(Failure::new(SOAKING, "a masked event arrived"));
+            }
+            bitmaps.unmask(hal.events(), port, &STATES[0].own).during(SOAKING)?;
+        }
+        expected[vcpu] += 1;
+        // The answer.
+        expected[0] += u32::from(is_across);
+        let arrived = || STATES.each_ref().map(|state| state.arrived.load(Ordering::Acquire));
+        while arrived().iter().zip(&expected).any(|(arrived, expected)| arrived < expected) {
+            hal.sched().yield_now().during(SOAKING)?;
+        }
+        if arrived() != expected {
+            return Err(Failure::new(SOAKING, "an event arrived twice"));
+        }
+    }
+    println!(
+        "{count} events sent, {masked} of them masked; vCPU 0 took {}, vCPU 1 took {}",
+        expected[0], expected[1]
+    );
+    Ok(())
+}
+
+/// Answers each event with one, on the second vCPU. Does not end.
+fn answer(xen: &impl Hypercall) -> Result<(), Errno> {
+    let (events, other) = (Xen::new(xen).events(), STATES[0].port.load(Ordering::Acquire));
+    for round in 1.. {
+        interrupts::wait_until(|| STATES[1].arrived.load(Ordering::Acquire) >= round);
+        events.send(Port(other))?;
+    }
+    Ok(())
 }
 
 /// The shared page, mapped before interrupts are turned on.
