@@ -40,8 +40,8 @@ mod timer {
         let (xen, first) = (Xen::new(&boot.xen), VcpuId(0));
         let shared = rt::map_shared_info(&boot.xen, &SHARED_INFO)?;
         rt::on_upcall(upcall);
-        // The channel stays open as long as the guest runs.
-        xen.events().bind_virq(Virq::TIMER, first).during(STARTING)?.into_port();
+        // The channel stays open as long as the guest runs, and its port is the only one.
+        let _ = xen.events().bind_virq(Virq::TIMER, first).during(STARTING)?.into_port();
         let block = shared.vcpu_info(0).ok_or(Failure::new(STARTING, "vCPU 0 has no block"))?;
         let features = xen.version().features().during(STARTING)?;
         let clock = PvClock::new(features, block.time(), Counter::default())
