@@ -1,13 +1,16 @@
 //! Parameters, scheduling, vCPUs and the console.
 
 use std::num::NonZero;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use xen_hal::clock::SystemTime;
 use xen_hal::event::Port;
+use xen_hal::grant::PageMemory;
 use xen_hal::hvm::{Hvm, ParamValue, UpcallVector, parameter};
 use xen_hal::memory::WidthLatch;
 use xen_hal::platform::{Interrupts, VcpuId};
+use xen_hal::suspend::{Setup, Suspended};
 use xen_hal::vcpu::{Area, UpdateFlag};
 use xen_pac::hvm::{CallbackVia, HvmParam};
 use xen_pac::sched::ShutdownReason;
@@ -107,7 +110,39 @@ pub(super) const OPERATIONS: &[Operation] = &[
             debug(&buffer[..count]);
         }
     },
+    suspend,
 ];
+
+/// A registration that failed can be continued, and every suspend gives the domain back.
+fn suspend(xen: &Hostile<'_>, _: &Input) {
+    static PAGE: PageMemory = PageMemory::new();
+    let setup = Setup {
+        callback: CallbackVia::vector(0xf3).ok(),
+        vcpus: 2,
+        upcall_vector: UpcallVector::new(0xf4).ok(),
+        periodic_timer: Some(Duration::from_millis(10)),
+        ..Setup::new(&xen.fake, Identity, NonNull::from(&PAGE).cast())
+    };
+    let time = SystemTime::default;
+    // SAFETY: there is no Xen that could map anything, and the page is not used.
+    let mut registered = unsafe { setup.register() };
+    for _ in 0..4 {
+        registered = match registered {
+            Ok(domain) => match domain.suspend(time()) {
+                Ok(Suspended::Cancelled(domain)) => Ok(domain),
+                Ok(Suspended::Restored(restored)) => restored.register(|_| Ok(time())),
+                Err(refused) => {
+                    debug(&refused);
+                    Ok(refused.registered)
+                }
+            },
+            Err(failed) => {
+                debug(&failed);
+                failed.restored.register(|_| Ok(time()))
+            }
+        };
+    }
+}
 
 fn any_parameter(xen: &Hostile<'_>, input: &Input) {
     let all = parameters! {
