@@ -1,6 +1,7 @@
 //! Why a machine stopped before its programs were over.
 
 use core::fmt;
+use std::collections::BTreeMap;
 
 use xen_hal::platform::VcpuId;
 use xen_pac::base::Domid;
@@ -66,6 +67,9 @@ pub enum FailureKind {
         /// What the domain did.
         why: &'static str,
     },
+    /// Domains held what they could have given back:
+    /// [`Machine::fail_on_leaks`](crate::Machine::fail_on_leaks).
+    Leaked(BTreeMap<u16, Vec<String>>),
     /// The host refused memory or a thread.
     Host(String),
 }
@@ -105,6 +109,12 @@ impl fmt::Display for FailureKind {
             }
             Self::Crashed { on, why } => {
                 write!(f, "{}: Xen destroyed the domain: {why}", Place(*on))
+            }
+            Self::Leaked(leaks) => {
+                let domain = |(number, leaks): (&u16, &Vec<String>)| {
+                    format!("domain {number} leaks {}", leaks.join(", "))
+                };
+                write!(f, "{}", leaks.iter().map(domain).collect::<Vec<_>>().join("; "))
             }
             Self::Host(message) => write!(f, "the host refused a resource: {message}"),
         }

@@ -26,6 +26,7 @@ const FRAMES: usize = 8192;
 /// run.
 pub struct Machine {
     state: State,
+    leaks_fail: bool,
 }
 
 /// The result of a machine whose programs are all over.
@@ -41,6 +42,10 @@ pub struct Report {
     pub shutdown_reasons: BTreeMap<u16, ShutdownReason>,
     /// What each domain wrote to Xen's console.
     pub consoles: BTreeMap<u16, String>,
+    /// What each domain held when its first program returned, and could have given back: channels,
+    /// mappings, entries of its grant table that grant a page, and pages that it gave to Xen. What
+    /// a handler owns counts. A domain that ended otherwise has none.
+    pub leaks: BTreeMap<u16, Vec<String>>,
 }
 
 impl Machine {
@@ -57,13 +62,20 @@ impl Machine {
                 "something other than this simulator has set the hook before accesses",
             ));
         }
-        Ok(Self { state })
+        Ok(Self { state, leaks_fail: false })
     }
 
     /// Sets the fault-injection rates.
     #[must_use]
     pub fn fault_rates(mut self, rates: FaultRates) -> Self {
         self.state.rates = rates;
+        self
+    }
+
+    /// Makes [leaks](Report::leaks) a failure.
+    #[must_use]
+    pub fn fail_on_leaks(mut self) -> Self {
+        self.leaks_fail = true;
         self
     }
 
@@ -92,13 +104,19 @@ impl Machine {
     ///
     /// [`Failure`] at the first panic, error, deadlock, or other condition that ends the machine.
     pub fn run(self) -> Result<Report, Failure> {
-        let (seed, state) = (self.state.seed, self.state);
+        let Self { state, leaks_fail } = self;
+        let seed = state.seed;
         // The name of the test, which messages show.
         let name = thread::current().name().unwrap_or("machine").to_string();
         let machine = thread::Builder::new().name(name).spawn(move || {
             let result = run_here(state);
             vcpu::end_of_machine();
-            result
+            match result {
+                Ok(Report { leaks, .. }) if leaks_fail && !leaks.is_empty() => {
+                    Err(Failure { seed, kind: FailureKind::Leaked(leaks) })
+                }
+                result => result,
+            }
         });
         match machine {
             Ok(machine) => machine.join().unwrap_or_else(|payload| resume_unwind(payload)),
@@ -126,11 +144,16 @@ fn run_here(state: State) -> Result<Report, Failure> {
 fn report(state: &State) -> Report {
     let console = |domain: &Domain| String::from_utf8_lossy(&domain.console).into_owned();
     let reason = |domain: &Domain| Some((domain.number.0, domain.ended?));
+    let leaks = |domain: &Domain| {
+        let leaks = (domain.number.0, domain.leaks.clone());
+        (!leaks.1.is_empty()).then_some(leaks)
+    };
     Report {
         hypercalls: state.hypercalls,
         nanos: state.now - BEGINNING,
         trace_hash: state.trace.whole(),
         shutdown_reasons: state.domains.iter().filter_map(reason).collect(),
+        leaks: state.domains.iter().filter_map(leaks).collect(),
         consoles: state.domains.iter().map(|domain| (domain.number.0, console(domain))).collect(),
     }
 }

@@ -25,7 +25,9 @@ use xen_pac::vcpu::Runstate;
 
 use crate::config::{DomainConfig, FailureKind, FaultRates, Faults, Profile, Role};
 use crate::memory::{MachineFrame, MachineMemory};
-pub(crate) use grant_entry::{read_entry, reserved_entries, swap_entries, write_reserved_entries};
+pub(crate) use grant_entry::{
+    GrantedPage, read_entry, reserved_entries, swap_entries, write_reserved_entries,
+};
 pub(crate) use grants::{Grants, MAX_FRAMES, Map};
 pub(crate) use hash::{Fnv64, TraceHash};
 pub(crate) use physmap::{
@@ -122,6 +124,8 @@ pub(crate) struct Domain {
     pub(crate) console: Vec<u8>,
     /// Whether it ends when no other domain is left.
     pub(crate) daemon: bool,
+    /// What it held when its first program returned.
+    pub(crate) leaks: Vec<String>,
     /// Its xenstore and console rings, if it has them.
     pub(crate) served: Option<Served>,
 }
@@ -251,6 +255,7 @@ impl State {
             console_input: VecDeque::new(),
             console: Vec::new(),
             daemon: config.daemon,
+            leaks: Vec::new(),
             served: None,
         });
         let key = VcpuKey { domain: self.domains.len() - 1, vcpu: 0 };

@@ -2,11 +2,15 @@
 
 use xen_hal::platform::{PAGE_SIZE, VcpuId};
 use xen_pac::base::Domid;
+use xen_pac::grant_table::GNTTAB_NR_RESERVED_ENTRIES;
 use xen_pac::hvm::HvmParam;
 use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
-use super::{Areas, Domain, Entry, Grants, NANOS_PER_SECOND, Run, State, Vcpu, VcpuKey};
+use super::{
+    Areas, Binding, Domain, Entry, GrantedPage, Grants, NANOS_PER_SECOND, Run, State, Vcpu,
+    VcpuKey, read_entry,
+};
 use crate::config::FailureKind;
 
 /// The uptime of the host on which a domain is restored, in seconds, is at most this.
@@ -114,6 +118,9 @@ impl State {
     /// Ends a vCPU whose program is over. The domain ends with its first vCPU, and with the last
     /// one that is up.
     pub(crate) fn finish(&mut self, key: VcpuKey) {
+        if key.vcpu == 0 && !self.is_over_for(key) {
+            self.domains[key.domain].leaks = self.leaks_of(key.domain);
+        }
         self.set_run(key, Run::Finished);
         self.vcpu_mut(key).alive = false;
         self.set_runstate(key, Runstate::OFFLINE);
@@ -125,6 +132,36 @@ impl State {
             self.release(key.domain);
         }
         self.running = None;
+    }
+
+    /// What a domain holds that it could have given back.
+    fn leaks_of(&self, domain: usize) -> Vec<String> {
+        let of = &self.domains[domain];
+        let served = of.served.map_or([0; 2], |rings| [rings.console.port, rings.store.port]);
+        let mut leaks = Vec::new();
+        for (number, port) in of.ports.all.iter().enumerate() {
+            if port.binding != Binding::Free && !served.contains(&(number as u32)) {
+                leaks.push(format!("channel: port {number}, {:?}", port.binding));
+            }
+        }
+        for (handle, map) in of.grants.maps.iter().enumerate() {
+            if let Some(map) = map {
+                let (reference, owner) = (map.reference, map.owner);
+                leaks.push(format!("mapping {handle}: grant {reference} of domain {owner}"));
+            }
+        }
+        let first = if of.served.is_some() { GNTTAB_NR_RESERVED_ENTRIES } else { 0 };
+        for reference in first..of.grants.entries() {
+            let entry = read_entry(&of.grants, &self.memory, reference);
+            if let Some(entry) = entry.filter(GrantedPage::permits_access) {
+                leaks.push(format!("grant {reference}: to domain {}", entry.to));
+            }
+        }
+        let missing = of.initial_pages.saturating_sub(self.frames.pages_of(domain));
+        if missing > 0 {
+            leaks.push(format!("pages: {missing} of {} are not there", of.initial_pages));
+        }
+        leaks
     }
 
     /// Closes a domain's channels and ends its mappings.

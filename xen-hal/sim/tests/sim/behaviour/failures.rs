@@ -119,3 +119,42 @@ fn a_crash_says_why() {
         "{found}"
     );
 }
+
+#[test]
+fn what_a_program_could_have_given_back_is_a_leak() {
+    let program = |forgets: bool| {
+        move |guest: Guest| {
+            let t = Table::new(guest);
+            map_table(&t, 0);
+            t.is("bound", [ipi(&t, 0), ipi(&t, 0)], [Ok(1), Ok(2)]);
+            for reference in [8, 9] {
+                put(&t, 0, reference, entry(PERMIT, t.domain(), t.frame(1)));
+            }
+            let (status, handle) = map(&t, at(&t, 9), host_map(), 8, t.domain());
+            t.is("mapped", status, OKAY);
+            if !forgets {
+                t.is("unmapped", unmap(&t, at(&t, 9), handle), OKAY);
+                t.is("closed", close(&t, 2), OK);
+                [8, 9].iter().for_each(|of| put(&t, 0, *of, entry(0, Domid(0), 0)));
+            }
+            t.is("closed", close(&t, 1), OK);
+        }
+    };
+    let run = |forgets, fails: bool| {
+        let machine = Machine::new(Profile::DOM0LESS, SEED).expect("the computer has memory");
+        let mut machine = if fails { machine.fail_on_leaks() } else { machine };
+        machine.domain(DomainConfig::new(), program(forgets)).expect("the machine has memory");
+        machine.run()
+    };
+    assert!(run(false, true).is_ok_and(|report| report.leaks.is_empty()));
+    let expected = [
+        "channel: port 2, Ipi",
+        "mapping 0: grant 8 of domain 1",
+        "grant 8: to domain 1",
+        "grant 9: to domain 1",
+    ];
+    assert_eq!(run(true, false).map(|report| report.leaks[&1].join("|")), Ok(expected.join("|")));
+    let failure = run(true, true).expect_err("leaks fail");
+    let text = format!("domain 1 leaks {} (seed {SEED})", expected.join(", "));
+    assert_eq!(failure.to_string(), text);
+}
