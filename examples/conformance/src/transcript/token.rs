@@ -85,46 +85,28 @@ impl<T: Token> Token for Option<T> {
     }
 }
 
-/// Values that are shown as they are.
+/// Values that are written by their `Display`, behind the name of their kind.
 macro_rules! shown {
-    ($($kind:ty),*) => {$(
+    ($($format:literal: $($kind:ty),*;)*) => {$($(
         impl Token for $kind {
             fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
-                write!(f, "{self}")
+                write!(f, $format, self)
             }
         }
-    )*};
+    )*)*};
 }
 
-shown!(u8, u16, u32, u64, usize, i16, Errno, Feature, HvmParam, Runstate, GrantStatus, GrantRef);
-
-impl Token for Port {
-    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
-        write!(f, "port {}", self.0)
-    }
-}
-
-impl Token for VcpuId {
-    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
-        write!(f, "vCPU {}", self.0)
-    }
+shown! {
+    "{}": u8, u16, u32, u64, usize, i16, Errno, Feature, HvmParam, Runstate, GrantStatus, GrantRef;
+    "port {}": Port;
+    "vCPU {}": VcpuId;
+    "VIRQ {}": Virq;
+    "Xen {}": Release;
 }
 
 impl Token for Domid {
     fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
         if *self == me { f.write_str("this domain") } else { write!(f, "domain {self}") }
-    }
-}
-
-impl Token for Virq {
-    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
-        write!(f, "VIRQ {self}")
-    }
-}
-
-impl Token for Release {
-    fn write(&self, f: &mut fmt::Formatter<'_>, _: Domid) -> fmt::Result {
-        write!(f, "Xen {self}")
     }
 }
 
