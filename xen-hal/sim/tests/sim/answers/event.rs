@@ -13,34 +13,6 @@ fn set_priority(t: &Table, port: u32, priority: u32) -> Answer {
 }
 
 #[test]
-fn arguments_that_are_nowhere_and_commands_that_are_not() {
-    on(PROFILES, DomainConfig::new(), |_, t| {
-        for (what, answer) in [
-            ("alloc_unbound", t.give_nowhere(command::AllocUnbound)),
-            ("bind_interdomain", t.give_nowhere(command::BindInterdomain)),
-            ("bind_virq", t.give_nowhere(command::BindVirq)),
-            ("bind_ipi", t.give_nowhere(command::BindIpi)),
-            ("bind_pirq", t.give_nowhere(command::BindPirq)),
-            ("close", t.give_nowhere(command::Close)),
-            ("send", t.give_nowhere(command::Send)),
-            ("status", t.give_nowhere(command::Status)),
-            ("bind_vcpu", t.give_nowhere(command::BindVcpu)),
-            ("unmask", t.give_nowhere(command::Unmask)),
-            ("reset", t.give_nowhere(command::Reset)),
-            ("init_control", t.give_nowhere(command::InitControl)),
-            ("expand_array", t.give_nowhere(command::ExpandArray)),
-            ("set_priority", t.give_nowhere(command::SetPriority)),
-        ] {
-            t.is(what, answer, EFAULT);
-        }
-        rows! { t;
-            "unknown, before the argument is looked at",
-                t.raw(HypercallNr::EVENT_CHANNEL_OP, [NO_COMMAND, NOWHERE, 0]) => ENOSYS;
-        }
-    });
-}
-
-#[test]
 fn ports_that_are_asked_for() {
     on(PROFILES, DomainConfig::new().vcpus(2), |profile, t| {
         let own = t.domain();

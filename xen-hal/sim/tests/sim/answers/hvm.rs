@@ -30,20 +30,6 @@ const fn fitting(index: u32) -> u64 {
 }
 
 #[test]
-fn arguments_that_are_nowhere_and_commands_that_are_not() {
-    on(PROFILES, DomainConfig::new(), |profile, t| {
-        t.is("set_param", t.give_nowhere(command::SetParam), EFAULT);
-        t.is("get_param", t.give_nowhere(command::GetParam), EFAULT);
-        let arm = profile.arch == Arch::Aarch64;
-        rows! { t;
-            "upcall vector",
-                t.give_nowhere(command::SetEvtchnUpcallVector) => if arm { ENOSYS } else { EFAULT };
-            "unknown", t.raw(HypercallNr::HVM_OP, [NO_COMMAND, NOWHERE, 0]) => ENOSYS;
-        }
-    });
-}
-
-#[test]
 fn parameters_of_oneself_on_x86() {
     for role in [Role::Control, Role::Guest] {
         for minor in [14, 15, 17, 18, 19, 20] {

@@ -45,20 +45,6 @@ fn remove(t: &Table, dom: Domid, frame: u64) -> Answer {
 }
 
 #[test]
-fn arguments_that_are_nowhere_and_commands_that_are_not() {
-    on(PROFILES, DomainConfig::new(), |_, t| {
-        t.is("populate", t.give_nowhere(command::PopulatePhysmap), OK);
-        t.is("decrease", t.give_nowhere(command::DecreaseReservation), OK);
-        t.is("increase", t.give_nowhere(command::IncreaseReservation), OK);
-        t.is("add_to_physmap", t.give_nowhere(command::AddToPhysmap), EFAULT);
-        t.is("the same for many", t.give_nowhere(command::AddToPhysmapBatch), EFAULT);
-        t.is("remove_from_physmap", t.give_nowhere(command::RemoveFromPhysmap), EFAULT);
-        t.is("current_reservation", t.give_nowhere(command::CurrentReservation), EFAULT);
-        t.is("unknown", t.raw(HypercallNr::MEMORY_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
-    });
-}
-
-#[test]
 fn commands_that_count_give_no_error() {
     on(PROFILES, DomainConfig::new(), |profile, t| {
         let is_full = profile.role == Role::Dom0less;
@@ -260,15 +246,6 @@ fn many_at_once() {
             "until no frame", batch(t, Domid::SELF, 1, &mut [frame, u64::MAX, frame], at)
                 => (EINVAL, [0, 1, 1, 1]);
         }
-    });
-}
-
-#[test]
-fn maps_of_memory_are_for_x86() {
-    on(PROFILES, DomainConfig::new(), |profile, t| {
-        let arm = profile.arch == Arch::Aarch64;
-        t.is("the domain's", t.give_nowhere(command::MemoryMap), if arm { ENOSYS } else { EFAULT });
-        t.is("the machine's", t.give_nowhere(command::MachineMemoryMap), ENOSYS);
     });
 }
 

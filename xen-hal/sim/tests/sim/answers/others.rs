@@ -40,6 +40,51 @@ fn a_guest_may_not_whatever_it_asks() {
     });
 }
 
+/// Asks for each command with an argument that is nowhere.
+#[test]
+fn arguments_that_are_nowhere_and_commands_that_are_not() {
+    on(PROFILES, DomainConfig::new(), |profile, t| {
+        let (arm, control) = (is_arm(profile), profile == Profile::DOM0);
+        let (on_x86, of_control) =
+            (if arm { ENOSYS } else { EFAULT }, if control { EFAULT } else { EPERM });
+        let unknown = NO_COMMAND as u32;
+        use xen_pac::{command::Command as _, hvm::command as hvm};
+        use xen_pac::{memory::command as memory, sched::command as sched};
+        let event = HypercallNr::EVENT_CHANNEL_OP;
+        let mut cases: Vec<_> = (0..14).map(|command| (event, command, EFAULT)).collect();
+        cases.extend([
+            // An unknown command is refused before its argument is looked at.
+            (event, unknown, ENOSYS),
+            (HypercallNr::SCHED_OP, sched::Poll::NUMBER, EFAULT),
+            (HypercallNr::SCHED_OP, sched::Shutdown::NUMBER, EFAULT),
+            (HypercallNr::SCHED_OP, sched::ShutdownCode::NUMBER, EFAULT),
+            (HypercallNr::SCHED_OP, sched::RemoteShutdown::NUMBER, EFAULT),
+            (HypercallNr::SCHED_OP, sched::Watchdog::NUMBER, EFAULT),
+            (HypercallNr::SCHED_OP, sched::PinOverride::NUMBER, of_control),
+            (HypercallNr::SCHED_OP, sched::YieldCpu::NUMBER, OK),
+            (HypercallNr::SCHED_OP, unknown, ENOSYS),
+            (HypercallNr::HVM_OP, hvm::SetParam::NUMBER, EFAULT),
+            (HypercallNr::HVM_OP, hvm::GetParam::NUMBER, EFAULT),
+            (HypercallNr::HVM_OP, hvm::SetEvtchnUpcallVector::NUMBER, on_x86),
+            (HypercallNr::HVM_OP, unknown, ENOSYS),
+            (HypercallNr::MEMORY_OP, memory::PopulatePhysmap::NUMBER, OK),
+            (HypercallNr::MEMORY_OP, memory::DecreaseReservation::NUMBER, OK),
+            (HypercallNr::MEMORY_OP, memory::IncreaseReservation::NUMBER, OK),
+            (HypercallNr::MEMORY_OP, memory::AddToPhysmap::NUMBER, EFAULT),
+            (HypercallNr::MEMORY_OP, memory::AddToPhysmapBatch::NUMBER, EFAULT),
+            (HypercallNr::MEMORY_OP, memory::RemoveFromPhysmap::NUMBER, EFAULT),
+            (HypercallNr::MEMORY_OP, memory::CurrentReservation::NUMBER, EFAULT),
+            (HypercallNr::MEMORY_OP, memory::MemoryMap::NUMBER, on_x86),
+            (HypercallNr::MEMORY_OP, memory::MachineMemoryMap::NUMBER, ENOSYS),
+            (HypercallNr::MEMORY_OP, unknown, ENOSYS),
+        ]);
+        for (hypercall, command, answer) in cases {
+            let asked = t.raw(hypercall, [command as usize, NOWHERE, 1]);
+            t.is(&format!("{hypercall:?}, command {command}"), asked, answer);
+        }
+    });
+}
+
 #[test]
 fn calls_of_the_toolstack_and_numbers_that_are_not_used() {
     on(PROFILES, DomainConfig::new(), |profile, t| {

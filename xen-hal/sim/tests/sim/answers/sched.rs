@@ -23,21 +23,6 @@ fn remote(t: &Table, dom: Domid) -> Answer {
 }
 
 #[test]
-fn arguments_that_are_nowhere_and_commands_that_are_not() {
-    on(PROFILES, DomainConfig::new(), |profile, t| {
-        t.is("poll", t.give_nowhere(command::Poll), EFAULT);
-        t.is("shutdown", t.give_nowhere(command::Shutdown), EFAULT);
-        t.is("shutdown code", t.give_nowhere(command::ShutdownCode), EFAULT);
-        t.is("remote_shutdown", t.give_nowhere(command::RemoteShutdown), EFAULT);
-        t.is("watchdog", t.give_nowhere(command::Watchdog), EFAULT);
-        let pin = if profile == Profile::DOM0 { EFAULT } else { EPERM };
-        t.is("pin override", t.give_nowhere(command::PinOverride), pin);
-        t.is("yield, which takes none", t.give_nowhere(command::YieldCpu), OK);
-        t.is("unknown", t.raw(HypercallNr::SCHED_OP, [NO_COMMAND, NOWHERE, 0]), ENOSYS);
-    });
-}
-
-#[test]
 fn ports_to_wait_for() {
     on(PROFILES, DomainConfig::new(), |_, t| {
         t.is("an IPI", ipi(t, 0), Ok(1));

@@ -1,15 +1,11 @@
 //! What no single answer shows: events on their way to a handler, sleep and time, memory that
 //! moves, and how runs end.
 
-mod blocks;
 mod devices;
 mod endings;
-mod extremes;
 mod failures;
 mod grants;
-mod leftovers;
 mod memory;
-mod ports;
 mod runs;
 mod stacks;
 mod structure;
