@@ -65,6 +65,8 @@ pub mod grant;
 pub mod hvm;
 pub mod hypercall;
 pub mod memory;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod platform;
 pub mod ring;
 pub mod sched;

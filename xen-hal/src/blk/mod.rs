@@ -9,11 +9,11 @@
 //!
 //! /// Increments a number in the first sector of the disk `xvda`. One of the `pages` holds the ring,
 //! /// the others hold data.
-//! fn count<H: Hypercall + Copy, A: Copy, W: Wait>(
+//! fn count<'t, H: Hypercall + Copy, A: Copy, W: Wait>(
 //!     xen: H,
 //!     store: &mut Store<'_, H, W>,
-//!     table: GrantTable<'_, H, A>,
-//!     pages: &mut [DevicePage<'_>],
+//!     table: GrantTable<'t, H, A>,
+//!     pages: &mut [DevicePage<'t>],
 //! ) -> Result<(), BlockError> {
 //!     let mut disk = BlockDevice::connect(xen, store, "device/vbd/51712", table, pages)?;
 //!     let mut sector = [0; SECTOR_SIZE];
@@ -93,8 +93,8 @@ pub enum BlockError {
     #[error("the block device's event channel: {0}")]
     Event(Errno),
     /// The driver needs at least two free pages.
-    #[error("expected at least two free pages for the block device, found {0}")]
-    NoPages(usize),
+    #[error("expected at least two free pages for the block device")]
+    NoPages,
     /// Sectors beyond the device's end.
     #[error("sectors are beyond the end of the block device")]
     OutOfRange,
@@ -213,7 +213,7 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
     ) -> Result<Self, BlockError> {
         let mut frontend = Frontend::open(store, device)?;
         let connected = Self::handshake(xen, store, &mut frontend, table, pages);
-        let (queue, info) = connected.inspect_err(|_| abandon(&mut frontend, store))?;
+        let (queue, info) = connected.inspect_err(|_| frontend.clone().abandon(store))?;
         Ok(Self { frontend, queue, info, wait: YieldWait::new(xen) })
     }
 
@@ -230,7 +230,7 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
         loop {
             match frontend.next_step(store)? {
                 Step::Publish => {
-                    let (ring, port) = (queue.ring_reference()?, queue.port().0);
+                    let (ring, port) = (queue.ring_reference(), queue.port().0);
                     let keys = [
                         ("ring-ref", &ring as _),
                         ("event-channel", &port as _),
@@ -255,13 +255,6 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
         let Self { frontend, queue, info, .. } = self;
         BlockDevice { frontend, queue, info, wait }
     }
-}
-
-/// Closes a device that was not connected, as far as xenstore lets the guest.
-fn abandon<H: Hypercall + Copy, V: Wait>(frontend: &mut Frontend<'_>, store: &mut Store<'_, H, V>) {
-    // The reason why it was not connected is the one to report.
-    let _ = frontend.switch(store, XenbusState::CLOSED);
-    let _ = frontend.unwatch(store);
 }
 
 impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
@@ -466,14 +459,7 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
     /// [`BlockError::Xenbus`] if the backend does not close in time, or xenstore fails. The pages
     /// are taken back all the same.
     pub fn close<V: Wait>(mut self, store: &mut Store<'_, H, V>) -> Result<(), BlockError> {
-        // Backends unmap the ring once the frontend is CLOSED.
-        self.frontend.switch(store, XenbusState::CLOSED)?;
-        let step = self.frontend.next_step(store);
-        self.frontend.unwatch(store)?;
-        match step? {
-            Step::Closed | Step::Gone => Ok(()),
-            _ => Err(XenbusError::BackendGone.into()),
-        }
+        Ok(self.frontend.close(store)?)
     }
 }
 

@@ -10,15 +10,13 @@ use xen_pac::blkif::{
 
 use super::{Blkif, BlockError, SECTOR_SIZE};
 use crate::event::{Channel, Events, Port};
-use crate::grant::{Access, Grant, GrantTable};
+use crate::grant::{Access, Grant, GrantRef, GrantTable};
 use crate::hypercall::Hypercall;
 use crate::platform::PAGE_SIZE;
-use crate::ring::{DevicePage, FrontRing};
-
-type Ring<'t> = FrontRing<Grant<'t>, Blkif>;
+use crate::ring::{DevicePage, DeviceRing, FrontRing};
 
 /// How many requests can be in flight.
-pub(super) const ENTRIES: usize = Ring::<'static>::ENTRIES;
+pub(super) const ENTRIES: usize = FrontRing::<Grant<'static>, Blkif>::ENTRIES;
 
 const SEGMENTS: usize = BLKIF_MAX_SEGMENTS_PER_REQUEST as usize;
 
@@ -96,25 +94,20 @@ const NO_REQUEST: Request = Request {
     count: 0,
 };
 
-/// The ring, its channel, and the pages. Dropping it takes all pages back.
+/// The ring, its channel, and the requests.
 pub(super) struct Queue<'a, 't, H: Hypercall + Copy, A> {
     table: GrantTable<'t, H, A>,
     channel: Channel<H>,
     peer: Domid,
     handle: u16,
-    /// `None` while the queue is being dropped.
-    ring: Option<Ring<'t>>,
-    ring_page: &'a mut DevicePage<'t>,
-    pages: &'a mut [DevicePage<'t>],
-    /// Where the search for a free page begins.
-    cursor: usize,
+    ring: DeviceRing<'a, 't, Blkif>,
     requests: [Request; ENTRIES],
     serial: u32,
     broken: bool,
 }
 
 impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
-    /// Makes a ring in the first of the pages, and a channel.
+    /// Makes a ring in one of the pages, and a channel.
     pub(super) fn new(
         xen: H,
         table: GrantTable<'t, H, A>,
@@ -122,40 +115,15 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         handle: u16,
         pages: &'a mut [DevicePage<'t>],
     ) -> Result<Self, BlockError> {
-        let mut free = 0;
-        for index in 0..pages.len() {
-            if pages[index].is_free(&table) {
-                pages[index].clear();
-                // The ring is in the first page, which may be deferred.
-                if free == 0 {
-                    pages.swap(0, index);
-                }
-                free += 1;
-            }
-        }
-        let Some((ring_page, pages)) = pages.split_first_mut().filter(|_| free >= 2) else {
-            return Err(BlockError::NoPages(free));
-        };
+        let ring = DeviceRing::new(&table, peer, pages)?.ok_or(BlockError::NoPages)?;
         let channel = Events::new(xen).alloc_unbound(peer).map_err(BlockError::Event)?;
-        let ring = FrontRing::new(ring_page.lend_away(&table, peer, Access::ReadWrite)?);
-        Ok(Self {
-            table,
-            channel,
-            peer,
-            handle,
-            ring: Some(ring),
-            ring_page,
-            pages,
-            cursor: 0,
-            requests: [NO_REQUEST; ENTRIES],
-            serial: 0,
-            broken: false,
-        })
+        let (requests, serial, broken) = ([NO_REQUEST; ENTRIES], 0, false);
+        Ok(Self { table, channel, peer, handle, ring, requests, serial, broken })
     }
 
     /// The grant reference of the ring.
-    pub(super) fn ring_reference(&self) -> Result<u32, BlockError> {
-        self.ring.as_ref().map(|ring| ring.memory().reference().0).ok_or(BlockError::Broken)
+    pub(super) fn ring_reference(&self) -> GrantRef {
+        self.ring.reference()
     }
 
     pub(super) const fn port(&self) -> Port {
@@ -183,8 +151,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
             let (number, count) = (request.operation, request.count as u8);
             let entry =
                 BlkifRequest::new(number, count, self.handle, id.to_wire(), sector, segments);
-            let ring = self.ring.as_mut().ok_or(BlockError::Broken)?;
-            ring.push(&entry).map_err(|_| BlockError::Busy)?;
+            self.ring.ring().push(&entry).map_err(|_| BlockError::Busy)?;
             Ok((id, bytes))
         });
         match queued {
@@ -208,15 +175,9 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
             Operation::Write(_) => Access::ReadOnly,
             _ => Access::ReadWrite,
         };
-        for step in 0..self.pages.len() {
-            if bytes == operation.bytes() || request.count == SEGMENTS {
-                break;
-            }
-            let index = (self.cursor + step) % self.pages.len();
-            let page = &mut self.pages[index];
-            if !page.is_free(&self.table) {
-                continue;
-            }
+        while bytes < operation.bytes() && request.count < SEGMENTS {
+            let Some(index) = self.ring.free_page(&self.table) else { break };
+            let page = &mut self.ring.pages()[index];
             let length = (operation.bytes() - bytes).min(PAGE_SIZE);
             if let (Operation::Write(data), Some(content)) = (operation, page.bytes()) {
                 content.copy_from(0, &data[bytes..bytes + length])?;
@@ -228,20 +189,22 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
             request.count += 1;
             bytes += length;
         }
-        self.cursor = request.pages[..request.count].last().map_or(self.cursor, |last| last + 1);
         if bytes == 0 && operation.bytes() > 0 { Err(BlockError::Busy) } else { Ok(bytes) }
     }
 
     /// Has the backend look at the requests.
     pub(super) fn notify(&mut self) -> Result<(), BlockError> {
-        let must_send = self.ring.as_mut().is_some_and(FrontRing::publish);
-        if must_send { self.channel.send().map_err(BlockError::Event) } else { Ok(()) }
+        if self.ring.ring().publish() {
+            self.channel.send().map_err(BlockError::Event)
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes all responses. There is at most one for each request.
     fn receive(&mut self) -> Result<(), BlockError> {
         while !self.broken {
-            let Some(ring) = &mut self.ring else { break };
+            let ring = self.ring.ring();
             match ring.pop() {
                 Some(response) => self.broken = !self.complete(&response),
                 None if ring.rearm() => {}
@@ -295,10 +258,10 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
     }
 
     /// Copies what was read, once: the backend may still write to the pages.
-    fn copy_out(&self, request: &Request, data: &mut [u8]) -> Result<(), BlockError> {
+    fn copy_out(&mut self, request: &Request, data: &mut [u8]) -> Result<(), BlockError> {
         if request.operation == BlkifOperation::READ {
             for (part, index) in data.chunks_mut(PAGE_SIZE).zip(&request.pages[..request.count]) {
-                let page = self.pages[*index].bytes().ok_or(BlockError::Broken)?;
+                let page = self.ring.pages()[*index].bytes().ok_or(BlockError::Broken)?;
                 page.copy_to(0, part)?;
             }
         }
@@ -324,16 +287,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
 
     fn take_back(&mut self, request: &Request) {
         for index in &request.pages[..request.count] {
-            self.pages[*index].take_back();
-        }
-    }
-}
-
-impl<H: Hypercall + Copy, A> Drop for Queue<'_, '_, H, A> {
-    fn drop(&mut self) {
-        self.pages.iter_mut().for_each(DevicePage::take_back);
-        if let Some(ring) = self.ring.take() {
-            self.ring_page.put_back(ring.into_memory());
+            self.ring.pages()[*index].take_back();
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! - [`FrontRing`] and [`BackRing`] are the two ends of a device's ring of requests and responses.
 //! - [`ByteProducer`] and [`ByteConsumer`] stream bytes, as console and xenstore do.
-//! - `DevicePage` is a page of a driver's, which it lends to its backend again and again (with the
-//!   features of drivers).
+//! - `DevicePage` is a page that a driver lends to its backend again and again (with the features of
+//!   drivers).
 //! - [`Wait`] is how a driver waits for its peer, and gives up.
 //!
 //! All index arithmetic is [`RingIndex`](xen_pac::access::RingIndex)'s. A peer may write any value
@@ -11,7 +11,9 @@
 //! runs as long as a peer likes.
 
 mod bytes;
-#[cfg(feature = "blk")]
+#[cfg(any(feature = "blk", feature = "net"))]
+mod device;
+#[cfg(any(feature = "blk", feature = "net"))]
 mod page;
 mod shared;
 #[cfg(test)]
@@ -19,7 +21,9 @@ mod tests;
 mod wait;
 
 pub use bytes::{ByteConsumer, ByteProducer, ByteRing, EmptiedRing, FilledRing};
-#[cfg(feature = "blk")]
+#[cfg(any(feature = "blk", feature = "net"))]
+pub(crate) use device::DeviceRing;
+#[cfg(any(feature = "blk", feature = "net"))]
 pub use page::DevicePage;
 pub use shared::{BackRing, FrontRing, Protocol, RingFullError, RingPage};
 pub use wait::{PollWait, Wait, YieldWait};

@@ -92,6 +92,12 @@ impl<'t> DevicePage<'t> {
         }
     }
 
+    /// True if the page is lent for a request.
+    #[cfg(feature = "net")]
+    pub(crate) const fn is_lent(&self) -> bool {
+        matches!(self.0, State::Lent(_))
+    }
+
     /// Lends the page, which is free.
     pub(crate) fn lend<H, A>(
         &mut self,

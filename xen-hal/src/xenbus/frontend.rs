@@ -321,6 +321,34 @@ impl<'p> Frontend<'p> {
         }
     }
 
+    /// Closes the device, for a driver that no longer uses its rings: switches to CLOSED, waits for
+    /// the backend, which unmaps the rings before it is closed, and watches it no longer.
+    ///
+    /// # Errors
+    ///
+    /// [`XenbusError::BackendGone`] if the backend is in a state in which it never closes;
+    /// [`StoreError::TimedOut`] if it does nothing; otherwise as for [`publish`](Self::publish).
+    pub fn close<H: Hypercall + Copy, W: Wait>(
+        &mut self,
+        store: &mut Store<'_, H, W>,
+    ) -> Result<(), XenbusError> {
+        self.switch(store, XenbusState::CLOSED)?;
+        let step = self.next_step(store);
+        self.unwatch(store)?;
+        match step? {
+            Step::Closed | Step::Gone => Ok(()),
+            _ => Err(XenbusError::BackendGone),
+        }
+    }
+
+    /// Gives up a device that could not be connected: switches to CLOSED and watches the backend no
+    /// longer, as far as xenstore permits. The reason why it could not be connected is the one to
+    /// report.
+    pub fn abandon<H: Hypercall + Copy, W: Wait>(mut self, store: &mut Store<'_, H, W>) {
+        let _ = self.switch(store, XenbusState::CLOSED);
+        let _ = self.unwatch(store);
+    }
+
     /// Watches the backend no longer.
     ///
     /// # Errors

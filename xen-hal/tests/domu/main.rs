@@ -3,6 +3,7 @@
 
 mod block;
 mod devices;
+mod net;
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};

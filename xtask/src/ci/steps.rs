@@ -9,8 +9,8 @@ use std::process::Command;
 const BUILD_STD: &str = "-Zbuild-std=core --target";
 
 /// The features of the HAL.
-const FEATURES: [&str; 6] =
-    ["blk", "critical-section", "defmt", "embedded-hal", "embedded-io", "log"];
+const FEATURES: [&str; 7] =
+    ["blk", "critical-section", "defmt", "embedded-hal", "embedded-io", "log", "net"];
 
 /// Every step, cheap ones first.
 #[must_use]

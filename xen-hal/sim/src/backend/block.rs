@@ -1,18 +1,16 @@
 //! A disk in memory, and its ring of requests.
 
-use core::mem::offset_of;
 use std::string::{String, ToString};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::vec::Vec;
 
 use xen_hal::Xen;
-use xen_hal::grant::{ForeignGrant, GrantRef, Mapping};
+use xen_hal::grant::{Access, ForeignGrant, GrantRef, Mapping};
 use xen_hal::platform::PAGE_SIZE;
 use xen_hal::ring::{BackRing, Protocol};
 use xen_pac::blkif::{
     BlkifOperation, BlkifRequest, BlkifRequestSegment, BlkifResponse, BlkifStatus, vdisk_info,
 };
-use xen_pac::ring::raw::Sring;
 
 use super::host::{BackendFault, Host, RingMapping, lock};
 use crate::platform::Hypervisor;
@@ -165,7 +163,7 @@ impl DiskRing {
         }
         let must_send = worked && self.ring.publish();
         if let (true, Some(fault)) = (worked, fault) {
-            self.attack_ring(fault, host);
+            self.ring.memory().attack(fault, host.guest);
         }
         (worked, must_send || worked && fault.is_some())
     }
@@ -190,31 +188,12 @@ impl DiskRing {
             Some(BackendFault::WrongOperation) => response.operation = BlkifOperation::DISCARD,
             Some(BackendFault::KeepsPages) => {
                 for segment in request.seg.iter().take(request.nr_segments.into()) {
-                    self.kept.extend(host.map(segment.gref));
+                    self.kept.extend(host.map(segment.gref, Access::ReadOnly));
                 }
             }
             _ => {}
         }
         response
-    }
-
-    fn attack_ring(&self, fault: BackendFault, host: &Host<'_>) {
-        let Some(bytes) = self.ring.memory().bytes() else { return };
-        // The offsets are within the page.
-        match fault {
-            BackendFault::IndexAhead => {
-                let at = offset_of!(Sring, rsp_prod);
-                let ahead = bytes.load::<u32>(at).unwrap_or(0).wrapping_add(0x4000_0000);
-                let _ = bytes.store(at, ahead);
-            }
-            BackendFault::Scribbles => {
-                for _ in 0..64 {
-                    let at = host.guest.random() as usize % PAGE_SIZE / 4 * 4;
-                    let _ = bytes.store(at, host.guest.random() as u32);
-                }
-            }
-            _ => {}
-        }
     }
 }
 

@@ -15,6 +15,7 @@ use xen_pac::xenstore::XenbusState;
 use super::StoreServer;
 use super::block::{Disk, DiskRing};
 use super::host::{BackendFault, Host};
+use super::network::{Network, NetworkRings};
 use super::store::home;
 use crate::platform::Hypervisor;
 
@@ -23,6 +24,14 @@ use crate::platform::Hypervisor;
 pub enum Device {
     /// A block device.
     Disk(Disk),
+    /// A network interface.
+    Network(Network),
+}
+
+impl From<Network> for Device {
+    fn from(network: Network) -> Self {
+        Self::Network(network)
+    }
 }
 
 impl From<Disk> for Device {
@@ -35,6 +44,7 @@ impl Device {
     pub(super) const fn class(&self) -> &'static str {
         match self {
             Self::Disk(_) => "vbd",
+            Self::Network(_) => "vif",
         }
     }
 
@@ -43,12 +53,14 @@ impl Device {
         match self {
             // Whole disks, from `xvda` on.
             Self::Disk(_) => (51712, 16),
+            Self::Network(_) => (0, 1),
         }
     }
 
     fn fault(&self) -> Option<BackendFault> {
         match self {
             Self::Disk(disk) => disk.fault(),
+            Self::Network(network) => network.fault(),
         }
     }
 }
@@ -56,6 +68,7 @@ impl Device {
 /// The rings of a connected device.
 enum Rings {
     Disk(DiskRing),
+    Network(NetworkRings),
 }
 
 struct Link {
@@ -96,12 +109,15 @@ impl Attached {
             ("backend-id", &0),
             ("state", &state),
         ]);
+        let [high, low] = domain.0.to_be_bytes();
+        let mac = format!("00:16:3e:{high:02x}:{low:02x}:{index:02x}");
         match &attached.device {
             Device::Disk(_) => {
-                front_keys.extend([
-                    ("virtual-device", &number as &dyn Display),
-                    ("device-type", &"disk"),
-                ]);
+                front_keys.extend([("virtual-device", &number as &dyn Display)]);
+                front_keys.push(("device-type", &"disk"));
+            }
+            Device::Network(_) => {
+                front_keys.extend([("mac", &mac as &dyn Display), ("handle", &number)]);
             }
         }
         let back_keys: [(&str, &dyn Display); 4] = [
@@ -138,6 +154,9 @@ impl Attached {
         if let Some(Link { channel, rings }) = &mut self.link {
             let (worked, must_send) = match (rings, &self.device) {
                 (Rings::Disk(ring), Device::Disk(disk)) => ring.serve(disk, host),
+                (Rings::Network(rings), Device::Network(network)) => rings.serve(network, host),
+                // The rings are made for the device.
+                _ => (false, false),
             };
             progress |= worked;
             if must_send {
@@ -195,6 +214,7 @@ impl Attached {
     fn announce(&self, store: &mut StoreServer) {
         let keys = match &self.device {
             Device::Disk(disk) => disk.keys(),
+            Device::Network(network) => network.keys(),
         };
         for (key, value) in keys {
             store.set(&format!("{}/{key}", self.back), value);
@@ -213,6 +233,15 @@ impl Attached {
                 let reference = number(host, "ring-ref")?;
                 Rings::Disk(DiskRing::new(host.map_ring(reference)?))
             }
+            Device::Network(_) => {
+                let (tx, rx) = (number(host, "tx-ring-ref")?, number(host, "rx-ring-ref")?);
+                let tx = host.map_ring(tx)?;
+                let Some(rx) = host.map_ring(rx) else {
+                    host.unmap(tx.into_mapping());
+                    return None;
+                };
+                Rings::Network(NetworkRings::new(tx, rx))
+            }
         };
         Some(Link { channel, rings })
     }
@@ -223,6 +252,7 @@ impl Attached {
         drop(channel);
         let mappings = match rings {
             Rings::Disk(ring) => ring.into_mappings(),
+            Rings::Network(rings) => rings.into_mappings(),
         };
         for mapping in mappings {
             host.unmap(mapping);

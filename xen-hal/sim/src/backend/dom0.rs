@@ -137,7 +137,7 @@ impl Dom0 {
     }
 
     /// Gives a guest a device, before the machine runs. The guest finds the first disk at
-    /// `device/vbd/51712`.
+    /// `device/vbd/51712`, and the first network interface at `device/vif/0`.
     pub fn attach(&self, guest: Domid, device: impl Into<Device>) {
         lock(&self.0).guests.entry(guest.0).or_default().devices.push(device.into());
     }

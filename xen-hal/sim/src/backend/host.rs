@@ -1,5 +1,6 @@
 //! What the backends of devices use of the control domain, and how they misbehave.
 
+use core::mem::offset_of;
 use core::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread;
@@ -9,8 +10,10 @@ use xen_hal::Xen;
 use xen_hal::grant::{
     Access, Bytes, ForeignGrant, GrantRef, MapRequest, MapTarget, Mapping, PageMemory,
 };
+use xen_hal::platform::PAGE_SIZE;
 use xen_hal::ring::RingPage;
 use xen_pac::base::Domid;
+use xen_pac::ring::raw::Sring;
 
 use super::StoreServer;
 use crate::guest::Guest;
@@ -31,7 +34,7 @@ pub enum BackendFault {
     WrongId,
     /// Answers the first request again, instead of the later ones.
     Repeats,
-    /// Answers with another operation.
+    /// Answers with another operation, or with a flag that was not negotiated.
     WrongOperation,
     /// Announces more responses than there are requests.
     IndexAhead,
@@ -83,6 +86,28 @@ impl RingMapping {
     }
 }
 
+impl RingMapping {
+    /// Writes to the ring what no backend may write there.
+    pub(super) fn attack(&self, fault: BackendFault, guest: Guest) {
+        let Some(bytes) = self.bytes() else { return };
+        // The offsets are within the page.
+        match fault {
+            BackendFault::IndexAhead => {
+                let at = offset_of!(Sring, rsp_prod);
+                let ahead = bytes.load::<u32>(at).unwrap_or(0).wrapping_add(0x4000_0000);
+                let _ = bytes.store(at, ahead);
+            }
+            BackendFault::Scribbles => {
+                for _ in 0..64 {
+                    let at = guest.random() as usize % PAGE_SIZE / 4 * 4;
+                    let _ = bytes.store(at, guest.random() as u32);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What a backend uses of the control domain.
 pub(super) struct Host<'a> {
     pub(super) guest: Guest,
@@ -95,9 +120,13 @@ pub(super) struct Host<'a> {
 
 impl Host<'_> {
     /// Maps a page that the served domain lends.
-    pub(super) fn map(&mut self, reference: u32) -> Option<Mapping<'static, Hypervisor>> {
+    pub(super) fn map(
+        &mut self,
+        reference: u32,
+        access: Access,
+    ) -> Option<Mapping<'static, Hypervisor>> {
         let of = ForeignGrant { domain: self.domain, reference: GrantRef(reference) };
-        let request = MapRequest { of, access: Access::ReadWrite, target: self.targets.pop()? };
+        let request = MapRequest { of, access, target: self.targets.pop()? };
         // SAFETY: the grant is another domain's.
         match unsafe { Xen::new(self.guest.xen()).grants().map(request) } {
             Ok(mapping) => Some(mapping),
@@ -115,7 +144,7 @@ impl Host<'_> {
 
     /// Maps the page of a ring.
     pub(super) fn map_ring(&mut self, reference: u32) -> Option<RingMapping> {
-        let mapping = self.map(reference)?;
+        let mapping = self.map(reference, Access::ReadWrite)?;
         let page = mapping.bytes()?.as_ptr();
         Some(RingMapping(mapping, page))
     }

@@ -1,11 +1,13 @@
 //! What a guest finds in other domains, as library code: xenstore, a console, and the backends of
-//! block devices.
+//! block devices and network interfaces.
 
 mod block;
 mod connection;
 mod device;
 mod dom0;
 mod host;
+#[cfg(target_arch = "x86_64")]
+mod network;
 mod store;
 
 pub use block::Disk;
@@ -13,4 +15,6 @@ pub use connection::{ConsoleConnection, StoreConnection};
 pub use device::Device;
 pub use dom0::{Dom0, Operator};
 pub use host::BackendFault;
+#[cfg(target_arch = "x86_64")]
+pub use network::Network;
 pub use store::StoreServer;

@@ -1,0 +1,98 @@
+//! One direction of an interface: a ring whose requests lend a page each.
+
+use xen_pac::base::Domid;
+
+use super::NetError;
+use crate::grant::{Access, Bytes, GrantError, GrantRef, GrantTable};
+use crate::ring::{DevicePage, DeviceRing, Protocol};
+
+/// The most pages that are used: a request's number has a byte for the index of its page.
+const PAGES: usize = 256;
+
+/// A ring, and how often each page was lent. A request's number is the index of its page and, in
+/// the upper byte, this count, so that a response to an earlier request is not taken for a later
+/// one's.
+pub(super) struct Half<'a, 't, P: Protocol> {
+    ring: DeviceRing<'a, 't, P>,
+    serials: [u8; PAGES],
+}
+
+impl<'a, 't, P: Protocol> Half<'a, 't, P> {
+    pub(super) fn new<H, A>(
+        table: &GrantTable<'t, H, A>,
+        peer: Domid,
+        pages: &'a mut [DevicePage<'t>],
+    ) -> Result<Self, NetError> {
+        // One of them holds the ring.
+        let count = pages.len().min(1 + PAGES);
+        let ring = DeviceRing::new(table, peer, &mut pages[..count])?.ok_or(NetError::NoPages)?;
+        Ok(Self { ring, serials: [0; PAGES] })
+    }
+
+    /// The grant reference of the ring.
+    pub(super) fn reference(&self) -> GrantRef {
+        self.ring.reference()
+    }
+
+    /// True if a page is free, and an entry of the ring.
+    pub(super) fn can_lend<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> bool {
+        self.ring.ring().free() > 0 && self.ring.free_page(table).is_some()
+    }
+
+    /// Lends a free page, after `prepare`. Returns the number of the request, and the reference.
+    pub(super) fn begin<H, A>(
+        &mut self,
+        table: &GrantTable<'t, H, A>,
+        peer: Domid,
+        access: Access,
+        prepare: impl FnOnce(&Bytes) -> Result<(), GrantError>,
+    ) -> Result<Option<(u16, GrantRef)>, GrantError> {
+        if self.ring.ring().free() == 0 {
+            return Ok(None);
+        }
+        let Some(index) = self.ring.free_page(table) else { return Ok(None) };
+        let page = &mut self.ring.pages()[index];
+        page.bytes().map_or(Ok(()), prepare)?;
+        let reference = page.lend(table, peer, access)?;
+        self.serials[index] = self.serials[index].wrapping_add(1);
+        Ok(Some((u16::from(self.serials[index]) << 8 | index as u16, reference)))
+    }
+
+    /// Puts the request with this number into the ring.
+    pub(super) fn push(&mut self, id: u16, request: &P::Request) -> Result<(), NetError> {
+        let pushed = self.ring.ring().push(request);
+        pushed.map_err(|_| {
+            self.end(id);
+            NetError::Busy
+        })
+    }
+
+    /// Lets the backend see the requests. Returns true if it must be notified.
+    pub(super) fn publish(&mut self) -> bool {
+        self.ring.ring().publish()
+    }
+
+    /// Takes a response. If there is none, the next one has an event.
+    pub(super) fn next(&mut self) -> Option<P::Response> {
+        let ring = self.ring.ring();
+        ring.pop().or_else(|| if ring.rearm() { ring.pop() } else { None })
+    }
+
+    /// Calls `use_page` with the page of a request in flight, and takes it back. `None` if no such
+    /// request is in flight.
+    pub(super) fn finish<T>(&mut self, id: u16, use_page: impl FnOnce(&Bytes) -> T) -> Option<T> {
+        let index = usize::from(id & 0xff);
+        let page = self.ring.pages().get_mut(index)?;
+        if !page.is_lent() || self.serials[index] != (id >> 8) as u8 {
+            return None;
+        }
+        let result = page.bytes().map(use_page);
+        page.take_back();
+        result
+    }
+
+    /// Takes the page of a request back. False if no such request is in flight.
+    pub(super) fn end(&mut self, id: u16) -> bool {
+        self.finish(id, |_| ()).is_some()
+    }
+}

@@ -1,0 +1,380 @@
+//! Network interfaces: the frontend of `vif` devices (upstream: `xen/include/public/io/netif.h`).
+//!
+//! ```
+//! use xen_hal::grant::GrantTable;
+//! use xen_hal::hypercall::Hypercall;
+//! use xen_hal::net::{FRAME_MAX, NetDevice, NetError};
+//! use xen_hal::ring::{DevicePage, Wait};
+//! use xen_hal::xenstore::Store;
+//!
+//! /// Sends each of ten frames back. One page of `tx` and of `rx` holds the ring, the others hold a
+//! /// frame each.
+//! fn reflect<'t, H: Hypercall + Copy, A: Copy, W: Wait>(
+//!     xen: H,
+//!     store: &mut Store<'_, H, W>,
+//!     table: GrantTable<'t, H, A>,
+//!     (tx, rx): (&mut [DevicePage<'t>], &mut [DevicePage<'t>]),
+//!     mut wait: impl Wait,
+//! ) -> Result<(), NetError> {
+//!     let mut net = NetDevice::connect(xen, store, "device/vif/0", table, tx, rx)?;
+//!     let (mut frame, mut frames, mut attempt) = ([0; FRAME_MAX], 0, 0);
+//!     while frames < 10 {
+//!         if let Some(length) = net.receive(&mut frame)? {
+//!             net.send(&frame[..length])?;
+//!             frames += 1;
+//!         } else if wait.wait(net.port(), attempt).is_break() {
+//!             break;
+//!         }
+//!         attempt += 1;
+//!     }
+//!     net.close(store)
+//! }
+//! ```
+//!
+//! No operation waits for the backend. [`NetDevice`] is a [`Device`](smoltcp::phy::Device) of
+//! `smoltcp`, and every frame is an Ethernet frame without its checksum, complete in one page: the
+//! driver negotiates neither scatter-gather nor offloads.
+//!
+//! Frames are copied through the driver's own pages. The backend is not trusted: a response must be
+//! the first one to a request in flight, have no flag that was not negotiated, and name bytes of
+//! the page. Otherwise the device is [broken](NetError::Broken) until it is connected again.
+
+use xen_pac::netif::{
+    NetifRxRequest, NetifRxResponse, NetifStatus, NetifTxRequest, NetifTxResponse, netif_rx_flags,
+};
+use xen_pac::xenstore::XenbusState;
+
+use crate::event::{Channel, Events, Port};
+use crate::grant::{Access, GrantError, GrantTable};
+use crate::hypercall::{Errno, Hypercall};
+use crate::platform::PAGE_SIZE;
+use crate::ring::{DevicePage, Protocol, Wait};
+use crate::xenbus::{Frontend, Step, XenbusError};
+use crate::xenstore::{Store, StoreError, Tree};
+
+mod half;
+mod phy;
+
+pub use phy::{RxToken, TxToken};
+
+use half::Half;
+
+/// The most bytes in a frame: a packet of 1500 bytes, and Ethernet's header.
+pub const FRAME_MAX: usize = 1514;
+
+/// The fewest: a header.
+const FRAME_MIN: usize = 14;
+
+/// The entries of the ring of frames to send.
+enum Tx {}
+
+impl Protocol for Tx {
+    type Request = NetifTxRequest;
+    type Response = NetifTxResponse;
+}
+
+/// The entries of the ring of frames that are received.
+enum Rx {}
+
+impl Protocol for Rx {
+    type Request = NetifRxRequest;
+    type Response = NetifRxResponse;
+}
+
+/// Why a network interface could not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// The device cannot be connected or closed.
+    #[error(transparent)]
+    Xenbus(#[from] XenbusError),
+    /// A page cannot be granted.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    /// Xen refused an operation on the event channel.
+    #[error("the network interface's event channel: {0}")]
+    Event(Errno),
+    /// The driver needs at least two free pages for each direction.
+    #[error("expected at least two free pages for each direction of the network interface")]
+    NoPages,
+    /// The backend would have to map the guest's pages, which this driver does not let it do.
+    #[error("the network interface's backend does not copy frames")]
+    Unsupported,
+    /// A frame of this many bytes cannot be sent.
+    #[error("expected a frame of 14 to 1514 bytes, found {0}")]
+    FrameSize(usize),
+    /// All pages hold frames that the backend has not sent yet.
+    #[error("the network interface has no room for another frame")]
+    Busy,
+    /// The backend sent a response that it must not send. The device must be connected again.
+    #[error("the network interface's backend broke the protocol")]
+    Broken,
+}
+
+impl From<StoreError> for NetError {
+    fn from(error: StoreError) -> Self {
+        XenbusError::from(error).into()
+    }
+}
+
+/// A connected network interface.
+///
+/// Dropping it takes the pages back at once, whatever the backend does with them, and leaves the
+/// device connected in xenstore. [`close`](Self::close) closes it first.
+pub struct NetDevice<'a, 't, H: Hypercall + Copy, A> {
+    frontend: Frontend<'a>,
+    table: GrantTable<'t, H, A>,
+    channel: Channel<H>,
+    tx: Half<'a, 't, Tx>,
+    rx: Half<'a, 't, Rx>,
+    mac: [u8; 6],
+    lost: u64,
+    broken: bool,
+}
+
+impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
+    /// Connects the interface with this directory, such as `device/vif/0`. One page of `tx` and of
+    /// `rx` holds the ring, the others hold a frame each: one is enough, 64 keep a fast network
+    /// busy, and more than 256 are not used.
+    ///
+    /// # Errors
+    ///
+    /// [`NetError::NoPages`], [`NetError::Grant`], [`NetError::Event`], [`NetError::Unsupported`];
+    /// [`NetError::Xenbus`], with the key that is missing or malformed, or the reason of a backend
+    /// that does not connect. All pages are taken back.
+    pub fn connect<V: Wait>(
+        xen: H,
+        store: &mut Store<'_, H, V>,
+        device: &'a str,
+        table: GrantTable<'t, H, A>,
+        tx: &'a mut [DevicePage<'t>],
+        rx: &'a mut [DevicePage<'t>],
+    ) -> Result<Self, NetError> {
+        let frontend = Frontend::open(store, device)?;
+        let connected = Self::new(xen, store, frontend.clone(), table, tx, rx)
+            .and_then(|mut device| device.handshake(store).map(|()| device));
+        connected.inspect_err(|_| frontend.abandon(store))
+    }
+
+    fn new<V: Wait>(
+        xen: H,
+        store: &mut Store<'_, H, V>,
+        frontend: Frontend<'a>,
+        table: GrantTable<'t, H, A>,
+        tx: &'a mut [DevicePage<'t>],
+        rx: &'a mut [DevicePage<'t>],
+    ) -> Result<Self, NetError> {
+        let peer = frontend.backend_domain();
+        let mac = read_mac(store, frontend.device())?;
+        let (tx, rx) = (Half::new(&table, peer, tx)?, Half::new(&table, peer, rx)?);
+        let channel = Events::new(xen).alloc_unbound(peer).map_err(NetError::Event)?;
+        Ok(Self { frontend, table, channel, tx, rx, mac, lost: 0, broken: false })
+    }
+
+    fn handshake<V: Wait>(&mut self, store: &mut Store<'_, H, V>) -> Result<(), NetError> {
+        loop {
+            match self.frontend.next_step(store)? {
+                Step::Publish => {
+                    if !self.frontend.backend_feature(store, "feature-rx-copy")? {
+                        return Err(NetError::Unsupported);
+                    }
+                    self.fill()?;
+                    let (tx, rx) = (self.tx.reference(), self.rx.reference());
+                    let keys = [
+                        ("tx-ring-ref", &tx as _),
+                        ("rx-ring-ref", &rx as _),
+                        ("event-channel", &self.channel.port().0 as _),
+                        ("request-rx-copy", &1 as _),
+                        ("feature-rx-notify", &1 as _),
+                        // The backend completes checksums before it delivers a frame.
+                        ("feature-no-csum-offload", &1 as _),
+                    ];
+                    self.frontend.publish(store, &keys, XenbusState::CONNECTED)?;
+                }
+                Step::Ready => {
+                    // What was sent before the backend was bound has notified nobody.
+                    return self.channel.send().map_err(NetError::Event);
+                }
+                Step::Closed => self.frontend.restart(store)?,
+                _ => return Err(XenbusError::BackendGone.into()),
+            }
+        }
+    }
+
+    /// The interface's own address.
+    #[must_use]
+    pub const fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    /// The interface's port, which has an event when a frame was sent or received.
+    #[must_use]
+    pub const fn port(&self) -> Port {
+        self.channel.port()
+    }
+
+    /// The frontend. Its [`step`](Frontend::step) shows whether the backend closes, after each
+    /// event of xenstore whose token is the device's directory.
+    #[must_use]
+    pub const fn frontend(&self) -> &Frontend<'a> {
+        &self.frontend
+    }
+
+    /// How many frames were lost: the backend did not send or deliver them, or they were longer
+    /// than the caller's buffer.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// True if a frame can be sent now. Otherwise the port has an event when one can be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`NetError::Broken`].
+    pub fn can_send(&mut self) -> Result<bool, NetError> {
+        self.take_sent()?;
+        Ok(self.tx.can_lend(&self.table))
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    ///
+    /// [`NetError::FrameSize`], [`NetError::Busy`]; [`NetError::Broken`], [`NetError::Grant`],
+    /// [`NetError::Event`].
+    pub fn send(&mut self, frame: &[u8]) -> Result<(), NetError> {
+        if !(FRAME_MIN..=FRAME_MAX).contains(&frame.len()) {
+            return Err(NetError::FrameSize(frame.len()));
+        }
+        self.take_sent()?;
+        let peer = self.frontend.backend_domain();
+        let size = frame.len() as u16;
+        let begun = self
+            .tx
+            .begin(&self.table, peer, Access::ReadOnly, |bytes| bytes.copy_from(0, frame))?;
+        let (id, reference) = begun.ok_or(NetError::Busy)?;
+        self.tx.push(id, &NetifTxRequest::new(reference.0, 0, 0, id, size))?;
+        if self.tx.publish() { self.channel.send().map_err(NetError::Event) } else { Ok(()) }
+    }
+
+    /// Takes back the pages of frames that were sent.
+    fn take_sent(&mut self) -> Result<(), NetError> {
+        while let Some(response) = self.next(|device| device.tx.next())? {
+            let known = [NetifStatus::OKAY, NetifStatus::ERROR, NetifStatus::DROPPED];
+            let valid = known.contains(&response.status) && self.tx.end(response.id);
+            self.check(valid)?;
+            self.lost += u64::from(response.status != NetifStatus::OKAY);
+        }
+        Ok(())
+    }
+
+    /// Receives a frame, if there is one, and returns its length.
+    ///
+    /// # Errors
+    ///
+    /// [`NetError::Broken`], [`NetError::Grant`], [`NetError::Event`].
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, NetError> {
+        let mut received = None;
+        // A response takes back a page that was lent, so there are only so many.
+        while let Some(response) = self.next(|device| device.rx.next())? {
+            let flags = response.flags;
+            let chained = netif_rx_flags::MORE_DATA.is_set(flags)
+                || netif_rx_flags::EXTRA_INFO.is_set(flags)
+                || netif_rx_flags::GSO_PREFIX.is_set(flags);
+            let offset = usize::from(response.offset);
+            // The status of a frame that was received is its length.
+            let length = usize::try_from(response.status.0).unwrap_or(0);
+            self.check(!chained && offset + length <= PAGE_SIZE)?;
+            let into = buffer.get_mut(..length).filter(|_| length >= FRAME_MIN);
+            let copies = into.is_some();
+            // The backend may still write to the page, so the bytes are copied once.
+            let copied = self.rx.finish(response.id, |bytes| match into {
+                Some(into) => bytes.copy_to(offset, into),
+                None => Ok(()),
+            });
+            self.check(copied.is_some())?;
+            copied.unwrap_or(Ok(()))?;
+            if copies {
+                received = Some(length);
+                break;
+            }
+            self.lost += 1;
+        }
+        self.fill()?;
+        Ok(received)
+    }
+
+    /// Lends all free pages for frames to be received.
+    fn fill(&mut self) -> Result<(), NetError> {
+        let peer = self.frontend.backend_domain();
+        let mut filled = false;
+        while let Some((id, reference)) =
+            self.rx.begin(&self.table, peer, Access::ReadWrite, |_| Ok(()))?
+        {
+            self.rx.push(id, &NetifRxRequest::new(id, reference.0))?;
+            filled = true;
+        }
+        if filled && self.rx.publish() {
+            self.channel.send().map_err(NetError::Event)?;
+        }
+        Ok(())
+    }
+
+    /// The next response, by `take`, unless the backend broke the protocol.
+    fn next<T>(
+        &mut self,
+        take: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Result<Option<T>, NetError> {
+        if self.broken { Err(NetError::Broken) } else { Ok(take(self)) }
+    }
+
+    fn check(&mut self, valid: bool) -> Result<(), NetError> {
+        self.broken |= !valid;
+        if valid { Ok(()) } else { Err(NetError::Broken) }
+    }
+
+    /// Closes the interface, and takes all pages back.
+    ///
+    /// # Errors
+    ///
+    /// [`NetError::Xenbus`] if the backend does not close in time, or xenstore fails. The pages are
+    /// taken back all the same.
+    pub fn close<V: Wait>(mut self, store: &mut Store<'_, H, V>) -> Result<(), NetError> {
+        Ok(self.frontend.close(store)?)
+    }
+}
+
+/// Reads the interface's address, six hexadecimal numbers.
+fn read_mac<H: Hypercall + Copy, V: Wait>(
+    store: &mut Store<'_, H, V>,
+    device: &str,
+) -> Result<[u8; 6], NetError> {
+    const MALFORMED: NetError = NetError::Xenbus(XenbusError::Malformed("mac"));
+    let mut buffer = [0; 17];
+    let text = match store.read_str((device, "mac"), &mut buffer) {
+        Err(StoreError::Refused(Errno::ENOENT)) => {
+            return Err(XenbusError::Missing("mac").into());
+        }
+        Err(StoreError::TooLong(_) | StoreError::Malformed) => return Err(MALFORMED),
+        text => text?,
+    };
+    let mut parts = text.split(':');
+    let mut mac = [0; 6];
+    for byte in &mut mac {
+        let part = parts.next().filter(|part| part.len() == 2).ok_or(MALFORMED)?;
+        *byte = u8::from_str_radix(part, 16).map_err(|_| MALFORMED)?;
+    }
+    if parts.next().is_some() { Err(MALFORMED) } else { Ok(mac) }
+}
+
+impl<H: Hypercall + Copy, A> core::fmt::Debug for NetDevice<'_, '_, H, A> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("NetDevice")
+            .field("frontend", &self.frontend)
+            .field("mac", &self.mac)
+            .field("lost", &self.lost)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,78 @@
+//! The frontend's ring of a device, with the pages that its requests lend.
+
+use core::mem::ManuallyDrop;
+
+use xen_pac::base::Domid;
+
+use super::{DevicePage, FrontRing, Protocol};
+use crate::grant::{Access, Grant, GrantError, GrantRef, GrantTable};
+
+/// A ring in one of a driver's pages; the others hold data. Dropping it takes all pages back.
+pub(crate) struct DeviceRing<'a, 't, P: Protocol> {
+    ring: ManuallyDrop<FrontRing<Grant<'t>, P>>,
+    ring_page: &'a mut DevicePage<'t>,
+    pages: &'a mut [DevicePage<'t>],
+    /// Where the search for a free page begins.
+    cursor: usize,
+}
+
+impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
+    /// Lends a page with an empty ring to `peer`. `None` if less than two pages are free. The pages
+    /// are cleared, so that the peer sees nothing of their former use.
+    pub(crate) fn new<H, A>(
+        table: &GrantTable<'t, H, A>,
+        peer: Domid,
+        pages: &'a mut [DevicePage<'t>],
+    ) -> Result<Option<Self>, GrantError> {
+        let mut free = 0;
+        for index in 0..pages.len() {
+            if pages[index].is_free(table) {
+                pages[index].clear();
+                // The ring is in the first page, which may be deferred.
+                if free == 0 {
+                    pages.swap(0, index);
+                }
+                free += 1;
+            }
+        }
+        let Some((ring_page, pages)) = pages.split_first_mut().filter(|_| free >= 2) else {
+            return Ok(None);
+        };
+        let ring = FrontRing::new(ring_page.lend_away(table, peer, Access::ReadWrite)?);
+        Ok(Some(Self { ring: ManuallyDrop::new(ring), ring_page, pages, cursor: 0 }))
+    }
+
+    /// The grant reference of the ring.
+    pub(crate) fn reference(&self) -> GrantRef {
+        self.ring.memory().reference()
+    }
+
+    #[inline]
+    pub(crate) fn ring(&mut self) -> &mut FrontRing<Grant<'t>, P> {
+        &mut self.ring
+    }
+
+    /// The pages for data.
+    #[inline]
+    pub(crate) fn pages(&mut self) -> &mut [DevicePage<'t>] {
+        self.pages
+    }
+
+    /// The index of a page that can be lent. Pages take turns.
+    pub(crate) fn free_page<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> Option<usize> {
+        let (count, cursor) = (self.pages.len(), self.cursor);
+        let mut turns = (0..count).map(|step| (cursor + step) % count);
+        let index = turns.find(|index| self.pages[*index].is_free(table))?;
+        self.cursor = index + 1;
+        Some(index)
+    }
+}
+
+impl<P: Protocol> Drop for DeviceRing<'_, '_, P> {
+    fn drop(&mut self) {
+        self.pages.iter_mut().for_each(DevicePage::take_back);
+        // SAFETY: the ring is not used after this.
+        let ring = unsafe { ManuallyDrop::take(&mut self.ring) };
+        self.ring_page.put_back(ring.into_memory());
+    }
+}
