@@ -12,7 +12,7 @@ use xen_hal::platform::Frame;
 
 use crate::config::FailureKind;
 use crate::scheduler::Scheduler;
-use crate::state::{Interrupt, Program, Random, Run, State, VcpuKey, frame_of_program};
+use crate::state::{Event, Interrupt, Program, Random, Run, State, VcpuKey, frame_of_program};
 use crate::xen;
 
 /// How many interrupts a vCPU takes in a row before it is a storm: more than there are ports, each
@@ -176,7 +176,11 @@ impl CurrentVcpu {
         }
         self.in_xen.set(true);
         state.refill_holes(self.me.domain);
-        state.trace.step(&[self.accesses.take()]);
+        let count = self.accesses.take();
+        state.trace.step(&[count]);
+        if count > 0 {
+            state.note(self.me, Event::Accesses { count });
+        }
         Some(state)
     }
 

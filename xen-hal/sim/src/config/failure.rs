@@ -15,6 +15,9 @@ pub struct Failure {
     pub seed: u64,
     /// What happened.
     pub kind: FailureKind,
+    /// The last hypercalls, interrupts and accesses to shared memory of each vCPU that ran, a line
+    /// each. [`for_each_seed`](crate::for_each_seed) shows them.
+    pub last_events: Vec<String>,
 }
 
 /// What stopped a machine.

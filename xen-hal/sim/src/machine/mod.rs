@@ -113,14 +113,18 @@ impl Machine {
             vcpu::end_of_machine();
             match result {
                 Ok(Report { leaks, .. }) if leaks_fail && !leaks.is_empty() => {
-                    Err(Failure { seed, kind: FailureKind::Leaked(leaks) })
+                    Err(Failure { seed, kind: FailureKind::Leaked(leaks), last_events: Vec::new() })
                 }
                 result => result,
             }
         });
         match machine {
             Ok(machine) => machine.join().unwrap_or_else(|payload| resume_unwind(payload)),
-            Err(error) => Err(Failure { seed, kind: FailureKind::Host(error.to_string()) }),
+            Err(error) => Err(Failure {
+                seed,
+                kind: FailureKind::Host(error.to_string()),
+                last_events: Vec::new(),
+            }),
         }
     }
 }
@@ -130,7 +134,7 @@ fn run_here(state: State) -> Result<Report, Failure> {
     scheduler.run(vcpu::run);
     let mut state = scheduler.state();
     let result = match state.over.take() {
-        Some(kind) => Err(Failure { seed: state.seed, kind }),
+        Some(kind) => Err(Failure { seed: state.seed, kind, last_events: state.last_events() }),
         None => Ok(report(&state)),
     };
     // The programs of vCPUs that were never brought up.

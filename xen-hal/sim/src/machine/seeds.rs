@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::thread;
 
 use super::Report;
-use crate::config::{SEED_VARIABLE, replay};
+use crate::config::{Failure, SEED_VARIABLE, replay};
 
 /// Runs a test with `count` seeds, from 0 up, until it fails. If the environment variable
 /// `XEN_SIM_SEED` is set, runs it with that seed only.
@@ -57,7 +57,12 @@ fn try_each(
         let shown = ReplayOnPanic(seed);
         let result = run(seed);
         drop(shown);
-        result.map(drop).map_err(|error| format!("{error}\n{}", replay(seed)))
+        result.map(drop).map_err(|error| {
+            let failure = error.downcast_ref::<Failure>();
+            let events = failure.map(|failure| &failure.last_events).into_iter().flatten();
+            let events: String = events.map(|event| format!("\n  {event}")).collect();
+            format!("{error}\n{}{events}", replay(seed))
+        })
     })
 }
 

@@ -23,7 +23,7 @@ use xen_pac::hvm::HVM_NR_PARAMS;
 use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
-use crate::config::{DomainConfig, FailureKind, FaultRates, Faults, Profile, Role};
+use crate::config::{DomainConfig, FailureKind, FaultRates, Faults, Place, Profile, Role};
 use crate::memory::{MachineFrame, MachineMemory};
 pub(crate) use grant_entry::{
     GrantedPage, read_entry, reserved_entries, swap_entries, write_reserved_entries,
@@ -37,7 +37,7 @@ pub(crate) use ports::{Binding, Ports};
 pub(crate) use random::Random;
 pub(crate) use toolstack::Served;
 pub(crate) use upcall::Interrupt;
-pub(crate) use vcpu::{Area, Areas, Program, Run, RunTimes, Vcpu};
+pub(crate) use vcpu::{Area, Areas, Event, Program, Run, RunTimes, Vcpu};
 
 /// When the first domain starts, in nanoseconds since Xen started.
 pub(crate) const BEGINNING: u64 = NANOS_PER_SECOND;
@@ -194,6 +194,24 @@ impl State {
     pub(crate) fn silo_forbids(&self, caller: usize, one: usize, other: usize) -> bool {
         let guest = |domain: usize| self.domains[domain].role != Role::Control;
         self.profile.is_arm() && one != other && [caller, one, other].into_iter().all(guest)
+    }
+
+    /// Keeps what a vCPU did, for failures.
+    pub(crate) fn note(&mut self, key: VcpuKey, event: Event) {
+        let now = self.now;
+        self.vcpu_mut(key).note(now, event);
+    }
+
+    /// What each vCPU did last, a line for each event.
+    pub(crate) fn last_events(&self) -> Vec<String> {
+        let of_vcpu = |key: VcpuKey| {
+            let place = Place(self.name(key));
+            self.vcpu(key).last_events.iter().map(move |(at, event)| {
+                let place = &place;
+                format!("{place}, at {} us: {event}", at / 1000)
+            })
+        };
+        self.keys().flat_map(of_vcpu).collect()
     }
 
     /// All vCPUs of the machine.

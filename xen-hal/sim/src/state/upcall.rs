@@ -7,7 +7,7 @@ use std::sync::Arc;
 use xen_pac::base::{Virq, XenUlong};
 use xen_pac::shared_info::VcpuInfo;
 
-use super::{Binding, Handler, Run, State, VcpuKey};
+use super::{Binding, Event, Handler, Run, State, VcpuKey};
 use crate::config::FailureKind;
 
 /// The private interrupt that signals events on Arm.
@@ -163,6 +163,7 @@ impl State {
             return None;
         }
         self.vcpu_mut(key).delayed = 0;
+        self.note(key, Event::Interrupt { vector: due.vector });
         let handler = self.handler(key, due.vector)?;
         if due.own {
             let apic = &mut self.vcpu_mut(key).apic;

@@ -1,5 +1,9 @@
 //! What Xen knows of a vCPU.
 
+use core::fmt;
+use std::collections::VecDeque;
+
+use xen_pac::hypercall::HypercallNr;
 use xen_pac::vcpu::Runstate;
 
 use crate::memory::MachineFrame;
@@ -57,6 +61,8 @@ pub(crate) struct Vcpu {
     pub(crate) counter_base: u64,
     /// When Xen last wrote its time block.
     pub(crate) time_written: Option<u64>,
+    /// What it did last, and when.
+    pub(crate) last_events: VecDeque<(u64, Event)>,
 }
 
 /// Memory that a vCPU registered for Xen to write to.
@@ -70,6 +76,30 @@ impl Area {
     /// The frame that Xen holds while the area is registered.
     pub(crate) fn frame(self) -> Option<MachineFrame> {
         if let Self::Physical(frame, _) = self { Some(frame) } else { None }
+    }
+}
+
+/// How many of a vCPU's events are kept.
+const EVENTS_KEPT: usize = 8;
+
+/// Something that a vCPU did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Hypercall { number: u32, command: usize, answer: isize },
+    Interrupt { vector: u8 },
+    Accesses { count: u64 },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hypercall { number, command, answer } => {
+                let number = HypercallNr(*number);
+                write!(f, "hypercall {number}, command {command:#x}: {answer:#x}")
+            }
+            Self::Interrupt { vector } => write!(f, "interrupt {vector:#x}"),
+            Self::Accesses { count } => write!(f, "{count} accesses to shared memory"),
+        }
     }
 }
 
@@ -141,7 +171,16 @@ impl Vcpu {
             time_areas: Areas::default(),
             counter_base: 0,
             time_written: None,
+            last_events: VecDeque::new(),
         }
+    }
+
+    /// Keeps an event.
+    pub(crate) fn note(&mut self, now: u64, event: Event) {
+        if self.last_events.len() == EVENTS_KEPT {
+            self.last_events.pop_front();
+        }
+        self.last_events.push_back((now, event));
     }
 
     pub(crate) fn run(&self) -> &Run {

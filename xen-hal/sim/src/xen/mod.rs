@@ -24,7 +24,7 @@ use xen_pac::memory::command as memory_command;
 
 use crate::config::Role;
 use crate::memory as raw_memory;
-use crate::state::{Domain, END_OF_PROGRAM, State, VcpuKey};
+use crate::state::{Domain, END_OF_PROGRAM, Event, State, VcpuKey};
 
 /// How long a hypercall takes, in nanoseconds.
 pub(crate) const DURATION: u64 = 1000;
@@ -78,6 +78,8 @@ pub(crate) fn call(
     // A timer that was set to the past fires before the program goes on.
     call.state.pass_time(0);
     let value = answer.map_or_else(refusal, |answer| answer as isize);
+    let event = Event::Hypercall { number, command: arguments[0], answer: value };
+    call.state.note(me, event);
     Outcome { value, interrupts: call.interrupts, yields: call.yields }
 }
 

@@ -158,3 +158,28 @@ fn what_a_program_could_have_given_back_is_a_leak() {
     let text = format!("domain 1 leaks {} (seed {SEED})", expected.join(", "));
     assert_eq!(failure.to_string(), text);
 }
+
+#[test]
+fn a_failure_has_the_last_events_of_each_vcpu() {
+    let found = failure(DomainConfig::new().vcpus(2), |guest| {
+        let t = Table::new(guest);
+        let shared = attach(&t);
+        t.start(1, |guest| _ = Sched::new(guest.xen()).poll(&[], None));
+        t.on_interrupt(VECTOR, move || _ = take(shared, block(shared, 0)));
+        t.enable_interrupts();
+        let _ = (ipi(&t, 0), send(&t, 1), send(&t, 99));
+        t.wait_until(|| false);
+    });
+    let of = |vcpu| {
+        let place = format!("domain 1, vCPU {vcpu}, at ");
+        let events = found.last_events.iter().filter(move |line| line.starts_with(&place));
+        events.map(|line| line.split_once(": ").expect("a time").1.to_string()).collect::<Vec<_>>()
+    };
+    let (first, second) = (of(0), of(1));
+    assert_eq!((first.len(), second.len()), (8, 1), "{found:?}");
+    assert_eq!(second, ["hypercall sched_op, command 0x3: 0x0"]);
+    assert!(first.contains(&"interrupt 0xf3".to_string()), "{first:?}");
+    assert!(first.iter().any(|line| line.ends_with("accesses to shared memory")), "{first:?}");
+    let refused = "hypercall event_channel_op, command 0x4: 0xffffffffffffffea";
+    assert!(first.contains(&refused.to_string()), "{first:?}");
+}
