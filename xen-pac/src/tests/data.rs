@@ -1,7 +1,8 @@
 //! What counts as data, and what the macros of unions and encoders do.
 
-use crate::access::{self, Data, FieldError, Handle};
-use crate::shared_info::raw;
+use crate::access::{self, Block, Data, FieldError, Handle, Part, hold, reaches_beyond};
+use crate::base::Virq;
+use crate::shared_info::{VcpuTimeInfo, raw};
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -88,6 +89,7 @@ fn errors_are_errors() {
     fn error<T: core::error::Error + Copy + Send + Sync + 'static>(_: T) {}
     error(FieldError::new("pin", 4, 0, 3));
     error(access::DecodeError::new(1));
+    assert_eq!(access::DecodeError::new(0x77).value(), 0x77);
     assert!(std::format!("{}", access::DecodeError::new(0x77)).starts_with("0x77 is not a value"));
 }
 
@@ -100,5 +102,38 @@ fn a_handle_keeps_its_pointer() {
     assert_eq!(value, 6);
     assert_eq!(Handle::from_const(&raw const value), handle);
     assert_ne!(handle, Handle::default());
+    assert!(!handle.is_null());
+    assert_eq!(Some(&handle).cloned(), Some(handle));
+    assert_eq!(std::format!("{handle:?}"), std::format!("{:?}", &raw const value));
     assert_eq!(size_of::<Handle<u64>>(), size_of::<usize>());
+}
+
+#[test]
+fn a_value_is_shown_by_its_name_or_number() {
+    let shown = |value: Virq| std::format!("{value:?} {value} {value:>7}");
+    assert_eq!(shown(Virq::TIMER), "Virq::TIMER TIMER   TIMER");
+    assert_eq!(shown(Virq(99)), "Virq(99) 99      99");
+}
+
+/// The assertions that are evaluated at compile time elsewhere.
+#[test]
+fn padding_is_refused() {
+    let fails = |check: fn()| std::panic::catch_unwind(check).is_err();
+    assert!(fails(|| hold(false, "it does not hold")));
+    let filled = |size| move || reaches_beyond(&[Part::of::<u32>()], false, size, "padding");
+    assert!(!filled(4)());
+    for size in [3, 5] {
+        assert!(std::panic::catch_unwind(filled(size)).is_err(), "4 bytes in {size}");
+    }
+}
+
+#[test]
+fn an_update_that_was_cut_off_is_followed_by_another() {
+    super::block!(time, VcpuTimeInfo);
+    let block = Block::new(time.as_ptr());
+    let version = || access::location!(block, version);
+    version().write(3);
+    access::update(version(), || assert_eq!(version().read(), 3));
+    assert_eq!(version().read(), 4);
+    assert_eq!(std::format!("{block:?}"), std::format!("{:?}", time.as_ptr()));
 }

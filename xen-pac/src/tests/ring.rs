@@ -109,6 +109,10 @@ fn an_offset_that_wraps_around_is_out_of_bounds() {
     assert_eq!(bytes.copy_from(1024, &[]), Ok(()));
     assert_eq!(bytes.len(), 1024);
     assert!(!bytes.is_empty());
+    assert_eq!(bytes.copy_to_wrapping(5, &mut [0; 1024]), Ok(()));
+    let indices = std::format!("{:?} {:?}", console.in_cons(), console.in_prod());
+    assert_eq!(indices, "OwnIndex(0) PeerIndex(0)");
+    assert_eq!(RingIndex::clamped(5, 9, 8).used(), 0);
     assert_eq!(
         std::format!("{}", bytes.copy_from(1023, &[1, 2]).unwrap_err()),
         "expected a range within 1024 bytes, found 2 bytes from offset 1023 on"
