@@ -138,6 +138,7 @@ fn guests() -> Vec<Step> {
             [
                 "xen-pac --features simulated --example host",
                 "xen-sim --example features",
+                "xen-sim --example lost-wakeup",
                 "xen-sim --example ping-pong",
                 "xen-sim --example clock",
                 "xen-sim --example tick",
