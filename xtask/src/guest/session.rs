@@ -239,6 +239,9 @@ impl Session {
         let explain = |error| format!("{}: {error}", path.display());
         let lines: Vec<Line> = run.lines.iter().map(|(_, _, line)| line.clone()).collect();
         let heard = Transcript::hear(&lines);
+        if heard.is_cut() {
+            return Ok(Verdict::Contradiction("the console lost lines of the guest".to_owned()));
+        }
         let recorded = Transcript::read(&path).map_err(explain)?;
         let verdict = heard.judge(recorded.as_ref());
         if let (Some(recorded), Verdict::Differs(_)) = (&recorded, &verdict) {

@@ -16,6 +16,8 @@ use super::verdict::Verdict;
 
 /// What a scenario puts before each line of its transcript.
 const MARK: &str = "| ";
+/// What begins the guest's line with the number of lines that it wrote.
+const WRITTEN: &str = "guest: lines written: ";
 /// What begins the line about the hypervisor.
 const RECORDED_ON: &str = "# Recorded on Xen ";
 
@@ -26,6 +28,8 @@ pub struct Transcript {
     pub hypervisor: Option<String>,
     /// The lines.
     pub lines: Vec<String>,
+    /// How many lines the guest wrote, if it says so: a console may lose some.
+    pub written: Option<usize>,
 }
 
 /// Where the transcript of a program is kept.
@@ -46,6 +50,8 @@ impl Transcript {
             match line {
                 Line::Guest(_, text) => {
                     heard.lines.extend(text.strip_prefix(MARK).map(str::to_owned));
+                    let written = text.strip_prefix(WRITTEN).and_then(|count| count.parse().ok());
+                    heard.written = heard.written.or(written);
                 }
                 Line::Hypervisor(text) => {
                     heard.hypervisor = heard.hypervisor.or_else(|| version(text));
@@ -75,8 +81,9 @@ impl Transcript {
             Some(hypervisor) => Self {
                 hypervisor: Some(hypervisor.to_owned()),
                 lines: rest.lines().map(str::to_owned).collect(),
+                written: None,
             },
-            None => Self { hypervisor: None, lines: text.lines().map(str::to_owned).collect() },
+            None => Self { lines: text.lines().map(str::to_owned).collect(), ..Self::default() },
         }
     }
 
@@ -95,6 +102,12 @@ impl Transcript {
     fn to_text(&self) -> String {
         let head = self.hypervisor.iter().map(|hypervisor| format!("{RECORDED_ON}{hypervisor}\n"));
         head.chain(self.lines.iter().map(|line| format!("{line}\n"))).collect()
+    }
+
+    /// True if the console lost lines of the guest.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.written.is_some_and(|written| written != self.lines.len())
     }
 
     /// Judges what a run told by what was recorded.
@@ -150,8 +163,8 @@ mod tests {
 
     fn told(lines: &[&str]) -> Transcript {
         Transcript {
-            hypervisor: None,
             lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+            ..Transcript::default()
         }
     }
 
@@ -161,12 +174,18 @@ mod tests {
             "(XEN) Xen version 4.17.7 (Debian 4.17.7-1) (pkg@debian) (gcc) debug=n",
             "(d0) | one",
             "| no",
+            "(d0) guest: lines written: 2",
             "(d0) guest: success",
             "(d0) | two",
         ];
         let heard = Transcript::hear(&console.map(Line::parse));
         assert_eq!(heard.hypervisor.as_deref(), Some("4.17.7 (Debian 4.17.7-1)"));
         assert_eq!(heard.lines, ["one", "two"]);
+        assert!(!heard.is_cut());
+        assert!(
+            Transcript::hear(&console[1..4].iter().copied().map(Line::parse).collect::<Vec<_>>())
+                .is_cut()
+        );
     }
 
     #[test]

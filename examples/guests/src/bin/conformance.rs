@@ -17,6 +17,8 @@ rt::entry!(main);
 
 static WORLD: World = World::new();
 static MEMORY: [Page; PAGES] = [const { Page::new() }; PAGES];
+/// How many lines were written, which the reader of the console compares with what it got.
+static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 /// What each secondary vCPU runs, a `fn(&Guest)`; 0 for nothing.
 static MAINS: [AtomicUsize; VCPUS] = [const { AtomicUsize::new(0) }; VCPUS];
 
@@ -30,7 +32,9 @@ fn main(boot: Boot) -> Result<(), Failure> {
     rt::on_upcall(|| WORLD.upcall(vcpus::current()));
     #[cfg(not(target_arch = "aarch64"))]
     interrupts::on_own_upcall(|| WORLD.own_upcall(vcpus::current()));
-    conformance::run(name, &Guest { xen: boot.xen })
+    conformance::run(name, &Guest { xen: boot.xen })?;
+    println!("guest: lines written: {}", WRITTEN.load(Ordering::Relaxed));
+    Ok(())
 }
 
 // SAFETY: the pages are static and used by the scenario alone; memory is mapped to itself.
@@ -114,6 +118,7 @@ unsafe impl Machine for Guest {
     }
 
     fn tell(&self, line: fmt::Arguments<'_>) {
+        WRITTEN.fetch_add(1, Ordering::Relaxed);
         println!("| {line}");
     }
 }

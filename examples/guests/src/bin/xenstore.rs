@@ -12,5 +12,11 @@ fn main(boot: Boot) -> Result<(), Error> {
     let mut storage = [0; Store::STORAGE];
     // SAFETY: the runtime's memory is mapped to itself, and the ring has one owner.
     let mut store = unsafe { Store::open(&boot.xen, rt::at, &mut storage) }?;
-    probe(&mut store, &mut |line| println!("| {line}"))
+    let mut written = 0;
+    probe(&mut store, &mut |line| {
+        written += 1;
+        println!("| {line}");
+    })?;
+    println!("guest: lines written: {written}");
+    Ok(())
 }
