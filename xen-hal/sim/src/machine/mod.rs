@@ -5,18 +5,23 @@ mod seeds;
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::rc::Rc;
-use std::{io, thread};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+use std::{env, io, process, thread};
 
 use xen_pac::base::Domid;
 use xen_pac::sched::ShutdownReason;
 
-use crate::config::{DomainConfig, Failure, FailureKind, FaultRates, Profile};
+use crate::config::{DomainConfig, Failure, FailureKind, FaultRates, Profile, replay};
 use crate::guest::{Guest, ProgramResult, boxed};
 use crate::scheduler::Scheduler;
 use crate::state::{BEGINNING, Domain, State};
 use crate::vcpu;
 pub use seeds::for_each_seed;
 
+/// The environment variable that sets how long a machine may run, in seconds, and the default.
+const LIMIT_VARIABLE: &str = "XEN_SIM_TIME_LIMIT";
+const DEFAULT_LIMIT: u64 = 900;
 /// How many frames a machine has.
 const FRAMES: usize = 8192;
 
@@ -100,6 +105,9 @@ impl Machine {
     /// All vCPUs run on one new thread, so the variables of `thread_local!` are shared by all vCPUs
     /// of the machine, and start afresh with each machine.
     ///
+    /// A machine that does not end within 900 seconds, or what `XEN_SIM_TIME_LIMIT` says, ends the
+    /// process with a message that names the seed and the test.
+    ///
     /// # Errors
     ///
     /// [`Failure`] at the first panic, error, deadlock, or other condition that ends the machine.
@@ -108,7 +116,10 @@ impl Machine {
         let seed = state.seed;
         // The name of the test, which messages show.
         let name = thread::current().name().unwrap_or("machine").to_string();
+        let (running, ended) = mpsc::channel::<()>();
         let machine = thread::Builder::new().name(name).spawn(move || {
+            // Dropped when the machine has ended, also by a panic.
+            let _running = running;
             let result = run_here(state);
             vcpu::end_of_machine();
             match result {
@@ -118,6 +129,9 @@ impl Machine {
                 result => result,
             }
         });
+        if machine.is_ok() && ended.recv_timeout(time_limit()) == Err(RecvTimeoutError::Timeout) {
+            stop_at_limit(seed);
+        }
         match machine {
             Ok(machine) => machine.join().unwrap_or_else(|payload| resume_unwind(payload)),
             Err(error) => Err(Failure {
@@ -127,6 +141,23 @@ impl Machine {
             }),
         }
     }
+}
+
+/// How long a machine may run, by the host's clock.
+fn time_limit() -> Duration {
+    let set = env::var(LIMIT_VARIABLE).ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(set.unwrap_or(DEFAULT_LIMIT))
+}
+
+/// Ends the process: a program computes or waits without a hypercall, and cannot be stopped.
+fn stop_at_limit(seed: u64) -> ! {
+    eprintln!(
+        "the machine with seed {seed} has not ended after {} s: does a loop wait without \
+         `Guest::relax`? {LIMIT_VARIABLE} sets the limit in seconds\n{}",
+        time_limit().as_secs(),
+        replay(seed)
+    );
+    process::abort()
 }
 
 fn run_here(state: State) -> Result<Report, Failure> {

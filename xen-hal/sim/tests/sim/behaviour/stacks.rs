@@ -82,6 +82,26 @@ fn needs_four_megabytes() {
 }
 
 #[test]
+#[ignore = "its process is killed: another test runs it"]
+fn spins() {
+    let _ = two(SEED, |_, _| {
+        while std::hint::black_box(true) {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_program_that_spins_is_stopped_with_the_seed_and_the_test() {
+    let output = in_child("spins", &[("XEN_SIM_TIME_LIMIT", "1")]);
+    assert_eq!(output.status.code(), None, "{output:?}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("the machine with seed 4712 has not ended after 1 s"), "{error}");
+    assert!(error.contains("XEN_SIM_SEED=4712 cargo test behaviour::stacks::spins"), "{error}");
+}
+
+#[test]
 fn an_overflow_names_the_vcpu_the_seed_and_the_test() {
     let error = dies("overflows");
     assert!(error.contains("domain 1, vCPU 0 has overflowed its stack"), "{error}");
