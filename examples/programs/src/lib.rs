@@ -9,14 +9,17 @@ mod browser;
 mod echo;
 mod files;
 mod probe;
+mod tcp;
 
 pub use browser::browse;
 pub use echo::echo;
 pub use files::files;
 pub use probe::probe;
+pub use tcp::tcp_echo;
 
 use xen_hal::blk::BlockError;
 use xen_hal::console::ConsoleError;
+use xen_hal::net::NetError;
 use xen_hal::xenbus::XenbusError;
 use xen_hal::xenstore::StoreError;
 
@@ -35,6 +38,12 @@ pub enum Error {
     /// A block device failed.
     #[error(transparent)]
     Block(#[from] BlockError),
+    /// A network interface failed.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// Nothing arrived at a server in time.
+    #[error("nothing arrived from the network in time")]
+    Idle,
     /// The file system on a block device cannot be used.
     #[error("the file system: {0}")]
     Files(&'static str),

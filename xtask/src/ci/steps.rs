@@ -144,6 +144,7 @@ fn guests() -> Vec<Step> {
                 "xen-sim --example tick",
                 "xen-sim --example ipi",
                 "xen-sim --example files",
+                "xen-sim --example tcp",
             ]
             .map(|program| Call::cargo(&format!("run --quiet --package {program}")))
             .to_vec(),
