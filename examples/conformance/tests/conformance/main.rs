@@ -46,14 +46,6 @@ const LEFT_OUT: [(&str, &str, &str, &str); 5] = [
 /// Scenarios that the simulator cannot run, and why.
 const NOT_SIMULATED: [(&str, &str); 1] = [("arm-fifo", "the FIFO form of event channels")];
 
-/// Recordings in which one line is missing: the control domain's console dropped it.
-const LOST_LINES: [(&str, &str); 4] = [
-    ("x86_64-domu-4.20", "callbacks"),
-    ("x86_64-domu-4.20", "clock"),
-    ("x86_64-domu-4.20", "event-refusals"),
-    ("x86_64-domu-4.20", "upcall-edge"),
-];
-
 /// What a scenario prints on the simulator.
 fn printed(on: &Platform, name: &'static str, seed: u64, rates: FaultRates) -> Vec<String> {
     let lines = Arc::new(Mutex::new(Vec::new()));
@@ -89,12 +81,6 @@ fn comparable(on: &Platform, name: &str, lines: Vec<String>) -> Vec<String> {
     lines.into_iter().filter(|line| !is_left_out(line)).collect()
 }
 
-/// Whether the recorded lines are the printed ones without one of them.
-fn is_without_one(recorded: &[String], printed: &[String]) -> bool {
-    let same = recorded.iter().zip(printed).take_while(|(one, other)| one == other).count();
-    printed.len() == recorded.len() + 1 && printed[same + 1..] == recorded[same..]
-}
-
 fn compare(
     on: &Platform,
     name: &'static str,
@@ -108,12 +94,7 @@ fn compare(
     let recorded = comparable(on, name, recorded);
     let printed = comparable(on, name, printed(on, name, seed, rates));
     assert!(!recorded.is_empty(), "{name} has a transcript");
-    let is_as_recorded = if LOST_LINES.contains(&(on.name, name)) {
-        is_without_one(&recorded, &printed)
-    } else {
-        printed == recorded
-    };
-    if is_as_recorded {
+    if printed == recorded {
         return Ok(1);
     }
     let length = printed.len().max(recorded.len());
@@ -166,10 +147,5 @@ fn every_exception_is_needed_and_the_comparison_notices_a_difference() {
         let on = platform(name);
         let there = recorded(on, scenario).and_then(of);
         assert_ne!(of(printed(on, scenario, 1, FaultRates::new())), there, "{name} {scenario}");
-    }
-    for (name, scenario) in LOST_LINES {
-        let on = platform(name);
-        let there = recorded(on, scenario);
-        assert_ne!(Some(printed(on, scenario, 1, FaultRates::new())), there, "{name} {scenario}");
     }
 }
