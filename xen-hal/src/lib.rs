@@ -48,8 +48,88 @@
 //! # }
 //! ```
 //!
-//! If Xen's answer says all there is, an error is Xen's own ([`hypercall::Errno`]); otherwise it
-//! names the culprit. This crate contains no number of Xen's ABI: all are from [`xen_pac`].
+//! # A minimal port
+//!
+//! This is everything from the backend to a handled timer event. The port stays masked, so it needs
+//! no interrupt handler. The example is run on the simulator, where time is stolen from it.
+//!
+//! ```
+//! use core::{ptr::NonNull, time::Duration};
+//! use xen_hal::clock::PvClock;
+//! use xen_hal::event::TwoLevel;
+//! use xen_hal::memory::WidthLatch;
+//! use xen_hal::pac::{base::Virq, shared_info::raw};
+//! use xen_hal::prelude::*;
+//!
+//! /// Handles five timer events, one each millisecond.
+//! ///
+//! /// # Safety
+//! ///
+//! /// `page` is a page of RAM that nothing else uses, mapped for ever.
+//! unsafe fn kernel<H: Hypercall + Copy>(
+//!     xen: Xen<H>,
+//!     space: &impl AddressSpace,
+//!     interrupts: &impl Interrupts,
+//!     counter: impl Counter,
+//!     page: NonNull<raw::SharedInfo>,
+//! ) -> Result<(), Error> {
+//!     let latch = WidthLatch::new(xen.hypercall())?;
+//!     // SAFETY: the caller's obligations are the same.
+//!     let shared = unsafe { latch.map_shared_info(space, page) }?;
+//!     let (bitmaps, time) = (TwoLevel::new(shared), shared.vcpu_info(0).unwrap().time());
+//!     bitmaps.mask_all();
+//!     let clock = PvClock::new(xen.version().features()?, time, counter)?;
+//!     let timer = xen.events().bind_virq(Virq::TIMER, VcpuId(0))?; // closed when dropped
+//!     let mut due = clock.now();
+//!     for _ in 0..5 {
+//!         due = due + Duration::from_millis(1);
+//!         xen.vcpu(VcpuId(0)).set_singleshot_timer(due)?;
+//!         xen.sched().wait_until(interrupts, &[timer.port()], || bitmaps.clear(timer.port()))?;
+//!         assert!(clock.now() >= due); // the event is handled here
+//!     }
+//!     Ok(())
+//! }
+//! # use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile, for_each_seed};
+//! # /// A counter from whose readers up to 2 ms are stolen.
+//! # struct Stolen(Guest);
+//! # impl Counter for Stolen {
+//! #     fn read(&self) -> u64 {
+//! #         if self.0.random() % 4 == 0 {
+//! #             self.0.advance(Duration::from_nanos(self.0.random() % 2_000_000));
+//! #         }
+//! #         self.0.counter().read()
+//! #     }
+//! # }
+//! # for_each_seed(200, |seed| {
+//! #     let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(FaultRates::storm());
+//! #     machine.domain(DomainConfig::new(), |guest: Guest| {
+//! #         let (xen, page) = (Xen::new(guest.xen()), guest.page(0).cast());
+//! #         // SAFETY: nothing else uses the page, which exists as long as the machine runs.
+//! #         unsafe { kernel(xen, &guest.space(), &guest.interrupts(), Stolen(guest), page) }
+//! #     })?;
+//! #     Ok(machine.run()?)
+//! # });
+//! ```
+//!
+//! # Errors
+//!
+//! Where Xen's answer says everything, an error is Xen's own ([`hypercall::Errno`]). Otherwise each
+//! subsystem has one error type, and [`Error`] holds any of them. This crate contains no number of
+//! Xen's ABI: all are from [`pac`].
+//!
+//! # Features
+//!
+//! All are off by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `blk` | block devices |
+//! | `net` | network interfaces |
+//! | `critical-section` | an implementation of that crate, for kernels: [`platform::ReentrantLock`] over the interrupt flag |
+//! | `embedded-hal` | `sched::Delay`, with the trait `DelayNs` |
+//! | `embedded-io` | `Read` and `Write` for [`console::Console`] |
+//! | `log` | `console::ConsoleLog`, a logger over the console |
+//! | `defmt` | `Format` for errors, handles and small values; the global logger is the kernel's choice, such as `defmt-serial` over the console |
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
