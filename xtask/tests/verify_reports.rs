@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use xtask::document::Document;
 use xtask::headers::facts::{Extent, Facts, StructTable, Table};
-use xtask::headers::verify;
+use xtask::headers::measure::Measured;
+use xtask::headers::verify::{self, fresh};
 use xtask::yaml::Sources;
 use xtask::{diagnostic, document};
 
@@ -205,4 +206,44 @@ fn what_is_not_described_is_listed_and_what_nobody_measured_too() {
     let none = verify::run(&document, &Facts::default());
     assert_eq!(none.unmeasured.len(), 6);
     assert_eq!(none.unmeasured[0], "Xen 4.4 on x86_64");
+}
+
+#[test]
+fn a_release_of_the_facts_that_the_manifest_lacks_is_named() {
+    let (_, document) = description();
+    let later = |table: &mut Table| {
+        if table.release.minor == 6 {
+            table.release.minor = 7;
+        }
+    };
+    let report = verify::run(&document, &facts(later));
+    assert_eq!(report.unlisted, ["Xen 4.7 on x86", "Xen 4.7 on x86_64"]);
+    assert_eq!(report.unmeasured, ["Xen 4.6 on x86_64", "Xen 4.6 on x86"]);
+    assert_eq!(verify::run(&document, &facts(|_| {})).unlisted, [""; 0]);
+}
+
+#[test]
+fn headers_are_told_from_an_older_release_by_what_they_add() {
+    let kept = facts(|table| {
+        table.interface_version = 9;
+        table.constants.insert("F_top".to_owned(), 1);
+    });
+    let cell = kept.grid.cells().nth(2).expect("a cell of the second release");
+    let Table { interface_version, structs, constants, release, arch } = kept.table(cell);
+    assert_eq!((release.minor, arch.as_str()), (5, "x86"));
+    let mut measured = Measured {
+        interface_version,
+        structs,
+        constants,
+        headers: Vec::new(),
+        skipped: Vec::new(),
+        other_macros: 0,
+    };
+    let found = |measured: &Measured| fresh::release(&[("x86", measured)], &kept);
+    assert_eq!(found(&measured), Ok(release));
+    let older = "4.4".parse().expect("a release");
+    let agreement = fresh::compare(&measured.clone().into_table(older, "x86"), &kept);
+    assert_eq!(agreement.expect("facts of 4.4").new, ["LATE"]);
+    measured.constants.remove("LATE");
+    assert_eq!(found(&measured), Ok(older));
 }

@@ -25,7 +25,8 @@ pub struct Arguments {
     /// Which release the headers are, where it cannot be told from them.
     #[arg(long, requires = "headers", value_parser = super::parse_release)]
     release: Option<Release>,
-    /// Name what the headers have and the description leaves out, by reason.
+    /// Name what the headers have and the description leaves out, by reason, and every name that
+    /// the kept facts lack.
     #[arg(long)]
     undescribed: bool,
     /// Write the counts that hold now into the list of what is left out.
@@ -100,11 +101,16 @@ fn against_facts(
         );
     }
     for cell in &compared.unmeasured {
-        eprintln!("error: {cell} is in the manifest, and nobody measured it");
+        eprintln!("error: {cell} is in the manifest, and the facts lack it");
+    }
+    for cell in &compared.unlisted {
+        eprintln!("error: {cell} is in the facts, and the manifest does not list it");
     }
     println!("{}", verify::summary(&compared, facts.grid.cells().count()));
-    let nothing_new =
-        judged.unexcused.is_empty() && judged.stale.is_empty() && compared.unmeasured.is_empty();
+    let nothing_new = judged.unexcused.is_empty()
+        && judged.stale.is_empty()
+        && compared.unmeasured.is_empty()
+        && compared.unlisted.is_empty();
     Ok(nothing_new && compared.mismatches.is_empty())
 }
 
@@ -134,7 +140,7 @@ fn against_headers(
         measured.into_iter().map(|(arch, measured)| measured.into_table(release, arch)).collect();
     let mut held = true;
     for table in &tables {
-        held &= agrees(table, facts);
+        held &= agrees(table, facts, arguments.undescribed);
     }
     let compared =
         verify::run(document, &Facts::from_tables(&tables).map_err(|error| error.to_string())?);
@@ -154,8 +160,12 @@ fn names(compared: &Report, wanted: bool) {
     }
 }
 
-/// Whether a fresh table says what the kept one says, wherever both have a name.
-fn agrees(table: &Table, facts: &Facts) -> bool {
+/// How many names that the kept facts lack are printed without `--undescribed`.
+const MOST_NEW: usize = 40;
+
+/// Whether a fresh table says what the kept one says, wherever both have a name. Prints the names
+/// that only the fresh one has.
+fn agrees(table: &Table, facts: &Facts, all: bool) -> bool {
     let Some(agreement) = fresh::compare(table, facts) else {
         println!("{:8} there are no facts of Xen {} to compare with", table.arch, table.release);
         return true;
@@ -167,8 +177,17 @@ fn agrees(table: &Table, facts: &Facts) -> bool {
     };
     println!(
         "{:8} {} names equal the kept facts, {} are new{lost}",
-        table.arch, agreement.equal, agreement.new
+        table.arch,
+        agreement.equal,
+        agreement.new.len()
     );
+    let shown = if all { agreement.new.len() } else { MOST_NEW };
+    for name in agreement.new.iter().take(shown) {
+        println!("         new: {name}");
+    }
+    if agreement.new.len() > shown {
+        println!("         and {} more; --undescribed names all", agreement.new.len() - shown);
+    }
     for different in &agreement.different {
         eprintln!("error: {} differs from the kept facts: {different}", table.arch);
     }

@@ -48,13 +48,21 @@ impl Here {
 pub(super) struct Cells {
     all: Vec<Here>,
     unmeasured: Vec<String>,
+    unlisted: Vec<String>,
 }
 
 impl Cells {
     /// Pairs the manifest with the facts.
     #[must_use]
     pub(super) fn new(manifest: &Manifest, grid: &Grid) -> Self {
-        let mut cells = Self { all: Vec::new(), unmeasured: Vec::new() };
+        let is_listed = |cell: &Cell| {
+            let (release, arch) = grid.split(*cell);
+            manifest.find_release(grid.releases[release].0).is_some()
+                && manifest.find_arch(&grid.archs[arch]).is_some()
+        };
+        let unlisted = grid.cells().filter(|cell| !is_listed(cell)).map(|cell| grid.name(cell));
+        let unlisted = unlisted.collect();
+        let mut cells = Self { all: Vec::new(), unmeasured: Vec::new(), unlisted };
         for (release, known) in manifest.releases.iter().enumerate() {
             for (arch, known_arch) in manifest.architectures.iter().enumerate() {
                 match grid.find(*known, &known_arch.name) {
@@ -75,9 +83,15 @@ impl Cells {
         self.all.iter().copied()
     }
 
-    /// What the manifest has and nobody measured.
+    /// What the manifest has and the facts lack.
     #[must_use]
     pub(super) fn unmeasured(&self) -> Vec<String> {
         self.unmeasured.clone()
+    }
+
+    /// What the facts have and the manifest lacks.
+    #[must_use]
+    pub(super) fn unlisted(&self) -> Vec<String> {
+        self.unlisted.clone()
     }
 }

@@ -14,8 +14,8 @@ pub struct Agreement {
     pub different: Vec<String>,
     /// Names that only the kept table has.
     pub lost: Vec<String>,
-    /// How many names only the fresh table has.
-    pub new: usize,
+    /// Names that only the fresh table has.
+    pub new: Vec<String>,
 }
 
 /// Compares a fresh table with the kept one of the same release and architecture, if there is one.
@@ -40,8 +40,9 @@ pub fn compare(fresh: &Table, facts: &Facts) -> Option<Agreement> {
             }),
         );
     }
-    let all = fresh.constants.len() + fresh.structs.len();
-    agreement.new = all - agreement.equal - agreement.different.len();
+    let constants = fresh.constants.keys().filter(|name| !kept.constants.contains_key(*name));
+    let structs = fresh.structs.keys().filter(|name| !kept.structs.contains_key(*name));
+    agreement.new = constants.chain(structs).cloned().collect();
     Some(agreement)
 }
 
@@ -90,10 +91,12 @@ pub fn release(measured: &[(&str, &Measured)], facts: &Facts) -> Result<Release,
     }
 }
 
-/// How many names of a release's facts the headers lack or give another meaning.
+/// How many names of a release's facts the headers lack or give another meaning, and how many they
+/// have besides: without these, headers fit each release before them that dropped nothing.
 fn misfit(measured: &[(&str, &Measured)], facts: &Facts, release: Release) -> usize {
     let tables =
         measured.iter().map(|(arch, measured)| (*measured).clone().into_table(release, arch));
     let agreements = tables.filter_map(|table| compare(&table, facts));
-    agreements.map(|agreement| agreement.different.len() + agreement.lost.len()).sum()
+    let misfits = |found: Agreement| found.different.len() + found.lost.len() + found.new.len();
+    agreements.map(misfits).sum()
 }

@@ -39,8 +39,10 @@ pub struct Report {
     pub undescribed_constants: Vec<String>,
     /// Names of structs that the facts have and the description has not, sorted.
     pub undescribed_structs: Vec<String>,
-    /// Releases and architectures of the manifest that nobody measured, for people.
+    /// Releases and architectures of the manifest that the facts lack, for people.
     pub unmeasured: Vec<String>,
+    /// Releases and architectures of the facts that the manifest lacks, for people.
+    pub unlisted: Vec<String>,
 }
 
 /// Compares the description with the facts, wherever both have the release and the architecture.
@@ -63,6 +65,7 @@ pub fn run(document: &Document, facts: &Facts) -> Report {
         undescribed_structs: structs::undescribed(document, facts),
         types: document.files.iter().map(|file| file.types.len()).sum(),
         unmeasured: cells.unmeasured(),
+        unlisted: cells.unlisted(),
         unchecked: [claims.unnamed, std::mem::take(&mut findings.unnamed)].concat(),
         comparisons: findings.comparisons,
         mismatches: findings.finish(&facts.grid),
