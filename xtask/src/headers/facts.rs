@@ -39,7 +39,7 @@ pub struct Extent {
     pub size: u64,
 }
 
-/// The order of members is for readers only; JSON objects have none.
+/// The order of members does not count: it is for readers only.
 impl PartialEq for StructTable {
     fn eq(&self, other: &Self) -> bool {
         let sorted = |table: &Self| {
