@@ -24,7 +24,8 @@ pub struct Guest {
 pub const BEGIN: &str = "## begin ";
 /// See [`BEGIN`].
 pub const END: &str = "## end ";
-/// What stands for the number of the first domain of a guest in a command line, plus a digit.
+/// What stands for the number of the first domain of a guest in a command line, plus a digit. The
+/// script types what stands behind ` TYPED+` into the guest's console.
 pub const DOMAIN: &str = "DOMAIN+";
 
 const INIT: &str = include_str!("domu/init");
@@ -149,6 +150,8 @@ fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
     for name in ["xl", "xenstored", "xenconsoled", "xen-init-dom0", "libxl-save-helper"] {
         fs::copy(source.join(name), programs.join(name)).map_err(explain)?;
     }
+    fs::copy(unpacked.join("usr/bin/xenstore-read"), folder.join("bin/xenstore-read"))
+        .map_err(explain)?;
     for library in find(&unpacked, &|name| name.contains(".so")) {
         if !library.to_string_lossy().contains("gconv") {
             let name = library.file_name().unwrap_or_default();

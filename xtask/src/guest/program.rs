@@ -210,7 +210,8 @@ pub const PROGRAMS: &[Program] = &[
         name: "store",
         about: "Browses xenstore on its console",
         binary: "store",
-        command_lines: &["ls .; cat name; set data/x 1; cat data/x; perms data; quit"],
+        // Only what is typed ends the guest.
+        command_lines: &["ls .; cat name TYPED+set data/x 1;cat data/x;perms data;quit"],
         expected: Expected::Success,
         place: Place::Served,
     },
