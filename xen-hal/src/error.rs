@@ -4,6 +4,7 @@ use xen_pac::access::{DecodeError, FieldError, OutOfBounds, RingError};
 
 use crate::clock::UnsafePvClockError;
 use crate::console::ConsoleError;
+use crate::event::EventError;
 use crate::grant::GrantError;
 use crate::hvm::ParameterError;
 use crate::hypercall::{DetectError, Errno};
@@ -21,8 +22,8 @@ use crate::xenstore::StoreError;
 ///
 /// Errors that return a resource are not among them, because a conversion would drop it: take the
 /// resource out first. They are [`LendError`](crate::grant::LendError),
-/// [`MapError`](crate::grant::MapError), [`UnmapError`](crate::grant::UnmapError),
-/// [`GrantInUseError`](crate::grant::GrantInUseError),
+/// [`MapError`](crate::grant::MapError), [`ListenError`](crate::event::ListenError),
+/// [`UnmapError`](crate::grant::UnmapError), [`GrantInUseError`](crate::grant::GrantInUseError),
 /// [`SuspendError`](crate::suspend::SuspendError) and
 /// [`RestoreError`](crate::suspend::RestoreError).
 ///
@@ -57,6 +58,9 @@ pub enum Error {
     /// The console failed.
     #[error(transparent)]
     Console(#[from] ConsoleError),
+    /// An event operation failed.
+    #[error(transparent)]
+    Event(#[from] EventError),
     /// A grant operation failed.
     #[error(transparent)]
     Grant(#[from] GrantError),

@@ -8,41 +8,40 @@
 //!
 //! ```no_run
 //! # #[cfg(target_arch = "x86_64")] {
-//! use core::ops::ControlFlow;
 //! use core::sync::atomic::{AtomicU32, Ordering};
 //! use core::time::Duration;
 //! use xen_hal::clock::{Clock, PvClock};
-//! use xen_hal::event::{AllPorts, Drain, Port, ScanCursor, TwoLevel};
+//! use xen_hal::event::{Dispatcher, Drain};
 //! use xen_hal::hypercall::Hypercall;
 //! use xen_hal::platform::{Interrupts, Tsc, VcpuId};
 //! use xen_hal::Xen;
 //! use xen_pac::base::Virq;
-//! use xen_pac::shared_info::{SharedInfo, VcpuInfo};
+//! use xen_pac::shared_info::SharedInfo;
 //!
 //! static TICKS: AtomicU32 = AtomicU32::new(0);
-//! static CURSOR: ScanCursor = ScanCursor::new();
+//! static EVENTS: Dispatcher = Dispatcher::new();
 //!
 //! /// Sleeps for a millisecond. `shared` is the page that `map_shared_info` has mapped.
 //! fn tick<H: Hypercall + Copy>(
 //!     xen: Xen<H>,
 //!     interrupts: &impl Interrupts,
-//!     shared: SharedInfo<'_>,
+//!     shared: SharedInfo<'static>,
 //! ) -> Result<(), Box<dyn std::error::Error>> {
 //!     let vcpu = shared.vcpu_info(0).ok_or("vCPU 0 always has its block here")?;
 //!     let clock = PvClock::new(xen.version().features()?, vcpu.time(), Tsc)?;
-//!     let timer = xen.events().bind_virq(Virq::TIMER, VcpuId(0))?;
+//!     EVENTS.attach(shared);
+//!     let _timer = EVENTS.listen(xen.events().bind_virq(Virq::TIMER, VcpuId(0))?, VcpuId(0))?;
 //!     let seen = TICKS.load(Ordering::Relaxed);
 //!     xen.vcpu(VcpuId(0)).set_singleshot_timer(clock.now() + Duration::from_millis(1))?;
 //!     // Checks with interrupts off, and enables them and sleeps in one step.
 //!     interrupts.wait_until(|| TICKS.load(Ordering::Relaxed) != seen);
-//!     Ok(timer.close()?)
+//!     Ok(())
 //! }
 //!
 //! /// Runs in the handler of the upcall's vector.
-//! fn on_upcall(shared: SharedInfo<'_>, vcpu: VcpuInfo<'_>) {
-//!     let _: Drain = TwoLevel::new(shared).dispatch(vcpu, &AllPorts, &CURSOR, |_: Port| {
+//! fn on_upcall() {
+//!     let _: Drain = EVENTS.dispatch(VcpuId(0), |_| {
 //!         TICKS.fetch_add(1, Ordering::Relaxed);
-//!         ControlFlow::Continue(())
 //!     });
 //! }
 //! # }

@@ -62,8 +62,6 @@ macro_rules! hypercall_by_answer {
     };
 }
 
-pub(crate) use hypercall_by_answer;
-
 /// A hypervisor that is a function of the hypercall's number and arguments.
 pub(crate) struct Fake<F>(pub(crate) F);
 

@@ -2,7 +2,6 @@
 //! blocks, and none where either `wait_until` waits.
 #![cfg(target_os = "linux")]
 
-use core::ops::ControlFlow;
 use core::time::Duration;
 use std::error::Error;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use xen_hal::Xen;
 use xen_hal::clock::SystemTime;
-use xen_hal::event::{AllPorts, Port, ScanCursor, TwoLevel};
+use xen_hal::event::{Dispatcher, Drain, Port};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::{Interrupts, VcpuId};
 use xen_pac::base::Virq;
@@ -43,17 +42,14 @@ fn sleeper(guest: Guest, wait: Wait) -> Result<(), Box<dyn Error>> {
     let latch = xen.hvm().set_callback_via(CallbackVia::vector(0xf3)?)?;
     // SAFETY: nothing else uses the page, and it is there as long as this program runs.
     let shared = unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }?;
-    let (cursor, came) = (ScanCursor::new(), Arc::new(AtomicBool::new(false)));
-    let flag = Arc::clone(&came);
+    let (events, came) = (Arc::new(Dispatcher::<1>::new()), Arc::new(AtomicBool::new(false)));
+    events.attach(shared);
+    let (dispatcher, flag) = (Arc::clone(&events), Arc::clone(&came));
     guest.on_interrupt(0xf3, move || {
-        let vcpu = shared.vcpu_info(0).expect("vCPU 0 has its block in the shared page");
-        let _ = TwoLevel::new(shared).dispatch(vcpu, &AllPorts, &cursor, |_| {
-            flag.store(true, Ordering::Relaxed);
-            ControlFlow::Continue(())
-        });
+        let _: Drain = dispatcher.dispatch(VcpuId(0), |_| flag.store(true, Ordering::Relaxed));
     });
     guest.enable_interrupts();
-    let timer = xen.events().bind_virq(Virq::TIMER, VcpuId(0))?;
+    let timer = events.listen(xen.events().bind_virq(Virq::TIMER, VcpuId(0))?, VcpuId(0))?;
     for _ in 0..10 {
         came.store(false, Ordering::Relaxed);
         let moment = guest.now() + Duration::from_nanos(guest.random() % 5000);

@@ -4,14 +4,13 @@
 #![allow(clippy::result_large_err, reason = "the errors give back all that is registered")]
 
 use std::num::NonZero;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use xen_hal::clock::{Clock, Instant, Monotonic, PvClock, SystemTime};
 use xen_hal::console::Console;
-use xen_hal::event::{AllPorts, Channel, Drain, Port, ScanCursor, TwoLevel};
+use xen_hal::event::{AllPorts, Channel, Drain, Port, TwoLevel};
 use xen_hal::grant::{
     Access, DeferredGrant, ForeignGrant, GrantError, GrantRef, GrantRefAllocator, GrantTablePlace,
     MapRequest, Page,
@@ -94,15 +93,12 @@ fn page(guest: Guest, index: usize) -> Page {
 /// Counts the events of each port in the handler of the domain's vector.
 struct Counter {
     events: [AtomicU32; 64],
-    cursor: ScanCursor,
 }
 
 impl Counter {
     fn install(guest: Guest, domain: &Domain) -> &'static Self {
-        let counter: &'static Self = Box::leak(Box::new(Self {
-            events: [const { AtomicU32::new(0) }; 64],
-            cursor: ScanCursor::new(),
-        }));
+        let counter: &'static Self =
+            Box::leak(Box::new(Self { events: [const { AtomicU32::new(0) }; 64] }));
         let info = domain.vcpu_info(FIRST).expect("it is registered");
         let (shared, info) = (domain.shared_info().as_ptr(), info.as_ptr());
         // SAFETY: interrupts are off until everything is registered again.
@@ -110,9 +106,8 @@ impl Counter {
         // SAFETY: as above.
         let info = unsafe { VcpuInfo::<'static>::from_ptr(info) };
         guest.on_interrupt(VECTOR, move || {
-            let _: Drain = TwoLevel::new(shared).dispatch(info, &AllPorts, &counter.cursor, |it| {
+            let _: Drain = TwoLevel::new(shared).dispatch(info, AllPorts, |it| {
                 counter.events[it.0 as usize].fetch_add(1, Ordering::Relaxed);
-                ControlFlow::Continue(())
             });
         });
         guest.on_interrupt(OWN_VECTOR, move || guest.end_of_interrupt());

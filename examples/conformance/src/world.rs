@@ -1,12 +1,11 @@
 //! What the vCPUs of a scenario share, and what each does on an upcall: it takes the events of its
 //! own ports, and counts.
 
-use core::ops::ControlFlow;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, Ordering};
 
 use xen_hal::clock::{Instant, Monotonic};
-use xen_hal::event::{Binding, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
+use xen_hal::event::{Binding, Drain, Events, Port, PortSet, TwoLevel};
 use xen_hal::hypercall::Commands;
 use xen_hal::memory::WidthLatch;
 use xen_hal::platform::VcpuId;
@@ -46,7 +45,6 @@ struct Desk {
     /// Its block, where it is not in the shared page.
     info: AtomicPtr<raw::VcpuInfo>,
     own: PortSet,
-    cursor: ScanCursor,
     upcalls: AtomicU32,
     /// How many of the upcalls came at the vCPU's own vector.
     own_upcalls: AtomicU32,
@@ -57,7 +55,6 @@ impl Desk {
         Self {
             info: AtomicPtr::new(ptr::null_mut()),
             own: PortSet::new(),
-            cursor: ScanCursor::new(),
             upcalls: AtomicU32::new(0),
             own_upcalls: AtomicU32::new(0),
         }
@@ -88,15 +85,12 @@ impl World {
             return;
         };
         desk.upcalls.fetch_add(1, Ordering::SeqCst);
-        let mut count = |port: Port| {
+        let count = |port: Port| {
             if let Some(arrived) = self.arrived.get(port.0 as usize) {
                 arrived.fetch_add(1, Ordering::SeqCst);
             }
-            ControlFlow::Continue(())
         };
-        while TwoLevel::new(shared).dispatch(info, &desk.own, &desk.cursor, &mut count)
-            == Drain::Unfinished
-        {}
+        while TwoLevel::new(shared).dispatch(info, &desk.own, count) == Drain::Unfinished {}
     }
 
     /// The domain's own number.

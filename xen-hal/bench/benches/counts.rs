@@ -17,7 +17,7 @@ use xen_hal::grant::{Access, Grant, GrantRef, LendError, Page};
 use xen_hal::platform::Tsc;
 use xen_hal_bench::clock::twin::{Line, twin_monotonic, twin_now, twin_scale};
 use xen_hal_bench::event::twin::{
-    twin_dispatch, twin_dispatch_all, twin_mask, twin_unmask, twin_unmask_all,
+    twin_dispatch, twin_dispatch_all, twin_mask, twin_try_dispatch, twin_unmask, twin_unmask_all,
 };
 use xen_hal_bench::event::{self, Tally};
 use xen_hal_bench::fixture::{self, Domain};
@@ -175,9 +175,12 @@ fn twins_unmask_all(domain: Domain) -> Domain {
 #[bench::every_port(busy(4091, 1, 0))]
 fn ours_dispatch(domain: Domain) -> (Domain, Tally) {
     let mut tally = Tally::default();
-    let (bitmaps, vcpu) = (black_box(domain.bitmaps()), black_box(domain.vcpu()));
-    let (own, cursor) = (black_box(&domain.own), black_box(&domain.cursor));
-    let _ = black_box(event::dispatch(bitmaps, vcpu, own, cursor, black_box(&mut tally)));
+    let _ = black_box(event::dispatch(
+        black_box(domain.bitmaps()),
+        black_box(domain.vcpu()),
+        black_box(&domain.own),
+        black_box(&mut tally),
+    ));
     (domain, tally)
 }
 
@@ -191,11 +194,15 @@ fn ours_dispatch(domain: Domain) -> (Domain, Tally) {
 #[bench::every_port(busy(4091, 1, 0))]
 fn twins_dispatch(domain: Domain) -> (Domain, Tally) {
     let mut tally = Tally::default();
-    let (page, vcpu) = (black_box(domain.page.as_ptr()), black_box(domain.vcpu().as_ptr()));
-    let own = black_box(domain.own_words.as_ptr().cast());
-    let (cursor, into) = (black_box(domain.cursor_word.as_ptr()), black_box(&raw mut tally));
     // SAFETY: all of it stays where it is for the call.
-    black_box(unsafe { twin_dispatch(page, vcpu.as_ptr(), own, cursor, into) });
+    black_box(unsafe {
+        twin_dispatch(
+            black_box(domain.page.as_ptr()),
+            black_box(domain.vcpu().as_ptr().as_ptr()),
+            black_box(domain.own_words.as_ptr().cast()),
+            black_box(&raw mut tally),
+        )
+    });
     (domain, tally)
 }
 
@@ -207,9 +214,11 @@ fn twins_dispatch(domain: Domain) -> (Domain, Tally) {
 #[bench::every_port(busy(4091, 1, 0))]
 fn ours_dispatch_all(domain: Domain) -> (Domain, Tally) {
     let mut tally = Tally::default();
-    let (bitmaps, vcpu) = (black_box(domain.bitmaps()), black_box(domain.vcpu()));
-    let cursor = black_box(&domain.cursor);
-    let _ = black_box(event::dispatch_all(bitmaps, vcpu, cursor, black_box(&mut tally)));
+    let _ = black_box(event::dispatch_all(
+        black_box(domain.bitmaps()),
+        black_box(domain.vcpu()),
+        black_box(&mut tally),
+    ));
     (domain, tally)
 }
 
@@ -221,10 +230,53 @@ fn ours_dispatch_all(domain: Domain) -> (Domain, Tally) {
 #[bench::every_port(busy(4091, 1, 0))]
 fn twins_dispatch_all(domain: Domain) -> (Domain, Tally) {
     let mut tally = Tally::default();
-    let (page, vcpu) = (black_box(domain.page.as_ptr()), black_box(domain.vcpu().as_ptr()));
-    let (cursor, into) = (black_box(domain.cursor_word.as_ptr()), black_box(&raw mut tally));
     // SAFETY: all of it stays where it is for the call.
-    black_box(unsafe { twin_dispatch_all(page, vcpu.as_ptr(), cursor, into) });
+    black_box(unsafe {
+        twin_dispatch_all(
+            black_box(domain.page.as_ptr()),
+            black_box(domain.vcpu().as_ptr().as_ptr()),
+            black_box(&raw mut tally),
+        )
+    });
+    (domain, tally)
+}
+
+#[library_benchmark(config = only("ours_try_dispatch"))]
+#[bench::one(busy(1, 0, 0), 0)]
+#[bench::eight_in_a_word(busy(8, 1, 0), 0)]
+#[bench::eight_in_eight_words(busy(8, 64, 0), 0)]
+#[bench::stop_at_the_first(busy(8, 64, 0), 1)]
+fn ours_try_dispatch(domain: Domain, most: u64) -> (Domain, Tally) {
+    let mut tally = Tally::default();
+    let _ = black_box(event::try_dispatch(
+        black_box(domain.bitmaps()),
+        black_box(domain.vcpu()),
+        black_box(&domain.own),
+        black_box(&domain.cursor),
+        black_box(&mut tally),
+        black_box(most),
+    ));
+    (domain, tally)
+}
+
+#[library_benchmark(config = only("twin_try_dispatch"))]
+#[bench::one(busy(1, 0, 0), 0)]
+#[bench::eight_in_a_word(busy(8, 1, 0), 0)]
+#[bench::eight_in_eight_words(busy(8, 64, 0), 0)]
+#[bench::stop_at_the_first(busy(8, 64, 0), 1)]
+fn twins_try_dispatch(domain: Domain, most: u64) -> (Domain, Tally) {
+    let mut tally = Tally::default();
+    // SAFETY: all of it stays where it is for the call.
+    black_box(unsafe {
+        twin_try_dispatch(
+            black_box(domain.page.as_ptr()),
+            black_box(domain.vcpu().as_ptr().as_ptr()),
+            black_box(domain.own_words.as_ptr().cast()),
+            black_box(domain.cursor_word.as_ptr()),
+            black_box(&raw mut tally),
+            black_box(most),
+        )
+    });
     (domain, tally)
 }
 
@@ -333,7 +385,14 @@ library_benchmark_group!(
 );
 library_benchmark_group!(
     name = dispatch,
-    benchmarks = [ours_dispatch, twins_dispatch, ours_dispatch_all, twins_dispatch_all]
+    benchmarks = [
+        ours_dispatch,
+        twins_dispatch,
+        ours_dispatch_all,
+        twins_dispatch_all,
+        ours_try_dispatch,
+        twins_try_dispatch
+    ]
 );
 library_benchmark_group!(
     name = grants,

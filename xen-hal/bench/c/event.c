@@ -68,72 +68,127 @@ static inline __attribute__((always_inline)) uint64_t again(struct shared_info *
     return (uint64_t)(due(shared, word, own) != 0) << word;
 }
 
-/* Each event that a part of a word holds, lowest port first; what has been masked or given away
- * meanwhile is left alone. */
+/* Handles events of one word, highest port first; leaves alone what has been masked or given away
+ * meanwhile. False when the handler stopped. */
 static inline __attribute__((always_inline)) bool scan(struct shared_info *shared, uint32_t word,
-                                                       uint64_t part, const uint64_t *own,
+                                                       uint64_t events, const uint64_t *own,
                                                        uint32_t *cursor, handler *handle,
                                                        void *state)
 {
-    uint64_t events = __atomic_load_n(&shared->pending[word], __ATOMIC_ACQUIRE) & part;
     while ((events = events & ~__atomic_load_n(&shared->mask[word], __ATOMIC_ACQUIRE) &
                      own_word(own, word)) != 0) {
-        uint32_t bit = (uint32_t)__builtin_ctzll(events);
-        uint64_t event = 1ULL << bit;
-        events &= events - 1;
-        if (__atomic_fetch_and(&shared->pending[word], ~event, __ATOMIC_ACQ_REL) & event) {
-            uint32_t port = word * BITS + bit;
-            __atomic_store_n(cursor, port, __ATOMIC_RELAXED);
-            if (!handle(state, port))
+        uint64_t bit = 63 ^ (uint64_t)__builtin_clzll(events);
+        bool was;
+        events ^= 1ULL << bit;
+        __asm__ volatile("lock btrq %2, %0"
+                         : "+m"(shared->pending[word]), "=@ccc"(was)
+                         : "r"(bit)
+                         : "memory");
+        if (__builtin_expect(was, 1)) {
+            uint32_t port = word * BITS + (uint32_t)bit;
+            if (!handle(state, port)) {
+                __atomic_store_n(cursor, port, __ATOMIC_RELAXED);
                 return false;
+            }
         }
     }
     return true;
 }
 
-/* The words of the selector, from the cursor's on; its own lower part last. False when the handler
+static inline __attribute__((always_inline)) uint64_t pending(struct shared_info *shared,
+                                                              uint32_t word)
+{
+    return __atomic_load_n(&shared->pending[word], __ATOMIC_ACQUIRE);
+}
+
+static inline __attribute__((always_inline)) uint64_t take(struct vcpu_info *vcpu)
+{
+    *(volatile uint8_t *)&vcpu->upcall_pending = 0;
+    return __atomic_exchange_n(&vcpu->pending_sel, 0, __ATOMIC_SEQ_CST);
+}
+
+static inline __attribute__((always_inline)) bool drained(struct vcpu_info *vcpu)
+{
+    return __builtin_expect(__atomic_load_n(&vcpu->upcall_pending, __ATOMIC_SEQ_CST) == 0, 1);
+}
+
+/* All events, for a handler that does not stop. True when nothing is left. */
+static inline __attribute__((always_inline)) bool dispatch(struct shared_info *shared,
+                                                           struct vcpu_info *vcpu,
+                                                           const uint64_t *own, handler *handle,
+                                                           void *state)
+{
+    for (int count = 0; count < PASSES; count++) {
+        uint64_t words = take(vcpu);
+        if (!words)
+            break;
+        for (; words; words &= words - 1) {
+            uint32_t word = (uint32_t)__builtin_ctzll(words);
+            scan(shared, word, pending(shared, word), own, NULL, handle, state);
+        }
+        if (drained(vcpu))
+            return true;
+    }
+    return drained(vcpu);
+}
+
+/* The words of the selector, beginning behind the port at which the handler stopped. False when it
  * stopped, with what is left in `rest`. */
 static inline __attribute__((always_inline)) bool pass(struct shared_info *shared,
                                                        uint64_t selected, const uint64_t *own,
                                                        uint32_t *cursor, handler *handle,
                                                        void *state, uint64_t *rest)
 {
-    uint32_t next = __atomic_load_n(cursor, __ATOMIC_RELAXED) + 1;
-    uint32_t first = next / BITS % BITS;
-    uint64_t upper = ~0ULL << next % BITS;
-    uint64_t lower = selected & 1ULL << first;
-    uint64_t left = selected >> first | selected << (-first % BITS);
-    uint64_t part = lower ? upper : ~0ULL;
-    for (;; part = ~0ULL) {
-        uint32_t word;
-        if (left) {
-            word = (first + (uint32_t)__builtin_ctzll(left)) % BITS;
-            left &= left - 1;
-        } else if (lower) {
-            lower = 0;
-            word = first;
-            part = ~upper;
-        } else {
-            return true;
+    uint32_t stopped = __atomic_load_n(cursor, __ATOMIC_RELAXED);
+    uint32_t first = stopped / BITS % BITS;
+    uint64_t words = selected, later = 0, part = 0, upper = 0;
+    if (__builtin_expect(stopped != 0, 0)) {
+        __atomic_store_n(cursor, 0, __ATOMIC_RELAXED);
+        words = selected >> first << first;
+        later = selected ^ words;
+        if (selected >> first & 1) {
+            uint64_t all = pending(shared, first);
+            words ^= 1ULL << first;
+            part = all & ((1ULL << stopped % BITS) - 1);
+            upper = all ^ part;
         }
-        if (!scan(shared, word, part, own, cursor, handle, state)) {
-            *rest = (left << first | left >> (-first % BITS)) | again(shared, word, own) |
-                    (lower & again(shared, first, own));
+    }
+    for (;;) {
+        if (part && !scan(shared, first, part, own, cursor, handle, state)) {
+            *rest = words | later | again(shared, first, own);
             return false;
+        }
+        for (; words; words &= words - 1) {
+            uint32_t word = (uint32_t)__builtin_ctzll(words);
+            if (!scan(shared, word, pending(shared, word), own, cursor, handle, state)) {
+                *rest = (words & (words - 1)) | later | again(shared, word, own) |
+                        (upper ? again(shared, first, own) : 0);
+                return false;
+            }
+        }
+        if ((later | upper) == 0)
+            return true;
+        if (later) {
+            words = later;
+            later = part = 0;
+        } else {
+            part = upper;
+            upper = 0;
         }
     }
 }
 
-/* True when nothing is left. */
-static inline __attribute__((always_inline)) bool dispatch(struct shared_info *shared,
-                                                           struct vcpu_info *vcpu,
-                                                           const uint64_t *own, uint32_t *cursor,
-                                                           handler *handle, void *state)
+/* As `dispatch`, for a handler that can stop. */
+static inline __attribute__((always_inline)) bool try_dispatch(struct shared_info *shared,
+                                                               struct vcpu_info *vcpu,
+                                                               const uint64_t *own,
+                                                               uint32_t *cursor, handler *handle,
+                                                               void *state)
 {
     for (int count = 0; count < PASSES; count++) {
-        uint64_t rest;
-        __atomic_exchange_n(&vcpu->upcall_pending, 0, __ATOMIC_SEQ_CST);
-        uint64_t selected = __atomic_exchange_n(&vcpu->pending_sel, 0, __ATOMIC_SEQ_CST);
+        uint64_t selected = take(vcpu), rest;
+        if (!selected)
+            break;
         if (!pass(shared, selected, own, cursor, handle, state, &rest)) {
             if (rest) {
                 __atomic_fetch_or(&vcpu->pending_sel, rest, __ATOMIC_SEQ_CST);
@@ -141,13 +196,13 @@ static inline __attribute__((always_inline)) bool dispatch(struct shared_info *s
             }
             break;
         }
-        if (__atomic_load_n(&vcpu->upcall_pending, __ATOMIC_SEQ_CST) == 0)
+        if (drained(vcpu))
             return true;
     }
-    return __atomic_load_n(&vcpu->upcall_pending, __ATOMIC_SEQ_CST) == 0;
+    return drained(vcpu);
 }
 
-/* The handler that is compiled in: what is known of the events it got. */
+/* The handlers that are compiled in: what is known of the events they got. */
 struct tally {
     uint64_t sum;
     uint64_t count;
@@ -161,23 +216,43 @@ static inline bool add(void *state, uint32_t port)
     return true;
 }
 
+struct limit {
+    struct tally *tally;
+    uint64_t most;
+};
+
+static inline bool add_up_to(void *state, uint32_t port)
+{
+    struct limit *limit = state;
+    add(limit->tally, port);
+    return limit->tally->count != limit->most;
+}
+
 bool twin_dispatch(struct shared_info *shared, struct vcpu_info *vcpu, const uint64_t *own,
-                   uint32_t *cursor, struct tally *tally)
+                   struct tally *tally)
 {
     if (!own)
         __builtin_unreachable();
-    return dispatch(shared, vcpu, own, cursor, add, tally);
+    return dispatch(shared, vcpu, own, add, tally);
 }
 
-bool twin_dispatch_all(struct shared_info *shared, struct vcpu_info *vcpu, uint32_t *cursor,
-                       struct tally *tally)
+bool twin_dispatch_all(struct shared_info *shared, struct vcpu_info *vcpu, struct tally *tally)
 {
-    return dispatch(shared, vcpu, NULL, cursor, add, tally);
+    return dispatch(shared, vcpu, NULL, add, tally);
+}
+
+bool twin_try_dispatch(struct shared_info *shared, struct vcpu_info *vcpu, const uint64_t *own,
+                       uint32_t *cursor, struct tally *tally, uint64_t most)
+{
+    struct limit limit = {tally, most};
+    if (!own)
+        __builtin_unreachable();
+    return try_dispatch(shared, vcpu, own, cursor, add_up_to, &limit);
 }
 
 /* With a handler of the caller's. */
 bool twin_dispatch_with(struct shared_info *shared, struct vcpu_info *vcpu, const uint64_t *own,
                         uint32_t *cursor, handler *handle, void *state)
 {
-    return dispatch(shared, vcpu, own, cursor, handle, state);
+    return try_dispatch(shared, vcpu, own, cursor, handle, state);
 }

@@ -21,10 +21,9 @@ pub struct Tally {
 
 impl Tally {
     #[inline(always)]
-    fn add(&mut self, port: Port) -> ControlFlow<()> {
+    fn add(&mut self, port: Port) {
         self.sum = self.sum.wrapping_add(port.0.into());
         self.count = self.count.wrapping_add(1);
-        ControlFlow::Continue(())
     }
 }
 
@@ -46,7 +45,7 @@ pub fn unmask(bitmaps: TwoLevel<'_>, port: Port, own: &PortSet) -> Result<(), Er
 #[unsafe(export_name = "ours_unmask_all")]
 #[inline(never)]
 pub fn unmask_all(bitmaps: TwoLevel<'_>, port: Port) -> Result<(), Errno> {
-    bitmaps.unmask(Events::new(Bench), port, &AllPorts)
+    bitmaps.unmask(Events::new(Bench), port, AllPorts)
 }
 
 /// Handles the events of a vCPU with a set of its own.
@@ -56,22 +55,33 @@ pub fn dispatch(
     bitmaps: TwoLevel<'_>,
     vcpu: VcpuInfo<'_>,
     own: &PortSet,
-    cursor: &ScanCursor,
     tally: &mut Tally,
 ) -> Drain {
-    bitmaps.dispatch(vcpu, own, cursor, |port| tally.add(port))
+    bitmaps.dispatch(vcpu, own, |port| tally.add(port))
 }
 
 /// Handles the events of a guest whose ports are all one vCPU's.
 #[unsafe(export_name = "ours_dispatch_all")]
 #[inline(never)]
-pub fn dispatch_all(
+pub fn dispatch_all(bitmaps: TwoLevel<'_>, vcpu: VcpuInfo<'_>, tally: &mut Tally) -> Drain {
+    bitmaps.dispatch(vcpu, AllPorts, |port| tally.add(port))
+}
+
+/// As [`dispatch`], with a handler that can stop, and does after `most` events.
+#[unsafe(export_name = "ours_try_dispatch")]
+#[inline(never)]
+pub fn try_dispatch(
     bitmaps: TwoLevel<'_>,
     vcpu: VcpuInfo<'_>,
+    own: &PortSet,
     cursor: &ScanCursor,
     tally: &mut Tally,
+    most: u64,
 ) -> Drain {
-    bitmaps.dispatch(vcpu, &AllPorts, cursor, |port| tally.add(port))
+    bitmaps.try_dispatch(vcpu, own, cursor, |port| {
+        tally.add(port);
+        if tally.count == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
 }
 
 #[allow(missing_docs, reason = "the C twins of the functions above")]
@@ -86,14 +96,20 @@ pub mod twin {
             shared: *mut raw::SharedInfo,
             vcpu: *mut raw::VcpuInfo,
             own: *const u64,
-            cursor: *mut u32,
             tally: *mut Tally,
         ) -> bool;
         pub fn twin_dispatch_all(
             shared: *mut raw::SharedInfo,
             vcpu: *mut raw::VcpuInfo,
+            tally: *mut Tally,
+        ) -> bool;
+        pub fn twin_try_dispatch(
+            shared: *mut raw::SharedInfo,
+            vcpu: *mut raw::VcpuInfo,
+            own: *const u64,
             cursor: *mut u32,
             tally: *mut Tally,
+            most: u64,
         ) -> bool;
         pub fn twin_dispatch_with(
             shared: *mut raw::SharedInfo,

@@ -69,7 +69,7 @@ impl Default for Domain {
             own: PortSet::new(),
             own_words: Box::new([const { AtomicU64::new(0) }; 64]),
             cursor: ScanCursor::new(),
-            cursor_word: AtomicU32::new(u32::MAX),
+            cursor_word: AtomicU32::new(0),
         }
     }
 }

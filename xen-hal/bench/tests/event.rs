@@ -8,7 +8,9 @@ use core::ptr::{from_mut, null};
 
 use proptest::prelude::*;
 use xen_hal::event::{Drain, Port};
-use xen_hal_bench::event::{Tally, dispatch, dispatch_all, mask, twin, unmask, unmask_all};
+use xen_hal_bench::event::{
+    Tally, dispatch, dispatch_all, mask, try_dispatch, twin, unmask, unmask_all,
+};
 use xen_hal_bench::fixture::Domain;
 use xen_hal_bench::hypercall::answer_with;
 use xen_pac::command::Command;
@@ -45,8 +47,16 @@ enum Action {
     Step(Step),
     /// The handler takes a step for each event, and stops after so many.
     Dispatch(Vec<Step>, u32),
-    /// With the handlers that are compiled in: the vCPU's own ports, or all.
-    Count(bool),
+    /// With the handlers that are compiled in.
+    Count(Kind),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    All,
+    Own,
+    /// The handler stops after so many events.
+    UpTo(u64),
 }
 
 struct Side {
@@ -123,7 +133,7 @@ impl Side {
         };
         let finished = if self.ours {
             let progress =
-                domain.bitmaps().dispatch(domain.vcpu(), &domain.own, &domain.cursor, |port| {
+                domain.bitmaps().try_dispatch(domain.vcpu(), &domain.own, &domain.cursor, |port| {
                     if handler.handle(port.0) {
                         ControlFlow::Continue(())
                     } else {
@@ -149,26 +159,32 @@ impl Side {
         (finished, handler.ports, handler.answers)
     }
 
-    fn count(&self, all: bool) -> (bool, Tally) {
+    fn count(&self, kind: Kind) -> (bool, Tally) {
         let (domain, mut tally) = (&*self.domain, Tally::default());
-        let (bitmaps, vcpu, page, cursor) =
-            (domain.bitmaps(), domain.vcpu(), domain.page.as_ptr(), domain.cursor_word.as_ptr());
-        let (block, own) = (vcpu.as_ptr().as_ptr(), domain.own_words.as_ptr().cast());
-        let finished = match (self.ours, all) {
-            (true, true) => {
-                dispatch_all(bitmaps, vcpu, &domain.cursor, &mut tally) == Drain::Finished
-            }
-            (true, false) => {
-                dispatch(bitmaps, vcpu, &domain.own, &domain.cursor, &mut tally) == Drain::Finished
-            }
+        let (bitmaps, vcpu, page) = (domain.bitmaps(), domain.vcpu(), domain.page.as_ptr());
+        let (block, cursor) = (vcpu.as_ptr().as_ptr(), domain.cursor_word.as_ptr());
+        let own = domain.own_words.as_ptr().cast();
+        let finished = if self.ours {
+            let drain = match kind {
+                Kind::All => dispatch_all(bitmaps, vcpu, &mut tally),
+                Kind::Own => dispatch(bitmaps, vcpu, &domain.own, &mut tally),
+                Kind::UpTo(most) => {
+                    try_dispatch(bitmaps, vcpu, &domain.own, &domain.cursor, &mut tally, most)
+                }
+            };
+            drain == Drain::Finished
+        } else {
+            let tally = &raw mut tally;
             // SAFETY: the domain's memory lives, and is accessed alike by both.
-            (false, true) => unsafe {
-                twin::twin_dispatch_all(page, block, cursor, &raw mut tally)
-            },
-            // SAFETY: as above.
-            (false, false) => unsafe {
-                twin::twin_dispatch(page, block, own, cursor, &raw mut tally)
-            },
+            unsafe {
+                match kind {
+                    Kind::All => twin::twin_dispatch_all(page, block, tally),
+                    Kind::Own => twin::twin_dispatch(page, block, own, tally),
+                    Kind::UpTo(most) => {
+                        twin::twin_try_dispatch(page, block, own, cursor, tally, most)
+                    }
+                }
+            }
         };
         (finished, tally)
     }
@@ -180,8 +196,8 @@ impl Side {
                 let (finished, ports, answers) = self.dispatch(steps, *stop);
                 (finished, ports, answers, Tally::default())
             }
-            Action::Count(all) => {
-                let (finished, tally) = self.count(*all);
+            Action::Count(kind) => {
+                let (finished, tally) = self.count(*kind);
                 (finished, Vec::new(), Vec::new(), tally)
             }
         }
@@ -208,12 +224,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![Just(Kind::All), Just(Kind::Own), (0..4_u64).prop_map(Kind::UpTo)]
+}
+
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         5 => step().prop_map(Action::Step),
         2 => (prop::collection::vec(step(), 0..10), 0..4_u32)
             .prop_map(|(steps, stop)| Action::Dispatch(steps, stop)),
-        1 => any::<bool>().prop_map(Action::Count),
+        1 => kind().prop_map(Action::Count),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! The dispatcher over arbitrary bitmaps, selector, own ports and cursor, with handlers that do
 //! what the input says, compared with a model that knows which port has an event.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -23,9 +23,7 @@ pub fn run(data: &[u8]) {
     domain.fill();
     loop {
         let at_rest = input.is_empty();
-        domain.order.borrow_mut().begin();
-        let drain =
-            domain.bitmaps.dispatch(domain.vcpu, &domain.own, &cursor, |port| domain.handle(port));
+        let drain = domain.dispatch(&cursor, input.byte() % 4 != 0);
         domain.check(drain);
         match drain {
             Drain::Finished if at_rest => return,
@@ -46,6 +44,8 @@ struct Domain<'i> {
     own: PortSet,
     model: RefCell<Model>,
     order: RefCell<Order>,
+    /// The port at which a handler has stopped last, unless a dispatch has begun behind it since.
+    stopped: Cell<Option<Port>>,
 }
 
 impl<'i> Domain<'i> {
@@ -55,24 +55,45 @@ impl<'i> Domain<'i> {
         let vcpu = shared.vcpu_info(0).expect("vCPU 0 has its block here");
         let (bitmaps, own) = (TwoLevel::new(shared), PortSet::new());
         let (model, order) = (RefCell::default(), RefCell::default());
-        Self { input, shared, bitmaps, vcpu, own, model, order }
+        Self { input, shared, bitmaps, vcpu, own, model, order, stopped: Cell::new(None) }
     }
 
-    /// A cursor somewhere: behind the port that was handled last.
+    /// A cursor behind any port, at which a handler has stopped.
     fn cursor(&self) -> ScanCursor {
         let cursor = ScanCursor::new();
         if self.input.byte() % 2 != 0 {
             let port = self.port();
             self.raise(port);
-            let drain = self.bitmaps.dispatch(self.vcpu, &AllPorts, &cursor, |handled| {
+            let drain = self.bitmaps.try_dispatch(self.vcpu, AllPorts, &cursor, |handled| {
                 assert_eq!(handled, port);
                 set(&mut self.model.borrow_mut().pending, port, false);
-                self.order.borrow_mut().handle(port);
-                ControlFlow::Continue(())
+                ControlFlow::Break(())
             });
             assert_eq!(drain, Drain::Finished);
+            // Port 0 does not exist, and is the position of a cursor where no handler has stopped.
+            self.stopped.set((port.0 != 0).then_some(port));
         }
         cursor
+    }
+
+    /// Dispatches, with a handler that can stop or with one that cannot.
+    fn dispatch(&self, cursor: &ScanCursor, can_stop: bool) -> Drain {
+        if !can_stop {
+            self.order.borrow_mut().begin(None);
+            return self.bitmaps.dispatch(self.vcpu, &self.own, |port| _ = self.handle(port));
+        }
+        self.order.borrow_mut().begin(self.stopped.get());
+        // Without a selected word the dispatch leaves the cursor alone.
+        if self.vcpu.evtchn_pending_sel().load(SeqCst) != 0 {
+            self.stopped.set(None);
+        }
+        self.bitmaps.try_dispatch(self.vcpu, &self.own, cursor, |port| {
+            let flow = self.handle(port);
+            if flow.is_break() && port.0 != 0 {
+                self.stopped.set(Some(port));
+            }
+            flow
+        })
     }
 
     /// Sets bits here and there, and announces them to the vCPU, or others.
@@ -259,31 +280,35 @@ impl Model {
 #[derive(Debug, Default)]
 struct Order {
     passes: u32,
-    /// Where the present pass began.
+    /// The place where the present pass began.
     first: u32,
+    /// The place of the port that was handled last.
     last: Option<u32>,
 }
 
 impl Order {
-    /// A dispatch begins.
-    fn begin(&mut self) {
-        self.passes = 1;
-        if let Some(last) = self.last.take() {
-            self.first = last + 1;
-        }
+    /// A dispatch begins, behind the port at which a handler has stopped.
+    fn begin(&mut self, stopped: Option<Port>) {
+        *self = Self { passes: 1, first: stopped.map_or(0, |port| place(port) + 1), last: None };
     }
 
-    /// A port is handled. A pass goes upwards from behind the port that was handled last before it,
-    /// and once around.
+    /// A port is handled. A pass goes through the places upwards, and once around.
     fn handle(&mut self, port: Port) {
-        let distance = |to: u32| to.wrapping_sub(self.first) % (WORDS as u32 * 64);
-        if self.last.is_some_and(|last| distance(last) >= distance(port.0)) {
+        let distance = |to: u32| to.wrapping_sub(self.first) % TwoLevel::PORTS;
+        let place = place(port);
+        if self.last.is_some_and(|last| distance(last) >= distance(place)) {
             self.passes += 1;
-            self.first = self.last.map_or(0, |last| last + 1);
-            assert!(self.passes <= PASSES, "some port was handled more than once in a pass");
+            // Only the first pass begins where a handler stopped.
+            self.first = 0;
+            assert!(self.passes <= PASSES, "a port was handled more than once in a pass");
         }
-        self.last = Some(port.0);
+        self.last = Some(place);
     }
+}
+
+/// A port's place in the order: words upwards, and ports downwards within a word.
+fn place(port: Port) -> u32 {
+    port.0 ^ 63
 }
 
 fn word(port: Port) -> usize {

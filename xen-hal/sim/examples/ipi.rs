@@ -3,13 +3,12 @@
 
 mod support;
 
-use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use support::{Problem, shared_page, show};
 use xen_hal::Xen;
-use xen_hal::event::{Drain, Port, PortSet, ScanCursor, TwoLevel};
+use xen_hal::event::{Dispatcher, Drain, Port};
 use xen_hal::platform::VcpuId;
 use xen_hal::vcpu::LongMode;
 use xen_pac::hvm::CallbackVia;
@@ -18,16 +17,9 @@ use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile};
 const VECTOR: u8 = 0xf3;
 const ROUNDS: u32 = 50;
 
-/// What a kernel keeps for each vCPU.
-struct PerVcpu {
-    own: PortSet,
-    cursor: ScanCursor,
-    interrupted: AtomicU32,
-}
-
-static VCPUS: [PerVcpu; 2] = [const {
-    PerVcpu { own: PortSet::new(), cursor: ScanCursor::new(), interrupted: AtomicU32::new(0) }
-}; 2];
+static EVENTS: Dispatcher<2> = Dispatcher::new();
+/// How often each vCPU was interrupted.
+static INTERRUPTED: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
 
 fn main() -> ExitCode {
     show(run, "two vCPUs, each interrupted once for each event of the other's")
@@ -53,24 +45,16 @@ fn first(guest: Guest) -> Result<(), Problem> {
     let shared = shared_page(guest, latch)?;
     guest.on_interrupt(VECTOR, move || {
         // The same handler on either vCPU: which one this is, a kernel knows.
-        let me = guest.vcpu().0 as usize;
-        let info =
-            shared.vcpu_info(me).expect("the first vCPUs have their blocks in the shared page");
-        let handler = |_| {
-            VCPUS[me].interrupted.fetch_add(1, Ordering::Relaxed);
-            ControlFlow::Continue(())
-        };
-        while TwoLevel::new(shared).dispatch(info, &VCPUS[me].own, &VCPUS[me].cursor, handler)
-            == Drain::Unfinished
-        {}
+        let me = guest.vcpu();
+        let _: Drain = EVENTS.dispatch(me, |_| {
+            INTERRUPTED[me.0 as usize].fetch_add(1, Ordering::Relaxed);
+        });
     });
+    EVENTS.attach(shared);
 
-    let to_first = xen.events().bind_ipi(VcpuId(0))?;
-    let to_second = xen.events().bind_ipi(VcpuId(1))?;
+    let to_first = EVENTS.listen(xen.events().bind_ipi(VcpuId(0))?, VcpuId(0))?;
+    let to_second = EVENTS.listen(xen.events().bind_ipi(VcpuId(1))?, VcpuId(1))?;
     let ports = [to_first.port(), to_second.port()];
-    // A port goes into its set before it can be signalled.
-    VCPUS[0].own.insert(ports[0]);
-    VCPUS[1].own.insert(ports[1]);
 
     guest.set_program(VcpuId(1), move |guest| rally(guest, 1, ports));
     // The simulator runs what was prepared, and not what is at the entry: on a processor these
@@ -81,8 +65,8 @@ fn first(guest: Guest) -> Result<(), Problem> {
     xen.vcpu(VcpuId(1)).up()?;
     println!("vCPU 0: vCPU 1 is up, port {} is mine and port {} is its own", ports[0], ports[1]);
     rally(guest, 0, ports)?;
-    assert_eq!(VCPUS[0].interrupted.load(Ordering::Relaxed), ROUNDS);
-    assert_eq!(VCPUS[1].interrupted.load(Ordering::Relaxed), ROUNDS);
+    assert_eq!(INTERRUPTED[0].load(Ordering::Relaxed), ROUNDS);
+    assert_eq!(INTERRUPTED[1].load(Ordering::Relaxed), ROUNDS);
     Ok(())
 }
 
@@ -95,7 +79,7 @@ fn rally(guest: Guest, me: usize, ports: [Port; 2]) -> Result<(), Problem> {
             xen.events().send(ports[1])?;
         }
         xen.sched().wait_until(&guest.interrupts(), &[ports[me]], || {
-            VCPUS[me].interrupted.load(Ordering::Relaxed) >= round
+            INTERRUPTED[me].load(Ordering::Relaxed) >= round
         })?;
         if round % 10 == 0 {
             println!(

@@ -4,7 +4,6 @@
 //! The first argument is the only seed to try, to replay a failure.
 
 use std::error::Error;
-use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +11,7 @@ use std::time::Duration;
 
 use xen_hal::Xen;
 use xen_hal::clock::SystemTime;
-use xen_hal::event::{AllPorts, ScanCursor, TwoLevel};
+use xen_hal::event::{AllPorts, TwoLevel};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::{Interrupts, VcpuId};
 use xen_pac::base::Virq;
@@ -46,12 +45,11 @@ fn kernel(guest: Guest, wait: Wait) -> Result<(), Box<dyn Error>> {
     // SAFETY: nothing else uses page 0, which exists as long as the machine runs.
     let shared = unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }?;
     let info = shared.vcpu_info(0).ok_or("vCPU 0 has its block in the shared page")?;
-    let (cursor, fired) = (ScanCursor::new(), Arc::new(AtomicBool::new(false)));
+    let fired = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&fired);
     guest.on_interrupt(VECTOR, move || {
-        let _ = TwoLevel::new(shared).dispatch(info, &AllPorts, &cursor, |_| {
+        let _ = TwoLevel::new(shared).dispatch(info, AllPorts, |_| {
             flag.store(true, Ordering::Relaxed);
-            ControlFlow::Continue(())
         });
     });
     guest.enable_interrupts();

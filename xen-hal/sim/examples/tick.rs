@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use support::{Problem, shared_page, show};
 use xen_hal::Xen;
 use xen_hal::clock::{Clock, PvClock, SystemTime};
-use xen_hal::event::{AllPorts, Drain, ScanCursor, TwoLevel};
+use xen_hal::event::{Dispatcher, Drain};
 use xen_hal::platform::VcpuId;
 use xen_pac::base::Virq;
 use xen_pac::hvm::CallbackVia;
@@ -24,7 +23,7 @@ static TICKS: AtomicU32 = AtomicU32::new(0);
 /// When the next tick is due, in nanoseconds.
 static DUE: AtomicI64 = AtomicI64::new(0);
 static UPCALLS: AtomicU32 = AtomicU32::new(0);
-static CURSOR: ScanCursor = ScanCursor::new();
+static EVENTS: Dispatcher = Dispatcher::new();
 
 fn main() -> ExitCode {
     show(
@@ -47,12 +46,13 @@ fn kernel(guest: Guest) -> Result<(), Problem> {
     let shared = shared_page(guest, latch)?;
     let info = shared.vcpu_info(0).ok_or("vCPU 0 has its block in the shared page")?;
     let clock = PvClock::new(xen.version().features()?, info.time(), guest.counter())?;
-    let tick = xen.events().bind_virq(Virq::TIMER, me)?;
+    EVENTS.attach(shared);
+    let tick = EVENTS.listen(xen.events().bind_virq(Virq::TIMER, me)?, me)?;
     let port = tick.port();
 
     guest.on_interrupt(VECTOR, move || {
         UPCALLS.fetch_add(1, Ordering::Relaxed);
-        let mut handler = |event| {
+        let handler = |event| {
             // From one due time to the next, so that no delay adds up.
             let due = SystemTime::from_nanos(DUE.load(Ordering::Relaxed));
             assert!(event == port && clock.now() >= due, "the timer fires when it is due");
@@ -60,11 +60,8 @@ fn kernel(guest: Guest) -> Result<(), Problem> {
             DUE.store(next.as_nanos(), Ordering::Relaxed);
             TICKS.fetch_add(1, Ordering::Relaxed);
             xen.vcpu(me).set_singleshot_timer(next).expect("a vCPU may set its own timer");
-            ControlFlow::Continue(())
         };
-        while TwoLevel::new(shared).dispatch(info, &AllPorts, &CURSOR, &mut handler)
-            == Drain::Unfinished
-        {}
+        let _: Drain = EVENTS.dispatch(me, handler);
     });
     guest.enable_interrupts();
 

@@ -5,11 +5,10 @@
 //! and interrupt flag are passed to the HAL in place of the native ones.
 //!
 //! ```
-//! use std::ops::ControlFlow;
 //! use std::sync::Arc;
 //! use std::sync::atomic::{AtomicU32, Ordering};
 //! use xen_hal::Xen;
-//! use xen_hal::event::{AllPorts, ScanCursor, TwoLevel};
+//! use xen_hal::event::{Dispatcher, Drain};
 //! use xen_hal::platform::VcpuId;
 //! use xen_pac::hvm::CallbackVia;
 //! use xen_sim::{DomainConfig, Guest, Machine, Profile};
@@ -29,17 +28,16 @@
 //!     // SAFETY: nothing else uses the page, and it exists as long as this program runs.
 //!     let shared = unsafe { latch.map_shared_info(&guest.space(), page) }?;
 //!
-//!     let (cursor, seen) = (ScanCursor::new(), Arc::new(AtomicU32::new(0)));
-//!     let counts = Arc::clone(&seen);
+//!     let (events, seen) = (Arc::new(Dispatcher::<1>::new()), Arc::new(AtomicU32::new(0)));
+//!     events.attach(shared);
+//!     let (dispatcher, counts) = (Arc::clone(&events), Arc::clone(&seen));
 //!     guest.on_interrupt(0xf3, move || {
-//!         let vcpu = shared.vcpu_info(0).expect("vCPU 0 has its vcpu_info in shared_info");
-//!         let _ = TwoLevel::new(shared).dispatch(vcpu, &AllPorts, &cursor, |_| {
+//!         let _: Drain = dispatcher.dispatch(VcpuId(0), |_| {
 //!             counts.fetch_add(1, Ordering::SeqCst);
-//!             ControlFlow::Continue(())
 //!         });
 //!     });
 //!     guest.enable_interrupts();
-//!     let channel = xen.events().bind_ipi(VcpuId(0))?;
+//!     let channel = events.listen(xen.events().bind_ipi(VcpuId(0))?, VcpuId(0))?;
 //!     channel.send()?;
 //!     assert_eq!(seen.load(Ordering::SeqCst), 1);
 //!     Ok(())

@@ -1,33 +1,118 @@
-//! Owning a channel's local end.
+//! Making channels, and owning their local ends.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
 
+use xen_pac::base::{Domid, Virq};
+use xen_pac::event_channel::{
+    EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindPirq, EvtchnBindVirq, command,
+    evtchn_bind_pirq_flags,
+};
+
 use super::{Events, Port, Status};
-use crate::hypercall::{Errno, Hypercall};
+use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::platform::VcpuId;
 
-/// How a channel came about, which decides what can be done with it.
+/// How a channel was made, which decides what can be done with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Set aside for another domain to bind to. Signalling does nothing until it has.
+    /// Reserved for another domain to bind to. Until it has, signals are lost.
     Unbound,
-    /// Joined to another domain's port.
+    /// Connected to another domain's port.
     Interdomain,
     /// Signalled by Xen alone.
     Virq,
     /// Signalled by a device alone.
     Pirq,
-    /// Signalled among this domain's vCPUs; stays with its vCPU.
+    /// Signalled among this domain's vCPUs. Stays with its vCPU.
     Ipi,
+}
+
+impl<H: Hypercall + Copy> Events<H> {
+    /// Reserves a port for domain `remote` to bind to; [`Domid::SELF`] makes a loop. The number
+    /// must reach that domain in another way, such as xenstore.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOSPC` if the domain has as many channels as it may have.
+    /// - `ESRCH` or `EPERM` if a security policy separates the domains, as Arm's default does.
+    ///   Otherwise Xen does not check that `remote` exists.
+    pub fn alloc_unbound(self, remote: Domid) -> Result<Channel<H>, Errno> {
+        let port = self.alloc_unbound_for(Domid::SELF, remote)?;
+        Ok(self.adopt(port, Kind::Unbound, VcpuId(0)))
+    }
+
+    /// Connects a new port to one that domain `remote` has reserved for this domain. The new port
+    /// is pending at once, so that nothing signalled before is lost.
+    ///
+    /// # Errors
+    ///
+    /// - `ESRCH` if there is no such domain.
+    /// - `EINVAL` if `port` is none of its, is bound already, or is reserved for another domain.
+    /// - `ENOSPC` if the domain has as many channels as it may have.
+    /// - `EPERM` if a security policy forbids it.
+    pub fn bind_interdomain(self, remote: Domid, port: Port) -> Result<Channel<H>, Errno> {
+        let mut argument = EvtchnBindInterdomain::new(remote, port.0);
+        self.xen.call(command::BindInterdomain, &mut argument)?;
+        Ok(self.adopt(Port(argument.local_port), Kind::Interdomain, VcpuId(0)))
+    }
+
+    /// Binds a virtual interrupt to a new port. `vcpu` is the vCPU of a per-vCPU interrupt such as
+    /// [`Virq::TIMER`], and vCPU 0 for a global one.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` for an interrupt that does not exist, and for a global one on another vCPU than
+    ///   0.
+    /// - `ENOENT` if there is no such vCPU.
+    /// - `EEXIST` if it is bound already; `EBUSY`, since Xen 4.21, if another domain handles it.
+    /// - `ENOSPC` if the domain has as many channels as it may have.
+    pub fn bind_virq(self, virq: Virq, vcpu: VcpuId) -> Result<Channel<H>, Errno> {
+        let mut argument = EvtchnBindVirq::new(virq, vcpu.0);
+        self.xen.call(command::BindVirq, &mut argument)?;
+        Ok(self.adopt(Port(argument.port), Kind::Virq, vcpu))
+    }
+
+    /// Binds a physical interrupt, by its number within the domain, to a new port. With `share`,
+    /// other domains can bind it too.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` for an interrupt that does not exist.
+    /// - `EEXIST` if it is bound already.
+    /// - `ENOSPC` if the domain has as many channels as it may have.
+    pub fn bind_pirq(self, pirq: u32, share: bool) -> Result<Channel<H>, Errno> {
+        let flags = evtchn_bind_pirq_flags::WILL_SHARE.val(share.into());
+        let mut argument = EvtchnBindPirq::new(pirq, flags.value);
+        self.xen.call(command::BindPirq, &mut argument)?;
+        Ok(self.adopt(Port(argument.port), Kind::Pirq, VcpuId(0)))
+    }
+
+    /// Makes a port by which `vcpu` is interrupted from others, and from itself.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if there is no such vCPU, `ENOSPC` if the domain has as many channels as it may
+    /// have.
+    pub fn bind_ipi(self, vcpu: VcpuId) -> Result<Channel<H>, Errno> {
+        let mut argument = EvtchnBindIpi::new(vcpu.0);
+        self.xen.call(command::BindIpi, &mut argument)?;
+        Ok(self.adopt(Port(argument.port), Kind::Ipi, vcpu))
+    }
+
+    /// Takes ownership of a channel that exists and notifies `vcpu`, for example one that
+    /// [`Channel::into_port`] has given up.
+    #[must_use = "a channel that is dropped is closed"]
+    pub fn adopt(self, port: Port, kind: Kind, vcpu: VcpuId) -> Channel<H> {
+        Channel { events: self, port, kind, vcpu, restores: self.restores() }
+    }
 }
 
 /// An event channel's local end, closed when this is dropped.
 ///
-/// A channel is more than its number: a port that was closed may be given out again, and whoever
-/// still uses the number then uses someone else's channel. So keep the `Channel` where the
-/// channel's user lives, and hand out [`port`](Self::port)s. [`into_port`](Self::into_port) gives
-/// the ownership up.
+/// A port that was closed can be allocated again, and code that still uses the number then uses
+/// another's channel. So keep the `Channel` where the channel's user lives, and hand out
+/// [`port`](Self::port)s. [`into_port`](Self::into_port) gives up the ownership.
 ///
 /// After a restore, Xen has closed all channels, and their numbers can be in use again. Closing or
 /// dropping a channel from before does nothing, and [`status`](Self::status) and
@@ -37,15 +122,13 @@ pub struct Channel<H: Hypercall + Copy> {
     events: Events<H>,
     port: Port,
     kind: Kind,
+    /// The vCPU that it notifies.
+    vcpu: VcpuId,
     /// How often the domain had been restored when the channel was made.
     restores: u32,
 }
 
 impl<H: Hypercall + Copy> Channel<H> {
-    pub(super) fn new(events: Events<H>, port: Port, kind: Kind) -> Self {
-        Self { events, port, kind, restores: events.restores() }
-    }
-
     /// True if the channel was made since the last restore: otherwise Xen has closed it.
     #[must_use]
     pub fn is_current(&self) -> bool {
@@ -56,47 +139,67 @@ impl<H: Hypercall + Copy> Channel<H> {
         if self.is_current() { Ok(self.events) } else { Err(Errno::EINVAL) }
     }
 
+    /// Another owner of the channel, which notifies `vcpu`. One of the two must not be dropped.
+    pub(super) const fn duplicate_on(&self, vcpu: VcpuId) -> Self {
+        Self {
+            events: self.events,
+            port: self.port,
+            kind: self.kind,
+            vcpu,
+            restores: self.restores,
+        }
+    }
+
     /// Its number.
     #[must_use]
     pub const fn port(&self) -> Port {
         self.port
     }
 
-    /// How it came about.
+    /// How it was made.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
+    }
+
+    pub(super) const fn events(&self) -> Events<H> {
+        self.events
+    }
+
+    pub(super) const fn vcpu(&self) -> VcpuId {
+        self.vcpu
     }
 
     /// Signals the other end: for an IPI, this end.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a VIRQ or a PIRQ, which the guest cannot signal, and for one that was closed
-    /// behind the owner's back.
+    /// `EINVAL` for a VIRQ or a PIRQ, which the guest cannot signal, and if the port was closed by
+    /// its number.
     #[inline]
     pub fn send(&self) -> Result<(), Errno> {
         self.events.send(self.port)
     }
 
-    /// What Xen says of it.
+    /// Returns what it is bound to.
     ///
     /// # Errors
     ///
-    /// `EINVAL` where the port is beyond those that the domain may have; `EACCES`, up to Xen 4.18,
-    /// for a port whose other end is Xen's.
+    /// As for [`Events::status`].
     pub fn status(&self) -> Result<Status, Errno> {
         self.current()?.status(self.port)
     }
 
-    /// Chooses the vCPU that it notifies. Where vCPUs keep [sets of their own
-    /// ports](super::PortSet), use [`TwoLevel::migrate`](super::TwoLevel::migrate).
+    /// Chooses the vCPU that it notifies. If a [`Dispatcher`](super::Dispatcher) listens to it, use
+    /// [`Listener::migrate`](super::Listener::migrate).
     ///
     /// # Errors
     ///
     /// As for [`Events::bind_vcpu`].
-    pub fn bind_vcpu(&self, vcpu: VcpuId) -> Result<(), Errno> {
-        self.current()?.bind_vcpu(self.port, vcpu)
+    pub fn bind_vcpu(&mut self, vcpu: VcpuId) -> Result<(), Errno> {
+        self.current()?.bind_vcpu(self.port, vcpu)?;
+        self.vcpu = vcpu;
+        Ok(())
     }
 
     /// Gives up the ownership: the channel stays open.
@@ -105,13 +208,12 @@ impl<H: Hypercall + Copy> Channel<H> {
         ManuallyDrop::new(self).port
     }
 
-    /// Closes it, as dropping does, and says whether that worked. An event that is pending is lost;
-    /// a port that was joined to this one becomes unbound.
+    /// Closes it, as dropping does. A pending event is lost. A port that was connected to this one
+    /// becomes unbound.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a channel that was closed behind the owner's back, and for one whose other end
-    /// is Xen's.
+    /// `EINVAL` if the port was closed by its number, or its other end is Xen's.
     pub fn close(self) -> Result<(), Errno> {
         let channel = ManuallyDrop::new(self);
         channel.current().map_or(Ok(()), |events| events.close(channel.port))
@@ -120,8 +222,7 @@ impl<H: Hypercall + Copy> Channel<H> {
 
 impl<H: Hypercall + Copy> Drop for Channel<H> {
     fn drop(&mut self) {
-        // It fails only for a channel that is closed already, or is not ours to close: then nothing
-        // is left to do.
+        // It fails only if the port is closed already, or is not the guest's to close.
         let _ = self.current().and_then(|events| events.close(self.port));
     }
 }

@@ -1,56 +1,74 @@
-//! Giving up the processor, waiting, and ending the domain (hypercall `sched_op`; upstream:
+//! Scheduler operations for the calling vCPU, and the domain's end (hypercall `sched_op`; upstream:
 //! `xen/include/public/sched.h`).
 //!
-//! ```no_run
-//! use xen_hal::clock::SystemTime;
+//! | to wait for | use |
+//! |---|---|
+//! | what an interrupt handler changes | [`Interrupts::wait_until`](crate::platform::Interrupts::wait_until) |
+//! | the same, up to a deadline | [`Sched::wait_until_deadline`] |
+//! | an event of a port that stays masked and has no handler | [`Sched::wait_until`] |
+//!
+//! ```
+//! use core::time::Duration;
+//! use xen_hal::clock::Clock;
 //! use xen_hal::event::{Channel, TwoLevel};
 //! use xen_hal::hypercall::{Errno, Hypercall};
 //! use xen_hal::platform::Interrupts;
 //! use xen_hal::sched::Sched;
-//! use xen_pac::sched::ShutdownReason;
 //!
-//! /// Waits for a peer, by a channel that stays masked and so has no handler. Gives up and ends the domain at `deadline`.
+//! /// Waits a second for a peer's event on a masked port. Returns whether it came.
 //! fn wait_for<X: Hypercall + Copy>(
 //!     xen: X,
 //!     interrupts: &impl Interrupts,
 //!     bitmaps: TwoLevel<'_>,
 //!     peer: &Channel<X>,
-//!     deadline: SystemTime,
-//!     now: impl Fn() -> SystemTime,
-//! ) -> Result<(), Errno> {
-//!     let sched = Sched::new(xen);
-//!     let came = sched.wait_until_deadline(interrupts, &[peer.port()], deadline, now, || bitmaps.clear(peer.port()))?;
-//!     if !came {
-//!         sched.exit(ShutdownReason::CRASH);
-//!     }
-//!     Ok(())
+//!     clock: &impl Clock,
+//! ) -> Result<bool, Errno> {
+//!     let deadline = clock.now() + Duration::from_secs(1);
+//!     let came = || bitmaps.clear(peer.port());
+//!     Sched::new(xen).wait_until_deadline(interrupts, &[peer.port()], deadline, || clock.now(), came)
 //! }
+//! # use xen_sim::{DomainConfig, Guest, Machine, Profile, for_each_seed};
+//! # fn kernel(guest: Guest) -> Result<(), Box<dyn std::error::Error>> {
+//! #     use xen_hal::{Xen, clock::PvClock, memory::WidthLatch};
+//! #     let latch = WidthLatch::new(guest.xen())?;
+//! #     // SAFETY: nothing else uses the page, and the guest outlives its use.
+//! #     let shared = unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }?;
+//! #     let xen = Xen::new(guest.xen());
+//! #     let info = shared.vcpu_info(0).ok_or("a block")?;
+//! #     let clock = PvClock::new(xen.version().features()?, info.time(), guest.counter())?;
+//! #     let bitmaps = TwoLevel::new(shared);
+//! #     bitmaps.mask_all();
+//! #     let bell = xen.events().bind_ipi(xen_hal::platform::VcpuId(0))?;
+//! #     assert!(!wait_for(guest.xen(), &guest.interrupts(), bitmaps, &bell, &clock)?);
+//! #     bell.send()?;
+//! #     assert!(wait_for(guest.xen(), &guest.interrupts(), bitmaps, &bell, &clock)?);
+//! #     Ok(())
+//! # }
+//! # for_each_seed(20, |seed| {
+//! #     let rates = xen_sim::FaultRates::storm();
+//! #     let mut machine = Machine::new(Profile::DOM0, seed)?.fault_rates(rates);
+//! #     machine.domain(DomainConfig::new(), kernel)?;
+//! #     Ok(machine.run()?)
+//! # });
 //! ```
 
 #[cfg(feature = "embedded-hal")]
 mod delay;
 mod wait;
-mod watchdog;
-
-#[cfg(test)]
-mod tests;
 
 use core::convert::Infallible;
+use core::num::NonZero;
 
-use xen_pac::access::Handle;
 use xen_pac::base::Domid;
 use xen_pac::sched::{
-    SchedPinOverride, SchedPoll, SchedRemoteShutdown, SchedShutdown, ShutdownReason, command,
+    SchedPinOverride, SchedRemoteShutdown, SchedShutdown, SchedWatchdog, ShutdownReason, command,
 };
 
-use crate::clock::SystemTime;
-use crate::event::Port;
-use crate::hypercall::{Commands, Errno, Hypercall};
+use crate::hypercall::{Commands, Errno, Hypercall, check};
 #[cfg(feature = "embedded-hal")]
 pub use delay::Delay;
-pub use watchdog::Watchdog;
 
-/// Dealings with the scheduler, of the vCPU that calls.
+/// Scheduler operations for the calling vCPU.
 #[derive(Clone, Copy, Debug)]
 pub struct Sched<H> {
     xen: H,
@@ -59,8 +77,8 @@ pub struct Sched<H> {
 /// How a domain continues after a suspend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resumed {
-    /// It was restored, here or on another host. Channels, grants, mappings and everything else that
-    /// was registered with Xen are gone.
+    /// It was restored, here or on another host. Channels, grants, mappings and everything else
+    /// that was registered with Xen are gone.
     Restored,
     /// The suspend was cancelled. Everything is as it was.
     Cancelled,
@@ -72,7 +90,7 @@ impl<H: Hypercall + Copy> Sched<H> {
         Self { xen }
     }
 
-    /// Lets other vCPUs run first; goes on as soon as the scheduler likes.
+    /// Lets other vCPUs run first. Returns as soon as the scheduler selects this one again.
     ///
     /// # Errors
     ///
@@ -83,46 +101,20 @@ impl<H: Hypercall + Copy> Sched<H> {
 
     /// Sleeps until an interrupt is due for this vCPU.
     ///
-    /// **Not with interrupts off on x86.** Xen looks for an interrupt that the vCPU can take *now*:
-    /// with its interrupt flag clear there is none, and an upcall that came just before the call
-    /// would not end the sleep. With the flag set, the upcall's handler runs before the call and
-    /// whatever was checked earlier may have changed since. So neither way can a condition be
-    /// waited for: use the processor's own `sti; hlt`, or [`wait_until`](Self::wait_until). On
-    /// aarch64 the call unmasks interrupts (the I bit of `DAIF`) as it goes to sleep, so there it
-    /// can be made with interrupts off, after a check of the condition.
+    /// **Not for waiting for a condition on x86.** Xen looks for an interrupt that the vCPU can
+    /// take *now*. With interrupts off there is none, so an upcall before the call does not end the
+    /// sleep. With interrupts on, the upcall's handler can run between a check and the call. Right
+    /// after `sti` no interrupt can be delivered, so Xen finds none and blocks for good. Use
+    /// [`Interrupts::wait_until`](crate::platform::Interrupts::wait_until).
+    ///
+    /// On aarch64 the call unmasks interrupts as it goes to sleep, so it can be made with
+    /// interrupts off, after a check of the condition.
     ///
     /// # Errors
     ///
     /// None that Xen is known to give.
     pub fn block(&self) -> Result<(), Errno> {
         self.xen.call(command::Block, ())
-    }
-
-    /// Sleeps until one of `ports` is pending, masked or not, or until a moment of Xen's time has
-    /// come. Without a moment, only an event ends the sleep; without ports, only the time.
-    ///
-    /// Call it with interrupts off: it returns at once while any interrupt can be delivered,
-    /// whatever it is for. It says not why it returned: look at the ports and at the clock. The
-    /// ports stay pending, so that the next poll returns at once, until
-    /// [`TwoLevel::clear`](crate::event::TwoLevel::clear) or the dispatcher takes the event.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` for more than 128 ports, and for one that is free, is 0, or is beyond those of the
-    /// domain.
-    pub fn poll(&self, ports: &[Port], until: Option<SystemTime>) -> Result<(), Errno> {
-        let count = u32::try_from(ports.len()).map_err(|_| Errno::EINVAL)?;
-        // Xen reads 0 as "never". For the caller it is a moment in the past, as 1 is.
-        let timeout = match until {
-            None | Some(SystemTime::NEVER) => 0,
-            Some(moment) if moment.as_nanos() == 0 => 1,
-            Some(moment) => moment.as_nanos() as u64,
-        };
-        let mut argument =
-            SchedPoll::new(Handle::from_const(ports.as_ptr().cast()), count, timeout);
-        // SAFETY: Xen reads `count` port numbers, which are there and which `Port` consists of, and
-        // writes nothing.
-        unsafe { self.xen.call_unchecked(command::Poll, &mut argument) }
     }
 
     /// Ends the domain. Xen passes any reason to the toolstack, which decides what happens next.
@@ -182,7 +174,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     }
 
     /// Sets the reason that is reported when the domain ends later, whatever reason is given then:
-    /// a crash handler that may itself crash does so first.
+    /// a crash handler that can itself crash does so first.
     ///
     /// # Errors
     ///
@@ -195,21 +187,87 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// # Errors
     ///
-    /// `ESRCH` where there is no such domain and for [`Domid::SELF`], `EPERM` without the
-    /// privilege. By its number the caller ends itself.
+    /// `ESRCH` if there is no such domain and for [`Domid::SELF`], `EPERM` without the privilege.
+    /// By its number the caller ends itself.
     pub fn remote_shutdown(&self, domain: Domid, reason: ShutdownReason) -> Result<(), Errno> {
         self.xen.call(command::RemoteShutdown, &mut SchedRemoteShutdown::new(domain, reason))
     }
 
-    /// Makes the calling vCPU run on one physical CPU, for firmware calls that insist on one;
-    /// `None` lets it go again. For the hardware domain.
+    /// Pins the calling vCPU to one physical CPU, for firmware calls that need one; `None` releases
+    /// it. For the hardware domain.
     ///
     /// # Errors
     ///
-    /// `EPERM` in other domains, `EINVAL` for a CPU that is not there, `EBUSY` while another
+    /// `EPERM` in other domains, `EINVAL` for a CPU that does not exist, `EBUSY` while another
     /// override is in force, `ENOSYS` before Xen 4.7.
     pub fn pin_override(&self, physical: Option<u32>) -> Result<(), Errno> {
         let pcpu = physical.map_or(Ok(-1), i32::try_from).map_err(|_| Errno::EINVAL)?;
         self.xen.call(command::PinOverride, &mut SchedPinOverride::new(pcpu))
     }
+
+    /// Starts one of the domain's two watchdogs, to end the domain after so many seconds.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` if both are in use.
+    pub fn start_watchdog(&self, seconds: NonZero<u32>) -> Result<Watchdog<H>, Errno> {
+        // Id 0 asks for a free one, and the answer is which.
+        let id = self.xen.call(command::Watchdog, &mut SchedWatchdog::new(0, seconds.get()))?;
+        // Xen stores its error in an unsigned 32-bit number, which then does not look like one
+        // (`domain_watchdog`, seen on 4.17).
+        let id = check(id as u32 as i32 as isize)?;
+        let id = u32::try_from(id).ok().and_then(NonZero::new).ok_or(Errno::EINVAL)?;
+        Ok(self.watchdog(id))
+    }
+
+    /// The watchdog with a known id, 1 or 2, that was started elsewhere.
+    pub const fn watchdog(&self, id: NonZero<u32>) -> Watchdog<H> {
+        Watchdog { xen: self.xen, id }
+    }
 }
+
+/// A running watchdog: unless it is [kicked](Self::kick) in time, Xen ends the domain with
+/// [`ShutdownReason::WATCHDOG`].
+///
+/// Dropping it does not stop it.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "unless it is kicked or stopped, the watchdog ends the domain"]
+pub struct Watchdog<H> {
+    xen: H,
+    id: NonZero<u32>,
+}
+
+impl<H: Hypercall> Watchdog<H> {
+    /// Its number within the domain, 1 or 2.
+    #[must_use]
+    pub const fn id(&self) -> NonZero<u32> {
+        self.id
+    }
+
+    /// Sets it anew: the domain ends so many seconds from now.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it does not run.
+    pub fn kick(&self, seconds: NonZero<u32>) -> Result<(), Errno> {
+        self.set(seconds.get())
+    }
+
+    /// Stops it and frees it for another use.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it does not run.
+    pub fn stop(self) -> Result<(), Errno> {
+        self.set(0)
+    }
+
+    fn set(&self, seconds: u32) -> Result<(), Errno> {
+        self.xen
+            .call(command::Watchdog, &mut SchedWatchdog::new(self.id.get(), seconds))
+            .map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ fn program(
         interleavings.note(guest.take_trace_hash());
     }
     if way == Way::Masked {
-        trial.kernel.bitmaps().unmask(trial.kernel.xen().events(), trial.ports[0], &AllPorts)?;
+        trial.kernel.bitmaps().unmask(trial.kernel.xen().events(), trial.ports[0], AllPorts)?;
     }
     assert_eq!(trial.sent.load(Ordering::SeqCst), rounds);
     Ok(())

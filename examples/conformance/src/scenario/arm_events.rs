@@ -43,7 +43,7 @@ pub(super) fn events<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
         pending
     );
     let near = xen.events().alloc_unbound(Domid::SELF)?;
-    let far = xen.events().bind_interdomain(Domid::SELF, near.port())?;
+    let mut far = xen.events().bind_interdomain(Domid::SELF, near.port())?;
     let moved = far.bind_vcpu(SECOND);
     let signalled = near.send();
     let pending = bitmaps.is_pending(far.port());

@@ -56,14 +56,14 @@ fn masked<M: Machine>(
     ipi.send()?;
     look(t, "signalled while masked,", shared, world, ipi);
     line!(t, "upcalls:", world.upcalls(FIRST) - before);
-    bitmaps.unmask(events, ipi.port(), &AllPorts)?;
+    bitmaps.unmask(events, ipi.port(), AllPorts)?;
     look(t, "unmasked,", shared, world, ipi);
     line!(t, "unmasked by Xen although it is not masked:", events.unmask(ipi.port()));
     bitmaps.mask(ipi.port());
     ipi.send()?;
     let (first, again) = (bitmaps.clear(ipi.port()), bitmaps.clear(ipi.port()));
     line!(t, "taken without a handler:", first, "and again:", again);
-    bitmaps.unmask(events, ipi.port(), &AllPorts)?;
+    bitmaps.unmask(events, ipi.port(), AllPorts)?;
     look(t, "unmasked with nothing pending,", shared, world, ipi);
     Ok(())
 }
@@ -133,7 +133,7 @@ fn closed<M: Machine>(
     let again = events.bind_ipi(FIRST)?;
     line!(t, "closed, and bound again as the same port:", again.port() == port);
     look(t, "the new channel,", shared, world, &again);
-    bitmaps.unmask(events, port, &AllPorts)?;
+    bitmaps.unmask(events, port, AllPorts)?;
     look(t, "unmasked,", shared, world, &again);
     Ok(())
 }
@@ -153,7 +153,7 @@ fn peer_closed<M: Machine>(
     drop(far);
     look(t, "the peer has signalled and closed,", shared, world, &near);
     line!(t, "which is then:", near.status());
-    bitmaps.unmask(events, near.port(), &AllPorts)?;
+    bitmaps.unmask(events, near.port(), AllPorts)?;
     look(t, "unmasked,", shared, world, &near);
     Ok(())
 }

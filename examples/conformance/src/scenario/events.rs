@@ -54,7 +54,7 @@ pub(super) fn kinds<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), F
     line!(t, "timer:", timer.port(), timer.status());
     let debug = events.bind_virq(Virq::DEBUG, first)?;
     line!(t, "debug:", debug.port(), debug.status());
-    let console = events.bind_virq(Virq::CONSOLE, first)?;
+    let mut console = events.bind_virq(Virq::CONSOLE, first)?;
     line!(t, "console, which is one for all vCPUs:", console.port(), console.status());
     line!(t, "moved to the other vCPU:", console.bind_vcpu(VcpuId(1)));
     line!(t, "then:", console.status());
@@ -108,11 +108,11 @@ pub(super) fn refusals<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<()
     let bound = events.bind_virq(Virq::CONSOLE, VcpuId(1)).map(drop);
     line!(t, "bind_virq of a global one on vCPU 1:", bound);
     line!(t, "bind_virq on vCPU 2:", events.bind_virq(Virq::TIMER, NO_VCPU).map(drop));
-    let timer = events.bind_virq(Virq::TIMER, VcpuId(0))?;
+    let mut timer = events.bind_virq(Virq::TIMER, VcpuId(0))?;
     line!(t, "bind_virq again:", events.bind_virq(Virq::TIMER, VcpuId(0)).map(drop));
     line!(t, "bind_ipi on vCPU 2:", events.bind_ipi(NO_VCPU).map(drop));
     line!(t, "bind_pirq of an absurd number:", events.bind_pirq(u32::MAX, false).map(drop));
-    let ipi = events.bind_ipi(VcpuId(0))?;
+    let mut ipi = events.bind_ipi(VcpuId(0))?;
 
     for (what, port) in [("free:", FREE), ("0:", Port(0)), ("beyond:", BEYOND), ("absurd:", ABSURD)]
     {

@@ -70,7 +70,7 @@ fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     line!(t, "poll of 128 ports:", sched.poll(&many[..128], Some(SystemTime::from_nanos(1))));
     line!(t, "poll of 129 ports:", sched.poll(&many, Some(SystemTime::from_nanos(1))));
     // The mask would outlive the channel.
-    Ok(bitmaps.unmask(events, ipi.port(), &AllPorts)?)
+    Ok(bitmaps.unmask(events, ipi.port(), AllPorts)?)
 }
 
 /// Blocks until the timer fires.

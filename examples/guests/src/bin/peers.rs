@@ -4,19 +4,18 @@
 #![no_std]
 #![no_main]
 
-use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use rt::{Boot, During, Failure, Page, interrupts, println};
 use xen_hal::Xen;
-use xen_hal::event::{Drain, Port, PortSet, ScanCursor, TwoLevel};
+use xen_hal::event::{Channel, Dispatcher, Drain, Listener, Port, TwoLevel};
 use xen_hal::grant::{
     Access, ForeignGrant, GrantRef, GrantRefAllocator, GrantTable, MapRequest, MapTarget,
     Page as GrantPage,
 };
 use xen_hal::hypercall::Hypercall;
 use xen_hal::memory::Extent;
-use xen_hal::platform::{AddressSpace, IdentityMap};
+use xen_hal::platform::{AddressSpace, IdentityMap, VcpuId};
 use xen_hal::sched::Sched;
 use xen_pac::base::Domid;
 use xen_pac::sched::ShutdownReason;
@@ -36,8 +35,7 @@ const MESSAGE: usize = 64;
 const ANSWER: usize = 128;
 
 static REFS: GrantRefAllocator<1> = GrantRefAllocator::new();
-static OWN: PortSet = PortSet::new();
-static CURSOR: ScanCursor = ScanCursor::new();
+static EVENTS: Dispatcher = Dispatcher::new();
 /// How many events arrived.
 static ARRIVED: AtomicU32 = AtomicU32::new(0);
 
@@ -47,6 +45,7 @@ fn main(boot: Boot) -> Result<(), Failure> {
     let peer =
         peer.ok_or(Failure::new("reading the command line", "expected a domain's number"))?;
     let shared = rt::map_shared_info(&boot.xen, &SHARED_INFO)?;
+    EVENTS.attach(shared);
     rt::on_upcall(upcall);
     match words.next() {
         Some("offer") => offer(&boot.xen, peer),
@@ -56,15 +55,14 @@ fn main(boot: Boot) -> Result<(), Failure> {
 }
 
 fn upcall() {
-    // SAFETY: the page was mapped before interrupts were turned on, and is touched through handles
-    // only.
-    let shared = unsafe { SharedInfo::from_ptr(SHARED_INFO.as_ptr()) };
-    let Some(block) = shared.vcpu_info(0) else { return };
-    let mut count = |_| {
-        ARRIVED.fetch_add(1, Ordering::AcqRel);
-        ControlFlow::Continue(())
-    };
-    while TwoLevel::new(shared).dispatch(block, &OWN, &CURSOR, &mut count) == Drain::Unfinished {}
+    let _: Drain = EVENTS.dispatch(VcpuId(0), |_| _ = ARRIVED.fetch_add(1, Ordering::AcqRel));
+}
+
+/// Listens to a channel, for [`upcall`] to count its events.
+fn listen<X: Hypercall + Copy>(channel: Channel<X>) -> Result<Listener<'static, X>, Failure> {
+    EVENTS
+        .listen(channel, VcpuId(0))
+        .map_err(|_| Failure::new("listening to a channel", "Xen refuses to unmask it"))
 }
 
 /// Waits until that many events have arrived.
@@ -87,7 +85,7 @@ fn offer(xen: &impl Hypercall, peer: Domid) -> Result<(), Failure> {
     let page = unsafe { GrantPage::from_raw(&space(), SHARED.as_ptr()) }
         .map_err(|_| Failure::new(LENDING, "the page has no frame"))?;
     let channel = Xen::new(xen).events().alloc_unbound(peer).during("setting a port aside")?;
-    OWN.insert(channel.port());
+    let channel = listen(channel)?;
     page.copy_from(PORT, &channel.port().0.to_le_bytes()).map_err(bounds)?;
     println!("| offers a page and port {}", channel.port().0);
     let grant = table
@@ -138,7 +136,7 @@ fn accept(xen: &impl Hypercall, shared: SharedInfo<'_>, peer: Domid) -> Result<(
     let channel = Xen::new(xen).events().bind_interdomain(peer, port).during("binding a port")?;
     // Xen marks a port as pending when it is bound.
     println!("| a new port is pending: {}", TwoLevel::new(shared).clear(channel.port()));
-    OWN.insert(channel.port());
+    let channel = listen(channel)?;
     bytes.copy_from(MESSAGE, b"hello").map_err(bounds)?;
     channel.send().during("sending an event")?;
     await_event(1);

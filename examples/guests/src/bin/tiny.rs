@@ -22,18 +22,16 @@ fn main(boot: Boot) -> Result<(), Failure> {
 #[cfg(not(target_arch = "aarch64"))]
 mod timer {
     use super::*;
-    use core::ops::ControlFlow;
     use core::time::Duration;
     use rt::{During, Page};
     use xen_hal::Xen;
     use xen_hal::clock::{Clock, PvClock};
-    use xen_hal::event::{AllPorts, Drain, ScanCursor, TwoLevel};
+    use xen_hal::event::{AllPorts, Drain, TwoLevel};
     use xen_hal::platform::VcpuId;
     use xen_pac::base::Virq;
     use xen_pac::shared_info::SharedInfo;
 
     static SHARED_INFO: Page = Page::new();
-    static CURSOR: ScanCursor = ScanCursor::new();
 
     pub(super) fn start(boot: &Boot) -> Result<(), Failure> {
         const STARTING: &str = "starting the timer";
@@ -55,14 +53,11 @@ mod timer {
         // handles only.
         let shared = unsafe { SharedInfo::from_ptr(SHARED_INFO.as_ptr()) };
         let Some(block) = shared.vcpu_info(0) else { return };
-        let mut fired = |_| {
+        let fired = |_| {
             FIRED.store(true, Ordering::Release);
-            ControlFlow::Continue(())
         };
         // The timer's is the only port.
-        while TwoLevel::new(shared).dispatch(block, &AllPorts, &CURSOR, &mut fired)
-            == Drain::Unfinished
-        {}
+        let _: Drain = TwoLevel::new(shared).dispatch(block, AllPorts, fired);
     }
 }
 

@@ -6,13 +6,12 @@
 #![no_std]
 #![no_main]
 
-use core::ops::ControlFlow;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use rt::{AnyBackend, Boot, During, Failure, Page, interrupts, println, vcpus};
 use xen_hal::Xen;
-use xen_hal::event::{Drain, Port, PortSet, ScanCursor, TwoLevel};
+use xen_hal::event::{Drain, Port, PortSet, TwoLevel};
 use xen_hal::hypercall::{Errno, Hypercall};
 use xen_hal::memory::WidthLatch;
 use xen_hal::platform::{IdentityMap, VcpuId};
@@ -32,14 +31,9 @@ const ROUNDS: u32 = 100;
 /// How many upcalls came, on both vCPUs together.
 static UPCALLS: AtomicU32 = AtomicU32::new(0);
 /// The state of the first and the second vCPU.
-static STATES: [State; 2] = [const {
-    State {
-        port: AtomicU32::new(0),
-        own: PortSet::new(),
-        cursor: ScanCursor::new(),
-        arrived: AtomicU32::new(0),
-    }
-}; 2];
+static STATES: [State; 2] =
+    [const { State { port: AtomicU32::new(0), own: PortSet::new(), arrived: AtomicU32::new(0) } };
+        2];
 /// How many events the soak sends; 0 for none.
 static SOAK: AtomicU32 = AtomicU32::new(0);
 /// True once the second vCPU has seen all of its events.
@@ -50,7 +44,6 @@ struct State {
     port: AtomicU32,
     /// The ports whose events the vCPU handles.
     own: PortSet,
-    cursor: ScanCursor,
     /// How many events arrived.
     arrived: AtomicU32,
 }
@@ -209,11 +202,7 @@ fn upcall() {
     UPCALLS.fetch_add(1, Ordering::Relaxed);
     let own = vcpus::current().0 as usize;
     let (Some(block), Some(state)) = (block(own), STATES.get(own)) else { return };
-    let mut count = |_| {
-        state.arrived.fetch_add(1, Ordering::AcqRel);
-        ControlFlow::Continue(())
-    };
-    while TwoLevel::new(shared()).dispatch(block, &state.own, &state.cursor, &mut count)
-        == Drain::Unfinished
-    {}
+    let count = |_| _ = state.arrived.fetch_add(1, Ordering::AcqRel);
+    // What is left raises the interrupt again.
+    let _: Drain = TwoLevel::new(shared()).dispatch(block, &state.own, count);
 }

@@ -5,10 +5,10 @@
 use core::ops::ControlFlow;
 
 use xen_hal::clock::{Clock, CounterClock, Monotonic, PvClock};
-use xen_hal::event::{AllPorts, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
+use xen_hal::event::{AllPorts, Dispatcher, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
 use xen_hal::grant::{Access, Grant, GrantTable, Page};
 use xen_hal::hypercall::Vmcall;
-use xen_hal::platform::Tsc;
+use xen_hal::platform::{Tsc, VcpuId};
 use xen_pac::base::Domid;
 use xen_pac::shared_info::VcpuInfo;
 
@@ -19,7 +19,8 @@ fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
     }
 }
 
-type Handler<'h> = &'h mut dyn FnMut(Port) -> ControlFlow<()>;
+type Handler<'h> = &'h mut dyn FnMut(Port);
+type StoppingHandler<'h> = &'h mut dyn FnMut(Port) -> ControlFlow<()>;
 
 #[unsafe(no_mangle)]
 pub fn hot_now(clock: &PvClock<'_, Tsc>) -> i64 {
@@ -61,20 +62,35 @@ pub fn hot_dispatch(
     bitmaps: TwoLevel<'_>,
     vcpu: VcpuInfo<'_>,
     own: &PortSet,
-    cursor: &ScanCursor,
     handler: Handler<'_>,
 ) -> bool {
-    bitmaps.dispatch(vcpu, own, cursor, handler) == Drain::Finished
+    bitmaps.dispatch(vcpu, own, handler) == Drain::Finished
 }
 
 #[unsafe(no_mangle)]
-pub fn hot_dispatch_all(
+pub fn hot_dispatch_all(bitmaps: TwoLevel<'_>, vcpu: VcpuInfo<'_>, handler: Handler<'_>) -> bool {
+    bitmaps.dispatch(vcpu, AllPorts, handler) == Drain::Finished
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_try_dispatch(
     bitmaps: TwoLevel<'_>,
     vcpu: VcpuInfo<'_>,
+    own: &PortSet,
     cursor: &ScanCursor,
-    handler: Handler<'_>,
+    handler: StoppingHandler<'_>,
 ) -> bool {
-    bitmaps.dispatch(vcpu, &AllPorts, cursor, handler) == Drain::Finished
+    bitmaps.try_dispatch(vcpu, own, cursor, handler) == Drain::Finished
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_dispatcher(dispatcher: &Dispatcher<2>, vcpu: VcpuId, handler: Handler<'_>) -> bool {
+    dispatcher.dispatch(vcpu, handler) == Drain::Finished
+}
+
+#[unsafe(no_mangle)]
+pub fn hot_dispatcher_unmask(dispatcher: &Dispatcher<2>, port: Port, here: VcpuId) -> bool {
+    dispatcher.unmask(Events::new(Vmcall), port, here).is_ok()
 }
 
 #[unsafe(no_mangle)]

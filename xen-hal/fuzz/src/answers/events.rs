@@ -1,6 +1,6 @@
 //! Event channels.
 
-use xen_hal::event::{Channel, Kind, Port, PortSet, TwoLevel};
+use xen_hal::event::{Channel, Dispatcher, Kind, Port, PortSet, TwoLevel};
 use xen_hal::hypercall::{Errno, check};
 use xen_hal::platform::VcpuId;
 use xen_pac::base::{Domid, Virq};
@@ -28,7 +28,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     |xen, _| _ = good(xen.hal().events().send(Port(3))),
     |xen, _| _ = good(xen.hal().events().set_priority(Port(3), EvtchnPriority(7))),
     unmask,
-    migrate,
+    listen,
 ];
 
 /// A channel has the port that it was told, and closes that one, once.
@@ -43,16 +43,16 @@ fn channel(xen: &Hostile<'_>, made: Result<Channel<&Fake<'_>>, Errno>, kind: Kin
     assert_eq!(closed.collect::<Vec<_>>(), [port.0]);
 }
 
-/// The bitmaps of a page.
-fn bitmaps() -> TwoLevel<'static> {
+/// The shared page.
+fn shared() -> SharedInfo<'static> {
     // SAFETY: the page stays, and is accessed by handles alone.
-    TwoLevel::new(unsafe { SharedInfo::from_ptr(page(0)) })
+    unsafe { SharedInfo::from_ptr(page(0)) }
 }
 
 /// If the hypercall fails, the port is masked. It is not made for a port of the own set that
 /// has no event.
 fn unmask(xen: &Hostile<'_>, input: &Input) {
-    let (bitmaps, own) = (bitmaps(), PortSet::new());
+    let (bitmaps, own) = (TwoLevel::new(shared()), PortSet::new());
     let port = Port(input.u16().into());
     let is_own = input.byte() % 2 == 0 && own.insert(port);
     bitmaps.mask(port);
@@ -64,14 +64,22 @@ fn unmask(xen: &Hostile<'_>, input: &Input) {
     assert!(unmasked.is_none() || port.0 < TwoLevel::PORTS);
 }
 
-/// A port is in one of the two sets, and in the new one if Xen moved it.
-fn migrate(xen: &Hostile<'_>, input: &Input) {
-    let (bitmaps, from, to) = (bitmaps(), PortSet::new(), PortSet::new());
-    let port = Port(input.u16().into());
-    let known = from.insert(port);
-    let moved = good(bitmaps.migrate(xen.hal().events(), port, VcpuId(1), &from, &to));
-    debug(&(&from, &to));
-    let told = xen.calls(command::BindVcpu).iter().any(|call| check(call.answer).is_ok());
-    assert_eq!((from.contains(port), to.contains(port)), (known && !told, known && told));
-    assert!(moved.is_none() || told);
+/// A listener is on the vCPU to which Xen moved its port. The channel closes once, with the port
+/// masked.
+fn listen(xen: &Hostile<'_>, input: &Input) {
+    let (dispatcher, port) = (Dispatcher::<2>::new(), Port(input.u16().into()));
+    dispatcher.attach(shared());
+    let channel = xen.hal().events().adopt(port, Kind::Unbound, VcpuId(0));
+    let moved = || xen.calls(command::BindVcpu).iter().any(|call| check(call.answer).is_ok());
+    if let Some(listener) = good(dispatcher.listen(channel, VcpuId(1))) {
+        assert!(moved() && listener.vcpu() == VcpuId(1));
+        good(listener.unmask(VcpuId(1)));
+        let migrated = good(listener.migrate(VcpuId(0), || panic!("no handler runs")));
+        let moved = moved();
+        assert_eq!(listener.vcpu(), VcpuId(u32::from(!moved)));
+        assert!(migrated.is_none() || moved);
+        debug(&dispatcher);
+    }
+    assert!(port.0 >= TwoLevel::PORTS || TwoLevel::new(shared()).is_masked(port));
+    assert_eq!(xen.calls(command::Close).len(), 1);
 }

@@ -1,6 +1,6 @@
 //! Event channels.
 
-use xen_hal::event::{AllPorts, PortSet};
+use xen_hal::event::{AllPorts, Dispatcher};
 use xen_hal::platform::VcpuId;
 use xen_pac::base::{Domid, Virq};
 use xen_pac::event_channel::EvtchnPriority;
@@ -51,7 +51,8 @@ pub(super) fn operations() -> Vec<Operation> {
                 .during(kernel.guest, || kernel.xen().events().status_of(Domid(0), channel.port()));
         }),
         single("Channel::bind_vcpu", |kernel, attempt| {
-            let channel = kernel.xen().events().alloc_unbound(Domid::SELF).expect("a port is free");
+            let mut channel =
+                kernel.xen().events().alloc_unbound(Domid::SELF).expect("a port is free");
             attempt.during(kernel.guest, || channel.bind_vcpu(VcpuId(1)));
         }),
         single("Events::unmask", |kernel, attempt| {
@@ -64,33 +65,32 @@ pub(super) fn operations() -> Vec<Operation> {
             kernel.bitmaps().mask(channel.port());
             channel.send().expect("the port is an IPI's");
             attempt.during(kernel.guest, || {
-                kernel.bitmaps().unmask(kernel.xen().events(), channel.port(), &AllPorts)
+                kernel.bitmaps().unmask(kernel.xen().events(), channel.port(), AllPorts)
             });
         }),
         Operation {
-            name: "TwoLevel::migrate",
+            name: "Dispatcher::listen, on another vCPU",
             hypercalls: 2,
             leaves: Leaves::WhatWasDone { from: 2, says: "the port has moved and is masked" },
             run: |kernel, attempt| {
+                let dispatcher: &'static Dispatcher<2> = Box::leak(Box::default());
+                dispatcher.attach(kernel.shared);
                 let channel =
                     kernel.xen().events().alloc_unbound(Domid::SELF).expect("a port is free");
-                let (from, to) = (PortSet::new(), PortSet::new());
-                from.insert(channel.port());
-                attempt.during(kernel.guest, || {
-                    let moved = kernel.bitmaps().migrate(
-                        kernel.xen().events(),
-                        channel.port(),
-                        VcpuId(1),
-                        &from,
-                        &to,
-                    );
-                    assert_ne!(
-                        from.contains(channel.port()),
-                        to.contains(channel.port()),
-                        "it is one vCPU's"
-                    );
-                    moved
-                });
+                attempt.during(kernel.guest, || dispatcher.listen(channel, VcpuId(1)));
+            },
+        },
+        Operation {
+            name: "Listener::migrate",
+            hypercalls: 2,
+            leaves: Leaves::WhatWasDone { from: 2, says: "the port has moved and is masked" },
+            run: |kernel, attempt| {
+                let dispatcher: &'static Dispatcher<2> = Box::leak(Box::default());
+                dispatcher.attach(kernel.shared);
+                let channel =
+                    kernel.xen().events().alloc_unbound(Domid::SELF).expect("a port is free");
+                let listener = dispatcher.listen(channel, FIRST).expect("the port is its own");
+                attempt.during(kernel.guest, || listener.migrate(VcpuId(1), || ()));
             },
         },
         Operation {

@@ -287,11 +287,9 @@ fn an_upcall_that_is_taken_is_no_storm() {
         let shared =
             unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }.unwrap();
         Hvm::new(guest.xen()).set_callback_via(CallbackVia::vector(0xf3).unwrap()).unwrap();
-        let cursor = ScanCursor::new();
         guest.on_interrupt(0xf3, move || {
             let block = shared.vcpu_info(0).unwrap();
-            let _ = TwoLevel::new(shared)
-                .dispatch(block, &AllPorts, &cursor, |_| ControlFlow::Continue(()));
+            let _ = TwoLevel::new(shared).dispatch(block, AllPorts, |_| ());
         });
         guest.enable_interrupts();
         let channel = Xen::new(guest.xen()).events().bind_ipi(VcpuId(0)).unwrap();

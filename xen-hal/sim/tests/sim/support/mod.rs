@@ -283,7 +283,6 @@ pub(crate) mod prelude {
     pub(crate) use std::collections::BTreeSet;
     pub(crate) use std::fs;
     pub(crate) use std::num::NonZero;
-    pub(crate) use std::ops::ControlFlow;
     pub(crate) use std::process::{Command, Output};
     pub(crate) use std::sync::atomic::Ordering::{self, SeqCst};
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};

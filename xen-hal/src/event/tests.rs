@@ -92,20 +92,20 @@ fn what_failed_owns_nothing() {
 #[test]
 fn ownership_can_be_given_up_and_taken_again() {
     let xen = Script::new();
-    let channel = Events::new(&xen).adopt(Port(5), Kind::Interdomain);
+    let channel = Events::new(&xen).adopt(Port(5), Kind::Interdomain, VcpuId(0));
     assert_eq!(channel.into_port(), Port(5));
     xen.done();
 
     let xen = Script::new().argument(command::Close, |_| errno(Errno::EINVAL));
-    let channel = Events::new(&xen).adopt(Port(5), Kind::Interdomain);
+    let channel = Events::new(&xen).adopt(Port(5), Kind::Interdomain, VcpuId(0));
     assert_eq!(channel.close(), Err(Errno::EINVAL));
 }
 
 #[test]
 fn a_channel_from_before_a_restore_closes_nothing() {
     let xen = Script::new();
-    let made = || Events::new(&xen).adopt(Port(5), Kind::Ipi);
-    let (closed, dropped) = (made(), made());
+    let made = || Events::new(&xen).adopt(Port(5), Kind::Ipi, VcpuId(0));
+    let (mut closed, dropped) = (made(), made());
     assert!(closed.is_current());
     xen.count_restore();
     assert!(!closed.is_current() && made().into_port() == Port(5));
@@ -127,7 +127,7 @@ fn a_channel_is_used_by_its_number() {
             errno(Errno::EINVAL)
         });
     let xen = closing(xen, 5);
-    let channel = Events::new(&xen).adopt(Port(5), Kind::Ipi);
+    let mut channel = Events::new(&xen).adopt(Port(5), Kind::Ipi, VcpuId(0));
     channel.send().unwrap();
     assert_eq!(channel.bind_vcpu(VcpuId(1)), Err(Errno::EINVAL));
 }

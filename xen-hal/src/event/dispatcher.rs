@@ -1,0 +1,583 @@
+//! The domain's events, each handled on its vCPU.
+
+use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ops::ControlFlow;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
+
+use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
+
+use super::{AllPorts, Channel, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
+use crate::hypercall::{Errno, Hypercall};
+use crate::platform::VcpuId;
+
+/// Handles the events of a domain with `VCPUS` vCPUs: knows the shared page, each vCPU's block, its
+/// ports and its scan position.
+///
+/// It is made in a `static`, where it is all zeros, and [attached](Self::attach) once the shared
+/// page is mapped. Until then, and after [`detach`](Self::detach), it finds no events.
+///
+/// ```
+/// # xen_sim::for_each_seed(50, |seed| {
+/// #     let mut machine = xen_sim::Machine::new(xen_sim::Profile::DOM0, seed)?;
+/// #     machine.domain(xen_sim::DomainConfig::new(), kernel)?;
+/// #     Ok(machine.run()?)
+/// # });
+/// use core::sync::atomic::{AtomicU32, Ordering};
+/// use xen_hal::Xen;
+/// use xen_hal::event::{Dispatcher, Drain};
+/// use xen_hal::platform::VcpuId;
+/// # use xen_hal::platform::Interrupts;
+/// # use xen_pac::hvm::CallbackVia;
+///
+/// static EVENTS: Dispatcher = Dispatcher::new();
+/// static RINGS: AtomicU32 = AtomicU32::new(0);
+///
+/// /// The interrupt handler of the upcall. What it leaves raises the interrupt again.
+/// fn upcall() {
+///     let _: Drain = EVENTS.dispatch(VcpuId(0), |_port| {
+///         RINGS.fetch_add(1, Ordering::Relaxed);
+///     });
+/// }
+///
+/// # fn kernel(guest: xen_sim::Guest) -> Result<(), Box<dyn std::error::Error>> {
+/// #     let (xen, vcpu0, interrupts) = (Xen::new(guest.xen()), VcpuId(0), guest.interrupts());
+/// #     RINGS.store(0, Ordering::Relaxed);
+/// #     let latch = xen.hvm().set_callback_via(CallbackVia::vector(0xf3)?)?;
+/// #     // SAFETY: nothing else uses the page, and the guest outlives its use.
+/// #     let shared = unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }?;
+/// #     guest.on_interrupt(0xf3, upcall);
+/// // `shared` is the mapped shared page. Interrupts are still off.
+/// EVENTS.attach(shared);
+/// let bell = EVENTS.listen(xen.events().bind_ipi(vcpu0)?, vcpu0)?;
+/// # guest.enable_interrupts();
+/// bell.send()?;
+/// interrupts.wait_until(|| RINGS.load(Ordering::Relaxed) == 1);
+/// #     Ok(())
+/// # }
+/// ```
+///
+/// # Storms and late acknowledgement
+///
+/// A peer can send faster than the guest handles. [`dispatch`](Self::dispatch) is bounded, and an
+/// interrupt handler must return after it, whatever it answers: a loop until [`Drain::Finished`]
+/// does not end in a storm (XSA-332). With a callback vector Xen raises the interrupt again, so a
+/// storm can still take most of the vCPU's time. To bound that as well, acknowledge late: the
+/// handler masks the port and wakes a task, and the task unmasks the port when it has done the
+/// work. Each port then costs one upcall per round of its task.
+///
+/// ```no_run
+/// use core::sync::atomic::{AtomicBool, Ordering};
+/// use xen_hal::event::{Dispatcher, Drain, EventError, Listener};
+/// use xen_hal::hypercall::Hypercall;
+/// use xen_hal::platform::{Interrupts, VcpuId};
+///
+/// static EVENTS: Dispatcher = Dispatcher::new();
+/// static WORK: AtomicBool = AtomicBool::new(false);
+///
+/// fn upcall() {
+///     let _: Drain = EVENTS.dispatch(VcpuId(0), |port| {
+///         EVENTS.mask(port);
+///         WORK.store(true, Ordering::Release);
+///     });
+/// }
+///
+/// fn task<H: Hypercall + Copy>(
+///     peer: &Listener<'_, H>,
+///     interrupts: &impl Interrupts,
+///     mut work: impl FnMut(),
+/// ) -> Result<(), EventError> {
+///     loop {
+///         interrupts.wait_until(|| WORK.swap(false, Ordering::Acquire));
+///         work();
+///         peer.unmask(VcpuId(0))?;
+///     }
+/// }
+/// ```
+pub struct Dispatcher<const VCPUS: usize = 1> {
+    core: Core<[VcpuEvents; VCPUS]>,
+}
+
+/// The part that does not depend on the number of vCPUs, but for its size.
+struct Core<V: ?Sized> {
+    shared: AtomicPtr<raw::SharedInfo>,
+    vcpus: V,
+}
+
+/// What belongs to one vCPU. Aligned so that vCPUs do not share a cache line.
+#[repr(align(64))]
+struct VcpuEvents {
+    info: AtomicPtr<raw::VcpuInfo>,
+    cursor: ScanCursor,
+    /// Odd while the vCPU dispatches.
+    activity: AtomicU32,
+    own: PortSet,
+}
+
+/// An event operation failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventError {
+    /// The dispatcher is not attached to a shared page.
+    #[error("the event dispatcher is not attached to a shared page")]
+    NotAttached,
+    /// The dispatcher has no such vCPU, or the vCPU has no block.
+    #[error("the event dispatcher has no block of vCPU {0}")]
+    NoSuchVcpu(VcpuId),
+    /// The bitmaps have no such port.
+    #[error("expected a port below {max}, found {0}", max = TwoLevel::PORTS)]
+    NoSuchPort(Port),
+    /// The channel is from before a restore, which closed it.
+    #[error("port {0} was closed by a restore")]
+    Stale(Port),
+    /// No vCPU listens to the port.
+    #[error("no vCPU listens to port {0}")]
+    NotListening(Port),
+    /// Xen refused.
+    #[error("Xen refused an event channel operation: {0}")]
+    Hypercall(#[from] Errno),
+}
+
+/// A dispatcher does not listen to a channel. Gives the channel back.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct ListenError<H: Hypercall + Copy> {
+    /// The channel.
+    pub channel: Channel<H>,
+    /// The reason.
+    pub error: EventError,
+}
+
+impl<H: Hypercall + Copy> From<ListenError<H>> for EventError {
+    fn from(error: ListenError<H>) -> Self {
+        error.error
+    }
+}
+
+impl<const VCPUS: usize> Dispatcher<VCPUS> {
+    /// A dispatcher that is not attached.
+    #[must_use]
+    pub const fn new() -> Self {
+        const { assert!(VCPUS != 0, "a domain has a vCPU") };
+        let vcpus = [const {
+            VcpuEvents {
+                info: AtomicPtr::new(ptr::null_mut()),
+                cursor: ScanCursor::new(),
+                activity: AtomicU32::new(0),
+                own: PortSet::new(),
+            }
+        }; VCPUS];
+        Self { core: Core { shared: AtomicPtr::new(ptr::null_mut()), vcpus } }
+    }
+
+    /// Begins to find events in `shared`. All ports are masked and none is listened to.
+    ///
+    /// vCPUs with a block in the shared page use that one. Others, and those that registered a
+    /// block elsewhere, need [`attach_vcpu`](Self::attach_vcpu).
+    ///
+    /// Call it with interrupts off, before other vCPUs run; and again after a restore.
+    pub fn attach(&self, shared: SharedInfo<'static>) {
+        TwoLevel::new(shared).mask_all();
+        for (index, vcpu) in self.core.vcpus.iter().enumerate() {
+            vcpu.own.clear();
+            let info =
+                shared.vcpu_info(index).map_or(ptr::null_mut(), |info| info.as_ptr().as_ptr());
+            vcpu.info.store(info, Ordering::Release);
+        }
+        self.core.shared.store(shared.as_ptr().as_ptr(), Ordering::Release);
+    }
+
+    /// Begins to use a vCPU's registered block, as
+    /// [`register_vcpu_info`](crate::vcpu::Vcpu::register_vcpu_info) returns it.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError::NoSuchVcpu`] unless `vcpu` is below `VCPUS`.
+    pub fn attach_vcpu(&self, vcpu: VcpuId, info: VcpuInfo<'static>) -> Result<(), EventError> {
+        let events = self.core.vcpus.get(vcpu.0 as usize);
+        let events = events.ok_or(EventError::NoSuchVcpu(vcpu))?;
+        events.info.store(info.as_ptr().as_ptr(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Finds no further events, until [`attach`](Self::attach). For the time before the shared page
+    /// goes away. No vCPU may be dispatching.
+    pub fn detach(&self) {
+        for vcpu in &self.core.vcpus {
+            vcpu.info.store(ptr::null_mut(), Ordering::Release);
+        }
+        self.core.shared.store(ptr::null_mut(), Ordering::Release);
+    }
+
+    /// Handles the events of `vcpu`, the calling vCPU. To be called on each upcall; harmless
+    /// without one. See [`TwoLevel::dispatch`] for the order and the bound.
+    #[inline]
+    pub fn dispatch(&self, vcpu: VcpuId, handler: impl FnMut(Port)) -> Drain {
+        self.on(vcpu, |bitmaps, info, events| {
+            if VCPUS == 1 {
+                // All ports that are not masked are listened to by this vCPU.
+                bitmaps.dispatch(info, AllPorts, handler)
+            } else {
+                bitmaps.dispatch(info, &events.own, handler)
+            }
+        })
+    }
+
+    /// As [`dispatch`](Self::dispatch), with a handler that can stop by breaking: see
+    /// [`TwoLevel::try_dispatch`].
+    #[inline]
+    pub fn try_dispatch(
+        &self,
+        vcpu: VcpuId,
+        handler: impl FnMut(Port) -> ControlFlow<()>,
+    ) -> Drain {
+        self.on(vcpu, |bitmaps, info, events| {
+            if VCPUS == 1 {
+                bitmaps.try_dispatch(info, AllPorts, &events.cursor, handler)
+            } else {
+                bitmaps.try_dispatch(info, &events.own, &events.cursor, handler)
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn on(
+        &self,
+        vcpu: VcpuId,
+        dispatch: impl FnOnce(TwoLevel<'static>, VcpuInfo<'static>, &VcpuEvents) -> Drain,
+    ) -> Drain {
+        let Some(events) = self.core.vcpus.get(vcpu.0 as usize) else { return Drain::Finished };
+        let (Some(info), Some(bitmaps)) = (events.info(), self.core.bitmaps()) else {
+            return Drain::Finished;
+        };
+        if VCPUS == 1 {
+            return dispatch(bitmaps, info, events);
+        }
+        let activity = events.activity.load(Ordering::Relaxed);
+        if activity % 2 != 0 {
+            // A dispatch in a handler of this vCPU: the outer one is still active.
+            return dispatch(bitmaps, info, events);
+        }
+        events.activity.store(activity.wrapping_add(1), Ordering::Relaxed);
+        // Pairs with the one in `wait_until_idle`: either this dispatch sees the mask, or the vCPU
+        // that waits sees the activity.
+        fence(Ordering::SeqCst);
+        let drain = dispatch(bitmaps, info, events);
+        events.activity.store(activity.wrapping_add(2), Ordering::Release);
+        drain
+    }
+
+    /// Listens to a channel on `vcpu`: moves it there if necessary, and unmasks it. When the
+    /// listener is dropped, the channel is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] gives the channel back, masked.
+    pub fn listen<H: Hypercall + Copy>(
+        &self,
+        channel: Channel<H>,
+        vcpu: VcpuId,
+    ) -> Result<Listener<'_, H>, ListenError<H>> {
+        let core: &Core<[VcpuEvents]> = &self.core;
+        match core.start(&channel, vcpu) {
+            Ok(()) => Ok(Listener { core, channel }),
+            Err(error) => Err(ListenError { channel, error }),
+        }
+    }
+
+    /// Masks a port: its events become pending and give no upcall. Returns whether it was masked
+    /// before. A handler on another vCPU can still be running: see
+    /// [`wait_until_idle`](Self::wait_until_idle).
+    #[inline]
+    pub fn mask(&self, port: Port) -> bool {
+        self.core.bitmaps().is_some_and(|bitmaps| bitmaps.mask(port))
+    }
+
+    /// Unmasks a port. A pending event gives its upcall now. `here` is the calling vCPU: for a port
+    /// of its own, this makes no hypercall unless an event is pending.
+    ///
+    /// If a handler on the port's vCPU can mask it meanwhile, call this with interrupts off.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError::NotAttached`], and `EINVAL` for a port that the domain cannot have.
+    #[inline]
+    pub fn unmask<H: Hypercall + Copy>(
+        &self,
+        events: Events<H>,
+        port: Port,
+        here: VcpuId,
+    ) -> Result<(), EventError> {
+        let core: &Core<[VcpuEvents]> = &self.core;
+        core.unmask(events, port, here)
+    }
+
+    /// Moves a port that is listened to, to another vCPU: see [`Listener::migrate`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Listener::migrate`].
+    pub fn migrate<H: Hypercall + Copy>(
+        &self,
+        events: Events<H>,
+        port: Port,
+        to: VcpuId,
+        pause: impl FnMut(),
+    ) -> Result<(), EventError> {
+        let core: &Core<[VcpuEvents]> = &self.core;
+        core.migrate(events, port, to, pause)
+    }
+
+    /// The form in which events are kept, if attached: for ports without a listener, which stay
+    /// masked and are waited for with [`Sched::poll`](crate::sched::Sched::poll).
+    #[must_use]
+    pub fn bitmaps(&self) -> Option<TwoLevel<'static>> {
+        self.core.bitmaps()
+    }
+
+    /// Waits until the handlers are done that `vcpu` runs now, with `pause` in each turn. To be
+    /// sure that a port's handler is not running, mask the port first.
+    ///
+    /// Must not be called by a handler on `vcpu`: it would wait for itself.
+    pub fn wait_until_idle(&self, vcpu: VcpuId, pause: impl FnMut()) {
+        if let Some(events) = self.core.vcpus.get(vcpu.0 as usize) {
+            events.wait_until_idle(pause);
+        }
+    }
+}
+
+impl<const VCPUS: usize> Default for Dispatcher<VCPUS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const VCPUS: usize> fmt::Debug for Dispatcher<VCPUS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.core.vcpus.iter().map(|vcpu| &vcpu.own)).finish()
+    }
+}
+
+impl<V: ?Sized> Core<V> {
+    #[inline(always)]
+    fn bitmaps(&self) -> Option<TwoLevel<'static>> {
+        let shared = NonNull::new(self.shared.load(Ordering::Acquire))?;
+        // SAFETY: it came from a handle that is valid for ever.
+        Some(TwoLevel::new(unsafe { SharedInfo::from_ptr(shared) }))
+    }
+}
+
+impl Core<[VcpuEvents]> {
+    fn vcpu(&self, vcpu: VcpuId) -> Result<&VcpuEvents, EventError> {
+        let events = self.vcpus.get(vcpu.0 as usize).filter(|events| events.info().is_some());
+        events.ok_or(EventError::NoSuchVcpu(vcpu))
+    }
+
+    fn start<H: Hypercall + Copy>(
+        &self,
+        channel: &Channel<H>,
+        vcpu: VcpuId,
+    ) -> Result<(), EventError> {
+        let port = channel.port();
+        let bitmaps = self.bitmaps().ok_or(EventError::NotAttached)?;
+        let events = self.vcpu(vcpu)?;
+        if port.0 >= TwoLevel::PORTS {
+            return Err(EventError::NoSuchPort(port));
+        }
+        if !channel.is_current() {
+            return Err(EventError::Stale(port));
+        }
+        bitmaps.mask(port);
+        if channel.vcpu() != vcpu {
+            channel.events().bind_vcpu(port, vcpu)?;
+        }
+        // A former channel with this number may have been closed by its number.
+        self.remove(port);
+        events.own.insert(port);
+        // Xen raises an event that arrived before.
+        channel.events().unmask(port).inspect_err(|_| self.remove(port))?;
+        Ok(())
+    }
+
+    #[inline]
+    fn unmask<H: Hypercall + Copy>(
+        &self,
+        events: Events<H>,
+        port: Port,
+        here: VcpuId,
+    ) -> Result<(), EventError> {
+        let bitmaps = self.bitmaps().ok_or(EventError::NotAttached)?;
+        let own = self.vcpus.get(here.0 as usize).is_some_and(|vcpu| vcpu.own.contains(port));
+        Ok(bitmaps.unmask_if_local(events, port, own || self.vcpus.len() == 1)?)
+    }
+
+    fn migrate<H: Hypercall + Copy>(
+        &self,
+        events: Events<H>,
+        port: Port,
+        to: VcpuId,
+        mut pause: impl FnMut(),
+    ) -> Result<(), EventError> {
+        let bitmaps = self.bitmaps().ok_or(EventError::NotAttached)?;
+        let new = self.vcpu(to)?;
+        let (_, old) = self.owner(port).ok_or(EventError::NotListening(port))?;
+        let mut masked = bitmaps.mask(port);
+        loop {
+            old.wait_until_idle(&mut pause);
+            if bitmaps.mask(port) {
+                break;
+            }
+            // The handler that was waited for has unmasked the port, and can run again.
+            masked = false;
+        }
+        let moved = events.bind_vcpu(port, to);
+        if moved.is_ok() {
+            old.own.remove(port);
+            new.own.insert(port);
+        }
+        let unmasked = if masked { Ok(()) } else { events.unmask(port) };
+        Ok(moved.and(unmasked)?)
+    }
+
+    /// The vCPU that handles a port.
+    fn owner(&self, port: Port) -> Option<(VcpuId, &VcpuEvents)> {
+        let ids = (0..).map(VcpuId);
+        ids.zip(&self.vcpus).find(|(_, vcpu)| vcpu.own.contains(port))
+    }
+
+    /// Removes a port from all vCPUs' sets.
+    fn remove(&self, port: Port) {
+        for vcpu in &self.vcpus {
+            vcpu.own.remove(port);
+        }
+    }
+}
+
+impl VcpuEvents {
+    #[inline(always)]
+    fn info(&self) -> Option<VcpuInfo<'static>> {
+        let info = NonNull::new(self.info.load(Ordering::Acquire))?;
+        // SAFETY: it came from a handle that is valid for ever.
+        Some(unsafe { VcpuInfo::from_ptr(info) })
+    }
+
+    fn wait_until_idle(&self, mut pause: impl FnMut()) {
+        // Pairs with the one in `Dispatcher::on`.
+        fence(Ordering::SeqCst);
+        let activity = self.activity.load(Ordering::Acquire);
+        while activity % 2 != 0 && self.activity.load(Ordering::Acquire) == activity {
+            pause();
+        }
+    }
+}
+
+/// A channel that a [`Dispatcher`] listens to on one vCPU. Dropping it closes the channel.
+///
+/// The port is masked and in no vCPU's set when it is closed: another channel that gets the number
+/// starts afresh, on whichever vCPU.
+pub struct Listener<'d, H: Hypercall + Copy> {
+    core: &'d Core<[VcpuEvents]>,
+    channel: Channel<H>,
+}
+
+impl<'d, H: Hypercall + Copy> Listener<'d, H> {
+    /// The channel's number, with which the handler is called.
+    #[must_use]
+    pub const fn port(&self) -> Port {
+        self.channel.port()
+    }
+
+    /// The vCPU that handles the channel's events.
+    #[must_use]
+    pub fn vcpu(&self) -> VcpuId {
+        self.core.owner(self.port()).map_or(self.channel.vcpu(), |(vcpu, _)| vcpu)
+    }
+
+    /// The channel.
+    #[must_use]
+    pub const fn channel(&self) -> &Channel<H> {
+        &self.channel
+    }
+
+    /// Signals the other end: for an IPI, this end.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Channel::send`].
+    #[inline]
+    pub fn send(&self) -> Result<(), Errno> {
+        self.channel.send()
+    }
+
+    /// Masks the channel: its events become pending and give no upcall. Returns whether it was
+    /// masked before. A handler on another vCPU can still be running: see
+    /// [`Dispatcher::wait_until_idle`].
+    #[inline]
+    pub fn mask(&self) -> bool {
+        self.core.bitmaps().is_some_and(|bitmaps| bitmaps.mask(self.port()))
+    }
+
+    /// Unmasks the channel: see [`Dispatcher::unmask`].
+    ///
+    /// # Errors
+    ///
+    /// [`EventError::NotAttached`]. Xen is not known to refuse.
+    #[inline]
+    pub fn unmask(&self, here: VcpuId) -> Result<(), EventError> {
+        self.core.unmask(self.channel.events(), self.port(), here)
+    }
+
+    /// Moves the channel to another vCPU. First it is masked, and the handlers that the old vCPU
+    /// runs are waited for, with `pause` in each turn: the channel's handler never runs on both. No
+    /// event is lost. One that is pending or arrives meanwhile is raised on the new vCPU. A channel
+    /// that was masked before stays masked.
+    ///
+    /// Must not be called by a handler on the old vCPU: it would wait for itself. Two moves of a
+    /// channel must not overlap.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError::NotAttached`], [`EventError::NoSuchVcpu`], [`EventError::NotListening`],
+    /// [`EventError::Stale`], and those of [`Events::bind_vcpu`]: the channel stays where it was.
+    /// Xen is not known to refuse the unmasking; if it does, the channel has moved and is masked.
+    pub fn migrate(&self, to: VcpuId, pause: impl FnMut()) -> Result<(), EventError> {
+        if !self.channel.is_current() {
+            return Err(EventError::Stale(self.port()));
+        }
+        self.core.migrate(self.channel.events(), self.port(), to, pause)
+    }
+
+    /// Ends the listening: returns the channel, masked.
+    #[must_use = "a channel that is dropped is closed"]
+    pub fn into_channel(self) -> Channel<H> {
+        let listener = ManuallyDrop::new(self);
+        let vcpu = listener.vcpu();
+        listener.stop();
+        // The owner until now is not dropped.
+        listener.channel.duplicate_on(vcpu)
+    }
+
+    fn stop(&self) {
+        // After a restore, the port can be another channel's.
+        if self.channel.is_current() {
+            self.mask();
+            self.core.remove(self.port());
+        }
+    }
+}
+
+impl<H: Hypercall + Copy> Drop for Listener<'_, H> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl<H: Hypercall + Copy> fmt::Debug for Listener<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("channel", &self.channel)
+            .field("vcpu", &self.vcpu())
+            .finish()
+    }
+}
