@@ -3,7 +3,7 @@
 use crate::check;
 use crate::codegen::{self, Generated};
 use crate::diagnostic::Diagnostic;
-use crate::document;
+use crate::document::{self, Document};
 use crate::layout::Layouts;
 use crate::yaml::{self, LoadError, Sources};
 use std::path::Path;
@@ -39,15 +39,24 @@ pub fn from_folder(folder: &Path) -> Result<Output, Failure> {
 /// # Errors
 /// When it is wrong.
 pub fn from_sources(sources: Sources) -> Result<Output, Failure> {
+    checked(sources, |document, layouts| {
+        let files = codegen::generate(document, layouts)?;
+        Ok(Output { files, items: codegen::items(document) })
+    })
+}
+
+/// Checks a description that has been read, and gives it to `then`.
+///
+/// # Errors
+/// When it is wrong, or `then` fails.
+pub fn checked<T>(
+    sources: Sources,
+    then: impl for<'d> FnOnce(&'d Document, &Layouts<'d>) -> Result<T, Vec<Diagnostic>>,
+) -> Result<T, Failure> {
     let (document, mut wrong) = document::read(&sources);
     let Some(document) = document else { return Err(Failure::Wrong(Box::new(sources), wrong)) };
     let layouts = Layouts::new(&document);
     wrong.extend(check::run_with(&document, &layouts));
-    if !wrong.is_empty() {
-        return Err(Failure::Wrong(Box::new(sources), wrong));
-    }
-    match codegen::generate(&document, &layouts) {
-        Ok(files) => Ok(Output { files, items: codegen::items(&document) }),
-        Err(wrong) => Err(Failure::Wrong(Box::new(sources), wrong)),
-    }
+    let made = if wrong.is_empty() { then(&document, &layouts) } else { Err(wrong) };
+    made.map_err(|wrong| Failure::Wrong(Box::new(sources), wrong))
 }

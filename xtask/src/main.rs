@@ -24,6 +24,9 @@ enum Command {
     /// Fuzz the HAL with arbitrary answers of Xen and arbitrary peers.
     #[cfg(feature = "tools")]
     Fuzz(commands::fuzz::Arguments),
+    /// Turn the description into a C header, for kernels in C.
+    #[cfg(feature = "tools")]
+    Header(commands::header::Arguments),
     /// Break a copy of the HAL on purpose, and check that tests find each mistake.
     #[cfg(feature = "tools")]
     Mutants(commands::mutants::Arguments),
@@ -52,6 +55,8 @@ fn main() -> ExitCode {
         Command::Facts(arguments) => commands::facts::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Fuzz(arguments) => commands::fuzz::run(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Header(arguments) => commands::header::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Mutants(arguments) => commands::mutants::run(&arguments),
         Command::Regen(arguments) => commands::regen::run(&arguments),

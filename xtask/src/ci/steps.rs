@@ -107,7 +107,13 @@ fn proofs() -> Vec<Step> {
             "regen",
             "xen-pac is what the description says",
             &[],
-            vec![Call::xtask("regen --check")],
+            vec![Call::xtask("regen --check"), Call::xtask("header --check")],
+        ),
+        step(
+            "c-header",
+            "the C header compiles for each architecture and encodes and calls as described",
+            &[tools::GCC, tools::GXX, tools::GCC_AARCH64],
+            vec![Call::cargo("test --quiet --package xtask --test c_header -- --ignored")],
         ),
         step(
             "verify",

@@ -6,6 +6,8 @@
 
 mod aggregate;
 mod blocks;
+#[cfg(feature = "tools")]
+pub mod c_header;
 mod commands;
 mod context;
 mod docs;

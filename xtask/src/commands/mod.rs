@@ -13,6 +13,7 @@ pub mod fuzz;
 #[cfg(feature = "tools")]
 pub mod guest;
 #[cfg(feature = "tools")]
+pub mod header;
 #[cfg(feature = "tools")]
 pub mod mutants;
 pub mod regen;

@@ -106,7 +106,7 @@ fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }
 
-fn failed(failure: &Failure) -> ExitCode {
+pub(super) fn failed(failure: &Failure) -> ExitCode {
     match failure {
         Failure::Load(error) => eprintln!("\x1b[1;31merror\x1b[0m: {error}"),
         Failure::Wrong(sources, wrong) => {

@@ -1,0 +1,65 @@
+//! `cargo xtask header`.
+
+use super::{finish, workspace_root};
+use crate::codegen::c_header;
+use crate::commands::regen;
+use crate::diagnostic::Diagnostic;
+use crate::generate;
+use crate::yaml::{self, Place};
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What `cargo xtask header` can be told.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Write nothing; exit with 1 if the header is stale.
+    #[arg(long)]
+    check: bool,
+    /// The folder of the description.
+    #[arg(long, value_name = "DIR")]
+    abi: Option<PathBuf>,
+    /// The header.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Runs the command.
+#[must_use]
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let abi = arguments.abi.clone().unwrap_or_else(|| workspace_root().join("abi-yaml"));
+    let out = arguments
+        .out
+        .clone()
+        .unwrap_or_else(|| workspace_root().join("xen-pac/include/xen_guest.h"));
+    let made = yaml::load(&abi).map_err(generate::Failure::Load).and_then(|sources| {
+        generate::checked(sources, |document, layouts| {
+            c_header::generate(document, layouts)
+                .map_err(|why| vec![Diagnostic::new(Place::root("manifest"), why)])
+        })
+    });
+    let header = match made {
+        Ok(header) => header,
+        Err(failure) => return regen::failed(&failure),
+    };
+    finish(write(&header, &out, arguments.check))
+}
+
+fn write(header: &str, out: &PathBuf, check: bool) -> Result<bool, String> {
+    let shown = out.display();
+    if fs::read_to_string(out).is_ok_and(|old| old == header) {
+        println!("header: {shown} is up to date");
+        return Ok(true);
+    }
+    if check {
+        eprintln!("error: {shown} is stale; run `cargo xtask header`");
+        return Ok(false);
+    }
+    // A rename replaces the file as a whole or not at all.
+    let staged = out.with_extension("h.staged");
+    fs::write(&staged, header)
+        .and_then(|()| fs::rename(&staged, out))
+        .map_err(|error| format!("{shown}: {error}"))?;
+    println!("header: {shown} written, {} lines", header.lines().count());
+    Ok(true)
+}
