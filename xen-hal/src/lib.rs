@@ -11,7 +11,7 @@
 //! use core::sync::atomic::{AtomicU32, Ordering};
 //! use core::time::Duration;
 //! use xen_hal::clock::{Clock, PvClock};
-//! use xen_hal::event::{Dispatcher, Drain};
+//! use xen_hal::event::{Dispatcher, Drain, EventError};
 //! use xen_hal::hypercall::Hypercall;
 //! use xen_hal::platform::{Interrupts, Tsc, VcpuId};
 //! use xen_hal::Xen;
@@ -30,7 +30,8 @@
 //!     let vcpu = shared.vcpu_info(0).ok_or("vCPU 0 always has its block here")?;
 //!     let clock = PvClock::new(xen.version().features()?, vcpu.time(), Tsc)?;
 //!     EVENTS.attach(shared);
-//!     let _timer = EVENTS.listen(xen.events().bind_virq(Virq::TIMER, VcpuId(0))?, VcpuId(0))?;
+//!     let timer = xen.events().bind_virq(Virq::TIMER, VcpuId(0))?;
+//!     let _timer = EVENTS.listen(timer, VcpuId(0)).map_err(EventError::from)?;
 //!     let seen = TICKS.load(Ordering::Relaxed);
 //!     xen.vcpu(VcpuId(0)).set_singleshot_timer(clock.now() + Duration::from_millis(1))?;
 //!     // Checks with interrupts off, and enables them and sleeps in one step.

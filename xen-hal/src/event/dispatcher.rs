@@ -140,13 +140,22 @@ pub enum EventError {
 }
 
 /// A dispatcher does not listen to a channel. Gives the channel back.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("{error}")]
 pub struct ListenError<H: Hypercall + Copy> {
     /// The channel.
     pub channel: Channel<H>,
     /// The reason.
     pub error: EventError,
+}
+
+impl<H: Hypercall + Copy> fmt::Debug for ListenError<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenError")
+            .field("channel", &self.channel)
+            .field("error", &self.error)
+            .finish()
+    }
 }
 
 impl<H: Hypercall + Copy> From<ListenError<H>> for EventError {
