@@ -230,6 +230,18 @@ fn a_wait_ends_at_its_deadline() {
 }
 
 #[test]
+fn what_comes_true_while_the_clock_is_read_counts() {
+    let (vcpu, came, deadline) = (Vcpu::default(), Cell::new(false), SystemTime::from_nanos(10));
+    let now = || {
+        came.set(true);
+        deadline
+    };
+    let xen = Script::new();
+    let waited = Sched::new(&xen).wait_until_deadline(&vcpu, &[], deadline, now, || came.get());
+    assert_eq!(waited, Ok(true));
+}
+
+#[test]
 fn a_refused_poll_leaves_interrupts_as_they_were() {
     let (vcpu, xen) =
         (Vcpu::default(), Script::new().argument(command::Poll, |_| errno(Errno::EINVAL)));
