@@ -24,8 +24,8 @@
 //!     clock: &impl Clock,
 //! ) -> Result<bool, Errno> {
 //!     let deadline = clock.now() + Duration::from_secs(1);
-//!     let came = || bitmaps.clear(peer.port());
-//!     Sched::new(xen).wait_until_deadline(interrupts, &[peer.port()], deadline, || clock.now(), came)
+//!     let (now, came) = (|| clock.now(), || bitmaps.clear(peer.port()));
+//!     Sched::new(xen).wait_until_deadline(interrupts, &[peer.port()], deadline, now, came)
 //! }
 //! # use xen_sim::{DomainConfig, Guest, Machine, Profile, for_each_seed};
 //! # fn kernel(guest: Guest) -> Result<(), Box<dyn std::error::Error>> {
