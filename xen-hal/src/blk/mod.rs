@@ -7,8 +7,8 @@
 //! use xen_hal::ring::{DevicePage, Wait};
 //! use xen_hal::xenstore::Store;
 //!
-//! /// Increments a number in the first sector of the disk `xvda`. One of the `pages` holds the ring,
-//! /// the others hold data.
+//! /// Increments a number in the first sector of the disk `xvda`. One of the `pages` holds the
+//! /// ring, the others hold data.
 //! fn count<'t, H: Hypercall + Copy, A: Copy, W: Wait>(
 //!     xen: H,
 //!     store: &mut Store<'_, H, W>,

@@ -1,5 +1,7 @@
 //! The traits of `embedded-storage`: bytes at any offset below 4 GiB.
 
+use core::ops::Range;
+
 use embedded_storage::{ReadStorage, Storage};
 
 use super::{BlockDevice, BlockError, SECTOR_SIZE};
@@ -15,7 +17,7 @@ impl<H: Hypercall + Copy, A, W: Wait> BlockDevice<'_, '_, H, A, W> {
         &mut self,
         offset: u32,
         length: usize,
-        mut work: impl FnMut(&mut Self, u64, usize, core::ops::Range<usize>) -> Result<(), BlockError>,
+        mut work: impl FnMut(&mut Self, u64, usize, Range<usize>) -> Result<(), BlockError>,
     ) -> Result<(), BlockError> {
         let unit = self.info.sector_size;
         let offset = usize::try_from(offset)?;

@@ -7,8 +7,8 @@
 //! use xen_hal::ring::{DevicePage, Wait};
 //! use xen_hal::xenstore::Store;
 //!
-//! /// Sends each of ten frames back. One page of `tx` and of `rx` holds the ring, the others hold a
-//! /// frame each.
+//! /// Sends each of ten frames back. One page of `tx` and of `rx` holds the ring, the others hold
+//! /// a frame each.
 //! fn reflect<'t, H: Hypercall + Copy, A: Copy, W: Wait>(
 //!     xen: H,
 //!     store: &mut Store<'_, H, W>,

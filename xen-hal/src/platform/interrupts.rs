@@ -76,8 +76,8 @@ pub unsafe trait Interrupts {
     /// Sleeps until `condition` is true. It is checked with interrupts off, first and after each
     /// sleep; handlers run during the sleep. No wakeup is lost between a check and the sleep.
     ///
-    /// The code that makes the condition true must interrupt this vCPU afterwards. If interrupts are
-    /// off when this is called, nothing can interrupt the sleep: it then polls the condition.
+    /// The code that makes the condition true must interrupt this vCPU afterwards. If interrupts
+    /// are off when this is called, nothing can interrupt the sleep: it then polls the condition.
     #[inline]
     fn wait_until(&self, mut condition: impl FnMut() -> bool)
     where

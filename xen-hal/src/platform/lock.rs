@@ -4,8 +4,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::{CurrentVcpu, Interrupts};
 
-/// The lock of a critical section: one vCPU at a time holds it, with interrupts off, and can acquire
-/// it again meanwhile.
+/// The lock of a critical section: one vCPU at a time holds it, with interrupts off, and can
+/// acquire it again meanwhile.
 ///
 /// The feature `critical-section` implements the crate of that name by such a lock and
 /// [`LocalInterrupts`](super::LocalInterrupts). A kernel with its own [`Interrupts`] can use the

@@ -20,8 +20,8 @@ impl fmt::Display for VcpuId {
 /// [`current_vcpu`](Self::current_vcpu) must return the number of the vCPU that executes the call.
 /// Locks that record their owner rely on this.
 pub unsafe trait CurrentVcpu {
-    /// Returns the vCPU that executes the call. If interrupts are on and threads can move to another
-    /// vCPU, the answer can be outdated when it arrives.
+    /// Returns the vCPU that executes the call. If interrupts are on and threads can move to
+    /// another vCPU, the answer can be outdated when it arrives.
     fn current_vcpu(&self) -> VcpuId;
 }
 

@@ -2,8 +2,8 @@
 //!
 //! - [`FrontRing`] and [`BackRing`] are the two ends of a device's ring of requests and responses.
 //! - [`ByteProducer`] and [`ByteConsumer`] stream bytes, as console and xenstore do.
-//! - `DevicePage` is a page that a driver lends to its backend again and again (with the features of
-//!   drivers).
+//! - `DevicePage` is a page that a driver lends to its backend again and again (with the features
+//!   of drivers).
 //! - [`Wait`] is how a driver waits for its peer, and gives up.
 //!
 //! All index arithmetic is [`RingIndex`](xen_pac::access::RingIndex)'s. A peer may write any value
