@@ -1,7 +1,7 @@
 //! What the targets put in place of a machine: pages that the HAL shares with the other side, the
 //! other side at work between two accesses to them, and a scripted hypervisor.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -20,6 +20,7 @@ thread_local! {
         NonNull::from(Box::leak(pages)).cast()
     };
     static OTHER: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+    static RESTORES: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The page at an index. It is allocated for ever; each target decides what uses it.
@@ -45,6 +46,15 @@ type Answer<'a> = dyn Fn(u32, &[usize]) -> isize + 'a;
 unsafe impl Hypercall for Fake<'_> {
     unsafe fn call5(&self, number: u32, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
         (self.0)(number, &[a, b, c, d, e])
+    }
+
+    // Each thread runs a target of its own, and so has a domain of its own.
+    fn restores(&self) -> u32 {
+        RESTORES.get()
+    }
+
+    fn count_restore(&self) {
+        RESTORES.set(RESTORES.get().wrapping_add(1));
     }
 }
 
