@@ -36,8 +36,8 @@ pub enum Drain {
     /// Events are left, because the handler stopped or because they keep coming. The vCPU is marked
     /// as having an upcall due.
     ///
-    /// With a global callback vector, Xen raises the interrupt again by itself once the vCPU can
-    /// take it, so the interrupt handler must simply return. A per-vCPU vector is not raised again:
+    /// With a global callback vector on x86, Xen raises the interrupt again, so the handler
+    /// returns. On Arm, and with a per-vCPU vector, the upcall is an edge and is not raised again:
     /// the kernel must dispatch again before the vCPU sleeps.
     Unfinished,
 }

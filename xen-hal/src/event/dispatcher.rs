@@ -34,7 +34,8 @@ use crate::platform::VcpuId;
 /// static EVENTS: Dispatcher = Dispatcher::new();
 /// static RINGS: AtomicU32 = AtomicU32::new(0);
 ///
-/// /// The interrupt handler of the upcall. What it leaves raises the interrupt again.
+/// /// The interrupt handler of a global callback vector on x86: Xen raises it again for events
+/// /// that are left. For Arm and a per-vCPU vector, see "Storms" below.
 /// fn upcall() {
 ///     let _: Drain = EVENTS.dispatch(VcpuId(0), |_port| {
 ///         RINGS.fetch_add(1, Ordering::Relaxed);
@@ -61,9 +62,12 @@ use crate::platform::VcpuId;
 /// # Storms and late acknowledgement
 ///
 /// A peer can send faster than the guest handles. [`dispatch`](Self::dispatch) is bounded, and an
-/// interrupt handler must return after it, whatever it answers: a loop until [`Drain::Finished`]
-/// does not end in a storm (XSA-332). With a callback vector Xen raises the interrupt again, so a
-/// storm can still take most of the vCPU's time. To bound that as well, acknowledge late: the
+/// interrupt handler must return after a bounded number of calls: a loop until
+/// [`Drain::Finished`] may not end (XSA-332). With a global callback vector on x86, Xen raises the
+/// interrupt again for events that are left. On Arm, and with a per-vCPU vector, it does not: on
+/// [`Drain::Unfinished`] the kernel must dispatch again before the vCPU sleeps.
+///
+/// A storm can still take most of the vCPU's time. To bound that as well, acknowledge late: the
 /// handler masks the port and wakes a task, and the task unmasks the port when it has done the
 /// work. Each port then costs one upcall per round of its task.
 ///

@@ -21,8 +21,10 @@
 //!     while frames < 10 {
 //!         if let Some(length) = net.receive(&mut frame)? {
 //!             net.send(&frame[..length])?;
-//!             frames += 1;
-//!         } else if wait.wait(net.port(), attempt).is_break() {
+//!             (frames, attempt) = (frames + 1, 0);
+//!             continue;
+//!         }
+//!         if wait.wait(net.port(), attempt).is_break() {
 //!             break;
 //!         }
 //!         attempt += 1;

@@ -1,7 +1,7 @@
 //! The description as Rust values: what the YAML files say, and where they say it.
 //!
 //! [`read`] makes a [`Document`] of the texts. Nothing here computes a layout or checks more than
-//! a single node. Every item knows its [`Place`](crate::yaml::Place), so that later steps can point
+//! a single node. Every item knows its [`Place`], so that later steps can point
 //! at the text.
 
 mod commands;

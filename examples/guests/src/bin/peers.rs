@@ -55,7 +55,13 @@ fn main(boot: Boot) -> Result<(), Failure> {
 }
 
 fn upcall() {
-    let _: Drain = EVENTS.dispatch(VcpuId(0), |_| _ = ARRIVED.fetch_add(1, Ordering::AcqRel));
+    // Bounded: on Arm, Xen raises no interrupt again for events that are left.
+    for _ in 0..16 {
+        let count = |_| _ = ARRIVED.fetch_add(1, Ordering::AcqRel);
+        if EVENTS.dispatch(VcpuId(0), count) == Drain::Finished {
+            break;
+        }
+    }
 }
 
 /// Listens to a channel, for [`upcall`] to count its events.
