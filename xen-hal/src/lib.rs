@@ -51,7 +51,8 @@
 //! # A minimal port
 //!
 //! This is everything from the backend to a handled timer event. The port stays masked, so it needs
-//! no interrupt handler. The example is run on the simulator, where time is stolen from it.
+//! no interrupt handler. The example runs on the simulator, where up to 2 ms pass at some readings
+//! of the counter, as if another vCPU ran.
 //!
 //! ```
 //! use core::{ptr::NonNull, time::Duration};
@@ -113,9 +114,9 @@
 //!
 //! # Errors
 //!
-//! Where Xen's answer says everything, an error is Xen's own ([`hypercall::Errno`]). Otherwise each
-//! subsystem has one error type, and [`Error`] holds any of them. This crate contains no number of
-//! Xen's ABI: all are from [`pac`].
+//! A method that only forwards Xen's error returns [`hypercall::Errno`]. Otherwise each subsystem
+//! has one error type, and [`Error`] holds any of them. This crate contains no number of Xen's ABI:
+//! all are from [`pac`].
 //!
 //! # Features
 //!

@@ -1,8 +1,8 @@
 //! Suspend and restore, as one operation.
 //!
-//! A restored domain has its memory, and a Xen that has forgotten all that the domain registered:
-//! the shared page and the grant table are holes in memory, every channel but those of xenstore and
-//! the console is closed, no foreign page is mapped, and the clock shows another host's time.
+//! A restored domain keeps its memory and loses every registration with Xen: the shared page and
+//! the grant table are unmapped, every channel except those of xenstore and the console is closed,
+//! foreign pages are unmapped, and system time is that of the new host.
 //!
 //! [`Setup`] lists what the guest registers. [`Setup::register`] registers it at boot and returns
 //! [`Registered`], which lends what depends on it: [`Registered::suspend`] consumes the value, so
@@ -15,7 +15,7 @@
 //! | shared page, grant table, `VcpuInfo`s, run times, callback and vectors, periodic timers | registered again, at the same places |
 //! | deadlines of type [`Instant`](crate::clock::Instant) | stay valid: the time line continues |
 //! | handles that borrow [`Registered`] | cannot outlive the suspend |
-//! | handles of an [`Area`] | show the past until the area is registered again |
+//! | handles of an [`Area`] | keep the last values from before the suspend until the area is registered again |
 //! | a [`Channel`](crate::event::Channel) | closed by Xen; bind it again |
 //! | masks, singleshot timers, watchdogs | cleared by Xen; set them again, after the channels |
 //! | a [`DeferredGrant`](crate::grant::DeferredGrant), a dropped grant | recovered by the table after the restore |
@@ -122,7 +122,7 @@ use crate::vcpu::{Area, Block, RegisterError, RunstateArea, UpdateFlag, Vcpu};
 pub struct Setup<H, A> {
     /// The backend.
     pub xen: H,
-    /// Where memory is.
+    /// Translates pointers to guest frames.
     pub space: A,
     /// Where the shared page is mapped.
     pub shared_info: NonNull<raw::SharedInfo>,
@@ -321,7 +321,7 @@ pub enum Suspended<H, A> {
     Restored(Restored<H, A>),
 }
 
-/// A restored domain whose [`Setup`] is not registered again yet.
+/// A domain whose [`Setup`] is not completely registered: at boot, or after a restore.
 #[derive(Debug)]
 #[must_use = "nothing works until the setup is registered again"]
 pub struct Restored<H, A> {
@@ -463,7 +463,7 @@ pub struct SuspendError<H, A> {
     pub errno: Errno,
 }
 
-/// Something was not registered.
+/// A step of the registration failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RestoreError<H, A> {

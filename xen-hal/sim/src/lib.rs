@@ -52,7 +52,8 @@
 //! Xen's console. An invalid request gets the answer of real Xen, and of two errors the one that
 //! Xen finds first. The repository's scenarios print the same transcripts here as on real Xen.
 //!
-//! [`backend`] has what a guest finds in other domains: xenstore and a console.
+//! [`backend`] simulates the other domains: xenstore, consoles, block devices and network
+//! interfaces.
 //!
 //! Not simulated: the FIFO form of event channels, other hypercalls (these are refused with
 //! `ENOSYS`), and the processor itself. Programs are compiled for the host and use its memory
@@ -76,8 +77,9 @@
 //! # Fault injection
 //!
 //! [`FaultRates`] sets how often vCPUs are preempted, upcalls come without an event or late, and
-//! clocks are updated while they are read. [`Guest::fail`] makes hypercalls fail. A [`Snapshot`]
-//! shows what a failed operation left behind. [`hostile_peer`] is a domain that attacks another.
+//! clocks are updated while they are read. [`Guest::fail`] makes hypercalls fail. Two [`Snapshot`]s
+//! show what a failed operation left behind. [`hostile_peer`] returns the program of a domain that
+//! attacks another.
 //!
 //! # Modules
 //!
@@ -85,13 +87,13 @@
 //!
 //! - `config`: values that tests pass and get: profiles, domains, faults, failures
 //! - `memory`: the machine's memory
-//! - `state`: what Xen knows, and what happens without a hypercall
+//! - `state`: Xen's state, and its changes without a hypercall
 //! - `xen`: from the state and a hypercall's arguments to the answer
 //! - `scheduler`: which vCPU runs, and the switch between stacks
 //! - `vcpu`: the vCPU that runs
 //! - `platform`: the HAL's traits
 //! - `guest`: what programs use
-//! - `backend`: the control domain as a program, with xenstore and consoles
+//! - `backend`: the control domain: toolstack, xenstore, consoles, block and network backends
 //! - `machine`: what tests use
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]

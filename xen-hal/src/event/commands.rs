@@ -183,7 +183,7 @@ impl<H: Hypercall + Copy> Events<H> {
     }
 }
 
-/// What Xen knows of a port.
+/// The state of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The vCPU that the port notifies. 0 if it is closed.

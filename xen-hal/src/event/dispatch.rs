@@ -50,10 +50,10 @@ impl TwoLevel<'_> {
     ///   makes it pending again.
     /// - One pass handles each port at most once. While upcalls keep coming, a dispatch makes four
     ///   passes and leaves the rest to the next dispatch, so it is bounded whatever peers send.
-    /// - Between an event and its handler, every other port is handled at most twice.
+    /// - After a port becomes pending, each other port is handled at most twice before it.
     ///
-    /// A handler may mask, unmask, close and signal ports, its own and others. The cost is that of
-    /// the events, plus one look at each word of the bitmaps that has one. Ports without events
+    /// A handler may mask, unmask, close and signal ports, its own and others. The cost is
+    /// proportional to the number of events and of bitmap words that hold one. Ports without events
     /// cost nothing.
     #[inline]
     pub fn dispatch(
@@ -69,9 +69,9 @@ impl TwoLevel<'_> {
     }
 
     /// As [`dispatch`](Self::dispatch), with a handler that can stop the dispatch by breaking. The
-    /// port with which it broke counts as handled. The next call finds all others and starts behind
-    /// that port, which `cursor` stores, so it is fair too. A handler that always breaks, say,
-    /// handles one event per call.
+    /// port with which it broke counts as handled. The next call starts after that port, which
+    /// `cursor` stores, and finds all remaining events. A handler that always breaks therefore
+    /// handles one event per call, in round-robin order.
     ///
     /// If a vCPU uses both forms, every other port is handled at most three times between an event
     /// and its handler.

@@ -12,8 +12,8 @@ use super::{AllPorts, Channel, Drain, Events, Port, PortSet, ScanCursor, TwoLeve
 use crate::hypercall::{Errno, Hypercall};
 use crate::platform::VcpuId;
 
-/// Handles the events of a domain with `VCPUS` vCPUs: knows the shared page, each vCPU's block, its
-/// ports and its scan position.
+/// Dispatches the events of a domain with `VCPUS` vCPUs. Holds the shared page and, for each vCPU,
+/// its `vcpu_info`, its ports and its scan position.
 ///
 /// It is made in a `static`, where it is all zeros, and [attached](Self::attach) once the shared
 /// page is mapped. Until then, and after [`detach`](Self::detach), it finds no events.
@@ -349,8 +349,9 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         self.core.bitmaps()
     }
 
-    /// Waits until the handlers are done that `vcpu` runs now, with `pause` in each turn. To be
-    /// sure that a port's handler is not running, mask the port first.
+    /// Waits until the handlers that `vcpu` is running have returned. Calls `pause` in each
+    /// iteration. A `Dispatcher<1>` does not record this: there it returns at once. To be sure that
+    /// a port's handler is not running, mask the port first.
     ///
     /// Must not be called by a handler on `vcpu`: it would wait for itself.
     pub fn wait_until_idle(&self, vcpu: VcpuId, pause: impl FnMut()) {

@@ -90,8 +90,8 @@ impl<'t> GrantSlot<'t> {
     /// Lends `page` to `peer`, which can use it from now on. Upstream: `grant_entry_v1`, and the
     /// comments on it.
     ///
-    /// `peer` is the domain's own number. Special numbers such as [`Domid::SELF`] stand for no
-    /// domain that could use the grant.
+    /// `peer` must be a real domain number. With a reserved one such as [`Domid::SELF`], no domain
+    /// can use the grant.
     ///
     /// The grant owns the page until it is revoked:
     ///
@@ -237,8 +237,8 @@ impl fmt::Debug for Grant<'_> {
 /// The other domain has the page mapped, or copies it, so the grant was not revoked. The grant is
 /// unchanged.
 ///
-/// Ask the other domain to let go, by what the two share, and try again. It may never let go: then
-/// [`Grant::defer`] the grant, or drop it.
+/// Ask the peer, over the protocol that the two use, to stop using the page, and try again. It may
+/// never do so: then [`Grant::defer`] the grant, or drop it.
 #[must_use = "dropping this leaks the page"]
 pub struct GrantInUseError<'t>(Grant<'t>);
 

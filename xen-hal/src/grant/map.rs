@@ -14,8 +14,7 @@ use crate::hypercall::{Commands, Hypercall};
 use crate::memory::{MemoryError, frame_of_page};
 use crate::platform::{AddressSpace, Frame};
 
-/// An address at which a page of another domain can be mapped, and at which nothing is. It stays
-/// usable for all of `'a`.
+/// An unused address at which a foreign page can be mapped. It stays usable for all of `'a`.
 pub struct MapTarget<'a> {
     page: NonNull<PageMemory>,
     /// The guest-physical address. Xen also maps at address 0, but cannot unmap from there.
@@ -114,7 +113,7 @@ struct Link<H: Hypercall> {
 pub struct MapError<'a> {
     /// The page.
     pub of: ForeignGrant,
-    /// The target, at which nothing is.
+    /// The target, which is unused.
     pub target: MapTarget<'a>,
     /// The reason.
     ///

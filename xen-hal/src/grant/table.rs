@@ -83,7 +83,7 @@ impl fmt::Debug for GrantTablePlace {
 pub struct LendError {
     /// The page.
     pub page: Page,
-    /// [`GrantError::TableLost`] instead of [`GrantError::Full`].
+    /// True if the table is lost; otherwise it is full.
     lost: bool,
 }
 
@@ -315,8 +315,8 @@ impl<'t, H, A> GrantTable<'t, H, A> {
         }
     }
 
-    /// Frees the references of grants that were dropped while the peer used the page, if it uses
-    /// the page no longer. Returns how many there were.
+    /// Frees the references of dropped grants whose peer no longer uses the page. Returns their
+    /// number.
     ///
     /// [`slot`](Self::slot) and [`lend`](Self::lend) do so themselves if no reference is free.
     pub fn reclaim(&self) -> u32 {

@@ -7,8 +7,8 @@
 //! - [`Wait`] is how a driver waits for its peer, and gives up.
 //!
 //! All index arithmetic is [`RingIndex`](xen_pac::access::RingIndex)'s. A peer may write any value
-//! to any index at any time: an index is loaded once and clamped before it is used, and no loop
-//! runs as long as a peer likes.
+//! to any index at any time: an index is loaded once and clamped before it is used, and every loop
+//! inside these methods is bounded.
 
 mod bytes;
 #[cfg(any(feature = "blk", feature = "net"))]

@@ -237,7 +237,8 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
         RingIndex::clamped(Self::ENTRIES, self.pushed, self.taken).free()
     }
 
-    /// How many requests have no response yet, those that are not published among them.
+    /// Returns the number of requests whose response was not popped yet, unpublished requests
+    /// included.
     #[inline]
     #[must_use]
     pub const fn outstanding(&self) -> usize {

@@ -14,10 +14,11 @@ use crate::sched::Sched;
 /// then reports that the peer timed out.
 ///
 /// The provided ways need no interrupts. A kernel with threads supplies a closure that sleeps until
-/// the handler of `port` has run, or until its patience ends.
+/// the handler of `port` has run, or until its own timeout.
 pub trait Wait {
     /// Returns when the peer may have acted, which it signals by an event on `port`; it may return
-    /// early. `attempt` is how often the driver has checked in vain during one operation, from 0.
+    /// early. `attempt` is the number of earlier waits of the same operation; a new operation
+    /// starts at 0.
     ///
     /// Breaks when the driver must give up.
     fn wait(&mut self, port: Port, attempt: u32) -> ControlFlow<()>;
@@ -29,7 +30,7 @@ impl<F: FnMut(Port, u32) -> ControlFlow<()>> Wait for F {
     }
 }
 
-/// Gives up the processor after each check, so many times.
+/// Yields after each check, up to a limit.
 ///
 /// It needs nothing but hypercalls, and suits early boot and panic handlers.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +49,7 @@ impl<H: Hypercall + Copy> YieldWait<H> {
         Self { sched: Sched::new(xen), attempts: Self::ATTEMPTS }
     }
 
-    /// Waits for at most so many yields. One takes about a microsecond or, if another vCPU runs,
+    /// Waits for at most this many yields. One takes about a microsecond or, if another vCPU runs,
     /// longer.
     #[must_use]
     pub fn attempts(self, attempts: u32) -> Self {
@@ -67,8 +68,9 @@ impl<H: Hypercall + Copy> Wait for YieldWait<H> {
     }
 }
 
-/// Sleeps until the port has an event, by [`Sched::poll`], up to a time that starts with the first
-/// check. The port must be masked, so that no handler takes the event, and interrupts must be off.
+/// Sleeps in [`Sched::poll`] until the port has an event. The timeout starts at the first wait of
+/// an operation. The port must be masked, so that no handler takes the event, and interrupts must
+/// be off.
 #[derive(Debug)]
 pub struct PollWait<'a, H, C> {
     sched: Sched<H>,

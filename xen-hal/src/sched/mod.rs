@@ -187,8 +187,8 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// # Errors
     ///
-    /// `ESRCH` if there is no such domain and for [`Domid::SELF`], `EPERM` without the privilege.
-    /// By its number the caller ends itself.
+    /// `ESRCH` if the domain does not exist and for [`Domid::SELF`], `EPERM` without the privilege.
+    /// The caller's own number is accepted and ends the caller.
     pub fn remote_shutdown(&self, domain: Domid, reason: ShutdownReason) -> Result<(), Errno> {
         self.xen.call(command::RemoteShutdown, &mut SchedRemoteShutdown::new(domain, reason))
     }
@@ -211,7 +211,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// `ENOSPC` if both are in use.
     pub fn start_watchdog(&self, seconds: NonZero<u32>) -> Result<Watchdog<H>, Errno> {
-        // Id 0 asks for a free one, and the answer is which.
+        // Id 0 selects a free watchdog; Xen returns its id.
         let id = self.xen.call(command::Watchdog, &mut SchedWatchdog::new(0, seconds.get()))?;
         // Xen stores its error in an unsigned 32-bit number, which then does not look like one
         // (`domain_watchdog`, seen on 4.17).

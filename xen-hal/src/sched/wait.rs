@@ -50,7 +50,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     /// - the condition itself takes: for a masked port, `|| bitmaps.clear(port)`.
     ///
     /// Anything else that makes the condition true, such as another vCPU, must signal one of the
-    /// ports afterwards. While a port stays pending that nothing takes, this does not sleep.
+    /// ports afterwards. If an event of `ports` is never taken, this spins.
     ///
     /// # Errors
     ///

@@ -203,9 +203,9 @@ impl<T: Block> Area<T> {
     /// Registers the area once more, for the vCPU and in the form of before, after the domain was
     /// restored. Does nothing to an area that never was registered.
     ///
-    /// The handles from before then show the present again. Until then they show what Xen last
-    /// wrote before the suspend. A vCPU whose [`VcpuInfo`] this is gets an interrupt, as after the
-    /// first registration.
+    /// Existing handles then read current values again; until then they read the last values from
+    /// before the suspend. A vCPU whose [`VcpuInfo`] this is gets an interrupt, as after the first
+    /// registration.
     ///
     /// # Errors
     ///
@@ -354,9 +354,9 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Safety
     ///
-    /// Each page table that any vCPU of the domain will ever use maps the area's address to the
-    /// area, or not at all: Xen writes by those of the vCPU, and at once by that of the calling
-    /// one, which may be another, then and when the area is registered again.
+    /// Every page table of the domain must map the area's address to the area, or leave it
+    /// unmapped. Xen writes through the current page table of the vCPU. While registering, and
+    /// while registering again, it writes once through the page table of the calling vCPU.
     pub unsafe fn register_runstate(
         &self,
         latch: WidthLatch<impl Hypercall + Copy>,

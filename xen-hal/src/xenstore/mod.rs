@@ -46,8 +46,9 @@
 //!   the guest waits for an answer; [`Store::STORAGE`] takes the longest answer.
 //! - After the domain was restored, [`Store::reopen`] starts the connection anew.
 //!
-//! The server is not trusted: lengths, request numbers and ring indices are checked, and no loop
-//! runs as long as it likes.
+//! The server is not trusted: lengths, request numbers and ring indices are checked, and every loop
+//! inside these methods is bounded, whatever the server writes. A loop around [`Store::event`] is
+//! the caller's to bound.
 
 use core::fmt;
 use core::ptr::NonNull;

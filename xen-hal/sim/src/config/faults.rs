@@ -3,8 +3,8 @@
 use xen_hal::hypercall::Errno;
 use xen_pac::hypercall::HypercallNr;
 
-/// Fault-injection rates. Each field says that something happens once in so many times, decided by
-/// the seed; 0 is never.
+/// Fault-injection rates. A field with value n makes its fault occur once in n opportunities on
+/// average, decided by the seed; 0 disables it.
 ///
 /// ```
 /// use xen_sim::FaultRates;
