@@ -14,7 +14,6 @@ use xen_hal::xenstore::{NodeAccess, Permission};
 use xen_pac::base::{Domid, Virq};
 use xen_pac::console_ring::XenconsInterface;
 use xen_pac::grant_table::GrantReservedRef;
-use xen_pac::hvm::CallbackVia;
 use xen_pac::xenstore::XenstoreDomainInterface;
 
 use super::device::{Attached, Device};
@@ -186,13 +185,8 @@ struct Serving {
 impl Program {
     fn new(guest: Guest, world: Arc<Mutex<World>>) -> Result<Self, Box<dyn Error>> {
         let xen = Xen::new(guest.xen());
-        // The program polls, and takes no upcalls. On Arm there is no width to be set.
-        let latch = if guest.is_arm() {
-            // SAFETY: Arm has one width.
-            unsafe { WidthLatch::assume(guest.xen()) }
-        } else {
-            xen.hvm().set_callback_via(CallbackVia::vector(0xf3)?)?
-        };
+        // The program polls, and takes no upcalls.
+        let latch = WidthLatch::new(guest.xen())?;
         let page = guest.page(SHARED_PAGE).cast();
         // SAFETY: nothing else uses the page, and it is there as long as the machine runs.
         let shared = unsafe { latch.map_shared_info(&guest.space(), page) }?;

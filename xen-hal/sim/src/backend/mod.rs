@@ -6,7 +6,6 @@ mod connection;
 mod device;
 mod dom0;
 mod host;
-#[cfg(target_arch = "x86_64")]
 mod network;
 mod store;
 
@@ -15,6 +14,5 @@ pub use connection::{ConsoleConnection, StoreConnection};
 pub use device::Device;
 pub use dom0::{Dom0, Operator};
 pub use host::BackendFault;
-#[cfg(target_arch = "x86_64")]
 pub use network::Network;
 pub use store::StoreServer;

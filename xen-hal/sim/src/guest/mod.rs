@@ -103,11 +103,6 @@ impl Guest {
         InterruptFlag
     }
 
-    /// Whether the machine answers as Arm.
-    pub(crate) fn is_arm(&self) -> bool {
-        vcpu::current().state().profile.is_arm()
-    }
-
     /// The domain's number.
     #[must_use]
     pub fn domain(&self) -> Domid {
