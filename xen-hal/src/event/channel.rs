@@ -1,4 +1,4 @@
-//! Making channels, and owning their local ends.
+//! Creates event channels and owns their local ends.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -16,7 +16,7 @@ use crate::platform::VcpuId;
 /// How a channel was made, which decides what can be done with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Reserved for another domain to bind to. Until it has, signals are lost.
+    /// Reserved for another domain to bind to. Until that domain binds, signals are lost.
     Unbound,
     /// Connected to another domain's port.
     Interdomain,
@@ -24,13 +24,13 @@ pub enum Kind {
     Virq,
     /// Signalled by a device alone.
     Pirq,
-    /// Signalled among this domain's vCPUs. Stays with its vCPU.
+    /// Signalled by this domain's vCPUs. Always notifies the vCPU that it was made for.
     Ipi,
 }
 
 impl<H: Hypercall + Copy> Events<H> {
-    /// Reserves a port for domain `remote` to bind to; [`Domid::SELF`] makes a loop. The number
-    /// must reach that domain in another way, such as xenstore.
+    /// Reserves a port for domain `remote` to bind to; [`Domid::SELF`] makes a loopback channel.
+    /// The guest must pass the number to that domain, for example through xenstore.
     ///
     /// # Errors
     ///
@@ -43,12 +43,13 @@ impl<H: Hypercall + Copy> Events<H> {
     }
 
     /// Connects a new port to one that domain `remote` has reserved for this domain. The new port
-    /// is pending at once, so that nothing signalled before is lost.
+    /// is pending at once, so no earlier signal is lost.
     ///
     /// # Errors
     ///
     /// - `ESRCH` if there is no such domain.
-    /// - `EINVAL` if `port` is none of its, is bound already, or is reserved for another domain.
+    /// - `EINVAL` if `port` does not belong to that domain, is already bound, or is reserved for a
+    ///   third domain.
     /// - `ENOSPC` if the domain has as many channels as it may have.
     /// - `EPERM` if a security policy forbids it.
     pub fn bind_interdomain(self, remote: Domid, port: Port) -> Result<Channel<H>, Errno> {
@@ -62,8 +63,7 @@ impl<H: Hypercall + Copy> Events<H> {
     ///
     /// # Errors
     ///
-    /// - `EINVAL` for an interrupt that does not exist, and for a global one on another vCPU than
-    ///   0.
+    /// - `EINVAL` if the interrupt does not exist, or if it is global and `vcpu` is not 0.
     /// - `ENOENT` if there is no such vCPU.
     /// - `EEXIST` if it is bound already; `EBUSY`, since Xen 4.21, if another domain handles it.
     /// - `ENOSPC` if the domain has as many channels as it may have.
@@ -88,7 +88,7 @@ impl<H: Hypercall + Copy> Events<H> {
         Ok(self.adopt(Port(argument.port), Kind::Pirq, VcpuId(0)))
     }
 
-    /// Makes a port by which `vcpu` is interrupted from others, and from itself.
+    /// Creates a port through which any vCPU of the domain, `vcpu` included, can interrupt `vcpu`.
     ///
     /// # Errors
     ///
@@ -100,19 +100,19 @@ impl<H: Hypercall + Copy> Events<H> {
         Ok(self.adopt(Port(argument.port), Kind::Ipi, vcpu))
     }
 
-    /// Takes ownership of a channel that exists and notifies `vcpu`, for example one that
-    /// [`Channel::into_port`] has given up.
+    /// Takes ownership of an existing channel that notifies `vcpu`, for example one whose
+    /// [`Channel::into_port`] was called.
     #[must_use = "a channel that is dropped is closed"]
     pub fn adopt(self, port: Port, kind: Kind, vcpu: VcpuId) -> Channel<H> {
         Channel { events: self, port, kind, vcpu, restores: self.restores() }
     }
 }
 
-/// An event channel's local end, closed when this is dropped.
+/// Owns an event channel's local end, and closes it when dropped.
 ///
-/// A port that was closed can be allocated again, and code that still uses the number then uses
-/// another's channel. So keep the `Channel` where the channel's user lives, and hand out
-/// [`port`](Self::port)s. [`into_port`](Self::into_port) gives up the ownership.
+/// After a port is closed, Xen can allocate its number again, and code that still uses the number
+/// would act on a different channel. Keep the `Channel` for as long as its port numbers are in use.
+/// [`into_port`](Self::into_port) gives up the ownership.
 ///
 /// After a restore, Xen has closed all channels, and their numbers can be in use again. Closing or
 /// dropping a channel from before does nothing, and [`status`](Self::status) and
@@ -124,7 +124,7 @@ pub struct Channel<H: Hypercall + Copy> {
     kind: Kind,
     /// The vCPU that it notifies.
     vcpu: VcpuId,
-    /// How often the domain had been restored when the channel was made.
+    /// The domain's number of restores when the channel was made.
     restores: u32,
 }
 
@@ -150,13 +150,13 @@ impl<H: Hypercall + Copy> Channel<H> {
         }
     }
 
-    /// Its number.
+    /// Returns the channel's port.
     #[must_use]
     pub const fn port(&self) -> Port {
         self.port
     }
 
-    /// How it was made.
+    /// Returns how the channel was made.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
@@ -181,7 +181,7 @@ impl<H: Hypercall + Copy> Channel<H> {
         self.events.send(self.port)
     }
 
-    /// Returns what it is bound to.
+    /// Returns what the channel is bound to.
     ///
     /// # Errors
     ///
@@ -190,8 +190,8 @@ impl<H: Hypercall + Copy> Channel<H> {
         self.current()?.status(self.port)
     }
 
-    /// Chooses the vCPU that it notifies. If a [`Dispatcher`](super::Dispatcher) listens to it, use
-    /// [`Listener::migrate`](super::Listener::migrate).
+    /// Sets the vCPU that the channel notifies. If a [`Dispatcher`](super::Dispatcher) listens to
+    /// it, use [`Listener::migrate`](super::Listener::migrate).
     ///
     /// # Errors
     ///
@@ -208,8 +208,8 @@ impl<H: Hypercall + Copy> Channel<H> {
         ManuallyDrop::new(self).port
     }
 
-    /// Closes it, as dropping does. A pending event is lost. A port that was connected to this one
-    /// becomes unbound.
+    /// Closes the channel, as dropping does. A pending event is lost. A port that was connected to
+    /// this one becomes unbound.
     ///
     /// # Errors
     ///
@@ -222,7 +222,7 @@ impl<H: Hypercall + Copy> Channel<H> {
 
 impl<H: Hypercall + Copy> Drop for Channel<H> {
     fn drop(&mut self) {
-        // It fails only if the port is closed already, or is not the guest's to close.
+        // This fails only if the port is already closed, or if Xen does not let the guest close it.
         let _ = self.current().and_then(|events| events.close(self.port));
     }
 }

@@ -11,14 +11,14 @@ use super::Port;
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::platform::{Frame, VcpuId};
 
-/// The domain's event channels: making, binding, signalling and closing them.
+/// Creates, binds, signals and closes the domain's event channels.
 #[derive(Clone, Copy, Debug)]
 pub struct Events<H> {
     pub(super) xen: H,
 }
 
 impl<H: Hypercall + Copy> Events<H> {
-    /// Event channels through a backend.
+    /// Creates a handle that makes its hypercalls through `xen`.
     pub const fn new(xen: H) -> Self {
         Self { xen }
     }
@@ -27,8 +27,8 @@ impl<H: Hypercall + Copy> Events<H> {
         self.xen.restores()
     }
 
-    /// Reserves a port of domain `owner` for domain `remote`, as the builder of a domain does
-    /// before it starts. The port is the other domain's: only its number is returned.
+    /// Reserves a port of domain `owner` for domain `remote`, as a domain's builder does before the
+    /// domain starts. The port belongs to `owner`, so this returns its number only.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// Closes a port. Prefer to drop its [`Channel`](super::Channel): the number can be allocated
     /// again at once.
     ///
-    /// The port stops being pending, and stays masked if it was.
+    /// Clears the port's pending bit, and keeps its mask bit.
     ///
     /// # Errors
     ///
@@ -53,8 +53,8 @@ impl<H: Hypercall + Copy> Events<H> {
         self.xen.call(command::Close, &mut EvtchnClose::new(port.0))
     }
 
-    /// Signals a port's other end: for an IPI, the port itself. If no domain has bound yet, does
-    /// nothing.
+    /// Signals a port's other end: for an IPI, the port itself. If no domain has bound to the port
+    /// yet, does nothing.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl<H: Hypercall + Copy> Events<H> {
         Ok(Status::decode(&argument))
     }
 
-    /// Chooses the vCPU that a port notifies from its next event on. If a
+    /// Sets the vCPU that a port notifies, from the next event. If a
     /// [`Dispatcher`](super::Dispatcher) handles the port, use
     /// [`Dispatcher::migrate`](super::Dispatcher::migrate), which loses no event.
     ///
@@ -99,13 +99,13 @@ impl<H: Hypercall + Copy> Events<H> {
         self.xen.call(command::BindVcpu, &mut EvtchnBindVcpu::new(port.0, vcpu.0))
     }
 
-    /// Has Xen clear a port's mask. If an event is pending, it gives its upcall now. If the mask
-    /// was clear, does nothing. [`TwoLevel::unmask`](super::TwoLevel::unmask) avoids the hypercall
-    /// when it can.
+    /// Asks Xen to clear a port's mask bit. If an event is pending, Xen raises the upcall now. If
+    /// the bit was clear, does nothing. [`TwoLevel::unmask`](super::TwoLevel::unmask) avoids the
+    /// hypercall when it can.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a port beyond those of the domain. A free one is no error.
+    /// `EINVAL` for a port beyond those of the domain. A free port is not an error.
     #[inline]
     pub fn unmask(&self, port: Port) -> Result<(), Errno> {
         self.xen.call(command::Unmask, &mut EvtchnUnmask::new(port.0))
@@ -123,9 +123,10 @@ impl<H: Hypercall + Copy> Events<H> {
     ///
     /// Every port of the domain closes, those of the console and of xenstore included. The program
     /// must not continue to use one, and must not drop a [`Channel`](super::Channel) later, because
-    /// its number can be another's by then. FIFO pages are the guest's again.
+    /// Xen can have allocated its number again by then. Xen no longer accesses the FIFO pages.
     pub unsafe fn reset(&self, owner: Domid) -> Result<(), Errno> {
-        // SAFETY: the argument holds no pointer; the caller expects the ports to close.
+        // SAFETY: the argument holds no pointer, and the caller uses none of the closed ports
+        // again.
         unsafe { self.xen.call_unchecked(command::Reset, &mut EvtchnReset::new(owner)) }
     }
 
@@ -135,8 +136,8 @@ impl<H: Hypercall + Copy> Events<H> {
     /// # Errors
     ///
     /// `ENOENT` if there is no such vCPU; `EINVAL` for an offset that is no multiple of 8 or beyond
-    /// 4024, for a frame that is no memory, and for a second time; `ENOSYS` if the hypervisor was
-    /// built without the FIFO form.
+    /// 4024, for a frame that is not RAM, and if the block is already registered; `ENOSYS` if the
+    /// hypervisor was built without the FIFO form.
     ///
     /// # Safety
     ///
@@ -160,7 +161,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// # Errors
     ///
     /// `EOPNOTSUPP` in the two-level form, `ENOSPC` beyond 128 pages, `EINVAL` for a frame that is
-    /// no memory.
+    /// not RAM.
     ///
     /// # Safety
     ///
@@ -172,7 +173,7 @@ impl<H: Hypercall + Copy> Events<H> {
         }
     }
 
-    /// Chooses a port's priority in the FIFO form, from its next event on.
+    /// Sets a port's priority in the FIFO form, from the next event.
     ///
     /// # Errors
     ///
@@ -186,9 +187,9 @@ impl<H: Hypercall + Copy> Events<H> {
 /// The state of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// The vCPU that the port notifies. 0 if it is closed.
+    /// The vCPU that the port notifies; 0 if the port is closed.
     pub vcpu: VcpuId,
-    /// What it is bound to.
+    /// What the port is bound to.
     pub binding: Binding,
 }
 
@@ -200,25 +201,25 @@ pub struct Status {
 pub enum Binding {
     /// Nothing: the port is free.
     Closed,
-    /// A domain can bind to it and has not, or has closed its end.
+    /// Reserved for a domain that has not bound yet, or has closed its end.
     Unbound {
-        /// Which domain can.
+        /// The domain that can bind to it.
         remote: Domid,
     },
-    /// A port of another domain, or of this one.
+    /// Connected to a port of another domain, or of this one.
     Interdomain {
         /// The domain at the other end.
         remote: Domid,
-        /// Its port.
+        /// The port at the other end.
         port: Port,
     },
     /// A physical interrupt, by its number within the domain.
     Pirq(u32),
     /// A virtual interrupt.
     Virq(Virq),
-    /// A vCPU, which other vCPUs signal.
+    /// An IPI: any vCPU of the domain can signal it.
     Ipi,
-    /// A state of a later release.
+    /// A state that this crate does not describe.
     Unknown(EvtchnState),
 }
 

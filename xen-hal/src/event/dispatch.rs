@@ -10,16 +10,16 @@ use xen_pac::shared_info::VcpuInfo;
 use super::port::BITS;
 use super::{Port, PortFilter, TwoLevel};
 
-/// How often one dispatch goes over the ports while new upcalls arrive.
+/// The number of passes that one dispatch makes while new upcalls arrive.
 const PASSES: u32 = 4;
 
-/// The port at which a handler stopped: the next scan starts behind it. One per vCPU; sharing one
-/// costs fairness and nothing else.
+/// The port at which a handler stopped. The next scan starts after it. Use one for each vCPU: vCPUs
+/// that share one lose only fairness.
 #[derive(Debug, Default)]
 pub struct ScanCursor(AtomicU32);
 
 impl ScanCursor {
-    /// A cursor where no handler has stopped.
+    /// Creates a cursor at the first port.
     #[must_use]
     pub const fn new() -> Self {
         // Port 0 does not exist.
@@ -29,12 +29,13 @@ impl ScanCursor {
 
 /// Whether a dispatch handled everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "events that are left give no upcall of their own: another dispatch must find them"]
+#[must_use = "remaining events may raise no further upcall: if unfinished, dispatch again"]
 pub enum Drain {
-    /// Nothing is left. The next event gives an upcall.
+    /// Nothing is left. The next event raises an upcall. A dispatcher that is not attached, or has
+    /// no such vCPU, returns this too.
     Finished,
-    /// Events are left, because the handler stopped or because they keep coming. The vCPU is marked
-    /// as having an upcall due.
+    /// Events are left, because the handler stopped or because further events kept arriving. The
+    /// vCPU's `evtchn_upcall_pending` is set.
     ///
     /// With a global callback vector on x86, Xen raises the interrupt again, so the handler
     /// returns. On Arm, and with a per-vCPU vector, the upcall is an edge and is not raised again:
@@ -43,8 +44,8 @@ pub enum Drain {
 }
 
 impl TwoLevel<'_> {
-    /// Calls `handler` with each of a vCPU's `own` ports that is pending and not masked. To be
-    /// called on each upcall, by the vCPU whose block `vcpu` is; harmless without an upcall.
+    /// Calls `handler` with each of a vCPU's `own` ports that is pending and not masked. Call it on
+    /// each upcall, on the vCPU whose `vcpu_info` is `vcpu`. A call without an upcall is harmless.
     ///
     /// - A port's pending bit is cleared before its handler runs: an event that arrives meanwhile
     ///   makes it pending again.
@@ -73,8 +74,8 @@ impl TwoLevel<'_> {
     /// `cursor` stores, and finds all remaining events. A handler that always breaks therefore
     /// handles one event per call, in round-robin order.
     ///
-    /// If a vCPU uses both forms, every other port is handled at most three times between an event
-    /// and its handler.
+    /// If a vCPU calls both this and [`dispatch`](Self::dispatch), each other port is handled at
+    /// most three times before a port that becomes pending.
     #[inline]
     pub fn try_dispatch(
         self,
@@ -89,9 +90,9 @@ impl TwoLevel<'_> {
         }
     }
 
-    /// Handles the events of the words in `selected`, and of those that are selected meanwhile.
+    /// Handles the events of the words in `selected`, and of words that become selected meanwhile.
     ///
-    /// A function of its own, so that an upcall that finds nothing saves no registers for it.
+    /// Not inlined: an upcall without events then saves no registers.
     #[inline(never)]
     fn drain(
         self,
@@ -113,7 +114,7 @@ impl TwoLevel<'_> {
         }
     }
 
-    /// As [`drain`](Self::drain), for a handler that can stop.
+    /// Does the same as [`drain`](Self::drain), with a handler that can stop.
     #[inline(never)]
     fn try_drain(
         self,
@@ -127,7 +128,7 @@ impl TwoLevel<'_> {
         loop {
             if let ControlFlow::Break(rest) = self.pass(selected, own, cursor, &mut handler) {
                 if rest != 0 {
-                    // In this order: a vCPU that sees the upcall must find the selector.
+                    // The selector first: a vCPU that sees the upcall must find the selector.
                     vcpu.evtchn_pending_sel().fetch_or(rest, Ordering::SeqCst);
                     vcpu.evtchn_upcall_pending().fetch_or(1, Ordering::SeqCst);
                 }
@@ -140,8 +141,8 @@ impl TwoLevel<'_> {
         }
     }
 
-    /// Goes once over the ports of the words in `selected`. Breaks when the handler does, with the
-    /// words in which something may be left.
+    /// Handles each pending port of the words in `selected` once. If the handler breaks, returns
+    /// the words that may hold further events.
     #[inline(always)]
     fn pass(
         self,
@@ -162,12 +163,12 @@ impl TwoLevel<'_> {
             cursor.0.store(0, Ordering::Relaxed);
             return self.pass_behind(Port(stopped), selected.get(), own, handler);
         }
-        // No handler stopped in the last pass, so it was whole, and any order is fair.
+        // No handler stopped the last pass, so every port had its turn, and any order is fair.
         self.words(selected.get(), own, &mut handler)
     }
 
-    /// As [`pass`](Self::pass), beginning behind the port at which a handler stopped. The order is
-    /// cyclic: words upwards, and ports downwards within a word.
+    /// Does the same as [`pass`](Self::pass), starting after the port at which a handler stopped.
+    /// The order is cyclic: words upwards, and ports downwards within a word.
     #[cold]
     fn pass_behind(
         self,
@@ -180,7 +181,7 @@ impl TwoLevel<'_> {
         let above = (selected >> first) << first;
         let below = selected ^ above;
         let here = above & XenUlong::wrapping_shl(1, first);
-        // Of the port's own word the lower part is first and the upper part is last. An event that
+        // The lower part of the port's own word comes first, and its upper part last. An event that
         // arrives meanwhile selects the word again.
         let pending = if here != 0 { self.pending(first) } else { 0 };
         let lower = pending & ((1 << (stopped.0 % BITS)) - 1);
@@ -236,8 +237,8 @@ impl TwoLevel<'_> {
         let due = |events| NonZero::new(events & !mask.load(Ordering::Acquire) & own.word(index));
         let Some(mut events) = due(events) else { return ControlFlow::Continue(()) };
         loop {
-            // The highest bit, because compilers make a loop of the lowest one: `1 << ctz(x)` is
-            // `x & -x` to them, whose clearing they do not know as a single instruction.
+            // Highest bit first: for the lowest, compilers rewrite `1 << ctz(x)` as `x & -x` and
+            // need several instructions to clear it.
             let bit = BITS - 1 - events.leading_zeros();
             let event = XenUlong::wrapping_shl(1, bit);
             // The last handler may have closed the port, or another vCPU may have taken the event.
@@ -253,7 +254,8 @@ impl TwoLevel<'_> {
         }
     }
 
-    /// What the next pass has to go over, unless everything is handled or this was the last pass.
+    /// Returns the words for the next pass, or the result if everything is handled or this was the
+    /// last pass.
     #[inline(always)]
     fn next_pass(self, vcpu: VcpuInfo<'_>, passes: &mut u32) -> Result<NonZero<XenUlong>, Drain> {
         if drained(vcpu) == Drain::Finished {
@@ -266,14 +268,14 @@ impl TwoLevel<'_> {
         NonZero::new(take(vcpu)).ok_or_else(|| drained(vcpu))
     }
 
-    /// The pending ports of a word.
+    /// Returns the pending ports of a word.
     #[inline(always)]
     fn pending(self, word: u32) -> XenUlong {
         let pending = self.shared.evtchn_pending(word as usize);
         pending.map_or(0, |pending| pending.load(Ordering::Acquire))
     }
 
-    /// The selector's bit for a word, if something is left in it to be handled here.
+    /// Returns the selector's bit for a word if events are left in it for this vCPU.
     #[inline(always)]
     fn again(self, word: u32, own: impl PortFilter) -> XenUlong {
         let index = word as usize;
@@ -283,16 +285,16 @@ impl TwoLevel<'_> {
     }
 }
 
-/// Takes the upcall and the selector.
+/// Clears the upcall flag, then takes the selector.
 #[inline(always)]
 fn take(vcpu: VcpuInfo<'_>) -> XenUlong {
-    // In this order: an event between the two is found by the pass that follows, and at worst gives
-    // an upcall that finds nothing.
+    // In this order, the following pass finds an event that arrives between the two. At worst, an
+    // upcall then finds no event.
     let _ = vcpu.evtchn_upcall_pending().swap(0, Ordering::SeqCst);
     vcpu.evtchn_pending_sel().swap(0, Ordering::SeqCst)
 }
 
-/// Whether an upcall is due.
+/// Returns [`Drain::Finished`] unless an upcall is due.
 #[inline(always)]
 fn drained(vcpu: VcpuInfo<'_>) -> Drain {
     match vcpu.evtchn_upcall_pending().load(Ordering::SeqCst) {
@@ -301,6 +303,6 @@ fn drained(vcpu: VcpuInfo<'_>) -> Drain {
     }
 }
 
-/// Marks the branch that calls it as the unlikely one.
+/// Marks the calling branch as unlikely.
 #[cold]
 fn cold() {}

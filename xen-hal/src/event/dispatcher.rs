@@ -1,4 +1,4 @@
-//! The domain's events, each handled on its vCPU.
+//! Dispatches the domain's events, each on its own vCPU.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -15,8 +15,8 @@ use crate::platform::VcpuId;
 /// Dispatches the events of a domain with `VCPUS` vCPUs. Holds the shared page and, for each vCPU,
 /// its `vcpu_info`, its ports and its scan position.
 ///
-/// It is made in a `static`, where it is all zeros, and [attached](Self::attach) once the shared
-/// page is mapped. Until then, and after [`detach`](Self::detach), it finds no events.
+/// Place it in a `static`, where it is all zeros, and [attach](Self::attach) it once the shared
+/// page is mapped. Before that, and after [`detach`](Self::detach), it finds no events.
 ///
 /// ```
 /// # xen_sim::for_each_seed(50, |seed| {
@@ -68,8 +68,8 @@ use crate::platform::VcpuId;
 /// [`Drain::Unfinished`] the kernel must dispatch again before the vCPU sleeps.
 ///
 /// A storm can still take most of the vCPU's time. To bound that as well, acknowledge late: the
-/// handler masks the port and wakes a task, and the task unmasks the port when it has done the
-/// work. Each port then costs one upcall per round of its task.
+/// handler masks the port and wakes a task, and the task unmasks the port after the work. Each port
+/// then costs one upcall per round of its task.
 ///
 /// ```no_run
 /// use core::sync::atomic::{AtomicBool, Ordering};
@@ -103,13 +103,13 @@ pub struct Dispatcher<const VCPUS: usize = 1> {
     core: Core<[VcpuEvents; VCPUS]>,
 }
 
-/// The part that does not depend on the number of vCPUs, but for its size.
+/// The part whose code does not depend on the number of vCPUs, so it is compiled once.
 struct Core<V: ?Sized> {
     shared: AtomicPtr<raw::SharedInfo>,
     vcpus: V,
 }
 
-/// What belongs to one vCPU. Aligned so that vCPUs do not share a cache line.
+/// The state of one vCPU. Aligned so that vCPUs do not share a cache line.
 #[repr(align(64))]
 struct VcpuEvents {
     info: AtomicPtr<raw::VcpuInfo>,
@@ -126,8 +126,8 @@ pub enum EventError {
     /// The dispatcher is not attached to a shared page.
     #[error("the event dispatcher is not attached to a shared page")]
     NotAttached,
-    /// The dispatcher has no such vCPU, or the vCPU has no block.
-    #[error("the event dispatcher has no block of vCPU {0}")]
+    /// The dispatcher has no such vCPU, or the vCPU has no `vcpu_info`.
+    #[error("the event dispatcher has no vcpu_info of vCPU {0}")]
     NoSuchVcpu(VcpuId),
     /// The bitmaps have no such port.
     #[error("expected a port below {max}, found {0}", max = TwoLevel::PORTS)]
@@ -143,7 +143,7 @@ pub enum EventError {
     Hypercall(#[from] Errno),
 }
 
-/// A dispatcher does not listen to a channel. Gives the channel back.
+/// Listening failed. Holds the channel.
 #[derive(thiserror::Error)]
 #[error("{error}")]
 pub struct ListenError<H: Hypercall + Copy> {
@@ -169,7 +169,7 @@ impl<H: Hypercall + Copy> From<ListenError<H>> for EventError {
 }
 
 impl<const VCPUS: usize> Dispatcher<VCPUS> {
-    /// A dispatcher that is not attached.
+    /// Creates a dispatcher that is not attached.
     #[must_use]
     pub const fn new() -> Self {
         const { assert!(VCPUS != 0, "a domain has a vCPU") };
@@ -184,12 +184,12 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         Self { core: Core { shared: AtomicPtr::new(ptr::null_mut()), vcpus } }
     }
 
-    /// Begins to find events in `shared`. All ports are masked and none is listened to.
+    /// Uses the event bitmaps of `shared`. Masks all ports; none has a listener yet.
     ///
-    /// vCPUs with a block in the shared page use that one. Others, and those that registered a
-    /// block elsewhere, need [`attach_vcpu`](Self::attach_vcpu).
+    /// Each vCPU whose `vcpu_info` is in the shared page uses that one. For a vCPU that has none
+    /// there, or has registered another, call [`attach_vcpu`](Self::attach_vcpu).
     ///
-    /// Call it with interrupts off, before other vCPUs run; and again after a restore.
+    /// Call it with interrupts off, before other vCPUs run. Call it again after a restore.
     pub fn attach(&self, shared: SharedInfo<'static>) {
         TwoLevel::new(shared).mask_all();
         for (index, vcpu) in self.core.vcpus.iter().enumerate() {
@@ -201,8 +201,8 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         self.core.shared.store(shared.as_ptr().as_ptr(), Ordering::Release);
     }
 
-    /// Begins to use a vCPU's registered block, as
-    /// [`register_vcpu_info`](crate::vcpu::Vcpu::register_vcpu_info) returns it.
+    /// Uses a vCPU's registered `vcpu_info`, as returned by
+    /// [`register_vcpu_info`](crate::vcpu::Vcpu::register_vcpu_info).
     ///
     /// # Errors
     ///
@@ -214,8 +214,8 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         Ok(())
     }
 
-    /// Finds no further events, until [`attach`](Self::attach). For the time before the shared page
-    /// goes away. No vCPU may be dispatching.
+    /// Stops finding events until the next [`attach`](Self::attach). Call it before the shared page
+    /// is unmapped. No vCPU may be dispatching.
     pub fn detach(&self) {
         for vcpu in &self.core.vcpus {
             vcpu.info.store(ptr::null_mut(), Ordering::Release);
@@ -223,13 +223,13 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         self.core.shared.store(ptr::null_mut(), Ordering::Release);
     }
 
-    /// Handles the events of `vcpu`, the calling vCPU. To be called on each upcall; harmless
-    /// without one. See [`TwoLevel::dispatch`] for the order and the bound.
+    /// Handles the events of `vcpu`, the calling vCPU. Call it on each upcall. A call without an
+    /// upcall is harmless. See [`TwoLevel::dispatch`] for the order and the bound.
     #[inline]
     pub fn dispatch(&self, vcpu: VcpuId, handler: impl FnMut(Port)) -> Drain {
         self.on(vcpu, |bitmaps, info, events| {
             if VCPUS == 1 {
-                // All ports that are not masked are listened to by this vCPU.
+                // This vCPU listens to every port that is not masked.
                 bitmaps.dispatch(info, AllPorts, handler)
             } else {
                 bitmaps.dispatch(info, &events.own, handler)
@@ -237,7 +237,7 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         })
     }
 
-    /// As [`dispatch`](Self::dispatch), with a handler that can stop by breaking: see
+    /// Does the same as [`dispatch`](Self::dispatch), with a handler that can stop by breaking: see
     /// [`TwoLevel::try_dispatch`].
     #[inline]
     pub fn try_dispatch(
@@ -269,12 +269,12 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         }
         let activity = events.activity.load(Ordering::Relaxed);
         if activity % 2 != 0 {
-            // A dispatch in a handler of this vCPU: the outer one is still active.
+            // A handler of this vCPU dispatches: the outer dispatch is still active.
             return dispatch(bitmaps, info, events);
         }
         events.activity.store(activity.wrapping_add(1), Ordering::Relaxed);
-        // Pairs with the one in `wait_until_idle`: either this dispatch sees the mask, or the vCPU
-        // that waits sees the activity.
+        // Pairs with the fence in `wait_until_idle`: either this dispatch sees the mask, or the
+        // waiting vCPU sees the activity.
         fence(Ordering::SeqCst);
         let drain = dispatch(bitmaps, info, events);
         events.activity.store(activity.wrapping_add(2), Ordering::Release);
@@ -286,7 +286,7 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
     ///
     /// # Errors
     ///
-    /// [`ListenError`] gives the channel back, masked.
+    /// [`ListenError`] holds the channel, which is masked.
     pub fn listen<H: Hypercall + Copy>(
         &self,
         channel: Channel<H>,
@@ -299,7 +299,7 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         }
     }
 
-    /// Masks a port: its events become pending and give no upcall. Returns whether it was masked
+    /// Masks a port: its events become pending and raise no upcall. Returns whether it was masked
     /// before. A handler on another vCPU can still be running: see
     /// [`wait_until_idle`](Self::wait_until_idle).
     #[inline]
@@ -307,10 +307,11 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         self.core.bitmaps().is_some_and(|bitmaps| bitmaps.mask(port))
     }
 
-    /// Unmasks a port. A pending event gives its upcall now. `here` is the calling vCPU: for a port
-    /// of its own, this makes no hypercall unless an event is pending.
+    /// Unmasks a port. If an event is pending, its upcall is raised now. `here` is the calling
+    /// vCPU: for a port that it handles, this makes a hypercall only if an event is pending.
     ///
-    /// If a handler on the port's vCPU can mask it meanwhile, call this with interrupts off.
+    /// If a handler on the port's vCPU can mask the port at the same time, call this with
+    /// interrupts off.
     ///
     /// # Errors
     ///
@@ -326,7 +327,7 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         core.unmask(events, port, here)
     }
 
-    /// Moves a port that is listened to, to another vCPU: see [`Listener::migrate`].
+    /// Moves a port that has a listener to another vCPU: see [`Listener::migrate`].
     ///
     /// # Errors
     ///
@@ -342,16 +343,16 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         core.migrate(events, port, to, pause)
     }
 
-    /// The form in which events are kept, if attached: for ports without a listener, which stay
-    /// masked and are waited for with [`Sched::poll`](crate::sched::Sched::poll).
+    /// Returns the event bitmaps, if attached. They serve ports without a listener, which stay
+    /// masked and for which the guest waits with [`Sched::poll`](crate::sched::Sched::poll).
     #[must_use]
     pub fn bitmaps(&self) -> Option<TwoLevel<'static>> {
         self.core.bitmaps()
     }
 
     /// Waits until the handlers that `vcpu` is running have returned. Calls `pause` in each
-    /// iteration. A `Dispatcher<1>` does not record this: there it returns at once. To be sure that
-    /// a port's handler is not running, mask the port first.
+    /// iteration. To be sure that a port's handler is not running, mask the port first. A
+    /// `Dispatcher<1>` does not record running handlers: there this returns at once.
     ///
     /// Must not be called by a handler on `vcpu`: it would wait for itself.
     pub fn wait_until_idle(&self, vcpu: VcpuId, pause: impl FnMut()) {
@@ -406,10 +407,10 @@ impl Core<[VcpuEvents]> {
         if channel.vcpu() != vcpu {
             channel.events().bind_vcpu(port, vcpu)?;
         }
-        // A former channel with this number may have been closed by its number.
+        // An earlier channel with this port may have been closed without its listener.
         self.remove(port);
         events.own.insert(port);
-        // Xen raises an event that arrived before.
+        // Xen raises an event that arrived before this.
         channel.events().unmask(port).inspect_err(|_| self.remove(port))?;
         Ok(())
     }
@@ -442,7 +443,7 @@ impl Core<[VcpuEvents]> {
             if bitmaps.mask(port) {
                 break;
             }
-            // The handler that was waited for has unmasked the port, and can run again.
+            // The handler unmasked the port before it returned, and can run again.
             masked = false;
         }
         let moved = events.bind_vcpu(port, to);
@@ -454,7 +455,7 @@ impl Core<[VcpuEvents]> {
         Ok(moved.and(unmasked)?)
     }
 
-    /// The vCPU that handles a port.
+    /// Returns the vCPU that handles a port.
     fn owner(&self, port: Port) -> Option<(VcpuId, &VcpuEvents)> {
         let ids = (0..).map(VcpuId);
         ids.zip(&self.vcpus).find(|(_, vcpu)| vcpu.own.contains(port))
@@ -477,7 +478,7 @@ impl VcpuEvents {
     }
 
     fn wait_until_idle(&self, mut pause: impl FnMut()) {
-        // Pairs with the one in `Dispatcher::on`.
+        // Pairs with the fence in `Dispatcher::on`.
         fence(Ordering::SeqCst);
         let activity = self.activity.load(Ordering::Acquire);
         while activity % 2 != 0 && self.activity.load(Ordering::Acquire) == activity {
@@ -486,23 +487,23 @@ impl VcpuEvents {
     }
 }
 
-/// A channel that a [`Dispatcher`] listens to on one vCPU. Dropping it closes the channel.
+/// A channel whose events a [`Dispatcher`] handles on one vCPU. Dropping it closes the channel.
 ///
-/// The port is masked and in no vCPU's set when it is closed: another channel that gets the number
-/// starts afresh, on whichever vCPU.
+/// Dropping first masks the port and removes it from all vCPUs' sets. A later channel with the same
+/// port starts in a clean state.
 pub struct Listener<'d, H: Hypercall + Copy> {
     core: &'d Core<[VcpuEvents]>,
     channel: Channel<H>,
 }
 
 impl<'d, H: Hypercall + Copy> Listener<'d, H> {
-    /// The channel's number, with which the handler is called.
+    /// Returns the channel's port, the argument of the handler.
     #[must_use]
     pub const fn port(&self) -> Port {
         self.channel.port()
     }
 
-    /// The vCPU that handles the channel's events.
+    /// Returns the vCPU that handles the channel's events.
     #[must_use]
     pub fn vcpu(&self) -> VcpuId {
         self.core.owner(self.port()).map_or(self.channel.vcpu(), |(vcpu, _)| vcpu)
@@ -524,7 +525,7 @@ impl<'d, H: Hypercall + Copy> Listener<'d, H> {
         self.channel.send()
     }
 
-    /// Masks the channel: its events become pending and give no upcall. Returns whether it was
+    /// Masks the channel: its events become pending and raise no upcall. Returns whether it was
     /// masked before. A handler on another vCPU can still be running: see
     /// [`Dispatcher::wait_until_idle`].
     #[inline]
@@ -536,16 +537,17 @@ impl<'d, H: Hypercall + Copy> Listener<'d, H> {
     ///
     /// # Errors
     ///
-    /// [`EventError::NotAttached`]. Xen is not known to refuse.
+    /// [`EventError::NotAttached`]. No known Xen refuses.
     #[inline]
     pub fn unmask(&self, here: VcpuId) -> Result<(), EventError> {
         self.core.unmask(self.channel.events(), self.port(), here)
     }
 
-    /// Moves the channel to another vCPU. First it is masked, and the handlers that the old vCPU
-    /// runs are waited for, with `pause` in each turn: the channel's handler never runs on both. No
-    /// event is lost. One that is pending or arrives meanwhile is raised on the new vCPU. A channel
-    /// that was masked before stays masked.
+    /// Moves the channel to vCPU `to`. Masks the channel, waits until the old vCPU's running
+    /// handlers have returned (calling `pause` in each iteration), and rebinds it. The handler
+    /// never runs on both vCPUs. Events that are pending or arrive meanwhile are raised on the new
+    /// vCPU. A channel that was masked stays masked. If the handler unmasks the port each time,
+    /// this waits again each time.
     ///
     /// Must not be called by a handler on the old vCPU: it would wait for itself. Two moves of a
     /// channel must not overlap.
@@ -553,8 +555,8 @@ impl<'d, H: Hypercall + Copy> Listener<'d, H> {
     /// # Errors
     ///
     /// [`EventError::NotAttached`], [`EventError::NoSuchVcpu`], [`EventError::NotListening`],
-    /// [`EventError::Stale`], and those of [`Events::bind_vcpu`]: the channel stays where it was.
-    /// Xen is not known to refuse the unmasking; if it does, the channel has moved and is masked.
+    /// [`EventError::Stale`], and those of [`Events::bind_vcpu`]: the channel stays on its vCPU. No
+    /// known Xen refuses the unmasking; if one does, the channel has moved and is masked.
     pub fn migrate(&self, to: VcpuId, pause: impl FnMut()) -> Result<(), EventError> {
         if !self.channel.is_current() {
             return Err(EventError::Stale(self.port()));
@@ -562,18 +564,18 @@ impl<'d, H: Hypercall + Copy> Listener<'d, H> {
         self.core.migrate(self.channel.events(), self.port(), to, pause)
     }
 
-    /// Ends the listening: returns the channel, masked.
+    /// Stops listening. Returns the channel, masked.
     #[must_use = "a channel that is dropped is closed"]
     pub fn into_channel(self) -> Channel<H> {
         let listener = ManuallyDrop::new(self);
         let vcpu = listener.vcpu();
         listener.stop();
-        // The owner until now is not dropped.
+        // The previous owner must not be dropped: it would close the channel.
         listener.channel.duplicate_on(vcpu)
     }
 
     fn stop(&self) {
-        // After a restore, the port can be another channel's.
+        // After a restore, a different channel can have the same port.
         if self.channel.is_current() {
             self.mask();
             self.core.remove(self.port());

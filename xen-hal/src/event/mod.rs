@@ -7,24 +7,24 @@
 //! | [`Channel`] | owns a channel's end and closes it when dropped; [`Port`] is its number |
 //! | [`Dispatcher`] | handles the domain's events on its vCPUs; [listens](Dispatcher::listen) to channels |
 //! | [`Listener`] | a channel that is listened to: masks, unmasks and migrates it |
-//! | [`TwoLevel`], [`PortSet`], [`ScanCursor`] | what a dispatcher is made of, for kernels that keep these themselves |
+//! | [`TwoLevel`], [`PortSet`], [`ScanCursor`] | the parts of a dispatcher, for kernels that store them separately |
 //!
 //! A kernel makes one [`Dispatcher`] in a `static`, attaches it to the shared page, and calls
 //! [`Dispatcher::dispatch`] on each upcall. There is an example in its documentation.
 //!
-//! Events are kept in the two-level form, in which every domain starts: bitmaps in the shared page.
-//! The hypercalls are the same in the FIFO form.
+//! Every domain starts with events in the two-level form: bitmaps in the shared page. The
+//! hypercalls are the same in the FIFO form.
 //!
 //! # Rules of the interface
 //!
 //! - Ports start unmasked, and [`bind_interdomain`](Events::bind_interdomain) makes the new port
 //!   pending at once. [`Dispatcher::attach`] masks all ports, so events wait for
 //!   [`Dispatcher::listen`].
-//! - Closing leaves the mask as it is, for the next channel that gets the number.
-//! - Upcalls without an event occur: when a vCPU's block or its upcall vector has just been
-//!   registered, and when an event was found before its upcall.
-//! - What a peer wrote before it sent the event is visible to the handler. The handler must check
-//!   what the event means: peers can send without reason.
+//! - Closing keeps the mask bit: the next channel with the same port starts with it.
+//! - Upcalls without an event occur: after a `vcpu_info` or an upcall vector is registered, and
+//!   when an earlier dispatch has already found the event.
+//! - The handler sees everything that the peer wrote before it sent the event. The handler must
+//!   check what the event means: a peer can send events at any time.
 
 mod channel;
 mod commands;

@@ -1,4 +1,4 @@
-//! Ports, and the sets by which vCPUs share the bitmaps.
+//! Ports, and sets of ports that divide the bitmaps among vCPUs.
 
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -13,8 +13,8 @@ pub(super) const BITS: u32 = XenUlong::BITS;
 /// Words in a bitmap.
 pub(super) const WORDS: usize = SharedInfo::EVTCHN_PENDING_COUNT;
 
-/// The number of an event channel's local end. It can be signalled, masked and queried by its
-/// number; a [`Channel`](super::Channel) owns it.
+/// The number of an event channel's local end. The number suffices to signal, mask and query the
+/// channel; a [`Channel`](super::Channel) owns it.
 ///
 /// Port 0 does not exist. The ports of the two-level form end at
 /// [`TwoLevel::PORTS`](super::TwoLevel::PORTS).
@@ -32,14 +32,15 @@ impl fmt::Display for Port {
 
 /// The ports whose events one vCPU handles.
 ///
-/// The pending bitmap is the domain's and every vCPU scans it: without such a set, two vCPUs would
-/// take each other's events.
+/// All vCPUs scan the domain's one pending bitmap. Without such a set, two vCPUs would take each
+/// other's events.
 pub trait PortFilter {
-    /// The ports of one word of the bitmap: bit n stands for port `index` * [`XenUlong::BITS`] + n.
+    /// Returns the ports of one word of the bitmap: bit n stands for port `index` *
+    /// [`XenUlong::BITS`] + n.
     fn word(&self, index: usize) -> XenUlong;
 }
 
-/// All ports: for a guest that handles all events on one vCPU. Costs nothing.
+/// All ports: for a guest that handles all events on one vCPU. Costs no instruction.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AllPorts;
 
@@ -56,29 +57,29 @@ const _: () = assert!(usize::BITS == XenUlong::BITS);
 /// A vCPU's own ports, one bit for each port of the two-level form. It can be changed at any time,
 /// from any vCPU.
 ///
-/// A port must be in the set *before* its events are let through. Insert a new one, then
-/// [unmask](super::TwoLevel::unmask) it: an event that arrived in between, which no vCPU took, is
-/// raised again by that. A [`Dispatcher`](super::Dispatcher) does both.
+/// A port must be in the set before it is unmasked. Insert a new port, then
+/// [unmask](super::TwoLevel::unmask) it: unmasking raises an event that arrived before. A
+/// [`Dispatcher`](super::Dispatcher) does both.
 pub struct PortSet([AtomicUsize; WORDS]);
 
 impl PortSet {
-    /// The empty set.
+    /// Creates an empty set.
     #[must_use]
     pub const fn new() -> Self {
         Self([const { AtomicUsize::new(0) }; WORDS])
     }
 
-    /// Adds a port. Returns false if it was there before, or is beyond the bitmaps.
+    /// Adds a port. Returns false if the set already had it, or if it is beyond the bitmaps.
     pub fn insert(&self, port: Port) -> bool {
         self.cell(port).is_some_and(|(cell, bit)| cell.fetch_or(bit, Ordering::AcqRel) & bit == 0)
     }
 
-    /// Removes a port. Returns whether it was there.
+    /// Removes a port. Returns whether the set had it.
     pub fn remove(&self, port: Port) -> bool {
         self.cell(port).is_some_and(|(cell, bit)| cell.fetch_and(!bit, Ordering::AcqRel) & bit != 0)
     }
 
-    /// Whether a port is in the set.
+    /// Returns whether a port is in the set.
     #[must_use]
     pub fn contains(&self, port: Port) -> bool {
         self.cell(port).is_some_and(|(cell, bit)| cell.load(Ordering::Acquire) & bit != 0)

@@ -11,7 +11,7 @@ use super::port::{BITS, WORDS};
 use super::{Events, Port, PortFilter};
 use crate::hypercall::{Errno, Hypercall};
 
-// The selector has one bit for each word, and none to spare: rotating it rotates the words.
+// The selector has exactly one bit for each word, so rotating it rotates the words.
 const _: () = assert!(
     WORDS == BITS as usize
         && SharedInfo::EVTCHN_MASK_COUNT == WORDS
@@ -41,28 +41,28 @@ impl<'a> TwoLevel<'a> {
     /// The number of ports in the bitmaps. A toolstack can allow the domain fewer.
     pub const PORTS: u32 = EVTCHN_2L_NR_CHANNELS;
 
-    /// The bitmaps of a shared page.
+    /// Returns the bitmaps of `shared`.
     #[must_use]
     pub const fn new(shared: SharedInfo<'a>) -> Self {
         Self { shared }
     }
 
-    /// Whether a port has an event that was not taken.
+    /// Returns whether a port has a pending event.
     #[inline]
     #[must_use]
     pub fn is_pending(self, port: Port) -> bool {
         self.slot(port).is_some_and(|slot| slot.pending.load(Ordering::Acquire) & slot.bit != 0)
     }
 
-    /// Whether a port is masked: its events become pending and give no upcall.
+    /// Returns whether a port is masked: its events become pending and raise no upcall.
     #[inline]
     #[must_use]
     pub fn is_masked(self, port: Port) -> bool {
         self.slot(port).is_some_and(|slot| slot.mask.load(Ordering::Acquire) & slot.bit != 0)
     }
 
-    /// Takes a port's event. Returns whether there was one. For ports that stay masked and are
-    /// waited for with [`Sched::poll`](crate::sched::Sched::poll).
+    /// Clears a port's pending event. Returns whether there was one. For ports that stay masked and
+    /// for which the guest waits with [`Sched::poll`](crate::sched::Sched::poll).
     #[inline]
     pub fn clear(self, port: Port) -> bool {
         self.slot(port)
@@ -77,17 +77,18 @@ impl<'a> TwoLevel<'a> {
             .is_some_and(|slot| slot.mask.fetch_or(slot.bit, Ordering::SeqCst) & slot.bit != 0)
     }
 
-    /// Masks all ports. A kernel does so first, because ports start unmasked.
+    /// Masks all ports. A kernel must do so first, because ports start unmasked.
     pub fn mask_all(self) {
         for mask in (0..WORDS).filter_map(|word| self.shared.evtchn_mask(word)) {
             mask.fetch_or(XenUlong::MAX, Ordering::SeqCst);
         }
     }
 
-    /// Unmasks a port. A pending event gives its upcall now. `own` is the set of the calling vCPU:
-    /// for a port in it, this makes no hypercall unless an event is pending.
+    /// Unmasks a port. If an event is pending, its upcall is raised now. `own` is the set of the
+    /// calling vCPU: for a port in it, this makes a hypercall only if an event is pending.
     ///
-    /// If a handler on the port's vCPU can mask it meanwhile, call this with interrupts off.
+    /// If a handler on the port's vCPU can mask the port at the same time, call this with
+    /// interrupts off.
     ///
     /// # Errors
     ///
@@ -103,13 +104,14 @@ impl<'a> TwoLevel<'a> {
         self.unmask_if_local(events, port, word >> (port.0 % BITS) & 1 != 0)
     }
 
-    /// As [`unmask`](Self::unmask), if it is known whether the port is the calling vCPU's.
+    /// Does the same as [`unmask`](Self::unmask), for a caller that knows whether the port belongs
+    /// to the calling vCPU.
     ///
-    /// The order matters: an event between a look at the pending bit and the clearing of the mask
-    /// would give no upcall. So the mask is cleared first. If an event turns out to be pending, the
-    /// port is masked again and Xen unmasks it, because Xen raises only a port that it finds
-    /// masked. On another vCPU the port's handler could run between the two, and the mask that it
-    /// sets would be lost: there, Xen clears the mask.
+    /// The mask is cleared before the pending bit is read. In the other order, an event between the
+    /// two steps would raise no upcall. If an event is pending, the port is masked again and Xen
+    /// unmasks it, because Xen raises an event only for a port that it finds masked. For a port of
+    /// another vCPU, Xen clears the mask: the port's handler could run between the two steps, and a
+    /// mask bit that it sets would be lost.
     #[inline]
     pub(super) fn unmask_if_local<H: Hypercall + Copy>(
         self,
@@ -119,8 +121,8 @@ impl<'a> TwoLevel<'a> {
     ) -> Result<(), Errno> {
         let slot = self.slot(port).ok_or(Errno::EINVAL)?;
         if local {
-            // Xen sets the pending bit and then looks at the mask; this is the mirror image, and
-            // needs one order of all four accesses.
+            // Xen sets the pending bit, then reads the mask. This does the opposite, so all four
+            // accesses must have one total order.
             slot.mask.fetch_and(!slot.bit, Ordering::SeqCst);
             if slot.pending.load(Ordering::SeqCst) & slot.bit == 0 {
                 return Ok(());
