@@ -760,7 +760,7 @@ extern "C" {
 #define GNTTABOP_swap_grant_ref 11U
 /*
  * Cleans or invalidates cache lines of pages that other domains granted, for devices that bypass
- * the caches. Arm only; x86 returns -ENOSYS or -EOPNOTSUPP. Xen 4.5 and later.
+ * the caches. x86 returns -ENOSYS or -EOPNOTSUPP. Xen 4.5 and later.
  */
 #define GNTTABOP_cache_flush 12U
 
@@ -793,9 +793,9 @@ extern "C" {
 #define XENMAPSPACE_shared_info 0U
 /* A page of the domain's grant table. The index counts pages, and the table grows to include it. */
 #define XENMAPSPACE_grant_table 1U
-/* Another page of the same domain, which moves; the index is its frame. x86 only. */
+/* Another page of the same domain, which moves; the index is its frame. */
 #define XENMAPSPACE_gmfn 2U
-/* As gmfn, for a run of `size` frames. Not in a batch. x86 only. */
+/* As gmfn, for a run of `size` frames. Not in a batch. */
 #define XENMAPSPACE_gmfn_range 3U
 /*
  * A page of another domain over which the caller has privileges; the index is its frame in that
@@ -839,7 +839,7 @@ extern "C" {
 #define XENMEM_current_reservation 3U
 /* Returns the number of pages that the domain may have at most. */
 #define XENMEM_maximum_reservation 4U
-/* Reads the machine frames of the machine-to-guest table. x86 only; Arm returns -ENOSYS. */
+/* Reads the machine frames of the machine-to-guest table. Arm returns -ENOSYS. */
 #define XENMEM_machphys_mfn_list 5U
 /*
  * Adds memory at the guest frames of the list. Returns the number of extents, counted from the
@@ -851,11 +851,11 @@ extern "C" {
  * guest frame.
  */
 #define XENMEM_add_to_physmap 7U
-/* Reads the memory map that the toolstack set for this domain. x86 only; Arm returns -ENOSYS. */
+/* Reads the memory map that the toolstack set for this domain. Arm returns -ENOSYS. */
 #define XENMEM_memory_map 9U
 /*
  * Reads the machine's memory map, for privileged domains. Without a buffer it returns the number
- * of entries. x86 only.
+ * of entries.
  */
 #define XENMEM_machine_memory_map 10U
 /*
@@ -863,9 +863,9 @@ extern "C" {
  * only.
  */
 #define XENMEM_exchange 11U
-/* Reads the place of the machine-to-guest table. x86 only; Arm returns -ENOSYS. */
+/* Reads the place of the machine-to-guest table. Arm returns -ENOSYS. */
 #define XENMEM_machphys_mapping 12U
-/* Sets the map that memory_map returns to a domain, for the toolstack. x86 only. */
+/* Sets the map that memory_map returns to a domain, for the toolstack. */
 #define XENMEM_set_memory_map 13U
 /* Returns the greatest guest frame that the domain uses. */
 #define XENMEM_maximum_gpfn 14U
@@ -876,14 +876,11 @@ extern "C" {
  * only.
  */
 #define XENMEM_set_pod_target 16U
-/*
- * Reads the amount of memory behind a domain that populates on demand, for the toolstack. x86
- * only.
- */
+/* Reads the amount of memory behind a domain that populates on demand, for the toolstack. */
 #define XENMEM_get_pod_target 17U
 /* Does add_to_physmap for many pages. Only this command can map pages of another domain. */
 #define XENMEM_add_to_physmap_batch 23U
-/* As machphys_mfn_list, for the table of 32-bit guests. x86 only. Xen 4.5 and later. */
+/* As machphys_mfn_list, for the table of 32-bit guests. Xen 4.5 and later. */
 #define XENMEM_machphys_compat_mfn_list 25U
 /*
  * Reads the domain's virtual NUMA topology. Fails with -ENOBUFS and the right counts if a list
@@ -1231,7 +1228,7 @@ extern "C" {
 #define HVMOP_guest_request_vm_event 24U
 /*
  * Manages alternative views of the domain's memory; `xen_hvm_altp2m_op.cmd` selects the
- * operation. x86 only, and only if parameter ALTP2M allows it. Xen 4.6 and later.
+ * operation. Works only if parameter ALTP2M allows it. Xen 4.6 and later.
  */
 #define HVMOP_altp2m 25U
 
@@ -1476,13 +1473,13 @@ extern "C" {
 #define VCPUOP_get_runstate_info 4U
 /* Registers a runstate area by virtual address, which must stay mapped. Xen keeps it up to date. */
 #define VCPUOP_register_runstate_memory_area 5U
-/* Starts the periodic timer, which raises VIRQ_TIMER. x86 only. */
+/* Starts the periodic timer, which raises VIRQ_TIMER. */
 #define VCPUOP_set_periodic_timer 6U
 /* Stops the periodic timer. For a PV guest it runs from the start. */
 #define VCPUOP_stop_periodic_timer 7U
 /*
  * Sets the calling vCPU's one-shot timer, which raises VIRQ_TIMER. Fails with -EINVAL for
- * another vCPU. x86 only.
+ * another vCPU.
  */
 #define VCPUOP_set_singleshot_timer 8U
 /* Stops the calling vCPU's one-shot timer. Fails with -EINVAL for another vCPU. */
@@ -1499,7 +1496,7 @@ extern "C" {
 #define VCPUOP_get_physid 12U
 /*
  * Registers a second time area by virtual address, which must stay mapped. Xen keeps it up to
- * date. x86 only.
+ * date.
  */
 #define VCPUOP_register_vcpu_time_memory_area 13U
 /*
@@ -5715,7 +5712,7 @@ static inline long xen_gnttabop_swap_grant_ref(struct gnttab_swap_grant_ref *arg
 }
 /*
  * Cleans or invalidates cache lines of pages that other domains granted, for devices that bypass
- * the caches. Arm only; x86 returns -ENOSYS or -EOPNOTSUPP. Xen 4.5 and later.
+ * the caches. x86 returns -ENOSYS or -EOPNOTSUPP. Xen 4.5 and later.
  */
 static inline long xen_gnttabop_cache_flush(struct gnttab_cache_flush *argument, unsigned int count)
 {
@@ -5754,7 +5751,7 @@ static inline long xen_xenmem_maximum_reservation(struct xen_memory_domain *argu
     return xen_hypercall2(__HYPERVISOR_memory_op, XENMEM_maximum_reservation,
         (unsigned long)(uintptr_t)argument);
 }
-/* Reads the machine frames of the machine-to-guest table. x86 only; Arm returns -ENOSYS. */
+/* Reads the machine frames of the machine-to-guest table. Arm returns -ENOSYS. */
 static inline long xen_xenmem_machphys_mfn_list(struct xen_machphys_mfn_list *argument)
 {
     return xen_hypercall2(__HYPERVISOR_memory_op, XENMEM_machphys_mfn_list,
@@ -5778,7 +5775,7 @@ static inline long xen_xenmem_add_to_physmap(struct xen_add_to_physmap *argument
     return xen_hypercall2(__HYPERVISOR_memory_op, XENMEM_add_to_physmap,
         (unsigned long)(uintptr_t)argument);
 }
-/* Reads the memory map that the toolstack set for this domain. x86 only; Arm returns -ENOSYS. */
+/* Reads the memory map that the toolstack set for this domain. Arm returns -ENOSYS. */
 static inline long xen_xenmem_memory_map(struct xen_memory_map *argument)
 {
     return xen_hypercall2(__HYPERVISOR_memory_op, XENMEM_memory_map,
@@ -5786,7 +5783,7 @@ static inline long xen_xenmem_memory_map(struct xen_memory_map *argument)
 }
 /*
  * Reads the machine's memory map, for privileged domains. Without a buffer it returns the number
- * of entries. x86 only.
+ * of entries.
  */
 static inline long xen_xenmem_machine_memory_map(struct xen_memory_map *argument)
 {
@@ -5802,13 +5799,13 @@ static inline long xen_xenmem_exchange(struct xen_memory_exchange *argument)
     return xen_hypercall2(__HYPERVISOR_memory_op, XENMEM_exchange,
         (unsigned long)(uintptr_t)argument);
 }
-/* Reads the place of the machine-to-guest table. x86 only; Arm returns -ENOSYS. */
+/* Reads the place of the machine-to-guest table. Arm returns -ENOSYS. */
 static inline long xen_xenmem_machphys_mapping(struct xen_machphys_mapping *argument)
 {
     return xen_hypercall2(__HYPERVISOR_memory_op, XENMEM_machphys_mapping,
         (unsigned long)(uintptr_t)argument);
 }
-/* Sets the map that memory_map returns to a domain, for the toolstack. x86 only. */
+/* Sets the map that memory_map returns to a domain, for the toolstack. */
 static inline long xen_xenmem_set_memory_map(struct xen_foreign_memory_map *argument)
 {
     return xen_hypercall2(__HYPERVISOR_memory_op, XENMEM_set_memory_map,
@@ -5835,10 +5832,7 @@ static inline long xen_xenmem_set_pod_target(struct xen_pod_target *argument)
     return xen_hypercall2(__HYPERVISOR_memory_op, XENMEM_set_pod_target,
         (unsigned long)(uintptr_t)argument);
 }
-/*
- * Reads the amount of memory behind a domain that populates on demand, for the toolstack. x86
- * only.
- */
+/* Reads the amount of memory behind a domain that populates on demand, for the toolstack. */
 static inline long xen_xenmem_get_pod_target(struct xen_pod_target *argument)
 {
     return xen_hypercall2(__HYPERVISOR_memory_op, XENMEM_get_pod_target,
@@ -5850,7 +5844,7 @@ static inline long xen_xenmem_add_to_physmap_batch(struct xen_add_to_physmap_bat
     return xen_hypercall2(__HYPERVISOR_memory_op, XENMEM_add_to_physmap_batch,
         (unsigned long)(uintptr_t)argument);
 }
-/* As machphys_mfn_list, for the table of 32-bit guests. x86 only. Xen 4.5 and later. */
+/* As machphys_mfn_list, for the table of 32-bit guests. Xen 4.5 and later. */
 static inline long xen_xenmem_machphys_compat_mfn_list(struct xen_machphys_mfn_list *argument)
 {
     return xen_hypercall2(__HYPERVISOR_memory_op, XENMEM_machphys_compat_mfn_list,
@@ -5974,7 +5968,7 @@ static inline long xen_hvmop_guest_request_vm_event(void *argument)
 }
 /*
  * Manages alternative views of the domain's memory; `xen_hvm_altp2m_op.cmd` selects the
- * operation. x86 only, and only if parameter ALTP2M allows it. Xen 4.6 and later.
+ * operation. Works only if parameter ALTP2M allows it. Xen 4.6 and later.
  */
 static inline long xen_hvmop_altp2m(struct xen_hvm_altp2m_op *argument)
 {
@@ -6091,7 +6085,7 @@ static inline long xen_vcpuop_register_runstate_memory_area(unsigned int vcpu,
     return xen_hypercall3(__HYPERVISOR_vcpu_op, VCPUOP_register_runstate_memory_area, vcpu,
         (unsigned long)(uintptr_t)argument);
 }
-/* Starts the periodic timer, which raises VIRQ_TIMER. x86 only. */
+/* Starts the periodic timer, which raises VIRQ_TIMER. */
 static inline long xen_vcpuop_set_periodic_timer(unsigned int vcpu,
         struct vcpu_set_periodic_timer *argument)
 {
@@ -6105,7 +6099,7 @@ static inline long xen_vcpuop_stop_periodic_timer(unsigned int vcpu)
 }
 /*
  * Sets the calling vCPU's one-shot timer, which raises VIRQ_TIMER. Fails with -EINVAL for
- * another vCPU. x86 only.
+ * another vCPU.
  */
 static inline long xen_vcpuop_set_singleshot_timer(unsigned int vcpu,
         struct vcpu_set_singleshot_timer *argument)
@@ -6142,7 +6136,7 @@ static inline long xen_vcpuop_get_physid(unsigned int vcpu, struct vcpu_get_phys
 }
 /*
  * Registers a second time area by virtual address, which must stay mapped. Xen keeps it up to
- * date. x86 only.
+ * date.
  */
 static inline long xen_vcpuop_register_vcpu_time_memory_area(unsigned int vcpu,
         struct vcpu_register_time_memory_area *argument)

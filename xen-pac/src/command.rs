@@ -43,6 +43,9 @@ pub trait Command {
     const SINCE: Release = Self::FACTS.since;
     /// The first release whose hypervisor honours it.
     const HONOURED_SINCE: Release = Self::FACTS.honoured_since;
+    /// Whether some hypervisor for this architecture honours it. One that does not returns an
+    /// error, usually -ENOSYS or -EINVAL.
+    const HONOURED: bool = Self::FACTS.honoured;
 }
 
 /// The facts about a command that are not types.
@@ -58,6 +61,8 @@ pub struct Facts {
     pub since: Release,
     /// The first release whose hypervisor honours it.
     pub honoured_since: Release,
+    /// Whether some hypervisor for this architecture honours it.
+    pub honoured: bool,
 }
 
 /// A command that is memory-safe for every value of its argument: Xen accesses no memory beyond
@@ -107,7 +112,8 @@ macro_rules! command {
     (
         $command:ident: $hypercall:ident, $number:literal, $name:literal,
         $shape:ident($argument:ty) -> $result:ident,
-        since ($($since:literal),*), honoured ($($honoured:literal),*) $(,)?
+        since ($($since:literal),*), honoured ($($honoured:literal),*)
+        $(on ($($arch:literal),*))? $(,)?
     ) => {
         impl $crate::command::Command for $command {
             type Argument = $argument;
@@ -119,6 +125,7 @@ macro_rules! command {
                 name: $name,
                 since: $crate::release::Release::new($($since),*),
                 honoured_since: $crate::release::Release::new($($honoured),*),
+                honoured: true $(&& cfg!(any($(target_arch = $arch),*)))?,
             };
         }
     };

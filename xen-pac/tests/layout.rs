@@ -198,3 +198,14 @@ proptest! {
         prop_assert!(page.0.into_inner() == expected);
     }
 }
+
+#[test]
+fn a_command_says_whether_xen_honours_it_on_this_architecture() {
+    use xen_pac::command::Command;
+    use xen_pac::{grant_table, hvm, vcpu};
+    let arm = cfg!(target_arch = "aarch64");
+    const { assert!(vcpu::command::RegisterVcpuInfo::HONOURED) };
+    assert_eq!(vcpu::command::Up::HONOURED, !arm);
+    assert_eq!(hvm::command::GetTime::HONOURED, !arm);
+    assert_eq!(grant_table::command::CacheFlush::HONOURED, arm);
+}

@@ -1496,19 +1496,19 @@ pub mod command {
     );
 
     /// Cleans or invalidates cache lines of pages that other domains granted, for devices that
-    /// bypass the caches. Arm only; x86 returns -ENOSYS or -EOPNOTSUPP.
+    /// bypass the caches. x86 returns -ENOSYS or -EOPNOTSUPP.
     ///
     /// # Hazard
     ///
     /// Invalidating lines that were not written back loses the CPU's writes.
     ///
-    /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_cache_flush`. Since Xen 4.5.
-    /// Command 12.
+    /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_cache_flush`. Since Xen 4.5. Xen
+    /// honours it only on aarch64. Command 12.
     #[derive(Clone, Copy, Debug)]
     pub struct CacheFlush;
     crate::command::command!(
         CacheFlush: GRANT_TABLE_OP, 12, "GNTTABOP_cache_flush",
-        Array(super::GnttabCacheFlush) -> Nothing, since (4, 5), honoured (4, 5),
+        Array(super::GnttabCacheFlush) -> Nothing, since (4, 5), honoured (4, 5) on("aarch64"),
     );
 }
 

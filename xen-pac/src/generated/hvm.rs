@@ -1332,53 +1332,60 @@ pub mod command {
     /// Flushes the TLBs of all vCPUs of the calling domain. Takes no argument: a pointer other than
     /// NULL is rejected.
     ///
-    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_flush_tlbs`. Command 5.
+    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_flush_tlbs`. Xen honours it only on
+    /// x86_64 and x86. Command 5.
     #[derive(Clone, Copy, Debug)]
     pub struct FlushTlbs;
     crate::command::command!(
         safe FlushTlbs: HVM_OP, 5, "HVMOP_flush_tlbs", Argument(()) -> Nothing, since (4, 4),
-        honoured (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Hints that a page table will be freed, so that Xen stops shadowing it. Useful only if Xen
     /// runs the guest on shadow page tables.
     ///
-    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_pagetable_dying`. Command 9.
+    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_pagetable_dying`. Xen honours it only on
+    /// x86_64 and x86. Command 9.
     #[derive(Clone, Copy, Debug)]
     pub struct PagetableDying;
     crate::command::command!(
         safe PagetableDying: HVM_OP, 9, "HVMOP_pagetable_dying",
-        Argument(super::XenHvmPagetableDying) -> Nothing, since (4, 4), honoured (4, 4),
+        Argument(super::XenHvmPagetableDying) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Reads the system time by hypercall: slow, but without a shared page.
     ///
-    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_get_time`. Command 10.
+    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_get_time`. Xen honours it only on x86_64
+    /// and x86. Command 10.
     #[derive(Clone, Copy, Debug)]
     pub struct GetTime;
     crate::command::command!(
         safe GetTime: HVM_OP, 10, "HVMOP_get_time", Argument(super::XenHvmGetTime) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Adds a record to Xen's trace.
     ///
-    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_xentrace`. Command 11.
+    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_xentrace`. Xen honours it only on x86_64
+    /// and x86. Command 11.
     #[derive(Clone, Copy, Debug)]
     pub struct Xentrace;
     crate::command::command!(
         safe Xentrace: HVM_OP, 11, "HVMOP_xentrace", Argument(super::XenHvmXentrace) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Reads whether a frame is memory or belongs to a device.
     ///
-    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_get_mem_type`. Command 15.
+    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_get_mem_type`. Xen honours it only on
+    /// x86_64 and x86. Command 15.
     #[derive(Clone, Copy, Debug)]
     pub struct GetMemType;
     crate::command::command!(
         safe GetMemType: HVM_OP, 15, "HVMOP_get_mem_type",
-        Argument(super::XenHvmGetMemType) -> Nothing, since (4, 4), honoured (4, 4),
+        Argument(super::XenHvmGetMemType) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Gives a vCPU its own upcall vector. It is delivered through the local APIC, which must be
@@ -1408,18 +1415,19 @@ pub mod command {
     );
 
     /// Manages alternative views of the domain's memory; `xen_hvm_altp2m_op.cmd` selects the
-    /// operation. x86 only, and only if parameter ALTP2M allows it.
+    /// operation. Works only if parameter ALTP2M allows it.
     ///
     /// # Hazard
     ///
     /// It changes the memory behind the domain's addresses, and the permissions of accesses to it.
     ///
-    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m`. Since Xen 4.6. Command 25.
+    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m`. Since Xen 4.6. Xen honours it
+    /// only on x86_64 and x86. Command 25.
     #[derive(Clone, Copy, Debug)]
     pub struct Altp2m;
     crate::command::command!(
         Altp2m: HVM_OP, 25, "HVMOP_altp2m", Argument(crate::altp2m::XenHvmAltp2mOp) -> Nothing,
-        since (4, 6), honoured (4, 6),
+        since (4, 6), honoured (4, 6) on("x86_64", "x86"),
     );
 }
 

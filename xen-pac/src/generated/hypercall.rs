@@ -90,7 +90,8 @@ impl HypercallNr {
     /// Sets the calling vCPU's one-shot timer to an absolute Xen system time in nanoseconds, or
     /// stops it with 0. The timer raises VIRQ_TIMER. vcpu_op has a better form.
     ///
-    /// Upstream: `xen/include/public/xen.h`, `__HYPERVISOR_set_timer_op`.
+    /// Upstream: `xen/include/public/xen.h`, `__HYPERVISOR_set_timer_op`. Xen honours it only on
+    /// x86_64 and x86.
     pub const SET_TIMER_OP: Self = Self(15);
 
     /// The event channel operations from before Xen 3.2, with command and argument in one struct,

@@ -32,14 +32,16 @@ impl MapSpace {
     /// Upstream: `xen/include/public/memory.h`, `XENMAPSPACE_grant_table`.
     pub const GRANT_TABLE: Self = Self(1);
 
-    /// Another page of the same domain, which moves; the index is its frame. x86 only.
+    /// Another page of the same domain, which moves; the index is its frame.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMAPSPACE_gmfn`.
+    /// Upstream: `xen/include/public/memory.h`, `XENMAPSPACE_gmfn`. Xen honours it only on x86_64
+    /// and x86.
     pub const GMFN: Self = Self(2);
 
-    /// As gmfn, for a run of `size` frames. Not in a batch. x86 only.
+    /// As gmfn, for a run of `size` frames. Not in a batch.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMAPSPACE_gmfn_range`.
+    /// Upstream: `xen/include/public/memory.h`, `XENMAPSPACE_gmfn_range`. Xen honours it only on
+    /// x86_64 and x86.
     pub const GMFN_RANGE: Self = Self(3);
 
     /// A page of another domain over which the caller has privileges; the index is its frame in
@@ -1250,14 +1252,16 @@ pub mod command {
         Argument(super::XenMemoryDomain) -> Value, since (4, 4), honoured (4, 4),
     );
 
-    /// Reads the machine frames of the machine-to-guest table. x86 only; Arm returns -ENOSYS.
+    /// Reads the machine frames of the machine-to-guest table. Arm returns -ENOSYS.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_mfn_list`. Command 5.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_mfn_list`. Xen honours it only on
+    /// x86_64 and x86. Command 5.
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysMfnList;
     crate::command::command!(
         MachphysMfnList: MEMORY_OP, 5, "XENMEM_machphys_mfn_list",
-        Argument(super::XenMachphysMfnList) -> Nothing, since (4, 4), honoured (4, 4),
+        Argument(super::XenMachphysMfnList) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Adds memory at the guest frames of the list. Returns the number of extents, counted from the
@@ -1291,25 +1295,27 @@ pub mod command {
         Argument(super::XenAddToPhysmap) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
-    /// Reads the memory map that the toolstack set for this domain. x86 only; Arm returns -ENOSYS.
+    /// Reads the memory map that the toolstack set for this domain. Arm returns -ENOSYS.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_memory_map`. Command 9.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_memory_map`. Xen honours it only on x86_64
+    /// and x86. Command 9.
     #[derive(Clone, Copy, Debug)]
     pub struct MemoryMap;
     crate::command::command!(
         MemoryMap: MEMORY_OP, 9, "XENMEM_memory_map", Argument(super::XenMemoryMap) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Reads the machine's memory map, for privileged domains. Without a buffer it returns the
-    /// number of entries. x86 only.
+    /// number of entries.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_machine_memory_map`. Command 10.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_machine_memory_map`. Xen honours it only on
+    /// x86_64 and x86. Command 10.
     #[derive(Clone, Copy, Debug)]
     pub struct MachineMemoryMap;
     crate::command::command!(
         MachineMemoryMap: MEMORY_OP, 10, "XENMEM_machine_memory_map",
-        Argument(super::XenMemoryMap) -> Nothing, since (4, 4), honoured (4, 4),
+        Argument(super::XenMemoryMap) -> Nothing, since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Exchanges extents of memory for others, such as scattered pages for contiguous ones. PV
@@ -1327,24 +1333,28 @@ pub mod command {
         since (4, 4), honoured (4, 4),
     );
 
-    /// Reads the place of the machine-to-guest table. x86 only; Arm returns -ENOSYS.
+    /// Reads the place of the machine-to-guest table. Arm returns -ENOSYS.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_mapping`. Command 12.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_mapping`. Xen honours it only on
+    /// x86_64 and x86. Command 12.
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysMapping;
     crate::command::command!(
         safe MachphysMapping: MEMORY_OP, 12, "XENMEM_machphys_mapping",
-        Argument(super::XenMachphysMapping) -> Nothing, since (4, 4), honoured (4, 4),
+        Argument(super::XenMachphysMapping) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
-    /// Sets the map that memory_map returns to a domain, for the toolstack. x86 only.
+    /// Sets the map that memory_map returns to a domain, for the toolstack.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_set_memory_map`. Command 13.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_set_memory_map`. Xen honours it only on
+    /// x86_64 and x86. Command 13.
     #[derive(Clone, Copy, Debug)]
     pub struct SetMemoryMap;
     crate::command::command!(
         SetMemoryMap: MEMORY_OP, 13, "XENMEM_set_memory_map",
-        Argument(super::XenForeignMemoryMap) -> Nothing, since (4, 4), honoured (4, 4),
+        Argument(super::XenForeignMemoryMap) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Returns the greatest guest frame that the domain uses.
@@ -1378,23 +1388,24 @@ pub mod command {
     ///
     /// A domain that is left with less memory than it accesses will be killed.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_set_pod_target`. Command 16.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_set_pod_target`. Xen honours it only on
+    /// x86_64 and x86. Command 16.
     #[derive(Clone, Copy, Debug)]
     pub struct SetPodTarget;
     crate::command::command!(
         SetPodTarget: MEMORY_OP, 16, "XENMEM_set_pod_target",
-        Argument(super::XenPodTarget) -> Nothing, since (4, 4), honoured (4, 4),
+        Argument(super::XenPodTarget) -> Nothing, since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
-    /// Reads the amount of memory behind a domain that populates on demand, for the toolstack. x86
-    /// only.
+    /// Reads the amount of memory behind a domain that populates on demand, for the toolstack.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_get_pod_target`. Command 17.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_get_pod_target`. Xen honours it only on
+    /// x86_64 and x86. Command 17.
     #[derive(Clone, Copy, Debug)]
     pub struct GetPodTarget;
     crate::command::command!(
         safe GetPodTarget: MEMORY_OP, 17, "XENMEM_get_pod_target",
-        Argument(super::XenPodTarget) -> Nothing, since (4, 4), honoured (4, 4),
+        Argument(super::XenPodTarget) -> Nothing, since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Does add_to_physmap for many pages. Only this command can map pages of another domain.
@@ -1411,15 +1422,16 @@ pub mod command {
         Argument(super::XenAddToPhysmapBatch) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
-    /// As machphys_mfn_list, for the table of 32-bit guests. x86 only.
+    /// As machphys_mfn_list, for the table of 32-bit guests.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_compat_mfn_list`. Since Xen 4.5.
-    /// Command 25.
+    /// Xen honours it only on x86_64 and x86. Command 25.
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysCompatMfnList;
     crate::command::command!(
         MachphysCompatMfnList: MEMORY_OP, 25, "XENMEM_machphys_compat_mfn_list",
-        Argument(super::XenMachphysMfnList) -> Nothing, since (4, 5), honoured (4, 5),
+        Argument(super::XenMachphysMfnList) -> Nothing, since (4, 5),
+        honoured (4, 5) on("x86_64", "x86"),
     );
 
     /// Reads the domain's virtual NUMA topology. Fails with -ENOBUFS and the right counts if a list

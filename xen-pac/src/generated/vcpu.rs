@@ -1043,40 +1043,48 @@ pub mod command {
     ///
     /// The vCPU runs from its initial state, or from where it stopped.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_up`. Command 1.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_up`. Xen honours it only on x86_64 and x86.
+    /// Command 1.
     #[derive(Clone, Copy, Debug)]
     pub struct Up;
     crate::command::command!(
-        Up: VCPU_OP, 1, "VCPUOP_up", Vcpu(()) -> Nothing, since (4, 4), honoured (4, 4),
+        Up: VCPU_OP, 1, "VCPUOP_up", Vcpu(()) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Stops a vCPU. Stopping the last one powers the domain off. For a vCPU other than the caller,
     /// it may take effect a little later.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_down`. Command 2.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_down`. Xen honours it only on x86_64 and x86.
+    /// Command 2.
     #[derive(Clone, Copy, Debug)]
     pub struct Down;
     crate::command::command!(
-        safe Down: VCPU_OP, 2, "VCPUOP_down", Vcpu(()) -> Nothing, since (4, 4), honoured (4, 4),
+        safe Down: VCPU_OP, 2, "VCPUOP_down", Vcpu(()) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Returns whether the vCPU can run.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_is_up`. Command 3.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_is_up`. Xen honours it only on x86_64 and
+    /// x86. Command 3.
     #[derive(Clone, Copy, Debug)]
     pub struct IsUp;
     crate::command::command!(
-        safe IsUp: VCPU_OP, 3, "VCPUOP_is_up", Vcpu(()) -> Boolean, since (4, 4), honoured (4, 4),
+        safe IsUp: VCPU_OP, 3, "VCPUOP_is_up", Vcpu(()) -> Boolean, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Fills a `vcpu_runstate_info` once.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_get_runstate_info`. Command 4.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_get_runstate_info`. Xen honours it only on
+    /// x86_64 and x86. Command 4.
     #[derive(Clone, Copy, Debug)]
     pub struct GetRunstateInfo;
     crate::command::command!(
         safe GetRunstateInfo: VCPU_OP, 4, "VCPUOP_get_runstate_info",
-        Vcpu(super::raw::VcpuRunstateInfo) -> Nothing, since (4, 4), honoured (4, 4),
+        Vcpu(super::raw::VcpuRunstateInfo) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Registers a runstate area by virtual address, which must stay mapped. Xen keeps it up to
@@ -1090,45 +1098,51 @@ pub mod command {
         Vcpu(super::VcpuRegisterRunstateMemoryArea) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
-    /// Starts the periodic timer, which raises VIRQ_TIMER. x86 only.
+    /// Starts the periodic timer, which raises VIRQ_TIMER.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_set_periodic_timer`. Command 6.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_set_periodic_timer`. Xen honours it only on
+    /// x86_64 and x86. Command 6.
     #[derive(Clone, Copy, Debug)]
     pub struct SetPeriodicTimer;
     crate::command::command!(
         safe SetPeriodicTimer: VCPU_OP, 6, "VCPUOP_set_periodic_timer",
-        Vcpu(super::VcpuSetPeriodicTimer) -> Nothing, since (4, 4), honoured (4, 4),
+        Vcpu(super::VcpuSetPeriodicTimer) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Stops the periodic timer. For a PV guest it runs from the start.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_stop_periodic_timer`. Command 7.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_stop_periodic_timer`. Xen honours it only on
+    /// x86_64 and x86. Command 7.
     #[derive(Clone, Copy, Debug)]
     pub struct StopPeriodicTimer;
     crate::command::command!(
         safe StopPeriodicTimer: VCPU_OP, 7, "VCPUOP_stop_periodic_timer", Vcpu(()) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Sets the calling vCPU's one-shot timer, which raises VIRQ_TIMER. Fails with -EINVAL for
-    /// another vCPU. x86 only.
+    /// another vCPU.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_set_singleshot_timer`. Command 8.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_set_singleshot_timer`. Xen honours it only on
+    /// x86_64 and x86. Command 8.
     #[derive(Clone, Copy, Debug)]
     pub struct SetSingleshotTimer;
     crate::command::command!(
         safe SetSingleshotTimer: VCPU_OP, 8, "VCPUOP_set_singleshot_timer",
-        Vcpu(super::VcpuSetSingleshotTimer) -> Nothing, since (4, 4), honoured (4, 4),
+        Vcpu(super::VcpuSetSingleshotTimer) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Stops the calling vCPU's one-shot timer. Fails with -EINVAL for another vCPU.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_stop_singleshot_timer`. Command 9.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_stop_singleshot_timer`. Xen honours it only
+    /// on x86_64 and x86. Command 9.
     #[derive(Clone, Copy, Debug)]
     pub struct StopSingleshotTimer;
     crate::command::command!(
         safe StopSingleshotTimer: VCPU_OP, 9, "VCPUOP_stop_singleshot_timer", Vcpu(()) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Moves a vCPU's `vcpu_info` to a page of the guest; vCPUs without one in shared_info need it.
@@ -1153,56 +1167,63 @@ pub mod command {
     ///
     /// The vCPU takes the interrupt at any instruction.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_send_nmi`. Command 11.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_send_nmi`. Xen honours it only on x86_64 and
+    /// x86. Command 11.
     #[derive(Clone, Copy, Debug)]
     pub struct SendNmi;
     crate::command::command!(
-        SendNmi: VCPU_OP, 11, "VCPUOP_send_nmi", Vcpu(()) -> Nothing, since (4, 4), honoured (4, 4),
+        SendNmi: VCPU_OP, 11, "VCPUOP_send_nmi", Vcpu(()) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Reads the physical CPU to which this vCPU is pinned, for a hardware domain whose vCPUs are.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_get_physid`. Command 12.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_get_physid`. Xen honours it only on x86_64
+    /// and x86. Command 12.
     #[derive(Clone, Copy, Debug)]
     pub struct GetPhysid;
     crate::command::command!(
         safe GetPhysid: VCPU_OP, 12, "VCPUOP_get_physid", Vcpu(super::VcpuGetPhysid) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Registers a second time area by virtual address, which must stay mapped. Xen keeps it up to
-    /// date. x86 only.
+    /// date.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_vcpu_time_memory_area`. Command 13.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_vcpu_time_memory_area`. Xen honours
+    /// it only on x86_64 and x86. Command 13.
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterVcpuTimeMemoryArea;
     crate::command::command!(
         RegisterVcpuTimeMemoryArea: VCPU_OP, 13, "VCPUOP_register_vcpu_time_memory_area",
-        Vcpu(super::VcpuRegisterTimeMemoryArea) -> Nothing, since (4, 4), honoured (4, 4),
+        Vcpu(super::VcpuRegisterTimeMemoryArea) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// As `register_runstate_memory_area`, but by guest physical address, so that it works with any
     /// page table. The area must not cross a page boundary.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_runstate_phys_area`. Since Xen 4.18.
-    /// Command 14.
+    /// Xen honours it only on x86_64 and x86. Command 14.
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterRunstatePhysArea;
     crate::command::command!(
         RegisterRunstatePhysArea: VCPU_OP, 14, "VCPUOP_register_runstate_phys_area",
-        Vcpu(super::VcpuRegisterRunstateMemoryArea) -> Nothing, since (4, 18), honoured (4, 18),
+        Vcpu(super::VcpuRegisterRunstateMemoryArea) -> Nothing, since (4, 18),
+        honoured (4, 18) on("x86_64", "x86"),
     );
 
     /// As `register_vcpu_time_memory_area`, but by guest physical address, so that it works with
     /// any page table. The area must not cross a page boundary.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_vcpu_time_phys_area`. Since Xen
-    /// 4.18. Command 15.
+    /// 4.18. Xen honours it only on x86_64 and x86. Command 15.
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterVcpuTimePhysArea;
     crate::command::command!(
         RegisterVcpuTimePhysArea: VCPU_OP, 15, "VCPUOP_register_vcpu_time_phys_area",
-        Vcpu(super::VcpuRegisterTimeMemoryArea) -> Nothing, since (4, 18), honoured (4, 18),
+        Vcpu(super::VcpuRegisterTimeMemoryArea) -> Nothing, since (4, 18),
+        honoured (4, 18) on("x86_64", "x86"),
     );
 }
 

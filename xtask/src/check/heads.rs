@@ -14,6 +14,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
         somewhere(report, item);
         named_in_time(context, report, item);
         honoured_in_time(context, report, item);
+        honoured_somewhere(context, report, item);
         superseded(context, report, item, &known);
     }
 }
@@ -113,6 +114,21 @@ fn honoured_in_time(context: &Context<'_>, report: &mut Report<'_>, item: &Named
             format!("`{name}` is honoured only after it is gone"),
         );
         report.add(found.label(format!("the headers have it until {}", manifest.release(until))));
+    }
+}
+
+/// `honoured_arch` names some of the architectures that have the item, and not all.
+fn honoured_somewhere(context: &Context<'_>, report: &mut Report<'_>, item: &Named<'_>) {
+    let Some(honoured) = item.head.honoured_arch else { return };
+    let own = item.head.availability.archs;
+    let name = &item.head.name;
+    let found = |why| fault(item.head.place.key("honoured_arch"), why);
+    if let Some(other) = honoured.iter().find(|arch| !own.contains(*arch)) {
+        let arch = &context.manifest().arch(other).name;
+        report.add(found(format!("`{name}` does not exist on {arch}")));
+    } else if honoured == own {
+        let found = found(format!("`{name}` exists on no other architecture"));
+        report.add(found.help("leave `honoured_arch` out if every architecture supports the item"));
     }
 }
 

@@ -87,6 +87,10 @@ fn one(
     let since = head.availability.releases.since;
     let honoured = head.availability.honoured_since.unwrap_or(since);
     let (since, honoured) = (release(context, since), release(context, honoured));
+    let on = head.honoured_arch.map(|archs| {
+        let names = archs.iter().map(|arch| context.arch_name(arch));
+        quote!(on(#(#names),*))
+    });
     let calls = arguments.into_iter().map(|(archs, argument)| {
         let cfg = context.item_cfg(archs);
         let argument = argument.map_or_else(|| quote!(()), |type_| type_.tokens(scope));
@@ -94,7 +98,7 @@ fn one(
             #cfg
             crate::command::command!(
                 #safe #name: #hypercall, #number, #c, #shape(#argument) -> #result,
-                since #since, honoured #honoured
+                since #since, honoured #honoured #on
             );
         }
     });

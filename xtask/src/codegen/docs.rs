@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::text::{BREAK, is_bullet};
-use crate::document::{ArchId, Availability, Head};
+use crate::document::{ArchId, ArchSet, Availability, Head};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -105,13 +105,10 @@ impl Docs {
                 .push(format!("The headers name it since Xen {}.", manifest.release(release)));
         }
         if own.archs.and(within.archs) != within.archs {
-            let names: Vec<_> = own.archs.iter().map(|arch| context.arch_name(arch)).collect();
-            self.facts.push(match names.as_slice() {
-                [first @ .., last] if !first.is_empty() => {
-                    format!("Only on {} and {last}.", first.join(", "))
-                }
-                _ => format!("Only on {}.", names.concat()),
-            });
+            self.facts.push(format!("Only on {}.", list(context, own.archs)));
+        }
+        if let Some(archs) = head.honoured_arch {
+            self.facts.push(format!("Xen honours it only on {}.", list(context, archs)));
         }
     }
 
@@ -135,6 +132,15 @@ impl Docs {
         let lines = self.blocks.join(&String::new());
         let spaced = |line: String| if line.is_empty() { line } else { format!(" {line}") };
         lines.into_iter().map(spaced).collect()
+    }
+}
+
+/// `x86_64, x86 and aarch64`.
+fn list(context: &Context<'_, '_>, archs: ArchSet) -> String {
+    let names: Vec<_> = archs.iter().map(|arch| context.arch_name(arch)).collect();
+    match names.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => names.concat(),
     }
 }
 

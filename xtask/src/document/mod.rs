@@ -75,6 +75,8 @@ pub struct Head {
     pub c: Option<String>,
     /// The first release whose headers have the C name, where that is later than the item.
     pub named_since: Option<ReleaseId>,
+    /// The architectures whose hypervisor does it, where those are fewer than have it.
+    pub honoured_arch: Option<ArchSet>,
     /// What to use instead.
     pub superseded_by: Option<String>,
     /// The item's node.

@@ -20,6 +20,7 @@ pub(crate) fn document(types: &Types) -> Document {
         },
         c: None,
         named_since: None,
+        honoured_arch: None,
         superseded_by: None,
         place: Place::root("random").key("blocks").key(name),
     };

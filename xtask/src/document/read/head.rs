@@ -68,6 +68,7 @@ pub(super) fn head(
         availability: availability(context, keys, outer.availability),
         c,
         named_since: release(context, keys, "named_since"),
+        honoured_arch: archs(context, keys, "honoured_arch"),
         superseded_by: optional_text(context, keys, "superseded_by"),
         place: keys.at.place(),
         name,
@@ -123,12 +124,12 @@ fn availability(context: &Context<'_>, keys: &Keys<'_>, outer: Availability) -> 
     Availability {
         releases: releases.and(outer.releases),
         honoured_since: release(context, keys, "honoured_since"),
-        archs: archs(context, keys).unwrap_or(outer.archs).and(outer.archs),
+        archs: archs(context, keys, "arch").unwrap_or(outer.archs).and(outer.archs),
     }
 }
 
-fn archs(context: &Context<'_>, keys: &Keys<'_>) -> Option<ArchSet> {
-    let at = keys.get("arch")?;
+fn archs(context: &Context<'_>, keys: &Keys<'_>, key: &'static str) -> Option<ArchSet> {
+    let at = keys.get(key)?;
     let items: Vec<At<'_>> = context
         .errors
         .or(at.items("a list of architectures").map(|items| Some(items.collect())), None)?;
@@ -162,6 +163,7 @@ pub(super) fn finish_head(keys: &Keys<'_>, read: bool) {
             "since",
             "until",
             "honoured_since",
+            "honoured_arch",
             "arch",
             "c",
             "named_since",

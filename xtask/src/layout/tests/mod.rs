@@ -48,6 +48,7 @@ pub(super) fn head(name: &str, place: Place) -> Head {
         availability: everywhere(),
         c: Some(name.to_owned()),
         named_since: None,
+        honoured_arch: None,
         superseded_by: None,
         place,
     }
