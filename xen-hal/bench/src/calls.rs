@@ -1,11 +1,11 @@
-//! Direct hypercalls as functions, beside those of C. They are never called: their code is counted.
+//! Hypercalls as functions, beside those of C. They are never called: their code is counted.
 
 use core::hint::black_box;
 
-use xen_hal::hypercall::{Hypercall, Vmcall};
+use xen_hal::hypercall::{AnyBackend, Hypercall, Vmcall};
 
 macro_rules! calls {
-    ($($ours:ident $twin:ident: $call:ident($($argument:ident),*);)*) => {
+    ($($ours:ident $any:ident $twin:ident: $call:ident($($argument:ident),*);)*) => {
         $(
             /// # Safety
             ///
@@ -15,6 +15,17 @@ macro_rules! calls {
                 // SAFETY: the caller's obligations are the same.
                 unsafe { Vmcall.$call(number, $($argument),*) }
             }
+
+            /// Chooses the instruction at run time.
+            ///
+            /// # Safety
+            ///
+            /// As for the backend's method.
+            #[unsafe(no_mangle)]
+            unsafe fn $any(xen: AnyBackend, number: u32, $($argument: usize),*) -> isize {
+                // SAFETY: the caller's obligations are the same.
+                unsafe { xen.$call(number, $($argument),*) }
+            }
         )*
 
         unsafe extern "C" {
@@ -23,13 +34,13 @@ macro_rules! calls {
 
         /// Has the linker keep all of them.
         pub fn keep() {
-            $(black_box(($ours as *const (), $twin as *const ()));)*
+            $(black_box(($ours as *const (), $any as *const (), $twin as *const ()));)*
         }
     };
 }
 
 calls! {
-    ours_call1 twin_call1: call1(a);
-    ours_call2 twin_call2: call2(a, b);
-    ours_call5 twin_call5: call5(a, b, c, d, e);
+    ours_call1 any_call1 twin_call1: call1(a);
+    ours_call2 any_call2 twin_call2: call2(a, b);
+    ours_call5 any_call5 twin_call5: call5(a, b, c, d, e);
 }

@@ -11,8 +11,8 @@ use xen_hal_bench::calls::keep;
 /// Where `cargo xtask test hypercalls-x86` has the 32-bit program built.
 const PROGRAM_X86: &str = "target/cross/i686-unknown-linux-gnu/release/hypercalls-x86";
 
-/// The instructions of a function in a program, up to the return.
-fn instructions(program: &Path, function: &str) -> Vec<String> {
+/// The instructions of a function in a program, with their addresses.
+fn code(program: &Path, function: &str) -> Vec<(u64, String)> {
     let mut objdump = Command::new("objdump");
     objdump
         .args(["--no-show-raw-insn", "-M", "intel"])
@@ -21,16 +21,45 @@ fn instructions(program: &Path, function: &str) -> Vec<String> {
     let output = objdump.output().expect("objdump, of binutils, comes with the C compiler");
     let text = String::from_utf8(output.stdout).expect("it prints text");
     let lines = text.lines().skip_while(|line| !line.ends_with(&format!("<{function}>:"))).skip(1);
-    let code = lines
-        .filter_map(|line| line.split_once(":\t"))
-        .map(|(_, instruction)| instruction.trim().to_owned());
-    let mut code: Vec<_> = code.collect();
+    let code = lines.map_while(|line| line.split_once(":\t")).map(|(address, instruction)| {
+        let address = u64::from_str_radix(address.trim(), 16).expect("an address");
+        (address, instruction.trim().to_owned())
+    });
+    code.collect()
+}
+
+/// The instructions of a function in a program, up to the return.
+fn instructions(program: &Path, function: &str) -> Vec<String> {
+    let mut code: Vec<_> =
+        code(program, function).into_iter().map(|(_, instruction)| instruction).collect();
     let end = code
         .iter()
         .position(|instruction| instruction.starts_with("ret"))
         .expect("the function returns");
     code.truncate(end + 1);
     code
+}
+
+/// How many instructions run from the one at `place` to the return, on the shortest way on which
+/// `wanted` runs, if there is such a way. There must be no loop.
+fn shortest(code: &[(u64, String)], place: usize, wanted: Option<&str>) -> Option<usize> {
+    let (_, instruction) = code.get(place)?;
+    let wanted = wanted.filter(|wanted| instruction != wanted);
+    let (name, operand) = instruction.split_once(' ').unwrap_or((instruction, ""));
+    if name == "ret" {
+        return wanted.is_none().then_some(1);
+    }
+    let target = || {
+        let address = u64::from_str_radix(operand.trim().split(' ').next()?, 16).ok()?;
+        shortest(code, code.iter().position(|(other, _)| *other == address)?, wanted)
+    };
+    let next = || shortest(code, place + 1, wanted);
+    let rest = match name {
+        "jmp" => target(),
+        _ if name.starts_with('j') => target().into_iter().chain(next()).min(),
+        _ => next(),
+    };
+    Some(1 + rest?)
 }
 
 /// Compares the functions of both sides.
@@ -48,6 +77,23 @@ fn as_short_as_in_c(program: &Path) {
 fn a_hypercall_is_as_short_as_in_c() {
     keep();
     as_short_as_in_c(&env::current_exe().expect("a test runs from a file"));
+}
+
+#[test]
+fn the_choice_at_run_time_costs_a_comparison_or_two() {
+    keep();
+    let program = env::current_exe().expect("a test runs from a file");
+    for arguments in [1, 2, 5] {
+        let code = code(&program, &format!("any_call{arguments}"));
+        let direct = instructions(&program, &format!("ours_call{arguments}")).len();
+        let [intel, amd] = ["vmcall", "vmmcall"].map(|wanted| {
+            shortest(&code, 0, Some(wanted)).unwrap_or_else(|| panic!("{wanted} in {code:#?}"))
+        });
+        println!("{arguments} arguments: {direct} instructions, chosen {intel} and {amd}");
+        // A comparison and its jump each; one more moves the fifth argument, which is on the stack.
+        let stacked = usize::from(arguments == 5);
+        assert!(intel <= direct + 2 + stacked && amd <= direct + 4 + stacked, "{code:#?}");
+    }
 }
 
 #[test]

@@ -144,8 +144,11 @@ unsafe impl<H: Hypercall + ?Sized> Hypercall for &H {
     }
 }
 
-/// The five argument registers. Unused ones hold nothing, and loading them costs no instruction.
-pub(super) type Arguments = [MaybeUninit<usize>; 5];
+/// An argument register. An unused one holds nothing, and loading it costs no instruction.
+pub(super) type Register = MaybeUninit<usize>;
+
+/// The five argument registers.
+pub(super) type Arguments = [Register; 5];
 
 /// What a native backend is: one instruction sequence.
 pub(super) trait Entry {
@@ -165,21 +168,25 @@ macro_rules! hypercall_by_entry {
         // assembly marks memory and every register that may change.
         unsafe impl $crate::hypercall::Hypercall for $backend {
             $crate::hypercall::backend::methods_by_entry! {
-                call0() call1(a) call2(a, b) call3(a, b, c) call4(a, b, c, d) call5(a, b, c, d, e)
+                call0()
+                call1(a 0)
+                call2(a 0, b 1)
+                call3(a 0, b 1, c 2)
+                call4(a 0, b 1, c 2, d 3)
+                call5(a 0, b 1, c 2, d 3, e 4)
             }
         }
     };
 }
 
+// By hand, because optimised for size a loop over the registers stays a loop.
 macro_rules! methods_by_entry {
-    ($($call:ident($($argument:ident),*))*) => {$(
+    ($($call:ident($($argument:ident $register:literal),*))*) => {$(
         #[inline(always)]
         unsafe fn $call(&self, number: u32 $(, $argument: usize)*) -> isize {
-            let passed: &[usize] = &[$($argument),*];
-            let arguments = core::array::from_fn(|register| match passed.get(register) {
-                Some(argument) => core::mem::MaybeUninit::new(*argument),
-                None => core::mem::MaybeUninit::uninit(),
-            });
+            #[allow(unused_mut, reason = "call0 has no argument")]
+            let mut arguments = [core::mem::MaybeUninit::uninit(); 5];
+            $(arguments[$register] = core::mem::MaybeUninit::new($argument);)*
             // SAFETY: the caller's obligations are the same.
             unsafe { $crate::hypercall::backend::Entry::enter(self, number, arguments) }
         }

@@ -25,6 +25,7 @@ impl Errno {
     pub const MAX: u16 = pac::ERRNO_MAX as u16;
 
     /// The error with this number, which is between 1 and [`MAX`](Self::MAX).
+    #[inline]
     #[must_use]
     pub const fn new(number: u16) -> Option<Self> {
         match NonZeroU16::new(number) {
@@ -34,12 +35,14 @@ impl Errno {
     }
 
     /// The error's number, positive.
+    #[inline]
     #[must_use]
     pub const fn number(self) -> u16 {
         self.0.get()
     }
 
     /// The answer of a hypercall that fails with this error: its number, negated.
+    #[inline]
     #[must_use]
     pub const fn to_answer(self) -> isize {
         -(self.0.get() as isize)

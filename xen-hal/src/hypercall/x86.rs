@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 
 use xen_pac::cpuid::{CpuidLeaf, HYPERCALL_PAGE_SLOT};
 
-use super::backend::{Arguments, Entry, hypercall_by_entry};
+use super::backend::{Arguments, Entry, Register, hypercall_by_entry};
 use super::{DetectError, Errno};
 use crate::platform::{PAGE_SIZE, Registers, XenCpuid, cpuid};
 
@@ -178,15 +178,44 @@ impl HypercallPage {
 impl Entry for HypercallPage {
     #[inline(always)]
     unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize {
-        if number >= SLOTS {
-            return Errno::ENOSYS.to_answer();
+        match self.slot(number) {
+            // The slot loads the number itself. The call uses the stack, so `nostack` is not
+            // claimed.
+            // SAFETY: Xen filled the page, and the slot lies in it; the caller's obligations are
+            // the same.
+            Some(slot) => unsafe { call_slot(slot, arguments) },
+            None => Errno::ENOSYS.to_answer(),
         }
-        let slot = self.code.addr().get().wrapping_add((number * HYPERCALL_PAGE_SLOT) as usize);
-        // The slot loads the number itself. The call uses the stack, so `nostack` is not claimed.
-        // SAFETY: Xen filled the page, and the slot lies in it; the caller's obligations are the
-        // same.
-        unsafe { call_slot(slot, arguments) }
     }
+}
+
+impl HypercallPage {
+    /// The address of a hypercall's code.
+    #[inline(always)]
+    fn slot(self, number: u32) -> Option<usize> {
+        let offset = (number < SLOTS).then(|| (number * HYPERCALL_PAGE_SLOT) as usize)?;
+        Some(self.code.addr().get().wrapping_add(offset))
+    }
+}
+
+/// As `call_slot`, as a function: the call needs an aligned stack, for which the other instructions
+/// of an [`AnyBackend`] would pay. All arguments are passed in registers.
+///
+/// # Safety
+///
+/// As for `call_slot`.
+#[cold]
+#[inline(never)]
+unsafe fn call_slot_apart(
+    slot: usize,
+    a: Register,
+    b: Register,
+    c: Register,
+    d: Register,
+    e: Register,
+) -> isize {
+    // SAFETY: the caller's obligations are the same.
+    unsafe { call_slot(slot, [a, b, c, d, e]) }
 }
 
 hypercall_by_entry!(HypercallPage);
@@ -247,8 +276,14 @@ impl Entry for AnyBackend {
             Self::Vmcall(xen) => unsafe { xen.enter(number, arguments) },
             // SAFETY: as above.
             Self::Vmmcall(xen) => unsafe { xen.enter(number, arguments) },
-            // SAFETY: as above.
-            Self::Page(xen) => unsafe { xen.enter(number, arguments) },
+            Self::Page(page) => match page.slot(number) {
+                Some(slot) => {
+                    let [a, b, c, d, e] = arguments;
+                    // SAFETY: Xen filled the page, and the slot lies in it; as above.
+                    unsafe { call_slot_apart(slot, a, b, c, d, e) }
+                }
+                None => Errno::ENOSYS.to_answer(),
+            },
         }
     }
 }
