@@ -70,16 +70,19 @@ impl PortSet {
     }
 
     /// Adds a port. Returns false if the set already had it, or if it is beyond the bitmaps.
+    #[inline]
     pub fn insert(&self, port: Port) -> bool {
         self.cell(port).is_some_and(|(cell, bit)| cell.fetch_or(bit, Ordering::AcqRel) & bit == 0)
     }
 
     /// Removes a port. Returns whether the set had it.
+    #[inline]
     pub fn remove(&self, port: Port) -> bool {
         self.cell(port).is_some_and(|(cell, bit)| cell.fetch_and(!bit, Ordering::AcqRel) & bit != 0)
     }
 
     /// Returns whether a port is in the set.
+    #[inline]
     #[must_use]
     pub fn contains(&self, port: Port) -> bool {
         self.cell(port).is_some_and(|(cell, bit)| cell.load(Ordering::Acquire) & bit != 0)
@@ -90,6 +93,7 @@ impl PortSet {
         self.0.iter().for_each(|cell| cell.store(0, Ordering::Release));
     }
 
+    #[inline]
     fn cell(&self, port: Port) -> Option<(&AtomicUsize, usize)> {
         self.0.get((port.0 / BITS) as usize).map(|cell| (cell, 1_usize.wrapping_shl(port.0)))
     }

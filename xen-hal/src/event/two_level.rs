@@ -119,8 +119,7 @@ impl<'a> TwoLevel<'a> {
         port: Port,
         local: bool,
     ) -> Result<(), Errno> {
-        let slot = self.slot(port).ok_or(Errno::EINVAL)?;
-        if local {
+        if let (true, Some(slot)) = (local, self.slot(port)) {
             // Xen sets the pending bit, then reads the mask. This does the opposite, so all four
             // accesses must have one total order.
             slot.mask.fetch_and(!slot.bit, Ordering::SeqCst);
@@ -128,6 +127,20 @@ impl<'a> TwoLevel<'a> {
                 return Ok(());
             }
         }
+        self.unmask_by_xen(events, port)
+    }
+
+    /// Masks a port and has Xen unmask it, which raises a pending event.
+    ///
+    /// A function of its own, so that a port without an event needs no registers for it.
+    #[cold]
+    #[inline(never)]
+    fn unmask_by_xen<H: Hypercall + Copy>(
+        self,
+        events: Events<H>,
+        port: Port,
+    ) -> Result<(), Errno> {
+        let slot = self.slot(port).ok_or(Errno::EINVAL)?;
         slot.mask.fetch_or(slot.bit, Ordering::SeqCst);
         events.unmask(port)
     }
