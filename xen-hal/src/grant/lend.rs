@@ -178,12 +178,14 @@ impl<'t> Grant<'t> {
     }
 
     /// Returns the page's bytes, which both sides can use.
+    #[inline]
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.page
     }
 
     /// Returns the page's guest frame.
+    #[inline]
     #[must_use]
     pub fn frame(&self) -> Frame {
         self.page.frame()

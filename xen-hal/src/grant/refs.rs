@@ -164,8 +164,13 @@ impl Refs {
     #[inline(always)]
     pub(super) fn try_alloc(self) -> Option<(&'static Word, GrantRef)> {
         let index = self.head.start.load(Ordering::Relaxed);
+        // Compared first: optimised for size, `get` alone makes two pointers of the word.
+        if index >= self.words.len() {
+            return None;
+        }
         let word = self.words.get(index)?;
-        word.take().map(|bit| (word, reference(index, bit)))
+        let bit = word.take()?;
+        Some((word, reference(index, bit)))
     }
 
     /// Allocates a reference, which is returned to the word.
