@@ -141,6 +141,7 @@ fn a_page_in_use_is_not_returned_until_the_peer_lets_go() {
             guest.wait_for_key(&format!("mapped {round}"));
             let in_use = grant.revoke().unwrap_err();
             assert!(in_use.to_string().contains("still in use"));
+            assert!(format!("{in_use:?}").starts_with("GrantInUseError(Grant {"));
             let grant = in_use.into_grant();
             assert_eq!(grant.frame().0, frame(guest, LENT));
             let usage = GrantUsage { reading: true, writing: access == Access::ReadWrite };

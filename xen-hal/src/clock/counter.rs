@@ -216,9 +216,11 @@ mod tests {
         for frequency in [0, NANOS_PER_SECOND * NANOS_PER_SECOND + 1, u64::MAX] {
             assert!(CounterClock::new(Fixed(1), frequency, TimeOffset::ZERO).is_none());
         }
-        let clock = CounterClock::new(Fixed(7), 1, TimeOffset::ZERO).unwrap();
-        assert_eq!(clock.now(), SystemTime::from_nanos(7_000_000_000));
-        assert_eq!(clock.frequency(), 1);
+        for (frequency, nanos) in [(1, 7_000_000_000), (2, 3_500_000_000)] {
+            let clock = CounterClock::new(Fixed(7), frequency, TimeOffset::ZERO).unwrap();
+            assert_eq!(clock.now(), SystemTime::from_nanos(nanos));
+            assert_eq!((clock.frequency(), clock.is_common()), (frequency, true));
+        }
     }
 
     proptest! {

@@ -104,6 +104,33 @@ pub fn wall_time(base: &SharedInfoWallclock, now: SystemTime) -> Option<Duration
 mod tests {
     use super::*;
 
+    struct Fixed {
+        common: bool,
+    }
+
+    impl Clock for Fixed {
+        fn now(&self) -> SystemTime {
+            SystemTime::from_nanos(500)
+        }
+
+        fn is_common(&self) -> bool {
+            self.common
+        }
+    }
+
+    #[test]
+    fn a_common_clock_is_not_clamped_and_a_reference_reads_alike() {
+        fn read(clock: impl Clock, line: &Monotonic) -> (i64, bool, i64) {
+            let instant = clock.instant(line);
+            (clock.now().as_nanos(), clock.is_common(), instant.as_nanos())
+        }
+        let line = Monotonic::new();
+        line.note(SystemTime::from_nanos(900));
+        for (common, instant) in [(true, 500), (false, 900)] {
+            assert_eq!(read(&Fixed { common }, &line), (500, common, instant));
+        }
+    }
+
     #[test]
     fn seconds_have_64_bits() {
         let base = SharedInfoWallclock { sec: 0xffff_ffff, nsec: 999_999_999, sec_hi: 1 };

@@ -382,6 +382,8 @@ mod tests {
         ) {
             let (page, mut model) = (page(1), vec![0; PAGE_SIZE]);
             for (offset, count, first) in copies {
+                let head = unaligned(offset);
+                prop_assert!(head < WORD && (offset + head) % WORD == 0);
                 let bytes: vec::Vec<u8> =
                     (0..count).map(|index| first.wrapping_add(index as u8)).collect();
                 let mut read = vec![0xaa; count];

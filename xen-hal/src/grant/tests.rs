@@ -3,6 +3,8 @@
 
 use core::ptr::NonNull;
 use std::boxed::Box;
+use std::format;
+use std::string::ToString;
 
 use xen_pac::grant_table::{
     GnttabMapGrantRef, GnttabUnmapGrantRef, grant_copy_flags, grant_map_flags,
@@ -65,7 +67,7 @@ fn errors_read_well() {
         ),
     ];
     for (error, text) in cases {
-        assert_eq!(std::string::ToString::to_string(&error), text);
+        assert_eq!(error.to_string(), text);
     }
 }
 
@@ -190,6 +192,7 @@ mod map {
             });
         let mapping = map(&xen, Access::ReadWrite).unwrap();
         assert_eq!((mapping.of(), mapping.handle()), (THEIRS, GrantHandle(9)));
+        assert!(format!("{mapping:?}").ends_with("MapTarget(0x20000), access: ReadWrite }"));
         mapping.bytes().unwrap().copy_from(4095, b"x").unwrap();
         let mut byte = [0];
         mapping.copy_to(4095, &mut byte).unwrap();
@@ -225,6 +228,9 @@ mod map {
             .array(command::UnmapGrantRef, |_| errno(Errno::EFAULT));
         let failed = map(&xen, Access::ReadOnly).unwrap().unmap().unwrap_err();
         assert_eq!((failed.error, failed.mapping.of()), (status(GrantStatus::BAD_HANDLE), THEIRS));
+        assert!(format!("{failed:?}").starts_with("UnmapError { mapping: Mapping {"));
+        let text = "cannot unmap grant 77 of domain 3: grant status bad_handle";
+        assert_eq!(failed.to_string(), text);
     }
 
     #[test]
@@ -240,7 +246,9 @@ mod map {
         let requests = [(); 3].map(|()| request(Access::ReadOnly));
         // SAFETY: the grants are another domain's, here and below.
         let [first, second, third] = unsafe { grants.map_all(requests) };
-        assert_eq!(second.unwrap_err().error, status(GrantStatus::NO_SPACE));
+        let second = second.unwrap_err();
+        assert_eq!(second.error, status(GrantStatus::NO_SPACE));
+        assert!(second.to_string().starts_with("cannot map grant 77 of domain 3: grant status"));
         assert_eq!(third.unwrap_err().error, GrantError::Errno(Errno::EFAULT));
         let [target] = grants.unmap_all([first.unwrap()]);
         assert_eq!(target.unwrap().frame(), Frame(0x20));
@@ -386,10 +394,51 @@ mod table {
         assert_eq!(table.slot().unwrap_err(), GrantError::TableLost);
         let refused = table.lend(page(7), Domid(1), Access::ReadOnly).unwrap_err();
         assert_eq!((refused.error(), refused.page.frame()), (GrantError::TableLost, Frame(7)));
+        assert_eq!(refused.to_string(), GrantError::TableLost.to_string());
         assert_eq!((table.available(), table.reclaim()), (512 - 8, 0));
         // SAFETY: as above.
         unsafe { bytes.write_bytes(0, PAGE_SIZE) };
         assert_eq!(table.slot().unwrap().reference(), GrantRef(8));
+    }
+
+    fn table() -> (&'static GrantRefAllocator<1>, GrantTable<'static, Script<'static>, Everywhere>)
+    {
+        let refs = Box::leak(Box::new(GrantRefAllocator::new()));
+        // SAFETY: the page is there, and used by the table alone.
+        let table = unsafe { GrantTable::mapped(Script::new(), Everywhere(5), place(), refs, 1) };
+        (refs, table.unwrap())
+    }
+
+    #[test]
+    fn a_deferred_grant_is_left_to_its_own_table() {
+        let ((refs, table), (_, other)) = (table(), table());
+        let grant = table.lend(page(7), Domid(1), Access::ReadWrite).unwrap();
+        let deferred = other.recover(grant.defer()).expect_err("it is not this table's");
+        // SAFETY: the table is still there.
+        unsafe { refs.table_lost() };
+        drop(table.recover(deferred).expect_err("the table may be gone"));
+        assert_eq!((other.reclaim(), table.reclaim(), table.available()), (0, 1, 512 - 8));
+    }
+
+    #[test]
+    fn handles_read_well() {
+        let (refs, table) = table();
+        let lend = || table.lend(page(7), Domid(1), Access::ReadWrite).unwrap();
+        let place = GrantTablePlace::new(place(), refs, 1);
+        for (text, start) in [
+            (format!("{}", GrantHandle(9)), "9"),
+            (format!("{:?}", PageMemory::new()), "PageMemory"),
+            (format!("{:?}", page(7)), "Page(frame 0x7)"),
+            (format!("{:?}", *page(7)), "Bytes(0x"),
+            (format!("{:?}", table.slot()), "Ok(GrantSlot(8))"),
+            (format!("{:?}", lend()), "Grant { reference: GrantRef(8), "),
+            (format!("{:?}", lend().defer()), "DeferredGrant { reference: GrantRef(8), "),
+            (format!("{table:?}"), "GrantTable { frames: 1, capacity: 1, available: 503 }"),
+            (format!("{place:?}"), "GrantTablePlace(0x"),
+            (format!("{refs:?}"), "GrantRefAllocator(1 pages)"),
+        ] {
+            assert!(text.starts_with(start), "{text}");
+        }
     }
 
     /// A page that is mapped twice is unmapped for a moment in between.
