@@ -28,12 +28,18 @@ const CRASHED: i32 = 77;
 /// The head of the table that [`Found::row`] prints.
 pub const HEAD: &str = "target    executions    cov     ft   seconds  verdict";
 
-/// Builds targets of the workspace at `root` into `folder`; returns the folder of the programs.
+/// Builds targets of the workspace at `root` into `folder`, with more arguments of cargo; returns
+/// the folder of the programs.
 ///
 /// # Errors
 ///
 /// Says what is missing or went wrong.
-pub fn build(root: &Path, folder: &Path, targets: &[&str]) -> Result<PathBuf, String> {
+pub fn build(
+    root: &Path,
+    folder: &Path,
+    targets: &[&str],
+    args: &[String],
+) -> Result<PathBuf, String> {
     if tools::GXX.find().is_none() {
         return Err(tools::GXX.missing());
     }
@@ -41,7 +47,7 @@ pub fn build(root: &Path, folder: &Path, targets: &[&str]) -> Result<PathBuf, St
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // With an explicit target, build scripts are not instrumented.
     cargo.args(["build", "--quiet", "--release", "--locked", "--target", &host, "--target-dir"]);
-    cargo.arg(folder).args(targets.iter().flat_map(|target| ["--bin", *target]));
+    cargo.arg(folder).args(targets.iter().flat_map(|target| ["--bin", *target])).args(args);
     cargo.env("RUSTFLAGS", FLAGS).env_remove("CARGO_ENCODED_RUSTFLAGS");
     let output = cargo
         .current_dir(root.join("xen-hal/fuzz"))
@@ -69,11 +75,9 @@ fn host() -> Result<String, String> {
         .ok_or_else(|| "expected a line `host: ...` from `rustc -vV`, found none".to_owned())
 }
 
-/// A run of a target.
+/// A search for inputs that crash a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
-    /// The target's program.
-    pub program: &'a Path,
     /// The time limit.
     pub seconds: u64,
     /// The folder from which inputs are read first, and in which those that reach new code are
@@ -116,33 +120,32 @@ pub enum End {
 }
 
 impl Job<'_> {
-    /// Runs the target to its end.
+    /// Runs a target's program to its end.
     #[must_use]
-    pub fn run(&self) -> Found {
-        let mut command = Command::new(self.program);
+    pub fn run(&self, program: &mut Command) -> Found {
         // Long inputs are tried from the start: some mistakes take many steps. Ten seconds for one
         // input are an endless loop.
-        command.args([
+        program.args([
             MAX_LENGTH,
             "-len_control=0",
             "-timeout=10",
             "-rss_limit_mb=1024",
             "-print_final_stats=1",
         ]);
-        command.arg(format!("-max_total_time={}", self.seconds));
-        command.arg(format!("-artifact_prefix={}", self.prefix));
+        program.arg(format!("-max_total_time={}", self.seconds));
+        program.arg(format!("-artifact_prefix={}", self.prefix));
         match self.corpus {
-            Some(corpus) => command.arg(corpus),
-            None => command.arg("-seed=1"),
+            Some(corpus) => program.arg(corpus),
+            None => program.arg("-seed=1"),
         };
-        run(&mut command)
+        run(program)
     }
+}
 
-    /// Runs the target once with an input.
-    #[must_use]
-    pub fn replay(program: &Path, input: &Path) -> Found {
-        run(Command::new(program).arg(input))
-    }
+/// Runs a target's program once with an input.
+#[must_use]
+pub fn replay(program: &mut Command, input: &Path) -> Found {
+    run(program.arg(input))
 }
 
 fn run(command: &mut Command) -> Found {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::ci::fuzz::{End, HEAD, Job, TARGETS, build};
 
@@ -38,20 +38,15 @@ fn fuzz(arguments: &Arguments) -> Result<bool, String> {
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(folder)
     };
-    let programs = build(&super::workspace_root(), &folder.join("build"), &targets)?;
+    let programs = build(&super::workspace_root(), &folder.join("build"), &targets, &[])?;
     println!("{HEAD}");
     let mut good = true;
     for target in targets {
         let corpus = made(format!("corpus/{target}"))?;
         let prefix = format!("{}/{target}-", made("crashes".to_owned())?.display());
         let program = programs.join(target);
-        let found = Job {
-            program: &program,
-            seconds: arguments.seconds,
-            corpus: Some(&corpus),
-            prefix: &prefix,
-        }
-        .run();
+        let job = Job { seconds: arguments.seconds, corpus: Some(&corpus), prefix: &prefix };
+        let found = job.run(&mut Command::new(&program));
         println!("{}", found.row(target));
         good &= found.end == End::Nothing;
         if let End::Crash { message, input: Some(input) } = &found.end {

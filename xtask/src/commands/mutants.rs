@@ -8,9 +8,9 @@ use crate::ci::mutants::{self, Copy};
 /// The arguments of `cargo xtask mutants`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A mutant is a patch in xen-hal/mutants that breaks the HAL on purpose. Each is applied to a copy of
-the workspace in target/mutants; the tests of its `Found-by:` lines must fail there, and must pass
-without it.")]
+A mutant is a patch in xen-hal/mutants that breaks the HAL on purpose. A copy of the workspace in
+target/mutants contains them all and is built once; an environment variable chooses one of them. The
+tests of its `Found-by:` lines must fail with it, and must pass without it.")]
 pub struct Arguments {
     /// The mutants; all of them without names.
     names: Vec<String>,
@@ -38,11 +38,11 @@ fn try_all(arguments: &Arguments) -> Result<bool, String> {
         chosen.iter().for_each(|mutant| println!("{:32} {}", mutant.name, mutant.about));
         return Ok(true);
     }
-    let copy = Copy::new(&root, &super::target_folder())?;
+    let mut copy = Copy::new(&root, &super::target_folder(), &chosen)?;
     let (mut finds, mut good) = (Vec::new(), true);
-    for mutant in &chosen {
+    for (number, mutant) in chosen.iter().enumerate() {
         let before = usage::children();
-        let found = copy.try_mutant(mutant);
+        let found = copy.try_mutant(number, mutant);
         let seconds = usage::children().saturating_sub(before).as_secs_f32();
         match found {
             Ok(found) => {

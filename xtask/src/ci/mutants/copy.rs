@@ -1,22 +1,17 @@
 //! Trying mutants in a copy of the workspace.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use super::merge::{VARIABLE, merge};
 use super::{Fault, Finder, Mutant, fuzz};
 
-/// Settings by which cargo tells the copy's packages from those of the workspace in one target
-/// folder, and by which they are built faster. The copy shares the packages of others.
-const PROFILE: [&str; 6] = [
-    "profile.dev.package.xen-pac.opt-level=1",
-    "profile.dev.package.xen-pac.debug=false",
-    "profile.dev.package.xen-hal.opt-level=1",
-    "profile.dev.package.xen-hal.debug=false",
-    "profile.dev.package.xen-sim.opt-level=1",
-    "profile.dev.package.xen-sim.debug=false",
-];
+/// The packages of the copy. Their settings tell cargo the copy from the workspace in one target
+/// folder, in which they share the packages of others, and make it faster to build.
+const PACKAGES: [&str; 4] = ["xen-pac", "xen-hal", "xen-sim", "xen-hal-fuzz"];
 
 /// How many seconds a fuzz target may take to find a mistake. Most take less than one.
 const FUZZ_SECONDS: u64 = 30;
@@ -24,9 +19,10 @@ const FUZZ_SECONDS: u64 = 30;
 /// The copy of a workspace in which mutants are tried.
 #[derive(Debug)]
 pub struct Copy {
-    from: PathBuf,
     root: PathBuf,
     target: PathBuf,
+    /// What was built: a program for each target of a package, and for each fuzz target.
+    programs: BTreeMap<Finder, Program>,
 }
 
 /// How a test found a mutant.
@@ -42,15 +38,19 @@ pub struct Find {
 
 impl Copy {
     /// Makes a copy, in the target folder, of what git tracks in the workspace at `root`, and of
-    /// what it would track. Files that are already equal keep their time, so that cargo builds
-    /// nothing anew.
+    /// what it would track, with all of `mutants` in it. Files that are already as they must be
+    /// keep their time, so that cargo builds nothing anew.
     ///
     /// # Errors
     ///
-    /// Says what could not be read or written.
-    pub fn new(root: &Path, target: &Path) -> Result<Self, String> {
-        let tree = target.join("mutants/tree");
-        let copy = Self { from: root.to_owned(), root: tree, target: target.to_owned() };
+    /// Says which mutant does not apply, or what could not be read or written.
+    pub fn new(root: &Path, target: &Path, mutants: &[&Mutant]) -> Result<Self, String> {
+        let merged = merge(root, mutants).map_err(|fault| fault.to_string())?;
+        let copy = Self {
+            root: target.join("mutants/tree"),
+            target: target.to_owned(),
+            programs: BTreeMap::new(),
+        };
         let list = target.join("mutants/files");
         let files = super::super::files(root)?;
         // Files that are no longer part of the workspace.
@@ -60,58 +60,50 @@ impl Copy {
             }
         }
         for file in &files {
-            copy.restore(file)?;
+            let explain = |error| format!("{file}: {error}");
+            let text = merged.get(file).map(|text| Ok(text.clone().into_bytes()));
+            let text = text.unwrap_or_else(|| fs::read(root.join(file))).map_err(explain)?;
+            let to = copy.root.join(file);
+            if !fs::read(&to).is_ok_and(|found| found == text) {
+                fs::create_dir_all(to.parent().unwrap_or(&copy.root)).map_err(explain)?;
+                fs::write(&to, text).map_err(explain)?;
+            }
         }
         fs::write(&list, files.join("\n"))
             .map_err(|error| format!("{}: {error}", list.display()))?;
         Ok(copy)
     }
 
-    /// Makes a file equal to the original.
-    fn restore(&self, file: &str) -> Result<(), String> {
-        let (from, to) = (self.from.join(file), self.root.join(file));
-        let explain = |error| format!("{}: {error}", to.display());
-        let wanted = fs::read(&from).map_err(|error| format!("{}: {error}", from.display()))?;
-        if fs::read(&to).is_ok_and(|found| found == wanted) {
-            return Ok(());
-        }
-        fs::create_dir_all(to.parent().unwrap_or(&self.root)).map_err(explain)?;
-        fs::write(&to, wanted).map_err(explain)
-    }
-
-    /// Applies a mutant, sees that each of its tests finds it, and takes it back.
+    /// Checks that each test of a mutant finds it. `number` is the mutant's index in those of the
+    /// copy.
     ///
     /// # Errors
     ///
-    /// The mutant does not apply or does not compile, or a test does not find it, or not again.
-    pub fn try_mutant(&self, mutant: &Mutant) -> Result<Vec<Find>, Fault> {
-        mutant.apply(&self.root)?;
-        let finds = mutant.found_by.iter().map(|finder| self.find(&mutant.name, finder)).collect();
-        for file in mutant.files() {
-            self.restore(file).map_err(Fault)?;
-        }
-        finds
+    /// The copy does not compile, or a test does not find the mutant, or not again.
+    pub fn try_mutant(&mut self, number: usize, mutant: &Mutant) -> Result<Vec<Find>, Fault> {
+        let finders = mutant.found_by.iter();
+        finders.map(|finder| self.find(number, &mutant.name, finder)).collect()
     }
 
     /// Runs a test, which must fail, twice and in the same way.
-    fn find(&self, name: &str, finder: &Finder) -> Result<Find, Fault> {
+    fn find(&mut self, number: usize, name: &str, finder: &Finder) -> Result<Find, Fault> {
         let not_found = || Fault(format!("`{finder}` does not find it"));
+        let crashes = self.target.join("mutants/crashes");
+        let program = self.program(finder)?;
         let (first, second, input) = match finder {
-            Finder::Test { target, name } => {
-                let program = Program::build(self, &self.root, target)?;
-                let run = || failure(&program.run(name.as_deref())?).ok_or_else(not_found);
+            Finder::Test { name, .. } => {
+                let run =
+                    || failure(&program.run(Some(number), name.as_deref())?).ok_or_else(not_found);
                 (run()?, run()?, None)
             }
-            Finder::Fuzz(target) => {
-                let program = self.fuzz_program(&self.root, target)?;
-                let crashes = self.target.join("mutants/crashes");
+            Finder::Fuzz(_) => {
                 fs::create_dir_all(&crashes).map_err(|error| Fault(error.to_string()))?;
                 let prefix = format!("{}/{name}-", crashes.display());
-                let (seconds, corpus) = (FUZZ_SECONDS, None);
-                let job = fuzz::Job { program: &program, seconds, corpus, prefix: &prefix };
-                match job.run().end {
+                let job = fuzz::Job { seconds: FUZZ_SECONDS, corpus: None, prefix: &prefix };
+                match job.run(&mut program.command(Some(number))).end {
                     fuzz::End::Crash { message, input: Some(input) } => {
-                        let second = match fuzz::Job::replay(&program, &input).end {
+                        let again = fuzz::replay(&mut program.command(Some(number)), &input);
+                        let second = match again.end {
                             fuzz::End::Crash { message, .. } => message,
                             end => format!("{end:?}"),
                         };
@@ -129,73 +121,87 @@ impl Copy {
         Ok(Find { finder: finder.clone(), message: first, input })
     }
 
-    /// Sees that what found the mutants passes without them: in the workspace, where other steps of
-    /// `cargo xtask test` have built the programs.
+    /// Checks that what found the mutants passes without them.
     ///
     /// # Errors
     ///
     /// Names the test that fails.
-    pub fn pass_unpatched(&self, finds: &[Find]) -> Result<(), Fault> {
-        let finders: BTreeSet<&Finder> = finds.iter().map(|find| &find.finder).collect();
-        let mut programs = BTreeMap::new();
-        for finder in finders {
+    pub fn pass_unpatched(&mut self, finds: &[Find]) -> Result<(), Fault> {
+        let tests: BTreeSet<_> = finds.iter().map(|find| (&find.finder, &find.input)).collect();
+        for (finder, input) in tests {
             let fails = |message: &str| {
-                Fault(format!("`{finder}` fails without a mutant as well: {message}"))
+                Err(Fault(format!("`{finder}` fails without a mutant as well: {message}")))
             };
-            match finder {
-                Finder::Test { target, name } => {
-                    if !programs.contains_key(target) {
-                        programs.insert(target, Program::build(self, &self.from, target)?);
-                    }
-                    let output = programs[target].run(name.as_deref())?;
-                    if !output.status.success() {
-                        return Err(fails(&failure(&output).unwrap_or_default()));
+            let program = self.program(finder)?;
+            match (finder, input) {
+                (Finder::Test { name, .. }, _) => {
+                    let output = program.run(None, name.as_deref())?;
+                    if let Some(message) = failure(&output) {
+                        return fails(&message);
                     }
                     if ran(&output) == 0 {
                         return Err(Fault(format!("`{finder}` runs no test")));
                     }
                 }
-                Finder::Fuzz(target) => {
-                    let program = self.fuzz_program(&self.from, target)?;
-                    let inputs = finds.iter().filter(|find| find.finder == *finder);
-                    for input in inputs.filter_map(|find| find.input.as_deref()) {
-                        let end = fuzz::Job::replay(&program, input).end;
-                        if end != fuzz::End::Nothing {
-                            return Err(fails(&format!("{end:?}")));
-                        }
-                        // It can be made again, so that one left over does no harm.
-                        let _ = fs::remove_file(input);
+                (Finder::Fuzz(_), Some(input)) => {
+                    let end = fuzz::replay(&mut program.command(None), input).end;
+                    if end != fuzz::End::Nothing {
+                        return fails(&format!("{end:?}"));
                     }
+                    // It can be made again, so that one left over does no harm.
+                    let _ = fs::remove_file(input);
                 }
+                (Finder::Fuzz(_), None) => {}
             }
         }
         Ok(())
     }
 
-    fn fuzz_program(&self, root: &Path, target: &str) -> Result<PathBuf, Fault> {
-        let build = self.target.join("fuzz/build");
-        Ok(fuzz::build(root, &build, &[target]).map_err(Fault)?.join(target))
+    /// The program of a test, built unless it has been.
+    fn program(&mut self, finder: &Finder) -> Result<&Program, Fault> {
+        let key = match finder {
+            Finder::Test { target, .. } => Finder::Test { target: target.clone(), name: None },
+            Finder::Fuzz(_) => finder.clone(),
+        };
+        let entry = match self.programs.entry(key) {
+            Entry::Occupied(entry) => return Ok(entry.into_mut()),
+            Entry::Vacant(entry) => entry,
+        };
+        let settings = |profile: &str| -> Vec<String> {
+            let setting = |package| format!("profile.{profile}.package.{package}.opt-level=1");
+            PACKAGES.iter().flat_map(|name| ["--config".to_owned(), setting(name)]).collect()
+        };
+        let program = match finder {
+            Finder::Test { target, .. } => {
+                let args = [&settings("test")[..], target].concat();
+                Program::build(&self.root, &self.target, &args)?
+            }
+            Finder::Fuzz(target) => {
+                let build = self.target.join("fuzz/build");
+                let folder = fuzz::build(&self.root, &build, &[target], &settings("release"));
+                Program { path: folder.map_err(Fault)?.join(target), folder: PathBuf::from(".") }
+            }
+        };
+        Ok(entry.insert(program))
     }
 }
 
 /// A program with tests.
+#[derive(Debug)]
 struct Program {
     path: PathBuf,
-    /// The folder of its package.
+    /// The folder in which it runs.
     folder: PathBuf,
 }
 
 impl Program {
-    /// Builds a target of the workspace or of the copy.
-    fn build(copy: &Copy, root: &Path, target: &[String]) -> Result<Self, Fault> {
-        let profile: &[&str] = if root == copy.root { &PROFILE } else { &[] };
+    /// Builds a target of the workspace at `root`.
+    fn build(root: &Path, folder: &Path, args: &[String]) -> Result<Self, Fault> {
         let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["test", "--quiet", "--no-run", "--message-format=json-render-diagnostics"])
-            .args(profile.iter().flat_map(|setting| ["--config", setting]))
-            .args(target)
+            .args(args)
             .current_dir(root)
-            .env("CARGO_TARGET_DIR", &copy.target)
-            .env("CARGO_INCREMENTAL", "1")
+            .env("CARGO_TARGET_DIR", folder)
             .output()
             .map_err(|error| Fault(format!("cannot run cargo: {error}")))?;
         let printed = String::from_utf8_lossy(&output.stdout);
@@ -213,14 +219,20 @@ impl Program {
         })
     }
 
+    /// The program, about to make a mistake.
+    fn command(&self, mutant: Option<usize>) -> Command {
+        let mut command = Command::new(&self.path);
+        command.current_dir(&self.folder).env_remove(VARIABLE).env("RUST_BACKTRACE", "0");
+        command.envs(mutant.map(|number| (VARIABLE, number.to_string())));
+        command
+    }
+
     /// Runs the tests of a name, or all.
-    fn run(&self, name: Option<&str>) -> Result<Output, Fault> {
-        Command::new(&self.path)
+    fn run(&self, mutant: Option<usize>, name: Option<&str>) -> Result<Output, Fault> {
+        self.command(mutant)
             .arg("--quiet")
             .args(name)
-            .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
-            .env("RUST_BACKTRACE", "0")
             .output()
             .map_err(|error| Fault(format!("cannot run {}: {error}", self.path.display())))
     }

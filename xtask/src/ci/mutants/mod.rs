@@ -1,11 +1,14 @@
 //! Deliberate mistakes in the HAL, each a patch in `xen-hal/mutants`, and the tests that must find
-//! them. The patches are applied to a copy of the workspace, one at a time.
+//! them. A copy of the workspace contains all of them, and an environment variable chooses the one
+//! that a program makes.
 //!
 //! A patch begins with a sentence and one `Found-by:` line per test, and goes on as a unified diff.
-//! Lines are not found by their numbers: the text that a hunk removes, with its context, must be in
-//! the file exactly once, whatever its white space.
+//! It changes bodies of functions in `xen-hal/src`, and nothing else. Lines are not found by their
+//! numbers: the text that a hunk removes, with its context, must be in the file exactly once,
+//! whatever its white space.
 
 mod copy;
+mod merge;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -121,22 +124,13 @@ impl Mutant {
         self.hunks.iter().map(|hunk| hunk.file.as_str()).collect()
     }
 
-    /// Changes the files of the workspace at `root`; an error changes none.
-    fn apply(&self, root: &Path) -> Result<(), Fault> {
-        let mut changed = Vec::new();
-        for file in self.files() {
-            let path = root.join(file);
-            let mut text = fs::read_to_string(&path).map_err(|error| self.stale(file, &error))?;
-            for hunk in self.hunks.iter().filter(|hunk| hunk.file == file) {
-                text = hunk.apply(&text).map_err(|why| self.stale(file, &why))?;
-            }
-            changed.push((path, text));
+    /// The text of a file with this mutant's changes.
+    fn apply(&self, file: &str, text: &str) -> Result<String, Fault> {
+        let mut text = text.to_owned();
+        for hunk in self.hunks.iter().filter(|hunk| hunk.file == file) {
+            text = hunk.apply(&text).map_err(|why| self.stale(file, &why))?;
         }
-        for (path, text) in changed {
-            fs::write(&path, text)
-                .map_err(|error| Fault(format!("{}: {error}", path.display())))?;
-        }
-        Ok(())
+        Ok(text)
     }
 
     fn stale(&self, file: &str, why: &dyn fmt::Display) -> Fault {
@@ -196,6 +190,9 @@ fn hunks(diff: &str) -> Result<Vec<Hunk>, String> {
     if hunks.iter().any(|hunk| hunk.old == hunk.new || hunk.file.is_empty()) || hunks.is_empty() {
         return Err("expected hunks that change a file, found a diff without".to_owned());
     }
+    if let Some(hunk) = hunks.iter().find(|hunk| !hunk.file.starts_with("xen-hal/src/")) {
+        return Err(format!("expected a file in xen-hal/src, found {}", hunk.file));
+    }
     Ok(hunks)
 }
 
@@ -235,7 +232,7 @@ mod tests {
 
     const PATCH: &str = "\
 The counter is off\nby one.\n\nFound-by: cargo test -p a --lib counts\n\
-Found-by: cargo xtask fuzz clock\n\n--- a/src/a.rs\n+++ b/src/a.rs\n\
+Found-by: cargo xtask fuzz clock\n\n--- a/xen-hal/src/a.rs\n+++ b/xen-hal/src/a.rs\n\
 @@ -1,2 +1,2 @@\n fn count() {\n-    n + 1\n+    n\n }\n";
 
     fn mutant() -> Mutant {
@@ -248,7 +245,7 @@ Found-by: cargo xtask fuzz clock\n\n--- a/src/a.rs\n+++ b/src/a.rs\n\
         assert_eq!(mutant.about, "The counter is off by one.");
         let found_by: Vec<_> = mutant.found_by.iter().map(ToString::to_string).collect();
         assert_eq!(found_by, ["cargo test -p a --lib counts", "cargo xtask fuzz clock"]);
-        assert_eq!(mutant.files(), BTreeSet::from(["src/a.rs"]));
+        assert_eq!(mutant.files(), BTreeSet::from(["xen-hal/src/a.rs"]));
     }
 
     #[test]
@@ -260,6 +257,7 @@ Found-by: cargo xtask fuzz clock\n\n--- a/src/a.rs\n+++ b/src/a.rs\n\
             (PATCH.replace("--lib", "--bins"), "expected `cargo test"),
             (PATCH.replace("+    n\n", "+    n + 1\n"), "expected hunks that change"),
             (PATCH.replace("--- a", "-- a"), "expected a unified diff"),
+            (PATCH.replace("xen-hal/src", "xen-pac/src"), "expected a file in xen-hal/src"),
         ] {
             let error = Mutant::parse("wrong", &wrong).unwrap_err();
             assert!(error.starts_with(why), "{error}");
@@ -282,18 +280,13 @@ Found-by: cargo xtask fuzz clock\n\n--- a/src/a.rs\n+++ b/src/a.rs\n\
     }
 
     #[test]
-    fn a_stale_patch_is_named_and_changes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("src")).unwrap();
-        let file = folder.path().join("src/a.rs");
-        fs::write(&file, "fn count() { n + 2 }").unwrap();
-        let error = mutant().apply(folder.path()).unwrap_err().to_string();
+    fn a_stale_patch_is_named() {
+        let file = "xen-hal/src/a.rs";
+        let error = mutant().apply(file, "fn count() { n + 2 }").unwrap_err().to_string();
         assert!(error.contains("xen-hal/mutants/off-by-one.patch does not apply"), "{error}");
-        assert!(error.contains("git diff -U1 src/a.rs"), "{error}");
-        assert_eq!(fs::read_to_string(&file).unwrap(), "fn count() { n + 2 }");
-        fs::write(&file, "fn count() { n + 1 }").unwrap();
-        mutant().apply(folder.path()).unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), "fn count() {\n    n\n}");
+        assert!(error.contains("git diff -U1 xen-hal/src/a.rs"), "{error}");
+        let changed = mutant().apply(file, "fn count() { n + 1 }").unwrap();
+        assert_eq!(changed, "fn count() {\n    n\n}");
     }
 
     #[test]
@@ -301,13 +294,11 @@ Found-by: cargo xtask fuzz clock\n\n--- a/src/a.rs\n+++ b/src/a.rs\n\
         let root = crate::commands::workspace_root();
         let mutants = load(&root).unwrap();
         assert!(mutants.len() >= 20);
-        for mutant in mutants {
-            for file in mutant.files() {
-                let mut text = fs::read_to_string(root.join(file)).expect(file);
-                for hunk in mutant.hunks.iter().filter(|hunk| hunk.file == file) {
-                    text = hunk.apply(&text).unwrap_or_else(|why| panic!("{}: {why}", mutant.name));
-                }
-            }
+        let mutants: Vec<_> = mutants.iter().collect();
+        let files = merge::merge(&root, &mutants).unwrap_or_else(|fault| panic!("{fault}"));
+        let all: String = files.into_values().collect();
+        for number in 0..mutants.len() {
+            assert!(all.contains(&format!("crate::mutant::is({number}usize)")));
         }
     }
 }
