@@ -1,5 +1,5 @@
-//! `defmt::Format` for errors, small values, and what identifies a handle. The text is that of
-//! `Display` or `Debug`.
+//! Implements `defmt::Format` for errors, small values and handles, with the text of `Display` or
+//! `Debug`.
 
 use defmt::{Debug2Format, Display2Format, Format, Formatter, write};
 

@@ -1,4 +1,4 @@
-//! One error for a kernel that uses several subsystems.
+//! The error type for a kernel that uses several subsystems.
 
 use xen_pac::access::{DecodeError, FieldError, OutOfBounds, RingError};
 
@@ -18,10 +18,10 @@ use crate::vcpu::{InitialiseError, StartError};
 use crate::xenbus::XenbusError;
 use crate::xenstore::StoreError;
 
-/// Any error of this crate, and of the encoders and decoders of [`xen_pac`]: `?` converts them.
+/// Any error of this crate, or of the encoders and decoders of [`xen_pac`]. `?` converts to it.
 ///
-/// Errors that return a resource are not among them, because a conversion would drop it: take the
-/// resource out first. They are [`LendError`](crate::grant::LendError),
+/// Errors that hold a resource do not convert to it, because the conversion would drop the
+/// resource. Take the resource out first. These errors are [`LendError`](crate::grant::LendError),
 /// [`MapError`](crate::grant::MapError), [`ListenError`](crate::event::ListenError),
 /// [`UnmapError`](crate::grant::UnmapError), [`GrantInUseError`](crate::grant::GrantInUseError),
 /// [`SuspendError`](crate::suspend::SuspendError) and

@@ -1,10 +1,10 @@
-//! A hardware abstraction layer for running as a Xen guest: no allocator, no global state, and
-//! every subsystem usable alone.
+//! A hardware abstraction layer for Xen guests. It needs no allocator, has no global state, and
+//! each subsystem can be used alone.
 //!
-//! Everything is generic over [`hypercall::Hypercall`]. A guest on the real hypervisor finds its
-//! backend with `hypercall::detect`; a test passes the one of the simulator. The other traits that
-//! the HAL needs (the frame of a pointer, a counter, control of interrupts) are in [`platform`].
-//! [`Xen`] leads to all subsystems, and each subsystem's handle can also be made alone:
+//! Everything is generic over [`hypercall::Hypercall`]. A guest on real Xen gets its backend from
+//! `hypercall::detect`; a test uses the simulator's. [`platform`] has the other traits that the HAL
+//! needs: the frame of a pointer, a counter, control of interrupts. [`Xen`] returns the handles of
+//! all subsystems; each handle can also be created alone.
 //!
 //! ```no_run
 //! # #[cfg(target_arch = "x86_64")] {
@@ -21,20 +21,20 @@
 //! static TICKS: AtomicU32 = AtomicU32::new(0);
 //! static EVENTS: Dispatcher = Dispatcher::new();
 //!
-//! /// Sleeps for a millisecond. `shared` is the page that `map_shared_info` has mapped.
+//! /// Sleeps for a millisecond. `shared` is the page that `map_shared_info` mapped.
 //! fn tick<H: Hypercall + Copy>(
 //!     xen: Xen<H>,
 //!     interrupts: &impl Interrupts,
 //!     shared: SharedInfo<'static>,
 //! ) -> Result<(), Box<dyn std::error::Error>> {
-//!     let vcpu = shared.vcpu_info(0).ok_or("vCPU 0 always has its block here")?;
+//!     let vcpu = shared.vcpu_info(0).ok_or("no vcpu_info of vCPU 0")?;
 //!     let clock = PvClock::new(xen.version().features()?, vcpu.time(), Tsc)?;
 //!     EVENTS.attach(shared);
 //!     let timer = xen.events().bind_virq(Virq::TIMER, VcpuId(0))?;
 //!     let _timer = EVENTS.listen(timer, VcpuId(0)).map_err(EventError::from)?;
 //!     let seen = TICKS.load(Ordering::Relaxed);
 //!     xen.vcpu(VcpuId(0)).set_singleshot_timer(clock.now() + Duration::from_millis(1))?;
-//!     // Checks with interrupts off, and enables them and sleeps in one step.
+//!     // Checks with interrupts off, then enables them and sleeps in one step.
 //!     interrupts.wait_until(|| TICKS.load(Ordering::Relaxed) != seen);
 //!     Ok(())
 //! }
@@ -50,9 +50,9 @@
 //!
 //! # A minimal port
 //!
-//! This is everything from the backend to a handled timer event. The port stays masked, so it needs
-//! no interrupt handler. The example runs on the simulator, where up to 2 ms pass at some readings
-//! of the counter, as if another vCPU ran.
+//! This example is complete, from the backend to a handled timer event. The port stays masked, so
+//! no interrupt handler is needed. The example runs on the simulator, where up to 2 ms pass at some
+//! readings of the counter, as if another vCPU ran.
 //!
 //! ```
 //! use core::{ptr::NonNull, time::Duration};
@@ -62,11 +62,11 @@
 //! use xen_hal::pac::{base::Virq, shared_info::raw};
 //! use xen_hal::prelude::*;
 //!
-//! /// Handles five timer events, one each millisecond.
+//! /// Handles five timer events, one per millisecond.
 //! ///
 //! /// # Safety
 //! ///
-//! /// `page` is a page of RAM that nothing else uses, mapped for ever.
+//! /// `page` must be a page of RAM that nothing else uses, mapped for ever.
 //! unsafe fn kernel<H: Hypercall + Copy>(
 //!     xen: Xen<H>,
 //!     space: &impl AddressSpace,
@@ -115,8 +115,7 @@
 //! # Errors
 //!
 //! A method that only forwards Xen's error returns [`hypercall::Errno`]. Otherwise each subsystem
-//! has one error type, and [`Error`] holds any of them. This crate contains no number of Xen's ABI:
-//! all are from [`pac`].
+//! has one error type, and [`Error`] holds any of them. All numbers of Xen's ABI come from [`pac`].
 //!
 //! # Features
 //!
@@ -130,7 +129,7 @@
 //! | `embedded-hal` | `sched::Delay`, with the trait `DelayNs` |
 //! | `embedded-io` | `Read` and `Write` for [`console::Console`] |
 //! | `log` | `console::ConsoleLog`, a logger over the console |
-//! | `defmt` | `Format` for errors, handles and small values; the global logger is the kernel's choice, such as `defmt-serial` over the console |
+//! | `defmt` | `Format` for errors, handles and small values; the kernel chooses the global logger, such as `defmt-serial` over the console |
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -168,8 +167,8 @@ mod xen;
 
 pub use error::Error;
 pub use xen::Xen;
-/// Xen's guest ABI: constants, argument structs, commands and registers. Kernels name it by this
-/// path and need no dependency on `xen-pac`.
+/// Xen's guest ABI: constants, argument structs, commands and registers. With this path, a kernel
+/// needs no dependency on `xen-pac`.
 pub use xen_pac as pac;
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! Suspend and restore, as one operation.
+//! Suspends and restores the domain in one operation.
 //!
 //! A restored domain keeps its memory and loses every registration with Xen: the shared page and
 //! the grant table are unmapped, every channel except those of xenstore and the console is closed,
 //! foreign pages are unmapped, and system time is that of the new host.
 //!
 //! [`Setup`] lists what the guest registers. [`Setup::register`] registers it at boot and returns
-//! [`Registered`], which lends what depends on it: [`Registered::suspend`] consumes the value, so
-//! nothing of that outlives it. If the suspend was cancelled, the value comes back at once.
-//! Otherwise [`Restored::register`] repeats the registration in the one order that works, and
-//! returns the value after all of it has succeeded.
+//! [`Registered`]. Handles that depend on the registration borrow that value, and
+//! [`Registered::suspend`] consumes it, so no such handle outlives a suspend. If the suspend was
+//! cancelled, `suspend` returns the value at once. Otherwise, [`Restored::register`] repeats the
+//! registration in the required order, and returns the value when every step has succeeded.
 //!
 //! | the guest | what happens to it |
 //! |---|---|
@@ -48,7 +48,7 @@
 //!         Suspended::Cancelled(registered) => return Ok(registered),
 //!         Suspended::Restored(restored) => restored,
 //!     };
-//!     // Nothing works before this has succeeded, so there is nothing else to do in between.
+//!     // The guest cannot work before this succeeds, so it only retries.
 //!     for _ in 0..10 {
 //!         match restored.register(|registered| now(registered, counter)) {
 //!             Ok(registered) => return Ok(registered),
@@ -82,7 +82,7 @@
 //! # });
 //! ```
 //!
-//! What borrows the registered value cannot be kept across a suspend:
+//! A handle that borrows the registered value cannot be kept across a suspend:
 //!
 //! ```compile_fail,E0505
 //! # use xen_hal::{clock::SystemTime, hypercall::Hypercall, platform::AddressSpace};
@@ -117,14 +117,14 @@ use crate::platform::{AddressSpace, VcpuId};
 use crate::sched::{Resumed, Sched};
 use crate::vcpu::{Area, Block, RegisterError, RunstateArea, UpdateFlag, Vcpu};
 
-/// What a guest registers with Xen: at boot, and again after each restore.
+/// Lists what a guest registers with Xen: at boot, and again after each restore.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<H, A> {
     /// The backend.
     pub xen: H,
     /// Translates pointers to guest frames.
     pub space: A,
-    /// Where the shared page is mapped.
+    /// The address at which the shared page is mapped.
     pub shared_info: NonNull<raw::SharedInfo>,
     /// How Xen interrupts the guest. `None` keeps the setting, and must be used on Arm.
     pub callback: Option<CallbackVia>,
@@ -136,27 +136,27 @@ pub struct Setup<H, A> {
     /// The period of each vCPU's periodic timer.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     pub periodic_timer: Option<Duration>,
-    /// The [`VcpuInfo`] of each vCPU. The others stay in the shared page.
+    /// The [`VcpuInfo`] of each vCPU. Further vCPUs use the shared page.
     pub vcpu_infos: &'static [Area<raw::VcpuInfo>],
     /// The run times of each vCPU, registered by their virtual address.
     pub runstates: &'static [Area<runs::VcpuRunstateInfo>],
     /// The copy of each vCPU's time, registered by its virtual address.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     pub times: &'static [Area<raw::VcpuTimeInfo>],
-    /// Where the grant table is mapped.
+    /// The address at which the grant table is mapped, and its storage.
     pub grant_table: Option<GrantTablePlace>,
-    /// The kernel's own time, which continues after a restore.
+    /// The kernel's time line, which continues after a restore.
     pub time_line: Option<&'static Monotonic>,
 }
 
-// SAFETY: `shared_info` is an address, at which handles alone touch memory.
+// SAFETY: `shared_info` is an address, and only handles access the memory there.
 unsafe impl<H: Send, A: Send> Send for Setup<H, A> {}
 // SAFETY: as above.
 unsafe impl<H: Sync, A: Sync> Sync for Setup<H, A> {}
 
 impl<H: Hypercall + Copy, A: AddressSpace + Copy> Setup<H, A> {
-    /// Returns a setup that registers the shared page only. Set the other fields with
-    /// `Setup { .., ..Setup::new(xen, space, page) }`.
+    /// Creates a setup that registers the shared page only. Set the other fields with `Setup { ..,
+    /// ..Setup::new(xen, space, page) }`.
     pub const fn new(xen: H, space: A, shared_info: NonNull<raw::SharedInfo>) -> Self {
         Self {
             xen,
@@ -177,33 +177,35 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Setup<H, A> {
         }
     }
 
-    /// Registers all of it. Call it once, at boot, on the first vCPU and before the others are up.
+    /// Registers everything in the setup. Call it once, at boot, on the first vCPU and before the
+    /// others are up.
     ///
     /// # Errors
     ///
-    /// [`RestoreError`], by which the registration can be continued.
+    /// [`RestoreError`]: its `restored` continues the registration.
     ///
     /// # Safety
     ///
-    /// While the domain lives:
+    /// For the rest of the domain's life:
     /// - the obligations of [`WidthLatch::map_shared_info`] for the shared page, of
     ///   [`GrantTable::map`] for the grant table, and of [`Vcpu::register_runstate`] for
     ///   [`runstates`](Self::runstates) and [`times`](Self::times) are met, except that the domain
     ///   may be suspended by [`Registered::suspend`];
-    /// - there is one [`Registered`] or [`Restored`], or one attempt to make it.
+    /// - this is called once: there is at most one [`Registered`] or [`Restored`].
     pub unsafe fn register(self) -> Result<Registered<H, A>, RestoreError<H, A>> {
         let boot = Restored { setup: self, done: 0, latch: None, flag: None, rebase: false };
         boot.register(|_| Ok(SystemTime::default()))
     }
 }
 
-/// A domain that has registered its [`Setup`]: the source of every handle that a suspend ends.
+/// A domain that has registered its [`Setup`]. Handles that a suspend invalidates borrow this
+/// value.
 ///
-/// An interrupt handler that needs such a handle for `'static` can make one by
+/// An interrupt handler that needs such a handle for `'static` can create one with
 /// [`SharedInfo::from_ptr`]. It must then not run between [`suspend`](Self::suspend) and the end of
 /// [`Restored::register`].
 #[derive(Debug)]
-#[must_use = "the guest can be suspended only by this value"]
+#[must_use = "only this value can suspend the guest"]
 pub struct Registered<H, A> {
     setup: Setup<H, A>,
     latch: WidthLatch<H>,
@@ -216,7 +218,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Registered<H, A> {
         self.setup.xen
     }
 
-    /// Returns the proof that Xen has latched the width.
+    /// Returns the proof that Xen has latched the word width.
     #[must_use]
     pub const fn latch(&self) -> WidthLatch<H> {
         self.latch
@@ -229,7 +231,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Registered<H, A> {
         unsafe { SharedInfo::from_ptr(self.setup.shared_info) }
     }
 
-    /// Returns the block of a vCPU: its area, or its place in the shared page.
+    /// Returns a vCPU's `vcpu_info`: its registered area, or the one in the shared page.
     #[must_use]
     pub fn vcpu_info(&self, vcpu: VcpuId) -> Option<VcpuInfo<'_>> {
         let vcpu = vcpu.0 as usize;
@@ -261,7 +263,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Registered<H, A> {
         self.setup.grant_table.map(|place| GrantTable::at(self.setup.xen, self.setup.space, place))
     }
 
-    /// Returns an address at which a foreign page can be mapped until the domain is suspended.
+    /// Creates a target at which a foreign grant can be mapped until the domain is suspended.
     ///
     /// # Errors
     ///
@@ -279,28 +281,29 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Registered<H, A> {
         unsafe { MapTarget::new(&self.setup.space, page) }
     }
 
-    /// Suspends the domain. Returns once it was restored or the suspend was cancelled. `now` is the
-    /// system time, from which the time line continues.
+    /// Suspends the domain. Returns after it was restored or the suspend was cancelled. `now` is
+    /// the system time, from which the time line continues.
     ///
     /// All other vCPUs must be down: Xen up to 4.17 does not register the [`VcpuInfo`] of another
     /// vCPU that is up. Interrupts must be off until everything is registered again.
     ///
     /// # Errors
     ///
-    /// [`SuspendError`], if Xen refuses. It is not known to.
+    /// [`SuspendError`] if Xen refuses. No known Xen does.
     pub fn suspend(self, now: SystemTime) -> Result<Suspended<H, A>, SuspendError<H, A>> {
         let Self { setup, .. } = self;
         if let Some(line) = setup.time_line {
             line.note(now);
         }
-        // SAFETY: handles of the shared page and the grant table, what was made from them, and
-        // mappings at a target of this value borrow it, so there are none. `register` demands that
+        // SAFETY: handles of the shared page and the grant table, values made from them, and
+        // mappings at a target of this value borrow it, so none exist. `register` requires that
         // there are no others.
         match unsafe { Sched::new(setup.xen).suspend() } {
             Ok(Resumed::Cancelled) => Ok(Suspended::Cancelled(self)),
             Ok(Resumed::Restored) => {
                 if let Some(grants) = setup.grant_table {
-                    // SAFETY: the domain was restored; for what was made from the table, as above.
+                    // SAFETY: the domain was restored, and no value made from the table exists, as
+                    // above.
                     unsafe { grants.table_lost() };
                 }
                 let (latch, flag) = (None, None);
@@ -313,20 +316,20 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Registered<H, A> {
 
 /// How a domain continues after a suspend.
 #[derive(Debug)]
-#[must_use = "nothing works until a restored domain has registered its setup again"]
+#[must_use = "a restored domain must register its setup again"]
 pub enum Suspended<H, A> {
-    /// The suspend was cancelled. Everything is as it was.
+    /// The suspend was cancelled. All registrations are unchanged.
     Cancelled(Registered<H, A>),
-    /// The domain was restored, here or on another host. Nothing is registered.
+    /// The domain was restored, on this host or another. Nothing is registered.
     Restored(Restored<H, A>),
 }
 
 /// A domain whose [`Setup`] is not completely registered: at boot, or after a restore.
 #[derive(Debug)]
-#[must_use = "nothing works until the setup is registered again"]
+#[must_use = "the setup must be registered again"]
 pub struct Restored<H, A> {
     setup: Setup<H, A>,
-    /// How many steps have succeeded.
+    /// The number of steps that have succeeded.
     done: usize,
     latch: Option<WidthLatch<H>>,
     flag: Option<UpdateFlag>,
@@ -363,7 +366,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
         let setup = self.setup;
         let Setup { xen, space, .. } = setup;
         let mut steps = Steps { done: &mut self.done, next: 0 };
-        // Xen lays out what follows by the width.
+        // First, because Xen lays out the following memory by the width.
         let latch = match (self.latch, setup.callback) {
             (Some(latch), _) => latch,
             (None, Some(via)) => *self.latch.insert(Hvm::new(xen).set_callback_via(via)?),
@@ -375,7 +378,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
             unsafe { latch.map_shared_info(&space, setup.shared_info) }?;
             Ok(())
         })?;
-        // Before the vectors and the clock, which use the blocks.
+        // Before the vectors and the clock, which use the `vcpu_info`s.
         steps.areas(setup.vcpu_infos, &space, latch, |vcpu, area| {
             Vcpu::new(xen, vcpu).register_vcpu_info(&space, latch, area).map(drop)
         })?;
@@ -390,7 +393,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
             // later borrow a `Registered`.
             steps.once(|| Ok(unsafe { GrantTable::map_at(xen, space, place) }.map(drop)?))?;
         }
-        // The mark comes first, so that no run times are read that Xen writes without it.
+        // First, so that no run times are read that Xen writes without the mark.
         if !setup.runstates.is_empty() {
             steps.once(|| match UpdateFlag::request(xen) {
                 Err(Errno::EINVAL | Errno::ENOSYS) => Ok(()),
@@ -401,7 +404,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
             })?;
         }
         steps.areas(setup.runstates, &space, latch, |vcpu, area| {
-            // SAFETY: the caller of `Setup::register` promises that page tables map the areas.
+            // SAFETY: the caller of `Setup::register` guarantees that page tables map the areas.
             unsafe { Vcpu::new(xen, vcpu).register_runstate(latch, area) }.map(drop)
         })?;
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -419,7 +422,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
     }
 }
 
-/// The steps of a registration, of which those that have succeeded are not repeated.
+/// Runs the steps of a registration, and skips those that have already succeeded.
 struct Steps<'a> {
     done: &'a mut usize,
     next: usize,
@@ -435,7 +438,7 @@ impl Steps<'_> {
         Ok(())
     }
 
-    /// Registers the area of each vCPU by `first`, or again.
+    /// Registers the area of each vCPU: the first time with `first`, later with `reregister`.
     fn areas<T: Block>(
         &mut self,
         areas: &'static [Area<T>],
@@ -453,11 +456,11 @@ impl Steps<'_> {
     }
 }
 
-/// Xen refused to suspend the domain. Everything is as it was.
+/// Xen refused to suspend the domain. All registrations are unchanged.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SuspendError<H, A> {
-    /// What is registered.
+    /// The registered setup.
     pub registered: Registered<H, A>,
     /// Xen's reason.
     pub errno: Errno,

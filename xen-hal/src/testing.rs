@@ -1,7 +1,7 @@
 //! Hypervisors for unit tests.
 //!
-//! A [`Script`] lists the calls that it expects, and what it answers to each; it fails the test at
-//! the first call that differs, and at its end if calls are missing:
+//! A [`Script`] lists the calls that it expects, and the answer to each. It fails the test at the
+//! first call that differs, or at its end if calls are missing:
 //!
 //! ```ignore
 //! let xen = Script::new()
@@ -10,7 +10,7 @@
 //! let events = Events::new(&xen);
 //! ```
 //!
-//! A [`Fake`] answers by a function, for models that keep a state of their own.
+//! A [`Fake`] answers with a function, for models with state.
 
 #![allow(dead_code, reason = "which of the helpers are needed is the tests' choice")]
 
@@ -24,23 +24,23 @@ use xen_pac::command::{Command, shape};
 
 use crate::hypercall::{Errno, Hypercall};
 
-/// The answer by which the hypervisor reports an error.
+/// Returns the answer of a hypercall that fails with an error.
 pub(crate) fn errno(error: Errno) -> isize {
     error.to_answer()
 }
 
-/// The argument at an address that a typed call passed.
+/// Returns the argument at an address that a typed call passed.
 ///
 /// # Safety
 ///
-/// The address must be that of a valid `T` which nobody else uses meanwhile; it is not looked at
-/// for a `T` without bytes.
+/// The address must be that of a valid `T` that nothing else uses. It is ignored for a zero-sized
+/// `T`.
 pub(crate) unsafe fn argument_at<'a, T>(address: usize) -> &'a mut T {
     if size_of::<T>() == 0 {
-        // SAFETY: a pointer to no bytes may dangle.
+        // SAFETY: a pointer to a zero-sized type may dangle.
         return unsafe { ptr::NonNull::dangling().as_mut() };
     }
-    // SAFETY: the caller's promise; the typed calls expose the addresses that they pass.
+    // SAFETY: the caller guarantees this; typed calls expose the addresses that they pass.
     unsafe { &mut *ptr::with_exposed_provenance_mut(address) }
 }
 
@@ -216,7 +216,7 @@ unsafe fn elements_at<'a, T>(first: usize, count: usize) -> &'a mut [T] {
     if count == 0 {
         return &mut [];
     }
-    // SAFETY: the caller's promise; the typed calls expose the addresses that they pass.
+    // SAFETY: the caller guarantees this; typed calls expose the addresses that they pass.
     unsafe { slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut(first), count) }
 }
 

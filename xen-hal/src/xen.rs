@@ -1,4 +1,4 @@
-//! All subsystems from one handle.
+//! Returns all subsystems from one handle.
 
 use crate::console::EmergencyConsole;
 use crate::event::Events;
@@ -11,8 +11,8 @@ use crate::sched::Sched;
 use crate::vcpu::Vcpu;
 use crate::version::Version;
 
-/// The hypervisor, from which each subsystem's handle is had. They can also be made alone:
-/// `Events::new(xen)` is `Xen::new(xen).events()`.
+/// A handle to the hypervisor that returns each subsystem's handle. `Xen::new(xen).events()` is the
+/// same as `Events::new(xen)`.
 ///
 /// ```
 /// use xen_hal::Xen;
@@ -29,53 +29,53 @@ pub struct Xen<H> {
 }
 
 impl<H: Hypercall + Copy> Xen<H> {
-    /// The hypervisor that a backend reaches.
+    /// Creates a handle that makes its hypercalls through a backend.
     pub const fn new(hypercall: H) -> Self {
         Self { hypercall }
     }
 
-    /// The backend.
+    /// Returns the backend.
     pub const fn hypercall(&self) -> H {
         self.hypercall
     }
 
-    /// Which Xen this is, and what it offers.
+    /// Returns information about the hypervisor.
     pub const fn version(&self) -> Version<H> {
         Version::new(self.hypercall)
     }
 
-    /// The domain's parameters, and how events interrupt it.
+    /// Returns the domain's parameters and interrupt settings.
     pub const fn hvm(&self) -> Hvm<H> {
         Hvm::new(self.hypercall)
     }
 
-    /// The domain's event channels.
+    /// Returns the domain's event channels.
     pub const fn events(&self) -> Events<H> {
         Events::new(self.hypercall)
     }
 
-    /// The domain's grants.
+    /// Returns the domain's grant operations.
     pub const fn grants(&self) -> Grants<H> {
         Grants::new(self.hypercall)
     }
 
-    /// The domain's memory.
+    /// Returns the domain's memory operations.
     pub const fn memory(&self) -> Memory<H> {
         Memory::new(self.hypercall)
     }
 
-    /// Waiting, and the domain's end.
+    /// Returns the scheduler operations.
     pub const fn sched(&self) -> Sched<H> {
         Sched::new(self.hypercall)
     }
 
-    /// One of the domain's vCPUs.
+    /// Returns one of the domain's vCPUs.
     pub const fn vcpu(&self, id: VcpuId) -> Vcpu<H> {
         Vcpu::new(self.hypercall, id)
     }
 
-    /// Xen's own console. [`Console::open`](crate::console::Console::open) picks the console that
-    /// the domain has.
+    /// Returns Xen's own console. [`Console::open`](crate::console::Console::open) selects the
+    /// console that the domain has.
     pub const fn emergency_console(&self) -> EmergencyConsole<H> {
         EmergencyConsole::new(self.hypercall)
     }

@@ -25,20 +25,19 @@
 //! }
 //! ```
 //!
-//! - [`BlockDevice::read`], [`write`](BlockDevice::write) and [`flush`](BlockDevice::flush) wait as
-//!   the device's [`Wait`] does, and fail when it gives up.
-//! - Several requests can be in flight: [`BlockDevice::submit_read`] and its like, and
-//!   [`BlockDevice::answer`].
-//! - With [`embedded_storage::Storage`], bytes are read and written at any offset below 4 GiB.
+//! - [`BlockDevice::read`], [`write`](BlockDevice::write) and [`flush`](BlockDevice::flush) wait
+//!   with the device's [`Wait`], and fail when it gives up.
+//! - For several requests in flight, use [`BlockDevice::submit_read`] and the other `submit`
+//!   methods, and [`BlockDevice::answer`].
+//! - [`embedded_storage::Storage`] reads and writes bytes at any offset below 4 GiB.
 //!
-//! Data is copied through the driver's own pages, each of which is granted for one request, so the
-//! backend never sees the caller's memory. It is not trusted: a response must be the first one to a
-//! request in flight, repeat its operation, and have a status that the protocol has. Otherwise the
-//! device is [broken](BlockError::Broken) until it is connected again. Responses may come in any
-//! order.
+//! Data is copied through the driver's own pages, each granted for one request, so the backend
+//! never sees the caller's memory. The backend is not trusted: a response must be the first to a
+//! request in flight, repeat its operation, and have a valid status. Otherwise, the device is
+//! [broken](BlockError::Broken) until it is connected again. Responses may arrive in any order.
 //!
-//! The traits are those of `embedded-storage`: Rust's embedded community maintains the crate, and
-//! they are blocking, as this module is. Those of `block-device-driver` are async.
+//! The module implements `embedded-storage` because its traits are blocking, as this module is. The
+//! traits of `block-device-driver` are async.
 
 use core::num::TryFromIntError;
 
@@ -59,10 +58,10 @@ pub use queue::RequestId;
 
 use queue::{ENTRIES, Operation, Queue};
 
-/// The unit of all sector numbers, whatever the device's own sectors are.
+/// The unit of all sector numbers, whatever the size of the device's sectors.
 pub const SECTOR_SIZE: usize = 512;
 
-/// The name of this architecture's layout of requests, which a backend of another one needs.
+/// The name of this architecture's layout of requests, for a backend of a different architecture.
 const PROTOCOL: &str = if cfg!(target_arch = "x86_64") {
     "x86_64-abi"
 } else if cfg!(target_arch = "x86") {
@@ -79,7 +78,7 @@ impl Protocol for Blkif {
     type Response = BlkifResponse;
 }
 
-/// Why a block device could not be used.
+/// A block device operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockError {
@@ -95,7 +94,7 @@ pub enum BlockError {
     /// The driver needs at least two free pages.
     #[error("expected at least two free pages for the block device")]
     NoPages,
-    /// Sectors beyond the device's end.
+    /// The range ends beyond the device's last sector.
     #[error("sectors are beyond the end of the block device")]
     OutOfRange,
     /// The range does not consist of whole sectors of the device.
@@ -104,13 +103,13 @@ pub enum BlockError {
     /// The device cannot be written.
     #[error("the block device cannot be written")]
     ReadOnly,
-    /// As many requests are in flight as there is room for.
+    /// The maximum number of requests is in flight, or no page is free.
     #[error("the block device has no room for another request")]
     Busy,
-    /// The request has no answer to be had: it is over, or of another device.
+    /// The request has ended, or belongs to a different device.
     #[error("the request to the block device is not in flight")]
     NotInFlight,
-    /// The backend did not answer in time. The requests are given up.
+    /// The backend did not answer in time. The requests are cancelled.
     #[error("the block device did not answer in time")]
     TimedOut,
     /// The backend failed to carry out the request.
@@ -119,7 +118,7 @@ pub enum BlockError {
     /// The backend does not have the operation.
     #[error("the block device does not have the operation")]
     Unsupported,
-    /// The backend sent a response that it must not send. The device must be connected again.
+    /// The backend sent an invalid response. Connect the device again.
     #[error("the block device's backend broke the protocol")]
     Broken,
 }
@@ -136,12 +135,12 @@ impl From<TryFromIntError> for BlockError {
     }
 }
 
-/// What a block device is, by its backend's keys.
+/// The properties of a block device, from its backend's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockInfo {
     /// The device's size in units of [`SECTOR_SIZE`].
     pub sectors: u64,
-    /// Bytes in a sector of the device. Ranges must be multiples of it.
+    /// The size of the device's sectors in bytes. Ranges must be multiples of it.
     pub sector_size: usize,
     /// True if the device cannot be written.
     pub read_only: bool,
@@ -169,7 +168,7 @@ impl BlockInfo {
         Ok(Self { sectors, sector_size, read_only, flush })
     }
 
-    /// Checks a range of bytes, from a sector on.
+    /// Checks a range of bytes that starts at a sector.
     fn check(&self, sector: u64, bytes: usize) -> Result<(), BlockError> {
         let unit = (self.sector_size / SECTOR_SIZE) as u64;
         if sector % unit != 0 || bytes % self.sector_size != 0 {
@@ -185,8 +184,8 @@ impl BlockInfo {
 
 /// A connected block device.
 ///
-/// Dropping it takes the pages back at once, whatever the backend does with them, and leaves the
-/// device connected in xenstore. [`close`](Self::close) closes it first.
+/// Dropping it withdraws the pages at once, even if the backend uses them, and leaves the device
+/// connected in xenstore. To close the device first, call [`close`](Self::close).
 #[derive(Debug)]
 pub struct BlockDevice<'a, 't, H: Hypercall + Copy, A, W = YieldWait<H>> {
     frontend: Frontend<'a>,
@@ -196,14 +195,14 @@ pub struct BlockDevice<'a, 't, H: Hypercall + Copy, A, W = YieldWait<H>> {
 }
 
 impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
-    /// Connects the device with this directory, such as `device/vbd/51712`. The first of the
-    /// `pages` holds the ring, the others hold data: one is enough, 32 keep the ring busy.
+    /// Connects the device with this directory, such as `device/vbd/51712`. The first free page
+    /// holds the ring, the others hold data: one is enough, 32 fill the ring.
     ///
     /// # Errors
     ///
     /// [`BlockError::NoPages`], [`BlockError::Grant`], [`BlockError::Event`];
-    /// [`BlockError::Xenbus`], with the key that is missing or malformed, or the reason of a
-    /// backend that does not connect. All pages are taken back.
+    /// [`BlockError::Xenbus`], with the missing or malformed key, or the reason why the backend
+    /// does not connect. All pages are withdrawn.
     pub fn connect<V: Wait>(
         xen: H,
         store: &mut Store<'_, H, V>,
@@ -225,7 +224,8 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
         pages: &'a mut [DevicePage<'t>],
     ) -> Result<(Queue<'a, 't, H, A>, BlockInfo), BlockError> {
         let number: u32 = store.read_number((frontend.device(), "virtual-device"))?;
-        // The backend knows the device by its directory; a request has room for half the number.
+        // The backend identifies the device by its directory; the request's field is too small for
+        // the number.
         let queue = Queue::new(xen, table, frontend.backend_domain(), number as u16, pages)?;
         loop {
             match frontend.next_step(store)? {
@@ -249,7 +249,7 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
         }
     }
 
-    /// Waits for the backend in another way.
+    /// Replaces the way in which the device waits for the backend.
     #[must_use]
     pub fn with_wait<W: Wait>(self, wait: W) -> BlockDevice<'a, 't, H, A, W> {
         let Self { frontend, queue, info, .. } = self;
@@ -258,26 +258,27 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
 }
 
 impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
-    /// What the device is.
+    /// Returns the device's properties.
     #[must_use]
     pub const fn info(&self) -> &BlockInfo {
         &self.info
     }
 
-    /// The frontend. Its [`step`](Frontend::step) shows whether the backend closes, after each
-    /// event of xenstore whose token is the device's directory.
+    /// Returns the frontend. Call its [`step`](Frontend::step) after each xenstore event whose
+    /// token is the device's directory: it shows whether the backend closes.
     #[must_use]
     pub const fn frontend(&self) -> &Frontend<'a> {
         &self.frontend
     }
 
-    /// The device's port, which has an event when a request is answered.
+    /// Returns the device's port, which has an event when the backend has answered a request.
     #[must_use]
     pub const fn port(&self) -> Port {
         self.queue.port()
     }
 
-    /// Fills `data` from `sector` on. Data longer than a request is read by several at once.
+    /// Fills `data` from the device, starting at `sector`. Uses several requests at once if one is
+    /// too small.
     ///
     /// # Errors
     ///
@@ -289,8 +290,8 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         self.transfer(Transfer::Read(data), sector)
     }
 
-    /// Writes `data` from `sector` on. Data longer than a request is written by several at once.
-    /// A write that has returned may still be in a cache: see [`flush`](Self::flush).
+    /// Writes `data` to the device, starting at `sector`. Uses several requests at once if one is
+    /// too small. The backend may still hold the data in a cache: see [`flush`](Self::flush).
     ///
     /// # Errors
     ///
@@ -308,9 +309,8 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         self.info.check(sector, bytes)
     }
 
-    /// Commits the writes that have returned to stable storage. Without
-    /// [`flush`](BlockInfo::flush), the backend has no cache that it could commit, and this does
-    /// nothing.
+    /// Commits completed writes to stable storage. Does nothing without
+    /// [`flush`](BlockInfo::flush): then the backend has no cache to commit.
     ///
     /// # Errors
     ///
@@ -332,8 +332,9 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         Ok(())
     }
 
-    /// Sends a request to read `bytes` from `sector` on, and does not wait. Returns the request,
-    /// and how many of the bytes it reads: fewer, if there is no room for all.
+    /// Sends a request to read `bytes`, starting at `sector`, and does not wait. Returns the
+    /// request, and the number of bytes that it reads: fewer than requested if there is no room for
+    /// all.
     ///
     /// # Errors
     ///
@@ -348,8 +349,9 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         self.queue.notify().map(|()| sent)
     }
 
-    /// Sends a request to write `data` from `sector` on, and does not wait. Returns the request,
-    /// and how many of the bytes it writes: fewer, if there is no room for all.
+    /// Sends a request to write `data`, starting at `sector`, and does not wait. Returns the
+    /// request, and the number of bytes that it writes: fewer than given if there is no room for
+    /// all.
     ///
     /// # Errors
     ///
@@ -378,22 +380,23 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         self.queue.notify().map(|()| id)
     }
 
-    /// Ends a request, if it is answered, and copies what it has read to `data`. `None` if it is
-    /// not answered yet. It does not wait.
+    /// If the backend has answered a request, ends it and copies the bytes that it has read to
+    /// `data`. Otherwise returns `None`. Does not wait.
     ///
     /// # Errors
     ///
-    /// [`BlockError::NotInFlight`]; otherwise as for [`read`](Self::read). The request is over.
+    /// [`BlockError::NotInFlight`]; otherwise as for [`read`](Self::read). The request has ended
+    /// then.
     pub fn answer(&mut self, id: RequestId, data: &mut [u8]) -> Result<Option<()>, BlockError> {
         self.queue.answer(id, data)
     }
 
-    /// Gives up a request. The backend may carry it out all the same.
+    /// Cancels a request. The backend may still carry it out.
     pub fn cancel(&mut self, id: RequestId) {
         self.queue.cancel(id);
     }
 
-    /// Waits once for the backend. `attempt` counts the times in vain, from 0.
+    /// Waits once for the backend. `attempt` is the number of earlier waits of the same operation.
     fn pause(&mut self, attempt: &mut u32) -> Result<(), BlockError> {
         if self.wait.wait(self.queue.port(), *attempt).is_break() {
             return Err(BlockError::TimedOut);
@@ -402,11 +405,11 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         Ok(())
     }
 
-    /// Transfers data by as many requests at once as there is room for.
+    /// Transfers data with as many requests at once as there is room for.
     fn transfer(&mut self, mut data: Transfer<'_>, sector: u64) -> Result<(), BlockError> {
         let mut flights = Flights { all: [None; ENTRIES], first: 0, next: 0 };
         let result = self.transfer_by(&mut flights, &mut data, sector);
-        // After an error, no other request is waited for.
+        // After an error, cancel the remaining requests without waiting.
         while let Some(flight) = flights.pop() {
             self.queue.cancel(flight.id);
         }
@@ -445,25 +448,25 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
                 }
             };
             match answered {
-                // At most as often as there are requests.
+                // At most one iteration for each request.
                 Some(()) => attempt = 0,
                 None => self.pause(&mut attempt)?,
             }
         }
     }
 
-    /// Closes the device, and takes all pages back.
+    /// Closes the device, and withdraws all pages.
     ///
     /// # Errors
     ///
     /// [`BlockError::Xenbus`] if the backend does not close in time, or xenstore fails. The pages
-    /// are taken back all the same.
+    /// are withdrawn in any case.
     pub fn close<V: Wait>(mut self, store: &mut Store<'_, H, V>) -> Result<(), BlockError> {
         Ok(self.frontend.close(store)?)
     }
 }
 
-/// What is transferred.
+/// The data of a transfer.
 enum Transfer<'d> {
     Read(&'d mut [u8]),
     Write(&'d [u8]),
@@ -477,7 +480,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// What is left from byte `begun` on.
+    /// Returns the operation for the data that starts at byte `begun`.
     fn operation(&self, begun: usize) -> Operation<'_> {
         match self {
             Self::Read(data) => Operation::Read(data.len() - begun),
@@ -485,7 +488,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// Where a request's data goes.
+    /// Returns the destination of a request's data.
     fn destination(&mut self, start: usize, length: usize) -> &mut [u8] {
         match self {
             Self::Read(data) => &mut data[start..start + length],
@@ -494,7 +497,7 @@ impl Transfer<'_> {
     }
 }
 
-/// A request of a transfer, and the bytes of the transfer that it moves.
+/// A request of a transfer, and the range of bytes that it moves.
 #[derive(Clone, Copy)]
 struct Flight {
     id: RequestId,

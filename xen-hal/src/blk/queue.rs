@@ -1,4 +1,4 @@
-//! The requests in flight, and the pages that they have granted.
+//! Manages the requests in flight, and their granted pages.
 
 use core::fmt;
 
@@ -15,7 +15,7 @@ use crate::hypercall::Hypercall;
 use crate::platform::PAGE_SIZE;
 use crate::ring::{DevicePage, DeviceRing, FrontRing};
 
-/// How many requests can be in flight.
+/// The maximum number of requests in flight.
 pub(super) const ENTRIES: usize = FrontRing::<Grant<'static>, Blkif>::ENTRIES;
 
 const SEGMENTS: usize = BLKIF_MAX_SEGMENTS_PER_REQUEST as usize;
@@ -24,7 +24,7 @@ const SEGMENTS: usize = BLKIF_MAX_SEGMENTS_PER_REQUEST as usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId {
     index: u32,
-    /// Counts all requests, so that a response to an earlier one is not taken for this one's.
+    /// Counts all requests, so a response to an earlier request does not match this one.
     serial: u32,
 }
 
@@ -38,10 +38,10 @@ impl RequestId {
     }
 }
 
-/// What a request asks for.
+/// The operation of a request.
 #[derive(Clone, Copy)]
 pub(super) enum Operation<'d> {
-    /// So many bytes.
+    /// Reads this number of bytes.
     Read(usize),
     Write(&'d [u8]),
     Flush,
@@ -67,10 +67,10 @@ impl Operation<'_> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
-    /// There is no request.
+    /// Free.
     Free,
     InFlight,
-    /// In flight, and given up.
+    /// In flight, and cancelled.
     Cancelled,
     /// Answered.
     Done(BlkifStatus),
@@ -81,7 +81,7 @@ struct Request {
     progress: Progress,
     serial: u32,
     operation: BlkifOperation,
-    /// The pages, by their index, and how many they are.
+    /// The indices of the pages, and their number.
     pages: [usize; SEGMENTS],
     count: usize,
 }
@@ -107,7 +107,7 @@ pub(super) struct Queue<'a, 't, H: Hypercall + Copy, A> {
 }
 
 impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
-    /// Makes a ring in one of the pages, and a channel.
+    /// Creates a ring in one of the pages, and a channel.
     pub(super) fn new(
         xen: H,
         table: GrantTable<'t, H, A>,
@@ -121,7 +121,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         Ok(Self { table, channel, peer, handle, ring, requests, serial, broken })
     }
 
-    /// The grant reference of the ring.
+    /// Returns the grant reference of the ring.
     pub(super) fn ring_reference(&self) -> GrantRef {
         self.ring.reference()
     }
@@ -130,8 +130,8 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         self.channel.port()
     }
 
-    /// Puts a request into the ring, which the backend sees when it is [notified](Self::notify).
-    /// Returns how many bytes it transfers: as many as there are free pages for.
+    /// Puts a request into the ring. The backend sees it after [`notify`](Self::notify). Returns
+    /// the number of bytes that it transfers, which the free pages limit.
     pub(super) fn enqueue(
         &mut self,
         operation: Operation<'_>,
@@ -161,8 +161,8 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         queued
     }
 
-    /// Lends as many pages as the operation needs and are free, and notes them in the request, even
-    /// if it fails. Returns how many bytes they hold.
+    /// Grants as many free pages as the operation needs, and records them in the request, even if
+    /// this fails. Returns the number of bytes that they hold.
     fn lend_pages(
         &mut self,
         operation: Operation<'_>,
@@ -171,7 +171,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
     ) -> Result<usize, BlockError> {
         let mut bytes = 0;
         let access = match operation {
-            // The backend reads what is written.
+            // For a write, the backend only reads the page.
             Operation::Write(_) => Access::ReadOnly,
             _ => Access::ReadWrite,
         };
@@ -192,7 +192,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         if bytes == 0 && operation.bytes() > 0 { Err(BlockError::Busy) } else { Ok(bytes) }
     }
 
-    /// Has the backend look at the requests.
+    /// Publishes the requests, and notifies the backend if necessary.
     pub(super) fn notify(&mut self) -> Result<(), BlockError> {
         if self.ring.ring().publish() {
             self.channel.send().map_err(BlockError::Event)
@@ -214,7 +214,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         Err(BlockError::Broken)
     }
 
-    /// Notes a response. False if it is none to a request in flight.
+    /// Records a response. Returns false if it does not match a request in flight.
     fn complete(&mut self, response: &BlkifResponse) -> bool {
         let id = RequestId::from_wire(response.id);
         let named = [BlkifStatus::OKAY, BlkifStatus::ERROR, BlkifStatus::EOPNOTSUPP];
@@ -240,7 +240,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         id: RequestId,
         data: &mut [u8],
     ) -> Result<Option<()>, BlockError> {
-        // What was answered before the backend broke the protocol is still delivered.
+        // Responses from before the protocol error are still delivered.
         let received = self.receive();
         let request = self.find(id).map(|request| *request).ok_or(BlockError::NotInFlight)?;
         let status = match request.progress {
@@ -257,7 +257,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         result.map(Some)
     }
 
-    /// Copies what was read, once: the backend may still write to the pages.
+    /// Copies the data once, because the backend may still write to the pages.
     fn copy_out(&mut self, request: &Request, data: &mut [u8]) -> Result<(), BlockError> {
         if request.operation == BlkifOperation::READ {
             for (part, index) in data.chunks_mut(PAGE_SIZE).zip(&request.pages[..request.count]) {
@@ -276,7 +276,7 @@ impl<'a, 't, H: Hypercall + Copy, A> Queue<'a, 't, H, A> {
         }
     }
 
-    /// Ends a request that was answered.
+    /// Ends an answered request.
     fn end(&mut self, id: RequestId) {
         if let Some(request) = self.find(id) {
             let ended = *request;

@@ -1,4 +1,4 @@
-//! The traits of `embedded-storage`: bytes at any offset below 4 GiB.
+//! Implements the traits of `embedded-storage`: bytes at any offset below 4 GiB.
 
 use core::ops::Range;
 
@@ -10,9 +10,9 @@ use crate::platform::PAGE_SIZE;
 use crate::ring::Wait;
 
 impl<H: Hypercall + Copy, A, W: Wait> BlockDevice<'_, '_, H, A, W> {
-    /// Calls `work` for each part of the bytes from `offset` on: a sector of which the range is a
-    /// part, or whole sectors. It is given the first sector, the offset in it, and the part's range
-    /// within the bytes.
+    /// Calls `work` for each part of the bytes that start at `offset`: part of a sector, or whole
+    /// sectors. Its arguments are the first sector, the offset in it, and the part's range within
+    /// the bytes.
     fn for_each_part(
         &mut self,
         offset: u32,
@@ -53,7 +53,7 @@ impl<H: Hypercall + Copy, A, W: Wait> ReadStorage for BlockDevice<'_, '_, H, A, 
         })
     }
 
-    /// The size of the part of the device that a `usize` can express.
+    /// Returns the device's size in bytes, limited to what a `usize` can hold.
     fn capacity(&self) -> usize {
         usize::try_from(self.info.sectors)
             .ok()

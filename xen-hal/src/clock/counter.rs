@@ -1,4 +1,4 @@
-//! aarch64: the architected counter as a clock in Xen's system time.
+//! Reads Xen's system time from the architected counter on aarch64.
 
 use super::time::NANOS_PER_SECOND;
 use super::{Clock, SystemTime};
@@ -6,9 +6,9 @@ use crate::platform::Counter;
 
 /// The system time of an aarch64 guest, from the virtual counter.
 ///
-/// Xen does not fill the time block on Arm. The counter is common to all vCPUs, so no clamp is
-/// needed. It starts with the domain and Xen's system time starts with Xen: a [`TimeOffset`] lies
-/// between them. The type also exists on x86, for tests and simulators.
+/// Xen does not fill the time block on Arm. All vCPUs share the counter, so no clamp is needed. The
+/// counter starts with the domain, and Xen's system time starts with Xen: a [`TimeOffset`] is the
+/// difference. The type also exists on x86, for tests and simulators.
 ///
 /// ```
 /// use xen_hal::clock::{Clock, CounterClock, SystemTime, TimeOffset};
@@ -36,15 +36,15 @@ pub struct CounterClock<C> {
 }
 
 impl<C: Counter> CounterClock<C> {
-    /// Creates a clock from a counter that runs at `frequency` ticks a second, such as
-    /// `VirtualCounter::frequency` reports. `None` for 0, which firmware stores if it does not know
-    /// the rate, and for more than 10^18.
+    /// Creates a clock from a counter that runs at `frequency` ticks a second, as
+    /// `VirtualCounter::frequency` reports it. Returns `None` for more than 10^18, and for 0, which
+    /// firmware without a known rate stores.
     #[must_use]
     pub fn new(counter: C, frequency: u64, offset: TimeOffset) -> Option<Self> {
         Some(Self { counter, frequency, tick: Tick::new(frequency)?, offset })
     }
 
-    /// The counter's rate in ticks a second.
+    /// Returns the counter's rate in ticks per second.
     #[must_use]
     pub const fn frequency(&self) -> u64 {
         self.frequency
@@ -62,7 +62,8 @@ impl<C: Counter> CounterClock<C> {
         let Ok(nanos) = u128::try_from(nanos) else { return 0 };
         let ticks = (nanos * u128::from(self.frequency)).div_ceil(u128::from(NANOS_PER_SECOND));
         let mut ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
-        // The clock rounds once down; the timer must not fire before the clock shows `at`.
+        // The clock rounds down once, so this rounds up: the timer must not fire before the clock
+        // reads `at`.
         while ticks != u64::MAX && self.nanos(ticks).as_nanos() < at.as_nanos() {
             ticks += 1;
         }
@@ -97,7 +98,7 @@ struct Tick {
 }
 
 impl Tick {
-    /// `None` for a rate of 0 or more than 10^18.
+    /// Returns `None` for a rate of 0 or of more than 10^18.
     const fn new(frequency: u64) -> Option<Self> {
         if frequency == 0 || frequency > NANOS_PER_SECOND * NANOS_PER_SECOND {
             return None;
@@ -115,10 +116,10 @@ impl Tick {
 
 /// How far Xen's system time is ahead of an Arm domain's counter.
 ///
-/// Xen reports its time to an Arm guest in one place only: the entry time of the runstate. A vCPU
-/// that sleeps and wakes gets a new entry time, which lies between two readings of the counter
-/// around the sleep. [`narrow`](Self::narrow) takes such a sample. A poll whose deadline has passed
-/// does not let the vCPU sleep, and leaves the entry time as it was.
+/// Xen reports its time to an Arm guest only as the entry time of the runstate. A vCPU that sleeps
+/// and wakes gets a new entry time, between two readings of the counter around the sleep.
+/// [`narrow`](Self::narrow) takes such a sample. If a poll's deadline has passed, the vCPU does not
+/// sleep, and the entry time does not change.
 ///
 /// ```no_run
 /// # #[cfg(target_arch = "aarch64")] {
@@ -154,23 +155,22 @@ impl Tick {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeOffset {
-    /// The most that the offset can be: with it, a deadline is never early.
+    /// The upper bound of the offset: with it, a deadline is never early.
     nanos: i64,
-    /// The least that it can be.
+    /// The lower bound of the offset.
     least: i64,
 }
 
 impl TimeOffset {
-    /// The counter shows Xen's system time: on the simulator, and for a kernel that gives no time
-    /// to Xen and reads none from it.
+    /// No offset: on the simulator, and for a kernel that exchanges no times with Xen.
     pub const ZERO: Self = Self { nanos: 0, least: 0 };
 
-    /// Nothing is known yet. A clock with this offset reads 292 years ahead.
+    /// An unknown offset. A clock with this offset reads 292 years ahead.
     pub const UNKNOWN: Self = Self { nanos: i64::MAX, least: i64::MIN };
 
-    /// Narrows the offset by a sample: the vCPU entered its present runstate at `entry`, after the
-    /// counter read `before` and before it read `after`. A sample that contradicts the earlier ones
-    /// replaces them, as after a restore on another host.
+    /// Narrows the offset by a sample: the vCPU entered its current runstate at `entry`, between
+    /// the counter readings `before` and `after`. A sample that contradicts the earlier ones
+    /// replaces them, for example after a restore on another host.
     #[must_use]
     pub fn narrow(self, frequency: u64, before: u64, entry: SystemTime, after: u64) -> Self {
         let Some(tick) = Tick::new(frequency) else { return self };
@@ -184,14 +184,13 @@ impl TimeOffset {
         if both.least <= both.nanos { both } else { sample }
     }
 
-    /// Returns the most that Xen's time can be ahead of the counter, in nanoseconds. A clock uses
-    /// this bound.
+    /// Returns the greatest possible offset in nanoseconds, which a clock uses.
     #[must_use]
     pub const fn as_nanos(self) -> i64 {
         self.nanos
     }
 
-    /// Returns by how many nanoseconds the offset can be too large.
+    /// Returns the greatest error of the offset in nanoseconds. The offset is never too small.
     #[must_use]
     pub const fn uncertainty(self) -> u64 {
         self.nanos.wrapping_sub(self.least) as u64

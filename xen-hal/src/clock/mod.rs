@@ -2,7 +2,7 @@
 //!
 //! | type | what it is |
 //! |---|---|
-//! | [`SystemTime`] | a point in Xen's time on the present host; timers and polls take it |
+//! | [`SystemTime`] | a point in Xen's time on the current host, for timers and polls |
 //! | [`Instant`] | a point in the kernel's own time, which continues across suspend and restore |
 //! | [`Clock`] | reads the system time: [`PvClock`] on x86, [`CounterClock`] on aarch64 |
 //! | [`Monotonic`] | converts system times to instants and back; one for the domain |
@@ -50,19 +50,18 @@ pub use pvclock::{PvClock, UnsafePvClockError};
 pub use scale::{frequency, scale};
 pub use time::{Instant, SystemTime};
 
-/// A clock that shows Xen's system time.
+/// Reads Xen's system time.
 ///
-/// Code that is generic over it runs on x86 and on aarch64.
+/// Code that is generic over this trait runs on x86 and on aarch64.
 pub trait Clock {
     /// Reads the system time.
     fn now(&self) -> SystemTime;
 
-    /// True if all vCPUs read the same time, so that readings on different vCPUs never run
-    /// backwards.
+    /// True if all vCPUs read the same time, so readings on different vCPUs never run backwards.
     fn is_common(&self) -> bool;
 
-    /// Reads the clock as an instant on a time line, never earlier than an instant that any vCPU
-    /// has read.
+    /// Reads the clock as an instant on a time line. The result is never earlier than one that any
+    /// vCPU has read before.
     #[inline]
     fn instant(&self, line: &Monotonic) -> Instant {
         let now = self.now();
@@ -91,7 +90,7 @@ impl<C: Clock + ?Sized> Clock for &C {
 ///
 /// The base comes from [`SharedInfo::wallclock`](xen_pac::shared_info::SharedInfo::wallclock). On
 /// aarch64 it is 0 until the control domain sets the time. On x86 it can be 0 until Xen has latched
-/// the guest's width. `None` if the sum is negative or beyond 2^64 seconds.
+/// the guest's width. Returns `None` if the sum is negative or beyond 2^64 seconds.
 #[must_use]
 pub fn wall_time(base: &SharedInfoWallclock, now: SystemTime) -> Option<Duration> {
     let seconds = u64::from(base.sec_hi) << 32 | u64::from(base.sec);

@@ -1,14 +1,15 @@
-//! The kernel's own time line: never backwards, on any vCPU, across suspend and restore.
+//! Keeps the kernel's time line, which never runs backwards on any vCPU or across suspend and
+//! restore.
 
 use core::sync::atomic::{AtomicI64, Ordering};
 
 use super::{Instant, SystemTime};
 
-/// Turns Xen's system time into [`Instant`]s that never run backwards. One for the whole domain.
+/// Converts Xen's system time to [`Instant`]s that never run backwards. Use one for the whole
+/// domain.
 ///
-/// - Unless the time block reports a stable TSC, two vCPUs may read times that are a little apart,
-///   so that an event seems to precede its cause. Every reading is clamped to the latest one that
-///   any vCPU has seen.
+/// - Unless the time block reports a stable TSC, the clocks of two vCPUs can differ slightly, so an
+///   event could seem to precede its cause. Every reading is clamped to the latest one of any vCPU.
 /// - After a restore, Xen's system time is that of another host. [`rebase`](Self::rebase) continues
 ///   the time line from its last value, so a deadline stored as an [`Instant`] stays valid.
 ///
@@ -28,12 +29,12 @@ use super::{Instant, SystemTime};
 #[derive(Debug, Default)]
 pub struct Monotonic {
     latest: AtomicI64,
-    /// What is added to a system time.
+    /// The difference between an instant and its system time.
     offset: AtomicI64,
 }
 
 impl Monotonic {
-    /// Creates a time line that has seen nothing yet.
+    /// Creates a time line without a reading.
     #[must_use]
     pub const fn new() -> Self {
         Self { latest: AtomicI64::new(0), offset: AtomicI64::new(0) }
@@ -45,7 +46,7 @@ impl Monotonic {
     #[must_use]
     pub fn instant(&self, now: SystemTime) -> Instant {
         let now = self.unclamped(now);
-        // One total order of the updates is enough: nothing else is published with the time.
+        // Relaxed is enough: nothing else is published with the time.
         let mut latest = self.latest.load(Ordering::Relaxed);
         while latest < now.as_nanos() {
             let (seen, new) = (latest, now.as_nanos());
@@ -58,13 +59,13 @@ impl Monotonic {
         Instant::from_nanos(latest)
     }
 
-    /// Converts a reading of a clock that is the same on every vCPU, which needs no clamp.
+    /// Converts a reading of a clock that all vCPUs share, which needs no clamp.
     #[inline]
     pub(super) fn unclamped(&self, now: SystemTime) -> Instant {
         Instant::from_nanos(now.as_nanos().wrapping_add(self.offset.load(Ordering::Relaxed)))
     }
 
-    /// Converts a deadline to Xen's system time on the present host, for timers and polls.
+    /// Converts a deadline to Xen's system time on the current host, for timers and polls.
     /// [`Instant::NEVER`] becomes [`SystemTime::NEVER`].
     #[inline]
     #[must_use]
@@ -76,8 +77,8 @@ impl Monotonic {
         SystemTime::from_nanos(at.as_nanos().saturating_sub(offset))
     }
 
-    /// Notes the time of a reading that was not clamped, for [`rebase`](Self::rebase). Call it
-    /// before a suspend.
+    /// Records the time of an unclamped reading for [`rebase`](Self::rebase). Call it before a
+    /// suspend.
     pub fn note(&self, now: SystemTime) {
         self.latest.fetch_max(self.unclamped(now).as_nanos(), Ordering::Relaxed);
     }
@@ -85,8 +86,8 @@ impl Monotonic {
     /// Continues the time line from its latest instant after a restore. `now` is the system time on
     /// the new host.
     ///
-    /// Call it before another vCPU reads the clock: an instant that is read meanwhile belongs to
-    /// neither base.
+    /// Call it before another vCPU reads the clock: an instant read during this call would be
+    /// wrong.
     pub fn rebase(&self, now: SystemTime) {
         let latest = self.latest.load(Ordering::Relaxed);
         self.offset.store(latest.wrapping_sub(now.as_nanos()), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! x86: the clock that Xen keeps in each vCPU's time block.
+//! Reads Xen's system time from a vCPU's time block and the TSC on x86.
 
 use xen_pac::features::Feature;
 use xen_pac::shared_info::{VcpuTimeInfo, VcpuTimeInfoSnapshot, pvclock_flags};
@@ -7,10 +7,10 @@ use super::{Clock, Instant, Monotonic, SystemTime, frequency, scale};
 use crate::platform::Counter;
 use crate::version::Features;
 
-/// A vCPU's clock: the values in its time block, and the TSC that carries them forward.
+/// A vCPU's clock: extends the values of its time block by the TSC.
 ///
-/// Each vCPU has its own block, which is right only while that vCPU reads it. Do not share a
-/// `PvClock` between vCPUs; share a [`Monotonic`].
+/// Each vCPU has its own block, which only that vCPU can use. Do not share a `PvClock` between
+/// vCPUs; share a [`Monotonic`].
 #[derive(Clone, Copy, Debug)]
 pub struct PvClock<'a, C> {
     block: VcpuTimeInfo<'a>,
@@ -34,7 +34,7 @@ impl core::fmt::Display for UnsafePvClockError {
 impl core::error::Error for UnsafePvClockError {}
 
 impl<'a, C: Counter> PvClock<'a, C> {
-    /// Creates the clock over a vCPU's time block, in a domain with these features.
+    /// Creates a clock over a vCPU's time block, in a domain with `features`.
     ///
     /// # Errors
     ///
@@ -51,13 +51,14 @@ impl<'a, C: Counter> PvClock<'a, C> {
         }
     }
 
-    /// True once Xen has written the block. Until then the clock reads 0.
+    /// True after Xen has written the block. Until then, the clock reads 0.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.block.snapshot().tsc_to_system_mul != 0
     }
 
-    /// The TSC's rate in ticks a second, as Xen reports it; `None` before the first update.
+    /// Returns the TSC's rate in ticks per second, as Xen reports it; `None` before the first
+    /// update.
     #[must_use]
     pub fn frequency(&self) -> Option<u64> {
         let time = self.block.snapshot();
@@ -74,7 +75,7 @@ impl<'a, C: Counter> PvClock<'a, C> {
 impl<C: Counter> Clock for PvClock<'_, C> {
     /// Returns the system time; 0 until Xen has written the block for the first time.
     ///
-    /// Spins while Xen writes the block, which takes it a few instructions.
+    /// Spins while Xen writes the block, for a few instructions.
     #[inline]
     fn now(&self) -> SystemTime {
         self.read().0
@@ -85,7 +86,7 @@ impl<C: Counter> Clock for PvClock<'_, C> {
         self.read().1
     }
 
-    /// If Xen reports a stable TSC, the clamp is not needed and not used.
+    /// Does not clamp if Xen reports a stable TSC.
     #[inline]
     fn instant(&self, line: &Monotonic) -> Instant {
         let (now, stable) = self.read();
@@ -93,8 +94,8 @@ impl<C: Counter> Clock for PvClock<'_, C> {
     }
 }
 
-/// The time that a snapshot stands for at a reading of the counter. The difference is signed: a
-/// counter may be a few ticks behind the stamp.
+/// Returns the time of a snapshot at a reading of the counter. The difference is signed, because a
+/// counter can be a few ticks behind the snapshot's TSC stamp.
 #[inline]
 fn time_at(time: &VcpuTimeInfoSnapshot, ticks: u64) -> SystemTime {
     let since = ticks.wrapping_sub(time.tsc_timestamp) as i64;

@@ -5,9 +5,9 @@ use super::time::NANOS_PER_SECOND;
 /// Converts a signed number of ticks to nanoseconds: shifts left by `shift` bits (right if it is
 /// negative), multiplies by `mul` and divides by 2^32, rounding down.
 ///
-/// Xen does the same on its side for a count that is not negative. The shifted count wraps at 64
-/// bits, and bits beyond the low 64 of the quotient are lost. A shift of 64 or more in either
-/// direction gives 0.
+/// Xen computes the same for a count that is not negative. The shifted count wraps at 64 bits, and
+/// bits beyond the low 64 of the quotient are lost. A shift of 64 or more in either direction gives
+/// 0.
 #[inline]
 #[must_use]
 pub const fn scale(delta: i64, mul: u32, shift: i8) -> i64 {
@@ -22,7 +22,7 @@ pub const fn scale(delta: i64, mul: u32, shift: i8) -> i64 {
     times(ticks, mul)
 }
 
-/// `ticks` times `mul` over 2^32, without the bits beyond the low 64.
+/// Returns the low 64 bits of `ticks` times `mul` over 2^32.
 #[inline]
 const fn times(ticks: i64, mul: u32) -> i64 {
     if usize::BITS < u64::BITS {
@@ -40,7 +40,7 @@ const fn times_in_halves(ticks: i64, mul: u32) -> i64 {
     high.wrapping_add((low >> 32) as i64)
 }
 
-/// Returns the counter's rate in ticks a second. `None` if `mul` is 0 (Xen has not written the
+/// Returns the counter's rate in ticks per second. `None` if `mul` is 0 (Xen has not written the
 /// block yet), and for a rate of 2^64 or more.
 #[must_use]
 pub const fn frequency(mul: u32, shift: i8) -> Option<u64> {

@@ -6,7 +6,7 @@ use core::time::Duration;
 /// Nanoseconds in a second.
 pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// The nanoseconds of a duration; `i64::MAX` for more than 292 years.
+/// Returns the nanoseconds of a duration; `i64::MAX` for more than 292 years.
 const fn nanos_of(duration: Duration) -> i64 {
     let nanos = duration.as_nanos();
     if nanos > i64::MAX as u128 { i64::MAX } else { nanos as i64 }
@@ -23,7 +23,7 @@ macro_rules! time_point {
             /// The end of time, 2^63 - 1 ns. A timer or a poll with this deadline never fires.
             pub const NEVER: Self = Self(i64::MAX);
 
-            /// Creates the point that many nanoseconds after the base; before it if negative.
+            /// Creates the point `nanos` nanoseconds after the base, or before it if negative.
             #[must_use]
             pub const fn from_nanos(nanos: i64) -> Self {
                 Self(nanos)
@@ -142,8 +142,8 @@ time_point! {
     /// A point in Xen's system time: signed nanoseconds since the hypervisor started, as Xen's
     /// `s_time_t`.
     ///
-    /// Timers and polls take such points. Additions stop at [`NEVER`](Self::NEVER), so
-    /// `now + Duration::MAX` is a deadline that never comes: Xen reads 2^63 and above as the past.
+    /// Timers and polls take such points. Additions saturate at [`NEVER`](Self::NEVER), so the
+    /// deadline `now + Duration::MAX` never comes. (Xen reads 2^63 and above as the past.)
     ///
     /// After a restore, the domain runs on another host with another base. Store deadlines that
     /// outlive a suspend as [`Instant`]s.

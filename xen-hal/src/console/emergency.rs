@@ -7,17 +7,17 @@ use xen_pac::console::command;
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::platform::PAGE_SIZE;
 
-/// How many bytes are written by one hypercall. Xen's answer has no count: after a failure, only
-/// whole pieces are known to be written.
+/// The number of bytes per hypercall. Xen returns no count, so after a failure only whole pieces
+/// are known to be written.
 const PIECE: usize = PAGE_SIZE;
 
-/// The most that Xen lets a domain read at once; more is refused with `E2BIG`.
+/// The most bytes that Xen lets a domain read at once; it refuses more with `E2BIG`.
 const READ_MAX: usize = i32::MAX as usize;
 
-/// Xen's own console, for the domains that may use it: the control domain and, on Arm, a domain
-/// that Xen itself started. A Xen built for debugging lets others write.
+/// Xen's own console, for domains that may use it: the control domain and, on Arm, a domain that
+/// Xen started at boot. A debug build of Xen lets other domains write too.
 ///
-/// It has no state and shares no memory, which suits a panic handler.
+/// It has no state and shares no memory, so it suits a panic handler.
 ///
 /// HVM guests on x86 also have the I/O port `XEN_HVM_DEBUGCONS_IOPORT` of [`xen_pac::console`],
 /// which needs no hypercall.
@@ -27,18 +27,18 @@ pub struct EmergencyConsole<H> {
 }
 
 impl<H: Hypercall> EmergencyConsole<H> {
-    /// Xen's console, through a backend.
+    /// Creates a handle that makes its hypercalls through `xen`.
     pub const fn new(xen: H) -> Self {
         Self { xen }
     }
 
-    /// Writes bytes. Xen shows only whole lines of a domain that is not the control domain, with
-    /// its number before each, and limits their rate. Upstream: `CONSOLEIO_write`.
+    /// Writes bytes. For a domain that is not the control domain, Xen shows only whole lines, each
+    /// after the domain's number, and limits their rate. Upstream: `CONSOLEIO_write`.
     ///
     /// # Errors
     ///
-    /// `EPERM` in a domain that may not. Returns fewer bytes than given if Xen fails later; some of
-    /// those that follow may have been written too.
+    /// `EPERM` in a domain that may not use it. If a later hypercall fails, returns fewer bytes
+    /// than given; some of the remaining bytes may have been written.
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         let mut written = 0;
         for piece in bytes.chunks(PIECE) {
@@ -63,7 +63,7 @@ impl<H: Hypercall> EmergencyConsole<H> {
         Ok(())
     }
 
-    /// Asks whether the domain may use the console, by writing nothing.
+    /// Checks whether the domain may use the console, by writing no bytes.
     ///
     /// # Errors
     ///
@@ -72,8 +72,7 @@ impl<H: Hypercall> EmergencyConsole<H> {
         self.xen.call(command::Write, &[][..])
     }
 
-    /// Reads what has been typed into `bytes` and returns how many bytes that is. It does not wait.
-    /// Upstream: `CONSOLEIO_read`.
+    /// Reads typed bytes and returns their number. Does not wait. Upstream: `CONSOLEIO_read`.
     ///
     /// # Errors
     ///
@@ -81,7 +80,7 @@ impl<H: Hypercall> EmergencyConsole<H> {
     pub fn read(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
         let length = bytes.len().min(READ_MAX);
         let bytes = &mut bytes[..length];
-        // SAFETY: Xen writes at most as many bytes as the slice has, which is borrowed for that.
+        // SAFETY: Xen writes at most as many bytes as the borrowed slice has.
         let count = unsafe { self.xen.call_unchecked(command::Read, &raw mut *bytes) }?;
         Ok(count.min(length))
     }

@@ -1,4 +1,4 @@
-//! The traits of `embedded-io`.
+//! Implements the traits of `embedded-io`.
 
 use embedded_io::{Error, ErrorKind, ErrorType, Read, ReadReady, Write};
 
@@ -35,7 +35,7 @@ impl<H: Hypercall + Copy, W: Wait> ReadReady for Console<'_, H, W> {
 
 impl<H: Hypercall + Copy, W: Wait> Write for Console<'_, H, W> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, ConsoleError> {
-        // The trait requires at least one byte; the first waits for room.
+        // The trait requires at least one byte, so this waits for room for the first.
         let count = self.try_write(bytes)?;
         if count > 0 || bytes.is_empty() {
             return Ok(count);

@@ -1,4 +1,4 @@
-//! A sink for the crate `log`.
+//! Implements a logger for the crate `log`.
 
 use core::cell::UnsafeCell;
 use core::hint::spin_loop;
@@ -10,14 +10,14 @@ use super::Console;
 use crate::hypercall::Hypercall;
 use crate::ring::Wait;
 
-/// How often a record tries to get the console while another vCPU writes to it.
+/// The number of attempts to get the console while another vCPU writes to it.
 const TRIES: u32 = 1 << 16;
 
-/// Writes log records to a [`Console`], one a line.
+/// Writes log records to a [`Console`], one per line.
 ///
-/// Every vCPU and interrupt handler may log. A record that finds the console in use is tried for a
-/// moment and then dropped, as from a handler that interrupted the writer; the next line says how
-/// many were.
+/// Every vCPU and interrupt handler may log. If the console is in use, for example because a
+/// handler interrupted the writer, a record is retried briefly and then dropped. The next line
+/// reports the number of dropped records.
 ///
 /// ```no_run
 /// use xen_hal::console::{Console, ConsoleLog};
@@ -36,11 +36,11 @@ pub struct ConsoleLog<C> {
     console: UnsafeCell<C>,
 }
 
-// SAFETY: the console is reached by `with` alone, which gives it to one thread at a time.
+// SAFETY: only `with` accesses the console, for one thread at a time.
 unsafe impl<C: Send> Sync for ConsoleLog<C> {}
 
 impl<C> ConsoleLog<C> {
-    /// A sink that writes to `console`.
+    /// Creates a logger that writes to `console`.
     pub const fn new(console: C) -> Self {
         Self {
             busy: AtomicBool::new(false),
@@ -49,7 +49,8 @@ impl<C> ConsoleLog<C> {
         }
     }
 
-    /// Uses the console, unless it is in use for a longer time, or by the caller's own vCPU.
+    /// Calls `work` with the console. Returns `None` if another vCPU uses the console for longer,
+    /// or if the calling vCPU uses it.
     pub fn with<T>(&self, work: impl FnOnce(&mut C) -> T) -> Option<T> {
         let mut tries = 0;
         while self.busy.swap(true, Ordering::Acquire) {
@@ -59,10 +60,10 @@ impl<C> ConsoleLog<C> {
             tries += 1;
             spin_loop();
         }
-        // Cleared when `work` panics, too.
+        // Also cleared if `work` panics.
         let _release = Release(&self.busy);
-        // SAFETY: `busy` was clear, and this call set it: no other has the console until `_release`
-        // is dropped.
+        // SAFETY: this call changed `busy` from clear to set, so no other call has the console
+        // until `_release` is dropped.
         Some(work(unsafe { &mut *self.console.get() }))
     }
 }
@@ -98,7 +99,7 @@ where
     }
 
     fn flush(&self) {
-        // A backend that does not read is reported by the next record.
+        // If the backend does not read, the next record reports it.
         let _ = self.with(Console::flush);
     }
 }

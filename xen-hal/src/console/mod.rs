@@ -1,8 +1,8 @@
-//! The domain's console: text out, keys in.
+//! Writes text to the domain's console, and reads keys.
 //!
 //! A domain has a ring that it shares with a backend in the control domain (HVM parameters
-//! `CONSOLE_PFN` and `CONSOLE_EVTCHN`), or it may use Xen's own console. [`Console::open`] picks
-//! what there is:
+//! `CONSOLE_PFN` and `CONSOLE_EVTCHN`), or it may use Xen's own console. [`Console::open`] selects
+//! the one that exists:
 //!
 //! ```
 //! use core::ptr::NonNull;
@@ -13,29 +13,30 @@
 //! use xen_pac::console_ring::raw::XenconsInterface;
 //! use xen_pac::sched::ShutdownReason;
 //!
-//! /// `map` returns where the guest maps a frame.
+//! /// `map` returns the address at which the guest maps a frame.
 //! fn greet<H: Hypercall + Copy>(
 //!     xen: H,
 //!     map: impl FnOnce(Frame) -> Option<NonNull<XenconsInterface>>,
 //! ) -> Result<(), ConsoleError> {
 //!     // SAFETY: the frame stays mapped, and only this console uses it.
 //!     let mut console = unsafe { Console::open(xen, map) }?;
-//!     writeln!(console, "hello from {}", "a guest")?; // the error names the cause
+//!     writeln!(console, "hello from {}", "a guest")?; // the error is a `ConsoleError`
 //!
 //!     let mut keys = [0; 16];
 //!     let count = console.try_read(&mut keys)?; // 0 if nothing was typed
 //!     write!(console, "{count} keys")?;
 //!
-//!     // The ring is gone with the domain: wait until the backend has read it.
+//!     // The ring ends with the domain, so wait until the backend has read it.
 //!     console.flush()
 //! }
 //! ```
 //!
-//! [`port`](Console::port) has an event when something was typed or read. `write!` turns `"\n"`
-//! into `"\r\n"` on the ring, as terminals on the other side expect; the byte methods do not.
+//! [`port`](Console::port) has an event when a key was typed, or when the backend has read.
+//! `write!` turns `"\n"` into `"\r\n"` on the ring, as terminals on the other side expect; the byte
+//! methods do not.
 //!
-//! The backend is not trusted: it can garble what is read, and it can stop reading. Then
-//! [`Console`] waits once, as long as its [`Wait`] says, and fails at once from then on until the
+//! The backend is not trusted: it can send arbitrary bytes, and it can stop reading. Then
+//! [`Console`] waits once, as long as its [`Wait`] permits. After that, it fails at once until the
 //! backend reads again.
 //!
 //! Features: `embedded-io` implements the traits of that crate, `log` adds a `ConsoleLog`.
@@ -66,24 +67,24 @@ pub use log::ConsoleLog;
 
 use ring::RingConsole;
 
-/// Why the console could not be used.
+/// A console operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsoleError {
     /// Xen refused. `EPERM`: the domain has no console ring, and may not use Xen's own console.
     #[error("{}: {}", .0, refusal(*.0))]
     Refused(Errno),
-    /// Xen does not say where the ring is.
+    /// The parameters of the ring cannot be read.
     #[error("the console ring cannot be found: {0}")]
     Parameter(#[from] ParameterError),
     /// The guest has no mapping of the ring's frame.
     #[error("the console ring's frame {:#x} is not mapped", .0.0)]
     NotMapped(Frame),
-    /// The backend does not read. Nothing was written.
+    /// The backend does not read.
     #[error("the console's backend does not read")]
     Stalled,
-    /// Nothing was typed while the console waited for it.
-    #[error("nothing was typed")]
+    /// No key was typed during the wait.
+    #[error("no key was typed in time")]
     TimedOut,
 }
 
@@ -99,7 +100,7 @@ pub struct Console<'a, H, W = YieldWait<H>> {
     xen: H,
     transport: Transport<'a>,
     wait: W,
-    /// A key that [`read_ready`](Self::read_ready) had to take from Xen's console.
+    /// A key that [`read_ready`](Self::read_ready) took from Xen's console.
     peeked: Option<u8>,
 }
 
@@ -110,18 +111,18 @@ enum Transport<'a> {
 }
 
 impl<'a, H: Hypercall + Copy> Console<'a, H> {
-    /// Opens the console that the domain has. `map` is called with the ring's frame, if there is
-    /// one, and returns where the guest maps it.
+    /// Opens the domain's console. If it has a ring, calls `map` with the ring's frame; `map`
+    /// returns the address at which the guest maps it.
     ///
     /// # Errors
     ///
-    /// [`ConsoleError::Refused`] with `EPERM` if the domain has no console at all;
+    /// [`ConsoleError::Refused`] with `EPERM` if the domain has no console;
     /// [`ConsoleError::NotMapped`] if `map` returns `None`; [`ConsoleError::Parameter`].
     ///
     /// # Safety
     ///
-    /// For the whole of `'a`, the frame is mapped where `map` says, with the caching of ordinary
-    /// memory, and nothing else in the guest accesses it.
+    /// For all of `'a`, the frame must be mapped at the address that `map` returns, with the
+    /// caching of ordinary memory, and nothing else in the guest may access it.
     pub unsafe fn open(
         xen: H,
         map: impl FnOnce(Frame) -> Option<NonNull<raw::XenconsInterface>>,
@@ -131,18 +132,18 @@ impl<'a, H: Hypercall + Copy> Console<'a, H> {
         Ok(Self { xen, transport, wait: YieldWait::new(xen), peeked: None })
     }
 
-    /// The console over a ring that the guest has found by itself, in a device tree for instance.
+    /// Creates a console over a ring that the guest has found itself, for example in a device tree.
     pub fn over_ring(xen: H, ring: XenconsInterface<'a>, port: Port) -> Self {
         let transport = Transport::Ring(RingConsole::new(ring, port));
         Self { xen, transport, wait: YieldWait::new(xen), peeked: None }
     }
 
-    /// The console over Xen's own, whether or not the domain may use it.
+    /// Creates a console over Xen's own console. Does not check that the domain may use it.
     pub const fn over_xen(xen: H) -> Self {
         Self { xen, transport: Transport::Xen, wait: YieldWait::new(xen), peeked: None }
     }
 
-    /// Waits for the backend in another way.
+    /// Replaces the way in which the console waits for the backend.
     #[must_use]
     pub fn with_wait<W: Wait>(self, wait: W) -> Console<'a, H, W> {
         let Self { xen, transport, peeked, .. } = self;
@@ -165,20 +166,20 @@ impl<'a> Transport<'a> {
             return Ok(Self::Xen);
         };
         let page = map(frame).ok_or(ConsoleError::NotMapped(frame))?;
-        // SAFETY: the caller promised that the ring is mapped there for `'a`, and used by this
-        // console alone.
+        // SAFETY: the caller guarantees that the ring is mapped there for `'a`, and that only this
+        // console uses it.
         let page = unsafe { XenconsInterface::from_ptr(page) };
         Ok(Self::Ring(RingConsole::new(page, port)))
     }
 }
 
 impl<'a, H: Hypercall + Copy, W: Wait> Console<'a, H, W> {
-    /// Opens the console again after the domain was restored: the toolstack has emptied the ring,
-    /// and may have bound another port.
+    /// Opens the console again after a restore, in which the toolstack has emptied the ring and may
+    /// have bound a different port.
     ///
     /// # Errors
     ///
-    /// As for [`open`](Self::open). The console then stays as it was.
+    /// As for [`open`](Self::open). The console is unchanged then.
     ///
     /// # Safety
     ///
@@ -192,9 +193,9 @@ impl<'a, H: Hypercall + Copy, W: Wait> Console<'a, H, W> {
         Ok(())
     }
 
-    /// The ring's port, which has an event when something was typed or read. `None` for Xen's own
-    /// console: in the control domain, [`Virq::CONSOLE`](xen_pac::base::Virq::CONSOLE) announces
-    /// keys.
+    /// Returns the ring's port, which has an event when a key was typed or when the backend has
+    /// read; `None` for Xen's own console. In the control domain,
+    /// [`Virq::CONSOLE`](xen_pac::base::Virq::CONSOLE) announces keys of Xen's console.
     #[must_use]
     pub const fn port(&self) -> Option<Port> {
         match &self.transport {
@@ -203,7 +204,7 @@ impl<'a, H: Hypercall + Copy, W: Wait> Console<'a, H, W> {
         }
     }
 
-    /// Writes as many bytes as fit and returns how many; 0 if the ring is full. It does not wait.
+    /// Writes as many bytes as fit, and returns their number; 0 if the ring is full. Does not wait.
     ///
     /// # Errors
     ///
@@ -227,15 +228,15 @@ impl<'a, H: Hypercall + Copy, W: Wait> Console<'a, H, W> {
     ///
     /// # Errors
     ///
-    /// [`ConsoleError::Refused`]; [`ConsoleError::Stalled`] if the backend makes none. Some bytes
-    /// may have been written.
+    /// [`ConsoleError::Refused`]; [`ConsoleError::Stalled`] if the backend does not read. Some
+    /// bytes may have been written.
     pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), ConsoleError> {
         self.put_all(bytes)?;
         self.notify()
     }
 
-    /// Writes formatted text, as `write!` and `writeln!` do: unlike [`fmt::Write`], with an error
-    /// that names the cause.
+    /// Writes formatted text for `write!` and `writeln!`. Unlike [`fmt::Write`], returns the cause
+    /// of an error.
     ///
     /// # Errors
     ///
@@ -245,7 +246,7 @@ impl<'a, H: Hypercall + Copy, W: Wait> Console<'a, H, W> {
         self.notify()
     }
 
-    /// Reads what has been typed and returns how many bytes that is. It does not wait.
+    /// Reads typed bytes and returns their number. Does not wait.
     ///
     /// # Errors
     ///
@@ -256,7 +257,7 @@ impl<'a, H: Hypercall + Copy, W: Wait> Console<'a, H, W> {
             Transport::Xen => {
                 let Some((first, rest)) = bytes.split_first_mut() else { return Ok(0) };
                 match self.peeked.take() {
-                    // If there is more, the next call returns it, or its error.
+                    // The next call returns further bytes, or the error.
                     Some(peeked) => {
                         *first = peeked;
                         Ok(1 + EmergencyConsole::new(self.xen).read(rest).unwrap_or(0))
@@ -267,11 +268,11 @@ impl<'a, H: Hypercall + Copy, W: Wait> Console<'a, H, W> {
         }
     }
 
-    /// Reads at least one byte, and waits for it.
+    /// Reads at least one byte. Waits for the first.
     ///
     /// # Errors
     ///
-    /// [`ConsoleError::Refused`]; [`ConsoleError::TimedOut`] if nothing is typed.
+    /// [`ConsoleError::Refused`]; [`ConsoleError::TimedOut`] if no key is typed.
     pub fn read(&mut self, bytes: &mut [u8]) -> Result<usize, ConsoleError> {
         let mut attempt = 0;
         loop {
@@ -286,7 +287,7 @@ impl<'a, H: Hypercall + Copy, W: Wait> Console<'a, H, W> {
         }
     }
 
-    /// True if [`try_read`](Self::try_read) would return something.
+    /// Returns whether [`try_read`](Self::try_read) would return a byte.
     ///
     /// # Errors
     ///
@@ -304,11 +305,11 @@ impl<'a, H: Hypercall + Copy, W: Wait> Console<'a, H, W> {
         }
     }
 
-    /// Waits until the backend has read everything, as is needed before a shutdown.
+    /// Waits until the backend has read everything. Call it before a shutdown.
     ///
     /// # Errors
     ///
-    /// [`ConsoleError::Stalled`] if it does not; [`ConsoleError::Refused`].
+    /// [`ConsoleError::Stalled`] if the backend does not read; [`ConsoleError::Refused`].
     pub fn flush(&mut self) -> Result<(), ConsoleError> {
         let Transport::Ring(ring) = &mut self.transport else { return Ok(()) };
         let mut attempt = 0;
@@ -348,7 +349,7 @@ impl<'a, H: Hypercall + Copy, W: Wait> Console<'a, H, W> {
                 return console.write_all(bytes).map_err(ConsoleError::Refused);
             }
         };
-        // A backend that reads gets all the time it needs; the bytes it can ask for are finite.
+        // While the backend reads, waiting continues: the number of bytes bounds the loop.
         let mut attempt = 0;
         while !bytes.is_empty() {
             let count = ring.put(bytes);
@@ -390,7 +391,7 @@ impl<H, W> fmt::Debug for Console<'_, H, W> {
     }
 }
 
-/// Writes formatted text by `write`, and returns its error rather than the formatter's.
+/// Writes formatted text with `write`, and returns the error of `write`.
 fn write_fmt<E: Copy>(
     text: fmt::Arguments<'_>,
     write: impl FnMut(&str) -> Result<(), E>,
@@ -408,7 +409,7 @@ fn write_fmt<E: Copy>(
     }
 
     let mut adapter = Adapter { write, result: Ok(()) };
-    // A value that fails to format itself ends the text without an error of the console's.
+    // If a value's formatting fails, the text ends without a console error.
     let _ = fmt::Write::write_fmt(&mut adapter, text);
     adapter.result
 }

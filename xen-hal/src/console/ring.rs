@@ -7,14 +7,14 @@ use crate::event::{Events, Port};
 use crate::hypercall::Hypercall;
 use crate::ring::{ByteConsumer, ByteProducer, ByteRing, EmptiedRing, FilledRing, Wait};
 
-/// This side of the console ring. Nothing here waits.
+/// The guest's side of the console ring. No method waits.
 #[derive(Debug)]
 pub(super) struct RingConsole<'a> {
     page: XenconsInterface<'a>,
     port: Port,
     written: ByteProducer,
     read: ByteConsumer,
-    /// Up to where the backend had read when it was given up.
+    /// The backend's position when the console gave up waiting for it.
     given_up_at: Option<u32>,
 }
 
@@ -33,7 +33,8 @@ impl<'a> RingConsole<'a> {
         self.written.write(output(self.page), bytes)
     }
 
-    /// Waits for the backend to read, unless it was given up and has not read since.
+    /// Waits for the backend to read. Fails at once if an earlier wait gave up and the backend has
+    /// not read since.
     pub(super) fn wait(&mut self, wait: &mut impl Wait, attempt: u32) -> Result<(), ConsoleError> {
         let now = self.page.out_cons().load();
         if self.given_up_at != Some(now) && wait.wait(self.port, attempt).is_continue() {
@@ -48,7 +49,7 @@ impl<'a> RingConsole<'a> {
         self.written.is_drained(output(self.page))
     }
 
-    /// Reads what there is, and tells the backend that there is room.
+    /// Reads the available bytes, and notifies the backend that there is room.
     pub(super) fn take(
         &mut self,
         xen: impl Hypercall + Copy,

@@ -1,4 +1,4 @@
-//! The bytes of a page that another domain may read or write at any moment.
+//! Accesses the bytes of a page that another domain may read or write at any moment.
 //!
 //! All code that dereferences such memory is in this file.
 
@@ -14,8 +14,7 @@ use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 
 const WORD: usize = size_of::<usize>();
 
-/// Memory for a page that can be lent to another domain, or a place at which a page of another
-/// domain can be mapped.
+/// Memory for one page, to lend to another domain or to map a foreign page at.
 #[repr(C, align(4096))]
 pub struct PageMemory(UnsafeCell<[u8; PAGE_SIZE]>);
 
@@ -45,19 +44,20 @@ impl fmt::Debug for PageMemory {
     }
 }
 
-/// The bytes of a shared page. They are copied in and out, or accessed as atomics, and never
-/// borrowed as a slice: the other domain may change them at any moment.
+/// The bytes of a shared page. Methods copy them or access them as atomics. They are never borrowed
+/// as a slice, because the other domain may change them at any moment.
 ///
-/// Copy what the other domain may write once, check the copy, use the copy. The next read may
+/// Copy what the other domain wrote once, check the copy, then use the copy. A second read may
 /// return something else.
 ///
-/// A copy consists of relaxed accesses, word by word where it can, and orders nothing. To order it,
-/// both sides agree on an atomic in the page, such as a ring index: [`store`](Self::store) it after
-/// writing the data, and [`load`](Self::load) it before reading them.
+/// A copy consists of relaxed accesses, one for each word where alignment permits, and orders
+/// nothing. To order it, both sides use an atomic in the page, such as a ring index:
+/// [`store`](Self::store) it after writing the data, and [`load`](Self::load) it before reading the
+/// data.
 ///
-/// `Bytes` is `Send` but not `Sync`. Accesses of different widths to the same bytes must not race
-/// within a program, and one thread at a time makes no race. To share a page between vCPUs, put it
-/// behind a lock.
+/// `Bytes` is `Send` but not `Sync`. Within one program, accesses of different widths to the same
+/// bytes must not race, so only one thread at a time may use it. To share a page between vCPUs, put
+/// it behind a lock.
 pub struct Bytes(NonNull<PageMemory>);
 
 // SAFETY: the value may be used by any thread, since it is the memory's only owner in this program.
@@ -73,7 +73,7 @@ impl Bytes {
         Self(page)
     }
 
-    /// Fills `into` with the bytes from `offset` on.
+    /// Fills `into` with the bytes that start at `offset`.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Bytes {
         Ok(())
     }
 
-    /// Writes `from` to the bytes from `offset` on.
+    /// Writes `from` to the bytes that start at `offset`.
     ///
     /// # Errors
     ///
@@ -132,8 +132,8 @@ impl Bytes {
         Ok(())
     }
 
-    /// Loads the integer at `offset` in one access. What the other domain wrote before it stored
-    /// the value is visible afterwards (acquire).
+    /// Loads the integer at `offset` in one access, with acquire ordering: afterwards, this program
+    /// sees what the other domain wrote before it stored the value.
     ///
     /// # Errors
     ///
@@ -143,8 +143,8 @@ impl Bytes {
         self.aligned::<T>(offset).map(|cell| T::load(cell))
     }
 
-    /// Stores the integer at `offset` in one access. What was written before is visible to a domain
-    /// that loads the value (release).
+    /// Stores the integer at `offset` in one access, with release ordering: a domain that loads the
+    /// value sees what this program wrote before.
     ///
     /// # Errors
     ///
@@ -154,8 +154,8 @@ impl Bytes {
         self.aligned::<T>(offset).map(|cell| T::store(cell, value))
     }
 
-    /// Stores the integer at `offset` and returns the old one, in one access that acquires and
-    /// releases.
+    /// Stores the integer at `offset` and returns the old value, in one access with acquire and
+    /// release ordering.
     ///
     /// # Errors
     ///
@@ -165,8 +165,8 @@ impl Bytes {
         self.aligned::<T>(offset).map(|cell| T::swap(cell, value))
     }
 
-    /// Stores the integer at `offset` if it is `current`, in one access that acquires and releases.
-    /// Returns the old one, as `Err` if it was another.
+    /// Stores `new` at `offset` if the integer there is `current`, in one access with acquire and
+    /// release ordering. Returns the old value, as `Err` if it was not `current`.
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl Bytes {
     }
 
     /// Returns the page's address, for register handles of `xen_pac` and for other code that
-    /// handles shared memory. It is valid as long as this value exists.
+    /// handles shared memory. The address is valid as long as this value exists.
     #[must_use]
     pub const fn as_ptr(&self) -> NonNull<PageMemory> {
         self.0
@@ -220,7 +220,7 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// An integer that a shared page holds as an atomic: `u8`, `u16`, `u32` or `usize`. Sealed.
+/// An integer that a shared page can hold as an atomic: `u8`, `u16`, `u32` or `usize`. Sealed.
 pub trait SharedInt: sealed::Integer {}
 
 mod sealed {
@@ -273,7 +273,7 @@ macro_rules! shared {
 
 shared!(u8: AtomicU8, u16: AtomicU16, u32: AtomicU32, usize: AtomicUsize);
 
-/// How many bytes there are up to the next word.
+/// Returns the number of bytes up to the next word.
 const fn unaligned(offset: usize) -> usize {
     offset.wrapping_neg() % WORD
 }
@@ -286,10 +286,9 @@ fn check(offset: usize, count: usize) -> Result<(), GrantError> {
     }
 }
 
-/// A page of this domain's memory that can be lent, owned, with the number of its frame.
+/// Owns a page of this domain's memory that can be lent, and holds its frame number.
 ///
-/// It dereferences to [`Bytes`], which access its content whether it is lent or not. Dropping it
-/// leaks the memory.
+/// It dereferences to [`Bytes`], for the content. Dropping it leaks the memory.
 pub struct Page {
     bytes: Bytes,
     /// An entry of a version 1 table has 32 bits for it.
@@ -301,8 +300,8 @@ impl Page {
     ///
     /// # Errors
     ///
-    /// [`MemoryError::NotMapped`], and [`MemoryError::OutOfReach`] for a frame of 2^32 or more,
-    /// which a version 1 table cannot name.
+    /// [`MemoryError::NotMapped`], and [`MemoryError::OutOfReach`] for a frame of 2^32 or more, for
+    /// which a version 1 entry has no room.
     pub fn new(
         space: &(impl AddressSpace + ?Sized),
         memory: &'static mut PageMemory,
@@ -320,8 +319,8 @@ impl Page {
     /// # Safety
     ///
     /// Until [`into_raw`](Self::into_raw) returns it, the memory is mapped, and this program uses
-    /// it only through this value. (That can be forever: a page that its borrower never gives back
-    /// must stay.)
+    /// it only through this value. (That can be for ever: the page must stay mapped if the peer
+    /// never stops using it.)
     pub unsafe fn from_raw(
         space: &(impl AddressSpace + ?Sized),
         memory: NonNull<PageMemory>,
@@ -344,7 +343,7 @@ impl Page {
         Frame(self.frame.into())
     }
 
-    /// The frame as an entry holds it.
+    /// Returns the frame as an entry holds it.
     #[inline(always)]
     pub(super) const fn number(&self) -> u32 {
         self.frame

@@ -1,4 +1,4 @@
-//! Copies that Xen makes between domains.
+//! Copies bytes between domains through Xen.
 
 use core::ptr::NonNull;
 
@@ -11,33 +11,33 @@ use super::{ForeignGrant, GrantError, Grants, NOT_REACHED, element};
 use crate::hypercall::{Commands, Hypercall};
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 
-/// How many copies one hypercall makes: their arguments lie on the stack.
+/// The number of copies per hypercall. Their arguments are on the stack.
 pub(super) const LIST: usize = 16;
 
 /// The page that a copy reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyEnd {
-    /// A page that another domain lends.
+    /// A page that another domain grants.
     Grant(ForeignGrant),
     /// A frame of this domain.
     Own(Frame),
 }
 
-/// A copy of bytes of one page to another.
+/// A request to copy bytes from one page to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyRequest {
-    /// The page to read, and the first byte in it.
+    /// The page to read, and the offset of the first byte.
     pub from: (CopyEnd, u16),
-    /// The page to write, and the first byte in it.
+    /// The page to write, and the offset of the first byte.
     pub to: (CopyEnd, u16),
-    /// How many bytes. They must lie within either page.
+    /// The number of bytes. They must lie within both pages.
     pub length: u16,
-    /// The result; `None` until the copy was tried.
+    /// The result; `None` before the copy was attempted.
     pub result: Option<Result<(), GrantError>>,
 }
 
 impl CopyRequest {
-    /// Returns a copy to be made.
+    /// Creates a request without a result.
     #[must_use]
     pub const fn new(from: (CopyEnd, u16), to: (CopyEnd, u16), length: u16) -> Self {
         Self { from, to, length, result: None }
@@ -45,19 +45,20 @@ impl CopyRequest {
 }
 
 impl<H: Hypercall> Grants<H> {
-    /// Has Xen make copies. Upstream: `GNTTABOP_copy`.
+    /// Asks Xen to make the copies. Upstream: `GNTTABOP_copy`.
     ///
     /// A copy that fails does not stop the others: after an error, look at each result.
     ///
     /// # Errors
     ///
-    /// The error of the first copy that was not made: `BAD_COPY_ARG` for bytes beyond a page;
-    /// otherwise as when a grant is [mapped](super::MapError::error).
+    /// Returns the error of the first copy that failed: `BAD_COPY_ARG` for bytes beyond a page;
+    /// otherwise the errors of [mapping a grant](super::MapError::error).
     ///
     /// # Safety
     ///
     /// Xen writes to the frames of this domain that are destinations, and reads those that are
-    /// sources. This program owns the bytes that are written, and does not use them meanwhile.
+    /// sources. The program must own the bytes that Xen writes, and must not use them during the
+    /// call.
     pub unsafe fn copy(&self, copies: &mut [CopyRequest]) -> Result<(), GrantError> {
         copies.iter_mut().for_each(|copy| copy.result = None);
         for list in copies.chunks_mut(LIST) {
@@ -67,14 +68,13 @@ impl<H: Hypercall> Grants<H> {
         copies.iter().find_map(|copy| copy.result?.err()).map_or(Ok(()), Err)
     }
 
-    /// Fills `into` with bytes of a page that another domain lends, from `offset` on, without
-    /// mapping it.
+    /// Fills `into` with bytes of a foreign grant, starting at `offset`, without mapping it.
     ///
     /// # Errors
     ///
     /// - [`GrantError::NotMapped`] if the address space has no frame for the buffer.
-    /// - `BAD_COPY_ARG` for bytes beyond the page; otherwise as when a grant is
-    ///   [mapped](super::MapError::error).
+    /// - `BAD_COPY_ARG` for bytes beyond the page; otherwise the errors of [mapping a
+    ///   grant](super::MapError::error).
     ///
     /// After an error, part of the buffer may have been written.
     pub fn copy_from_grant(
@@ -90,8 +90,8 @@ impl<H: Hypercall> Grants<H> {
         })
     }
 
-    /// Writes `from` to a page that another domain lends for writing, from `offset` on, without
-    /// mapping it.
+    /// Writes `from` to a foreign grant that permits writing, starting at `offset`, without mapping
+    /// it.
     ///
     /// # Errors
     ///
@@ -110,8 +110,8 @@ impl<H: Hypercall> Grants<H> {
         })
     }
 
-    /// Copies between a page of another domain and `length` bytes at `address`. `request` makes
-    /// these the source or the destination, which the caller may use so.
+    /// Copies between a foreign grant and `length` bytes at `address`. `request` decides which of
+    /// the two is the source. The caller must own the bytes for that use.
     fn transfer(
         &self,
         space: &(impl AddressSpace + ?Sized),
@@ -131,7 +131,7 @@ impl<H: Hypercall> Grants<H> {
             let within = place.addr().get() % PAGE_SIZE;
             let count = (length - done).min(PAGE_SIZE - within);
             let frame = space.frame_of(place).ok_or(GrantError::NotMapped(place.addr().get()))?;
-            // Each is at most a page's size, and fits.
+            // Each is at most a page's size, so it fits.
             let copy = request(
                 (CopyEnd::Own(frame), within as u16),
                 offset.saturating_add(done as u16),
@@ -147,14 +147,14 @@ impl<H: Hypercall> Grants<H> {
 
     /// # Safety
     ///
-    /// As for `copy`; there are at most [`LIST`] copies.
+    /// As for `copy`. There are at most [`LIST`] copies.
     unsafe fn copy_list(&self, copies: &mut [CopyRequest]) {
         let mut arguments = [GnttabCopy::ZEROED; LIST];
         let Some(arguments) = arguments.get_mut(..copies.len()) else { return };
         for (copy, argument) in copies.iter_mut().zip(arguments.iter_mut()) {
             match copy.argument() {
                 Some(made) => *argument = made,
-                // Xen copies no bytes of an argument of zeros. The result is kept.
+                // For an argument of zeros, Xen copies no bytes. The result stays as set here.
                 None => copy.result = Some(Err(GrantError::Status(GrantStatus::BAD_PAGE))),
             }
         }
@@ -167,7 +167,8 @@ impl<H: Hypercall> Grants<H> {
 }
 
 impl CopyRequest {
-    /// The argument; `None` for a frame that it cannot hold: it has 32 bits for it on 32-bit x86.
+    /// Returns the argument; `None` for a frame that does not fit, because 32-bit x86 has 32 bits
+    /// for it.
     fn argument(&self) -> Option<GnttabCopy> {
         let (source, from_grant) = end(self.from)?;
         let (destination, to_grant) = end(self.to)?;
@@ -184,8 +185,8 @@ impl CopyRequest {
     }
 }
 
-/// An end as an argument holds it, and whether it is a grant. The domain of a frame must be SELF,
-/// and not the domain's own number.
+/// Returns an end as an argument holds it, and whether it is a grant. For a frame, the domain must
+/// be SELF and not the domain's own number.
 fn end((end, offset): (CopyEnd, u16)) -> Option<(GnttabCopyPtr, bool)> {
     Some(match end {
         CopyEnd::Grant(ForeignGrant { domain, reference }) => {

@@ -1,4 +1,4 @@
-//! Lending a page and taking it back.
+//! Grants a page to another domain and revokes the grant.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -11,11 +11,11 @@ use super::refs::Word;
 use super::{Bytes, GrantRef, Page};
 use crate::platform::Frame;
 
-/// The flags that Xen sets in an entry while the page is used.
+/// The flags that Xen sets in an entry while the peer uses the page.
 const IN_USE: u16 = grant_entry_flags::READING.mask << grant_entry_flags::READING.shift
     | grant_entry_flags::WRITING.mask << grant_entry_flags::WRITING.shift;
 
-/// What the other domain may do with a page.
+/// What the peer may do with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Access {
@@ -25,20 +25,20 @@ pub enum Access {
     ReadWrite = PERMIT,
 }
 
-/// The flags of an entry that lends a page.
+/// Returns the flags of an entry that grants a page.
 const PERMIT: u16 = grant_entry_flags::kind::PERMIT_ACCESS.value;
 
 /// An entry whose reference was allocated.
 #[derive(Clone, Copy)]
 pub(super) struct Allocated<'t> {
     pub(super) entry: GrantEntryV1<'t>,
-    /// The word that the reference is returned to.
+    /// The word to which freeing returns the reference.
     pub(super) word: &'static Word,
     pub(super) reference: GrantRef,
 }
 
 impl<'t> Allocated<'t> {
-    /// Publishes the page. The entry is free.
+    /// Publishes the page in the entry, which is free.
     #[inline(always)]
     pub(super) fn publish(self, page: Page, peer: Domid, access: Access) -> Grant<'t> {
         let entry = self.entry;
@@ -57,21 +57,20 @@ impl<'t> Allocated<'t> {
     }
 }
 
-/// Makes an entry lend nothing, unless the page is in use.
+/// Clears an entry, unless the page is in use.
 ///
-/// Xen adds flags while the page is used, and a table that is not there reads as all ones. An entry
+/// Xen sets flags while the page is used. A table that is not mapped reads as all ones. An entry
 /// without flags belongs to a new table, after a restore: no peer uses the page.
 #[inline(always)]
 pub(super) fn withdraw(entry: GrantEntryV1<'_>) -> bool {
     let now = entry.flags().load(Ordering::Relaxed);
-    // If the flags are still the same, the page is not in use, and cannot be after the exchange.
+    // If the flags are still the same, the page is not in use, and stays unused after the exchange.
     // Acquire: what the peer did to the page happens before what this program does with it next.
     now & IN_USE == 0
         && entry.flags().compare_exchange(now, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
-/// An entry of the grant table that this program owns and that lends nothing yet. Dropping it frees
-/// its reference.
+/// Owns an entry of the grant table that grants no page yet. Dropping it frees its reference.
 pub struct GrantSlot<'t>(Allocated<'t>);
 
 impl<'t> GrantSlot<'t> {
@@ -81,14 +80,14 @@ impl<'t> GrantSlot<'t> {
         Self(entry)
     }
 
-    /// Returns the reference that the other domain needs.
+    /// Returns the reference, which the peer needs.
     #[must_use]
     pub const fn reference(&self) -> GrantRef {
         self.0.reference
     }
 
-    /// Lends `page` to `peer`, which can use it from now on. Upstream: `grant_entry_v1`, and the
-    /// comments on it.
+    /// Grants `page` to `peer`. The peer can use the page from now. Upstream: `grant_entry_v1` and
+    /// its comments.
     ///
     /// `peer` must be a real domain number. With a reserved one such as [`Domid::SELF`], no domain
     /// can use the grant.
@@ -122,7 +121,7 @@ impl fmt::Debug for GrantSlot<'_> {
     }
 }
 
-/// An entry that lends a page. Dropping it withdraws the entry, or defers that.
+/// An entry that grants a page. Dropping it clears the entry, or defers that.
 struct Lent<'t>(Allocated<'t>);
 
 impl Drop for Lent<'_> {
@@ -132,8 +131,8 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// Frees the reference of an entry, or leaves that to [`GrantTable::reclaim`]. It takes no pointer
-/// to the grant, so that a grant that is revoked stays in registers.
+/// Frees the reference of an entry, or defers that to [`GrantTable::reclaim`]. Takes no pointer to
+/// the grant, so a grant that is revoked stays in registers.
 ///
 /// [`GrantTable::reclaim`]: super::GrantTable::reclaim
 #[inline(never)]
@@ -145,14 +144,14 @@ fn withdraw_or_defer(entry: GrantEntryV1<'_>, word: &Word, reference: GrantRef) 
     }
 }
 
-/// A page that is lent to another domain, with the entry that lends it.
+/// Owns a page that is granted to another domain, and its entry.
 ///
-/// The other domain may read or write the page at any moment. Copy what it wrote, check the copy,
-/// then use the copy.
+/// The peer may read or write the page at any moment. Copy what it wrote, check the copy, then use
+/// the copy.
 ///
-/// Dropping a grant leaks its page; [`revoke`](Self::revoke) returns it. The entry is withdrawn. If
-/// the peer still uses the page, the reference is deferred: [`GrantTable::reclaim`] frees it once
-/// the peer has let go.
+/// [`revoke`](Self::revoke) returns the page. Dropping the grant clears the entry, but leaks the
+/// page. If the peer still uses the page, the reference is deferred: [`GrantTable::reclaim`] frees
+/// it once the peer no longer uses the page.
 ///
 /// [`GrantTable::reclaim`]: super::GrantTable::reclaim
 #[must_use = "dropping a grant leaks its page"]
@@ -161,7 +160,7 @@ pub struct Grant<'t> {
     page: Page,
 }
 
-/// How the other domain uses a lent page at the moment of asking.
+/// How the peer uses a granted page at the moment of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrantUsage {
     /// The page is mapped or being copied.
@@ -171,13 +170,13 @@ pub struct GrantUsage {
 }
 
 impl<'t> Grant<'t> {
-    /// Returns the reference by which the other domain names the page.
+    /// Returns the reference by which the peer names the page.
     #[must_use]
     pub const fn reference(&self) -> GrantRef {
         self.lent.0.reference
     }
 
-    /// Returns the page's bytes, which both sides can use.
+    /// Returns the page's bytes, which both domains can use.
     #[inline]
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
@@ -191,8 +190,8 @@ impl<'t> Grant<'t> {
         self.page.frame()
     }
 
-    /// Returns how the other domain uses the page now. It may begin to use it right afterwards:
-    /// only [`revoke`](Self::revoke) makes sure.
+    /// Returns how the peer uses the page now. The peer can start to use it right afterwards; only
+    /// [`revoke`](Self::revoke) prevents that.
     #[must_use]
     pub fn usage(&self) -> GrantUsage {
         let flags = self.lent.0.entry.flags().load(Ordering::Relaxed);
@@ -202,12 +201,12 @@ impl<'t> Grant<'t> {
         }
     }
 
-    /// Takes the page back, and the slot for the next one. Upstream: the comments on
-    /// `grant_entry_v1`.
+    /// Revokes the grant. Returns the page, and the slot for another grant. Upstream: the comments
+    /// on `grant_entry_v1`.
     ///
     /// # Errors
     ///
-    /// If the other domain uses the page. The error holds the grant.
+    /// If the peer uses the page. The error holds the grant.
     #[inline]
     pub fn revoke(self) -> Result<(GrantSlot<'t>, Page), GrantInUseError<'t>> {
         if withdraw(self.lent.0.entry) {
@@ -217,9 +216,10 @@ impl<'t> Grant<'t> {
         }
     }
 
-    /// Gives the grant up without waiting for the other domain, and keeps the page for later.
+    /// Ends the grant without waiting for the peer. The page can be recovered later.
     ///
-    /// Use it before a suspend, which no grant outlives, if [`revoke`](Self::revoke) fails.
+    /// No grant may outlive a suspend: call this before a suspend if [`revoke`](Self::revoke)
+    /// fails.
     pub fn defer(self) -> DeferredGrant {
         let Allocated { word, reference, .. } = ManuallyDrop::new(self.lent).0;
         DeferredGrant { word, reference, page: Some(self.page) }
@@ -236,11 +236,11 @@ impl fmt::Debug for Grant<'_> {
     }
 }
 
-/// The other domain has the page mapped, or copies it, so the grant was not revoked. The grant is
+/// The grant was not revoked, because the peer has the page mapped or is copying it. The grant is
 /// unchanged.
 ///
-/// Ask the peer, over the protocol that the two use, to stop using the page, and try again. It may
-/// never do so: then [`Grant::defer`] the grant, or drop it.
+/// Ask the peer, over the protocol that the two use, to stop using the page, and try again. If the
+/// peer never does, [`Grant::defer`] the grant or drop it.
 #[must_use = "dropping this leaks the page"]
 pub struct GrantInUseError<'t>(Grant<'t>);
 
@@ -265,10 +265,10 @@ impl fmt::Display for GrantInUseError<'_> {
 
 impl core::error::Error for GrantInUseError<'_> {}
 
-/// A page that the other domain may still use, of a grant that was [given up](Grant::defer).
+/// A page of a [deferred](Grant::defer) grant, which the peer may still use.
 ///
 /// It borrows no table, so it outlives a suspend. [`GrantTable::recover`] returns the page.
-/// Dropping it leaks the page and leaves the reference to [`GrantTable::reclaim`].
+/// Dropping it leaks the page; [`GrantTable::reclaim`] frees the reference later.
 ///
 /// [`GrantTable::reclaim`]: super::GrantTable::reclaim
 /// [`GrantTable::recover`]: super::GrantTable::recover
@@ -276,7 +276,7 @@ impl core::error::Error for GrantInUseError<'_> {}
 pub struct DeferredGrant {
     word: &'static Word,
     reference: GrantRef,
-    /// `None` once the page was recovered.
+    /// `None` after the page was recovered.
     page: Option<Page>,
 }
 
@@ -287,7 +287,7 @@ impl DeferredGrant {
         self.reference
     }
 
-    /// Returns the page and frees the reference if `withdraw` succeeds, which is given the word and
+    /// Calls `withdraw` with the word and the reference. If it succeeds, returns the page and frees
     /// the reference.
     pub(super) fn recover(
         mut self,

@@ -1,4 +1,4 @@
-//! Pages that other domains lend, mapped into this one.
+//! Maps foreign grants into this domain.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -28,24 +28,24 @@ unsafe impl Send for MapTarget<'_> {}
 unsafe impl Sync for MapTarget<'_> {}
 
 impl MapTarget<'_> {
-    /// Returns the target at `page`.
+    /// Creates the target at `page`.
     ///
     /// Use a frame that has no RAM: one that never had any, or whose RAM was returned
-    /// ([`Memory::decrease_reservation`](crate::memory::Memory::decrease_reservation)). RAM that is
-    /// there when a grant is mapped is lost, and does not come back when the mapping ends.
+    /// ([`Memory::decrease_reservation`](crate::memory::Memory::decrease_reservation)). If the
+    /// frame has RAM when a grant is mapped there, that RAM is lost, also after the mapping ends.
     ///
     /// # Errors
     ///
     /// [`MemoryError::Misaligned`] and [`MemoryError::NotMapped`]; [`MemoryError::OutOfReach`] for
-    /// the frame at address 0, from which no mapping could be unmapped.
+    /// the frame at address 0, from which Xen cannot unmap.
     ///
     /// # Safety
     ///
     /// For all of `'a`, which the caller chooses:
     /// - the guest's page tables map `page` to its frame, with the caching of ordinary memory;
-    /// - nothing is kept in the frame, and it is used only through this value and the mappings made
-    ///   with it (on x86, mapping a grant over another grant crashes the domain);
-    /// - the domain is not restored, which would leave nothing at the frame.
+    /// - the frame holds no data in use, and is accessed only through this value and the mappings
+    ///   made with it (on x86, mapping a grant over another grant crashes the domain);
+    /// - the domain is not restored, because a restore unmaps the frame.
     pub unsafe fn new(
         space: &(impl AddressSpace + ?Sized),
         page: NonNull<PageMemory>,
@@ -75,20 +75,20 @@ impl fmt::Debug for MapTarget<'_> {
     }
 }
 
-/// Which page to map, and where.
+/// The grant to map, and the target.
 #[derive(Debug)]
 pub struct MapRequest<'a> {
-    /// The other domain's page.
+    /// The foreign grant.
     pub of: ForeignGrant,
-    /// What the mapping is for. A grant that permits only reading can only be mapped for that.
+    /// The access of the mapping. A read-only grant can only be mapped for reading.
     pub access: Access,
-    /// Where to map it.
+    /// Where to map the page.
     pub target: MapTarget<'a>,
 }
 
-/// A page of another domain that is mapped here. Dropping it unmaps the page, if Xen permits.
+/// A mapped foreign grant. Dropping it unmaps the page, if Xen permits.
 ///
-/// The other domain may change the page at any moment: copy what is read from it, and check the
+/// The other domain may change the page at any moment: copy the data, check the copy, then use the
 /// copy.
 #[must_use = "dropping a mapping unmaps it"]
 pub struct Mapping<'a, H: Hypercall> {
@@ -98,7 +98,7 @@ pub struct Mapping<'a, H: Hypercall> {
     access: Access,
 }
 
-/// Xen's side of a mapping. Dropping it unmaps the page.
+/// A mapping in Xen. Dropping it unmaps the page.
 struct Link<H: Hypercall> {
     xen: H,
     address: NonZeroU64,
@@ -107,11 +107,11 @@ struct Link<H: Hypercall> {
     mapped: bool,
 }
 
-/// A page was not mapped. The target is returned.
+/// A page was not mapped. Holds the target.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MapError<'a> {
-    /// The page.
+    /// The foreign grant.
     pub of: ForeignGrant,
     /// The target, which is unused.
     pub target: MapTarget<'a>,
@@ -119,10 +119,12 @@ pub struct MapError<'a> {
     ///
     /// - `BAD_DOMAIN`: the domain does not exist, or was `SELF`.
     /// - `BAD_GNTREF`: the reference is beyond the table.
-    /// - `GENERAL_ERROR`: the page is not lent, or to another domain, or only for reading.
-    /// - `PERMISSION_DENIED`: the security policy forbids it. Arm's default does between any two
-    ///   guests.
-    /// - `NO_SPACE` (`NO_DEVICE_SPACE` to Xen 4.15): this domain may have no more mappings.
+    /// - `GENERAL_ERROR`: the reference grants no page, or grants it to a different domain, or only
+    ///   for reading.
+    /// - `PERMISSION_DENIED`: the security policy forbids it. Arm's default policy forbids it
+    ///   between any two guests.
+    /// - `NO_SPACE` (`NO_DEVICE_SPACE` up to Xen 4.15): this domain has reached its limit of
+    ///   mappings.
     /// - `EAGAIN`: it may succeed later.
     pub error: GrantError,
 }
@@ -135,7 +137,7 @@ impl fmt::Display for MapError<'_> {
 
 impl core::error::Error for MapError<'_> {}
 
-/// A page was not unmapped. The mapping is returned.
+/// A page was not unmapped. Holds the mapping.
 #[non_exhaustive]
 pub struct UnmapError<'a, H: Hypercall> {
     /// The mapping, which is unchanged.
@@ -162,7 +164,7 @@ impl<H: Hypercall> fmt::Display for UnmapError<'_, H> {
 impl<H: Hypercall> core::error::Error for UnmapError<'_, H> {}
 
 impl<H: Hypercall + Copy> Grants<H> {
-    /// Maps a page that another domain lends. Upstream: `GNTTABOP_map_grant_ref`.
+    /// Maps a foreign grant. Upstream: `GNTTABOP_map_grant_ref`.
     ///
     /// # Errors
     ///
@@ -170,21 +172,21 @@ impl<H: Hypercall + Copy> Grants<H> {
     ///
     /// # Safety
     ///
-    /// On x86, the grant is not one of this domain, or nothing uses the page that it lends.
+    /// On x86, if this domain made the grant itself, nothing may use the granted page.
     ///
-    /// There a page of the domain has one place, so a mapping of its own grant moves it to the
-    /// target; a failed one may unmap it too (seen on Xen 4.17). At its old frame, to which its
-    /// [`Page`](super::Page) points, nothing is left: reads return all ones, and copies are refused
-    /// with `BAD_PAGE`. Once unmapped from the target, the page is lost, although Xen counts it.
-    /// The frame has memory again after it is
-    /// [populated](crate::memory::Memory::populate_physmap). Copies do not move a page.
+    /// x86 maps each page of a domain at one frame only. Mapping an own grant therefore moves the
+    /// page to the target, even if the call fails (seen on Xen 4.17). The old frame, to which the
+    /// [`Page`](super::Page) points, is then empty: reads return all ones, and grant copies fail
+    /// with `BAD_PAGE`. Unmapping the target loses the page, which Xen still counts.
+    /// [Populating](crate::memory::Memory::populate_physmap) the old frame gives it new memory.
+    /// Grant copies do not move a page.
     pub unsafe fn map<'a>(&self, request: MapRequest<'a>) -> Result<Mapping<'a, H>, MapError<'a>> {
         // SAFETY: the caller's obligations are the same.
         let [result] = unsafe { self.map_all([request]) };
         result
     }
 
-    /// Maps several pages by one hypercall. Each has its own result.
+    /// Maps several grants with one hypercall. Each has its own result.
     ///
     /// # Safety
     ///
@@ -197,8 +199,8 @@ impl<H: Hypercall + Copy> Grants<H> {
         let answer = if N == 0 {
             Ok(())
         } else {
-            // SAFETY: nothing is kept at a target, and each value is the only one for its address.
-            // The caller's obligations for the pages are the same.
+            // SAFETY: a target's frame holds no data in use, and each value is the only one for its
+            // address. The caller's obligations for the pages are the same.
             unsafe { self.xen.call_unchecked(command::MapGrantRef, &mut arguments) }
         };
         let mut results = arguments.iter();
@@ -210,8 +212,8 @@ impl<H: Hypercall + Copy> Grants<H> {
             match element(answer, status) {
                 Ok(()) => {
                     let (xen, address, handle) = (self.xen, target.address, GrantHandle(handle));
-                    // SAFETY: the page is mapped there until the link ends, and used through the
-                    // target alone.
+                    // SAFETY: the page is mapped there until the link ends, and only the target
+                    // gives access to it.
                     let bytes = unsafe { Bytes::new(target.page) };
                     let link = Link { xen, address, handle, of, mapped: true };
                     Ok(Mapping { link, target, bytes, access })
@@ -221,7 +223,7 @@ impl<H: Hypercall + Copy> Grants<H> {
         })
     }
 
-    /// Unmaps several pages by one hypercall. Each has its own result. Upstream:
+    /// Unmaps several grants with one hypercall. Each has its own result. Upstream:
     /// `GNTTABOP_unmap_grant_ref`.
     pub fn unmap_all<'a, const N: usize>(
         &self,
@@ -231,7 +233,7 @@ impl<H: Hypercall + Copy> Grants<H> {
         let answer = if N == 0 {
             Ok(())
         } else {
-            // SAFETY: the mappings are moved here, so nothing points to the pages any more.
+            // SAFETY: the mappings were moved here, so nothing points to the pages.
             unsafe { self.xen.call_unchecked(command::UnmapGrantRef, &mut arguments) }
         };
         let mut results = arguments.iter();
@@ -293,19 +295,20 @@ impl<H: Hypercall> Drop for Link<H> {
 }
 
 impl<'a, H: Hypercall> Mapping<'a, H> {
-    /// Returns which page it is.
+    /// Returns the foreign grant.
     #[must_use]
     pub const fn of(&self) -> ForeignGrant {
         self.link.of
     }
 
-    /// Returns Xen's number of the mapping.
+    /// Returns the number that Xen gave the mapping.
     #[must_use]
     pub const fn handle(&self) -> GrantHandle {
         self.link.handle
     }
 
-    /// Fills `into` with the page's bytes from `offset` on. The copy orders nothing: see [`Bytes`].
+    /// Fills `into` with the page's bytes that start at `offset`. The copy orders nothing: see
+    /// [`Bytes`].
     ///
     /// # Errors
     ///
@@ -320,7 +323,7 @@ impl<'a, H: Hypercall> Mapping<'a, H> {
         (self.access == Access::ReadWrite).then_some(&self.bytes)
     }
 
-    /// Unmaps the page. Upstream: `GNTTABOP_unmap_grant_ref`.
+    /// Unmaps the page and returns the target. Upstream: `GNTTABOP_unmap_grant_ref`.
     ///
     /// # Errors
     ///

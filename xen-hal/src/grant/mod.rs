@@ -1,8 +1,7 @@
-//! Grants: pages that this domain lends to others, and that others lend to it (hypercall
+//! Grants: pages that this domain shares with others, and that others share with it (hypercall
 //! `grant_table_op`; upstream: `xen/include/public/grant_table.h`).
 //!
-//! To lend pages, map the [`GrantTable`], and pass the reference of each [`Grant`] to the other
-//! domain:
+//! To grant pages, map the [`GrantTable`] and pass the reference of each [`Grant`] to the peer:
 //!
 //! ```no_run
 //! use core::ptr::NonNull;
@@ -26,15 +25,15 @@
 //! ) -> Result<Grant<'static>, GrantError> {
 //!     let page = Page::new(&space, memory)?;
 //!     page.copy_from(0, b"hello")?;
-//!     // One page for now. SAFETY: the place for four pages is reserved for the table, and the
-//!     // domain is never suspended.
+//!     // SAFETY: the place for four pages is reserved for the table, and the domain is never
+//!     // suspended.
 //!     let table = unsafe { GrantTable::map(xen, space, place, &REFS, 1) }?;
 //!     let grant = table.lend(page, peer, Access::ReadOnly).map_err(|error| error.error())?;
-//!     // The other domain needs `grant.reference()`.
+//!     // The peer needs `grant.reference()`.
 //!     Ok(grant)
 //! }
 //!
-//! /// Takes the page back after the other domain said that it is done.
+//! /// Takes the page back after the peer has reported that it is done.
 //! fn take_back(mut grant: Grant<'_>, mut pause: impl FnMut()) -> Option<Page> {
 //!     for _ in 0..100 {
 //!         match grant.revoke() {
@@ -43,17 +42,16 @@
 //!         }
 //!         pause();
 //!     }
-//!     // The other domain does not let go. Its page must not be used for anything else: dropping
-//!     // the grant leaks the page.
+//!     // The peer still uses the page, so nothing else may. Dropping the grant leaks the page.
 //!     None
 //! }
 //! ```
 //!
-//! To use pages of others, map them ([`Grants::map`]) or have Xen copy them
+//! To use foreign grants, map them ([`Grants::map`]) or let Xen copy their bytes
 //! ([`Grants::copy_from_grant`], [`Grants::copy_to_grant`]).
 //!
-//! This module lends by version 1 of the table. Version 2 lends parts of pages, and Arm does not
-//! have it.
+//! This module uses version 1 of the table. Version 2 can also grant parts of pages, and does not
+//! exist on Arm.
 
 mod bytes;
 mod copy;
@@ -90,12 +88,12 @@ pub enum GrantError {
     /// Xen refused the hypercall.
     #[error("{0}")]
     Errno(#[from] Errno),
-    /// Xen refused this element of the hypercall. It is not the status of success; a later release
-    /// may return one without a name.
+    /// Xen refused this element of the hypercall. The status is never that of success. A later
+    /// release may return a status that has no name here.
     #[error("{}", StatusName(*.0))]
     Status(GrantStatus),
     /// The address space has no frame for the address.
-    #[error("no guest frame lies behind address {0:#x}")]
+    #[error("no guest frame is mapped at address {0:#x}")]
     NotMapped(usize),
     /// The bytes do not lie within a page, or an integer is not aligned.
     #[error("{count} bytes at offset {offset} are not within a page, or not aligned")]
@@ -108,15 +106,14 @@ pub enum GrantError {
     /// No reference is free.
     #[error("no grant reference is free")]
     Full,
-    /// The table's memory is not there: the domain was restored, and the table must be mapped
-    /// again.
-    #[error("the grant table is not mapped any more")]
+    /// The table is no longer mapped: the domain was restored. Map the table again.
+    #[error("the grant table is no longer mapped: the domain was restored")]
     TableLost,
-    /// A page of the table could not be mapped, or a page to be lent has no usable frame.
+    /// A page of the table could not be mapped, or a page to grant has no usable frame.
     #[error("{0}")]
     Memory(#[from] MemoryError),
-    /// The table's entries have this version instead of 1. Something that ran before changed it:
-    /// see [`Grants::set_version`].
+    /// The table's entries have this version instead of 1. Earlier software in this domain changed
+    /// it: see [`Grants::set_version`].
     #[error("expected a grant table of version 1, found version {0}")]
     Version(u32),
     /// Xen did not change the version: `EBUSY` while a grant is in use, `ENOSYS` if version 2 is
@@ -125,25 +122,25 @@ pub enum GrantError {
     VersionRefused {
         /// Xen's reason.
         errno: Errno,
-        /// The version in force, if Xen returned it.
+        /// The current version, if Xen returned it.
         in_force: Option<u32>,
     },
-    /// The table's storage has room for fewer pages.
+    /// The table's storage has room for fewer pages than requested.
     #[error("expected at most {capacity} pages of the grant table, found {asked}")]
     Capacity {
-        /// How many pages were asked for.
+        /// The number of pages requested.
         asked: u32,
-        /// How many there is room for.
+        /// The number of pages for which there is room.
         capacity: u32,
     },
-    /// Another vCPU makes the table grow. Try again.
-    #[error("another vCPU makes the grant table grow")]
+    /// Another vCPU is growing the table. Try again.
+    #[error("another vCPU is growing the grant table")]
     Growing,
 }
 
 impl GrantError {
-    /// True if the same operation may succeed later: the other domain's page is paged out, or
-    /// another vCPU makes the table grow.
+    /// True if the same operation may succeed later: the foreign page is paged out, or another vCPU
+    /// is growing the table.
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Status(GrantStatus::EAGAIN) | Self::Growing)
@@ -158,11 +155,11 @@ impl fmt::Display for StatusName {
     }
 }
 
-/// The status of an element until Xen writes to it: Xen writes no positive one.
+/// The initial status of an element. Xen never writes a positive status.
 const NOT_REACHED: GrantStatus = GrantStatus(i16::MAX);
 
-/// The result of one element of a hypercall: its status if Xen reached it, else the answer to the
-/// whole.
+/// Returns the result of one element of a hypercall: its status if Xen reached it, otherwise the
+/// result of the whole hypercall.
 fn element(answer: Result<(), Errno>, status: GrantStatus) -> Result<(), GrantError> {
     match (answer, status) {
         (Err(errno), NOT_REACHED) => Err(errno.into()),
@@ -171,13 +168,13 @@ fn element(answer: Result<(), Errno>, status: GrantStatus) -> Result<(), GrantEr
     }
 }
 
-/// The number of an entry of a domain's grant table, by which another domain names the page that it
-/// lends. Upstream: `grant_ref_t`.
+/// The number of an entry of a domain's grant table. The peer names the granted page by it.
+/// Upstream: `grant_ref_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct GrantRef(pub pac::GrantRef);
 
-/// Xen's number of a mapping. Upstream: `grant_handle_t`.
+/// The number that Xen gives a mapping. Upstream: `grant_handle_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct GrantHandle(pub pac::GrantHandle);
@@ -194,13 +191,12 @@ impl fmt::Display for GrantHandle {
     }
 }
 
-/// A page that another domain lends. The reference has a meaning only between that domain and this
-/// one.
+/// A page that another domain grants to this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ForeignGrant {
-    /// The domain that lends, by its own number.
+    /// The granting domain's number.
     pub domain: Domid,
-    /// The reference that it passed on.
+    /// The reference that it passed to this domain.
     pub reference: GrantRef,
 }
 
@@ -213,9 +209,9 @@ impl fmt::Display for ForeignGrant {
 /// The size of a grant table in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableSize {
-    /// How many pages it has.
+    /// The number of pages that it has.
     pub frames: u32,
-    /// How many it may have.
+    /// The greatest number of pages that it may have.
     pub maximum: u32,
 }
 
@@ -226,7 +222,7 @@ pub struct Grants<H> {
 }
 
 impl<H: Hypercall> Grants<H> {
-    /// Grant operations through a backend.
+    /// Creates a handle that makes its hypercalls through `xen`.
     pub const fn new(xen: H) -> Self {
         Self { xen }
     }
@@ -245,11 +241,11 @@ impl<H: Hypercall> Grants<H> {
         Ok(TableSize { frames: query.nr_frames, maximum: query.max_nr_frames })
     }
 
-    /// Makes this domain's table grow to as many pages as `frames` has elements. Xen writes the
-    /// frame of each page to them. Upstream: `GNTTABOP_setup_table`.
+    /// Grows this domain's table to `frames.len()` pages. Xen writes the frame of each page to
+    /// `frames`. Upstream: `GNTTABOP_setup_table`.
     ///
-    /// With hardware virtualisation this maps nothing. The frames are those at which pages have
-    /// been mapped before, if any: [`GrantTable`] does not need it.
+    /// With hardware virtualisation this maps nothing, and the frames are those at which pages were
+    /// mapped before, if any. [`GrantTable`] does not need this method.
     ///
     /// # Errors
     ///
@@ -259,7 +255,7 @@ impl<H: Hypercall> Grants<H> {
         let mut setup = GnttabSetupTable::new(Domid::SELF, count, exposed(frames));
         setup.status = NOT_REACHED;
         // SAFETY: Xen writes as many frame numbers as the argument says and the slice has. Growing
-        // takes nothing away.
+        // the table removes no memory.
         let answer = unsafe {
             self.xen.call_unchecked(command::SetupTable, core::slice::from_mut(&mut setup))
         };
@@ -278,7 +274,7 @@ impl<H: Hypercall> Grants<H> {
         Ok(query.version)
     }
 
-    /// Changes the version of the entries of this domain's table, and returns the version in force.
+    /// Changes the version of the entries of this domain's table. Returns the new version.
     /// Upstream: `GNTTABOP_set_version`.
     ///
     /// # Errors
@@ -287,8 +283,8 @@ impl<H: Hypercall> Grants<H> {
     ///
     /// # Safety
     ///
-    /// All entries but the reserved eight are wiped, and have another size afterwards. No
-    /// [`GrantTable`] whose memory is this domain's table exists, nor anything made from one.
+    /// Xen clears all entries except the reserved eight and changes their size. No [`GrantTable`]
+    /// of this domain's table may exist, nor any value made from one.
     pub unsafe fn set_version(&self, version: u32) -> Result<u32, GrantError> {
         let mut argument = GnttabSetVersion::new(version);
         // SAFETY: the caller's obligations are the same.

@@ -1,4 +1,4 @@
-//! Which entries of the grant table are free.
+//! Allocates the references of a grant table.
 
 use core::fmt;
 use core::ptr;
@@ -8,18 +8,17 @@ use xen_pac::grant_table::{GNTTAB_NR_RESERVED_ENTRIES, GrantTableV1Page};
 
 use super::GrantRef;
 
-/// How many entries a page of the table has.
+/// The number of entries in a page of the table.
 pub(super) const ENTRIES: u32 = GrantTableV1Page::ENTRIES_COUNT as u32;
 
-/// How many words a page of the table has.
+/// The number of words for a page of the table.
 const WORDS: usize = (ENTRIES / u32::BITS) as usize;
 
 /// The free references of a grant table of up to `PAGES` pages, usually a `static`. It is the
 /// storage of one [`GrantTable`](super::GrantTable).
 ///
-/// Any number of vCPUs may allocate and free references at once, interrupt handlers included. Each
-/// step is one atomic operation, and none waits for another. The
-/// [reserved](GNTTAB_NR_RESERVED_ENTRIES) entries are never handed out.
+/// vCPUs and interrupt handlers may allocate and free references concurrently: it is lock-free. The
+/// [reserved](GNTTAB_NR_RESERVED_ENTRIES) entries are never allocated.
 ///
 /// ```
 /// use xen_hal::grant::GrantRefAllocator;
@@ -32,28 +31,29 @@ pub struct GrantRefAllocator<const PAGES: usize> {
     words: [[Word; WORDS]; PAGES],
 }
 
-/// The state of the table apart from its entries.
+/// The state of the table, without its entries.
 pub(super) struct Head {
-    /// How many pages are mapped.
+    /// The number of mapped pages.
     mapped: AtomicU32,
-    /// How many pages had their references made available. After a restore these are mapped again.
+    /// The number of pages whose references were made available. After a restore, these are mapped
+    /// again.
     extended: AtomicU32,
-    /// Set while a vCPU maps pages.
+    /// Set while a vCPU is mapping pages.
     growing: AtomicBool,
-    /// The word at which the next search begins.
+    /// The word at which the next search starts.
     start: AtomicUsize,
 }
 
-/// The references of 32 entries, a bit for each.
+/// The references of 32 entries, one bit for each.
 pub(super) struct Word {
     /// Set if the entry is free.
     free: AtomicU32,
-    /// Set if the entry lends a page that its owner has given up, and that the peer may still use.
+    /// Set if the entry's grant was deferred or dropped while the peer used the page.
     deferred: AtomicU32,
 }
 
 impl<const PAGES: usize> GrantRefAllocator<PAGES> {
-    /// Returns storage for a table that is not mapped yet.
+    /// Creates the storage of a table that is not mapped yet.
     #[must_use]
     pub const fn new() -> Self {
         let head = Head {
@@ -65,19 +65,19 @@ impl<const PAGES: usize> GrantRefAllocator<PAGES> {
         Self { head, words: [const { [const { Word::new() }; WORDS] }; PAGES] }
     }
 
-    /// Returns how many references are free at the moment.
+    /// Returns the number of free references.
     #[must_use]
     pub fn available(&'static self) -> u32 {
         self.refs().available()
     }
 
-    /// Notes that the table is not mapped any more: the domain was restored. The next
+    /// Records that the table is no longer mapped because the domain was restored. The next
     /// [`GrantTable::map`](super::GrantTable::map) maps all of its pages again.
     ///
     /// # Safety
     ///
-    /// The domain has been restored since the table was mapped. Until it is mapped again, nothing
-    /// made from the table is used or dropped.
+    /// The domain must have been restored since the table was mapped. Until the table is mapped
+    /// again, no value made from it may be used or dropped.
     pub unsafe fn table_lost(&'static self) {
         self.refs().table_lost();
     }
@@ -110,37 +110,37 @@ pub(super) struct Refs {
 pub(super) struct Growing(&'static Head);
 
 impl Refs {
-    /// How many pages the table can have.
+    /// The number of pages that the table can have.
     pub(super) fn capacity(self) -> u32 {
         u32::try_from(self.words.len() / WORDS).unwrap_or(u32::MAX)
     }
 
-    /// How many pages of the table are mapped.
+    /// The number of mapped pages of the table.
     #[inline]
     pub(super) fn mapped(self) -> u32 {
         self.head.mapped.load(Ordering::Acquire)
     }
 
-    /// Notes that no page of the table is mapped any more.
+    /// Records that no page of the table is mapped.
     pub(super) fn table_lost(self) {
         self.head.mapped.store(0, Ordering::Release);
     }
 
-    /// How many pages of the table have been mapped, before a restore included.
+    /// The number of pages of the table that have been mapped, also before a restore.
     pub(super) fn extended(self) -> u32 {
         self.head.extended.load(Ordering::Relaxed)
     }
 
-    /// `None` while another vCPU maps pages.
+    /// Returns `None` while another vCPU is mapping pages.
     pub(super) fn start_growing(self) -> Option<Growing> {
         let busy = self.head.growing.swap(true, Ordering::Acquire);
         (!busy).then(|| Growing(self.head))
     }
 
-    /// Makes the references of page `index` available, which has just been mapped.
+    /// Makes the references of the newly mapped page `index` available.
     ///
-    /// If they were before, the domain was restored. The new table lends nothing, so what was
-    /// deferred is free.
+    /// If they already were, the domain was restored. The new table grants no page, so deferred
+    /// references are free.
     pub(super) fn extend(self, _: &Growing, index: u32) {
         let new = index >= self.extended();
         let reserved = if index == 0 { below(GNTTAB_NR_RESERVED_ENTRIES) } else { 0 };
@@ -159,8 +159,8 @@ impl Refs {
         self.head.extended.fetch_max(index.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// Allocates a reference, if there is one in the word of the last search. It is returned to
-    /// that word.
+    /// Allocates a reference from the word of the last search, if it has one. Freeing returns the
+    /// reference to that word.
     #[inline(always)]
     pub(super) fn try_alloc(self) -> Option<(&'static Word, GrantRef)> {
         let index = self.head.start.load(Ordering::Relaxed);
@@ -173,7 +173,7 @@ impl Refs {
         Some((word, reference(index, bit)))
     }
 
-    /// Allocates a reference, which is returned to the word.
+    /// Allocates a reference. Freeing returns it to the word.
     #[cold]
     pub(super) fn alloc(self) -> Option<(&'static Word, GrantRef)> {
         let start = self.head.start.load(Ordering::Relaxed);
@@ -188,8 +188,8 @@ impl Refs {
         None
     }
 
-    /// Goes over the references that were deferred, and frees those for which `withdraw` succeeds.
-    /// Returns their number.
+    /// Calls `withdraw` for each deferred reference, and frees those for which it succeeds. Returns
+    /// their number.
     pub(super) fn reclaim(self, mut withdraw: impl FnMut(GrantRef) -> bool) -> u32 {
         let mut reclaimed = 0_u32;
         for (word, index) in self.words.iter().zip(0..) {
@@ -197,7 +197,7 @@ impl Refs {
             while left != 0 {
                 let bit = left & left.wrapping_neg();
                 left &= !bit;
-                // Of several vCPUs, the one that clears the bit decides about the reference.
+                // Among several vCPUs, the one that clears the bit handles the reference.
                 if word.deferred.fetch_and(!bit, Ordering::AcqRel) & bit == 0 {
                     continue;
                 }
@@ -210,7 +210,7 @@ impl Refs {
         reclaimed
     }
 
-    /// True if the word is that of the reference.
+    /// True if the word holds the reference.
     pub(super) fn owns(self, word: &Word, reference: GrantRef) -> bool {
         let index = (reference.0 / u32::BITS) as usize;
         self.words.get(index).is_some_and(|own| ptr::eq(own, word))
@@ -226,19 +226,19 @@ impl Word {
         Self { free: AtomicU32::new(0), deferred: AtomicU32::new(0) }
     }
 
-    /// Frees a reference, whose entry lends nothing any more.
+    /// Frees a reference whose entry no longer grants a page.
     #[inline(always)]
     pub(super) fn free(&self, reference: GrantRef) {
-        // Release: the next owner must see the entry as it was left.
+        // Release: the next owner must see the entry's final content.
         self.free.fetch_or(bit(reference), Ordering::Release);
     }
 
-    /// Leaves a reference to [`Refs::reclaim`]: its entry lends a page that the peer may use.
+    /// Defers a reference to [`Refs::reclaim`]: the peer may still use the page of its entry.
     pub(super) fn defer(&self, reference: GrantRef) {
         self.deferred.fetch_or(bit(reference), Ordering::Release);
     }
 
-    /// Clears one of the free bits, and returns which.
+    /// Clears one of the set bits and returns its index.
     #[inline(always)]
     fn take(&self) -> Option<u32> {
         let mut free = self.free.load(Ordering::Relaxed);
@@ -265,13 +265,13 @@ const fn reference(index: usize, bit: u32) -> GrantRef {
     GrantRef((index as u32).wrapping_mul(u32::BITS).wrapping_add(bit))
 }
 
-/// The bit of a reference in its word.
+/// Returns the bit of a reference in its word.
 #[inline(always)]
 const fn bit(reference: GrantRef) -> u32 {
     1 << (reference.0 % u32::BITS)
 }
 
-/// A word whose lowest `count` bits are set.
+/// Returns a word whose lowest `count` bits are set.
 const fn below(count: u32) -> u32 {
     match 1_u32.checked_shl(count) {
         Some(bit) => bit.wrapping_sub(1),

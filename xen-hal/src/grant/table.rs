@@ -17,26 +17,26 @@ use crate::platform::AddressSpace;
 
 /// The grant table of this domain, in version 1, mapped for all of `'t`.
 ///
-/// It is a handle: copies are the same table, and a [`Grant`] can be stored beside one. All methods
-/// can be called on several vCPUs at once.
+/// It is a `Copy` handle: copies refer to the same table, and a [`Grant`] does not borrow it.
+/// Several vCPUs can call all methods at the same time.
 #[derive(Clone, Copy)]
 pub struct GrantTable<'t, H, A> {
     xen: H,
     space: A,
-    /// Where the pages are mapped, one after the other.
+    /// The first page; the others follow it.
     pages: NonNull<raw::GrantTableV1Page>,
     /// A reference is free only if the page of its entry is mapped.
     refs: Refs,
     mapped: PhantomData<&'t ()>,
 }
 
-// SAFETY: the table's entries are touched by their handles, which any thread may use; all else is
-// atomic, or the backend's or the address space's.
+// SAFETY: only handles, which any thread may use, access the table's entries. The rest is atomic,
+// or belongs to the backend or the address space.
 unsafe impl<H: Send, A: Send> Send for GrantTable<'_, H, A> {}
 // SAFETY: as above.
 unsafe impl<H: Sync, A: Sync> Sync for GrantTable<'_, H, A> {}
 
-/// Where a grant table is mapped, and its storage.
+/// The address at which a grant table is mapped, and its storage.
 #[derive(Clone, Copy)]
 pub struct GrantTablePlace {
     pages: NonNull<raw::GrantTableV1Page>,
@@ -44,14 +44,14 @@ pub struct GrantTablePlace {
     frames: u32,
 }
 
-// SAFETY: the pages are touched by the table's handles alone, which any thread may use.
+// SAFETY: only the table's handles, which any thread may use, access the pages.
 unsafe impl Send for GrantTablePlace {}
 // SAFETY: as above.
 unsafe impl Sync for GrantTablePlace {}
 
 impl GrantTablePlace {
-    /// Returns the place for the first `frames` pages of a table, which are mapped one after the
-    /// other from `pages` on. `refs` is the table's storage.
+    /// Creates the place of a table's first `frames` pages, which start at `pages`. `refs` is the
+    /// table's storage.
     #[must_use]
     pub fn new<const PAGES: usize>(
         pages: NonNull<raw::GrantTableV1Page>,
@@ -61,7 +61,7 @@ impl GrantTablePlace {
         Self { pages, refs: refs.refs(), frames }
     }
 
-    /// Notes that the table is not mapped any more.
+    /// Records that the table is no longer mapped.
     ///
     /// # Safety
     ///
@@ -77,7 +77,7 @@ impl fmt::Debug for GrantTablePlace {
     }
 }
 
-/// A page was not lent. It is returned.
+/// A page was not granted. Holds the page.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct LendError {
@@ -104,9 +104,9 @@ impl fmt::Display for LendError {
 impl core::error::Error for LendError {}
 
 impl<'t, H: Hypercall, A: AddressSpace> GrantTable<'t, H, A> {
-    /// Maps the first `frames` pages of the table at `pages`, and as many as were mapped before the
-    /// domain was restored. `refs` is the table's storage. It can [`grow`](Self::grow) to the pages
-    /// that `refs` has room for; [`Grants::query_size`] returns Xen's limit.
+    /// Maps the first `frames` pages of the table at `pages`. After a restore, maps at least as
+    /// many pages as before. `refs` is the table's storage. The table can [`grow`](Self::grow) to
+    /// the pages that `refs` has room for; [`Grants::query_size`] returns Xen's limit.
     ///
     /// # Errors
     ///
@@ -116,10 +116,9 @@ impl<'t, H: Hypercall, A: AddressSpace> GrantTable<'t, H, A> {
     /// # Safety
     ///
     /// For all of `'t`:
-    /// - at `pages` there is room for as many pages as `refs` has, which the guest's page tables
-    ///   map to their frames with the caching of ordinary memory, and nothing is kept there: RAM at
-    ///   the frames is freed on x86 when the table's pages are mapped, and lost to the domain on
-    ///   Arm;
+    /// - the guest's page tables map as many pages at `pages` as `refs` has room for, with the
+    ///   caching of ordinary memory, and the pages hold no data in use: when the table is mapped
+    ///   there, x86 frees the RAM at their frames, and on Arm the domain loses it;
     /// - the domain's grant table is mapped nowhere else, its version stays 1, no other code uses
     ///   its entries except the reserved ones, and `refs` belongs to no other table;
     /// - the domain is not restored.
@@ -134,7 +133,7 @@ impl<'t, H: Hypercall, A: AddressSpace> GrantTable<'t, H, A> {
         unsafe { Self::map_at(xen, space, GrantTablePlace::new(pages, refs, frames)) }
     }
 
-    /// As [`map`](Self::map).
+    /// Does the same as [`map`](Self::map).
     ///
     /// # Safety
     ///
@@ -153,7 +152,7 @@ impl<'t, H: Hypercall, A: AddressSpace> GrantTable<'t, H, A> {
         Ok(table)
     }
 
-    /// Makes the table grow to `frames` pages. A table that has them already stays as it is.
+    /// Grows the table to `frames` pages. Does nothing if the table already has them.
     ///
     /// # Errors
     ///
@@ -161,23 +160,25 @@ impl<'t, H: Hypercall, A: AddressSpace> GrantTable<'t, H, A> {
     pub fn grow(&self, frames: u32) -> Result<(), GrantError> {
         let memory = Memory::new(&self.xen);
         self.grow_by(frames, |index| {
-            // There is room for all pages below the capacity, so the pointer does not wrap to null.
+            // `map` requires room for all pages below the capacity, so the pointer does not wrap to
+            // null.
             let place = NonNull::new(self.pages.as_ptr().wrapping_add(index as usize));
             let place = place.unwrap_or(self.pages).cast();
-            // SAFETY: `map` reserved this place, and the table is mapped nowhere else.
+            // SAFETY: `map` requires that this place is reserved and that the table is mapped
+            // nowhere else.
             unsafe { memory.map_grant_frames(&self.space, place, index, 1) }.map_err(Into::into)
         })
     }
 }
 
 impl<'t, H, A> GrantTable<'t, H, A> {
-    /// The table at a place, with the pages that are mapped there.
+    /// Returns the table at a place, with the pages that are mapped there.
     pub(crate) const fn at(xen: H, space: A, place: GrantTablePlace) -> Self {
         let GrantTablePlace { pages, refs, .. } = place;
         Self { xen, space, pages, refs, mapped: PhantomData }
     }
 
-    /// Returns the table whose first `frames` pages another part of the program has mapped at
+    /// Creates the table whose first `frames` pages another part of the program has mapped at
     /// `pages`.
     ///
     /// # Errors
@@ -187,7 +188,7 @@ impl<'t, H, A> GrantTable<'t, H, A> {
     /// # Safety
     ///
     /// As for [`map`](Self::map), and the first `frames` pages of the table, in version 1, are
-    /// mapped one after the other from `pages` on.
+    /// mapped contiguously at `pages`.
     pub unsafe fn mapped<const PAGES: usize>(
         xen: H,
         space: A,
@@ -209,7 +210,7 @@ impl<'t, H, A> GrantTable<'t, H, A> {
         if frames > capacity {
             return Err(GrantError::Capacity { asked: frames, capacity });
         }
-        // One vCPU at a time: a page that is mapped twice is unmapped for a moment in between.
+        // One vCPU at a time: mapping a page again unmaps it for a moment.
         let growing = self.refs.start_growing().ok_or(GrantError::Growing)?;
         for index in self.frames()..frames {
             map(index)?;
@@ -218,14 +219,14 @@ impl<'t, H, A> GrantTable<'t, H, A> {
         Ok(())
     }
 
-    /// Returns how many pages of the table are mapped.
+    /// Returns the number of mapped pages of the table.
     #[inline]
     #[must_use]
     pub fn frames(&self) -> u32 {
         self.refs.mapped()
     }
 
-    /// Returns how many references are free at the moment.
+    /// Returns the number of free references.
     #[must_use]
     pub fn available(&self) -> u32 {
         self.refs.available()
@@ -233,13 +234,12 @@ impl<'t, H, A> GrantTable<'t, H, A> {
 
     /// Allocates a free entry. If there is none, [reclaims](Self::reclaim) references first.
     ///
-    /// An entry that something else has published, such as a kernel that ran before this one, is
-    /// never used.
+    /// An entry that other software has published, such as an earlier kernel, is never used.
     ///
     /// # Errors
     ///
-    /// [`GrantError::Full`]. [`GrantError::TableLost`] if the entry reads as memory that is not
-    /// there: the domain was restored, and the table is not mapped again. No reference is lost.
+    /// [`GrantError::Full`]. [`GrantError::TableLost`] if the entry reads as unmapped memory: the
+    /// domain was restored, and the table was not mapped again. No reference is lost.
     #[inline]
     pub fn slot(&self) -> Result<GrantSlot<'t>, GrantError> {
         match self.try_alloc() {
@@ -248,7 +248,7 @@ impl<'t, H, A> GrantTable<'t, H, A> {
         }
     }
 
-    /// Lends `page` to `peer` by a free entry.
+    /// Grants `page` to `peer` in a free entry.
     ///
     /// # Errors
     ///
@@ -276,8 +276,8 @@ impl<'t, H, A> GrantTable<'t, H, A> {
         }
     }
 
-    /// Allocates an entry from the word where the last one was. If it is not free, returns its
-    /// reference.
+    /// Allocates an entry from the word of the last allocation. If the entry is not free, returns
+    /// its reference.
     #[inline(always)]
     fn try_alloc(&self) -> Result<Allocated<'t>, Option<(&'static Word, GrantRef)>> {
         let (word, reference) = self.refs.try_alloc().ok_or(None)?;
@@ -289,7 +289,7 @@ impl<'t, H, A> GrantTable<'t, H, A> {
         }
     }
 
-    /// Allocates a free entry, wherever it is. That of the reference `taken` is looked at first.
+    /// Allocates a free entry from any word. Checks the entry of the reference `taken` first.
     #[cold]
     fn alloc(
         &self,
@@ -309,7 +309,7 @@ impl<'t, H, A> GrantTable<'t, H, A> {
                     found.free();
                     return Err(GrantError::TableLost);
                 }
-                // Something else has published it.
+                // Other software has published it.
                 _ => (),
             }
         }
@@ -318,17 +318,17 @@ impl<'t, H, A> GrantTable<'t, H, A> {
     /// Frees the references of dropped grants whose peer no longer uses the page. Returns their
     /// number.
     ///
-    /// [`slot`](Self::slot) and [`lend`](Self::lend) do so themselves if no reference is free.
+    /// [`slot`](Self::slot) and [`lend`](Self::lend) do this if no reference is free.
     pub fn reclaim(&self) -> u32 {
         self.refs.reclaim(|reference| withdraw(self.entry(reference)))
     }
 
-    /// Takes the page of a grant that was [given up](Grant::defer) back and frees its reference, if
-    /// the other domain no longer uses the page or the domain was restored.
+    /// Recovers the page of a [deferred](Grant::defer) grant and frees its reference, if the peer
+    /// no longer uses the page or the domain was restored.
     ///
     /// # Errors
     ///
-    /// The grant, if its page is in use or it is not one of this table.
+    /// Returns the grant if its page is in use, or if it is not from this table.
     pub fn recover(&self, deferred: DeferredGrant) -> Result<Page, DeferredGrant> {
         deferred.recover(|word, reference| {
             self.refs.owns(word, reference)
@@ -337,13 +337,13 @@ impl<'t, H, A> GrantTable<'t, H, A> {
         })
     }
 
-    /// The entry of a reference that was allocated from this table, so that its page is mapped.
+    /// Returns the entry of a reference that was allocated from this table, so its page is mapped.
     #[inline(always)]
     fn entry(&self, reference: GrantRef) -> GrantEntryV1<'t> {
-        // SAFETY: the pages lie one after the other, so the entries do too, and the entry's page is
-        // one of them.
+        // SAFETY: the pages are contiguous, so the entries are too, and the entry's page is one of
+        // them.
         let place = unsafe { self.pages.cast::<raw::GrantEntryV1>().add(reference.0 as usize) };
-        // SAFETY: the page is mapped for all of `'t`, and only such handles touch it.
+        // SAFETY: the page is mapped for all of `'t`, and only such handles access it.
         unsafe { GrantEntryV1::from_ptr(place) }
     }
 }

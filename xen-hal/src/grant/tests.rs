@@ -60,7 +60,10 @@ fn errors_read_well() {
         (status(GrantStatus(-99)), "grant status -99"),
         (status(GrantStatus::BAD_PAGE), "grant status bad_page"),
         (GrantError::Errno(Errno::EBUSY), "EBUSY"),
-        (GrantError::Memory(MemoryError::NotMapped(16)), "no guest frame lies behind address 0x10"),
+        (
+            GrantError::Memory(MemoryError::NotMapped(16)),
+            "no guest frame is mapped at address 0x10",
+        ),
         (
             GrantError::Capacity { asked: 4, capacity: 3 },
             "expected at most 3 pages of the grant table, found 4",

@@ -1,4 +1,4 @@
-//! Why a parameter was not read or set, and which parameters Xen has removed.
+//! The errors of HVM parameters, and the parameters that Xen has removed.
 
 use xen_pac::hvm::HvmParam;
 
@@ -8,7 +8,7 @@ use crate::hypercall::Errno;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParameterError {
-    /// Current releases refuse the parameter, whatever the caller and the value. Xen was not asked.
+    /// Current releases refuse the parameter for every caller and value. No hypercall was made.
     #[error(transparent)]
     Removed(#[from] Removed),
     /// Xen refused.
@@ -19,7 +19,7 @@ pub enum ParameterError {
         /// Xen's reason.
         errno: Errno,
     },
-    /// The parameter was read and has a value that its type does not have.
+    /// The parameter has a value that its type does not have.
     #[error("HVM parameter {parameter} has the unknown value {value:#x}")]
     Unknown {
         /// The parameter.
@@ -39,7 +39,7 @@ impl ParameterError {
         }
     }
 
-    /// Returns Xen's error, if it refused. For a removed parameter, returns the error that Xen
+    /// Returns Xen's error, if Xen refused. For a removed parameter, returns the error that Xen
     /// would have returned.
     #[must_use]
     pub const fn errno(self) -> Option<Errno> {
@@ -51,7 +51,7 @@ impl ParameterError {
     }
 }
 
-/// A parameter that current releases refuse, and why.
+/// A parameter that current releases refuse, with the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("HVM parameter {parameter} is removed: {reason}")]
 pub struct Removed {
@@ -80,8 +80,8 @@ const IOREQ_SERVERS: &str =
 const AT_CREATION: &str =
     "a flag at the domain's creation says whether it may use hardware virtualisation itself";
 
-/// The parameters that Xen refuses with `EINVAL` since 4.15, for reading too. The description keeps
-/// their names, each with the last release that has it.
+/// The parameters that Xen refuses with `EINVAL` since 4.15, also for reading. The description
+/// keeps their names, each with the last release that has it.
 #[expect(deprecated, reason = "the headers dropped exactly these")]
 const REMOVED: &[(HvmParam, &str)] = &[
     (HvmParam::PAE_ENABLED, ALWAYS_PAE),
@@ -96,7 +96,7 @@ const REMOVED: &[(HvmParam, &str)] = &[
     (HvmParam::MEMORY_EVENT_MSR, MONITOR),
 ];
 
-/// Refuses a parameter that Xen would refuse in any case.
+/// Refuses a parameter that Xen has removed.
 pub(super) fn check(parameter: HvmParam) -> Result<(), Removed> {
     match REMOVED.iter().find(|(removed, _)| *removed == parameter) {
         Some((parameter, reason)) => Err(Removed { parameter: *parameter, reason }),
@@ -104,7 +104,7 @@ pub(super) fn check(parameter: HvmParam) -> Result<(), Removed> {
     }
 }
 
-/// True if Xen has removed the parameter: releases from 4.15 on refuse it, for reading too.
+/// True if Xen has removed the parameter: releases since 4.15 refuse it, also for reading.
 #[must_use]
 pub fn is_removed(parameter: HvmParam) -> bool {
     check(parameter).is_err()

@@ -10,7 +10,7 @@
 //! use xen_hal::{Error, pac::hvm::CallbackVia};
 //!
 //! # #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-//! /// Has events raise interrupt 0xf3, and returns where the xenstore ring is, if there is one.
+//! /// Makes events raise interrupt 0xf3, and returns the xenstore ring's frame and port, if any.
 //! fn begin<H: Hypercall + Copy>(
 //!     xen: H,
 //! ) -> Result<(WidthLatch<H>, Option<(Frame, Port)>), Error> {
@@ -22,8 +22,8 @@
 //! ```
 //!
 //! # Permissions
-//! Most parameters are for the tools that build a domain. A domain can read and write these of its
-//! own:
+//! Most parameters are for the tools that build a domain. A domain can access these parameters of
+//! its own:
 //!
 //! - On x86 it can set `CALLBACK_IRQ`, `STORE_EVTCHN`, `CONSOLE_EVTCHN`, `ACPI_IOPORTS_LOCATION`,
 //!   `VM_GENERATION_ID_ADDR`, `VM86_TSS`, `VM86_TSS_SIZED` and `X87_FIP_WIDTH`. It can get these,
@@ -31,8 +31,9 @@
 //! - On Arm it can get `CALLBACK_IRQ`, `STORE_PFN`, `STORE_EVTCHN`, `CONSOLE_PFN` and
 //!   `CONSOLE_EVTCHN`, and set none.
 //!
-//! All others are `EPERM` (`EINVAL` on Arm, if the parameter is unknown), even for the control
-//! domain. [`Hvm::of`] accesses another domain's, which the control domain may.
+//! For all others, Xen returns `EPERM` (on Arm, `EINVAL` if the parameter is unknown), even to the
+//! control domain. [`Hvm::of`] accesses another domain's parameters, which the control domain may
+//! do.
 
 mod error;
 pub mod parameter;
@@ -54,7 +55,7 @@ pub use value::{
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use x86::{UpcallVector, upcall_vector_is_announced};
 
-/// A domain that uses hardware virtualisation.
+/// Accesses the interface of a domain with hardware virtualisation.
 #[derive(Clone, Copy, Debug)]
 pub struct Hvm<H> {
     xen: H,
@@ -62,13 +63,13 @@ pub struct Hvm<H> {
 }
 
 impl<H: Hypercall> Hvm<H> {
-    /// Returns the running domain, through a backend.
+    /// Creates a handle to the running domain that makes its hypercalls through `xen`.
     pub const fn new(xen: H) -> Self {
         Self::of(xen, Domid::SELF)
     }
 
-    /// Returns another domain, for its parameters. Callback and upcall vectors are always those of
-    /// the running domain.
+    /// Creates a handle to another domain, for its parameters. Callback and upcall vectors are
+    /// always those of the running domain.
     pub const fn of(xen: H, domain: Domid) -> Self {
         Self { xen, domain }
     }
@@ -78,9 +79,9 @@ impl<H: Hypercall> Hvm<H> {
     /// # Errors
     ///
     /// [`ParameterError::Refused`]: `EPERM` for a parameter that the caller may not read, `ESRCH`
-    /// if the domain does not exist, `EINVAL` for a parameter that this release does not have, or a
-    /// domain without hardware virtualisation. [`ParameterError::Unknown`] for a value that the
-    /// parameter's type does not have.
+    /// if the domain does not exist, `EINVAL` for a parameter that this release does not have or
+    /// for a domain without hardware virtualisation. [`ParameterError::Unknown`] for a value that
+    /// the parameter's type does not have.
     pub fn get<V: ParamValue>(&self, parameter: Parameter<V>) -> Result<V, ParameterError> {
         let value = self.get_raw(parameter.number())?;
         V::decode(value).ok_or(ParameterError::Unknown { parameter: parameter.number(), value })
@@ -88,7 +89,7 @@ impl<H: Hypercall> Hvm<H> {
 
     /// Sets a parameter. Upstream: `HVMOP_set_param`.
     ///
-    /// Parameters that give memory away are set by [`set_memory`](Self::set_memory).
+    /// To set a parameter that gives memory to Xen, use [`set_memory`](Self::set_memory).
     ///
     /// # Errors
     ///
@@ -99,23 +100,24 @@ impl<H: Hypercall> Hvm<H> {
         parameter: Parameter<V>,
         value: V,
     ) -> Result<(), ParameterError> {
-        // SAFETY: a value of such a type gives no memory of this domain away; that of other domains
-        // is not the program's.
+        // SAFETY: a value of such a type gives no memory of this domain to Xen, and other domains'
+        // memory does not belong to this program.
         unsafe { self.set_raw(parameter.number(), value.encode()) }
     }
 
-    /// Sets a parameter that gives memory to Xen or the tools, which write there from now on:
+    /// Sets a parameter that gives memory to Xen or the tools, which write there from now:
     /// [`VM86_TSS`](parameter::VM86_TSS), [`VM86_TSS_SIZED`](parameter::VM86_TSS_SIZED) and
     /// [`VM_GENERATION_ID_ADDR`](parameter::VM_GENERATION_ID_ADDR).
     ///
     /// # Errors
     ///
-    /// As for [`set`](Self::set). With a bad address the first two crash the domain instead.
+    /// As for [`set`](Self::set). With an invalid address, the first two parameters crash the
+    /// domain instead.
     ///
     /// # Safety
     ///
-    /// The bytes that the parameter's documentation names are memory of the domain, and reserved
-    /// for this while the domain lives or until the parameter is set again.
+    /// The bytes that the parameter's documentation names must be memory of the domain, reserved
+    /// for this use until the parameter is set again.
     pub unsafe fn set_memory<V: ParamValue>(
         &self,
         parameter: Parameter<V>,
@@ -130,7 +132,7 @@ impl<H: Hypercall> Hvm<H> {
     /// # Errors
     ///
     /// [`ParameterError::Refused`], as for [`get`](Self::get); [`ParameterError::Removed`], without
-    /// asking Xen, for a parameter that current releases refuse.
+    /// a hypercall, for a parameter that current releases refuse.
     pub fn get_raw(&self, parameter: HvmParam) -> Result<u64, ParameterError> {
         error::check(parameter)?;
         let mut argument = XenHvmParam::new(self.domain, parameter, 0);
@@ -140,7 +142,7 @@ impl<H: Hypercall> Hvm<H> {
         Ok(argument.value)
     }
 
-    /// Sets any parameter to a number that Xen takes.
+    /// Sets any parameter to a number as Xen takes it.
     ///
     /// # Errors
     ///
@@ -148,8 +150,8 @@ impl<H: Hypercall> Hvm<H> {
     ///
     /// # Safety
     ///
-    /// Memory that the value names, by address or frame, is reserved for what the parameter's
-    /// documentation says.
+    /// If the value names memory by address or frame, that memory must be reserved for the use that
+    /// the parameter's documentation describes.
     pub unsafe fn set_raw(&self, parameter: HvmParam, value: u64) -> Result<(), ParameterError> {
         error::check(parameter)?;
         let mut argument = XenHvmParam::new(self.domain, parameter, value);
@@ -174,22 +176,23 @@ impl<H: Hypercall + Copy> Hvm<H> {
     /// Sets how Xen interrupts the running domain for events. x86 only. Upstream:
     /// `HVM_PARAM_CALLBACK_IRQ`; `xen/arch/x86/hvm/irq.c`, `hvm_set_callback_via`.
     ///
-    /// - Use a vector. A domain without emulated PC interrupt controllers, such as every PVH
-    ///   domain, ignores everything else, although the call succeeds and the parameter then reads
-    ///   as it was set. [`CallbackVia::NONE`] does not disable a vector there.
-    /// - Xen raises the vector on the vCPU that has the event, again and again while
-    ///   `evtchn_upcall_pending` is set. It needs no EOI: it does not come through the local APIC.
-    /// - A GSI or a PCI pin is level-triggered, and delivers events of vCPU 0 only. A GSI past the
-    ///   last line means no interrupt.
-    /// - Whatever the value, Xen latches the width of this vCPU's machine words, and lays out the
-    ///   shared page accordingly: [`WidthLatch`].
+    /// - Use a vector. For a domain without emulated PC interrupt controllers, such as every PVH
+    ///   domain, Xen accepts other values and returns them, but ignores them. [`CallbackVia::NONE`]
+    ///   does not disable a vector there.
+    /// - Xen raises the vector on the vCPU that has the event, and raises it again while
+    ///   `evtchn_upcall_pending` is set. It does not pass through the local APIC, so it needs no
+    ///   EOI.
+    /// - A GSI or a PCI pin is level-triggered, and delivers events of vCPU 0 only. A GSI beyond
+    ///   the last line disables the interrupt.
+    /// - For every value, Xen latches this vCPU's word width, and lays out the shared page
+    ///   accordingly: see [`WidthLatch`].
     ///
     /// # Errors
     ///
     /// `EPERM` on Arm, where the tools choose the interrupt: read [`parameter::CALLBACK_IRQ`].
     pub fn set_callback_via(&self, via: CallbackVia) -> Result<WidthLatch<H>, ParameterError> {
         Hvm::new(self.xen).set(parameter::CALLBACK_IRQ, via)?;
-        // SAFETY: this vCPU has just set the parameter, in the mode in which the program runs.
+        // SAFETY: this vCPU has just set the parameter in the mode in which the program runs.
         Ok(unsafe { WidthLatch::assume(self.xen) })
     }
 }
@@ -207,16 +210,16 @@ mod x86 {
     use crate::memory::WidthLatch;
     use crate::platform::{VcpuId, XenCpuid};
 
-    /// An interrupt vector for upcalls: not one of the processor's exceptions.
+    /// An interrupt vector for upcalls, which is not one of the processor's exceptions.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct UpcallVector(u8);
 
     impl UpcallVector {
-        /// Returns the vector with this number.
+        /// Creates the vector with this number.
         ///
         /// # Errors
         ///
-        /// If it is below 32: those vectors are exceptions. (Xen itself accepts 16 and more.)
+        /// If the number is below 32, which is an exception. (Xen itself accepts 16 and above.)
         pub const fn new(vector: u8) -> Result<Self, FieldError> {
             // The domain's own vector has the same bound.
             match CallbackVia::vector(vector) {
@@ -232,9 +235,8 @@ mod x86 {
         }
     }
 
-    /// Returns whether CPUID announces upcall vectors for each vCPU. 4.17 is the first release to
-    /// do so. Releases from 4.6 on have them too, so [`Hvm::set_upcall_vector`] can succeed if this
-    /// is false.
+    /// Returns whether CPUID announces per-vCPU upcall vectors, as it does since 4.17. Xen has had
+    /// them since 4.6, so [`Hvm::set_upcall_vector`] can succeed if this is false.
     #[must_use]
     pub fn upcall_vector_is_announced() -> bool {
         let flag = cpuid_hvm_flags::UPCALL_VECTOR;
@@ -247,18 +249,19 @@ mod x86 {
         /// only. Since Xen 4.6. Upstream: `HVMOP_set_evtchn_upcall_vector`;
         /// `xen/arch/x86/hvm/hvm.c`, `hvmop_set_evtchn_upcall_vector`.
         ///
-        /// Unlike the domain's vector it comes through the vCPU's local APIC, as an edge:
-        /// - None comes while `evtchn_upcall_pending` is set, nor when it is cleared. A handler
-        ///   that leaves it set must look for events, or gets no further upcall.
-        /// - None comes while the local APIC is off, as it is on a vCPU that starts. An edge waits
-        ///   until the spurious interrupt register turns the local APIC on (seen on Xen 4.17).
+        /// Unlike the domain's vector, it passes through the vCPU's local APIC, as an edge:
+        /// - Xen raises no upcall while `evtchn_upcall_pending` is set, nor when it is cleared. A
+        ///   handler that leaves it set must dispatch again, or gets no further upcall.
+        /// - The vCPU gets no upcall while its local APIC is off, as on a new vCPU. An edge stays
+        ///   pending until the spurious interrupt register turns the local APIC on (seen on Xen
+        ///   4.17).
         /// - The handler must signal the end of each interrupt to the local APIC.
-        /// - The registration itself raises it once, even if there is no event.
+        /// - The registration raises the vector once, even without an event.
         ///
-        /// Upstream says that it replaces the domain's [callback](Self::set_callback_via). It does
-        /// not replace a vector (seen on Xen 4.17): each event raises both, first the domain's. To
-        /// get only the vCPU's own, never set the domain's; get the [`WidthLatch`] by
-        /// [`WidthLatch::new`].
+        /// Upstream documents that it replaces the domain's [callback](Self::set_callback_via). It
+        /// does not replace a vector (seen on Xen 4.17): each event raises both, first the
+        /// domain's. To get only the vCPU's vector, do not set the domain's; create the
+        /// [`WidthLatch`] with [`WidthLatch::new`].
         ///
         /// # Errors
         ///

@@ -19,7 +19,7 @@ use super::{FipWidth, GuestAddress, MachineCheckCapabilities, SizedArea};
 use crate::event::Port;
 use crate::platform::Frame;
 
-/// A parameter whose value is a `V`: one of the constants of [this module](self).
+/// A parameter with a value of type `V`: one of the constants of [this module](self).
 pub struct Parameter<V> {
     number: HvmParam,
     value: PhantomData<fn() -> V>,
@@ -67,7 +67,7 @@ macro_rules! parameters {
 
 parameters! {
     /// How Xen interrupts the guest for events. To set it, use
-    /// [`set_callback_via`](super::Hvm::set_callback_via), which also latches the width.
+    /// [`set_callback_via`](super::Hvm::set_callback_via), which also latches the word width.
     CALLBACK_IRQ: CallbackVia;
     /// The frame of the xenstore ring; `None` if there is none yet.
     STORE_PFN: Option<Frame>;
@@ -77,23 +77,23 @@ parameters! {
     CONSOLE_PFN: Option<Frame>;
     /// The guest's port of the console ring.
     CONSOLE_EVTCHN: Option<Port>;
-    /// Where the power management timer is. `ENODEV` in a PVH domain.
+    /// The location of the power management timer. `ENODEV` in a PVH domain.
     ACPI_IOPORTS_LOCATION: AcpiIoportsLocation;
-    /// The 128 bytes in which Xen keeps a task state segment, for processors that cannot run real
-    /// mode natively. A bad address crashes the domain that sets it.
+    /// The address of 128 bytes for a task state segment, which Xen needs on processors that cannot
+    /// run real mode natively. An invalid address crashes the domain that sets it.
     VM86_TSS: GuestAddress;
-    /// The same with the segment's size, at least 104 bytes. A bad value crashes the domain that
-    /// sets it. Since Xen 4.9.
+    /// The address and the size, at least 104 bytes, of that segment. An invalid value crashes the
+    /// domain that sets it. Since Xen 4.9.
     VM86_TSS_SIZED: SizedArea;
-    /// Where the 16 bytes are that change when the domain is restored from a snapshot. The tools
-    /// write them. Since Xen 4.5.
+    /// The address of the 16-byte generation ID, which the tools change when they restore the
+    /// domain from a snapshot. Since Xen 4.5.
     VM_GENERATION_ID_ADDR: GuestAddress;
-    /// How much of the FPU's instruction pointer is kept. Since Xen 4.7.
+    /// How many bytes of the FPU's instruction pointer Xen keeps. Since Xen 4.7.
     X87_FIP_WIDTH: FipWidth;
-    /// Which domain may switch between views of the memory. Once it is set, `EEXIST`. Since
-    /// Xen 4.6.
+    /// Which domain may switch between views of memory. `EEXIST` if it is already set. Since Xen
+    /// 4.6.
     ALTP2M: Altp2mMode;
-    /// Which of Hyper-V's interfaces the guest sees.
+    /// The Hyper-V interfaces that the guest sees.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     VIRIDIAN: ViridianFeatures;
     /// How missed ticks of the emulated timers are delivered.
@@ -106,17 +106,17 @@ parameters! {
     IDENT_PT: u64;
     /// The ACPI sleep state: 0 running, 3 suspended to RAM.
     ACPI_S_STATE: u64;
-    /// Which shutdown reason a triple fault has.
+    /// The shutdown reason of a triple fault.
     TRIPLE_FAULT_REASON: ShutdownReason;
     /// Additional machine check capabilities. Since Xen 4.10.
     MCA_CAP: MachineCheckCapabilities;
     /// The frame of the default device model's requests.
     IOREQ_PFN: Option<Frame>;
-    /// The frame of the default device model's ring of writes that need no answer.
+    /// The frame of the default device model's ring of buffered writes.
     BUFIOREQ_PFN: Option<Frame>;
-    /// The first of the frames for device models' requests. Since Xen 4.5.
+    /// The first frame for device models' requests. Since Xen 4.5.
     IOREQ_SERVER_PFN: Option<Frame>;
-    /// How many frames there are for device models' requests. Since Xen 4.5.
+    /// The number of frames for device models' requests. Since Xen 4.5.
     NR_IOREQ_SERVER_PAGES: u64;
     /// The frame of the pager's ring.
     PAGING_RING_PFN: Option<Frame>;

@@ -1,4 +1,4 @@
-//! The types of the parameters' values.
+//! The types of parameter values.
 
 use tock_registers::LocalRegisterCopy;
 use xen_pac::hvm::{AcpiIoportsLocation, Altp2mMode, CallbackVia, HvmTimerMode, mca_cap};
@@ -9,39 +9,40 @@ use xen_pac::viridian::viridian_features;
 use crate::event::Port;
 use crate::platform::Frame;
 
-/// A type of a parameter's value. Implemented for the types that the
-/// [parameters](super::parameter) have.
+/// The type of a parameter's value. Implemented for the types of the
+/// [parameters](super::parameter).
 pub trait ParamValue: Sized + sealed::Sealed {
-    /// Returns the number that Xen takes.
+    /// Returns the value as the number that Xen takes.
     fn encode(self) -> u64;
 
     /// Decodes a number that Xen returned; `None` if the type has no such value.
     fn decode(value: u64) -> Option<Self>;
 }
 
-/// A type of value that a domain can set without effect on its own memory: all but addresses of
-/// memory that is given away.
+/// The type of a value that a domain can set without giving memory to Xen: all types except
+/// addresses.
 pub trait SafeParam: ParamValue {}
 
 mod sealed {
     pub trait Sealed {}
 }
 
-/// Which of Hyper-V's interfaces a guest sees, by the fields of [`viridian_features`].
+/// The Hyper-V interfaces that a guest sees, as fields of [`viridian_features`].
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub type ViridianFeatures = LocalRegisterCopy<u64, viridian_features::Register>;
 
-/// Additional machine check capabilities, by the fields of [`mca_cap`].
+/// Additional machine check capabilities, as fields of [`mca_cap`].
 pub type MachineCheckCapabilities = LocalRegisterCopy<u64, mca_cap::Register>;
 
-/// How many bytes of the FPU's last instruction pointer Xen keeps across a context switch.
+/// The number of bytes of the FPU's last instruction pointer that Xen keeps across a context
+/// switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FipWidth {
     /// Xen chooses each time.
     Automatic,
-    /// The 4 of an offset, beside a selector.
+    /// 4: an offset, with a selector.
     Four,
-    /// All 8 of an address.
+    /// 8: a whole address.
     Eight,
 }
 
@@ -59,7 +60,7 @@ pub struct SizedArea {
     pub size: u32,
 }
 
-/// Implements [`ParamValue`] by an expression for each direction.
+/// Implements [`ParamValue`] with one expression for each direction.
 macro_rules! values {
     ($(
         $(#[$attribute:meta])*
@@ -85,7 +86,8 @@ macro_rules! values {
 values! {
     u64: value => value, word => Some(word);
     bool: yes => yes.into(), word => bit(word);
-    // Xen has 0 for what was never set; the tools set all ones for what will be set later.
+    // Xen returns 0 for a parameter that was never set; the tools set all ones for one that is set
+    // later.
     Option<Frame>: frame => frame.map_or(0, |frame| frame.0),
         word => Some((!is_unset(word)).then_some(Frame(word)));
     Option<Port>: port => port.map_or(0, |port| port.0.into()),

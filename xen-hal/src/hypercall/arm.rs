@@ -1,10 +1,10 @@
-//! The way into Xen on aarch64. The number is in x16, the arguments are in x0 to x4, and the answer
-//! is in x0.
+//! Hypercalls on aarch64. The number is in x16, the arguments are in x0 to x4, and the result is in
+//! x0.
 
 use super::DetectError;
 use super::backend::{Arguments, Entry, hypercall_by_entry};
 
-/// Hypercalls by the `hvc` instruction, with the immediate that marks Xen's own calls.
+/// Makes hypercalls with the `hvc` instruction and the immediate of Xen's hypercalls.
 ///
 /// Only code at EL1 may use it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,9 +15,9 @@ impl Entry for Hvc {
     unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize {
         let [a, b, c, d, e] = arguments;
         let answer: isize;
-        // SAFETY: the instruction enters the hypervisor by its convention. Every register that may
-        // change is an output, memory counts as changed, and the stack is not used. The caller's
-        // obligations are the same.
+        // SAFETY: the instruction enters the hypervisor as its calling convention requires. Every
+        // register that may change is an output, memory counts as changed, and the stack is not
+        // used. The caller's obligations are the same.
         unsafe {
             core::arch::asm!(
                 "hvc #{tag}",
@@ -40,8 +40,8 @@ hypercall_by_entry!(Hvc);
 /// The backend that [`detect`] returns.
 pub type AnyBackend = Hvc;
 
-/// Returns the way into Xen. The processor does not say whether there is a Xen: the device tree or
-/// the ACPI tables do.
+/// Returns the backend. It does not check that Xen is present: the device tree or the ACPI tables
+/// show that.
 ///
 /// # Errors
 ///

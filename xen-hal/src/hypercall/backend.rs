@@ -1,53 +1,53 @@
-//! The trait that every way into the hypervisor implements, and how the native ones do.
+//! The trait of all hypercall backends, and its implementation for native ones.
 
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// How often the domain has been restored.
+/// The number of times that the domain has been restored.
 static RESTORES: AtomicU32 = AtomicU32::new(0);
 
-/// A way to make hypercalls: the seam over which everything in this crate is generic.
+/// Makes hypercalls. Everything in this crate is generic over this trait.
 ///
 /// # For porters
 ///
-/// Take a backend from [`detect`](super::detect), pass it to [`Xen`](crate::Xen) or to one
-/// subsystem, and forget this trait. Every handle takes a backend by value, by reference, or as
-/// `&dyn Hypercall`. To issue a command that no subsystem has, use the typed
-/// [`Commands::call`](super::Commands::call). The methods here take bare machine words; use
+/// Pass the backend that [`detect`](super::detect) returns to [`Xen`](crate::Xen) or to one
+/// subsystem. No method of this trait needs to be called directly. Every handle takes a backend by
+/// value, by reference, or as `&dyn Hypercall`. To issue a command that no subsystem has, use the
+/// typed [`Commands::call`](super::Commands::call). The methods here take bare machine words; use
 /// [`check`](super::check) to separate results from errors.
 ///
 /// # For backend authors
 ///
-/// [`call5`](Self::call5) is enough. The shorter methods pass zeros in the remaining arguments.
-/// Override them if the backend is an instruction sequence, so that unused registers are not
-/// loaded.
+/// Only [`call5`](Self::call5) is required. By default, the shorter methods pass zeros as the
+/// remaining arguments. If the backend is an instruction sequence, override them so that unused
+/// registers are not loaded.
 ///
 /// # Safety
 ///
-/// The HAL trusts a backend as it trusts the hypervisor: it uses memory at addresses, of sizes and
-/// for as long as the answers say. An implementation must meet these obligations:
+/// The HAL trusts a backend's results as it trusts the hypervisor: they decide which memory it
+/// accesses and for how long. An implementation must meet these obligations:
 ///
-/// - `callN` performs hypercall `number` with exactly these arguments, in this order, for the vCPU
-///   that calls, or does what the hypervisor would do.
-/// - It returns the hypervisor's answer unchanged: an error between -4095 and -1, or a result.
+/// - `callN` performs hypercall `number` with exactly these arguments, in this order, for the
+///   calling vCPU, or does what the hypervisor would do.
+/// - It returns the hypervisor's result unchanged: an error between -4095 and -1, or a value.
 /// - It returns after the hypervisor has finished. Everything that the hypervisor wrote is then
 ///   visible, and the compiler must assume that memory has changed.
 /// - It preserves every register that the calling convention preserves. A debug build of Xen
-///   overwrites the argument registers of the hypercall's nominal number of arguments, which can be
-///   more than were passed: treat all five as overwritten.
+///   overwrites as many argument registers as the hypercall has nominally, which can be more than
+///   were passed: treat all five as overwritten.
 /// - Copies and borrows of a backend reach the same domain of the same hypervisor.
 ///
-/// A backend that refuses calls, such as a fault injector, meets them: it returns an error that the
-/// hypervisor could return, and does nothing else.
+/// A backend that refuses calls, such as a fault injector, meets these obligations if it returns an
+/// error that the hypervisor could return, and does nothing else.
 pub unsafe trait Hypercall {
-    /// Makes a hypercall with five arguments and returns the hypervisor's answer, negative errors
-    /// included.
+    /// Makes a hypercall with five arguments and returns the hypervisor's result, including
+    /// negative errors.
     ///
     /// # Safety
     ///
     /// Every address among the arguments must be valid for what the hypercall reads and writes
-    /// there. The caller must expect what the hypercall does to the domain: memory that is
-    /// unmapped, a vCPU that starts.
+    /// there. The caller must permit the hypercall's effects on the domain, such as unmapped memory
+    /// or a started vCPU.
     unsafe fn call5(&self, number: u32, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize;
 
     /// Makes a hypercall without arguments.
@@ -105,8 +105,9 @@ pub unsafe trait Hypercall {
         unsafe { self.call5(number, a, b, c, d, 0) }
     }
 
-    /// Returns how often the domain has been restored since this program started. What Xen closed
-    /// by a restore must not be closed again: its number can be in use again.
+    /// Returns the number of times that the domain has been restored since this program started.
+    /// Handles compare it to detect that Xen closed their channel in a restore, and that its number
+    /// can be in use again.
     ///
     /// Override this and [`count_restore`](Self::count_restore) if the backends of one program
     /// reach several domains, as a simulator's do.
@@ -120,7 +121,7 @@ pub unsafe trait Hypercall {
     }
 }
 
-/// Forwards the six calls, so that a borrowed backend costs no more than the backend.
+/// Forwards all six calls, so a borrowed backend costs no more than an owned one.
 macro_rules! forward {
     ($($call:ident($($argument:ident),*))*) => {$(
         #[inline(always)]
@@ -131,7 +132,7 @@ macro_rules! forward {
     )*};
 }
 
-// SAFETY: every call is the backend's own.
+// SAFETY: forwards every call to the backend.
 unsafe impl<H: Hypercall + ?Sized> Hypercall for &H {
     forward! { call0() call1(a) call2(a, b) call3(a, b, c) call4(a, b, c, d) call5(a, b, c, d, e) }
 
@@ -150,9 +151,9 @@ pub(super) type Register = MaybeUninit<usize>;
 /// The five argument registers.
 pub(super) type Arguments = [Register; 5];
 
-/// What a native backend is: one instruction sequence.
+/// A native backend: one instruction sequence.
 pub(super) trait Entry {
-    /// Enters the hypervisor and returns its answer.
+    /// Enters the hypervisor and returns its result.
     ///
     /// # Safety
     ///
@@ -164,7 +165,7 @@ pub(super) trait Entry {
 /// registers.
 macro_rules! hypercall_by_entry {
     ($backend:ty) => {
-        // SAFETY: `enter` makes the hypercall with these arguments and returns Xen's answer. The
+        // SAFETY: `enter` makes the hypercall with these arguments and returns Xen's result. The
         // assembly marks memory and every register that may change.
         unsafe impl $crate::hypercall::Hypercall for $backend {
             $crate::hypercall::backend::methods_by_entry! {

@@ -1,5 +1,5 @@
-//! Typed calls: each command of [`xen_pac`] carries its hypercall, its number, its argument and the
-//! meaning of its answer.
+//! Typed calls. Each command of [`xen_pac`] defines its hypercall, its number, its argument and its
+//! result.
 
 use core::ptr;
 
@@ -9,21 +9,21 @@ use xen_pac::command::{Command, SafeCommand, shape};
 use super::{Errno, Hypercall, check};
 use crate::platform::VcpuId;
 
-/// What a command returns when it succeeds.
+/// The result of a command that succeeds.
 pub type Answer<C> = <<C as Command>::Result as Outcome>::Output;
 
-/// What a command is called with: see [`CallShape`].
+/// The arguments of a command: see [`CallShape`].
 pub type Arguments<'a, C> =
     <<C as Command>::Shape as CallShape>::Arguments<'a, <C as Command>::Argument>;
 
-/// What a command is called with by [`Commands::call_unchecked`]: see [`CallShape`].
+/// The arguments of a command for [`Commands::call_unchecked`]: see [`CallShape`].
 pub type UncheckedArguments<'a, C> =
     <<C as Command>::Shape as CallShape>::Unchecked<'a, <C as Command>::Argument>;
 
-/// The commands of all hypercalls, for every [`Hypercall`] backend.
+/// Issues the commands of all hypercalls, through every [`Hypercall`] backend.
 ///
-/// [`call`](Self::call) issues the commands that cannot break memory safety whatever their argument
-/// holds. The others, whose arguments hold pointers or which take memory away, need
+/// [`call`](Self::call) issues commands that cannot break memory safety, whatever their argument
+/// holds. Commands whose arguments hold pointers, or that remove memory, need
 /// [`call_unchecked`](Self::call_unchecked). On return, an argument passed by `&mut` holds Xen's
 /// outputs.
 ///
@@ -45,15 +45,14 @@ pub trait Commands: Hypercall {
     ///
     /// # Errors
     ///
-    /// The hypervisor's. An array longer than a 32-bit count is refused as Xen would refuse it, by
-    /// `E2BIG`.
+    /// The hypervisor's error. `E2BIG` for an array whose length does not fit into 32 bits.
     #[inline(always)]
     fn call<'a, C>(&self, command: C, arguments: Arguments<'a, C>) -> Result<Answer<C>, Errno>
     where
         C: SafeCommand + Command<Shape: CallShape, Argument: 'a>,
     {
-        // SAFETY: the command leaves memory valid whatever it is called with, and the arguments are
-        // borrowed for what it does to them.
+        // SAFETY: a safe command keeps memory valid, whatever its argument holds, and the arguments
+        // are borrowed for the call.
         unsafe { self.call_unchecked(command, C::Shape::unchecked(arguments)) }
     }
 
@@ -66,7 +65,7 @@ pub trait Commands: Hypercall {
     /// # Safety
     ///
     /// Every pointer in the arguments must be valid for what the command does there. The caller
-    /// must expect what the command does to the domain, as its documentation says.
+    /// must permit the command's documented effects on the domain.
     #[inline(always)]
     unsafe fn call_unchecked<'a, C>(
         &self,
@@ -85,27 +84,27 @@ pub trait Commands: Hypercall {
 
 impl<H: Hypercall + ?Sized> Commands for H {}
 
-/// How commands of one shape are called. `A` is the command's argument type.
+/// Defines the arguments of the commands of one shape. `A` is the command's argument type.
 ///
 /// | shape | `Arguments` | `Unchecked`, if different |
 /// |---|---|---|
 /// | [`Bare`](shape::Bare) | `()` | |
 /// | [`Argument`](shape::Argument) | `&mut A` | |
-/// | [`Vcpu`](shape::Vcpu) | `(VcpuId, &mut A)`; `A` is `()` where there is none | |
+/// | [`Vcpu`](shape::Vcpu) | `(VcpuId, &mut A)`; `A` is `()` if there is no argument | |
 /// | [`Array`](shape::Array) | `&mut [A]` | |
-/// | [`Buffer`](shape::Buffer) | `&[A]`: a command that writes to it is not a safe one | `*mut [A]` |
+/// | [`Buffer`](shape::Buffer) | `&[A]`; a command that writes to the buffer is not safe | `*mut [A]` |
 /// | [`Value`](shape::Value) | `usize` | |
 pub trait CallShape: shape::Shape {
-    /// What [`Commands::call`] takes.
+    /// The arguments of [`Commands::call`].
     type Arguments<'a, A: 'a>;
-    /// What [`Commands::call_unchecked`] takes.
+    /// The arguments of [`Commands::call_unchecked`].
     type Unchecked<'a, A: 'a>;
 
-    /// Gives up the guarantees of a safe call's arguments.
+    /// Converts the arguments of a safe call to those of an unchecked one.
     #[doc(hidden)]
     fn unchecked<'a, A: 'a>(arguments: Self::Arguments<'a, A>) -> Self::Unchecked<'a, A>;
 
-    /// Makes the hypercall and returns its answer.
+    /// Makes the hypercall and returns its result.
     ///
     /// # Safety
     ///
@@ -119,7 +118,7 @@ pub trait CallShape: shape::Shape {
     ) -> isize;
 }
 
-/// The items of a shape whose unchecked arguments are its checked ones.
+/// Implements a shape whose unchecked arguments are the same as its checked ones.
 macro_rules! arguments {
     ($A:ident => $arguments:ty) => {
         type Arguments<'a, $A: 'a> = $arguments;
@@ -232,10 +231,11 @@ impl CallShape for shape::Value {
     }
 }
 
-/// The address that the hypervisor gets of an argument: null for one of no size, which means none.
+/// Returns the address of an argument for the hypervisor: null, which means none, for an argument
+/// of size 0.
 ///
-/// Every typed argument passes through here. An encrypted guest, whose memory the hypervisor cannot
-/// read, would copy the argument to shared memory here.
+/// Every typed argument passes through this function. A port to encrypted guests, whose memory the
+/// hypervisor cannot read, can copy the argument to shared memory here.
 #[inline(always)]
 fn address<T: ?Sized>(argument: &mut T) -> usize {
     if size_of_val(argument) == 0 {

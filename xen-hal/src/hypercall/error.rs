@@ -8,7 +8,7 @@ use xen_pac::errno as pac;
 /// An error that Xen returns.
 ///
 /// The numbers are Xen's, which can differ from those of the guest's operating system. A later
-/// release of Xen can add some: an unknown number is kept.
+/// release of Xen can return numbers without a name here, which this type keeps.
 ///
 /// ```
 /// use xen_hal::hypercall::Errno;
@@ -21,10 +21,10 @@ use xen_pac::errno as pac;
 pub struct Errno(NonZeroU16);
 
 impl Errno {
-    /// The largest number of an error. Answers below its negation are results.
+    /// The largest number of an error. Results below its negation are not errors.
     pub const MAX: u16 = pac::ERRNO_MAX as u16;
 
-    /// The error with this number, which is between 1 and [`MAX`](Self::MAX).
+    /// Creates the error with this number; `None` unless it is between 1 and [`MAX`](Self::MAX).
     #[inline]
     #[must_use]
     pub const fn new(number: u16) -> Option<Self> {
@@ -34,21 +34,21 @@ impl Errno {
         }
     }
 
-    /// The error's number, positive.
+    /// Returns the error's number, positive.
     #[inline]
     #[must_use]
     pub const fn number(self) -> u16 {
         self.0.get()
     }
 
-    /// The answer of a hypercall that fails with this error: its number, negated.
+    /// Returns the result of a hypercall that fails with this error: its number, negated.
     #[inline]
     #[must_use]
     pub const fn to_answer(self) -> isize {
         -(self.0.get() as isize)
     }
 
-    /// The error's name, if Xen's headers have one. `EAGAIN` rather than `EWOULDBLOCK`.
+    /// Returns the error's name, if Xen's headers have one: `EAGAIN` rather than `EWOULDBLOCK`.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
         pac::Errno(self.0.get() as i32).name()
@@ -72,7 +72,7 @@ impl fmt::Debug for Errno {
 
 impl core::error::Error for Errno {}
 
-/// The errors that have names, as constants of [`Errno`].
+/// Defines the named errors as constants of [`Errno`].
 macro_rules! named {
     ($($name:ident),*) => {
         impl Errno {$(
@@ -114,8 +114,8 @@ impl Errno {
 ///
 /// # Errors
 ///
-/// The error, if the answer is between -4095 and -1. Everything else is a result, large addresses
-/// included.
+/// The error, if the answer is between -4095 and -1. All other values are results, including large
+/// addresses.
 #[inline]
 pub const fn check(answer: isize) -> Result<usize, Errno> {
     if answer < 0 && answer >= -(Errno::MAX as isize) {
@@ -136,8 +136,8 @@ pub enum DetectError {
     /// The processor's vendor is unknown: use `detect_with_page`.
     #[error("unknown processor vendor: hypercalls need a hypercall page")]
     UnknownProcessor,
-    /// The address of the hypercall page is not a page's first byte.
-    #[error("expected the hypercall page at a page's first byte")]
+    /// The hypercall page is not page-aligned.
+    #[error("expected a page-aligned hypercall page")]
     Misaligned,
     /// Xen offers no hypercall page.
     #[error("this Xen offers no hypercall page")]

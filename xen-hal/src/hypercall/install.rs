@@ -1,4 +1,4 @@
-//! One backend for the whole program, so that statics need no type parameter.
+//! Installs one backend for the whole program, so that statics need no type parameter.
 
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -9,12 +9,12 @@ use super::{AnyBackend, Errno, Hypercall};
 /// `&dyn Hypercall`, which passes `self` in the register of the first argument.
 static METHODS: AtomicPtr<Methods> =
     AtomicPtr::new(ptr::from_ref(Methods::of::<ByReference<Nothing>>()).cast_mut());
-/// The installed backend itself.
+/// The installed backend.
 static BACKEND: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
-/// Whether an installation has begun.
+/// True after an installation has started.
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 
-/// The backend that was [installed](install), as a type without a size that statics can name.
+/// The [installed](install) backend, as a zero-sized type that statics can name.
 ///
 /// Until a backend is installed, every hypercall fails with `ENOSYS`.
 ///
@@ -60,7 +60,7 @@ pub fn install(backend: AnyBackend) -> bool {
     };
 }
 
-/// Installs any backend, such as the simulator's. Otherwise the same as [`install`].
+/// Installs any backend, such as the simulator's. Otherwise, does the same as [`install`].
 pub fn install_custom<H: Hypercall + Sync>(backend: &'static H) -> bool {
     claim() && publish::<ByReference<H>>(NonNull::from(backend).cast())
 }
@@ -82,13 +82,13 @@ fn methods() -> &'static Methods {
     unsafe { &*METHODS.load(Ordering::Acquire) }
 }
 
-/// How `BACKEND` holds a backend.
+/// A backend as `BACKEND` stores it.
 trait Stored: 'static {
     type Backend: Hypercall;
 
     /// # Safety
     ///
-    /// `publish::<Self>` must have been called with what `Self` expects.
+    /// `publish::<Self>` must have been called with the pointer that `Self` expects.
     unsafe fn get() -> Self::Backend;
 }
 
@@ -101,7 +101,7 @@ impl<H: Hypercall + 'static> Stored for ByReference<H> {
     #[inline(always)]
     unsafe fn get() -> &'static H {
         if size_of::<H>() == 0 {
-            // SAFETY: a reference to no bytes may dangle, and there is a value of the type.
+            // SAFETY: a reference to a zero-sized type may dangle, and a value of the type exists.
             return unsafe { NonNull::dangling().as_ref() };
         }
         // SAFETY: `BACKEND` is a static reference to an `H`.
@@ -125,7 +125,7 @@ impl Stored for super::HypercallPage {
 /// The backend before one is installed.
 struct Nothing;
 
-// SAFETY: it refuses every call, as a hypervisor without the hypercall does.
+// SAFETY: it refuses every call, like a hypervisor without the hypercall.
 unsafe impl Hypercall for Nothing {
     unsafe fn call5(&self, _: u32, _: usize, _: usize, _: usize, _: usize, _: usize) -> isize {
         Errno::ENOSYS.to_answer()
@@ -161,7 +161,7 @@ macro_rules! methods {
                     }
                 )*
                 fn restores<S: Stored>() -> u32 {
-                    // SAFETY: the methods of `S` are in use only after its publication.
+                    // SAFETY: the methods of `S` are used only after `publish::<S>`.
                     unsafe { S::get() }.restores()
                 }
 

@@ -1,8 +1,8 @@
-//! Making hypercalls.
+//! Makes hypercalls.
 //!
 //! [`Hypercall`] is the trait over which everything in this crate is generic: a handle takes a
-//! backend by value, by reference, or as `&dyn Hypercall`. There is one backend for each way into
-//! Xen, and `detect` chooses at run time.
+//! backend by value, by reference, or as `&dyn Hypercall`. There is one backend for each way to
+//! enter Xen, and `detect` selects one at run time.
 //!
 //! | backend | processor | the sequence |
 //! |---|---|---|
@@ -10,7 +10,7 @@
 //! | `Vmmcall` | x86 and x86_64: AMD, Hygon | `vmmcall` |
 //! | `HypercallPage` | x86 and x86_64: any | a call into a page that Xen filled in |
 //! | `Hvc` | aarch64 | `hvc` |
-//! | [`Installed`] | any | the one of the above that was given to [`install`] |
+//! | [`Installed`] | any | that of the backend that was passed to [`install`] |
 //!
 //! [`Commands`] adds the typed calls:
 //!

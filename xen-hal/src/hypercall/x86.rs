@@ -1,9 +1,9 @@
-//! The ways into Xen on x86: `vmcall`, `vmmcall`, the page of code that Xen fills in, and the
-//! choice among them at run time.
+//! Hypercalls on x86: `vmcall`, `vmmcall`, the hypercall page, and the choice between them at run
+//! time.
 //!
-//! On x86_64 the number is in rax, the arguments are in rdi, rsi, rdx, r10 and r8, and the answer
-//! is in rax. On 32-bit x86 the number is in eax, the arguments are in ebx, ecx, edx, esi and edi,
-//! and the answer is in eax.
+//! On x86_64, the number is in rax, the arguments are in rdi, rsi, rdx, r10 and r8, and the result
+//! is in rax. On 32-bit x86, the number is in eax, the arguments are in ebx, ecx, edx, esi and edi,
+//! and the result is in eax.
 
 use core::ptr::NonNull;
 
@@ -13,14 +13,14 @@ use super::backend::{Arguments, Entry, Register, hypercall_by_entry};
 use super::{DetectError, Errno};
 use crate::platform::{PAGE_SIZE, Registers, XenCpuid, cpuid};
 
-/// The sequence around `$instruction`, which is entered with `$number` in rax and the arguments in
-/// their registers. Evaluates to the answer.
+/// Executes `$instruction` with `$number` in rax and the arguments in their registers. Evaluates to
+/// the result.
 ///
-/// Every argument register is an output, also one that holds nothing: the hypervisor may change it.
+/// Every argument register is an output, even an unused one: the hypervisor may change it.
 ///
 /// # Safety
 ///
-/// The instruction must enter the hypervisor. The caller must expect what the hypercall does.
+/// The instruction must enter the hypervisor. The caller must permit the hypercall's effects.
 #[cfg(target_arch = "x86_64")]
 macro_rules! sequence {
     ($instruction:literal, $number:expr, $arguments:expr $(, $options:tt $list:tt)?) => {{
@@ -40,10 +40,10 @@ macro_rules! sequence {
     }};
 }
 
-/// As on x86_64. Rust does not allow `esi` to be named, because functions may need it to address
-/// their variables. The compiler chooses the register of the fourth argument; all others being
-/// named, that is esi or ebp. If it is ebp, the two are exchanged around the instruction: the
-/// assembler decides. ebp is no argument of a hypercall and keeps its value.
+/// Does the same on 32-bit x86. Rust does not allow naming `esi`, which functions may need to
+/// address their variables. So the compiler chooses the register of the fourth argument: esi or
+/// ebp, because all others are named. If it is ebp, the assembler emits exchanges with esi around
+/// the instruction. ebp is not an argument of a hypercall, so it keeps its value.
 #[cfg(target_arch = "x86")]
 macro_rules! sequence {
     ($instruction:literal, $number:expr, $arguments:expr $(, $options:tt $list:tt)?) => {{
@@ -69,7 +69,7 @@ macro_rules! sequence {
     }};
 }
 
-/// A backend that is a single instruction.
+/// Defines a backend that is a single instruction.
 macro_rules! direct {
     ($(#[$doc:meta])* $backend:ident, $instruction:literal) => {
         $(#[$doc])*
@@ -79,8 +79,8 @@ macro_rules! direct {
         impl Entry for $backend {
             #[inline(always)]
             unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize {
-                // SAFETY: the instruction enters the hypervisor by its convention and does not use
-                // the stack; the caller's obligations are the same.
+                // SAFETY: the instruction enters the hypervisor as its calling convention requires,
+                // and does not use the stack; the caller's obligations are the same.
                 unsafe { sequence!($instruction, number as usize, arguments, options(nostack)) }
             }
         }
@@ -90,7 +90,7 @@ macro_rules! direct {
 }
 
 direct! {
-    /// Hypercalls by the `vmcall` instruction of Intel, Centaur and Zhaoxin processors.
+    /// Makes hypercalls with the `vmcall` instruction of Intel, Centaur and Zhaoxin processors.
     ///
     /// On other processors the instruction faults or is emulated slowly, as it does outside an HVM
     /// or PVH guest: use [`detect`](super::detect).
@@ -98,7 +98,7 @@ direct! {
 }
 
 direct! {
-    /// Hypercalls by the `vmmcall` instruction of AMD and Hygon processors.
+    /// Makes hypercalls with the `vmmcall` instruction of AMD and Hygon processors.
     ///
     /// On other processors the instruction faults or is emulated slowly, as it does outside an HVM
     /// or PVH guest: use [`detect`](super::detect).
@@ -108,7 +108,7 @@ direct! {
 /// The number of hypercalls that have code in the page.
 const SLOTS: u32 = PAGE_SIZE as u32 / HYPERCALL_PAGE_SLOT;
 
-/// Hypercalls through a page of code that Xen filled in.
+/// Makes hypercalls through the hypercall page, into which Xen writes code.
 ///
 /// Prefer the direct instructions (XSA-466). The page is for processors of an unknown vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub struct HypercallPage {
     code: NonNull<u8>,
 }
 
-// SAFETY: the page is only executed, by any vCPU.
+// SAFETY: the page is only executed, which any vCPU may do.
 unsafe impl Send for HypercallPage {}
 // SAFETY: as above.
 unsafe impl Sync for HypercallPage {}
@@ -125,18 +125,18 @@ impl HypercallPage {
     /// Asks Xen to write its code into the page at `code`, whose guest-physical address is
     /// `physical`.
     ///
-    /// Xen also notes whether the guest is a 32-bit or a 64-bit one, as it does when the callback
-    /// is set, and lays out shared memory accordingly.
+    /// Xen also latches the guest's word width, as it does when the guest sets its callback, and
+    /// lays out shared memory accordingly.
     ///
     /// # Errors
     ///
-    /// [`DetectError::Misaligned`] and [`DetectError::NoPage`]. Nothing has been done then.
+    /// [`DetectError::Misaligned`] and [`DetectError::NoPage`]. The page is unchanged then.
     ///
     /// # Safety
     ///
     /// `code` must be mapped to the page at `physical`, executable, for as long as the result or a
-    /// copy of it is used. Nothing else may live in the page. The program must run at privilege
-    /// level 0.
+    /// copy of it is used. The page must hold nothing else. The program must run at privilege level
+    /// 0.
     pub unsafe fn install(
         cpuid: XenCpuid,
         code: NonNull<u8>,
@@ -146,23 +146,25 @@ impl HypercallPage {
         if code.addr().get() as u64 & offset_bits != 0 || physical & offset_bits != 0 {
             return Err(DetectError::Misaligned);
         }
-        // The leaf's eax is the number of pages. In the address, the offset bits select one: 0.
+        // The leaf's eax is the number of pages. The offset bits of the written address select page
+        // 0.
         let leaf = cpuid
             .read(CpuidLeaf::HYPERCALL_PAGE)
             .filter(|leaf| leaf.eax > 0)
             .ok_or(DetectError::NoPage)?;
-        // SAFETY: Xen named the register for this; it writes into the page, which is the caller's.
+        // SAFETY: Xen's CPUID leaf names this register. Xen writes into the page, which the caller
+        // owns.
         unsafe { write_msr(leaf.ebx, physical) };
         Ok(Self { code })
     }
 
-    /// The code in the page.
+    /// Returns the code in the page.
     pub(super) const fn code(self) -> NonNull<u8> {
         self.code
     }
 
-    /// The page at `code`, which Xen has filled at the request of earlier code, such as a boot
-    /// loader.
+    /// Creates the backend for the page at `code`, which Xen has filled for earlier code, such as a
+    /// boot loader.
     ///
     /// # Safety
     ///
@@ -179,10 +181,9 @@ impl Entry for HypercallPage {
     #[inline(always)]
     unsafe fn enter(&self, number: u32, arguments: Arguments) -> isize {
         match self.slot(number) {
-            // The slot loads the number itself. The call uses the stack, so `nostack` is not
-            // claimed.
-            // SAFETY: Xen filled the page, and the slot lies in it; the caller's obligations are
-            // the same.
+            // The slot loads the number itself. The call uses the stack, so the assembly is not
+            // `nostack`. SAFETY: Xen filled the page, and the slot is in the page; the caller's
+            // obligations are the same.
             Some(slot) => unsafe { call_slot(slot, arguments) },
             None => Errno::ENOSYS.to_answer(),
         }
@@ -238,8 +239,8 @@ unsafe fn call_slot(slot: usize, arguments: Arguments) -> isize {
 ///
 /// # Safety
 ///
-/// The register must exist, the program must run at privilege level 0, and the caller must expect
-/// what the write does.
+/// The register must exist, the program must run at privilege level 0, and the caller must permit
+/// the effects of the write.
 unsafe fn write_msr(register: u32, value: u64) {
     // SAFETY: the caller's obligations are the same. Memory counts as changed, because Xen fills a
     // page.
@@ -256,7 +257,7 @@ unsafe fn write_msr(register: u32, value: u64) {
 
 /// The backend that [`detect`] returns.
 ///
-/// It costs a comparison for each hypercall. A kernel that is built for one vendor's processors can
+/// It adds a comparison to each hypercall. A kernel that is built for one vendor's processors can
 /// name [`Vmcall`] or [`Vmmcall`] itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnyBackend {
@@ -300,7 +301,7 @@ pub fn detect() -> Result<AnyBackend, DetectError> {
     by_vendor(cpuid(0)).ok_or(DetectError::UnknownProcessor)
 }
 
-/// Finds Xen and the instruction that enters it. If the processor's vendor is unknown, installs a
+/// Detects Xen and the instruction that enters it. If the processor's vendor is unknown, installs a
 /// hypercall page.
 ///
 /// # Errors
@@ -322,7 +323,7 @@ pub unsafe fn detect_with_page(
     }
 }
 
-/// The instruction of a processor by its leaf 0: the vendor's name is in ebx, edx and ecx.
+/// Selects a processor's instruction by its leaf 0: the vendor's name is in ebx, edx and ecx.
 fn by_vendor(leaf: Registers) -> Option<AnyBackend> {
     let mut name = [0; 12];
     for (letters, register) in name.chunks_exact_mut(4).zip([leaf.ebx, leaf.edx, leaf.ecx]) {

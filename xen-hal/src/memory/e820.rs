@@ -1,4 +1,4 @@
-//! The memory map that the toolstack made.
+//! Reads the memory map that the toolstack made.
 
 use core::fmt;
 
@@ -22,11 +22,11 @@ impl MapEntry {
     /// Fills a buffer before Xen writes to it.
     pub const EMPTY: Self = Self { address: 0, length: 0, kind: 0 };
 
-    /// A buffer of so many entries holds every map: Xen keeps at most 1024, and a full buffer may
-    /// have been too short.
+    /// The buffer length that holds every map. Xen keeps at most 1024 entries, and one more shows
+    /// that the buffer was long enough.
     pub const BUFFER_LENGTH: usize = 1025;
 
-    /// Returns a range of the map.
+    /// Creates a range of the map.
     #[must_use]
     pub const fn new(address: u64, length: u64, kind: HvmMemmapType) -> Self {
         Self { address, length, kind: kind.0 }
@@ -44,13 +44,13 @@ impl MapEntry {
         self.length
     }
 
-    /// Returns the address after the last; `None` if the range reaches the end of all addresses.
+    /// Returns the address after the last byte; `None` if the range ends at 2^64.
     #[must_use]
     pub const fn end(self) -> Option<u64> {
         self.address.checked_add(self.length)
     }
 
-    /// Returns what the range is.
+    /// Returns the type of the range.
     #[must_use]
     pub const fn kind(self) -> HvmMemmapType {
         HvmMemmapType(self.kind)
@@ -68,16 +68,16 @@ impl<H: Hypercall> Memory<H> {
     /// `XENMEM_memory_map`.
     ///
     /// Xen silently truncates a map that is longer than the buffer, so the buffer needs room for
-    /// one entry more than the map has: [`MapEntry::BUFFER_LENGTH`] is always enough. A map that a
-    /// toolstack made for an unprivileged domain has about ten entries. The map of a PVH dom0 is
-    /// the machine's, cut to the RAM that dom0 has. The ranges come in no particular order.
+    /// one entry more than the map has: [`MapEntry::BUFFER_LENGTH`] is always enough. The map of an
+    /// unprivileged domain has about ten entries. The map of a PVH dom0 is the machine's map,
+    /// limited to dom0's RAM. The ranges are not sorted.
     ///
     /// ```
     /// use xen_hal::hypercall::Hypercall;
     /// use xen_hal::memory::{MapEntry, Memory, MemoryError};
     /// use xen_pac::start_info::HvmMemmapType;
     ///
-    /// /// `buffer` is best a static: one that is always long enough has 20 KiB.
+    /// /// `buffer` should be a static: it has 20 KiB.
     /// fn bytes_of_ram(
     ///     xen: &impl Hypercall,
     ///     buffer: &mut [MapEntry; MapEntry::BUFFER_LENGTH],
@@ -98,7 +98,7 @@ impl<H: Hypercall> Memory<H> {
         let room = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         let place = exposed(buffer).as_ptr().cast();
         let mut argument = XenMemoryMap::new(room, Handle::from_ptr(place));
-        // SAFETY: the buffer has the bytes of so many entries, and any bytes are entries.
+        // SAFETY: the buffer has room for that many entries, and any bytes are a valid entry.
         unsafe { self.xen.call_unchecked(command::MemoryMap, &mut argument) }?;
         buffer
             .get(..argument.nr_entries as usize)

@@ -1,5 +1,5 @@
-//! The domain's memory: how much it has, and what is mapped at which guest frame (hypercall
-//! `memory_op`; upstream: `xen/include/public/memory.h`).
+//! The domain's memory: its size, and what is mapped at each guest frame (hypercall `memory_op`;
+//! upstream: `xen/include/public/memory.h`).
 //!
 //! ```no_run
 //! use core::ptr::NonNull;
@@ -20,17 +20,17 @@
 //! ```
 //!
 //! # Pitfalls
-//! - RAM that was at a frame does not come back when what was mapped over it is unmapped. x86 frees
-//!   it. On Arm it stays the domain's and cannot be reached, as after
-//!   [`Memory::remove_from_physmap`] on either architecture: return it by
-//!   [`Memory::decrease_reservation`] before, or map at a frame that never had RAM.
-//! - A page of Xen has one place. Mapped a second time on x86 it leaves the first, and an access to
-//!   that faults. Arm refuses the second time with `EBUSY` since 4.17, which also happens if
-//!   firmware left the page mapped: [`Memory::remove_from_physmap`] unmaps it.
-//! - Where a page of Xen's is mapped, it can be granted, copied and, on x86, moved as memory of the
-//!   domain. A grant of it reveals the grant table or the shared page to the peer.
-//! - The commands that populate and release memory do not fail. They do less than was asked, and
-//!   return a [`PartialReservation`].
+//! - Mapping a page over RAM loses that RAM, also after the page is unmapped. x86 frees the RAM. On
+//!   Arm it stays allocated to the domain but is unreachable, as it is after
+//!   [`Memory::remove_from_physmap`] on either architecture. To avoid this, first return the RAM
+//!   with [`Memory::decrease_reservation`], or map at a frame that never had RAM.
+//! - A Xen page can be mapped at one frame only. On x86, mapping it again unmaps the first frame,
+//!   and accesses there fault. On Arm, since 4.17, mapping it again fails with `EBUSY`, also if
+//!   firmware left the page mapped: unmap it with [`Memory::remove_from_physmap`].
+//! - A mapped Xen page can be granted, copied and, on x86, moved like the domain's own memory.
+//!   Granting it exposes the grant table or the shared page to the peer.
+//! - The commands that populate and release memory do not fail: they process fewer extents than
+//!   requested, and the methods return a [`PartialReservation`].
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod e820;
@@ -61,16 +61,16 @@ pub(crate) use shared_info::frame_of_page;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// The address is not that of a page's first byte.
-    #[error("expected the address of a page, found {0:#x}")]
+    /// The address is not page-aligned.
+    #[error("expected a page-aligned address, found {0:#x}")]
     Misaligned(usize),
     /// The address space has no frame for the address.
-    #[error("no guest frame lies behind address {0:#x}")]
+    #[error("no guest frame is mapped at address {0:#x}")]
     NotMapped(usize),
-    /// The width was latched before the domain was restored.
-    #[error("the width was latched before the domain was restored; latch it again")]
+    /// The word width was latched before the domain was restored.
+    #[error("the word width was latched before the domain was restored; latch it again")]
     StaleLatch,
-    /// The frame's number is too large, or too small, for this use.
+    /// The frame number is too large, or too small, for this use.
     #[error("frame {:#x} cannot be used for this", .0.0)]
     OutOfReach(Frame),
     /// Xen did not map a page.
@@ -80,34 +80,34 @@ pub enum MemoryError {
         space: MapSpace,
         /// Which page of this kind.
         index: u64,
-        /// The frame at which it was to be mapped.
+        /// The requested frame.
         at: Frame,
         /// Xen's reason.
         errno: Errno,
     },
-    /// A page was not moved, and could not be mapped again at the frame where it was. Nothing is
-    /// at that frame.
+    /// A page was not moved, and could not be mapped again at its old frame, which is now empty.
     #[error("{} left its frame and cannot be mapped again: {errno}", PageName(*space, *index))]
     PageLost {
         /// The kind of page.
         space: MapSpace,
         /// Which page of this kind.
         index: u64,
-        /// Why it was not moved.
+        /// Why the page was not moved.
         errno: Errno,
     },
-    /// Some pages of a batch were not mapped. The others were, and the entries say which.
+    /// Some pages of a batch were not mapped. The entries hold the results.
     #[error("cannot map entry {first} of the batch: {errno}")]
     Batch {
         /// The kind of pages.
         space: MapSpace,
         /// The first entry that was not mapped, counted from 0.
         first: usize,
-        /// The entry's own error, or that of the hypercall before Xen reached the entry; `ENODATA`
-        /// if the hypercall succeeded without a result for the entry.
+        /// The entry's error, or the hypercall's if it failed before it reached the entry;
+        /// `ENODATA` if the hypercall succeeded without a result for the entry.
         errno: Errno,
     },
-    /// The buffer is full, so the memory map may have more entries. Those in the buffer are valid.
+    /// The buffer is full, so the memory map may have more entries. The entries in the buffer are
+    /// valid.
     #[error("the memory map fills the buffer and may have more entries")]
     BufferTooShort,
     /// Xen processed only some of the extents.
@@ -119,27 +119,25 @@ pub enum MemoryError {
 }
 
 impl MemoryError {
-    /// True if a page that was mapped elsewhere may have left that frame, although it was not
-    /// mapped anew.
+    /// True if the failed operation may have unmapped a page from its old frame.
     ///
-    /// x86 unmaps the page from its old frame first, and does not restore it if the new frame turns
-    /// out to be impossible, or if Xen has no memory for its page tables. Whatever points to the
-    /// old frame must not be used any more. A page of Xen is mapped again at a possible frame by
-    /// [`Memory::add_to_physmap`]; RAM of the domain ([`MapSpace::Own`]) is lost.
-    /// [`Memory::move_page`] maps the page again by itself.
+    /// x86 unmaps the page from its old frame first, and does not restore it if the new frame is
+    /// invalid or Xen has no memory for its page tables. Pointers to the old frame must not be used
+    /// afterwards. A Xen page can be mapped again with [`Memory::add_to_physmap`]; RAM of the
+    /// domain ([`MapSpace::Own`]) is lost. [`Memory::move_page`] maps the page again itself.
     ///
-    /// For a batch this is about any of its pages.
+    /// For a batch, true if this applies to any of its pages.
     #[must_use]
     pub const fn may_have_unmapped(&self) -> bool {
         let (space, errno) = match self {
             Self::Physmap { space, errno, .. } => (space, errno),
-            // Only the first error is here.
+            // The batch holds only its first error.
             Self::Batch { space, .. } => (space, &Errno::EINVAL),
             Self::PageLost { .. } => return true,
             _ => return false,
         };
         let moves = !matches!(space, MapSpace::Foreign(_) | MapSpace::DeviceMemory);
-        // What Xen checks before it unmaps anything.
+        // Xen checks these before it unmaps a page.
         let refused = matches!(
             *errno,
             Errno::EPERM
@@ -154,7 +152,7 @@ impl MemoryError {
         moves && !refused
     }
 
-    /// Xen's error, if it returned one.
+    /// Returns Xen's error, if Xen returned one.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         match self {
@@ -168,7 +166,7 @@ impl MemoryError {
     }
 }
 
-/// Shows which page it is.
+/// Displays the name of a page.
 struct PageName(MapSpace, u64);
 
 impl fmt::Display for PageName {
@@ -184,12 +182,12 @@ pub struct Memory<H> {
 }
 
 impl<H: Hypercall> Memory<H> {
-    /// Memory operations through a backend.
+    /// Creates a handle that makes its hypercalls through `xen`.
     pub const fn new(xen: H) -> Self {
         Self { xen }
     }
 
-    /// Returns the greatest guest frame that the domain uses. Upstream: `XENMEM_maximum_gpfn`.
+    /// Returns the highest guest frame that the domain uses. Upstream: `XENMEM_maximum_gpfn`.
     ///
     /// # Errors
     ///
@@ -198,7 +196,7 @@ impl<H: Hypercall> Memory<H> {
         self.xen.call(command::MaximumGpfn, &mut own()).map(|frame| Frame(frame as u64))
     }
 
-    /// Returns how many pages the domain has. Upstream: `XENMEM_current_reservation`.
+    /// Returns the number of pages that the domain has. Upstream: `XENMEM_current_reservation`.
     ///
     /// # Errors
     ///
@@ -207,7 +205,8 @@ impl<H: Hypercall> Memory<H> {
         self.xen.call(command::CurrentReservation, &mut own())
     }
 
-    /// Returns how many pages the domain may have. Upstream: `XENMEM_maximum_reservation`.
+    /// Returns the greatest number of pages that the domain may have. Upstream:
+    /// `XENMEM_maximum_reservation`.
     ///
     /// # Errors
     ///
@@ -216,7 +215,7 @@ impl<H: Hypercall> Memory<H> {
         self.xen.call(command::MaximumReservation, &mut own())
     }
 
-    /// Returns the greatest frame of RAM of the machine. Upstream: `XENMEM_maximum_ram_page`.
+    /// Returns the machine's highest frame of RAM. Upstream: `XENMEM_maximum_ram_page`.
     ///
     /// # Errors
     ///
@@ -230,13 +229,13 @@ const fn own() -> XenMemoryDomain {
     XenMemoryDomain::new(Domid::SELF)
 }
 
-/// The frame as an argument holds it: with 32 bits on 32-bit x86.
+/// Returns the frame as an argument holds it: with 32 bits on 32-bit x86.
 fn pfn(frame: Frame) -> Option<XenPfn> {
     #[allow(clippy::useless_conversion, reason = "the types differ on 32-bit x86")]
     frame.0.try_into().ok()
 }
 
-/// A list inside an argument, whose provenance is exposed: Xen may write to it.
+/// Returns a list as an argument holds it. Exposes its provenance, because Xen may write to it.
 pub(crate) fn exposed<T>(list: &mut [T]) -> Handle<T> {
     let first = list.as_mut_ptr();
     first.expose_provenance();

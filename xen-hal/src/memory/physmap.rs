@@ -1,4 +1,4 @@
-//! Which page is mapped at which guest frame.
+//! Maps, moves and unmaps pages at guest frames.
 
 use core::fmt;
 
@@ -22,18 +22,18 @@ pub enum MapSpace {
     GrantTable,
     /// The status pages of a version 2 grant table. The index counts them.
     GrantStatus,
-    /// RAM of the domain. The index is its present frame, which is empty afterwards. Not on Arm.
+    /// RAM of the domain. The index is its current frame, which is empty afterwards. Not on Arm.
     Own,
-    /// RAM of a domain over which this one has privileges. The index is its frame there. Only in a
-    /// batch.
+    /// RAM of a domain over which this one has privileges. The index is the frame in that domain.
+    /// Only in a batch.
     Foreign(Domid),
-    /// Device registers. The index is their machine frame. For the hardware domain on Arm, where
-    /// they are mapped as cached memory.
+    /// Device registers. The index is their machine frame. Only for the hardware domain on Arm,
+    /// which maps them as cached memory.
     DeviceMemory,
 }
 
 impl MapSpace {
-    /// The number of the space, the index as an argument holds it, and the other domain.
+    /// Returns the number of the space, the index as an argument holds it, and the foreign domain.
     fn encode(self, index: u64) -> Result<(pac::MapSpace, XenUlong, Option<Domid>), Errno> {
         let (space, index, domain) = match self {
             Self::SharedInfo => (pac::MapSpace::SHARED_INFO, index, None),
@@ -45,7 +45,7 @@ impl MapSpace {
             Self::Foreign(domain) => (pac::MapSpace::GMFN_FOREIGN, index, Some(domain)),
             Self::DeviceMemory => (pac::MapSpace::DEV_MMIO, index, None),
         };
-        // An index that a 32-bit guest's argument cannot hold names no page.
+        // No page has an index that does not fit into a 32-bit guest's argument.
         #[allow(clippy::useless_conversion, reason = "the types differ on 32-bit x86")]
         Ok((space, index.try_into().map_err(|_| Errno::EINVAL)?, domain))
     }
@@ -66,54 +66,55 @@ impl MapSpace {
 /// One page of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchEntry {
-    /// Which page of its [`MapSpace`].
+    /// The page's index in its [`MapSpace`].
     pub index: u64,
-    /// The frame at which it is mapped.
+    /// The frame at which to map the page.
     pub at: Frame,
     /// The result; `None` if Xen did not reach the entry.
     pub result: Option<Result<(), Errno>>,
 }
 
 impl BatchEntry {
-    /// A page to be mapped.
+    /// Creates an entry without a result.
     #[must_use]
     pub const fn new(index: u64, at: Frame) -> Self {
         Self { index, at, result: None }
     }
 }
 
-/// How many pages one hypercall of a batch names: their lists lie on the stack.
+/// The number of pages per hypercall of a batch. Their lists are on the stack.
 pub(super) const BATCH: usize = 32;
 
-/// The content of a batch's error list until Xen writes to it: not an errno, negated or not.
+/// The initial content of a batch's error list: neither an errno nor a negated one.
 pub(super) const NOT_REACHED: i32 = i32::MIN;
 
 impl<H: Hypercall> Memory<H> {
     /// Maps a page at the frame `at`. Upstream: `XENMEM_add_to_physmap`.
     ///
-    /// What was at the frame is gone. x86 frees RAM and unmaps a page of Xen. Arm unmaps either;
-    /// RAM stays counted as the domain's but cannot be reached any more. A page of Xen that is
-    /// mapped at another frame leaves that frame on x86; on Arm it must be unmapped there first.
+    /// The frame loses its previous content. x86 frees RAM, and unmaps a Xen page. Arm unmaps both;
+    /// RAM stays allocated to the domain but is unreachable. If a Xen page is already mapped at
+    /// another frame, x86 unmaps it there; on Arm, the guest must unmap it first.
     ///
     /// For the shared info page, prefer
     /// [`WidthLatch::map_shared_info`](super::WidthLatch::map_shared_info).
     ///
     /// # Errors
     ///
-    /// [`MemoryError::Physmap`]. On x86 the page may have left its old frame all the same:
-    /// [`MemoryError::may_have_unmapped`]. Xen answers
-    /// - `EBUSY` on Arm since 4.17, for a page of Xen that is mapped at some frame;
-    /// - `EINVAL` for a page that does not exist: an index past the grant table's maximum, a frame
-    ///   of the domain that is not RAM; on x86 also for a kind that Xen does not know;
-    /// - `ENOENT` or `EINVAL` on x86 for a frame beyond those that a guest can have;
+    /// [`MemoryError::Physmap`]. On x86 the page may no longer be mapped at its old frame: see
+    /// [`MemoryError::may_have_unmapped`]. Xen returns
+    /// - `EBUSY` on Arm since 4.17, for a Xen page that is already mapped;
+    /// - `EINVAL` for a page that does not exist: an index beyond the grant table's maximum, or a
+    ///   frame of the domain that is not RAM; on x86 also for a space that Xen does not have;
+    /// - `ENOENT` or `EINVAL` on x86 for a frame beyond the guest's limit;
     /// - `EPERM` for a frame that holds device registers;
-    /// - `ENOSYS` on Arm for a kind that it does not have, and `EACCES` for device memory outside
-    ///   the hardware domain;
+    /// - `ENOSYS` on Arm for a space that it does not have, and `EACCES` for device registers
+    ///   outside the hardware domain;
     /// - `ENOMEM` if the grant table cannot grow, or Xen has no memory for its page tables.
     ///
     /// # Safety
     ///
-    /// Nothing is kept at the frame `at`. Nothing points to the frame that a page leaves.
+    /// The frame `at` must hold no data in use. Nothing may point to the frame from which a page is
+    /// unmapped.
     pub unsafe fn add_to_physmap(
         &self,
         space: MapSpace,
@@ -128,20 +129,21 @@ impl<H: Hypercall> Memory<H> {
         add().map_err(|errno| MemoryError::Physmap { space, index, at, errno })
     }
 
-    /// Moves a page from the frame `from`, where it is mapped, to the frame `to`. If that fails,
-    /// maps it at `from` again. On Arm the page must be unmapped before: this does it.
+    /// Moves a page from the frame `from` to the frame `to`. If that fails, maps it at `from`
+    /// again. On Arm, unmaps it from `from` first.
     ///
     /// # Errors
     ///
     /// - [`MemoryError::Physmap`], with the errors of [`add_to_physmap`](Self::add_to_physmap): the
-    ///   page is at `from`.
-    /// - [`MemoryError::PageLost`]: it is at neither frame, and nothing is at `from`. This is so
-    ///   for RAM of the domain at an impossible frame, which has no name any more.
+    ///   page is still at `from`.
+    /// - [`MemoryError::PageLost`]: the page is at neither frame, and `from` is empty. RAM of the
+    ///   domain is lost this way if `to` is beyond the guest's frames, because only its frame names
+    ///   it.
     ///
     /// # Safety
     ///
-    /// Nothing is kept at the frame `to`. Nothing points to the frame `from` during the call, nor
-    /// afterwards unless the error is [`MemoryError::Physmap`].
+    /// The frame `to` must hold no data in use. Nothing may point to the frame `from` during the
+    /// call, nor afterwards unless the error is [`MemoryError::Physmap`].
     pub unsafe fn move_page(
         &self,
         space: MapSpace,
@@ -162,7 +164,7 @@ impl<H: Hypercall> Memory<H> {
             return moved;
         }
         let Err(error) = moved else { return Ok(()) };
-        // SAFETY: the page was at this frame, so nothing else is.
+        // SAFETY: the page was at this frame, so the frame holds nothing else.
         if unsafe { self.add_to_physmap(space, index, from) }.is_ok() {
             return Err(error);
         }
@@ -170,8 +172,8 @@ impl<H: Hypercall> Memory<H> {
         Err(MemoryError::PageLost { space, index, errno })
     }
 
-    /// Moves `count` pages of the domain from the frames that begin at `from` to those that begin
-    /// at `to`. x86 only. Upstream: `XENMAPSPACE_gmfn_range`.
+    /// Moves `count` pages of the domain from the frames that start at `from` to the frames that
+    /// start at `to`. x86 only. Upstream: `XENMAPSPACE_gmfn_range`.
     ///
     /// # Errors
     ///
@@ -200,9 +202,9 @@ impl<H: Hypercall> Memory<H> {
         })
     }
 
-    /// Unmaps what is at a guest frame. RAM stays counted as the domain's and cannot be reached any
-    /// more; to return it to Xen, use [`decrease_reservation`](Self::decrease_reservation).
-    /// Upstream: `XENMEM_remove_from_physmap`.
+    /// Unmaps a guest frame. RAM stays allocated to the domain but is unreachable; to return it to
+    /// Xen, use [`decrease_reservation`](Self::decrease_reservation). Upstream:
+    /// `XENMEM_remove_from_physmap`.
     ///
     /// # Errors
     ///
@@ -210,9 +212,10 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Safety
     ///
-    /// Nothing is kept at the frame, and nothing points to it: an access faults afterwards.
+    /// The frame must hold no data in use, and nothing may point to it: an access faults
+    /// afterwards.
     pub unsafe fn remove_from_physmap(&self, frame: Frame) -> Result<(), Errno> {
-        // Nothing is mapped at a frame that an argument cannot hold.
+        // No page is mapped at a frame that does not fit into an argument.
         let gpfn = pfn(frame).ok_or(Errno::ENOENT)?;
         let mut argument = XenRemoveFromPhysmap::new(Domid::SELF, gpfn);
         // SAFETY: the argument holds no pointer; the caller's obligations are the same.
@@ -227,9 +230,9 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// [`MemoryError::Batch`] if at least one page was not mapped; the single errors are those of
+    /// [`MemoryError::Batch`] if at least one page was not mapped; each entry's errors are those of
     /// [`add_to_physmap`](Self::add_to_physmap). An error of a whole hypercall, such as `ESRCH` or
-    /// `EPERM` for a foreign domain, ends the batch: the entries from there on have no result.
+    /// `EPERM` for a foreign domain, ends the batch: the remaining entries have no result.
     ///
     /// # Safety
     ///
@@ -247,8 +250,8 @@ impl<H: Hypercall> Memory<H> {
             let answer = unsafe { self.add_list(space, entries) };
             failure = failure.or_else(|| first_failure(space, before, entries));
             let reached = entries.iter().take_while(|entry| entry.result.is_some()).count();
-            // The results count, not the answer. If all of them are there, an error of the whole
-            // undid nothing; if one is missing, a success is not one.
+            // The entries' results decide. If all are there, an error of the hypercall undid
+            // nothing. If one is missing, the hypercall's success does not count.
             if reached < entries.len() {
                 let errno = answer.err().unwrap_or(Errno::ENODATA);
                 let first = before + reached;
@@ -276,7 +279,7 @@ impl<H: Hypercall> Memory<H> {
 
     /// # Safety
     ///
-    /// As for `add_to_physmap_batch`; there are at most [`BATCH`] entries.
+    /// As for `add_to_physmap_batch`. There are at most [`BATCH`] entries.
     unsafe fn add_list(&self, space: MapSpace, entries: &mut [BatchEntry]) -> Result<(), Errno> {
         let mut indices: [XenUlong; BATCH] = [0; BATCH];
         let mut frames: [XenPfn; BATCH] = [0; BATCH];
@@ -308,8 +311,8 @@ impl<H: Hypercall> Memory<H> {
     }
 }
 
-/// The meaning of a number in a batch's error list. A number that is neither 0 nor an error has
-/// none: it does not say that the page was mapped.
+/// Decodes a number of a batch's error list. Returns `None` for a number that is neither 0 nor an
+/// error: it does not show that the page was mapped.
 fn result_of(error: i32) -> Option<Result<(), Errno>> {
     match check(error as isize) {
         Ok(0) => Some(Ok(())),

@@ -11,17 +11,16 @@ use super::{Memory, exposed, pfn};
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::platform::Frame;
 
-/// How many extents one hypercall names: their list lies on the stack.
+/// The number of extents per hypercall. Their list is on the stack.
 pub(super) const LIST: usize = 32;
 
-/// The size of an extent, which is a run of pages aligned to its own length, and the kind of
-/// memory.
+/// The size and the memory flags of an extent. An extent is a run of pages, aligned to its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
-    /// The base-2 logarithm of the length in pages. Xen gives an unprivileged domain extents of at
-    /// most 2^9 pages.
+    /// The base-2 logarithm of the length in pages. Xen limits an unprivileged domain to extents of
+    /// 2^9 pages.
     pub order: u32,
-    /// Fields of [`memory_flags`](xen_pac::memory::memory_flags), of which a guest needs none.
+    /// Fields of [`memory_flags`](xen_pac::memory::memory_flags). A guest needs none of them.
     pub flags: u32,
 }
 
@@ -29,7 +28,7 @@ impl Extent {
     /// A single page.
     pub const PAGE: Self = Self::of_order(0);
 
-    /// 2^`order` pages, of any memory.
+    /// Creates an extent of 2^`order` pages of any memory.
     #[must_use]
     pub const fn of_order(order: u32) -> Self {
         Self { order, flags: 0 }
@@ -38,17 +37,17 @@ impl Extent {
 
 /// Only some extents were processed; those are not rolled back.
 ///
-/// Xen does not return the reason. It may have no memory left, the domain may have all that it is
-/// allowed, or the frame, the order or the flags may be invalid.
+/// Xen does not return the reason. Xen may have no free memory, the domain may have reached its
+/// maximum, or the frame, the order or the flags may be invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartialReservation {
-    /// How many were processed, from the start of the list.
+    /// The number of extents processed, from the start of the list.
     pub done: usize,
     /// The first frame of the extent that was not processed, if the caller named frames.
     pub stopped_at: Option<Frame>,
-    /// Xen's error. The commands themselves never return one: the hypercall failed, as it does from
-    /// user mode.
+    /// Xen's error, if the hypercall itself failed, as it does from user mode. The commands return
+    /// none.
     pub errno: Option<Errno>,
 }
 
@@ -68,16 +67,16 @@ impl fmt::Display for PartialReservation {
 impl core::error::Error for PartialReservation {}
 
 impl<H: Hypercall> Memory<H> {
-    /// Allocates memory, of undefined content, for the extents that begin at `frames`. Upstream:
+    /// Allocates memory, of undefined content, for the extents that start at `frames`. Upstream:
     /// `XENMEM_populate_physmap`.
     ///
     /// # Errors
     ///
-    /// If Xen stops before the end of the list. The extents before that have their memory.
+    /// If Xen stops before the end of the list. The extents before that point are populated.
     ///
     /// # Safety
     ///
-    /// Nothing is kept at the frames: memory that is there is replaced, and its content is lost.
+    /// The frames must hold no data in use: Xen replaces their memory, and the content is lost.
     pub unsafe fn populate_physmap(
         &self,
         frames: impl IntoIterator<Item = Frame>,
@@ -87,21 +86,21 @@ impl<H: Hypercall> Memory<H> {
         unsafe { self.each_list(command::PopulatePhysmap, frames, extent) }
     }
 
-    /// Returns the memory of the extents that begin at `frames` to Xen, as a balloon driver does.
+    /// Returns the memory of the extents that start at `frames` to Xen, as a balloon driver does.
     /// Upstream: `XENMEM_decrease_reservation`.
     ///
     /// # Errors
     ///
     /// If Xen stops before the end of the list, as it does at a frame that has no memory. The
-    /// extents before that are gone.
+    /// extents before that point are released.
     ///
-    /// A page that is in use otherwise, such as by a registered `vcpu_info` or by a peer that has
-    /// mapped it, counts as the domain's until that use ends.
+    /// A page with another use, such as a registered `vcpu_info` or a peer's mapping, stays
+    /// allocated to the domain until that use ends.
     ///
     /// # Safety
     ///
-    /// Nothing is kept at the frames, and nothing points to them: another domain may get the pages,
-    /// and an access faults afterwards.
+    /// The frames must hold no data in use, and nothing may point to them: Xen can give the pages
+    /// to another domain, and an access faults afterwards.
     pub unsafe fn decrease_reservation(
         &self,
         frames: impl IntoIterator<Item = Frame>,
@@ -114,9 +113,9 @@ impl<H: Hypercall> Memory<H> {
     /// Allocates `count` extents that are mapped at no guest frame. Upstream:
     /// `XENMEM_increase_reservation`.
     ///
-    /// For PV guests. A guest with hardware virtualisation can neither reach nor return such
-    /// memory, which counts against its maximum all the same: use
-    /// [`populate_physmap`](Self::populate_physmap).
+    /// For PV guests. A guest with hardware virtualisation can neither access nor return such
+    /// memory, which still counts against its maximum. Use
+    /// [`populate_physmap`](Self::populate_physmap) there.
     ///
     /// # Errors
     ///
@@ -127,7 +126,7 @@ impl<H: Hypercall> Memory<H> {
         extent: Extent,
     ) -> Result<(), PartialReservation> {
         let mut argument = reservation(Handle::NULL, count, extent);
-        // SAFETY: without a list, Xen neither writes to memory of the domain nor takes any away.
+        // SAFETY: without a list, Xen neither writes to the domain's memory nor removes any.
         let answer =
             unsafe { self.xen.call_unchecked(command::IncreaseReservation, &mut argument) };
         match answer {
@@ -169,7 +168,7 @@ impl<H: Hypercall> Memory<H> {
             let done = answer.unwrap_or(0).min(list.length);
             before += done;
             // Xen writes to the list only for guests that are not translated, and never beyond the
-            // extents that it processed. So this frame is one that the caller named.
+            // extents that it processed. So this frame came from the caller.
             let stopped_at = list
                 .frames
                 .get(done)
@@ -189,18 +188,18 @@ impl<H: Hypercall> Memory<H> {
     }
 }
 
-/// The caller's next frames.
+/// A list of the caller's next frames.
 struct List {
     frames: [XenPfn; LIST],
     length: usize,
-    /// The frame that ends the list because an argument cannot hold it.
+    /// The frame that ends the list because it does not fit into an argument.
     unnamable: Option<Frame>,
 }
 
 impl List {
     fn next(frames: &mut impl Iterator<Item = Frame>) -> Self {
         let mut list = Self { frames: [0; LIST], length: 0, unnamable: None };
-        // The places come first: zip takes a frame only if there is a place for it.
+        // The places come first: `zip` takes a frame only if there is a place for it.
         for (place, frame) in list.frames.iter_mut().zip(frames) {
             match pfn(frame) {
                 Some(frame) => *place = frame,

@@ -1,4 +1,4 @@
-//! Pages that the domain shares with Xen, mapped at the guest's pointers.
+//! Maps the pages that the domain shares with Xen.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -11,20 +11,20 @@ use super::{MapSpace, Memory, MemoryError};
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 
-/// Proof that Xen knows the width of this guest's machine words, and so lays out the shared page as
-/// the guest reads it.
+/// Proof that Xen has latched this guest's word width and lays out the shared page accordingly.
 ///
-/// On x86 Xen samples the mode of the vCPU that writes the parameter `CALLBACK_IRQ`. Until then it
-/// assumes what it saw before: 64 bits for a fresh domain, 32 if 32-bit firmware ran before a
+/// On x86, Xen latches the mode of the vCPU that writes the parameter `CALLBACK_IRQ`. Until then,
+/// Xen uses the width latched last: 64 bits for a new domain, 32 if 32-bit firmware ran before a
 /// 64-bit kernel. The shared page must not be used before that, so it cannot be mapped without this
 /// proof. Upstream: `xen/arch/x86/hvm/hvm.c`, `hvm_latch_shinfo_size`.
 ///
-/// It holds the backend through which Xen sampled the mode; what needs the proof makes its
-/// hypercalls through that one. A restore ends the proof: what needs it then returns an error.
+/// It holds the backend through which Xen latched the width; methods that need the proof make their
+/// hypercalls through that backend. After a restore the proof is invalid, and these methods return
+/// an error.
 #[derive(Clone, Copy)]
 pub struct WidthLatch<H> {
     xen: H,
-    /// How often the domain had been restored then.
+    /// The domain's number of restores at that time.
     restores: u32,
 }
 
@@ -35,13 +35,13 @@ impl<H> fmt::Debug for WidthLatch<H> {
 }
 
 impl<H: Hypercall + Copy> WidthLatch<H> {
-    /// Has Xen sample the mode: reads the parameter and writes it back, so that the way in which
-    /// events interrupt the guest stays the same.
+    /// Makes Xen latch the width: reads the parameter and writes the same value back, so events
+    /// interrupt the guest as before.
     ///
-    /// Call it in the mode in which the guest will run, before other vCPUs are up, which could set
-    /// the parameter meanwhile.
+    /// Call it in the mode in which the guest will run, and before other vCPUs run, because they
+    /// could set the parameter at the same time.
     ///
-    /// On Arm, which has one width, Xen refuses the write by `EPERM`, and nothing is left to do.
+    /// Arm has one width: Xen refuses the write with `EPERM`, and nothing is needed.
     ///
     /// # Errors
     ///
@@ -49,17 +49,17 @@ impl<H: Hypercall + Copy> WidthLatch<H> {
     pub fn new(xen: H) -> Result<Self, Errno> {
         let mut parameter = XenHvmParam::new(Domid::SELF, HvmParam::CALLBACK_IRQ, 0);
         xen.call(command::GetParam, &mut parameter)?;
-        // SAFETY: the parameter keeps its value, so only what Xen knows of the width changes. No
-        // page is mapped by it.
+        // SAFETY: the parameter keeps its value, so only the latched width changes. No page is
+        // mapped.
         match unsafe { xen.call_unchecked(command::SetParam, &mut parameter) } {
-            // x86 lets a domain set this parameter of itself.
-            // SAFETY: the parameter was set, or it is Arm's refusal.
+            // On x86, a domain may set its own parameter. SAFETY: the parameter was set, or this is
+            // Arm's refusal.
             Ok(()) | Err(Errno::EPERM) => Ok(unsafe { Self::assume(xen) }),
             Err(errno) => Err(errno),
         }
     }
 
-    /// Returns the proof if the parameter has been set by other means.
+    /// Creates the proof if the parameter has been set by other means.
     ///
     /// # Safety
     ///
@@ -85,23 +85,23 @@ impl<H: Hypercall + Copy> WidthLatch<H> {
     /// Maps the page that the domain shares with Xen at `page`. Upstream:
     /// `XENMAPSPACE_shared_info`.
     ///
-    /// Mapped a second time at another frame, the page leaves the first on x86; Arm refuses it.
+    /// Mapping the page again at a different frame unmaps the first frame on x86, and fails on Arm.
     ///
     /// # Errors
     ///
     /// - [`MemoryError::Misaligned`], [`MemoryError::NotMapped`] and [`MemoryError::StaleLatch`]
-    ///   before Xen is asked.
-    /// - [`MemoryError::Physmap`]: `EBUSY` on Arm since 4.17 if the page is mapped at some frame.
-    ///   Unmap it there first ([`Memory::remove_from_physmap`]).
+    ///   before the hypercall.
+    /// - [`MemoryError::Physmap`]: `EBUSY` on Arm since 4.17 if the page is already mapped. Unmap
+    ///   it first ([`Memory::remove_from_physmap`]).
     ///
     /// # Safety
     ///
-    /// - Nothing is kept in the page at `page`: RAM that was there is freed on x86, and lost to the
-    ///   domain on Arm.
+    /// - The page at `page` must hold no data in use: x86 frees its RAM, and on Arm the domain
+    ///   loses it.
     /// - For all of `'a`, the guest's page tables map `page` to its frame, with the caching of
     ///   ordinary memory.
-    /// - For all of `'a`, nothing touches the page except such handles, the shared page is mapped
-    ///   nowhere else, and the domain is not restored.
+    /// - For all of `'a`, only such handles access the page, the shared page is mapped nowhere
+    ///   else, and the domain is not restored.
     pub unsafe fn map_shared_info<'a>(
         &self,
         space: &(impl AddressSpace + ?Sized),
@@ -111,14 +111,14 @@ impl<H: Hypercall + Copy> WidthLatch<H> {
         let frame = frame_of_page(space, page.cast())?;
         // SAFETY: the caller's obligations are the same.
         unsafe { Memory::new(xen).add_to_physmap(MapSpace::SharedInfo, 0, frame) }?;
-        // SAFETY: the shared page is mapped there now. It stays, and only handles touch it.
+        // SAFETY: the shared page is mapped there for all of `'a`, and only handles access it.
         Ok(unsafe { SharedInfo::from_ptr(page) })
     }
 }
 
 impl<H: Hypercall> Memory<H> {
-    /// Maps pages `first` to `first + count - 1` of the domain's grant table one after the other,
-    /// the first at `pages`. Upstream: `XENMAPSPACE_grant_table`.
+    /// Maps pages `first` to `first + count - 1` of the domain's grant table contiguously, starting
+    /// at `pages`. Upstream: `XENMAPSPACE_grant_table`.
     ///
     /// The table grows to hold them.
     ///
@@ -151,7 +151,8 @@ impl<H: Hypercall> Memory<H> {
     }
 }
 
-/// The frame of a whole page, whose provenance is exposed: Xen or a peer writes to it by its frame.
+/// Returns the frame of a page, and exposes the page's provenance: Xen or a peer writes to it by
+/// its frame.
 pub(crate) fn frame_of_page(
     space: &(impl AddressSpace + ?Sized),
     page: NonNull<u8>,

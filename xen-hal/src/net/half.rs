@@ -1,4 +1,4 @@
-//! One direction of an interface: a ring whose requests lend a page each.
+//! Implements one direction of an interface: a ring whose requests grant a page each.
 
 use xen_pac::base::Domid;
 
@@ -6,12 +6,12 @@ use super::NetError;
 use crate::grant::{Access, Bytes, GrantError, GrantRef, GrantTable};
 use crate::ring::{DevicePage, DeviceRing, Protocol};
 
-/// The most pages that are used: a request's number has a byte for the index of its page.
+/// The maximum number of pages: a request's number has a byte for the index of its page.
 const PAGES: usize = 256;
 
-/// A ring, and how often each page was lent. A request's number is the index of its page and, in
-/// the upper byte, this count, so that a response to an earlier request is not taken for a later
-/// one's.
+/// A ring, and the number of times that each page was granted. A request's number holds the index
+/// of its page and, in the upper byte, this count, so a response to an earlier request does not
+/// match a later one.
 pub(super) struct Half<'a, 't, P: Protocol> {
     ring: DeviceRing<'a, 't, P>,
     serials: [u8; PAGES],
@@ -29,17 +29,18 @@ impl<'a, 't, P: Protocol> Half<'a, 't, P> {
         Ok(Self { ring, serials: [0; PAGES] })
     }
 
-    /// The grant reference of the ring.
+    /// Returns the grant reference of the ring.
     pub(super) fn reference(&self) -> GrantRef {
         self.ring.reference()
     }
 
-    /// True if a page is free, and an entry of the ring.
+    /// Returns whether a page and an entry of the ring are free.
     pub(super) fn can_lend<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> bool {
         self.ring.ring().free() > 0 && self.ring.free_page(table).is_some()
     }
 
-    /// Lends a free page, after `prepare`. Returns the number of the request, and the reference.
+    /// Calls `prepare` with a free page, then grants it. Returns the request's number and the
+    /// reference.
     pub(super) fn begin<H, A>(
         &mut self,
         table: &GrantTable<'t, H, A>,
@@ -67,19 +68,19 @@ impl<'a, 't, P: Protocol> Half<'a, 't, P> {
         })
     }
 
-    /// Lets the backend see the requests. Returns true if it must be notified.
+    /// Makes the requests visible to the backend. Returns true if the backend must be notified.
     pub(super) fn publish(&mut self) -> bool {
         self.ring.ring().publish()
     }
 
-    /// Takes a response. If there is none, the next one has an event.
+    /// Takes a response. If there is none, requests an event for the next one.
     pub(super) fn next(&mut self) -> Option<P::Response> {
         let ring = self.ring.ring();
         ring.pop().or_else(|| if ring.rearm() { ring.pop() } else { None })
     }
 
-    /// Calls `use_page` with the page of a request in flight, and takes it back. `None` if no such
-    /// request is in flight.
+    /// Calls `use_page` with the page of a request in flight, then withdraws the page. Returns
+    /// `None` if no such request is in flight.
     pub(super) fn finish<T>(&mut self, id: u16, use_page: impl FnOnce(&Bytes) -> T) -> Option<T> {
         let index = usize::from(id & 0xff);
         let page = self.ring.pages().get_mut(index)?;
@@ -91,7 +92,7 @@ impl<'a, 't, P: Protocol> Half<'a, 't, P> {
         result
     }
 
-    /// Takes the page of a request back. False if no such request is in flight.
+    /// Withdraws the page of a request. Returns false if no such request is in flight.
     pub(super) fn end(&mut self, id: u16) -> bool {
         self.finish(id, |_| ()).is_some()
     }

@@ -34,12 +34,12 @@
 //! ```
 //!
 //! No operation waits for the backend. [`NetDevice`] is a [`Device`](smoltcp::phy::Device) of
-//! `smoltcp`, and every frame is an Ethernet frame without its checksum, complete in one page: the
-//! driver negotiates neither scatter-gather nor offloads.
+//! `smoltcp`. Every frame is an Ethernet frame without its checksum, in one page: the driver
+//! negotiates neither scatter-gather nor offloads.
 //!
 //! Frames are copied through the driver's own pages. The backend is not trusted: a response must be
-//! the first one to a request in flight, have no flag that was not negotiated, and name bytes of
-//! the page. Otherwise the device is [broken](NetError::Broken) until it is connected again.
+//! the first to a request in flight, have only negotiated flags, and name bytes within the page.
+//! Otherwise, the device is [broken](NetError::Broken) until it is connected again.
 
 use xen_pac::netif::{
     NetifRxRequest, NetifRxResponse, NetifStatus, NetifTxRequest, NetifTxResponse, netif_rx_flags,
@@ -61,10 +61,10 @@ pub use phy::{RxToken, TxToken};
 
 use half::Half;
 
-/// The most bytes in a frame: a packet of 1500 bytes, and Ethernet's header.
+/// The maximum length of a frame: a packet of 1500 bytes, and the Ethernet header.
 pub const FRAME_MAX: usize = 1514;
 
-/// The fewest: a header.
+/// The minimum length of a frame: the header.
 const FRAME_MIN: usize = 14;
 
 /// The entries of the ring of frames to send.
@@ -75,7 +75,7 @@ impl Protocol for Tx {
     type Response = NetifTxResponse;
 }
 
-/// The entries of the ring of frames that are received.
+/// The entries of the ring of received frames.
 enum Rx {}
 
 impl Protocol for Rx {
@@ -83,7 +83,7 @@ impl Protocol for Rx {
     type Response = NetifRxResponse;
 }
 
-/// Why a network interface could not be used.
+/// A network interface operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetError {
@@ -99,16 +99,17 @@ pub enum NetError {
     /// The driver needs at least two free pages for each direction.
     #[error("expected at least two free pages for each direction of the network interface")]
     NoPages,
-    /// The backend would have to map the guest's pages, which this driver does not let it do.
+    /// The backend cannot copy received frames, and this driver does not let it map the guest's
+    /// pages instead.
     #[error("the network interface's backend does not copy frames")]
     Unsupported,
-    /// A frame of this many bytes cannot be sent.
+    /// The frame's length is invalid.
     #[error("expected a frame of 14 to 1514 bytes, found {0}")]
     FrameSize(usize),
     /// All pages hold frames that the backend has not sent yet.
     #[error("the network interface has no room for another frame")]
     Busy,
-    /// The backend sent a response that it must not send. The device must be connected again.
+    /// The backend sent an invalid response. Connect the device again.
     #[error("the network interface's backend broke the protocol")]
     Broken,
 }
@@ -121,8 +122,8 @@ impl From<StoreError> for NetError {
 
 /// A connected network interface.
 ///
-/// Dropping it takes the pages back at once, whatever the backend does with them, and leaves the
-/// device connected in xenstore. [`close`](Self::close) closes it first.
+/// Dropping it withdraws the pages at once, even if the backend uses them, and leaves the device
+/// connected in xenstore. To close the device first, call [`close`](Self::close).
 pub struct NetDevice<'a, 't, H: Hypercall + Copy, A> {
     frontend: Frontend<'a>,
     table: GrantTable<'t, H, A>,
@@ -136,14 +137,14 @@ pub struct NetDevice<'a, 't, H: Hypercall + Copy, A> {
 
 impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
     /// Connects the interface with this directory, such as `device/vif/0`. One page of `tx` and of
-    /// `rx` holds the ring, the others hold a frame each: one is enough, 64 keep a fast network
-    /// busy, and more than 256 are not used.
+    /// `rx` holds the ring, the others hold a frame each: one is enough, 64 suffice for a fast
+    /// network, and more than 256 are not used.
     ///
     /// # Errors
     ///
     /// [`NetError::NoPages`], [`NetError::Grant`], [`NetError::Event`], [`NetError::Unsupported`];
-    /// [`NetError::Xenbus`], with the key that is missing or malformed, or the reason of a backend
-    /// that does not connect. All pages are taken back.
+    /// [`NetError::Xenbus`], with the missing or malformed key, or the reason why the backend does
+    /// not connect. All pages are withdrawn.
     pub fn connect<V: Wait>(
         xen: H,
         store: &mut Store<'_, H, V>,
@@ -194,7 +195,7 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
                     self.frontend.publish(store, &keys, XenbusState::CONNECTED)?;
                 }
                 Step::Ready => {
-                    // What was sent before the backend was bound has notified nobody.
+                    // Notifications from before the backend bound its end were lost.
                     return self.channel.send().map_err(NetError::Event);
                 }
                 Step::Closed => self.frontend.restart(store)?,
@@ -203,33 +204,33 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
         }
     }
 
-    /// The interface's own address.
+    /// Returns the interface's MAC address.
     #[must_use]
     pub const fn mac(&self) -> [u8; 6] {
         self.mac
     }
 
-    /// The interface's port, which has an event when a frame was sent or received.
+    /// Returns the interface's port, which has an event when a frame was sent or received.
     #[must_use]
     pub const fn port(&self) -> Port {
         self.channel.port()
     }
 
-    /// The frontend. Its [`step`](Frontend::step) shows whether the backend closes, after each
-    /// event of xenstore whose token is the device's directory.
+    /// Returns the frontend. Call its [`step`](Frontend::step) after each xenstore event whose
+    /// token is the device's directory: it shows whether the backend closes.
     #[must_use]
     pub const fn frontend(&self) -> &Frontend<'a> {
         &self.frontend
     }
 
-    /// How many frames were lost: the backend did not send or deliver them, or they were longer
-    /// than the caller's buffer.
+    /// Returns the number of lost frames, which the backend did not send or deliver, or which were
+    /// longer than the caller's buffer.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// True if a frame can be sent now. Otherwise the port has an event when one can be sent.
+    /// Returns whether a frame can be sent now. If not, the port has an event when one can be sent.
     ///
     /// # Errors
     ///
@@ -260,7 +261,7 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
         if self.tx.publish() { self.channel.send().map_err(NetError::Event) } else { Ok(()) }
     }
 
-    /// Takes back the pages of frames that were sent.
+    /// Withdraws the pages of frames that were sent.
     fn take_sent(&mut self) -> Result<(), NetError> {
         while let Some(response) = self.next(|device| device.tx.next())? {
             let known = [NetifStatus::OKAY, NetifStatus::ERROR, NetifStatus::DROPPED];
@@ -271,21 +272,21 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
         Ok(())
     }
 
-    /// Receives a frame, if there is one, and returns its length.
+    /// Copies the next frame to `buffer`, if there is one, and returns its length.
     ///
     /// # Errors
     ///
     /// [`NetError::Broken`], [`NetError::Grant`], [`NetError::Event`].
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, NetError> {
         let mut received = None;
-        // A response takes back a page that was lent, so there are only so many.
+        // Each response withdraws a granted page, so the number of pages bounds this loop.
         while let Some(response) = self.next(|device| device.rx.next())? {
             let flags = response.flags;
             let chained = netif_rx_flags::MORE_DATA.is_set(flags)
                 || netif_rx_flags::EXTRA_INFO.is_set(flags)
                 || netif_rx_flags::GSO_PREFIX.is_set(flags);
             let offset = usize::from(response.offset);
-            // The status of a frame that was received is its length.
+            // The status of a received frame is its length.
             let length = usize::try_from(response.status.0).unwrap_or(0);
             self.check(!chained && offset + length <= PAGE_SIZE)?;
             let into = buffer.get_mut(..length).filter(|_| length >= FRAME_MIN);
@@ -307,7 +308,7 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
         Ok(received)
     }
 
-    /// Lends all free pages for frames to be received.
+    /// Grants all free pages, to receive frames.
     fn fill(&mut self) -> Result<(), NetError> {
         let peer = self.frontend.backend_domain();
         let mut filled = false;
@@ -323,7 +324,7 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
         Ok(())
     }
 
-    /// The next response, by `take`, unless the backend broke the protocol.
+    /// Returns the next response of `take`, unless the backend broke the protocol.
     fn next<T>(
         &mut self,
         take: impl FnOnce(&mut Self) -> Option<T>,
@@ -336,18 +337,18 @@ impl<'a, 't, H: Hypercall + Copy, A> NetDevice<'a, 't, H, A> {
         if valid { Ok(()) } else { Err(NetError::Broken) }
     }
 
-    /// Closes the interface, and takes all pages back.
+    /// Closes the interface, and withdraws all pages.
     ///
     /// # Errors
     ///
     /// [`NetError::Xenbus`] if the backend does not close in time, or xenstore fails. The pages are
-    /// taken back all the same.
+    /// withdrawn in any case.
     pub fn close<V: Wait>(mut self, store: &mut Store<'_, H, V>) -> Result<(), NetError> {
         Ok(self.frontend.close(store)?)
     }
 }
 
-/// Reads the interface's address, six hexadecimal numbers.
+/// Reads the interface's MAC address, six hexadecimal numbers.
 fn read_mac<H: Hypercall + Copy, V: Wait>(
     store: &mut Store<'_, H, V>,
     device: &str,

@@ -1,4 +1,4 @@
-//! The interface as a device of `smoltcp`.
+//! Implements smoltcp's device traits for the interface.
 
 use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
@@ -6,7 +6,7 @@ use smoltcp::time::Instant;
 use super::{FRAME_MAX, NetDevice};
 use crate::hypercall::Hypercall;
 
-/// A frame that was received.
+/// A received frame.
 #[derive(Debug)]
 pub struct RxToken {
     frame: [u8; FRAME_MAX],
@@ -19,12 +19,12 @@ impl phy::RxToken for RxToken {
     }
 }
 
-/// Room for a frame to be sent.
+/// Permission to send a frame.
 #[derive(Debug)]
 pub struct TxToken<'d, 'a, 't, H: Hypercall + Copy, A>(&'d mut NetDevice<'a, 't, H, A>);
 
 impl<H: Hypercall + Copy, A> phy::TxToken for TxToken<'_, '_, '_, H, A> {
-    /// A frame for which there is no room any more is lost, as on any network.
+    /// If there is no room when the frame is complete, the frame is lost, as on any network.
     ///
     /// # Panics
     ///
@@ -41,8 +41,8 @@ impl<H: Hypercall + Copy, A> phy::TxToken for TxToken<'_, '_, '_, H, A> {
     }
 }
 
-/// A device that is broken neither receives nor sends:
-/// [`NetDevice::can_send`](NetDevice::can_send) returns the error.
+/// A broken device neither receives nor sends: [`NetDevice::can_send`](NetDevice::can_send) returns
+/// the error.
 impl<'a, 't, H: Hypercall + Copy, A> Device for NetDevice<'a, 't, H, A> {
     type RxToken<'d>
         = RxToken

@@ -1,8 +1,8 @@
-//! Translation of pointers to guest frames.
+//! Translates pointers to guest frames.
 
 use core::ptr::NonNull;
 
-/// Bytes of a page: the unit in which Xen shares memory, on every architecture.
+/// The size of a page in bytes. Xen shares memory in pages of this size on every architecture.
 pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 
 /// The number of address bits within a page.
@@ -13,14 +13,14 @@ pub const PAGE_SHIFT: u32 = 12;
 pub struct Frame(pub u64);
 
 impl Frame {
-    /// The frame that holds a guest-physical address.
+    /// Returns the frame that holds a guest-physical address.
     #[must_use]
     pub const fn containing(physical: u64) -> Self {
         Self(physical >> PAGE_SHIFT)
     }
 
-    /// The guest-physical address of the frame's first byte. `None` for a frame beyond the last
-    /// address.
+    /// Returns the guest-physical address of the frame's first byte; `None` for a frame beyond
+    /// 2^64.
     #[must_use]
     pub const fn address(self) -> Option<u64> {
         if self.0 >> (u64::BITS - PAGE_SHIFT) == 0 { Some(self.0 << PAGE_SHIFT) } else { None }
@@ -31,14 +31,14 @@ impl Frame {
 ///
 /// # Safety
 ///
-/// [`frame_of`](Self::frame_of) must return the frame that the pointer's page is mapped to, for as
-/// long as it is mapped: the HAL shares memory with Xen and with other domains by these frames.
+/// [`frame_of`](Self::frame_of) must return the frame to which the pointer's page is mapped, and
+/// the mapping must stay: the HAL shares memory with Xen and with other domains by these frames.
 pub unsafe trait AddressSpace {
-    /// Returns the frame of the page that holds `pointer`. `None` if it is not mapped.
+    /// Returns the frame of the page that holds `pointer`; `None` if it is not mapped.
     fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame>;
 }
 
-// SAFETY: the value behind the reference answers.
+// SAFETY: forwards to the value behind the reference.
 unsafe impl<A: AddressSpace + ?Sized> AddressSpace for &A {
     fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame> {
         (**self).frame_of(pointer)
@@ -50,7 +50,7 @@ unsafe impl<A: AddressSpace + ?Sized> AddressSpace for &A {
 pub struct IdentityMap(());
 
 impl IdentityMap {
-    /// Returns the identity.
+    /// Creates the identity map.
     ///
     /// # Safety
     ///

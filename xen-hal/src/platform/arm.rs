@@ -1,15 +1,15 @@
-//! aarch64: the virtual counter, the interrupt mask, and the vCPU's number.
+//! Implements the platform traits on aarch64.
 
 use core::arch::asm;
 
 use super::{Counter, CurrentVcpu, Interrupts, VcpuId};
 
-/// The architected virtual counter, `CNTVCT_EL0`, read in order with memory accesses.
+/// Reads the architected virtual counter, `CNTVCT_EL0`, in order with memory accesses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VirtualCounter;
 
 impl VirtualCounter {
-    /// The counter's rate in ticks a second, as the firmware stored it in `CNTFRQ_EL0`.
+    /// Returns the counter's rate in ticks per second, as the firmware stored it in `CNTFRQ_EL0`.
     #[must_use]
     pub fn frequency(&self) -> u64 {
         let frequency: u64;
@@ -25,8 +25,8 @@ impl Counter for VirtualCounter {
     #[inline(always)]
     fn read(&self) -> u64 {
         let ticks: u64;
-        // SAFETY: the register can be read from EL1 and the read changes nothing. The barriers keep
-        // the reading in its place among loads before and after.
+        // SAFETY: the register can be read from EL1 and the read changes nothing. The barriers
+        // order the reading with the loads before and after it.
         unsafe {
             asm!(
                 "isb",
@@ -40,15 +40,15 @@ impl Counter for VirtualCounter {
     }
 }
 
-/// The interrupt mask (the I bit of `DAIF`) of the calling vCPU, for kernels at EL1. It leaves FIQs
-/// alone: Xen sends none.
+/// Controls the interrupt mask (the I bit of `DAIF`) of the calling vCPU, for kernels at EL1. It
+/// does not change the FIQ mask: Xen sends no FIQs.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalInterrupts(());
 
 const MASKED: u64 = 1 << 7;
 
 impl LocalInterrupts {
-    /// Returns the handle.
+    /// Creates the handle.
     ///
     /// # Safety
     ///
@@ -59,8 +59,8 @@ impl LocalInterrupts {
     }
 }
 
-// SAFETY: with the I bit set, the processor takes no IRQ. `wfi` returns at once if one is pending,
-// masked or not: it can be unmasked afterwards.
+// SAFETY: with the I bit set, the processor takes no IRQ. `wfi` returns at once if an IRQ is
+// pending, masked or not, so the code can unmask IRQs after it.
 unsafe impl Interrupts for LocalInterrupts {
     #[inline(always)]
     fn disable(&self) -> bool {
@@ -79,7 +79,8 @@ unsafe impl Interrupts for LocalInterrupts {
 
     #[inline(always)]
     unsafe fn enable(&self) {
-        // SAFETY: as above; the caller allows handlers to run. `isb` makes them run here.
+        // SAFETY: as above; the caller allows handlers to run. After `isb`, pending handlers have
+        // run.
         unsafe { asm!("msr daifclr, #2", "isb", options(nostack, preserves_flags)) };
     }
 
@@ -92,11 +93,11 @@ unsafe impl Interrupts for LocalInterrupts {
     }
 }
 
-/// The calling vCPU by `MPIDR_EL1`, in which Xen stores 16 vCPUs to a cluster.
+/// Identifies the calling vCPU by `MPIDR_EL1`, in which Xen numbers 16 vCPUs per cluster.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MpidrVcpu;
 
-// SAFETY: the register is the calling vCPU's, and Xen derives it from the vCPU's number.
+// SAFETY: each vCPU reads its own register, and Xen derives it from the vCPU's number.
 unsafe impl CurrentVcpu for MpidrVcpu {
     #[inline(always)]
     fn current_vcpu(&self) -> VcpuId {

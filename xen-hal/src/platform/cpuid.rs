@@ -1,5 +1,5 @@
-//! Xen's CPUID leaves: whether Xen is there, its release, and the numbers of the domain and the
-//! vCPU.
+//! Reads Xen's CPUID leaves: whether Xen is present, its release, and the numbers of the domain and
+//! the vCPU.
 
 #[cfg(target_arch = "x86")]
 use core::arch::x86 as arch;
@@ -51,13 +51,13 @@ pub struct XenCpuid {
 }
 
 impl XenCpuid {
-    /// Searches for Xen's leaves. Xen can place those of another hypervisor before its own.
+    /// Searches for Xen's leaves, which can follow those of another hypervisor that Xen emulates.
     #[must_use]
     pub fn find() -> Option<Self> {
         Self::search(cpuid)
     }
 
-    /// The leaves that were found at `base`. `None` for 0.
+    /// Creates the leaves found at `base`; `None` for 0.
     #[cfg(feature = "critical-section")]
     pub(super) const fn at(base: u32) -> Option<Self> {
         if base == 0 { None } else { Some(Self { base }) }
@@ -71,20 +71,20 @@ impl XenCpuid {
         bases
             .find(|base| {
                 let found = read(*base);
-                // Every Xen has the leaves up to the one of the hypercall page.
+                // Every Xen has the leaves up to that of the hypercall page.
                 [found.ebx, found.ecx, found.edx] == SIGNATURE
                     && found.eax.wrapping_sub(*base) >= CpuidLeaf::HYPERCALL_PAGE.0
             })
             .map(|base| Self { base })
     }
 
-    /// The number of the first leaf.
+    /// Returns the number of the first leaf.
     #[must_use]
     pub const fn base(self) -> u32 {
         self.base
     }
 
-    /// Reads a leaf, subleaf 0. `None` if this Xen does not have it.
+    /// Reads a leaf, subleaf 0. Returns `None` if this Xen does not have it.
     #[must_use]
     pub fn read(self, leaf: CpuidLeaf) -> Option<Registers> {
         let last = cpuid(self.base).eax;
@@ -92,20 +92,20 @@ impl XenCpuid {
         (number <= last).then(|| cpuid(number))
     }
 
-    /// The release, major and minor.
+    /// Returns the release, major and minor.
     #[must_use]
     pub fn version(self) -> (u16, u16) {
         let version = cpuid(self.base + CpuidLeaf::VERSION.0).eax;
         ((version >> 16) as u16, version as u16)
     }
 
-    /// The number of the calling vCPU. `None` before Xen 4.6.
+    /// Returns the number of the calling vCPU; `None` before Xen 4.6.
     #[must_use]
     pub fn vcpu_id(self) -> Option<VcpuId> {
         self.read(CpuidLeaf::HVM).and_then(vcpu_id)
     }
 
-    /// The number of the domain. `None` before Xen 4.11.
+    /// Returns the number of the domain; `None` before Xen 4.11.
     #[must_use]
     pub fn domain_id(self) -> Option<Domid> {
         self.read(CpuidLeaf::HVM).and_then(domain_id)

@@ -1,4 +1,4 @@
-//! The implementation of the crate `critical-section`.
+//! Implements the crate `critical-section`.
 
 use core::mem;
 use core::ptr;
@@ -10,19 +10,19 @@ use super::{CurrentVcpu, LocalInterrupts, ReentrantLock, VcpuId};
 
 static LOCK: ReentrantLock = ReentrantLock::new();
 
-/// What identifies the calling vCPU; null for the default.
+/// The function that identifies the calling vCPU; null for the default.
 static CURRENT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 /// Sets how the implementation of the crate `critical-section` identifies the calling vCPU.
 ///
-/// The default asks CPUID on x86, which takes about as long as a hypercall, and `MPIDR_EL1` on
-/// aarch64. A kernel with a segment register for each vCPU reads the number from there; one that
-/// uses a single vCPU passes `|| VcpuId(0)`.
+/// The default reads CPUID on x86, which takes about as long as a hypercall, and `MPIDR_EL1` on
+/// aarch64. A kernel with a segment register for each vCPU can read the number from that. A kernel
+/// that uses one vCPU can pass `|| VcpuId(0)`.
 ///
-/// The feature `critical-section` is for kernels: the implementation uses
-/// [`LocalInterrupts`]. It masks interrupts by the processor's flag and not
-/// by `evtchn_upcall_mask`, which HVM and PVH guests do not have. Tests on a host use the feature
-/// `std` of the crate `critical-section` instead.
+/// The feature `critical-section` is for kernels: the implementation uses [`LocalInterrupts`]. It
+/// masks interrupts by the processor's flag, and not by `evtchn_upcall_mask`, which HVM and PVH
+/// guests do not have. In tests on a host, use the feature `std` of the crate `critical-section`
+/// instead.
 ///
 /// # Safety
 ///
@@ -33,10 +33,10 @@ pub unsafe fn set_current_vcpu(current: fn() -> VcpuId) {
     CURRENT.store(current as *mut (), Ordering::Relaxed);
 }
 
-/// The vCPU by `CURRENT`.
+/// Identifies the calling vCPU by `CURRENT`.
 struct Installed;
 
-// SAFETY: `set_current_vcpu` requires it of its function, and the default meets it.
+// SAFETY: `set_current_vcpu` requires this of its function, and the default meets it.
 unsafe impl CurrentVcpu for Installed {
     fn current_vcpu(&self) -> VcpuId {
         let current = CURRENT.load(Ordering::Relaxed);
@@ -58,7 +58,7 @@ fn default_vcpu() -> VcpuId {
         BASE.store(found.base(), Ordering::Relaxed);
         Some(found)
     });
-    // Before Xen 4.6 the APIC id, which is as unique: such a domain has up to 128 vCPUs.
+    // Before Xen 4.6, the APIC id, which is unique too: such a domain has at most 128 vCPUs.
     let apic_id = || VcpuId(super::cpuid(1).ebx >> 24);
     leaves.and_then(super::XenCpuid::vcpu_id).unwrap_or_else(apic_id)
 }
@@ -75,7 +75,8 @@ critical_section::set_impl!(CriticalSection);
 // SAFETY: one vCPU at a time holds `LOCK`, with interrupts off; the orderings are those of a lock.
 unsafe impl critical_section::Impl for CriticalSection {
     unsafe fn acquire() -> critical_section::RawRestoreState {
-        // SAFETY: the feature is documented to be for kernels, which may control interrupts.
+        // SAFETY: the feature's documentation restricts it to kernels, which may control
+        // interrupts.
         let interrupts = unsafe { LocalInterrupts::new() };
         LOCK.acquire(&interrupts, &Installed)
     }

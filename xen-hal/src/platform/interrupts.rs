@@ -1,4 +1,4 @@
-//! Control of the calling vCPU's interrupts, and sleep until one arrives.
+//! Controls the calling vCPU's interrupts, and sleeps until one arrives.
 
 use core::hint;
 
@@ -7,9 +7,9 @@ use core::hint;
 /// # For kernels
 ///
 /// Use [`without`](Self::without) for a critical section, and [`wait_until`](Self::wait_until) to
-/// sleep until a handler has changed something. On x86, turning interrupts on and then calling
-/// [`Sched::block`](crate::sched::Sched::block) can lose the wakeup for good: in the instruction
-/// after `sti` no interrupt can be delivered, so Xen finds none and blocks.
+/// sleep until a handler has changed something. On x86, do not turn interrupts on and then call
+/// [`Sched::block`](crate::sched::Sched::block): directly after `sti`, no interrupt can be
+/// delivered yet, so Xen finds none and blocks for ever.
 ///
 /// # Safety
 ///
@@ -22,7 +22,8 @@ pub unsafe trait Interrupts {
     /// Turns interrupts off. Returns whether they were on.
     fn disable(&self) -> bool;
 
-    /// Turns interrupts on. Handlers of pending ones run before this returns, or shortly after.
+    /// Turns interrupts on. Handlers of pending interrupts run before this returns, or shortly
+    /// after.
     ///
     /// # Safety
     ///
@@ -30,8 +31,8 @@ pub unsafe trait Interrupts {
     /// handler must exist for every interrupt that can arrive.
     unsafe fn enable(&self);
 
-    /// Turns interrupts on and sleeps until one arrives. If one is pending, does not sleep. When
-    /// this returns, interrupts are on. It can return without a reason.
+    /// Turns interrupts on and sleeps until one arrives. If one is pending, does not sleep.
+    /// Interrupts are on when this returns. It can return without an interrupt.
     ///
     /// Call it with interrupts off, after a check that there is nothing to do: see
     /// [`wait_until`](Self::wait_until).
@@ -47,7 +48,7 @@ pub unsafe trait Interrupts {
         hint::spin_loop();
     }
 
-    /// Ends a section that [`disable`](Self::disable) began: turns interrupts on if they were on.
+    /// Ends a section that [`disable`](Self::disable) started: turns interrupts on if `were_on`.
     ///
     /// # Safety
     ///
@@ -73,11 +74,12 @@ pub unsafe trait Interrupts {
         result
     }
 
-    /// Sleeps until `condition` is true. It is checked with interrupts off, first and after each
-    /// sleep; handlers run during the sleep. No wakeup is lost between a check and the sleep.
+    /// Sleeps until `condition` is true. Checks it with interrupts off, first at the call and then
+    /// after each sleep. Handlers run during the sleep. No wakeup is lost between a check and the
+    /// sleep.
     ///
     /// The code that makes the condition true must interrupt this vCPU afterwards. If interrupts
-    /// are off when this is called, nothing can interrupt the sleep: it then polls the condition.
+    /// are off at the call, this does not sleep: it spins until the condition is true.
     #[inline]
     fn wait_until(&self, mut condition: impl FnMut() -> bool)
     where
@@ -99,7 +101,7 @@ pub unsafe trait Interrupts {
     }
 }
 
-// SAFETY: the value behind the reference answers.
+// SAFETY: forwards to the value behind the reference.
 unsafe impl<I: Interrupts + ?Sized> Interrupts for &I {
     #[inline(always)]
     fn disable(&self) -> bool {

@@ -4,10 +4,10 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::{CurrentVcpu, Interrupts};
 
-/// The lock of a critical section: one vCPU at a time holds it, with interrupts off, and can
-/// acquire it again meanwhile.
+/// The lock of a critical section. One vCPU at a time holds it, with interrupts off, and can
+/// acquire it recursively.
 ///
-/// The feature `critical-section` implements the crate of that name by such a lock and
+/// The feature `critical-section` implements the crate of that name with this lock and
 /// [`LocalInterrupts`](super::LocalInterrupts). A kernel with its own [`Interrupts`] can use the
 /// lock to implement that crate itself, without the feature.
 #[derive(Debug, Default)]
@@ -16,13 +16,13 @@ pub struct ReentrantLock {
     holder: AtomicU32,
 }
 
-/// What the release restores.
+/// The state that the release restores.
 const WERE_ON: u8 = 1;
-/// The vCPU held the lock before.
+/// The vCPU already held the lock.
 const NESTED: u8 = 2;
 
 impl ReentrantLock {
-    /// Returns a lock that is free.
+    /// Creates a free lock.
     #[must_use]
     pub const fn new() -> Self {
         Self { holder: AtomicU32::new(0) }
@@ -32,7 +32,7 @@ impl ReentrantLock {
     /// [`release`](Self::release) takes.
     pub fn acquire(&self, interrupts: &impl Interrupts, current: &impl CurrentVcpu) -> u8 {
         let were_on = u8::from(interrupts.disable()) * WERE_ON;
-        // Interrupts are off, so the number stays right.
+        // Interrupts are off, so this thread stays on the vCPU.
         let holder = current.current_vcpu().0.wrapping_add(1);
         if self.holder.load(Ordering::Relaxed) == holder {
             return were_on | NESTED;
@@ -44,17 +44,17 @@ impl ReentrantLock {
         were_on
     }
 
-    /// Releases the lock, unless the vCPU held it before, and restores interrupts.
+    /// Releases the lock, unless the vCPU already held it at the acquire, and restores interrupts.
     ///
     /// # Safety
     ///
-    /// `state` must be what [`acquire`](Self::acquire) returned. Each is released once, in the
+    /// `state` must be what [`acquire`](Self::acquire) returned. Each must be released once, in
     /// reverse order, on the vCPU that acquired it.
     pub unsafe fn release(&self, interrupts: &impl Interrupts, state: u8) {
         if state & NESTED == 0 {
             self.holder.store(0, Ordering::Release);
         }
-        // SAFETY: if interrupts were on, no critical section was around the one that ends here.
+        // SAFETY: if interrupts were on, no critical section encloses the one that ends here.
         unsafe { interrupts.restore(state & WERE_ON != 0) };
     }
 }

@@ -1,21 +1,20 @@
-//! What the HAL needs from the machine and from the kernel, besides hypercalls: small traits, and
-//! their implementations for bare guests.
+//! Traits for what the HAL needs besides hypercalls, and their implementations for bare guests.
 //!
-//! | trait | question | implementations |
+//! | trait | provides | implementations |
 //! |---|---|---|
-//! | [`AddressSpace`] | which guest frame holds this pointer's page? | [`IdentityMap`] |
-//! | [`Counter`] | what does the clock's counter read now? | `Tsc` on x86, `VirtualCounter` on aarch64 |
-//! | [`CurrentVcpu`] | which vCPU is this? | [`OnlyVcpu`]; `CpuidVcpu` on x86, `MpidrVcpu` on aarch64 |
-//! | [`Interrupts`] | keep interrupts off this vCPU, or sleep until one | `LocalInterrupts` |
+//! | [`AddressSpace`] | the guest frame of a pointer's page | [`IdentityMap`] |
+//! | [`Counter`] | the counter of the clock | `Tsc` on x86, `VirtualCounter` on aarch64 |
+//! | [`CurrentVcpu`] | the number of the calling vCPU | [`OnlyVcpu`]; `CpuidVcpu` on x86, `MpidrVcpu` on aarch64 |
+//! | [`Interrupts`] | interrupts off and on, and sleep until an interrupt | `LocalInterrupts` |
 //!
-//! A kernel whose page tables are not an identity map implements the first. The simulator
+//! A kernel whose page tables are not an identity map implements `AddressSpace`. The simulator
 //! implements all of them.
 //!
 //! ```
 //! use core::ptr::NonNull;
 //! use xen_hal::platform::{AddressSpace, Frame, IdentityMap};
 //!
-//! // SAFETY: nothing in this example maps the page.
+//! // SAFETY: this example passes no frame to Xen.
 //! let space = unsafe { IdentityMap::new() };
 //! let pointer = NonNull::new(0x12_3456 as *mut u8).unwrap();
 //! assert_eq!(space.frame_of(pointer), Some(Frame(0x123)));
@@ -50,12 +49,12 @@ pub use {
     x86::{CpuidVcpu, LocalInterrupts, Tsc},
 };
 
-/// A counter that runs at a fixed rate: the TSC on x86, the virtual counter on aarch64.
+/// Reads a counter that runs at a fixed rate: the TSC on x86, the virtual counter on aarch64.
 pub trait Counter {
     /// Reads the counter.
     ///
-    /// The reading must stay between the memory accesses before and after the call: it is taken
-    /// inside the window of a version counter and belongs to the values read there.
+    /// The reading must stay between the memory accesses before and after the call, because it
+    /// belongs to values that are read between two readings of a version counter.
     fn read(&self) -> u64;
 }
 

@@ -1,9 +1,9 @@
-//! Which vCPU runs.
+//! Identifies the calling vCPU.
 
 use core::fmt;
 
-/// Xen's number of a vCPU within its domain, from 0. It can differ from the APIC id, and from the
-/// order in which a kernel starts its vCPUs.
+/// The number of a vCPU within its domain, from 0, as Xen counts. It can differ from the APIC id,
+/// and from the order in which a kernel starts its vCPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VcpuId(pub u32);
 
@@ -21,11 +21,11 @@ impl fmt::Display for VcpuId {
 /// Locks that record their owner rely on this.
 pub unsafe trait CurrentVcpu {
     /// Returns the vCPU that executes the call. If interrupts are on and threads can move to
-    /// another vCPU, the answer can be outdated when it arrives.
+    /// another vCPU, the result can be outdated at once.
     fn current_vcpu(&self) -> VcpuId;
 }
 
-// SAFETY: the answer is that of the value behind the reference.
+// SAFETY: forwards to the value behind the reference.
 unsafe impl<V: CurrentVcpu + ?Sized> CurrentVcpu for &V {
     #[inline(always)]
     fn current_vcpu(&self) -> VcpuId {
@@ -33,12 +33,12 @@ unsafe impl<V: CurrentVcpu + ?Sized> CurrentVcpu for &V {
     }
 }
 
-/// The calling vCPU of a domain that uses vCPU 0 alone.
+/// Identifies the calling vCPU of a domain that uses only vCPU 0.
 #[derive(Clone, Copy, Debug)]
 pub struct OnlyVcpu(());
 
 impl OnlyVcpu {
-    /// Returns the handle.
+    /// Creates the handle.
     ///
     /// # Safety
     ///

@@ -1,10 +1,10 @@
-//! x86: the time stamp counter, the interrupt flag, and the vCPU's number.
+//! Implements the platform traits on x86.
 
 use core::arch::asm;
 
 use super::{Counter, CurrentVcpu, Interrupts, VcpuId, XenCpuid};
 
-/// The time stamp counter, read in order with memory accesses.
+/// Reads the time stamp counter in order with memory accesses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tsc;
 
@@ -29,14 +29,14 @@ impl Counter for Tsc {
     }
 }
 
-/// The interrupt flag of the calling vCPU, for kernels.
+/// Controls the interrupt flag of the calling vCPU, for kernels.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalInterrupts(());
 
 const INTERRUPT_FLAG: usize = 1 << 9;
 
 impl LocalInterrupts {
-    /// Returns the handle.
+    /// Creates the handle.
     ///
     /// # Safety
     ///
@@ -47,7 +47,7 @@ impl LocalInterrupts {
     }
 }
 
-/// Reads the register of flags.
+/// Reads the flags register.
 #[inline(always)]
 fn flags() -> usize {
     let flags: usize;
@@ -65,8 +65,8 @@ fn flags() -> usize {
     flags
 }
 
-// SAFETY: with the flag clear the processor takes no maskable interrupt. `sti` lets one in only
-// after the next instruction, so none is taken between it and `hlt`.
+// SAFETY: with the flag clear, the processor takes no maskable interrupt. After `sti`, it takes
+// none before the next instruction, so none arrives between `sti` and `hlt`.
 unsafe impl Interrupts for LocalInterrupts {
     #[inline(always)]
     fn disable(&self) -> bool {
@@ -78,8 +78,8 @@ unsafe impl Interrupts for LocalInterrupts {
 
     #[inline(always)]
     unsafe fn enable(&self) {
-        // The `nop` takes the instruction after `sti`, in which no interrupt is delivered.
-        // SAFETY: as above; the caller allows handlers to run.
+        // The processor delivers no interrupt directly after `sti`, so a `nop` follows. SAFETY: as
+        // above; the caller allows handlers to run.
         unsafe { asm!("sti", "nop", options(nostack)) };
     }
 
@@ -90,8 +90,8 @@ unsafe impl Interrupts for LocalInterrupts {
     }
 }
 
-/// The calling vCPU by CPUID, which Xen emulates. It needs no set-up and takes about as long as a
-/// hypercall. Kernels usually have a faster way, such as a segment register.
+/// Identifies the calling vCPU by CPUID, which Xen emulates. It needs no set-up, and takes about as
+/// long as a hypercall. A segment register is faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuidVcpu(XenCpuid);
 
@@ -103,10 +103,10 @@ impl CpuidVcpu {
     }
 }
 
-// SAFETY: Xen answers for the vCPU that executes the instruction.
+// SAFETY: Xen returns the number of the vCPU that executes the instruction.
 unsafe impl CurrentVcpu for CpuidVcpu {
     fn current_vcpu(&self) -> VcpuId {
-        // `new` has checked that the leaf has the number.
+        // `new` checked that the leaf has the number.
         self.0.vcpu_id().unwrap_or_default()
     }
 }

@@ -1,26 +1,26 @@
-//! Streams of bytes through a ring: console and xenstore.
+//! Streams bytes through a ring, as console and xenstore do.
 
 use xen_pac::access::{Buffer, OwnIndex, PeerIndex, RingIndex};
 
-/// Where this side is in a ring that it fills.
+/// This side's position in a ring that it fills.
 ///
-/// The position is kept here. The index in shared memory is written and never read back, because
-/// the peer may write to it too.
+/// The index in shared memory is only written, never read back, because the peer could write to it
+/// too.
 #[derive(Debug)]
 pub struct ByteProducer(u32);
 
-/// Where this side is in a ring that it empties, kept as in [`ByteProducer`].
+/// This side's position in a ring that it empties. See [`ByteProducer`].
 #[derive(Debug)]
 pub struct ByteConsumer(u32);
 
-/// A ring of bytes with its two indices. Its buffer's length is a power of two.
+/// A ring of bytes with its two indices. The buffer's length is a power of two.
 #[derive(Clone, Copy, Debug)]
 pub struct ByteRing<'a, P, C> {
     /// The bytes.
     pub buffer: Buffer<'a>,
-    /// The index up to which bytes were produced.
+    /// The index after the last byte produced.
     pub producer: P,
-    /// The index up to which bytes were consumed.
+    /// The index after the last byte consumed.
     pub consumer: C,
 }
 
@@ -37,7 +37,7 @@ impl ByteProducer {
         Self(ring.producer.load())
     }
 
-    /// How many bytes there is room for.
+    /// Returns the number of free bytes.
     #[must_use]
     pub fn free(&self, ring: FilledRing<'_>) -> usize {
         RingIndex::clamped(ring.buffer.len(), self.0, ring.consumer.load()).free()
@@ -49,7 +49,7 @@ impl ByteProducer {
         ring.consumer.load() == self.0
     }
 
-    /// Copies in as many of `bytes` as fit and publishes them. Returns how many.
+    /// Copies as many of `bytes` into the ring as fit, and publishes them. Returns their number.
     pub fn write(&mut self, ring: FilledRing<'_>, bytes: &[u8]) -> usize {
         let count = self.free(ring).min(bytes.len());
         if count > 0 && ring.buffer.copy_from_wrapping(self.0, &bytes[..count]).is_ok() {
@@ -67,14 +67,13 @@ impl ByteConsumer {
         Self(ring.consumer.load())
     }
 
-    /// How many bytes are there to be read.
+    /// Returns the number of bytes that can be read.
     #[must_use]
     pub fn available(&self, ring: EmptiedRing<'_>) -> usize {
         RingIndex::clamped(ring.buffer.len(), ring.producer.load(), self.0).used()
     }
 
-    /// Copies out as many bytes as there are, at most `into` holds, and gives their room back to
-    /// the peer. Returns how many.
+    /// Copies out up to `into.len()` available bytes, and frees their space. Returns their number.
     pub fn read(&mut self, ring: EmptiedRing<'_>, into: &mut [u8]) -> usize {
         let count = self.available(ring).min(into.len());
         if count > 0 && ring.buffer.copy_to_wrapping(self.0, &mut into[..count]).is_ok() {
@@ -83,7 +82,7 @@ impl ByteConsumer {
         count
     }
 
-    /// Passes over as many bytes as there are, at most `most`. Returns how many.
+    /// Discards up to `most` available bytes. Returns their number.
     pub fn skip(&mut self, ring: EmptiedRing<'_>, most: usize) -> usize {
         let count = self.available(ring).min(most);
         self.pass(ring, count);

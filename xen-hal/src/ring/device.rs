@@ -1,4 +1,4 @@
-//! The frontend's ring of a device, with the pages that its requests lend.
+//! The frontend's ring of a device, with the pages that its requests grant.
 
 use core::mem::ManuallyDrop;
 
@@ -7,18 +7,18 @@ use xen_pac::base::Domid;
 use super::{DevicePage, FrontRing, Protocol};
 use crate::grant::{Access, Grant, GrantError, GrantRef, GrantTable};
 
-/// A ring in one of a driver's pages; the others hold data. Dropping it takes all pages back.
+/// A ring in one of a driver's pages; the others hold data. Dropping it withdraws all pages.
 pub(crate) struct DeviceRing<'a, 't, P: Protocol> {
     ring: ManuallyDrop<FrontRing<Grant<'t>, P>>,
     ring_page: &'a mut DevicePage<'t>,
     pages: &'a mut [DevicePage<'t>],
-    /// Where the search for a free page begins.
+    /// The page at which the next search starts.
     cursor: usize,
 }
 
 impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
-    /// Lends a page with an empty ring to `peer`. `None` if less than two pages are free. The pages
-    /// are cleared, so that the peer sees nothing of their former use.
+    /// Grants a page with an empty ring to `peer`. Returns `None` if fewer than two pages are free.
+    /// Clears the pages, so the peer does not see their former content.
     pub(crate) fn new<H, A>(
         table: &GrantTable<'t, H, A>,
         peer: Domid,
@@ -28,7 +28,7 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
         for index in 0..pages.len() {
             if pages[index].is_free(table) {
                 pages[index].clear();
-                // The ring is in the first page, which may be deferred.
+                // The first page holds the ring, and may be deferred.
                 if free == 0 {
                     pages.swap(0, index);
                 }
@@ -42,7 +42,7 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
         Ok(Some(Self { ring: ManuallyDrop::new(ring), ring_page, pages, cursor: 0 }))
     }
 
-    /// The grant reference of the ring.
+    /// Returns the grant reference of the ring.
     pub(crate) fn reference(&self) -> GrantRef {
         self.ring.memory().reference()
     }
@@ -52,13 +52,13 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
         &mut self.ring
     }
 
-    /// The pages for data.
+    /// Returns the pages for data.
     #[inline]
     pub(crate) fn pages(&mut self) -> &mut [DevicePage<'t>] {
         self.pages
     }
 
-    /// The index of a page that can be lent. Pages take turns.
+    /// Returns the index of a free page. Free pages are used in turn.
     pub(crate) fn free_page<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> Option<usize> {
         let (count, cursor) = (self.pages.len(), self.cursor);
         let mut turns = (0..count).map(|step| (cursor + step) % count);
@@ -71,7 +71,7 @@ impl<'a, 't, P: Protocol> DeviceRing<'a, 't, P> {
 impl<P: Protocol> Drop for DeviceRing<'_, '_, P> {
     fn drop(&mut self) {
         self.pages.iter_mut().for_each(DevicePage::take_back);
-        // SAFETY: the ring is not used after this.
+        // SAFETY: nothing uses the ring after this.
         let ring = unsafe { ManuallyDrop::take(&mut self.ring) };
         self.ring_page.put_back(ring.into_memory());
     }

@@ -1,12 +1,12 @@
 //! Rings: queues in memory that two domains share.
 //!
-//! - [`FrontRing`] and [`BackRing`] are the two ends of a device's ring of requests and responses.
+//! - [`FrontRing`] and [`BackRing`] are the ends of a device's ring of requests and responses.
 //! - [`ByteProducer`] and [`ByteConsumer`] stream bytes, as console and xenstore do.
-//! - `DevicePage` is a page that a driver lends to its backend again and again (with the features
-//!   of drivers).
-//! - [`Wait`] is how a driver waits for its peer, and gives up.
+//! - `DevicePage` is a page that a driver grants to its backend repeatedly (with the features `blk`
+//!   and `net`).
+//! - [`Wait`] decides how, and how long, a driver waits for its peer.
 //!
-//! All index arithmetic is [`RingIndex`](xen_pac::access::RingIndex)'s. A peer may write any value
+//! [`RingIndex`](xen_pac::access::RingIndex) does all index arithmetic. A peer may write any value
 //! to any index at any time: an index is loaded once and clamped before it is used, and every loop
 //! inside these methods is bounded.
 

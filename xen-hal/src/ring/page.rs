@@ -1,4 +1,4 @@
-//! Pages that a driver lends to its backend.
+//! Pages that a driver grants to its backend.
 
 use core::mem;
 
@@ -7,12 +7,12 @@ use xen_pac::base::Domid;
 use crate::grant::{Access, Bytes, DeferredGrant, Grant, GrantError, GrantRef, GrantTable, Page};
 use crate::platform::PAGE_SIZE;
 
-/// A page that a driver lends to its backend, again and again.
+/// A page that a driver grants to its backend repeatedly.
 ///
-/// The caller owns the pages and lends them to a driver for as long as the device is connected.
-/// When the driver ends, no page is lent any longer. A page that the backend still uses is
-/// deferred: [`into_page`](Self::into_page), or the next driver, recovers it once the backend has
-/// let go.
+/// The caller owns the pages, and a driver borrows them while the device is connected. When the
+/// driver is dropped, it withdraws all grants. If the backend still uses a page, its grant is
+/// deferred: [`into_page`](Self::into_page) or the next driver recovers the page once the backend
+/// no longer uses it.
 #[derive(Debug)]
 pub struct DevicePage<'t>(State<'t>);
 
@@ -42,8 +42,8 @@ impl<'t> DevicePage<'t> {
     ///
     /// # Errors
     ///
-    /// The deferred grant if the backend still uses the page; `None` if a driver was leaked with
-    /// the page in its ring.
+    /// The deferred grant if the backend still uses the page; `None` if a driver was leaked while
+    /// its ring was in the page.
     pub fn into_page<H, A>(
         mut self,
         table: &GrantTable<'_, H, A>,
@@ -58,9 +58,9 @@ impl<'t> DevicePage<'t> {
     }
 }
 
-/// What drivers do with the page.
+/// The operations of drivers.
 impl<'t> DevicePage<'t> {
-    /// True if the page can be lent. A deferred page is recovered, if the backend has let go.
+    /// Returns whether the page is free. Recovers a deferred page if the backend no longer uses it.
     pub(crate) fn is_free<H, A>(&mut self, table: &GrantTable<'t, H, A>) -> bool {
         self.0 = match mem::replace(&mut self.0, State::Away) {
             State::Deferred(deferred) => match table.recover(deferred) {
@@ -72,7 +72,7 @@ impl<'t> DevicePage<'t> {
         matches!(self.0, State::Owned(_))
     }
 
-    /// Clears the page, if it is free, so that the backend sees nothing of its former use.
+    /// Clears the page if it is free, so the backend does not see its former content.
     pub(crate) fn clear(&self) {
         if let State::Owned(page) = &self.0 {
             const ZEROS: [u8; 64] = [0; 64];
@@ -83,7 +83,7 @@ impl<'t> DevicePage<'t> {
         }
     }
 
-    /// The page's content, unless it is deferred.
+    /// Returns the page's content, unless its grant is deferred.
     pub(crate) fn bytes(&self) -> Option<&Bytes> {
         match &self.0 {
             State::Owned(page) => Some(page),
@@ -92,7 +92,7 @@ impl<'t> DevicePage<'t> {
         }
     }
 
-    /// True if the page is lent for a request.
+    /// True if the page is granted for a request.
     #[cfg(feature = "net")]
     pub(crate) const fn is_lent(&self) -> bool {
         matches!(self.0, State::Lent(_))
@@ -115,7 +115,7 @@ impl<'t> DevicePage<'t> {
         }
     }
 
-    /// Lends the page, which is free, and returns the grant for a ring.
+    /// Grants the page, which is free, and returns the grant for a ring.
     pub(crate) fn lend_away<H, A>(
         &mut self,
         table: &GrantTable<'t, H, A>,
@@ -135,7 +135,7 @@ impl<'t> DevicePage<'t> {
         }
     }
 
-    /// Withdraws the page from the backend, or defers that.
+    /// Withdraws the page from the backend, or defers its grant.
     pub(crate) fn take_back(&mut self) {
         self.0 = match mem::replace(&mut self.0, State::Away) {
             State::Lent(grant) => withdraw(grant),
@@ -143,7 +143,7 @@ impl<'t> DevicePage<'t> {
         };
     }
 
-    /// Takes the grant back from a ring.
+    /// Takes the grant out of a ring.
     pub(crate) fn put_back(&mut self, grant: Grant<'t>) {
         self.0 = withdraw(grant);
     }

@@ -1,4 +1,4 @@
-//! The shared ring of split devices (upstream: `xen/include/public/io/ring.h`).
+//! Implements the shared ring of split devices (upstream: `xen/include/public/io/ring.h`).
 
 use core::marker::PhantomData;
 use core::mem::{MaybeUninit, offset_of};
@@ -11,33 +11,33 @@ use xen_pac::ring::{Sring, raw};
 use crate::grant::{Grant, PageMemory};
 use crate::platform::PAGE_SIZE;
 
-/// Where the indices are, for the backend: the handle of `xen-pac` has the frontend's view of who
-/// writes which.
+/// The offsets of the indices, for the backend. The handle of `xen-pac` has the frontend's access
+/// to them.
 const REQ_PROD: usize = offset_of!(raw::Sring, req_prod);
 const REQ_EVENT: usize = offset_of!(raw::Sring, req_event);
 const RSP_PROD: usize = offset_of!(raw::Sring, rsp_prod);
 const RSP_EVENT: usize = offset_of!(raw::Sring, rsp_event);
 
-/// What the entries of a ring hold.
+/// The types of a ring's entries.
 pub trait Protocol {
-    /// What the frontend asks for.
+    /// A request, from the frontend.
     type Request: Data;
-    /// What the backend answers.
+    /// A response, from the backend.
     type Response: Data;
 }
 
-/// A page in which a ring can lie.
+/// A page that can hold a ring.
 ///
 /// # Safety
 ///
-/// As long as the value exists, [`page`](Self::page) returns the same page, which is mapped for
-/// reading and writing, and which nothing in this program accesses but through the value.
+/// As long as the value exists, [`page`](Self::page) must return the same page. It must be mapped
+/// for reading and writing, and this program must access it only through the value.
 pub unsafe trait RingPage {
-    /// Where the page is.
+    /// Returns the page.
     fn page(&self) -> NonNull<PageMemory>;
 }
 
-// SAFETY: a grant owns its page, which only a revocation, that consumes the grant, gives back.
+// SAFETY: a grant owns its page, and only a revocation, which consumes the grant, returns it.
 unsafe impl RingPage for Grant<'_> {
     fn page(&self) -> NonNull<PageMemory> {
         self.bytes().as_ptr()
@@ -49,35 +49,35 @@ unsafe impl RingPage for Grant<'_> {
 #[error("the ring has no free entry")]
 pub struct RingFullError;
 
-/// Where the entries are, and how they are copied.
+/// Computes the location of entries, and copies them.
 struct Entries<P>(PhantomData<P>);
 
 impl<P: Protocol> Entries<P> {
-    /// C makes a union of both.
+    /// In C, an entry is a union of both.
     const SIZE: usize = {
         let (request, response) = (size_of::<P::Request>(), size_of::<P::Response>());
         assert!(request % 4 == 0 && response % 4 == 0, "an entry consists of words of 32 bits");
         if request > response { request } else { response }
     };
 
-    /// As many as fit, rounded down to a power of two.
+    /// The number of entries that fit, rounded down to a power of two.
     const COUNT: usize = {
         let fit = (PAGE_SIZE - size_of::<raw::Sring>()) / Self::SIZE;
         (fit + 1).next_power_of_two() / 2
     };
 
-    /// All bytes of an entry are always accessed as words of the same size.
+    /// The size of the words by which all bytes of an entry are accessed.
     const WORD: usize = {
         let word = size_of::<usize>();
         let wide = size_of::<P::Request>() % word == 0 && size_of::<P::Response>() % word == 0;
         if wide { word } else { 4 }
     };
 
-    /// The first byte of the entry of an index.
+    /// Returns the first byte of the entry of an index.
     #[inline(always)]
     fn entry(page: NonNull<PageMemory>, index: u32) -> NonNull<u8> {
         let slot = RingIndex::clamped(Self::COUNT, index, index).wrap(index);
-        // SAFETY: `slot` is below `COUNT`, and so many entries lie within the page.
+        // SAFETY: `slot` is below `COUNT`, and that many entries are within the page.
         unsafe { page.cast::<u8>().add(size_of::<raw::Sring>() + slot * Self::SIZE) }
     }
 
@@ -89,8 +89,8 @@ impl<P: Protocol> Entries<P> {
         for offset in (0..size_of::<T>()).step_by(Self::WORD) {
             let to = to.wrapping_add(offset);
             if Self::WORD == size_of::<usize>() {
-                // SAFETY: a `T` is no larger than an entry and consists of such words; the entry
-                // begins at a multiple of a word, and the page is valid as `RingPage` says.
+                // SAFETY: a `T` is no larger than an entry and consists of such words; the entry is
+                // aligned to a word, and `RingPage` guarantees that the page is valid.
                 let word = unsafe { cell::<AtomicUsize>(place, offset) }.load(Ordering::Relaxed);
                 // SAFETY: the value has this word.
                 unsafe { to.cast::<usize>().write_unaligned(word) };
@@ -125,20 +125,20 @@ impl<P: Protocol> Entries<P> {
         }
     }
 
-    /// The indices.
+    /// Returns the indices.
     #[inline(always)]
     fn indices<'a>(page: NonNull<PageMemory>) -> Sring<'a> {
-        // SAFETY: the page is large enough, aligned and valid as long as the ring that has it uses
-        // the handle.
+        // SAFETY: the page is large enough, aligned, and valid as long as its ring uses the handle.
         unsafe { Sring::from_ptr(page.cast()) }
     }
 }
 
-/// The atomic at an offset of shared memory. A simulator runs the peer before the access.
+/// Returns the atomic at an offset of shared memory. The simulator can run the peer before the
+/// access.
 ///
 /// # Safety
 ///
-/// There is such an atomic, aligned, for as long as the result is used.
+/// The memory must hold such an atomic, aligned, for as long as the result is used.
 #[inline(always)]
 unsafe fn cell<'a, A>(place: NonNull<u8>, offset: usize) -> &'a A {
     xen_pac::access::before();
@@ -146,21 +146,21 @@ unsafe fn cell<'a, A>(place: NonNull<u8>, offset: usize) -> &'a A {
     unsafe { &*place.as_ptr().wrapping_add(offset).cast::<A>() }
 }
 
-/// True if the peer must be notified of the entries from `old` up to `new`. `event` is the index at
-/// which it asked for that.
+/// True if the peer must be notified of the entries from `old` to `new`. `event` is the index at
+/// which the peer requested a notification.
 #[inline(always)]
 const fn must_notify(event: u32, old: u32, new: u32) -> bool {
     new.wrapping_sub(event) < new.wrapping_sub(old)
 }
 
-/// The frontend's end of a shared ring: requests in, responses out.
+/// The frontend's end of a shared ring: pushes requests, pops responses.
 ///
 /// ```
 /// use xen_hal::event::Channel;
 /// use xen_hal::hypercall::{Errno, Hypercall};
 /// use xen_hal::ring::{FrontRing, Protocol, RingPage};
 ///
-/// /// Sends all of `requests` that fit, and handles the responses that are there.
+/// /// Sends all of `requests` that fit, and handles the available responses.
 /// fn exchange<M: RingPage, P: Protocol, H: Hypercall + Copy>(
 ///     ring: &mut FrontRing<M, P>,
 ///     channel: &Channel<H>,
@@ -173,32 +173,35 @@ const fn must_notify(event: u32, old: u32, new: u32) -> bool {
 ///         }
 ///     }
 ///     if ring.publish() {
-///         channel.send()?; // the backend sleeps, or asked for it
+///         channel.send()?; // the backend sleeps, or requested a notification
 ///     }
 ///     loop {
 ///         while let Some(response) = ring.pop() {
-///             handle(response); // the ring has a free entry again
+///             handle(response); // the ring now has a free entry
 ///         }
 ///         if !ring.rearm() {
-///             return Ok(()); // the next response has an event
+///             return Ok(()); // the next response raises an event
 ///         }
 ///     }
 /// }
 /// ```
 ///
+/// The loop of the example ends, because there are at most as many responses as requests. If
+/// `handle` pushes further requests, the loop needs a bound.
+///
 /// The backend is not trusted. A response is copied once, there are never more responses than
-/// requests, and no method waits. What a response says is the caller's to check: its number may be
-/// of a request that was never made, or that has been answered.
+/// requests, and no method waits. The caller must check a response's content: its number may be
+/// that of a request that was never made, or that already has a response.
 pub struct FrontRing<M, P> {
     memory: M,
     protocol: PhantomData<fn() -> P>,
-    /// Up to where requests were pushed.
+    /// The index after the last request that was pushed.
     pushed: u32,
-    /// Up to where they were published.
+    /// The index after the last request that was published.
     published: u32,
-    /// Up to where responses are known to be there.
+    /// The index after the last response that was seen.
     known: u32,
-    /// Up to where they were taken.
+    /// The index after the last response that was popped.
     taken: u32,
 }
 
@@ -206,14 +209,14 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
     /// How many entries the ring has.
     pub const ENTRIES: usize = Entries::<P>::COUNT;
 
-    /// Makes an empty ring in a page, which need not be empty.
+    /// Creates an empty ring in a page, whatever the page holds.
     pub fn new(memory: M) -> Self {
         let indices = Entries::<P>::indices(memory.page());
         indices.req_prod().publish(0);
         indices.rsp_event().publish(1);
-        // The backend's half: it has not begun yet.
+        // The backend's indices, before it starts.
         for (offset, value) in [(RSP_PROD, 0), (REQ_EVENT, 1)] {
-            // SAFETY: the index lies within the page, aligned.
+            // SAFETY: the index is within the page, and aligned.
             unsafe { cell::<AtomicU32>(memory.page().cast(), offset) }
                 .store(value, Ordering::Relaxed);
         }
@@ -230,7 +233,7 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
         self.memory
     }
 
-    /// How many requests can be pushed.
+    /// Returns the number of requests that can be pushed.
     #[inline]
     #[must_use]
     pub const fn free(&self) -> usize {
@@ -245,8 +248,7 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
         RingIndex::clamped(Self::ENTRIES, self.pushed, self.taken).used()
     }
 
-    /// Puts a request into the ring, which the backend sees when it is
-    /// [published](Self::publish).
+    /// Puts a request into the ring. The backend sees it after [`publish`](Self::publish).
     ///
     /// # Errors
     ///
@@ -261,7 +263,7 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
         Ok(())
     }
 
-    /// Lets the backend see the requests. Returns true if it must be notified.
+    /// Makes the requests visible to the backend. Returns true if the backend must be notified.
     #[inline]
     #[must_use = "the backend sleeps until it is notified"]
     pub fn publish(&mut self) -> bool {
@@ -269,7 +271,8 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
         let indices = Entries::<P>::indices(self.memory.page());
         indices.req_prod().publish(new);
         self.published = new;
-        // The backend stores its event and then looks for requests; here it is the other way round.
+        // The backend stores its event index, then reads the producer index. This does the
+        // opposite.
         fence(Ordering::SeqCst);
         must_notify(indices.req_event().load(), old, new)
     }
@@ -285,22 +288,23 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
         Some(response)
     }
 
-    /// Asks for an event with the next response. Returns true if there is a response now, so that
+    /// Requests an event for the next response. Returns true if there is a response already: then
     /// the caller must not sleep.
     #[inline]
-    #[must_use = "responses that are there have no event any more"]
+    #[must_use = "if true, responses are already there, and no event announces them"]
     pub fn rearm(&mut self) -> bool {
         if self.taken != self.known || self.look() {
             return true;
         }
         let indices = Entries::<P>::indices(self.memory.page());
         indices.rsp_event().publish(self.taken.wrapping_add(1));
-        // The backend stores its index and then looks at the event.
+        // The backend stores its producer index, then reads the event index.
         fence(Ordering::SeqCst);
         self.look()
     }
 
-    /// Looks how many responses there are: at most one for each request that was published.
+    /// Reads how many responses there are, at most one for each published request. Returns whether
+    /// there is one.
     #[inline]
     fn look(&mut self) -> bool {
         let produced = Entries::<P>::indices(self.memory.page()).rsp_prod().load();
@@ -312,10 +316,11 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
     }
 }
 
-/// The backend's end of a shared ring: requests out, responses in.
+/// The backend's end of a shared ring: pops requests, pushes responses.
 ///
 /// The frontend is not trusted, as the backend is not in [`FrontRing`]. There are never more
-/// requests without a response than the ring has entries.
+/// requests without a response than the ring has entries. But a frontend can send requests as fast
+/// as they are answered: bound the number that is handled in one turn.
 pub struct BackRing<M, P> {
     memory: M,
     protocol: PhantomData<fn() -> P>,
@@ -329,7 +334,7 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
     /// How many entries the ring has.
     pub const ENTRIES: usize = Entries::<P>::COUNT;
 
-    /// Attaches to a ring that the frontend has made.
+    /// Attaches to a ring that the frontend has created.
     pub const fn new(memory: M) -> Self {
         Self { memory, protocol: PhantomData, known: 0, taken: 0, pushed: 0, published: 0 }
     }
@@ -344,14 +349,14 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
         self.memory
     }
 
-    /// How many requests were taken and have no response yet.
+    /// Returns the number of popped requests that have no response yet.
     #[inline]
     #[must_use]
     pub const fn outstanding(&self) -> usize {
         RingIndex::clamped(Self::ENTRIES, self.taken, self.pushed).used()
     }
 
-    /// Takes a request, if there is one.
+    /// Pops a request, if there is one.
     #[inline]
     pub fn pop(&mut self) -> Option<P::Request> {
         if self.taken == self.known && !self.look() {
@@ -362,12 +367,11 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
         Some(request)
     }
 
-    /// Puts a response into the ring, which the frontend sees when it is
-    /// [published](Self::publish).
+    /// Puts a response into the ring. The frontend sees it after [`publish`](Self::publish).
     ///
     /// # Errors
     ///
-    /// [`RingFullError`] if every request that was taken has a response.
+    /// [`RingFullError`] if every popped request has a response.
     #[inline]
     pub fn push(&mut self, response: &P::Response) -> Result<(), RingFullError> {
         if self.pushed == self.taken {
@@ -378,7 +382,7 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
         Ok(())
     }
 
-    /// Lets the frontend see the responses. Returns true if it must be notified.
+    /// Makes the responses visible to the frontend. Returns true if the frontend must be notified.
     #[inline]
     #[must_use = "the frontend sleeps until it is notified"]
     pub fn publish(&mut self) -> bool {
@@ -390,10 +394,10 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
         must_notify(event.load(Ordering::Relaxed), old, new)
     }
 
-    /// Asks for an event with the next request. Returns true if there is a request now, so that the
+    /// Requests an event for the next request. Returns true if there is a request already: then the
     /// caller must not sleep.
     #[inline]
-    #[must_use = "requests that are there have no event any more"]
+    #[must_use = "if true, requests are already there, and no event announces them"]
     pub fn rearm(&mut self) -> bool {
         if self.taken != self.known || self.look() {
             return true;
@@ -404,7 +408,8 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
         self.look()
     }
 
-    /// Looks how many requests there are: at most as many as entries are free for responses.
+    /// Reads how many requests there are, at most as many as there are free entries for responses.
+    /// Returns whether there is one.
     #[inline]
     fn look(&mut self) -> bool {
         let produced = self.index(REQ_PROD);
@@ -416,11 +421,11 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
         count > 0
     }
 
-    /// An index of the ring's start.
+    /// Returns an index at the start of the ring.
     #[inline(always)]
     fn index(&self, offset: usize) -> &AtomicU32 {
-        // SAFETY: the offset is that of an index, which lies within the page, aligned; the page is
-        // valid as `RingPage` says.
+        // SAFETY: the offset is that of an index, which is within the page and aligned; `RingPage`
+        // guarantees that the page is valid.
         unsafe { cell(self.memory.page().cast(), offset) }
     }
 }

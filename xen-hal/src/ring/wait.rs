@@ -1,4 +1,4 @@
-//! How a driver waits for its peer.
+//! Waits for a driver's peer.
 
 use core::ops::ControlFlow;
 
@@ -7,20 +7,20 @@ use crate::event::{Port, TwoLevel};
 use crate::hypercall::Hypercall;
 use crate::sched::Sched;
 
-/// How a driver waits for its peer, and for how long.
+/// Decides how, and how long, a driver waits for its peer.
 ///
-/// A driver that finds nothing to do calls [`wait`](Self::wait) and checks again when it returns.
-/// Every such loop ends when `wait` breaks it, so that a peer cannot hold the guest: the driver
-/// then reports that the peer timed out.
+/// A driver without work calls [`wait`](Self::wait), and checks again when it returns. If `wait`
+/// breaks, the driver ends its loop and reports that the peer timed out, so a peer cannot block the
+/// guest.
 ///
-/// The provided ways need no interrupts. A kernel with threads supplies a closure that sleeps until
-/// the handler of `port` has run, or until its own timeout.
+/// The provided implementations need no interrupts. A kernel with threads supplies a closure that
+/// sleeps until the handler of `port` has run, or until its own timeout.
 pub trait Wait {
     /// Returns when the peer may have acted, which it signals by an event on `port`; it may return
     /// early. `attempt` is the number of earlier waits of the same operation; a new operation
     /// starts at 0.
     ///
-    /// Breaks when the driver must give up.
+    /// Returns `Break` when the driver must give up.
     fn wait(&mut self, port: Port, attempt: u32) -> ControlFlow<()>;
 }
 
@@ -32,7 +32,7 @@ impl<F: FnMut(Port, u32) -> ControlFlow<()>> Wait for F {
 
 /// Yields after each check, up to a limit.
 ///
-/// It needs nothing but hypercalls, and suits early boot and panic handlers.
+/// It needs only hypercalls, and suits early boot and panic handlers.
 #[derive(Clone, Copy, Debug)]
 pub struct YieldWait<H> {
     sched: Sched<H>,
@@ -40,8 +40,8 @@ pub struct YieldWait<H> {
 }
 
 impl<H: Hypercall + Copy> YieldWait<H> {
-    /// Enough for a backend that is throttled for a fifth of a second, as xenconsoled does to
-    /// guests that print much.
+    /// Enough for a backend that pauses for a fifth of a second, as xenconsoled does for guests
+    /// that print a lot.
     pub const ATTEMPTS: u32 = 1 << 20;
 
     /// Waits for at most [`ATTEMPTS`](Self::ATTEMPTS) yields.
@@ -49,8 +49,8 @@ impl<H: Hypercall + Copy> YieldWait<H> {
         Self { sched: Sched::new(xen), attempts: Self::ATTEMPTS }
     }
 
-    /// Waits for at most this many yields. One takes about a microsecond or, if another vCPU runs,
-    /// longer.
+    /// Waits for at most `attempts` yields. A yield takes about a microsecond, or longer if another
+    /// vCPU runs.
     #[must_use]
     pub fn attempts(self, attempts: u32) -> Self {
         Self { attempts, ..self }
@@ -62,7 +62,7 @@ impl<H: Hypercall + Copy> Wait for YieldWait<H> {
         if attempt >= self.attempts {
             return ControlFlow::Break(());
         }
-        // It does not fail; and if it did, the attempts would still end.
+        // A yield does not fail. If it did, the number of attempts would still bound the loop.
         let _ = self.sched.yield_now();
         ControlFlow::Continue(())
     }
@@ -96,7 +96,7 @@ impl<H: Hypercall + Copy, C: FnMut() -> SystemTime> Wait for PollWait<'_, H, C> 
             return ControlFlow::Break(());
         }
         let polled = self.sched.poll(&[port], Some(self.deadline));
-        // The event is taken before the driver checks: one that comes after the check ends the next
+        // Clear the event before the driver checks: an event after the check then ends the next
         // poll at once.
         self.bitmaps.clear(port);
         if polled.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -1,4 +1,4 @@
-//! The delays of `embedded-hal`.
+//! Implements the delays of `embedded-hal`.
 
 use core::hint::spin_loop;
 use core::time::Duration;
@@ -12,8 +12,8 @@ use crate::hypercall::Hypercall;
 /// Shorter delays are not worth a hypercall and a switch to another vCPU.
 const SPIN: Duration = Duration::from_micros(10);
 
-/// Delays of the crate `embedded-hal`, by any [`Clock`]. The vCPU sleeps in
-/// [`Sched::poll`]; for the last few microseconds, it spins.
+/// Implements `embedded-hal`'s delays over any [`Clock`]. The vCPU sleeps in [`Sched::poll`], and
+/// spins for the last few microseconds.
 ///
 /// ```
 /// use embedded_hal::delay::DelayNs;
@@ -32,7 +32,7 @@ pub struct Delay<H, C> {
 }
 
 impl<H: Hypercall + Copy, C: Clock> Delay<H, C> {
-    /// Returns delays by `clock`.
+    /// Creates delays that are measured by `clock`.
     pub const fn new(sched: Sched<H>, clock: C) -> Self {
         Self { sched, clock }
     }

@@ -3,9 +3,9 @@
 //!
 //! | to wait for | use |
 //! |---|---|
-//! | what an interrupt handler changes | [`Interrupts::wait_until`](crate::platform::Interrupts::wait_until) |
-//! | the same, up to a deadline | [`Sched::wait_until_deadline`] |
-//! | an event of a port that stays masked and has no handler | [`Sched::wait_until`] |
+//! | a condition that an interrupt handler changes | [`Interrupts::wait_until`](crate::platform::Interrupts::wait_until) |
+//! | the same, until a deadline | [`Sched::wait_until_deadline`] |
+//! | an event of a masked port, without a handler | [`Sched::wait_until`] |
 //!
 //! ```
 //! use core::time::Duration;
@@ -15,7 +15,7 @@
 //! use xen_hal::platform::Interrupts;
 //! use xen_hal::sched::Sched;
 //!
-//! /// Waits a second for a peer's event on a masked port. Returns whether it came.
+//! /// Waits at most a second for a peer's event on a masked port. Returns whether it arrived.
 //! fn wait_for<X: Hypercall + Copy>(
 //!     xen: X,
 //!     interrupts: &impl Interrupts,
@@ -77,20 +77,20 @@ pub struct Sched<H> {
 /// How a domain continues after a suspend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resumed {
-    /// It was restored, here or on another host. Channels, grants, mappings and everything else
-    /// that was registered with Xen are gone.
+    /// The domain was restored, on this host or another. Channels, grants, mappings and all
+    /// registrations with Xen are lost.
     Restored,
-    /// The suspend was cancelled. Everything is as it was.
+    /// The suspend was cancelled. All registrations are unchanged.
     Cancelled,
 }
 
 impl<H: Hypercall + Copy> Sched<H> {
-    /// The scheduler, through a backend.
+    /// Creates a handle that makes its hypercalls through `xen`.
     pub const fn new(xen: H) -> Self {
         Self { xen }
     }
 
-    /// Lets other vCPUs run first. Returns as soon as the scheduler selects this one again.
+    /// Yields to other vCPUs. Returns when the scheduler selects this vCPU again.
     ///
     /// # Errors
     ///
@@ -101,14 +101,14 @@ impl<H: Hypercall + Copy> Sched<H> {
 
     /// Sleeps until an interrupt is due for this vCPU.
     ///
-    /// **Not for waiting for a condition on x86.** Xen looks for an interrupt that the vCPU can
-    /// take *now*. With interrupts off there is none, so an upcall before the call does not end the
-    /// sleep. With interrupts on, the upcall's handler can run between a check and the call. Right
-    /// after `sti` no interrupt can be delivered, so Xen finds none and blocks for good. Use
-    /// [`Interrupts::wait_until`](crate::platform::Interrupts::wait_until).
+    /// **On x86, do not use this to wait for a condition.** Xen ends the sleep only for an
+    /// interrupt that the vCPU can take. With interrupts off, an upcall before the call does not
+    /// end the sleep. With interrupts on, the upcall's handler can run between the check and the
+    /// call. Directly after `sti`, no interrupt can be delivered yet, so Xen finds none and blocks
+    /// for ever. Use [`Interrupts::wait_until`](crate::platform::Interrupts::wait_until).
     ///
-    /// On aarch64 the call unmasks interrupts as it goes to sleep, so it can be made with
-    /// interrupts off, after a check of the condition.
+    /// On aarch64, Xen unmasks interrupts for the sleep. Call it with interrupts off, after
+    /// checking the condition.
     ///
     /// # Errors
     ///
@@ -117,12 +117,12 @@ impl<H: Hypercall + Copy> Sched<H> {
         self.xen.call(command::Block, ())
     }
 
-    /// Ends the domain. Xen passes any reason to the toolstack, which decides what happens next.
+    /// Ends the domain. Xen passes the reason to the toolstack, which decides what to do.
     ///
     /// # Errors
     ///
-    /// Xen's refusal; none is known. `EINVAL`, without asking Xen, for [`ShutdownReason::SUSPEND`]:
-    /// use [`suspend`](Self::suspend). If it succeeds, it does not return.
+    /// No known Xen refuses. `EINVAL`, without a hypercall, for [`ShutdownReason::SUSPEND`]: use
+    /// [`suspend`](Self::suspend). On success, this does not return.
     pub fn shutdown(&self, reason: ShutdownReason) -> Result<Infallible, Errno> {
         if reason == ShutdownReason::SUSPEND {
             return Err(Errno::EINVAL);
@@ -132,10 +132,10 @@ impl<H: Hypercall + Copy> Sched<H> {
         Err(Errno::EAGAIN)
     }
 
-    /// Suspends the domain. Returns once it was restored or the suspend was cancelled.
+    /// Suspends the domain. Returns after the domain was restored or the suspend was cancelled.
     ///
-    /// A [`Channel`](crate::event::Channel) and a [`WidthLatch`](crate::memory::WidthLatch) from
-    /// before a restore are recognised and do nothing.
+    /// After a restore, an earlier [`Channel`](crate::event::Channel) does nothing, and an earlier
+    /// [`WidthLatch`](crate::memory::WidthLatch) is refused.
     ///
     /// # Errors
     ///
@@ -149,8 +149,8 @@ impl<H: Hypercall + Copy> Sched<H> {
     /// - no grant table, and nothing made from it, may be used or dropped;
     /// - no mapping of a foreign grant or page may be used or dropped.
     ///
-    /// This applies to the other vCPUs and to interrupt handlers too: other vCPUs must be down,
-    /// and interrupts off.
+    /// This also applies to the other vCPUs, which must be down, and to interrupt handlers:
+    /// interrupts must be off.
     pub unsafe fn suspend(&self) -> Result<Resumed, Errno> {
         let mut argument = SchedShutdown::new(ShutdownReason::SUSPEND);
         // SAFETY: the caller's obligations are the same.
@@ -162,19 +162,19 @@ impl<H: Hypercall + Copy> Sched<H> {
         Ok(Resumed::Restored)
     }
 
-    /// Ends the domain, and tries again if Xen refuses. [`ShutdownReason::SUSPEND`] becomes
+    /// Ends the domain, and retries if Xen refuses. Replaces [`ShutdownReason::SUSPEND`] by
     /// [`ShutdownReason::CRASH`].
     pub fn exit(&self, reason: ShutdownReason) -> ! {
         let reason = if reason == ShutdownReason::SUSPEND { ShutdownReason::CRASH } else { reason };
         loop {
-            // Whatever the answer, there is nothing to return to.
+            // This cannot return, so it ignores the result and retries.
             let _ = self.shutdown(reason);
             let _ = self.yield_now();
         }
     }
 
-    /// Sets the reason that is reported when the domain ends later, whatever reason is given then:
-    /// a crash handler that can itself crash does so first.
+    /// Sets the reason that Xen reports when the domain ends, in place of the reason given then. A
+    /// crash handler that can itself crash must call this first.
     ///
     /// # Errors
     ///
@@ -183,18 +183,18 @@ impl<H: Hypercall + Copy> Sched<H> {
         self.xen.call(command::ShutdownCode, &mut SchedShutdown::new(reason))
     }
 
-    /// Ends another domain; for privileged domains.
+    /// Ends another domain. For privileged domains.
     ///
     /// # Errors
     ///
-    /// `ESRCH` if the domain does not exist and for [`Domid::SELF`], `EPERM` without the privilege.
-    /// The caller's own number is accepted and ends the caller.
+    /// `ESRCH` if the domain does not exist, and for [`Domid::SELF`]; `EPERM` without the
+    /// privilege. Xen accepts the caller's own number, and ends the caller.
     pub fn remote_shutdown(&self, domain: Domid, reason: ShutdownReason) -> Result<(), Errno> {
         self.xen.call(command::RemoteShutdown, &mut SchedRemoteShutdown::new(domain, reason))
     }
 
-    /// Pins the calling vCPU to one physical CPU, for firmware calls that need one; `None` releases
-    /// it. For the hardware domain.
+    /// Pins the calling vCPU to one physical CPU, as some firmware calls need; `None` unpins it.
+    /// For the hardware domain.
     ///
     /// # Errors
     ///
@@ -205,7 +205,8 @@ impl<H: Hypercall + Copy> Sched<H> {
         self.xen.call(command::PinOverride, &mut SchedPinOverride::new(pcpu))
     }
 
-    /// Starts one of the domain's two watchdogs, to end the domain after so many seconds.
+    /// Starts one of the domain's two watchdogs. Unless it is kicked, Xen ends the domain after
+    /// `seconds`.
     ///
     /// # Errors
     ///
@@ -213,14 +214,14 @@ impl<H: Hypercall + Copy> Sched<H> {
     pub fn start_watchdog(&self, seconds: NonZero<u32>) -> Result<Watchdog<H>, Errno> {
         // Id 0 selects a free watchdog; Xen returns its id.
         let id = self.xen.call(command::Watchdog, &mut SchedWatchdog::new(0, seconds.get()))?;
-        // Xen stores its error in an unsigned 32-bit number, which then does not look like one
+        // Xen stores its error in an unsigned 32-bit number, so the result is not negative
         // (`domain_watchdog`, seen on 4.17).
         let id = check(id as u32 as i32 as isize)?;
         let id = u32::try_from(id).ok().and_then(NonZero::new).ok_or(Errno::EINVAL)?;
         Ok(self.watchdog(id))
     }
 
-    /// The watchdog with a known id, 1 or 2, that was started elsewhere.
+    /// Returns the watchdog with a known id, 1 or 2, that was started elsewhere.
     pub const fn watchdog(&self, id: NonZero<u32>) -> Watchdog<H> {
         Watchdog { xen: self.xen, id }
     }
@@ -238,13 +239,13 @@ pub struct Watchdog<H> {
 }
 
 impl<H: Hypercall> Watchdog<H> {
-    /// Its number within the domain, 1 or 2.
+    /// Returns the watchdog's number within the domain, 1 or 2.
     #[must_use]
     pub const fn id(&self) -> NonZero<u32> {
         self.id
     }
 
-    /// Sets it anew: the domain ends so many seconds from now.
+    /// Restarts the watchdog: Xen ends the domain after `seconds` from now.
     ///
     /// # Errors
     ///
@@ -253,7 +254,7 @@ impl<H: Hypercall> Watchdog<H> {
         self.set(seconds.get())
     }
 
-    /// Stops it and frees it for another use.
+    /// Stops the watchdog and frees it for another use.
     ///
     /// # Errors
     ///

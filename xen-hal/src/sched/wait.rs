@@ -1,4 +1,4 @@
-//! Polling ports, and waiting for a condition without losing the event that makes it true.
+//! Polls ports, and waits for a condition without losing a wakeup.
 
 use core::hint::spin_loop;
 
@@ -12,13 +12,13 @@ use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::platform::Interrupts;
 
 impl<H: Hypercall + Copy> Sched<H> {
-    /// Sleeps until one of `ports` is pending, masked or not, or until a time has come. Without a
-    /// time, only an event ends the sleep; without ports, only the time.
+    /// Sleeps until one of `ports` is pending, masked or not, or until the time `until`. Without a
+    /// time, only an event ends the sleep. Without ports, only the time does.
     ///
     /// Call it with interrupts off: it returns at once while any interrupt can be delivered. The
-    /// return value does not say why it woke: look at the ports and the clock. A port stays
-    /// pending, so that the next poll returns at once, until
-    /// [`TwoLevel::clear`](crate::event::TwoLevel::clear) or the dispatcher takes the event.
+    /// return value does not say why it woke: check the ports and the clock. A port stays pending
+    /// until [`TwoLevel::clear`](crate::event::TwoLevel::clear) or the dispatcher takes its event.
+    /// Until then, polls of that port return at once.
     ///
     /// # Errors
     ///
@@ -26,7 +26,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     /// domain.
     pub fn poll(&self, ports: &[Port], until: Option<SystemTime>) -> Result<(), Errno> {
         let count = u32::try_from(ports.len()).map_err(|_| Errno::EINVAL)?;
-        // Xen takes 0 for "no time". For the caller it is in the past, as 1 is.
+        // For Xen, 0 means "no time". For the caller it is in the past, as 1 is.
         let timeout = match until {
             None | Some(SystemTime::NEVER) => 0,
             Some(time) if time.as_nanos() == 0 => 1,
@@ -38,19 +38,20 @@ impl<H: Hypercall + Copy> Sched<H> {
         unsafe { self.xen.call_unchecked(command::Poll, &mut argument) }
     }
 
-    /// Sleeps until `condition` is true. It is checked with interrupts off, first and after each
-    /// event on one of `ports`; between a sleep and the next check, interrupts are as the caller
-    /// had them, so that handlers run.
+    /// Sleeps until `condition` is true. Checks it with interrupts off, first at the call and then
+    /// after each event of `ports`. Between a sleep and the next check, restores the caller's
+    /// interrupt state, so handlers can run.
     ///
-    /// No wakeup is lost: interrupts are off from the check to the sleep, and an event in between
-    /// is pending, which makes the [poll](Self::poll) return at once. That holds for what
+    /// No wakeup is lost: interrupts stay off between the check and the sleep, and an event that
+    /// arrives there makes the [poll](Self::poll) return at once. This covers two kinds of
+    /// condition:
     ///
-    /// - a handler on *this* vCPU does to the condition when one of `ports` has an event, if
-    ///   interrupts are on when this is called; or
-    /// - the condition itself takes: for a masked port, `|| bitmaps.clear(port)`.
+    /// - one that a handler on *this* vCPU makes true when one of `ports` has an event, if
+    ///   interrupts are on at the call;
+    /// - one that takes the event itself: for a masked port, `|| bitmaps.clear(port)`.
     ///
-    /// Anything else that makes the condition true, such as another vCPU, must signal one of the
-    /// ports afterwards. If an event of `ports` is never taken, this spins.
+    /// If anything else makes the condition true, such as another vCPU, it must then signal one of
+    /// the ports. If an event of `ports` is never taken, this spins.
     ///
     /// # Errors
     ///
@@ -64,8 +65,8 @@ impl<H: Hypercall + Copy> Sched<H> {
         self.wait(interrupts, ports, None, || condition().then_some(()))
     }
 
-    /// As [`wait_until`](Self::wait_until), up to a deadline of the clock `now`. Returns whether
-    /// the condition came true. It is checked once more at the deadline.
+    /// Does the same as [`wait_until`](Self::wait_until), until a deadline of the clock `now`.
+    /// Returns whether the condition became true. Checks it a last time at the deadline.
     ///
     /// # Errors
     ///
@@ -79,7 +80,7 @@ impl<H: Hypercall + Copy> Sched<H> {
         mut condition: impl FnMut() -> bool,
     ) -> Result<bool, Errno> {
         self.wait(interrupts, ports, Some(deadline), || {
-            // The clock first: what comes true by the deadline counts.
+            // Read the clock first: a condition that becomes true by the deadline counts.
             let late = now() >= deadline;
             let holds = condition();
             (holds || late).then_some(holds)
@@ -101,8 +102,8 @@ impl<H: Hypercall + Copy> Sched<H> {
             if let Some(result) = checked {
                 return Ok(result);
             }
-            // Handlers run here. On x86 no interrupt is taken right after the instruction that
-            // turns interrupts on, so there must be another.
+            // Handlers run here. x86 takes no interrupt directly after the instruction that turns
+            // interrupts on, so another instruction must follow.
             spin_loop();
         }
     }

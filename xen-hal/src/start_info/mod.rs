@@ -1,9 +1,9 @@
-//! What a PVH guest finds in memory when it starts: modules, command line, memory map, ACPI tables
-//! (upstream: `xen/include/public/arch-x86/hvm/start_info.h`).
+//! Reads what a PVH guest finds in memory at its start: modules, command line, memory map, ACPI
+//! tables (upstream: `xen/include/public/arch-x86/hvm/start_info.h`).
 //!
-//! The entry point gets the address of the start info in `ebx`. Everything else is found through
-//! addresses in it. The caller supplies a function from a guest-physical range to its bytes, and
-//! every address and length is passed through it before it is used.
+//! The entry point gets the address of the start info in `ebx`. The start info holds the addresses
+//! of everything else. The caller supplies a function from a guest-physical range to its bytes,
+//! which checks every address and length before use.
 //!
 //! ```no_run
 //! use xen_hal::start_info::{StartInfo, StartInfoError, identity};
@@ -11,7 +11,7 @@
 //!
 //! /// Memory up to 4 GiB is mapped to itself.
 //! fn boot(ebx: u32) -> Result<(), StartInfoError> {
-//!     // SAFETY: the guest maps that memory to itself and overwrites nothing that Xen left in it.
+//!     // SAFETY: the guest maps that memory to itself, and does not overwrite Xen's data there.
 //!     let memory = unsafe { identity(1 << 32) };
 //!     let info = StartInfo::read(ebx.into(), memory)?;
 //!
@@ -19,7 +19,7 @@
 //!     for module in info.modules()? {
 //!         println!("a module of {} bytes", module.data()?.len());
 //!     }
-//!     // Version 0 has no memory map: `Memory::memory_map` asks Xen for it.
+//!     // Version 0 has no memory map: `Memory::memory_map` gets it from Xen.
 //!     for range in info.memory_map()?.into_iter().flatten() {
 //!         if range.kind() == HvmMemmapType::RAM {
 //!             println!("{} bytes of RAM at {:#x}", range.length(), range.address());
@@ -29,9 +29,9 @@
 //! }
 //! ```
 //!
-//! The crate `pvh` reads the same structure for any VMM. It trusts every address and length in it
-//! and searches for the end of the command line without a limit; here a start info that is cut off
-//! or damaged is an error.
+//! The crate `pvh` reads the same structure for any VMM, but trusts every address and length in it,
+//! and searches for the end of the command line without a limit. Here, a truncated or damaged start
+//! info is an error.
 
 use core::ffi::CStr;
 use core::fmt;
@@ -48,43 +48,43 @@ use crate::platform::PAGE_SIZE;
 #[cfg(test)]
 mod tests;
 
-/// The longest command line that is read, in bytes without its end.
+/// The maximum length of a command line in bytes, without its final zero byte.
 pub const COMMAND_LINE_MAX: usize = 16 * PAGE_SIZE;
 
-/// The fields that every version has end here.
+/// The size of the fields that every version has.
 const VERSION_0_SIZE: usize = offset_of!(raw::HvmStartInfo, memmap_paddr);
 
-/// The bits that say what kind of domain this is: see [`start_flags`].
+/// The flags that describe the domain: see [`start_flags`].
 pub type StartFlags = LocalRegisterCopy<u32, start_flags::Register>;
 
-/// The start info cannot be used.
+/// The start info is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartInfoError {
-    /// The address does not lead to a start info: this is the number found in place of the magic
-    /// one. The kernel was entered by something other than a PVH loader.
-    #[error("expected a start info with {XEN_HVM_START_MAGIC_VALUE:#x}, found {0:#x}")]
+    /// There is no start info at the address. Holds the number found in place of the magic number.
+    /// The loader was not a PVH loader.
+    #[error("expected the start info's number {XEN_HVM_START_MAGIC_VALUE:#x}, found {0:#x}")]
     BadMagic(u32),
     /// The guest cannot read `length` bytes at `address`.
     #[error("the start info names {length} bytes at {address:#x}, which are unreadable")]
     Unreadable {
         /// The guest-physical address.
         address: u64,
-        /// How many bytes should be there.
+        /// The number of bytes expected there.
         length: u64,
     },
-    /// The command line at this address has no end within [`COMMAND_LINE_MAX`] bytes.
+    /// The command line at this address is longer than [`COMMAND_LINE_MAX`] bytes.
     #[error("the command line at {0:#x} has no end within {COMMAND_LINE_MAX} bytes")]
     UnterminatedCommandLine(u64),
 }
 
-/// Returns the memory of a guest that maps guest-physical memory below `limit` to itself, as
-/// [`StartInfo::read`] takes it.
+/// Returns the function that [`StartInfo::read`] takes, for a guest that maps guest-physical memory
+/// below `limit` to itself.
 ///
 /// # Safety
 ///
-/// As long as what is read by it is used (`'a`), memory below `limit` is mapped to itself and
-/// readable, and nothing writes to what Xen left there: the start info and everything it names.
+/// For all of `'a`, memory below `limit` must be mapped to itself and readable, and nothing may
+/// write to the start info or to what it refers to.
 pub unsafe fn identity<'a>(limit: u64) -> impl Fn(u64, usize) -> Option<&'a [u8]> + Copy {
     move |address, length| {
         let end = address.checked_add(length.try_into().ok()?)?;
@@ -92,13 +92,13 @@ pub unsafe fn identity<'a>(limit: u64) -> impl Fn(u64, usize) -> Option<&'a [u8]
         if address == 0 || end > limit || isize::try_from(length).is_err() {
             return None;
         }
-        // SAFETY: the range lies below `limit` and does not begin at 0. The caller of `identity`
-        // promised that such memory can be read and is not written.
+        // SAFETY: the range is below `limit` and does not start at 0. The caller of `identity`
+        // guarantees that such memory is readable and is not written.
         Some(unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(first), length) })
     }
 }
 
-/// The start info, with the function that finds guest-physical memory.
+/// The start info, with the function that accesses guest-physical memory.
 #[derive(Clone, Copy)]
 pub struct StartInfo<M> {
     memory: M,
@@ -106,7 +106,7 @@ pub struct StartInfo<M> {
     memory_map: Table,
 }
 
-/// The fields of [`raw::HvmStartInfo`], those of the memory map apart.
+/// The fields of [`raw::HvmStartInfo`], without those of the memory map.
 #[derive(Clone, Copy, Debug)]
 struct Fields {
     version: u32,
@@ -126,8 +126,8 @@ struct Table {
 impl<'a, M: Fn(u64, usize) -> Option<&'a [u8]> + Copy> StartInfo<M> {
     /// Reads the start info at a guest-physical `address`.
     ///
-    /// `memory` returns `length` bytes from an address on, or `None` if the guest cannot read all
-    /// of them.
+    /// `memory` returns `length` bytes that start at an address, or `None` if the guest cannot read
+    /// all of them.
     ///
     /// # Errors
     ///
@@ -161,26 +161,26 @@ impl<'a, M: Fn(u64, usize) -> Option<&'a [u8]> + Copy> StartInfo<M> {
         Ok(Self { memory, fixed, memory_map })
     }
 
-    /// The version of the structure: 0, or 1 and later with a memory map. A PVH control domain gets
-    /// version 0.
+    /// Returns the version of the structure. Version 1 and later have a memory map. A PVH control
+    /// domain gets version 0.
     #[must_use]
     pub const fn version(&self) -> u32 {
         self.fixed.version
     }
 
-    /// What kind of domain this is.
+    /// Returns the flags that describe the domain.
     #[must_use]
     pub const fn flags(&self) -> StartFlags {
         StartFlags::new(self.fixed.flags)
     }
 
-    /// The guest-physical address of ACPI's root pointer, if there is one.
+    /// Returns the guest-physical address of ACPI's root pointer, if there is one.
     #[must_use]
     pub fn rsdp(&self) -> Option<u64> {
         Some(self.fixed.rsdp).filter(|address| *address != 0)
     }
 
-    /// The command line; empty if there is none.
+    /// Returns the command line; empty if there is none.
     ///
     /// # Errors
     ///
@@ -189,7 +189,7 @@ impl<'a, M: Fn(u64, usize) -> Option<&'a [u8]> + Copy> StartInfo<M> {
         text(self.memory, self.fixed.command_line)
     }
 
-    /// The modules that were loaded with the kernel.
+    /// Returns the modules that were loaded with the kernel.
     ///
     /// # Errors
     ///
@@ -207,8 +207,8 @@ impl<'a, M: Fn(u64, usize) -> Option<&'a [u8]> + Copy> StartInfo<M> {
         }))
     }
 
-    /// The memory map; `None` if there is none, as in version 0. Then
-    /// [`Memory::memory_map`](crate::memory::Memory::memory_map) asks Xen for it.
+    /// Returns the memory map; `None` if there is none, as in version 0. Then use
+    /// [`Memory::memory_map`](crate::memory::Memory::memory_map).
     ///
     /// # Errors
     ///
@@ -250,19 +250,19 @@ pub struct Module<M> {
 }
 
 impl<'a, M: Fn(u64, usize) -> Option<&'a [u8]> + Copy> Module<M> {
-    /// Its guest-physical address.
+    /// Returns the module's guest-physical address.
     #[must_use]
     pub const fn address(&self) -> u64 {
         self.address
     }
 
-    /// Its size in bytes.
+    /// Returns the module's size in bytes.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
     }
 
-    /// Its bytes.
+    /// Returns the module's bytes.
     ///
     /// # Errors
     ///
@@ -273,7 +273,7 @@ impl<'a, M: Fn(u64, usize) -> Option<&'a [u8]> + Copy> Module<M> {
         if length == 0 { Ok(&[]) } else { bytes(self.memory, self.address, length) }
     }
 
-    /// Its own command line; empty if there is none.
+    /// Returns the module's command line; empty if there is none.
     ///
     /// # Errors
     ///
@@ -289,7 +289,7 @@ impl<M> fmt::Debug for Module<M> {
     }
 }
 
-/// The bytes of a range, exactly `length` of them. Nothing is ever loaded at address 0.
+/// Returns exactly `length` bytes of a range. Nothing is ever loaded at address 0.
 fn bytes<'a>(
     memory: impl Fn(u64, usize) -> Option<&'a [u8]>,
     address: u64,
@@ -302,7 +302,7 @@ fn bytes<'a>(
         .ok_or(StartInfoError::Unreadable { address, length: length as u64 })
 }
 
-/// The entries of an array; none if its address is 0.
+/// Returns the entries of an array; none if its address is 0.
 fn table<'a>(
     memory: impl Fn(u64, usize) -> Option<&'a [u8]>,
     table: Table,
@@ -320,8 +320,8 @@ fn table<'a>(
     Ok(whole.chunks_exact(size))
 }
 
-/// A text that ends with a zero byte; empty if its address is 0. It is searched page by page,
-/// because the guest may not be able to read what lies behind it.
+/// Returns a text that ends with a zero byte; empty if its address is 0. Searches page by page,
+/// because the memory after the text may be unreadable.
 fn text<'a>(
     memory: impl Fn(u64, usize) -> Option<&'a [u8]>,
     address: u64,
@@ -346,7 +346,7 @@ fn text<'a>(
     Err(StartInfoError::UnterminatedCommandLine(address))
 }
 
-/// The number at an offset of a structure, 0 beyond its end.
+/// Returns the number at an offset of a structure; 0 beyond its end.
 fn u32_at(structure: &[u8], offset: usize) -> u32 {
     structure
         .get(offset..)
@@ -354,7 +354,7 @@ fn u32_at(structure: &[u8], offset: usize) -> u32 {
         .map_or(0, |b| u32::from_le_bytes(*b))
 }
 
-/// As [`u32_at`].
+/// Returns the 64-bit number at an offset, as [`u32_at`] does.
 fn u64_at(structure: &[u8], offset: usize) -> u64 {
     structure
         .get(offset..)

@@ -1,5 +1,5 @@
-//! Memory that Xen keeps up to date for a vCPU: its event and time block, its run times, and a copy
-//! of its time.
+//! Registers memory that Xen updates for a vCPU: its `vcpu_info`, its run times, and a copy of its
+//! time.
 
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -22,15 +22,14 @@ use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::memory::WidthLatch;
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE, VcpuId};
 
-/// The bytes of a block that Xen keeps up to date, usually a `static`: one for each vCPU, and for
-/// one use only.
+/// Memory that Xen updates for one vCPU, usually in a `static`. Use one for each vCPU and each
+/// kind.
 ///
-/// It never crosses a page and has the alignment that Xen needs, so registering it cannot fail for
-/// either reason. Once registered it belongs to Xen and to the handles that the registration
-/// returned, while the program runs.
+/// It never crosses a page boundary and is aligned as Xen requires, so registering it cannot fail
+/// for these reasons. After the registration, only Xen and the returned handles may access it.
 ///
-/// It stores for which vCPU it was registered and how, so that it can be [registered
-/// again](Self::reregister) after a restore. The handles from before stay valid.
+/// It stores for which vCPU it was registered, and how, so it can be [registered
+/// again](Self::reregister) after a restore. Earlier handles stay valid.
 ///
 /// ```
 /// use xen_hal::vcpu::Area;
@@ -51,7 +50,7 @@ pub struct Area<T> {
 const FREE: u8 = 0;
 const BEING_REGISTERED: u8 = 1;
 
-/// Which address of an area Xen uses.
+/// The kind of address by which Xen accesses an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Form {
@@ -59,13 +58,13 @@ enum Form {
     Physical = 3,
 }
 
-// SAFETY: the block is reached by its address only after `take`, which succeeds for one caller, and
-// then by handles and by Xen.
+// SAFETY: `take` succeeds for one caller only. Before it, nothing uses the block's address; after
+// it, handles and Xen do.
 unsafe impl<T: Send> Sync for Area<T> {}
 
-/// A kind of block.
+/// A kind of memory that Xen updates.
 pub trait Block: Data {
-    /// Passes the place of the block to Xen: its frame and offset, or its address if there is no
+    /// Passes the block's location to Xen: its frame and offset, or its address if there is no
     /// frame.
     ///
     /// # Safety
@@ -108,8 +107,8 @@ macro_rules! block {
                     block.as_ptr().expose_provenance();
                     let address = $address::from_v(Handle::from_ptr(block.as_ptr()));
                     let mut argument = $argument::new(address);
-                    // SAFETY: Xen may write to the block; the caller promises that it finds the
-                    // block at this address.
+                    // SAFETY: Xen may write to the block, and the caller guarantees that page
+                    // tables map the block at this address.
                     return unsafe { xen.call_unchecked(command::$virtual, (vcpu, &mut argument)) };
                 };
                 let page = frame.address().ok_or(Errno::EINVAL)?;
@@ -138,11 +137,11 @@ block!(
 );
 
 impl<T: Data> Area<T> {
-    /// Returns an area of zeroes.
+    /// Creates an area of zeros.
     #[must_use]
     pub const fn new() -> Self {
-        // A block at the start of a line of this size lies within the line, and the line within a
-        // page.
+        // A block at the start of a cache line of this size is within the line, and the line is
+        // within a page.
         const {
             assert!(
                 size_of::<T>() <= align_of::<Self>()
@@ -167,7 +166,7 @@ impl<T: Data> Area<T> {
         NonNull::from(&self.block).cast()
     }
 
-    /// How the area was registered, if it was.
+    /// Returns how the area was registered, if it was.
     fn registration(&self) -> Option<(VcpuId, Form)> {
         let state = self.state.load(Ordering::Acquire);
         let form = [Form::Virtual, Form::Physical].into_iter().find(|form| *form as u8 == state)?;
@@ -200,19 +199,19 @@ impl<T: Block> Area<T> {
         registered.map(|()| self.block())
     }
 
-    /// Registers the area once more, for the vCPU and in the form of before, after the domain was
-    /// restored. Does nothing to an area that never was registered.
+    /// Registers the area again after a restore, for the same vCPU and by the same kind of address.
+    /// Does nothing if the area was never registered.
     ///
     /// Existing handles then read current values again; until then they read the last values from
-    /// before the suspend. A vCPU whose [`VcpuInfo`] this is gets an interrupt, as after the first
-    /// registration.
+    /// before the suspend. If this is a vCPU's [`VcpuInfo`], the vCPU gets an interrupt, as after
+    /// the first registration.
     ///
     /// # Errors
     ///
-    /// Those of the registration, except [`RegisterError::Taken`]. If the domain was not restored,
-    /// or this was done before, a second [`VcpuInfo`] is Xen's `EINVAL` or `EBUSY`, and nothing has
-    /// changed. A domain that was moved to a Xen before 4.18 finds the physical form of the other
-    /// kinds missing: `ENOSYS`.
+    /// Those of the registration, except [`RegisterError::Taken`]. For a [`VcpuInfo`], `EINVAL` or
+    /// `EBUSY` if the domain was not restored or this was called before; nothing has changed then.
+    /// `ENOSYS` if the domain was moved to a Xen before 4.18, which cannot register the other kinds
+    /// by their physical address.
     pub fn reregister(
         &'static self,
         space: &(impl AddressSpace + ?Sized),
@@ -220,13 +219,13 @@ impl<T: Block> Area<T> {
     ) -> Result<(), RegisterError> {
         let xen = latch.current().ok_or(RegisterError::StaleLatch)?;
         let Some((vcpu, form)) = self.registration() else { return Ok(()) };
-        // SAFETY: the area was given to Xen in this form before, with the same obligations.
+        // SAFETY: the area was registered in this form before, with the same obligations.
         unsafe { self.pass(&xen, vcpu, form, space) }
     }
 
     /// # Safety
     ///
-    /// As for [`take`](Self::take), and the area belongs to the caller or to Xen.
+    /// As for [`take`](Self::take). Only the caller or Xen may use the area.
     unsafe fn pass(
         &'static self,
         xen: &impl Hypercall,
@@ -238,8 +237,8 @@ impl<T: Block> Area<T> {
             Form::Virtual => None,
             Form::Physical => Some(place(space, self.block())?),
         };
-        // SAFETY: the area is static and Xen's from now on. The address space promises that it is
-        // at this frame; for the virtual form, the caller's obligations are the same.
+        // SAFETY: the area is static, and only Xen uses it from now. The address space guarantees
+        // that it is at this frame; for the virtual form, the caller's obligations are the same.
         Ok(unsafe { T::pass(xen, vcpu, self.block(), place) }?)
     }
 }
@@ -275,7 +274,7 @@ impl<T> fmt::Debug for Area<T> {
     }
 }
 
-/// The frame of a block's page, and the block's offset within the page in bytes.
+/// Returns the frame of a block's page, and the block's offset within the page in bytes.
 fn place<T>(
     space: &(impl AddressSpace + ?Sized),
     block: NonNull<T>,
@@ -289,10 +288,10 @@ fn place<T>(
     Ok((frame, (address % PAGE_SIZE) as u32))
 }
 
-/// No frame is needed for the virtual form.
+/// An address space without frames, because the virtual form needs none.
 struct NoSpace;
 
-// SAFETY: it names no frame.
+// SAFETY: it returns no frame.
 unsafe impl AddressSpace for NoSpace {
     fn frame_of(&self, _: NonNull<u8>) -> Option<Frame> {
         None
@@ -300,28 +299,27 @@ unsafe impl AddressSpace for NoSpace {
 }
 
 impl<H: Hypercall> Vcpu<H> {
-    /// Moves the vCPU's [`VcpuInfo`] from the shared page to `area`. In the shared page, vCPUs from
-    /// 32 on (from 1 on, on Arm) have no place and get no events. Upstream:
+    /// Moves the vCPU's [`VcpuInfo`] from the shared page to `area`. vCPUs from number 32 (on Arm,
+    /// from number 1) have none in the shared page, and get no events before this call. Upstream:
     /// `VCPUOP_register_vcpu_info`.
     ///
-    /// This can be done once for each vCPU, and is not undone while the domain lives. A restored
-    /// domain has its blocks in the shared page again, until the area is [registered
-    /// again](Area::reregister).
+    /// Xen permits this once for each vCPU, and it cannot be undone. After a restore, Xen uses the
+    /// shared page again until the area is [registered again](Area::reregister).
     ///
-    /// From the first instruction after the call on, `evtchn_pending_sel` is all ones and the vCPU
-    /// is interrupted, even if there is no event: Xen makes sure that none was lost meanwhile. The
-    /// old place keeps what Xen had written there and is never updated again.
+    /// After the call, `evtchn_pending_sel` is all ones, and the vCPU gets an interrupt even
+    /// without an event: this way, Xen loses no event during the move. The `vcpu_info` in the
+    /// shared page keeps its last values.
     ///
-    /// Xen writes the block in the layout of the width that it has latched.
+    /// Xen lays out the block for the latched word width.
     ///
     /// # Errors
     ///
     /// [`RegisterError::Taken`], [`RegisterError::StaleLatch`] and [`RegisterError::NotMapped`]
-    /// before Xen is asked. Xen refuses
-    /// - a second time: `EINVAL`, from 4.18 on `EBUSY`;
-    /// - another vCPU than the calling one while that is up: `EINVAL`, up to 4.17;
-    /// - a frame that is not the domain's memory: `EINVAL`, and `EACCES` for memory that it cannot
-    ///   write.
+    /// before the hypercall. Xen refuses
+    /// - a second registration: `EINVAL`, since 4.18 `EBUSY`;
+    /// - a vCPU that is up and not the calling one: `EINVAL`, up to 4.17;
+    /// - a frame that is not the domain's memory: `EINVAL`; memory that the domain cannot write:
+    ///   `EACCES`.
     pub fn register_vcpu_info(
         &self,
         space: &(impl AddressSpace + ?Sized),
@@ -335,22 +333,22 @@ impl<H: Hypercall> Vcpu<H> {
         Ok(unsafe { VcpuInfo::from_ptr(block) })
     }
 
-    /// Has Xen keep the vCPU's run times in `area`, which it finds by its virtual address. Xen no
-    /// longer updates the area of an earlier registration in this form. If the vCPU has an area by
-    /// its physical address, Xen fills `area` once and goes on with the other. Upstream:
+    /// Registers `area`, by its virtual address, for the vCPU's run times. Xen stops updating an
+    /// area that was registered in this form before. If the vCPU has an area registered by its
+    /// physical address, Xen fills `area` once and continues to update the other. Upstream:
     /// `VCPUOP_register_runstate_memory_area`.
     ///
-    /// On x86 Xen looks the address up each time that it writes, in the page table that the vCPU
-    /// then uses, and writes nothing if that does not map it. Arm looks it up once. From 4.18 on,
-    /// [`register_runstate_physical`](Self::register_runstate_physical) has no such dependence.
+    /// On x86, Xen translates the address for each write, through the vCPU's current page table,
+    /// and writes nothing if that does not map it. Arm translates it once. Since Xen 4.18,
+    /// [`register_runstate_physical`](Self::register_runstate_physical) needs no page table.
     ///
-    /// Xen writes the block in the layout of the width that it has latched: 44 bytes for a 32-bit
-    /// guest, 48 for a 64-bit one.
+    /// Xen lays out the block for the latched word width: 44 bytes for a 32-bit guest, 48 for a
+    /// 64-bit one.
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Taken`] and [`RegisterError::StaleLatch`] before Xen is asked; `EFAULT` or
-    /// `EINVAL` for an address that a guest cannot have.
+    /// [`RegisterError::Taken`] and [`RegisterError::StaleLatch`] before the hypercall; `EFAULT` or
+    /// `EINVAL` for an invalid guest address.
     ///
     /// # Safety
     ///
@@ -369,15 +367,15 @@ impl<H: Hypercall> Vcpu<H> {
         Ok(RunstateArea::new(unsafe { VcpuRunstateInfo::from_ptr(block) }))
     }
 
-    /// As [`register_runstate`](Self::register_runstate), by the area's physical address, which
-    /// needs no promise. Xen no longer updates any area that the vCPU registered earlier. Not on
-    /// Arm. Since Xen 4.18. Upstream: `VCPUOP_register_runstate_phys_area`.
+    /// Registers `area` as [`register_runstate`](Self::register_runstate) does, by its physical
+    /// address, so this is safe. Xen stops updating any area that was registered for the vCPU
+    /// before. Not on Arm. Since Xen 4.18. Upstream: `VCPUOP_register_runstate_phys_area`.
     ///
     /// # Errors
     ///
     /// [`RegisterError::Taken`], [`RegisterError::StaleLatch`] and [`RegisterError::NotMapped`]
-    /// before Xen is asked; `ENOSYS` before 4.18; `EINVAL` and `EACCES` for a frame that is not
-    /// memory which the domain can write, and `EINVAL` on Arm.
+    /// before the hypercall; `ENOSYS` before 4.18; `EINVAL` or `EACCES` if the domain cannot write
+    /// to the frame, and `EINVAL` on Arm.
     pub fn register_runstate_physical(
         &self,
         space: &(impl AddressSpace + ?Sized),
@@ -394,18 +392,17 @@ impl<H: Hypercall> Vcpu<H> {
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 impl<H: Hypercall> Vcpu<H> {
-    /// Has Xen keep another copy of the vCPU's time block in `area`, which it finds by its virtual
-    /// address: for programs in user mode, for example, that may read the clock and nothing else.
-    /// x86 only. Upstream: `VCPUOP_register_vcpu_time_memory_area`.
+    /// Registers `area`, by its virtual address, for a copy of the vCPU's time block, for example
+    /// for user-mode programs that may read only the clock. x86 only. Upstream:
+    /// `VCPUOP_register_vcpu_time_memory_area`.
     ///
-    /// Xen looks the address up each time that it writes. From 4.18 on,
-    /// [`register_time_physical`](Self::register_time_physical) has no such dependence. If the vCPU
+    /// Xen translates the address for each write. Since Xen 4.18,
+    /// [`register_time_physical`](Self::register_time_physical) needs no page table. If the vCPU
     /// has an area in that form, Xen does not write to `area`.
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Taken`] before Xen is asked; `EFAULT` for an address that a guest cannot
-    /// have.
+    /// [`RegisterError::Taken`] before the hypercall; `EFAULT` for an invalid guest address.
     ///
     /// # Safety
     ///
@@ -420,14 +417,13 @@ impl<H: Hypercall> Vcpu<H> {
         Ok(unsafe { VcpuTimeInfo::from_ptr(block) })
     }
 
-    /// As [`register_time`](Self::register_time), by the area's physical address, which needs no
-    /// promise. x86 only. Since Xen 4.18. Upstream: `VCPUOP_register_vcpu_time_phys_area`.
+    /// Registers `area` as [`register_time`](Self::register_time) does, by its physical address, so
+    /// this is safe. x86 only. Since Xen 4.18. Upstream: `VCPUOP_register_vcpu_time_phys_area`.
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Taken`] and [`RegisterError::NotMapped`] before Xen is asked; `ENOSYS`
-    /// before 4.18; `EINVAL` and `EACCES` for a frame that is not memory which the domain can
-    /// write.
+    /// [`RegisterError::Taken`] and [`RegisterError::NotMapped`] before the hypercall; `ENOSYS`
+    /// before 4.18; `EINVAL` or `EACCES` if the domain cannot write to the frame.
     pub fn register_time_physical(
         &self,
         space: &(impl AddressSpace + ?Sized),
@@ -440,19 +436,20 @@ impl<H: Hypercall> Vcpu<H> {
     }
 }
 
-/// An area was not registered. It can be used for another try, unless it is [taken](Self::Taken).
+/// An area was not registered. Registering it can be tried again, except after
+/// [`Taken`](Self::Taken).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// The area has been registered before, and belongs to Xen since. After a restore it can be
-    /// [registered again](Area::reregister).
-    #[error("the area has been registered before")]
+    /// The area is already registered, and Xen owns it. After a restore it can be [registered
+    /// again](Area::reregister).
+    #[error("the area is already registered")]
     Taken,
-    /// The width was latched before the domain was restored.
-    #[error("the width was latched before the domain was restored; latch it again")]
+    /// The word width was latched before the domain was restored.
+    #[error("the word width was latched before the domain was restored; latch it again")]
     StaleLatch,
     /// The address space has no frame for the area, which is at this address.
-    #[error("no guest frame lies behind the area at address {0:#x}")]
+    #[error("no guest frame is mapped at the area's address {0:#x}")]
     NotMapped(usize),
     /// Xen's error.
     #[error("cannot register the area: {0}")]

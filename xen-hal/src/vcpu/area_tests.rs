@@ -165,7 +165,7 @@ fn an_area_without_a_frame_is_refused_before_the_call() {
 #[test]
 fn errors_read_well() {
     for (error, text) in [
-        (RegisterError::NotMapped(0x10), "no guest frame lies behind the area at address 0x10"),
+        (RegisterError::NotMapped(0x10), "no guest frame is mapped at the area's address 0x10"),
         (RegisterError::Errno(Errno::EBUSY), "cannot register the area: EBUSY"),
     ] {
         assert_eq!(error.to_string(), text);

@@ -12,16 +12,16 @@
 //!
 //! static INFO: Area<raw::VcpuInfo> = Area::new();
 //!
-//! /// Runs on vCPU 32, which has no place in the shared page: registers one, and sets a timer.
+//! /// Runs on vCPU 32: registers a `vcpu_info`, as the shared page has none, and sets a timer.
 //! fn begin<H: Hypercall + Copy>(
 //!     xen: H,
 //!     space: &impl AddressSpace,
 //!     latch: WidthLatch<H>,
 //!     now: SystemTime,
 //! ) -> Result<VcpuInfo<'static>, RegisterError> {
-//!     let me = Vcpu::new(xen, VcpuId(32));
-//!     let info = me.register_vcpu_info(space, latch, &INFO)?;
-//!     me.set_singleshot_timer(now + Duration::from_millis(1))?;
+//!     let vcpu = Vcpu::new(xen, VcpuId(32));
+//!     let info = vcpu.register_vcpu_info(space, latch, &INFO)?;
+//!     vcpu.set_singleshot_timer(now + Duration::from_millis(1))?;
 //!     Ok(info)
 //! }
 //! ```
@@ -29,10 +29,10 @@
 //! Methods accept any vCPU of the domain unless they say otherwise. For a vCPU that the domain does
 //! not have, every operation returns `ENOENT`.
 //!
-//! After a restore, Xen has forgotten every area. [`suspend`](crate::suspend) registers them again.
+//! After a restore, no area is registered. [`suspend`](crate::suspend) registers them again.
 //!
 //! # On Arm
-//! Xen implements two of these operations there, [`Vcpu::register_vcpu_info`] and
+//! On Arm, Xen implements two of these operations, [`Vcpu::register_vcpu_info`] and
 //! [`Vcpu::register_runstate`], and returns `EINVAL` for all others. PSCI starts and stops vCPUs,
 //! and the architected virtual timer replaces the timers.
 
@@ -64,17 +64,18 @@ pub struct Vcpu<H> {
     id: VcpuId,
 }
 
-/// The physical processor that a vCPU is pinned to.
+/// The physical processor to which a vCPU is pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PhysicalId {
     /// The number of its local APIC.
     pub apic: u32,
-    /// Its number in ACPI's tables.
+    /// Its number in the ACPI tables.
     pub acpi: u32,
 }
 
 impl<H: Hypercall> Vcpu<H> {
-    /// Returns the vCPU with this number, through a backend. The number is not checked.
+    /// Creates a handle to vCPU `id` that makes its hypercalls through `xen`. The number is not
+    /// checked.
     pub const fn new(xen: H, id: VcpuId) -> Self {
         Self { xen, id }
     }
@@ -89,18 +90,18 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for one that was never initialised, and on Arm.
+    /// `EINVAL` for a vCPU that was never initialised, and on Arm.
     pub fn up(&self) -> Result<(), Errno> {
-        // SAFETY: a stopped vCPU resumes as if it had not been scheduled for a while. A new one
-        // starts in a state of which the caller of `initialise` promised that it can run.
+        // SAFETY: a stopped vCPU resumes where it stopped. A new one starts in a state that the
+        // caller of `initialise` guaranteed to be runnable.
         unsafe { self.xen.call_unchecked(command::Up, (self.id, &mut ())) }
     }
 
     /// Stops the vCPU, which keeps its state. A vCPU that stops itself returns from this call when
-    /// another starts it again. Another vCPU can run on for a moment after the call: before its
-    /// stack is freed, wait until [`runstate`](Self::runstate) is offline. Upstream: `VCPUOP_down`.
+    /// another vCPU starts it again. Stopping another vCPU does not wait for it: before its stack
+    /// is freed, wait until [`runstate`](Self::runstate) reports offline. Upstream: `VCPUOP_down`.
     ///
-    /// The last vCPU of the domain to stop powers it off.
+    /// When the domain's last running vCPU stops, Xen powers the domain off.
     ///
     /// # Errors
     ///
@@ -118,7 +119,7 @@ impl<H: Hypercall> Vcpu<H> {
         self.xen.call(command::IsUp, (self.id, &mut ()))
     }
 
-    /// Returns the physical processor that the vCPU is pinned to. Upstream: `VCPUOP_get_physid`.
+    /// Returns the physical processor to which the vCPU is pinned. Upstream: `VCPUOP_get_physid`.
     ///
     /// # Errors
     ///
@@ -137,8 +138,8 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Safety
     ///
-    /// The vCPU has a handler for it that works wherever it interrupts: on any stack, between any
-    /// two instructions, and with interrupts off.
+    /// The vCPU must have an NMI handler that can run on any stack, between any two instructions,
+    /// and with interrupts off.
     pub unsafe fn send_nmi(&self) -> Result<(), Errno> {
         // SAFETY: the caller's obligations are the same.
         unsafe { self.xen.call_unchecked(command::SendNmi, (self.id, &mut ())) }
@@ -148,16 +149,17 @@ impl<H: Hypercall> Vcpu<H> {
 /// The timers that Xen keeps for each vCPU on x86. Both raise `Virq::TIMER`.
 impl<H: Hypercall> Vcpu<H> {
     /// Starts the periodic timer, or changes its period. The next tick comes one period after the
-    /// last: at once, if the last was longer ago. x86 only. Upstream: `VCPUOP_set_periodic_timer`.
+    /// last tick, or at once if that time has passed. x86 only. Upstream:
+    /// `VCPUOP_set_periodic_timer`.
     ///
     /// Xen stops it while the vCPU sleeps, so it does not wake the vCPU. A kernel that sleeps
-    /// between its ticks sets the singleshot timer in each.
+    /// between ticks must set the singleshot timer at each tick.
     ///
     /// # Errors
     ///
     /// `EINVAL` for a period under a millisecond or over 2^62 - 1 ns, and on Arm.
     pub fn set_periodic_timer(&self, period: Duration) -> Result<(), Errno> {
-        // A period that does not fit is longer than the longest that Xen accepts.
+        // A period that does not fit exceeds Xen's limit.
         let nanos = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
         self.xen.call(command::SetPeriodicTimer, (self.id, &mut VcpuSetPeriodicTimer::new(nanos)))
     }
@@ -173,8 +175,8 @@ impl<H: Hypercall> Vcpu<H> {
     }
 
     /// Sets the singleshot timer of this vCPU, which must be the calling one. If `at` has passed,
-    /// the timer fires at once; with [`SystemTime::NEVER`] it never fires. An earlier setting is
-    /// replaced. x86 only. Upstream: `VCPUOP_set_singleshot_timer`.
+    /// the timer fires at once; with [`SystemTime::NEVER`] it never fires. Replaces an earlier
+    /// setting. x86 only. Upstream: `VCPUOP_set_singleshot_timer`.
     ///
     /// # Errors
     ///
@@ -183,14 +185,14 @@ impl<H: Hypercall> Vcpu<H> {
         self.singleshot(at, 0)
     }
 
-    /// As [`set_singleshot_timer`](Self::set_singleshot_timer), but asks Xen to refuse a moment
-    /// that has passed. Releases from 4.17.3 on do not: the timer fires at once, and the call
-    /// succeeds. So nothing may depend on the refusal. Upstream: `VCPU_SSHOTTMR_future`.
+    /// Sets the singleshot timer, and asks Xen to refuse a time that has passed. Since 4.17.3, Xen
+    /// does not refuse it: the timer fires at once, and the call succeeds. So nothing may depend on
+    /// the refusal. Upstream: `VCPU_SSHOTTMR_future`.
     ///
     /// # Errors
     ///
     /// As for [`set_singleshot_timer`](Self::set_singleshot_timer), and `ETIME` up to 4.17.2 for a
-    /// moment that has passed; no timer is set then.
+    /// time that has passed; no timer is set then.
     pub fn set_singleshot_timer_in_future(&self, at: SystemTime) -> Result<(), Errno> {
         self.singleshot(
             at,

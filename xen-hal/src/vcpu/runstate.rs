@@ -1,4 +1,4 @@
-//! How long a vCPU has been running, ready to run, asleep and down.
+//! Reads how long a vCPU has been running, ready to run, asleep and down.
 
 use core::hint;
 #[cfg(test)]
@@ -14,15 +14,14 @@ use super::Vcpu;
 use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
 
-/// The state of a vCPU, since when, and how much time it has spent in each state.
+/// A vCPU's state, when it began, and the time that the vCPU has spent in each state.
 ///
-/// In a [`RunstateArea`], which Xen writes when the state changes, the times count up to
-/// [`since`](Self::since). In the answer of [`Vcpu::runstate`] they count up to the moment of the
-/// call. An area that was registered for another vCPU holds such an answer until that vCPU's state
-/// changes.
+/// Xen writes a [`RunstateArea`] when the state changes, so its times end at
+/// [`since`](Self::since). The times that [`Vcpu::runstate`] returns end at the call. If one vCPU
+/// registers an area for another, the times end at that call until the other vCPU's state changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunTimes {
-    /// The present state.
+    /// The current state.
     pub state: Runstate,
     /// When the state began.
     pub since: SystemTime,
@@ -30,18 +29,17 @@ pub struct RunTimes {
 }
 
 impl RunTimes {
-    /// Returns the time spent in a state; `None` for a state that Xen does not count. The time in
-    /// [`Runstate::RUNNABLE`] was taken by other vCPUs.
+    /// Returns the time spent in a state; `None` for a state that Xen does not count. In
+    /// [`Runstate::RUNNABLE`], the vCPU waited while other vCPUs ran.
     #[must_use]
     pub fn spent_in(&self, state: Runstate) -> Option<Duration> {
         self.spent.get(state.0 as usize).map(|nanos| Duration::from_nanos(*nanos))
     }
 }
 
-/// Proof that Xen marks the run times while it writes them, so that they can be read by any vCPU at
-/// any time.
+/// Proof that Xen marks the run times while it writes them, so any vCPU can read them at any time.
 ///
-/// Xen does so for the whole domain from the request on. A restored domain must request it again.
+/// The request applies to the whole domain. A restored domain must make it again.
 #[derive(Clone, Copy, Debug)]
 pub struct UpdateFlag(());
 
@@ -57,8 +55,8 @@ impl UpdateFlag {
     }
 }
 
-/// Memory in which Xen keeps a vCPU's run times: Xen writes them each time that the vCPU gets or
-/// loses a processor.
+/// Registered memory in which Xen updates a vCPU's run times each time the vCPU starts or stops
+/// running.
 #[derive(Clone, Copy, Debug)]
 pub struct RunstateArea {
     block: VcpuRunstateInfo<'static>,
@@ -80,8 +78,9 @@ impl RunstateArea {
         snapshot(self.block)
     }
 
-    /// Reads the run times of the calling vCPU: Xen does not write them while it runs. Those of
-    /// another vCPU can be half old and half new, which only [`read`](Self::read) notices.
+    /// Reads the run times of the calling vCPU, which Xen does not write while the vCPU runs. For
+    /// another vCPU, use [`read`](Self::read): this method could return a mixture of old and new
+    /// values.
     #[must_use]
     pub fn read_own(&self) -> RunTimes {
         snapshot(self.block)
@@ -116,7 +115,7 @@ fn snapshot(block: VcpuRunstateInfo<'_>) -> RunTimes {
         if cfg!(target_pointer_width = "64") { read() } else { whole(read) }
     };
     let (since, (state, spent)) = between_updates(entry_time, || {
-        // There are elements at all of these indices.
+        // The array has all of these indices.
         (
             block.state().get(),
             core::array::from_fn(|state| block.time(state).map_or(0, ReadOnly::get)),
@@ -125,10 +124,11 @@ fn snapshot(block: VcpuRunstateInfo<'_>) -> RunTimes {
     RunTimes { state: Runstate(state), since: entry(since), spent }
 }
 
-/// Returns what `body` reads while there is no update, and the entry time that belongs to it.
+/// Calls `body` until Xen has written nothing meanwhile. Returns its result and the matching entry
+/// time.
 ///
-/// Xen sets the mark first and clears it last, and each update changes the entry time. So there was
-/// no update between two equal readings of an entry time without the mark.
+/// Xen sets the mark first and clears it last, and each update changes the entry time. So if two
+/// readings of the entry time are equal and without the mark, there was no update between them.
 fn between_updates<T>(
     mut entry_time: impl FnMut() -> u64,
     mut body: impl FnMut() -> T,
@@ -148,11 +148,10 @@ fn between_updates<T>(
     }
 }
 
-/// Returns an entry time that is read in two halves, in either order, as on 32-bit x86, where it is
-/// aligned to 4 bytes.
+/// Returns an entry time that `read` may read in two halves, in any order, as 32-bit x86 does.
 ///
-/// Times only increase: if two readings in a row are equal, each half was the same at two moments,
-/// and the value is that of a moment between them.
+/// Times only increase. So if two consecutive readings are equal, neither half changed between
+/// them, and the value is correct.
 fn whole(mut read: impl FnMut() -> u64) -> u64 {
     let mut last = read();
     loop {

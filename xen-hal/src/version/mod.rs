@@ -1,5 +1,5 @@
-//! The release of Xen, its build, and the features that it offers (hypercall `xen_version`;
-//! upstream: `xen/include/public/version.h`).
+//! Xen's release, build and features (hypercall `xen_version`; upstream:
+//! `xen/include/public/version.h`).
 //!
 //! ```
 //! use xen_hal::hypercall::{Errno, Hypercall};
@@ -24,27 +24,27 @@ use crate::hypercall::{Commands, Errno, Hypercall, check};
 
 pub use types::{Features, Text};
 
-/// Information about the hypervisor. Some of it is withheld from unprivileged guests.
+/// Reads information about the hypervisor. Xen withholds some of it from unprivileged guests.
 #[derive(Clone, Copy, Debug)]
 pub struct Version<H> {
     xen: H,
 }
 
-/// How the hypervisor was compiled.
+/// Describes how the hypervisor was compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileInfo {
     /// The compiler's name and version.
     pub compiler: Text<64>,
-    /// The user.
+    /// The user who compiled it.
     pub by: Text<16>,
-    /// The domain of the machine.
+    /// The DNS domain of the build machine.
     pub domain: Text<32>,
     /// The date, in the builder's format.
     pub date: Text<32>,
 }
 
 impl<H: Hypercall> Version<H> {
-    /// Returns the information through a backend.
+    /// Creates a handle that makes its hypercalls through `xen`.
     pub const fn new(xen: H) -> Self {
         Self { xen }
     }
@@ -67,8 +67,8 @@ impl<H: Hypercall> Version<H> {
         self.text(command::Extraversion, [0; _])
     }
 
-    /// Returns how the hypervisor was compiled. For a guest without permission, some of the texts
-    /// are `<denied>`.
+    /// Returns how the hypervisor was compiled. For a guest without permission, some texts are
+    /// `<denied>`.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl<H: Hypercall> Version<H> {
         self.text(command::Commandline, [0; _])
     }
 
-    /// Returns where the hypervisor's part of the address space begins, for PV guests.
+    /// Returns the start of the hypervisor's part of the address space, for PV guests.
     ///
     /// # Errors
     ///
@@ -170,7 +170,7 @@ impl<H: Hypercall> Version<H> {
         self.long(command::BuildId)
     }
 
-    /// As [`extraversion`](Self::extraversion), of any length.
+    /// Returns the same as [`extraversion`](Self::extraversion), without its limit of length.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl<H: Hypercall> Version<H> {
         self.long(command::Extraversion2)
     }
 
-    /// As [`capabilities`](Self::capabilities), of any length.
+    /// Returns the same as [`capabilities`](Self::capabilities), without its limit of length.
     ///
     /// # Errors
     ///
@@ -188,7 +188,7 @@ impl<H: Hypercall> Version<H> {
         self.long(command::Capabilities2)
     }
 
-    /// As [`changeset`](Self::changeset), of any length.
+    /// Returns the same as [`changeset`](Self::changeset), without its limit of length.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl<H: Hypercall> Version<H> {
         self.long(command::Changeset2)
     }
 
-    /// As [`command_line`](Self::command_line), of any length.
+    /// Returns the same as [`command_line`](Self::command_line), without its limit of length.
     ///
     /// # Errors
     ///
@@ -214,12 +214,12 @@ impl<H: Hypercall> Version<H> {
         Ok(Text::new(buffer))
     }
 
-    /// Returns the bytes, and how many Xen wrote.
+    /// Returns the bytes, and the number that Xen wrote.
     fn long<C: Command, const N: usize>(&self, _: C) -> Result<([u8; N], usize), Errno> {
         // A buffer of more than 2^32 - 1 bytes is passed as one of that length.
         let mut buffer = Buffer { len: u32::try_from(N).unwrap_or(u32::MAX), bytes: [0; N] };
-        // SAFETY: both commands read the length and write at most so many bytes behind it, and the
-        // buffer has them.
+        // SAFETY: the commands read the length and write at most that many bytes after it, which
+        // the buffer has.
         let answer = unsafe {
             self.xen.call2(
                 C::HYPERCALL.0,

@@ -1,4 +1,4 @@
-//! The values that Xen returns about itself: the set of feature flags, and texts.
+//! The types of the values that Xen returns about itself.
 
 use core::fmt;
 
@@ -12,20 +12,21 @@ pub(super) const WORDS: usize = XENFEAT_NR_SUBMAPS as usize;
 pub struct Features([u32; WORDS]);
 
 impl Features {
-    /// Returns the set whose flag n is bit n % 32 of word n / 32.
+    /// Creates the set in which flag n is bit n % 32 of word n / 32.
     #[must_use]
     pub const fn from_words(words: [u32; WORDS]) -> Self {
         Self(words)
     }
 
-    /// Returns whether the domain has a feature. A feature without a name here has its number.
+    /// Returns whether the domain has a feature. For a feature without a name here, construct it
+    /// from its number.
     #[must_use]
     pub fn has(self, feature: Feature) -> bool {
         let (word, bit) = (feature.0 / u32::BITS, feature.0 % u32::BITS);
         self.0.get(word as usize).is_some_and(|word| word >> bit & 1 != 0)
     }
 
-    /// Returns the features that the domain has, with a name here or not, in order.
+    /// Returns the domain's features in order, including those without a name here.
     pub fn iter(self) -> impl Iterator<Item = Feature> {
         (0..u32::BITS * XENFEAT_NR_SUBMAPS).map(Feature).filter(move |feature| self.has(*feature))
     }
@@ -37,18 +38,18 @@ impl fmt::Debug for Features {
     }
 }
 
-/// A text of at most `N` bytes as Xen wrote it, in no particular encoding.
+/// A text of at most `N` bytes as Xen wrote it. The encoding is not specified.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Text<const N: usize>([u8; N]);
 
 impl<const N: usize> Text<N> {
-    /// Returns the text in a buffer: the bytes before the first zero, or all of them.
+    /// Creates the text from a buffer: the bytes before the first zero byte, or all bytes.
     #[must_use]
     pub const fn new(buffer: [u8; N]) -> Self {
         Self(buffer)
     }
 
-    /// Returns the bytes before the first zero.
+    /// Returns the bytes before the first zero byte.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.split(|byte| *byte == 0).next().unwrap_or_default()
@@ -61,7 +62,7 @@ impl<const N: usize> Text<N> {
     }
 }
 
-/// Shows bytes that are not UTF-8 as the replacement character.
+/// Displays invalid UTF-8 as the replacement character.
 impl<const N: usize> fmt::Display for Text<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.as_bytes().utf8_chunks() {

@@ -1,4 +1,4 @@
-//! The frontend's half of the handshake.
+//! Implements the frontend's side of the handshake.
 
 use core::fmt;
 use core::str::FromStr;
@@ -10,21 +10,21 @@ use crate::hypercall::{Errno, Hypercall};
 use crate::ring::Wait;
 use crate::xenstore::{Store, StoreError, Tree};
 
-/// How often [`Frontend::next_step`] looks at the backend's state while xenstore reports changes
-/// that are none of it.
+/// The maximum number of times that [`Frontend::next_step`] reads the backend's state because of
+/// unrelated changes.
 const ROUNDS: u32 = 1000;
 
-/// Why a device cannot be connected.
+/// A device operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum XenbusError {
     /// Xenstore failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The frontend's directory, or the backend's, has no such key.
+    /// The frontend's or the backend's directory lacks this key.
     #[error("the device has no key {0:?}")]
     Missing(&'static str),
-    /// A key does not have the form that it must have.
+    /// A key's value does not have the required form.
     #[error("the device's key {0:?} is malformed")]
     Malformed(&'static str),
     /// The toolstack has removed the device.
@@ -35,37 +35,36 @@ pub enum XenbusError {
     BackendGone,
 }
 
-/// What a driver must do next.
+/// The next action of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Wait for the backend.
     Wait,
-    /// Read what the backend offers, make rings and channels, and
-    /// [publish](Frontend::publish) them.
+    /// Read the backend's features, create rings and channels, and [publish](Frontend::publish)
+    /// them.
     Publish,
     /// Read the device's properties, and [switch](Frontend::switch) to CONNECTED.
     Connect,
     /// Use the device.
     Ready,
-    /// Use the rings no longer, take back what was granted, and [switch](Frontend::switch) to
-    /// CLOSED.
+    /// Stop using the rings, revoke the grants, and [switch](Frontend::switch) to CLOSED.
     Close,
-    /// The device is closed. [`Frontend::restart`] begins anew.
+    /// The device is closed. [`Frontend::restart`] starts the handshake again.
     Closed,
-    /// The backend no longer exists. Take back what was granted.
+    /// The backend no longer exists. Revoke the grants.
     Gone,
 }
 
-/// Decides what a frontend in the state `own` must do if its backend is in the state `peer`, or has
-/// none.
+/// Returns the next action of a frontend in the state `own` whose backend is in the state `peer`;
+/// `None` if the backend does not exist.
 #[must_use]
 pub const fn next_step(own: XenbusState, peer: Option<XenbusState>) -> Step {
     let Some(peer) = peer else { return Step::Gone };
     let peer_closes = matches!(peer, XenbusState::CLOSING | XenbusState::CLOSED);
     match own {
         XenbusState::INITIALISING => match peer {
-            // A backend that negotiates nothing goes straight to INITIALISED. CONNECTED belongs to
-            // a frontend that was there before; the backend leaves it when it sees the new one.
+            // A backend that negotiates nothing goes directly to INITIALISED. CONNECTED refers to
+            // an earlier frontend; the backend leaves it when it sees this one.
             XenbusState::INIT_WAIT | XenbusState::INITIALISED => Step::Publish,
             _ => Step::Wait,
         },
@@ -79,7 +78,7 @@ pub const fn next_step(own: XenbusState, peer: Option<XenbusState>) -> Step {
                 Step::Ready
             }
             _ if peer_closes => Step::Close,
-            // A network's frontend is the first to be connected.
+            // A network frontend switches to CONNECTED before its backend.
             _ => Step::Wait,
         },
         XenbusState::CLOSING if peer_closes => Step::Close,
@@ -96,13 +95,13 @@ pub struct BackendPath {
 }
 
 impl BackendPath {
-    /// The longest path that is followed; those of real backends have about 40 bytes.
+    /// The maximum length of a path. Those of real backends have about 40 bytes.
     pub const MAX: usize = 128;
 
-    /// The path as text.
+    /// Returns the path as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // It was made from text.
+        // It was created from text.
         core::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
@@ -113,10 +112,10 @@ impl fmt::Debug for BackendPath {
     }
 }
 
-/// A frontend: this domain's end of a device.
+/// The frontend of a device: this domain's end.
 ///
-/// It holds where both ends are in xenstore and the frontend's own state. The backend's state is
-/// read from xenstore at each step, and nothing that the backend writes is believed for longer.
+/// It holds the xenstore paths of both ends, and the frontend's state. Each step reads the
+/// backend's state from xenstore; it is not cached.
 #[derive(Clone, Debug)]
 pub struct Frontend<'p> {
     device: &'p str,
@@ -129,7 +128,7 @@ impl<'p> Frontend<'p> {
     /// Finds the backend of the device with this directory, such as `device/vbd/51712`, and watches
     /// its state; the watch's token is the directory.
     ///
-    /// If a kernel that ran before left the device connected, it is closed first.
+    /// If an earlier kernel left the device connected, closes it first.
     ///
     /// # Errors
     ///
@@ -161,32 +160,32 @@ impl<'p> Frontend<'p> {
         Ok(frontend)
     }
 
-    /// The frontend's directory, which is also the token of its watch.
+    /// Returns the frontend's directory, which is also the token of its watch.
     #[must_use]
     pub const fn device(&self) -> &'p str {
         self.device
     }
 
-    /// The backend's directory.
+    /// Returns the backend's directory.
     #[must_use]
     pub const fn backend(&self) -> &BackendPath {
         &self.backend
     }
 
-    /// The domain of the backend, to which rings are granted and channels are bound.
+    /// Returns the backend's domain, for grants and channels.
     #[must_use]
     pub const fn backend_domain(&self) -> Domid {
         self.backend_domain
     }
 
-    /// The frontend's own state.
+    /// Returns the frontend's state.
     #[must_use]
     pub const fn state(&self) -> XenbusState {
         self.state
     }
 
-    /// Reads the backend's state. `None` if the backend does not exist; UNKNOWN if its state is no
-    /// number.
+    /// Reads the backend's state. Returns `None` if the backend does not exist; UNKNOWN if its
+    /// state is not a number.
     ///
     /// # Errors
     ///
@@ -195,13 +194,13 @@ impl<'p> Frontend<'p> {
         match store.read_number((self.backend.as_str(), "state")) {
             Ok(state) => Ok(Some(XenbusState(state))),
             Err(StoreError::Malformed) => Ok(Some(XenbusState::UNKNOWN)),
-            // A backend whose directory cannot be read any longer is not this device's.
+            // If the directory can no longer be read, the backend no longer serves this device.
             Err(StoreError::Refused(Errno::ENOENT | Errno::EACCES)) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Looks at the backend and decides what must be done now. It does not wait for a change.
+    /// Reads the backend's state and returns the next action. Does not wait for a change.
     ///
     /// Call it after each event whose token is [`device`](Self::device).
     ///
@@ -213,8 +212,8 @@ impl<'p> Frontend<'p> {
         Ok(next_step(self.state, peer))
     }
 
-    /// Decides what must be done next, and waits for the backend as the store's [`Wait`] does. It
-    /// never returns [`Step::Wait`].
+    /// Returns the next action. Waits for the backend with the store's [`Wait`], so it never
+    /// returns [`Step::Wait`].
     ///
     /// # Errors
     ///
@@ -230,7 +229,7 @@ impl<'p> Frontend<'p> {
                 Step::Wait => {}
                 step => return Ok(step),
             }
-            // A change that xenstore reported meanwhile may be the backend's.
+            // A change that xenstore reported meanwhile may be a change of the backend's state.
             while store.events_received() == seen {
                 store.pause(&mut attempt)?;
             }
@@ -238,12 +237,12 @@ impl<'p> Frontend<'p> {
         Err(StoreError::TimedOut.into())
     }
 
-    /// Publishes keys in the frontend's directory, and the state that goes with them, in one
-    /// transaction. The state is INITIALISED for most devices.
+    /// Writes keys to the frontend's directory, and the frontend's state, in one transaction. The
+    /// state is INITIALISED for most devices.
     ///
     /// # Errors
     ///
-    /// [`XenbusError::DeviceGone`] and [`XenbusError::Store`]; then nothing was published.
+    /// [`XenbusError::DeviceGone`] and [`XenbusError::Store`]. Nothing is published then.
     pub fn publish<H: Hypercall + Copy, W: Wait>(
         &mut self,
         store: &mut Store<'_, H, W>,
@@ -278,7 +277,7 @@ impl<'p> Frontend<'p> {
         self.publish(store, &[], state)
     }
 
-    /// Begins the handshake anew, for a device that is closed.
+    /// Starts the handshake again, for a closed device.
     ///
     /// # Errors
     ///
@@ -321,12 +320,12 @@ impl<'p> Frontend<'p> {
         }
     }
 
-    /// Closes the device, for a driver that no longer uses its rings: switches to CLOSED, waits for
-    /// the backend, which unmaps the rings before it is closed, and watches it no longer.
+    /// Closes the device, for a driver that no longer uses its rings: switches to CLOSED, waits
+    /// until the backend has unmapped the rings and closed, and stops watching it.
     ///
     /// # Errors
     ///
-    /// [`XenbusError::BackendGone`] if the backend is in a state in which it never closes;
+    /// [`XenbusError::BackendGone`] if the backend is in a state from which it never closes;
     /// [`StoreError::TimedOut`] if it does nothing; otherwise as for [`publish`](Self::publish).
     pub fn close<H: Hypercall + Copy, W: Wait>(
         &mut self,
@@ -341,15 +340,14 @@ impl<'p> Frontend<'p> {
         }
     }
 
-    /// Gives up a device that could not be connected: switches to CLOSED and watches the backend no
-    /// longer, as far as xenstore permits. The reason why it could not be connected is the one to
-    /// report.
+    /// Abandons a device that could not be connected: switches to CLOSED and stops watching the
+    /// backend. Ignores errors, because the caller reports why connecting failed.
     pub fn abandon<H: Hypercall + Copy, W: Wait>(mut self, store: &mut Store<'_, H, W>) {
         let _ = self.switch(store, XenbusState::CLOSED);
         let _ = self.unwatch(store);
     }
 
-    /// Watches the backend no longer.
+    /// Stops watching the backend.
     ///
     /// # Errors
     ///

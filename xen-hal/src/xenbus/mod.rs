@@ -1,7 +1,7 @@
-//! Xenbus: how the two ends of a device find each other through xenstore, and how tools ask a guest
-//! to shut down (upstream: `xen/include/public/io/xenbus.h`).
+//! Xenbus: connects the two ends of a device through xenstore, and receives the tools' shutdown
+//! requests (upstream: `xen/include/public/io/xenbus.h`).
 //!
-//! A driver follows the handshake step by step:
+//! A driver performs the handshake step by step:
 //!
 //! ```
 //! use xen_hal::hypercall::Hypercall;
@@ -28,14 +28,14 @@
 //!                 disk.switch(store, XenbusState::CONNECTED)?;
 //!                 return Ok(sectors);
 //!             }
-//!             // The backend gives up, or is gone.
+//!             // The backend has closed, or no longer exists.
 //!             _ => return Err(XenbusError::BackendGone),
 //!         }
 //!     }
 //! }
 //! ```
 //!
-//! [`ShutdownControl`] delivers what `xl shutdown` and its like ask for.
+//! [`ShutdownControl`] receives the requests of `xl shutdown` and similar commands.
 
 mod frontend;
 mod shutdown;

@@ -1,13 +1,13 @@
-//! Requests of the toolstack: `control/shutdown`.
+//! Receives the toolstack's requests in `control/shutdown`.
 
 use crate::hypercall::{Errno, Hypercall};
 use crate::ring::Wait;
 use crate::xenstore::{Store, StoreError, Tree};
 
-/// The node in which the toolstack puts its request.
+/// The node to which the toolstack writes its request.
 const NODE: &str = "control/shutdown";
 
-/// What the toolstack may ask for, by the text of the request.
+/// The texts of the toolstack's requests.
 const REQUESTS: [(&str, ShutdownRequest); 5] = [
     ("poweroff", ShutdownRequest::Poweroff),
     ("halt", ShutdownRequest::Halt),
@@ -16,8 +16,8 @@ const REQUESTS: [(&str, ShutdownRequest); 5] = [
     ("crash", ShutdownRequest::Crash),
 ];
 
-/// What the toolstack asks the guest to do. The guest carries it out and ends by
-/// [`Sched::exit`](crate::sched::Sched::exit) with the reason that goes with it.
+/// A request of the toolstack. The guest carries it out, and ends with
+/// [`Sched::exit`](crate::sched::Sched::exit) and the matching reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ShutdownRequest {
@@ -27,15 +27,15 @@ pub enum ShutdownRequest {
     Halt,
     /// `xl reboot`: shut down and start again.
     Reboot,
-    /// `xl save`, `xl migrate`: suspend, and go on when restored.
+    /// `xl save`, `xl migrate`: suspend, and continue after the restore.
     Suspend,
     /// Crash.
     Crash,
-    /// Something that this crate does not have a name for. It is not acknowledged.
+    /// A request that this crate does not know. It is not acknowledged.
     Unknown,
 }
 
-/// Receives what the toolstack asks the guest to do.
+/// Receives the toolstack's requests.
 ///
 /// ```
 /// use xen_hal::hypercall::Hypercall;
@@ -67,8 +67,8 @@ impl ShutdownControl {
     /// The token of the watch.
     pub const TOKEN: &str = NODE;
 
-    /// Watches for requests, and announces in `control/feature-*` which of them the guest carries
-    /// out: poweroff, reboot and suspend. A toolstack that does not want to know is no error.
+    /// Watches for requests, and announces in `control/feature-*` that the guest handles poweroff,
+    /// reboot and suspend. If xenstore refuses the announcement, continues.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl ShutdownControl {
         }
     }
 
-    /// Takes the request, if there is one, and acknowledges it, for which the toolstack waits.
+    /// Takes the request, if there is one, and acknowledges it. The toolstack waits for that.
     ///
     /// # Errors
     ///

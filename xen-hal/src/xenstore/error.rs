@@ -1,21 +1,22 @@
-//! What can go wrong with xenstore.
+//! The errors of xenstore operations.
 
 use crate::hvm::ParameterError;
 use crate::hypercall::Errno;
 use crate::platform::Frame;
 
-/// Why an operation on xenstore failed.
+/// A xenstore operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The server refused the request: `ENOENT` if the path does not exist, `EACCES` if the domain
-    /// may not use it, `EINVAL` if it is malformed, `ENOSPC` or `E2BIG` if the domain has too much.
+    /// may not use it, `EINVAL` if it is malformed, `ENOSPC` or `E2BIG` if the domain exceeds its
+    /// quota.
     #[error("xenstore refused: {0}")]
     Refused(Errno),
     /// The domain has no xenstore.
     #[error("the domain has no xenstore")]
     NoStore,
-    /// Xen does not say where the ring is.
+    /// The parameters of the ring cannot be read.
     #[error("the xenstore ring cannot be found: {0}")]
     Parameter(#[from] ParameterError),
     /// The guest has no mapping of the ring's frame.
@@ -27,31 +28,31 @@ pub enum StoreError {
     /// A path or token is empty or holds a zero byte.
     #[error("a path is empty or holds a zero byte")]
     InvalidPath,
-    /// The request, or the answer for the buffer it should go to, has this many bytes.
-    #[error("{0} bytes are too many for xenstore's message or the buffer")]
+    /// The request, or the answer, has this many bytes, which do not fit into a message or into the
+    /// caller's buffer.
+    #[error("{0} bytes do not fit into a xenstore message or the buffer")]
     TooLong(usize),
-    /// As many requests as possible wait for their answers.
-    #[error("too many requests wait for xenstore's answers")]
+    /// The maximum number of requests is in flight.
+    #[error("too many xenstore requests are in flight")]
     Busy,
-    /// The server did not answer, or did not read, in time.
+    /// The server did not read or answer in time.
     #[error("xenstore did not answer in time")]
     TimedOut,
-    /// What the server sent makes no sense as the answer to this request, or the value read has not
-    /// the form that the caller asked for.
-    #[error("expected another form of answer from xenstore")]
+    /// The server's answer does not fit the request, or the value does not have the requested form.
+    #[error("xenstore's answer does not have the expected form")]
     Malformed,
-    /// A transaction met with changes by others each time it was tried.
-    #[error("the transaction met with other changes each time")]
+    /// Every attempt of the transaction conflicted with changes by others.
+    #[error("every attempt of the transaction conflicted with other changes")]
     Conflict,
-    /// The connection cannot be used: the server sent no message, or a request was cut off.
-    /// [`Store::reconnect`](super::Store::reconnect) starts it anew.
+    /// The connection cannot be used: the server sent invalid data, or only part of a request was
+    /// sent. [`Store::reconnect`](super::Store::reconnect) restarts it.
     #[error("the connection to xenstore is broken")]
     Broken,
-    /// The connection was started anew while the request waited for its answer.
-    #[error("the connection to xenstore was started anew")]
+    /// The connection was restarted while the request was in flight.
+    #[error("the connection to xenstore was restarted")]
     Reset,
-    /// The server cannot do this.
-    #[error("this xenstore cannot do that")]
+    /// The server does not support the operation.
+    #[error("this xenstore does not support the operation")]
     Unsupported,
 }
 
@@ -62,7 +63,7 @@ impl StoreError {
         self == Self::Refused(errno)
     }
 
-    /// The error in an answer of type ERROR: the name of an errno.
+    /// Decodes the error in an answer of type ERROR, which holds the name of an errno.
     pub(super) fn from_name(text: &[u8]) -> Self {
         let name = text.split(|byte| *byte == 0).next().unwrap_or_default();
         (1..=Errno::MAX)

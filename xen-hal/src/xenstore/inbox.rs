@@ -1,5 +1,4 @@
-//! What the server sent: messages are put together here, in the caller's storage, until they are
-//! asked for.
+//! Assembles and stores the server's messages in the caller's storage.
 
 use core::mem::offset_of;
 
@@ -11,25 +10,25 @@ use crate::ring::{ByteConsumer, EmptiedRing};
 /// Bytes of a message's header.
 pub(super) const HEADER: usize = size_of::<XsdSockmsg>();
 
-/// How many requests can wait for their answers.
+/// The maximum number of requests in flight.
 pub(super) const IN_FLIGHT_MAX: usize = 8;
 
-/// Answers and watch events. The storage begins with complete messages, one after the other, and
-/// goes on with the one that is being received. An answer has precedence over events: if there is
-/// no room for it, they are dropped, which the caller is told.
+/// Stores answers and watch events: first the complete messages, one after the other, then the one
+/// that is being received. If there is no room for an answer, all events are dropped, and the
+/// caller gets [`StoreEvent::Lost`](super::StoreEvent::Lost).
 #[derive(Debug)]
 pub(super) struct Inbox<'s> {
     storage: &'s mut [u8],
-    /// Where the complete messages end.
+    /// The end of the complete messages.
     complete: usize,
     header: [u8; HEADER],
-    /// How many bytes of the header there are.
+    /// The number of header bytes received.
     have: usize,
     incoming: Option<Incoming>,
     in_flight: [Option<InFlight>; IN_FLIGHT_MAX],
     lost_events: bool,
     reset: bool,
-    /// How many events were received, lost ones among them.
+    /// The number of events received, including lost ones.
     pub(super) events: u32,
 }
 
@@ -38,9 +37,9 @@ pub(super) struct Inbox<'s> {
 struct Incoming {
     length: usize,
     seen: usize,
-    /// It is kept; otherwise it is passed over.
+    /// True if the message is kept, false if it is skipped.
     kept: bool,
-    /// Which request it answers.
+    /// The request that it answers.
     answers: Option<usize>,
 }
 
@@ -75,7 +74,7 @@ impl<'s> Inbox<'s> {
         }
     }
 
-    /// Forgets all messages: requests fail, and watches are gone.
+    /// Drops all messages. Requests fail, and watches end.
     pub(super) fn reset(&mut self) {
         (self.complete, self.have, self.incoming) = (0, 0, None);
         self.lost_events = false;
@@ -93,7 +92,7 @@ impl<'s> Inbox<'s> {
         Ok(())
     }
 
-    /// Expects an answer no longer; one that comes is passed over.
+    /// Stops expecting an answer. If it arrives, it is skipped.
     pub(super) fn forget(&mut self, id: RequestId) {
         let Some(index) = self.slot(id) else { return };
         self.in_flight[index] = None;
@@ -113,11 +112,11 @@ impl<'s> Inbox<'s> {
         self.in_flight.iter().position(|slot| slot.is_some_and(|slot| slot.id == id))
     }
 
-    /// Takes what is in the ring now, and nothing that comes meanwhile. True if that was anything.
+    /// Takes what is in the ring at the call. Returns whether there was anything.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Broken`] if it cannot be a message.
+    /// [`StoreError::Broken`] if the data is not a message.
     pub(super) fn receive(
         &mut self,
         from: &mut ByteConsumer,
@@ -131,7 +130,7 @@ impl<'s> Inbox<'s> {
                 Some(incoming) => self.receive_payload(incoming, from, ring, left),
             };
             if taken == 0 {
-                // The server took back what it had announced.
+                // The server has reduced its producer index.
                 break;
             }
             left -= taken;
@@ -177,7 +176,7 @@ impl<'s> Inbox<'s> {
         taken
     }
 
-    /// Decides what becomes of the message with this header.
+    /// Decides whether to keep the message with this header.
     fn begin(&mut self, header: XsdSockmsg) -> Result<Incoming, StoreError> {
         if header.len > XENSTORE_PAYLOAD_MAX {
             return Err(StoreError::Broken);
@@ -190,7 +189,7 @@ impl<'s> Inbox<'s> {
             self.events = self.events.wrapping_add(1);
             return Ok(Incoming { kept, ..dropped });
         }
-        // An answer to nothing that was asked, or that was answered already, is passed over.
+        // An answer without a request in flight is skipped.
         let waits = |slot: &Option<InFlight>| {
             slot.is_some_and(|slot| slot.id.0 == header.req_id && slot.state == State::Waiting)
         };
@@ -210,7 +209,7 @@ impl<'s> Inbox<'s> {
         Ok(Incoming { kept, answers: kept.then_some(index), ..dropped })
     }
 
-    /// Puts the header behind the complete messages, if there is room for the whole message.
+    /// Appends the header to the complete messages, if there is room for the whole message.
     fn put_header(&mut self, length: usize) -> bool {
         let room = self.storage.get_mut(self.complete..).unwrap_or_default();
         let fits = room.len() >= HEADER + length;
@@ -234,7 +233,7 @@ impl<'s> Inbox<'s> {
         }
     }
 
-    /// Copies the answer to a request into `buffer`, once it is there. The request is then over.
+    /// Copies the answer to a request into `buffer`, if it has arrived, and ends the request.
     pub(super) fn take_answer<'b>(
         &mut self,
         id: RequestId,
@@ -270,7 +269,7 @@ impl<'s> Inbox<'s> {
         result
     }
 
-    /// Takes the oldest event, with its texts in `buffer`.
+    /// Takes the oldest event, and copies its texts into `buffer`.
     pub(super) fn take_event<'b>(
         &mut self,
         buffer: &'b mut [u8],
@@ -293,12 +292,12 @@ impl<'s> Inbox<'s> {
         let mut texts = place.split(|byte| *byte == 0).map(core::str::from_utf8);
         match (texts.next(), texts.next()) {
             (Some(Ok(path)), Some(Ok(token))) => Ok(Some(StoreEvent::Watch { path, token })),
-            // It says of nothing that it changed: something may have.
+            // An event without a valid path: any watched node may have changed.
             _ => Ok(Some(StoreEvent::Lost)),
         }
     }
 
-    /// The complete messages: where each begins, and its header.
+    /// Returns the position and the header of each complete message.
     fn messages(&self) -> impl Iterator<Item = (usize, XsdSockmsg)> + '_ {
         let mut at = 0;
         core::iter::from_fn(move || {
@@ -310,12 +309,12 @@ impl<'s> Inbox<'s> {
         })
     }
 
-    /// Drops all events. True if there were any.
+    /// Drops all events. Returns whether there were any.
     fn drop_events(&mut self) -> bool {
         let before = self.complete;
         let is_event =
             |(_, header): &(usize, XsdSockmsg)| header.kind == XsdSockmsgType::WATCH_EVENT;
-        // There are no more messages than fit, and each turn removes one.
+        // The number of messages bounds this loop: each iteration removes one.
         while let Some((at, header)) = { self.messages().find(is_event) } {
             self.remove(at, header.len as usize);
         }
@@ -323,7 +322,7 @@ impl<'s> Inbox<'s> {
         self.complete < before
     }
 
-    /// Closes the gap of a complete message.
+    /// Removes a complete message.
     fn remove(&mut self, at: usize, length: usize) {
         let end = at + HEADER + length;
         let begun = self.incoming.filter(|incoming| incoming.kept);

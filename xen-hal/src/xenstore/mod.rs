@@ -1,5 +1,5 @@
 //! Xenstore: the tree of names and values through which domains find each other's devices, and
-//! tools talk to a guest (upstream: `xen/include/public/io/xs_wire.h`, `docs/misc/xenstore.txt`).
+//! tools control a guest (upstream: `xen/include/public/io/xs_wire.h`, `docs/misc/xenstore.txt`).
 //!
 //! ```
 //! use core::ptr::NonNull;
@@ -8,7 +8,7 @@
 //! use xen_hal::xenstore::{Store, StoreError, StoreEvent, Tree};
 //! use xen_pac::xenstore::raw::XenstoreDomainInterface;
 //!
-//! /// `map` returns where the guest maps a frame.
+//! /// `map` returns the address at which the guest maps a frame.
 //! fn introduce<H: Hypercall + Copy>(
 //!     xen: H,
 //!     map: impl FnOnce(Frame) -> Option<NonNull<XenstoreDomainInterface>>,
@@ -31,8 +31,8 @@
 //!     while let Some(event) = store.event(&mut buffer)? {
 //!         match event {
 //!             StoreEvent::Watch { path, token } => println!("{path} changed ({token})"),
-//!             StoreEvent::Lost => println!("anything that is watched may have changed"),
-//!             StoreEvent::Reset => println!("nothing is watched any longer"),
+//!             StoreEvent::Lost => println!("any watched node may have changed"),
+//!             StoreEvent::Reset => println!("all watches must be set again"),
 //!         }
 //!     }
 //!     Ok(())
@@ -40,15 +40,15 @@
 //! ```
 //!
 //! - The operations on the tree are those of [`Tree`], which a [`Transaction`] has too.
-//! - They wait for the answer as the store's [`Wait`] does, and fail when it gives up. Several
-//!   requests can be in flight: [`Store::submit`] and [`Store::answer`].
-//! - Messages are put together in `storage`. Its size decides how many watch events are kept while
-//!   the guest waits for an answer; [`Store::STORAGE`] takes the longest answer.
-//! - After the domain was restored, [`Store::reopen`] starts the connection anew.
+//! - They wait for the answer with the store's [`Wait`], and fail when it gives up. For several
+//!   requests in flight, use [`Store::submit`] and [`Store::answer`].
+//! - Messages are assembled in `storage`. Its size limits the watch events that are kept while the
+//!   guest waits for an answer; [`Store::STORAGE`] has room for the longest answer.
+//! - After a restore, [`Store::reopen`] restarts the connection.
 //!
 //! The server is not trusted: lengths, request numbers and ring indices are checked, and every loop
-//! inside these methods is bounded, whatever the server writes. A loop around [`Store::event`] is
-//! the caller's to bound.
+//! inside these methods is bounded, whatever the server writes. The caller must bound a loop around
+//! [`Store::event`].
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -77,31 +77,31 @@ pub use tree::{AsPath, Names, NodeAccess, PERMISSIONS_MAX, Path, Permission, Per
 use inbox::{HEADER, Inbox};
 use tree::Text;
 
-/// How often a transaction is tried.
+/// The maximum number of attempts of a transaction.
 const TRANSACTION_ATTEMPTS: u32 = 32;
 
 /// A request that was submitted: see [`Store::submit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(u32);
 
-/// What the server says without being asked.
+/// A message that the server sends without a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreEvent<'b> {
-    /// A node changed that is watched, or one below it. A watch also has an event when it is set,
-    /// and may have one without a change.
+    /// A watched node, or one below it, changed. A watch also has an event when it is set, and can
+    /// have one without a change.
     Watch {
-        /// The node, relative if the watch's path was.
+        /// The node, relative if the watch's path is relative.
         path: &'b str,
-        /// The token that the watch was set with.
+        /// The token with which the watch was set.
         token: &'b str,
     },
-    /// There was no room for some events: anything that is watched may have changed.
+    /// Events were dropped for lack of room: any watched node may have changed.
     Lost,
-    /// The connection was started anew: all watches are gone, and must be set again.
+    /// The connection was restarted: all watches must be set again.
     Reset,
 }
 
-/// The connection to xenstore.
+/// A connection to xenstore.
 pub struct Store<'a, H, W = YieldWait<H>> {
     xen: H,
     page: XenstoreDomainInterface<'a>,
@@ -115,14 +115,14 @@ pub struct Store<'a, H, W = YieldWait<H>> {
 }
 
 impl Store<'_, ()> {
-    /// Bytes of storage for the longest answer, and some events.
+    /// The size of a storage for the longest answer and some events.
     pub const STORAGE: usize = 2 * (HEADER + XENSTORE_PAYLOAD_MAX as usize);
 }
 
 impl<'a, H: Hypercall + Copy> Store<'a, H> {
-    /// Connects to xenstore. `map` is called with the ring's frame and returns where the guest maps
-    /// it. Answers that an earlier kernel did not read are dropped; its watches, if it left some,
-    /// need [`reset_watches`](Self::reset_watches).
+    /// Connects to xenstore. Calls `map` with the ring's frame; `map` returns the address at which
+    /// the guest maps it. Drops answers to an earlier kernel. To remove an earlier kernel's
+    /// watches, call [`reset_watches`](Self::reset_watches).
     ///
     /// # Errors
     ///
@@ -130,8 +130,8 @@ impl<'a, H: Hypercall + Copy> Store<'a, H> {
     ///
     /// # Safety
     ///
-    /// For the whole of `'a`, the frame is mapped where `map` says, with the caching of ordinary
-    /// memory, and nothing else in the guest accesses it.
+    /// For all of `'a`, the frame must be mapped at the address that `map` returns, with the
+    /// caching of ordinary memory, and nothing else in the guest may access it.
     pub unsafe fn open(
         xen: H,
         map: impl FnOnce(Frame) -> Option<NonNull<raw::XenstoreDomainInterface>>,
@@ -142,7 +142,7 @@ impl<'a, H: Hypercall + Copy> Store<'a, H> {
         Ok(Self::over_ring(xen, page, port, storage))
     }
 
-    /// The store over a ring that the guest has found by itself.
+    /// Creates a connection over a ring that the guest has found itself.
     pub fn over_ring(
         xen: H,
         page: XenstoreDomainInterface<'a>,
@@ -154,7 +154,7 @@ impl<'a, H: Hypercall + Copy> Store<'a, H> {
         Self { xen, page, port, wait, sent, received, inbox, next: RequestId(1), broken: false }
     }
 
-    /// Waits for the server in another way.
+    /// Replaces the way in which the store waits for the server.
     #[must_use]
     pub fn with_wait<W: Wait>(self, wait: W) -> Store<'a, H, W> {
         let Self { xen, page, port, sent, received, inbox, next, broken, .. } = self;
@@ -175,12 +175,12 @@ unsafe fn find<'a, H: Hypercall>(
     let place = hvm.get(parameter::STORE_PFN)?.zip(hvm.get(parameter::STORE_EVTCHN)?);
     let (frame, port) = place.ok_or(StoreError::NoStore)?;
     let page = map(frame).ok_or(StoreError::NotMapped(frame))?;
-    // SAFETY: the caller promised that the ring is mapped there for `'a`, and used by the store
-    // alone.
+    // SAFETY: the caller guarantees that the ring is mapped there for `'a`, and that only the store
+    // uses it.
     Ok((unsafe { XenstoreDomainInterface::from_ptr(page) }, port))
 }
 
-/// Starts where the rings are now. Skips what the server sent to an earlier kernel.
+/// Starts at the current indices. Skips what the server sent to an earlier kernel.
 fn start(page: XenstoreDomainInterface<'_>) -> (ByteProducer, ByteConsumer) {
     let mut received = ByteConsumer::new(replies(page));
     received.skip(replies(page), replies(page).buffer.len());
@@ -196,19 +196,19 @@ fn replies(page: XenstoreDomainInterface<'_>) -> EmptiedRing<'_> {
 }
 
 impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
-    /// The ring's port, which has an event when the server sent or read something.
+    /// Returns the ring's port, which has an event when the server has sent or read data.
     #[must_use]
     pub const fn port(&self) -> Port {
         self.port
     }
 
-    /// Connects again after the domain was restored: the toolstack has emptied the rings, and may
-    /// have bound another port. Requests in flight fail, and the next event is
+    /// Connects again after a restore, in which the toolstack has emptied the rings and may have
+    /// bound a different port. Requests in flight fail, and the next event is
     /// [`StoreEvent::Reset`].
     ///
     /// # Errors
     ///
-    /// As for [`open`](Self::open). The store then stays as it was.
+    /// As for [`open`](Self::open). The store is unchanged then.
     ///
     /// # Safety
     ///
@@ -223,13 +223,13 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         Ok(())
     }
 
-    /// Has the server forget all that this domain has asked for, and starts the connection anew:
-    /// the way out of [`StoreError::Broken`]. Requests in flight fail, and the next event is
+    /// Resets the server's state of this domain and restarts the connection, for example after
+    /// [`StoreError::Broken`]. Requests in flight fail, and the next event is
     /// [`StoreEvent::Reset`].
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unsupported`] if the server cannot do it (before Xen 4.5);
+    /// [`StoreError::Unsupported`] if the server cannot do this (before Xen 4.5);
     /// [`StoreError::TimedOut`]; [`StoreError::Xen`].
     pub fn reconnect(&mut self) -> Result<(), StoreError> {
         if !self.page.server_features().is_set(xenstore_server_features::RECONNECTION) {
@@ -252,7 +252,7 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         self.broken = false;
     }
 
-    /// Why the server stopped serving the connection, if it did and can tell.
+    /// Returns why the server stopped serving the connection, if it did and reports the reason.
     #[must_use]
     pub fn server_error(&self) -> Option<XenstoreError> {
         let tells = self.page.server_features().is_set(xenstore_server_features::ERROR);
@@ -260,8 +260,8 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         (tells && error != XenstoreError::NONE).then_some(error)
     }
 
-    /// Sends a request without waiting for its answer. `payload` is sent as one piece. Up to eight
-    /// requests can be in flight.
+    /// Sends a request, and does not wait for its answer. The parts of `payload` are sent as one.
+    /// Up to eight requests can be in flight.
     ///
     /// If the ring is full, waits until the server reads.
     ///
@@ -305,7 +305,7 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
     fn send(&mut self, header: &[u8], payload: &[&[u8]], length: usize) -> Result<(), StoreError> {
         let ring = requests(self.page);
         let mut attempt = 0;
-        // A message that fits into the ring is written in one piece: then none is ever cut off.
+        // A message that fits into the ring is written at once, so it is never cut off.
         while self.sent.free(ring) < length.min(ring.buffer.len()) {
             self.make_way(&mut attempt)?;
         }
@@ -324,8 +324,8 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         self.notify()
     }
 
-    /// Waits for the server to read requests. What it sent is received meanwhile: it may be waiting
-    /// for that.
+    /// Waits for the server to read requests. Receives its messages meanwhile, because the server
+    /// may wait for room.
     fn make_way(&mut self, attempt: &mut u32) -> Result<(), StoreError> {
         if *attempt == 0 {
             self.notify()?;
@@ -334,8 +334,8 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         self.wait_again(attempt)
     }
 
-    /// Receives what is there, and waits once for more if there was nothing. `attempt` counts the
-    /// times in vain during one operation of the caller's, from 0.
+    /// Receives available messages. If there are none, waits once for more. `attempt` is the number
+    /// of earlier waits of the same operation; a new operation starts at 0.
     ///
     /// # Errors
     ///
@@ -347,7 +347,7 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         if self.events_received() == before { self.wait_again(attempt) } else { Ok(()) }
     }
 
-    /// How many events were received so far, lost ones among them, modulo 2^32.
+    /// Returns the number of events received so far, including lost ones, modulo 2^32.
     #[must_use]
     pub const fn events_received(&self) -> u32 {
         self.inbox.events
@@ -361,13 +361,13 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         Ok(())
     }
 
-    /// Returns the answer to a request, if it has arrived, in `buffer`. The request is then over,
-    /// as it is after an error. It does not wait.
+    /// If the answer to a request has arrived, copies it to `buffer`, returns it and ends the
+    /// request. An error also ends the request. Does not wait.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Refused`] with the server's error, and any other of [`StoreError`] but
-    /// `Conflict`. [`StoreError::Reset`] also for a request that is over.
+    /// [`StoreError::Refused`] with the server's error, and any other [`StoreError`] except
+    /// `Conflict`. [`StoreError::Reset`] also for a request that has ended.
     pub fn answer<'b>(
         &mut self,
         id: RequestId,
@@ -381,16 +381,16 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         }
     }
 
-    /// Gives up a request. The server may carry it out all the same; its answer is dropped.
+    /// Cancels a request. The server may still carry it out. Its answer is dropped.
     pub fn cancel(&mut self, id: RequestId) {
         self.inbox.forget(id);
     }
 
-    /// Returns the next event, if there is one, with its texts in `buffer`. It does not wait.
+    /// Returns the next event, if there is one, and copies its texts to `buffer`. Does not wait.
     ///
     /// # Errors
     ///
-    /// [`StoreError::TooLong`] if the buffer is too small: the event stays the next.
+    /// [`StoreError::TooLong`] if the buffer is too small: the event is kept.
     /// [`StoreError::Broken`] and [`StoreError::Xen`].
     pub fn event<'b>(
         &mut self,
@@ -433,7 +433,8 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         let id = self.submit_in(transaction, kind, payload)?;
         let mut attempt = 0;
         let result = loop {
-            // The answer's length, because a borrow that is returned cannot be renewed in a loop.
+            // Only the answer's length, because the borrow checker rejects a returned borrow in a
+            // loop.
             match self.answer(id, buffer) {
                 Ok(Some(answer)) => break Ok(answer.len()),
                 Ok(None) => {}
@@ -449,8 +450,8 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         Ok(buffer.get_mut(..result?).unwrap_or_default())
     }
 
-    /// Watches a node and all below it. `token` comes back with each event, of which there is one
-    /// at once. Paths that begin with `@` are special: `@releaseDomain`.
+    /// Watches a node and everything below it. Each event holds `token`. The first event comes at
+    /// once. Paths that start with `@`, such as `@releaseDomain`, are special.
     ///
     /// # Errors
     ///
@@ -459,8 +460,8 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         self.watch_request(XsdSockmsgType::WATCH, path.as_path(), token)
     }
 
-    /// Watches a node no longer. Returns false if it was not watched with this token. Events that
-    /// have arrived already are still delivered.
+    /// Stops watching a node. Returns false if it was not watched with this token. Events that have
+    /// already arrived are still delivered.
     ///
     /// # Errors
     ///
@@ -487,17 +488,16 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         self.request_in(0, kind, &payload, &mut [0; 4]).map(drop)
     }
 
-    /// Drops all watches and transactions of the domain, such as those of a kernel that ran before
-    /// this one.
+    /// Drops all watches and transactions of the domain, such as those of an earlier kernel.
     ///
     /// # Errors
     ///
-    /// As for [`Tree::request`]; `ENOSYS` or `EINVAL` from a server that does not have it.
+    /// As for [`Tree::request`]; `ENOSYS` or `EINVAL` from a server without this operation.
     pub fn reset_watches(&mut self) -> Result<(), StoreError> {
         self.request_in(0, XsdSockmsgType::RESET_WATCHES, &[b"\0"], &mut [0; 4]).map(drop)
     }
 
-    /// Reads the path of a domain's own directory, to which its relative paths belong.
+    /// Reads the path of a domain's directory, to which its relative paths refer.
     ///
     /// # Errors
     ///
@@ -516,12 +516,12 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
     }
 
     /// Runs `work` in a transaction: others see all of its changes or none. If others changed what
-    /// it read, it is run again, up to 32 times. If it fails, its changes are dropped.
+    /// `work` read, runs it again, at most 32 times. If `work` fails, drops its changes.
     ///
     /// # Errors
     ///
-    /// The error of `work`; [`StoreError::Conflict`] if it met with changes each time; as for
-    /// [`Tree::request`].
+    /// The error of `work`; [`StoreError::Conflict`] if every attempt conflicted with other
+    /// changes; otherwise as for [`Tree::request`].
     pub fn transaction<T, E: From<StoreError>>(
         &mut self,
         mut work: impl FnMut(&mut Transaction<'_, 'a, H, W>) -> Result<T, E>,

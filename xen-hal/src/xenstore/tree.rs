@@ -1,4 +1,4 @@
-//! Operations on the tree of nodes.
+//! Reads and writes the tree of nodes.
 
 use core::fmt;
 use core::str::{self, FromStr};
@@ -9,16 +9,16 @@ use xen_pac::xenstore::XsdSockmsgType;
 use super::StoreError;
 use crate::hypercall::Errno;
 
-/// How often a long list of children is read again because it changed meanwhile.
+/// The maximum number of attempts to read a long list of children that changes meanwhile.
 const DIRECTORY_ATTEMPTS: u32 = 8;
 
 /// The longest number that is read or written as text: `u128::MAX` has 39 digits.
 const NUMBER_MAX: usize = 40;
 
-/// How many entries [`Tree::set_permissions`] can set.
+/// The maximum number of entries of [`Tree::set_permissions`].
 pub const PERMISSIONS_MAX: usize = 32;
 
-/// Bytes of a permission as text: a letter, five digits and a zero byte.
+/// The length of a permission as text: a letter, five digits and a zero byte.
 const PERMISSION_TEXT: usize = 7;
 
 /// The path of a node: absolute, or relative to the domain's own directory
@@ -39,9 +39,9 @@ pub struct Path<'p> {
     pub name: &'p str,
 }
 
-/// What names a node: a path as text, a directory and a name below it, or a [`Path`].
+/// A value that names a node: a path as text, a directory and a name below it, or a [`Path`].
 pub trait AsPath: Copy {
-    /// The path.
+    /// Returns the path.
     fn as_path(&self) -> Path<'_>;
 }
 
@@ -76,7 +76,7 @@ impl<'p> Path<'p> {
         [self.directory, slash, self.name]
     }
 
-    /// The path in a request; the zero byte behind it is the caller's.
+    /// Returns the parts of the path in a request. The caller adds the final zero byte.
     pub(super) fn checked(self) -> Result<[&'p [u8]; 3], StoreError> {
         let parts = self.parts();
         let bad = self.name.is_empty() || parts.iter().any(|part| part.contains('\0'));
@@ -84,21 +84,21 @@ impl<'p> Path<'p> {
     }
 }
 
-/// Reading and writing the tree: a [`Store`](super::Store), or a
-/// [`Transaction`](super::Transaction) in it.
+/// Reads and writes the tree. Implemented by [`Store`](super::Store) and by its
+/// [`Transaction`](super::Transaction).
 ///
-/// All answers are put into the caller's buffers. One of 4096 bytes is always enough, but for
-/// [`directory`](Self::directory), which may read a list in several parts.
+/// All answers are copied into the caller's buffers. 4096 bytes are always enough, except for
+/// [`directory`](Self::directory), which can read a list in several parts.
 pub trait Tree {
-    /// Sends a request, and waits for its answer, which is put into `buffer`. `payload` is sent as
-    /// one piece.
+    /// Sends a request, waits for its answer, and copies the answer into `buffer`. The parts of
+    /// `payload` are sent as one.
     ///
-    /// The other methods are made of this one. A request is some `XS_*` of
+    /// All other methods call this one. The requests are the `XS_*` of
     /// `xen/include/public/io/xs_wire.h`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Refused`] with the server's error, and any other of [`StoreError`] but
+    /// [`StoreError::Refused`] with the server's error, and any other [`StoreError`] except
     /// `Conflict`.
     fn request<'b>(
         &mut self,
@@ -126,7 +126,7 @@ pub trait Tree {
     ///
     /// # Errors
     ///
-    /// As for [`read`](Self::read); [`StoreError::Malformed`] if it is no text.
+    /// As for [`read`](Self::read); [`StoreError::Malformed`] if the value is not UTF-8.
     fn read_str<'b>(
         &mut self,
         path: impl AsPath,
@@ -135,11 +135,11 @@ pub trait Tree {
         str::from_utf8(self.read(path, buffer)?).map_err(|_| StoreError::Malformed)
     }
 
-    /// Reads a node's value as a number, or anything else that is made from a short text.
+    /// Reads a node's value with `FromStr`, for example as a number.
     ///
     /// # Errors
     ///
-    /// As for [`read`](Self::read); [`StoreError::Malformed`] if it is something else.
+    /// As for [`read`](Self::read); [`StoreError::Malformed`] if the value does not parse.
     fn read_number<N: FromStr>(&mut self, path: impl AsPath) -> Result<N, StoreError> {
         let mut buffer = [0; NUMBER_MAX];
         match self.read_str(path, &mut buffer) {
@@ -149,11 +149,11 @@ pub trait Tree {
         }
     }
 
-    /// True if a node exists and can be read.
+    /// Returns whether a node exists and can be read.
     ///
     /// # Errors
     ///
-    /// As for [`request`](Self::request), but for `ENOENT`.
+    /// As for [`request`](Self::request), except `ENOENT`.
     fn exists(&mut self, path: impl AsPath) -> Result<bool, StoreError> {
         match self.read(path, &mut []) {
             Ok(_) | Err(StoreError::TooLong(_)) => Ok(true),
@@ -173,11 +173,11 @@ pub trait Tree {
         self.request(XsdSockmsgType::WRITE, &payload, &mut [0; 4]).map(drop)
     }
 
-    /// Sets a node's value to a number, or anything else that is shown as a short text.
+    /// Sets a node's value with `Display`, for example to a number. The text has at most 40 bytes.
     ///
     /// # Errors
     ///
-    /// As for [`write`](Self::write); [`StoreError::TooLong`] for a text of more than 40 bytes.
+    /// As for [`write`](Self::write); [`StoreError::TooLong`] for a longer text.
     fn write_number(
         &mut self,
         path: impl AsPath,
@@ -188,7 +188,7 @@ pub trait Tree {
         self.write(path, text.bytes())
     }
 
-    /// Creates a node with an empty value, and those above it. Nothing happens if it exists.
+    /// Creates a node with an empty value, and those above it. Does nothing if the node exists.
     ///
     /// # Errors
     ///
@@ -199,11 +199,11 @@ pub trait Tree {
         self.request(XsdSockmsgType::MKDIR, &payload, &mut [0; 4]).map(drop)
     }
 
-    /// Removes a node and all below it. It need not exist, but the one above it must.
+    /// Removes a node and everything below it. The node need not exist, but its parent must.
     ///
     /// # Errors
     ///
-    /// As for [`write`](Self::write); `ENOENT` if the node above does not exist.
+    /// As for [`write`](Self::write); `ENOENT` if the parent does not exist.
     fn rm(&mut self, path: impl AsPath) -> Result<(), StoreError> {
         let [directory, slash, name] = path.as_path().checked()?;
         let payload = [directory, slash, name, b"\0"];
@@ -211,13 +211,13 @@ pub trait Tree {
     }
 
     /// Lists the names of a node's children. A list that is too long for one message is read in
-    /// parts, for which the buffer needs 32 bytes to spare.
+    /// parts, which needs 32 spare bytes in the buffer.
     ///
     /// # Errors
     ///
     /// As for [`read`](Self::read); [`StoreError::TooLong`] if the list is longer than the buffer;
-    /// [`StoreError::Conflict`] if a long list changes all the time; `E2BIG` for a long list of a
-    /// server before Xen 4.9.
+    /// [`StoreError::Conflict`] if a long list changes at each attempt; `E2BIG` for a long list
+    /// from a server before Xen 4.9.
     fn directory<'b>(
         &mut self,
         path: impl AsPath,
@@ -255,7 +255,8 @@ pub trait Tree {
             let payload = [directory, slash, name, b"\0", offset.bytes(), b"\0"];
             let rest = buffer.get_mut(filled..).unwrap_or_default();
             let part = self.request(XsdSockmsgType::DIRECTORY_PART, &payload, rest)?;
-            // The node's generation as text, its zero byte, and names; an empty name is the end.
+            // The answer is the node's generation as text, a zero byte, and names. An empty name
+            // ends the list.
             let end = part.iter().position(|byte| *byte == 0).ok_or(StoreError::Malformed)?;
             let number = str::from_utf8(&part[..end]).ok().and_then(|text| text.parse().ok());
             let number: u64 = number.ok_or(StoreError::Malformed)?;
@@ -276,8 +277,8 @@ pub trait Tree {
         }
     }
 
-    /// Reads who may read and write a node. The first entry is its owner, with the access of the
-    /// domains that have no entry.
+    /// Reads the permissions of a node. The first entry holds the owner, and the access of domains
+    /// without an entry.
     ///
     /// # Errors
     ///
@@ -293,8 +294,8 @@ pub trait Tree {
         Ok(Permissions(Names(list)))
     }
 
-    /// Sets who may read and write a node, by up to [`PERMISSIONS_MAX`] entries. Only privileged
-    /// domains may change the owner, who is the first.
+    /// Sets the permissions of a node: up to [`PERMISSIONS_MAX`] entries, first the owner's. Only
+    /// privileged domains may change the owner.
     ///
     /// # Errors
     ///
@@ -326,7 +327,7 @@ impl<'b> Iterator for Names<'b> {
             let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
             let (name, rest) = self.0.split_at(end);
             self.0 = rest.get(1..).unwrap_or_default();
-            // The protocol has no other names than these.
+            // The protocol only has such names.
             if let Some(name) = str::from_utf8(name).ok().filter(|name| !name.is_empty()) {
                 return Some(name);
             }
@@ -341,7 +342,7 @@ impl fmt::Debug for Names<'_> {
     }
 }
 
-/// What domains may do to a node.
+/// The access of a domain to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NodeAccess {
     /// Nothing.
@@ -354,12 +355,13 @@ pub enum NodeAccess {
     ReadWrite,
 }
 
-/// What a domain may do to a node: an entry of the node's permissions.
+/// An entry of a node's permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Permission {
-    /// The domain, by its own number.
+    /// The domain's number.
     pub domain: Domid,
-    /// What it may do; in the first entry, what the domains without an entry may.
+    /// The domain's access. In the first entry, the access of domains without an entry: the owner
+    /// always has full access.
     pub access: NodeAccess,
 }
 

@@ -1,4 +1,4 @@
-//! A start in 64-bit mode.
+//! Describes a start in 64-bit mode.
 
 use xen_pac::vcpu::{VcpuHvmContext, VcpuHvmContextCpuRegs, VcpuHvmMode, VcpuHvmX8664};
 
@@ -7,7 +7,7 @@ use crate::platform::PAGE_SIZE;
 
 /// CR4's bit for page tables of five levels.
 const CR4_FIVE_LEVELS: u64 = 1 << 12;
-/// Physical addresses have 52 bits at most.
+/// The greatest width of a physical address.
 const PHYSICAL_BITS: u32 = 52;
 
 /// A start in 64-bit mode: paging on, flat segments at privilege level 0, interrupts off.
@@ -30,7 +30,7 @@ impl LongMode {
     /// Starts at the virtual address `entry` with the stack pointer at `stack`, in the address
     /// space of the top-level page table at the physical address `page_table`.
     ///
-    /// The entry is jumped to, not called: compiled code expects the stack pointer 8 below a
+    /// The vCPU starts at `entry` without a call: compiled code expects a stack pointer 8 below a
     /// multiple of 16, as if a return address had been pushed.
     #[must_use]
     pub const fn new(entry: u64, stack: u64, page_table: u64) -> Self {
@@ -45,24 +45,24 @@ impl LongMode {
         )
     }
 
-    /// Puts `value` in RDI, where compiled code looks for its first argument.
+    /// Sets RDI, the first argument of compiled code, to `value`.
     #[must_use]
     pub const fn argument(mut self, value: u64) -> Self {
         self.registers.rdi = value;
         self
     }
 
-    /// Puts `value` in RSI, where compiled code looks for its second argument.
+    /// Sets RSI, the second argument of compiled code, to `value`.
     #[must_use]
     pub const fn second_argument(mut self, value: u64) -> Self {
         self.registers.rsi = value;
         self
     }
 
-    /// Sets the control registers CR0 and CR4 and the extended feature register. The bits that
-    /// 64-bit mode needs are added: protection and paging, PAE, and long mode enabled and active.
+    /// Sets the control registers CR0 and CR4 and the extended feature register. Adds the bits that
+    /// 64-bit mode needs: protection and paging, PAE, and long mode enabled and active.
     ///
-    /// Pass those of the running vCPU, so that the new one has the same features.
+    /// Pass the registers of the running vCPU to give the new one the same features.
     #[must_use]
     pub const fn control(mut self, cr0: u64, cr4: u64, efer: u64) -> Self {
         self.registers.cr0 = cr0 | (bits::CR0_PROTECTED | bits::CR0_PAGING) as u64;
@@ -71,7 +71,7 @@ impl LongMode {
         self
     }
 
-    /// True if the processor has such a virtual address.
+    /// True if the virtual address is canonical.
     const fn is_canonical(&self, address: u64) -> bool {
         let unused = if self.registers.cr4 & CR4_FIVE_LEVELS == 0 { 16 } else { 7 };
         ((address << unused) as i64 >> unused) as u64 == address

@@ -1,4 +1,4 @@
-//! The states in which a vCPU can start, on x86.
+//! Initialises vCPUs on x86.
 
 mod long_mode;
 mod protected_mode;
@@ -29,8 +29,8 @@ pub trait StartState: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// [`StartError`] for a state that Xen would refuse, or in which the vCPU could not run a
-    /// single instruction.
+    /// [`StartError`] for a state that Xen would refuse, or in which the vCPU could not run one
+    /// instruction.
     fn context(&self) -> Result<VcpuHvmContext, StartError>;
 }
 
@@ -42,16 +42,16 @@ mod sealed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The processor does not have the address of the first instruction: bits 63 to 47 differ (to
-    /// 56, with five levels of page tables).
+    /// The address of the first instruction is not canonical: bits 63 to 47 differ (63 to 56, with
+    /// five levels of page tables).
     #[error("a vCPU cannot start at the non-canonical address {0:#x}")]
     Entry(u64),
-    /// The processor does not have the address of the stack's top.
+    /// The address of the stack's top is not canonical.
     #[error("a vCPU cannot have its stack at the non-canonical address {0:#x}")]
     Stack(u64),
-    /// The page table does not begin at a page, or in a 32-bit mode with PAE at a multiple of 32;
-    /// or the register cannot hold its address.
-    #[error("no page table can be at physical address {0:#x}")]
+    /// The page table's address is not aligned (to 4096; to 32 in a 32-bit mode with PAE), or does
+    /// not fit into the register.
+    #[error("expected an aligned page table address that fits into CR3, found {0:#x}")]
     PageTable(u64),
 }
 
@@ -59,7 +59,7 @@ pub enum StartError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InitialiseError {
-    /// The state cannot be used.
+    /// The state is invalid.
     #[error(transparent)]
     State(#[from] StartError),
     /// Xen's error.
@@ -68,26 +68,27 @@ pub enum InitialiseError {
 }
 
 impl<H: Hypercall> Vcpu<H> {
-    /// Sets the state in which a vCPU that never ran starts; [`up`](Self::up) then starts it. x86
-    /// only. Since Xen 4.7. Upstream: `VCPUOP_initialise`.
+    /// Sets the state in which a new vCPU starts; [`up`](Self::up) then starts it. x86 only. Since
+    /// Xen 4.7. Upstream: `VCPUOP_initialise`.
     ///
-    /// Once initialised, a vCPU cannot get another state.
+    /// A vCPU can be initialised only once.
     ///
     /// # Errors
     ///
-    /// [`InitialiseError::State`] before Xen is asked. Xen refuses
-    /// - a vCPU that was initialised before: `EEXIST`;
-    /// - one from 32 on without its own [`vcpu_info`](Self::register_vcpu_info), up to 4.18:
-    ///   `EINVAL`;
+    /// [`InitialiseError::State`] before the hypercall. Xen refuses
+    /// - a vCPU that is already initialised: `EEXIST`;
+    /// - up to 4.18, a vCPU from number 32 without a registered
+    ///   [`vcpu_info`](Self::register_vcpu_info): `EINVAL`;
     /// - control register bits that the processor does not have or Xen hides: `EINVAL`.
     ///
-    /// A page table outside the domain's memory is not always refused: if the processor walks the
-    /// guest's page tables itself, the domain crashes when the vCPU starts.
+    /// Xen does not always refuse a page table outside the domain's memory: with hardware-assisted
+    /// paging, the domain crashes when the vCPU starts.
     ///
     /// # Safety
     ///
-    /// From now on the vCPU can start in this state at any time: the code at the entry can run
-    /// first on a vCPU, nothing else uses the stack, and the page table stays and maps both.
+    /// From now the vCPU can start in this state at any time. The code at the entry must be able to
+    /// run first on a vCPU, nothing else may use the stack, and the page table must stay and map
+    /// both.
     pub unsafe fn initialise(&self, state: &impl StartState) -> Result<(), InitialiseError> {
         let mut context = state.context()?;
         // SAFETY: the argument holds no pointer that Xen follows; for the vCPU, the caller's

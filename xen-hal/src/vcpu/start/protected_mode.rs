@@ -1,4 +1,4 @@
-//! A start in a 32-bit mode.
+//! Describes a start in a 32-bit mode.
 
 use xen_pac::vcpu::{
     VcpuHvmContext, VcpuHvmContextCpuRegs, VcpuHvmMode, VcpuHvmX8632,
@@ -8,13 +8,13 @@ use xen_pac::vcpu::{
 use super::{StartError, StartState, bits, sealed};
 use crate::platform::PAGE_SIZE;
 
-/// The alignment of PAE's first table, of four entries.
+/// The alignment of PAE's top-level table, of four entries.
 const PAE_ALIGNMENT: u32 = 32;
 /// The last byte of the smallest task state segment.
 const TASK_STATE_LIMIT: u32 = 0x67;
 
-/// A segment of all memory, at privilege level 0: code that can be read (kind 0xb), or data that
-/// can be written (kind 0x3).
+/// Returns a segment of all memory at privilege level 0: readable code (kind 0xb) or writable data
+/// (kind 0x3).
 const fn flat(kind: u16) -> u16 {
     attributes::KIND.val(kind).value
         | attributes::CODE_OR_DATA.val(1).value
@@ -25,11 +25,11 @@ const fn flat(kind: u16) -> u16 {
 
 const CODE: u16 = flat(0xb);
 const DATA: u16 = flat(0x3);
-/// A busy 32-bit task state segment: the only kind that Xen accepts.
+/// A busy 32-bit task state segment, the only kind that Xen accepts.
 const TASK_STATE: u16 = attributes::KIND.val(0xb).value | attributes::PRESENT.val(1).value;
 
 /// A start in 32-bit protected mode: flat segments of 4 GiB at privilege level 0, interrupts off,
-/// and paging off unless it is [asked for](Self::paging).
+/// and paging off unless [`paging`](Self::paging) turns it on.
 ///
 /// The segment registers hold selector 0, and the task state segment has no memory: load them
 /// before the first interrupt.
@@ -46,8 +46,8 @@ pub struct ProtectedMode {
 }
 
 impl ProtectedMode {
-    /// Starts at `entry` with the stack pointer at `stack`: physical addresses, unless paging is
-    /// asked for.
+    /// Starts at `entry` with the stack pointer at `stack`. Both are physical addresses unless
+    /// paging is on.
     #[must_use]
     pub const fn new(entry: u32, stack: u32) -> Self {
         let mut registers = VcpuHvmX8632::ZEROED;
@@ -67,8 +67,8 @@ impl ProtectedMode {
         Self { registers }
     }
 
-    /// Turns paging on, with the page table at this physical address. With `pae` it is one of PAE's
-    /// tables of four entries, else a page directory.
+    /// Turns paging on, with the page table at this physical address. With `pae`, it is PAE's table
+    /// of four entries; otherwise, it is a page directory.
     #[must_use]
     pub const fn paging(mut self, page_table: u32, pae: bool) -> Self {
         self.registers.cr3 = page_table;
