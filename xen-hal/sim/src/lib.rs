@@ -1,8 +1,9 @@
 //! A simulated Xen for testing guest code in an ordinary process. Needs std, and Linux.
 //!
-//! A [`Machine`] has a [`Profile`] (which Xen, and in which role), a seed, and domains. A domain's
-//! first vCPU runs a closure, which gets a [`Guest`]: its hypercall backend, address space, counter
-//! and interrupt flag are passed to the HAL in place of the native ones.
+//! A [`Machine`] has a [`Profile`] (Xen's release and architecture, and the role of domains), a
+//! seed, and domains. A domain's first vCPU runs a closure with a [`Guest`] as its argument. The
+//! closure passes the guest's hypercall backend, address space, counter and interrupt flag to the
+//! HAL in place of the native ones.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -49,52 +50,53 @@
 //! Everything that the HAL uses: versions and features; HVM parameters, callbacks and upcall
 //! vectors; event channels in the two-level form; timers and clocks; memory, where a page that two
 //! domains share is one page; grants of both versions; vCPUs, run times, waiting and watchdogs;
-//! Xen's console. An invalid request gets the answer of real Xen, and of two errors the one that
-//! Xen finds first. The repository's scenarios print the same transcripts here as on real Xen.
+//! Xen's console. An invalid request gets the error that real Xen returns, with Xen's order of
+//! checks. The repository's scenarios print the same transcripts here as on real Xen.
 //!
 //! [`backend`] simulates the other domains: xenstore, consoles, block devices and network
 //! interfaces.
 //!
-//! Not simulated: the FIFO form of event channels, other hypercalls (these are refused with
-//! `ENOSYS`), and the processor itself. Programs are compiled for the host and use its memory
-//! layout, whatever architecture the profile answers for.
+//! Not simulated: the FIFO form of event channels, other hypercalls (they return `ENOSYS`), and the
+//! processor. Programs are compiled for the host and use its memory layout, whatever the profile's
+//! architecture.
 //!
 //! # How it runs
 //!
 //! All vCPUs of a machine run on one thread, each on its own stack, and one at a time. At
-//! hypercalls and at accesses to shared memory the seed chooses which vCPU goes on. So a run can be
-//! repeated, and another seed gives another interleaving. Interrupts are taken on the vCPU's own
-//! stack while its interrupt flag is set. Time advances with what the programs do, and jumps to the
-//! next timer when all vCPUs sleep. A loop that waits without sleeping must call [`Guest::relax`].
+//! hypercalls and at accesses to shared memory, the seed chooses the next vCPU. So a run can be
+//! repeated, and a different seed gives a different interleaving. A vCPU takes interrupts on its
+//! own stack while its interrupt flag is set. Each operation advances the time; when all vCPUs
+//! sleep, the time jumps to the next timer. A loop that waits without sleeping must call
+//! [`Guest::relax`].
 //!
-//! If no vCPU can go on, [`Machine::run`] returns which vCPU waits for what: a lost wakeup is an
-//! error, not a hang. A panic, an interrupt without a handler, or a request for which Xen destroys
-//! the domain ends the machine with a [`Failure`] that contains the seed.
+//! If no vCPU can continue, [`Machine::run`] returns what each vCPU waits for: a lost wakeup is an
+//! error, not a hang. A panic, an interrupt without a handler, or an operation for which Xen
+//! destroys the domain stops the machine with a [`Failure`] that contains the seed.
 //!
-//! [`for_each_seed`] runs a test with many seeds, or one of them again. The [`guide`] leads from an
-//! empty package to a failing seed and its replay.
+//! [`for_each_seed`] runs a test with many seeds, or repeats one. The [`guide`] leads from an empty
+//! package to a failing seed and its replay.
 //!
 //! # Fault injection
 //!
-//! [`FaultRates`] sets how often vCPUs are preempted, upcalls come without an event or late, and
-//! clocks are updated while they are read. [`Guest::fail`] makes hypercalls fail. Two [`Snapshot`]s
-//! show what a failed operation left behind. [`hostile_peer`] returns the program of a domain that
+//! [`FaultRates`] sets the rates of preemption, of spurious and late upcalls, and of clock updates
+//! during a reading. [`Guest::fail`] makes hypercalls fail. The difference of two [`Snapshot`]s
+//! shows what a failed operation left behind. [`hostile_peer`] returns the program of a domain that
 //! attacks another.
 //!
 //! # Modules
 //!
 //! Each module uses only those before it:
 //!
-//! - `config`: values that tests pass and get: profiles, domains, faults, failures
+//! - `config`: values that tests pass and receive: profiles, domains, faults, failures
 //! - `memory`: the machine's memory
 //! - `state`: Xen's state, and its changes without a hypercall
-//! - `xen`: from the state and a hypercall's arguments to the answer
-//! - `scheduler`: which vCPU runs, and the switch between stacks
-//! - `vcpu`: the vCPU that runs
+//! - `xen`: the hypercalls
+//! - `scheduler`: chooses the vCPU that runs, and switches stacks
+//! - `vcpu`: the running vCPU
 //! - `platform`: the HAL's traits
-//! - `guest`: what programs use
+//! - `guest`: the interface of programs
 //! - `backend`: the control domain: toolstack, xenstore, consoles, block and network backends
-//! - `machine`: what tests use
+//! - `machine`: the interface of tests
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!(

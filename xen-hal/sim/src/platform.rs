@@ -1,5 +1,5 @@
-//! The HAL's traits, as the simulator implements them. The types hold nothing: each means the vCPU
-//! whose stack it is used on.
+//! Implements the HAL's traits. The types are zero-sized: each refers to the vCPU on whose stack it
+//! is used.
 
 use core::ptr::NonNull;
 
@@ -11,18 +11,18 @@ use xen_hal::platform::{AddressSpace, Counter, Frame, Interrupts};
 use crate::state::State;
 use crate::vcpu;
 
-/// The hypercall backend: calls reach the simulated Xen.
+/// The hypercall backend of the simulated Xen.
 ///
-/// A call panics on a thread on which no simulated vCPU runs.
+/// Panics if it is called on a thread without a simulated vCPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hypervisor;
 
 /// The memory of the calling vCPU's domain.
 ///
-/// [`Guest::page`](crate::Guest::page) gives the domain's pages. The program's own variables are no
-/// domain's memory, and have frames of their own. Xen copies from and to these for
-/// [`copy_from_grant`](xen_hal::grant::Grants::copy_from_grant), but they cannot be granted, mapped
-/// over or given back.
+/// [`Guest::page`](crate::Guest::page) returns the domain's pages. The program's variables are not
+/// in the domain's memory, and have separate frames. Xen can copy from and to these for
+/// [`copy_from_grant`](xen_hal::grant::Grants::copy_from_grant), but the guest cannot grant, unmap
+/// or release them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DomainSpace;
 

@@ -1,4 +1,4 @@
-//! A disk in memory, and its ring of requests.
+//! Simulates a disk in memory, and serves its ring of requests.
 
 use std::string::{String, ToString};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,7 +20,7 @@ const SECTOR: usize = 512;
 /// Sectors in a page.
 const PAGE_SECTORS: u8 = (PAGE_SIZE / SECTOR) as u8;
 
-/// A disk whose content is in memory. A clone is the same disk.
+/// A disk whose content is in memory. Clones share one disk.
 ///
 /// ```
 /// use xen_sim::backend::{Dom0, Disk};
@@ -48,13 +48,13 @@ struct DiskState {
 }
 
 impl Disk {
-    /// A disk of so many sectors of 512 bytes, which are zero.
+    /// Creates a disk of `sectors` sectors of 512 zero bytes.
     #[must_use]
     pub fn new(sectors: usize) -> Self {
         Self::with_contents(std::vec![0; sectors * SECTOR])
     }
 
-    /// A disk with this content. What is no whole sector cannot be reached.
+    /// Creates a disk with this content. Guests cannot access bytes after the last whole sector.
     #[must_use]
     pub fn with_contents(content: Vec<u8>) -> Self {
         let state =
@@ -72,18 +72,18 @@ impl Disk {
         self.state().keys.push((key, value.to_string()));
     }
 
-    /// Makes the backend misbehave from now on, or no longer.
+    /// Makes the backend misbehave from now, or stops it with `None`.
     pub fn set_fault(&self, fault: Option<BackendFault>) {
         self.state().fault = fault;
     }
 
-    /// The disk's content.
+    /// Returns the disk's content.
     #[must_use]
     pub fn contents(&self) -> Vec<u8> {
         self.state().content.clone()
     }
 
-    /// How often the guest has flushed.
+    /// Returns the number of flushes by the guest.
     #[must_use]
     pub fn flushes(&self) -> u32 {
         self.state().flushes
@@ -149,7 +149,7 @@ impl DiskRing {
             self.kept.drain(..).for_each(|mapping| host.unmap(mapping));
         }
         let mut worked = false;
-        // A frontend that announces requests without end must not keep the other devices waiting.
+        // Bounded, so a frontend that announces requests without end does not delay other devices.
         for _ in 0..BackRing::<RingMapping, Blkif>::ENTRIES {
             let Some(request) = self.ring.pop() else {
                 if self.ring.rearm() { continue } else { break }

@@ -1,4 +1,4 @@
-//! The server's side of rings of bytes: a domain's xenstore connection, and its console.
+//! Implements the backend's side of a domain's xenstore and console rings.
 
 use std::string::String;
 use std::sync::atomic::Ordering;
@@ -23,15 +23,15 @@ pub struct StoreConnection<'a> {
     domain: Domid,
     received: ByteConsumer,
     sent: ByteProducer,
-    /// A request that has not arrived as a whole.
+    /// The bytes of an incomplete request.
     input: Vec<u8>,
-    /// Messages that have not been sent as a whole.
+    /// Messages that are not completely sent.
     output: Vec<u8>,
     dead: bool,
 }
 
 impl<'a> StoreConnection<'a> {
-    /// The connection of `domain`, whose ring is in `page`.
+    /// Creates the connection of `domain`, whose ring is in `page`.
     #[must_use]
     pub fn new(page: XenstoreDomainInterface<'a>, domain: Domid) -> Self {
         let (received, sent) =
@@ -39,14 +39,14 @@ impl<'a> StoreConnection<'a> {
         Self { page, domain, received, sent, input: Vec::new(), output: Vec::new(), dead: false }
     }
 
-    /// Announces that the server can start a connection anew, and tell why it ended one.
+    /// Announces that the server can restart a connection, and reports why it ended one.
     pub fn announce_features(&self) {
         let page = self.page;
         page.server_features().other_side().set(0b11);
     }
 
-    /// Reads up to `most` bytes of requests, has `server` carry out those that are whole, and sends
-    /// up to `most` bytes of messages. True if it read or sent something, so that the guest must be
+    /// Reads up to `most` bytes of requests, passes complete requests to `server`, and sends up to
+    /// `most` bytes of messages. Returns whether it read or sent anything: then the guest must be
     /// notified.
     pub fn serve(&mut self, server: &mut StoreServer, most: usize) -> bool {
         let connection = self.page.connection();
@@ -80,13 +80,13 @@ impl<'a> StoreConnection<'a> {
         read + sent > 0
     }
 
-    /// True if messages wait for room in the ring.
+    /// Returns whether messages wait for room in the ring.
     #[must_use]
     pub fn has_output(&self) -> bool {
         !self.output.is_empty()
     }
 
-    /// The next whole request, or an error for what can be none.
+    /// Returns the next complete request, or an error for bytes that are not a request.
     fn next_request(&mut self) -> Option<Result<(XsdSockmsg, Vec<u8>), ()>> {
         let word = |index: usize| {
             let bytes = self.input.get(index * 4..)?.first_chunk()?;
@@ -102,7 +102,7 @@ impl<'a> StoreConnection<'a> {
         Some(Ok((XsdSockmsg::new(XsdSockmsgType(kind), id, transaction, length), payload)))
     }
 
-    /// Starts the connection anew, as the guest asked for.
+    /// Restarts the connection at the guest's request.
     fn reconnect(&mut self, server: &mut StoreServer) {
         server.reset(self.domain);
         let page = self.page;
@@ -134,22 +134,22 @@ pub struct ConsoleConnection<'a> {
     page: XenconsInterface<'a>,
     received: ByteConsumer,
     sent: ByteProducer,
-    /// What the guest printed.
+    /// The text that the guest printed.
     pub printed: String,
-    /// What is typed, and has not been sent.
+    /// Typed bytes that are not sent yet.
     pub typed: Vec<u8>,
 }
 
 impl<'a> ConsoleConnection<'a> {
-    /// The console whose ring is in `page`.
+    /// Creates the connection to the console whose ring is in `page`.
     #[must_use]
     pub fn new(page: XenconsInterface<'a>) -> Self {
         let (received, sent) = (ByteConsumer::new(output(page)), ByteProducer::new(input(page)));
         Self { page, received, sent, printed: String::new(), typed: Vec::new() }
     }
 
-    /// Reads up to `most` bytes that the guest printed, and sends as many that were typed. True if
-    /// that was anything, so that the guest must be notified.
+    /// Reads up to `most` printed bytes, and sends up to `most` typed bytes. Returns whether it
+    /// moved any: then the guest must be notified.
     pub fn serve(&mut self, most: usize) -> bool {
         let mut bytes = std::vec![0; most];
         let read = self.received.read(output(self.page), &mut bytes);

@@ -1,5 +1,5 @@
-//! The backends of split devices: what the toolstack writes to xenstore for a device, the backend's
-//! half of the handshake, and the rings.
+//! Simulates a device's toolstack entries in xenstore, the backend's side of the handshake, and the
+//! rings.
 
 use std::fmt::Display;
 use std::format;
@@ -19,7 +19,7 @@ use super::network::{Network, NetworkRings};
 use super::store::home;
 use crate::platform::Hypervisor;
 
-/// A device that a guest has: see [`Dom0::attach`](super::Dom0::attach).
+/// A device for a guest: see [`Dom0::attach`](super::Dom0::attach).
 #[derive(Clone, Debug)]
 pub enum Device {
     /// A block device.
@@ -86,7 +86,8 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    /// Makes the nodes of a guest's device, the `index`-th of its class, as the toolstack does.
+    /// Creates the xenstore nodes of a guest's device, the `index`-th of its class, as the
+    /// toolstack does.
     pub(super) fn new(
         device: Device,
         index: usize,
@@ -144,7 +145,7 @@ impl Attached {
         self.link.as_ref().map(|link| link.channel.port())
     }
 
-    /// Serves the device. True if there was something to do.
+    /// Serves the device. Returns whether there was work.
     pub(super) fn serve(&mut self, host: &mut Host<'_>) -> bool {
         if self.vanished {
             return false;

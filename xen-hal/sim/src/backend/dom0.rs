@@ -1,4 +1,4 @@
-//! The control domain: the toolstack, xenstore, consoles and device backends in one program.
+//! Simulates the control domain: toolstack, xenstore, consoles and device backends.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -27,7 +27,7 @@ use crate::vcpu;
 
 /// The page at which the shared page is mapped; the ones behind it are for grants.
 const SHARED_PAGE: usize = 0;
-/// How many pages of guests can be mapped at a time.
+/// The number of guest pages that can be mapped at a time.
 const TARGETS: usize = 400;
 /// The most bytes that are read or written at once.
 const CHUNK_MAX: usize = 2048;
@@ -35,7 +35,7 @@ const CHUNK_MAX: usize = 2048;
 /// What the operator of a machine does in each turn.
 type OperatorFn = Box<dyn FnMut(&mut Operator<'_>) + Send>;
 
-/// The control domain of a simulated machine: it serves the xenstore and the console of each
+/// The control domain of a simulated machine. It serves xenstore and the console of each
 /// [domU](crate::DomainConfig::domu), as a Linux control domain does.
 ///
 /// ```
@@ -65,7 +65,7 @@ type OperatorFn = Box<dyn FnMut(&mut Operator<'_>) + Send>;
 /// assert_eq!(dom0.printed(domu), "I am guest-1\r\n");
 /// ```
 ///
-/// A clone is the same control domain.
+/// Clones share one control domain.
 #[derive(Clone, Default)]
 pub struct Dom0(Arc<Mutex<World>>);
 
@@ -76,7 +76,7 @@ struct World {
     guests: BTreeMap<u16, GuestWorld>,
 }
 
-/// What there is of one guest, by the number that it was created with.
+/// The state of one guest, by the number with which it was created.
 #[derive(Default)]
 struct GuestWorld {
     printed: String,
@@ -85,39 +85,40 @@ struct GuestWorld {
     devices: Vec<Device>,
 }
 
-/// What a person at the control domain sees of a guest, and can do: see [`Dom0::operate`].
+/// The view of a guest from the control domain, and control over it: see [`Dom0::operate`].
 pub struct Operator<'a> {
-    /// The guest's number now: a restore changes it.
+    /// The guest's current number, which a restore changes.
     pub domain: Domid,
-    /// What the guest has printed so far.
+    /// The text that the guest has printed so far.
     pub printed: &'a str,
-    /// What is typed into the guest's console.
+    /// The bytes to type into the guest's console.
     pub typed: &'a mut Vec<u8>,
     /// The store.
     pub store: &'a mut StoreServer,
 }
 
 impl Operator<'_> {
-    /// Asks the guest to shut down: "poweroff", "reboot", "suspend".
+    /// Requests a shutdown of the guest: "poweroff", "reboot" or "suspend".
     pub fn shut_down(&mut self, how: &str) {
         self.store.set(&format!("{}/control/shutdown", home(self.domain)), how);
     }
 }
 
 impl Dom0 {
-    /// A control domain with an empty store.
+    /// Creates a control domain with an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The program of domain 0, which must be [`DomainConfig::dom0`](crate::DomainConfig::dom0).
+    /// Returns the program of domain 0, whose configuration must be
+    /// [`DomainConfig::dom0`](crate::DomainConfig::dom0).
     pub fn program(&self) -> impl FnOnce(Guest) -> Result<(), Box<dyn Error>> + Send + 'static {
         let world = Arc::clone(&self.0);
         move |guest| Program::new(guest, world)?.run()
     }
 
-    /// What a guest has printed, by the number that it was created with.
+    /// Returns what a guest has printed, by the number with which it was created.
     #[must_use]
     pub fn printed(&self, guest: Domid) -> String {
         lock(&self.0).guests.get(&guest.0).map_or_else(String::new, |guest| guest.printed.clone())
@@ -129,19 +130,19 @@ impl Dom0 {
         world.guests.entry(guest.0).or_default().typed.extend_from_slice(keys.as_ref());
     }
 
-    /// Has a person watch a guest: `operator` is called whenever the control domain has served it.
+    /// Calls `operator` each time the control domain has served the guest.
     pub fn operate(&self, guest: Domid, operator: impl FnMut(&mut Operator<'_>) + Send + 'static) {
         let mut world = lock(&self.0);
         world.guests.entry(guest.0).or_default().operator = Some(Box::new(operator));
     }
 
-    /// Gives a guest a device, before the machine runs. The guest finds the first disk at
+    /// Adds a device to a guest. Call it before the machine runs. The guest finds the first disk at
     /// `device/vbd/51712`, and the first network interface at `device/vif/0`.
     pub fn attach(&self, guest: Domid, device: impl Into<Device>) {
         lock(&self.0).guests.entry(guest.0).or_default().devices.push(device.into());
     }
 
-    /// Looks at the store, or changes it.
+    /// Calls `work` with the store, to read or change it.
     pub fn with_store<T>(&self, work: impl FnOnce(&mut StoreServer) -> T) -> T {
         work(&mut lock(&self.0).store)
     }
@@ -163,7 +164,7 @@ struct Program {
     served: Vec<Serving>,
 }
 
-/// What Xen knows of a served domain.
+/// Xen's state of a served domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Known {
     number: Domid,
@@ -221,7 +222,7 @@ impl Program {
         }
     }
 
-    /// Serves one domain. True if there was something to do.
+    /// Serves one domain. Returns whether there was work.
     fn serve(&mut self, index: usize) -> Result<bool, Box<dyn Error>> {
         let serving = &mut self.served[index];
         let chunk = 1 + self.guest.random() as usize % CHUNK_MAX;
@@ -258,14 +259,14 @@ impl Program {
         {
             if acted {
                 progress = true;
-                // The guest may have ended meanwhile.
+                // The guest may have ended.
                 let _ = channel.send();
             }
         }
         Ok(progress)
     }
 
-    /// Finds out which domains there are, and starts to serve those that are new.
+    /// Reads the list of domains, and starts to serve new ones.
     fn follow_changes(&mut self) -> Result<(), Box<dyn Error>> {
         let known: Vec<Known> = vcpu::current().inspect(|state| {
             let alive = state.domains.iter().filter(|domain| domain.ended.is_none());
@@ -341,7 +342,7 @@ impl Program {
         world.store.remove(&home(known.id));
     }
 
-    /// Makes the nodes of a domain and its devices, as `xl create` does.
+    /// Creates the xenstore nodes of a domain and its devices, as `xl create` does.
     fn introduce(&self, known: Known) -> Vec<Attached> {
         let Known { number, id, rings } = known;
         let mut world = lock(&self.world);

@@ -1,4 +1,4 @@
-//! What the backends of devices use of the control domain, and how they misbehave.
+//! The interface of device backends to the control domain, and the faults of backends.
 
 use core::mem::offset_of;
 use core::ptr::NonNull;
@@ -20,27 +20,27 @@ use crate::guest::Guest;
 use crate::platform::Hypervisor;
 use crate::vcpu;
 
-/// What a hostile or broken backend does, from the next request on.
+/// The fault of a broken or malicious backend, from the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BackendFault {
-    /// Takes requests and answers none.
+    /// Takes requests, and sends no response.
     Silent,
-    /// Answers that every request failed.
+    /// Responds that every request failed.
     Fails,
-    /// Answers with a status that the protocol does not have.
+    /// Responds with an invalid status.
     UnknownStatus,
-    /// Answers with the number of no request.
+    /// Responds with a number that no request has.
     WrongId,
-    /// Answers the first request again, instead of the later ones.
+    /// Responds to the first request again, instead of to later ones.
     Repeats,
-    /// Answers with another operation, or with a flag that was not negotiated.
+    /// Responds with a wrong operation, or with a flag that was not negotiated.
     WrongOperation,
     /// Announces more responses than there are requests.
     IndexAhead,
     /// Overwrites the ring at random.
     Scribbles,
-    /// Maps the pages that it is granted, and does not unmap them.
+    /// Maps the granted pages, and does not unmap them.
     KeepsPages,
     /// Closes the device.
     Closes,
@@ -65,7 +65,7 @@ impl BackendFault {
     ];
 }
 
-/// A page of the guest's that holds a ring.
+/// A mapped page of the guest that holds a ring.
 pub(super) struct RingMapping(Mapping<'static, Hypervisor>, NonNull<PageMemory>);
 
 // SAFETY: the page stays mapped for reading and writing as long as the mapping exists, and nothing
@@ -87,7 +87,7 @@ impl RingMapping {
 }
 
 impl RingMapping {
-    /// Writes to the ring what no backend may write there.
+    /// Writes invalid values to the ring.
     pub(super) fn attack(&self, fault: BackendFault, guest: Guest) {
         let Some(bytes) = self.bytes() else { return };
         // The offsets are within the page.
@@ -108,7 +108,7 @@ impl RingMapping {
     }
 }
 
-/// What a backend uses of the control domain.
+/// The control domain, as a backend uses it.
 pub(super) struct Host<'a> {
     pub(super) guest: Guest,
     pub(super) store: &'a mut StoreServer,
@@ -119,7 +119,7 @@ pub(super) struct Host<'a> {
 }
 
 impl Host<'_> {
-    /// Maps a page that the served domain lends.
+    /// Maps a page that the served domain grants.
     pub(super) fn map(
         &mut self,
         reference: u32,

@@ -1,5 +1,5 @@
-//! What a guest finds in other domains, as library code: xenstore, a console, and the backends of
-//! block devices and network interfaces.
+//! Simulates the services of other domains: xenstore, consoles, block devices and network
+//! interfaces.
 
 mod block;
 mod connection;

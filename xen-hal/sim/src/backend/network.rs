@@ -1,4 +1,4 @@
-//! A network with the guest's interface and a peer, and the interface's rings.
+//! Simulates a network between a guest's interface and a peer, and serves the interface's rings.
 
 use core::fmt;
 use std::collections::VecDeque;
@@ -20,10 +20,10 @@ use crate::platform::Hypervisor;
 /// The bytes of an Ethernet frame.
 const FRAME: core::ops::RangeInclusive<usize> = 14..=1514;
 
-/// What is at the other end of the network.
+/// The function at the other end of the network.
 type PeerFn = Box<dyn FnMut(&[u8], &mut VecDeque<Vec<u8>>) + Send>;
 
-/// A network that joins a guest's interface and a peer. A clone is the same network.
+/// A network between a guest's interface and a peer. Clones share one network.
 ///
 /// ```
 /// use xen_sim::backend::{Dom0, Network};
@@ -52,15 +52,16 @@ struct NetworkState {
 }
 
 impl Network {
-    /// A network whose peer is a function. It is called with each frame that the guest sends, and
-    /// with an empty one when the guest has connected, and adds the frames that the guest receives.
+    /// Creates a network whose peer is a function. It is called with each frame that the guest
+    /// sends, and with an empty one when the guest has connected. It adds the frames for the guest
+    /// to its second argument.
     #[must_use]
     pub fn new(peer: impl FnMut(&[u8], &mut VecDeque<Vec<u8>>) + Send + 'static) -> Self {
         let (peer, to_guest, keys) = (Box::new(peer), VecDeque::new(), Vec::new());
         Self(Arc::new(Mutex::new(NetworkState { peer, to_guest, sent: 0, fault: None, keys })))
     }
 
-    /// Makes the backend misbehave from now on, or no longer.
+    /// Makes the backend misbehave from now, or stops it with `None`.
     pub fn set_fault(&self, fault: Option<BackendFault>) {
         self.state().fault = fault;
     }
@@ -70,7 +71,7 @@ impl Network {
         self.state().keys.push((key, value.to_string()));
     }
 
-    /// How many frames the guest has sent.
+    /// Returns the number of frames that the guest has sent.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.state().sent
@@ -166,7 +167,7 @@ impl NetworkRings {
 
     fn serve_tx(&mut self, state: &mut NetworkState, host: &mut Host<'_>) -> (bool, bool) {
         let mut worked = false;
-        // A frontend that announces requests without end must not keep the other devices waiting.
+        // Bounded, so a frontend that announces requests without end does not delay other devices.
         for _ in 0..BackRing::<RingMapping, Tx>::ENTRIES {
             let Some(request) = self.tx.pop() else {
                 if self.tx.rearm() { continue } else { break }

@@ -1,6 +1,6 @@
-//! The xenstore server: the tree, its permissions, watches and transactions, as messages in and
-//! messages out. It answers as xenstored of Xen 4.17 does, with the checks in its order
-//! (`tools/xenstore/xenstored_core.c`, `xenstored_watch.c`, `xenstored_transaction.c`).
+//! Simulates the xenstore server: the tree, its permissions, watches and transactions. It answers
+//! as xenstored of Xen 4.17 does, with checks in the same order (`tools/xenstore/xenstored_core.c`,
+//! `xenstored_watch.c`, `xenstored_transaction.c`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::format;
@@ -18,8 +18,8 @@ use xen_hal::xenstore::{NodeAccess, Permission};
 /// The domain whose requests are always allowed.
 const PRIVILEGED: Domid = Domid(0);
 
-/// The most that an unprivileged domain may have: bytes in a node, nodes, watches, transactions,
-/// and permissions of a node.
+/// The quotas of an unprivileged domain: bytes in a node, nodes, watches, transactions, and
+/// permissions of a node.
 const NODE_MAX: usize = 2047;
 const NODES_MAX: usize = 1000;
 const WATCHES_MAX: usize = 128;
@@ -36,7 +36,7 @@ pub(super) fn home(domain: Domid) -> String {
     format!("/local/domain/{}", domain.0)
 }
 
-/// The xenstore server, for any transport of its messages.
+/// A xenstore server, independent of the transport of its messages.
 ///
 /// ```
 /// use xen_hal::xenstore::{NodeAccess, Permission};
@@ -93,7 +93,7 @@ struct Watch {
 #[derive(Clone, Debug)]
 struct Transaction {
     nodes: Nodes,
-    /// The generation of each node that was looked at, as it was then.
+    /// The generation of each node at the time when the transaction read it.
     seen: BTreeMap<String, Option<u64>>,
     /// What changed: a path, and whether only watches of exactly this path fire.
     changed: Vec<(String, bool)>,
@@ -109,7 +109,7 @@ impl Default for StoreServer {
 }
 
 impl StoreServer {
-    /// A store with the root and `/local/domain`.
+    /// Creates a store with the root and `/local/domain`.
     #[must_use]
     pub fn new() -> Self {
         let nodes = Nodes { all: BTreeMap::new(), generation: 0 };
@@ -122,20 +122,20 @@ impl StoreServer {
         server
     }
 
-    /// Serves a domain from now on.
+    /// Starts to serve a domain.
     pub fn introduce(&mut self, domain: Domid) {
         self.clients.insert(domain.0, Client::default());
         self.fire("@introduceDomain", true);
     }
 
-    /// Forgets the watches, transactions and messages of a domain, as for a new connection.
+    /// Drops the watches, transactions and messages of a domain, as for a new connection.
     pub fn reset(&mut self, domain: Domid) {
         if let Some(client) = self.clients.get_mut(&domain.0) {
             *client = Client::default();
         }
     }
 
-    /// Serves a domain no longer, and removes what it owns.
+    /// Stops serving a domain, and removes the nodes that it owns.
     pub fn release(&mut self, domain: Domid) {
         self.clients.remove(&domain.0);
         let owned: Vec<String> = self
@@ -155,7 +155,7 @@ impl StoreServer {
     ///
     /// # Panics
     ///
-    /// For a path that cannot be.
+    /// If the path is invalid.
     pub fn set(&mut self, path: &str, value: impl AsRef<[u8]>) {
         let written = self.write(PRIVILEGED, None, path, value.as_ref());
         assert_eq!(written, Ok(b"OK\0".to_vec()), "{path}");
@@ -163,12 +163,12 @@ impl StoreServer {
 
     /// Removes a node and all below it, as the control domain does.
     pub fn remove(&mut self, path: &str) {
-        // What is not there need not be removed.
+        // A missing node needs no removal.
         let _ = self.rm(PRIVILEGED, None, path);
     }
 
-    /// Sets who may use a node: its owner, with what others may, and further domains. `path` and
-    /// the nodes above it must exist.
+    /// Sets the permissions of a node: first the owner's entry, then those of other domains. The
+    /// node must exist.
     pub fn set_permissions(&mut self, path: &str, permissions: &[Permission]) {
         let Some(node) = self.nodes.all.get_mut(path) else { return };
         if !permissions.is_empty() {
@@ -177,31 +177,31 @@ impl StoreServer {
         self.fire(path, false);
     }
 
-    /// A node's value.
+    /// Returns a node's value.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&[u8]> {
         self.nodes.all.get(path).map(|node| node.value.as_slice())
     }
 
-    /// A node's value as a number, or something else made from text.
+    /// Parses a node's value with `FromStr`, for example as a number.
     #[must_use]
     pub fn get_number<N: core::str::FromStr>(&self, path: &str) -> Option<N> {
         core::str::from_utf8(self.get(path)?).ok()?.parse().ok()
     }
 
-    /// The names of a node's children.
+    /// Returns the names of a node's children.
     #[must_use]
     pub fn children(&self, path: &str) -> Vec<String> {
         self.nodes.children(path).map(ToString::to_string).collect()
     }
 
-    /// The next message for a domain.
+    /// Returns the next message for a domain.
     pub fn next_message(&mut self, domain: Domid) -> Option<(XsdSockmsg, Vec<u8>)> {
         self.clients.get_mut(&domain.0)?.outbox.pop_front()
     }
 
-    /// Carries out a request of a domain. What becomes of it are [messages](Self::next_message),
-    /// the answer among them.
+    /// Carries out a request of a domain. Its answer and any events are
+    /// [messages](Self::next_message).
     pub fn request(&mut self, from: Domid, header: &XsdSockmsg, payload: &[u8]) {
         let kind = header.kind;
         let ignores_transaction = [XsdSockmsgType::WATCH, XsdSockmsgType::UNWATCH].contains(&kind);
@@ -313,7 +313,7 @@ impl StoreServer {
         found.map_or(&mut self.nodes, |transaction| &mut transaction.nodes)
     }
 
-    /// Notes in a transaction that a node was looked at.
+    /// Records in a transaction that a node was read.
     fn see(&mut self, from: Domid, transaction: Option<u32>, path: &str) {
         let generation = self.nodes.all.get(path).map(|node| node.generation);
         let client = self.client(from);
@@ -579,7 +579,7 @@ impl StoreServer {
         ok()
     }
 
-    /// Has watches fire, at once or when the transaction is over.
+    /// Fires watches, at once or at the end of the transaction.
     fn changed(&mut self, from: Domid, transaction: Option<u32>, path: &str, exact: bool) {
         let client = self.client(from);
         match transaction.and_then(|id| client.transactions.get_mut(&id)) {
@@ -588,7 +588,7 @@ impl StoreServer {
         }
     }
 
-    /// Has watches of a path fire, and unless `exact`, those of paths above it.
+    /// Fires the watches of a path and, unless `exact`, those of paths above it.
     fn fire(&mut self, path: &str, exact: bool) {
         for (domain, client) in &mut self.clients {
             let domain = Domid(*domain);
@@ -650,7 +650,7 @@ impl Nodes {
         below.map(move |name| &name[begin..]).filter(|name| !name.contains('/'))
     }
 
-    /// How large a node is, as the server keeps it.
+    /// Returns the size of a node in the server.
     fn size(&self, path: &str) -> usize {
         let node = &self.all[path];
         let children: usize = self.children(path).map(|name| name.len() + 1).sum();

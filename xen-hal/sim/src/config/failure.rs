@@ -1,4 +1,4 @@
-//! Why a machine stopped before its programs were over.
+//! Describes why a machine stopped before its programs returned.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use xen_hal::platform::VcpuId;
 use xen_pac::base::Domid;
 
-/// A machine stopped before its programs were over.
+/// A machine stopped before its programs returned.
 ///
 /// With the same seed, the same programs fail in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct Failure {
     pub seed: u64,
     /// What happened.
     pub kind: FailureKind,
-    /// The last hypercalls, interrupts and accesses to shared memory of each vCPU that ran, a line
-    /// each. [`for_each_seed`](crate::for_each_seed) shows them.
+    /// The last hypercalls, interrupts and accesses to shared memory of each vCPU that ran, one per
+    /// line. [`for_each_seed`](crate::for_each_seed) shows them.
     pub last_events: Vec<String>,
 }
 
@@ -38,39 +38,39 @@ pub enum FailureKind {
         /// The error's text.
         message: String,
     },
-    /// Every vCPU waits, no timer is set, and no vCPU is left to send an event: a wakeup was lost.
+    /// All vCPUs wait, no timer is set, and so no event can arrive: a wakeup was lost.
     Deadlock {
-        /// What each of them waits for.
+        /// What each vCPU waits for.
         waiting: Vec<String>,
     },
-    /// An interrupt came for which the domain has no handler.
+    /// The domain has no handler for an interrupt.
     NoHandler {
         /// The vCPU.
         on: (Domid, VcpuId),
         /// The interrupt's vector; on Arm, its number.
         vector: u8,
     },
-    /// A vCPU took the same interrupt again and again without executing its program: the handler
-    /// leaves the upcall pending.
+    /// A vCPU took the same interrupt repeatedly without executing its program: the handler leaves
+    /// the upcall pending.
     Storm {
         /// The vCPU.
         on: (Domid, VcpuId),
         /// The interrupt's vector; on Arm, its number.
         vector: u8,
     },
-    /// A vCPU was brought up that has no program.
+    /// A vCPU without a program was brought up.
     NoProgram {
         /// The vCPU.
         on: (Domid, VcpuId),
     },
     /// Xen destroyed a domain.
     Crashed {
-        /// The vCPU whose hypercall it was.
+        /// The vCPU that made the hypercall.
         on: (Domid, VcpuId),
-        /// What the domain did.
+        /// The invalid operation.
         why: &'static str,
     },
-    /// Domains held what they could have given back:
+    /// Domains ended without releasing resources:
     /// [`Machine::fail_on_leaks`](crate::Machine::fail_on_leaks).
     Leaked(BTreeMap<u16, Vec<String>>),
     /// The host refused memory or a thread.
@@ -124,7 +124,7 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// A vCPU, as texts name it.
+/// Displays a vCPU.
 pub(crate) struct Place(pub(crate) (Domid, VcpuId));
 
 impl fmt::Display for Place {
@@ -137,7 +137,7 @@ impl fmt::Display for Place {
 /// The environment variable that selects a seed.
 pub(crate) const SEED_VARIABLE: &str = "XEN_SIM_SEED";
 
-/// The line that says how to run a seed again. The test harness names a thread after its test.
+/// Returns the command line that runs a seed again. The test harness names a thread after its test.
 pub(crate) fn replay(seed: u64) -> String {
     let thread = std::thread::current();
     let test = thread.name().filter(|name| *name != "main").unwrap_or_default();

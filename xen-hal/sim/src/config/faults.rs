@@ -1,4 +1,4 @@
-//! Fault injection: what goes wrong, and how often.
+//! Configures fault injection.
 
 use xen_hal::hypercall::Errno;
 use xen_pac::hypercall::HypercallNr;
@@ -14,37 +14,37 @@ use xen_pac::hypercall::HypercallNr;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FaultRates {
-    /// Before and after a hypercall: a vCPU that is ready, chosen by the seed, gets the processor.
+    /// Before and after a hypercall: the processor switches to a ready vCPU, chosen by the seed.
     pub preempt_hypercalls: u32,
-    /// At an access to memory that is shared with Xen or with another domain: the same, and
-    /// interrupts are taken.
+    /// At an access to memory that is shared with Xen or another domain: the same, and the vCPU
+    /// takes interrupts.
     pub preempt_accesses: u32,
-    /// At a hypercall: an upcall comes without an event.
+    /// At a hypercall: Xen raises an upcall without an event.
     pub spurious_upcalls: u32,
-    /// Where an interrupt could be taken: it is delayed, behind others that are raised later.
+    /// When a vCPU could take an interrupt: it is delayed, and later ones can overtake it.
     pub late_upcalls: u32,
-    /// At a reading of the counter: Xen writes the vCPU's time block, in the middle of the reader's
-    /// window. On x86 the vCPU also moves to a processor with another counter.
+    /// At a reading of the counter: Xen updates the vCPU's time block, so the reader must retry. On
+    /// x86, the vCPU also moves to a processor with a different counter.
     pub clock_updates: u32,
     /// At such an update: the counter is a few ticks behind the block's time stamp.
     pub counter_lag: u32,
     /// On x86, when [`Interrupts::enable`](xen_hal::platform::Interrupts::enable) turns interrupts
-    /// on: the next hypercall is the next instruction. No interrupt can be delivered before it, so
-    /// `SCHEDOP_block` sleeps although an upcall is pending. Accesses to the program's own memory
-    /// do not end the shadow.
+    /// on: the next hypercall follows directly, in the interrupt shadow. No interrupt can be
+    /// delivered before it, so `SCHEDOP_block` sleeps although an upcall is pending. Accesses to
+    /// the program's own memory do not end the shadow.
     pub interrupt_shadow: u32,
     /// At a suspend: it is cancelled. Otherwise the domain is restored on another host.
     pub cancelled_suspends: u32,
 }
 
 impl FaultRates {
-    /// Only preemption, as on any machine with several vCPUs. This is the default of a machine.
+    /// Returns rates with preemption only, a machine's default.
     #[must_use]
     pub const fn new() -> Self {
         Self { preempt_hypercalls: 2, preempt_accesses: 64, ..Self::none() }
     }
 
-    /// No faults: a vCPU runs until it waits.
+    /// Returns rates without faults or preemption: a vCPU runs until it waits.
     #[must_use]
     pub const fn none() -> Self {
         Self {
@@ -59,7 +59,7 @@ impl FaultRates {
         }
     }
 
-    /// Every fault, often.
+    /// Returns high rates for every fault.
     #[must_use]
     pub const fn storm() -> Self {
         Self {
@@ -81,13 +81,13 @@ impl Default for FaultRates {
     }
 }
 
-/// Hypercalls of a domain that fail without being carried out.
+/// Selects hypercalls of a domain that fail without effect.
 ///
 /// A hypercall that returns a count and never an error, such as `XENMEM_populate_physmap`, returns
 /// 0 instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// The n-th from now on; the next one is 1. 0 is taken for 1.
+    /// The n-th hypercall from now; 1, or 0, is the next.
     Nth(u64, Errno),
     /// Every hypercall with this number.
     Each(HypercallNr, Errno),

@@ -1,4 +1,4 @@
-//! What tests pass and get: the profile of a machine, a domain's configuration, faults, failures.
+//! The values that tests pass and receive: profiles, domain configurations, faults, failures.
 
 mod failure;
 mod faults;
@@ -10,7 +10,7 @@ pub(crate) use faults::Faults;
 pub use faults::{Fault, FaultRates};
 pub use profile::{Arch, Profile, Role};
 
-/// What a domain is created with: one vCPU and 64 pages by default.
+/// The configuration of a domain: by default, one vCPU and 64 pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DomainConfig {
     pub(crate) vcpus: usize,
@@ -22,35 +22,36 @@ pub struct DomainConfig {
 }
 
 impl DomainConfig {
-    /// The most vCPUs a domain can have: as many as Xen gives a PVH guest.
+    /// The maximum number of vCPUs, as for a PVH guest on Xen.
     pub const MAX_VCPUS: usize = 128;
-    /// The most pages a domain can have.
+    /// The maximum number of pages.
     pub const MAX_PAGES: usize = 1024;
-    /// The most grants a domain can have mapped at a time: Xen's default.
+    /// The maximum number of grants that a domain can map at a time: Xen's default.
     pub const MAX_MAPS: usize = 1024 * 256;
 
-    /// One vCPU, 64 pages, and the role that the machine's profile names.
+    /// Creates a configuration with one vCPU, 64 pages, and the role of the machine's profile.
     #[must_use]
     pub const fn new() -> Self {
         Self { vcpus: 1, pages: 64, role: None, maps: Self::MAX_MAPS, daemon: false, served: false }
     }
 
-    /// A control domain that serves others: for [`Dom0::program`](crate::backend::Dom0::program).
-    /// It ends when no other domain is left.
+    /// Creates the configuration of a control domain that serves others, for
+    /// [`Dom0::program`](crate::backend::Dom0::program). The domain ends when no other domain is
+    /// left.
     #[must_use]
     pub const fn dom0() -> Self {
         Self { pages: 512, role: Some(Role::Control), daemon: true, ..Self::new() }
     }
 
-    /// A guest that has xenstore and a console, which domain 0 serves. Without a domain 0 its rings
-    /// have a peer that never answers.
+    /// Creates the configuration of a guest with xenstore and a console, which domain 0 serves.
+    /// Without a domain 0, nothing serves the rings.
     #[must_use]
     pub const fn domu() -> Self {
         Self { role: Some(Role::Guest), served: true, ..Self::new() }
     }
 
-    /// Sets the number of vCPUs, clamped to 1..=[`MAX_VCPUS`](Self::MAX_VCPUS). Only the first one
-    /// runs when the machine starts.
+    /// Sets the number of vCPUs, clamped to 1..=[`MAX_VCPUS`](Self::MAX_VCPUS). When the machine
+    /// starts, only the first one runs.
     #[must_use]
     pub fn vcpus(self, vcpus: usize) -> Self {
         Self { vcpus: vcpus.clamp(1, Self::MAX_VCPUS), ..self }
@@ -62,7 +63,7 @@ impl DomainConfig {
         Self { pages: pages.clamp(1, Self::MAX_PAGES), ..self }
     }
 
-    /// Sets how many grants the domain can have mapped at a time, at most
+    /// Sets the number of grants that the domain can map at a time, at most
     /// [`MAX_MAPS`](Self::MAX_MAPS).
     #[must_use]
     pub fn maps(self, maps: usize) -> Self {

@@ -1,12 +1,12 @@
-//! Which Xen is simulated, and in which role a domain runs.
+//! Selects the Xen to simulate, and the roles of domains.
 
 use xen_pac::features::Feature;
 use xen_pac::release::Release;
 use xen_pac::shared_info::raw::VcpuInfo;
 
-/// The architecture whose answers are given.
+/// The architecture of the simulated Xen.
 ///
-/// Memory always has the layout of the architecture that the program was compiled for.
+/// Memory always has the layout of the architecture for which the program was compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arch {
     /// x86, as an HVM or PVH guest. Only in programs compiled for x86_64.
@@ -16,25 +16,25 @@ pub enum Arch {
     Aarch64,
 }
 
-/// What a domain may do.
+/// The role of a domain, which decides its privileges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// The control domain, which is the hardware domain as well.
+    /// The control domain, which is also the hardware domain.
     Control,
     /// A guest created by the toolstack.
     Guest,
-    /// A guest that Xen itself created when it started; on Arm.
+    /// A guest that Xen created at boot, on Arm.
     Dom0less,
 }
 
-/// The Xen that is simulated, and the role of the first domain.
+/// The simulated Xen, and the role of the first domain.
 ///
 /// | constant | answers |
 /// |---|---|
 /// | [`DOM0`](Self::DOM0) | as in the repository's transcripts `x86_64-dom0-4.17` |
 /// | [`DOMU`](Self::DOMU) | as in `x86_64-domu-4.17` |
 /// | both with release 4.20 | as in `x86_64-dom0-4.20` and `x86_64-domu-4.20` |
-/// | [`DOM0LESS`](Self::DOM0LESS) | as in `aarch64-dom0less-4.17`, but for the FIFO form |
+/// | [`DOM0LESS`](Self::DOM0LESS) | as in `aarch64-dom0less-4.17`, except for the FIFO form |
 /// | other releases and roles | as read from Xen's sources |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Profile {
@@ -73,7 +73,7 @@ impl Profile {
         matches!(self.arch, Arch::Aarch64)
     }
 
-    /// Whether this release is at least `major.minor`.
+    /// Returns whether this release is at least `major.minor`.
     pub(crate) fn since(self, major: u16, minor: u16) -> bool {
         self.release >= Release::new(major, minor)
     }

@@ -1,4 +1,4 @@
-//! What a program on a simulated vCPU can use.
+//! The interface of programs on simulated vCPUs.
 
 mod peer;
 mod snapshot;
@@ -21,14 +21,14 @@ use crate::vcpu;
 pub use peer::hostile_peer;
 pub use snapshot::Snapshot;
 
-/// The vCPU that runs: the HAL's traits for it, and the controls of the simulator.
+/// The running vCPU: implementations of the HAL's traits, and controls of the simulator.
 ///
-/// It holds nothing. Like [`Hypervisor`], it means the vCPU on whose stack it is used, and panics
-/// elsewhere.
+/// It is a zero-sized handle. Like [`Hypervisor`], it refers to the vCPU on whose stack it is used,
+/// and panics elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub struct Guest(());
 
-/// What a vCPU's program can return: nothing, or a `Result` whose error can be displayed.
+/// The result of a vCPU's program: `()`, or a `Result` whose error implements `Display`.
 pub trait ProgramResult {
     /// Converts the error to its text.
     ///
@@ -57,15 +57,15 @@ pub(crate) fn boxed<R: ProgramResult>(
 }
 
 impl Guest {
-    /// The vCPU on whose stack this is called; `None` on other threads. For port code that keeps no
-    /// `Guest`.
+    /// Returns the vCPU on whose stack this is called; `None` on other threads. For port code that
+    /// does not store a `Guest`.
     #[must_use]
     pub fn here() -> Option<Self> {
         vcpu::try_current().map(|_| Self(()))
     }
 
-    /// A point at which the vCPU can lose the processor, as at an access to shared memory. Does
-    /// nothing on other threads. A port can call this where a race over its own memory is possible.
+    /// Lets the seed preempt the vCPU here, as at an access to shared memory. Does nothing on other
+    /// threads. A port can call this at a possible race over its own memory.
     pub fn preemption_point() {
         vcpu::before_access();
     }
@@ -79,54 +79,53 @@ impl Guest {
         });
     }
 
-    /// The hypercall backend.
+    /// Returns the hypercall backend.
     #[must_use]
     pub const fn xen(&self) -> Hypervisor {
         Hypervisor
     }
 
-    /// The domain's memory.
+    /// Returns the domain's address space.
     #[must_use]
     pub const fn space(&self) -> DomainSpace {
         DomainSpace
     }
 
-    /// The counter that clocks interpolate with.
+    /// Returns the counter for clocks.
     #[must_use]
     pub const fn counter(&self) -> VirtualCounter {
         VirtualCounter
     }
 
-    /// The vCPU's interrupt flag. Programs start with interrupts off.
+    /// Returns the vCPU's interrupt flag. Programs start with interrupts off.
     #[must_use]
     pub const fn interrupts(&self) -> InterruptFlag {
         InterruptFlag
     }
 
-    /// The domain's number.
+    /// Returns the domain's number.
     #[must_use]
     pub fn domain(&self) -> Domid {
         let current = vcpu::current();
         current.state().domain(current.me).id
     }
 
-    /// The vCPU's number.
+    /// Returns the vCPU's number.
     #[must_use]
     pub fn vcpu(&self) -> VcpuId {
         VcpuId(vcpu::current().me.vcpu as u32)
     }
 
-    /// A page of the domain's memory, zeroed at first.
+    /// Returns a page of the domain's memory, initially zeroed.
     ///
     /// The pointer is valid until [`Machine::run`](crate::Machine::run) returns, except while the
-    /// page is not at its frame: because it was given back, moved or unmapped, or because a shared
-    /// page was not mapped again after a restore. An access then ends the test's process, with a
+    /// frame is unmapped: after the page was released, moved or unmapped, or after a restore that
+    /// unmapped a shared page. An access to an unmapped frame ends the test's process, with a
     /// message that names the vCPU, the seed and the test.
     ///
     /// # Panics
     ///
-    /// If the index is not below the [number of pages](crate::DomainConfig::pages) that the domain
-    /// was created with.
+    /// If the index is not below the domain's [number of pages](crate::DomainConfig::pages).
     #[must_use]
     pub fn page(&self, index: usize) -> NonNull<u8> {
         let current = vcpu::current();
@@ -137,8 +136,8 @@ impl Guest {
         domain.physmap.memory.page(FIRST + index)
     }
 
-    /// Where a frame of the domain is, as a kernel that maps all of its memory finds it. `None` if
-    /// the domain has no such frame.
+    /// Returns the address of a frame of the domain, for a kernel that maps all of its memory;
+    /// `None` if the domain has no such frame.
     #[must_use]
     pub fn frame<T>(&self, frame: Frame) -> Option<NonNull<T>> {
         let current = vcpu::current();
@@ -148,15 +147,16 @@ impl Guest {
         Some(physmap.memory.page(frame).cast())
     }
 
-    /// An area for Xen to write to
+    /// Returns an area for Xen to write to
     /// ([`register_vcpu_info`](xen_hal::vcpu::Vcpu::register_vcpu_info) and others), at the start
-    /// of the [page](Self::page) with the same index, which must not be used otherwise.
+    /// of the [page](Self::page) with the same index, which must have no other use.
     ///
-    /// In a kernel such an area is a `static`. Here a static would not lie in the domain's memory.
+    /// In a kernel, such an area is a `static`. In the simulator, a static is not in the domain's
+    /// memory.
     ///
     /// # Safety
     ///
-    /// The area, and every handle that comes of it, must not be used after
+    /// The area, and every handle created from it, must not be used after
     /// [`Machine::run`](crate::Machine::run) has returned. Each page must be used for areas of one
     /// type only.
     #[must_use]
@@ -168,9 +168,9 @@ impl Guest {
         unsafe { area.as_ref() }
     }
 
-    /// Sets the handler of an interrupt of the domain: of a vector, or on Arm of an interrupt
-    /// number (events come as 31). It is called on the vCPU that takes the interrupt, with
-    /// interrupts off. An interrupt without a handler ends the machine.
+    /// Sets the domain's handler of a vector or, on Arm, of an interrupt number (31 for events). It
+    /// is called with interrupts off on the vCPU that takes the interrupt. An interrupt without a
+    /// handler stops the machine.
     pub fn on_interrupt(&self, vector: u8, handler: impl Fn() + Send + Sync + 'static) {
         let current = vcpu::current();
         let before =
@@ -178,13 +178,14 @@ impl Guest {
         drop(before);
     }
 
-    /// Turns interrupts on, and takes those that are due.
+    /// Turns interrupts on, and takes pending ones.
     pub fn enable_interrupts(&self) {
         vcpu::current().enable_interrupts();
     }
 
-    /// Sleeps until `done` returns true, as a kernel does with `cli`, `sti` and `hlt`: `done` is
-    /// called with interrupts off, at first and after each interrupt. Interrupts are on afterwards.
+    /// Sleeps until `done` returns true, as a kernel does with `cli`, `sti` and `hlt`. Calls `done`
+    /// with interrupts off, first at the call and then after each interrupt. Interrupts are on
+    /// afterwards.
     pub fn wait_until(&self, mut done: impl FnMut() -> bool) {
         loop {
             vcpu::current().disable_interrupts();
@@ -195,19 +196,19 @@ impl Guest {
         }
     }
 
-    /// Gives another vCPU the processor. Every loop that waits for another vCPU without sleeping
+    /// Yields the processor to another vCPU. A loop that waits for another vCPU without sleeping
     /// must call this.
     pub fn relax(&self) {
         vcpu::current().relax();
     }
 
-    /// Turns the vCPU's local APIC on or off. It is off at first. Its [own upcall
-    /// vector](xen_hal::hvm::Hvm::set_upcall_vector) comes through it, and waits while it is off.
+    /// Turns the vCPU's local APIC on or off; it is initially off. While it is off, upcalls at the
+    /// vCPU's [own vector](xen_hal::hvm::Hvm::set_upcall_vector) stay pending.
     pub fn enable_local_apic(&self, on: bool) {
         vcpu::current().in_xen(|state, me| state.vcpu_mut(me).apic.on = on);
     }
 
-    /// Whether Xen's CPUID leaves announce upcall vectors of a vCPU's own, as on x86 since 4.17.
+    /// Returns whether Xen's CPUID leaves announce per-vCPU upcall vectors, as on x86 since 4.17.
     /// `xen_hal::hvm::upcall_vector_is_announced` reads the host's CPUID instead.
     #[must_use]
     pub fn announces_upcall_vectors(&self) -> bool {
@@ -216,14 +217,14 @@ impl Guest {
     }
 
     /// Signals the end of the interrupt at the vCPU's own vector to its local APIC, which delivers
-    /// no further one until then.
+    /// no further interrupt before that.
     pub fn end_of_interrupt(&self) {
         vcpu::current().in_xen(|state, me| state.vcpu_mut(me).apic.in_service = false);
     }
 
     /// Sets what a further vCPU runs when [`Vcpu::initialise`](xen_hal::vcpu::Vcpu::initialise) and
-    /// [`Vcpu::up`](xen_hal::vcpu::Vcpu::up) first bring it up, in place of the code at its entry
-    /// point. It starts with interrupts off. When the program returns, the vCPU is down for good.
+    /// [`Vcpu::up`](xen_hal::vcpu::Vcpu::up) first bring it up; the entry point is ignored. The
+    /// program starts with interrupts off. When it returns, the vCPU stays down.
     ///
     /// Does nothing for a vCPU that the domain does not have: Xen refuses to bring it up.
     pub fn set_program<R: ProgramResult>(
@@ -241,8 +242,8 @@ impl Guest {
         drop(before);
     }
 
-    /// Starts a further vCPU without Xen's commands: for tests that are not about these, and for
-    /// Arm, where the firmware starts vCPUs. Otherwise as [`set_program`](Self::set_program).
+    /// Starts a further vCPU without Xen's commands: for tests of other things, and for Arm, where
+    /// the firmware starts vCPUs. Otherwise, does the same as [`set_program`](Self::set_program).
     ///
     /// # Errors
     ///
@@ -269,9 +270,9 @@ impl Guest {
         Ok(())
     }
 
-    /// The domain's time: what its clocks should show. Reading it takes no time, so a loop that
-    /// waits for a moment must call [`relax`](Self::relax) or [`advance`](Self::advance), or read
-    /// the [`counter`](Self::counter).
+    /// Returns the domain's time, which its clocks should show. Reading it takes no time. A loop
+    /// that waits for a time must therefore call [`relax`](Self::relax) or
+    /// [`advance`](Self::advance), or read the [`counter`](Self::counter).
     #[must_use]
     pub fn now(&self) -> Duration {
         let current = vcpu::current();
@@ -279,7 +280,7 @@ impl Guest {
         Duration::from_nanos(state.domain_time(current.me.domain, state.now))
     }
 
-    /// Advances the machine's time, and fires the timers that are due by then.
+    /// Advances the machine's time, and fires the timers that become due.
     pub fn advance(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         vcpu::current().in_xen(|state, _| state.pass_time(nanos));
@@ -302,15 +303,15 @@ impl Guest {
         current.state().domain_mut(current.me).faults.clear();
     }
 
-    /// How many hypercalls the domain has made.
+    /// Returns the number of hypercalls that the domain has made.
     #[must_use]
     pub fn hypercalls(&self) -> u64 {
         let current = vcpu::current();
         current.state().domain(current.me).hypercalls
     }
 
-    /// How often a port of the domain became pending since it was bound. Each time must be handled
-    /// once, unless the port is closed or its event is cleared otherwise.
+    /// Returns the number of times that a port of the domain became pending since it was bound. The
+    /// guest must handle each, unless the port is closed or its event is cleared otherwise.
     #[must_use]
     pub fn times_raised(&self, port: Port) -> u64 {
         let current = vcpu::current();
@@ -318,26 +319,26 @@ impl Guest {
         state.domain(current.me).ports.all.get(port.0 as usize).map_or(0, |port| port.raised)
     }
 
-    /// Takes the hash of what happened since it was last taken: which vCPUs ran, and which
-    /// hypercalls they made. For tests that count distinct interleavings.
+    /// Returns and resets a hash of the vCPU switches and hypercalls since the last call. For tests
+    /// that count distinct interleavings.
     #[must_use]
     pub fn take_trace_hash(&self) -> u64 {
         vcpu::current().state().trace.take()
     }
 
-    /// What Xen knows now, except what time alone changes.
+    /// Returns Xen's current state, except values that change with time.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         vcpu::current().inspect(Snapshot::of)
     }
 
-    /// A random number from the machine's seed.
+    /// Returns a random number from the machine's seed.
     #[must_use]
     pub fn random(&self) -> u64 {
         vcpu::current().state().random.next()
     }
 
-    /// Publishes a value under a key for all domains, as real domains do through xenstore.
+    /// Publishes a value under a key for all domains, in place of xenstore.
     pub fn publish(&self, key: &str, value: u64) {
         vcpu::current().in_xen(|state, _| state.publish(key, value));
     }

@@ -1,4 +1,4 @@
-//! A domain that does to another whatever Xen permits.
+//! Simulates a domain that attacks another with every operation that Xen permits.
 
 use xen_hal::Xen;
 use xen_hal::event::{Channel, Port};
@@ -19,10 +19,10 @@ const TARGETS: usize = 4;
 
 /// Returns the program of a domain that attacks `victim` with `acts` random operations.
 ///
-/// It maps and unmaps what the victim grants, at any moment, reads it and writes over it. It copies
-/// into and out of grants. It binds to ports, sends events in bursts, and closes channels. It names
-/// references and ports that do not exist. What it writes is random, and often resembles a ring
-/// index or a version counter.
+/// It maps and unmaps the victim's grants at any moment, reads the pages and overwrites them. It
+/// copies to and from grants. It binds to ports, sends events in bursts, and closes channels. It
+/// uses references and ports that do not exist. It writes random values, which often resemble a
+/// ring index or a version counter.
 ///
 /// The domain needs 4 pages.
 ///

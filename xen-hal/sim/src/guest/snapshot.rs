@@ -1,4 +1,4 @@
-//! What Xen knows at a moment, for comparison.
+//! Captures Xen's state for comparison.
 
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
@@ -8,9 +8,9 @@ use xen_hal::platform::PAGE_SIZE;
 use crate::memory::MachineFrame;
 use crate::state::{Binding, Domain, Entry, Fnv64, State, VcpuKey};
 
-/// What Xen knows at a moment, except what time alone changes: ports, parameters, grants, the
-/// frames of each domain with a hash of their contents, vCPUs and their timers. Two equal snapshots
-/// show that nothing has changed in between.
+/// Xen's state at one moment: ports, parameters, grants, the frames of each domain with a hash of
+/// their contents, vCPUs and their timers. Values that change with time are left out. If two
+/// snapshots are equal, the state has not changed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
     lines: Vec<String>,
@@ -30,8 +30,8 @@ impl Snapshot {
         Self { lines }
     }
 
-    /// The lines in which two snapshots differ: `-` before those of `self`, `+` before those of
-    /// `later`.
+    /// Returns the lines in which two snapshots differ: those of `self` start with `-`, those of
+    /// `later` with `+`.
     #[must_use]
     pub fn difference(&self, later: &Self) -> Vec<String> {
         let only = |of: &Self, other: &Self, sign: char| -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Creates a machine, gives it domains, and runs it.
+//! Creates a machine, adds domains, and runs it.
 
 mod seeds;
 
@@ -19,37 +19,36 @@ use crate::state::{BEGINNING, Domain, State};
 use crate::vcpu;
 pub use seeds::for_each_seed;
 
-/// The environment variable that sets how long a machine may run, in seconds, and the default.
+/// The environment variable that limits the run time of a machine, in seconds, and the default.
 const LIMIT_VARIABLE: &str = "XEN_SIM_TIME_LIMIT";
 const DEFAULT_LIMIT: u64 = 900;
-/// How many frames a machine has.
+/// The number of frames of a machine.
 const FRAMES: usize = 8192;
 
-/// A machine on which Xen and its domains are simulated: see the [crate's](crate) documentation.
+/// A simulated machine with Xen and its domains: see the [crate's](crate) documentation.
 ///
-/// The seed decides everything that is random: the same seed and the same programs give the same
-/// run.
+/// The seed decides every random choice: the same seed and the same programs give the same run.
 pub struct Machine {
     state: State,
     leaks_fail: bool,
 }
 
-/// The result of a machine whose programs are all over.
+/// The result of a machine whose programs have all returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// How many hypercalls were made.
+    /// The number of hypercalls.
     pub hypercalls: u64,
-    /// How long it took, in nanoseconds of the machine's time.
+    /// The duration of the run, in nanoseconds of the machine's time.
     pub nanos: u64,
-    /// A hash of what happened, in order: equal runs have equal hashes.
+    /// A hash of the run's steps: equal runs have equal hashes.
     pub trace_hash: u64,
     /// Why each domain ended, by the number that [`Machine::domain`] returned.
     pub shutdown_reasons: BTreeMap<u16, ShutdownReason>,
-    /// What each domain wrote to Xen's console.
+    /// The text that each domain wrote to Xen's console.
     pub consoles: BTreeMap<u16, String>,
-    /// What each domain held when its first program returned, and could have given back: channels,
-    /// mappings, entries of its grant table that grant a page, and pages that it gave to Xen. What
-    /// a handler owns counts. A domain that ended otherwise has none.
+    /// The resources that each domain had not released when its first program returned: channels,
+    /// mappings, entries of its grant table that grant a page, and pages that it gave to Xen,
+    /// including those that a handler owns. A domain that ended in another way has no entry.
     pub leaks: BTreeMap<u16, Vec<String>>,
 }
 
@@ -58,7 +57,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// If the host refuses memory, or something else in the process has set the [hook before
+    /// If the host has no memory, or if other code in the process has set the [hook before
     /// accesses](xen_pac::access::before_each).
     pub fn new(profile: Profile, seed: u64) -> io::Result<Self> {
         let state = State::new(profile, seed, FRAMES)?;
@@ -91,7 +90,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// If the host or the machine has no memory for it.
+    /// If the host or the machine has not enough memory.
     pub fn domain<R: ProgramResult>(
         &mut self,
         config: DomainConfig,
@@ -102,15 +101,15 @@ impl Machine {
 
     /// Runs all domains until they have ended.
     ///
-    /// All vCPUs run on one new thread, so the variables of `thread_local!` are shared by all vCPUs
-    /// of the machine, and start afresh with each machine.
+    /// All vCPUs run on one new thread, so all vCPUs of the machine share its `thread_local!`
+    /// variables, and each machine starts with new ones.
     ///
-    /// A machine that does not end within 900 seconds, or what `XEN_SIM_TIME_LIMIT` says, ends the
-    /// process with a message that names the seed and the test.
+    /// If the machine does not end within 900 seconds, or the seconds in `XEN_SIM_TIME_LIMIT`, the
+    /// process ends with a message that names the seed and the test.
     ///
     /// # Errors
     ///
-    /// [`Failure`] at the first panic, error, deadlock, or other condition that ends the machine.
+    /// [`Failure`] at the first panic, error, deadlock, or other condition that stops the machine.
     pub fn run(self) -> Result<Report, Failure> {
         let Self { state, leaks_fail } = self;
         let seed = state.seed;

@@ -9,7 +9,7 @@ use std::thread;
 use super::Report;
 use crate::config::{Failure, SEED_VARIABLE, replay};
 
-/// Runs a test with `count` seeds, from 0 up, until it fails. If the environment variable
+/// Runs a test with the seeds 0 to `count` - 1 until it fails. If the environment variable
 /// `XEN_SIM_SEED` is set, runs it with that seed only.
 ///
 /// ```
@@ -25,8 +25,8 @@ use crate::config::{Failure, SEED_VARIABLE, replay};
 ///
 /// # Panics
 ///
-/// At the first error, with its text and a line that says how to run that seed again. If `run`
-/// panics, that line is written to standard error. Also if the variable is not a number.
+/// At the first error, with its text and a command line that runs the seed again. If `run` panics,
+/// that line is written to standard error. Also panics if the variable is not a number.
 #[track_caller]
 pub fn for_each_seed(count: u64, run: impl FnMut(u64) -> Result<Report, Box<dyn Error>>) {
     let result = seeds(env::var_os(SEED_VARIABLE), count).and_then(|seeds| try_each(seeds, run));
@@ -66,7 +66,7 @@ fn try_each(
     })
 }
 
-/// Shows how to run a seed again if the test panics.
+/// Prints the command line that runs a seed again if the test panics.
 struct ReplayOnPanic(u64);
 
 impl Drop for ReplayOnPanic {

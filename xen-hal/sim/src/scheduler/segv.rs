@@ -1,5 +1,5 @@
-//! Names the vCPU, the seed and the test before an invalid access ends the process: a stack
-//! overflow, or an access to a frame at which no page is mapped.
+//! Prints the vCPU, the seed and the test before an invalid access ends the process: a stack
+//! overflow, or an access to an unmapped frame.
 
 use core::cell::Cell;
 use core::fmt::{self, Write as _};

@@ -1,5 +1,5 @@
-//! What Xen knows of the machine, its domains and their vCPUs, and what happens without a
-//! hypercall: timers, upcalls, the end of a domain.
+//! Holds Xen's state of the machine, its domains and their vCPUs, and implements what happens
+//! without a hypercall: timers, upcalls, the end of a domain.
 
 mod grant_entry;
 mod grants;
@@ -196,7 +196,7 @@ impl State {
         self.profile.is_arm() && one != other && [caller, one, other].into_iter().all(guest)
     }
 
-    /// Keeps what a vCPU did, for failures.
+    /// Records an event of a vCPU, for failures.
     pub(crate) fn note(&mut self, key: VcpuKey, event: Event) {
         let now = self.now;
         self.vcpu_mut(key).note(now, event);

@@ -200,7 +200,7 @@ impl State {
         false
     }
 
-    /// Forgets what a domain registered with Xen.
+    /// Removes a domain's registrations with Xen.
     fn forget_registrations(&mut self, domain: usize) {
         let state = &mut *self;
         let of = &mut state.domains[domain];

@@ -1,5 +1,5 @@
-//! What the toolstack does for a domain that has xenstore and a console: it gives the domain the
-//! pages of both rings, grants them to domain 0, and makes a channel for each.
+//! Creates the xenstore and console rings of a domain, as the toolstack does: adds the pages of
+//! both rings, grants them to domain 0, and creates a channel for each.
 
 use std::io;
 
@@ -93,7 +93,7 @@ impl State {
         Ok(ServedRing { frame, port })
     }
 
-    /// Tells domain 0 that something became of a domain.
+    /// Notifies domain 0 of a change of a domain.
     pub(crate) fn announce_change(&mut self) {
         let control = self.domains.iter().position(|domain| domain.role == Role::Control);
         if let Some(domain) = control {

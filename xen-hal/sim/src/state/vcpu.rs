@@ -1,4 +1,4 @@
-//! What Xen knows of a vCPU.
+//! Holds Xen's state of a vCPU.
 
 use core::fmt;
 use std::collections::VecDeque;
