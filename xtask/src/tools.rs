@@ -86,6 +86,9 @@ pub const XEN_HEADERS: Tool = Tool {
     probe: Probe::Path("/usr/include/xen/xen.h"),
     package: Some("libxen-dev"),
 };
+/// The spell checker.
+pub const CODESPELL: Tool =
+    Tool { name: "codespell", probe: Probe::Program("codespell"), package: Some("codespell") };
 /// The host's C compiler.
 pub const GCC: Tool = Tool { name: "gcc", probe: Probe::Program("gcc"), package: Some("gcc") };
 /// The host's C++ compiler.

@@ -33,10 +33,11 @@ fn sources() -> Vec<Step> {
         ),
         step(
             "tree",
-            "no line is wider than 100 columns, and no modules import each other in a circle",
+            "lines have at most 100 columns, links lead somewhere, no modules import in a circle",
             &[],
             vec![Call::cargo("test --quiet --package xtask --test tree")],
         ),
+        spelling(),
         step(
             "clippy",
             "no warning from the compiler or from clippy",
@@ -101,6 +102,15 @@ fn sources() -> Vec<Step> {
     ]
 }
 
+/// Known misspellings, by a list of them. Of the words to ignore, `fromat` and `tipe` are tests'
+/// mistakes, and the others are names.
+fn spelling() -> Step {
+    let skip = "target,*.lock,*.snap,LICENSE-*,diagnostics,facts,corpus";
+    let words = "crate,extraversion,fromat,inflight,inout,sring,statics,tipe,upto";
+    let call = Call::program("codespell", &format!("--quiet-level 3 --skip {skip} -L {words}"));
+    step("spelling", "no text has a known misspelling", &[tools::CODESPELL], vec![call])
+}
+
 fn proofs() -> Vec<Step> {
     vec![
         step(
@@ -108,6 +118,14 @@ fn proofs() -> Vec<Step> {
             "xen-pac is what the description says",
             &[],
             vec![Call::xtask("regen --check"), Call::xtask("header --check")],
+        ),
+        step(
+            "package",
+            "the crates can be packaged in order, each with the ones before it",
+            &[],
+            vec![Call::cargo(
+                "package --quiet --no-verify --allow-dirty -p xen-pac -p xen-hal -p xen-sim",
+            )],
         ),
         step(
             "c-header",
@@ -297,9 +315,10 @@ pub struct Step {
     pub calls: Vec<Call>,
 }
 
-/// A call of cargo.
+/// A call of a program.
 #[derive(Clone, Debug)]
 pub struct Call {
+    program: &'static str,
     args: Vec<String>,
     env: Vec<(&'static str, String)>,
     folder: Option<&'static str>,
@@ -317,8 +336,14 @@ impl Call {
     /// A call of cargo with the words of `line`.
     #[must_use]
     pub fn cargo(line: &str) -> Self {
+        Self::program("cargo", line)
+    }
+
+    /// A call of another program with the words of `line`.
+    #[must_use]
+    pub fn program(program: &'static str, line: &str) -> Self {
         let args = line.split_whitespace().map(str::to_owned).collect();
-        Self { args, env: Vec::new(), folder: None }
+        Self { program, args, env: Vec::new(), folder: None }
     }
 
     /// A call of this program with the words of `line`.
@@ -341,11 +366,12 @@ impl Call {
         self
     }
 
-    /// The call as a command, for a workspace at `root`; by the cargo that runs this program, so
-    /// that a step uses the same toolchain.
+    /// Returns the call as a command, for a workspace at `root`. cargo is the one that runs this
+    /// program, so that a step uses the same toolchain.
     #[must_use]
     pub fn command(&self, root: &Path) -> Command {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let own = std::env::var_os("CARGO").filter(|_| self.program == "cargo");
+        let mut command = Command::new(own.unwrap_or_else(|| self.program.into()));
         command.args(&self.args).envs(self.env.iter().map(|(name, value)| (*name, value)));
         command
             .current_dir(self.folder.map_or_else(|| root.to_owned(), |folder| root.join(folder)));
@@ -362,7 +388,7 @@ impl std::fmt::Display for Call {
         for (name, value) in &self.env {
             write!(out, "{name}='{value}' ")?;
         }
-        write!(out, "cargo {}", self.args.join(" "))
+        write!(out, "{} {}", self.program, self.args.join(" "))
     }
 }
 

@@ -1,7 +1,9 @@
-//! The shape of the tree: no line is wider than 100 columns, no text has a phrase of the table, and
-//! no modules import each other in a circle.
+//! The shape of the tree: no line is wider than 100 columns, no text has a phrase of the table, no
+//! link leads nowhere, and no modules import each other in a circle.
 
 mod imports;
+mod links;
+mod packages;
 
 use imports::Crate;
 use std::fs;
@@ -100,6 +102,21 @@ fn no_text_has_a_phrase_of_the_table() {
         }
     }
     judge("phrases that slow a reader down", &found);
+}
+
+#[test]
+fn no_link_leads_nowhere() {
+    let root = workspace_root();
+    let mut found = Vec::new();
+    for file in ci::files(&root).expect("a git checkout") {
+        // The test of the links has some that lead nowhere.
+        if RECORDED.iter().any(|part| file.contains(part)) || file.ends_with("tree/links.rs") {
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(root.join(&file)) else { continue };
+        found.extend(links::broken(&root, &file, &text));
+    }
+    judge("links lead nowhere", &found);
 }
 
 #[test]
