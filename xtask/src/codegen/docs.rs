@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::text::{BREAK, is_bullet};
 use crate::document::{ArchId, ArchSet, Availability, Head};
-use proc_macro2::TokenStream;
+use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 /// Documentation in the making.
@@ -114,13 +114,13 @@ impl Docs {
 
     /// Makes an attribute of what follows.
     pub(super) fn outer(self) -> TokenStream {
-        let text = self.lines().join(BREAK);
+        let text = literal(&self.lines().join(BREAK));
         quote!(#[doc = #text])
     }
 
     /// Makes an attribute of what is around.
     pub(super) fn inner(self) -> TokenStream {
-        let text = self.lines().join(BREAK);
+        let text = literal(&self.lines().join(BREAK));
         quote!(#![doc = #text])
     }
 
@@ -142,6 +142,13 @@ fn list(context: &Context<'_, '_>, archs: ArchSet) -> String {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
         _ => names.concat(),
     }
+}
+
+/// The string literal of a text: a raw one, because neither writing nor parsing that has to look at
+/// each character. Documentation is half of what is generated.
+fn literal(text: &str) -> Literal {
+    let raw = format!("r##\"{text}\"##");
+    raw.parse().ok().filter(|_| !text.contains("\"##")).unwrap_or_else(|| Literal::string(text))
 }
 
 /// The blocks of a text of the description: paragraphs, headings, lists, and code, which is fenced
@@ -308,7 +315,15 @@ fn escape(text: &str, shown: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Docs, inline};
+    use super::{Docs, inline, literal};
+
+    #[test]
+    fn a_literal_holds_any_text() {
+        for text in ["", "a \"#\" b", "a \"## b\\", "a\u{b}b\rc\n"] {
+            let read: syn::LitStr = syn::parse_str(&literal(text).to_string()).unwrap();
+            assert_eq!(read.value(), text);
+        }
+    }
 
     #[test]
     fn markdown_and_html_are_escaped() {
