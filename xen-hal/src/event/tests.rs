@@ -128,6 +128,7 @@ fn a_channel_is_used_by_its_number() {
         });
     let xen = closing(xen, 5);
     let mut channel = Events::new(&xen).adopt(Port(5), Kind::Ipi, VcpuId(0));
+    assert!(std::format!("{channel:?}").starts_with("Channel { port: Port(5), kind: Ipi"));
     channel.send().unwrap();
     assert_eq!(channel.bind_vcpu(VcpuId(1)), Err(Errno::EINVAL));
 }

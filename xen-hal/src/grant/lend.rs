@@ -12,15 +12,15 @@ use super::{Bytes, GrantRef, Page};
 use crate::platform::Frame;
 
 /// The flags that Xen sets in an entry while the peer uses the page.
-const IN_USE: u16 = grant_entry_flags::READING.mask << grant_entry_flags::READING.shift
-    | grant_entry_flags::WRITING.mask << grant_entry_flags::WRITING.shift;
+const IN_USE: u16 =
+    grant_entry_flags::READING.val(1).value | grant_entry_flags::WRITING.val(1).value;
 
 /// What the peer may do with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Access {
     /// Read it.
-    ReadOnly = PERMIT | grant_entry_flags::READONLY.mask << grant_entry_flags::READONLY.shift,
+    ReadOnly = PERMIT | grant_entry_flags::READONLY.val(1).value,
     /// Read and write it.
     ReadWrite = PERMIT,
 }

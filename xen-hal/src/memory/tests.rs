@@ -44,6 +44,7 @@ mod physmap {
             (MapSpace::SharedInfo, 0, pac::MapSpace::SHARED_INFO, 0),
             (MapSpace::GrantTable, 3, pac::MapSpace::GRANT_TABLE, 3),
             (MapSpace::GrantStatus, 3, pac::MapSpace::GRANT_TABLE, 0x8000_0003),
+            (MapSpace::GrantStatus, 0x8000_0003, pac::MapSpace::GRANT_TABLE, 0x8000_0003),
             (MapSpace::Own, 77, pac::MapSpace::GMFN, 77),
             (MapSpace::DeviceMemory, 78, pac::MapSpace::DEV_MMIO, 78),
         ];
@@ -91,6 +92,8 @@ mod physmap {
         }
         assert!(!failed(MapSpace::DeviceMemory, Errno::EINVAL).may_have_unmapped());
         assert!(!MemoryError::NotMapped(0).may_have_unmapped());
+        let (space, index, errno) = (MapSpace::Own, 0, Errno::EPERM);
+        assert!(MemoryError::PageLost { space, index, errno }.may_have_unmapped());
         let batch = |space| MemoryError::Batch { space, first: 0, errno: Errno::EPERM };
         assert!(batch(MapSpace::GrantTable).may_have_unmapped());
         assert!(!batch(MapSpace::Foreign(Domid(3))).may_have_unmapped());
@@ -339,7 +342,8 @@ mod reservation {
             Err(PartialReservation { done: 0, stopped_at, errno })
         );
         let increased = Memory::new(&xen).increase_reservation(1, Extent::PAGE).unwrap_err();
-        assert_eq!(increased.errno, Some(Errno::EPERM));
+        assert_eq!(MemoryError::from(increased).errno(), Some(Errno::EPERM));
+        assert_eq!(increased.to_string(), "only 0 of the extents were processed: EPERM");
     }
 
     #[test]
@@ -440,7 +444,7 @@ mod shared_info {
                 );
                 0
             });
-        WidthLatch::new(&xen).unwrap();
+        assert_eq!(format!("{:?}", WidthLatch::new(&xen)), "Ok(WidthLatch)");
     }
 
     #[test]

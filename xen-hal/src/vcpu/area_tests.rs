@@ -170,4 +170,5 @@ fn errors_read_well() {
     ] {
         assert_eq!(error.to_string(), text);
     }
+    assert!(std::format!("{:?}", area::<Info>()).starts_with("Area(0x"));
 }

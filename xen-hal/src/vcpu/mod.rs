@@ -194,10 +194,7 @@ impl<H: Hypercall> Vcpu<H> {
     /// As for [`set_singleshot_timer`](Self::set_singleshot_timer), and `ETIME` up to 4.17.2 for a
     /// time that has passed; no timer is set then.
     pub fn set_singleshot_timer_in_future(&self, at: SystemTime) -> Result<(), Errno> {
-        self.singleshot(
-            at,
-            singleshot_timer_flags::FUTURE.mask << singleshot_timer_flags::FUTURE.shift,
-        )
+        self.singleshot(at, singleshot_timer_flags::FUTURE.val(1).value)
     }
 
     /// Stops the singleshot timer of this vCPU, which must be the calling one. x86 only. Upstream:

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use xen_hal::Xen;
-use xen_hal::event::{Dispatcher, Drain, EventError, Kind, Port, TwoLevel};
+use xen_hal::event::{Dispatcher, Drain, EventError, Kind, Port, PortSet, TwoLevel};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::{Interrupts, VcpuId};
 use xen_pac::base::Domid;
@@ -38,12 +38,15 @@ fn it_finds_nothing_unless_it_is_attached() {
         let refused = dispatcher.listen(channel, FIRST).unwrap_err();
         assert_eq!(refused.error, EventError::NotAttached);
         assert_eq!(refused.channel.port(), Port(2));
+        assert!(format!("{refused:?}").starts_with("ListenError { channel: Channel {"));
 
         dispatcher.attach(domain.shared);
         assert_eq!(handled(&dispatcher, VcpuId(2)), [], "there is no such vCPU");
         let refused = dispatcher.listen(refused.channel, VcpuId(2)).unwrap_err();
         assert_eq!(refused.error, EventError::NoSuchVcpu(VcpuId(2)));
         let listener = dispatcher.listen(refused.channel, FIRST).unwrap();
+        assert!(format!("{listener:?}").starts_with("Listener { channel: Channel {"));
+        assert_eq!(format!("{dispatcher:?}"), "[{Port(2)}, {}]");
         dispatcher.detach();
         listener.send().unwrap();
         assert_eq!(handled(&dispatcher, FIRST), []);
@@ -54,10 +57,11 @@ fn it_finds_nothing_unless_it_is_attached() {
 #[test]
 fn attaching_masks_all_ports_and_listening_unmasks_one() {
     with_domain(|domain| {
-        domain.bind_ipis(3, |_| 0);
+        domain.bind_ipis(3, |port| u32::from(port == 3));
         let dispatcher = Dispatcher::<1>::new();
         dispatcher.attach(domain.shared);
-        assert!((1..TwoLevel::PORTS).all(|port| domain.bitmaps().is_masked(Port(port))));
+        let bitmaps = dispatcher.bitmaps().expect("it is attached");
+        assert!((1..TwoLevel::PORTS).all(|port| bitmaps.is_masked(Port(port))));
         let channel = domain.xen.events().adopt(Port(2), Kind::Ipi, FIRST);
         // An event that arrived before is not lost.
         domain.raise(Port(2));
@@ -66,6 +70,15 @@ fn attaching_masks_all_ports_and_listening_unmasks_one() {
         assert_eq!(handled(&dispatcher, FIRST), [Port(2)]);
         domain.raise(Port(1));
         assert_eq!(handled(&dispatcher, FIRST), []);
+
+        // The block of the second vCPU stands for one that the first has registered.
+        bitmaps.unmask(domain.xen.events(), Port(3), PortSet::new()).unwrap();
+        domain.raise(Port(3));
+        assert_eq!(handled(&dispatcher, FIRST), []);
+        dispatcher.attach_vcpu(FIRST, domain.vcpu(1)).unwrap();
+        assert_eq!(handled(&dispatcher, FIRST), [Port(3)]);
+        let refused = dispatcher.attach_vcpu(SECOND, domain.vcpu(1));
+        assert_eq!(refused, Err(EventError::NoSuchVcpu(SECOND)));
     });
 }
 
@@ -97,6 +110,9 @@ fn the_next_owner_of_a_port_starts_afresh() {
         let dispatcher = Dispatcher::<2>::new();
         dispatcher.attach(domain.shared);
         let events = domain.xen.events();
+        // Their events let each vCPU look at the word in which the port is.
+        let others = [FIRST, SECOND]
+            .map(|vcpu| dispatcher.listen(events.bind_ipi(vcpu).unwrap(), vcpu).unwrap());
         let first = dispatcher.listen(events.bind_ipi(FIRST).unwrap(), FIRST).unwrap();
         let port = first.port();
         first.send().unwrap();
@@ -107,7 +123,8 @@ fn the_next_owner_of_a_port_starts_afresh() {
         let second = dispatcher.listen(events.bind_ipi(SECOND).unwrap(), SECOND).unwrap();
         assert_eq!(second.port(), port);
         second.send().unwrap();
-        assert_eq!(handled(&dispatcher, FIRST), []);
+        others[0].send().unwrap();
+        assert_eq!(handled(&dispatcher, FIRST), [others[0].port()]);
         assert_eq!(handled(&dispatcher, SECOND), [port]);
 
         // So does one whose number was closed behind the listener's back.
@@ -115,7 +132,8 @@ fn the_next_owner_of_a_port_starts_afresh() {
         let third = dispatcher.listen(events.bind_ipi(FIRST).unwrap(), FIRST).unwrap();
         assert_eq!(third.port(), port);
         third.send().unwrap();
-        assert_eq!(handled(&dispatcher, SECOND), []);
+        others[1].send().unwrap();
+        assert_eq!(handled(&dispatcher, SECOND), [others[1].port()]);
         assert_eq!(handled(&dispatcher, FIRST), [port]);
         std::mem::forget(second);
     });
@@ -164,10 +182,11 @@ fn a_listener_masks_unmasks_and_migrates() {
         assert_eq!(handled(&dispatcher, SECOND), [near]);
 
         // A masked channel moves masked.
+        let events = domain.xen.events();
         listener.mask();
-        listener.migrate(FIRST, pause).unwrap();
-        assert!(bitmaps.is_masked(near));
-        listener.unmask(FIRST).unwrap();
+        dispatcher.migrate(events, near, FIRST, pause).unwrap();
+        assert!(listener.vcpu() == FIRST && bitmaps.is_masked(near));
+        dispatcher.unmask(events, near, FIRST).unwrap();
 
         // What cannot move stays.
         assert_eq!(listener.migrate(VcpuId(2), pause), Err(EventError::NoSuchVcpu(VcpuId(2))));

@@ -23,8 +23,10 @@ fn a_quiet_port_of_ones_own_is_unmasked_without_a_hypercall() {
     with_port(0, |domain| {
         let bitmaps = domain.bitmaps();
         assert!(!bitmaps.mask(PORT) && bitmaps.mask(PORT) && bitmaps.is_masked(PORT));
-        let before = domain.guest.hypercalls();
+        let (before, own) = (domain.guest.hypercalls(), PortSet::new());
         assert_eq!(bitmaps.unmask(domain.xen.events(), PORT, AllPorts), Ok(()));
+        assert!(!bitmaps.is_masked(PORT) && !bitmaps.mask(PORT) && own.insert(PORT));
+        assert_eq!(bitmaps.unmask(domain.xen.events(), PORT, &own), Ok(()));
         assert!(!bitmaps.is_masked(PORT));
         assert_eq!(domain.guest.hypercalls(), before);
     });

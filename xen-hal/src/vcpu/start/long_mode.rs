@@ -105,28 +105,22 @@ mod tests {
 
     #[test]
     fn the_mode_cannot_be_lost() {
-        for state in [LongMode::new(0, 0, 0), LongMode::new(0, 0, 0).control(0, 0, 0)] {
-            let registers = state.context().unwrap().cpu_regs.x86_64();
-            assert_eq!(registers.cr0 & 0x8000_0001, 0x8000_0001);
-            assert_eq!((registers.cr4, registers.efer), (0x20, 0x500));
+        let fresh = LongMode::new(0, 0, 0);
+        for (state, cr0) in [(fresh, 0x8001_0031), (fresh.control(0, 0, 0), 0x8000_0001)] {
+            let it = state.context().unwrap().cpu_regs.x86_64();
+            assert_eq!((it.cr0, it.cr4, it.efer), (cr0, 0x20, 0x500));
         }
     }
 
     #[test]
     fn other_bits_are_taken_as_given() {
-        let registers = LongMode::new(1, 2, 0x3000)
-            .argument(4)
-            .second_argument(5)
-            .control(0x2_0000, 0x600, 0x801)
-            .context()
-            .unwrap()
-            .cpu_regs
-            .x86_64();
-        assert_eq!(
-            (registers.rip, registers.rsp, registers.cr3, registers.rdi, registers.rsi),
-            (1, 2, 0x3000, 4, 5)
-        );
-        assert_eq!((registers.cr0, registers.cr4, registers.efer), (0x8002_0001, 0x620, 0xd01));
+        // The second ones have the bits of the mode already.
+        for (cr0, cr4, efer) in [(0x2_0000, 0x600, 0x801), (0x8002_0001, 0x620, 0xd01)] {
+            let state = LongMode::new(1, 2, 0x3000).argument(4).second_argument(5);
+            let it = state.control(cr0, cr4, efer).context().unwrap().cpu_regs.x86_64();
+            assert_eq!((it.rip, it.rsp, it.cr3, it.rdi, it.rsi), (1, 2, 0x3000, 4, 5));
+            assert_eq!((it.cr0, it.cr4, it.efer), (0x8002_0001, 0x620, 0xd01));
+        }
     }
 
     #[test]

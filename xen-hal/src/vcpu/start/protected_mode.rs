@@ -126,12 +126,14 @@ mod tests {
 
     #[test]
     fn paging_is_aligned_to_its_kind() {
-        let plain =
-            ProtectedMode::new(0, 0).paging(0x1000, false).context().unwrap().cpu_regs.x86_32();
-        assert_eq!((plain.cr0 >> 31, plain.cr3, plain.cr4), (1, 0x1000, 0));
-        let pae =
-            ProtectedMode::new(0, 0).paging(0x1020, true).context().unwrap().cpu_regs.x86_32();
-        assert_eq!((pae.cr3, pae.cr4), (0x1020, 0x20));
+        let (none, pae) = (ProtectedMode::new(0, 0), ProtectedMode::new(0, 0).paging(1, true));
+        // The last choice holds.
+        for state in [none, pae] {
+            let plain = state.paging(0x1000, false).context().unwrap().cpu_regs.x86_32();
+            assert_eq!((plain.cr0, plain.cr3, plain.cr4), (0x8001_0031, 0x1000, 0));
+            let pae = state.paging(0x1020, true).context().unwrap().cpu_regs.x86_32();
+            assert_eq!((pae.cr0, pae.cr3, pae.cr4), (0x8001_0031, 0x1020, 0x20));
+        }
         for state in [
             ProtectedMode::new(0, 0).paging(0x1020, false),
             ProtectedMode::new(0, 0).paging(0x1010, true),
