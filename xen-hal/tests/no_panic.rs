@@ -7,18 +7,19 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
 use object::{Object, ObjectSymbol, SymbolKind};
 
+/// Held while an object is built and read: both tests build it in one folder, and share its packages.
+static FOLDER: Mutex<()> = Mutex::new(());
+
 /// The names of the functions in the object, built with these further arguments.
 fn functions(arguments: &[&str]) -> Vec<String> {
+    let _folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/hot-paths/Cargo.toml");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(if arguments.is_empty() {
-        "hot-paths"
-    } else {
-        "hot-paths-planted"
-    });
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hot-paths");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["build", "--quiet", "--release", "--locked", "--manifest-path"])

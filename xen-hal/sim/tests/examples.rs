@@ -19,7 +19,7 @@ static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
     // `cargo test` builds all examples, but `cargo test --test examples` does not.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     if [FEATURES, PING_PONG, CLOCK, TICK, IPI].iter().any(|name| !folder.join(name).exists()) {
-        let arguments = ["build", "--quiet", "--examples"];
+        let arguments = ["build", "--quiet", "--workspace", "--examples"];
         let mut command = Command::new(cargo);
         command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
         assert!(command.status().expect("cargo can be run").success());

@@ -20,7 +20,7 @@ pub fn hal(root: &Path) -> Result<String, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut bench = Command::new(cargo);
     bench
-        .args(["bench", "--quiet", "--locked", "--bench", "counts"])
+        .args(["bench", "--quiet", "--locked", "--bench", "counts", "--features", "counts"])
         .current_dir(root.join("xen-hal/bench"))
         .stderr(Stdio::inherit());
     // Other directions would be other code.

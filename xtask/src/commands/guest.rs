@@ -101,6 +101,7 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
     let session = Session {
         workspace: super::workspace_root(),
         files: super::target_folder().join("guest"),
+        target: super::target_folder(),
         options: Options {
             xen_args: arguments.xen_args.clone(),
             cpu: arguments.cpu.clone(),

@@ -65,8 +65,7 @@ fn sysroot() -> Result<PathBuf, String> {
     Ok(PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim()))
 }
 
-/// Builds a program of the guest package and returns its ELF file. `folder` keeps what is built
-/// apart from the host's.
+/// Builds a program of the guest package in the target folder `folder` and returns its ELF file.
 ///
 /// # Errors
 ///

@@ -31,6 +31,8 @@ pub struct Session {
     pub workspace: PathBuf,
     /// Where files of boots are kept.
     pub files: PathBuf,
+    /// The target folder, in which guests share what the workspace has built for the host.
+    pub target: PathBuf,
     /// What the user changes about boots.
     pub options: Options,
     /// How many seconds a program may take.
@@ -318,9 +320,9 @@ impl<'s> Binaries<'s> {
         if let Entry::Vacant(entry) = self.toolchains.entry(arch) {
             entry.insert(build::toolchain(arch)?);
         }
-        let Session { workspace, files, .. } = self.session;
+        let Session { workspace, target, .. } = self.session;
         let (toolchain, is_tiny) = (&self.toolchains[&arch], binary == program::TINY);
-        let path = build::build(workspace, binary, toolchain, is_tiny, &files.join("build"))?;
+        let path = build::build(workspace, binary, toolchain, is_tiny, target)?;
         if is_tiny {
             let bytes = build::loaded_bytes(&path)?;
             println!("{binary} loads {bytes} bytes on {}", arch.name());
