@@ -12,7 +12,7 @@ use std::{env, fs};
 
 use object::{Object, ObjectSymbol, SymbolKind};
 
-/// Held while an object is built and read: both tests build it in one folder, and share its packages.
+/// Held while an object is built and read: both tests build theirs in one folder.
 static FOLDER: Mutex<()> = Mutex::new(());
 
 /// The names of the functions in the object, built with these further arguments.
