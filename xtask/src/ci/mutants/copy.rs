@@ -168,8 +168,13 @@ impl Copy {
             Entry::Vacant(entry) => entry,
         };
         let settings = |profile: &str| -> Vec<String> {
-            let setting = |package| format!("profile.{profile}.package.{package}.opt-level=1");
-            PACKAGES.iter().flat_map(|name| ["--config".to_owned(), setting(name)]).collect()
+            let settings = ["opt-level=1", "codegen-units=8"];
+            let pairs = PACKAGES.iter().flat_map(|name| settings.map(|setting| (name, setting)));
+            pairs
+                .flat_map(|(name, setting)| {
+                    ["--config".to_owned(), format!("profile.{profile}.package.{name}.{setting}")]
+                })
+                .collect()
         };
         let program = match finder {
             Finder::Test { target, .. } => {

@@ -5,11 +5,10 @@ use super::cells::Here;
 use crate::document::{Field, FieldUse, Shape, Struct, TypeRef};
 use crate::headers::facts::Extent;
 use crate::layout::{Basis, Item, Layout, Layouts};
-use crate::yaml::Place;
 
 /// A described member.
 #[derive(Clone, Debug)]
-pub(super) struct Member {
+pub(super) struct Member<'d> {
     /// Its path in C.
     pub(super) path: String,
     /// Where it lies in the outermost struct.
@@ -17,25 +16,25 @@ pub(super) struct Member {
     /// Whether C may have members inside that the description does not have: a guest handle's
     /// pointer, an array that C wraps.
     pub(super) opaque: bool,
-    /// The text that describes it.
-    pub(super) place: Place,
+    /// The field that describes it.
+    pub(super) field: &'d Field,
 }
 
 /// The members of a struct in one release on one architecture.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Members {
+pub(super) struct Members<'d> {
     /// Sorted by path.
-    pub(super) named: Vec<Member>,
+    pub(super) named: Vec<Member<'d>>,
     /// Bytes that mean nothing, or to which the description gives no name in C: computed padding,
     /// reserved fields, nameless fields.
     pub(super) free: Vec<Extent>,
     /// Fields, neither reserved nor groups, for which C has no name.
-    pub(super) unnamed: Vec<Place>,
+    pub(super) unnamed: Vec<&'d Field>,
 }
 
-impl Members {
+impl<'d> Members<'d> {
     /// The member of that path.
-    pub(super) fn member(&self, path: &str) -> Option<&Member> {
+    pub(super) fn member(&self, path: &str) -> Option<&Member<'d>> {
         self.named
             .binary_search_by(|member| member.path.as_str().cmp(path))
             .ok()
@@ -45,12 +44,12 @@ impl Members {
 
 /// Lists them.
 #[must_use]
-pub(super) fn list(
-    layouts: &Layouts<'_>,
-    fields: &[Field],
+pub(super) fn list<'d>(
+    layouts: &Layouts<'d>,
+    fields: &'d [Field],
     layout: &Layout,
     here: Here,
-) -> Members {
+) -> Members<'d> {
     let mut members = Members::default();
     Walk { layouts, here, members: &mut members }.sequence(fields, layout, "", 0);
     members.named.sort_by(|one, other| one.path.cmp(&other.path));
@@ -60,11 +59,11 @@ pub(super) fn list(
 struct Walk<'w, 'd> {
     layouts: &'w Layouts<'d>,
     here: Here,
-    members: &'w mut Members,
+    members: &'w mut Members<'d>,
 }
 
-impl Walk<'_, '_> {
-    fn sequence(&mut self, fields: &[Field], layout: &Layout, prefix: &str, base: u64) {
+impl<'d> Walk<'_, 'd> {
+    fn sequence(&mut self, fields: &'d [Field], layout: &Layout, prefix: &str, base: u64) {
         for (offset, size) in layout.padding() {
             self.members
                 .free
@@ -73,7 +72,7 @@ impl Walk<'_, '_> {
         self.group(fields, layout, prefix, base);
     }
 
-    fn group(&mut self, fields: &[Field], layout: &Layout, prefix: &str, base: u64) {
+    fn group(&mut self, fields: &'d [Field], layout: &Layout, prefix: &str, base: u64) {
         for placed in &layout.fields {
             let field = &fields[placed.index];
             let extent =
@@ -84,7 +83,6 @@ impl Walk<'_, '_> {
             let below = match name {
                 Some(name) => {
                     let path = format!("{prefix}{name}");
-                    let place = field.head.place.key("name");
                     if field.use_ == FieldUse::Reserved {
                         self.members.free.push(extent);
                     }
@@ -92,7 +90,7 @@ impl Walk<'_, '_> {
                         path: path.clone(),
                         extent,
                         opaque: self.opaque(field),
-                        place,
+                        field,
                     });
                     format!("{path}.")
                 }
@@ -107,17 +105,17 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn unnamed(&mut self, field: &Field, extent: Extent, group: bool) {
+    fn unnamed(&mut self, field: &'d Field, extent: Extent, group: bool) {
         if group {
             return;
         }
         self.members.free.push(extent);
         if field.use_ != FieldUse::Reserved && field.head.c.is_none() {
-            self.members.unnamed.push(field.head.place.key("name"));
+            self.members.unnamed.push(field);
         }
     }
 
-    fn inside(&mut self, field: &Field, inner: &Layout, prefix: &str, base: u64) {
+    fn inside(&mut self, field: &'d Field, inner: &Layout, prefix: &str, base: u64) {
         match &field.shape {
             Shape::Union { members, .. } => self.group(members, inner, prefix, base),
             Shape::Struct(members) => self.sequence(members, inner, prefix, base),
@@ -158,16 +156,16 @@ pub(super) struct View<'d> {
     /// Its size in bytes.
     pub(super) size: u64,
     /// Its members.
-    pub(super) members: Members,
+    pub(super) members: Members<'d>,
 }
 
 /// All descriptions of a struct; several are the members of a union.
 #[derive(Debug)]
 pub(super) struct Views<'d>(pub(super) Vec<View<'d>>);
 
-impl Views<'_> {
+impl<'d> Views<'d> {
     /// The described member of that path.
-    pub(super) fn member(&self, path: &str) -> Option<&Member> {
+    pub(super) fn member(&self, path: &str) -> Option<&Member<'d>> {
         self.0.iter().find_map(|view| view.members.member(path))
     }
 
@@ -187,7 +185,7 @@ impl Views<'_> {
     /// A member of C of which the description has only the members, by their paths: it begins with
     /// one and holds them all.
     fn is_group(&self, path: &str, extent: Extent) -> bool {
-        let inside = |member: &&Member| {
+        let inside = |member: &&Member<'_>| {
             member.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
         };
         let members: Vec<Extent> = self
@@ -203,7 +201,7 @@ impl Views<'_> {
 
     /// What all members of a union begin with, under a name of its own.
     fn is_shared(&self, path: &str, extent: Extent) -> bool {
-        let same = |member: &Member| {
+        let same = |member: &Member<'_>| {
             member.extent == extent
                 && member.path.strip_suffix(path).is_some_and(|rest| rest.ends_with('.'))
         };

@@ -5,17 +5,16 @@
 use super::Findings;
 use super::cells::{Cells, Here};
 use super::members::{self, Member, View, Views};
-use crate::document::{Document, Struct};
+use crate::document::{Document, Field, Struct};
 use crate::headers::facts::{Column, Extent, Facts, StructFacts};
 use crate::headers::scope;
 use crate::layout::Layouts;
-use crate::yaml::Place;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Compares every struct, in every cell.
-pub(super) fn compare(
-    document: &Document,
-    layouts: &Layouts<'_>,
+pub(super) fn compare<'d>(
+    document: &'d Document,
+    layouts: &Layouts<'d>,
     facts: &Facts,
     cells: &Cells,
     findings: &mut Findings,
@@ -29,9 +28,9 @@ pub(super) fn compare(
         let mut unnamed = BTreeSet::new();
         for view in views.iter().flat_map(|(_, views)| &views.0) {
             subject.paths.extend(
-                view.members.named.iter().map(|member| (member.path.as_str(), &member.place)),
+                view.members.named.iter().map(|member| (member.path.as_str(), member.field)),
             );
-            unnamed.extend(&view.members.unnamed);
+            unnamed.extend(view.members.unnamed.iter().map(|field| &field.head.place));
         }
         for (here, views) in &views {
             if views.0.is_empty() {
@@ -43,11 +42,11 @@ pub(super) fn compare(
                 views.0.iter().for_each(|view| subject.stated(view.item, *here, findings));
             }
         }
-        findings.unnamed.extend(unnamed.into_iter().cloned());
+        findings.unnamed.extend(unnamed.into_iter().map(|place| place.key("name")));
     }
 }
 
-fn views<'d>(structs: &[&'d Struct], layouts: &Layouts<'_>, here: Here) -> Views<'d> {
+fn views<'d>(structs: &[&'d Struct], layouts: &Layouts<'d>, here: Here) -> Views<'d> {
     let items = structs.iter().filter(|item| here.names(&item.head));
     let views = items.filter_map(|item| {
         let layout = layouts.of(&item.head.name, here.release, here.arch).ok()?;
@@ -93,8 +92,8 @@ struct Subject<'a> {
     name: &'a str,
     facts: &'a Facts,
     measured: Option<&'a StructFacts>,
-    /// Every path that the description names in some release, with the text that does.
-    paths: BTreeMap<&'a str, &'a Place>,
+    /// Every path that the description names in some release, with the field that does.
+    paths: BTreeMap<&'a str, &'a Field>,
     /// Every path that the headers have in some release.
     members: HashMap<&'a str, &'a Column<Extent>>,
 }
@@ -158,9 +157,15 @@ impl<'a> Subject<'a> {
     }
 
     /// A member that the description has.
-    fn member(&self, member: &Member, fact: Option<Extent>, here: Here, findings: &mut Findings) {
+    fn member(
+        &self,
+        member: &Member<'_>,
+        fact: Option<Extent>,
+        here: Here,
+        findings: &mut Findings,
+    ) {
         findings.comparisons.members += 1;
-        let Member { path, extent, place, .. } = member;
+        let Member { path, extent, field, .. } = member;
         let name = self.name;
         let (message, label) = match fact {
             Some(fact) if fact == *extent => return,
@@ -177,7 +182,7 @@ impl<'a> Subject<'a> {
                 self.known_member(path),
             ),
         };
-        findings.add(place, message, label, here.cell);
+        findings.add(&field.head.place.key("name"), message, label, here.cell);
     }
 
     /// A member that only C has.
@@ -201,9 +206,11 @@ impl<'a> Subject<'a> {
             "`struct {}` lacks the member `{path}`, {} bytes at byte {} in the headers",
             self.name, extent.size, extent.offset
         );
-        let struct_ = views.0[0].item.head.place.as_key();
-        let place = self.paths.get(path).copied().unwrap_or(&struct_);
-        findings.add(place, message, self.known_member(path), here.cell);
+        let place = match self.paths.get(path) {
+            Some(field) => field.head.place.key("name"),
+            None => views.0[0].item.head.place.as_key(),
+        };
+        findings.add(&place, message, self.known_member(path), here.cell);
     }
 
     /// The size that the description states for the newest release.
