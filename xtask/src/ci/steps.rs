@@ -6,7 +6,9 @@ use crate::tools::{self, Tool};
 use std::path::Path;
 use std::process::Command;
 
-const BUILD_STD: &str = "-Zbuild-std=core --target";
+/// Builds the core library for 32-bit x86.
+const X86: &str = "-Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem \
+    --target i686-unknown-linux-gnu";
 
 /// The features of the HAL.
 const FEATURES: [&str; 7] =
@@ -157,8 +159,8 @@ fn proofs() -> Vec<Step> {
             vec![Call::xtask("verify --headers /usr/include/xen")],
         ),
         threads(),
-        cross("cross-x86", "i686-unknown-linux-gnu"),
-        cross_simulator(cross("cross-aarch64", "aarch64-unknown-none-softfloat")),
+        cross_x86(),
+        cross_aarch64(),
         hypercalls_x86(),
     ]
 }
@@ -247,11 +249,7 @@ fn addresses() -> Call {
 }
 
 /// The crates for another architecture, whose constants' assertions the compiler then evaluates.
-fn cross(name: &'static str, target: &str) -> Step {
-    let features = FEATURES.map(|feature| format!("xen-hal/{feature}")).join(",");
-    let check = cross_check(&format!(
-        "{BUILD_STD} {target} --package xen-pac --package xen-hal --features {features}"
-    ));
+fn cross(name: &'static str, check: Call) -> Step {
     step(
         name,
         "the crates compile there, and every layout assertion holds",
@@ -260,19 +258,35 @@ fn cross(name: &'static str, target: &str) -> Step {
     )
 }
 
+/// The packages that run on bare machines, with all features.
+fn crates() -> String {
+    let features = FEATURES.map(|feature| format!("xen-hal/{feature}")).join(",");
+    format!("--package xen-pac --package xen-hal --features {features}")
+}
+
+fn cross_x86() -> Step {
+    cross("cross-x86", bare_x86(&format!("check {X86} {}", crates())))
+}
+
+/// The simulator too, which runs on Arm's laptops as well.
+fn cross_aarch64() -> Step {
+    let core = "-Zbuild-std=core --target aarch64-unknown-none-softfloat";
+    let std = "-Zbuild-std=std,panic_unwind --target aarch64-unknown-linux-gnu";
+    let step = cross("cross-aarch64", cross_check(&format!("{core} {}", crates())));
+    let simulator = cross_check(&format!("{std} --package xen-sim"));
+    Step { calls: step.calls.into_iter().chain([simulator]).collect(), ..step }
+}
+
 /// The instruction sequences of 32-bit x86, run in a process that plays both sides, and counted
 /// against those of C.
 fn hypercalls_x86() -> Step {
     let run = |options| {
-        let line = format!(
-            "run --quiet --locked --release {options} --package xen-hal-bench-x86 {BUILD_STD} \
-             i686-unknown-linux-gnu -Zbuild-std-features=compiler-builtins-mem"
-        );
-        cross_call(&line).env("RUSTFLAGS", "-D warnings").inside("xen-hal/bench")
+        let line = format!("run --quiet --locked {options} --package xen-hal-bench-x86 {X86}");
+        bare_x86(&line).inside("xen-hal/bench")
     };
     // Code that leaves the compiler the fewest registers, to see that hypercalls still find theirs.
-    let unoptimised = "--config profile.release.package.xen-hal.opt-level=0 \
-        --config profile.release.package.xen-hal-bench-x86.opt-level=0";
+    let unoptimised = "--config profile.dev.package.xen-hal.opt-level=0 \
+        --config profile.dev.package.xen-hal-bench-x86.opt-level=0";
     step(
         "hypercalls-x86",
         "on 32-bit x86, hypercalls leave the caller its registers and are no longer than in C",
@@ -295,17 +309,19 @@ fn cross_call(line: &str) -> Call {
         .env("CARGO_TARGET_DIR", "target/cross")
 }
 
+/// A call for 32-bit x86 without an operating system. The steps share the core library.
+fn bare_x86(line: &str) -> Call {
+    cross_call(line)
+        .env("RUSTFLAGS", "-D warnings")
+        .env("CARGO_INCREMENTAL", "0")
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
+        .env("CARGO_PROFILE_DEV_PANIC", "abort")
+}
+
 /// A check for another architecture. Cargo builds the library for it, of which a check needs no
 /// code.
 fn cross_check(line: &str) -> Call {
     cross_call(&format!("check {line}")).env("RUSTFLAGS", "-D warnings -Zno-codegen")
-}
-
-/// The simulator too, which runs on Arm's laptops as well.
-fn cross_simulator(step: Step) -> Step {
-    let target = "-Zbuild-std=std,panic_unwind --target aarch64-unknown-linux-gnu";
-    let check = cross_check(&format!("{target} --package xen-sim"));
-    Step { calls: step.calls.into_iter().chain([check]).collect(), ..step }
 }
 
 /// Lints the HAL with one feature alone. The tests turn on all of them.
