@@ -69,6 +69,8 @@ fn facts(change: impl Fn(&mut Table)) -> Facts {
                 arch: arch.to_owned(),
                 structs,
                 constants,
+                texts: BTreeMap::new(),
+                places: BTreeMap::new(),
             };
             change(&mut table);
             tables.push(table);
@@ -125,6 +127,22 @@ error: `LIMIT` is not 9 (every release)
 
 ";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn a_name_is_looked_for_in_its_header() {
+    let places = |header: &'static str| {
+        said(move |table| {
+            let names = ["LIMIT", "LATE", "F_top", "struct ask"];
+            let header = if table.release.minor < 6 { "old.h" } else { header };
+            table.places.extend(names.map(|name| (name.to_owned(), header.into())));
+        })
+    };
+    assert_eq!(places("xen.h"), "");
+    let moved = places("sched.h");
+    assert_eq!(first_lines(&moved).len(), 4, "{moved}");
+    assert!(moved.contains("error: `struct ask` is not in xen.h (Xen 4.6 on x86"), "{moved}");
+    assert!(moved.contains("in sched.h of the newest headers"), "{moved}");
 }
 
 #[test]
@@ -229,15 +247,17 @@ fn headers_are_told_from_an_older_release_by_what_they_add() {
         table.constants.insert("F_top".to_owned(), 1);
     });
     let cell = kept.grid.cells().nth(2).expect("a cell of the second release");
-    let Table { interface_version, structs, constants, release, arch } = kept.table(cell);
+    let Table { interface_version, structs, constants, texts, places, release, arch } =
+        kept.table(cell);
     assert_eq!((release.minor, arch.as_str()), (5, "x86"));
     let mut measured = Measured {
         interface_version,
         structs,
         constants,
+        texts,
+        places,
         headers: Vec::new(),
         skipped: Vec::new(),
-        other_macros: 0,
     };
     let found = |measured: &Measured| fresh::release(&[("x86", measured)], &kept);
     assert_eq!(found(&measured), Ok(release));

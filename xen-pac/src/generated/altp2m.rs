@@ -10,7 +10,7 @@
 pub const HVMOP_ALTP2M_INTERFACE_VERSION: u32 = 1;
 /// The operation of `xen_hvm_altp2m_op`.
 ///
-/// Upstream: `xen/include/public/hvm/hvm_op.h`, `altp2m_command`. Since Xen 4.6.
+/// Upstream: `xen/include/public/hvm/hvm_op.h`. Since Xen 4.6.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Altp2mCommand(pub u32);

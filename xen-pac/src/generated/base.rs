@@ -53,7 +53,7 @@ pub const NR_VIRQS: u32 = 24;
 /// The number of a domain (a virtual machine). Xen assigns it at creation and reuses it only after
 /// the numbers wrap. A migration changes it. The named values do not stand for ordinary domains.
 ///
-/// Upstream: `xen/include/public/xen.h`, `domid`.
+/// Upstream: `xen/include/public/xen.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Domid(pub u16);
@@ -111,7 +111,7 @@ crate::access::named!(Domid(u16));
 /// per-vCPU one can be bound once on each vCPU. A global one can be bound once in the whole system
 /// and reaches one domain, usually the control domain.
 ///
-/// Upstream: `xen/include/public/xen.h`, `virq`.
+/// Upstream: `xen/include/public/xen.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Virq(pub u32);

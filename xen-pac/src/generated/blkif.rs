@@ -12,7 +12,7 @@ pub const BLKIF_MAX_SEGMENTS_PER_REQUEST: u32 = 11;
 pub const BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST: u32 = 8;
 /// The operation that a request asks for.
 ///
-/// Upstream: `xen/include/public/io/blkif.h`, `blkif_operation`.
+/// Upstream: `xen/include/public/io/blkif.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BlkifOperation(pub u8);
@@ -78,7 +78,7 @@ crate::access::named!(BlkifOperation(u8));
 
 /// The result of a request.
 ///
-/// Upstream: `xen/include/public/io/blkif.h`, `blkif_status`.
+/// Upstream: `xen/include/public/io/blkif.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BlkifStatus(pub i16);
@@ -116,7 +116,7 @@ crate::access::named!(BlkifStatus(i16));
 
 /// The value of the backend's key `info`.
 ///
-/// Upstream: `xen/include/public/io/blkif.h`, `vdisk_info`.
+/// Upstream: `xen/include/public/io/blkif.h`.
 pub mod vdisk_info {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u32, vdisk_info::Register>`.
@@ -141,7 +141,7 @@ pub mod vdisk_info {
 
 /// How sectors are discarded.
 ///
-/// Upstream: `xen/include/public/io/blkif.h`, `blkif_discard_flags`.
+/// Upstream: `xen/include/public/io/blkif.h`.
 pub mod blkif_discard_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u8, blkif_discard_flags::Register>`.

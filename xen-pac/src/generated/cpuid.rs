@@ -56,7 +56,7 @@ pub const HYPERCALL_PAGE_SLOT: u32 = 32;
 /// A leaf of Xen, as an offset from the first. The headers describe the leaves in comments, without
 /// names.
 ///
-/// Upstream: `xen/include/public/arch-x86/cpuid.h`, `cpuid_leaf`. Only on x86_64 and x86.
+/// Upstream: `xen/include/public/arch-x86/cpuid.h`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,7 +120,7 @@ crate::access::named!(CpuidLeaf(u32));
 
 /// How Xen handles the domain's time stamp counter; in ebx of the time leaf's first subleaf.
 ///
-/// Upstream: `xen/include/public/arch-x86/cpuid.h`, `cpuid_tsc_mode`. Only on x86_64 and x86.
+/// Upstream: `xen/include/public/arch-x86/cpuid.h`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -173,7 +173,7 @@ crate::access::named!(CpuidTscMode(u32));
 /// Xen's release, in eax of the leaf `version`. The command `version` of hypercall xen_version
 /// returns the same.
 ///
-/// Upstream: `xen/include/public/arch-x86/cpuid.h`, `cpuid_version`. Only on x86_64 and x86.
+/// Upstream: `xen/include/public/arch-x86/cpuid.h`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_version {
     use ::tock_registers::fields::Field;
@@ -196,8 +196,7 @@ pub mod cpuid_version {
 /// Writing it also latches the layout of shared_info, from the mode of the vCPU, as setting
 /// CALLBACK_IRQ does. A page number that does not exist raises a general protection fault.
 ///
-/// Upstream: `xen/include/public/arch-x86/cpuid.h`, `hypercall_page_request`. Only on x86_64 and
-/// x86.
+/// Upstream: `xen/include/public/arch-x86/cpuid.h`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod hypercall_page_request {
     use ::tock_registers::fields::Field;
@@ -219,8 +218,7 @@ pub mod hypercall_page_request {
 
 /// What Xen supports for a guest with hardware virtualisation, in eax of the leaf `hvm`.
 ///
-/// Upstream: `xen/include/public/arch-x86/cpuid.h`, `cpuid_hvm_flags`. Since Xen 4.5. Only on
-/// x86_64 and x86.
+/// Upstream: `xen/include/public/arch-x86/cpuid.h`. Since Xen 4.5. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_hvm_flags {
     use ::tock_registers::fields::Field;
@@ -270,7 +268,7 @@ pub mod cpuid_hvm_flags {
 
 /// Properties of the time stamp counter, in eax of the time leaf's first subleaf.
 ///
-/// Upstream: `xen/include/public/arch-x86/cpuid.h`, `cpuid_tsc_flags`. Only on x86_64 and x86.
+/// Upstream: `xen/include/public/arch-x86/cpuid.h`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_tsc_flags {
     use ::tock_registers::fields::Field;
@@ -299,7 +297,7 @@ pub mod cpuid_tsc_flags {
 
 /// What Xen supports for a PV guest, in ecx of the leaf `hypercall_page`.
 ///
-/// Upstream: `xen/include/public/arch-x86/cpuid.h`, `cpuid_pv_features`. Only on x86_64 and x86.
+/// Upstream: `xen/include/public/arch-x86/cpuid.h`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_pv_features {
     use ::tock_registers::fields::Field;
@@ -316,8 +314,7 @@ pub mod cpuid_pv_features {
 
 /// The form of machine addresses, in ebx of the leaf `pv`.
 ///
-/// Upstream: `xen/include/public/arch-x86/cpuid.h`, `cpuid_machine_address`. Since Xen 4.10. Only
-/// on x86_64 and x86.
+/// Upstream: `xen/include/public/arch-x86/cpuid.h`. Since Xen 4.10. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_machine_address {
     use ::tock_registers::fields::Field;

@@ -8,7 +8,7 @@ pub const XEN_ELFNOTE_MAX: u32 = 19;
 /// The type of a note. The owner's name of each is "Xen". A PVH kernel needs PHYS32_ENTRY and
 /// nothing else; most of the others are for PV kernels.
 ///
-/// Upstream: `xen/include/public/elfnote.h`, `elf_note`.
+/// Upstream: `xen/include/public/elfnote.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ElfNote(pub u32);
@@ -150,7 +150,7 @@ crate::access::named!(ElfNote(u32));
 
 /// Xen's notes in the core dump of a crashed host.
 ///
-/// Upstream: `xen/include/public/elfnote.h`, `elf_note_crash`.
+/// Upstream: `xen/include/public/elfnote.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ElfNoteCrash(pub u32);
@@ -182,7 +182,7 @@ crate::access::named!(ElfNoteCrash(u32));
 
 /// Xen's notes in the core dump of a domain.
 ///
-/// Upstream: `xen/include/public/elfnote.h`, `elf_note_dumpcore`.
+/// Upstream: `xen/include/public/elfnote.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ElfNoteDumpcore(pub u32);

@@ -10,7 +10,7 @@ pub const ERRNO_MAX: i32 = 4095;
 /// them before release 4.6, whose headers were the first to name them. Xen uses two more numbers, 4
 /// and 85, internally; they should never reach a guest.
 ///
-/// Upstream: `xen/include/public/errno.h`, `errno`.
+/// Upstream: `xen/include/public/errno.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);

@@ -33,7 +33,7 @@ pub const EVTCHN_FIFO_LINK_BITS: u32 = 17;
 pub const EVTCHN_FIFO_NR_CHANNELS: u32 = 131_072;
 /// The kind of a port's binding. It decides which member of the union in `evtchn_status` is valid.
 ///
-/// Upstream: `xen/include/public/event_channel.h`, `evtchn_state`.
+/// Upstream: `xen/include/public/event_channel.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EvtchnState(pub u32);
@@ -90,7 +90,7 @@ crate::access::named!(EvtchnState(u32));
 /// The priority of an event in the FIFO form. Smaller numbers are more urgent; the numbers between
 /// the named ones are valid, too.
 ///
-/// Upstream: `xen/include/public/event_channel.h`, `evtchn_priority`.
+/// Upstream: `xen/include/public/event_channel.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EvtchnPriority(pub u32);
@@ -128,7 +128,7 @@ crate::access::named!(EvtchnPriority(u32));
 
 /// How to bind a physical interrupt to a port.
 ///
-/// Upstream: `xen/include/public/event_channel.h`, `evtchn_bind_pirq_flags`.
+/// Upstream: `xen/include/public/event_channel.h`.
 pub mod evtchn_bind_pirq_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u32,
@@ -145,7 +145,7 @@ pub mod evtchn_bind_pirq_flags {
 /// The state of one port in the FIFO form. The event array, whose pages the guest provides, holds
 /// one word for each port. Both sides change it by atomic operations only.
 ///
-/// Upstream: `xen/include/public/event_channel.h`, `event_word`.
+/// Upstream: `xen/include/public/event_channel.h`.
 pub mod event_word {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u32, event_word::Register>`.

@@ -10,7 +10,7 @@ pub const XENFEAT_NR_SUBMAPS: u32 = 1;
 /// state which of them it supports and which it requires. Number 12 is retired; it meant that Arm
 /// maps grants at their machine addresses.
 ///
-/// Upstream: `xen/include/public/features.h`, `feature`.
+/// Upstream: `xen/include/public/features.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Feature(pub u32);

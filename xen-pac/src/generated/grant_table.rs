@@ -19,7 +19,7 @@ pub const GNTTAB_NR_RESERVED_ENTRIES: u32 = 8;
 /// The result of one element of a grant command. The hypercall returns 0 once it could process the
 /// elements, so check the status of each.
 ///
-/// Upstream: `xen/include/public/grant_table.h`, `grant_status`.
+/// Upstream: `xen/include/public/grant_table.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GrantStatus(pub i16);
@@ -125,7 +125,7 @@ crate::access::named!(GrantStatus(i16));
 
 /// The entries that the toolstack fills before the guest starts.
 ///
-/// Upstream: `xen/include/public/grant_table.h`, `grant_reserved_ref`.
+/// Upstream: `xen/include/public/grant_table.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GrantReservedRef(pub u32);
@@ -159,7 +159,7 @@ crate::access::named!(GrantReservedRef(u32));
 /// revoke the grant, replace it with 0 by a compare-and-swap that fails while Xen has `reading` or
 /// `writing` set: until both are clear the peer uses the page, which must not be freed.
 ///
-/// Upstream: `xen/include/public/grant_table.h`, `grant_entry_flags`.
+/// Upstream: `xen/include/public/grant_table.h`.
 pub mod grant_entry_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u16, grant_entry_flags::Register>`.
@@ -246,7 +246,7 @@ pub mod grant_entry_flags {
 
 /// The same bits in an entry that accepts a transfer. Xen sets both; the guest only reads them.
 ///
-/// Upstream: `xen/include/public/grant_table.h`, `grant_transfer_flags`.
+/// Upstream: `xen/include/public/grant_table.h`.
 pub mod grant_transfer_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u16,
@@ -268,7 +268,7 @@ pub mod grant_transfer_flags {
 /// How to map a grant. At least one of `device_map` and `host_map` must be set. A guest with
 /// hardware virtualisation sets `host_map` and, for a read-only mapping, `readonly`.
 ///
-/// Upstream: `xen/include/public/grant_table.h`, `grant_map_flags`.
+/// Upstream: `xen/include/public/grant_table.h`.
 pub mod grant_map_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u32, grant_map_flags::Register>`.
@@ -316,7 +316,7 @@ pub mod grant_map_flags {
 
 /// Whether each end of a copy is a grant. If a bit is clear, that end is a frame of the caller.
 ///
-/// Upstream: `xen/include/public/grant_table.h`, `grant_copy_flags`.
+/// Upstream: `xen/include/public/grant_table.h`.
 pub mod grant_copy_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u16, grant_copy_flags::Register>`.
@@ -336,7 +336,7 @@ pub mod grant_copy_flags {
 
 /// Cache maintenance for a part of a granted page.
 ///
-/// Upstream: `xen/include/public/grant_table.h`, `grant_cache_op`. Since Xen 4.5.
+/// Upstream: `xen/include/public/grant_table.h`. Since Xen 4.5.
 pub mod grant_cache_op {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u32, grant_cache_op::Register>`.

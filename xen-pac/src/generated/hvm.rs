@@ -34,7 +34,7 @@ pub const XEN_HVM_MCA_CAP_MASK: u64 = 1;
 /// 34 to 37, and write 0, 2, 15, 18, 19, 34, 36 and 37. On Arm it can read 0, 1, 2, 17 and 18, and
 /// write none.
 ///
-/// Upstream: `xen/include/public/hvm/params.h`, `hvm_param`.
+/// Upstream: `xen/include/public/hvm/params.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HvmParam(pub u32);
@@ -315,7 +315,7 @@ crate::access::named!(HvmParam(u32));
 /// A value of parameter TIMER_MODE: the treatment of emulated timers' ticks that were due while the
 /// vCPU did not run.
 ///
-/// Upstream: `xen/include/public/hvm/params.h`, `hvm_timer_mode`.
+/// Upstream: `xen/include/public/hvm/params.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HvmTimerMode(pub u64);
@@ -361,7 +361,7 @@ crate::access::named!(HvmTimerMode(u64));
 /// A value of parameter ACPI_IOPORTS_LOCATION: the place of the ACPI power management block of an
 /// emulated PC. The headers have the two numbers in a comment only.
 ///
-/// Upstream: `xen/include/public/hvm/params.h`, `acpi_ioports_location`.
+/// Upstream: `xen/include/public/hvm/params.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AcpiIoportsLocation(pub u64);
@@ -395,7 +395,7 @@ crate::access::named!(AcpiIoportsLocation(u64));
 /// A value of parameter ALTP2M: who may create alternative views of the domain's memory and switch
 /// between them. Up to 4.8, it was 0 or 1.
 ///
-/// Upstream: `xen/include/public/hvm/params.h`, `altp2m_mode`. Since Xen 4.6.
+/// Upstream: `xen/include/public/hvm/params.h`. Since Xen 4.6.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Altp2mMode(pub u64);
@@ -441,7 +441,7 @@ crate::access::named!(Altp2mMode(u64));
 
 /// The kind of a guest frame, as far as Xen reports it to the guest.
 ///
-/// Upstream: `xen/include/public/hvm/hvm_op.h`, `hvm_mem_type`.
+/// Upstream: `xen/include/public/hvm/hvm_op.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HvmMemType(pub u16);
@@ -499,7 +499,7 @@ crate::access::named!(HvmMemType(u16));
 /// A value of the MEMORY_EVENT parameters, by which 4.4 and 4.5 reported a guest's events to a
 /// monitor.
 ///
-/// Upstream: `xen/include/public/hvm/params.h`, `memory_event_mode`. Until Xen 4.5.
+/// Upstream: `xen/include/public/hvm/params.h`. Until Xen 4.5.
 #[deprecated(note = "the headers dropped it after Xen 4.5")]
 pub mod memory_event_mode {
     use ::tock_registers::fields::Field;
@@ -547,7 +547,7 @@ pub mod memory_event_mode {
 
 /// The value of parameter MCA_CAP.
 ///
-/// Upstream: `xen/include/public/hvm/params.h`, `mca_cap`. Since Xen 4.10.
+/// Upstream: `xen/include/public/hvm/params.h`. Since Xen 4.10.
 pub mod mca_cap {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u64, mca_cap::Register>`.
@@ -565,7 +565,7 @@ pub mod mca_cap {
 /// only `vector` has an effect, and a vector cannot be disabled again. On Arm the tools set it, and
 /// the guest can only read it.
 ///
-/// Upstream: `xen/include/public/hvm/params.h`, `callback_via`.
+/// Upstream: `xen/include/public/hvm/params.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackVia(u64);

@@ -9,7 +9,7 @@ pub const XEN_HYPERCALL_TAG: u16 = 0xEA1;
 /// The number of a hypercall. Those of "PV guests on x86" return -ENOSYS to a guest with hardware
 /// virtualisation and to a guest on Arm, except where the text says otherwise.
 ///
-/// Upstream: `xen/include/public/xen.h`, `hypercall_nr`.
+/// Upstream: `xen/include/public/xen.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HypercallNr(pub u32);

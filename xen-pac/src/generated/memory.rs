@@ -16,7 +16,7 @@ pub const XENMAPIDX_GRANT_TABLE_STATUS: u32 = 0x8000_0000;
 pub const XENMEM_RESOURCE_IOREQ_SERVER_FRAME_BUFIOREQ: u64 = 0;
 /// The kind of page that add_to_physmap maps. It decides the meaning of the index.
 ///
-/// Upstream: `xen/include/public/memory.h`, `map_space`.
+/// Upstream: `xen/include/public/memory.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MapSpace(pub u32);
@@ -78,8 +78,7 @@ crate::access::named!(MapSpace(u32));
 /// A kind of memory that Xen keeps for a domain. Another domain, its toolstack or device model, can
 /// map it.
 ///
-/// Upstream: `xen/include/public/memory.h`, `memory_resource`. Since Xen 4.14. Xen honours it since
-/// 4.11.
+/// Upstream: `xen/include/public/memory.h`. Since Xen 4.14. Xen honours it since 4.11.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MemoryResource(pub u16);
@@ -120,8 +119,7 @@ crate::access::named!(MemoryResource(u16));
 
 /// The pages of a grant table that acquire_resource maps.
 ///
-/// Upstream: `xen/include/public/memory.h`, `grant_table_resource`. Since Xen 4.14. Xen honours it
-/// since 4.12.
+/// Upstream: `xen/include/public/memory.h`. Since Xen 4.14. Xen honours it since 4.12.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GrantTableResource(pub u32);
@@ -153,7 +151,7 @@ crate::access::named!(GrantTableResource(u32));
 
 /// Requirements for memory that is added to a domain. A guest can use 0.
 ///
-/// Upstream: `xen/include/public/memory.h`, `memory_flags`.
+/// Upstream: `xen/include/public/memory.h`.
 pub mod memory_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u32, memory_flags::Register>`.

@@ -18,7 +18,7 @@ pub const XEN_NETIF_EXTRA_TYPE_MAX: u32 = 5;
 /// The result of a request. In a receive response, a value that is not negative is the number of
 /// bytes in the page.
 ///
-/// Upstream: `xen/include/public/io/netif.h`, `netif_status`.
+/// Upstream: `xen/include/public/io/netif.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NetifStatus(pub i16);
@@ -62,7 +62,7 @@ crate::access::named!(NetifStatus(i16));
 
 /// What extra information says.
 ///
-/// Upstream: `xen/include/public/io/netif.h`, `netif_extra_type`.
+/// Upstream: `xen/include/public/io/netif.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NetifExtraType(pub u8);
@@ -112,7 +112,7 @@ crate::access::named!(NetifExtraType(u8));
 
 /// The protocol by which a packet is cut into segments.
 ///
-/// Upstream: `xen/include/public/io/netif.h`, `netif_gso_type`.
+/// Upstream: `xen/include/public/io/netif.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NetifGsoType(pub u8);
@@ -150,7 +150,7 @@ crate::access::named!(NetifGsoType(u8));
 
 /// The operation that a request in the control ring asks for.
 ///
-/// Upstream: `xen/include/public/io/netif.h`, `netif_ctrl_type`. Since Xen 4.7.
+/// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.7.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NetifCtrlType(pub u16);
@@ -239,7 +239,7 @@ crate::access::named!(NetifCtrlType(u16));
 
 /// The result of a request in the control ring.
 ///
-/// Upstream: `xen/include/public/io/netif.h`, `netif_ctrl_status`. Since Xen 4.7.
+/// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.7.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NetifCtrlStatus(pub u32);
@@ -283,7 +283,7 @@ crate::access::named!(NetifCtrlStatus(u32));
 
 /// How the hash of a packet is computed.
 ///
-/// Upstream: `xen/include/public/io/netif.h`, `netif_hash_algorithm`. Since Xen 4.7.
+/// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.7.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NetifHashAlgorithm(pub u32);
@@ -315,7 +315,7 @@ crate::access::named!(NetifHashAlgorithm(u32));
 
 /// The properties of a transmit request.
 ///
-/// Upstream: `xen/include/public/io/netif.h`, `netif_tx_flags`.
+/// Upstream: `xen/include/public/io/netif.h`.
 pub mod netif_tx_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u16, netif_tx_flags::Register>`.
@@ -345,7 +345,7 @@ pub mod netif_tx_flags {
 
 /// The properties of a receive response.
 ///
-/// Upstream: `xen/include/public/io/netif.h`, `netif_rx_flags`.
+/// Upstream: `xen/include/public/io/netif.h`.
 pub mod netif_rx_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u16, netif_rx_flags::Register>`.
@@ -380,7 +380,7 @@ pub mod netif_rx_flags {
 
 /// The properties of extra information.
 ///
-/// Upstream: `xen/include/public/io/netif.h`, `netif_extra_flags`.
+/// Upstream: `xen/include/public/io/netif.h`.
 pub mod netif_extra_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u8, netif_extra_flags::Register>`.
@@ -395,7 +395,7 @@ pub mod netif_extra_flags {
 
 /// The parts of a packet over which a hash is computed.
 ///
-/// Upstream: `xen/include/public/io/netif.h`, `netif_hash_types`. Since Xen 4.7.
+/// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.7.
 pub mod netif_hash_types {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u32, netif_hash_types::Register>`.
@@ -425,7 +425,7 @@ pub mod netif_hash_types {
 
 /// How a grant is kept mapped.
 ///
-/// Upstream: `xen/include/public/io/netif.h`, `netif_gref_flags`. Since Xen 4.10.
+/// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.10.
 pub mod netif_gref_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u16, netif_gref_flags::Register>`.

@@ -6,7 +6,7 @@
 
 /// The kind of interrupt to map.
 ///
-/// Upstream: `xen/include/public/physdev.h`, `map_pirq_type`.
+/// Upstream: `xen/include/public/physdev.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MapPirqType(pub i32);
@@ -57,7 +57,7 @@ crate::access::named!(MapPirqType(i32));
 
 /// How the guest must handle an interrupt.
 ///
-/// Upstream: `xen/include/public/physdev.h`, `irq_status`.
+/// Upstream: `xen/include/public/physdev.h`.
 pub mod irq_status {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u32, irq_status::Register>`.

@@ -7,7 +7,7 @@
 pub const SHUTDOWN_MAX: u32 = 5;
 /// The reason for which a domain stops. The toolstack reads it and acts on it.
 ///
-/// Upstream: `xen/include/public/sched.h`, `shutdown_reason`.
+/// Upstream: `xen/include/public/sched.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ShutdownReason(pub u32);

@@ -4,18 +4,18 @@
 /// The number of vCPUs whose block is inside shared_info. The others register one with
 /// `register_vcpu_info`.
 ///
-/// Upstream: `xen/include/public/xen.h`, `XEN_LEGACY_MAX_VCPUS`.
+/// Upstream: `xen/include/public/arch-x86/xen.h`, `XEN_LEGACY_MAX_VCPUS`.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub const XEN_LEGACY_MAX_VCPUS: u32 = 32;
 /// The number of vCPUs whose block is inside shared_info. The others register one with
 /// `register_vcpu_info`.
 ///
-/// Upstream: `xen/include/public/xen.h`, `XEN_LEGACY_MAX_VCPUS`.
+/// Upstream: `xen/include/public/arch-x86/xen.h`, `XEN_LEGACY_MAX_VCPUS`.
 #[cfg(target_arch = "aarch64")]
 pub const XEN_LEGACY_MAX_VCPUS: u32 = 1;
 /// Properties of a vCPU's time values. Xen writes the flags together with the values.
 ///
-/// Upstream: `xen/include/public/xen.h`, `pvclock_flags`.
+/// Upstream: `xen/include/public/xen.h`.
 pub mod pvclock_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u8, pvclock_flags::Register>`.
@@ -38,7 +38,7 @@ pub mod pvclock_flags {
 /// The reason for an NMI of the hardware domain: bits of `arch_shared_info.nmi_reason`, whose upper
 /// bits are unused.
 ///
-/// Upstream: `xen/include/public/nmi.h`, `nmi_reason`.
+/// Upstream: `xen/include/public/nmi.h`.
 pub mod nmi_reason {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u32, nmi_reason::Register>`.
@@ -192,7 +192,7 @@ impl VcpuTimeInfoSnapshot {
 /// | 8 + 8 | 4 + 20 |  | `pad` | `[ulong]` | reserved |
 /// | 16 | 24 | 0 | | | |
 ///
-/// Upstream: `xen/include/public/xen.h`, `arch_vcpu_info`.
+/// Upstream: `xen/include/public/arch-x86/xen-x86_64.h`, `arch_vcpu_info`.
 #[derive(Clone, Copy, Debug)]
 pub struct ArchVcpuInfo<'a> {
     ptr: crate::access::Block<'a, raw::ArchVcpuInfo>,

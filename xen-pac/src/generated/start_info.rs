@@ -9,8 +9,8 @@
 pub const XEN_HVM_START_MAGIC_VALUE: u32 = 0x336E_C578;
 /// The type of a memory range. The numbers are those of a PC's E820 map.
 ///
-/// Upstream: `xen/include/public/arch-x86/hvm/start_info.h`, `hvm_memmap_type`. Since Xen 4.11.
-/// Only on x86_64 and x86.
+/// Upstream: `xen/include/public/arch-x86/hvm/start_info.h`. Since Xen 4.11. Only on x86_64 and
+/// x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,7 +75,7 @@ crate::access::named!(HvmMemmapType(u32));
 
 /// The role of the guest.
 ///
-/// Upstream: `xen/include/public/xen.h`, `start_flags`.
+/// Upstream: `xen/include/public/xen.h`.
 pub mod start_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u32, start_flags::Register>`.

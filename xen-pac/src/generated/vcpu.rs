@@ -8,7 +8,7 @@
 pub const XEN_RUNSTATE_UPDATE: u64 = 0x8000_0000_0000_0000;
 /// The state of a vCPU in Xen's scheduler.
 ///
-/// Upstream: `xen/include/public/vcpu.h`, `runstate`.
+/// Upstream: `xen/include/public/vcpu.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Runstate(pub u32);
@@ -53,8 +53,7 @@ crate::access::named!(Runstate(u32));
 /// The mode in which a vCPU starts; it decides which member of `vcpu_hvm_context.cpu_regs` is
 /// valid.
 ///
-/// Upstream: `xen/include/public/hvm/hvm_vcpu.h`, `vcpu_hvm_mode`. Since Xen 4.7. Only on x86_64
-/// and x86.
+/// Upstream: `xen/include/public/hvm/hvm_vcpu.h`. Since Xen 4.7. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,7 +89,7 @@ crate::access::named!(VcpuHvmMode(u32));
 
 /// How a one-shot timer treats a time that has passed.
 ///
-/// Upstream: `xen/include/public/vcpu.h`, `singleshot_timer_flags`.
+/// Upstream: `xen/include/public/vcpu.h`.
 pub mod singleshot_timer_flags {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u32,
@@ -108,7 +107,7 @@ pub mod singleshot_timer_flags {
 /// The attributes of a segment, as in the processor's descriptors, but without the gap in their
 /// middle. The headers describe the bits in a comment only.
 ///
-/// Upstream: `xen/include/public/hvm/hvm_vcpu.h`, `hvm_segment_attributes`.
+/// Upstream: `xen/include/public/hvm/hvm_vcpu.h`.
 pub mod hvm_segment_attributes {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u16,

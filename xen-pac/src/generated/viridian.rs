@@ -11,8 +11,7 @@ pub const HVMPV_FEATURE_MASK: u64 = 0x1FFF;
 /// The value of parameter VIRIDIAN: the interfaces of Hyper-V that Xen offers to the guest. A value
 /// without `base_freq` is rejected.
 ///
-/// Upstream: `xen/include/public/hvm/params.h`, `viridian_features`. Since Xen 4.5. Only on x86_64
-/// and x86.
+/// Upstream: `xen/include/public/hvm/params.h`. Since Xen 4.5. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod viridian_features {
     use ::tock_registers::fields::Field;

@@ -9,7 +9,7 @@
 pub const MAX_VMASST_TYPE: u32 = 3;
 /// A kind of assistance. It is enabled or disabled for the whole domain.
 ///
-/// Upstream: `xen/include/public/xen.h`, `vm_assist_type`.
+/// Upstream: `xen/include/public/xen.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VmAssistType(pub u32);

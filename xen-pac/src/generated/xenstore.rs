@@ -29,7 +29,7 @@ pub const XS_TYPE_COUNT: u32 = 23;
 /// end with a zero byte, except for a last string that needs no end: a value, or the end of a
 /// response.
 ///
-/// Upstream: `xen/include/public/io/xs_wire.h`, `xsd_sockmsg_type`.
+/// Upstream: `xen/include/public/io/xs_wire.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XsdSockmsgType(pub u32);
@@ -204,7 +204,7 @@ crate::access::named!(XsdSockmsgType(u32));
 
 /// The strings of a WATCH_EVENT, counted from 0.
 ///
-/// Upstream: `xen/include/public/io/xs_wire.h`, `xs_watch_type`.
+/// Upstream: `xen/include/public/io/xs_wire.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XsWatchType(pub u32);
@@ -236,7 +236,7 @@ crate::access::named!(XsWatchType(u32));
 
 /// The state of the connection.
 ///
-/// Upstream: `xen/include/public/io/xs_wire.h`, `xenstore_connection`. Since Xen 4.5.
+/// Upstream: `xen/include/public/io/xs_wire.h`. Since Xen 4.5.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenstoreConnection(pub u32);
@@ -269,7 +269,7 @@ crate::access::named!(XenstoreConnection(u32));
 
 /// The reason for which the server stopped serving a connection.
 ///
-/// Upstream: `xen/include/public/io/xs_wire.h`, `xenstore_error`. Since Xen 4.17.
+/// Upstream: `xen/include/public/io/xs_wire.h`. Since Xen 4.17.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenstoreError(pub u32);
@@ -314,7 +314,7 @@ crate::access::named!(XenstoreError(u32));
 /// The state of one end of a split device (frontend or backend). Each end writes its number, as
 /// decimal text, to its `state` in xenstore, and watches the `state` of the other.
 ///
-/// Upstream: `xen/include/public/io/xenbus.h`, `xenbus_state`.
+/// Upstream: `xen/include/public/io/xenbus.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenbusState(pub u32);
@@ -388,7 +388,7 @@ crate::access::named!(XenbusState(u32));
 
 /// What the server supports.
 ///
-/// Upstream: `xen/include/public/io/xs_wire.h`, `xenstore_server_features`. Since Xen 4.5.
+/// Upstream: `xen/include/public/io/xs_wire.h`. Since Xen 4.5.
 pub mod xenstore_server_features {
     use ::tock_registers::fields::Field;
     /// Ties the fields to the word: a register of it is a `..<u32,

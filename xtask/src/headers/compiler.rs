@@ -1,6 +1,7 @@
 //! C compilers: which of those on this machine compile for which architecture.
 
 use super::MeasureError;
+use super::tree::Tree;
 use crate::tools;
 use std::io::Write as _;
 use std::path::Path;
@@ -113,15 +114,36 @@ impl Compiler {
         name.is_some_and(|name| name.to_string_lossy().contains("clang"))
     }
 
-    fn accepts(&self, source: &str) -> bool {
-        self.run(&["-fsyntax-only"], source).is_ok_and(|output| output.status.success())
+    /// The options by which it reports every error, at our line and not at a macro's definition.
+    #[must_use]
+    pub fn every_error(&self) -> &'static [&'static str] {
+        if self.is_clang() {
+            &["-ferror-limit=0"]
+        } else {
+            &["-fmax-errors=0", "-ftrack-macro-expansion=0"]
+        }
     }
 
-    /// Compiles `source` with further arguments. Whether the compiler was content is in the output.
+    fn accepts(&self, source: &str) -> bool {
+        self.compile(&["-fsyntax-only"], source).is_ok_and(|output| output.status.success())
+    }
+
+    /// Compiles `source`, which includes headers of the tree, with further arguments. The output
+    /// says whether the compiler accepted it.
     ///
     /// # Errors
     /// The compiler cannot be run.
-    pub fn run(&self, arguments: &[&str], source: &str) -> Result<Output, MeasureError> {
+    pub fn run(
+        &self,
+        tree: &Tree,
+        arguments: &[&str],
+        source: &str,
+    ) -> Result<Output, MeasureError> {
+        let search = tree.search().display().to_string();
+        self.compile(&[&["-I", &search], arguments].concat(), source)
+    }
+
+    fn compile(&self, arguments: &[&str], source: &str) -> Result<Output, MeasureError> {
         let wrong = |error| MeasureError::Io { what: self.to_string(), error };
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
@@ -150,23 +172,24 @@ impl Compiler {
     ///
     /// # Errors
     /// The compiler cannot be run, or refuses.
-    pub fn object(&self, source: &str, file: &Path) -> Result<Vec<u8>, MeasureError> {
+    pub fn object(&self, tree: &Tree, source: &str) -> Result<Vec<u8>, MeasureError> {
+        let wrong = |error| MeasureError::Io { what: "a temporary folder".to_owned(), error };
+        let folder = tempfile::tempdir().map_err(wrong)?;
+        let file = folder.path().join("measured.o");
         let path = file.display().to_string();
-        let output = self.run(
-            &[
-                "-c",
-                "-g",
-                "-fno-eliminate-unused-debug-types",
-                "-fno-eliminate-unused-debug-symbols",
-                "-o",
-                &path,
-            ],
-            source,
-        )?;
+        let options = [
+            "-c",
+            "-g",
+            "-fno-eliminate-unused-debug-types",
+            "-fno-eliminate-unused-debug-symbols",
+            "-o",
+            &path,
+        ];
+        let output = self.run(tree, &options, source)?;
         if !output.status.success() {
             return Err(self.refused(&output));
         }
-        std::fs::read(file).map_err(|error| MeasureError::Io { what: path, error })
+        std::fs::read(&file).map_err(wrong)
     }
 
     /// The error for an output that was no success.

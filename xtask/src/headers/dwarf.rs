@@ -6,6 +6,7 @@ use super::nodes::{self, Node, Nodes};
 use super::tree::Tree;
 use gimli::{DwTag, constants as dw};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What the enumerator of a macro begins with.
 pub const PREFIX: &str = "measured__";
@@ -16,8 +17,9 @@ const DEPTH: usize = 64;
 /// Guest handles are structs in C and a type of their own in the description.
 const HANDLE: &str = "__guest_handle_";
 
-/// Structs, and constants.
-pub type Measurements = (BTreeMap<String, StructTable>, BTreeMap<String, i128>);
+/// Structs, constants, and the header of each name, a struct's behind `struct `.
+pub type Measurements =
+    (BTreeMap<String, StructTable>, BTreeMap<String, i128>, BTreeMap<String, Arc<str>>);
 
 /// Reads the structs that the tree's headers declare, their enumerators, and the macros that were
 /// made enumerators.
@@ -25,61 +27,76 @@ pub type Measurements = (BTreeMap<String, StructTable>, BTreeMap<String, i128>);
 /// # Errors
 /// Debug information that is damaged, or that gives a name two meanings.
 pub fn read(tree: &Tree, object: &[u8]) -> Result<Measurements, MeasureError> {
-    let nodes = nodes::read(&nodes::dwarf(object)?)?;
-    let root = format!("{}/", tree.root.display());
-    let mut structs = BTreeMap::new();
-    let mut constants = BTreeMap::new();
-    for (index, node) in nodes.all.iter().enumerate() {
-        let ours = node.file.as_ref().is_some_and(|file| file.starts_with(&root));
-        if node.tag == dw::DW_TAG_enumeration_type {
-            read_enumerators(&nodes, node, ours, &mut constants)?;
-        } else if ours && is_aggregate(node.tag) && !node.declaration {
-            if let Some(name) = node.name.clone().filter(|name| !name.starts_with(HANDLE)) {
-                structs.insert(name, nodes.table(index)?);
+    let mut found = Found { nodes: nodes::read(&nodes::dwarf(object)?)?, ..Found::default() };
+    for index in 0..found.nodes.all.len() {
+        let node = found.nodes.all[index].clone();
+        let file = node.file.as_deref().and_then(|file| tree.relative(file));
+        match (node.tag, file.as_deref()) {
+            (dw::DW_TAG_enumeration_type, file) => found.enumerators(&node, file)?,
+            (tag, Some(file)) if is_aggregate(tag) && !node.declaration => {
+                found.structure(node.name.as_deref(), index, file)?;
             }
-        } else if ours && node.tag == dw::DW_TAG_typedef {
-            read_typedef(&nodes, node, &mut structs)?;
-        }
-    }
-    Ok((structs, constants))
-}
-
-/// A struct without a tag goes by the name of its typedef.
-fn read_typedef(
-    nodes: &Nodes,
-    node: &Node,
-    structs: &mut BTreeMap<String, StructTable>,
-) -> Result<(), MeasureError> {
-    let (Some(name), Some(of)) = (&node.name, node.of) else { return Ok(()) };
-    let target = &nodes.all[of];
-    if is_aggregate(target.tag) && target.name.is_none() && !name.starts_with(HANDLE) {
-        structs.insert(name.clone(), nodes.table(of)?);
-    }
-    Ok(())
-}
-
-fn read_enumerators(
-    nodes: &Nodes,
-    node: &Node,
-    ours: bool,
-    constants: &mut BTreeMap<String, i128>,
-) -> Result<(), MeasureError> {
-    for child in node.children.iter().map(|child| &nodes.all[*child]) {
-        let (Some(name), Some(value)) = (&child.name, child.value) else { continue };
-        let name = match name.strip_prefix(PREFIX) {
-            Some(name) => name,
-            None if ours => name,
-            None => continue,
-        };
-        let value = nodes.signed_as(node, value);
-        match constants.insert(name.to_owned(), value) {
-            Some(other) if other != value => {
-                return Err(MeasureError::Dwarf(format!("`{name}` is both {other} and {value}")));
+            // A struct without a tag goes by the name of its typedef.
+            (dw::DW_TAG_typedef, Some(file)) => {
+                let target = node.of.map(|of| (of, &found.nodes.all[of]));
+                let target = target.filter(|(_, to)| is_aggregate(to.tag) && to.name.is_none());
+                if let Some((of, _)) = target {
+                    found.structure(node.name.as_deref(), of, file)?;
+                }
             }
             _ => {}
         }
     }
-    Ok(())
+    Ok((found.structs, found.constants, found.places))
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    nodes: Nodes,
+    structs: BTreeMap<String, StructTable>,
+    constants: BTreeMap<String, i128>,
+    places: BTreeMap<String, Arc<str>>,
+}
+
+impl Found {
+    fn structure(
+        &mut self,
+        name: Option<&str>,
+        index: usize,
+        file: &str,
+    ) -> Result<(), MeasureError> {
+        if let Some(name) = name.filter(|name| !name.starts_with(HANDLE)) {
+            self.structs.insert(name.to_owned(), self.nodes.table(index)?);
+            self.places.insert(format!("struct {name}"), file.into());
+        }
+        Ok(())
+    }
+
+    fn enumerators(&mut self, node: &Node, file: Option<&str>) -> Result<(), MeasureError> {
+        for child in &node.children {
+            let child = &self.nodes.all[*child];
+            let (Some(name), Some(value)) = (&child.name, child.value) else { continue };
+            let name = match (name.strip_prefix(PREFIX), file) {
+                (Some(name), _) => name,
+                (None, Some(file)) => {
+                    self.places.insert(name.clone(), file.into());
+                    name
+                }
+                (None, None) => continue,
+            };
+            let value = self.nodes.signed_as(node, value);
+            match self.constants.insert(name.to_owned(), value) {
+                Some(other) if other != value => {
+                    return Err(MeasureError::Dwarf(format!(
+                        "`{name}` is both {other} and {value}"
+                    )));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 fn is_aggregate(tag: DwTag) -> bool {

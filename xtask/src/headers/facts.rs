@@ -4,6 +4,7 @@
 use super::FactsError;
 use crate::document::Release;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What the headers of one release hold on one architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,24 @@ pub struct Table {
     pub structs: BTreeMap<String, StructTable>,
     /// Enumerators, and macros that are integer constants.
     pub constants: BTreeMap<String, i128>,
+    /// The other macros that have a body.
+    pub texts: BTreeMap<String, Text>,
+    /// The header of each name, relative to the tree; a struct's behind `struct `.
+    pub places: BTreeMap<String, Arc<str>>,
+}
+
+/// A macro that is not an integer constant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Text {
+    /// A string literal: its contents, as C spells them.
+    String(Arc<str>),
+    /// Anything else: its parameters, if it has any, and a sum over its body.
+    Macro {
+        /// The parameters, separated by commas.
+        parameters: Option<Arc<str>>,
+        /// Equal for equal bodies, white space apart.
+        sum: u64,
+    },
 }
 
 /// A struct as a C compiler lays it out.
@@ -37,6 +56,18 @@ pub struct Extent {
     pub offset: u64,
     /// Bytes. A bit field has those of its declared type.
     pub size: u64,
+}
+
+impl std::fmt::Display for Text {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::String(text) => write!(out, "\"{text}\""),
+            Self::Macro { parameters: Some(parameters), sum } => {
+                write!(out, "({parameters}) #{sum:016x}")
+            }
+            Self::Macro { parameters: None, sum } => write!(out, "#{sum:016x}"),
+        }
+    }
 }
 
 /// The order of members does not count: it is for readers only.
@@ -120,7 +151,7 @@ impl Grid {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column<T>(Vec<Option<T>>);
 
-impl<T: Copy + PartialEq> Column<T> {
+impl<T: Clone + PartialEq> Column<T> {
     /// A column that holds nothing yet.
     #[must_use]
     pub fn empty(grid: &Grid) -> Self {
@@ -130,7 +161,7 @@ impl<T: Copy + PartialEq> Column<T> {
     /// The value in a cell.
     #[must_use]
     pub fn get(&self, cell: Cell) -> Option<T> {
-        self.0.get(cell.0).copied().flatten()
+        self.0.get(cell.0).cloned().flatten()
     }
 
     /// Puts a value into a cell of the grid, and says what was there.
@@ -148,10 +179,10 @@ impl<T: Copy + PartialEq> Column<T> {
     pub fn values(&self) -> Vec<(T, Vec<Cell>)> {
         let mut values: Vec<(T, Vec<Cell>)> = Vec::new();
         for (index, value) in self.0.iter().enumerate() {
-            let Some(value) = *value else { continue };
-            match values.iter_mut().find(|(known, _)| *known == value) {
+            let Some(value) = value else { continue };
+            match values.iter_mut().find(|(known, _)| known == value) {
                 Some((_, cells)) => cells.push(Cell(index)),
-                None => values.push((value, vec![Cell(index)])),
+                None => values.push((value.clone(), vec![Cell(index)])),
             }
         }
         values
@@ -167,6 +198,10 @@ pub struct Facts {
     pub constants: BTreeMap<String, Column<i128>>,
     /// Structs by name.
     pub structs: BTreeMap<String, StructFacts>,
+    /// The other macros by name.
+    pub texts: BTreeMap<String, Column<Text>>,
+    /// The header of each name; a struct's behind `struct `.
+    pub places: BTreeMap<String, Column<Arc<str>>>,
 }
 
 /// The history of a struct.
@@ -197,13 +232,9 @@ impl Facts {
         for table in tables {
             // The grid was made of these tables, so each has its cell.
             let Some(cell) = facts.grid.find(table.release, &table.arch) else { continue };
-            for (name, value) in &table.constants {
-                facts
-                    .constants
-                    .entry(name.clone())
-                    .or_insert_with(|| Column::empty(&facts.grid))
-                    .set(cell, *value);
-            }
+            fill(&mut facts.constants, &facts.grid, cell, &table.constants);
+            fill(&mut facts.texts, &facts.grid, cell, &table.texts);
+            fill(&mut facts.places, &facts.grid, cell, &table.places);
         }
         let names: BTreeSet<&String> =
             tables.iter().flat_map(|table| table.structs.keys()).collect();
@@ -230,11 +261,6 @@ impl Facts {
     pub fn table(&self, cell: Cell) -> Table {
         let (release, arch) = self.grid.split(cell);
         let (release, interface_version) = self.grid.releases[release];
-        let constants = self
-            .constants
-            .iter()
-            .filter_map(|(name, column)| Some((name.clone(), column.get(cell)?)))
-            .collect();
         let structs = self
             .structs
             .iter()
@@ -245,7 +271,9 @@ impl Facts {
             interface_version,
             arch: self.grid.archs[arch].clone(),
             structs,
-            constants,
+            constants: values(&self.constants, cell),
+            texts: values(&self.texts, cell),
+            places: values(&self.places, cell),
         }
     }
 }
@@ -259,6 +287,28 @@ impl StructFacts {
             .collect();
         Some(StructTable { size: self.size.get(cell)?, members })
     }
+}
+
+/// Puts the values of a cell into their columns.
+fn fill<T: Clone + PartialEq>(
+    columns: &mut BTreeMap<String, Column<T>>,
+    grid: &Grid,
+    cell: Cell,
+    values: &BTreeMap<String, T>,
+) {
+    for (name, value) in values {
+        let column = columns.entry(name.clone()).or_insert_with(|| Column::empty(grid));
+        column.set(cell, value.clone());
+    }
+}
+
+/// The values of a cell.
+fn values<T: Clone + PartialEq>(
+    columns: &BTreeMap<String, Column<T>>,
+    cell: Cell,
+) -> BTreeMap<String, T> {
+    let there = columns.iter().filter_map(|(name, column)| Some((name.clone(), column.get(cell)?)));
+    there.collect()
 }
 
 fn grid_of(tables: &[Table]) -> Result<Grid, FactsError> {

@@ -78,6 +78,15 @@ pub enum MeasureError {
         /// What it said first.
         said: String,
     },
+    /// A header does not compile, and does not refuse a guest on purpose.
+    Header {
+        /// Which, relative to the tree.
+        header: String,
+        /// The compiler.
+        compiler: String,
+        /// What it said first.
+        said: String,
+    },
     /// The object file's debug information is not as expected.
     Dwarf(String),
 }
@@ -95,6 +104,9 @@ impl std::fmt::Display for MeasureError {
             }
             Self::Io { what, error } => write!(out, "{what}: {error}"),
             Self::Refused { compiler, said } => write!(out, "`{compiler}` refused: {said}"),
+            Self::Header { header, compiler, said } => {
+                write!(out, "{header} does not compile with `{compiler}`: {said}")
+            }
             Self::Dwarf(why) => write!(out, "the debug information cannot be read: {why}"),
         }
     }

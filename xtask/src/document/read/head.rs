@@ -75,6 +75,17 @@ pub(super) fn head(
     }
 }
 
+/// What every item may say that groups others: it has a name in C only where `c` says so.
+pub(super) fn group_head(
+    context: &Context<'_>,
+    keys: &Keys<'_>,
+    name: &str,
+    outer: &Outer,
+) -> Head {
+    let head = head(context, keys, name.to_owned(), outer, PLAIN);
+    Head { c: head.c.filter(|_| keys.has("c")), ..head }
+}
+
 /// What something is, without line breaks at the ends. Without one, the rest can still be judged.
 pub(super) fn doc(context: &Context<'_>, keys: &Keys<'_>, may_be_left_out: bool) -> String {
     match keys.get("doc") {

@@ -1,7 +1,7 @@
 //! Types, constants, enumerations, words and encodings.
 
 use super::context::{Context, Keys, listed};
-use super::head::{Outer, PLAIN, Rules, doc, finish_head, head, name, optional_text};
+use super::head::{Outer, PLAIN, Rules, doc, finish_head, group_head, head, name, optional_text};
 use super::node::At;
 use super::typerefs::{per_arch, pointed_type_per_arch};
 use crate::document::{
@@ -43,7 +43,7 @@ pub(super) fn enumeration(
     outer: &Outer,
 ) -> Option<Enumeration> {
     let keys = Keys::open(context.errors, at, "an enumeration")?;
-    let head = head(context, &keys, name.to_owned(), outer, PLAIN);
+    let head = group_head(context, &keys, name, outer);
     let is = keys.need(context.errors, "is").and_then(|at| context.errors.need(at.primitive()));
     let prefix = optional_text(context, &keys, "prefix").unwrap_or_default();
     let alias = keys.get("alias").is_some_and(|at| context.errors.or(at.boolean(), false));
@@ -76,7 +76,7 @@ pub(super) fn value(
 
 pub(super) fn word(context: &Context<'_>, at: &At<'_>, name: &str, outer: &Outer) -> Option<Word> {
     let keys = Keys::open(context.errors, at, "a word")?;
-    let head = head(context, &keys, name.to_owned(), outer, PLAIN);
+    let head = group_head(context, &keys, name, outer);
     let is = keys.need(context.errors, "is").and_then(|at| context.errors.need(at.primitive()));
     let prefix = optional_text(context, &keys, "prefix").unwrap_or_default();
     if !keys.has("fields") {
@@ -108,7 +108,7 @@ pub(super) fn encoding(
     outer: &Outer,
 ) -> Option<Encoding> {
     let keys = Keys::open(context.errors, at, "an encoding")?;
-    let head = head(context, &keys, name.to_owned(), outer, PLAIN);
+    let head = group_head(context, &keys, name, outer);
     let is = keys.need(context.errors, "is").and_then(|at| context.errors.need(at.primitive()));
     let tag = keys.need(context.errors, "tag").and_then(|at| context.errors.need(at.bits()));
     if !keys.has("variants") {

@@ -8,6 +8,7 @@ mod cells;
 mod constants;
 pub mod fresh;
 mod members;
+mod places;
 mod structs;
 mod undescribed;
 
@@ -22,6 +23,7 @@ use crate::yaml::Place;
 use cells::Cells;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct Report {
     pub undescribed_constants: Vec<String>,
     /// Names of structs that the facts have and the description has not, sorted.
     pub undescribed_structs: Vec<String>,
+    /// The newest header of each name that is not described; a struct's behind `struct `.
+    pub headers: BTreeMap<String, Arc<str>>,
     /// Releases and architectures of the manifest that the facts lack, for people.
     pub unmeasured: Vec<String>,
     /// Releases and architectures of the facts that the manifest lacks, for people.
@@ -55,14 +59,15 @@ pub fn run(document: &Document, facts: &Facts) -> Report {
     constants::compare(&claims.constants, facts, &cells, &mut findings);
     structs::compare(document, &layouts, facts, &cells, &mut findings);
     constants::compare_aliases(document, &layouts, facts, &cells, &mut findings);
+    places::compare(document, &claims, facts, &cells, &mut findings);
+    let constants = facts.constants.keys();
+    let undescribed_constants: Vec<String> =
+        constants.filter(|name| !claims.constants.contains_key(name.as_str())).cloned().collect();
+    let undescribed_structs = structs::undescribed(document, facts);
     Report {
-        undescribed_constants: facts
-            .constants
-            .keys()
-            .filter(|name| !claims.constants.contains_key(name.as_str()))
-            .cloned()
-            .collect(),
-        undescribed_structs: structs::undescribed(document, facts),
+        headers: places::newest(facts, &undescribed_constants, &undescribed_structs),
+        undescribed_constants,
+        undescribed_structs,
         types: document.files.iter().map(|file| file.types.len()).sum(),
         unmeasured: cells.unmeasured(),
         unlisted: cells.unlisted(),

@@ -5,7 +5,10 @@
 //! [Trace records are read by the tools, not by a guest.]
 //! constants 154: TRC_* TRACE_*
 //! structs 3: t_buf t_info t_rec
+//! headers 40: trace.h io/*
 //! ```
+//!
+//! A line of headers covers all constants and structs of these headers.
 
 use super::Report;
 use std::fmt::Write as _;
@@ -36,6 +39,15 @@ struct Group {
 enum Kind {
     Constants,
     Structs,
+    Headers,
+}
+
+/// A name that the description leaves out.
+#[derive(Clone, Copy)]
+struct Fact<'r> {
+    kind: Kind,
+    name: &'r str,
+    header: &'r str,
 }
 
 /// The undescribed facts, by reason.
@@ -50,18 +62,27 @@ pub struct Undescribed {
 }
 
 impl Kind {
+    const ALL: [Self; 3] = [Self::Constants, Self::Structs, Self::Headers];
+
     fn name(self) -> &'static str {
         match self {
             Self::Constants => "constants",
             Self::Structs => "structs",
+            Self::Headers => "headers",
         }
     }
+}
 
-    fn of(self, report: &Report) -> &[String] {
-        match self {
-            Self::Constants => &report.undescribed_constants,
-            Self::Structs => &report.undescribed_structs,
-        }
+impl Report {
+    /// Every name that the description leaves out.
+    fn left_out(&self) -> impl Iterator<Item = Fact<'_>> {
+        let header = |key: &str| self.headers.get(key).map_or("", |header| header);
+        let constants = self.undescribed_constants.iter();
+        let structs = self.undescribed_structs.iter();
+        let constants = constants.map(move |name| (Kind::Constants, name, header(name)));
+        let structs =
+            structs.map(move |name| (Kind::Structs, name, header(&format!("struct {name}"))));
+        constants.chain(structs).map(|(kind, name, header)| Fact { kind, name, header })
     }
 }
 
@@ -97,13 +118,13 @@ impl Rules {
     #[must_use]
     pub fn judge(&self, report: &Report) -> Undescribed {
         let mut judged = Undescribed::default();
-        for kind in [Kind::Constants, Kind::Structs] {
-            let free = kind
-                .of(report)
-                .iter()
-                .filter(|name| !self.groups(kind).any(|group| group.pattern(name).is_some()));
-            judged.unexcused.extend(free.cloned());
-        }
+        let free = report
+            .left_out()
+            .filter(|fact| !self.groups().any(|group| group.pattern(*fact).is_some()));
+        judged.unexcused.extend(free.map(|fact| match fact.header {
+            "" => fact.name.to_owned(),
+            header => format!("{} ({header})", fact.name),
+        }));
         for reason in &self.reasons {
             let mut names = Vec::new();
             for group in &reason.groups {
@@ -118,13 +139,13 @@ impl Rules {
                     ));
                 }
                 let used = |pattern: &&String| {
-                    mine.iter().any(|name| group.pattern(name) == Some(pattern.as_str()))
+                    mine.iter().any(|fact| group.pattern(*fact) == Some(pattern.as_str()))
                 };
                 let idle = group.patterns.iter().filter(|pattern| !used(pattern));
                 judged.stale.extend(idle.map(|pattern| {
                     format!("[{}] `{pattern}` names nothing that is left out", reason.why)
                 }));
-                names.extend(mine);
+                names.extend(mine.iter().map(|fact| fact.name.to_owned()));
             }
             judged.excused.push((reason.why.clone(), names));
         }
@@ -143,7 +164,7 @@ impl Rules {
             for group in &reason.groups {
                 let mine = self.names(group, report);
                 let used = |pattern: &&String| {
-                    mine.iter().any(|name| group.pattern(name) == Some(pattern.as_str()))
+                    mine.iter().any(|fact| group.pattern(*fact) == Some(pattern.as_str()))
                 };
                 let patterns: Vec<&str> =
                     group.patterns.iter().filter(used).map(String::as_str).collect();
@@ -161,33 +182,32 @@ impl Rules {
         text
     }
 
-    fn groups(&self, kind: Kind) -> impl Iterator<Item = &Group> {
-        self.reasons
-            .iter()
-            .flat_map(|reason| &reason.groups)
-            .filter(move |group| group.kind == kind)
+    fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.reasons.iter().flat_map(|reason| &reason.groups)
     }
 
-    /// The names for which this group is the first that matches.
-    fn names(&self, group: &Group, report: &Report) -> Vec<String> {
-        let first =
-            |name: &str| self.groups(group.kind).find(|group| group.pattern(name).is_some());
-        let mine = group
-            .kind
-            .of(report)
-            .iter()
-            .filter(|name| first(name).is_some_and(|first| std::ptr::eq(first, group)));
-        mine.cloned().collect()
+    /// The facts for which this group is the first that matches.
+    fn names<'r>(&self, group: &Group, report: &'r Report) -> Vec<Fact<'r>> {
+        let first = |fact| self.groups().find(|group| group.pattern(fact).is_some());
+        let mine = report
+            .left_out()
+            .filter(|fact| first(*fact).is_some_and(|first| std::ptr::eq(first, group)));
+        mine.collect()
     }
 }
 
 impl Group {
     /// The first of its patterns that matches.
-    fn pattern(&self, name: &str) -> Option<&str> {
+    fn pattern(&self, fact: Fact<'_>) -> Option<&str> {
+        let text = match self.kind {
+            Kind::Headers => fact.header,
+            kind if kind == fact.kind => fact.name,
+            _ => return None,
+        };
         let matches = |pattern: &&String| {
             pattern
                 .strip_suffix('*')
-                .map_or(name == pattern.as_str(), |prefix| name.starts_with(prefix))
+                .map_or(text == pattern.as_str(), |prefix| text.starts_with(prefix))
         };
         self.patterns.iter().find(matches).map(String::as_str)
     }
@@ -196,7 +216,7 @@ impl Group {
 fn read_group(line: &str) -> Option<Group> {
     let (head, patterns) = line.split_once(':')?;
     let (kind, count) = head.split_once(' ')?;
-    let kind = [Kind::Constants, Kind::Structs].into_iter().find(|known| known.name() == kind)?;
+    let kind = Kind::ALL.into_iter().find(|known| known.name() == kind)?;
     Some(Group {
         kind,
         count: count.trim().parse().ok()?,
@@ -236,6 +256,19 @@ mod tests {
         assert_eq!(rules.judge(&report).stale[0], "[Tools.] constants 2: there are 3");
         let updated = Rules::read(&rules.updated(&report)).unwrap();
         assert_eq!(updated.judge(&report).stale, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_header_covers_what_no_earlier_rule_names() {
+        let mut report = report(&["A", "B", "X"]);
+        report.headers = [("A", "io/a.h"), ("B", "io/b.h"), ("X", "x.h")]
+            .map(|(name, header)| (name.to_owned(), header.into()))
+            .into();
+        let judged = Rules::read("[One.]\nconstants 1: A\n[All.]\nheaders 1: io/*\n")
+            .unwrap()
+            .judge(&report);
+        assert_eq!(judged.excused[1].1, ["B"]);
+        assert_eq!((judged.unexcused, judged.stale), (vec!["X (x.h)".to_owned()], Vec::new()));
     }
 
     #[test]
