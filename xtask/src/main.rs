@@ -18,6 +18,9 @@ enum Command {
     /// Measure the generator, and what it makes, against svd2rust.
     #[cfg(feature = "tools")]
     Bench(commands::bench::Arguments),
+    /// Show what changed between two states of the ABI, and what it means for consumers.
+    #[cfg(feature = "tools")]
+    Diff(commands::diff::Arguments),
     /// Bring measured facts into the description's folder, or take them out.
     #[cfg(feature = "tools")]
     Facts(commands::facts::Arguments),
@@ -51,6 +54,8 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         #[cfg(feature = "tools")]
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Diff(arguments) => commands::diff::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Facts(arguments) => commands::facts::run(&arguments),
         #[cfg(feature = "tools")]

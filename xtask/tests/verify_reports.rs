@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use xtask::document::Document;
+use xtask::headers::diff::{self, State, show};
 use xtask::headers::facts::{Extent, Facts, StructTable, Table};
 use xtask::headers::measure::Measured;
 use xtask::headers::verify::{self, fresh};
@@ -266,4 +267,152 @@ fn headers_are_told_from_an_older_release_by_what_they_add() {
     assert_eq!(agreement.expect("facts of 4.4").new, ["LATE"]);
     measured.constants.remove("LATE");
     assert_eq!(found(&measured), Ok(older));
+}
+
+/// The state of 4.6 after a change, with the constants and members in `xen.h`.
+fn state(label: &str, change: impl Fn(&mut Table)) -> State {
+    let (_, document) = description();
+    let facts = facts(|table| {
+        change(table);
+        let names = table.constants.keys().cloned();
+        let names = names.chain(table.structs.keys().map(|name| format!("struct {name}")));
+        table.places = names.map(|name| (name, "xen.h".into())).collect();
+    });
+    let cells = facts.grid.cells().skip(4);
+    let tables = cells.map(|cell| facts.table(cell)).collect();
+    State { label: label.to_owned(), tables, parameters: diff::parameters(&document) }
+}
+
+/// The changes, without their headers and the closing line.
+fn changes(from: &State, to: &State) -> String {
+    let text = show::text(from, to, &diff::compare(from, to));
+    let lines = text.lines().filter(|line| line.starts_with("  "));
+    lines.map(|line| format!("{}\n", line.trim())).collect()
+}
+
+fn member(table: &mut Table, path: &str, offset: u64, size: u64) {
+    let ask = table.structs.get_mut("ask").expect("there");
+    ask.members.retain(|(known, _)| known != path);
+    ask.members.push((path.to_owned(), Extent { offset, size }));
+}
+
+#[test]
+fn every_kind_of_change_has_its_consequence() {
+    let old = state("old", |_| {});
+    assert_eq!(show::text(&old, &old, &[]).lines().next(), Some("from old to old on x86, x86_64"));
+    type Case = (&'static str, fn(&mut Table), &'static str);
+    let cases: [Case; 10] = [
+        (
+            "added",
+            |table| {
+                table.constants.insert("NEW".to_owned(), 3);
+            },
+            "added   NEW = 3 [compatible, minor]\n",
+        ),
+        (
+            "removed, on one architecture",
+            |table| {
+                if table.arch == "x86" {
+                    table.constants.remove("LATE");
+                }
+            },
+            "removed LATE was 1 on x86 [breaking, major]\n",
+        ),
+        (
+            "renamed",
+            |table| {
+                table.constants.remove("LIMIT");
+                table.constants.insert("LIMITS".to_owned(), 9);
+            },
+            "renamed LIMITS was `LIMIT`, with the same value 9 [breaking, major]\n",
+        ),
+        (
+            "another value",
+            |table| {
+                table.constants.insert("LIMIT".to_owned(), 10);
+            },
+            "value   LIMIT 9 becomes 10 [breaking, major]\n",
+        ),
+        (
+            "negative in C",
+            |table| {
+                table.constants.insert("F_top".to_owned(), -(1 << 31));
+            },
+            "",
+        ),
+        (
+            "resized field",
+            |table| member(table, "domain", 0, 4),
+            "field   ask.domain 2 bytes at 0 become 4 bytes at 0 [breaking, major]\n",
+        ),
+        (
+            "field in the padding",
+            |table| member(table, "flags", 2, 1),
+            "added   ask.flags 1 bytes at 2; if its direction is `in` or `both`, callers of \
+             `new()` break [compatible, minor]\n",
+        ),
+        (
+            "renamed field",
+            |table| {
+                let ask = table.structs.get_mut("ask").expect("there");
+                ask.members[0].0 = "domid".to_owned();
+            },
+            "renamed ask.domid was `domain`, 2 bytes at 0 [breaking, major]\n",
+        ),
+        (
+            "grown",
+            |table| table.structs.get_mut("ask").expect("there").size += 100,
+            "size    struct ask 16 bytes become 116 on x86 [compatible, minor]\n\
+             size    struct ask 24 bytes become 124 on x86_64 [compatible, minor]\n",
+        ),
+        (
+            "another struct, with members",
+            |table| {
+                member(table, "u", 2, 2);
+                member(table, "u.low", 2, 1);
+            },
+            "added   ask.u 2 bytes at 2; if its direction is `in` or `both`, callers of `new()` \
+             break [compatible, minor]\n",
+        ),
+    ];
+    for (case, change, expected) in cases {
+        assert_eq!(changes(&old, &state("new", change)), expected, "{case}");
+    }
+}
+
+#[test]
+fn a_field_that_new_takes_breaks_its_callers() {
+    let mut old = state("old", |_| {});
+    let new = old.clone();
+    for table in &mut old.tables {
+        table.structs.get_mut("ask").expect("there").members.retain(|(path, _)| path != "extra");
+    }
+    old.parameters.get_mut("ask").expect("described").retain(|field| field != "extra");
+    let found = changes(&old, &new);
+    let expected = "`new()` takes it, so that its callers break on x86 [breaking, major]";
+    assert!(found.contains(expected), "{found}");
+}
+
+#[test]
+fn what_only_a_newer_release_has_needs_a_check() {
+    let old = state("old", |_| {});
+    let mut new = state("new", |table| {
+        table.constants.insert("N\"EW".to_owned(), 3);
+    });
+    for table in &mut new.tables {
+        table.release.minor += 1;
+    }
+    let found = diff::compare(&old, &new);
+    let closing =
+        "1 changes: 0 breaking, 1 need a run-time check, 0 compatible; step for xen-pac: minor";
+    assert_eq!(show::summary(&found), closing);
+    let json = show::json(&old, &new, &found);
+    for part in [
+        r#"{ "header": "xen.h", "name": "N\"EW", "change": "added", "detail": "= 3", "#,
+        r#""architectures": ["x86", "x86_64"], "consequence": "run-time check", "step": "minor" }"#,
+    ] {
+        assert!(json.contains(part), "{json}");
+    }
+    let row = "| added | `N\"EW` | = 3 | x86, x86_64 | run-time check | minor |";
+    assert!(show::markdown(&old, &new, &found).contains(row));
 }

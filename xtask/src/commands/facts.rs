@@ -87,8 +87,24 @@ pub(super) fn measure_all(
     folder: &Path,
     compilers: &Compilers,
 ) -> Result<Vec<(&'static str, Measured)>, String> {
+    measure_each(folder, compilers, |line| println!("{line}"))
+}
+
+/// The same without a word.
+pub(super) fn measure_quietly(
+    folder: &Path,
+    compilers: &Compilers,
+) -> Result<Vec<(&'static str, Measured)>, String> {
+    measure_each(folder, compilers, |_| {})
+}
+
+fn measure_each(
+    folder: &Path,
+    compilers: &Compilers,
+    say: impl Fn(String),
+) -> Result<Vec<(&'static str, Measured)>, String> {
     let tree = Tree::find(folder).map_err(|error| error.to_string())?;
-    println!("headers: {}", tree.root.display());
+    say(format!("headers: {}", tree.root.display()));
     let Compilers { cc, arch } = compilers;
     let mut all = Vec::new();
     for target in
@@ -97,20 +113,20 @@ pub(super) fn measure_all(
         let compiler = match target.compiler(cc.as_deref()) {
             Ok(compiler) => compiler,
             Err(missing) if arch.is_none() => {
-                println!("{:8} skipped: {missing}", target.arch);
+                say(format!("{:8} skipped: {missing}", target.arch));
                 continue;
             }
             Err(missing) => return Err(missing.to_string()),
         };
         let measured = measure(&tree, target, &compiler).map_err(|error| error.to_string())?;
-        println!(
+        say(format!(
             "{:8} `{compiler}` read {} headers ({} are not for guests): {} constants, {} structs",
             target.arch,
             measured.headers.len(),
             measured.skipped.len(),
             measured.constants.len(),
             measured.structs.len()
-        );
+        ));
         all.push((target.arch, measured));
     }
     if all.is_empty() { Err("no architecture could be measured".to_owned()) } else { Ok(all) }

@@ -1,7 +1,6 @@
 //! C compilers: which of those on this machine compile for which architecture.
 
 use super::MeasureError;
-use super::tree::Tree;
 use crate::tools;
 use std::io::Write as _;
 use std::path::Path;
@@ -128,18 +127,18 @@ impl Compiler {
         self.compile(&["-fsyntax-only"], source).is_ok_and(|output| output.status.success())
     }
 
-    /// Compiles `source`, which includes headers of the tree, with further arguments. The output
-    /// says whether the compiler accepted it.
+    /// Compiles `source`, which includes headers of the folder `search`, with further arguments.
+    /// The output says whether the compiler accepted it.
     ///
     /// # Errors
     /// The compiler cannot be run.
     pub fn run(
         &self,
-        tree: &Tree,
+        search: &Path,
         arguments: &[&str],
         source: &str,
     ) -> Result<Output, MeasureError> {
-        let search = tree.search().display().to_string();
+        let search = search.display().to_string();
         self.compile(&[&["-I", &search], arguments].concat(), source)
     }
 
@@ -172,7 +171,7 @@ impl Compiler {
     ///
     /// # Errors
     /// The compiler cannot be run, or refuses.
-    pub fn object(&self, tree: &Tree, source: &str) -> Result<Vec<u8>, MeasureError> {
+    pub fn object(&self, search: &Path, source: &str) -> Result<Vec<u8>, MeasureError> {
         let wrong = |error| MeasureError::Io { what: "a temporary folder".to_owned(), error };
         let folder = tempfile::tempdir().map_err(wrong)?;
         let file = folder.path().join("measured.o");
@@ -185,7 +184,7 @@ impl Compiler {
             "-o",
             &path,
         ];
-        let output = self.run(tree, &options, source)?;
+        let output = self.run(search, &options, source)?;
         if !output.status.success() {
             return Err(self.refused(&output));
         }

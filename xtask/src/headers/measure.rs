@@ -152,7 +152,8 @@ impl Run<'_> {
     /// Preprocesses the headers and `more`.
     fn preprocess(&self, options: &[&str], more: &str) -> Result<String, MeasureError> {
         let source = format!("{}{more}", self.source);
-        let output = self.compiler.run(self.tree, &[&["-E"], options].concat(), &source)?;
+        let output =
+            self.compiler.run(self.tree.search(), &[&["-E"], options].concat(), &source)?;
         if !output.status.success() {
             return Err(self.compiler.refused(&output));
         }
@@ -187,7 +188,7 @@ impl Run<'_> {
         for _ in 0..PASSES {
             let lines: Vec<String> = names.iter().map(|name| line(name)).collect();
             let source = format!("{}{}\n", self.source, lines.join("\n"));
-            let output = self.compiler.run(self.tree, &options, &source)?;
+            let output = self.compiler.run(self.tree.search(), &options, &source)?;
             if output.status.success() {
                 return Ok(names.into_iter().collect());
             }
@@ -223,7 +224,7 @@ impl Run<'_> {
     /// The object file with these lines.
     fn object(&self, lines: &[String]) -> Result<Vec<u8>, MeasureError> {
         let source = format!("{}{}\n", self.source, lines.join("\n"));
-        self.compiler.object(self.tree, &source)
+        self.compiler.object(self.tree.search(), &source)
     }
 }
 

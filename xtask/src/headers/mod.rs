@@ -6,6 +6,7 @@
 //! keeps them in `abi-yaml/facts`. [`verify`] compares.
 
 pub mod compiler;
+pub mod diff;
 pub mod dwarf;
 pub mod facts;
 pub mod measure;

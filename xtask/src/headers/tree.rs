@@ -153,7 +153,7 @@ pub fn choose(tree: &Tree, target: &Target, compiler: &Compiler) -> Result<Chose
     let mut chosen = Chosen { headers: tree.headers(target)?, skipped: Vec::new() };
     loop {
         let options = [&["-fsyntax-only"], compiler.every_error()].concat();
-        let output = compiler.run(tree, &options, &include_all(tree, &chosen.headers))?;
+        let output = compiler.run(tree.search(), &options, &include_all(tree, &chosen.headers))?;
         if output.status.success() {
             return Ok(chosen);
         }

@@ -10,8 +10,10 @@ pub mod fresh;
 mod members;
 mod places;
 mod structs;
+mod table;
 mod undescribed;
 
+pub use table::{newest, tables};
 pub use undescribed::{FILE, Rules, Undescribed};
 
 use super::facts::{Cell, Facts, Grid};
