@@ -1,6 +1,6 @@
 //! Which machine frame is at which frame of a domain, and who owns the machine's frames.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use xen_hal::hypercall::Errno;
@@ -181,6 +181,9 @@ pub(crate) struct Physmap {
     near: Vec<Entry>,
     /// What is at frames that a kernel would have to map first.
     far: BTreeMap<usize, Entry>,
+    /// Where machine frames are: the machine frame, true for a grant, the frame. So that a map does
+    /// not search all frames.
+    places: BTreeSet<(MachineFrame, bool, usize)>,
     is_arm: bool,
     /// The greatest frame at which there was ever something.
     pub(crate) highest: u64,
@@ -200,6 +203,7 @@ impl Physmap {
             memory: GuestMemory::reserve(count)?,
             near: vec![Entry::Empty; count],
             far: BTreeMap::new(),
+            places: BTreeSet::new(),
             is_arm,
             highest: 0,
         };
@@ -257,19 +261,32 @@ impl Physmap {
         self.is_mapped(frame) && !matches!(self.entry(frame), Entry::Grant { writable: false, .. })
     }
 
-    /// The frame at which a machine frame is, if there is one.
+    /// The lowest frame at which a machine frame is, if there is one.
     pub(crate) fn find(&self, wanted: MachineFrame) -> Option<usize> {
-        let is = |entry| match entry {
-            Entry::Ram(frame) | Entry::Xen(frame) | Entry::Grant { frame, .. } => frame == wanted,
-            Entry::Empty | Entry::Hole => false,
-        };
-        self.entries().find(|(_, entry)| is(*entry)).map(|(frame, _)| frame)
+        self.lowest(wanted, false).into_iter().chain(self.lowest(wanted, true)).min()
     }
 
     /// The frame at which a page of the domain itself or one of Xen's is, and not as a grant.
     pub(crate) fn find_own(&self, wanted: MachineFrame) -> Option<usize> {
-        let own = [Entry::Ram(wanted), Entry::Xen(wanted)];
-        self.entries().find(|(_, entry)| own.contains(entry)).map(|(frame, _)| frame)
+        self.lowest(wanted, false)
+    }
+
+    fn lowest(&self, wanted: MachineFrame, grant: bool) -> Option<usize> {
+        let places = self.places.range((wanted, grant, 0)..=(wanted, grant, usize::MAX));
+        places.map(|(_, _, frame)| *frame).next()
+    }
+
+    /// Notes that `entry` is at a frame in place of `before`.
+    fn move_place(&mut self, frame: usize, before: Entry, entry: Entry) {
+        let place = |entry| match entry {
+            Entry::Ram(of) | Entry::Xen(of) => Some((of, false, frame)),
+            Entry::Grant { frame: of, .. } => Some((of, true, frame)),
+            Entry::Empty | Entry::Hole => None,
+        };
+        if let Some(before) = place(before) {
+            self.places.remove(&before);
+        }
+        self.places.extend(place(entry));
     }
 
     /// Puts an entry at a frame, in place of what was there.
@@ -279,8 +296,10 @@ impl Physmap {
         entry: Entry,
         memory: &MachineMemory,
     ) -> io::Result<()> {
+        let before = self.entry(frame);
         let Some(place) = self.near.get_mut(frame) else {
             self.far.insert(frame, entry);
+            self.move_place(frame, before, entry);
             self.highest = self.highest.max(frame as u64);
             return Ok(());
         };
@@ -293,6 +312,7 @@ impl Physmap {
             }
         }
         *place = entry;
+        self.move_place(frame, before, entry);
         if self.is_mapped(frame) {
             self.highest = self.highest.max(frame as u64);
         }
