@@ -93,6 +93,12 @@ pub const CODESPELL: Tool =
 pub const GCC: Tool = Tool { name: "gcc", probe: Probe::Program("gcc"), package: Some("gcc") };
 /// The host's C++ compiler.
 pub const GXX: Tool = Tool { name: "g++", probe: Probe::Program("g++"), package: Some("g++") };
+/// libFuzzer, compiled.
+pub const LIBFUZZER: Tool = Tool {
+    name: "clang's libFuzzer",
+    probe: Probe::Path("/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.fuzzer-x86_64.a"),
+    package: Some("libclang-rt-19-dev"),
+};
 /// A C compiler for aarch64.
 pub const GCC_AARCH64: Tool = Tool {
     name: "a C compiler for aarch64",

@@ -12,12 +12,18 @@ use crate::tools;
 pub const TARGETS: [&str; 6] = ["answers", "bytes", "clock", "devices", "dispatch", "revoke"];
 
 /// Makes the compiler count which code an input reaches and record what it compares. These are the
-/// flags of cargo-fuzz that do not need a nightly toolchain.
-const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
+/// flags of cargo-fuzz.
+pub const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
+
+/// Makes the compiler check each address, with a runtime that comes with the toolchain.
+pub const ADDRESSES: &str = "-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer";
+
+/// The targets leak the pages that the HAL takes for ever.
+const ASAN: (&str, &str) = ("ASAN_OPTIONS", "detect_leaks=0");
 
 /// The longest input. Each target stops before it has used up a longer one.
 const MAX_LENGTH: &str = "-max_len=1024";
@@ -28,8 +34,8 @@ const CRASHED: i32 = 77;
 /// The head of the table that [`Found::row`] prints.
 pub const HEAD: &str = "target    executions    cov     ft   seconds  verdict";
 
-/// Builds targets of the workspace at `root` into `folder`, with more arguments of cargo; returns
-/// the folder of the programs.
+/// Builds targets of the workspace at `root` into `folder`, with flags of rustc and more arguments
+/// of cargo; returns the folder of the programs.
 ///
 /// # Errors
 ///
@@ -38,27 +44,58 @@ pub fn build(
     root: &Path,
     folder: &Path,
     targets: &[&str],
+    flags: &str,
     args: &[String],
 ) -> Result<PathBuf, String> {
     if tools::GXX.find().is_none() {
         return Err(tools::GXX.missing());
     }
-    let host = host()?;
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // With an explicit target, build scripts are not instrumented.
-    cargo.args(["build", "--quiet", "--release", "--locked", "--target", &host, "--target-dir"]);
-    cargo.arg(folder).args(targets.iter().flat_map(|target| ["--bin", *target])).args(args);
-    cargo.env("RUSTFLAGS", FLAGS).env_remove("CARGO_ENCODED_RUSTFLAGS");
-    let output = cargo
-        .current_dir(root.join("xen-hal/fuzz"))
-        .output()
-        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    let (host, mut cargo) = cargo(root, folder, flags, "build")?;
+    cargo.args(targets.iter().flat_map(|target| ["--bin", *target])).args(args);
+    if let Some(library) = tools::LIBFUZZER.find() {
+        // Otherwise it is compiled, which takes longer than all the rest.
+        cargo.env("CUSTOM_LIBFUZZER_PATH", library);
+    }
+    let output = cargo.output().map_err(|error| format!("cannot run cargo: {error}"))?;
     if output.status.success() {
         Ok(folder.join(host).join("release"))
     } else {
         let why = String::from_utf8_lossy(&output.stderr);
         Err(format!("the fuzz targets do not build:\n{why}"))
     }
+}
+
+/// Runs the targets on fixed inputs, which reach every part of the HAL; returns whether none
+/// crashes.
+///
+/// # Errors
+///
+/// Cargo does not run.
+pub fn fixed_inputs(root: &Path, folder: &Path) -> Result<bool, String> {
+    let (_, mut cargo) = cargo(root, folder, &format!("{COVERAGE} {ADDRESSES}"), "test")?;
+    // Without optimisation: the few inputs take less time than the compiler would.
+    cargo.args(["--lib", "--no-default-features"]);
+    cargo.args(["--config", "profile.release.package.xen-hal-fuzz.opt-level=0"]);
+    let status = cargo.env(ASAN.0, ASAN.1).status();
+    Ok(status.map_err(|error| format!("cannot run cargo: {error}"))?.success())
+}
+
+/// A call of cargo for the fuzz targets of the workspace at `root`, and the target triple.
+fn cargo(
+    root: &Path,
+    folder: &Path,
+    flags: &str,
+    command: &str,
+) -> Result<(String, Command), String> {
+    let host = host()?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // With an explicit target, build scripts are not instrumented.
+    cargo.args([command, "--quiet", "--release", "--locked", "--target", &host, "--target-dir"]);
+    cargo.arg(folder).current_dir(root.join("xen-hal/fuzz"));
+    cargo.env("RUSTFLAGS", flags).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // Sanitizers need it, or a nightly toolchain.
+    cargo.env("RUSTC_BOOTSTRAP", "1");
+    Ok((host, cargo))
 }
 
 /// The target triple of this machine.
@@ -78,13 +115,22 @@ fn host() -> Result<String, String> {
 /// A search for inputs that crash a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
-    /// The time limit.
-    pub seconds: u64,
+    /// The end of the search.
+    pub limit: Limit,
     /// The folder from which inputs are read first, and in which those that reach new code are
     /// kept. Without it the search starts with nothing and with a fixed seed.
     pub corpus: Option<&'a Path>,
     /// The start of the path of an input that crashes the target.
     pub prefix: &'a str,
+}
+
+/// The end of a search.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    /// So many seconds.
+    Seconds(u64),
+    /// So many inputs.
+    Runs(u64),
 }
 
 /// The result of a run.
@@ -132,7 +178,10 @@ impl Job<'_> {
             "-rss_limit_mb=1024",
             "-print_final_stats=1",
         ]);
-        program.arg(format!("-max_total_time={}", self.seconds));
+        program.arg(match self.limit {
+            Limit::Seconds(seconds) => format!("-max_total_time={seconds}"),
+            Limit::Runs(runs) => format!("-runs={runs}"),
+        });
         program.arg(format!("-artifact_prefix={}", self.prefix));
         match self.corpus {
             Some(corpus) => program.arg(corpus),
@@ -150,7 +199,7 @@ pub fn replay(program: &mut Command, input: &Path) -> Found {
 
 fn run(command: &mut Command) -> Found {
     let start = Instant::now();
-    let output = command.env("RUST_BACKTRACE", "0").output();
+    let output = command.env("RUST_BACKTRACE", "0").env(ASAN.0, ASAN.1).output();
     let took = start.elapsed();
     match output {
         Ok(output) => read(&String::from_utf8_lossy(&output.stderr), output.status.code(), took),
@@ -198,7 +247,8 @@ fn number_after(line: &str, name: &str) -> Option<u64> {
     line.split_once(name)?.1.split_whitespace().next()?.parse().ok()
 }
 
-/// The place and the first line of the target's panic; otherwise libFuzzer's own error.
+/// The place and the first line of the target's panic; otherwise the error of libFuzzer or of the
+/// address sanitizer.
 fn message(printed: &str) -> String {
     let mut lines = printed.lines();
     let place = lines.find_map(|line| line.split_once("panicked at "));
@@ -206,7 +256,7 @@ fn message(printed: &str) -> String {
         Some((_, place)) => format!("{place} {}", lines.next().unwrap_or_default()),
         None => printed
             .lines()
-            .find(|line| line.contains("ERROR: libFuzzer"))
+            .find(|line| line.contains("ERROR: "))
             .unwrap_or("it gave no reason")
             .to_owned(),
     }
@@ -266,6 +316,14 @@ mod tests {
             artifact_prefix='x-'; Test unit written to x-timeout-1\n";
         let crash = found(printed, 70).end;
         assert!(matches!(crash, End::Crash { message, .. } if message.contains("timeout")));
+    }
+
+    #[test]
+    fn a_wrong_address_is_a_crash() {
+        let printed = "==1==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x1\n\
+            artifact_prefix='x-'; Test unit written to x-crash-1\n";
+        let crash = found(printed, 1).end;
+        assert!(matches!(crash, End::Crash { message, .. } if message.contains("overflow")));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use crate::ci::fuzz::{End, HEAD, Job, TARGETS, build};
+use crate::ci::fuzz::{ADDRESSES, COVERAGE, End, HEAD, Job, Limit, TARGETS, build, fixed_inputs};
 
 /// The arguments of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
@@ -13,12 +13,15 @@ Inputs that reach new code are kept in target/fuzz/corpus, and the next run cont
 Inputs that crash a target are kept in target/fuzz/crashes.
 For a long run: cargo xtask fuzz --seconds 3600")]
 pub struct Arguments {
-    /// The targets; all of them without names.
+    /// The targets; without names, all of them, and first on fixed inputs.
     #[arg(value_parser = TARGETS)]
     targets: Vec<String>,
     /// How many seconds to run each.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+    /// How many inputs to try with each, instead.
+    #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
+    runs: Option<u64>,
 }
 
 /// Runs the command.
@@ -38,14 +41,17 @@ fn fuzz(arguments: &Arguments) -> Result<bool, String> {
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(folder)
     };
-    let programs = build(&super::workspace_root(), &folder.join("build"), &targets, &[])?;
+    let (root, build_folder) = (super::workspace_root(), folder.join("build"));
+    let flags = format!("{COVERAGE} {ADDRESSES}");
+    let programs = build(&root, &build_folder, &targets, &flags, &[])?;
+    let mut good = !arguments.targets.is_empty() || fixed_inputs(&root, &build_folder)?;
     println!("{HEAD}");
-    let mut good = true;
+    let limit = arguments.runs.map_or(Limit::Seconds(arguments.seconds), Limit::Runs);
     for target in targets {
         let corpus = made(format!("corpus/{target}"))?;
         let prefix = format!("{}/{target}-", made("crashes".to_owned())?.display());
         let program = programs.join(target);
-        let job = Job { seconds: arguments.seconds, corpus: Some(&corpus), prefix: &prefix };
+        let job = Job { limit, corpus: Some(&corpus), prefix: &prefix };
         let found = job.run(&mut Command::new(&program));
         println!("{}", found.row(target));
         good &= found.end == End::Nothing;

@@ -9,12 +9,13 @@ use std::process::{Command, Output};
 use super::merge::{VARIABLE, merge};
 use super::{Fault, Finder, Mutant, fuzz};
 
-/// The packages of the copy. Their settings tell cargo the copy from the workspace in one target
-/// folder, in which they share the packages of others, and make it faster to build.
+/// The packages of the copy. They are optimised less, which makes the copy faster to build, and
+/// tells cargo the copy from the workspace in one target folder, in which they share the packages
+/// of others.
 const PACKAGES: [&str; 4] = ["xen-pac", "xen-hal", "xen-sim", "xen-hal-fuzz"];
 
-/// How many seconds a fuzz target may take to find a mistake. Most take less than one.
-const FUZZ_SECONDS: u64 = 30;
+/// How many inputs a fuzz target may try to find a mistake. Most need a few thousand.
+const FUZZ_RUNS: u64 = 1_000_000;
 
 /// The copy of a workspace in which mutants are tried.
 #[derive(Debug)]
@@ -99,7 +100,8 @@ impl Copy {
             Finder::Fuzz(_) => {
                 fs::create_dir_all(&crashes).map_err(|error| Fault(error.to_string()))?;
                 let prefix = format!("{}/{name}-", crashes.display());
-                let job = fuzz::Job { seconds: FUZZ_SECONDS, corpus: None, prefix: &prefix };
+                let limit = fuzz::Limit::Runs(FUZZ_RUNS);
+                let job = fuzz::Job { limit, corpus: None, prefix: &prefix };
                 match job.run(&mut program.command(Some(number))).end {
                     fuzz::End::Crash { message, input: Some(input) } => {
                         let again = fuzz::replay(&mut program.command(Some(number)), &input);
@@ -183,7 +185,13 @@ impl Copy {
             }
             Finder::Fuzz(target) => {
                 let build = self.target.join("fuzz/build");
-                let folder = fuzz::build(&self.root, &build, &[target], &settings("release"));
+                let folder = fuzz::build(
+                    &self.root,
+                    &build,
+                    &[target],
+                    fuzz::COVERAGE,
+                    &settings("release"),
+                );
                 Program { path: folder.map_err(Fault)?.join(target), folder: PathBuf::from(".") }
             }
         };
