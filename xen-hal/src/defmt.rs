@@ -5,7 +5,7 @@ use defmt::{Debug2Format, Display2Format, Format, Formatter, write};
 
 use crate::clock::{Instant, SystemTime, UnsafePvClockError};
 use crate::console::ConsoleError;
-use crate::event::{Channel, Port};
+use crate::event::{Channel, EventError, ListenError, Port};
 use crate::grant::{
     Grant, GrantError, GrantInUseError, GrantRef, LendError, MapError, Mapping, UnmapError,
 };
@@ -14,6 +14,8 @@ use crate::hypercall::{DetectError, Errno, Hypercall};
 use crate::memory::MemoryError;
 use crate::platform::{Frame, VcpuId};
 use crate::ring::RingFullError;
+use crate::suspend::{RestoreError, SuspendError};
+use crate::vcpu::VcpuError;
 use crate::xenbus::XenbusError;
 use crate::xenstore::StoreError;
 
@@ -29,9 +31,9 @@ macro_rules! format {
 
 format! {
     Display2Format:
-    crate::Error, ConsoleError, DetectError, Errno, GrantError, GrantInUseError<'_>, LendError,
+    crate::Error, ConsoleError, DetectError, Errno, EventError, GrantError, GrantInUseError<'_>, LendError,
     MapError<'_>, MemoryError, ParameterError, RingFullError, StoreError, UnsafePvClockError,
-    VcpuId, XenbusError, crate::vcpu::RegisterError,
+    VcpuError, VcpuId, XenbusError,
 }
 
 format! { Debug2Format: Frame, Grant<'_>, GrantRef, Instant, Port, SystemTime }
@@ -39,26 +41,29 @@ format! { Debug2Format: Frame, Grant<'_>, GrantRef, Instant, Port, SystemTime }
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 format! {
     Display2Format:
-    crate::start_info::StartInfoError, crate::vcpu::InitialiseError, crate::vcpu::StartError,
+    crate::start_info::StartInfoError,
 }
 
 #[cfg(feature = "blk")]
 format! { Display2Format: crate::blk::BlockError }
 
-impl<H: Hypercall> Format for UnmapError<'_, H> {
-    fn format(&self, f: Formatter<'_>) {
-        write!(f, "{}", Display2Format(self));
-    }
+#[cfg(feature = "net")]
+format! { Display2Format: crate::net::NetError }
+
+macro_rules! format_generic {
+    ($by:ident: $([$($of:tt)*] $type:ty),* $(,)?) => {$(
+        impl<$($of)*> Format for $type {
+            fn format(&self, f: Formatter<'_>) {
+                write!(f, "{}", $by(self));
+            }
+        }
+    )*};
 }
 
-impl<H: Hypercall> Format for Mapping<'_, H> {
-    fn format(&self, f: Formatter<'_>) {
-        write!(f, "{}", Debug2Format(self));
-    }
+format_generic! {
+    Display2Format:
+    [H: Hypercall] UnmapError<'_, H>, [H: Hypercall + Copy] ListenError<H>,
+    [H, A] SuspendError<H, A>, [H, A] RestoreError<H, A>,
 }
 
-impl<H: Hypercall + Copy> Format for Channel<H> {
-    fn format(&self, f: Formatter<'_>) {
-        write!(f, "{}", Debug2Format(self));
-    }
-}
+format_generic! { Debug2Format: [H: Hypercall] Mapping<'_, H>, [H: Hypercall + Copy] Channel<H> }

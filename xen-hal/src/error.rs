@@ -12,9 +12,7 @@ use crate::memory::MemoryError;
 use crate::ring::RingFullError;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use crate::start_info::StartInfoError;
-use crate::vcpu::RegisterError;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-use crate::vcpu::{InitialiseError, StartError};
+use crate::vcpu::VcpuError;
 use crate::xenbus::XenbusError;
 use crate::xenstore::StoreError;
 
@@ -70,6 +68,10 @@ pub enum Error {
     /// A memory operation failed.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// A network interface failed.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Net(#[from] crate::net::NetError),
     /// A shared ring is full.
     #[error(transparent)]
     RingFull(#[from] RingFullError),
@@ -80,17 +82,9 @@ pub enum Error {
     /// Xenstore failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A vCPU was not initialised.
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    /// A vCPU operation failed.
     #[error(transparent)]
-    Initialise(#[from] InitialiseError),
-    /// A vCPU cannot start in the requested state.
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// An area of a vCPU was not registered.
-    #[error(transparent)]
-    Register(#[from] RegisterError),
+    Vcpu(#[from] VcpuError),
     /// A device was not connected.
     #[error(transparent)]
     Xenbus(#[from] XenbusError),
@@ -112,7 +106,56 @@ pub enum Error {
 mod tests {
     use super::*;
     use std::error::Error as _;
-    use std::string::ToString;
+    use std::fs;
+    use std::path::Path;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    /// The errors that return a resource.
+    const RETURNING: [&str; 7] = [
+        "LendError",
+        "MapError",
+        "ListenError",
+        "UnmapError",
+        "GrantInUseError",
+        "SuspendError",
+        "RestoreError",
+    ];
+
+    /// The names of all public error types in the sources below `folder`.
+    fn error_types(folder: &Path, names: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                error_types(&path, names);
+                continue;
+            }
+            let source = fs::read_to_string(&path).unwrap();
+            let items = source.lines().filter_map(|line| {
+                let item = line.trim_start();
+                item.strip_prefix("pub enum ").or_else(|| item.strip_prefix("pub struct "))
+            });
+            let ends = |c: char| !c.is_alphanumeric();
+            let items = items.filter_map(|item| item.split(ends).next());
+            names.extend(items.filter(|name| name.ends_with("Error")).map(Into::into));
+        }
+    }
+
+    #[test]
+    fn each_public_error_converts_or_returns_a_resource_and_has_defmt_s_format() {
+        let mut names = Vec::new();
+        error_types(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+        assert!(names.len() > 15, "{names:?}");
+        for name in names.iter().filter(|name| *name != "Error") {
+            let mut variants = include_str!("error.rs").lines().filter(|it| it.contains("#[from]"));
+            let variant = variants.any(|line| line.trim_end_matches("),").ends_with(name));
+            let returning = RETURNING.contains(&name.as_str());
+            assert!(variant != returning, "{name} is a variant: {variant}, listed: {returning}");
+            // There the compiler checks that the type has the trait.
+            let words = include_str!("defmt.rs").split(|c: char| !c.is_alphanumeric());
+            assert!(words.filter(|word| word == name).count() > 0, "defmt.rs lacks {name}");
+        }
+    }
 
     #[test]
     fn an_error_keeps_its_text_and_its_cause() {

@@ -17,15 +17,19 @@
 //! | handles that borrow [`Registered`] | cannot outlive the suspend |
 //! | handles of an [`Area`] | keep the last values from before the suspend until the area is registered again |
 //! | a [`Channel`](crate::event::Channel) | closed by Xen; bind it again |
-//! | masks, singleshot timers, watchdogs | cleared by Xen; set them again, after the channels |
+//! | the [`Dispatcher`](crate::event::Dispatcher) of the setup | attached again, with all ports masked; listen to the new channels |
+//! | singleshot timers, watchdogs | cleared by Xen; set them again, after the channels |
 //! | a [`DeferredGrant`](crate::grant::DeferredGrant), a dropped grant | recovered by the table after the restore |
 //! | console and xenstore | new rings at the same frames, and the same ports: reopen them |
 //!
 //! ```
+//! use core::sync::atomic::{AtomicU32, Ordering};
 //! use xen_hal::clock::{Clock, Monotonic, PvClock, SystemTime};
+//! use xen_hal::event::{Dispatcher, Drain, EventError};
 //! use xen_hal::hypercall::{Errno, Hypercall};
-//! use xen_hal::platform::{AddressSpace, Counter, VcpuId};
-//! use xen_hal::suspend::{Registered, Suspended};
+//! use xen_hal::pac::hvm::CallbackVia;
+//! use xen_hal::platform::{AddressSpace, Counter, Interrupts, VcpuId};
+//! use xen_hal::suspend::{Registered, Setup, Suspended};
 //! use xen_hal::{Error, Xen};
 //!
 //! /// Reads the clock of vCPU 0.
@@ -57,26 +61,49 @@
 //!     }
 //!     Err(Errno::EAGAIN.into())
 //! }
-//! # use xen_hal::{pac::base::Virq, suspend::Setup};
-//! # use xen_sim::{DomainConfig, Guest, Machine, Profile, for_each_seed};
-//! static TIME_LINE: Monotonic = Monotonic::new();
 //!
-//! fn kernel(guest: Guest) -> Result<(), Error> {
-//!     let setup = Setup {
-//!         time_line: Some(&TIME_LINE),
-//!         ..Setup::new(guest.xen(), guest.space(), guest.page(0).cast())
-//!     };
-//!     // SAFETY: nothing else uses the page, and the machine outlives the kernel.
-//!     let registered = unsafe { setup.register() }.map_err(|error| error.error)?;
-//!     let before = TIME_LINE.instant(now(&registered, guest.counter())?);
-//!     let registered = suspend(registered, guest.counter())?;
-//!     assert!(TIME_LINE.instant(now(&registered, guest.counter())?) >= before);
-//!     let timer = Xen::new(guest.xen()).events().bind_virq(Virq::TIMER, VcpuId(0))?;
-//! #     let _ = timer.close();
-//!     Ok(())
+//! static EVENTS: Dispatcher = Dispatcher::new();
+//! static TIME_LINE: Monotonic = Monotonic::new();
+//! static RINGS: AtomicU32 = AtomicU32::new(0);
+//!
+//! /// The interrupt handler of the callback vector.
+//! fn upcall() {
+//!     let _: Drain = EVENTS.dispatch(VcpuId(0), |_port| {
+//!         RINGS.fetch_add(1, Ordering::Relaxed);
+//!     });
 //! }
-//! # for_each_seed(20, |seed| {
-//! #     let mut machine = Machine::new(Profile::DOMU, seed)?;
+//!
+//! # use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile, for_each_seed};
+//! # fn kernel(guest: Guest) -> Result<(), Error> {
+//! # let (xen, space, interrupts) = (Xen::new(guest.xen()), guest.space(), guest.interrupts());
+//! # let (page, counter) = (guest.page(0).cast(), guest.counter());
+//! # guest.on_interrupt(0xf3, upcall);
+//! let setup = Setup {
+//!     callback: Some(CallbackVia::vector(0xf3)?),
+//!     dispatcher: Some(&EVENTS),
+//!     time_line: Some(&TIME_LINE),
+//!     ..Setup::new(xen.hypercall(), space, page)
+//! };
+//! // SAFETY: nothing else uses the page, and it stays mapped. The domain is suspended below only:
+//! // outside of interrupt handlers, and with one vCPU.
+//! let mut registered = unsafe { setup.register() }.map_err(|error| error.error)?;
+//! # guest.enable_interrupts();
+//! for _ in 0..3 {
+//!     let bell = xen.events().bind_ipi(VcpuId(0))?;
+//!     let bell = EVENTS.listen(bell, VcpuId(0)).map_err(EventError::from)?;
+//!     let (seen, before) = (RINGS.load(Ordering::Relaxed), now(&registered, counter)?);
+//!     let before = TIME_LINE.instant(before);
+//!     bell.send()?;
+//!     interrupts.wait_until(|| RINGS.load(Ordering::Relaxed) != seen);
+//!     registered = interrupts.without(|| suspend(registered, counter))?;
+//!     assert!(TIME_LINE.instant(now(&registered, counter)?) >= before);
+//!     // After a restore, `bell` is stale: dropping it closes nothing.
+//!     assert_eq!(bell.channel().is_current(), bell.channel().status().is_ok());
+//! }
+//! # Ok(())
+//! # }
+//! # for_each_seed(50, |seed| {
+//! #     let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(FaultRates::storm());
 //! #     machine.domain(DomainConfig::new(), kernel)?;
 //! #     Ok(machine.run()?)
 //! # });
@@ -107,6 +134,7 @@ use xen_pac::vcpu::raw as runs;
 
 use crate::Error;
 use crate::clock::{Monotonic, SystemTime};
+use crate::event::AnyDispatcher;
 use crate::grant::{GrantTable, GrantTablePlace, MapTarget, PageMemory};
 use crate::hvm::Hvm;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -115,7 +143,7 @@ use crate::hypercall::{Errno, Hypercall};
 use crate::memory::{MemoryError, WidthLatch};
 use crate::platform::{AddressSpace, VcpuId};
 use crate::sched::{Resumed, Sched};
-use crate::vcpu::{Area, Block, RegisterError, RunstateArea, UpdateFlag, Vcpu};
+use crate::vcpu::{Area, Block, RunstateArea, UpdateFlag, Vcpu, VcpuError};
 
 /// Lists what a guest registers with Xen: at boot, and again after each restore.
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +166,10 @@ pub struct Setup<H, A> {
     pub periodic_timer: Option<Duration>,
     /// The [`VcpuInfo`] of each vCPU. Further vCPUs use the shared page.
     pub vcpu_infos: &'static [Area<raw::VcpuInfo>],
+    /// The dispatcher of the domain's events. It finds none from a suspend to the end of the
+    /// restore. Then all ports are masked and none is listened to, as after
+    /// [`attach`](crate::event::Dispatcher::attach).
+    pub dispatcher: Option<&'static dyn AnyDispatcher>,
     /// The run times of each vCPU, registered by their virtual address.
     pub runstates: &'static [Area<runs::VcpuRunstateInfo>],
     /// The copy of each vCPU's time, registered by its virtual address.
@@ -169,6 +201,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Setup<H, A> {
             #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
             periodic_timer: None,
             vcpu_infos: &[],
+            dispatcher: None,
             runstates: &[],
             #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
             times: &[],
@@ -191,6 +224,8 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Setup<H, A> {
     ///   [`GrantTable::map`] for the grant table, and of [`Vcpu::register_runstate`] for
     ///   [`runstates`](Self::runstates) and [`times`](Self::times) are met, except that the domain
     ///   may be suspended by [`Registered::suspend`];
+    /// - whenever that is called, no other vCPU and no handler that it interrupted is using the
+    ///   [`dispatcher`](Self::dispatcher);
     /// - this is called once: there is at most one [`Registered`] or [`Restored`].
     pub unsafe fn register(self) -> Result<Registered<H, A>, RestoreError<H, A>> {
         let boot = Restored { setup: self, done: 0, latch: None, flag: None, rebase: false };
@@ -201,9 +236,8 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Setup<H, A> {
 /// A domain that has registered its [`Setup`]. Handles that a suspend invalidates borrow this
 /// value.
 ///
-/// An interrupt handler that needs such a handle for `'static` can create one with
-/// [`SharedInfo::from_ptr`]. It must then not run between [`suspend`](Self::suspend) and the end of
-/// [`Restored::register`].
+/// Interrupt handlers use the [`dispatcher`](Setup::dispatcher) of the setup, which is attached
+/// while this value exists.
 #[derive(Debug)]
 #[must_use = "only this value can suspend the guest"]
 pub struct Registered<H, A> {
@@ -295,12 +329,21 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Registered<H, A> {
         if let Some(line) = setup.time_line {
             line.note(now);
         }
+        let events = setup.dispatcher.map(|dispatcher| dispatcher.core());
+        let paused = events.map(|events| (events, events.pause()));
+        let resume = || paused.map(|(events, shared)| events.resume(shared));
         // SAFETY: handles of the shared page and the grant table, values made from them, and
         // mappings at a target of this value borrow it, so none exist. `register` requires that
         // there are no others.
         match unsafe { Sched::new(setup.xen).suspend() } {
-            Ok(Resumed::Cancelled) => Ok(Suspended::Cancelled(self)),
+            Ok(Resumed::Cancelled) => {
+                resume();
+                Ok(Suspended::Cancelled(self))
+            }
             Ok(Resumed::Restored) => {
+                if let Some(events) = events {
+                    events.detach();
+                }
                 if let Some(grants) = setup.grant_table {
                     // SAFETY: the domain was restored, and no value made from the table exists, as
                     // above.
@@ -309,7 +352,10 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Registered<H, A> {
                 let (latch, flag) = (None, None);
                 Ok(Suspended::Restored(Restored { setup, done: 0, latch, flag, rebase: true }))
             }
-            Err(errno) => Err(SuspendError { registered: self, errno }),
+            Err(errno) => {
+                resume();
+                Err(SuspendError { registered: self, errno })
+            }
         }
     }
 }
@@ -357,6 +403,17 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
             match now(&registered) {
                 Ok(now) => line.rebase(now),
                 Err(error) => return Err(RestoreError { restored: self, error }),
+            }
+        }
+        if let Some(dispatcher) = self.setup.dispatcher {
+            let events = dispatcher.core();
+            // SAFETY: the page is mapped until a suspend, which detaches the dispatcher before.
+            events.attach(unsafe { SharedInfo::from_ptr(self.setup.shared_info) });
+            for (area, vcpu) in self.setup.vcpu_infos.iter().zip(0..) {
+                if let Some(info) = area.vcpu_info() {
+                    // vCPUs that the dispatcher does not have handle no events.
+                    let _ = events.attach_vcpu(VcpuId(vcpu), info);
+                }
             }
         }
         Ok(registered)
@@ -444,7 +501,7 @@ impl Steps<'_> {
         areas: &'static [Area<T>],
         space: &impl AddressSpace,
         latch: WidthLatch<impl Hypercall + Copy>,
-        first: impl Fn(VcpuId, &'static Area<T>) -> Result<(), RegisterError>,
+        first: impl Fn(VcpuId, &'static Area<T>) -> Result<(), VcpuError>,
     ) -> Result<(), Error> {
         for (area, vcpu) in areas.iter().zip(0..) {
             self.once(|| {

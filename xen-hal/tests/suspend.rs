@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use xen_hal::clock::{Clock, Instant, Monotonic, PvClock, SystemTime};
 use xen_hal::console::Console;
-use xen_hal::event::{AllPorts, Channel, Drain, Port, TwoLevel};
+use xen_hal::event::{Channel, Dispatcher, Drain, EventError, Listener, Port, TwoLevel};
 use xen_hal::grant::{
     Access, DeferredGrant, ForeignGrant, GrantError, GrantRef, GrantRefAllocator, GrantTablePlace,
     MapRequest, Page,
@@ -21,12 +21,12 @@ use xen_hal::memory::Extent;
 use xen_hal::platform::{AddressSpace, VcpuId};
 use xen_hal::ring::YieldWait;
 use xen_hal::suspend::{Registered, RestoreError, Setup, Suspended};
-use xen_hal::vcpu::{Area, RegisterError};
+use xen_hal::vcpu::{Area, VcpuError};
 use xen_hal::xenstore::{Store, Tree};
 use xen_hal::{Error, Xen};
 use xen_pac::base::{Domid, Virq};
 use xen_pac::hvm::CallbackVia;
-use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
+use xen_pac::shared_info::raw;
 use xen_pac::vcpu::Runstate;
 use xen_sim::backend::Dom0;
 use xen_sim::{
@@ -57,7 +57,7 @@ fn areas<T: Send>(guest: Guest, page: usize) -> &'static [Area<T>] {
 }
 
 /// A setup of everything.
-fn setup(guest: Guest) -> Setup<Hypervisor, DomainSpace> {
+fn setup(guest: Guest, counter: &'static Counter) -> Setup<Hypervisor, DomainSpace> {
     let refs: &'static GrantRefAllocator<TABLE_PAGES> = Box::leak(Box::default());
     let table = guest.page(TABLE).cast();
     Setup {
@@ -66,6 +66,7 @@ fn setup(guest: Guest) -> Setup<Hypervisor, DomainSpace> {
         upcall_vector: UpcallVector::new(OWN_VECTOR).ok(),
         periodic_timer: Some(Duration::from_secs(100)),
         vcpu_infos: areas(guest, AREAS),
+        dispatcher: Some(&counter.dispatcher),
         runstates: areas(guest, AREAS + 1),
         times: areas(guest, AREAS + 2),
         grant_table: Some(GrantTablePlace::new(table, refs, TABLE_PAGES as u32)),
@@ -74,9 +75,9 @@ fn setup(guest: Guest) -> Setup<Hypervisor, DomainSpace> {
     }
 }
 
-fn register(guest: Guest) -> Domain {
+fn register(guest: Guest, counter: &'static Counter) -> Domain {
     // SAFETY: the pages are used for nothing else, and nothing outlives the machine.
-    unsafe { setup(guest).register() }.expect("no hypercall fails")
+    unsafe { setup(guest, counter).register() }.expect("no hypercall fails")
 }
 
 fn now(guest: Guest, domain: &Domain) -> Result<SystemTime, Error> {
@@ -90,29 +91,31 @@ fn page(guest: Guest, index: usize) -> Page {
     unsafe { Page::from_raw(&guest.space(), guest.page(index).cast()) }.expect("it is a page")
 }
 
-/// Counts the events of each port in the handler of the domain's vector.
+/// Counts the events of each port, which the dispatcher of the setup hands to the handler of the
+/// domain's vector.
 struct Counter {
+    dispatcher: Dispatcher<2>,
     events: [AtomicU32; 64],
 }
 
 impl Counter {
-    fn install(guest: Guest, domain: &Domain) -> &'static Self {
-        let counter: &'static Self =
-            Box::leak(Box::new(Self { events: [const { AtomicU32::new(0) }; 64] }));
-        let info = domain.vcpu_info(FIRST).expect("it is registered");
-        let (shared, info) = (domain.shared_info().as_ptr(), info.as_ptr());
-        // SAFETY: interrupts are off until everything is registered again.
-        let shared = unsafe { SharedInfo::<'static>::from_ptr(shared) };
-        // SAFETY: as above.
-        let info = unsafe { VcpuInfo::<'static>::from_ptr(info) };
+    fn new() -> &'static Self {
+        let events = [const { AtomicU32::new(0) }; 64];
+        Box::leak(Box::new(Self { dispatcher: Dispatcher::new(), events }))
+    }
+
+    fn install(&'static self, guest: Guest) {
         guest.on_interrupt(VECTOR, move || {
-            let _: Drain = TwoLevel::new(shared).dispatch(info, AllPorts, |it| {
-                counter.events[it.0 as usize].fetch_add(1, Ordering::Relaxed);
+            let _: Drain = self.dispatcher.dispatch(FIRST, |it| {
+                self.events[it.0 as usize].fetch_add(1, Ordering::Relaxed);
             });
         });
         guest.on_interrupt(OWN_VECTOR, move || guest.end_of_interrupt());
         guest.enable_local_apic(true);
-        counter
+    }
+
+    fn listen(&self, channel: Channel<Hypervisor>) -> Listener<'_, Hypervisor> {
+        self.dispatcher.listen(channel, FIRST).expect("the setup has attached the dispatcher")
     }
 
     fn of(&self, port: Port) -> u32 {
@@ -124,12 +127,12 @@ impl Counter {
 fn use_everything(guest: Guest, domain: &Domain, counter: &Counter, round: u32) {
     let (xen, line) = (Xen::new(guest.xen()), setup_line(domain));
     // Events, by both vectors.
-    let ipi = xen.events().bind_ipi(FIRST).expect("a port is free");
+    let ipi = counter.listen(xen.events().bind_ipi(FIRST).expect("a port is free"));
     let before = counter.of(ipi.port());
     ipi.send().expect("it is an IPI");
     guest.wait_until(|| counter.of(ipi.port()) > before);
     // The clock and a timer, set to a moment of the kernel's own time.
-    let timer = xen.events().bind_virq(Virq::TIMER, FIRST).expect("it is free");
+    let timer = counter.listen(xen.events().bind_virq(Virq::TIMER, FIRST).expect("it is free"));
     let start = line.instant(now(guest, domain).expect("there is a clock"));
     let deadline = start + Duration::from_millis(3);
     let fired = counter.of(timer.port());
@@ -289,8 +292,9 @@ fn ten_suspends_in_a_row_with_everything_in_use() {
                 let mut storage = [0; Store::STORAGE];
                 let mut rings = Rings::open(guest, &mut storage);
                 rings.use_both(0);
-                let mut domain = register(guest);
-                let counter = Counter::install(guest, &domain);
+                let counter = Counter::new();
+                let mut domain = register(guest, counter);
+                counter.install(guest);
                 use_everything(guest, &domain, counter, 0);
                 for round in 1..ROUNDS {
                     let kept = keep(guest, &domain);
@@ -377,8 +381,9 @@ fn registrations(fails: Option<u64>) -> [u64; 3] {
     let filled = Arc::clone(&slot);
     let mut machine = Machine::new(Profile::DOMU, 1).unwrap().fault_rates(FaultRates::none());
     let kernel = move |guest: Guest| {
+        let counter = Counter::new();
         // SAFETY: as in `register`.
-        let boot = || unsafe { setup(guest).register() };
+        let boot = || unsafe { setup(guest, counter).register() };
         let (domain, at_boot, boot) = with_failure(guest, fails, boot);
         let restore = |domain, fails| match suspend(guest, domain) {
             Suspended::Restored(restored) => {
@@ -398,7 +403,8 @@ fn registrations(fails: Option<u64>) -> [u64; 3] {
             assert!(difference.is_empty(), "{fails:?} fails:\n{}", difference.join("\n"));
         }
         *filled.lock().unwrap() = [boot, first, second];
-        use_everything(guest, &domain, Counter::install(guest, &domain), 0);
+        counter.install(guest);
+        use_everything(guest, &domain, counter, 0);
     };
     machine.domain(DomainConfig::new().vcpus(2).pages(64), kernel).unwrap();
     machine.domain(DomainConfig::new(), |guest| lender(guest, 1)).unwrap();
@@ -443,7 +449,8 @@ fn a_guest_on_arm_is_restored_too() {
         let rates = FaultRates::none();
         let mut machine = Machine::new(Profile::DOM0LESS, 1).unwrap().fault_rates(rates);
         let kernel = move |guest: Guest| {
-            let Setup { vcpu_infos, runstates, grant_table, time_line, .. } = setup(guest);
+            let Setup { vcpu_infos, runstates, grant_table, time_line, .. } =
+                setup(guest, Counter::new());
             let page = guest.page(SHARED).cast();
             let (xen, space) = (guest.xen(), guest.space());
             let setup =
@@ -484,7 +491,7 @@ fn a_guest_on_arm_is_restored_too() {
 fn what_is_not_registered_again_is_refused() {
     let mut machine = Machine::new(Profile::DOMU, 1).unwrap().fault_rates(FaultRates::none());
     let kernel = |guest: Guest| {
-        let domain = register(guest);
+        let domain = register(guest, Counter::new());
         let latch = domain.latch();
         let table = domain.grant_table().expect("it is registered");
         let (free, frames) = (table.available(), table.frames());
@@ -493,13 +500,69 @@ fn what_is_not_registered_again_is_refused() {
         for _ in 0..3 {
             assert_eq!(table.slot().unwrap_err(), GrantError::TableLost);
             let lent = table.lend(page(guest, LENT), Domid(7), Access::ReadOnly).unwrap_err();
-            assert_eq!(lent.error(), GrantError::TableLost);
+            assert_eq!(lent.error, GrantError::TableLost);
         }
         assert_eq!((table.available(), table.frames()), (free, frames), "none is lost");
         let area: &Area<raw::VcpuInfo> = areas(guest, AREAS).first().expect("there are two");
         let stale = area.reregister(&guest.space(), latch);
-        assert_eq!(stale, Err(RegisterError::StaleLatch));
+        assert_eq!(stale, Err(VcpuError::StaleLatch));
     };
     machine.domain(DomainConfig::new().vcpus(2).pages(64), kernel).unwrap();
     machine.run().unwrap();
+}
+
+/// A dispatcher finds nothing from the suspend to the end of the registration, and then what is
+/// listened to anew; after a cancelled suspend it continues. A channel from before a restore is
+/// closed, or its number is another's.
+#[test]
+fn a_dispatcher_follows_the_suspend() {
+    for_each_seed(20, |seed| {
+        let rates = FaultRates { cancelled_suspends: 2, ..FaultRates::none() };
+        let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(rates);
+        let kernel = |guest: Guest| {
+            let counter = Counter::new();
+            let domain = register(guest, counter);
+            let events = Xen::new(guest.xen()).events();
+            let bind = || events.bind_ipi(FIRST).expect("a port is free");
+            let [old, other] = [(); 2].map(|()| counter.listen(bind()));
+            let rings = |listener: &Listener<'_, Hypervisor>| {
+                let before = counter.of(listener.port());
+                listener.send().expect("it is an IPI");
+                let dispatched = |it: Port| {
+                    counter.events[it.0 as usize].fetch_add(1, Ordering::Relaxed);
+                };
+                assert_eq!(counter.dispatcher.dispatch(FIRST, dispatched), Drain::Finished);
+                counter.of(listener.port()) - before
+            };
+            assert_eq!([rings(&old), rings(&other)], [1, 1]);
+            let restored = match suspend(guest, domain) {
+                Suspended::Cancelled(_) => return assert_eq!([rings(&old), rings(&other)], [1, 1]),
+                Suspended::Restored(restored) => restored,
+            };
+            assert!(!counter.dispatcher.mask(old.port()), "it has no bitmaps");
+            assert_eq!(old.unmask(FIRST), Err(EventError::NotAttached));
+            assert_eq!(counter.dispatcher.dispatch(FIRST, |_| panic!()), Drain::Finished);
+            let error = counter.dispatcher.listen(bind(), FIRST).expect_err("it is not attached");
+            assert_eq!(error.error, EventError::NotAttached);
+            drop(error.channel);
+            let _domain = restored.register(|domain| now(guest, domain)).expect("none fails");
+            // The number is free: Xen refuses. `status` and `migrate` refuse by themselves.
+            assert_eq!(old.send(), Err(Errno::EINVAL));
+            let new = counter.listen(bind());
+            assert_eq!(new.port(), old.port());
+            // The number is in use: this signals the new channel.
+            let before = counter.of(new.port());
+            old.send().expect("the number is an IPI's");
+            let _ = counter.dispatcher.dispatch(FIRST, |it| {
+                counter.events[it.0 as usize].fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(counter.of(new.port()) - before, 1);
+            assert_eq!(old.channel().status(), Err(Errno::EINVAL));
+            assert_eq!(old.migrate(FIRST, || ()), Err(EventError::Stale(old.port())));
+            drop((old, other));
+            assert_eq!(rings(&new), 1, "it is open, listened to and not masked");
+        };
+        machine.domain(DomainConfig::new().vcpus(2).pages(64), kernel)?;
+        Ok(machine.run()?)
+    });
 }

@@ -210,7 +210,7 @@ pub mod result {
         Value -> usize: answer => answer;
         /// How many of the requested operations were done.
         Count -> usize: answer => answer;
-        /// True if not 0.
+        /// True if not 0. Xen returns 1 for true; every other value counts as true as well.
         Boolean -> bool: answer => answer != 0;
     }
 }
@@ -232,4 +232,15 @@ pub struct Convention {
     pub immediate: Option<u64>,
     /// What a call changes beyond these registers.
     pub clobbers: &'static [&'static str],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::result::{Boolean, Outcome};
+
+    #[test]
+    fn a_boolean_is_true_unless_it_is_0() {
+        let answers = [0, 1, 2, isize::MAX as usize];
+        assert_eq!(answers.map(Boolean::from_answer), [false, true, true, true]);
+    }
 }

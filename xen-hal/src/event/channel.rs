@@ -37,7 +37,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// - `ENOSPC` if the domain has as many channels as it may have.
     /// - `ESRCH` or `EPERM` if a security policy separates the domains, as Arm's default does.
     ///   Otherwise Xen does not check that `remote` exists.
-    pub fn alloc_unbound(self, remote: Domid) -> Result<Channel<H>, Errno> {
+    pub fn alloc_unbound(&self, remote: Domid) -> Result<Channel<H>, Errno> {
         let port = self.alloc_unbound_for(Domid::SELF, remote)?;
         Ok(self.adopt(port, Kind::Unbound, VcpuId(0)))
     }
@@ -52,7 +52,7 @@ impl<H: Hypercall + Copy> Events<H> {
     ///   third domain.
     /// - `ENOSPC` if the domain has as many channels as it may have.
     /// - `EPERM` if a security policy forbids it.
-    pub fn bind_interdomain(self, remote: Domid, port: Port) -> Result<Channel<H>, Errno> {
+    pub fn bind_interdomain(&self, remote: Domid, port: Port) -> Result<Channel<H>, Errno> {
         let mut argument = EvtchnBindInterdomain::new(remote, port.0);
         self.xen.call(command::BindInterdomain, &mut argument)?;
         Ok(self.adopt(Port(argument.local_port), Kind::Interdomain, VcpuId(0)))
@@ -67,7 +67,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// - `ENOENT` if there is no such vCPU.
     /// - `EEXIST` if it is bound already; `EBUSY`, since Xen 4.21, if another domain handles it.
     /// - `ENOSPC` if the domain has as many channels as it may have.
-    pub fn bind_virq(self, virq: Virq, vcpu: VcpuId) -> Result<Channel<H>, Errno> {
+    pub fn bind_virq(&self, virq: Virq, vcpu: VcpuId) -> Result<Channel<H>, Errno> {
         let mut argument = EvtchnBindVirq::new(virq, vcpu.0);
         self.xen.call(command::BindVirq, &mut argument)?;
         Ok(self.adopt(Port(argument.port), Kind::Virq, vcpu))
@@ -81,7 +81,7 @@ impl<H: Hypercall + Copy> Events<H> {
     /// - `EINVAL` for an interrupt that does not exist.
     /// - `EEXIST` if it is bound already.
     /// - `ENOSPC` if the domain has as many channels as it may have.
-    pub fn bind_pirq(self, pirq: u32, share: bool) -> Result<Channel<H>, Errno> {
+    pub fn bind_pirq(&self, pirq: u32, share: bool) -> Result<Channel<H>, Errno> {
         let flags = evtchn_bind_pirq_flags::WILL_SHARE.val(share.into());
         let mut argument = EvtchnBindPirq::new(pirq, flags.value);
         self.xen.call(command::BindPirq, &mut argument)?;
@@ -94,7 +94,7 @@ impl<H: Hypercall + Copy> Events<H> {
     ///
     /// `ENOENT` if there is no such vCPU, `ENOSPC` if the domain has as many channels as it may
     /// have.
-    pub fn bind_ipi(self, vcpu: VcpuId) -> Result<Channel<H>, Errno> {
+    pub fn bind_ipi(&self, vcpu: VcpuId) -> Result<Channel<H>, Errno> {
         let mut argument = EvtchnBindIpi::new(vcpu.0);
         self.xen.call(command::BindIpi, &mut argument)?;
         Ok(self.adopt(Port(argument.port), Kind::Ipi, vcpu))
@@ -103,8 +103,8 @@ impl<H: Hypercall + Copy> Events<H> {
     /// Takes ownership of an existing channel that notifies `vcpu`, for example one whose
     /// [`Channel::into_port`] was called.
     #[must_use = "a channel that is dropped is closed"]
-    pub fn adopt(self, port: Port, kind: Kind, vcpu: VcpuId) -> Channel<H> {
-        Channel { events: self, port, kind, vcpu, restores: self.restores() }
+    pub fn adopt(&self, port: Port, kind: Kind, vcpu: VcpuId) -> Channel<H> {
+        Channel { events: *self, port, kind, vcpu, restores: self.restores() }
     }
 }
 
@@ -116,8 +116,9 @@ impl<H: Hypercall + Copy> Events<H> {
 ///
 /// After a restore, Xen has closed all channels, and their numbers can be in use again. Closing or
 /// dropping a channel from before does nothing, and [`status`](Self::status) and
-/// [`bind_vcpu`](Self::bind_vcpu) return `EINVAL`. [`send`](Self::send) has no such check: check
-/// [`is_current`](Self::is_current), or let no channel outlive a suspend.
+/// [`bind_vcpu`](Self::bind_vcpu) return `EINVAL`. [`send`](Self::send) does not check this: it
+/// returns `EINVAL` while the number is free, and signals another channel once it is in use again.
+/// Check [`is_current`](Self::is_current), or let no channel outlive a suspend.
 pub struct Channel<H: Hypercall + Copy> {
     events: Events<H>,
     port: Port,
@@ -175,7 +176,7 @@ impl<H: Hypercall + Copy> Channel<H> {
     /// # Errors
     ///
     /// `EINVAL` for a VIRQ or a PIRQ, which the guest cannot signal, and if the port was closed by
-    /// its number.
+    /// its number or by a restore and is not in use again.
     #[inline]
     pub fn send(&self) -> Result<(), Errno> {
         self.events.send(self.port)

@@ -23,7 +23,7 @@ impl<H: Hypercall + Copy> Events<H> {
         Self { xen }
     }
 
-    pub(super) fn restores(self) -> u32 {
+    pub(super) fn restores(&self) -> u32 {
         self.xen.restores()
     }
 

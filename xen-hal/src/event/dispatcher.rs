@@ -103,15 +103,34 @@ pub struct Dispatcher<const VCPUS: usize = 1> {
     core: Core<[VcpuEvents; VCPUS]>,
 }
 
+/// A [`Dispatcher`] with any number of vCPUs, for [`Setup`](crate::suspend::Setup).
+pub trait AnyDispatcher: sealed::Erased + fmt::Debug + Sync {}
+
+impl<const VCPUS: usize> AnyDispatcher for Dispatcher<VCPUS> {}
+
+pub(crate) mod sealed {
+    use super::{Core, Dispatcher, VcpuEvents};
+
+    pub trait Erased {
+        fn core(&self) -> &Core<[VcpuEvents]>;
+    }
+
+    impl<const VCPUS: usize> Erased for Dispatcher<VCPUS> {
+        fn core(&self) -> &Core<[VcpuEvents]> {
+            &self.core
+        }
+    }
+}
+
 /// The part whose code does not depend on the number of vCPUs, so it is compiled once.
-struct Core<V: ?Sized> {
+pub struct Core<V: ?Sized> {
     shared: AtomicPtr<raw::SharedInfo>,
     vcpus: V,
 }
 
 /// The state of one vCPU. Aligned so that vCPUs do not share a cache line.
 #[repr(align(64))]
-struct VcpuEvents {
+pub struct VcpuEvents {
     info: AtomicPtr<raw::VcpuInfo>,
     cursor: ScanCursor,
     /// Odd while the vCPU dispatches.
@@ -189,16 +208,12 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
     /// Each vCPU whose `vcpu_info` is in the shared page uses that one. For a vCPU that has none
     /// there, or has registered another, call [`attach_vcpu`](Self::attach_vcpu).
     ///
-    /// Call it with interrupts off, before other vCPUs run. Call it again after a restore.
+    /// Call it with interrupts off, before other vCPUs run. A guest that can be suspended names the
+    /// dispatcher in its [`Setup`](crate::suspend::Setup), which attaches it now and after each
+    /// restore.
     pub fn attach(&self, shared: SharedInfo<'static>) {
-        TwoLevel::new(shared).mask_all();
-        for (index, vcpu) in self.core.vcpus.iter().enumerate() {
-            vcpu.own.clear();
-            let info =
-                shared.vcpu_info(index).map_or(ptr::null_mut(), |info| info.as_ptr().as_ptr());
-            vcpu.info.store(info, Ordering::Release);
-        }
-        self.core.shared.store(shared.as_ptr().as_ptr(), Ordering::Release);
+        let core: &Core<[VcpuEvents]> = &self.core;
+        core.attach(shared);
     }
 
     /// Uses a vCPU's registered `vcpu_info`, as returned by
@@ -208,19 +223,14 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
     ///
     /// [`EventError::NoSuchVcpu`] unless `vcpu` is below `VCPUS`.
     pub fn attach_vcpu(&self, vcpu: VcpuId, info: VcpuInfo<'static>) -> Result<(), EventError> {
-        let events = self.core.vcpus.get(vcpu.0 as usize);
-        let events = events.ok_or(EventError::NoSuchVcpu(vcpu))?;
-        events.info.store(info.as_ptr().as_ptr(), Ordering::Release);
-        Ok(())
+        let core: &Core<[VcpuEvents]> = &self.core;
+        core.attach_vcpu(vcpu, info)
     }
 
-    /// Stops finding events until the next [`attach`](Self::attach). Call it before the shared page
-    /// is unmapped. No vCPU may be dispatching.
+    /// Stops finding events until the next [`attach`](Self::attach). No vCPU may be dispatching.
     pub fn detach(&self) {
-        for vcpu in &self.core.vcpus {
-            vcpu.info.store(ptr::null_mut(), Ordering::Release);
-        }
-        self.core.shared.store(ptr::null_mut(), Ordering::Release);
+        let core: &Core<[VcpuEvents]> = &self.core;
+        core.detach();
     }
 
     /// Handles the events of `vcpu`, the calling vCPU. Call it on each upcall. A call without an
@@ -343,11 +353,11 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         core.migrate(events, port, to, pause)
     }
 
-    /// Returns the event bitmaps, if attached. They serve ports without a listener, which stay
-    /// masked and for which the guest waits with [`Sched::poll`](crate::sched::Sched::poll).
-    #[must_use]
-    pub fn bitmaps(&self) -> Option<TwoLevel<'static>> {
-        self.core.bitmaps()
+    /// Takes a port's event. Returns whether there was one. For ports without a listener, which
+    /// stay masked and are waited for with [`Sched::poll`](crate::sched::Sched::poll).
+    #[inline]
+    pub fn clear(&self, port: Port) -> bool {
+        self.core.bitmaps().is_some_and(|bitmaps| bitmaps.clear(port))
     }
 
     /// Waits until the handlers that `vcpu` is running have returned. Calls `pause` in each
@@ -378,12 +388,51 @@ impl<V: ?Sized> Core<V> {
     #[inline(always)]
     fn bitmaps(&self) -> Option<TwoLevel<'static>> {
         let shared = NonNull::new(self.shared.load(Ordering::Acquire))?;
-        // SAFETY: it came from a handle that is valid for ever.
+        // SAFETY: it came from a handle that is valid for ever, or until `pause` or `detach`, which
+        // are called while nothing uses the dispatcher. No caller of this keeps the result.
         Some(TwoLevel::new(unsafe { SharedInfo::from_ptr(shared) }))
     }
 }
 
 impl Core<[VcpuEvents]> {
+    pub(crate) fn attach(&self, shared: SharedInfo<'static>) {
+        TwoLevel::new(shared).mask_all();
+        for (index, vcpu) in self.vcpus.iter().enumerate() {
+            vcpu.own.clear();
+            let info =
+                shared.vcpu_info(index).map_or(ptr::null_mut(), |info| info.as_ptr().as_ptr());
+            vcpu.info.store(info, Ordering::Release);
+        }
+        self.shared.store(shared.as_ptr().as_ptr(), Ordering::Release);
+    }
+
+    pub(crate) fn attach_vcpu(
+        &self,
+        vcpu: VcpuId,
+        info: VcpuInfo<'static>,
+    ) -> Result<(), EventError> {
+        let events = self.vcpus.get(vcpu.0 as usize).ok_or(EventError::NoSuchVcpu(vcpu))?;
+        events.info.store(info.as_ptr().as_ptr(), Ordering::Release);
+        Ok(())
+    }
+
+    pub(crate) fn detach(&self) {
+        self.shared.store(ptr::null_mut(), Ordering::Release);
+        for vcpu in &self.vcpus {
+            vcpu.info.store(ptr::null_mut(), Ordering::Release);
+        }
+    }
+
+    /// Finds no events until [`resume`](Self::resume) is given the result.
+    pub(crate) fn pause(&self) -> *mut raw::SharedInfo {
+        self.shared.swap(ptr::null_mut(), Ordering::SeqCst)
+    }
+
+    /// Continues with what was listened to at [`pause`](Self::pause).
+    pub(crate) fn resume(&self, paused: *mut raw::SharedInfo) {
+        self.shared.store(paused, Ordering::Release);
+    }
+
     fn vcpu(&self, vcpu: VcpuId) -> Result<&VcpuEvents, EventError> {
         let events = self.vcpus.get(vcpu.0 as usize).filter(|events| events.info().is_some());
         events.ok_or(EventError::NoSuchVcpu(vcpu))
@@ -473,7 +522,7 @@ impl VcpuEvents {
     #[inline(always)]
     fn info(&self) -> Option<VcpuInfo<'static>> {
         let info = NonNull::new(self.info.load(Ordering::Acquire))?;
-        // SAFETY: it came from a handle that is valid for ever.
+        // SAFETY: as in `Core::bitmaps`; it is cleared when the shared page is.
         Some(unsafe { VcpuInfo::from_ptr(info) })
     }
 
@@ -491,6 +540,10 @@ impl VcpuEvents {
 ///
 /// Dropping first masks the port and removes it from all vCPUs' sets. A later channel with the same
 /// port starts in a clean state.
+///
+/// After a restore, dropping a listener from before does nothing. Its [`mask`](Self::mask),
+/// [`unmask`](Self::unmask) and [`send`](Self::send) do not check this, as [`Channel::send`] does
+/// not: they concern the channel that has the number now.
 pub struct Listener<'d, H: Hypercall + Copy> {
     core: &'d Core<[VcpuEvents]>,
     channel: Channel<H>,

@@ -39,6 +39,6 @@ mod tests;
 pub use channel::{Channel, Kind};
 pub use commands::{Binding, Events, Status};
 pub use dispatch::{Drain, ScanCursor};
-pub use dispatcher::{Dispatcher, EventError, ListenError, Listener};
+pub use dispatcher::{AnyDispatcher, Dispatcher, EventError, ListenError, Listener};
 pub use port::{AllPorts, Port, PortFilter, PortSet};
 pub use two_level::TwoLevel;

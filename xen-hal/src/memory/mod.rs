@@ -128,18 +128,18 @@ impl MemoryError {
     ///
     /// For a batch, true if this applies to any of its pages.
     #[must_use]
-    pub const fn may_have_unmapped(&self) -> bool {
+    pub const fn may_have_unmapped(self) -> bool {
         let (space, errno) = match self {
             Self::Physmap { space, errno, .. } => (space, errno),
             // The batch holds only its first error.
-            Self::Batch { space, .. } => (space, &Errno::EINVAL),
+            Self::Batch { space, .. } => (space, Errno::EINVAL),
             Self::PageLost { .. } => return true,
             _ => return false,
         };
         let moves = !matches!(space, MapSpace::Foreign(_) | MapSpace::DeviceMemory);
         // Xen checks these before it unmaps a page.
         let refused = matches!(
-            *errno,
+            errno,
             Errno::EPERM
                 | Errno::ESRCH
                 | Errno::EACCES
@@ -154,12 +154,12 @@ impl MemoryError {
 
     /// Returns Xen's error, if Xen returned one.
     #[must_use]
-    pub const fn errno(&self) -> Option<Errno> {
+    pub const fn errno(self) -> Option<Errno> {
         match self {
             Self::Physmap { errno, .. }
             | Self::PageLost { errno, .. }
             | Self::Batch { errno, .. }
-            | Self::Errno(errno) => Some(*errno),
+            | Self::Errno(errno) => Some(errno),
             Self::Partial(partial) => partial.errno,
             _ => None,
         }

@@ -17,7 +17,7 @@ use xen_pac::vcpu::{
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use xen_pac::vcpu::{VcpuRegisterTimeMemoryArea, VcpuRegisterTimeMemoryAreaAddr};
 
-use super::{RunstateArea, Vcpu};
+use super::{RunstateArea, Vcpu, VcpuError};
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::memory::WidthLatch;
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE, VcpuId};
@@ -186,10 +186,10 @@ impl<T: Block> Area<T> {
         vcpu: VcpuId,
         form: Form,
         space: &(impl AddressSpace + ?Sized),
-    ) -> Result<NonNull<T>, RegisterError> {
+    ) -> Result<NonNull<T>, VcpuError> {
         self.state
             .compare_exchange(FREE, BEING_REGISTERED, Ordering::Acquire, Ordering::Relaxed)
-            .map_err(|_| RegisterError::Taken)?;
+            .map_err(|_| VcpuError::Taken)?;
         // SAFETY: the area belongs to this call; the caller's obligations are the same.
         let registered = unsafe { self.pass(xen, vcpu, form, space) };
         if registered.is_ok() {
@@ -208,7 +208,7 @@ impl<T: Block> Area<T> {
     ///
     /// # Errors
     ///
-    /// Those of the registration, except [`RegisterError::Taken`]. For a [`VcpuInfo`], `EINVAL` or
+    /// Those of the registration, except [`VcpuError::Taken`]. For a [`VcpuInfo`], `EINVAL` or
     /// `EBUSY` if the domain was not restored or this was called before; nothing has changed then.
     /// `ENOSYS` if the domain was moved to a Xen before 4.18, which cannot register the other kinds
     /// by their physical address.
@@ -216,8 +216,8 @@ impl<T: Block> Area<T> {
         &'static self,
         space: &(impl AddressSpace + ?Sized),
         latch: WidthLatch<impl Hypercall + Copy>,
-    ) -> Result<(), RegisterError> {
-        let xen = latch.current().ok_or(RegisterError::StaleLatch)?;
+    ) -> Result<(), VcpuError> {
+        let xen = latch.current().ok_or(VcpuError::StaleLatch)?;
         let Some((vcpu, form)) = self.registration() else { return Ok(()) };
         // SAFETY: the area was registered in this form before, with the same obligations.
         unsafe { self.pass(&xen, vcpu, form, space) }
@@ -232,7 +232,7 @@ impl<T: Block> Area<T> {
         vcpu: VcpuId,
         form: Form,
         space: &(impl AddressSpace + ?Sized),
-    ) -> Result<(), RegisterError> {
+    ) -> Result<(), VcpuError> {
         let place = match form {
             Form::Virtual => None,
             Form::Physical => Some(place(space, self.block())?),
@@ -278,12 +278,12 @@ impl<T> fmt::Debug for Area<T> {
 fn place<T>(
     space: &(impl AddressSpace + ?Sized),
     block: NonNull<T>,
-) -> Result<(Frame, u32), RegisterError> {
+) -> Result<(Frame, u32), VcpuError> {
     let address = block.addr().get();
     let frame = space
         .frame_of(block.cast())
         .filter(|frame| frame.address().is_some())
-        .ok_or(RegisterError::NotMapped(address))?;
+        .ok_or(VcpuError::NotMapped(address))?;
     block.as_ptr().expose_provenance();
     Ok((frame, (address % PAGE_SIZE) as u32))
 }
@@ -314,7 +314,7 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Taken`], [`RegisterError::StaleLatch`] and [`RegisterError::NotMapped`]
+    /// [`VcpuError::Taken`], [`VcpuError::StaleLatch`] and [`VcpuError::NotMapped`]
     /// before the hypercall. Xen refuses
     /// - a second registration: `EINVAL`, since 4.18 `EBUSY`;
     /// - a vCPU that is up and not the calling one: `EINVAL`, up to 4.17;
@@ -325,8 +325,8 @@ impl<H: Hypercall> Vcpu<H> {
         space: &(impl AddressSpace + ?Sized),
         latch: WidthLatch<impl Hypercall + Copy>,
         area: &'static Area<raw::VcpuInfo>,
-    ) -> Result<VcpuInfo<'static>, RegisterError> {
-        let xen = latch.current().ok_or(RegisterError::StaleLatch)?;
+    ) -> Result<VcpuInfo<'static>, VcpuError> {
+        let xen = latch.current().ok_or(VcpuError::StaleLatch)?;
         // SAFETY: the physical form has no obligations.
         let block = unsafe { area.take(&xen, self.id, Form::Physical, space) }?;
         // SAFETY: the area is static and taken: only Xen and such handles touch it from now on.
@@ -347,7 +347,7 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Taken`] and [`RegisterError::StaleLatch`] before the hypercall; `EFAULT` or
+    /// [`VcpuError::Taken`] and [`VcpuError::StaleLatch`] before the hypercall; `EFAULT` or
     /// `EINVAL` for an invalid guest address.
     ///
     /// # Safety
@@ -359,8 +359,8 @@ impl<H: Hypercall> Vcpu<H> {
         &self,
         latch: WidthLatch<impl Hypercall + Copy>,
         area: &'static Area<runs::VcpuRunstateInfo>,
-    ) -> Result<RunstateArea, RegisterError> {
-        let xen = latch.current().ok_or(RegisterError::StaleLatch)?;
+    ) -> Result<RunstateArea, VcpuError> {
+        let xen = latch.current().ok_or(VcpuError::StaleLatch)?;
         // SAFETY: the caller's obligations are the same.
         let block = unsafe { area.take(&xen, self.id, Form::Virtual, &NoSpace) }?;
         // SAFETY: the area is static and taken: only Xen and such handles touch it from now on.
@@ -373,7 +373,7 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Taken`], [`RegisterError::StaleLatch`] and [`RegisterError::NotMapped`]
+    /// [`VcpuError::Taken`], [`VcpuError::StaleLatch`] and [`VcpuError::NotMapped`]
     /// before the hypercall; `ENOSYS` before 4.18; `EINVAL` or `EACCES` if the domain cannot write
     /// to the frame, and `EINVAL` on Arm.
     pub fn register_runstate_physical(
@@ -381,8 +381,8 @@ impl<H: Hypercall> Vcpu<H> {
         space: &(impl AddressSpace + ?Sized),
         latch: WidthLatch<impl Hypercall + Copy>,
         area: &'static Area<runs::VcpuRunstateInfo>,
-    ) -> Result<RunstateArea, RegisterError> {
-        let xen = latch.current().ok_or(RegisterError::StaleLatch)?;
+    ) -> Result<RunstateArea, VcpuError> {
+        let xen = latch.current().ok_or(VcpuError::StaleLatch)?;
         // SAFETY: the physical form has no obligations.
         let block = unsafe { area.take(&xen, self.id, Form::Physical, space) }?;
         // SAFETY: the area is static and taken: only Xen and such handles touch it from now on.
@@ -402,7 +402,7 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Taken`] before the hypercall; `EFAULT` for an invalid guest address.
+    /// [`VcpuError::Taken`] before the hypercall; `EFAULT` for an invalid guest address.
     ///
     /// # Safety
     ///
@@ -410,7 +410,7 @@ impl<H: Hypercall> Vcpu<H> {
     pub unsafe fn register_time(
         &self,
         area: &'static Area<raw::VcpuTimeInfo>,
-    ) -> Result<VcpuTimeInfo<'static>, RegisterError> {
+    ) -> Result<VcpuTimeInfo<'static>, VcpuError> {
         // SAFETY: the caller's obligations are the same.
         let block = unsafe { area.take(&self.xen, self.id, Form::Virtual, &NoSpace) }?;
         // SAFETY: the area is static and taken: only Xen and such handles touch it from now on.
@@ -422,38 +422,18 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Errors
     ///
-    /// [`RegisterError::Taken`] and [`RegisterError::NotMapped`] before the hypercall; `ENOSYS`
+    /// [`VcpuError::Taken`] and [`VcpuError::NotMapped`] before the hypercall; `ENOSYS`
     /// before 4.18; `EINVAL` or `EACCES` if the domain cannot write to the frame.
     pub fn register_time_physical(
         &self,
         space: &(impl AddressSpace + ?Sized),
         area: &'static Area<raw::VcpuTimeInfo>,
-    ) -> Result<VcpuTimeInfo<'static>, RegisterError> {
+    ) -> Result<VcpuTimeInfo<'static>, VcpuError> {
         // SAFETY: the physical form has no obligations.
         let block = unsafe { area.take(&self.xen, self.id, Form::Physical, space) }?;
         // SAFETY: the area is static and taken: only Xen and such handles touch it from now on.
         Ok(unsafe { VcpuTimeInfo::from_ptr(block) })
     }
-}
-
-/// An area was not registered. Registering it can be tried again, except after
-/// [`Taken`](Self::Taken).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RegisterError {
-    /// The area is already registered, and Xen owns it. After a restore it can be [registered
-    /// again](Area::reregister).
-    #[error("the area is already registered")]
-    Taken,
-    /// The word width was latched before the domain was restored.
-    #[error("the word width was latched before the domain was restored; latch it again")]
-    StaleLatch,
-    /// The address space has no frame for the area, which is at this address.
-    #[error("no guest frame is mapped at the area's address {0:#x}")]
-    NotMapped(usize),
-    /// Xen's error.
-    #[error("cannot register the area: {0}")]
-    Errno(#[from] Errno),
 }
 
 #[cfg(test)]

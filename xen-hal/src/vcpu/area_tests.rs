@@ -46,14 +46,14 @@ fn passes_its_place<T: Block + Send + 'static>(
     // SAFETY: the only address space there is maps the area.
     let take = || unsafe { area.take(&xen, VcpuId(7), form, &identity()) };
     area.reregister(&identity(), latched(xen)).expect("it never was registered");
-    assert_eq!(take(), Err(RegisterError::Errno(Errno::ENOENT)));
+    assert_eq!(take(), Err(VcpuError::Errno(Errno::ENOENT)));
     area.reregister(&identity(), latched(xen)).expect("it was not registered");
     assert!(!area.is_taken());
     let block = take().expect("the script takes it");
     assert!(area.is_taken());
-    assert_eq!(take(), Err(RegisterError::Taken), "before Xen is asked");
+    assert_eq!(take(), Err(VcpuError::Taken), "before Xen is asked");
     let again = area.reregister(&identity(), latched(xen));
-    assert_eq!(again, Err(RegisterError::Errno(Errno::EBUSY)));
+    assert_eq!(again, Err(VcpuError::Errno(Errno::EBUSY)));
     // The area still belongs to the vCPU.
     area.reregister(&identity(), latched(xen)).expect("the script takes it");
     let place = (7, block.addr().get() as u64);
@@ -144,7 +144,7 @@ fn a_latch_from_before_a_restore_is_refused_before_the_call() {
     let registered = area();
     vcpu.register_vcpu_info(&space, latch, registered).expect("the script takes it");
     xen.count_restore();
-    let stale = RegisterError::StaleLatch;
+    let stale = VcpuError::StaleLatch;
     assert_eq!(vcpu.register_vcpu_info(&space, latch, area()).unwrap_err(), stale);
     assert_eq!(vcpu.register_runstate_physical(&space, latch, area()).unwrap_err(), stale);
     // SAFETY: Xen is not asked.
@@ -158,15 +158,15 @@ fn an_area_without_a_frame_is_refused_before_the_call() {
     let xen = Script::new();
     let vcpu = Vcpu::new(&xen, VcpuId(1));
     let error = vcpu.register_vcpu_info(&NoSpace, latched(&xen), area).unwrap_err();
-    assert_eq!(error, RegisterError::NotMapped(area.block().addr().get()));
+    assert_eq!(error, VcpuError::NotMapped(area.block().addr().get()));
     assert!(!area.is_taken());
 }
 
 #[test]
 fn errors_read_well() {
     for (error, text) in [
-        (RegisterError::NotMapped(0x10), "no guest frame is mapped at the area's address 0x10"),
-        (RegisterError::Errno(Errno::EBUSY), "cannot register the area: EBUSY"),
+        (VcpuError::NotMapped(0x10), "no guest frame is mapped at the area's address 0x10"),
+        (VcpuError::Errno(Errno::EBUSY), "Xen refused a vCPU operation: EBUSY"),
     ] {
         assert_eq!(error.to_string(), text);
     }

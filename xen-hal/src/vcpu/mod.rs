@@ -7,7 +7,7 @@
 //! use xen_hal::hypercall::Hypercall;
 //! use xen_hal::memory::WidthLatch;
 //! use xen_hal::platform::{AddressSpace, VcpuId};
-//! use xen_hal::vcpu::{Area, RegisterError, Vcpu};
+//! use xen_hal::vcpu::{Area, Vcpu, VcpuError};
 //! use xen_pac::shared_info::{VcpuInfo, raw};
 //!
 //! static INFO: Area<raw::VcpuInfo> = Area::new();
@@ -18,7 +18,7 @@
 //!     space: &impl AddressSpace,
 //!     latch: WidthLatch<H>,
 //!     now: SystemTime,
-//! ) -> Result<VcpuInfo<'static>, RegisterError> {
+//! ) -> Result<VcpuInfo<'static>, VcpuError> {
 //!     let vcpu = Vcpu::new(xen, VcpuId(32));
 //!     let info = vcpu.register_vcpu_info(space, latch, &INFO)?;
 //!     vcpu.set_singleshot_timer(now + Duration::from_millis(1))?;
@@ -51,11 +51,42 @@ use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::platform::VcpuId;
 
+pub use area::Area;
 pub(crate) use area::Block;
-pub use area::{Area, RegisterError};
 pub use runstate::{RunTimes, RunstateArea, UpdateFlag};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub use start::{InitialiseError, LongMode, ProtectedMode, StartError, StartState};
+pub use start::{LongMode, ProtectedMode, StartState};
+
+/// A vCPU operation failed. Registering an area can be tried again, except after
+/// [`Taken`](Self::Taken).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VcpuError {
+    /// The address of the first instruction is not canonical: bits 63 to 47 differ (63 to 56, with
+    /// five levels of page tables).
+    #[error("a vCPU cannot start at the non-canonical address {0:#x}")]
+    Entry(u64),
+    /// The address of the stack's top is not canonical.
+    #[error("a vCPU cannot have its stack at the non-canonical address {0:#x}")]
+    Stack(u64),
+    /// The page table's address is not aligned (to 4096; to 32 in a 32-bit mode with PAE), or does
+    /// not fit into the register.
+    #[error("expected an aligned page table address that fits into CR3, found {0:#x}")]
+    PageTable(u64),
+    /// The area is already registered, and Xen owns it. After a restore it can be [registered
+    /// again](Area::reregister).
+    #[error("the area is already registered")]
+    Taken,
+    /// The word width was latched before the domain was restored.
+    #[error("the word width was latched before the domain was restored; latch it again")]
+    StaleLatch,
+    /// The address space has no frame for the area, which is at this address.
+    #[error("no guest frame is mapped at the area's address {0:#x}")]
+    NotMapped(usize),
+    /// Xen refused.
+    #[error("Xen refused a vCPU operation: {0}")]
+    Errno(#[from] Errno),
+}
 
 /// One of the domain's vCPUs.
 #[derive(Clone, Copy, Debug)]

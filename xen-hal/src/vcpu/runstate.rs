@@ -32,7 +32,7 @@ impl RunTimes {
     /// Returns the time spent in a state; `None` for a state that Xen does not count. In
     /// [`Runstate::RUNNABLE`], the vCPU waited while other vCPUs ran.
     #[must_use]
-    pub fn spent_in(&self, state: Runstate) -> Option<Duration> {
+    pub fn spent_in(self, state: Runstate) -> Option<Duration> {
         self.spent.get(state.0 as usize).map(|nanos| Duration::from_nanos(*nanos))
     }
 }
@@ -74,7 +74,7 @@ impl RunstateArea {
 
     /// Reads the run times, on any vCPU. Spins while Xen writes them.
     #[must_use]
-    pub fn read(&self, _marked: UpdateFlag) -> RunTimes {
+    pub fn read(self, _marked: UpdateFlag) -> RunTimes {
         snapshot(self.block)
     }
 
@@ -82,7 +82,7 @@ impl RunstateArea {
     /// another vCPU, use [`read`](Self::read): this method could return a mixture of old and new
     /// values.
     #[must_use]
-    pub fn read_own(&self) -> RunTimes {
+    pub fn read_own(self) -> RunTimes {
         snapshot(self.block)
     }
 }

@@ -9,7 +9,7 @@ use xen_hal::clock::{Clock, CounterClock, PvClock, SystemTime, TimeOffset, wall_
 use xen_hal::hvm::parameter;
 use xen_hal::hypercall::Commands;
 use xen_hal::platform::{Counter, Frame, Interrupts, VcpuId};
-use xen_hal::vcpu::{RegisterError, UpdateFlag};
+use xen_hal::vcpu::{UpdateFlag, VcpuError};
 use xen_pac::base::{Domid, XenUlong};
 use xen_pac::hvm::HvmParam;
 use xen_pac::hypercall::HypercallNr;
@@ -91,7 +91,7 @@ pub(super) fn vcpu<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fa
     let third =
         nobody.register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 5)).map(drop);
     line!(t, "block of the third:", third);
-    let again: Result<(), RegisterError> =
+    let again: Result<(), VcpuError> =
         me.register_vcpu_info(&machine.space(), arm_latch(machine), area(machine, 6)).map(drop);
     line!(t, "again elsewhere:", again);
     ipi::attached(machine, t)

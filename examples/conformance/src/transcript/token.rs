@@ -8,7 +8,7 @@ use xen_hal::grant::{GrantError, GrantRef};
 use xen_hal::hvm::ParameterError;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
-use xen_hal::vcpu::RegisterError;
+use xen_hal::vcpu::VcpuError;
 use xen_hal::version::Text;
 use xen_pac::base::{Domid, Virq};
 use xen_pac::features::Feature;
@@ -130,7 +130,7 @@ impl Token for ParameterError {
     }
 }
 
-impl Token for RegisterError {
+impl Token for VcpuError {
     fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result {
         match self {
             Self::Taken => f.write_str("taken"),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use conformance::{Machine, World};
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::VcpuId;
-use xen_hal::vcpu::{InitialiseError, LongMode, Vcpu};
+use xen_hal::vcpu::{LongMode, Vcpu, VcpuError};
 use xen_pac::hvm::CallbackVia;
 use xen_sim::{DomainSpace, Guest, Hypervisor, InterruptFlag, VirtualCounter};
 
@@ -113,7 +113,7 @@ unsafe impl Machine for Simulated {
         let vcpu = Vcpu::new(self.guest.xen(), vcpu);
         // SAFETY: the vCPU runs the program that was prepared.
         unsafe { vcpu.initialise(&state) }.map_err(|error| match error {
-            InitialiseError::Errno(errno) => errno,
+            VcpuError::Errno(errno) => errno,
             _ => Errno::EINVAL,
         })?;
         vcpu.up()

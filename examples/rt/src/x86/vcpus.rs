@@ -2,7 +2,7 @@
 
 use xen_hal::hypercall::{Errno, Hypercall};
 use xen_hal::platform::VcpuId;
-use xen_hal::vcpu::{InitialiseError, Vcpu};
+use xen_hal::vcpu::{Vcpu, VcpuError};
 
 pub use super::descriptors::current;
 use super::entry;
@@ -20,7 +20,7 @@ pub fn start(xen: &impl Hypercall, vcpu: VcpuId, main: fn(VcpuId)) -> Result<(),
     // SAFETY: the state leads to `secondary` on a stack that nothing else uses, in the calling
     // vCPU's mode and memory map.
     unsafe { vcpu.initialise(&state) }.map_err(|error| match error {
-        InitialiseError::Errno(errno) => errno,
+        VcpuError::Errno(errno) => errno,
         _ => Errno::EINVAL,
     })?;
     vcpu.up()

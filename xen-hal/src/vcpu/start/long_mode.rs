@@ -2,7 +2,8 @@
 
 use xen_pac::vcpu::{VcpuHvmContext, VcpuHvmContextCpuRegs, VcpuHvmMode, VcpuHvmX8664};
 
-use super::{StartError, StartState, bits, sealed};
+use super::super::VcpuError;
+use super::{StartState, bits, sealed};
 use crate::platform::PAGE_SIZE;
 
 /// CR4's bit for page tables of five levels.
@@ -81,16 +82,16 @@ impl LongMode {
 impl sealed::Sealed for LongMode {}
 
 impl StartState for LongMode {
-    fn context(&self) -> Result<VcpuHvmContext, StartError> {
+    fn context(&self) -> Result<VcpuHvmContext, VcpuError> {
         let VcpuHvmX8664 { rip, rsp, cr3, .. } = self.registers;
         if !self.is_canonical(rip) {
-            return Err(StartError::Entry(rip));
+            return Err(VcpuError::Entry(rip));
         }
         if !self.is_canonical(rsp) {
-            return Err(StartError::Stack(rsp));
+            return Err(VcpuError::Stack(rsp));
         }
         if cr3 % PAGE_SIZE as u64 != 0 || cr3 >> PHYSICAL_BITS != 0 {
-            return Err(StartError::PageTable(cr3));
+            return Err(VcpuError::PageTable(cr3));
         }
         Ok(VcpuHvmContext::new(
             VcpuHvmMode::BITS_64,
@@ -127,13 +128,13 @@ mod tests {
     fn addresses_are_canonical() {
         let entry = |address| LongMode::new(address, 0, 0).context().map(|_| ());
         assert_eq!(entry(0x7fff_ffff_ffff), Ok(()));
-        assert_eq!(entry(0x8000_0000_0000), Err(StartError::Entry(0x8000_0000_0000)));
+        assert_eq!(entry(0x8000_0000_0000), Err(VcpuError::Entry(0x8000_0000_0000)));
         assert_eq!(entry(0xffff_8000_0000_0000), Ok(()));
         let five_levels = LongMode::new(0x8000_0000_0000, 0, 0).control(0, CR4_FIVE_LEVELS, 0);
         assert!(five_levels.context().is_ok());
         assert_eq!(
             LongMode::new(0, 1 << 48, 0).context().map(|_| ()),
-            Err(StartError::Stack(1 << 48))
+            Err(VcpuError::Stack(1 << 48))
         );
     }
 
@@ -142,7 +143,7 @@ mod tests {
         for address in [8, 0x1008, 1 << 52] {
             assert_eq!(
                 LongMode::new(0, 0, address).context().map(|_| ()),
-                Err(StartError::PageTable(address))
+                Err(VcpuError::PageTable(address))
             );
         }
     }

@@ -5,8 +5,8 @@ mod protected_mode;
 
 use xen_pac::vcpu::{VcpuHvmContext, command};
 
-use super::Vcpu;
-use crate::hypercall::{Commands, Errno, Hypercall};
+use super::{Vcpu, VcpuError};
+use crate::hypercall::{Commands, Hypercall};
 
 pub use long_mode::LongMode;
 pub use protected_mode::ProtectedMode;
@@ -29,42 +29,13 @@ pub trait StartState: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// [`StartError`] for a state that Xen would refuse, or in which the vCPU could not run one
+    /// [`VcpuError`] for a state that Xen would refuse, or in which the vCPU could not run one
     /// instruction.
-    fn context(&self) -> Result<VcpuHvmContext, StartError>;
+    fn context(&self) -> Result<VcpuHvmContext, VcpuError>;
 }
 
 mod sealed {
     pub trait Sealed {}
-}
-
-/// A vCPU cannot start in this state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The address of the first instruction is not canonical: bits 63 to 47 differ (63 to 56, with
-    /// five levels of page tables).
-    #[error("a vCPU cannot start at the non-canonical address {0:#x}")]
-    Entry(u64),
-    /// The address of the stack's top is not canonical.
-    #[error("a vCPU cannot have its stack at the non-canonical address {0:#x}")]
-    Stack(u64),
-    /// The page table's address is not aligned (to 4096; to 32 in a 32-bit mode with PAE), or does
-    /// not fit into the register.
-    #[error("expected an aligned page table address that fits into CR3, found {0:#x}")]
-    PageTable(u64),
-}
-
-/// A vCPU was not initialised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InitialiseError {
-    /// The state is invalid.
-    #[error(transparent)]
-    State(#[from] StartError),
-    /// Xen's error.
-    #[error("cannot initialise the vCPU: {0}")]
-    Errno(#[from] Errno),
 }
 
 impl<H: Hypercall> Vcpu<H> {
@@ -75,7 +46,7 @@ impl<H: Hypercall> Vcpu<H> {
     ///
     /// # Errors
     ///
-    /// [`InitialiseError::State`] before the hypercall. Xen refuses
+    /// [`VcpuError`] before the hypercall. Xen refuses
     /// - a vCPU that is already initialised: `EEXIST`;
     /// - up to 4.18, a vCPU from number 32 without a registered
     ///   [`vcpu_info`](Self::register_vcpu_info): `EINVAL`;
@@ -89,7 +60,7 @@ impl<H: Hypercall> Vcpu<H> {
     /// From now the vCPU can start in this state at any time. The code at the entry must be able to
     /// run first on a vCPU, nothing else may use the stack, and the page table must stay and map
     /// both.
-    pub unsafe fn initialise(&self, state: &impl StartState) -> Result<(), InitialiseError> {
+    pub unsafe fn initialise(&self, state: &impl StartState) -> Result<(), VcpuError> {
         let mut context = state.context()?;
         // SAFETY: the argument holds no pointer that Xen follows; for the vCPU, the caller's
         // obligations are the same.
@@ -101,6 +72,7 @@ impl<H: Hypercall> Vcpu<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hypercall::Errno;
     use crate::platform::VcpuId;
     use crate::testing::{Script, errno};
     use std::string::ToString;
@@ -124,7 +96,7 @@ mod tests {
         unsafe { vcpu.initialise(&LongMode::new(0x20_0000, 0x30_0000, 0x1000)) }.unwrap();
         // SAFETY: no vCPU starts.
         let again = unsafe { vcpu.initialise(&ProtectedMode::new(0x10_0000, 0x30_0000)) };
-        assert_eq!(again, Err(InitialiseError::Errno(Errno::EEXIST)));
+        assert_eq!(again, Err(VcpuError::Errno(Errno::EEXIST)));
     }
 
     #[test]
@@ -133,7 +105,7 @@ mod tests {
         // SAFETY: no vCPU starts.
         let error = unsafe { Vcpu::new(&xen, VcpuId(1)).initialise(&LongMode::new(1 << 63, 0, 0)) }
             .unwrap_err();
-        assert_eq!(error, InitialiseError::State(StartError::Entry(1 << 63)));
+        assert_eq!(error, VcpuError::Entry(1 << 63));
         assert_eq!(
             error.to_string(),
             "a vCPU cannot start at the non-canonical address 0x8000000000000000"

@@ -5,7 +5,8 @@ use xen_pac::vcpu::{
     hvm_segment_attributes as attributes,
 };
 
-use super::{StartError, StartState, bits, sealed};
+use super::super::VcpuError;
+use super::{StartState, bits, sealed};
 use crate::platform::PAGE_SIZE;
 
 /// The alignment of PAE's top-level table, of four entries.
@@ -92,11 +93,11 @@ impl ProtectedMode {
 impl sealed::Sealed for ProtectedMode {}
 
 impl StartState for ProtectedMode {
-    fn context(&self) -> Result<VcpuHvmContext, StartError> {
+    fn context(&self) -> Result<VcpuHvmContext, VcpuError> {
         let VcpuHvmX8632 { cr3, cr4, .. } = self.registers;
         let alignment = if cr4 & bits::CR4_PAE == 0 { PAGE_SIZE as u32 } else { PAE_ALIGNMENT };
         if cr3 % alignment != 0 {
-            return Err(StartError::PageTable(cr3.into()));
+            return Err(VcpuError::PageTable(cr3.into()));
         }
         Ok(VcpuHvmContext::new(
             VcpuHvmMode::BITS_32,
@@ -138,7 +139,7 @@ mod tests {
             ProtectedMode::new(0, 0).paging(0x1020, false),
             ProtectedMode::new(0, 0).paging(0x1010, true),
         ] {
-            assert!(matches!(state.context(), Err(StartError::PageTable(_))));
+            assert!(matches!(state.context(), Err(VcpuError::PageTable(_))));
         }
     }
 }

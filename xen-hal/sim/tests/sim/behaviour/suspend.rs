@@ -151,7 +151,7 @@ fn areas_are_registered_again_by_the_hal() {
         t.is("told by the old handle", (send(t, 1), take(shared, own)), (OK, vec![1]));
         t.is("its times are kept", run.read_own().state, Runstate::RUNNING);
         let again = info.reregister(&t.space(), latch());
-        t.is("not twice", again, Err(RegisterError::Errno(Errno::EINVAL)));
+        t.is("not twice", again, Err(VcpuError::Errno(Errno::EINVAL)));
     });
 }
 

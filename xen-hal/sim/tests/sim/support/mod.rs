@@ -298,7 +298,7 @@ pub(crate) mod prelude {
     pub(crate) use xen_hal::memory::{Extent, Memory, WidthLatch};
     pub(crate) use xen_hal::platform::{AddressSpace, Counter, VcpuId};
     pub(crate) use xen_hal::sched::Sched;
-    pub(crate) use xen_hal::vcpu::{LongMode, RegisterError, RunTimes, Vcpu};
+    pub(crate) use xen_hal::vcpu::{LongMode, RunTimes, Vcpu, VcpuError};
     pub(crate) use xen_pac::access::Handle;
     pub(crate) use xen_pac::base::{Domid, Virq};
     pub(crate) use xen_pac::event_channel::*;
