@@ -184,7 +184,7 @@ impl<H: Hypercall + Copy> Events<H> {
     }
 }
 
-/// The state of a port.
+/// The state of a port: the result of the command [`Status`](command::Status).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The vCPU that the port notifies; 0 if the port is closed.

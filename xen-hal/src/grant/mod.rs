@@ -168,13 +168,14 @@ fn element(answer: Result<(), Errno>, status: GrantStatus) -> Result<(), GrantEr
     }
 }
 
-/// The number of an entry of a domain's grant table. The peer names the granted page by it.
-/// Upstream: `grant_ref_t`.
+/// The number of an entry of a domain's grant table, around [`xen_pac`'s integer](pac::GrantRef).
+/// The peer names the granted page by it. Upstream: `grant_ref_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct GrantRef(pub pac::GrantRef);
 
-/// The number that Xen gives a mapping. Upstream: `grant_handle_t`.
+/// The number that Xen gives a mapping, around [`xen_pac`'s integer](pac::GrantHandle). Upstream:
+/// `grant_handle_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct GrantHandle(pub pac::GrantHandle);

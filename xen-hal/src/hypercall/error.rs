@@ -5,7 +5,7 @@ use core::num::NonZeroU16;
 
 use xen_pac::errno as pac;
 
-/// An error that Xen returns.
+/// An error that Xen returns: never 0, while [`xen_pac::errno::Errno`] is any number.
 ///
 /// The numbers are Xen's, which can differ from those of the guest's operating system. A later
 /// release of Xen can return numbers without a name here, which this type keeps.

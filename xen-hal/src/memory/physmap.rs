@@ -12,7 +12,8 @@ use super::{Memory, MemoryError, exposed, pfn};
 use crate::hypercall::{Commands, Errno, Hypercall, check};
 use crate::platform::Frame;
 
-/// The kind of page that is mapped at a guest frame. An index selects the page.
+/// The kind of page that is mapped at a guest frame, with what it needs; its number is
+/// [`xen_pac::memory::MapSpace`](pac::MapSpace). An index selects the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MapSpace {

@@ -227,11 +227,11 @@ impl<H: Hypercall + Copy> Sched<H> {
     }
 }
 
-/// A running watchdog: unless it is [kicked](Self::kick) in time, Xen ends the domain with
+/// A running watchdog, not [the command](command::Watchdog) that controls it: unless it is [kicked](Self::kick) in time, Xen ends the domain with
 /// [`ShutdownReason::WATCHDOG`].
 ///
 /// Dropping it does not stop it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 #[must_use = "unless it is kicked or stopped, the watchdog ends the domain"]
 pub struct Watchdog<H> {
     xen: H,

@@ -24,13 +24,15 @@ use crate::hypercall::{Commands, Errno, Hypercall, check};
 
 pub use types::{Features, Text};
 
-/// Reads information about the hypervisor. Xen withholds some of it from unprivileged guests.
+/// Reads information about the hypervisor, by [`Version`](command::Version) and the other commands.
+/// Xen withholds some of it from unprivileged guests.
 #[derive(Clone, Copy, Debug)]
 pub struct Version<H> {
     xen: H,
 }
 
-/// Describes how the hypervisor was compiled.
+/// Describes how the hypervisor was compiled, from the command
+/// [`CompileInfo`](command::CompileInfo).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileInfo {
     /// The compiler's name and version.

@@ -2,9 +2,10 @@
 //! The page that a guest's console shares with its backend, usually a daemon in the control domain.
 //! The HVM parameters CONSOLE_PFN and CONSOLE_EVTCHN hold its frame and its event channel.
 
-/// Two rings of bytes. Indices run freely: byte `i` lies at `i` modulo the ring's size, and a ring
-/// is full when its producer is one size ahead of its consumer. The backend may write anything
-/// anywhere here. Copy an index once, and check it before using it.
+/// Handle to shared memory with the layout [`raw::XenconsInterface`]. Two rings of bytes. Indices
+/// run freely: byte `i` lies at `i` modulo the ring's size, and a ring is full when its producer is
+/// one size ahead of its consumer. The backend may write anything anywhere here. Copy an index
+/// once, and check it before using it.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -105,10 +106,11 @@ impl<'a> XenconsInterface<'a> {
 /// The layouts of the blocks: where everything is, and nothing else. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// Memory layout of `xencons_interface`.
+    /// Layout of the memory behind the handle [`XenconsInterface`](super::XenconsInterface). In C:
+    /// `xencons_interface`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`XenconsInterface`](super::XenconsInterface), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XenconsInterface {

@@ -178,7 +178,8 @@ pub mod event_word {
     pub const PENDING: Field<u32, Register> = Field::new(0x1, 31);
 }
 
-/// One page of the FIFO form's event array. Port n has word n % 1024 of page n / 1024.
+/// Handle to shared memory with the layout [`raw::EventArrayPage`]. One page of the FIFO form's
+/// event array. Port n has word n % 1024 of page n / 1024.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -232,8 +233,8 @@ impl<'a> EventArrayPage<'a> {
     }
 }
 
-/// One vCPU's queues in the FIFO form. The guest chooses its frame and its offset in the frame,
-/// with init_control.
+/// Handle to shared memory with the layout [`raw::EvtchnFifoControlBlock`]. One vCPU's queues in
+/// the FIFO form. The guest chooses its frame and its offset in the frame, with init_control.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -1182,10 +1183,11 @@ crate::access::argument!(union EvtchnOpU {
 /// The layouts of the blocks: where everything is, and nothing else. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// Memory layout of `event_array_page`.
+    /// Layout of the memory behind the handle [`EventArrayPage`](super::EventArrayPage). In C:
+    /// `event_array_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`EventArrayPage`](super::EventArrayPage), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct EventArrayPage {
@@ -1195,11 +1197,12 @@ pub mod raw {
 
     crate::access::raw!(EventArrayPage { words: [u32; 1024] });
 
-    /// Memory layout of `evtchn_fifo_control_block`.
+    /// Layout of the memory behind the handle
+    /// [`EvtchnFifoControlBlock`](super::EvtchnFifoControlBlock). In C:
+    /// `evtchn_fifo_control_block`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`EvtchnFifoControlBlock`](super::EvtchnFifoControlBlock), whose methods have the fields'
-    /// meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct EvtchnFifoControlBlock {

@@ -360,8 +360,9 @@ pub mod grant_cache_op {
     pub const SOURCE_GREF: Field<u32, Register> = Field::new(0x1, 31);
 }
 
-/// One entry of a version 1 table; a page holds 512. To publish it, write `domid` and `frame`, then
-/// issue a write barrier, then write `flags`.
+/// Handle to shared memory with the layout [`raw::GrantEntryV1`]. One entry of a version 1 table; a
+/// page holds 512. To publish it, write `domid` and `frame`, then issue a write barrier, then write
+/// `flags`.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -426,7 +427,8 @@ impl<'a> GrantEntryV1<'a> {
     }
 }
 
-/// One page of a version 1 table. Reference n is entry n % 512 of page n / 512.
+/// Handle to shared memory with the layout [`raw::GrantTableV1Page`]. One page of a version 1
+/// table. Reference n is entry n % 512 of page n / 512.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -1308,10 +1310,11 @@ crate::access::argument!(union GnttabCacheFlushA { dev_bus_addr: u64, reference:
 /// The layouts of the blocks: where everything is, and nothing else. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// Memory layout of `grant_entry_v1`.
+    /// Layout of the memory behind the handle [`GrantEntryV1`](super::GrantEntryV1). In C:
+    /// `grant_entry_v1`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`GrantEntryV1`](super::GrantEntryV1), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct GrantEntryV1 {
@@ -1325,10 +1328,11 @@ pub mod raw {
 
     crate::access::raw!(GrantEntryV1 { flags: u16, domid: u16, frame: u32 });
 
-    /// Memory layout of `grant_table_v1_page`.
+    /// Layout of the memory behind the handle [`GrantTableV1Page`](super::GrantTableV1Page). In C:
+    /// `grant_table_v1_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`GrantTableV1Page`](super::GrantTableV1Page), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct GrantTableV1Page {

@@ -7,7 +7,8 @@
 ///
 /// Upstream: `xen/include/public/grant_table.h`, `grant_status_t`.
 pub type GrantEntryStatus = u16;
-/// The fields with which an entry of either version begins.
+/// Handle to shared memory with the layout [`raw::GrantEntryHeader`]. The fields with which an
+/// entry of either version begins.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -66,8 +67,9 @@ impl<'a> GrantEntryHeader<'a> {
     }
 }
 
-/// An entry of a version 2 table that grants a whole page, as a version 1 entry does, but with
-/// frame numbers beyond 32 bits. A page holds 256 entries. In C it is a member of a union.
+/// Handle to shared memory with the layout [`raw::GrantEntryV2FullPage`]. An entry of a version 2
+/// table that grants a whole page, as a version 1 entry does, but with frame numbers beyond 32
+/// bits. A page holds 256 entries. In C it is a member of a union.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -125,8 +127,9 @@ impl<'a> GrantEntryV2FullPage<'a> {
     }
 }
 
-/// An entry of a version 2 table that grants some bytes of a page, for copying only; its flags have
-/// `sub_page`. In C it is a member of a union.
+/// Handle to shared memory with the layout [`raw::GrantEntryV2SubPage`]. An entry of a version 2
+/// table that grants some bytes of a page, for copying only; its flags have `sub_page`. In C it is
+/// a member of a union.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -203,8 +206,9 @@ impl<'a> GrantEntryV2SubPage<'a> {
     }
 }
 
-/// An entry of a version 2 table that passes on a grant of another domain, for copying only. In C
-/// it is a member of a union.
+/// Handle to shared memory with the layout [`raw::GrantEntryV2Transitive`]. An entry of a version 2
+/// table that passes on a grant of another domain, for copying only. In C it is a member of a
+/// union.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -276,10 +280,11 @@ impl<'a> GrantEntryV2Transitive<'a> {
 /// The layouts of the blocks: where everything is, and nothing else. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// Memory layout of `grant_entry_header`.
+    /// Layout of the memory behind the handle [`GrantEntryHeader`](super::GrantEntryHeader). In C:
+    /// `grant_entry_header`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`GrantEntryHeader`](super::GrantEntryHeader), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct GrantEntryHeader {
@@ -291,11 +296,11 @@ pub mod raw {
 
     crate::access::raw!(GrantEntryHeader { flags: u16, domid: u16 });
 
-    /// Memory layout of `grant_entry_v2_full_page`.
+    /// Layout of the memory behind the handle
+    /// [`GrantEntryV2FullPage`](super::GrantEntryV2FullPage). In C: `grant_entry_v2_full_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`GrantEntryV2FullPage`](super::GrantEntryV2FullPage), whose methods have the fields'
-    /// meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct GrantEntryV2FullPage {
@@ -315,11 +320,11 @@ pub mod raw {
 
     crate::access::raw!(GrantEntryV2FullPage { hdr: GrantEntryHeader, pad0: u32, frame: u64 });
 
-    /// Memory layout of `grant_entry_v2_sub_page`.
+    /// Layout of the memory behind the handle [`GrantEntryV2SubPage`](super::GrantEntryV2SubPage).
+    /// In C: `grant_entry_v2_sub_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`GrantEntryV2SubPage`](super::GrantEntryV2SubPage), whose methods have the fields'
-    /// meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct GrantEntryV2SubPage {
@@ -345,11 +350,12 @@ pub mod raw {
         hdr: GrantEntryHeader, page_off: u16, length: u16, frame: u64,
     });
 
-    /// Memory layout of `grant_entry_v2_transitive`.
+    /// Layout of the memory behind the handle
+    /// [`GrantEntryV2Transitive`](super::GrantEntryV2Transitive). In C:
+    /// `grant_entry_v2_transitive`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`GrantEntryV2Transitive`](super::GrantEntryV2Transitive), whose methods have the fields'
-    /// meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct GrantEntryV2Transitive {

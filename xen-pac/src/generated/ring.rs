@@ -2,10 +2,11 @@
 //! The shared ring: a page with a queue of requests and responses, which both ends of a split
 //! device use. Each protocol has its own entries; the indices are the same for all.
 
-/// The start of a shared ring. Entries follow, as many as fit into the page, rounded down to a
-/// power of two. Indices count without wrapping; the entry of index `i` is `i` modulo the number of
-/// entries, and holds a request or the response to one. The frontend initialises the page: all
-/// zero, but both events 1. C has a type for each protocol, and none for the start alone.
+/// Handle to shared memory with the layout [`raw::Sring`]. The start of a shared ring. Entries
+/// follow, as many as fit into the page, rounded down to a power of two. Indices count without
+/// wrapping; the entry of index `i` is `i` modulo the number of entries, and holds a request or the
+/// response to one. The frontend initialises the page: all zero, but both events 1. C has a type
+/// for each protocol, and none for the start alone.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -84,10 +85,10 @@ impl<'a> Sring<'a> {
 /// The layouts of the blocks: where everything is, and nothing else. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// Memory layout of `sring`.
+    /// Layout of the memory behind the handle [`Sring`](super::Sring). In C: `sring`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`Sring`](super::Sring), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct Sring {

@@ -61,9 +61,10 @@ pub mod nmi_reason {
     pub const UNKNOWN: Field<u32, Register> = Field::new(0x1, 2);
 }
 
-/// The values by which a vCPU converts its time stamp counter to nanoseconds since boot: shift the
-/// ticks since `tsc_timestamp`, multiply, drop 32 bits, add `system_time`. Xen fills it on x86
-/// only; on Arm all is zero, and guests use the architected counter.
+/// Handle to shared memory with the layout [`raw::VcpuTimeInfo`]. The values by which a vCPU
+/// converts its time stamp counter to nanoseconds since boot: shift the ticks since
+/// `tsc_timestamp`, multiply, drop 32 bits, add `system_time`. Xen fills it on x86 only; on Arm all
+/// is zero, and guests use the architected counter.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -184,7 +185,8 @@ impl VcpuTimeInfoSnapshot {
     }
 }
 
-/// The architecture's part of a vCPU's block. Empty on Arm.
+/// Handle to shared memory with the layout [`raw::ArchVcpuInfo`]. The architecture's part of a
+/// vCPU's block. Empty on Arm.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -231,7 +233,8 @@ impl<'a> ArchVcpuInfo<'a> {
     }
 }
 
-/// One vCPU's part of the event interface, and its clock.
+/// Handle to shared memory with the layout [`raw::VcpuInfo`]. One vCPU's part of the event
+/// interface, and its clock.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -322,8 +325,8 @@ impl<'a> VcpuInfo<'a> {
     }
 }
 
-/// The architecture's part of the shared page. Empty on Arm. Up to 4.5, it ended in 32 words of
-/// padding.
+/// Handle to shared memory with the layout [`raw::ArchSharedInfo`]. The architecture's part of the
+/// shared page. Empty on Arm. Up to 4.5, it ended in 32 words of padding.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -432,10 +435,10 @@ impl<'a> ArchSharedInfo<'a> {
     }
 }
 
-/// The page through which Xen delivers events and the time. The guest maps it with
-/// `add_to_physmap`, space shared_info. Its layout differs between 32-bit and 64-bit x86. Xen
-/// latches the mode in which the guest last set HVM parameter CALLBACK_IRQ or filled a hypercall
-/// page.
+/// Handle to shared memory with the layout [`raw::SharedInfo`]. The page through which Xen delivers
+/// events and the time. The guest maps it with `add_to_physmap`, space shared_info. Its layout
+/// differs between 32-bit and 64-bit x86. Xen latches the mode in which the guest last set HVM
+/// parameter CALLBACK_IRQ or filled a hypercall page.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -647,10 +650,11 @@ pub struct SharedInfoWallclock {
 /// The layouts of the blocks: where everything is, and nothing else. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// Memory layout of `vcpu_time_info`.
+    /// Layout of the memory behind the handle [`VcpuTimeInfo`](super::VcpuTimeInfo). In C:
+    /// `vcpu_time_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`VcpuTimeInfo`](super::VcpuTimeInfo), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct VcpuTimeInfo {
@@ -683,10 +687,11 @@ pub mod raw {
         tsc_shift: i8, flags: u8, pad1: [i8; 2],
     });
 
-    /// Memory layout of `arch_vcpu_info`.
+    /// Layout of the memory behind the handle [`ArchVcpuInfo`](super::ArchVcpuInfo). In C:
+    /// `arch_vcpu_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`ArchVcpuInfo`](super::ArchVcpuInfo), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct ArchVcpuInfo {
@@ -716,10 +721,10 @@ pub mod raw {
         pad: [usize; 5],
     });
 
-    /// Memory layout of `vcpu_info`.
+    /// Layout of the memory behind the handle [`VcpuInfo`](super::VcpuInfo). In C: `vcpu_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`VcpuInfo`](super::VcpuInfo), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct VcpuInfo {
@@ -768,10 +773,11 @@ pub mod raw {
         time: VcpuTimeInfo,
     });
 
-    /// Memory layout of `arch_shared_info`.
+    /// Layout of the memory behind the handle [`ArchSharedInfo`](super::ArchSharedInfo). In C:
+    /// `arch_shared_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`ArchSharedInfo`](super::ArchSharedInfo), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct ArchSharedInfo {
@@ -833,10 +839,11 @@ pub mod raw {
         wc_sec_hi: u32,
     });
 
-    /// Memory layout of `shared_info`.
+    /// Layout of the memory behind the handle [`SharedInfo`](super::SharedInfo). In C:
+    /// `shared_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`SharedInfo`](super::SharedInfo), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct SharedInfo {

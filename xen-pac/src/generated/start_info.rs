@@ -114,8 +114,8 @@ pub mod start_flags {
     pub const POWER_MANAGEMENT: Field<u32, Register> = Field::new(0xFF, 8);
 }
 
-/// The start info. Xen writes it before the guest starts, and never again. Addresses in it are
-/// guest physical.
+/// Handle to shared memory with the layout [`raw::HvmStartInfo`]. The start info. Xen writes it
+/// before the guest starts, and never again. Addresses in it are guest physical.
 ///
 /// | offset + size: x86_64 | x86 | field | type | access |
 /// |---|---|---|---|---|
@@ -244,7 +244,8 @@ impl<'a> HvmStartInfo<'a> {
     }
 }
 
-/// A module that was loaded with the kernel, for instance an initial file system.
+/// Handle to shared memory with the layout [`raw::HvmModlistEntry`]. A module that was loaded with
+/// the kernel, for instance an initial file system.
 ///
 /// | offset + size: x86_64 | x86 | field | type | access |
 /// |---|---|---|---|---|
@@ -315,7 +316,7 @@ impl<'a> HvmModlistEntry<'a> {
     }
 }
 
-/// A range of the memory map.
+/// Handle to shared memory with the layout [`raw::HvmMemmapTableEntry`]. A range of the memory map.
 ///
 /// | offset + size: x86_64 | x86 | field | type | access |
 /// |---|---|---|---|---|
@@ -389,10 +390,11 @@ impl<'a> HvmMemmapTableEntry<'a> {
 /// The layouts of the blocks: where everything is, and nothing else. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// Memory layout of `hvm_start_info`.
+    /// Layout of the memory behind the handle [`HvmStartInfo`](super::HvmStartInfo). In C:
+    /// `hvm_start_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`HvmStartInfo`](super::HvmStartInfo), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
@@ -431,10 +433,11 @@ pub mod raw {
         cmdline_paddr: u64, rsdp_paddr: u64, memmap_paddr: u64, memmap_entries: u32, reserved: u32,
     });
 
-    /// Memory layout of `hvm_modlist_entry`.
+    /// Layout of the memory behind the handle [`HvmModlistEntry`](super::HvmModlistEntry). In C:
+    /// `hvm_modlist_entry`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`HvmModlistEntry`](super::HvmModlistEntry), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
@@ -454,11 +457,11 @@ pub mod raw {
         paddr: u64, size: u64, cmdline_paddr: u64, reserved: u64,
     });
 
-    /// Memory layout of `hvm_memmap_table_entry`.
+    /// Layout of the memory behind the handle [`HvmMemmapTableEntry`](super::HvmMemmapTableEntry).
+    /// In C: `hvm_memmap_table_entry`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`HvmMemmapTableEntry`](super::HvmMemmapTableEntry), whose methods have the fields'
-    /// meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     #[repr(C)]
     #[derive(Clone, Copy)]

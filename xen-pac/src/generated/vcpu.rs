@@ -157,9 +157,10 @@ pub mod hvm_segment_attributes {
     pub const GRANULAR: Field<u16, Register> = Field::new(0x1, 11);
 }
 
-/// How long a vCPU has been in each state. Xen fills it once on request, or updates a registered
-/// area whenever the vCPU starts to run. It has no version counter; see XEN_RUNSTATE_UPDATE. On
-/// 32-bit x86 its 64-bit fields are aligned to 4 bytes only.
+/// Handle to shared memory with the layout [`raw::VcpuRunstateInfo`]. How long a vCPU has been in
+/// each state. Xen fills it once on request, or updates a registered area whenever the vCPU starts
+/// to run. It has no version counter; see XEN_RUNSTATE_UPDATE. On 32-bit x86 its 64-bit fields are
+/// aligned to 4 bytes only.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -956,10 +957,11 @@ crate::access::argument!(union VcpuHvmContextCpuRegs {
 /// The layouts of the blocks: where everything is, and nothing else. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// Memory layout of `vcpu_runstate_info`.
+    /// Layout of the memory behind the handle [`VcpuRunstateInfo`](super::VcpuRunstateInfo). In C:
+    /// `vcpu_runstate_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`VcpuRunstateInfo`](super::VcpuRunstateInfo), whose methods have the fields' meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct VcpuRunstateInfo {

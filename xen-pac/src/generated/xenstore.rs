@@ -408,9 +408,10 @@ pub mod xenstore_server_features {
     pub const ERROR: Field<u32, Register> = Field::new(0x1, 1);
 }
 
-/// Two rings of bytes, and the state of the connection. Indices run freely: byte `i` lies at `i`
-/// modulo XENSTORE_RING_SIZE. Messages follow each other without a gap, and one can be longer than
-/// a ring: copy piece by piece, and signal after each.
+/// Handle to shared memory with the layout [`raw::XenstoreDomainInterface`]. Two rings of bytes,
+/// and the state of the connection. Indices run freely: byte `i` lies at `i` modulo
+/// XENSTORE_RING_SIZE. Messages follow each other without a gap, and one can be longer than a ring:
+/// copy piece by piece, and signal after each.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -585,11 +586,12 @@ impl XsdSockmsg {
 /// The layouts of the blocks: where everything is, and nothing else. No reference to
 /// shared memory is ever formed with them.
 pub mod raw {
-    /// Memory layout of `xenstore_domain_interface`.
+    /// Layout of the memory behind the handle
+    /// [`XenstoreDomainInterface`](super::XenstoreDomainInterface). In C:
+    /// `xenstore_domain_interface`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle
-    /// [`XenstoreDomainInterface`](super::XenstoreDomainInterface), whose methods have the fields'
-    /// meanings.
+    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
+    /// have the fields' meanings.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XenstoreDomainInterface {

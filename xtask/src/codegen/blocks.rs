@@ -42,7 +42,9 @@ fn handle<'d>(
     block: &Aggregate<'d>,
     deprecated: &TokenStream,
 ) -> Result<TokenStream, CodegenError> {
-    let docs = block.with_table(context, Docs::item(context, &item.head)).outer();
+    let opening = format!("Handle to shared memory with the layout [`raw::{}`].", block.name);
+    let docs = Docs::item(context, &item.head).opening(&opening);
+    let docs = block.with_table(context, docs).outer();
     let cfg = context.item_cfg(block.archs());
     let name = naming::ident(&block.name);
     let mut methods = TokenStream::new();

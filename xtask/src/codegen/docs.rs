@@ -59,6 +59,15 @@ impl Docs {
         self
     }
 
+    /// Begins the first paragraph with a sentence of Markdown.
+    pub(super) fn opening(mut self, sentence: &str) -> Self {
+        match self.blocks.first_mut().and_then(|block| block.first_mut()) {
+            Some(line) => line.insert_str(0, &format!("{sentence} ")),
+            None => self.blocks.push(vec![sentence.to_owned()]),
+        }
+        self
+    }
+
     /// Adds a paragraph, a list or a table: lines of Markdown.
     pub(super) fn block<T: Into<String>>(mut self, lines: impl IntoIterator<Item = T>) -> Self {
         let block: Vec<String> = lines.into_iter().map(Into::into).collect();

@@ -35,12 +35,12 @@ pub(super) fn raw<'d>(
     block: &Aggregate<'d>,
     deprecated: &TokenStream,
 ) -> Result<TokenStream, CodegenError> {
-    let about = format!("Memory layout of `{}`.", block.label);
-    let more = format!(
-        "For `size_of` and zeroed memory. Shared memory is accessed through the handle \
-         [`{0}`](super::{0}), whose methods have the fields' meanings.",
-        block.name
+    let about = format!(
+        "Layout of the memory behind the handle [`{0}`](super::{0}). In C: `{1}`.",
+        block.name, block.label
     );
+    let more = "For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose \
+                methods have the fields' meanings.";
     definition(context, scope, block, Docs::of("").block([about]).block([more]), deprecated)
 }
 
