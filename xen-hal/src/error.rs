@@ -36,6 +36,7 @@ use crate::xenstore::StoreError;
 ///     xen.vcpu(VcpuId(0)).stop_singleshot_timer()?; // Errno
 ///     Ok(())
 /// }
+/// # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| start(Xen::new(guest.xen())));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

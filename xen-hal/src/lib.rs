@@ -6,14 +6,13 @@
 //! needs: the frame of a pointer, a counter, control of interrupts. [`Xen`] returns the handles of
 //! all subsystems; each handle can also be created alone.
 //!
-//! ```no_run
-//! # #[cfg(target_arch = "x86_64")] {
+//! ```
 //! use core::sync::atomic::{AtomicU32, Ordering};
 //! use core::time::Duration;
 //! use xen_hal::clock::{Clock, PvClock};
 //! use xen_hal::event::{Dispatcher, Drain, EventError};
 //! use xen_hal::hypercall::Hypercall;
-//! use xen_hal::platform::{Interrupts, Tsc, VcpuId};
+//! use xen_hal::platform::{Counter, Interrupts, VcpuId};
 //! use xen_hal::Xen;
 //! use xen_pac::base::Virq;
 //! use xen_pac::shared_info::SharedInfo;
@@ -21,15 +20,17 @@
 //! static TICKS: AtomicU32 = AtomicU32::new(0);
 //! static EVENTS: Dispatcher = Dispatcher::new();
 //!
-//! /// Sleeps for a millisecond. `shared` is the page that `map_shared_info` mapped.
+//! /// Sleeps for a millisecond. `shared` is the page that `map_shared_info` mapped, and `counter` is
+//! /// the TSC.
 //! fn tick<H: Hypercall + Copy>(
 //!     xen: Xen<H>,
 //!     interrupts: &impl Interrupts,
+//!     counter: impl Counter,
 //!     shared: SharedInfo<'static>,
 //! ) -> Result<(), Box<dyn std::error::Error>> {
 //!     let vcpu = shared.vcpu_info(0).ok_or("no vcpu_info of vCPU 0")?;
-//!     let clock = PvClock::new(xen.version().features()?, vcpu.time(), Tsc)?;
-//!     EVENTS.attach(shared);
+//!     let clock = PvClock::new(xen.version().features()?, vcpu.time(), counter)?;
+//!     interrupts.without(|| EVENTS.attach(shared));
 //!     let timer = xen.events().bind_virq(Virq::TIMER, VcpuId(0))?;
 //!     let _timer = EVENTS.listen(timer, VcpuId(0)).map_err(EventError::from)?;
 //!     let seen = TICKS.load(Ordering::Relaxed);
@@ -45,7 +46,26 @@
 //!         TICKS.fetch_add(1, Ordering::Relaxed);
 //!     });
 //! }
+//! # use xen_sim::Guest;
+//! # /// A counter from whose readers up to 2 ms are stolen.
+//! # struct Stolen(Guest);
+//! # impl Counter for Stolen {
+//! #     fn read(&self) -> u64 {
+//! #         if self.0.random() % 4 == 0 {
+//! #             self.0.advance(Duration::from_nanos(self.0.random() % 2_000_000));
+//! #         }
+//! #         self.0.counter().read()
+//! #     }
 //! # }
+//! # xen_sim::storm(xen_sim::Profile::DOMU, 100, |guest| -> Result<(), Box<dyn std::error::Error>> {
+//! #     let xen = Xen::new(guest.xen());
+//! #     let latch = xen.hvm().set_callback_via(xen_pac::hvm::CallbackVia::vector(0xf3)?)?;
+//! #     // SAFETY: nothing else uses the page, and the guest outlives its use.
+//! #     let shared = unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }?;
+//! #     guest.on_interrupt(0xf3, on_upcall);
+//! #     guest.enable_interrupts();
+//! #     tick(xen, &guest.interrupts(), Stolen(guest), shared)
+//! # });
 //! ```
 //!
 //! # A minimal port
@@ -90,7 +110,7 @@
 //!     }
 //!     Ok(())
 //! }
-//! # use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile, for_each_seed};
+//! # use xen_sim::Guest;
 //! # /// A counter from whose readers up to 2 ms are stolen.
 //! # struct Stolen(Guest);
 //! # impl Counter for Stolen {
@@ -101,14 +121,10 @@
 //! #         self.0.counter().read()
 //! #     }
 //! # }
-//! # for_each_seed(200, |seed| {
-//! #     let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(FaultRates::storm());
-//! #     machine.domain(DomainConfig::new(), |guest: Guest| {
-//! #         let (xen, page) = (Xen::new(guest.xen()), guest.page(0).cast());
-//! #         // SAFETY: nothing else uses the page, which exists as long as the machine runs.
-//! #         unsafe { kernel(xen, &guest.space(), &guest.interrupts(), Stolen(guest), page) }
-//! #     })?;
-//! #     Ok(machine.run()?)
+//! # xen_sim::storm(xen_sim::Profile::DOMU, 200, |guest| {
+//! #     let (xen, page) = (Xen::new(guest.xen()), guest.page(0).cast());
+//! #     // SAFETY: nothing else uses the page, which exists as long as the machine runs.
+//! #     unsafe { kernel(xen, &guest.space(), &guest.interrupts(), Stolen(guest), page) }
 //! # });
 //! ```
 //!

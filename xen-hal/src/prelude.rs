@@ -6,6 +6,7 @@
 //! fn stop_timer(xen: Xen<impl Hypercall + Copy>) -> Result<(), Error> {
 //!     Ok(xen.vcpu(VcpuId(0)).stop_singleshot_timer()?)
 //! }
+//! # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| stop_timer(Xen::new(guest.xen())));
 //! ```
 
 pub use tock_registers::interfaces::{Readable, Writeable};

@@ -73,8 +73,7 @@
 //!     });
 //! }
 //!
-//! # use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile, for_each_seed};
-//! # fn kernel(guest: Guest) -> Result<(), Error> {
+//! # fn kernel(guest: xen_sim::Guest) -> Result<(), Error> {
 //! # let (xen, space, interrupts) = (Xen::new(guest.xen()), guest.space(), guest.interrupts());
 //! # let (page, counter) = (guest.page(0).cast(), guest.counter());
 //! # guest.on_interrupt(0xf3, upcall);
@@ -102,11 +101,7 @@
 //! }
 //! # Ok(())
 //! # }
-//! # for_each_seed(50, |seed| {
-//! #     let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(FaultRates::storm());
-//! #     machine.domain(DomainConfig::new(), kernel)?;
-//! #     Ok(machine.run()?)
-//! # });
+//! # xen_sim::storm(xen_sim::Profile::DOMU, 50, kernel);
 //! ```
 //!
 //! A handle that borrows the registered value cannot be kept across a suspend:

@@ -22,6 +22,9 @@ use crate::version::Version;
 /// fn second_vcpu_runs(backend: &impl Hypercall) -> Result<bool, Errno> {
 ///     Xen::new(backend).vcpu(VcpuId(1)).is_up()
 /// }
+/// # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| {
+/// #     assert_eq!(second_vcpu_runs(&guest.xen()), Err(Errno::ENOENT)); // it has one
+/// # });
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Xen<H> {

@@ -98,10 +98,14 @@ fn print_events<H: Hypercall + Copy, W: Wait, V: Wait>(
     store: &mut Store<'_, H, V>,
 ) -> Result<(), Error> {
     let mut buffer = [0; 4096];
-    while let Some(event) = store.event(&mut buffer)? {
+    // Bounded: others can change what is watched without end. The rest is printed after the next
+    // command.
+    for _ in 0..32 {
+        let Some(event) = store.event(&mut buffer)? else { break };
         match event {
             StoreEvent::Watch { path, .. } => writeln!(console, "changed: {path}")?,
-            other => writeln!(console, "{other:?}")?,
+            StoreEvent::Lost => writeln!(console, "anything watched may have changed")?,
+            StoreEvent::Reset => writeln!(console, "nothing is watched any longer: watch again")?,
         }
     }
     Ok(())

@@ -247,7 +247,9 @@ fn events<H: Hypercall + Copy, W: Wait>(
 ) -> Result<(), Error> {
     let mut buffer = [0; 256];
     let _: u16 = store.read_number("domid")?;
-    while let Some(event) = store.event(&mut buffer)? {
+    // Bounded: others can change what is watched without end.
+    for _ in 0..256 {
+        let Some(event) = store.event(&mut buffer)? else { break };
         match event {
             StoreEvent::Watch { path, token } => tell(format_args!("  {path} {token}")),
             other => tell(format_args!("  {other:?}")),
@@ -316,7 +318,12 @@ fn quotas<H: Hypercall + Copy, W: Wait>(
             Ok(()) if count < 200 => count += 1,
             result => break result,
         }
-        while store.event(&mut raw)?.is_some() {}
+        // At most one event for each watch.
+        for _ in 0..256 {
+            if store.event(&mut raw)?.is_none() {
+                break;
+            }
+        }
     };
     tell(format_args!("watches: {count}, then {}", Shown(refused.map(|()| &b"ok"[..]))));
     store.reset_watches()?;

@@ -12,10 +12,10 @@
 //! use xen_hal::event::{Dispatcher, Drain};
 //! use xen_hal::platform::VcpuId;
 //! use xen_pac::hvm::CallbackVia;
-//! use xen_sim::{DomainConfig, Guest, Machine, Profile};
+//! use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let mut machine = Machine::new(Profile::DOM0, 1)?;
+//!     let mut machine = Machine::new(Profile::DOM0, 1)?.fault_rates(FaultRates::storm());
 //!     machine.domain(DomainConfig::new(), kernel)?;
 //!     let report = machine.run()?;
 //!     println!("{} hypercalls", report.hypercalls);
@@ -40,7 +40,7 @@
 //!     guest.enable_interrupts();
 //!     let channel = events.listen(xen.events().bind_ipi(VcpuId(0))?, VcpuId(0))?;
 //!     channel.send()?;
-//!     assert_eq!(seen.load(Ordering::SeqCst), 1);
+//!     guest.wait_until(|| seen.load(Ordering::SeqCst) == 1);
 //!     Ok(())
 //! }
 //! ```
@@ -73,8 +73,8 @@
 //! error, not a hang. A panic, an interrupt without a handler, or an operation for which Xen
 //! destroys the domain stops the machine with a [`Failure`] that contains the seed.
 //!
-//! [`for_each_seed`] runs a test with many seeds, or repeats one. The [`guide`] leads from an empty
-//! package to a failing seed and its replay.
+//! [`for_each_seed`] runs a test with many seeds, or repeats one; [`storm`] runs one program with
+//! every fault. The [`guide`] leads from an empty package to a failing seed and its replay.
 //!
 //! # Fault injection
 //!
@@ -119,5 +119,5 @@ pub mod guide {}
 
 pub use config::{Arch, DomainConfig, Failure, FailureKind, Fault, FaultRates, Profile, Role};
 pub use guest::{Guest, ProgramResult, Snapshot, hostile_peer};
-pub use machine::{Machine, Report, for_each_seed};
+pub use machine::{Machine, Report, for_each_seed, storm, storm_with_dom0};
 pub use platform::{DomainSpace, Hypervisor, InterruptFlag, VirtualCounter};

@@ -23,6 +23,25 @@
 //!     disk.flush()?;
 //!     disk.close(store)
 //! }
+//! # let disk = |dom0: &xen_sim::backend::Dom0, guest| {
+//! #     dom0.attach(guest, xen_sim::backend::Disk::new(8));
+//! # };
+//! # xen_sim::storm_with_dom0(5, disk, |guest| -> Result<(), xen_hal::Error> {
+//! #     let (xen, mut storage) = (guest.xen(), [0; Store::STORAGE]);
+//! #     // SAFETY: the ring has one owner, as long as the machine runs.
+//! #     let mut store = unsafe { Store::open(xen, |frame| guest.frame(frame), &mut storage) }?;
+//! #     let refs: &xen_hal::grant::GrantRefAllocator<1> = Box::leak(Box::default());
+//! #     // SAFETY: the page is the table's alone, and nothing of it is used after the run.
+//! #     let table = unsafe { GrantTable::map(xen, guest.space(), guest.page(1).cast(), refs, 1) }?;
+//! #     let mut pages: Vec<DevicePage<'_>> = (2..10)
+//! #         .map(|index| {
+//! #             let page = guest.page(index).cast();
+//! #             // SAFETY: the page is the value's alone.
+//! #             unsafe { xen_hal::grant::Page::from_raw(&guest.space(), page) }.unwrap().into()
+//! #         })
+//! #         .collect();
+//! #     Ok(count(xen, &mut store, table, &mut pages)?)
+//! # });
 //! ```
 //!
 //! - [`BlockDevice::read`], [`write`](BlockDevice::write) and [`flush`](BlockDevice::flush) wait

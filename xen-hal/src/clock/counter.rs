@@ -121,37 +121,54 @@ impl Tick {
 /// [`narrow`](Self::narrow) takes such a sample. If a poll's deadline has passed, the vCPU does not
 /// sleep, and the entry time does not change.
 ///
-/// ```no_run
-/// # #[cfg(target_arch = "aarch64")] {
+/// ```
 /// use core::time::Duration;
 /// use xen_hal::clock::{CounterClock, SystemTime, TimeOffset};
 /// use xen_hal::hypercall::{Errno, Hypercall};
-/// use xen_hal::platform::{Counter, VirtualCounter};
+/// use xen_hal::platform::Counter;
 /// use xen_hal::sched::Sched;
 ///
-/// /// `entry_time` reads the registered runstate area.
-/// fn clock<H: Hypercall + Copy>(
+/// /// `counter` is the virtual counter, and `entry_time` reads the registered runstate area.
+/// /// Interrupts must be off: a poll returns at once while one can be delivered.
+/// fn clock<H: Hypercall + Copy, C: Counter>(
 ///     xen: H,
+///     counter: C,
+///     frequency: u64,
 ///     entry_time: impl Fn() -> SystemTime,
-/// ) -> Result<Option<CounterClock<VirtualCounter>>, Errno> {
-///     let frequency = VirtualCounter.frequency();
+/// ) -> Result<Option<CounterClock<C>>, Errno> {
 ///     let (mut offset, mut samples) = (TimeOffset::UNKNOWN, 0);
 ///     let mut ahead = Duration::from_micros(10);
-///     while samples < 8 {
-///         let (last, before) = (entry_time(), VirtualCounter.read());
+///     // Bounded: the vCPU does not sleep if an event of its own is pending.
+///     for _ in 0..64 {
+///         let (last, before) = (entry_time(), counter.read());
 ///         Sched::new(xen).poll(&[], Some(last + ahead))?;
-///         let (entry, after) = (entry_time(), VirtualCounter.read());
+///         let (entry, after) = (entry_time(), counter.read());
 ///         if entry == last {
 ///             // The deadline had passed, so the vCPU did not sleep.
-///             ahead *= 2;
-///         } else {
-///             offset = offset.narrow(frequency, before, entry, after);
-///             samples += 1;
+///             ahead = (ahead * 2).min(Duration::from_millis(10));
+///             continue;
+///         }
+///         offset = offset.narrow(frequency, before, entry, after);
+///         samples += 1;
+///         if samples == 8 {
+///             return Ok(CounterClock::new(counter, frequency, offset));
 ///         }
 ///     }
-///     Ok(CounterClock::new(VirtualCounter, frequency, offset))
+///     Ok(None)
 /// }
-/// # }
+/// # static AREAS: [xen_hal::vcpu::Area<xen_pac::vcpu::raw::VcpuRunstateInfo>; 10] =
+/// #     [const { xen_hal::vcpu::Area::new() }; 10];
+/// # static NEXT: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
+/// # xen_sim::storm(xen_sim::Profile::DOM0LESS, 10, |guest| -> Result<(), xen_hal::Error> {
+/// #     let area = &AREAS[NEXT.fetch_add(1, core::sync::atomic::Ordering::Relaxed)];
+/// #     let latch = xen_hal::memory::WidthLatch::new(guest.xen())?;
+/// #     let vcpu = xen_hal::vcpu::Vcpu::new(guest.xen(), xen_hal::platform::VcpuId(0));
+/// #     // SAFETY: the area is mapped at its address as long as the program runs.
+/// #     let times = unsafe { vcpu.register_runstate(latch, area) }?;
+/// #     let entry_time = || times.read_own().since;
+/// #     assert!(clock(guest.xen(), guest.counter(), 62_500_000, entry_time)?.is_some());
+/// #     Ok(())
+/// # });
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeOffset {

@@ -12,26 +12,33 @@
 //! time and the rate of the TSC (upstream: `xen/include/public/xen.h`, `vcpu_time_info`). On
 //! aarch64 the architected counter is the clock.
 //!
-//! ```no_run
-//! # #[cfg(target_arch = "x86_64")] {
+//! ```
 //! use core::time::Duration;
 //! use xen_hal::clock::{Clock, Monotonic, PvClock, wall_time};
-//! use xen_hal::platform::Tsc;
+//! use xen_hal::platform::Counter;
+//! use xen_hal::version::Features;
 //! use xen_pac::shared_info::SharedInfo;
 //!
 //! // One for the whole domain.
 //! static TIME_LINE: Monotonic = Monotonic::new();
 //!
-//! fn show(features: xen_hal::version::Features, shared: SharedInfo<'_>) {
+//! /// `counter` is the TSC: `xen_hal::platform::Tsc`.
+//! fn show(features: Features, shared: SharedInfo<'_>, counter: impl Counter) {
 //!     let vcpu = shared.vcpu_info(0).expect("vCPU 0 always has its block here");
-//!     let clock = PvClock::new(features, vcpu.time(), Tsc).expect("the clock can be used");
+//!     let clock = PvClock::new(features, vcpu.time(), counter).expect("the clock can be used");
 //!     let since_1970 = wall_time(&shared.wallclock(), clock.now());
 //!     let deadline = clock.instant(&TIME_LINE) + Duration::from_millis(1);
 //!     // For `Vcpu::set_singleshot_timer`, on this host or on the one after a restore:
 //!     let at = TIME_LINE.system_time(deadline);
-//!     # let _ = (since_1970, at);
+//! #   assert!(since_1970.is_some() && at > clock.now());
 //! }
-//! # }
+//! # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| -> Result<(), xen_hal::Error> {
+//! #     let latch = xen_hal::memory::WidthLatch::new(guest.xen())?;
+//! #     // SAFETY: nothing else uses the page, and the guest outlives its use.
+//! #     let shared = unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }?;
+//! #     show(xen_hal::version::Version::new(guest.xen()).features()?, shared, guest.counter());
+//! #     Ok(())
+//! # });
 //! ```
 
 mod counter;

@@ -19,15 +19,23 @@ const TRIES: u32 = 1 << 16;
 /// handler interrupted the writer, a record is retried briefly and then dropped. The next line
 /// reports the number of dropped records.
 ///
-/// ```no_run
+/// ```
 /// use xen_hal::console::{Console, ConsoleLog};
-/// use xen_hal::hypercall::AnyBackend;
+/// use xen_hal::hypercall::Hypercall;
 ///
-/// fn start(log: &'static ConsoleLog<Console<'static, AnyBackend>>) {
+/// fn start<H: Hypercall + Copy + Send + Sync>(log: &'static ConsoleLog<Console<'static, H>>) {
 ///     log::set_logger(log).expect("no logger is set before");
 ///     log::set_max_level(log::LevelFilter::Info);
 ///     log::info!("hello");
 /// }
+/// # // One seed: a process has one logger.
+/// # xen_sim::storm_with_dom0(1, |_, _| (), |guest| {
+/// #     // SAFETY: the ring has one owner, as long as the machine runs.
+/// #     let console = unsafe { Console::open(guest.xen(), |frame| guest.frame(frame)) };
+/// #     let log = Box::leak(Box::new(ConsoleLog::new(console.unwrap())));
+/// #     start(log);
+/// #     assert_eq!(log.with(|console| console.flush()), Some(Ok(())));
+/// # });
 /// ```
 #[derive(Debug)]
 pub struct ConsoleLog<C> {

@@ -19,11 +19,7 @@ use crate::platform::VcpuId;
 /// page is mapped. Before that, and after [`detach`](Self::detach), it finds no events.
 ///
 /// ```
-/// # xen_sim::for_each_seed(50, |seed| {
-/// #     let mut machine = xen_sim::Machine::new(xen_sim::Profile::DOM0, seed)?;
-/// #     machine.domain(xen_sim::DomainConfig::new(), kernel)?;
-/// #     Ok(machine.run()?)
-/// # });
+/// # xen_sim::storm(xen_sim::Profile::DOM0, 50, kernel);
 /// use core::sync::atomic::{AtomicU32, Ordering};
 /// use xen_hal::Xen;
 /// use xen_hal::event::{Dispatcher, Drain};
@@ -71,13 +67,14 @@ use crate::platform::VcpuId;
 /// handler masks the port and wakes a task, and the task unmasks the port after the work. Each port
 /// then costs one upcall per round of its task.
 ///
-/// ```no_run
+/// ```
 /// use core::sync::atomic::{AtomicBool, Ordering};
 /// use xen_hal::event::{Dispatcher, Drain, EventError, Listener};
 /// use xen_hal::hypercall::Hypercall;
 /// use xen_hal::platform::{Interrupts, VcpuId};
 ///
 /// static EVENTS: Dispatcher = Dispatcher::new();
+/// /// With more than one listener, each port needs its own flag.
 /// static WORK: AtomicBool = AtomicBool::new(false);
 ///
 /// fn upcall() {
@@ -87,17 +84,36 @@ use crate::platform::VcpuId;
 ///     });
 /// }
 ///
+/// /// Does the `work` of a number of rounds.
 /// fn task<H: Hypercall + Copy>(
 ///     peer: &Listener<'_, H>,
 ///     interrupts: &impl Interrupts,
+///     rounds: u32,
 ///     mut work: impl FnMut(),
 /// ) -> Result<(), EventError> {
-///     loop {
+///     for _ in 0..rounds {
 ///         interrupts.wait_until(|| WORK.swap(false, Ordering::Acquire));
 ///         work();
-///         peer.unmask(VcpuId(0))?;
+///         // The handler masks the port, so it must not run meanwhile.
+///         interrupts.without(|| peer.unmask(VcpuId(0)))?;
 ///     }
+///     Ok(())
 /// }
+/// # xen_sim::storm(xen_sim::Profile::DOM0, 20, |guest| -> Result<(), xen_hal::Error> {
+/// #     let (xen, vcpu0) = (xen_hal::Xen::new(guest.xen()), VcpuId(0));
+/// #     let via = xen_pac::hvm::CallbackVia::vector(0xf3)?;
+/// #     let latch = xen.hvm().set_callback_via(via)?;
+/// #     // SAFETY: nothing else uses the page, and the guest outlives its use.
+/// #     let shared = unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }?;
+/// #     WORK.store(false, Ordering::Relaxed);
+/// #     guest.on_interrupt(0xf3, upcall);
+/// #     EVENTS.attach(shared);
+/// #     let bell = EVENTS.listen(xen.events().bind_ipi(vcpu0)?, vcpu0).map_err(EventError::from)?;
+/// #     guest.enable_interrupts();
+/// #     bell.send()?;
+/// #     // A storm: each round of work sends several events.
+/// #     Ok(task(&bell, &guest.interrupts(), 20, || (0..5).for_each(|_| bell.send().unwrap()))?)
+/// # });
 /// ```
 pub struct Dispatcher<const VCPUS: usize = 1> {
     core: Core<[VcpuEvents; VCPUS]>,

@@ -3,7 +3,7 @@
 //!
 //! To grant pages, map the [`GrantTable`] and pass the reference of each [`Grant`] to the peer:
 //!
-//! ```no_run
+//! ```
 //! use core::ptr::NonNull;
 //! use xen_hal::grant::{
 //!     Access, Grant, GrantError, GrantRefAllocator, GrantTable, Page, PageMemory,
@@ -13,13 +13,12 @@
 //! use xen_pac::base::Domid;
 //! use xen_pac::grant_table::raw::GrantTableV1Page;
 //!
-//! /// Room for four pages of the table.
-//! static REFS: GrantRefAllocator<4> = GrantRefAllocator::new();
-//!
+//! /// `refs`, usually a static, has room for four pages of the table.
 //! fn lend(
 //!     xen: impl Hypercall,
 //!     space: impl AddressSpace,
 //!     place: NonNull<GrantTableV1Page>,
+//!     refs: &'static GrantRefAllocator<4>,
 //!     memory: &'static mut PageMemory,
 //!     peer: Domid,
 //! ) -> Result<Grant<'static>, GrantError> {
@@ -27,7 +26,7 @@
 //!     page.copy_from(0, b"hello")?;
 //!     // SAFETY: the place for four pages is reserved for the table, and the domain is never
 //!     // suspended.
-//!     let table = unsafe { GrantTable::map(xen, space, place, &REFS, 1) }?;
+//!     let table = unsafe { GrantTable::map(xen, space, place, refs, 1) }?;
 //!     let grant = table.lend(page, peer, Access::ReadOnly).map_err(|error| error.error)?;
 //!     // The peer needs `grant.reference()`.
 //!     Ok(grant)
@@ -45,6 +44,33 @@
 //!     // The peer still uses the page, so nothing else may. Dropping the grant leaks the page.
 //!     None
 //! }
+//! # xen_sim::for_each_seed(10, |seed| {
+//! #     use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile};
+//! #     let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(FaultRates::storm());
+//! #     let kernel = |guest: Guest| -> Result<(), GrantError> {
+//! #         let (xen, space, place) = (guest.xen(), guest.space(), guest.page(1).cast());
+//! #         // SAFETY: nothing else uses the page.
+//! #         let memory = unsafe { guest.page(8).cast().as_mut() };
+//! #         let grant = lend(xen, space, place, Box::leak(Box::default()), memory, Domid(2))?;
+//! #         guest.publish("reference", grant.reference().0.into());
+//! #         guest.wait_for_key("done");
+//! #         assert!(take_back(grant, || guest.relax()).is_some());
+//! #         Ok(())
+//! #     };
+//! #     let peer = |guest: Guest| -> Result<(), GrantError> {
+//! #         let reference = xen_hal::grant::GrantRef(guest.wait_for_key("reference") as u32);
+//! #         let of = xen_hal::grant::ForeignGrant { domain: Domid(1), reference };
+//! #         let mut hello = [0; 5];
+//! #         let grants = xen_hal::Xen::new(guest.xen()).grants();
+//! #         grants.copy_from_grant(&guest.space(), of, 0, &mut hello)?;
+//! #         assert_eq!(&hello, b"hello");
+//! #         guest.publish("done", 1);
+//! #         Ok(())
+//! #     };
+//! #     machine.domain(DomainConfig::new(), kernel)?;
+//! #     machine.domain(DomainConfig::new(), peer)?;
+//! #     Ok(machine.run()?)
+//! # });
 //! ```
 //!
 //! To use foreign grants, map them ([`Grants::map`]) or let Xen copy their bytes

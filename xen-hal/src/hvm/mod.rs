@@ -19,6 +19,10 @@
 //!     let store = hvm.get(parameter::STORE_PFN)?.zip(hvm.get(parameter::STORE_EVTCHN)?);
 //!     Ok((latch, store))
 //! }
+//! # #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+//! # xen_sim::storm_with_dom0(10, |_, _| (), |guest| {
+//! #     begin(guest.xen()).map(|(_, store)| assert!(store.is_some()))
+//! # });
 //! ```
 //!
 //! # Permissions

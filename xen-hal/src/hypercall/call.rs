@@ -39,6 +39,9 @@ pub type UncheckedArguments<'a, C> =
 ///     let up = xen.call(vcpu::command::IsUp, (VcpuId(1), &mut ()))?;
 ///     Ok((word.submap, up))
 /// }
+/// # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| {
+/// #     assert_eq!(features_and_state(&guest.xen()), Err(Errno::ENOENT)); // there is no vCPU 1
+/// # });
 /// ```
 pub trait Commands: Hypercall {
     /// Issues a command.

@@ -22,6 +22,9 @@
 //!     let version = xen.call(command::Version, ())?;
 //!     Ok((version >> 16, version & 0xffff))
 //! }
+//! # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| {
+//! #     assert_eq!(release(&guest.xen()).map(|(major, _)| major), Ok(4));
+//! # });
 //! ```
 
 mod backend;

@@ -86,6 +86,10 @@ impl<H: Hypercall> Memory<H> {
     ///     let ram = map.iter().filter(|range| range.kind() == HvmMemmapType::RAM);
     ///     Ok(ram.map(|range| range.length()).sum())
     /// }
+    /// # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| {
+    /// #     let mut buffer = Box::new([MapEntry::EMPTY; MapEntry::BUFFER_LENGTH]);
+    /// #     assert!(bytes_of_ram(&guest.xen(), &mut buffer).unwrap() > 0);
+    /// # });
     /// ```
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The domain's memory: its size, and what is mapped at each guest frame (hypercall `memory_op`;
 //! upstream: `xen/include/public/memory.h`).
 //!
-//! ```no_run
+//! ```
 //! use core::ptr::NonNull;
 //! use xen_hal::hypercall::Hypercall;
 //! use xen_hal::memory::{MemoryError, WidthLatch};
@@ -17,6 +17,9 @@
 //!     // SAFETY: the page is reserved for the shared page, and the domain is never suspended.
 //!     unsafe { WidthLatch::new(xen)?.map_shared_info(space, page) }
 //! }
+//! # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| {
+//! #     shared_info(guest.xen(), &guest.space(), guest.page(0).cast()).map(drop)
+//! # });
 //! ```
 //!
 //! # Pitfalls

@@ -31,6 +31,31 @@
 //!     }
 //!     net.close(store)
 //! }
+//! # let network = |dom0: &xen_sim::backend::Dom0, guest| {
+//! #     // The peer sends ten frames, each after the one before was returned.
+//! #     let peer = |_: &[u8], to_guest: &mut std::collections::VecDeque<_>| {
+//! #         to_guest.push_back(vec![0; 60]);
+//! #     };
+//! #     dom0.attach(guest, xen_sim::backend::Network::new(peer));
+//! # };
+//! # xen_sim::storm_with_dom0(5, network, |guest| -> Result<(), xen_hal::Error> {
+//! #     let (xen, mut storage) = (guest.xen(), [0; Store::STORAGE]);
+//! #     // SAFETY: the ring has one owner, as long as the machine runs.
+//! #     let mut store = unsafe { Store::open(xen, |frame| guest.frame(frame), &mut storage) }?;
+//! #     let refs: &xen_hal::grant::GrantRefAllocator<1> = Box::leak(Box::default());
+//! #     // SAFETY: the page is the table's alone, and nothing of it is used after the run.
+//! #     let table = unsafe { GrantTable::map(xen, guest.space(), guest.page(1).cast(), refs, 1) }?;
+//! #     let mut pages: Vec<DevicePage<'_>> = (2..10)
+//! #         .map(|index| {
+//! #             let page = guest.page(index).cast();
+//! #             // SAFETY: the page is the value's alone.
+//! #             unsafe { xen_hal::grant::Page::from_raw(&guest.space(), page) }.unwrap().into()
+//! #         })
+//! #         .collect();
+//! #     let (tx, rx) = pages.split_at_mut(4);
+//! #     let wait = xen_hal::ring::YieldWait::new(xen).attempts(1000);
+//! #     Ok(reflect(xen, &mut store, table, (tx, rx), wait)?)
+//! # });
 //! ```
 //!
 //! No operation waits for the backend. [`NetDevice`] is a [`Device`](smoltcp::phy::Device) of

@@ -184,6 +184,35 @@ const fn must_notify(event: u32, old: u32, new: u32) -> bool {
 ///         }
 ///     }
 /// }
+/// # struct Words;
+/// # impl Protocol for Words {
+/// #     type Request = u32;
+/// #     type Response = u32;
+/// # }
+/// # #[derive(Clone, Copy)]
+/// # struct Place(core::ptr::NonNull<xen_hal::grant::PageMemory>);
+/// # // SAFETY: the page is used by the ends of one ring, as long as the machine runs.
+/// # unsafe impl RingPage for Place {
+/// #     fn page(&self) -> core::ptr::NonNull<xen_hal::grant::PageMemory> {
+/// #         self.0
+/// #     }
+/// # }
+/// # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| -> Result<(), Errno> {
+/// #     let place = Place(guest.page(1).cast());
+/// #     let mut front = FrontRing::<Place, Words>::new(place);
+/// #     let mut back = xen_hal::ring::BackRing::<Place, Words>::new(place);
+/// #     let events = xen_hal::Xen::new(guest.xen()).events();
+/// #     let channel = events.bind_ipi(xen_hal::platform::VcpuId(0))?;
+/// #     exchange(&mut front, &channel, &[1, 2, 3], |_| panic!("there is no response"))?;
+/// #     while let Some(request) = back.pop() {
+/// #         back.push(&(request * 10)).unwrap();
+/// #     }
+/// #     back.publish();
+/// #     let mut sum = 0;
+/// #     exchange(&mut front, &channel, &[], |response| sum += response)?;
+/// #     assert_eq!(sum, 60);
+/// #     Ok(())
+/// # });
 /// ```
 ///
 /// The loop of the example ends, because there are at most as many responses as requests. If

@@ -24,6 +24,18 @@ const SPIN: Duration = Duration::from_micros(10);
 /// fn settle(xen: impl Hypercall + Copy, clock: impl Clock) {
 ///     Delay::new(Sched::new(xen), clock).delay_ms(5);
 /// }
+/// # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| -> Result<(), xen_hal::Error> {
+/// #     let latch = xen_hal::memory::WidthLatch::new(guest.xen())?;
+/// #     // SAFETY: nothing else uses the page, and the guest outlives its use.
+/// #     let shared = unsafe { latch.map_shared_info(&guest.space(), guest.page(0).cast()) }?;
+/// #     let features = xen_hal::version::Version::new(guest.xen()).features()?;
+/// #     let time = shared.vcpu_info(0).unwrap().time();
+/// #     let clock = xen_hal::clock::PvClock::new(features, time, guest.counter())?;
+/// #     let before = clock.now();
+/// #     settle(guest.xen(), &clock);
+/// #     assert!(clock.now() >= before + core::time::Duration::from_millis(5));
+/// #     Ok(())
+/// # });
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Delay<H, C> {

@@ -27,8 +27,7 @@
 //!     let (now, came) = (|| clock.now(), || bitmaps.clear(peer.port()));
 //!     Sched::new(xen).wait_until_deadline(interrupts, &[peer.port()], deadline, now, came)
 //! }
-//! # use xen_sim::{DomainConfig, Guest, Machine, Profile, for_each_seed};
-//! # fn kernel(guest: Guest) -> Result<(), Box<dyn std::error::Error>> {
+//! # fn kernel(guest: xen_sim::Guest) -> Result<(), Box<dyn std::error::Error>> {
 //! #     use xen_hal::{Xen, clock::PvClock, memory::WidthLatch};
 //! #     let latch = WidthLatch::new(guest.xen())?;
 //! #     // SAFETY: nothing else uses the page, and the guest outlives its use.
@@ -44,12 +43,7 @@
 //! #     assert!(wait_for(guest.xen(), &guest.interrupts(), bitmaps, &bell, &clock)?);
 //! #     Ok(())
 //! # }
-//! # for_each_seed(20, |seed| {
-//! #     let rates = xen_sim::FaultRates::storm();
-//! #     let mut machine = Machine::new(Profile::DOM0, seed)?.fault_rates(rates);
-//! #     machine.domain(DomainConfig::new(), kernel)?;
-//! #     Ok(machine.run()?)
-//! # });
+//! # xen_sim::storm(xen_sim::Profile::DOM0, 20, kernel);
 //! ```
 
 #[cfg(feature = "embedded-hal")]
@@ -231,7 +225,7 @@ impl<H: Hypercall + Copy> Sched<H> {
 /// [`ShutdownReason::WATCHDOG`].
 ///
 /// Dropping it does not stop it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[must_use = "unless it is kicked or stopped, the watchdog ends the domain"]
 pub struct Watchdog<H> {
     xen: H,
@@ -259,7 +253,7 @@ impl<H: Hypercall> Watchdog<H> {
     /// # Errors
     ///
     /// `EINVAL` if it does not run.
-    pub fn stop(self) -> Result<(), Errno> {
+    pub fn stop(&self) -> Result<(), Errno> {
         self.set(0)
     }
 

@@ -2,28 +2,34 @@
 //! time and run times (hypercall `vcpu_op`; upstream: `xen/include/public/vcpu.h`).
 //!
 //! ```
-//! use core::time::Duration;
-//! use xen_hal::clock::SystemTime;
 //! use xen_hal::hypercall::Hypercall;
 //! use xen_hal::memory::WidthLatch;
 //! use xen_hal::platform::{AddressSpace, VcpuId};
 //! use xen_hal::vcpu::{Area, Vcpu, VcpuError};
 //! use xen_pac::shared_info::{VcpuInfo, raw};
 //!
-//! static INFO: Area<raw::VcpuInfo> = Area::new();
-//!
-//! /// Runs on vCPU 32: registers a `vcpu_info`, as the shared page has none, and sets a timer.
-//! fn begin<H: Hypercall + Copy>(
+//! /// Gives vCPU 32, which has no place in the shared page, one of its own before it starts.
+//! /// `area` is usually a static.
+//! fn prepare<H: Hypercall + Copy>(
 //!     xen: H,
 //!     space: &impl AddressSpace,
 //!     latch: WidthLatch<H>,
-//!     now: SystemTime,
+//!     area: &'static Area<raw::VcpuInfo>,
 //! ) -> Result<VcpuInfo<'static>, VcpuError> {
-//!     let vcpu = Vcpu::new(xen, VcpuId(32));
-//!     let info = vcpu.register_vcpu_info(space, latch, &INFO)?;
-//!     vcpu.set_singleshot_timer(now + Duration::from_millis(1))?;
-//!     Ok(info)
+//!     Vcpu::new(xen, VcpuId(32)).register_vcpu_info(space, latch, area)
 //! }
+//! # xen_sim::for_each_seed(3, |seed| {
+//! #     use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile};
+//! #     let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(FaultRates::storm());
+//! #     let kernel = |guest: Guest| -> Result<(), VcpuError> {
+//! #         let latch = WidthLatch::new(guest.xen())?;
+//! #         // SAFETY: nothing else uses the page; zeroes are an area.
+//! #         let area = unsafe { guest.page(1).cast::<Area<raw::VcpuInfo>>().as_ref() };
+//! #         prepare(guest.xen(), &guest.space(), latch, area).map(drop)
+//! #     };
+//! #     machine.domain(DomainConfig::new().vcpus(33), kernel)?;
+//! #     Ok(machine.run()?)
+//! # });
 //! ```
 //!
 //! Methods accept any vCPU of the domain unless they say otherwise. For a vCPU that the domain does

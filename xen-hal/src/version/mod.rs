@@ -11,6 +11,9 @@
 //!     Ok(version.release()? >= Release::new(4, 4)
 //!         && version.features()?.has(Feature::HVM_CALLBACK_VECTOR))
 //! }
+//! # xen_sim::storm(xen_sim::Profile::DOMU, 10, |guest| {
+//! #     assert_eq!(may_use_a_vector(&guest.xen()), Ok(true));
+//! # });
 //! ```
 
 mod types;

@@ -33,6 +33,22 @@
 //!         }
 //!     }
 //! }
+//! # // The device is the test's: no backend serves it.
+//! # let nodes = |dom0: &xen_sim::backend::Dom0, guest: xen_pac::base::Domid| {
+//! #     dom0.with_store(|store| {
+//! #         let device = format!("/local/domain/{}/device/vbd/51712", guest.0);
+//! #         store.set(&format!("{device}/backend"), "/local/domain/0/backend/test");
+//! #         store.set(&format!("{device}/backend-id"), "0");
+//! #         store.set("/local/domain/0/backend/test/state", "2");
+//! #     });
+//! # };
+//! # xen_sim::storm_with_dom0(5, nodes, |guest| -> Result<(), XenbusError> {
+//! #     let (xen, mut storage) = (guest.xen(), [0; Store::STORAGE]);
+//! #     // SAFETY: the ring has one owner, as long as the machine runs.
+//! #     let mut store = unsafe { Store::open(xen, |frame| guest.frame(frame), &mut storage) }?;
+//! #     let _ = connect(&mut store, || (8, 3));
+//! #     Ok(())
+//! # });
 //! ```
 //!
 //! [`ShutdownControl`] receives the requests of `xl shutdown` and similar commands.

@@ -42,6 +42,7 @@ pub enum ShutdownRequest {
 /// use xen_hal::ring::Wait;
 /// use xen_hal::xenbus::{ShutdownControl, ShutdownRequest};
 /// use xen_hal::xenstore::{Store, StoreError};
+/// # use xen_hal::xenstore::Tree;
 ///
 /// fn start<H: Hypercall + Copy, W: Wait>(
 ///     store: &mut Store<'_, H, W>,
@@ -59,6 +60,16 @@ pub enum ShutdownRequest {
 ///         Some(ShutdownRequest::Poweroff | ShutdownRequest::Halt | ShutdownRequest::Reboot)
 ///     ))
 /// }
+/// # xen_sim::storm_with_dom0(5, |_, _| (), |guest| -> Result<(), StoreError> {
+/// #     let (xen, mut storage) = (guest.xen(), [0; Store::STORAGE]);
+/// #     // SAFETY: the ring has one owner, as long as the machine runs.
+/// #     let mut store = unsafe { Store::open(xen, |frame| guest.frame(frame), &mut storage) }?;
+/// #     let control = start(&mut store)?;
+/// #     assert!(!stops(&control, &mut store)?);
+/// #     store.write(ShutdownControl::TOKEN, "poweroff")?;
+/// #     assert!(stops(&control, &mut store)?);
+/// #     Ok(())
+/// # });
 /// ```
 #[derive(Debug)]
 pub struct ShutdownControl(());

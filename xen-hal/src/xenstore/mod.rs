@@ -28,15 +28,22 @@
 //!     })?;
 //!
 //!     store.watch("data/visits", "a token")?;
-//!     while let Some(event) = store.event(&mut buffer)? {
+//!     // Bounded: others can change the node without end.
+//!     for _ in 0..32 {
+//!         let Some(event) = store.event(&mut buffer)? else { break };
 //!         match event {
 //!             StoreEvent::Watch { path, token } => println!("{path} changed ({token})"),
 //!             StoreEvent::Lost => println!("any watched node may have changed"),
-//!             StoreEvent::Reset => println!("all watches must be set again"),
+//!             // All watches must be set again.
+//!             StoreEvent::Reset => store.watch("data/visits", "a token")?,
 //!         }
 //!     }
 //!     Ok(())
 //! }
+//! # let disk = |dom0: &xen_sim::backend::Dom0, guest| {
+//! #     dom0.attach(guest, xen_sim::backend::Disk::new(8));
+//! # };
+//! # xen_sim::storm_with_dom0(5, disk, |guest| introduce(guest.xen(), |it| guest.frame(it)));
 //! ```
 //!
 //! - The operations on the tree are those of [`Tree`], which a [`Transaction`] has too.

@@ -39,8 +39,8 @@ pub(super) fn raw<'d>(
         "Layout of the memory behind the handle [`{0}`](super::{0}). In C: `{1}`.",
         block.name, block.label
     );
-    let more = "For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose \
-                methods have the fields' meanings.";
+    let more = "For `size_of` and zeroed memory. Shared memory is accessed through the handle, \
+                whose methods have the fields' meanings.";
     definition(context, scope, block, Docs::of("").block([about]).block([more]), deprecated)
 }
 

@@ -1,6 +1,7 @@
 //! The shape of the tree: no line is wider than 100 columns, no text has a phrase of the table, no
 //! link leads nowhere, and no modules import each other in a circle.
 
+mod examples;
 mod imports;
 mod links;
 mod packages;

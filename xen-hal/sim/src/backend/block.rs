@@ -24,10 +24,10 @@ const PAGE_SECTORS: u8 = (PAGE_SIZE / SECTOR) as u8;
 ///
 /// ```
 /// use xen_sim::backend::{Dom0, Disk};
-/// use xen_sim::{DomainConfig, Machine, Profile};
+/// use xen_sim::{DomainConfig, FaultRates, Machine, Profile};
 ///
 /// let (dom0, disk) = (Dom0::new(), Disk::new(2048));
-/// let mut machine = Machine::new(Profile::DOM0, 1).unwrap();
+/// let mut machine = Machine::new(Profile::DOM0, 1).unwrap().fault_rates(FaultRates::storm());
 /// machine.domain(DomainConfig::dom0(), dom0.program()).unwrap();
 /// // A guest connects it with `BlockDevice`.
 /// let guest = machine.domain(DomainConfig::domu(), |_| ()).unwrap();

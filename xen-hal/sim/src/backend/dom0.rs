@@ -43,7 +43,7 @@ type OperatorFn = Box<dyn FnMut(&mut Operator<'_>) + Send>;
 /// use xen_hal::xenstore::{Store, Tree};
 /// use xen_pac::base::Domid;
 /// use xen_sim::backend::Dom0;
-/// use xen_sim::{DomainConfig, Guest, Machine, Profile};
+/// use xen_sim::{DomainConfig, FaultRates, Guest, Machine, Profile};
 ///
 /// fn kernel(guest: Guest) -> Result<(), Box<dyn std::error::Error>> {
 ///     let (mut storage, mut buffer) = ([0; Store::STORAGE], [0; 4096]);
@@ -58,7 +58,7 @@ type OperatorFn = Box<dyn FnMut(&mut Operator<'_>) + Send>;
 /// }
 ///
 /// let dom0 = Dom0::new();
-/// let mut machine = Machine::new(Profile::DOM0, 1).unwrap();
+/// let mut machine = Machine::new(Profile::DOM0, 1).unwrap().fault_rates(FaultRates::storm());
 /// machine.domain(DomainConfig::dom0(), dom0.program()).unwrap();
 /// let domu = machine.domain(DomainConfig::domu(), kernel).unwrap();
 /// machine.run().unwrap();

@@ -27,12 +27,12 @@ type PeerFn = Box<dyn FnMut(&[u8], &mut VecDeque<Vec<u8>>) + Send>;
 ///
 /// ```
 /// use xen_sim::backend::{Dom0, Network};
-/// use xen_sim::{DomainConfig, Machine, Profile};
+/// use xen_sim::{DomainConfig, FaultRates, Machine, Profile};
 ///
 /// // Every frame comes back.
 /// let network = Network::new(|frame, to_guest| to_guest.push_back(frame.to_vec()));
 /// let dom0 = Dom0::new();
-/// let mut machine = Machine::new(Profile::DOM0, 1).unwrap();
+/// let mut machine = Machine::new(Profile::DOM0, 1).unwrap().fault_rates(FaultRates::storm());
 /// machine.domain(DomainConfig::dom0(), dom0.program()).unwrap();
 /// // A guest connects it with `NetDevice`.
 /// let guest = machine.domain(DomainConfig::domu(), |_| ()).unwrap();

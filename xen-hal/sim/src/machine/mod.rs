@@ -17,7 +17,7 @@ use crate::guest::{Guest, ProgramResult, boxed};
 use crate::scheduler::Scheduler;
 use crate::state::{BEGINNING, Domain, State};
 use crate::vcpu;
-pub use seeds::for_each_seed;
+pub use seeds::{for_each_seed, storm, storm_with_dom0};
 
 /// The environment variable that limits the run time of a machine, in seconds, and the default.
 const LIMIT_VARIABLE: &str = "XEN_SIM_TIME_LIMIT";

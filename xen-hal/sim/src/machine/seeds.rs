@@ -6,8 +6,12 @@ use std::env;
 use std::ffi::OsString;
 use std::thread;
 
-use super::Report;
-use crate::config::{Failure, SEED_VARIABLE, replay};
+use xen_pac::base::Domid;
+
+use super::{Machine, Report};
+use crate::backend::Dom0;
+use crate::config::{DomainConfig, Failure, FaultRates, Profile, SEED_VARIABLE, replay};
+use crate::guest::{Guest, ProgramResult};
 
 /// Runs a test with the seeds 0 to `count` - 1 until it fails. If the environment variable
 /// `XEN_SIM_SEED` is set, runs it with that seed only.
@@ -33,6 +37,53 @@ pub fn for_each_seed(count: u64, run: impl FnMut(u64) -> Result<Report, Box<dyn 
     if let Err(message) = result {
         panic!("{message}");
     }
+}
+
+/// Runs `program` as the only domain of a machine, under [`FaultRates::storm`], with `count` seeds.
+///
+/// ```
+/// use xen_hal::Xen;
+/// use xen_sim::{Guest, Profile, storm};
+///
+/// storm(Profile::DOMU, 20, |guest: Guest| Xen::new(guest.xen()).sched().yield_now());
+/// ```
+///
+/// # Panics
+///
+/// As [`for_each_seed`].
+#[track_caller]
+pub fn storm<R: ProgramResult>(
+    profile: Profile,
+    count: u64,
+    program: impl Fn(Guest) -> R + Clone + Send + 'static,
+) {
+    for_each_seed(count, |seed| {
+        let mut machine = Machine::new(profile, seed)?.fault_rates(FaultRates::storm());
+        machine.domain(DomainConfig::new(), program.clone())?;
+        Ok(machine.run()?)
+    });
+}
+
+/// Runs `program` as a guest of the control domain `Dom0`, under [`FaultRates::storm`], with
+/// `count` seeds. `prepare` gets the control domain and the guest's number, before each run.
+///
+/// # Panics
+///
+/// As [`for_each_seed`].
+#[track_caller]
+pub fn storm_with_dom0<R: ProgramResult>(
+    count: u64,
+    prepare: impl Fn(&Dom0, Domid),
+    program: impl Fn(Guest) -> R + Clone + Send + 'static,
+) {
+    for_each_seed(count, |seed| {
+        let dom0 = Dom0::new();
+        let mut machine = Machine::new(Profile::DOM0, seed)?.fault_rates(FaultRates::storm());
+        machine.domain(DomainConfig::dom0(), dom0.program())?;
+        let guest = machine.domain(DomainConfig::domu(), program.clone())?;
+        prepare(&dom0, guest);
+        Ok(machine.run()?)
+    });
 }
 
 /// The seeds to run, by the variable's value.
