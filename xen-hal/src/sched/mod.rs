@@ -221,8 +221,8 @@ impl<H: Hypercall + Copy> Sched<H> {
     }
 }
 
-/// A running watchdog, not [the command](command::Watchdog) that controls it: unless it is [kicked](Self::kick) in time, Xen ends the domain with
-/// [`ShutdownReason::WATCHDOG`].
+/// A running watchdog, which [the command](command::Watchdog) controls. Unless it is
+/// [kicked](Self::kick) in time, Xen ends the domain with [`ShutdownReason::WATCHDOG`].
 ///
 /// Dropping it does not stop it.
 #[derive(Clone, Copy, Debug)]
