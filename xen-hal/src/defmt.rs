@@ -31,7 +31,8 @@ macro_rules! format {
 
 format! {
     Display2Format:
-    crate::Error, ConsoleError, DetectError, Errno, EventError, GrantError, GrantInUseError<'_>, LendError,
+    crate::Error, ConsoleError, DetectError, Errno, EventError, GrantError,
+    GrantInUseError<'_>, LendError,
     MapError<'_>, MemoryError, ParameterError, RingFullError, StoreError, UnsafePvClockError,
     VcpuError, VcpuId, XenbusError,
 }

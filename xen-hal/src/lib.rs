@@ -20,8 +20,8 @@
 //! static TICKS: AtomicU32 = AtomicU32::new(0);
 //! static EVENTS: Dispatcher = Dispatcher::new();
 //!
-//! /// Sleeps for a millisecond. `shared` is the page that `map_shared_info` mapped, and `counter` is
-//! /// the TSC.
+//! /// Sleeps for a millisecond. `shared` is the page that `map_shared_info` mapped, and
+//! /// `counter` is the TSC.
 //! fn tick<H: Hypercall + Copy>(
 //!     xen: Xen<H>,
 //!     interrupts: &impl Interrupts,

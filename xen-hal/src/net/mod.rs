@@ -43,8 +43,9 @@
 //! #     // SAFETY: the ring has one owner, as long as the machine runs.
 //! #     let mut store = unsafe { Store::open(xen, |frame| guest.frame(frame), &mut storage) }?;
 //! #     let refs: &xen_hal::grant::GrantRefAllocator<1> = Box::leak(Box::default());
+//! #     let (space, place) = (guest.space(), guest.page(1).cast());
 //! #     // SAFETY: the page is the table's alone, and nothing of it is used after the run.
-//! #     let table = unsafe { GrantTable::map(xen, guest.space(), guest.page(1).cast(), refs, 1) }?;
+//! #     let table = unsafe { GrantTable::map(xen, space, place, refs, 1) }?;
 //! #     let mut pages: Vec<DevicePage<'_>> = (2..10)
 //! #         .map(|index| {
 //! #             let page = guest.page(index).cast();
