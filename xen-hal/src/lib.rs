@@ -57,7 +57,8 @@
 //! #         self.0.counter().read()
 //! #     }
 //! # }
-//! # xen_sim::storm(xen_sim::Profile::DOMU, 100, |guest| -> Result<(), Box<dyn std::error::Error>> {
+//! # type Outcome = Result<(), Box<dyn std::error::Error>>;
+//! # xen_sim::storm(xen_sim::Profile::DOMU, 100, |guest| -> Outcome {
 //! #     let xen = Xen::new(guest.xen());
 //! #     let latch = xen.hvm().set_callback_via(xen_pac::hvm::CallbackVia::vector(0xf3)?)?;
 //! #     // SAFETY: nothing else uses the page, and the guest outlives its use.

@@ -29,7 +29,7 @@
 //!     // The ring ends with the domain, so wait until the backend has read it.
 //!     console.flush()
 //! }
-//! # xen_sim::storm_with_dom0(10, |_, _| (), |guest| greet(guest.xen(), |frame| guest.frame(frame)));
+//! # xen_sim::storm_with_dom0(10, |_, _| (), |guest| greet(guest.xen(), |at| guest.frame(at)));
 //! ```
 //!
 //! [`port`](Console::port) has an event when a key was typed, or when the backend has read.
