@@ -60,7 +60,7 @@ fn attaching_masks_all_ports_and_listening_unmasks_one() {
         domain.bind_ipis(3, |port| u32::from(port == 3));
         let dispatcher = Dispatcher::<1>::new();
         dispatcher.attach(domain.shared);
-        let bitmaps = dispatcher.bitmaps().expect("it is attached");
+        let bitmaps = domain.bitmaps();
         assert!((1..TwoLevel::PORTS).all(|port| bitmaps.is_masked(Port(port))));
         let channel = domain.xen.events().adopt(Port(2), Kind::Ipi, FIRST);
         // An event that arrived before is not lost.
@@ -70,6 +70,8 @@ fn attaching_masks_all_ports_and_listening_unmasks_one() {
         assert_eq!(handled(&dispatcher, FIRST), [Port(2)]);
         domain.raise(Port(1));
         assert_eq!(handled(&dispatcher, FIRST), []);
+        assert!(dispatcher.clear(Port(1)), "it is pending");
+        assert!(!dispatcher.clear(Port(1)), "it was taken");
 
         // The block of the second vCPU stands for one that the first has registered.
         bitmaps.unmask(domain.xen.events(), Port(3), PortSet::new()).unwrap();
