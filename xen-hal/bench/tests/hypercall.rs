@@ -9,7 +9,7 @@ use std::process::Command;
 use xen_hal_bench::calls::keep;
 
 /// Where `cargo xtask test hypercalls-x86` has the 32-bit program built.
-const PROGRAM_X86: &str = "target/cross/i686-unknown-linux-gnu/debug/hypercalls-x86";
+const PROGRAM_X86: &str = "../../target/cross/i686-unknown-linux-gnu/debug/hypercalls-x86";
 
 /// The instructions of a function in a program, with their addresses.
 fn code(program: &Path, function: &str) -> Vec<(u64, String)> {

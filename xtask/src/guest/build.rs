@@ -87,7 +87,7 @@ pub fn build(
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET");
     if release {
-        cargo.arg("--release");
+        cargo.args(["--release", "--no-default-features"]);
     }
     if toolchain.builds_core {
         cargo
