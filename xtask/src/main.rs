@@ -18,6 +18,9 @@ enum Command {
     /// Measure the generator, and what it makes, against svd2rust.
     #[cfg(feature = "tools")]
     Bench(commands::bench::Arguments),
+    /// Bring a new release of Xen's headers into the description.
+    #[cfg(feature = "tools")]
+    Bump(commands::bump::Arguments),
     /// Show what changed between two states of the ABI, and what it means for consumers.
     #[cfg(feature = "tools")]
     Diff(commands::diff::Arguments),
@@ -54,6 +57,8 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         #[cfg(feature = "tools")]
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Bump(arguments) => commands::bump::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Diff(arguments) => commands::diff::run(&arguments),
         #[cfg(feature = "tools")]

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use xtask::headers::MeasureError;
 use xtask::headers::compiler::{TARGETS, Target};
-use xtask::headers::facts::Extent;
+use xtask::headers::facts::{Extent, Facts};
 use xtask::headers::measure::{Measured, measure};
+use xtask::headers::store;
 use xtask::headers::tree::Tree;
 
 const XEN_H: &str = r#"
@@ -180,4 +182,183 @@ fn a_header_that_cannot_be_compiled_is_an_error_and_not_a_panic() {
         .expect("a C compiler");
     let error = measure(&tree, target, &compiler).expect_err("no C");
     assert!(matches!(&error, MeasureError::Header { header, .. } if header == "xen.h"), "{error}");
+}
+
+const MANIFEST: &str = r#"# Oldest first.
+releases: ["4.4"] # one
+architectures:
+  ARCH: { doc: A processor., pointer: 64, align_u64: 8, max_atomic: 64 }
+files: [small]
+"#;
+
+const SMALL: &str = r#"doc: A small subject.
+header: xen.h
+constants:
+  # How many there can be.
+  - { name: LIMIT, type: u32, value: 9, doc: A limit. } # at most
+  - { name: GOING, type: u32, value: 1, doc: What goes soon. }
+enumerations:
+  state:
+    is: u32
+    prefix: STATE_
+    doc: A state.
+    values:
+      - { name: ready, value: 0, doc: It can begin. }
+      # The last.
+arguments:
+  ask:
+    doc: A question.
+    size: 4
+    fields:
+      - { name: number, type: u32, direction: in, doc: Which one. }
+commands:
+  event_channel_op:
+    doc: Questions.
+    prefix: ASK_
+    shape: argument
+    list:
+      - { name: first, number: 0, argument: ask, result: none, doc: Asks. }
+"#;
+
+const SMALL_H: &str = "#define __XEN_LATEST_INTERFACE_VERSION__ 1\n#define LIMIT 9\n\
+                       #define GOING 1\n#define STATE_ready 0\n#define ASK_first 0\n\
+                       struct ask { unsigned int number; };\n";
+
+const LATER_H: &str = "#define __XEN_LATEST_INTERFACE_VERSION__ 1\n#define LIMIT 12\n\
+                       #define STATE_ready 0\n#define STATE_busy 1\n#define ASK_first 0\n\
+                       #define ASK_second 1\n#define LONELY 5\n\
+                       struct ask { unsigned int number, more; };\n";
+
+/// What follows the last state, field and command after the bump.
+const BUSY: &str = r#"It can begin. }
+      - { name: busy, value: 1, since: "4.5", judge: "doc" }
+"#;
+const MORE: &str = r#"Which one. }
+      - { name: more, type: u32, since: "4.5", direction: in,
+          judge: "type, direction, doc" }
+"#;
+const SECOND: &str = r#"Asks. }
+      - { name: second, number: 1, since: "4.5", result: none,
+          judge: "argument, result, hazard, doc" }
+"#;
+
+/// A folder with a description of 4.4, its facts, and the headers of 4.5 in `later`.
+fn before_a_bump() -> (tempfile::TempDir, &'static str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("created");
+        fs::write(path, text).expect("written");
+    };
+    let (target, compiler) = TARGETS
+        .iter()
+        .find_map(|target| Some((target, target.compiler(None).ok()?)))
+        .expect("a C compiler");
+    write("abi/manifest.yaml", &MANIFEST.replace("ARCH", target.arch));
+    write("abi/small.yaml", SMALL);
+    write("abi/README.md", "Kept.");
+    write("old/xen.h", SMALL_H);
+    write("later/xen.h", LATER_H);
+    let tree = Tree::find(&folder.path().join("old")).expect("headers");
+    let table = measure(&tree, target, &compiler).expect("measured");
+    let table = table.into_table("4.4".parse().expect("a release"), target.arch);
+    let facts = Facts::from_tables(&[table]).expect("one table");
+    store::save(&facts, &folder.path().join("abi/facts")).expect("written");
+    (folder, target.arch)
+}
+
+/// Runs a bump with these arguments in the folder; whether it succeeded, and all that it printed.
+fn bump(folder: &Path, arch: &str, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .current_dir(folder)
+        .args(["bump", "--abi", "abi", "--arch", arch])
+        .args(arguments)
+        .output()
+        .expect("it runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).expect("UTF-8"))
+}
+
+/// Every file of the description, by name.
+fn description(folder: &Path) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for folder in [folder.join("abi"), folder.join("abi/facts")] {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_file() {
+                files.push((path.display().to_string(), fs::read_to_string(path).expect("text")));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn a_bump_edits_in_place_and_marks_what_is_left() {
+    let (folder, arch) = before_a_bump();
+    let old = description(folder.path());
+    let arguments = ["--headers", "later", "--release", "4.5"];
+    let (done, patch) = bump(folder.path(), arch, &[&arguments[..], &["--dry-run"]].concat());
+    assert!(
+        done && patch.contains("+  - { name: LIMIT, since: \"4.5\", type: u32, value: 12, "),
+        "{patch}"
+    );
+    assert_eq!(description(folder.path()), old, "a dry run writes nothing");
+
+    let (done, said) = bump(folder.path(), arch, &arguments);
+    assert!(done && said.contains("left to a person:\n  `LONELY` of xen.h is new"), "{said}");
+    let expected = SMALL
+        .replace(
+            "  - { name: LIMIT, type: u32, value: 9, doc: A limit. } # at most\n",
+            "  - { name: LIMIT, until: \"4.4\", type: u32, value: 9, doc: A limit. } # at most\n  \
+             - { name: LIMIT, since: \"4.5\", type: u32, value: 12, doc: A limit. } # at most\n",
+        )
+        .replace("name: GOING,", "name: GOING, until: \"4.4\",")
+        .replace("It can begin. }\n", BUSY)
+        .replace("size: 4", "size: 8")
+        .replace("Which one. }\n", MORE)
+        .replace("Asks. }\n", SECOND);
+    let read = |name: &str| fs::read_to_string(folder.path().join("abi").join(name)).expect("text");
+    assert_eq!(read("small.yaml"), expected);
+    let manifest = MANIFEST.replace("ARCH", arch).replace("[\"4.4\"]", "[\"4.4\", \"4.5\"]");
+    assert_eq!((read("manifest.yaml"), read("README.md")), (manifest, "Kept.".to_owned()));
+
+    let after = description(folder.path());
+    let (done, said) = bump(folder.path(), arch, &arguments);
+    assert!(done && said.contains("nothing changes"), "{said}");
+    assert_eq!(description(folder.path()), after, "a second run changes nothing");
+    let sources = xtask::yaml::load(&folder.path().join("abi")).expect("a description");
+    let (_, wrong) = xtask::document::read(&sources);
+    let judged = wrong.iter().filter(|wrong| wrong.message.starts_with("left to judge: "));
+    assert_eq!(judged.count(), 3, "regen refuses each mark: {wrong:?}");
+}
+
+#[test]
+fn a_bump_that_fails_leaves_the_description_as_it_was() {
+    let (folder, arch) = before_a_bump();
+    fs::create_dir(folder.path().join("broken")).expect("created");
+    fs::write(folder.path().join("broken/xen.h"), "int 5;\n").expect("written");
+    let old = description(folder.path());
+    for (headers, release, compiler, why) in [
+        ("broken", "4.5", None, "xen.h does not compile"),
+        ("nowhere", "4.5", None, "there is no xen.h in nowhere"),
+        ("later", "4.3", None, "expected a release after 4.4, found 4.3"),
+        ("later", "4.5", Some("no-such-compiler"), "no C compiler for"),
+    ] {
+        let mut arguments = vec!["--headers", headers, "--release", release];
+        arguments.extend(compiler.iter().flat_map(|compiler| ["--cc", compiler]));
+        let (done, said) = bump(folder.path(), arch, &arguments);
+        assert!(!done && said.contains(why), "{said}");
+        assert_eq!(description(folder.path()), old, "{why}");
+    }
+    let facts = folder.path().join("abi/facts/constants.txt");
+    fs::write(&facts, "LIMIT 9\n").expect("written");
+    let (done, said) = bump(folder.path(), arch, &["--headers", "later", "--release", "4.5"]);
+    assert!(!done && said.contains("constants.txt:1: expected a last line `end`"), "{said}");
+    // What an interrupted run left beside the folder does not matter.
+    let (folder, arch) = before_a_bump();
+    fs::create_dir(folder.path().join("abi.bump")).expect("created");
+    assert!(bump(folder.path(), arch, &["--headers", "later", "--release", "4.5"]).0);
+    assert!(!folder.path().join("abi.bump").exists());
 }

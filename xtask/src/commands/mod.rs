@@ -7,6 +7,8 @@ use std::process::ExitCode;
 #[cfg(feature = "tools")]
 pub mod bench;
 #[cfg(feature = "tools")]
+pub mod bump;
+#[cfg(feature = "tools")]
 pub mod diff;
 #[cfg(feature = "tools")]
 pub mod facts;

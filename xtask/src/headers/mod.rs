@@ -5,6 +5,7 @@
 //! [`compiler`]. [`facts`] puts the tables of all releases and architectures together; [`store`]
 //! keeps them in `abi-yaml/facts`. [`verify`] compares.
 
+pub mod bump;
 pub mod compiler;
 pub mod diff;
 pub mod dwarf;

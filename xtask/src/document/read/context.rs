@@ -132,6 +132,12 @@ impl<'t> Keys<'t> {
         let asked = self.asked.into_inner();
         for entry in self.mapping.entries.iter().filter(|entry| !asked.contains(&&*entry.key)) {
             let place = self.at.entry(entry).place().as_key();
+            if entry.key == "judge" {
+                let left = entry.value.text().unwrap_or("the item");
+                let wrong = Diagnostic::new(place, format!("left to judge: {left}"));
+                errors.add(wrong.help("decide what the bump could not, and remove the key"));
+                continue;
+            }
             let wrong = Diagnostic::new(place, format!("unknown key `{}`", clipped(&entry.key)));
             errors.add(suggest(wrong, &entry.key, asked.iter().copied(), "the keys here are"));
         }

@@ -20,6 +20,8 @@ pub(super) struct Claim<'d> {
     pub(super) head: &'d Head,
     /// The text that says which value.
     pub(super) place: Place,
+    /// The last key of that text.
+    pub(super) key: &'static str,
     /// The value.
     pub(super) value: PerArch<i128>,
     /// How many bits of the value count. In a word the highest bit may make a C constant negative.
@@ -77,15 +79,22 @@ pub(super) fn collect(document: &Document) -> Claims<'_> {
 }
 
 impl<'d> Claims<'d> {
-    fn add(&mut self, head: &'d Head, key: &str, value: PerArch<i128>) {
+    fn add(&mut self, head: &'d Head, key: &'static str, value: PerArch<i128>) {
         self.add_bits(head, key, value, None);
     }
 
-    fn add_bits(&mut self, head: &'d Head, key: &str, value: PerArch<i128>, bits: Option<u32>) {
+    fn add_bits(
+        &mut self,
+        head: &'d Head,
+        key: &'static str,
+        value: PerArch<i128>,
+        bits: Option<u32>,
+    ) {
         match &head.c {
             Some(c) => self.constants.entry(c).or_default().push(Claim {
                 head,
                 place: head.place.key(key),
+                key,
                 value,
                 bits,
             }),
@@ -100,8 +109,13 @@ impl<'d> Claims<'d> {
     fn bits(&mut self, word: &'d Word, field: &'d BitField) {
         if let Some(index) = &field.index_c {
             let value = PerArch::Same(i128::from(field.bits.low));
-            let claim =
-                Claim { head: &field.head, place: field.head.place.key("bits"), value, bits: None };
+            let claim = Claim {
+                head: &field.head,
+                place: field.head.place.key("bits"),
+                key: "bits",
+                value,
+                bits: None,
+            };
             self.constants.entry(index).or_default().push(claim);
         }
         if field.head.c.is_some() || field.index_c.is_none() {

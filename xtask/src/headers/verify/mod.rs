@@ -13,7 +13,7 @@ mod structs;
 mod table;
 mod undescribed;
 
-pub use table::{newest, tables};
+pub use table::{newest, newest_claims, tables};
 pub use undescribed::{FILE, Rules, Undescribed};
 
 use super::facts::{Cell, Facts, Grid};

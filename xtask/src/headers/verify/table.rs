@@ -2,7 +2,7 @@
 
 use super::cells::Here;
 use super::{constants, members};
-use crate::document::{ArchId, Document, ReleaseId};
+use crate::document::{ArchId, Document, Head, ReleaseId};
 use crate::headers::facts::{Cell, Table};
 use crate::layout::Layouts;
 use std::collections::BTreeMap;
@@ -72,4 +72,17 @@ pub fn newest(document: &Document) -> Vec<Table> {
         }
     }
     whole
+}
+
+/// Every constant that the description has in its newest release: the C name, the item, and the key
+/// of its value.
+#[must_use]
+pub fn newest_claims(document: &Document) -> Vec<(&str, &Head, &'static str)> {
+    let newest = document.manifest.newest();
+    let mut found = Vec::new();
+    for (name, claims) in constants::collect(document).constants {
+        let there = claims.iter().filter(|claim| claim.head.availability.releases.contains(newest));
+        found.extend(there.map(|claim| (name, claim.head, claim.key)));
+    }
+    found
 }

@@ -1,0 +1,132 @@
+//! `cargo xtask bump`: brings a new release into the description.
+
+use super::facts::{Compilers, measure_all};
+use super::{finish, workspace_root};
+use crate::document::{self, Release};
+use crate::headers::bump::{self, Proposal};
+use crate::headers::facts::{Facts, Table};
+use crate::headers::store;
+use crate::yaml;
+use similar::TextDiff;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What `cargo xtask bump` can be told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The headers are measured for each architecture that has a compiler. Mechanical changes are written \
+into the YAML files, with comments and layout as they were; what a person must decide stands under \
+the key `judge`, which `cargo xtask regen` refuses with its place.
+
+Examples:
+  cargo xtask bump --headers ../xen --release 4.21 --dry-run
+  cargo xtask bump --headers ../xen --release 4.21")]
+pub struct Arguments {
+    /// The folder of public headers, or Xen's sources.
+    #[arg(long, value_name = "DIR")]
+    headers: PathBuf,
+    /// The release of the headers, after those of the manifest.
+    #[arg(long, value_parser = super::parse_release)]
+    release: Release,
+    /// Write nothing; print the patch.
+    #[arg(long)]
+    dry_run: bool,
+    /// The folder of the description.
+    #[arg(long, value_name = "DIR")]
+    abi: Option<PathBuf>,
+    #[command(flatten)]
+    compilers: Compilers,
+}
+
+/// Runs the command.
+#[must_use]
+pub fn run(arguments: &Arguments) -> ExitCode {
+    finish(bump(arguments))
+}
+
+fn bump(arguments: &Arguments) -> Result<bool, String> {
+    let abi = arguments.abi.clone().unwrap_or_else(|| workspace_root().join("abi-yaml"));
+    let release = arguments.release;
+    let sources = yaml::load(&abi).map_err(|error| error.to_string())?;
+    let (document, wrong) = document::read(&sources);
+    let document = match document {
+        Some(document) if document.manifest.find_release(release).is_some() => {
+            println!("bump: the manifest has {release}; nothing changes");
+            return Ok(true);
+        }
+        Some(document) if wrong.is_empty() => document,
+        _ => return Err("the description has errors; run `cargo xtask regen`".to_owned()),
+    };
+    let newest = document.manifest.release(document.manifest.newest());
+    if release < newest {
+        return Err(format!("expected a release after {newest}, found {release}"));
+    }
+    let measured = measure_all(&arguments.headers, &arguments.compilers)?;
+    let kept = store::load(&abi.join("facts")).map_err(|error| error.to_string())?;
+    let new = measured.into_iter().map(|(arch, measured)| measured.into_table(release, arch));
+    let mut tables: Vec<Table> =
+        kept.tables().into_iter().filter(|table| table.release != release).collect();
+    tables.extend(new);
+    let facts = Facts::from_tables(&tables).map_err(|error| error.to_string())?;
+    let proposal = bump::propose(&sources, &document, &facts, release)?;
+    if arguments.dry_run {
+        for (name, text) in &proposal.texts {
+            let old = sources.find(name).map_or("", |file| file.text.as_str());
+            let diff = TextDiff::from_lines(old, text.as_str());
+            let file = format!("abi-yaml/{name}.yaml");
+            print!("{}", diff.unified_diff().context_radius(2).header(&file, &file));
+        }
+    } else {
+        write(&abi, &proposal, &facts)?;
+    }
+    report(&proposal);
+    Ok(true)
+}
+
+fn report(proposal: &Proposal) {
+    println!("done:");
+    proposal.done.iter().for_each(|line| println!("  {line}"));
+    if !proposal.left.is_empty() {
+        println!("left to a person:");
+        proposal.left.iter().for_each(|line| println!("  {line}"));
+    }
+    println!(
+        "next: decide what stands under `judge` and remove the key, then `cargo xtask verify` and \
+         `cargo xtask regen`"
+    );
+}
+
+/// Writes everything into a copy of the folder, and exchanges the two in one step: interrupted, the
+/// folder is as before or complete.
+fn write(abi: &Path, proposal: &Proposal, facts: &Facts) -> Result<(), String> {
+    let staged = abi.with_extension("bump");
+    let wrong = |error: std::io::Error| format!("{}: {error}", staged.display());
+    if staged.exists() {
+        fs::remove_dir_all(&staged).map_err(wrong)?;
+    }
+    copy(abi, &staged).map_err(wrong)?;
+    for (name, text) in &proposal.texts {
+        fs::write(staged.join(format!("{name}.yaml")), text).map_err(wrong)?;
+    }
+    store::save(facts, &staged.join("facts")).map_err(|error| error.to_string())?;
+    let exchange = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
+    let here = nix::fcntl::AT_FDCWD;
+    nix::fcntl::renameat2(here, abi, here, &staged, exchange)
+        .map_err(|error| format!("{}: {error}", abi.display()))?;
+    fs::remove_dir_all(&staged).map_err(wrong)
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
