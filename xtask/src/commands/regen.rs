@@ -69,6 +69,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             out.join(name).display()
         );
     }
+    if !plan.is_empty() {
+        println!("regen: {}", output::summary(&plan));
+    }
     println!("{}", closing(&plan, &output, start.elapsed()));
     ExitCode::SUCCESS
 }
