@@ -9,10 +9,13 @@ use std::process::{Command, Output};
 use super::merge::{VARIABLE, merge};
 use super::{Fault, Finder, Mutant, fuzz};
 
-/// The packages of the copy. They are optimised less, which makes the copy faster to build, and
-/// tells cargo the copy from the workspace in one target folder, in which they share the packages
-/// of others.
-const PACKAGES: [&str; 4] = ["xen-pac", "xen-hal", "xen-sim", "xen-hal-fuzz"];
+/// How much the copy's packages are optimised for tests: the HAL not at all, because the tests take
+/// less time than its optimisation would. This also tells cargo the copy from the workspace in one
+/// target folder, in which they share the packages of others.
+const TESTS: [(&str, u8); 3] = [("xen-pac", 1), ("xen-hal", 0), ("xen-sim", 1)];
+
+/// The same for the fuzz targets, which run longer.
+const TARGETS: [(&str, u8); 3] = [("xen-pac", 1), ("xen-hal", 1), ("xen-hal-fuzz", 1)];
 
 /// How many inputs a fuzz target may try to find a mistake. Most need a few thousand.
 const FUZZ_RUNS: u64 = 1_000_000;
@@ -169,18 +172,18 @@ impl Copy {
             Entry::Occupied(entry) => return Ok(entry.into_mut()),
             Entry::Vacant(entry) => entry,
         };
-        let settings = |profile: &str| -> Vec<String> {
-            let settings = ["opt-level=1", "codegen-units=8"];
-            let pairs = PACKAGES.iter().flat_map(|name| settings.map(|setting| (name, setting)));
-            pairs
-                .flat_map(|(name, setting)| {
-                    ["--config".to_owned(), format!("profile.{profile}.package.{name}.{setting}")]
-                })
-                .collect()
+        let settings = |profile: &str, levels: [(&str, u8); 3]| {
+            let setting = |(package, level)| {
+                [
+                    "--config".into(),
+                    format!("profile.{profile}.package.{package}.opt-level={level}"),
+                ]
+            };
+            levels.into_iter().flat_map(setting).collect::<Vec<_>>()
         };
         let program = match finder {
             Finder::Test { target, .. } => {
-                let args = [&settings("test")[..], target].concat();
+                let args = [&settings("test", TESTS)[..], target].concat();
                 Program::build(&self.root, &self.target, &args)?
             }
             Finder::Fuzz(target) => {
@@ -190,7 +193,7 @@ impl Copy {
                     &build,
                     &[target],
                     fuzz::COVERAGE,
-                    &settings("release"),
+                    &settings("release", TARGETS),
                 );
                 Program { path: folder.map_err(Fault)?.join(target), folder: PathBuf::from(".") }
             }
