@@ -775,7 +775,7 @@ extern "C" {
 /* ---- memory ---- */
 
 /*
- * A domain's memory: its size, the page behind each of its frames, and mappings of Xen's or of
+ * A domain's memory: its size, the page at each of its frames, and mappings of Xen pages and of
  * other domains' memory. Frames of a guest with hardware virtualisation are guest frames (gfn,
  * gpfn), which Xen translates; a PV guest handles machine frames (mfn, gmfn) itself.
  */
@@ -847,8 +847,8 @@ extern "C" {
  */
 #define XENMEM_populate_physmap 6U
 /*
- * Maps a page of Xen's, such as shared_info or the grant table, or one of the domain's own, at a
- * guest frame.
+ * Maps a Xen page, such as shared_info or the grant table, or a page of the domain, at a guest
+ * frame.
  */
 #define XENMEM_add_to_physmap 7U
 /* Reads the memory map that the toolstack set for this domain. Arm returns -ENOSYS. */
@@ -2568,11 +2568,11 @@ XEN_OFFSET(struct grant_table_v1_page, entries, 0);
 /* Maps a grant into the caller's address space. */
 struct gnttab_map_grant_ref {
     /*
-     * Where to map it: a guest physical address with hardware virtualisation, a virtual address
-     * for PV. It must not be 0: such a mapping could never be undone.
+     * The address at which to map the page: guest-physical with hardware virtualisation, virtual
+     * for PV. It must not be 0, from which Xen cannot unmap.
      */
     uint64_t host_addr;
-    /* How to map it. */
+    /* The kind of mapping. */
     uint32_t flags;
     /* The grant reference in the other domain's table. */
     grant_ref_t ref;
@@ -5767,8 +5767,8 @@ static inline long xen_xenmem_populate_physmap(struct xen_memory_reservation *ar
         (unsigned long)(uintptr_t)argument);
 }
 /*
- * Maps a page of Xen's, such as shared_info or the grant table, or one of the domain's own, at a
- * guest frame.
+ * Maps a Xen page, such as shared_info or the grant table, or a page of the domain, at a guest
+ * frame.
  */
 static inline long xen_xenmem_add_to_physmap(struct xen_add_to_physmap *argument)
 {

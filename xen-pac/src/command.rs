@@ -1,4 +1,5 @@
-//! The commands of all hypercalls: number, argument, shape of the call, meaning of the result.
+//! Defines the commands of all hypercalls: number, argument, shape of the call, meaning of the
+//! result.
 //!
 //! Each command is a generated unit struct. Code that makes hypercalls is generic over [`Command`]:
 //!
@@ -24,12 +25,11 @@ use crate::release::Release;
 
 /// One command of a hypercall.
 pub trait Command {
-    /// What the command is called with: `()` if nothing, an element of an array, a byte of a
-    /// buffer.
+    /// The type of the argument: `()` without one, the element of an array, the byte of a buffer.
     type Argument: Data;
-    /// The machine arguments that it takes: one of [`shape`].
+    /// The shape of the machine arguments: one of [`shape`].
     type Shape: shape::Shape;
-    /// What a non-negative result means: one of [`result`].
+    /// The meaning of a non-negative result: one of [`result`].
     type Result: result::Outcome;
     /// The facts about the command that are not types.
     const FACTS: Facts;
@@ -174,7 +174,7 @@ pub mod shape {
 pub mod result {
     /// One of the meanings of this module.
     pub trait Outcome: sealed::Sealed {
-        /// The type in which the caller gets it.
+        /// The type of the result for the caller.
         type Output;
 
         /// Interprets a non-negative result.
@@ -204,11 +204,11 @@ pub mod result {
     }
 
     outcomes! {
-        /// Success, and nothing else.
+        /// Success, without a value.
         Nothing -> (): _answer => ();
         /// A value.
         Value -> usize: answer => answer;
-        /// How many of the requested operations were done.
+        /// The number of operations that were done.
         Count -> usize: answer => answer;
         /// True if not 0. Xen returns 1 for true; every other value counts as true as well.
         Boolean -> bool: answer => answer != 0;
@@ -230,7 +230,7 @@ pub struct Convention {
     pub page: bool,
     /// The immediate operand of the instruction, if it has one.
     pub immediate: Option<u64>,
-    /// What a call changes beyond these registers.
+    /// What a call changes besides these registers.
     pub clobbers: &'static [&'static str],
 }
 

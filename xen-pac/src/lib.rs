@@ -1,11 +1,11 @@
-//! Typed access to what a Xen guest shares with its hypervisor: registers in shared memory, the
-//! arguments and numbers of hypercalls, constants, encodings.
+//! The Xen guest ABI with types: registers in shared memory, arguments and numbers of hypercalls,
+//! constants, encodings.
 //!
-//! For kernel engineers who want the registers and nothing else. The crate makes no hypercalls,
-//! holds no state, and needs neither an allocator nor the standard library. `xen-hal` builds on it.
-//! The code is generated from the description in `abi-yaml`. Every offset, size and constant of the
-//! description is compared with what C compilers measure in Xen's own headers, for each release
-//! and each of `x86_64`, `x86` and `aarch64`.
+//! This crate is for kernel engineers who want only the registers. It makes no hypercalls, holds no
+//! state, and needs neither an allocator nor the standard library. `xen-hal` builds on it. The code
+//! is generated from the description in `abi-yaml`. Every offset, size and constant of the
+//! description is compared with what C compilers measure in Xen's own headers, for each release and
+//! each of `x86_64`, `x86` and `aarch64`.
 //!
 //! Each module covers one subject of the headers ([`shared_info`], [`event_channel`],
 //! [`grant_table`], [`hvm`], [`memory`], [`version`], ...) with the same kinds of items:
@@ -14,7 +14,7 @@
 //!
 //! A block's handle is a pointer with a lifetime, `Copy` and without state. Its layout is a struct
 //! of the module `raw`, to which no reference ever exists. Creating the handle is the only unsafe
-//! step: the caller promises that the memory is mapped.
+//! step: the caller guarantees that the memory is mapped.
 //!
 //! ```
 //! use core::ptr::NonNull;
@@ -36,9 +36,9 @@
 //!
 //! # Bits: words in which both sides change bits
 //!
-//! [`Bits`](access::Bits) reads by field, as any register of `tock-registers` does. It changes by
-//! atomic read-modify-writes only. A plain write or `modify` would lose simultaneous changes of the
-//! other side, so neither compiles.
+//! The fields of a [`Bits`](access::Bits) register are read as those of any register of
+//! `tock-registers`. Only atomic read-modify-writes change it. A plain write or `modify` would lose
+//! simultaneous changes by the other side, so neither compiles.
 //!
 //! ```
 //! use core::sync::atomic::Ordering;
@@ -60,10 +60,10 @@
 //!
 //! # Plain registers, buffers and ring indices
 //!
-//! [`ReadOnly`](access::ReadOnly) is what only the other side writes;
-//! [`ReadWrite`](access::ReadWrite) is what the guest writes, which its threads may do at the same
-//! time. A [`Buffer`](access::Buffer) is copied and never borrowed. A ring has two indices: the
-//! guest publishes [its own](access::OwnIndex) and loads [the peer's](access::PeerIndex), which may
+//! Only the other side writes a [`ReadOnly`](access::ReadOnly) register. The guest writes a
+//! [`ReadWrite`](access::ReadWrite) register, from several threads if it wants. A
+//! [`Buffer`](access::Buffer) is copied and never borrowed. A ring has two indices: the guest
+//! publishes [its own](access::OwnIndex) and loads [the peer's](access::PeerIndex). The peer's can
 //! be any number; [`RingIndex`](access::RingIndex) checks it.
 //!
 //! ```
@@ -93,10 +93,10 @@
 //!
 //! # Snapshots: fields that belong together
 //!
-//! Xen updates the clock's fields under a version counter. A snapshot is read again until no update
-//! overlaps it, and the closure runs within the same window. Read the time stamp counter there, by
-//! an ordered instruction (`lfence; rdtsc`, or `isb; mrs`) in an `asm!` without `nomem`: the
-//! compiler then keeps it between the two loads of the version.
+//! Xen updates the clock's fields under a version counter. A snapshot is repeated until no update
+//! overlaps it, and its closure runs inside it. Read the time stamp counter in the closure, with an
+//! ordered instruction (`lfence; rdtsc`, or `isb; mrs`) in an `asm!` without `nomem`: the compiler
+//! then keeps it between the two loads of the version.
 //!
 //! ```
 //! use xen_pac::shared_info::{VcpuTimeInfo, pvclock_flags, raw};
@@ -132,9 +132,9 @@
 //! # Arguments and commands
 //!
 //! An argument struct has C's layout, with its padding named and zeroed, so no byte of the guest
-//! leaks. `new` takes what Xen reads and zeroes what Xen writes. Each command of a hypercall is a
-//! type that fixes the argument, the shape of the call, and the meaning of the result
-//! ([`command::Command`]): a hypercall cannot be given the wrong argument.
+//! leaks. `new` takes the fields that Xen reads, and zeroes those that Xen writes. Each command of
+//! a hypercall is a type with its argument, the shape of the call, and the meaning of the result
+//! ([`command::Command`]), so a call with a wrong argument does not compile.
 //!
 //! ```
 //! use xen_pac::base::Domid;
@@ -154,8 +154,8 @@
 //!
 //! # Enumerations: numbers with names
 //!
-//! Xen may return a number that is newer than this crate. An enumeration is therefore a newtype
-//! with named constants, and keeps unknown values.
+//! A later Xen can return a number without a name here. An enumeration is therefore a newtype with
+//! named constants that keeps unknown values.
 //!
 //! ```
 //! use xen_pac::base::Virq;
@@ -167,16 +167,17 @@
 //!
 //! # Releases
 //!
-//! An item that some release's headers lack names the releases that have it. What the *hypervisor*
-//! supports is known at run time only; [`release::Release`] compares releases.
+//! If the headers of some releases lack an item, its documentation names the releases that have it.
+//! Whether the *hypervisor* supports it can only be checked at run time; [`release::Release`]
+//! compares releases.
 //!
 //! # The feature `simulated`
 //!
 //! For `xen-sim`, and for tests in which the other side is a thread of the same process. Reads of
-//! what the other side writes become relaxed atomics. Handles get the other side's half
-//! (`publish_snapshot`, `other_side`), and `access::before_each` installs a function that is called
-//! before each access, in which a simulator runs the other side. The crate then needs std. A guest
-//! does not enable it.
+//! memory that the other side writes become relaxed atomics. Handles get the other side's methods
+//! (`publish_snapshot`, `other_side`). `access::before_each` installs a function that is called
+//! before each access, in which a simulator can run the other side. The crate then needs std.
+//! Guests must not enable it.
 #![no_std]
 
 #[cfg(any(test, feature = "simulated"))]

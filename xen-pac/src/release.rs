@@ -1,4 +1,4 @@
-//! Releases of Xen, to compare.
+//! Represents and compares releases of Xen.
 
 use core::fmt;
 
@@ -18,7 +18,7 @@ pub struct Release {
 }
 
 impl Release {
-    /// The release with these numbers: 4 and 17 for Xen 4.17.
+    /// Creates the release with these numbers: 4 and 17 for Xen 4.17.
     #[inline]
     #[must_use]
     pub const fn new(major: u16, minor: u16) -> Self {
@@ -33,14 +33,14 @@ impl Release {
         Self { major: (version >> 16) as u16, minor: version as u16 }
     }
 
-    /// The major number: 4 of Xen 4.17.
+    /// Returns the major number: 4 for Xen 4.17.
     #[inline]
     #[must_use]
     pub const fn major(self) -> u16 {
         self.major
     }
 
-    /// The minor number: 17 of Xen 4.17.
+    /// Returns the minor number: 17 for Xen 4.17.
     #[inline]
     #[must_use]
     pub const fn minor(self) -> u16 {

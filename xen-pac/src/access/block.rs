@@ -1,8 +1,7 @@
-//! Blocks: the pointer inside a block's handle, the projection to its fields, and the version
-//! protocol.
+//! Implements block handles: the pointer, the projection to fields, and the version protocol.
 //!
-//! The macros contain the `unsafe` of projecting a pointer, with its reason, in one place. They are
-//! sound because they are given expressions of type [`Block`] only.
+//! The macros contain the `unsafe` code that projects a pointer. They are sound because they accept
+//! only expressions of type [`Block`].
 
 use core::fmt;
 use core::hint;
@@ -11,10 +10,10 @@ use core::sync::atomic::{Ordering, fence};
 
 use super::location::Location;
 
-/// The content of a generated handle: where its raw struct lies, and for how long.
+/// The content of a generated handle: a pointer to its raw struct, and its lifetime.
 ///
-/// Only `from_ptr` of a handle makes one. That is an `unsafe fn`, whose caller promises what a
-/// [`Location`] needs.
+/// Only a handle's `from_ptr` creates one. It is an `unsafe fn`, whose caller guarantees the
+/// invariant of [`Location`].
 pub(crate) struct Block<'a, L>(Location<'a, L>);
 
 impl<L> Clone for Block<'_, L> {
@@ -32,9 +31,8 @@ impl<L> fmt::Debug for Block<'_, L> {
 }
 
 impl<L> Block<'_, L> {
-    /// Must be called in `from_ptr` of a handle and nowhere else. The caller of `from_ptr` has
-    /// promised that the memory is mapped, aligned, and accessed only by handles and the other
-    /// side.
+    /// Only a handle's `from_ptr` may call this. The caller of `from_ptr` guarantees that the
+    /// memory is mapped, aligned, and accessed only by handles and the other side.
     #[inline(always)]
     pub(crate) const fn new(ptr: NonNull<L>) -> Self {
         // SAFETY: this is called from `from_ptr` alone, whose contract is the invariant.
@@ -47,7 +45,8 @@ impl<L> Block<'_, L> {
     }
 }
 
-/// The place of a field, which may lie in nested raw structs: `location!(self.ptr, arch.cr2)`.
+/// Returns the location of a field, which can be in nested raw structs: `location!(self.ptr,
+/// arch.cr2)`.
 macro_rules! location {
     ($block:expr, $($field:ident).+) => {{
         let block = $block.as_ptr().as_ptr();
@@ -59,15 +58,15 @@ macro_rules! location {
     }};
 }
 
-/// The register of a field: `field!(self.ptr, Bits, evtchn_pending_sel)`.
+/// Returns the register of a field: `field!(self.ptr, Bits, evtchn_pending_sel)`.
 macro_rules! field {
     ($block:expr, $register:ident, $field:ident) => {
         $crate::access::$register::new($crate::access::location!($block, $field))
     };
 }
 
-/// The register of an array's element, `None` beyond its end:
-/// `element!(self.ptr, Bits, evtchn_pending, index)`.
+/// Returns the register of an array's element; `None` beyond its end: `element!(self.ptr, Bits,
+/// evtchn_pending, index)`.
 macro_rules! element {
     ($block:expr, $register:ident, $field:ident, $index:expr) => {
         $crate::access::location!($block, $field)
@@ -77,7 +76,7 @@ macro_rules! element {
     };
 }
 
-/// The handle of a block within this one: `nested!(self.ptr, VcpuTimeInfo, time)`.
+/// Returns the handle of a block within this one: `nested!(self.ptr, VcpuTimeInfo, time)`.
 macro_rules! nested {
     ($block:expr, $handle:path, $field:ident) => {{
         use $handle as Handle;
@@ -88,8 +87,8 @@ macro_rules! nested {
     }};
 }
 
-/// The handle of a block in an array of them, `None` beyond its end:
-/// `nested_element!(self.ptr, VcpuInfo, vcpu_info, index)`.
+/// Returns the handle of a block in an array; `None` beyond its end: `nested_element!(self.ptr,
+/// VcpuInfo, vcpu_info, index)`.
 macro_rules! nested_element {
     ($block:expr, $handle:path, $field:ident, $index:expr) => {{
         use $handle as Handle;
@@ -131,9 +130,9 @@ pub(crate) use {element, field, load, location, nested, nested_element, union_me
 
 /// Runs `read` until no update of the block overlaps it, and returns its last result.
 ///
-/// The counter is odd while the other side updates the block; such a run would be wasted, so this
-/// waits. The first load of the counter is an acquire: nothing of `read` happens before it. The
-/// fence keeps all of `read` before the second load.
+/// The counter is odd while the other side updates the block; this waits until it is even. The
+/// first load of the counter is an acquire, so `read` follows it. The fence orders `read` before
+/// the second load.
 #[inline]
 pub(crate) fn consistent<V>(counter: Location<'_, u32>, mut read: impl FnMut() -> V) -> V {
     loop {
@@ -149,8 +148,8 @@ pub(crate) fn consistent<V>(counter: Location<'_, u32>, mut read: impl FnMut() -
     }
 }
 
-/// The other side's half: makes the counter odd, writes, and makes it even again. One writer at a
-/// time.
+/// Writes as the other side: makes the counter odd, writes, and makes it even again. Only one
+/// writer at a time may call this.
 #[cfg(feature = "simulated")]
 #[inline]
 pub(crate) fn update(counter: Location<'_, u32>, write: impl FnOnce()) {

@@ -1,5 +1,4 @@
-//! What is handed to a hypercall: types that consist of their bytes alone, pointers among them, and
-//! the compile-time proofs of their layout.
+//! Types that can be passed to a hypercall, and compile-time assertions of their layout.
 
 use core::fmt;
 use core::ptr;
@@ -9,17 +8,16 @@ use core::ptr;
 /// Generated argument structs, raw structs, enumerations and unions are `Data`, and so are
 /// integers, arrays and [`Handle`]s.
 ///
-/// This is not zerocopy's `FromBytes + IntoBytes`: there, no raw pointer is initialised bytes, a
-/// union's `IntoBytes` exists behind a compiler flag only, and nothing like `REACHES_BEYOND`
-/// exists.
+/// zerocopy's `FromBytes + IntoBytes` cannot replace this trait: they exclude raw pointers, need a
+/// compiler flag for unions, and have no counterpart of `REACHES_BEYOND`.
 ///
 /// # Safety
 /// Every pattern of `size_of::<Self>()` initialised bytes must be a value of the type, and no byte
 /// of it may be padding. `REACHES_BEYOND` must be true if any part of it makes the hypervisor read
 /// or write elsewhere.
 pub unsafe trait Data: Copy {
-    /// Whether a hypercall with it touches memory beyond it: it holds a [`Handle`], or ends in an
-    /// array of no fixed length.
+    /// True if a hypercall with such an argument accesses memory beyond it, because it holds a
+    /// [`Handle`] or ends in an array of unspecified length.
     const REACHES_BEYOND: bool;
 
     /// The value whose bytes are all zero.
@@ -52,8 +50,7 @@ unsafe impl<T> Data for Handle<T> {
     const REACHES_BEYOND: bool = true;
 }
 
-/// A pointer to guest memory that is handed to the hypervisor inside an argument. C's headers call
-/// it a guest handle.
+/// A pointer to guest memory inside a hypercall argument. C's headers call it a guest handle.
 ///
 /// Creating one is safe. The call that passes it is unsafe, because Xen then reads or writes what
 /// it points to.
@@ -70,24 +67,24 @@ unsafe impl<T> Data for Handle<T> {
 pub struct Handle<T>(*mut T);
 
 impl<T> Handle<T> {
-    /// The null pointer; many calls take it for "no answer wanted".
+    /// The null pointer. For many calls, it means that no result is requested.
     pub const NULL: Self = Self(ptr::null_mut());
 
-    /// A handle to what `ptr` points to.
+    /// Creates a handle from a pointer.
     #[inline]
     #[must_use]
     pub const fn from_ptr(ptr: *mut T) -> Self {
         Self(ptr)
     }
 
-    /// A handle to something that the hypervisor only reads.
+    /// Creates a handle from a pointer to memory that the hypervisor only reads.
     #[inline]
     #[must_use]
     pub const fn from_const(ptr: *const T) -> Self {
         Self(ptr.cast_mut())
     }
 
-    /// The pointer.
+    /// Returns the pointer.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> *mut T {

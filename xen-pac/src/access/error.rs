@@ -17,21 +17,21 @@ impl FieldError {
         Self { field, value, min, max }
     }
 
-    /// The field's name, as the description has it.
+    /// Returns the field's name in the description.
     #[inline]
     #[must_use]
     pub const fn field(self) -> &'static str {
         self.field
     }
 
-    /// The rejected value.
+    /// Returns the rejected value.
     #[inline]
     #[must_use]
     pub const fn value(self) -> u64 {
         self.value
     }
 
-    /// The smallest and the largest value of the field.
+    /// Returns the smallest and the largest value of the field.
     #[inline]
     #[must_use]
     pub const fn bounds(self) -> (u64, u64) {
@@ -59,7 +59,7 @@ impl DecodeError {
         Self { value }
     }
 
-    /// The word that could not be decoded.
+    /// Returns the word that could not be decoded.
     #[inline]
     #[must_use]
     pub const fn value(self) -> u64 {
@@ -80,7 +80,7 @@ impl fmt::Display for DecodeError {
 
 impl Error for DecodeError {}
 
-/// A copy would go beyond the end of a buffer. Nothing was copied.
+/// A copy would exceed a buffer. Nothing was copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OutOfBounds {
     pub(super) offset: usize,
@@ -89,21 +89,21 @@ pub struct OutOfBounds {
 }
 
 impl OutOfBounds {
-    /// The offset at which the copy should begin.
+    /// Returns the offset of the copy.
     #[inline]
     #[must_use]
     pub const fn offset(self) -> usize {
         self.offset
     }
 
-    /// The number of bytes to copy.
+    /// Returns the number of bytes to copy.
     #[inline]
     #[must_use]
     pub const fn count(self) -> usize {
         self.count
     }
 
-    /// The number of bytes in the buffer.
+    /// Returns the number of bytes in the buffer.
     #[inline]
     #[must_use]
     pub const fn buffer_len(self) -> usize {

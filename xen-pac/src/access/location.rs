@@ -1,4 +1,4 @@
-//! A place in memory that the other side changes, and the accesses to it.
+//! Accesses memory that the other side changes.
 //!
 //! Every pointer to shared memory is dereferenced here or in [`word`](super::word); the register
 //! handles are safe code over a [`Location`].
@@ -12,20 +12,20 @@ use super::word::{AtomicWord, Word};
 #[cfg(feature = "simulated")]
 static BEFORE: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
 
-/// Installs `hook`, which is called before each access that a register makes to shared memory, on
-/// the accessing thread. Returns whether `hook` is the one that is called.
+/// Installs `hook`, which is then called before each access of a register to shared memory, on the
+/// accessing thread. Returns whether `hook` is the installed one.
 ///
-/// A process has one hook, and the first one stays: giving the same one again returns true, giving
-/// another one returns false. A simulator can run the other side in the hook, in the middle of a
-/// program that does not cooperate. Accesses that the hook itself makes call it again.
+/// A process has one hook, which cannot be replaced: installing the same hook again returns true,
+/// and a different one returns false. A simulator can run the other side in the hook. Accesses
+/// inside the hook call it again.
 #[cfg(feature = "simulated")]
 #[must_use]
 pub fn before_each(hook: fn()) -> bool {
     core::ptr::fn_addr_eq(*BEFORE.get_or_init(|| hook), hook)
 }
 
-/// Calls the hook of `before_each`: for crates that access shared memory other than by registers.
-/// Without the feature `simulated` no hook exists, and this does nothing.
+/// Calls the hook of `before_each`, for crates that access shared memory without registers. Without
+/// the feature `simulated`, does nothing.
 #[inline(always)]
 pub fn before() {
     #[cfg(feature = "simulated")]

@@ -1,28 +1,28 @@
-//! Access to memory that the other side changes: register handles, errors, and the parts of
-//! hypercall arguments.
+//! Register handles for memory that the other side changes, errors, and the types of hypercall
+//! arguments.
 //!
 //! | a field's `access` | handle | operations |
 //! |---|---|---|
 //! | `bits` | [`Bits`] | atomic read-modify-writes; no plain write |
 //! | `plain`, written by Xen | [`ReadOnly`] | volatile reads |
 //! | `plain`, written by the guest | [`ReadWrite`] | relaxed atomic reads and writes |
-//! | `index` | [`OwnIndex`], [`PeerIndex`] | release store of the guest's, acquire load of the peer's |
+//! | `index` | [`OwnIndex`], [`PeerIndex`] | release store of the guest's index, acquire load of the peer's |
 //! | `buffer` | [`Buffer`] | bytes copied in or out |
-//! | `versioned`, `counter` | none: a `snapshot` of the block | a reading that no update tore |
+//! | `versioned`, `counter` | none: a `snapshot` of the block | consistent reads |
 //!
-//! A handle is `Copy` and as small as a pointer. Its lifetime is the one for which the caller of
-//! `from_ptr` promised that the memory stays mapped.
+//! A handle is `Copy` and as small as a pointer. The caller of `from_ptr` guarantees that the
+//! memory stays mapped for the handle's lifetime.
 //!
 //! # Soundness
 //! No reference to shared memory exists, except to an atomic for the length of one operation: a
 //! reference would let the compiler assume that the memory does not change. Every access has the
-//! width of its field, so atomics of different widths never overlap. Whatever the other side wrote
-//! is read as an integer: enumerations are newtypes that keep unknown values.
+//! width of its field, so atomics of different widths never overlap. Values that the other side
+//! wrote are read as integers: enumerations are newtypes that keep unknown values.
 //!
-//! What the guest writes is accessed by relaxed atomics, so its threads may race. What only the
-//! other side writes is read by volatile accesses: the other side is not a thread of this program.
-//! Under Miri, and with the feature `simulated`, it is one, and these reads are relaxed atomics as
-//! well.
+//! Memory that the guest writes is accessed with relaxed atomics, so the guest's threads may race.
+//! Memory that only the other side writes is read with volatile accesses, because the other side is
+//! not a thread of this program. Under Miri, and with the feature `simulated`, it is a thread, and
+//! these reads are relaxed atomics as well.
 //!
 //! All unsafe code of the crate is in the files `word`, `location`, `block` and `data` of this
 //! folder, and in `command`.

@@ -1,4 +1,4 @@
-//! Registers: [`Bits`] that both sides change, and words that one side writes.
+//! Defines the registers: [`Bits`], which both sides change, and words that one side writes.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -53,13 +53,13 @@ macro_rules! registers {
 }
 
 registers! {
-    /// A word of which each side changes some bits, at any time.
+    /// A word whose bits both sides can change at any time.
     ///
-    /// A plain write would undo a simultaneous change of the other side, so there is none: every
-    /// change is an atomic read-modify-write of the word's width. `Bits` implements tock's
-    /// `Readable`, which gives `read`, `is_set` and `matches_all`; reading through that trait is
-    /// relaxed, so use [`Bits::load`] where an order matters. It does not implement `Writeable`, so
-    /// neither `modify` nor `set` compiles:
+    /// A plain write would undo a simultaneous change by the other side, so every change is an
+    /// atomic read-modify-write of the word's width. `Bits` implements tock's `Readable`, with
+    /// `read`, `is_set` and `matches_all`. These reads are relaxed; if an order matters, use
+    /// [`Bits::load`]. `Bits` does not implement `Writeable`, so neither `modify` nor `set`
+    /// compiles:
     ///
     /// ```compile_fail,E0599
     /// use tock_registers::fields::Field;
@@ -91,16 +91,16 @@ registers! {
 
     /// A word that the other side writes and the guest reads.
     ///
-    /// Each read is one volatile access, which orders nothing: the protocol of the block says which
-    /// barrier or atomic access comes first.
+    /// Each read is one volatile access, which orders nothing: the block's protocol defines the
+    /// barrier or atomic access that must come first.
     ReadOnly<T: Word> { shows get }
 
     /// A word that the guest writes and the other side reads.
     ///
     /// Each access is a relaxed atomic, so several threads may make them at once. It orders
-    /// nothing: the protocol of the block says which barrier or atomic access publishes what was
-    /// written. On `x86`, which has no 64-bit atomic of C's alignment, a 64-bit word is accessed in
-    /// two halves.
+    /// nothing: the block's protocol defines the barrier or atomic access that publishes the value.
+    /// On `x86`, where C's alignment of a 64-bit word is too small for an atomic, the word is
+    /// accessed in two halves.
     ReadWrite<T: Word> { shows get }
 }
 
@@ -138,8 +138,8 @@ impl<T: AtomicWord, R> Bits<'_, T, R> {
         T::fetch_xor(self.location.atomic(), bits, order)
     }
 
-    /// Replaces the word with `value`. Returns the previous word, so that no bit that the other
-    /// side set is lost.
+    /// Replaces the word with `value`. Returns the previous word, so no bit that the other side set
+    /// is lost.
     #[inline(always)]
     pub fn swap(self, value: T, order: Ordering) -> T {
         T::swap(self.location.atomic(), value, order)
@@ -148,7 +148,7 @@ impl<T: AtomicWord, R> Bits<'_, T, R> {
     /// Replaces the word with `new` if it is `current`. Returns the previous word.
     ///
     /// # Errors
-    /// The word, if it is not `current`; then nothing changed.
+    /// Returns the word if it is not `current`. The word is unchanged then.
     ///
     /// # Panics
     /// If `failure` is `Release` or `AcqRel`, which do not apply to a read.
@@ -172,7 +172,7 @@ impl<'a, T: Word, R> ReadOnly<'a, T, R> {
         self.location.read()
     }
 
-    /// The same word as its writer sees it: for a program that plays the other side.
+    /// Returns the same word with its writer's access, for a program that simulates the other side.
     #[cfg(feature = "simulated")]
     #[inline]
     #[must_use]

@@ -1,4 +1,4 @@
-//! Shared rings: the two indices, each with one writer, what lies between them, and the bytes.
+//! Implements shared rings: the two indices, each with one writer, and the bytes.
 
 use core::fmt;
 use core::sync::atomic::Ordering;
@@ -7,7 +7,7 @@ use super::error::{OutOfBounds, RingError};
 use super::location::{Location, Run};
 use super::word::sealed::Atomic;
 
-/// The guest's own index of a ring: only the guest writes it, and the peer reads it.
+/// The guest's index of a ring, which only the guest writes.
 #[derive(Clone, Copy)]
 pub struct OwnIndex<'a>(Location<'a, u32>);
 
@@ -21,15 +21,15 @@ impl<'a> OwnIndex<'a> {
         Self(location)
     }
 
-    /// Reads back the index that was published last.
+    /// Reads the last published index.
     #[inline(always)]
     #[must_use]
     pub fn load(self) -> u32 {
         u32::load(self.0.atomic(), Ordering::Relaxed)
     }
 
-    /// Publishes a new index (release): all accesses to the ring before this are complete before
-    /// the peer sees the index.
+    /// Publishes a new index with release ordering: all earlier accesses to the ring complete
+    /// before the peer sees the index.
     #[inline(always)]
     pub fn publish(self, index: u32) {
         u32::store(self.0.atomic(), index, Ordering::Release);
@@ -50,8 +50,8 @@ impl<'a> PeerIndex<'a> {
         Self(location)
     }
 
-    /// Reads the index (acquire): what the peer wrote to the ring before publishing it is visible
-    /// to all accesses after this.
+    /// Reads the index with acquire ordering: later accesses see everything that the peer wrote to
+    /// the ring before it published the index.
     #[inline(always)]
     #[must_use]
     pub fn load(self) -> u32 {
@@ -79,12 +79,12 @@ impl fmt::Debug for PeerIndex<'_> {
     }
 }
 
-/// The two indices of a ring, once they are loaded and checked: how much is used, how much is free.
+/// The checked indices of a ring: the number of used and of free slots.
 ///
-/// A ring's indices count the slots that were ever produced and consumed, modulo 2^32. The slot of
-/// an index is its remainder by the size, which must be a power of two. One of the indices is the
-/// peer's, who may store anything: [`RingIndex::new`] rejects what no ring of that size can have,
-/// and [`RingIndex::clamped`] counts it as a full ring.
+/// A ring's indices count all slots produced and consumed so far, modulo 2^32. The slot of an index
+/// is its remainder by the size, which must be a power of two. The peer can store any value in its
+/// index: [`RingIndex::new`] rejects values that are impossible for the size, and
+/// [`RingIndex::clamped`] treats them as a full ring.
 ///
 /// ```
 /// use xen_pac::access::RingIndex;
@@ -92,12 +92,12 @@ impl fmt::Debug for PeerIndex<'_> {
 /// let indices = RingIndex::new(1024, 3_u32, 3_u32.wrapping_sub(10))?;
 /// assert_eq!((indices.used(), indices.free()), (10, 1014));
 /// assert_eq!(indices.wrap(indices.consumer()), 1017);
-/// assert!(RingIndex::new(1024, 0, 1).is_err()); // consumed more than was produced
+/// assert!(RingIndex::new(1024, 0, 1).is_err()); // more consumed than produced
 /// # Ok::<(), xen_pac::access::RingError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RingIndex {
-    /// A power of two that an index can express, or 0.
+    /// A power of two up to 2^31, or 0.
     size: u32,
     producer: u32,
     consumer: u32,
@@ -121,8 +121,8 @@ impl RingIndex {
         }
     }
 
-    /// As [`new`](Self::new), but indices that are too far apart are those of a full ring, and a
-    /// ring of an impossible size has no slots.
+    /// Creates the indices as [`new`](Self::new) does, but treats indices that are too far apart as
+    /// a full ring, and a ring of an invalid size as one without slots.
     #[inline]
     #[must_use]
     pub const fn clamped(size: usize, producer: u32, consumer: u32) -> Self {
@@ -131,21 +131,21 @@ impl RingIndex {
         Self { size, producer, consumer, used: if used < size { used } else { size } }
     }
 
-    /// The number of slots that are produced and not yet consumed.
+    /// Returns the number of slots that are produced and not yet consumed.
     #[inline]
     #[must_use]
     pub const fn used(self) -> usize {
         self.used as usize
     }
 
-    /// The number of slots that can be produced.
+    /// Returns the number of slots that can be produced.
     #[inline]
     #[must_use]
     pub const fn free(self) -> usize {
         (self.size - self.used) as usize
     }
 
-    /// The slot of an index.
+    /// Returns the slot of an index.
     #[inline]
     #[must_use]
     pub const fn wrap(self, index: u32) -> usize {
@@ -167,11 +167,11 @@ impl RingIndex {
     }
 }
 
-/// Bytes of shared memory. They can be copied but not borrowed, since the peer may change them at
+/// Bytes of shared memory. They can be copied but not borrowed, because the peer may change them at
 /// any time.
 ///
 /// Several threads may copy at once: each byte is a relaxed atomic. The copies order nothing; the
-/// ring's indices do.
+/// ring's indices order them.
 #[derive(Clone, Copy)]
 pub struct Buffer<'a>(Run<'a, u8>);
 
@@ -181,7 +181,7 @@ impl<'a> Buffer<'a> {
         Self(location.as_run())
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     #[inline(always)]
     #[must_use]
     pub const fn len(self) -> usize {
@@ -195,7 +195,7 @@ impl<'a> Buffer<'a> {
         self.0.len() == 0
     }
 
-    /// Fills `into` with the bytes from `offset` on.
+    /// Fills `into` with the bytes that start at `offset`.
     ///
     /// # Errors
     /// If they go beyond the end; then nothing was copied.
@@ -206,7 +206,7 @@ impl<'a> Buffer<'a> {
         Ok(())
     }
 
-    /// Writes `from` to the bytes from `offset` on.
+    /// Writes `from` to the bytes that start at `offset`.
     ///
     /// # Errors
     /// If they go beyond the end; then nothing was copied.
@@ -215,7 +215,7 @@ impl<'a> Buffer<'a> {
         Ok(())
     }
 
-    /// Fills `into` with the bytes of a ring from `index` on; after the last byte comes the first.
+    /// Fills `into` with the bytes of a ring that start at `index`. Wraps after the last byte.
     ///
     /// # Errors
     /// If `into` is longer than the buffer; then nothing was copied.
@@ -226,7 +226,7 @@ impl<'a> Buffer<'a> {
         self.copy_to(0, after)
     }
 
-    /// Writes `from` to the bytes of a ring from `index` on; after the last byte comes the first.
+    /// Writes `from` to the bytes of a ring that start at `index`. Wraps after the last byte.
     ///
     /// # Errors
     /// If `from` is longer than the buffer; then nothing was copied.
@@ -237,7 +237,7 @@ impl<'a> Buffer<'a> {
         self.copy_from(0, after)
     }
 
-    /// The byte of an index, and how many of `count` bytes come before the end.
+    /// Returns the byte of an index, and how many of `count` bytes come before the end.
     fn split(self, index: u32, count: usize) -> Result<(usize, usize), OutOfBounds> {
         let len = self.len();
         let offset = (index as usize).checked_rem(len).unwrap_or(0);

@@ -1,8 +1,8 @@
-//! The integers of shared memory, and the accesses to one: a volatile read, relaxed atomic reads
-//! and writes, and atomic read-modify-writes.
+//! Accesses integers in shared memory: volatile reads, relaxed atomic reads and writes, and atomic
+//! read-modify-writes.
 //!
-//! This file decides which machine access happens. Which memory may be accessed is decided by
-//! [`Location`](super::location::Location).
+//! This file decides the kind of access. [`Location`](super::location::Location) decides which
+//! memory may be accessed.
 
 use core::fmt;
 use core::sync::atomic::{
@@ -12,18 +12,18 @@ use core::sync::atomic::{
 #[cfg(not(target_arch = "x86"))]
 use core::sync::atomic::{AtomicI64, AtomicU64};
 
-/// An integer of a plain register: any width of the machine, signed or not.
+/// An integer of a plain register, of any width, signed or unsigned.
 ///
-/// Sealed: this crate decides how such an integer is read and written.
+/// Sealed.
 pub trait Word:
     Copy + Eq + Default + fmt::Debug + fmt::LowerHex + Send + Sync + sealed::Plain + 'static
 {
 }
 
-/// An integer of a [`Bits`](super::Bits) register: every correctly aligned instance can be changed
-/// atomically on this architecture.
+/// An integer of a [`Bits`](super::Bits) register, which this architecture can change atomically at
+/// C's alignment.
 ///
-/// `u64` is not one on `x86`: C aligns it to 4 bytes there, and an atomic needs 8. Sealed.
+/// On `x86`, `u64` is not one: C aligns it to 4 bytes, and an atomic needs 8. Sealed.
 pub trait AtomicWord: Word + sealed::Atomic {}
 
 pub(super) mod sealed {

@@ -99,8 +99,8 @@ impl Altp2mCommand {
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m_set_visibility`. Since Xen 4.14.
     pub const SET_VISIBILITY: Self = Self(16);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -147,7 +147,7 @@ pub struct XenHvmAltp2mDomainState {
 
 crate::access::argument!(XenHvmAltp2mDomainState { state: u8 });
 impl XenHvmAltp2mDomainState {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(state: u8) -> Self {
@@ -182,7 +182,7 @@ pub struct XenHvmAltp2mVcpuEnableNotify {
 
 crate::access::argument!(XenHvmAltp2mVcpuEnableNotify { vcpu_id: u32, pad: u32, gfn: u64 });
 impl XenHvmAltp2mVcpuEnableNotify {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(vcpu_id: u32, gfn: u64) -> Self {
@@ -214,7 +214,7 @@ pub struct XenHvmAltp2mVcpuDisableNotify {
 
 crate::access::argument!(XenHvmAltp2mVcpuDisableNotify { vcpu_id: u32 });
 impl XenHvmAltp2mVcpuDisableNotify {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(vcpu_id: u32) -> Self {
@@ -246,7 +246,7 @@ pub struct XenHvmAltp2mView {
 
 crate::access::argument!(XenHvmAltp2mView { view: u16, hvmmem_default_access: u16 });
 impl XenHvmAltp2mView {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, hvmmem_default_access: u16) -> Self {
@@ -293,7 +293,7 @@ crate::access::argument!(XenHvmAltp2mSetMemAccess {
     view: u16, hvmmem_access: u16, pad: u32, gfn: u64,
 });
 impl XenHvmAltp2mSetMemAccess {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, hvmmem_access: u16, gfn: u64) -> Self {
@@ -338,7 +338,7 @@ pub struct XenHvmAltp2mMemAccess {
 
 crate::access::argument!(XenHvmAltp2mMemAccess { view: u16, access: u16, pad: u32, gfn: u64 });
 impl XenHvmAltp2mMemAccess {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, access: u16, gfn: u64) -> Self {
@@ -397,7 +397,7 @@ crate::access::argument!(XenHvmAltp2mSetMemAccessMulti {
     access_list: crate::access::Handle<u8>,
 });
 impl XenHvmAltp2mSetMemAccessMulti {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -455,7 +455,7 @@ crate::access::argument!(XenHvmAltp2mChangeGfn {
     view: u16, pad1: u16, pad2: u32, old_gfn: u64, new_gfn: u64,
 });
 impl XenHvmAltp2mChangeGfn {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, old_gfn: u64, new_gfn: u64) -> Self {
@@ -496,7 +496,7 @@ crate::access::argument!(XenHvmAltp2mGetVcpuP2mIdx {
     vcpu_id: u32, altp2m_idx: u16, _pad0: [u8; 2],
 });
 impl XenHvmAltp2mGetVcpuP2mIdx {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(vcpu_id: u32) -> Self {
@@ -541,7 +541,7 @@ crate::access::argument!(XenHvmAltp2mSuppressVe {
     view: u16, suppress_ve: u8, pad1: u8, pad2: u32, gfn: u64,
 });
 impl XenHvmAltp2mSuppressVe {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, suppress_ve: u8, gfn: u64) -> Self {
@@ -605,7 +605,7 @@ crate::access::argument!(XenHvmAltp2mSuppressVeMulti {
     first_error_gfn: u64,
 });
 impl XenHvmAltp2mSuppressVeMulti {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, suppress_ve: u8, first_gfn: u64, last_gfn: u64) -> Self {
@@ -646,7 +646,7 @@ pub struct XenHvmAltp2mSetVisibility {
 
 crate::access::argument!(XenHvmAltp2mSetVisibility { altp2m_idx: u16, visible: u8, pad: u8 });
 impl XenHvmAltp2mSetVisibility {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(altp2m_idx: u16, visible: u8) -> Self {
@@ -701,7 +701,7 @@ crate::access::argument!(XenHvmAltp2mOp {
     u: XenHvmAltp2mOpU,
 });
 impl XenHvmAltp2mOp {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -739,7 +739,7 @@ impl XenHvmAltp2mOp {
 /// | 64 | 64 | 64 | | | |
 ///
 /// Every byte is always initialised, so each member can be read at any time. The command and the
-/// fields beside the union say which member is meaningful.
+/// fields beside the union select the meaningful member.
 ///
 /// In C: `xen_hvm_altp2m_op.u`.
 #[repr(C)]
@@ -767,7 +767,7 @@ impl XenHvmAltp2mOpU {
         crate::access::union_member!(self, domain_state)
     }
 
-    /// Makes one with this `domain_state`; all other bytes are zero.
+    /// Creates the union with this `domain_state`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_domain_state(domain_state: XenHvmAltp2mDomainState) -> Self {
@@ -783,7 +783,7 @@ impl XenHvmAltp2mOpU {
         crate::access::union_member!(self, enable_notify)
     }
 
-    /// Makes one with this `enable_notify`; all other bytes are zero.
+    /// Creates the union with this `enable_notify`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_enable_notify(
@@ -801,7 +801,7 @@ impl XenHvmAltp2mOpU {
         crate::access::union_member!(self, view)
     }
 
-    /// Makes one with this `view`; all other bytes are zero.
+    /// Creates the union with this `view`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_view(view: XenHvmAltp2mView) -> Self {
@@ -819,7 +819,7 @@ impl XenHvmAltp2mOpU {
         crate::access::union_member!(self, mem_access)
     }
 
-    /// Makes one with this `mem_access`; all other bytes are zero.
+    /// Creates the union with this `mem_access`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_mem_access(mem_access: XenHvmAltp2mMemAccess) -> Self {
@@ -835,7 +835,7 @@ impl XenHvmAltp2mOpU {
         crate::access::union_member!(self, change_gfn)
     }
 
-    /// Makes one with this `change_gfn`; all other bytes are zero.
+    /// Creates the union with this `change_gfn`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_change_gfn(change_gfn: XenHvmAltp2mChangeGfn) -> Self {
@@ -853,7 +853,7 @@ impl XenHvmAltp2mOpU {
         crate::access::union_member!(self, set_mem_access_multi)
     }
 
-    /// Makes one with this `set_mem_access_multi`; all other bytes are zero.
+    /// Creates the union with this `set_mem_access_multi`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_set_mem_access_multi(
@@ -873,7 +873,7 @@ impl XenHvmAltp2mOpU {
         crate::access::union_member!(self, suppress_ve)
     }
 
-    /// Makes one with this `suppress_ve`; all other bytes are zero.
+    /// Creates the union with this `suppress_ve`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_suppress_ve(suppress_ve: XenHvmAltp2mSuppressVe) -> Self {
@@ -891,7 +891,7 @@ impl XenHvmAltp2mOpU {
         crate::access::union_member!(self, suppress_ve_multi)
     }
 
-    /// Makes one with this `suppress_ve_multi`; all other bytes are zero.
+    /// Creates the union with this `suppress_ve_multi`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_suppress_ve_multi(
@@ -911,7 +911,7 @@ impl XenHvmAltp2mOpU {
         crate::access::union_member!(self, disable_notify)
     }
 
-    /// Makes one with this `disable_notify`; all other bytes are zero.
+    /// Creates the union with this `disable_notify`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_disable_notify(
@@ -931,7 +931,7 @@ impl XenHvmAltp2mOpU {
         crate::access::union_member!(self, get_vcpu_p2m_idx)
     }
 
-    /// Makes one with this `get_vcpu_p2m_idx`; all other bytes are zero.
+    /// Creates the union with this `get_vcpu_p2m_idx`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_get_vcpu_p2m_idx(
@@ -951,7 +951,7 @@ impl XenHvmAltp2mOpU {
         crate::access::union_member!(self, set_visibility)
     }
 
-    /// Makes one with this `set_visibility`; all other bytes are zero.
+    /// Creates the union with this `set_visibility`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_set_visibility(set_visibility: XenHvmAltp2mSetVisibility) -> Self {
@@ -967,7 +967,7 @@ impl XenHvmAltp2mOpU {
         crate::access::union_member!(self, pad)
     }
 
-    /// Makes one with this `pad`; all other bytes are zero.
+    /// Creates the union with this `pad`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_pad(pad: [u8; 64]) -> Self {

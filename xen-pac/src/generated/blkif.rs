@@ -56,8 +56,8 @@ impl BlkifOperation {
     /// Upstream: `xen/include/public/io/blkif.h`, `BLKIF_OP_INDIRECT`.
     pub const INDIRECT: Self = Self(6);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -98,8 +98,8 @@ impl BlkifStatus {
     /// Upstream: `xen/include/public/io/blkif.h`, `BLKIF_RSP_EOPNOTSUPP`.
     pub const EOPNOTSUPP: Self = Self(-2);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -188,7 +188,7 @@ crate::access::argument!(BlkifRequestSegment {
     gref: crate::grant_table::GrantRef, first_sect: u8, last_sect: u8, _pad0: [u8; 2],
 });
 impl BlkifRequestSegment {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -261,7 +261,7 @@ crate::access::argument!(BlkifRequest {
     seg: [BlkifRequestSegment; BLKIF_MAX_SEGMENTS_PER_REQUEST as usize],
 });
 impl BlkifRequest {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -340,7 +340,7 @@ crate::access::argument!(BlkifRequestDiscard {
     nr_sectors: u64,
 });
 impl BlkifRequestDiscard {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -443,7 +443,7 @@ crate::access::argument!(BlkifRequestIndirect {
     _pad2: [u8; 4],
 });
 impl BlkifRequestIndirect {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(

@@ -24,11 +24,11 @@ pub struct XenconsInterface<'a> {
 }
 
 impl<'a> XenconsInterface<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -40,7 +40,7 @@ impl<'a> XenconsInterface<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::XenconsInterface> {
@@ -103,8 +103,8 @@ impl<'a> XenconsInterface<'a> {
     }
 }
 
-/// The layouts of the blocks: where everything is, and nothing else. No reference to
-/// shared memory is ever formed with them.
+/// The memory layouts of the blocks. No reference to shared memory is ever created from
+/// them.
 pub mod raw {
     /// Layout of the memory behind the handle [`XenconsInterface`](super::XenconsInterface). In C:
     /// `xencons_interface`.

@@ -68,8 +68,8 @@ impl EvtchnState {
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNSTAT_ipi`.
     pub const IPI: Self = Self(5);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -110,8 +110,8 @@ impl EvtchnPriority {
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHN_FIFO_PRIORITY_MIN`.
     pub const MIN: Self = Self(15);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -193,11 +193,11 @@ pub struct EventArrayPage<'a> {
 }
 
 impl<'a> EventArrayPage<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -209,7 +209,7 @@ impl<'a> EventArrayPage<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::EventArrayPage> {
@@ -250,11 +250,11 @@ pub struct EvtchnFifoControlBlock<'a> {
 }
 
 impl<'a> EvtchnFifoControlBlock<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -266,7 +266,7 @@ impl<'a> EvtchnFifoControlBlock<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::EvtchnFifoControlBlock> {
@@ -330,7 +330,7 @@ crate::access::argument!(EvtchnAllocUnbound {
     dom: crate::base::Domid, remote_dom: crate::base::Domid, port: EvtchnPort,
 });
 impl EvtchnAllocUnbound {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid, remote_dom: crate::base::Domid) -> Self {
@@ -375,7 +375,7 @@ crate::access::argument!(EvtchnBindInterdomain {
     remote_dom: crate::base::Domid, _pad0: [u8; 2], remote_port: EvtchnPort, local_port: EvtchnPort,
 });
 impl EvtchnBindInterdomain {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(remote_dom: crate::base::Domid, remote_port: EvtchnPort) -> Self {
@@ -416,7 +416,7 @@ pub struct EvtchnBindVirq {
 
 crate::access::argument!(EvtchnBindVirq { virq: crate::base::Virq, vcpu: u32, port: EvtchnPort });
 impl EvtchnBindVirq {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(virq: crate::base::Virq, vcpu: u32) -> Self {
@@ -453,7 +453,7 @@ pub struct EvtchnBindPirq {
 
 crate::access::argument!(EvtchnBindPirq { pirq: u32, flags: u32, port: EvtchnPort });
 impl EvtchnBindPirq {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(pirq: u32, flags: u32) -> Self {
@@ -489,7 +489,7 @@ pub struct EvtchnBindIpi {
 
 crate::access::argument!(EvtchnBindIpi { vcpu: u32, port: EvtchnPort });
 impl EvtchnBindIpi {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(vcpu: u32) -> Self {
@@ -516,7 +516,7 @@ pub struct EvtchnClose {
 
 crate::access::argument!(EvtchnClose { port: EvtchnPort });
 impl EvtchnClose {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort) -> Self {
@@ -543,7 +543,7 @@ pub struct EvtchnSend {
 
 crate::access::argument!(EvtchnSend { port: EvtchnPort });
 impl EvtchnSend {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort) -> Self {
@@ -596,7 +596,7 @@ crate::access::argument!(EvtchnStatus {
     u: EvtchnStatusU,
 });
 impl EvtchnStatus {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid, port: EvtchnPort) -> Self {
@@ -616,7 +616,7 @@ impl EvtchnStatus {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Every byte is always initialised, so each member can be read at any time. The command and the
-/// fields beside the union say which member is meaningful.
+/// fields beside the union select the meaningful member.
 ///
 /// In C: `evtchn_status.u`.
 #[repr(C)]
@@ -636,7 +636,7 @@ impl EvtchnStatusU {
         crate::access::union_member!(self, unbound)
     }
 
-    /// Makes one with this `unbound`; all other bytes are zero.
+    /// Creates the union with this `unbound`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_unbound(unbound: EvtchnStatusUUnbound) -> Self {
@@ -652,7 +652,7 @@ impl EvtchnStatusU {
         crate::access::union_member!(self, interdomain)
     }
 
-    /// Makes one with this `interdomain`; all other bytes are zero.
+    /// Creates the union with this `interdomain`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_interdomain(interdomain: EvtchnStatusUInterdomain) -> Self {
@@ -668,7 +668,7 @@ impl EvtchnStatusU {
         crate::access::union_member!(self, pirq)
     }
 
-    /// Makes one with this `pirq`; all other bytes are zero.
+    /// Creates the union with this `pirq`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_pirq(pirq: u32) -> Self {
@@ -684,7 +684,7 @@ impl EvtchnStatusU {
         crate::access::union_member!(self, virq)
     }
 
-    /// Makes one with this `virq`; all other bytes are zero.
+    /// Creates the union with this `virq`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_virq(virq: crate::base::Virq) -> Self {
@@ -764,7 +764,7 @@ pub struct EvtchnBindVcpu {
 
 crate::access::argument!(EvtchnBindVcpu { port: EvtchnPort, vcpu: u32 });
 impl EvtchnBindVcpu {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort, vcpu: u32) -> Self {
@@ -791,7 +791,7 @@ pub struct EvtchnUnmask {
 
 crate::access::argument!(EvtchnUnmask { port: EvtchnPort });
 impl EvtchnUnmask {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort) -> Self {
@@ -818,7 +818,7 @@ pub struct EvtchnReset {
 
 crate::access::argument!(EvtchnReset { dom: crate::base::Domid });
 impl EvtchnReset {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
@@ -869,7 +869,7 @@ crate::access::argument!(EvtchnInitControl {
     control_gfn: u64, offset: u32, vcpu: u32, link_bits: u8, pad: [u8; 7],
 });
 impl EvtchnInitControl {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(control_gfn: u64, offset: u32, vcpu: u32) -> Self {
@@ -902,7 +902,7 @@ pub struct EvtchnExpandArray {
 
 crate::access::argument!(EvtchnExpandArray { array_gfn: u64 });
 impl EvtchnExpandArray {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(array_gfn: u64) -> Self {
@@ -934,7 +934,7 @@ pub struct EvtchnSetPriority {
 
 crate::access::argument!(EvtchnSetPriority { port: EvtchnPort, priority: EvtchnPriority });
 impl EvtchnSetPriority {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort, priority: EvtchnPriority) -> Self {
@@ -968,7 +968,7 @@ pub struct EvtchnOp {
 
 crate::access::argument!(EvtchnOp { cmd: u32, u: EvtchnOpU });
 impl EvtchnOp {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(cmd: u32, u: EvtchnOpU) -> Self {
@@ -993,7 +993,7 @@ impl EvtchnOp {
 /// | 24 | 24 | 24 | | | |
 ///
 /// Every byte is always initialised, so each member can be read at any time. The command and the
-/// fields beside the union say which member is meaningful.
+/// fields beside the union select the meaningful member.
 ///
 /// In C: `evtchn_op.u`.
 #[repr(C)]
@@ -1019,7 +1019,7 @@ impl EvtchnOpU {
         crate::access::union_member!(self, alloc_unbound)
     }
 
-    /// Makes one with this `alloc_unbound`; all other bytes are zero.
+    /// Creates the union with this `alloc_unbound`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_alloc_unbound(alloc_unbound: EvtchnAllocUnbound) -> Self {
@@ -1035,7 +1035,7 @@ impl EvtchnOpU {
         crate::access::union_member!(self, bind_interdomain)
     }
 
-    /// Makes one with this `bind_interdomain`; all other bytes are zero.
+    /// Creates the union with this `bind_interdomain`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_bind_interdomain(bind_interdomain: EvtchnBindInterdomain) -> Self {
@@ -1051,7 +1051,7 @@ impl EvtchnOpU {
         crate::access::union_member!(self, bind_virq)
     }
 
-    /// Makes one with this `bind_virq`; all other bytes are zero.
+    /// Creates the union with this `bind_virq`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_bind_virq(bind_virq: EvtchnBindVirq) -> Self {
@@ -1067,7 +1067,7 @@ impl EvtchnOpU {
         crate::access::union_member!(self, bind_pirq)
     }
 
-    /// Makes one with this `bind_pirq`; all other bytes are zero.
+    /// Creates the union with this `bind_pirq`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_bind_pirq(bind_pirq: EvtchnBindPirq) -> Self {
@@ -1083,7 +1083,7 @@ impl EvtchnOpU {
         crate::access::union_member!(self, bind_ipi)
     }
 
-    /// Makes one with this `bind_ipi`; all other bytes are zero.
+    /// Creates the union with this `bind_ipi`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_bind_ipi(bind_ipi: EvtchnBindIpi) -> Self {
@@ -1099,7 +1099,7 @@ impl EvtchnOpU {
         crate::access::union_member!(self, close)
     }
 
-    /// Makes one with this `close`; all other bytes are zero.
+    /// Creates the union with this `close`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_close(close: EvtchnClose) -> Self {
@@ -1115,7 +1115,7 @@ impl EvtchnOpU {
         crate::access::union_member!(self, send)
     }
 
-    /// Makes one with this `send`; all other bytes are zero.
+    /// Creates the union with this `send`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_send(send: EvtchnSend) -> Self {
@@ -1131,7 +1131,7 @@ impl EvtchnOpU {
         crate::access::union_member!(self, status)
     }
 
-    /// Makes one with this `status`; all other bytes are zero.
+    /// Creates the union with this `status`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_status(status: EvtchnStatus) -> Self {
@@ -1147,7 +1147,7 @@ impl EvtchnOpU {
         crate::access::union_member!(self, bind_vcpu)
     }
 
-    /// Makes one with this `bind_vcpu`; all other bytes are zero.
+    /// Creates the union with this `bind_vcpu`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_bind_vcpu(bind_vcpu: EvtchnBindVcpu) -> Self {
@@ -1163,7 +1163,7 @@ impl EvtchnOpU {
         crate::access::union_member!(self, unmask)
     }
 
-    /// Makes one with this `unmask`; all other bytes are zero.
+    /// Creates the union with this `unmask`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_unmask(unmask: EvtchnUnmask) -> Self {
@@ -1180,8 +1180,8 @@ crate::access::argument!(union EvtchnOpU {
     unmask: EvtchnUnmask,
 });
 
-/// The layouts of the blocks: where everything is, and nothing else. No reference to
-/// shared memory is ever formed with them.
+/// The memory layouts of the blocks. No reference to shared memory is ever created from
+/// them.
 pub mod raw {
     /// Layout of the memory behind the handle [`EventArrayPage`](super::EventArrayPage). In C:
     /// `event_array_page`.

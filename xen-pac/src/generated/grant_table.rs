@@ -96,8 +96,8 @@ impl GrantStatus {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTST_no_space`. Since Xen 4.16.
     pub const NO_SPACE: Self = Self(-13);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -140,8 +140,8 @@ impl GrantReservedRef {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTAB_RESERVED_XENSTORE`.
     pub const XENSTORE: Self = Self(1);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -378,11 +378,11 @@ pub struct GrantEntryV1<'a> {
 }
 
 impl<'a> GrantEntryV1<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -392,7 +392,7 @@ impl<'a> GrantEntryV1<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::GrantEntryV1> {
@@ -442,11 +442,11 @@ pub struct GrantTableV1Page<'a> {
 }
 
 impl<'a> GrantTableV1Page<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -458,7 +458,7 @@ impl<'a> GrantTableV1Page<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::GrantTableV1Page> {
@@ -496,12 +496,12 @@ impl<'a> GrantTableV1Page<'a> {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct GnttabMapGrantRef {
-    /// Where to map it: a guest physical address with hardware virtualisation, a virtual address
-    /// for PV. It must not be 0: such a mapping could never be undone.
+    /// The address at which to map the page: guest-physical with hardware virtualisation, virtual
+    /// for PV. It must not be 0, from which Xen cannot unmap.
     ///
     /// In.
     pub host_addr: u64,
-    /// How to map it.
+    /// The kind of mapping.
     ///
     /// In.
     pub flags: u32,
@@ -532,7 +532,7 @@ crate::access::argument!(GnttabMapGrantRef {
     handle: GrantHandle, dev_bus_addr: u64,
 });
 impl GnttabMapGrantRef {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -589,7 +589,7 @@ crate::access::argument!(GnttabUnmapGrantRef {
     host_addr: u64, dev_bus_addr: u64, handle: GrantHandle, status: GrantStatus, _pad0: [u8; 2],
 });
 impl GnttabUnmapGrantRef {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(host_addr: u64, dev_bus_addr: u64, handle: GrantHandle) -> Self {
@@ -655,7 +655,7 @@ crate::access::argument!(GnttabSetupTable {
     frame_list: crate::access::Handle<crate::base::XenPfn>,
 });
 impl GnttabSetupTable {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -696,7 +696,7 @@ pub struct GnttabDumpTable {
 
 crate::access::argument!(GnttabDumpTable { dom: crate::base::Domid, status: GrantStatus });
 impl GnttabDumpTable {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
@@ -756,7 +756,7 @@ crate::access::argument!(GnttabTransfer {
     _pad1: [u8; 2],
 });
 impl GnttabTransfer {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -812,7 +812,7 @@ crate::access::argument!(GnttabCopyPtr {
     _pad0: [u8; 4],
 });
 impl GnttabCopyPtr {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(u: GnttabCopyPtrU, domid: crate::base::Domid, offset: u16) -> Self {
@@ -834,7 +834,7 @@ impl GnttabCopyPtr {
 /// | 8 | 4 | 8 | | | |
 ///
 /// Every byte is always initialised, so each member can be read at any time. The command and the
-/// fields beside the union say which member is meaningful.
+/// fields beside the union select the meaningful member.
 ///
 /// In C: `gnttab_copy_ptr.u`.
 #[repr(C)]
@@ -854,7 +854,7 @@ impl GnttabCopyPtrU {
         crate::access::union_member!(self, reference)
     }
 
-    /// Makes one with this `reference`; all other bytes are zero.
+    /// Creates the union with this `reference`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_reference(reference: GrantRef) -> Self {
@@ -870,7 +870,7 @@ impl GnttabCopyPtrU {
         crate::access::union_member!(self, gmfn)
     }
 
-    /// Makes one with this `gmfn`; all other bytes are zero.
+    /// Creates the union with this `gmfn`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_gmfn(gmfn: crate::base::XenPfn) -> Self {
@@ -926,7 +926,7 @@ crate::access::argument!(GnttabCopy {
     _pad0: [u8; 2],
 });
 impl GnttabCopy {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -986,7 +986,7 @@ crate::access::argument!(GnttabQuerySize {
     status: GrantStatus, _pad1: [u8; 2],
 });
 impl GnttabQuerySize {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
@@ -1032,7 +1032,7 @@ crate::access::argument!(GnttabUnmapAndReplace {
     host_addr: u64, new_addr: u64, handle: GrantHandle, status: GrantStatus, _pad0: [u8; 2],
 });
 impl GnttabUnmapAndReplace {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(host_addr: u64, new_addr: u64, handle: GrantHandle) -> Self {
@@ -1064,7 +1064,7 @@ pub struct GnttabSetVersion {
 
 crate::access::argument!(GnttabSetVersion { version: u32 });
 impl GnttabSetVersion {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(version: u32) -> Self {
@@ -1109,7 +1109,7 @@ crate::access::argument!(GnttabGetStatusFrames {
     frame_list: crate::access::Handle<u64>,
 });
 impl GnttabGetStatusFrames {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -1153,7 +1153,7 @@ pub struct GnttabGetVersion {
 
 crate::access::argument!(GnttabGetVersion { dom: crate::base::Domid, pad: u16, version: u32 });
 impl GnttabGetVersion {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
@@ -1194,7 +1194,7 @@ crate::access::argument!(GnttabSwapGrantRef {
     ref_a: GrantRef, ref_b: GrantRef, status: GrantStatus, _pad0: [u8; 2],
 });
 impl GnttabSwapGrantRef {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(ref_a: GrantRef, ref_b: GrantRef) -> Self {
@@ -1242,7 +1242,7 @@ crate::access::argument!(GnttabCacheFlush {
     a: GnttabCacheFlushA, offset: u16, length: u16, op: u32,
 });
 impl GnttabCacheFlush {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(a: GnttabCacheFlushA, offset: u16, length: u16, op: u32) -> Self {
@@ -1259,7 +1259,7 @@ impl GnttabCacheFlush {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Every byte is always initialised, so each member can be read at any time. The command and the
-/// fields beside the union say which member is meaningful.
+/// fields beside the union select the meaningful member.
 ///
 /// In C: `gnttab_cache_flush.a`.
 #[repr(C)]
@@ -1277,7 +1277,7 @@ impl GnttabCacheFlushA {
         crate::access::union_member!(self, dev_bus_addr)
     }
 
-    /// Makes one with this `dev_bus_addr`; all other bytes are zero.
+    /// Creates the union with this `dev_bus_addr`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_dev_bus_addr(dev_bus_addr: u64) -> Self {
@@ -1295,7 +1295,7 @@ impl GnttabCacheFlushA {
         crate::access::union_member!(self, reference)
     }
 
-    /// Makes one with this `reference`; all other bytes are zero.
+    /// Creates the union with this `reference`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_reference(reference: GrantRef) -> Self {
@@ -1307,8 +1307,8 @@ impl GnttabCacheFlushA {
 
 crate::access::argument!(union GnttabCacheFlushA { dev_bus_addr: u64, reference: GrantRef });
 
-/// The layouts of the blocks: where everything is, and nothing else. No reference to
-/// shared memory is ever formed with them.
+/// The memory layouts of the blocks. No reference to shared memory is ever created from
+/// them.
 pub mod raw {
     /// Layout of the memory behind the handle [`GrantEntryV1`](super::GrantEntryV1). In C:
     /// `grant_entry_v1`.
@@ -1401,7 +1401,7 @@ pub mod command {
     ///
     /// # Hazard
     ///
-    /// The page leaves the caller, most often even if the transfer fails.
+    /// The caller loses the page, usually even if the transfer fails.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_transfer`. Command 4.
     #[derive(Clone, Copy, Debug)]

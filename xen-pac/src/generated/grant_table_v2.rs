@@ -23,11 +23,11 @@ pub struct GrantEntryHeader<'a> {
 }
 
 impl<'a> GrantEntryHeader<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -39,7 +39,7 @@ impl<'a> GrantEntryHeader<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::GrantEntryHeader> {
@@ -85,11 +85,11 @@ pub struct GrantEntryV2FullPage<'a> {
 }
 
 impl<'a> GrantEntryV2FullPage<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -101,7 +101,7 @@ impl<'a> GrantEntryV2FullPage<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::GrantEntryV2FullPage> {
@@ -146,11 +146,11 @@ pub struct GrantEntryV2SubPage<'a> {
 }
 
 impl<'a> GrantEntryV2SubPage<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -162,7 +162,7 @@ impl<'a> GrantEntryV2SubPage<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::GrantEntryV2SubPage> {
@@ -226,11 +226,11 @@ pub struct GrantEntryV2Transitive<'a> {
 }
 
 impl<'a> GrantEntryV2Transitive<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -242,7 +242,7 @@ impl<'a> GrantEntryV2Transitive<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::GrantEntryV2Transitive> {
@@ -277,8 +277,8 @@ impl<'a> GrantEntryV2Transitive<'a> {
     }
 }
 
-/// The layouts of the blocks: where everything is, and nothing else. No reference to
-/// shared memory is ever formed with them.
+/// The memory layouts of the blocks. No reference to shared memory is ever created from
+/// them.
 pub mod raw {
     /// Layout of the memory behind the handle [`GrantEntryHeader`](super::GrantEntryHeader). In C:
     /// `grant_entry_header`.

@@ -262,8 +262,8 @@ impl HvmParam {
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_MCA_CAP`. Since Xen 4.10.
     pub const MCA_CAP: Self = Self(38);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -341,8 +341,8 @@ impl HvmTimerMode {
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPTM_one_missed_tick_pending`.
     pub const ONE_MISSED_TICK_PENDING: Self = Self(3);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -377,8 +377,8 @@ impl AcpiIoportsLocation {
     /// Upstream: `xen/include/public/hvm/params.h`.
     pub const QEMU: Self = Self(1);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -422,8 +422,8 @@ impl Altp2mMode {
     /// Upstream: `xen/include/public/hvm/params.h`, `XEN_ALTP2M_limited`. Since Xen 4.9.
     pub const LIMITED: Self = Self(3);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -478,8 +478,8 @@ impl HvmMemType {
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMMEM_ioreq_server`. Since Xen 4.8.
     pub const IOREQ_SERVER: Self = Self(4);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -765,11 +765,11 @@ impl CallbackVia {
         self.0
     }
 
-    /// Takes a value that Xen gave.
+    /// Decodes a value that Xen returned.
     ///
     /// # Errors
-    /// If it has none of the forms, a field is out of its range, or a bit outside every
-    /// field is set.
+    /// If the value has none of the variants, a field is out of its range, or a bit outside
+    /// every field is set.
     #[inline]
     pub const fn decode(value: u64) -> Result<Self, crate::access::DecodeError> {
         if Self::is_valid(value) {
@@ -779,7 +779,7 @@ impl CallbackVia {
         }
     }
 
-    /// Returns its form with the fields.
+    /// Returns the variant with its fields.
     #[inline]
     #[must_use]
     pub const fn variant(self) -> CallbackViaVariant {
@@ -919,7 +919,7 @@ crate::access::argument!(XenHvmParam {
     domid: crate::base::Domid, pad: u16, index: HvmParam, value: u64,
 });
 impl XenHvmParam {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, index: HvmParam, value: u64) -> Self {
@@ -981,7 +981,7 @@ crate::access::argument!(XenHvmSetPciIntxLevel {
     domid: crate::base::Domid, domain: u8, bus: u8, device: u8, intx: u8, level: u8, _pad0: [u8; 1],
 });
 impl XenHvmSetPciIntxLevel {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -1036,7 +1036,7 @@ crate::access::argument!(XenHvmSetIsaIrqLevel {
     domid: crate::base::Domid, isa_irq: u8, level: u8,
 });
 impl XenHvmSetIsaIrqLevel {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, isa_irq: u8, level: u8) -> Self {
@@ -1076,7 +1076,7 @@ crate::access::argument!(XenHvmSetPciLinkRoute {
     domid: crate::base::Domid, link: u8, isa_irq: u8,
 });
 impl XenHvmSetPciLinkRoute {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, link: u8, isa_irq: u8) -> Self {
@@ -1113,7 +1113,7 @@ crate::access::argument!(XenHvmPagetableDying {
     domid: crate::base::Domid, pad: [u16; 3], gpa: u64,
 });
 impl XenHvmPagetableDying {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, gpa: u64) -> Self {
@@ -1169,7 +1169,7 @@ pub struct XenHvmXentrace {
 
 crate::access::argument!(XenHvmXentrace { event: u16, extra_bytes: u16, extra: [u8; 28] });
 impl XenHvmXentrace {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(event: u16, extra_bytes: u16, extra: [u8; 28]) -> Self {
@@ -1211,7 +1211,7 @@ crate::access::argument!(XenHvmGetMemType {
     domid: crate::base::Domid, mem_type: HvmMemType, pad: [u16; 2], pfn: u64,
 });
 impl XenHvmGetMemType {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, pfn: u64) -> Self {
@@ -1249,7 +1249,7 @@ pub struct XenHvmEvtchnUpcallVector {
 crate::access::argument!(XenHvmEvtchnUpcallVector { vcpu: u32, vector: u8, _pad0: [u8; 3] });
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 impl XenHvmEvtchnUpcallVector {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(vcpu: u32, vector: u8) -> Self {

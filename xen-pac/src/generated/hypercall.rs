@@ -281,8 +281,8 @@ impl HypercallNr {
     /// Upstream: `xen/include/public/xen.h`, `__HYPERVISOR_arch_7`.
     pub const ARCH_7: Self = Self(55);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -415,7 +415,7 @@ crate::access::argument!(MulticallEntry {
     op: crate::base::XenUlong, result: crate::base::XenUlong, args: [crate::base::XenUlong; 6],
 });
 impl MulticallEntry {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(

@@ -43,8 +43,8 @@ impl NetifStatus {
     /// Upstream: `xen/include/public/io/netif.h`, `NETIF_RSP_NULL`.
     pub const NULL: Self = Self(1);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -92,8 +92,8 @@ impl NetifExtraType {
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_EXTRA_TYPE_HASH`. Since Xen 4.7.
     pub const HASH: Self = Self(4);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -132,8 +132,8 @@ impl NetifGsoType {
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_GSO_TYPE_TCPV6`.
     pub const TCPV6: Self = Self(2);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -213,8 +213,8 @@ impl NetifCtrlType {
     /// 4.10.
     pub const DEL_GREF_MAPPING: Self = Self(10);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -264,8 +264,8 @@ impl NetifCtrlStatus {
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_CTRL_STATUS_BUFFER_OVERFLOW`.
     pub const BUFFER_OVERFLOW: Self = Self(3);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -298,8 +298,8 @@ impl NetifHashAlgorithm {
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_CTRL_HASH_ALGORITHM_TOEPLITZ`.
     pub const TOEPLITZ: Self = Self(1);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -479,7 +479,7 @@ crate::access::argument!(NetifTxRequest {
     gref: crate::grant_table::GrantRef, offset: u16, flags: u16, id: u16, size: u16,
 });
 impl NetifTxRequest {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -552,7 +552,7 @@ pub struct NetifRxRequest {
 
 crate::access::argument!(NetifRxRequest { id: u16, pad: u16, gref: crate::grant_table::GrantRef });
 impl NetifRxRequest {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(id: u16, gref: crate::grant_table::GrantRef) -> Self {
@@ -623,7 +623,7 @@ pub struct NetifExtraInfo {
 
 crate::access::argument!(NetifExtraInfo { kind: NetifExtraType, flags: u8, u: NetifExtraInfoU });
 impl NetifExtraInfo {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(kind: NetifExtraType, flags: u8, u: NetifExtraInfoU) -> Self {
@@ -642,7 +642,7 @@ impl NetifExtraInfo {
 /// | 6 | 6 | 6 | | | |
 ///
 /// Every byte is always initialised, so each member can be read at any time. The command and the
-/// fields beside the union say which member is meaningful.
+/// fields beside the union select the meaningful member.
 ///
 /// In C: `netif_extra_info.u`.
 #[repr(C)]
@@ -662,7 +662,7 @@ impl NetifExtraInfoU {
         crate::access::union_member!(self, gso)
     }
 
-    /// Makes one with this `gso`; all other bytes are zero.
+    /// Creates the union with this `gso`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_gso(gso: NetifExtraInfoUGso) -> Self {
@@ -678,7 +678,7 @@ impl NetifExtraInfoU {
         crate::access::union_member!(self, mcast)
     }
 
-    /// Makes one with this `mcast`; all other bytes are zero.
+    /// Creates the union with this `mcast`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_mcast(mcast: NetifExtraInfoUMcast) -> Self {
@@ -696,7 +696,7 @@ impl NetifExtraInfoU {
         crate::access::union_member!(self, hash)
     }
 
-    /// Makes one with this `hash`; all other bytes are zero.
+    /// Creates the union with this `hash`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_hash(hash: NetifExtraInfoUHash) -> Self {
@@ -712,7 +712,7 @@ impl NetifExtraInfoU {
         crate::access::union_member!(self, pad)
     }
 
-    /// Makes one with this `pad`; all other bytes are zero.
+    /// Creates the union with this `pad`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_pad(pad: [u16; 3]) -> Self {
@@ -756,7 +756,7 @@ crate::access::argument!(NetifExtraInfoUGso {
     size: u16, kind: NetifGsoType, pad: u8, features: u16,
 });
 impl NetifExtraInfoUGso {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(size: u16, kind: NetifGsoType, features: u16) -> Self {
@@ -786,7 +786,7 @@ pub struct NetifExtraInfoUMcast {
 
 crate::access::argument!(NetifExtraInfoUMcast { addr: [u8; 6] });
 impl NetifExtraInfoUMcast {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(addr: [u8; 6]) -> Self {
@@ -819,7 +819,7 @@ pub struct NetifExtraInfoUHash {
 
 crate::access::argument!(NetifExtraInfoUHash { kind: u8, algorithm: u8, value: [u8; 4] });
 impl NetifExtraInfoUHash {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(kind: u8, algorithm: u8, value: [u8; 4]) -> Self {
@@ -856,7 +856,7 @@ pub struct XenNetifCtrlRequest {
 
 crate::access::argument!(XenNetifCtrlRequest { id: u16, kind: NetifCtrlType, data: [u32; 3] });
 impl XenNetifCtrlRequest {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(id: u16, kind: NetifCtrlType, data: [u32; 3]) -> Self {
@@ -931,7 +931,7 @@ crate::access::argument!(XenNetifGref {
     reference: crate::grant_table::GrantRef, flags: u16, status: u16,
 });
 impl XenNetifGref {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(reference: crate::grant_table::GrantRef, flags: u16) -> Self {

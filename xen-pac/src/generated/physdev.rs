@@ -37,8 +37,8 @@ impl MapPirqType {
     /// Upstream: `xen/include/public/physdev.h`, `MAP_PIRQ_TYPE_MULTI_MSI`.
     pub const MULTI_MSI: Self = Self(4);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -172,7 +172,7 @@ pub struct PhysdevUnmapPirq {
 
 crate::access::argument!(PhysdevUnmapPirq { domid: crate::base::Domid, _pad0: [u8; 2], pirq: i32 });
 impl PhysdevUnmapPirq {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, pirq: i32) -> Self {
@@ -203,7 +203,7 @@ pub struct PhysdevEoi {
 
 crate::access::argument!(PhysdevEoi { irq: u32 });
 impl PhysdevEoi {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(irq: u32) -> Self {
@@ -235,7 +235,7 @@ pub struct PhysdevIrqStatusQuery {
 
 crate::access::argument!(PhysdevIrqStatusQuery { irq: u32, flags: u32 });
 impl PhysdevIrqStatusQuery {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(irq: u32) -> Self {
@@ -267,7 +267,7 @@ pub struct PhysdevGetFreePirq {
 
 crate::access::argument!(PhysdevGetFreePirq { kind: MapPirqType, pirq: u32 });
 impl PhysdevGetFreePirq {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(kind: MapPirqType) -> Self {

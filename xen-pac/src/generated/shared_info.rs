@@ -85,11 +85,11 @@ pub struct VcpuTimeInfo<'a> {
 }
 
 impl<'a> VcpuTimeInfo<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -99,7 +99,7 @@ impl<'a> VcpuTimeInfo<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::VcpuTimeInfo> {
@@ -201,11 +201,11 @@ pub struct ArchVcpuInfo<'a> {
 }
 
 impl<'a> ArchVcpuInfo<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -215,7 +215,7 @@ impl<'a> ArchVcpuInfo<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::ArchVcpuInfo> {
@@ -253,11 +253,11 @@ pub struct VcpuInfo<'a> {
 }
 
 impl<'a> VcpuInfo<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -267,7 +267,7 @@ impl<'a> VcpuInfo<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::VcpuInfo> {
@@ -346,11 +346,11 @@ pub struct ArchSharedInfo<'a> {
 }
 
 impl<'a> ArchSharedInfo<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -362,7 +362,7 @@ impl<'a> ArchSharedInfo<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::ArchSharedInfo> {
@@ -459,11 +459,11 @@ pub struct SharedInfo<'a> {
 }
 
 impl<'a> SharedInfo<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -473,7 +473,7 @@ impl<'a> SharedInfo<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::SharedInfo> {
@@ -647,8 +647,8 @@ pub struct SharedInfoWallclock {
     pub sec_hi: u32,
 }
 
-/// The layouts of the blocks: where everything is, and nothing else. No reference to
-/// shared memory is ever formed with them.
+/// The memory layouts of the blocks. No reference to shared memory is ever created from
+/// them.
 pub mod raw {
     /// Layout of the memory behind the handle [`VcpuTimeInfo`](super::VcpuTimeInfo). In C:
     /// `vcpu_time_info`.

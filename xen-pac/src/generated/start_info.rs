@@ -52,8 +52,8 @@ impl HvmMemmapType {
     /// Upstream: `xen/include/public/arch-x86/hvm/start_info.h`, `XEN_HVM_MEMMAP_TYPE_PMEM`.
     pub const PMEM: Self = Self(7);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -141,11 +141,11 @@ pub struct HvmStartInfo<'a> {
 
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 impl<'a> HvmStartInfo<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -155,7 +155,7 @@ impl<'a> HvmStartInfo<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::HvmStartInfo> {
@@ -265,11 +265,11 @@ pub struct HvmModlistEntry<'a> {
 
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 impl<'a> HvmModlistEntry<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -281,7 +281,7 @@ impl<'a> HvmModlistEntry<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::HvmModlistEntry> {
@@ -336,11 +336,11 @@ pub struct HvmMemmapTableEntry<'a> {
 
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 impl<'a> HvmMemmapTableEntry<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -352,7 +352,7 @@ impl<'a> HvmMemmapTableEntry<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::HvmMemmapTableEntry> {
@@ -387,8 +387,8 @@ impl<'a> HvmMemmapTableEntry<'a> {
     }
 }
 
-/// The layouts of the blocks: where everything is, and nothing else. No reference to
-/// shared memory is ever formed with them.
+/// The memory layouts of the blocks. No reference to shared memory is ever created from
+/// them.
 pub mod raw {
     /// Layout of the memory behind the handle [`HvmStartInfo`](super::HvmStartInfo). In C:
     /// `hvm_start_info`.

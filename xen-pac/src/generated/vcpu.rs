@@ -33,8 +33,8 @@ impl Runstate {
     /// Upstream: `xen/include/public/vcpu.h`, `RUNSTATE_offline`.
     pub const OFFLINE: Self = Self(3);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -71,8 +71,8 @@ impl VcpuHvmMode {
     /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`, `VCPU_HVM_MODE_64B`.
     pub const BITS_64: Self = Self(1);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -176,11 +176,11 @@ pub struct VcpuRunstateInfo<'a> {
 }
 
 impl<'a> VcpuRunstateInfo<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -192,7 +192,7 @@ impl<'a> VcpuRunstateInfo<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::VcpuRunstateInfo> {
@@ -253,7 +253,7 @@ crate::access::argument!(VcpuRegisterRunstateMemoryArea {
     addr: VcpuRegisterRunstateMemoryAreaAddr,
 });
 impl VcpuRegisterRunstateMemoryArea {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(addr: VcpuRegisterRunstateMemoryAreaAddr) -> Self {
@@ -272,7 +272,7 @@ impl VcpuRegisterRunstateMemoryArea {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Every byte is always initialised, so each member can be read at any time. The command and the
-/// fields beside the union say which member is meaningful.
+/// fields beside the union select the meaningful member.
 ///
 /// In C: `vcpu_register_runstate_memory_area.addr`.
 #[repr(C)]
@@ -291,7 +291,7 @@ impl VcpuRegisterRunstateMemoryAreaAddr {
         crate::access::union_member!(self, h)
     }
 
-    /// Makes one with this `h`; all other bytes are zero.
+    /// Creates the union with this `h`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_h(h: crate::access::Handle<raw::VcpuRunstateInfo>) -> Self {
@@ -307,7 +307,7 @@ impl VcpuRegisterRunstateMemoryAreaAddr {
         crate::access::union_member!(self, v)
     }
 
-    /// Makes one with this `v`; all other bytes are zero.
+    /// Creates the union with this `v`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_v(v: crate::access::Handle<raw::VcpuRunstateInfo>) -> Self {
@@ -323,7 +323,7 @@ impl VcpuRegisterRunstateMemoryAreaAddr {
         crate::access::union_member!(self, p)
     }
 
-    /// Makes one with this `p`; all other bytes are zero.
+    /// Creates the union with this `p`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_p(p: u64) -> Self {
@@ -359,7 +359,7 @@ pub struct VcpuRegisterTimeMemoryArea {
 
 crate::access::argument!(VcpuRegisterTimeMemoryArea { addr: VcpuRegisterTimeMemoryAreaAddr });
 impl VcpuRegisterTimeMemoryArea {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(addr: VcpuRegisterTimeMemoryAreaAddr) -> Self {
@@ -378,7 +378,7 @@ impl VcpuRegisterTimeMemoryArea {
 /// | 8 | 8 | 8 | | | |
 ///
 /// Every byte is always initialised, so each member can be read at any time. The command and the
-/// fields beside the union say which member is meaningful.
+/// fields beside the union select the meaningful member.
 ///
 /// In C: `vcpu_register_time_memory_area.addr`.
 #[repr(C)]
@@ -399,7 +399,7 @@ impl VcpuRegisterTimeMemoryAreaAddr {
         crate::access::union_member!(self, h)
     }
 
-    /// Makes one with this `h`; all other bytes are zero.
+    /// Creates the union with this `h`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_h(
@@ -419,7 +419,7 @@ impl VcpuRegisterTimeMemoryAreaAddr {
         crate::access::union_member!(self, v)
     }
 
-    /// Makes one with this `v`; all other bytes are zero.
+    /// Creates the union with this `v`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_v(
@@ -437,7 +437,7 @@ impl VcpuRegisterTimeMemoryAreaAddr {
         crate::access::union_member!(self, p)
     }
 
-    /// Makes one with this `p`; all other bytes are zero.
+    /// Creates the union with this `p`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_p(p: u64) -> Self {
@@ -471,7 +471,7 @@ pub struct VcpuSetPeriodicTimer {
 
 crate::access::argument!(VcpuSetPeriodicTimer { period_ns: u64 });
 impl VcpuSetPeriodicTimer {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(period_ns: u64) -> Self {
@@ -512,7 +512,7 @@ crate::access::argument!(VcpuSetSingleshotTimer {
     _pad0: [u8; 4],
 });
 impl VcpuSetSingleshotTimer {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(timeout_abs_ns: u64, flags: u32) -> Self {
@@ -552,7 +552,7 @@ pub struct VcpuRegisterVcpuInfo {
 
 crate::access::argument!(VcpuRegisterVcpuInfo { mfn: u64, offset: u32, rsvd: u32 });
 impl VcpuRegisterVcpuInfo {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(mfn: u64, offset: u32) -> Self {
@@ -882,7 +882,7 @@ crate::access::argument!(VcpuHvmContext {
 });
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 impl VcpuHvmContext {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(mode: VcpuHvmMode, cpu_regs: VcpuHvmContextCpuRegs) -> Self {
@@ -903,7 +903,7 @@ impl VcpuHvmContext {
 /// | 120 | 120 | | | |
 ///
 /// Every byte is always initialised, so each member can be read at any time. The command and the
-/// fields beside the union say which member is meaningful.
+/// fields beside the union select the meaningful member.
 ///
 /// In C: `vcpu_hvm_context.cpu_regs`.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
@@ -923,7 +923,7 @@ impl VcpuHvmContextCpuRegs {
         crate::access::union_member!(self, x86_32)
     }
 
-    /// Makes one with this `x86_32`; all other bytes are zero.
+    /// Creates the union with this `x86_32`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_x86_32(x86_32: VcpuHvmX8632) -> Self {
@@ -939,7 +939,7 @@ impl VcpuHvmContextCpuRegs {
         crate::access::union_member!(self, x86_64)
     }
 
-    /// Makes one with this `x86_64`; all other bytes are zero.
+    /// Creates the union with this `x86_64`. All other bytes are zero.
     #[inline]
     #[must_use]
     pub const fn from_x86_64(x86_64: VcpuHvmX8664) -> Self {
@@ -954,8 +954,8 @@ crate::access::argument!(union VcpuHvmContextCpuRegs {
     x86_32: VcpuHvmX8632, x86_64: VcpuHvmX8664,
 });
 
-/// The layouts of the blocks: where everything is, and nothing else. No reference to
-/// shared memory is ever formed with them.
+/// The memory layouts of the blocks. No reference to shared memory is ever created from
+/// them.
 pub mod raw {
     /// Layout of the memory behind the handle [`VcpuRunstateInfo`](super::VcpuRunstateInfo). In C:
     /// `vcpu_runstate_info`.

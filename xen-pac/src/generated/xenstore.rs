@@ -165,8 +165,8 @@ impl XsdSockmsgType {
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_INVALID`. Since Xen 4.5.
     pub const INVALID: Self = Self(0xFFFF);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -219,8 +219,8 @@ impl XsWatchType {
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_WATCH_TOKEN`.
     pub const TOKEN: Self = Self(1);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -252,8 +252,8 @@ impl XenstoreConnection {
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_RECONNECT`.
     pub const RECONNECT: Self = Self(1);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -294,8 +294,8 @@ impl XenstoreError {
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_ERROR_PROTO`.
     pub const PROTO: Self = Self(3);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -364,8 +364,8 @@ impl XenbusState {
     /// Upstream: `xen/include/public/io/xenbus.h`, `XenbusStateReconfigured`.
     pub const RECONFIGURED: Self = Self(8);
 
-    /// Returns the value's name, as C spells it without its prefix; `None` for a value that
-    /// has none here.
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -433,11 +433,11 @@ pub struct XenstoreDomainInterface<'a> {
 }
 
 impl<'a> XenstoreDomainInterface<'a> {
-    /// Makes the handle of the block at `ptr`.
+    /// Creates the handle of the block at `ptr`.
     ///
     /// # Safety
-    /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-    /// alignment. This program must access the memory through such handles only; any number
+    /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+    /// alignment. This program must access the memory only through such handles; any number
     /// of them, on any thread, may be in use. Otherwise only the other side may access it.
     #[inline]
     #[must_use]
@@ -449,7 +449,7 @@ impl<'a> XenstoreDomainInterface<'a> {
         }
     }
 
-    /// Returns where the block is.
+    /// Returns the block's address.
     #[inline]
     #[must_use]
     pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::XenstoreDomainInterface> {
@@ -575,7 +575,7 @@ pub struct XsdSockmsg {
 
 crate::access::argument!(XsdSockmsg { kind: XsdSockmsgType, req_id: u32, tx_id: u32, len: u32 });
 impl XsdSockmsg {
-    /// Makes one from what Xen reads; everything else is zero.
+    /// Creates the argument from the fields that Xen reads. The others are zero.
     #[inline]
     #[must_use]
     pub const fn new(kind: XsdSockmsgType, req_id: u32, tx_id: u32, len: u32) -> Self {
@@ -583,8 +583,8 @@ impl XsdSockmsg {
     }
 }
 
-/// The layouts of the blocks: where everything is, and nothing else. No reference to
-/// shared memory is ever formed with them.
+/// The memory layouts of the blocks. No reference to shared memory is ever created from
+/// them.
 pub mod raw {
     /// Layout of the memory behind the handle
     /// [`XenstoreDomainInterface`](super::XenstoreDomainInterface). In C:

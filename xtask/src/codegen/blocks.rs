@@ -65,11 +65,11 @@ fn handle<'d>(
 
         #cfg
         impl<'a> #name<'a> {
-            /// Makes the handle of the block at `ptr`.
+            /// Creates the handle of the block at `ptr`.
             ///
             /// # Safety
-            /// For the whole of `'a`, `ptr` must point at mapped memory of the block's size and
-            /// alignment. This program must access the memory through such handles only; any number
+            /// For all of `'a`, `ptr` must point to mapped memory of the block's size and
+            /// alignment. This program must access the memory only through such handles; any number
             /// of them, on any thread, may be in use. Otherwise only the other side may access it.
             #[inline]
             #[must_use]
@@ -77,7 +77,7 @@ fn handle<'d>(
                 Self { ptr: crate::access::Block::new(ptr) }
             }
 
-            /// Returns where the block is.
+            /// Returns the block's address.
             #[inline]
             #[must_use]
             pub const fn as_ptr(self) -> ::core::ptr::NonNull<raw::#name> {

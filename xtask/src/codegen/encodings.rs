@@ -63,11 +63,11 @@ pub(super) fn encoding(
                 self.0
             }
 
-            /// Takes a value that Xen gave.
+            /// Decodes a value that Xen returned.
             ///
             /// # Errors
-            /// If it has none of the forms, a field is out of its range, or a bit outside every
-            /// field is set.
+            /// If the value has none of the variants, a field is out of its range, or a bit outside
+            /// every field is set.
             #[inline]
             pub const fn decode(value: #is) -> Result<Self, crate::access::DecodeError> {
                 if Self::is_valid(value) {
@@ -77,7 +77,7 @@ pub(super) fn encoding(
                 }
             }
 
-            /// Returns its form with the fields.
+            /// Returns the variant with its fields.
             #[inline]
             #[must_use]
             pub const fn variant(self) -> #variants_name {

@@ -140,8 +140,8 @@ fn all_structs<'d>(
     }
     if !raw.is_empty() {
         tokens.extend(quote! {
-            /// The layouts of the blocks: where everything is, and nothing else. No reference to
-            /// shared memory is ever formed with them.
+            /// The memory layouts of the blocks. No reference to shared memory is ever created from
+            /// them.
             pub mod raw { #raw }
         });
     }

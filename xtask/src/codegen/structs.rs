@@ -147,7 +147,7 @@ fn new<'d>(
     quote! {
         #cfg
         impl #name {
-            /// Makes one from what Xen reads; everything else is zero.
+            /// Creates the argument from the fields that Xen reads. The others are zero.
             #[inline]
             #[must_use]
             pub const fn new(#(#arguments),*) -> Self {
@@ -173,7 +173,7 @@ fn union_<'d>(
 ) -> Result<TokenStream, CodegenError> {
     let cfg = context.item_cfg(union_.archs());
     let about = "Every byte is always initialised, so each member can be read at any time. The \
-                 command and the fields beside the union say which member is meaningful.";
+                 command and the fields beside the union select the meaningful member.";
     let docs = docs.block([about]).outer();
     let name = naming::ident(&union_.name);
     let members = union_.members(context)?;
@@ -184,7 +184,7 @@ fn union_<'d>(
         let (name, type_) = (&member.name, member.type_.tokens(scope));
         let docs = Docs::member(context, &field.head, union_.availability).outer();
         let from = naming::FROM.ident(&field.head.name);
-        let about = format!(" Makes one with this `{name}`; all other bytes are zero.");
+        let about = format!(" Creates the union with this `{name}`. All other bytes are zero.");
         // No name of the description begins with a line in Rust.
         Some(quote! {
             #docs
