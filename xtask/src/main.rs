@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use xtask::commands;
 
-/// Turns the description of the Xen guest ABI into xen-pac, and proves the result.
+/// Generates xen-pac from the description of the Xen guest ABI, tests the crates, and boots guests.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, arg_required_else_help = true)]
 struct Arguments {
@@ -15,33 +15,33 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure the generator, and what it makes, against svd2rust.
+    /// Compare the generator with svd2rust, and hot paths with C.
     #[cfg(feature = "tools")]
     Bench(commands::bench::Arguments),
     /// Bring a new release of Xen's headers into the description.
     #[cfg(feature = "tools")]
     Bump(commands::bump::Arguments),
-    /// Show what changed between two states of the ABI, and what it means for consumers.
+    /// Show what changed between two states of the ABI, and the effect on consumers.
     #[cfg(feature = "tools")]
     Diff(commands::diff::Arguments),
-    /// Bring measured facts into the description's folder, or take them out.
+    /// Measure facts and store them in abi-yaml/facts.
     #[cfg(feature = "tools")]
     Facts(commands::facts::Arguments),
-    /// Fuzz the HAL with arbitrary answers of Xen and arbitrary peers.
+    /// Fuzz the HAL with arbitrary results of Xen and arbitrary peers.
     #[cfg(feature = "tools")]
     Fuzz(commands::fuzz::Arguments),
-    /// Turn the description into a C header, for kernels in C.
+    /// Generate the C header from the description, for kernels in C.
     #[cfg(feature = "tools")]
     Header(commands::header::Arguments),
-    /// Break a copy of the HAL on purpose, and check that tests find each mistake.
+    /// Add deliberate mistakes to a copy of the HAL, and check that tests find each.
     #[cfg(feature = "tools")]
     Mutants(commands::mutants::Arguments),
-    /// Turn the description into xen-pac.
+    /// Generate xen-pac from the description.
     Regen(commands::regen::Arguments),
-    /// Run every check there is; ends with `N passed, M failed, K skipped`.
+    /// Run all checks; ends with `N passed, M failed, K skipped`.
     #[cfg(feature = "tools")]
     Test(commands::test::Arguments),
-    /// Hold the description to what a C compiler measured in the headers of each release.
+    /// Compare the description with what C compilers measured in the headers of each release.
     #[cfg(feature = "tools")]
     Verify(commands::verify::Arguments),
     /// Build guest programs and boot them on the real hypervisor.

@@ -57,9 +57,9 @@ impl Tool {
     pub fn missing(&self) -> String {
         match self.package {
             Some(package) => {
-                format!("{} is not here; `apt-get install {package}` brings it", self.name)
+                format!("{} was not found; `apt-get install {package}` installs it", self.name)
             }
-            None => format!("{} is not here", self.name),
+            None => format!("{} was not found", self.name),
         }
     }
 }

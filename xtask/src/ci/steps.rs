@@ -27,7 +27,7 @@ fn sources() -> Vec<Step> {
     vec![
         step(
             "format",
-            "the code is formatted",
+            "the code is formatted by rustfmt",
             &[tools::FMT],
             vec![
                 Call::cargo("fmt --all --check"),
@@ -80,7 +80,7 @@ fn sources() -> Vec<Step> {
         ),
         step(
             "twins",
-            "the HAL's hot paths do what the same algorithms do in C, and hypercalls are no longer",
+            "hot paths give the same results as in C, and hypercalls need no more instructions",
             &[tools::GCC],
             vec![
                 Call::cargo("test --quiet --locked --tests")
@@ -90,20 +90,19 @@ fn sources() -> Vec<Step> {
         ),
         step(
             "fuzz",
-            "whatever a hypervisor or a peer writes, the HAL does not panic, believe it, or touch \
-             memory that is not its own",
+            "for arbitrary data of Xen and peers, the HAL does not panic or access foreign memory",
             &[tools::GXX, tools::LIBFUZZER],
             vec![Call::xtask("fuzz --runs 5000")],
         ),
         step(
             "mutants",
-            "each deliberate mistake in the HAL is found by the tests that must find it",
+            "the tests that must find a deliberate mistake in the HAL find it",
             &[tools::GXX, tools::LIBFUZZER],
             vec![Call::xtask("mutants")],
         ),
         step(
             "doctest",
-            "every example in the documentation compiles and runs",
+            "the examples in the documentation compile and run",
             &[],
             vec![Call::cargo("test --workspace --doc")],
         ),
@@ -132,7 +131,7 @@ fn proofs() -> Vec<Step> {
     vec![
         step(
             "regen",
-            "xen-pac is what the description says",
+            "xen-pac and the C header are generated from the current description",
             &[],
             vec![Call::xtask("regen --check"), Call::xtask("header --check")],
         ),
@@ -174,7 +173,7 @@ fn guests() -> Vec<Step> {
     vec![
         step(
             "examples",
-            "a thread plays Xen for xen-pac, and guests run on the simulated Xen",
+            "the examples run: xen-pac with a thread in place of Xen, guests on the simulator",
             &[],
             // With the features of the whole workspace, for which the tests have built them.
             [
@@ -193,7 +192,7 @@ fn guests() -> Vec<Step> {
         ),
         step(
             "guests-x86_64",
-            "on real Xen, AMD and Intel, every scenario prints what was recorded",
+            "on real Xen, AMD and Intel, every scenario prints its recorded transcript",
             &[
                 emulator::needs(PLATFORMS[0]),
                 &[
@@ -285,7 +284,7 @@ fn hypercalls_x86() -> Step {
         --config profile.dev.package.xen-hal-bench-x86.opt-level=0";
     step(
         "hypercalls-x86",
-        "on 32-bit x86, hypercalls leave the caller its registers and are no longer than in C",
+        "on 32-bit x86, hypercalls preserve registers and need no more instructions than in C",
         &[tools::GCC, tools::RUSTC_WEB, tools::RUST_WEB_SRC],
         vec![
             run(unoptimised),

@@ -12,7 +12,7 @@ use crate::{bench, document, yaml};
 pub struct Arguments {
     /// What to measure.
     what: What,
-    /// How often to run each side; the medians are shown.
+    /// The number of runs of each side; the median is shown.
     #[arg(long, default_value_t = 5)]
     runs: usize,
 }
@@ -20,16 +20,15 @@ pub struct Arguments {
 /// A measurement.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum What {
-    /// A full regen against svd2rust followed by rustfmt.
+    /// A full regen, compared with svd2rust and rustfmt.
     Regen,
-    /// A cold `cargo check` of xen-pac against one of svd2rust's crate.
+    /// A cold `cargo check` of xen-pac, compared with that of svd2rust's crate.
     Check,
-    /// The instructions of the HAL's hot paths against those of the same in C; fails where they are
-    /// more.
+    /// The instructions of the HAL's hot paths, compared with C; fails if the HAL needs more.
     Hal,
-    /// The simulator's hypercalls a second, on one processor.
+    /// The simulator's hypercalls per second, on one processor.
     Sim,
-    /// A regen of the description, and of one 4 and 16 times as large.
+    /// A regen of the description, and of descriptions 4 and 16 times as large.
     Linear,
 }
 
@@ -69,5 +68,5 @@ fn description(folder: &Path) -> Result<(Sources, Document), String> {
     let document = document.filter(|_| wrong.is_empty());
     document
         .map(|document| (sources, document))
-        .ok_or_else(|| "the description is wrong: `cargo xtask regen` says where".to_owned())
+        .ok_or_else(|| "the description has errors; `cargo xtask regen` shows them".to_owned())
 }

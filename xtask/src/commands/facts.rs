@@ -20,8 +20,8 @@ pub struct Arguments {
 /// What to do with the facts.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Measure a tree of headers, and write what it holds into abi-yaml/facts in place of what was
-    /// known of the same release and architectures.
+    /// Measure a tree of headers, and replace the facts of the same release and architectures in
+    /// abi-yaml/facts.
     Measure {
         /// The folder of public headers, or Xen's sources.
         headers: PathBuf,
@@ -73,7 +73,7 @@ fn keep(
 /// How to measure headers.
 #[derive(Debug, clap::Args)]
 pub struct Compilers {
-    /// The C compiler that measures; without it, the first that is found for each architecture.
+    /// The C compiler; by default, the first one found for each architecture.
     #[arg(long)]
     cc: Option<String>,
     /// Measure for this architecture only.

@@ -13,10 +13,10 @@ Inputs that reach new code are kept in target/fuzz/corpus, and the next run cont
 Inputs that crash a target are kept in target/fuzz/crashes.
 For a long run: cargo xtask fuzz --seconds 3600")]
 pub struct Arguments {
-    /// The targets; without names, all of them, and first on fixed inputs.
+    /// The targets, which first run on fixed inputs; by default, all.
     #[arg(value_parser = TARGETS)]
     targets: Vec<String>,
-    /// How many seconds to run each.
+    /// The run time of each target in seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// How many inputs to try with each, instead.

@@ -14,23 +14,23 @@ use crate::guest::tally::Tally;
 /// The options of `cargo xtask guest`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --arch, --route and --release, a program runs on the first platform that has a place for it,
-and --all runs everything everywhere.
+Without --arch, --route and --release, a program runs on the first platform that supports it, and
+--all runs everything on every platform.
 
-What is found by itself, unless a variable names another:
+These variables select other files than those found on the machine:
   XEN_GUEST_QEMU        the emulator
   XEN_GUEST_HYPERVISOR  the hypervisor's image, compressed with gzip or not")]
 pub struct Arguments {
-    /// The scenarios or other guest programs to boot.
+    /// The scenarios or programs to boot.
     #[arg(required_unless_present_any = ["list", "all", "image"], value_name = "NAME")]
     programs: Vec<String>,
     /// List the platforms, scenarios and programs.
     #[arg(long)]
     list: bool,
-    /// Boot all scenarios and programs, and print the matrix of verdicts and times.
+    /// Boot all scenarios and programs, and print the matrix of results and times.
     #[arg(long, conflicts_with = "programs")]
     all: bool,
-    /// Boot this ELF file, or Image for Arm.
+    /// Boot this ELF file, or this Image for Arm.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["programs", "all"])]
     image: Option<PathBuf>,
     /// The command line of the image.
@@ -39,19 +39,19 @@ pub struct Arguments {
     /// The architecture: x86_64, x86 or aarch64.
     #[arg(long)]
     arch: Option<String>,
-    /// The way to become a guest: dom0, vmx, domu or dom0less.
+    /// How the program becomes a guest: dom0, vmx, domu or dom0less.
     #[arg(long)]
     route: Option<String>,
     /// The release of Xen: 4.17 or 4.20.
     #[arg(long)]
     release: Option<String>,
-    /// More options for Xen.
+    /// Further options for Xen.
     #[arg(long, value_name = "OPTIONS", default_value = "", allow_hyphen_values = true)]
     xen_args: String,
-    /// Another processor model of the emulator.
+    /// The processor model of the emulator.
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
-    /// How many vCPUs each guest has.
+    /// The number of vCPUs of each guest.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=4))]
     vcpus: u32,
     /// The version of Arm's interrupt controller.
@@ -60,7 +60,7 @@ pub struct Arguments {
     /// Print the emulator's command line instead of running it.
     #[arg(long)]
     dry_run: bool,
-    /// Boot that many times in a row, whatever becomes of a run.
+    /// The number of runs; a failure does not end them.
     #[arg(
         long,
         default_value_t = 1,
@@ -71,13 +71,13 @@ pub struct Arguments {
     /// Record the output as the new expected transcripts.
     #[arg(long, conflicts_with = "repeat")]
     record: bool,
-    /// Keep each run's console in a file, also if all went well.
+    /// Keep each run's console in a file, even if the run passes.
     #[arg(long)]
     keep_logs: bool,
-    /// How many seconds a program may take.
+    /// The time limit of a program in seconds.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     timeout: u64,
-    /// Show Xen's own lines too.
+    /// Show Xen's lines too.
     #[arg(long)]
     verbose: bool,
 }

@@ -12,7 +12,7 @@ A mutant is a patch in xen-hal/mutants that breaks the HAL on purpose. A copy of
 target/mutants contains them all and is built once; an environment variable chooses one of them. The
 tests of its `Found-by:` lines must fail with it, and must pass without it.")]
 pub struct Arguments {
-    /// The mutants; all of them without names.
+    /// The mutants; by default, all.
     names: Vec<String>,
     /// List the mutants and stop.
     #[arg(long)]
@@ -58,7 +58,7 @@ fn try_all(arguments: &Arguments) -> Result<bool, String> {
     }
     if let Err(fault) = copy.pass_unpatched(&finds) {
         good = false;
-        println!("unpatched: FAILED: {fault}");
+        println!("without a mutant: FAILED: {fault}");
     }
     let wanted: usize = chosen.iter().map(|mutant| mutant.found_by.len()).sum();
     println!("{} of {wanted} mistakes found", finds.len());

@@ -18,17 +18,16 @@ const MOST_ERRORS: usize = 50;
 /// What `cargo xtask regen` can be told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The description is read, checked and rendered as a whole before anything is written; if anything \
-is wrong with it, all of it is said and nothing \
-changes. Files that are right already are not touched, files without a source any more are \
-removed, and files that were not generated are left alone.
+The whole description is read, checked and rendered before anything is written. If it has errors, \
+all errors are reported and no file changes. Files that are up to date are not written, generated \
+files without a source are removed, and other files are not touched.
 
 Examples:
-  cargo xtask regen                          bring xen-pac up to date
-  cargo xtask regen --check                  only say what is stale; exits with 1 if anything is
-  cargo xtask regen --abi DIR --out DIR      work on copies")]
+  cargo xtask regen                          generates xen-pac
+  cargo xtask regen --check                  shows what is stale; exits with 1 if anything is
+  cargo xtask regen --abi DIR --out DIR      works on copies")]
 pub struct Arguments {
-    /// Write nothing; show what would change, and exit with 1 if anything would.
+    /// Write nothing; show what would change, and exit with 1 if anything would change.
     #[arg(long)]
     check: bool,
     /// The folder of the description.
@@ -65,7 +64,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
     for name in &plan.foreign {
         eprintln!(
-            "\x1b[1;33mwarning\x1b[0m: `{}` was not generated; it is left alone",
+            "\x1b[1;33mwarning\x1b[0m: `{}` was not generated; it is not touched",
             out.join(name).display()
         );
     }

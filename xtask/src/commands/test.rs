@@ -7,15 +7,15 @@ use crate::ci::{self, Step};
 /// The arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Only these steps; all of them without names.
+    /// The steps to run; by default, all.
     steps: Vec<String>,
     /// List the steps and stop.
     #[arg(long)]
     list: bool,
-    /// First install what is missing, with apt, as root.
+    /// First install missing tools with apt, as root.
     #[arg(long)]
     install: bool,
-    /// Make it a failure that a step lacks a tool, except for Miri.
+    /// Fail if a step lacks a tool, except for Miri.
     #[arg(long)]
     no_skip: bool,
 }

@@ -16,20 +16,19 @@ use std::process::ExitCode;
 /// What `cargo xtask verify` can be told.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Measure these headers afresh (an installed /usr/include/xen, or Xen's sources) and compare
-    /// with them.
+    /// Measure these headers (an installed /usr/include/xen, or Xen's sources) and compare with
+    /// them.
     #[arg(long, value_name = "DIR")]
     headers: Option<PathBuf>,
     #[command(flatten)]
     compilers: facts::Compilers,
-    /// Which release the headers are, where it cannot be told from them.
+    /// The release of the headers, if the headers do not show it.
     #[arg(long, requires = "headers", value_parser = super::parse_release)]
     release: Option<Release>,
-    /// Name what the headers have and the description leaves out, by reason, and every name that
-    /// the kept facts lack.
+    /// List what the description leaves out, by reason, and every name that the stored facts lack.
     #[arg(long)]
     undescribed: bool,
-    /// Write the counts that hold now into the list of what is left out.
+    /// Write the current counts into the list of what is left out.
     #[arg(long, conflicts_with = "headers")]
     accept: bool,
 }
@@ -101,10 +100,10 @@ fn against_facts(
         );
     }
     for cell in &compared.unmeasured {
-        eprintln!("error: {cell} is in the manifest, and the facts lack it");
+        eprintln!("error: {cell} is in the manifest, but not in the facts");
     }
     for cell in &compared.unlisted {
-        eprintln!("error: {cell} is in the facts, and the manifest does not list it");
+        eprintln!("error: {cell} is in the facts, but not in the manifest");
     }
     println!("{}", verify::summary(&compared, facts.grid.cells().count()));
     let nothing_new = judged.unexcused.is_empty()
@@ -176,7 +175,7 @@ fn agrees(table: &Table, facts: &Facts, all: bool) -> bool {
         format!(", without {}", scope::list(&agreement.lost))
     };
     println!(
-        "{:8} {} names equal the kept facts, {} are new{lost}",
+        "{:8} {} names equal the stored facts, {} are new{lost}",
         table.arch,
         agreement.equal,
         agreement.new.len()
@@ -189,7 +188,7 @@ fn agrees(table: &Table, facts: &Facts, all: bool) -> bool {
         println!("         and {} more; --undescribed names all", agreement.new.len() - shown);
     }
     for different in &agreement.different {
-        eprintln!("error: {} differs from the kept facts: {different}", table.arch);
+        eprintln!("error: {} differs from the stored facts: {different}", table.arch);
     }
     agreement.different.is_empty()
 }

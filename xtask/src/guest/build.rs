@@ -61,7 +61,7 @@ pub const CORE_TOOLS: &[Tool] = &[tools::RUSTC_WEB, tools::RUST_WEB_SRC, tools::
 fn sysroot() -> Result<PathBuf, String> {
     let answer = Command::new("rustc").args(["--print", "sysroot"]).output();
     let answer = answer
-        .map_err(|error| format!("rustc cannot be run ({error}); https://rustup.rs brings it"))?;
+        .map_err(|error| format!("cannot run rustc: {error}; install it from https://rustup.rs"))?;
     Ok(PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim()))
 }
 
@@ -95,7 +95,7 @@ pub fn build(
             .env("RUSTC", "/usr/bin/rustc")
             .env("RUSTC_BOOTSTRAP", "1");
     }
-    let status = cargo.status().map_err(|error| format!("cargo cannot be run: {error}"))?;
+    let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
     if !status.success() {
         return Err(format!("{binary} does not build for {}", toolchain.target));
     }

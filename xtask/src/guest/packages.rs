@@ -194,7 +194,7 @@ fn unpack(package: &Path, root: &Path) -> Result<(), String> {
         .arg(package)
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("dpkg-deb cannot be run: {error}"))?;
+        .map_err(|error| format!("cannot run dpkg-deb: {error}"))?;
     let stream = tar.stdout.take().ok_or("dpkg-deb has no output")?;
     output(
         Command::new("tar")
@@ -219,10 +219,10 @@ fn unpack(package: &Path, root: &Path) -> Result<(), String> {
 /// Its last words on the error stream.
 pub fn output(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let answer = command.output().map_err(|error| format!("{name} cannot be run: {error}"))?;
+    let answer = command.output().map_err(|error| format!("cannot run {name}: {error}"))?;
     if answer.status.success() {
         return Ok(String::from_utf8_lossy(&answer.stdout).into_owned());
     }
     let words = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
-    Err(format!("{name}: {}", words.lines().last().unwrap_or("it failed without a word")))
+    Err(format!("{name}: {}", words.lines().last().unwrap_or("it failed without a message")))
 }

@@ -194,9 +194,9 @@ const fn misbehaviour(
 pub const PROGRAMS: &[Program] = &[
     program("hello", Place::Everywhere, "Prints Xen's version, its features and the clock"),
     program(TINY, Place::Everywhere, "Prints a line, waits for one timer event, and powers off"),
-    program("vcpus", Place::Everywhere, "Has two vCPUs interrupt each other"),
+    program("vcpus", Place::Everywhere, "Makes two vCPUs interrupt each other"),
     soak("soak", &["soak 5000 1"], "Sends 5,000 events between vCPUs and channels, some masked"),
-    soak(LONG_SOAK, &["soak 1000000 1"], "The same with a million events; takes minutes"),
+    soak(LONG_SOAK, &["soak 1000000 1"], "The same as soak with a million events; takes minutes"),
     program("hypercall-page", Place::X86, "Compares the hypercall page with the instruction"),
     Program {
         name: "peers",
@@ -215,14 +215,14 @@ pub const PROGRAMS: &[Program] = &[
         expected: Expected::Success,
         place: Place::Served,
     },
-    program("xenstore", Place::Served, "Every operation of xenstore, and its refusals"),
+    program("xenstore", Place::Served, "Every operation of xenstore, and its errors"),
     misbehaviour(&"panics", "Panics", Expected::Panic),
     misbehaviour(&"traps", "Takes an exception", Expected::Panic),
     misbehaviour(&"fails", "Ends with an error", Expected::Failure),
     misbehaviour(&"faults", "Takes an exception that nothing handles", Expected::TripleFault),
     misbehaviour(&"crashes", "Makes Xen destroy the domain", Expected::Crash),
     misbehaviour(&"hangs", "Never ends", Expected::Hang),
-    misbehaviour(&"vanishes", "Restarts without a line that says how it went", Expected::Silence),
+    misbehaviour(&"vanishes", "Restarts without reporting a status", Expected::Silence),
 ];
 
 /// The scenarios, and then the other programs.

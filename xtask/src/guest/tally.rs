@@ -146,7 +146,7 @@ impl fmt::Display for Tally {
         let good: usize = self.scores.iter().map(|score| score.good).sum();
         write!(
             out,
-            "{good} of {} as they should be, in {:.1} s",
+            "{good} of {} runs as expected, in {:.1} s",
             self.runs(),
             self.took.as_secs_f64()
         )
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!((sched.runs, sched.good, sched.verdict.as_str()), (3, 2, "hang"));
         assert_eq!((other.runs, other.platform), (1, second));
         assert!(timer.is_good() && !sched.is_good() && !tally.is_good());
-        assert_eq!(tally.to_string(), "6 of 7 as they should be, in 24.0 s");
+        assert_eq!(tally.to_string(), "6 of 7 runs as expected, in 24.0 s");
         assert_eq!(
             tally.matrix(),
             format!(

@@ -66,26 +66,26 @@ impl fmt::Display for Verdict {
         match self {
             Self::Success => write!(f, "success"),
             Self::Differs(line) => {
-                write!(f, "the transcript is not the recorded one, from line {line} on")
+                write!(f, "the transcript differs from the recorded one at line {line}")
             }
             Self::Unrecorded => {
-                write!(f, "no transcript was recorded to compare with; `--record` records one")
+                write!(f, "there is no recorded transcript; record one with `--record`")
             }
             Self::GuestFailure(why) => write!(f, "the guest failed: {why}"),
             Self::GuestPanic(what) => write!(f, "the guest panicked {what}"),
             Self::TripleFault => {
-                write!(f, "the guest took an exception that it could not handle (triple fault)")
+                write!(f, "the guest could not handle an exception (triple fault)")
             }
             Self::GuestCrash(why) => write!(f, "Xen destroyed the guest: {why}"),
             Self::HypervisorPanic(why) => write!(f, "Xen panicked: {why}"),
             Self::Hang { seconds, last: Some(last) } => {
-                write!(f, "no end after {seconds} s; the guest's last line was `{last}`")
+                write!(f, "expected an end within {seconds} s; the guest's last line was `{last}`")
             }
             Self::Hang { seconds, last: None } => {
-                write!(f, "no end after {seconds} s, and not a line from the guest")
+                write!(f, "expected an end within {seconds} s, found no line from the guest")
             }
             Self::EndedSilently => {
-                write!(f, "the machine stopped without a word from the guest on how it went")
+                write!(f, "the machine stopped, and the guest reported no status")
             }
             Self::Contradiction(what) => write!(f, "console and exit status disagree: {what}"),
             Self::Emulator(what) => write!(f, "the emulator failed: {what}"),
@@ -210,20 +210,18 @@ pub fn judge(lines: &[Line], end: &End, complaints: &str) -> Verdict {
     }
     match *end {
         End::Exited(STATUS_SUCCESS) if heard.success => Verdict::Success,
-        End::Exited(STATUS_SUCCESS) => {
-            Verdict::Contradiction("the status says success, and the console does not".to_owned())
-        }
-        End::Exited(STATUS_FAILURE) => {
-            Verdict::GuestFailure("its status says so, and its console not why".to_owned())
-        }
-        End::Exited(STATUS_PANIC) => {
-            Verdict::GuestPanic("without being able to say where".to_owned())
-        }
+        End::Exited(STATUS_SUCCESS) => Verdict::Contradiction(
+            "the exit status reports success, and the console does not".to_owned(),
+        ),
+        End::Exited(STATUS_FAILURE) => Verdict::GuestFailure(
+            "its exit status reports a failure, and its console no reason".to_owned(),
+        ),
+        End::Exited(STATUS_PANIC) => Verdict::GuestPanic("at an unknown place".to_owned()),
         End::TimedOut(seconds) if !heard.success => Verdict::Hang { seconds, last: heard.last },
         End::Exited(_) | End::Killed if !heard.anything => Verdict::Emulator(last_line(complaints)),
         End::Killed => Verdict::Emulator("it was killed".to_owned()),
         _ if heard.success => Verdict::Contradiction(format!(
-            "the console says success, and the emulator ended otherwise ({end:?})"
+            "the console reports success, and the emulator ended with another status ({end:?})"
         )),
         End::Exited(0) | End::Stopped => Verdict::EndedSilently,
         End::Exited(status) => {

@@ -28,7 +28,7 @@ const CRATES: [&str; 5] = [
 ];
 
 /// Phrases that slow a reader down, and what to write.
-const PHRASES: [(&str, &str); 12] = [
+const PHRASES: [(&str, &str); 18] = [
     ("seed header", "xenreg.h, in MIGRATING.md"),
     ("whoever", "the caller, the peer, the guest, Xen"),
     ("somebody", "the caller, the peer, another domain"),
@@ -41,6 +41,12 @@ const PHRASES: [(&str, &str); 12] = [
     ("unkind", "(the rate or the fault)"),
     ("foretold", "expected"),
     ("lifted by porters", "copied"),
+    ("in vain", "without success"),
+    ("the one who", "the caller, the peer, the guest, Xen"),
+    ("is no more", "has ended, is detached"),
+    ("dealings", "operations"),
+    ("says not", "does not say"),
+    ("foretells", "expects"),
 ];
 
 /// Fails with what was found.
