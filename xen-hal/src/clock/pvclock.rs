@@ -7,7 +7,7 @@ use super::{Clock, Instant, Monotonic, SystemTime, frequency, scale};
 use crate::platform::Counter;
 use crate::version::Features;
 
-/// A vCPU's clock: extends the values of its time block by the TSC.
+/// Reads a vCPU's clock: the values of its time block, extended by the TSC.
 ///
 /// Each vCPU has its own block, which only that vCPU can use. Do not share a `PvClock` between
 /// vCPUs; share a [`Monotonic`].

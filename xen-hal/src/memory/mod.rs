@@ -194,7 +194,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return to a domain about itself.
+    /// No known Xen returns an error to a domain about itself.
     pub fn maximum_frame(&self) -> Result<Frame, Errno> {
         self.xen.call(command::MaximumGpfn, &mut own()).map(|frame| Frame(frame as u64))
     }
@@ -203,7 +203,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return to a domain about itself.
+    /// No known Xen returns an error to a domain about itself.
     pub fn current_reservation(&self) -> Result<usize, Errno> {
         self.xen.call(command::CurrentReservation, &mut own())
     }
@@ -213,7 +213,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return to a domain about itself.
+    /// No known Xen returns an error to a domain about itself.
     pub fn maximum_reservation(&self) -> Result<usize, Errno> {
         self.xen.call(command::MaximumReservation, &mut own())
     }
@@ -222,7 +222,7 @@ impl<H: Hypercall> Memory<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return.
+    /// No known Xen returns an error.
     pub fn machine_maximum_frame(&self) -> Result<u64, Errno> {
         self.xen.call(command::MaximumRamPage, ()).map(|frame| frame as u64)
     }

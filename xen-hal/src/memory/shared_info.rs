@@ -45,7 +45,7 @@ impl<H: Hypercall + Copy> WidthLatch<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return to a guest with hardware virtualisation.
+    /// No known Xen returns an error to a guest with hardware virtualisation.
     pub fn new(xen: H) -> Result<Self, Errno> {
         let mut parameter = XenHvmParam::new(Domid::SELF, HvmParam::CALLBACK_IRQ, 0);
         xen.call(command::GetParam, &mut parameter)?;

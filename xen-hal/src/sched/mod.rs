@@ -88,7 +88,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// No known Xen returns an error.
     pub fn yield_now(&self) -> Result<(), Errno> {
         self.xen.call(command::YieldCpu, ())
     }
@@ -106,7 +106,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// No known Xen returns an error.
     pub fn block(&self) -> Result<(), Errno> {
         self.xen.call(command::Block, ())
     }
@@ -133,7 +133,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// No known Xen returns an error.
     ///
     /// # Safety
     ///
@@ -172,7 +172,7 @@ impl<H: Hypercall + Copy> Sched<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to give.
+    /// No known Xen returns an error.
     pub fn shutdown_code(&self, reason: ShutdownReason) -> Result<(), Errno> {
         self.xen.call(command::ShutdownCode, &mut SchedShutdown::new(reason))
     }

@@ -58,7 +58,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return.
+    /// No known Xen returns an error.
     pub fn release(&self) -> Result<Release, Errno> {
         self.xen.call(command::Version, ()).map(|version| Release::from_version(version as u32))
     }
@@ -67,7 +67,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return.
+    /// No known Xen returns an error.
     pub fn extraversion(&self) -> Result<Text<16>, Errno> {
         self.text(command::Extraversion, [0; _])
     }
@@ -77,7 +77,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return.
+    /// No known Xen returns an error.
     pub fn compile_info(&self) -> Result<CompileInfo, Errno> {
         let mut info = XenCompileInfo::ZEROED;
         self.xen.call(command::CompileInfo, &mut info)?;
@@ -94,7 +94,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return.
+    /// No known Xen returns an error.
     pub fn capabilities(&self) -> Result<Text<1024>, Errno> {
         self.text(command::Capabilities, [0; _])
     }
@@ -103,7 +103,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return.
+    /// No known Xen returns an error.
     pub fn changeset(&self) -> Result<Text<64>, Errno> {
         self.text(command::Changeset, [0; _])
     }
@@ -112,7 +112,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return.
+    /// No known Xen returns an error.
     pub fn command_line(&self) -> Result<Text<1024>, Errno> {
         self.text(command::Commandline, [0; _])
     }
@@ -121,7 +121,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return.
+    /// No known Xen returns an error.
     pub fn virtual_start(&self) -> Result<XenUlong, Errno> {
         let mut parameters = XenPlatformParameters::ZEROED;
         self.xen.call(command::PlatformParameters, &mut parameters)?;
@@ -132,7 +132,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return.
+    /// No known Xen returns an error.
     pub fn features(&self) -> Result<Features, Errno> {
         let mut words = [0; types::WORDS];
         for (index, word) in (0..).zip(&mut words) {
@@ -147,7 +147,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return.
+    /// No known Xen returns an error.
     pub fn page_size(&self) -> Result<usize, Errno> {
         self.xen.call(command::Pagesize, ())
     }
@@ -156,7 +156,7 @@ impl<H: Hypercall> Version<H> {
     ///
     /// # Errors
     ///
-    /// None that Xen is known to return.
+    /// No known Xen returns an error.
     pub fn guest_handle(&self) -> Result<[u8; 16], Errno> {
         let mut handle = [0; 16];
         self.xen.call(command::GuestHandle, &mut handle)?;
