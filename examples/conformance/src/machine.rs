@@ -1,4 +1,4 @@
-//! What a scenario needs of whatever it runs on.
+//! The interface of a scenario to the machine on which it runs.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -9,20 +9,21 @@ use xen_pac::hvm::CallbackVia;
 
 use crate::World;
 
-/// How many pages of its own a scenario may use.
+/// The number of pages that a scenario may use.
 pub const PAGES: usize = 16;
 
-/// A domain with two vCPUs, seen from inside.
+/// A domain with two vCPUs, as its program sees it.
 ///
-/// A scenario starts on vCPU 0 with interrupts off, as the first thing that the domain does:
-/// nothing has been mapped, bound or registered.
+/// A scenario starts on vCPU 0 with interrupts off, before the domain has mapped, bound or
+/// registered anything.
 ///
 /// # Safety
 ///
-/// - [`page`](Self::page) returns memory of the domain's that is readable and writable, that
-///   [`space`](Self::space) knows, and that nothing else uses. It is there for ever, although a
-///   scenario may have Xen put another page in its place.
-/// - The seams keep the promises of their traits.
+/// - [`page`](Self::page) must return readable and writable memory of the domain that
+///   [`space`](Self::space) translates and nothing else uses. It must stay mapped, although a
+///   scenario can map another page in its place.
+/// - The backend, the address space, the counter and the interrupts must meet their traits'
+///   obligations.
 pub unsafe trait Machine: Sized + 'static {
     /// The way to the hypervisor.
     type Xen: Hypercall + Copy;
@@ -42,10 +43,10 @@ pub unsafe trait Machine: Sized + 'static {
     /// The calling vCPU's interrupts.
     fn interrupts(&self) -> Self::Interrupts;
 
-    /// What the vCPUs share. The same for all of them, and fresh for each run.
+    /// Returns the state that all vCPUs share. Each run has a new one.
     fn world(&self) -> &'static World;
 
-    /// A page of zeros for the scenario to use; `index` is below [`PAGES`].
+    /// Returns a page of zeros for the scenario; `index` is below [`PAGES`].
     fn page(&self, index: usize) -> NonNull<u8>;
 
     /// How Xen is to announce events: at a vector, or not at all where nothing need be said. An
@@ -62,26 +63,26 @@ pub unsafe trait Machine: Sized + 'static {
     /// Whether Xen says, by the processor's identification, that it has upcalls of that kind.
     fn own_upcalls_are_announced(&self) -> bool;
 
-    /// The number of the calling vCPU.
+    /// Returns the number of the calling vCPU.
     fn current(&self) -> VcpuId;
 
-    /// Lets interrupts in on the calling vCPU.
+    /// Turns interrupts on for the calling vCPU.
     fn enable_interrupts(&self);
 
-    /// Sleeps until `done`, which is asked with interrupts off at first and after each interrupt.
-    /// Interrupts are on afterwards.
+    /// Sleeps until `done` returns true. Calls it with interrupts off, first at the call and then
+    /// after each interrupt. Interrupts are on afterwards.
     fn wait_until(&self, done: impl FnMut() -> bool);
 
-    /// Passes a moment in a loop that waits for another vCPU without sleeping.
+    /// Runs in each iteration of a loop that waits for another vCPU without sleeping.
     fn relax(&self);
 
-    /// Starts a vCPU, with interrupts off. When `main` is over it does nothing more.
+    /// Starts a vCPU with interrupts off. After `main` returns, the vCPU stops.
     ///
     /// # Errors
     ///
     /// Xen's.
     fn start(&self, vcpu: VcpuId, main: fn(&Self)) -> Result<(), Errno>;
 
-    /// Takes a line of the transcript.
+    /// Writes a line of the transcript.
     fn tell(&self, line: fmt::Arguments<'_>);
 }

@@ -1,5 +1,5 @@
-//! What the vCPUs of a scenario share, and what each does on an upcall: it takes the events of its
-//! own ports, and counts.
+//! The state that the vCPUs of a scenario share, and the upcall handler, which counts the events of
+//! each vCPU's ports.
 
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, Ordering};
@@ -16,13 +16,13 @@ use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
 use crate::failure::Required;
 use crate::{Failure, Machine};
 
-/// How many vCPUs a scenario may use.
+/// The number of vCPUs that a scenario may use.
 pub const VCPUS: usize = 2;
 
 /// How many ports are counted. Xen gives out the lowest that is free.
 const PORTS: usize = 128;
 
-/// What the vCPUs share. A machine keeps one for each run of a scenario.
+/// The state that the vCPUs share. A machine has one for each run of a scenario.
 #[derive(Debug)]
 pub struct World {
     /// The page shared with Xen, once it is mapped.
@@ -39,7 +39,7 @@ pub struct World {
     pub(crate) readings: Readings,
 }
 
-/// What a vCPU has for itself.
+/// The state of one vCPU.
 #[derive(Debug)]
 struct Desk {
     /// Its block, where it is not in the shared page.
@@ -62,7 +62,7 @@ impl Desk {
 }
 
 impl World {
-    /// A world in which nothing has happened.
+    /// Creates the initial state.
     #[must_use]
     pub const fn new() -> Self {
         Self {

@@ -1,8 +1,7 @@
-//! What guests do with their devices: programs over `xen-hal` that run on the simulator (`cargo run
-//! -p xen-sim --example echo`) and as guests of real Xen (`cargo xtask guest echo --route domu`).
+//! Example programs that use devices through `xen-hal`. They run on the simulator (`cargo run -p
+//! xen-sim --example echo`) and as guests of real Xen (`cargo xtask guest echo --route domu`).
 //!
-//! Each program is a function of the devices that it uses. The ones that call it find these, in
-//! the ways that go with where they run.
+//! Each program is a function of the devices that it uses. Its caller opens the devices.
 #![no_std]
 
 mod browser;
@@ -41,8 +40,8 @@ pub enum Error {
     /// A network interface failed.
     #[error(transparent)]
     Net(#[from] NetError),
-    /// Nothing arrived at a server in time.
-    #[error("nothing arrived from the network in time")]
+    /// No data arrived at a server in time.
+    #[error("no data arrived from the network in time")]
     Idle,
     /// The file system on a block device cannot be used.
     #[error("the file system: {0}")]

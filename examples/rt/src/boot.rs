@@ -1,4 +1,4 @@
-//! What a program starts with, and the page that it shares with Xen.
+//! The argument of the main function, and mapping the shared page.
 
 use core::fmt;
 
@@ -9,7 +9,7 @@ use xen_pac::shared_info::SharedInfo;
 
 use crate::{Failure, Page, arch};
 
-/// What a program starts with.
+/// What the main function starts with.
 #[derive(Clone, Copy)]
 pub struct Boot {
     /// The hypercall backend of this processor.
@@ -29,18 +29,18 @@ pub struct MemoryRange {
 }
 
 impl Boot {
-    /// The guest's command line; empty if there is none or if it is not UTF-8.
+    /// Returns the guest's command line; empty if there is none or if it is not UTF-8.
     #[must_use]
     pub fn command_line(&self) -> &'static str {
         self.info.command_line()
     }
 
-    /// Calls `each` with the ranges of the guest's memory: on x86 those of Xen's memory map, on
-    /// aarch64 the RAM that the device tree describes.
+    /// Calls `each` with the ranges of the guest's memory: on x86, those of Xen's memory map; on
+    /// aarch64, the RAM in the device tree.
     ///
     /// # Errors
     ///
-    /// Xen's.
+    /// Xen's error.
     pub fn each_memory_range(&self, mut each: impl FnMut(MemoryRange)) -> Result<(), Failure> {
         self.info.each_memory_range(&self.xen, |start, length, is_ram| {
             each(MemoryRange { start, length, is_ram });
@@ -50,7 +50,7 @@ impl Boot {
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 impl Boot {
-    /// The start info that Xen left in memory.
+    /// Returns the start info that Xen stored in memory.
     #[must_use]
     pub const fn start_info(&self) -> xen_pac::start_info::HvmStartInfo<'static> {
         self.info.start_info
@@ -59,7 +59,7 @@ impl Boot {
 
 #[cfg(target_arch = "aarch64")]
 impl Boot {
-    /// The device tree that Xen left in memory.
+    /// Returns the device tree that Xen stored in memory.
     #[must_use]
     pub const fn device_tree(&self) -> dtoolkit::fdt::Fdt<'static> {
         self.info.device_tree
@@ -72,9 +72,9 @@ impl fmt::Debug for Boot {
     }
 }
 
-/// Tells Xen how to deliver upcalls, and maps the shared page at `page`.
+/// Sets how Xen delivers upcalls, and maps the shared page at `page`.
 ///
-/// Use each `page` once, and only through the returned handle from then on.
+/// Use each `page` once, and then only through the returned handle.
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ pub fn map_shared_info(
     };
     // SAFETY: the runtime's memory is mapped to itself.
     let space = unsafe { IdentityMap::new() };
-    // SAFETY: a `Page` hands out no reference, and the identity map is never changed.
+    // SAFETY: a `Page` returns no reference, and the identity map never changes.
     unsafe { latch.map_shared_info(&space, page.as_ptr()) }
         .map_err(|_| Failure::new("mapping shared_info", "Xen refuses the page"))
 }

@@ -1,9 +1,9 @@
-//! Text output that is shown by Xen's own console, and input where the guest has a UART.
+//! Prints text to Xen's console, and reads input.
 //!
 //! On x86 the output goes to I/O port 0xe9, which every guest with hardware virtualisation has. It
-//! needs no setup and no hypercall, so it works from the first instruction on and in a panic. On
-//! aarch64 it goes through the hypercall `console_io`, which Xen allows to dom0 and to domains that
-//! Xen itself started. Xen prints it if its option `guest_loglvl` lets it through.
+//! needs no setup and no hypercall, so it works from the first instruction and in a panic. On
+//! aarch64 it uses the hypercall `console_io`, which Xen permits to dom0 and to domains that Xen
+//! started at boot. Xen prints it if its option `guest_loglvl` permits.
 
 use core::fmt::{self, Write};
 use core::hint::spin_loop;
@@ -20,8 +20,8 @@ macro_rules! println {
 /// True while a vCPU prints.
 static BUSY: AtomicBool = AtomicBool::new(false);
 
-/// How often a vCPU tries to get the console. Then it prints all the same: the code that it
-/// interrupted may hold the console.
+/// The number of attempts to get the console. After that, a vCPU prints anyway, because the code
+/// that it interrupted may hold the console.
 const ATTEMPTS: u32 = 1_000_000;
 
 /// Prints text on the console, one vCPU at a time. Xen shows it line by line.
@@ -31,7 +31,7 @@ pub fn print(text: fmt::Arguments<'_>) {
         !BUSY.swap(true, Ordering::Acquire)
     });
     let mut line = Line { bytes: [0; LINE], length: 0 };
-    // The console never fails; an error can only come from a `Display` implementation.
+    // The console never fails. An error can only come from a `Display` implementation.
     let _ = line.write_fmt(text);
     line.flush();
     if taken {
@@ -46,7 +46,7 @@ pub fn read() -> Option<u8> {
     arch::read_console()
 }
 
-/// How many bytes are handed to the console at once.
+/// The number of bytes that are passed to the console at once.
 const LINE: usize = 128;
 
 struct Line {

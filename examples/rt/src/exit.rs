@@ -1,7 +1,7 @@
-//! Ending the guest so that its starter learns how it went, and panics.
+//! Ends the guest with a status, and handles panics.
 //!
-//! A line on the console says how the guest ended. Then an emulator's exit device is written, if
-//! there is one, and last Xen is asked to shut the domain down.
+//! First a line on the console reports the status. Then the emulator's exit device is written, if
+//! there is one. Last, a hypercall shuts the domain down.
 
 use core::fmt::Display;
 use core::panic::PanicInfo;
@@ -12,7 +12,7 @@ use xen_pac::sched::ShutdownReason;
 
 use crate::{arch, println};
 
-/// How a guest ended, as the emulator's exit device takes it.
+/// The status of a guest, as the emulator's exit device takes it.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
@@ -37,7 +37,8 @@ fn end(status: Status) -> ! {
     arch::exit_emulator(status as u8);
     let reason =
         if status == Status::Success { ShutdownReason::POWEROFF } else { ShutdownReason::CRASH };
-    // On success the call does not return. If there is no Xen or it refuses, the vCPU halts below.
+    // If the call succeeds, it does not return. If there is no Xen, or Xen refuses, the vCPU halts
+    // below.
     let _ = arch::find_xen().map(|xen| Sched::new(xen).shutdown(reason));
     arch::stop()
 }

@@ -1,11 +1,11 @@
-//! Errors that name the operation that failed.
+//! Errors with the operation that failed.
 
 use core::error::Error;
 use core::fmt::{self, Display};
 
 use xen_hal::hypercall::Errno;
 
-/// An operation of the program and why it failed.
+/// An operation of the program, and the reason for its failure.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
     doing: &'static str,
@@ -43,7 +43,7 @@ pub trait During<T> {
     ///
     /// # Errors
     ///
-    /// The result's own.
+    /// The error of the result, with the operation.
     fn during(self, doing: &'static str) -> Result<T, Failure>;
 }
 

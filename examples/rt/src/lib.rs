@@ -1,4 +1,4 @@
-//! A startup runtime for self-built Xen guests, as `cortex-m-rt` is one for Cortex-M: everything
+//! A startup runtime for Xen guests, as `cortex-m-rt` is for Cortex-M. It contains everything
 //! between Xen's entry point and a `main` in Rust, for x86_64, 32-bit x86 and aarch64.
 //!
 //! ```ignore
@@ -17,15 +17,15 @@
 //!
 //! # What the runtime does
 //!
-//! It zeroes `.bss`, gives the program a stack, turns on what the compiler's code needs (SSE on
-//! x86; the MMU and the caches on aarch64, before any exclusive access), installs exception
-//! handlers that report and end the guest, and finds the hypercall backend. [`entry!`] names the
-//! main function. It runs on vCPU 0 with interrupts off.
+//! The runtime zeroes `.bss`, sets up a stack, enables what compiled code needs (SSE on x86; the
+//! MMU and the caches on aarch64, before any exclusive access), installs exception handlers that
+//! report the exception and end the guest, and detects the hypercall backend. [`entry!`] selects
+//! the main function, which runs on vCPU 0 with interrupts off.
 //!
 //! # What the guest must do
 //!
-//! Link with the script that this crate hands to the linker: `-Txen-rt.x`, with static relocation
-//! and without startup files. `README.md` has the lines for `.cargo/config.toml`.
+//! Link with this crate's linker script: `-Txen-rt.x`, with static relocation and without startup
+//! files. `README.md` has the lines for `.cargo/config.toml`.
 //!
 //! # What holds while the program runs
 //!
@@ -34,8 +34,8 @@
 //!   has a handler; the program's own are set with [`on_upcall`].
 //! - An upcall's handler runs on the vCPU that is notified, with interrupts off. It may use all
 //!   registers that the target's code uses.
-//! - [`vcpus::start`] starts up to [`MAX_VCPUS`] vCPUs, each on its own stack of
-//!   [`STACK_SIZE`] bytes. Nothing guards a stack's end.
+//! - [`vcpus::start`] starts up to [`MAX_VCPUS`] vCPUs, each on its own stack of [`STACK_SIZE`]
+//!   bytes. Stacks have no guard page.
 //! - A panic and an unhandled exception print a line and end the guest.
 #![no_std]
 
@@ -71,9 +71,9 @@ pub const STACK_SIZE: usize = 64 * 1024;
 /// The number of vCPUs that the runtime supports.
 pub const MAX_VCPUS: usize = 4;
 
-/// Names the program's main function: `fn(Boot) -> Result<(), E>`, where `E: Display`.
+/// Defines the program's main function: `fn(Boot) -> Result<(), E>`, where `E: Display`.
 ///
-/// `Ok` ends the guest with success. An error is printed and ends it with failure.
+/// `Ok` ends the guest with success. An error is printed, and ends the guest with failure.
 #[macro_export]
 macro_rules! entry {
     ($function:path) => {

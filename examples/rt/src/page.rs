@@ -7,23 +7,23 @@ use xen_hal::platform::{Frame, PAGE_SIZE};
 
 /// A page of the program's memory, aligned to its size, that others may change at any time.
 ///
-/// Put it into a `static`. It hands out its address and no reference, because a reference would
-/// promise that the memory does not change.
+/// Place it in a `static`. It returns its address and no reference, because a reference would
+/// assert that the memory does not change.
 #[repr(C, align(4096))]
 #[derive(Debug)]
 pub struct Page(UnsafeCell<[u8; PAGE_SIZE]>);
 
-// SAFETY: the type hands out an address only; dereferencing it is unsafe.
+// SAFETY: the type returns only an address; dereferencing it is unsafe.
 unsafe impl Sync for Page {}
 
 impl Page {
-    /// A page of zeros.
+    /// Creates a page of zeros.
     #[must_use]
     pub const fn new() -> Self {
         Self(UnsafeCell::new([0; PAGE_SIZE]))
     }
 
-    /// The page's address, as a pointer to a `T` at its start.
+    /// Returns the page's address, as a pointer to a `T` at its start.
     #[must_use]
     pub const fn as_ptr<T>(&'static self) -> NonNull<T> {
         const {
@@ -36,7 +36,7 @@ impl Page {
         unsafe { NonNull::new_unchecked(self.0.get().cast()) }
     }
 
-    /// The guest frame of the page: memory is mapped to itself.
+    /// Returns the guest frame of the page: memory is mapped to itself.
     #[must_use]
     pub fn frame(&'static self) -> Frame {
         Frame::containing(self.0.get().expose_provenance() as u64)
@@ -49,8 +49,8 @@ impl Default for Page {
     }
 }
 
-/// Where a guest frame is: at its own address, since memory is mapped to itself. `None` if it is
-/// beyond what pointers reach.
+/// Returns the address of a guest frame, which equals its guest-physical address, because memory is
+/// mapped to itself; `None` if it does not fit into a pointer.
 #[must_use]
 pub fn at<T>(frame: Frame) -> Option<NonNull<T>> {
     let address = usize::try_from(frame.address()?).ok()?;

@@ -1,5 +1,5 @@
-//! What time is it? Xen writes a vCPU's time block now and then, also while the vCPU reads it: no
-//! reading is torn, and none is before the last.
+//! Reads a vCPU's clock while Xen updates the time block: no reading is torn, and the clock never
+//! runs backwards.
 
 mod support;
 
@@ -72,8 +72,8 @@ fn seconds(time: SystemTime) -> f64 {
     (time - SystemTime::default()).as_secs_f64()
 }
 
-/// Whether a reading is what the machine knows, but for the time that passed since and for
-/// rounding.
+/// Returns whether a reading equals the machine's time, except for rounding and the time since the
+/// reading.
 fn is_near(reading: SystemTime, machine: Duration) -> bool {
     let machine = SystemTime::default() + machine;
     machine - reading < Duration::from_micros(10) && reading <= machine

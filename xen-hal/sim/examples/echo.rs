@@ -1,4 +1,4 @@
-//! A guest that prints again what is typed, on the console of a simulated control domain.
+//! A guest that echoes what is typed on the console of a simulated control domain.
 
 #[path = "support/dom0.rs"]
 mod dom0;

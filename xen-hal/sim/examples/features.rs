@@ -1,5 +1,4 @@
-//! Which Xen is this, and what does it offer? The first thing that a guest asks, and the answers to
-//! three sorts of guests.
+//! Reads Xen's release and features, as three kinds of guests see them.
 
 mod support;
 
@@ -40,8 +39,8 @@ fn ask(guest: Guest, profile: Profile) -> Result<(), Problem> {
         println!("  feature {}", feature.name().unwrap_or("of a later release"));
     }
 
-    // What a port decides by: never by the release where a feature tells, for features come from
-    // the build and the kind of domain as well.
+    // Decide by a feature if there is one, not by the release: features also depend on Xen's build
+    // and on the kind of domain.
     let upcalls = if features.has(Feature::HVM_CALLBACK_VECTOR) {
         "a vector of its own choice"
     } else {

@@ -1,5 +1,5 @@
-//! A guest that keeps a file on a disk of a simulated control domain, which it finds blank and
-//! formats. It is booted twice.
+//! A guest that stores a file on a disk of a simulated control domain. It formats the blank disk at
+//! its first boot, and boots twice.
 
 #[path = "support/dom0.rs"]
 mod dom0;

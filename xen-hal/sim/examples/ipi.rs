@@ -1,5 +1,5 @@
-//! Two vCPUs that interrupt each other. Events are in bitmaps that all vCPUs see, so each handles
-//! the ports that are its own.
+//! Two vCPUs that interrupt each other. All vCPUs see the same event bitmaps, so each handles only
+//! its own ports.
 
 mod support;
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn run(seed: u64) -> Result<(), Problem> {
-    // vCPUs lose the processor often, in the middle of the dispatcher too.
+    // vCPUs are preempted often, also inside the dispatcher.
     let rates = FaultRates { preempt_accesses: 4, ..FaultRates::new() };
     let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(rates);
     machine.domain(DomainConfig::new().vcpus(2), first)?;
@@ -44,7 +44,7 @@ fn first(guest: Guest) -> Result<(), Problem> {
     let latch = xen.hvm().set_callback_via(CallbackVia::vector(VECTOR)?)?;
     let shared = shared_page(guest, latch)?;
     guest.on_interrupt(VECTOR, move || {
-        // The same handler on either vCPU: which one this is, a kernel knows.
+        // Both vCPUs use the same handler. A kernel reads the vCPU's number from its per-vCPU data.
         let me = guest.vcpu();
         let _: Drain = EVENTS.dispatch(me, |_| {
             INTERRUPTED[me.0 as usize].fetch_add(1, Ordering::Relaxed);
@@ -57,10 +57,10 @@ fn first(guest: Guest) -> Result<(), Problem> {
     let ports = [to_first.port(), to_second.port()];
 
     guest.set_program(VcpuId(1), move |guest| rally(guest, 1, ports));
-    // The simulator runs what was prepared, and not what is at the entry: on a processor these
-    // would be the kernel's own.
+    // The simulator runs the program of `set_program` and ignores these addresses. On a processor,
+    // they would be the kernel's.
     let state = LongMode::new(0x1000, 0x2000, 0x3000);
-    // SAFETY: the vCPU runs the program that was prepared.
+    // SAFETY: the vCPU runs the program of `set_program`.
     unsafe { xen.vcpu(VcpuId(1)).initialise(&state) }?;
     xen.vcpu(VcpuId(1)).up()?;
     println!("vCPU 0: vCPU 1 is up, port {} is mine and port {} is its own", ports[0], ports[1]);
@@ -70,7 +70,7 @@ fn first(guest: Guest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Sends the other vCPU an event for each that comes. The first vCPU begins.
+/// Answers each event with an event to the other vCPU. The first vCPU starts.
 fn rally(guest: Guest, me: usize, ports: [Port; 2]) -> Result<(), Problem> {
     let xen = Xen::new(guest.xen());
     guest.enable_interrupts();

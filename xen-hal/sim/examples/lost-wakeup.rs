@@ -1,7 +1,7 @@
 //! A lost wakeup: the simulator finds it by trying seeds, and replays it. Then the same program
-//! waits in the right way, and no seed breaks it.
+//! waits correctly, and every seed passes.
 //!
-//! The first argument is the only seed to try, to replay a failure.
+//! To replay a failure, pass its seed as the first argument.
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! Two domains: one lends a page and opens a channel, the other maps the page and joins the
-//! channel. They write messages into the page, and tell each other by events.
+//! Two domains: one grants a page and opens a channel, the other maps the page and binds to the
+//! channel. They write messages into the page, and notify each other by events.
 
 mod support;
 
@@ -17,15 +17,15 @@ use xen_hal::platform::AddressSpace;
 use xen_pac::base::Domid;
 use xen_sim::{DomainConfig, Guest, Hypervisor, Machine, Profile};
 
-/// Guests count from 1, in the order in which the machine is given them.
+/// Guests are numbered from 1, in the order in which they are added to the machine.
 const LENDER: Domid = Domid(1);
 const BORROWER: Domid = Domid(2);
-/// Pages of a domain's own: of the lender two, of the borrower one. Page 0 becomes the page shared
+/// The pages of each domain: two of the granter, one of the mapper. Page 0 becomes the page shared
 /// with Xen.
 const TABLE: usize = 1;
 const LENT: usize = 2;
 const TARGET: usize = 1;
-/// In the page: whose turn it is, as an atomic, and behind it a message.
+/// The layout of the page: an atomic that says whose turn it is, then a message.
 const TURN: usize = 0;
 const MESSAGE: usize = 4;
 const ROUNDS: u32 = 3;
@@ -58,7 +58,7 @@ fn lender(guest: Guest) -> Result<(), Problem> {
     // SAFETY: the page is reserved for the table, of which there is no other, and the domain is not
     // suspended.
     let table = unsafe { GrantTable::map(guest.xen(), space, place, &REFS, 1) }?;
-    // SAFETY: the page is used through this value alone.
+    // SAFETY: the page is used only through this value.
     let page = unsafe { Page::from_raw(&space, guest.page(LENT).cast()) }?;
     let grant = table.lend(page, BORROWER, Access::ReadWrite)?;
     let channel = xen.events().alloc_unbound(BORROWER)?;
@@ -93,11 +93,11 @@ fn borrower(guest: Guest) -> Result<(), Problem> {
     let (reference, port) =
         (GrantRef(guest.wait_for_key("grant") as u32), Port(guest.wait_for_key("port") as u32));
     let channel = xen.events().bind_interdomain(LENDER, port)?;
-    // A frame without memory, for the page to appear at.
+    // A frame without memory, at which to map the page.
     let frame = space.frame_of(guest.page(TARGET)).ok_or("each page has a frame")?;
-    // SAFETY: nothing is kept in the page.
+    // SAFETY: the page holds no data in use.
     unsafe { xen.memory().decrease_reservation([frame], Extent::PAGE) }?;
-    // SAFETY: the frame is empty, and used through the target alone.
+    // SAFETY: the frame is empty, and used only through the target.
     let target = unsafe { MapTarget::new(&space, guest.page(TARGET).cast()) }?;
     let of = ForeignGrant { domain: LENDER, reference };
     let request = MapRequest { of, access: Access::ReadWrite, target };
@@ -120,7 +120,7 @@ fn borrower(guest: Guest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Writes a message, says that it is the other's turn, and wakes the other.
+/// Writes a message, passes the turn to the other side, and notifies it.
 fn say(
     page: &Bytes,
     turn: u32,
@@ -141,8 +141,7 @@ fn hear(
     bitmaps: TwoLevel<'_>,
     channel: &Channel<Hypervisor>,
 ) -> Result<String, Problem> {
-    // An event says only that there may be something: the channel's first one comes from the
-    // binding.
+    // An event can arrive without a message: the channel's first event comes from the binding.
     let came = || {
         bitmaps.clear(channel.port());
         page.load(TURN) == Ok(turn)
@@ -150,7 +149,7 @@ fn hear(
     Xen::new(guest.xen()).sched().wait_until(&guest.interrupts(), &[channel.port()], came)?;
     let mut message = [0; 64];
     page.copy_to(MESSAGE, &mut message[..1])?;
-    // What the other side wrote is checked once, in the copy.
+    // The peer's data is copied once, then checked.
     let length = usize::from(message[0]).min(message.len());
     page.copy_to(MESSAGE + 1, &mut message[..length])?;
     Ok(String::from_utf8_lossy(&message[..length]).into_owned())

@@ -1,5 +1,5 @@
-//! Measures how many hypercalls a second the simulator carries out: on one vCPU, where two vCPUs
-//! take turns, and when grants are mapped and unmapped. A second is one of processor time.
+//! Measures the simulator's hypercalls per second of processor time: on one vCPU, on two that take
+//! turns, and when grants are mapped and unmapped.
 //!
 //! `cargo xtask bench sim` runs this on one processor.
 
@@ -20,7 +20,7 @@ use xen_sim::{DomainConfig, Failure, FaultRates, Guest, Hypervisor, Machine, Pro
 
 type Problem = Box<dyn Error>;
 
-/// How many hypercalls each vCPU makes.
+/// The number of hypercalls of each vCPU.
 const CALLS: u32 = 200_000;
 
 fn main() -> Result<(), Problem> {
@@ -86,8 +86,7 @@ fn program(guest: Guest, vcpus: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Signals a channel of its own again and again: an operation that does something and tells nobody,
-/// since interrupts are off.
+/// Signals its own channel repeatedly. Interrupts are off, so no handler runs.
 fn signal(guest: Guest) -> Result<(), Errno> {
     let channel = Xen::new(guest.xen()).events().bind_ipi(guest.vcpu())?;
     (0..CALLS).try_for_each(|_| channel.send())

@@ -1,5 +1,5 @@
 //! A guest that browses the xenstore of a simulated control domain: `help` shows the commands. The
-//! arguments are the first of them, separated by semicolons.
+//! arguments are the first commands, separated by semicolons.
 
 #[path = "support/dom0.rs"]
 mod dom0;

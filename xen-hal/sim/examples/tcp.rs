@@ -19,7 +19,7 @@ use xen_sim::backend::Network;
 
 const SERVER: [u8; 4] = [192, 0, 2, 1];
 const CLIENT: [u8; 4] = [192, 0, 2, 2];
-/// How many bytes the client sends: more than fit into a window.
+/// The number of bytes that the client sends: more than fit into a window.
 const BYTES: usize = 20_000;
 /// Two pages for rings, and sixteen for frames.
 const PAGES: usize = 18;
@@ -53,7 +53,7 @@ fn sent() -> Vec<u8> {
     (0..BYTES).map(|index| (index * 7 / 3) as u8).collect()
 }
 
-/// A TCP client that sends bytes, and collects those that come back.
+/// A TCP client that sends bytes, and collects the echoed ones.
 struct Client {
     interface: Interface,
     sockets: SocketSet<'static>,

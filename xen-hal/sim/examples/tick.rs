@@ -1,5 +1,5 @@
-//! A kernel's tick: the handler of the timer's event counts it and sets the timer to the next one,
-//! and the idle loop sleeps meanwhile.
+//! A kernel's tick: the handler of the timer event counts it and sets the timer again, while the
+//! idle loop sleeps.
 
 mod support;
 
@@ -20,7 +20,7 @@ const VECTOR: u8 = 0xf3;
 const PERIOD: Duration = Duration::from_millis(10);
 
 static TICKS: AtomicU32 = AtomicU32::new(0);
-/// When the next tick is due, in nanoseconds.
+/// The time of the next tick, in nanoseconds.
 static DUE: AtomicI64 = AtomicI64::new(0);
 static UPCALLS: AtomicU32 = AtomicU32::new(0);
 static EVENTS: Dispatcher = Dispatcher::new();
@@ -53,7 +53,7 @@ fn kernel(guest: Guest) -> Result<(), Problem> {
     guest.on_interrupt(VECTOR, move || {
         UPCALLS.fetch_add(1, Ordering::Relaxed);
         let handler = |event| {
-            // From one due time to the next, so that no delay adds up.
+            // Based on the last due time, so delays do not add up.
             let due = SystemTime::from_nanos(DUE.load(Ordering::Relaxed));
             assert!(event == port && clock.now() >= due, "the timer fires when it is due");
             let next = due + PERIOD;
@@ -70,7 +70,7 @@ fn kernel(guest: Guest) -> Result<(), Problem> {
     xen.vcpu(me).set_singleshot_timer(first)?;
     for count in 1..=5 {
         let due = SystemTime::from_nanos(DUE.load(Ordering::Relaxed));
-        // Not `while ... { block() }`: the tick may come between the look and the hypercall.
+        // Not `while ... { block() }`: the tick can arrive between the check and the hypercall.
         xen.sched()
             .wait_until(&guest.interrupts(), &[port], || TICKS.load(Ordering::Relaxed) >= count)?;
         let late = clock.now() - due;

@@ -69,8 +69,7 @@ fn second<M: Machine>(machine: &M) {
     let rounds = rounds.and_then(|()| {
         (ROUNDS + 1..=2 * ROUNDS).try_for_each(|round| awake(machine, events, SECOND, round))
     });
-    // If an event could not be sent, the first vCPU waits for it in vain, and the run ends by its
-    // time limit.
+    // If an event could not be sent, the first vCPU waits until the run ends by its time limit.
     if rounds.is_ok() {
         world.reach(DONE);
     }

@@ -173,7 +173,7 @@ fn second<M: Machine>(machine: &M) {
     world.reach(STARTED);
     world.await_stage(machine, SLEEP);
     machine.wait_until(|| world.arrived(world.port(SECOND)) > 0);
-    // If it cannot stop itself, the first vCPU waits in vain, and the run ends by its time limit.
+    // If it cannot stop itself, the first vCPU waits until the run ends by its time limit.
     let _ = Xen::new(machine.xen()).vcpu(SECOND).down();
 }
 

@@ -134,8 +134,7 @@ pub(super) fn clocks<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), 
 
 fn second<M: Machine>(machine: &M) {
     machine.world().reach(READY);
-    // If it cannot read the clock, the first vCPU waits in vain, and the run ends by its time
-    // limit.
+    // If it cannot read the clock, the first vCPU waits until the run ends by its time limit.
     if read(machine).is_ok() {
         machine.world().reach(DONE);
     }

@@ -83,6 +83,6 @@ fn initialise<M: Machine>(machine: &M, vcpu: VcpuId) -> Result<(), Errno> {
 fn second<M: Machine>(machine: &M) {
     machine.world().reach(STARTED);
     machine.world().await_stage(machine, STOP);
-    // If it cannot stop itself, the first vCPU waits in vain, and the run ends by its time limit.
+    // If it cannot stop itself, the first vCPU waits until the run ends by its time limit.
     let _ = Xen::new(machine.xen()).vcpu(SECOND).down();
 }

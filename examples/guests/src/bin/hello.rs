@@ -1,4 +1,4 @@
-//! Asks Xen for its version and features, maps the shared page, and reads Xen's clock.
+//! Prints Xen's version and features, maps the shared page, and reads Xen's clock.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Ends badly in the way that its command line names, to test the verdicts on guests.
+//! Fails in the way that its command line names, to test that each failure is reported.
 #![no_std]
 #![no_main]
 
@@ -63,7 +63,7 @@ mod x86 {
         unsafe { asm!("lidt [{}]", "ud2", in(reg) nothing.as_ptr(), options(noreturn)) }
     }
 
-    /// Gives Xen an address that it cannot use, for which it destroys the domain.
+    /// Passes Xen an invalid address, for which Xen destroys the domain.
     pub(super) fn crash(boot: Boot) -> Result<(), Failure> {
         let mut parameter = XenHvmParam::new(Domid::SELF, HvmParam::VM86_TSS, 0xdead_beef_0000);
         // SAFETY: the program ends here.

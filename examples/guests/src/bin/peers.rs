@@ -25,7 +25,7 @@ rt::entry!(main);
 
 static SHARED_INFO: Page = Page::new();
 static TABLE: Page = Page::new();
-/// The page that is lent, or that a granted page is mapped over.
+/// The granted page, or the page over which a foreign grant is mapped.
 static SHARED: Page = Page::new();
 /// The first reference that the HAL gives out: eight are the toolstack's.
 const REFERENCE: GrantRef = GrantRef(8);
@@ -118,13 +118,13 @@ fn accept(xen: &impl Hypercall, shared: SharedInfo<'_>, peer: Domid) -> Result<(
     let of = ForeignGrant { domain: peer, reference: REFERENCE };
     let frame = space().frame_of(SHARED.as_ptr()).ok_or(Failure::new(MAPPING, "no frame"))?;
     let memory = Xen::new(xen).memory();
-    // SAFETY: nothing is kept in the page.
+    // SAFETY: the page holds no data in use.
     unsafe { memory.decrease_reservation([frame], Extent::PAGE) }
         .map_err(|_| Failure::new(MAPPING, "the frame cannot be emptied"))?;
     // SAFETY: the frame is empty and used through the target only.
     let mut target = unsafe { MapTarget::new(&space(), SHARED.as_ptr()) }
         .map_err(|_| Failure::new(MAPPING, "the target has no frame"))?;
-    // The peer may not have lent the page yet.
+    // The peer may not have granted the page yet.
     let mapping = loop {
         let request = MapRequest { of, access: Access::ReadWrite, target };
         // SAFETY: the grant is another domain's.
@@ -151,7 +151,7 @@ fn accept(xen: &impl Hypercall, shared: SharedInfo<'_>, peer: Domid) -> Result<(
     println!("| reads the peer's answer: {}", &answer == b"world");
     println!("| unmaps the page: {}", mapping.unmap().is_ok());
     channel.send().during("sending an event")?;
-    // The peer says how both ended. This domain ends without a word.
+    // The peer reports the status of both domains. This domain ends silently.
     match Sched::new(xen).shutdown(ShutdownReason::POWEROFF).during("shutting down")? {}
 }
 

@@ -1,4 +1,4 @@
-//! The smallest guest of use: it prints a line, waits for one timer event, and powers off.
+//! The smallest useful guest: it prints a line, waits for one timer event, and powers off.
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,4 @@
-//! Shows the memory map, starts the second vCPU, and has the two send each other events, which come
-//! as upcalls.
+//! Prints the memory map and starts the second vCPU. Then the two vCPUs send each other events.
 //!
 //! With `soak EVENTS SEED` it sends that many events instead, between the vCPUs and between two
 //! channels of the domain, some of them while the port is masked, and compares the counts.
@@ -22,7 +21,7 @@ use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
 rt::entry!(main);
 
 static SHARED_INFO: Page = Page::new();
-/// The second vCPU's block, where the shared page has none for it.
+/// The second vCPU's `vcpu_info`, if the shared page has none for it.
 static SECOND_INFO: Area<raw::VcpuInfo> = Area::new();
 static REGISTERED: AtomicPtr<raw::VcpuInfo> = AtomicPtr::new(ptr::null_mut());
 /// How many events each vCPU sends the other.

@@ -6,7 +6,7 @@ use xen_pac::hvm::CallbackVia;
 
 use crate::handler::TIMER;
 
-/// How Xen must be told to deliver upcalls: on aarch64 the interrupt is fixed, so nothing is told.
+/// Returns `None`: on aarch64 the upcall interrupt is fixed, so the guest sets no callback.
 #[must_use]
 pub const fn callback_via() -> Option<CallbackVia> {
     None
@@ -30,13 +30,14 @@ pub fn set_timer(at: u64) {
 /// Turns interrupts on.
 #[inline]
 pub fn enable() {
-    // SAFETY: every vector has a handler. Without `nomem`, what the program did before is visible
-    // to the handler.
+    // SAFETY: every vector has a handler. Without `nomem`, the handler sees the program's earlier
+    // writes.
     unsafe { asm!("msr daifclr, #2", "isb", options(nostack)) };
 }
 
-/// Sleeps until `done` returns true. `done` is called with interrupts off, at first and after each
-/// interrupt; an interrupt that comes after the call ends the sleep. Interrupts are on afterwards.
+/// Sleeps until `done` returns true. Calls `done` with interrupts off, first at the call and then
+/// after each interrupt. An interrupt after a call of `done` ends the sleep. Interrupts are on
+/// afterwards.
 pub fn wait_until(mut done: impl FnMut() -> bool) {
     loop {
         // SAFETY: interrupts are turned on again below.

@@ -12,7 +12,8 @@ unsafe extern "C" {
     fn secondary_entry();
 }
 
-/// The number of the calling vCPU: Xen numbers a guest's first 16 vCPUs by the lowest affinity.
+/// Returns the number of the calling vCPU: Xen numbers a guest's first 16 vCPUs by the lowest
+/// affinity.
 #[must_use]
 pub fn current() -> VcpuId {
     let affinity: u64;
@@ -23,12 +24,12 @@ pub fn current() -> VcpuId {
     VcpuId(affinity as u32 & 0xff)
 }
 
-/// Starts a vCPU. It runs `main` with interrupts off and then stops for good.
+/// Starts a vCPU, which runs `main` with interrupts off and then stops.
 ///
 /// # Errors
 ///
-/// [`Errno::ENOENT`] for a vCPU that does not exist or is beyond [`MAX_VCPUS`](crate::MAX_VCPUS),
-/// [`Errno::EEXIST`] for one that was started before.
+/// [`Errno::ENOENT`] for a vCPU that does not exist or is not below
+/// [`MAX_VCPUS`](crate::MAX_VCPUS), [`Errno::EEXIST`] for one that was already started.
 pub fn start(_xen: &impl Hypercall, vcpu: VcpuId, main: fn(VcpuId)) -> Result<(), Errno> {
     let stack = secondary::prepare(vcpu, main)?;
     let entry = secondary_entry as *const () as u64;

@@ -12,7 +12,7 @@ use crate::handler::OWN_UPCALL;
 
 /// The vector of upcalls for all vCPUs.
 pub const UPCALL_VECTOR: u8 = 0xf3;
-/// The vector of upcalls that a vCPU has for itself.
+/// The vector of upcalls that a vCPU sets for itself.
 pub const OWN_UPCALL_VECTOR: u8 = 0xe3;
 
 #[repr(C, align(16))]
@@ -23,7 +23,7 @@ unsafe impl Sync for Table {}
 
 static TABLE: Table = Table(UnsafeCell::new([Gate::ZERO; 256]));
 
-/// How Xen must be told to deliver upcalls, so that the handler of
+/// Returns the callback that the guest must set so that the handler of
 /// [`on_upcall`](crate::on_upcall) runs.
 #[must_use]
 pub fn callback_via() -> Option<CallbackVia> {
@@ -40,14 +40,14 @@ pub fn on_own_upcall(handler: fn()) {
 /// Turns interrupts on.
 #[inline]
 pub fn enable() {
-    // SAFETY: every vector has a handler. Without `nomem`, what the program did before is visible
-    // to the handler.
+    // SAFETY: every vector has a handler. Without `nomem`, the handler sees the program's earlier
+    // writes.
     unsafe { asm!("sti", options(nostack)) };
 }
 
-/// Halts the vCPU until `done` returns true. `done` is called with interrupts off, at first and
-/// after each interrupt; an interrupt that comes after the call ends the halt. Interrupts are on
-/// afterwards.
+/// Halts the vCPU until `done` returns true. Calls `done` with interrupts off, first at the call
+/// and then after each interrupt. An interrupt after a call of `done` ends the halt. Interrupts are
+/// on afterwards.
 pub fn wait_until(mut done: impl FnMut() -> bool) {
     loop {
         // SAFETY: interrupts are turned on again below.

@@ -8,12 +8,12 @@ pub use super::descriptors::current;
 use super::entry;
 use crate::secondary;
 
-/// Starts a vCPU. It runs `main` with interrupts off and then stops for good.
+/// Starts a vCPU, which runs `main` with interrupts off and then stops.
 ///
 /// # Errors
 ///
-/// Xen's: the vCPU does not exist, or was started before. [`Errno::ENOENT`] for a vCPU beyond
-/// [`MAX_VCPUS`](crate::MAX_VCPUS).
+/// Xen's error if the vCPU does not exist or was already started. [`Errno::ENOENT`] for a vCPU that
+/// is not below [`MAX_VCPUS`](crate::MAX_VCPUS).
 pub fn start(xen: &impl Hypercall, vcpu: VcpuId, main: fn(VcpuId)) -> Result<(), Errno> {
     let state = entry::secondary_state(secondary::prepare(vcpu, main)?, vcpu);
     let vcpu = Vcpu::new(xen, vcpu);
