@@ -54,7 +54,12 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).is_none_or(|command| command != "regen") {
         return with_tools();
     }
-    match Arguments::parse().command {
+    let arguments = Arguments::try_parse().unwrap_or_else(|message| {
+        let print = if message.use_stderr() { xtask::print::err } else { xtask::print::out };
+        print(format_args!("{}", message.render().ansi()));
+        std::process::exit(message.exit_code())
+    });
+    match arguments.command {
         #[cfg(feature = "tools")]
         Command::Bench(arguments) => commands::bench::run(&arguments),
         #[cfg(feature = "tools")]

@@ -5,15 +5,15 @@
 //! of everything else. The caller supplies a function from a guest-physical range to its bytes,
 //! which checks every address and length before use.
 //!
-//! ```no_run
+//! ```
 //! use xen_hal::start_info::{StartInfo, StartInfoError, identity};
 //! use xen_pac::start_info::HvmMemmapType;
 //!
-//! /// Memory up to 4 GiB is mapped to itself.
-//! fn boot(ebx: u32) -> Result<(), StartInfoError> {
+//! /// `start_info` is the value of `ebx`. Memory below `limit` is mapped to itself.
+//! fn boot(start_info: u64, limit: u64) -> Result<(), StartInfoError> {
 //!     // SAFETY: the guest maps that memory to itself, and does not overwrite Xen's data there.
-//!     let memory = unsafe { identity(1 << 32) };
-//!     let info = StartInfo::read(ebx.into(), memory)?;
+//!     let memory = unsafe { identity(limit) };
+//!     let info = StartInfo::read(start_info, memory)?;
 //!
 //!     println!("command line: {:?}", info.command_line()?);
 //!     for module in info.modules()? {
@@ -27,6 +27,12 @@
 //!     }
 //!     Ok(())
 //! }
+//! # // Version 1, without a command line and modules, and with a map of one range.
+//! # let map: &'static [u64; 3] = Box::leak(Box::new([0, 0xa_0000, 1]));
+//! # let magic = u64::from(xen_pac::start_info::XEN_HVM_START_MAGIC_VALUE);
+//! # let head = [1 << 32 | magic, 0, 0, 0, 0, map.as_ptr().expose_provenance() as u64, 1];
+//! # let head: &'static [u64; 7] = Box::leak(Box::new(head));
+//! # boot(head.as_ptr().expose_provenance() as u64, u64::MAX).unwrap();
 //! ```
 //!
 //! The crate `pvh` reads the same structure for any VMM, but trusts every address and length in it,
