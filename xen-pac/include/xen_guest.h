@@ -53,6 +53,11 @@ extern "C" {
 #define DOMID_COW 0x7FF3U
 /* No domain; used, for instance, if the owner of a page is not known. */
 #define DOMID_INVALID 0x7FF4U
+/*
+ * No particular domain: a free number, or every domain, as the operation defines. Xen 4.22 and
+ * later.
+ */
+#define DOMID_ANY 0x7FF5U
 /* Xen's idle domain, whose vCPUs run when no other vCPU can. */
 #define DOMID_IDLE 0x7FFFU
 /*
@@ -1535,6 +1540,10 @@ extern "C" {
  * domain. The HVM parameters CONSOLE_PFN and CONSOLE_EVTCHN hold its frame and its event
  * channel.
  */
+/* A backend is attached and empties the ring. Xen 4.21 and later. */
+#define XENCONSOLE_CONNECTED 0U
+/* No backend is attached yet; the initial state. Xen 4.21 and later. */
+#define XENCONSOLE_DISCONNECTED 1U
 
 /* ---- xenstore ---- */
 
@@ -1557,8 +1566,8 @@ extern "C" {
  * an error.
  */
 #define XENSTORE_REL_PATH_MAX 2048U
-/* One more than the greatest number of a request. Xen 4.9 and later. */
-#define XS_TYPE_COUNT 23U
+/* One more than the greatest number of a request. Xen 4.21 and later. */
+#define XS_TYPE_COUNT 27U
 /* Commands to the server itself, under their older name. */
 #define XS_DEBUG 0U
 /* Commands to the server itself, for privileged domains. Xen 4.9 and later. */
@@ -1617,6 +1626,26 @@ extern "C" {
 #define XS_RESET_WATCHES 21U
 /* As DIRECTORY from an offset on, for lists that do not fit into one message. Xen 4.9 and later. */
 #define XS_DIRECTORY_PART 22U
+/*
+ * Reads the server's features for a domain as a decimal number; for the caller if the request
+ * names none. Xen 4.21 and later.
+ */
+#define XS_GET_FEATURE 23U
+/*
+ * Sets the features for a domain before it is introduced; for the control domain. Xen 4.21 and
+ * later.
+ */
+#define XS_SET_FEATURE 24U
+/*
+ * Reads a limit of a domain, or the default of new ones; for the control domain. Xen 4.21 and
+ * later.
+ */
+#define XS_GET_QUOTA 25U
+/*
+ * Sets a limit of a domain, or the default of new ones; for the control domain. Xen 4.21 and
+ * later.
+ */
+#define XS_SET_QUOTA 26U
 /* Never sent: marks an abandoned request. Xen 4.5 and later. */
 #define XS_INVALID 0xFFFFU
 /* The path that changed. */
@@ -1660,6 +1689,10 @@ extern "C" {
 #define XENSTORE_SERVER_FEATURE_RECONNECTION 0x1U
 /* It writes `error`. Xen 4.17 and later. */
 #define XENSTORE_SERVER_FEATURE_ERROR 0x2U
+/* WATCH takes a depth: how many levels below the path it watches. Xen 4.22 and later. */
+#define XENSTORE_SERVER_FEATURE_WATCHDEPTH 0x4U
+/* The permissions of a path can name DOMID_ANY. Xen 4.22 and later. */
+#define XENSTORE_SERVER_FEATURE_DOMID_ANY 0x8U
 
 /* ---- ring ---- */
 
@@ -4538,14 +4571,17 @@ struct xencons_interface {
      * event channel.
      */
     uint32_t out_prod;
+    /* Whether a backend reads the ring. Older pages hold zero here, which is CONNECTED. */
+    uint8_t connection;
 };
-XEN_SIZE(struct xencons_interface, 3088);
+XEN_SIZE(struct xencons_interface, 3092);
 XEN_OFFSET(struct xencons_interface, in, 0);
 XEN_OFFSET(struct xencons_interface, out, 1024);
 XEN_OFFSET(struct xencons_interface, in_cons, 3072);
 XEN_OFFSET(struct xencons_interface, in_prod, 3076);
 XEN_OFFSET(struct xencons_interface, out_cons, 3080);
 XEN_OFFSET(struct xencons_interface, out_prod, 3084);
+XEN_OFFSET(struct xencons_interface, connection, 3088);
 /*
  * Two rings of bytes, and the state of the connection. Indices run freely: byte `i` lies at `i`
  * modulo XENSTORE_RING_SIZE. Messages follow each other without a gap, and one can be longer
@@ -4570,8 +4606,10 @@ struct xenstore_domain_interface {
     uint32_t connection;
     /* The reason for which the server stopped, if it did and can write it. */
     uint32_t error;
+    /* The server's event channel to a domain that Xen itself started; 0 in others. */
+    uint32_t evtchn_port;
 };
-XEN_SIZE(struct xenstore_domain_interface, 2076);
+XEN_SIZE(struct xenstore_domain_interface, 2080);
 XEN_OFFSET(struct xenstore_domain_interface, req, 0);
 XEN_OFFSET(struct xenstore_domain_interface, rsp, 1024);
 XEN_OFFSET(struct xenstore_domain_interface, req_cons, 2048);
@@ -4581,6 +4619,7 @@ XEN_OFFSET(struct xenstore_domain_interface, rsp_prod, 2060);
 XEN_OFFSET(struct xenstore_domain_interface, server_features, 2064);
 XEN_OFFSET(struct xenstore_domain_interface, connection, 2068);
 XEN_OFFSET(struct xenstore_domain_interface, error, 2072);
+XEN_OFFSET(struct xenstore_domain_interface, evtchn_port, 2076);
 /*
  * The header of a message in either ring; `len` bytes of payload follow. Copy it as bytes: it
  * can be split by the end of the ring.

@@ -83,6 +83,11 @@ impl Domid {
     /// Upstream: `xen/include/public/xen.h`, `DOMID_INVALID`.
     pub const INVALID: Self = Self(0x7FF4);
 
+    /// No particular domain: a free number, or every domain, as the operation defines.
+    ///
+    /// Upstream: `xen/include/public/xen.h`, `DOMID_ANY`. Since Xen 4.22.
+    pub const ANY: Self = Self(0x7FF5);
+
     /// Xen's idle domain, whose vCPUs run when no other vCPU can.
     ///
     /// Upstream: `xen/include/public/xen.h`, `DOMID_IDLE`.
@@ -99,6 +104,7 @@ impl Domid {
             0x7FF2 => Some("XEN"),
             0x7FF3 => Some("COW"),
             0x7FF4 => Some("INVALID"),
+            0x7FF5 => Some("ANY"),
             0x7FFF => Some("IDLE"),
             _ => None,
         }

@@ -2,6 +2,38 @@
 //! The page that a guest's console shares with its backend, usually a daemon in the control domain.
 //! The HVM parameters CONSOLE_PFN and CONSOLE_EVTCHN hold its frame and its event channel.
 
+/// The backend's state. Memory of zeros means CONNECTED, as older backends need it.
+///
+/// Upstream: `xen/include/public/io/console.h`. Since Xen 4.21.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct XenconsConnection(pub u8);
+impl XenconsConnection {
+    /// A backend is attached and empties the ring.
+    ///
+    /// Upstream: `xen/include/public/io/console.h`, `XENCONSOLE_CONNECTED`.
+    pub const CONNECTED: Self = Self(0);
+
+    /// No backend is attached yet; the initial state.
+    ///
+    /// Upstream: `xen/include/public/io/console.h`, `XENCONSOLE_DISCONNECTED`.
+    pub const DISCONNECTED: Self = Self(1);
+
+    /// Returns the value's C name without its prefix; `None` for a value without a name
+    /// here.
+    #[inline]
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self.0 {
+            0 => Some("CONNECTED"),
+            1 => Some("DISCONNECTED"),
+            _ => None,
+        }
+    }
+}
+
+crate::access::named!(XenconsConnection(u8));
+
 /// Handle to shared memory with the layout [`raw::XenconsInterface`]. Two rings of bytes. Indices
 /// run freely: byte `i` lies at `i` modulo the ring's size, and a ring is full when its producer is
 /// one size ahead of its consumer. The backend may write anything anywhere here. Copy an index
@@ -15,7 +47,8 @@
 /// | 3076 + 4 | 3076 + 4 | 3076 + 4 | `in_prod` | `u32` | peer's index |
 /// | 3080 + 4 | 3080 + 4 | 3080 + 4 | `out_cons` | `u32` | peer's index |
 /// | 3084 + 4 | 3084 + 4 | 3084 + 4 | `out_prod` | `u32` | own index |
-/// | 3088 | 3088 | 3088 | | | |
+/// | 3088 + 1 | 3088 + 1 | 3088 + 1 | `connection` | `xencons_connection` | read-only |
+/// | 3092 | 3092 | 3092 | | | |
 ///
 /// Upstream: `xen/include/public/io/console.h`, `xencons_interface`.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +134,15 @@ impl<'a> XenconsInterface<'a> {
     pub fn out_prod(self) -> crate::access::OwnIndex<'a> {
         crate::access::field!(self.ptr, OwnIndex, out_prod)
     }
+
+    /// Whether a backend reads the ring. Older pages hold zero here, which is CONNECTED.
+    ///
+    /// Since Xen 4.21. Written by the other side. Offset 3088.
+    #[inline]
+    #[must_use]
+    pub fn connection(self) -> crate::access::ReadOnly<'a, u8> {
+        crate::access::field!(self.ptr, ReadOnly, connection)
+    }
 }
 
 /// The memory layouts of the blocks. No reference to shared memory is ever created from
@@ -131,16 +173,23 @@ pub mod raw {
         /// The guest's position in `output`: all before it is filled. After advancing it, signal
         /// the event channel.
         pub out_prod: u32,
+        /// Whether a backend reads the ring. Older pages hold zero here, which is CONNECTED.
+        ///
+        /// Since Xen 4.21.
+        pub connection: u8,
+        #[doc(hidden)]
+        pub _pad0: [u8; 3],
     }
 
     crate::access::raw!(XenconsInterface {
         input: [u8; 1024], output: [u8; 2048], in_cons: u32, in_prod: u32, out_cons: u32,
-        out_prod: u32,
+        out_prod: u32, connection: u8, _pad0: [u8; 3],
     });
 }
 
-crate::access::layout!(raw::XenconsInterface, "xencons_interface": 3088 {
+crate::access::layout!(raw::XenconsInterface, "xencons_interface": 3092 {
     input: 0, output: 1024, in_cons: 3072, in_prod: 3076, out_cons: 3080, out_prod: 3084,
+    connection: 3088,
 });
 
 #[cfg(test)]
@@ -149,23 +198,23 @@ pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide_([u8; 8]);
-        crate::access::twin!(natural, struct XenconsInterface: 3088 {
+        crate::access::twin!(natural, struct XenconsInterface: 3092 {
             input: [u8; 1024] = 0, output: [u8; 2048] = 1024, in_cons: u32 = 3072,
-            in_prod: u32 = 3076, out_cons: u32 = 3080, out_prod: u32 = 3084,
+            in_prod: u32 = 3076, out_cons: u32 = 3080, out_prod: u32 = 3084, connection: u8 = 3088,
         });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(packed 4, struct XenconsInterface: 3088 {
+        crate::access::twin!(packed 4, struct XenconsInterface: 3092 {
             input: [u8; 1024] = 0, output: [u8; 2048] = 1024, in_cons: u32 = 3072,
-            in_prod: u32 = 3076, out_cons: u32 = 3080, out_prod: u32 = 3084,
+            in_prod: u32 = 3076, out_cons: u32 = 3080, out_prod: u32 = 3084, connection: u8 = 3088,
         });
     }
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide_([u8; 8]);
-        crate::access::twin!(natural, struct XenconsInterface: 3088 {
+        crate::access::twin!(natural, struct XenconsInterface: 3092 {
             input: [u8; 1024] = 0, output: [u8; 2048] = 1024, in_cons: u32 = 3072,
-            in_prod: u32 = 3076, out_cons: u32 = 3080, out_prod: u32 = 3084,
+            in_prod: u32 = 3076, out_cons: u32 = 3080, out_prod: u32 = 3084, connection: u8 = 3088,
         });
     }
 }

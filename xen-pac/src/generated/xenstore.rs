@@ -23,8 +23,8 @@ pub const XENSTORE_ABS_PATH_MAX: u32 = 3072;
 pub const XENSTORE_REL_PATH_MAX: u32 = 2048;
 /// One more than the greatest number of a request.
 ///
-/// Upstream: `xen/include/public/io/xs_wire.h`, `XS_TYPE_COUNT`. Since Xen 4.9.
-pub const XS_TYPE_COUNT: u32 = 23;
+/// Upstream: `xen/include/public/io/xs_wire.h`, `XS_TYPE_COUNT`. Since Xen 4.21.
+pub const XS_TYPE_COUNT: u32 = 27;
 /// The type of a message. A response has the type of its request, or ERROR. Strings in a payload
 /// end with a zero byte, except for a last string that needs no end: a value, or the end of a
 /// response.
@@ -160,6 +160,27 @@ impl XsdSockmsgType {
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_DIRECTORY_PART`. Since Xen 4.9.
     pub const DIRECTORY_PART: Self = Self(22);
 
+    /// Reads the server's features for a domain as a decimal number; for the caller if the request
+    /// names none.
+    ///
+    /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_GET_FEATURE`. Since Xen 4.21.
+    pub const GET_FEATURE: Self = Self(23);
+
+    /// Sets the features for a domain before it is introduced; for the control domain.
+    ///
+    /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_SET_FEATURE`. Since Xen 4.21.
+    pub const SET_FEATURE: Self = Self(24);
+
+    /// Reads a limit of a domain, or the default of new ones; for the control domain.
+    ///
+    /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_GET_QUOTA`. Since Xen 4.21.
+    pub const GET_QUOTA: Self = Self(25);
+
+    /// Sets a limit of a domain, or the default of new ones; for the control domain.
+    ///
+    /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_SET_QUOTA`. Since Xen 4.21.
+    pub const SET_QUOTA: Self = Self(26);
+
     /// Never sent: marks an abandoned request.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_INVALID`. Since Xen 4.5.
@@ -194,6 +215,10 @@ impl XsdSockmsgType {
             20 => Some("RESTRICT"),
             21 => Some("RESET_WATCHES"),
             22 => Some("DIRECTORY_PART"),
+            23 => Some("GET_FEATURE"),
+            24 => Some("SET_FEATURE"),
+            25 => Some("GET_QUOTA"),
+            26 => Some("SET_QUOTA"),
             0xFFFF => Some("INVALID"),
             _ => None,
         }
@@ -406,6 +431,18 @@ pub mod xenstore_server_features {
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_SERVER_FEATURE_ERROR`. Since Xen
     /// 4.17. Bit 1.
     pub const ERROR: Field<u32, Register> = Field::new(0x1, 1);
+
+    /// WATCH takes a depth: how many levels below the path it watches.
+    ///
+    /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_SERVER_FEATURE_WATCHDEPTH`. Since Xen
+    /// 4.22. Bit 2.
+    pub const WATCHDEPTH: Field<u32, Register> = Field::new(0x1, 2);
+
+    /// The permissions of a path can name DOMID_ANY.
+    ///
+    /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_SERVER_FEATURE_DOMID_ANY`. Since Xen
+    /// 4.22. Bit 3.
+    pub const DOMID_ANY: Field<u32, Register> = Field::new(0x1, 3);
 }
 
 /// Handle to shared memory with the layout [`raw::XenstoreDomainInterface`]. Two rings of bytes,
@@ -424,7 +461,8 @@ pub mod xenstore_server_features {
 /// | 2064 + 4 | 2064 + 4 | 2064 + 4 | `server_features` | `xenstore_server_features` | read-only |
 /// | 2068 + 4 | 2068 + 4 | 2068 + 4 | `connection` | `xenstore_connection` | bits |
 /// | 2072 + 4 | 2072 + 4 | 2072 + 4 | `error` | `xenstore_error` | read-only |
-/// | 2076 | 2076 | 2076 | | | |
+/// | 2076 + 4 | 2076 + 4 | 2076 + 4 | `evtchn_port` | `u32` | read-only |
+/// | 2080 | 2080 | 2080 | | | |
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`, `xenstore_domain_interface`.
 #[derive(Clone, Copy, Debug)]
@@ -538,6 +576,15 @@ impl<'a> XenstoreDomainInterface<'a> {
     pub fn error(self) -> crate::access::ReadOnly<'a, u32> {
         crate::access::field!(self.ptr, ReadOnly, error)
     }
+
+    /// The server's event channel to a domain that Xen itself started; 0 in others.
+    ///
+    /// Since Xen 4.21. Written by the other side. Offset 2076.
+    #[inline]
+    #[must_use]
+    pub fn evtchn_port(self) -> crate::access::ReadOnly<'a, u32> {
+        crate::access::field!(self.ptr, ReadOnly, evtchn_port)
+    }
 }
 
 /// The header of a message in either ring; `len` bytes of payload follow. Copy it as bytes: it can
@@ -619,18 +666,22 @@ pub mod raw {
         ///
         /// Since Xen 4.17.
         pub error: u32,
+        /// The server's event channel to a domain that Xen itself started; 0 in others.
+        ///
+        /// Since Xen 4.21.
+        pub evtchn_port: u32,
     }
 
     crate::access::raw!(XenstoreDomainInterface {
         req: [u8; super::XENSTORE_RING_SIZE as usize],
         rsp: [u8; super::XENSTORE_RING_SIZE as usize], req_cons: u32, req_prod: u32, rsp_cons: u32,
-        rsp_prod: u32, server_features: u32, connection: u32, error: u32,
+        rsp_prod: u32, server_features: u32, connection: u32, error: u32, evtchn_port: u32,
     });
 }
 
-crate::access::layout!(raw::XenstoreDomainInterface, "xenstore_domain_interface": 2076 {
+crate::access::layout!(raw::XenstoreDomainInterface, "xenstore_domain_interface": 2080 {
     req: 0, rsp: 1024, req_cons: 2048, req_prod: 2052, rsp_cons: 2056, rsp_prod: 2060,
-    server_features: 2064, connection: 2068, error: 2072,
+    server_features: 2064, connection: 2068, error: 2072, evtchn_port: 2076,
 });
 crate::access::layout!(XsdSockmsg, "xsd_sockmsg": 16 { kind: 0, req_id: 4, tx_id: 8, len: 12 });
 
@@ -640,20 +691,20 @@ pub(crate) mod layout {
     pub(crate) mod x86_64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide_([u8; 8]);
-        crate::access::twin!(natural, struct XenstoreDomainInterface: 2076 {
+        crate::access::twin!(natural, struct XenstoreDomainInterface: 2080 {
             req: [u8; 1024] = 0, rsp: [u8; 1024] = 1024, req_cons: u32 = 2048, req_prod: u32 = 2052,
             rsp_cons: u32 = 2056, rsp_prod: u32 = 2060, server_features: u32 = 2064,
-            connection: u32 = 2068, error: u32 = 2072,
+            connection: u32 = 2068, error: u32 = 2072, evtchn_port: u32 = 2076,
         });
         crate::access::twin!(natural, struct XsdSockmsg: 16 {
             kind: u32 = 0, req_id: u32 = 4, tx_id: u32 = 8, len: u32 = 12,
         });
     }
     pub(crate) mod x86 {
-        crate::access::twin!(packed 4, struct XenstoreDomainInterface: 2076 {
+        crate::access::twin!(packed 4, struct XenstoreDomainInterface: 2080 {
             req: [u8; 1024] = 0, rsp: [u8; 1024] = 1024, req_cons: u32 = 2048, req_prod: u32 = 2052,
             rsp_cons: u32 = 2056, rsp_prod: u32 = 2060, server_features: u32 = 2064,
-            connection: u32 = 2068, error: u32 = 2072,
+            connection: u32 = 2068, error: u32 = 2072, evtchn_port: u32 = 2076,
         });
         crate::access::twin!(packed 4, struct XsdSockmsg: 16 {
             kind: u32 = 0, req_id: u32 = 4, tx_id: u32 = 8, len: u32 = 12,
@@ -662,10 +713,10 @@ pub(crate) mod layout {
     pub(crate) mod aarch64 {
         #[repr(C, align(8))]
         pub(crate) struct Wide_([u8; 8]);
-        crate::access::twin!(natural, struct XenstoreDomainInterface: 2076 {
+        crate::access::twin!(natural, struct XenstoreDomainInterface: 2080 {
             req: [u8; 1024] = 0, rsp: [u8; 1024] = 1024, req_cons: u32 = 2048, req_prod: u32 = 2052,
             rsp_cons: u32 = 2056, rsp_prod: u32 = 2060, server_features: u32 = 2064,
-            connection: u32 = 2068, error: u32 = 2072,
+            connection: u32 = 2068, error: u32 = 2072, evtchn_port: u32 = 2076,
         });
         crate::access::twin!(natural, struct XsdSockmsg: 16 {
             kind: u32 = 0, req_id: u32 = 4, tx_id: u32 = 8, len: u32 = 12,
