@@ -1,6 +1,6 @@
 //! `cargo xtask bump`: brings a new release into the description.
 
-use super::facts::{Compilers, measure_all};
+use super::facts::{Compilers, measure_all, put_together};
 use super::{finish, workspace_root};
 use crate::document::{self, Release};
 use crate::headers::bump::{self, Proposal};
@@ -68,7 +68,7 @@ fn bump(arguments: &Arguments) -> Result<bool, String> {
     let mut tables: Vec<Table> =
         kept.tables().into_iter().filter(|table| table.release != release).collect();
     tables.extend(new);
-    let facts = Facts::from_tables(&tables).map_err(|error| error.to_string())?;
+    let facts = put_together(&tables)?;
     let proposal = bump::propose(&sources, &document, &facts, release)?;
     if arguments.dry_run {
         for (name, text) in &proposal.texts {

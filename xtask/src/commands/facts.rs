@@ -3,7 +3,7 @@
 
 use crate::document::Release;
 use crate::headers::compiler::TARGETS;
-use crate::headers::facts::Facts;
+use crate::headers::facts::{Facts, Table};
 use crate::headers::measure::{Measured, measure};
 use crate::headers::store;
 use crate::headers::tree::Tree;
@@ -59,7 +59,7 @@ fn keep(
         .collect();
     tables.extend(new);
     tables.sort_by(|a, b| (a.release, &a.arch).cmp(&(b.release, &b.arch)));
-    let facts = Facts::from_tables(&tables).map_err(|error| error.to_string())?;
+    let facts = put_together(&tables)?;
     let changed = store::save(&facts, kept).map_err(|error| error.to_string())?;
     println!(
         "{} constants, {} structs; changed: {}",
@@ -68,6 +68,12 @@ fn keep(
         if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") }
     );
     Ok(true)
+}
+
+/// Puts tables together, with the members of structs in the order that a later run keeps.
+pub(super) fn put_together(tables: &[Table]) -> Result<Facts, String> {
+    let facts = Facts::from_tables(tables).map_err(|error| error.to_string())?;
+    Facts::from_tables(&facts.tables()).map_err(|error| error.to_string())
 }
 
 /// How to measure headers.
