@@ -21,6 +21,9 @@ enum Command {
     /// Bring a new release of Xen's headers into the description.
     #[cfg(feature = "tools")]
     Bump(commands::bump::Arguments),
+    /// Count how much of the headers is described.
+    #[cfg(feature = "tools")]
+    Coverage(commands::coverage::Arguments),
     /// Show what changed between two states of the ABI, and the effect on consumers.
     #[cfg(feature = "tools")]
     Diff(commands::diff::Arguments),
@@ -64,6 +67,8 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => commands::bench::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Bump(arguments) => commands::bump::run(&arguments),
+        #[cfg(feature = "tools")]
+        Command::Coverage(arguments) => commands::coverage::run(&arguments),
         #[cfg(feature = "tools")]
         Command::Diff(arguments) => commands::diff::run(&arguments),
         #[cfg(feature = "tools")]

@@ -416,3 +416,30 @@ fn what_only_a_newer_release_has_needs_a_check() {
     let row = "| added | `N\"EW` | = 3 | x86, x86_64 | run-time check | minor |";
     assert!(show::markdown(&old, &new, &found).contains(row));
 }
+
+#[test]
+fn coverage_counts_what_is_for_guests_and_what_is_omitted() {
+    let (_, document) = description();
+    let facts = facts(|table| {
+        for (name, header) in [("TOOLS", "domctl.h"), ("NEXT", "io/new.h"), ("LOST", "xen.h")] {
+            table.constants.insert(name.to_owned(), 1);
+            table.places.insert(name.to_owned(), header.into());
+        }
+        for name in ["LIMIT", "LATE", "F_top", "struct ask"] {
+            table.places.insert(name.to_owned(), "xen.h".into());
+        }
+    });
+    let rules =
+        "[Tools.]\nheaders 1: domctl.h\n[For guests, and not described yet.]\nheaders 1: io/*";
+    let rules = verify::Rules::read(rules).expect("rules");
+    let report = verify::run(&document, &facts);
+    let rows = verify::coverage(&document, &facts, &rules, &report, "x86").expect("measured");
+    let part = |described, visible, omitted| verify::Part { described, visible, omitted };
+    assert_eq!(rows["xen.h"].constants, part(3, 4, 0), "a constant without a reason is missing");
+    assert_eq!((rows["xen.h"].structs, rows["xen.h"].fields), (part(1, 1, 0), part(4, 4, 0)));
+    assert_eq!(rows["io/new.h"].constants, part(0, 1, 0));
+    assert_eq!(rows["domctl.h"].constants, part(0, 0, 1));
+    let table = verify::coverage_table("x86", &rows);
+    let total: Vec<&str> = table.lines().last().expect("a total").split_whitespace().collect();
+    assert_eq!(total, ["total", "3/5", "1/1", "4/4", "1", "0", "0"]);
+}

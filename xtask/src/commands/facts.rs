@@ -87,6 +87,13 @@ pub struct Compilers {
     arch: Option<String>,
 }
 
+impl Compilers {
+    /// Whether the architecture is wanted.
+    pub(super) fn wants(&self, arch: &str) -> bool {
+        self.arch.as_deref().is_none_or(|wanted| wanted == arch)
+    }
+}
+
 /// Measures headers for each architecture that is wanted and has a compiler; prints the compilers,
 /// and which are missing.
 pub(super) fn measure_all(

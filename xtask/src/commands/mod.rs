@@ -9,6 +9,8 @@ pub mod bench;
 #[cfg(feature = "tools")]
 pub mod bump;
 #[cfg(feature = "tools")]
+pub mod coverage;
+#[cfg(feature = "tools")]
 pub mod diff;
 #[cfg(feature = "tools")]
 pub mod facts;

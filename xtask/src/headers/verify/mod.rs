@@ -6,6 +6,7 @@
 
 mod cells;
 mod constants;
+mod coverage;
 pub mod fresh;
 mod members;
 mod places;
@@ -13,6 +14,7 @@ mod structs;
 mod table;
 mod undescribed;
 
+pub use coverage::{Part, Row, coverage, table as coverage_table};
 pub use table::{newest, newest_claims, tables};
 pub use undescribed::{FILE, Rules, Undescribed};
 

@@ -36,7 +36,7 @@ struct Group {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Constants,
     Structs,
     Headers,
@@ -180,6 +180,15 @@ impl Rules {
             }
         }
         text
+    }
+
+    /// The reason for which something is left out.
+    pub(super) fn why(&self, kind: Kind, name: &str, header: &str) -> Option<&str> {
+        let fact = Fact { kind, name, header };
+        let mut reasons = self.reasons.iter();
+        let reason = reasons
+            .find(|reason| reason.groups.iter().any(|group| group.pattern(fact).is_some()))?;
+        Some(&reason.why)
     }
 
     fn groups(&self) -> impl Iterator<Item = &Group> {
