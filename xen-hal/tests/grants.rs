@@ -220,7 +220,7 @@ fn only_free_entries_are_handed_out() {
         let lent: Vec<_> = grants.iter().map(|grant| grant.reference().0).collect();
         assert_eq!(lent, core::iter::once(8).chain(10..512).collect::<Vec<_>>());
         let full = table.lend(page(guest, LENT), Domid(7), Access::ReadOnly).unwrap_err();
-        assert_eq!((full.error, full.page.frame().0), (GrantError::Full, frame(guest, LENT)));
+        assert_eq!((full.error(), full.page.frame().0), (GrantError::Full, frame(guest, LENT)));
         let (slot, _) = grants.pop().unwrap().revoke().unwrap();
         drop(slot);
         assert_eq!(table.slot().unwrap().reference(), GrantRef(511));

@@ -500,7 +500,7 @@ fn what_is_not_registered_again_is_refused() {
         for _ in 0..3 {
             assert_eq!(table.slot().unwrap_err(), GrantError::TableLost);
             let lent = table.lend(page(guest, LENT), Domid(7), Access::ReadOnly).unwrap_err();
-            assert_eq!(lent.error, GrantError::TableLost);
+            assert_eq!(lent.error(), GrantError::TableLost);
         }
         assert_eq!((table.available(), table.frames()), (free, frames), "none is lost");
         let area: &Area<raw::VcpuInfo> = areas(guest, AREAS).first().expect("there are two");

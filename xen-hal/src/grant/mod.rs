@@ -27,7 +27,7 @@
 //!     // SAFETY: the place for four pages is reserved for the table, and the domain is never
 //!     // suspended.
 //!     let table = unsafe { GrantTable::map(xen, space, place, refs, 1) }?;
-//!     let grant = table.lend(page, peer, Access::ReadOnly).map_err(|error| error.error)?;
+//!     let grant = table.lend(page, peer, Access::ReadOnly).map_err(|error| error.error())?;
 //!     // The peer needs `grant.reference()`.
 //!     Ok(grant)
 //! }

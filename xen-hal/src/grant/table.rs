@@ -83,13 +83,21 @@ impl fmt::Debug for GrantTablePlace {
 pub struct LendError {
     /// The page.
     pub page: Page,
-    /// The reason: [`GrantError::Full`], or [`GrantError::TableLost`].
-    pub error: GrantError,
+    /// True if the table is lost; otherwise it is full. One instruction less than the reason.
+    lost: bool,
+}
+
+impl LendError {
+    /// Returns the reason: [`GrantError::Full`], or [`GrantError::TableLost`].
+    #[must_use]
+    pub const fn error(&self) -> GrantError {
+        if self.lost { GrantError::TableLost } else { GrantError::Full }
+    }
 }
 
 impl fmt::Display for LendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
+        self.error().fmt(f)
     }
 }
 
@@ -264,7 +272,7 @@ impl<'t, H, A> GrantTable<'t, H, A> {
     ) -> Result<Grant<'t>, LendError> {
         match self.alloc(taken) {
             Ok(entry) => Ok(entry.publish(page, peer, access)),
-            Err(error) => Err(LendError { page, error }),
+            Err(error) => Err(LendError { page, lost: error == GrantError::TableLost }),
         }
     }
 

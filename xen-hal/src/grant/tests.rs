@@ -396,7 +396,7 @@ mod table {
         unsafe { bytes.write_bytes(0xff, PAGE_SIZE) };
         assert_eq!(table.slot().unwrap_err(), GrantError::TableLost);
         let refused = table.lend(page(7), Domid(1), Access::ReadOnly).unwrap_err();
-        assert_eq!((refused.error, refused.page.frame()), (GrantError::TableLost, Frame(7)));
+        assert_eq!((refused.error(), refused.page.frame()), (GrantError::TableLost, Frame(7)));
         assert_eq!(refused.to_string(), GrantError::TableLost.to_string());
         assert_eq!((table.available(), table.reclaim()), (512 - 8, 0));
         // SAFETY: as above.

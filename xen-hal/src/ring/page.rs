@@ -124,7 +124,7 @@ impl<'t> DevicePage<'t> {
     ) -> Result<Grant<'t>, GrantError> {
         match mem::replace(&mut self.0, State::Away) {
             State::Owned(page) => table.lend(page, peer, access).map_err(|error| {
-                let reason = error.error;
+                let reason = error.error();
                 self.0 = State::Owned(error.page);
                 reason
             }),

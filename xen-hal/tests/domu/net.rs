@@ -223,7 +223,7 @@ fn attack(world: &mut World<'_>, guest: Guest) -> Result<(), Box<dyn Error>> {
     let table = world.table;
     let mut lend = || {
         let page = world.pages.remove(0).into_page(&table).map_err(|_| "the page is free")?;
-        table.lend(page, peer, Access::ReadWrite).map_err(|error| error.error.to_string())
+        table.lend(page, peer, Access::ReadWrite).map_err(|error| error.error().to_string())
     };
     let channel = xen.events().alloc_unbound(peer)?;
     let data = lend()?;

@@ -60,7 +60,7 @@ fn use_everything(domain: &Domain<'_>) -> Result<Instant, Error> {
     let table = domain.grant_table().ok_or(Errno::ENOENT)?;
     // SAFETY: the page is used by one grant at a time.
     let page = unsafe { GrantPage::from_raw(&space(), LENT.as_ptr()) }?;
-    let grant = table.lend(page, Domid(0), Access::ReadOnly).map_err(|error| error.error)?;
+    let grant = table.lend(page, Domid(0), Access::ReadOnly).map_err(|error| error.error())?;
     assert!(grant.revoke().is_ok(), "no domain uses the page");
     let times = domain.runstate(FIRST).ok_or(Errno::ENOENT)?;
     assert!(times.read_own().state == vcpu::Runstate::RUNNING, "it runs");
