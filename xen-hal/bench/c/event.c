@@ -27,32 +27,40 @@ static inline uint64_t own_word(const uint64_t *own, uint32_t word)
     return own ? __atomic_load_n(&own[word], __ATOMIC_RELAXED) : ~0ULL;
 }
 
-static inline __attribute__((always_inline)) long unmask(struct shared_info *shared, uint32_t port,
-                                                         const uint64_t *own)
+static __attribute__((noinline, cold)) int32_t unmask_by_xen(struct shared_info *shared,
+                                                             uint32_t port)
 {
     if (port >= PORTS)
         return -EINVAL_;
+    __atomic_fetch_or(&shared->mask[port / BITS], 1ULL << port % BITS, __ATOMIC_SEQ_CST);
+    uint32_t argument = port;
+    long answer = bench_hypercall(EVENT_CHANNEL_OP, UNMASK, &argument);
+    return answer < 0 && answer >= -4095 ? (int32_t)answer : 0;
+}
+
+static inline __attribute__((always_inline)) int32_t unmask(struct shared_info *shared,
+                                                            uint32_t port, const uint64_t *own)
+{
     uint32_t word = port / BITS;
     uint64_t bit = 1ULL << port % BITS;
-    if (own_word(own, word) & bit) {
+    if (port < PORTS && own_word(own, word) & bit) {
         __atomic_fetch_and(&shared->mask[word], ~bit, __ATOMIC_SEQ_CST);
         if ((__atomic_load_n(&shared->pending[word], __ATOMIC_SEQ_CST) & bit) == 0)
             return 0;
     }
-    __atomic_fetch_or(&shared->mask[word], bit, __ATOMIC_SEQ_CST);
-    uint32_t argument = port;
-    long answer = bench_hypercall(EVENT_CHANNEL_OP, UNMASK, &argument);
-    return answer < 0 && answer >= -4095 ? answer : 0;
+    return unmask_by_xen(shared, port);
 }
 
 int32_t twin_unmask(struct shared_info *shared, uint32_t port, const uint64_t *own)
 {
-    return (int32_t)unmask(shared, port, own);
+    if (!own)
+        __builtin_unreachable();
+    return unmask(shared, port, own);
 }
 
 int32_t twin_unmask_all(struct shared_info *shared, uint32_t port)
 {
-    return (int32_t)unmask(shared, port, NULL);
+    return unmask(shared, port, NULL);
 }
 
 static inline __attribute__((always_inline)) uint64_t due(struct shared_info *shared, uint32_t word,
@@ -103,7 +111,7 @@ static inline __attribute__((always_inline)) uint64_t pending(struct shared_info
 
 static inline __attribute__((always_inline)) uint64_t take(struct vcpu_info *vcpu)
 {
-    *(volatile uint8_t *)&vcpu->upcall_pending = 0;
+    __atomic_store_n(&vcpu->upcall_pending, 0, __ATOMIC_SEQ_CST);
     return __atomic_exchange_n(&vcpu->pending_sel, 0, __ATOMIC_SEQ_CST);
 }
 
@@ -112,24 +120,26 @@ static inline __attribute__((always_inline)) bool drained(struct vcpu_info *vcpu
     return __builtin_expect(__atomic_load_n(&vcpu->upcall_pending, __ATOMIC_SEQ_CST) == 0, 1);
 }
 
-/* All events, for a handler that does not stop. True when nothing is left. */
-static inline __attribute__((always_inline)) bool dispatch(struct shared_info *shared,
-                                                           struct vcpu_info *vcpu,
-                                                           const uint64_t *own, handler *handle,
-                                                           void *state)
+/* All events of the words, for a handler that does not stop. True when nothing is left. */
+static inline __attribute__((always_inline)) bool drain(struct shared_info *shared,
+                                                        struct vcpu_info *vcpu,
+                                                        const uint64_t *own, handler *handle,
+                                                        void *state, uint64_t words)
 {
-    for (int count = 0; count < PASSES; count++) {
-        uint64_t words = take(vcpu);
-        if (!words)
-            break;
-        for (; words; words &= words - 1) {
+    for (int count = 1;; count++) {
+        do {
             uint32_t word = (uint32_t)__builtin_ctzll(words);
             scan(shared, word, pending(shared, word), own, NULL, handle, state);
-        }
+            words &= words - 1;
+        } while (words);
         if (drained(vcpu))
             return true;
+        if (count == PASSES)
+            return false;
+        words = take(vcpu);
+        if (!words)
+            return drained(vcpu);
     }
-    return drained(vcpu);
 }
 
 /* The words of the selector, beginning behind the port at which the handler stopped. False when it
@@ -178,28 +188,30 @@ static inline __attribute__((always_inline)) bool pass(struct shared_info *share
     }
 }
 
-/* As `dispatch`, for a handler that can stop. */
-static inline __attribute__((always_inline)) bool try_dispatch(struct shared_info *shared,
-                                                               struct vcpu_info *vcpu,
-                                                               const uint64_t *own,
-                                                               uint32_t *cursor, handler *handle,
-                                                               void *state)
+/* As `drain`, for a handler that can stop. */
+static inline __attribute__((always_inline)) bool try_drain(struct shared_info *shared,
+                                                            struct vcpu_info *vcpu,
+                                                            const uint64_t *own, uint32_t *cursor,
+                                                            handler *handle, void *state,
+                                                            uint64_t words)
 {
-    for (int count = 0; count < PASSES; count++) {
-        uint64_t selected = take(vcpu), rest;
-        if (!selected)
-            break;
-        if (!pass(shared, selected, own, cursor, handle, state, &rest)) {
+    for (int count = 1;; count++) {
+        uint64_t rest;
+        if (!pass(shared, words, own, cursor, handle, state, &rest)) {
             if (rest) {
                 __atomic_fetch_or(&vcpu->pending_sel, rest, __ATOMIC_SEQ_CST);
                 __atomic_fetch_or(&vcpu->upcall_pending, 1, __ATOMIC_SEQ_CST);
             }
-            break;
+            return drained(vcpu);
         }
         if (drained(vcpu))
             return true;
+        if (count == PASSES)
+            return false;
+        words = take(vcpu);
+        if (!words)
+            return drained(vcpu);
     }
-    return drained(vcpu);
 }
 
 /* The handlers that are compiled in: what is known of the events they got. */
@@ -228,31 +240,58 @@ static inline bool add_up_to(void *state, uint32_t port)
     return limit->tally->count != limit->most;
 }
 
-bool twin_dispatch(struct shared_info *shared, struct vcpu_info *vcpu, const uint64_t *own,
-                   struct tally *tally)
+/* Functions of their own, so that an upcall that finds nothing saves no registers for them. */
+static __attribute__((noinline)) bool drain_own(struct shared_info *shared,
+                                                struct vcpu_info *vcpu, const uint64_t *own,
+                                                struct tally *tally, uint64_t words)
 {
     if (!own)
         __builtin_unreachable();
-    return dispatch(shared, vcpu, own, add, tally);
+    return drain(shared, vcpu, own, add, tally, words);
+}
+
+static __attribute__((noinline)) bool drain_all(struct shared_info *shared,
+                                                struct vcpu_info *vcpu, struct tally *tally,
+                                                uint64_t words)
+{
+    return drain(shared, vcpu, NULL, add, tally, words);
+}
+
+static __attribute__((noinline)) bool try_drain_own(struct shared_info *shared,
+                                                    struct vcpu_info *vcpu, const uint64_t *own,
+                                                    uint32_t *cursor, struct limit *limit,
+                                                    uint64_t words)
+{
+    if (!own)
+        __builtin_unreachable();
+    return try_drain(shared, vcpu, own, cursor, add_up_to, limit, words);
+}
+
+bool twin_dispatch(struct shared_info *shared, struct vcpu_info *vcpu, const uint64_t *own,
+                   struct tally *tally)
+{
+    uint64_t words = take(vcpu);
+    return words ? drain_own(shared, vcpu, own, tally, words) : drained(vcpu);
 }
 
 bool twin_dispatch_all(struct shared_info *shared, struct vcpu_info *vcpu, struct tally *tally)
 {
-    return dispatch(shared, vcpu, NULL, add, tally);
+    uint64_t words = take(vcpu);
+    return words ? drain_all(shared, vcpu, tally, words) : drained(vcpu);
 }
 
 bool twin_try_dispatch(struct shared_info *shared, struct vcpu_info *vcpu, const uint64_t *own,
                        uint32_t *cursor, struct tally *tally, uint64_t most)
 {
     struct limit limit = {tally, most};
-    if (!own)
-        __builtin_unreachable();
-    return try_dispatch(shared, vcpu, own, cursor, add_up_to, &limit);
+    uint64_t words = take(vcpu);
+    return words ? try_drain_own(shared, vcpu, own, cursor, &limit, words) : drained(vcpu);
 }
 
 /* With a handler of the caller's. */
 bool twin_dispatch_with(struct shared_info *shared, struct vcpu_info *vcpu, const uint64_t *own,
                         uint32_t *cursor, handler *handle, void *state)
 {
-    return try_dispatch(shared, vcpu, own, cursor, handle, state);
+    uint64_t words = take(vcpu);
+    return words ? try_drain(shared, vcpu, own, cursor, handle, state, words) : drained(vcpu);
 }

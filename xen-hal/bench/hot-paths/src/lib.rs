@@ -7,8 +7,15 @@ use core::ops::ControlFlow;
 use xen_hal::clock::{Clock, CounterClock, Monotonic, PvClock};
 use xen_hal::event::{AllPorts, Dispatcher, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
 use xen_hal::grant::{Access, Grant, GrantTable, Page};
-use xen_hal::hypercall::Vmcall;
-use xen_hal::platform::{Tsc, VcpuId};
+#[cfg(target_arch = "aarch64")]
+use xen_hal::hypercall::Hvc as Backend;
+#[cfg(target_arch = "x86_64")]
+use xen_hal::hypercall::Vmcall as Backend;
+#[cfg(target_arch = "x86_64")]
+use xen_hal::platform::Tsc as Ticks;
+use xen_hal::platform::VcpuId;
+#[cfg(target_arch = "aarch64")]
+use xen_hal::platform::VirtualCounter as Ticks;
 use xen_pac::base::Domid;
 use xen_pac::shared_info::VcpuInfo;
 
@@ -23,17 +30,17 @@ type Handler<'h> = &'h mut dyn FnMut(Port);
 type StoppingHandler<'h> = &'h mut dyn FnMut(Port) -> ControlFlow<()>;
 
 #[unsafe(no_mangle)]
-pub fn hot_now(clock: &PvClock<'_, Tsc>) -> i64 {
+pub fn hot_now(clock: &PvClock<'_, Ticks>) -> i64 {
     clock.now().as_nanos()
 }
 
 #[unsafe(no_mangle)]
-pub fn hot_monotonic(clock: &PvClock<'_, Tsc>, line: &Monotonic) -> i64 {
+pub fn hot_monotonic(clock: &PvClock<'_, Ticks>, line: &Monotonic) -> i64 {
     clock.instant(line).as_nanos()
 }
 
 #[unsafe(no_mangle)]
-pub fn hot_counter_clock(clock: &CounterClock<Tsc>) -> i64 {
+pub fn hot_counter_clock(clock: &CounterClock<Ticks>) -> i64 {
     clock.now().as_nanos()
 }
 
@@ -49,12 +56,12 @@ pub fn hot_clear(bitmaps: TwoLevel<'_>, port: Port) -> bool {
 
 #[unsafe(no_mangle)]
 pub fn hot_unmask(bitmaps: TwoLevel<'_>, port: Port, own: &PortSet) -> bool {
-    bitmaps.unmask(Events::new(Vmcall), port, own).is_ok()
+    bitmaps.unmask(Events::new(Backend), port, own).is_ok()
 }
 
 #[unsafe(no_mangle)]
 pub fn hot_send(port: Port) -> bool {
-    Events::new(Vmcall).send(port).is_ok()
+    Events::new(Backend).send(port).is_ok()
 }
 
 #[unsafe(no_mangle)]
@@ -90,7 +97,7 @@ pub fn hot_dispatcher(dispatcher: &Dispatcher<2>, vcpu: VcpuId, handler: Handler
 
 #[unsafe(no_mangle)]
 pub fn hot_dispatcher_unmask(dispatcher: &Dispatcher<2>, port: Port, here: VcpuId) -> bool {
-    dispatcher.unmask(Events::new(Vmcall), port, here).is_ok()
+    dispatcher.unmask(Events::new(Backend), port, here).is_ok()
 }
 
 #[unsafe(no_mangle)]
