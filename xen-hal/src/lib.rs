@@ -143,8 +143,12 @@
 //! | `blk` | block devices |
 //! | `net` | network interfaces |
 //! | `critical-section` | an implementation of that crate, for kernels: [`platform::ReentrantLock`] over the interrupt flag |
+//! | `async` | `event::Wakers`: events as futures, for any executor |
+//! | `embassy-time-driver` | the clock and timers of `embassy-time`, and thus the delays of `embedded-hal-async`: `embassy::{PvTimer, VirtualTimer}` |
+//! | `embassy-executor` | `embassy::Executor`, which sleeps without losing a wakeup |
 //! | `embedded-hal` | `sched::Delay`, with the trait `DelayNs` |
 //! | `embedded-io` | `Read` and `Write` for [`console::Console`] |
+//! | `embedded-io-async` | the same traits with futures, for `console::AsyncConsole` |
 //! | `log` | `console::ConsoleLog`, a logger over the console |
 //! | `defmt` | `Format` for errors, handles and small values; the kernel chooses the global logger, such as `defmt-serial` over the console |
 #![no_std]
@@ -157,6 +161,8 @@ extern crate std;
 pub mod blk;
 pub mod clock;
 pub mod console;
+#[cfg(any(feature = "embassy-executor", feature = "embassy-time-driver"))]
+pub mod embassy;
 pub mod event;
 pub mod grant;
 pub mod hvm;

@@ -39,6 +39,16 @@ pub fn print(text: fmt::Arguments<'_>) {
     }
 }
 
+/// Prints text and the end of a line.
+pub fn print_line(text: fmt::Arguments<'_>) {
+    print(format_args!("{text}\n"));
+}
+
+/// Writes bytes as they are.
+pub fn write(bytes: &[u8]) {
+    arch::write_console(bytes);
+}
+
 /// Reads a byte of input, if there is one: from the UART on aarch64, from Xen's console on x86,
 /// which only dom0 can read.
 #[must_use]

@@ -5,9 +5,20 @@ use core::mem;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use xen_hal::hypercall::Errno;
-use xen_hal::platform::VcpuId;
+use xen_hal::platform::{CurrentVcpu, VcpuId};
 
-use crate::{MAX_VCPUS, STACK_SIZE};
+use crate::{MAX_VCPUS, STACK_SIZE, vcpus};
+
+/// The calling vCPU.
+#[derive(Clone, Copy, Debug)]
+pub struct Current;
+
+// SAFETY: each vCPU has its own register that names it.
+unsafe impl CurrentVcpu for Current {
+    fn current_vcpu(&self) -> VcpuId {
+        vcpus::current()
+    }
+}
 
 #[repr(C, align(16))]
 struct Stack([u8; STACK_SIZE]);

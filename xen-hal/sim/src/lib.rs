@@ -83,6 +83,13 @@
 //! shows what a failed operation left behind. [`hostile_peer`] returns the program of a domain that
 //! attacks another.
 //!
+//! # Ports
+//!
+//! A port's statics are [`DomainLocal`]s here, and its code finds the vCPU that runs it by
+//! [`Guest::here`]. Where a race over the port's own memory is possible, it can call
+//! [`Guest::preemption_point`]. The feature `critical-section` implements the crate of that name
+//! for simulated vCPUs, with such a point at each section.
+//!
 //! # Modules
 //!
 //! Each module uses only those before it:
@@ -118,6 +125,6 @@ mod xen;
 pub mod guide {}
 
 pub use config::{Arch, DomainConfig, Failure, FailureKind, Fault, FaultRates, Profile, Role};
-pub use guest::{Guest, ProgramResult, Snapshot, hostile_peer};
+pub use guest::{DomainLocal, Guest, ProgramResult, Snapshot, hostile_peer};
 pub use machine::{Machine, Report, for_each_seed, storm, storm_with_dom0};
 pub use platform::{DomainSpace, Hypervisor, InterruptFlag, VirtualCounter};

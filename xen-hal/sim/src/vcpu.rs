@@ -305,6 +305,7 @@ impl CurrentVcpu {
         let (chance, shadow) = (state.rates.preempt_hypercalls, self.shadow.take());
         if !shadow && state.random.once_in(chance) {
             state.pass_time(xen::DURATION);
+            state.steal_time();
             self.switch(state, false)?;
             state = self.enter()?;
         }
@@ -331,6 +332,7 @@ impl CurrentVcpu {
         self.end_shadow();
         let Some(mut state) = self.enter() else { return };
         state.pass_time(ACCESS);
+        state.steal_time();
         self.switch(state, false);
     }
 

@@ -51,6 +51,12 @@ impl<'a, C: Counter> PvClock<'a, C> {
         }
     }
 
+    /// Creates the clock in a domain whose features were checked by [`new`](Self::new).
+    #[cfg(feature = "embassy-time-driver")]
+    pub(crate) const fn of_checked(block: VcpuTimeInfo<'a>, counter: C) -> Self {
+        Self { block, counter }
+    }
+
     /// True after Xen has written the block. Until then, the clock reads 0.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -40,7 +40,8 @@
 //! [`Console`] waits once, as long as its [`Wait`] permits. After that, it fails at once until the
 //! backend reads again.
 //!
-//! Features: `embedded-io` implements the traits of that crate, `log` adds a `ConsoleLog`.
+//! Features: `embedded-io` implements the traits of that crate, `embedded-io-async` adds an
+//! `AsyncConsole`, `log` adds a `ConsoleLog`.
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -53,6 +54,8 @@ use crate::hypercall::{Errno, Hypercall};
 use crate::platform::Frame;
 use crate::ring::{Wait, YieldWait};
 
+#[cfg(feature = "embedded-io-async")]
+mod asynch;
 mod emergency;
 #[cfg(feature = "embedded-io")]
 mod io;
@@ -62,6 +65,8 @@ mod ring;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "embedded-io-async")]
+pub use asynch::AsyncConsole;
 pub use emergency::EmergencyConsole;
 #[cfg(feature = "log")]
 pub use log::ConsoleLog;
@@ -303,6 +308,15 @@ impl<'a, H: Hypercall + Copy, W: Wait> Console<'a, H, W> {
                 self.peeked = (count > 0).then_some(byte[0]);
                 Ok(count > 0)
             }
+        }
+    }
+
+    /// True if the backend has read everything.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        match &self.transport {
+            Transport::Ring(ring) => ring.is_drained(),
+            Transport::Xen => true,
         }
     }
 

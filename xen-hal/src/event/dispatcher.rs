@@ -173,6 +173,10 @@ pub enum EventError {
     /// No vCPU listens to the port.
     #[error("no vCPU listens to port {0}")]
     NotListening(Port),
+    /// The table of wakers has no slot for the port.
+    #[cfg(feature = "async")]
+    #[error("the table of wakers has no slot for port {0}")]
+    NoWaker(Port),
     /// Xen refused.
     #[error("Xen refused an event channel operation: {0}")]
     Hypercall(#[from] Errno),
@@ -234,6 +238,9 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
 
     /// Uses a vCPU's registered `vcpu_info`, as returned by
     /// [`register_vcpu_info`](crate::vcpu::Vcpu::register_vcpu_info).
+    ///
+    /// Registration marks an upcall as pending. On Arm, a vCPU that is down loses this upcall, and
+    /// gets no other: it must [dispatch](Self::dispatch) once before it enables interrupts.
     ///
     /// # Errors
     ///
@@ -374,6 +381,12 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
     #[inline]
     pub fn clear(&self, port: Port) -> bool {
         self.core.bitmaps().is_some_and(|bitmaps| bitmaps.clear(port))
+    }
+
+    /// The block that a vCPU uses, if attached.
+    #[must_use]
+    pub fn vcpu_info(&self, vcpu: VcpuId) -> Option<VcpuInfo<'static>> {
+        self.core.vcpus.get(vcpu.0 as usize)?.info()
     }
 
     /// Waits until the handlers that `vcpu` is running have returned. Calls `pause` in each

@@ -7,6 +7,7 @@
 //! | [`Channel`] | owns a channel's end and closes it when dropped; [`Port`] is its number |
 //! | [`Dispatcher`] | handles the domain's events on its vCPUs; [listens](Dispatcher::listen) to channels |
 //! | [`Listener`] | a channel that is listened to: masks, unmasks and migrates it |
+//! | `Wakers`, `AsyncListener` | events as futures: `listener.wait().await` (feature `async`) |
 //! | [`TwoLevel`], [`PortSet`], [`ScanCursor`] | the parts of a dispatcher, for kernels that store them separately |
 //!
 //! A kernel makes one [`Dispatcher`] in a `static`, attaches it to the shared page, and calls
@@ -32,6 +33,8 @@ mod dispatch;
 mod dispatcher;
 mod port;
 mod two_level;
+#[cfg(feature = "async")]
+mod wakers;
 
 #[cfg(test)]
 mod tests;
@@ -42,3 +45,5 @@ pub use dispatch::{Drain, ScanCursor};
 pub use dispatcher::{AnyDispatcher, Dispatcher, EventError, ListenError, Listener};
 pub use port::{AllPorts, Port, PortFilter, PortSet};
 pub use two_level::TwoLevel;
+#[cfg(feature = "async")]
+pub use wakers::{AsyncListener, Wakers};

@@ -14,8 +14,18 @@ const X86: &str = "-Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem \
 const LINT: &str = "--config .cargo/lint.toml";
 
 /// The features of the HAL.
-const FEATURES: [&str; 7] =
-    ["blk", "critical-section", "defmt", "embedded-hal", "embedded-io", "log", "net"];
+const FEATURES: [&str; 10] = [
+    "blk",
+    "critical-section",
+    "defmt",
+    "embassy-executor",
+    "embassy-time-driver",
+    "embedded-hal",
+    "embedded-io",
+    "embedded-io-async",
+    "log",
+    "net",
+];
 
 /// Every step, cheap ones first.
 #[must_use]
@@ -186,6 +196,7 @@ fn guests() -> Vec<Step> {
                 "ipi",
                 "files",
                 "tcp",
+                "simulated",
             ]
             .map(|program| Call::cargo(&format!("run --quiet --example {program}")))
             .to_vec(),

@@ -74,6 +74,9 @@ pub struct Arguments {
     /// Keep each run's console in a file, even if the run passes.
     #[arg(long)]
     keep_logs: bool,
+    /// Type standard input into the guest's console.
+    #[arg(long, conflicts_with = "all")]
+    interactive: bool,
     /// The time limit of a program in seconds.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     timeout: u64,
@@ -114,6 +117,7 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
         verbose: arguments.verbose,
         dry_run: arguments.dry_run,
         quiet: arguments.all,
+        interactive: arguments.interactive,
     };
     std::fs::create_dir_all(&session.files)
         .map_err(|error| format!("{}: {error}", session.files.display()))?;

@@ -21,7 +21,8 @@ pub struct Ended {
     pub complaints: String,
 }
 
-/// Runs a boot, and gives every line of the console to `line`, which returns whether to go on.
+/// Runs a boot, and gives every line of the console to `line`, which returns whether to go on. The
+/// console gets what is typed from `input`.
 ///
 /// # Errors
 ///
@@ -29,12 +30,13 @@ pub struct Ended {
 pub fn boot(
     emulation: &Emulation,
     limit: Duration,
+    input: Stdio,
     line: impl FnMut(&str) -> bool,
 ) -> io::Result<Ended> {
     let mut emulator = Command::new(&emulation.program)
         .current_dir(&emulation.folder)
         .args(&emulation.arguments)
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;

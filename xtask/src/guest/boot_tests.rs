@@ -3,6 +3,7 @@ use crate::guest::emulator::Emulation;
 use crate::guest::verdict::End;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 /// A script in the emulator's place.
@@ -19,7 +20,7 @@ fn run(script: &str, limit: Duration, go_on: impl Fn(&str) -> bool) -> (Vec<Stri
     let mut lines = Vec::new();
     let emulation =
         Emulation { program: path, arguments: Vec::new(), folder: folder.path().to_owned() };
-    let ended = boot(&emulation, limit, |line| {
+    let ended = boot(&emulation, limit, Stdio::null(), |line| {
         lines.push(line.to_owned());
         go_on(line)
     });

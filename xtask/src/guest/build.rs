@@ -14,6 +14,9 @@ use crate::tools::{self, Tool};
 /// The folder of the guest package in the workspace.
 const GUESTS: &str = "examples/guests";
 
+/// The binaries with dependencies of their own, which a feature of the same name turns on.
+const FEATURES: [&str; 1] = ["embassy"];
+
 /// The targets for an architecture, the best first, and the target for which Debian's compiler
 /// builds the core library itself.
 const fn targets(arch: Arch) -> (&'static [&'static str], &'static str) {
@@ -88,6 +91,9 @@ pub fn build(
         .env_remove("CARGO_BUILD_TARGET");
     if release {
         cargo.args(["--release", "--no-default-features"]);
+    }
+    if FEATURES.contains(&binary) {
+        cargo.args(["--features", binary]);
     }
     if toolchain.builds_core {
         cargo

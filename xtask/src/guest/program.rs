@@ -148,7 +148,7 @@ pub fn proofs() -> impl Iterator<Item = Program> {
     list::SCENARIOS.iter().map(scenario).chain(PROGRAMS.iter().copied().filter(|program| {
         program.expected == Expected::Success
             && program.place != Place::Dom0
-            && program.name != LONG_SOAK
+            && ![LONG_SOAK, EMBASSY, EMBASSY_SHELL].contains(&program.name)
     }))
 }
 
@@ -168,6 +168,11 @@ pub const fn tiny_bytes(arch: Arch) -> u64 {
         Arch::Aarch64 => 34 * 1024,
     }
 }
+
+/// The demonstration of Embassy, which runs only by its name: its dependencies take longer to build
+/// than all other programs.
+const EMBASSY: &str = "embassy";
+const EMBASSY_SHELL: &str = "embassy-shell";
 
 /// The soak that runs only by its name.
 const LONG_SOAK: &str = "soak-long";
@@ -198,6 +203,20 @@ pub const PROGRAMS: &[Program] = &[
     soak("soak", &["soak 5000 1"], "Sends 5,000 events between vCPUs and channels, some masked"),
     soak(LONG_SOAK, &["soak 1000000 1"], "The same as soak with a million events; takes minutes"),
     program("hypercall-page", Place::X86, "Compares the hypercall page with the instruction"),
+    program(
+        EMBASSY,
+        Place::Everywhere,
+        "Embassy: a tick, a ring between two vCPUs' executors, and a shell",
+    ),
+    Program {
+        binary: EMBASSY,
+        command_lines: &["shell"],
+        ..program(
+            EMBASSY_SHELL,
+            Place::Everywhere,
+            "The same until its shell shuts it down; takes --interactive",
+        )
+    },
     Program {
         name: "peers",
         about: "Two domains share a granted page and send each other events",

@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::boot;
@@ -47,6 +48,8 @@ pub struct Session {
     pub dry_run: bool,
     /// Show nothing of a guest that ends as it should.
     pub quiet: bool,
+    /// Type what this program reads into the guests' console.
+    pub interactive: bool,
 }
 
 /// A line of the console and when it came.
@@ -183,9 +186,10 @@ impl Session {
         let seconds = self.timeout * names.len() as u64 + if several { LINUX_SECONDS } else { 0 };
         let began = Instant::now();
         let mut lines: Vec<Timed> = Vec::new();
-        let ended = boot::boot(emulation, Duration::from_secs(seconds), |raw| {
+        let input = if self.interactive { Stdio::inherit() } else { Stdio::null() };
+        let ended = boot::boot(emulation, Duration::from_secs(seconds), input, |raw| {
             let line = Line::parse(raw);
-            show(raw, &line, self.verbose, self.quiet);
+            show(raw, &line, self);
             let go_on = !verdict::is_last_word(&line);
             lines.push((began.elapsed(), raw.to_owned(), line));
             go_on
@@ -290,11 +294,14 @@ fn section(name: &str, lines: &[Timed], end: &End) -> Run {
 }
 
 /// Shows a line of the console as it comes.
-fn show(raw: &str, line: &Line, verbose: bool, quiet: bool) {
+fn show(raw: &str, line: &Line, session: &Session) {
+    let Session { verbose, quiet, interactive, .. } = *session;
     let mut out = std::io::stdout().lock();
     // If the output is closed, the run goes on to its verdict.
     let _ = match line {
         Line::Guest(_, text) if !quiet => writeln!(out, "  {text}"),
+        // What dom0 writes on Xen's console has no prefix.
+        Line::Other(text) if interactive => writeln!(out, "  {text}"),
         _ if verbose => writeln!(out, "  {raw}"),
         _ => Ok(()),
     };

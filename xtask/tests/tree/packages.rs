@@ -6,16 +6,27 @@ use std::path::Path;
 use std::process::Command;
 use xtask::commands::workspace_root;
 
-/// The packages, each with its folder, its readme, and the features that only tests use.
+/// The packages, each with its folder, its readme, and the features of those that tests use.
 const PACKAGES: [(&str, &str, &str, &[&str]); 3] = [
     ("xen-pac", "xen-pac", "README.md", &["simulated"]),
     ("xen-hal", "xen-hal", "README.md", &[]),
-    ("xen-sim", "xen-hal/sim", "docs/testing-with-the-simulator.md", &[]),
+    ("xen-sim", "xen-hal/sim", "docs/testing-with-the-simulator.md", &["critical-section"]),
 ];
 
 /// The features of `xen-hal`, each of which integrates another crate or adds a driver.
-const INTEGRATIONS: [&str; 7] =
-    ["blk", "critical-section", "defmt", "embedded-hal", "embedded-io", "log", "net"];
+const INTEGRATIONS: [&str; 11] = [
+    "async",
+    "blk",
+    "critical-section",
+    "defmt",
+    "embassy-executor",
+    "embassy-time-driver",
+    "embedded-hal",
+    "embedded-io",
+    "embedded-io-async",
+    "log",
+    "net",
+];
 
 fn packaged_files(package: &str) -> BTreeSet<String> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

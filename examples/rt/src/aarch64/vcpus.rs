@@ -7,6 +7,7 @@ use xen_hal::hypercall::{Errno, Hypercall};
 use xen_hal::platform::VcpuId;
 
 use crate::secondary;
+pub use crate::secondary::Current;
 
 unsafe extern "C" {
     fn secondary_entry();

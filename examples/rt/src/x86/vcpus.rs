@@ -7,6 +7,7 @@ use xen_hal::vcpu::{Vcpu, VcpuError};
 pub use super::descriptors::current;
 use super::entry;
 use crate::secondary;
+pub use crate::secondary::Current;
 
 /// Starts a vCPU, which runs `main` with interrupts off and then stops.
 ///

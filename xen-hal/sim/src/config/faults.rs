@@ -33,6 +33,9 @@ pub struct FaultRates {
     /// delivered before it, so `SCHEDOP_block` sleeps although an upcall is pending. Accesses to
     /// the program's own memory do not end the shadow.
     pub interrupt_shadow: u32,
+    /// When a vCPU loses the processor at an access to shared memory or before a hypercall: another
+    /// domain, which is not simulated, gets it for up to 100 microseconds.
+    pub stolen_time: u32,
     /// At a suspend: it is cancelled. Otherwise the domain is restored on another host.
     pub cancelled_suspends: u32,
 }
@@ -55,6 +58,7 @@ impl FaultRates {
             clock_updates: 0,
             counter_lag: 0,
             interrupt_shadow: 0,
+            stolen_time: 0,
             cancelled_suspends: 0,
         }
     }
@@ -70,6 +74,7 @@ impl FaultRates {
             clock_updates: 4,
             counter_lag: 2,
             interrupt_shadow: 2,
+            stolen_time: 0,
             cancelled_suspends: 2,
         }
     }

@@ -1,6 +1,9 @@
 //! The interface of programs on simulated vCPUs.
 
+mod local;
 mod peer;
+#[cfg(feature = "critical-section")]
+mod section;
 mod snapshot;
 
 use core::ptr::NonNull;
@@ -18,6 +21,7 @@ use crate::config::{Fault, FaultRates};
 use crate::platform::{DomainSpace, Hypervisor, InterruptFlag, VirtualCounter};
 use crate::state::{FIRST, Program, VcpuKey};
 use crate::vcpu;
+pub use local::DomainLocal;
 pub use peer::hostile_peer;
 pub use snapshot::Snapshot;
 

@@ -12,6 +12,8 @@ use crate::memory as raw_memory;
 const END_OF_TIME: u64 = i64::MAX as u64;
 /// The most ticks by which a counter can be behind the time stamp of its block.
 const MAX_LAG: usize = 8;
+/// The most time that another domain has the processor, in nanoseconds.
+const STOLEN: usize = 100_000;
 /// How long a reading of the counter takes, in nanoseconds.
 const READING: u64 = 40;
 /// When a vCPU gets the processor, Xen writes its time block if the block is older than this.
@@ -25,6 +27,14 @@ impl State {
         self.advance_to(self.now.saturating_add(nanos).min(END_OF_TIME));
         if let Some(running) = self.running {
             self.tick(running);
+        }
+    }
+
+    /// By chance, another domain has the processor for a while.
+    pub(crate) fn steal_time(&mut self) {
+        if self.random.once_in(self.rates.stolen_time) {
+            let nanos = self.random.below(STOLEN);
+            self.pass_time(nanos as u64);
         }
     }
 

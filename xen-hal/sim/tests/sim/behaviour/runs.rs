@@ -190,6 +190,7 @@ fn a_program_gets_on_although_everything_happens_each_time() {
         clock_updates: 1,
         counter_lag: 1,
         interrupt_shadow: 1,
+        stolen_time: 0,
         cancelled_suspends: 1,
     };
     for seed in 0..20 {
