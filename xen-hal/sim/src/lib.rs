@@ -95,7 +95,7 @@
 //! Each module uses only those before it:
 //!
 //! - `config`: values that tests pass and receive: profiles, domains, faults, failures
-//! - `memory`: the machine's memory
+//! - `raw_memory`: the machine's memory
 //! - `state`: Xen's state, and its changes without a hypercall
 //! - `xen`: the hypercalls
 //! - `scheduler`: chooses the vCPU that runs, and switches stacks
@@ -114,8 +114,8 @@ pub mod backend;
 mod config;
 mod guest;
 mod machine;
-mod memory;
 mod platform;
+mod raw_memory;
 mod scheduler;
 mod state;
 mod vcpu;

@@ -29,9 +29,9 @@
 
 mod channel;
 mod commands;
-mod dispatch;
 mod dispatcher;
 mod port;
+mod scan;
 mod two_level;
 #[cfg(feature = "async")]
 mod wakers;
@@ -41,9 +41,9 @@ mod tests;
 
 pub use channel::{Channel, Kind};
 pub use commands::{Binding, Events, Status};
-pub use dispatch::{Drain, ScanCursor};
 pub use dispatcher::{AnyDispatcher, Dispatcher, EventError, ListenError, Listener};
 pub use port::{AllPorts, Port, PortFilter, PortSet};
+pub use scan::{Drain, ScanCursor};
 pub use two_level::TwoLevel;
 #[cfg(feature = "async")]
 pub use wakers::{AsyncListener, Wakers};

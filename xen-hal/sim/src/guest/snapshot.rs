@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use xen_hal::platform::PAGE_SIZE;
 
-use crate::memory::MachineFrame;
+use crate::raw_memory::MachineFrame;
 use crate::state::{Binding, Domain, Entry, Fnv64, State, VcpuKey};
 
 /// Xen's state at one moment: ports, parameters, grants, the frames of each domain with a hash of

@@ -5,7 +5,7 @@ use core::ptr;
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
-use crate::memory::Stack;
+use crate::raw_memory::Stack;
 
 thread_local! {
     /// The way from the stack that runs back to `Task::resume`; null if none runs.

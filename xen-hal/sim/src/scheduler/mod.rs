@@ -16,7 +16,7 @@ use xen_pac::vcpu::Runstate;
 
 use self::coroutine::Task;
 use crate::config::{FailureKind, Place};
-use crate::memory::Stack;
+use crate::raw_memory::Stack;
 use crate::state::{Program, Run, State, VcpuKey};
 
 /// How many stacks are kept for the machines to come.

@@ -11,7 +11,7 @@ use xen_hal::platform::{PAGE_SIZE, VcpuId};
 use xen_pac::base::Domid;
 
 use crate::config::{Place, replay};
-use crate::memory::Addresses;
+use crate::raw_memory::Addresses;
 use crate::state::{FIRST, State, VcpuKey};
 
 /// The vCPU that runs on this thread, as far as the handler needs it.

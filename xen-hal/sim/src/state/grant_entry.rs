@@ -13,7 +13,7 @@ use xen_pac::grant_table_v2::raw::{GrantEntryV2FullPage, GrantEntryV2SubPage};
 
 use super::grants::{Active, Grants, V2_ENTRY};
 use super::{Entry, State};
-use crate::memory::{MachineFrame, MachineMemory, as_bytes, from_bytes};
+use crate::raw_memory::{MachineFrame, MachineMemory, as_bytes, from_bytes};
 
 /// The flags that say that a peer uses the page.
 const READING: u16 = flags::READING.val(1).value;

@@ -9,7 +9,7 @@ use xen_pac::base::Domid;
 use xen_pac::grant_table::GrantTableV1Page;
 
 use super::Frames;
-use crate::memory::{MachineFrame, MachineMemory};
+use crate::raw_memory::{MachineFrame, MachineMemory};
 
 /// How many pages a table may have.
 pub(crate) const MAX_FRAMES: usize = 64;

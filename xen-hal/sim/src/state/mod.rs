@@ -24,7 +24,7 @@ use xen_pac::sched::ShutdownReason;
 use xen_pac::vcpu::Runstate;
 
 use crate::config::{DomainConfig, FailureKind, FaultRates, Faults, Place, Profile, Role};
-use crate::memory::{MachineFrame, MachineMemory};
+use crate::raw_memory::{MachineFrame, MachineMemory};
 pub(crate) use grant_entry::{
     GrantedPage, read_entry, reserved_entries, swap_entries, write_reserved_entries,
 };

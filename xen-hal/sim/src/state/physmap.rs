@@ -6,7 +6,7 @@ use std::io;
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::PAGE_SIZE;
 
-use crate::memory::{GuestMemory, MachineFrame, MachineMemory};
+use crate::raw_memory::{GuestMemory, MachineFrame, MachineMemory};
 
 /// No program has memory from this address on.
 pub(crate) const END_OF_PROGRAM: usize = 1 << 47;

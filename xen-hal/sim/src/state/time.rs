@@ -6,7 +6,7 @@ use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfoSnapshot, raw as sha
 use xen_pac::vcpu::{Runstate, raw as vcpu};
 
 use super::{Area, NANOS_PER_SECOND, RunTimes, State, VcpuKey};
-use crate::memory as raw_memory;
+use crate::raw_memory;
 
 /// The last moment: Xen's time is a signed number of nanoseconds.
 const END_OF_TIME: u64 = i64::MAX as u64;

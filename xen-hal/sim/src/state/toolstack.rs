@@ -10,7 +10,7 @@ use xen_pac::hvm::HvmParam;
 
 use super::{Binding, Entry, State, VcpuKey};
 use crate::config::Role;
-use crate::memory::as_bytes;
+use crate::raw_memory::as_bytes;
 
 /// The domain that serves others.
 const DOM0: Domid = Domid(0);

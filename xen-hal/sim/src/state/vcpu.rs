@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use xen_pac::hypercall::HypercallNr;
 use xen_pac::vcpu::Runstate;
 
-use crate::memory::MachineFrame;
+use crate::raw_memory::MachineFrame;
 
 /// What a vCPU runs.
 pub(crate) type Program = Box<dyn FnOnce() -> Result<(), String> + Send>;

@@ -6,7 +6,7 @@ use xen_pac::console::command;
 
 use super::{Answer, Call};
 use crate::config::Role;
-use crate::memory;
+use crate::raw_memory;
 
 /// How many bytes Xen copies at a time.
 const CHUNK: usize = 128;
@@ -29,7 +29,7 @@ fn read(call: &mut Call<'_>, at: usize, count: usize) -> Answer {
     let length = count.min(call.domain().console_input.len());
     call.reach(at, length, true)?;
     let input: Vec<u8> = call.domain_mut().console_input.drain(..length).collect();
-    memory::write_bytes(at, &input);
+    raw_memory::write_bytes(at, &input);
     Ok(length)
 }
 
@@ -40,7 +40,7 @@ fn write(call: &mut Call<'_>, at: usize, count: usize) -> Answer {
         let from = at.checked_add(done).ok_or(Errno::EFAULT)?;
         call.reach(from, length, false)?;
         let mut chunk = [0; CHUNK];
-        memory::read_bytes(from, &mut chunk[..length]);
+        raw_memory::read_bytes(from, &mut chunk[..length]);
         call.domain_mut().console.extend(&chunk[..length]);
         done += length;
     }

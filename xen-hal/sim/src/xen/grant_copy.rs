@@ -5,7 +5,7 @@ use xen_pac::base::Domid;
 use xen_pac::grant_table::{GnttabCopy, GnttabCopyPtr, GrantStatus, grant_copy_flags as flags};
 
 use super::{Call, grant_map};
-use crate::memory::{self, MachineFrame};
+use crate::raw_memory::{self, MachineFrame};
 use crate::state::address_in_program;
 
 pub(super) fn copy(call: &mut Call<'_>, asked: &mut GnttabCopy) {
@@ -45,11 +45,11 @@ fn try_copy(call: &Call<'_>, asked: &GnttabCopy) -> Result<(), GrantStatus> {
     let mut bytes = [0; PAGE_SIZE];
     match from {
         Place::Frame(frame) => call.state.memory.read(frame, start, &mut bytes[..length]),
-        Place::Program(page) => memory::read_bytes(page + start, &mut bytes[..length]),
+        Place::Program(page) => raw_memory::read_bytes(page + start, &mut bytes[..length]),
     }
     match to {
         Place::Frame(frame) => call.state.memory.write(frame, end, &bytes[..length]),
-        Place::Program(page) => memory::write_bytes(page + end, &bytes[..length]),
+        Place::Program(page) => raw_memory::write_bytes(page + end, &bytes[..length]),
     }
     Ok(())
 }

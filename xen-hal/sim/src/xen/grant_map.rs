@@ -7,7 +7,7 @@ use xen_pac::grant_table::{
 };
 
 use super::Call;
-use crate::memory::MachineFrame;
+use crate::raw_memory::MachineFrame;
 use crate::state::{Entry, Map, read_entry};
 
 pub(super) fn map(call: &mut Call<'_>, asked: &mut GnttabMapGrantRef) {

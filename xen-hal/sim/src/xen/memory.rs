@@ -12,7 +12,7 @@ use xen_pac::memory::{
 
 use super::{Answer, Call};
 use crate::config::Role;
-use crate::memory::MachineFrame;
+use crate::raw_memory::MachineFrame;
 use crate::state::{Entry, FIRST};
 
 /// The largest order of an extent, for a guest and for a control domain (`max_order`).

@@ -23,7 +23,7 @@ use xen_pac::hypercall::{HypercallNr, MulticallEntry};
 use xen_pac::memory::command as memory_command;
 
 use crate::config::Role;
-use crate::memory as raw_memory;
+use crate::raw_memory;
 use crate::state::{Domain, END_OF_PROGRAM, Event, State, VcpuKey};
 
 /// How long a hypercall takes, in nanoseconds.

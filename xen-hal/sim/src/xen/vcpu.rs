@@ -18,7 +18,7 @@ use xen_pac::vm_assist::{VmAssistType, command as assist};
 
 use super::{Answer, Call};
 use crate::config::Role;
-use crate::memory::MachineFrame;
+use crate::raw_memory::MachineFrame;
 use crate::state::{Area, Run, VcpuKey};
 
 /// What Xen takes for a moment that is too far away, in nanoseconds.

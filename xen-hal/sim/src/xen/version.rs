@@ -12,7 +12,7 @@ use xen_pac::version::{
 
 use super::{Answer, Call};
 use crate::config::Role;
-use crate::memory;
+use crate::raw_memory;
 
 /// The point releases on which the transcripts were recorded: of 4.17 and of 4.20.
 const EXTRAVERSION: &str = ".7";
@@ -139,6 +139,6 @@ fn long(call: &Call<'_>, at: usize, text: &str) -> Answer {
 
 fn bytes(call: &Call<'_>, at: usize, bytes: &[u8]) -> Answer {
     call.reach(at, bytes.len(), true)?;
-    memory::write_bytes(at, bytes);
+    raw_memory::write_bytes(at, bytes);
     Ok(bytes.len())
 }

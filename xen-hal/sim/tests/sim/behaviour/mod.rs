@@ -8,7 +8,6 @@ mod grants;
 mod memory;
 mod runs;
 mod stacks;
-mod structure;
 mod suspend;
 mod time;
 mod upcalls;

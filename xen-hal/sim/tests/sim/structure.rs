@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The modules, each of which uses only those before it; the root comes last.
 const MODULES: [&str; 11] = [
     "config",
-    "memory",
+    "raw_memory",
     "state",
     "xen",
     "scheduler",
@@ -23,7 +23,7 @@ const UNSAFE: [&str; 8] = [
     "backend/host.rs",
     "guest/mod.rs",
     "guest/peer.rs",
-    "memory.rs",
+    "raw_memory.rs",
     "platform.rs",
     "scheduler/coroutine.rs",
     "scheduler/segv.rs",
