@@ -22,8 +22,8 @@ const PLACES: [&str; 6] =
     ["", "xen/include/public", "include/public", "public", "include/xen", "xen"];
 
 /// Folders that are not part of the public tree: the layouts of other architectures for the tools,
-/// and an operating system's own headers, which libxen-dev installs beside it.
-const FOREIGN: [&str; 2] = ["foreign/", "sys/"];
+/// and an operating system's own headers, which libxen-dev and linux-libc-dev install beside it.
+const FOREIGN: [&str; 6] = ["foreign/", "sys/", "evtchn.h", "gntalloc.h", "gntdev.h", "privcmd.h"];
 
 /// Headers that compile everywhere but are about x86.
 const X86_ONLY: [&str; 3] = ["hvm/e820.h", "hvm/hvm_info_table.h", "hvm/hvm_vcpu.h"];
