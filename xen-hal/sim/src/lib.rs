@@ -126,5 +126,7 @@ pub mod guide {}
 
 pub use config::{Arch, DomainConfig, Failure, FailureKind, Fault, FaultRates, Profile, Role};
 pub use guest::{DomainLocal, Guest, ProgramResult, Snapshot, hostile_peer};
-pub use machine::{Machine, Report, for_each_seed, storm, storm_with_dom0};
+#[cfg(target_arch = "x86_64")]
+pub use machine::storm_with_dom0;
+pub use machine::{Machine, Report, for_each_seed, storm};
 pub use platform::{DomainSpace, Hypervisor, InterruptFlag, VirtualCounter};

@@ -17,7 +17,9 @@ use crate::guest::{Guest, ProgramResult, boxed};
 use crate::scheduler::Scheduler;
 use crate::state::{BEGINNING, Domain, State};
 use crate::vcpu;
-pub use seeds::{for_each_seed, storm, storm_with_dom0};
+#[cfg(target_arch = "x86_64")]
+pub use seeds::storm_with_dom0;
+pub use seeds::{for_each_seed, storm};
 
 /// The environment variable that limits the run time of a machine, in seconds, and the default.
 const LIMIT_VARIABLE: &str = "XEN_SIM_TIME_LIMIT";

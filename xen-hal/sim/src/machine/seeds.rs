@@ -6,9 +6,11 @@ use std::env;
 use std::ffi::OsString;
 use std::thread;
 
+#[cfg(target_arch = "x86_64")]
 use xen_pac::base::Domid;
 
 use super::{Machine, Report};
+#[cfg(target_arch = "x86_64")]
 use crate::backend::Dom0;
 use crate::config::{DomainConfig, Failure, FaultRates, Profile, SEED_VARIABLE, replay};
 use crate::guest::{Guest, ProgramResult};
@@ -70,6 +72,7 @@ pub fn storm<R: ProgramResult>(
 /// # Panics
 ///
 /// As [`for_each_seed`].
+#[cfg(target_arch = "x86_64")]
 #[track_caller]
 pub fn storm_with_dom0<R: ProgramResult>(
     count: u64,
