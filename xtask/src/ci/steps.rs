@@ -131,7 +131,7 @@ fn sources() -> Vec<Step> {
 /// Known misspellings, by a list of them. Of the words to ignore, `fromat` and `tipe` are tests'
 /// mistakes, and the others are names.
 fn spelling() -> Step {
-    let skip = "target,*.lock,*.snap,LICENSE-*,diagnostics,facts,corpus";
+    let skip = ".git,target,*.lock,*.snap,LICENSE-*,diagnostics,facts,corpus";
     let words = "crate,extraversion,fromat,inflight,inout,sring,statics,tipe,upto";
     let call = Call::program("codespell", &format!("--quiet-level 3 --skip {skip} -L {words}"));
     step("spelling", "no text has a known misspelling", &[tools::CODESPELL], vec![call])
