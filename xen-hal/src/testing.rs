@@ -186,7 +186,7 @@ impl<'a> Script<'a> {
     fn step<C: Command>(self, reply: impl FnOnce(&[usize]) -> isize + 'a) -> Self {
         let step = Step {
             name: C::NAME,
-            hypercall: C::HYPERCALL.0,
+            hypercall: C::HYPERCALL,
             command: C::NUMBER as usize,
             reply: Box::new(reply),
         };
@@ -253,7 +253,7 @@ mod tests {
         let address = (&raw mut ipi).expose_provenance();
         // SAFETY: the script's reply is given the argument that the command has.
         let answer = unsafe {
-            xen.call2(<command::BindIpi as Command>::HYPERCALL.0, command as usize, address)
+            xen.call2(<command::BindIpi as Command>::HYPERCALL, command as usize, address)
         };
         (answer, ipi.port)
     }

@@ -12,7 +12,7 @@
 //! where
 //!     C: SafeCommand + Command<Shape = shape::Argument>,
 //! {
-//!     match hypercall(C::HYPERCALL.0, C::NUMBER, (&raw mut *argument).cast()) {
+//!     match hypercall(C::HYPERCALL, C::NUMBER, (&raw mut *argument).cast()) {
 //!         error if error < 0 => Err(error),
 //!         answer => Ok(<C::Result as Outcome>::from_answer(answer as usize)),
 //!     }
@@ -20,7 +20,6 @@
 //! ```
 
 use crate::access::Data;
-use crate::hypercall::HypercallNr;
 use crate::release::Release;
 
 /// One command of a hypercall.
@@ -33,8 +32,9 @@ pub trait Command {
     type Result: result::Outcome;
     /// The facts about the command that are not types.
     const FACTS: Facts;
-    /// The hypercall that the command belongs to.
-    const HYPERCALL: HypercallNr = Self::FACTS.hypercall;
+    /// The number of the hypercall that the command belongs to: one of the constants of
+    /// `hypercall::HypercallNr`.
+    const HYPERCALL: u32 = Self::FACTS.hypercall;
     /// The command's number within the hypercall.
     const NUMBER: u32 = Self::FACTS.number;
     /// The command's name in C.
@@ -51,8 +51,8 @@ pub trait Command {
 /// The facts about a command that are not types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The hypercall that the command belongs to.
-    pub hypercall: HypercallNr,
+    /// The number of the hypercall that the command belongs to.
+    pub hypercall: u32,
     /// The command's number within the hypercall.
     pub number: u32,
     /// The command's name in C.
@@ -99,7 +99,8 @@ macro_rules! safe {
 ///
 /// ```text
 /// command!(
-///     safe Block: SCHED_OP, 1, "SCHEDOP_block", Bare(()) -> Nothing,
+///     safe Block: crate::hypercall::HypercallNr::SCHED_OP.0, 1, "SCHEDOP_block",
+///     Bare(()) -> Nothing,
 ///     since (4, 4), honoured (4, 4)
 /// )
 /// ```
@@ -110,7 +111,7 @@ macro_rules! command {
         $crate::command::safe!($command);
     };
     (
-        $command:ident: $hypercall:ident, $number:literal, $name:literal,
+        $command:ident: $hypercall:expr, $number:literal, $name:literal,
         $shape:ident($argument:ty) -> $result:ident,
         since ($($since:literal),*), honoured ($($honoured:literal),*)
         $(on ($($arch:literal),*))? $(,)?
@@ -120,7 +121,7 @@ macro_rules! command {
             type Shape = $crate::command::shape::$shape;
             type Result = $crate::command::result::$result;
             const FACTS: $crate::command::Facts = $crate::command::Facts {
-                hypercall: $crate::hypercall::HypercallNr::$hypercall,
+                hypercall: $hypercall,
                 number: $number,
                 name: $name,
                 since: $crate::release::Release::new($($since),*),

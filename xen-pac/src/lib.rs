@@ -143,7 +143,7 @@
 //! use xen_pac::hypercall::HypercallNr;
 //!
 //! fn describe<C: SafeCommand>(_: C, _argument: &C::Argument) -> (HypercallNr, u32, &'static str) {
-//!     (C::HYPERCALL, C::NUMBER, C::NAME)
+//!     (HypercallNr(C::HYPERCALL), C::NUMBER, C::NAME)
 //! }
 //!
 //! let argument = EvtchnAllocUnbound::new(Domid::SELF, Domid(0));

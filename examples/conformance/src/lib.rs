@@ -20,10 +20,8 @@ pub mod list;
 mod machine;
 mod scenario;
 pub mod transcript;
-mod world;
 
 pub use failure::Failure;
-pub use machine::{Machine, PAGES};
+pub use machine::{Machine, PAGES, VCPUS, World};
 pub use scenario::run;
 pub use transcript::Transcript;
-pub use world::{VCPUS, World};

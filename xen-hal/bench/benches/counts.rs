@@ -280,7 +280,7 @@ fn twins_try_dispatch(domain: Domain, most: u64) -> (Domain, Tally) {
     (domain, tally)
 }
 
-type Table = &'static fixture::Table<'static>;
+type Table = &'static grant::Table<'static>;
 
 fn table() -> Table {
     fixture::table(fixture::entries(1))

@@ -9,7 +9,7 @@ use xen_hal::platform::{AddressSpace, Frame};
 use xen_pac::grant_table::raw as grant_raw;
 use xen_pac::shared_info::{SharedInfo, VcpuInfo, VcpuTimeInfo, raw};
 
-use crate::grant::twin;
+use crate::grant::{Table, twin};
 
 /// One page, zeroed.
 #[repr(align(4096))]
@@ -181,9 +181,6 @@ pub fn entries(pages: usize) -> NonNull<grant_raw::GrantTableV1Page> {
     );
     NonNull::from(pages).cast()
 }
-
-/// A table that makes no hypercall.
-pub type Table<'t> = GrantTable<'t, (), ()>;
 
 /// A table over such a page, which stays for ever.
 #[must_use]

@@ -1,10 +1,11 @@
 //! Lending pages and taking them back.
 
-use xen_hal::grant::{Access, Grant, GrantInUseError, GrantRef, LendError, Page};
+use xen_hal::grant::{Access, Grant, GrantInUseError, GrantRef, GrantTable, LendError, Page};
 use xen_pac::base::Domid;
 use xen_pac::grant_table::raw;
 
-use crate::fixture::Table;
+/// A table that makes no hypercall.
+pub type Table<'t> = GrantTable<'t, (), ()>;
 
 /// A page that is taken back, or what became of it.
 pub type TakenBack<'t> = Result<(Grant<'t>, Page), GrantInUseError<'t>>;

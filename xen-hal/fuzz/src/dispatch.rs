@@ -175,7 +175,7 @@ impl<'i> Domain<'i> {
     /// Unmasks a port. Xen announces the event of one that was masked.
     fn unmask(&self, port: Port) {
         let xen = Fake(Box::new(|number, arguments| {
-            let command = (Unmask::HYPERCALL.0, Unmask::NUMBER as usize);
+            let command = (Unmask::HYPERCALL, Unmask::NUMBER as usize);
             assert_eq!((number, arguments[0]), command);
             // SAFETY: the command was given with its argument, which is borrowed for the call.
             let argument: &EvtchnUnmask =

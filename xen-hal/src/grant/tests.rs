@@ -450,7 +450,7 @@ mod table {
         let table: OnceCell<GrantTable<'_, &dyn Hypercall, Everywhere>> = OnceCell::new();
         let xen = Fake(|number, arguments: &[usize]| {
             use xen_pac::command::Command;
-            assert_eq!(number, <memory::AddToPhysmap as Command>::HYPERCALL.0);
+            assert_eq!(number, <memory::AddToPhysmap as Command>::HYPERCALL);
             assert_eq!(arguments[0], memory::AddToPhysmap::NUMBER as usize);
             assert_eq!(table.get().unwrap().grow(2), Err(GrantError::Growing));
             0_isize

@@ -79,8 +79,7 @@ pub trait Commands: Hypercall {
         C: Command<Shape: CallShape, Argument: 'a>,
     {
         // SAFETY: the caller's obligations are the same.
-        let answer =
-            unsafe { C::Shape::issue(self, C::HYPERCALL.0, C::NUMBER as usize, arguments) };
+        let answer = unsafe { C::Shape::issue(self, C::HYPERCALL, C::NUMBER as usize, arguments) };
         check(answer).map(C::Result::from_answer)
     }
 }

@@ -226,11 +226,7 @@ impl<H: Hypercall> Version<H> {
         // SAFETY: the commands read the length and write at most that many bytes after it, which
         // the buffer has.
         let answer = unsafe {
-            self.xen.call2(
-                C::HYPERCALL.0,
-                C::NUMBER as usize,
-                (&raw mut buffer).expose_provenance(),
-            )
+            self.xen.call2(C::HYPERCALL, C::NUMBER as usize, (&raw mut buffer).expose_provenance())
         };
         check(answer).map(|length| (buffer.bytes, length.min(N)))
     }

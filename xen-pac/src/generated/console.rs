@@ -19,8 +19,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Write;
     crate::command::command!(
-        safe Write: CONSOLE_IO, 0, "CONSOLEIO_write", Buffer(u8) -> Nothing, since (4, 4),
-        honoured (4, 4),
+        safe Write: crate::hypercall::HypercallNr::CONSOLE_IO.0, 0, "CONSOLEIO_write",
+        Buffer(u8) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Reads input without waiting. Returns the number of bytes.
@@ -33,6 +33,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Read;
     crate::command::command!(
-        Read: CONSOLE_IO, 1, "CONSOLEIO_read", Buffer(u8) -> Count, since (4, 4), honoured (4, 4),
+        Read: crate::hypercall::HypercallNr::CONSOLE_IO.0, 1, "CONSOLEIO_read", Buffer(u8) -> Count,
+        since (4, 4), honoured (4, 4),
     );
 }

@@ -1231,8 +1231,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct BindInterdomain;
     crate::command::command!(
-        safe BindInterdomain: EVENT_CHANNEL_OP, 0, "EVTCHNOP_bind_interdomain",
-        Argument(super::EvtchnBindInterdomain) -> Nothing, since (4, 4), honoured (4, 4),
+        safe BindInterdomain: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 0,
+        "EVTCHNOP_bind_interdomain", Argument(super::EvtchnBindInterdomain) -> Nothing,
+        since (4, 4), honoured (4, 4),
     );
 
     /// Binds a virtual interrupt to a new port. Fails with -EEXIST if it is bound already.
@@ -1241,7 +1242,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct BindVirq;
     crate::command::command!(
-        safe BindVirq: EVENT_CHANNEL_OP, 1, "EVTCHNOP_bind_virq",
+        safe BindVirq: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 1, "EVTCHNOP_bind_virq",
         Argument(super::EvtchnBindVirq) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1251,7 +1252,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct BindPirq;
     crate::command::command!(
-        safe BindPirq: EVENT_CHANNEL_OP, 2, "EVTCHNOP_bind_pirq",
+        safe BindPirq: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 2, "EVTCHNOP_bind_pirq",
         Argument(super::EvtchnBindPirq) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1262,8 +1263,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Close;
     crate::command::command!(
-        safe Close: EVENT_CHANNEL_OP, 3, "EVTCHNOP_close", Argument(super::EvtchnClose) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        safe Close: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 3, "EVTCHNOP_close",
+        Argument(super::EvtchnClose) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Sets the pending bit of the other end: of the connected port or, for an IPI, of the port
@@ -1273,8 +1274,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Send;
     crate::command::command!(
-        safe Send: EVENT_CHANNEL_OP, 4, "EVTCHNOP_send", Argument(super::EvtchnSend) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        safe Send: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 4, "EVTCHNOP_send",
+        Argument(super::EvtchnSend) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Queries the binding of a port.
@@ -1283,7 +1284,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Status;
     crate::command::command!(
-        safe Status: EVENT_CHANNEL_OP, 5, "EVTCHNOP_status",
+        safe Status: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 5, "EVTCHNOP_status",
         Argument(super::EvtchnStatus) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1293,8 +1294,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct AllocUnbound;
     crate::command::command!(
-        safe AllocUnbound: EVENT_CHANNEL_OP, 6, "EVTCHNOP_alloc_unbound",
-        Argument(super::EvtchnAllocUnbound) -> Nothing, since (4, 4), honoured (4, 4),
+        safe AllocUnbound: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 6,
+        "EVTCHNOP_alloc_unbound", Argument(super::EvtchnAllocUnbound) -> Nothing, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Allocates a port by which other vCPUs interrupt one.
@@ -1303,7 +1305,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct BindIpi;
     crate::command::command!(
-        safe BindIpi: EVENT_CHANNEL_OP, 7, "EVTCHNOP_bind_ipi",
+        safe BindIpi: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 7, "EVTCHNOP_bind_ipi",
         Argument(super::EvtchnBindIpi) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1313,7 +1315,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct BindVcpu;
     crate::command::command!(
-        safe BindVcpu: EVENT_CHANNEL_OP, 8, "EVTCHNOP_bind_vcpu",
+        safe BindVcpu: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 8, "EVTCHNOP_bind_vcpu",
         Argument(super::EvtchnBindVcpu) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1323,7 +1325,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Unmask;
     crate::command::command!(
-        safe Unmask: EVENT_CHANNEL_OP, 9, "EVTCHNOP_unmask",
+        safe Unmask: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 9, "EVTCHNOP_unmask",
         Argument(super::EvtchnUnmask) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1338,8 +1340,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Reset;
     crate::command::command!(
-        Reset: EVENT_CHANNEL_OP, 10, "EVTCHNOP_reset", Argument(super::EvtchnReset) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        Reset: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 10, "EVTCHNOP_reset",
+        Argument(super::EvtchnReset) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Registers a vCPU's FIFO control block. The first one moves the domain to the FIFO form. A
@@ -1353,7 +1355,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct InitControl;
     crate::command::command!(
-        InitControl: EVENT_CHANNEL_OP, 11, "EVTCHNOP_init_control",
+        InitControl: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 11, "EVTCHNOP_init_control",
         Argument(super::EvtchnInitControl) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1367,7 +1369,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct ExpandArray;
     crate::command::command!(
-        ExpandArray: EVENT_CHANNEL_OP, 12, "EVTCHNOP_expand_array",
+        ExpandArray: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 12, "EVTCHNOP_expand_array",
         Argument(super::EvtchnExpandArray) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1377,8 +1379,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SetPriority;
     crate::command::command!(
-        safe SetPriority: EVENT_CHANNEL_OP, 13, "EVTCHNOP_set_priority",
-        Argument(super::EvtchnSetPriority) -> Nothing, since (4, 4), honoured (4, 4),
+        safe SetPriority: crate::hypercall::HypercallNr::EVENT_CHANNEL_OP.0, 13,
+        "EVTCHNOP_set_priority", Argument(super::EvtchnSetPriority) -> Nothing, since (4, 4),
+        honoured (4, 4),
     );
 }
 

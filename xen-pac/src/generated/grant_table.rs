@@ -1359,7 +1359,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct MapGrantRef;
     crate::command::command!(
-        MapGrantRef: GRANT_TABLE_OP, 0, "GNTTABOP_map_grant_ref",
+        MapGrantRef: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 0, "GNTTABOP_map_grant_ref",
         Array(super::GnttabMapGrantRef) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1373,8 +1373,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct UnmapGrantRef;
     crate::command::command!(
-        UnmapGrantRef: GRANT_TABLE_OP, 1, "GNTTABOP_unmap_grant_ref",
-        Array(super::GnttabUnmapGrantRef) -> Nothing, since (4, 4), honoured (4, 4),
+        UnmapGrantRef: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 1,
+        "GNTTABOP_unmap_grant_ref", Array(super::GnttabUnmapGrantRef) -> Nothing, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Grows the caller's table to the given size. The array must have one element.
@@ -1383,7 +1384,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SetupTable;
     crate::command::command!(
-        SetupTable: GRANT_TABLE_OP, 2, "GNTTABOP_setup_table",
+        SetupTable: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 2, "GNTTABOP_setup_table",
         Array(super::GnttabSetupTable) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1393,7 +1394,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct DumpTable;
     crate::command::command!(
-        safe DumpTable: GRANT_TABLE_OP, 3, "GNTTABOP_dump_table",
+        safe DumpTable: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 3, "GNTTABOP_dump_table",
         Array(super::GnttabDumpTable) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1407,8 +1408,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Transfer;
     crate::command::command!(
-        Transfer: GRANT_TABLE_OP, 4, "GNTTABOP_transfer", Array(super::GnttabTransfer) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        Transfer: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 4, "GNTTABOP_transfer",
+        Array(super::GnttabTransfer) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Copies between granted pages and pages of the caller.
@@ -1421,8 +1422,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Copy;
     crate::command::command!(
-        Copy: GRANT_TABLE_OP, 5, "GNTTABOP_copy", Array(super::GnttabCopy) -> Nothing, since (4, 4),
-        honoured (4, 4),
+        Copy: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 5, "GNTTABOP_copy",
+        Array(super::GnttabCopy) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Reads the current and the greatest size of a table. The array must have one element.
@@ -1431,7 +1432,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct QuerySize;
     crate::command::command!(
-        safe QuerySize: GRANT_TABLE_OP, 6, "GNTTABOP_query_size",
+        safe QuerySize: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 6, "GNTTABOP_query_size",
         Array(super::GnttabQuerySize) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1445,8 +1446,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct UnmapAndReplace;
     crate::command::command!(
-        UnmapAndReplace: GRANT_TABLE_OP, 7, "GNTTABOP_unmap_and_replace",
-        Array(super::GnttabUnmapAndReplace) -> Nothing, since (4, 4), honoured (4, 4),
+        UnmapAndReplace: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 7,
+        "GNTTABOP_unmap_and_replace", Array(super::GnttabUnmapAndReplace) -> Nothing, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Sets the version of the caller's table. Fails with -EBUSY while a grant is in use, and
@@ -1461,7 +1463,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SetVersion;
     crate::command::command!(
-        SetVersion: GRANT_TABLE_OP, 8, "GNTTABOP_set_version",
+        SetVersion: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 8, "GNTTABOP_set_version",
         Array(super::GnttabSetVersion) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1471,8 +1473,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GetStatusFrames;
     crate::command::command!(
-        GetStatusFrames: GRANT_TABLE_OP, 9, "GNTTABOP_get_status_frames",
-        Array(super::GnttabGetStatusFrames) -> Nothing, since (4, 4), honoured (4, 4),
+        GetStatusFrames: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 9,
+        "GNTTABOP_get_status_frames", Array(super::GnttabGetStatusFrames) -> Nothing, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Reads the version of a domain's table. The array must have one element.
@@ -1481,8 +1484,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GetVersion;
     crate::command::command!(
-        safe GetVersion: GRANT_TABLE_OP, 10, "GNTTABOP_get_version",
-        Array(super::GnttabGetVersion) -> Nothing, since (4, 4), honoured (4, 4),
+        safe GetVersion: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 10,
+        "GNTTABOP_get_version", Array(super::GnttabGetVersion) -> Nothing, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Exchanges entries that are not in use.
@@ -1495,8 +1499,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SwapGrantRef;
     crate::command::command!(
-        SwapGrantRef: GRANT_TABLE_OP, 11, "GNTTABOP_swap_grant_ref",
-        Array(super::GnttabSwapGrantRef) -> Nothing, since (4, 4), honoured (4, 4),
+        SwapGrantRef: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 11,
+        "GNTTABOP_swap_grant_ref", Array(super::GnttabSwapGrantRef) -> Nothing, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Cleans or invalidates cache lines of pages that other domains granted, for devices that
@@ -1511,7 +1516,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct CacheFlush;
     crate::command::command!(
-        CacheFlush: GRANT_TABLE_OP, 12, "GNTTABOP_cache_flush",
+        CacheFlush: crate::hypercall::HypercallNr::GRANT_TABLE_OP.0, 12, "GNTTABOP_cache_flush",
         Array(super::GnttabCacheFlush) -> Nothing, since (4, 5), honoured (4, 5) on("aarch64"),
     );
 }

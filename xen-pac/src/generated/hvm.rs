@@ -1275,8 +1275,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SetParam;
     crate::command::command!(
-        SetParam: HVM_OP, 0, "HVMOP_set_param", Argument(super::XenHvmParam) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        SetParam: crate::hypercall::HypercallNr::HVM_OP.0, 0, "HVMOP_set_param",
+        Argument(super::XenHvmParam) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Reads a parameter. Fails with -EPERM if the caller may not read it, and with -EINVAL if it
@@ -1286,8 +1286,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GetParam;
     crate::command::command!(
-        safe GetParam: HVM_OP, 1, "HVMOP_get_param", Argument(super::XenHvmParam) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        safe GetParam: crate::hypercall::HypercallNr::HVM_OP.0, 1, "HVMOP_get_param",
+        Argument(super::XenHvmParam) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Sets the level of an emulated PCI interrupt pin, for privileged device models. The dm_op
@@ -1299,8 +1299,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SetPciIntxLevel;
     crate::command::command!(
-        safe SetPciIntxLevel: HVM_OP, 2, "HVMOP_set_pci_intx_level",
-        Argument(super::XenHvmSetPciIntxLevel) -> Nothing, since (4, 4), honoured (4, 4),
+        safe SetPciIntxLevel: crate::hypercall::HypercallNr::HVM_OP.0, 2,
+        "HVMOP_set_pci_intx_level", Argument(super::XenHvmSetPciIntxLevel) -> Nothing, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Sets the level of an emulated PC interrupt line, for privileged device models. The dm_op
@@ -1312,7 +1313,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SetIsaIrqLevel;
     crate::command::command!(
-        safe SetIsaIrqLevel: HVM_OP, 3, "HVMOP_set_isa_irq_level",
+        safe SetIsaIrqLevel: crate::hypercall::HypercallNr::HVM_OP.0, 3, "HVMOP_set_isa_irq_level",
         Argument(super::XenHvmSetIsaIrqLevel) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1325,8 +1326,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SetPciLinkRoute;
     crate::command::command!(
-        safe SetPciLinkRoute: HVM_OP, 4, "HVMOP_set_pci_link_route",
-        Argument(super::XenHvmSetPciLinkRoute) -> Nothing, since (4, 4), honoured (4, 4),
+        safe SetPciLinkRoute: crate::hypercall::HypercallNr::HVM_OP.0, 4,
+        "HVMOP_set_pci_link_route", Argument(super::XenHvmSetPciLinkRoute) -> Nothing, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Flushes the TLBs of all vCPUs of the calling domain. Takes no argument: a pointer other than
@@ -1337,8 +1339,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct FlushTlbs;
     crate::command::command!(
-        safe FlushTlbs: HVM_OP, 5, "HVMOP_flush_tlbs", Argument(()) -> Nothing, since (4, 4),
-        honoured (4, 4) on("x86_64", "x86"),
+        safe FlushTlbs: crate::hypercall::HypercallNr::HVM_OP.0, 5, "HVMOP_flush_tlbs",
+        Argument(()) -> Nothing, since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Hints that a page table will be freed, so that Xen stops shadowing it. Useful only if Xen
@@ -1349,7 +1351,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct PagetableDying;
     crate::command::command!(
-        safe PagetableDying: HVM_OP, 9, "HVMOP_pagetable_dying",
+        safe PagetableDying: crate::hypercall::HypercallNr::HVM_OP.0, 9, "HVMOP_pagetable_dying",
         Argument(super::XenHvmPagetableDying) -> Nothing, since (4, 4),
         honoured (4, 4) on("x86_64", "x86"),
     );
@@ -1361,8 +1363,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GetTime;
     crate::command::command!(
-        safe GetTime: HVM_OP, 10, "HVMOP_get_time", Argument(super::XenHvmGetTime) -> Nothing,
-        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
+        safe GetTime: crate::hypercall::HypercallNr::HVM_OP.0, 10, "HVMOP_get_time",
+        Argument(super::XenHvmGetTime) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Adds a record to Xen's trace.
@@ -1372,8 +1375,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Xentrace;
     crate::command::command!(
-        safe Xentrace: HVM_OP, 11, "HVMOP_xentrace", Argument(super::XenHvmXentrace) -> Nothing,
-        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
+        safe Xentrace: crate::hypercall::HypercallNr::HVM_OP.0, 11, "HVMOP_xentrace",
+        Argument(super::XenHvmXentrace) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Reads whether a frame is memory or belongs to a device.
@@ -1383,7 +1387,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GetMemType;
     crate::command::command!(
-        safe GetMemType: HVM_OP, 15, "HVMOP_get_mem_type",
+        safe GetMemType: crate::hypercall::HypercallNr::HVM_OP.0, 15, "HVMOP_get_mem_type",
         Argument(super::XenHvmGetMemType) -> Nothing, since (4, 4),
         honoured (4, 4) on("x86_64", "x86"),
     );
@@ -1399,8 +1403,9 @@ pub mod command {
     pub struct SetEvtchnUpcallVector;
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     crate::command::command!(
-        safe SetEvtchnUpcallVector: HVM_OP, 23, "HVMOP_set_evtchn_upcall_vector",
-        Argument(super::XenHvmEvtchnUpcallVector) -> Nothing, since (4, 6), honoured (4, 6),
+        safe SetEvtchnUpcallVector: crate::hypercall::HypercallNr::HVM_OP.0, 23,
+        "HVMOP_set_evtchn_upcall_vector", Argument(super::XenHvmEvtchnUpcallVector) -> Nothing,
+        since (4, 6), honoured (4, 6),
     );
 
     /// Sends a request to a monitor of the domain, if one listens. Takes no argument.
@@ -1410,8 +1415,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GuestRequestVmEvent;
     crate::command::command!(
-        safe GuestRequestVmEvent: HVM_OP, 24, "HVMOP_guest_request_vm_event",
-        Argument(()) -> Nothing, since (4, 6), honoured (4, 6),
+        safe GuestRequestVmEvent: crate::hypercall::HypercallNr::HVM_OP.0, 24,
+        "HVMOP_guest_request_vm_event", Argument(()) -> Nothing, since (4, 6), honoured (4, 6),
     );
 
     /// Manages alternative views of the domain's memory; `xen_hvm_altp2m_op.cmd` selects the
@@ -1426,8 +1431,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Altp2m;
     crate::command::command!(
-        Altp2m: HVM_OP, 25, "HVMOP_altp2m", Argument(crate::altp2m::XenHvmAltp2mOp) -> Nothing,
-        since (4, 6), honoured (4, 6) on("x86_64", "x86"),
+        Altp2m: crate::hypercall::HypercallNr::HVM_OP.0, 25, "HVMOP_altp2m",
+        Argument(crate::altp2m::XenHvmAltp2mOp) -> Nothing, since (4, 6),
+        honoured (4, 6) on("x86_64", "x86"),
     );
 }
 

@@ -1201,8 +1201,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct IncreaseReservation;
     crate::command::command!(
-        IncreaseReservation: MEMORY_OP, 0, "XENMEM_increase_reservation",
-        Argument(super::XenMemoryReservation) -> Count, since (4, 4), honoured (4, 4),
+        IncreaseReservation: crate::hypercall::HypercallNr::MEMORY_OP.0, 0,
+        "XENMEM_increase_reservation", Argument(super::XenMemoryReservation) -> Count, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Returns memory to Xen, as a balloon driver does. Returns the number of extents.
@@ -1216,8 +1217,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct DecreaseReservation;
     crate::command::command!(
-        DecreaseReservation: MEMORY_OP, 1, "XENMEM_decrease_reservation",
-        Argument(super::XenMemoryReservation) -> Count, since (4, 4), honoured (4, 4),
+        DecreaseReservation: crate::hypercall::HypercallNr::MEMORY_OP.0, 1,
+        "XENMEM_decrease_reservation", Argument(super::XenMemoryReservation) -> Count, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Returns the machine's greatest frame of RAM. Never fails.
@@ -1226,8 +1228,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct MaximumRamPage;
     crate::command::command!(
-        safe MaximumRamPage: MEMORY_OP, 2, "XENMEM_maximum_ram_page", Bare(()) -> Value,
-        since (4, 4), honoured (4, 4),
+        safe MaximumRamPage: crate::hypercall::HypercallNr::MEMORY_OP.0, 2,
+        "XENMEM_maximum_ram_page", Bare(()) -> Value, since (4, 4), honoured (4, 4),
     );
 
     /// Returns the number of pages that the domain has.
@@ -1236,8 +1238,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct CurrentReservation;
     crate::command::command!(
-        safe CurrentReservation: MEMORY_OP, 3, "XENMEM_current_reservation",
-        Argument(super::XenMemoryDomain) -> Value, since (4, 4), honoured (4, 4),
+        safe CurrentReservation: crate::hypercall::HypercallNr::MEMORY_OP.0, 3,
+        "XENMEM_current_reservation", Argument(super::XenMemoryDomain) -> Value, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Returns the number of pages that the domain may have at most.
@@ -1246,8 +1249,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct MaximumReservation;
     crate::command::command!(
-        safe MaximumReservation: MEMORY_OP, 4, "XENMEM_maximum_reservation",
-        Argument(super::XenMemoryDomain) -> Value, since (4, 4), honoured (4, 4),
+        safe MaximumReservation: crate::hypercall::HypercallNr::MEMORY_OP.0, 4,
+        "XENMEM_maximum_reservation", Argument(super::XenMemoryDomain) -> Value, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Reads the machine frames of the machine-to-guest table. Arm returns -ENOSYS.
@@ -1257,7 +1261,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysMfnList;
     crate::command::command!(
-        MachphysMfnList: MEMORY_OP, 5, "XENMEM_machphys_mfn_list",
+        MachphysMfnList: crate::hypercall::HypercallNr::MEMORY_OP.0, 5, "XENMEM_machphys_mfn_list",
         Argument(super::XenMachphysMfnList) -> Nothing, since (4, 4),
         honoured (4, 4) on("x86_64", "x86"),
     );
@@ -1273,7 +1277,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct PopulatePhysmap;
     crate::command::command!(
-        PopulatePhysmap: MEMORY_OP, 6, "XENMEM_populate_physmap",
+        PopulatePhysmap: crate::hypercall::HypercallNr::MEMORY_OP.0, 6, "XENMEM_populate_physmap",
         Argument(super::XenMemoryReservation) -> Count, since (4, 4), honoured (4, 4),
     );
 
@@ -1289,7 +1293,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct AddToPhysmap;
     crate::command::command!(
-        AddToPhysmap: MEMORY_OP, 7, "XENMEM_add_to_physmap",
+        AddToPhysmap: crate::hypercall::HypercallNr::MEMORY_OP.0, 7, "XENMEM_add_to_physmap",
         Argument(super::XenAddToPhysmap) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1300,8 +1304,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct MemoryMap;
     crate::command::command!(
-        MemoryMap: MEMORY_OP, 9, "XENMEM_memory_map", Argument(super::XenMemoryMap) -> Nothing,
-        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
+        MemoryMap: crate::hypercall::HypercallNr::MEMORY_OP.0, 9, "XENMEM_memory_map",
+        Argument(super::XenMemoryMap) -> Nothing, since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Reads the machine's memory map, for privileged domains. Without a buffer it returns the
@@ -1312,8 +1316,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct MachineMemoryMap;
     crate::command::command!(
-        MachineMemoryMap: MEMORY_OP, 10, "XENMEM_machine_memory_map",
-        Argument(super::XenMemoryMap) -> Nothing, since (4, 4), honoured (4, 4) on("x86_64", "x86"),
+        MachineMemoryMap: crate::hypercall::HypercallNr::MEMORY_OP.0, 10,
+        "XENMEM_machine_memory_map", Argument(super::XenMemoryMap) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Exchanges extents of memory for others, such as scattered pages for contiguous ones. PV
@@ -1327,8 +1332,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Exchange;
     crate::command::command!(
-        Exchange: MEMORY_OP, 11, "XENMEM_exchange", Argument(super::XenMemoryExchange) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        Exchange: crate::hypercall::HypercallNr::MEMORY_OP.0, 11, "XENMEM_exchange",
+        Argument(super::XenMemoryExchange) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Reads the place of the machine-to-guest table. Arm returns -ENOSYS.
@@ -1338,8 +1343,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysMapping;
     crate::command::command!(
-        safe MachphysMapping: MEMORY_OP, 12, "XENMEM_machphys_mapping",
-        Argument(super::XenMachphysMapping) -> Nothing, since (4, 4),
+        safe MachphysMapping: crate::hypercall::HypercallNr::MEMORY_OP.0, 12,
+        "XENMEM_machphys_mapping", Argument(super::XenMachphysMapping) -> Nothing, since (4, 4),
         honoured (4, 4) on("x86_64", "x86"),
     );
 
@@ -1350,7 +1355,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SetMemoryMap;
     crate::command::command!(
-        SetMemoryMap: MEMORY_OP, 13, "XENMEM_set_memory_map",
+        SetMemoryMap: crate::hypercall::HypercallNr::MEMORY_OP.0, 13, "XENMEM_set_memory_map",
         Argument(super::XenForeignMemoryMap) -> Nothing, since (4, 4),
         honoured (4, 4) on("x86_64", "x86"),
     );
@@ -1361,7 +1366,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct MaximumGpfn;
     crate::command::command!(
-        safe MaximumGpfn: MEMORY_OP, 14, "XENMEM_maximum_gpfn",
+        safe MaximumGpfn: crate::hypercall::HypercallNr::MEMORY_OP.0, 14, "XENMEM_maximum_gpfn",
         Argument(super::XenMemoryDomain) -> Value, since (4, 4), honoured (4, 4),
     );
 
@@ -1375,8 +1380,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct RemoveFromPhysmap;
     crate::command::command!(
-        RemoveFromPhysmap: MEMORY_OP, 15, "XENMEM_remove_from_physmap",
-        Argument(super::XenRemoveFromPhysmap) -> Nothing, since (4, 4), honoured (4, 4),
+        RemoveFromPhysmap: crate::hypercall::HypercallNr::MEMORY_OP.0, 15,
+        "XENMEM_remove_from_physmap", Argument(super::XenRemoveFromPhysmap) -> Nothing,
+        since (4, 4), honoured (4, 4),
     );
 
     /// Sets the amount of memory behind a domain that populates on demand, for the toolstack. x86
@@ -1391,7 +1397,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SetPodTarget;
     crate::command::command!(
-        SetPodTarget: MEMORY_OP, 16, "XENMEM_set_pod_target",
+        SetPodTarget: crate::hypercall::HypercallNr::MEMORY_OP.0, 16, "XENMEM_set_pod_target",
         Argument(super::XenPodTarget) -> Nothing, since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
@@ -1402,7 +1408,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GetPodTarget;
     crate::command::command!(
-        safe GetPodTarget: MEMORY_OP, 17, "XENMEM_get_pod_target",
+        safe GetPodTarget: crate::hypercall::HypercallNr::MEMORY_OP.0, 17, "XENMEM_get_pod_target",
         Argument(super::XenPodTarget) -> Nothing, since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
@@ -1416,8 +1422,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct AddToPhysmapBatch;
     crate::command::command!(
-        AddToPhysmapBatch: MEMORY_OP, 23, "XENMEM_add_to_physmap_batch",
-        Argument(super::XenAddToPhysmapBatch) -> Nothing, since (4, 4), honoured (4, 4),
+        AddToPhysmapBatch: crate::hypercall::HypercallNr::MEMORY_OP.0, 23,
+        "XENMEM_add_to_physmap_batch", Argument(super::XenAddToPhysmapBatch) -> Nothing,
+        since (4, 4), honoured (4, 4),
     );
 
     /// As machphys_mfn_list, for the table of 32-bit guests.
@@ -1427,9 +1434,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysCompatMfnList;
     crate::command::command!(
-        MachphysCompatMfnList: MEMORY_OP, 25, "XENMEM_machphys_compat_mfn_list",
-        Argument(super::XenMachphysMfnList) -> Nothing, since (4, 5),
-        honoured (4, 5) on("x86_64", "x86"),
+        MachphysCompatMfnList: crate::hypercall::HypercallNr::MEMORY_OP.0, 25,
+        "XENMEM_machphys_compat_mfn_list", Argument(super::XenMachphysMfnList) -> Nothing,
+        since (4, 5), honoured (4, 5) on("x86_64", "x86"),
     );
 
     /// Reads the domain's virtual NUMA topology. Fails with -ENOBUFS and the right counts if a list
@@ -1439,7 +1446,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GetVnumainfo;
     crate::command::command!(
-        GetVnumainfo: MEMORY_OP, 26, "XENMEM_get_vnumainfo",
+        GetVnumainfo: crate::hypercall::HypercallNr::MEMORY_OP.0, 26, "XENMEM_get_vnumainfo",
         Argument(super::XenVnumaTopologyInfo) -> Nothing, since (4, 5), honoured (4, 5),
     );
 
@@ -1455,7 +1462,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct AcquireResource;
     crate::command::command!(
-        AcquireResource: MEMORY_OP, 28, "XENMEM_acquire_resource",
+        AcquireResource: crate::hypercall::HypercallNr::MEMORY_OP.0, 28, "XENMEM_acquire_resource",
         Argument(super::XenMemAcquireResource) -> Nothing, since (4, 14), honoured (4, 11),
     );
 }

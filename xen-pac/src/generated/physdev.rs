@@ -284,8 +284,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct IrqStatusQuery;
     crate::command::command!(
-        safe IrqStatusQuery: PHYSDEV_OP, 5, "PHYSDEVOP_irq_status_query",
-        Argument(super::PhysdevIrqStatusQuery) -> Nothing, since (4, 4), honoured (4, 4),
+        safe IrqStatusQuery: crate::hypercall::HypercallNr::PHYSDEV_OP.0, 5,
+        "PHYSDEVOP_irq_status_query", Argument(super::PhysdevIrqStatusQuery) -> Nothing,
+        since (4, 4), honoured (4, 4),
     );
 
     /// Ends the handling of an interrupt, so that the next one can arrive.
@@ -294,8 +295,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Eoi;
     crate::command::command!(
-        safe Eoi: PHYSDEV_OP, 12, "PHYSDEVOP_eoi", Argument(super::PhysdevEoi) -> Nothing,
-        since (4, 4), honoured (4, 4),
+        safe Eoi: crate::hypercall::HypercallNr::PHYSDEV_OP.0, 12, "PHYSDEVOP_eoi",
+        Argument(super::PhysdevEoi) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Maps an interrupt to a number; bind_pirq then binds an event channel to that number.
@@ -304,7 +305,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct MapPirq;
     crate::command::command!(
-        safe MapPirq: PHYSDEV_OP, 13, "PHYSDEVOP_map_pirq",
+        safe MapPirq: crate::hypercall::HypercallNr::PHYSDEV_OP.0, 13, "PHYSDEVOP_map_pirq",
         Argument(super::PhysdevMapPirq) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -314,7 +315,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct UnmapPirq;
     crate::command::command!(
-        safe UnmapPirq: PHYSDEV_OP, 14, "PHYSDEVOP_unmap_pirq",
+        safe UnmapPirq: crate::hypercall::HypercallNr::PHYSDEV_OP.0, 14, "PHYSDEVOP_unmap_pirq",
         Argument(super::PhysdevUnmapPirq) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -324,8 +325,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GetFreePirq;
     crate::command::command!(
-        safe GetFreePirq: PHYSDEV_OP, 23, "PHYSDEVOP_get_free_pirq",
-        Argument(super::PhysdevGetFreePirq) -> Nothing, since (4, 4), honoured (4, 4),
+        safe GetFreePirq: crate::hypercall::HypercallNr::PHYSDEV_OP.0, 23,
+        "PHYSDEVOP_get_free_pirq", Argument(super::PhysdevGetFreePirq) -> Nothing, since (4, 4),
+        honoured (4, 4),
     );
 }
 

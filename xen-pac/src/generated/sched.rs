@@ -251,8 +251,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct YieldCpu;
     crate::command::command!(
-        safe YieldCpu: SCHED_OP, 0, "SCHEDOP_yield", Bare(()) -> Nothing, since (4, 4),
-        honoured (4, 4),
+        safe YieldCpu: crate::hypercall::HypercallNr::SCHED_OP.0, 0, "SCHEDOP_yield",
+        Bare(()) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Blocks until an event is pending for this vCPU, and enables upcalls: it clears
@@ -263,8 +263,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Block;
     crate::command::command!(
-        safe Block: SCHED_OP, 1, "SCHEDOP_block", Bare(()) -> Nothing, since (4, 4),
-        honoured (4, 4),
+        safe Block: crate::hypercall::HypercallNr::SCHED_OP.0, 1, "SCHEDOP_block",
+        Bare(()) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Ends the domain for a reason. With the reason suspend it returns after the resume: 1 if the
@@ -274,8 +274,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Shutdown;
     crate::command::command!(
-        safe Shutdown: SCHED_OP, 2, "SCHEDOP_shutdown", Argument(super::SchedShutdown) -> Boolean,
-        since (4, 4), honoured (4, 4),
+        safe Shutdown: crate::hypercall::HypercallNr::SCHED_OP.0, 2, "SCHEDOP_shutdown",
+        Argument(super::SchedShutdown) -> Boolean, since (4, 4), honoured (4, 4),
     );
 
     /// Blocks until one of the channels is pending, masked or not, or until the deadline. It
@@ -285,8 +285,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Poll;
     crate::command::command!(
-        Poll: SCHED_OP, 3, "SCHEDOP_poll", Argument(super::SchedPoll) -> Nothing, since (4, 4),
-        honoured (4, 4),
+        Poll: crate::hypercall::HypercallNr::SCHED_OP.0, 3, "SCHEDOP_poll",
+        Argument(super::SchedPoll) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Ends another domain. For privileged domains only; the tools use it.
@@ -295,8 +295,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct RemoteShutdown;
     crate::command::command!(
-        safe RemoteShutdown: SCHED_OP, 4, "SCHEDOP_remote_shutdown",
-        Argument(super::SchedRemoteShutdown) -> Nothing, since (4, 4), honoured (4, 4),
+        safe RemoteShutdown: crate::hypercall::HypercallNr::SCHED_OP.0, 4,
+        "SCHEDOP_remote_shutdown", Argument(super::SchedRemoteShutdown) -> Nothing, since (4, 4),
+        honoured (4, 4),
     );
 
     /// Sets the reason of a later end without ending the domain now, so that a crash of the crash
@@ -306,7 +307,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct ShutdownCode;
     crate::command::command!(
-        safe ShutdownCode: SCHED_OP, 5, "SCHEDOP_shutdown_code",
+        safe ShutdownCode: crate::hypercall::HypercallNr::SCHED_OP.0, 5, "SCHEDOP_shutdown_code",
         Argument(super::SchedShutdown) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -316,8 +317,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Watchdog;
     crate::command::command!(
-        safe Watchdog: SCHED_OP, 6, "SCHEDOP_watchdog", Argument(super::SchedWatchdog) -> Value,
-        since (4, 4), honoured (4, 4),
+        safe Watchdog: crate::hypercall::HypercallNr::SCHED_OP.0, 6, "SCHEDOP_watchdog",
+        Argument(super::SchedWatchdog) -> Value, since (4, 4), honoured (4, 4),
     );
 
     /// Pins the calling vCPU to a physical CPU, for firmware calls that require one. For the
@@ -327,7 +328,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct PinOverride;
     crate::command::command!(
-        safe PinOverride: SCHED_OP, 7, "SCHEDOP_pin_override",
+        safe PinOverride: crate::hypercall::HypercallNr::SCHED_OP.0, 7, "SCHEDOP_pin_override",
         Argument(super::SchedPinOverride) -> Nothing, since (4, 7), honoured (4, 7),
     );
 }

@@ -1003,8 +1003,8 @@ pub mod command {
     pub struct Initialise;
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     crate::command::command!(
-        Initialise: VCPU_OP, 0, "VCPUOP_initialise", Vcpu(super::VcpuHvmContext) -> Nothing,
-        since (4, 7), honoured (4, 7),
+        Initialise: crate::hypercall::HypercallNr::VCPU_OP.0, 0, "VCPUOP_initialise",
+        Vcpu(super::VcpuHvmContext) -> Nothing, since (4, 7), honoured (4, 7),
     );
 
     /// The same for PV guests, and for no others before 4.7. Its argument, the PV register set, is
@@ -1022,8 +1022,8 @@ pub mod command {
     pub struct InitialisePv;
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     crate::command::command!(
-        InitialisePv: VCPU_OP, 0, "VCPUOP_initialise", Vcpu(()) -> Nothing, since (4, 4),
-        honoured (4, 4),
+        InitialisePv: crate::hypercall::HypercallNr::VCPU_OP.0, 0, "VCPUOP_initialise",
+        Vcpu(()) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// In the headers, but Xen on Arm returns -EINVAL: PSCI starts secondary vCPUs.
@@ -1034,8 +1034,8 @@ pub mod command {
     pub struct Initialise;
     #[cfg(target_arch = "aarch64")]
     crate::command::command!(
-        safe Initialise: VCPU_OP, 0, "VCPUOP_initialise", Vcpu(()) -> Nothing, since (4, 4),
-        honoured (4, 4),
+        safe Initialise: crate::hypercall::HypercallNr::VCPU_OP.0, 0, "VCPUOP_initialise",
+        Vcpu(()) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Starts a vCPU that is initialised or down.
@@ -1049,8 +1049,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Up;
     crate::command::command!(
-        Up: VCPU_OP, 1, "VCPUOP_up", Vcpu(()) -> Nothing, since (4, 4),
-        honoured (4, 4) on("x86_64", "x86"),
+        Up: crate::hypercall::HypercallNr::VCPU_OP.0, 1, "VCPUOP_up", Vcpu(()) -> Nothing,
+        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Stops a vCPU. Stopping the last one powers the domain off. For a vCPU other than the caller,
@@ -1061,8 +1061,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Down;
     crate::command::command!(
-        safe Down: VCPU_OP, 2, "VCPUOP_down", Vcpu(()) -> Nothing, since (4, 4),
-        honoured (4, 4) on("x86_64", "x86"),
+        safe Down: crate::hypercall::HypercallNr::VCPU_OP.0, 2, "VCPUOP_down", Vcpu(()) -> Nothing,
+        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Returns whether the vCPU can run.
@@ -1072,8 +1072,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct IsUp;
     crate::command::command!(
-        safe IsUp: VCPU_OP, 3, "VCPUOP_is_up", Vcpu(()) -> Boolean, since (4, 4),
-        honoured (4, 4) on("x86_64", "x86"),
+        safe IsUp: crate::hypercall::HypercallNr::VCPU_OP.0, 3, "VCPUOP_is_up", Vcpu(()) -> Boolean,
+        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Fills a `vcpu_runstate_info` once.
@@ -1083,8 +1083,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GetRunstateInfo;
     crate::command::command!(
-        safe GetRunstateInfo: VCPU_OP, 4, "VCPUOP_get_runstate_info",
-        Vcpu(super::raw::VcpuRunstateInfo) -> Nothing, since (4, 4),
+        safe GetRunstateInfo: crate::hypercall::HypercallNr::VCPU_OP.0, 4,
+        "VCPUOP_get_runstate_info", Vcpu(super::raw::VcpuRunstateInfo) -> Nothing, since (4, 4),
         honoured (4, 4) on("x86_64", "x86"),
     );
 
@@ -1095,7 +1095,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterRunstateMemoryArea;
     crate::command::command!(
-        RegisterRunstateMemoryArea: VCPU_OP, 5, "VCPUOP_register_runstate_memory_area",
+        RegisterRunstateMemoryArea: crate::hypercall::HypercallNr::VCPU_OP.0, 5,
+        "VCPUOP_register_runstate_memory_area",
         Vcpu(super::VcpuRegisterRunstateMemoryArea) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1106,8 +1107,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SetPeriodicTimer;
     crate::command::command!(
-        safe SetPeriodicTimer: VCPU_OP, 6, "VCPUOP_set_periodic_timer",
-        Vcpu(super::VcpuSetPeriodicTimer) -> Nothing, since (4, 4),
+        safe SetPeriodicTimer: crate::hypercall::HypercallNr::VCPU_OP.0, 6,
+        "VCPUOP_set_periodic_timer", Vcpu(super::VcpuSetPeriodicTimer) -> Nothing, since (4, 4),
         honoured (4, 4) on("x86_64", "x86"),
     );
 
@@ -1118,8 +1119,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct StopPeriodicTimer;
     crate::command::command!(
-        safe StopPeriodicTimer: VCPU_OP, 7, "VCPUOP_stop_periodic_timer", Vcpu(()) -> Nothing,
-        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
+        safe StopPeriodicTimer: crate::hypercall::HypercallNr::VCPU_OP.0, 7,
+        "VCPUOP_stop_periodic_timer", Vcpu(()) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Sets the calling vCPU's one-shot timer, which raises VIRQ_TIMER. Fails with -EINVAL for
@@ -1130,8 +1132,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SetSingleshotTimer;
     crate::command::command!(
-        safe SetSingleshotTimer: VCPU_OP, 8, "VCPUOP_set_singleshot_timer",
-        Vcpu(super::VcpuSetSingleshotTimer) -> Nothing, since (4, 4),
+        safe SetSingleshotTimer: crate::hypercall::HypercallNr::VCPU_OP.0, 8,
+        "VCPUOP_set_singleshot_timer", Vcpu(super::VcpuSetSingleshotTimer) -> Nothing, since (4, 4),
         honoured (4, 4) on("x86_64", "x86"),
     );
 
@@ -1142,8 +1144,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct StopSingleshotTimer;
     crate::command::command!(
-        safe StopSingleshotTimer: VCPU_OP, 9, "VCPUOP_stop_singleshot_timer", Vcpu(()) -> Nothing,
-        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
+        safe StopSingleshotTimer: crate::hypercall::HypercallNr::VCPU_OP.0, 9,
+        "VCPUOP_stop_singleshot_timer", Vcpu(()) -> Nothing, since (4, 4),
+        honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Moves a vCPU's `vcpu_info` to a page of the guest; vCPUs without one in shared_info need it.
@@ -1158,7 +1161,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterVcpuInfo;
     crate::command::command!(
-        RegisterVcpuInfo: VCPU_OP, 10, "VCPUOP_register_vcpu_info",
+        RegisterVcpuInfo: crate::hypercall::HypercallNr::VCPU_OP.0, 10, "VCPUOP_register_vcpu_info",
         Vcpu(super::VcpuRegisterVcpuInfo) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -1173,8 +1176,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct SendNmi;
     crate::command::command!(
-        SendNmi: VCPU_OP, 11, "VCPUOP_send_nmi", Vcpu(()) -> Nothing, since (4, 4),
-        honoured (4, 4) on("x86_64", "x86"),
+        SendNmi: crate::hypercall::HypercallNr::VCPU_OP.0, 11, "VCPUOP_send_nmi",
+        Vcpu(()) -> Nothing, since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Reads the physical CPU to which this vCPU is pinned, for a hardware domain whose vCPUs are.
@@ -1184,8 +1187,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GetPhysid;
     crate::command::command!(
-        safe GetPhysid: VCPU_OP, 12, "VCPUOP_get_physid", Vcpu(super::VcpuGetPhysid) -> Nothing,
-        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
+        safe GetPhysid: crate::hypercall::HypercallNr::VCPU_OP.0, 12, "VCPUOP_get_physid",
+        Vcpu(super::VcpuGetPhysid) -> Nothing, since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// Registers a second time area by virtual address, which must stay mapped. Xen keeps it up to
@@ -1196,9 +1199,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterVcpuTimeMemoryArea;
     crate::command::command!(
-        RegisterVcpuTimeMemoryArea: VCPU_OP, 13, "VCPUOP_register_vcpu_time_memory_area",
-        Vcpu(super::VcpuRegisterTimeMemoryArea) -> Nothing, since (4, 4),
-        honoured (4, 4) on("x86_64", "x86"),
+        RegisterVcpuTimeMemoryArea: crate::hypercall::HypercallNr::VCPU_OP.0, 13,
+        "VCPUOP_register_vcpu_time_memory_area", Vcpu(super::VcpuRegisterTimeMemoryArea) -> Nothing,
+        since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
     /// As `register_runstate_memory_area`, but by guest physical address, so that it works with any
@@ -1209,7 +1212,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterRunstatePhysArea;
     crate::command::command!(
-        RegisterRunstatePhysArea: VCPU_OP, 14, "VCPUOP_register_runstate_phys_area",
+        RegisterRunstatePhysArea: crate::hypercall::HypercallNr::VCPU_OP.0, 14,
+        "VCPUOP_register_runstate_phys_area",
         Vcpu(super::VcpuRegisterRunstateMemoryArea) -> Nothing, since (4, 18),
         honoured (4, 18) on("x86_64", "x86"),
     );
@@ -1222,9 +1226,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterVcpuTimePhysArea;
     crate::command::command!(
-        RegisterVcpuTimePhysArea: VCPU_OP, 15, "VCPUOP_register_vcpu_time_phys_area",
-        Vcpu(super::VcpuRegisterTimeMemoryArea) -> Nothing, since (4, 18),
-        honoured (4, 18) on("x86_64", "x86"),
+        RegisterVcpuTimePhysArea: crate::hypercall::HypercallNr::VCPU_OP.0, 15,
+        "VCPUOP_register_vcpu_time_phys_area", Vcpu(super::VcpuRegisterTimeMemoryArea) -> Nothing,
+        since (4, 18), honoured (4, 18) on("x86_64", "x86"),
     );
 }
 

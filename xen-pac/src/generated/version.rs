@@ -199,8 +199,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Version;
     crate::command::command!(
-        safe Version: XEN_VERSION, 0, "XENVER_version", Bare(()) -> Value, since (4, 4),
-        honoured (4, 4),
+        safe Version: crate::hypercall::HypercallNr::XEN_VERSION.0, 0, "XENVER_version",
+        Bare(()) -> Value, since (4, 4), honoured (4, 4),
     );
 
     /// Reads the part of the version after the minor number.
@@ -209,7 +209,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Extraversion;
     crate::command::command!(
-        safe Extraversion: XEN_VERSION, 1, "XENVER_extraversion",
+        safe Extraversion: crate::hypercall::HypercallNr::XEN_VERSION.0, 1, "XENVER_extraversion",
         Argument(super::XenExtraversion) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -219,7 +219,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct CompileInfo;
     crate::command::command!(
-        safe CompileInfo: XEN_VERSION, 2, "XENVER_compile_info",
+        safe CompileInfo: crate::hypercall::HypercallNr::XEN_VERSION.0, 2, "XENVER_compile_info",
         Argument(super::XenCompileInfo) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -229,7 +229,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Capabilities;
     crate::command::command!(
-        safe Capabilities: XEN_VERSION, 3, "XENVER_capabilities",
+        safe Capabilities: crate::hypercall::HypercallNr::XEN_VERSION.0, 3, "XENVER_capabilities",
         Argument(super::XenCapabilitiesInfo) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -239,7 +239,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Changeset;
     crate::command::command!(
-        safe Changeset: XEN_VERSION, 4, "XENVER_changeset",
+        safe Changeset: crate::hypercall::HypercallNr::XEN_VERSION.0, 4, "XENVER_changeset",
         Argument(super::XenChangesetInfo) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -249,8 +249,9 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct PlatformParameters;
     crate::command::command!(
-        safe PlatformParameters: XEN_VERSION, 5, "XENVER_platform_parameters",
-        Argument(super::XenPlatformParameters) -> Nothing, since (4, 4), honoured (4, 4),
+        safe PlatformParameters: crate::hypercall::HypercallNr::XEN_VERSION.0, 5,
+        "XENVER_platform_parameters", Argument(super::XenPlatformParameters) -> Nothing,
+        since (4, 4), honoured (4, 4),
     );
 
     /// Reads one word of the feature flags of the calling domain.
@@ -259,7 +260,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GetFeatures;
     crate::command::command!(
-        safe GetFeatures: XEN_VERSION, 6, "XENVER_get_features",
+        safe GetFeatures: crate::hypercall::HypercallNr::XEN_VERSION.0, 6, "XENVER_get_features",
         Argument(super::XenFeatureInfo) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -269,8 +270,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Pagesize;
     crate::command::command!(
-        safe Pagesize: XEN_VERSION, 7, "XENVER_pagesize", Bare(()) -> Value, since (4, 4),
-        honoured (4, 4),
+        safe Pagesize: crate::hypercall::HypercallNr::XEN_VERSION.0, 7, "XENVER_pagesize",
+        Bare(()) -> Value, since (4, 4), honoured (4, 4),
     );
 
     /// Reads the UUID that the toolstack assigned to the calling domain.
@@ -279,7 +280,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct GuestHandle;
     crate::command::command!(
-        safe GuestHandle: XEN_VERSION, 8, "XENVER_guest_handle",
+        safe GuestHandle: crate::hypercall::HypercallNr::XEN_VERSION.0, 8, "XENVER_guest_handle",
         Argument(crate::base::XenDomainHandle) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -289,7 +290,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Commandline;
     crate::command::command!(
-        safe Commandline: XEN_VERSION, 9, "XENVER_commandline",
+        safe Commandline: crate::hypercall::HypercallNr::XEN_VERSION.0, 9, "XENVER_commandline",
         Argument(super::XenCommandline) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
@@ -300,8 +301,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct BuildId;
     crate::command::command!(
-        BuildId: XEN_VERSION, 10, "XENVER_build_id", Argument(super::XenBuildId) -> Count,
-        since (4, 7), honoured (4, 7),
+        BuildId: crate::hypercall::HypercallNr::XEN_VERSION.0, 10, "XENVER_build_id",
+        Argument(super::XenBuildId) -> Count, since (4, 7), honoured (4, 7),
     );
 
     /// Reads the `extraversion` text in full, and returns its length in bytes.
@@ -311,8 +312,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Extraversion2;
     crate::command::command!(
-        Extraversion2: XEN_VERSION, 11, "XENVER_extraversion2", Argument(super::XenVarbuf) -> Count,
-        since (4, 20), honoured (4, 20),
+        Extraversion2: crate::hypercall::HypercallNr::XEN_VERSION.0, 11, "XENVER_extraversion2",
+        Argument(super::XenVarbuf) -> Count, since (4, 20), honoured (4, 20),
     );
 
     /// Reads the `capabilities` text in full, and returns its length in bytes.
@@ -322,8 +323,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Capabilities2;
     crate::command::command!(
-        Capabilities2: XEN_VERSION, 12, "XENVER_capabilities2", Argument(super::XenVarbuf) -> Count,
-        since (4, 20), honoured (4, 20),
+        Capabilities2: crate::hypercall::HypercallNr::XEN_VERSION.0, 12, "XENVER_capabilities2",
+        Argument(super::XenVarbuf) -> Count, since (4, 20), honoured (4, 20),
     );
 
     /// Reads the `changeset` text in full, and returns its length in bytes.
@@ -332,8 +333,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Changeset2;
     crate::command::command!(
-        Changeset2: XEN_VERSION, 13, "XENVER_changeset2", Argument(super::XenVarbuf) -> Count,
-        since (4, 20), honoured (4, 20),
+        Changeset2: crate::hypercall::HypercallNr::XEN_VERSION.0, 13, "XENVER_changeset2",
+        Argument(super::XenVarbuf) -> Count, since (4, 20), honoured (4, 20),
     );
 
     /// Reads the `commandline` text in full, and returns its length in bytes. Fails for an
@@ -343,8 +344,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Commandline2;
     crate::command::command!(
-        Commandline2: XEN_VERSION, 14, "XENVER_commandline2", Argument(super::XenVarbuf) -> Count,
-        since (4, 20), honoured (4, 20),
+        Commandline2: crate::hypercall::HypercallNr::XEN_VERSION.0, 14, "XENVER_commandline2",
+        Argument(super::XenVarbuf) -> Count, since (4, 20), honoured (4, 20),
     );
 }
 

@@ -80,8 +80,8 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Enable;
     crate::command::command!(
-        safe Enable: VM_ASSIST, 0, "VMASST_CMD_enable", Value(u32) -> Nothing, since (4, 4),
-        honoured (4, 4),
+        safe Enable: crate::hypercall::HypercallNr::VM_ASSIST.0, 0, "VMASST_CMD_enable",
+        Value(u32) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
     /// Disables a `vm_assist_type`.
@@ -90,7 +90,7 @@ pub mod command {
     #[derive(Clone, Copy, Debug)]
     pub struct Disable;
     crate::command::command!(
-        safe Disable: VM_ASSIST, 1, "VMASST_CMD_disable", Value(u32) -> Nothing, since (4, 4),
-        honoured (4, 4),
+        safe Disable: crate::hypercall::HypercallNr::VM_ASSIST.0, 1, "VMASST_CMD_disable",
+        Value(u32) -> Nothing, since (4, 4), honoured (4, 4),
     );
 }

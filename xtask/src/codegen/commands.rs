@@ -97,7 +97,8 @@ fn one(
         quote! {
             #cfg
             crate::command::command!(
-                #safe #name: #hypercall, #number, #c, #shape(#argument) -> #result,
+                #safe #name: crate::hypercall::HypercallNr::#hypercall.0, #number, #c,
+                #shape(#argument) -> #result,
                 since #since, honoured #honoured #on
             );
         }

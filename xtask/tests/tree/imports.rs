@@ -171,7 +171,12 @@ impl Crate {
         let globs = module.globs.iter().filter(|written| local(written));
         globs.filter_map(|written| self.resolve(at, written, depth - 1)).find_map(|inner| {
             let found = self.modules.get(&inner)?.items.contains(name);
-            if found { Some(inner) } else { self.behind(&inner, name, depth - 1) }
+            let below = [&inner[..], &[name.to_owned()]].concat();
+            match found {
+                true => Some(inner),
+                false if self.modules.contains_key(&below) => Some(below),
+                false => self.behind(&inner, name, depth - 1),
+            }
         })
     }
 
@@ -383,7 +388,7 @@ fn circles_are_found_through_imports_macros_and_re_exports() {
         circles.join("\n")
     };
     let lib = ("lib.rs", "mod a; mod b; pub use b::B;");
-    let cases: [(&[(&str, &str)], &str); 9] = [
+    let cases: [(&[(&str, &str)], &str); 10] = [
         (&[lib, ("a.rs", "use crate::b::B;"), ("b.rs", "pub struct B;")], ""),
         (
             &[lib, ("a.rs", "use crate::b::B;"), ("b.rs", "use super::a::A; struct B;")],
@@ -426,6 +431,16 @@ fn circles_are_found_through_imports_macros_and_re_exports() {
                 ("b.rs", ""),
             ],
             "a::x -> a::y -> a::x",
+        ),
+        // A glob brings modules, too.
+        (
+            &[
+                ("lib.rs", "mod a; mod b; pub use b::*;"),
+                ("a.rs", "use crate::c::C;"),
+                ("b/mod.rs", "pub mod c;"),
+                ("b/c.rs", "pub struct C; use crate::a::A;"),
+            ],
+            "a -> b -> a",
         ),
         // Folders are compared with all that is in them.
         (

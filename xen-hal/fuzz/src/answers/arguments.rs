@@ -74,7 +74,7 @@ commands! {
 }
 
 pub(super) fn is<C: Command>(number: u32, arguments: &[usize]) -> bool {
-    number == C::HYPERCALL.0 && arguments.first() == Some(&(C::NUMBER as usize))
+    number == C::HYPERCALL && arguments.first() == Some(&(C::NUMBER as usize))
 }
 
 /// What the argument of a call points to, or has behind it.

@@ -59,7 +59,7 @@ impl<'i> Hostile<'i> {
 
     /// The calls of a command since the last look.
     pub(super) fn calls<C: Command>(&self, _: C) -> Vec<Call> {
-        let is = |call: &Call| (call.number, call.command) == (C::HYPERCALL.0, C::NUMBER as usize);
+        let is = |call: &Call| (call.number, call.command) == (C::HYPERCALL, C::NUMBER as usize);
         let (these, others) = self.log.calls.take().into_iter().partition(is);
         self.log.calls.replace(others);
         these

@@ -102,7 +102,7 @@ impl Table {
 
     /// A command whose argument follows it.
     pub(crate) fn give<C: Command>(&self, _: C, argument: &mut C::Argument) -> Answer {
-        self.raw(C::HYPERCALL, [C::NUMBER as usize, address(argument), 0])
+        self.raw(HypercallNr(C::HYPERCALL), [C::NUMBER as usize, address(argument), 0])
     }
 
     /// A command about a vCPU.
@@ -112,17 +112,17 @@ impl Table {
         vcpu: u32,
         argument: &mut C::Argument,
     ) -> Answer {
-        self.raw(C::HYPERCALL, [C::NUMBER as usize, vcpu as usize, address(argument)])
+        self.raw(HypercallNr(C::HYPERCALL), [C::NUMBER as usize, vcpu as usize, address(argument)])
     }
 
     /// A command that takes an array, with one element.
     pub(crate) fn give_one<C: Command>(&self, _: C, argument: &mut C::Argument) -> Answer {
-        self.raw(C::HYPERCALL, [C::NUMBER as usize, address(argument), 1])
+        self.raw(HypercallNr(C::HYPERCALL), [C::NUMBER as usize, address(argument), 1])
     }
 
     /// The command with an argument that is nowhere.
     pub(crate) fn give_nowhere<C: Command>(&self, _: C) -> Answer {
-        self.raw(C::HYPERCALL, [C::NUMBER as usize, NOWHERE, 1])
+        self.raw(HypercallNr(C::HYPERCALL), [C::NUMBER as usize, NOWHERE, 1])
     }
 
     /// The frame of one of the domain's pages.

@@ -1,5 +1,7 @@
 //! The interface of a scenario to the machine on which it runs.
 
+mod world;
+
 use core::fmt;
 use core::ptr::NonNull;
 
@@ -7,7 +9,7 @@ use xen_hal::hypercall::{Errno, Hypercall};
 use xen_hal::platform::{AddressSpace, Counter, Interrupts, VcpuId};
 use xen_pac::hvm::CallbackVia;
 
-use crate::World;
+pub use world::{VCPUS, World};
 
 /// The number of pages that a scenario may use.
 pub const PAGES: usize = 16;
