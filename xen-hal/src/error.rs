@@ -16,7 +16,8 @@ use crate::vcpu::VcpuError;
 use crate::xenbus::XenbusError;
 use crate::xenstore::StoreError;
 
-/// Any error of this crate, or of the encoders and decoders of [`xen_pac`]. `?` converts to it.
+/// Any error of this crate, or of the encoders and decoders of [`xen_pac`]. `?` converts each of
+/// them to it.
 ///
 /// Errors that hold a resource do not convert to it, because the conversion would drop the
 /// resource. Take the resource out first. These errors are [`LendError`](crate::grant::LendError),

@@ -2,9 +2,10 @@
 //! each subsystem can be used alone.
 //!
 //! Everything is generic over [`hypercall::Hypercall`]. A guest on real Xen gets its backend from
-//! `hypercall::detect`; a test uses the simulator's. [`platform`] has the other traits that the HAL
-//! needs: the frame of a pointer, a counter, control of interrupts. [`Xen`] returns the handles of
-//! all subsystems; each handle can also be created alone.
+//! `hypercall::detect`; a test uses the simulator's. [`platform`] has the other traits that a
+//! kernel implements: they translate a pointer to its guest frame, read a counter, and mask
+//! interrupts. [`Xen`] returns the handles of all subsystems; each handle can also be created
+//! alone.
 //!
 //! ```
 //! use core::sync::atomic::{AtomicU32, Ordering};
@@ -72,8 +73,8 @@
 //! # A minimal port
 //!
 //! This example is complete, from the backend to a handled timer event. The port stays masked, so
-//! no interrupt handler is needed. The example runs on the simulator, where up to 2 ms pass at some
-//! readings of the counter, as if another vCPU ran.
+//! no interrupt handler is needed. The example runs on the simulator, where some readings
+//! of the counter take up to 2 ms, as if Xen had run another vCPU meanwhile.
 //!
 //! ```
 //! use core::{ptr::NonNull, time::Duration};
@@ -87,7 +88,7 @@
 //! ///
 //! /// # Safety
 //! ///
-//! /// `page` must be a page of RAM that nothing else uses, mapped for ever.
+//! /// `page` must be a page of RAM that nothing else uses, and stay mapped.
 //! unsafe fn kernel<H: Hypercall + Copy>(
 //!     xen: Xen<H>,
 //!     space: &impl AddressSpace,
@@ -131,8 +132,9 @@
 //!
 //! # Errors
 //!
-//! A method that only forwards Xen's error returns [`hypercall::Errno`]. Otherwise each subsystem
-//! has one error type, and [`Error`] holds any of them. All numbers of Xen's ABI come from [`pac`].
+//! A method that can only fail with Xen's own error returns [`hypercall::Errno`]. Otherwise each
+//! subsystem has one error type, and [`Error`] holds any of them. All numbers of Xen's ABI come
+//! from [`pac`].
 //!
 //! # Features
 //!
@@ -142,13 +144,13 @@
 //! |---|---|
 //! | `blk` | block devices |
 //! | `net` | network interfaces |
-//! | `critical-section` | an implementation of that crate, for kernels: [`platform::ReentrantLock`] over the interrupt flag |
+//! | `critical-section` | an implementation of the crate `critical-section`, for kernels: a [`platform::ReentrantLock`] that is taken with interrupts off |
 //! | `async` | `event::Wakers`: events as futures, for any executor |
 //! | `embassy-time-driver` | the clock and timers of `embassy-time`, and thus the delays of `embedded-hal-async`: `embassy::{PvTimer, VirtualTimer}` |
 //! | `embassy-executor` | `embassy::Executor`, which sleeps without losing a wakeup |
 //! | `embedded-hal` | `sched::Delay`, with the trait `DelayNs` |
 //! | `embedded-io` | `Read` and `Write` for [`console::Console`] |
-//! | `embedded-io-async` | the same traits with futures, for `console::AsyncConsole` |
+//! | `embedded-io-async` | the asynchronous `Read` and `Write`, for `console::AsyncConsole` |
 //! | `log` | `console::ConsoleLog`, a logger over the console |
 //! | `defmt` | `Format` for errors, handles and small values; the kernel chooses the global logger, such as `defmt-serial` over the console |
 #![no_std]

@@ -153,21 +153,21 @@ pub struct Setup<H, A> {
     pub callback: Option<CallbackVia>,
     /// The number of vCPUs that get an upcall vector and a periodic timer.
     pub vcpus: u32,
-    /// The upcall vector of each vCPU, if vCPUs have their own.
+    /// The upcall vector, which is set for each vCPU. `None` if `callback` serves all vCPUs.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     pub upcall_vector: Option<UpcallVector>,
     /// The period of each vCPU's periodic timer.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     pub periodic_timer: Option<Duration>,
-    /// The [`VcpuInfo`] of each vCPU. Further vCPUs use the shared page.
+    /// The [`VcpuInfo`] of each vCPU, by its number. vCPUs beyond the end use the shared page.
     pub vcpu_infos: &'static [Area<raw::VcpuInfo>],
-    /// The dispatcher of the domain's events. It finds none from a suspend to the end of the
-    /// restore. Then all ports are masked and none is listened to, as after
+    /// The dispatcher of the domain's events. It delivers no events from a suspend to the end of
+    /// the restore. After the restore, all ports are masked and have no listener, as after
     /// [`attach`](crate::event::Dispatcher::attach).
     pub dispatcher: Option<&'static dyn AnyDispatcher>,
     /// The run times of each vCPU, registered by their virtual address.
     pub runstates: &'static [Area<runs::VcpuRunstateInfo>],
-    /// The copy of each vCPU's time, registered by its virtual address.
+    /// The memory for a second copy of each vCPU's time, registered by its virtual address.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     pub times: &'static [Area<raw::VcpuTimeInfo>],
     /// The address at which the grant table is mapped, and its storage.
@@ -182,8 +182,8 @@ unsafe impl<H: Send, A: Send> Send for Setup<H, A> {}
 unsafe impl<H: Sync, A: Sync> Sync for Setup<H, A> {}
 
 impl<H: Hypercall + Copy, A: AddressSpace + Copy> Setup<H, A> {
-    /// Creates a setup that registers the shared page only. Set the other fields with `Setup { ..,
-    /// ..Setup::new(xen, space, page) }`.
+    /// Creates a setup that registers the shared page only. Set other fields with, for example,
+    /// `Setup { vcpus: 2, ..Setup::new(xen, space, page) }`.
     pub const fn new(xen: H, space: A, shared_info: NonNull<raw::SharedInfo>) -> Self {
         Self {
             xen,
@@ -210,18 +210,20 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Setup<H, A> {
     ///
     /// # Errors
     ///
-    /// [`RestoreError`]: its `restored` continues the registration.
+    /// [`RestoreError`] if a step fails. To retry from that step, call `register` on its
+    /// `restored`.
     ///
     /// # Safety
     ///
     /// For the rest of the domain's life:
-    /// - the obligations of [`WidthLatch::map_shared_info`] for the shared page, of
-    ///   [`GrantTable::map`] for the grant table, and of [`Vcpu::register_runstate`] for
-    ///   [`runstates`](Self::runstates) and [`times`](Self::times) are met, except that the domain
-    ///   may be suspended by [`Registered::suspend`];
-    /// - whenever that is called, no other vCPU and no handler that it interrupted is using the
-    ///   [`dispatcher`](Self::dispatcher);
-    /// - this is called once: there is at most one [`Registered`] or [`Restored`].
+    /// - the caller meets the obligations of [`WidthLatch::map_shared_info`] for the shared page,
+    ///   of [`GrantTable::map`] for the grant table, and of [`Vcpu::register_runstate`] for
+    ///   [`runstates`](Self::runstates) and [`times`](Self::times), with one exception:
+    ///   [`Registered::suspend`] may suspend the domain;
+    /// - whenever `suspend` is called, no other vCPU uses the [`dispatcher`](Self::dispatcher), and
+    ///   the call interrupts no handler that uses it;
+    /// - `register` is called only once, so that there is at most one [`Registered`] or
+    ///   [`Restored`].
     pub unsafe fn register(self) -> Result<Registered<H, A>, RestoreError<H, A>> {
         let boot = Restored { setup: self, done: 0, latch: None, flag: None, rebase: false };
         boot.register(|_| Ok(SystemTime::default()))

@@ -1426,7 +1426,7 @@ extern "C" {
 /* Starting and stopping vCPUs, their timers, and the memory areas that Xen fills for them. */
 /*
  * Bit 63 of `vcpu_runstate_info.state_entry_time`. If `runstate_update_flag` of vm_assist is
- * enabled, Xen sets it while it updates the area. Xen 4.8 and later.
+ * enabled, Xen sets this bit while it updates the area. Xen 4.8 and later.
  */
 #define XEN_RUNSTATE_UPDATE 0x8000000000000000ULL
 /* The vCPU runs on a physical CPU. */
@@ -1474,7 +1474,7 @@ extern "C" {
 #define VCPUOP_down 2U
 /* Returns whether the vCPU can run. */
 #define VCPUOP_is_up 3U
-/* Fills a `vcpu_runstate_info` once. */
+/* Copies the run times of a vCPU to the caller once. They are not updated later. */
 #define VCPUOP_get_runstate_info 4U
 /* Registers a runstate area by virtual address, which must stay mapped. Xen keeps it up to date. */
 #define VCPUOP_register_runstate_memory_area 5U
@@ -1667,7 +1667,7 @@ extern "C" {
 #define XENSTORE_ERROR_RINGIDX 2U
 /* The guest sent an invalid message, for instance one that is too long. Xen 4.17 and later. */
 #define XENSTORE_ERROR_PROTO 3U
-/* No number, or none that can be read: the other end may be gone. */
+/* The node is missing or holds no valid number; that end may be gone. */
 #define XenbusStateUnknown 0U
 /* This end has started. */
 #define XenbusStateInitialising 1U
@@ -1677,7 +1677,7 @@ extern "C" {
 #define XenbusStateInitialised 3U
 /* Data can flow. */
 #define XenbusStateConnected 4U
-/* This end is closing, or has noticed that the other is. */
+/* This end is closing, by itself or because the other is. */
 #define XenbusStateClosing 5U
 /* This end uses no shared resource any more. */
 #define XenbusStateClosed 6U
@@ -4123,7 +4123,7 @@ XEN_OFFSET(struct xen_hvm_altp2m_set_visibility, pad, 3);
 struct xen_hvm_altp2m_op {
     /* HVMOP_ALTP2M_INTERFACE_VERSION. */
     uint32_t version;
-    /* The `altp2m_command`; it decides which member of `u` is valid. */
+    /* The `altp2m_command`; it selects the valid member of `u`. */
     uint32_t cmd;
     /* The domain of the memory; DOMID_SELF for the caller. */
     uint16_t domain;
@@ -4245,9 +4245,9 @@ struct sched_pin_override {
 XEN_SIZE(struct sched_pin_override, 4);
 XEN_OFFSET(struct sched_pin_override, pcpu, 0);
 /*
- * How long a vCPU has been in each state. Xen fills it once on request, or updates a registered
- * area whenever the vCPU starts to run. It has no version counter; see XEN_RUNSTATE_UPDATE. On
- * 32-bit x86 its 64-bit fields are aligned to 4 bytes only.
+ * How long a vCPU has been in each state. Xen writes it once for `get_runstate_info`, and
+ * updates a registered area whenever the vCPU starts to run. It has no version counter; see
+ * XEN_RUNSTATE_UPDATE. On 32-bit x86 its 64-bit fields are aligned to 4 bytes only.
  */
 #if defined(__x86_64__) || defined(__aarch64__)
 struct vcpu_runstate_info {
@@ -4297,8 +4297,8 @@ XEN_OFFSET(struct vcpu_register_runstate_memory_area, addr.h, 0);
 XEN_OFFSET(struct vcpu_register_runstate_memory_area, addr.v, 0);
 XEN_OFFSET(struct vcpu_register_runstate_memory_area, addr.p, 0);
 /*
- * The place of a second copy of a vCPU's `vcpu_time_info`, which user programs can read, for
- * instance.
+ * The place of a second copy of a vCPU's `vcpu_time_info`, for example one that user programs
+ * can read.
  */
 struct vcpu_register_time_memory_area {
     /*
@@ -4377,9 +4377,9 @@ struct vcpu_get_physid {
 XEN_SIZE(struct vcpu_get_physid, 8);
 XEN_OFFSET(struct vcpu_get_physid, phys_id, 0);
 /*
- * The registers of a vCPU that starts in a 32-bit mode. Segments have no selectors: what these
- * would load is given as base, limit and attributes. Xen rejects combinations that no processor
- * can have. Xen 4.7 and later.
+ * The registers of a vCPU that starts in a 32-bit mode. Segments are given by base, limit and
+ * attributes, not by selectors. Xen rejects combinations that no processor can have. Xen 4.7 and
+ * later.
  */
 #if defined(__x86_64__) || defined(__i386__)
 struct vcpu_hvm_x86_32 {
@@ -6110,7 +6110,7 @@ static inline long xen_vcpuop_is_up(unsigned int vcpu)
 {
     return xen_hypercall3(__HYPERVISOR_vcpu_op, VCPUOP_is_up, vcpu, 0);
 }
-/* Fills a `vcpu_runstate_info` once. */
+/* Copies the run times of a vCPU to the caller once. They are not updated later. */
 static inline long xen_vcpuop_get_runstate_info(unsigned int vcpu,
         struct vcpu_runstate_info *argument)
 {

@@ -13,7 +13,7 @@ use crate::vcpu;
 
 /// The hypercall backend of the simulated Xen.
 ///
-/// Panics if it is called on a thread without a simulated vCPU.
+/// A hypercall panics on a thread that has no simulated vCPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hypervisor;
 

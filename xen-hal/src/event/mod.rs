@@ -1,4 +1,4 @@
-//! Event channels: how another domain, another vCPU, a timer or a device notifies this one
+//! Event channels: how another domain, another vCPU, a timer or a device notifies the guest
 //! (hypercall `event_channel_op`; upstream: `xen/include/public/event_channel.h`).
 //!
 //! | | |

@@ -104,7 +104,8 @@ pub(super) fn check(parameter: HvmParam) -> Result<(), Removed> {
     }
 }
 
-/// True if Xen has removed the parameter: releases since 4.15 refuse it, also for reading.
+/// Returns whether Xen 4.15 and later refuse to read and to write the parameter. The answer comes
+/// from a fixed list, not from the running Xen.
 #[must_use]
 pub fn is_removed(parameter: HvmParam) -> bool {
     check(parameter).is_err()

@@ -1,5 +1,6 @@
 //! Xen's interface for guests with hardware virtualisation: the domain's parameters, and how events
-//! interrupt it (hypercall `hvm_op`; upstream: `xen/include/public/hvm/hvm_op.h`, `params.h`).
+//! interrupt the guest (hypercall `hvm_op`; upstream: `xen/include/public/hvm/hvm_op.h`,
+//! `params.h`).
 //!
 //! ```
 //! use xen_hal::event::Port;

@@ -67,7 +67,8 @@ macro_rules! parameters {
 
 parameters! {
     /// How Xen interrupts the guest for events. To set it, use
-    /// [`set_callback_via`](super::Hvm::set_callback_via), which also latches the word width.
+    /// [`set_callback_via`](super::Hvm::set_callback_via), which returns the `WidthLatch` that
+    /// mapping the shared page needs.
     CALLBACK_IRQ: CallbackVia;
     /// The frame of the xenstore ring; `None` if there is none yet.
     STORE_PFN: Option<Frame>;

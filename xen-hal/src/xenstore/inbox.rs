@@ -269,7 +269,7 @@ impl<'s> Inbox<'s> {
         result
     }
 
-    /// Takes the oldest event, and copies its texts into `buffer`.
+    /// Takes the oldest event, and copies its path and token into `buffer`.
     pub(super) fn take_event<'b>(
         &mut self,
         buffer: &'b mut [u8],

@@ -122,14 +122,14 @@ pub struct Store<'a, H, W = YieldWait<H>> {
 }
 
 impl Store<'_, ()> {
-    /// The size of a storage for the longest answer and some events.
+    /// A size in bytes for `storage`: room for the longest answer, and as much again for events.
     pub const STORAGE: usize = 2 * (HEADER + XENSTORE_PAYLOAD_MAX as usize);
 }
 
 impl<'a, H: Hypercall + Copy> Store<'a, H> {
     /// Connects to xenstore. Calls `map` with the ring's frame; `map` returns the address at which
-    /// the guest maps it. Drops answers to an earlier kernel. To remove an earlier kernel's
-    /// watches, call [`reset_watches`](Self::reset_watches).
+    /// the guest maps it. Discards what the server sent to an earlier kernel. To remove an earlier
+    /// kernel's watches, call [`reset_watches`](Self::reset_watches).
     ///
     /// # Errors
     ///
@@ -149,7 +149,7 @@ impl<'a, H: Hypercall + Copy> Store<'a, H> {
         Ok(Self::over_ring(xen, page, port, storage))
     }
 
-    /// Creates a connection over a ring that the guest has found itself.
+    /// Creates a connection over a ring whose page and port the guest already has.
     pub fn over_ring(
         xen: H,
         page: XenstoreDomainInterface<'a>,
@@ -203,19 +203,18 @@ fn replies(page: XenstoreDomainInterface<'_>) -> EmptiedRing<'_> {
 }
 
 impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
-    /// Returns the ring's port, which has an event when the server has sent or read data.
+    /// Returns the ring's port. The server notifies it after it sends or reads data.
     #[must_use]
     pub const fn port(&self) -> Port {
         self.port
     }
 
-    /// Connects again after a restore, in which the toolstack has emptied the rings and may have
-    /// bound a different port. Requests in flight fail, and the next event is
-    /// [`StoreEvent::Reset`].
+    /// Connects again after a restore. The restore has emptied the ring, and the port may be a
+    /// different one. Requests in flight fail, and the next event is [`StoreEvent::Reset`].
     ///
     /// # Errors
     ///
-    /// As for [`open`](Self::open). The store is unchanged then.
+    /// As for [`open`](Self::open). On an error, the store is unchanged.
     ///
     /// # Safety
     ///
@@ -259,7 +258,8 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         self.broken = false;
     }
 
-    /// Returns why the server stopped serving the connection, if it did and reports the reason.
+    /// Returns the reason for which the server stopped serving the connection. `None` if it has not
+    /// stopped, or does not report reasons.
     #[must_use]
     pub fn server_error(&self) -> Option<XenstoreError> {
         let tells = self.page.server_features().is_set(xenstore_server_features::ERROR);
@@ -267,15 +267,16 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         (tells && error != XenstoreError::NONE).then_some(error)
     }
 
-    /// Sends a request, and does not wait for its answer. The parts of `payload` are sent as one.
-    /// Up to eight requests can be in flight.
+    /// Sends a request, and does not wait for its answer. The parts of `payload` are joined to one
+    /// payload. Up to eight requests can be in flight.
     ///
     /// If the ring is full, waits until the server reads.
     ///
     /// # Errors
     ///
-    /// [`StoreError::TooLong`] and [`StoreError::Busy`] before anything is sent;
-    /// [`StoreError::TimedOut`], [`StoreError::Broken`] and [`StoreError::Xen`].
+    /// Nothing was sent: [`StoreError::TooLong`], [`StoreError::Busy`], and [`StoreError::Broken`]
+    /// if the connection was already unusable. Otherwise [`StoreError::TimedOut`],
+    /// [`StoreError::Broken`] and [`StoreError::Xen`].
     pub fn submit(
         &mut self,
         kind: XsdSockmsgType,
@@ -341,8 +342,9 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         self.wait_again(attempt)
     }
 
-    /// Receives available messages. If there are none, waits once for more. `attempt` is the number
-    /// of earlier waits of the same operation; a new operation starts at 0.
+    /// Receives the available messages. If no event is among them, waits once for one; an answer
+    /// does not prevent the wait. `attempt` is the number of earlier waits of the same operation; a
+    /// new operation starts at 0.
     ///
     /// # Errors
     ///
@@ -369,12 +371,15 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
     }
 
     /// If the answer to a request has arrived, copies it to `buffer`, returns it and ends the
-    /// request. An error also ends the request. Does not wait.
+    /// request. Does not wait.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Refused`] with the server's error, and any other [`StoreError`] except
-    /// `Conflict`. [`StoreError::Reset`] also for a request that has ended.
+    /// [`StoreError::Refused`] with the server's error, [`StoreError::Malformed`], and
+    /// [`StoreError::TooLong`] if `buffer` is too small: each ends the request.
+    /// [`StoreError::Reset`] if the connection was restarted, or if the request has already ended.
+    /// [`StoreError::Broken`] and [`StoreError::Xen`] leave the request in flight:
+    /// [`cancel`](Self::cancel) it.
     pub fn answer<'b>(
         &mut self,
         id: RequestId,
@@ -393,7 +398,8 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         self.inbox.forget(id);
     }
 
-    /// Returns the next event, if there is one, and copies its texts to `buffer`. Does not wait.
+    /// Returns the next event, if there is one, and copies its path and token to `buffer`. Does not
+    /// wait.
     ///
     /// # Errors
     ///
@@ -458,7 +464,8 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
     }
 
     /// Watches a node and everything below it. Each event holds `token`. The first event comes at
-    /// once. Paths that start with `@`, such as `@releaseDomain`, are special.
+    /// once. A path that starts with `@` names no node but a condition: `@releaseDomain` changes
+    /// when a domain ends.
     ///
     /// # Errors
     ///
@@ -504,11 +511,11 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
         self.request_in(0, XsdSockmsgType::RESET_WATCHES, &[b"\0"], &mut [0; 4]).map(drop)
     }
 
-    /// Reads the path of a domain's directory, to which its relative paths refer.
+    /// Reads the path of a domain's directory. The domain's relative paths start there.
     ///
     /// # Errors
     ///
-    /// As for [`Tree::request`]; [`StoreError::Malformed`] if the answer is no text.
+    /// As for [`Tree::request`]; [`StoreError::Malformed`] if the answer is not UTF-8.
     pub fn domain_path<'b>(
         &mut self,
         domain: Domid,

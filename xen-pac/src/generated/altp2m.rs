@@ -99,8 +99,8 @@ impl Altp2mCommand {
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m_set_visibility`. Since Xen 4.14.
     pub const SET_VISIBILITY: Self = Self(16);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -147,7 +147,7 @@ pub struct XenHvmAltp2mDomainState {
 
 crate::access::argument!(XenHvmAltp2mDomainState { state: u8 });
 impl XenHvmAltp2mDomainState {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(state: u8) -> Self {
@@ -214,7 +214,7 @@ pub struct XenHvmAltp2mVcpuDisableNotify {
 
 crate::access::argument!(XenHvmAltp2mVcpuDisableNotify { vcpu_id: u32 });
 impl XenHvmAltp2mVcpuDisableNotify {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(vcpu_id: u32) -> Self {
@@ -246,7 +246,7 @@ pub struct XenHvmAltp2mView {
 
 crate::access::argument!(XenHvmAltp2mView { view: u16, hvmmem_default_access: u16 });
 impl XenHvmAltp2mView {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(view: u16, hvmmem_default_access: u16) -> Self {
@@ -678,7 +678,7 @@ pub struct XenHvmAltp2mOp {
     ///
     /// In.
     pub version: u32,
-    /// The `altp2m_command`; it decides which member of `u` is valid.
+    /// The `altp2m_command`; it selects the valid member of `u`.
     ///
     /// In.
     pub cmd: Altp2mCommand,

@@ -93,8 +93,8 @@ impl Domid {
     /// Upstream: `xen/include/public/xen.h`, `DOMID_IDLE`.
     pub const IDLE: Self = Self(0x7FFF);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -237,8 +237,8 @@ impl Virq {
     /// Upstream: `xen/include/public/xen.h`, `VIRQ_ARCH_7`.
     pub const ARCH_7: Self = Self(23);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {

@@ -56,8 +56,8 @@ impl BlkifOperation {
     /// Upstream: `xen/include/public/io/blkif.h`, `BLKIF_OP_INDIRECT`.
     pub const INDIRECT: Self = Self(6);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -98,8 +98,8 @@ impl BlkifStatus {
     /// Upstream: `xen/include/public/io/blkif.h`, `BLKIF_RSP_EOPNOTSUPP`.
     pub const EOPNOTSUPP: Self = Self(-2);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {

@@ -19,8 +19,8 @@ impl XenconsConnection {
     /// Upstream: `xen/include/public/io/console.h`, `XENCONSOLE_DISCONNECTED`.
     pub const DISCONNECTED: Self = Self(1);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -145,8 +145,8 @@ impl<'a> XenconsInterface<'a> {
     }
 }
 
-/// The memory layouts of the blocks. No reference to shared memory is ever created from
-/// them.
+/// The memory layouts of what Xen and the guest share. No reference to shared memory is
+/// ever created: use the handles of the parent module.
 pub mod raw {
     /// Layout of the memory behind the handle [`XenconsInterface`](super::XenconsInterface). In C:
     /// `xencons_interface`.

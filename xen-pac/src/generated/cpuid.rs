@@ -98,8 +98,8 @@ impl CpuidLeaf {
     /// Upstream: `xen/include/public/arch-x86/cpuid.h`. Since Xen 4.10.
     pub const PV: Self = Self(5);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -152,8 +152,8 @@ impl CpuidTscMode {
     /// name it since Xen 4.18.
     pub const PVRDTSCP: Self = Self(3);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {

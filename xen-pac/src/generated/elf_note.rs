@@ -115,8 +115,8 @@ impl ElfNote {
     /// Upstream: `xen/include/public/elfnote.h`, `XEN_ELFNOTE_PHYS32_RELOC`. Since Xen 4.19.
     pub const PHYS32_RELOC: Self = Self(19);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -165,8 +165,8 @@ impl ElfNoteCrash {
     /// Upstream: `xen/include/public/elfnote.h`, `XEN_ELFNOTE_CRASH_REGS`.
     pub const CRASH_REGS: Self = Self(0x100_0002);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -207,8 +207,8 @@ impl ElfNoteDumpcore {
     /// Upstream: `xen/include/public/elfnote.h`, `XEN_ELFNOTE_DUMPCORE_FORMAT_VERSION`.
     pub const FORMAT_VERSION: Self = Self(0x200_0003);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {

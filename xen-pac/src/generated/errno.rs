@@ -265,8 +265,8 @@ impl Errno {
     /// Upstream: `xen/include/public/errno.h`, `XEN_ECONNREFUSED`. Since Xen 4.12.
     pub const ECONNREFUSED: Self = Self(111);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {

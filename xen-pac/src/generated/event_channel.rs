@@ -68,8 +68,8 @@ impl EvtchnState {
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNSTAT_ipi`.
     pub const IPI: Self = Self(5);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -110,8 +110,8 @@ impl EvtchnPriority {
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHN_FIFO_PRIORITY_MIN`.
     pub const MIN: Self = Self(15);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -516,7 +516,7 @@ pub struct EvtchnClose {
 
 crate::access::argument!(EvtchnClose { port: EvtchnPort });
 impl EvtchnClose {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort) -> Self {
@@ -543,7 +543,7 @@ pub struct EvtchnSend {
 
 crate::access::argument!(EvtchnSend { port: EvtchnPort });
 impl EvtchnSend {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort) -> Self {
@@ -764,7 +764,7 @@ pub struct EvtchnBindVcpu {
 
 crate::access::argument!(EvtchnBindVcpu { port: EvtchnPort, vcpu: u32 });
 impl EvtchnBindVcpu {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort, vcpu: u32) -> Self {
@@ -791,7 +791,7 @@ pub struct EvtchnUnmask {
 
 crate::access::argument!(EvtchnUnmask { port: EvtchnPort });
 impl EvtchnUnmask {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort) -> Self {
@@ -818,7 +818,7 @@ pub struct EvtchnReset {
 
 crate::access::argument!(EvtchnReset { dom: crate::base::Domid });
 impl EvtchnReset {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(dom: crate::base::Domid) -> Self {
@@ -902,7 +902,7 @@ pub struct EvtchnExpandArray {
 
 crate::access::argument!(EvtchnExpandArray { array_gfn: u64 });
 impl EvtchnExpandArray {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(array_gfn: u64) -> Self {
@@ -934,7 +934,7 @@ pub struct EvtchnSetPriority {
 
 crate::access::argument!(EvtchnSetPriority { port: EvtchnPort, priority: EvtchnPriority });
 impl EvtchnSetPriority {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(port: EvtchnPort, priority: EvtchnPriority) -> Self {
@@ -968,7 +968,7 @@ pub struct EvtchnOp {
 
 crate::access::argument!(EvtchnOp { cmd: u32, u: EvtchnOpU });
 impl EvtchnOp {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(cmd: u32, u: EvtchnOpU) -> Self {
@@ -1180,8 +1180,8 @@ crate::access::argument!(union EvtchnOpU {
     unmask: EvtchnUnmask,
 });
 
-/// The memory layouts of the blocks. No reference to shared memory is ever created from
-/// them.
+/// The memory layouts of what Xen and the guest share. No reference to shared memory is
+/// ever created: use the handles of the parent module.
 pub mod raw {
     /// Layout of the memory behind the handle [`EventArrayPage`](super::EventArrayPage). In C:
     /// `event_array_page`.

@@ -124,8 +124,8 @@ impl Feature {
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_dm_msix_all_writes`. Since Xen 4.19.
     pub const DM_MSIX_ALL_WRITES: Self = Self(20);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {

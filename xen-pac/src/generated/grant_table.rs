@@ -96,8 +96,8 @@ impl GrantStatus {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTST_no_space`. Since Xen 4.16.
     pub const NO_SPACE: Self = Self(-13);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -140,8 +140,8 @@ impl GrantReservedRef {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTAB_RESERVED_XENSTORE`.
     pub const XENSTORE: Self = Self(1);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -1064,7 +1064,7 @@ pub struct GnttabSetVersion {
 
 crate::access::argument!(GnttabSetVersion { version: u32 });
 impl GnttabSetVersion {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(version: u32) -> Self {
@@ -1242,7 +1242,7 @@ crate::access::argument!(GnttabCacheFlush {
     a: GnttabCacheFlushA, offset: u16, length: u16, op: u32,
 });
 impl GnttabCacheFlush {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(a: GnttabCacheFlushA, offset: u16, length: u16, op: u32) -> Self {
@@ -1307,8 +1307,8 @@ impl GnttabCacheFlushA {
 
 crate::access::argument!(union GnttabCacheFlushA { dev_bus_addr: u64, reference: GrantRef });
 
-/// The memory layouts of the blocks. No reference to shared memory is ever created from
-/// them.
+/// The memory layouts of what Xen and the guest share. No reference to shared memory is
+/// ever created: use the handles of the parent module.
 pub mod raw {
     /// Layout of the memory behind the handle [`GrantEntryV1`](super::GrantEntryV1). In C:
     /// `grant_entry_v1`.
@@ -1512,7 +1512,7 @@ pub mod command {
     /// Invalidating lines that were not written back loses the CPU's writes.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTTABOP_cache_flush`. Since Xen 4.5. Xen
-    /// honours it only on aarch64. Command 12.
+    /// implements it only on aarch64. Command 12.
     #[derive(Clone, Copy, Debug)]
     pub struct CacheFlush;
     crate::command::command!(

@@ -262,8 +262,8 @@ impl HvmParam {
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_MCA_CAP`. Since Xen 4.10.
     pub const MCA_CAP: Self = Self(38);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -341,8 +341,8 @@ impl HvmTimerMode {
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPTM_one_missed_tick_pending`.
     pub const ONE_MISSED_TICK_PENDING: Self = Self(3);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -377,8 +377,8 @@ impl AcpiIoportsLocation {
     /// Upstream: `xen/include/public/hvm/params.h`.
     pub const QEMU: Self = Self(1);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -422,8 +422,8 @@ impl Altp2mMode {
     /// Upstream: `xen/include/public/hvm/params.h`, `XEN_ALTP2M_limited`. Since Xen 4.9.
     pub const LIMITED: Self = Self(3);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -478,8 +478,8 @@ impl HvmMemType {
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMMEM_ioreq_server`. Since Xen 4.8.
     pub const IOREQ_SERVER: Self = Self(4);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -1036,7 +1036,7 @@ crate::access::argument!(XenHvmSetIsaIrqLevel {
     domid: crate::base::Domid, isa_irq: u8, level: u8,
 });
 impl XenHvmSetIsaIrqLevel {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, isa_irq: u8, level: u8) -> Self {
@@ -1076,7 +1076,7 @@ crate::access::argument!(XenHvmSetPciLinkRoute {
     domid: crate::base::Domid, link: u8, isa_irq: u8,
 });
 impl XenHvmSetPciLinkRoute {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid, link: u8, isa_irq: u8) -> Self {
@@ -1169,7 +1169,7 @@ pub struct XenHvmXentrace {
 
 crate::access::argument!(XenHvmXentrace { event: u16, extra_bytes: u16, extra: [u8; 28] });
 impl XenHvmXentrace {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(event: u16, extra_bytes: u16, extra: [u8; 28]) -> Self {
@@ -1334,7 +1334,7 @@ pub mod command {
     /// Flushes the TLBs of all vCPUs of the calling domain. Takes no argument: a pointer other than
     /// NULL is rejected.
     ///
-    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_flush_tlbs`. Xen honours it only on
+    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_flush_tlbs`. Xen implements it only on
     /// x86_64 and x86. Command 5.
     #[derive(Clone, Copy, Debug)]
     pub struct FlushTlbs;
@@ -1346,8 +1346,8 @@ pub mod command {
     /// Hints that a page table will be freed, so that Xen stops shadowing it. Useful only if Xen
     /// runs the guest on shadow page tables.
     ///
-    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_pagetable_dying`. Xen honours it only on
-    /// x86_64 and x86. Command 9.
+    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_pagetable_dying`. Xen implements it only
+    /// on x86_64 and x86. Command 9.
     #[derive(Clone, Copy, Debug)]
     pub struct PagetableDying;
     crate::command::command!(
@@ -1358,8 +1358,8 @@ pub mod command {
 
     /// Reads the system time by hypercall: slow, but without a shared page.
     ///
-    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_get_time`. Xen honours it only on x86_64
-    /// and x86. Command 10.
+    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_get_time`. Xen implements it only on
+    /// x86_64 and x86. Command 10.
     #[derive(Clone, Copy, Debug)]
     pub struct GetTime;
     crate::command::command!(
@@ -1370,8 +1370,8 @@ pub mod command {
 
     /// Adds a record to Xen's trace.
     ///
-    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_xentrace`. Xen honours it only on x86_64
-    /// and x86. Command 11.
+    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_xentrace`. Xen implements it only on
+    /// x86_64 and x86. Command 11.
     #[derive(Clone, Copy, Debug)]
     pub struct Xentrace;
     crate::command::command!(
@@ -1382,7 +1382,7 @@ pub mod command {
 
     /// Reads whether a frame is memory or belongs to a device.
     ///
-    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_get_mem_type`. Xen honours it only on
+    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_get_mem_type`. Xen implements it only on
     /// x86_64 and x86. Command 15.
     #[derive(Clone, Copy, Debug)]
     pub struct GetMemType;
@@ -1426,8 +1426,8 @@ pub mod command {
     ///
     /// It changes the memory behind the domain's addresses, and the permissions of accesses to it.
     ///
-    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m`. Since Xen 4.6. Xen honours it
-    /// only on x86_64 and x86. Command 25.
+    /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_altp2m`. Since Xen 4.6. Xen implements
+    /// it only on x86_64 and x86. Command 25.
     #[derive(Clone, Copy, Debug)]
     pub struct Altp2m;
     crate::command::command!(

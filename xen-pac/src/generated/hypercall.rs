@@ -90,7 +90,7 @@ impl HypercallNr {
     /// Sets the calling vCPU's one-shot timer to an absolute Xen system time in nanoseconds, or
     /// stops it with 0. The timer raises VIRQ_TIMER. vcpu_op has a better form.
     ///
-    /// Upstream: `xen/include/public/xen.h`, `__HYPERVISOR_set_timer_op`. Xen honours it only on
+    /// Upstream: `xen/include/public/xen.h`, `__HYPERVISOR_set_timer_op`. Xen implements it only on
     /// x86_64 and x86.
     pub const SET_TIMER_OP: Self = Self(15);
 
@@ -281,8 +281,8 @@ impl HypercallNr {
     /// Upstream: `xen/include/public/xen.h`, `__HYPERVISOR_arch_7`.
     pub const ARCH_7: Self = Self(55);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {

@@ -12,7 +12,7 @@ pub const XENMAPIDX_GRANT_TABLE_STATUS: u32 = 0x8000_0000;
 /// pages of the direct requests follow it.
 ///
 /// Upstream: `xen/include/public/memory.h`, `XENMEM_resource_ioreq_server_frame_bufioreq`. Since
-/// Xen 4.14. Xen honours it since 4.11.
+/// Xen 4.14. Xen implements it since 4.11.
 pub const XENMEM_RESOURCE_IOREQ_SERVER_FRAME_BUFIOREQ: u64 = 0;
 /// The kind of page that add_to_physmap maps. It decides the meaning of the index.
 ///
@@ -34,13 +34,13 @@ impl MapSpace {
 
     /// Another page of the same domain, which moves; the index is its frame.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMAPSPACE_gmfn`. Xen honours it only on x86_64
-    /// and x86.
+    /// Upstream: `xen/include/public/memory.h`, `XENMAPSPACE_gmfn`. Xen implements it only on
+    /// x86_64 and x86.
     pub const GMFN: Self = Self(2);
 
     /// As gmfn, for a run of `size` frames. Not in a batch.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMAPSPACE_gmfn_range`. Xen honours it only on
+    /// Upstream: `xen/include/public/memory.h`, `XENMAPSPACE_gmfn_range`. Xen implements it only on
     /// x86_64 and x86.
     pub const GMFN_RANGE: Self = Self(3);
 
@@ -56,8 +56,8 @@ impl MapSpace {
     /// Upstream: `xen/include/public/memory.h`, `XENMAPSPACE_dev_mmio`. Since Xen 4.7.
     pub const DEV_MMIO: Self = Self(5);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -78,7 +78,7 @@ crate::access::named!(MapSpace(u32));
 /// A kind of memory that Xen keeps for a domain. Another domain, its toolstack or device model, can
 /// map it.
 ///
-/// Upstream: `xen/include/public/memory.h`. Since Xen 4.14. Xen honours it since 4.11.
+/// Upstream: `xen/include/public/memory.h`. Since Xen 4.14. Xen implements it since 4.11.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MemoryResource(pub u16);
@@ -91,18 +91,18 @@ impl MemoryResource {
 
     /// The pages of a grant table; the ID is a `grant_table_resource`.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_resource_grant_table`. Xen honours it since
-    /// 4.12.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_resource_grant_table`. Xen implements it
+    /// since 4.12.
     pub const GRANT_TABLE: Self = Self(1);
 
     /// The buffer of a vCPU's processor trace; the ID is that of the vCPU.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_resource_vmtrace_buf`. Since Xen 4.15. Xen
-    /// honours it since 4.15.
+    /// implements it since 4.15.
     pub const VMTRACE_BUF: Self = Self(2);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -119,7 +119,7 @@ crate::access::named!(MemoryResource(u16));
 
 /// The pages of a grant table that acquire_resource maps.
 ///
-/// Upstream: `xen/include/public/memory.h`. Since Xen 4.14. Xen honours it since 4.12.
+/// Upstream: `xen/include/public/memory.h`. Since Xen 4.14. Xen implements it since 4.12.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GrantTableResource(pub u32);
@@ -134,8 +134,8 @@ impl GrantTableResource {
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_resource_grant_table_id_status`.
     pub const STATUS: Self = Self(1);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -296,7 +296,7 @@ crate::access::argument!(XenMemoryExchange {
     given: XenMemoryReservation, taken: XenMemoryReservation, nr_exchanged: crate::base::XenUlong,
 });
 impl XenMemoryExchange {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -328,7 +328,7 @@ pub struct XenMemoryDomain {
 
 crate::access::argument!(XenMemoryDomain { domid: crate::base::Domid });
 impl XenMemoryDomain {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(domid: crate::base::Domid) -> Self {
@@ -469,7 +469,7 @@ crate::access::argument!(XenAddToPhysmap {
     gpfn: crate::base::XenPfn,
 });
 impl XenAddToPhysmap {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -543,7 +543,7 @@ crate::access::argument!(XenAddToPhysmapBatch {
     gpfns: crate::access::Handle<crate::base::XenPfn>, errs: crate::access::Handle<i32>,
 });
 impl XenAddToPhysmapBatch {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -842,8 +842,8 @@ impl XenPodTarget {
 /// | 24 + 8 | 24 + 4 | 24 + 8 | `frame_list` | `handle of xen_pfn_t` | in |
 /// | 32 | 28 | 32 | | | |
 ///
-/// Upstream: `xen/include/public/memory.h`, `xen_mem_acquire_resource`. Since Xen 4.14. Xen honours
-/// it since 4.11.
+/// Upstream: `xen/include/public/memory.h`, `xen_mem_acquire_resource`. Since Xen 4.14. Xen
+/// implements it since 4.11.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenMemAcquireResource {
@@ -1256,8 +1256,8 @@ pub mod command {
 
     /// Reads the machine frames of the machine-to-guest table. Arm returns -ENOSYS.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_mfn_list`. Xen honours it only on
-    /// x86_64 and x86. Command 5.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_mfn_list`. Xen implements it only
+    /// on x86_64 and x86. Command 5.
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysMfnList;
     crate::command::command!(
@@ -1299,8 +1299,8 @@ pub mod command {
 
     /// Reads the memory map that the toolstack set for this domain. Arm returns -ENOSYS.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_memory_map`. Xen honours it only on x86_64
-    /// and x86. Command 9.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_memory_map`. Xen implements it only on
+    /// x86_64 and x86. Command 9.
     #[derive(Clone, Copy, Debug)]
     pub struct MemoryMap;
     crate::command::command!(
@@ -1311,8 +1311,8 @@ pub mod command {
     /// Reads the machine's memory map, for privileged domains. Without a buffer it returns the
     /// number of entries.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_machine_memory_map`. Xen honours it only on
-    /// x86_64 and x86. Command 10.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_machine_memory_map`. Xen implements it only
+    /// on x86_64 and x86. Command 10.
     #[derive(Clone, Copy, Debug)]
     pub struct MachineMemoryMap;
     crate::command::command!(
@@ -1338,8 +1338,8 @@ pub mod command {
 
     /// Reads the place of the machine-to-guest table. Arm returns -ENOSYS.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_mapping`. Xen honours it only on
-    /// x86_64 and x86. Command 12.
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_mapping`. Xen implements it only
+    /// on x86_64 and x86. Command 12.
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysMapping;
     crate::command::command!(
@@ -1350,7 +1350,7 @@ pub mod command {
 
     /// Sets the map that memory_map returns to a domain, for the toolstack.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_set_memory_map`. Xen honours it only on
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_set_memory_map`. Xen implements it only on
     /// x86_64 and x86. Command 13.
     #[derive(Clone, Copy, Debug)]
     pub struct SetMemoryMap;
@@ -1392,7 +1392,7 @@ pub mod command {
     ///
     /// A domain that is left with less memory than it accesses will be killed.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_set_pod_target`. Xen honours it only on
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_set_pod_target`. Xen implements it only on
     /// x86_64 and x86. Command 16.
     #[derive(Clone, Copy, Debug)]
     pub struct SetPodTarget;
@@ -1403,7 +1403,7 @@ pub mod command {
 
     /// Reads the amount of memory behind a domain that populates on demand, for the toolstack.
     ///
-    /// Upstream: `xen/include/public/memory.h`, `XENMEM_get_pod_target`. Xen honours it only on
+    /// Upstream: `xen/include/public/memory.h`, `XENMEM_get_pod_target`. Xen implements it only on
     /// x86_64 and x86. Command 17.
     #[derive(Clone, Copy, Debug)]
     pub struct GetPodTarget;
@@ -1430,7 +1430,7 @@ pub mod command {
     /// As machphys_mfn_list, for the table of 32-bit guests.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_machphys_compat_mfn_list`. Since Xen 4.5.
-    /// Xen honours it only on x86_64 and x86. Command 25.
+    /// Xen implements it only on x86_64 and x86. Command 25.
     #[derive(Clone, Copy, Debug)]
     pub struct MachphysCompatMfnList;
     crate::command::command!(
@@ -1458,7 +1458,7 @@ pub mod command {
     /// The pages at the guest frames of the list are replaced.
     ///
     /// Upstream: `xen/include/public/memory.h`, `XENMEM_acquire_resource`. Since Xen 4.14. Xen
-    /// honours it since 4.11. Command 28.
+    /// implements it since 4.11. Command 28.
     #[derive(Clone, Copy, Debug)]
     pub struct AcquireResource;
     crate::command::command!(

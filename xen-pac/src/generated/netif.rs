@@ -43,8 +43,8 @@ impl NetifStatus {
     /// Upstream: `xen/include/public/io/netif.h`, `NETIF_RSP_NULL`.
     pub const NULL: Self = Self(1);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -92,8 +92,8 @@ impl NetifExtraType {
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_EXTRA_TYPE_HASH`. Since Xen 4.7.
     pub const HASH: Self = Self(4);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -132,8 +132,8 @@ impl NetifGsoType {
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_GSO_TYPE_TCPV6`.
     pub const TCPV6: Self = Self(2);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -213,8 +213,8 @@ impl NetifCtrlType {
     /// 4.10.
     pub const DEL_GREF_MAPPING: Self = Self(10);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -264,8 +264,8 @@ impl NetifCtrlStatus {
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_CTRL_STATUS_BUFFER_OVERFLOW`.
     pub const BUFFER_OVERFLOW: Self = Self(3);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -298,8 +298,8 @@ impl NetifHashAlgorithm {
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_CTRL_HASH_ALGORITHM_TOEPLITZ`.
     pub const TOEPLITZ: Self = Self(1);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -479,7 +479,7 @@ crate::access::argument!(NetifTxRequest {
     gref: crate::grant_table::GrantRef, offset: u16, flags: u16, id: u16, size: u16,
 });
 impl NetifTxRequest {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(
@@ -623,7 +623,7 @@ pub struct NetifExtraInfo {
 
 crate::access::argument!(NetifExtraInfo { kind: NetifExtraType, flags: u8, u: NetifExtraInfoU });
 impl NetifExtraInfo {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(kind: NetifExtraType, flags: u8, u: NetifExtraInfoU) -> Self {
@@ -786,7 +786,7 @@ pub struct NetifExtraInfoUMcast {
 
 crate::access::argument!(NetifExtraInfoUMcast { addr: [u8; 6] });
 impl NetifExtraInfoUMcast {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(addr: [u8; 6]) -> Self {
@@ -819,7 +819,7 @@ pub struct NetifExtraInfoUHash {
 
 crate::access::argument!(NetifExtraInfoUHash { kind: u8, algorithm: u8, value: [u8; 4] });
 impl NetifExtraInfoUHash {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(kind: u8, algorithm: u8, value: [u8; 4]) -> Self {
@@ -856,7 +856,7 @@ pub struct XenNetifCtrlRequest {
 
 crate::access::argument!(XenNetifCtrlRequest { id: u16, kind: NetifCtrlType, data: [u32; 3] });
 impl XenNetifCtrlRequest {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(id: u16, kind: NetifCtrlType, data: [u32; 3]) -> Self {

@@ -37,8 +37,8 @@ impl MapPirqType {
     /// Upstream: `xen/include/public/physdev.h`, `MAP_PIRQ_TYPE_MULTI_MSI`.
     pub const MULTI_MSI: Self = Self(4);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -203,7 +203,7 @@ pub struct PhysdevEoi {
 
 crate::access::argument!(PhysdevEoi { irq: u32 });
 impl PhysdevEoi {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(irq: u32) -> Self {

@@ -82,8 +82,8 @@ impl<'a> Sring<'a> {
     }
 }
 
-/// The memory layouts of the blocks. No reference to shared memory is ever created from
-/// them.
+/// The memory layouts of what Xen and the guest share. No reference to shared memory is
+/// ever created: use the handles of the parent module.
 pub mod raw {
     /// Layout of the memory behind the handle [`Sring`](super::Sring). In C: `sring`.
     ///

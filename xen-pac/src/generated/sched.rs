@@ -43,8 +43,8 @@ impl ShutdownReason {
     /// Upstream: `xen/include/public/sched.h`, `SHUTDOWN_soft_reset`. Since Xen 4.7.
     pub const SOFT_RESET: Self = Self(5);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -81,7 +81,7 @@ pub struct SchedShutdown {
 
 crate::access::argument!(SchedShutdown { reason: ShutdownReason });
 impl SchedShutdown {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(reason: ShutdownReason) -> Self {
@@ -208,7 +208,7 @@ pub struct SchedWatchdog {
 
 crate::access::argument!(SchedWatchdog { id: u32, timeout: u32 });
 impl SchedWatchdog {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(id: u32, timeout: u32) -> Self {
@@ -235,7 +235,7 @@ pub struct SchedPinOverride {
 
 crate::access::argument!(SchedPinOverride { pcpu: i32 });
 impl SchedPinOverride {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(pcpu: i32) -> Self {

@@ -647,8 +647,8 @@ pub struct SharedInfoWallclock {
     pub sec_hi: u32,
 }
 
-/// The memory layouts of the blocks. No reference to shared memory is ever created from
-/// them.
+/// The memory layouts of what Xen and the guest share. No reference to shared memory is
+/// ever created: use the handles of the parent module.
 pub mod raw {
     /// Layout of the memory behind the handle [`VcpuTimeInfo`](super::VcpuTimeInfo). In C:
     /// `vcpu_time_info`.

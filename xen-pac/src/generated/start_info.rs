@@ -52,8 +52,8 @@ impl HvmMemmapType {
     /// Upstream: `xen/include/public/arch-x86/hvm/start_info.h`, `XEN_HVM_MEMMAP_TYPE_PMEM`.
     pub const PMEM: Self = Self(7);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -387,8 +387,8 @@ impl<'a> HvmMemmapTableEntry<'a> {
     }
 }
 
-/// The memory layouts of the blocks. No reference to shared memory is ever created from
-/// them.
+/// The memory layouts of what Xen and the guest share. No reference to shared memory is
+/// ever created: use the handles of the parent module.
 pub mod raw {
     /// Layout of the memory behind the handle [`HvmStartInfo`](super::HvmStartInfo). In C:
     /// `hvm_start_info`.

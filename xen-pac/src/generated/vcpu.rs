@@ -2,7 +2,7 @@
 //! Starting and stopping vCPUs, their timers, and the memory areas that Xen fills for them.
 
 /// Bit 63 of `vcpu_runstate_info.state_entry_time`. If `runstate_update_flag` of vm_assist is
-/// enabled, Xen sets it while it updates the area.
+/// enabled, Xen sets this bit while it updates the area.
 ///
 /// Upstream: `xen/include/public/vcpu.h`, `XEN_RUNSTATE_UPDATE`. Since Xen 4.8.
 pub const XEN_RUNSTATE_UPDATE: u64 = 0x8000_0000_0000_0000;
@@ -33,8 +33,8 @@ impl Runstate {
     /// Upstream: `xen/include/public/vcpu.h`, `RUNSTATE_offline`.
     pub const OFFLINE: Self = Self(3);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -50,8 +50,7 @@ impl Runstate {
 
 crate::access::named!(Runstate(u32));
 
-/// The mode in which a vCPU starts; it decides which member of `vcpu_hvm_context.cpu_regs` is
-/// valid.
+/// The mode in which a vCPU starts. It selects the valid member of `vcpu_hvm_context.cpu_regs`.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`. Since Xen 4.7. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
@@ -71,8 +70,8 @@ impl VcpuHvmMode {
     /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`, `VCPU_HVM_MODE_64B`.
     pub const BITS_64: Self = Self(1);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -87,7 +86,7 @@ impl VcpuHvmMode {
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 crate::access::named!(VcpuHvmMode(u32));
 
-/// How a one-shot timer treats a time that has passed.
+/// What happens if a singleshot timer is set to a time that has passed.
 ///
 /// Upstream: `xen/include/public/vcpu.h`.
 pub mod singleshot_timer_flags {
@@ -104,8 +103,8 @@ pub mod singleshot_timer_flags {
     pub const FUTURE: Field<u32, Register> = Field::new(0x1, 0);
 }
 
-/// The attributes of a segment, as in the processor's descriptors, but without the gap in their
-/// middle. The headers describe the bits in a comment only.
+/// The attributes of a segment: those of the processor's descriptors, without the four bits between
+/// them. Xen's headers define no constants for them.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`.
 pub mod hvm_segment_attributes {
@@ -158,9 +157,9 @@ pub mod hvm_segment_attributes {
 }
 
 /// Handle to shared memory with the layout [`raw::VcpuRunstateInfo`]. How long a vCPU has been in
-/// each state. Xen fills it once on request, or updates a registered area whenever the vCPU starts
-/// to run. It has no version counter; see XEN_RUNSTATE_UPDATE. On 32-bit x86 its 64-bit fields are
-/// aligned to 4 bytes only.
+/// each state. Xen writes it once for `get_runstate_info`, and updates a registered area whenever
+/// the vCPU starts to run. It has no version counter; see XEN_RUNSTATE_UPDATE. On 32-bit x86 its
+/// 64-bit fields are aligned to 4 bytes only.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -253,7 +252,7 @@ crate::access::argument!(VcpuRegisterRunstateMemoryArea {
     addr: VcpuRegisterRunstateMemoryAreaAddr,
 });
 impl VcpuRegisterRunstateMemoryArea {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(addr: VcpuRegisterRunstateMemoryAreaAddr) -> Self {
@@ -338,8 +337,8 @@ crate::access::argument!(union VcpuRegisterRunstateMemoryAreaAddr {
     v: crate::access::Handle<raw::VcpuRunstateInfo>, p: u64,
 });
 
-/// The place of a second copy of a vCPU's `vcpu_time_info`, which user programs can read, for
-/// instance.
+/// The place of a second copy of a vCPU's `vcpu_time_info`, for example one that user programs can
+/// read.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -359,7 +358,7 @@ pub struct VcpuRegisterTimeMemoryArea {
 
 crate::access::argument!(VcpuRegisterTimeMemoryArea { addr: VcpuRegisterTimeMemoryAreaAddr });
 impl VcpuRegisterTimeMemoryArea {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(addr: VcpuRegisterTimeMemoryAreaAddr) -> Self {
@@ -471,7 +470,7 @@ pub struct VcpuSetPeriodicTimer {
 
 crate::access::argument!(VcpuSetPeriodicTimer { period_ns: u64 });
 impl VcpuSetPeriodicTimer {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(period_ns: u64) -> Self {
@@ -583,9 +582,8 @@ pub struct VcpuGetPhysid {
 
 crate::access::argument!(VcpuGetPhysid { phys_id: u64 });
 
-/// The registers of a vCPU that starts in a 32-bit mode. Segments have no selectors: what these
-/// would load is given as base, limit and attributes. Xen rejects combinations that no processor
-/// can have.
+/// The registers of a vCPU that starts in a 32-bit mode. Segments are given by base, limit and
+/// attributes, not by selectors. Xen rejects combinations that no processor can have.
 ///
 /// | offset + size: x86_64 | x86 | field | type | direction |
 /// |---|---|---|---|---|
@@ -954,8 +952,8 @@ crate::access::argument!(union VcpuHvmContextCpuRegs {
     x86_32: VcpuHvmX8632, x86_64: VcpuHvmX8664,
 });
 
-/// The memory layouts of the blocks. No reference to shared memory is ever created from
-/// them.
+/// The memory layouts of what Xen and the guest share. No reference to shared memory is
+/// ever created: use the handles of the parent module.
 pub mod raw {
     /// Layout of the memory behind the handle [`VcpuRunstateInfo`](super::VcpuRunstateInfo). In C:
     /// `vcpu_runstate_info`.
@@ -1044,8 +1042,8 @@ pub mod command {
     ///
     /// The vCPU runs from its initial state, or from where it stopped.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_up`. Xen honours it only on x86_64 and x86.
-    /// Command 1.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_up`. Xen implements it only on x86_64 and
+    /// x86. Command 1.
     #[derive(Clone, Copy, Debug)]
     pub struct Up;
     crate::command::command!(
@@ -1056,8 +1054,8 @@ pub mod command {
     /// Stops a vCPU. Stopping the last one powers the domain off. For a vCPU other than the caller,
     /// it may take effect a little later.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_down`. Xen honours it only on x86_64 and x86.
-    /// Command 2.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_down`. Xen implements it only on x86_64 and
+    /// x86. Command 2.
     #[derive(Clone, Copy, Debug)]
     pub struct Down;
     crate::command::command!(
@@ -1067,7 +1065,7 @@ pub mod command {
 
     /// Returns whether the vCPU can run.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_is_up`. Xen honours it only on x86_64 and
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_is_up`. Xen implements it only on x86_64 and
     /// x86. Command 3.
     #[derive(Clone, Copy, Debug)]
     pub struct IsUp;
@@ -1076,9 +1074,9 @@ pub mod command {
         since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
-    /// Fills a `vcpu_runstate_info` once.
+    /// Copies the run times of a vCPU to the caller once. They are not updated later.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_get_runstate_info`. Xen honours it only on
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_get_runstate_info`. Xen implements it only on
     /// x86_64 and x86. Command 4.
     #[derive(Clone, Copy, Debug)]
     pub struct GetRunstateInfo;
@@ -1102,8 +1100,8 @@ pub mod command {
 
     /// Starts the periodic timer, which raises VIRQ_TIMER.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_set_periodic_timer`. Xen honours it only on
-    /// x86_64 and x86. Command 6.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_set_periodic_timer`. Xen implements it only
+    /// on x86_64 and x86. Command 6.
     #[derive(Clone, Copy, Debug)]
     pub struct SetPeriodicTimer;
     crate::command::command!(
@@ -1114,8 +1112,8 @@ pub mod command {
 
     /// Stops the periodic timer. For a PV guest it runs from the start.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_stop_periodic_timer`. Xen honours it only on
-    /// x86_64 and x86. Command 7.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_stop_periodic_timer`. Xen implements it only
+    /// on x86_64 and x86. Command 7.
     #[derive(Clone, Copy, Debug)]
     pub struct StopPeriodicTimer;
     crate::command::command!(
@@ -1127,8 +1125,8 @@ pub mod command {
     /// Sets the calling vCPU's one-shot timer, which raises VIRQ_TIMER. Fails with -EINVAL for
     /// another vCPU.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_set_singleshot_timer`. Xen honours it only on
-    /// x86_64 and x86. Command 8.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_set_singleshot_timer`. Xen implements it only
+    /// on x86_64 and x86. Command 8.
     #[derive(Clone, Copy, Debug)]
     pub struct SetSingleshotTimer;
     crate::command::command!(
@@ -1139,8 +1137,8 @@ pub mod command {
 
     /// Stops the calling vCPU's one-shot timer. Fails with -EINVAL for another vCPU.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_stop_singleshot_timer`. Xen honours it only
-    /// on x86_64 and x86. Command 9.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_stop_singleshot_timer`. Xen implements it
+    /// only on x86_64 and x86. Command 9.
     #[derive(Clone, Copy, Debug)]
     pub struct StopSingleshotTimer;
     crate::command::command!(
@@ -1171,8 +1169,8 @@ pub mod command {
     ///
     /// The vCPU takes the interrupt at any instruction.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_send_nmi`. Xen honours it only on x86_64 and
-    /// x86. Command 11.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_send_nmi`. Xen implements it only on x86_64
+    /// and x86. Command 11.
     #[derive(Clone, Copy, Debug)]
     pub struct SendNmi;
     crate::command::command!(
@@ -1182,7 +1180,7 @@ pub mod command {
 
     /// Reads the physical CPU to which this vCPU is pinned, for a hardware domain whose vCPUs are.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_get_physid`. Xen honours it only on x86_64
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_get_physid`. Xen implements it only on x86_64
     /// and x86. Command 12.
     #[derive(Clone, Copy, Debug)]
     pub struct GetPhysid;
@@ -1194,8 +1192,8 @@ pub mod command {
     /// Registers a second time area by virtual address, which must stay mapped. Xen keeps it up to
     /// date.
     ///
-    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_vcpu_time_memory_area`. Xen honours
-    /// it only on x86_64 and x86. Command 13.
+    /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_vcpu_time_memory_area`. Xen
+    /// implements it only on x86_64 and x86. Command 13.
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterVcpuTimeMemoryArea;
     crate::command::command!(
@@ -1208,7 +1206,7 @@ pub mod command {
     /// page table. The area must not cross a page boundary.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_runstate_phys_area`. Since Xen 4.18.
-    /// Xen honours it only on x86_64 and x86. Command 14.
+    /// Xen implements it only on x86_64 and x86. Command 14.
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterRunstatePhysArea;
     crate::command::command!(
@@ -1222,7 +1220,7 @@ pub mod command {
     /// any page table. The area must not cross a page boundary.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_register_vcpu_time_phys_area`. Since Xen
-    /// 4.18. Xen honours it only on x86_64 and x86. Command 15.
+    /// 4.18. Xen implements it only on x86_64 and x86. Command 15.
     #[derive(Clone, Copy, Debug)]
     pub struct RegisterVcpuTimePhysArea;
     crate::command::command!(

@@ -51,8 +51,8 @@ impl VmAssistType {
     /// Upstream: `xen/include/public/xen.h`, `VMASST_TYPE_m2p_strict`. Since Xen 4.6.
     pub const M2P_STRICT: Self = Self(32);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {

@@ -186,8 +186,8 @@ impl XsdSockmsgType {
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_INVALID`. Since Xen 4.5.
     pub const INVALID: Self = Self(0xFFFF);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -244,8 +244,8 @@ impl XsWatchType {
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_WATCH_TOKEN`.
     pub const TOKEN: Self = Self(1);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -277,8 +277,8 @@ impl XenstoreConnection {
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_RECONNECT`.
     pub const RECONNECT: Self = Self(1);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -319,8 +319,8 @@ impl XenstoreError {
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_ERROR_PROTO`.
     pub const PROTO: Self = Self(3);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -336,15 +336,15 @@ impl XenstoreError {
 
 crate::access::named!(XenstoreError(u32));
 
-/// The state of one end of a split device (frontend or backend). Each end writes its number, as
-/// decimal text, to its `state` in xenstore, and watches the `state` of the other.
+/// The state of one end of a split device (frontend or backend). Each end writes its state, as
+/// decimal text, to its node `state` in xenstore, and watches the node `state` of the other end.
 ///
 /// Upstream: `xen/include/public/io/xenbus.h`.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenbusState(pub u32);
 impl XenbusState {
-    /// No number, or none that can be read: the other end may be gone.
+    /// The node is missing or holds no valid number; that end may be gone.
     ///
     /// Upstream: `xen/include/public/io/xenbus.h`, `XenbusStateUnknown`.
     pub const UNKNOWN: Self = Self(0);
@@ -369,7 +369,7 @@ impl XenbusState {
     /// Upstream: `xen/include/public/io/xenbus.h`, `XenbusStateConnected`.
     pub const CONNECTED: Self = Self(4);
 
-    /// This end is closing, or has noticed that the other is.
+    /// This end is closing, by itself or because the other is.
     ///
     /// Upstream: `xen/include/public/io/xenbus.h`, `XenbusStateClosing`.
     pub const CLOSING: Self = Self(5);
@@ -389,8 +389,8 @@ impl XenbusState {
     /// Upstream: `xen/include/public/io/xenbus.h`, `XenbusStateReconfigured`.
     pub const RECONFIGURED: Self = Self(8);
 
-    /// Returns the value's C name without its prefix; `None` for a value without a name
-    /// here.
+    /// Returns the value's C name without its prefix; `None` for a value that is not one of
+    /// the constants.
     #[inline]
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -622,7 +622,7 @@ pub struct XsdSockmsg {
 
 crate::access::argument!(XsdSockmsg { kind: XsdSockmsgType, req_id: u32, tx_id: u32, len: u32 });
 impl XsdSockmsg {
-    /// Creates the argument from the fields that Xen reads. The others are zero.
+    /// Creates the argument from its fields, all of which Xen reads.
     #[inline]
     #[must_use]
     pub const fn new(kind: XsdSockmsgType, req_id: u32, tx_id: u32, len: u32) -> Self {
@@ -630,8 +630,8 @@ impl XsdSockmsg {
     }
 }
 
-/// The memory layouts of the blocks. No reference to shared memory is ever created from
-/// them.
+/// The memory layouts of what Xen and the guest share. No reference to shared memory is
+/// ever created: use the handles of the parent module.
 pub mod raw {
     /// Layout of the memory behind the handle
     /// [`XenstoreDomainInterface`](super::XenstoreDomainInterface). In C:

@@ -107,7 +107,7 @@ impl Docs {
             self.facts.push(format!("Until Xen {}.", manifest.release(own.releases.until)));
         }
         if let Some(release) = own.honoured_since {
-            self.facts.push(format!("Xen honours it since {}.", manifest.release(release)));
+            self.facts.push(format!("Xen implements it since {}.", manifest.release(release)));
         }
         if let Some(release) = head.named_since {
             self.facts
@@ -117,7 +117,7 @@ impl Docs {
             self.facts.push(format!("Only on {}.", list(context, own.archs)));
         }
         if let Some(archs) = head.honoured_arch {
-            self.facts.push(format!("Xen honours it only on {}.", list(context, archs)));
+            self.facts.push(format!("Xen implements it only on {}.", list(context, archs)));
         }
     }
 

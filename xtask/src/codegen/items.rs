@@ -93,8 +93,8 @@ pub(super) fn enumeration(context: &Context<'_, '_>, item: &Enumeration) -> Toke
         impl #name {
             #(#values)*
 
-            /// Returns the value's C name without its prefix; `None` for a value without a name
-            /// here.
+            /// Returns the value's C name without its prefix; `None` for a value that is not one of
+            /// the constants.
             #[inline]
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {

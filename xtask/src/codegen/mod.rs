@@ -140,8 +140,8 @@ fn all_structs<'d>(
     }
     if !raw.is_empty() {
         tokens.extend(quote! {
-            /// The memory layouts of the blocks. No reference to shared memory is ever created from
-            /// them.
+            /// The memory layouts of what Xen and the guest share. No reference to shared memory is
+            /// ever created: use the handles of the parent module.
             pub mod raw { #raw }
         });
     }

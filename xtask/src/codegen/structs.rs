@@ -144,10 +144,14 @@ fn new<'d>(
     let rest = (read.len() < members.len()).then(|| quote!(..Self::ZEROED));
     let cfg = context.item_cfg(aggregate.archs());
     let name = naming::ident(&aggregate.name);
+    let docs = match rest {
+        Some(_) => " Creates the argument from the fields that Xen reads. The others are zero.",
+        None => " Creates the argument from its fields, all of which Xen reads.",
+    };
     quote! {
         #cfg
         impl #name {
-            /// Creates the argument from the fields that Xen reads. The others are zero.
+            #[doc = #docs]
             #[inline]
             #[must_use]
             pub const fn new(#(#arguments),*) -> Self {

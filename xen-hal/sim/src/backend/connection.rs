@@ -39,15 +39,16 @@ impl<'a> StoreConnection<'a> {
         Self { page, domain, received, sent, input: Vec::new(), output: Vec::new(), dead: false }
     }
 
-    /// Announces that the server can restart a connection, and reports why it ended one.
+    /// Announces two features to the guest: restarting a connection, and reporting the reason for
+    /// an ended one.
     pub fn announce_features(&self) {
         let page = self.page;
         page.server_features().other_side().set(0b11);
     }
 
     /// Reads up to `most` bytes of requests, passes complete requests to `server`, and sends up to
-    /// `most` bytes of messages. Returns whether it read or sent anything: then the guest must be
-    /// notified.
+    /// `most` bytes of messages. Returns true if the guest must be notified: bytes were read or
+    /// sent, the connection was restarted, or a request was invalid.
     pub fn serve(&mut self, server: &mut StoreServer, most: usize) -> bool {
         let connection = self.page.connection();
         if connection.load(Ordering::Acquire) == XenstoreConnection::RECONNECT.0 {
@@ -80,7 +81,7 @@ impl<'a> StoreConnection<'a> {
         read + sent > 0
     }
 
-    /// Returns whether messages wait for room in the ring.
+    /// Returns whether there are messages for which the ring has no room yet.
     #[must_use]
     pub fn has_output(&self) -> bool {
         !self.output.is_empty()
@@ -148,8 +149,8 @@ impl<'a> ConsoleConnection<'a> {
         Self { page, received, sent, printed: String::new(), typed: Vec::new() }
     }
 
-    /// Reads up to `most` printed bytes, and sends up to `most` typed bytes. Returns whether it
-    /// moved any: then the guest must be notified.
+    /// Reads up to `most` printed bytes, and sends up to `most` typed bytes. Returns true if it
+    /// moved any; the guest must then be notified.
     pub fn serve(&mut self, most: usize) -> bool {
         let mut bytes = std::vec![0; most];
         let read = self.received.read(output(self.page), &mut bytes);
