@@ -10,7 +10,7 @@
 //! cancelled, `suspend` returns the value at once. Otherwise, [`Restored::register`] repeats the
 //! registration in the required order, and returns the value when every step has succeeded.
 //!
-//! | the guest | what happens to it |
+//! | what | after a restore |
 //! |---|---|
 //! | shared page, grant table, `VcpuInfo`s, run times, callback and vectors, periodic timers | registered again, at the same places |
 //! | deadlines of type [`Instant`](crate::clock::Instant) | stay valid: the time line continues |
@@ -19,7 +19,7 @@
 //! | a [`Channel`](crate::event::Channel) | closed by Xen; bind it again |
 //! | the [`Dispatcher`](crate::event::Dispatcher) of the setup | attached again, with all ports masked; listen to the new channels |
 //! | singleshot timers, watchdogs | cleared by Xen; set them again, after the channels |
-//! | a [`DeferredGrant`](crate::grant::DeferredGrant), a dropped grant | recovered by the table after the restore |
+//! | a [`DeferredGrant`](crate::grant::DeferredGrant), a dropped grant | no longer in use by the peer, once the table is mapped again: [`GrantTable::recover`] returns a deferred page, and the reference of a dropped grant is free |
 //! | console and xenstore | new rings at the same frames, and the same ports: reopen them |
 //!
 //! ```
@@ -380,8 +380,8 @@ pub struct Restored<H, A> {
 }
 
 impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
-    /// Registers the setup again, and continues the time line. `now` reads the system time; it is
-    /// called last, and only if there is a time line.
+    /// Registers the setup again, and continues the time line. `now` reads the system time. It is
+    /// called after a restore only, and only if there is a time line; events are not delivered yet.
     ///
     /// # Errors
     ///

@@ -1292,8 +1292,8 @@ extern "C" {
 /* ---- viridian ---- */
 
 /*
- * Hyper-V's interfaces, which Xen can offer to a guest that does not support its own. Parameter
- * VIRIDIAN selects them.
+ * Hyper-V's interfaces, which Xen can offer to a guest that does not support Xen's own.
+ * Parameter VIRIDIAN selects them.
  */
 /* The bits of `viridian_features` that can be set; others are rejected. Xen 4.15 and later. */
 #if defined(__x86_64__) || defined(__i386__)
@@ -1322,7 +1322,7 @@ extern "C" {
 #define _HVMPV_reference_tsc 3U
 #define HVMPV_reference_tsc 0x8U
 #endif
-/* A hypercall that flushes other vCPUs' TLBs. Xen 4.7 and later. */
+/* Offers a hypercall of Hyper-V that flushes other vCPUs' TLBs. Xen 4.7 and later. */
 #if defined(__x86_64__) || defined(__i386__)
 #define _HVMPV_hcall_remote_tlb_flush 4U
 #define HVMPV_hcall_remote_tlb_flush 0x10U
@@ -1347,7 +1347,7 @@ extern "C" {
 #define _HVMPV_stimer 8U
 #define HVMPV_stimer 0x100U
 #endif
-/* A hypercall that sends interrupts to other vCPUs. Xen 4.13 and later. */
+/* Offers a hypercall of Hyper-V that sends interrupts to other vCPUs. Xen 4.13 and later. */
 #if defined(__x86_64__) || defined(__i386__)
 #define _HVMPV_hcall_ipi 9U
 #define HVMPV_hcall_ipi 0x200U

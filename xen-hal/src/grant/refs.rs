@@ -14,8 +14,8 @@ pub(super) const ENTRIES: u32 = GrantTableV1Page::ENTRIES_COUNT as u32;
 /// The number of words for a page of the table.
 const WORDS: usize = (ENTRIES / u32::BITS) as usize;
 
-/// The free references of a grant table of up to `PAGES` pages, usually a `static`. It is the
-/// storage of one [`GrantTable`](super::GrantTable).
+/// The storage of one [`GrantTable`](super::GrantTable) of up to `PAGES` pages: it records which
+/// references are free. It is usually a `static`.
 ///
 /// vCPUs and interrupt handlers may allocate and free references concurrently: it is lock-free. The
 /// [reserved](GNTTAB_NR_RESERVED_ENTRIES) entries are never allocated.

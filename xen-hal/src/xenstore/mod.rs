@@ -530,7 +530,8 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
     }
 
     /// Runs `work` in a transaction: others see all of its changes or none. If others changed what
-    /// `work` read, runs it again, at most 32 times. If `work` fails, drops its changes.
+    /// `work` read, discards its changes and runs it again, up to 32 runs in all. If `work` fails,
+    /// discards its changes.
     ///
     /// # Errors
     ///
@@ -582,7 +583,8 @@ impl<H, W> fmt::Debug for Store<'_, H, W> {
     }
 }
 
-/// A transaction: see [`Store::transaction`].
+/// The tree as a transaction reads and changes it, through the methods of [`Tree`].
+/// [`Store::transaction`] starts and ends the transaction.
 #[derive(Debug)]
 pub struct Transaction<'s, 'a, H, W> {
     store: &'s mut Store<'a, H, W>,

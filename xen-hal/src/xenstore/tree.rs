@@ -22,7 +22,8 @@ pub const PERMISSIONS_MAX: usize = 32;
 const PERMISSION_TEXT: usize = 7;
 
 /// The path of a node: absolute, or relative to the domain's own directory
-/// (`/local/domain/<number>`). A pair is a directory and a name below it.
+/// (`/local/domain/<number>`). A pair of texts is also accepted as a path: a directory and a name
+/// below it.
 ///
 /// ```
 /// use xen_hal::xenstore::AsPath;
@@ -345,11 +346,11 @@ impl fmt::Debug for Names<'_> {
 /// The access of a domain to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NodeAccess {
-    /// Nothing.
+    /// No access.
     None,
     /// Read it.
     Read,
-    /// Write it.
+    /// Write it, but not read it.
     Write,
     /// Read and write it.
     ReadWrite,
@@ -358,10 +359,10 @@ pub enum NodeAccess {
 /// An entry of a node's permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Permission {
-    /// The domain's number.
+    /// The domain's number. In the first entry, that of the owner.
     pub domain: Domid,
-    /// The domain's access. In the first entry, the access of domains without an entry: the owner
-    /// always has full access.
+    /// The domain's access. In the first entry, the access of all domains that have no entry. The
+    /// owner always has full access, so no entry states it.
     pub access: NodeAccess,
 }
 

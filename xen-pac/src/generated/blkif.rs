@@ -119,7 +119,7 @@ crate::access::named!(BlkifStatus(i16));
 /// Upstream: `xen/include/public/io/blkif.h`.
 pub mod vdisk_info {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, vdisk_info::Register>`.
+    /// The type parameter of this word's registers: `..<u32, vdisk_info::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -144,7 +144,7 @@ pub mod vdisk_info {
 /// Upstream: `xen/include/public/io/blkif.h`.
 pub mod blkif_discard_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u8, blkif_discard_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u8, blkif_discard_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

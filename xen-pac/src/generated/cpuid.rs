@@ -177,7 +177,7 @@ crate::access::named!(CpuidTscMode(u32));
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_version {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, cpuid_version::Register>`.
+    /// The type parameter of this word's registers: `..<u32, cpuid_version::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -200,8 +200,7 @@ pub mod cpuid_version {
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod hypercall_page_request {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u64,
-    /// hypercall_page_request::Register>`.
+    /// The type parameter of this word's registers: `..<u64, hypercall_page_request::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -222,7 +221,7 @@ pub mod hypercall_page_request {
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_hvm_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, cpuid_hvm_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u32, cpuid_hvm_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -272,7 +271,7 @@ pub mod cpuid_hvm_flags {
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_tsc_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, cpuid_tsc_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u32, cpuid_tsc_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -301,7 +300,7 @@ pub mod cpuid_tsc_flags {
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_pv_features {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, cpuid_pv_features::Register>`.
+    /// The type parameter of this word's registers: `..<u32, cpuid_pv_features::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -318,8 +317,7 @@ pub mod cpuid_pv_features {
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub mod cpuid_machine_address {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32,
-    /// cpuid_machine_address::Register>`.
+    /// The type parameter of this word's registers: `..<u32, cpuid_machine_address::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

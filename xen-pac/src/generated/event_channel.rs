@@ -131,8 +131,7 @@ crate::access::named!(EvtchnPriority(u32));
 /// Upstream: `xen/include/public/event_channel.h`.
 pub mod evtchn_bind_pirq_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32,
-    /// evtchn_bind_pirq_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u32, evtchn_bind_pirq_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -148,7 +147,7 @@ pub mod evtchn_bind_pirq_flags {
 /// Upstream: `xen/include/public/event_channel.h`.
 pub mod event_word {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, event_word::Register>`.
+    /// The type parameter of this word's registers: `..<u32, event_word::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

@@ -162,7 +162,7 @@ crate::access::named!(GrantReservedRef(u32));
 /// Upstream: `xen/include/public/grant_table.h`.
 pub mod grant_entry_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u16, grant_entry_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u16, grant_entry_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -249,8 +249,7 @@ pub mod grant_entry_flags {
 /// Upstream: `xen/include/public/grant_table.h`.
 pub mod grant_transfer_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u16,
-    /// grant_transfer_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u16, grant_transfer_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -271,7 +270,7 @@ pub mod grant_transfer_flags {
 /// Upstream: `xen/include/public/grant_table.h`.
 pub mod grant_map_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, grant_map_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u32, grant_map_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -319,7 +318,7 @@ pub mod grant_map_flags {
 /// Upstream: `xen/include/public/grant_table.h`.
 pub mod grant_copy_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u16, grant_copy_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u16, grant_copy_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -339,7 +338,7 @@ pub mod grant_copy_flags {
 /// Upstream: `xen/include/public/grant_table.h`. Since Xen 4.5.
 pub mod grant_cache_op {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, grant_cache_op::Register>`.
+    /// The type parameter of this word's registers: `..<u32, grant_cache_op::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

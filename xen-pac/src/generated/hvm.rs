@@ -503,7 +503,7 @@ crate::access::named!(HvmMemType(u16));
 #[deprecated(note = "the headers dropped it after Xen 4.5")]
 pub mod memory_event_mode {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u64, memory_event_mode::Register>`.
+    /// The type parameter of this word's registers: `..<u64, memory_event_mode::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -550,7 +550,7 @@ pub mod memory_event_mode {
 /// Upstream: `xen/include/public/hvm/params.h`. Since Xen 4.10.
 pub mod mca_cap {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u64, mca_cap::Register>`.
+    /// The type parameter of this word's registers: `..<u64, mca_cap::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

@@ -154,7 +154,7 @@ crate::access::named!(GrantTableResource(u32));
 /// Upstream: `xen/include/public/memory.h`.
 pub mod memory_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, memory_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u32, memory_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

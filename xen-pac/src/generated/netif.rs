@@ -318,7 +318,7 @@ crate::access::named!(NetifHashAlgorithm(u32));
 /// Upstream: `xen/include/public/io/netif.h`.
 pub mod netif_tx_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u16, netif_tx_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u16, netif_tx_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -348,7 +348,7 @@ pub mod netif_tx_flags {
 /// Upstream: `xen/include/public/io/netif.h`.
 pub mod netif_rx_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u16, netif_rx_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u16, netif_rx_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -383,7 +383,7 @@ pub mod netif_rx_flags {
 /// Upstream: `xen/include/public/io/netif.h`.
 pub mod netif_extra_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u8, netif_extra_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u8, netif_extra_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -398,7 +398,7 @@ pub mod netif_extra_flags {
 /// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.7.
 pub mod netif_hash_types {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, netif_hash_types::Register>`.
+    /// The type parameter of this word's registers: `..<u32, netif_hash_types::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -428,7 +428,7 @@ pub mod netif_hash_types {
 /// Upstream: `xen/include/public/io/netif.h`. Since Xen 4.10.
 pub mod netif_gref_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u16, netif_gref_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u16, netif_gref_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

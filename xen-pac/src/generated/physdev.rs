@@ -60,7 +60,7 @@ crate::access::named!(MapPirqType(i32));
 /// Upstream: `xen/include/public/physdev.h`.
 pub mod irq_status {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, irq_status::Register>`.
+    /// The type parameter of this word's registers: `..<u32, irq_status::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

@@ -18,7 +18,7 @@ pub const XEN_LEGACY_MAX_VCPUS: u32 = 1;
 /// Upstream: `xen/include/public/xen.h`.
 pub mod pvclock_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u8, pvclock_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u8, pvclock_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -41,7 +41,7 @@ pub mod pvclock_flags {
 /// Upstream: `xen/include/public/nmi.h`.
 pub mod nmi_reason {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, nmi_reason::Register>`.
+    /// The type parameter of this word's registers: `..<u32, nmi_reason::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

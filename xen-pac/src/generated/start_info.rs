@@ -78,7 +78,7 @@ crate::access::named!(HvmMemmapType(u32));
 /// Upstream: `xen/include/public/xen.h`.
 pub mod start_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32, start_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u32, start_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

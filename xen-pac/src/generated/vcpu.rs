@@ -91,8 +91,7 @@ crate::access::named!(VcpuHvmMode(u32));
 /// Upstream: `xen/include/public/vcpu.h`.
 pub mod singleshot_timer_flags {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32,
-    /// singleshot_timer_flags::Register>`.
+    /// The type parameter of this word's registers: `..<u32, singleshot_timer_flags::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
@@ -109,8 +108,7 @@ pub mod singleshot_timer_flags {
 /// Upstream: `xen/include/public/hvm/hvm_vcpu.h`.
 pub mod hvm_segment_attributes {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u16,
-    /// hvm_segment_attributes::Register>`.
+    /// The type parameter of this word's registers: `..<u16, hvm_segment_attributes::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

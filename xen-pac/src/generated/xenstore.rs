@@ -416,8 +416,7 @@ crate::access::named!(XenbusState(u32));
 /// Upstream: `xen/include/public/io/xs_wire.h`. Since Xen 4.5.
 pub mod xenstore_server_features {
     use ::tock_registers::fields::Field;
-    /// Ties the fields to the word: a register of it is a `..<u32,
-    /// xenstore_server_features::Register>`.
+    /// The type parameter of this word's registers: `..<u32, xenstore_server_features::Register>`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}

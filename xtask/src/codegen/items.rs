@@ -174,9 +174,8 @@ pub(super) fn word(context: &Context<'_, '_>, item: &Word) -> TokenStream {
     let constants = naming::distinct(naming::CONSTANT, &heads);
     let fields = item.fields.iter().zip(constants);
     let fields = fields.filter_map(|(of, name)| Some(field(context, item, of, &name?)));
-    let about = format!(
-        " Ties the fields to the word: a register of it is a `..<{is}, {name}::Register>`."
-    );
+    let about =
+        format!(" The type parameter of this word's registers: `..<{is}, {name}::Register>`.");
     quote! {
         #docs
         #cfg

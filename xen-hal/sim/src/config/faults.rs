@@ -63,7 +63,7 @@ impl FaultRates {
         }
     }
 
-    /// Returns high rates for every fault.
+    /// Returns high rates for every fault except [`stolen_time`](Self::stolen_time), which is off.
     #[must_use]
     pub const fn storm() -> Self {
         Self {

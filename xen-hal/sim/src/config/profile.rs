@@ -27,7 +27,7 @@ pub enum Role {
     Dom0less,
 }
 
-/// The simulated Xen, and the role of the first domain.
+/// The simulated Xen, and the role of domains whose configuration sets none.
 ///
 /// | constant | answers |
 /// |---|---|
