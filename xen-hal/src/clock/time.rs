@@ -6,10 +6,11 @@ use core::time::Duration;
 /// Nanoseconds in a second.
 pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Returns the nanoseconds of a duration; `i64::MAX` for more than 292 years.
-const fn nanos_of(duration: Duration) -> i64 {
+/// Returns the nanoseconds of a duration; `u64::MAX`, as far as from the first point in time to
+/// the last, for more than that.
+const fn nanos_of(duration: Duration) -> u64 {
     let nanos = duration.as_nanos();
-    if nanos > i64::MAX as u128 { i64::MAX } else { nanos as i64 }
+    if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
 }
 
 /// Defines a point in time as signed nanoseconds, with the arithmetic of such points.
@@ -79,7 +80,7 @@ macro_rules! time_point {
             /// Adds a duration; [`NEVER`](Self::NEVER) if the sum is later than that.
             #[must_use]
             pub const fn saturating_add(self, duration: Duration) -> Self {
-                Self(self.0.saturating_add(nanos_of(duration)))
+                Self(self.0.saturating_add_unsigned(nanos_of(duration)))
             }
 
             /// Subtracts a duration; -2^63 ns if the difference is earlier than that.
@@ -171,9 +172,10 @@ mod tests {
             (i64::MAX - 1, Duration::from_nanos(1), i64::MAX),
             (i64::MAX, Duration::from_nanos(1), i64::MAX),
             (-5, Duration::from_nanos(7), 2),
-            (i64::MIN, Duration::from_nanos(u64::MAX), -1),
+            (-5, Duration::MAX, i64::MAX),
+            (i64::MIN, Duration::from_nanos(1 << 63), 0),
+            (i64::MIN, Duration::from_nanos(u64::MAX), i64::MAX),
         ] {
-            // A duration beyond 2^63 ns is cut to that, which from -2^63 ends at -1.
             assert_eq!(at(start) + duration, at(end), "{start} + {duration:?}");
             let mut sum = at(start);
             sum += duration;
