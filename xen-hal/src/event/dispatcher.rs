@@ -322,11 +322,11 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
     /// [`ListenError`] holds the channel, which is masked.
     pub fn listen<H: Hypercall + Copy>(
         &self,
-        channel: Channel<H>,
+        mut channel: Channel<H>,
         vcpu: VcpuId,
     ) -> Result<Listener<'_, H>, ListenError<H>> {
         let core: &Core<[VcpuEvents]> = &self.core;
-        match core.start(&channel, vcpu) {
+        match core.start(&mut channel, vcpu) {
             Ok(()) => Ok(Listener { core, channel }),
             Err(error) => Err(ListenError { channel, error }),
         }
@@ -469,7 +469,7 @@ impl Core<[VcpuEvents]> {
 
     fn start<H: Hypercall + Copy>(
         &self,
-        channel: &Channel<H>,
+        channel: &mut Channel<H>,
         vcpu: VcpuId,
     ) -> Result<(), EventError> {
         let port = channel.port();
@@ -483,7 +483,7 @@ impl Core<[VcpuEvents]> {
         }
         bitmaps.mask(port);
         if channel.vcpu() != vcpu {
-            channel.events().bind_vcpu(port, vcpu)?;
+            channel.bind_vcpu(vcpu)?;
         }
         // An earlier channel with this port may have been closed without its listener.
         self.remove(port);

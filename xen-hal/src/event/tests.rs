@@ -1,15 +1,18 @@
 //! The commands, and who owns what they make.
 
+use core::ptr::NonNull;
+use std::boxed::Box;
 use std::cell::RefCell;
 use std::vec::Vec;
 
 use xen_pac::base::{Domid, Virq};
 use xen_pac::event_channel::{
-    EvtchnPriority, EvtchnState, EvtchnStatusU, EvtchnStatusUInterdomain, EvtchnStatusUUnbound,
-    command,
+    EvtchnBindVcpu, EvtchnPriority, EvtchnState, EvtchnStatusU, EvtchnStatusUInterdomain,
+    EvtchnStatusUUnbound, command,
 };
+use xen_pac::shared_info::{SharedInfo, raw};
 
-use crate::event::{Binding, Channel, Events, Kind, Port, Status};
+use crate::event::{Binding, Channel, Dispatcher, Events, Kind, Port, Status};
 use crate::hypercall::{Errno, Hypercall};
 use crate::platform::{Frame, VcpuId};
 use crate::testing::{Script, errno};
@@ -99,6 +102,30 @@ fn ownership_can_be_given_up_and_taken_again() {
     let xen = Script::new().argument(command::Close, |_| errno(Errno::EINVAL));
     let channel = Events::new(&xen).adopt(Port(5), Kind::Interdomain, VcpuId(0));
     assert_eq!(channel.close(), Err(Errno::EINVAL));
+}
+
+#[test]
+fn a_listen_that_fails_after_the_move_is_undone_by_the_next() {
+    let page = NonNull::from(Box::leak(Box::new(raw::SharedInfo::ZEROED)));
+    let dispatcher = Dispatcher::<2>::new();
+    // SAFETY: the page is never freed, and only such handles access it.
+    dispatcher.attach(unsafe { SharedInfo::from_ptr(page) });
+    let moves = |vcpu| {
+        move |bind: &mut EvtchnBindVcpu| {
+            assert_eq!((bind.port, bind.vcpu), (5, vcpu));
+            0
+        }
+    };
+    let xen = Script::new()
+        .argument(command::BindVcpu, moves(1))
+        .argument(command::Unmask, |_| errno(Errno::EINVAL))
+        .argument(command::BindVcpu, moves(0))
+        .argument(command::Unmask, |_| 0);
+    let xen = closing(xen, 5);
+    let channel = Events::new(&xen).adopt(Port(5), Kind::Interdomain, VcpuId(0));
+    let failed = dispatcher.listen(channel, VcpuId(1)).unwrap_err();
+    let listener = dispatcher.listen(failed.channel, VcpuId(0)).unwrap();
+    assert_eq!(listener.vcpu(), VcpuId(0));
 }
 
 #[test]
