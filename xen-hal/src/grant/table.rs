@@ -58,6 +58,8 @@ impl GrantTablePlace {
         refs: &'static GrantRefAllocator<PAGES>,
         frames: u32,
     ) -> Self {
+        // Xen and peers change the entries.
+        pages.as_ptr().expose_provenance();
         Self { pages, refs: refs.refs(), frames }
     }
 

@@ -143,7 +143,10 @@ impl HypercallPage {
         physical: u64,
     ) -> Result<Self, DetectError> {
         let offset_bits = PAGE_SIZE as u64 - 1;
-        if code.addr().get() as u64 & offset_bits != 0 || physical & offset_bits != 0 {
+        // Xen writes to the page.
+        if code.as_ptr().expose_provenance() as u64 & offset_bits != 0
+            || physical & offset_bits != 0
+        {
             return Err(DetectError::Misaligned);
         }
         // The leaf's eax is the number of pages. The offset bits of the written address select page

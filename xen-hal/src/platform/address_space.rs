@@ -35,6 +35,9 @@ impl Frame {
 /// the mapping must stay: the HAL shares memory with Xen and with other domains by these frames.
 pub unsafe trait AddressSpace {
     /// Returns the frame of the page that holds `pointer`; `None` if it is not mapped.
+    ///
+    /// If the caller gives the frame to Xen, Xen may write to the page. An implementation exposes
+    /// the pointer's provenance, so that the compiler expects such writes.
     fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame>;
 }
 
@@ -65,7 +68,7 @@ impl IdentityMap {
 // SAFETY: `new` requires that pointers are physical addresses.
 unsafe impl AddressSpace for IdentityMap {
     fn frame_of(&self, pointer: NonNull<u8>) -> Option<Frame> {
-        Some(Frame::containing(pointer.addr().get() as u64))
+        Some(Frame::containing(pointer.as_ptr().expose_provenance() as u64))
     }
 }
 
