@@ -182,8 +182,8 @@ impl TimeOffset {
     /// No offset: on the simulator, and for a kernel that exchanges no times with Xen.
     pub const ZERO: Self = Self { nanos: 0, least: 0 };
 
-    /// An unknown offset. A clock with this offset reads 292 years ahead.
-    pub const UNKNOWN: Self = Self { nanos: i64::MAX, least: i64::MIN };
+    /// An unknown offset. A clock with this offset reads 146 years ahead.
+    pub const UNKNOWN: Self = Self { nanos: i64::MAX / 2, least: i64::MIN };
 
     /// Narrows the offset by a sample: the vCPU entered its current runstate at `entry`, between
     /// the counter readings `before` and `after`. A sample that contradicts the earlier ones
@@ -298,7 +298,9 @@ mod tests {
     }
 
     #[test]
-    fn a_contradicting_sample_replaces_the_others() {
+    fn an_unknown_offset_is_ahead_and_a_contradicting_sample_replaces_the_others() {
+        let unknown = CounterClock::new(Fixed(7), 1_000_000_000, TimeOffset::UNKNOWN).unwrap();
+        assert_eq!(unknown.now().as_nanos(), i64::MAX / 2 + 7);
         let old = TimeOffset::UNKNOWN.narrow(1_000_000_000, 0, SystemTime::from_nanos(500), 10);
         assert_eq!((old.as_nanos(), old.uncertainty()), (500, 10));
         let new = old.narrow(1_000_000_000, 100, SystemTime::from_nanos(120), 130);
