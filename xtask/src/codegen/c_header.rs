@@ -10,6 +10,7 @@ use crate::document::{
     Primitive, Radix, Shape, Struct, TypeRef, VariantKind,
 };
 use crate::layout::{Basis, FieldLayout, Item, Layout, Layouts};
+use crate::yaml::Place;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
@@ -85,13 +86,13 @@ extern \"C\" {
 struct Header<'l, 'd> {
     document: &'d Document,
     layouts: &'l Layouts<'d>,
-    newest: HashSet<(*const Head, ArchId)>,
+    newest: HashSet<(&'d Place, ArchId)>,
     out: String,
 }
 
 /// The items that their names of C stand for, on each architecture: the newest of each name.
-fn newest<'d>(document: &'d Document) -> HashSet<(*const Head, ArchId)> {
-    let mut newest: HashMap<(bool, &str, ArchId), &'d Head> = HashMap::new();
+fn newest<'d>(document: &'d Document) -> HashSet<(&'d Place, ArchId)> {
+    let mut newest: HashMap<(bool, &str, ArchId), &Head> = HashMap::new();
     let mut add = |is_tag: bool, head: &'d Head| {
         for arch in head.availability.archs.iter() {
             let known = newest.entry((is_tag, c_name(head), arch)).or_insert(head);
@@ -117,7 +118,7 @@ fn newest<'d>(document: &'d Document) -> HashSet<(*const Head, ArchId)> {
             .flat_map(|set| &set.list)
             .for_each(|command| add(false, &command.head));
     }
-    newest.into_iter().map(|((_, _, arch), head)| (std::ptr::from_ref(head), arch)).collect()
+    newest.into_iter().map(|((_, _, arch), head)| (&head.place, arch)).collect()
 }
 
 /// The name in C; where the headers have none, or a path of one member after another, the name of
@@ -143,7 +144,7 @@ impl<'d> Header<'_, 'd> {
         head: &'d Head,
         mut of: impl FnMut(&Self, ArchId) -> Result<String, String>,
     ) -> Result<(), String> {
-        let is_newest = |arch: &ArchId| self.newest.contains(&(std::ptr::from_ref(head), *arch));
+        let is_newest = |arch: &ArchId| self.newest.contains(&(&head.place, *arch));
         let archs: ArchSet = head.availability.archs.iter().filter(is_newest).collect();
         if archs.is_empty() {
             return Ok(());
