@@ -1,4 +1,4 @@
-//! The C header of the description, in the hands of C compilers.
+//! The C headers of the description and of the library, in the hands of C compilers.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -71,23 +71,32 @@ fn compile(folder: &Path, compiler: &str, options: &[&str], source: &str) -> Out
 #[ignore = "needs C compilers; the step c-header runs it"]
 fn every_layout_holds_on_every_architecture() {
     let folder = tempfile::tempdir().unwrap();
-    let (header, _) = header();
-    let include = "#include \"xen_guest.h\"\n";
-    // A proof that no longer holds.
-    let broken = header.replacen(
+    let (guest, _) = header();
+    let hal = workspace_root().join("xen-hal/capi/include/xen_hal.h");
+    let hal = std::fs::read_to_string(hal).unwrap();
+    // Proofs that no longer hold.
+    let broken_guest = guest.replacen(
         "XEN_OFFSET(struct evtchn_send, port, 0)",
         "XEN_OFFSET(struct evtchn_send, port, 4)",
         1,
     );
-    assert_ne!(header, broken);
+    let broken_hal = hal.replacen("XEN_CLOCK_SIZE 64", "XEN_CLOCK_SIZE 68", 1);
+    assert!(guest != broken_guest && hal != broken_hal);
+    let cases = [
+        (&guest, &hal, None),
+        (&broken_guest, &hal, Some("evtchn_send")),
+        (&guest, &broken_hal, Some("xen_clock")),
+    ];
     for (compiler, language) in COMPILERS {
-        for (header, holds) in [(&header, true), (&broken, false)] {
-            std::fs::write(folder.path().join("xen_guest.h"), header).unwrap();
+        for (guest, hal, broken) in cases {
+            std::fs::write(folder.path().join("xen_guest.h"), guest).unwrap();
+            std::fs::write(folder.path().join("xen_hal.h"), hal).unwrap();
             let options = [&STRICT[..], &language].concat();
+            let include = "#include \"xen_guest.h\"\n#include \"xen_hal.h\"\n";
             let output = compile(folder.path(), compiler, &options, include);
             let errors = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.success(), holds, "{compiler} {language:?}: {errors}");
-            assert_eq!(errors.contains("evtchn_send"), !holds, "{errors}");
+            assert_eq!(output.status.success(), broken.is_none(), "{compiler}: {errors}");
+            assert!(errors.contains(broken.unwrap_or_default()), "{compiler}: {errors}");
         }
     }
 }

@@ -183,7 +183,7 @@ impl<'d> Header<'_, 'd> {
     }
 
     fn comment(&mut self, indent: &str, text: &str) {
-        self.out.push_str(&comment(indent, text));
+        self.out.push_str(&comment(indent, &[text]));
     }
 
     /// The numbers of a file: constants, and those of its enumerations, words, encodings, commands.
@@ -328,7 +328,7 @@ impl<'d> Header<'_, 'd> {
         let indent = "    ".repeat(depth);
         for placed in layout.fields.iter().filter(is_there) {
             let field = &fields[placed.index];
-            text.push_str(&comment(&indent, &field.head.doc));
+            text.push_str(&comment(&indent, &[&field.head.doc]));
             let count = field.count.as_ref().and_then(|count| count.get(arch));
             let count = self.count(count, &field.head)?;
             let (keyword, is_anonymous) = match &field.shape {
@@ -520,7 +520,7 @@ fn is_there(field: &&FieldLayout) -> bool {
 }
 
 /// A line, broken after commas where it is too wide.
-fn fold(line: &str) -> String {
+pub(super) fn fold(line: &str) -> String {
     let mut folded = String::new();
     let mut rest = line;
     while rest.len() > WIDTH
@@ -534,24 +534,36 @@ fn fold(line: &str) -> String {
 }
 
 /// A comment of a text of the description.
-fn comment(indent: &str, text: &str) -> String {
-    let text = text.replace("*/", "* /");
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.last_mut().expect("there is a line");
-        if !last.is_empty() && indent.len() + 3 + last.len() + 1 + word.len() + 3 > WIDTH {
-            lines.push(word.to_owned());
-        } else {
-            if !last.is_empty() {
-                last.push(' ');
+pub(super) fn comment(indent: &str, paragraphs: &[&str]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for (index, paragraph) in paragraphs.iter().enumerate() {
+        if index > 0 {
+            lines.push(String::new());
+        }
+        lines.push(String::new());
+        for word in paragraph.replace("*/", "* /").split_whitespace() {
+            let last = lines.last_mut().expect("there is a line");
+            if !last.is_empty() && indent.len() + 3 + last.len() + 1 + word.len() + 3 > WIDTH {
+                lines.push(word.to_owned());
+            } else {
+                if !last.is_empty() {
+                    last.push(' ');
+                }
+                last.push_str(word);
             }
-            last.push_str(word);
         }
     }
-    match lines.join(&format!("\n{indent} * ")) {
-        empty if empty.is_empty() => empty,
-        text if lines.len() == 1 => format!("{indent}/* {text} */\n"),
-        text => format!("{indent}/*\n{indent} * {text}\n{indent} */\n"),
+    match lines.as_slice() {
+        [] => String::new(),
+        [line] if line.is_empty() => String::new(),
+        [line] => format!("{indent}/* {line} */\n"),
+        lines => {
+            let text: String = lines
+                .iter()
+                .map(|line| format!("{indent} * {line}").trim_end().to_owned() + "\n")
+                .collect();
+            format!("{indent}/*\n{text}{indent} */\n")
+        }
     }
 }
 

@@ -8,6 +8,8 @@ mod aggregate;
 mod blocks;
 #[cfg(feature = "tools")]
 pub mod c_header;
+#[cfg(feature = "tools")]
+pub mod c_library;
 mod commands;
 mod context;
 mod docs;

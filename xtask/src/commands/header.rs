@@ -1,7 +1,7 @@
 //! `cargo xtask header`.
 
 use super::{finish, workspace_root};
-use crate::codegen::c_header;
+use crate::codegen::{c_header, c_library};
 use crate::commands::regen;
 use crate::diagnostic::Diagnostic;
 use crate::generate;
@@ -13,13 +13,13 @@ use std::process::ExitCode;
 /// What `cargo xtask header` can be told.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Write nothing; exit with 1 if the header is stale.
+    /// Write nothing; exit with 1 if a header is stale.
     #[arg(long)]
     check: bool,
     /// The folder of the description.
     #[arg(long, value_name = "DIR")]
     abi: Option<PathBuf>,
-    /// The header.
+    /// The header of the description.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -42,7 +42,24 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(header) => header,
         Err(failure) => return regen::failed(&failure),
     };
-    finish(write(&header, &out, arguments.check))
+    let written = write(&header, &out, arguments.check);
+    finish(written.and_then(|fresh| Ok(library(arguments.check)? && fresh)))
+}
+
+/// The files of the C library, in the order of the header's parts.
+const LIBRARY: [&str; 6] =
+    ["port.rs", "lib.rs", "events.rs", "clock.rs", "grants.rs", "console.rs"];
+
+/// Writes the header of the C library.
+fn library(check: bool) -> Result<bool, String> {
+    let folder = workspace_root().join("xen-hal/capi");
+    let mut files = Vec::new();
+    for name in LIBRARY {
+        let path = folder.join("src").join(name);
+        let text = fs::read_to_string(&path);
+        files.push((name, text.map_err(|error| format!("{}: {error}", path.display()))?));
+    }
+    write(&c_library::generate(&files)?, &folder.join("include/xen_hal.h"), check)
 }
 
 fn write(header: &str, out: &PathBuf, check: bool) -> Result<bool, String> {
