@@ -91,6 +91,8 @@ pub const CODESPELL: Tool =
     Tool { name: "codespell", probe: Probe::Program("codespell"), package: Some("codespell") };
 /// The host's C compiler.
 pub const GCC: Tool = Tool { name: "gcc", probe: Probe::Program("gcc"), package: Some("gcc") };
+/// What builds the kernel in C.
+pub const MAKE: Tool = Tool { name: "make", probe: Probe::Program("make"), package: Some("make") };
 /// The host's C++ compiler.
 pub const GXX: Tool = Tool { name: "g++", probe: Probe::Program("g++"), package: Some("g++") };
 /// libFuzzer, compiled.

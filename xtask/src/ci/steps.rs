@@ -13,6 +13,9 @@ const X86: &str = "-Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem \
 /// Keeps the compiler from optimising what is only checked.
 const LINT: &str = "--config .cargo/lint.toml";
 
+/// The C library, for calls inside of `examples/guests`.
+const C_LIBRARY: &str = "--locked --manifest-path ../../xen-hal/capi/Cargo.toml";
+
 /// The features of the HAL.
 const FEATURES: [&str; 10] = [
     "blk",
@@ -42,6 +45,7 @@ fn sources() -> Vec<Step> {
             vec![
                 Call::cargo("fmt --all --check"),
                 Call::cargo("fmt --all --check").inside("examples/guests"),
+                Call::cargo("fmt --all --check").inside("xen-hal/capi"),
                 Call::cargo("fmt --all --check").inside("xen-hal/bench"),
                 Call::cargo("fmt --all --check").inside("xen-hal/fuzz"),
             ],
@@ -67,6 +71,12 @@ fn sources() -> Vec<Step> {
                 Call::cargo("clippy --bins --target x86_64-unknown-linux-gnu -- -D warnings")
                     .inside("examples/guests")
                     .env("CARGO_TARGET_DIR", "../../target"),
+                // With the flags of the guests, and what was built with them.
+                Call::cargo(&format!(
+                    "clippy {C_LIBRARY} --target x86_64-unknown-linux-gnu -- -D warnings"
+                ))
+                .inside("examples/guests")
+                .env("CARGO_TARGET_DIR", "../../target"),
                 // Without libFuzzer, which only a C++ compiler builds.
                 Call::cargo(
                     "clippy --quiet --locked --all-targets --no-default-features -- -D warnings",
@@ -141,7 +151,7 @@ fn proofs() -> Vec<Step> {
     vec![
         step(
             "regen",
-            "xen-pac and the C header are generated from the current description",
+            "xen-pac and the C headers are generated from the current description and library",
             &[],
             vec![Call::xtask("regen --check"), Call::xtask("header --check")],
         ),
@@ -155,7 +165,7 @@ fn proofs() -> Vec<Step> {
         ),
         step(
             "c-header",
-            "the C header compiles for each architecture and encodes and calls as described",
+            "the C headers compile for each architecture; one encodes and calls as described",
             &[tools::GCC, tools::GXX, tools::GCC_AARCH64],
             vec![Call::cargo("test --quiet --workspace --test c_header -- --ignored")],
         ),
@@ -212,6 +222,8 @@ fn guests() -> Vec<Step> {
                     tools::GRUB_PC,
                     tools::XORRISO,
                     tools::MTOOLS,
+                    tools::GCC,
+                    tools::MAKE,
                 ],
             ]
             .concat(),
@@ -280,7 +292,14 @@ fn cross_aarch64() -> Step {
         ))
     };
     let step = cross("cross-aarch64", check(&crates()));
-    Step { calls: step.calls.into_iter().chain([check("--package xen-sim")]).collect(), ..step }
+    // Not as a static library, which would need a panic handler for unwinding.
+    let library = cross_call(
+        "rustc --locked --manifest-path xen-hal/capi/Cargo.toml --profile check --crate-type rlib \
+         --config xen-hal/capi/check.toml -Zbuild-std=std,panic_unwind \
+         -Zbuild-std-features=panic-unwind --target aarch64-unknown-linux-gnu",
+    );
+    let more = [check("--package xen-sim"), library.env("RUSTFLAGS", "-D warnings -Zno-codegen")];
+    Step { calls: step.calls.into_iter().chain(more).collect(), ..step }
 }
 
 /// The instruction sequences of 32-bit x86, run in a process that plays both sides, and counted

@@ -17,6 +17,10 @@ const GUESTS: &str = "examples/guests";
 /// The binaries with dependencies of their own, which a feature of the same name turns on.
 const FEATURES: [&str; 1] = ["embassy"];
 
+/// The kernel in C, and its library.
+pub const C_KERNEL: &str = "c-kernel";
+const C_LIBRARY: &str = "xen-hal/capi/Cargo.toml";
+
 /// The targets for an architecture, the best first, and the target for which Debian's compiler
 /// builds the core library itself.
 const fn targets(arch: Arch) -> (&'static [&'static str], &'static str) {
@@ -76,14 +80,21 @@ fn sysroot() -> Result<PathBuf, String> {
 pub fn build(
     workspace: &Path,
     binary: &str,
-    toolchain: &Toolchain,
+    (arch, toolchain): (Arch, &Toolchain),
     release: bool,
     folder: &Path,
 ) -> Result<PathBuf, String> {
     let mut cargo = Command::new("cargo");
+    let is_c = binary == C_KERNEL;
+    // Both from the folder of the guests, so that they share its flags and what was built.
+    cargo.current_dir(workspace.join(GUESTS)).args(["build", "--quiet"]);
+    if is_c {
+        cargo.arg("--manifest-path").arg(workspace.join(C_LIBRARY));
+    } else {
+        cargo.args(["--bin", binary]);
+    }
     cargo
-        .current_dir(workspace.join(GUESTS))
-        .args(["build", "--quiet", "--bin", binary, "--target", toolchain.target, "--target-dir"])
+        .args(["--target", toolchain.target, "--target-dir"])
         .arg(folder)
         // Flags for the host's programs would replace those of the package.
         .env_remove("RUSTFLAGS")
@@ -106,7 +117,27 @@ pub fn build(
         return Err(format!("{binary} does not build for {}", toolchain.target));
     }
     let profile = if release { "release" } else { "debug" };
-    Ok(folder.join(toolchain.target).join(profile).join(binary))
+    let built = folder.join(toolchain.target).join(profile);
+    if is_c { link_c(workspace, arch, &built) } else { Ok(built.join(binary)) }
+}
+
+/// Compiles the kernel in C, and links it with the library that was built in `folder`.
+fn link_c(workspace: &Path, arch: Arch, folder: &Path) -> Result<PathBuf, String> {
+    let compiler = if arch == Arch::Aarch64 { tools::GCC_AARCH64 } else { tools::GCC };
+    for tool in [tools::MAKE, compiler] {
+        tool.find().ok_or_else(|| tool.missing())?;
+    }
+    let build = folder.join(C_KERNEL);
+    let assign = |name: &str, path: &Path| format!("{name}={}", path.display());
+    let mut make = Command::new("make");
+    make.args(["--quiet", "-C"]).arg(workspace.join("examples").join(C_KERNEL));
+    make.arg(format!("ARCH={}", arch.name())).arg(assign("BUILD", &build));
+    make.arg(assign("LIBRARY", &folder.join("libxen_hal_capi.a")));
+    let status = make.status().map_err(|error| format!("cannot run make: {error}"))?;
+    if !status.success() {
+        return Err(format!("{C_KERNEL} does not build for {}", arch.name()));
+    }
+    Ok(build.join(C_KERNEL))
 }
 
 /// The architecture of a guest's image, an ELF file or a Linux Image for Arm.

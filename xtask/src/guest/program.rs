@@ -1,5 +1,6 @@
 //! The guest programs that can be booted, where each runs, and how it is expected to end.
 
+use super::build::C_KERNEL;
 use super::domu::DOMAIN;
 use super::platform::{Arch, Platform, Route};
 use super::verdict::Verdict;
@@ -32,6 +33,8 @@ pub struct Program {
 pub enum Place {
     /// All of them.
     Everywhere,
+    /// Those of 64 bits.
+    Wide,
     /// Those of x86.
     X86,
     /// Those of Arm.
@@ -50,6 +53,7 @@ impl Place {
     pub fn includes(self, platform: Platform) -> bool {
         match self {
             Self::Everywhere => true,
+            Self::Wide => platform.arch != Arch::X86,
             Self::X86 => platform.arch != Arch::Aarch64,
             Self::Arm => platform.arch == Arch::Aarch64,
             Self::Dom0 => platform.route == Route::Dom0,
@@ -203,6 +207,7 @@ pub const PROGRAMS: &[Program] = &[
     soak("soak", &["soak 5000 1"], "Sends 5,000 events between vCPUs and channels, some masked"),
     soak(LONG_SOAK, &["soak 1000000 1"], "The same as soak with a million events; takes minutes"),
     program("hypercall-page", Place::X86, "Compares the hypercall page with the instruction"),
+    program(C_KERNEL, Place::Wide, "Two tasks of a kernel in C, with a tick and an event"),
     program(
         EMBASSY,
         Place::Everywhere,

@@ -329,7 +329,7 @@ impl<'s> Binaries<'s> {
         }
         let Session { workspace, target, .. } = self.session;
         let (toolchain, is_tiny) = (&self.toolchains[&arch], binary == program::TINY);
-        let path = build::build(workspace, binary, toolchain, is_tiny, target)?;
+        let path = build::build(workspace, binary, (arch, toolchain), is_tiny, target)?;
         if is_tiny {
             let bytes = build::loaded_bytes(&path)?;
             println!("{binary} loads {bytes} bytes on {}", arch.name());

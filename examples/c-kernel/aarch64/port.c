@@ -1,0 +1,87 @@
+/* The port layer of aarch64: the interrupt controller (GICv3), yield. */
+#include "port.h"
+
+/* The interrupts: the virtual timer and upcalls. The addresses are those of a domain that Xen
+ * started at boot; the device tree has them, too. Upstream: GUEST_TIMER_VIRT_PPI, GUEST_EVTCHN_PPI,
+ * GUEST_GICV3_GICD_BASE and GUEST_GICV3_GICR0_BASE in xen/include/public/arch-arm.h. */
+enum { PPI_TIMER = 27, PPI_UPCALL = 31, SPURIOUS = 1020 };
+#define GICD 0x03001000UL
+#define GICR 0x03020000UL
+
+static void store(uintptr_t address, uint32_t value)
+{
+    *(volatile uint32_t *)address = value;
+}
+
+void port_init(void)
+{
+    uint32_t both = 1U << PPI_TIMER | 1U << PPI_UPCALL;
+    store(GICD, 0x12); /* CTLR: group 1, affinity routing */
+    /* The page of private interrupts: IGROUPR0 and ISENABLER0. */
+    store(GICR + 0x10080, 0xffffffff);
+    store(GICR + 0x10100, both);
+    /* ICC_SRE_EL1, ICC_PMR_EL1, ICC_IGRPEN1_EL1. */
+    __asm__ volatile("msr s3_0_c12_c12_5, %0; isb" : : "r"(7UL));
+    __asm__ volatile("msr s3_0_c4_c6_0, %0" : : "r"(0xffUL));
+    __asm__ volatile("msr s3_0_c12_c12_7, %0; isb" : : "r"(1UL));
+}
+
+void port_prepare(struct context *context, void (*function)(void), void *stack)
+{
+    context->sp = (uintptr_t)stack;
+    context->elr = (uintptr_t)function;
+    /* EL1 with SP_EL0, interrupts on. */
+    context->spsr = 4;
+}
+
+/* Handles the exception that switch.S has saved: an interrupt, or `svc`. */
+struct context *port_interrupt(const struct context *context, uint64_t is_interrupt)
+{
+    uint64_t number, syndrome;
+    if (is_interrupt) {
+        __asm__ volatile("mrs %0, s3_0_c12_c12_0; dsb sy" : "=r"(number)); /* ICC_IAR1_EL1 */
+        if (number == PPI_TIMER)
+            kernel_tick();
+        else if (number == PPI_UPCALL)
+            kernel_upcall();
+        if (number < SPURIOUS)
+            __asm__ volatile("msr s3_0_c12_c12_1, %0; isb" : : "r"(number)); /* ICC_EOIR1_EL1 */
+    } else {
+        __asm__ volatile("mrs %0, esr_el1" : "=r"(syndrome));
+        if (syndrome >> 26 != 0x15) /* svc */
+            kernel_fault(syndrome, context->elr);
+    }
+    return kernel_schedule();
+}
+
+void port_yield(void)
+{
+    __asm__ volatile("svc #0" : : : "memory");
+}
+
+void port_disable_interrupts(void)
+{
+    __asm__ volatile("msr daifset, #2" : : : "memory");
+}
+
+void port_enable_interrupts(void)
+{
+    __asm__ volatile("msr daifclr, #2; isb" : : : "memory");
+}
+
+void port_wait(void)
+{
+    __asm__ volatile("dsb sy; wfi" : : : "memory");
+}
+
+void port_exit(unsigned status)
+{
+    /* A semihosting call, SYS_EXIT_EXTENDED with ADP_Stopped_ApplicationExit, ends QEMU. Its
+     * status is what isa-debug-exit returns on x86. */
+    struct {
+        uint64_t reason, status;
+    } block = {0x20026, 2 * status + 1};
+    register uint64_t operation __asm__("x0") = 0x20;
+    register void *argument __asm__("x1") = &block;
+    __asm__ volatile("hlt #0xf000" : "+r"(operation) : "r"(argument) : "memory");
+}

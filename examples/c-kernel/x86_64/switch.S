@@ -1,0 +1,85 @@
+/* The context switch.
+ *
+ * An interrupt does not use the task's stack: code of hosted targets keeps data below the stack
+ * pointer (the red zone), and the library can be built for one. The first entry of the interrupt
+ * stack table is the end of the running task's `struct context`. So the processor, and then this
+ * code, push the registers to where they are kept.
+ */
+    .text
+
+    .macro entry vector, error
+    .balign 16
+    .if \error == 0
+    pushq $0
+    .endif
+    pushq $\vector
+    jmp save
+    .endm
+
+    /* The entries of all vectors, 16 bytes each. */
+    .balign 16
+    .globl port_entries
+port_entries:
+    .altmacro
+    .set i, 0
+    .rept 256
+    .if i == 8 || (i >= 10 && i <= 14) || i == 17 || i == 21 || i == 29 || i == 30
+    entry %i, 1
+    .else
+    entry %i, 0
+    .endif
+    .set i, i + 1
+    .endr
+    .noaltmacro
+
+    .balign 16
+save:
+    pushq %rax
+    pushq %rbx
+    pushq %rcx
+    pushq %rdx
+    pushq %rsi
+    pushq %rdi
+    pushq %rbp
+    pushq %r8
+    pushq %r9
+    pushq %r10
+    pushq %r11
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    subq $512, %rsp
+    fxsave64 (%rsp)
+    movq %rsp, %rdi
+    movq $port_stack_end, %rsp
+    cld
+    call port_interrupt
+    movq %rax, %rdi
+    /* Continues in the context at rdi. */
+    .globl port_start
+port_start:
+    leaq 688(%rdi), %rax
+    movq %rax, port_task_state + 36
+    movq %rdi, %rsp
+    fxrstor64 (%rsp)
+    addq $512, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %r11
+    popq %r10
+    popq %r9
+    popq %r8
+    popq %rbp
+    popq %rdi
+    popq %rsi
+    popq %rdx
+    popq %rcx
+    popq %rbx
+    popq %rax
+    addq $16, %rsp
+    iretq
+
+    .section .note.GNU-stack, "", @progbits
