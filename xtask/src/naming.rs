@@ -92,14 +92,25 @@ impl Rule {
 
     fn unfinished(self, name: &str) -> String {
         let kept = name.strip_suffix(self.drop).filter(|kept| !kept.is_empty()).unwrap_or(name);
-        let cased = match self.case {
-            Case::Pascal => words(kept).map(pascal).collect::<String>(),
-            Case::Snake => words(kept).map(str::to_lowercase).collect::<Vec<_>>().join("_"),
-            Case::Screaming => words(kept).map(str::to_uppercase).collect::<Vec<_>>().join("_"),
-        };
+        let mut made = self.prefix.to_owned();
+        for word in words(kept) {
+            if !matches!(self.case, Case::Pascal) && made.len() > self.prefix.len() {
+                made.push('_');
+            }
+            let start = made.len();
+            made.push_str(word);
+            match self.case {
+                Case::Screaming => made[start..].make_ascii_uppercase(),
+                Case::Snake => made[start..].make_ascii_lowercase(),
+                Case::Pascal => {
+                    made[start..].make_ascii_lowercase();
+                    let first = word.chars().next().map_or(0, char::len_utf8);
+                    made[start..start + first].make_ascii_uppercase();
+                }
+            }
+        }
         // To avoid a name that is taken, add a line at the end.
-        let end = if self.suffix.is_empty() && kept.ends_with('_') { "_" } else { self.suffix };
-        format!("{}{cased}{end}", self.prefix)
+        made + if self.suffix.is_empty() && kept.ends_with('_') { "_" } else { self.suffix }
     }
 }
 
@@ -147,13 +158,6 @@ fn humps(part: &str) -> impl Iterator<Item = &str> {
         let (word, after) = rest.split_at((1..bytes.len()).find(hump).unwrap_or(bytes.len()));
         rest = after;
         (!word.is_empty()).then_some(word)
-    })
-}
-
-fn pascal(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters.flat_map(char::to_lowercase)).collect()
     })
 }
 

@@ -4,8 +4,8 @@ use super::report::{Report, fault};
 use super::{Context, fields, structs};
 use crate::diagnostic::Diagnostic;
 use crate::document::{
-    Access, ArchId, Architecture, Count, Field, FieldUse, ReleaseId, Shape, Struct, StructKind,
-    Writer,
+    Access, ArchId, Architecture, Count, Field, FieldUse, PerArch, ReleaseId, Shape, Struct,
+    StructKind, Writer,
 };
 use crate::layout::{Basis, Integer, Meaning};
 use crate::yaml::Place;
@@ -65,12 +65,7 @@ fn flexible(context: &Context<'_>, report: &mut Report<'_>, item: &Struct) {
 }
 
 fn is_flexible(field: &Field) -> bool {
-    use crate::document::PerArch;
-    match &field.count {
-        Some(PerArch::Same(count)) => *count == Count::Flexible,
-        Some(PerArch::Each(counts)) => counts.values().any(|count| *count == Count::Flexible),
-        None => false,
-    }
+    field.count.iter().flat_map(PerArch::values).any(|count| *count == Count::Flexible)
 }
 
 fn judge(

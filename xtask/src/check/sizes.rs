@@ -13,9 +13,11 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report<'_>) {
             let found = fault(name_of(&item.head), format!("`{}` has no fields", item.head.name));
             report.add(found.help("describe its fields, or leave it out"));
         }
-        for cell in context.symbols().cells(availability) {
-            if let Err(error) = context.layouts.of(&item.head.name, cell.0, cell.1) {
-                impossible(report, error);
+        for release in context.layouts.changes(item) {
+            for arch in availability.archs.iter() {
+                if let Err(error) = context.layouts.of(&item.head.name, release, arch) {
+                    impossible(report, error);
+                }
             }
         }
         let newest = context.manifest().newest();

@@ -101,4 +101,13 @@ impl<T> PerArch<T> {
             Self::Each(values) => values.get(&arch),
         }
     }
+
+    /// The values, each of which some architecture has.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        let (same, each) = match self {
+            Self::Same(value) => (Some(value), None),
+            Self::Each(values) => (None, Some(values.values())),
+        };
+        same.into_iter().chain(each.into_iter().flatten())
+    }
 }

@@ -2,10 +2,12 @@
 //! its most aligned field.
 
 use super::{Basis, FieldLayout, Integer, Item, Layout, LayoutError, Problem, Symbols};
-use crate::document::{ArchId, Count, Document, Field, PerArch, ReleaseId, Shape, Struct, TypeRef};
+use crate::document::{
+    ArchId, Count, Document, Field, Head, PerArch, ReleaseId, ReleaseRange, Shape, Struct, TypeRef,
+};
 use crate::yaml::Place;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 /// How many levels of structs and unions may lie inside one another. No header comes near; a limit
@@ -60,6 +62,48 @@ impl<'d> Layouts<'d> {
             }),
             Err(problem) => Err(LayoutError { place: Place::root("manifest"), problem }),
         }
+    }
+
+    /// The releases of a struct in which its layout can differ from the one before: its first, and
+    /// those in which anything that the layout is made of begins or has ended.
+    #[must_use]
+    pub fn changes(&self, struct_: &'d Struct) -> Vec<ReleaseId> {
+        let within = struct_.head.availability.releases;
+        let mut changes = BTreeSet::from([within.since]);
+        let mut note = |head: &Head| {
+            let ReleaseRange { since, until } = head.availability.releases;
+            changes.extend([since, ReleaseId(until.0.saturating_add(1))]);
+        };
+        let mut counts = Vec::new();
+        let mut types = vec![struct_.head.name.as_str()];
+        let mut seen = HashSet::new();
+        while let Some(name) = types.pop() {
+            let items = if seen.insert(name) { self.symbols.types(name) } else { &[] };
+            for item in items {
+                note(item.head());
+                let mut fields: Vec<&Field> = Vec::new();
+                match item {
+                    Item::Alias(alias) => {
+                        types.extend(alias.is.values().filter_map(named));
+                        counts.extend(&alias.count);
+                    }
+                    Item::Struct(inner) => fields.extend(&inner.fields),
+                    Item::Enumeration(_) | Item::Word(_) | Item::Encoding(_) => {}
+                }
+                while let Some(field) = fields.pop() {
+                    note(&field.head);
+                    types.extend(field.type_().and_then(named));
+                    counts.extend(&field.count);
+                    fields.extend(field.members());
+                }
+            }
+        }
+        for count in counts.into_iter().flat_map(PerArch::values) {
+            if let Count::Constant(name) = count {
+                self.symbols.constants(name).iter().for_each(|constant| note(&constant.head));
+            }
+        }
+        changes.into_iter().filter(|release| within.contains(*release)).collect()
     }
 
     fn of_struct(&self, struct_: &'d Struct, release: ReleaseId, arch: ArchId) -> Answer {
@@ -291,6 +335,13 @@ impl<'d> Walk<'_, 'd> {
             }
             _ => place,
         }
+    }
+}
+
+fn named(type_: &TypeRef) -> Option<&str> {
+    match type_ {
+        TypeRef::Named(name) => Some(name),
+        TypeRef::Primitive(_) | TypeRef::Handle(_) => None,
     }
 }
 

@@ -68,6 +68,13 @@ fn every_later_key_of_the_same_name_is_refused() {
     let faults = read(text).faults;
     assert_eq!(faults.iter().map(|fault| fault.span.start).collect::<Vec<_>>(), [10, 15]);
     assert!(faults.iter().all(|fault| fault.related.as_ref().unwrap().0 == (0..1)));
+    let many: String = (0..40).map(|key| format!("k{key}: {key}\n")).collect();
+    for key in ["k0", "k15", "k16", "k39"] {
+        let text = format!("{many}{key}: again\n");
+        let message = format!("the key `{key}` is given twice");
+        assert_eq!(self::faults(&text), [(key, message)], "{text}");
+        assert_eq!(at(&text, &[key]), &key[1..]);
+    }
 }
 
 #[test]

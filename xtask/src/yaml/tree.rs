@@ -42,12 +42,15 @@ pub enum Value<'t> {
     Mapping(Mapping<'t>),
 }
 
+/// The number of names that are compared one by one: no slower than hashing.
+const FEW: usize = 16;
+
 /// Values with names, each name once.
 #[derive(Debug, Default)]
 pub struct Mapping<'t> {
     /// In the order of the text.
     pub entries: Vec<Entry<'t>>,
-    /// The index of each name's entry.
+    /// The index of each name's entry, if there are more than [`FEW`].
     index: HashMap<Cow<'t, str>, usize>,
 }
 
@@ -66,7 +69,10 @@ impl<'t> Mapping<'t> {
     /// Returns the entry of that name.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Entry<'t>> {
-        self.index.get(key).map(|index| &self.entries[*index])
+        match self.index.is_empty() {
+            true => self.entries.iter().find(|entry| entry.key == key),
+            false => self.index.get(key).map(|index| &self.entries[*index]),
+        }
     }
 
     /// Adds an entry, unless its name is taken; that is a fault.
@@ -75,8 +81,13 @@ impl<'t> Mapping<'t> {
             let first = first.key_span.clone();
             return Err(Box::new(Fault::duplicate(entry.key_span, first, &entry.key)));
         }
-        self.index.insert(entry.key.clone(), self.entries.len());
         self.entries.push(entry);
+        let count = self.entries.len();
+        if count > FEW {
+            let first = if self.index.is_empty() { 0 } else { count - 1 };
+            let keys = self.entries[first..].iter().map(|entry| entry.key.clone());
+            self.index.extend(keys.zip(first..));
+        }
         Ok(())
     }
 }
@@ -223,7 +234,8 @@ impl Place {
     }
 
     fn step(&self, step: Step) -> Self {
-        let mut steps = self.steps.clone();
+        let mut steps = Vec::with_capacity(self.steps.len() + 1);
+        steps.extend_from_slice(&self.steps);
         steps.push(step);
         Self { file: self.file.clone(), steps, side: Side::Value }
     }

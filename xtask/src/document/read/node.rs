@@ -3,7 +3,7 @@
 use super::text::{clipped, is_hidden, is_text, number, octal, suggest};
 use crate::diagnostic::Diagnostic;
 use crate::document::{Bits, Manifest, Radix, Release, ReleaseId};
-use crate::yaml::{Entry, Mapping, Node, Place, Value};
+use crate::yaml::{Entry, Mapping, Node, Place, Step, Value};
 use std::rc::Rc;
 
 /// Why a node could not be understood; boxed, since it is seldom made and often passed on.
@@ -18,11 +18,18 @@ enum Trail<'t> {
 
 impl Trail<'_> {
     fn place(&self) -> Place {
-        match self {
-            Self::Root(file) => Place::root(file),
-            Self::Key(outer, key) => outer.place().key(key),
-            Self::Item(outer, index) => outer.place().item(*index),
-        }
+        let (mut trail, mut steps) = (self, Vec::new());
+        let file = loop {
+            let (outer, step) = match trail {
+                Self::Root(file) => break *file,
+                Self::Key(outer, key) => (outer, Step::Key((*key).to_owned())),
+                Self::Item(outer, index) => (outer, Step::Item(*index)),
+            };
+            steps.push(step);
+            trail = outer;
+        };
+        steps.reverse();
+        Place { steps, ..Place::root(file) }
     }
 }
 

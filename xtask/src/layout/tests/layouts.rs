@@ -254,3 +254,25 @@ fn what_is_no_struct_has_no_layout() {
         Problem::UnknownType("nothing".to_owned())
     );
 }
+
+/// In every cell of the description, a layout is that of the last release before in which it can
+/// have changed.
+#[test]
+fn layouts_change_only_where_something_in_them_begins_or_ends() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../abi-yaml");
+    let (document, _) = crate::document::read(&crate::yaml::load(&folder).unwrap());
+    let document = document.unwrap();
+    let layouts = Layouts::new(&document);
+    let (mut cells, mut computed) = (0, 0);
+    for item in document.files.iter().flat_map(|file| &file.structs) {
+        let changes = layouts.changes(item);
+        for (release, arch) in layouts.symbols().cells(item.head.availability) {
+            let last = *changes.iter().rfind(|change| **change <= release).unwrap();
+            let of = |release| layouts.of(&item.head.name, release, arch).unwrap();
+            assert_eq!(of(release), of(last), "{} in {release:?}", item.head.name);
+            cells += 1;
+            computed += usize::from(release == last);
+        }
+    }
+    assert!(computed * 4 < cells, "{computed} of {cells}");
+}
