@@ -16,13 +16,13 @@ use crate::vcpu::VcpuError;
 use crate::xenbus::XenbusError;
 use crate::xenstore::StoreError;
 
-/// Any error of this crate, or of the encoders and decoders of [`xen_pac`]. `?` converts each of
-/// them to it.
+/// Any error of this crate, or of [`xen_pac`]'s encoders and decoders. `?` converts to this type.
 ///
-/// Errors that hold a resource do not convert to it, because the conversion would drop the
-/// resource. Take the resource out first. These errors are [`LendError`](crate::grant::LendError),
-/// [`MapError`](crate::grant::MapError), [`ListenError`](crate::event::ListenError),
-/// [`UnmapError`](crate::grant::UnmapError), [`GrantInUseError`](crate::grant::GrantInUseError),
+/// An error that holds a resource does not convert to this type, because the conversion would drop
+/// the resource. Take the resource out first. These errors are
+/// [`LendError`](crate::grant::LendError), [`MapError`](crate::grant::MapError),
+/// [`ListenError`](crate::event::ListenError), [`UnmapError`](crate::grant::UnmapError),
+/// [`GrantInUseError`](crate::grant::GrantInUseError),
 /// [`SuspendError`](crate::suspend::SuspendError) and
 /// [`RestoreError`](crate::suspend::RestoreError).
 ///
@@ -99,7 +99,7 @@ pub enum Error {
     /// The indices of a shared ring are inconsistent.
     #[error(transparent)]
     Ring(#[from] RingError),
-    /// A buffer in shared memory has no such bytes.
+    /// A copy would exceed a buffer in shared memory.
     #[error(transparent)]
     OutOfBounds(#[from] OutOfBounds),
 }
@@ -113,7 +113,7 @@ mod tests {
     use std::string::{String, ToString};
     use std::vec::Vec;
 
-    /// The errors that return a resource.
+    /// The errors that hold a resource.
     const RETURNING: [&str; 7] = [
         "LendError",
         "MapError",
@@ -153,7 +153,7 @@ mod tests {
             let variant = variants.any(|line| line.trim_end_matches("),").ends_with(name));
             let returning = RETURNING.contains(&name.as_str());
             assert!(variant != returning, "{name} is a variant: {variant}, listed: {returning}");
-            // There the compiler checks that the type has the trait.
+            // `defmt.rs` implements the trait for each type that it names.
             let words = include_str!("defmt.rs").split(|c: char| !c.is_alphanumeric());
             assert!(words.filter(|word| word == name).count() > 0, "defmt.rs lacks {name}");
         }

@@ -2,7 +2,7 @@
 //! each subsystem can be used alone.
 //!
 //! Everything is generic over [`hypercall::Hypercall`]. A guest on real Xen gets its backend from
-//! `hypercall::detect`; a test uses the simulator's. [`platform`] has the other traits that a
+//! `hypercall::detect`; a test gets it from the simulator. [`platform`] has the other traits that a
 //! kernel implements: they translate a pointer to its guest frame, read a counter, and mask
 //! interrupts. [`Xen`] returns the handles of all subsystems; each handle can also be created
 //! alone.
@@ -48,7 +48,7 @@
 //!     });
 //! }
 //! # use xen_sim::Guest;
-//! # /// A counter from whose readers up to 2 ms are stolen.
+//! # /// A counter whose readings take up to 2 ms.
 //! # struct Stolen(Guest);
 //! # impl Counter for Stolen {
 //! #     fn read(&self) -> u64 {
@@ -113,7 +113,7 @@
 //!     Ok(())
 //! }
 //! # use xen_sim::Guest;
-//! # /// A counter from whose readers up to 2 ms are stolen.
+//! # /// A counter whose readings take up to 2 ms.
 //! # struct Stolen(Guest);
 //! # impl Counter for Stolen {
 //! #     fn read(&self) -> u64 {

@@ -116,7 +116,7 @@
 //! }
 //! ```
 
-#![allow(clippy::result_large_err, reason = "the errors give back all that is registered")]
+#![allow(clippy::result_large_err, reason = "the errors return everything that is registered")]
 
 use core::fmt;
 use core::ptr::NonNull;
@@ -165,7 +165,7 @@ pub struct Setup<H, A> {
     /// the restore. After the restore, all ports are masked and have no listener, as after
     /// [`attach`](crate::event::Dispatcher::attach).
     pub dispatcher: Option<&'static dyn AnyDispatcher>,
-    /// The run times of each vCPU, registered by their virtual address.
+    /// The runstate area of each vCPU, registered by its virtual address.
     pub runstates: &'static [Area<runs::VcpuRunstateInfo>],
     /// The memory for a second copy of each vCPU's time, registered by its virtual address.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -302,7 +302,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Registered<H, A> {
     ///
     /// # Safety
     ///
-    /// As for [`MapTarget::new`], except that the domain may be suspended by this value.
+    /// As for [`MapTarget::new`], except that [`suspend`](Self::suspend) may suspend the domain.
     pub unsafe fn map_target(
         &self,
         page: NonNull<PageMemory>,
@@ -385,8 +385,8 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
     ///
     /// # Errors
     ///
-    /// [`RestoreError`]. Call this method of [`RestoreError::restored`] to continue with the step
-    /// that failed.
+    /// [`RestoreError`] if a step fails. To retry from that step, call `register` on its
+    /// `restored`.
     pub fn register(
         mut self,
         now: impl FnOnce(&Registered<H, A>) -> Result<SystemTime, Error>,
@@ -408,7 +408,8 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
             events.attach(unsafe { SharedInfo::from_ptr(self.setup.shared_info) });
             for (area, vcpu) in self.setup.vcpu_infos.iter().zip(0..) {
                 if let Some(info) = area.vcpu_info() {
-                    // vCPUs that the dispatcher does not have handle no events.
+                    // The only error is that the dispatcher has no such vCPU. Such a vCPU handles
+                    // no events.
                     let _ = events.attach_vcpu(VcpuId(vcpu), info);
                 }
             }
@@ -447,7 +448,7 @@ impl<H: Hypercall + Copy, A: AddressSpace + Copy> Restored<H, A> {
             // later borrow a `Registered`.
             steps.once(|| Ok(unsafe { GrantTable::map_at(xen, space, place) }.map(drop)?))?;
         }
-        // First, so that no run times are read that Xen writes without the mark.
+        // Before the areas, so that Xen marks every update of the run times that the guest reads.
         if !setup.runstates.is_empty() {
             steps.once(|| match UpdateFlag::request(xen) {
                 Err(Errno::EINVAL | Errno::ENOSYS) => Ok(()),

@@ -12,7 +12,7 @@
 //!
 //! A [`Fake`] answers with a function, for models with state.
 
-#![allow(dead_code, reason = "which of the helpers are needed is the tests' choice")]
+#![allow(dead_code, reason = "the tests of each feature use some of the helpers")]
 
 use core::cell::{Cell, RefCell};
 use core::{ptr, slice};
@@ -71,7 +71,7 @@ impl<F: Fn(u32, &[usize]) -> isize> Fake<F> {
     }
 }
 
-// SAFETY: the tests rely on nothing that the function does not do.
+// SAFETY: the function stands for the hypervisor, and the tests rely only on what it does.
 unsafe impl<F: Fn(u32, &[usize]) -> isize> Hypercall for Fake<F> {
     hypercall_by_answer!();
 }
@@ -145,7 +145,7 @@ impl<'a> Script<'a> {
         self.step::<C>(|arguments| {
             let &[_, first, count, ..] = arguments else { panic!("{}: {arguments:?}", C::NAME) };
             // SAFETY: typed calls pass the address of the first of `count` arguments, borrowed for
-            // the call; for none, the address is that of an aligned nothing.
+            // the call; for an empty array, the address is dangling and aligned.
             reply(unsafe { elements_at(first, count) })
         })
     }
@@ -180,7 +180,7 @@ impl<'a> Script<'a> {
     /// Fails unless all expected calls were made.
     pub(crate) fn done(&self) {
         let left: std::vec::Vec<_> = self.0.borrow().iter().map(|step| step.name).collect();
-        assert!(left.is_empty(), "calls that were expected and not made: {left:?}");
+        assert!(left.is_empty(), "expected calls were not made: {left:?}");
     }
 
     fn step<C: Command>(self, reply: impl FnOnce(&[usize]) -> isize + 'a) -> Self {
@@ -228,7 +228,7 @@ impl Drop for Script<'_> {
     }
 }
 
-// SAFETY: the tests rely on nothing that the script does not do.
+// SAFETY: the script stands for the hypervisor, and the tests rely only on what it does.
 unsafe impl Hypercall for Script<'_> {
     hypercall_by_answer!();
 
@@ -251,7 +251,7 @@ mod tests {
     fn bind_ipi(xen: &impl Hypercall, command: u32) -> (isize, u32) {
         let mut ipi = EvtchnBindIpi::new(1);
         let address = (&raw mut ipi).expose_provenance();
-        // SAFETY: the script's reply is given the argument that the command has.
+        // SAFETY: the script's reply expects the argument of this command.
         let answer = unsafe {
             xen.call2(<command::BindIpi as Command>::HYPERCALL, command as usize, address)
         };

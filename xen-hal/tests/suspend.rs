@@ -1,7 +1,7 @@
 //! Suspend and restore with every subsystem in use: ten in a row, some of them cancelled; and each
 //! hypercall of a registration failing in turn.
 
-#![allow(clippy::result_large_err, reason = "the errors give back all that is registered")]
+#![allow(clippy::result_large_err, reason = "the errors return everything that is registered")]
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU32, Ordering};

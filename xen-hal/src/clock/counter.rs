@@ -6,9 +6,9 @@ use crate::platform::Counter;
 
 /// The system time of an aarch64 guest, from the virtual counter.
 ///
-/// Xen does not fill the time block on Arm. All vCPUs share the counter, so no clamp is needed. The
-/// counter starts with the domain, and Xen's system time starts with Xen: a [`TimeOffset`] is the
-/// difference. The type also exists on x86, for tests and simulators.
+/// Xen does not fill the time block on Arm. All vCPUs share the counter, so readings on different
+/// vCPUs never run backwards. The counter starts with the domain, and Xen's system time starts with
+/// Xen: a [`TimeOffset`] is the difference. The type also exists on x86, for tests and simulators.
 ///
 /// ```
 /// use xen_hal::clock::{Clock, CounterClock, SystemTime, TimeOffset};
@@ -37,8 +37,8 @@ pub struct CounterClock<C> {
 
 impl<C: Counter> CounterClock<C> {
     /// Creates a clock from a counter that runs at `frequency` ticks a second, as
-    /// `VirtualCounter::frequency` reports it. Returns `None` for more than 10^18, and for 0, which
-    /// firmware without a known rate stores.
+    /// `VirtualCounter::frequency` reports it. Returns `None` if the rate is above 10^18, or is 0,
+    /// as with firmware that does not set it.
     #[must_use]
     pub fn new(counter: C, frequency: u64, offset: TimeOffset) -> Option<Self> {
         Some(Self { counter, frequency, tick: Tick::new(frequency)?, offset })
@@ -116,10 +116,10 @@ impl Tick {
 
 /// How far Xen's system time is ahead of an Arm domain's counter.
 ///
-/// Xen reports its time to an Arm guest only as the entry time of the runstate. A vCPU that sleeps
-/// and wakes gets a new entry time, between two readings of the counter around the sleep.
-/// [`narrow`](Self::narrow) takes such a sample. If a poll's deadline has passed, the vCPU does not
-/// sleep, and the entry time does not change.
+/// An Arm guest gets Xen's time only as the entry time of its runstate. When a vCPU sleeps and
+/// wakes, Xen stores a new entry time. It lies between the counter's readings before and after the
+/// sleep. These three values are a sample, which [`narrow`](Self::narrow) takes. If a poll's
+/// deadline has passed, the vCPU does not sleep, and the entry time does not change.
 ///
 /// ```
 /// use core::time::Duration;

@@ -9,7 +9,8 @@ use super::{Instant, SystemTime};
 /// domain.
 ///
 /// - Unless the time block reports a stable TSC, the clocks of two vCPUs can differ slightly, so an
-///   event could seem to precede its cause. Every reading is clamped to the latest one of any vCPU.
+///   event could seem to precede its cause. A reading that is earlier than the latest one of any
+///   vCPU becomes that one.
 /// - After a restore, Xen's system time is that of another host. [`rebase`](Self::rebase) continues
 ///   the time line from its last value, so a deadline stored as an [`Instant`] stays valid.
 ///
@@ -59,7 +60,7 @@ impl Monotonic {
         Instant::from_nanos(latest)
     }
 
-    /// Converts a reading of a clock that all vCPUs share, which needs no clamp.
+    /// Converts a reading of a clock that all vCPUs share, whose readings never run backwards.
     #[inline]
     pub(super) fn unclamped(&self, now: SystemTime) -> Instant {
         Instant::from_nanos(now.as_nanos().wrapping_add(self.offset.load(Ordering::Relaxed)))

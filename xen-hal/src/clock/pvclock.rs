@@ -92,7 +92,7 @@ impl<C: Counter> Clock for PvClock<'_, C> {
         self.read().1
     }
 
-    /// Does not clamp if Xen reports a stable TSC.
+    /// If Xen reports a stable TSC, does not compare the reading with those of other vCPUs.
     #[inline]
     fn instant(&self, line: &Monotonic) -> Instant {
         let (now, stable) = self.read();
@@ -111,7 +111,7 @@ fn time_at(time: &VcpuTimeInfoSnapshot, ticks: u64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
-    //! The clock over a time block in ordinary memory, with a thread that plays the hypervisor.
+    //! Tests the clock on a time block in ordinary memory, to which a thread writes as Xen does.
 
     use core::cell::Cell;
     use core::ptr::NonNull;
@@ -144,7 +144,7 @@ mod tests {
         Features::from_words([1 << Feature::HVM_SAFE_PVCLOCK.0])
     }
 
-    /// One nanosecond a tick, from tick 100 on, at which it was `system_time`.
+    /// A snapshot with one nanosecond per tick, taken at tick 100, when the time was `system_time`.
     fn one_to_one(system_time: u64, flags: u8) -> VcpuTimeInfoSnapshot {
         VcpuTimeInfoSnapshot {
             tsc_timestamp: 100,
@@ -224,8 +224,8 @@ mod tests {
         }
     }
 
-    /// The writer moves the origin all the time, and so that the true time is always the tick
-    /// count: any reading between two counts that enclose it is right.
+    /// The writer keeps moving the origin, and keeps the true time equal to the tick count. A
+    /// reading is right if it lies between the counts before and after it.
     #[test]
     fn a_rebasing_hypervisor_does_not_bend_time() {
         let (block, ticks, done) = (block(), AtomicU64::new(1_000), AtomicBool::new(false));
@@ -245,8 +245,8 @@ mod tests {
             });
             let clock = PvClock::new(safe(), block, Shared(&ticks)).unwrap();
             let mut readings = 0;
-            // On a busy machine the writer may come late: go on until it has been there ten
-            // thousand times.
+            // On a busy machine the writer may start late: continue until it has written often
+            // enough.
             while readings < 200_000 || ticks.load(Ordering::SeqCst) < 71_000 {
                 readings += 1;
                 let before = ticks.load(Ordering::SeqCst);

@@ -32,7 +32,8 @@ const fn times(ticks: i64, mul: u32) -> i64 {
     }
 }
 
-/// As [`times`], by two products of 32 by 32 bits: a 32-bit target has no instruction for more.
+/// Does the same as [`times`] with two multiplications of 32 by 32 bits, the widest that 32-bit
+/// targets have.
 #[inline]
 const fn times_in_halves(ticks: i64, mul: u32) -> i64 {
     let high = (ticks >> 32) * mul as i64;
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The same in 128 bits, as the header writes it down.
+    /// The formula of Xen's header, in 128 bits.
     fn model(delta: i64, mul: u32, shift: i8) -> i64 {
         let shifted = match shift {
             64.. | ..=-64 => 0,
@@ -97,8 +98,7 @@ mod tests {
         }
     }
 
-    /// Whether the rate needs more than 64 bits, told by its size in floating point with room to
-    /// spare.
+    /// Whether the rate needs more than 64 bits.
     fn beyond(mul: u32, shift: i8) -> bool {
         (u128::from(NANOS_PER_SECOND) << 32)
             .checked_div(u128::from(mul))

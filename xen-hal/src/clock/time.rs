@@ -6,8 +6,8 @@ use core::time::Duration;
 /// Nanoseconds in a second.
 pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Returns the nanoseconds of a duration; `u64::MAX`, as far as from the first point in time to
-/// the last, for more than that.
+/// Returns a duration in nanoseconds; `u64::MAX`, the distance between the first and the last point
+/// in time, if it is longer.
 const fn nanos_of(duration: Duration) -> u64 {
     let nanos = duration.as_nanos();
     if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
@@ -95,7 +95,7 @@ macro_rules! time_point {
             }
         }
 
-        /// As [`saturating_add`](
+        /// Does the same as [`saturating_add`](
         #[doc = concat!(stringify!($name), "::saturating_add).")]
         impl Add<Duration> for $name {
             type Output = Self;
@@ -111,7 +111,7 @@ macro_rules! time_point {
             }
         }
 
-        /// As [`saturating_sub`](
+        /// Does the same as [`saturating_sub`](
         #[doc = concat!(stringify!($name), "::saturating_sub).")]
         impl Sub<Duration> for $name {
             type Output = Self;
@@ -127,7 +127,7 @@ macro_rules! time_point {
             }
         }
 
-        /// As [`duration_since`](
+        /// Does the same as [`duration_since`](
         #[doc = concat!(stringify!($name), "::duration_since).")]
         impl Sub for $name {
             type Output = Duration;

@@ -140,7 +140,8 @@ impl<H: Hypercall + Copy> Channel<H> {
         if self.is_current() { Ok(self.events) } else { Err(Errno::EINVAL) }
     }
 
-    /// Another owner of the channel, which notifies `vcpu`. One of the two must not be dropped.
+    /// Creates a second owner of the channel, for when the channel notifies `vcpu`. The caller must
+    /// drop only one of the two.
     pub(super) const fn duplicate_on(&self, vcpu: VcpuId) -> Self {
         Self {
             events: self.events,
@@ -204,7 +205,7 @@ impl<H: Hypercall + Copy> Channel<H> {
     }
 
     /// Gives up the ownership: the channel stays open.
-    #[must_use = "the number is all that is left of the channel"]
+    #[must_use = "without the number, the channel cannot be closed"]
     pub fn into_port(self) -> Port {
         ManuallyDrop::new(self).port
     }

@@ -111,13 +111,13 @@ impl<H: Hypercall + Copy> Events<H> {
         self.xen.call(command::Unmask, &mut EvtchnUnmask::new(port.0))
     }
 
-    /// Closes all ports of a domain and returns it to the two-level form, for a kernel that was
-    /// started in place of another. `owner` is [`Domid::SELF`] or a paused domain.
+    /// Closes all ports of a domain and returns it to the two-level form, for a kernel that
+    /// replaces another one. `owner` is [`Domid::SELF`] or a paused domain.
     ///
     /// # Errors
     ///
-    /// `ESRCH`, `EPERM`, `EINVAL` for a foreign domain that does not exist, that the caller has no
-    /// privileges over, or that is not paused; `EBUSY` during another reset.
+    /// For another domain: `ESRCH` if it does not exist, `EPERM` without privileges over it,
+    /// `EINVAL` if it is not paused. For any domain: `EBUSY` during another reset.
     ///
     /// # Safety
     ///
@@ -135,9 +135,9 @@ impl<H: Hypercall + Copy> Events<H> {
     ///
     /// # Errors
     ///
-    /// `ENOENT` if there is no such vCPU; `EINVAL` for an offset that is no multiple of 8 or beyond
-    /// 4024, for a frame that is not RAM, and if the block is already registered; `ENOSYS` if the
-    /// hypervisor was built without the FIFO form.
+    /// `ENOENT` if there is no such vCPU; `EINVAL` for an offset that is not a multiple of 8 or is
+    /// beyond 4024, for a frame that is not RAM, and if the block is already registered; `ENOSYS`
+    /// if the hypervisor was built without the FIFO form.
     ///
     /// # Safety
     ///

@@ -223,7 +223,8 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         Self { core: Core { shared: AtomicPtr::new(ptr::null_mut()), vcpus } }
     }
 
-    /// Uses the event bitmaps of `shared`. Masks all ports; none has a listener yet.
+    /// Uses the event bitmaps of `shared`. Masks all ports, and removes all ports from the vCPUs'
+    /// sets.
     ///
     /// Each vCPU whose `vcpu_info` is in the shared page uses that one. For a vCPU that has none
     /// there, or has registered another, call [`attach_vcpu`](Self::attach_vcpu).
@@ -376,14 +377,15 @@ impl<const VCPUS: usize> Dispatcher<VCPUS> {
         core.migrate(events, port, to, pause)
     }
 
-    /// Takes a port's event. Returns whether there was one. For ports without a listener, which
-    /// stay masked and are waited for with [`Sched::poll`](crate::sched::Sched::poll).
+    /// Clears a port's pending event. Returns whether there was one. Use it for ports without a
+    /// listener: they stay masked, and the guest waits for them with
+    /// [`Sched::poll`](crate::sched::Sched::poll).
     #[inline]
     pub fn clear(&self, port: Port) -> bool {
         self.core.bitmaps().is_some_and(|bitmaps| bitmaps.clear(port))
     }
 
-    /// The block that a vCPU uses, if attached.
+    /// Returns the `vcpu_info` that a vCPU uses; `None` if it has none.
     #[must_use]
     pub fn vcpu_info(&self, vcpu: VcpuId) -> Option<VcpuInfo<'static>> {
         self.core.vcpus.get(vcpu.0 as usize)?.info()
@@ -452,12 +454,13 @@ impl Core<[VcpuEvents]> {
         }
     }
 
-    /// Finds no events until [`resume`](Self::resume) is given the result.
+    /// Stops finding events until [`resume`](Self::resume), which takes the result.
     pub(crate) fn pause(&self) -> *mut raw::SharedInfo {
         self.shared.swap(ptr::null_mut(), Ordering::SeqCst)
     }
 
-    /// Continues with what was listened to at [`pause`](Self::pause).
+    /// Finds events again, with the same listeners. `paused` is the result of
+    /// [`pause`](Self::pause).
     pub(crate) fn resume(&self, paused: *mut raw::SharedInfo) {
         self.shared.store(paused, Ordering::Release);
     }
@@ -571,8 +574,8 @@ impl VcpuEvents {
 /// port starts in a clean state.
 ///
 /// After a restore, dropping a listener from before does nothing. Its [`mask`](Self::mask),
-/// [`unmask`](Self::unmask) and [`send`](Self::send) do not check this, as [`Channel::send`] does
-/// not: they concern the channel that has the number now.
+/// [`unmask`](Self::unmask) and [`send`](Self::send) do not check this: like [`Channel::send`],
+/// they act on the channel that has the number now.
 pub struct Listener<'d, H: Hypercall + Copy> {
     core: &'d Core<[VcpuEvents]>,
     channel: Channel<H>,

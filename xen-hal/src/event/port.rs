@@ -40,7 +40,7 @@ pub trait PortFilter {
     fn word(&self, index: usize) -> XenUlong;
 }
 
-/// All ports: for a guest that handles all events on one vCPU. Costs no instruction.
+/// All ports: for a guest that handles all events on one vCPU. The filter adds no instruction.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AllPorts;
 

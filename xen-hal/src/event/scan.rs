@@ -37,8 +37,8 @@ pub enum Drain {
     /// Events are left, because the handler stopped or because further events kept arriving. The
     /// vCPU's `evtchn_upcall_pending` is set.
     ///
-    /// With a global callback vector on x86, Xen raises the interrupt again, so the handler
-    /// returns. On Arm, and with a per-vCPU vector, the upcall is an edge and is not raised again:
+    /// With a global callback vector on x86, Xen raises the interrupt again, so the handler can
+    /// return. On Arm, and with a per-vCPU vector, the upcall is an edge and is not raised again:
     /// the kernel must dispatch again before the vCPU sleeps.
     Unfinished,
 }
@@ -69,8 +69,8 @@ impl TwoLevel<'_> {
         }
     }
 
-    /// As [`dispatch`](Self::dispatch), with a handler that can stop the dispatch by breaking. The
-    /// port with which it broke counts as handled. The next call starts after that port, which
+    /// Does the same as [`dispatch`](Self::dispatch), with a handler that can stop it by breaking.
+    /// The port with which it broke counts as handled. The next call starts after that port, which
     /// `cursor` stores, and finds all remaining events. A handler that always breaks therefore
     /// handles one event per call, in round-robin order.
     ///

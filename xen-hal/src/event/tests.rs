@@ -1,4 +1,4 @@
-//! The commands, and who owns what they make.
+//! Tests the commands, and the ownership of the channels that they create.
 
 use core::ptr::NonNull;
 use std::boxed::Box;

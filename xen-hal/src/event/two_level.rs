@@ -61,8 +61,8 @@ impl<'a> TwoLevel<'a> {
         self.slot(port).is_some_and(|slot| slot.mask.load(Ordering::Acquire) & slot.bit != 0)
     }
 
-    /// Clears a port's pending event. Returns whether there was one. For ports that stay masked and
-    /// for which the guest waits with [`Sched::poll`](crate::sched::Sched::poll).
+    /// Clears a port's pending event. Returns whether there was one. Use it for ports that stay
+    /// masked and for which the guest waits with [`Sched::poll`](crate::sched::Sched::poll).
     #[inline]
     pub fn clear(self, port: Port) -> bool {
         self.slot(port)
@@ -104,8 +104,8 @@ impl<'a> TwoLevel<'a> {
         self.unmask_if_local(events, port, word >> (port.0 % BITS) & 1 != 0)
     }
 
-    /// Does the same as [`unmask`](Self::unmask), for a caller that knows whether the port belongs
-    /// to the calling vCPU.
+    /// Does the same as [`unmask`](Self::unmask). `local` is whether the port belongs to the
+    /// calling vCPU.
     ///
     /// The mask is cleared before the pending bit is read. In the other order, an event between the
     /// two steps would raise no upcall. If an event is pending, the port is masked again and Xen
@@ -132,7 +132,7 @@ impl<'a> TwoLevel<'a> {
 
     /// Masks a port and has Xen unmask it, which raises a pending event.
     ///
-    /// A function of its own, so that a port without an event needs no registers for it.
+    /// Not inlined: unmasking a port without an event then saves no registers.
     #[cold]
     #[inline(never)]
     fn unmask_by_xen<H: Hypercall + Copy>(

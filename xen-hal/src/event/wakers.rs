@@ -60,7 +60,7 @@ pub struct Wakers<const PORTS: usize> {
     slots: [Slot; PORTS],
 }
 
-/// What a port has for the task that waits for it.
+/// The state of one port, for the task that waits for it.
 struct Slot {
     waker: AtomicWaker,
     /// An event came since the last wait ended.
@@ -78,7 +78,7 @@ impl Slot {
     }
 
     fn poll(&self, context: &Context<'_>) -> Poll<()> {
-        // In this order: an event after the check finds the waker.
+        // Registers the waker before the check, so that an event after the check finds it.
         self.waker.register(context.waker());
         if self.came.swap(false, Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -91,8 +91,8 @@ impl<const PORTS: usize> Wakers<PORTS> {
         Self { slots: [const { Slot::new() }; PORTS] }
     }
 
-    /// Records a port's event and wakes the task that waits for it. For the dispatcher's handler;
-    /// does nothing for ports that no [`AsyncListener`] has.
+    /// Records a port's event and wakes the task that waits for it. Call it in the dispatcher's
+    /// handler. Does nothing for a port without an [`AsyncListener`].
     #[inline]
     pub fn wake(&self, port: Port) {
         if let Some(slot) = self.slots.get(port.0 as usize) {
@@ -100,8 +100,8 @@ impl<const PORTS: usize> Wakers<PORTS> {
         }
     }
 
-    /// Listens to a channel on `vcpu`, as [`Dispatcher::listen`]. The dispatcher's handler must
-    /// call [`wake`](Self::wake).
+    /// Listens to a channel on `vcpu`, as [`Dispatcher::listen`] does. The dispatcher's handler
+    /// must call [`wake`](Self::wake).
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl<const PORTS: usize> Wakers<PORTS> {
         let Some(slot) = self.slots.get(port.0 as usize) else {
             return Err(ListenError { channel, error: EventError::NoWaker(port) });
         };
-        // Of a former channel with this number.
+        // An earlier channel with this number may have set it.
         slot.came.store(false, Ordering::Relaxed);
         Ok(AsyncListener { listener: events.listen(channel, vcpu)?, slot })
     }
@@ -153,12 +153,12 @@ impl<'d, H: Hypercall + Copy> AsyncListener<'d, H> {
         poll_fn(|context| self.poll_wait(context)).await;
     }
 
-    /// As [`wait`](Self::wait), for futures that are written by hand.
+    /// Does the same as [`wait`](Self::wait), for hand-written futures.
     pub fn poll_wait(&mut self, context: &Context<'_>) -> Poll<()> {
         self.slot.poll(context)
     }
 
-    /// The channel's number.
+    /// Returns the channel's port.
     #[must_use]
     pub const fn port(&self) -> Port {
         self.listener.port()
@@ -173,13 +173,13 @@ impl<'d, H: Hypercall + Copy> AsyncListener<'d, H> {
         self.listener.send()
     }
 
-    /// The listener, which can be masked and migrated.
+    /// Returns the listener, which can be masked and migrated.
     #[must_use]
     pub const fn listener(&self) -> &Listener<'d, H> {
         &self.listener
     }
 
-    /// Ends the listening: returns the channel, masked.
+    /// Stops listening. Returns the channel, masked.
     #[must_use = "a channel that is dropped is closed"]
     pub fn into_channel(self) -> Channel<H> {
         self.listener.into_channel()

@@ -14,7 +14,8 @@ use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 
 const WORD: usize = size_of::<usize>();
 
-/// Memory for one page, to lend to another domain or to map a foreign page at.
+/// Page-aligned memory of one page. It can be lent to another domain, or a foreign page can be
+/// mapped over it.
 #[repr(C, align(4096))]
 pub struct PageMemory(UnsafeCell<[u8; PAGE_SIZE]>);
 
@@ -50,10 +51,10 @@ impl fmt::Debug for PageMemory {
 /// Copy what the other domain wrote once, check the copy, then use the copy. A second read may
 /// return something else.
 ///
-/// A copy consists of relaxed accesses, one for each word where alignment permits, and orders
-/// nothing. To order it, both sides use an atomic in the page, such as a ring index:
-/// [`store`](Self::store) it after writing the data, and [`load`](Self::load) it before reading the
-/// data.
+/// A copy consists of relaxed accesses, one for each word where alignment permits, so it is not
+/// ordered with other accesses. To order it, both sides use an atomic in the page, such as a ring
+/// index: [`store`](Self::store) it after writing the data, and [`load`](Self::load) it before
+/// reading the data.
 ///
 /// `Bytes` is `Send` but not `Sync`. Within one program, accesses of different widths to the same
 /// bytes must not race, so only one thread at a time may use it. To share a page between vCPUs, put
@@ -242,7 +243,8 @@ macro_rules! shared {
     ($($integer:ty: $atomic:ty),*) => {$(
         impl SharedInt for $integer {}
 
-        // SAFETY: it is that atomic, whose alignment the assertion below checks.
+        // SAFETY: `Atomic` is the atomic of this integer, and the assertion below checks its
+        // alignment.
         unsafe impl sealed::Integer for $integer {
             type Atomic = $atomic;
 
@@ -291,7 +293,7 @@ fn check(offset: usize, count: usize) -> Result<(), GrantError> {
 /// It dereferences to [`Bytes`], for the content. Dropping it leaks the memory.
 pub struct Page {
     bytes: Bytes,
-    /// An entry of a version 1 table has 32 bits for it.
+    /// An entry of a version 1 table holds frame numbers of 32 bits.
     frame: u32,
 }
 

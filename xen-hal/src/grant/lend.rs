@@ -19,20 +19,20 @@ const IN_USE: u16 =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Access {
-    /// Read it.
+    /// The peer may read the page.
     ReadOnly = PERMIT | grant_entry_flags::READONLY.val(1).value,
-    /// Read and write it.
+    /// The peer may read and write the page.
     ReadWrite = PERMIT,
 }
 
-/// Returns the flags of an entry that grants a page.
+/// The flags of an entry that grants a page.
 const PERMIT: u16 = grant_entry_flags::kind::PERMIT_ACCESS.value;
 
 /// An entry whose reference was allocated.
 #[derive(Clone, Copy)]
 pub(super) struct Allocated<'t> {
     pub(super) entry: GrantEntryV1<'t>,
-    /// The word to which freeing returns the reference.
+    /// The word that holds the reference's bits.
     pub(super) word: &'static Word,
     pub(super) reference: GrantRef,
 }
@@ -74,7 +74,7 @@ pub(super) fn withdraw(entry: GrantEntryV1<'_>) -> bool {
 pub struct GrantSlot<'t>(Allocated<'t>);
 
 impl<'t> GrantSlot<'t> {
-    /// The entry is free.
+    /// Creates the slot of a free entry.
     #[inline(always)]
     pub(super) const fn new(entry: Allocated<'t>) -> Self {
         Self(entry)

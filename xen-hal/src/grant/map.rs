@@ -125,7 +125,7 @@ pub struct MapError<'a> {
     ///   between any two guests.
     /// - `NO_SPACE` (`NO_DEVICE_SPACE` up to Xen 4.15): this domain has reached its limit of
     ///   mappings.
-    /// - `EAGAIN`: it may succeed later.
+    /// - `EAGAIN`: a later attempt may succeed.
     pub error: GrantError,
 }
 
@@ -174,10 +174,10 @@ impl<H: Hypercall + Copy> Grants<H> {
     ///
     /// On x86, if this domain made the grant itself, nothing may use the granted page.
     ///
-    /// x86 maps each page of a domain at one frame only. Mapping an own grant therefore moves the
-    /// page to the target, even if the call fails (seen on Xen 4.17). The old frame, to which the
-    /// [`Page`](super::Page) points, is then empty: reads return all ones, and grant copies fail
-    /// with `BAD_PAGE`. Unmapping the target loses the page, which Xen still counts.
+    /// x86 maps each page of a domain at one frame only. Mapping the domain's own grant therefore
+    /// moves the page to the target, even if the call fails (seen on Xen 4.17). The old frame, to
+    /// which the [`Page`](super::Page) points, is then empty: reads return all ones, and grant
+    /// copies fail with `BAD_PAGE`. Unmapping the target loses the page, which Xen still counts.
     /// [Populating](crate::memory::Memory::populate_physmap) the old frame gives it new memory.
     /// Grant copies do not move a page.
     pub unsafe fn map<'a>(&self, request: MapRequest<'a>) -> Result<Mapping<'a, H>, MapError<'a>> {
@@ -307,8 +307,8 @@ impl<'a, H: Hypercall> Mapping<'a, H> {
         self.link.handle
     }
 
-    /// Fills `into` with the page's bytes that start at `offset`. The copy orders nothing: see
-    /// [`Bytes`].
+    /// Fills `into` with the page's bytes that start at `offset`. The copy is not ordered with
+    /// other accesses: see [`Bytes`].
     ///
     /// # Errors
     ///

@@ -124,9 +124,9 @@ pub enum GrantError {
     /// The bytes do not lie within a page, or an integer is not aligned.
     #[error("{count} bytes at offset {offset} are not within a page, or not aligned")]
     OutOfBounds {
-        /// Their offset.
+        /// The offset of the bytes.
         offset: usize,
-        /// Their number.
+        /// The number of bytes.
         count: usize,
     },
     /// No reference is free.
@@ -242,7 +242,7 @@ pub struct TableSize {
     pub maximum: u32,
 }
 
-/// Grant operations.
+/// Queries and resizes grant tables, and maps, unmaps and copies foreign grants.
 #[derive(Clone, Copy, Debug)]
 pub struct Grants<H> {
     xen: H,

@@ -110,12 +110,12 @@ pub(super) struct Refs {
 pub(super) struct Growing(&'static Head);
 
 impl Refs {
-    /// The number of pages that the table can have.
+    /// Returns the number of pages that the table can have.
     pub(super) fn capacity(self) -> u32 {
         u32::try_from(self.words.len() / WORDS).unwrap_or(u32::MAX)
     }
 
-    /// The number of mapped pages of the table.
+    /// Returns the number of mapped pages of the table.
     #[inline]
     pub(super) fn mapped(self) -> u32 {
         self.head.mapped.load(Ordering::Acquire)
@@ -126,7 +126,7 @@ impl Refs {
         self.head.mapped.store(0, Ordering::Release);
     }
 
-    /// The number of pages of the table that have been mapped, also before a restore.
+    /// Returns the number of pages of the table that have been mapped, also before a restore.
     pub(super) fn extended(self) -> u32 {
         self.head.extended.load(Ordering::Relaxed)
     }
@@ -159,12 +159,12 @@ impl Refs {
         self.head.extended.fetch_max(index.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// Allocates a reference from the word of the last search, if it has one. Freeing returns the
-    /// reference to that word.
+    /// Allocates a reference from the word of the last search, if it has a free one. Returns it
+    /// with that word, which can free it.
     #[inline(always)]
     pub(super) fn try_alloc(self) -> Option<(&'static Word, GrantRef)> {
         let index = self.head.start.load(Ordering::Relaxed);
-        // Compared first: optimised for size, `get` alone makes two pointers of the word.
+        // Compares first: at opt-level `s`, `get` alone computes two pointers to the word.
         if index >= self.words.len() {
             return None;
         }
@@ -173,7 +173,7 @@ impl Refs {
         Some((word, reference(index, bit)))
     }
 
-    /// Allocates a reference. Freeing returns it to the word.
+    /// Allocates a reference from any word. Returns it with its word, which can free it.
     #[cold]
     pub(super) fn alloc(self) -> Option<(&'static Word, GrantRef)> {
         let start = self.head.start.load(Ordering::Relaxed);
@@ -361,7 +361,7 @@ mod tests {
                         deferred.insert(mine.0);
                     },
                     Step::Reclaim => {
-                        // The peers have let go of the even ones.
+                        // The peers no longer use the even ones.
                         let mut asked = BTreeSet::new();
                         let count = refs.reclaim(|reference| {
                             asked.insert(reference.0);
@@ -427,7 +427,7 @@ mod tests {
             assert!(!allocator().refs().owns(word, reference));
             word.defer(reference);
         }
-        // While the first one is looked at, another vCPU reclaims the second one.
+        // While the first one is checked, another vCPU reclaims the second one.
         let mut others = 0;
         let own = refs.reclaim(|_| {
             others += refs.reclaim(|_| true);

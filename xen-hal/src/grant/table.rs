@@ -85,7 +85,8 @@ impl fmt::Debug for GrantTablePlace {
 pub struct LendError {
     /// The page.
     pub page: Page,
-    /// True if the table is lost; otherwise it is full. One instruction less than the reason.
+    /// True if the table is lost, false if it is full. A flag costs one instruction less than a
+    /// [`GrantError`].
     lost: bool,
 }
 
@@ -135,7 +136,7 @@ impl<'t, H: Hypercall, A: AddressSpace> GrantTable<'t, H, A> {
         unsafe { Self::map_at(xen, space, GrantTablePlace::new(pages, refs, frames)) }
     }
 
-    /// Does the same as [`map`](Self::map).
+    /// Does the same as [`map`](Self::map), at a [`GrantTablePlace`].
     ///
     /// # Safety
     ///
@@ -306,7 +307,7 @@ impl<'t, H, A> GrantTable<'t, H, A> {
             let found = Allocated { entry: self.entry(reference), word, reference };
             match found.entry.flags().load(Ordering::Relaxed) {
                 0 => return Ok(found),
-                // No entry of version 1 has such flags.
+                // Unmapped memory: no entry of version 1 has such flags.
                 u16::MAX => {
                     found.free();
                     return Err(GrantError::TableLost);

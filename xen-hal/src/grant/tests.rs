@@ -1,5 +1,5 @@
-//! What the commands pass to Xen, and what they make of each answer. How lending works is tested on
-//! the simulator.
+//! Tests what the commands pass to Xen, and how they decode each answer. Lending is tested on the
+//! simulator.
 
 use core::ptr::NonNull;
 use std::boxed::Box;
@@ -263,7 +263,7 @@ mod map {
 mod copy {
     use super::*;
 
-    /// Maps every page to the frame that its address says, plus one.
+    /// Maps every page to the frame of its address, plus one.
     struct Shifted;
 
     // SAFETY: the script touches no frame.
@@ -376,7 +376,7 @@ mod table {
     use xen_pac::grant_table::raw;
     use xen_pac::memory::command as memory;
 
-    /// Memory of one page in place of the table's: Xen is not asked.
+    /// Memory of one page in place of the table's, mapped without a hypercall.
     #[repr(align(4096))]
     struct Memory(#[expect(dead_code, reason = "it is used by its address")] [u8; PAGE_SIZE]);
 
@@ -384,7 +384,7 @@ mod table {
         NonNull::from(Box::leak(Box::new(Memory([0; PAGE_SIZE])))).cast()
     }
 
-    /// What a hole reads as on x86: the table of a domain that was restored.
+    /// On x86, unmapped memory reads as all ones. So does the table of a domain that was restored.
     #[test]
     fn a_table_that_is_not_there_costs_no_reference() {
         let (place, refs) = (place(), Box::leak(Box::new(GrantRefAllocator::<1>::new())));

@@ -73,12 +73,11 @@ impl Removed {
     }
 }
 
-const MONITOR: &str = "a monitor subscribes to register changes by a domctl of its own";
+const MONITOR: &str = "a monitor subscribes to register changes by a separate domctl";
 const ALWAYS_PAE: &str = "every domain may use physical address extension";
 const IOREQ_SERVERS: &str =
-    "device models register as ioreq servers, with pages and channels of their own";
-const AT_CREATION: &str =
-    "a flag at the domain's creation says whether it may use hardware virtualisation itself";
+    "device models register as ioreq servers, each with its own pages and channels";
+const AT_CREATION: &str = "a flag at the domain's creation allows nested virtualisation";
 
 /// The parameters that Xen refuses with `EINVAL` since 4.15, also for reading. The description
 /// keeps their names, each with the last release that has it.
@@ -128,7 +127,7 @@ mod tests {
             let in_newest = releases.ends_with('-') || !releases.contains('-');
             Some((name.to_string(), (value.parse().ok()?, in_newest)))
         });
-        // Names of parts of CALLBACK_IRQ's value.
+        // These name parts of the value of `CALLBACK_IRQ`.
         parameters.filter(|(name, _)| !name.starts_with("CALLBACK_TYPE_")).collect()
     }
 

@@ -110,8 +110,8 @@ impl<H: Hypercall> Hvm<H> {
         unsafe { self.set_raw(parameter.number(), value.encode()) }
     }
 
-    /// Sets a parameter that gives memory to Xen or the tools, which write there from now:
-    /// [`VM86_TSS`](parameter::VM86_TSS), [`VM86_TSS_SIZED`](parameter::VM86_TSS_SIZED) and
+    /// Sets a parameter that gives memory to Xen or the tools, which can then write to it at any
+    /// time: [`VM86_TSS`](parameter::VM86_TSS), [`VM86_TSS_SIZED`](parameter::VM86_TSS_SIZED) and
     /// [`VM_GENERATION_ID_ADDR`](parameter::VM_GENERATION_ID_ADDR).
     ///
     /// # Errors

@@ -38,11 +38,11 @@ pub type MachineCheckCapabilities = LocalRegisterCopy<u64, mca_cap::Register>;
 /// switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FipWidth {
-    /// Xen chooses each time.
+    /// Xen chooses at each context switch.
     Automatic,
-    /// 4: an offset, with a selector.
+    /// 4 bytes: an offset, with a selector.
     Four,
-    /// 8: a whole address.
+    /// 8 bytes: a whole address, without a selector.
     Eight,
 }
 

@@ -145,7 +145,7 @@ unsafe impl<H: Hypercall + ?Sized> Hypercall for &H {
     }
 }
 
-/// An argument register. An unused one holds nothing, and loading it costs no instruction.
+/// An argument register. An unused register is uninitialised, so loading it costs no instruction.
 pub(super) type Register = MaybeUninit<usize>;
 
 /// The five argument registers.
@@ -180,7 +180,8 @@ macro_rules! hypercall_by_entry {
     };
 }
 
-// By hand, because optimised for size a loop over the registers stays a loop.
+// Written out for each number of arguments, because at opt-level `s` the compiler does not unroll a
+// loop over the registers.
 macro_rules! methods_by_entry {
     ($($call:ident($($argument:ident $register:literal),*))*) => {$(
         #[inline(always)]

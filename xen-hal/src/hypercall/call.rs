@@ -143,9 +143,9 @@ impl CallShape for shape::Bare {
         command: usize,
         (): (),
     ) -> isize {
-        // Xen looks for an argument of some of these commands. Null means none; without it Xen
-        // would use what the register holds. SAFETY: no pointer is passed; the caller's obligations
-        // are the same.
+        // Some of these commands have an optional argument. Null means none; otherwise Xen would
+        // use the register's content as an address. SAFETY: no pointer is passed; the caller's
+        // obligations are the same.
         unsafe { xen.call2(hypercall, command, 0) }
     }
 }

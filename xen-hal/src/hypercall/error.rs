@@ -5,10 +5,11 @@ use core::num::NonZeroU16;
 
 use xen_pac::errno as pac;
 
-/// An error that Xen returns: never 0, while [`xen_pac::errno::Errno`] is any number.
+/// An error that Xen returns: a number from 1 to [`MAX`](Self::MAX). [`xen_pac::errno::Errno`] can
+/// hold any number.
 ///
-/// The numbers are Xen's, which can differ from those of the guest's operating system. A later
-/// release of Xen can return numbers without a name here, which this type keeps.
+/// The numbers are Xen's, which can differ from those of the guest's operating system. The type
+/// also holds numbers without a name here, which a later release of Xen can return.
 ///
 /// ```
 /// use xen_hal::hypercall::Errno;
@@ -21,7 +22,7 @@ use xen_pac::errno as pac;
 pub struct Errno(NonZeroU16);
 
 impl Errno {
-    /// The largest number of an error. Results below its negation are not errors.
+    /// The largest error number. A result below `-MAX` is not an error.
     pub const MAX: u16 = pac::ERRNO_MAX as u16;
 
     /// Creates the error with this number; `None` unless it is between 1 and [`MAX`](Self::MAX).

@@ -82,7 +82,7 @@ fn methods() -> &'static Methods {
     unsafe { &*METHODS.load(Ordering::Acquire) }
 }
 
-/// A backend as `BACKEND` stores it.
+/// A way to store a backend in `BACKEND`.
 trait Stored: 'static {
     type Backend: Hypercall;
 
@@ -92,7 +92,7 @@ trait Stored: 'static {
     unsafe fn get() -> Self::Backend;
 }
 
-/// `BACKEND` is a reference to the backend.
+/// Stores a reference to the backend.
 struct ByReference<H>(H);
 
 impl<H: Hypercall + 'static> Stored for ByReference<H> {
@@ -122,7 +122,7 @@ impl Stored for super::HypercallPage {
     }
 }
 
-/// The backend before one is installed.
+/// The backend of [`Installed`] until one is installed.
 struct Nothing;
 
 // SAFETY: it refuses every call, like a hypervisor without the hypercall.
@@ -132,7 +132,7 @@ unsafe impl Hypercall for Nothing {
     }
 }
 
-/// A `usize` for each argument.
+/// Expands to `usize`, so that the methods' types have one for each argument.
 macro_rules! word {
     ($argument:ident) => {
         usize

@@ -40,10 +40,10 @@ macro_rules! sequence {
     }};
 }
 
-/// Does the same on 32-bit x86. Rust does not allow naming `esi`, which functions may need to
-/// address their variables. So the compiler chooses the register of the fourth argument: esi or
-/// ebp, because all others are named. If it is ebp, the assembler emits exchanges with esi around
-/// the instruction. ebp is not an argument of a hypercall, so it keeps its value.
+/// Does the same on 32-bit x86. Inline assembly cannot name `esi`, which LLVM reserves. So the
+/// compiler chooses the register of the fourth argument: esi or ebp, because all others are named.
+/// If it is ebp, the assembler emits exchanges with esi around the instruction. ebp is not an
+/// argument of a hypercall, so it keeps its value.
 #[cfg(target_arch = "x86")]
 macro_rules! sequence {
     ($instruction:literal, $number:expr, $arguments:expr $(, $options:tt $list:tt)?) => {{
@@ -202,8 +202,9 @@ impl HypercallPage {
     }
 }
 
-/// As `call_slot`, as a function: the call needs an aligned stack, for which the other instructions
-/// of an [`AnyBackend`] would pay. All arguments are passed in registers.
+/// Does the same as `call_slot`, in a function of its own. The call needs an aligned stack: inlined
+/// into [`AnyBackend`], the alignment would also cost instructions on the paths of `vmcall` and
+/// `vmmcall`. All arguments are passed in registers.
 ///
 /// # Safety
 ///

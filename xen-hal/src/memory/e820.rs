@@ -22,8 +22,8 @@ impl MapEntry {
     /// Fills a buffer before Xen writes to it.
     pub const EMPTY: Self = Self { address: 0, length: 0, kind: 0 };
 
-    /// The buffer length that holds every map. Xen keeps at most 1024 entries, and one more shows
-    /// that the buffer was long enough.
+    /// A buffer length that is enough for every map. Xen stores at most 1024 entries, and an unused
+    /// entry shows that the map was not truncated.
     pub const BUFFER_LENGTH: usize = 1025;
 
     /// Creates a range of the map.

@@ -27,9 +27,10 @@
 //!   Arm it stays allocated to the domain but is unreachable, as it is after
 //!   [`Memory::remove_from_physmap`] on either architecture. To avoid this, first return the RAM
 //!   with [`Memory::decrease_reservation`], or map at a frame that never had RAM.
-//! - A Xen page can be mapped at one frame only. On x86, mapping it again unmaps the first frame,
-//!   and accesses there fault. On Arm, since 4.17, mapping it again fails with `EBUSY`, also if
-//!   firmware left the page mapped: unmap it with [`Memory::remove_from_physmap`].
+//! - A Xen page (the shared info page, or a page of the grant table) can be mapped at one frame
+//!   only. On x86, mapping it again unmaps the first frame, and accesses there fault. On Arm, since
+//!   4.17, mapping it again fails with `EBUSY`, also if firmware left the page mapped: unmap it
+//!   with [`Memory::remove_from_physmap`].
 //! - A mapped Xen page can be granted, copied and, on x86, moved like the domain's own memory.
 //!   Granting it exposes the grant table or the shared page to the peer.
 //! - The commands that populate and release memory do not fail: they process fewer extents than

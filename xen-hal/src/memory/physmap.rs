@@ -12,8 +12,8 @@ use super::{Memory, MemoryError, exposed, pfn};
 use crate::hypercall::{Commands, Errno, Hypercall, check};
 use crate::platform::Frame;
 
-/// The kind of page that is mapped at a guest frame, with what it needs; its number is
-/// [`xen_pac::memory::MapSpace`](pac::MapSpace). An index selects the page.
+/// The kind of page to map at a guest frame. An index selects the page of this kind.
+/// [`xen_pac::memory::MapSpace`](pac::MapSpace) has Xen's number of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MapSpace {
@@ -251,8 +251,9 @@ impl<H: Hypercall> Memory<H> {
             let answer = unsafe { self.add_list(space, entries) };
             failure = failure.or_else(|| first_failure(space, before, entries));
             let reached = entries.iter().take_while(|entry| entry.result.is_some()).count();
-            // The entries' results decide. If all are there, an error of the hypercall undid
-            // nothing. If one is missing, the hypercall's success does not count.
+            // The entries' results decide, not the hypercall's. If every entry has a result, an
+            // error of the hypercall has undone nothing. If a result is missing, the entry has
+            // failed even if the hypercall succeeded.
             if reached < entries.len() {
                 let errno = answer.err().unwrap_or(Errno::ENODATA);
                 let first = before + reached;

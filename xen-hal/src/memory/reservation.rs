@@ -46,8 +46,8 @@ pub struct PartialReservation {
     pub done: usize,
     /// The first frame of the extent that was not processed, if the caller named frames.
     pub stopped_at: Option<Frame>,
-    /// Xen's error, if the hypercall itself failed, as it does from user mode. The commands return
-    /// none.
+    /// Xen's error, if the hypercall itself failed, for example because user mode made it. The
+    /// commands return no errors of their own.
     pub errno: Option<Errno>,
 }
 
@@ -167,8 +167,8 @@ impl<H: Hypercall> Memory<H> {
             };
             let done = answer.unwrap_or(0).min(list.length);
             before += done;
-            // Xen writes to the list only for guests that are not translated, and never beyond the
-            // extents that it processed. So this frame came from the caller.
+            // Xen writes to the list only for PV guests, and never beyond the extents that it
+            // processed. So this frame came from the caller.
             let stopped_at = list
                 .frames
                 .get(done)

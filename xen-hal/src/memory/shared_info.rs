@@ -41,7 +41,7 @@ impl<H: Hypercall + Copy> WidthLatch<H> {
     /// Call it in the mode in which the guest will run, and before other vCPUs run, because they
     /// could set the parameter at the same time.
     ///
-    /// Arm has one width: Xen refuses the write with `EPERM`, and nothing is needed.
+    /// On Arm there is one width. Xen refuses the write with `EPERM`, and this returns the proof.
     ///
     /// # Errors
     ///
@@ -63,9 +63,8 @@ impl<H: Hypercall + Copy> WidthLatch<H> {
     ///
     /// # Safety
     ///
-    /// Since the domain was started or restored, and after any 32-bit firmware, this program has
-    /// set `CALLBACK_IRQ` through `xen` in the mode in which it runs (to any value), or it runs on
-    /// Arm.
+    /// On x86, this program must have set `CALLBACK_IRQ` through `xen`, to any value, in the mode
+    /// in which it runs, since the domain was started or restored and after any 32-bit firmware.
     #[must_use]
     pub unsafe fn assume(xen: H) -> Self {
         Self { xen, restores: xen.restores() }
@@ -100,8 +99,8 @@ impl<H: Hypercall + Copy> WidthLatch<H> {
     ///   loses it.
     /// - For all of `'a`, the guest's page tables map `page` to its frame, with the caching of
     ///   ordinary memory.
-    /// - For all of `'a`, only such handles access the page, the shared page is mapped nowhere
-    ///   else, and the domain is not restored.
+    /// - For all of `'a`, only the returned handle and its copies access the page, the shared page
+    ///   is mapped nowhere else, and the domain is not restored.
     pub unsafe fn map_shared_info<'a>(
         &self,
         space: &(impl AddressSpace + ?Sized),
@@ -138,7 +137,8 @@ impl<H: Hypercall> Memory<H> {
         count: u32,
     ) -> Result<(), MemoryError> {
         for page in 0..count {
-            // The pages need not be one allocation, so the pointer wraps instead of being offset.
+            // The pages can belong to several allocations, so the pointer is computed by
+            // `wrapping_add`.
             let place =
                 NonNull::new(pages.as_ptr().wrapping_add((page as usize).wrapping_mul(PAGE_SIZE)))
                     .ok_or(MemoryError::NotMapped(0))?;

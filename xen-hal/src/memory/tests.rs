@@ -1,4 +1,4 @@
-//! What the commands pass to Xen, and what they make of each answer.
+//! Tests what the commands pass to Xen, and how they decode each answer.
 
 use core::ptr::NonNull;
 use std::format;
@@ -230,7 +230,7 @@ mod batch {
         let space = MapSpace::GrantTable;
         let failed = |first, errno| Err(MemoryError::Batch { space, first, errno });
         let cases = [
-            // The answer to the hypercall, the errors of two entries, and what comes of it.
+            // The answer to the hypercall, the errors of two entries, and the expected result.
             (0, [0, 0], Ok(())),
             // An entry without a result was not mapped.
             (0, [0, NOT_REACHED], failed(1, Errno::ENODATA)),
@@ -315,7 +315,7 @@ mod reservation {
     #[test]
     fn a_partial_reservation_names_the_extent_at_which_it_stopped() {
         let xen = Script::new()
-            // An answer beyond the list stands for the whole list.
+            // An answer beyond the list counts as the whole list.
             .argument(command::DecreaseReservation, |_| LIST as isize + 7)
             .argument(command::DecreaseReservation, |_| 3);
         let frames = (0..1000).map(Frame);

@@ -32,7 +32,8 @@ impl Frame {
 /// # Safety
 ///
 /// [`frame_of`](Self::frame_of) must return the frame to which the pointer's page is mapped, and
-/// the mapping must stay: the HAL shares memory with Xen and with other domains by these frames.
+/// the mapping must not change: the HAL passes the frame to Xen and to other domains, which then
+/// access the memory.
 pub unsafe trait AddressSpace {
     /// Returns the frame of the page that holds `pointer`; `None` if it is not mapped.
     ///

@@ -93,7 +93,8 @@ unsafe impl Interrupts for LocalInterrupts {
     }
 }
 
-/// Identifies the calling vCPU by `MPIDR_EL1`, in which Xen numbers 16 vCPUs per cluster.
+/// Identifies the calling vCPU by `MPIDR_EL1`, in which Xen stores the vCPU's number, with 16 vCPUs
+/// per cluster.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MpidrVcpu;
 

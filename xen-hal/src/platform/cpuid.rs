@@ -57,7 +57,7 @@ impl XenCpuid {
         Self::search(cpuid)
     }
 
-    /// Creates the leaves found at `base`; `None` for 0.
+    /// Creates the handle of the leaves that start at `base`; `None` for 0.
     #[cfg(feature = "critical-section")]
     pub(super) const fn at(base: u32) -> Option<Self> {
         if base == 0 { None } else { Some(Self { base }) }

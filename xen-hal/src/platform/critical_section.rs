@@ -16,8 +16,8 @@ static CURRENT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 /// Sets how the implementation of the crate `critical-section` identifies the calling vCPU.
 ///
 /// The default reads CPUID on x86, which takes about as long as a hypercall, and `MPIDR_EL1` on
-/// aarch64. A kernel with a segment register for each vCPU can read the number from that. A kernel
-/// that uses one vCPU can pass `|| VcpuId(0)`.
+/// aarch64. A kernel that reaches per-vCPU data through a segment register can store the number
+/// there. A kernel that uses one vCPU can pass `|| VcpuId(0)`.
 ///
 /// The feature `critical-section` is for kernels: the implementation uses [`LocalInterrupts`]. It
 /// masks interrupts by the processor's flag, and not by `evtchn_upcall_mask`, which HVM and PVH
@@ -33,7 +33,7 @@ pub unsafe fn set_current_vcpu(current: fn() -> VcpuId) {
     CURRENT.store(current as *mut (), Ordering::Relaxed);
 }
 
-/// Identifies the calling vCPU by `CURRENT`.
+/// Identifies the calling vCPU with the function in `CURRENT`.
 struct Installed;
 
 // SAFETY: `set_current_vcpu` requires this of its function, and the default meets it.
@@ -51,14 +51,14 @@ unsafe impl CurrentVcpu for Installed {
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 fn default_vcpu() -> VcpuId {
-    /// The number of Xen's first leaf; 0 before it was searched.
+    /// The number of Xen's first CPUID leaf; 0 before the search.
     static BASE: AtomicU32 = AtomicU32::new(0);
     let leaves = super::XenCpuid::at(BASE.load(Ordering::Relaxed)).or_else(|| {
         let found = super::XenCpuid::find()?;
         BASE.store(found.base(), Ordering::Relaxed);
         Some(found)
     });
-    // Before Xen 4.6, the APIC id, which is unique too: such a domain has at most 128 vCPUs.
+    // Before Xen 4.6, uses the APIC id. It is unique, because such a domain has at most 128 vCPUs.
     let apic_id = || VcpuId(super::cpuid(1).ebx >> 24);
     leaves.and_then(super::XenCpuid::vcpu_id).unwrap_or_else(apic_id)
 }

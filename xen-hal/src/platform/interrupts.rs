@@ -42,7 +42,8 @@ pub unsafe trait Interrupts {
     /// As for [`enable`](Self::enable).
     unsafe fn wait(&self);
 
-    /// Runs in each iteration of a loop that waits for another vCPU without sleeping.
+    /// Hints that the caller spins. Loops that wait for another vCPU without sleeping call this in
+    /// each iteration.
     #[inline(always)]
     fn pause(&self) {
         hint::spin_loop();

@@ -16,9 +16,9 @@ pub struct ReentrantLock {
     holder: AtomicU32,
 }
 
-/// The state that the release restores.
+/// Set in the state if interrupts were on before the acquire.
 const WERE_ON: u8 = 1;
-/// The vCPU already held the lock.
+/// Set in the state if the vCPU already held the lock.
 const NESTED: u8 = 2;
 
 impl ReentrantLock {
@@ -44,12 +44,13 @@ impl ReentrantLock {
         were_on
     }
 
-    /// Releases the lock, unless the vCPU already held it at the acquire, and restores interrupts.
+    /// Ends a critical section. The outermost section of the vCPU releases the lock and restores
+    /// interrupts.
     ///
     /// # Safety
     ///
-    /// `state` must be what [`acquire`](Self::acquire) returned. Each must be released once, in
-    /// reverse order, on the vCPU that acquired it.
+    /// `state` must be what [`acquire`](Self::acquire) returned. Each state must be released once,
+    /// in the reverse order of the acquires, on the same vCPU.
     pub unsafe fn release(&self, interrupts: &impl Interrupts, state: u8) {
         if state & NESTED == 0 {
             self.holder.store(0, Ordering::Release);

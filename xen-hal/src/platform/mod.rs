@@ -53,8 +53,8 @@ pub use {
 pub trait Counter {
     /// Reads the counter.
     ///
-    /// The reading must stay between the memory accesses before and after the call, because it
-    /// belongs to values that are read between two readings of a version counter.
+    /// Neither the compiler nor the processor may reorder the reading with memory accesses before
+    /// or after the call. The clock reads the counter between two reads of a version word.
     fn read(&self) -> u64;
 }
 

@@ -9,7 +9,8 @@ use super::Sched;
 use crate::clock::Clock;
 use crate::hypercall::Hypercall;
 
-/// Shorter delays are not worth a hypercall and a switch to another vCPU.
+/// The remaining time from which a delay spins. It is too short for a hypercall and a switch to
+/// another vCPU.
 const SPIN: Duration = Duration::from_micros(10);
 
 /// Implements `embedded-hal`'s delays over any [`Clock`]. The vCPU sleeps in [`Sched::poll`], and

@@ -1,4 +1,4 @@
-//! What the scheduler is asked, and that no wakeup is lost.
+//! Tests what the operations pass to Xen, and that no wakeup is lost.
 
 use core::cell::{Cell, RefCell};
 use core::num::NonZero;
@@ -110,7 +110,7 @@ fn the_other_ends_are_told_by_their_arguments() {
     assert_eq!(
         sched.pin_override(Some(u32::MAX)),
         Err(Errno::EINVAL),
-        "no number of a CPU, and Xen would take it for letting go"
+        "expected an error: the number is no CPU, and Xen would read it as unpinning"
     );
 }
 
@@ -149,7 +149,7 @@ struct Vcpu {
 }
 
 impl Vcpu {
-    /// The interrupt is raised: its handler runs, unless interrupts are off.
+    /// Raises the interrupt: its handler runs, unless interrupts are off.
     fn raise(&self) {
         self.pending.set(true);
         self.take();

@@ -67,9 +67,9 @@ pub type StartFlags = LocalRegisterCopy<u32, start_flags::Register>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartInfoError {
-    /// There is no start info at the address. Holds the number found in place of the magic number.
-    /// The loader was not a PVH loader.
-    #[error("expected the start info's number {XEN_HVM_START_MAGIC_VALUE:#x}, found {0:#x}")]
+    /// The magic number is not at the address: the loader was probably not a PVH loader. Holds the
+    /// number found instead.
+    #[error("expected the start info's magic {XEN_HVM_START_MAGIC_VALUE:#x}, found {0:#x}")]
     BadMagic(u32),
     /// The guest cannot read `length` bytes at `address`.
     #[error("the start info names {length} bytes at {address:#x}, which are unreadable")]

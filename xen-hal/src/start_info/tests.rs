@@ -1,4 +1,4 @@
-//! A memory of one slice, in which a start info lies.
+//! Tests on a start info in one slice of memory.
 
 use super::{COMMAND_LINE_MAX, StartInfo, StartInfoError, identity};
 use crate::platform::PAGE_SIZE;
@@ -138,12 +138,12 @@ fn a_command_line_ends_or_is_an_error() {
 
 #[test]
 fn an_identity_map_has_limits() {
-    // SAFETY: only what lies below the limit of 0 bytes would be read, and no address does.
+    // SAFETY: with a limit of 0, nothing is read.
     let none = unsafe { identity(0) };
     assert_eq!(none(1, 1), None);
     let bytes = [1_u8, 2, 3];
     let first = bytes.as_ptr().expose_provenance() as u64;
-    // SAFETY: below the limit only these bytes are asked for.
+    // SAFETY: only these bytes are read below the limit.
     let memory = unsafe { identity(first + 3) };
     assert_eq!(memory(first, 3), Some(&bytes[..]));
     assert_eq!([memory(first, 4), memory(0, 1), memory(u64::MAX, 2)], [None; 3]);
@@ -151,7 +151,7 @@ fn an_identity_map_has_limits() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
-    /// Whatever a start info says, nothing panics, and only its memory is read.
+    /// With any content of the start info, nothing panics, and only its memory is read.
     #[test]
     fn any_start_info_is_read_or_refused(
         words in prop::collection::vec((0_usize..0x60, prop_oneof![

@@ -1,4 +1,4 @@
-//! What a registration passes to Xen, and when Xen is not asked.
+//! Tests what a registration passes to Xen, and when it makes no hypercall.
 
 use super::*;
 use crate::platform::IdentityMap;
@@ -35,8 +35,8 @@ fn a_block_never_crosses_a_page() {
     }
 }
 
-/// Has three calls register a kind of block in one form: one that fails, one that succeeds, and
-/// a repetition. Each passes vCPU 7 and the block's place.
+/// Registers a kind of block in one form three times: with a failure, with success, and again. Each
+/// call passes vCPU 7 and the block's place.
 fn passes_its_place<T: Block + Send + 'static>(
     xen: &Script<'_>,
     form: Form,
@@ -49,13 +49,13 @@ fn passes_its_place<T: Block + Send + 'static>(
     assert_eq!(take(), Err(VcpuError::Errno(Errno::ENOENT)));
     area.reregister(&identity(), latched(xen)).expect("it was not registered");
     assert!(!area.is_taken());
-    let block = take().expect("the script takes it");
+    let block = take().expect("the script accepts it");
     assert!(area.is_taken());
     assert_eq!(take(), Err(VcpuError::Taken), "before Xen is asked");
     let again = area.reregister(&identity(), latched(xen));
     assert_eq!(again, Err(VcpuError::Errno(Errno::EBUSY)));
     // The area still belongs to the vCPU.
-    area.reregister(&identity(), latched(xen)).expect("the script takes it");
+    area.reregister(&identity(), latched(xen)).expect("the script accepts it");
     let place = (7, block.addr().get() as u64);
     assert_eq!(*passed.borrow(), [place; 4], "{form:?}");
     passed.borrow_mut().clear();
@@ -142,7 +142,7 @@ fn a_latch_from_before_a_restore_is_refused_before_the_call() {
     let xen = Script::new().vcpu(command::RegisterVcpuInfo, |_, _| 0);
     let (vcpu, latch, space) = (Vcpu::new(&xen, VcpuId(1)), latched(&xen), identity());
     let registered = area();
-    vcpu.register_vcpu_info(&space, latch, registered).expect("the script takes it");
+    vcpu.register_vcpu_info(&space, latch, registered).expect("the script accepts it");
     xen.count_restore();
     let stale = VcpuError::StaleLatch;
     assert_eq!(vcpu.register_vcpu_info(&space, latch, area()).unwrap_err(), stale);

@@ -8,7 +8,7 @@
 //! use xen_hal::vcpu::{Area, Vcpu, VcpuError};
 //! use xen_pac::shared_info::{VcpuInfo, raw};
 //!
-//! /// Gives vCPU 32, which has no place in the shared page, one of its own before it starts.
+//! /// Registers the `vcpu_info` of vCPU 32, which has none in the shared page, before it starts.
 //! /// `area` is usually a static.
 //! fn prepare<H: Hypercall + Copy>(
 //!     xen: H,

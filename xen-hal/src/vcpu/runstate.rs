@@ -44,7 +44,8 @@ impl RunTimes {
 pub struct UpdateFlag(());
 
 impl UpdateFlag {
-    /// Requests the mark. Upstream: `VMASST_TYPE_runstate_update_flag`.
+    /// Asks Xen to mark the run times while it writes them. Upstream:
+    /// `VMASST_TYPE_runstate_update_flag`.
     ///
     /// # Errors
     ///
@@ -124,7 +125,7 @@ fn snapshot(block: VcpuRunstateInfo<'_>) -> RunTimes {
     RunTimes { state: Runstate(state), since: entry(since), spent }
 }
 
-/// Calls `body` until Xen has written nothing meanwhile. Returns its result and the matching entry
+/// Calls `body` until no update happens during the call. Returns its result and the matching entry
 /// time.
 ///
 /// Xen sets the mark first and clears it last, and each update changes the entry time. So if two

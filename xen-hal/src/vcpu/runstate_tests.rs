@@ -58,8 +58,8 @@ proptest! {
     }
 }
 
-/// Xen at work: each step is one machine write, as `update_runstate_area` orders them. The halves
-/// of the entry time are written one by one.
+/// Writes run times as Xen does. Each step is one machine write, in the order of
+/// `update_runstate_area`, and writes one half of the entry time.
 struct Writer {
     /// The low and the high half of the entry time, and the rest, of which all words are the same
     /// when it is consistent.
@@ -98,7 +98,7 @@ impl Writer {
     }
 
     fn advance(&mut self) {
-        // Once the schedule is over the writer comes to its end, so that no reader waits for ever.
+        // After the schedule, the writer completes all updates, so that no reader waits for ever.
         for _ in 0..self.schedule.pop().unwrap_or(u8::MAX) {
             match self.steps.pop() {
                 Some(Step::Mark) => self.memory[1] |= MARK,
@@ -162,10 +162,10 @@ proptest! {
     }
 }
 
-/// Whether a reader can be torn by a writer that works twice, before any two of its readings.
+/// Whether a reader can return a torn value if the writer runs before any two of its readings.
 fn can_be_torn(reader: impl Fn(&RefCell<Writer>) -> (u64, [u64; 5])) -> bool {
     const READINGS: usize = 24;
-    // One update leaves the high half as it was, the other changes both.
+    // One update keeps the high half, the other changes both halves.
     for (moment, first, second) in [5, 1 << 33 | 5]
         .into_iter()
         .flat_map(|moment| pairs(READINGS).map(move |(a, b)| (moment, a, b)))
@@ -202,8 +202,8 @@ fn each_part_of_the_protocol_is_needed() {
         };
         assert!(can_be_torn(without_mark), "without looking at the mark");
     }
-    // Halves that are read but once must not be read in this order the second time: the low one may
-    // be old, and the mark be gone by the time of the high one.
+    // If each half is read only once, the second reading must not use this order: the low half may
+    // be old, and the mark may be cleared before the high half is read.
     let once = |writer: &RefCell<Writer>| {
         between_updates(|| writer.borrow_mut().entry_time(false), || writer.borrow_mut().body())
     };

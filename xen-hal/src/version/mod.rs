@@ -117,7 +117,7 @@ impl<H: Hypercall> Version<H> {
         self.text(command::Commandline, [0; _])
     }
 
-    /// Returns the start of the hypervisor's part of the address space, for PV guests.
+    /// Returns the first virtual address that the hypervisor reserves in PV guests.
     ///
     /// # Errors
     ///
@@ -175,7 +175,8 @@ impl<H: Hypercall> Version<H> {
         self.long(command::BuildId)
     }
 
-    /// Returns the same as [`extraversion`](Self::extraversion), without its limit of length.
+    /// Returns the whole [`extraversion`](Self::extraversion), which that method truncates, in a
+    /// buffer of `N` bytes, and its length.
     ///
     /// # Errors
     ///
@@ -184,7 +185,8 @@ impl<H: Hypercall> Version<H> {
         self.long(command::Extraversion2)
     }
 
-    /// Returns the same as [`capabilities`](Self::capabilities), without its limit of length.
+    /// Returns the whole [`capabilities`](Self::capabilities), which that method truncates, in a
+    /// buffer of `N` bytes, and their length.
     ///
     /// # Errors
     ///
@@ -193,7 +195,8 @@ impl<H: Hypercall> Version<H> {
         self.long(command::Capabilities2)
     }
 
-    /// Returns the same as [`changeset`](Self::changeset), without its limit of length.
+    /// Returns the whole [`changeset`](Self::changeset), which that method truncates, in a buffer
+    /// of `N` bytes, and its length.
     ///
     /// # Errors
     ///
@@ -202,7 +205,8 @@ impl<H: Hypercall> Version<H> {
         self.long(command::Changeset2)
     }
 
-    /// Returns the same as [`command_line`](Self::command_line), without its limit of length.
+    /// Returns the whole [`command_line`](Self::command_line), which that method truncates, in a
+    /// buffer of `N` bytes, and its length.
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ use crate::platform::PAGE_SIZE;
 
 /// The alignment of PAE's top-level table, of four entries.
 const PAE_ALIGNMENT: u32 = 32;
-/// The last byte of the smallest task state segment.
+/// The limit of the smallest task state segment: the offset of its last byte.
 const TASK_STATE_LIMIT: u32 = 0x67;
 
 /// Returns a segment of all memory at privilege level 0: readable code (kind 0xb) or writable data
