@@ -190,6 +190,12 @@ mod defmt;
 mod error;
 mod xen;
 
+// The checker of the orderings puts its atomics in place of `core`'s.
+#[cfg(not(orderings))]
+use core::sync::atomic;
+#[cfg(orderings)]
+use xen_pac::access::atomic;
+
 pub use error::Error;
 pub use xen::Xen;
 /// Xen's guest ABI: constants, argument structs, commands and registers. With this path, a kernel

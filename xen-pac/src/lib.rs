@@ -180,7 +180,7 @@
 //! Guests must not enable it.
 #![no_std]
 
-#[cfg(any(test, feature = "simulated"))]
+#[cfg(any(test, orderings, feature = "simulated"))]
 extern crate std;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]

@@ -1,9 +1,8 @@
 //! Keeps the kernel's time line, which never runs backwards on any vCPU or across suspend and
 //! restore.
 
-use core::sync::atomic::{AtomicI64, Ordering};
-
 use super::{Instant, SystemTime};
+use crate::atomic::{AtomicI64, Ordering};
 
 /// Converts Xen's system time to [`Instant`]s that never run backwards. Use one for the whole
 /// domain.

@@ -4,11 +4,11 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ops::ControlFlow;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
 
 use xen_pac::shared_info::{SharedInfo, VcpuInfo, raw};
 
 use super::{AllPorts, Channel, Drain, Events, Port, PortSet, ScanCursor, TwoLevel};
+use crate::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
 use crate::hypercall::{Errno, Hypercall};
 use crate::platform::VcpuId;
 

@@ -1,11 +1,12 @@
 //! Ports, and sets of ports that divide the bitmaps among vCPUs.
 
 use core::fmt;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 use xen_pac::base::XenUlong;
 use xen_pac::event_channel::EvtchnPort;
 use xen_pac::shared_info::SharedInfo;
+
+use crate::atomic::{AtomicUsize, Ordering};
 
 /// Ports in a word of the bitmaps.
 pub(super) const BITS: u32 = XenUlong::BITS;

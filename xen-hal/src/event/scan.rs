@@ -2,13 +2,13 @@
 
 use core::num::NonZero;
 use core::ops::ControlFlow;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use xen_pac::base::XenUlong;
 use xen_pac::shared_info::VcpuInfo;
 
 use super::port::BITS;
 use super::{Port, PortFilter, TwoLevel};
+use crate::atomic::{AtomicU32, Ordering};
 
 /// The number of passes that one dispatch makes while new upcalls arrive.
 const PASSES: u32 = 4;

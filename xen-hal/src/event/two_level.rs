@@ -1,7 +1,5 @@
 //! The two-level form: a pending bit and a mask bit for each port, in the shared page.
 
-use core::sync::atomic::Ordering;
-
 use xen_pac::access::Bits;
 use xen_pac::base::XenUlong;
 use xen_pac::event_channel::EVTCHN_2L_NR_CHANNELS;
@@ -9,6 +7,7 @@ use xen_pac::shared_info::SharedInfo;
 
 use super::port::{BITS, WORDS};
 use super::{Events, Port, PortFilter};
+use crate::atomic::Ordering;
 use crate::hypercall::{Errno, Hypercall};
 
 // The selector has exactly one bit for each word, so rotating it rotates the words.

@@ -2,12 +2,12 @@
 
 use core::fmt;
 use core::future::poll_fn;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 
 use super::{Channel, Dispatcher, EventError, ListenError, Listener, Port};
+use crate::atomic::{AtomicBool, Ordering};
 use crate::hypercall::{Errno, Hypercall};
 use crate::platform::VcpuId;
 

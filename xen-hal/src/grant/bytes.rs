@@ -6,9 +6,9 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 
 use super::GrantError;
+use crate::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use crate::memory::{MemoryError, frame_of_page};
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE};
 
@@ -248,21 +248,25 @@ macro_rules! shared {
         unsafe impl sealed::Integer for $integer {
             type Atomic = $atomic;
 
+            #[cfg_attr(orderings, track_caller)]
             #[inline(always)]
             fn load(cell: &$atomic) -> Self {
                 cell.load(Ordering::Acquire)
             }
 
+            #[cfg_attr(orderings, track_caller)]
             #[inline(always)]
             fn store(cell: &$atomic, value: Self) {
                 cell.store(value, Ordering::Release);
             }
 
+            #[cfg_attr(orderings, track_caller)]
             #[inline(always)]
             fn swap(cell: &$atomic, value: Self) -> Self {
                 cell.swap(value, Ordering::AcqRel)
             }
 
+            #[cfg_attr(orderings, track_caller)]
             #[inline(always)]
             fn compare_exchange(cell: &$atomic, current: Self, new: Self) -> Result<Self, Self> {
                 cell.compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)

@@ -2,13 +2,13 @@
 
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::sync::atomic::Ordering;
 
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GrantEntryV1, grant_entry_flags};
 
 use super::refs::Word;
 use super::{Bytes, GrantRef, Page};
+use crate::atomic::Ordering;
 use crate::platform::Frame;
 
 /// The flags that Xen sets in an entry while the peer uses the page.

@@ -2,11 +2,11 @@
 
 use core::fmt;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use xen_pac::grant_table::{GNTTAB_NR_RESERVED_ENTRIES, GrantTableV1Page};
 
 use super::GrantRef;
+use crate::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// The number of entries in a page of the table.
 pub(super) const ENTRIES: u32 = GrantTableV1Page::ENTRIES_COUNT as u32;

@@ -3,7 +3,6 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
 
 use xen_pac::base::Domid;
 use xen_pac::grant_table::{GrantEntryV1, raw};
@@ -11,6 +10,7 @@ use xen_pac::grant_table::{GrantEntryV1, raw};
 use super::lend::{Allocated, withdraw};
 use super::refs::{ENTRIES, GrantRefAllocator, Refs, Word};
 use super::{Access, DeferredGrant, Grant, GrantError, GrantRef, GrantSlot, Grants, Page};
+use crate::atomic::Ordering;
 use crate::hypercall::Hypercall;
 use crate::memory::Memory;
 use crate::platform::AddressSpace;

@@ -3,11 +3,11 @@
 use core::marker::PhantomData;
 use core::mem::{MaybeUninit, offset_of};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 
 use xen_pac::access::{Data, RingIndex};
 use xen_pac::ring::{Sring, raw};
 
+use crate::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use crate::grant::{Grant, PageMemory};
 use crate::platform::PAGE_SIZE;
 

@@ -4,7 +4,6 @@
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use xen_pac::access::{Data, Handle};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -18,6 +17,7 @@ use xen_pac::vcpu::{
 use xen_pac::vcpu::{VcpuRegisterTimeMemoryArea, VcpuRegisterTimeMemoryAreaAddr};
 
 use super::{RunstateArea, Vcpu, VcpuError};
+use crate::atomic::{AtomicU8, AtomicU32, Ordering};
 use crate::hypercall::{Commands, Errno, Hypercall};
 use crate::memory::WidthLatch;
 use crate::platform::{AddressSpace, Frame, PAGE_SIZE, VcpuId};

@@ -3,7 +3,6 @@
 use core::hint;
 #[cfg(test)]
 use core::ptr::NonNull;
-use core::sync::atomic::{Ordering, fence};
 use core::time::Duration;
 
 use xen_pac::access::ReadOnly;
@@ -11,6 +10,7 @@ use xen_pac::vcpu::{Runstate, VcpuRunstateInfo, XEN_RUNSTATE_UPDATE, command, ra
 use xen_pac::vm_assist::{VmAssistType, command as vm_assist};
 
 use super::Vcpu;
+use crate::atomic::{Ordering, fence};
 use crate::clock::SystemTime;
 use crate::hypercall::{Commands, Errno, Hypercall};
 

@@ -59,7 +59,6 @@
 
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
 
 use tock_registers::interfaces::Readable;
 use xen_pac::base::Domid;
@@ -68,6 +67,7 @@ use xen_pac::xenstore::{
     XsdSockmsgType, raw, xenstore_server_features,
 };
 
+use crate::atomic::Ordering;
 use crate::event::{Events, Port};
 use crate::hvm::{Hvm, parameter};
 use crate::hypercall::{Errno, Hypercall};

@@ -6,8 +6,8 @@
 use core::fmt;
 use core::hint;
 use core::ptr::NonNull;
-use core::sync::atomic::{Ordering, fence};
 
+use super::atomic::{Ordering, fence};
 use super::location::Location;
 
 /// The content of a generated handle: a pointer to its raw struct, and its lifetime.

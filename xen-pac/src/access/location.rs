@@ -91,10 +91,10 @@ impl<T: Word> Location<'_, T> {
     pub(crate) fn read(self) -> T {
         before();
         // SAFETY: the invariant of `Location`.
-        #[cfg(any(miri, feature = "simulated"))]
+        #[cfg(any(miri, orderings, feature = "simulated"))]
         let value = unsafe { T::read_relaxed(self.place.as_ptr()) };
         // SAFETY: the invariant of `Location`; only the other side writes the word.
-        #[cfg(not(any(miri, feature = "simulated")))]
+        #[cfg(not(any(miri, orderings, feature = "simulated")))]
         let value = unsafe { T::read_volatile(self.place.as_ptr()) };
         value
     }

@@ -21,11 +21,14 @@
 //!
 //! Memory that the guest writes is accessed with relaxed atomics, so the guest's threads may race.
 //! Memory that only the other side writes is read with volatile accesses, because the other side is
-//! not a thread of this program. Under Miri, and with the feature `simulated`, it is a thread, and
-//! these reads are relaxed atomics as well.
+//! not a thread of this program. Under Miri, with `--cfg orderings`, and with the feature
+//! `simulated`, it is a thread, and these reads are relaxed atomics as well.
 //!
-//! All unsafe code of the crate is in the files `word`, `location`, `block` and `data` of this
-//! folder, and in `command`.
+//! All unsafe code of the crate is in the files `word`, `location`, `block`, `data` and `atomic` of
+//! this folder, and in `command`.
+//!
+//! Atomics are `core`'s, through the name `atomic` of this module. With `--cfg orderings`, they are
+//! those of the file `atomic`, for the checker `xen-hal/orderings`.
 
 #![allow(
     dead_code,
@@ -34,6 +37,8 @@
     reason = "the description decides which handles, helpers and macros are used"
 )]
 
+#[cfg(orderings)]
+pub mod atomic;
 mod block;
 mod data;
 mod error;
@@ -41,6 +46,9 @@ mod location;
 mod register;
 mod ring;
 mod word;
+
+#[cfg(not(orderings))]
+use core::sync::atomic;
 
 pub use self::data::{Data, Handle};
 pub use self::error::{DecodeError, FieldError, OutOfBounds, RingError};

@@ -2,11 +2,11 @@
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::sync::atomic::Ordering;
 
 use tock_registers::interfaces::{Readable, Writeable};
 use tock_registers::{RegisterLongName, UIntLike};
 
+use super::atomic::Ordering;
 use super::location::Location;
 use super::word::{AtomicWord, Word};
 
@@ -114,6 +114,7 @@ impl<T: AtomicWord, R> Bits<'_, T, R> {
     ///
     /// # Panics
     /// If `order` is `Release` or `AcqRel`, which do not apply to a read.
+    #[cfg_attr(orderings, track_caller)]
     #[inline(always)]
     #[must_use]
     pub fn load(self, order: Ordering) -> T {
@@ -121,18 +122,21 @@ impl<T: AtomicWord, R> Bits<'_, T, R> {
     }
 
     /// Sets the bits that are set in `bits`. Returns the previous word.
+    #[cfg_attr(orderings, track_caller)]
     #[inline(always)]
     pub fn fetch_or(self, bits: T, order: Ordering) -> T {
         T::fetch_or(self.location.atomic(), bits, order)
     }
 
     /// Clears the bits that are clear in `bits`. Returns the previous word.
+    #[cfg_attr(orderings, track_caller)]
     #[inline(always)]
     pub fn fetch_and(self, bits: T, order: Ordering) -> T {
         T::fetch_and(self.location.atomic(), bits, order)
     }
 
     /// Flips the bits that are set in `bits`. Returns the previous word.
+    #[cfg_attr(orderings, track_caller)]
     #[inline(always)]
     pub fn fetch_xor(self, bits: T, order: Ordering) -> T {
         T::fetch_xor(self.location.atomic(), bits, order)
@@ -140,6 +144,7 @@ impl<T: AtomicWord, R> Bits<'_, T, R> {
 
     /// Replaces the word with `value`. Returns the previous word, so no bit that the other side set
     /// is lost.
+    #[cfg_attr(orderings, track_caller)]
     #[inline(always)]
     pub fn swap(self, value: T, order: Ordering) -> T {
         T::swap(self.location.atomic(), value, order)
@@ -152,6 +157,7 @@ impl<T: AtomicWord, R> Bits<'_, T, R> {
     ///
     /// # Panics
     /// If `failure` is `Release` or `AcqRel`, which do not apply to a read.
+    #[cfg_attr(orderings, track_caller)]
     #[inline(always)]
     pub fn compare_exchange(
         self,

@@ -1,8 +1,8 @@
 //! Implements shared rings: the two indices, each with one writer, and the bytes.
 
 use core::fmt;
-use core::sync::atomic::Ordering;
 
+use super::atomic::Ordering;
 use super::error::{OutOfBounds, RingError};
 use super::location::{Location, Run};
 use super::word::sealed::Atomic;

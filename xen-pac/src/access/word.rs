@@ -5,12 +5,13 @@
 //! memory may be accessed.
 
 use core::fmt;
-use core::sync::atomic::{
+
+use super::atomic::{
     AtomicI8, AtomicI16, AtomicI32, AtomicIsize, AtomicU8, AtomicU16, AtomicU32, AtomicUsize,
     Ordering,
 };
 #[cfg(not(target_arch = "x86"))]
-use core::sync::atomic::{AtomicI64, AtomicU64};
+use super::atomic::{AtomicI64, AtomicU64};
 
 /// An integer of a plain register, of any width, signed or unsigned.
 ///
@@ -114,36 +115,43 @@ macro_rules! atomic {
                 unsafe { <$cell>::from_ptr(place) }
             }
 
+            #[cfg_attr(orderings, track_caller)]
             #[inline(always)]
             fn load(cell: &$cell, order: Ordering) -> Self {
                 cell.load(order)
             }
 
+            #[cfg_attr(orderings, track_caller)]
             #[inline(always)]
             fn store(cell: &$cell, value: Self, order: Ordering) {
                 cell.store(value, order);
             }
 
+            #[cfg_attr(orderings, track_caller)]
             #[inline(always)]
             fn swap(cell: &$cell, value: Self, order: Ordering) -> Self {
                 cell.swap(value, order)
             }
 
+            #[cfg_attr(orderings, track_caller)]
             #[inline(always)]
             fn fetch_or(cell: &$cell, value: Self, order: Ordering) -> Self {
                 cell.fetch_or(value, order)
             }
 
+            #[cfg_attr(orderings, track_caller)]
             #[inline(always)]
             fn fetch_and(cell: &$cell, value: Self, order: Ordering) -> Self {
                 cell.fetch_and(value, order)
             }
 
+            #[cfg_attr(orderings, track_caller)]
             #[inline(always)]
             fn fetch_xor(cell: &$cell, value: Self, order: Ordering) -> Self {
                 cell.fetch_xor(value, order)
             }
 
+            #[cfg_attr(orderings, track_caller)]
             #[inline(always)]
             fn compare_exchange(
                 cell: &$cell,
