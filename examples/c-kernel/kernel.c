@@ -12,7 +12,8 @@ static struct task idle;
 static struct task *last, *current;
 static volatile uint32_t ticks;
 static int64_t due;
-static unsigned nesting;
+/* One more than the critical sections around the running code, until kernel_start. */
+static unsigned nesting = 1;
 static bool events_left;
 
 static void idle_task(void)
@@ -34,6 +35,7 @@ void kernel_start(void)
 {
     port_prepare(&idle.context, idle_task, idle.stack + sizeof(idle.stack));
     current = last;
+    nesting = 0;
     due = xen_clock_now(&kernel_clock) + KERNEL_TICK;
     CHECK(xen_timer_set(&kernel_clock, due) == 0);
     port_start(&current->context);
@@ -61,9 +63,13 @@ void kernel_upcall(void)
 
 void kernel_tick(void)
 {
-    ticks++;
-    /* A late tick does not move the next: a time in the past fires at once. */
-    due += KERNEL_TICK;
+    int64_t late = xen_clock_now(&kernel_clock) - due;
+    if (late >= 0) {
+        /* Ticks that the vCPU missed count, and do not move the next. */
+        int64_t count = late / KERNEL_TICK + 1;
+        ticks += (uint32_t)count;
+        due += count * KERNEL_TICK;
+    }
     CHECK(xen_timer_set(&kernel_clock, due) == 0);
 }
 

@@ -38,11 +38,13 @@ void task_delay(uint32_t ticks);
 uint32_t task_take(void);
 /* Notifies a task. For interrupt handlers and critical sections. */
 void task_notify(struct task *task);
-/* Turn interrupts off, and on again after as many calls. Not for interrupt handlers. */
+/* Turn interrupts off, and on again after as many calls. Before kernel_start they stay off. Not for
+ * interrupt handlers. */
 void kernel_enter_critical(void);
 void kernel_exit_critical(void);
 
-/* Prints a line in which %u stands for an unsigned int and %s for a string. */
+/* Prints a line in which %u stands for an unsigned int and %s for a string. Not for interrupt
+ * handlers. */
 void print(const char *format, ...);
 /* Ends the domain: with success if `failure` is null. */
 _Noreturn void finish(const char *failure);

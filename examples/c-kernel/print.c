@@ -36,12 +36,13 @@ void print(const char *format, ...)
     }
     va_end(arguments);
     line[at] = '\n';
+    kernel_enter_critical();
     xen_log(line, at + 1);
+    kernel_exit_critical();
 }
 
 static _Noreturn void end(unsigned status, uint32_t reason)
 {
-    port_disable_interrupts();
     port_exit(status);
     for (;;)
         xen_shutdown(reason);
@@ -49,6 +50,7 @@ static _Noreturn void end(unsigned status, uint32_t reason)
 
 _Noreturn void finish(const char *failure)
 {
+    kernel_enter_critical();
     if (failure) {
         print("guest: failure: expected %s", failure);
         end(FAILURE, SHUTDOWN_crash);
@@ -59,6 +61,7 @@ _Noreturn void finish(const char *failure)
 
 _Noreturn void kernel_fault(uint64_t number, uint64_t address)
 {
+    kernel_enter_critical();
     print("guest: panic at address %u: exception %u", (unsigned)address, (unsigned)number);
     end(PANIC, SHUTDOWN_crash);
 }
@@ -67,6 +70,7 @@ _Noreturn void kernel_fault(uint64_t number, uint64_t address)
 _Noreturn void xen_panic(const char *file, size_t length, uint32_t line)
 {
     char name[64];
+    kernel_enter_critical();
     name[put(name, 0, sizeof(name) - 1, file, length)] = 0;
     print("guest: panic at %s:%u: in the library", name, (unsigned)line);
     end(PANIC, SHUTDOWN_crash);
