@@ -41,7 +41,7 @@ pub unsafe extern "C" fn xen_console_open(
     let open = || {
         // SAFETY: the caller's obligation.
         let map = |frame: u64| map.map(|map| unsafe { map(frame) }).and_then(NonNull::new);
-        let aligned = |ring: &NonNull<c_void>| ring.addr().get().is_multiple_of(PAGE_SIZE);
+        let aligned = |ring: &NonNull<c_void>| ring.addr().get() % PAGE_SIZE == 0;
         // SAFETY: the caller's obligation.
         let console = unsafe {
             Console::open(installed(), |frame| map(frame.0).filter(aligned).map(NonNull::cast))

@@ -200,7 +200,7 @@ pub(super) fn some<T>(pointer: *mut T) -> Result<NonNull<T>, Errno> {
 
 /// Returns the pointer to a page; `EINVAL` if it is null or not at the start of a page.
 pub(super) fn page<T>(pointer: *mut core::ffi::c_void) -> Result<NonNull<T>, Errno> {
-    let aligned = |page: &NonNull<T>| page.addr().get().is_multiple_of(PAGE_SIZE);
+    let aligned = |page: &NonNull<T>| page.addr().get() % PAGE_SIZE == 0;
     NonNull::new(pointer.cast()).filter(aligned).ok_or(Errno::EINVAL)
 }
 

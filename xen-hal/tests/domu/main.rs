@@ -2,6 +2,7 @@
 //! with the processor taken away at any access, through a restore, to a clean shutdown.
 
 mod block;
+mod capi;
 mod devices;
 mod net;
 
