@@ -25,6 +25,9 @@ use xen_hal::xenstore::StoreError;
 /// Why a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    /// Xen refused a hypercall.
+    #[error(transparent)]
+    Xen(#[from] xen_hal::Error),
     /// The console failed.
     #[error(transparent)]
     Console(#[from] ConsoleError),

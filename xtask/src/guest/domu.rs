@@ -29,10 +29,27 @@ pub const END: &str = "## end ";
 pub const DOMAIN: &str = "DOMAIN+";
 
 const INIT: &str = include_str!("domu/init");
+/// The scripts that `xl` runs when a device appears or disappears.
+const HOTPLUG: [(&str, &str); 2] =
+    [("block", include_str!("domu/block")), ("vif-bridge", include_str!("domu/vif-bridge"))];
+/// What guests need of dom0, by the image's name. `init` says what a script may define.
+const SCRIPTS: [(&str, &str); 3] = [
+    ("files", include_str!("domu/files")),
+    ("restore", include_str!("domu/restore")),
+    ("tcp", include_str!("domu/tcp")),
+];
 
 /// The modules that dom0 loads, below the kernel's drivers.
-const MODULES: [&str; 5] =
-    ["xen/xen-privcmd", "xen/xenfs/xenfs", "xen/xen-evtchn", "xen/xen-gntdev", "xen/xen-gntalloc"];
+const MODULES: [&str; 8] = [
+    "xen/xen-privcmd",
+    "xen/xenfs/xenfs",
+    "xen/xen-evtchn",
+    "xen/xen-gntdev",
+    "xen/xen-gntalloc",
+    "block/loop",
+    "block/xen-blkback/xen-blkback",
+    "net/xen-netback/xen-netback",
+];
 
 /// The raw kernel of dom0. Xen would take the compressed one, at twice the time.
 ///
@@ -82,7 +99,14 @@ pub fn initramfs(
     let _ = fs::remove_dir_all(&folder);
     let root = folder.join("root");
     let explain = |error| format!("{}: {error}", folder.display());
-    fs::create_dir_all(&root).map_err(explain)?;
+    let hotplug = folder.join("etc/xen/scripts");
+    for (folder, scripts) in [(&hotplug, &HOTPLUG[..]), (&root.join("scripts"), &SCRIPTS)] {
+        fs::create_dir_all(folder).map_err(explain)?;
+        for (name, text) in scripts {
+            fs::write(folder.join(name), text).map_err(explain)?;
+            output(Command::new("chmod").arg("+x").arg(folder.join(name)))?;
+        }
+    }
     let mut list = String::new();
     for guest in guests {
         let image = root.join(guest.image.file_name().unwrap_or_default());
@@ -106,7 +130,8 @@ pub fn initramfs(
 /// The archive with everything but the guests, made once.
 fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
     let to = files.join(format!("dom0-{release}.cpio"));
-    let init = INIT.replace("@RELEASE@", release);
+    let modules = MODULES.map(|module| module.rsplit('/').next().unwrap_or(module));
+    let init = INIT.replace("@RELEASE@", release).replace("@MODULES@", &modules.join(" "));
     let folder = files.join(format!("dom0-{release}"));
     if to.exists() && fs::read_to_string(folder.join("init")).is_ok_and(|kept| kept == init) {
         return Ok(to);
@@ -150,8 +175,10 @@ fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
     for name in ["xl", "xenstored", "xenconsoled", "xen-init-dom0", "libxl-save-helper"] {
         fs::copy(source.join(name), programs.join(name)).map_err(explain)?;
     }
-    fs::copy(unpacked.join("usr/bin/xenstore-read"), folder.join("bin/xenstore-read"))
-        .map_err(explain)?;
+    for name in ["xenstore-read", "xenstore-write"] {
+        fs::copy(unpacked.join("usr/bin").join(name), folder.join("bin").join(name))
+            .map_err(explain)?;
+    }
     for library in find(&unpacked, &|name| name.contains(".so")) {
         if !library.to_string_lossy().contains("gconv") {
             let name = library.file_name().unwrap_or_default();
@@ -160,8 +187,8 @@ fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
     }
     let loader = "ld-linux-x86-64.so.2";
     fs::copy(libraries.join(loader), folder.join("lib64").join(loader)).map_err(explain)?;
-    for module in MODULES {
-        let name = format!("{}.ko", module.rsplit('/').next().unwrap_or(module));
+    for module in modules {
+        let name = format!("{module}.ko");
         let found = find(&linux, &|file| file == name);
         let from =
             found.first().ok_or_else(|| format!("expected the module {name}, found none"))?;

@@ -152,7 +152,7 @@ pub fn proofs() -> impl Iterator<Item = Program> {
     list::SCENARIOS.iter().map(scenario).chain(PROGRAMS.iter().copied().filter(|program| {
         program.expected == Expected::Success
             && program.place != Place::Dom0
-            && ![LONG_SOAK, EMBASSY, EMBASSY_SHELL].contains(&program.name)
+            && ![LONG_SOAK, TEN_RESTORES, EMBASSY, EMBASSY_SHELL].contains(&program.name)
     }))
 }
 
@@ -187,6 +187,17 @@ const fn soak(
     about: &'static str,
 ) -> Program {
     Program { binary: "vcpus", command_lines, ..program(name, Place::Everywhere, about) }
+}
+
+/// The cycles of saving that run only by their name.
+const TEN_RESTORES: &str = "restore-ten";
+
+const fn restored(
+    name: &'static str,
+    command_lines: &'static [&'static str],
+    about: &'static str,
+) -> Program {
+    Program { binary: "restore", command_lines, ..program(name, Place::Served, about) }
 }
 
 /// A program that ends badly in a given way, to show that verdicts can be trusted.
@@ -239,6 +250,10 @@ pub const PROGRAMS: &[Program] = &[
         expected: Expected::Success,
         place: Place::Served,
     },
+    program("files", Place::Served, "Keeps a file on a disk that dom0 provides, in two runs"),
+    restored("restore", &["1"], "Is saved, restored, migrated and rebooted by xl"),
+    restored(TEN_RESTORES, &["10"], "The same as restore with ten cycles; takes minutes"),
+    program("tcp", Place::Served, "Answers dom0's pings, and echoes a TCP connection"),
     program("xenstore", Place::Served, "Every operation of xenstore, and its errors"),
     misbehaviour(&"panics", "Panics", Expected::Panic),
     misbehaviour(&"traps", "Takes an exception", Expected::Panic),

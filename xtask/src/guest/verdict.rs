@@ -13,6 +13,9 @@ const STATUS_FAILURE: i32 = 0x11 << 1 | 1;
 /// The same for a guest that panicked.
 const STATUS_PANIC: i32 = 0x12 << 1 | 1;
 
+/// What dom0 prints before the reason when what it checks of a guest is not as it should be.
+const DOM0_FAILURE: &str = "dom0: failure: ";
+
 /// How the emulator ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -114,7 +117,11 @@ impl Testimony {
             match line {
                 Line::Guest(_, text) => heard.guest(text),
                 Line::Hypervisor(text) => heard.hypervisor(text, &lines[index + 1..]),
-                Line::Other(_) => {}
+                Line::Other(text) => {
+                    if let Some(why) = text.strip_prefix(DOM0_FAILURE) {
+                        heard.guest_failure.get_or_insert(why.to_owned());
+                    }
+                }
             }
         }
         heard

@@ -59,6 +59,15 @@ fn the_guests_own_words_are_kept() {
 }
 
 #[test]
+fn what_dom0_finds_wrong_counts() {
+    let log = format!("{SUCCESS}\ndom0: failure: the check of files fails in round 2\n");
+    assert_eq!(
+        judge(&recorded(&log), &End::Exited(33), ""),
+        Verdict::GuestFailure("the check of files fails in round 2".into())
+    );
+}
+
+#[test]
 fn a_status_without_words_counts() {
     assert!(matches!(judge(&recorded(HANG), &End::Exited(35), ""), Verdict::GuestFailure(_)));
     assert!(matches!(judge(&recorded(HANG), &End::Exited(37), ""), Verdict::GuestPanic(_)));

@@ -1,17 +1,20 @@
-//! Registers everything, and uses it again after each `xl save`, cancelled (`-c`) or followed by
-//! `xl restore`, until `xl shutdown`.
+//! Registers everything, and uses it again after each `xl save -c`, `xl save` with `xl restore`,
+//! and `xl migrate`, until `xl reboot` or `xl shutdown`.
 #![no_std]
 #![no_main]
 
 use core::time::Duration;
 
 use rt::{AnyBackend, Boot, Page};
+use xen_hal::blk::BlockDevice;
 use xen_hal::clock::{Clock, Instant, Monotonic, PvClock, SystemTime};
 use xen_hal::console::Console;
 use xen_hal::event::TwoLevel;
 use xen_hal::grant::{Access, GrantRefAllocator, GrantTablePlace, Page as GrantPage};
 use xen_hal::hypercall::Errno;
+use xen_hal::net::NetDevice;
 use xen_hal::platform::{IdentityMap, Tsc, VcpuId};
+use xen_hal::ring::DevicePage;
 use xen_hal::suspend::{Registered, Setup, Suspended};
 use xen_hal::vcpu::Area;
 use xen_hal::xenbus::{ShutdownControl, ShutdownRequest};
@@ -19,6 +22,7 @@ use xen_hal::xenstore::{Store, StoreEvent};
 use xen_hal::{Error, Xen};
 use xen_pac::base::{Domid, Virq};
 use xen_pac::hvm::CallbackVia;
+use xen_pac::sched::ShutdownReason;
 use xen_pac::{shared_info, vcpu};
 
 rt::entry!(main);
@@ -32,6 +36,10 @@ static REFS: GrantRefAllocator<1> = GrantRefAllocator::new();
 static INFOS: [Area<shared_info::raw::VcpuInfo>; 2] = [const { Area::new() }; 2];
 static RUNSTATES: [Area<vcpu::raw::VcpuRunstateInfo>; 2] = [const { Area::new() }; 2];
 static TIMES: [Area<shared_info::raw::VcpuTimeInfo>; 2] = [const { Area::new() }; 2];
+/// One for the disk's ring, and one for data.
+static DISK: [Page; 2] = [const { Page::new() }; 2];
+/// One for each of the interface's rings, and two for frames.
+static NET: [Page; 4] = [const { Page::new() }; 4];
 static TIME_LINE: Monotonic = Monotonic::new();
 
 type Domain<'a> = Registered<&'a AnyBackend, IdentityMap>;
@@ -68,6 +76,42 @@ fn use_everything(domain: &Domain<'_>) -> Result<Instant, Error> {
     Ok(present)
 }
 
+/// Connects the disk and the network interface, writes a line to the disk's first sector without
+/// one, and disconnects both: a device has grants, which end with a suspend.
+fn use_devices<'a>(
+    domain: &Domain<'a>,
+    store: &mut Store<'_, &'a AnyBackend>,
+) -> Result<(), Error> {
+    const LINE: &[u8] = b"the guest was here\n";
+    let (xen, table) = (domain.hypercall(), domain.grant_table().ok_or(Errno::ENOENT)?);
+    let space = space();
+    let page = |page: &'static Page| {
+        // SAFETY: the page is used through this value only, and only in this function.
+        unsafe { GrantPage::from_raw(&space, page.as_ptr()) }.map(DevicePage::from)
+    };
+    let [ring, data] = DISK.each_ref().map(page);
+    let mut pages = [ring?, data?];
+    let mut disk = BlockDevice::connect(xen, store, "device/vbd/51712", table, &mut pages)?;
+    let mut sector = [0; 512];
+    let mut number = 0;
+    loop {
+        disk.read(number, &mut sector)?;
+        if !sector.starts_with(LINE) {
+            break;
+        }
+        number += 1;
+    }
+    sector[..LINE.len()].copy_from_slice(LINE);
+    disk.write(number, &sector)?;
+    disk.flush()?;
+    disk.close(store)?;
+    let [tx_ring, tx_frame, rx_ring, rx_frame] = NET.each_ref().map(page);
+    let (mut tx, mut rx) = ([tx_ring?, tx_frame?], [rx_ring?, rx_frame?]);
+    let mut net = NetDevice::connect(xen, store, "device/vif/0", table, &mut tx, &mut rx)?;
+    net.send(&[0xff; 60])?;
+    Ok(net.close(store)?)
+}
+
 fn space() -> IdentityMap {
     // SAFETY: the runtime's memory is mapped to itself.
     unsafe { IdentityMap::new() }
@@ -95,6 +139,7 @@ fn main(boot: Boot) -> Result<(), Error> {
     let mut domain = unsafe { setup.register() }.map_err(|error| error.error)?;
     let mut control = ShutdownControl::watch(&mut store)?;
     let mut last = use_everything(&domain)?;
+    use_devices(&domain, &mut store)?;
     writeln!(console, "READY")?;
     loop {
         let mut buffer = [0; 4096];
@@ -119,9 +164,14 @@ fn main(boot: Boot) -> Result<(), Error> {
                         }
                     };
                 let present = use_everything(&domain)?;
+                use_devices(&domain, &mut store)?;
                 let ms = (present - last).as_millis();
                 writeln!(console, "{how}: all works, {ms} ms later")?;
                 last = present;
+            }
+            Some(ShutdownRequest::Reboot) => {
+                console.flush()?;
+                Xen::new(xen).sched().shutdown(ShutdownReason::REBOOT)?;
             }
             Some(_) => break,
         }
