@@ -20,8 +20,9 @@ fn main() -> ExitCode {
 }
 
 fn run(seed: u64) -> Result<(), Problem> {
-    // Once in three readings of the counter, the time block changes in the reader's window.
-    let rates = FaultRates { clock_updates: 3, ..FaultRates::new() };
+    // Once in three readings of the counter, the time block changes in the reader's window. No
+    // time is stolen between a reading and its check.
+    let rates = FaultRates { clock_updates: 3, stolen_time: 0, ..FaultRates::new() };
     let mut machine = Machine::new(Profile::DOMU, seed)?.fault_rates(rates);
     machine.domain(DomainConfig::new(), kernel)?;
     machine.run()?;

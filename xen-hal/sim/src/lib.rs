@@ -125,7 +125,7 @@ mod xen;
 pub mod guide {}
 
 pub use config::{Arch, DomainConfig, Failure, FailureKind, Fault, FaultRates, Profile, Role};
-pub use guest::{DomainLocal, Guest, ProgramResult, Snapshot, hostile_peer};
+pub use guest::{Deadline, DomainLocal, Guest, ProgramResult, Snapshot, hostile_peer};
 #[cfg(target_arch = "x86_64")]
 pub use machine::storm_with_dom0;
 pub use machine::{Machine, Report, for_each_seed, storm};

@@ -31,8 +31,8 @@ type Messages = Channel<CriticalSectionRawMutex, u32, 2>;
 pub(crate) fn each(seeds: u64, rounds: u32) -> usize {
     let seen = Arc::new(Mutex::new(HashSet::new()));
     for seed in 0..seeds {
-        let rates = FaultRates { stolen_time: 8, ..FaultRates::storm() };
-        let mut machine = Machine::new(Profile::DOMU, seed).unwrap().fault_rates(rates);
+        let machine = Machine::new(Profile::DOMU, seed).unwrap();
+        let mut machine = machine.fault_rates(FaultRates::storm());
         let hashes = Arc::clone(&seen);
         let program = move |guest| kernel(guest, rounds, hashes);
         machine.domain(DomainConfig::new().vcpus(2), program).unwrap();

@@ -1,6 +1,7 @@
 //! Describes why a machine stopped before its programs returned.
 
 use core::fmt;
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use xen_hal::platform::VcpuId;
@@ -58,6 +59,13 @@ pub enum FailureKind {
         /// The interrupt's vector; on Arm, its number.
         vector: u8,
     },
+    /// A [`Deadline`](crate::Deadline) was not met.
+    Late {
+        /// The vCPU that set the deadline.
+        on: (Domid, VcpuId),
+        /// The time that it had.
+        limit: Duration,
+    },
     /// A vCPU without a program was brought up.
     NoProgram {
         /// The vCPU.
@@ -102,6 +110,9 @@ impl fmt::Display for FailureKind {
                     f,
                     "{place} makes no progress: interrupt {vector:#x} leaves its upcall pending"
                 )
+            }
+            Self::Late { on, limit } => {
+                write!(f, "{} missed a deadline of {limit:?}", Place(*on))
             }
             Self::NoProgram { on } => {
                 write!(

@@ -41,10 +41,10 @@ pub struct FaultRates {
 }
 
 impl FaultRates {
-    /// Returns rates with preemption only, a machine's default.
+    /// Returns rates with preemption and stolen time only, a machine's default.
     #[must_use]
     pub const fn new() -> Self {
-        Self { preempt_hypercalls: 2, preempt_accesses: 64, ..Self::none() }
+        Self { preempt_hypercalls: 2, preempt_accesses: 64, stolen_time: 8, ..Self::none() }
     }
 
     /// Returns rates without faults or preemption: a vCPU runs until it waits.
@@ -63,7 +63,7 @@ impl FaultRates {
         }
     }
 
-    /// Returns high rates for every fault except [`stolen_time`](Self::stolen_time), which is off.
+    /// Returns high rates for every fault.
     #[must_use]
     pub const fn storm() -> Self {
         Self {
@@ -74,7 +74,7 @@ impl FaultRates {
             clock_updates: 4,
             counter_lag: 2,
             interrupt_shadow: 2,
-            stolen_time: 0,
+            stolen_time: 8,
             cancelled_suspends: 2,
         }
     }

@@ -290,6 +290,22 @@ impl Guest {
         vcpu::current().in_xen(|state, _| state.pass_time(nanos));
     }
 
+    /// Starts a deadline: the machine [fails](crate::FailureKind::Late) unless the value is dropped
+    /// within `limit` of the machine's time. Time that is
+    /// [stolen](FaultRates::stolen_time) does not count.
+    ///
+    /// It bounds the latency of a wakeup: start it in the interrupt handler that wakes a task, and
+    /// drop it in the task. A lost wakeup that a later interrupt repairs is then a failure.
+    pub fn deadline(&self, limit: Duration) -> Deadline {
+        let (current, limit) = (vcpu::current(), limit.as_nanos().try_into().unwrap_or(u64::MAX));
+        let mut state = current.state();
+        let number = state.deadlines.last_key_value().map_or(0, |(last, _)| last + 1);
+        let due = state.now.saturating_add(limit);
+        let deadline = crate::state::Deadline { on: current.me, limit, due };
+        state.deadlines.insert(number, deadline);
+        Deadline(number)
+    }
+
     /// Sets the machine's fault-injection rates.
     pub fn set_fault_rates(&self, rates: FaultRates) {
         vcpu::current().in_xen(|state, _| state.rates = rates);
@@ -357,5 +373,19 @@ impl Guest {
 unsafe impl CurrentVcpu for Guest {
     fn current_vcpu(&self) -> VcpuId {
         self.vcpu()
+    }
+}
+
+/// A time limit that has not been met yet: see [`Guest::deadline`].
+#[derive(Debug)]
+#[must_use = "a deadline is met when it is dropped"]
+pub struct Deadline(u64);
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        // Without a vCPU, the machine has ended.
+        if let Some(current) = vcpu::try_current() {
+            current.state().deadlines.remove(&self.0);
+        }
     }
 }

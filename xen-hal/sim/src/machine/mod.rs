@@ -49,8 +49,10 @@ pub struct Report {
     /// The text that each domain wrote to Xen's console.
     pub consoles: BTreeMap<u16, String>,
     /// The resources that each domain had not released when its first program returned: channels,
-    /// mappings, entries of its grant table that grant a page, and pages that it gave to Xen,
-    /// including those that a handler owns. A domain that ended in another way has no entry.
+    /// mappings, entries of its grant table that grant a page, grants that a peer has mapped, and
+    /// pages that it gave to Xen, including those that a handler owns. Also the grants whose entry
+    /// or page the domain changed while a peer had them mapped. Of a domain that ended in another
+    /// way, only those are listed.
     pub leaks: BTreeMap<u16, Vec<String>>,
 }
 

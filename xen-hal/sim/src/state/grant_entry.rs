@@ -165,6 +165,31 @@ impl State {
         }
     }
 
+    /// What a domain changed in a grant while a peer has it mapped. A version 2 entry that permits
+    /// nothing is no mistake: its owner then waits until it is unused.
+    fn changed_in_use(&self, owner: usize, reference: u32) -> Option<String> {
+        let grants = &self.domains[owner].grants;
+        let active = grants.active.get(&reference)?;
+        let entry = read_entry(grants, &self.memory, reference)?;
+        let what = if !entry.permits_access() {
+            (grants.version == 1).then_some("ended")?
+        } else if entry.to != active.by || self.page_of(owner, entry.gfn) != Some(active.frame) {
+            "reused"
+        } else {
+            return None;
+        };
+        Some(format!("grant {reference}: {what} while domain {} had it mapped", active.by))
+    }
+
+    /// The grants of a domain that peers have mapped, and what the domain changed in them.
+    pub(crate) fn mapped_grants(&self, owner: usize) -> Vec<String> {
+        let describe = |(reference, active): (&u32, &Active)| {
+            self.changed_in_use(owner, *reference)
+                .unwrap_or_else(|| format!("grant {reference}: domain {} has it mapped", active.by))
+        };
+        self.domains[owner].grants.active.iter().map(describe).collect()
+    }
+
     /// Ends a mapping: its frame is empty. When it was the last of the grant, the entry is unused.
     pub(crate) fn end_map(&mut self, domain: usize, handle: usize) {
         let Some(map) = self.domains[domain].grants.maps[handle].take() else { return };
@@ -180,6 +205,9 @@ impl State {
         // A domain that was restored meanwhile has another number, and another table.
         let owner = self.domains.iter().position(|owner| owner.id == map.owner);
         let Some(owner) = owner else { return };
+        if let Some(change) = self.changed_in_use(owner, map.reference) {
+            self.domains[owner].leaks.push(change);
+        }
         let grants = &mut self.domains[owner].grants;
         let Some(active) = grants.active.get_mut(&map.reference) else { return };
         if map.writable {

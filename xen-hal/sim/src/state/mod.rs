@@ -81,6 +81,17 @@ pub(crate) struct State {
     pub(crate) trace: TraceHash,
     /// What programs published to each other.
     pub(crate) keys_published: BTreeMap<String, u64>,
+    /// The deadlines of programs that have not been met yet, by number.
+    pub(crate) deadlines: BTreeMap<u64, Deadline>,
+}
+
+/// A moment before which a program must have done something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    pub(crate) on: VcpuKey,
+    /// The time that the program has, in nanoseconds.
+    pub(crate) limit: u64,
+    pub(crate) due: u64,
 }
 
 /// A domain.
@@ -124,7 +135,8 @@ pub(crate) struct Domain {
     pub(crate) console: Vec<u8>,
     /// Whether it ends when no other domain is left.
     pub(crate) daemon: bool,
-    /// What it held when its first program returned.
+    /// What it held when its first program returned, and the grants that it changed while they were
+    /// mapped.
     pub(crate) leaks: Vec<String>,
     /// Its xenstore and console rings, if it has them.
     pub(crate) served: Option<Served>,
@@ -150,6 +162,7 @@ impl State {
             hypercalls: 0,
             trace: TraceHash::default(),
             keys_published: BTreeMap::new(),
+            deadlines: BTreeMap::new(),
         })
     }
 

@@ -105,6 +105,7 @@ impl State {
         }
         self.domains[domain].ended = Some(reason);
         self.ready.retain(|key| key.domain != domain);
+        self.deadlines.retain(|_, deadline| deadline.on.domain != domain);
         self.someone_leaves = true;
         self.find_next_timer();
         self.announce_change();
@@ -119,7 +120,8 @@ impl State {
     /// one that is up.
     pub(crate) fn finish(&mut self, key: VcpuKey) {
         if key.vcpu == 0 && !self.is_over_for(key) {
-            self.domains[key.domain].leaks = self.leaks_of(key.domain);
+            let leaks = self.leaks_of(key.domain);
+            self.domains[key.domain].leaks.extend(leaks);
         }
         self.set_run(key, Run::Finished);
         self.vcpu_mut(key).alive = false;
@@ -157,6 +159,7 @@ impl State {
                 leaks.push(format!("grant {reference}: to domain {}", entry.to));
             }
         }
+        leaks.extend(self.mapped_grants(domain));
         let missing = of.initial_pages.saturating_sub(self.frames.pages_of(domain));
         if missing > 0 {
             leaks.push(format!("pages: {missing} of {} are not there", of.initial_pages));

@@ -1,11 +1,14 @@
 //! The machine's time: its advance, the timers, and what Xen writes of it into memory.
 
+use core::time::Duration;
+
 use xen_pac::access::Data;
 use xen_pac::base::Virq;
 use xen_pac::shared_info::{SharedInfoWallclock, VcpuTimeInfoSnapshot, raw as shared_info};
 use xen_pac::vcpu::{Runstate, raw as vcpu};
 
-use super::{Area, NANOS_PER_SECOND, RunTimes, State, VcpuKey};
+use super::{Area, Deadline, NANOS_PER_SECOND, RunTimes, State, VcpuKey};
+use crate::config::FailureKind;
 use crate::raw_memory;
 
 /// The last moment: Xen's time is a signed number of nanoseconds.
@@ -33,8 +36,11 @@ impl State {
     /// By chance, another domain has the processor for a while.
     pub(crate) fn steal_time(&mut self) {
         if self.random.once_in(self.rates.stolen_time) {
-            let nanos = self.random.below(STOLEN);
-            self.pass_time(nanos as u64);
+            let nanos = self.random.below(STOLEN) as u64;
+            for deadline in self.deadlines.values_mut() {
+                deadline.due = deadline.due.saturating_add(nanos);
+            }
+            self.pass_time(nanos);
         }
     }
 
@@ -45,6 +51,11 @@ impl State {
             self.fire();
         }
         self.now = self.now.max(moment);
+        let missed = self.deadlines.values().find(|deadline| deadline.due < self.now);
+        if let Some(Deadline { on, limit, .. }) = missed.copied() {
+            let limit = Duration::from_nanos(limit);
+            self.stop(FailureKind::Late { on: self.name(on), limit });
+        }
     }
 
     /// Fires the timers that are due.

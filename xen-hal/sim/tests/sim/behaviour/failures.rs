@@ -152,6 +152,7 @@ fn what_a_program_could_have_given_back_is_a_leak() {
         "mapping 0: grant 8 of domain 1",
         "grant 8: to domain 1",
         "grant 9: to domain 1",
+        "grant 8: domain 1 has it mapped",
     ];
     assert_eq!(run(true, false).map(|report| report.leaks[&1].join("|")), Ok(expected.join("|")));
     let failure = run(true, true).expect_err("leaks fail");
@@ -182,4 +183,54 @@ fn a_failure_has_the_last_events_of_each_vcpu() {
     assert!(first.iter().any(|line| line.ends_with("accesses to shared memory")), "{first:?}");
     let refused = "hypercall event_channel_op, command 0x4: 0xffffffffffffffea";
     assert!(first.contains(&refused.to_string()), "{first:?}");
+}
+
+/// Grants page 1 to the peer, or something else, or nothing.
+fn grant(t: &Table, version: u32, page: Option<usize>) {
+    let (flags, frame) = page.map_or((0, 0), |page| (PERMIT, t.frame(page)));
+    if version == 1 {
+        return put(t, 0, 8, entry(flags, Domid(2), frame));
+    }
+    let mut entry = GrantEntryV2FullPage::ZEROED;
+    (entry.hdr.flags, entry.hdr.domid, entry.frame) = (flags, 2, frame);
+    put(t, 0, 8, entry);
+}
+
+#[test]
+fn a_grant_that_its_owner_changes_while_it_is_mapped_is_reported() {
+    let run = |version: u32, then: Option<usize>| {
+        let owner = move |guest: Guest| {
+            let t = Table::new(guest);
+            t.is("version", set_version(&t, version), (OK, version));
+            map_table(&t, 0);
+            grant(&t, version, Some(1));
+            t.publish("granted", 1);
+            t.wait_for_key("mapped");
+            grant(&t, version, then);
+            t.publish("changed", 1);
+            t.wait_for_key("unmapped");
+            grant(&t, version, None);
+            t.finish()
+        };
+        let peer = |guest: Guest| {
+            let t = Table::new(guest);
+            t.wait_for_key("granted");
+            let (status, handle) = map(&t, at(&t, 9), host_map(), 8, Domid(1));
+            t.is("mapped", status, OKAY);
+            t.publish("mapped", 1);
+            t.wait_for_key("changed");
+            t.is("unmapped", unmap(&t, at(&t, 9), handle), OKAY);
+            t.publish("unmapped", 1);
+            t.finish()
+        };
+        let mut machine = Machine::new(Profile::DOMU, SEED).expect("the computer has memory");
+        machine.domain(DomainConfig::new(), owner).expect("the machine has memory");
+        machine.domain(DomainConfig::new(), peer).expect("the machine has memory");
+        let report = machine.run().unwrap_or_else(|failure| panic!("{failure}"));
+        report.leaks[&1].iter().find(|leak| leak.starts_with("grant")).cloned()
+    };
+    let ended = Some("grant 8: ended while domain 2 had it mapped".to_string());
+    let reused = Some("grant 8: reused while domain 2 had it mapped".to_string());
+    assert_eq!([run(1, Some(1)), run(1, None), run(1, Some(2))], [None, ended, reused.clone()]);
+    assert_eq!([run(2, Some(1)), run(2, None), run(2, Some(2))], [None, None, reused]);
 }
