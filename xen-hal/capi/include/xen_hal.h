@@ -224,7 +224,7 @@ int xen_events_dispatch(struct xen_events *events, uint32_t vcpu, void (*handler
  * vCPU can use it.
  */
 struct xen_clock {
-    uint64_t opaque[XEN_CLOCK_SIZE / 8];
+    XEN_ALIGN(8) uint64_t opaque[XEN_CLOCK_SIZE / 8];
 };
 XEN_CHECK(sizeof(struct xen_clock) == XEN_CLOCK_SIZE, "xen_clock");
 
@@ -290,7 +290,7 @@ int xen_timer_stop(const struct xen_clock *clock);
  * it at the same time.
  */
 struct xen_grant_table {
-    uint64_t opaque[XEN_GRANT_TABLE_SIZE / 8];
+    XEN_ALIGN(8) uint64_t opaque[XEN_GRANT_TABLE_SIZE / 8];
 };
 XEN_CHECK(sizeof(struct xen_grant_table) == XEN_GRANT_TABLE_SIZE, "xen_grant_table");
 
@@ -299,7 +299,7 @@ XEN_CHECK(sizeof(struct xen_grant_table) == XEN_GRANT_TABLE_SIZE, "xen_grant_tab
  * where it is until the grant is revoked.
  */
 struct xen_grant {
-    uint64_t opaque[XEN_GRANT_SIZE / 8];
+    XEN_ALIGN(8) uint64_t opaque[XEN_GRANT_SIZE / 8];
 };
 XEN_CHECK(sizeof(struct xen_grant) == XEN_GRANT_SIZE, "xen_grant");
 
@@ -308,7 +308,7 @@ XEN_CHECK(sizeof(struct xen_grant) == XEN_GRANT_SIZE, "xen_grant");
  * it is until the page is unmapped.
  */
 struct xen_mapping {
-    uint64_t opaque[XEN_MAPPING_SIZE / 8];
+    XEN_ALIGN(8) uint64_t opaque[XEN_MAPPING_SIZE / 8];
 };
 XEN_CHECK(sizeof(struct xen_mapping) == XEN_MAPPING_SIZE, "xen_mapping");
 
@@ -413,7 +413,7 @@ int xen_grant_copy_to(uint16_t domain, uint32_t reference, uint16_t offset, cons
  * interrupt handler uses it, other calls return `-EBUSY`.
  */
 struct xen_console {
-    uint64_t opaque[XEN_CONSOLE_SIZE / 8];
+    XEN_ALIGN(8) uint64_t opaque[XEN_CONSOLE_SIZE / 8];
 };
 XEN_CHECK(sizeof(struct xen_console) == XEN_CONSOLE_SIZE, "xen_console");
 

@@ -13,7 +13,7 @@ pub const XEN_CLOCK_SIZE: usize = 64;
 
 /// A vCPU's clock and timer. It must be static, and zero before the first call. On x86, only that
 /// vCPU can use it.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Debug)]
 pub struct XenClock {
     opaque: [u64; XEN_CLOCK_SIZE / 8],

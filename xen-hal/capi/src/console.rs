@@ -14,7 +14,7 @@ pub const XEN_CONSOLE_SIZE: usize = 64;
 
 /// The domain's console. It must be static, and zero before the first call. While one vCPU or
 /// interrupt handler uses it, other calls return `-EBUSY`.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Debug)]
 pub struct XenConsole {
     opaque: [u64; XEN_CONSOLE_SIZE / 8],

@@ -30,7 +30,7 @@ pub const XEN_MAPPING_SIZE: usize = 80;
 
 /// The domain's grant table. It must be static, and zero before the first call. All vCPUs can use
 /// it at the same time.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Debug)]
 pub struct XenGrantTable {
     opaque: [u64; XEN_GRANT_TABLE_SIZE / 8],
@@ -38,7 +38,7 @@ pub struct XenGrantTable {
 
 /// A page that is granted to another domain. It must be zero before the first call, and stay where
 /// it is until the grant is revoked.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Debug)]
 pub struct XenGrant {
     opaque: [u64; XEN_GRANT_SIZE / 8],
@@ -46,7 +46,7 @@ pub struct XenGrant {
 
 /// A page of another domain that is mapped. It must be zero before the first call, and stay where
 /// it is until the page is unmapped.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Debug)]
 pub struct XenMapping {
     opaque: [u64; XEN_MAPPING_SIZE / 8],

@@ -13,8 +13,9 @@ const X86: &str = "-Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem \
 /// Keeps the compiler from optimising what is only checked.
 const LINT: &str = "--config .cargo/lint.toml";
 
-/// The C library, for calls inside of `examples/guests`.
-const C_LIBRARY: &str = "--locked --manifest-path ../../xen-hal/capi/Cargo.toml";
+/// The C library, whose modules clippy lints with the tests that include them.
+const C_LIBRARY: &str = "--locked --manifest-path xen-hal/capi/Cargo.toml \
+    --config xen-hal/capi/check.toml";
 
 /// The features of the HAL.
 const FEATURES: [&str; 10] = [
@@ -71,12 +72,6 @@ fn sources() -> Vec<Step> {
                 Call::cargo("clippy --bins --target x86_64-unknown-linux-gnu -- -D warnings")
                     .inside("examples/guests")
                     .env("CARGO_TARGET_DIR", "../../target"),
-                // With the flags of the guests, and what was built with them.
-                Call::cargo(&format!(
-                    "clippy {C_LIBRARY} --target x86_64-unknown-linux-gnu -- -D warnings"
-                ))
-                .inside("examples/guests")
-                .env("CARGO_TARGET_DIR", "../../target"),
                 // Without libFuzzer, which only a C++ compiler builds.
                 Call::cargo(
                     "clippy --quiet --locked --all-targets --no-default-features -- -D warnings",
@@ -279,7 +274,9 @@ fn crates() -> String {
 }
 
 fn cross_x86() -> Step {
-    cross("cross-x86", bare_x86(&format!("check {X86} {}", crates())))
+    let step = cross("cross-x86", bare_x86(&format!("check {X86} {}", crates())));
+    let library = bare_x86(&format!("check {C_LIBRARY} {X86}"));
+    Step { calls: step.calls.into_iter().chain([library]).collect(), ..step }
 }
 
 /// The simulator too, which runs on Arm's laptops as well. Without `std` in its prelude, no crate
@@ -293,12 +290,14 @@ fn cross_aarch64() -> Step {
     };
     let step = cross("cross-aarch64", check(&crates()));
     // Not as a static library, which would need a panic handler for unwinding.
-    let library = cross_call(
-        "rustc --locked --manifest-path xen-hal/capi/Cargo.toml --profile check --crate-type rlib \
-         --config xen-hal/capi/check.toml -Zbuild-std=std,panic_unwind \
-         -Zbuild-std-features=panic-unwind --target aarch64-unknown-linux-gnu",
-    );
-    let more = [check("--package xen-sim"), library.env("RUSTFLAGS", "-D warnings -Zno-codegen")];
+    let library = cross_call(&format!(
+        "rustc {C_LIBRARY} --profile check --crate-type rlib -Zbuild-std=std,panic_unwind \
+         -Zbuild-std-features=panic-unwind --target aarch64-unknown-linux-gnu"
+    ))
+    .env("RUSTFLAGS", NO_CODEGEN)
+    .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only")
+    .env("CARGO_PROFILE_DEV_PANIC", "unwind");
+    let more = [check("--package xen-sim"), library];
     Step { calls: step.calls.into_iter().chain(more).collect(), ..step }
 }
 
@@ -343,10 +342,13 @@ fn bare_x86(line: &str) -> Call {
         .env("CARGO_PROFILE_DEV_PANIC", "abort")
 }
 
+/// Flags for libraries of which only checks are made.
+const NO_CODEGEN: &str = "-D warnings -Zno-codegen";
+
 /// A check for another architecture. Cargo builds the library for it, of which a check needs no
 /// code.
 fn cross_check(line: &str) -> Call {
-    cross_call(&format!("check {line}")).env("RUSTFLAGS", "-D warnings -Zno-codegen")
+    cross_call(&format!("check {line}")).env("RUSTFLAGS", NO_CODEGEN)
 }
 
 /// Lints the HAL with one feature alone. The tests turn on all of them.
