@@ -1870,6 +1870,79 @@ extern "C" {
 #define _XEN_NETIF_CTRLF_GREF_readonly 0U
 #define XEN_NETIF_CTRLF_GREF_readonly 0x1U
 
+/* ---- xen_9pfs ---- */
+
+/*
+ * File systems: the 9P protocol between a guest and a backend. Each ring has an interface page,
+ * and its data in pages that the interface page lists: the first half of them carries data from
+ * the backend, the second half data to it. A message begins with 9P's header of 7 bytes.
+ */
+
+/* ---- vchan ---- */
+
+/*
+ * vchan: two rings of bytes between any two domains, without a backend. The server offers the
+ * page, the client maps it; the grant and the event channel are in xenstore, under a path that
+ * both chose. Each of C's structs is described for both ends here, since they write different
+ * fields.
+ */
+/* Data were written. */
+#define VCHAN_NOTIFY_WRITE 0x1U
+/* Data were read. */
+#define VCHAN_NOTIFY_READ 0x2U
+
+/* ---- argo ---- */
+
+/*
+ * Argo: messages between domains that Xen copies, without shared memory between them. A receiver
+ * registers a ring in its own memory; a sender hands Xen buffers and an address. Xen has it
+ * where it was built with it and started with `argo=1`, and then raises the virtual interrupt
+ * ARGO.
+ */
+/* As a ring's partner: any domain may send. Xen 4.12 and later. */
+#define XEN_ARGO_DOMID_ANY 0x7FF4U
+/* The greatest size of a ring in bytes. Xen 4.12 and later. */
+#define XEN_ARGO_MAX_RING_SIZE 0x1000000U
+/* The greatest number of buffers in one message. Xen 4.12 and later. */
+#define XEN_ARGO_MAXIOV 8U
+/* Each message in a ring is padded to a multiple of this. Xen 4.12 and later. */
+#define XEN_ARGO_MSG_SLOT_SIZE 0x10U
+/*
+ * In the fourth argument of `register_ring`: fails with `EEXIST` if the ring exists, instead of
+ * replacing it. Xen 4.12 and later.
+ */
+#define XEN_ARGO_REGISTER_FLAG_FAIL_EXIST 0x1U
+/*
+ * Registers a ring: `xen_argo_register_ring`, the frames of its pages, their number, flags. Xen
+ * 4.12 and later.
+ */
+#define XEN_ARGO_OP_register_ring 1U
+/* Ends a ring: `xen_argo_unregister_ring`, NULL, 0, 0. Xen 4.12 and later. */
+#define XEN_ARGO_OP_unregister_ring 2U
+/*
+ * Sends a message: `xen_argo_send_addr`, an array of `xen_argo_iov`, its length, the type of the
+ * message. If the ring is too full, returns `EAGAIN`, and Xen raises the virtual interrupt when
+ * there is room. Xen 4.12 and later.
+ */
+#define XEN_ARGO_OP_sendv 3U
+/*
+ * Asks about rings of other domains: `xen_argo_ring_data` or NULL, NULL, 0, 0. Xen 4.12 and
+ * later.
+ */
+#define XEN_ARGO_OP_notify 4U
+/* The ring exists. Xen 4.12 and later. */
+#define XEN_ARGO_RING_EXISTS 0x1U
+/* The ring has no single partner. Xen 4.12 and later. */
+#define XEN_ARGO_RING_SHARED 0x2U
+/* The ring is empty. Xen 4.12 and later. */
+#define XEN_ARGO_RING_EMPTY 0x4U
+/* There may be room for the payload that was asked for. Xen 4.12 and later. */
+#define XEN_ARGO_RING_SUFFICIENT 0x8U
+/* The payload can never fit. Xen 4.12 and later. */
+#define XEN_ARGO_RING_EMSGSIZE 0x10U
+/* Too many domains wait for room in the ring. Xen 4.12 and later. */
+#define XEN_ARGO_RING_EBUSY 0x20U
+
 /* ---- cpuid ---- */
 
 /* Xen's leaves of the CPUID instruction, by which a guest on x86 detects Xen. */
@@ -2108,6 +2181,108 @@ extern "C" {
  */
 #define SIF_PM_MASK 0xFF00U
 
+/* ---- hvm_info ---- */
+
+/*
+ * What the firmware of an HVM guest finds in low memory: the table of the domain builder, and
+ * the memory map that hvmloader leaves for the BIOS. A PVH guest has `hvm_start_info` instead.
+ */
+/* The frame of `hvm_info_table`. */
+#if defined(__x86_64__) || defined(__i386__)
+#define HVM_INFO_PFN 0x9FU
+#endif
+/* Where in the frame the table begins. */
+#if defined(__x86_64__) || defined(__i386__)
+#define HVM_INFO_OFFSET 0x800U
+#endif
+/* The table's physical address. */
+#if defined(__x86_64__) || defined(__i386__)
+#define HVM_INFO_PADDR 0x9F800U
+#endif
+/* The number of bits in `vcpu_online`. */
+#if defined(__x86_64__) || defined(__i386__)
+#define HVM_MAX_VCPUS 128U
+#endif
+/* The physical address of the page in which hvmloader leaves the memory map. */
+#if defined(__x86_64__) || defined(__i386__)
+#define HVM_E820_PAGE 0x90000U
+#endif
+/* Where in that page the number of entries is, a byte. */
+#if defined(__x86_64__) || defined(__i386__)
+#define HVM_E820_NR_OFFSET 0x1E8U
+#endif
+/* Where in that page the entries begin, each of 20 bytes as the BIOS returns it. */
+#if defined(__x86_64__) || defined(__i386__)
+#define HVM_E820_OFFSET 0x2D0U
+#endif
+/* No memory lies from here to 4 GiB in the default layout. */
+#if defined(__x86_64__) || defined(__i386__)
+#define HVM_BELOW_4G_RAM_END 0xF0000000U
+#endif
+/* Where the registers of devices begin in the default layout. */
+#if defined(__x86_64__) || defined(__i386__)
+#define HVM_BELOW_4G_MMIO_START 0xF0000000U
+#endif
+/* The size of that range in bytes. */
+#if defined(__x86_64__) || defined(__i386__)
+#define HVM_BELOW_4G_MMIO_LENGTH 0x10000000U
+#endif
+
+/* ---- pvdrivers ---- */
+
+/*
+ * The register of paravirtual drivers. On x86 such a driver writes its number and its build into
+ * QEMU's platform device before it unplugs the emulated disks and network cards.
+ */
+
+/* ---- smccc ---- */
+
+/*
+ * What Xen answers to calls by Arm's SMC calling convention. A guest that asks for the
+ * hypervisor's UID (`hvc` with 0x8600FF01 in `w0`) recognises Xen by it, before any hypercall.
+ */
+/*
+ * The major revision of Xen's hypervisor service; it changes when a function is removed. Xen
+ * 4.10 and later.
+ */
+#if defined(__aarch64__)
+#define XEN_SMCCC_MAJOR_REVISION 0U
+#endif
+/* The minor revision of that service; it changes when a function is added. Xen 4.10 and later. */
+#if defined(__aarch64__)
+#define XEN_SMCCC_MINOR_REVISION 1U
+#endif
+/*
+ * The UID of Xen's hypervisor service, a71812dc-c698-4369-9acf-79d18ddee667, as it is returned
+ * in `w0`. Xen 4.10 and later.
+ */
+#if defined(__aarch64__)
+#define XEN_SMCCC_UID_0 0xDC1218A7U
+#endif
+/* The same in `w1`. Xen 4.10 and later. */
+#if defined(__aarch64__)
+#define XEN_SMCCC_UID_1 0x694398C6U
+#endif
+/* The same in `w2`. Xen 4.10 and later. */
+#if defined(__aarch64__)
+#define XEN_SMCCC_UID_2 0xD179CF9AU
+#endif
+/* The same in `w3`. Xen 4.10 and later. */
+#if defined(__aarch64__)
+#define XEN_SMCCC_UID_3 0x67E6DE8DU
+#endif
+/*
+ * The major revision of the standard secure service that Xen emulates (PSCI). Xen 4.10 and
+ * later.
+ */
+#if defined(__aarch64__)
+#define SSSC_SMCCC_MAJOR_REVISION 0U
+#endif
+/* The minor revision of that service. Xen 4.10 and later. */
+#if defined(__aarch64__)
+#define SSSC_SMCCC_MINOR_REVISION 1U
+#endif
+
 /* ---- physdev ---- */
 
 /*
@@ -2196,6 +2371,10 @@ typedef uint32_t grant_handle_t;
  * `grant_entry_flags`. Xen writes it to separate status pages.
  */
 typedef uint16_t grant_status_t;
+/* The number of a ring within a domain. Xen 4.12 and later. */
+typedef uint32_t xen_argo_port_t;
+/* A guest frame number, 64 bits wide on every architecture. Xen 4.12 and later. */
+typedef uint64_t xen_argo_gfn_t;
 /*
  * One hypercall of a batch. Xen processes the batch in order; an entry that fails does not stop
  * those after it.
@@ -5007,6 +5186,222 @@ XEN_OFFSET(struct xen_netif_gref, ref, 0);
 XEN_OFFSET(struct xen_netif_gref, flags, 4);
 XEN_OFFSET(struct xen_netif_gref, status, 6);
 /*
+ * The interface page of one ring. Positions run freely; a byte lies at its position modulo half
+ * of the ring. Xen 4.9 and later.
+ */
+struct xen_9pfs_data_intf {
+    /* The frontend's position in the data from the backend. */
+    uint32_t in_cons;
+    /* The backend's position in the data that it writes. */
+    uint32_t in_prod;
+    uint8_t pad1[56];
+    /* The backend's position in the data from the frontend. */
+    uint32_t out_cons;
+    /* The frontend's position in the data that it writes. */
+    uint32_t out_prod;
+    uint8_t pad2[56];
+    /*
+     * The ring has 2 to this power pages, for both directions together; at most the backend's
+     * key `max-ring-page-order`.
+     */
+    uint32_t ring_order;
+    /* The grants of these pages, which the frontend writes. */
+    grant_ref_t ref[];
+};
+XEN_SIZE(struct xen_9pfs_data_intf, 132);
+XEN_OFFSET(struct xen_9pfs_data_intf, in_cons, 0);
+XEN_OFFSET(struct xen_9pfs_data_intf, in_prod, 4);
+XEN_OFFSET(struct xen_9pfs_data_intf, pad1, 8);
+XEN_OFFSET(struct xen_9pfs_data_intf, out_cons, 64);
+XEN_OFFSET(struct xen_9pfs_data_intf, out_prod, 68);
+XEN_OFFSET(struct xen_9pfs_data_intf, pad2, 72);
+XEN_OFFSET(struct xen_9pfs_data_intf, ring_order, 128);
+XEN_OFFSET(struct xen_9pfs_data_intf, ref, 132);
+/* The positions of a ring into which this end writes. They run freely. */
+struct ring_shared {
+    /* The reader's position. */
+    uint32_t cons;
+    /* The writer's position. */
+    uint32_t prod;
+};
+XEN_SIZE(struct ring_shared, 8);
+XEN_OFFSET(struct ring_shared, cons, 0);
+XEN_OFFSET(struct ring_shared, prod, 4);
+/*
+ * The shared page as the client sees it. A ring of order 10 lies at byte 1024 of the page, one
+ * of order 11 at byte 2048; a larger one of order N has 2 to the power N - 12 pages of its own.
+ */
+struct vchan_interface {
+    /* From the client to the server. */
+    struct ring_shared left;
+    /* From the server to the client. */
+    struct ring_shared right;
+    /* The size of the first ring, as a power of two. */
+    uint16_t left_order;
+    /* The size of the second ring, as a power of two. */
+    uint16_t right_order;
+    /* The client's state. */
+    uint8_t cli_live;
+    /* The server's state. */
+    uint8_t srv_live;
+    /* What the server wants to be notified of by the client. */
+    uint8_t cli_notify;
+    /* What the client wants to be notified of by the server. */
+    uint8_t srv_notify;
+    /* The grants of the first ring's pages, then those of the second. */
+    uint32_t grants[];
+};
+XEN_SIZE(struct vchan_interface, 24);
+XEN_OFFSET(struct vchan_interface, left, 0);
+XEN_OFFSET(struct vchan_interface, right, 8);
+XEN_OFFSET(struct vchan_interface, left_order, 16);
+XEN_OFFSET(struct vchan_interface, right_order, 18);
+XEN_OFFSET(struct vchan_interface, cli_live, 20);
+XEN_OFFSET(struct vchan_interface, srv_live, 21);
+XEN_OFFSET(struct vchan_interface, cli_notify, 22);
+XEN_OFFSET(struct vchan_interface, srv_notify, 23);
+XEN_OFFSET(struct vchan_interface, grants, 24);
+/*
+ * The start of a ring in the receiver's pages. The messages follow, each behind a
+ * `xen_argo_ring_message_header`. The ring is empty when both positions are equal. Xen 4.12 and
+ * later.
+ */
+struct xen_argo_ring {
+    /* The receiver's position in bytes. */
+    uint32_t rx_ptr;
+    /* Xen's position in bytes. */
+    uint32_t tx_ptr;
+    uint8_t reserved[56];
+    /* The messages. */
+    uint8_t ring[];
+};
+XEN_SIZE(struct xen_argo_ring, 64);
+XEN_OFFSET(struct xen_argo_ring, rx_ptr, 0);
+XEN_OFFSET(struct xen_argo_ring, tx_ptr, 4);
+XEN_OFFSET(struct xen_argo_ring, reserved, 8);
+XEN_OFFSET(struct xen_argo_ring, ring, 64);
+/* A part of a message. Xen 4.12 and later. */
+#if defined(__x86_64__) || defined(__aarch64__)
+struct xen_argo_iov {
+    /* The bytes. */
+    uint8_t * iov_hnd;
+    /* Their number. */
+    uint32_t iov_len;
+    uint32_t pad;
+};
+XEN_SIZE(struct xen_argo_iov, 16);
+XEN_OFFSET(struct xen_argo_iov, iov_hnd, 0);
+XEN_OFFSET(struct xen_argo_iov, iov_len, 8);
+XEN_OFFSET(struct xen_argo_iov, pad, 12);
+#elif defined(__i386__)
+struct xen_argo_iov {
+    /* The bytes. */
+    uint8_t * iov_hnd;
+    /* Their number. */
+    uint32_t iov_len;
+    uint32_t pad;
+};
+XEN_SIZE(struct xen_argo_iov, 12);
+XEN_OFFSET(struct xen_argo_iov, iov_hnd, 0);
+XEN_OFFSET(struct xen_argo_iov, iov_len, 4);
+XEN_OFFSET(struct xen_argo_iov, pad, 8);
+#endif
+/* A ring of a domain, as one end of a message. Xen 4.12 and later. */
+struct xen_argo_addr {
+    /* The ring's number. */
+    xen_argo_port_t aport;
+    /* The domain that has the ring. */
+    uint16_t domain_id;
+    uint16_t pad;
+};
+XEN_SIZE(struct xen_argo_addr, 8);
+XEN_OFFSET(struct xen_argo_addr, aport, 0);
+XEN_OFFSET(struct xen_argo_addr, domain_id, 4);
+XEN_OFFSET(struct xen_argo_addr, pad, 6);
+/* Where a message comes from and where it goes. Xen 4.12 and later. */
+struct xen_argo_send_addr {
+    /* The ring that an answer goes to. */
+    struct xen_argo_addr src;
+    /* The ring that gets the message. */
+    struct xen_argo_addr dst;
+};
+XEN_SIZE(struct xen_argo_send_addr, 16);
+XEN_OFFSET(struct xen_argo_send_addr, src, 0);
+XEN_OFFSET(struct xen_argo_send_addr, dst, 8);
+/* The ring that `register_ring` creates or replaces, with its size. Xen 4.12 and later. */
+struct xen_argo_register_ring {
+    /* The ring's number. */
+    xen_argo_port_t aport;
+    /* The domain that may send, or XEN_ARGO_DOMID_ANY. */
+    uint16_t partner_id;
+    uint16_t pad;
+    /* The ring's size in bytes, a multiple of XEN_ARGO_MSG_SLOT_SIZE. */
+    uint32_t len;
+};
+XEN_SIZE(struct xen_argo_register_ring, 12);
+XEN_OFFSET(struct xen_argo_register_ring, aport, 0);
+XEN_OFFSET(struct xen_argo_register_ring, partner_id, 4);
+XEN_OFFSET(struct xen_argo_register_ring, pad, 6);
+XEN_OFFSET(struct xen_argo_register_ring, len, 8);
+/* The ring to end. Xen 4.12 and later. */
+struct xen_argo_unregister_ring {
+    /* The ring's number. */
+    xen_argo_port_t aport;
+    /* As when it was registered. */
+    uint16_t partner_id;
+    uint16_t pad;
+};
+XEN_SIZE(struct xen_argo_unregister_ring, 8);
+XEN_OFFSET(struct xen_argo_unregister_ring, aport, 0);
+XEN_OFFSET(struct xen_argo_unregister_ring, partner_id, 4);
+XEN_OFFSET(struct xen_argo_unregister_ring, pad, 6);
+/* A question about another domain's ring, and the answer. Xen 4.12 and later. */
+struct xen_argo_ring_data_ent {
+    /* Whose state is asked for. */
+    struct xen_argo_addr ring;
+    /* The ring's state. */
+    uint16_t flags;
+    uint16_t pad;
+    /* The payload in bytes for which the guest waits; 0 for none. */
+    uint32_t space_required;
+    /* The greatest payload that can ever fit. */
+    uint32_t max_message_size;
+};
+XEN_SIZE(struct xen_argo_ring_data_ent, 20);
+XEN_OFFSET(struct xen_argo_ring_data_ent, ring, 0);
+XEN_OFFSET(struct xen_argo_ring_data_ent, flags, 8);
+XEN_OFFSET(struct xen_argo_ring_data_ent, pad, 10);
+XEN_OFFSET(struct xen_argo_ring_data_ent, space_required, 12);
+XEN_OFFSET(struct xen_argo_ring_data_ent, max_message_size, 16);
+/* The questions of `notify`. Xen 4.12 and later. */
+struct xen_argo_ring_data {
+    /* Their number. */
+    uint32_t nent;
+    uint32_t pad;
+    /* The questions. */
+    struct xen_argo_ring_data_ent data[];
+};
+XEN_SIZE(struct xen_argo_ring_data, 8);
+XEN_OFFSET(struct xen_argo_ring_data, nent, 0);
+XEN_OFFSET(struct xen_argo_ring_data, pad, 4);
+XEN_OFFSET(struct xen_argo_ring_data, data, 8);
+/* What stands before each message in a ring. Xen 4.12 and later. */
+struct xen_argo_ring_message_header {
+    /* The size of the header and of the payload, without padding. */
+    uint32_t len;
+    /* Where an answer goes. */
+    struct xen_argo_addr source;
+    /* The sender's type of the message. */
+    uint32_t message_type;
+    /* The payload. */
+    uint8_t data[];
+};
+XEN_SIZE(struct xen_argo_ring_message_header, 16);
+XEN_OFFSET(struct xen_argo_ring_message_header, len, 0);
+XEN_OFFSET(struct xen_argo_ring_message_header, source, 4);
+XEN_OFFSET(struct xen_argo_ring_message_header, message_type, 12);
+XEN_OFFSET(struct xen_argo_ring_message_header, data, 16);
+/*
  * The start info. Xen writes it before the guest starts, and never again. Addresses in it are
  * guest physical. Xen 4.8 and later.
  */
@@ -5080,6 +5475,42 @@ XEN_OFFSET(struct hvm_memmap_table_entry, addr, 0);
 XEN_OFFSET(struct hvm_memmap_table_entry, size, 8);
 XEN_OFFSET(struct hvm_memmap_table_entry, type, 16);
 XEN_OFFSET(struct hvm_memmap_table_entry, reserved, 20);
+#endif
+/*
+ * The guest's processors and memory, as the domain builder wrote them. A range of memory whose
+ * end or start is 0 does not exist.
+ */
+#if defined(__x86_64__) || defined(__i386__)
+struct hvm_info_table {
+    /* `HVM INFO`. */
+    char signature[8];
+    /* The table's size in bytes. */
+    uint32_t length;
+    /* Makes the sum of all bytes 0. */
+    uint8_t checksum;
+    /* Whether the firmware should describe APICs. */
+    uint8_t apic_mode;
+    /* The number of vCPUs. */
+    uint32_t nr_vcpus;
+    /* The frame after the memory below 4 GiB, which begins at 0 and has the VGA hole. */
+    uint32_t low_mem_pgend;
+    /* The first frame that is reserved for special pages, up to 4 GiB. */
+    uint32_t reserved_mem_pgstart;
+    /* The frame after the memory above 4 GiB. */
+    uint32_t high_mem_pgend;
+    /* A bit for each vCPU that is online at boot. */
+    uint8_t vcpu_online[16];
+};
+XEN_SIZE(struct hvm_info_table, 48);
+XEN_OFFSET(struct hvm_info_table, signature, 0);
+XEN_OFFSET(struct hvm_info_table, length, 8);
+XEN_OFFSET(struct hvm_info_table, checksum, 12);
+XEN_OFFSET(struct hvm_info_table, apic_mode, 13);
+XEN_OFFSET(struct hvm_info_table, nr_vcpus, 16);
+XEN_OFFSET(struct hvm_info_table, low_mem_pgend, 20);
+XEN_OFFSET(struct hvm_info_table, reserved_mem_pgstart, 24);
+XEN_OFFSET(struct hvm_info_table, high_mem_pgend, 28);
+XEN_OFFSET(struct hvm_info_table, vcpu_online, 32);
 #endif
 /* Maps an interrupt to a number, its pirq. An event channel can be bound to that number. */
 #if defined(__x86_64__) || defined(__aarch64__)

@@ -67,6 +67,15 @@ pub mod blkif;
 pub mod netif;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod xen_9pfs;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod vchan;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod argo;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod cpuid;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
@@ -74,6 +83,15 @@ pub mod elf_note;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod start_info;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod hvm_info;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod pvdrivers;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod smccc;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod physdev;

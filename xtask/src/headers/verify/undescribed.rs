@@ -8,7 +8,8 @@
 //! headers 40: trace.h io/*
 //! ```
 //!
-//! A line of headers covers all constants and structs of these headers.
+//! A line of headers covers all constants and structs of these headers. A pattern can begin or end
+//! with `*`.
 
 use super::Report;
 use std::fmt::Write as _;
@@ -213,11 +214,12 @@ impl Group {
             kind if kind == fact.kind => fact.name,
             _ => return None,
         };
-        let matches = |pattern: &&String| {
-            pattern
-                .strip_suffix('*')
-                .map_or(text == pattern.as_str(), |prefix| text.starts_with(prefix))
-        };
+        let matches =
+            |pattern: &&String| match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+                (Some(end), _) => text.ends_with(end),
+                (None, Some(start)) => text.starts_with(start),
+                (None, None) => text == pattern.as_str(),
+            };
         self.patterns.iter().find(matches).map(String::as_str)
     }
 }
@@ -245,7 +247,7 @@ mod tests {
     }
 
     const RULES: &str =
-        "# why\n[Tools.]\nconstants 2: TRC_* X\n[Else.]\nconstants 1: TRC_OTHER Y*\n";
+        "# why\n[Tools.]\nconstants 2: TRC_* *X\n[Else.]\nconstants 1: TRC_OTHER Y*\n";
 
     #[test]
     fn what_no_rule_mentions_is_named() {
