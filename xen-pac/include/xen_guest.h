@@ -1891,6 +1891,581 @@ extern "C" {
 /* Data were read. */
 #define VCHAN_NOTIFY_READ 0x2U
 
+/* ---- vscsiif ---- */
+
+/*
+ * SCSI devices: the ring between scsifront and scsiback. The mapping of devices is in xenstore.
+ * A request carries a command block of SCSI, and grants for its data.
+ */
+/* The number of segments in a request. */
+#define VSCSIIF_SG_TABLESIZE 26U
+/* The greatest size of a command block in bytes. */
+#define VSCSIIF_MAX_COMMAND_SIZE 16U
+/* The greatest size of sense data in bytes. */
+#define VSCSIIF_SENSE_BUFFERSIZE 96U
+/* The size of a granted page in bytes. Xen 4.8 and later. */
+#define VSCSIIF_PAGE_SIZE 4096U
+/* The number of segments that a granted page holds. Xen 4.8 and later. */
+#define VSCSIIF_SG_PER_PAGE 512U
+/* The whole result of SCSI_ABORT and SCSI_RESET: success. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_RESET_SUCCESS 0x2002U
+/* The whole result of SCSI_ABORT and SCSI_RESET: failure. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_RESET_FAILED 0x2003U
+/* Runs the command block. */
+#define VSCSIIF_ACT_SCSI_CDB 1U
+/* Aborts the request `ref_rqid`. */
+#define VSCSIIF_ACT_SCSI_ABORT 2U
+/* Resets the device. */
+#define VSCSIIF_ACT_SCSI_RESET 3U
+/* Deprecated: gave more segments for a later request. */
+#define VSCSIIF_ACT_SCSI_SG_PRESET 4U
+/* Success. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_OK 0U
+/* The device could not be reached in time. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_NO_CONNECT 1U
+/* The bus stayed busy until the time limit. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_BUS_BUSY 2U
+/* The time limit passed for another reason. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_TIME_OUT 3U
+/* There is no such target. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_BAD_TARGET 4U
+/* The command was aborted. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_ABORT 5U
+/* A parity error. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_PARITY 6U
+/* An internal error. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_ERROR 7U
+/* The device or the bus was reset. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_RESET 8U
+/* An unexpected interrupt. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_BAD_INTR 9U
+/* The command bypassed the host's middle layer. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_PASSTHROUGH 10U
+/* The driver asks for a retry. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_SOFT_ERROR 11U
+/* A retry that does not count. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_IMM_RETRY 12U
+/* The command must be queued again. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_REQUEUE 13U
+/* The transport was interrupted. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_TRANSPORT_DISRUPTED 14U
+/* The transport failed fast. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_TRANSPORT_FAILFAST 15U
+/* The target failed permanently. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_TARGET_FAILURE 16U
+/* The path failed permanently. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_NEXUS_FAILURE 17U
+/* The device has no space left. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_ALLOC_FAILURE 18U
+/* The medium has an error. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_MEDIUM_ERROR 19U
+/* The transport is unreliable. Xen 4.17 and later. */
+#define XEN_VSCSIIF_RSLT_HOST_TRANSPORT_MARGINAL 20U
+/*
+ * The entries are pages that hold segments. The backend has it if its key `feature-sg-grant` is
+ * set. Xen 4.5 and later.
+ */
+#define VSCSIIF_SG_GRANT 0x80U
+
+/* ---- usbif ---- */
+
+/*
+ * USB: a virtual host controller with up to 31 ports, between usbfront and usbback. One ring
+ * carries requests for data (URBs), the other the plugging of devices. In xenstore the device is
+ * `qusb`.
+ */
+/* The number of segments in a request. */
+#define USBIF_MAX_SEGMENTS_PER_REQUEST 16U
+/* The greatest number of a port; the first is 1. Xen 4.6 and later. */
+#define USBIF_MAX_PORTNR 31U
+/* The size of a ring in bytes. Xen 4.8 and later. */
+#define USBIF_RING_SIZE 4096U
+/* The number of entries in the ring of requests. Xen 4.8 and later. */
+#define USB_URB_RING_SIZE 16U
+/* The number of entries in the ring of plug events. Xen 4.8 and later. */
+#define USB_CONN_RING_SIZE 512U
+/* The device's number, before it is shifted into place. Xen 4.6 and later. */
+#define USBIF_PIPE_DEV_MASK 0x7FU
+/* The endpoint's number, before it is shifted into place. Xen 4.6 and later. */
+#define USBIF_PIPE_EP_MASK 0xFU
+/* The kind of transfer, before it is shifted into place. Xen 4.6 and later. */
+#define USBIF_PIPE_TYPE_MASK 0x3U
+/* It could not be found out. */
+#define USB_VER_UNKNOWN 0U
+/* USB 1.1. */
+#define USB_VER_USB11 1U
+/* USB 2.0. */
+#define USB_VER_USB20 2U
+/* USB 3.0; no backend has it. */
+#define USB_VER_USB30 3U
+/* Isochronous. Xen 4.6 and later. */
+#define USBIF_PIPE_TYPE_ISOC 0U
+/* Interrupt. Xen 4.6 and later. */
+#define USBIF_PIPE_TYPE_INT 1U
+/* Control. Xen 4.6 and later. */
+#define USBIF_PIPE_TYPE_CTRL 2U
+/* Bulk transfers. Xen 4.6 and later. */
+#define USBIF_PIPE_TYPE_BULK 3U
+/* Success. Xen 4.16 and later. */
+#define USBIF_STATUS_OK 0
+/* The device has gone. Xen 4.16 and later. */
+#define USBIF_STATUS_NODEV (-19)
+/* The request is malformed. Xen 4.16 and later. */
+#define USBIF_STATUS_INVAL (-22)
+/* The endpoint stalled. Xen 4.16 and later. */
+#define USBIF_STATUS_STALL (-32)
+/* The transfer failed. Xen 4.16 and later. */
+#define USBIF_STATUS_IOERROR (-71)
+/* The device sent too much. Xen 4.16 and later. */
+#define USBIF_STATUS_BABBLE (-75)
+/* The device or the port is shut down. Xen 4.16 and later. */
+#define USBIF_STATUS_SHUTDOWN (-108)
+/* The device was removed. Xen 4.6 and later. */
+#define USBIF_SPEED_NONE 0U
+/* 1.5 Mbit/s. Xen 4.6 and later. */
+#define USBIF_SPEED_LOW 1U
+/* 12 Mbit/s. Xen 4.6 and later. */
+#define USBIF_SPEED_FULL 2U
+/* 480 Mbit/s. Xen 4.6 and later. */
+#define USBIF_SPEED_HIGH 3U
+/* The number of the port, from 1. Xen 4.6 and later. */
+#define USBIF_PIPE_PORT_MASK 0x1FU
+/* Cancels another request. Xen 4.6 and later. */
+#define USBIF_PIPE_UNLINK 0x20U
+/* From the device to the guest. Xen 4.6 and later. */
+#define USBIF_PIPE_DIR 0x80U
+/* The device's number at the port. Xen 4.6 and later. */
+#define USBIF_PIPE_DEV_SHIFT 8U
+/* The endpoint's number. Xen 4.6 and later. */
+#define USBIF_PIPE_EP_SHIFT 15U
+/* A number of `usbif_pipe_type`. Xen 4.6 and later. */
+#define USBIF_PIPE_TYPE_SHIFT 30U
+/* Less data than asked for is an error. Xen 4.7 and later. */
+#define USBIF_SHORT_NOT_OK 0x1U
+
+/* ---- pciif ---- */
+
+/*
+ * PCI devices of a paravirtualised guest: one page that pcifront and pciback share. A flag says
+ * that an operation waits; there is no ring.
+ */
+/* The number of MSI-X vectors in an operation. */
+#define SH_INFO_MAX_VEC 128U
+/* Reads from the configuration space. */
+#define XEN_PCI_OP_conf_read 0U
+/* Writes to the configuration space. */
+#define XEN_PCI_OP_conf_write 1U
+/* Gives the device an MSI. */
+#define XEN_PCI_OP_enable_msi 2U
+/* Takes the MSI away. */
+#define XEN_PCI_OP_disable_msi 3U
+/* Gives the device MSI-X vectors. */
+#define XEN_PCI_OP_enable_msix 4U
+/* Takes the MSI-X vectors away. */
+#define XEN_PCI_OP_disable_msix 5U
+/* The backend reports an error of the device. */
+#define XEN_PCI_OP_aer_detected 6U
+/* The device works again. */
+#define XEN_PCI_OP_aer_resume 7U
+/* The registers of the device can be accessed again. */
+#define XEN_PCI_OP_aer_mmio 8U
+/* The slot was reset. */
+#define XEN_PCI_OP_aer_slotreset 9U
+/* Gives the device several MSIs. */
+#define XEN_PCI_OP_enable_multi_msi 10U
+/* It was done. */
+#define XEN_PCI_ERR_success 0
+/* There is no such device. */
+#define XEN_PCI_ERR_dev_not_found (-1)
+/* The register does not exist. */
+#define XEN_PCI_ERR_invalid_offset (-2)
+/* The backend does not permit it. */
+#define XEN_PCI_ERR_access_denied (-3)
+/* The backend does not have the operation. */
+#define XEN_PCI_ERR_not_implemented (-4)
+/* The backend could not do it. */
+#define XEN_PCI_ERR_op_failed (-5)
+/* The frontend's operation waits in `op`; the backend clears the bit when it is done. */
+#define _XEN_PCIF_active 0U
+#define XEN_PCIF_active 0x1U
+/* The frontend handles errors. */
+#define _XEN_PCIB_AERHANDLER 1U
+#define XEN_PCIB_AERHANDLER 0x2U
+/* The backend's operation waits in `aer_op`; the frontend clears the bit when it is done. */
+#define _XEN_PCIB_active 2U
+#define XEN_PCIB_active 0x4U
+
+/* ---- tpmif ---- */
+
+/*
+ * A TPM: one shared page with a command or its result, and a state that tells whose turn it is.
+ * The commands are those of the TCG.
+ */
+/* The page holds nothing, or the command was cancelled. */
+#define TPMIF_STATE_IDLE 0U
+/* The page holds a command. */
+#define TPMIF_STATE_SUBMIT 1U
+/* The page holds the result. */
+#define TPMIF_STATE_FINISH 2U
+/* The command should be cancelled. */
+#define TPMIF_STATE_CANCEL 3U
+
+/* ---- fbif ---- */
+
+/*
+ * A frame buffer in the memory of the guest: one page with its geometry, two rings of events and
+ * the list of its pages. A backend, usually QEMU, shows it.
+ */
+/* The size of an event from the backend in bytes. */
+#define XENFB_IN_EVENT_SIZE 40U
+/* The size of the ring of events from the backend in bytes. */
+#define XENFB_IN_RING_SIZE 1024U
+/* Where in the page that ring begins. */
+#define XENFB_IN_RING_OFFS 1024U
+/* The number of entries of that ring. */
+#define XENFB_IN_RING_LEN 25U
+/* The size of an event to the backend in bytes. */
+#define XENFB_OUT_EVENT_SIZE 40U
+/* The size of the ring of events to the backend in bytes. */
+#define XENFB_OUT_RING_SIZE 2048U
+/* Where in the page that ring begins. */
+#define XENFB_OUT_RING_OFFS 2048U
+/* The number of entries of that ring. */
+#define XENFB_OUT_RING_LEN 51U
+/* As a period: the backend needs no updates. */
+#define XENFB_NO_REFRESH 0U
+/* How often the backend wants updates. */
+#define XENFB_TYPE_REFRESH_PERIOD 1U
+/* A rectangle changed. */
+#define XENFB_TYPE_UPDATE 2U
+/* The geometry changed. */
+#define XENFB_TYPE_RESIZE 3U
+
+/* ---- kbdif ---- */
+
+/*
+ * Keyboard, pointer and touch screen: one page with two rings of events between kbdfront and a
+ * backend, usually QEMU.
+ */
+/* The size of an event from the backend in bytes. */
+#define XENKBD_IN_EVENT_SIZE 40U
+/* The size of the ring of events from the backend in bytes. */
+#define XENKBD_IN_RING_SIZE 2048U
+/* Where in the page that ring begins. */
+#define XENKBD_IN_RING_OFFS 1024U
+/* The number of entries of that ring. */
+#define XENKBD_IN_RING_LEN 51U
+/* The size of an event to the backend in bytes. */
+#define XENKBD_OUT_EVENT_SIZE 40U
+/* The size of the ring of events to the backend in bytes. */
+#define XENKBD_OUT_RING_SIZE 1024U
+/* Where in the page that ring begins. */
+#define XENKBD_OUT_RING_OFFS 3072U
+/* The number of entries of that ring. */
+#define XENKBD_OUT_RING_LEN 25U
+/* The pointer moved by some way. */
+#define XENKBD_TYPE_MOTION 1U
+/* Not used. Xen 4.9 and later. */
+#define XENKBD_TYPE_RESERVED 2U
+/* A key or button was pressed or released. */
+#define XENKBD_TYPE_KEY 3U
+/* The pointer moved to a position. */
+#define XENKBD_TYPE_POS 4U
+/* A touch. Xen 4.9 and later. */
+#define XENKBD_TYPE_MTOUCH 5U
+/* It began. Xen 4.9 and later. */
+#define XENKBD_MT_EV_DOWN 0U
+/* It ended. Xen 4.9 and later. */
+#define XENKBD_MT_EV_UP 1U
+/* It moved. Xen 4.9 and later. */
+#define XENKBD_MT_EV_MOTION 2U
+/* The events so far belong together. Xen 4.9 and later. */
+#define XENKBD_MT_EV_SYN 3U
+/* Its shape changed. Xen 4.9 and later. */
+#define XENKBD_MT_EV_SHAPE 4U
+/* Its orientation changed. Xen 4.9 and later. */
+#define XENKBD_MT_EV_ORIENT 5U
+
+/* ---- displif ---- */
+
+/*
+ * Displays: connectors with frame buffers in shared memory, between displfront and a backend.
+ * For each connector, one ring carries requests and one page carries events.
+ */
+/* The version of the protocol in the newest headers. Xen 4.15 and later. */
+#define XENDISPL_PROTOCOL_VERSION_INT 2U
+/* The size of a block of an EDID in bytes. Xen 4.15 and later. */
+#define XENDISPL_EDID_BLOCK_SIZE 128U
+/* The greatest number of such blocks. Xen 4.15 and later. */
+#define XENDISPL_EDID_BLOCK_COUNT 256U
+/* The greatest size of an EDID in bytes. Xen 4.15 and later. */
+#define XENDISPL_EDID_MAX_SIZE 0x8000U
+/* The size of the page of events in bytes. Xen 4.9 and later. */
+#define XENDISPL_EVENT_PAGE_SIZE 4096U
+/* Where in that page the events begin. Xen 4.9 and later. */
+#define XENDISPL_IN_RING_OFFS 64U
+/* The size of all events in bytes. Xen 4.9 and later. */
+#define XENDISPL_IN_RING_SIZE 4032U
+/* The number of events in the page. Xen 4.9 and later. */
+#define XENDISPL_IN_RING_LEN 63U
+/* Creates a display buffer in shared memory. Xen 4.9 and later. */
+#define XENDISPL_OP_DBUF_CREATE 0x10U
+/* Destroys it. Xen 4.9 and later. */
+#define XENDISPL_OP_DBUF_DESTROY 0x11U
+/* Makes a frame buffer of a display buffer. Xen 4.9 and later. */
+#define XENDISPL_OP_FB_ATTACH 0x12U
+/* Undoes that. Xen 4.9 and later. */
+#define XENDISPL_OP_FB_DETACH 0x13U
+/* Sets the mode and shows a frame buffer; all zero turns the display off. Xen 4.9 and later. */
+#define XENDISPL_OP_SET_CONFIG 0x14U
+/* Shows another frame buffer. Xen 4.9 and later. */
+#define XENDISPL_OP_PG_FLIP 0x15U
+/* Reads the display's EDID. Xen 4.15 and later. */
+#define XENDISPL_OP_GET_EDID 0x16U
+/* Another frame buffer is shown. Xen 4.9 and later. */
+#define XENDISPL_EVT_PG_FLIP 0U
+/* The backend allocates the memory, and fills the list of grants. Xen 4.9 and later. */
+#define XENDISPL_DBUF_FLG_REQ_ALLOC 0x1U
+
+/* ---- sndif ---- */
+
+/*
+ * Sound: streams of samples in shared memory, between sndfront and a backend. For each stream,
+ * one ring carries requests, and since 4.11 one page carries events. Cards and streams are
+ * described in xenstore.
+ */
+/* What both ends negotiate in xenstore. Xen 4.11 and later. */
+#define XENSND_PROTOCOL_VERSION 2U
+/* The greatest length of a sample rate in xenstore. Xen 4.9 and later. */
+#define XENSND_SAMPLE_RATE_MAX_LEN 11U
+/* The greatest length of a sample format in xenstore. Xen 4.9 and later. */
+#define XENSND_SAMPLE_FORMAT_MAX_LEN 24U
+/* The size of the page of events in bytes. Xen 4.11 and later. */
+#define XENSND_EVENT_PAGE_SIZE 4096U
+/* Where in that page the events begin. Xen 4.11 and later. */
+#define XENSND_IN_RING_OFFS 64U
+/* The size of all events in bytes. Xen 4.11 and later. */
+#define XENSND_IN_RING_SIZE 4032U
+/* The number of events in the page. Xen 4.11 and later. */
+#define XENSND_IN_RING_LEN 63U
+/* Opens the stream. Xen 4.9 and later. */
+#define XENSND_OP_OPEN 0U
+/* Ends it. Xen 4.9 and later. */
+#define XENSND_OP_CLOSE 1U
+/* Records into the buffer. Xen 4.9 and later. */
+#define XENSND_OP_READ 2U
+/* Plays from the buffer. Xen 4.9 and later. */
+#define XENSND_OP_WRITE 3U
+/* Sets the volume of each channel. Xen 4.9 and later. */
+#define XENSND_OP_SET_VOLUME 4U
+/* Reads the volume of each channel. Xen 4.9 and later. */
+#define XENSND_OP_GET_VOLUME 5U
+/* Turns channels off. Xen 4.9 and later. */
+#define XENSND_OP_MUTE 6U
+/* Turns channels on. Xen 4.9 and later. */
+#define XENSND_OP_UNMUTE 7U
+/* Starts, stops or pauses the stream. Xen 4.11 and later. */
+#define XENSND_OP_TRIGGER 8U
+/* Narrows the ranges of parameters. Xen 4.11 and later. */
+#define XENSND_OP_HW_PARAM_QUERY 9U
+/* It runs. Xen 4.11 and later. */
+#define XENSND_OP_TRIGGER_START 0U
+/* It waits. Xen 4.11 and later. */
+#define XENSND_OP_TRIGGER_PAUSE 1U
+/* It ends. Xen 4.11 and later. */
+#define XENSND_OP_TRIGGER_STOP 2U
+/* It runs again. Xen 4.11 and later. */
+#define XENSND_OP_TRIGGER_RESUME 3U
+/* Signed, 8 bits. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S8 0U
+/* Unsigned, 8 bits. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U8 1U
+/* Signed, 16 bits, little-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S16_LE 2U
+/* Signed, 16 bits, big-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S16_BE 3U
+/* Unsigned, 16 bits, little-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U16_LE 4U
+/* Unsigned, 16 bits, big-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U16_BE 5U
+/* Signed, 24 bits in 32, little-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S24_LE 6U
+/* Signed, 24 bits in 32, big-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S24_BE 7U
+/* Unsigned, 24 bits in 32, little-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U24_LE 8U
+/* Unsigned, 24 bits in 32, big-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U24_BE 9U
+/* Signed, 32 bits, little-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S32_LE 10U
+/* Signed, 32 bits, big-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S32_BE 11U
+/* Unsigned, 32 bits, little-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U32_LE 12U
+/* Unsigned, 32 bits, big-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U32_BE 13U
+/* Floating-point, 32 bits, little-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_F32_LE 14U
+/* Floating-point, 32 bits, big-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_F32_BE 15U
+/* Floating-point, 64 bits, little-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_F64_LE 16U
+/* Floating-point, 64 bits, big-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_F64_BE 17U
+/* IEC 958 subframes, little-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_IEC958_SUBFRAME_LE 18U
+/* IEC 958 subframes, big-endian. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_IEC958_SUBFRAME_BE 19U
+/* Mu-law of G.711. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_MU_LAW 20U
+/* A-law of G.711. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_A_LAW 21U
+/* Compressed to 4 bits a sample, by the IMA. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_IMA_ADPCM 22U
+/* Compressed by MPEG. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_MPEG 23U
+/* Compressed by GSM. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_GSM 24U
+/* The stream reached a position. Xen 4.11 and later. */
+#define XENSND_EVT_CUR_POS 0U
+
+/* ---- cameraif ---- */
+
+/*
+ * Cameras: frames in shared memory, between a frontend and a backend. One ring carries requests,
+ * and one page carries events. Formats are V4L2's FourCC codes.
+ */
+/* The number of controls. Xen 4.13 and later. */
+#define XENCAMERA_MAX_CTRL 4U
+/* The greatest number of planes in a buffer. Xen 4.13 and later. */
+#define XENCAMERA_MAX_PLANE 4U
+/* The size of the page of events in bytes. Xen 4.13 and later. */
+#define XENCAMERA_EVENT_PAGE_SIZE 4096U
+/* Where in that page the events begin. Xen 4.13 and later. */
+#define XENCAMERA_IN_RING_OFFS 64U
+/* The size of all events in bytes. Xen 4.13 and later. */
+#define XENCAMERA_IN_RING_SIZE 4032U
+/* The number of events in the page. Xen 4.13 and later. */
+#define XENCAMERA_IN_RING_LEN 63U
+/* Sets the format and the resolution. Xen 4.13 and later. */
+#define XENCAMERA_OP_CONFIG_SET 0x0U
+/* Reads the configuration. Xen 4.13 and later. */
+#define XENCAMERA_OP_CONFIG_GET 0x1U
+/* Checks a configuration without setting it. Xen 4.13 and later. */
+#define XENCAMERA_OP_CONFIG_VALIDATE 0x2U
+/* Sets how many frames a second. Xen 4.13 and later. */
+#define XENCAMERA_OP_FRAME_RATE_SET 0x3U
+/* Reads how a buffer is divided into planes. Xen 4.13 and later. */
+#define XENCAMERA_OP_BUF_GET_LAYOUT 0x4U
+/* Asks for a number of buffers. Xen 4.13 and later. */
+#define XENCAMERA_OP_BUF_REQUEST 0x5U
+/* Shares the memory of a buffer. Xen 4.13 and later. */
+#define XENCAMERA_OP_BUF_CREATE 0x6U
+/* Ends a buffer. Xen 4.13 and later. */
+#define XENCAMERA_OP_BUF_DESTROY 0x7U
+/* Hands a buffer to the backend to be filled. Xen 4.13 and later. */
+#define XENCAMERA_OP_BUF_QUEUE 0x8U
+/* Takes a buffer back. Xen 4.13 and later. */
+#define XENCAMERA_OP_BUF_DEQUEUE 0x9U
+/* Reads the properties of a control. Xen 4.13 and later. */
+#define XENCAMERA_OP_CTRL_ENUM 0xAU
+/* Sets the value of a control. Xen 4.13 and later. */
+#define XENCAMERA_OP_CTRL_SET 0xBU
+/* Reads the value of a control. Xen 4.13 and later. */
+#define XENCAMERA_OP_CTRL_GET 0xCU
+/* Starts to record. Xen 4.13 and later. */
+#define XENCAMERA_OP_STREAM_START 0xDU
+/* Stops recording. Xen 4.13 and later. */
+#define XENCAMERA_OP_STREAM_STOP 0xEU
+/* Added to each pixel. Xen 4.13 and later. */
+#define XENCAMERA_CTRL_BRIGHTNESS 0U
+/* Multiplied with each pixel. Xen 4.13 and later. */
+#define XENCAMERA_CTRL_CONTRAST 1U
+/* How strong colours are. Xen 4.13 and later. */
+#define XENCAMERA_CTRL_SATURATION 2U
+/* How colours are turned. Xen 4.13 and later. */
+#define XENCAMERA_CTRL_HUE 3U
+/* The driver's own. Xen 4.13 and later. */
+#define XENCAMERA_COLORSPACE_DEFAULT 0U
+/* SMPTE 170M, of analogue television. Xen 4.13 and later. */
+#define XENCAMERA_COLORSPACE_SMPTE170M 1U
+/* Rec. 709, of high definition television. Xen 4.13 and later. */
+#define XENCAMERA_COLORSPACE_REC709 2U
+/* sRGB, of computers. Xen 4.13 and later. */
+#define XENCAMERA_COLORSPACE_SRGB 3U
+/* opRGB, of photography. Xen 4.13 and later. */
+#define XENCAMERA_COLORSPACE_OPRGB 4U
+/* BT.2020, of ultra-high definition television. Xen 4.13 and later. */
+#define XENCAMERA_COLORSPACE_BT2020 5U
+/* DCI-P3, of cinemas. Xen 4.13 and later. */
+#define XENCAMERA_COLORSPACE_DCI_P3 6U
+/* The colour space's own. Xen 4.13 and later. */
+#define XENCAMERA_XFER_FUNC_DEFAULT 0U
+/* That of Rec. 709. Xen 4.13 and later. */
+#define XENCAMERA_XFER_FUNC_709 1U
+/* That of sRGB. Xen 4.13 and later. */
+#define XENCAMERA_XFER_FUNC_SRGB 2U
+/* That of opRGB. Xen 4.13 and later. */
+#define XENCAMERA_XFER_FUNC_OPRGB 3U
+/* Linear. Xen 4.13 and later. */
+#define XENCAMERA_XFER_FUNC_NONE 4U
+/* That of DCI-P3. Xen 4.13 and later. */
+#define XENCAMERA_XFER_FUNC_DCI_P3 5U
+/* That of SMPTE 2084, for high dynamic range. Xen 4.13 and later. */
+#define XENCAMERA_XFER_FUNC_SMPTE2084 6U
+/* Not Y'CbCr, or the colour space's own. Xen 4.13 and later. */
+#define XENCAMERA_YCBCR_ENC_IGNORE 0U
+/* By Rec. 601. Xen 4.13 and later. */
+#define XENCAMERA_YCBCR_ENC_601 1U
+/* By Rec. 709. Xen 4.13 and later. */
+#define XENCAMERA_YCBCR_ENC_709 2U
+/* By xvYCC with the matrix of Rec. 601. Xen 4.13 and later. */
+#define XENCAMERA_YCBCR_ENC_XV601 3U
+/* By xvYCC with the matrix of Rec. 709. Xen 4.13 and later. */
+#define XENCAMERA_YCBCR_ENC_XV709 4U
+/* By BT.2020. Xen 4.13 and later. */
+#define XENCAMERA_YCBCR_ENC_BT2020 5U
+/* By BT.2020 with constant luminance. Xen 4.13 and later. */
+#define XENCAMERA_YCBCR_ENC_BT2020_CONST_LUM 6U
+/* The colour space's own. Xen 4.13 and later. */
+#define XENCAMERA_QUANTIZATION_DEFAULT 0U
+/* All values. Xen 4.13 and later. */
+#define XENCAMERA_QUANTIZATION_FULL_RANGE 1U
+/* From 16 to 235 or 240 of 255. Xen 4.13 and later. */
+#define XENCAMERA_QUANTIZATION_LIM_RANGE 2U
+/* A buffer holds a new frame. Xen 4.13 and later. */
+#define XENCAMERA_EVT_FRAME_AVAIL 0U
+/* The value of a control changed. Xen 4.13 and later. */
+#define XENCAMERA_EVT_CTRL_CHANGE 1U
+/* Only read. Xen 4.13 and later. */
+#define XENCAMERA_CTRL_FLG_RO 0x1U
+/* Only written. Xen 4.13 and later. */
+#define XENCAMERA_CTRL_FLG_WO 0x2U
+/* Its value changes by itself. Xen 4.13 and later. */
+#define XENCAMERA_CTRL_FLG_VOLATILE 0x4U
+
+/* ---- pvcalls ---- */
+
+/*
+ * Sockets: POSIX calls that the backend carries out. Commands go through a ring; each connected
+ * socket has an interface page and data pages of its own. Numbers of families, types and errors
+ * are Linux's.
+ */
+/* Creates a socket. Xen 4.9 and later. */
+#define PVCALLS_SOCKET 0U
+/* Connects it. Xen 4.9 and later. */
+#define PVCALLS_CONNECT 1U
+/* Closes it. Xen 4.9 and later. */
+#define PVCALLS_RELEASE 2U
+/* Gives it an address. Xen 4.9 and later. */
+#define PVCALLS_BIND 3U
+/* Waits for connections. Xen 4.9 and later. */
+#define PVCALLS_LISTEN 4U
+/* Takes a connection. Xen 4.9 and later. */
+#define PVCALLS_ACCEPT 5U
+/* Answers when a connection is waiting. Xen 4.9 and later. */
+#define PVCALLS_POLL 6U
+
 /* ---- argo ---- */
 
 /*
@@ -2242,13 +2817,13 @@ extern "C" {
  * hypervisor's UID (`hvc` with 0x8600FF01 in `w0`) recognises Xen by it, before any hypercall.
  */
 /*
- * The major revision of Xen's hypervisor service; it changes when a function is removed. Xen
- * 4.10 and later.
+ * The major revision of Xen's hypervisor service: grows when a function is removed. Xen 4.10 and
+ * later.
  */
 #if defined(__aarch64__)
 #define XEN_SMCCC_MAJOR_REVISION 0U
 #endif
-/* The minor revision of that service; it changes when a function is added. Xen 4.10 and later. */
+/* The minor revision of that service: grows when a function is added. Xen 4.10 and later. */
 #if defined(__aarch64__)
 #define XEN_SMCCC_MINOR_REVISION 1U
 #endif
@@ -5244,9 +5819,9 @@ struct vchan_interface {
     uint8_t cli_live;
     /* The server's state. */
     uint8_t srv_live;
-    /* What the server wants to be notified of by the client. */
+    /* When the client must notify the server. */
     uint8_t cli_notify;
-    /* What the client wants to be notified of by the server. */
+    /* When the server must notify the client. */
     uint8_t srv_notify;
     /* The grants of the first ring's pages, then those of the second. */
     uint32_t grants[];
@@ -5261,6 +5836,1657 @@ XEN_OFFSET(struct vchan_interface, srv_live, 21);
 XEN_OFFSET(struct vchan_interface, cli_notify, 22);
 XEN_OFFSET(struct vchan_interface, srv_notify, 23);
 XEN_OFFSET(struct vchan_interface, grants, 24);
+/* A part of a granted page. */
+struct scsiif_request_segment {
+    /* The grant of the page. */
+    grant_ref_t gref;
+    /* The first byte in the page. */
+    uint16_t offset;
+    /* The number of bytes. */
+    uint16_t length;
+};
+XEN_SIZE(struct scsiif_request_segment, 8);
+XEN_OFFSET(struct scsiif_request_segment, gref, 0);
+XEN_OFFSET(struct scsiif_request_segment, offset, 4);
+XEN_OFFSET(struct scsiif_request_segment, length, 6);
+/* A request, of 252 bytes. */
+struct vscsiif_request {
+    /* A number that the frontend chooses; the response has the same. */
+    uint16_t rqid;
+    /* What to do. */
+    uint8_t act;
+    /* The size of the command block in bytes. */
+    uint8_t cmd_len;
+    /* The command block. */
+    uint8_t cmnd[VSCSIIF_MAX_COMMAND_SIZE];
+    /* Deprecated: the time limit in seconds, or 0 for the default. */
+    uint16_t timeout_per_command;
+    /* The channel of the virtual device. */
+    uint16_t channel;
+    /* The target of the virtual device. */
+    uint16_t id;
+    /* The logical unit of the virtual device. */
+    uint16_t lun;
+    /* The request to abort. */
+    uint16_t ref_rqid;
+    /* Which way the data goes. */
+    uint8_t sc_data_direction;
+    /* How many entries of `seg` are in use, and for what. */
+    uint8_t nr_segments;
+    /* The data, or pages with arrays of segments. */
+    struct scsiif_request_segment seg[VSCSIIF_SG_TABLESIZE];
+    uint32_t reserved[3];
+};
+XEN_SIZE(struct vscsiif_request, 252);
+XEN_OFFSET(struct vscsiif_request, rqid, 0);
+XEN_OFFSET(struct vscsiif_request, act, 2);
+XEN_OFFSET(struct vscsiif_request, cmd_len, 3);
+XEN_OFFSET(struct vscsiif_request, cmnd, 4);
+XEN_OFFSET(struct vscsiif_request, timeout_per_command, 20);
+XEN_OFFSET(struct vscsiif_request, channel, 22);
+XEN_OFFSET(struct vscsiif_request, id, 24);
+XEN_OFFSET(struct vscsiif_request, lun, 26);
+XEN_OFFSET(struct vscsiif_request, ref_rqid, 28);
+XEN_OFFSET(struct vscsiif_request, sc_data_direction, 30);
+XEN_OFFSET(struct vscsiif_request, nr_segments, 31);
+XEN_OFFSET(struct vscsiif_request, seg, 32);
+XEN_OFFSET(struct vscsiif_request, reserved, 240);
+/* The response to a request, of 252 bytes. */
+struct vscsiif_response {
+    /* The number of the request. */
+    uint16_t rqid;
+    /* Deprecated; do not read it. */
+    uint8_t act;
+    /* The size of the sense data in bytes. */
+    uint8_t sense_len;
+    /* The sense data. */
+    uint8_t sense_buffer[VSCSIIF_SENSE_BUFFERSIZE];
+    /* The result. */
+    uint32_t rslt;
+    /* How many bytes of the data were not transferred. */
+    uint32_t residual_len;
+    uint32_t reserved[36];
+};
+XEN_SIZE(struct vscsiif_response, 252);
+XEN_OFFSET(struct vscsiif_response, rqid, 0);
+XEN_OFFSET(struct vscsiif_response, act, 2);
+XEN_OFFSET(struct vscsiif_response, sense_len, 3);
+XEN_OFFSET(struct vscsiif_response, sense_buffer, 4);
+XEN_OFFSET(struct vscsiif_response, rslt, 100);
+XEN_OFFSET(struct vscsiif_response, residual_len, 104);
+XEN_OFFSET(struct vscsiif_response, reserved, 108);
+/* A part of a granted page. */
+struct usbif_request_segment {
+    /* The grant of the page. */
+    grant_ref_t gref;
+    /* The first byte in the page. */
+    uint16_t offset;
+    /* The number of bytes. */
+    uint16_t length;
+};
+XEN_SIZE(struct usbif_request_segment, 8);
+XEN_OFFSET(struct usbif_request_segment, gref, 0);
+XEN_OFFSET(struct usbif_request_segment, offset, 4);
+XEN_OFFSET(struct usbif_request_segment, length, 6);
+/* A request for a transfer. */
+struct usbif_urb_request {
+    /* A number that the frontend chooses; the response has the same. */
+    uint16_t id;
+    /* The number of segments in use for data. */
+    uint16_t nr_buffer_segs;
+    /* Where the request goes. */
+    uint32_t pipe;
+    /* How it is carried out. */
+    uint16_t transfer_flags;
+    /* The size of the data in bytes. */
+    uint16_t buffer_length;
+    /* More, by the kind of transfer. */
+    union {
+        /* The setup packet of a control transfer. */
+        uint8_t ctrl[8];
+        /* An isochronous transfer. */
+        struct {
+            /* The time between frames in milliseconds. */
+            uint16_t interval;
+            /* The first frame. */
+            uint16_t start_frame;
+            /* How many packets there are. */
+            uint16_t number_of_packets;
+            /* The number of segments that hold descriptors of frames, after those of the data. */
+            uint16_t nr_frame_desc_segs;
+        } isoc;
+        /* An interrupt transfer. */
+        struct {
+            /* The time between polls in milliseconds. */
+            uint16_t interval;
+            uint16_t pad[3];
+        } intr;
+        /* The request to cancel. */
+        struct {
+            /* Its number. */
+            uint16_t unlink_id;
+            uint16_t pad[3];
+        } unlink;
+    } u;
+    /* The data. */
+    struct usbif_request_segment seg[USBIF_MAX_SEGMENTS_PER_REQUEST];
+};
+XEN_SIZE(struct usbif_urb_request, 148);
+XEN_OFFSET(struct usbif_urb_request, id, 0);
+XEN_OFFSET(struct usbif_urb_request, nr_buffer_segs, 2);
+XEN_OFFSET(struct usbif_urb_request, pipe, 4);
+XEN_OFFSET(struct usbif_urb_request, transfer_flags, 8);
+XEN_OFFSET(struct usbif_urb_request, buffer_length, 10);
+XEN_OFFSET(struct usbif_urb_request, u, 12);
+XEN_OFFSET(struct usbif_urb_request, u.ctrl, 12);
+XEN_OFFSET(struct usbif_urb_request, u.isoc, 12);
+XEN_OFFSET(struct usbif_urb_request, u.isoc.interval, 12);
+XEN_OFFSET(struct usbif_urb_request, u.isoc.start_frame, 14);
+XEN_OFFSET(struct usbif_urb_request, u.isoc.number_of_packets, 16);
+XEN_OFFSET(struct usbif_urb_request, u.isoc.nr_frame_desc_segs, 18);
+XEN_OFFSET(struct usbif_urb_request, u.intr, 12);
+XEN_OFFSET(struct usbif_urb_request, u.intr.interval, 12);
+XEN_OFFSET(struct usbif_urb_request, u.intr.pad, 14);
+XEN_OFFSET(struct usbif_urb_request, u.unlink, 12);
+XEN_OFFSET(struct usbif_urb_request, u.unlink.unlink_id, 12);
+XEN_OFFSET(struct usbif_urb_request, u.unlink.pad, 14);
+XEN_OFFSET(struct usbif_urb_request, seg, 20);
+/* The response to a request for a transfer. */
+struct usbif_urb_response {
+    /* The number of the request. */
+    uint16_t id;
+    /* The first frame of an isochronous transfer. */
+    uint16_t start_frame;
+    /* The result. */
+    int32_t status;
+    /* How many bytes were transferred. */
+    int32_t actual_length;
+    /* The number of isochronous packets with errors. */
+    int32_t error_count;
+};
+XEN_SIZE(struct usbif_urb_response, 16);
+XEN_OFFSET(struct usbif_urb_response, id, 0);
+XEN_OFFSET(struct usbif_urb_response, start_frame, 2);
+XEN_OFFSET(struct usbif_urb_response, status, 4);
+XEN_OFFSET(struct usbif_urb_response, actual_length, 8);
+XEN_OFFSET(struct usbif_urb_response, error_count, 12);
+/* An empty entry, which the backend fills when a device is plugged in or removed. */
+struct usbif_conn_request {
+    /* A number that the frontend chooses. */
+    uint16_t id;
+};
+XEN_SIZE(struct usbif_conn_request, 2);
+XEN_OFFSET(struct usbif_conn_request, id, 0);
+/* A device was plugged in or removed. */
+struct usbif_conn_response {
+    /* The number of the empty entry. */
+    uint16_t id;
+    /* The number of the port, from 1. */
+    uint8_t portnum;
+    /* The device's speed. */
+    uint8_t speed;
+};
+XEN_SIZE(struct usbif_conn_response, 4);
+XEN_OFFSET(struct usbif_conn_response, id, 0);
+XEN_OFFSET(struct usbif_conn_response, portnum, 2);
+XEN_OFFSET(struct usbif_conn_response, speed, 3);
+/* A vector of MSI-X. */
+struct xen_msix_entry {
+    /* The pirq that the backend assigned. */
+    uint16_t vector;
+    /* The index in the device's table. */
+    uint16_t entry;
+};
+XEN_SIZE(struct xen_msix_entry, 4);
+XEN_OFFSET(struct xen_msix_entry, vector, 0);
+XEN_OFFSET(struct xen_msix_entry, entry, 2);
+/* An operation of the frontend. */
+struct xen_pci_op {
+    /* What to do. */
+    uint32_t cmd;
+    /* The result. */
+    int32_t err;
+    /* The device's PCI segment. */
+    uint32_t domain;
+    /* The bus number of the device. */
+    uint32_t bus;
+    /* The device's slot, times 8, and its function. */
+    uint32_t devfn;
+    /* The register in the configuration space. */
+    int32_t offset;
+    /* The size of the register in bytes. */
+    int32_t size;
+    /* What was read, or what to write. */
+    uint32_t value;
+    /* The number of vectors. */
+    uint32_t info;
+    /* The vectors. */
+    struct xen_msix_entry msix_entries[SH_INFO_MAX_VEC];
+};
+XEN_SIZE(struct xen_pci_op, 548);
+XEN_OFFSET(struct xen_pci_op, cmd, 0);
+XEN_OFFSET(struct xen_pci_op, err, 4);
+XEN_OFFSET(struct xen_pci_op, domain, 8);
+XEN_OFFSET(struct xen_pci_op, bus, 12);
+XEN_OFFSET(struct xen_pci_op, devfn, 16);
+XEN_OFFSET(struct xen_pci_op, offset, 20);
+XEN_OFFSET(struct xen_pci_op, size, 24);
+XEN_OFFSET(struct xen_pci_op, value, 28);
+XEN_OFFSET(struct xen_pci_op, info, 32);
+XEN_OFFSET(struct xen_pci_op, msix_entries, 36);
+/* An operation of the backend, which reports an error of a device. */
+struct xen_pcie_aer_op {
+    /* What happened. */
+    uint32_t cmd;
+    /* The state of the channel, and the frontend's answer, both as in Linux. */
+    int32_t err;
+    /* The device's PCI segment. */
+    uint32_t domain;
+    /* The bus number of the device. */
+    uint32_t bus;
+    /* The device's slot, times 8, and its function. */
+    uint32_t devfn;
+};
+XEN_SIZE(struct xen_pcie_aer_op, 20);
+XEN_OFFSET(struct xen_pcie_aer_op, cmd, 0);
+XEN_OFFSET(struct xen_pcie_aer_op, err, 4);
+XEN_OFFSET(struct xen_pcie_aer_op, domain, 8);
+XEN_OFFSET(struct xen_pcie_aer_op, bus, 12);
+XEN_OFFSET(struct xen_pcie_aer_op, devfn, 16);
+/* The shared page. */
+struct xen_pci_sharedinfo {
+    /* Which operation waits. */
+    uint32_t flags;
+    /* The frontend's operation. */
+    struct xen_pci_op op;
+    /* The backend's operation. */
+    struct xen_pcie_aer_op aer_op;
+};
+XEN_SIZE(struct xen_pci_sharedinfo, 572);
+XEN_OFFSET(struct xen_pci_sharedinfo, flags, 0);
+XEN_OFFSET(struct xen_pci_sharedinfo, op, 4);
+XEN_OFFSET(struct xen_pci_sharedinfo, aer_op, 552);
+/*
+ * The start of the shared page. The grants of further pages follow at byte 8, then the command
+ * or the result, which continues in these pages.
+ */
+struct tpmif_shared_page {
+    /* The size of the command or of the result in bytes. */
+    uint32_t length;
+    /* Whose turn it is. */
+    uint8_t state;
+    /* The locality under which the command runs. */
+    uint8_t locality;
+    uint8_t pad;
+    /* The number of further pages. */
+    uint8_t nr_extra_pages;
+    /* The grants of these pages, which the frontend writes. */
+    uint32_t extra_pages[];
+};
+XEN_SIZE(struct tpmif_shared_page, 8);
+XEN_OFFSET(struct tpmif_shared_page, length, 0);
+XEN_OFFSET(struct tpmif_shared_page, state, 4);
+XEN_OFFSET(struct tpmif_shared_page, locality, 5);
+XEN_OFFSET(struct tpmif_shared_page, pad, 6);
+XEN_OFFSET(struct tpmif_shared_page, nr_extra_pages, 7);
+XEN_OFFSET(struct tpmif_shared_page, extra_pages, 8);
+/* The shared page. */
+#if defined(__x86_64__) || defined(__aarch64__)
+struct xenfb_page {
+    /* The position of the frontend in the events from the backend. */
+    uint32_t in_cons;
+    /* The position of the backend in these events. */
+    uint32_t in_prod;
+    /* The position of the backend in the events from the frontend. */
+    uint32_t out_cons;
+    /* The position of the frontend in these events. */
+    uint32_t out_prod;
+    /* The number of pixels in a row. */
+    int32_t width;
+    /* The number of rows. */
+    int32_t height;
+    /* The size of a row in bytes. */
+    uint32_t line_length;
+    /* The size of the frame buffer in bytes. */
+    uint32_t mem_length;
+    /* The size of a pixel in bits. */
+    uint8_t depth;
+    /* The frames of pages that list the frame buffer's frames, as many as are needed. */
+    unsigned long pd[256];
+};
+XEN_SIZE(struct xenfb_page, 2088);
+XEN_OFFSET(struct xenfb_page, in_cons, 0);
+XEN_OFFSET(struct xenfb_page, in_prod, 4);
+XEN_OFFSET(struct xenfb_page, out_cons, 8);
+XEN_OFFSET(struct xenfb_page, out_prod, 12);
+XEN_OFFSET(struct xenfb_page, width, 16);
+XEN_OFFSET(struct xenfb_page, height, 20);
+XEN_OFFSET(struct xenfb_page, line_length, 24);
+XEN_OFFSET(struct xenfb_page, mem_length, 28);
+XEN_OFFSET(struct xenfb_page, depth, 32);
+XEN_OFFSET(struct xenfb_page, pd, 40);
+#elif defined(__i386__)
+struct xenfb_page {
+    /* The position of the frontend in the events from the backend. */
+    uint32_t in_cons;
+    /* The position of the backend in these events. */
+    uint32_t in_prod;
+    /* The position of the backend in the events from the frontend. */
+    uint32_t out_cons;
+    /* The position of the frontend in these events. */
+    uint32_t out_prod;
+    /* The number of pixels in a row. */
+    int32_t width;
+    /* The number of rows. */
+    int32_t height;
+    /* The size of a row in bytes. */
+    uint32_t line_length;
+    /* The size of the frame buffer in bytes. */
+    uint32_t mem_length;
+    /* The size of a pixel in bits. */
+    uint8_t depth;
+    /* The frames of pages that list the frame buffer's frames, as many as are needed. */
+    unsigned long pd[256];
+};
+XEN_SIZE(struct xenfb_page, 1060);
+XEN_OFFSET(struct xenfb_page, in_cons, 0);
+XEN_OFFSET(struct xenfb_page, in_prod, 4);
+XEN_OFFSET(struct xenfb_page, out_cons, 8);
+XEN_OFFSET(struct xenfb_page, out_prod, 12);
+XEN_OFFSET(struct xenfb_page, width, 16);
+XEN_OFFSET(struct xenfb_page, height, 20);
+XEN_OFFSET(struct xenfb_page, line_length, 24);
+XEN_OFFSET(struct xenfb_page, mem_length, 28);
+XEN_OFFSET(struct xenfb_page, depth, 32);
+XEN_OFFSET(struct xenfb_page, pd, 36);
+#endif
+/* A rectangle changed. Sent only if the backend set its key `request-update`. */
+struct xenfb_update {
+    /* UPDATE. */
+    uint8_t type;
+    /* The left edge. */
+    int32_t x;
+    /* The upper edge. */
+    int32_t y;
+    /* The number of columns. */
+    int32_t width;
+    /* The number of rows. */
+    int32_t height;
+};
+XEN_SIZE(struct xenfb_update, 20);
+XEN_OFFSET(struct xenfb_update, type, 0);
+XEN_OFFSET(struct xenfb_update, x, 4);
+XEN_OFFSET(struct xenfb_update, y, 8);
+XEN_OFFSET(struct xenfb_update, width, 12);
+XEN_OFFSET(struct xenfb_update, height, 16);
+/* The geometry changed. Sent only if the backend set its key `feature-resize`. */
+struct xenfb_resize {
+    /* RESIZE. */
+    uint8_t type;
+    /* The number of pixels in a row. */
+    int32_t width;
+    /* The number of rows. */
+    int32_t height;
+    /* The size of a row in bytes. */
+    int32_t stride;
+    /* The size of a pixel in bits. */
+    int32_t depth;
+    /* Where in the memory the frame buffer begins, in bytes. */
+    int32_t offset;
+};
+XEN_SIZE(struct xenfb_resize, 24);
+XEN_OFFSET(struct xenfb_resize, type, 0);
+XEN_OFFSET(struct xenfb_resize, width, 4);
+XEN_OFFSET(struct xenfb_resize, height, 8);
+XEN_OFFSET(struct xenfb_resize, stride, 12);
+XEN_OFFSET(struct xenfb_resize, depth, 16);
+XEN_OFFSET(struct xenfb_resize, offset, 20);
+/* How often the backend shows the frame buffer. */
+struct xenfb_refresh_period {
+    /* REFRESH_PERIOD. */
+    uint8_t type;
+    /* The time between two updates in milliseconds, or XENFB_NO_REFRESH. */
+    uint32_t period;
+};
+XEN_SIZE(struct xenfb_refresh_period, 8);
+XEN_OFFSET(struct xenfb_refresh_period, type, 0);
+XEN_OFFSET(struct xenfb_refresh_period, period, 4);
+/* An event to the backend. */
+struct xenfb_out_event {
+    /* By its kind. */
+    union {
+        /* What happened. */
+        uint8_t type;
+        /* A rectangle changed. */
+        struct xenfb_update update;
+        /* The geometry changed. */
+        struct xenfb_resize resize;
+        /* All of it. */
+        char pad[XENFB_OUT_EVENT_SIZE];
+    };
+};
+XEN_SIZE(struct xenfb_out_event, 40);
+XEN_OFFSET(struct xenfb_out_event, type, 0);
+XEN_OFFSET(struct xenfb_out_event, update, 0);
+XEN_OFFSET(struct xenfb_out_event, resize, 0);
+XEN_OFFSET(struct xenfb_out_event, pad, 0);
+/* An event from the backend. Ignore kinds that are not known. */
+struct xenfb_in_event {
+    /* By its kind. */
+    union {
+        /* What happened. */
+        uint8_t type;
+        /* How often the backend wants updates. */
+        struct xenfb_refresh_period refresh_period;
+        /* All of it. */
+        char pad[XENFB_IN_EVENT_SIZE];
+    };
+};
+XEN_SIZE(struct xenfb_in_event, 40);
+XEN_OFFSET(struct xenfb_in_event, type, 0);
+XEN_OFFSET(struct xenfb_in_event, refresh_period, 0);
+XEN_OFFSET(struct xenfb_in_event, pad, 0);
+/* The start of the shared page. */
+struct xenkbd_page {
+    /* The position of the frontend in the events from the backend. */
+    uint32_t in_cons;
+    /* The position of the backend in these events. */
+    uint32_t in_prod;
+    /* The position of the backend in the events from the frontend. */
+    uint32_t out_cons;
+    /* The position of the frontend in these events. */
+    uint32_t out_prod;
+};
+XEN_SIZE(struct xenkbd_page, 16);
+XEN_OFFSET(struct xenkbd_page, in_cons, 0);
+XEN_OFFSET(struct xenkbd_page, in_prod, 4);
+XEN_OFFSET(struct xenkbd_page, out_cons, 8);
+XEN_OFFSET(struct xenkbd_page, out_prod, 12);
+/* The pointer moved by some way. */
+struct xenkbd_motion {
+    /* MOTION. */
+    uint8_t type;
+    /* To the right. */
+    int32_t rel_x;
+    /* Downwards. */
+    int32_t rel_y;
+    /* Of the wheel. */
+    int32_t rel_z;
+};
+XEN_SIZE(struct xenkbd_motion, 16);
+XEN_OFFSET(struct xenkbd_motion, type, 0);
+XEN_OFFSET(struct xenkbd_motion, rel_x, 4);
+XEN_OFFSET(struct xenkbd_motion, rel_y, 8);
+XEN_OFFSET(struct xenkbd_motion, rel_z, 12);
+/* A key of the keyboard or a button of the pointer. */
+struct xenkbd_key {
+    /* KEY. */
+    uint8_t type;
+    /* 1 if pressed, 0 if released. */
+    uint8_t pressed;
+    /* A number of Linux's `input-event-codes.h`. */
+    uint32_t keycode;
+};
+XEN_SIZE(struct xenkbd_key, 8);
+XEN_OFFSET(struct xenkbd_key, type, 0);
+XEN_OFFSET(struct xenkbd_key, pressed, 1);
+XEN_OFFSET(struct xenkbd_key, keycode, 4);
+/* The pointer moved to a position. */
+struct xenkbd_position {
+    /* POS. */
+    uint8_t type;
+    /* The column, in pixels. */
+    int32_t abs_x;
+    /* The row, in pixels. */
+    int32_t abs_y;
+    /* The way of the wheel. */
+    int32_t rel_z;
+};
+XEN_SIZE(struct xenkbd_position, 16);
+XEN_OFFSET(struct xenkbd_position, type, 0);
+XEN_OFFSET(struct xenkbd_position, abs_x, 4);
+XEN_OFFSET(struct xenkbd_position, abs_y, 8);
+XEN_OFFSET(struct xenkbd_position, rel_z, 12);
+/* A touch began, ended or changed. Xen 4.9 and later. */
+struct xenkbd_mtouch {
+    /* MTOUCH. */
+    uint8_t type;
+    /* What happened. */
+    uint8_t event_type;
+    /* Tells touches apart. */
+    uint8_t contact_id;
+    uint8_t reserved[5];
+    /* More, by what happened. */
+    union {
+        /* DOWN and MOTION. */
+        struct {
+            /* The column, in pixels. */
+            int32_t abs_x;
+            /* The row, in pixels. */
+            int32_t abs_y;
+        } pos;
+        /* An ellipse around the touch. */
+        struct {
+            /* The length of the longer axis, in pixels. */
+            uint32_t major;
+            /* The length of the shorter axis, in pixels. */
+            uint32_t minor;
+        } shape;
+        /* The angle of the longer axis, clockwise. */
+        int16_t orientation;
+    } u;
+};
+XEN_SIZE(struct xenkbd_mtouch, 16);
+XEN_OFFSET(struct xenkbd_mtouch, type, 0);
+XEN_OFFSET(struct xenkbd_mtouch, event_type, 1);
+XEN_OFFSET(struct xenkbd_mtouch, contact_id, 2);
+XEN_OFFSET(struct xenkbd_mtouch, reserved, 3);
+XEN_OFFSET(struct xenkbd_mtouch, u, 8);
+XEN_OFFSET(struct xenkbd_mtouch, u.pos, 8);
+XEN_OFFSET(struct xenkbd_mtouch, u.pos.abs_x, 8);
+XEN_OFFSET(struct xenkbd_mtouch, u.pos.abs_y, 12);
+XEN_OFFSET(struct xenkbd_mtouch, u.shape, 8);
+XEN_OFFSET(struct xenkbd_mtouch, u.shape.major, 8);
+XEN_OFFSET(struct xenkbd_mtouch, u.shape.minor, 12);
+XEN_OFFSET(struct xenkbd_mtouch, u.orientation, 8);
+/* An event from the backend. Ignore kinds that are not known. */
+struct xenkbd_in_event {
+    /* By its kind. */
+    union {
+        /* What happened. */
+        uint8_t type;
+        /* The pointer moved by some way. */
+        struct xenkbd_motion motion;
+        /* A key or button was pressed or released. */
+        struct xenkbd_key key;
+        /* The pointer moved to a position. */
+        struct xenkbd_position pos;
+        /* A touch. */
+        struct xenkbd_mtouch mtouch;
+        /* All of it. */
+        char pad[XENKBD_IN_EVENT_SIZE];
+    };
+};
+XEN_SIZE(struct xenkbd_in_event, 40);
+XEN_OFFSET(struct xenkbd_in_event, type, 0);
+XEN_OFFSET(struct xenkbd_in_event, motion, 0);
+XEN_OFFSET(struct xenkbd_in_event, key, 0);
+XEN_OFFSET(struct xenkbd_in_event, pos, 0);
+XEN_OFFSET(struct xenkbd_in_event, mtouch, 0);
+XEN_OFFSET(struct xenkbd_in_event, pad, 0);
+/* An event to the backend; no kind is defined. */
+struct xenkbd_out_event {
+    /* By its kind. */
+    union {
+        /* What happened. */
+        uint8_t type;
+        /* All of it. */
+        char pad[XENKBD_OUT_EVENT_SIZE];
+    };
+};
+XEN_SIZE(struct xenkbd_out_event, 40);
+XEN_OFFSET(struct xenkbd_out_event, type, 0);
+XEN_OFFSET(struct xenkbd_out_event, pad, 0);
+/* The start of the page of events; the events follow at byte 64. Xen 4.9 and later. */
+struct xendispl_event_page {
+    /* The position of the frontend. */
+    uint32_t in_cons;
+    /* The position of the backend. */
+    uint32_t in_prod;
+    uint8_t reserved[56];
+};
+XEN_SIZE(struct xendispl_event_page, 64);
+XEN_OFFSET(struct xendispl_event_page, in_cons, 0);
+XEN_OFFSET(struct xendispl_event_page, in_prod, 4);
+XEN_OFFSET(struct xendispl_event_page, reserved, 8);
+/*
+ * A page that lists the pages of a shared buffer: a grant for each follows at byte 4, as many as
+ * fit. Xen 4.9 and later.
+ */
+struct xendispl_page_directory {
+    /* The grant of the next such page; 0 in the last. */
+    grant_ref_t gref_dir_next_page;
+    /* The grants. */
+    grant_ref_t gref[];
+};
+XEN_SIZE(struct xendispl_page_directory, 4);
+XEN_OFFSET(struct xendispl_page_directory, gref_dir_next_page, 0);
+XEN_OFFSET(struct xendispl_page_directory, gref, 4);
+/* Creates a display buffer. Xen 4.9 and later. */
+#if defined(__x86_64__) || defined(__aarch64__)
+struct xendispl_dbuf_create_req {
+    /* The display buffer, a number that the frontend chose. */
+    uint64_t dbuf_cookie;
+    /* The number of pixels in a row. */
+    uint32_t width;
+    /* The number of rows. */
+    uint32_t height;
+    /* The size of a pixel in bits. */
+    uint32_t bpp;
+    /* The size of the buffer in bytes. */
+    uint32_t buffer_sz;
+    /* How to create it. */
+    uint32_t flags;
+    /* The grant of the first `xendispl_page_directory`. */
+    grant_ref_t gref_directory;
+    /* Where in the buffer the pixels begin, in bytes. */
+    uint32_t data_ofs;
+};
+XEN_SIZE(struct xendispl_dbuf_create_req, 40);
+XEN_OFFSET(struct xendispl_dbuf_create_req, dbuf_cookie, 0);
+XEN_OFFSET(struct xendispl_dbuf_create_req, width, 8);
+XEN_OFFSET(struct xendispl_dbuf_create_req, height, 12);
+XEN_OFFSET(struct xendispl_dbuf_create_req, bpp, 16);
+XEN_OFFSET(struct xendispl_dbuf_create_req, buffer_sz, 20);
+XEN_OFFSET(struct xendispl_dbuf_create_req, flags, 24);
+XEN_OFFSET(struct xendispl_dbuf_create_req, gref_directory, 28);
+XEN_OFFSET(struct xendispl_dbuf_create_req, data_ofs, 32);
+#elif defined(__i386__)
+struct xendispl_dbuf_create_req {
+    /* The display buffer, a number that the frontend chose. */
+    uint64_t dbuf_cookie;
+    /* The number of pixels in a row. */
+    uint32_t width;
+    /* The number of rows. */
+    uint32_t height;
+    /* The size of a pixel in bits. */
+    uint32_t bpp;
+    /* The size of the buffer in bytes. */
+    uint32_t buffer_sz;
+    /* How to create it. */
+    uint32_t flags;
+    /* The grant of the first `xendispl_page_directory`. */
+    grant_ref_t gref_directory;
+    /* Where in the buffer the pixels begin, in bytes. */
+    uint32_t data_ofs;
+};
+XEN_SIZE(struct xendispl_dbuf_create_req, 36);
+XEN_OFFSET(struct xendispl_dbuf_create_req, dbuf_cookie, 0);
+XEN_OFFSET(struct xendispl_dbuf_create_req, width, 8);
+XEN_OFFSET(struct xendispl_dbuf_create_req, height, 12);
+XEN_OFFSET(struct xendispl_dbuf_create_req, bpp, 16);
+XEN_OFFSET(struct xendispl_dbuf_create_req, buffer_sz, 20);
+XEN_OFFSET(struct xendispl_dbuf_create_req, flags, 24);
+XEN_OFFSET(struct xendispl_dbuf_create_req, gref_directory, 28);
+XEN_OFFSET(struct xendispl_dbuf_create_req, data_ofs, 32);
+#endif
+/* Destroys a display buffer. Xen 4.9 and later. */
+struct xendispl_dbuf_destroy_req {
+    /* The display buffer, a number that the frontend chose. */
+    uint64_t dbuf_cookie;
+};
+XEN_SIZE(struct xendispl_dbuf_destroy_req, 8);
+XEN_OFFSET(struct xendispl_dbuf_destroy_req, dbuf_cookie, 0);
+/* Makes a frame buffer of a display buffer. Xen 4.9 and later. */
+#if defined(__x86_64__) || defined(__aarch64__)
+struct xendispl_fb_attach_req {
+    /* The display buffer, a number that the frontend chose. */
+    uint64_t dbuf_cookie;
+    /* The frame buffer, a number that the frontend chose. */
+    uint64_t fb_cookie;
+    /* The number of pixels in a row. */
+    uint32_t width;
+    /* The number of rows. */
+    uint32_t height;
+    /* The FourCC code of the format. */
+    uint32_t pixel_format;
+};
+XEN_SIZE(struct xendispl_fb_attach_req, 32);
+XEN_OFFSET(struct xendispl_fb_attach_req, dbuf_cookie, 0);
+XEN_OFFSET(struct xendispl_fb_attach_req, fb_cookie, 8);
+XEN_OFFSET(struct xendispl_fb_attach_req, width, 16);
+XEN_OFFSET(struct xendispl_fb_attach_req, height, 20);
+XEN_OFFSET(struct xendispl_fb_attach_req, pixel_format, 24);
+#elif defined(__i386__)
+struct xendispl_fb_attach_req {
+    /* The display buffer, a number that the frontend chose. */
+    uint64_t dbuf_cookie;
+    /* The frame buffer, a number that the frontend chose. */
+    uint64_t fb_cookie;
+    /* The number of pixels in a row. */
+    uint32_t width;
+    /* The number of rows. */
+    uint32_t height;
+    /* The FourCC code of the format. */
+    uint32_t pixel_format;
+};
+XEN_SIZE(struct xendispl_fb_attach_req, 28);
+XEN_OFFSET(struct xendispl_fb_attach_req, dbuf_cookie, 0);
+XEN_OFFSET(struct xendispl_fb_attach_req, fb_cookie, 8);
+XEN_OFFSET(struct xendispl_fb_attach_req, width, 16);
+XEN_OFFSET(struct xendispl_fb_attach_req, height, 20);
+XEN_OFFSET(struct xendispl_fb_attach_req, pixel_format, 24);
+#endif
+/* Detaches a frame buffer. Xen 4.9 and later. */
+struct xendispl_fb_detach_req {
+    /* The frame buffer, a number that the frontend chose. */
+    uint64_t fb_cookie;
+};
+XEN_SIZE(struct xendispl_fb_detach_req, 8);
+XEN_OFFSET(struct xendispl_fb_detach_req, fb_cookie, 0);
+/* Sets the mode of a connector. Xen 4.9 and later. */
+#if defined(__x86_64__) || defined(__aarch64__)
+struct xendispl_set_config_req {
+    /* The frame buffer, a number that the frontend chose. */
+    uint64_t fb_cookie;
+    /* The first column of the frame buffer to show. */
+    uint32_t x;
+    /* The first row of the frame buffer to show. */
+    uint32_t y;
+    /* The number of pixels in a row. */
+    uint32_t width;
+    /* The number of rows. */
+    uint32_t height;
+    /* The size of a pixel in bits. */
+    uint32_t bpp;
+};
+XEN_SIZE(struct xendispl_set_config_req, 32);
+XEN_OFFSET(struct xendispl_set_config_req, fb_cookie, 0);
+XEN_OFFSET(struct xendispl_set_config_req, x, 8);
+XEN_OFFSET(struct xendispl_set_config_req, y, 12);
+XEN_OFFSET(struct xendispl_set_config_req, width, 16);
+XEN_OFFSET(struct xendispl_set_config_req, height, 20);
+XEN_OFFSET(struct xendispl_set_config_req, bpp, 24);
+#elif defined(__i386__)
+struct xendispl_set_config_req {
+    /* The frame buffer, a number that the frontend chose. */
+    uint64_t fb_cookie;
+    /* The first column of the frame buffer to show. */
+    uint32_t x;
+    /* The first row of the frame buffer to show. */
+    uint32_t y;
+    /* The number of pixels in a row. */
+    uint32_t width;
+    /* The number of rows. */
+    uint32_t height;
+    /* The size of a pixel in bits. */
+    uint32_t bpp;
+};
+XEN_SIZE(struct xendispl_set_config_req, 28);
+XEN_OFFSET(struct xendispl_set_config_req, fb_cookie, 0);
+XEN_OFFSET(struct xendispl_set_config_req, x, 8);
+XEN_OFFSET(struct xendispl_set_config_req, y, 12);
+XEN_OFFSET(struct xendispl_set_config_req, width, 16);
+XEN_OFFSET(struct xendispl_set_config_req, height, 20);
+XEN_OFFSET(struct xendispl_set_config_req, bpp, 24);
+#endif
+/* Shows another frame buffer. Xen 4.9 and later. */
+struct xendispl_page_flip_req {
+    /* The frame buffer, a number that the frontend chose. */
+    uint64_t fb_cookie;
+};
+XEN_SIZE(struct xendispl_page_flip_req, 8);
+XEN_OFFSET(struct xendispl_page_flip_req, fb_cookie, 0);
+/* Reads the EDID into a shared buffer. Xen 4.15 and later. */
+struct xendispl_get_edid_req {
+    /* The size of the buffer in bytes, at least XENDISPL_EDID_MAX_SIZE. */
+    uint32_t buffer_sz;
+    /* The grant of the first `xendispl_page_directory`. */
+    grant_ref_t gref_directory;
+};
+XEN_SIZE(struct xendispl_get_edid_req, 8);
+XEN_OFFSET(struct xendispl_get_edid_req, buffer_sz, 0);
+XEN_OFFSET(struct xendispl_get_edid_req, gref_directory, 4);
+/* The EDID was read. Xen 4.15 and later. */
+struct xendispl_get_edid_resp {
+    /* Its size in bytes. */
+    uint32_t edid_sz;
+};
+XEN_SIZE(struct xendispl_get_edid_resp, 4);
+XEN_OFFSET(struct xendispl_get_edid_resp, edid_sz, 0);
+/* Another frame buffer is shown. Xen 4.9 and later. */
+struct xendispl_pg_flip_evt {
+    /* The frame buffer, by the number that the frontend chose. */
+    uint64_t fb_cookie;
+};
+XEN_SIZE(struct xendispl_pg_flip_evt, 8);
+XEN_OFFSET(struct xendispl_pg_flip_evt, fb_cookie, 0);
+/* A request, of 64 bytes. Xen 4.9 and later. */
+struct xendispl_req {
+    /* A number that the frontend chooses; the response has the same. */
+    uint16_t id;
+    /* What to do. */
+    uint8_t operation;
+    uint8_t reserved[5];
+    /* Its arguments. */
+    union {
+        /* The arguments of DBUF_CREATE. */
+        struct xendispl_dbuf_create_req dbuf_create;
+        /* The arguments of DBUF_DESTROY. */
+        struct xendispl_dbuf_destroy_req dbuf_destroy;
+        /* The arguments of FB_ATTACH. */
+        struct xendispl_fb_attach_req fb_attach;
+        /* The arguments of FB_DETACH. */
+        struct xendispl_fb_detach_req fb_detach;
+        /* The arguments of SET_CONFIG. */
+        struct xendispl_set_config_req set_config;
+        /* The arguments of PG_FLIP. */
+        struct xendispl_page_flip_req pg_flip;
+        /* The arguments of GET_EDID. */
+        struct xendispl_get_edid_req get_edid;
+        /* All of it. */
+        uint8_t reserved[56];
+    } op;
+};
+XEN_SIZE(struct xendispl_req, 64);
+XEN_OFFSET(struct xendispl_req, id, 0);
+XEN_OFFSET(struct xendispl_req, operation, 2);
+XEN_OFFSET(struct xendispl_req, reserved, 3);
+XEN_OFFSET(struct xendispl_req, op, 8);
+XEN_OFFSET(struct xendispl_req, op.dbuf_create, 8);
+XEN_OFFSET(struct xendispl_req, op.dbuf_destroy, 8);
+XEN_OFFSET(struct xendispl_req, op.fb_attach, 8);
+XEN_OFFSET(struct xendispl_req, op.fb_detach, 8);
+XEN_OFFSET(struct xendispl_req, op.set_config, 8);
+XEN_OFFSET(struct xendispl_req, op.pg_flip, 8);
+XEN_OFFSET(struct xendispl_req, op.get_edid, 8);
+XEN_OFFSET(struct xendispl_req, op.reserved, 8);
+/* The response to a request. Xen 4.9 and later. */
+struct xendispl_resp {
+    /* The number of the request. */
+    uint16_t id;
+    /* The operation of the request. */
+    uint8_t operation;
+    uint8_t reserved;
+    /* The result: 0, or a negative error number of Xen. */
+    int32_t status;
+    /* More, by the operation. */
+    union {
+        /* The data of GET_EDID. */
+        struct xendispl_get_edid_resp get_edid;
+        /* All of it. */
+        uint8_t reserved1[56];
+    } op;
+};
+XEN_SIZE(struct xendispl_resp, 64);
+XEN_OFFSET(struct xendispl_resp, id, 0);
+XEN_OFFSET(struct xendispl_resp, operation, 2);
+XEN_OFFSET(struct xendispl_resp, reserved, 3);
+XEN_OFFSET(struct xendispl_resp, status, 4);
+XEN_OFFSET(struct xendispl_resp, op, 8);
+XEN_OFFSET(struct xendispl_resp, op.get_edid, 8);
+XEN_OFFSET(struct xendispl_resp, op.reserved1, 8);
+/* An event. Xen 4.9 and later. */
+struct xendispl_evt {
+    /* A number for the frontend. */
+    uint16_t id;
+    /* What happened. */
+    uint8_t type;
+    uint8_t reserved[5];
+    /* More, by the kind. */
+    union {
+        /* The data of PG_FLIP. */
+        struct xendispl_pg_flip_evt pg_flip;
+        /* All of it. */
+        uint8_t reserved[56];
+    } op;
+};
+XEN_SIZE(struct xendispl_evt, 64);
+XEN_OFFSET(struct xendispl_evt, id, 0);
+XEN_OFFSET(struct xendispl_evt, type, 2);
+XEN_OFFSET(struct xendispl_evt, reserved, 3);
+XEN_OFFSET(struct xendispl_evt, op, 8);
+XEN_OFFSET(struct xendispl_evt, op.pg_flip, 8);
+XEN_OFFSET(struct xendispl_evt, op.reserved, 8);
+/* The start of the page of events; the events follow at byte 64. Xen 4.11 and later. */
+struct xensnd_event_page {
+    /* The position of the frontend. */
+    uint32_t in_cons;
+    /* The position of the backend. */
+    uint32_t in_prod;
+    uint8_t reserved[56];
+};
+XEN_SIZE(struct xensnd_event_page, 64);
+XEN_OFFSET(struct xensnd_event_page, in_cons, 0);
+XEN_OFFSET(struct xensnd_event_page, in_prod, 4);
+XEN_OFFSET(struct xensnd_event_page, reserved, 8);
+/*
+ * A page that lists the pages of a shared buffer: a grant for each follows at byte 4, as many as
+ * fit. Xen 4.9 and later.
+ */
+struct xensnd_page_directory {
+    /* The grant of the next such page; 0 in the last. */
+    grant_ref_t gref_dir_next_page;
+    /* The grants. */
+    grant_ref_t gref[];
+};
+XEN_SIZE(struct xensnd_page_directory, 4);
+XEN_OFFSET(struct xensnd_page_directory, gref_dir_next_page, 0);
+XEN_OFFSET(struct xensnd_page_directory, gref, 4);
+/* Opens a stream. Xen 4.9 and later. */
+struct xensnd_open_req {
+    /* The number of samples a second. */
+    uint32_t pcm_rate;
+    /* The format of the samples. */
+    uint8_t pcm_format;
+    /* The number of channels. */
+    uint8_t pcm_channels;
+    uint16_t reserved;
+    /* The size of the buffer in bytes. */
+    uint32_t buffer_sz;
+    /* The grant of the first `xensnd_page_directory`. */
+    grant_ref_t gref_directory;
+    /* After how many bytes each an event is sent; 0 for none. */
+    uint32_t period_sz;
+};
+XEN_SIZE(struct xensnd_open_req, 20);
+XEN_OFFSET(struct xensnd_open_req, pcm_rate, 0);
+XEN_OFFSET(struct xensnd_open_req, pcm_format, 4);
+XEN_OFFSET(struct xensnd_open_req, pcm_channels, 5);
+XEN_OFFSET(struct xensnd_open_req, reserved, 6);
+XEN_OFFSET(struct xensnd_open_req, buffer_sz, 8);
+XEN_OFFSET(struct xensnd_open_req, gref_directory, 12);
+XEN_OFFSET(struct xensnd_open_req, period_sz, 16);
+/*
+ * A part of the buffer: samples, or a volume or mute flag of 32 bits for each channel. Xen 4.9
+ * and later.
+ */
+struct xensnd_rw_req {
+    /* Where it begins, in bytes. */
+    uint32_t offset;
+    /* Its size in bytes. */
+    uint32_t length;
+};
+XEN_SIZE(struct xensnd_rw_req, 8);
+XEN_OFFSET(struct xensnd_rw_req, offset, 0);
+XEN_OFFSET(struct xensnd_rw_req, length, 4);
+/* Starts, stops or pauses the stream. Xen 4.11 and later. */
+struct xensnd_trigger_req {
+    /* What happens. */
+    uint8_t type;
+};
+XEN_SIZE(struct xensnd_trigger_req, 1);
+XEN_OFFSET(struct xensnd_trigger_req, type, 0);
+/*
+ * Ranges of parameters: the wanted ones in a request, the possible ones in the response. Xen
+ * 4.11 and later.
+ */
+struct xensnd_query_hw_param {
+    /* A bit for each `xensnd_pcm_format`. */
+    uint64_t formats;
+    /* Samples a second. */
+    struct {
+        /* The least value. */
+        uint32_t min;
+        /* The greatest value. */
+        uint32_t max;
+    } rates;
+    /* How many channels. */
+    struct {
+        /* The least value. */
+        uint32_t min;
+        /* The greatest value. */
+        uint32_t max;
+    } channels;
+    /* The size of the buffer in frames. */
+    struct {
+        /* The least value. */
+        uint32_t min;
+        /* The greatest value. */
+        uint32_t max;
+    } buffer;
+    /* The size of a period in frames. */
+    struct {
+        /* The least value. */
+        uint32_t min;
+        /* The greatest value. */
+        uint32_t max;
+    } period;
+};
+XEN_SIZE(struct xensnd_query_hw_param, 40);
+XEN_OFFSET(struct xensnd_query_hw_param, formats, 0);
+XEN_OFFSET(struct xensnd_query_hw_param, rates, 8);
+XEN_OFFSET(struct xensnd_query_hw_param, rates.min, 8);
+XEN_OFFSET(struct xensnd_query_hw_param, rates.max, 12);
+XEN_OFFSET(struct xensnd_query_hw_param, channels, 16);
+XEN_OFFSET(struct xensnd_query_hw_param, channels.min, 16);
+XEN_OFFSET(struct xensnd_query_hw_param, channels.max, 20);
+XEN_OFFSET(struct xensnd_query_hw_param, buffer, 24);
+XEN_OFFSET(struct xensnd_query_hw_param, buffer.min, 24);
+XEN_OFFSET(struct xensnd_query_hw_param, buffer.max, 28);
+XEN_OFFSET(struct xensnd_query_hw_param, period, 32);
+XEN_OFFSET(struct xensnd_query_hw_param, period.min, 32);
+XEN_OFFSET(struct xensnd_query_hw_param, period.max, 36);
+/* The stream reached a position. Xen 4.11 and later. */
+struct xensnd_cur_pos_evt {
+    /* The position in bytes since the start. */
+    uint64_t position;
+};
+XEN_SIZE(struct xensnd_cur_pos_evt, 8);
+XEN_OFFSET(struct xensnd_cur_pos_evt, position, 0);
+/* A request. Xen 4.9 and later. */
+struct xensnd_req {
+    /* A number that the frontend chooses; the response has the same. */
+    uint16_t id;
+    /* What to do. */
+    uint8_t operation;
+    uint8_t reserved[5];
+    /* Its arguments. */
+    union {
+        /* The arguments of OPEN. */
+        struct xensnd_open_req open;
+        /* READ, WRITE, and the volume and mute operations. */
+        struct xensnd_rw_req rw;
+        /* The arguments of TRIGGER. */
+        struct xensnd_trigger_req trigger;
+        /* The arguments of HW_PARAM_QUERY. */
+        struct xensnd_query_hw_param hw_param;
+        /* All of it. */
+        uint8_t reserved[56];
+    } op;
+};
+XEN_SIZE(struct xensnd_req, 64);
+XEN_OFFSET(struct xensnd_req, id, 0);
+XEN_OFFSET(struct xensnd_req, operation, 2);
+XEN_OFFSET(struct xensnd_req, reserved, 3);
+XEN_OFFSET(struct xensnd_req, op, 8);
+XEN_OFFSET(struct xensnd_req, op.open, 8);
+XEN_OFFSET(struct xensnd_req, op.rw, 8);
+XEN_OFFSET(struct xensnd_req, op.trigger, 8);
+XEN_OFFSET(struct xensnd_req, op.hw_param, 8);
+XEN_OFFSET(struct xensnd_req, op.reserved, 8);
+/* The response to a request. Xen 4.9 and later. */
+struct xensnd_resp {
+    /* The number of the request. */
+    uint16_t id;
+    /* The operation of the request. */
+    uint8_t operation;
+    uint8_t reserved;
+    /* The result: 0, or a negative error number of Xen. */
+    int32_t status;
+    /* More, by the operation. */
+    union {
+        /* The arguments of HW_PARAM_QUERY. */
+        struct xensnd_query_hw_param hw_param;
+        /* All of it. */
+        uint8_t reserved1[56];
+    } resp;
+};
+XEN_SIZE(struct xensnd_resp, 64);
+XEN_OFFSET(struct xensnd_resp, id, 0);
+XEN_OFFSET(struct xensnd_resp, operation, 2);
+XEN_OFFSET(struct xensnd_resp, reserved, 3);
+XEN_OFFSET(struct xensnd_resp, status, 4);
+XEN_OFFSET(struct xensnd_resp, resp, 8);
+XEN_OFFSET(struct xensnd_resp, resp.hw_param, 8);
+XEN_OFFSET(struct xensnd_resp, resp.reserved1, 8);
+/* An event. Xen 4.11 and later. */
+struct xensnd_evt {
+    /* A number for the frontend. */
+    uint16_t id;
+    /* What happened. */
+    uint8_t type;
+    uint8_t reserved[5];
+    /* More, by the kind. */
+    union {
+        /* The data of CUR_POS. */
+        struct xensnd_cur_pos_evt cur_pos;
+        /* All of it. */
+        uint8_t reserved[56];
+    } op;
+};
+XEN_SIZE(struct xensnd_evt, 64);
+XEN_OFFSET(struct xensnd_evt, id, 0);
+XEN_OFFSET(struct xensnd_evt, type, 2);
+XEN_OFFSET(struct xensnd_evt, reserved, 3);
+XEN_OFFSET(struct xensnd_evt, op, 8);
+XEN_OFFSET(struct xensnd_evt, op.cur_pos, 8);
+XEN_OFFSET(struct xensnd_evt, op.reserved, 8);
+/* The start of the page of events; the events follow at byte 64. Xen 4.13 and later. */
+struct xencamera_event_page {
+    /* The position of the frontend. */
+    uint32_t in_cons;
+    /* The position of the backend. */
+    uint32_t in_prod;
+    uint8_t reserved[56];
+};
+XEN_SIZE(struct xencamera_event_page, 64);
+XEN_OFFSET(struct xencamera_event_page, in_cons, 0);
+XEN_OFFSET(struct xencamera_event_page, in_prod, 4);
+XEN_OFFSET(struct xencamera_event_page, reserved, 8);
+/*
+ * A page that lists the pages of a shared buffer: a grant for each follows at byte 4, as many as
+ * fit. Xen 4.13 and later.
+ */
+struct xencamera_page_directory {
+    /* The grant of the next such page; 0 in the last. */
+    grant_ref_t gref_dir_next_page;
+    /* The grants. */
+    grant_ref_t gref[];
+};
+XEN_SIZE(struct xencamera_page_directory, 4);
+XEN_OFFSET(struct xencamera_page_directory, gref_dir_next_page, 0);
+XEN_OFFSET(struct xencamera_page_directory, gref, 4);
+/* A configuration. Xen 4.13 and later. */
+struct xencamera_config_req {
+    /* The FourCC code of the format. */
+    uint32_t pixel_format;
+    /* The number of pixels in a row. */
+    uint32_t width;
+    /* The number of rows. */
+    uint32_t height;
+};
+XEN_SIZE(struct xencamera_config_req, 12);
+XEN_OFFSET(struct xencamera_config_req, pixel_format, 0);
+XEN_OFFSET(struct xencamera_config_req, width, 4);
+XEN_OFFSET(struct xencamera_config_req, height, 8);
+/* The configuration, as the backend has set or corrected it. Xen 4.13 and later. */
+struct xencamera_config_resp {
+    /* The FourCC code of the format. */
+    uint32_t pixel_format;
+    /* The number of pixels in a row. */
+    uint32_t width;
+    /* The number of rows. */
+    uint32_t height;
+    /* How colours are represented. */
+    uint32_t colorspace;
+    /* The transfer function. */
+    uint32_t xfer_func;
+    /* The encoding of Y'CbCr. */
+    uint32_t ycbcr_enc;
+    /* The range of components. */
+    uint32_t quantization;
+    /* The numerator of width by height when shown. */
+    uint32_t displ_asp_ratio_numer;
+    /* The denominator of width by height when shown. */
+    uint32_t displ_asp_ratio_denom;
+    /* The numerator of the number of frames a second. */
+    uint32_t frame_rate_numer;
+    /* The denominator of the number of frames a second. */
+    uint32_t frame_rate_denom;
+};
+XEN_SIZE(struct xencamera_config_resp, 44);
+XEN_OFFSET(struct xencamera_config_resp, pixel_format, 0);
+XEN_OFFSET(struct xencamera_config_resp, width, 4);
+XEN_OFFSET(struct xencamera_config_resp, height, 8);
+XEN_OFFSET(struct xencamera_config_resp, colorspace, 12);
+XEN_OFFSET(struct xencamera_config_resp, xfer_func, 16);
+XEN_OFFSET(struct xencamera_config_resp, ycbcr_enc, 20);
+XEN_OFFSET(struct xencamera_config_resp, quantization, 24);
+XEN_OFFSET(struct xencamera_config_resp, displ_asp_ratio_numer, 28);
+XEN_OFFSET(struct xencamera_config_resp, displ_asp_ratio_denom, 32);
+XEN_OFFSET(struct xencamera_config_resp, frame_rate_numer, 36);
+XEN_OFFSET(struct xencamera_config_resp, frame_rate_denom, 40);
+/* How many frames a second. Xen 4.13 and later. */
+struct xencamera_frame_rate_req {
+    /* The numerator of the number of frames a second. */
+    uint32_t frame_rate_numer;
+    /* The denominator of the number of frames a second. */
+    uint32_t frame_rate_denom;
+};
+XEN_SIZE(struct xencamera_frame_rate_req, 8);
+XEN_OFFSET(struct xencamera_frame_rate_req, frame_rate_numer, 0);
+XEN_OFFSET(struct xencamera_frame_rate_req, frame_rate_denom, 4);
+/*
+ * A number of buffers: the wanted one in a request, the possible one in the response. Xen 4.13
+ * and later.
+ */
+struct xencamera_buf_request {
+    /* The number; 0 ends all. */
+    uint8_t num_bufs;
+};
+XEN_SIZE(struct xencamera_buf_request, 1);
+XEN_OFFSET(struct xencamera_buf_request, num_bufs, 0);
+/* Shares the memory of a buffer. Xen 4.13 and later. */
+struct xencamera_buf_create_req {
+    /* The number of the buffer, from 0. */
+    uint8_t index;
+    uint8_t reserved[3];
+    /* Where each plane begins, in bytes. */
+    uint32_t plane_offset[XENCAMERA_MAX_PLANE];
+    /* The grant of the first `xencamera_page_directory`. */
+    grant_ref_t gref_directory;
+};
+XEN_SIZE(struct xencamera_buf_create_req, 24);
+XEN_OFFSET(struct xencamera_buf_create_req, index, 0);
+XEN_OFFSET(struct xencamera_buf_create_req, reserved, 1);
+XEN_OFFSET(struct xencamera_buf_create_req, plane_offset, 4);
+XEN_OFFSET(struct xencamera_buf_create_req, gref_directory, 20);
+/* How a buffer is divided into planes. Xen 4.13 and later. */
+struct xencamera_buf_get_layout_resp {
+    /* The number of planes. */
+    uint8_t num_planes;
+    uint8_t reserved[3];
+    /* The size of the whole buffer in bytes. */
+    uint32_t size;
+    /* The size of each plane in bytes. */
+    uint32_t plane_size[XENCAMERA_MAX_PLANE];
+    /* The size of a row of each plane in bytes. */
+    uint32_t plane_stride[XENCAMERA_MAX_PLANE];
+};
+XEN_SIZE(struct xencamera_buf_get_layout_resp, 40);
+XEN_OFFSET(struct xencamera_buf_get_layout_resp, num_planes, 0);
+XEN_OFFSET(struct xencamera_buf_get_layout_resp, reserved, 1);
+XEN_OFFSET(struct xencamera_buf_get_layout_resp, size, 4);
+XEN_OFFSET(struct xencamera_buf_get_layout_resp, plane_size, 8);
+XEN_OFFSET(struct xencamera_buf_get_layout_resp, plane_stride, 24);
+/* A buffer or a control. Xen 4.13 and later. */
+struct xencamera_index {
+    /* Its number, from 0. */
+    uint8_t index;
+};
+XEN_SIZE(struct xencamera_index, 1);
+XEN_OFFSET(struct xencamera_index, index, 0);
+/* Reads the value of a control. Xen 4.13 and later. */
+struct xencamera_get_ctrl_req {
+    /* Which control. */
+    uint8_t type;
+};
+XEN_SIZE(struct xencamera_get_ctrl_req, 1);
+XEN_OFFSET(struct xencamera_get_ctrl_req, type, 0);
+/* The value of a control. Xen 4.13 and later. */
+struct xencamera_ctrl_value {
+    /* Which control. */
+    uint8_t type;
+    uint8_t reserved[7];
+    /* Its setting, between the bounds that CTRL_ENUM gives. */
+    int64_t value;
+};
+XEN_SIZE(struct xencamera_ctrl_value, 16);
+XEN_OFFSET(struct xencamera_ctrl_value, type, 0);
+XEN_OFFSET(struct xencamera_ctrl_value, reserved, 1);
+XEN_OFFSET(struct xencamera_ctrl_value, value, 8);
+/* The properties of a control. Xen 4.13 and later. */
+struct xencamera_ctrl_enum_resp {
+    /* The number that was asked for. */
+    uint8_t index;
+    /* Which control. */
+    uint8_t type;
+    uint8_t reserved[2];
+    /* What can be done with it. */
+    uint32_t flags;
+    /* The least value. */
+    int64_t min;
+    /* The greatest value. */
+    int64_t max;
+    /* The least difference of two values. */
+    int64_t step;
+    /* The default. */
+    int64_t def_val;
+};
+XEN_SIZE(struct xencamera_ctrl_enum_resp, 40);
+XEN_OFFSET(struct xencamera_ctrl_enum_resp, index, 0);
+XEN_OFFSET(struct xencamera_ctrl_enum_resp, type, 1);
+XEN_OFFSET(struct xencamera_ctrl_enum_resp, reserved, 2);
+XEN_OFFSET(struct xencamera_ctrl_enum_resp, flags, 4);
+XEN_OFFSET(struct xencamera_ctrl_enum_resp, min, 8);
+XEN_OFFSET(struct xencamera_ctrl_enum_resp, max, 16);
+XEN_OFFSET(struct xencamera_ctrl_enum_resp, step, 24);
+XEN_OFFSET(struct xencamera_ctrl_enum_resp, def_val, 32);
+/* A buffer holds a new frame. Xen 4.13 and later. */
+struct xencamera_frame_avail_evt {
+    /* The number of the buffer. */
+    uint8_t index;
+    uint8_t reserved[3];
+    /* The size of the frame in bytes. */
+    uint32_t used_sz;
+    /* Counts frames; a gap shows that some were lost. */
+    uint32_t seq_num;
+};
+XEN_SIZE(struct xencamera_frame_avail_evt, 12);
+XEN_OFFSET(struct xencamera_frame_avail_evt, index, 0);
+XEN_OFFSET(struct xencamera_frame_avail_evt, reserved, 1);
+XEN_OFFSET(struct xencamera_frame_avail_evt, used_sz, 4);
+XEN_OFFSET(struct xencamera_frame_avail_evt, seq_num, 8);
+/* A request, of 64 bytes. Xen 4.13 and later. */
+struct xencamera_req {
+    /* A number that the frontend chooses; the response has the same. */
+    uint16_t id;
+    /* What to do. */
+    uint8_t operation;
+    uint8_t reserved[5];
+    /* Its arguments. */
+    union {
+        /* CONFIG_SET and CONFIG_VALIDATE. */
+        struct xencamera_config_req config;
+        /* The arguments of FRAME_RATE_SET. */
+        struct xencamera_frame_rate_req frame_rate;
+        /* The arguments of BUF_REQUEST. */
+        struct xencamera_buf_request buf_request;
+        /* The arguments of BUF_CREATE. */
+        struct xencamera_buf_create_req buf_create;
+        /* BUF_DESTROY, BUF_QUEUE, BUF_DEQUEUE and CTRL_ENUM. */
+        struct xencamera_index index;
+        /* The arguments of CTRL_SET. */
+        struct xencamera_ctrl_value ctrl_value;
+        /* The arguments of CTRL_GET. */
+        struct xencamera_get_ctrl_req get_ctrl;
+        /* All of it. */
+        uint8_t reserved[56];
+    } req;
+};
+XEN_SIZE(struct xencamera_req, 64);
+XEN_OFFSET(struct xencamera_req, id, 0);
+XEN_OFFSET(struct xencamera_req, operation, 2);
+XEN_OFFSET(struct xencamera_req, reserved, 3);
+XEN_OFFSET(struct xencamera_req, req, 8);
+XEN_OFFSET(struct xencamera_req, req.config, 8);
+XEN_OFFSET(struct xencamera_req, req.frame_rate, 8);
+XEN_OFFSET(struct xencamera_req, req.buf_request, 8);
+XEN_OFFSET(struct xencamera_req, req.buf_create, 8);
+XEN_OFFSET(struct xencamera_req, req.index, 8);
+XEN_OFFSET(struct xencamera_req, req.ctrl_value, 8);
+XEN_OFFSET(struct xencamera_req, req.get_ctrl, 8);
+XEN_OFFSET(struct xencamera_req, req.reserved, 8);
+/* The response to a request. Xen 4.13 and later. */
+struct xencamera_resp {
+    /* The number of the request. */
+    uint16_t id;
+    /* The operation of the request. */
+    uint8_t operation;
+    uint8_t reserved;
+    /* The result: 0, or a negative error number of Xen. */
+    int32_t status;
+    /* More, by the operation. */
+    union {
+        /* The configuration operations. */
+        struct xencamera_config_resp config;
+        /* The data of BUF_GET_LAYOUT. */
+        struct xencamera_buf_get_layout_resp buf_layout;
+        /* The arguments of BUF_REQUEST. */
+        struct xencamera_buf_request buf_request;
+        /* The data of CTRL_ENUM. */
+        struct xencamera_ctrl_enum_resp ctrl_enum;
+        /* The data of CTRL_GET. */
+        struct xencamera_ctrl_value ctrl_value;
+        /* All of it. */
+        uint8_t reserved1[56];
+    } resp;
+};
+XEN_SIZE(struct xencamera_resp, 64);
+XEN_OFFSET(struct xencamera_resp, id, 0);
+XEN_OFFSET(struct xencamera_resp, operation, 2);
+XEN_OFFSET(struct xencamera_resp, reserved, 3);
+XEN_OFFSET(struct xencamera_resp, status, 4);
+XEN_OFFSET(struct xencamera_resp, resp, 8);
+XEN_OFFSET(struct xencamera_resp, resp.config, 8);
+XEN_OFFSET(struct xencamera_resp, resp.buf_layout, 8);
+XEN_OFFSET(struct xencamera_resp, resp.buf_request, 8);
+XEN_OFFSET(struct xencamera_resp, resp.ctrl_enum, 8);
+XEN_OFFSET(struct xencamera_resp, resp.ctrl_value, 8);
+XEN_OFFSET(struct xencamera_resp, resp.reserved1, 8);
+/* An event. Xen 4.13 and later. */
+struct xencamera_evt {
+    /* A number for the frontend. */
+    uint16_t id;
+    /* What happened. */
+    uint8_t type;
+    uint8_t reserved[5];
+    /* More, by the kind. */
+    union {
+        /* The data of FRAME_AVAIL. */
+        struct xencamera_frame_avail_evt frame_avail;
+        /* The data of CTRL_CHANGE. */
+        struct xencamera_ctrl_value ctrl_value;
+        /* All of it. */
+        uint8_t reserved[56];
+    } evt;
+};
+XEN_SIZE(struct xencamera_evt, 64);
+XEN_OFFSET(struct xencamera_evt, id, 0);
+XEN_OFFSET(struct xencamera_evt, type, 2);
+XEN_OFFSET(struct xencamera_evt, reserved, 3);
+XEN_OFFSET(struct xencamera_evt, evt, 8);
+XEN_OFFSET(struct xencamera_evt, evt.frame_avail, 8);
+XEN_OFFSET(struct xencamera_evt, evt.ctrl_value, 8);
+XEN_OFFSET(struct xencamera_evt, evt.reserved, 8);
+/*
+ * The interface page of a connected socket. Positions run freely; a byte lies at its position
+ * modulo half of the data pages. Xen 4.9 and later.
+ */
+struct pvcalls_data_intf {
+    /* The position of the frontend in received data. */
+    uint32_t in_cons;
+    /* The position of the backend in received data. */
+    uint32_t in_prod;
+    /* An error of receiving; 0 for none. */
+    int32_t in_error;
+    uint8_t pad1[52];
+    /* The position of the backend in data to send. */
+    uint32_t out_cons;
+    /* The position of the frontend in data to send. */
+    uint32_t out_prod;
+    /* An error of sending; 0 for none. */
+    int32_t out_error;
+    uint8_t pad2[52];
+    /* There are 2 to this power data pages, for both directions together. */
+    uint32_t ring_order;
+    /* The grants of these pages, which the frontend writes. */
+    grant_ref_t ref[];
+};
+XEN_SIZE(struct pvcalls_data_intf, 132);
+XEN_OFFSET(struct pvcalls_data_intf, in_cons, 0);
+XEN_OFFSET(struct pvcalls_data_intf, in_prod, 4);
+XEN_OFFSET(struct pvcalls_data_intf, in_error, 8);
+XEN_OFFSET(struct pvcalls_data_intf, pad1, 12);
+XEN_OFFSET(struct pvcalls_data_intf, out_cons, 64);
+XEN_OFFSET(struct pvcalls_data_intf, out_prod, 68);
+XEN_OFFSET(struct pvcalls_data_intf, out_error, 72);
+XEN_OFFSET(struct pvcalls_data_intf, pad2, 76);
+XEN_OFFSET(struct pvcalls_data_intf, ring_order, 128);
+XEN_OFFSET(struct pvcalls_data_intf, ref, 132);
+/* Creates a socket. Xen 4.9 and later. */
+struct xen_pvcalls_socket {
+    /* The number of the socket, which the frontend chose. */
+    uint64_t id;
+    /* The address family. */
+    uint32_t domain;
+    /* The type of socket, such as stream. */
+    uint32_t type;
+    /* The protocol within the family. */
+    uint32_t protocol;
+    uint8_t pad[4];
+};
+XEN_SIZE(struct xen_pvcalls_socket, 24);
+XEN_OFFSET(struct xen_pvcalls_socket, id, 0);
+XEN_OFFSET(struct xen_pvcalls_socket, domain, 8);
+XEN_OFFSET(struct xen_pvcalls_socket, type, 12);
+XEN_OFFSET(struct xen_pvcalls_socket, protocol, 16);
+XEN_OFFSET(struct xen_pvcalls_socket, pad, 20);
+/* Connects a socket. Xen 4.9 and later. */
+struct xen_pvcalls_connect {
+    /* The number of the socket, which the frontend chose. */
+    uint64_t id;
+    /* The address, as a `sockaddr` of Linux. */
+    uint8_t addr[28];
+    /* The size of the address in bytes. */
+    uint32_t len;
+    /* None are defined. */
+    uint32_t flags;
+    /* The grant of the interface page. */
+    grant_ref_t ref;
+    /* The port for the data. */
+    uint32_t evtchn;
+    uint8_t pad[4];
+};
+XEN_SIZE(struct xen_pvcalls_connect, 56);
+XEN_OFFSET(struct xen_pvcalls_connect, id, 0);
+XEN_OFFSET(struct xen_pvcalls_connect, addr, 8);
+XEN_OFFSET(struct xen_pvcalls_connect, len, 36);
+XEN_OFFSET(struct xen_pvcalls_connect, flags, 40);
+XEN_OFFSET(struct xen_pvcalls_connect, ref, 44);
+XEN_OFFSET(struct xen_pvcalls_connect, evtchn, 48);
+XEN_OFFSET(struct xen_pvcalls_connect, pad, 52);
+/* Closes a socket. Xen 4.9 and later. */
+struct xen_pvcalls_release {
+    /* The number of the socket, which the frontend chose. */
+    uint64_t id;
+    /* Whether the data pages will be used again. */
+    uint8_t reuse;
+    uint8_t pad[7];
+};
+XEN_SIZE(struct xen_pvcalls_release, 16);
+XEN_OFFSET(struct xen_pvcalls_release, id, 0);
+XEN_OFFSET(struct xen_pvcalls_release, reuse, 8);
+XEN_OFFSET(struct xen_pvcalls_release, pad, 9);
+/* Gives a socket an address. Xen 4.9 and later. */
+struct xen_pvcalls_bind {
+    /* The number of the socket, which the frontend chose. */
+    uint64_t id;
+    /* The address, as a `sockaddr` of Linux. */
+    uint8_t addr[28];
+    /* The size of the address in bytes. */
+    uint32_t len;
+};
+XEN_SIZE(struct xen_pvcalls_bind, 40);
+XEN_OFFSET(struct xen_pvcalls_bind, id, 0);
+XEN_OFFSET(struct xen_pvcalls_bind, addr, 8);
+XEN_OFFSET(struct xen_pvcalls_bind, len, 36);
+/* Waits for connections. Xen 4.9 and later. */
+struct xen_pvcalls_listen {
+    /* The number of the socket, which the frontend chose. */
+    uint64_t id;
+    /* How many connections may wait. */
+    uint32_t backlog;
+    uint8_t pad[4];
+};
+XEN_SIZE(struct xen_pvcalls_listen, 16);
+XEN_OFFSET(struct xen_pvcalls_listen, id, 0);
+XEN_OFFSET(struct xen_pvcalls_listen, backlog, 8);
+XEN_OFFSET(struct xen_pvcalls_listen, pad, 12);
+/* Takes a connection. Xen 4.9 and later. */
+struct xen_pvcalls_accept {
+    /* The number of the socket, which the frontend chose. */
+    uint64_t id;
+    /* The number of the new socket, which the frontend chooses. */
+    uint64_t id_new;
+    /* The grant of the new socket's interface page. */
+    grant_ref_t ref;
+    /* The port for the new socket's data. */
+    uint32_t evtchn;
+};
+XEN_SIZE(struct xen_pvcalls_accept, 24);
+XEN_OFFSET(struct xen_pvcalls_accept, id, 0);
+XEN_OFFSET(struct xen_pvcalls_accept, id_new, 8);
+XEN_OFFSET(struct xen_pvcalls_accept, ref, 16);
+XEN_OFFSET(struct xen_pvcalls_accept, evtchn, 20);
+/* Answers when a connection is waiting. Xen 4.9 and later. */
+struct xen_pvcalls_poll {
+    /* The number of the socket, which the frontend chose. */
+    uint64_t id;
+};
+XEN_SIZE(struct xen_pvcalls_poll, 8);
+XEN_OFFSET(struct xen_pvcalls_poll, id, 0);
+/* The size of the greatest command. Xen 4.9 and later. */
+struct xen_pvcalls_dummy {
+    /* All of the bytes. */
+    uint8_t dummy[56];
+};
+XEN_SIZE(struct xen_pvcalls_dummy, 56);
+XEN_OFFSET(struct xen_pvcalls_dummy, dummy, 0);
+/* A command in the ring. Xen 4.9 and later. */
+struct xen_pvcalls_request {
+    /* A number that the frontend chooses; the response has the same. */
+    uint32_t req_id;
+    /* Which command. */
+    uint32_t cmd;
+    /* Its arguments. */
+    union {
+        /* The arguments of SOCKET. */
+        struct xen_pvcalls_socket socket;
+        /* The arguments of CONNECT. */
+        struct xen_pvcalls_connect connect;
+        /* The arguments of RELEASE. */
+        struct xen_pvcalls_release release;
+        /* The arguments of BIND. */
+        struct xen_pvcalls_bind bind;
+        /* The arguments of LISTEN. */
+        struct xen_pvcalls_listen listen;
+        /* The arguments of ACCEPT. */
+        struct xen_pvcalls_accept accept;
+        /* The arguments of POLL. */
+        struct xen_pvcalls_poll poll;
+        /* All of it. */
+        struct xen_pvcalls_dummy dummy;
+    } u;
+};
+XEN_SIZE(struct xen_pvcalls_request, 64);
+XEN_OFFSET(struct xen_pvcalls_request, req_id, 0);
+XEN_OFFSET(struct xen_pvcalls_request, cmd, 4);
+XEN_OFFSET(struct xen_pvcalls_request, u, 8);
+XEN_OFFSET(struct xen_pvcalls_request, u.socket, 8);
+XEN_OFFSET(struct xen_pvcalls_request, u.connect, 8);
+XEN_OFFSET(struct xen_pvcalls_request, u.release, 8);
+XEN_OFFSET(struct xen_pvcalls_request, u.bind, 8);
+XEN_OFFSET(struct xen_pvcalls_request, u.listen, 8);
+XEN_OFFSET(struct xen_pvcalls_request, u.accept, 8);
+XEN_OFFSET(struct xen_pvcalls_request, u.poll, 8);
+XEN_OFFSET(struct xen_pvcalls_request, u.dummy, 8);
+/* The answer to a command. Xen 4.9 and later. */
+struct xen_pvcalls_response {
+    /* The number of the request. */
+    uint32_t req_id;
+    /* Which command. */
+    uint32_t cmd;
+    /* The result: 0, or a negative error number. */
+    int32_t ret;
+    uint32_t pad;
+    /* The socket, under the name of the command. */
+    union {
+        /* The answer to SOCKET. */
+        struct {
+            /* The number of the socket. */
+            uint64_t id;
+        } socket;
+        /* The answer to CONNECT. */
+        struct {
+            /* The number of the socket. */
+            uint64_t id;
+        } connect;
+        /* The answer to RELEASE. */
+        struct {
+            /* The number of the socket. */
+            uint64_t id;
+        } release;
+        /* The answer to BIND. */
+        struct {
+            /* The number of the socket. */
+            uint64_t id;
+        } bind;
+        /* The answer to LISTEN. */
+        struct {
+            /* The number of the socket. */
+            uint64_t id;
+        } listen;
+        /* The answer to ACCEPT. */
+        struct {
+            /* The number of the socket. */
+            uint64_t id;
+        } accept;
+        /* The answer to POLL. */
+        struct {
+            /* The number of the socket. */
+            uint64_t id;
+        } poll;
+        /* The same as bytes. */
+        struct {
+            /* All of the bytes. */
+            uint8_t dummy[8];
+        } dummy;
+    } u;
+};
+XEN_SIZE(struct xen_pvcalls_response, 24);
+XEN_OFFSET(struct xen_pvcalls_response, req_id, 0);
+XEN_OFFSET(struct xen_pvcalls_response, cmd, 4);
+XEN_OFFSET(struct xen_pvcalls_response, ret, 8);
+XEN_OFFSET(struct xen_pvcalls_response, pad, 12);
+XEN_OFFSET(struct xen_pvcalls_response, u, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.socket, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.socket.id, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.connect, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.connect.id, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.release, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.release.id, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.bind, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.bind.id, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.listen, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.listen.id, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.accept, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.accept.id, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.poll, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.poll.id, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.dummy, 16);
+XEN_OFFSET(struct xen_pvcalls_response, u.dummy.dummy, 16);
 /*
  * The start of a ring in the receiver's pages. The messages follow, each behind a
  * `xen_argo_ring_message_header`. The ring is empty when both positions are equal. Xen 4.12 and

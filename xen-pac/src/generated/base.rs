@@ -32,7 +32,7 @@ pub type XenDomainHandle = [u8; 16];
 /// The number of bits by which an address is shifted right to get its frame number, whatever page
 /// size the guest itself uses.
 ///
-/// Upstream: `xen/include/public/xen.h`.
+/// Upstream: `xen/include/public/io/ring.h`, `XEN_PAGE_SHIFT`. The headers name it since Xen 4.9.
 pub const XEN_PAGE_SHIFT: u32 = 12;
 /// The size of a frame in bytes, whatever page size the guest itself uses.
 ///

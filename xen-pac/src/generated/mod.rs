@@ -73,6 +73,36 @@ pub mod xen_9pfs;
 pub mod vchan;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod vscsiif;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod usbif;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod pciif;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod tpmif;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod fbif;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod kbdif;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod displif;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod sndif;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod cameraif;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod pvcalls;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod argo;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]

@@ -2,13 +2,13 @@
 //! What Xen answers to calls by Arm's SMC calling convention. A guest that asks for the
 //! hypervisor's UID (`hvc` with 0x8600FF01 in `w0`) recognises Xen by it, before any hypercall.
 
-/// The major revision of Xen's hypervisor service; it changes when a function is removed.
+/// The major revision of Xen's hypervisor service: grows when a function is removed.
 ///
 /// Upstream: `xen/include/public/arch-arm/smccc.h`, `XEN_SMCCC_MAJOR_REVISION`. Since Xen 4.10.
 /// Only on aarch64.
 #[cfg(target_arch = "aarch64")]
 pub const XEN_SMCCC_MAJOR_REVISION: u32 = 0;
-/// The minor revision of that service; it changes when a function is added.
+/// The minor revision of that service: grows when a function is added.
 ///
 /// Upstream: `xen/include/public/arch-arm/smccc.h`, `XEN_SMCCC_MINOR_REVISION`. Since Xen 4.10.
 /// Only on aarch64.

@@ -42,7 +42,7 @@ impl VchanLive {
 
 crate::access::named!(VchanLive(u8));
 
-/// When an end wants a notification. The other end clears a bit when it notifies.
+/// When an end must be notified. The other end clears a bit when it notifies.
 ///
 /// Upstream: `xen/include/public/io/libxenvchan.h`.
 pub mod vchan_notify {
@@ -273,7 +273,7 @@ impl<'a> VchanClient<'a> {
         crate::access::field!(self.ptr, ReadOnly, srv_live)
     }
 
-    /// What the server wants to be notified of by the client.
+    /// When the client must notify the server.
     ///
     /// Both sides change its bits. Offset 22.
     #[inline]
@@ -282,7 +282,7 @@ impl<'a> VchanClient<'a> {
         crate::access::field!(self.ptr, Bits, cli_notify)
     }
 
-    /// What the client wants to be notified of by the server.
+    /// When the server must notify the client.
     ///
     /// Both sides change its bits. Offset 23.
     #[inline]
@@ -390,7 +390,7 @@ impl<'a> VchanServer<'a> {
         crate::access::field!(self.ptr, ReadWrite, srv_live)
     }
 
-    /// What the server wants to be notified of by the client.
+    /// When the client must notify the server.
     ///
     /// Both sides change its bits. Offset 22.
     #[inline]
@@ -399,7 +399,7 @@ impl<'a> VchanServer<'a> {
         crate::access::field!(self.ptr, Bits, cli_notify)
     }
 
-    /// What the client wants to be notified of by the server.
+    /// When the server must notify the client.
     ///
     /// Both sides change its bits. Offset 23.
     #[inline]
@@ -463,9 +463,9 @@ pub mod raw {
         pub cli_live: u8,
         /// The server's state.
         pub srv_live: u8,
-        /// What the server wants to be notified of by the client.
+        /// When the client must notify the server.
         pub cli_notify: u8,
-        /// What the client wants to be notified of by the server.
+        /// When the server must notify the client.
         pub srv_notify: u8,
         /// The grants of the first ring's pages, then those of the second.
         pub grants: [u32; 0],
@@ -496,9 +496,9 @@ pub mod raw {
         pub cli_live: u8,
         /// The server's state.
         pub srv_live: u8,
-        /// What the server wants to be notified of by the client.
+        /// When the client must notify the server.
         pub cli_notify: u8,
-        /// What the client wants to be notified of by the server.
+        /// When the server must notify the client.
         pub srv_notify: u8,
         /// The grants of the first ring's pages, then those of the second.
         pub grants: [u32; 0],
