@@ -1694,6 +1694,27 @@ extern "C" {
 /* The permissions of a path can name DOMID_ANY. Xen 4.22 and later. */
 #define XENSTORE_SERVER_FEATURE_DOMID_ANY 0x8U
 
+/* ---- protocols ---- */
+
+/*
+ * The layouts of shared rings. A frontend writes one of these texts under `protocol` in
+ * xenstore, for a backend that was built for another architecture.
+ */
+/* The layout of 32-bit x86. */
+#define XEN_IO_PROTO_ABI_X86_32 "x86_32-abi"
+/* The layout of 64-bit x86. */
+#define XEN_IO_PROTO_ABI_X86_64 "x86_64-abi"
+/* The layout of Arm, in any width. */
+#define XEN_IO_PROTO_ABI_ARM "arm-abi"
+/* The text for the architecture that this is compiled for. */
+#if defined(__x86_64__)
+#define XEN_IO_PROTO_ABI_NATIVE "x86_64-abi"
+#elif defined(__i386__)
+#define XEN_IO_PROTO_ABI_NATIVE "x86_32-abi"
+#elif defined(__aarch64__)
+#define XEN_IO_PROTO_ABI_NATIVE "arm-abi"
+#endif
+
 /* ---- ring ---- */
 
 /*
@@ -2051,6 +2072,8 @@ extern "C" {
  */
 /* The number of MSI-X vectors in an operation. */
 #define SH_INFO_MAX_VEC 128U
+/* The value of the frontend's key `magic`. */
+#define XEN_PCI_MAGIC "7"
 /* Reads from the configuration space. */
 #define XEN_PCI_OP_conf_read 0U
 /* Writes to the configuration space. */
@@ -2163,6 +2186,42 @@ extern "C" {
 #define XENKBD_OUT_RING_OFFS 3072U
 /* The number of entries of that ring. */
 #define XENKBD_OUT_RING_LEN 25U
+/* The device in xenstore. Xen 4.9 and later. */
+#define XENKBD_DRIVER_NAME "vkbd"
+/* Backend's key: there is no keyboard. Xen 4.11 and later. */
+#define XENKBD_FIELD_FEAT_DSBL_KEYBRD "feature-disable-keyboard"
+/* Backend's key: there is no pointer. Xen 4.11 and later. */
+#define XENKBD_FIELD_FEAT_DSBL_POINTER "feature-disable-pointer"
+/* Backend's key: it can report absolute positions. Xen 4.9 and later. */
+#define XENKBD_FIELD_FEAT_ABS_POINTER "feature-abs-pointer"
+/* Backend's key: it can report positions from 0 to 0x7FFF. Xen 4.11 and later. */
+#define XENKBD_FIELD_FEAT_RAW_POINTER "feature-raw-pointer"
+/* Backend's key: it can report touches. Xen 4.9 and later. */
+#define XENKBD_FIELD_FEAT_MTOUCH "feature-multi-touch"
+/* Frontend's key: asks for absolute positions. Xen 4.9 and later. */
+#define XENKBD_FIELD_REQ_ABS_POINTER "request-abs-pointer"
+/* Frontend's key: asks for positions from 0 to 0x7FFF. Xen 4.11 and later. */
+#define XENKBD_FIELD_REQ_RAW_POINTER "request-raw-pointer"
+/* Frontend's key: asks for touches. Xen 4.9 and later. */
+#define XENKBD_FIELD_REQ_MTOUCH "request-multi-touch"
+/* Frontend's key: the grant of the page. Xen 4.9 and later. */
+#define XENKBD_FIELD_RING_GREF "page-gref"
+/* Frontend's key: the port. Xen 4.9 and later. */
+#define XENKBD_FIELD_EVT_CHANNEL "event-channel"
+/* Backend's key: the greatest x of a pointer. Xen 4.9 and later. */
+#define XENKBD_FIELD_WIDTH "width"
+/* Backend's key: the greatest y of a pointer. Xen 4.9 and later. */
+#define XENKBD_FIELD_HEIGHT "height"
+/* Backend's key: the greatest x of a touch. Xen 4.9 and later. */
+#define XENKBD_FIELD_MT_WIDTH "multi-touch-width"
+/* Backend's key: the greatest y of a touch. Xen 4.9 and later. */
+#define XENKBD_FIELD_MT_HEIGHT "multi-touch-height"
+/* Backend's key: how many touches at once. Xen 4.9 and later. */
+#define XENKBD_FIELD_MT_NUM_CONTACTS "multi-touch-num-contacts"
+/* Backend's key: tells devices apart. Xen 4.11 and later. */
+#define XENKBD_FIELD_UNIQUE_ID "unique-id"
+/* Frontend's key, obsolete: the frame of the page. Xen 4.9 and later. */
+#define XENKBD_FIELD_RING_REF "page-ref"
 /* The pointer moved by some way. */
 #define XENKBD_TYPE_MOTION 1U
 /* Not used. Xen 4.9 and later. */
@@ -2208,6 +2267,32 @@ extern "C" {
 #define XENDISPL_IN_RING_SIZE 4032U
 /* The number of events in the page. Xen 4.9 and later. */
 #define XENDISPL_IN_RING_LEN 63U
+/* The version of the protocol, as text. Xen 4.15 and later. */
+#define XENDISPL_PROTOCOL_VERSION "2"
+/* The device in xenstore. Xen 4.9 and later. */
+#define XENDISPL_DRIVER_NAME "vdispl"
+/* Between the entries of a list. Xen 4.9 and later. */
+#define XENDISPL_LIST_SEPARATOR ","
+/* Between width and height. Xen 4.9 and later. */
+#define XENDISPL_RESOLUTION_SEPARATOR "x"
+/* Backend's key: the versions that it has. Xen 4.9 and later. */
+#define XENDISPL_FIELD_BE_VERSIONS "versions"
+/* Frontend's key: the version that it chose. Xen 4.9 and later. */
+#define XENDISPL_FIELD_FE_VERSION "version"
+/* Frontend's key: the grant of the ring. Xen 4.9 and later. */
+#define XENDISPL_FIELD_REQ_RING_REF "req-ring-ref"
+/* Frontend's key: the port of the ring. Xen 4.9 and later. */
+#define XENDISPL_FIELD_REQ_CHANNEL "req-event-channel"
+/* Frontend's key: the grant of the page of events. Xen 4.9 and later. */
+#define XENDISPL_FIELD_EVT_RING_REF "evt-ring-ref"
+/* Frontend's key: the port of that page. Xen 4.9 and later. */
+#define XENDISPL_FIELD_EVT_CHANNEL "evt-event-channel"
+/* A connector's key: width and height in pixels. Xen 4.9 and later. */
+#define XENDISPL_FIELD_RESOLUTION "resolution"
+/* A key: the backend allocates the buffers. Xen 4.9 and later. */
+#define XENDISPL_FIELD_BE_ALLOC "be-alloc"
+/* A connector's key: tells connectors apart. Xen 4.11 and later. */
+#define XENDISPL_FIELD_UNIQUE_ID "unique-id"
 /* Creates a display buffer in shared memory. Xen 4.9 and later. */
 #define XENDISPL_OP_DBUF_CREATE 0x10U
 /* Destroys it. Xen 4.9 and later. */
@@ -2248,6 +2333,96 @@ extern "C" {
 #define XENSND_IN_RING_SIZE 4032U
 /* The number of events in the page. Xen 4.11 and later. */
 #define XENSND_IN_RING_LEN 63U
+/* The device in xenstore. Xen 4.9 and later. */
+#define XENSND_DRIVER_NAME "vsnd"
+/* Between the entries of a list. Xen 4.9 and later. */
+#define XENSND_LIST_SEPARATOR ","
+/* Backend's key: the versions that it has. Xen 4.9 and later. */
+#define XENSND_FIELD_BE_VERSIONS "versions"
+/* Frontend's key: the version that it chose. Xen 4.9 and later. */
+#define XENSND_FIELD_FE_VERSION "version"
+/* A card's key: its short name. Xen 4.9 and later. */
+#define XENSND_FIELD_VCARD_SHORT_NAME "short-name"
+/* A card's key: its long name. Xen 4.9 and later. */
+#define XENSND_FIELD_VCARD_LONG_NAME "long-name"
+/* A stream's key: the grant of the ring. Xen 4.9 and later. */
+#define XENSND_FIELD_RING_REF "ring-ref"
+/* A stream's key: the port of the ring. Xen 4.9 and later. */
+#define XENSND_FIELD_EVT_CHNL "event-channel"
+/* A stream's key: the grant of the page of events. Xen 4.11 and later. */
+#define XENSND_FIELD_EVT_RING_REF "evt-ring-ref"
+/* A stream's key: the port of that page. Xen 4.11 and later. */
+#define XENSND_FIELD_EVT_EVT_CHNL "evt-event-channel"
+/* A device's key: its name. Xen 4.9 and later. */
+#define XENSND_FIELD_DEVICE_NAME "name"
+/* A stream's key: `p` or `c`. Xen 4.9 and later. */
+#define XENSND_FIELD_TYPE "type"
+/* A stream's key: tells streams apart. Xen 4.9 and later. */
+#define XENSND_FIELD_STREAM_UNIQUE_ID "unique-id"
+/* A key: the least number of channels. Xen 4.9 and later. */
+#define XENSND_FIELD_CHANNELS_MIN "channels-min"
+/* A key: the greatest number of channels. Xen 4.9 and later. */
+#define XENSND_FIELD_CHANNELS_MAX "channels-max"
+/* A key: the list of sample rates in Hz. Xen 4.9 and later. */
+#define XENSND_FIELD_SAMPLE_RATES "sample-rates"
+/* A key: the list of sample formats. Xen 4.9 and later. */
+#define XENSND_FIELD_SAMPLE_FORMATS "sample-formats"
+/* A key: the greatest size of a buffer in bytes. Xen 4.9 and later. */
+#define XENSND_FIELD_BUFFER_SIZE "buffer-size"
+/* The type of a stream that plays. Xen 4.9 and later. */
+#define XENSND_STREAM_TYPE_PLAYBACK "p"
+/* The type of a stream that records. Xen 4.9 and later. */
+#define XENSND_STREAM_TYPE_CAPTURE "c"
+/* The name of `S8` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S8_STR "s8"
+/* The name of `U8` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U8_STR "u8"
+/* The name of `S16_LE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S16_LE_STR "s16_le"
+/* The name of `S16_BE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S16_BE_STR "s16_be"
+/* The name of `U16_LE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U16_LE_STR "u16_le"
+/* The name of `U16_BE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U16_BE_STR "u16_be"
+/* The name of `S24_LE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S24_LE_STR "s24_le"
+/* The name of `S24_BE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S24_BE_STR "s24_be"
+/* The name of `U24_LE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U24_LE_STR "u24_le"
+/* The name of `U24_BE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U24_BE_STR "u24_be"
+/* The name of `S32_LE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S32_LE_STR "s32_le"
+/* The name of `S32_BE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_S32_BE_STR "s32_be"
+/* The name of `U32_LE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U32_LE_STR "u32_le"
+/* The name of `U32_BE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_U32_BE_STR "u32_be"
+/* The name of `F32_LE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_F32_LE_STR "float_le"
+/* The name of `F32_BE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_F32_BE_STR "float_be"
+/* The name of `F64_LE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_F64_LE_STR "float64_le"
+/* The name of `F64_BE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_F64_BE_STR "float64_be"
+/* The name of `IEC958_SUBFRAME_LE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_IEC958_SUBFRAME_LE_STR "iec958_subframe_le"
+/* The name of `IEC958_SUBFRAME_BE` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_IEC958_SUBFRAME_BE_STR "iec958_subframe_be"
+/* The name of `MU_LAW` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_MU_LAW_STR "mu_law"
+/* The name of `A_LAW` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_A_LAW_STR "a_law"
+/* The name of `IMA_ADPCM` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_IMA_ADPCM_STR "ima_adpcm"
+/* The name of `MPEG` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_MPEG_STR "mpeg"
+/* The name of `GSM` in xenstore. Xen 4.9 and later. */
+#define XENSND_PCM_FORMAT_GSM_STR "gsm"
 /* Opens the stream. Xen 4.9 and later. */
 #define XENSND_OP_OPEN 0U
 /* Ends it. Xen 4.9 and later. */
@@ -2347,6 +2522,50 @@ extern "C" {
 #define XENCAMERA_IN_RING_SIZE 4032U
 /* The number of events in the page. Xen 4.13 and later. */
 #define XENCAMERA_IN_RING_LEN 63U
+/* The version of the protocol, as text. Xen 4.13 and later. */
+#define XENCAMERA_PROTOCOL_VERSION "1"
+/* The device in xenstore. Xen 4.13 and later. */
+#define XENCAMERA_DRIVER_NAME "vcamera"
+/* Between the entries of a list. Xen 4.13 and later. */
+#define XENCAMERA_LIST_SEPARATOR ","
+/* Between width and height. Xen 4.13 and later. */
+#define XENCAMERA_RESOLUTION_SEPARATOR "x"
+/* Between numerator and denominator. Xen 4.13 and later. */
+#define XENCAMERA_FRACTION_SEPARATOR "/"
+/* Backend's key: the versions that it has. Xen 4.13 and later. */
+#define XENCAMERA_FIELD_BE_VERSIONS "versions"
+/* Frontend's key: the version that it chose. Xen 4.13 and later. */
+#define XENCAMERA_FIELD_FE_VERSION "version"
+/* Frontend's key: the grant of the ring. Xen 4.13 and later. */
+#define XENCAMERA_FIELD_REQ_RING_REF "req-ring-ref"
+/* Frontend's key: the port of the ring. Xen 4.13 and later. */
+#define XENCAMERA_FIELD_REQ_CHANNEL "req-event-channel"
+/* Frontend's key: the grant of the page of events. Xen 4.13 and later. */
+#define XENCAMERA_FIELD_EVT_RING_REF "evt-ring-ref"
+/* Frontend's key: the port of that page. Xen 4.13 and later. */
+#define XENCAMERA_FIELD_EVT_CHANNEL "evt-event-channel"
+/* A key: the greatest number of buffers. Xen 4.13 and later. */
+#define XENCAMERA_FIELD_MAX_BUFFERS "max-buffers"
+/* A key: the list of controls. Xen 4.13 and later. */
+#define XENCAMERA_FIELD_CONTROLS "controls"
+/* A key: the formats, with resolutions and frame rates below. Xen 4.13 and later. */
+#define XENCAMERA_FIELD_FORMATS "formats"
+/* A key: the list of frame rates. Xen 4.13 and later. */
+#define XENCAMERA_FIELD_FRAME_RATES "frame-rates"
+/* A key: the backend allocates the buffers. Xen 4.13 and later. */
+#define XENCAMERA_FIELD_BE_ALLOC "be-alloc"
+/* A key: tells cameras apart. Xen 4.13 and later. */
+#define XENCAMERA_FIELD_UNIQUE_ID "unique-id"
+/* The name of BRIGHTNESS in xenstore. Xen 4.13 and later. */
+#define XENCAMERA_CTRL_BRIGHTNESS_STR "brightness"
+/* The name of CONTRAST in xenstore. Xen 4.13 and later. */
+#define XENCAMERA_CTRL_CONTRAST_STR "contrast"
+/* The name of SATURATION in xenstore. Xen 4.13 and later. */
+#define XENCAMERA_CTRL_SATURATION_STR "saturation"
+/* The name of HUE in xenstore. Xen 4.13 and later. */
+#define XENCAMERA_CTRL_HUE_STR "hue"
+/* Behind a FourCC code: the format is big-endian. Xen 4.13 and later. */
+#define XENCAMERA_FOURCC_BIGENDIAN_STR "-BE"
 /* Sets the format and the resolution. Xen 4.13 and later. */
 #define XENCAMERA_OP_CONFIG_SET 0x0U
 /* Reads the configuration. Xen 4.13 and later. */
@@ -2802,6 +3021,71 @@ extern "C" {
 #if defined(__x86_64__) || defined(__i386__)
 #define HVM_BELOW_4G_MMIO_LENGTH 0x10000000U
 #endif
+
+/* ---- hvm_xs_strings ---- */
+
+/*
+ * Keys of xenstore from which hvmloader, the first firmware of an HVM guest, takes its settings
+ * and the texts of SMBIOS. They are relative to the guest's own folder.
+ */
+/* The folder of what the toolstack hands to hvmloader. */
+#define HVM_XS_HVMLOADER "hvmloader"
+/* The name of the BIOS to start. */
+#define HVM_XS_BIOS "hvmloader/bios"
+/* The physical address of the VM's generation ID. */
+#define HVM_XS_GENERATION_ID_ADDRESS "hvmloader/generation-id-address"
+/* Whether hvmloader may move memory to make room for devices. */
+#define HVM_XS_ALLOW_MEMORY_RELOCATE "hvmloader/allow-memory-relocate"
+/* Whether the platform device's memory is mapped uncached. Xen 4.21 and later. */
+#define HVM_XS_XEN_PLATFORM_PCI_BAR_UC "hvmloader/pci/xen-platform-pci-bar-uc"
+/* The physical address of further ACPI tables. */
+#define HVM_XS_ACPI_PT_ADDRESS "hvmloader/acpi/address"
+/* Their size in bytes. */
+#define HVM_XS_ACPI_PT_LENGTH "hvmloader/acpi/length"
+/* The physical address of further SMBIOS structures. */
+#define HVM_XS_SMBIOS_PT_ADDRESS "hvmloader/smbios/address"
+/* The size of these structures in bytes. */
+#define HVM_XS_SMBIOS_PT_LENGTH "hvmloader/smbios/length"
+/* Whether SMBIOS describes a battery. */
+#define HVM_XS_SMBIOS_DEFAULT_BATTERY "hvmloader/smbios/default_battery"
+/* The folder of texts for SMBIOS. */
+#define HVM_XS_BIOS_STRINGS "bios-strings"
+/* Who made the BIOS. */
+#define HVM_XS_BIOS_VENDOR "bios-strings/bios-vendor"
+/* Which BIOS it is. */
+#define HVM_XS_BIOS_VERSION "bios-strings/bios-version"
+/* Who made the machine. */
+#define HVM_XS_SYSTEM_MANUFACTURER "bios-strings/system-manufacturer"
+/* What the machine is called. */
+#define HVM_XS_SYSTEM_PRODUCT_NAME "bios-strings/system-product-name"
+/* Which model of the machine it is. */
+#define HVM_XS_SYSTEM_VERSION "bios-strings/system-version"
+/* Which machine of its model it is. */
+#define HVM_XS_SYSTEM_SERIAL_NUMBER "bios-strings/system-serial-number"
+/* Who made the mainboard. Xen 4.13 and later. */
+#define HVM_XS_BASEBOARD_MANUFACTURER "bios-strings/baseboard-manufacturer"
+/* What the mainboard is called. Xen 4.13 and later. */
+#define HVM_XS_BASEBOARD_PRODUCT_NAME "bios-strings/baseboard-product-name"
+/* Which model of mainboard it is. Xen 4.13 and later. */
+#define HVM_XS_BASEBOARD_VERSION "bios-strings/baseboard-version"
+/* Which mainboard of its model it is. Xen 4.13 and later. */
+#define HVM_XS_BASEBOARD_SERIAL_NUMBER "bios-strings/baseboard-serial-number"
+/* The owner's number of the mainboard. Xen 4.13 and later. */
+#define HVM_XS_BASEBOARD_ASSET_TAG "bios-strings/baseboard-asset-tag"
+/* Where the mainboard is mounted. Xen 4.13 and later. */
+#define HVM_XS_BASEBOARD_LOCATION_IN_CHASSIS "bios-strings/baseboard-location-in-chassis"
+/* Who made the case. */
+#define HVM_XS_ENCLOSURE_MANUFACTURER "bios-strings/enclosure-manufacturer"
+/* Which case of its model it is. */
+#define HVM_XS_ENCLOSURE_SERIAL_NUMBER "bios-strings/enclosure-serial-number"
+/* The owner's number of the case. Xen 4.10 and later. */
+#define HVM_XS_ENCLOSURE_ASSET_TAG "bios-strings/enclosure-asset-tag"
+/* Who made the battery. */
+#define HVM_XS_BATTERY_MANUFACTURER "bios-strings/battery-manufacturer"
+/* What the battery is called. */
+#define HVM_XS_BATTERY_DEVICE_NAME "bios-strings/battery-device-name"
+/* A pattern of C's printf for further texts, numbered from 1. */
+#define HVM_XS_OEM_STRINGS "bios-strings/oem-%d"
 
 /* ---- pvdrivers ---- */
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use xtask::document::Document;
 use xtask::headers::diff::{self, State, show};
-use xtask::headers::facts::{Extent, Facts, StructTable, Table};
+use xtask::headers::facts::{Extent, Facts, StructTable, Table, Text};
 use xtask::headers::measure::Measured;
 use xtask::headers::verify::{self, fresh};
 use xtask::yaml::Sources;
@@ -23,6 +23,8 @@ header: xen.h
 constants:
   - { name: LIMIT, type: u32, value: 9, doc: How many there can be. }
   - { name: LATE, type: u32, value: 1, since: "4.5", doc: What came later. }
+strings:
+  - { name: KEY, value: "key", since: "4.5", doc: A name in a store. }
 words:
   flags:
     is: u32
@@ -59,8 +61,10 @@ fn facts(change: impl Fn(&mut Table)) -> Facts {
                 ("LIMIT".to_owned(), 9),
                 ("F_top".to_owned(), if minor == 4 { -(1 << 31) } else { 1 << 31 }),
             ]);
+            let mut texts = BTreeMap::new();
             if minor > 4 {
                 constants.insert("LATE".to_owned(), 1);
+                texts.insert("KEY".to_owned(), Text::String("key".into()));
             }
             let release = format!("4.{minor}").parse().expect("a release");
             let structs = BTreeMap::from([("ask".to_owned(), StructTable { size, members })]);
@@ -70,7 +74,7 @@ fn facts(change: impl Fn(&mut Table)) -> Facts {
                 arch: arch.to_owned(),
                 structs,
                 constants,
-                texts: BTreeMap::new(),
+                texts,
                 places: BTreeMap::new(),
             };
             change(&mut table);
@@ -104,9 +108,9 @@ fn what_fits_is_counted() {
     let (_, document) = description();
     let report = verify::run(&document, &facts(|_| {}));
     assert_eq!(report.mismatches, []);
-    // LIMIT and F_top in six tables, LATE in four and absent in two; the member `extra` absent in
-    // four.
-    assert_eq!((report.comparisons.constants, report.comparisons.absences), (16, 6));
+    // LIMIT and F_top in six tables, LATE and KEY in four and absent in two; the member `extra`
+    // absent in four.
+    assert_eq!((report.comparisons.constants, report.comparisons.absences), (20, 8));
     assert_eq!(
         (report.comparisons.sizes, report.comparisons.members, report.comparisons.padding),
         (6, 14, 6)
@@ -209,6 +213,31 @@ fn a_member_is_no_padding_unless_it_is_called_so() {
 }
 
 #[test]
+fn a_string_is_compared() {
+    let changed = |of: fn(&mut Table)| {
+        said(move |table| {
+            if table.release.minor == 6 {
+                of(table);
+            }
+        })
+    };
+    let text = changed(|table| {
+        table.texts.insert("KEY".to_owned(), Text::String("lock".into()));
+    });
+    assert_eq!(first_lines(&text), ["error: `KEY` is not \"key\" (Xen 4.6)"]);
+    assert!(text.contains("\"lock\" in the headers"), "{text}");
+    let text = changed(|table| {
+        table.texts.remove("KEY");
+    });
+    assert_eq!(first_lines(&text), ["error: the headers have no `KEY` (Xen 4.6)"]);
+    let text = said(|table| {
+        table.texts.insert("KEY".to_owned(), Text::String("key".into()));
+    });
+    let earlier = "error: the headers have `KEY` where the description has it not (Xen 4.4)";
+    assert_eq!(first_lines(&text), [earlier]);
+}
+
+#[test]
 fn what_is_not_described_is_listed_and_what_nobody_measured_too() {
     let (_, document) = description();
     let report = verify::run(
@@ -216,7 +245,13 @@ fn what_is_not_described_is_listed_and_what_nobody_measured_too() {
         &facts(|table| {
             table.constants.insert("OTHER".to_owned(), 1);
             table.structs.insert("other".to_owned(), StructTable { size: 1, members: Vec::new() });
+            table.texts.insert("WORD".to_owned(), Text::String("word".into()));
+            table.texts.insert("CODE".to_owned(), Text::Macro { parameters: None, sum: 1 });
         }),
+    );
+    assert_eq!(
+        (report.undescribed_strings, report.undescribed_macros),
+        (vec!["WORD".to_owned()], vec!["CODE".to_owned()])
     );
     assert_eq!(
         (report.undescribed_constants, report.undescribed_structs),
@@ -425,7 +460,8 @@ fn coverage_counts_what_is_for_guests_and_what_is_omitted() {
             table.constants.insert(name.to_owned(), 1);
             table.places.insert(name.to_owned(), header.into());
         }
-        for name in ["LIMIT", "LATE", "F_top", "struct ask"] {
+        table.texts.insert("CODE".to_owned(), Text::Macro { parameters: None, sum: 1 });
+        for name in ["LIMIT", "LATE", "F_top", "struct ask", "KEY", "CODE"] {
             table.places.insert(name.to_owned(), "xen.h".into());
         }
     });
@@ -437,9 +473,10 @@ fn coverage_counts_what_is_for_guests_and_what_is_omitted() {
     let part = |described, visible, omitted| verify::Part { described, visible, omitted };
     assert_eq!(rows["xen.h"].constants, part(3, 4, 0), "a constant without a reason is missing");
     assert_eq!((rows["xen.h"].structs, rows["xen.h"].fields), (part(1, 1, 0), part(4, 4, 0)));
+    assert_eq!((rows["xen.h"].strings, rows["xen.h"].macros), (part(1, 1, 0), part(0, 1, 0)));
     assert_eq!(rows["io/new.h"].constants, part(0, 1, 0));
     assert_eq!(rows["domctl.h"].constants, part(0, 0, 1));
     let table = verify::coverage_table("x86", &rows);
     let total: Vec<&str> = table.lines().last().expect("a total").split_whitespace().collect();
-    assert_eq!(total, ["total", "3/5", "1/1", "4/4", "1", "0", "0"]);
+    assert_eq!(total, ["total", "3/5", "1/1", "4/4", "1/1", "0/1", "1"]);
 }

@@ -26,6 +26,94 @@ pub const XENCAMERA_IN_RING_SIZE: u32 = 4032;
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_IN_RING_LEN`. Since Xen 4.13.
 pub const XENCAMERA_IN_RING_LEN: u32 = 63;
+/// The version of the protocol, as text.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_PROTOCOL_VERSION`. Since Xen 4.13.
+pub const XENCAMERA_PROTOCOL_VERSION: &str = "1";
+/// The device in xenstore.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_DRIVER_NAME`. Since Xen 4.13.
+pub const XENCAMERA_DRIVER_NAME: &str = "vcamera";
+/// Between the entries of a list.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_LIST_SEPARATOR`. Since Xen 4.13.
+pub const XENCAMERA_LIST_SEPARATOR: &str = ",";
+/// Between width and height.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_RESOLUTION_SEPARATOR`. Since Xen 4.13.
+pub const XENCAMERA_RESOLUTION_SEPARATOR: &str = "x";
+/// Between numerator and denominator.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FRACTION_SEPARATOR`. Since Xen 4.13.
+pub const XENCAMERA_FRACTION_SEPARATOR: &str = "/";
+/// Backend's key: the versions that it has.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_BE_VERSIONS`. Since Xen 4.13.
+pub const XENCAMERA_FIELD_BE_VERSIONS: &str = "versions";
+/// Frontend's key: the version that it chose.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_FE_VERSION`. Since Xen 4.13.
+pub const XENCAMERA_FIELD_FE_VERSION: &str = "version";
+/// Frontend's key: the grant of the ring.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_REQ_RING_REF`. Since Xen 4.13.
+pub const XENCAMERA_FIELD_REQ_RING_REF: &str = "req-ring-ref";
+/// Frontend's key: the port of the ring.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_REQ_CHANNEL`. Since Xen 4.13.
+pub const XENCAMERA_FIELD_REQ_CHANNEL: &str = "req-event-channel";
+/// Frontend's key: the grant of the page of events.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_EVT_RING_REF`. Since Xen 4.13.
+pub const XENCAMERA_FIELD_EVT_RING_REF: &str = "evt-ring-ref";
+/// Frontend's key: the port of that page.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_EVT_CHANNEL`. Since Xen 4.13.
+pub const XENCAMERA_FIELD_EVT_CHANNEL: &str = "evt-event-channel";
+/// A key: the greatest number of buffers.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_MAX_BUFFERS`. Since Xen 4.13.
+pub const XENCAMERA_FIELD_MAX_BUFFERS: &str = "max-buffers";
+/// A key: the list of controls.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_CONTROLS`. Since Xen 4.13.
+pub const XENCAMERA_FIELD_CONTROLS: &str = "controls";
+/// A key: the formats, with resolutions and frame rates below.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_FORMATS`. Since Xen 4.13.
+pub const XENCAMERA_FIELD_FORMATS: &str = "formats";
+/// A key: the list of frame rates.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_FRAME_RATES`. Since Xen 4.13.
+pub const XENCAMERA_FIELD_FRAME_RATES: &str = "frame-rates";
+/// A key: the backend allocates the buffers.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_BE_ALLOC`. Since Xen 4.13.
+pub const XENCAMERA_FIELD_BE_ALLOC: &str = "be-alloc";
+/// A key: tells cameras apart.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_UNIQUE_ID`. Since Xen 4.13.
+pub const XENCAMERA_FIELD_UNIQUE_ID: &str = "unique-id";
+/// The name of BRIGHTNESS in xenstore.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_BRIGHTNESS_STR`. Since Xen 4.13.
+pub const XENCAMERA_CTRL_BRIGHTNESS_STR: &str = "brightness";
+/// The name of CONTRAST in xenstore.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_CONTRAST_STR`. Since Xen 4.13.
+pub const XENCAMERA_CTRL_CONTRAST_STR: &str = "contrast";
+/// The name of SATURATION in xenstore.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_SATURATION_STR`. Since Xen 4.13.
+pub const XENCAMERA_CTRL_SATURATION_STR: &str = "saturation";
+/// The name of HUE in xenstore.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_HUE_STR`. Since Xen 4.13.
+pub const XENCAMERA_CTRL_HUE_STR: &str = "hue";
+/// Behind a FourCC code: the format is big-endian.
+///
+/// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FOURCC_BIGENDIAN_STR`. Since Xen 4.13.
+pub const XENCAMERA_FOURCC_BIGENDIAN_STR: &str = "-BE";
 /// What a request asks for.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`. Since Xen 4.13.

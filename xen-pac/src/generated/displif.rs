@@ -34,6 +34,58 @@ pub const XENDISPL_IN_RING_SIZE: u32 = 4032;
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_IN_RING_LEN`. Since Xen 4.9.
 pub const XENDISPL_IN_RING_LEN: u32 = 63;
+/// The version of the protocol, as text.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_PROTOCOL_VERSION`. Since Xen 4.15.
+pub const XENDISPL_PROTOCOL_VERSION: &str = "2";
+/// The device in xenstore.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_DRIVER_NAME`. Since Xen 4.9.
+pub const XENDISPL_DRIVER_NAME: &str = "vdispl";
+/// Between the entries of a list.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_LIST_SEPARATOR`. Since Xen 4.9.
+pub const XENDISPL_LIST_SEPARATOR: &str = ",";
+/// Between width and height.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_RESOLUTION_SEPARATOR`. Since Xen 4.9.
+pub const XENDISPL_RESOLUTION_SEPARATOR: &str = "x";
+/// Backend's key: the versions that it has.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_BE_VERSIONS`. Since Xen 4.9.
+pub const XENDISPL_FIELD_BE_VERSIONS: &str = "versions";
+/// Frontend's key: the version that it chose.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_FE_VERSION`. Since Xen 4.9.
+pub const XENDISPL_FIELD_FE_VERSION: &str = "version";
+/// Frontend's key: the grant of the ring.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_REQ_RING_REF`. Since Xen 4.9.
+pub const XENDISPL_FIELD_REQ_RING_REF: &str = "req-ring-ref";
+/// Frontend's key: the port of the ring.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_REQ_CHANNEL`. Since Xen 4.9.
+pub const XENDISPL_FIELD_REQ_CHANNEL: &str = "req-event-channel";
+/// Frontend's key: the grant of the page of events.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_EVT_RING_REF`. Since Xen 4.9.
+pub const XENDISPL_FIELD_EVT_RING_REF: &str = "evt-ring-ref";
+/// Frontend's key: the port of that page.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_EVT_CHANNEL`. Since Xen 4.9.
+pub const XENDISPL_FIELD_EVT_CHANNEL: &str = "evt-event-channel";
+/// A connector's key: width and height in pixels.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_RESOLUTION`. Since Xen 4.9.
+pub const XENDISPL_FIELD_RESOLUTION: &str = "resolution";
+/// A key: the backend allocates the buffers.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_BE_ALLOC`. Since Xen 4.9.
+pub const XENDISPL_FIELD_BE_ALLOC: &str = "be-alloc";
+/// A connector's key: tells connectors apart.
+///
+/// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_UNIQUE_ID`. Since Xen 4.11.
+pub const XENDISPL_FIELD_UNIQUE_ID: &str = "unique-id";
 /// What a request asks for.
 ///
 /// Upstream: `xen/include/public/io/displif.h`. Since Xen 4.9.

@@ -58,6 +58,9 @@ pub mod console_ring;
 pub mod xenstore;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod protocols;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod ring;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
@@ -65,39 +68,51 @@ pub mod blkif;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod netif;
+#[cfg(feature = "io")]
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod xen_9pfs;
+#[cfg(feature = "io")]
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod vchan;
+#[cfg(feature = "io")]
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod vscsiif;
+#[cfg(feature = "io")]
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod usbif;
+#[cfg(feature = "io")]
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod pciif;
+#[cfg(feature = "io")]
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod tpmif;
+#[cfg(feature = "io")]
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod fbif;
+#[cfg(feature = "io")]
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod kbdif;
+#[cfg(feature = "io")]
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod displif;
+#[cfg(feature = "io")]
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod sndif;
+#[cfg(feature = "io")]
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod cameraif;
+#[cfg(feature = "io")]
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod pvcalls;
@@ -116,6 +131,9 @@ pub mod start_info;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod hvm_info;
+#[rustfmt::skip]
+#[allow(deprecated, reason = "what the headers dropped is still described")]
+pub mod hvm_xs_strings;
 #[rustfmt::skip]
 #[allow(deprecated, reason = "what the headers dropped is still described")]
 pub mod pvdrivers;

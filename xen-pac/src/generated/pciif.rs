@@ -6,6 +6,10 @@
 ///
 /// Upstream: `xen/include/public/io/pciif.h`, `SH_INFO_MAX_VEC`.
 pub const SH_INFO_MAX_VEC: u32 = 128;
+/// The value of the frontend's key `magic`.
+///
+/// Upstream: `xen/include/public/io/pciif.h`, `XEN_PCI_MAGIC`.
+pub const XEN_PCI_MAGIC: &str = "7";
 /// What an operation does.
 ///
 /// Upstream: `xen/include/public/io/pciif.h`.

@@ -31,6 +31,188 @@ pub const XENSND_IN_RING_SIZE: u32 = 4032;
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_IN_RING_LEN`. Since Xen 4.11.
 pub const XENSND_IN_RING_LEN: u32 = 63;
+/// The device in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_DRIVER_NAME`. Since Xen 4.9.
+pub const XENSND_DRIVER_NAME: &str = "vsnd";
+/// Between the entries of a list.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_LIST_SEPARATOR`. Since Xen 4.9.
+pub const XENSND_LIST_SEPARATOR: &str = ",";
+/// Backend's key: the versions that it has.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_BE_VERSIONS`. Since Xen 4.9.
+pub const XENSND_FIELD_BE_VERSIONS: &str = "versions";
+/// Frontend's key: the version that it chose.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_FE_VERSION`. Since Xen 4.9.
+pub const XENSND_FIELD_FE_VERSION: &str = "version";
+/// A card's key: its short name.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_VCARD_SHORT_NAME`. Since Xen 4.9.
+pub const XENSND_FIELD_VCARD_SHORT_NAME: &str = "short-name";
+/// A card's key: its long name.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_VCARD_LONG_NAME`. Since Xen 4.9.
+pub const XENSND_FIELD_VCARD_LONG_NAME: &str = "long-name";
+/// A stream's key: the grant of the ring.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_RING_REF`. Since Xen 4.9.
+pub const XENSND_FIELD_RING_REF: &str = "ring-ref";
+/// A stream's key: the port of the ring.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_EVT_CHNL`. Since Xen 4.9.
+pub const XENSND_FIELD_EVT_CHNL: &str = "event-channel";
+/// A stream's key: the grant of the page of events.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_EVT_RING_REF`. Since Xen 4.11.
+pub const XENSND_FIELD_EVT_RING_REF: &str = "evt-ring-ref";
+/// A stream's key: the port of that page.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_EVT_EVT_CHNL`. Since Xen 4.11.
+pub const XENSND_FIELD_EVT_EVT_CHNL: &str = "evt-event-channel";
+/// A device's key: its name.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_DEVICE_NAME`. Since Xen 4.9.
+pub const XENSND_FIELD_DEVICE_NAME: &str = "name";
+/// A stream's key: `p` or `c`.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_TYPE`. Since Xen 4.9.
+pub const XENSND_FIELD_TYPE: &str = "type";
+/// A stream's key: tells streams apart.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_STREAM_UNIQUE_ID`. Since Xen 4.9.
+pub const XENSND_FIELD_STREAM_UNIQUE_ID: &str = "unique-id";
+/// A key: the least number of channels.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_CHANNELS_MIN`. Since Xen 4.9.
+pub const XENSND_FIELD_CHANNELS_MIN: &str = "channels-min";
+/// A key: the greatest number of channels.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_CHANNELS_MAX`. Since Xen 4.9.
+pub const XENSND_FIELD_CHANNELS_MAX: &str = "channels-max";
+/// A key: the list of sample rates in Hz.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_SAMPLE_RATES`. Since Xen 4.9.
+pub const XENSND_FIELD_SAMPLE_RATES: &str = "sample-rates";
+/// A key: the list of sample formats.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_SAMPLE_FORMATS`. Since Xen 4.9.
+pub const XENSND_FIELD_SAMPLE_FORMATS: &str = "sample-formats";
+/// A key: the greatest size of a buffer in bytes.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_BUFFER_SIZE`. Since Xen 4.9.
+pub const XENSND_FIELD_BUFFER_SIZE: &str = "buffer-size";
+/// The type of a stream that plays.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_STREAM_TYPE_PLAYBACK`. Since Xen 4.9.
+pub const XENSND_STREAM_TYPE_PLAYBACK: &str = "p";
+/// The type of a stream that records.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_STREAM_TYPE_CAPTURE`. Since Xen 4.9.
+pub const XENSND_STREAM_TYPE_CAPTURE: &str = "c";
+/// The name of `S8` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S8_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_S8_STR: &str = "s8";
+/// The name of `U8` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U8_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_U8_STR: &str = "u8";
+/// The name of `S16_LE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S16_LE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_S16_LE_STR: &str = "s16_le";
+/// The name of `S16_BE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S16_BE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_S16_BE_STR: &str = "s16_be";
+/// The name of `U16_LE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U16_LE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_U16_LE_STR: &str = "u16_le";
+/// The name of `U16_BE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U16_BE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_U16_BE_STR: &str = "u16_be";
+/// The name of `S24_LE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S24_LE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_S24_LE_STR: &str = "s24_le";
+/// The name of `S24_BE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S24_BE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_S24_BE_STR: &str = "s24_be";
+/// The name of `U24_LE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U24_LE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_U24_LE_STR: &str = "u24_le";
+/// The name of `U24_BE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U24_BE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_U24_BE_STR: &str = "u24_be";
+/// The name of `S32_LE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S32_LE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_S32_LE_STR: &str = "s32_le";
+/// The name of `S32_BE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_S32_BE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_S32_BE_STR: &str = "s32_be";
+/// The name of `U32_LE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U32_LE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_U32_LE_STR: &str = "u32_le";
+/// The name of `U32_BE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_U32_BE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_U32_BE_STR: &str = "u32_be";
+/// The name of `F32_LE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_F32_LE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_F32_LE_STR: &str = "float_le";
+/// The name of `F32_BE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_F32_BE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_F32_BE_STR: &str = "float_be";
+/// The name of `F64_LE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_F64_LE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_F64_LE_STR: &str = "float64_le";
+/// The name of `F64_BE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_F64_BE_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_F64_BE_STR: &str = "float64_be";
+/// The name of `IEC958_SUBFRAME_LE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_IEC958_SUBFRAME_LE_STR`. Since Xen
+/// 4.9.
+pub const XENSND_PCM_FORMAT_IEC958_SUBFRAME_LE_STR: &str = "iec958_subframe_le";
+/// The name of `IEC958_SUBFRAME_BE` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_IEC958_SUBFRAME_BE_STR`. Since Xen
+/// 4.9.
+pub const XENSND_PCM_FORMAT_IEC958_SUBFRAME_BE_STR: &str = "iec958_subframe_be";
+/// The name of `MU_LAW` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_MU_LAW_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_MU_LAW_STR: &str = "mu_law";
+/// The name of `A_LAW` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_A_LAW_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_A_LAW_STR: &str = "a_law";
+/// The name of `IMA_ADPCM` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_IMA_ADPCM_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_IMA_ADPCM_STR: &str = "ima_adpcm";
+/// The name of `MPEG` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_MPEG_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_MPEG_STR: &str = "mpeg";
+/// The name of `GSM` in xenstore.
+///
+/// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_GSM_STR`. Since Xen 4.9.
+pub const XENSND_PCM_FORMAT_GSM_STR: &str = "gsm";
 /// What a request asks for.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`. Since Xen 4.9.

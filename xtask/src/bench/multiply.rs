@@ -44,6 +44,7 @@ fn names(document: &Document) -> HashSet<&str> {
     for file in &document.files {
         heads.extend(file.types.iter().map(|item| &item.head));
         heads.extend(file.constants.iter().map(|item| &item.head));
+        heads.extend(file.strings.iter().map(|item| &item.head));
         heads.extend(file.enumerations.iter().map(|item| &item.head));
         heads.extend(file.words.iter().map(|item| &item.head));
         heads.extend(file.encodings.iter().map(|item| &item.head));
@@ -74,6 +75,7 @@ fn copied(text: &str, names: &HashSet<&str>, copy: usize) -> String {
         }
         match section {
             "conventions" => {}
+            "feature" => made.push_str(line),
             "commands" => renamed(&in_c(&own_hypercall(line, copy), copy), names, copy, &mut made),
             _ => renamed(&in_c(line, copy), names, copy, &mut made),
         }

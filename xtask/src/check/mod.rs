@@ -118,6 +118,7 @@ fn items_of<'d>(file: &'d File, mut found: impl FnMut(Kind, &'d Head)) {
     for item in &file.constants {
         found(Kind::Constant, &item.head);
     }
+    file.strings.iter().for_each(|item| found(Kind::Constant, &item.head));
     for item in &file.enumerations {
         found(Kind::Enumeration, &item.head);
         item.values.iter().for_each(|value| found(Kind::Value, &value.head));

@@ -206,6 +206,7 @@ fn module<'d>(context: &Context<'_>, report: &mut Report<'_>, file: &'d File) {
         }
         file.words.iter().for_each(|item| head(MODULE, &item.head));
         file.constants.iter().for_each(|item| head(CONSTANT, &item.head));
+        file.strings.iter().for_each(|item| head(CONSTANT, &item.head));
         for item in &file.structs {
             head(TYPE, &item.head);
         }

@@ -105,6 +105,7 @@ fn newest<'d>(document: &'d Document) -> HashSet<(&'d Place, ArchId)> {
         file.structs.iter().for_each(|item| add(true, &item.head));
         file.types.iter().for_each(|item| add(false, &item.head));
         file.constants.iter().for_each(|item| add(false, &item.head));
+        file.strings.iter().for_each(|item| add(false, &item.head));
         let values = file.enumerations.iter().flat_map(|item| &item.values);
         let fields = file.words.iter().flat_map(|word| &word.fields);
         values
@@ -195,6 +196,12 @@ impl<'d> Header<'_, 'd> {
                 let integer = header.layouts.symbols().integer(&item.type_, release, arch);
                 let signed = integer.ok().flatten().is_some_and(|integer| integer.signed);
                 Ok(define(c_name(&item.head), value, item.radix, signed))
+            })?;
+        }
+        for item in &file.strings {
+            self.each(&item.head, |_, arch| {
+                let value = item.value.get(arch).ok_or("no value there")?;
+                Ok(format!("#define {} \"{value}\"\n", c_name(&item.head)))
             })?;
         }
         for item in &file.enumerations {

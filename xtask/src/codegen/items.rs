@@ -5,7 +5,8 @@ use super::context::{CodegenError, Context, Scope, by_arch, hex, number};
 use super::docs::Docs;
 use super::types::{Cell, Type, View, integer};
 use crate::document::{
-    ArchSet, BitField, Bits, Constant, Convention, Enumeration, Head, TypeAlias, Word,
+    ArchSet, BitField, Bits, Constant, Convention, Enumeration, Head, StringConstant, TypeAlias,
+    Word,
 };
 use crate::naming;
 use proc_macro2::{Literal, TokenStream};
@@ -56,6 +57,23 @@ pub(super) fn constant(
         let (cfg, type_) = (context.item_cfg(archs), type_.tokens(scope));
         let value = number(value, item.radix);
         quote!(#docs #cfg #deprecated pub const #name: #type_ = #value;)
+    });
+    Ok(each.collect())
+}
+
+/// `pub const XENKBD_DRIVER_NAME: &str = "vkbd";`
+pub(super) fn string(
+    context: &Context<'_, '_>,
+    item: &StringConstant,
+) -> Result<TokenStream, CodegenError> {
+    let head = &item.head;
+    let (name, deprecated) = (context.item_ident(naming::CONSTANT, head), context.deprecated(head));
+    let groups = by_arch(head.availability.archs, |arch| {
+        item.value.get(arch).cloned().ok_or_else(|| no_value(head))
+    })?;
+    let each = groups.into_iter().map(|(archs, value)| {
+        let (docs, cfg) = (Docs::item(context, head).outer(), context.item_cfg(archs));
+        quote!(#docs #cfg #deprecated pub const #name: &str = #value;)
     });
     Ok(each.collect())
 }

@@ -70,6 +70,7 @@ pub fn items(document: &Document) -> usize {
         let commands = file.commands.iter().map(|set| set.list.len());
         file.types.len()
             + file.constants.len()
+            + file.strings.len()
             + file.conventions.len()
             + values.chain(bits).chain(forms).chain(fields).chain(commands).sum::<usize>()
     };
@@ -80,7 +81,9 @@ pub fn items(document: &Document) -> usize {
 fn root(document: &Document) -> Result<Generated, CodegenError> {
     let modules = document.files.iter().map(|file| {
         let name = naming::MODULE.ident(&file.name);
+        let feature = file.feature.iter();
         quote! {
+            #(#[cfg(feature = #feature)])*
             #[rustfmt::skip]
             #[allow(deprecated, reason = "what the headers dropped is still described")]
             pub mod #name;
@@ -100,6 +103,11 @@ fn subject<'d>(context: &Context<'_, 'd>, file: &'d File) -> Result<Generated, C
     let names = naming::distinct(naming::CONSTANT, &heads);
     for (item, _) in file.constants.iter().zip(names).filter(|(_, name)| name.is_some()) {
         tokens.extend(items::constant(context, scope, item)?);
+    }
+    let heads: Vec<&Head> = file.strings.iter().map(|item| &item.head).collect();
+    let names = naming::distinct(naming::CONSTANT, &heads);
+    for (item, _) in file.strings.iter().zip(names).filter(|(_, name)| name.is_some()) {
+        tokens.extend(items::string(context, item)?);
     }
     tokens.extend(file.enumerations.iter().map(|item| items::enumeration(context, item)));
     tokens.extend(file.words.iter().map(|item| items::word(context, item)));

@@ -14,8 +14,8 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 For each header: described / for guests, of the newest release of the facts. What is omitted has a \
-reason in abi-yaml/facts/undescribed.txt; `cargo xtask verify --undescribed` prints the names. The \
-description has no strings and no macros that are code.")]
+reason in abi-yaml/facts/undescribed.txt; `cargo xtask verify --undescribed` prints the names. A \
+macro that is code is always omitted with a reason.")]
 pub struct Arguments {
     /// Measure these headers, instead of the kept facts.
     #[arg(long, value_name = "DIR")]

@@ -155,6 +155,8 @@ fn names(compared: &Report, wanted: bool) {
             .undescribed_constants
             .iter()
             .chain(&compared.undescribed_structs)
+            .chain(&compared.undescribed_strings)
+            .chain(&compared.undescribed_macros)
             .for_each(|name| println!("         {name}"));
     }
 }

@@ -21,8 +21,8 @@ pub use structs::{
     Access, Direction, Field, FieldUse, Shape, Snapshot, SnapshotMember, Struct, StructKind, Writer,
 };
 pub use types::{
-    BitField, Bits, Constant, Count, Encoding, Enumeration, Primitive, Radix, TypeAlias, TypeRef,
-    Value, Variant, VariantField, VariantKind, Word,
+    BitField, Bits, Constant, Count, Encoding, Enumeration, Primitive, Radix, StringConstant,
+    TypeAlias, TypeRef, Value, Variant, VariantField, VariantKind, Word,
 };
 
 /// A whole description: the manifest and the files that it lists, in its order.
@@ -41,10 +41,14 @@ pub struct File {
     pub name: String,
     /// What the file is about.
     pub doc: String,
+    /// The feature of xen-pac that has the module, if it is not always there.
+    pub feature: Option<String>,
     /// The section `types`.
     pub types: Vec<TypeAlias>,
     /// The section `constants`.
     pub constants: Vec<Constant>,
+    /// The section `strings`.
+    pub strings: Vec<StringConstant>,
     /// The section `enumerations`.
     pub enumerations: Vec<Enumeration>,
     /// The section `words`.

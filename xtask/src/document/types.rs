@@ -123,6 +123,15 @@ pub struct Constant {
     pub radix: Radix,
 }
 
+/// A text with a name: a key of xenstore, or a value of one.
+#[derive(Clone, Debug)]
+pub struct StringConstant {
+    /// Name and more.
+    pub head: Head,
+    /// The text: printable ASCII without `"` and `\`.
+    pub value: PerArch<String>,
+}
+
 /// An integer of which some values have names.
 #[derive(Clone, Debug)]
 pub struct Enumeration {

@@ -34,8 +34,10 @@ pub(crate) fn document(types: &Types) -> Document {
     let file = File {
         name: "random".to_owned(),
         doc: "Random.".to_owned(),
+        feature: None,
         types: Vec::new(),
         constants: Vec::new(),
+        strings: Vec::new(),
         enumerations: Vec::new(),
         words: Vec::new(),
         encodings: Vec::new(),

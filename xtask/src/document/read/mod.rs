@@ -72,12 +72,18 @@ fn file(context: &Context<'_>, at: &At<'_>, name: &str) -> Option<File> {
         }
         String::new()
     });
+    let feature = keys
+        .get("feature")
+        .and_then(|at| context.errors.need(at.choice("a feature", &[("io", "io")])))
+        .map(str::to_owned);
     let outer = Outer::file(context.manifest, &header);
     let file = File {
         name: name.to_owned(),
         doc,
+        feature,
         types: named(context, &keys, "types", |at, name| types::alias(context, at, name, &outer)),
         constants: listed(context, &keys, "constants", |at| types::constant(context, at, &outer)),
+        strings: listed(context, &keys, "strings", |at| types::string(context, at, &outer)),
         enumerations: named(context, &keys, "enumerations", |at, name| {
             types::enumeration(context, at, name, &outer)
         }),

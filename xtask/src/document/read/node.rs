@@ -156,6 +156,19 @@ impl<'t> At<'t> {
         }
     }
 
+    /// A text that reads the same in C, in Rust and in the facts.
+    pub(super) fn ascii(&self) -> Result<&'t str, Wrong> {
+        let text = self.text("a text")?;
+        let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        match text.bytes().all(plain) {
+            true => Ok(text),
+            false => Err(Box::new(
+                self.wrong("a string is printable ASCII without `\"` and `\\`")
+                    .label("has another character"),
+            )),
+        }
+    }
+
     /// A whole number.
     pub(super) fn integer(&self) -> Result<i128, Wrong> {
         match self.scalar() {

@@ -5,8 +5,8 @@ use super::head::{Outer, PLAIN, Rules, doc, finish_head, group_head, head, name,
 use super::node::At;
 use super::typerefs::{per_arch, pointed_type_per_arch};
 use crate::document::{
-    BitField, Constant, Encoding, Enumeration, Radix, TypeAlias, Value, Variant, VariantField,
-    VariantKind, Word,
+    BitField, Constant, Encoding, Enumeration, Radix, StringConstant, TypeAlias, Value, Variant,
+    VariantField, VariantKind, Word,
 };
 use std::collections::BTreeMap;
 
@@ -34,6 +34,16 @@ pub(super) fn constant(context: &Context<'_>, at: &At<'_>, outer: &Outer) -> Opt
     finish_head(&keys, head.is_some());
     keys.finish(context.errors);
     Some(Constant { head: head?, type_: type_?, value: value?, radix })
+}
+
+pub(super) fn string(context: &Context<'_>, at: &At<'_>, outer: &Outer) -> Option<StringConstant> {
+    let keys = Keys::open(context.errors, at, "a string")?;
+    let head = name(context, &keys).map(|name| head(context, &keys, name, outer, PLAIN));
+    let at = keys.need(context.errors, "value");
+    let value = at.and_then(|at| per_arch(context, &at, |at| at.ascii().map(str::to_owned)));
+    finish_head(&keys, head.is_some());
+    keys.finish(context.errors);
+    Some(StringConstant { head: head?, value: value? })
 }
 
 pub(super) fn enumeration(

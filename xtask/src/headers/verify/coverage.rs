@@ -2,9 +2,9 @@
 //! the facts.
 
 use super::undescribed::{Kind, Rules};
-use super::{Report, constants};
+use super::{Report, constants, is_string, strings};
 use crate::document::Document;
-use crate::headers::facts::{Facts, Table, Text};
+use crate::headers::facts::{Facts, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -31,10 +31,10 @@ pub struct Row {
     pub structs: Part,
     /// Members of structs.
     pub fields: Part,
-    /// Macros that are strings; the description has none.
-    pub strings: usize,
-    /// Other macros, which are code; the description has none.
-    pub macros: usize,
+    /// Strings.
+    pub strings: Part,
+    /// Macros that are code.
+    pub macros: Part,
 }
 
 /// The rows of one architecture by header; `None` if it was not measured in that release.
@@ -49,6 +49,7 @@ pub fn coverage(
     let (newest, _) = facts.grid.releases.last()?;
     let table = facts.table(facts.grid.find(*newest, arch)?);
     let claims = constants::collect(document);
+    let strings = strings::collect(document);
     let left_out: BTreeSet<&String> = report.undescribed_structs.iter().collect();
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     for name in table.constants.keys() {
@@ -65,12 +66,15 @@ pub fn coverage(
         row.structs.add(described, missing, 1);
         row.fields.add(described, missing, item.members.len());
     }
-    for (name, text) in &table.texts {
-        let row = rows.entry(header(facts, &table, name)).or_default();
-        match text {
-            Text::String(_) => row.strings += 1,
-            Text::Macro { .. } => row.macros += 1,
-        }
+    for name in table.texts.keys() {
+        let header = header(facts, &table, name);
+        let is_string = facts.texts.get(name).is_some_and(is_string);
+        let kind = if is_string { Kind::Strings } else { Kind::Macros };
+        let described = strings.contains_key(name.as_str());
+        let missing = rules.why(kind, name, &header).is_none_or(|why| why == MISSING);
+        let row = rows.entry(header).or_default();
+        let part = if is_string { &mut row.strings } else { &mut row.macros };
+        part.add(described, missing, 1);
     }
     Some(rows)
 }
@@ -106,7 +110,7 @@ impl Part {
 pub fn table(arch: &str, rows: &BTreeMap<String, Row>) -> String {
     let mut text = format!(
         "{arch:28} {:>12} {:>12} {:>12} {:>8} {:>8} {:>8}\n",
-        "constants", "structs", "fields", "omitted", "strings", "macros"
+        "constants", "structs", "fields", "strings", "macros", "omitted"
     );
     let mut total = Row::default();
     for (header, row) in rows {
@@ -114,8 +118,8 @@ pub fn table(arch: &str, rows: &BTreeMap<String, Row>) -> String {
         total.constants.sum(row.constants);
         total.structs.sum(row.structs);
         total.fields.sum(row.fields);
-        total.strings += row.strings;
-        total.macros += row.macros;
+        total.strings.sum(row.strings);
+        total.macros.sum(row.macros);
     }
     line(&mut text, "total", &total);
     text
@@ -126,14 +130,15 @@ fn line(text: &mut String, name: &str, row: &Row) {
         0 => "-".to_owned(),
         visible => format!("{}/{visible}", part.described),
     };
-    let omitted = row.constants.omitted + row.structs.omitted;
+    let omitted =
+        row.constants.omitted + row.structs.omitted + row.strings.omitted + row.macros.omitted;
     let _ = writeln!(
         text,
-        "{name:28} {:>12} {:>12} {:>12} {omitted:>8} {:>8} {:>8}",
+        "{name:28} {:>12} {:>12} {:>12} {:>8} {:>8} {omitted:>8}",
         of(row.constants),
         of(row.structs),
         of(row.fields),
-        row.strings,
-        row.macros
+        of(row.strings),
+        of(row.macros)
     );
 }

@@ -10,6 +10,7 @@ mod coverage;
 pub mod fresh;
 mod members;
 mod places;
+mod strings;
 mod structs;
 mod table;
 mod undescribed;
@@ -18,7 +19,7 @@ pub use coverage::{Part, Row, coverage, table as coverage_table};
 pub use table::{newest, newest_claims, tables};
 pub use undescribed::{FILE, Rules, Undescribed};
 
-use super::facts::{Cell, Facts, Grid};
+use super::facts::{Cell, Column, Facts, Grid, Text};
 use super::scope;
 use crate::diagnostic::Diagnostic;
 use crate::document::Document;
@@ -45,6 +46,10 @@ pub struct Report {
     pub undescribed_constants: Vec<String>,
     /// Names of structs that the facts have and the description has not, sorted.
     pub undescribed_structs: Vec<String>,
+    /// Names of strings that the facts have and the description has not, sorted.
+    pub undescribed_strings: Vec<String>,
+    /// Names of macros that are code, sorted; the description has none.
+    pub undescribed_macros: Vec<String>,
     /// The newest header of each name that is not described; a struct's behind `struct `.
     pub headers: BTreeMap<String, Arc<str>>,
     /// Releases and architectures of the manifest that the facts lack, for people.
@@ -63,15 +68,29 @@ pub fn run(document: &Document, facts: &Facts) -> Report {
     constants::compare(&claims.constants, facts, &cells, &mut findings);
     structs::compare(document, &layouts, facts, &cells, &mut findings);
     constants::compare_aliases(document, &layouts, facts, &cells, &mut findings);
-    places::compare(document, &claims, facts, &cells, &mut findings);
+    let strings = strings::collect(document);
+    strings::compare(&strings, facts, &cells, &mut findings);
+    places::compare(document, &claims, &strings, facts, &cells, &mut findings);
     let constants = facts.constants.keys();
     let undescribed_constants: Vec<String> =
         constants.filter(|name| !claims.constants.contains_key(name.as_str())).cloned().collect();
     let undescribed_structs = structs::undescribed(document, facts);
+    let texts = facts.texts.iter().filter(|(name, _)| {
+        !strings.contains_key(name.as_str()) && !facts.constants.contains_key(*name)
+    });
+    let (undescribed_strings, undescribed_macros) =
+        texts.partition::<Vec<_>, _>(|(_, column)| is_string(column));
+    let names =
+        |texts: Vec<(&String, _)>| texts.into_iter().map(|(name, _)| name.clone()).collect();
+    let (undescribed_strings, undescribed_macros): (Vec<String>, Vec<String>) =
+        (names(undescribed_strings), names(undescribed_macros));
+    let named = [&undescribed_constants, &undescribed_strings, &undescribed_macros];
     Report {
-        headers: places::newest(facts, &undescribed_constants, &undescribed_structs),
+        headers: places::newest(facts, named.into_iter().flatten(), &undescribed_structs),
         undescribed_constants,
         undescribed_structs,
+        undescribed_strings,
+        undescribed_macros,
         types: document.files.iter().map(|file| file.types.len()).sum(),
         unmeasured: cells.unmeasured(),
         unlisted: cells.unlisted(),
@@ -81,10 +100,15 @@ pub fn run(document: &Document, facts: &Facts) -> Report {
     }
 }
 
+/// Whether a macro is a string in some release on some architecture.
+fn is_string(column: &Column<Text>) -> bool {
+    column.cells().any(|cell| matches!(column.get(cell), Some(Text::String(_))))
+}
+
 /// How many comparisons were made, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Comparisons {
-    /// Values of constants, described and measured.
+    /// Values of constants and strings, described and measured.
     pub constants: u64,
     /// Sizes of structs.
     pub sizes: u64,
@@ -184,11 +208,13 @@ pub fn summary(report: &Report, cells: usize) -> String {
         "{} described types were compared only where they are structs in C, or members of one",
         report.types
     );
-    let (constants, structs) =
-        (report.undescribed_constants.len(), report.undescribed_structs.len());
     let _ = writeln!(
         text,
-        "{constants} constants and {structs} structs of the headers are not described"
+        "{} constants, {} structs, {} strings and {} macros of the headers are not described",
+        report.undescribed_constants.len(),
+        report.undescribed_structs.len(),
+        report.undescribed_strings.len(),
+        report.undescribed_macros.len()
     );
     let _ = write!(
         text,

@@ -3,20 +3,21 @@
 use super::Findings;
 use super::cells::{Cells, Here};
 use super::constants::Claims;
+use super::strings::{Strings, claimed};
 use crate::document::{Document, Head};
 use crate::headers::facts::Facts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The newest header of each of these constants and structs; a struct's behind `struct `.
+/// The newest header of each of these names and structs; a struct's behind `struct `.
 #[must_use]
-pub(super) fn newest(
+pub(super) fn newest<'n>(
     facts: &Facts,
-    constants: &[String],
+    names: impl Iterator<Item = &'n String>,
     structs: &[String],
 ) -> BTreeMap<String, Arc<str>> {
     let structs = structs.iter().map(|name| format!("struct {name}"));
-    let newest = constants.iter().cloned().chain(structs).filter_map(|name| {
+    let newest = names.cloned().chain(structs).filter_map(|name| {
         let column = facts.places.get(&name)?;
         let header = column.get(column.cells().last()?)?;
         Some((name, header))
@@ -24,10 +25,11 @@ pub(super) fn newest(
     newest.collect()
 }
 
-/// Compares the header of every named constant and struct in the newest release that has it.
+/// Compares the header of every named constant, string and struct in the newest release with it.
 pub(super) fn compare(
     document: &Document,
     claims: &Claims<'_>,
+    strings: &Strings<'_>,
     facts: &Facts,
     cells: &Cells,
     findings: &mut Findings,
@@ -36,6 +38,12 @@ pub(super) fn compare(
         for claim in claims {
             let there = cells.iter().filter(|here| claim.value(*here).is_some()).collect();
             one(name, claim.head, there, facts, findings);
+        }
+    }
+    for (name, items) in strings {
+        for item in items {
+            let there = cells.iter().filter(|here| claimed(&[item], *here).is_some()).collect();
+            one(name, &item.head, there, facts, findings);
         }
     }
     for item in document.files.iter().flat_map(|file| &file.structs) {

@@ -1,9 +1,9 @@
 //! The description as a table: what it says about the headers of one release.
 
 use super::cells::Here;
-use super::{constants, members};
+use super::{constants, members, strings};
 use crate::document::{ArchId, Document, Head, ReleaseId};
-use crate::headers::facts::{Cell, Table};
+use crate::headers::facts::{Cell, Table, Text};
 use crate::layout::Layouts;
 use std::collections::BTreeMap;
 
@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 pub fn tables(document: &Document, release: ReleaseId) -> Vec<Table> {
     let layouts = Layouts::new(document);
     let claims = constants::collect(document);
+    let strings = strings::collect(document);
     let manifest = &document.manifest;
     let archs = (0..manifest.architectures.len()).map(ArchId);
     let tables = archs.map(|arch| {
@@ -30,6 +31,12 @@ pub fn tables(document: &Document, release: ReleaseId) -> Vec<Table> {
             let there = claims.iter().find_map(|claim| Some((claim.value(here)?, claim.head)));
             if let Some((value, head)) = there {
                 table.constants.insert((*name).to_owned(), value);
+                table.places.insert((*name).to_owned(), head.header.as_str().into());
+            }
+        }
+        for (name, items) in &strings {
+            if let Some((value, head)) = strings::claimed(items, here) {
+                table.texts.insert((*name).to_owned(), Text::String(value.into()));
                 table.places.insert((*name).to_owned(), head.header.as_str().into());
             }
         }
@@ -62,6 +69,9 @@ pub fn newest(document: &Document) -> Vec<Table> {
         for (newer, older) in whole.iter_mut().zip(tables(document, release)) {
             for (name, value) in older.constants {
                 newer.constants.entry(name).or_insert(value);
+            }
+            for (name, text) in older.texts {
+                newer.texts.entry(name).or_insert(text);
             }
             for (name, item) in older.structs {
                 newer.structs.entry(name).or_insert(item);

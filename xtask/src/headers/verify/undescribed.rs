@@ -8,7 +8,7 @@
 //! headers 40: trace.h io/*
 //! ```
 //!
-//! A line of headers covers all constants and structs of these headers. A pattern can begin or end
+//! A line of headers covers all names of these headers. A pattern can begin or end
 //! with `*`.
 
 use super::Report;
@@ -40,6 +40,8 @@ struct Group {
 pub(super) enum Kind {
     Constants,
     Structs,
+    Strings,
+    Macros,
     Headers,
 }
 
@@ -63,12 +65,15 @@ pub struct Undescribed {
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Constants, Self::Structs, Self::Headers];
+    const ALL: [Self; 5] =
+        [Self::Constants, Self::Structs, Self::Strings, Self::Macros, Self::Headers];
 
     fn name(self) -> &'static str {
         match self {
             Self::Constants => "constants",
             Self::Structs => "structs",
+            Self::Strings => "strings",
+            Self::Macros => "macros",
             Self::Headers => "headers",
         }
     }
@@ -78,12 +83,18 @@ impl Report {
     /// Every name that the description leaves out.
     fn left_out(&self) -> impl Iterator<Item = Fact<'_>> {
         let header = |key: &str| self.headers.get(key).map_or("", |header| header);
-        let constants = self.undescribed_constants.iter();
+        let named = [
+            (Kind::Constants, &self.undescribed_constants),
+            (Kind::Strings, &self.undescribed_strings),
+            (Kind::Macros, &self.undescribed_macros),
+        ];
+        let named = named.into_iter().flat_map(move |(kind, names)| {
+            names.iter().map(move |name| (kind, name, header(name)))
+        });
         let structs = self.undescribed_structs.iter();
-        let constants = constants.map(move |name| (Kind::Constants, name, header(name)));
         let structs =
             structs.map(move |name| (Kind::Structs, name, header(&format!("struct {name}"))));
-        constants.chain(structs).map(|(kind, name, header)| Fact { kind, name, header })
+        named.chain(structs).map(|(kind, name, header)| Fact { kind, name, header })
     }
 }
 
@@ -288,7 +299,7 @@ mod tests {
             Rules::read("constants 1: A"),
             Err("undescribed.txt:1: a list of names before the first [reason]".to_owned())
         );
-        assert!(Rules::read("[a]\nmacros 1: A").is_err());
+        assert!(Rules::read("[a]\nfields 1: A").is_err());
         assert!(Rules::read("[a]\nconstants many: A").is_err());
     }
 }

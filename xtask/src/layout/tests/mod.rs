@@ -110,8 +110,10 @@ pub(super) fn document(
     let file = File {
         name: "base".to_owned(),
         doc: "Tests.".to_owned(),
+        feature: None,
         types,
         constants,
+        strings: Vec::new(),
         enumerations: Vec::new(),
         words: Vec::new(),
         encodings: Vec::new(),
