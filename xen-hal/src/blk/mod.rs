@@ -56,8 +56,8 @@
 //! request in flight, repeat its operation, and have a valid status. Otherwise, the device is
 //! [broken](BlockError::Broken) until it is connected again. Responses may arrive in any order.
 //!
-//! The module implements `embedded-storage` because its traits are blocking, as this module is. The
-//! traits of `block-device-driver` are async.
+//! The module implements the traits of `embedded-storage` because they are blocking, as its own
+//! methods are. The traits of `block-device-driver` are async.
 
 use core::num::TryFromIntError;
 
@@ -81,7 +81,8 @@ use queue::{ENTRIES, Operation, Queue};
 /// The unit of all sector numbers, whatever the size of the device's sectors.
 pub const SECTOR_SIZE: usize = 512;
 
-/// The name of this architecture's layout of requests, for a backend of a different architecture.
+/// The name of this architecture's layout of requests. A backend of a different architecture needs
+/// it.
 const PROTOCOL: &str = if cfg!(target_arch = "x86_64") {
     "x86_64-abi"
 } else if cfg!(target_arch = "x86") {
@@ -244,8 +245,8 @@ impl<'a, 't, H: Hypercall + Copy, A> BlockDevice<'a, 't, H, A> {
         pages: &'a mut [DevicePage<'t>],
     ) -> Result<(Queue<'a, 't, H, A>, BlockInfo), BlockError> {
         let number: u32 = store.read_number((frontend.device(), "virtual-device"))?;
-        // The backend identifies the device by its directory; the request's field is too small for
-        // the number.
+        // The request's field can be too small for the device's number. The backend ignores it,
+        // because it identifies the device by its directory.
         let queue = Queue::new(xen, table, frontend.backend_domain(), number as u16, pages)?;
         loop {
             match frontend.next_step(store)? {
@@ -329,8 +330,8 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         self.info.check(sector, bytes)
     }
 
-    /// Commits completed writes to stable storage. Does nothing without
-    /// [`flush`](BlockInfo::flush): then the backend has no cache to commit.
+    /// Commits completed writes to stable storage. If [`BlockInfo::flush`] is false, the backend
+    /// cannot do that, and this does nothing.
     ///
     /// # Errors
     ///

@@ -81,7 +81,7 @@ struct Request {
     progress: Progress,
     serial: u32,
     operation: BlkifOperation,
-    /// The indices of the pages, and their number.
+    /// The indices of the pages. The first `count` elements are used.
     pages: [usize; SEGMENTS],
     count: usize,
 }

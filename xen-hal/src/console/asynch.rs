@@ -14,9 +14,9 @@ use crate::ring::{Wait, YieldWait};
 
 /// A [`Console`] whose operations wait as futures, with the traits of `embedded-io-async`.
 ///
-/// All operations can be cancelled: a byte was either returned or stays in the console, and what
-/// was written is what the last complete call reported. A backend that does not read makes writers
-/// wait; use `with_timeout` of `embassy-time` for an end.
+/// All operations can be cancelled: a typed byte was either returned or stays in the console, and
+/// only the bytes that the last complete call reported were written. If the backend does not read,
+/// a writer waits for ever; `with_timeout` of `embassy-time` ends the wait.
 ///
 /// ```
 /// use embedded_io_async::{Read, Write};
@@ -53,7 +53,7 @@ impl<'a, H: Hypercall + Copy, W: Wait> AsyncConsole<'a, H, W> {
         let events = Events::new(console.xen);
         let channel = match console.port() {
             Some(port) => events.adopt(port, Kind::Interdomain, VcpuId(0)),
-            // A global interrupt is bound on vCPU 0, and can be moved.
+            // A global interrupt is bound on vCPU 0. `listen` moves it.
             None => events.bind_virq(Virq::CONSOLE, VcpuId(0))?,
         };
         match wakers.listen(dispatcher, channel, vcpu) {
@@ -67,7 +67,7 @@ impl<'a, H: Hypercall + Copy, W: Wait> AsyncConsole<'a, H, W> {
         }
     }
 
-    /// The console.
+    /// Returns the console.
     pub const fn console(&mut self) -> &mut Console<'a, H, W> {
         &mut self.console
     }
@@ -78,7 +78,7 @@ impl<H: Hypercall + Copy, W> Drop for AsyncConsole<'_, H, W> {
         // SAFETY: the value is not used after this.
         let events = unsafe { ManuallyDrop::take(&mut self.events) };
         let channel = events.into_channel();
-        // The ring's port is not this value's to close.
+        // The ring's port stays open: this value has not created it.
         if channel.kind() == Kind::Interdomain {
             let _ = channel.into_port();
         }

@@ -16,8 +16,8 @@ const TRIES: u32 = 1 << 16;
 /// Writes log records to a [`Console`], one per line.
 ///
 /// Every vCPU and interrupt handler may log. If the console is in use, for example because a
-/// handler interrupted the writer, a record is retried briefly and then dropped. The next line
-/// reports the number of dropped records.
+/// handler interrupted the writer, the logger tries for a short time, then drops the record. The
+/// next line reports the number of dropped records.
 ///
 /// ```
 /// use xen_hal::console::{Console, ConsoleLog};
@@ -57,8 +57,8 @@ impl<C> ConsoleLog<C> {
         }
     }
 
-    /// Calls `work` with the console. Returns `None` if another vCPU uses the console for longer,
-    /// or if the calling vCPU uses it.
+    /// Calls `work` with the console. Returns `None` if the console is in use during all attempts,
+    /// as it is if the calling vCPU uses it.
     pub fn with<T>(&self, work: impl FnOnce(&mut C) -> T) -> Option<T> {
         let mut tries = 0;
         while self.busy.swap(true, Ordering::Acquire) {

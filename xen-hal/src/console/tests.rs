@@ -1,4 +1,4 @@
-//! The console over a ring whose backend is a function, called at each yield.
+//! Tests the console on a ring. The backend is a function, which each yield calls.
 
 use super::{Console, ConsoleError};
 use crate::event::Port;
@@ -27,11 +27,11 @@ const FRAME: Frame = Frame(0xfefff);
 
 /// A domain with a console ring, or with Xen's console.
 struct Domain<'a> {
-    /// What CONSOLE_PFN and CONSOLE_EVTCHN are.
+    /// The values of `CONSOLE_PFN` and `CONSOLE_EVTCHN`.
     parameters: [u64; 2],
-    /// What `console_io` answers to a write.
+    /// The result of a write by `console_io`.
     writes: isize,
-    /// What can be read from Xen's console.
+    /// The bytes that can be read from Xen's console.
     typed: RefCell<Vec<u8>>,
     sends: Cell<u32>,
     yields: Cell<u32>,
@@ -91,7 +91,7 @@ impl<'a> Domain<'a> {
     }
 }
 
-/// The page, as both sides see it.
+/// Returns a page that both sides use.
 fn page() -> XenconsInterface<'static> {
     #[repr(C, align(4096))]
     struct Page(raw::XenconsInterface);
@@ -106,7 +106,7 @@ fn open<H: Hypercall + Copy>(xen: H, page: XenconsInterface<'static>) -> Console
     unsafe { Console::open(xen, map) }.unwrap()
 }
 
-/// A backend that reads at most `most` bytes at a time into `read`.
+/// Returns a backend that reads at most `most` bytes at a time into `read`.
 fn reader(page: XenconsInterface<'static>, most: u32, read: &RefCell<Vec<u8>>) -> impl FnMut() {
     let (own, peer) = (page.out_cons().other_side(), page.out_prod().other_side());
     move || {
@@ -120,7 +120,7 @@ fn reader(page: XenconsInterface<'static>, most: u32, read: &RefCell<Vec<u8>>) -
     }
 }
 
-/// What a backend that types does.
+/// Writes keys to the ring, as a backend does.
 fn type_in(page: XenconsInterface<'static>, keys: &[u8]) {
     let own = page.in_prod().other_side();
     for key in keys {
@@ -178,7 +178,7 @@ fn a_backend_that_does_not_read_is_waited_for_once() {
         assert_eq!(console.flush(), Err(ConsoleError::Stalled));
     }
     assert_eq!(domain.yields.get(), 10);
-    // It reads a little, and is waited for again.
+    // The backend reads a byte, so the console waits for it again.
     page.out_cons().other_side().publish(1);
     assert_eq!((console.flush(), domain.yields.get()), (Err(ConsoleError::Stalled), 20));
     // It reads again.
@@ -196,7 +196,7 @@ fn an_impossible_index_of_the_backend_is_a_full_or_an_endless_ring() {
     let xen = domain.xen();
     let mut console = open(&xen, page).with_wait(YieldWait::new(&xen).attempts(3));
     for bad in [1, 2049, u32::MAX, 1 << 31] {
-        // It has consumed what was never produced, or lags behind more than the ring holds.
+        // The backend's index is ahead of the producer, or further behind than the ring's size.
         page.out_cons().other_side().publish(bad.wrapping_neg().wrapping_sub(2048));
         let _ = console.try_write(b"x");
         page.out_cons().other_side().publish(bad);
@@ -205,7 +205,7 @@ fn an_impossible_index_of_the_backend_is_a_full_or_an_endless_ring() {
         let mut bytes = [0; 4096];
         assert!(console.try_read(&mut bytes).unwrap() <= 1024);
         let _ = console.read_ready();
-        // And changes the guest's own indices.
+        // The backend also changes the guest's own indices.
         page.out_prod().publish(bad);
         page.in_cons().publish(bad.wrapping_mul(3));
     }
@@ -280,7 +280,7 @@ fn an_opened_console_continues_and_a_reopened_one_starts_again() {
     let domain = Domain::with_ring(reader(page, 4096, &read));
     let xen = domain.xen();
     open(&xen, page).write_all(b"first").unwrap();
-    // A second one finds the position in the page.
+    // A second console continues at the indices in the page.
     let mut console = open(&xen, page);
     console.write_all(b", second").unwrap();
     console.flush().unwrap();
@@ -339,14 +339,14 @@ fn records_are_lines_and_dropped_ones_are_counted() {
     use super::ConsoleLog;
     use log::{Level, Log, Record};
     let page = page();
-    // Nothing reads: what was written is what lies in the ring.
+    // No backend reads, so the ring holds everything that was written.
     let log = ConsoleLog::new(Console::over_ring(&Fake(|_: u32, _: &[usize]| 0), page, PORT));
     let record = |text: &str| {
         let arguments = format_args!("{text}");
         log.log(&Record::builder().level(Level::Warn).target("vm").args(arguments).build());
     };
     record("one");
-    // As from a handler that interrupted the writer.
+    // The record of a handler that interrupted the writer.
     log.with(|_| record("two")).unwrap();
     record("three");
     let mut written = vec![0; page.out_prod().load() as usize];

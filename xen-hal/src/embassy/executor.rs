@@ -1,4 +1,4 @@
-//! The executor of a vCPU.
+//! Implements Embassy's executor for a vCPU.
 
 use core::cell::OnceCell;
 use core::fmt;
@@ -11,11 +11,10 @@ use crate::event::Listener;
 use crate::hypercall::Hypercall;
 use crate::platform::{CurrentVcpu, Interrupts, VcpuId};
 
-/// Runs tasks on one vCPU, and sleeps while none can go on. No wakeup is lost: it looks with
-/// interrupts off, and turns them on and sleeps in one step ([`Interrupts::wait_until`]).
+/// Runs tasks on one vCPU, and sleeps while no task is ready. No wakeup is lost: it checks with
+/// interrupts off, then turns them on and sleeps in one step ([`Interrupts::wait_until`]).
 ///
-/// Several vCPUs have an executor each. A task can be woken from any vCPU and from interrupt
-/// handlers.
+/// Use one executor for each vCPU. Any vCPU and any interrupt handler can wake a task.
 ///
 /// ```no_run
 /// use embassy_executor::Spawner;
@@ -47,17 +46,17 @@ pub struct Executor<H: Hypercall + Copy + 'static, I, V> {
     tasks: OnceCell<raw::Executor>,
 }
 
-/// What a context of Embassy's executor points to: the first field of each [`Bell`].
+/// The target of the context pointer of Embassy's executor: the first field of each [`Bell`].
 struct Context {
-    /// Rings the bell that this is the beginning of.
+    /// Rings the bell that contains this context.
     ring: unsafe fn(NonNull<Context>),
 }
 
-/// How the executor is told that a task can go on.
+/// Notifies the executor that a task is ready.
 #[repr(C)]
 struct Bell<H: Hypercall + Copy + 'static, V> {
     context: Context,
-    /// A task can go on, and the executor has not looked since.
+    /// True if a task became ready since the executor's last check.
     rung: AtomicBool,
     vcpu: VcpuId,
     listener: Listener<'static, H>,
@@ -66,9 +65,10 @@ struct Bell<H: Hypercall + Copy + 'static, V> {
 
 impl<H: Hypercall + Copy + 'static, V: CurrentVcpu> Bell<H, V> {
     fn ring(&self) {
-        // The vCPU itself looks before it sleeps, and an interrupt has ended a sleep already.
+        // No event is needed on the executor's own vCPU: it checks before it sleeps, and the
+        // interrupt has already ended a sleep.
         if !self.rung.swap(true, Ordering::SeqCst) && self.vcpus.current_vcpu() != self.vcpu {
-            // Xen refuses to send to a closed port only, and the listener has it open.
+            // Xen refuses only if the port is closed, and the listener keeps it open.
             let _ = self.listener.send();
         }
     }
@@ -85,7 +85,8 @@ impl<H: Hypercall + Copy + 'static, V: CurrentVcpu> Bell<H, V> {
 #[unsafe(export_name = "__pender")]
 fn pender(context: *mut ()) {
     let Some(context) = NonNull::new(context.cast::<Context>()) else { return };
-    // SAFETY: every executor was created by `Executor::run_until`, with its bell, which is static.
+    // SAFETY: only `Executor::run_until` creates executors, each with the context of its bell,
+    // which is static.
     let ring = unsafe { context.as_ref() }.ring;
     // SAFETY: as above; the function is that of the bell's type.
     unsafe { ring(context) };
@@ -97,8 +98,9 @@ where
     I: Interrupts,
     V: CurrentVcpu + Sync,
 {
-    /// Creates the executor of the vCPU on which `bell` is listened to, by which other vCPUs end
-    /// its sleep: an [IPI](crate::event::Events::bind_ipi). Its handler need not do anything.
+    /// Creates the executor of the vCPU that `bell` notifies. `bell` is an
+    /// [IPI](crate::event::Events::bind_ipi), by which other vCPUs end the sleep of this one. Its
+    /// handler can be empty.
     pub fn new(bell: Listener<'static, H>, interrupts: I, vcpus: V) -> Self {
         let bell = Bell {
             context: Context { ring: Bell::<H, V>::ring_by },
@@ -118,8 +120,8 @@ where
         unreachable!("the executor ends only when it is done")
     }
 
-    /// Runs tasks until `done` returns true. It is called after each turn of the tasks, so wake one
-    /// of this executor's when it becomes true. Otherwise as [`run`](Self::run).
+    /// Does the same as [`run`](Self::run), until `done` returns true. `done` is called after each
+    /// round of the tasks, so when its result becomes true, wake a task of this executor.
     pub fn run_until(
         &'static mut self,
         init: impl FnOnce(Spawner),
@@ -129,8 +131,8 @@ where
         let tasks = tasks.get_or_init(|| raw::Executor::new(ptr::from_ref(bell).cast_mut().cast()));
         init(tasks.spawner());
         loop {
-            // SAFETY: this call has borrowed the only reference to the executor for ever, so the
-            // tasks are polled here alone, and not by themselves.
+            // SAFETY: this call has borrowed the only reference to the executor for ever, so only
+            // this loop polls the tasks, and no task polls them.
             unsafe { tasks.poll() };
             if done() {
                 return;

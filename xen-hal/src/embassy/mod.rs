@@ -7,10 +7,10 @@
 //! | [`Wakers`](crate::event::Wakers): events as futures | `async` |
 //! | [`AsyncConsole`](crate::console::AsyncConsole) | `embedded-io-async` |
 //!
-//! `embassy-time` provides what is built on the driver: timers, tickers, timeouts, and the delays
-//! of `embedded-hal` and `embedded-hal-async`. The driver needs an implementation of the crate
-//! `critical-section`: the feature of that name, or the kernel's own. Choose the length of a tick
-//! by a feature of `embassy-time`; `tick-hz-1_000_000_000` is Xen's own.
+//! On top of the driver, `embassy-time` provides timers, tickers, timeouts, and the delays of
+//! `embedded-hal` and `embedded-hal-async`. The driver needs an implementation of the crate
+//! `critical-section`: the feature of that name, or the kernel's own. A feature of `embassy-time`
+//! selects the length of a tick; with `tick-hz-1_000_000_000`, a tick is a nanosecond, Xen's unit.
 //!
 //! A kernel on one vCPU of x86, once its interrupts have a handler:
 //!

@@ -1,4 +1,4 @@
-//! x86: the vCPUs' time blocks and singleshot timers.
+//! Implements the time source of x86 with each vCPU's time block and singleshot timer.
 
 use core::fmt;
 use core::mem;
@@ -33,8 +33,8 @@ where
     V: CurrentVcpu,
     C: Counter,
 {
-    /// Creates the source for the vCPUs of a dispatcher. It reads 0 on a vCPU until that is
-    /// [started](Self::start).
+    /// Creates the source for the vCPUs of a dispatcher. On a vCPU, the time is 0 until
+    /// [`start`](Self::start).
     pub const fn new(xen: H, events: &'static Dispatcher<VCPUS>, vcpus: V, counter: C) -> Self {
         Self {
             xen: Xen::new(xen),
@@ -64,14 +64,15 @@ where
             port.store(0, Ordering::Release);
             error.error
         })?;
-        // It has an owner: this source, for ever.
+        // This source owns the listener for ever.
         mem::forget(listener);
-        // Timers from before a restore.
+        // A restore cleared the timers, so set them again.
         self.alarms.check(self);
         Ok(())
     }
 
-    /// Handles an event if it is that of the calling vCPU's timer. For the dispatcher's handler.
+    /// Handles an event of the calling vCPU's timer. Returns false for another port. Call it in the
+    /// dispatcher's handler.
     #[inline]
     pub fn on_event(&self, port: Port) -> bool {
         let mine = self.ports.get(self.vcpus.current_vcpu().0 as usize);
@@ -82,7 +83,8 @@ where
         is_timer
     }
 
-    /// The domain's time line: for [`suspend`](crate::suspend), and to convert Embassy's times.
+    /// Returns the domain's time line: for [`suspend`](crate::suspend), and to convert Embassy's
+    /// times.
     pub const fn line(&self) -> &Monotonic {
         &self.line
     }

@@ -1,4 +1,4 @@
-//! The time driver, over a time source that the kernel sets.
+//! Implements the time driver on a time source that the kernel sets.
 
 use core::cell::RefCell;
 use core::fmt;
@@ -16,11 +16,11 @@ use crate::hypercall::Errno;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
-/// A clock and a timer for each vCPU, and the domain's alarms: what the time driver needs.
+/// Provides the time driver with a clock, a timer for each vCPU, and the domain's alarms.
 ///
 /// [`PvTimer`](super::PvTimer) implements it for x86, `VirtualTimer` for aarch64.
 pub trait TimeSource {
-    /// Reads the time, which must not run backwards, on whichever vCPUs it is read.
+    /// Reads the time. It must not run backwards, also if different vCPUs read it.
     fn now(&self) -> Instant;
 
     /// Sets the timer of the calling vCPU, in place of an earlier setting. If `at` has passed, the
@@ -30,23 +30,23 @@ pub trait TimeSource {
     ///
     /// # Errors
     ///
-    /// Xen's. All tasks with alarms are then woken, and try again.
+    /// Xen's error. The driver then wakes all tasks with alarms, which set them again.
     fn set_timer(&self, at: Instant) -> Result<(), Errno>;
 
-    /// The domain's alarms, always the same.
+    /// Returns the domain's alarms. Every call must return the same reference.
     fn alarms(&self) -> &Alarms;
 }
 
-/// How the source is found: null, or a `fn() -> Option<&'static dyn TimeSource>`.
+/// The function that returns the source: null, or a `fn() -> Option<&'static dyn TimeSource>`.
 static FIND: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 type Find = fn() -> Option<&'static dyn TimeSource>;
 
 /// Sets the source of the time driver. Until it is set, and while `find` returns `None`, the time
-/// is 0 and a timer's task is polled again and again.
+/// is 0 and a task that waits for a time is polled without a pause.
 ///
-/// A kernel passes `|| Some(&SOURCE)`. A test on the simulator finds the source of the domain that
-/// calls.
+/// A kernel passes `|| Some(&SOURCE)`. A test on the simulator passes a function that returns the
+/// source of the calling domain.
 pub fn set_time_source(find: Find) {
     FIND.store(find as *mut (), Ordering::Release);
 }
@@ -61,22 +61,23 @@ fn source() -> Option<&'static dyn TimeSource> {
     find()
 }
 
-/// The tasks that wait for a time. There can be any number: each task has the memory for its own.
+/// The tasks that wait for a time. Their number has no limit, because each task holds the memory of
+/// its own entry.
 ///
-/// All vCPUs share the alarms. The vCPU that sets the earliest one gets the timer's interrupt, and
-/// wakes the task, which can be another vCPU's. It must not be brought down before that.
+/// All vCPUs share the alarms. The vCPU that sets the earliest alarm gets the timer's interrupt and
+/// wakes the task, which can belong to another vCPU. The vCPU must stay up until then.
 #[derive(Debug)]
 pub struct Alarms(Mutex<RefCell<Queue>>);
 
 impl Alarms {
-    /// No alarms.
+    /// Creates an empty set of alarms.
     #[must_use]
     pub const fn new() -> Self {
         Self(Mutex::new(RefCell::new(Queue::new())))
     }
 
-    /// Wakes the tasks whose time has come, and sets the timer of the calling vCPU for the next.
-    /// `source` is the one that these alarms belong to.
+    /// Wakes the tasks whose time has passed, and sets the timer of the calling vCPU for the next.
+    /// `source` must be the source that has these alarms.
     pub fn check(&self, source: &dyn TimeSource) {
         self.with(|queue| set_timer(queue, source));
     }
@@ -100,22 +101,22 @@ impl Default for Alarms {
     }
 }
 
-/// Wakes the tasks whose time has come, and sets the timer for the next.
+/// Wakes the tasks whose time has passed, and sets the timer for the next.
 fn set_timer(queue: &mut Queue, source: &dyn TimeSource) {
     let next = queue.next_expiration(ticks(source.now()));
     if next != u64::MAX && source.set_timer(instant(next)).is_err() {
-        // No timer is set: the tasks look at the time again, and ask for it again.
+        // The timer is not set, so wakes all tasks: each checks the time and sets its alarm again.
         queue.next_expiration(u64::MAX);
     }
 }
 
-/// Embassy's time, rounded down; 0 for a time before the base.
+/// Converts an instant to Embassy's time, rounded down; 0 for an instant before the base.
 fn ticks(now: Instant) -> u64 {
     let nanos = now.as_nanos().max(0) as u128;
     (nanos * u128::from(TICK_HZ) / NANOS_PER_SECOND) as u64
 }
 
-/// The first instant at which Embassy's time is `ticks`: a timer must not fire before.
+/// Returns the first instant at which Embassy's time is `ticks`: a timer must not fire before it.
 fn instant(ticks: u64) -> Instant {
     let nanos = (u128::from(ticks) * NANOS_PER_SECOND).div_ceil(TICK_HZ.into());
     i64::try_from(nanos).map_or(Instant::NEVER, Instant::from_nanos)

@@ -1,4 +1,4 @@
-//! aarch64: the virtual counter and each vCPU's virtual timer.
+//! Implements the time source of aarch64 with the virtual counter and each vCPU's virtual timer.
 
 use core::arch::asm;
 use core::fmt;
@@ -25,7 +25,7 @@ pub struct VirtualTimer {
     alarms: Alarms,
 }
 
-/// In `CNTV_CTL_EL0`: the timer is on; its interrupt is masked.
+/// Bits of `CNTV_CTL_EL0`: the timer is on, and its interrupt is masked.
 const ON: u64 = 1;
 const MASKED: u64 = 1 << 1;
 
@@ -36,8 +36,8 @@ impl VirtualTimer {
         Self { frequency: AtomicU64::new(0), alarms: Alarms::new() }
     }
 
-    /// Handles the interrupt of the calling vCPU's timer. It is a level: if no task has a further
-    /// alarm, this masks it.
+    /// Handles the interrupt of the calling vCPU's timer. The interrupt is level-triggered: if no
+    /// task has a further alarm, this masks it.
     pub fn on_interrupt(&self) {
         // SAFETY: the kernel gave the timer to this source. The write touches no memory.
         unsafe {

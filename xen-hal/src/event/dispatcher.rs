@@ -594,7 +594,7 @@ impl<'d, H: Hypercall + Copy> Listener<'d, H> {
         self.core.owner(self.port()).map_or(self.channel.vcpu(), |(vcpu, _)| vcpu)
     }
 
-    /// The channel.
+    /// Returns the channel.
     #[must_use]
     pub const fn channel(&self) -> &Channel<H> {
         &self.channel

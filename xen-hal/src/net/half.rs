@@ -10,8 +10,8 @@ use crate::ring::{DevicePage, DeviceRing, Protocol};
 const PAGES: usize = 256;
 
 /// A ring, and the number of times that each page was granted. A request's number holds the index
-/// of its page and, in the upper byte, this count, so a response to an earlier request does not
-/// match a later one.
+/// of its page and, in the upper byte, the low bits of this count. So a response to an earlier
+/// request does not match a later one.
 pub(super) struct Half<'a, 't, P: Protocol> {
     ring: DeviceRing<'a, 't, P>,
     serials: [u8; PAGES],
@@ -23,7 +23,7 @@ impl<'a, 't, P: Protocol> Half<'a, 't, P> {
         peer: Domid,
         pages: &'a mut [DevicePage<'t>],
     ) -> Result<Self, NetError> {
-        // One of them holds the ring.
+        // One more page holds the ring.
         let count = pages.len().min(1 + PAGES);
         let ring = DeviceRing::new(table, peer, &mut pages[..count])?.ok_or(NetError::NoPages)?;
         Ok(Self { ring, serials: [0; PAGES] })

@@ -125,8 +125,8 @@ pub enum NetError {
     /// The driver needs at least two free pages for each direction.
     #[error("expected at least two free pages for each direction of the network interface")]
     NoPages,
-    /// The backend cannot copy received frames, and this driver does not let it map the guest's
-    /// pages instead.
+    /// The backend cannot copy received frames. This driver does not support backends that receive
+    /// by mapping the guest's pages.
     #[error("the network interface's backend does not copy frames")]
     Unsupported,
     /// The frame's length is invalid.

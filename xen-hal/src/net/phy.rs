@@ -24,7 +24,7 @@ impl phy::RxToken for RxToken {
 pub struct TxToken<'d, 'a, 't, H: Hypercall + Copy, A>(&'d mut NetDevice<'a, 't, H, A>);
 
 impl<H: Hypercall + Copy, A> phy::TxToken for TxToken<'_, '_, '_, H, A> {
-    /// If there is no room when the frame is complete, the frame is lost, as on any network.
+    /// If no page is free when the frame is complete, drops the frame.
     ///
     /// # Panics
     ///

@@ -7,7 +7,7 @@ use xen_pac::base::Domid;
 use super::{DevicePage, FrontRing, Protocol};
 use crate::grant::{Access, Grant, GrantError, GrantRef, GrantTable};
 
-/// A ring in one of a driver's pages; the others hold data. Dropping it withdraws all pages.
+/// A ring in one of a driver's pages. The other pages hold data. Dropping it withdraws all pages.
 pub(crate) struct DeviceRing<'a, 't, P: Protocol> {
     ring: ManuallyDrop<FrontRing<Grant<'t>, P>>,
     ring_page: &'a mut DevicePage<'t>,

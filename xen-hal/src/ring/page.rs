@@ -21,7 +21,7 @@ enum State<'t> {
     Owned(Page),
     Lent(Grant<'t>),
     Deferred(DeferredGrant),
-    /// The page is in a ring.
+    /// The page's grant was moved to a ring.
     Away,
 }
 

@@ -11,7 +11,7 @@ use crate::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use crate::grant::{Grant, PageMemory};
 use crate::platform::PAGE_SIZE;
 
-/// The offsets of the indices, for the backend. The handle of `xen-pac` has the frontend's access
+/// The offsets of the indices, for the backend. `xen-pac`'s handle has only the frontend's access
 /// to them.
 const REQ_PROD: usize = offset_of!(raw::Sring, req_prod);
 const REQ_EVENT: usize = offset_of!(raw::Sring, req_event);
@@ -53,7 +53,7 @@ pub struct RingFullError;
 struct Entries<P>(PhantomData<P>);
 
 impl<P: Protocol> Entries<P> {
-    /// In C, an entry is a union of both.
+    /// The size of an entry, which is a union of a request and a response in C.
     const SIZE: usize = {
         let (request, response) = (size_of::<P::Request>(), size_of::<P::Response>());
         assert!(request % 4 == 0 && response % 4 == 0, "an entry consists of words of 32 bits");
@@ -238,12 +238,12 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
     /// How many entries the ring has.
     pub const ENTRIES: usize = Entries::<P>::COUNT;
 
-    /// Creates an empty ring in a page, whatever the page holds.
+    /// Creates an empty ring in a page. The page's content is ignored.
     pub fn new(memory: M) -> Self {
         let indices = Entries::<P>::indices(memory.page());
         indices.req_prod().publish(0);
         indices.rsp_event().publish(1);
-        // The backend's indices, before it starts.
+        // Sets the initial values of the backend's indices.
         for (offset, value) in [(RSP_PROD, 0), (REQ_EVENT, 1)] {
             // SAFETY: the index is within the page, and aligned.
             unsafe { cell::<AtomicU32>(memory.page().cast(), offset) }
@@ -252,7 +252,7 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
         Self { memory, protocol: PhantomData, pushed: 0, published: 0, known: 0, taken: 0 }
     }
 
-    /// The page.
+    /// Returns the page.
     pub const fn memory(&self) -> &M {
         &self.memory
     }
@@ -332,8 +332,8 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
         self.look()
     }
 
-    /// Reads how many responses there are, at most one for each published request. Returns whether
-    /// there is one.
+    /// Reads the number of responses, at most one for each published request. Returns whether there
+    /// is one.
     #[inline]
     fn look(&mut self) -> bool {
         let produced = Entries::<P>::indices(self.memory.page()).rsp_prod().load();
@@ -347,9 +347,9 @@ impl<M: RingPage, P: Protocol> FrontRing<M, P> {
 
 /// The backend's end of a shared ring: pops requests, pushes responses.
 ///
-/// The frontend is not trusted, as the backend is not in [`FrontRing`]. There are never more
-/// requests without a response than the ring has entries. But a frontend can send requests as fast
-/// as they are answered: bound the number that is handled in one turn.
+/// The frontend is not trusted. There are never more requests without a response than the ring has
+/// entries. But a frontend can send requests as fast as they are answered: bound the number that is
+/// handled in one turn.
 pub struct BackRing<M, P> {
     memory: M,
     protocol: PhantomData<fn() -> P>,
@@ -368,7 +368,7 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
         Self { memory, protocol: PhantomData, known: 0, taken: 0, pushed: 0, published: 0 }
     }
 
-    /// The page.
+    /// Returns the page.
     pub const fn memory(&self) -> &M {
         &self.memory
     }
@@ -437,8 +437,8 @@ impl<M: RingPage, P: Protocol> BackRing<M, P> {
         self.look()
     }
 
-    /// Reads how many requests there are, at most as many as there are free entries for responses.
-    /// Returns whether there is one.
+    /// Reads the number of requests, at most one for each free entry for a response. Returns
+    /// whether there is one.
     #[inline]
     fn look(&mut self) -> bool {
         let produced = self.index(REQ_PROD);

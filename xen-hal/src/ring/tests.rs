@@ -1,4 +1,4 @@
-//! Both ends of a shared ring in one page, honest and not.
+//! Tests both ends of a shared ring in one page, with honest and with hostile peers.
 
 use super::{BackRing, FrontRing, Protocol, RingFullError, RingPage};
 use crate::grant::PageMemory;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use std::boxed::Box;
 use std::vec::Vec;
 
-/// Requests of 12 bytes and responses of 4, as of a network's transmit ring.
+/// Requests of 12 bytes and responses of 4, as in the transmit ring of a network interface.
 struct Small;
 
 impl Protocol for Small {
@@ -16,7 +16,7 @@ impl Protocol for Small {
     type Response = u32;
 }
 
-/// Requests of 112 bytes and responses of 16, as of a disk's ring.
+/// Requests of 112 bytes and responses of 16, as in the ring of a disk.
 struct Large;
 
 impl Protocol for Large {
@@ -39,7 +39,7 @@ impl Memory {
         Self(NonNull::from(Box::leak(Box::new(PageMemory::new()))))
     }
 
-    /// A word of the page, for an end that writes what it likes.
+    /// A word of the page, for an end that breaks the protocol.
     fn word(&self, index: usize) -> &AtomicU32 {
         assert!(index < 1024);
         // SAFETY: the word lies within the page.
@@ -112,7 +112,7 @@ fn a_full_ring_takes_nothing_and_what_is_not_published_is_not_seen() {
     assert_eq!((front.pop(), front.free()), (Some(7), 1));
 }
 
-/// One end's turn in a conversation.
+/// One step of one end.
 #[derive(Clone, Debug)]
 enum Turn {
     /// The frontend pushes so many requests and publishes them.
@@ -203,8 +203,7 @@ impl Conversation {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// A sleeping end is woken when there is something to do: in the end every request has its
-    /// response.
+    /// A notification wakes a sleeping end that has work: finally every request has its response.
     #[test]
     fn no_end_sleeps_while_it_should_work(turns in prop::collection::vec(turn(), 0..60)) {
         let (front, back, _) = ring();
@@ -221,8 +220,8 @@ proptest! {
         prop_assert_eq!(both.front.outstanding(), 0);
     }
 
-    /// A backend that writes anything anywhere: there are never more responses than requests, and
-    /// the requests that can be pushed are as many as the ring has entries.
+    /// With a backend that writes any value anywhere, there are never more responses than requests,
+    /// and the frontend can always push as many requests as the ring has entries.
     #[test]
     fn a_hostile_backend_is_survived(
         acts in prop::collection::vec((0..6_u8, 0..4_usize, any::<u32>()), 0..80)
@@ -235,7 +234,7 @@ proptest! {
                 1 => { let _ = front.publish(); published = pushed; }
                 2 => taken += usize::from(front.pop().is_some()),
                 3 => { let _ = front.rearm(); }
-                // Near its own index, or any number.
+                // A number near the end's own index, or any number.
                 4 => {
                     let index = (taken as u32).wrapping_add(value % 512);
                     memory.word(word).store(index, Ordering::Relaxed);
@@ -247,7 +246,7 @@ proptest! {
         }
     }
 
-    /// The same of a frontend.
+    /// The same with a hostile frontend.
     #[test]
     fn a_hostile_frontend_is_survived(
         acts in prop::collection::vec((0..6_u8, 0..4_usize, any::<u32>()), 0..80)

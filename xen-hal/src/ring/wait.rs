@@ -40,8 +40,8 @@ pub struct YieldWait<H> {
 }
 
 impl<H: Hypercall + Copy> YieldWait<H> {
-    /// Enough for a backend that pauses for a fifth of a second, as xenconsoled does for guests
-    /// that print a lot.
+    /// The default limit. It suffices for a backend that pauses for a fifth of a second, as
+    /// xenconsoled does for guests that print a lot.
     pub const ATTEMPTS: u32 = 1 << 20;
 
     /// Waits for at most [`ATTEMPTS`](Self::ATTEMPTS) yields.

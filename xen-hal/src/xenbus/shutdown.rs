@@ -16,8 +16,9 @@ const REQUESTS: [(&str, ShutdownRequest); 5] = [
     ("crash", ShutdownRequest::Crash),
 ];
 
-/// A request of the toolstack. The guest carries it out, and ends with
-/// [`Sched::exit`](crate::sched::Sched::exit) and the matching reason.
+/// A request of the toolstack. To carry it out, the guest ends with
+/// [`Sched::exit`](crate::sched::Sched::exit) and the matching reason; for
+/// [`Suspend`](Self::Suspend), it [suspends](crate::suspend).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ShutdownRequest {
@@ -29,9 +30,9 @@ pub enum ShutdownRequest {
     Reboot,
     /// `xl save`, `xl migrate`: suspend, and continue after the restore.
     Suspend,
-    /// Crash.
+    /// Crash, so that the toolstack can keep a dump.
     Crash,
-    /// A request that this crate does not know. It is not acknowledged.
+    /// A request that has no variant here. It is not acknowledged.
     Unknown,
 }
 

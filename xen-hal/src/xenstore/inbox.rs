@@ -85,7 +85,7 @@ impl<'s> Inbox<'s> {
         }
     }
 
-    /// Expects an answer.
+    /// Records a request in flight, whose answer is kept when it arrives.
     pub(super) fn expect(&mut self, id: RequestId, kind: XsdSockmsgType) -> Result<(), StoreError> {
         let free = self.in_flight.iter_mut().find(|slot| slot.is_none()).ok_or(StoreError::Busy)?;
         *free = Some(InFlight { id, kind, state: State::Waiting });
@@ -112,7 +112,7 @@ impl<'s> Inbox<'s> {
         self.in_flight.iter().position(|slot| slot.is_some_and(|slot| slot.id == id))
     }
 
-    /// Takes what is in the ring at the call. Returns whether there was anything.
+    /// Takes the bytes that are in the ring at the call. Returns whether there were any.
     ///
     /// # Errors
     ///
@@ -292,7 +292,7 @@ impl<'s> Inbox<'s> {
         let mut texts = place.split(|byte| *byte == 0).map(core::str::from_utf8);
         match (texts.next(), texts.next()) {
             (Some(Ok(path)), Some(Ok(token))) => Ok(Some(StoreEvent::Watch { path, token })),
-            // An event without a valid path: any watched node may have changed.
+            // The event has no valid path, so any watched node may have changed.
             _ => Ok(Some(StoreEvent::Lost)),
         }
     }

@@ -583,8 +583,8 @@ impl<H, W> fmt::Debug for Store<'_, H, W> {
     }
 }
 
-/// The tree as a transaction reads and changes it, through the methods of [`Tree`].
-/// [`Store::transaction`] starts and ends the transaction.
+/// The tree within a transaction, with the methods of [`Tree`]. [`Store::transaction`] starts and
+/// ends the transaction.
 #[derive(Debug)]
 pub struct Transaction<'s, 'a, H, W> {
     store: &'s mut Store<'a, H, W>,

@@ -328,7 +328,7 @@ impl<'b> Iterator for Names<'b> {
             let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
             let (name, rest) = self.0.split_at(end);
             self.0 = rest.get(1..).unwrap_or_default();
-            // The protocol only has such names.
+            // Names in the protocol are UTF-8 and not empty. Skips others.
             if let Some(name) = str::from_utf8(name).ok().filter(|name| !name.is_empty()) {
                 return Some(name);
             }
@@ -348,11 +348,11 @@ impl fmt::Debug for Names<'_> {
 pub enum NodeAccess {
     /// No access.
     None,
-    /// Read it.
+    /// The domain may read the node.
     Read,
-    /// Write it, but not read it.
+    /// The domain may write the node, but not read it.
     Write,
-    /// Read and write it.
+    /// The domain may read and write the node.
     ReadWrite,
 }
 
