@@ -1,4 +1,5 @@
-//! The shared page over ordinary memory: a thread plays Xen, and the main thread is the guest.
+//! Uses a shared page in ordinary memory: one thread does Xen's part, and the main thread is the
+//! guest.
 //!
 //! ```sh
 //! cargo run -p xen-pac --features simulated --example host
@@ -6,8 +7,8 @@
 //!
 //! Xen updates the clock and raises events as fast as it can. The guest reads the clock, handles
 //! the events and writes to the console, which Xen reads. Every reading of the clock must lie
-//! within the true time around it, every event must be handled exactly once, and the console must
-//! hold digits only. The exit status is the verdict.
+//! between the true times before and after it. Every event must be handled exactly once. The
+//! console must hold digits only. Otherwise, the exit status is 1.
 
 use std::process::ExitCode;
 use std::ptr::NonNull;
@@ -21,7 +22,7 @@ use xen_pac::shared_info::{SharedInfo, VcpuInfo, VcpuTimeInfo, VcpuTimeInfoSnaps
 
 /// Ports that Xen raises: two words of the bitmap and a part of the third on 64-bit architectures.
 const PORTS: usize = 150;
-/// The port that the guest masks for a while.
+/// The port that the guest masks and later unmasks.
 const MASKED_PORT: u32 = 77;
 /// Events that Xen sends.
 const SENDS: u64 = 100_000;
@@ -77,7 +78,7 @@ struct Guest<'a> {
     shared: SharedInfo<'a>,
     vcpu: VcpuInfo<'a>,
     xen: &'a Xen<'a>,
-    /// How often each port was handled.
+    /// The number of times that each port was handled.
     handled: [u64; PORTS],
     readings: u64,
     retries: u64,
@@ -132,8 +133,8 @@ impl<'a> Guest<'a> {
             while due != 0 {
                 let bit = due.trailing_zeros();
                 due &= due - 1;
-                // First clear the bit, then handle the port: an event that arrives meanwhile must
-                // set the bit again.
+                // Clears the bit before handling the port: an event that arrives meanwhile must set
+                // the bit again.
                 pending.fetch_and(!(1 << bit), Ordering::AcqRel);
                 self.handle(word * XenUlong::BITS + bit);
             }
@@ -157,8 +158,8 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// Clears the mask, and then looks for an event that came while it was set. Such an event
-    /// caused no upcall, so Xen must be asked for one.
+    /// Clears the mask, then checks for an event that arrived while it was set. Such an event
+    /// raised no upcall, so the guest must ask Xen for one.
     fn unmask(&self, port: u32) {
         println!("guest : unmasks port {port}");
         let (word, bit) = word_and_bit(port);
@@ -204,12 +205,12 @@ impl<'a> Guest<'a> {
     }
 }
 
-/// The thread that plays Xen.
+/// The state of the thread that does Xen's part.
 struct Xen<'a> {
     shared: SharedInfo<'a>,
     vcpu: VcpuInfo<'a>,
     boot: Instant,
-    /// How often the clock was updated.
+    /// The number of updates of the clock.
     updates: AtomicU64,
     finished: AtomicBool,
     console: XenconsInterface<'a>,
@@ -249,12 +250,12 @@ impl<'a> Xen<'a> {
             raised[port as usize] += u64::from(new);
             self.read_console();
             if send < SHOWN {
-                // To another stream than the guest's lines: ThreadSanitizer does not see the lock
-                // of a stream.
+                // The guest's lines go to a different stream, because ThreadSanitizer does not see
+                // the lock of a stream.
                 eprintln!("xen   : raises port {port}");
                 thread::sleep(Duration::from_millis(1));
             } else if !new {
-                // The guest lags behind, perhaps because it has no processor: let it run.
+                // The guest is far behind, possibly without a processor: let it run.
                 thread::yield_now();
             }
             for update in 0..random % 8 {
@@ -265,7 +266,7 @@ impl<'a> Xen<'a> {
         raised
     }
 
-    /// Reads what the guest writes at the same time. Only single bytes are whole then.
+    /// Reads the console while the guest writes it, so only single bytes are consistent.
     fn read_console(&self) {
         let mut bytes = [0; 24];
         self.console.output().copy_to(0, &mut bytes).expect("24 bytes fit");
@@ -274,8 +275,8 @@ impl<'a> Xen<'a> {
         }
     }
 
-    /// Marks a port pending and, unless it is masked, causes an upcall. Returns whether it was not
-    /// pending before: events that are not handled yet merge.
+    /// Marks a port as pending and, unless it is masked, raises an upcall. Returns false if the
+    /// port was already pending: the two events are handled as one.
     fn raise(&self, port: u32) -> bool {
         let (word, bit) = word_and_bit(port);
         let (Some(pending), Some(mask)) =
@@ -312,8 +313,8 @@ impl<'a> Xen<'a> {
         self.vcpu.evtchn_upcall_pending().fetch_or(1, Ordering::AcqRel);
     }
 
-    /// Describes the same clock by other values: from the present moment on, and with another pair
-    /// of shift and factor. Values of two updates do not fit together.
+    /// Describes the same clock by new values: a new origin, and a different pair of shift and
+    /// factor. Values of two updates are inconsistent.
     fn update_clock(&self, random: u64) {
         let now = self.true_time();
         let (tsc_shift, tsc_to_system_mul) =

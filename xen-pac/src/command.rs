@@ -209,7 +209,7 @@ pub mod result {
         Nothing -> (): _answer => ();
         /// A value.
         Value -> usize: answer => answer;
-        /// The number of operations that were done.
+        /// The number of completed operations.
         Count -> usize: answer => answer;
         /// True if not 0. Xen returns 1 for true; every other value counts as true as well.
         Boolean -> bool: answer => answer != 0;
@@ -225,7 +225,7 @@ pub struct Convention {
     pub arguments: &'static [&'static str],
     /// The register of the result.
     pub result: &'static str,
-    /// The instructions that make the call. A processor supports one of them.
+    /// The instructions that make the call. Each processor supports one of them.
     pub instructions: &'static [&'static str],
     /// Whether Xen also provides a page of code that makes the call.
     pub page: bool,

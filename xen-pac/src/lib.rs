@@ -61,7 +61,7 @@
 //! # Plain registers, buffers and ring indices
 //!
 //! Only the other side writes a [`ReadOnly`](access::ReadOnly) register. The guest writes a
-//! [`ReadWrite`](access::ReadWrite) register, from several threads if it wants. A
+//! [`ReadWrite`](access::ReadWrite) register; several threads may do so at once. A
 //! [`Buffer`](access::Buffer) is copied and never borrowed. A ring has two indices: the guest
 //! publishes [its own](access::OwnIndex) and loads [the peer's](access::PeerIndex). The peer's can
 //! be any number; [`RingIndex`](access::RingIndex) checks it.
@@ -173,11 +173,11 @@
 //!
 //! # The feature `simulated`
 //!
-//! For `xen-sim`, and for tests in which the other side is a thread of the same process. Reads of
-//! memory that the other side writes become relaxed atomics. Handles get the other side's methods
-//! (`publish_snapshot`, `other_side`). `access::before_each` installs a function that is called
-//! before each access, in which a simulator can run the other side. The crate then needs std.
-//! Guests must not enable it.
+//! This feature is for `xen-sim`, and for tests in which the other side is a thread of the same
+//! process. Reads of memory that the other side writes become relaxed atomics. Handles get the
+//! other side's methods (`publish_snapshot`, `other_side`). `access::before_each` installs a
+//! function that is called before each access, in which a simulator can run the other side. The
+//! crate then needs std. Guests must not enable it.
 #![no_std]
 
 #[cfg(any(test, orderings, feature = "simulated"))]

@@ -1,12 +1,12 @@
-//! The encoding of the event callback against formulas of its own, and against those of OpenBSD's
-//! xenreg.h.
+//! Compares the encoding of the event callback with independent formulas, and with those of
+//! OpenBSD's `xenreg.h`.
 #![allow(missing_docs, reason = "a test")]
 
 use proptest::prelude::*;
 use xen_pac::hvm::{CallbackVia, CallbackViaVariant};
 
-/// What the macros of xenreg.h compute: the kind in bits 63:56, then a line, or a device's slot and
-/// pin.
+/// The values of the macros of `xenreg.h`: the kind in bits 63:56, and a line, or a device's slot
+/// and pin.
 mod xenreg {
     pub(super) const fn gsi(gsi: u64) -> u64 {
         gsi & 0xffff_ffff
@@ -39,7 +39,7 @@ fn rebuilt(via: CallbackVia) -> Option<CallbackVia> {
     }
 }
 
-/// Whether Xen documents the word as a callback, by another computation than the decoder's.
+/// Whether Xen documents the word as a callback, computed independently of the decoder.
 fn is_documented(word: u64) -> bool {
     let [b0, b1, .., kind] = word.to_le_bytes();
     match kind {
@@ -53,7 +53,7 @@ fn is_documented(word: u64) -> bool {
     }
 }
 
-/// Words of which a good part is valid, or nearly so.
+/// Words, many of which are valid or nearly valid.
 fn words() -> impl Strategy<Value = u64> {
     let kind = prop_oneof![Just(0_u64), Just(1), Just(2), 0..256_u64];
     let rest = prop_oneof![

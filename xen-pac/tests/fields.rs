@@ -1,12 +1,12 @@
-//! Every bit field of every word against the bits that its documentation names. (That tock's
-//! `Field` reads and writes the bits of its mask and shift is tock's own test.)
+//! Compares every bit field of every word with the bits that its documentation names.
+//! (`tock-registers` itself tests that a `Field` accesses the bits of its mask and shift.)
 #![allow(missing_docs, reason = "a test")]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// A field constant as the generated source has it.
+/// A field constant of the generated source.
 #[derive(Debug)]
 struct Constant {
     word: String,
@@ -14,7 +14,7 @@ struct Constant {
     width: u32,
     mask: u64,
     shift: u32,
-    /// Highest and lowest bit, as the documentation says.
+    /// The highest and the lowest bit in the documentation.
     bits: (u32, u32),
 }
 
@@ -44,7 +44,7 @@ fn constants_of(text: &str, into: &mut Vec<Constant>) {
         if let Some(name) = from.strip_prefix("pub mod ") {
             module = name.split_whitespace().next().unwrap();
         } else if from.starts_with("pub struct Register;") {
-            // The module of a word, and not the one inside it with the names of a field's values.
+            // The module of a word, not the nested module with the names of a field's values.
             module.clone_into(&mut word);
         } else if let Some((name, value)) =
             from.strip_prefix("pub const ").and_then(|item| item.split_once(": Field<"))
@@ -81,7 +81,7 @@ fn constants() -> Vec<Constant> {
     found
 }
 
-/// What a field holds, bit by bit.
+/// Returns the value of a field, computed bit by bit.
 fn model(value: u64, (high, low): (u32, u32)) -> u64 {
     (low..=high).filter(|bit| value >> bit & 1 == 1).map(|bit| 1 << (bit - low)).sum()
 }

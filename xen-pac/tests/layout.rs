@@ -1,4 +1,5 @@
-//! The shared page's registers against the offsets that a C compiler gives the upstream headers.
+//! Compares the shared page's registers with the offsets that a C compiler computes from Xen's
+//! headers.
 #![allow(missing_docs, reason = "a test")]
 
 use std::cell::UnsafeCell;
@@ -74,7 +75,8 @@ fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     u64::from_le_bytes(bytes[offset..offset + 8].try_into().unwrap())
 }
 
-/// A page of arbitrary bytes, but with no update under way, which a snapshot would wait for.
+/// A page of arbitrary bytes in which no update is in progress, because a snapshot would wait for
+/// it.
 fn page_bytes() -> impl Strategy<Value = Box<[u8; 4096]>> {
     any::<u64>().prop_map(|seed| {
         let mut state = seed | 1;

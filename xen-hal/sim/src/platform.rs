@@ -46,7 +46,7 @@ unsafe impl Hypercall for Hypervisor {
         vcpu::try_current().map_or(0, |current| current.state().domain(current.me).restores)
     }
 
-    /// The simulated Xen counts.
+    /// Does nothing, because the simulated Xen counts restores itself.
     fn count_restore(&self) {}
 }
 

@@ -21,7 +21,7 @@ use xen_pac::access::Data;
 use xen_pac::grant_table::GrantTableV1Page;
 use xen_pac::shared_info::{SharedInfo, VcpuInfo};
 
-/// A frame of the machine's memory.
+/// The number of a frame of the machine's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MachineFrame(pub(crate) usize);
 
@@ -37,7 +37,7 @@ impl Addresses {
         self.offset(address).is_some()
     }
 
-    /// How far an address in the range is from its start.
+    /// Returns the distance of an address from the start of the range; `None` outside the range.
     pub(crate) fn offset(self, address: usize) -> Option<usize> {
         address.checked_sub(self.start).filter(|offset| *offset < self.length)
     }
@@ -104,7 +104,7 @@ impl Drop for Reservation {
     }
 }
 
-/// All memory of the machine, as Xen sees it.
+/// All memory of the machine, at the addresses that the simulated Xen uses.
 #[derive(Debug)]
 pub(crate) struct MachineMemory {
     file: OwnedFd,
@@ -120,7 +120,7 @@ impl MachineMemory {
         Ok(Self { file, mapping })
     }
 
-    /// The bytes at an offset in a frame; `None` if they do not lie within the frame.
+    /// Returns the address of bytes in a frame; `None` if they do not lie within the frame.
     fn bytes(&self, frame: MachineFrame, offset: usize, length: usize) -> Option<NonNull<u8>> {
         let fits = offset.checked_add(length).is_some_and(|end| end <= PAGE_SIZE)
             && frame.0 < self.mapping.pages;
@@ -205,7 +205,7 @@ impl GuestMemory {
         Ok(())
     }
 
-    /// Maps a page of ones at a guest frame. What is written there is lost at the next call.
+    /// Maps a page of ones at a guest frame. The next call overwrites later changes of the page.
     pub(crate) fn map_ones(&self, frame: usize) -> io::Result<()> {
         let page = self.range.page(frame);
         let access = ProtFlags::READ | ProtFlags::WRITE;
@@ -239,7 +239,7 @@ impl GuestMemory {
 pub(crate) struct Stack(Reservation);
 
 impl Stack {
-    /// How large the standard library makes a thread's stack.
+    /// The standard library's default size of a thread's stack.
     const DEFAULT_SIZE: usize = 2 << 20;
 
     /// Maps a stack of `RUST_MIN_STACK` bytes, as for a thread of the standard library.
@@ -258,7 +258,7 @@ impl Stack {
         Ok(Self(stack))
     }
 
-    /// The addresses at which an access is an overflow.
+    /// Returns the addresses at which an access is a stack overflow.
     pub(crate) fn guard(&self) -> Addresses {
         Addresses { length: PAGE_SIZE, ..self.0.addresses() }
     }
@@ -276,8 +276,8 @@ unsafe impl corosensei::stack::Stack for Stack {
     }
 }
 
-/// Copies a value from an address that a hypercall was given. The caller of the hypercall promises
-/// that the address is mapped; `Call::reach` has excluded addresses that cannot be.
+/// Copies a value from an address among a hypercall's arguments. The hypercall's safety contract
+/// requires that the address is mapped, and `Call::reach` has rejected impossible addresses.
 pub(crate) fn read_value<T: Data>(address: usize) -> T {
     if size_of::<T>() == 0 {
         return T::ZEROED;
@@ -286,7 +286,7 @@ pub(crate) fn read_value<T: Data>(address: usize) -> T {
     unsafe { ptr::with_exposed_provenance::<T>(address).read_unaligned() }
 }
 
-/// Copies a value to an address that a hypercall was given, as [`read_value`].
+/// Copies a value to an address among a hypercall's arguments: see [`read_value`].
 pub(crate) fn write_value<T: Data>(address: usize, value: T) {
     if size_of::<T>() > 0 {
         // SAFETY: as for reading.
@@ -294,20 +294,20 @@ pub(crate) fn write_value<T: Data>(address: usize, value: T) {
     }
 }
 
-/// Copies bytes from an address that a hypercall was given, as [`read_value`].
+/// Copies bytes from an address among a hypercall's arguments: see [`read_value`].
 pub(crate) fn read_bytes(address: usize, into: &mut [u8]) {
     // SAFETY: as for values.
     unsafe { ptr::copy(ptr::with_exposed_provenance(address), into.as_mut_ptr(), into.len()) };
 }
 
-/// Copies bytes to an address that a hypercall was given, as [`read_value`].
+/// Copies bytes to an address among a hypercall's arguments: see [`read_value`].
 pub(crate) fn write_bytes(address: usize, from: &[u8]) {
     // SAFETY: as for values.
     unsafe { ptr::copy(from.as_ptr(), ptr::with_exposed_provenance_mut(address), from.len()) };
 }
 
-/// Whether a value of the program's own memory can be written, at an address that nothing promises
-/// to be mapped. The kernel of the host copies it, and reports where it cannot.
+/// Returns whether the value at an address of the program's own memory can be written. The address
+/// may be unmapped, so the host's kernel reads and writes the value and reports errors.
 pub(crate) fn is_writable<T: Data>(address: usize) -> bool {
     let (mut value, size) = (T::ZEROED, size_of::<T>());
     let here = libc::iovec { iov_base: (&raw mut value).cast(), iov_len: size };

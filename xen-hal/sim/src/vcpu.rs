@@ -15,47 +15,49 @@ use crate::scheduler::Scheduler;
 use crate::state::{Event, Interrupt, Program, Random, Run, State, VcpuKey, frame_of_program};
 use crate::xen;
 
-/// How many interrupts a vCPU takes in a row before it is a storm: more than there are ports, each
-/// of which may need one.
+/// The number of interrupts in a row that count as a storm. It exceeds the number of ports, each of
+/// which may need one interrupt.
 const STORM: u32 = 1 << 14;
 
-/// How many handlers may be interrupted by one another.
+/// The maximum nesting of interrupt handlers.
 const MAX_NESTING: u32 = 64;
 
-/// How many calls a program may make after its domain has ended. Values that are dropped make few.
+/// The maximum number of calls that a program may make after its domain has ended. Dropped values
+/// make only a few.
 const MAX_CALLS_AFTER_END: u32 = 100_000;
 
-/// What an access to shared memory takes when the vCPU loses the processor there, in nanoseconds.
+/// The duration, in nanoseconds, of an access to shared memory at which the vCPU loses the
+/// processor.
 const ACCESS: u64 = 100;
 
 /// The payload that unwinds a vCPU's stack when its domain or the machine has ended.
 struct VcpuExit;
 
-/// A vCPU, as the code on its stack sees it.
+/// The vCPU whose stack is running.
 pub(crate) struct CurrentVcpu {
     pub(crate) scheduler: Rc<Scheduler>,
     pub(crate) me: VcpuKey,
     interrupts: Cell<bool>,
     /// Whether the last instruction turned interrupts on, so that none can be delivered yet.
     shadow: Cell<bool>,
-    /// How many interrupt handlers run.
+    /// The number of running interrupt handlers.
     handlers: Cell<u32>,
     /// Whether a handler of a non-maskable interrupt is among them.
     in_nmi: Cell<bool>,
-    /// How many calls were made after the end.
+    /// The number of calls after the domain's end.
     calls_after_end: Cell<u32>,
-    /// Whether Xen runs, and not the program.
+    /// Whether the simulated Xen runs instead of the program.
     in_xen: Cell<bool>,
-    /// How many accesses to shared memory are left until the vCPU loses the processor; 0 for never.
+    /// The number of accesses to shared memory until the vCPU loses the processor; 0 for never.
     accesses_left: Cell<u32>,
-    /// How many accesses there were since Xen last ran.
+    /// The number of accesses since Xen last ran.
     accesses: Cell<u64>,
     random: RefCell<Random>,
 }
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<CurrentVcpu>>> = const { RefCell::new(None) };
-    /// Whether values are dropped whose program is over: they have no Xen.
+    /// Whether this thread drops the values of an ended program, whose hypercalls are refused.
     static WITHOUT_XEN: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -76,7 +78,7 @@ pub(crate) fn try_current() -> Option<Rc<CurrentVcpu>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
-/// Drops a value of a program's. Hypercalls that it makes are refused.
+/// Drops a value of a program, and refuses its hypercalls.
 pub(crate) fn drop_without_xen<T>(value: T) {
     let before = WITHOUT_XEN.replace(true);
     // A value that panics has been reported by the panic hook.
@@ -84,12 +86,12 @@ pub(crate) fn drop_without_xen<T>(value: T) {
     WITHOUT_XEN.set(before);
 }
 
-/// Refuses all further hypercalls on this thread: what it still owns has no Xen.
+/// Refuses all further hypercalls on this thread.
 pub(crate) fn end_of_machine() {
     WITHOUT_XEN.set(true);
 }
 
-/// Runs a vCPU's program. This is what is on the vCPU's stack.
+/// Runs a vCPU's program. This is the first function on the vCPU's stack.
 pub(crate) fn run(scheduler: &Rc<Scheduler>, me: VcpuKey, program: Program) {
     let current = CurrentVcpu::new(Rc::clone(scheduler), me);
     CURRENT.set(Some(Rc::new(current)));
@@ -117,7 +119,7 @@ pub(crate) fn run(scheduler: &Rc<Scheduler>, me: VcpuKey, program: Program) {
     state.elect(None);
 }
 
-/// How a program ended, if that is a failure.
+/// Returns the failure with which a program ended, if any.
 fn failure_of(
     scheduler: &Scheduler,
     me: VcpuKey,
@@ -139,7 +141,7 @@ fn failure_of(
     }
 }
 
-/// Whether a vCPU unwinds, and so must not be unwound again.
+/// Returns whether a vCPU is unwinding, so it must not be unwound again.
 fn is_unwinding() -> bool {
     thread::panicking()
 }
@@ -162,7 +164,7 @@ impl CurrentVcpu {
         }
     }
 
-    /// The machine's state, to be read or changed without entering Xen.
+    /// Returns the machine's state, for access without entering Xen.
     pub(crate) fn state(&self) -> RefMut<'_, State> {
         self.scheduler.state()
     }
@@ -194,7 +196,7 @@ impl CurrentVcpu {
         if is_unwinding() { None } else { resume_unwind(Box::new(VcpuExit)) }
     }
 
-    /// Ends the process: the program waits in a `Drop`, or catches what unwinds it.
+    /// Ends the process, because the program waits in a `Drop` or catches the unwinding.
     fn abort(&self) -> ! {
         let state = self.scheduler.state();
         let ((domain, vcpu), seed) = (state.name(self.me), state.seed);
@@ -216,7 +218,7 @@ impl CurrentVcpu {
         self.take_interrupts();
     }
 
-    /// Gives the processor away, and leaves Xen once the vCPU has it again.
+    /// Gives the processor to another vCPU, and leaves Xen once this vCPU has it again.
     fn switch(&self, state: RefMut<'_, State>, to_other: bool) -> Option<()> {
         // The vCPUs of a machine share the thread's variables.
         let current = CURRENT.take();
@@ -235,7 +237,7 @@ impl CurrentVcpu {
         }
     }
 
-    /// Chooses after how many accesses to shared memory the vCPU loses the processor.
+    /// Chooses the number of accesses to shared memory after which the vCPU loses the processor.
     fn schedule_preemption(&self, once_in: u32) {
         if once_in == 0 {
             self.accesses_left.set(0);
@@ -281,7 +283,7 @@ impl CurrentVcpu {
         self.interrupts.set(flag);
     }
 
-    /// Reads the state. Accesses to shared memory by `work` are no points of preemption.
+    /// Reads the state. `work` is not preempted at its accesses to shared memory.
     pub(crate) fn inspect<T>(&self, work: impl FnOnce(&State) -> T) -> T {
         let in_xen = self.in_xen.replace(true);
         let result = work(&self.scheduler.state());
@@ -309,7 +311,8 @@ impl CurrentVcpu {
             self.switch(state, false)?;
             state = self.enter()?;
         }
-        // In a handler that makes hypercalls, an upcall at each of them would never end.
+        // Not in a handler: if each of its hypercalls raised an upcall, the handlers would never
+        // end.
         if self.handlers.get() == 0 {
             state.raise_spurious_upcall(self.me);
         }
@@ -336,7 +339,7 @@ impl CurrentVcpu {
         self.switch(state, false);
     }
 
-    /// Admits interrupts and sleeps until one is due, as `sti; hlt` does.
+    /// Turns interrupts on and sleeps until one is due, as `sti; hlt` does.
     pub(crate) fn halt(&self) {
         self.interrupts.set(true);
         self.shadow.set(false);
@@ -376,7 +379,8 @@ impl CurrentVcpu {
         self.interrupts.replace(false)
     }
 
-    /// Turns interrupts on as `sti` does: by chance, the next hypercall is the next instruction.
+    /// Turns interrupts on as `sti` does. At random, the next hypercall counts as the next
+    /// instruction.
     pub(crate) fn enable_interrupts_in_shadow(&self) {
         let once_in = {
             let state = self.state();

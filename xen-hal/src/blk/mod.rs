@@ -298,8 +298,8 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         self.queue.port()
     }
 
-    /// Fills `data` from the device, starting at `sector`. Uses several requests at once if one is
-    /// too small.
+    /// Fills `data` from the device, starting at `sector`. If the data does not fit into one
+    /// request, uses several at once.
     ///
     /// # Errors
     ///
@@ -311,8 +311,9 @@ impl<'a, H: Hypercall + Copy, A, W: Wait> BlockDevice<'a, '_, H, A, W> {
         self.transfer(Transfer::Read(data), sector)
     }
 
-    /// Writes `data` to the device, starting at `sector`. Uses several requests at once if one is
-    /// too small. The backend may still hold the data in a cache: see [`flush`](Self::flush).
+    /// Writes `data` to the device, starting at `sector`. If the data does not fit into one
+    /// request, uses several at once. The backend may still hold the data in a cache: see
+    /// [`flush`](Self::flush).
     ///
     /// # Errors
     ///

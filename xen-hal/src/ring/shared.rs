@@ -235,7 +235,7 @@ pub struct FrontRing<M, P> {
 }
 
 impl<M: RingPage, P: Protocol> FrontRing<M, P> {
-    /// How many entries the ring has.
+    /// The number of entries.
     pub const ENTRIES: usize = Entries::<P>::COUNT;
 
     /// Creates an empty ring in a page. The page's content is ignored.
@@ -360,7 +360,7 @@ pub struct BackRing<M, P> {
 }
 
 impl<M: RingPage, P: Protocol> BackRing<M, P> {
-    /// How many entries the ring has.
+    /// The number of entries.
     pub const ENTRIES: usize = Entries::<P>::COUNT;
 
     /// Attaches to a ring that the frontend has created.

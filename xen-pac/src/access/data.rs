@@ -162,9 +162,8 @@ pub(crate) const fn reaches_beyond(parts: &[Part], union: bool, size: usize, nam
 /// Implements [`Data`] for a struct, a newtype or a union of which all fields are listed with their
 /// types. Every build, on every target, proves that each type is data and that there is no padding.
 ///
-/// That the listed types are those of the fields is proved in the crate's own tests, where the
-/// generated code is the same: a function body for each type would cost every build a tenth of its
-/// time.
+/// The crate's own tests prove that the listed types are those of the fields. A proof in every
+/// build would need a function body for each type, and a tenth of the build's time.
 macro_rules! data {
     ($name:ident { $($(#[$attribute:meta])* $field:ident : $type:ty),* $(,)? }) => {
         #[cfg(test)]

@@ -36,8 +36,8 @@ pub fn before() {
 
 /// A `T` in memory that the other side may change at any moment.
 ///
-/// Invariant: for the whole of `'a` the pointer is aligned and valid for reads and writes of a `T`,
-/// and the memory is accessed only as `from_ptr` of the block allows.
+/// Invariant: for all of `'a`, the pointer is aligned and valid for reads and writes of a `T`, and
+/// the memory is accessed only as `from_ptr` of the block allows.
 pub(crate) struct Location<'a, T> {
     place: NonNull<T>,
     memory: PhantomData<&'a ()>,
@@ -82,11 +82,11 @@ impl<T> Location<'_, T> {
 }
 
 impl<T: Word> Location<'_, T> {
-    /// Reads once what no thread of this program writes: volatile, or relaxed if the other side is
-    /// a thread of this process.
+    /// Reads, once, a word that no thread of this program writes. The read is volatile, or relaxed
+    /// if the other side is a thread of this process.
     ///
-    /// A relaxed read would do as well, but LLVM does not fold the extension of a narrow one into
-    /// the load, which costs an instruction.
+    /// A relaxed read would also be correct. But LLVM does not fold the extension of a narrow one
+    /// into the load, which costs an instruction.
     #[inline(always)]
     pub(crate) fn read(self) -> T {
         before();
@@ -99,7 +99,7 @@ impl<T: Word> Location<'_, T> {
         value
     }
 
-    /// Reads what the guest writes, too: any thread may write it at the same time.
+    /// Reads a word that the guest writes: any thread may write it at the same time.
     #[inline(always)]
     pub(crate) fn read_back(self) -> T {
         before();
@@ -107,7 +107,7 @@ impl<T: Word> Location<'_, T> {
         unsafe { T::read_relaxed(self.place.as_ptr()) }
     }
 
-    /// Writes what the other side reads.
+    /// Writes a word that the other side reads.
     #[inline(always)]
     pub(crate) fn write(self, value: T) {
         before();
@@ -127,7 +127,7 @@ impl<'a, T: AtomicWord> Location<'a, T> {
     }
 }
 
-/// What a snapshot reads from shared memory: an integer, or an array element by element.
+/// A value that a snapshot reads from shared memory: an integer, or an array element by element.
 pub(crate) trait Load<T> {
     fn load(self) -> T;
 }
@@ -171,7 +171,7 @@ impl<T: Word, const N: usize> Store<[T; N]> for Location<'_, [T; N]> {
 }
 
 impl<'a, T, const N: usize> Location<'a, [T; N]> {
-    /// The array, with its length as a value instead of a part of the type.
+    /// Returns the array with its length as a value instead of a part of the type.
     #[inline(always)]
     pub(crate) const fn as_run(self) -> Run<'a, T> {
         Run { first: Location { place: self.place.cast(), memory: PhantomData }, len: N }
@@ -206,7 +206,7 @@ impl<'a, T> Run<'a, T> {
         self.len
     }
 
-    /// The place at `index`; `None` at the end or beyond.
+    /// Returns the place at `index`; `None` at the end or beyond.
     #[inline(always)]
     pub(crate) fn get(self, index: usize) -> Option<Location<'a, T>> {
         if index >= self.len {

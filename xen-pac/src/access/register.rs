@@ -91,16 +91,16 @@ registers! {
 
     /// A word that the other side writes and the guest reads.
     ///
-    /// Each read is one volatile access, which orders nothing: the block's protocol defines the
-    /// barrier or atomic access that must come first.
+    /// Each read is one volatile access. It is not ordered with other accesses: the block's
+    /// protocol defines the barrier or atomic access that must come first.
     ReadOnly<T: Word> { shows get }
 
     /// A word that the guest writes and the other side reads.
     ///
-    /// Each access is a relaxed atomic, so several threads may make them at once. It orders
-    /// nothing: the block's protocol defines the barrier or atomic access that publishes the value.
-    /// On `x86`, where C's alignment of a 64-bit word is too small for an atomic, the word is
-    /// accessed in two halves.
+    /// Each access is a relaxed atomic, so several threads may access the word at once. An access
+    /// is not ordered with others: the block's protocol defines the barrier or atomic access that
+    /// publishes the value. On `x86`, where C's alignment of a 64-bit word is too small for an
+    /// atomic, the word is accessed in two halves.
     ReadWrite<T: Word> { shows get }
 }
 

@@ -35,7 +35,7 @@ impl<'a> OwnIndex<'a> {
         u32::store(self.0.atomic(), index, Ordering::Release);
     }
 
-    /// The same index as the peer sees it: for a program that plays the other side.
+    /// Returns the same index with the peer's access, for a program that simulates the other side.
     #[cfg(feature = "simulated")]
     #[inline]
     #[must_use]
@@ -58,7 +58,7 @@ impl<'a> PeerIndex<'a> {
         u32::load(self.0.atomic(), Ordering::Acquire)
     }
 
-    /// The same index as the peer sees it: for a program that plays the other side.
+    /// Returns the same index with the peer's access, for a program that simulates the other side.
     #[cfg(feature = "simulated")]
     #[inline]
     #[must_use]
@@ -152,14 +152,14 @@ impl RingIndex {
         (index & self.size.wrapping_sub(1)) as usize
     }
 
-    /// The producer's index.
+    /// Returns the producer's index.
     #[inline]
     #[must_use]
     pub const fn producer(self) -> u32 {
         self.producer
     }
 
-    /// The consumer's index.
+    /// Returns the consumer's index.
     #[inline]
     #[must_use]
     pub const fn consumer(self) -> u32 {
@@ -170,8 +170,8 @@ impl RingIndex {
 /// Bytes of shared memory. They can be copied but not borrowed, because the peer may change them at
 /// any time.
 ///
-/// Several threads may copy at once: each byte is a relaxed atomic. The copies order nothing; the
-/// ring's indices order them.
+/// Several threads may copy at once: each byte is a relaxed atomic. The copies are not ordered with
+/// other accesses; the ring's indices order them.
 #[derive(Clone, Copy)]
 pub struct Buffer<'a>(Run<'a, u8>);
 
@@ -237,7 +237,7 @@ impl<'a> Buffer<'a> {
         self.copy_from(0, after)
     }
 
-    /// Returns the byte of an index, and how many of `count` bytes come before the end.
+    /// Returns the position of an index, and the number of the `count` bytes before the end.
     fn split(self, index: u32, count: usize) -> Result<(usize, usize), OutOfBounds> {
         let len = self.len();
         let offset = (index as usize).checked_rem(len).unwrap_or(0);

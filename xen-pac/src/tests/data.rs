@@ -1,4 +1,4 @@
-//! What counts as data, and what the macros of unions and encoders do.
+//! Tests which types are data, and the macros of unions and encoders.
 
 use crate::access::{self, Block, Data, FieldError, Handle, Part, hold, reaches_beyond};
 use crate::base::Virq;

@@ -1,4 +1,4 @@
-//! Each kind of register does what it says, at its own place.
+//! Tests each kind of register, and that it accesses only its own word.
 
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
@@ -137,7 +137,7 @@ mod raw {
     crate::access::data!(Odd { version: u32, shift: i8, tail: [u8; 3], wide: u64 });
 }
 
-/// Fields that no described block has in a snapshot: an array, and one at an odd place.
+/// Tests fields that no described snapshot has: an array, and a field at an odd offset.
 #[test]
 fn a_snapshot_can_hold_arrays() {
     let page = super::Page::<raw::Odd>::zeroed();
@@ -165,7 +165,7 @@ fn debug_output_shows_the_value() {
     );
 }
 
-/// The volatile and the relaxed access of a width read what either of them wrote.
+/// Tests that the volatile and the relaxed access of a width read each other's writes.
 fn both_ways<T: Word>(values: &[T]) {
     // Neighbours on both sides show an access that is too wide.
     let guard = values[0];

@@ -1,4 +1,4 @@
-//! Buffers against a slice, and ring indices against counters that never wrap.
+//! Compares buffers with a slice, and ring indices with counters that never wrap.
 
 use proptest::prelude::*;
 
@@ -43,8 +43,7 @@ proptest! {
         assert_eq!((neighbour, console.in_cons().load()), ([0; 2048], 0));
     }
 
-    /// `produced` and `consumed` are how many slots there ever were; the indices are their low
-    /// bits.
+    /// `produced` and `consumed` count all slots so far; the indices are their low bits.
     #[test]
     fn indices_agree_with_counters(order in 0..32_u32, consumed: u64, used: u64, at: u32) {
         let (size, used) = (1_usize << order, used % ((1 << order) + 1));
@@ -119,7 +118,8 @@ fn an_offset_that_wraps_around_is_out_of_bounds() {
     );
 }
 
-/// The ring of the crate's front page, with the indices of a bad peer, and at its last byte.
+/// Tests the ring of the crate's front page with the indices of a hostile peer, and at its last
+/// byte.
 #[test]
 fn the_console_takes_a_message_at_its_end_and_none_from_a_bad_peer() {
     block!(ring, XenconsInterface);

@@ -1,4 +1,4 @@
-//! Rules of the crate that the compiler does not know, held against its sources.
+//! Checks the crate's sources for rules that the compiler does not check.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ fn code(text: &str) -> String {
         })
 }
 
-/// Where code takes a reference to a raw struct, or makes one out of a pointer.
+/// Returns the place at which code takes a reference to a raw struct, or makes one from a pointer.
 fn reference_to_raw(code: &str) -> Option<&str> {
     let after_reference = |found: usize| {
         let mut rest = &code[found + 1..];

@@ -1,5 +1,5 @@
-//! The torn-read test: a writer that rebases a clock under the version protocol as fast as it can,
-//! and readers that keep or break the protocol.
+//! Tests for torn reads: one thread rebases a clock under the version protocol without a pause, and
+//! readers keep or break the protocol.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -12,11 +12,12 @@ use crate::shared_info::{VcpuTimeInfo, VcpuTimeInfoSnapshot, raw};
 /// Fewer under Miri, which interprets each access.
 const READS: u32 = if cfg!(miri) { 500 } else { 10_000_000 };
 
-/// How often the reader gives its processor away in the middle of a reading. On a machine with one
-/// processor, or with much else to do, the two sides would hardly ever meet otherwise.
+/// The number of readings between two yields of the reader in the middle of a reading. Without
+/// yields, the two sides rarely overlap on a machine with one processor or a high load.
 const YIELD_EVERY: u64 = if cfg!(miri) { 10 } else { 1 << 16 };
 
-/// The n-th rebase: all fields follow from its number, so that fields of two rebases never agree.
+/// Returns the n-th rebase. All fields follow from its number, so fields of two rebases are never
+/// consistent.
 fn rebase(n: u64) -> VcpuTimeInfoSnapshot {
     let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     VcpuTimeInfoSnapshot {
@@ -28,7 +29,7 @@ fn rebase(n: u64) -> VcpuTimeInfoSnapshot {
     }
 }
 
-/// The hypervisor's update, with something that it does in the middle of it.
+/// Updates the block as the hypervisor does. Calls `inside` in the middle of the update.
 fn publish_with(time: VcpuTimeInfo<'_>, value: &VcpuTimeInfoSnapshot, inside: impl FnOnce()) {
     let block = Block::new(time.as_ptr());
     access::update(access::location!(block, version), || {
@@ -41,7 +42,7 @@ fn publish_with(time: VcpuTimeInfo<'_>, value: &VcpuTimeInfoSnapshot, inside: im
     });
 }
 
-/// What nobody should do: the reader without its look at the version.
+/// Reads the block without checking the version, which is wrong.
 fn unchecked(time: VcpuTimeInfo<'_>) -> VcpuTimeInfoSnapshot {
     let block = Block::new(time.as_ptr());
     VcpuTimeInfoSnapshot {
@@ -53,13 +54,13 @@ fn unchecked(time: VcpuTimeInfo<'_>) -> VcpuTimeInfoSnapshot {
     }
 }
 
-/// What the counter of the machine shows after the n-th rebase. A machine that migrates has another
-/// counter from one moment to the next.
+/// Returns the value of the machine's counter after the n-th rebase. The counter jumps at each
+/// rebase, as after a migration.
 fn counter_after(n: u64) -> u64 {
     rebase(n).tsc_timestamp ^ 0x5555
 }
 
-/// A page, and beside it the counter which moves with each rebase.
+/// A page, and the counter, which jumps with each rebase.
 struct Machine {
     page: Page<raw::VcpuTimeInfo>,
     counter: AtomicU64,
@@ -79,12 +80,12 @@ impl Machine {
     fn rebase(&self, n: u64) {
         publish_with(self.time(), &rebase(n), || {
             self.counter.store(counter_after(n), Ordering::Relaxed);
-            // Some updates last long enough for a whole reading to fall into them.
+            // Some updates are so long that a whole reading overlaps them.
             rest(n % 16 * 8);
         });
     }
 
-    /// Runs `reader` beside a writer that rebases without end.
+    /// Runs `reader` while another thread rebases the clock.
     fn race<V>(reader: impl FnOnce(&Self) -> V) -> V {
         let machine =
             Self { page: Page::zeroed(), counter: AtomicU64::new(0), stop: AtomicBool::new(false) };
@@ -95,8 +96,8 @@ impl Machine {
                 while !machine.stop.load(Ordering::Relaxed) {
                     n += 1;
                     machine.rebase(n);
-                    // A rest now and then, of differing length, or the reader would find the
-                    // counter odd all the time.
+                    // Pauses of different lengths, so that the reader does not always find the
+                    // counter odd.
                     rest(n % 64);
                 }
             });
@@ -114,7 +115,7 @@ fn rest(rounds: u64) {
     }
 }
 
-/// Stops the writer also when the reader panics.
+/// Stops the writer when it is dropped, also if the reader panics.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {

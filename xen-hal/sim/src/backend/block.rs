@@ -93,7 +93,7 @@ impl Disk {
         self.state().fault
     }
 
-    /// What the backend announces.
+    /// Returns the keys of the backend's directory.
     pub(super) fn keys(&self) -> Vec<(&'static str, String)> {
         let state = self.state();
         let info = vdisk_info::READONLY.val(state.read_only.into()).value;
@@ -125,7 +125,7 @@ impl Protocol for Blkif {
 /// The ring of a connected disk.
 pub(super) struct DiskRing {
     ring: BackRing<RingMapping, Blkif>,
-    /// The number of the request that was answered first.
+    /// The number of the first request that was answered.
     first: Option<u64>,
     /// The pages that the backend does not unmap.
     kept: Vec<Mapping<'static, Hypervisor>>,
@@ -168,7 +168,7 @@ impl DiskRing {
         (worked, must_send || worked && fault.is_some())
     }
 
-    /// Carries a request out, and answers as the fault says.
+    /// Carries out a request. Returns the response, which the fault may falsify.
     fn respond(
         &mut self,
         request: &BlkifRequest,

@@ -51,7 +51,7 @@ impl Device {
     /// The number of the first device of this class, and the distance to the next.
     const fn numbers(&self) -> (usize, usize) {
         match self {
-            // Whole disks, from `xvda` on.
+            // `xvda` and the following whole disks.
             Self::Disk(_) => (51712, 16),
             Self::Network(_) => (0, 1),
         }
@@ -156,7 +156,7 @@ impl Attached {
             let (worked, must_send) = match (rings, &self.device) {
                 (Rings::Disk(ring), Device::Disk(disk)) => ring.serve(disk, host),
                 (Rings::Network(rings), Device::Network(network)) => rings.serve(network, host),
-                // The rings are made for the device.
+                // Unreachable: the rings are those of the device's class.
                 _ => (false, false),
             };
             progress |= worked;
@@ -177,7 +177,8 @@ impl Attached {
         progress
     }
 
-    /// Follows the frontend's state, as Linux's backends do. True if the own state changed.
+    /// Follows the frontend's state, as Linux's backends do. Returns whether the backend's state
+    /// changed.
     fn follow_frontend(&mut self, host: &mut Host<'_>) -> bool {
         let number = |directory: &str| {
             let state = host.store.get_number(&format!("{directory}/state")).unwrap_or(0);
@@ -211,7 +212,7 @@ impl Attached {
         store.set(&format!("{}/state", self.back), state.0.to_string());
     }
 
-    /// Writes what the device is and has.
+    /// Writes the device's properties to xenstore.
     fn announce(&self, store: &mut StoreServer) {
         let keys = match &self.device {
             Device::Disk(disk) => disk.keys(),
@@ -247,7 +248,7 @@ impl Attached {
         Some(Link { channel, rings })
     }
 
-    /// Ends the use of the guest's pages.
+    /// Unmaps the guest's pages.
     pub(super) fn disconnect(&mut self, host: &mut Host<'_>) {
         let Some(Link { channel, rings }) = self.link.take() else { return };
         drop(channel);
@@ -260,7 +261,7 @@ impl Attached {
         }
     }
 
-    /// Ends the device together with its guest.
+    /// Removes the device of a guest that has ended.
     pub(super) fn detach(mut self, host: &mut Host<'_>) {
         self.disconnect(host);
         host.store.remove(&self.back);

@@ -25,14 +25,14 @@ use crate::platform::{Hypervisor, map_target};
 use crate::state::Served;
 use crate::vcpu;
 
-/// The page at which the shared page is mapped; the ones behind it are for grants.
+/// The page at which the shared page is mapped. The pages after it are for grants.
 const SHARED_PAGE: usize = 0;
 /// The number of guest pages that can be mapped at a time.
 const TARGETS: usize = 400;
 /// The most bytes that are read or written at once.
 const CHUNK_MAX: usize = 2048;
 
-/// What the operator of a machine does in each turn.
+/// The function that [`Dom0::operate`] calls.
 type OperatorFn = Box<dyn FnMut(&mut Operator<'_>) + Send>;
 
 /// The control domain of a simulated machine. It serves xenstore and the console of each
@@ -69,7 +69,7 @@ type OperatorFn = Box<dyn FnMut(&mut Operator<'_>) + Send>;
 #[derive(Clone, Default)]
 pub struct Dom0(Arc<Mutex<World>>);
 
-/// What outlives the control domain's program.
+/// The state that outlives the control domain's program.
 #[derive(Default)]
 struct World {
     store: StoreServer,
@@ -93,7 +93,7 @@ pub struct Operator<'a> {
     pub printed: &'a str,
     /// The bytes to type into the guest's console.
     pub typed: &'a mut Vec<u8>,
-    /// The store.
+    /// The xenstore server.
     pub store: &'a mut StoreServer,
 }
 
@@ -105,7 +105,7 @@ impl Operator<'_> {
 }
 
 impl Dom0 {
-    /// Creates a control domain with an empty store.
+    /// Creates a control domain with an empty xenstore.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -118,7 +118,7 @@ impl Dom0 {
         move |guest| Program::new(guest, world)?.run()
     }
 
-    /// Returns what a guest has printed, by the number with which it was created.
+    /// Returns the text that a guest has printed, by the number with which the guest was created.
     #[must_use]
     pub fn printed(&self, guest: Domid) -> String {
         lock(&self.0).guests.get(&guest.0).map_or_else(String::new, |guest| guest.printed.clone())
@@ -142,7 +142,7 @@ impl Dom0 {
         lock(&self.0).guests.entry(guest.0).or_default().devices.push(device.into());
     }
 
-    /// Calls `work` with the store, to read or change it.
+    /// Calls `work` with the xenstore server, to read or change the tree.
     pub fn with_store<T>(&self, work: impl FnOnce(&mut StoreServer) -> T) -> T {
         work(&mut lock(&self.0).store)
     }
@@ -164,7 +164,7 @@ struct Program {
     served: Vec<Serving>,
 }
 
-/// Xen's state of a served domain.
+/// The state of a served domain when the program started to serve it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Known {
     number: Domid,
@@ -186,7 +186,7 @@ struct Serving {
 impl Program {
     fn new(guest: Guest, world: Arc<Mutex<World>>) -> Result<Self, Box<dyn Error>> {
         let xen = Xen::new(guest.xen());
-        // The program polls, and takes no upcalls.
+        // The program polls ports, so it needs no callback.
         let latch = WidthLatch::new(guest.xen())?;
         let page = guest.page(SHARED_PAGE).cast();
         // SAFETY: nothing else uses the page, and it is there as long as the machine runs.
@@ -328,7 +328,7 @@ impl Program {
     fn stop_serving(&mut self, index: usize) {
         let Serving { known, mappings, devices, .. } = self.served.remove(index);
         for mapping in mappings {
-            // A mapping of a domain that is gone ends as any other.
+            // Unmapping also succeeds if the granting domain has ended.
             if let Ok(target) = mapping.unmap() {
                 self.targets.push(target);
             }

@@ -108,11 +108,11 @@ impl RingMapping {
     }
 }
 
-/// The control domain, as a backend uses it.
+/// The part of the control domain that a device backend uses.
 pub(super) struct Host<'a> {
     pub(super) guest: Guest,
     pub(super) store: &'a mut StoreServer,
-    /// Where pages of guests can be mapped.
+    /// The free targets at which pages of guests can be mapped.
     pub(super) targets: &'a mut Vec<MapTarget<'static>>,
     /// The domain that is served.
     pub(super) domain: Domid,
@@ -138,7 +138,7 @@ impl Host<'_> {
     }
 
     pub(super) fn unmap(&mut self, mapping: Mapping<'static, Hypervisor>) {
-        // A mapping of a domain that is gone ends as any other.
+        // Unmapping also succeeds if the granting domain has ended.
         self.targets.extend(mapping.unmap());
     }
 
@@ -150,8 +150,8 @@ impl Host<'_> {
     }
 }
 
-/// Locks the world, or a device. A vCPU of the same thread may hold the lock while it has no
-/// processor.
+/// Locks the world or a device. All vCPUs share a thread, so while another vCPU holds the lock,
+/// lets that vCPU run.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     loop {
         match mutex.try_lock() {

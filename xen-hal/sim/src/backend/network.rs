@@ -17,7 +17,7 @@ use xen_pac::netif::{
 use super::host::{BackendFault, Host, RingMapping, lock};
 use crate::platform::Hypervisor;
 
-/// The bytes of an Ethernet frame.
+/// The valid lengths of an Ethernet frame in bytes.
 const FRAME: core::ops::RangeInclusive<usize> = 14..=1514;
 
 /// The function at the other end of the network.
@@ -81,7 +81,7 @@ impl Network {
         self.state().fault
     }
 
-    /// What the backend announces.
+    /// Returns the keys of the backend's directory.
     pub(super) fn keys(&self) -> Vec<(&'static str, String)> {
         let mut keys = std::vec![("feature-rx-copy", "1".to_string())];
         keys.extend(self.state().keys.iter().cloned());
@@ -100,7 +100,7 @@ impl fmt::Debug for Network {
 }
 
 impl NetworkState {
-    /// The peer receives a frame.
+    /// Passes a frame to the peer.
     fn hand_over(&mut self, frame: &[u8]) {
         (self.peer)(frame, &mut self.to_guest);
     }
@@ -125,7 +125,7 @@ pub(super) struct NetworkRings {
     tx: BackRing<RingMapping, Tx>,
     rx: BackRing<RingMapping, Rx>,
     connected: bool,
-    /// The number of the request that was answered last.
+    /// The number of the last request that was answered.
     last: u16,
     /// The pages that the backend does not unmap.
     kept: Vec<Mapping<'static, Hypervisor>>,
@@ -229,7 +229,7 @@ impl NetworkRings {
         (worked, worked && self.rx.publish())
     }
 
-    /// The number with which a request is answered.
+    /// Returns the number for the response to a request, which the fault may falsify.
     fn number(&mut self, fault: Option<BackendFault>, id: u16, host: &Host<'_>) -> u16 {
         let last = core::mem::replace(&mut self.last, id);
         match fault {

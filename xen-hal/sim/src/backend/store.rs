@@ -26,12 +26,12 @@ const WATCHES_MAX: usize = 128;
 const TRANSACTIONS_MAX: usize = 10;
 const PERMISSIONS_MAX: usize = 5;
 
-/// Bytes that a node has besides its value and the names of its children: its own, and those of
-/// each permission.
+/// The size of a node's header, and of each permission. A node's size also includes its value and
+/// the names of its children.
 const NODE_HEADER: usize = 24;
 const NODE_PERMISSION: usize = 8;
 
-/// Where a domain's relative paths begin.
+/// Returns the directory at which a domain's relative paths start.
 pub(super) fn home(domain: Domid) -> String {
     format!("/local/domain/{}", domain.0)
 }
@@ -64,7 +64,7 @@ pub struct StoreServer {
 #[derive(Clone, Debug)]
 struct Nodes {
     all: BTreeMap<String, Node>,
-    /// How many changes there were.
+    /// The number of changes so far.
     generation: u64,
 }
 
@@ -95,11 +95,11 @@ struct Transaction {
     nodes: Nodes,
     /// The generation of each node at the time when the transaction read it.
     seen: BTreeMap<String, Option<u64>>,
-    /// What changed: a path, and whether only watches of exactly this path fire.
+    /// The changes: each has a path, and whether only watches of exactly this path fire.
     changed: Vec<(String, bool)>,
 }
 
-/// What is made of a request: the payload of its answer.
+/// The result of a request: the payload of its answer, or an error.
 type Answer = Result<Vec<u8>, Errno>;
 
 impl Default for StoreServer {
@@ -231,7 +231,7 @@ impl StoreServer {
         let Some(client) = self.clients.get_mut(&from.0) else { return };
         client.outbox.push_back((answer, payload));
         if answer.kind == XsdSockmsgType::WATCH {
-            // A watch fires once at first, behind its answer.
+            // A new watch fires once, after the answer.
             if let Some(watch) = client.watches.last().cloned() {
                 client.outbox.push_back(watch.event(from, &watch.path));
             }
@@ -300,7 +300,7 @@ impl StoreServer {
         self.clients.entry(domain.0).or_default()
     }
 
-    /// The nodes that a request is about.
+    /// Returns the nodes on which a request operates: those of the transaction, or the store's.
     fn at(&self, from: Domid, transaction: Option<u32>) -> &Nodes {
         let client = self.clients.get(&from.0);
         let found = transaction.and_then(|id| client?.transactions.get(&id));
@@ -322,8 +322,9 @@ impl StoreServer {
         }
     }
 
-    /// The full path, and whether there is a node that the domain may use so. A domain that may not
-    /// read the node above does not learn that there is none (`get_node`, `errno_from_parents`).
+    /// Returns the full path if the node exists and the domain has the access. If the node does not
+    /// exist and the domain may not read its parent, returns `EACCES` instead of `ENOENT`
+    /// (`get_node`, `errno_from_parents`).
     fn look_up(
         &mut self,
         from: Domid,
@@ -373,7 +374,7 @@ impl StoreServer {
         ok()
     }
 
-    /// Makes a node, and those above it, with the permissions of the first that there is
+    /// Creates a node and its missing parents, with the permissions of the nearest existing parent
     /// (`construct_node`).
     fn create(
         &mut self,
@@ -392,7 +393,7 @@ impl StoreServer {
         let ends = path[begin + 1..].match_indices('/').map(|(at, _)| begin + 1 + at);
         let paths: Vec<&str> = ends.chain([path.len()]).map(|end| &path[..end]).collect();
         let owned = nodes.all.values().filter(|node| node.permissions[0].domain == from).count();
-        // The node above holds the name of its new child.
+        // The parent's size includes the name of its new child.
         let name = paths[0].len() - begin;
         let size = NODE_HEADER + permissions.len() * NODE_PERMISSION + value.len();
         let too_large = size.max(nodes.size(&above) + name) > NODE_MAX;
@@ -405,7 +406,7 @@ impl StoreServer {
             let node = Node { value, permissions: permissions.clone(), generation };
             nodes.all.insert(new.to_string(), node);
         }
-        // The node above has another child.
+        // The parent has one more child.
         let generation = nodes.next_generation();
         if let Some(above) = nodes.all.get_mut(&above) {
             above.generation = generation;
@@ -435,7 +436,8 @@ impl StoreServer {
             parent.generation = generation;
         }
         self.see(from, transaction, parent);
-        // Watches of what was below fire for exactly that (`rm_node`).
+        // For a removed node below the path, only the watches of exactly that node fire
+        // (`rm_node`).
         for name in gone.iter().filter(|name| **name != path) {
             self.changed(from, transaction, name, true);
         }
@@ -454,7 +456,7 @@ impl StoreServer {
         let room = XENSTORE_PAYLOAD_MAX as usize - answer.len() - 1;
         let mut count = rest.len();
         if count > room {
-            // As many whole names as fit.
+            // Returns as many whole names as fit.
             count = rest[..room].iter().rposition(|byte| *byte == 0).map_or(0, |end| end + 1);
         }
         answer.extend_from_slice(&rest[..count]);
@@ -553,7 +555,8 @@ impl StoreServer {
         if ended.seen.iter().any(|(path, seen)| now(path) != *seen) {
             return Err(Errno::EAGAIN);
         }
-        // Other nodes may have changed since: only what the transaction changed is taken over.
+        // Copies only the nodes that the transaction changed, because others may have changed
+        // meanwhile.
         for (path, _) in &ended.changed {
             let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
             for name in ends.map(|end| &path[..end]).filter(|name| !name.is_empty()) {
@@ -635,7 +638,7 @@ impl Nodes {
         self.generation
     }
 
-    /// The nearest node above a path that exists.
+    /// Returns the nearest existing node above a path.
     fn above<'p>(&self, path: &'p str) -> &'p str {
         let mut above = parent_of(path);
         while !self.all.contains_key(above) {
@@ -681,7 +684,7 @@ fn parent_of(path: &str) -> &str {
     }
 }
 
-/// Whether a path is the other one or below it.
+/// Returns whether `path` is `top` or below it.
 fn is_below(path: &str, top: &str) -> bool {
     top == "/"
         || path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -704,7 +707,7 @@ fn canonical(from: Domid, path: &str) -> Result<String, Errno> {
     if bad { Err(Errno::EINVAL) } else { Ok(path) }
 }
 
-/// The length without the directory of a domain.
+/// Returns the length of a path without the directory of a domain.
 fn relative_length(path: &str) -> usize {
     let rest = path.strip_prefix("/local/domain/");
     let own =
@@ -712,18 +715,18 @@ fn relative_length(path: &str) -> usize {
     own.map_or(path.len(), |(_, rest)| rest.len())
 }
 
-/// The text up to the first zero byte, and what follows.
+/// Returns the text up to the first zero byte, and the rest.
 fn first_text(payload: &[u8]) -> Option<(String, &[u8])> {
     let end = payload.iter().position(|byte| *byte == 0)?;
     Some((String::from_utf8_lossy(&payload[..end]).into_owned(), &payload[end + 1..]))
 }
 
-/// The only text.
+/// Returns the text of a payload that consists of one text.
 fn one_text(payload: &[u8]) -> Option<String> {
     first_text(payload).filter(|(_, rest)| rest.is_empty()).map(|(text, _)| text)
 }
 
-/// The first two texts.
+/// Returns the first two texts of a payload.
 fn two_texts(payload: &[u8]) -> Option<[String; 2]> {
     let (first, rest) = first_text(payload)?;
     let (second, _) = first_text(rest)?;

@@ -16,17 +16,18 @@ use xen_pac::hypercall::HypercallNr;
 pub struct FaultRates {
     /// Before and after a hypercall: the processor switches to a ready vCPU, chosen by the seed.
     pub preempt_hypercalls: u32,
-    /// At an access to memory that is shared with Xen or another domain: the same, and the vCPU
-    /// takes interrupts.
+    /// At an access to memory that is shared with Xen or another domain: the processor switches as
+    /// for `preempt_hypercalls`, and the vCPU takes interrupts.
     pub preempt_accesses: u32,
     /// At a hypercall: Xen raises an upcall without an event.
     pub spurious_upcalls: u32,
-    /// When a vCPU could take an interrupt: it is delayed, and later ones can overtake it.
+    /// When a vCPU could take an interrupt: the interrupt is delayed, and later ones can overtake
+    /// it.
     pub late_upcalls: u32,
     /// At a reading of the counter: Xen updates the vCPU's time block, so the reader must retry. On
     /// x86, the vCPU also moves to a processor with a different counter.
     pub clock_updates: u32,
-    /// At such an update: the counter is a few ticks behind the block's time stamp.
+    /// At an update of the time block: the counter is a few ticks behind the block's time stamp.
     pub counter_lag: u32,
     /// On x86, when [`Interrupts::enable`](xen_hal::platform::Interrupts::enable) turns interrupts
     /// on: the next hypercall follows directly, in the interrupt shadow. No interrupt can be
@@ -92,7 +93,7 @@ impl Default for FaultRates {
 /// 0 instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// The n-th hypercall from now; 1, or 0, is the next.
+    /// The n-th hypercall from now. 0 and 1 are the next hypercall.
     Nth(u64, Errno),
     /// Every hypercall with this number.
     Each(HypercallNr, Errno),

@@ -1,4 +1,4 @@
-//! Statics of a simulated domain.
+//! Implements statics of a simulated domain.
 
 use core::any::{Any, TypeId};
 use core::cell::RefCell;
@@ -9,8 +9,9 @@ use crate::vcpu;
 
 /// A static variable of which each simulated domain has its own value.
 ///
-/// A kernel has one domain, and keeps its dispatcher, its alarms and its queues in statics. A test
-/// process has many: several in a machine, and machines on several threads. In its place:
+/// A kernel runs in one domain, and stores its dispatcher, its alarms and its queues in statics. A
+/// test process has many domains: several in a machine, and machines on several threads. Use this
+/// type in place of a plain static:
 ///
 /// ```
 /// use xen_hal::event::Dispatcher;
@@ -34,24 +35,24 @@ pub struct DomainLocal<T: 'static> {
 type Key = (usize, TypeId, Option<usize>);
 
 thread_local! {
-    /// A machine runs on a thread of its own.
+    /// The values of one machine, because each machine runs on a separate thread.
     static VALUES: RefCell<HashMap<Key, &'static dyn Any>> = RefCell::default();
 }
 
 impl<T: 'static> DomainLocal<T> {
-    /// A variable whose value `make` makes when a domain first uses it.
+    /// Creates a variable. When a domain first uses it, `make` creates the domain's value.
     #[must_use]
     pub const fn new(make: fn() -> T) -> Self {
         Self { make }
     }
 
-    /// The calling domain's value.
+    /// Returns the calling domain's value.
     pub fn get(&'static self) -> &'static T {
         let domain = vcpu::try_current().map(|current| current.me.domain);
         let key = (core::ptr::from_ref(self).addr(), TypeId::of::<T>(), domain);
         let found = VALUES.with_borrow(|values| values.get(&key).copied());
         let value = found.unwrap_or_else(|| {
-            // Not while the map is borrowed: `make` can use other variables.
+            // Calls `make` before borrowing the map, because it can use other variables.
             let value: &'static dyn Any = Box::leak(Box::new((self.make)()));
             VALUES.with_borrow_mut(|values| *values.entry(key).or_insert(value))
         });

@@ -242,12 +242,14 @@ impl Guest {
             let vcpu = state.domain_mut(current.me).vcpus.get_mut(vcpu.0 as usize);
             vcpu.and_then(|vcpu| vcpu.program.replace(boxed(program)))
         };
-        // Values that the program owns can make hypercalls in their `Drop`.
+        // Drops the earlier program after the state is released, because its values can make
+        // hypercalls in their `Drop`.
         drop(before);
     }
 
-    /// Starts a further vCPU without Xen's commands: for tests of other things, and for Arm, where
-    /// the firmware starts vCPUs. Otherwise, does the same as [`set_program`](Self::set_program).
+    /// Starts a further vCPU without Xen's commands: for tests that do not test these commands, and
+    /// for Arm, where PSCI starts vCPUs. Otherwise, does the same as
+    /// [`set_program`](Self::set_program).
     ///
     /// # Errors
     ///

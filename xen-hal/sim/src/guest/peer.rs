@@ -10,11 +10,11 @@ use xen_pac::base::Domid;
 use super::Guest;
 use crate::platform::{Hypervisor, map_target};
 
-/// How many grant references of the victim it tries.
+/// The number of the victim's grant references that the peer tries.
 const REFERENCES: u64 = 40;
-/// How many ports of the victim it tries, apart from those out of range.
+/// The number of the victim's ports that the peer tries, besides ports out of range.
 const PORTS: u64 = 80;
-/// How many pages it maps at once.
+/// The number of pages that the peer maps at once.
 const TARGETS: usize = 4;
 
 /// Returns the program of a domain that attacks `victim` with `acts` random operations.
@@ -108,7 +108,8 @@ impl Peer {
         }
     }
 
-    /// Writes words over what is mapped: random ones, and ones close to what is there.
+    /// Overwrites words of the mapped pages, with random numbers or with numbers close to the
+    /// present ones.
     fn scribble(&mut self) {
         let (random, at) = (self.guest.random(), self.below(PAGE_SIZE as u64 / 4) as usize * 4);
         for mapping in &self.mappings {

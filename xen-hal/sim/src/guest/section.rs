@@ -1,5 +1,5 @@
-//! The implementation of the crate `critical-section`: for simulated vCPUs, and for the process's
-//! other threads.
+//! Implements the crate `critical-section` for simulated vCPUs, and for the process's other
+//! threads.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -22,18 +22,18 @@ thread_local! {
     static HOLDS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Nothing is released.
+/// The state of a section that releases no lock.
 const NOTHING: RawRestoreState = 0x80;
-/// `OTHERS` is released.
+/// The state of a section that releases `OTHERS`.
 const OTHER: RawRestoreState = 0x81;
 
 struct Section;
 
 set_impl!(Section);
 
-// SAFETY: the sections of a domain exclude each other by its lock, on whichever vCPU. A vCPU whose
-// program is over unwinds, and no other vCPU of the machine runs meanwhile. Other threads are in no
-// domain, and exclude each other.
+// SAFETY: the sections of a domain exclude each other by the domain's lock, on all vCPUs. A vCPU
+// whose program has ended unwinds, and no other vCPU of the machine runs meanwhile. Other threads
+// belong to no domain, and exclude each other by `OTHERS`.
 unsafe impl Impl for Section {
     unsafe fn acquire() -> RawRestoreState {
         if let Some(guest) = Guest::here() {

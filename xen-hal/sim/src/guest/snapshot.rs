@@ -108,7 +108,7 @@ fn frames(state: &State, index: usize, domain: &Domain, add: &mut impl FnMut(Str
     }
 }
 
-/// The hash of a frame's bytes.
+/// Returns the hash of a frame's bytes.
 fn hash(state: &State, frame: MachineFrame) -> u64 {
     fold(&bytes(state, frame))
 }
@@ -123,7 +123,8 @@ fn fold(bytes: &[u8]) -> u64 {
     bytes.iter().fold(Fnv64::EMPTY, |hash, byte| hash.with(u64::from(*byte))).value()
 }
 
-/// The same for a domain's memory, without the `vcpu_info` blocks, which change with time.
+/// Does the same as [`hash`] for a domain's memory, without the `vcpu_info` blocks, which change
+/// with time.
 fn hash_of_memory(state: &State, domain: &Domain, frame: MachineFrame) -> u64 {
     let mut bytes = bytes(state, frame);
     for (of, offset) in domain.vcpus.iter().filter_map(|vcpu| vcpu.info) {
@@ -183,7 +184,8 @@ mod tests {
 
     fn looks(guest: Guest) {
         let events = Xen::new(guest.xen()).events();
-        // A snapshot reads the shared page: these accesses must not be points of preemption.
+        // A snapshot reads the shared page. The scheduler must not preempt the vCPU at these
+        // accesses.
         for _ in 0..100 {
             let before = guest.snapshot();
             let channel = events.alloc_unbound(Domid(7)).expect("a port is free");

@@ -117,11 +117,11 @@ impl Machine {
     pub fn run(self) -> Result<Report, Failure> {
         let Self { state, leaks_fail } = self;
         let seed = state.seed;
-        // The name of the test, which messages show.
+        // The thread has the name of the test, which messages show.
         let name = thread::current().name().unwrap_or("machine").to_string();
         let (running, ended) = mpsc::channel::<()>();
         let machine = thread::Builder::new().name(name).spawn(move || {
-            // Dropped when the machine has ended, also by a panic.
+            // Stops the watcher when it is dropped, also after a panic.
             let _running = running;
             let result = run_here(state);
             vcpu::end_of_machine();
@@ -146,13 +146,13 @@ impl Machine {
     }
 }
 
-/// How long a machine may run, by the host's clock.
+/// Returns the time for which a machine may run, by the host's clock.
 fn time_limit() -> Duration {
     let set = env::var(LIMIT_VARIABLE).ok().and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(set.unwrap_or(DEFAULT_LIMIT))
 }
 
-/// Ends the process: a program computes or waits without a hypercall, and cannot be stopped.
+/// Ends the process. A program that runs without hypercalls cannot be stopped otherwise.
 fn stop_at_limit(seed: u64) -> ! {
     eprintln!(
         "the machine with seed {seed} has not ended after {} s: does a loop wait without \
@@ -171,7 +171,7 @@ fn run_here(state: State) -> Result<Report, Failure> {
         Some(kind) => Err(Failure { seed: state.seed, kind, last_events: state.last_events() }),
         None => Ok(report(&state)),
     };
-    // The programs of vCPUs that were never brought up.
+    // Drops the programs of vCPUs that were never brought up.
     let vcpus = state.domains.iter_mut().flat_map(|domain| &mut domain.vcpus);
     let never_run: Vec<_> = vcpus.filter_map(|vcpu| vcpu.program.take()).collect();
     drop(state);

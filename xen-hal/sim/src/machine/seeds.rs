@@ -89,10 +89,10 @@ pub fn storm_with_dom0<R: ProgramResult>(
     });
 }
 
-/// The seeds to run, by the variable's value.
+/// Returns the seeds to run: the one that the variable names, or all.
 fn seeds(variable: Option<OsString>, count: u64) -> Result<Range<u64>, String> {
     let Some(value) = variable else { return Ok(0..count) };
-    // The greatest number has no range, and is refused.
+    // `u64::MAX` is refused, because it is not the start of a half-open range.
     let named = value
         .to_str()
         .and_then(|text| text.parse().ok())

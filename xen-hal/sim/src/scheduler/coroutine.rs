@@ -1,4 +1,4 @@
-//! Coroutines: what runs on a vCPU's stack, and the switch from one stack to another.
+//! Coroutines: runs a function on a vCPU's stack, and switches from one stack to another.
 
 use core::cell::Cell;
 use core::ptr;
@@ -8,11 +8,11 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 use crate::raw_memory::Stack;
 
 thread_local! {
-    /// The way from the stack that runs back to `Task::resume`; null if none runs.
+    /// The yielder that returns from the running stack to `Task::resume`; null if no task runs.
     static YIELDER: Cell<*const Yielder<(), ()>> = const { Cell::new(ptr::null()) };
 }
 
-/// A function on a stack of its own.
+/// A function that runs on a separate stack.
 pub(super) struct Task(Coroutine<(), (), (), Stack>);
 
 impl Task {

@@ -1,6 +1,6 @@
 //! Chooses the vCPU that runs. All vCPUs of a machine share one thread, each on its own stack, and
-//! the machine has one processor. It changes hands at hypercalls and at accesses to shared memory,
-//! by the seed, so that a run can be repeated.
+//! the machine has one processor. At hypercalls and at accesses to shared memory, the seed selects
+//! the vCPU that gets the processor, so that a run can be repeated.
 
 mod coroutine;
 mod segv;
@@ -19,7 +19,7 @@ use crate::config::{FailureKind, Place};
 use crate::raw_memory::Stack;
 use crate::state::{Program, Run, State, VcpuKey};
 
-/// How many stacks are kept for the machines to come.
+/// The number of stacks that are kept for later machines.
 const POOLED_STACKS: usize = 256;
 
 static POOL: Mutex<Vec<Stack>> = Mutex::new(Vec::new());
@@ -51,7 +51,7 @@ impl Scheduler {
         self.state.borrow_mut()
     }
 
-    /// Runs the machine until no vCPU can run. `entry` is what a vCPU runs on its stack.
+    /// Runs the machine until no vCPU can run. Each vCPU calls `entry` on its stack.
     pub(crate) fn run(self: &Rc<Self>, entry: fn(&Rc<Self>, VcpuKey, Program)) {
         let mut tasks = BTreeMap::new();
         segv::install(self.state().seed);
@@ -82,7 +82,7 @@ impl Scheduler {
                 }
                 next
             };
-            // A vCPU is only given the processor once it has a task.
+            // Every vCPU that gets the processor has a task.
             let Some((_, task)) = tasks.get_mut(&next) else { break };
             if task.resume() {
                 let task = tasks.remove(&next);
@@ -135,9 +135,9 @@ impl Scheduler {
 }
 
 impl State {
-    /// A vCPU that unwinds keeps the processor: `thread::panicking` is the thread's, so another
-    /// vCPU would take this one's panic for its own. False if the vCPU can not go on; one that
-    /// sleeps is woken, since nothing else would wake it.
+    /// Keeps the processor for a vCPU that unwinds: `thread::panicking` belongs to the thread, so
+    /// another vCPU would see this one's panic. If the vCPU sleeps, wakes it, because nothing else
+    /// would. Returns false if the vCPU cannot continue.
     fn keeps_processor(&mut self, me: VcpuKey) -> bool {
         let goes_on = self.vcpu(me).run() == &Run::Ready && !self.is_over_for(me);
         self.wake(me);
@@ -147,9 +147,9 @@ impl State {
     /// Gives the processor to a vCPU that can run, to another than `except` if there is one.
     ///
     /// A vCPU that must leave its program comes first. If no vCPU can run, time advances to the
-    /// next timer; if there is none, the machine has come to its end.
+    /// next timer. If no timer is set, the machine ends.
     pub(crate) fn elect(&mut self, except: Option<VcpuKey>) {
-        // A vCPU that sleeps has no processor, even if it is the next to get it.
+        // A vCPU that sleeps does not have the processor, even if it gets the processor next.
         if let Some(last) = self.running.filter(|last| self.vcpu(*last).run() != &Run::Ready) {
             self.running = None;
             let now = self.runstate_of(last);
@@ -179,7 +179,7 @@ impl State {
         }
     }
 
-    /// A vCPU that is ready, by chance.
+    /// Chooses a ready vCPU at random.
     fn choose_ready(&mut self, except: Option<VcpuKey>) -> Option<VcpuKey> {
         let excluded = except
             .filter(|_| self.ready.len() > 1)
@@ -204,8 +204,8 @@ impl State {
         self.resume_on_processor(next);
     }
 
-    /// No vCPU can run and no timer is set: if a vCPU still sleeps, that is a deadlock. Daemons may
-    /// sleep; they end when they are the last.
+    /// Ends the machine when no vCPU can run and no timer is set. If a vCPU still sleeps, that is a
+    /// deadlock, unless its domain is a daemon: daemons end when they are the last.
     fn come_to_rest(&mut self) {
         self.running = None;
         let waiting: Vec<String> = self.keys().filter_map(|key| self.waits_for(key)).collect();
@@ -223,7 +223,7 @@ impl State {
         }
     }
 
-    /// What a vCPU of a domain that has not ended waits for.
+    /// Returns a description of what a vCPU waits for, unless its domain has ended.
     fn waits_for(&self, key: VcpuKey) -> Option<String> {
         let (domain, vcpu) = (self.domain(key), self.vcpu(key));
         if domain.ended.is_some() || domain.daemon {

@@ -14,7 +14,7 @@ use crate::config::{Place, replay};
 use crate::raw_memory::Addresses;
 use crate::state::{FIRST, State, VcpuKey};
 
-/// The vCPU that runs on this thread, as far as the handler needs it.
+/// The part of the running vCPU's state that the handler needs.
 #[derive(Clone, Copy)]
 struct Watched {
     on: (Domid, VcpuId),
@@ -24,14 +24,14 @@ struct Watched {
 
 thread_local! {
     static WATCHED: Cell<Option<Watched>> = const { Cell::new(None) };
-    /// The line that says how to run the seed again.
+    /// The command line that runs the seed again.
     static REPLAY: Cell<Text> = const { Cell::new(Text::EMPTY) };
 }
 
 /// The action before [`install`].
 static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 
-/// Has `on_segv` called on a segmentation fault of the process, before any handler that is there.
+/// Installs `on_segv` as the process's handler of segmentation faults, before any earlier handler.
 pub(super) fn install(seed: u64) {
     let mut line = Text::EMPTY;
     // A line that is too long is cut off.
@@ -49,13 +49,13 @@ pub(super) fn install(seed: u64) {
     });
 }
 
-/// Names this vCPU from now on.
+/// Sets the vCPU that the handler names.
 pub(super) fn watch(state: &State, key: VcpuKey, guard: Addresses) {
     let memory = state.domain(key).physmap.memory.addresses();
     WATCHED.set(Some(Watched { on: state.name(key), guard, memory }));
 }
 
-/// Names no vCPU any more.
+/// Clears the vCPU that the handler names.
 pub(super) fn unwatch() {
     WATCHED.set(None);
 }
@@ -78,7 +78,7 @@ extern "C" fn on_segv(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
     let Some(previous) = PREVIOUS.get() else { return };
     match previous.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
-            // The fault happens again, without this handler.
+            // Restores the earlier action: the instruction then faults again, without this handler.
             // SAFETY: the action is one that the process had.
             unsafe { libc::sigaction(signal, previous, ptr::null_mut()) };
         }

@@ -15,18 +15,18 @@ use super::grants::{Active, Grants, V2_ENTRY};
 use super::{Entry, State};
 use crate::raw_memory::{MachineFrame, MachineMemory, as_bytes, from_bytes};
 
-/// The flags that say that a peer uses the page.
+/// The flags of a page that a peer uses.
 const READING: u16 = flags::READING.val(1).value;
 const WRITING: u16 = flags::WRITING.val(1).value;
 const IN_USE: u16 = READING | WRITING;
 
-/// What an entry grants.
+/// The page that an entry grants.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GrantedPage {
     flags: u16,
     pub(crate) to: Domid,
     pub(crate) gfn: u64,
-    /// The first byte that is granted, and how many.
+    /// The offset of the first granted byte, and the number of bytes.
     pub(crate) part: (usize, usize),
 }
 
@@ -48,7 +48,7 @@ impl GrantedPage {
     }
 }
 
-/// Where an entry of `size` bytes is in the pages of a table.
+/// Returns the location of an entry of `size` bytes in the pages of a table.
 fn locate(pages: &[MachineFrame], reference: u32, size: usize) -> Option<(MachineFrame, usize)> {
     let in_page = PAGE_SIZE / size;
     let frame = pages.get(reference as usize / in_page)?;
@@ -98,7 +98,7 @@ fn read_v2_entry(grants: &Grants, memory: &MachineMemory, reference: u32) -> Opt
     Some(GrantedPage { flags, to, gfn: full.frame, part: (0, PAGE_SIZE) })
 }
 
-/// Sets and clears the marks of an entry that say that peers read and write its page.
+/// Sets and clears the flags of an entry that mark its page as read or written by peers.
 fn mark_use(grants: &Grants, memory: &MachineMemory, reference: u32, set: u16, clear: u16) {
     if grants.version == 2 {
         let in_page = PAGE_SIZE / size_of::<u16>();
@@ -142,8 +142,8 @@ impl State {
         }
     }
 
-    /// Clears the marks of uses that an entry no longer has (`reduce_status_for_pin`), after a use
-    /// that read or one that wrote.
+    /// Clears the marks of an entry's ended uses (`reduce_status_for_pin`), after a use that read
+    /// or one that wrote.
     pub(crate) fn clear_use(&self, owner: usize, reference: u32, wrote: bool) {
         let grants = &self.domains[owner].grants;
         let active = grants.active.get(&reference);
@@ -222,8 +222,8 @@ impl State {
     }
 }
 
-/// The reserved entries, in the form of version 1: they alone survive a change of the version
-/// (`gnttab_set_version`).
+/// Returns the reserved entries in the form of version 1. Only these survive a change of the
+/// version (`gnttab_set_version`).
 ///
 /// Version 1 entries are kept as they are. Version 2 entries that grant a page are kept if version
 /// 1 can express them; others become empty.

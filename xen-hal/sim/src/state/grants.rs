@@ -11,9 +11,9 @@ use xen_pac::grant_table::GrantTableV1Page;
 use super::Frames;
 use crate::raw_memory::{MachineFrame, MachineMemory};
 
-/// How many pages a table may have.
+/// The maximum number of pages of a table.
 pub(crate) const MAX_FRAMES: usize = 64;
-/// How many handles Xen keeps in a page.
+/// The number of handles in one of Xen's pages.
 const HANDLES_IN_PAGE: usize = 256;
 /// Bytes of a version 2 entry.
 pub(super) const V2_ENTRY: usize = 16;
@@ -29,14 +29,14 @@ pub(crate) struct Grants {
     pub(crate) maps: Vec<Option<Map>>,
     /// The handles that are free, in the order in which they are used next.
     free_handles: VecDeque<usize>,
-    /// How many mappings there may be.
+    /// The maximum number of mappings.
     pub(crate) max_maps: usize,
 }
 
-/// How often a grant is mapped.
+/// The uses of a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Active {
-    /// The domain that maps it. While it does, no other domain can.
+    /// The domain that maps the grant. Meanwhile, no other domain can map it.
     pub(crate) by: Domid,
     pub(crate) frame: MachineFrame,
     pub(crate) readers: u32,

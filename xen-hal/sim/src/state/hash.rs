@@ -5,7 +5,7 @@
 pub(crate) struct Fnv64(u64);
 
 impl Fnv64 {
-    /// The hash of nothing.
+    /// The hash of an empty sequence.
     pub(crate) const EMPTY: Self = Self(0xcbf2_9ce4_8422_2325);
 
     #[must_use]

@@ -1,5 +1,5 @@
-//! Holds Xen's state of the machine, its domains and their vCPUs, and implements what happens
-//! without a hypercall: timers, upcalls, the end of a domain.
+//! Holds Xen's state of the machine, its domains and their vCPUs. Implements the changes that no
+//! hypercall makes: timers, upcalls, the end of a domain.
 
 mod grant_entry;
 mod grants;
@@ -39,12 +39,12 @@ pub(crate) use toolstack::Served;
 pub(crate) use upcall::Interrupt;
 pub(crate) use vcpu::{Area, Areas, Event, Program, Run, RunTimes, Vcpu};
 
-/// When the first domain starts, in nanoseconds since Xen started.
+/// The time at which the first domain starts, in nanoseconds since Xen started.
 pub(crate) const BEGINNING: u64 = NANOS_PER_SECOND;
 
 pub(crate) const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// What is called on an interrupt.
+/// A program's handler of an interrupt.
 pub(crate) type Handler = Arc<dyn Fn() + Send + Sync>;
 
 /// A vCPU of the machine: the index of its domain, and its own number.
@@ -75,17 +75,17 @@ pub(crate) struct State {
     pub(crate) started: Vec<(VcpuKey, Program)>,
     /// Whether there may be a vCPU that must leave its program.
     pub(crate) someone_leaves: bool,
-    /// Why the machine stopped before its programs were over.
+    /// The reason why the machine stopped before its programs returned.
     pub(crate) over: Option<FailureKind>,
     pub(crate) hypercalls: u64,
     pub(crate) trace: TraceHash,
-    /// What programs published to each other.
+    /// The values that programs published to each other.
     pub(crate) keys_published: BTreeMap<String, u64>,
     /// The deadlines of programs that have not been met yet, by number.
     pub(crate) deadlines: BTreeMap<u64, Deadline>,
 }
 
-/// A moment before which a program must have done something.
+/// The time by which a program must have finished an operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     pub(crate) on: VcpuKey,
@@ -96,14 +96,14 @@ pub(crate) struct Deadline {
 
 /// A domain.
 pub(crate) struct Domain {
-    /// Its number now: a restore changes it.
+    /// The current number: a restore changes it.
     pub(crate) id: Domid,
-    /// The number that it was created with, by which reports and failures name it.
+    /// The number at the domain's creation, which reports and failures use.
     pub(crate) number: Domid,
     pub(crate) role: Role,
     pub(crate) vcpus: Vec<Vcpu>,
     pub(crate) physmap: Physmap,
-    /// How many pages it was created with.
+    /// The number of pages at the domain's creation.
     pub(crate) initial_pages: usize,
     /// The frame of its `shared_info`.
     pub(crate) shared: MachineFrame,
@@ -115,12 +115,12 @@ pub(crate) struct Domain {
     pub(crate) upcall_vector: Option<u8>,
     /// Whether Xen marks run times while it writes them.
     pub(crate) marks_runstate: bool,
-    /// When each watchdog ends the domain.
+    /// The time at which each watchdog ends the domain.
     pub(crate) watchdogs: [Option<u64>; 2],
     /// The reason given by `SCHEDOP_shutdown_code`.
     pub(crate) shutdown_code: Option<ShutdownReason>,
     pub(crate) ended: Option<ShutdownReason>,
-    /// How often it was restored.
+    /// The number of restores.
     pub(crate) restores: u32,
     /// Frames at which Xen had a page before a restore.
     pub(crate) holes: Vec<usize>,
@@ -129,16 +129,16 @@ pub(crate) struct Domain {
     pub(crate) handlers: BTreeMap<u8, Handler>,
     pub(crate) faults: Faults,
     pub(crate) hypercalls: u64,
-    /// Input of Xen's console that it has not read.
+    /// Input of Xen's console that the domain has not read.
     pub(crate) console_input: VecDeque<u8>,
-    /// What it wrote to Xen's console.
+    /// The bytes that the domain wrote to Xen's console.
     pub(crate) console: Vec<u8>,
-    /// Whether it ends when no other domain is left.
+    /// Whether the domain ends when no other domain is left.
     pub(crate) daemon: bool,
-    /// What it held when its first program returned, and the grants that it changed while they were
-    /// mapped.
+    /// The resources that the domain held when its first program returned, and the grants that it
+    /// changed while they were mapped.
     pub(crate) leaks: Vec<String>,
-    /// Its xenstore and console rings, if it has them.
+    /// The domain's xenstore and console rings, if it has them.
     pub(crate) served: Option<Served>,
 }
 
@@ -215,7 +215,7 @@ impl State {
         self.vcpu_mut(key).note(now, event);
     }
 
-    /// What each vCPU did last, a line for each event.
+    /// Returns the last events of each vCPU, one line for each.
     pub(crate) fn last_events(&self) -> Vec<String> {
         let of_vcpu = |key: VcpuKey| {
             let place = Place(self.name(key));
@@ -245,8 +245,8 @@ impl State {
         let first =
             u16::from(self.domains.first().map_or(role, |first| first.role) != Role::Control);
         let id = Domid(first + self.domains.len() as u16);
-        // All or nothing: the shared page, one page of the grant table, the rings, and the domain's
-        // own.
+        // Checks that all frames are free before it takes any: the shared page, one page of the
+        // grant table, the rings, and the domain's own pages.
         let rings = if config.served { 2 } else { 0 };
         if self.frames.free_count() < config.pages + 2 + rings {
             return Err(io::ErrorKind::OutOfMemory.into());

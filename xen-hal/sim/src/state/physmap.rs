@@ -1,4 +1,4 @@
-//! Which machine frame is at which frame of a domain, and who owns the machine's frames.
+//! Maps the frames of each domain to machine frames, and records the owners of machine frames.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -8,22 +8,23 @@ use xen_hal::platform::PAGE_SIZE;
 
 use crate::raw_memory::{GuestMemory, MachineFrame, MachineMemory};
 
-/// No program has memory from this address on.
+/// The end of a program's address space.
 pub(crate) const END_OF_PROGRAM: usize = 1 << 47;
-/// The first frame of a domain at which there is memory. The HAL maps nothing at frame 0.
+/// The first frame of a domain that has memory. It is not 0, because the HAL maps nothing at frame
+/// 0.
 pub(crate) const FIRST: usize = 16;
-/// How many frames a domain has beyond those of its memory.
+/// The number of a domain's frames after those of its memory.
 const ROOM: usize = 128;
 
-/// How many frames a domain can have on Arm, where its addresses have 40 bits.
+/// The maximum number of frames of a domain on Arm, where its addresses have 40 bits.
 const ARM_FRAMES: usize = 1 << 28;
 /// The first level of a domain's page table on x86: which bits of a frame number, and how many
 /// entries.
 const X86_INDEX_SHIFT: u32 = 27;
 const X86_INDICES: u32 = 512;
 
-/// Frames from here on stand for the program's own memory, its variables and stacks, which is no
-/// domain's. Xen copies from and to it, and does nothing else with it.
+/// The first of the frames that stand for the program's own memory: its variables and stacks, which
+/// belong to no domain. Xen only copies from and to them.
 const PROGRAM: u64 = 1 << 36;
 
 /// The frame that stands for an address of the program's own memory.
@@ -43,7 +44,7 @@ enum Owner {
     Free,
     Xen,
     Domain(usize),
-    /// The domain gave it back, and something still uses it: Xen counts it as the domain's.
+    /// The domain released the frame, but something still uses it. Xen counts it as the domain's.
     Leaving(usize),
 }
 
@@ -51,10 +52,10 @@ enum Owner {
 #[derive(Clone, Debug)]
 pub(crate) struct Frames {
     owners: Vec<Owner>,
-    /// How many mappings of peers and areas of Xen use each frame. A frame that its owner gave back
-    /// is only free once nothing uses it.
+    /// The number of peers' mappings and of Xen's areas that use each frame. A frame that its owner
+    /// has released is free once nothing uses it.
     users: Vec<u32>,
-    /// How many pages each domain has, at a frame or not.
+    /// The number of pages of each domain, mapped at a frame or not.
     pages: Vec<usize>,
     /// No frame below this one is free.
     lowest: usize,
@@ -108,7 +109,7 @@ impl Frames {
         Some(frame)
     }
 
-    /// How many pages a domain has, at a frame or not.
+    /// Returns the number of pages of a domain, mapped at a frame or not.
     pub(crate) fn pages_of(&self, domain: usize) -> usize {
         self.pages.get(domain).copied().unwrap_or_default()
     }
@@ -161,7 +162,7 @@ impl Frames {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     Empty,
-    /// Nothing, where Xen had a page before a restore: reads return ones, and writes are lost.
+    /// Nothing, but Xen had a page there before a restore: reads return ones, and writes are lost.
     Hole,
     /// Memory of the domain.
     Ram(MachineFrame),
@@ -177,20 +178,20 @@ pub(crate) enum Entry {
 /// The frames of a domain.
 pub(crate) struct Physmap {
     pub(crate) memory: GuestMemory,
-    /// What is at the frames that have an address here.
+    /// The entries of the frames that have an address in the domain's range.
     near: Vec<Entry>,
-    /// What is at frames that a kernel would have to map first.
+    /// The entries of the other frames. Programs cannot access them.
     far: BTreeMap<usize, Entry>,
-    /// Where machine frames are: the machine frame, true for a grant, the frame. So that a map does
-    /// not search all frames.
+    /// The frames at which each machine frame is: the machine frame, true for a grant, and the
+    /// frame. With this set, a map does not search all frames.
     places: BTreeSet<(MachineFrame, bool, usize)>,
     is_arm: bool,
-    /// The greatest frame at which there was ever something.
+    /// The greatest frame that was ever used.
     pub(crate) highest: u64,
 }
 
 impl Physmap {
-    /// Frames with memory at the first `pages` of them.
+    /// Creates the frames of a domain, with memory at the first `pages` of them.
     pub(crate) fn populated(
         pages: usize,
         frames: &mut Frames,
@@ -214,7 +215,7 @@ impl Physmap {
         Ok(physmap)
     }
 
-    /// What is at a frame; nothing above the greatest one that was ever used.
+    /// Returns the entry of a frame.
     pub(crate) fn get(&self, gfn: u64) -> Entry {
         let used = self.frame(gfn).filter(|_| gfn <= self.highest);
         used.map_or(Entry::Empty, |frame| self.entry(frame))
@@ -225,13 +226,13 @@ impl Physmap {
         self.near.get(frame).copied().unwrap_or_else(far)
     }
 
-    /// All frames, and what is there.
+    /// Returns all frames and their entries.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, Entry)> + '_ {
         let far = self.far.iter().map(|(frame, entry)| (*frame, *entry));
         self.near.iter().copied().enumerate().chain(far)
     }
 
-    /// How many frames have an address.
+    /// Returns the number of frames that have an address.
     pub(crate) fn near(&self) -> usize {
         self.near.len()
     }
@@ -276,7 +277,7 @@ impl Physmap {
         places.map(|(_, _, frame)| *frame).next()
     }
 
-    /// Notes that `entry` is at a frame in place of `before`.
+    /// Updates `places`: `entry` replaces `before` at a frame.
     fn move_place(&mut self, frame: usize, before: Entry, entry: Entry) {
         let place = |entry| match entry {
             Entry::Ram(of) | Entry::Xen(of) => Some((of, false, frame)),

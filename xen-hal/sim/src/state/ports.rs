@@ -23,7 +23,7 @@ pub(crate) struct Port {
     pub(crate) binding: Binding,
     /// The vCPU that it notifies.
     pub(crate) vcpu: usize,
-    /// How often it became pending since it was bound.
+    /// The number of times that the port became pending since it was bound.
     pub(crate) raised: u64,
 }
 
@@ -33,7 +33,7 @@ const FREE: Port = Port { binding: Binding::Free, vcpu: 0, raised: 0 };
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ports {
     pub(crate) all: Vec<Port>,
-    /// One more than the last port that the domain may have.
+    /// The end of the ports that the domain may have.
     limit: usize,
 }
 

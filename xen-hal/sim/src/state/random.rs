@@ -24,8 +24,8 @@ impl Random {
         ((u128::from(self.next()) * bound as u128) >> u64::BITS) as usize
     }
 
-    /// True once in `often` times; never for 0. Draws nothing if the answer is certain, so that a
-    /// rate that is off changes no other choice.
+    /// Returns true once in `often` times on average; never for 0. If the answer is certain, draws
+    /// no number, so that a rate of 0 changes no other choice.
     pub(crate) fn once_in(&mut self, often: u32) -> bool {
         match often {
             0 => false,

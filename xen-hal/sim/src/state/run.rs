@@ -13,11 +13,11 @@ use super::{
 };
 use crate::config::FailureKind;
 
-/// The uptime of the host on which a domain is restored, in seconds, is at most this.
+/// The maximum uptime, in seconds, of the host on which a domain is restored.
 const MAX_UPTIME: usize = 1000;
 
 impl State {
-    /// A vCPU, as failures name it.
+    /// Returns the name of a vCPU in failures.
     pub(crate) fn name(&self, key: VcpuKey) -> (Domid, VcpuId) {
         (self.domain(key).number, VcpuId(key.vcpu as u32))
     }
@@ -70,7 +70,7 @@ impl State {
         waiting.into_iter().for_each(|key| self.wake(key));
     }
 
-    /// Brings a vCPU up: its program starts, or goes on where it was.
+    /// Brings a vCPU up: its program starts, or continues where it stopped.
     pub(crate) fn bring_up(&mut self, key: VcpuKey) {
         self.vcpu_mut(key).initialised = true;
         self.set_run(key, Run::Ready);
@@ -80,7 +80,7 @@ impl State {
         }
     }
 
-    /// Has a vCPU that can run start its program.
+    /// Starts the program of a vCPU that can run.
     pub(crate) fn start(&mut self, key: VcpuKey) {
         self.vcpu_mut(key).started = true;
         let Some(program) = self.vcpu_mut(key).program.take() else {
@@ -97,8 +97,8 @@ impl State {
         self.someone_leaves = true;
     }
 
-    /// Ends a domain: its vCPUs leave their programs. It keeps what it has mapped and bound until
-    /// the last of them has left.
+    /// Ends a domain: its vCPUs leave their programs. The domain keeps its mappings and channels
+    /// until the last vCPU has left.
     pub(crate) fn end_domain(&mut self, domain: usize, reason: ShutdownReason) {
         if self.domains[domain].ended.is_some() {
             return;
@@ -111,13 +111,13 @@ impl State {
         self.announce_change();
     }
 
-    /// Destroys the domain of a vCPU, as Xen does after an error that it has no answer for.
+    /// Destroys the domain of a vCPU, as Xen does after an error that it cannot return.
     pub(crate) fn crash(&mut self, key: VcpuKey, why: &'static str) {
         self.stop(FailureKind::Crashed { on: self.name(key), why });
     }
 
-    /// Ends a vCPU whose program is over. The domain ends with its first vCPU, and with the last
-    /// one that is up.
+    /// Ends a vCPU whose program has returned. The domain ends with its first vCPU, or with the
+    /// last one that is up.
     pub(crate) fn finish(&mut self, key: VcpuKey) {
         if key.vcpu == 0 && !self.is_over_for(key) {
             let leaks = self.leaks_of(key.domain);
@@ -136,7 +136,7 @@ impl State {
         self.running = None;
     }
 
-    /// What a domain holds that it could have given back.
+    /// Returns the resources that a domain has not released.
     fn leaks_of(&self, domain: usize) -> Vec<String> {
         let of = &self.domains[domain];
         let served = of.served.map_or([0; 2], |rings| [rings.console.port, rings.store.port]);
@@ -175,8 +175,8 @@ impl State {
         }
     }
 
-    /// Suspends a domain. True if the suspend was cancelled; otherwise the domain was restored on
-    /// another host, where it has its memory and nothing that it registered.
+    /// Suspends a domain. Returns true if the suspend was cancelled. Otherwise, the domain was
+    /// restored on another host, with its memory and without its registrations.
     pub(crate) fn suspend(&mut self, me: VcpuKey) -> bool {
         if self.random.once_in(self.rates.cancelled_suspends) {
             return true;
@@ -186,7 +186,7 @@ impl State {
         self.forget_registrations(domain);
         let uptime = (1 + self.random.below(MAX_UPTIME)) as u64 * NANOS_PER_SECOND;
         self.domains[domain].epoch = (uptime as i64).saturating_sub_unsigned(self.now);
-        // The numbers so far belong to the domains, and to those that were restored.
+        // Earlier numbers are taken by the other domains and by earlier restores.
         let restored: u32 = self.domains.iter().map(|domain| domain.restores).sum();
         let last = self.domains.last().map_or(0, |last| last.number.0);
         self.domains[domain].restores += 1;
@@ -196,7 +196,7 @@ impl State {
         }
         self.find_next_timer();
         if self.domains[domain].served.is_some() {
-            // There is room: the ports were closed, and the frames are those that it had.
+            // This does not fail: the ports were closed, and the rings return to their frames.
             let _ = self.serve(domain);
         }
         self.announce_change();
@@ -211,7 +211,7 @@ impl State {
         for (frame, entry) in all {
             if matches!(entry, Entry::Xen(_)) {
                 let hole = if state.profile.is_arm() { Entry::Empty } else { Entry::Hole };
-                // If the host refuses, the page stays visible, and is not used any more.
+                // If the host refuses, the page stays visible but is no longer used.
                 let _ = of.physmap.put(frame, hole, &state.memory);
                 of.holes.push(frame);
             }
@@ -241,12 +241,12 @@ impl State {
         }
     }
 
-    /// Loses what a domain wrote where Xen has no page since a restore.
+    /// Fills the holes of a domain with ones again: what the domain wrote there is lost.
     pub(crate) fn refill_holes(&mut self, domain: usize) {
         let Domain { holes, physmap, .. } = &mut self.domains[domain];
         holes.retain(|frame| physmap.entry(*frame) == Entry::Hole);
         for frame in holes {
-            // If the host refuses, what was written stays.
+            // If the host refuses, the domain's writes stay.
             let _ = physmap.memory.map_ones(*frame);
         }
     }

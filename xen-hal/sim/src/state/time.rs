@@ -1,4 +1,4 @@
-//! The machine's time: its advance, the timers, and what Xen writes of it into memory.
+//! The machine's time: its advance, the timers, and the times that Xen writes to memory.
 
 use core::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::raw_memory;
 
 /// The last moment: Xen's time is a signed number of nanoseconds.
 const END_OF_TIME: u64 = i64::MAX as u64;
-/// The most ticks by which a counter can be behind the time stamp of its block.
+/// The maximum number of ticks by which a counter can be behind the time stamp of its block.
 const MAX_LAG: usize = 8;
-/// The most time that another domain has the processor, in nanoseconds.
+/// The maximum time for which another domain has the processor, in nanoseconds.
 const STOLEN: usize = 100_000;
-/// How long a reading of the counter takes, in nanoseconds.
+/// The duration of a reading of the counter, in nanoseconds.
 const READING: u64 = 40;
 /// When a vCPU gets the processor, Xen writes its time block if the block is older than this.
 const FRESH: u64 = 100_000_000;
@@ -25,7 +25,7 @@ const FRESH: u64 = 100_000_000;
 const STARTED: u64 = 1_767_225_600;
 
 impl State {
-    /// Advances the time by what the vCPU that runs does.
+    /// Advances the time by the duration of an operation of the running vCPU.
     pub(crate) fn pass_time(&mut self, nanos: u64) {
         self.advance_to(self.now.saturating_add(nanos).min(END_OF_TIME));
         if let Some(running) = self.running {
@@ -33,7 +33,7 @@ impl State {
         }
     }
 
-    /// By chance, another domain has the processor for a while.
+    /// At random, gives the processor to another domain for some time.
     pub(crate) fn steal_time(&mut self) {
         if self.random.once_in(self.rates.stolen_time) {
             let nanos = self.random.below(STOLEN) as u64;
@@ -92,7 +92,7 @@ impl State {
         self.next_timer = timers.flatten().min();
     }
 
-    /// Fires the periodic timer of a vCPU that runs: it does not fire for a vCPU that does not.
+    /// Fires the periodic timer of a vCPU, if the vCPU is running.
     fn tick(&mut self, key: VcpuKey) {
         let now = self.now;
         let vcpu = self.vcpu_mut(key);
@@ -102,7 +102,7 @@ impl State {
         }
     }
 
-    /// What Xen does when a vCPU gets the processor.
+    /// Does what Xen does when a vCPU gets the processor: updates its times.
     pub(crate) fn resume_on_processor(&mut self, key: VcpuKey) {
         self.tick(key);
         if self.vcpu(key).time_written.is_none_or(|written| self.now - written >= FRESH) {
@@ -157,7 +157,7 @@ impl State {
         if let Some(info) = self.info(key) {
             info.time().publish_snapshot(&snapshot);
         }
-        // An area need not be aligned. No vCPU runs meanwhile that could see it half written.
+        // An area need not be aligned. No vCPU runs meanwhile, so none reads it half written.
         let current = self.vcpu(key).time_areas.current();
         if let Some(address) = self.area::<shared_info::VcpuTimeInfo>(key, current) {
             let before: shared_info::VcpuTimeInfo = raw_memory::read_value(address);
@@ -244,13 +244,13 @@ impl State {
         info
     }
 
-    /// A moment of the machine's, in a domain's time.
+    /// Converts a time of the machine to a domain's time.
     pub(crate) fn domain_time(&self, domain: usize, moment: u64) -> u64 {
         moment.saturating_add_signed(self.domains[domain].epoch)
     }
 
-    /// A moment that a domain passed to Xen, in the machine's time. Xen's time is signed, so 2^63
-    /// and above is the past; 2^63 - 1 is never, for which this is `None`.
+    /// Converts a time that a domain passed to Xen to the machine's time. Xen's time is signed, so
+    /// 2^63 and above are in the past. 2^63 - 1 means never: returns `None`.
     pub(crate) fn machine_time(&self, domain: usize, time: u64) -> Option<u64> {
         let time = (time as i64 != i64::MAX).then_some(time as i64)?;
         Some(time.saturating_sub(self.domains[domain].epoch).max(0) as u64)

@@ -14,7 +14,7 @@ use crate::raw_memory::as_bytes;
 
 /// The domain that serves others.
 const DOM0: Domid = Domid(0);
-/// Its first port, if the machine has no domain 0: as recorded under Linux.
+/// The first port of domain 0 if the machine has no domain 0, as recorded under Linux.
 const FAR_PORT: u32 = 16;
 
 /// A ring that domain 0 serves.
@@ -40,11 +40,11 @@ const STORE: (HvmParam, HvmParam, GrantReservedRef) =
     (HvmParam::STORE_PFN, HvmParam::STORE_EVTCHN, GrantReservedRef::XENSTORE);
 
 impl State {
-    /// Gives a domain its rings. After a restore they are at the same frames, and are other pages:
-    /// the ones before stayed on the old host, where domain 0 may still have them mapped.
+    /// Creates the rings of a domain. After a restore, new pages are at the same frames: the
+    /// earlier pages stayed on the old host, where domain 0 may still have them mapped.
     pub(crate) fn serve(&mut self, domain: usize) -> io::Result<()> {
         let physmap = &mut self.domains[domain].physmap;
-        // Real domains have them above their memory, too.
+        // The rings are above the domain's memory, as on real Xen.
         let end = physmap.near();
         let frames = [end - 2, end - 1];
         for frame in frames {

@@ -1,4 +1,4 @@
-//! From an event to an interrupt: pending bits, masks, selectors and upcalls (Xen's
+//! Turns an event into an interrupt: pending bits, masks, selectors and upcalls (Xen's
 //! `common/event_2l.c` and `arch/x86/hvm/irq.c`).
 
 use core::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use crate::config::FailureKind;
 
 /// The private interrupt that signals events on Arm.
 const ARM_INTERRUPT: u8 = 31;
-/// How often an interrupt can be delayed.
+/// The maximum number of delays of an interrupt.
 const MAX_DELAYS: u32 = 8;
 /// The vector of a non-maskable interrupt.
 const NMI: u8 = 2;
@@ -71,7 +71,7 @@ impl State {
         self.wake_pollers(domain, port);
     }
 
-    /// Sets a word's bit in a vCPU's selector; whether it was clear.
+    /// Sets a word's bit in a vCPU's selector. Returns whether it was clear.
     fn select(&self, key: VcpuKey, word: usize) -> bool {
         let bit = XenUlong::wrapping_shl(1, word as u32);
         self.info(key).is_some_and(|info| {
@@ -101,9 +101,9 @@ impl State {
         }
     }
 
-    /// Asserts the interrupt that signals events to a vCPU (`hvm_assert_evtchn_irq`). Its own
-    /// vector comes once for each upcall that becomes pending, and waits while the local APIC is
-    /// off. Arm's interrupt is an edge, too, and is lost on a vCPU that is down
+    /// Asserts the interrupt that signals events to a vCPU (`hvm_assert_evtchn_irq`). The vCPU's
+    /// own vector is raised once for each upcall that becomes pending, and stays pending while the
+    /// local APIC is off. Arm's interrupt is an edge, too, and is lost on a vCPU that is down
     /// (`vgic_inject_irq`).
     pub(crate) fn assert_interrupt(&mut self, key: VcpuKey) {
         if self.profile.is_arm() {
@@ -140,8 +140,8 @@ impl State {
         own.map(|vector| Due { vector, own: true })
     }
 
-    /// Whether an interrupt can be delivered (`local_events_need_delivery`). On Arm, the mark of an
-    /// upcall whose interrupt was taken or lost counts as one.
+    /// Whether an interrupt can be delivered (`local_events_need_delivery`). On Arm, a set
+    /// `evtchn_upcall_pending` counts, even if its interrupt was taken or lost.
     pub(crate) fn can_deliver(&self, key: VcpuKey, interrupts: bool) -> bool {
         let marked = || self.profile.is_arm() && self.upcall_is_pending(key);
         interrupts && (self.due(key).is_some() || marked())
@@ -174,14 +174,14 @@ impl State {
         Some(Interrupt { handler, is_nmi: false })
     }
 
-    /// Announces an upcall without an event, by chance.
+    /// At random, raises an upcall without an event.
     pub(crate) fn raise_spurious_upcall(&mut self, key: VcpuKey) {
         if self.random.once_in(self.rates.spurious_upcalls) {
             self.announce(key);
         }
     }
 
-    /// Ends the machine if an interrupt is due on a vCPU that took too many in a row.
+    /// Stops the machine if an interrupt is due on a vCPU that has taken too many in a row.
     pub(crate) fn stop_for_storm(&mut self, key: VcpuKey) {
         if let Some(Due { vector, .. }) = self.due(key) {
             self.stop(FailureKind::Storm { on: self.name(key), vector });

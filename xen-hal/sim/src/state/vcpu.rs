@@ -8,7 +8,7 @@ use xen_pac::vcpu::Runstate;
 
 use crate::raw_memory::MachineFrame;
 
-/// What a vCPU runs.
+/// The program of a vCPU.
 pub(crate) type Program = Box<dyn FnOnce() -> Result<(), String> + Send>;
 
 /// Whether a vCPU can run, and what it waits for if not.
@@ -29,22 +29,22 @@ pub(crate) enum Run {
 
 /// A vCPU.
 pub(crate) struct Vcpu {
-    /// Changed by `State::set_run` alone, which keeps the list of vCPUs that are ready.
+    /// Only `State::set_run` changes it, because that also updates the list of ready vCPUs.
     pub(super) run: Run,
     pub(crate) initialised: bool,
-    /// What it runs when it is first brought up.
+    /// The program that starts when the vCPU is first brought up.
     pub(crate) program: Option<Program>,
     /// Whether it was ever brought up.
     pub(crate) started: bool,
     /// Whether its program runs or is about to.
     pub(crate) alive: bool,
-    /// Where its `vcpu_info` is, if anywhere: a frame, and the offset in it.
+    /// The location of the `vcpu_info`, if there is one: a frame, and the offset in it.
     pub(crate) info: Option<(MachineFrame, usize)>,
     pub(crate) info_registered: bool,
     /// Its own upcall vector, which comes through the local APIC.
     pub(crate) own_vector: Option<u8>,
     pub(crate) apic: LocalApic,
-    /// How often an interrupt that it could have taken was delayed.
+    /// The number of delays of an interrupt that the vCPU could have taken.
     pub(crate) delayed: u32,
     /// Whether `SCHEDOP_pin_override` pinned it.
     pub(crate) pinned: bool,
@@ -57,11 +57,11 @@ pub(crate) struct Vcpu {
     pub(crate) times: RunTimes,
     pub(crate) runstate_areas: Areas,
     pub(crate) time_areas: Areas,
-    /// What its counter shows beyond the machine's ticks.
+    /// The difference between the vCPU's counter and the machine's ticks.
     pub(crate) counter_base: u64,
-    /// When Xen last wrote its time block.
+    /// The time at which Xen last wrote the time block.
     pub(crate) time_written: Option<u64>,
-    /// What it did last, and when.
+    /// The vCPU's last events, with their times.
     pub(crate) last_events: VecDeque<(u64, Event)>,
 }
 
@@ -79,7 +79,7 @@ impl Area {
     }
 }
 
-/// How many of a vCPU's events are kept.
+/// The number of last events that are kept for each vCPU.
 const EVENTS_KEPT: usize = 8;
 
 /// Something that a vCPU did.
@@ -111,7 +111,7 @@ pub(crate) struct Areas {
 }
 
 impl Areas {
-    /// The one that Xen keeps up to date.
+    /// Returns the area that Xen updates.
     pub(crate) fn current(self) -> Option<Area> {
         self.by_physical.or(self.by_virtual)
     }
@@ -121,7 +121,7 @@ impl Areas {
         self.by_physical.and_then(Area::frame)
     }
 
-    /// These areas with another one, by a physical or a virtual address.
+    /// Replaces the area by physical or by virtual address.
     pub(crate) fn with(self, area: Option<Area>, is_physical: bool) -> Self {
         if is_physical {
             Self { by_physical: area, ..self }
@@ -131,7 +131,7 @@ impl Areas {
     }
 }
 
-/// As much of a local APIC as upcall vectors need.
+/// The part of a local APIC that upcall vectors use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LocalApic {
     pub(crate) on: bool,
@@ -139,7 +139,7 @@ pub(crate) struct LocalApic {
     pub(crate) in_service: bool,
 }
 
-/// How long a vCPU has been in each state.
+/// The time that a vCPU has spent in each state.
 #[derive(Clone, Debug)]
 pub(crate) struct RunTimes {
     pub(crate) state: Runstate,

@@ -21,7 +21,7 @@ const VIRQS: u32 = 24;
 const PIRQS: (u32, u32) = (24 + 192, 24 + 32);
 /// The number of PIRQs on Arm, where none can be bound.
 const ARM_PIRQS: u32 = 1024;
-/// The command by which Xen continues a reset that took too long.
+/// The command with which Xen continues a long reset.
 const RESET_CONT: u32 = 14;
 /// The greatest offset of a FIFO control block in its page.
 const CONTROL_END: u32 = 4024;
@@ -102,7 +102,7 @@ fn bind_interdomain(call: &mut Call<'_>, asked: &mut EvtchnBindInterdomain) -> A
     call.state.domains[there].ports.all[asked.remote_port as usize].binding =
         Binding::Interdomain { remote: me, port: local };
     asked.local_port = local;
-    // An event that was sent before may have been lost, so there is always one at the start.
+    // Earlier events may have been lost, so the new port starts with a pending event.
     call.state.set_pending(call.me.domain, local);
     Ok(0)
 }
@@ -229,7 +229,7 @@ fn unmask(call: &mut Call<'_>, port: u32) -> Answer {
 fn reset(call: &mut Call<'_>, domain: Domid) -> Answer {
     let target = call.target(domain)?;
     call.state.may_act_on(call.me.domain, target)?;
-    // Another domain would have to be paused, which none is here.
+    // Another domain must be paused, and the simulator pauses none.
     if target != call.me.domain {
         return Err(Errno::EINVAL);
     }
@@ -237,7 +237,7 @@ fn reset(call: &mut Call<'_>, domain: Domid) -> Answer {
     Ok(0)
 }
 
-/// After all checks, refuses the FIFO form as a Xen that was started without it.
+/// Makes all checks, then refuses the FIFO form, as does a Xen that was started without it.
 fn init_control(call: &mut Call<'_>, asked: EvtchnInitControl) -> Answer {
     if asked.vcpu as usize >= call.domain().vcpus.len() {
         return Err(Errno::ENOENT);

@@ -77,7 +77,7 @@ fn single<T: xen_pac::access::Data>(
     call.update(at, one)
 }
 
-/// The domain whose table it is, or the status that refuses it.
+/// Returns the domain whose table the command names, or the status that refuses it.
 fn table_of(call: &Call<'_>, domain: Domid) -> Result<usize, GrantStatus> {
     let target = call.target(domain).map_err(|_| GrantStatus::BAD_DOMAIN)?;
     call.state.may_act_on(call.me.domain, target).map_err(|_| GrantStatus::PERMISSION_DENIED)?;
@@ -174,7 +174,7 @@ fn change_version(call: &mut Call<'_>, version: u32) -> Answer {
     Ok(0)
 }
 
-/// Takes the status pages away (`gnttab_unpopulate_status_frames`).
+/// Removes the status pages (`gnttab_unpopulate_status_frames`).
 fn drop_status(call: &mut Call<'_>) -> Result<(), Errno> {
     let state = &mut *call.state;
     let domain = &mut state.domains[call.me.domain];

@@ -61,14 +61,14 @@ fn map_page(
     asked: &GnttabMapGrantRef,
 ) -> Result<MachineFrame, GrantStatus> {
     let (reference, writable) = (asked.reference, !flags::READONLY.is_set(asked.flags));
-    // A use that fails after Xen has marked it loses its marks.
+    // If the mapping fails after Xen has marked the entry, Xen clears the marks.
     let unmark = |call: &Call<'_>| call.state.clear_use(owner, reference, writable);
     let granted = granted_frame(call, owner, reference, writable, true);
     if granted == Err(GrantStatus::BAD_PAGE) {
         unmark(call);
     }
     let (frame, _) = granted?;
-    // Xen knows no other flags of a mapping (`create_grant_p2m_mapping`).
+    // Xen accepts no other flags of a mapping (`create_grant_p2m_mapping`).
     let known = flags::HOST_MAP.val(1).value | flags::READONLY.val(1).value;
     if asked.flags & !known != 0 {
         unmark(call);
@@ -103,12 +103,12 @@ pub(super) fn granted_frame(
     }
     let entry = read_entry(&granter.grants, &call.state.memory, reference)
         .ok_or(GrantStatus::BAD_GNTREF)?;
-    // No copy is made of a transitive grant, even of one that became so while it is in use: grants
-    // of a third domain are not simulated.
+    // Copies of transitive grants are refused, even if a grant becomes transitive while it is in
+    // use, because the simulator has no grants of a third domain.
     if !whole && granter.grants.version == 2 && entry.is_transitive() {
         return Err(GrantStatus::GENERAL_ERROR);
     }
-    // While a grant is in use, its entry counts as it was at the start.
+    // While a grant is in use, Xen uses the entry as it was at the first use.
     let active = granter.grants.active.get(&reference);
     if let Some(active) = active {
         if active.by != me {
@@ -122,7 +122,7 @@ pub(super) fn granted_frame(
     if writable && entry.is_read_only() || active.is_none() && !fits {
         return Err(GrantStatus::GENERAL_ERROR);
     }
-    // A mapping that writes uses the page that is in use already; a copy looks at the entry again.
+    // A writable mapping uses the page that is already in use; a copy reads the entry again.
     let frame = match active {
         Some(active) if whole => active.frame,
         _ => call.state.page_of(owner, entry.gfn).ok_or(GrantStatus::BAD_PAGE)?,
@@ -145,8 +145,8 @@ fn place(
     let state = &mut *call.state;
     let at = state.domains[me].physmap.frame(Frame::containing(address).0);
     if owner == me && !state.profile.is_arm() {
-        // On x86 a page of the domain itself leaves its frame, even if the map fails. As a grant
-        // it can be at several.
+        // On x86, a page of the domain itself leaves its frame, even if the mapping fails. As a
+        // grant, it can be at several frames.
         let physmap = &mut state.domains[me].physmap;
         if let Some(from) = physmap.find_own(frame) {
             physmap
@@ -157,7 +157,7 @@ fn place(
     let at = at.ok_or(GrantStatus::GENERAL_ERROR)?;
     if matches!(state.domains[me].physmap.entry(at), Entry::Grant { .. }) && !state.profile.is_arm()
     {
-        // On Arm the mapping that was there is lost.
+        // On Arm, the earlier mapping at the frame is lost.
         call.state.crash(call.me, "it mapped a grant over another");
         return Err(GrantStatus::GENERAL_ERROR);
     }
@@ -180,16 +180,16 @@ fn try_unmap(call: &mut Call<'_>, asked: &GnttabUnmapGrantRef) -> Result<(), Gra
         .cloned()
         .flatten()
         .ok_or(GrantStatus::BAD_HANDLE)?;
-    // Without an address nothing is unmapped, which is no error.
+    // Without an address, Xen unmaps nothing and returns no error.
     if asked.host_addr == 0 {
         return Ok(());
     }
-    // The frame is compared, not the handle under which it was mapped.
+    // Xen compares the frame, not the handle.
     let gfn = Frame::containing(asked.host_addr).0;
     let (there, arm) = (call.domain().physmap.get(gfn), call.state.profile.is_arm());
     let fits = match there {
         Entry::Grant { frame, .. } => frame == map.frame,
-        // Arm unmaps what is there, if it is the page that was granted (`p2m_remove_mapping`).
+        // Arm unmaps the frame if it holds the granted page (`p2m_remove_mapping`).
         Entry::Ram(frame) | Entry::Xen(frame) => arm && frame == map.frame,
         Entry::Empty | Entry::Hole => arm && call.domain().physmap.frame(gfn).is_some(),
     };

@@ -28,14 +28,15 @@ pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     }
 }
 
-/// On Arm a parameter is only stored: events always come by the same interrupt.
+/// On Arm, Xen only stores a parameter: events always raise the same interrupt.
 fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
     let target = target(call, asked, true)?;
     call.state.domains[target].parameters[asked.index.0 as usize] = asked.value;
     Ok(0)
 }
 
-/// The domain whose parameter it is. On Arm no domain may set its own, and may read only these.
+/// Returns the domain whose parameter it is. On Arm, a domain may not set its own parameters, and
+/// may read only these.
 fn target(call: &Call<'_>, asked: &XenHvmParam, set: bool) -> Result<usize, Errno> {
     let known = [
         HvmParam::CALLBACK_IRQ,

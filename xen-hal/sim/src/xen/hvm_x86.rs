@@ -43,7 +43,7 @@ pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     }
 }
 
-/// Whether a domain may set this parameter of itself.
+/// Whether a domain may set this parameter of its own.
 fn may_be_set(index: HvmParam) -> bool {
     [
         HvmParam::CALLBACK_IRQ,
@@ -58,13 +58,13 @@ fn may_be_set(index: HvmParam) -> bool {
     .contains(&index)
 }
 
-/// Whether a domain may read this parameter of itself.
+/// Whether a domain may read this parameter of its own.
 fn may_be_read(index: HvmParam) -> bool {
     may_be_set(index)
         || [HvmParam::STORE_PFN, HvmParam::CONSOLE_PFN, HvmParam::ALTP2M].contains(&index)
 }
 
-/// Whether a parameter keeps the value that it was given first.
+/// Whether a parameter can be set only once.
 fn is_set_once(index: HvmParam) -> bool {
     [
         HvmParam::VIRIDIAN,
@@ -113,7 +113,7 @@ fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
         // Since 4.19 it is fixed when the domain is created.
         HvmParam::ALTP2M if call.state.profile.since(4, 19) => return Err(Errno::EEXIST),
         index if is_set_once(index) && before != 0 && before != value => return Err(Errno::EEXIST),
-        // No domain here has the ports.
+        // No simulated domain has the ports.
         HvmParam::ACPI_IOPORTS_LOCATION => return Err(Errno::ENODEV),
         HvmParam::X87_FIP_WIDTH if !FIP_WIDTHS.contains(&value) => return Err(Errno::EINVAL),
         HvmParam::VM86_TSS if asked.value > u64::from(u32::MAX) => return crash(call, target),
@@ -139,8 +139,8 @@ fn crash(call: &mut Call<'_>, target: usize) -> Answer {
     Err(Errno::EINVAL)
 }
 
-/// `hvm_set_callback_via`. A domain without emulated interrupt controllers, as all are here, can
-/// only have a vector: other values change nothing, and a vector that was set stays.
+/// `hvm_set_callback_via`. No simulated domain has emulated interrupt controllers. Xen then ignores
+/// every value except a vector, and an earlier vector stays.
 fn set_callback(call: &mut Call<'_>, target: usize, value: u64) {
     let Ok(CallbackViaVariant::Vector { vector }) =
         CallbackVia::decode(value).map(CallbackVia::variant)

@@ -20,11 +20,11 @@ const MAX_ORDERS: (u32, u32) = (9, 18);
 /// The bits of the command; those above it are the extent to start from, as Xen sets them to
 /// continue a call.
 const COMMAND_BITS: u32 = 6;
-/// Xen counts the extents that are done in the upper bits of the command: it accepts no more.
+/// The maximum number of extents: Xen counts the processed ones in the upper bits of the command.
 const MAX_EXTENTS: XenUlong = (u32::MAX >> 6) as XenUlong;
 /// Not a frame.
 const NO_FRAME: XenPfn = XenPfn::MAX;
-/// By how many pages a guest may exceed what it was created with.
+/// The number of pages by which a guest may exceed its initial number.
 const SLACK: usize = 16;
 /// The E820 type of memory.
 const E820_RAM: u32 = 1;
@@ -138,7 +138,7 @@ fn populate(call: &mut Call<'_>, target: usize, first: Option<u64>, order: u32) 
     let state = &mut *call.state;
     let on_x86 = !state.profile.is_arm();
     let physmap = &mut state.domains[target].physmap;
-    // The domain keeps the pages even if they cannot be at the frames.
+    // The domain keeps the pages even if they cannot be mapped at the frames.
     let pages: Vec<_> = (0..1_u64 << order)
         .map_while(|page| {
             let frame = state.frames.take_for(target, &state.memory)?;
@@ -243,8 +243,8 @@ fn batch(call: &mut Call<'_>, asked: &XenAddToPhysmapBatch, start: u16) -> Answe
     Ok(0)
 }
 
-/// Why a page of another domain is not mapped (`p2m_add_foreign`). If all is right, it is because
-/// the simulator has no such mappings.
+/// Returns the error of mapping another domain's page (`p2m_add_foreign`). A valid request fails
+/// too, because the simulator has no such mappings.
 fn foreign(call: &Call<'_>, target: usize, domain: Domid) -> Errno {
     let (arm, own) = (call.state.profile.is_arm(), call.domain().id);
     let of_control = call.state.domains[target].role == Role::Control;
@@ -267,7 +267,7 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
         MapSpace::GRANT_TABLE => Entry::Xen(grant_frame(call, target, index)?),
         MapSpace::GMFN if !arm => match call.state.domains[target].physmap.get(index) {
             own @ (Entry::Ram(_) | Entry::Xen(_)) => own,
-            // A page of the domain that is mapped as a grant is at no frame of its own.
+            // A page of the domain that is mapped as a grant has no other frame.
             Entry::Grant { frame, .. } if call.state.frames.belongs_to(frame, target) => {
                 return Err(Errno::EXDEV);
             }
@@ -292,8 +292,8 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
         return Err(Errno::ENOENT);
     };
     if arm {
-        // A page of Xen's that is mapped must be unmapped first. Memory at the new frame stays the
-        // domain's, at no frame.
+        // A mapped page of Xen's must be unmapped first. RAM at the new frame stays allocated to
+        // the domain, without a frame.
         if from.is_some() && since_4_17 {
             return Err(Errno::EBUSY);
         }
@@ -314,7 +314,7 @@ fn add_one(call: &mut Call<'_>, target: usize, space: MapSpace, index: u64, gfn:
     Ok(0)
 }
 
-/// A page of the grant table, which grows until it has it.
+/// Returns a page of the grant table. Grows the table if necessary.
 fn grant_frame(call: &mut Call<'_>, target: usize, index: u64) -> Result<MachineFrame, Errno> {
     // Xen takes 32 bits of the index.
     let index = index as u32;

@@ -1,5 +1,5 @@
-//! Answers hypercalls: from the state and the arguments to an answer, one file for each subject.
-//! Conditions are checked in Xen's order, and Xen's functions are named.
+//! Answers hypercalls from the state and the arguments, with one file for each subject. Checks
+//! conditions in Xen's order; comments name Xen's functions.
 
 mod console;
 mod event;
@@ -26,7 +26,7 @@ use crate::config::Role;
 use crate::raw_memory;
 use crate::state::{Domain, END_OF_PROGRAM, Event, State, VcpuKey};
 
-/// How long a hypercall takes, in nanoseconds.
+/// The duration of a hypercall, in nanoseconds.
 pub(crate) const DURATION: u64 = 1000;
 
 type Answer = Result<usize, Errno>;
@@ -75,7 +75,7 @@ pub(crate) fn call(
         Some(errno) => failed(number, arguments[0], errno),
         None => dispatch(&mut call, number, arguments),
     };
-    // A timer that was set to the past fires before the program goes on.
+    // A timer that was set to the past fires before the program continues.
     call.state.pass_time(0);
     let value = answer.map_or_else(refusal, |answer| answer as isize);
     let event = Event::Hypercall { number, command: arguments[0], answer: value };
@@ -83,7 +83,7 @@ pub(crate) fn call(
     Outcome { value, interrupts: call.interrupts, yields: call.yields }
 }
 
-/// The answer of a hypercall that was made to fail.
+/// Returns the answer of a hypercall that fault injection makes fail.
 fn failed(number: u32, command: usize, errno: Errno) -> Answer {
     let counts = [
         memory_command::PopulatePhysmap::NUMBER,
@@ -94,11 +94,11 @@ fn failed(number: u32, command: usize, errno: Errno) -> Answer {
     if never_fails { Ok(0) } else { Err(errno) }
 }
 
-/// What Xen reads first of `domctl`, `sysctl` and `platform_op`: the command, and the version of
-/// the interface.
+/// The size of the argument of `domctl`, `sysctl` and `platform_op`. It starts with the command and
+/// the version of the interface, which Xen reads first.
 const TOOLSTACK_ARGUMENT: usize = 128;
 
-/// Calls of the toolstack, of which no domain here knows the interface's version.
+/// Answers the toolstack's hypercalls. Callers have the wrong version of the interface.
 fn toolstack(call: &Call<'_>, at: usize) -> Answer {
     call.reach(at, TOOLSTACK_ARGUMENT, false)?;
     if !raw_memory::is_writable::<[u64; TOOLSTACK_ARGUMENT / 8]>(at) {
@@ -134,7 +134,7 @@ fn dispatch(call: &mut Call<'_>, number: u32, [a, b, c, ..]: [usize; 5]) -> Answ
         HypercallNr::MULTICALL => multicall(call, a, b),
         HypercallNr::SET_TIMER_OP if !arm => Ok(vcpu::set_timer(call, a as u64)),
         HypercallNr::PLATFORM_OP | HypercallNr::SYSCTL | HypercallNr::DOMCTL => toolstack(call, a),
-        // Every domain here has a local APIC of its own, or none.
+        // Every simulated domain has a local APIC, or none.
         HypercallNr::XENPMU_OP if !arm => Err(Errno::EOPNOTSUPP),
         HypercallNr::HYPFS_OP if !control => Err(Errno::EPERM),
         HypercallNr::XEN_VERSION => version::xen_version(call, a, b),
@@ -159,9 +159,9 @@ impl Call<'_> {
         self.state.domain_mut(self.me)
     }
 
-    /// Fails with `EFAULT` if there can be no memory at an address: where no program has any, and
-    /// in the domain's own range where nothing is mapped. The caller of the hypercall promises that
-    /// any other address is mapped.
+    /// Fails with `EFAULT` if an address cannot be mapped: beyond the program's address space, and
+    /// at an empty frame of the domain's range. For any other address, the hypercall's safety
+    /// contract requires that it is mapped.
     fn reach(&self, address: usize, length: usize, write: bool) -> Result<(), Errno> {
         if length == 0 {
             return Ok(());
@@ -221,7 +221,7 @@ impl Call<'_> {
         self.state.domain_by_id(self.me.domain, id)
     }
 
-    /// The same, if the caller may do to it what a domain may do to itself.
+    /// Does the same as [`target`](Self::target), if the caller may act on the domain as on itself.
     fn own_target(&self, id: Domid) -> Result<usize, Errno> {
         let target = self.target(id)?;
         self.state.may_act_on(self.me.domain, target)?;

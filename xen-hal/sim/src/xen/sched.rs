@@ -124,7 +124,7 @@ fn shutdown(call: &mut Call<'_>, reason: ShutdownReason) -> Answer {
 }
 
 fn remote_shutdown(call: &mut Call<'_>, asked: SchedRemoteShutdown) -> Answer {
-    // Here `DOMID_SELF` is not the caller.
+    // This command does not accept `DOMID_SELF`.
     if asked.domain_id == Domid::SELF {
         return Err(Errno::ESRCH);
     }
@@ -147,7 +147,7 @@ fn watchdog(call: &mut Call<'_>, asked: SchedWatchdog) -> Answer {
                 watchdogs[free] = Some(expires);
                 free + 1
             }
-            // Xen returns the error as 32 bits, which is no error in 64 bits.
+            // Xen returns the error in 32 bits, which are a positive number in 64 bits.
             None => (-i32::from(Errno::ENOSPC.number() as i16)) as u32 as usize,
         }
     } else {

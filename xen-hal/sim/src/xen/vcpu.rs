@@ -21,7 +21,7 @@ use crate::config::Role;
 use crate::raw_memory::MachineFrame;
 use crate::state::{Area, Run, VcpuKey};
 
-/// What Xen takes for a moment that is too far away, in nanoseconds.
+/// The delay that Xen uses for a time that is too far away, in nanoseconds.
 const HUGE_TIMEOUT: u64 = 100_000_000;
 /// The bounds of a period, in nanoseconds.
 const PERIODS: core::ops::RangeInclusive<u64> = 1_000_000..=(1 << 62) - 1;
@@ -125,7 +125,8 @@ fn initialise(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
     Ok(0)
 }
 
-/// Whether a vCPU can start in this state, as far as its mode goes (`arch_set_info_hvm_guest`).
+/// Whether the state is valid for its mode, so that a vCPU can start in it
+/// (`arch_set_info_hvm_guest`).
 #[cfg(target_arch = "x86_64")]
 fn can_start(context: &VcpuHvmContext) -> bool {
     const PAGING: u64 = 1 << 31;
@@ -213,9 +214,9 @@ fn up(call: &mut Call<'_>, key: VcpuKey) -> Answer {
     Ok(0)
 }
 
-/// Takes a vCPU down. The domain is powered off with the last one.
+/// Takes a vCPU down. With its last vCPU, the domain powers off.
 fn down(call: &mut Call<'_>, key: VcpuKey) -> usize {
-    // A vCPU whose program is over stays down.
+    // A vCPU whose program has returned stays down.
     if call.state.vcpu(key).run() == &Run::Finished {
         return 0;
     }
@@ -246,7 +247,7 @@ fn set_singleshot(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
     let due = call.state.machine_time(key.domain, asked.timeout_abs_ns);
     let late = due.is_some_and(|due| due < call.state.now)
         && singleshot_timer_flags::FUTURE.is_set(asked.flags);
-    // 4.17 is 4.17.7 here, and point releases from 4.17.3 on ignore the flag.
+    // The simulated 4.17 is 4.17.7. Releases since 4.17.3 ignore the flag.
     if late && !call.state.profile.since(4, 17) {
         return Err(Errno::ETIME);
     }
@@ -304,7 +305,7 @@ fn register_runstate(
     let now = before.with(area, is_physical);
     call.state.vcpu_mut(key).runstate_areas = now;
     call.state.frames.replace(before.frame(), now.frame());
-    // Only for another vCPU does Xen count the time up to now.
+    // Xen counts the time up to now only for another vCPU.
     let times =
         if key == call.me { call.state.vcpu(key).times.clone() } else { call.state.run_times(key) };
     call.state.write_runstate(key, area, &times);
@@ -368,7 +369,7 @@ fn move_info(call: &mut Call<'_>, key: VcpuKey, frame: MachineFrame, offset: usi
 }
 
 pub(super) fn vm_assist(call: &mut Call<'_>, op: usize, kind: usize) -> Answer {
-    // The only kind that HVM guests have, since 4.8.
+    // The only type that HVM guests have, since 4.8.
     let known =
         kind as u32 == VmAssistType::RUNSTATE_UPDATE_FLAG.0 && call.state.profile.since(4, 8);
     if !known {

@@ -1,4 +1,4 @@
-//! Which Xen this is: hypercall `xen_version` (Xen's `common/kernel.c`).
+//! Xen's release and features: hypercall `xen_version` (Xen's `common/kernel.c`).
 
 use xen_hal::hypercall::Errno;
 use xen_hal::platform::PAGE_SIZE;
@@ -14,15 +14,16 @@ use super::{Answer, Call};
 use crate::config::Role;
 use crate::raw_memory;
 
-/// The point releases on which the transcripts were recorded: of 4.17 and of 4.20.
+/// The point releases of 4.17 and 4.20 on which the transcripts were recorded.
 const EXTRAVERSION: &str = ".7";
 const EXTRAVERSION_4_20: &str = ".5-pre";
 const COMPILER: &str = "xen-sim";
 const COMMAND_LINE: &str = "dom0=pvh";
-/// What an unprivileged guest reads in place of what it may not know.
+/// The text that an unprivileged guest gets in place of a secret one.
 const DENIED: &str = "<denied>";
 const BUILD_ID: [u8; 20] = *b"the xen-sim build id";
-/// Where Xen's own addresses begin on x86_64, of which guests are told before 4.18, and on Arm.
+/// The start of Xen's own addresses: on x86_64, which Xen reports to guests before 4.18, and on
+/// Arm.
 const VIRTUAL_START: u64 = 0xffff_8000_0000_0000;
 const ARM_VIRTUAL_START: u64 = 0x20_0000;
 
@@ -98,7 +99,8 @@ fn compile_info() -> XenCompileInfo {
     info
 }
 
-/// The handle is zero if no toolstack made the domain. Others have one made of their number.
+/// Returns the domain's handle. It is zero if no toolstack created the domain, and otherwise
+/// contains the domain's number.
 fn handle(call: &Call<'_>) -> XenDomainHandle {
     let mut handle = XenDomainHandle::ZEROED;
     let number = call.domain().id.0;
