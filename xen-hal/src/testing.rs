@@ -90,7 +90,7 @@ struct Step<'a> {
 pub(crate) struct Script<'a>(RefCell<VecDeque<Step<'a>>>, Cell<u32>);
 
 impl<'a> Script<'a> {
-    /// A script that expects no call.
+    /// Creates a script that expects no call.
     pub(crate) fn new() -> Self {
         Self::default()
     }

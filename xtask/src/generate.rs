@@ -1,4 +1,4 @@
-//! The generator's steps in a row: from the folder of YAML files to the texts of Rust files.
+//! Runs the generator's steps: from the folder of YAML files to the texts of Rust files.
 
 use crate::check;
 use crate::codegen::{self, Generated};
@@ -8,28 +8,28 @@ use crate::layout::Layouts;
 use crate::yaml::{self, LoadError, Sources};
 use std::path::Path;
 
-/// What a description becomes.
+/// The output of the generator.
 #[derive(Debug)]
 pub struct Output {
     /// The files of the generated folder.
     pub files: Vec<Generated>,
-    /// How many items of the description are in them.
+    /// The number of items of the description.
     pub items: usize,
 }
 
-/// Why nothing was generated.
+/// The reason why nothing was generated.
 #[derive(Debug)]
 pub enum Failure {
-    /// There is no description.
+    /// The description cannot be loaded.
     Load(LoadError),
-    /// It is wrong.
+    /// The description has errors.
     Wrong(Box<Sources>, Vec<Diagnostic>),
 }
 
 /// Reads, checks and renders the description in `folder`.
 ///
 /// # Errors
-/// When there is none, or it is wrong.
+/// If the description cannot be loaded or has errors.
 pub fn from_folder(folder: &Path) -> Result<Output, Failure> {
     from_sources(yaml::load(folder).map_err(Failure::Load)?)
 }
@@ -45,10 +45,10 @@ pub fn from_sources(sources: Sources) -> Result<Output, Failure> {
     })
 }
 
-/// Checks a description that has been read, and gives it to `then`.
+/// Checks a description that has been read, and passes it to `then`.
 ///
 /// # Errors
-/// When it is wrong, or `then` fails.
+/// If the description has errors, or `then` fails.
 pub fn checked<T>(
     sources: Sources,
     then: impl for<'d> FnOnce(&'d Document, &Layouts<'d>) -> Result<T, Vec<Diagnostic>>,

@@ -1,11 +1,10 @@
-//! The steps that turn the description in `abi-yaml` into `xen-pac`, and those that prove the
-//! result.
+//! Generates `xen-pac` from the description in `abi-yaml`, and checks the result.
 //!
-//! Data flows one way: [`yaml`] reads the folder, [`document`] understands it, [`layout`] lays it
-//! out for one architecture and release, [`naming`] gives each thing its Rust name, [`check`]
-//! reports what is wrong, and [`codegen`] writes Rust. [`generate`] is these steps in a row.
-//! [`headers`] compares the description with what C compilers measured. The commands only string
-//! steps together. Without the feature `tools` there are the steps of `cargo xtask regen` only.
+//! Data flows one way: [`yaml`] reads the folder, [`document`] parses it, [`layout`] computes
+//! layouts for one architecture and release, [`naming`] creates Rust names, [`check`] reports
+//! errors, and [`codegen`] writes Rust. [`generate`] runs these steps in order. [`headers`]
+//! compares the description with the measurements of C compilers. The commands only call these
+//! steps. Without the feature `tools`, the crate has only the steps of `cargo xtask regen`.
 
 #[macro_use]
 pub mod print;

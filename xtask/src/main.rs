@@ -1,4 +1,4 @@
-//! The commands of the workspace: `cargo xtask --help`.
+//! Implements `cargo xtask`, the commands of the workspace.
 
 use std::process::ExitCode;
 
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Builds the program with all commands, and runs that.
+/// Builds this program with the feature `tools`, which has all commands, and runs it.
 #[cfg(not(feature = "tools"))]
 fn with_tools() -> ExitCode {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -1,11 +1,11 @@
-//! The Rust names of everything in the description. Each of them is made here and nowhere else.
+//! Creates the Rust names of everything in the description. No other module creates names.
 
 use crate::document::{Document, Head};
 use crate::yaml::Place;
 use proc_macro2::{Ident, Span};
 use std::collections::HashMap;
 
-/// How Rust writes a kind of name.
+/// The case of a kind of name in Rust.
 #[derive(Clone, Copy, Debug)]
 enum Case {
     /// `VcpuInfo`
@@ -16,16 +16,16 @@ enum Case {
     Screaming,
 }
 
-/// What becomes of a name.
+/// The rule that converts a name.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// An ending that C's names have and Rust's do not.
+    /// A suffix of C names that is removed.
     drop: &'static str,
-    /// What goes before it.
+    /// The prefix that is added.
     prefix: &'static str,
-    /// The letters' case.
+    /// The case of the letters.
     case: Case,
-    /// What goes after it.
+    /// The suffix that is added.
     suffix: &'static str,
 }
 
@@ -45,14 +45,14 @@ pub const COUNT: Rule = Rule { suffix: "_COUNT", ..CONSTANT };
 pub const MODULE: Rule = Rule { drop: "_t", ..PLAIN };
 /// Fields, accessors, snapshots, arguments of functions.
 pub const FIELD: Rule = PLAIN;
-/// The method that reads a snapshot together with something else.
+/// The method that reads a snapshot together with another value.
 pub const SNAPSHOT_WITH: Rule = Rule { suffix: "_with", ..PLAIN };
 /// The method that writes a snapshot.
 pub const PUBLISH: Rule = Rule { prefix: "publish_", ..PLAIN };
-/// The function that makes a union from a member.
+/// The function that creates a union from a member.
 pub const FROM: Rule = Rule { prefix: "from_", ..PLAIN };
 
-/// Rust's keywords, those reserved for later included.
+/// Rust's keywords, including the reserved ones.
 const KEYWORDS: [&str; 52] = [
     "Self", "abstract", "as", "async", "await", "become", "box", "break", "const", "continue",
     "crate", "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if",
@@ -61,14 +61,15 @@ const KEYWORDS: [&str; 52] = [
     "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// True if Rust has the word for itself.
+/// Returns whether the word is a keyword of Rust.
 #[must_use]
 pub fn is_keyword(name: &str) -> bool {
     KEYWORDS.binary_search(&name).is_ok()
 }
 
-/// True if a name of the description can become a name of Rust: ASCII letters, digits and `_`, not
-/// beginning with a digit, and a letter among them (`_1` would be a constant as well as a field).
+/// Returns whether a name of the description can become a Rust name: it has only ASCII letters,
+/// digits and `_`, does not start with a digit, and has a letter. (Without a letter, `_1` would be
+/// both a constant and a field.)
 #[must_use]
 pub fn is_identifier(name: &str) -> bool {
     let is_part = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
@@ -109,28 +110,28 @@ impl Rule {
                 }
             }
         }
-        // To avoid a name that is taken, add a line at the end.
+        // A name that is taken gets an underscore at its end.
         made + if self.suffix.is_empty() && kept.ends_with('_') { "_" } else { self.suffix }
     }
 }
 
-/// Returns the type of something inside another thing: of a union or a struct inside a struct, or
-/// of a block's snapshot.
+/// Returns the type name of an inner item: a union or a struct inside a struct, or a block's
+/// snapshot.
 #[must_use]
 pub fn inner(outer: &str, name: &str) -> String {
     format!("{}{}", outer.trim_end_matches('_'), TYPE.unfinished(name))
 }
 
-/// Returns a token for a name that was made here, or that Rust defines.
+/// Returns a token for a name that this module created, or that Rust defines.
 ///
 /// # Panics
-/// Never: whatever cannot stand in an identifier is replaced.
+/// Never: characters that an identifier cannot have are replaced.
 #[must_use]
 pub fn ident(name: &str) -> Ident {
     Ident::new(&finished(name.to_owned()), Span::call_site())
 }
 
-/// Makes an identifier of any text. A keyword gets a line at its end.
+/// Converts any text to an identifier. A keyword gets an underscore at its end.
 fn finished(text: String) -> String {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let mut name =
@@ -144,7 +145,8 @@ fn finished(text: String) -> String {
     name
 }
 
-/// The words of a name: between lines, and where a capital follows a small letter.
+/// Returns the words of a name: parts between underscores, and between a small letter and a
+/// following capital.
 fn words(name: &str) -> impl Iterator<Item = &str> {
     name.split('_').filter(|part| !part.is_empty()).flat_map(humps)
 }
@@ -161,9 +163,9 @@ fn humps(part: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the Rust names of `heads`, in their order. Where two of one name exist on one
-/// architecture in different releases, only the latest has it: what a name meant in an older
-/// release is of no use beside what it means now.
+/// Returns the Rust names of `heads`, in their order. If two items of one name exist on one
+/// architecture in different releases, only the latest has the name, because the older meaning is
+/// no longer useful.
 #[must_use]
 pub fn distinct(rule: Rule, heads: &[&Head]) -> Vec<Option<String>> {
     let names: Vec<String> = heads.iter().map(|head| rule.name(&head.name)).collect();
@@ -171,7 +173,8 @@ pub fn distinct(rule: Rule, heads: &[&Head]) -> Vec<Option<String>> {
     names.into_iter().zip(outlived).map(|(name, outlived)| (!outlived).then_some(name)).collect()
 }
 
-/// For each of `heads`, whether another of its name comes after it on one of its architectures.
+/// Returns, for each of `heads`, whether a later item has the same name on one of its
+/// architectures.
 fn outlived(heads: &[&Head], names: &[String]) -> Vec<bool> {
     let mut by_name: HashMap<&str, Vec<&Head>> = HashMap::new();
     for (head, name) in heads.iter().zip(names) {
@@ -189,16 +192,16 @@ fn outlived(heads: &[&Head], names: &[String]) -> Vec<bool> {
         .collect()
 }
 
-/// The names of top-level types and words. A type whose name a later release gave to something else
-/// keeps it with its last release at its end, because other items of that release may need it.
+/// The names of top-level types and words. If a later release reused a type's name, the older type
+/// gets its last release as a suffix, because other items of that release may need it.
 #[derive(Debug)]
 pub struct Names<'d> {
-    /// The names that differ from what their rule says, by the items' places.
+    /// The names that differ from their rule's result, by the items' places.
     renamed: HashMap<&'d Place, String>,
 }
 
 impl<'d> Names<'d> {
-    /// The names of `document`.
+    /// Creates the names of `document`.
     #[must_use]
     pub fn new(document: &'d Document) -> Self {
         let mut renamed = HashMap::new();

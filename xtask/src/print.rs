@@ -1,7 +1,7 @@
-//! Output of all commands. A full device or a closed pipe ends the program with exit code 1 and,
-//! where it can be read, a message, and not with a panic.
+//! Prints the output of all commands. If the device is full or the pipe is closed, the program ends
+//! with a message and exit code 1 instead of a panic.
 //!
-//! The macros take the place of the standard ones in the whole crate.
+//! The macros replace the standard ones in the whole crate.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
@@ -17,7 +17,8 @@ pub fn out(text: Arguments<'_>) {
     }
 }
 
-/// Writes to standard error, with colours if it is a terminal. If that fails, nothing can be said.
+/// Writes to standard error, with colours if it is a terminal. Ignores a failure, because it cannot
+/// be reported.
 pub fn err(text: Arguments<'_>) {
     let _ = anstream::stderr().lock().write_fmt(text);
 }

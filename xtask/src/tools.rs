@@ -1,5 +1,5 @@
-//! Programs and files that are not part of the workspace: whether they are installed, and which
-//! package brings them.
+//! Programs and files that are not part of the workspace: finds them, and names the packages that
+//! install them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,28 +7,28 @@ use std::process::Command;
 /// Something that a step needs from the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tool {
-    /// What to call it in messages.
+    /// The name in messages.
     pub name: &'static str,
-    /// How it is recognised.
+    /// How to find it.
     pub probe: Probe,
-    /// The Debian package that brings it, where one does.
+    /// The Debian package that contains it, if any.
     pub package: Option<&'static str>,
 }
 
-/// How a tool is recognised.
+/// How to find a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// A program on the search path.
     Program(&'static str),
     /// A file or a folder at a fixed place.
     Path(&'static str),
-    /// A file in `folder` whose name starts and ends so, such as `xen-4.17-amd64.gz`.
+    /// A file in `folder` whose name has this prefix and suffix, such as `xen-4.17-amd64.gz`.
     Pattern {
-        /// Where to look.
+        /// The folder to search.
         folder: &'static str,
-        /// What the name starts with.
+        /// The start of the name.
         prefix: &'static str,
-        /// What it ends with.
+        /// The end of the name.
         suffix: &'static str,
     },
     /// A subcommand of cargo that answers `--version`.
@@ -36,7 +36,7 @@ pub enum Probe {
 }
 
 impl Tool {
-    /// Where the tool is, if it is here.
+    /// Returns the path of the tool, if it is installed.
     #[must_use]
     pub fn find(&self) -> Option<PathBuf> {
         match self.probe {
@@ -52,7 +52,7 @@ impl Tool {
         }
     }
 
-    /// A sentence for a user who lacks the tool.
+    /// Returns a sentence for a user who lacks the tool.
     #[must_use]
     pub fn missing(&self) -> String {
         match self.package {
@@ -64,14 +64,14 @@ impl Tool {
     }
 }
 
-/// The first file of that name in the folders of `PATH`.
+/// Returns the first file of that name in the folders of `PATH`.
 #[must_use]
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Of the files in `folder` whose names match, the one that sorts last.
+/// Returns the file in `folder` that matches and sorts last.
 fn newest_match(folder: &Path, prefix: &str, suffix: &str) -> Option<PathBuf> {
     let names = std::fs::read_dir(folder)
         .ok()?
@@ -91,11 +91,11 @@ pub const CODESPELL: Tool =
     Tool { name: "codespell", probe: Probe::Program("codespell"), package: Some("codespell") };
 /// The host's C compiler.
 pub const GCC: Tool = Tool { name: "gcc", probe: Probe::Program("gcc"), package: Some("gcc") };
-/// What builds the kernel in C.
+/// Builds the kernel in C.
 pub const MAKE: Tool = Tool { name: "make", probe: Probe::Program("make"), package: Some("make") };
 /// The host's C++ compiler.
 pub const GXX: Tool = Tool { name: "g++", probe: Probe::Program("g++"), package: Some("g++") };
-/// libFuzzer, compiled.
+/// The compiled libFuzzer.
 pub const LIBFUZZER: Tool = Tool {
     name: "clang's libFuzzer",
     probe: Probe::Path("/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.fuzzer-x86_64.a"),
@@ -131,7 +131,7 @@ pub const DTC: Tool =
 /// The x86 emulator that emulates Intel's virtualisation.
 pub const BOCHS: Tool =
     Tool { name: "bochs", probe: Probe::Path("/usr/bin/bochs-bin"), package: Some("bochs") };
-/// What makes a bootable CD.
+/// Creates a bootable CD.
 pub const GRUB_MKRESCUE: Tool = Tool {
     name: "grub-mkrescue",
     probe: Probe::Program("grub-mkrescue"),
@@ -143,10 +143,10 @@ pub const GRUB_PC: Tool = Tool {
     probe: Probe::Path("/usr/lib/grub/i386-pc"),
     package: Some("grub-pc-bin"),
 };
-/// What grub-mkrescue writes a CD with.
+/// Writes the CD for grub-mkrescue.
 pub const XORRISO: Tool =
     Tool { name: "xorriso", probe: Probe::Program("xorriso"), package: Some("xorriso") };
-/// What grub-mkrescue writes an EFI image with.
+/// Writes the EFI image for grub-mkrescue.
 pub const MTOOLS: Tool =
     Tool { name: "mtools", probe: Probe::Program("mformat"), package: Some("mtools") };
 /// The programs of a Linux dom0.
@@ -155,11 +155,11 @@ pub const BUSYBOX: Tool = Tool {
     probe: Probe::Path("/bin/busybox"),
     package: Some("busybox-static"),
 };
-/// What packs an initramfs.
+/// Packs an initramfs.
 pub const CPIO: Tool = Tool { name: "cpio", probe: Probe::Program("cpio"), package: Some("cpio") };
-/// What unpacks a kernel.
+/// Unpacks a kernel.
 pub const XZ: Tool = Tool { name: "xz", probe: Probe::Program("xz"), package: Some("xz-utils") };
-/// A compiler whose library source is here too, so that core can be built for any target.
+/// A compiler whose library source is also a package, so that core can be built for any target.
 pub const RUSTC_WEB: Tool =
     Tool { name: "rustc-web", probe: Probe::Path("/usr/bin/rustc"), package: Some("rustc-web") };
 /// The library source that belongs to [`RUSTC_WEB`].

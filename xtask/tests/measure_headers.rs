@@ -307,7 +307,7 @@ fn a_bump_edits_in_place_and_marks_what_is_left() {
     assert_eq!(description(folder.path()), old, "a dry run writes nothing");
 
     let (done, said) = bump(folder.path(), arch, &arguments);
-    assert!(done && said.contains("left to a person:\n  `LONELY` of xen.h is new"), "{said}");
+    assert!(done && said.contains("to decide by hand:\n  `LONELY` of xen.h is new"), "{said}");
     let expected = SMALL
         .replace(
             "  - { name: LIMIT, type: u32, value: 9, doc: A limit. } # at most\n",

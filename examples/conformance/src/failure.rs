@@ -43,7 +43,7 @@ pub(crate) const fn require(holds: bool, what: &'static str) -> Result<(), Failu
 
 /// Fails without what a scenario needs to go on.
 pub(crate) trait Required<T> {
-    /// The value, or a failure that says what does not hold.
+    /// Returns the value, or a failure that says what does not hold.
     fn required(self, what: &'static str) -> Result<T, Failure>;
 }
 

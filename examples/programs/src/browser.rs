@@ -84,7 +84,8 @@ fn carry_out<H: Hypercall + Copy, W: Wait, V: Wait>(
     Ok(())
 }
 
-/// The path of the domain's own directory. Xenstore names it for a number, which is in there.
+/// Returns the path of the domain's own directory. Xenstore names it for a number, which is in
+/// there.
 fn own_directory<'b, H: Hypercall + Copy, V: Wait>(
     store: &mut Store<'_, H, V>,
     buffer: &'b mut [u8],

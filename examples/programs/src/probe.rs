@@ -25,7 +25,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// A path of `N` bytes.
+/// Returns a path of `N` bytes.
 fn long<const N: usize>() -> [u8; N] {
     let mut path = [b'x'; N];
     path[..5].copy_from_slice(b"data/");

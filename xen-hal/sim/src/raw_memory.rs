@@ -144,7 +144,7 @@ impl MachineMemory {
         }
     }
 
-    /// A byte of a frame.
+    /// Returns a byte of a frame.
     pub(crate) fn byte(&self, frame: MachineFrame, offset: usize) -> Option<&AtomicU8> {
         // SAFETY: the byte is mapped for as long as the memory lives, and all accesses are made by
         // one thread.
@@ -156,7 +156,8 @@ impl MachineMemory {
         unsafe { SharedInfo::from_ptr(self.mapping.page(frame.0).cast()) }
     }
 
-    /// A vCPU's `vcpu_info`; `None` if the offset is not aligned or the block leaves the frame.
+    /// Returns a vCPU's `vcpu_info`; `None` if the offset is not aligned or the block leaves the
+    /// frame.
     pub(crate) fn vcpu_info(&self, frame: MachineFrame, offset: usize) -> Option<VcpuInfo<'_>> {
         let block = self
             .bytes(frame, offset, size_of::<xen_pac::shared_info::raw::VcpuInfo>())
@@ -217,13 +218,13 @@ impl GuestMemory {
         Ok(())
     }
 
-    /// The address of a guest frame.
+    /// Returns the address of a guest frame.
     pub(crate) fn page(&self, frame: usize) -> NonNull<u8> {
         self.range.page(frame)
     }
 
-    /// The guest frame at an address and the offset in it; `None` for memory of the program that
-    /// is not the domain's.
+    /// Returns the guest frame at an address and the offset in it; `None` for memory of the program
+    /// that is not the domain's.
     pub(crate) fn locate(&self, address: usize) -> Option<(usize, usize)> {
         let offset = self.range.addresses().offset(address)?;
         Some((offset / PAGE_SIZE, offset % PAGE_SIZE))
@@ -326,13 +327,13 @@ pub(crate) fn is_writable<T: Data>(address: usize) -> bool {
     done == size as isize
 }
 
-/// The bytes of a value.
+/// Returns the bytes of a value.
 pub(crate) fn as_bytes<T: Data>(value: &T) -> &[u8] {
     // SAFETY: a type that is `Data` has no padding, so all its bytes are initialised.
     unsafe { slice::from_raw_parts(ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
-/// A value from its bytes; zeroes if there are too few.
+/// Returns a value from its bytes; zeroes if there are too few.
 pub(crate) fn from_bytes<T: Data>(bytes: &[u8]) -> T {
     if bytes.len() < size_of::<T>() {
         return T::ZEROED;

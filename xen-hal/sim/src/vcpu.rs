@@ -406,7 +406,8 @@ impl CurrentVcpu {
         self.take_interrupts();
     }
 
-    /// The frame of the domain at an address, or one that stands for the program's own memory.
+    /// Returns the frame of the domain at an address, or one that stands for the program's own
+    /// memory.
     pub(crate) fn frame_of(&self, address: usize) -> Frame {
         let frame = match self.state().domain(self.me).physmap.memory.locate(address) {
             Some((frame, _)) => frame as u64,

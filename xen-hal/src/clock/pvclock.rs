@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    /// A block that lives until the test process ends.
+    /// Returns a block that lives until the test process ends.
     fn block() -> VcpuTimeInfo<'static> {
         let memory = NonNull::from(Box::leak(Box::new(raw::VcpuTimeInfo::ZEROED)));
         // SAFETY: the memory is never freed, and only this handle and its copies touch it.
@@ -144,7 +144,8 @@ mod tests {
         Features::from_words([1 << Feature::HVM_SAFE_PVCLOCK.0])
     }
 
-    /// A snapshot with one nanosecond per tick, taken at tick 100, when the time was `system_time`.
+    /// Returns a snapshot with one nanosecond per tick, taken at tick 100, when the time was
+    /// `system_time`.
     fn one_to_one(system_time: u64, flags: u8) -> VcpuTimeInfoSnapshot {
         VcpuTimeInfoSnapshot {
             tsc_timestamp: 100,

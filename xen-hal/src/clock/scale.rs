@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The formula of Xen's header, in 128 bits.
+    /// Returns the formula of Xen's header, in 128 bits.
     fn model(delta: i64, mul: u32, shift: i8) -> i64 {
         let shifted = match shift {
             64.. | ..=-64 => 0,
@@ -98,7 +98,7 @@ mod tests {
         }
     }
 
-    /// Whether the rate needs more than 64 bits.
+    /// Returns whether the rate needs more than 64 bits.
     fn beyond(mul: u32, shift: i8) -> bool {
         (u128::from(NANOS_PER_SECOND) << 32)
             .checked_div(u128::from(mul))

@@ -17,7 +17,7 @@ use crate::hypercall::{Errno, Hypercall};
 use crate::platform::{Frame, VcpuId};
 use crate::testing::{Script, errno};
 
-/// A script's last step: the port is closed.
+/// Returns a script's last step: the port is closed.
 fn closing(script: Script<'_>, port: u32) -> Script<'_> {
     script.argument(command::Close, move |close| {
         assert_eq!(close.port, port);

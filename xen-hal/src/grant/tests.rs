@@ -27,7 +27,7 @@ unsafe impl AddressSpace for Everywhere {
     }
 }
 
-/// A fresh page at that frame.
+/// Returns a fresh page at that frame.
 pub(super) fn page(frame: u64) -> Page {
     Page::new(&Everywhere(frame), Box::leak(Box::new(PageMemory::new()))).unwrap()
 }

@@ -116,8 +116,8 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::string::{String, ToString};
 
-    /// The parameters' numbers by the names of the headers, and whether the newest headers still
-    /// have the name.
+    /// Returns the parameters' numbers by the names of the headers, and whether the newest headers
+    /// still have the name.
     fn measured() -> BTreeMap<String, (u32, bool)> {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../abi-yaml/facts/constants.txt");
         let facts = std::fs::read_to_string(file).expect("the facts are there");

@@ -194,7 +194,7 @@ impl Entry for HypercallPage {
 }
 
 impl HypercallPage {
-    /// The address of a hypercall's code.
+    /// Returns the address of a hypercall's code.
     #[inline(always)]
     fn slot(self, number: u32) -> Option<usize> {
         let offset = (number < SLOTS).then(|| (number * HYPERCALL_PAGE_SLOT) as usize)?;

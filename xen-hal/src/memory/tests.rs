@@ -278,7 +278,7 @@ mod batch {
 mod reservation {
     use super::*;
 
-    /// The frames that an argument names.
+    /// Returns the frames that an argument names.
     fn named(argument: &XenMemoryReservation) -> Vec<XenPfn> {
         let first = argument.extent_start.as_ptr();
         // SAFETY: the call under test passed a list of so many frames.

@@ -39,7 +39,7 @@ impl Memory {
         Self(NonNull::from(Box::leak(Box::new(PageMemory::new()))))
     }
 
-    /// A word of the page, for an end that breaks the protocol.
+    /// Returns a word of the page, for an end that breaks the protocol.
     fn word(&self, index: usize) -> &AtomicU32 {
         assert!(index < 1024);
         // SAFETY: the word lies within the page.

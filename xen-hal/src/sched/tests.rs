@@ -16,7 +16,7 @@ use crate::hypercall::Errno;
 use crate::platform::Interrupts;
 use crate::testing::{Fake, Script, argument_at, errno};
 
-/// The ports that a poll names.
+/// Returns the ports that a poll names.
 fn ports_of(poll: &SchedPoll) -> Vec<u32> {
     // SAFETY: poll passes a slice of port numbers, borrowed for the call.
     (0..poll.nr_ports as usize)

@@ -17,8 +17,8 @@ fn memory<'a>(bytes: &'a [u8]) -> impl Fn(u64, usize) -> Option<&'a [u8]> + Copy
     }
 }
 
-/// A start info at the start of two pages, as fields of 32 bits; the command line at 0x100, two
-/// modules at 0x200, a map of two ranges at 0x300, a module's bytes at 0x400.
+/// Returns a start info at the start of two pages, as fields of 32 bits; the command line at 0x100,
+/// two modules at 0x200, a map of two ranges at 0x300, a module's bytes at 0x400.
 fn image(version: u32) -> Vec<u8> {
     let mut image = vec![0; 2 * PAGE_SIZE];
     let at = |offset: u64| BASE + offset;

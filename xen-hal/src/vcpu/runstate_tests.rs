@@ -162,7 +162,8 @@ proptest! {
     }
 }
 
-/// Whether a reader can return a torn value if the writer runs before any two of its readings.
+/// Returns whether a reader can return a torn value if the writer runs before any two of its
+/// readings.
 fn can_be_torn(reader: impl Fn(&RefCell<Writer>) -> (u64, [u64; 5])) -> bool {
     const READINGS: usize = 24;
     // One update keeps the high half, the other changes both halves.

@@ -117,7 +117,7 @@ impl<T: Word> Location<'_, T> {
 }
 
 impl<'a, T: AtomicWord> Location<'a, T> {
-    /// The memory as an atomic of exactly its width.
+    /// Returns the memory as an atomic of exactly its width.
     #[inline(always)]
     pub(crate) fn atomic(self) -> &'a T::Cell {
         before();

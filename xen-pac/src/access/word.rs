@@ -56,8 +56,8 @@ pub(super) mod sealed {
     pub trait Atomic: Copy {
         type Cell: 'static;
 
-        /// The memory as an atomic. A reference to an atomic asserts nothing about the value, and
-        /// allows others to change it.
+        /// Returns the memory as an atomic. A reference to an atomic asserts nothing about the
+        /// value, and allows others to change it.
         ///
         /// # Safety
         /// For the whole of `'a`, `place` must be aligned and valid for reads and writes of `Self`.

@@ -12,8 +12,8 @@ mod ring;
 mod sources;
 mod torn;
 
-/// The configuration of property tests: Miri interprets every access, and has no file system for
-/// failures.
+/// Returns the configuration of property tests: Miri interprets every access, and has no file
+/// system for failures.
 fn property_config() -> proptest::test_runner::Config {
     let usual = proptest::test_runner::Config::default();
     if cfg!(miri) {

@@ -24,8 +24,8 @@ fn crate_sources() -> Vec<(PathBuf, String)> {
     sources(&root).into_iter().filter(|(path, _)| !path.starts_with(root.join("tests"))).collect()
 }
 
-/// The code of a file without its comments and without white space, so that a line break hides
-/// nothing.
+/// Returns the code of a file without its comments and without white space, so that a line break
+/// hides nothing.
 fn code(text: &str) -> String {
     text.lines()
         .map(|line| line.split("//").next().unwrap_or(line))

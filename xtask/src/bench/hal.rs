@@ -1,4 +1,4 @@
-//! The instructions of the HAL's hot paths, beside those of the same algorithms in C.
+//! Counts the instructions of the HAL's hot paths, and of the same algorithms in C.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,8 +11,7 @@ use crate::tools;
 ///
 /// # Errors
 ///
-/// Says what is missing or failed; and where the HAL needs more instructions than C, with the
-/// table.
+/// What is missing or failed. If the HAL needs more instructions than C, the paths and the table.
 pub fn hal(root: &Path) -> Result<String, String> {
     if tools::VALGRIND.find().is_none() {
         return Err(tools::VALGRIND.missing());
@@ -23,7 +22,7 @@ pub fn hal(root: &Path) -> Result<String, String> {
         .args(["bench", "--quiet", "--locked", "--bench", "counts", "--features", "counts"])
         .current_dir(root.join("xen-hal/bench"))
         .stderr(Stdio::inherit());
-    // Other directions would be other code.
+    // Different options would make different code.
     bench
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
@@ -39,7 +38,7 @@ pub fn hal(root: &Path) -> Result<String, String> {
     table(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// Both sides' counts from what the runner printed.
+/// Returns a table of both sides' counts from the runner's output.
 fn table(printed: &str) -> Result<String, String> {
     let counts = counts(printed);
     let mut table = "| path | xen-hal | C, gcc -O2 | ratio |\n|---|---:|---:|---:|\n".to_owned();
@@ -66,8 +65,8 @@ fn table(printed: &str) -> Result<String, String> {
     }
 }
 
-/// The counts by side and path: a line like `counts::masks::ours_mask mask:(...)`, and below it the
-/// one that begins with `Instructions:`.
+/// Returns the counts by side and path. Each is a line like `counts::masks::ours_mask mask:(...)`,
+/// and below it a line that starts with `Instructions:`.
 fn counts(printed: &str) -> BTreeMap<(&'static str, String), u64> {
     let mut counts = BTreeMap::new();
     let mut current = None;

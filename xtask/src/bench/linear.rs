@@ -1,5 +1,5 @@
-//! What a regen costs as the description grows: the cost of an item must not depend on how many
-//! there are.
+//! Measures the cost of a regen as the description grows: the cost of an item must not depend on
+//! the number of items.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::document::Document;
 use crate::tools::find_program;
 use crate::yaml::Sources;
 
-/// How many times as large as the description.
+/// The sizes of the measured descriptions, as multiples of the real one.
 const TIMES: [usize; 3] = [1, 4, 16];
 
-/// The steps whose instructions are counted, as their functions are called.
+/// The steps whose instructions are counted, with the names of their functions.
 const STEPS: [(&str, &str); 3] = [
     ("read", "xtask::document::read::document"),
     ("check", "xtask::check::run_with"),
@@ -70,7 +70,7 @@ pub fn linear(
         let _ = writeln!(table, "{}", row.text(first));
     }
     if valgrind.is_none() {
-        table.push_str("\nvalgrind is not here, so that no instructions were counted\n");
+        table.push_str("\nvalgrind is not installed, so no instructions were counted\n");
     }
     Ok(table)
 }
@@ -81,13 +81,13 @@ struct Row {
     times: usize,
     items: usize,
     usage: Usage,
-    /// All, then each step's; nothing without valgrind.
+    /// The instructions of the whole run, then those of each step; empty without valgrind.
     instructions: Vec<u64>,
 }
 
 impl Row {
     fn text(&self, first: &Self) -> String {
-        // Times and counts are small beside what a float can hold exactly.
+        // Times and counts are small enough for a float to hold them exactly.
         #[allow(clippy::cast_precision_loss, reason = "a ratio with two digits is shown")]
         let part = |one: f64, base: f64| one / base / (self.times as f64 / first.times as f64);
         let (cpu, base) = (self.usage.cpu.as_secs_f64(), first.usage.cpu.as_secs_f64());
@@ -111,10 +111,10 @@ fn items(sources: &Sources) -> usize {
 
 fn this() -> Result<PathBuf, String> {
     std::env::current_exe()
-        .map_err(|error| format!("this program does not know its own path: {error}"))
+        .map_err(|error| format!("cannot find the path of this program: {error}"))
 }
 
-/// Writes a description to be read again.
+/// Writes a description to a folder, from which it can be read again.
 fn write(sources: &Sources, folder: &Path) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for file in &sources.files {

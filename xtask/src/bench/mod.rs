@@ -1,5 +1,5 @@
-//! Measurements for `BENCHMARKS.md`, each side by side in one run: the generator and what it makes
-//! against svd2rust, the HAL's hot paths against C.
+//! Measurements for `BENCHMARKS.md`. Each run measures both sides: the generator and its output
+//! against svd2rust, and the HAL's hot paths against C.
 
 mod hal;
 mod linear;
@@ -17,12 +17,12 @@ pub use sim::sim;
 
 use usage::Usage;
 
-/// A row of a table: what was measured, processor time and time on the wall.
+/// Returns a row of a table: the name, the processor time and the wall-clock time.
 fn row(what: &str, usage: Usage) -> String {
     format!("| {what} | {:.3} s | {:.3} s |", usage.cpu.as_secs_f64(), usage.wall.as_secs_f64())
 }
 
-/// The first as a part of the second.
+/// Returns the ratio of the processor times.
 fn ratio(ours: Usage, theirs: Usage) -> f64 {
     ours.cpu.as_secs_f64() / theirs.cpu.as_secs_f64()
 }

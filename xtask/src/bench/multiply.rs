@@ -1,16 +1,17 @@
-//! A description that is several times as large: the same subjects again, under other names.
+//! Creates a description that is several times as large, with copies of all subjects under other
+//! names.
 
 use crate::document::{Document, Head};
 use crate::yaml::{SourceText, Sources};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-/// By how much the numbers of a copy's hypercalls differ from those of the copy before.
+/// The difference between the hypercall numbers of one copy and the next.
 const STRIDE: usize = 10_000;
 
-/// The description `times` over: the original, and copies whose types and constants have the copy's
-/// number at their ends. `document` is what `sources` says. A copy has no calling conventions,
-/// since an architecture has one only.
+/// Returns a description `times` as large: the original, and copies whose types and constants have
+/// the copy's number as a suffix. `document` is parsed from `sources`. A copy has no calling
+/// conventions, because an architecture has only one.
 #[must_use]
 pub fn multiply(sources: &Sources, document: &Document, times: usize) -> Sources {
     let names = names(document);
@@ -38,7 +39,7 @@ pub fn multiply(sources: &Sources, document: &Document, times: usize) -> Sources
     Sources { files }
 }
 
-/// The names that may be used once only.
+/// Returns the names that must be unique.
 fn names(document: &Document) -> HashSet<&str> {
     let mut heads: Vec<&Head> = Vec::new();
     for file in &document.files {
@@ -53,7 +54,8 @@ fn names(document: &Document) -> HashSet<&str> {
     heads.into_iter().map(|head| head.name.as_str()).collect()
 }
 
-/// The manifest with the copies behind the originals; its list of files is its last section.
+/// Returns the manifest with the copies after the originals. The list of files is the manifest's
+/// last section.
 fn manifest_of(text: &str, files: &[String], times: usize) -> String {
     let mut text = text.trim_end().to_owned();
     text.push('\n');
@@ -83,7 +85,7 @@ fn copied(text: &str, names: &HashSet<&str>, copy: usize) -> String {
     made
 }
 
-/// A line with every such name changed, wherever it stands.
+/// Appends a line to `made`, with every unique name changed.
 fn renamed(line: &str, names: &HashSet<&str>, copy: usize, made: &mut String) {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut rest = line;
@@ -98,7 +100,7 @@ fn renamed(line: &str, names: &HashSet<&str>, copy: usize, made: &mut String) {
     made.push_str(rest);
 }
 
-/// A line with other names in C, which must be unique as well.
+/// Returns a line with its C names changed, which must be unique too.
 fn in_c(line: &str, copy: usize) -> String {
     let suffixed =
         |name: &str| if name == "none" { name.to_owned() } else { format!("{name}_x{copy}") };
@@ -107,8 +109,8 @@ fn in_c(line: &str, copy: usize) -> String {
     changed(&line, "prefix: ", |prefix| format!("x{copy}_{prefix}"))
 }
 
-/// The key of a hypercall's commands, two columns in, with another name: a hypercall's commands
-/// stand in one place.
+/// Returns a line in which the key of a hypercall's commands is changed, because a hypercall's
+/// commands may be listed only once. The key is indented by two columns.
 fn own_hypercall(line: &str, copy: usize) -> String {
     match line.strip_prefix("  ").and_then(|rest| rest.strip_suffix(":\n")) {
         Some(name) if !name.starts_with(' ') => format!("  {name}_x{copy}:\n"),
@@ -116,7 +118,8 @@ fn own_hypercall(line: &str, copy: usize) -> String {
     }
 }
 
-/// The enumeration of hypercalls with those of the copies, where this file has it.
+/// Returns the text with the copies' hypercalls added to the enumeration of hypercalls, if this
+/// file has it.
 fn with_hypercalls(text: &str, document: &Document, times: usize) -> String {
     const START: &str = "\n  hypercall_nr:\n";
     const VALUES: &str = "\n    values:\n";
@@ -139,7 +142,7 @@ fn with_hypercalls(text: &str, document: &Document, times: usize) -> String {
     format!("{}{added}{}", &text[..at], &text[at..])
 }
 
-/// A line with the word after `key` changed.
+/// Returns a line with the word after `key` changed.
 fn changed(line: &str, key: &str, change: impl Fn(&str) -> String) -> String {
     let Some(start) = line.find(key).map(|at| at + key.len()) else { return line.to_owned() };
     let end = line[start..].find([',', ' ', '\n', '}']).map_or(line.len(), |length| start + length);

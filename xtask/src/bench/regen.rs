@@ -1,4 +1,4 @@
-//! A full regen, and a cold check of what it makes, against svd2rust.
+//! Compares a full regen, and a cold check of its output, with svd2rust.
 
 use super::svd::Rival;
 use super::usage::{Usage, measure, median};
@@ -7,11 +7,11 @@ use crate::document::Document;
 use std::path::Path;
 use std::process::Command;
 
-/// Measures both, alternating, and returns a table.
+/// Measures both generators in turn, and returns a table.
 ///
 /// # Errors
 ///
-/// svd2rust is missing, or something that was measured failed.
+/// If svd2rust is missing, or a measured command fails.
 pub fn regen(document: &Document, root: &Path, runs: usize) -> Result<String, String> {
     let folder = root.join("target/bench");
     let rival = Rival::new(document, &folder.join("rival"))?;
@@ -33,17 +33,17 @@ pub fn regen(document: &Document, root: &Path, runs: usize) -> Result<String, St
     ))
 }
 
-/// Writes every file anew.
+/// Generates every file.
 fn full_regen(root: &Path, out: &Path) -> Result<Usage, String> {
     if out.exists() {
         std::fs::remove_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
     }
     let this = std::env::current_exe()
-        .map_err(|error| format!("this program does not know its own path: {error}"))?;
+        .map_err(|error| format!("cannot find the path of this program: {error}"))?;
     measure(Command::new(this).arg("regen").arg("--out").arg(out).current_dir(root))
 }
 
-/// The same as users start it, by cargo, which looks whether the generator is up to date.
+/// Does the same through cargo, which first checks that the generator is up to date.
 fn through_cargo(root: &Path, out: &Path) -> Result<Usage, String> {
     if out.exists() {
         std::fs::remove_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
@@ -51,11 +51,11 @@ fn through_cargo(root: &Path, out: &Path) -> Result<Usage, String> {
     measure(Command::new("cargo").args(["xtask", "regen", "--out"]).arg(out).current_dir(root))
 }
 
-/// Measures both, dependencies included, and returns a table.
+/// Measures the check of both crates, dependencies included, and returns a table.
 ///
 /// # Errors
 ///
-/// svd2rust is missing, or something that was measured failed.
+/// If svd2rust is missing, or a measured command fails.
 pub fn check(document: &Document, root: &Path, runs: usize) -> Result<String, String> {
     let folder = root.join("target/bench");
     let rival = Rival::new(document, &folder.join("rival"))?;

@@ -1,15 +1,15 @@
-//! How many hypercalls a second the simulator carries out.
+//! Measures the number of hypercalls per second of the simulator.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::tools::find_program;
 
-/// Builds the program that measures it, and runs it on one processor.
+/// Builds the measuring program, and runs it on one processor.
 ///
 /// # Errors
 ///
-/// Says what is missing or failed.
+/// What is missing or failed.
 pub fn sim(root: &Path) -> Result<String, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);

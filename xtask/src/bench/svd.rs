@@ -1,9 +1,9 @@
-//! A CMSIS-SVD device as large as the description, for `svd2rust` to be measured on.
+//! Creates a CMSIS-SVD device as large as the description, as the input of `svd2rust`.
 //!
-//! Every field of a struct is a register, every word, enumeration and encoding is one more; bit
-//! fields, forms of encodings and named values become the device's fields and enumerated values.
-//! The documentation goes along, so that both generators write as much text. Constants, commands
-//! and hypercalls have no counterpart in an SVD and are left out, which only helps the other side.
+//! Every field of a struct, every word, enumeration and encoding becomes a register. Bit fields,
+//! forms of encodings and named values become the device's fields and enumerated values. The
+//! documentation is included, so that both generators write as much text. Constants, commands and
+//! hypercalls have no counterpart in an SVD and are left out, which favours `svd2rust`.
 
 use super::usage::{Usage, measure};
 use crate::document::{
@@ -14,14 +14,14 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The device, and how many registers and fields it has.
+/// The device, with the numbers of its registers and fields.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Device {
     /// The SVD file's text.
     pub(super) text: String,
-    /// How many registers.
+    /// The number of registers.
     pub(super) registers: usize,
-    /// How many fields.
+    /// The number of fields.
     pub(super) fields: usize,
 }
 
@@ -99,7 +99,8 @@ impl Peripheral {
     }
 
     fn register(&mut self, name: &str, doc: &str, size: u32, fields: &str) {
-        // The description may use a name for several things, apart by release; an SVD may not.
+        // In the description, items of different releases can have one name. In an SVD, they
+        // cannot.
         let name = format!("{name}_{}", self.registers);
         let offset = self.registers * 8;
         let doc = escape(doc);
@@ -145,14 +146,15 @@ fn bit_field(name: &str, doc: &str, high: u32, low: u32, values: &str) -> String
     )
 }
 
-/// The named values that a field of `width` bits can hold; negative ones, which an SVD cannot name,
-/// in two's complement.
+/// Returns the named values that a field of `width` bits can hold; negative ones, which an SVD
+/// cannot name, in two's complement.
 fn values(values: &[Value], width: u32) -> String {
     if values.is_empty() {
         return String::new();
     }
     let mask = (1_i128 << width.min(64)) - 1;
-    // An SVD takes each value once, where the description names releases and architectures apart.
+    // An SVD accepts each value once. The description can name it once for each release and
+    // architecture.
     let mut seen = std::collections::BTreeSet::new();
     let list: String = values
         .iter()
@@ -164,8 +166,7 @@ fn values(values: &[Value], width: u32) -> String {
 
 fn enumerated(value: &Value, mask: i128) -> String {
     let (name, doc, number) = (&value.head.name, escape(&value.head.doc), value.value & mask);
-    // svd2rust takes a name such as SELF for a keyword, and fails; a prefix keeps them all
-    // harmless.
+    // svd2rust fails for a name that is a keyword, such as SELF, so every name gets a prefix.
     format!(
         "<enumeratedValue><name>v_{name}</name><description>{doc}</description>\
          <value>{number}</value></enumeratedValue>"
@@ -185,14 +186,14 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// svd2rust with a device as large as the description.
+/// Runs svd2rust on a device as large as the description.
 #[derive(Debug)]
 pub(super) struct Rival {
     program: PathBuf,
     folder: PathBuf,
-    /// How many registers the device has.
+    /// The number of the device's registers.
     pub(super) registers: usize,
-    /// How many fields the device has.
+    /// The number of the device's fields.
     pub(super) fields: usize,
 }
 
@@ -204,7 +205,7 @@ impl Rival {
     /// svd2rust is not installed, or the folder cannot be written.
     pub(super) fn new(document: &Document, folder: &Path) -> Result<Self, String> {
         let program = find_program("svd2rust")
-            .ok_or("svd2rust is not here; `cargo install svd2rust` brings it")?;
+            .ok_or("svd2rust was not found; `cargo install svd2rust` installs it")?;
         let device = device(document);
         write(&folder.join("src/lib.rs"), "")?;
         write(&folder.join("device.svd"), &device.text)?;
@@ -236,7 +237,7 @@ impl Rival {
         Ok(generate + format)
     }
 
-    /// The crate that was generated.
+    /// Returns the crate that was generated.
     #[must_use]
     pub(super) fn folder(&self) -> &Path {
         &self.folder

@@ -1,4 +1,4 @@
-//! What a child process used of the processor: its time, and the instructions of functions.
+//! Measures a child process: its processor time, and the instructions of functions.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a command cost.
+/// The times of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Processor time, user and system, of it and of the children that it waited for.
+    /// The processor time, user and system, of the command and of the children that it waited for.
     pub cpu: Duration,
-    /// Time on the wall.
+    /// The wall-clock time.
     pub wall: Duration,
 }
 
@@ -23,7 +23,7 @@ impl std::ops::Add for Usage {
     }
 }
 
-/// Runs a command to its end, its output thrown away, and says what it cost.
+/// Runs a command to its end, discards its output, and returns its times.
 ///
 /// # Errors
 ///
@@ -46,11 +46,11 @@ pub fn measure(command: &mut Command) -> Result<Usage, String> {
     Ok(Usage { cpu: children().saturating_sub(before), wall })
 }
 
-/// The median of what `count` runs of the same thing cost.
+/// Returns the median times of `count` runs.
 ///
 /// # Errors
 ///
-/// As the runs have them.
+/// The error of a run.
 pub fn median(
     count: usize,
     mut run: impl FnMut() -> Result<Usage, String>,
@@ -60,10 +60,10 @@ pub fn median(
     Ok(runs.get(count / 2).copied().unwrap_or_default())
 }
 
-/// Processor time, user and system, of all children so far that were waited for.
+/// Returns the processor time, user and system, of all children so far that were waited for.
 #[must_use]
 pub fn children() -> Duration {
-    // It fails for arguments that Linux does not know, of which this is none.
+    // It fails only for an argument that Linux does not support. Linux supports this one.
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN);
     usage
         .map_or(Duration::ZERO, |usage| duration(usage.user_time()) + duration(usage.system_time()))
@@ -73,8 +73,8 @@ fn duration(time: TimeVal) -> Duration {
     Duration::from_micros(u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0))
 }
 
-/// The instructions of a regen of `abi`: all, and then those of each of `functions` with what it
-/// calls.
+/// Returns the instructions of a regen of `abi`: all, and then those of each of `functions` with
+/// what it calls.
 ///
 /// # Errors
 ///
@@ -106,13 +106,13 @@ pub(super) fn instructions(
     Ok(found)
 }
 
-/// What the calls of a function cost together, in the text of a record.
+/// Returns the total cost of a function's calls in the text of a record.
 fn inclusive(record: &str, function: &str) -> Option<u64> {
     let mut lines = record.lines();
     let mut sum = None;
     while let Some(line) = lines.next() {
         if line.strip_prefix("cfn=") == Some(function) {
-            // The number of calls, and then a position and the cost.
+            // A line with the number of calls, then a line with a position and the cost.
             let cost = lines.by_ref().find(|line| line.starts_with("calls=")).and(lines.next());
             let cost: u64 = cost?.split_ascii_whitespace().last()?.parse().ok()?;
             sum = Some(sum.unwrap_or(0) + cost);

@@ -62,7 +62,7 @@ fn registers(context: &Context<'_>, report: &mut Report<'_>) {
     }
 }
 
-/// The general registers of an architecture, where they are known.
+/// Returns the general registers of an architecture, where they are known.
 fn registers_of(arch: &str) -> Option<Vec<String>> {
     const OLD: [&str; 8] = ["ax", "bx", "cx", "dx", "si", "di", "bp", "sp"];
     let numbered = |letter: char, numbers: std::ops::Range<u32>| {

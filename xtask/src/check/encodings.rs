@@ -252,7 +252,7 @@ fn part(value: u64, bits: Bits) -> u64 {
     value.checked_shr(bits.low).unwrap_or(0) & greatest(bits)
 }
 
-/// The bits of a value that belong neither to the tag nor to a field.
+/// Returns the bits of a value that belong neither to the tag nor to a field.
 fn rest(encoding: &Encoding, fields: &[VariantField], value: u64) -> u64 {
     let mask = |bits: Bits| greatest(bits).checked_shl(bits.low).unwrap_or(0);
     fields.iter().fold(value & !mask(encoding.tag), |value, field| value & !mask(field.bits))

@@ -56,7 +56,7 @@ fn superseded(context: &Context<'_>, report: &mut Report<'_>, item: &Named<'_>, 
     }
 }
 
-/// The way from an item by what supersedes each, if it leads back.
+/// Returns the way from an item by what supersedes each, if it leads back.
 fn circle<'d>(start: &'d Head, known: &Known<'d>) -> Option<Vec<&'d str>> {
     let mut path = vec![start.name.as_str()];
     let mut here = start;
@@ -196,7 +196,7 @@ fn doc(report: &mut Report<'_>, doc: &str, name: &str, place: &Place) {
     }
 }
 
-/// Whether a text has no word that is not in the name.
+/// Returns whether a text has no word that is not in the name.
 fn restates(doc: &str, name: &str) -> bool {
     let of_name: Vec<String> = words(name).collect();
     words(doc).all(|word| FILLERS.contains(&word.as_str()) || of_name.contains(&word))

@@ -40,13 +40,13 @@ impl<'d> Context<'d> {
     }
 }
 
-/// Everything that is wrong with `document`.
+/// Returns everything that is wrong with `document`.
 #[must_use]
 pub fn run(document: &Document) -> Vec<Diagnostic> {
     run_with(document, &Layouts::new(document))
 }
 
-/// The same, for a caller who goes on to use the document's layouts.
+/// Returns the same, for a caller who goes on to use the document's layouts.
 #[must_use]
 pub fn run_with<'d>(document: &'d Document, layouts: &'d Layouts<'d>) -> Vec<Diagnostic> {
     let context = Context { document, layouts };
@@ -102,7 +102,7 @@ struct Named<'d> {
     head: &'d Head,
 }
 
-/// Every item, inner ones after the one that holds them.
+/// Returns every item, inner ones after the one that holds them.
 fn items(document: &Document) -> Vec<Named<'_>> {
     let mut all = Vec::new();
     for file in &document.files {
@@ -151,12 +151,12 @@ fn items_of<'d>(file: &'d File, mut found: impl FnMut(Kind, &'d Head)) {
     }
 }
 
-/// Every struct of the description.
+/// Returns every struct of the description.
 fn structs(document: &Document) -> impl Iterator<Item = &Struct> {
     document.files.iter().flat_map(|file| &file.structs)
 }
 
-/// The fields and all that lies in them, in the order of the text.
+/// Returns the fields and all that lies in them, in the order of the text.
 fn fields(outer: &[Field]) -> Vec<&Field> {
     let mut all = Vec::new();
     let mut rest: Vec<&Field> = outer.iter().rev().collect();
@@ -167,7 +167,7 @@ fn fields(outer: &[Field]) -> Vec<&Field> {
     all
 }
 
-/// Whether the one exists wherever the other does.
+/// Returns whether the one exists wherever the other does.
 fn covers(outer: Availability, inner: Availability) -> bool {
     let releases = outer.releases.since <= inner.releases.since
         && inner.releases.until <= outer.releases.until;
@@ -187,8 +187,8 @@ fn name_at(place: &Place) -> Place {
     }
 }
 
-/// Each value of something that may differ by architecture, with the availability and the text that
-/// belong to it. Values for architectures on which the item does not exist are left out.
+/// Returns each value of something that may differ by architecture, with the availability and the
+/// text that belong to it. Values for architectures on which the item does not exist are left out.
 fn spread<'v, T>(
     value: &'v PerArch<T>,
     availability: Availability,

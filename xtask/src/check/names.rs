@@ -153,7 +153,7 @@ fn identifier(report: &mut Report<'_>, name: &str, small: bool, place: impl Fn()
     }
 }
 
-/// A name of bearable length.
+/// Returns a name of bearable length.
 fn shown(name: &str) -> String {
     let mut start: String = name.chars().take(40).collect();
     if start.len() < name.len() {
@@ -338,7 +338,7 @@ fn handle(context: &Context<'_>, report: &mut Report<'_>, item: &Struct) {
     methods.check(context, report);
 }
 
-/// A name that everything of its kind has already.
+/// Returns a name that everything of its kind has already.
 fn own(report: &mut Report<'_>, name: &str, own: &[&str], place: impl Fn() -> Place) {
     if own.contains(&name) {
         let message =

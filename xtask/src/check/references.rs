@@ -243,8 +243,8 @@ fn too_deep(place: Place) -> Diagnostic {
     fault(place, format!("more than {MAX_ALIASES} names of types stand for one another"))
 }
 
-/// The circle as seen from the alias, if that is the one to tell of it: all the others on it see
-/// the same.
+/// Returns the circle as seen from the alias, if that is the one to tell of it: all the others on
+/// it see the same.
 fn round_from(path: &[String], alias: &String) -> Option<String> {
     let round = &path[..path.len().saturating_sub(1)];
     let start = round
@@ -256,7 +256,7 @@ fn round_from(path: &[String], alias: &String) -> Option<String> {
     Some(names.join(" > "))
 }
 
-/// Whether the alias before this one in the chain is not yet too far from the end.
+/// Returns whether the alias before this one in the chain is not yet too far from the end.
 fn is_first_too_deep(
     context: &Context<'_>,
     next: &str,

@@ -7,7 +7,7 @@ use crate::yaml::Place;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
 
-/// A fault of the node at `place`.
+/// Returns a fault of the node at `place`.
 pub(super) fn fault(place: Place, message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(place, message)
 }
@@ -46,7 +46,7 @@ impl<'d> Report<'d> {
         }
     }
 
-    /// The nearest of the names that would do, if one is near.
+    /// Returns the nearest of the names that would do, if one is near.
     pub(super) fn nearest<'n>(
         &mut self,
         name: &str,
@@ -107,8 +107,8 @@ impl<'d> Report<'d> {
         }
     }
 
-    /// The faults, with the releases and architectures that each concerns where it does not concern
-    /// all.
+    /// Returns the faults, with the releases and architectures that each concerns where it does not
+    /// concern all.
     pub(super) fn finish(self) -> Vec<Diagnostic> {
         let manifest = self.manifest;
         let told = self.faults.into_iter().map(|(mut fault, cells)| {

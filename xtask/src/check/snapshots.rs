@@ -67,7 +67,7 @@ fn one_counter(context: &Context<'_>, report: &mut Report<'_>, block: &Struct) {
     }
 }
 
-/// The item's availability in the newest release.
+/// Returns the item's availability in the newest release.
 fn newest(context: &Context<'_>, availability: Availability) -> Availability {
     let newest = context.manifest().newest();
     Availability {
@@ -217,7 +217,7 @@ impl DeadEnd<'_> {
     }
 }
 
-/// The field that a path (`field` or `field.field`) leads to.
+/// Returns the field that a path (`field` or `field.field`) leads to.
 fn follow<'d>(
     context: &Context<'d>,
     block: &'d Struct,

@@ -94,7 +94,7 @@ fn too_large(
     fault(place, message).label(format!("the type holds {} to {}", integer.min(), integer.max()))
 }
 
-/// Whether bits can be told apart in it: an unsigned integer of the same width everywhere.
+/// Returns whether bits can be told apart in it: an unsigned integer of the same width everywhere.
 pub(super) fn is_plain_unsigned(primitive: Primitive) -> bool {
     matches!(primitive, Primitive::U8 | Primitive::U16 | Primitive::U32 | Primitive::U64)
 }
@@ -182,7 +182,7 @@ fn overlaps(context: &Context<'_>, report: &mut Report<'_>, word: &Word) {
     }
 }
 
-/// The greatest number that some bits hold.
+/// Returns the greatest number that some bits hold.
 pub(super) fn greatest(bits: Bits) -> u64 {
     let width = (u64::from(bits.high) + 1).saturating_sub(u64::from(bits.low));
     if width >= 64 { u64::MAX } else { (1 << width) - 1 }

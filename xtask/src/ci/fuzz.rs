@@ -22,10 +22,10 @@ pub const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module \
 /// Makes the compiler check each address, with a runtime that comes with the toolchain.
 pub const ADDRESSES: &str = "-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer";
 
-/// The targets leak the pages that the HAL takes for ever.
+/// The targets leak the pages of which the HAL keeps ownership.
 const ASAN: (&str, &str) = ("ASAN_OPTIONS", "detect_leaks=0");
 
-/// The longest input. Each target stops before it has used up a longer one.
+/// The maximum length of an input. No target reads more.
 const MAX_LENGTH: &str = "-max_len=1024";
 
 /// The exit code of libFuzzer after an input that crashes the target.
@@ -39,7 +39,7 @@ pub const HEAD: &str = "target    executions    cov     ft   seconds  verdict";
 ///
 /// # Errors
 ///
-/// Says what is missing or went wrong.
+/// What is missing or failed.
 pub fn build(
     root: &Path,
     folder: &Path,
@@ -70,17 +70,17 @@ pub fn build(
 ///
 /// # Errors
 ///
-/// Cargo does not run.
+/// If cargo cannot be run.
 pub fn fixed_inputs(root: &Path, folder: &Path) -> Result<bool, String> {
     let (_, mut cargo) = cargo(root, folder, &format!("{COVERAGE} {ADDRESSES}"), "test")?;
-    // Without optimisation: the few inputs take less time than the compiler would.
+    // Without optimisation, because the few inputs take less time than the optimisation.
     cargo.args(["--lib", "--no-default-features"]);
     cargo.args(["--config", "profile.release.package.xen-hal-fuzz.opt-level=0"]);
     let status = cargo.env(ASAN.0, ASAN.1).status();
     Ok(status.map_err(|error| format!("cannot run cargo: {error}"))?.success())
 }
 
-/// A call of cargo for the fuzz targets of the workspace at `root`, and the target triple.
+/// Returns a call of cargo for the fuzz targets of the workspace at `root`, and the target triple.
 fn cargo(
     root: &Path,
     folder: &Path,
@@ -98,7 +98,7 @@ fn cargo(
     Ok((host, cargo))
 }
 
-/// The target triple of this machine.
+/// Returns the target triple of this machine.
 fn host() -> Result<String, String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
     let output = Command::new(&rustc)
@@ -127,9 +127,9 @@ pub struct Job<'a> {
 /// The end of a search.
 #[derive(Clone, Copy, Debug)]
 pub enum Limit {
-    /// So many seconds.
+    /// This number of seconds.
     Seconds(u64),
-    /// So many inputs.
+    /// This number of inputs.
     Runs(u64),
 }
 
@@ -152,7 +152,7 @@ pub struct Found {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The time was over before an input crashed the target.
+    /// No input crashed the target within the limit.
     Nothing,
     /// An input crashes the target.
     Crash {
@@ -169,8 +169,8 @@ impl Job<'_> {
     /// Runs a target's program to its end.
     #[must_use]
     pub fn run(&self, program: &mut Command) -> Found {
-        // Long inputs are tried from the start: some mistakes take many steps. Ten seconds for one
-        // input are an endless loop.
+        // Long inputs are tried from the start, because some mistakes need many steps. An input
+        // that takes ten seconds counts as an endless loop.
         program.args([
             MAX_LENGTH,
             "-len_control=0",
@@ -208,7 +208,7 @@ fn run(command: &mut Command) -> Found {
 }
 
 impl Found {
-    /// The row of the table for a target that must not crash.
+    /// Returns the row of the table for a target that must not crash.
     #[must_use]
     pub fn row(&self, target: &str) -> String {
         let verdict = match &self.end {
@@ -242,13 +242,13 @@ fn read(printed: &str, code: Option<i32>, took: Duration) -> Found {
     }
 }
 
-/// The number that follows a name in a line.
+/// Returns the number that follows a name in a line.
 fn number_after(line: &str, name: &str) -> Option<u64> {
     line.split_once(name)?.1.split_whitespace().next()?.parse().ok()
 }
 
-/// The place and the first line of the target's panic; otherwise the error of libFuzzer or of the
-/// address sanitizer.
+/// Returns the place and the first line of the target's panic; otherwise the error of libFuzzer or
+/// of the address sanitizer.
 fn message(printed: &str) -> String {
     let mut lines = printed.lines();
     let place = lines.find_map(|line| line.split_once("panicked at "));

@@ -1,5 +1,5 @@
-//! `cargo xtask test`: every check there is, one after the other, with one line for each and a
-//! closing count. `steps` lists them. [`fuzz`] and [`mutants`] are what two of them run.
+//! `cargo xtask test`: runs all checks in order, with one line for each and the final counts.
+//! `steps` lists them. [`fuzz`] and [`mutants`] implement two of them.
 
 pub mod fuzz;
 pub mod mutants;
@@ -21,14 +21,14 @@ pub use steps::{Call, Step, all};
 pub enum Outcome {
     /// Every call succeeded.
     Passed,
-    /// A call failed, or the step was skipped although nothing may be.
+    /// A call failed, or the machine lacks a tool and no step may be skipped.
     Failed,
     /// The machine lacks a tool.
     Skipped,
 }
 
-/// Runs the steps in order and reports on each; a step that fails does not stop the others. Returns
-/// whether none failed. With `no_skip`, a step that lacks a tool has failed, unless it is optional.
+/// Runs the steps in order and reports each result. A failed step does not stop the others. Returns
+/// true if none failed. With `no_skip`, a step that lacks a tool fails, unless it is optional.
 pub fn run(root: &Path, steps: &[Step], no_skip: bool) -> bool {
     let skipped: Vec<_> = steps.iter().filter_map(|step| Some((step, step.lacks()?))).collect();
     println!("{} steps, of which {} will be skipped", steps.len(), skipped.len());
@@ -48,7 +48,7 @@ pub fn run(root: &Path, steps: &[Step], no_skip: bool) -> bool {
     !outcomes.contains(&Outcome::Failed)
 }
 
-/// The closing line.
+/// Returns the closing line.
 fn count(outcomes: &[Outcome]) -> String {
     let of = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
     format!(
@@ -59,7 +59,7 @@ fn count(outcomes: &[Outcome]) -> String {
     )
 }
 
-/// Runs a step; returns how it ended, in words too, and the processor time of its calls.
+/// Runs a step. Returns the outcome, its description, and the processor time of the step's calls.
 fn run_step(root: &Path, step: &Step, no_skip: bool) -> (Outcome, String, Duration) {
     if let Some(tool) = step.lacks() {
         let why = tool.missing();
@@ -73,7 +73,7 @@ fn run_step(root: &Path, step: &Step, no_skip: bool) -> (Outcome, String, Durati
     let mut failed = None;
     for call in &step.calls {
         println!("    {call}");
-        // What the child writes must not overtake our own line.
+        // Prints the line before the child's output.
         std::io::stdout().flush().ok();
         if !call.command(root).status().is_ok_and(|status| status.success()) {
             failed = Some(call);
@@ -92,8 +92,8 @@ fn run_step(root: &Path, step: &Step, no_skip: bool) -> (Outcome, String, Durati
 ///
 /// # Errors
 ///
-/// Says what stands in the way: no apt, or an install that failed. Steps whose tools are missing
-/// are then skipped or failed as without it.
+/// If apt is missing, or an install fails. Steps whose tools are missing are then skipped or fail
+/// as without `--install`.
 pub fn install_missing(steps: &[Step]) -> Result<(), String> {
     let packages: BTreeSet<&str> = steps
         .iter()
@@ -131,12 +131,12 @@ fn apt(args: &[&str]) -> Result<(), String> {
     }
 }
 
-/// The files of the workspace at `root`, relative to it: those that git tracks, and new ones that
-/// it does not ignore.
+/// Returns the files of the workspace at `root`, relative to it: those that git tracks, and new
+/// ones that it does not ignore.
 ///
 /// # Errors
 ///
-/// Says why git did not list them.
+/// Why git did not list them.
 pub fn files(root: &Path) -> Result<Vec<String>, String> {
     let output = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"])

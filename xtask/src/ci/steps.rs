@@ -1,4 +1,4 @@
-//! The checks: what each needs from the machine, and what it runs.
+//! The checks: the tools that each needs, and the commands that it runs.
 
 use crate::guest::emulator;
 use crate::guest::platform::PLATFORMS;
@@ -10,7 +10,7 @@ use std::process::Command;
 const X86: &str = "-Zbuild-std=core -Zbuild-std-features=compiler-builtins-mem \
     --target i686-unknown-linux-gnu";
 
-/// Keeps the compiler from optimising what is only checked.
+/// Turns optimisation off for code that is only checked.
 const LINT: &str = "--config .cargo/lint.toml";
 
 /// The C library, whose modules clippy lints with the tests that include them.
@@ -31,7 +31,7 @@ const FEATURES: [&str; 10] = [
     "net",
 ];
 
-/// Every step, cheap ones first.
+/// Returns every step, cheap ones first.
 #[must_use]
 pub fn all() -> Vec<Step> {
     [sources(), proofs(), guests(), optional()].concat()
@@ -64,7 +64,7 @@ fn sources() -> Vec<Step> {
             &[tools::CLIPPY],
             vec![
                 Call::cargo(&format!("clippy {LINT} --workspace --all-targets -- -D warnings")),
-                // The workspace's example turns on `simulated`; alone, the crates are built as
+                // The workspace's example turns on `simulated`. These crates are built alone, as
                 // guests build them.
                 Call::cargo(&format!(
                     "clippy {LINT} --package xen-pac --package xen-hal -- -D warnings"
@@ -72,7 +72,7 @@ fn sources() -> Vec<Step> {
                 Call::cargo("clippy --bins --target x86_64-unknown-linux-gnu -- -D warnings")
                     .inside("examples/guests")
                     .env("CARGO_TARGET_DIR", "../../target"),
-                // Without libFuzzer, which only a C++ compiler builds.
+                // Without libFuzzer, which needs a C++ compiler.
                 Call::cargo(
                     "clippy --quiet --locked --all-targets --no-default-features -- -D warnings",
                 )
@@ -133,8 +133,8 @@ fn sources() -> Vec<Step> {
     ]
 }
 
-/// Known misspellings, by a list of them. Of the words to ignore, `fromat` and `tipe` are tests'
-/// mistakes, and the others are names.
+/// Returns the step that checks for known misspellings. Of the ignored words, `fromat` and `tipe`
+/// are mistakes in tests, and the others are names.
 fn spelling() -> Step {
     let skip = ".git,target,*.lock,*.snap,LICENSE-*,diagnostics,facts,corpus";
     let words = "crate,extraversion,fromat,inflight,inout,sring,statics,tipe,upto";
@@ -240,12 +240,12 @@ fn optional() -> Vec<Step> {
     vec![Step { optional: true, ..miri }]
 }
 
-/// The registers and bytes of shared memory, used by two threads. The simulator needs no such
-/// check: all vCPUs of a machine run on one thread.
+/// Returns the step in which two threads use the registers and bytes of shared memory under
+/// ThreadSanitizer. The simulator needs no such check: all vCPUs of a machine run on one thread.
 ///
 /// The standard library is not instrumented. The program starts and joins its threads through the C
-/// library, whose functions the runtime intercepts, and shares nothing else with them; the test
-/// harness does not keep to that.
+/// library, whose functions the runtime intercepts, and shares nothing else with them. The test
+/// harness shares more, so this step does not use it.
 fn threads() -> Step {
     let run = Call::cargo(
         "run --quiet --package xen-pac --features simulated --example host \
@@ -257,7 +257,8 @@ fn threads() -> Step {
     step("tsan", "no two threads race on registers or bytes", &[], vec![run])
 }
 
-/// The crates for another architecture, whose constants' assertions the compiler then evaluates.
+/// Returns the step that checks the crates for another architecture, for which the compiler then
+/// evaluates the layout assertions.
 fn cross(name: &'static str, check: Call) -> Step {
     step(
         name,
@@ -267,7 +268,7 @@ fn cross(name: &'static str, check: Call) -> Step {
     )
 }
 
-/// The packages that run on bare machines, with all features.
+/// Returns the packages that run on bare machines, with all features.
 fn crates() -> String {
     let features = FEATURES.map(|feature| format!("xen-hal/{feature}")).join(",");
     format!("--package xen-pac --package xen-hal --features {features}")
@@ -279,8 +280,9 @@ fn cross_x86() -> Step {
     Step { calls: step.calls.into_iter().chain([library]).collect(), ..step }
 }
 
-/// The simulator too, which runs on Arm's laptops as well. Without `std` in its prelude, no crate
-/// for bare machines can use the library that is built for it.
+/// Returns the step for aarch64, which also checks the simulator: it runs on aarch64 Linux hosts.
+/// The step uses a target without `std`, so no crate for bare machines can use the library that is
+/// built for the simulator.
 fn cross_aarch64() -> Step {
     let check = |packages: &str| {
         cross_check(&format!(
@@ -289,7 +291,7 @@ fn cross_aarch64() -> Step {
         ))
     };
     let step = cross("cross-aarch64", check(&crates()));
-    // Not as a static library, which would need a panic handler for unwinding.
+    // As an rlib, because a static library needs a panic handler for unwinding.
     let library = cross_call(&format!(
         "rustc {C_LIBRARY} --profile check --crate-type rlib -Zbuild-std=std,panic_unwind \
          -Zbuild-std-features=panic-unwind --target aarch64-unknown-linux-gnu"
@@ -301,14 +303,14 @@ fn cross_aarch64() -> Step {
     Step { calls: step.calls.into_iter().chain(more).collect(), ..step }
 }
 
-/// The instruction sequences of 32-bit x86, run in a process that plays both sides, and counted
-/// against those of C.
+/// Returns the step that runs the hypercall sequences of 32-bit x86 in a process that also acts as
+/// Xen, and compares their instructions with those of C.
 fn hypercalls_x86() -> Step {
     let run = |options| {
         let line = format!("run --quiet --locked {options} --package xen-hal-bench-x86 {X86}");
         bare_x86(&line).inside("xen-hal/bench").env("CARGO_TARGET_DIR", "../../target/cross")
     };
-    // Code that leaves the compiler the fewest registers, to see that hypercalls still find theirs.
+    // Unoptimised code leaves the compiler the fewest registers. Hypercalls must still find theirs.
     let unoptimised = "--config profile.dev.package.xen-hal.opt-level=0 \
         --config profile.dev.package.xen-hal-bench-x86.opt-level=0";
     step(
@@ -325,7 +327,8 @@ fn hypercalls_x86() -> Step {
     )
 }
 
-/// A call of cargo for another architecture, by the compiler that brings its library's source.
+/// Returns a call of cargo for another architecture, with the compiler whose library source is
+/// installed.
 fn cross_call(line: &str) -> Call {
     Call::cargo(line)
         .env("RUSTC_BOOTSTRAP", "1")
@@ -333,7 +336,7 @@ fn cross_call(line: &str) -> Call {
         .env("CARGO_TARGET_DIR", "target/cross")
 }
 
-/// A call for 32-bit x86 without an operating system. The steps share the core library.
+/// Returns a call for 32-bit x86 without an operating system. The steps share the core library.
 fn bare_x86(line: &str) -> Call {
     cross_call(line)
         .env("RUSTFLAGS", "-D warnings")
@@ -342,11 +345,11 @@ fn bare_x86(line: &str) -> Call {
         .env("CARGO_PROFILE_DEV_PANIC", "abort")
 }
 
-/// Flags for libraries of which only checks are made.
+/// Flags for libraries that are only checked.
 const NO_CODEGEN: &str = "-D warnings -Zno-codegen";
 
-/// A check for another architecture. Cargo builds the library for it, of which a check needs no
-/// code.
+/// Returns a check for another architecture. Cargo builds the library for it without code, which a
+/// check does not need.
 fn cross_check(line: &str) -> Call {
     cross_call(&format!("check {line}")).env("RUSTFLAGS", NO_CODEGEN)
 }
@@ -367,11 +370,11 @@ fn step(name: &'static str, about: &'static str, needs: &[Tool], calls: Vec<Call
 pub struct Step {
     /// Its name on the command line.
     pub name: &'static str,
-    /// What it shows.
+    /// The property that the check shows.
     pub about: &'static str,
     /// The tools that it needs.
     pub needs: Vec<Tool>,
-    /// Whether it may be skipped even with `--no-skip`.
+    /// Whether the step may be skipped even with `--no-skip`.
     pub optional: bool,
     /// The commands, all of which must succeed.
     pub calls: Vec<Call>,
@@ -387,7 +390,7 @@ pub struct Call {
 }
 
 impl Step {
-    /// The first tool that the machine lacks.
+    /// Returns the first tool that the machine lacks.
     #[must_use]
     pub fn lacks(&self) -> Option<Tool> {
         self.needs.iter().find(|tool| tool.find().is_none()).copied()
@@ -395,26 +398,26 @@ impl Step {
 }
 
 impl Call {
-    /// A call of cargo with the words of `line`.
+    /// Creates a call of cargo with the words of `line`.
     #[must_use]
     pub fn cargo(line: &str) -> Self {
         Self::program("cargo", line)
     }
 
-    /// A call of another program with the words of `line`.
+    /// Creates a call of another program with the words of `line`.
     #[must_use]
     pub fn program(program: &'static str, line: &str) -> Self {
         let args = line.split_whitespace().map(str::to_owned).collect();
         Self { program, args, env: Vec::new(), folder: None }
     }
 
-    /// A call of this program with the words of `line`.
+    /// Creates a call of this program with the words of `line`.
     #[must_use]
     pub fn xtask(line: &str) -> Self {
         Self::cargo(&format!("run --quiet --package xtask -- {line}"))
     }
 
-    /// The call with an environment variable.
+    /// Returns the call with an environment variable.
     #[must_use]
     pub fn env(mut self, name: &'static str, value: &str) -> Self {
         self.env.retain(|(known, _)| *known != name);
@@ -422,14 +425,14 @@ impl Call {
         self
     }
 
-    /// The call made in a folder of the workspace.
+    /// Returns the call made in a folder of the workspace.
     #[must_use]
     pub fn inside(mut self, folder: &'static str) -> Self {
         self.folder = Some(folder);
         self
     }
 
-    /// Returns the call as a command, for a workspace at `root`. cargo is the one that runs this
+    /// Returns the call as a command, for a workspace at `root`. Uses the cargo that runs this
     /// program, so that a step uses the same toolchain.
     #[must_use]
     pub fn command(&self, root: &Path) -> Command {
@@ -443,7 +446,7 @@ impl Call {
 }
 
 impl std::fmt::Display for Call {
-    /// The line to type in a shell.
+    /// Returns the line to type in a shell.
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(folder) = self.folder {
             write!(out, "cd {folder} && ")?;

@@ -45,7 +45,7 @@ pub(super) struct Member<'d> {
 }
 
 impl<'d> Aggregate<'d> {
-    /// The aggregate of a block or an argument, in the newest release that has it.
+    /// Creates the aggregate of a block or an argument, in the newest release that has it.
     pub(super) fn new(
         context: &Context<'_, 'd>,
         item: &'d Struct,
@@ -69,7 +69,7 @@ impl<'d> Aggregate<'d> {
         })
     }
 
-    /// The unions and structs that are described inside it, outer ones first.
+    /// Returns the unions and structs that are described inside it, outer ones first.
     pub(super) fn inner(&self) -> Vec<Aggregate<'d>> {
         let mut found = Vec::new();
         for (index, field) in self.fields.iter().enumerate() {
@@ -104,7 +104,7 @@ impl<'d> Aggregate<'d> {
         found
     }
 
-    /// The architectures on which it exists.
+    /// Returns the architectures on which it exists.
     pub(super) fn archs(&self) -> ArchSet {
         self.availability.archs
     }
@@ -113,12 +113,12 @@ impl<'d> Aggregate<'d> {
         Cell { release: self.release, arch, view: self.view }
     }
 
-    /// The layout of a field on each architecture.
+    /// Returns the layout of a field on each architecture.
     pub(super) fn layouts_of(&self, index: usize) -> impl Iterator<Item = (ArchId, &FieldLayout)> {
         self.layouts.iter().filter_map(move |(arch, layout)| Some((*arch, layout.field(index)?)))
     }
 
-    /// A described field, as often as it has different types.
+    /// Returns a described field, as often as it has different types.
     pub(super) fn described(
         &self,
         context: &Context<'_, 'd>,
@@ -136,7 +136,7 @@ impl<'d> Aggregate<'d> {
         Ok(groups.into_iter().map(member).collect())
     }
 
-    /// Every field of a struct in order, padding included; of a union, every member.
+    /// Returns every field of a struct in order, padding included; of a union, every member.
     pub(super) fn members(
         &self,
         context: &Context<'_, 'd>,
@@ -158,7 +158,7 @@ impl<'d> Aggregate<'d> {
         Ok(members)
     }
 
-    /// The number of bytes of padding before the field at `index`, or at the end.
+    /// Returns the number of bytes of padding before the field at `index`, or at the end.
     fn padding_before(&self, index: usize) -> Vec<(ArchSet, u32)> {
         let gap = |(arch, layout): &(ArchId, Rc<Layout>)| {
             let place = layout.fields.partition_point(|field| field.index < index);
@@ -173,7 +173,7 @@ impl<'d> Aggregate<'d> {
         grouped(self.layouts.iter().filter_map(gap))
     }
 
-    /// The bytes of a union that none of its members fills.
+    /// Returns the bytes of a union that none of its members fills.
     fn filling(&self) -> impl Iterator<Item = Member<'d>> {
         let is_open = |layout: &Layout| layout.fields.iter().all(|field| field.size < layout.size);
         let open = self.layouts.iter().filter(|(_, layout)| is_open(layout));
@@ -187,7 +187,7 @@ impl<'d> Aggregate<'d> {
         context.cfg(member.archs, self.archs())
     }
 
-    /// The members with their types, for the proof that they are all there is.
+    /// Returns the members with their types, for the proof that they are all there is.
     pub(super) fn data(
         &self,
         context: &Context<'_, 'd>,

@@ -101,7 +101,7 @@ enum Kind {
     Integer(Type, Option<Path>),
 }
 
-/// The accessors of a member: one for all architectures, unless what it returns differs.
+/// Returns the accessors of a member: one for all architectures, unless what it returns differs.
 fn accessors<'d>(
     context: &Context<'_, 'd>,
     scope: Scope<'d>,
@@ -218,7 +218,7 @@ fn accessor<'d>(
     })
 }
 
-/// The constant with the number of an array's elements.
+/// Returns the constant with the number of an array's elements.
 fn count(
     context: &Context<'_, '_>,
     scope: Scope<'_>,
@@ -243,7 +243,7 @@ fn count(
     Ok(each.collect())
 }
 
-/// The register type of the access module.
+/// Returns the register type of the access module.
 fn register(field: &Field) -> &'static str {
     match field.use_ {
         FieldUse::Access(Access::Bits) => "Bits",

@@ -90,7 +90,8 @@ struct Header<'l, 'd> {
     out: String,
 }
 
-/// The items that their names of C stand for, on each architecture: the newest of each name.
+/// Returns the items that their names of C stand for, on each architecture: the newest of each
+/// name.
 fn newest<'d>(document: &'d Document) -> HashSet<(&'d Place, ArchId)> {
     let mut newest: HashMap<(bool, &str, ArchId), &Head> = HashMap::new();
     let mut add = |is_tag: bool, head: &'d Head| {
@@ -122,8 +123,8 @@ fn newest<'d>(document: &'d Document) -> HashSet<(&'d Place, ArchId)> {
     newest.into_iter().map(|((_, _, arch), head)| (&head.place, arch)).collect()
 }
 
-/// The name in C; where the headers have none, or a path of one member after another, the name of
-/// the description.
+/// Returns the name in C; where the headers have none, or a path of one member after another, the
+/// name of the description.
 fn c_name(head: &Head) -> &str {
     head.c.as_deref().filter(|name| !name.contains('.')).unwrap_or(&head.name)
 }
@@ -170,7 +171,7 @@ impl<'d> Header<'_, 'd> {
         Ok(())
     }
 
-    /// The releases of an item, where they are not all.
+    /// Returns the releases of an item, where they are not all.
     fn releases(&self, head: &Head) -> String {
         let manifest = &self.document.manifest;
         let (all, own) = (manifest.all_releases(), head.availability.releases);
@@ -302,7 +303,7 @@ impl<'d> Header<'_, 'd> {
         self.each(&item.head, |header, arch| header.layout(item, arch))
     }
 
-    /// A struct on one architecture, and the proof of its layout.
+    /// Returns a struct on one architecture, and the proof of its layout.
     fn layout(&self, item: &'d Struct, arch: ArchId) -> Result<String, String> {
         let release = item.head.availability.releases.until;
         let layout =
@@ -526,7 +527,7 @@ fn is_there(field: &&FieldLayout) -> bool {
     field.size > 0 || field.count.is_some()
 }
 
-/// A line, broken after commas where it is too wide.
+/// Returns a line, broken after commas where it is too wide.
 pub(super) fn fold(line: &str) -> String {
     let mut folded = String::new();
     let mut rest = line;
@@ -540,7 +541,7 @@ pub(super) fn fold(line: &str) -> String {
     folded + rest + "\n"
 }
 
-/// A comment of a text of the description.
+/// Returns a comment of a text of the description.
 pub(super) fn comment(indent: &str, paragraphs: &[&str]) -> String {
     let mut lines: Vec<String> = Vec::new();
     for (index, paragraph) in paragraphs.iter().enumerate() {
@@ -607,7 +608,7 @@ fn integer(of: Primitive) -> &'static str {
     }
 }
 
-/// The proofs of where the named fields lie.
+/// Returns the proofs of where the named fields lie.
 fn offsets(name: &str, path: &str, base: u32, fields: &[Field], layout: &Layout) -> Vec<String> {
     let mut proofs = Vec::new();
     for placed in layout.fields.iter().filter(is_there) {

@@ -63,7 +63,7 @@ pub fn generate(files: &[(&str, String)]) -> Result<String, String> {
     Ok(out + TAIL)
 }
 
-/// The form of an item in C; nothing for an item that C does not see.
+/// Returns the form of an item in C; nothing for an item that C does not see.
 fn item(item: &Item) -> Result<String, String> {
     let is_public = |visibility: &syn::Visibility| matches!(visibility, syn::Visibility::Public(_));
     match item {
@@ -92,7 +92,7 @@ fn foreign(item: &ForeignItem) -> Result<String, String> {
     Ok(docs(&item.attrs) + &prototype(&item.sig, if never { "XEN_NORETURN " } else { "" })?)
 }
 
-/// A struct with the field `opaque: [u64; NAME / 8]`, and the proof of its size.
+/// Returns a struct with the field `opaque: [u64; NAME / 8]`, and the proof of its size.
 fn storage(item: &syn::ItemStruct) -> Result<String, String> {
     let wrong = || format!("expected `opaque: [u64; SIZE / 8]` in {}", item.ident);
     let Fields::Named(fields) = &item.fields else { return Err(wrong()) };
@@ -135,7 +135,7 @@ fn prototype(signature: &syn::Signature, prefix: &str) -> Result<String, String>
     Ok(fold(&format!("{prefix}{line};")))
 }
 
-/// The declaration of `name` with a type.
+/// Returns the declaration of `name` with a type.
 fn declare(of: &Type, name: &str) -> Result<String, String> {
     let unknown = || format!("`{}` has no form in C", of.to_token_stream());
     match of {
@@ -170,7 +170,7 @@ fn declare(of: &Type, name: &str) -> Result<String, String> {
     }
 }
 
-/// The declaration of a pointer to a function.
+/// Returns the declaration of a pointer to a function.
 fn callback(function: &syn::TypeFnPtr, name: &str) -> Result<String, String> {
     let parameters: Result<Vec<String>, String> = function
         .inputs
@@ -199,7 +199,7 @@ fn c_name(of: &syn::Ident) -> String {
     name
 }
 
-/// The documentation as a comment.
+/// Returns the documentation as a comment.
 fn docs(attributes: &[Attribute]) -> String {
     let mut text = String::new();
     for attribute in attributes {

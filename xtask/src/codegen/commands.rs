@@ -13,7 +13,8 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use std::collections::HashSet;
 
-/// The module `command` of a file; with a module for each hypercall in it, if there are several.
+/// Returns the module `command` of a file; with a module for each hypercall in it, if there are
+/// several.
 pub(super) fn commands(
     context: &Context<'_, '_>,
     scope: Scope<'_>,

@@ -59,17 +59,17 @@ pub(super) struct Scope<'d> {
 }
 
 impl<'d> Scope<'d> {
-    /// The module of a file.
+    /// Returns the module of a file.
     pub(super) fn of(file: &'d str) -> Self {
         Self { file, depth: 0, raw: false }
     }
 
-    /// A module inside this one.
+    /// Creates a module inside this one.
     pub(super) fn inside(self) -> Self {
         Self { depth: self.depth + 1, ..self }
     }
 
-    /// The module of layouts inside this one.
+    /// Returns the module of layouts inside this one.
     pub(super) fn raw(self) -> Self {
         Self { raw: true, ..self.inside() }
     }

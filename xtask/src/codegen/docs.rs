@@ -15,12 +15,12 @@ pub(super) struct Docs {
 }
 
 impl Docs {
-    /// The documentation that a text of the description gives.
+    /// Returns the documentation that a text of the description gives.
     pub(super) fn of(text: &str) -> Self {
         Self { blocks: markdown(text), facts: Vec::new() }
     }
 
-    /// The documentation of an item that stands on its own.
+    /// Returns the documentation of an item that stands on its own.
     pub(super) fn item(context: &Context<'_, '_>, head: &Head) -> Self {
         let manifest = context.manifest();
         let whole = Availability {
@@ -31,7 +31,7 @@ impl Docs {
         Self::part(context, head, whole)
     }
 
-    /// The documentation of an item inside one that exists `within`, with its C name.
+    /// Returns the documentation of an item inside one that exists `within`, with its C name.
     pub(super) fn part(context: &Context<'_, '_>, head: &Head, within: Availability) -> Self {
         let mut docs = Self::of(&head.doc);
         let header = format!("`xen/include/public/{}`", head.header);
@@ -43,7 +43,7 @@ impl Docs {
         docs
     }
 
-    /// The documentation of a field or member, whose C name is given only where it differs.
+    /// Returns the documentation of a field or member, whose C name is given only where it differs.
     pub(super) fn member(context: &Context<'_, '_>, head: &Head, within: Availability) -> Self {
         let mut docs = Self::of(if head.doc.trim().is_empty() { "Reserved." } else { &head.doc });
         if let Some(c) = head.c.as_ref().filter(|c| **c != head.name) {
@@ -133,7 +133,7 @@ impl Docs {
         quote!(#![doc = #text])
     }
 
-    /// The lines; of a paragraph, one, however long.
+    /// Returns the lines; of a paragraph, one, however long.
     fn lines(mut self) -> Vec<String> {
         if !self.facts.is_empty() {
             self.blocks.push(vec![self.facts.join(" ")]);
@@ -153,15 +153,15 @@ fn list(context: &Context<'_, '_>, archs: ArchSet) -> String {
     }
 }
 
-/// The string literal of a text: a raw one, because neither writing nor parsing that has to look at
-/// each character. Documentation is half of what is generated.
+/// Returns the string literal of a text: a raw one, because neither writing nor parsing that has to
+/// look at each character. Documentation is half of what is generated.
 fn literal(text: &str) -> Literal {
     let raw = format!("r##\"{text}\"##");
     raw.parse().ok().filter(|_| !text.contains("\"##")).unwrap_or_else(|| Literal::string(text))
 }
 
-/// The blocks of a text of the description: paragraphs, headings, lists, and code, which is fenced
-/// or indented by four. A paragraph or an item becomes one line.
+/// Returns the blocks of a text of the description: paragraphs, headings, lists, and code, which is
+/// fenced or indented by four. A paragraph or an item becomes one line.
 fn markdown(text: &str) -> Vec<Vec<String>> {
     let mut blocks: Vec<Vec<String>> = Vec::new();
     let mut lines = text.lines().map(str::trim_end).peekable();
@@ -202,7 +202,7 @@ fn markdown(text: &str) -> Vec<Vec<String>> {
     blocks
 }
 
-/// The run of backticks that opens a block of code.
+/// Returns the run of backticks that opens a block of code.
 fn fence(start: &str) -> Option<&str> {
     let run = &start[..start.bytes().take_while(|byte| *byte == b'`').count()];
     (run.len() >= 3 && !start[run.len()..].contains('`')).then_some(run)

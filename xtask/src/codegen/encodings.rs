@@ -104,7 +104,7 @@ impl Parts<'_, '_, '_> {
         Docs::part(self.context, &variant.head, self.item.head.availability)
     }
 
-    /// A constant for a whole value, a function for a form with fields.
+    /// Returns a constant for a whole value, a function for a form with fields.
     fn constructor(&self, variant: &Variant) -> TokenStream {
         let (cfg, deprecated, docs) =
             (self.cfg(variant), self.deprecated(variant), self.docs(variant));
@@ -174,8 +174,8 @@ impl Parts<'_, '_, '_> {
         }
     }
 
-    /// The body of `variant`. A value is one of the forms, so that the one left to the end needs no
-    /// question. Whole values are asked first: one may have the tag of another form.
+    /// Returns the body of `variant`. A value is one of the forms, so that the one left to the end
+    /// needs no question. Whole values are asked first: one may have the tag of another form.
     fn variant(&self) -> Result<TokenStream, CodegenError> {
         let archs = self.item.head.availability.archs;
         let everywhere = |variant: &&Variant| archs.and(variant.head.availability.archs) == archs;
@@ -279,7 +279,7 @@ impl Parts<'_, '_, '_> {
         }
     }
 
-    /// The description's example of a form, as a question to the compiler.
+    /// Returns the description's example of a form, as a question to the compiler.
     fn example(&self, variant: &Variant) -> TokenStream {
         let VariantKind::Fields { fields, example: Some((value, of)), .. } = &variant.kind else {
             return TokenStream::new();
@@ -337,7 +337,7 @@ fn check(field: &VariantField) -> TokenStream {
     }
 }
 
-/// The bits of `value`, shifted down.
+/// Returns the bits of `value`, shifted down.
 fn extracted(bits: Bits, value: &TokenStream) -> TokenStream {
     let mask = hex(largest(bits));
     let down = if bits.low == 0 { value.clone() } else { shifted(value, &quote!(>>), bits.low) };
@@ -366,7 +366,7 @@ fn width_mask(primitive: Primitive) -> u64 {
     }
 }
 
-/// The smallest unsigned integer that holds the bits.
+/// Returns the smallest unsigned integer that holds the bits.
 fn smallest_primitive(bits: Bits) -> Primitive {
     match bits.width() {
         0..=8 => Primitive::U8,

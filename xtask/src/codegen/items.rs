@@ -82,7 +82,7 @@ fn no_value(head: &Head) -> CodegenError {
     CodegenError::new(&head.place, "no value for this architecture")
 }
 
-/// A newtype with named constants, because Xen may always use values that have no name.
+/// Returns a newtype with named constants, because Xen may always use values that have no name.
 pub(super) fn enumeration(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
     let head = &item.head;
     let (cfg, deprecated) = (context.item_cfg(head.availability.archs), context.deprecated(head));
@@ -125,8 +125,8 @@ pub(super) fn enumeration(context: &Context<'_, '_>, item: &Enumeration) -> Toke
     }
 }
 
-/// The body of `name`. Where two values are equal on an architecture, the later release's name is
-/// given, or else the first.
+/// Returns the body of `name`. Where two values are equal on an architecture, the later release's
+/// name is given, or else the first.
 fn look_up(context: &Context<'_, '_>, item: &Enumeration) -> TokenStream {
     let mut latest_first: Vec<usize> = (0..item.values.len()).collect();
     latest_first
@@ -230,7 +230,7 @@ fn field(context: &Context<'_, '_>, item: &Word, field: &BitField, name: &str) -
     }
 }
 
-/// A module with the named values of a field.
+/// Returns a module with the named values of a field.
 fn values(context: &Context<'_, '_>, item: &Word, field: &BitField, name: &str) -> TokenStream {
     if field.values.is_empty() {
         return TokenStream::new();

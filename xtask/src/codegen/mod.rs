@@ -92,7 +92,7 @@ fn root(document: &Document) -> Result<Generated, CodegenError> {
     set("manifest", "mod.rs", quote!(#(#modules)*), "")
 }
 
-/// The module of one subject file.
+/// Returns the module of one subject file.
 fn subject<'d>(context: &Context<'_, 'd>, file: &'d File) -> Result<Generated, CodegenError> {
     let scope = Scope::of(&file.name);
     let mut tokens = Docs::of(&file.doc).inner();

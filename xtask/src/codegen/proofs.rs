@@ -15,7 +15,7 @@ use crate::layout::{Basis, FieldLayout, Integer, Layout};
 use crate::naming;
 use std::fmt::Write as _;
 
-/// The proofs of a file's structs.
+/// Returns the proofs of a file's structs.
 pub(super) fn proofs<'d>(
     context: &Context<'_, 'd>,
     file: &str,
@@ -35,7 +35,7 @@ pub(super) fn proofs<'d>(
     Ok(text + "}\n")
 }
 
-/// The proof on the target.
+/// Returns the proof on the target.
 fn on_target(context: &Context<'_, '_>, aggregate: &Aggregate<'_>) -> String {
     let raw = if aggregate.view == View::Raw { "raw::" } else { "" };
     let offsets = |layout: &Layout| -> Vec<(usize, u32)> {

@@ -34,7 +34,7 @@ enum Sense {
     Newtype(Path),
 }
 
-/// The methods of the handle, and the types of what they return.
+/// Returns the methods of the handle, and the types of what they return.
 pub(super) fn snapshots<'d>(
     context: &Context<'_, 'd>,
     scope: Scope<'d>,
@@ -94,7 +94,7 @@ fn parts<'d>(
     Ok(parts)
 }
 
-/// The field at the end of a path, if it is there on `arch`.
+/// Returns the field at the end of a path, if it is there on `arch`.
 fn find<'d>(
     context: &Context<'_, 'd>,
     item: &'d Struct,

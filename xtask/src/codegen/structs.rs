@@ -28,7 +28,7 @@ pub(super) fn argument<'d>(
     Ok((tokens, [outer].into_iter().chain(inner).collect()))
 }
 
-/// The layout of a block.
+/// Returns the layout of a block.
 pub(super) fn raw<'d>(
     context: &Context<'_, 'd>,
     scope: Scope<'d>,
@@ -44,7 +44,7 @@ pub(super) fn raw<'d>(
     definition(context, scope, block, Docs::of("").block([about]).block([more]), deprecated)
 }
 
-/// A union or a struct that is described inside another.
+/// Returns a union or a struct that is described inside another.
 fn part_of<'d>(
     context: &Context<'_, 'd>,
     scope: Scope<'d>,
@@ -58,7 +58,7 @@ fn part_of<'d>(
     definition(context, scope, part, docs, &TokenStream::new())
 }
 
-/// A struct with C's layout. An argument can be made by `new`.
+/// Returns a struct with C's layout. An argument can be made by `new`.
 fn definition<'d>(
     context: &Context<'_, 'd>,
     scope: Scope<'d>,
@@ -168,7 +168,8 @@ fn is_read(outer: Option<Direction>, field: &Field) -> bool {
     }
 }
 
-/// A union with private members. Each can be read, because every byte is always initialised.
+/// Returns a union with private members. Each can be read, because every byte is always
+/// initialised.
 fn union_<'d>(
     context: &Context<'_, 'd>,
     scope: Scope<'d>,

@@ -13,7 +13,7 @@ architectures:
 files: [sample]
 "#;
 
-/// The text of the file that `sections` become, on one line.
+/// Returns the text of the file that `sections` become, on one line.
 fn rendered(sections: &str) -> String {
     let sample = format!("doc: Things for the tests of the renderer.\nheader: xen.h\n{sections}");
     let sources = Sources::from_texts([("manifest", MANIFEST), ("sample", &sample)]);

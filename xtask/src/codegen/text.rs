@@ -68,7 +68,7 @@ pub(super) fn set(tokens: TokenStream) -> Result<String, syn::Error> {
     Ok(set)
 }
 
-/// The marks and the text of a line of documentation.
+/// Returns the marks and the text of a line of documentation.
 fn documentation(line: &str) -> Option<(&str, &str)> {
     (line.starts_with("///") || line.starts_with("//!")).then(|| line.split_at(3))
 }
@@ -184,7 +184,7 @@ fn set_list(indent: &str, entries: &[String]) -> String {
     set + &line + "\n"
 }
 
-/// The entries of a list, each with its attributes on lines of their own.
+/// Returns the entries of a list, each with its attributes on lines of their own.
 fn entries(list: &[TokenTree]) -> Vec<String> {
     let is = |token: &TokenTree, mark| matches!(token, TokenTree::Punct(p) if p.as_char() == mark);
     let entries = list.split(|token| is(token, ',')).filter(|entry| !entry.is_empty());

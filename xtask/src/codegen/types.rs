@@ -119,7 +119,7 @@ impl Length {
 }
 
 impl Type {
-    /// The Rust type of `type_` there. If it has none, the error blames `place`.
+    /// Returns the Rust type of `type_` there. If it has none, the error blames `place`.
     pub(super) fn of(
         context: &Context<'_, '_>,
         type_: &TypeRef,
@@ -162,7 +162,7 @@ impl Type {
         })
     }
 
-    /// The Rust type of a described field there; `inner` is the type of members of its own.
+    /// Returns the Rust type of a described field there; `inner` is the type of members of its own.
     pub(super) fn of_field(
         context: &Context<'_, '_>,
         field: &Field,

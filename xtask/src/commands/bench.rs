@@ -7,7 +7,7 @@ use crate::document::Document;
 use crate::yaml::Sources;
 use crate::{bench, document, yaml};
 
-/// What `cargo xtask bench` can be told.
+/// The arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// What to measure.

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What `cargo xtask bump` can be told.
+/// The arguments of `cargo xtask bump`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The headers are measured for each architecture that has a compiler. Mechanical changes are written \
@@ -88,7 +88,7 @@ fn report(proposal: &Proposal) {
     println!("done:");
     proposal.done.iter().for_each(|line| println!("  {line}"));
     if !proposal.left.is_empty() {
-        println!("left to a person:");
+        println!("to decide by hand:");
         proposal.left.iter().for_each(|line| println!("  {line}"));
     }
     println!(
@@ -97,8 +97,8 @@ fn report(proposal: &Proposal) {
     );
 }
 
-/// Writes everything into a copy of the folder, and exchanges the two in one step: interrupted, the
-/// folder is as before or complete.
+/// Writes everything into a copy of the folder, and exchanges the two in one step. After an
+/// interruption, the folder is either unchanged or complete.
 fn write(abi: &Path, proposal: &Proposal, facts: &Facts) -> Result<(), String> {
     let staged = abi.with_extension("bump");
     let wrong = |error: std::io::Error| format!("{}: {error}", staged.display());

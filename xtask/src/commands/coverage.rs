@@ -1,4 +1,4 @@
-//! `cargo xtask coverage`: how much of the headers is described.
+//! `cargo xtask coverage`: counts how much of the headers is described.
 
 use super::facts::{Compilers, measure_quietly};
 use super::{FACTS, finish, workspace_root};
@@ -10,14 +10,14 @@ use crate::yaml;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What `cargo xtask coverage` can be told.
+/// The arguments of `cargo xtask coverage`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 For each header: described / for guests, of the newest release of the facts. What is omitted has a \
 reason in abi-yaml/facts/undescribed.txt; `cargo xtask verify --undescribed` prints the names. A \
 macro that is code is always omitted with a reason.")]
 pub struct Arguments {
-    /// Measure these headers, instead of the kept facts.
+    /// Measure these headers, instead of reading the stored facts.
     #[arg(long, value_name = "DIR")]
     headers: Option<PathBuf>,
     #[command(flatten)]

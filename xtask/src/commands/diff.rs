@@ -1,4 +1,4 @@
-//! `cargo xtask diff`: what changed between two states of the ABI.
+//! `cargo xtask diff`: shows the changes between two states of the ABI.
 
 use super::facts::{Compilers, measure_quietly};
 use super::{FACTS, finish, workspace_root};
@@ -11,7 +11,7 @@ use std::cell::LazyCell;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// What `cargo xtask diff` can be told.
+/// The arguments of `cargo xtask diff`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A state is
@@ -50,7 +50,7 @@ enum Format {
     Json,
 }
 
-/// Which changes fail.
+/// The consequences with which the command fails.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum FailOn {
     RuntimeCheck,
@@ -92,7 +92,7 @@ fn is_described(name: &str) -> bool {
     !name.starts_with("headers:") && !name.starts_with("facts:")
 }
 
-/// The state that a name means; a release comes from the description if both states do.
+/// Returns the state that a name means; a release comes from the description if both states do.
 fn state<F: FnOnce() -> Result<Document, String>>(
     name: &str,
     described: bool,
@@ -146,7 +146,7 @@ fn of_release(facts: &Facts, release: Release) -> Result<Vec<Table>, String> {
     if tables.is_empty() { Err(format!("there are no facts of Xen {release}")) } else { Ok(tables) }
 }
 
-/// Reads a description; its errors are `regen`'s business.
+/// Reads a description. Only reports the number of its errors, because `regen` shows them.
 fn read(sources: &Sources) -> Result<Document, String> {
     match document::read(sources) {
         (Some(document), wrong) if wrong.is_empty() => Ok(document),
@@ -157,7 +157,7 @@ fn read(sources: &Sources) -> Result<Document, String> {
     }
 }
 
-/// The description of a git revision.
+/// Returns the description of a git revision.
 fn at_revision(revision: &str) -> Result<Sources, String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").current_dir(workspace_root()).args(arguments).output();
@@ -168,7 +168,7 @@ fn at_revision(revision: &str) -> Result<Sources, String> {
             Err(format!("git: {}", String::from_utf8_lossy(&output.stderr).trim()))
         }
     };
-    // No revision begins with a dash; an option would.
+    // Git would read a text that starts with a dash as an option.
     if revision.starts_with('-') {
         return Err(format!("expected a git revision, found `{revision}`"));
     }

@@ -70,7 +70,7 @@ fn keep(
     Ok(true)
 }
 
-/// Puts tables together, with the members of structs in the order that a later run keeps.
+/// Merges tables. The members of structs get the order that later runs keep.
 pub(super) fn put_together(tables: &[Table]) -> Result<Facts, String> {
     let facts = Facts::from_tables(tables).map_err(|error| error.to_string())?;
     Facts::from_tables(&facts.tables()).map_err(|error| error.to_string())
@@ -88,14 +88,14 @@ pub struct Compilers {
 }
 
 impl Compilers {
-    /// Whether the architecture is wanted.
+    /// Returns whether the architecture is selected.
     pub(super) fn wants(&self, arch: &str) -> bool {
         self.arch.as_deref().is_none_or(|wanted| wanted == arch)
     }
 }
 
-/// Measures headers for each architecture that is wanted and has a compiler; prints the compilers,
-/// and which are missing.
+/// Measures headers for each selected architecture that has a compiler. Prints the compilers, and
+/// the architectures without one.
 pub(super) fn measure_all(
     folder: &Path,
     compilers: &Compilers,
@@ -103,7 +103,7 @@ pub(super) fn measure_all(
     measure_each(folder, compilers, |line| println!("{line}"))
 }
 
-/// The same without a word.
+/// Does the same without printing.
 pub(super) fn measure_quietly(
     folder: &Path,
     compilers: &Compilers,

@@ -19,7 +19,7 @@ pub struct Arguments {
     /// The run time of each target in seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// How many inputs to try with each, instead.
+    /// The number of inputs for each target, instead of a time.
     #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
     runs: Option<u64>,
 }

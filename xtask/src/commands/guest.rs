@@ -60,7 +60,7 @@ pub struct Arguments {
     /// Print the emulator's command line instead of running it.
     #[arg(long)]
     dry_run: bool,
-    /// The number of runs; a failure does not end them.
+    /// The number of runs. Further runs follow even after a failure.
     #[arg(
         long,
         default_value_t = 1,
@@ -152,7 +152,7 @@ fn boot(arguments: &Arguments) -> Result<bool, String> {
     Ok(tally.is_good())
 }
 
-/// The first platform that has a place for the program.
+/// Returns the first platform that supports the program.
 fn first_place(program: &Program) -> Platform {
     let fits = |platform: &&Platform| program.place.includes(**platform);
     PLATFORMS.iter().find(fits).copied().unwrap_or(PLATFORMS[0])
@@ -167,7 +167,7 @@ fn list() {
     program::all().for_each(|program| println!("  {:24} {}", program.name, program.about));
 }
 
-/// The programs of those names; the scenarios and proving programs for no name.
+/// Returns the programs of those names; the scenarios and proving programs for no name.
 fn choose(names: &[String]) -> Result<Vec<Program>, String> {
     if names.is_empty() {
         return Ok(program::proofs().collect());

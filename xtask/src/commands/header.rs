@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What `cargo xtask header` can be told.
+/// The arguments of `cargo xtask header`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Write nothing; exit with 1 if a header is stale.

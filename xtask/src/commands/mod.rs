@@ -1,4 +1,4 @@
-//! What the command line offers: each command only strings steps together.
+//! The commands of the command line. Each command only calls other modules' steps.
 
 use std::path::{Path, PathBuf};
 #[cfg(feature = "tools")]
@@ -31,30 +31,30 @@ pub mod verify;
 /// The folder of the measured facts, in the workspace.
 pub const FACTS: &str = "abi-yaml/facts";
 
-/// The root of the workspace.
+/// Returns the root of the workspace.
 #[must_use]
 pub fn workspace_root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// A release on the command line.
+/// Parses a release on the command line.
 ///
 /// # Errors
-/// The text is none.
+/// If the text is not a release.
 pub fn parse_release(text: &str) -> Result<crate::document::Release, String> {
-    text.parse().map_err(|()| "a release is written as 4.17".to_owned())
+    text.parse().map_err(|()| "expected a release such as 4.17".to_owned())
 }
 
-/// Where what is built goes: cargo's own folder, wherever that is.
+/// Returns cargo's target folder.
 #[must_use]
 pub fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace_root().join("target"), PathBuf::from)
 }
 
-/// The exit code of a command: 0 if all is well, 1 if a check failed, 2 if it could not run, after
-/// printing why.
+/// Returns the exit code of a command: 0 on success, 1 if a check failed, 2 if the command could
+/// not run. In the last case, prints the reason.
 #[cfg(feature = "tools")]
 fn finish(result: Result<bool, String>) -> ExitCode {
     match result {
@@ -67,7 +67,7 @@ fn finish(result: Result<bool, String>) -> ExitCode {
     }
 }
 
-/// Refuses a name that is not in `all`, with the nearest one.
+/// Rejects a name that is not in `all`, and proposes the nearest one.
 #[cfg(feature = "tools")]
 fn known(kind: &str, names: &[String], all: &[&str]) -> Result<(), String> {
     let Some(unknown) = names.iter().find(|name| !all.contains(&name.as_str())) else {

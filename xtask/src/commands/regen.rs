@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// The command that mends what `--check` found.
+/// The command that fixes the findings of `--check`.
 const MENDS: &str = "cargo xtask regen";
 
-/// The number of errors that are shown; of more, their number is enough.
+/// The maximum number of errors that are shown. Of further errors, only the number is shown.
 const MOST_ERRORS: usize = 50;
 
-/// What `cargo xtask regen` can be told.
+/// The arguments of `cargo xtask regen`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The whole description is read, checked and rendered before anything is written. If it has errors, \
@@ -134,7 +134,7 @@ fn refused(error: &OutputError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A path as printed: relative to where the user is, if it lies there.
+/// Returns a path for output, relative to the current directory if it is inside.
 fn shown(path: &Path) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).map_or_else(|_| path.to_owned(), Path::to_owned)

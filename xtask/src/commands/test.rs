@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }))
 }
 
-/// The steps of those names, in their usual order; all of them for no name.
+/// Returns the steps with these names, in their usual order; all steps without a name.
 fn choose(names: &[String]) -> Result<Vec<Step>, String> {
     let mut steps = ci::all();
     super::known("step", names, &steps.iter().map(|step| step.name).collect::<Vec<_>>())?;

@@ -13,7 +13,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What `cargo xtask verify` can be told.
+/// The arguments of `cargo xtask verify`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Measure these headers (an installed /usr/include/xen, or Xen's sources) and compare with
@@ -161,11 +161,11 @@ fn names(compared: &Report, wanted: bool) {
     }
 }
 
-/// How many names that the kept facts lack are printed without `--undescribed`.
+/// The maximum number of new names that are printed without `--undescribed`.
 const MOST_NEW: usize = 40;
 
-/// Whether a fresh table says what the kept one says, wherever both have a name. Prints the names
-/// that only the fresh one has.
+/// Returns whether a new table and the stored one have the same value for each name that both have.
+/// Prints the names that only the new one has.
 fn agrees(table: &Table, facts: &Facts, all: bool) -> bool {
     let Some(agreement) = fresh::compare(table, facts) else {
         println!("{:8} there are no facts of Xen {} to compare with", table.arch, table.release);

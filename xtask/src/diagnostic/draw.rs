@@ -7,21 +7,21 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Two texts of a file that are no further apart than this many lines are drawn in one picture.
+/// The maximum distance, in lines, of two texts of a file that are drawn in one picture.
 const NEAR: usize = 60;
 
-/// How many bytes of a line are drawn on either side of what is underlined: a line may be a
-/// megabyte long.
+/// The maximum number of bytes of a line that are drawn on either side of the underlined text: a
+/// line may be a megabyte long.
 const SIDE: usize = 4096;
 
-/// The diagnostics as text, in the order of the files and of the lines, each followed by an empty
-/// line.
+/// Returns the diagnostics as text, in the order of the files and of the lines, each followed by an
+/// empty line.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, colour: bool) -> String {
     render_first(diagnostics, sources, colour, usize::MAX)
 }
 
-/// Does the same for the first so many.
+/// Does the same for the first `count` diagnostics.
 #[must_use]
 pub fn render_first(
     diagnostics: &[Diagnostic],
@@ -113,8 +113,7 @@ impl<'s> Files<'s> {
         }
     }
 
-    /// Puts marks that are near one another into one picture; the first picture has the primary
-    /// mark.
+    /// Groups marks that are close together into pictures. The first picture has the primary mark.
     fn pictures<'d>(
         &self,
         primary: Mark<'d>,
@@ -159,7 +158,7 @@ impl<'s> Files<'s> {
     }
 }
 
-/// As much of a window as the marks need.
+/// Returns the part of a window that the marks need.
 fn clip(text: &str, window: Range<usize>, marks: &[Mark<'_>]) -> Range<usize> {
     let end = marks.iter().map(|mark| mark.span.start).max().unwrap_or(window.end) + SIDE;
     let end =
@@ -167,7 +166,7 @@ fn clip(text: &str, window: Range<usize>, marks: &[Mark<'_>]) -> Range<usize> {
     window.start..window.end.min(end)
 }
 
-/// Where the lines of a text begin.
+/// The offsets at which the lines of a text start.
 pub(super) struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
@@ -183,12 +182,12 @@ impl<'t> Lines<'t> {
         Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }
     }
 
-    /// The line, counted from 0, that holds the byte at `offset`.
+    /// Returns the line, counted from 0, that holds the byte at `offset`.
     pub(super) fn line_of(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset).saturating_sub(1)
     }
 
-    /// The bytes of the lines from `first` to `last`, without the last line's break.
+    /// Returns the bytes of the lines from `first` to `last`, without the last line's break.
     pub(super) fn bytes(&self, first: usize, last: usize) -> Range<usize> {
         let start = self.starts[first];
         let end = self.starts.get(last + 1).map_or(self.text.len(), |next| next - 1);
@@ -196,8 +195,7 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// A file that has something to show. It is read once more for all its errors together, and only
-/// when there are some.
+/// A file with errors. It is parsed again, once for all its errors.
 pub(super) struct Located<'t> {
     pub(super) text: &'t str,
     pub(super) lines: Lines<'t>,
@@ -209,8 +207,8 @@ impl<'t> Located<'t> {
         Self { text, lines: Lines::new(text), tree: yaml::read(text) }
     }
 
-    /// The text to underline for a place; for one that is not there, for the nearest node around
-    /// it.
+    /// Returns the text to underline for a place. If the place does not exist, uses the nearest
+    /// enclosing node.
     pub(super) fn find(&self, place: &Place) -> Range<usize> {
         let Some(root) = &self.tree.root else { return 0..0 };
         let mut node = root;
@@ -234,7 +232,7 @@ impl<'t> Located<'t> {
         self.one_line(shown)
     }
 
-    /// As much of a range as is on its first line.
+    /// Returns the part of a range on its first line.
     pub(super) fn one_line(&self, range: Range<usize>) -> Range<usize> {
         let start = range.start.min(self.text.len());
         let line = self.lines.line_of(start);
@@ -243,7 +241,7 @@ impl<'t> Located<'t> {
     }
 }
 
-/// A scalar is shown by itself, whatever has no text of its own by its key.
+/// Returns the text that shows an entry: the value if it is a scalar, otherwise the key.
 fn shown_with_key(entry: &Entry<'_>) -> Range<usize> {
     match &entry.value.value {
         Value::Scalar { .. } if !entry.value.span.is_empty() => entry.value.span.clone(),
@@ -251,7 +249,7 @@ fn shown_with_key(entry: &Entry<'_>) -> Range<usize> {
     }
 }
 
-/// An item of a sequence is shown by its `name`, or else by its first key.
+/// Returns the text that shows an item of a sequence: its `name`, or otherwise its first key.
 fn shown_without_key(node: &Node<'_>) -> Range<usize> {
     match &node.value {
         Value::Mapping(mapping) => match (mapping.get("name"), mapping.entries.first()) {

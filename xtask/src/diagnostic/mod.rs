@@ -1,5 +1,4 @@
-//! What is wrong with a description, and how it is shown: as rustc shows what is wrong with a
-//! program.
+//! Errors in a description, shown in rustc's style.
 
 mod draw;
 #[cfg(test)]
@@ -9,30 +8,28 @@ use crate::yaml::Place;
 pub use draw::{render, render_first};
 use std::ops::Range;
 
-/// One thing that is wrong.
+/// An error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The node at fault. A mapping or sequence is shown by its key, or by its `name` where it is
     /// an item of a sequence.
     pub place: Place,
-    /// The bytes at fault, where no path leads to them; then only the file of [`Self::place`]
-    /// counts.
+    /// The bytes at fault, if no path leads to them. Then only the file of [`Self::place`] is used.
     pub span: Option<Range<usize>>,
-    /// What is wrong, in a line.
+    /// The message, one line.
     pub message: String,
-    /// What to write at the underlined text.
+    /// The label at the underlined text.
     pub label: Option<String>,
-    /// What to do about it.
+    /// The help text: how to fix the error.
     pub help: Option<String>,
-    /// Other nodes that belong to it, and what to write at each.
+    /// Related nodes, with a label for each.
     pub related: Vec<(Place, String)>,
-    /// Other bytes of the same file that belong to it, where no path leads to them, and what to
-    /// write at each.
+    /// Related bytes of the same file to which no path leads, with a label for each.
     pub related_spans: Vec<(Range<usize>, String)>,
 }
 
 impl Diagnostic {
-    /// Something that is wrong at `place`.
+    /// Creates an error at `place`.
     #[must_use]
     pub fn new(place: Place, message: impl Into<String>) -> Self {
         Self {
@@ -46,21 +43,21 @@ impl Diagnostic {
         }
     }
 
-    /// With `label` written at the underlined text.
+    /// Sets the label at the underlined text.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// With what to do about it.
+    /// Sets the help text.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// With another node that belongs to it.
+    /// Adds a related node.
     #[must_use]
     pub fn related(mut self, place: Place, label: impl Into<String>) -> Self {
         self.related.push((place, label.into()));
@@ -68,12 +65,11 @@ impl Diagnostic {
     }
 }
 
-/// Names longer than this are not compared with others: the cost grows with the square of the
-/// length.
+/// The maximum length of names that are compared: the cost grows with the square of the length.
 const LONGEST: usize = 64;
 
-/// The known name that differs least from the given one, if any differs little; the first in the
-/// alphabet of several.
+/// Returns the known name that is most similar to the given one, if any is similar. Of several,
+/// returns the first in alphabetical order.
 #[must_use]
 pub fn nearest<'n>(given: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     if given.len() > LONGEST {

@@ -10,7 +10,7 @@ fn place(steps: &str) -> Place {
     })
 }
 
-/// The underlined text for a place.
+/// Returns the underlined text for a place.
 fn underlined(place: &Place) -> &'static str {
     &TEXT[draw::Located::new(TEXT).find(place)]
 }

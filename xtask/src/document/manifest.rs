@@ -49,43 +49,43 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The release for which the PAC is rendered.
+    /// Returns the release for which the PAC is rendered.
     #[must_use]
     pub fn newest(&self) -> ReleaseId {
         ReleaseId(self.releases.len().saturating_sub(1))
     }
 
-    /// Every release.
+    /// Returns every release.
     #[must_use]
     pub fn all_releases(&self) -> ReleaseRange {
         ReleaseRange { since: ReleaseId(0), until: self.newest() }
     }
 
-    /// Every architecture.
+    /// Returns every architecture.
     #[must_use]
     pub fn all_archs(&self) -> ArchSet {
         (0..self.architectures.len()).map(ArchId).collect()
     }
 
-    /// The release at `id`.
+    /// Returns the release at `id`.
     #[must_use]
     pub fn release(&self, id: ReleaseId) -> Release {
         self.releases[id.0]
     }
 
-    /// The architecture at `id`.
+    /// Returns the architecture at `id`.
     #[must_use]
     pub fn arch(&self, id: ArchId) -> &Architecture {
         &self.architectures[id.0]
     }
 
-    /// The architecture of that name.
+    /// Returns the architecture of that name.
     #[must_use]
     pub fn find_arch(&self, name: &str) -> Option<ArchId> {
         self.architectures.iter().position(|arch| arch.name == name).map(ArchId)
     }
 
-    /// The place of a release in the list.
+    /// Returns the place of a release in the list.
     #[must_use]
     pub fn find_release(&self, release: Release) -> Option<ReleaseId> {
         self.releases.iter().position(|known| *known == release).map(ReleaseId)
@@ -112,7 +112,7 @@ impl std::str::FromStr for Release {
 pub struct ArchSet(u32);
 
 impl ArchSet {
-    /// Whether `arch` is in the set.
+    /// Returns whether `arch` is in the set.
     #[must_use]
     pub fn contains(self, arch: ArchId) -> bool {
         self.0 & (1 << arch.0) != 0
@@ -124,13 +124,13 @@ impl ArchSet {
         Self(self.0 & other.0)
     }
 
-    /// Whether the set holds nothing.
+    /// Returns whether the set holds nothing.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The architectures of the set, in the manifest's order.
+    /// Returns the architectures of the set, in the manifest's order.
     pub fn iter(self) -> impl Iterator<Item = ArchId> {
         (0..32).map(ArchId).filter(move |arch| self.contains(*arch))
     }
@@ -152,7 +152,7 @@ pub struct ReleaseRange {
 }
 
 impl ReleaseRange {
-    /// Whether `release` is in the range.
+    /// Returns whether `release` is in the range.
     #[must_use]
     pub fn contains(self, release: ReleaseId) -> bool {
         self.since <= release && release <= self.until
@@ -164,7 +164,7 @@ impl ReleaseRange {
         Self { since: self.since.max(other.since), until: self.until.min(other.until) }
     }
 
-    /// Whether the range holds nothing.
+    /// Returns whether the range holds nothing.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.since > self.until
@@ -184,13 +184,13 @@ pub struct Availability {
 }
 
 impl Availability {
-    /// Whether the item exists there.
+    /// Returns whether the item exists there.
     #[must_use]
     pub fn contains(self, release: ReleaseId, arch: ArchId) -> bool {
         self.releases.contains(release) && self.archs.contains(arch)
     }
 
-    /// Whether there is a release and an architecture in which both exist.
+    /// Returns whether there is a release and an architecture in which both exist.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
         !self.releases.and(other.releases).is_empty() && !self.archs.and(other.archs).is_empty()

@@ -97,7 +97,7 @@ pub enum PerArch<T> {
 }
 
 impl<T> PerArch<T> {
-    /// The value on `arch`, if there is one.
+    /// Returns the value on `arch`, if there is one.
     #[must_use]
     pub fn get(&self, arch: ArchId) -> Option<&T> {
         match self {
@@ -106,7 +106,7 @@ impl<T> PerArch<T> {
         }
     }
 
-    /// The values, each of which some architecture has.
+    /// Returns the values, each of which some architecture has.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         let (same, each) = match self {
             Self::Same(value) => (Some(value), None),

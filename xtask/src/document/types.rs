@@ -168,13 +168,13 @@ pub struct Bits {
 }
 
 impl Bits {
-    /// How many bits there are.
+    /// Returns the number of bits.
     #[must_use]
     pub fn width(self) -> u32 {
         self.high - self.low + 1
     }
 
-    /// The bits as a mask in place.
+    /// Returns the bits as a mask in place.
     #[must_use]
     pub fn mask(self) -> u64 {
         (u64::MAX >> (64 - self.width())) << self.low

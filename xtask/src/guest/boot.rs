@@ -94,7 +94,7 @@ fn wait(emulator: &mut Child, deadline: Instant, at_deadline: End) -> io::Result
     }
 }
 
-/// The stream's lines, as they come. The sender goes when the stream ends.
+/// Returns the stream's lines, as they come. The sender goes when the stream ends.
 fn lines_of(console: ChildStdout) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

@@ -21,8 +21,8 @@ const FEATURES: [&str; 1] = ["embassy"];
 pub const C_KERNEL: &str = "c-kernel";
 const C_LIBRARY: &str = "xen-hal/capi/Cargo.toml";
 
-/// The targets for an architecture, the best first, and the target for which Debian's compiler
-/// builds the core library itself.
+/// Returns the targets for an architecture, the best first, and the target for which Debian's
+/// compiler builds the core library itself.
 const fn targets(arch: Arch) -> (&'static [&'static str], &'static str) {
     match arch {
         Arch::X8664 => {
@@ -140,7 +140,7 @@ fn link_c(workspace: &Path, arch: Arch, folder: &Path) -> Result<PathBuf, String
     Ok(build.join(C_KERNEL))
 }
 
-/// The architecture of a guest's image, an ELF file or a Linux Image for Arm.
+/// Returns the architecture of a guest's image, an ELF file or a Linux Image for Arm.
 ///
 /// # Errors
 ///

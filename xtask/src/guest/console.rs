@@ -28,7 +28,7 @@ impl Line {
     }
 }
 
-/// A guest's line starts with its number, as in `(d0) `.
+/// Splits a guest's line, which starts with the guest's number, as in `(d0) `.
 fn guest(text: &str) -> Option<Line> {
     let (number, text) = text.strip_prefix("(d")?.split_once(')')?;
     Some(Line::Guest(number.parse().ok()?, text.strip_prefix(' ').unwrap_or(text).to_owned()))

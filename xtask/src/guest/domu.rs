@@ -51,7 +51,7 @@ const MODULES: [&str; 8] = [
     "net/xen-netback/xen-netback",
 ];
 
-/// The raw kernel of dom0. Xen would take the compressed one, at twice the time.
+/// Returns the raw kernel of dom0. Xen would take the compressed one, at twice the time.
 ///
 /// # Errors
 ///
@@ -127,7 +127,7 @@ pub fn initramfs(
     fs::write(to, joined).map_err(explain)
 }
 
-/// The archive with everything but the guests, made once.
+/// Returns the archive with everything but the guests, made once.
 fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
     let to = files.join(format!("dom0-{release}.cpio"));
     let modules = MODULES.map(|module| module.rsplit('/').next().unwrap_or(module));
@@ -201,7 +201,7 @@ fn base(set: Packages, release: &str, files: &Path) -> Result<PathBuf, String> {
     Ok(to)
 }
 
-/// The files below `folder` with such a name.
+/// Returns the files below `folder` with such a name.
 fn find(folder: &Path, fits: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut found = Vec::new();

@@ -42,7 +42,7 @@ pub struct Emulation {
 }
 
 impl fmt::Display for Emulation {
-    /// The command for a shell.
+    /// Returns the command for a shell.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cd {} && {}", self.folder.display(), self.program.display())?;
         for argument in &self.arguments {
@@ -60,7 +60,7 @@ impl fmt::Display for Emulation {
     }
 }
 
-/// The tools that a platform needs besides those that build guests.
+/// Returns the tools that a platform needs besides those that build guests.
 #[must_use]
 pub const fn needs(platform: Platform) -> &'static [Tool] {
     match platform.route {
@@ -128,7 +128,7 @@ fn qemu(tool: Tool) -> Result<PathBuf, String> {
     }
 }
 
-/// A file by its path, or by a name on the search path.
+/// Returns a file by its path, or by a name on the search path.
 fn chosen_file(variable: &str, chosen: &Path) -> Result<PathBuf, String> {
     let found = if chosen.is_file() {
         Some(chosen.to_owned())
@@ -142,7 +142,7 @@ fn words(lines: &[&[&str]]) -> Vec<OsString> {
     lines.iter().copied().flatten().map(OsString::from).collect()
 }
 
-/// The only guest of a boot.
+/// Returns the only guest of a boot.
 fn only(guests: &[Guest]) -> Result<&Guest, String> {
     match guests {
         [guest] if guest.command_lines.len() == 1 => Ok(guest),
@@ -154,8 +154,8 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
     fs::copy(from, to).map(drop).map_err(|error| format!("{}: {error}", from.display()))
 }
 
-/// The options of Xen on x86. The emulated machines have no IOMMU, which Xen demands for a PVH dom0
-/// unless told otherwise.
+/// Returns the options of Xen on x86. The emulated machines have no IOMMU, which Xen demands for a
+/// PVH dom0 unless told otherwise.
 fn dom0_options(options: &Options) -> String {
     format!(
         "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all dom0=pvh dom0-iommu=none \

@@ -135,8 +135,8 @@ impl Packages {
         Ok(root)
     }
 
-    /// The machine's description of Debian's archive, for the packages' release: security updates
-    /// included.
+    /// Returns the machine's description of Debian's archive, for the packages' release: security
+    /// updates included.
     fn sources(&self) -> Result<String, String> {
         let read =
             |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
@@ -172,7 +172,7 @@ impl Packages {
         output(self.command("apt-get", folder).args(arguments)).map(drop)
     }
 
-    /// The package that the first of the set depends on first.
+    /// Returns the package that the first of the set depends on first.
     fn dependency(&self, folder: &Path) -> Result<String, String> {
         let text = output(self.command("apt-cache", folder).args(["depends", self.names[0]]))?;
         let found = text.lines().find_map(|line| line.trim().strip_prefix("Depends: "));

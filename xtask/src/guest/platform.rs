@@ -59,7 +59,7 @@ pub const PLATFORMS: &[Platform] = &[
 ];
 
 impl Arch {
-    /// The name on the command line.
+    /// Returns the name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -71,7 +71,7 @@ impl Arch {
 }
 
 impl Route {
-    /// The name on the command line.
+    /// Returns the name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -95,13 +95,13 @@ impl Route {
 }
 
 impl fmt::Display for Platform {
-    /// The name of the folder with the platform's transcripts.
+    /// Returns the name of the folder with the platform's transcripts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}-{}", self.arch.name(), self.route.name(), self.release)
     }
 }
 
-/// The platforms that fit what was asked for.
+/// Returns the platforms that fit what was asked for.
 ///
 /// # Errors
 ///

@@ -83,7 +83,7 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// Whether this is how it ended.
+    /// Returns whether this is how it ended.
     #[must_use]
     pub fn matches(self, verdict: &Verdict) -> bool {
         let ended = match verdict {
@@ -131,7 +131,7 @@ impl Program {
     }
 }
 
-/// The command line of each scenario, which is its name.
+/// Returns the command line of each scenario, which is its name.
 const fn scenario(scenario: &'static list::Scenario) -> Program {
     Program {
         name: scenario.name,
@@ -147,7 +147,7 @@ const fn scenario(scenario: &'static list::Scenario) -> Program {
     }
 }
 
-/// All scenarios, and the programs that end with success on every platform they run on.
+/// Returns all scenarios, and the programs that end with success on every platform they run on.
 pub fn proofs() -> impl Iterator<Item = Program> {
     list::SCENARIOS.iter().map(scenario).chain(PROGRAMS.iter().copied().filter(|program| {
         program.expected == Expected::Success
@@ -163,8 +163,8 @@ const fn program(name: &'static str, place: Place, about: &'static str) -> Progr
 /// The smallest guest, which is built with optimisations.
 pub const TINY: &str = "tiny";
 
-/// The most bytes of its file that the smallest guest's PT_LOAD segments may have. On aarch64 it
-/// reads a device tree and drives two kinds of interrupt controllers.
+/// Returns the most bytes of its file that the smallest guest's PT_LOAD segments may have. On
+/// aarch64 it reads a device tree and drives two kinds of interrupt controllers.
 #[must_use]
 pub const fn tiny_bytes(arch: Arch) -> u64 {
     match arch {
@@ -200,7 +200,7 @@ const fn restored(
     Program { binary: "restore", command_lines, ..program(name, Place::Served, about) }
 }
 
-/// A program that ends badly in a given way, to show that verdicts can be trusted.
+/// Returns a program that ends badly in a given way, to show that verdicts can be trusted.
 const fn misbehaviour(
     name: &'static &'static str,
     about: &'static str,
@@ -264,7 +264,7 @@ pub const PROGRAMS: &[Program] = &[
     misbehaviour(&"vanishes", "Restarts without reporting a status", Expected::Silence),
 ];
 
-/// The scenarios, and then the other programs.
+/// Returns the scenarios, and then the other programs.
 pub fn all() -> impl Iterator<Item = Program> {
     list::SCENARIOS.iter().map(scenario).chain(PROGRAMS.iter().copied())
 }

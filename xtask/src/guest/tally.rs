@@ -57,7 +57,7 @@ impl Score {
         self.slowest = self.slowest.max(ending.took);
     }
 
-    /// The score in a cell of the matrix: the slowest time, or how many runs failed.
+    /// Returns the score in a cell of the matrix: the slowest time, or how many runs failed.
     fn cell(&self) -> String {
         if self.is_good() {
             format!("{:.1} s", self.slowest.as_secs_f64())
@@ -88,7 +88,7 @@ impl Tally {
         }
     }
 
-    /// The scores.
+    /// Returns the scores.
     #[must_use]
     pub fn scores(&self) -> &[Score] {
         &self.scores
@@ -106,7 +106,7 @@ impl Tally {
         self.scores.iter().map(|score| score.runs).sum()
     }
 
-    /// The matrix of programs and platforms as a Markdown table.
+    /// Returns the matrix of programs and platforms as a Markdown table.
     #[must_use]
     pub fn matrix(&self) -> String {
         let mut platforms: Vec<Platform> = self.scores.iter().map(|score| score.platform).collect();
@@ -141,7 +141,7 @@ fn row(head: &str, cells: impl Iterator<Item = String>) -> String {
 }
 
 impl fmt::Display for Tally {
-    /// All runs in a line.
+    /// Returns all runs in a line.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let good: usize = self.scores.iter().map(|score| score.good).sum();
         write!(

@@ -148,8 +148,8 @@ impl Transcript {
     }
 }
 
-/// The version in the line with which Xen introduces itself: its release and the package's, without
-/// who built it, with what and when.
+/// Returns the version in the line with which Xen introduces itself: its release and the package's,
+/// without who built it, with what and when.
 fn version(line: &str) -> Option<String> {
     let said = line.strip_prefix("Xen version ")?;
     let end = said.find(')').map_or(said.len(), |end| end + 1);

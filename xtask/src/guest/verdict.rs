@@ -158,8 +158,8 @@ impl Testimony {
     }
 }
 
-/// Whether nothing worth waiting for comes after this line: Xen waits five seconds before it
-/// restarts the machine, or for ever.
+/// Returns whether nothing worth waiting for comes after this line: Xen waits five seconds before
+/// it restarts the machine, or for ever.
 #[must_use]
 pub fn is_last_word(line: &Line) -> bool {
     let Line::Hypervisor(text) = line else { return false };
@@ -178,8 +178,8 @@ pub fn bochs_end(end: End, output: &str) -> End {
     status.map_or(end, |status| End::Exited(status << 1 | 1))
 }
 
-/// The end of a guest that `xl` created, by the reason that it prints for each of the guest's
-/// domains.
+/// Returns the end of a guest that `xl` created, by the reason that it prints for each of the
+/// guest's domains.
 #[must_use]
 pub fn xl_end(lines: &[Line]) -> Option<End> {
     const REASON: &str = " has shut down, reason code ";
@@ -238,7 +238,8 @@ pub fn judge(lines: &[Line], end: &End, complaints: &str) -> Verdict {
     }
 }
 
-/// The last line of what the emulator wrote to its error stream, where it says why it gave up.
+/// Returns the last line of what the emulator wrote to its error stream, where it says why it gave
+/// up.
 fn last_line(complaints: &str) -> String {
     complaints
         .lines()

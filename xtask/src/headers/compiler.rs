@@ -68,14 +68,14 @@ pub const TARGETS: [Target; 3] = [
 ];
 
 impl Target {
-    /// The target of that name.
+    /// Returns the target of that name.
     #[must_use]
     pub fn find(arch: &str) -> Option<&'static Self> {
         TARGETS.iter().find(|target| target.arch == arch)
     }
 
-    /// A compiler for it: `program`, with whatever arguments make it one, or the best on the search
-    /// path.
+    /// Returns a compiler for it: `program`, with whatever arguments make it one, or the best on
+    /// the search path.
     ///
     /// # Errors
     /// There is none; the error says what brings one.
@@ -106,14 +106,15 @@ impl Target {
 }
 
 impl Compiler {
-    /// Whether it takes clang's options rather than gcc's.
+    /// Returns whether it takes clang's options rather than gcc's.
     #[must_use]
     pub fn is_clang(&self) -> bool {
         let name = Path::new(&self.program).file_name();
         name.is_some_and(|name| name.to_string_lossy().contains("clang"))
     }
 
-    /// The options by which it reports every error, at our line and not at a macro's definition.
+    /// Returns the options by which it reports every error, at our line and not at a macro's
+    /// definition.
     #[must_use]
     pub fn every_error(&self) -> &'static [&'static str] {
         if self.is_clang() {
@@ -191,14 +192,14 @@ impl Compiler {
         std::fs::read(&file).map_err(wrong)
     }
 
-    /// The error for an output that was no success.
+    /// Returns the error for an output that was no success.
     #[must_use]
     pub fn refused(&self, output: &Output) -> MeasureError {
         MeasureError::Refused { compiler: self.to_string(), said: first_error(output) }
     }
 }
 
-/// The first error in what a compiler said.
+/// Returns the first error in what a compiler said.
 #[must_use]
 pub fn first_error(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr);

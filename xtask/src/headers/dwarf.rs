@@ -150,7 +150,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// The type behind typedefs and qualifiers.
+    /// Returns the type behind typedefs and qualifiers.
     fn strip(&self, index: usize, depth: usize) -> Result<usize, MeasureError> {
         let node = &self.all[index];
         let transparent = matches!(
@@ -184,7 +184,7 @@ impl Nodes {
         }
     }
 
-    /// An enumerator's value, read as the sign of its enumeration's integer wants it.
+    /// Returns an enumerator's value, read as the sign of its enumeration's integer wants it.
     fn signed_as(&self, enumeration: &Node, value: i128) -> i128 {
         let unsigned = enumeration
             .of

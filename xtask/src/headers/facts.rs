@@ -108,19 +108,19 @@ pub struct Grid {
 pub struct Cell(pub usize);
 
 impl Grid {
-    /// The cell of a release and an architecture, both by their place in the grid.
+    /// Returns the cell of a release and an architecture, both by their place in the grid.
     #[must_use]
     pub fn cell(&self, release: usize, arch: usize) -> Cell {
         Cell(release * self.archs.len() + arch)
     }
 
-    /// The place of the cell's release and of its architecture in the grid.
+    /// Returns the place of the cell's release and of its architecture in the grid.
     #[must_use]
     pub fn split(&self, cell: Cell) -> (usize, usize) {
         (cell.0 / self.archs.len(), cell.0 % self.archs.len())
     }
 
-    /// The cell of that release and architecture, if it was measured.
+    /// Returns the cell of that release and architecture, if it was measured.
     #[must_use]
     pub fn find(&self, release: Release, arch: &str) -> Option<Cell> {
         let release = self.releases.iter().position(|(known, _)| *known == release)?;
@@ -128,18 +128,18 @@ impl Grid {
         Some(self.cell(release, arch)).filter(|cell| self.measured[cell.0])
     }
 
-    /// Every measured cell, by release and then by architecture.
+    /// Returns every measured cell, by release and then by architecture.
     pub fn cells(&self) -> impl Iterator<Item = Cell> + '_ {
         (0..self.measured.len()).map(Cell).filter(|cell| self.measured[cell.0])
     }
 
-    /// How many cells there are, measured or not.
+    /// Returns the number of cells, measured or not.
     #[must_use]
     pub fn size(&self) -> usize {
         self.releases.len() * self.archs.len()
     }
 
-    /// The release and the architecture of a cell, for people.
+    /// Returns the release and the architecture of a cell, for people.
     #[must_use]
     pub fn name(&self, cell: Cell) -> String {
         let (release, arch) = self.split(cell);
@@ -152,13 +152,13 @@ impl Grid {
 pub struct Column<T>(Vec<Option<T>>);
 
 impl<T: Clone + PartialEq> Column<T> {
-    /// A column that holds nothing yet.
+    /// Creates a column that holds nothing yet.
     #[must_use]
     pub fn empty(grid: &Grid) -> Self {
         Self(vec![None; grid.size()])
     }
 
-    /// The value in a cell.
+    /// Returns the value in a cell.
     #[must_use]
     pub fn get(&self, cell: Cell) -> Option<T> {
         self.0.get(cell.0).cloned().flatten()
@@ -169,12 +169,12 @@ impl<T: Clone + PartialEq> Column<T> {
         self.0[cell.0].replace(value)
     }
 
-    /// The cells that hold something.
+    /// Returns the cells that hold something.
     pub fn cells(&self) -> impl Iterator<Item = Cell> + '_ {
         self.0.iter().enumerate().filter(|(_, value)| value.is_some()).map(|(index, _)| Cell(index))
     }
 
-    /// Each distinct value, in order of its first cell, with its cells.
+    /// Returns each distinct value, in order of its first cell, with its cells.
     #[must_use]
     pub fn values(&self) -> Vec<(T, Vec<Cell>)> {
         let mut values: Vec<(T, Vec<Cell>)> = Vec::new();
@@ -214,7 +214,7 @@ pub struct StructFacts {
 }
 
 impl StructFacts {
-    /// The history of a member.
+    /// Returns the history of a member.
     #[must_use]
     pub fn member(&self, path: &str) -> Option<&Column<Extent>> {
         self.members.iter().find(|(known, _)| known == path).map(|(_, column)| column)
@@ -256,7 +256,7 @@ impl Facts {
         self.grid.cells().map(|cell| self.table(cell)).collect()
     }
 
-    /// The table of a cell.
+    /// Returns the table of a cell.
     #[must_use]
     pub fn table(&self, cell: Cell) -> Table {
         let (release, arch) = self.grid.split(cell);
@@ -302,7 +302,7 @@ fn fill<T: Clone + PartialEq>(
     }
 }
 
-/// The values of a cell.
+/// Returns the values of a cell.
 fn values<T: Clone + PartialEq>(
     columns: &BTreeMap<String, Column<T>>,
     cell: Cell,

@@ -34,7 +34,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// The table, now that the release is known.
+    /// Returns the table, now that the release is known.
     #[must_use]
     pub fn into_table(self, release: Release, arch: &str) -> Table {
         Table {
@@ -133,7 +133,8 @@ impl Definition {
     }
 }
 
-/// The FNV-1a sum of a macro's body without white space: whether it changed, not what it is.
+/// Returns the FNV-1a sum of a macro's body without white space: whether it changed, not what it
+/// is.
 fn sum(body: &str) -> u64 {
     let bytes = body.bytes().filter(|byte| !byte.is_ascii_whitespace());
     bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
@@ -160,7 +161,7 @@ impl Run<'_> {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// The macros that the tree's headers define and that have a body.
+    /// Returns the macros that the tree's headers define and that have a body.
     fn macros(&self) -> Result<BTreeMap<String, Definition>, MeasureError> {
         let mut file = None;
         let mut macros = BTreeMap::new();
@@ -221,14 +222,14 @@ impl Run<'_> {
         Ok(found.collect())
     }
 
-    /// The object file with these lines.
+    /// Returns the object file with these lines.
     fn object(&self, lines: &[String]) -> Result<Vec<u8>, MeasureError> {
         let source = format!("{}{}\n", self.source, lines.join("\n"));
         self.compiler.object(self.tree.search(), &source)
     }
 }
 
-/// The string literals in a line of C, as the compiler spells their contents.
+/// Returns the string literals in a line of C, as the compiler spells their contents.
 fn literals(line: &str) -> impl Iterator<Item = String> {
     let mut rest = line;
     std::iter::from_fn(move || {
@@ -245,13 +246,13 @@ fn literals(line: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The file in a line such as `# 12 "/usr/include/xen/xen.h" 1 3`.
+/// Returns the file in a line such as `# 12 "/usr/include/xen/xen.h" 1 3`.
 fn line_marker(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("# ")?;
     rest.split_once('"')?.1.rsplit_once('"').map(|(file, _)| file)
 }
 
-/// The line of our source in a line such as `<stdin>:12:3: error: ...`.
+/// Returns the line of our source in a line such as `<stdin>:12:3: error: ...`.
 fn refused_line(line: &str) -> Option<usize> {
     line.contains(" error: ").then_some(())?;
     line.strip_prefix("<stdin>:")?.split_once(':')?.0.parse().ok()

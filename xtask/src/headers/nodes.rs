@@ -15,7 +15,7 @@ use std::rc::Rc;
 /// How the DWARF reader sees the bytes.
 pub type Bytes = EndianRcSlice<RunTimeEndian>;
 
-/// The debug information of an object file.
+/// Returns the debug information of an object file.
 ///
 /// # Errors
 /// The file is no object file, or one of a kind that nothing here knows.

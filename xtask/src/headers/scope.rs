@@ -7,7 +7,8 @@ use super::facts::{Cell, Grid};
 use crate::document::Release;
 use std::fmt::Write as _;
 
-/// The parts of a set of cells, each a set of architectures with the same releases, as text.
+/// Returns the parts of a set of cells, each a set of architectures with the same releases, as
+/// text.
 #[must_use]
 pub fn write(grid: &Grid, cells: &[Cell]) -> Vec<String> {
     let mut parts: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
@@ -60,7 +61,7 @@ fn runs(numbers: &[usize]) -> Vec<(usize, usize)> {
     runs
 }
 
-/// A set of cells for people: `Xen 4.6 and later on x86_64 and aarch64`.
+/// Returns a set of cells for people: `Xen 4.6 and later on x86_64 and aarch64`.
 #[must_use]
 pub fn describe(grid: &Grid, cells: &[Cell]) -> String {
     let parts: Vec<String> =

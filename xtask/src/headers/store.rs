@@ -142,7 +142,7 @@ pub fn save(facts: &Facts, folder: &Path) -> Result<Vec<&'static str>, FactsErro
     Ok(changed)
 }
 
-/// The texts of the files.
+/// Returns the texts of the files.
 fn write(facts: &Facts) -> [String; 4] {
     let grid = &facts.grid;
     let everywhere: Vec<Cell> = grid.cells().collect();
@@ -316,7 +316,7 @@ struct Line<'a> {
     below: Vec<Line<'a>>,
 }
 
-/// The lines of a file, which must be whole.
+/// Returns the lines of a file, which must be whole.
 fn lines<'a>(file: &'static str, text: &'a str) -> Result<Vec<Line<'a>>, FactsError> {
     let error = |line, why| FactsError::Text { file: file.to_owned(), line, why };
     let mut lines: Vec<Line<'_>> = Vec::new();
@@ -406,7 +406,7 @@ impl Line<'_> {
     }
 }
 
-/// The parts of a text between separators, those in string literals apart.
+/// Returns the parts of a text between separators, those in string literals apart.
 fn outside(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |letter| {

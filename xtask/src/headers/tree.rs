@@ -69,13 +69,13 @@ impl Tree {
         Ok(Self { root, search: Arc::new(search) })
     }
 
-    /// The folder that the compiler searches for headers.
+    /// Returns the folder that the compiler searches for headers.
     #[must_use]
     pub fn search(&self) -> &Path {
         self.search.path()
     }
 
-    /// The path of a file relative to the tree, if it is in the tree.
+    /// Returns the path of a file relative to the tree, if it is in the tree.
     #[must_use]
     pub fn relative(&self, file: &str) -> Option<String> {
         let names = NAMES.map(|name| self.search.path().join(name));
@@ -93,7 +93,8 @@ impl Tree {
         Some(parts.join("/"))
     }
 
-    /// The headers for that architecture, relative to the root; `xen.h` first, the others sorted.
+    /// Returns the headers for that architecture, relative to the root; `xen.h` first, the others
+    /// sorted.
     ///
     /// # Errors
     /// A folder that cannot be read.
@@ -183,8 +184,8 @@ pub fn choose(tree: &Tree, target: &Target, compiler: &Compiler) -> Result<Chose
     }
 }
 
-/// The first error below each line of [`include_all`] that includes a header, counted from 1; and
-/// whether some error there is an `#error`, which is then the one that is given.
+/// Returns the first error below each line of [`include_all`] that includes a header, counted from
+/// 1; and whether some error there is an `#error`, which is then the one that is given.
 fn errors(said: &str) -> BTreeMap<usize, (bool, String)> {
     let prologue = PROLOGUE.lines().count();
     let mut errors: BTreeMap<usize, (bool, String)> = BTreeMap::new();

@@ -40,7 +40,7 @@ pub struct FieldLayout {
 }
 
 impl FieldLayout {
-    /// The offset after its last byte.
+    /// Returns the offset after its last byte.
     #[must_use]
     pub fn end(&self) -> u32 {
         self.offset + self.size
@@ -48,7 +48,7 @@ impl FieldLayout {
 }
 
 impl Layout {
-    /// The layout of the field at `index` of the description, if it exists there.
+    /// Returns the layout of the field at `index` of the description, if it exists there.
     #[must_use]
     pub fn field(&self, index: usize) -> Option<&FieldLayout> {
         self.fields
@@ -57,7 +57,7 @@ impl Layout {
             .map(|at| &self.fields[at])
     }
 
-    /// The bytes that belong to no field, as offsets and sizes, in order.
+    /// Returns the bytes that belong to no field, as offsets and sizes, in order.
     #[must_use]
     pub fn padding(&self) -> Vec<(u32, u32)> {
         let mut gaps = Vec::new();
@@ -104,7 +104,7 @@ impl Integer {
         Self { size, align: natural_align(size, arch), signed }
     }
 
-    /// A guest pointer on `arch`.
+    /// Creates a guest pointer on `arch`.
     #[must_use]
     pub fn handle(arch: &Architecture) -> Self {
         Self {
@@ -114,13 +114,13 @@ impl Integer {
         }
     }
 
-    /// The least value.
+    /// Returns the least value.
     #[must_use]
     pub fn min(self) -> i128 {
         if self.signed { -(1 << (self.bits() - 1)) } else { 0 }
     }
 
-    /// The greatest value.
+    /// Returns the greatest value.
     #[must_use]
     pub fn max(self) -> i128 {
         if self.signed { (1 << (self.bits() - 1)) - 1 } else { (1 << self.bits()) - 1 }
@@ -132,7 +132,7 @@ impl Integer {
         self.size.saturating_mul(8).clamp(1, 64)
     }
 
-    /// Whether it can hold `value`.
+    /// Returns whether it can hold `value`.
     #[must_use]
     pub fn holds(self, value: i128) -> bool {
         (self.min()..=self.max()).contains(&value)
@@ -191,8 +191,8 @@ pub struct LayoutError {
 }
 
 impl Problem {
-    /// A type that holds itself by way of `names`. Of a long way only both ends are kept: every
-    /// type on it will repeat them.
+    /// Creates a type that holds itself by way of `names`. Of a long way only both ends are kept:
+    /// every type on it will repeat them.
     pub(super) fn circle<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> Self {
         let count = names.len();
         let mut path = Vec::new();

@@ -28,7 +28,7 @@ pub struct Layouts<'d> {
 }
 
 impl<'d> Layouts<'d> {
-    /// The layouts of `document`.
+    /// Creates the layouts of `document`.
     #[must_use]
     pub fn new(document: &'d Document) -> Self {
         Self { symbols: Symbols::new(document), known: RefCell::default() }
@@ -40,7 +40,7 @@ impl<'d> Layouts<'d> {
         &self.symbols
     }
 
-    /// The layout of a block or an argument there.
+    /// Returns the layout of a block or an argument there.
     ///
     /// # Errors
     /// If there is no such struct there, or it has no layout; the error says whose fault it is.
@@ -64,8 +64,8 @@ impl<'d> Layouts<'d> {
         }
     }
 
-    /// The releases of a struct in which its layout can differ from the one before: its first, and
-    /// those in which anything that the layout is made of begins or has ended.
+    /// Returns the releases of a struct in which its layout can differ from the one before: its
+    /// first, and those in which anything that the layout is made of begins or has ended.
     #[must_use]
     pub fn changes(&self, struct_: &'d Struct) -> Vec<ReleaseId> {
         let within = struct_.head.availability.releases;
@@ -247,7 +247,7 @@ impl<'d> Walk<'_, 'd> {
         Err(blame(place, Problem::TooDeep))
     }
 
-    /// A field at offset 0.
+    /// Returns a field at offset 0.
     fn field(
         &self,
         index: usize,
@@ -345,7 +345,7 @@ fn named(type_: &TypeRef) -> Option<&str> {
     }
 }
 
-/// The next multiple of an alignment, if an object can be that large.
+/// Returns the next multiple of an alignment, if an object can be that large.
 fn rounded(end: u32, align: u32) -> Option<u32> {
     end.checked_next_multiple_of(align).filter(|end| *end <= MAX_SIZE)
 }
@@ -368,7 +368,7 @@ fn include(layout: &mut Layout, field: FieldLayout) {
     layout.fields.push(field);
 }
 
-/// Whether the last field of a struct is an array without a length.
+/// Returns whether the last field of a struct is an array without a length.
 fn ends_flexible(struct_: &Struct, layout: &Layout, arch: ArchId) -> bool {
     let last = layout.fields.last().map(|field| &struct_.fields[field.index]);
     last.and_then(|field| field.count.as_ref()).and_then(|count| count.get(arch))

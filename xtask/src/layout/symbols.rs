@@ -52,7 +52,7 @@ pub enum Basis<'d> {
 }
 
 impl Basis<'_> {
-    /// The integer that holds it; `None` for structs and guest pointers.
+    /// Returns the integer that holds it; `None` for structs and guest pointers.
     #[must_use]
     pub fn primitive(&self) -> Option<Primitive> {
         match self {
@@ -105,30 +105,30 @@ impl<'d> Symbols<'d> {
         names
     }
 
-    /// The manifest of the description.
+    /// Returns the manifest of the description.
     #[must_use]
     pub fn manifest(&self) -> &'d Manifest {
         self.manifest
     }
 
-    /// Everything that the name of a type stands for in any release on any architecture.
+    /// Returns everything that the name of a type stands for in any release on any architecture.
     #[must_use]
     pub fn types(&self, name: &str) -> &[Item<'d>] {
         self.types.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Every constant of that name.
+    /// Returns every constant of that name.
     #[must_use]
     pub fn constants(&self, name: &str) -> &[&'d Constant] {
         self.constants.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The names of all types, in no particular order.
+    /// Returns the names of all types, in no particular order.
     pub fn type_names(&self) -> impl Iterator<Item = &'d str> {
         self.types.keys().copied()
     }
 
-    /// The names of all constants, in no particular order.
+    /// Returns the names of all constants, in no particular order.
     pub fn constant_names(&self) -> impl Iterator<Item = &'d str> {
         self.constants.keys().copied()
     }
@@ -149,7 +149,7 @@ impl<'d> Symbols<'d> {
         })
     }
 
-    /// The constant of that name there.
+    /// Returns the constant of that name there.
     ///
     /// # Errors
     /// If there is no such constant there.
@@ -170,7 +170,7 @@ impl<'d> Symbols<'d> {
         })
     }
 
-    /// The value of the constant of that name there.
+    /// Returns the value of the constant of that name there.
     ///
     /// # Errors
     /// If there is no such constant there, or it has no value there.
@@ -251,7 +251,7 @@ impl<'d> Symbols<'d> {
         }
     }
 
-    /// The integer that a type is there; `None` if it is none (an array, a guest pointer, a
+    /// Returns the integer that a type is there; `None` if it is none (an array, a guest pointer, a
     /// struct).
     ///
     /// # Errors
@@ -267,7 +267,7 @@ impl<'d> Symbols<'d> {
         Ok(primitive.map(|primitive| Integer::of(primitive, self.manifest.arch(arch))))
     }
 
-    /// Every release and architecture of `availability`, the oldest release first.
+    /// Returns every release and architecture of `availability`, the oldest release first.
     pub fn cells(
         &self,
         availability: Availability,

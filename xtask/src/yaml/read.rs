@@ -204,7 +204,7 @@ impl<'t> Builder<'t> {
     }
 }
 
-/// The anchor or tag that begins with `sign` in `range`, comments left aside.
+/// Returns the anchor or tag that begins with `sign` in `range`, comments left aside.
 fn indicated(text: &str, range: Range<usize>, sign: char) -> Option<Range<usize>> {
     let mut comment = false;
     for (offset, char) in text.get(range.clone())?.char_indices() {
@@ -245,7 +245,7 @@ impl<'t> Positions<'t> {
         Self { text, offsets }
     }
 
-    /// The offset of the character at `index`.
+    /// Returns the offset of the character at `index`.
     fn byte(&self, index: usize) -> usize {
         let end = self.text.len();
         if self.offsets.is_empty() {
@@ -255,7 +255,7 @@ impl<'t> Positions<'t> {
         }
     }
 
-    /// The bytes of a span.
+    /// Returns the bytes of a span.
     fn bytes(&self, span: saphyr_parser::Span) -> Range<usize> {
         let start = self.byte(span.start.index());
         start..self.byte(span.end.index()).max(start)

@@ -40,7 +40,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// A description that lies in memory: pairs of name and text, the manifest first.
+    /// Creates a description that lies in memory: pairs of name and text, the manifest first.
     pub fn from_texts<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let file = |(name, text): (&str, &str)| SourceText {
             name: name.to_owned(),
@@ -51,7 +51,7 @@ impl Sources {
         Self { files: texts.into_iter().map(file).collect() }
     }
 
-    /// The file of that name.
+    /// Returns the file of that name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&SourceText> {
         self.files.iter().find(|file| file.name == name)
@@ -116,8 +116,8 @@ pub fn load(folder: &Path) -> Result<Sources, LoadError> {
     Ok(Sources { files })
 }
 
-/// The name of a YAML file; one that ends in `.yml` keeps its ending, so that it is never taken for
-/// a listed file.
+/// Returns the name of a YAML file; one that ends in `.yml` keeps its ending, so that it is never
+/// taken for a listed file.
 fn yaml_name(path: &Path) -> Option<String> {
     match path.extension()?.to_str()? {
         "yaml" => Some(path.file_stem()?.to_string_lossy().into_owned()),
@@ -144,8 +144,8 @@ fn read_file(path: &Path, name: String) -> SourceText {
     SourceText { name, path: path.display().to_string(), text, fault }
 }
 
-/// The names under `files`, as far as they can be made out; the parser reports what is wrong with
-/// them.
+/// Returns the names under `files`, as far as they can be made out; the parser reports what is
+/// wrong with them.
 fn listed_files(manifest: &str) -> Vec<String> {
     let tree = read(manifest).root;
     let files = match tree.as_ref().map(|root| &root.value) {

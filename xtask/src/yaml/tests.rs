@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 
-/// The texts at fault, and the message for each.
+/// Returns the texts at fault, and the message for each.
 fn faults(text: &str) -> Vec<(&str, String)> {
     read(text).faults.into_iter().map(|fault| (&text[fault.span], fault.message)).collect()
 }

@@ -209,25 +209,25 @@ pub struct Place {
 }
 
 impl Place {
-    /// The root of a file.
+    /// Returns the root of a file.
     #[must_use]
     pub fn root(file: &str) -> Self {
         Self { file: file.to_owned(), steps: Vec::new(), side: Side::Value }
     }
 
-    /// The value under `key` of this node.
+    /// Returns the value under `key` of this node.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         self.step(Step::Key(key.to_owned()))
     }
 
-    /// The item at `index` of this node.
+    /// Returns the item at `index` of this node.
     #[must_use]
     pub fn item(&self, index: usize) -> Self {
         self.step(Step::Item(index))
     }
 
-    /// The key that leads to this node, and not its value.
+    /// Returns the key that leads to this node, and not its value.
     #[must_use]
     pub fn as_key(&self) -> Self {
         Self { side: Side::Key, ..self.clone() }

@@ -36,13 +36,13 @@ pub unsafe trait Machine: Sized + 'static {
     /// The calling vCPU's interrupts.
     type Interrupts: Interrupts;
 
-    /// The way to the hypervisor.
+    /// Returns the way to the hypervisor.
     fn xen(&self) -> Self::Xen;
     /// Where pointers lie.
     fn space(&self) -> Self::Space;
     /// What the hypervisor's clock counts.
     fn counter(&self) -> Self::Counter;
-    /// The calling vCPU's interrupts.
+    /// Returns the calling vCPU's interrupts.
     fn interrupts(&self) -> Self::Interrupts;
 
     /// Returns the state that all vCPUs share. Each run has a new one.
@@ -62,7 +62,8 @@ pub unsafe trait Machine: Sized + 'static {
     /// there are none, as on Arm.
     fn own_upcalls(&self) -> Option<u8>;
 
-    /// Whether Xen says, by the processor's identification, that it has upcalls of that kind.
+    /// Returns whether Xen says, by the processor's identification, that it has upcalls of that
+    /// kind.
     fn own_upcalls_are_announced(&self) -> bool;
 
     /// Returns the number of the calling vCPU.

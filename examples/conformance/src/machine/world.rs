@@ -98,7 +98,7 @@ impl World {
         }
     }
 
-    /// The domain's own number.
+    /// Returns the domain's own number.
     pub(crate) fn me(&self) -> Domid {
         Domid(self.me.load(Ordering::SeqCst) as u16)
     }
@@ -137,7 +137,8 @@ impl World {
         self.map(machine, unsafe { WidthLatch::assume(machine.xen()) })
     }
 
-    /// The same without an announcement: nothing tells of events until the scenario sees to it.
+    /// Returns the same without an announcement: nothing tells of events until the scenario sees to
+    /// it.
     #[cfg(not(target_arch = "aarch64"))]
     pub(crate) fn attach_unannounced<M: Machine>(
         &'static self,
@@ -179,12 +180,12 @@ impl World {
         self.ports[vcpu.0 as usize % VCPUS].store(port.0, Ordering::SeqCst);
     }
 
-    /// The port that reaches a vCPU.
+    /// Returns the port that reaches a vCPU.
     pub(crate) fn port(&self, vcpu: VcpuId) -> Port {
         Port(self.ports[vcpu.0 as usize % VCPUS].load(Ordering::SeqCst))
     }
 
-    /// The ports whose events a vCPU handles.
+    /// Returns the ports whose events a vCPU handles.
     pub(crate) fn own(&self, vcpu: VcpuId) -> &PortSet {
         &self.desks[vcpu.0 as usize % VCPUS].own
     }
@@ -229,14 +230,14 @@ impl World {
         }
     }
 
-    /// The shared page, once it is mapped.
+    /// Returns the shared page, once it is mapped.
     pub(crate) fn shared(&self) -> Option<SharedInfo<'static>> {
         // SAFETY: `attach` mapped it there for ever.
         NonNull::new(self.shared.load(Ordering::SeqCst))
             .map(|page| unsafe { SharedInfo::from_ptr(page) })
     }
 
-    /// A vCPU's block, wherever it is.
+    /// Returns a vCPU's block, wherever it is.
     pub(crate) fn vcpu_info(&self, vcpu: VcpuId) -> Option<VcpuInfo<'static>> {
         match NonNull::new(self.desk(vcpu)?.info.load(Ordering::SeqCst)) {
             // SAFETY: `moved` was given a handle that is valid for ever.
@@ -245,7 +246,7 @@ impl World {
         }
     }
 
-    /// The block of a vCPU that has one.
+    /// Returns the block of a vCPU that has one.
     pub(crate) fn block(&self, vcpu: VcpuId) -> Result<VcpuInfo<'static>, Failure> {
         self.vcpu_info(vcpu).required("the vCPU has its block")
     }
@@ -291,7 +292,7 @@ impl Readings {
         self.published.fetch_max(now, Ordering::SeqCst);
     }
 
-    /// Whether no vCPU has found a time before one that had been published.
+    /// Returns whether no vCPU has found a time before one that had been published.
     pub(crate) fn in_order(&self) -> bool {
         !self.backwards.load(Ordering::SeqCst)
     }

@@ -58,12 +58,12 @@ pub(super) fn peek<M: Machine>(machine: &M, page: usize) -> u8 {
     unsafe { machine.page(page).read_volatile() }
 }
 
-/// The frame of one of the machine's pages.
+/// Returns the frame of one of the machine's pages.
 pub(super) fn frame<M: Machine>(machine: &M, page: usize) -> Result<Frame, Failure> {
     machine.space().frame_of(machine.page(page)).required("each page has a frame")
 }
 
-/// The paravirtual clock of the calling vCPU.
+/// Returns the paravirtual clock of the calling vCPU.
 pub(super) fn clock<M: Machine>(machine: &M) -> Result<PvClock<'static, M::Counter>, Failure> {
     let block = machine.world().block(machine.current())?.time();
     let clock =
@@ -91,7 +91,7 @@ pub(super) fn set_param<M: Machine>(
     unsafe { machine.xen().call_unchecked(hvm_command::SetParam, &mut parameter) }
 }
 
-/// Whether an HVM parameter of the domain holds something: it may be an address.
+/// Returns whether an HVM parameter of the domain holds something: it may be an address.
 pub(super) fn parameter<M: Machine>(machine: &M, index: u32) -> Result<&'static str, Errno> {
     let value = get_param(machine, Domid::SELF, index)?;
     Ok(if value == 0 { "zero" } else { "something" })
@@ -128,8 +128,8 @@ const REFS: usize = 15;
 /// A machine's grant table.
 pub(super) type Table<M> = GrantTable<'static, <M as Machine>::Xen, <M as Machine>::Space>;
 
-/// The storage of a table, of which nothing is known yet. What was made from the last
-/// one is not used any more.
+/// Returns the storage of a table, of which nothing is known yet. What was made from the last one
+/// is not used any more.
 pub(super) fn refs<M: Machine, const N: usize>(machine: &M) -> &'static GrantRefAllocator<N> {
     const { assert!(size_of::<GrantRefAllocator<N>>() <= 4096, "it fits in a page") };
     let place = machine.page(REFS).cast();
@@ -149,13 +149,13 @@ pub(super) fn table<M: Machine>(machine: &M) -> Result<Table<M>, Failure> {
     table.required("the grant table can be mapped")
 }
 
-/// The page that is lent, once in a scenario.
+/// Returns the page that is lent, once in a scenario.
 pub(super) fn page<M: Machine>(machine: &M) -> Result<Page, Failure> {
     // SAFETY: the page is the scenario's, and used by the value alone from now on.
     unsafe { Page::from_raw(&machine.space(), machine.page(LENT).cast()) }.map_err(|_| NO_FRAME)
 }
 
-/// The place to map it at, which is emptied; once in a scenario.
+/// Returns the place to map it at, which is emptied; once in a scenario.
 pub(super) fn target<M: Machine>(machine: &M) -> Result<MapTarget<'static>, Failure> {
     let frame = machine.space().frame_of(machine.page(TARGET)).ok_or(NO_FRAME)?;
     // SAFETY: nothing is kept in the page.
@@ -165,7 +165,7 @@ pub(super) fn target<M: Machine>(machine: &M) -> Result<MapTarget<'static>, Fail
     unsafe { MapTarget::new(&machine.space(), machine.page(TARGET).cast()) }.map_err(|_| NO_FRAME)
 }
 
-/// An area in one of the machine's pages; once for each page.
+/// Returns an area in one of the machine's pages; once for each page.
 pub(super) fn area<M: Machine, T: Data>(machine: &M, page: usize) -> &'static Area<T> {
     const { assert!(size_of::<Area<T>>() <= 4096, "the area fits in a page") };
     let place = machine.page(page).cast::<Area<T>>();
@@ -202,7 +202,7 @@ pub(super) fn register<M: Machine>(
     block.required("a block can be registered")
 }
 
-/// The proof that Xen knows the width of an Arm guest.
+/// Returns the proof that Xen knows the width of an Arm guest.
 #[cfg(not(target_arch = "x86"))]
 pub(super) fn arm_latch<M: Machine>(machine: &M) -> WidthLatch<M::Xen> {
     // SAFETY: on Arm there is one width.

@@ -69,7 +69,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     time(machine, t)
 }
 
-/// All that a vCPU has done since it was made.
+/// Returns all that a vCPU has done since it was made.
 fn total(times: &RunTimes) -> Duration {
     [Runstate::RUNNING, Runstate::RUNNABLE, Runstate::BLOCKED, Runstate::OFFLINE]
         .iter()

@@ -77,7 +77,7 @@ fn tried<M: Machine>(
     }
 }
 
-/// The vector of the calling vCPU's own upcalls.
+/// Returns the vector of the calling vCPU's own upcalls.
 fn own_vector<M: Machine>(machine: &M) -> Result<UpcallVector, Failure> {
     let vector = machine.own_upcalls().required("x86 has upcall vectors for each vCPU")?;
     UpcallVector::new(vector).required("the machine's vector is no exception's")

@@ -15,7 +15,7 @@ pub struct Transcript<'a> {
 }
 
 impl<'a> Transcript<'a> {
-    /// A transcript of the domain `me`, whose lines go to `sink`, each without its end.
+    /// Creates a transcript of the domain `me`, whose lines go to `sink`, each without its end.
     #[must_use]
     pub const fn new(me: Domid, sink: &'a dyn Fn(fmt::Arguments<'_>)) -> Self {
         Self { sink, me }

@@ -72,7 +72,7 @@ fn recorded(on: &Platform, name: &str) -> Option<Vec<String>> {
     Some(text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect())
 }
 
-/// The lines of a transcript that the simulator can print.
+/// Returns the lines of a transcript that the simulator can print.
 fn comparable(on: &Platform, name: &str, lines: Vec<String>) -> Vec<String> {
     let is_left_out = |line: &String| {
         let mut entries = LEFT_OUT.iter();

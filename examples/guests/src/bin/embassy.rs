@@ -104,7 +104,7 @@ fn run_second(vcpu: VcpuId) {
     }
 }
 
-/// The executor of the calling vCPU, whose interrupts are on afterwards.
+/// Returns the executor of the calling vCPU, whose interrupts are on afterwards.
 fn executor(vcpu: VcpuId) -> Result<&'static mut Executor, Error> {
     timer::start(vcpu)?;
     let bell = Xen::new(installed()).events().bind_ipi(vcpu)?;

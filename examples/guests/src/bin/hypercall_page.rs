@@ -62,7 +62,7 @@ impl Answers {
     }
 }
 
-/// The code of the first hypercall.
+/// Returns the code of the first hypercall.
 fn first_slot() -> [u8; 9] {
     // SAFETY: Xen has filled the page and does not write to it again.
     unsafe { ptr::read(CODE.as_ptr().as_ptr()) }

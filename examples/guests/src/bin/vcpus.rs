@@ -181,13 +181,13 @@ fn answer(xen: &impl Hypercall) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The shared page, mapped before interrupts are turned on.
+/// Returns the shared page, mapped before interrupts are turned on.
 fn shared() -> SharedInfo<'static> {
     // SAFETY: the page was mapped, and is touched through handles only.
     unsafe { SharedInfo::from_ptr(SHARED_INFO.as_ptr()) }
 }
 
-/// The block of the calling vCPU.
+/// Returns the block of the calling vCPU.
 fn block(own: usize) -> Option<VcpuInfo<'static>> {
     shared().vcpu_info(own).or_else(|| {
         let registered = NonNull::new(REGISTERED.load(Ordering::Acquire))?;

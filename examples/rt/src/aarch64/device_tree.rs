@@ -65,18 +65,18 @@ impl GicAddresses {
     }
 }
 
-/// The node of that kind, a child of the root.
+/// Returns the node of that kind, a child of the root.
 fn compatible(root: FdtNode<'static>, name: &str) -> Option<FdtNode<'static>> {
     root.children().find(|node| node.is_compatible(name))
 }
 
-/// The address of one of the node's register blocks.
+/// Returns the address of one of the node's register blocks.
 fn address(node: FdtNode<'static>, index: usize) -> Option<usize> {
     let address: u64 = node.reg().ok()??.nth(index)?.address().ok()?;
     Some(address as usize)
 }
 
-/// The number of one of the node's interrupts, which must be a PPI.
+/// Returns the number of one of the node's interrupts, which must be a PPI.
 fn ppi(node: FdtNode<'static>, index: usize) -> Option<u32> {
     let property = node.property("interrupts")?;
     let cells = property.value();

@@ -80,7 +80,7 @@ extern "C" fn exception(vector: usize) -> ! {
     )
 }
 
-/// The name of an exception class in the Arm architecture's manual.
+/// Returns the name of an exception class in the Arm architecture's manual.
 fn name(class: u64) -> &'static str {
     match class {
         0x00 => "unknown reason",

@@ -21,7 +21,7 @@ use crate::{Failure, secondary as secondaries};
 /// The counter of clocks and timers.
 pub type Counter = xen_hal::platform::VirtualCounter;
 
-/// The hypercall backend.
+/// Returns the hypercall backend.
 #[must_use]
 pub const fn backend() -> Hvc {
     Hvc

@@ -34,7 +34,7 @@ pub(super) struct Pointer {
 }
 
 impl Pointer {
-    /// A table of `size` bytes.
+    /// Creates a table of `size` bytes.
     pub(super) fn to(base: *mut u8, size: usize) -> Self {
         Self { limit: size as u16 - 1, base: base.expose_provenance() as u32 }
     }
@@ -95,7 +95,7 @@ pub(super) unsafe fn load(vcpu: VcpuId) {
     unsafe { load_segments(&raw const pointer) };
 }
 
-/// The number of the calling vCPU, found by its descriptor table.
+/// Returns the number of the calling vCPU, found by its descriptor table.
 #[must_use]
 pub fn current() -> VcpuId {
     let mut pointer = Pointer { limit: 0, base: 0 };

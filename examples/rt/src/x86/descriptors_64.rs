@@ -84,7 +84,7 @@ pub(super) struct Pointer {
 }
 
 impl Pointer {
-    /// A table of `size` bytes.
+    /// Creates a table of `size` bytes.
     pub(super) fn to(base: *mut u8, size: usize) -> Self {
         Self { limit: size as u16 - 1, base: base.expose_provenance() as u64 }
     }
@@ -161,7 +161,7 @@ pub(super) unsafe fn load(vcpu: VcpuId) {
     }
 }
 
-/// The number of the calling vCPU, found by its descriptor table.
+/// Returns the number of the calling vCPU, found by its descriptor table.
 #[must_use]
 pub fn current() -> VcpuId {
     let mut pointer = Pointer { limit: 0, base: 0 };
@@ -171,7 +171,7 @@ pub fn current() -> VcpuId {
     VcpuId((from_first / size_of::<Area>()) as u32)
 }
 
-/// The descriptor of an available 64-bit task state at `base`.
+/// Returns the descriptor of an available 64-bit task state at `base`.
 const fn task_descriptor(base: u64) -> [u64; 2] {
     const AVAILABLE: u64 = 0x89 << 40;
     let limit = size_of::<TaskState>() as u64 - 1;

@@ -43,7 +43,7 @@ pub(super) extern "C" fn exception(frame: &Frame) -> ! {
     )
 }
 
-/// The exception's name in the processors' manuals.
+/// Returns the exception's name in the processors' manuals.
 fn name(vector: usize) -> &'static str {
     match vector {
         0 => "divide error",

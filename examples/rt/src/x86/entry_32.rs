@@ -72,7 +72,7 @@ unsafe extern "C" {
     fn secondary_entry();
 }
 
-/// The state in which a secondary vCPU starts: flat segments, paging off.
+/// Returns the state in which a secondary vCPU starts: flat segments, paging off.
 pub(super) fn secondary_state(stack: usize, vcpu: VcpuId) -> ProtectedMode {
     ProtectedMode::new(secondary_entry as *const () as u32, stack as u32).argument(vcpu.0)
 }

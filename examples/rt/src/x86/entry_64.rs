@@ -147,7 +147,8 @@ unsafe extern "C" {
     fn secondary_entry();
 }
 
-/// The state in which a secondary vCPU starts: the mode and the memory map of the calling vCPU.
+/// Returns the state in which a secondary vCPU starts: the mode and the memory map of the calling
+/// vCPU.
 pub(super) fn secondary_state(stack: usize, vcpu: VcpuId) -> LongMode {
     let (cr0, cr3, cr4): (u64, u64, u64);
     let (low, high): (u32, u32);

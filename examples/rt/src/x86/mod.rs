@@ -46,7 +46,7 @@ global_asm!(
     kind = const ElfNote::PHYS32_ENTRY.0,
 );
 
-/// The hypercall backend of this processor.
+/// Returns the hypercall backend of this processor.
 ///
 /// # Panics
 ///

@@ -48,7 +48,7 @@ impl Device {
         }
     }
 
-    /// The number of the first device of this class, and the distance to the next.
+    /// Returns the number of the first device of this class, and the distance to the next.
     const fn numbers(&self) -> (usize, usize) {
         match self {
             // `xvda` and the following whole disks.
@@ -140,7 +140,7 @@ impl Attached {
         attached
     }
 
-    /// The port to wait for, if the device is connected.
+    /// Returns the port to wait for, if the device is connected.
     pub(super) fn port(&self) -> Option<Port> {
         self.link.as_ref().map(|link| link.channel.port())
     }

@@ -114,7 +114,7 @@ impl Faults {
         self.0.clear();
     }
 
-    /// The error with which the next hypercall fails, if it does.
+    /// Returns the error with which the next hypercall fails, if it does.
     pub(crate) fn next(&mut self, number: u32, command: usize) -> Option<Errno> {
         let mut errno = None;
         self.0.retain_mut(|fault| match fault {

@@ -59,7 +59,7 @@ impl Profile {
     pub const DOM0LESS: Self =
         Self { arch: Arch::Aarch64, release: Release::new(4, 17), role: Role::Dom0less };
 
-    /// The offset of a vCPU's `vcpu_info` in `shared_info`, if it has one there.
+    /// Returns the offset of a vCPU's `vcpu_info` in `shared_info`, if it has one there.
     pub(crate) fn block_in_shared_page(self, vcpu: usize) -> Option<usize> {
         let vcpus = match self.arch {
             #[cfg(target_arch = "x86_64")]
@@ -78,8 +78,8 @@ impl Profile {
         self.release >= Release::new(major, minor)
     }
 
-    /// The counter's frequency in Hz: that of QEMU's processors, so that no result is a round
-    /// number.
+    /// Returns the counter's frequency in Hz: that of QEMU's processors, so that no result is a
+    /// round number.
     pub(crate) const fn counter_frequency(self) -> u64 {
         match self.arch {
             #[cfg(target_arch = "x86_64")]

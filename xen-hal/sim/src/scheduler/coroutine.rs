@@ -31,7 +31,7 @@ impl Task {
         matches!(result, CoroutineResult::Return(()))
     }
 
-    /// The stack of a task that has returned.
+    /// Returns the stack of a task that has returned.
     pub(super) fn into_stack(self) -> Stack {
         self.0.into_stack()
     }

@@ -46,7 +46,7 @@ impl Scheduler {
         Self { state: RefCell::new(state) }
     }
 
-    /// The machine's state. The borrow must end before any code of a program runs.
+    /// Returns the machine's state. The borrow must end before any code of a program runs.
     pub(crate) fn state(&self) -> RefMut<'_, State> {
         self.state.borrow_mut()
     }

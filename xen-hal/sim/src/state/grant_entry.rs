@@ -155,8 +155,8 @@ impl State {
         mark_use(grants, &self.memory, reference, 0, gone);
     }
 
-    /// The page at a frame of a domain, for copies and grants: its own memory and Xen's pages, also
-    /// where the domain has mapped a grant of its own (`get_paged_frame`).
+    /// Returns the page at a frame of a domain, for copies and grants: its own memory and Xen's
+    /// pages, also where the domain has mapped a grant of its own (`get_paged_frame`).
     pub(crate) fn page_of(&self, domain: usize, gfn: u64) -> Option<MachineFrame> {
         match self.domains[domain].physmap.get(gfn) {
             Entry::Ram(frame) | Entry::Xen(frame) => Some(frame),
@@ -248,7 +248,7 @@ pub(crate) fn reserved_entries(
     entries.map(to_v1).collect()
 }
 
-/// The status of a version 2 entry; 0 in version 1, where it is among the flags.
+/// Returns the status of a version 2 entry; 0 in version 1, where it is among the flags.
 fn status(grants: &Grants, memory: &MachineMemory, reference: u32) -> u16 {
     let mut bytes = [0; size_of::<u16>()];
     if let Some(frame) = grants.status_frames.first().filter(|_| grants.version == 2) {

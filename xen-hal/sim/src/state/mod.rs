@@ -182,7 +182,7 @@ impl State {
         &mut self.domains[key.domain].vcpus[key.vcpu]
     }
 
-    /// The index of a domain by its number, `DOMID_SELF` being the caller.
+    /// Returns the index of a domain by its number, `DOMID_SELF` being the caller.
     pub(crate) fn domain_by_id(&self, caller: usize, id: Domid) -> Result<usize, Errno> {
         if id == Domid::SELF {
             return Ok(caller);
@@ -202,7 +202,7 @@ impl State {
         }
     }
 
-    /// Whether SILO, Xen's default policy on Arm, forbids `caller` to connect two domains
+    /// Returns whether SILO, Xen's default policy on Arm, forbids `caller` to connect two domains
     /// (`silo_mode_dom_check`).
     pub(crate) fn silo_forbids(&self, caller: usize, one: usize, other: usize) -> bool {
         let guest = |domain: usize| self.domains[domain].role != Role::Control;
@@ -227,7 +227,7 @@ impl State {
         self.keys().flat_map(of_vcpu).collect()
     }
 
-    /// All vCPUs of the machine.
+    /// Returns all vCPUs of the machine.
     pub(crate) fn keys(&self) -> impl Iterator<Item = VcpuKey> + '_ {
         self.domains
             .iter()

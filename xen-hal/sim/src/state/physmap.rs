@@ -27,12 +27,12 @@ const X86_INDICES: u32 = 512;
 /// belong to no domain. Xen only copies from and to them.
 const PROGRAM: u64 = 1 << 36;
 
-/// The frame that stands for an address of the program's own memory.
+/// Returns the frame that stands for an address of the program's own memory.
 pub(crate) const fn frame_of_program(address: usize) -> u64 {
     PROGRAM + (address / PAGE_SIZE) as u64
 }
 
-/// The address that such a frame stands for.
+/// Returns the address that such a frame stands for.
 pub(crate) fn address_in_program(gfn: u64) -> Option<usize> {
     let page = usize::try_from(gfn.checked_sub(PROGRAM)?).ok()?;
     page.checked_mul(PAGE_SIZE).filter(|address| *address != 0 && *address < END_OF_PROGRAM)
@@ -114,7 +114,7 @@ impl Frames {
         self.pages.get(domain).copied().unwrap_or_default()
     }
 
-    /// Whether a page belongs to a domain.
+    /// Returns whether a page belongs to a domain.
     pub(crate) fn belongs_to(&self, frame: MachineFrame, domain: usize) -> bool {
         self.owners[frame.0] == Owner::Domain(domain)
     }
@@ -237,14 +237,14 @@ impl Physmap {
         self.near.len()
     }
 
-    /// The machine frame at a frame at which the domain has memory.
+    /// Returns the machine frame at a frame at which the domain has memory.
     pub(crate) fn ram(&self, gfn: u64) -> Option<MachineFrame> {
         if let Entry::Ram(frame) = self.get(gfn) { Some(frame) } else { None }
     }
 
-    /// A frame number, if it is one that the domain can have: of 40 bits of addresses on Arm, of a
-    /// page table of four levels on x86. There Xen takes 32 bits of the index in the first level
-    /// (`p2m_find_entry`), so that frame 2^63 is frame 0.
+    /// Returns a frame number, if it is one that the domain can have: of 40 bits of addresses on
+    /// Arm, of a page table of four levels on x86. There Xen takes 32 bits of the index in the
+    /// first level (`p2m_find_entry`), so that frame 2^63 is frame 0.
     pub(crate) fn frame(&self, gfn: u64) -> Option<usize> {
         if self.is_arm {
             return usize::try_from(gfn).ok().filter(|frame| *frame < ARM_FRAMES);
@@ -262,12 +262,13 @@ impl Physmap {
         self.is_mapped(frame) && !matches!(self.entry(frame), Entry::Grant { writable: false, .. })
     }
 
-    /// The lowest frame at which a machine frame is, if there is one.
+    /// Returns the lowest frame at which a machine frame is, if there is one.
     pub(crate) fn find(&self, wanted: MachineFrame) -> Option<usize> {
         self.lowest(wanted, false).into_iter().chain(self.lowest(wanted, true)).min()
     }
 
-    /// The frame at which a page of the domain itself or one of Xen's is, and not as a grant.
+    /// Returns the frame at which a page of the domain itself or one of Xen's is, and not as a
+    /// grant.
     pub(crate) fn find_own(&self, wanted: MachineFrame) -> Option<usize> {
         self.lowest(wanted, false)
     }

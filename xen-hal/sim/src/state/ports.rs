@@ -42,7 +42,7 @@ impl Ports {
         Self { all: vec![FREE; BUCKET], limit }
     }
 
-    /// The lowest free port; adds a bucket if there is none (`get_free_port`).
+    /// Returns the lowest free port; adds a bucket if there is none (`get_free_port`).
     pub(crate) fn allocate(&mut self) -> Result<u32, Errno> {
         let free = (1..self.all.len()).find(|port| self.all[*port].binding == Binding::Free);
         let port = match free {
@@ -63,19 +63,19 @@ impl Ports {
         Ok(port)
     }
 
-    /// A port that is within the buckets, bound or not.
+    /// Returns a port that is within the buckets, bound or not.
     pub(crate) fn get(&self, port: u32) -> Result<&Port, Errno> {
         self.all.get(port as usize).ok_or(Errno::EINVAL)
     }
 
-    /// A port that is bound to something.
+    /// Returns a port that is bound to something.
     pub(crate) fn bound(&self, port: u32) -> Result<&Port, Errno> {
         self.get(port).and_then(|found| {
             if found.binding == Binding::Free { Err(Errno::EINVAL) } else { Ok(found) }
         })
     }
 
-    /// The port that a VIRQ is bound to, of one vCPU or of any.
+    /// Returns the port that a VIRQ is bound to, of one vCPU or of any.
     pub(crate) fn of_virq(&self, virq: Virq, vcpu: Option<usize>) -> Option<u32> {
         let bound = |port: &Port| {
             port.binding == Binding::Virq(virq) && vcpu.is_none_or(|vcpu| port.vcpu == vcpu)

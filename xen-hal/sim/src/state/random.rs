@@ -18,7 +18,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`; 0 if there is none.
+    /// Returns a number below `bound`; 0 if there is none.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         // The product's upper half is as evenly spread as the number itself.
         ((u128::from(self.next()) * bound as u128) >> u64::BITS) as usize

@@ -22,7 +22,7 @@ impl State {
         (self.domain(key).number, VcpuId(key.vcpu as u32))
     }
 
-    /// Whether a vCPU must leave its program.
+    /// Returns whether a vCPU must leave its program.
     pub(crate) fn is_over_for(&self, me: VcpuKey) -> bool {
         self.over.is_some() || self.domain(me).ended.is_some()
     }
@@ -53,7 +53,7 @@ impl State {
         }
     }
 
-    /// The runstate of a vCPU that does not have the processor.
+    /// Returns the runstate of a vCPU that does not have the processor.
     pub(crate) fn runstate_of(&self, key: VcpuKey) -> Runstate {
         match self.vcpu(key).run {
             Run::Ready => Runstate::RUNNABLE,

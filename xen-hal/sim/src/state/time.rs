@@ -110,7 +110,7 @@ impl State {
         }
     }
 
-    /// The value of a vCPU's counter.
+    /// Returns the value of a vCPU's counter.
     fn counter(&self, key: VcpuKey) -> u64 {
         let ticks = u128::from(self.now) * u128::from(self.profile.counter_frequency())
             / u128::from(NANOS_PER_SECOND);
@@ -184,7 +184,7 @@ impl State {
         }
     }
 
-    /// The address of an area that a vCPU registered for a `T`, if pages are mapped there.
+    /// Returns the address of an area that a vCPU registered for a `T`, if pages are mapped there.
     fn area<T: Data>(&self, key: VcpuKey, area: Option<Area>) -> Option<usize> {
         let domain = self.domain(key);
         let address = match area? {
@@ -219,7 +219,7 @@ impl State {
         self.write_runstate(key, self.vcpu(key).runstate_areas.current(), &times);
     }
 
-    /// A vCPU's run times, up to now.
+    /// Returns a vCPU's run times, up to now.
     pub(crate) fn run_times(&self, key: VcpuKey) -> RunTimes {
         let mut times = self.vcpu(key).times.clone();
         if let Some(spent) = times.spent.get_mut(times.state.0 as usize) {
@@ -236,7 +236,7 @@ impl State {
         }
     }
 
-    /// A vCPU's run times in its domain's time.
+    /// Returns a vCPU's run times in its domain's time.
     pub(crate) fn runstate_info(&self, key: VcpuKey, times: &RunTimes) -> vcpu::VcpuRunstateInfo {
         let mut info = vcpu::VcpuRunstateInfo::ZEROED;
         (info.state, info.state_entry_time, info.time) =
@@ -265,7 +265,7 @@ impl State {
     }
 }
 
-/// The shift and the multiplier that convert ticks of a frequency to nanoseconds.
+/// Returns the shift and the multiplier that convert ticks of a frequency to nanoseconds.
 fn scale(frequency: u64) -> (i8, u32) {
     let mut shift = 0;
     let mut ticks = frequency;

@@ -33,7 +33,7 @@ pub(crate) struct Interrupt {
 }
 
 impl State {
-    /// A vCPU's `vcpu_info`, if it has one.
+    /// Returns a vCPU's `vcpu_info`, if it has one.
     pub(crate) fn info(&self, key: VcpuKey) -> Option<VcpuInfo<'_>> {
         let (frame, offset) = self.vcpu(key).info?;
         self.memory.vcpu_info(frame, offset)
@@ -43,7 +43,8 @@ impl State {
         self.info(key).is_some_and(|info| info.evtchn_upcall_pending().load(Ordering::SeqCst) != 0)
     }
 
-    /// The interrupt that is asserted on a vCPU of the domain as long as it has an upcall pending.
+    /// Returns the interrupt that is asserted on a vCPU of the domain as long as it has an upcall
+    /// pending.
     fn level_of_domain(&self, key: VcpuKey) -> Option<u8> {
         self.domain(key).upcall_vector.filter(|_| !self.profile.is_arm())
     }
@@ -123,8 +124,8 @@ impl State {
         }
     }
 
-    /// The interrupt that a vCPU takes next if its flag is set. The domain's vector comes first,
-    /// even if the vCPU has its own.
+    /// Returns the interrupt that a vCPU takes next if its flag is set. The domain's vector comes
+    /// first, even if the vCPU has its own.
     fn due(&self, key: VcpuKey) -> Option<Due> {
         let (vcpu, level) = (self.vcpu(key), self.level_of_domain(key));
         if self.profile.is_arm() {
@@ -140,7 +141,7 @@ impl State {
         own.map(|vector| Due { vector, own: true })
     }
 
-    /// Whether an interrupt can be delivered (`local_events_need_delivery`). On Arm, a set
+    /// Returns whether an interrupt can be delivered (`local_events_need_delivery`). On Arm, a set
     /// `evtchn_upcall_pending` counts, even if its interrupt was taken or lost.
     pub(crate) fn can_deliver(&self, key: VcpuKey, interrupts: bool) -> bool {
         let marked = || self.profile.is_arm() && self.upcall_is_pending(key);
@@ -219,7 +220,7 @@ impl State {
         }
     }
 
-    /// Whether a port is pending.
+    /// Returns whether a port is pending.
     pub(crate) fn is_pending(&self, domain: usize, port: u32) -> bool {
         let (word, bit) = locate(port);
         let shared = self.memory.shared_info(self.domains[domain].shared);
@@ -260,7 +261,7 @@ impl State {
     }
 }
 
-/// The word of a port in the bitmaps, and its bit there.
+/// Returns the word of a port in the bitmaps, and its bit there.
 fn locate(port: u32) -> (usize, XenUlong) {
     ((port / BITS) as usize, XenUlong::wrapping_shl(1, port % BITS))
 }

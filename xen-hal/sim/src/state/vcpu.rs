@@ -73,7 +73,7 @@ pub(crate) enum Area {
 }
 
 impl Area {
-    /// The frame that Xen holds while the area is registered.
+    /// Returns the frame that Xen holds while the area is registered.
     pub(crate) fn frame(self) -> Option<MachineFrame> {
         if let Self::Physical(frame, _) = self { Some(frame) } else { None }
     }
@@ -116,7 +116,7 @@ impl Areas {
         self.by_physical.or(self.by_virtual)
     }
 
-    /// The frame that Xen holds while the areas are registered.
+    /// Returns the frame that Xen holds while the areas are registered.
     pub(crate) fn frame(self) -> Option<MachineFrame> {
         self.by_physical.and_then(Area::frame)
     }
@@ -187,7 +187,7 @@ impl Vcpu {
         &self.run
     }
 
-    /// Whether it is up, as Xen counts it.
+    /// Returns whether it is up, as Xen counts it.
     pub(crate) fn is_up(&self) -> bool {
         !matches!(self.run, Run::Down | Run::Finished)
     }

@@ -26,13 +26,13 @@ const RESET_CONT: u32 = 14;
 /// The greatest offset of a FIFO control block in its page.
 const CONTROL_END: u32 = 4024;
 
-/// Whether a VIRQ belongs to the domain, and not to each vCPU.
+/// Returns whether a VIRQ belongs to the domain, and not to each vCPU.
 const fn is_global(virq: Virq) -> bool {
     !matches!(virq, Virq::TIMER | Virq::DEBUG | Virq::XENOPROF | Virq::XENPMU)
 }
 
-/// Whether a VIRQ belongs to the whole machine, so that only one domain can bind it: here the
-/// control domain.
+/// Returns whether a VIRQ belongs to the whole machine, so that only one domain can bind it: here
+/// the control domain.
 fn is_of_the_machine(virq: Virq) -> bool {
     is_global(virq) && virq != Virq::ARGO
 }
@@ -65,7 +65,7 @@ pub(super) fn event_channel_op(call: &mut Call<'_>, op: usize, at: usize) -> Ans
     }
 }
 
-/// The caller's number for `DOMID_SELF`.
+/// Returns the caller's number for `DOMID_SELF`.
 fn resolved(call: &Call<'_>, domain: Domid) -> Domid {
     if domain == Domid::SELF { call.domain().id } else { domain }
 }

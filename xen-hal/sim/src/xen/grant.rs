@@ -32,7 +32,7 @@ pub(super) fn grant_table_op(call: &mut Call<'_>, op: usize, at: usize, count: u
     }
 }
 
-/// The commands that HVM guests have (`hvm_grant_table_op`).
+/// Returns the commands that HVM guests have (`hvm_grant_table_op`).
 const fn offered_on_x86(op: u32) -> bool {
     matches!(
         op,

@@ -81,7 +81,7 @@ fn map_page(
     Ok(frame)
 }
 
-/// The granting domain, by its number and never by `DOMID_SELF`.
+/// Returns the granting domain, by its number and never by `DOMID_SELF`.
 pub(super) fn owner(call: &Call<'_>, domain: Domid) -> Result<usize, GrantStatus> {
     if domain == Domid::SELF {
         return Err(GrantStatus::BAD_DOMAIN);
@@ -89,7 +89,7 @@ pub(super) fn owner(call: &Call<'_>, domain: Domid) -> Result<usize, GrantStatus
     call.target(domain).map_err(|_| GrantStatus::BAD_DOMAIN)
 }
 
-/// The frame that is granted to the caller, and the part of it.
+/// Returns the frame that is granted to the caller, and the part of it.
 pub(super) fn granted_frame(
     call: &Call<'_>,
     owner: usize,

@@ -43,7 +43,7 @@ pub(super) fn hvm_op(call: &mut Call<'_>, op: usize, at: usize) -> Answer {
     }
 }
 
-/// Whether a domain may set this parameter of its own.
+/// Returns whether a domain may set this parameter of its own.
 fn may_be_set(index: HvmParam) -> bool {
     [
         HvmParam::CALLBACK_IRQ,
@@ -58,13 +58,13 @@ fn may_be_set(index: HvmParam) -> bool {
     .contains(&index)
 }
 
-/// Whether a domain may read this parameter of its own.
+/// Returns whether a domain may read this parameter of its own.
 fn may_be_read(index: HvmParam) -> bool {
     may_be_set(index)
         || [HvmParam::STORE_PFN, HvmParam::CONSOLE_PFN, HvmParam::ALTP2M].contains(&index)
 }
 
-/// Whether a parameter can be set only once.
+/// Returns whether a parameter can be set only once.
 fn is_set_once(index: HvmParam) -> bool {
     [
         HvmParam::VIRIDIAN,
@@ -131,7 +131,7 @@ fn set(call: &mut Call<'_>, asked: &XenHvmParam) -> Answer {
     Ok(0)
 }
 
-/// An invalid task state segment crashes the domain that sets it for itself.
+/// Returns an invalid task state segment crashes the domain that sets it for itself.
 fn crash(call: &mut Call<'_>, target: usize) -> Answer {
     if target == call.me.domain {
         call.state.crash(call.me, "it set an invalid task state segment");

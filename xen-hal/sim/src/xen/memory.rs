@@ -123,7 +123,7 @@ fn reservation(
     asked.nr_extents as usize
 }
 
-/// The element of a list that a handle points to.
+/// Returns the element of a list that a handle points to.
 fn element(call: &Call<'_>, list: Handle<XenPfn>, index: usize) -> Result<u64, Errno> {
     let offset = index.checked_mul(size_of::<XenPfn>()).ok_or(Errno::EFAULT)?;
     call.read::<XenPfn>(list.as_ptr().addr().checked_add(offset).ok_or(Errno::EFAULT)?)
@@ -201,8 +201,8 @@ fn add_to_physmap(call: &mut Call<'_>, asked: &XenAddToPhysmap, start: u16) -> A
     Ok(0)
 }
 
-/// The domain in which something is mapped (`xatp_permission_check`). Only the hardware domain can
-/// map devices, in itself.
+/// Returns the domain in which something is mapped (`xatp_permission_check`). Only the hardware
+/// domain can map devices, in itself.
 fn permitted(call: &Call<'_>, domain: Domid, space: MapSpace) -> Result<usize, Errno> {
     let target = call.target(domain)?;
     let of_hardware = target == call.me.domain && call.domain().role == Role::Control;

@@ -51,7 +51,7 @@ struct Call<'a> {
     yields: bool,
 }
 
-/// The value that returns an error.
+/// Returns the value that returns an error.
 pub(crate) fn refusal(errno: Errno) -> isize {
     -isize::from(i16::try_from(errno.number()).unwrap_or(i16::MAX))
 }
@@ -185,8 +185,8 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Whether an interrupt can be delivered to the caller now. In the instruction after `sti`
-    /// none can.
+    /// Returns whether an interrupt can be delivered to the caller now. In the instruction after
+    /// `sti` none can.
     fn can_deliver(&self) -> bool {
         self.state.can_deliver(self.me, self.interrupts && !self.shadow)
     }
@@ -216,7 +216,7 @@ impl Call<'_> {
         Ok(answer)
     }
 
-    /// The index of a domain by its number.
+    /// Returns the index of a domain by its number.
     fn target(&self, id: Domid) -> Result<usize, Errno> {
         self.state.domain_by_id(self.me.domain, id)
     }

@@ -125,7 +125,7 @@ fn initialise(call: &mut Call<'_>, key: VcpuKey, at: usize) -> Answer {
     Ok(0)
 }
 
-/// Whether the state is valid for its mode, so that a vCPU can start in it
+/// Returns whether the state is valid for its mode, so that a vCPU can start in it
 /// (`arch_set_info_hvm_guest`).
 #[cfg(target_arch = "x86_64")]
 fn can_start(context: &VcpuHvmContext) -> bool {
@@ -271,7 +271,7 @@ pub(super) fn set_timer(call: &mut Call<'_>, moment: u64) -> usize {
     0
 }
 
-/// An area by its physical address; none for the address of all ones, which unregisters it
+/// Returns an area by its physical address; none for the address of all ones, which unregisters it
 /// (`map_guest_area`).
 fn physical(call: &Call<'_>, address: u64, size: usize) -> Result<Option<Area>, Errno> {
     if address == u64::MAX {
@@ -285,8 +285,8 @@ fn physical(call: &Call<'_>, address: u64, size: usize) -> Result<Option<Area>, 
     Ok(Some(Area::Physical(frame, offset)))
 }
 
-/// An area by its virtual address. Arm translates the address at once. x86 accepts any, and writes
-/// nothing if no page is mapped there.
+/// Returns an area by its virtual address. Arm translates the address at once. x86 accepts any, and
+/// writes nothing if no page is mapped there.
 fn virtual_area(call: &Call<'_>, address: usize, size: usize) -> Result<Option<Area>, Errno> {
     let is_memory = call.reach(address, size, true).is_ok();
     if !is_memory && call.state.profile.is_arm() && address != 0 {

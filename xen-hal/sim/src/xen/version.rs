@@ -82,7 +82,7 @@ fn answer<T: Data>(call: &Call<'_>, at: usize, value: T) -> Answer {
     call.write(at, value).map(|()| 0)
 }
 
-/// A text in a field of `N` bytes, with a zero at the end.
+/// Returns a text in a field of `N` bytes, with a zero at the end.
 fn text<const N: usize>(text: &str) -> [u8; N] {
     let mut field = [0; N];
     let length = text.len().min(N - 1);
@@ -124,7 +124,7 @@ fn build_id(call: &Call<'_>, at: usize) -> Answer {
     }
 }
 
-/// The texts of 4.20 and later, of any length.
+/// Returns the texts of 4.20 and later, of any length.
 fn long(call: &Call<'_>, at: usize, text: &str) -> Answer {
     if at == 0 {
         return Ok(text.len());

@@ -1,4 +1,4 @@
-//! Trying mutants in a copy of the workspace.
+//! Tries mutants in a copy of the workspace.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,15 +9,16 @@ use std::process::{Command, Output};
 use super::merge::{VARIABLE, merge};
 use super::{Fault, Finder, Mutant, fuzz};
 
-/// How much the copy's packages are optimised for tests: the HAL not at all, because the tests take
-/// less time than its optimisation would. This also tells cargo the copy from the workspace in one
-/// target folder, in which they share the packages of others.
+/// The optimisation levels of the copy's packages for tests. The HAL is not optimised, because its
+/// tests take less time than the optimisation. With these levels, cargo also distinguishes the copy
+/// from the workspace, while both share dependencies in one target folder.
 const TESTS: [(&str, u8); 3] = [("xen-pac", 1), ("xen-hal", 0), ("xen-sim", 1)];
 
-/// The same for the fuzz targets, which run longer.
+/// The optimisation levels for the fuzz targets, which run longer.
 const TARGETS: [(&str, u8); 3] = [("xen-pac", 1), ("xen-hal", 1), ("xen-hal-fuzz", 1)];
 
-/// How many inputs a fuzz target may try to find a mistake. Most need a few thousand.
+/// The maximum number of inputs with which a fuzz target searches for a mistake. Most mistakes need
+/// a few thousand.
 const FUZZ_RUNS: u64 = 1_000_000;
 
 /// The copy of a workspace in which mutants are tried.
@@ -25,29 +26,29 @@ const FUZZ_RUNS: u64 = 1_000_000;
 pub struct Copy {
     root: PathBuf,
     target: PathBuf,
-    /// What was built: a program for each target of a package, and for each fuzz target.
+    /// The built programs: one for each target of a package, and for each fuzz target.
     programs: BTreeMap<Finder, Program>,
 }
 
-/// How a test found a mutant.
+/// The result of a test that found a mutant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Find {
     /// The test.
     pub finder: Finder,
-    /// What it said.
+    /// The message of the failure.
     pub message: String,
     /// The input of a fuzz target.
     input: Option<PathBuf>,
 }
 
 impl Copy {
-    /// Makes a copy, in the target folder, of what git tracks in the workspace at `root`, and of
-    /// what it would track, with all of `mutants` in it. Files that are already as they must be
-    /// keep their time, so that cargo builds nothing anew.
+    /// Creates a copy of the workspace at `root` in the target folder, with all of `mutants` in it.
+    /// The copy has all files that git tracks, and new files that it does not ignore. Unchanged
+    /// files keep their time, so that cargo does not rebuild them.
     ///
     /// # Errors
     ///
-    /// Says which mutant does not apply, or what could not be read or written.
+    /// If a mutant does not apply, or a file cannot be read or written.
     pub fn new(root: &Path, target: &Path, mutants: &[&Mutant]) -> Result<Self, String> {
         let merged = merge(root, mutants).map_err(|fault| fault.to_string())?;
         let copy = Self {
@@ -57,7 +58,7 @@ impl Copy {
         };
         let list = target.join("mutants/files");
         let files = super::super::files(root)?;
-        // Files that are no longer part of the workspace.
+        // Removes files that are no longer part of the workspace.
         for old in fs::read_to_string(&list).unwrap_or_default().lines() {
             if !files.iter().any(|file| file == old) {
                 let _ = fs::remove_file(copy.root.join(old));
@@ -83,13 +84,13 @@ impl Copy {
     ///
     /// # Errors
     ///
-    /// The copy does not compile, or a test does not find the mutant, or not again.
+    /// If the copy does not compile, or a test does not find the mutant twice.
     pub fn try_mutant(&mut self, number: usize, mutant: &Mutant) -> Result<Vec<Find>, Fault> {
         let finders = mutant.found_by.iter();
         finders.map(|finder| self.find(number, &mutant.name, finder)).collect()
     }
 
-    /// Runs a test, which must fail, twice and in the same way.
+    /// Runs a test twice. It must fail both times in the same way.
     fn find(&mut self, number: usize, name: &str, finder: &Finder) -> Result<Find, Fault> {
         let not_found = || Fault(format!("`{finder}` does not find it"));
         let crashes = self.target.join("mutants/crashes");
@@ -126,11 +127,11 @@ impl Copy {
         Ok(Find { finder: finder.clone(), message: first, input })
     }
 
-    /// Checks that what found the mutants passes without them.
+    /// Checks that the tests that found the mutants pass without them.
     ///
     /// # Errors
     ///
-    /// Names the test that fails.
+    /// The test that fails.
     pub fn pass_unpatched(&mut self, finds: &[Find]) -> Result<(), Fault> {
         let tests: BTreeSet<_> = finds.iter().map(|find| (&find.finder, &find.input)).collect();
         for (finder, input) in tests {
@@ -153,7 +154,7 @@ impl Copy {
                     if end != fuzz::End::Nothing {
                         return fails(&format!("{end:?}"));
                     }
-                    // It can be made again, so that one left over does no harm.
+                    // A remaining file does no harm, because the input can be found again.
                     let _ = fs::remove_file(input);
                 }
                 (Finder::Fuzz(_), None) => {}
@@ -162,7 +163,7 @@ impl Copy {
         Ok(())
     }
 
-    /// The program of a test, built unless it has been.
+    /// Returns the program of a test. Builds it first if necessary.
     fn program(&mut self, finder: &Finder) -> Result<&Program, Fault> {
         let key = match finder {
             Finder::Test { target, .. } => Finder::Test { target: target.clone(), name: None },
@@ -235,7 +236,7 @@ impl Program {
         })
     }
 
-    /// The program, about to make a mistake.
+    /// Returns the command of the program, with the variable that selects a mutant.
     fn command(&self, mutant: Option<usize>) -> Command {
         let mut command = Command::new(&self.path);
         command.current_dir(&self.folder).env_remove(VARIABLE).env("RUST_BACKTRACE", "0");
@@ -254,7 +255,7 @@ impl Program {
     }
 }
 
-/// The message of the panic with which a test failed; `None` if it passed.
+/// Returns the message of the panic with which a test failed; `None` if it passed.
 fn failure(output: &Output) -> Option<String> {
     if output.status.success() {
         return None;
@@ -265,7 +266,7 @@ fn failure(output: &Output) -> Option<String> {
     Some(lines.collect::<Vec<_>>().join(" "))
 }
 
-/// How many tests were run.
+/// Returns the number of tests that ran.
 fn ran(output: &Output) -> usize {
     let printed = String::from_utf8_lossy(&output.stdout);
     let counts = printed.lines().filter_map(|line| line.strip_prefix("running "));

@@ -1,4 +1,5 @@
-//! One text of the HAL with all mutants, each of which is chosen when the program runs.
+//! Merges all mutants into one text of the HAL, in which an environment variable selects one at run
+//! time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,7 +15,7 @@ pub(super) const VARIABLE: &str = "XEN_HAL_MUTANT";
 /// The crate's root, which gets [`CHOICE`].
 const ROOT: &str = "xen-hal/src/lib.rs";
 
-/// What changed functions call. `NAME` stands for [`VARIABLE`].
+/// The function that changed functions call. `NAME` stands for [`VARIABLE`].
 const CHOICE: &str = "
 mod mutant {
     extern crate std;
@@ -27,7 +28,7 @@ mod mutant {
 }
 ";
 
-/// The files that mutants change, with all their changes; a mutant's number is its index.
+/// Returns the files that mutants change, with all their changes; a mutant's number is its index.
 ///
 /// # Errors
 ///
@@ -56,7 +57,7 @@ pub(super) fn merge(root: &Path, mutants: &[&Mutant]) -> Result<BTreeMap<String,
     Ok(merged)
 }
 
-/// The file `text`, in which each function that a variant changes has both bodies.
+/// Returns the file `text`, in which each function that a variant changes has both bodies.
 fn choose(text: &str, variants: &[(usize, String)]) -> Result<String, String> {
     let parse = |text: &str| syn::parse_file(text).map_err(|error| error.to_string());
     let mut merged = parse(text)?;
@@ -86,7 +87,7 @@ fn code(tokens: &impl ToTokens) -> String {
     tokens.to_token_stream().to_string()
 }
 
-/// The bodies of all functions, in their order.
+/// Returns the bodies of all functions, in their order.
 fn bodies(items: &mut [Item]) -> Vec<&mut Block> {
     let mut found = Vec::new();
     for item in items {

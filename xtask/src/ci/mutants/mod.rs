@@ -2,10 +2,9 @@
 //! them. A copy of the workspace contains all of them, and an environment variable chooses the one
 //! that a program makes.
 //!
-//! A patch begins with a sentence and one `Found-by:` line per test, and goes on as a unified diff.
-//! It changes bodies of functions in `xen-hal/src`, and nothing else. Lines are not found by their
-//! numbers: the text that a hunk removes, with its context, must be in the file exactly once,
-//! whatever its white space.
+//! A patch starts with a sentence and one `Found-by:` line for each test. A unified diff follows,
+//! which changes only bodies of functions in `xen-hal/src`. Line numbers are ignored: the text that
+//! a hunk removes, with its context, must occur in the file exactly once. White space may differ.
 
 mod copy;
 mod merge;
@@ -56,7 +55,7 @@ struct Hunk {
     new: String,
 }
 
-/// Why a mutant is not found, or could not be tried.
+/// The reason why a mutant was not found, or could not be tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault(String);
 
@@ -82,7 +81,7 @@ impl fmt::Display for Finder {
 ///
 /// # Errors
 ///
-/// Names the file that is not a mutant.
+/// If a file is not a valid mutant.
 pub fn load(root: &Path) -> Result<Vec<Mutant>, String> {
     let folder = root.join(FOLDER);
     let explain = |error| format!("{}: {error}", folder.display());
@@ -119,12 +118,12 @@ impl Mutant {
         Ok(Self { name: name.to_owned(), about, found_by, hunks })
     }
 
-    /// The files it changes.
+    /// Returns the files it changes.
     fn files(&self) -> BTreeSet<&str> {
         self.hunks.iter().map(|hunk| hunk.file.as_str()).collect()
     }
 
-    /// The text of a file with this mutant's changes.
+    /// Returns the text of a file with this mutant's changes.
     fn apply(&self, file: &str, text: &str) -> Result<String, Fault> {
         let mut text = text.to_owned();
         for hunk in self.hunks.iter().filter(|hunk| hunk.file == file) {
@@ -197,7 +196,7 @@ fn hunks(diff: &str) -> Result<Vec<Hunk>, String> {
 }
 
 impl Hunk {
-    /// The text with the hunk's old text replaced.
+    /// Returns the text with the hunk's old text replaced.
     fn apply(&self, text: &str) -> Result<String, String> {
         let packed = |text: &str| -> (String, Vec<usize>) {
             text.char_indices()

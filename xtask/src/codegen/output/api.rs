@@ -46,8 +46,8 @@ pub fn summary(plan: &Plan) -> String {
     format!("interface: {added} added, {gone} removed, {other} changed{names}; step: {step}")
 }
 
-/// The public items of a generated file by path, each with its signatures: several where the
-/// architectures differ.
+/// Returns the public items of a generated file by path, each with its signatures: several where
+/// the architectures differ.
 fn items(module: &str, text: &str) -> BTreeMap<String, Vec<String>> {
     let mut items: BTreeMap<String, Vec<String>> = BTreeMap::new();
     // What is open, by indentation.
@@ -94,7 +94,7 @@ fn depth(text: &str) -> i32 {
     })
 }
 
-/// The name of an item: the first word that is no keyword.
+/// Returns the name of an item: the first word that is no keyword.
 fn name(item: &str, called: Option<&&str>) -> Option<String> {
     let text = called.map_or(item, |called| &item[called.len()..]);
     let text = text

@@ -54,7 +54,7 @@ pub(super) enum Step<'p> {
     Clear,
 }
 
-/// All steps of a plan, in order.
+/// Returns all steps of a plan, in order.
 pub(super) fn steps(plan: &Plan) -> Vec<Step<'_>> {
     let staged =
         plan.changes.iter().filter_map(|change| Some(Step::Stage(change, change.new.as_deref()?)));

@@ -12,8 +12,8 @@ fn generated(name: &str, body: &str) -> Generated {
     Generated { path: name.to_owned(), text: format!("{MARK}x.yaml. Do not edit.\n{body}\n") }
 }
 
-/// A folder with `same.rs`, a `stale.rs` whose source is gone, an `other.rs` that will change, and
-/// a handwritten file.
+/// Returns a folder with `same.rs`, a `stale.rs` whose source is gone, an `other.rs` that will
+/// change, and a handwritten file.
 fn world() -> (tempfile::TempDir, PathBuf, Vec<Generated>) {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("generated");

@@ -55,7 +55,7 @@ pub(super) fn convention(context: &Context<'_>, at: &At<'_>, arch: &str) -> Opti
     })
 }
 
-/// A list of words that must be there, although it may be empty.
+/// Returns a list of words that must be there, although it may be empty.
 fn words(context: &Context<'_>, keys: &Keys<'_>, key: &'static str) -> Vec<String> {
     if keys.need(context.errors, key).is_none() {
         return Vec::new();

@@ -27,12 +27,12 @@ impl Errors {
         self.add(wrong);
     }
 
-    /// The value; when it is wrong, that is reported, and what needs it is left out.
+    /// Returns the value; when it is wrong, that is reported, and what needs it is left out.
     pub(super) fn need<T>(&self, value: Result<T, Wrong>) -> Option<T> {
         value.map_err(|wrong| self.add_and_leave_out(*wrong)).ok()
     }
 
-    /// The value; when it is wrong, that is reported, and `instead` stands for it.
+    /// Returns the value; when it is wrong, that is reported, and `instead` stands for it.
     pub(super) fn or<T>(&self, value: Result<T, Wrong>, instead: T) -> T {
         value.unwrap_or_else(|wrong| {
             self.add(*wrong);
@@ -76,7 +76,7 @@ impl Errors {
         if readable { self.add(wrong) } else { self.add_and_leave_out(wrong) }
     }
 
-    /// The errors, and whether the document is whole.
+    /// Returns the errors, and whether the document is whole.
     pub(super) fn into_parts(self) -> (Vec<Diagnostic>, bool) {
         (self.found.into_inner(), !self.incomplete.get())
     }
@@ -102,18 +102,18 @@ impl<'t> Keys<'t> {
         Some(Self { at: at.clone(), mapping, asked: RefCell::default() })
     }
 
-    /// The value under `key`, if there is one.
+    /// Returns the value under `key`, if there is one.
     pub(super) fn get(&self, key: &'static str) -> Option<At<'t>> {
         self.asked.borrow_mut().push(key);
         self.mapping.get(key).map(|entry| self.at.entry(entry))
     }
 
-    /// Whether there is `key`; it counts as asked for.
+    /// Returns whether there is `key`; it counts as asked for.
     pub(super) fn has(&self, key: &'static str) -> bool {
         self.get(key).is_some()
     }
 
-    /// The value under `key`, without which there is nothing.
+    /// Returns the value under `key`, without which there is nothing.
     pub(super) fn need(&self, errors: &Errors, key: &'static str) -> Option<At<'t>> {
         let value = self.get(key);
         if value.is_none() {
@@ -122,7 +122,7 @@ impl<'t> Keys<'t> {
         value
     }
 
-    /// The error that `key` is missing.
+    /// Returns the error that `key` is missing.
     pub(super) fn missing(&self, key: &str) -> Diagnostic {
         self.at.wrong(format!("the key `{key}` is missing")).label(format!("has no `{key}`"))
     }
@@ -144,7 +144,7 @@ impl<'t> Keys<'t> {
     }
 }
 
-/// The items of a list under `key`, which may be missing.
+/// Returns the items of a list under `key`, which may be missing.
 pub(super) fn listed<T>(
     context: &Context<'_>,
     keys: &Keys<'_>,

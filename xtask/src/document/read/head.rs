@@ -44,7 +44,7 @@ pub(super) struct Rules<'r> {
 /// The rules for most items.
 pub(super) const PLAIN: Rules<'static> = Rules { prefix: "", silent: false };
 
-/// The value of `name`.
+/// Returns the value of `name`.
 pub(super) fn name(context: &Context<'_>, keys: &Keys<'_>) -> Option<String> {
     context.errors.need(keys.need(context.errors, "name")?.text("a name")).map(str::to_owned)
 }
@@ -99,7 +99,7 @@ pub(super) fn doc(context: &Context<'_>, keys: &Keys<'_>, may_be_left_out: bool)
     }
 }
 
-/// A text that may be left out.
+/// Returns a text that may be left out.
 pub(super) fn optional_text(
     context: &Context<'_>,
     keys: &Keys<'_>,

@@ -12,8 +12,8 @@ use std::collections::hash_map::Entry;
 /// As many architectures as a set of them can hold.
 const MOST_ARCHITECTURES: usize = 32;
 
-/// The manifest, without which nothing else can be understood, and where in its list each file
-/// stands.
+/// Returns the manifest, without which nothing else can be understood, and where in its list each
+/// file stands.
 pub(super) fn manifest(errors: &Errors, at: &At<'_>) -> Option<(Manifest, Vec<Place>)> {
     let keys = Keys::open(errors, at, "a manifest")?;
     let releases = keys.need(errors, "releases").and_then(|at| releases(errors, &at));

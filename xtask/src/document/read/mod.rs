@@ -24,8 +24,8 @@ use context::{Context, Errors, Keys, listed};
 use head::{Outer, doc, optional_text};
 use node::At;
 
-/// The document, unless a part of it had to be left out, and everything that is wrong with the
-/// text.
+/// Returns the document, unless a part of it had to be left out, and everything that is wrong with
+/// the text.
 #[must_use]
 pub fn document(sources: &Sources) -> (Option<Document>, Vec<Diagnostic>) {
     let errors = Errors::default();
@@ -47,7 +47,7 @@ pub fn document(sources: &Sources) -> (Option<Document>, Vec<Diagnostic>) {
     (document.filter(|_| complete), errors)
 }
 
-/// The file as YAML; what is wrong with it as such is reported.
+/// Returns the file as YAML; what is wrong with it as such is reported.
 fn tree<'s>(source: &'s SourceText, errors: &Errors) -> Option<Tree<'s>> {
     if let Some(fault) = &source.fault {
         errors.unreadable(source, fault);

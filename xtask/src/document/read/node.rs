@@ -49,17 +49,17 @@ impl<'t> At<'t> {
         self.trail.place()
     }
 
-    /// The value of an entry of this mapping.
+    /// Returns the value of an entry of this mapping.
     pub(super) fn entry(&self, entry: &'t Entry<'t>) -> Self {
         Self { node: &entry.value, trail: Rc::new(Trail::Key(Rc::clone(&self.trail), &entry.key)) }
     }
 
-    /// An error at this node.
+    /// Returns an error at this node.
     pub(super) fn wrong(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(self.place(), message)
     }
 
-    /// The error that something else was expected.
+    /// Returns the error that something else was expected.
     pub(super) fn expected(&self, what: &str) -> Wrong {
         let found = self.found();
         let place = match &self.node.value {
@@ -72,7 +72,7 @@ impl<'t> At<'t> {
         )
     }
 
-    /// The key that leads here, or else the node.
+    /// Returns the key that leads here, or else the node.
     fn place_of_key(&self) -> Place {
         match *self.trail {
             Trail::Key(..) => self.place().as_key(),
@@ -99,7 +99,7 @@ impl<'t> At<'t> {
         }
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     pub(super) fn items(
         &self,
         what: &str,
@@ -111,7 +111,7 @@ impl<'t> At<'t> {
         Ok(items.iter().enumerate().map(at))
     }
 
-    /// The mapping that this is.
+    /// Returns the mapping that this is.
     pub(super) fn mapping(&self, what: &str) -> Result<&'t Mapping<'t>, Wrong> {
         match &self.node.value {
             Value::Mapping(mapping) => Ok(mapping),
@@ -121,7 +121,7 @@ impl<'t> At<'t> {
 }
 
 impl<'t> At<'t> {
-    /// The scalar's text and whether it stands without quotes.
+    /// Returns the scalar's text and whether it stands without quotes.
     fn scalar(&self) -> Option<(&'t str, bool)> {
         match &self.node.value {
             Value::Scalar { text, plain } => Some((text, *plain)),
@@ -129,7 +129,7 @@ impl<'t> At<'t> {
         }
     }
 
-    /// A text that is not empty; `what` names it.
+    /// Returns a text that is not empty; `what` names it.
     pub(super) fn text(&self, what: &str) -> Result<&'t str, Wrong> {
         match self.scalar() {
             Some((text, plain)) if !text.trim().is_empty() && (!plain || is_text(text)) => {
@@ -205,7 +205,7 @@ impl<'t> At<'t> {
         if digits.starts_with("0x") { Radix::Hexadecimal } else { Radix::Decimal }
     }
 
-    /// A whole number from 0 to 2^64 - 1.
+    /// Returns a whole number from 0 to 2^64 - 1.
     pub(super) fn unsigned(&self) -> Result<u64, Wrong> {
         let value = self.integer()?;
         u64::try_from(value).map_err(|_| {
@@ -238,7 +238,7 @@ impl<'t> At<'t> {
         })
     }
 
-    /// A release of any kind, in quotes. The error holds what was perhaps meant.
+    /// Returns a release of any kind, in quotes. The error holds what was perhaps meant.
     pub(super) fn release(&self) -> Result<Release, Wrong> {
         match self.scalar() {
             Some((text, false)) => well_formed(text).ok_or_else(|| {
@@ -261,7 +261,7 @@ impl<'t> At<'t> {
         self.wrong("a release must be in quotes").label(label).help(format!("write \"{text}\""))
     }
 
-    /// A release of the manifest, in quotes.
+    /// Returns a release of the manifest, in quotes.
     pub(super) fn known_release(&self, manifest: &Manifest) -> Result<ReleaseId, Wrong> {
         let release = self.release()?;
         manifest.find_release(release).ok_or_else(|| {
@@ -315,7 +315,7 @@ impl<'t> At<'t> {
     }
 }
 
-/// The release that the text names in the one way in which it is written.
+/// Returns the release that the text names in the one way in which it is written.
 fn well_formed(text: &str) -> Option<Release> {
     text.parse::<Release>().ok().filter(|release| release.to_string() == text)
 }

@@ -89,7 +89,7 @@ fn field(context: &Context<'_>, at: &At<'_>, holder: Holder, outer: &Outer) -> O
     Some(Field { head: head?, shape: shape?, count: count.flatten(), use_ })
 }
 
-/// A type, or members of its own.
+/// Returns a type, or members of its own.
 fn shape(context: &Context<'_>, keys: &Keys<'_>, use_: FieldUse, outer: &Outer) -> Option<Shape> {
     let anonymous = keys.get("anonymous");
     let kinds = ["type", "union", "struct"].into_iter().filter(|kind| keys.has(kind)).count();

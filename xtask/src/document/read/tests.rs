@@ -15,14 +15,14 @@ fn parse(items: &str) -> (Option<Document>, Vec<Diagnostic>) {
     document(&Sources::from_texts([("manifest", MANIFEST), ("file", text.as_str())]))
 }
 
-/// The file that the items make.
+/// Returns the file that the items make.
 fn file(items: &str) -> File {
     let (document, errors) = parse(items);
     assert_eq!(errors, []);
     document.unwrap().files.remove(0)
 }
 
-/// The messages about the items, and whether there is a document all the same.
+/// Returns the messages about the items, and whether there is a document all the same.
 fn messages(items: &str) -> (Vec<String>, bool) {
     let (document, errors) = parse(items);
     (errors.into_iter().map(|error| error.message).collect(), document.is_some())

@@ -5,8 +5,8 @@ use crate::diagnostic::{Diagnostic, nearest};
 /// How much of a name is shown in a message.
 const LONGEST: usize = 64;
 
-/// Whether text that stands without quotes is text to every reader of YAML, and no number, truth
-/// value or nothing.
+/// Returns whether text that stands without quotes is text to every reader of YAML, and no number,
+/// truth value or nothing.
 pub(super) fn is_text(text: &str) -> bool {
     let digits = text.trim_start_matches(['-', '+', '.']);
     let number = digits.starts_with(|first: char| first.is_ascii_digit())
@@ -14,21 +14,21 @@ pub(super) fn is_text(text: &str) -> bool {
     !number && !matches!(text, "" | "~" | "null" | "true" | "false")
 }
 
-/// Whether some reader of YAML takes the digits for an octal number.
+/// Returns whether some reader of YAML takes the digits for an octal number.
 pub(super) fn octal(digits: &str) -> bool {
     let digits = digits.strip_prefix("0o").unwrap_or(digits);
     digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
-/// Whether a character cannot be seen, or turns the text around it: none of these may stand in
-/// documentation, and rustc refuses some of them.
+/// Returns whether a character cannot be seen, or turns the text around it: none of these may stand
+/// in documentation, and rustc refuses some of them.
 pub(super) fn is_hidden(char: char) -> bool {
     char.is_control() && !matches!(char, '\n' | '\t')
         || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}')
         || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A decimal or hexadecimal number, as the description writes it.
+/// Returns a decimal or hexadecimal number, as the description writes it.
 pub(super) fn number(text: &str) -> Option<i128> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),

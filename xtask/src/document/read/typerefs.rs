@@ -7,7 +7,7 @@ use crate::document::{ArchId, Count, PerArch, Primitive, TypeRef};
 use crate::yaml::Value;
 use std::collections::BTreeMap;
 
-/// The name of a type; a handle points to bytes unless more is known.
+/// Returns the name of a type; a handle points to bytes unless more is known.
 fn type_named(name: &str) -> TypeRef {
     if name == "handle" {
         return TypeRef::Handle(Box::new(TypeRef::Primitive(Primitive::U8)));
@@ -19,12 +19,12 @@ fn type_named(name: &str) -> TypeRef {
 }
 
 impl At<'_> {
-    /// The name of a type.
+    /// Returns the name of a type.
     pub(super) fn type_ref(&self) -> Result<TypeRef, Wrong> {
         self.text("the name of a type").map(type_named)
     }
 
-    /// An integer that needs no description.
+    /// Returns an integer that needs no description.
     pub(super) fn primitive(&self) -> Result<Primitive, Wrong> {
         self.choice("an integer type", &Primitive::ALL).map_err(|mut wrong| {
             if let Some(own) = self.node.text().and_then(Primitive::of_c) {
@@ -34,7 +34,7 @@ impl At<'_> {
         })
     }
 
-    /// A length: a number that is not 0, a constant, or `flexible`.
+    /// Returns a length: a number that is not 0, a constant, or `flexible`.
     pub(super) fn count(&self) -> Result<Count, Wrong> {
         match &self.node.value {
             Value::Scalar { text, plain } if !plain || is_text(text) => {
@@ -59,7 +59,7 @@ impl At<'_> {
         }
     }
 
-    /// The architecture of that name.
+    /// Returns the architecture of that name.
     pub(super) fn arch(&self, context: &Context<'_>, name: &str) -> Result<ArchId, Wrong> {
         context.manifest.find_arch(name).ok_or_else(|| {
             let wrong = self.wrong(format!("unknown architecture `{}`", clipped(name)));
@@ -69,7 +69,7 @@ impl At<'_> {
     }
 }
 
-/// A type under `key`, with what it points to under `to`.
+/// Returns a type under `key`, with what it points to under `to`.
 pub(super) fn pointed_type(
     context: &Context<'_>,
     keys: &Keys<'_>,
@@ -79,7 +79,7 @@ pub(super) fn pointed_type(
     with_target(context, type_?.type_ref(), to)
 }
 
-/// A type that a handle among them is given its target.
+/// Returns a type that a handle among them is given its target.
 fn with_target(
     context: &Context<'_>,
     type_: Result<TypeRef, Wrong>,

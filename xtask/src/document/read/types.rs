@@ -66,7 +66,7 @@ pub(super) fn enumeration(
     Some(Enumeration { is: is?, prefix, alias, values, head })
 }
 
-/// A named value of an enumeration or of a bit field.
+/// Returns a named value of an enumeration or of a bit field.
 pub(super) fn value(
     context: &Context<'_>,
     at: &At<'_>,
@@ -181,7 +181,7 @@ fn variant_field(context: &Context<'_>, at: &At<'_>) -> Option<VariantField> {
     })
 }
 
-/// The whole under `value`, and each field's value under its name.
+/// Returns the whole under `value`, and each field's value under its name.
 fn example(context: &Context<'_>, at: &At<'_>) -> Option<(u64, BTreeMap<String, u64>)> {
     let mapping = context.errors.need(at.mapping("a mapping from fields to values"))?;
     let mut fields = BTreeMap::new();

@@ -20,7 +20,7 @@ impl<'t> Editor<'t> {
         Some(Self { text, root: yaml::read(text).root?, edits: Vec::new() })
     }
 
-    /// The text after all edits.
+    /// Returns the text after all edits.
     pub(super) fn finish(mut self) -> String {
         self.edits.sort_by_key(|(range, _)| (range.start, range.end));
         let mut text = self.text.to_owned();
@@ -30,7 +30,7 @@ impl<'t> Editor<'t> {
         text
     }
 
-    /// The node at a place.
+    /// Returns the node at a place.
     fn node(&self, place: &Place) -> Option<&Node<'t>> {
         place.steps.iter().try_fold(&self.root, |node, step| match (step, &node.value) {
             (Step::Key(key), Value::Mapping(mapping)) => Some(&mapping.get(key)?.value),
@@ -95,7 +95,7 @@ impl<'t> Editor<'t> {
         !text.contains('\n') && !text.starts_with(['>', '|'])
     }
 
-    /// The lines of an item of a block sequence, without the line break at the end.
+    /// Returns the lines of an item of a block sequence, without the line break at the end.
     fn lines(&self, item: &Node<'_>) -> Option<Range<usize>> {
         let start = self.line_start(item.span.start);
         let dash = self.text[start..].find(|letter| letter != ' ')?;
@@ -190,7 +190,7 @@ impl<'t> Editor<'t> {
     }
 }
 
-/// The place of the mapping that is meant by the place of one of its keys or of itself.
+/// Returns the place of the mapping that is meant by the place of one of its keys or of itself.
 pub(super) fn item(place: &Place) -> Place {
     Place { side: Side::Value, ..place.clone() }
 }

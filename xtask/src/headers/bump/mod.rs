@@ -74,7 +74,7 @@ pub fn propose(
     Ok(proposal)
 }
 
-/// The measured cells of a release.
+/// Returns the measured cells of a release.
 fn column(grid: &Grid, release: Release) -> Vec<Cell> {
     grid.archs.iter().filter_map(|arch| grid.find(release, arch)).collect()
 }
@@ -97,7 +97,7 @@ impl Bump<'_> {
         if done { self.proposal.done.push(line) } else { self.proposal.left.push(line) }
     }
 
-    /// The value of a constant in the new release, if all architectures that had it agree.
+    /// Returns the value of a constant in the new release, if all architectures that had it agree.
     fn constant(&self, name: &str, cells: &[Cell]) -> Option<i128> {
         let column = self.facts.constants.get(name)?;
         let values: BTreeSet<i128> = cells.iter().filter_map(|cell| column.get(*cell)).collect();
@@ -304,14 +304,14 @@ impl Bump<'_> {
         }
     }
 
-    /// Whether something of a header is described.
+    /// Returns whether something of a header is described.
     fn knows(&self, header: &str) -> bool {
         let claims = verify::newest_claims(self.document);
         claims.iter().any(|(_, head, _)| head.header == header)
     }
 }
 
-/// The end of the last member in a cell.
+/// Returns the end of the last member in a cell.
 fn last(facts: &StructFacts, cell: Cell) -> Option<u64> {
     let ends = facts.members.iter().filter_map(|(_, column)| column.get(cell));
     ends.map(|extent| extent.offset + extent.size).max()

@@ -4,7 +4,8 @@ use super::{Change, Consequence, Kind, State, Step};
 use crate::headers::facts::{Extent, StructTable, Table};
 use std::collections::BTreeMap;
 
-/// Every change from one state to another, by header and name, on the architectures of both.
+/// Returns every change from one state to another, by header and name, on the architectures of
+/// both.
 #[must_use]
 pub fn compare(from: &State, to: &State) -> Vec<Change> {
     let mut found: BTreeMap<Change, Vec<String>> = BTreeMap::new();
@@ -207,8 +208,8 @@ impl Pair<'_> {
         }
     }
 
-    /// A field that was added to a known struct. `new()` of an argument takes each field that Xen
-    /// reads, so that one more breaks its callers.
+    /// Returns a field that was added to a known struct. `new()` of an argument takes each field
+    /// that Xen reads, so that one more breaks its callers.
     fn new_field(&self, name: &str, path: &str, extent: Extent) -> (String, Meaning) {
         let place = place(extent);
         let (now, was) = (self.to.parameters.get(name), self.from.parameters.get(name));
@@ -237,8 +238,8 @@ fn same(was: i128, now: i128) -> bool {
     was == now || (was < 0) != (now < 0) && (was - now).rem_euclid(1 << 32) == 0
 }
 
-/// The pairs of a lost and a gained constant that have one header, one value and similar names, if
-/// no other pair of the header has the value.
+/// Returns the pairs of a lost and a gained constant that have one header, one value and similar
+/// names, if no other pair of the header has the value.
 fn renamed<'n>(
     old: &'n BTreeMap<String, i128>,
     new: &'n BTreeMap<String, i128>,
@@ -260,7 +261,7 @@ fn renamed<'n>(
     pairs.collect()
 }
 
-/// The only struct of `others` with this layout that `own` lacks.
+/// Returns the only struct of `others` with this layout that `own` lacks.
 fn alike<'n>(
     item: &StructTable,
     others: &'n BTreeMap<String, StructTable>,

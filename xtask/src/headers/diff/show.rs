@@ -3,7 +3,7 @@
 use super::{Change, Consequence, State, Step};
 use std::fmt::Write as _;
 
-/// The greatest step of all changes.
+/// Returns the greatest step of all changes.
 fn step(changes: &[Change]) -> &'static str {
     changes.iter().map(|change| change.step).max().map_or("none", Step::name)
 }
@@ -12,7 +12,7 @@ fn count(changes: &[Change], consequence: Consequence) -> usize {
     changes.iter().filter(|change| change.consequence == consequence).count()
 }
 
-/// How many changes there are, by consequence, and the step for xen-pac.
+/// Returns the number of changes, by consequence, and the step for xen-pac.
 #[must_use]
 pub fn summary(changes: &[Change]) -> String {
     format!(
@@ -25,7 +25,7 @@ pub fn summary(changes: &[Change]) -> String {
     )
 }
 
-/// The changes by header.
+/// Returns the changes by header.
 fn by_header(changes: &[Change]) -> impl Iterator<Item = (&str, &[Change])> {
     changes.chunk_by(|one, other| one.header == other.header).map(|chunk| {
         let header = chunk.first().map_or("", |change| change.header.as_str());
@@ -113,7 +113,7 @@ pub fn json(from: &State, to: &State, changes: &[Change]) -> String {
     )
 }
 
-/// A JSON string.
+/// Returns a JSON string.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for letter in text.chars() {

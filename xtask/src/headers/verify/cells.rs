@@ -16,20 +16,20 @@ pub(super) struct Here {
 }
 
 impl Here {
-    /// Whether the item exists here.
+    /// Returns whether the item exists here.
     #[must_use]
     pub(super) fn has(self, availability: Availability) -> bool {
         availability.contains(self.release, self.arch)
     }
 
-    /// Whether the headers must have the item's C name here.
+    /// Returns whether the headers must have the item's C name here.
     #[must_use]
     pub(super) fn names(self, head: &Head) -> bool {
         self.has(head.availability) && head.named_since.is_none_or(|since| since <= self.release)
     }
 
-    /// The text by which the item, or its name, does not exist here. Where that is not written, the
-    /// item is shown instead.
+    /// Returns the text by which the item, or its name, does not exist here. Where that is not
+    /// written, the item is shown instead.
     #[must_use]
     pub(super) fn blame(self, head: &Head) -> Place {
         let Availability { releases, archs, .. } = head.availability;

@@ -29,13 +29,13 @@ pub(super) struct Claim<'d> {
 }
 
 impl Claim<'_> {
-    /// The value that the headers must have here; `None` where they must have none.
+    /// Returns the value that the headers must have here; `None` where they must have none.
     #[must_use]
     pub(super) fn value(&self, here: Here) -> Option<i128> {
         self.value.get(here.arch).copied().filter(|_| here.names(self.head))
     }
 
-    /// Whether a measured value is the claimed one.
+    /// Returns whether a measured value is the claimed one.
     pub(super) fn holds(&self, value: i128, fact: i128) -> bool {
         match self.bits {
             Some(bits) => (value - fact) % (1_i128 << bits) == 0,

@@ -37,7 +37,7 @@ pub struct Row {
     pub macros: Part,
 }
 
-/// The rows of one architecture by header; `None` if it was not measured in that release.
+/// Returns the rows of one architecture by header; `None` if it was not measured in that release.
 #[must_use]
 pub fn coverage(
     document: &Document,
@@ -79,7 +79,7 @@ pub fn coverage(
     Some(rows)
 }
 
-/// The header of a name; where it is not known on this architecture, the newest that is.
+/// Returns the header of a name; where it is not known on this architecture, the newest that is.
 fn header(facts: &Facts, table: &Table, name: &str) -> String {
     let elsewhere = || facts.places.get(name).and_then(|column| column.get(column.cells().last()?));
     let header = table.places.get(name).cloned().or_else(elsewhere);
@@ -105,7 +105,7 @@ impl Part {
     }
 }
 
-/// The rows as a table, with a total.
+/// Returns the rows as a table, with a total.
 #[must_use]
 pub fn table(arch: &str, rows: &BTreeMap<String, Row>) -> String {
     let mut text = format!(

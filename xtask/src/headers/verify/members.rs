@@ -33,7 +33,7 @@ pub(super) struct Members<'d> {
 }
 
 impl<'d> Members<'d> {
-    /// The member of that path.
+    /// Returns the member of that path.
     pub(super) fn member(&self, path: &str) -> Option<&Member<'d>> {
         self.named
             .binary_search_by(|member| member.path.as_str().cmp(path))
@@ -164,26 +164,26 @@ pub(super) struct View<'d> {
 pub(super) struct Views<'d>(pub(super) Vec<View<'d>>);
 
 impl<'d> Views<'d> {
-    /// The described member of that path.
+    /// Returns the described member of that path.
     pub(super) fn member(&self, path: &str) -> Option<&Member<'d>> {
         self.0.iter().find_map(|view| view.members.member(path))
     }
 
-    /// Whether a member that only C has follows from what is described.
+    /// Returns whether a member that only C has follows from what is described.
     pub(super) fn imply(&self, path: &str, extent: Extent) -> bool {
         self.is_inside_opaque(path, extent)
             || self.is_group(path, extent)
             || self.is_shared(path, extent)
     }
 
-    /// The pointer in a guest handle, the array in a struct that C wraps around it.
+    /// Returns the pointer in a guest handle, the array in a struct that C wraps around it.
     fn is_inside_opaque(&self, path: &str, extent: Extent) -> bool {
         let around = path.match_indices('.').rev().find_map(|(dot, _)| self.member(&path[..dot]));
         around.is_some_and(|member| member.opaque && within(extent, member.extent))
     }
 
-    /// A member of C of which the description has only the members, by their paths: it begins with
-    /// one and holds them all.
+    /// Returns a member of C of which the description has only the members, by their paths: it
+    /// begins with one and holds them all.
     fn is_group(&self, path: &str, extent: Extent) -> bool {
         let inside = |member: &&Member<'_>| {
             member.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'))
@@ -208,8 +208,8 @@ impl<'d> Views<'d> {
         self.0.len() > 1 && self.0.iter().all(|view| view.members.named.iter().any(same))
     }
 
-    /// Whether a member that only C has is padding: by its name, and because no byte of it means
-    /// anything.
+    /// Returns whether a member that only C has is padding: by its name, and because no byte of it
+    /// means anything.
     pub(super) fn pad(&self, path: &str, extent: Extent) -> bool {
         let last = path.rsplit('.').next().unwrap_or(path);
         if !PADDING.iter().any(|word| last.contains(word)) {
@@ -222,7 +222,7 @@ impl<'d> Views<'d> {
     }
 }
 
-/// Whether `inner` lies wholly in `outer`.
+/// Returns whether `inner` lies wholly in `outer`.
 fn within(inner: Extent, outer: Extent) -> bool {
     outer.offset <= inner.offset && inner.offset + inner.size <= outer.offset + outer.size
 }

@@ -122,7 +122,7 @@ pub struct Comparisons {
 }
 
 impl Comparisons {
-    /// All of them.
+    /// Returns all of them.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.constants + self.sizes + self.members + self.padding + self.absences
@@ -166,7 +166,7 @@ impl Findings {
         self.found.entry((place.clone(), message, label)).or_default().push(cell);
     }
 
-    /// Everything that is wrong, with the cells as text.
+    /// Returns everything that is wrong, with the cells as text.
     #[must_use]
     pub(super) fn finish(self, grid: &Grid) -> Vec<Mismatch> {
         let found = self.found.into_iter();
@@ -184,7 +184,7 @@ impl Findings {
     }
 }
 
-/// The closing lines: how much was compared, what was not, and how it ended.
+/// Returns the closing lines: how much was compared, what was not, and how it ended.
 #[must_use]
 pub fn summary(report: &Report, cells: usize) -> String {
     let made = &report.comparisons;

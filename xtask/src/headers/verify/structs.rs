@@ -59,7 +59,7 @@ fn views<'d>(structs: &[&'d Struct], layouts: &Layouts<'d>, here: Here) -> Views
     Views(views.collect())
 }
 
-/// The names of structs that the facts have and the description has not.
+/// Returns the names of structs that the facts have and the description has not.
 #[must_use]
 pub(super) fn undescribed(document: &Document, facts: &Facts) -> Vec<String> {
     let structs = document

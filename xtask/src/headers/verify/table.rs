@@ -7,7 +7,7 @@ use crate::headers::facts::{Cell, Table, Text};
 use crate::layout::Layouts;
 use std::collections::BTreeMap;
 
-/// The tables of one release, one for each architecture of the manifest.
+/// Returns the tables of one release, one for each architecture of the manifest.
 #[must_use]
 pub fn tables(document: &Document, release: ReleaseId) -> Vec<Table> {
     let layouts = Layouts::new(document);
@@ -60,7 +60,7 @@ pub fn tables(document: &Document, release: ReleaseId) -> Vec<Table> {
     tables.collect()
 }
 
-/// The tables of the whole description: of each name, what its newest release has.
+/// Returns the tables of the whole description: of each name, what its newest release has.
 #[must_use]
 pub fn newest(document: &Document) -> Vec<Table> {
     let mut releases = (0..document.manifest.releases.len()).map(ReleaseId).rev();
@@ -84,8 +84,8 @@ pub fn newest(document: &Document) -> Vec<Table> {
     whole
 }
 
-/// Every constant that the description has in its newest release: the C name, the item, and the key
-/// of its value.
+/// Returns every constant that the description has in its newest release: the C name, the item, and
+/// the key of its value.
 #[must_use]
 pub fn newest_claims(document: &Document) -> Vec<(&str, &Head, &'static str)> {
     let newest = document.manifest.newest();

@@ -80,7 +80,7 @@ impl Kind {
 }
 
 impl Report {
-    /// Every name that the description leaves out.
+    /// Returns every name that the description leaves out.
     fn left_out(&self) -> impl Iterator<Item = Fact<'_>> {
         let header = |key: &str| self.headers.get(key).map_or("", |header| header);
         let named = [
@@ -164,7 +164,7 @@ impl Rules {
         judged
     }
 
-    /// The file's text, with the counts that hold and without patterns that match nothing.
+    /// Returns the file's text, with the counts that hold and without patterns that match nothing.
     #[must_use]
     pub fn updated(&self, report: &Report) -> String {
         let mut text = String::from(
@@ -194,7 +194,7 @@ impl Rules {
         text
     }
 
-    /// The reason for which something is left out.
+    /// Returns the reason for which something is left out.
     pub(super) fn why(&self, kind: Kind, name: &str, header: &str) -> Option<&str> {
         let fact = Fact { kind, name, header };
         let mut reasons = self.reasons.iter();
@@ -207,7 +207,7 @@ impl Rules {
         self.reasons.iter().flat_map(|reason| &reason.groups)
     }
 
-    /// The facts for which this group is the first that matches.
+    /// Returns the facts for which this group is the first that matches.
     fn names<'r>(&self, group: &Group, report: &'r Report) -> Vec<Fact<'r>> {
         let first = |fact| self.groups().find(|group| group.pattern(fact).is_some());
         let mine = report
@@ -218,7 +218,7 @@ impl Rules {
 }
 
 impl Group {
-    /// The first of its patterns that matches.
+    /// Returns the first of its patterns that matches.
     fn pattern(&self, fact: Fact<'_>) -> Option<&str> {
         let text = match self.kind {
             Kind::Headers => fact.header,
