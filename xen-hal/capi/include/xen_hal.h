@@ -53,6 +53,18 @@ XEN_NORETURN void xen_panic(const char *file, size_t length, uint32_t line);
 int xen_init(void);
 
 /*
+ * Makes a hypercall by the instruction that `xen_init` found, and returns Xen's result. For
+ * commands without a function in this library. The inline functions of `xen_guest.h` use one
+ * instruction on all processors.
+ *
+ * Errors: Xen's; `-ENOSYS` before `xen_init`.
+ *
+ * Safety: Each address among the arguments must be valid for what the hypercall reads and writes
+ * there, and the program must permit what the hypercall does to the domain.
+ */
+long xen_call(uint32_t number, size_t a1, size_t a2, size_t a3, size_t a4, size_t a5);
+
+/*
  * Ends the domain. `reason` is one of the `SHUTDOWN_` constants of `xen_guest.h`. Returns only
  * on an error.
  *

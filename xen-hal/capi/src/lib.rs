@@ -17,7 +17,7 @@ use core::ffi::{c_int, c_void};
 use core::panic::PanicInfo;
 
 use xen_hal::Xen;
-use xen_hal::hypercall::{Errno, detect, install, installed};
+use xen_hal::hypercall::{Errno, Hypercall, detect, install, installed};
 use xen_hal::pac::sched::ShutdownReason;
 
 use storage::{bytes, done, errno};
@@ -40,6 +40,29 @@ pub extern "C" fn xen_init() -> c_int {
         // A second call installs nothing.
         let _ = install(backend);
     }))
+}
+
+/// Makes a hypercall by the instruction that `xen_init` found, and returns Xen's result. For
+/// commands without a function in this library. The inline functions of `xen_guest.h` use one
+/// instruction on all processors.
+///
+/// Errors: Xen's; `-ENOSYS` before `xen_init`.
+///
+/// # Safety
+///
+/// Each address among the arguments must be valid for what the hypercall reads and writes there,
+/// and the program must permit what the hypercall does to the domain.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn xen_call(
+    number: u32,
+    a1: usize,
+    a2: usize,
+    a3: usize,
+    a4: usize,
+    a5: usize,
+) -> isize {
+    // SAFETY: the caller's obligation.
+    unsafe { installed().call5(number, a1, a2, a3, a4, a5) }
 }
 
 /// Ends the domain. `reason` is one of the `SHUTDOWN_` constants of `xen_guest.h`. Returns only on

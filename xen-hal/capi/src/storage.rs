@@ -1,7 +1,6 @@
 //! Values in memory that the C program provides: structs with a tag that shows whether they hold a
 //! value.
 
-use core::cell::UnsafeCell;
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -54,55 +53,59 @@ pub(super) use stores;
 #[repr(C)]
 pub(super) struct Slot<T> {
     tag: AtomicU64,
-    value: UnsafeCell<MaybeUninit<T>>,
+    value: MaybeUninit<T>,
 }
 
-impl<T> Slot<T> {
+/// A C struct. Only its tag is accessed before the tag shows that it is a struct of this type.
+struct Place<S: Storage>(*mut Slot<S::Value>);
+
+impl<S: Storage> Place<S> {
+    /// Returns the place of a struct; `EINVAL` if the pointer is null or misaligned.
+    ///
+    /// # Safety
+    ///
+    /// Any other pointer must be that of such a struct, which only this library uses, for ever.
+    unsafe fn of(storage: *const S) -> Result<Self, Errno> {
+        let slot = storage.cast_mut().cast::<Slot<S::Value>>();
+        if slot.is_null() || !slot.is_aligned() { Err(Errno::EINVAL) } else { Ok(Self(slot)) }
+    }
+
+    fn tag(&self) -> &AtomicU64 {
+        // SAFETY: `of` requires that the struct is there.
+        unsafe { &(*self.0).tag }
+    }
+
+    /// The place of the value.
+    fn value(&self) -> *mut S::Value {
+        // SAFETY: as above, and it has room for the slot.
+        unsafe { (&raw mut (*self.0).value).cast() }
+    }
+
     /// Sets the tag to [`BUSY`] if it is `from`.
     fn lock(&self, from: u64) -> Result<(), Errno> {
-        match self.tag.compare_exchange(from, BUSY, Ordering::Acquire, Ordering::Relaxed) {
+        match self.tag().compare_exchange(from, BUSY, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(BUSY) | Err(BUSY) => Err(Errno::EBUSY),
             Ok(_) => Ok(()),
-            Err(BUSY) => Err(Errno::EBUSY),
             Err(_) => Err(Errno::EINVAL),
         }
     }
 
     fn unlock(&self, tag: u64) {
-        self.tag.store(tag, Ordering::Release);
+        self.tag().store(tag, Ordering::Release);
     }
-
-    /// The place of the value.
-    fn place(&self) -> *mut T {
-        self.value.get().cast()
-    }
-}
-
-/// Returns the slot of a struct; `EINVAL` if the pointer is null or misaligned.
-///
-/// # Safety
-///
-/// Any other pointer must be that of such a struct, which only this library uses, for ever.
-unsafe fn slot<S: Storage>(storage: *const S) -> Result<&'static Slot<S::Value>, Errno> {
-    let slot = storage.cast::<Slot<S::Value>>();
-    if slot.is_null() || !slot.is_aligned() {
-        return Err(Errno::EINVAL);
-    }
-    // SAFETY: `Storage` requires room for the slot. All of its fields can be changed through it,
-    // and the value may be uninitialised.
-    Ok(unsafe { &*slot })
 }
 
 /// Returns the value of a struct whose value is never changed or [taken](take).
 ///
 /// # Safety
 ///
-/// As for [`slot`].
+/// As for [`Place::of`].
 pub(super) unsafe fn get<S: Storage>(storage: *const S) -> Result<&'static S::Value, Errno> {
     // SAFETY: the caller's obligation.
-    let slot = unsafe { slot(storage) }?;
-    match slot.tag.load(Ordering::Acquire) {
+    let place = unsafe { Place::of(storage) }?;
+    match place.tag().load(Ordering::Acquire) {
         // SAFETY: the tag shows that there is a value, which stays as it is.
-        tag if tag == S::FULL => Ok(unsafe { &*slot.place() }),
+        tag if tag == S::FULL => Ok(unsafe { &*place.value() }),
         BUSY => Err(Errno::EBUSY),
         _ => Err(Errno::EINVAL),
     }
@@ -112,20 +115,20 @@ pub(super) unsafe fn get<S: Storage>(storage: *const S) -> Result<&'static S::Va
 ///
 /// # Safety
 ///
-/// As for [`slot`], and `create` must have written the value if it succeeds.
+/// As for [`Place::of`], and `create` must have written the value if it succeeds.
 pub(super) unsafe fn create_at<S: Storage>(
     storage: *mut S,
     create: impl FnOnce(*mut S::Value) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     // SAFETY: the caller's obligation.
-    let slot = unsafe { slot(storage) }?;
-    let tag = slot.tag.load(Ordering::Relaxed);
+    let place = unsafe { Place::of(storage) }?;
+    let tag = place.tag().load(Ordering::Relaxed);
     if tag == S::FULL {
         return Err(Errno::EBUSY);
     }
-    slot.lock(tag)?;
-    let created = create(slot.place());
-    slot.unlock(if created.is_ok() { S::FULL } else { 0 });
+    place.lock(tag)?;
+    let created = create(place.value());
+    place.unlock(if created.is_ok() { S::FULL } else { 0 });
     created
 }
 
@@ -133,7 +136,7 @@ pub(super) unsafe fn create_at<S: Storage>(
 ///
 /// # Safety
 ///
-/// As for [`slot`].
+/// As for [`Place::of`].
 pub(super) unsafe fn create<S: Storage>(
     storage: *mut S,
     create: impl FnOnce() -> Result<S::Value, Errno>,
@@ -152,17 +155,17 @@ pub(super) unsafe fn create<S: Storage>(
 ///
 /// # Safety
 ///
-/// As for [`slot`].
+/// As for [`Place::of`].
 pub(super) unsafe fn with<S: Storage, R>(
     storage: *mut S,
     work: impl FnOnce(&mut S::Value) -> Result<R, Errno>,
 ) -> Result<R, Errno> {
     // SAFETY: the caller's obligation.
-    let slot = unsafe { slot(storage) }?;
-    slot.lock(S::FULL)?;
+    let place = unsafe { Place::of(storage) }?;
+    place.lock(S::FULL)?;
     // SAFETY: there is a value, and the tag keeps others away.
-    let result = work(unsafe { &mut *slot.place() });
-    slot.unlock(S::FULL);
+    let result = work(unsafe { &mut *place.value() });
+    place.unlock(S::FULL);
     result
 }
 
@@ -170,24 +173,24 @@ pub(super) unsafe fn with<S: Storage, R>(
 ///
 /// # Safety
 ///
-/// As for [`slot`].
+/// As for [`Place::of`].
 pub(super) unsafe fn take<S: Storage>(
     storage: *mut S,
     end: impl FnOnce(S::Value) -> Result<(), (S::Value, Errno)>,
 ) -> Result<(), Errno> {
     // SAFETY: the caller's obligation.
-    let slot = unsafe { slot(storage) }?;
-    slot.lock(S::FULL)?;
+    let place = unsafe { Place::of(storage) }?;
+    place.lock(S::FULL)?;
     // SAFETY: there is a value, and the tag keeps others away.
-    match end(unsafe { slot.place().read() }) {
+    match end(unsafe { place.value().read() }) {
         Ok(()) => {
-            slot.unlock(0);
+            place.unlock(0);
             Ok(())
         }
         Err((value, error)) => {
             // SAFETY: the value was moved out above, and no other code uses the place.
-            unsafe { slot.place().write(value) };
-            slot.unlock(S::FULL);
+            unsafe { place.value().write(value) };
+            place.unlock(S::FULL);
             Err(error)
         }
     }

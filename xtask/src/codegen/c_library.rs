@@ -159,6 +159,8 @@ fn declare(of: &Type, name: &str) -> Result<String, String> {
                 "c_int" => "int".to_owned(),
                 "c_void" => "void".to_owned(),
                 "usize" => "size_t".to_owned(),
+                // As wide on all of Xen's architectures.
+                "isize" => "long".to_owned(),
                 "u8" | "u16" | "u32" | "u64" => format!("uint{}_t", &last.ident.to_string()[1..]),
                 "i64" => "int64_t".to_owned(),
                 other if other.starts_with("Xen") => format!("struct {}", c_name(&last.ident)),
