@@ -107,6 +107,9 @@ void kernel_main(void)
     static const char greeting[] = "the C kernel's console is open\r\n";
     uint32_t reference;
     CHECK(xen_init() == 0);
+    long version = xen_call(__HYPERVISOR_xen_version, XENVER_version, 0, 0, 0, 0);
+    CHECK(version > 0);
+    print("the C kernel runs on Xen %u.%u", (unsigned)version >> 16, (unsigned)version & 0xffff);
     misuse_before();
     port_init();
     CHECK(xen_events_init(&kernel_events, &shared_page, PORT_UPCALL_VECTOR) == 0);
