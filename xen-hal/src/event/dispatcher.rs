@@ -456,7 +456,8 @@ impl Core<[VcpuEvents]> {
 
     /// Stops finding events until [`resume`](Self::resume), which takes the result.
     pub(crate) fn pause(&self) -> *mut raw::SharedInfo {
-        self.shared.swap(ptr::null_mut(), Ordering::SeqCst)
+        // No other vCPU runs.
+        self.shared.swap(ptr::null_mut(), Ordering::Relaxed)
     }
 
     /// Finds events again, with the same listeners. `paused` is the result of

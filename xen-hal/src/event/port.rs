@@ -70,28 +70,32 @@ impl PortSet {
         Self([const { AtomicUsize::new(0) }; WORDS])
     }
 
+    // Relaxed is enough: what unmasks the port, after it was added, publishes the set. A port is
+    // removed while it is masked.
+
     /// Adds a port. Returns false if the set already had it, or if it is beyond the bitmaps.
     #[inline]
     pub fn insert(&self, port: Port) -> bool {
-        self.cell(port).is_some_and(|(cell, bit)| cell.fetch_or(bit, Ordering::AcqRel) & bit == 0)
+        self.cell(port).is_some_and(|(cell, bit)| cell.fetch_or(bit, Ordering::Relaxed) & bit == 0)
     }
 
     /// Removes a port. Returns whether the set had it.
     #[inline]
     pub fn remove(&self, port: Port) -> bool {
-        self.cell(port).is_some_and(|(cell, bit)| cell.fetch_and(!bit, Ordering::AcqRel) & bit != 0)
+        self.cell(port)
+            .is_some_and(|(cell, bit)| cell.fetch_and(!bit, Ordering::Relaxed) & bit != 0)
     }
 
     /// Returns whether a port is in the set.
     #[inline]
     #[must_use]
     pub fn contains(&self, port: Port) -> bool {
-        self.cell(port).is_some_and(|(cell, bit)| cell.load(Ordering::Acquire) & bit != 0)
+        self.cell(port).is_some_and(|(cell, bit)| cell.load(Ordering::Relaxed) & bit != 0)
     }
 
     /// Removes all ports.
     pub fn clear(&self) {
-        self.0.iter().for_each(|cell| cell.store(0, Ordering::Release));
+        self.0.iter().for_each(|cell| cell.store(0, Ordering::Relaxed));
     }
 
     #[inline]

@@ -128,9 +128,9 @@ impl TwoLevel<'_> {
         loop {
             if let ControlFlow::Break(rest) = self.pass(selected, own, cursor, &mut handler) {
                 if rest != 0 {
-                    // The selector first: a vCPU that sees the upcall must find the selector.
-                    vcpu.evtchn_pending_sel().fetch_or(rest, Ordering::SeqCst);
-                    vcpu.evtchn_upcall_pending().fetch_or(1, Ordering::SeqCst);
+                    // Release keeps this order: an interrupt between the two finds the selector.
+                    vcpu.evtchn_pending_sel().fetch_or(rest, Ordering::Relaxed);
+                    vcpu.evtchn_upcall_pending().fetch_or(1, Ordering::Release);
                 }
                 return drained(vcpu);
             }
@@ -234,7 +234,7 @@ impl TwoLevel<'_> {
         };
         // The mask and the set are read again for each event: the last handler may have masked a
         // port, or given it to another vCPU.
-        let due = |events| NonZero::new(events & !mask.load(Ordering::Acquire) & own.word(index));
+        let due = |events| NonZero::new(events & !mask.load(Ordering::Relaxed) & own.word(index));
         let Some(mut events) = due(events) else { return ControlFlow::Continue(()) };
         loop {
             // Highest bit first: for the lowest, compilers rewrite `1 << ctz(x)` as `x & -x` and
@@ -242,7 +242,7 @@ impl TwoLevel<'_> {
             let bit = BITS - 1 - events.leading_zeros();
             let event = XenUlong::wrapping_shl(1, bit);
             // The last handler may have closed the port, or another vCPU may have taken the event.
-            if pending.fetch_and(!event, Ordering::AcqRel) & event != 0 {
+            if pending.fetch_and(!event, Ordering::Acquire) & event != 0 {
                 handler(Port(word.wrapping_mul(BITS) | bit))?;
             } else {
                 cold();
@@ -272,14 +272,14 @@ impl TwoLevel<'_> {
     #[inline(always)]
     fn pending(self, word: u32) -> XenUlong {
         let pending = self.shared.evtchn_pending(word as usize);
-        pending.map_or(0, |pending| pending.load(Ordering::Acquire))
+        pending.map_or(0, |pending| pending.load(Ordering::Relaxed))
     }
 
     /// Returns the selector's bit for a word if events are left in it for this vCPU.
     #[inline(always)]
     fn again(self, word: u32, own: impl PortFilter) -> XenUlong {
         let index = word as usize;
-        let mask = self.shared.evtchn_mask(index).map_or(0, |mask| mask.load(Ordering::Acquire));
+        let mask = self.shared.evtchn_mask(index).map_or(0, |mask| mask.load(Ordering::Relaxed));
         let due = self.pending(word) & !mask & own.word(index);
         XenUlong::from(due != 0).wrapping_shl(word)
     }
@@ -288,16 +288,16 @@ impl TwoLevel<'_> {
 /// Clears the upcall flag, then takes the selector.
 #[inline(always)]
 fn take(vcpu: VcpuInfo<'_>) -> XenUlong {
-    // In this order, the following pass finds an event that arrives between the two. At worst, an
-    // upcall then finds no event.
-    let _ = vcpu.evtchn_upcall_pending().swap(0, Ordering::SeqCst);
-    vcpu.evtchn_pending_sel().swap(0, Ordering::SeqCst)
+    // In this order, which release keeps, the pass finds an event that arrives between the two. At
+    // worst, an upcall then finds no event. Acquire: the pass sees what Xen set before.
+    let _ = vcpu.evtchn_upcall_pending().swap(0, Ordering::Relaxed);
+    vcpu.evtchn_pending_sel().swap(0, Ordering::AcqRel)
 }
 
 /// Returns [`Drain::Finished`] unless an upcall is due.
 #[inline(always)]
 fn drained(vcpu: VcpuInfo<'_>) -> Drain {
-    match vcpu.evtchn_upcall_pending().load(Ordering::SeqCst) {
+    match vcpu.evtchn_upcall_pending().load(Ordering::Relaxed) {
         0 => Drain::Finished,
         _ => Drain::Unfinished,
     }

@@ -57,29 +57,31 @@ impl<'a> TwoLevel<'a> {
     #[inline]
     #[must_use]
     pub fn is_masked(self, port: Port) -> bool {
-        self.slot(port).is_some_and(|slot| slot.mask.load(Ordering::Acquire) & slot.bit != 0)
+        self.slot(port).is_some_and(|slot| slot.mask.load(Ordering::Relaxed) & slot.bit != 0)
     }
 
     /// Clears a port's pending event. Returns whether there was one. Use it for ports that stay
     /// masked and for which the guest waits with [`Sched::poll`](crate::sched::Sched::poll).
     #[inline]
     pub fn clear(self, port: Port) -> bool {
-        self.slot(port)
-            .is_some_and(|slot| slot.pending.fetch_and(!slot.bit, Ordering::AcqRel) & slot.bit != 0)
+        self.slot(port).is_some_and(|slot| {
+            slot.pending.fetch_and(!slot.bit, Ordering::Acquire) & slot.bit != 0
+        })
     }
 
     /// Masks a port. Returns whether it was masked before. A handler on another vCPU can still be
     /// running.
     #[inline]
     pub fn mask(self, port: Port) -> bool {
+        // Relaxed: a fence orders it where a dispatcher waits for a handler.
         self.slot(port)
-            .is_some_and(|slot| slot.mask.fetch_or(slot.bit, Ordering::SeqCst) & slot.bit != 0)
+            .is_some_and(|slot| slot.mask.fetch_or(slot.bit, Ordering::Relaxed) & slot.bit != 0)
     }
 
     /// Masks all ports. A kernel must do so first, because ports start unmasked.
     pub fn mask_all(self) {
         for mask in (0..WORDS).filter_map(|word| self.shared.evtchn_mask(word)) {
-            mask.fetch_or(XenUlong::MAX, Ordering::SeqCst);
+            mask.fetch_or(XenUlong::MAX, Ordering::Relaxed);
         }
     }
 
@@ -140,7 +142,7 @@ impl<'a> TwoLevel<'a> {
         port: Port,
     ) -> Result<(), Errno> {
         let slot = self.slot(port).ok_or(Errno::EINVAL)?;
-        slot.mask.fetch_or(slot.bit, Ordering::SeqCst);
+        slot.mask.fetch_or(slot.bit, Ordering::Relaxed);
         events.unmask(port)
     }
 

@@ -67,7 +67,7 @@ pub(super) fn withdraw(entry: GrantEntryV1<'_>) -> bool {
     // If the flags are still the same, the page is not in use, and stays unused after the exchange.
     // Acquire: what the peer did to the page happens before what this program does with it next.
     now & IN_USE == 0
-        && entry.flags().compare_exchange(now, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        && entry.flags().compare_exchange(now, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
 }
 
 /// Owns an entry of the grant table that grants no page yet. Dropping it frees its reference.

@@ -148,7 +148,8 @@ impl Refs {
         let words = self.words.chunks_exact(WORDS).nth(index as usize).unwrap_or_default();
         for (at, word) in words.iter().enumerate() {
             let bits = if !new {
-                word.deferred.swap(0, Ordering::AcqRel)
+                // No other vCPU defers a grant before the table is mapped again.
+                word.deferred.swap(0, Ordering::Relaxed)
             } else if at == 0 {
                 !reserved
             } else {
@@ -198,7 +199,7 @@ impl Refs {
                 let bit = left & left.wrapping_neg();
                 left &= !bit;
                 // Among several vCPUs, the one that clears the bit handles the reference.
-                if word.deferred.fetch_and(!bit, Ordering::AcqRel) & bit == 0 {
+                if word.deferred.fetch_and(!bit, Ordering::Relaxed) & bit == 0 {
                     continue;
                 }
                 let withdrawn = withdraw(reference(index, bit.trailing_zeros()));

@@ -242,7 +242,7 @@ impl<'a, H: Hypercall + Copy, W: Wait> Store<'a, H, W> {
             return Err(StoreError::Unsupported);
         }
         let connection = self.page.connection();
-        connection.swap(XenstoreConnection::RECONNECT.0, Ordering::AcqRel);
+        connection.swap(XenstoreConnection::RECONNECT.0, Ordering::Release);
         self.notify()?;
         let mut attempt = 0;
         while connection.load(Ordering::Acquire) != XenstoreConnection::CONNECTED.0 {
