@@ -2,6 +2,7 @@
 
 use super::context::{CodegenError, Context, Scope, by_arch, number};
 use super::docs::Docs;
+use super::text::call;
 use super::types::{Cell, Type, View};
 use crate::document::{
     CallResult, CallShape, Command, CommandSet, Count, Field, File, Head, Radix, Release,
@@ -95,14 +96,13 @@ fn one(
     let calls = arguments.into_iter().map(|(archs, argument)| {
         let cfg = context.item_cfg(archs);
         let argument = argument.map_or_else(|| quote!(()), |type_| type_.tokens(scope));
-        quote! {
-            #cfg
-            crate::command::command!(
-                #safe #name: crate::hypercall::HypercallNr::#hypercall.0, #number, #c,
-                #shape(#argument) -> #result,
-                since #since, honoured #honoured #on
-            );
-        }
+        let arguments = quote! {
+            #safe #name: crate::hypercall::HypercallNr::#hypercall.0, #number, #c,
+            #shape(#argument) -> #result,
+            since #since, honoured #honoured #on
+        };
+        let call = call(&quote!(crate::command::command), arguments);
+        quote!(#cfg #call;)
     });
     Ok(quote! {
         #docs

@@ -1,9 +1,9 @@
 //! Documentation: the description's words as Markdown, followed by where and when the thing exists.
 
 use super::context::Context;
-use super::text::{BREAK, is_bullet};
+use super::text::{BREAK, is_bullet, literal};
 use crate::document::{ArchId, ArchSet, Availability, Head};
-use proc_macro2::{Literal, TokenStream};
+use proc_macro2::TokenStream;
 use quote::quote;
 
 /// Documentation in the making.
@@ -151,13 +151,6 @@ fn list(context: &Context<'_, '_>, archs: ArchSet) -> String {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
         _ => names.concat(),
     }
-}
-
-/// Returns the string literal of a text: a raw one, because neither writing nor parsing that has to
-/// look at each character. Documentation is half of what is generated.
-fn literal(text: &str) -> Literal {
-    let raw = format!("r##\"{text}\"##");
-    raw.parse().ok().filter(|_| !text.contains("\"##")).unwrap_or_else(|| Literal::string(text))
 }
 
 /// Returns the blocks of a text of the description: paragraphs, headings, lists, and code, which is
@@ -324,15 +317,7 @@ fn escape(text: &str, shown: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Docs, inline, literal};
-
-    #[test]
-    fn a_literal_holds_any_text() {
-        for text in ["", "a \"#\" b", "a \"## b\\", "a\u{b}b\rc\n"] {
-            let read: syn::LitStr = syn::parse_str(&literal(text).to_string()).unwrap();
-            assert_eq!(read.value(), text);
-        }
-    }
+    use super::{Docs, inline};
 
     #[test]
     fn markdown_and_html_are_escaped() {

@@ -3,6 +3,7 @@
 use super::aggregate::Aggregate;
 use super::context::{CodegenError, Context, Scope};
 use super::docs::Docs;
+use super::text::call;
 use super::types::{Path, Type, integer, meaning};
 use crate::document::{
     ArchId, ArchSet, Field, Primitive, Snapshot, SnapshotMember, Struct, TypeRef,
@@ -144,7 +145,8 @@ fn methods_of(
     });
     let stores = parts.iter().map(|part| {
         let (cfg, name, path) = (context.cfg(part.archs, block.archs()), &part.name, path(part));
-        quote!(#cfg crate::access::store!(self.ptr, #path, value.#name);)
+        let store = call(&quote!(crate::access::store), quote!(self.ptr, #path, value.#name));
+        quote!(#cfg #store;)
     });
     let docs = Docs::of(&snapshot.doc);
     let docs = docs.block(["Spins while an update is under way, and reads again if one came in \

@@ -3,6 +3,7 @@
 use super::aggregate::{Aggregate, Member};
 use super::context::{CodegenError, Context, Scope, superseded};
 use super::docs::Docs;
+use super::text::call;
 use super::types::View;
 use crate::document::{Direction, Field, FieldUse, Struct};
 use crate::naming;
@@ -78,6 +79,7 @@ fn definition<'d>(
             (quote!(, Debug), quote!(argument), new(context, scope, aggregate, &members))
         }
     };
+    let proof = call(&quote!(crate::access::#proof), quote!(#name { #data }));
     Ok(quote! {
         #docs
         #cfg
@@ -87,7 +89,7 @@ fn definition<'d>(
         pub struct #name { #(#fields),* }
 
         #cfg
-        crate::access::#proof!(#name { #data });
+        #proof;
 
         #new
     })
@@ -211,6 +213,7 @@ fn union_<'d>(
             }
         })
     });
+    let proof = call(&quote!(crate::access::argument), quote!(union #name { #data }));
     Ok(quote! {
         #docs
         #cfg
@@ -224,6 +227,6 @@ fn union_<'d>(
         }
 
         #cfg
-        crate::access::argument!(union #name { #data });
+        #proof;
     })
 }

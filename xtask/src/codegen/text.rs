@@ -1,13 +1,17 @@
 //! Sets tokens as text. `prettyplease` sets the code; what it leaves alone is set here: long lines
 //! of documentation, and calls of the crate's own macros.
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Literal, TokenStream, TokenTree};
+use quote::quote;
 
 /// Separates the lines of documentation in one attribute. No text of the description can have it.
 pub(super) const BREAK: &str = "\u{b}";
 
 /// The width of a line.
 const WIDTH: usize = 100;
+
+/// Around the text of a raw string.
+const QUOTES: (&str, &str) = ("r##\"", "\"##");
 
 /// How a line begins that calls a macro of the crate.
 const CALLS: [&str; 2] = ["crate::access::", "crate::command::"];
@@ -60,7 +64,8 @@ pub(super) fn set(tokens: TokenStream) -> Result<String, syn::Error> {
                     before = line;
                 }
             }
-            set.push_str(&call(indent, &written).unwrap_or(written + "\n"));
+            let call = set_literal(indent, &written);
+            set.push_str(&call.unwrap_or_else(|| format!("{indent}{written}\n")));
         } else {
             set.extend([line, "\n"]);
         }
@@ -113,28 +118,45 @@ fn begins_markup(word: &str) -> bool {
     }
 }
 
-/// Sets a call again: on one line if it fits, or else with the list at its end on lines of its own.
-fn call(indent: &str, written: &str) -> Option<String> {
-    let open = written.find("!(")? + 1;
-    let close = written.rfind(')')?;
-    let (name, after) = (&written[..open], &written[close + 1..]);
-    let tokens: Vec<TokenTree> =
-        written[open + 1..close].parse::<TokenStream>().ok()?.into_iter().collect();
-    Some(match tokens.split_last() {
+/// Calls a macro of the crate. The arguments become one literal, [`BREAK`]s between the entries of
+/// the list that they are or end with, and are set by [`set`]: neither `syn` nor `prettyplease` has
+/// to read them.
+pub(super) fn call(path: &TokenStream, arguments: TokenStream) -> TokenStream {
+    let tokens: Vec<TokenTree> = arguments.into_iter().collect();
+    let parts = match tokens.split_last() {
         Some((TokenTree::Group(list), head)) if list.delimiter() == Delimiter::Brace => {
             let list: Vec<TokenTree> = list.stream().into_iter().collect();
-            let head = spaced(head) + " ";
-            set_call(indent, name, &head, &entries(&list), after)
+            [vec![spaced(head) + " {"], entries(&list)].concat()
         }
-        _ => {
-            let line = format!("{indent}{name}({}){after}\n", spaced(&tokens));
-            if line.len() <= WIDTH + 1 {
-                return Some(line);
-            }
-            let list = set_list(&format!("{indent}    "), &entries(&tokens));
-            format!("{indent}{name}(\n{list}{indent}){after}\n")
-        }
-    })
+        _ => entries(&tokens),
+    };
+    let arguments = literal(&parts.join(BREAK));
+    quote!(#path!(#arguments))
+}
+
+/// Makes the string literal of a text: a raw one, because neither writing nor parsing that looks at
+/// each character. Documentation is half of what is generated.
+pub(super) fn literal(text: &str) -> Literal {
+    let raw = [QUOTES.0, text, QUOTES.1].concat();
+    raw.parse().ok().filter(|_| !text.contains(QUOTES.1)).unwrap_or_else(|| Literal::string(text))
+}
+
+/// Sets a call whose arguments are a literal: on one line if it fits, or else with the list at its
+/// end on lines of its own.
+fn set_literal(indent: &str, written: &str) -> Option<String> {
+    let (name, rest) = written.split_once('(')?;
+    let (literal, after) = rest.rsplit_once(')')?;
+    let arguments = literal.trim().strip_prefix(QUOTES.0)?.strip_suffix(QUOTES.1)?;
+    let parts: Vec<String> = arguments.split(BREAK).map(str::to_owned).collect();
+    if let Some(head) = parts[0].strip_suffix('{') {
+        return Some(set_call(indent, name, head, &parts[1..], after));
+    }
+    let line = format!("{indent}{name}({}){after}\n", parts.join(", "));
+    if line.len() <= WIDTH + 1 {
+        return Some(line);
+    }
+    let list = set_list(&format!("{indent}    "), &parts);
+    Some(format!("{indent}{name}(\n{list}{indent}){after}\n"))
 }
 
 /// Sets the call `name(head { list })`.
@@ -251,7 +273,14 @@ fn needs_space(before: &str, next: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quote::quote;
+
+    #[test]
+    fn a_literal_holds_any_text() {
+        for text in ["", "a \"#\" b", "a \"## b\\", "a\u{b}b\rc\n"] {
+            let read: syn::LitStr = syn::parse_str(&literal(text).to_string()).unwrap();
+            assert_eq!(read.value(), text);
+        }
+    }
 
     #[test]
     fn documentation_is_broken_where_its_indentation_leaves_room() {
@@ -281,16 +310,29 @@ mod tests {
     #[test]
     fn calls_are_set_as_people_write_them() {
         let fields = (0..12).map(|at| quote::format_ident!("a_long_field_{at}"));
+        let calls = [
+            (
+                quote!(crate::access::raw),
+                quote!(Short { a: u32, b: [crate::base::X; super::Y as usize] }),
+            ),
+            (
+                quote!(crate::access::raw),
+                quote!(Long {
+                    #[cfg(any(unix, target_os = "uefi"))] a: u32, b: crate::access::Handle<u8>
+                }),
+            ),
+            (quote!(crate::access::layout), quote!(raw::Long, "long": 48 { #(#fields: 4),* })),
+            (
+                quote!(crate::command::command),
+                quote!(
+                    safe Poll: SCHED_OP, 3, "SCHEDOP_poll", Argument(SchedPoll) -> Nothing,
+                    since(4, 4), honoured(4, 10)
+                ),
+            ),
+        ];
+        let calls = calls.into_iter().map(|(path, arguments)| call(&path, arguments));
         let text = set(quote! {
-            crate::access::raw!(Short { a: u32, b: [crate::base::X; super::Y as usize] });
-            crate::access::raw!(Long {
-                #[cfg(any(unix, target_os = "uefi"))] a: u32, b: crate::access::Handle<u8>
-            });
-            crate::access::layout!(raw::Long, "long": 48 { #(#fields: 4),* });
-            crate::command::command!(
-                safe Poll: SCHED_OP, 3, "SCHEDOP_poll", Argument(SchedPoll) -> Nothing,
-                since(4, 4), honoured(4, 10)
-            );
+            #(#calls;)*
             fn f(&self) -> u32 { crate::access::field!(self.ptr, Bits, name) }
         })
         .unwrap();

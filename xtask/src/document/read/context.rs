@@ -99,7 +99,7 @@ impl<'t> Keys<'t> {
     /// Takes the node as a mapping; `what` says, with its article, what it describes.
     pub(super) fn open(errors: &Errors, at: &At<'t>, what: &str) -> Option<Self> {
         let mapping = errors.need(at.mapping(what))?;
-        Some(Self { at: at.clone(), mapping, asked: RefCell::default() })
+        Some(Self { at: at.clone(), mapping, asked: RefCell::new(Vec::with_capacity(16)) })
     }
 
     /// Returns the value under `key`, if there is one.
