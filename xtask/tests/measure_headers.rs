@@ -267,16 +267,20 @@ fn before_a_bump() -> (tempfile::TempDir, &'static str) {
     (folder, target.arch)
 }
 
-/// Runs a bump with these arguments in the folder; whether it succeeded, and all that it printed.
-fn bump(folder: &Path, arch: &str, arguments: &[&str]) -> (bool, String) {
+/// Runs xtask with these arguments in the folder; whether it succeeded, and all that it printed.
+fn xtask(folder: &Path, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .current_dir(folder)
-        .args(["bump", "--abi", "abi", "--arch", arch])
         .args(arguments)
         .output()
         .expect("it runs");
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(text).expect("UTF-8"))
+}
+
+/// Runs a bump with these arguments.
+fn bump(folder: &Path, arch: &str, arguments: &[&str]) -> (bool, String) {
+    xtask(folder, &[&["bump", "--abi", "abi", "--arch", arch], arguments].concat())
 }
 
 /// Every file of the description, by name.
@@ -352,13 +356,69 @@ fn a_bump_that_fails_leaves_the_description_as_it_was() {
         assert!(!done && said.contains(why), "{said}");
         assert_eq!(description(folder.path()), old, "{why}");
     }
-    let facts = folder.path().join("abi/facts/constants.txt");
-    fs::write(&facts, "LIMIT 9\n").expect("written");
-    let (done, said) = bump(folder.path(), arch, &["--headers", "later", "--release", "4.5"]);
-    assert!(!done && said.contains("constants.txt:1: expected a last line `end`"), "{said}");
     // What an interrupted run left beside the folder does not matter.
-    let (folder, arch) = before_a_bump();
     fs::create_dir(folder.path().join("abi.bump")).expect("created");
     assert!(bump(folder.path(), arch, &["--headers", "later", "--release", "4.5"]).0);
     assert!(!folder.path().join("abi.bump").exists());
+}
+
+#[test]
+fn broken_input_is_named_and_nothing_is_written() {
+    let (folder, arch) = before_a_bump();
+    let write = |name: &str, text: &str| {
+        fs::create_dir_all(folder.path().join(name).parent().unwrap()).expect("created");
+        fs::write(folder.path().join(name), text).expect("written");
+    };
+    write("broken/xen.h", "int 5;\n");
+    let facts =
+        |name: &str| fs::read_to_string(folder.path().join("abi/facts").join(name)).unwrap();
+    for name in ["releases.txt", "constants.txt", "macros.txt", "structs.txt"] {
+        write(&format!("mixed/{name}"), &facts(name));
+    }
+    write("mixed/releases.txt", &facts("releases.txt").replace("4.4 ", "4.5 0x1 x86\n4.4 "));
+    let all_commands = [
+        "diff 4.19 headers:HEADERS CC",
+        "coverage --abi abi --headers HEADERS CC",
+        "facts measure HEADERS --release 4.5 --abi abi CC",
+        "bump --abi abi --headers HEADERS --release 4.5 CC",
+    ];
+    let check = |line: &str, why: &str| {
+        let old = description(folder.path());
+        let (done, said) = xtask(folder.path(), &line.split(' ').collect::<Vec<_>>());
+        assert!(!done && said.contains(why), "{line}: {said}");
+        assert_eq!(description(folder.path()), old, "{line}");
+    };
+    for line in all_commands {
+        for (headers, cc, why) in [
+            ("broken", "", "xen.h does not compile"),
+            ("nowhere", "", "there is no xen.h in nowhere"),
+            ("later", " --cc no-such-compiler", "no C compiler for"),
+        ] {
+            let cc = format!("--arch {arch}{cc}");
+            check(&line.replace("HEADERS", headers).replace("CC", &cc), why);
+        }
+    }
+    for (line, why) in [
+        ("diff 4.19 9.9", "the manifest has no release 9.9"),
+        (
+            "diff 4.19 four",
+            "expected 4.13, git:REVISION, `.`, headers:DIR or facts:DIR, found `four`",
+        ),
+        ("diff git:no-such-revision .", "git: fatal: Not a valid object name no-such-revision"),
+        ("diff 4.19 facts:nowhere", "nowhere/releases.txt: No such file"),
+        ("diff 4.19 facts:abi/facts@9.9", "there are no facts of Xen 9.9"),
+        ("diff 4.19 facts:mixed", "releases.txt:3: expected a release after the one before"),
+        ("facts measure later --release four --abi abi", "invalid value 'four'"),
+        ("bump --abi abi --headers later --release 4.3", "expected a release after 4.4, found 4.3"),
+    ] {
+        check(line, why);
+    }
+    write("abi/facts/constants.txt", "LIMIT 9\n");
+    for line in ["diff 4.19 facts:abi/facts", "coverage --abi abi"].into_iter().chain(all_commands)
+    {
+        let line = line.replace("HEADERS", "later").replace("CC", &format!("--arch {arch}"));
+        if !line.contains("headers:") && !line.starts_with("coverage --abi abi --headers") {
+            check(&line, "constants.txt:1: expected a last line `end`");
+        }
+    }
 }

@@ -134,8 +134,8 @@ pub(super) fn call(path: &TokenStream, arguments: TokenStream) -> TokenStream {
     quote!(#path!(#arguments))
 }
 
-/// Makes the string literal of a text: a raw one, because neither writing nor parsing that looks at
-/// each character. Documentation is half of what is generated.
+/// Returns the string literal of a text: a raw one, because neither writing nor parsing that looks
+/// at each character. Documentation is half of what is generated.
 pub(super) fn literal(text: &str) -> Literal {
     let raw = [QUOTES.0, text, QUOTES.1].concat();
     raw.parse().ok().filter(|_| !text.contains(QUOTES.1)).unwrap_or_else(|| Literal::string(text))

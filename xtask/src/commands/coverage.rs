@@ -1,7 +1,7 @@
 //! `cargo xtask coverage`: counts how much of the headers is described.
 
 use super::facts::{Compilers, measure_quietly};
-use super::{FACTS, finish, workspace_root};
+use super::{finish, workspace_root};
 use crate::document::{self, Release};
 use crate::headers::facts::{Facts, Table};
 use crate::headers::store;
@@ -20,6 +20,9 @@ pub struct Arguments {
     /// Measure these headers, instead of reading the stored facts.
     #[arg(long, value_name = "DIR")]
     headers: Option<PathBuf>,
+    /// The folder of the description.
+    #[arg(long, value_name = "DIR")]
+    abi: Option<PathBuf>,
     #[command(flatten)]
     compilers: Compilers,
 }
@@ -31,8 +34,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn coverage(arguments: &Arguments) -> Result<bool, String> {
-    let root = workspace_root();
-    let sources = yaml::load(&root.join("abi-yaml")).map_err(|error| error.to_string())?;
+    let abi = arguments.abi.clone().unwrap_or_else(|| workspace_root().join("abi-yaml"));
+    let sources = yaml::load(&abi).map_err(|error| error.to_string())?;
     let (document, wrong) = document::read(&sources);
     let document = document.filter(|_| wrong.is_empty());
     let document = document.ok_or("the description has errors; run `cargo xtask regen`")?;
@@ -43,10 +46,10 @@ fn coverage(arguments: &Arguments) -> Result<bool, String> {
             let tables = measured.map(|(arch, measured)| measured.into_table(unknown, arch));
             Facts::from_tables(&tables.collect::<Vec<Table>>())
         }
-        None => store::load(&root.join(FACTS)),
+        None => store::load(&abi.join("facts")),
     };
     let facts = facts.map_err(|error| error.to_string())?;
-    let rules = root.join(FACTS).join(verify::FILE);
+    let rules = abi.join("facts").join(verify::FILE);
     let text =
         std::fs::read_to_string(&rules).map_err(|error| format!("{}: {error}", rules.display()))?;
     let rules = Rules::read(&text)?;

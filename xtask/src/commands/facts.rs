@@ -28,6 +28,9 @@ enum Command {
         /// The release of the headers.
         #[arg(long, value_parser = super::parse_release)]
         release: Release,
+        /// The folder of the description.
+        #[arg(long, value_name = "DIR")]
+        abi: Option<PathBuf>,
         #[command(flatten)]
         compilers: Compilers,
     },
@@ -36,9 +39,9 @@ enum Command {
 /// Runs the command.
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let Command::Measure { headers, release, compilers } = &arguments.command;
-    let facts = super::workspace_root().join(super::FACTS);
-    super::finish(keep(headers, *release, compilers, &facts))
+    let Command::Measure { headers, release, abi, compilers } = &arguments.command;
+    let abi = abi.clone().unwrap_or_else(|| super::workspace_root().join("abi-yaml"));
+    super::finish(keep(headers, *release, compilers, &abi.join("facts")))
 }
 
 fn keep(
