@@ -32,8 +32,8 @@ extern "C" {
 /* The size of a frame in bytes, whatever page size the guest itself uses. */
 #define XEN_PAGE_SIZE 4096U
 /*
- * The first number that no ordinary domain has. Each number from here on has a meaning of its
- * own.
+ * The first reserved number. No ordinary domain has this number or a greater one; some of them
+ * have a special meaning.
  */
 #define DOMID_FIRST_RESERVED 0x7FF0U
 /*
@@ -248,8 +248,8 @@ extern "C" {
 /* PV guests on x86: registers the entry points for events and failsafe callbacks. */
 #define __HYPERVISOR_set_callbacks 4U
 /*
- * PV guests on x86: sets or clears the task-switched flag, so that the next use of the FPU traps
- * or not.
+ * PV guests on x86: sets or clears the task-switched flag, which decides whether the next use of
+ * the FPU traps.
  */
 #define __HYPERVISOR_fpu_taskswitch 5U
 /* The scheduler operations from before Xen 3.1, whose command takes a plain number. */
@@ -270,7 +270,7 @@ extern "C" {
 #define __HYPERVISOR_update_va_mapping 14U
 /*
  * Sets the calling vCPU's one-shot timer to an absolute Xen system time in nanoseconds, or stops
- * it with 0. The timer raises VIRQ_TIMER. vcpu_op has a better form.
+ * it with 0. The timer raises VIRQ_TIMER. Prefer `set_singleshot_timer` of vcpu_op.
  */
 #define __HYPERVISOR_set_timer_op 15U
 /*
@@ -492,7 +492,7 @@ extern "C" {
 #define XENFEAT_linux_rsdp_unrestricted 15U
 /*
  * Guest frame numbers differ from machine frame numbers, and devices need translation. If
- * neither this nor direct_mapped is set, neither is known. Xen 4.16 and later.
+ * neither this flag nor direct_mapped is set, the relation is unknown. Xen 4.16 and later.
  */
 #define XENFEAT_not_direct_mapped 16U
 /*
@@ -585,13 +585,13 @@ extern "C" {
 #define EVTCHNOP_status 5U
 /* Allocates a port for another domain to bind to. Fails with -ENOSPC if none is free. */
 #define EVTCHNOP_alloc_unbound 6U
-/* Allocates a port by which other vCPUs interrupt one. */
+/* Allocates a port by which the domain's vCPUs interrupt one of them. */
 #define EVTCHNOP_bind_ipi 7U
 /* Sets the vCPU that a port notifies. */
 #define EVTCHNOP_bind_vcpu 8U
 /* Clears a port's mask and, if an event is pending, causes the upcall that the mask held back. */
 #define EVTCHNOP_unmask 9U
-/* Closes all ports of a domain, for a kernel that was started in place of another. */
+/* Closes all ports of a domain, for a kernel that replaces another one. */
 #define EVTCHNOP_reset 10U
 /*
  * Registers a vCPU's FIFO control block. The first one moves the domain to the FIFO form. A
@@ -618,10 +618,7 @@ extern "C" {
 #define GNTTAB_NR_RESERVED_ENTRIES 8U
 /* Success. */
 #define GNTST_okay 0
-/*
- * Failure for a reason without a number of its own; writing through a read-only grant, for
- * instance.
- */
+/* A failure without a more specific status, for instance writing through a read-only grant. */
 #define GNTST_general_error (-1)
 /* The domain does not exist, or cannot be used here. */
 #define GNTST_bad_domain (-2)
@@ -688,7 +685,7 @@ extern "C" {
  */
 #define _GTF_sub_page 8U
 #define GTF_sub_page 0x100U
-/* A transfer is in progress; leave the entry alone until it is complete. */
+/* A transfer is in progress; do not change the entry until it is complete. */
 #define _GTF_transfer_committed 2U
 #define GTF_transfer_committed 0x4U
 /* The transfer is complete, and the entry holds the page's frame number. */
@@ -712,7 +709,7 @@ extern "C" {
  */
 #define _GNTMAP_contains_pte 4U
 #define GNTMAP_contains_pte 0x10U
-/* The caller handles `eagain`. Xen never looked at it. Until Xen 4.15. */
+/* The caller handles `eagain`. Xen has never read the flag. Until Xen 4.15. */
 #define _GNTMAP_can_fail 5U
 #define GNTMAP_can_fail 0x20U
 /*
@@ -912,7 +909,7 @@ extern "C" {
 #endif
 /*
  * Times that are read on different vCPUs never go backwards. If this is clear, a reader must
- * clamp to the latest time that any vCPU has read. Xen 4.7 and later.
+ * replace a time that is earlier than the latest one of any vCPU by that one. Xen 4.7 and later.
  */
 #define XEN_PVCLOCK_TSC_STABLE_BIT 0x1U
 /*
@@ -970,8 +967,8 @@ extern "C" {
 /* The guest's event channel of the xenstore ring. Set by the tools. */
 #define HVM_PARAM_STORE_EVTCHN 2U
 /*
- * Whether the guest may use physical address extension. Xen ignored it for long, and rejects it
- * with -EINVAL since 4.15. Until Xen 4.13.
+ * Whether the guest may use physical address extension. Xen ignored the value for several
+ * releases, and rejects it with -EINVAL since 4.15. Until Xen 4.13.
  */
 #define HVM_PARAM_PAE_ENABLED 4U
 /* The guest frame of the default device model's requests. For the tools. */
@@ -1045,8 +1042,8 @@ extern "C" {
  */
 #define HVM_PARAM_MEMORY_EVENT_INT3 23U
 /*
- * Whether the guest may use hardware virtualisation itself. A flag of the domain's creation
- * replaced it; rejected with -EINVAL since 4.15. Until Xen 4.14.
+ * Whether the guest may use nested virtualisation. A flag at the domain's creation replaced it.
+ * Rejected with -EINVAL since 4.15. Until Xen 4.14.
  */
 #define HVM_PARAM_NESTEDHVM 24U
 /*
@@ -1109,16 +1106,16 @@ extern "C" {
 #define HVM_PARAM_VM86_TSS_SIZED 37U
 /* Additional machine check capabilities of the domain, as bits of `mca_cap`. Xen 4.10 and later. */
 #define HVM_PARAM_MCA_CAP 38U
-/* Delivers all of them later; the guest's clock is late until then. */
+/* Delivers all missed ticks later; the guest's clock is late until then. */
 #define HVMPTM_delay_for_missed_ticks 0U
-/* Delivers all of them later; the guest's clock follows real time. */
+/* Delivers all missed ticks later; the guest's clock follows real time. */
 #define HVMPTM_no_delay_for_missed_ticks 1U
 /*
- * Drops them, but makes up for a tick that was missed once with the next one, so that some
- * always arrive.
+ * Drops missed ticks. After a missed tick, the timer stays armed for the next period even if the
+ * vCPU does not run, so that some ticks always arrive.
  */
 #define HVMPTM_no_missed_ticks_pending 2U
-/* Delivers a single late tick; the guest's clock follows real time. */
+/* Delivers one late tick for all missed ones; the guest's clock follows real time. */
 #define HVMPTM_one_missed_tick_pending 3U
 /* No domain; every `altp2m` command fails. Xen 4.6 and later. */
 #define XEN_ALTP2M_disabled 0U
@@ -1162,13 +1159,13 @@ extern "C" {
 #define HVM_PARAM_CALLBACK_TYPE_GSI 0U
 /*
  * The interrupt pin of a PCI device, by convention the Xen platform device. It delivers events
- * of vCPU 0 only. Xen looks at the device and the pin alone.
+ * of vCPU 0 only. Xen uses only the device and the pin.
  */
 #define HVM_PARAM_CALLBACK_TYPE_PCI_INTX 1U
 /*
  * An interrupt vector on the vCPU of the event. It bypasses the local APIC, so it needs no EOI.
- * Xen injects it again and again while `evtchn_upcall_pending` is set. Feature
- * hvm_callback_vector announces it.
+ * Xen injects it repeatedly while `evtchn_upcall_pending` is set. Feature hvm_callback_vector
+ * announces it.
  */
 #if defined(__x86_64__) || defined(__i386__)
 #define HVM_PARAM_CALLBACK_TYPE_VECTOR 2U
@@ -1179,12 +1176,12 @@ extern "C" {
 #endif
 /*
  * Sets a parameter. Fails with -EPERM if the caller may not set it, and with -EINVAL if it is
- * retired or unknown.
+ * removed or unknown.
  */
 #define HVMOP_set_param 0U
 /*
  * Reads a parameter. Fails with -EPERM if the caller may not read it, and with -EINVAL if it is
- * retired or unknown.
+ * removed or unknown.
  */
 #define HVMOP_get_param 1U
 /*
@@ -1220,8 +1217,8 @@ extern "C" {
 #define HVMOP_get_mem_type 15U
 /*
  * Gives a vCPU its own upcall vector. It is delivered through the local APIC, which must be
- * enabled, and needs an EOI. Setting it causes one interrupt at once. Only since 4.17 does CPUID
- * announce it. Xen 4.6 and later.
+ * enabled, and needs an EOI. Setting it causes one interrupt at once. CPUID announces it since
+ * 4.17. Xen 4.6 and later.
  */
 #if defined(__x86_64__) || defined(__i386__)
 #define HVMOP_set_evtchn_upcall_vector 23U
@@ -1240,10 +1237,10 @@ extern "C" {
 /* ---- altp2m ---- */
 
 /*
- * Alternative views of a domain's memory (altp2m): several tables of the memory behind its
- * frames and of its permissions, between which vCPUs switch at once. Security software monitors
- * a guest with them, or a guest protects itself. Only Intel's processors support it, and
- * parameter ALTP2M must allow it.
+ * Alternative views of a domain's memory (altp2m). A view gives each frame its memory and its
+ * access permissions, and vCPUs switch between views quickly. Security software uses views to
+ * monitor a guest; a guest can use them to protect itself. Only Intel's processors support it,
+ * and parameter ALTP2M must allow it.
  */
 /* The version of these structs, for `xen_hvm_altp2m_op.version`. Xen 4.6 and later. */
 #define HVMOP_ALTP2M_INTERFACE_VERSION 1U
@@ -1461,7 +1458,10 @@ extern "C" {
 #if defined(__x86_64__) || defined(__i386__)
 #define VCPUOP_initialise 0U
 #endif
-/* In the headers, but Xen on Arm returns -EINVAL: PSCI starts secondary vCPUs. */
+/*
+ * On Arm, Xen returns -EINVAL, although the headers have the command: PSCI starts secondary
+ * vCPUs.
+ */
 #if defined(__aarch64__)
 #define VCPUOP_initialise 0U
 #endif
@@ -1492,12 +1492,15 @@ extern "C" {
 /*
  * Moves a vCPU's `vcpu_info` to a page of the guest; vCPUs without one in shared_info need it. A
  * second call fails with -EINVAL (-EBUSY since 4.18). Afterwards all of `evtchn_pending_sel` is
- * set, and an upcall comes without an event.
+ * set, and the vCPU gets an upcall even without an event.
  */
 #define VCPUOP_register_vcpu_info 10U
 /* Sends a non-maskable interrupt to a vCPU. */
 #define VCPUOP_send_nmi 11U
-/* Reads the physical CPU to which this vCPU is pinned, for a hardware domain whose vCPUs are. */
+/*
+ * Reads the physical CPU to which this vCPU is pinned, for a hardware domain whose vCPUs are
+ * pinned.
+ */
 #define VCPUOP_get_physid 12U
 /*
  * Registers a second time area by virtual address, which must stay mapped. Xen keeps it up to
@@ -1617,7 +1620,7 @@ extern "C" {
 #define XS_RESUME 18U
 /* Gives a domain, such as that of a device model, the rights of another, for the tools. */
 #define XS_SET_TARGET 19U
-/* Gave up privileges on a local connection. Until Xen 4.8. */
+/* Drops privileges of a local connection. Until Xen 4.8. */
 #define XS_RESTRICT 20U
 /*
  * Removes all watches and transactions of the connection, for a kernel that starts over, for
@@ -1659,9 +1662,9 @@ extern "C" {
  * until the server has emptied the rings. Xen 4.5 and later.
  */
 #define XENSTORE_RECONNECT 1U
-/* It did not stop. Xen 4.17 and later. */
+/* The server did not stop. Xen 4.17 and later. */
 #define XENSTORE_ERROR_NONE 0U
-/* It could not use the page or the event channel. Xen 4.17 and later. */
+/* The server could not use the page or the event channel. Xen 4.17 and later. */
 #define XENSTORE_ERROR_COMM 1U
 /* The guest published an impossible index. Xen 4.17 and later. */
 #define XENSTORE_ERROR_RINGIDX 2U
@@ -1685,9 +1688,9 @@ extern "C" {
 #define XenbusStateReconfiguring 7U
 /* The change is complete. */
 #define XenbusStateReconfigured 8U
-/* It honours `connection`. Xen 4.5 and later. */
+/* The server supports the field `connection`. Xen 4.5 and later. */
 #define XENSTORE_SERVER_FEATURE_RECONNECTION 0x1U
-/* It writes `error`. Xen 4.17 and later. */
+/* The server writes the field `error`. Xen 4.17 and later. */
 #define XENSTORE_SERVER_FEATURE_ERROR 0x2U
 /* WATCH takes a depth: how many levels below the path it watches. Xen 4.22 and later. */
 #define XENSTORE_SERVER_FEATURE_WATCHDEPTH 0x4U
@@ -1738,8 +1741,8 @@ extern "C" {
 /* Writes the segments to sectors. */
 #define BLKIF_OP_WRITE 1U
 /*
- * As WRITE, after all earlier writes and before all later ones. The backend has it if
- * `feature-barrier` is 1.
+ * Writes as WRITE does, after all earlier writes and before all later ones. The backend has it
+ * if `feature-barrier` is 1.
  */
 #define BLKIF_OP_WRITE_BARRIER 2U
 /* Commits completed writes to stable storage. The backend has it if `feature-flush-cache` is 1. */
@@ -1821,17 +1824,17 @@ extern "C" {
 #define XEN_NETIF_CTRL_TYPE_SET_HASH_KEY 3U
 /* Returns the size of the table from hashes to queues. Xen 4.7 and later. */
 #define XEN_NETIF_CTRL_TYPE_GET_HASH_MAPPING_SIZE 4U
-/* Sets the size of that table. Xen 4.7 and later. */
+/* Sets the size of the table from hashes to queues. Xen 4.7 and later. */
 #define XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING_SIZE 5U
-/* Sets entries of that table. Xen 4.7 and later. */
+/* Sets entries of the table from hashes to queues. Xen 4.7 and later. */
 #define XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING 6U
 /* Sets the hash algorithm. Xen 4.7 and later. */
 #define XEN_NETIF_CTRL_TYPE_SET_HASH_ALGORITHM 7U
 /* Returns the number of grants that the backend can keep mapped. Xen 4.10 and later. */
 #define XEN_NETIF_CTRL_TYPE_GET_GREF_MAPPING_SIZE 8U
-/* Has grants kept mapped. Xen 4.10 and later. */
+/* Adds grants to those that the backend keeps mapped. Xen 4.10 and later. */
 #define XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING 9U
-/* Has grants unmapped. Xen 4.10 and later. */
+/* Removes grants from those that the backend keeps mapped. Xen 4.10 and later. */
 #define XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING 10U
 /* The request was carried out. Xen 4.7 and later. */
 #define XEN_NETIF_CTRL_STATUS_SUCCESS 0U
@@ -2741,8 +2744,8 @@ extern "C" {
 
 /* Xen's leaves of the CPUID instruction, by which a guest on x86 detects Xen. */
 /*
- * The first leaf of Xen, unless Xen also offers the leaves of another hypervisor, which are then
- * here.
+ * The first leaf of Xen. If Xen also offers the leaves of another hypervisor, those are here,
+ * and Xen's come later.
  */
 #if defined(__x86_64__) || defined(__i386__)
 #define XEN_CPUID_FIRST_LEAF 0x40000000U
@@ -2767,11 +2770,11 @@ extern "C" {
 #if defined(__x86_64__) || defined(__i386__)
 #define XEN_CPUID_SIGNATURE_EDX 0x4D4D566EU
 #endif
-/* The greatest offset of a leaf from Xen's first. Xen 4.10 and later. */
+/* The greatest offset of a leaf from Xen's first leaf. Xen 4.10 and later. */
 #if defined(__x86_64__) || defined(__i386__)
 #define XEN_CPUID_MAX_NUM_LEAVES 5U
 #endif
-/* The subleaf, in a description of a leaf that has none. Xen 4.12 and later. */
+/* Stands for the subleaf where a leaf has none. Xen 4.12 and later. */
 #if defined(__x86_64__) || defined(__i386__)
 #define XEN_CPUID_NO_SUBLEAF 0xFFFFFFFFU
 #endif
@@ -2935,7 +2938,7 @@ extern "C" {
 #if defined(__x86_64__) || defined(__i386__)
 #define XEN_HVM_MEMMAP_TYPE_RAM 1U
 #endif
-/* Neither memory nor free for devices. Xen 4.11 and later. */
+/* Neither RAM nor free for devices. Xen 4.11 and later. */
 #if defined(__x86_64__) || defined(__i386__)
 #define XEN_HVM_MEMMAP_TYPE_RESERVED 2U
 #endif
@@ -3163,7 +3166,7 @@ extern "C" {
 /* Xen waits for `eoi` after each interrupt. */
 #define _XENIRQSTAT_needs_eoi 0U
 #define XENIRQSTAT_needs_eoi 0x1U
-/* Other guests take it as well. */
+/* Other guests use the interrupt too. */
 #define _XENIRQSTAT_shared 1U
 #define XENIRQSTAT_shared 0x2U
 /* Queries how to handle an interrupt. */
@@ -3466,8 +3469,8 @@ struct evtchn_status {
     /* The vCPU that the port notifies. */
     uint32_t vcpu;
     /*
-     * The rest of the binding; `status` decides which member is valid. None is for a closed port
-     * and for an IPI.
+     * The rest of the binding; `status` decides which member is valid. For a closed port and for
+     * an IPI, no member is valid.
      */
     union {
         /* For an unbound port. */
@@ -3727,7 +3730,7 @@ struct gnttab_dump_table {
 XEN_SIZE(struct gnttab_dump_table, 4);
 XEN_OFFSET(struct gnttab_dump_table, dom, 0);
 XEN_OFFSET(struct gnttab_dump_table, status, 2);
-/* Transfers a page to another domain for good. */
+/* Transfers a page permanently to another domain. */
 #if defined(__x86_64__) || defined(__aarch64__)
 struct gnttab_transfer {
     /* The machine frame to transfer. */
@@ -4653,7 +4656,10 @@ struct arch_shared_info {
      * guest.
      */
     unsigned long max_pfn;
-    /* The frame that lists the frames that list a PV guest's frame table. */
+    /*
+     * The frame of a list of frames. Each of those frames lists frames of a PV guest's frame
+     * table.
+     */
     xen_pfn_t pfn_to_mfn_frame_list_list;
     /* Bits of `nmi_reason`, which Xen sets before it sends the hardware domain an NMI. */
     unsigned long nmi_reason;
@@ -4684,7 +4690,10 @@ struct arch_shared_info {
      * guest.
      */
     unsigned long max_pfn;
-    /* The frame that lists the frames that list a PV guest's frame table. */
+    /*
+     * The frame of a list of frames. Each of those frames lists frames of a PV guest's frame
+     * table.
+     */
     xen_pfn_t pfn_to_mfn_frame_list_list;
     /* Bits of `nmi_reason`, which Xen sets before it sends the hardware domain an NMI. */
     unsigned long nmi_reason;
@@ -4992,8 +5001,8 @@ XEN_SIZE(struct xen_hvm_altp2m_view, 4);
 XEN_OFFSET(struct xen_hvm_altp2m_view, view, 0);
 XEN_OFFSET(struct xen_hvm_altp2m_view, hvmmem_default_access, 2);
 /*
- * The permissions of one frame in a view. The struct had this name until it could be read as
- * well. Xen 4.6 to 4.11.
+ * The permissions of one frame in a view. This is the older name of `xen_hvm_altp2m_mem_access`,
+ * from releases that could only set the permissions. Xen 4.6 to 4.11.
  */
 struct xen_hvm_altp2m_set_mem_access {
     /* The view's number. */
@@ -5598,15 +5607,15 @@ struct xencons_interface {
     char in[1024];
     /* Output, from the guest to the backend. */
     char out[2048];
-    /* The guest's position in `input`: all before it was read. */
+    /* The guest's position in `input`: all bytes before it were read. */
     uint32_t in_cons;
-    /* The backend's position in `input`: all before it is filled. */
+    /* The backend's position in `input`: all bytes before it are filled. */
     uint32_t in_prod;
-    /* The backend's position in `output`: all before it was read. */
+    /* The backend's position in `output`: all bytes before it were read. */
     uint32_t out_cons;
     /*
-     * The guest's position in `output`: all before it is filled. After advancing it, signal the
-     * event channel.
+     * The guest's position in `output`: all bytes before it are filled. After advancing it,
+     * signal the event channel.
      */
     uint32_t out_prod;
     /* Whether a backend reads the ring. Older pages hold zero here, which is CONNECTED. */
@@ -5630,15 +5639,15 @@ struct xenstore_domain_interface {
     char req[XENSTORE_RING_SIZE];
     /* Responses, with watch events between them. */
     char rsp[XENSTORE_RING_SIZE];
-    /* The server's position in `req`: all before it was read. */
+    /* The server's position in `req`: all bytes before it were read. */
     uint32_t req_cons;
-    /* The guest's position in `req`: all before it is filled. */
+    /* The guest's position in `req`: all bytes before it are filled. */
     uint32_t req_prod;
-    /* The guest's position in `rsp`: all before it was read. */
+    /* The guest's position in `rsp`: all bytes before it were read. */
     uint32_t rsp_cons;
-    /* The server's position in `rsp`: all before it is filled. */
+    /* The server's position in `rsp`: all bytes before it are filled. */
     uint32_t rsp_prod;
-    /* What the server supports; zero with an older one. */
+    /* The features of the server; zero with an older one. */
     uint32_t server_features;
     /* Set to RECONNECT by the guest, and back to CONNECTED by the server. */
     uint32_t connection;
@@ -5897,7 +5906,7 @@ XEN_OFFSET(struct blkif_response, status, 10);
 struct netif_tx_request {
     /* The grant of the page. */
     grant_ref_t gref;
-    /* Where in the page the part begins. */
+    /* The offset of the part in the page. */
     uint16_t offset;
     /* The properties. */
     uint16_t flags;
@@ -5938,7 +5947,7 @@ XEN_OFFSET(struct netif_rx_request, gref, 4);
 struct netif_rx_response {
     /* The number of the request. */
     uint16_t id;
-    /* Where in the page the part begins. */
+    /* The offset of the part in the page. */
     uint16_t offset;
     /* The properties. */
     uint16_t flags;
@@ -5952,7 +5961,7 @@ XEN_OFFSET(struct netif_rx_response, flags, 4);
 XEN_OFFSET(struct netif_rx_response, status, 6);
 /* Extra information about a packet, in the entry that follows its first part. */
 struct netif_extra_info {
-    /* What it says. */
+    /* The type of the information. */
     uint8_t type;
     /* The properties. */
     uint8_t flags;
@@ -5982,7 +5991,7 @@ struct netif_extra_info {
             /* The hash, its lowest byte first. */
             uint8_t value[4];
         } hash;
-        /* All of it. */
+        /* The whole union, as 16-bit words. */
         uint16_t pad[3];
     } u;
 };
@@ -6008,7 +6017,7 @@ struct xen_netif_ctrl_request {
     uint16_t id;
     /* The operation. */
     uint16_t type;
-    /* Its arguments. */
+    /* The arguments of the operation. */
     uint32_t data[3];
 };
 XEN_SIZE(struct xen_netif_ctrl_request, 16);
@@ -6023,7 +6032,7 @@ struct xen_netif_ctrl_response {
     uint16_t type;
     /* The result. */
     uint32_t status;
-    /* A value, by the operation. */
+    /* A value, whose meaning depends on the operation. */
     uint32_t data;
 };
 XEN_SIZE(struct xen_netif_ctrl_response, 12);
@@ -8107,7 +8116,7 @@ XEN_OFFSET(struct physdev_eoi, irq, 0);
 struct physdev_irq_status_query {
     /* The pirq of the interrupt. */
     uint32_t irq;
-    /* Whether it needs an `eoi`, and others. */
+    /* The properties of the interrupt. */
     uint32_t flags;
 };
 XEN_SIZE(struct physdev_irq_status_query, 8);
@@ -8137,8 +8146,8 @@ static inline bool xen_callback_via_gsi(uint64_t *value, uint64_t gsi)
 }
 /*
  * The interrupt pin of a PCI device, by convention the Xen platform device. It delivers events
- * of vCPU 0 only. Xen looks at the device and the pin alone. Returns false, and leaves `value`
- * alone, if a field is out of range.
+ * of vCPU 0 only. Xen uses only the device and the pin. Returns false, and leaves `value` alone,
+ * if a field is out of range.
  */
 static inline bool xen_callback_via_pci_intx(uint64_t *value, uint64_t domain, uint64_t bus,
         uint64_t devfn, uint64_t pin)
@@ -8156,9 +8165,8 @@ static inline bool xen_callback_via_pci_intx(uint64_t *value, uint64_t domain, u
 }
 /*
  * An interrupt vector on the vCPU of the event. It bypasses the local APIC, so it needs no EOI.
- * Xen injects it again and again while `evtchn_upcall_pending` is set. Feature
- * hvm_callback_vector announces it. Returns false, and leaves `value` alone, if a field is out
- * of range.
+ * Xen injects it repeatedly while `evtchn_upcall_pending` is set. Feature hvm_callback_vector
+ * announces it. Returns false, and leaves `value` alone, if a field is out of range.
  */
 #if defined(__x86_64__) || defined(__i386__)
 static inline bool xen_callback_via_vector(uint64_t *value, uint64_t vector)
@@ -8196,8 +8204,8 @@ static inline bool xen_callback_via_ppi(uint64_t *value, uint64_t number, uint64
  * included to choose another. Xen may change every argument register, including those that
  * carried no argument. With hardware virtualisation, the call is the processor's own instruction
  * (vmcall on Intel, Centaur and Zhaoxin, vmmcall on AMD and Hygon) or a call into the hypercall
- * page. Slot n of the page, at byte 32 * n, makes hypercall n. Since its advisory 466, Xen
- * prefers the instruction.
+ * page. Slot n of the page, at byte 32 * n, makes hypercall n. Xen's security advisory 466
+ * recommends the instruction.
  */
 #ifndef XEN_HYPERCALL
 #define XEN_HYPERCALL "vmcall"
@@ -8270,8 +8278,8 @@ static inline long xen_hypercall5(unsigned long nr, unsigned long a1, unsigned l
 /*
  * The instruction that calls Xen: one of vmcall, vmmcall. Define it before the header is
  * included to choose another. As on 64-bit x86, with other registers. The caller's mode at the
- * time of the call decides whether it is a 32-bit one. The layout of shared memory is latched
- * earlier, when the hypercall page is created or the callback is set.
+ * time of the call decides whether the call is a 32-bit one. The layout of shared memory is
+ * latched earlier, when the hypercall page is created or the callback is set.
  */
 #ifndef XEN_HYPERCALL
 #define XEN_HYPERCALL "vmcall"
@@ -8565,7 +8573,7 @@ static inline long xen_evtchnop_alloc_unbound(struct evtchn_alloc_unbound *argum
     return xen_hypercall2(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound,
         (unsigned long)(uintptr_t)argument);
 }
-/* Allocates a port by which other vCPUs interrupt one. */
+/* Allocates a port by which the domain's vCPUs interrupt one of them. */
 static inline long xen_evtchnop_bind_ipi(struct evtchn_bind_ipi *argument)
 {
     return xen_hypercall2(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_ipi,
@@ -8583,7 +8591,7 @@ static inline long xen_evtchnop_unmask(struct evtchn_unmask *argument)
     return xen_hypercall2(__HYPERVISOR_event_channel_op, EVTCHNOP_unmask,
         (unsigned long)(uintptr_t)argument);
 }
-/* Closes all ports of a domain, for a kernel that was started in place of another. */
+/* Closes all ports of a domain, for a kernel that replaces another one. */
 static inline long xen_evtchnop_reset(struct evtchn_reset *argument)
 {
     return xen_hypercall2(__HYPERVISOR_event_channel_op, EVTCHNOP_reset,
@@ -8850,7 +8858,7 @@ static inline long xen_xenmem_acquire_resource(struct xen_mem_acquire_resource *
 }
 /*
  * Sets a parameter. Fails with -EPERM if the caller may not set it, and with -EINVAL if it is
- * retired or unknown.
+ * removed or unknown.
  */
 static inline long xen_hvmop_set_param(struct xen_hvm_param *argument)
 {
@@ -8858,7 +8866,7 @@ static inline long xen_hvmop_set_param(struct xen_hvm_param *argument)
 }
 /*
  * Reads a parameter. Fails with -EPERM if the caller may not read it, and with -EINVAL if it is
- * retired or unknown.
+ * removed or unknown.
  */
 static inline long xen_hvmop_get_param(struct xen_hvm_param *argument)
 {
@@ -8927,8 +8935,8 @@ static inline long xen_hvmop_get_mem_type(struct xen_hvm_get_mem_type *argument)
 }
 /*
  * Gives a vCPU its own upcall vector. It is delivered through the local APIC, which must be
- * enabled, and needs an EOI. Setting it causes one interrupt at once. Only since 4.17 does CPUID
- * announce it. Xen 4.6 and later.
+ * enabled, and needs an EOI. Setting it causes one interrupt at once. CPUID announces it since
+ * 4.17. Xen 4.6 and later.
  */
 #if defined(__x86_64__) || defined(__i386__)
 static inline long xen_hvmop_set_evtchn_upcall_vector(struct xen_hvm_evtchn_upcall_vector *argument)
@@ -9026,7 +9034,10 @@ static inline long xen_vcpuop_initialise(unsigned int vcpu, struct vcpu_hvm_cont
         (unsigned long)(uintptr_t)argument);
 }
 #endif
-/* In the headers, but Xen on Arm returns -EINVAL: PSCI starts secondary vCPUs. */
+/*
+ * On Arm, Xen returns -EINVAL, although the headers have the command: PSCI starts secondary
+ * vCPUs.
+ */
 #if defined(__aarch64__)
 static inline long xen_vcpuop_initialise(unsigned int vcpu)
 {
@@ -9095,7 +9106,7 @@ static inline long xen_vcpuop_stop_singleshot_timer(unsigned int vcpu)
 /*
  * Moves a vCPU's `vcpu_info` to a page of the guest; vCPUs without one in shared_info need it. A
  * second call fails with -EINVAL (-EBUSY since 4.18). Afterwards all of `evtchn_pending_sel` is
- * set, and an upcall comes without an event.
+ * set, and the vCPU gets an upcall even without an event.
  */
 static inline long xen_vcpuop_register_vcpu_info(unsigned int vcpu,
         struct vcpu_register_vcpu_info *argument)
@@ -9108,7 +9119,10 @@ static inline long xen_vcpuop_send_nmi(unsigned int vcpu)
 {
     return xen_hypercall3(__HYPERVISOR_vcpu_op, VCPUOP_send_nmi, vcpu, 0);
 }
-/* Reads the physical CPU to which this vCPU is pinned, for a hardware domain whose vCPUs are. */
+/*
+ * Reads the physical CPU to which this vCPU is pinned, for a hardware domain whose vCPUs are
+ * pinned.
+ */
 static inline long xen_vcpuop_get_physid(unsigned int vcpu, struct vcpu_get_physid *argument)
 {
     return xen_hypercall3(__HYPERVISOR_vcpu_op, VCPUOP_get_physid, vcpu,

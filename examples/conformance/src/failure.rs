@@ -1,19 +1,19 @@
-//! Why a scenario could not go on.
+//! The reasons why a scenario cannot continue.
 
 use core::error::Error;
 use core::fmt;
 
 use xen_hal::hypercall::Errno;
 
-/// A scenario could not go on. What Xen refuses as expected is no failure: that is in the
-/// transcript.
+/// A scenario cannot continue. An expected refusal by Xen is not a failure: the transcript records
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// There is no scenario of that name.
+    /// No scenario has the name.
     Unknown,
-    /// Xen refused something without which the rest makes no sense.
+    /// Xen refused an operation that the rest of the scenario needs.
     Refused(Errno),
-    /// Something that must hold did not.
+    /// A condition that must hold is false.
     Broken(&'static str),
 }
 
@@ -35,15 +35,15 @@ impl<E: Into<Errno>> From<E> for Failure {
     }
 }
 
-/// Fails unless `holds`. For what must be true wherever a scenario runs, and has no place in a
-/// transcript because it is about times or counts.
+/// Fails unless `holds`. For conditions that must hold on every machine, but are not in the
+/// transcript because they depend on times or counts.
 pub(crate) const fn require(holds: bool, what: &'static str) -> Result<(), Failure> {
     if holds { Ok(()) } else { Err(Failure::Broken(what)) }
 }
 
-/// Fails without what a scenario needs to go on.
+/// Converts a missing value to a failure.
 pub(crate) trait Required<T> {
-    /// Returns the value, or a failure that says what does not hold.
+    /// Returns the value. If it is missing, returns a failure with the text `what`.
     fn required(self, what: &'static str) -> Result<T, Failure>;
 }
 

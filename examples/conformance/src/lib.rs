@@ -1,16 +1,16 @@
-//! Scenarios: what a guest does and what Xen answers, written down line by line.
+//! Scenarios: each records a guest's operations and Xen's answers, line by line.
 //!
 //! A scenario is one source that runs on any [`Machine`]: a guest on the real hypervisor, or a
 //! simulator. It writes a [`Transcript`]. The transcripts in `transcripts/` were recorded on the
 //! real hypervisor, and only `cargo xtask guest --record` writes them. A simulator must give the
 //! same, line for line.
 //!
-//! What differs from run to run, as addresses and times do, is a [token](transcript::Token) that
-//! names its kind and not its value. No text is rewritten.
+//! For a value that differs between runs, such as an address or a time, the line has a
+//! [token](transcript::Token) that names only its kind. No text is rewritten.
 //!
-//! - `list.rs`: which scenarios there are; plain data
-//! - `machine.rs`: what a scenario needs of whatever it runs on
-//! - `world.rs`: what all vCPUs of a scenario share, and what happens on an upcall
+//! - `list.rs`: the list of scenarios, plain data
+//! - `machine.rs`: the interface of a scenario to its machine
+//! - `world.rs`: the state that all vCPUs of a scenario share, and the upcall handler
 //! - `transcript/`: lines made of tokens
 //! - `scenario/`: the scenarios, a file each
 #![no_std]

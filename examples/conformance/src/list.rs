@@ -1,5 +1,5 @@
-//! Which scenarios there are. Plain data that depends on nothing, because the workspace's tools
-//! read it as well, and they must build without the crates.
+//! The list of scenarios. It has no dependencies, because xtask includes this file too, and must
+//! build without the crates.
 
 /// The architectures that a scenario runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +17,14 @@ pub enum Platforms {
 pub struct Scenario {
     /// The name on the command line, and of the transcript.
     pub name: &'static str,
-    /// What it shows, in a line.
+    /// A description of one line.
     pub about: &'static str,
-    /// Where it runs.
+    /// The architectures on which it runs.
     pub platforms: Platforms,
 }
 
 impl Scenario {
-    /// True if it runs on Arm, or on x86.
+    /// Returns whether the scenario runs on Arm if `arm`, otherwise on x86.
     #[must_use]
     pub const fn runs_on(&self, arm: bool) -> bool {
         match self.platforms {

@@ -38,13 +38,13 @@ pub static EVENTS: Dispatcher<VCPUS> = Dispatcher::new();
 /// The tasks that wait for events.
 pub static WAKERS: Wakers<64> = Wakers::new();
 
-/// How often, and how many times, the tick comes.
+/// The period of the tick, and the number of ticks.
 const PERIOD: Duration = Duration::from_millis(1);
 const TICKS: u32 = 1000;
-/// How many numbers go through the ring.
+/// The number of numbers that go through the ring.
 const NUMBERS: u64 = 10_000;
 
-/// Why the demonstration failed.
+/// The reason why the demonstration failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Xen refused something.
@@ -80,7 +80,7 @@ pub(crate) struct Status {
     left: AtomicU32,
     /// The shell has got input.
     pub(crate) used: AtomicBool,
-    /// The demonstration is over.
+    /// The demonstration has ended.
     done: AtomicBool,
     failed: Mutex<RefCell<Option<Error>>>,
 }
@@ -136,7 +136,7 @@ pub fn is_done() -> bool {
     STATUS.done.load(Ordering::Acquire)
 }
 
-/// How it went.
+/// Returns the result.
 ///
 /// # Errors
 ///

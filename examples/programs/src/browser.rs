@@ -1,4 +1,4 @@
-//! A browser of xenstore: commands in, nodes out.
+//! A browser of xenstore: reads commands and prints nodes.
 
 use xen_hal::console::Console;
 use xen_hal::hypercall::Hypercall;

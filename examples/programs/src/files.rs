@@ -86,7 +86,8 @@ fn format<H: Hypercall + Copy, A, V: Wait>(
     let Ok(cluster_sectors) = u8::try_from(cluster) else {
         return Err(Error::Files("the disk is too large for FAT16"));
     };
-    // Two bytes for each cluster; the tables take clusters away, which is no harm.
+    // Two bytes for each cluster. The tables themselves take some clusters, so this is an upper
+    // bound.
     let table = (sectors / cluster + 2).div_ceil(Block::LEN as u32 / 2);
     let root = u32::from(ROOT_ENTRIES) * 32 / Block::LEN as u32;
     let data = sectors.saturating_sub(1 + 2 * table + root);

@@ -1,4 +1,5 @@
-//! Every operation of xenstore and its refusals, as lines that are the same wherever the server is.
+//! Tries every operation of xenstore and its refusals, and prints lines that are the same on every
+//! server.
 
 use core::fmt;
 use core::str;

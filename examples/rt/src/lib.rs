@@ -1,5 +1,5 @@
-//! A startup runtime for Xen guests, as `cortex-m-rt` is for Cortex-M. It contains everything
-//! between Xen's entry point and a `main` in Rust, for x86_64, 32-bit x86 and aarch64.
+//! A startup runtime for Xen guests, as `cortex-m-rt` is for Cortex-M. It contains the code from
+//! Xen's entry point to a `main` in Rust, for x86_64, 32-bit x86 and aarch64.
 //!
 //! ```ignore
 //! #![no_std]

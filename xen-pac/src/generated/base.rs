@@ -38,7 +38,8 @@ pub const XEN_PAGE_SHIFT: u32 = 12;
 ///
 /// Upstream: `xen/include/public/xen.h`.
 pub const XEN_PAGE_SIZE: u32 = 4096;
-/// The first number that no ordinary domain has. Each number from here on has a meaning of its own.
+/// The first reserved number. No ordinary domain has this number or a greater one; some of them
+/// have a special meaning.
 ///
 /// Upstream: `xen/include/public/xen.h`, `DOMID_FIRST_RESERVED`.
 pub const DOMID_FIRST_RESERVED: u16 = 0x7FF0;

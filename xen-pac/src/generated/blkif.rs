@@ -27,8 +27,8 @@ impl BlkifOperation {
     /// Upstream: `xen/include/public/io/blkif.h`, `BLKIF_OP_WRITE`.
     pub const WRITE: Self = Self(1);
 
-    /// As WRITE, after all earlier writes and before all later ones. The backend has it if
-    /// `feature-barrier` is 1.
+    /// Writes as WRITE does, after all earlier writes and before all later ones. The backend has it
+    /// if `feature-barrier` is 1.
     ///
     /// Upstream: `xen/include/public/io/blkif.h`, `BLKIF_OP_WRITE_BARRIER`.
     pub const WRITE_BARRIER: Self = Self(2);

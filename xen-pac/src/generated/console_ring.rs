@@ -2,7 +2,8 @@
 //! The page that a guest's console shares with its backend, usually a daemon in the control domain.
 //! The HVM parameters CONSOLE_PFN and CONSOLE_EVTCHN hold its frame and its event channel.
 
-/// The backend's state. Memory of zeros means CONNECTED, as older backends need it.
+/// The backend's state. Zeroed memory means CONNECTED, because older backends do not write the
+/// field.
 ///
 /// Upstream: `xen/include/public/io/console.h`. Since Xen 4.21.
 #[repr(transparent)]
@@ -98,7 +99,7 @@ impl<'a> XenconsInterface<'a> {
         crate::access::field!(self.ptr, Buffer, output)
     }
 
-    /// The guest's position in `input`: all before it was read.
+    /// The guest's position in `input`: all bytes before it were read.
     ///
     /// Written by this side. Offset 3072.
     #[inline]
@@ -107,7 +108,7 @@ impl<'a> XenconsInterface<'a> {
         crate::access::field!(self.ptr, OwnIndex, in_cons)
     }
 
-    /// The backend's position in `input`: all before it is filled.
+    /// The backend's position in `input`: all bytes before it are filled.
     ///
     /// Written by the other side. Offset 3076.
     #[inline]
@@ -116,7 +117,7 @@ impl<'a> XenconsInterface<'a> {
         crate::access::field!(self.ptr, PeerIndex, in_prod)
     }
 
-    /// The backend's position in `output`: all before it was read.
+    /// The backend's position in `output`: all bytes before it were read.
     ///
     /// Written by the other side. Offset 3080.
     #[inline]
@@ -125,8 +126,8 @@ impl<'a> XenconsInterface<'a> {
         crate::access::field!(self.ptr, PeerIndex, out_cons)
     }
 
-    /// The guest's position in `output`: all before it is filled. After advancing it, signal the
-    /// event channel.
+    /// The guest's position in `output`: all bytes before it are filled. After advancing it, signal
+    /// the event channel.
     ///
     /// Written by this side. Offset 3084.
     #[inline]
@@ -164,14 +165,14 @@ pub mod raw {
         ///
         /// In C: `out`.
         pub output: [u8; 2048],
-        /// The guest's position in `input`: all before it was read.
+        /// The guest's position in `input`: all bytes before it were read.
         pub in_cons: u32,
-        /// The backend's position in `input`: all before it is filled.
+        /// The backend's position in `input`: all bytes before it are filled.
         pub in_prod: u32,
-        /// The backend's position in `output`: all before it was read.
+        /// The backend's position in `output`: all bytes before it were read.
         pub out_cons: u32,
-        /// The guest's position in `output`: all before it is filled. After advancing it, signal
-        /// the event channel.
+        /// The guest's position in `output`: all bytes before it are filled. After advancing it,
+        /// signal the event channel.
         pub out_prod: u32,
         /// Whether a backend reads the ring. Older pages hold zero here, which is CONNECTED.
         ///

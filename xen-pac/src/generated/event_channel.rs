@@ -583,8 +583,8 @@ pub struct EvtchnStatus {
     ///
     /// Out.
     pub vcpu: u32,
-    /// The rest of the binding; `status` decides which member is valid. None is for a closed port
-    /// and for an IPI.
+    /// The rest of the binding; `status` decides which member is valid. For a closed port and for
+    /// an IPI, no member is valid.
     ///
     /// Out.
     pub u: EvtchnStatusU,
@@ -603,8 +603,8 @@ impl EvtchnStatus {
     }
 }
 
-/// The rest of the binding; `status` decides which member is valid. None is for a closed port and
-/// for an IPI.
+/// The rest of the binding; `status` decides which member is valid. For a closed port and for an
+/// IPI, no member is valid.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -1298,7 +1298,7 @@ pub mod command {
         honoured (4, 4),
     );
 
-    /// Allocates a port by which other vCPUs interrupt one.
+    /// Allocates a port by which the domain's vCPUs interrupt one of them.
     ///
     /// Upstream: `xen/include/public/event_channel.h`, `EVTCHNOP_bind_ipi`. Command 7.
     #[derive(Clone, Copy, Debug)]
@@ -1328,7 +1328,7 @@ pub mod command {
         Argument(super::EvtchnUnmask) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
-    /// Closes all ports of a domain, for a kernel that was started in place of another.
+    /// Closes all ports of a domain, for a kernel that replaces another one.
     ///
     /// # Hazard
     ///

@@ -7,8 +7,8 @@
 pub const XENFEAT_NR_SUBMAPS: u32 = 1;
 /// The number of a feature flag: flag n is bit n % 32 of word n / 32, which `get_features` reads.
 /// Flags apply to the calling domain; read them again after a migration. The ELF notes of a kernel
-/// state which of them it supports and which it requires. Number 12 is retired; it meant that Arm
-/// maps grants at their machine addresses.
+/// state which of them it supports and which it requires. Number 12 is no longer used; it meant
+/// that Arm maps grants at their machine addresses.
 ///
 /// Upstream: `xen/include/public/features.h`.
 #[repr(transparent)]
@@ -97,7 +97,7 @@ impl Feature {
     pub const LINUX_RSDP_UNRESTRICTED: Self = Self(15);
 
     /// Guest frame numbers differ from machine frame numbers, and devices need translation. If
-    /// neither this nor direct_mapped is set, neither is known.
+    /// neither this flag nor direct_mapped is set, the relation is unknown.
     ///
     /// Upstream: `xen/include/public/features.h`, `XENFEAT_not_direct_mapped`. Since Xen 4.16.
     pub const NOT_DIRECT_MAPPED: Self = Self(16);

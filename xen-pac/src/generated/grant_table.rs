@@ -29,8 +29,7 @@ impl GrantStatus {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTST_okay`.
     pub const OKAY: Self = Self(0);
 
-    /// Failure for a reason without a number of its own; writing through a read-only grant, for
-    /// instance.
+    /// A failure without a more specific status, for instance writing through a read-only grant.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTST_general_error`.
     pub const GENERAL_ERROR: Self = Self(-1);
@@ -253,7 +252,7 @@ pub mod grant_transfer_flags {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
-    /// A transfer is in progress; leave the entry alone until it is complete.
+    /// A transfer is in progress; do not change the entry until it is complete.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GTF_transfer_committed`. Bit 2.
     pub const TRANSFER_COMMITTED: Field<u16, Register> = Field::new(0x1, 2);
@@ -300,7 +299,7 @@ pub mod grant_map_flags {
     /// Upstream: `xen/include/public/grant_table.h`, `GNTMAP_contains_pte`. Bit 4.
     pub const CONTAINS_PTE: Field<u32, Register> = Field::new(0x1, 4);
 
-    /// The caller handles `eagain`. Xen never looked at it.
+    /// The caller handles `eagain`. Xen has never read the flag.
     ///
     /// Upstream: `xen/include/public/grant_table.h`, `GNTMAP_can_fail`. Until Xen 4.15. Bit 5.
     #[deprecated(note = "the headers dropped it after Xen 4.15")]
@@ -703,7 +702,7 @@ impl GnttabDumpTable {
     }
 }
 
-/// Transfers a page to another domain for good.
+/// Transfers a page permanently to another domain.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|

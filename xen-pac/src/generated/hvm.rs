@@ -55,8 +55,8 @@ impl HvmParam {
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_STORE_EVTCHN`.
     pub const STORE_EVTCHN: Self = Self(2);
 
-    /// Whether the guest may use physical address extension. Xen ignored it for long, and rejects
-    /// it with -EINVAL since 4.15.
+    /// Whether the guest may use physical address extension. Xen ignored the value for several
+    /// releases, and rejects it with -EINVAL since 4.15.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_PAE_ENABLED`. Until Xen 4.13.
     #[deprecated(note = "the headers dropped it after Xen 4.13")]
@@ -165,8 +165,8 @@ impl HvmParam {
     #[deprecated(note = "the headers dropped it after Xen 4.13")]
     pub const MEMORY_EVENT_INT3: Self = Self(23);
 
-    /// Whether the guest may use hardware virtualisation itself. A flag of the domain's creation
-    /// replaced it; rejected with -EINVAL since 4.15.
+    /// Whether the guest may use nested virtualisation. A flag at the domain's creation replaced
+    /// it. Rejected with -EINVAL since 4.15.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_NESTEDHVM`. Until Xen 4.14.
     #[deprecated(note = "the headers dropped it after Xen 4.14")]
@@ -320,23 +320,23 @@ crate::access::named!(HvmParam(u32));
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HvmTimerMode(pub u64);
 impl HvmTimerMode {
-    /// Delivers all of them later; the guest's clock is late until then.
+    /// Delivers all missed ticks later; the guest's clock is late until then.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPTM_delay_for_missed_ticks`.
     pub const DELAY_FOR_MISSED_TICKS: Self = Self(0);
 
-    /// Delivers all of them later; the guest's clock follows real time.
+    /// Delivers all missed ticks later; the guest's clock follows real time.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPTM_no_delay_for_missed_ticks`.
     pub const NO_DELAY_FOR_MISSED_TICKS: Self = Self(1);
 
-    /// Drops them, but makes up for a tick that was missed once with the next one, so that some
-    /// always arrive.
+    /// Drops missed ticks. After a missed tick, the timer stays armed for the next period even if
+    /// the vCPU does not run, so that some ticks always arrive.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPTM_no_missed_ticks_pending`.
     pub const NO_MISSED_TICKS_PENDING: Self = Self(2);
 
-    /// Delivers a single late tick; the guest's clock follows real time.
+    /// Delivers one late tick for all missed ones; the guest's clock follows real time.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVMPTM_one_missed_tick_pending`.
     pub const ONE_MISSED_TICK_PENDING: Self = Self(3);
@@ -583,13 +583,14 @@ pub enum CallbackViaVariant {
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_CALLBACK_TYPE_GSI`. The headers name
     /// it since Xen 4.7.
     Gsi {
-        /// The line. Xen looks at 8 bits, and takes 0 and lines that do not exist for no interrupt.
+        /// The line, of which Xen uses 8 bits. 0, or a line that does not exist, means no
+        /// interrupt.
         ///
         /// Bits 55:0.
         gsi: u64,
     },
     /// The interrupt pin of a PCI device, by convention the Xen platform device. It delivers events
-    /// of vCPU 0 only. Xen looks at the device and the pin alone.
+    /// of vCPU 0 only. Xen uses only the device and the pin.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_CALLBACK_TYPE_PCI_INTX`. The headers
     /// name it since Xen 4.7.
@@ -612,7 +613,7 @@ pub enum CallbackViaVariant {
         pin: u8,
     },
     /// An interrupt vector on the vCPU of the event. It bypasses the local APIC, so it needs no
-    /// EOI. Xen injects it again and again while `evtchn_upcall_pending` is set. Feature
+    /// EOI. Xen injects it repeatedly while `evtchn_upcall_pending` is set. Feature
     /// hvm_callback_vector announces it.
     ///
     /// Upstream: `xen/include/public/hvm/params.h`, `HVM_PARAM_CALLBACK_TYPE_VECTOR`. The headers
@@ -671,7 +672,7 @@ impl CallbackVia {
     }
 
     /// The interrupt pin of a PCI device, by convention the Xen platform device. It delivers events
-    /// of vCPU 0 only. Xen looks at the device and the pin alone.
+    /// of vCPU 0 only. Xen uses only the device and the pin.
     ///
     /// # Errors
     /// If a field is out of its range:
@@ -702,7 +703,7 @@ impl CallbackVia {
     }
 
     /// An interrupt vector on the vCPU of the event. It bypasses the local APIC, so it needs no
-    /// EOI. Xen injects it again and again while `evtchn_upcall_pending` is set. Feature
+    /// EOI. Xen injects it repeatedly while `evtchn_upcall_pending` is set. Feature
     /// hvm_callback_vector announces it.
     ///
     /// # Errors
@@ -1264,7 +1265,7 @@ impl XenHvmEvtchnUpcallVector {
 /// Operations on a domain with hardware virtualisation. PV domains cannot use them.
 pub mod command {
     /// Sets a parameter. Fails with -EPERM if the caller may not set it, and with -EINVAL if it is
-    /// retired or unknown.
+    /// removed or unknown.
     ///
     /// # Hazard
     ///
@@ -1280,7 +1281,7 @@ pub mod command {
     );
 
     /// Reads a parameter. Fails with -EPERM if the caller may not read it, and with -EINVAL if it
-    /// is retired or unknown.
+    /// is removed or unknown.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_get_param`. Command 1.
     #[derive(Clone, Copy, Debug)]
@@ -1393,8 +1394,8 @@ pub mod command {
     );
 
     /// Gives a vCPU its own upcall vector. It is delivered through the local APIC, which must be
-    /// enabled, and needs an EOI. Setting it causes one interrupt at once. Only since 4.17 does
-    /// CPUID announce it.
+    /// enabled, and needs an EOI. Setting it causes one interrupt at once. CPUID announces it since
+    /// 4.17.
     ///
     /// Upstream: `xen/include/public/hvm/hvm_op.h`, `HVMOP_set_evtchn_upcall_vector`. Since Xen
     /// 4.6. Only on x86_64 and x86. Command 23.

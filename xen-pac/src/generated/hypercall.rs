@@ -40,8 +40,8 @@ impl HypercallNr {
     #[deprecated(note = "use callback_op instead")]
     pub const SET_CALLBACKS: Self = Self(4);
 
-    /// PV guests on x86: sets or clears the task-switched flag, so that the next use of the FPU
-    /// traps or not.
+    /// PV guests on x86: sets or clears the task-switched flag, which decides whether the next use
+    /// of the FPU traps.
     ///
     /// Upstream: `xen/include/public/xen.h`, `__HYPERVISOR_fpu_taskswitch`.
     pub const FPU_TASKSWITCH: Self = Self(5);
@@ -88,7 +88,7 @@ impl HypercallNr {
     pub const UPDATE_VA_MAPPING: Self = Self(14);
 
     /// Sets the calling vCPU's one-shot timer to an absolute Xen system time in nanoseconds, or
-    /// stops it with 0. The timer raises VIRQ_TIMER. vcpu_op has a better form.
+    /// stops it with 0. The timer raises VIRQ_TIMER. Prefer `set_singleshot_timer` of vcpu_op.
     ///
     /// Upstream: `xen/include/public/xen.h`, `__HYPERVISOR_set_timer_op`. Xen implements it only on
     /// x86_64 and x86.
@@ -347,7 +347,7 @@ crate::access::named!(HypercallNr(u32));
 /// Xen may change every argument register, including those that carried no argument. With hardware
 /// virtualisation, the call is the processor's own instruction (vmcall on Intel, Centaur and
 /// Zhaoxin, vmmcall on AMD and Hygon) or a call into the hypercall page. Slot n of the page, at
-/// byte 32 \* n, makes hypercall n. Since its advisory 466, Xen prefers the instruction.
+/// byte 32 \* n, makes hypercall n. Xen's security advisory 466 recommends the instruction.
 #[cfg(target_arch = "x86_64")]
 pub const CONVENTION: crate::command::Convention = crate::command::Convention {
     number: "rax",
@@ -359,8 +359,8 @@ pub const CONVENTION: crate::command::Convention = crate::command::Convention {
     clobbers: &["memory"],
 };
 /// As on 64-bit x86, with other registers. The caller's mode at the time of the call decides
-/// whether it is a 32-bit one. The layout of shared memory is latched earlier, when the hypercall
-/// page is created or the callback is set.
+/// whether the call is a 32-bit one. The layout of shared memory is latched earlier, when the
+/// hypercall page is created or the callback is set.
 #[cfg(target_arch = "x86")]
 pub const CONVENTION: crate::command::Convention = crate::command::Convention {
     number: "eax",

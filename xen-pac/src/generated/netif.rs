@@ -60,7 +60,7 @@ impl NetifStatus {
 
 crate::access::named!(NetifStatus(i16));
 
-/// What extra information says.
+/// The type of extra information.
 ///
 /// Upstream: `xen/include/public/io/netif.h`.
 #[repr(transparent)]
@@ -180,12 +180,12 @@ impl NetifCtrlType {
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_CTRL_TYPE_GET_HASH_MAPPING_SIZE`.
     pub const GET_HASH_MAPPING_SIZE: Self = Self(4);
 
-    /// Sets the size of that table.
+    /// Sets the size of the table from hashes to queues.
     ///
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING_SIZE`.
     pub const SET_HASH_MAPPING_SIZE: Self = Self(5);
 
-    /// Sets entries of that table.
+    /// Sets entries of the table from hashes to queues.
     ///
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING`.
     pub const SET_HASH_MAPPING: Self = Self(6);
@@ -201,13 +201,13 @@ impl NetifCtrlType {
     /// Since Xen 4.10.
     pub const GET_GREF_MAPPING_SIZE: Self = Self(8);
 
-    /// Has grants kept mapped.
+    /// Adds grants to those that the backend keeps mapped.
     ///
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING`. Since Xen
     /// 4.10.
     pub const ADD_GREF_MAPPING: Self = Self(9);
 
-    /// Has grants unmapped.
+    /// Removes grants from those that the backend keeps mapped.
     ///
     /// Upstream: `xen/include/public/io/netif.h`, `XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING`. Since Xen
     /// 4.10.
@@ -457,7 +457,7 @@ pub struct NetifTxRequest {
     ///
     /// In.
     pub gref: crate::grant_table::GrantRef,
-    /// Where in the page the part begins.
+    /// The offset of the part in the page.
     ///
     /// In.
     pub offset: u16,
@@ -578,7 +578,7 @@ pub struct NetifRxResponse {
     ///
     /// Out.
     pub id: u16,
-    /// Where in the page the part begins.
+    /// The offset of the part in the page.
     ///
     /// Out.
     pub offset: u16,
@@ -607,7 +607,7 @@ crate::access::argument!(NetifRxResponse { id: u16, offset: u16, flags: u16, sta
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct NetifExtraInfo {
-    /// What it says.
+    /// The type of the information.
     ///
     /// In C: `type`. In and out.
     pub kind: NetifExtraType,
@@ -705,7 +705,7 @@ impl NetifExtraInfoU {
         _made
     }
 
-    /// All of it.
+    /// The whole union, as 16-bit words.
     #[inline]
     #[must_use]
     pub const fn pad(&self) -> [u16; 3] {
@@ -848,7 +848,7 @@ pub struct XenNetifCtrlRequest {
     ///
     /// In C: `type`. In.
     pub kind: NetifCtrlType,
-    /// Its arguments.
+    /// The arguments of the operation.
     ///
     /// In.
     pub data: [u32; 3],
@@ -890,7 +890,7 @@ pub struct XenNetifCtrlResponse {
     ///
     /// Out.
     pub status: NetifCtrlStatus,
-    /// A value, by the operation.
+    /// A value, whose meaning depends on the operation.
     ///
     /// Out.
     pub data: u32,

@@ -69,7 +69,7 @@ pub mod irq_status {
     /// Upstream: `xen/include/public/physdev.h`, `XENIRQSTAT_needs_eoi`. Bit 0.
     pub const NEEDS_EOI: Field<u32, Register> = Field::new(0x1, 0);
 
-    /// Other guests take it as well.
+    /// Other guests use the interrupt too.
     ///
     /// Upstream: `xen/include/public/physdev.h`, `XENIRQSTAT_shared`. Bit 1.
     pub const SHARED: Field<u32, Register> = Field::new(0x1, 1);
@@ -227,7 +227,7 @@ pub struct PhysdevIrqStatusQuery {
     ///
     /// In.
     pub irq: u32,
-    /// Whether it needs an `eoi`, and others.
+    /// The properties of the interrupt.
     ///
     /// Out.
     pub flags: u32,

@@ -23,7 +23,7 @@ pub mod pvclock_flags {
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
     /// Times that are read on different vCPUs never go backwards. If this is clear, a reader must
-    /// clamp to the latest time that any vCPU has read.
+    /// replace a time that is earlier than the latest one of any vCPU by that one.
     ///
     /// Upstream: `xen/include/public/xen.h`, `XEN_PVCLOCK_TSC_STABLE_BIT`. Since Xen 4.7. Bit 0.
     pub const TSC_STABLE: Field<u8, Register> = Field::new(0x1, 0);
@@ -380,7 +380,8 @@ impl<'a> ArchSharedInfo<'a> {
         crate::access::field!(self.ptr, ReadWrite, max_pfn)
     }
 
-    /// The frame that lists the frames that list a PV guest's frame table.
+    /// The frame of a list of frames. Each of those frames lists frames of a PV guest's frame
+    /// table.
     ///
     /// Only on x86_64 and x86. Written by this side. Offset 8 on x86_64, 4 on x86.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
@@ -787,7 +788,8 @@ pub mod raw {
         /// Only on x86_64 and x86.
         #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
         pub max_pfn: usize,
-        /// The frame that lists the frames that list a PV guest's frame table.
+        /// The frame of a list of frames. Each of those frames lists frames of a PV guest's frame
+        /// table.
         ///
         /// Only on x86_64 and x86.
         #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]

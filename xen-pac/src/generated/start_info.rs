@@ -22,7 +22,7 @@ impl HvmMemmapType {
     /// Upstream: `xen/include/public/arch-x86/hvm/start_info.h`, `XEN_HVM_MEMMAP_TYPE_RAM`.
     pub const RAM: Self = Self(1);
 
-    /// Neither memory nor free for devices.
+    /// Neither RAM nor free for devices.
     ///
     /// Upstream: `xen/include/public/arch-x86/hvm/start_info.h`, `XEN_HVM_MEMMAP_TYPE_RESERVED`.
     pub const RESERVED: Self = Self(2);

@@ -1003,8 +1003,8 @@ pub mod command {
         Vcpu(super::VcpuHvmContext) -> Nothing, since (4, 7), honoured (4, 7),
     );
 
-    /// The same for PV guests, and for no others before 4.7. Its argument, the PV register set, is
-    /// not described, so the call fails with -EFAULT.
+    /// Sets the initial state of a PV guest's vCPU. Before 4.7, only PV guests have the command.
+    /// Its argument, the PV register set, is not described, so the call fails with -EFAULT.
     ///
     /// # Hazard
     ///
@@ -1022,7 +1022,8 @@ pub mod command {
         Vcpu(()) -> Nothing, since (4, 4), honoured (4, 4),
     );
 
-    /// In the headers, but Xen on Arm returns -EINVAL: PSCI starts secondary vCPUs.
+    /// On Arm, Xen returns -EINVAL, although the headers have the command: PSCI starts secondary
+    /// vCPUs.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_initialise`. Only on aarch64. Command 0.
     #[cfg(target_arch = "aarch64")]
@@ -1147,7 +1148,7 @@ pub mod command {
 
     /// Moves a vCPU's `vcpu_info` to a page of the guest; vCPUs without one in shared_info need it.
     /// A second call fails with -EINVAL (-EBUSY since 4.18). Afterwards all of `evtchn_pending_sel`
-    /// is set, and an upcall comes without an event.
+    /// is set, and the vCPU gets an upcall even without an event.
     ///
     /// # Hazard
     ///
@@ -1176,7 +1177,8 @@ pub mod command {
         Vcpu(()) -> Nothing, since (4, 4), honoured (4, 4) on("x86_64", "x86"),
     );
 
-    /// Reads the physical CPU to which this vCPU is pinned, for a hardware domain whose vCPUs are.
+    /// Reads the physical CPU to which this vCPU is pinned, for a hardware domain whose vCPUs are
+    /// pinned.
     ///
     /// Upstream: `xen/include/public/vcpu.h`, `VCPUOP_get_physid`. Xen implements it only on x86_64
     /// and x86. Command 12.

@@ -143,7 +143,7 @@ impl XsdSockmsgType {
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_SET_TARGET`.
     pub const SET_TARGET: Self = Self(19);
 
-    /// Gave up privileges on a local connection.
+    /// Drops privileges of a local connection.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XS_RESTRICT`. Until Xen 4.8.
     #[deprecated(note = "the headers dropped it after Xen 4.8")]
@@ -299,12 +299,12 @@ crate::access::named!(XenstoreConnection(u32));
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenstoreError(pub u32);
 impl XenstoreError {
-    /// It did not stop.
+    /// The server did not stop.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_ERROR_NONE`.
     pub const NONE: Self = Self(0);
 
-    /// It could not use the page or the event channel.
+    /// The server could not use the page or the event channel.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_ERROR_COMM`.
     pub const COMM: Self = Self(1);
@@ -411,7 +411,7 @@ impl XenbusState {
 
 crate::access::named!(XenbusState(u32));
 
-/// What the server supports.
+/// The optional parts of the protocol that the server supports.
 ///
 /// Upstream: `xen/include/public/io/xs_wire.h`. Since Xen 4.5.
 pub mod xenstore_server_features {
@@ -420,12 +420,12 @@ pub mod xenstore_server_features {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
-    /// It honours `connection`.
+    /// The server supports the field `connection`.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_SERVER_FEATURE_RECONNECTION`. Bit 0.
     pub const RECONNECTION: Field<u32, Register> = Field::new(0x1, 0);
 
-    /// It writes `error`.
+    /// The server writes the field `error`.
     ///
     /// Upstream: `xen/include/public/io/xs_wire.h`, `XENSTORE_SERVER_FEATURE_ERROR`. Since Xen
     /// 4.17. Bit 1.
@@ -511,7 +511,7 @@ impl<'a> XenstoreDomainInterface<'a> {
         crate::access::field!(self.ptr, Buffer, rsp)
     }
 
-    /// The server's position in `req`: all before it was read.
+    /// The server's position in `req`: all bytes before it were read.
     ///
     /// Written by the other side. Offset 2048.
     #[inline]
@@ -520,7 +520,7 @@ impl<'a> XenstoreDomainInterface<'a> {
         crate::access::field!(self.ptr, PeerIndex, req_cons)
     }
 
-    /// The guest's position in `req`: all before it is filled.
+    /// The guest's position in `req`: all bytes before it are filled.
     ///
     /// Written by this side. Offset 2052.
     #[inline]
@@ -529,7 +529,7 @@ impl<'a> XenstoreDomainInterface<'a> {
         crate::access::field!(self.ptr, OwnIndex, req_prod)
     }
 
-    /// The guest's position in `rsp`: all before it was read.
+    /// The guest's position in `rsp`: all bytes before it were read.
     ///
     /// Written by this side. Offset 2056.
     #[inline]
@@ -538,7 +538,7 @@ impl<'a> XenstoreDomainInterface<'a> {
         crate::access::field!(self.ptr, OwnIndex, rsp_cons)
     }
 
-    /// The server's position in `rsp`: all before it is filled.
+    /// The server's position in `rsp`: all bytes before it are filled.
     ///
     /// Written by the other side. Offset 2060.
     #[inline]
@@ -547,7 +547,7 @@ impl<'a> XenstoreDomainInterface<'a> {
         crate::access::field!(self.ptr, PeerIndex, rsp_prod)
     }
 
-    /// What the server supports; zero with an older one.
+    /// The features of the server; zero with an older one.
     ///
     /// Since Xen 4.5. Written by the other side. Offset 2064.
     #[inline]
@@ -645,15 +645,15 @@ pub mod raw {
         pub req: [u8; super::XENSTORE_RING_SIZE as usize],
         /// Responses, with watch events between them.
         pub rsp: [u8; super::XENSTORE_RING_SIZE as usize],
-        /// The server's position in `req`: all before it was read.
+        /// The server's position in `req`: all bytes before it were read.
         pub req_cons: u32,
-        /// The guest's position in `req`: all before it is filled.
+        /// The guest's position in `req`: all bytes before it are filled.
         pub req_prod: u32,
-        /// The guest's position in `rsp`: all before it was read.
+        /// The guest's position in `rsp`: all bytes before it were read.
         pub rsp_cons: u32,
-        /// The server's position in `rsp`: all before it is filled.
+        /// The server's position in `rsp`: all bytes before it are filled.
         pub rsp_prod: u32,
-        /// What the server supports; zero with an older one.
+        /// The features of the server; zero with an older one.
         ///
         /// Since Xen 4.5.
         pub server_features: u32,

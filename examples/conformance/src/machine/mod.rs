@@ -14,7 +14,7 @@ pub use world::{VCPUS, World};
 /// The number of pages that a scenario may use.
 pub const PAGES: usize = 16;
 
-/// A domain with two vCPUs, as its program sees it.
+/// A domain with two vCPUs, on which a scenario runs.
 ///
 /// A scenario starts on vCPU 0 with interrupts off, before the domain has mapped, bound or
 /// registered anything.
@@ -51,19 +51,18 @@ pub unsafe trait Machine: Sized + 'static {
     /// Returns a page of zeros for the scenario; `index` is below [`PAGES`].
     fn page(&self, index: usize) -> NonNull<u8>;
 
-    /// How Xen is to announce events: at a vector, or not at all where nothing need be said. An
-    /// announcement on a vCPU whose interrupts are on leads to [`World::upcall`], called on that
-    /// vCPU with interrupts off.
+    /// Returns the callback that the scenario must set; `None` if the machine needs none, as on
+    /// Arm. An upcall on a vCPU whose interrupts are on must call [`World::upcall`] on that vCPU,
+    /// with interrupts off.
     fn callback(&self) -> Option<CallbackVia>;
 
-    /// Makes the calling vCPU ready for upcalls of its own, and says at which vector: Xen may be
-    /// [asked](xen_hal::hvm::Hvm::set_upcall_vector) for them. Each leads to [`World::own_upcall`],
-    /// called as for [`callback`](Self::callback), and the local APIC is told its end. `None` where
-    /// there are none, as on Arm.
+    /// Prepares the calling vCPU for its own upcall vector, and returns the vector, for
+    /// [`set_upcall_vector`](xen_hal::hvm::Hvm::set_upcall_vector). Returns `None` if there are no
+    /// such vectors, as on Arm. Each upcall must call [`World::own_upcall`] as for
+    /// [`callback`](Self::callback), and then signal the end of the interrupt to the local APIC.
     fn own_upcalls(&self) -> Option<u8>;
 
-    /// Returns whether Xen says, by the processor's identification, that it has upcalls of that
-    /// kind.
+    /// Returns whether Xen's CPUID leaves announce per-vCPU upcall vectors.
     fn own_upcalls_are_announced(&self) -> bool;
 
     /// Returns the number of the calling vCPU.
@@ -76,7 +75,8 @@ pub unsafe trait Machine: Sized + 'static {
     /// after each interrupt. Interrupts are on afterwards.
     fn wait_until(&self, done: impl FnMut() -> bool);
 
-    /// Runs in each iteration of a loop that waits for another vCPU without sleeping.
+    /// Lets other vCPUs run. Loops that wait for another vCPU without sleeping call this in each
+    /// iteration.
     fn relax(&self);
 
     /// Starts a vCPU with interrupts off. After `main` returns, the vCPU stops.

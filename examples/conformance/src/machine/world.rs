@@ -19,7 +19,7 @@ use crate::{Failure, Machine};
 /// The number of vCPUs that a scenario may use.
 pub const VCPUS: usize = 2;
 
-/// How many ports are counted. Xen gives out the lowest that is free.
+/// The number of ports that are counted. Xen allocates the lowest free port.
 const PORTS: usize = 128;
 
 /// The state that the vCPUs share. A machine has one for each run of a scenario.
@@ -28,11 +28,11 @@ pub struct World {
     /// The page shared with Xen, once it is mapped.
     shared: AtomicPtr<raw::SharedInfo>,
     desks: [Desk; VCPUS],
-    /// How often a handler ran for each port.
+    /// The number of times that a handler ran for each port.
     arrived: [AtomicU32; PORTS],
-    /// Where the scenario's vCPUs wait for each other, if they do.
+    /// The stage that the vCPUs have reached, by which they wait for each other.
     stage: AtomicU32,
-    /// The ports that reach the vCPUs, if a scenario says so.
+    /// The ports that notify the vCPUs, if a scenario sets them.
     ports: [AtomicU32; VCPUS],
     /// The domain's own number, once the scenario runs.
     me: AtomicU32,
@@ -42,11 +42,11 @@ pub struct World {
 /// The state of one vCPU.
 #[derive(Debug)]
 struct Desk {
-    /// Its block, where it is not in the shared page.
+    /// The vCPU's `vcpu_info`, if it is not in the shared page.
     info: AtomicPtr<raw::VcpuInfo>,
     own: PortSet,
     upcalls: AtomicU32,
-    /// How many of the upcalls came at the vCPU's own vector.
+    /// The number of upcalls at the vCPU's own vector.
     own_upcalls: AtomicU32,
 }
 
@@ -76,8 +76,7 @@ impl World {
         }
     }
 
-    /// What the machine calls on each announcement of events, on the vCPU that is told, with
-    /// interrupts off.
+    /// Handles an upcall. The machine must call this on the notified vCPU, with interrupts off.
     pub fn upcall(&self, vcpu: VcpuId) {
         let (Some(desk), Some(shared), Some(info)) =
             (self.desk(vcpu), self.shared(), self.vcpu_info(vcpu))
@@ -113,7 +112,7 @@ impl World {
         Ok(remote)
     }
 
-    /// The same for an announcement at a vector of the vCPU's own.
+    /// Handles an upcall at the vCPU's own vector.
     pub fn own_upcall(&self, vcpu: VcpuId) {
         if let Some(desk) = self.desk(vcpu) {
             desk.own_upcalls.fetch_add(1, Ordering::SeqCst);
@@ -121,8 +120,8 @@ impl World {
         self.upcall(vcpu);
     }
 
-    /// Tells Xen how to announce events, and maps the shared page in place of page 0. Every port
-    /// that is counted belongs to vCPU 0.
+    /// Sets the callback, and maps the shared page in place of page 0. vCPU 0 handles all counted
+    /// ports.
     pub(crate) fn attach<M: Machine>(
         &'static self,
         machine: &M,
@@ -137,8 +136,8 @@ impl World {
         self.map(machine, unsafe { WidthLatch::assume(machine.xen()) })
     }
 
-    /// Returns the same without an announcement: nothing tells of events until the scenario sees to
-    /// it.
+    /// Does the same as [`attach`](Self::attach), without a callback: no upcall is raised until the
+    /// scenario sets one.
     #[cfg(not(target_arch = "aarch64"))]
     pub(crate) fn attach_unannounced<M: Machine>(
         &'static self,
@@ -163,7 +162,7 @@ impl World {
         Ok(shared)
     }
 
-    /// Gives a port's events to another vCPU's handler.
+    /// Moves a port's events to another vCPU's handler.
     pub(crate) fn give(&self, port: Port, vcpu: VcpuId) {
         for (number, desk) in (0..).zip(&self.desks) {
             if number == vcpu.0 {
@@ -180,7 +179,7 @@ impl World {
         self.ports[vcpu.0 as usize % VCPUS].store(port.0, Ordering::SeqCst);
     }
 
-    /// Returns the port that reaches a vCPU.
+    /// Returns the port that notifies a vCPU.
     pub(crate) fn port(&self, vcpu: VcpuId) -> Port {
         Port(self.ports[vcpu.0 as usize % VCPUS].load(Ordering::SeqCst))
     }
@@ -190,40 +189,40 @@ impl World {
         &self.desks[vcpu.0 as usize % VCPUS].own
     }
 
-    /// Says that a vCPU's block is no longer in the shared page.
+    /// Records that a vCPU's `vcpu_info` is no longer in the shared page.
     pub(crate) fn moved(&self, vcpu: VcpuId, info: VcpuInfo<'static>) {
         if let Some(desk) = self.desk(vcpu) {
             desk.info.store(info.as_ptr().as_ptr(), Ordering::SeqCst);
         }
     }
 
-    /// How often a handler ran for a port.
+    /// Returns the number of times that a handler ran for a port.
     pub(crate) fn arrived(&self, port: Port) -> u32 {
         self.arrived.get(port.0 as usize).map_or(0, |arrived| arrived.load(Ordering::SeqCst))
     }
 
-    /// How many upcalls a vCPU got.
+    /// Returns the number of a vCPU's upcalls.
     pub(crate) fn upcalls(&self, vcpu: VcpuId) -> u32 {
         self.desk(vcpu).map_or(0, |desk| desk.upcalls.load(Ordering::SeqCst))
     }
 
-    /// How many of them came at a vector of its own.
+    /// Returns the number of a vCPU's upcalls at its own vector.
     #[cfg(not(target_arch = "aarch64"))]
     pub(crate) fn own_upcalls(&self, vcpu: VcpuId) -> u32 {
         self.desk(vcpu).map_or(0, |desk| desk.own_upcalls.load(Ordering::SeqCst))
     }
 
-    /// How far the vCPUs have come.
+    /// Returns the stage that the vCPUs have reached.
     pub(crate) fn stage(&self) -> u32 {
         self.stage.load(Ordering::SeqCst)
     }
 
-    /// Says that the vCPUs have come so far.
+    /// Records that the vCPUs have reached a stage.
     pub(crate) fn reach(&self, stage: u32) {
         self.stage.store(stage, Ordering::SeqCst);
     }
 
-    /// Waits without sleeping until the vCPUs have come so far.
+    /// Waits without sleeping until the vCPUs have reached a stage.
     pub(crate) fn await_stage<M: Machine>(&self, machine: &M, stage: u32) {
         while self.stage() < stage {
             machine.relax();
@@ -237,7 +236,7 @@ impl World {
             .map(|page| unsafe { SharedInfo::from_ptr(page) })
     }
 
-    /// Returns a vCPU's block, wherever it is.
+    /// Returns a vCPU's `vcpu_info`; `None` if it has none.
     pub(crate) fn vcpu_info(&self, vcpu: VcpuId) -> Option<VcpuInfo<'static>> {
         match NonNull::new(self.desk(vcpu)?.info.load(Ordering::SeqCst)) {
             // SAFETY: `moved` was given a handle that is valid for ever.
@@ -246,7 +245,7 @@ impl World {
         }
     }
 
-    /// Returns the block of a vCPU that has one.
+    /// Returns a vCPU's `vcpu_info`, which must exist.
     pub(crate) fn block(&self, vcpu: VcpuId) -> Result<VcpuInfo<'static>, Failure> {
         self.vcpu_info(vcpu).required("the vCPU has its block")
     }
@@ -265,7 +264,7 @@ impl Default for World {
 /// Times that vCPUs have read.
 #[derive(Debug)]
 pub(crate) struct Readings {
-    /// The latest time that a vCPU was told.
+    /// The latest time that a vCPU has read.
     pub(crate) latest: Monotonic,
     /// The latest time that a vCPU has published before another reads the clock, in nanoseconds.
     published: AtomicI64,
@@ -282,7 +281,8 @@ impl Readings {
         }
     }
 
-    /// Compares what `read` gives with what had been published before it, and publishes it.
+    /// Compares the result of `read` with the time that was published before the call, and
+    /// publishes it.
     pub(crate) fn compare(&self, read: impl FnOnce() -> Instant) {
         let before = self.published.load(Ordering::SeqCst);
         let now = read().as_nanos();

@@ -1,5 +1,5 @@
-//! What several scenarios use: requests that the HAL's types do not let a program make, the pages
-//! for a grant, and areas that are registered.
+//! Helpers of several scenarios: requests that the HAL's types do not allow, the pages for a grant,
+//! and registered areas.
 
 use xen_hal::Xen;
 use xen_hal::clock::PvClock;
@@ -28,14 +28,14 @@ pub(super) const SECOND: VcpuId = VcpuId(1);
 /// An address at which no guest has memory: in a guest that runs on Xen it is not even mapped.
 pub(super) const NOWHERE: usize = (usize::MAX / 2) & !0xfff;
 
-/// An operation that no hypercall has.
+/// A number that is a command of no hypercall.
 pub(super) const NO_SUCH_OPERATION: usize = 99;
 
 /// Makes a hypercall by numbers.
 ///
 /// # Safety
 ///
-/// Whatever Xen makes of the arguments is what the caller expects.
+/// The caller must permit the effects of the hypercall with these arguments.
 pub(super) unsafe fn raw(
     xen: &impl Hypercall,
     hypercall: HypercallNr,

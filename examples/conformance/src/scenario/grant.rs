@@ -1,10 +1,9 @@
-//! Shows a page that a domain lends, with itself as the peer, by its own number: mapped, it cannot
-//! be taken back; what one side writes the other reads; and once it is taken back, nobody can use
-//! it.
+//! Shows a page that a domain grants to itself, by its own number. A mapped page cannot be revoked.
+//! Each side reads the other's writes. A revoked page cannot be used.
 //!
-//! On x86 a page of the domain has one place, so mapping the domain's own grant moves it to where
-//! it is mapped. The lender's frame is empty from then on, and stays so when the mapping has ended:
-//! lent again, it cannot be copied from, until there is memory at it.
+//! On x86, a page of the domain is at one frame only, so mapping the domain's own grant moves the
+//! page to the target. The granting frame is then empty, also after the mapping ends. If the frame
+//! is granted again, it cannot be copied until it has memory.
 
 use xen_hal::Xen;
 use xen_hal::grant::{Access, ForeignGrant, Grant, Grants, MapRequest, MapTarget, Page};

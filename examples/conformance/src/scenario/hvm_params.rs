@@ -1,6 +1,6 @@
-//! Shows which HVM parameters a guest may read and write for itself, what Xen answers to each other
-//! index and to bad values, and the refusals of the per-vCPU upcall vector. The callback is set to
-//! forms that this domain cannot have: Xen takes them without a word.
+//! Shows the HVM parameters that a guest may read and write for itself, Xen's errors for all other
+//! indices and for bad values, and the refusals of the per-vCPU upcall vector. Sets the callback to
+//! forms that have no effect in this domain: Xen accepts them without an error.
 //!
 //! A bad value of parameter 15 or 37 destroys the domain, so those are not tried.
 

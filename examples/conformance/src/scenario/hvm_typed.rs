@@ -1,6 +1,5 @@
-//! Shows the HVM parameters by their types: what a guest may read of itself and what it finds, what
-//! it may set and reads back, what Xen refuses, and what is refused before Xen is asked, because no
-//! current release has it.
+//! Shows the typed HVM parameters: their values, the ones that a guest may set and read back, Xen's
+//! refusals, and the removed ones, which the HAL refuses without a hypercall.
 
 use xen_hal::Xen;
 use xen_hal::event::Port;
@@ -16,7 +15,7 @@ use crate::{Failure, Machine, Transcript, line};
 
 /// The machine's page whose address is given to the tools.
 const GENERATION: usize = 3;
-/// The parameters that no current release has.
+/// The parameters that current releases have removed.
 const RETIRED: [u32; 10] = [4, 13, 20, 21, 22, 23, 24, 25, 26, 30];
 
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
@@ -82,7 +81,7 @@ fn widths<H: Hypercall>(t: &Transcript<'_>, hvm: &Hvm<H>) {
     }
 }
 
-/// Where the domain's generation would be written, by tools of which there are none here.
+/// The address for the generation ID. No tools write it in this scenario.
 fn generation<M: Machine>(
     machine: &M,
     t: &Transcript<'_>,

@@ -1,6 +1,5 @@
-//! Shows two vCPUs that interrupt each other: each answers an event with one. First they sleep
-//! until it comes, then they wait without sleeping, so that the interrupt finds them in the middle
-//! of something.
+//! Shows two vCPUs that interrupt each other: each answers an event with an event. First they sleep
+//! until it arrives. Then they wait without sleeping, so that it interrupts running code.
 
 use xen_hal::Xen;
 use xen_hal::event::Events;
@@ -11,7 +10,7 @@ use super::common::{FIRST, SECOND};
 use crate::failure::require;
 use crate::{Failure, Machine, Transcript, line};
 
-/// How many events each vCPU sends the other, asleep and again awake.
+/// The number of events that each vCPU sends the other, first asleep and then awake.
 const ROUNDS: u32 = 50;
 
 /// The second vCPU runs.

@@ -1,7 +1,7 @@
-//! Shows memory that is given back and taken again, pages that move, and what Xen makes of bad
-//! requests: the commands that give and take memory never fail, they only do less. A page that is
-//! populated over is not given back, and neither is one that is removed: the domain has more than
-//! it can reach.
+//! Shows memory that is released and populated, pages that move, and Xen's answers to bad requests.
+//! The commands that release and populate memory never fail: they only process fewer extents. A
+//! page whose frame is populated again or removed stays allocated to the domain, which cannot reach
+//! it.
 
 use xen_hal::Xen;
 use xen_hal::hypercall::{Commands, Errno};
@@ -17,9 +17,9 @@ use super::common;
 use crate::transcript::Address;
 use crate::{Failure, Machine, Transcript, line};
 
-/// The machine's pages that are given away here.
+/// The machine's pages that this scenario releases.
 const PAGES: [usize; 2] = [3, 4];
-/// A guest frame at which nothing can be.
+/// A guest frame beyond the domain's frames.
 const NO_FRAME: Frame = Frame(1 << 40);
 
 pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
@@ -37,7 +37,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     refusals(machine, t)
 }
 
-/// How many extents were done, or all.
+/// The number of processed extents, or all.
 fn done(result: Result<(), xen_hal::memory::PartialReservation>) -> Result<(), u64> {
     result.map_err(|shortfall| shortfall.done as u64)
 }

@@ -1,4 +1,4 @@
-//! The scenarios, a file for each subject.
+//! The scenarios, one file for each subject.
 
 #[cfg(not(target_arch = "x86"))]
 mod arm_events;
@@ -33,7 +33,7 @@ use crate::{Failure, Machine, Transcript};
 ///
 /// # Errors
 ///
-/// When it could not go on; what it told until then stays told.
+/// If the scenario cannot continue. The lines so far stay written.
 pub fn run<M: Machine>(name: &str, machine: &M) -> Result<(), Failure> {
     let sink = |line: core::fmt::Arguments<'_>| machine.tell(line);
     let transcript = &Transcript::new(machine.world().find_me(machine)?, &sink);

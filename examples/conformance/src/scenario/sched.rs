@@ -31,7 +31,7 @@ pub(super) fn run<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Fai
     watchdogs(machine, t)
 }
 
-/// Polls with interrupts off, as one should.
+/// Polls with interrupts off, as `Sched::poll` requires.
 fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let (xen, shared) = (Xen::new(machine.xen()), machine.world().attach(machine)?);
     let (sched, events, bitmaps) = (xen.sched(), xen.events(), TwoLevel::new(shared));
@@ -69,7 +69,7 @@ fn poll<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let many = [ipi.port(); 129];
     line!(t, "poll of 128 ports:", sched.poll(&many[..128], Some(SystemTime::from_nanos(1))));
     line!(t, "poll of 129 ports:", sched.poll(&many, Some(SystemTime::from_nanos(1))));
-    // The mask would outlive the channel.
+    // Unmasks the port, because the mask bit outlives the channel.
     Ok(bitmaps.unmask(events, ipi.port(), AllPorts)?)
 }
 

@@ -141,7 +141,7 @@ fn other<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
 
 /// Upcalls at the vCPUs' own vectors alone, in a domain that has no vector for all: each is an
 /// edge. It is not raised while `evtchn_upcall_pending` is left set, and nothing comes when the
-/// flag is cleared, so that a guest that forgets it must look for events. While the vCPU's local
+/// flag is cleared, so a guest that leaves the flag set must dispatch again. While the vCPU's local
 /// APIC is off nothing comes, but the edge stays pending there until it is on.
 pub(super) fn edge<M: Machine>(machine: &M, t: &Transcript<'_>) -> Result<(), Failure> {
     let (world, xen) = (machine.world(), Xen::new(machine.xen()));

@@ -1,4 +1,4 @@
-//! What happened, in lines made of tokens.
+//! The lines of a run, which consist of tokens.
 
 mod token;
 

@@ -1,5 +1,4 @@
-//! The parts of a line: each value knows how it is written down, and those that no two runs have in
-//! common say only what they are.
+//! The parts of a line. A value that differs between runs is written as the name of its kind.
 
 use core::fmt::{self, Write};
 
@@ -17,22 +16,21 @@ use xen_pac::hvm::HvmParam;
 use xen_pac::release::Release;
 use xen_pac::vcpu::Runstate;
 
-/// Something that a line can hold.
+/// A part of a line.
 pub trait Token {
-    /// Writes it. `me` is the number of the domain that runs the scenario.
+    /// Writes the token. `me` is the number of the domain that runs the scenario.
     ///
     /// # Errors
     ///
-    /// Those of the formatter.
+    /// The formatter's errors.
     fn write(&self, f: &mut fmt::Formatter<'_>, me: Domid) -> fmt::Result;
 }
 
-/// An address, or a frame's number. It is written as such, and not which; but none can be told from
-/// one.
+/// An address, or a frame's number. The text names only the kind, and whether it is 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Address<T>(pub T);
 
-/// A time, in whatever unit. It is written as such, and not which.
+/// A time. The text names only the kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Time;
 

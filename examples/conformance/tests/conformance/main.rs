@@ -1,5 +1,5 @@
-//! The simulator answers as real Xen did: under the profile of each platform that was recorded,
-//! every scenario prints the recorded transcript, line for line.
+//! Tests that the simulator answers as real Xen does. With the profile of each recorded platform,
+//! every scenario must print the recorded transcript, line for line.
 
 mod machine;
 
@@ -120,7 +120,7 @@ fn every_scenario_prints_what_was_recorded_on_real_xen() {
     }
 }
 
-/// What vCPUs do meanwhile, and when they are preempted, is no part of a transcript.
+/// A transcript does not depend on the interleaving of vCPUs.
 #[test]
 fn no_seed_makes_a_difference() {
     let often = FaultRates { preempt_accesses: 4, clock_updates: 3, ..FaultRates::new() };

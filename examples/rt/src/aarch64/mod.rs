@@ -104,7 +104,7 @@ pub(crate) fn exit_emulator(status: u8) {
     let _ = status;
 }
 
-/// Stops the processor for good.
+/// Stops the processor permanently.
 pub(crate) fn stop() -> ! {
     // The call does not return unless the firmware refuses it.
     let _ = smccc::psci::cpu_off::<smccc::Hvc>();
