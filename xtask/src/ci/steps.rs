@@ -275,9 +275,7 @@ fn crates() -> String {
 }
 
 fn cross_x86() -> Step {
-    let step = cross("cross-x86", bare_x86(&format!("check {X86} {}", crates())));
-    let library = bare_x86(&format!("check {C_LIBRARY} {X86}"));
-    Step { calls: step.calls.into_iter().chain([library]).collect(), ..step }
+    cross("cross-x86", bare_x86(&format!("check {X86} {}", crates())))
 }
 
 /// Returns the step for aarch64, which also checks the simulator: it runs on aarch64 Linux hosts.
