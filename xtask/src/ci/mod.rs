@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::bench::usage;
 use crate::tools::find_program;
 
-pub use steps::{Call, Step, all};
+pub use steps::{Call, Step, all, orderings};
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

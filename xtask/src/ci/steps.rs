@@ -49,6 +49,7 @@ fn sources() -> Vec<Step> {
                 Call::cargo("fmt --all --check").inside("xen-hal/capi"),
                 Call::cargo("fmt --all --check").inside("xen-hal/bench"),
                 Call::cargo("fmt --all --check").inside("xen-hal/fuzz"),
+                Call::cargo("fmt --all --check").inside("xen-hal/orderings"),
             ],
         ),
         step(
@@ -116,6 +117,12 @@ fn sources() -> Vec<Step> {
             vec![Call::xtask("mutants")],
         ),
         step(
+            "orderings",
+            "each memory ordering of the HAL is needed, or has a reason, on a model of Armv8",
+            &[],
+            vec![orderings("--quiet")],
+        ),
+        step(
             "doctest",
             "the examples in the documentation compile and run",
             &[],
@@ -131,6 +138,16 @@ fn sources() -> Vec<Step> {
             ],
         ),
     ]
+}
+
+/// Returns the call that tests the memory orderings. With `--target`, the flags do not concern the
+/// host's packages, which other steps have built.
+#[must_use]
+pub fn orderings(options: &str) -> Call {
+    Call::cargo(&format!("test --locked --lib --target x86_64-unknown-linux-gnu {options}"))
+        .inside("xen-hal/orderings")
+        .env("CARGO_TARGET_DIR", "../../target")
+        .env("RUSTFLAGS", "--cfg orderings -D warnings")
 }
 
 /// Returns the step that checks for known misspellings. Of the ignored words, `fromat` and `tipe`

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::bench::usage;
+use crate::ci;
 use crate::ci::mutants::{self, Copy};
 
 /// The arguments of `cargo xtask mutants`.
@@ -14,6 +15,9 @@ tests of its `Found-by:` lines must fail with it, and must pass without it.")]
 pub struct Arguments {
     /// The mutants; by default, all.
     names: Vec<String>,
+    /// Weaken each memory ordering in each scenario of xen-hal/orderings instead.
+    #[arg(long, conflicts_with_all = ["names", "list"])]
+    orderings: bool,
     /// List the mutants and stop.
     #[arg(long)]
     list: bool,
@@ -27,6 +31,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn try_all(arguments: &Arguments) -> Result<bool, String> {
     let root = super::workspace_root();
+    if arguments.orderings {
+        let status = ci::orderings("-- --ignored --nocapture").command(&root).status();
+        return Ok(status.map_err(|error| format!("cannot run cargo: {error}"))?.success());
+    }
     let all = mutants::load(&root)?;
     let names: Vec<&str> = all.iter().map(|mutant| mutant.name.as_str()).collect();
     super::known("mutant", &arguments.names, &names)?;
