@@ -6,6 +6,7 @@ use crate::document::{self, Release};
 use crate::headers::bump::{self, Proposal};
 use crate::headers::facts::{Facts, Table};
 use crate::headers::store;
+use crate::headers::verify::{self, Rules};
 use crate::yaml;
 use similar::TextDiff;
 use std::fs;
@@ -69,7 +70,13 @@ fn bump(arguments: &Arguments) -> Result<bool, String> {
         kept.tables().into_iter().filter(|table| table.release != release).collect();
     tables.extend(new);
     let facts = put_together(&tables)?;
-    let proposal = bump::propose(&sources, &document, &facts, release)?;
+    let rules = abi.join("facts").join(verify::FILE);
+    let rules = match fs::read_to_string(&rules) {
+        Ok(text) => Rules::read(&text)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Rules::default(),
+        Err(error) => return Err(format!("{}: {error}", rules.display())),
+    };
+    let proposal = bump::propose(&sources, &document, &facts, &rules, release)?;
     if arguments.dry_run {
         for (name, text) in &proposal.texts {
             let old = sources.find(name).map_or("", |file| file.text.as_str());

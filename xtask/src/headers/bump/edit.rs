@@ -135,8 +135,41 @@ impl<'t> Editor<'t> {
         true
     }
 
+    /// Adds an entry at the end of a section, which is a mapping: its lines, without indentation.
+    /// A section that is not there is added at the end of the text.
+    pub(super) fn append_entry(&mut self, section: &str, lines: &[String]) -> bool {
+        let Value::Mapping(root) = &self.root.value else { return false };
+        let mut new = String::new();
+        for line in lines {
+            new.push_str(&format!("\n  {line}"));
+        }
+        let Some(entry) = root.entries.iter().find(|entry| entry.key == section) else {
+            let end = self.text.trim_end().len();
+            // Two structs of one section have one head.
+            let head = format!("\n\n{section}:");
+            let has_head = self.edits.iter().any(|(_, text)| text.starts_with(&head));
+            let lead = if has_head { "\n".to_owned() } else { head };
+            self.edits.push((end..end, lead + &new));
+            return true;
+        };
+        let mut end = self.line_end(entry.key_span.end);
+        let mut next = end + 1;
+        while next < self.text.len() {
+            let line = &self.text[next..self.line_end(next)];
+            match line.chars().next() {
+                Some(' ') => end = self.line_end(next),
+                None | Some('#') => {}
+                Some(_) => break,
+            }
+            next = self.line_end(next) + 1;
+        }
+        self.edits.push((end..end, format!("\n{new}")));
+        true
+    }
+
     /// Divides an item of a block sequence into one that ends, with the key `until`, and a copy
-    /// after it that begins, with the key `since`, and has another scalar under `key`.
+    /// after it that begins, with the key `since`, and has another scalar under `key`, which may be
+    /// new.
     pub(super) fn divide(
         &mut self,
         place: &Place,
@@ -146,7 +179,9 @@ impl<'t> Editor<'t> {
     ) -> bool {
         let copy = self.node(place).and_then(|item| self.lines(item)).and_then(|range| {
             let mut copy = Self::new(self.text)?;
-            let changed = copy.set(&place.key(key), value)
+            let changed = (copy.set(&place.key(key), value)
+                || copy.node(&place.key(key)).is_none()
+                    && copy.add_key(place, &format!("{key}: {value}")))
                 && (copy.set(&place.key("since"), since)
                     || copy.add_key(place, &format!("since: {since}")));
             changed.then_some(())?;

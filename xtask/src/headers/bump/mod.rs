@@ -1,15 +1,21 @@
 //! A new release in the description: what its headers changed, as edits of the YAML files.
 //!
 //! Mechanical answers are written: lost names end, other values begin, new constants join the group
-//! with their prefix, new fields at the end of a struct are added. What a person must decide stands
-//! under the key `judge`, which `regen` refuses with its place.
+//! with their prefix, new fields at the end of a struct are added, and so are new structs of a
+//! header that is described. What a person must decide stands under the key `judge`, which `regen`
+//! refuses with its place.
 
 mod edit;
+mod structs;
+#[cfg(test)]
+mod tests;
 
-use super::facts::{Cell, Extent, Facts, Grid, StructFacts};
-use super::verify;
-use crate::document::{Document, Enumeration, Head, PerArch, Release, Struct, StructKind, Word};
-use crate::yaml::{Place, Sources};
+use super::facts::{Cell, Extent, Facts, Grid, StructFacts, Text};
+use super::verify::{self, Rules};
+use crate::document::{
+    Document, Enumeration, File, Head, PerArch, Release, Struct, StructKind, Word,
+};
+use crate::yaml::{Place, Sources, Step};
 use edit::{Editor, item};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +30,8 @@ pub struct Proposal {
     pub left: Vec<String>,
 }
 
-/// Proposes the edits for a release whose tables are in `facts`, as the newest.
+/// Proposes the edits for a release whose tables are in `facts`, as the newest. Names that `rules`
+/// omit are not added.
 ///
 /// # Errors
 /// The manifest's newest release is not older, or the facts lack the release.
@@ -32,6 +39,7 @@ pub fn propose(
     sources: &Sources,
     document: &Document,
     facts: &Facts,
+    rules: &Rules,
     release: Release,
 ) -> Result<Proposal, String> {
     let newest = document.manifest.release(document.manifest.newest());
@@ -49,6 +57,7 @@ pub fn propose(
     let mut bump = Bump {
         document,
         facts,
+        rules,
         editors: editors.collect(),
         since: format!("\"{release}\""),
         until: format!("\"{newest}\""),
@@ -62,8 +71,11 @@ pub fn propose(
     }
     bump.proposal.done.push(format!("manifest: release {release}"));
     bump.constants();
+    bump.strings();
     bump.structs();
-    bump.additions();
+    let structs = bump.new_structs();
+    bump.additions(&structs);
+    bump.new_strings();
     let Bump { editors, mut proposal, .. } = bump;
     for (name, editor) in editors {
         let text = editor.finish();
@@ -82,6 +94,7 @@ fn column(grid: &Grid, release: Release) -> Vec<Cell> {
 struct Bump<'d> {
     document: &'d Document,
     facts: &'d Facts,
+    rules: &'d Rules,
     editors: BTreeMap<&'d str, Editor<'d>>,
     since: String,
     until: String,
@@ -109,6 +122,106 @@ impl Bump<'_> {
         column.is_some_and(|column| cells.iter().any(|cell| column.get(*cell).is_some()))
     }
 
+    /// Returns the architectures of the new release on which something is, as a list; `None` if it
+    /// is on all.
+    fn archs(&self, is_there: impl Fn(Cell) -> bool) -> Option<String> {
+        let archs = self.facts.grid.archs.iter().zip(&self.now);
+        let there: Vec<&str> =
+            archs.filter(|(_, cell)| is_there(**cell)).map(|(arch, _)| arch.as_str()).collect();
+        (there.len() < self.now.len()).then(|| format!("[{}]", there.join(", ")))
+    }
+
+    /// Returns the value of a constant in the new release, for each architecture that has it.
+    fn values(&self, name: &str) -> Option<String> {
+        let column = self.facts.constants.get(name)?;
+        let archs = self.facts.grid.archs.iter().zip(&self.now);
+        let each = archs.filter_map(|(arch, cell)| Some(format!("{arch}: {}", column.get(*cell)?)));
+        Some(format!("{{ {} }}", each.collect::<Vec<_>>().join(", ")))
+    }
+
+    /// Ends the strings that the headers lost, and divides those with another text.
+    fn strings(&mut self) {
+        let newest = self.document.manifest.newest();
+        for described in self.document.files.iter().flat_map(|file| &file.strings) {
+            let head = &described.head;
+            let Some(name) =
+                head.c.as_ref().filter(|_| head.availability.releases.contains(newest))
+            else {
+                continue;
+            };
+            let Some(column) = self.facts.texts.get(name) else { continue };
+            let of = |cells: &[Cell]| -> Vec<Option<Text>> {
+                cells.iter().map(|cell| column.get(*cell)).collect()
+            };
+            let (now, before) = (of(&self.now), of(&self.before));
+            if now == before {
+                continue;
+            }
+            let place = item(&head.place);
+            let texts: BTreeSet<&str> = now
+                .iter()
+                .flatten()
+                .filter_map(|text| match text {
+                    Text::String(text) => Some(&**text),
+                    Text::Macro { .. } => None,
+                })
+                .collect();
+            let (until, since) = (self.until.clone(), self.since.clone());
+            match texts.first() {
+                None => self.edit(&place, &format!("`{name}` is gone"), |editor| {
+                    editor.add_key(&place, &format!("until: {until}"))
+                }),
+                Some(text) if texts.len() == 1 => {
+                    let text = format!("\"{text}\"");
+                    self.edit(&place, &format!("`{name}` has another text"), |editor| {
+                        editor.divide(&place, &until, &since, ("value", &text))
+                    });
+                }
+                Some(_) => {
+                    let line = format!("{}.yaml: `{name}` has other texts", place.file);
+                    self.proposal.left.push(line);
+                }
+            }
+        }
+    }
+
+    /// Adds the strings that no earlier release has, of headers whose strings are described.
+    fn new_strings(&mut self) {
+        for (name, column) in &self.facts.texts {
+            let first = self.now.iter().find_map(|cell| column.get(*cell));
+            let Some(Text::String(text)) = first else { continue };
+            let Some(header) = self.new_header(name, column.cells()) else { continue };
+            let of_header = |file: &&File| {
+                file.strings.first().is_some_and(|string| string.head.header == header)
+            };
+            let known = self.document.files.iter().find(of_header);
+            let Some(place) = known.and_then(|file| file.strings.first()).map(|string| Place {
+                steps: string.head.place.steps[..1].to_vec(),
+                ..item(&string.head.place)
+            }) else {
+                continue;
+            };
+            let mut line = format!("{{ name: {name}, value: \"{text}\", since: {}", self.since);
+            if let Some(archs) = self.archs(|cell| column.get(cell).is_some()) {
+                line += &format!(", arch: {archs}");
+            }
+            let what = format!("`{name}` of {header} is new");
+            self.edit(&place, &what, |editor| {
+                editor.append(&place, &[format!("{line},"), "  judge: \"doc\" }".to_owned()])
+            });
+        }
+    }
+
+    /// Returns the header of a name that only the new release has.
+    fn new_header(&self, name: &str, mut cells: impl Iterator<Item = Cell>) -> Option<String> {
+        if cells.any(|cell| !self.now.contains(&cell)) {
+            return None;
+        }
+        let places = self.facts.places.get(name)?;
+        let header = self.now.iter().find_map(|cell| places.get(*cell))?;
+        Some(header.to_string())
+    }
+
     /// Described constants that the headers lost, or gave another value.
     fn constants(&mut self) {
         for (name, head, key) in verify::newest_claims(self.document) {
@@ -131,10 +244,29 @@ impl Bump<'_> {
                 continue;
             }
             let what = format!("`{name}` has another value");
-            match self.constant(name, &self.now).filter(|_| matches!(key, "value" | "number")) {
-                Some(value) => {
+            let column = &self.facts.constants[name];
+            let on = |cells: &[Cell]| -> Vec<bool> {
+                cells.iter().map(|cell| column.get(*cell).is_some()).collect()
+            };
+            let same_archs = on(&self.now) == on(&self.before);
+            let same_value = self.constant(name, &self.now) == self.constant(name, &self.before);
+            let archs = self.archs(|cell| column.get(cell).is_some());
+            let value = self.constant(name, &self.now);
+            let change = match (same_archs, value, archs) {
+                (true, Some(value), _) if matches!(key, "value" | "number") => {
+                    Some((key, value.to_string()))
+                }
+                (true, None, _)
+                    if head.place.steps.first() == Some(&Step::Key(CONSTANTS.to_owned())) =>
+                {
+                    self.values(name).map(|values| (key, values))
+                }
+                (false, Some(_), Some(archs)) if same_value => Some(("arch", archs)),
+                _ => None,
+            };
+            match change {
+                Some((key, value)) => {
                     let (until, since) = (self.until.clone(), self.since.clone());
-                    let value = value.to_string();
                     self.edit(&place, &what, |editor| {
                         editor.divide(&place, &until, &since, (key, &value))
                     });
@@ -178,23 +310,18 @@ impl Bump<'_> {
             let is_new = pairs.iter().all(|(_, before)| column.get(*before).is_none());
             let end = pairs.iter().filter_map(|(_, before)| last(facts, *before)).max();
             let fits = extents.iter().all(|(offset, _)| Some(*offset) >= end);
-            let width = match extents.iter().map(|(_, size)| size).collect::<BTreeSet<_>>() {
-                sizes if sizes.len() == 1 => sizes.first().copied().copied(),
-                _ => None,
-            };
+            let sizes: BTreeSet<u64> = extents.iter().map(|(_, size)| *size).collect();
             let what = format!("`{name}.{path}`");
-            match width.filter(|size| matches!(size, 1 | 2 | 4 | 8)) {
-                Some(size) if is_new && fits && !path.contains('.') => {
+            match structs::type_of(&sizes) {
+                Some(type_) if is_new && fits && !path.contains('.') => {
+                    let archs = self.archs(|cell| column.get(cell).is_some());
+                    let archs = archs.map_or_else(String::new, |archs| format!(" arch: {archs},"));
                     let (use_, judge) = match described.kind {
                         StructKind::Block => ("access: plain, writer: xen", "type, access, doc"),
                         StructKind::Argument => ("direction: in", "type, direction, doc"),
                     };
                     let lines = [
-                        format!(
-                            "{{ name: {path}, type: u{}, since: {}, {use_},",
-                            size * 8,
-                            self.since
-                        ),
+                        format!("{{ name: {path}, {type_}, since: {},{archs} {use_},", self.since),
                         format!("  judge: \"{judge}\" }}"),
                     ];
                     let place = item(&described.head.place).key("fields");
@@ -229,7 +356,7 @@ impl Bump<'_> {
     }
 
     /// Constants that no earlier release has, in headers of which something is described.
-    fn additions(&mut self) {
+    fn additions(&mut self, structs: &BTreeSet<String>) {
         let described: BTreeSet<&str> =
             verify::newest_claims(self.document).into_iter().map(|(name, ..)| name).collect();
         let old = |cell: &Cell| !self.now.contains(cell);
@@ -250,22 +377,32 @@ impl Bump<'_> {
             .collect();
         new.sort_by_cached_key(|(name, header)| (header.clone(), self.constant(name, &self.now)));
         for (name, header) in new {
-            self.addition(&name, &header);
+            self.addition(&name, &header, structs);
         }
     }
 
-    fn addition(&mut self, name: &str, header: &str) {
+    fn addition(&mut self, name: &str, header: &str, structs: &BTreeSet<String>) {
         let files = &self.document.files;
         let value = self.constant(name, &self.now);
         let here = |head: &Head| head.header == header;
         let since = &self.since;
+        let there = |cell| self.facts.constants.get(name).is_some_and(|of| of.get(cell).is_some());
+        let archs = self.archs(there).map_or_else(String::new, |archs| format!(" arch: {archs},"));
         let rest = |prefix: &str| name.strip_prefix(prefix).filter(|_| !prefix.is_empty());
         let mut groups: Vec<(usize, Place, Vec<String>)> = Vec::new();
         for set in files.iter().flat_map(|file| &file.commands) {
             let ours = set.list.iter().any(|command| here(&command.head));
             if let (Some(short), true, Some(value)) = (rest(&set.prefix), ours, value) {
+                // By Xen's habit, `gnttab_unmap` is the argument of `GNTTABOP_unmap`.
+                let end = format!("_{short}");
+                let argument = structs.iter().find(|of| **of == short || of.ends_with(&end));
+                let argument = argument.map(|argument| format!(" argument: {argument},"));
+                let argument = argument.unwrap_or_default();
                 let lines = vec![
-                    format!("{{ name: {short}, number: {value}, since: {since}, result: none,"),
+                    format!(
+                        "{{ name: {short}, number: {value}, since: {since},{archs}{argument} \
+                         result: none,"
+                    ),
                     "  judge: \"argument, result, hazard, doc\" }".to_owned(),
                 ];
                 groups.push((set.prefix.len(), set.place.key("list"), lines));
@@ -277,8 +414,9 @@ impl Bump<'_> {
             if let (Some(short), true, Some(value), false) =
                 (rest(prefix), here(head), value, taken)
             {
-                let line =
-                    format!("{{ name: {short}, value: {value}, since: {since}, judge: \"doc\" }}");
+                let line = format!(
+                    "{{ name: {short}, value: {value}, since: {since},{archs} judge: \"doc\" }}"
+                );
                 groups.push((prefix.len(), item(&head.place).key("values"), vec![line]));
             }
         }
@@ -286,8 +424,9 @@ impl Bump<'_> {
             let bit = value.and_then(|value| u64::try_from(value).ok());
             let bit = bit.filter(|value| value.is_power_of_two()).map(u64::trailing_zeros);
             if let (Some(short), true, Some(bit)) = (rest(prefix), here(head), bit) {
-                let line =
-                    format!("{{ name: {short}, bits: {bit}, since: {since}, judge: \"doc\" }}");
+                let line = format!(
+                    "{{ name: {short}, bits: {bit}, since: {since},{archs} judge: \"doc\" }}"
+                );
                 groups.push((prefix.len(), item(&head.place).key("fields"), vec![line]));
             }
         }
@@ -296,7 +435,7 @@ impl Bump<'_> {
             Some((_, place, lines)) => {
                 self.edit(&place, &what, |editor| editor.append(&place, &lines));
             }
-            None if self.knows(header) => self
+            None if self.knows(header) && !self.rules.omit_constant(name, header) => self
                 .proposal
                 .left
                 .push(format!("{what}: describe it, or give the reason in facts/undescribed.txt")),
@@ -310,6 +449,9 @@ impl Bump<'_> {
         claims.iter().any(|(_, head, _)| head.header == header)
     }
 }
+
+/// The section of constants, whose values may differ by architecture.
+const CONSTANTS: &str = "constants";
 
 /// Returns the end of the last member in a cell.
 fn last(facts: &StructFacts, cell: Cell) -> Option<u64> {

@@ -194,6 +194,18 @@ impl Rules {
         text
     }
 
+    /// Returns whether a rule leaves out a constant of that header.
+    #[must_use]
+    pub fn omit_constant(&self, name: &str, header: &str) -> bool {
+        self.why(Kind::Constants, name, header).is_some()
+    }
+
+    /// Returns whether a rule leaves out a struct of that header.
+    #[must_use]
+    pub fn omit_struct(&self, name: &str, header: &str) -> bool {
+        self.why(Kind::Structs, name, header).is_some()
+    }
+
     /// Returns the reason for which something is left out.
     pub(super) fn why(&self, kind: Kind, name: &str, header: &str) -> Option<&str> {
         let fact = Fact { kind, name, header };
