@@ -79,8 +79,19 @@ impl Slot {
 
     fn poll(&self, context: &Context<'_>) -> Poll<()> {
         // Registers the waker before the check, so that an event after the check finds it.
+        self.register(context);
+        if self.take() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn register(&self, context: &Context<'_>) {
+        xen_pac::access::before();
         self.waker.register(context.waker());
-        if self.came.swap(false, Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// True if an event came.
+    fn take(&self) -> bool {
+        xen_pac::access::before();
+        self.came.swap(false, Ordering::Acquire)
     }
 }
 
