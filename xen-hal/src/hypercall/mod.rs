@@ -11,6 +11,7 @@
 //! | `HypercallPage` | x86 and x86_64: any | a call into a page that Xen filled in |
 //! | `Hvc` | aarch64 | `hvc` |
 //! | [`Installed`] | any | that of the backend that was passed to [`install`] |
+//! | [`FaultInjector`] | any | that of another backend, of which some calls fail |
 //!
 //! [`Commands`] adds the typed calls:
 //!
@@ -30,6 +31,7 @@
 mod backend;
 mod call;
 mod error;
+mod fault;
 mod install;
 
 #[cfg(target_arch = "aarch64")]
@@ -40,6 +42,7 @@ mod x86;
 pub use backend::Hypercall;
 pub use call::{Answer, Arguments, CallShape, Commands, UncheckedArguments};
 pub use error::{DetectError, Errno, check};
+pub use fault::{Fault, FaultInjector};
 pub use install::{Installed, install, install_custom, installed};
 
 #[cfg(target_arch = "aarch64")]

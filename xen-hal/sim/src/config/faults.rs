@@ -1,7 +1,7 @@
 //! Configures fault injection.
 
 use xen_hal::hypercall::Errno;
-use xen_pac::hypercall::HypercallNr;
+pub use xen_hal::hypercall::Fault;
 
 /// Fault-injection rates. A field with value n makes its fault occur once in n opportunities on
 /// average, decided by the seed; 0 disables it.
@@ -87,27 +87,13 @@ impl Default for FaultRates {
     }
 }
 
-/// Selects hypercalls of a domain that fail without effect.
-///
-/// A hypercall that returns a count and never an error, such as `XENMEM_populate_physmap`, returns
-/// 0 instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
-    /// The n-th hypercall from now. 0 and 1 are the next hypercall.
-    Nth(u64, Errno),
-    /// Every hypercall with this number.
-    Each(HypercallNr, Errno),
-    /// Every hypercall with this number and this command.
-    EachCommand(HypercallNr, u32, Errno),
-}
-
-/// The faults of a domain.
+/// The faults of a domain, each with the number of hypercalls since it was added.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Faults(Vec<Fault>);
+pub(crate) struct Faults(Vec<(Fault, u64)>);
 
 impl Faults {
     pub(crate) fn add(&mut self, fault: Fault) {
-        self.0.push(fault);
+        self.0.push((fault, 0));
     }
 
     pub(crate) fn clear(&mut self) {
@@ -116,51 +102,32 @@ impl Faults {
 
     /// Returns the error with which the next hypercall fails, if it does.
     pub(crate) fn next(&mut self, number: u32, command: usize) -> Option<Errno> {
-        let mut errno = None;
-        self.0.retain_mut(|fault| match fault {
-            Fault::Nth(left, with) => {
-                *left = left.saturating_sub(1);
-                if *left == 0 {
-                    errno = Some(*with);
-                }
-                *left > 0
-            }
-            Fault::Each(HypercallNr(which), with) => {
-                if *which == number {
-                    errno = Some(*with);
-                }
-                true
-            }
-            Fault::EachCommand(HypercallNr(which), of, with) => {
-                if *which == number && *of as usize == command {
-                    errno = Some(*with);
-                }
-                true
-            }
-        });
-        errno
+        let mut error = None;
+        for (fault, made) in &mut self.0 {
+            *made += 1;
+            error = fault.error(*made, number, command).or(error);
+        }
+        error
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, Faults, HypercallNr};
+    use super::{Fault, Faults};
     use xen_hal::hypercall::Errno;
 
     #[test]
-    fn a_fault_fails_one_hypercall_or_every_one() {
+    fn each_fault_counts_from_when_it_was_added() {
         let mut faults = Faults::default();
-        faults.add(Fault::Nth(2, Errno::EIO));
-        faults.add(Fault::EachCommand(HypercallNr(32), 4, Errno::EPERM));
-        assert_eq!(faults.next(32, 3), None);
-        assert_eq!(faults.next(32, 3), Some(Errno::EIO));
-        assert_eq!(faults.next(32, 3), None);
-        assert_eq!(
-            [faults.next(32, 4), faults.next(32, 4), faults.next(29, 4)],
-            [Some(Errno::EPERM), Some(Errno::EPERM), None]
-        );
+        let mut next = |added: &[Fault]| {
+            added.iter().for_each(|fault| faults.add(*fault));
+            faults.next(32, 4)
+        };
+        assert_eq!(next(&[Fault::Nth(2, Errno::EIO)]), None);
+        assert_eq!(next(&[Fault::Nth(2, Errno::EPERM)]), Some(Errno::EIO));
+        assert_eq!([next(&[]), next(&[])], [Some(Errno::EPERM), None]);
+        faults.add(Fault::Nth(1, Errno::EIO));
         faults.clear();
-        faults.add(Fault::Each(HypercallNr(29), Errno::ENOMEM));
-        assert_eq!([faults.next(32, 4), faults.next(29, 4)], [None, Some(Errno::ENOMEM)]);
+        assert_eq!(faults.next(32, 4), None);
     }
 }

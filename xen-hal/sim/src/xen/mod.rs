@@ -18,11 +18,9 @@ use xen_hal::hypercall::Errno;
 use xen_hal::platform::PAGE_SIZE;
 use xen_pac::access::Data;
 use xen_pac::base::{Domid, XenUlong};
-use xen_pac::command::Command;
 use xen_pac::hypercall::{HypercallNr, MulticallEntry};
-use xen_pac::memory::command as memory_command;
 
-use crate::config::Role;
+use crate::config::{Fault, Role};
 use crate::raw_memory;
 use crate::state::{Domain, END_OF_PROGRAM, Event, State, VcpuKey};
 
@@ -72,7 +70,7 @@ pub(crate) fn call(
     let fault = state.domain_mut(me).faults.next(number, arguments[0]);
     let mut call = Call { state, me, interrupts, shadow, yields: false };
     let answer = match fault {
-        Some(errno) => failed(number, arguments[0], errno),
+        Some(error) => Ok(Fault::answer(number, arguments[0], error) as usize),
         None => dispatch(&mut call, number, arguments),
     };
     // A timer that was set to the past fires before the program continues.
@@ -81,17 +79,6 @@ pub(crate) fn call(
     let event = Event::Hypercall { number, command: arguments[0], answer: value };
     call.state.note(me, event);
     Outcome { value, interrupts: call.interrupts, yields: call.yields }
-}
-
-/// Returns the answer of a hypercall that fault injection makes fail.
-fn failed(number: u32, command: usize, errno: Errno) -> Answer {
-    let counts = [
-        memory_command::PopulatePhysmap::NUMBER,
-        memory_command::IncreaseReservation::NUMBER,
-        memory_command::DecreaseReservation::NUMBER,
-    ];
-    let never_fails = number == HypercallNr::MEMORY_OP.0 && counts.contains(&(command as u32));
-    if never_fails { Ok(0) } else { Err(errno) }
 }
 
 /// The size of the argument of `domctl`, `sysctl` and `platform_op`. It starts with the command and
