@@ -27,4 +27,4 @@ pub mod layout;
 pub mod naming;
 #[cfg(feature = "tools")]
 pub mod tools;
-pub mod yaml;
+pub use xtask_yaml as yaml;
