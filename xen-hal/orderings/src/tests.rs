@@ -73,7 +73,7 @@ fn each_weakening_of_the_table_is_found() {
 
 /// Tries every weakening in every scenario that makes the access.
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "`cargo xtask mutants --orderings` runs it"]
 fn the_table_is_what_a_full_run_finds() {
     let (sites, rows) = (Sites::read(), rows());
     let reached: Vec<_> =
