@@ -2014,7 +2014,7 @@ extern "C" {
 #define USBIF_PIPE_EP_MASK 0xFU
 /* The kind of transfer, before it is shifted into place. Xen 4.6 and later. */
 #define USBIF_PIPE_TYPE_MASK 0x3U
-/* It could not be found out. */
+/* The version cannot be determined. */
 #define USB_VER_UNKNOWN 0U
 /* USB 1.1. */
 #define USB_VER_USB11 1U
@@ -2032,7 +2032,7 @@ extern "C" {
 #define USBIF_PIPE_TYPE_BULK 3U
 /* Success. Xen 4.16 and later. */
 #define USBIF_STATUS_OK 0
-/* The device has gone. Xen 4.16 and later. */
+/* The device no longer exists. Xen 4.16 and later. */
 #define USBIF_STATUS_NODEV (-19)
 /* The request is malformed. Xen 4.16 and later. */
 #define USBIF_STATUS_INVAL (-22)
@@ -2081,13 +2081,13 @@ extern "C" {
 #define XEN_PCI_OP_conf_read 0U
 /* Writes to the configuration space. */
 #define XEN_PCI_OP_conf_write 1U
-/* Gives the device an MSI. */
+/* Enables one MSI of the device. */
 #define XEN_PCI_OP_enable_msi 2U
-/* Takes the MSI away. */
+/* Disables the MSI of the device. */
 #define XEN_PCI_OP_disable_msi 3U
 /* Gives the device MSI-X vectors. */
 #define XEN_PCI_OP_enable_msix 4U
-/* Takes the MSI-X vectors away. */
+/* Disables the MSI-X vectors of the device. */
 #define XEN_PCI_OP_disable_msix 5U
 /* The backend reports an error of the device. */
 #define XEN_PCI_OP_aer_detected 6U
@@ -2099,17 +2099,17 @@ extern "C" {
 #define XEN_PCI_OP_aer_slotreset 9U
 /* Gives the device several MSIs. */
 #define XEN_PCI_OP_enable_multi_msi 10U
-/* It was done. */
+/* The operation is complete. */
 #define XEN_PCI_ERR_success 0
 /* There is no such device. */
 #define XEN_PCI_ERR_dev_not_found (-1)
 /* The register does not exist. */
 #define XEN_PCI_ERR_invalid_offset (-2)
-/* The backend does not permit it. */
+/* The backend forbids the operation. */
 #define XEN_PCI_ERR_access_denied (-3)
 /* The backend does not have the operation. */
 #define XEN_PCI_ERR_not_implemented (-4)
-/* The backend could not do it. */
+/* The operation failed in the backend. */
 #define XEN_PCI_ERR_op_failed (-5)
 /* The frontend's operation waits in `op`; the backend clears the bit when it is done. */
 #define _XEN_PCIF_active 0U
@@ -2146,7 +2146,7 @@ extern "C" {
 #define XENFB_IN_EVENT_SIZE 40U
 /* The size of the ring of events from the backend in bytes. */
 #define XENFB_IN_RING_SIZE 1024U
-/* Where in the page that ring begins. */
+/* The offset of the ring in the page. */
 #define XENFB_IN_RING_OFFS 1024U
 /* The number of entries of that ring. */
 #define XENFB_IN_RING_LEN 25U
@@ -2154,13 +2154,13 @@ extern "C" {
 #define XENFB_OUT_EVENT_SIZE 40U
 /* The size of the ring of events to the backend in bytes. */
 #define XENFB_OUT_RING_SIZE 2048U
-/* Where in the page that ring begins. */
+/* The offset of the ring in the page. */
 #define XENFB_OUT_RING_OFFS 2048U
 /* The number of entries of that ring. */
 #define XENFB_OUT_RING_LEN 51U
 /* As a period: the backend needs no updates. */
 #define XENFB_NO_REFRESH 0U
-/* How often the backend wants updates. */
+/* The backend requests a period of updates. */
 #define XENFB_TYPE_REFRESH_PERIOD 1U
 /* A rectangle changed. */
 #define XENFB_TYPE_UPDATE 2U
@@ -2177,7 +2177,7 @@ extern "C" {
 #define XENKBD_IN_EVENT_SIZE 40U
 /* The size of the ring of events from the backend in bytes. */
 #define XENKBD_IN_RING_SIZE 2048U
-/* Where in the page that ring begins. */
+/* The offset of the ring in the page. */
 #define XENKBD_IN_RING_OFFS 1024U
 /* The number of entries of that ring. */
 #define XENKBD_IN_RING_LEN 51U
@@ -2185,7 +2185,7 @@ extern "C" {
 #define XENKBD_OUT_EVENT_SIZE 40U
 /* The size of the ring of events to the backend in bytes. */
 #define XENKBD_OUT_RING_SIZE 1024U
-/* Where in the page that ring begins. */
+/* The offset of the ring in the page. */
 #define XENKBD_OUT_RING_OFFS 3072U
 /* The number of entries of that ring. */
 #define XENKBD_OUT_RING_LEN 25U
@@ -2221,11 +2221,11 @@ extern "C" {
 #define XENKBD_FIELD_MT_HEIGHT "multi-touch-height"
 /* Backend's key: how many touches at once. Xen 4.9 and later. */
 #define XENKBD_FIELD_MT_NUM_CONTACTS "multi-touch-num-contacts"
-/* Backend's key: tells devices apart. Xen 4.11 and later. */
+/* Backend's key: a unique ID of the device. Xen 4.11 and later. */
 #define XENKBD_FIELD_UNIQUE_ID "unique-id"
 /* Frontend's key, obsolete: the frame of the page. Xen 4.9 and later. */
 #define XENKBD_FIELD_RING_REF "page-ref"
-/* The pointer moved by some way. */
+/* The pointer moved by a distance. */
 #define XENKBD_TYPE_MOTION 1U
 /* Not used. Xen 4.9 and later. */
 #define XENKBD_TYPE_RESERVED 2U
@@ -2235,17 +2235,17 @@ extern "C" {
 #define XENKBD_TYPE_POS 4U
 /* A touch. Xen 4.9 and later. */
 #define XENKBD_TYPE_MTOUCH 5U
-/* It began. Xen 4.9 and later. */
+/* The touch began. Xen 4.9 and later. */
 #define XENKBD_MT_EV_DOWN 0U
-/* It ended. Xen 4.9 and later. */
+/* The touch ended. Xen 4.9 and later. */
 #define XENKBD_MT_EV_UP 1U
-/* It moved. Xen 4.9 and later. */
+/* The touch moved. Xen 4.9 and later. */
 #define XENKBD_MT_EV_MOTION 2U
 /* The events so far belong together. Xen 4.9 and later. */
 #define XENKBD_MT_EV_SYN 3U
-/* Its shape changed. Xen 4.9 and later. */
+/* The shape of the touch changed. Xen 4.9 and later. */
 #define XENKBD_MT_EV_SHAPE 4U
-/* Its orientation changed. Xen 4.9 and later. */
+/* The angle of the touch changed. Xen 4.9 and later. */
 #define XENKBD_MT_EV_ORIENT 5U
 
 /* ---- displif ---- */
@@ -2264,7 +2264,7 @@ extern "C" {
 #define XENDISPL_EDID_MAX_SIZE 0x8000U
 /* The size of the page of events in bytes. Xen 4.9 and later. */
 #define XENDISPL_EVENT_PAGE_SIZE 4096U
-/* Where in that page the events begin. Xen 4.9 and later. */
+/* The offset of the events in the page of events. Xen 4.9 and later. */
 #define XENDISPL_IN_RING_OFFS 64U
 /* The size of all events in bytes. Xen 4.9 and later. */
 #define XENDISPL_IN_RING_SIZE 4032U
@@ -2274,9 +2274,9 @@ extern "C" {
 #define XENDISPL_PROTOCOL_VERSION "2"
 /* The device in xenstore. Xen 4.9 and later. */
 #define XENDISPL_DRIVER_NAME "vdispl"
-/* Between the entries of a list. Xen 4.9 and later. */
+/* The text between the entries of a list. Xen 4.9 and later. */
 #define XENDISPL_LIST_SEPARATOR ","
-/* Between width and height. Xen 4.9 and later. */
+/* The text between width and height. Xen 4.9 and later. */
 #define XENDISPL_RESOLUTION_SEPARATOR "x"
 /* Backend's key: the versions that it has. Xen 4.9 and later. */
 #define XENDISPL_FIELD_BE_VERSIONS "versions"
@@ -2300,9 +2300,9 @@ extern "C" {
 #define XENDISPL_OP_DBUF_CREATE 0x10U
 /* Destroys it. Xen 4.9 and later. */
 #define XENDISPL_OP_DBUF_DESTROY 0x11U
-/* Makes a frame buffer of a display buffer. Xen 4.9 and later. */
+/* Creates a frame buffer in a display buffer. Xen 4.9 and later. */
 #define XENDISPL_OP_FB_ATTACH 0x12U
-/* Undoes that. Xen 4.9 and later. */
+/* Undoes FB_ATTACH. Xen 4.9 and later. */
 #define XENDISPL_OP_FB_DETACH 0x13U
 /* Sets the mode and shows a frame buffer; all zero turns the display off. Xen 4.9 and later. */
 #define XENDISPL_OP_SET_CONFIG 0x14U
@@ -2322,7 +2322,7 @@ extern "C" {
  * one ring carries requests, and since 4.11 one page carries events. Cards and streams are
  * described in xenstore.
  */
-/* What both ends negotiate in xenstore. Xen 4.11 and later. */
+/* The version that both ends negotiate in xenstore. Xen 4.11 and later. */
 #define XENSND_PROTOCOL_VERSION 2U
 /* The greatest length of a sample rate in xenstore. Xen 4.9 and later. */
 #define XENSND_SAMPLE_RATE_MAX_LEN 11U
@@ -2330,7 +2330,7 @@ extern "C" {
 #define XENSND_SAMPLE_FORMAT_MAX_LEN 24U
 /* The size of the page of events in bytes. Xen 4.11 and later. */
 #define XENSND_EVENT_PAGE_SIZE 4096U
-/* Where in that page the events begin. Xen 4.11 and later. */
+/* The offset of the events in the page of events. Xen 4.11 and later. */
 #define XENSND_IN_RING_OFFS 64U
 /* The size of all events in bytes. Xen 4.11 and later. */
 #define XENSND_IN_RING_SIZE 4032U
@@ -2338,7 +2338,7 @@ extern "C" {
 #define XENSND_IN_RING_LEN 63U
 /* The device in xenstore. Xen 4.9 and later. */
 #define XENSND_DRIVER_NAME "vsnd"
-/* Between the entries of a list. Xen 4.9 and later. */
+/* The text between the entries of a list. Xen 4.9 and later. */
 #define XENSND_LIST_SEPARATOR ","
 /* Backend's key: the versions that it has. Xen 4.9 and later. */
 #define XENSND_FIELD_BE_VERSIONS "versions"
@@ -2360,7 +2360,7 @@ extern "C" {
 #define XENSND_FIELD_DEVICE_NAME "name"
 /* A stream's key: `p` or `c`. Xen 4.9 and later. */
 #define XENSND_FIELD_TYPE "type"
-/* A stream's key: tells streams apart. Xen 4.9 and later. */
+/* A stream's key: a unique ID of the stream. Xen 4.9 and later. */
 #define XENSND_FIELD_STREAM_UNIQUE_ID "unique-id"
 /* A key: the least number of channels. Xen 4.9 and later. */
 #define XENSND_FIELD_CHANNELS_MIN "channels-min"
@@ -2428,7 +2428,7 @@ extern "C" {
 #define XENSND_PCM_FORMAT_GSM_STR "gsm"
 /* Opens the stream. Xen 4.9 and later. */
 #define XENSND_OP_OPEN 0U
-/* Ends it. Xen 4.9 and later. */
+/* Closes the stream. Xen 4.9 and later. */
 #define XENSND_OP_CLOSE 1U
 /* Records into the buffer. Xen 4.9 and later. */
 #define XENSND_OP_READ 2U
@@ -2446,13 +2446,13 @@ extern "C" {
 #define XENSND_OP_TRIGGER 8U
 /* Narrows the ranges of parameters. Xen 4.11 and later. */
 #define XENSND_OP_HW_PARAM_QUERY 9U
-/* It runs. Xen 4.11 and later. */
+/* Starts the stream. Xen 4.11 and later. */
 #define XENSND_OP_TRIGGER_START 0U
-/* It waits. Xen 4.11 and later. */
+/* Pauses the stream. Xen 4.11 and later. */
 #define XENSND_OP_TRIGGER_PAUSE 1U
-/* It ends. Xen 4.11 and later. */
+/* Stops the stream. Xen 4.11 and later. */
 #define XENSND_OP_TRIGGER_STOP 2U
-/* It runs again. Xen 4.11 and later. */
+/* Continues a paused stream. Xen 4.11 and later. */
 #define XENSND_OP_TRIGGER_RESUME 3U
 /* Signed, 8 bits. Xen 4.9 and later. */
 #define XENSND_PCM_FORMAT_S8 0U
@@ -2519,7 +2519,7 @@ extern "C" {
 #define XENCAMERA_MAX_PLANE 4U
 /* The size of the page of events in bytes. Xen 4.13 and later. */
 #define XENCAMERA_EVENT_PAGE_SIZE 4096U
-/* Where in that page the events begin. Xen 4.13 and later. */
+/* The offset of the events in the page of events. Xen 4.13 and later. */
 #define XENCAMERA_IN_RING_OFFS 64U
 /* The size of all events in bytes. Xen 4.13 and later. */
 #define XENCAMERA_IN_RING_SIZE 4032U
@@ -2529,11 +2529,11 @@ extern "C" {
 #define XENCAMERA_PROTOCOL_VERSION "1"
 /* The device in xenstore. Xen 4.13 and later. */
 #define XENCAMERA_DRIVER_NAME "vcamera"
-/* Between the entries of a list. Xen 4.13 and later. */
+/* The text between the entries of a list. Xen 4.13 and later. */
 #define XENCAMERA_LIST_SEPARATOR ","
-/* Between width and height. Xen 4.13 and later. */
+/* The text between width and height. Xen 4.13 and later. */
 #define XENCAMERA_RESOLUTION_SEPARATOR "x"
-/* Between numerator and denominator. Xen 4.13 and later. */
+/* The text between numerator and denominator. Xen 4.13 and later. */
 #define XENCAMERA_FRACTION_SEPARATOR "/"
 /* Backend's key: the versions that it has. Xen 4.13 and later. */
 #define XENCAMERA_FIELD_BE_VERSIONS "versions"
@@ -2557,7 +2557,7 @@ extern "C" {
 #define XENCAMERA_FIELD_FRAME_RATES "frame-rates"
 /* A key: the backend allocates the buffers. Xen 4.13 and later. */
 #define XENCAMERA_FIELD_BE_ALLOC "be-alloc"
-/* A key: tells cameras apart. Xen 4.13 and later. */
+/* A key: a unique ID of the camera. Xen 4.13 and later. */
 #define XENCAMERA_FIELD_UNIQUE_ID "unique-id"
 /* The name of BRIGHTNESS in xenstore. Xen 4.13 and later. */
 #define XENCAMERA_CTRL_BRIGHTNESS_STR "brightness"
@@ -2567,7 +2567,7 @@ extern "C" {
 #define XENCAMERA_CTRL_SATURATION_STR "saturation"
 /* The name of HUE in xenstore. Xen 4.13 and later. */
 #define XENCAMERA_CTRL_HUE_STR "hue"
-/* Behind a FourCC code: the format is big-endian. Xen 4.13 and later. */
+/* A suffix of a FourCC code: the format is big-endian. Xen 4.13 and later. */
 #define XENCAMERA_FOURCC_BIGENDIAN_STR "-BE"
 /* Sets the format and the resolution. Xen 4.13 and later. */
 #define XENCAMERA_OP_CONFIG_SET 0x0U
@@ -2575,7 +2575,7 @@ extern "C" {
 #define XENCAMERA_OP_CONFIG_GET 0x1U
 /* Checks a configuration without setting it. Xen 4.13 and later. */
 #define XENCAMERA_OP_CONFIG_VALIDATE 0x2U
-/* Sets how many frames a second. Xen 4.13 and later. */
+/* Sets the number of frames per second. Xen 4.13 and later. */
 #define XENCAMERA_OP_FRAME_RATE_SET 0x3U
 /* Reads how a buffer is divided into planes. Xen 4.13 and later. */
 #define XENCAMERA_OP_BUF_GET_LAYOUT 0x4U
@@ -2583,11 +2583,11 @@ extern "C" {
 #define XENCAMERA_OP_BUF_REQUEST 0x5U
 /* Shares the memory of a buffer. Xen 4.13 and later. */
 #define XENCAMERA_OP_BUF_CREATE 0x6U
-/* Ends a buffer. Xen 4.13 and later. */
+/* Frees a buffer. Xen 4.13 and later. */
 #define XENCAMERA_OP_BUF_DESTROY 0x7U
-/* Hands a buffer to the backend to be filled. Xen 4.13 and later. */
+/* Gives a buffer to the backend, which fills it. Xen 4.13 and later. */
 #define XENCAMERA_OP_BUF_QUEUE 0x8U
-/* Takes a buffer back. Xen 4.13 and later. */
+/* Returns a filled buffer to the frontend. Xen 4.13 and later. */
 #define XENCAMERA_OP_BUF_DEQUEUE 0x9U
 /* Reads the properties of a control. Xen 4.13 and later. */
 #define XENCAMERA_OP_CTRL_ENUM 0xAU
@@ -2603,9 +2603,9 @@ extern "C" {
 #define XENCAMERA_CTRL_BRIGHTNESS 0U
 /* Multiplied with each pixel. Xen 4.13 and later. */
 #define XENCAMERA_CTRL_CONTRAST 1U
-/* How strong colours are. Xen 4.13 and later. */
+/* The intensity of colours. Xen 4.13 and later. */
 #define XENCAMERA_CTRL_SATURATION 2U
-/* How colours are turned. Xen 4.13 and later. */
+/* The rotation of colours on the colour circle. Xen 4.13 and later. */
 #define XENCAMERA_CTRL_HUE 3U
 /* The driver's own. Xen 4.13 and later. */
 #define XENCAMERA_COLORSPACE_DEFAULT 0U
@@ -2659,11 +2659,11 @@ extern "C" {
 #define XENCAMERA_EVT_FRAME_AVAIL 0U
 /* The value of a control changed. Xen 4.13 and later. */
 #define XENCAMERA_EVT_CTRL_CHANGE 1U
-/* Only read. Xen 4.13 and later. */
+/* The control can only be read. Xen 4.13 and later. */
 #define XENCAMERA_CTRL_FLG_RO 0x1U
-/* Only written. Xen 4.13 and later. */
+/* The control can only be written. Xen 4.13 and later. */
 #define XENCAMERA_CTRL_FLG_WO 0x2U
-/* Its value changes by itself. Xen 4.13 and later. */
+/* The device can change the value itself. Xen 4.13 and later. */
 #define XENCAMERA_CTRL_FLG_VOLATILE 0x4U
 
 /* ---- pvcalls ---- */
@@ -2675,11 +2675,11 @@ extern "C" {
  */
 /* Creates a socket. Xen 4.9 and later. */
 #define PVCALLS_SOCKET 0U
-/* Connects it. Xen 4.9 and later. */
+/* Connects the socket. Xen 4.9 and later. */
 #define PVCALLS_CONNECT 1U
-/* Closes it. Xen 4.9 and later. */
+/* Closes the socket. Xen 4.9 and later. */
 #define PVCALLS_RELEASE 2U
-/* Gives it an address. Xen 4.9 and later. */
+/* Gives the socket an address. Xen 4.9 and later. */
 #define PVCALLS_BIND 3U
 /* Waits for connections. Xen 4.9 and later. */
 #define PVCALLS_LISTEN 4U
@@ -2714,7 +2714,7 @@ extern "C" {
  * 4.12 and later.
  */
 #define XEN_ARGO_OP_register_ring 1U
-/* Ends a ring: `xen_argo_unregister_ring`, NULL, 0, 0. Xen 4.12 and later. */
+/* Removes a ring: `xen_argo_unregister_ring`, NULL, 0, 0. Xen 4.12 and later. */
 #define XEN_ARGO_OP_unregister_ring 2U
 /*
  * Sends a message: `xen_argo_send_addr`, an array of `xen_argo_iov`, its length, the type of the
@@ -2735,7 +2735,7 @@ extern "C" {
 #define XEN_ARGO_RING_EMPTY 0x4U
 /* There may be room for the payload that was asked for. Xen 4.12 and later. */
 #define XEN_ARGO_RING_SUFFICIENT 0x8U
-/* The payload can never fit. Xen 4.12 and later. */
+/* The payload does not fit even into an empty ring. Xen 4.12 and later. */
 #define XEN_ARGO_RING_EMSGSIZE 0x10U
 /* Too many domains wait for room in the ring. Xen 4.12 and later. */
 #define XEN_ARGO_RING_EBUSY 0x20U
@@ -2988,7 +2988,7 @@ extern "C" {
 #if defined(__x86_64__) || defined(__i386__)
 #define HVM_INFO_PFN 0x9FU
 #endif
-/* Where in the frame the table begins. */
+/* The offset of the table in the frame. */
 #if defined(__x86_64__) || defined(__i386__)
 #define HVM_INFO_OFFSET 0x800U
 #endif
@@ -3004,11 +3004,11 @@ extern "C" {
 #if defined(__x86_64__) || defined(__i386__)
 #define HVM_E820_PAGE 0x90000U
 #endif
-/* Where in that page the number of entries is, a byte. */
+/* The offset in that page of the number of entries, a byte. */
 #if defined(__x86_64__) || defined(__i386__)
 #define HVM_E820_NR_OFFSET 0x1E8U
 #endif
-/* Where in that page the entries begin, each of 20 bytes as the BIOS returns it. */
+/* The offset in that page of the entries. Each has 20 bytes, as the BIOS returns it. */
 #if defined(__x86_64__) || defined(__i386__)
 #define HVM_E820_OFFSET 0x2D0U
 #endif
@@ -3016,7 +3016,7 @@ extern "C" {
 #if defined(__x86_64__) || defined(__i386__)
 #define HVM_BELOW_4G_RAM_END 0xF0000000U
 #endif
-/* Where the registers of devices begin in the default layout. */
+/* The start of device registers in the default layout. */
 #if defined(__x86_64__) || defined(__i386__)
 #define HVM_BELOW_4G_MMIO_START 0xF0000000U
 #endif
@@ -3031,7 +3031,7 @@ extern "C" {
  * Keys of xenstore from which hvmloader, the first firmware of an HVM guest, takes its settings
  * and the texts of SMBIOS. They are relative to the guest's own folder.
  */
-/* The folder of what the toolstack hands to hvmloader. */
+/* The folder of the toolstack's settings for hvmloader. */
 #define HVM_XS_HVMLOADER "hvmloader"
 /* The name of the BIOS to start. */
 #define HVM_XS_BIOS "hvmloader/bios"
@@ -3043,7 +3043,7 @@ extern "C" {
 #define HVM_XS_XEN_PLATFORM_PCI_BAR_UC "hvmloader/pci/xen-platform-pci-bar-uc"
 /* The physical address of further ACPI tables. */
 #define HVM_XS_ACPI_PT_ADDRESS "hvmloader/acpi/address"
-/* Their size in bytes. */
+/* The size of these tables in bytes. */
 #define HVM_XS_ACPI_PT_LENGTH "hvmloader/acpi/length"
 /* The physical address of further SMBIOS structures. */
 #define HVM_XS_SMBIOS_PT_ADDRESS "hvmloader/smbios/address"
@@ -3053,39 +3053,39 @@ extern "C" {
 #define HVM_XS_SMBIOS_DEFAULT_BATTERY "hvmloader/smbios/default_battery"
 /* The folder of texts for SMBIOS. */
 #define HVM_XS_BIOS_STRINGS "bios-strings"
-/* Who made the BIOS. */
+/* The maker of the BIOS. */
 #define HVM_XS_BIOS_VENDOR "bios-strings/bios-vendor"
-/* Which BIOS it is. */
+/* The version text of the BIOS. */
 #define HVM_XS_BIOS_VERSION "bios-strings/bios-version"
-/* Who made the machine. */
+/* The maker of the machine. */
 #define HVM_XS_SYSTEM_MANUFACTURER "bios-strings/system-manufacturer"
-/* What the machine is called. */
+/* The name of the machine. */
 #define HVM_XS_SYSTEM_PRODUCT_NAME "bios-strings/system-product-name"
-/* Which model of the machine it is. */
+/* The model of the machine. */
 #define HVM_XS_SYSTEM_VERSION "bios-strings/system-version"
-/* Which machine of its model it is. */
+/* The serial number of the machine. */
 #define HVM_XS_SYSTEM_SERIAL_NUMBER "bios-strings/system-serial-number"
-/* Who made the mainboard. Xen 4.13 and later. */
+/* The maker of the mainboard. Xen 4.13 and later. */
 #define HVM_XS_BASEBOARD_MANUFACTURER "bios-strings/baseboard-manufacturer"
-/* What the mainboard is called. Xen 4.13 and later. */
+/* The name of the mainboard. Xen 4.13 and later. */
 #define HVM_XS_BASEBOARD_PRODUCT_NAME "bios-strings/baseboard-product-name"
-/* Which model of mainboard it is. Xen 4.13 and later. */
+/* The model of the mainboard. Xen 4.13 and later. */
 #define HVM_XS_BASEBOARD_VERSION "bios-strings/baseboard-version"
-/* Which mainboard of its model it is. Xen 4.13 and later. */
+/* The serial number of the mainboard. Xen 4.13 and later. */
 #define HVM_XS_BASEBOARD_SERIAL_NUMBER "bios-strings/baseboard-serial-number"
 /* The owner's number of the mainboard. Xen 4.13 and later. */
 #define HVM_XS_BASEBOARD_ASSET_TAG "bios-strings/baseboard-asset-tag"
 /* Where the mainboard is mounted. Xen 4.13 and later. */
 #define HVM_XS_BASEBOARD_LOCATION_IN_CHASSIS "bios-strings/baseboard-location-in-chassis"
-/* Who made the case. */
+/* The maker of the case. */
 #define HVM_XS_ENCLOSURE_MANUFACTURER "bios-strings/enclosure-manufacturer"
-/* Which case of its model it is. */
+/* The serial number of the case. */
 #define HVM_XS_ENCLOSURE_SERIAL_NUMBER "bios-strings/enclosure-serial-number"
 /* The owner's number of the case. Xen 4.10 and later. */
 #define HVM_XS_ENCLOSURE_ASSET_TAG "bios-strings/enclosure-asset-tag"
-/* Who made the battery. */
+/* The maker of the battery. */
 #define HVM_XS_BATTERY_MANUFACTURER "bios-strings/battery-manufacturer"
-/* What the battery is called. */
+/* The product name of the battery. */
 #define HVM_XS_BATTERY_DEVICE_NAME "bios-strings/battery-device-name"
 /* A pattern of C's printf for further texts, numbered from 1. */
 #define HVM_XS_OEM_STRINGS "bios-strings/oem-%d"
@@ -3121,15 +3121,15 @@ extern "C" {
 #if defined(__aarch64__)
 #define XEN_SMCCC_UID_0 0xDC1218A7U
 #endif
-/* The same in `w1`. Xen 4.10 and later. */
+/* The next part of that UID, in `w1`. Xen 4.10 and later. */
 #if defined(__aarch64__)
 #define XEN_SMCCC_UID_1 0x694398C6U
 #endif
-/* The same in `w2`. Xen 4.10 and later. */
+/* The next part of that UID, in `w2`. Xen 4.10 and later. */
 #if defined(__aarch64__)
 #define XEN_SMCCC_UID_2 0xD179CF9AU
 #endif
-/* The same in `w3`. Xen 4.10 and later. */
+/* The last part of that UID, in `w3`. Xen 4.10 and later. */
 #if defined(__aarch64__)
 #define XEN_SMCCC_UID_3 0x67E6DE8DU
 #endif
@@ -6096,8 +6096,9 @@ XEN_SIZE(struct ring_shared, 8);
 XEN_OFFSET(struct ring_shared, cons, 0);
 XEN_OFFSET(struct ring_shared, prod, 4);
 /*
- * The shared page as the client sees it. A ring of order 10 lies at byte 1024 of the page, one
- * of order 11 at byte 2048; a larger one of order N has 2 to the power N - 12 pages of its own.
+ * The shared page with the client's access. A ring of order 10 lies at byte 1024 of the page,
+ * one of order 11 at byte 2048; a larger one of order N has 2 to the power N - 12 pages of its
+ * own.
  */
 struct vchan_interface {
     /* From the client to the server. */
@@ -6146,7 +6147,7 @@ XEN_OFFSET(struct scsiif_request_segment, length, 6);
 struct vscsiif_request {
     /* A number that the frontend chooses; the response has the same. */
     uint16_t rqid;
-    /* What to do. */
+    /* The operation to carry out. */
     uint8_t act;
     /* The size of the command block in bytes. */
     uint8_t cmd_len;
@@ -6162,9 +6163,9 @@ struct vscsiif_request {
     uint16_t lun;
     /* The request to abort. */
     uint16_t ref_rqid;
-    /* Which way the data goes. */
+    /* The direction of the data, a `vscsiif_direction`. */
     uint8_t sc_data_direction;
-    /* How many entries of `seg` are in use, and for what. */
+    /* The number of used entries of `seg`, and their form. */
     uint8_t nr_segments;
     /* The data, or pages with arrays of segments. */
     struct scsiif_request_segment seg[VSCSIIF_SG_TABLESIZE];
@@ -6196,7 +6197,7 @@ struct vscsiif_response {
     uint8_t sense_buffer[VSCSIIF_SENSE_BUFFERSIZE];
     /* The result. */
     uint32_t rslt;
-    /* How many bytes of the data were not transferred. */
+    /* The number of bytes that were not transferred. */
     uint32_t residual_len;
     uint32_t reserved[36];
 };
@@ -6227,13 +6228,13 @@ struct usbif_urb_request {
     uint16_t id;
     /* The number of segments in use for data. */
     uint16_t nr_buffer_segs;
-    /* Where the request goes. */
+    /* The destination of the request. */
     uint32_t pipe;
-    /* How it is carried out. */
+    /* Options of the request. */
     uint16_t transfer_flags;
     /* The size of the data in bytes. */
     uint16_t buffer_length;
-    /* More, by the kind of transfer. */
+    /* Further data, whose form depends on the kind of transfer. */
     union {
         /* The setup packet of a control transfer. */
         uint8_t ctrl[8];
@@ -6243,7 +6244,7 @@ struct usbif_urb_request {
             uint16_t interval;
             /* The first frame. */
             uint16_t start_frame;
-            /* How many packets there are. */
+            /* The number of packets in the transfer. */
             uint16_t number_of_packets;
             /* The number of segments that hold descriptors of frames, after those of the data. */
             uint16_t nr_frame_desc_segs;
@@ -6292,7 +6293,7 @@ struct usbif_urb_response {
     uint16_t start_frame;
     /* The result. */
     int32_t status;
-    /* How many bytes were transferred. */
+    /* The number of bytes that were transferred. */
     int32_t actual_length;
     /* The number of isochronous packets with errors. */
     int32_t error_count;
@@ -6335,7 +6336,7 @@ XEN_OFFSET(struct xen_msix_entry, vector, 0);
 XEN_OFFSET(struct xen_msix_entry, entry, 2);
 /* An operation of the frontend. */
 struct xen_pci_op {
-    /* What to do. */
+    /* The operation to carry out. */
     uint32_t cmd;
     /* The result. */
     int32_t err;
@@ -6349,7 +6350,7 @@ struct xen_pci_op {
     int32_t offset;
     /* The size of the register in bytes. */
     int32_t size;
-    /* What was read, or what to write. */
+    /* The value that was read, or the value to write. */
     uint32_t value;
     /* The number of vectors. */
     uint32_t info;
@@ -6371,7 +6372,10 @@ XEN_OFFSET(struct xen_pci_op, msix_entries, 36);
 struct xen_pcie_aer_op {
     /* What happened. */
     uint32_t cmd;
-    /* The state of the channel, and the frontend's answer, both as in Linux. */
+    /*
+     * The state of the device's channel, which the frontend replaces with its answer. Both are
+     * numbers of Linux.
+     */
     int32_t err;
     /* The device's PCI segment. */
     uint32_t domain;
@@ -6406,7 +6410,7 @@ XEN_OFFSET(struct xen_pci_sharedinfo, aer_op, 552);
 struct tpmif_shared_page {
     /* The size of the command or of the result in bytes. */
     uint32_t length;
-    /* Whose turn it is. */
+    /* The side that acts next. */
     uint8_t state;
     /* The locality under which the command runs. */
     uint8_t locality;
@@ -6524,7 +6528,7 @@ struct xenfb_resize {
     int32_t stride;
     /* The size of a pixel in bits. */
     int32_t depth;
-    /* Where in the memory the frame buffer begins, in bytes. */
+    /* The offset of the frame buffer in the memory, in bytes. */
     int32_t offset;
 };
 XEN_SIZE(struct xenfb_resize, 24);
@@ -6534,7 +6538,7 @@ XEN_OFFSET(struct xenfb_resize, height, 8);
 XEN_OFFSET(struct xenfb_resize, stride, 12);
 XEN_OFFSET(struct xenfb_resize, depth, 16);
 XEN_OFFSET(struct xenfb_resize, offset, 20);
-/* How often the backend shows the frame buffer. */
+/* The period with which the backend shows the frame buffer. */
 struct xenfb_refresh_period {
     /* REFRESH_PERIOD. */
     uint8_t type;
@@ -6546,15 +6550,15 @@ XEN_OFFSET(struct xenfb_refresh_period, type, 0);
 XEN_OFFSET(struct xenfb_refresh_period, period, 4);
 /* An event to the backend. */
 struct xenfb_out_event {
-    /* By its kind. */
+    /* The event, in the form that `kind` selects. */
     union {
-        /* What happened. */
+        /* The kind of the event. */
         uint8_t type;
         /* A rectangle changed. */
         struct xenfb_update update;
         /* The geometry changed. */
         struct xenfb_resize resize;
-        /* All of it. */
+        /* The whole union as raw data. */
         char pad[XENFB_OUT_EVENT_SIZE];
     };
 };
@@ -6565,13 +6569,13 @@ XEN_OFFSET(struct xenfb_out_event, resize, 0);
 XEN_OFFSET(struct xenfb_out_event, pad, 0);
 /* An event from the backend. Ignore kinds that are not known. */
 struct xenfb_in_event {
-    /* By its kind. */
+    /* The event, in the form that `kind` selects. */
     union {
-        /* What happened. */
+        /* The kind of the event. */
         uint8_t type;
-        /* How often the backend wants updates. */
+        /* The backend requests a period of updates. */
         struct xenfb_refresh_period refresh_period;
-        /* All of it. */
+        /* The whole union as raw data. */
         char pad[XENFB_IN_EVENT_SIZE];
     };
 };
@@ -6595,15 +6599,15 @@ XEN_OFFSET(struct xenkbd_page, in_cons, 0);
 XEN_OFFSET(struct xenkbd_page, in_prod, 4);
 XEN_OFFSET(struct xenkbd_page, out_cons, 8);
 XEN_OFFSET(struct xenkbd_page, out_prod, 12);
-/* The pointer moved by some way. */
+/* The pointer moved by a distance. */
 struct xenkbd_motion {
     /* MOTION. */
     uint8_t type;
-    /* To the right. */
+    /* The distance to the right. */
     int32_t rel_x;
-    /* Downwards. */
+    /* The distance downwards. */
     int32_t rel_y;
-    /* Of the wheel. */
+    /* The movement of the wheel. */
     int32_t rel_z;
 };
 XEN_SIZE(struct xenkbd_motion, 16);
@@ -6632,7 +6636,7 @@ struct xenkbd_position {
     int32_t abs_x;
     /* The row, in pixels. */
     int32_t abs_y;
-    /* The way of the wheel. */
+    /* The movement of the wheel. */
     int32_t rel_z;
 };
 XEN_SIZE(struct xenkbd_position, 16);
@@ -6646,10 +6650,10 @@ struct xenkbd_mtouch {
     uint8_t type;
     /* What happened. */
     uint8_t event_type;
-    /* Tells touches apart. */
+    /* A number that identifies the touch. */
     uint8_t contact_id;
     uint8_t reserved[5];
-    /* More, by what happened. */
+    /* Further data, whose form depends on `event_type`. */
     union {
         /* DOWN and MOTION. */
         struct {
@@ -6684,11 +6688,11 @@ XEN_OFFSET(struct xenkbd_mtouch, u.shape.minor, 12);
 XEN_OFFSET(struct xenkbd_mtouch, u.orientation, 8);
 /* An event from the backend. Ignore kinds that are not known. */
 struct xenkbd_in_event {
-    /* By its kind. */
+    /* The event, in the form that `kind` selects. */
     union {
         /* What happened. */
         uint8_t type;
-        /* The pointer moved by some way. */
+        /* The pointer moved by a distance. */
         struct xenkbd_motion motion;
         /* A key or button was pressed or released. */
         struct xenkbd_key key;
@@ -6696,7 +6700,7 @@ struct xenkbd_in_event {
         struct xenkbd_position pos;
         /* A touch. */
         struct xenkbd_mtouch mtouch;
-        /* All of it. */
+        /* The whole union as raw data. */
         char pad[XENKBD_IN_EVENT_SIZE];
     };
 };
@@ -6709,11 +6713,11 @@ XEN_OFFSET(struct xenkbd_in_event, mtouch, 0);
 XEN_OFFSET(struct xenkbd_in_event, pad, 0);
 /* An event to the backend; no kind is defined. */
 struct xenkbd_out_event {
-    /* By its kind. */
+    /* The event, in the form that `kind` selects. */
     union {
         /* What happened. */
         uint8_t type;
-        /* All of it. */
+        /* The whole union as raw data. */
         char pad[XENKBD_OUT_EVENT_SIZE];
     };
 };
@@ -6762,7 +6766,7 @@ struct xendispl_dbuf_create_req {
     uint32_t flags;
     /* The grant of the first `xendispl_page_directory`. */
     grant_ref_t gref_directory;
-    /* Where in the buffer the pixels begin, in bytes. */
+    /* The offset of the pixels in the buffer, in bytes. */
     uint32_t data_ofs;
 };
 XEN_SIZE(struct xendispl_dbuf_create_req, 40);
@@ -6790,7 +6794,7 @@ struct xendispl_dbuf_create_req {
     uint32_t flags;
     /* The grant of the first `xendispl_page_directory`. */
     grant_ref_t gref_directory;
-    /* Where in the buffer the pixels begin, in bytes. */
+    /* The offset of the pixels in the buffer, in bytes. */
     uint32_t data_ofs;
 };
 XEN_SIZE(struct xendispl_dbuf_create_req, 36);
@@ -6810,7 +6814,7 @@ struct xendispl_dbuf_destroy_req {
 };
 XEN_SIZE(struct xendispl_dbuf_destroy_req, 8);
 XEN_OFFSET(struct xendispl_dbuf_destroy_req, dbuf_cookie, 0);
-/* Makes a frame buffer of a display buffer. Xen 4.9 and later. */
+/* Creates a frame buffer in a display buffer. Xen 4.9 and later. */
 #if defined(__x86_64__) || defined(__aarch64__)
 struct xendispl_fb_attach_req {
     /* The display buffer, a number that the frontend chose. */
@@ -6922,7 +6926,7 @@ XEN_OFFSET(struct xendispl_get_edid_req, buffer_sz, 0);
 XEN_OFFSET(struct xendispl_get_edid_req, gref_directory, 4);
 /* The EDID was read. Xen 4.15 and later. */
 struct xendispl_get_edid_resp {
-    /* Its size in bytes. */
+    /* The size of the EDID in bytes. */
     uint32_t edid_sz;
 };
 XEN_SIZE(struct xendispl_get_edid_resp, 4);
@@ -6938,10 +6942,10 @@ XEN_OFFSET(struct xendispl_pg_flip_evt, fb_cookie, 0);
 struct xendispl_req {
     /* A number that the frontend chooses; the response has the same. */
     uint16_t id;
-    /* What to do. */
+    /* The operation to carry out. */
     uint8_t operation;
     uint8_t reserved[5];
-    /* Its arguments. */
+    /* The arguments of the operation. */
     union {
         /* The arguments of DBUF_CREATE. */
         struct xendispl_dbuf_create_req dbuf_create;
@@ -6957,7 +6961,7 @@ struct xendispl_req {
         struct xendispl_page_flip_req pg_flip;
         /* The arguments of GET_EDID. */
         struct xendispl_get_edid_req get_edid;
-        /* All of it. */
+        /* The whole union as raw data. */
         uint8_t reserved[56];
     } op;
 };
@@ -6983,11 +6987,11 @@ struct xendispl_resp {
     uint8_t reserved;
     /* The result: 0, or a negative error number of Xen. */
     int32_t status;
-    /* More, by the operation. */
+    /* Further data, whose form depends on the operation. */
     union {
         /* The data of GET_EDID. */
         struct xendispl_get_edid_resp get_edid;
-        /* All of it. */
+        /* The whole union as raw data. */
         uint8_t reserved1[56];
     } op;
 };
@@ -7003,14 +7007,14 @@ XEN_OFFSET(struct xendispl_resp, op.reserved1, 8);
 struct xendispl_evt {
     /* A number for the frontend. */
     uint16_t id;
-    /* What happened. */
+    /* The kind of the event. */
     uint8_t type;
     uint8_t reserved[5];
-    /* More, by the kind. */
+    /* Further data, whose form depends on the kind. */
     union {
         /* The data of PG_FLIP. */
         struct xendispl_pg_flip_evt pg_flip;
-        /* All of it. */
+        /* The whole union as raw data. */
         uint8_t reserved[56];
     } op;
 };
@@ -7059,7 +7063,7 @@ struct xensnd_open_req {
     uint32_t buffer_sz;
     /* The grant of the first `xensnd_page_directory`. */
     grant_ref_t gref_directory;
-    /* After how many bytes each an event is sent; 0 for none. */
+    /* The number of bytes between two events; 0 for no events. */
     uint32_t period_sz;
 };
 XEN_SIZE(struct xensnd_open_req, 20);
@@ -7075,9 +7079,9 @@ XEN_OFFSET(struct xensnd_open_req, period_sz, 16);
  * and later.
  */
 struct xensnd_rw_req {
-    /* Where it begins, in bytes. */
+    /* The offset of the part in bytes. */
     uint32_t offset;
-    /* Its size in bytes. */
+    /* The size of the part in bytes. */
     uint32_t length;
 };
 XEN_SIZE(struct xensnd_rw_req, 8);
@@ -7085,14 +7089,14 @@ XEN_OFFSET(struct xensnd_rw_req, offset, 0);
 XEN_OFFSET(struct xensnd_rw_req, length, 4);
 /* Starts, stops or pauses the stream. Xen 4.11 and later. */
 struct xensnd_trigger_req {
-    /* What happens. */
+    /* The change, an `xensnd_trigger`. */
     uint8_t type;
 };
 XEN_SIZE(struct xensnd_trigger_req, 1);
 XEN_OFFSET(struct xensnd_trigger_req, type, 0);
 /*
- * Ranges of parameters: the wanted ones in a request, the possible ones in the response. Xen
- * 4.11 and later.
+ * Ranges of parameters: the requested ranges in a request, the possible ranges in the response.
+ * Xen 4.11 and later.
  */
 struct xensnd_query_hw_param {
     /* A bit for each `xensnd_pcm_format`. */
@@ -7104,7 +7108,7 @@ struct xensnd_query_hw_param {
         /* The greatest value. */
         uint32_t max;
     } rates;
-    /* How many channels. */
+    /* The number of sound channels. */
     struct {
         /* The least value. */
         uint32_t min;
@@ -7151,10 +7155,10 @@ XEN_OFFSET(struct xensnd_cur_pos_evt, position, 0);
 struct xensnd_req {
     /* A number that the frontend chooses; the response has the same. */
     uint16_t id;
-    /* What to do. */
+    /* The operation to carry out. */
     uint8_t operation;
     uint8_t reserved[5];
-    /* Its arguments. */
+    /* The arguments of the operation. */
     union {
         /* The arguments of OPEN. */
         struct xensnd_open_req open;
@@ -7164,7 +7168,7 @@ struct xensnd_req {
         struct xensnd_trigger_req trigger;
         /* The arguments of HW_PARAM_QUERY. */
         struct xensnd_query_hw_param hw_param;
-        /* All of it. */
+        /* The whole union as raw data. */
         uint8_t reserved[56];
     } op;
 };
@@ -7187,11 +7191,11 @@ struct xensnd_resp {
     uint8_t reserved;
     /* The result: 0, or a negative error number of Xen. */
     int32_t status;
-    /* More, by the operation. */
+    /* Further data, whose form depends on the operation. */
     union {
         /* The arguments of HW_PARAM_QUERY. */
         struct xensnd_query_hw_param hw_param;
-        /* All of it. */
+        /* The whole union as raw data. */
         uint8_t reserved1[56];
     } resp;
 };
@@ -7207,14 +7211,14 @@ XEN_OFFSET(struct xensnd_resp, resp.reserved1, 8);
 struct xensnd_evt {
     /* A number for the frontend. */
     uint16_t id;
-    /* What happened. */
+    /* The kind of the event. */
     uint8_t type;
     uint8_t reserved[5];
-    /* More, by the kind. */
+    /* Further data, whose form depends on the kind. */
     union {
         /* The data of CUR_POS. */
         struct xensnd_cur_pos_evt cur_pos;
-        /* All of it. */
+        /* The whole union as raw data. */
         uint8_t reserved[56];
     } op;
 };
@@ -7300,7 +7304,7 @@ XEN_OFFSET(struct xencamera_config_resp, displ_asp_ratio_numer, 28);
 XEN_OFFSET(struct xencamera_config_resp, displ_asp_ratio_denom, 32);
 XEN_OFFSET(struct xencamera_config_resp, frame_rate_numer, 36);
 XEN_OFFSET(struct xencamera_config_resp, frame_rate_denom, 40);
-/* How many frames a second. Xen 4.13 and later. */
+/* The rate of frames. Xen 4.13 and later. */
 struct xencamera_frame_rate_req {
     /* The numerator of the number of frames a second. */
     uint32_t frame_rate_numer;
@@ -7311,11 +7315,11 @@ XEN_SIZE(struct xencamera_frame_rate_req, 8);
 XEN_OFFSET(struct xencamera_frame_rate_req, frame_rate_numer, 0);
 XEN_OFFSET(struct xencamera_frame_rate_req, frame_rate_denom, 4);
 /*
- * A number of buffers: the wanted one in a request, the possible one in the response. Xen 4.13
- * and later.
+ * A number of buffers: the requested number in a request, the possible number in the response.
+ * Xen 4.13 and later.
  */
 struct xencamera_buf_request {
-    /* The number; 0 ends all. */
+    /* The number of buffers; 0 frees all buffers. */
     uint8_t num_bufs;
 };
 XEN_SIZE(struct xencamera_buf_request, 1);
@@ -7325,7 +7329,7 @@ struct xencamera_buf_create_req {
     /* The number of the buffer, from 0. */
     uint8_t index;
     uint8_t reserved[3];
-    /* Where each plane begins, in bytes. */
+    /* The offset of each plane in bytes. */
     uint32_t plane_offset[XENCAMERA_MAX_PLANE];
     /* The grant of the first `xencamera_page_directory`. */
     grant_ref_t gref_directory;
@@ -7362,14 +7366,14 @@ XEN_SIZE(struct xencamera_index, 1);
 XEN_OFFSET(struct xencamera_index, index, 0);
 /* Reads the value of a control. Xen 4.13 and later. */
 struct xencamera_get_ctrl_req {
-    /* Which control. */
+    /* The control, an `xencamera_ctrl`. */
     uint8_t type;
 };
 XEN_SIZE(struct xencamera_get_ctrl_req, 1);
 XEN_OFFSET(struct xencamera_get_ctrl_req, type, 0);
 /* The value of a control. Xen 4.13 and later. */
 struct xencamera_ctrl_value {
-    /* Which control. */
+    /* The control, an `xencamera_ctrl`. */
     uint8_t type;
     uint8_t reserved[7];
     /* Its setting, between the bounds that CTRL_ENUM gives. */
@@ -7383,10 +7387,10 @@ XEN_OFFSET(struct xencamera_ctrl_value, value, 8);
 struct xencamera_ctrl_enum_resp {
     /* The number that was asked for. */
     uint8_t index;
-    /* Which control. */
+    /* The control, an `xencamera_ctrl`. */
     uint8_t type;
     uint8_t reserved[2];
-    /* What can be done with it. */
+    /* The permitted access. */
     uint32_t flags;
     /* The least value. */
     int64_t min;
@@ -7425,10 +7429,10 @@ XEN_OFFSET(struct xencamera_frame_avail_evt, seq_num, 8);
 struct xencamera_req {
     /* A number that the frontend chooses; the response has the same. */
     uint16_t id;
-    /* What to do. */
+    /* The operation to carry out. */
     uint8_t operation;
     uint8_t reserved[5];
-    /* Its arguments. */
+    /* The arguments of the operation. */
     union {
         /* CONFIG_SET and CONFIG_VALIDATE. */
         struct xencamera_config_req config;
@@ -7444,7 +7448,7 @@ struct xencamera_req {
         struct xencamera_ctrl_value ctrl_value;
         /* The arguments of CTRL_GET. */
         struct xencamera_get_ctrl_req get_ctrl;
-        /* All of it. */
+        /* The whole union as raw data. */
         uint8_t reserved[56];
     } req;
 };
@@ -7470,7 +7474,7 @@ struct xencamera_resp {
     uint8_t reserved;
     /* The result: 0, or a negative error number of Xen. */
     int32_t status;
-    /* More, by the operation. */
+    /* Further data, whose form depends on the operation. */
     union {
         /* The configuration operations. */
         struct xencamera_config_resp config;
@@ -7482,7 +7486,7 @@ struct xencamera_resp {
         struct xencamera_ctrl_enum_resp ctrl_enum;
         /* The data of CTRL_GET. */
         struct xencamera_ctrl_value ctrl_value;
-        /* All of it. */
+        /* The whole union as raw data. */
         uint8_t reserved1[56];
     } resp;
 };
@@ -7502,16 +7506,16 @@ XEN_OFFSET(struct xencamera_resp, resp.reserved1, 8);
 struct xencamera_evt {
     /* A number for the frontend. */
     uint16_t id;
-    /* What happened. */
+    /* The kind of the event. */
     uint8_t type;
     uint8_t reserved[5];
-    /* More, by the kind. */
+    /* Further data, whose form depends on the kind. */
     union {
         /* The data of FRAME_AVAIL. */
         struct xencamera_frame_avail_evt frame_avail;
         /* The data of CTRL_CHANGE. */
         struct xencamera_ctrl_value ctrl_value;
-        /* All of it. */
+        /* The whole union as raw data. */
         uint8_t reserved[56];
     } evt;
 };
@@ -7584,7 +7588,7 @@ struct xen_pvcalls_connect {
     uint8_t addr[28];
     /* The size of the address in bytes. */
     uint32_t len;
-    /* None are defined. */
+    /* Options; none are defined. */
     uint32_t flags;
     /* The grant of the interface page. */
     grant_ref_t ref;
@@ -7629,7 +7633,7 @@ XEN_OFFSET(struct xen_pvcalls_bind, len, 36);
 struct xen_pvcalls_listen {
     /* The number of the socket, which the frontend chose. */
     uint64_t id;
-    /* How many connections may wait. */
+    /* The maximum number of waiting connections. */
     uint32_t backlog;
     uint8_t pad[4];
 };
@@ -7662,7 +7666,7 @@ XEN_SIZE(struct xen_pvcalls_poll, 8);
 XEN_OFFSET(struct xen_pvcalls_poll, id, 0);
 /* The size of the greatest command. Xen 4.9 and later. */
 struct xen_pvcalls_dummy {
-    /* All of the bytes. */
+    /* The raw bytes. */
     uint8_t dummy[56];
 };
 XEN_SIZE(struct xen_pvcalls_dummy, 56);
@@ -7671,9 +7675,9 @@ XEN_OFFSET(struct xen_pvcalls_dummy, dummy, 0);
 struct xen_pvcalls_request {
     /* A number that the frontend chooses; the response has the same. */
     uint32_t req_id;
-    /* Which command. */
+    /* The command, a `pvcalls_cmd`. */
     uint32_t cmd;
-    /* Its arguments. */
+    /* The arguments of the operation. */
     union {
         /* The arguments of SOCKET. */
         struct xen_pvcalls_socket socket;
@@ -7689,7 +7693,7 @@ struct xen_pvcalls_request {
         struct xen_pvcalls_accept accept;
         /* The arguments of POLL. */
         struct xen_pvcalls_poll poll;
-        /* All of it. */
+        /* The whole union as raw data. */
         struct xen_pvcalls_dummy dummy;
     } u;
 };
@@ -7709,7 +7713,7 @@ XEN_OFFSET(struct xen_pvcalls_request, u.dummy, 8);
 struct xen_pvcalls_response {
     /* The number of the request. */
     uint32_t req_id;
-    /* Which command. */
+    /* The command, a `pvcalls_cmd`. */
     uint32_t cmd;
     /* The result: 0, or a negative error number. */
     int32_t ret;
@@ -7751,9 +7755,9 @@ struct xen_pvcalls_response {
             /* The number of the socket. */
             uint64_t id;
         } poll;
-        /* The same as bytes. */
+        /* The answer as raw bytes. */
         struct {
-            /* All of the bytes. */
+            /* The raw bytes. */
             uint8_t dummy[8];
         } dummy;
     } u;
@@ -7862,7 +7866,7 @@ XEN_OFFSET(struct xen_argo_register_ring, aport, 0);
 XEN_OFFSET(struct xen_argo_register_ring, partner_id, 4);
 XEN_OFFSET(struct xen_argo_register_ring, pad, 6);
 XEN_OFFSET(struct xen_argo_register_ring, len, 8);
-/* The ring to end. Xen 4.12 and later. */
+/* The ring to remove. Xen 4.12 and later. */
 struct xen_argo_unregister_ring {
     /* The ring's number. */
     xen_argo_port_t aport;
@@ -7876,7 +7880,7 @@ XEN_OFFSET(struct xen_argo_unregister_ring, partner_id, 4);
 XEN_OFFSET(struct xen_argo_unregister_ring, pad, 6);
 /* A question about another domain's ring, and the answer. Xen 4.12 and later. */
 struct xen_argo_ring_data_ent {
-    /* Whose state is asked for. */
+    /* The ring to query. */
     struct xen_argo_addr ring;
     /* The ring's state. */
     uint16_t flags;
@@ -7904,11 +7908,11 @@ XEN_SIZE(struct xen_argo_ring_data, 8);
 XEN_OFFSET(struct xen_argo_ring_data, nent, 0);
 XEN_OFFSET(struct xen_argo_ring_data, pad, 4);
 XEN_OFFSET(struct xen_argo_ring_data, data, 8);
-/* What stands before each message in a ring. Xen 4.12 and later. */
+/* The header of each message in a ring. Xen 4.12 and later. */
 struct xen_argo_ring_message_header {
     /* The size of the header and of the payload, without padding. */
     uint32_t len;
-    /* Where an answer goes. */
+    /* The ring for an answer. */
     struct xen_argo_addr source;
     /* The sender's type of the message. */
     uint32_t message_type;

@@ -45,7 +45,7 @@ impl ArgoOp {
     /// Upstream: `xen/include/public/argo.h`, `XEN_ARGO_OP_register_ring`.
     pub const REGISTER_RING: Self = Self(1);
 
-    /// Ends a ring: `xen_argo_unregister_ring`, NULL, 0, 0.
+    /// Removes a ring: `xen_argo_unregister_ring`, NULL, 0, 0.
     ///
     /// Upstream: `xen/include/public/argo.h`, `XEN_ARGO_OP_unregister_ring`.
     pub const UNREGISTER_RING: Self = Self(2);
@@ -108,7 +108,7 @@ pub mod argo_ring_flags {
     /// Upstream: `xen/include/public/argo.h`, `XEN_ARGO_RING_SUFFICIENT`. Bit 3.
     pub const SUFFICIENT: Field<u16, Register> = Field::new(0x1, 3);
 
-    /// The payload can never fit.
+    /// The payload does not fit even into an empty ring.
     ///
     /// Upstream: `xen/include/public/argo.h`, `XEN_ARGO_RING_EMSGSIZE`. Bit 4.
     pub const EMSGSIZE: Field<u16, Register> = Field::new(0x1, 4);
@@ -341,7 +341,7 @@ impl XenArgoRegisterRing {
     }
 }
 
-/// The ring to end.
+/// The ring to remove.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -397,7 +397,7 @@ impl XenArgoUnregisterRing {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenArgoRingDataEnt {
-    /// Whose state is asked for.
+    /// The ring to query.
     ///
     /// In.
     pub ring: XenArgoAddr,
@@ -468,7 +468,7 @@ impl XenArgoRingData {
     }
 }
 
-/// What stands before each message in a ring.
+/// The header of each message in a ring.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -486,7 +486,7 @@ pub struct XenArgoRingMessageHeader {
     ///
     /// Out.
     pub len: u32,
-    /// Where an answer goes.
+    /// The ring for an answer.
     ///
     /// Out.
     pub source: XenArgoAddr,
@@ -510,8 +510,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`XenArgoRing`](super::XenArgoRing). In C:
     /// `xen_argo_ring`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XenArgoRing {

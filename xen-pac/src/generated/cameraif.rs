@@ -14,7 +14,7 @@ pub const XENCAMERA_MAX_PLANE: u32 = 4;
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_EVENT_PAGE_SIZE`. Since Xen 4.13.
 pub const XENCAMERA_EVENT_PAGE_SIZE: u32 = 4096;
-/// Where in that page the events begin.
+/// The offset of the events in the page of events.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_IN_RING_OFFS`. Since Xen 4.13.
 pub const XENCAMERA_IN_RING_OFFS: u32 = 64;
@@ -34,15 +34,15 @@ pub const XENCAMERA_PROTOCOL_VERSION: &str = "1";
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_DRIVER_NAME`. Since Xen 4.13.
 pub const XENCAMERA_DRIVER_NAME: &str = "vcamera";
-/// Between the entries of a list.
+/// The text between the entries of a list.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_LIST_SEPARATOR`. Since Xen 4.13.
 pub const XENCAMERA_LIST_SEPARATOR: &str = ",";
-/// Between width and height.
+/// The text between width and height.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_RESOLUTION_SEPARATOR`. Since Xen 4.13.
 pub const XENCAMERA_RESOLUTION_SEPARATOR: &str = "x";
-/// Between numerator and denominator.
+/// The text between numerator and denominator.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FRACTION_SEPARATOR`. Since Xen 4.13.
 pub const XENCAMERA_FRACTION_SEPARATOR: &str = "/";
@@ -90,7 +90,7 @@ pub const XENCAMERA_FIELD_FRAME_RATES: &str = "frame-rates";
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_BE_ALLOC`. Since Xen 4.13.
 pub const XENCAMERA_FIELD_BE_ALLOC: &str = "be-alloc";
-/// A key: tells cameras apart.
+/// A key: a unique ID of the camera.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FIELD_UNIQUE_ID`. Since Xen 4.13.
 pub const XENCAMERA_FIELD_UNIQUE_ID: &str = "unique-id";
@@ -110,11 +110,11 @@ pub const XENCAMERA_CTRL_SATURATION_STR: &str = "saturation";
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_HUE_STR`. Since Xen 4.13.
 pub const XENCAMERA_CTRL_HUE_STR: &str = "hue";
-/// Behind a FourCC code: the format is big-endian.
+/// A suffix of a FourCC code: the format is big-endian.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_FOURCC_BIGENDIAN_STR`. Since Xen 4.13.
 pub const XENCAMERA_FOURCC_BIGENDIAN_STR: &str = "-BE";
-/// What a request asks for.
+/// The operation of a request.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`. Since Xen 4.13.
 #[repr(transparent)]
@@ -136,7 +136,7 @@ impl XencameraOp {
     /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_OP_CONFIG_VALIDATE`.
     pub const CONFIG_VALIDATE: Self = Self(0x2);
 
-    /// Sets how many frames a second.
+    /// Sets the number of frames per second.
     ///
     /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_OP_FRAME_RATE_SET`.
     pub const FRAME_RATE_SET: Self = Self(0x3);
@@ -156,17 +156,17 @@ impl XencameraOp {
     /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_OP_BUF_CREATE`.
     pub const BUF_CREATE: Self = Self(0x6);
 
-    /// Ends a buffer.
+    /// Frees a buffer.
     ///
     /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_OP_BUF_DESTROY`.
     pub const BUF_DESTROY: Self = Self(0x7);
 
-    /// Hands a buffer to the backend to be filled.
+    /// Gives a buffer to the backend, which fills it.
     ///
     /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_OP_BUF_QUEUE`.
     pub const BUF_QUEUE: Self = Self(0x8);
 
-    /// Takes a buffer back.
+    /// Returns a filled buffer to the frontend.
     ///
     /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_OP_BUF_DEQUEUE`.
     pub const BUF_DEQUEUE: Self = Self(0x9);
@@ -241,12 +241,12 @@ impl XencameraCtrl {
     /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_CONTRAST`.
     pub const CONTRAST: Self = Self(1);
 
-    /// How strong colours are.
+    /// The intensity of colours.
     ///
     /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_SATURATION`.
     pub const SATURATION: Self = Self(2);
 
-    /// How colours are turned.
+    /// The rotation of colours on the colour circle.
     ///
     /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_HUE`.
     pub const HUE: Self = Self(3);
@@ -524,7 +524,7 @@ impl XencameraEventType {
 
 crate::access::named!(XencameraEventType(u8));
 
-/// What can be done with a control.
+/// The permitted access to a control.
 ///
 /// Upstream: `xen/include/public/io/cameraif.h`. Since Xen 4.13.
 pub mod xencamera_ctrl_flags {
@@ -533,17 +533,17 @@ pub mod xencamera_ctrl_flags {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Register;
     impl ::tock_registers::RegisterLongName for Register {}
-    /// Only read.
+    /// The control can only be read.
     ///
     /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_FLG_RO`. Bit 0.
     pub const RO: Field<u32, Register> = Field::new(0x1, 0);
 
-    /// Only written.
+    /// The control can only be written.
     ///
     /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_FLG_WO`. Bit 1.
     pub const WO: Field<u32, Register> = Field::new(0x1, 1);
 
-    /// Its value changes by itself.
+    /// The device can change the value itself.
     ///
     /// Upstream: `xen/include/public/io/cameraif.h`, `XENCAMERA_CTRL_FLG_VOLATILE`. Bit 2.
     pub const VOLATILE: Field<u32, Register> = Field::new(0x1, 2);
@@ -774,7 +774,7 @@ crate::access::argument!(XencameraConfigResp {
     frame_rate_denom: u32,
 });
 
-/// How many frames a second.
+/// The rate of frames.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -809,7 +809,7 @@ impl XencameraFrameRateReq {
     }
 }
 
-/// A number of buffers: the wanted one in a request, the possible one in the response.
+/// A number of buffers: the requested number in a request, the possible number in the response.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -820,7 +820,7 @@ impl XencameraFrameRateReq {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraBufRequest {
-    /// The number; 0 ends all.
+    /// The number of buffers; 0 frees all buffers.
     ///
     /// In and out.
     pub num_bufs: u8,
@@ -856,7 +856,7 @@ pub struct XencameraBufCreateReq {
     pub index: u8,
     /// Reserved.
     pub reserved: [u8; 3],
-    /// Where each plane begins, in bytes.
+    /// The offset of each plane in bytes.
     ///
     /// In.
     pub plane_offset: [u32; XENCAMERA_MAX_PLANE as usize],
@@ -966,7 +966,7 @@ impl XencameraIndex {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraGetCtrlReq {
-    /// Which control.
+    /// The control, an `xencamera_ctrl`.
     ///
     /// In C: `type`. In.
     pub kind: XencameraCtrl,
@@ -995,7 +995,7 @@ impl XencameraGetCtrlReq {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XencameraCtrlValue {
-    /// Which control.
+    /// The control, an `xencamera_ctrl`.
     ///
     /// In C: `type`. In and out.
     pub kind: XencameraCtrl,
@@ -1043,13 +1043,13 @@ pub struct XencameraCtrlEnumResp {
     ///
     /// Out.
     pub index: u8,
-    /// Which control.
+    /// The control, an `xencamera_ctrl`.
     ///
     /// In C: `type`. Out.
     pub kind: XencameraCtrl,
     /// Reserved.
     pub reserved: [u8; 2],
-    /// What can be done with it.
+    /// The permitted access.
     ///
     /// Out.
     pub flags: u32,
@@ -1128,13 +1128,13 @@ pub struct XencameraReq {
     ///
     /// In.
     pub id: u16,
-    /// What to do.
+    /// The operation to carry out.
     ///
     /// In.
     pub operation: XencameraOp,
     /// Reserved.
     pub reserved: [u8; 5],
-    /// Its arguments.
+    /// The arguments of the operation.
     ///
     /// In.
     pub req: XencameraReqReq,
@@ -1157,7 +1157,7 @@ impl XencameraReq {
     }
 }
 
-/// Its arguments.
+/// The arguments of the operation.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -1301,7 +1301,7 @@ impl XencameraReqReq {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn reserved(&self) -> [u8; 56] {
@@ -1353,7 +1353,7 @@ pub struct XencameraResp {
     ///
     /// Out.
     pub status: i32,
-    /// More, by the operation.
+    /// Further data, whose form depends on the operation.
     ///
     /// Out.
     pub resp: XencameraRespResp,
@@ -1363,7 +1363,7 @@ crate::access::argument!(XencameraResp {
     id: u16, operation: XencameraOp, reserved: u8, status: i32, resp: XencameraRespResp,
 });
 
-/// More, by the operation.
+/// Further data, whose form depends on the operation.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -1471,7 +1471,7 @@ impl XencameraRespResp {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn reserved1(&self) -> [u8; 56] {
@@ -1512,13 +1512,13 @@ pub struct XencameraEvt {
     ///
     /// Out.
     pub id: u16,
-    /// What happened.
+    /// The kind of the event.
     ///
     /// In C: `type`. Out.
     pub kind: XencameraEventType,
     /// Reserved.
     pub reserved: [u8; 5],
-    /// More, by the kind.
+    /// Further data, whose form depends on the kind.
     ///
     /// Out.
     pub evt: XencameraEvtEvt,
@@ -1528,7 +1528,7 @@ crate::access::argument!(XencameraEvt {
     id: u16, kind: XencameraEventType, reserved: [u8; 5], evt: XencameraEvtEvt,
 });
 
-/// More, by the kind.
+/// Further data, whose form depends on the kind.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -1582,7 +1582,7 @@ impl XencameraEvtEvt {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn reserved(&self) -> [u8; 56] {
@@ -1609,8 +1609,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`XencameraEventPage`](super::XencameraEventPage). In
     /// C: `xencamera_event_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XencameraEventPage {
@@ -1627,8 +1627,8 @@ pub mod raw {
     /// Layout of the memory behind the handle
     /// [`XencameraPageDirectory`](super::XencameraPageDirectory). In C: `xencamera_page_directory`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XencameraPageDirectory {

@@ -152,8 +152,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`XenconsInterface`](super::XenconsInterface). In C:
     /// `xencons_interface`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XenconsInterface {

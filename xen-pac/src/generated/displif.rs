@@ -22,7 +22,7 @@ pub const XENDISPL_EDID_MAX_SIZE: u32 = 0x8000;
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_EVENT_PAGE_SIZE`. Since Xen 4.9.
 pub const XENDISPL_EVENT_PAGE_SIZE: u32 = 4096;
-/// Where in that page the events begin.
+/// The offset of the events in the page of events.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_IN_RING_OFFS`. Since Xen 4.9.
 pub const XENDISPL_IN_RING_OFFS: u32 = 64;
@@ -42,11 +42,11 @@ pub const XENDISPL_PROTOCOL_VERSION: &str = "2";
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_DRIVER_NAME`. Since Xen 4.9.
 pub const XENDISPL_DRIVER_NAME: &str = "vdispl";
-/// Between the entries of a list.
+/// The text between the entries of a list.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_LIST_SEPARATOR`. Since Xen 4.9.
 pub const XENDISPL_LIST_SEPARATOR: &str = ",";
-/// Between width and height.
+/// The text between width and height.
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_RESOLUTION_SEPARATOR`. Since Xen 4.9.
 pub const XENDISPL_RESOLUTION_SEPARATOR: &str = "x";
@@ -86,7 +86,7 @@ pub const XENDISPL_FIELD_BE_ALLOC: &str = "be-alloc";
 ///
 /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_FIELD_UNIQUE_ID`. Since Xen 4.11.
 pub const XENDISPL_FIELD_UNIQUE_ID: &str = "unique-id";
-/// What a request asks for.
+/// The operation of a request.
 ///
 /// Upstream: `xen/include/public/io/displif.h`. Since Xen 4.9.
 #[repr(transparent)]
@@ -103,12 +103,12 @@ impl XendisplOp {
     /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_OP_DBUF_DESTROY`.
     pub const DBUF_DESTROY: Self = Self(0x11);
 
-    /// Makes a frame buffer of a display buffer.
+    /// Creates a frame buffer in a display buffer.
     ///
     /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_OP_FB_ATTACH`.
     pub const FB_ATTACH: Self = Self(0x12);
 
-    /// Undoes that.
+    /// Undoes FB_ATTACH.
     ///
     /// Upstream: `xen/include/public/io/displif.h`, `XENDISPL_OP_FB_DETACH`.
     pub const FB_DETACH: Self = Self(0x13);
@@ -345,7 +345,7 @@ pub struct XendisplDbufCreateReq {
     ///
     /// In.
     pub gref_directory: crate::grant_table::GrantRef,
-    /// Where in the buffer the pixels begin, in bytes.
+    /// The offset of the pixels in the buffer, in bytes.
     ///
     /// Since Xen 4.15. In.
     pub data_ofs: u32,
@@ -394,7 +394,7 @@ impl XendisplDbufDestroyReq {
     }
 }
 
-/// Makes a frame buffer of a display buffer.
+/// Creates a frame buffer in a display buffer.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -646,7 +646,7 @@ impl XendisplGetEdidReq {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XendisplGetEdidResp {
-    /// Its size in bytes.
+    /// The size of the EDID in bytes.
     ///
     /// Out.
     pub edid_sz: u32,
@@ -691,13 +691,13 @@ pub struct XendisplReq {
     ///
     /// In.
     pub id: u16,
-    /// What to do.
+    /// The operation to carry out.
     ///
     /// In.
     pub operation: XendisplOp,
     /// Reserved.
     pub reserved: [u8; 5],
-    /// Its arguments.
+    /// The arguments of the operation.
     ///
     /// In.
     pub op: XendisplReqOp,
@@ -720,7 +720,7 @@ impl XendisplReq {
     }
 }
 
-/// Its arguments.
+/// The arguments of the operation.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -866,7 +866,7 @@ impl XendisplReqOp {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn reserved(&self) -> [u8; 56] {
@@ -919,7 +919,7 @@ pub struct XendisplResp {
     ///
     /// Out.
     pub status: i32,
-    /// More, by the operation.
+    /// Further data, whose form depends on the operation.
     ///
     /// Since Xen 4.15. Out.
     pub op: XendisplRespOp,
@@ -929,7 +929,7 @@ crate::access::argument!(XendisplResp {
     id: u16, operation: XendisplOp, reserved: u8, status: i32, op: XendisplRespOp,
 });
 
-/// More, by the operation.
+/// Further data, whose form depends on the operation.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -965,7 +965,7 @@ impl XendisplRespOp {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn reserved1(&self) -> [u8; 56] {
@@ -1004,13 +1004,13 @@ pub struct XendisplEvt {
     ///
     /// Out.
     pub id: u16,
-    /// What happened.
+    /// The kind of the event.
     ///
     /// In C: `type`. Out.
     pub kind: XendisplEventType,
     /// Reserved.
     pub reserved: [u8; 5],
-    /// More, by the kind.
+    /// Further data, whose form depends on the kind.
     ///
     /// Out.
     pub op: XendisplEvtOp,
@@ -1020,7 +1020,7 @@ crate::access::argument!(XendisplEvt {
     id: u16, kind: XendisplEventType, reserved: [u8; 5], op: XendisplEvtOp,
 });
 
-/// More, by the kind.
+/// Further data, whose form depends on the kind.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -1056,7 +1056,7 @@ impl XendisplEvtOp {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn reserved(&self) -> [u8; 56] {
@@ -1081,8 +1081,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`XendisplEventPage`](super::XendisplEventPage). In
     /// C: `xendispl_event_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XendisplEventPage {
@@ -1099,8 +1099,8 @@ pub mod raw {
     /// Layout of the memory behind the handle
     /// [`XendisplPageDirectory`](super::XendisplPageDirectory). In C: `xendispl_page_directory`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XendisplPageDirectory {

@@ -1185,8 +1185,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`EventArrayPage`](super::EventArrayPage). In C:
     /// `event_array_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct EventArrayPage {
@@ -1200,8 +1200,8 @@ pub mod raw {
     /// [`EvtchnFifoControlBlock`](super::EvtchnFifoControlBlock). In C:
     /// `evtchn_fifo_control_block`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct EvtchnFifoControlBlock {

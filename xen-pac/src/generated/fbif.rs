@@ -10,7 +10,7 @@ pub const XENFB_IN_EVENT_SIZE: u32 = 40;
 ///
 /// Upstream: `xen/include/public/io/fbif.h`, `XENFB_IN_RING_SIZE`.
 pub const XENFB_IN_RING_SIZE: u32 = 1024;
-/// Where in the page that ring begins.
+/// The offset of the ring in the page.
 ///
 /// Upstream: `xen/include/public/io/fbif.h`, `XENFB_IN_RING_OFFS`.
 pub const XENFB_IN_RING_OFFS: u32 = 1024;
@@ -26,7 +26,7 @@ pub const XENFB_OUT_EVENT_SIZE: u32 = 40;
 ///
 /// Upstream: `xen/include/public/io/fbif.h`, `XENFB_OUT_RING_SIZE`.
 pub const XENFB_OUT_RING_SIZE: u32 = 2048;
-/// Where in the page that ring begins.
+/// The offset of the ring in the page.
 ///
 /// Upstream: `xen/include/public/io/fbif.h`, `XENFB_OUT_RING_OFFS`.
 pub const XENFB_OUT_RING_OFFS: u32 = 2048;
@@ -45,7 +45,7 @@ pub const XENFB_NO_REFRESH: u32 = 0;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenfbType(pub u8);
 impl XenfbType {
-    /// How often the backend wants updates.
+    /// The backend requests a period of updates.
     ///
     /// Upstream: `xen/include/public/io/fbif.h`, `XENFB_TYPE_REFRESH_PERIOD`.
     pub const REFRESH_PERIOD: Self = Self(1);
@@ -311,7 +311,7 @@ pub struct XenfbResize {
     ///
     /// In.
     pub depth: i32,
-    /// Where in the memory the frame buffer begins, in bytes.
+    /// The offset of the frame buffer in the memory, in bytes.
     ///
     /// In.
     pub offset: i32,
@@ -344,7 +344,7 @@ impl XenfbResize {
     }
 }
 
-/// How often the backend shows the frame buffer.
+/// The period with which the backend shows the frame buffer.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -381,7 +381,7 @@ crate::access::argument!(XenfbRefreshPeriod { kind: XenfbType, _pad0: [u8; 3], p
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenfbOutEvent {
-    /// By its kind.
+    /// The event, in the form that `kind` selects.
     ///
     /// In.
     pub u: XenfbOutEventU,
@@ -397,7 +397,7 @@ impl XenfbOutEvent {
     }
 }
 
-/// By its kind.
+/// The event, in the form that `kind` selects.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -421,7 +421,7 @@ pub union XenfbOutEventU {
 }
 
 impl XenfbOutEventU {
-    /// What happened.
+    /// The kind of the event.
     ///
     /// In C: `type`.
     #[inline]
@@ -471,7 +471,7 @@ impl XenfbOutEventU {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn pad(&self) -> [u8; XENFB_OUT_EVENT_SIZE as usize] {
@@ -504,7 +504,7 @@ crate::access::argument!(union XenfbOutEventU {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenfbInEvent {
-    /// By its kind.
+    /// The event, in the form that `kind` selects.
     ///
     /// Out.
     pub u: XenfbInEventU,
@@ -512,7 +512,7 @@ pub struct XenfbInEvent {
 
 crate::access::argument!(XenfbInEvent { u: XenfbInEventU });
 
-/// By its kind.
+/// The event, in the form that `kind` selects.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -534,7 +534,7 @@ pub union XenfbInEventU {
 }
 
 impl XenfbInEventU {
-    /// What happened.
+    /// The kind of the event.
     ///
     /// In C: `type`.
     #[inline]
@@ -552,7 +552,7 @@ impl XenfbInEventU {
         _made
     }
 
-    /// How often the backend wants updates.
+    /// The backend requests a period of updates.
     #[inline]
     #[must_use]
     pub const fn refresh_period(&self) -> XenfbRefreshPeriod {
@@ -568,7 +568,7 @@ impl XenfbInEventU {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn pad(&self) -> [u8; XENFB_IN_EVENT_SIZE as usize] {
@@ -594,8 +594,8 @@ crate::access::argument!(union XenfbInEventU {
 pub mod raw {
     /// Layout of the memory behind the handle [`XenfbPage`](super::XenfbPage). In C: `xenfb_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XenfbPage {

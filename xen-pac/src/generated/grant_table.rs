@@ -1311,8 +1311,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`GrantEntryV1`](super::GrantEntryV1). In C:
     /// `grant_entry_v1`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct GrantEntryV1 {
@@ -1329,8 +1329,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`GrantTableV1Page`](super::GrantTableV1Page). In C:
     /// `grant_table_v1_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct GrantTableV1Page {

@@ -283,8 +283,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`GrantEntryHeader`](super::GrantEntryHeader). In C:
     /// `grant_entry_header`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct GrantEntryHeader {
@@ -299,8 +299,8 @@ pub mod raw {
     /// Layout of the memory behind the handle
     /// [`GrantEntryV2FullPage`](super::GrantEntryV2FullPage). In C: `grant_entry_v2_full_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct GrantEntryV2FullPage {
@@ -323,8 +323,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`GrantEntryV2SubPage`](super::GrantEntryV2SubPage).
     /// In C: `grant_entry_v2_sub_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct GrantEntryV2SubPage {
@@ -354,8 +354,8 @@ pub mod raw {
     /// [`GrantEntryV2Transitive`](super::GrantEntryV2Transitive). In C:
     /// `grant_entry_v2_transitive`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct GrantEntryV2Transitive {

@@ -7,7 +7,7 @@
 /// Upstream: `xen/include/public/hvm/hvm_info_table.h`, `HVM_INFO_PFN`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub const HVM_INFO_PFN: u32 = 0x9F;
-/// Where in the frame the table begins.
+/// The offset of the table in the frame.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_info_table.h`, `HVM_INFO_OFFSET`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
@@ -27,12 +27,12 @@ pub const HVM_MAX_VCPUS: u32 = 128;
 /// Upstream: `xen/include/public/hvm/e820.h`, `HVM_E820_PAGE`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub const HVM_E820_PAGE: u32 = 0x9_0000;
-/// Where in that page the number of entries is, a byte.
+/// The offset in that page of the number of entries, a byte.
 ///
 /// Upstream: `xen/include/public/hvm/e820.h`, `HVM_E820_NR_OFFSET`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub const HVM_E820_NR_OFFSET: u32 = 0x1E8;
-/// Where in that page the entries begin, each of 20 bytes as the BIOS returns it.
+/// The offset in that page of the entries. Each has 20 bytes, as the BIOS returns it.
 ///
 /// Upstream: `xen/include/public/hvm/e820.h`, `HVM_E820_OFFSET`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
@@ -42,7 +42,7 @@ pub const HVM_E820_OFFSET: u32 = 0x2D0;
 /// Upstream: `xen/include/public/hvm/e820.h`, `HVM_BELOW_4G_RAM_END`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub const HVM_BELOW_4G_RAM_END: u32 = 0xF000_0000;
-/// Where the registers of devices begin in the default layout.
+/// The start of device registers in the default layout.
 ///
 /// Upstream: `xen/include/public/hvm/e820.h`, `HVM_BELOW_4G_MMIO_START`. Only on x86_64 and x86.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
@@ -187,8 +187,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`HvmInfoTable`](super::HvmInfoTable). In C:
     /// `hvm_info_table`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     #[repr(C)]
     #[derive(Clone, Copy)]

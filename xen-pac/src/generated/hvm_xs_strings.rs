@@ -2,7 +2,7 @@
 //! Keys of xenstore from which hvmloader, the first firmware of an HVM guest, takes its settings
 //! and the texts of SMBIOS. They are relative to the guest's own folder.
 
-/// The folder of what the toolstack hands to hvmloader.
+/// The folder of the toolstack's settings for hvmloader.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_HVMLOADER`.
 pub const HVM_XS_HVMLOADER: &str = "hvmloader";
@@ -27,7 +27,7 @@ pub const HVM_XS_XEN_PLATFORM_PCI_BAR_UC: &str = "hvmloader/pci/xen-platform-pci
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_ACPI_PT_ADDRESS`.
 pub const HVM_XS_ACPI_PT_ADDRESS: &str = "hvmloader/acpi/address";
-/// Their size in bytes.
+/// The size of these tables in bytes.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_ACPI_PT_LENGTH`.
 pub const HVM_XS_ACPI_PT_LENGTH: &str = "hvmloader/acpi/length";
@@ -47,45 +47,45 @@ pub const HVM_XS_SMBIOS_DEFAULT_BATTERY: &str = "hvmloader/smbios/default_batter
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BIOS_STRINGS`.
 pub const HVM_XS_BIOS_STRINGS: &str = "bios-strings";
-/// Who made the BIOS.
+/// The maker of the BIOS.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BIOS_VENDOR`.
 pub const HVM_XS_BIOS_VENDOR: &str = "bios-strings/bios-vendor";
-/// Which BIOS it is.
+/// The version text of the BIOS.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BIOS_VERSION`.
 pub const HVM_XS_BIOS_VERSION: &str = "bios-strings/bios-version";
-/// Who made the machine.
+/// The maker of the machine.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_SYSTEM_MANUFACTURER`.
 pub const HVM_XS_SYSTEM_MANUFACTURER: &str = "bios-strings/system-manufacturer";
-/// What the machine is called.
+/// The name of the machine.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_SYSTEM_PRODUCT_NAME`.
 pub const HVM_XS_SYSTEM_PRODUCT_NAME: &str = "bios-strings/system-product-name";
-/// Which model of the machine it is.
+/// The model of the machine.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_SYSTEM_VERSION`.
 pub const HVM_XS_SYSTEM_VERSION: &str = "bios-strings/system-version";
-/// Which machine of its model it is.
+/// The serial number of the machine.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_SYSTEM_SERIAL_NUMBER`.
 pub const HVM_XS_SYSTEM_SERIAL_NUMBER: &str = "bios-strings/system-serial-number";
-/// Who made the mainboard.
+/// The maker of the mainboard.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BASEBOARD_MANUFACTURER`. Since Xen
 /// 4.13.
 pub const HVM_XS_BASEBOARD_MANUFACTURER: &str = "bios-strings/baseboard-manufacturer";
-/// What the mainboard is called.
+/// The name of the mainboard.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BASEBOARD_PRODUCT_NAME`. Since Xen
 /// 4.13.
 pub const HVM_XS_BASEBOARD_PRODUCT_NAME: &str = "bios-strings/baseboard-product-name";
-/// Which model of mainboard it is.
+/// The model of the mainboard.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BASEBOARD_VERSION`. Since Xen 4.13.
 pub const HVM_XS_BASEBOARD_VERSION: &str = "bios-strings/baseboard-version";
-/// Which mainboard of its model it is.
+/// The serial number of the mainboard.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BASEBOARD_SERIAL_NUMBER`. Since Xen
 /// 4.13.
@@ -100,11 +100,11 @@ pub const HVM_XS_BASEBOARD_ASSET_TAG: &str = "bios-strings/baseboard-asset-tag";
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BASEBOARD_LOCATION_IN_CHASSIS`.
 /// Since Xen 4.13.
 pub const HVM_XS_BASEBOARD_LOCATION_IN_CHASSIS: &str = "bios-strings/baseboard-location-in-chassis";
-/// Who made the case.
+/// The maker of the case.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_ENCLOSURE_MANUFACTURER`.
 pub const HVM_XS_ENCLOSURE_MANUFACTURER: &str = "bios-strings/enclosure-manufacturer";
-/// Which case of its model it is.
+/// The serial number of the case.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_ENCLOSURE_SERIAL_NUMBER`.
 pub const HVM_XS_ENCLOSURE_SERIAL_NUMBER: &str = "bios-strings/enclosure-serial-number";
@@ -113,11 +113,11 @@ pub const HVM_XS_ENCLOSURE_SERIAL_NUMBER: &str = "bios-strings/enclosure-serial-
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_ENCLOSURE_ASSET_TAG`. Since Xen
 /// 4.10.
 pub const HVM_XS_ENCLOSURE_ASSET_TAG: &str = "bios-strings/enclosure-asset-tag";
-/// Who made the battery.
+/// The maker of the battery.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BATTERY_MANUFACTURER`.
 pub const HVM_XS_BATTERY_MANUFACTURER: &str = "bios-strings/battery-manufacturer";
-/// What the battery is called.
+/// The product name of the battery.
 ///
 /// Upstream: `xen/include/public/hvm/hvm_xs_strings.h`, `HVM_XS_BATTERY_DEVICE_NAME`.
 pub const HVM_XS_BATTERY_DEVICE_NAME: &str = "bios-strings/battery-device-name";

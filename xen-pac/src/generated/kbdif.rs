@@ -10,7 +10,7 @@ pub const XENKBD_IN_EVENT_SIZE: u32 = 40;
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_IN_RING_SIZE`.
 pub const XENKBD_IN_RING_SIZE: u32 = 2048;
-/// Where in the page that ring begins.
+/// The offset of the ring in the page.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_IN_RING_OFFS`.
 pub const XENKBD_IN_RING_OFFS: u32 = 1024;
@@ -26,7 +26,7 @@ pub const XENKBD_OUT_EVENT_SIZE: u32 = 40;
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_OUT_RING_SIZE`.
 pub const XENKBD_OUT_RING_SIZE: u32 = 1024;
-/// Where in the page that ring begins.
+/// The offset of the ring in the page.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_OUT_RING_OFFS`.
 pub const XENKBD_OUT_RING_OFFS: u32 = 3072;
@@ -98,7 +98,7 @@ pub const XENKBD_FIELD_MT_HEIGHT: &str = "multi-touch-height";
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_MT_NUM_CONTACTS`. Since Xen 4.9.
 pub const XENKBD_FIELD_MT_NUM_CONTACTS: &str = "multi-touch-num-contacts";
-/// Backend's key: tells devices apart.
+/// Backend's key: a unique ID of the device.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_FIELD_UNIQUE_ID`. Since Xen 4.11.
 pub const XENKBD_FIELD_UNIQUE_ID: &str = "unique-id";
@@ -113,7 +113,7 @@ pub const XENKBD_FIELD_RING_REF: &str = "page-ref";
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenkbdType(pub u8);
 impl XenkbdType {
-    /// The pointer moved by some way.
+    /// The pointer moved by a distance.
     ///
     /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_TYPE_MOTION`.
     pub const MOTION: Self = Self(1);
@@ -156,24 +156,24 @@ impl XenkbdType {
 
 crate::access::named!(XenkbdType(u8));
 
-/// What happened to a touch.
+/// A change of a touch.
 ///
 /// Upstream: `xen/include/public/io/kbdif.h`. Since Xen 4.9.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenkbdTouch(pub u8);
 impl XenkbdTouch {
-    /// It began.
+    /// The touch began.
     ///
     /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_MT_EV_DOWN`.
     pub const DOWN: Self = Self(0);
 
-    /// It ended.
+    /// The touch ended.
     ///
     /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_MT_EV_UP`.
     pub const UP: Self = Self(1);
 
-    /// It moved.
+    /// The touch moved.
     ///
     /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_MT_EV_MOTION`.
     pub const MOTION: Self = Self(2);
@@ -183,12 +183,12 @@ impl XenkbdTouch {
     /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_MT_EV_SYN`.
     pub const SYN: Self = Self(3);
 
-    /// Its shape changed.
+    /// The shape of the touch changed.
     ///
     /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_MT_EV_SHAPE`.
     pub const SHAPE: Self = Self(4);
 
-    /// Its orientation changed.
+    /// The angle of the touch changed.
     ///
     /// Upstream: `xen/include/public/io/kbdif.h`, `XENKBD_MT_EV_ORIENT`.
     pub const ORIENT: Self = Self(5);
@@ -287,7 +287,7 @@ impl<'a> XenkbdPage<'a> {
     }
 }
 
-/// The pointer moved by some way.
+/// The pointer moved by a distance.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -307,15 +307,15 @@ pub struct XenkbdMotion {
     pub kind: XenkbdType,
     #[doc(hidden)]
     pub _pad0: [u8; 3],
-    /// To the right.
+    /// The distance to the right.
     ///
     /// Out.
     pub rel_x: i32,
-    /// Downwards.
+    /// The distance downwards.
     ///
     /// Out.
     pub rel_y: i32,
-    /// Of the wheel.
+    /// The movement of the wheel.
     ///
     /// Out.
     pub rel_z: i32,
@@ -384,7 +384,7 @@ pub struct XenkbdPosition {
     ///
     /// Out.
     pub abs_y: i32,
-    /// The way of the wheel.
+    /// The movement of the wheel.
     ///
     /// Out.
     pub rel_z: i32,
@@ -417,13 +417,13 @@ pub struct XenkbdMtouch {
     ///
     /// Out.
     pub event_type: XenkbdTouch,
-    /// Tells touches apart.
+    /// A number that identifies the touch.
     ///
     /// Out.
     pub contact_id: u8,
     /// Reserved.
     pub reserved: [u8; 5],
-    /// More, by what happened.
+    /// Further data, whose form depends on `event_type`.
     ///
     /// Out.
     pub u: XenkbdMtouchU,
@@ -433,7 +433,7 @@ crate::access::argument!(XenkbdMtouch {
     kind: XenkbdType, event_type: XenkbdTouch, contact_id: u8, reserved: [u8; 5], u: XenkbdMtouchU,
 });
 
-/// More, by what happened.
+/// Further data, whose form depends on `event_type`.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -559,7 +559,7 @@ crate::access::argument!(XenkbdMtouchUShape { major: u32, minor: u32 });
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenkbdInEvent {
-    /// By its kind.
+    /// The event, in the form that `kind` selects.
     ///
     /// Out.
     pub u: XenkbdInEventU,
@@ -567,7 +567,7 @@ pub struct XenkbdInEvent {
 
 crate::access::argument!(XenkbdInEvent { u: XenkbdInEventU });
 
-/// By its kind.
+/// The event, in the form that `kind` selects.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -613,7 +613,7 @@ impl XenkbdInEventU {
         _made
     }
 
-    /// The pointer moved by some way.
+    /// The pointer moved by a distance.
     #[inline]
     #[must_use]
     pub const fn motion(&self) -> XenkbdMotion {
@@ -679,7 +679,7 @@ impl XenkbdInEventU {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn pad(&self) -> [u8; XENKBD_IN_EVENT_SIZE as usize] {
@@ -712,7 +712,7 @@ crate::access::argument!(union XenkbdInEventU {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenkbdOutEvent {
-    /// By its kind.
+    /// The event, in the form that `kind` selects.
     ///
     /// In.
     pub u: XenkbdOutEventU,
@@ -728,7 +728,7 @@ impl XenkbdOutEvent {
     }
 }
 
-/// By its kind.
+/// The event, in the form that `kind` selects.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -766,7 +766,7 @@ impl XenkbdOutEventU {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn pad(&self) -> [u8; XENKBD_OUT_EVENT_SIZE as usize] {
@@ -793,8 +793,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`XenkbdPage`](super::XenkbdPage). In C:
     /// `xenkbd_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XenkbdPage {

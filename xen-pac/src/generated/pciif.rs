@@ -27,12 +27,12 @@ impl XenPciCmd {
     /// Upstream: `xen/include/public/io/pciif.h`, `XEN_PCI_OP_conf_write`.
     pub const CONF_WRITE: Self = Self(1);
 
-    /// Gives the device an MSI.
+    /// Enables one MSI of the device.
     ///
     /// Upstream: `xen/include/public/io/pciif.h`, `XEN_PCI_OP_enable_msi`.
     pub const ENABLE_MSI: Self = Self(2);
 
-    /// Takes the MSI away.
+    /// Disables the MSI of the device.
     ///
     /// Upstream: `xen/include/public/io/pciif.h`, `XEN_PCI_OP_disable_msi`.
     pub const DISABLE_MSI: Self = Self(3);
@@ -42,7 +42,7 @@ impl XenPciCmd {
     /// Upstream: `xen/include/public/io/pciif.h`, `XEN_PCI_OP_enable_msix`.
     pub const ENABLE_MSIX: Self = Self(4);
 
-    /// Takes the MSI-X vectors away.
+    /// Disables the MSI-X vectors of the device.
     ///
     /// Upstream: `xen/include/public/io/pciif.h`, `XEN_PCI_OP_disable_msix`.
     pub const DISABLE_MSIX: Self = Self(5);
@@ -103,7 +103,7 @@ crate::access::named!(XenPciCmd(u32));
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XenPciError(pub i32);
 impl XenPciError {
-    /// It was done.
+    /// The operation is complete.
     ///
     /// Upstream: `xen/include/public/io/pciif.h`, `XEN_PCI_ERR_success`.
     pub const SUCCESS: Self = Self(0);
@@ -118,7 +118,7 @@ impl XenPciError {
     /// Upstream: `xen/include/public/io/pciif.h`, `XEN_PCI_ERR_invalid_offset`.
     pub const INVALID_OFFSET: Self = Self(-2);
 
-    /// The backend does not permit it.
+    /// The backend forbids the operation.
     ///
     /// Upstream: `xen/include/public/io/pciif.h`, `XEN_PCI_ERR_access_denied`.
     pub const ACCESS_DENIED: Self = Self(-3);
@@ -128,7 +128,7 @@ impl XenPciError {
     /// Upstream: `xen/include/public/io/pciif.h`, `XEN_PCI_ERR_not_implemented`.
     pub const NOT_IMPLEMENTED: Self = Self(-4);
 
-    /// The backend could not do it.
+    /// The operation failed in the backend.
     ///
     /// Upstream: `xen/include/public/io/pciif.h`, `XEN_PCI_ERR_op_failed`.
     pub const OP_FAILED: Self = Self(-5);
@@ -276,7 +276,7 @@ impl<'a> XenPciOp<'a> {
         self.ptr.as_ptr()
     }
 
-    /// What to do.
+    /// The operation to carry out.
     ///
     /// Written by this side. Offset 0.
     #[inline]
@@ -339,7 +339,7 @@ impl<'a> XenPciOp<'a> {
         crate::access::field!(self.ptr, ReadWrite, size)
     }
 
-    /// What was read, or what to write.
+    /// The value that was read, or the value to write.
     ///
     /// Written by this side. Offset 28.
     #[inline]
@@ -420,7 +420,8 @@ impl<'a> XenPcieAerOp<'a> {
         crate::access::field!(self.ptr, ReadOnly, cmd)
     }
 
-    /// The state of the channel, and the frontend's answer, both as in Linux.
+    /// The state of the device's channel, which the frontend replaces with its answer. Both are
+    /// numbers of Linux.
     ///
     /// Written by this side. Offset 4.
     #[inline]
@@ -530,8 +531,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`XenMsixEntry`](super::XenMsixEntry). In C:
     /// `xen_msix_entry`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XenMsixEntry {
@@ -545,12 +546,12 @@ pub mod raw {
 
     /// Layout of the memory behind the handle [`XenPciOp`](super::XenPciOp). In C: `xen_pci_op`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XenPciOp {
-        /// What to do.
+        /// The operation to carry out.
         pub cmd: u32,
         /// The result.
         pub err: i32,
@@ -564,7 +565,7 @@ pub mod raw {
         pub offset: i32,
         /// The size of the register in bytes.
         pub size: i32,
-        /// What was read, or what to write.
+        /// The value that was read, or the value to write.
         pub value: u32,
         /// The number of vectors.
         pub info: u32,
@@ -580,14 +581,15 @@ pub mod raw {
     /// Layout of the memory behind the handle [`XenPcieAerOp`](super::XenPcieAerOp). In C:
     /// `xen_pcie_aer_op`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XenPcieAerOp {
         /// What happened.
         pub cmd: u32,
-        /// The state of the channel, and the frontend's answer, both as in Linux.
+        /// The state of the device's channel, which the frontend replaces with its answer. Both are
+        /// numbers of Linux.
         pub err: i32,
         /// The device's PCI segment.
         pub domain: u32,
@@ -602,8 +604,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`XenPciSharedinfo`](super::XenPciSharedinfo). In C:
     /// `xen_pci_sharedinfo`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XenPciSharedinfo {

@@ -15,17 +15,17 @@ impl PvcallsCmd {
     /// Upstream: `xen/include/public/io/pvcalls.h`, `PVCALLS_SOCKET`.
     pub const SOCKET: Self = Self(0);
 
-    /// Connects it.
+    /// Connects the socket.
     ///
     /// Upstream: `xen/include/public/io/pvcalls.h`, `PVCALLS_CONNECT`.
     pub const CONNECT: Self = Self(1);
 
-    /// Closes it.
+    /// Closes the socket.
     ///
     /// Upstream: `xen/include/public/io/pvcalls.h`, `PVCALLS_RELEASE`.
     pub const RELEASE: Self = Self(2);
 
-    /// Gives it an address.
+    /// Gives the socket an address.
     ///
     /// Upstream: `xen/include/public/io/pvcalls.h`, `PVCALLS_BIND`.
     pub const BIND: Self = Self(3);
@@ -261,7 +261,7 @@ pub struct XenPvcallsConnect {
     ///
     /// In.
     pub len: u32,
-    /// None are defined.
+    /// Options; none are defined.
     ///
     /// In.
     pub flags: u32,
@@ -398,7 +398,7 @@ pub struct XenPvcallsListen {
     ///
     /// In.
     pub id: u64,
-    /// How many connections may wait.
+    /// The maximum number of waiting connections.
     ///
     /// In.
     pub backlog: u32,
@@ -509,7 +509,7 @@ impl XenPvcallsPoll {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenPvcallsDummy {
-    /// All of the bytes.
+    /// The raw bytes.
     ///
     /// In.
     pub dummy: [u8; 56],
@@ -542,11 +542,11 @@ pub struct XenPvcallsRequest {
     ///
     /// In.
     pub req_id: u32,
-    /// Which command.
+    /// The command, a `pvcalls_cmd`.
     ///
     /// In.
     pub cmd: PvcallsCmd,
-    /// Its arguments.
+    /// The arguments of the operation.
     ///
     /// In.
     pub u: XenPvcallsRequestU,
@@ -562,7 +562,7 @@ impl XenPvcallsRequest {
     }
 }
 
-/// Its arguments.
+/// The arguments of the operation.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -706,7 +706,7 @@ impl XenPvcallsRequestU {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn dummy(&self) -> XenPvcallsDummy {
@@ -748,7 +748,7 @@ pub struct XenPvcallsResponse {
     ///
     /// Out.
     pub req_id: u32,
-    /// Which command.
+    /// The command, a `pvcalls_cmd`.
     ///
     /// Out.
     pub cmd: PvcallsCmd,
@@ -912,7 +912,7 @@ impl XenPvcallsResponseU {
         _made
     }
 
-    /// The same as bytes.
+    /// The answer as raw bytes.
     #[inline]
     #[must_use]
     pub const fn dummy(&self) -> XenPvcallsResponseUDummy {
@@ -1055,7 +1055,7 @@ pub struct XenPvcallsResponseUPoll {
 
 crate::access::argument!(XenPvcallsResponseUPoll { id: u64 });
 
-/// The same as bytes.
+/// The answer as raw bytes.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -1066,7 +1066,7 @@ crate::access::argument!(XenPvcallsResponseUPoll { id: u64 });
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XenPvcallsResponseUDummy {
-    /// All of the bytes.
+    /// The raw bytes.
     pub dummy: [u8; 8],
 }
 
@@ -1078,8 +1078,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`PvcallsDataIntf`](super::PvcallsDataIntf). In C:
     /// `pvcalls_data_intf`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct PvcallsDataIntf {

@@ -87,8 +87,8 @@ impl<'a> Sring<'a> {
 pub mod raw {
     /// Layout of the memory behind the handle [`Sring`](super::Sring). In C: `sring`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct Sring {

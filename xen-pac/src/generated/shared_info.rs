@@ -654,8 +654,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`VcpuTimeInfo`](super::VcpuTimeInfo). In C:
     /// `vcpu_time_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct VcpuTimeInfo {
@@ -691,8 +691,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`ArchVcpuInfo`](super::ArchVcpuInfo). In C:
     /// `arch_vcpu_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct ArchVcpuInfo {
@@ -724,8 +724,8 @@ pub mod raw {
 
     /// Layout of the memory behind the handle [`VcpuInfo`](super::VcpuInfo). In C: `vcpu_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct VcpuInfo {
@@ -777,8 +777,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`ArchSharedInfo`](super::ArchSharedInfo). In C:
     /// `arch_shared_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct ArchSharedInfo {
@@ -844,8 +844,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`SharedInfo`](super::SharedInfo). In C:
     /// `shared_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct SharedInfo {

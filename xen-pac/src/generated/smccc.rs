@@ -20,17 +20,17 @@ pub const XEN_SMCCC_MINOR_REVISION: u32 = 1;
 /// Upstream: `xen/include/public/arch-arm/smccc.h`. Since Xen 4.10. Only on aarch64.
 #[cfg(target_arch = "aarch64")]
 pub const XEN_SMCCC_UID_0: u32 = 0xDC12_18A7;
-/// The same in `w1`.
+/// The next part of that UID, in `w1`.
 ///
 /// Upstream: `xen/include/public/arch-arm/smccc.h`. Since Xen 4.10. Only on aarch64.
 #[cfg(target_arch = "aarch64")]
 pub const XEN_SMCCC_UID_1: u32 = 0x6943_98C6;
-/// The same in `w2`.
+/// The next part of that UID, in `w2`.
 ///
 /// Upstream: `xen/include/public/arch-arm/smccc.h`. Since Xen 4.10. Only on aarch64.
 #[cfg(target_arch = "aarch64")]
 pub const XEN_SMCCC_UID_2: u32 = 0xD179_CF9A;
-/// The same in `w3`.
+/// The last part of that UID, in `w3`.
 ///
 /// Upstream: `xen/include/public/arch-arm/smccc.h`. Since Xen 4.10. Only on aarch64.
 #[cfg(target_arch = "aarch64")]

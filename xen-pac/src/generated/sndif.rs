@@ -3,7 +3,7 @@
 //! ring carries requests, and since 4.11 one page carries events. Cards and streams are described
 //! in xenstore.
 
-/// What both ends negotiate in xenstore.
+/// The version that both ends negotiate in xenstore.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PROTOCOL_VERSION`. Since Xen 4.11.
 pub const XENSND_PROTOCOL_VERSION: u32 = 2;
@@ -19,7 +19,7 @@ pub const XENSND_SAMPLE_FORMAT_MAX_LEN: u32 = 24;
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_EVENT_PAGE_SIZE`. Since Xen 4.11.
 pub const XENSND_EVENT_PAGE_SIZE: u32 = 4096;
-/// Where in that page the events begin.
+/// The offset of the events in the page of events.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_IN_RING_OFFS`. Since Xen 4.11.
 pub const XENSND_IN_RING_OFFS: u32 = 64;
@@ -35,7 +35,7 @@ pub const XENSND_IN_RING_LEN: u32 = 63;
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_DRIVER_NAME`. Since Xen 4.9.
 pub const XENSND_DRIVER_NAME: &str = "vsnd";
-/// Between the entries of a list.
+/// The text between the entries of a list.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_LIST_SEPARATOR`. Since Xen 4.9.
 pub const XENSND_LIST_SEPARATOR: &str = ",";
@@ -79,7 +79,7 @@ pub const XENSND_FIELD_DEVICE_NAME: &str = "name";
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_TYPE`. Since Xen 4.9.
 pub const XENSND_FIELD_TYPE: &str = "type";
-/// A stream's key: tells streams apart.
+/// A stream's key: a unique ID of the stream.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_FIELD_STREAM_UNIQUE_ID`. Since Xen 4.9.
 pub const XENSND_FIELD_STREAM_UNIQUE_ID: &str = "unique-id";
@@ -213,7 +213,7 @@ pub const XENSND_PCM_FORMAT_MPEG_STR: &str = "mpeg";
 ///
 /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_PCM_FORMAT_GSM_STR`. Since Xen 4.9.
 pub const XENSND_PCM_FORMAT_GSM_STR: &str = "gsm";
-/// What a request asks for.
+/// The operation of a request.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`. Since Xen 4.9.
 #[repr(transparent)]
@@ -225,7 +225,7 @@ impl XensndOp {
     /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_OP_OPEN`.
     pub const OPEN: Self = Self(0);
 
-    /// Ends it.
+    /// Closes the stream.
     ///
     /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_OP_CLOSE`.
     pub const CLOSE: Self = Self(1);
@@ -293,29 +293,29 @@ impl XensndOp {
 
 crate::access::named!(XensndOp(u8));
 
-/// What happens to a stream.
+/// A change of a stream's state.
 ///
 /// Upstream: `xen/include/public/io/sndif.h`. Since Xen 4.11.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct XensndTrigger(pub u8);
 impl XensndTrigger {
-    /// It runs.
+    /// Starts the stream.
     ///
     /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_OP_TRIGGER_START`.
     pub const START: Self = Self(0);
 
-    /// It waits.
+    /// Pauses the stream.
     ///
     /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_OP_TRIGGER_PAUSE`.
     pub const PAUSE: Self = Self(1);
 
-    /// It ends.
+    /// Stops the stream.
     ///
     /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_OP_TRIGGER_STOP`.
     pub const STOP: Self = Self(2);
 
-    /// It runs again.
+    /// Continues a paused stream.
     ///
     /// Upstream: `xen/include/public/io/sndif.h`, `XENSND_OP_TRIGGER_RESUME`.
     pub const RESUME: Self = Self(3);
@@ -682,7 +682,7 @@ pub struct XensndOpenReq {
     ///
     /// In.
     pub gref_directory: crate::grant_table::GrantRef,
-    /// After how many bytes each an event is sent; 0 for none.
+    /// The number of bytes between two events; 0 for no events.
     ///
     /// Since Xen 4.11. In.
     pub period_sz: u32,
@@ -728,11 +728,11 @@ impl XensndOpenReq {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XensndRwReq {
-    /// Where it begins, in bytes.
+    /// The offset of the part in bytes.
     ///
     /// In.
     pub offset: u32,
-    /// Its size in bytes.
+    /// The size of the part in bytes.
     ///
     /// In.
     pub length: u32,
@@ -759,7 +759,7 @@ impl XensndRwReq {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct XensndTriggerReq {
-    /// What happens.
+    /// The change, an `xensnd_trigger`.
     ///
     /// In C: `type`. In.
     pub kind: XensndTrigger,
@@ -775,7 +775,7 @@ impl XensndTriggerReq {
     }
 }
 
-/// Ranges of parameters: the wanted ones in a request, the possible ones in the response.
+/// Ranges of parameters: the requested ranges in a request, the possible ranges in the response.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -798,7 +798,7 @@ pub struct XensndQueryHwParam {
     ///
     /// In and out.
     pub rates: XensndQueryHwParamRates,
-    /// How many channels.
+    /// The number of sound channels.
     ///
     /// In and out.
     pub channels: XensndQueryHwParamChannels,
@@ -865,7 +865,7 @@ impl XensndQueryHwParamRates {
     }
 }
 
-/// How many channels.
+/// The number of sound channels.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -986,13 +986,13 @@ pub struct XensndReq {
     ///
     /// In.
     pub id: u16,
-    /// What to do.
+    /// The operation to carry out.
     ///
     /// In.
     pub operation: XensndOp,
     /// Reserved.
     pub reserved: [u8; 5],
-    /// Its arguments.
+    /// The arguments of the operation.
     ///
     /// In.
     pub op: XensndReqOp,
@@ -1015,7 +1015,7 @@ impl XensndReq {
     }
 }
 
-/// Its arguments.
+/// The arguments of the operation.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -1109,7 +1109,7 @@ impl XensndReqOp {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     ///
     /// Since Xen 4.11.
     #[inline]
@@ -1162,7 +1162,7 @@ pub struct XensndResp {
     ///
     /// Out.
     pub status: i32,
-    /// More, by the operation.
+    /// Further data, whose form depends on the operation.
     ///
     /// Since Xen 4.11. Out.
     pub resp: XensndRespResp,
@@ -1172,7 +1172,7 @@ crate::access::argument!(XensndResp {
     id: u16, operation: XensndOp, reserved: u8, status: i32, resp: XensndRespResp,
 });
 
-/// More, by the operation.
+/// Further data, whose form depends on the operation.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -1208,7 +1208,7 @@ impl XensndRespResp {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn reserved1(&self) -> [u8; 56] {
@@ -1247,13 +1247,13 @@ pub struct XensndEvt {
     ///
     /// Out.
     pub id: u16,
-    /// What happened.
+    /// The kind of the event.
     ///
     /// In C: `type`. Out.
     pub kind: XensndEventType,
     /// Reserved.
     pub reserved: [u8; 5],
-    /// More, by the kind.
+    /// Further data, whose form depends on the kind.
     ///
     /// Out.
     pub op: XensndEvtOp,
@@ -1263,7 +1263,7 @@ crate::access::argument!(XensndEvt {
     id: u16, kind: XensndEventType, reserved: [u8; 5], op: XensndEvtOp,
 });
 
-/// More, by the kind.
+/// Further data, whose form depends on the kind.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -1299,7 +1299,7 @@ impl XensndEvtOp {
         _made
     }
 
-    /// All of it.
+    /// The whole union as raw data.
     #[inline]
     #[must_use]
     pub const fn reserved(&self) -> [u8; 56] {
@@ -1324,8 +1324,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`XensndEventPage`](super::XensndEventPage). In C:
     /// `xensnd_event_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XensndEventPage {
@@ -1342,8 +1342,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`XensndPageDirectory`](super::XensndPageDirectory).
     /// In C: `xensnd_page_directory`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct XensndPageDirectory {

@@ -393,8 +393,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`HvmStartInfo`](super::HvmStartInfo). In C:
     /// `hvm_start_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
@@ -436,8 +436,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`HvmModlistEntry`](super::HvmModlistEntry). In C:
     /// `hvm_modlist_entry`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     #[repr(C)]
     #[derive(Clone, Copy)]
@@ -460,8 +460,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`HvmMemmapTableEntry`](super::HvmMemmapTableEntry).
     /// In C: `hvm_memmap_table_entry`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
     #[repr(C)]
     #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 //! A TPM: one shared page with a command or its result, and a state that tells whose turn it is.
 //! The commands are those of the TCG.
 
-/// Whose turn it is. The backend sets IDLE and FINISH, the frontend SUBMIT and CANCEL.
+/// The side that acts next. The backend sets IDLE and FINISH, the frontend SUBMIT and CANCEL.
 ///
 /// Upstream: `xen/include/public/io/tpmif.h`.
 #[repr(transparent)]
@@ -99,7 +99,7 @@ impl<'a> TpmifSharedPage<'a> {
         crate::access::field!(self.ptr, ReadWrite, length)
     }
 
-    /// Whose turn it is.
+    /// The side that acts next.
     ///
     /// Written by this side. Offset 4.
     #[inline]
@@ -133,14 +133,14 @@ pub mod raw {
     /// Layout of the memory behind the handle [`TpmifSharedPage`](super::TpmifSharedPage). In C:
     /// `tpmif_shared_page`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct TpmifSharedPage {
         /// The size of the command or of the result in bytes.
         pub length: u32,
-        /// Whose turn it is.
+        /// The side that acts next.
         pub state: u8,
         /// The locality under which the command runs.
         pub locality: u8,

@@ -42,7 +42,7 @@ pub const USBIF_PIPE_TYPE_MASK: u32 = 0x3;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UsbSpecVersion(pub u8);
 impl UsbSpecVersion {
-    /// It could not be found out.
+    /// The version cannot be determined.
     ///
     /// Upstream: `xen/include/public/io/usbif.h`, `USB_VER_UNKNOWN`.
     pub const UNKNOWN: Self = Self(0);
@@ -136,7 +136,7 @@ impl UsbifStatus {
     /// Upstream: `xen/include/public/io/usbif.h`, `USBIF_STATUS_OK`.
     pub const OK: Self = Self(0);
 
-    /// The device has gone.
+    /// The device no longer exists.
     ///
     /// Upstream: `xen/include/public/io/usbif.h`, `USBIF_STATUS_NODEV`.
     pub const NODEV: Self = Self(-19);
@@ -230,7 +230,7 @@ impl UsbifSpeed {
 
 crate::access::named!(UsbifSpeed(u8));
 
-/// Where a request goes.
+/// The destination of a request.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`. Since Xen 4.6.
 pub mod usbif_pipe {
@@ -270,7 +270,7 @@ pub mod usbif_pipe {
     pub const KIND: Field<u32, Register> = Field::new(0x3, 30);
 }
 
-/// How a request is carried out.
+/// Options of a request.
 ///
 /// Upstream: `xen/include/public/io/usbif.h`. Since Xen 4.7.
 pub mod usbif_transfer_flags {
@@ -353,11 +353,11 @@ pub struct UsbifUrbRequest {
     ///
     /// In.
     pub nr_buffer_segs: u16,
-    /// Where the request goes.
+    /// The destination of the request.
     ///
     /// Since Xen 4.6. In.
     pub pipe: u32,
-    /// How it is carried out.
+    /// Options of the request.
     ///
     /// Since Xen 4.7. In.
     pub transfer_flags: u16,
@@ -365,7 +365,7 @@ pub struct UsbifUrbRequest {
     ///
     /// In.
     pub buffer_length: u16,
-    /// More, by the kind of transfer.
+    /// Further data, whose form depends on the kind of transfer.
     ///
     /// In.
     pub u: UsbifUrbRequestU,
@@ -404,7 +404,7 @@ impl UsbifUrbRequest {
     }
 }
 
-/// More, by the kind of transfer.
+/// Further data, whose form depends on the kind of transfer.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | direction |
 /// |---|---|---|---|---|---|
@@ -516,7 +516,7 @@ pub struct UsbifUrbRequestUIsoc {
     pub interval: u16,
     /// The first frame.
     pub start_frame: u16,
-    /// How many packets there are.
+    /// The number of packets in the transfer.
     pub number_of_packets: u16,
     /// The number of segments that hold descriptors of frames, after those of the data.
     pub nr_frame_desc_segs: u16,
@@ -627,7 +627,7 @@ pub struct UsbifUrbResponse {
     ///
     /// Since Xen 4.16. Out.
     pub status: UsbifStatus,
-    /// How many bytes were transferred.
+    /// The number of bytes that were transferred.
     ///
     /// Out.
     pub actual_length: i32,

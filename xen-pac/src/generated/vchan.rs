@@ -11,12 +11,12 @@
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VchanLive(pub u8);
 impl VchanLive {
-    /// It has gone.
+    /// This end is closed.
     ///
     /// Upstream: `xen/include/public/io/libxenvchan.h`.
     pub const CLOSED: Self = Self(0);
 
-    /// It reads and writes.
+    /// This end reads and writes.
     ///
     /// Upstream: `xen/include/public/io/libxenvchan.h`.
     pub const CONNECTED: Self = Self(1);
@@ -174,9 +174,9 @@ impl<'a> VchanReceived<'a> {
     }
 }
 
-/// Handle to shared memory with the layout [`raw::VchanClient`]. The shared page as the client sees
-/// it. A ring of order 10 lies at byte 1024 of the page, one of order 11 at byte 2048; a larger one
-/// of order N has 2 to the power N - 12 pages of its own.
+/// Handle to shared memory with the layout [`raw::VchanClient`]. The shared page with the client's
+/// access. A ring of order 10 lies at byte 1024 of the page, one of order 11 at byte 2048; a larger
+/// one of order N has 2 to the power N - 12 pages of its own.
 ///
 /// | offset + size: x86_64 | x86 | aarch64 | field | type | access |
 /// |---|---|---|---|---|---|
@@ -414,8 +414,8 @@ impl<'a> VchanServer<'a> {
 pub mod raw {
     /// Layout of the memory behind the handle [`VchanSent`](super::VchanSent). In C: `vchan_sent`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct VchanSent {
@@ -430,8 +430,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`VchanReceived`](super::VchanReceived). In C:
     /// `vchan_received`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct VchanReceived {
@@ -446,8 +446,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`VchanClient`](super::VchanClient). In C:
     /// `vchan_client`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct VchanClient {
@@ -479,8 +479,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`VchanServer`](super::VchanServer). In C:
     /// `vchan_server`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct VchanServer {

@@ -956,8 +956,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`VcpuRunstateInfo`](super::VcpuRunstateInfo). In C:
     /// `vcpu_runstate_info`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct VcpuRunstateInfo {

@@ -30,7 +30,7 @@ pub const XEN_VSCSIIF_RSLT_RESET_SUCCESS: u32 = 0x2002;
 ///
 /// Upstream: `xen/include/public/io/vscsiif.h`, `XEN_VSCSIIF_RSLT_RESET_FAILED`. Since Xen 4.17.
 pub const XEN_VSCSIIF_RSLT_RESET_FAILED: u32 = 0x2003;
-/// What a request asks for.
+/// The operation of a request.
 ///
 /// Upstream: `xen/include/public/io/vscsiif.h`.
 #[repr(transparent)]
@@ -278,7 +278,7 @@ pub mod vscsiif_result {
     pub const HOST: Field<u32, Register> = Field::new(0xFF, 16);
 }
 
-/// How the data of a request is given.
+/// The form of a request's data.
 ///
 /// Upstream: `xen/include/public/io/vscsiif.h`.
 pub mod vscsiif_segments {
@@ -369,7 +369,7 @@ pub struct VscsiifRequest {
     ///
     /// In.
     pub rqid: u16,
-    /// What to do.
+    /// The operation to carry out.
     ///
     /// In.
     pub act: VscsiifAction,
@@ -401,11 +401,11 @@ pub struct VscsiifRequest {
     ///
     /// Since Xen 4.5. In.
     pub ref_rqid: u16,
-    /// Which way the data goes.
+    /// The direction of the data, a `vscsiif_direction`.
     ///
     /// In.
     pub sc_data_direction: VscsiifDirection,
-    /// How many entries of `seg` are in use, and for what.
+    /// The number of used entries of `seg`, and their form.
     ///
     /// In.
     pub nr_segments: u8,
@@ -461,7 +461,7 @@ pub struct VscsiifResponse {
     ///
     /// Out.
     pub rslt: u32,
-    /// How many bytes of the data were not transferred.
+    /// The number of bytes that were not transferred.
     ///
     /// Out.
     pub residual_len: u32,

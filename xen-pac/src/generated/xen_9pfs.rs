@@ -101,8 +101,8 @@ pub mod raw {
     /// Layout of the memory behind the handle [`Xen9pfsDataIntf`](super::Xen9pfsDataIntf). In C:
     /// `xen_9pfs_data_intf`.
     ///
-    /// For `size_of` and zeroed memory. Shared memory is accessed through the handle, whose methods
-    /// have the fields' meanings.
+    /// Use it for `size_of` and zeroed memory. Access shared memory through the handle, whose
+    /// methods document the fields.
     #[repr(C)]
     #[derive(Clone, Copy)]
     pub struct Xen9pfsDataIntf {

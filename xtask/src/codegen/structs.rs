@@ -40,8 +40,8 @@ pub(super) fn raw<'d>(
         "Layout of the memory behind the handle [`{0}`](super::{0}). In C: `{1}`.",
         block.name, block.label
     );
-    let more = "For `size_of` and zeroed memory. Shared memory is accessed through the handle, \
-                whose methods have the fields' meanings.";
+    let more = "Use it for `size_of` and zeroed memory. Access shared memory through the handle, \
+                whose methods document the fields.";
     definition(context, scope, block, Docs::of("").block([about]).block([more]), deprecated)
 }
 
