@@ -137,7 +137,7 @@ fn grants(what: &str, own: bool, mapped: usize) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Maps the grant of the lender's at `mapped` frames, then once more, again and again.
+/// Maps the lender's grant at `mapped` frames, then maps and unmaps it once more, repeatedly.
 fn map(guest: Guest, reference: GrantRef, mapped: usize) -> Result<Duration, Problem> {
     let xen = Xen::new(guest.xen());
     let at = |index: usize| -> Result<Mapping<'static, Hypervisor>, Problem> {

@@ -273,7 +273,7 @@ mod tests {
         let vcpu = Vcpu::new(&xen, VcpuId(3));
         vcpu.up().unwrap();
         vcpu.down().unwrap();
-        // SAFETY: no interrupt comes of it.
+        // SAFETY: the script raises no interrupt.
         unsafe { vcpu.send_nmi() }.unwrap();
         assert_eq!(vcpu.is_up(), Ok(true));
         assert_eq!(vcpu.is_up(), Ok(false));

@@ -80,7 +80,7 @@ fn none_of_a_thousand_timers_is_missed() {
     storm(2, Profile::DOMU, 1, many_timers, |_| {});
 }
 
-/// Xen refuses the timer again and again, and the alarms come all the same.
+/// Xen refuses the timer repeatedly. The alarms fire nevertheless.
 fn refused_timers(guest: Guest) -> Result<(), Error> {
     use xen_hal::hypercall::Errno;
     start(guest)?;

@@ -307,7 +307,8 @@ fn requests_of_the_toolstack_are_delivered_and_acknowledged() {
             ] {
                 assert_eq!(request(store, text), (Some(expected), String::new()));
             }
-            // What is unknown stays: the toolstack sees that nothing comes of it.
+            // An unknown request stays in the node, so the toolstack sees that the guest does not
+            // acknowledge it.
             for text in ["explode", "POWEROFF", &"x".repeat(100)] {
                 let expected = (Some(ShutdownRequest::Unknown), text.to_string());
                 assert_eq!(request(store, text), expected);

@@ -1,5 +1,5 @@
-//! Commands belong to a hypercall that exists, each has a number of its own, and its argument suits
-//! its shape.
+//! Checks that commands belong to an existing hypercall, that their numbers are unique, and that
+//! their arguments suit their shapes.
 
 use super::duplicates::Unique;
 use super::report::{Report, fault};

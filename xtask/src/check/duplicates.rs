@@ -1,5 +1,5 @@
-//! Names of the description, of C and of Rust, and numbers, are unique within a release and an
-//! architecture.
+//! Checks that names of the description, of C and of Rust, and numbers, are unique within a release
+//! and an architecture.
 
 use super::report::{Report, fault};
 use super::{Context, Kind, Named, items, name_at, name_of, structs};

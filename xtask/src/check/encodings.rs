@@ -1,4 +1,4 @@
-//! The forms of an encoding can be told apart, and their examples are right.
+//! Checks that the forms of an encoding are distinct, and that their examples are correct.
 
 use super::duplicates::Unique;
 use super::report::{Report, fault};

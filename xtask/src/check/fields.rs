@@ -1,4 +1,5 @@
-//! The type of a field suits its access; an atomic can hold the bits that both sides change.
+//! Checks that the type of a field suits its access, and that an atomic can hold the bits that both
+//! sides change.
 
 use super::report::{Report, fault};
 use super::{Context, fields, structs};

@@ -1,5 +1,5 @@
-//! What every item has: a documentation that adds something to the name, a release and an
-//! architecture where it exists, and a successor that exists too.
+//! Checks the keys that every item has: the documentation must say more than the name, the item
+//! must exist somewhere, and its successor must exist too.
 
 use super::report::{Report, fault};
 use super::{Context, Kind, Named, items, name_of, structs};

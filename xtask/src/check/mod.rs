@@ -1,4 +1,5 @@
-//! Judges what a single node of the YAML cannot show: whether the description is right in itself.
+//! Checks the consistency of the description: the rules that concern more than one node of the
+//! YAML.
 //!
 //! One file for each kind of rule. A rule looks at the whole [`Document`] and adds what it finds to
 //! a report, in which the same fault of several releases or architectures becomes one diagnostic.
@@ -40,13 +41,13 @@ impl<'d> Context<'d> {
     }
 }
 
-/// Returns everything that is wrong with `document`.
+/// Returns all errors in `document`.
 #[must_use]
 pub fn run(document: &Document) -> Vec<Diagnostic> {
     run_with(document, &Layouts::new(document))
 }
 
-/// Returns the same, for a caller who goes on to use the document's layouts.
+/// Does the same as [`run`], with layouts that the caller continues to use.
 #[must_use]
 pub fn run_with<'d>(document: &'d Document, layouts: &'d Layouts<'d>) -> Vec<Diagnostic> {
     let context = Context { document, layouts };

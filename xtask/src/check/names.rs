@@ -1,4 +1,5 @@
-//! Names become names of Rust, and differ there from all others of their module, type or function.
+//! Checks that names can become Rust names, and that these are unique in their module, type or
+//! function.
 
 use super::duplicates::Unique;
 use super::report::{Report, fault};

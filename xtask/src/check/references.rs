@@ -1,4 +1,4 @@
-//! Every name that is used stands for something; an alias leads to an integer and not to itself.
+//! Checks that every used name is defined, and that an alias leads to an integer and not to itself.
 
 use super::report::{Report, fault};
 use super::{Context, covers, fields, spread, structs};

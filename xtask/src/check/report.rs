@@ -1,5 +1,4 @@
-//! Collects what the rules find, and tells a fault of a few releases or architectures from one of
-//! all.
+//! Collects the rules' findings, and merges equal faults of several releases and architectures.
 
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::document::{ArchId, Availability, Manifest, ReleaseId};

@@ -1,4 +1,5 @@
-//! Structs have a layout and the stated size; a map by architecture has a value for each.
+//! Checks that structs have a layout and the stated size, and that a map by architecture has a
+//! value for each.
 
 use super::report::{Report, fault, list};
 use super::{Context, fields, for_arch, name_of, structs};

@@ -1,5 +1,5 @@
-//! Snapshots have a counter and members, and every versioned field is read by one. The newest
-//! release counts: snapshots are rendered for it.
+//! Checks that snapshots have a counter and members, and that a snapshot reads every versioned
+//! field. Only the newest release is checked, because snapshots are generated for it.
 
 use super::report::{Report, fault};
 use super::{Context, fields, for_arch, name_at, structs};

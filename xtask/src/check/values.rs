@@ -1,5 +1,5 @@
-//! Numbers fit their types, an enumeration gives each number one name, and the bit fields of a word
-//! lie in it without overlap.
+//! Checks that numbers fit their types, that an enumeration gives each number one name, and that
+//! the bit fields of a word are within it and do not overlap.
 
 use super::duplicates::Unique;
 use super::report::{Report, fault};
@@ -94,7 +94,8 @@ fn too_large(
     fault(place, message).label(format!("the type holds {} to {}", integer.min(), integer.max()))
 }
 
-/// Returns whether bits can be told apart in it: an unsigned integer of the same width everywhere.
+/// Returns whether the type can hold bit fields: an unsigned integer of the same width on all
+/// architectures.
 pub(super) fn is_plain_unsigned(primitive: Primitive) -> bool {
     matches!(primitive, Primitive::U8 | Primitive::U16 | Primitive::U32 | Primitive::U64)
 }

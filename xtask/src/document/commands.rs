@@ -10,7 +10,7 @@ use crate::yaml::Place;
 pub struct Convention {
     /// The architecture.
     pub arch: ArchId,
-    /// What there is to know.
+    /// The documentation.
     pub doc: String,
     /// The register that holds the hypercall's number.
     pub number: String,
@@ -24,9 +24,9 @@ pub struct Convention {
     pub page: bool,
     /// The constant that the instruction carries.
     pub immediate: Option<String>,
-    /// What else changes.
+    /// The other registers and flags that change.
     pub clobbers: Vec<String>,
-    /// The node.
+    /// The node in the YAML.
     pub place: Place,
 }
 
@@ -35,20 +35,20 @@ pub struct Convention {
 pub struct CommandSet {
     /// A value of the enumeration `hypercall_nr`.
     pub hypercall: String,
-    /// What they are about.
+    /// The documentation.
     pub doc: String,
-    /// What the C names of the commands begin with.
+    /// The prefix of the C names of the commands.
     pub prefix: String,
     /// The commands.
     pub list: Vec<Command>,
-    /// The node.
+    /// The node in the YAML.
     pub place: Place,
 }
 
 /// A command of a hypercall.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// Name and more.
+    /// The name, and the other keys that all items have.
     pub head: Head,
     /// Its number.
     pub number: u64,
@@ -56,9 +56,9 @@ pub struct Command {
     pub shape: CallShape,
     /// What its argument points to.
     pub argument: Option<TypeRef>,
-    /// What an answer that is no error means.
+    /// The meaning of a result that is not an error.
     pub result: CallResult,
-    /// What a careless call breaks.
+    /// The damage that a wrong call causes.
     pub hazard: Option<String>,
 }
 
@@ -79,15 +79,15 @@ pub enum CallShape {
     Value,
 }
 
-/// What an answer that is no error means.
+/// The meaning of a result that is not an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallResult {
     /// Nothing.
     None,
     /// A number.
     Value,
-    /// How many were done.
+    /// The number of completed operations.
     Count,
-    /// Non-zero for yes.
+    /// A truth value: not 0 means true.
     Boolean,
 }

@@ -25,7 +25,7 @@ pub struct ArchId(pub usize);
 pub struct Architecture {
     /// Rust's `target_arch`.
     pub name: String,
-    /// What it is.
+    /// The documentation.
     pub doc: String,
     /// Bytes of a pointer and of C's unsigned long.
     pub pointer_bytes: u32,

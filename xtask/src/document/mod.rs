@@ -68,7 +68,7 @@ pub struct File {
 pub struct Head {
     /// The name in the description.
     pub name: String,
-    /// What it is.
+    /// The documentation.
     pub doc: String,
     /// The upstream header, relative to `xen/include/public/`.
     pub header: String,

@@ -16,7 +16,7 @@ pub enum StructKind {
 /// A block or an argument.
 #[derive(Clone, Debug)]
 pub struct Struct {
-    /// Name and more.
+    /// The name, and the other keys that all items have.
     pub head: Head,
     /// Block or argument.
     pub kind: StructKind,
@@ -31,7 +31,7 @@ pub struct Struct {
 /// A field of a struct or of a union.
 #[derive(Clone, Debug)]
 pub struct Field {
-    /// Name and more.
+    /// The name, and the other keys that all items have.
     pub head: Head,
     /// What it is made of.
     pub shape: Shape,
@@ -86,7 +86,7 @@ pub enum FieldUse {
     Nested,
     /// In an argument: which way it goes.
     Direction(Direction),
-    /// Nobody uses it.
+    /// Neither side uses it.
     Reserved,
 }
 
@@ -132,13 +132,13 @@ pub enum Direction {
 pub struct Snapshot {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// The documentation.
     pub doc: String,
     /// The field that counts updates.
     pub counter: String,
     /// Name and path (`field` or `field.field`) of each member.
     pub members: Vec<SnapshotMember>,
-    /// The node.
+    /// The node in the YAML.
     pub place: Place,
 }
 
@@ -149,6 +149,6 @@ pub struct SnapshotMember {
     pub name: String,
     /// Where it lies in the block.
     pub path: PerArch<String>,
-    /// The node.
+    /// The node in the YAML.
     pub place: Place,
 }

@@ -88,7 +88,7 @@ pub enum TypeRef {
     Named(String),
 }
 
-/// How many there are of something.
+/// The length of an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Count {
     /// A number.
@@ -102,7 +102,7 @@ pub enum Count {
 /// Another name for an integer or an array of them.
 #[derive(Clone, Debug)]
 pub struct TypeAlias {
-    /// Name and more.
+    /// The name, and the other keys that all items have.
     pub head: Head,
     /// What it stands for.
     pub is: PerArch<TypeRef>,
@@ -113,7 +113,7 @@ pub struct TypeAlias {
 /// A number with a name.
 #[derive(Clone, Debug)]
 pub struct Constant {
-    /// Name and more.
+    /// The name, and the other keys that all items have.
     pub head: Head,
     /// An integer primitive or an alias of one.
     pub type_: TypeRef,
@@ -126,20 +126,20 @@ pub struct Constant {
 /// A text with a name: a key of xenstore, or a value of one.
 #[derive(Clone, Debug)]
 pub struct StringConstant {
-    /// Name and more.
+    /// The name, and the other keys that all items have.
     pub head: Head,
     /// The text: printable ASCII without `"` and `\`.
     pub value: PerArch<String>,
 }
 
-/// An integer of which some values have names.
+/// An integer with named values.
 #[derive(Clone, Debug)]
 pub struct Enumeration {
-    /// Name and more.
+    /// The name, and the other keys that all items have.
     pub head: Head,
     /// Its width.
     pub is: Primitive,
-    /// What the C names of its values begin with.
+    /// The prefix of the C names of its values.
     pub prefix: String,
     /// Whether two values may be equal.
     pub alias: bool,
@@ -150,11 +150,11 @@ pub struct Enumeration {
 /// A named value of an enumeration or of a bit field.
 #[derive(Clone, Debug)]
 pub struct Value {
-    /// Name and more.
+    /// The name, and the other keys that all items have.
     pub head: Head,
     /// The number; in a bit field, before it is shifted into place.
     pub value: i128,
-    /// How it is written.
+    /// The radix in which it is written.
     pub radix: Radix,
 }
 
@@ -184,11 +184,11 @@ impl Bits {
 /// An integer made of bit fields.
 #[derive(Clone, Debug)]
 pub struct Word {
-    /// Name and more.
+    /// The name, and the other keys that all items have.
     pub head: Head,
     /// Its width.
     pub is: Primitive,
-    /// What the C names begin with.
+    /// The prefix of the C names.
     pub prefix: String,
     /// The fields.
     pub fields: Vec<BitField>,
@@ -197,9 +197,9 @@ pub struct Word {
 /// Some bits of a word.
 #[derive(Clone, Debug)]
 pub struct BitField {
-    /// Name and more; the C constant is the mask in place.
+    /// The name, and the other keys that all items have; the C constant is the mask in place.
     pub head: Head,
-    /// Which bits.
+    /// The bits.
     pub bits: Bits,
     /// A C constant that holds the number of the lowest bit.
     pub index_c: Option<String>,
@@ -210,7 +210,7 @@ pub struct BitField {
 /// A value with a discriminant.
 #[derive(Clone, Debug)]
 pub struct Encoding {
-    /// Name and more.
+    /// The name, and the other keys that all items have.
     pub head: Head,
     /// The width of the whole.
     pub is: Primitive,
@@ -223,7 +223,7 @@ pub struct Encoding {
 /// One form of an encoding.
 #[derive(Clone, Debug)]
 pub struct Variant {
-    /// Name and more; the C constant is the tag.
+    /// The name, and the other keys that all items have; the C constant is the tag.
     pub head: Head,
     /// What tells it apart.
     pub kind: VariantKind,
@@ -250,7 +250,7 @@ pub enum VariantKind {
 pub struct VariantField {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// The documentation.
     pub doc: String,
     /// Which bits of the whole.
     pub bits: Bits,

@@ -35,7 +35,7 @@ const CRATES: [&str; 12] = [
 ];
 
 /// Phrases that slow a reader down, and what to write.
-const PHRASES: [(&str, &str); 18] = [
+const PHRASES: [(&str, &str); 23] = [
     ("seed header", "xenreg.h, in MIGRATING.md"),
     ("whoever", "the caller, the peer, the guest, Xen"),
     ("somebody", "the caller, the peer, another domain"),
@@ -54,6 +54,11 @@ const PHRASES: [(&str, &str); 18] = [
     ("dealings", "operations"),
     ("says not", "does not say"),
     ("foretells", "expects"),
+    ("again and again", "repeatedly"),
+    ("for good", "permanently"),
+    ("can be told", "is distinct, accepts"),
+    ("comes of it", "results, follows"),
+    ("more, by", "further data, whose form depends on"),
 ];
 
 /// Fails with what was found.

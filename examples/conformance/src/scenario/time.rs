@@ -140,8 +140,8 @@ fn second<M: Machine>(machine: &M) {
     }
 }
 
-/// Reads the clock of the calling vCPU again and again, and compares with what had been published
-/// before.
+/// Reads the clock of the calling vCPU repeatedly, and compares each time with the one that was
+/// published before.
 fn read<M: Machine>(machine: &M) -> Result<(), Failure> {
     let (world, clock) = (machine.world(), common::clock(machine)?);
     for _ in 0..READINGS {

@@ -161,7 +161,7 @@ pub(crate) fn exit_emulator(status: u8) {
     }
 }
 
-/// Stops the processor for good.
+/// Stops the processor permanently.
 pub(crate) fn stop() -> ! {
     loop {
         // SAFETY: the instructions touch no memory, and interrupts stay off.

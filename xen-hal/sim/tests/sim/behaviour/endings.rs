@@ -256,7 +256,7 @@ fn handlers_that_interrupt_themselves_are_noticed() {
     assert!(matches!(failure.unwrap_err().kind, FailureKind::Storm { vector: 0xf3, .. }));
 }
 
-/// A vCPU that looks at a lent page again and again lets others run.
+/// A vCPU that reads a granted page repeatedly lets others run.
 #[test]
 fn looking_at_a_lent_page_lets_others_run() {
     let lender = |guest: Guest| {
